@@ -1,0 +1,11 @@
+"""What can be wrong with a module."""
+
+from __future__ import annotations
+
+
+class HLOVerificationError(ValueError):
+    """An instruction breaks the rules of its opcode, or a module those of XLA."""
+
+
+class HLOProtoError(ValueError):
+    """A serialised module is malformed, or says what this reader does not know."""

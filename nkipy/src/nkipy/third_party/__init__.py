@@ -1,0 +1,1 @@
+"""Interfaces of other projects: XLA's HLO messages, generated from our .proto files."""
