@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import os
 
+from hypothesis import settings
+
 # Before any test is collected: pytest names spike/tests/test_x.py "spike.tests.test_x",
 # and would make an empty module "spike" for it if the package were not there yet.
 import spike  # noqa: F401
-from hypothesis import settings
 
 # No deadline: a first call compiles, later ones do not.
 settings.register_profile(
