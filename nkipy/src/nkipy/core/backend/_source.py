@@ -1,0 +1,45 @@
+"""Finds the line of the user's program that is being traced."""
+
+from __future__ import annotations
+
+import os
+import sys
+from types import CodeType
+
+import nkipy
+from nkipy.core.hlo.ir import SourceLocation
+
+# Frames of nkipy itself, and of NumPy's Python layer above our protocols, are not the
+# user's. Prefixes end in a separator: a user's path that merely contains the name of
+# the package is not ours.
+_OURS = tuple(
+    os.path.join(os.path.dirname(os.path.abspath(path)), "")
+    for path in (nkipy.__file__, __import__("numpy").__file__)
+)
+_is_ours: dict[str, bool] = {}
+# The line of a code object's position is decoded from a table; a loop asks for the same
+# few positions again and again. The code object is kept so that its id stays its own.
+_lines: dict[tuple[int, int], tuple[CodeType, SourceLocation]] = {}
+_MAX_CACHED_LINES = 65_536
+
+
+def caller_location() -> SourceLocation | None:
+    """Source line of the nearest frame outside of nkipy and NumPy."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        code = frame.f_code
+        name = code.co_filename
+        ours = _is_ours.get(name)
+        if ours is None:
+            ours = _is_ours[name] = os.path.abspath(name).startswith(_OURS)
+        if not ours:
+            key = (id(code), frame.f_lasti)
+            found = _lines.get(key)
+            if found is None:
+                found = (code, SourceLocation(name, frame.f_lineno))
+                if len(_lines) >= _MAX_CACHED_LINES:
+                    _lines.clear()
+                _lines[key] = found
+            return found[1]
+        frame = frame.f_back  # type: ignore[assignment]
+    return None

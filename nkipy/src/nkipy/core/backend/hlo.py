@@ -1,0 +1,232 @@
+"""The HLO backend: the trace context that ops emit instructions into."""
+
+from __future__ import annotations
+
+from typing import Any, Mapping, Sequence
+
+import numpy as np
+
+from nkipy.core import dtypes as dt
+from nkipy.core.backend import _active_ctx
+from nkipy.core.backend._source import caller_location
+from nkipy.core.errors import LeakedTracerError
+from nkipy.core.hlo.builder import HLOBuilder
+from nkipy.core.hlo.ir import (
+    NO_ATTRIBUTES,
+    HLOInstruction,
+    HLOModule,
+    SourceLocation,
+)
+
+__all__ = [
+    "HLOModule",
+    "HLOOp",
+    "HLOTensor",
+    "HLOTraceContext",
+    "NEFF_INPUT_NAMES",
+    "NEFF_OUTPUT_NAMES",
+    "NKIPY_OP_TYPE",
+    "TOPK_CUSTOM_CALL",
+    "as_hlo_tensor",
+    "broadcast_operands_hlo",
+    "broadcast_to_shape_hlo",
+    "find_common_type_hlo",
+    "get_hlo_context",
+    "scalar_dtype_hlo",
+]
+
+#: An HLO instruction is its own result, so that one class answers to both names.
+HLOOp = HLOInstruction
+HLOTensor = HLOInstruction
+
+NEFF_INPUT_NAMES = "neff_input_names"
+NEFF_OUTPUT_NAMES = "neff_output_names"
+NKIPY_OP_TYPE = "NKIPy_Op"
+TOPK_CUSTOM_CALL = "AwsNeuronTopK"
+
+
+class HLOTraceContext(HLOBuilder):
+    """One trace: a builder at the end of a module's entry computation.
+
+    Args:
+        module: the module that receives the instructions.
+    """
+
+    backend_name = "hlo"
+
+    def __init__(self, module: HLOModule) -> None:
+        super().__init__(module.entry)
+        self.module = module
+
+    def set_source_location(self, location: tuple[str, int] | None) -> None:
+        """Attribute what follows to a (file, line); None ends that."""
+        self.current_source_location = location and SourceLocation(*location)
+
+    def get_source_location(self) -> SourceLocation | None:
+        return self.current_source_location
+
+    def build_op(
+        self,
+        op_name: str,
+        operands: Sequence[HLOInstruction],
+        result_shape: Sequence[int],
+        result_dtype: Any,
+        attributes: Mapping[str, Any] | None = None,
+        source_location: tuple[str, int] | None = None,
+    ) -> HLOInstruction:
+        """Append an instruction of any opcode: the extension point for custom ops.
+
+        Args:
+            op_name: HLO opcode, as in its text form (``"add"``, ``"custom-call"``).
+            operands: instructions of this trace.
+            result_shape: the result's dimensions.
+            result_dtype: anything that names a supported dtype.
+            attributes: see :mod:`nkipy.core.hlo.opcodes`.
+            source_location: (file, line), if not the current one.
+
+        Returns:
+            The instruction. The verifier checks it at the end of the trace.
+        """
+        inst = self.emit(
+            op_name,
+            tuple(operands),
+            tuple(int(d) for d in result_shape),
+            dt.as_dtype(result_dtype),
+            dict(attributes) if attributes else NO_ATTRIBUTES,
+        )
+        if source_location is not None:
+            inst.source_location = SourceLocation(*source_location)
+        elif inst.source_location is None:
+            inst.source_location = caller_location()
+        return inst
+
+
+def get_hlo_context() -> HLOTraceContext:
+    """The active HLO trace. Raises RuntimeError outside of one."""
+    ctx = _active_ctx.get()
+    if ctx is None or ctx.backend_name != "hlo":
+        raise RuntimeError("No HLO context available.")
+    return ctx
+
+
+def as_hlo_tensor(
+    ctx: HLOTraceContext, value: Any, dtype: Any = None
+) -> HLOInstruction:
+    """`value` as an instruction of `ctx`, converted to `dtype` if one is given.
+
+    Args:
+        ctx: the trace.
+        value: traced tensor, array, or scalar.
+        dtype: dtype of the result; by default that of `value`, narrowed.
+
+    Raises:
+        LeakedTracerError: `value` belongs to another trace.
+        OverflowError: an integer constant does not fit the dtype.
+    """
+    wanted = None if dtype is None else dt.narrow(dtype)
+    owner = getattr(value, "_ctx", None)
+    if owner is not None:
+        if owner is not ctx:
+            raise leaked(value)
+        inst = value.backend_tensor
+        return inst if wanted is None else ctx.convert(inst, wanted)
+    if isinstance(value, HLOInstruction):
+        return value if wanted is None else ctx.convert(value, wanted)
+    if isinstance(value, (bool, int, float)):
+        return ctx.scalar(value, wanted or scalar_dtype_hlo(value))
+    return ctx.constant(narrow_constant(np.asarray(value), wanted))
+
+
+def leaked(value: Any) -> LeakedTracerError:
+    """The error for a traced value used outside of its trace."""
+    made = value.backend_tensor.source_location
+    origin = f"; it was made at {made}" if made else ""
+    return LeakedTracerError(
+        f"{value!r} belongs to another trace{origin}. Pass it to the kernel as an "
+        "argument, or return it from the one that made it",
+        location=caller_location(),
+    )
+
+
+def narrow_constant(array: np.ndarray, dtype: np.dtype | None = None) -> np.ndarray:
+    """`array` in `dtype` (by default its own, narrowed), without losing its values.
+
+    Raises:
+        OverflowError: an integer, or a finite 64-bit float, is out of the dtype's range.
+        TypeError: the array's dtype has no counterpart on the device.
+    """
+    target = dt.narrow(array.dtype)
+    if array.dtype != target and array.dtype.itemsize == 8 and array.size:
+        _check_fits(array, target)
+    array = array.astype(target, copy=False)
+    return array if dtype is None else array.astype(dtype, copy=False)
+
+
+def _check_fits(array: np.ndarray, target: np.dtype) -> None:
+    if array.dtype.kind == "f":
+        finite = np.abs(array[np.isfinite(array)])
+        limit = float(np.finfo(target).max)
+        if finite.size and float(finite.max()) > limit:
+            raise OverflowError(
+                f"constant {finite.max()} is out of range for {target.name}, to which "
+                "float64 is narrowed"
+            )
+        return
+    info = np.iinfo(target)
+    low, high = int(array.min()), int(array.max())
+    if low < info.min or high > info.max:
+        worst = low if low < info.min else high
+        raise OverflowError(
+            f"constant {worst} is out of range for {target.name}, to which "
+            f"{array.dtype.name} is narrowed"
+        )
+
+
+def scalar_dtype_hlo(value: Any) -> np.dtype:
+    """The dtype of a scalar that meets no array: bool, int32, float32, or its own.
+
+    Raises:
+        TypeError: not a scalar that can be traced.
+    """
+    if isinstance(value, np.generic):
+        return dt.narrow(value.dtype)
+    for kind, dtype in ((bool, dt.bool_), (int, dt.int32), (float, dt.float32)):
+        if isinstance(value, kind):
+            return dtype
+    raise TypeError(f"Unsupported or unrecognized type: {type(value).__name__}")
+
+
+def find_common_type_hlo(a: Any, b: Any) -> np.dtype:
+    """The dtype that ``a + b`` has: NumPy's (NEP 50), narrowed.
+
+    Args:
+        a, b: tensors, arrays, dtypes' scalars, or Python scalars (which are weak).
+
+    Raises:
+        TypeError: NumPy knows no common dtype.
+    """
+    from nkipy.core.promotion import kind_of, resolve_loop
+
+    return resolve_loop(np.add, (kind_of(a), kind_of(b))).outputs[0]
+
+
+def broadcast_to_shape_hlo(
+    ctx: HLOTraceContext, tensor: HLOInstruction, shape: Sequence[int]
+) -> HLOInstruction:
+    """`tensor` stretched to `shape` by NumPy's rule.
+
+    Raises:
+        ValueError: the shapes do not agree.
+    """
+    shape = tuple(shape)
+    if np.broadcast_shapes(tensor.shape, shape) != shape:
+        raise ValueError(f"cannot broadcast {tensor.shape} to {shape}")
+    return ctx.broadcast_to(tensor, shape)
+
+
+def broadcast_operands_hlo(
+    ctx: HLOTraceContext, operands: Sequence[HLOInstruction]
+) -> list[HLOInstruction]:
+    """All operands stretched to their common shape. Raises ValueError if none."""
+    shape = np.broadcast_shapes(*(x.shape for x in operands))
+    return [ctx.broadcast_to(x, shape) for x in operands]

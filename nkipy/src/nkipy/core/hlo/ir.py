@@ -1,0 +1,359 @@
+"""The HLO intermediate representation: instructions, computations, a module.
+
+Names are XLA's: an *instruction* is an opcode with operands, attributes and a result
+shape; a *computation* is a list of instructions in dependence order with a root; a
+*module* has an entry computation and what its parameters and results are called.
+Attribute names are those of HLO's text form (see :mod:`nkipy.core.hlo.opcodes`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Iterator, Mapping, NamedTuple, Sequence
+
+import numpy as np
+
+from nkipy.core.dtypes import HLO_NAMES, as_dtype
+
+if TYPE_CHECKING:
+    from nkipy.third_party.xla.service import hlo_pb2
+
+NO_ATTRIBUTES: Mapping[str, Any] = MappingProxyType({})
+
+
+class Shape(NamedTuple):
+    """An array shape: element type and dimensions."""
+
+    dtype: np.dtype
+    dims: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return f"{HLO_NAMES[self.dtype]}[{','.join(map(str, self.dims))}]"
+
+
+class SourceLocation(NamedTuple):
+    """The line of the user's program that an instruction comes from."""
+
+    filename: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.filename}:{self.line}"
+
+
+class HLOInstruction:
+    """One HLO instruction, which is also the value that it computes.
+
+    Instructions are not changed once built; identity is equality. ``shape`` and
+    ``dtype`` describe an array result. A tuple result (sort of several operands, a
+    custom call with several results, ``tuple``) has ``tuple_shapes`` instead, with
+    ``shape == ()`` and ``dtype is None``.
+    """
+
+    __slots__ = (
+        "opcode",
+        "operands",
+        "shape",
+        "dtype",
+        "attributes",
+        "source_location",
+        "tuple_shapes",
+        "name",
+        "__weakref__",
+    )
+
+    def __init__(
+        self,
+        opcode: str,
+        operands: tuple[HLOInstruction, ...],
+        shape: tuple[int, ...],
+        dtype: np.dtype | None,
+        attributes: Mapping[str, Any] = NO_ATTRIBUTES,
+        source_location: SourceLocation | None = None,
+        tuple_shapes: tuple[Shape, ...] | None = None,
+        name: str = "",
+    ) -> None:
+        self.opcode = opcode
+        self.operands = operands
+        self.shape = shape
+        self.dtype = dtype
+        self.attributes = attributes
+        self.source_location = source_location
+        self.tuple_shapes = tuple_shapes
+        self.name = name
+
+    # The names under which the public API of nkipy knows the same things.
+    op_name = property(lambda self: self.opcode)
+    result_shape = property(lambda self: self.shape)
+    result_dtype = property(lambda self: self.dtype)
+    is_parameter = property(lambda self: self.opcode == "parameter")
+
+    @property
+    def source_op(self) -> HLOInstruction | None:
+        """The instruction that makes this value; None for a parameter."""
+        return None if self.is_parameter else self
+
+    @property
+    def parameter_id(self) -> int | None:
+        """The parameter number, or None."""
+        return self.attributes.get("parameter_number")
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    def __repr__(self) -> str:
+        label = f" {self.name}" if self.name else ""
+        return f"<HLO {self.opcode}{label} {self.shape_text()}>"
+
+    def shape_text(self) -> str:
+        """The result shape in HLO's notation, ``f32[2,3]`` or ``(f32[2], s32[2])``."""
+        if self.tuple_shapes is not None:
+            return f"({', '.join(map(str, self.tuple_shapes))})"
+        assert self.dtype is not None
+        return str(Shape(self.dtype, self.shape))
+
+
+class HLOComputation:
+    """A named list of instructions in dependence order, with a root."""
+
+    __slots__ = ("name", "instructions", "parameters", "root")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.instructions: list[HLOInstruction] = []
+        self.parameters: list[HLOInstruction] = []
+        self.root: HLOInstruction | None = None
+
+    def add_parameter(
+        self,
+        shape: Sequence[int],
+        dtype: Any,
+        name: str = "",
+        tuple_shapes: tuple[Shape, ...] | None = None,
+    ) -> HLOInstruction:
+        """Append the next parameter."""
+        number = len(self.parameters)
+        inst = HLOInstruction(
+            "parameter",
+            (),
+            tuple(int(d) for d in shape),
+            None if tuple_shapes is not None else as_dtype(dtype),
+            {"parameter_number": number},
+            tuple_shapes=tuple_shapes,
+            name=name or f"p{number}",
+        )
+        self.parameters.append(inst)
+        self.instructions.append(inst)
+        return inst
+
+    def called(self) -> Iterator[HLOComputation]:
+        """The computations that instructions of this one call, callees first."""
+        seen: set[int] = set()
+        stack: list[tuple[HLOComputation, Iterator[HLOComputation]]]
+        stack = [(self, _callees(self))]
+        while stack:
+            owner, pending = stack[-1]
+            for callee in pending:
+                if id(callee) not in seen:
+                    seen.add(id(callee))
+                    stack.append((callee, _callees(callee)))
+                    break
+            else:
+                stack.pop()
+                if owner is not self:
+                    yield owner
+
+
+#: The attributes that hold a computation (or, `branches`, a tuple of them).
+CALLEE_ATTRIBUTES = ("to_apply", "condition", "body", "branches")
+
+
+def _callees(computation: HLOComputation) -> Iterator[HLOComputation]:
+    for inst in computation.instructions:
+        if not inst.attributes:
+            continue
+        for key in CALLEE_ATTRIBUTES:
+            value = inst.attributes.get(key)
+            if value is not None:
+                yield from value if isinstance(value, tuple) else (value,)
+
+
+@dataclass(frozen=True)
+class TensorPlaceholder:
+    """Name, shape and dtype of an input or output of a module.
+
+    ``original_name`` is the name in the user's signature, without the suffix that marks
+    an aliased parameter.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    original_name: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.original_name:
+            object.__setattr__(self, "original_name", self.name)
+
+
+@dataclass(frozen=True)
+class AliasInfo:
+    """Output `output_index` is written into the memory of parameter `param_index`.
+
+    ``is_user_returned`` tells an output that the kernel returned from one appended
+    because the kernel wrote into the parameter.
+    """
+
+    output_index: int
+    param_index: int
+    param_name: str
+    is_user_returned: bool
+
+
+#: Ends the name of a parameter whose memory receives an output.
+MUST_ALIAS_SUFFIX = ".must_alias_input"
+
+
+class HLOModule:
+    """A program: an entry computation, its results, and the aliases between them.
+
+    Args:
+        name: the module's name, by custom that of the traced function.
+    """
+
+    def __init__(self, name: str = "main") -> None:
+        self.name = name
+        self.entry = HLOComputation("main")
+        self.results: list[HLOInstruction] = []
+        self.output_names: list[str] = []
+        self.aliases: list[AliasInfo] = []
+
+    @property
+    def parameters(self) -> list[HLOInstruction]:
+        return self.entry.parameters
+
+    @property
+    def operations(self) -> list[HLOInstruction]:
+        """The instructions of the entry computation that are not parameters."""
+        return [i for i in self.entry.instructions if i.opcode != "parameter"]
+
+    @property
+    def inputs(self) -> list[TensorPlaceholder]:
+        return [
+            TensorPlaceholder(
+                p.name, p.shape, p.dtype, p.name.removesuffix(MUST_ALIAS_SUFFIX)
+            )
+            for p in self.parameters
+            if p.dtype is not None
+        ]
+
+    @property
+    def outputs(self) -> list[TensorPlaceholder]:
+        return [
+            TensorPlaceholder(name, r.shape, r.dtype)
+            for name, r in zip(self.output_names, self.results)
+            if r.dtype is not None
+        ]
+
+    @property
+    def input_output_alias(self) -> dict[int, int]:
+        """Output index to the index of the parameter whose memory it takes."""
+        return {a.output_index: a.param_index for a in self.aliases}
+
+    @property
+    def auto_aliased_indices(self) -> set[int]:
+        """Outputs that the kernel did not return: parameters that it wrote into."""
+        return {a.output_index for a in self.aliases if not a.is_user_returned}
+
+    def add_parameter(
+        self, shape: Sequence[int], dtype: Any, name: str = ""
+    ) -> HLOInstruction:
+        """Append a parameter to the entry computation."""
+        return self.entry.add_parameter(shape, dtype, name)
+
+    def add_operation(self, op: HLOInstruction) -> HLOInstruction:
+        """Append an instruction whose operands are already in the module."""
+        self.entry.instructions.append(op)
+        return op
+
+    def set_results(
+        self,
+        results: HLOInstruction | Sequence[HLOInstruction],
+        names: Sequence[str] | None = None,
+    ) -> None:
+        """Declare the results, called ``output<i>`` unless `names` says otherwise."""
+        if isinstance(results, HLOInstruction):
+            results = [results]
+        self.results = list(results)
+        if names is None:
+            names = [f"output{i}" for i in range(len(self.results))]
+        self.output_names = list(names)
+
+    def computations(self) -> list[HLOComputation]:
+        """All computations, callees before callers, the entry last."""
+        return [*self.entry.called(), self.entry]
+
+    def verify(self) -> None:
+        """Check every instruction against its opcode's rules.
+
+        Raises:
+            HLOVerificationError: naming the instruction and what is wrong with it.
+        """
+        from nkipy.core.hlo.verifier import verify_module
+
+        verify_module(self)
+
+    def serialize(self) -> bytes:
+        """The module as bytes of XLA's ``HloModuleProto``."""
+        from nkipy.core.hlo.proto_writer import serialize_module
+
+        return serialize_module(self)
+
+    def to_proto(self) -> hlo_pb2.HloModuleProto:
+        """The module as an ``HloModuleProto`` message."""
+        from nkipy.third_party.xla.service import hlo_pb2
+
+        return hlo_pb2.HloModuleProto.FromString(self.serialize())
+
+    @classmethod
+    def from_proto(cls, proto: hlo_pb2.HloModuleProto | bytes) -> HLOModule:
+        """Read and verify a module from a message or its bytes.
+
+        Raises:
+            HLOProtoError: the message is malformed, or describes what we do not know.
+            HLOVerificationError: it is well-formed but breaks an opcode's rules.
+        """
+        from nkipy.core.hlo.proto_reader import read_module
+
+        return read_module(proto)
+
+    def to_text(self) -> str:
+        """The module in HLO's text form, which XLA's own parser accepts."""
+        from nkipy.core.hlo.printer import print_module
+
+        return print_module(self)
+
+    def content_hash(self, compiler_args: str = "") -> str:
+        """12 hex digits that identify the program and `compiler_args`.
+
+        Source paths and line numbers do not enter it.
+        """
+        from nkipy.core.hlo.proto_writer import hash_module
+
+        return hash_module(self, compiler_args)
+
+    def __repr__(self) -> str:
+        return (
+            f"<HLOModule {self.name!r}: {len(self.parameters)} parameters, "
+            f"{len(self.operations)} operations, {len(self.results)} results>"
+        )
+
+    def __str__(self) -> str:
+        return self.to_text()
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        return f"<pre>{escape(self.to_text())}</pre>"

@@ -1,0 +1,25 @@
+"""Passes over a finished module."""
+
+from __future__ import annotations
+
+from nkipy.core.hlo.ir import HLOInstruction, HLOModule
+
+
+def eliminate_dead_code(module: HLOModule) -> None:
+    """Drop instructions that no result needs. Parameters and side effects stay."""
+    instructions = module.entry.instructions
+    live = {id(r) for r in module.results}
+    kept: list[HLOInstruction] = []
+    for inst in reversed(instructions):
+        if id(inst) in live or _stays(inst):
+            live.update(map(id, inst.operands))
+            kept.append(inst)
+    if len(kept) != len(instructions):
+        kept.reverse()
+        instructions[:] = kept
+
+
+def _stays(inst: HLOInstruction) -> bool:
+    if inst.opcode == "custom-call":
+        return bool(inst.attributes.get("has_side_effect"))
+    return inst.opcode == "parameter"

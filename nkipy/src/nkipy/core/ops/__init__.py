@@ -1,0 +1,9 @@
+"""Every op, by name. Importing this package fills the op tables."""
+
+from __future__ import annotations
+
+from nkipy.core.ops._registry import Op, get_backend, set_source_location
+from nkipy.core.ops.binary import *  # noqa: F403
+from nkipy.core.ops.unary import *  # noqa: F403
+
+__all__ = ["Op", "get_backend", "set_source_location"]

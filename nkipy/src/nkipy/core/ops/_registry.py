@@ -1,0 +1,178 @@
+"""The op registry: one record per op.
+
+A record names the op, the NumPy functions that it answers, its implementation per
+backend (or a composition of other ops), and the samples that tests, benchmarks and the
+coverage table iterate over. See the developer guide for a worked example.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Iterable, Sequence, TypeVar
+
+import numpy as np
+
+from nkipy.core import dtypes as dt
+from nkipy.core.backend import _active_ctx, get_backend, set_source_location
+from nkipy.core.backend._source import caller_location
+from nkipy.core.errors import (
+    USER_ERRORS,
+    NKIPyError,
+    describe_call,
+    describe_op_error,
+)
+from nkipy.core.op_table import NUMPY_TABLE, OPS
+from nkipy.core.ops._samples import ErrorSample, Sampler
+
+__all__ = [
+    "NUMPY_TABLE",
+    "OPS",
+    "Op",
+    "get_backend",
+    "set_source_location",
+]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+class Op:
+    """One operation and all that is known of it.
+
+    Args:
+        name: the op's name; by custom that of the NumPy function.
+        numpy: the NumPy function(s) that it answers. The first one is the reference.
+        category: heading in the coverage table, by default the defining module.
+        dtypes: dtypes of the main operand that samples are made in.
+        samples: makes the sample calls for a dtype; see :mod:`._samples`.
+        errors: calls that must be refused at trace time.
+        reference: what defines the result, if not the NumPy function.
+        rtol: relative tolerance against the reference, by dtype of the result.
+        note: a limit or deviation, for the coverage table.
+        register: False keeps the op out of the registry (tests, local ops).
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        numpy: Callable[..., Any] | Sequence[Callable[..., Any]] = (),
+        category: str = "",
+        dtypes: Sequence[np.dtype] = (),
+        samples: Sampler | None = None,
+        errors: Sequence[ErrorSample] = (),
+        reference: Callable[..., Any] | None = None,
+        rtol: dict[np.dtype, float] | None = None,
+        note: str = "",
+        register: bool | None = None,
+    ) -> None:
+        self.name = self.__name__ = name
+        self.numpy = tuple(numpy) if isinstance(numpy, (list, tuple)) else (numpy,)
+        self.category = category
+        self.dtypes = tuple(dtypes)
+        self.samples = samples
+        self.errors = tuple(errors)
+        self.reference = reference or (self.numpy[0] if self.numpy else None)
+        self.rtol = rtol or {}
+        self.note = note
+        self._impls: dict[str, Callable[..., Any]] = {}
+        self._composed: Callable[..., Any] | None = None
+        if register or (register is None and (self.numpy or samples is not None)):
+            self._register()
+
+    def _register(self) -> None:
+        if self.name in OPS:
+            raise ValueError(f"an op named {self.name!r} is registered already")
+        taken = [f for f in self.numpy if f in NUMPY_TABLE]
+        if taken:
+            raise ValueError(f"{taken[0]} is answered by {NUMPY_TABLE[taken[0]]!r}")
+        OPS[self.name] = self
+        NUMPY_TABLE.update((f, self) for f in self.numpy)
+
+    def unregister(self) -> None:
+        """Take the op out of the registry again."""
+        OPS.pop(self.name, None)
+        for function in self.numpy:
+            NUMPY_TABLE.pop(function, None)
+
+    def impl(self, backend: str) -> Callable[[F], F]:
+        """Decorator: the function implements this op on `backend` ("hlo", "cpu")."""
+
+        def register(function: F) -> F:
+            self._impls[backend] = function
+            self._adopt(function)
+            return function
+
+        return register
+
+    @property
+    def composed_impl(self) -> Callable[[F], F]:
+        """Decorator: the function implements this op by other ops, on any backend."""
+
+        def register(function: F) -> F:
+            self._composed = function
+            self._adopt(function)
+            return function
+
+        return register
+
+    def _adopt(self, function: Callable[..., Any]) -> None:
+        self.category = self.category or function.__module__.rpartition(".")[2]
+        if function.__doc__ and "__doc__" not in self.__dict__:
+            self.__doc__ = function.__doc__
+
+    @property
+    def implementation(self) -> Callable[..., Any] | None:
+        """The function that lowers the op, composed or not."""
+        return self._impls.get("hlo") or self._composed
+
+    def _select(self, backend: str) -> Callable[..., Any]:
+        found = self._impls.get(backend) or self._composed
+        if found is None and backend == "cpu" and self.numpy:
+            found = self.numpy[0]
+        if found is None:
+            raise NotImplementedError(
+                f"Operation '{self.name}' not implemented for backend '{backend}'. "
+                f"Available backends: {list(self._impls)}"
+            )
+        return found
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        ctx = _active_ctx.get()
+        if ctx is None:
+            _refuse_leaked(args)
+            return self._select("cpu")(*args, **kwargs)
+        outermost = ctx.current_source_location is None
+        if outermost:
+            ctx.current_source_location = caller_location()
+        try:
+            return self._select(ctx.backend_name)(*args, **kwargs)
+        except USER_ERRORS as error:
+            if isinstance(error, NKIPyError) and error.op == self.name:
+                raise
+            received = describe_call(args, kwargs)
+            raise describe_op_error(
+                error, self.name, received, ctx.current_source_location
+            ) from error
+        finally:
+            if outermost:
+                ctx.current_source_location = None
+
+    def __repr__(self) -> str:
+        backends = ", ".join(self._impls) or "none"
+        composed = ", composed" if self._composed else ""
+        return f"<Op '{self.name}' backends: {backends}{composed}>"
+
+
+def _refuse_leaked(args: Iterable[Any]) -> None:
+    """A traced value reached an op although no trace is active."""
+    from nkipy.core.backend.hlo import leaked
+
+    for arg in args:
+        if getattr(arg, "_ctx", None) is not None:
+            raise leaked(arg)
+
+
+def supports(*dtypes: np.dtype | Sequence[np.dtype]) -> tuple[np.dtype, ...]:
+    """A flat tuple of dtypes, for records: ``supports(FLOATS, bool_)``."""
+    flat: list[np.dtype] = []
+    for entry in dtypes:
+        flat.extend(entry if isinstance(entry, tuple) else (dt.as_dtype(entry),))
+    return tuple(flat)

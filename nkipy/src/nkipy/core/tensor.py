@@ -1,0 +1,552 @@
+"""``NKIPyTensorRef``: what a kernel's arrays are while it is traced.
+
+A tensor is a variable: it holds the instruction that computes its present value, and a
+store replaces that instruction. A *view* (a basic index, a transpose, a reshape of
+contiguous data) has a base; it recomputes its value after the base has changed, and a
+store into it is a store into the base. So mutation is as real as in NumPy, while the
+program stays free of it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Iterator, NamedTuple, NoReturn
+
+import numpy as np
+
+from nkipy.core import dtypes as dt
+from nkipy.core.backend._source import caller_location
+from nkipy.core.backend.hlo import (
+    HLOTraceContext,
+    as_hlo_tensor,
+    get_hlo_context,
+    leaked,
+)
+from nkipy.core.errors import (
+    ConcretizationError,
+    NKIPyNotImplementedError,
+    describe_call,
+)
+from nkipy.core.hlo.builder import HLOBuilder
+from nkipy.core.hlo.ir import HLOInstruction
+from nkipy.core.op_table import NUMPY_TABLE, OPS
+
+
+class View(NamedTuple):
+    """How a view relates to its base.
+
+    Attributes:
+        read: makes the view's value from the base's.
+        write: makes the base's value from its former one and the view's new one; None
+            for a view that is read-only in NumPy.
+        layout: the same view of a NumPy array.
+        key: equal for two views that select the same elements of a base, or None.
+    """
+
+    read: Callable[[HLOBuilder, HLOInstruction], HLOInstruction]
+    write: Callable[[HLOBuilder, HLOInstruction, HLOInstruction], HLOInstruction] | None
+    layout: Callable[[np.ndarray], np.ndarray]
+    key: Any = None
+
+
+class NKIPyTensorRef:
+    """A traced tensor: shape and dtype known, value not.
+
+    It answers NumPy's protocols, so that NumPy functions, operators and indexing work on
+    it; each appends HLO instructions to the trace that it belongs to.
+
+    Args:
+        backend_tensor: an instruction of the active trace.
+        name: a name for messages, by custom the parameter's.
+
+    Raises:
+        RuntimeError: no trace is active.
+    """
+
+    __slots__ = (
+        "_ctx",
+        "_value",
+        "_base",
+        "_view",
+        "_seen",
+        "_version",
+        "_name",
+        "__weakref__",
+    )
+    __array_priority__ = 1000.0
+    __hash__ = None  # type: ignore[assignment]  # as ndarray's: == is element-wise
+
+    def __init__(self, backend_tensor: HLOInstruction, name: str | None = None) -> None:
+        self._ctx: HLOTraceContext = get_hlo_context()
+        self._value = backend_tensor
+        self._base: NKIPyTensorRef | None = None
+        self._view: View | None = None
+        self._seen = 0
+        self._version = 0
+        self._name = name
+
+    @classmethod
+    def _wrap(cls, ctx: HLOTraceContext, value: HLOInstruction) -> NKIPyTensorRef:
+        self = cls.__new__(cls)
+        self._ctx = ctx
+        self._value = value
+        self._base = self._view = self._name = None
+        self._seen = self._version = 0
+        return self
+
+    def _make_view(self, view: View) -> NKIPyTensorRef:
+        """A tensor that shares this one's elements, as `view` selects them."""
+        made = self._wrap(self._ctx, view.read(self._ctx, self.backend_tensor))
+        made._base, made._view = self, view
+        made._seen = self._root()._version
+        return made
+
+    # -- value and store -------------------------------------------------------------
+    def _root(self) -> NKIPyTensorRef:
+        root = self
+        while root._base is not None:
+            root = root._base
+        return root
+
+    @property
+    def backend_tensor(self) -> HLOInstruction:
+        """The instruction that computes the present value."""
+        if self._base is not None:
+            version = self._root()._version
+            if version != self._seen:
+                assert self._view is not None
+                self._value = self._view.read(self._ctx, self._base.backend_tensor)
+                self._seen = version
+        return self._value
+
+    def _assign(self, value: HLOInstruction) -> None:
+        """Replace the value, in the base too. `value` has this shape and dtype.
+
+        Raises:
+            ValueError: the tensor is a read-only view.
+        """
+        if self._base is None:
+            self._value = value
+            self._version += 1
+            return
+        assert self._view is not None
+        if self._view.write is None:
+            raise ValueError("assignment destination is read-only")
+        old = self._base.backend_tensor
+        self._base._assign(self._view.write(self._ctx, old, value))
+        self._value = value
+        self._seen = self._root()._version
+
+    @property
+    def _is_mutated(self) -> bool:
+        return self._root()._version > 0
+
+    def _layout(self) -> np.ndarray:
+        """An array with this tensor's shape and strides, whose memory is never read."""
+        if self._base is None:
+            memory = np.empty((), self.dtype)
+            strides = _contiguous_strides(self.shape, self.dtype.itemsize)
+            return np.lib.stride_tricks.as_strided(memory, self.shape, strides)
+        assert self._view is not None
+        return self._view.layout(self._base._layout())
+
+    # -- properties ------------------------------------------------------------------
+    @property
+    def name(self) -> str:
+        return self._name or self._value.name
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._value.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self._value.dtype  # type: ignore[return-value]
+
+    @property
+    def ndim(self) -> int:
+        return len(self._value.shape)
+
+    @property
+    def size(self) -> int:
+        size = 1
+        for d in self._value.shape:
+            size *= d
+        return size
+
+    @property
+    def itemsize(self) -> int:
+        return self.dtype.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        return self.size * self.dtype.itemsize
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Bytes from one element to the next along each axis, as NumPy's array has."""
+        if self._base is None:
+            return _contiguous_strides(self.shape, self.dtype.itemsize)
+        return self._layout().strides
+
+    @property
+    def T(self) -> NKIPyTensorRef:
+        return OPS["transpose"](self)
+
+    @property
+    def mT(self) -> NKIPyTensorRef:
+        return OPS["matrix_transpose"](self)
+
+    @property
+    def real(self) -> NKIPyTensorRef:
+        return self
+
+    @property
+    def imag(self) -> NKIPyTensorRef:
+        return OPS["zeros_like"](self)
+
+    @property
+    def flat(self) -> NoReturn:
+        raise NKIPyNotImplementedError(
+            "ndarray.flat has no traced counterpart; use reshape(-1)",
+            location=caller_location(),
+        )
+
+    def __repr__(self) -> str:
+        label = f" {self._name!r}" if self._name else ""
+        dims = ",".join(map(str, self.shape))
+        return f"<traced{label} {self.dtype.name}[{dims}]>"
+
+    # -- NumPy's protocols -----------------------------------------------------------
+    def __array_ufunc__(
+        self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any
+    ) -> Any:
+        if method == "__call__":
+            op = NUMPY_TABLE.get(ufunc)
+            if op is not None:
+                return op(*inputs, **kwargs)
+        else:
+            op = OPS.get(f"ufunc.{method}")
+            if op is not None:
+                return op(ufunc, *inputs, **kwargs)
+        name = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
+        return _not_implemented(name, inputs, kwargs)
+
+    def __array_function__(
+        self, func: Callable[..., Any], types: Any, args: Any, kwargs: Any
+    ) -> Any:
+        op = NUMPY_TABLE.get(func)
+        if op is not None:
+            return op(*args, **kwargs)
+        module = func.__module__.removeprefix("numpy").lstrip(".")
+        name = f"{module}.{func.__name__}" if module else func.__name__
+        return _not_implemented(name, args, kwargs)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NoReturn:
+        raise ConcretizationError(
+            f"{self!r} cannot become a NumPy array: its value is not known while the "
+            "kernel is traced. To collect traced values, store them into an array that "
+            "np.zeros, np.empty or np.zeros_like made inside the kernel, or use "
+            "np.stack",
+            location=caller_location(),
+        )
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("len() of unsized object")
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[NKIPyTensorRef]:
+        if not self.shape:
+            raise ConcretizationError(
+                f"iteration over a 0-d array: {self!r}", location=caller_location()
+            )
+        return (self[i] for i in range(self.shape[0]))
+
+    def _concrete(self, what: str, instead: str) -> NoReturn:
+        made = self.backend_tensor.source_location
+        origin = f" (made at {made})" if made else ""
+        raise ConcretizationError(
+            f"{what} of {self!r}{origin} is not known while the kernel is traced; "
+            f"{instead}",
+            location=caller_location(),
+        )
+
+    def __bool__(self) -> NoReturn:
+        self._concrete("the truth value", "use np.where to choose between values")
+
+    def __contains__(self, item: Any) -> NoReturn:
+        self._concrete("membership", "use np.any(x == item) as a traced value")
+
+    def __int__(self) -> NoReturn:
+        self._concrete("the int value", "use .astype(np.int32)")
+
+    def __float__(self) -> NoReturn:
+        self._concrete("the float value", "use .astype(np.float32)")
+
+    def __complex__(self) -> NoReturn:
+        self._concrete("the complex value", "complex dtypes are not supported")
+
+    def __index__(self) -> NoReturn:
+        self._concrete(
+            "the index value",
+            "index arrays with it directly (a[t], a[t:t + 4]), or pass it to the kernel "
+            "as a Python int",
+        )
+
+    def item(self, *args: Any) -> NoReturn:
+        self._concrete("item()", "keep it as a 0-d array")
+
+    def tolist(self) -> NoReturn:
+        self._concrete("tolist()", "iterate over the first axis instead")
+
+    def tobytes(self, order: str | None = "C") -> NoReturn:
+        self._concrete("tobytes()", "return the array from the kernel")
+
+    # -- indexing --------------------------------------------------------------------
+    def __getitem__(self, index: Any) -> NKIPyTensorRef:
+        return OPS["getitem"](self, index)
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        OPS["setitem"](self, index, value)
+
+    # -- methods with a signature of their own -----------------------------------------
+    def transpose(self, *axes: Any) -> NKIPyTensorRef:
+        if len(axes) == 1 and (axes[0] is None or isinstance(axes[0], (tuple, list))):
+            axes = axes[0]
+        return OPS["transpose"](self, axes or None)
+
+    def reshape(self, *shape: Any, order: str = "C", copy: Any = None) -> NKIPyTensorRef:
+        if len(shape) == 1:
+            shape = shape[0]
+        return OPS["reshape"](self, shape, order=order, copy=copy)
+
+    def astype(
+        self,
+        dtype: Any,
+        order: str = "K",
+        casting: str = "unsafe",
+        subok: bool = True,
+        copy: bool = True,
+    ) -> NKIPyTensorRef:
+        return OPS["astype"](self, dtype, casting=casting, copy=copy)
+
+    def copy(self, order: str = "C") -> NKIPyTensorRef:
+        return OPS["copy"](self)
+
+    def fill(self, value: Any) -> None:
+        self[...] = value
+
+    def sort(self, axis: int = -1, kind: Any = None, order: Any = None) -> None:
+        self[...] = OPS["sort"](self, axis=axis)
+
+    def __copy__(self) -> NKIPyTensorRef:
+        return OPS["copy"](self)
+
+    def __deepcopy__(self, memo: Any) -> NKIPyTensorRef:
+        return OPS["copy"](self)
+
+
+def _contiguous_strides(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
+    strides, step = [], itemsize
+    for d in reversed(shape):
+        strides.append(step)
+        step *= max(d, 1)
+    return tuple(reversed(strides))
+
+
+# -- operators, all of one form ----------------------------------------------------------
+_OPERATORS = {
+    "add": "add",
+    "sub": "subtract",
+    "mul": "multiply",
+    "truediv": "divide",
+    "floordiv": "floor_divide",
+    "mod": "remainder",
+    "pow": "power",
+    "matmul": "matmul",
+    "and": "bitwise_and",
+    "or": "bitwise_or",
+    "xor": "bitwise_xor",
+    "lshift": "left_shift",
+    "rshift": "right_shift",
+    "divmod": "divmod",
+}
+_COMPARISONS = {
+    "eq": "equal",
+    "ne": "not_equal",
+    "lt": "less",
+    "le": "less_equal",
+    "gt": "greater",
+    "ge": "greater_equal",
+}
+_UNARY = {"neg": "negative", "pos": "positive", "abs": "abs", "invert": "invert"}
+#: Methods of ndarray that are the function of the same name, and its other names.
+_METHODS = (
+    "all any argmax argmin argpartition argsort choose clip cumprod cumsum diagonal dot "
+    "flatten max mean min partition prod ptp put ravel repeat round searchsorted squeeze "
+    "std sum swapaxes take trace var compress nonzero conjugate"
+).split()
+_METHOD_OPS = {"round": "round", "conjugate": "positive", "conj": "positive"}
+
+
+def _forward(op: str) -> Callable[[Any, Any], Any]:
+    return lambda self, other: OPS[op](self, other)
+
+
+def _reflected(op: str) -> Callable[[Any, Any], Any]:
+    return lambda self, other: OPS[op](other, self)
+
+
+def _in_place(op: str) -> Callable[[Any, Any], Any]:
+    return lambda self, other: OPS[op](self, other, out=self)
+
+
+def _unary(op: str) -> Callable[[Any], Any]:
+    return lambda self: OPS[op](self)
+
+
+def _method(name: str, op: str) -> Callable[..., Any]:
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        found = OPS.get(op)
+        if found is None:
+            return _not_implemented(f"ndarray.{name}", (self, *args), kwargs)
+        return found(self, *args, **kwargs)
+
+    method.__name__ = name
+    method.__doc__ = f"As ``numpy.ndarray.{name}``."
+    return method
+
+
+def _install_operators() -> None:
+    for name, op in _OPERATORS.items():
+        setattr(NKIPyTensorRef, f"__{name}__", _forward(op))
+        setattr(NKIPyTensorRef, f"__r{name}__", _reflected(op))
+        if name != "divmod":
+            setattr(NKIPyTensorRef, f"__i{name}__", _in_place(op))
+    for name, op in _COMPARISONS.items():
+        setattr(NKIPyTensorRef, f"__{name}__", _forward(op))
+    for name, op in _UNARY.items():
+        setattr(NKIPyTensorRef, f"__{name}__", _unary(op))
+    for name in (*_METHODS, "conj"):
+        setattr(NKIPyTensorRef, name, _method(name, _METHOD_OPS.get(name, name)))
+    # Defining __eq__ after the class body leaves __hash__ alone; keep it explicit.
+    NKIPyTensorRef.__hash__ = None  # type: ignore[assignment]
+
+
+_install_operators()
+
+#: What to use instead of functions whose result's shape depends on values.
+_ALTERNATIVES = {
+    "nonzero": "its shape depends on values; use a boolean mask with np.where(c, x, y)",
+    "flatnonzero": "its shape depends on values; use a mask with np.where(c, x, y)",
+    "argwhere": "its shape depends on values; use a mask with np.where(c, x, y)",
+    "unique": "its shape depends on values; np.sort keeps a static shape",
+    "unique_values": "its shape depends on values; np.sort keeps a static shape",
+    "compress": "its shape depends on values; use np.where(c, x, y)",
+    "extract": "its shape depends on values; use np.where(c, x, y)",
+    "trim_zeros": "its shape depends on values",
+    "bincount": "pass minlength through np.sum(x == np.arange(n)[:, None], axis=1)",
+    "union1d": "its shape depends on values",
+    "intersect1d": "its shape depends on values",
+    "setdiff1d": "its shape depends on values",
+}
+
+
+def _not_implemented(name: str, args: Any, kwargs: dict[str, Any]) -> NoReturn:
+    short = name.rpartition(".")[2]
+    hint = _ALTERNATIVES.get(short)
+    text = f"NumPy function '{name}' has not been implemented in NKIPy."
+    raise NKIPyNotImplementedError(
+        f"{text} {hint[0].upper() + hint[1:]}." if hint else text,
+        op=short,
+        received=describe_call(args, kwargs),
+        location=caller_location(),
+    )
+
+
+# -- helpers for ops -----------------------------------------------------------------------
+def as_operand(value: Any) -> Any:
+    """`value` as something with a dtype, or a Python scalar: lists become arrays.
+
+    Raises:
+        TypeError: a list or other object that holds no numbers.
+    """
+    if isinstance(value, (list, tuple)):
+        if _holds_tensor(value):
+            return OPS["stack"]([as_operand(v) for v in value])
+        value = np.asarray(value)
+    resolve = getattr(value, "_as_traced_operand", None)
+    return value if resolve is None else resolve()
+
+
+def _holds_tensor(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return any(_holds_tensor(v) for v in value)
+    return isinstance(value, NKIPyTensorRef) or hasattr(value, "_as_traced_operand")
+
+
+def as_tensor(value: Any, dtype: Any = None) -> NKIPyTensorRef:
+    """`value` as a tensor of the active trace; itself if it is one of `dtype`.
+
+    Raises:
+        LeakedTracerError: it belongs to another trace.
+        TypeError: it is nothing that an array operation can take.
+    """
+    ctx = get_hlo_context()
+    value = as_operand(value)
+    if isinstance(value, NKIPyTensorRef) and (dtype is None or value.dtype == dtype):
+        if value._ctx is not ctx:
+            raise leaked(value)
+        return value
+    return NKIPyTensorRef._wrap(ctx, as_hlo_tensor(ctx, value, dtype))
+
+
+def store_out(
+    ctx: HLOTraceContext,
+    result: HLOInstruction,
+    out: Any,
+    where: Any = True,
+    casting: str = "same_kind",
+) -> NKIPyTensorRef:
+    """Store `result` into `out` where `where` holds, as ufuncs do.
+
+    Args:
+        out: the tensor to write, or None for a new one, which is zero where `where`
+            does not hold (NumPy leaves it uninitialised there).
+
+    Raises:
+        TypeError: the cast is not allowed by `casting`, or `out` cannot be written.
+        ValueError: `result` does not broadcast to the shape of `out`.
+    """
+    assert result.dtype is not None
+    if out is None:
+        shape = np.broadcast_shapes(result.shape, np.shape(where))
+        out = NKIPyTensorRef._wrap(ctx, ctx.full(shape, 0, result.dtype))
+    resolve = getattr(out, "_as_traced_destination", None)
+    out = out if resolve is None else resolve()
+    if not isinstance(out, NKIPyTensorRef):
+        raise TypeError(
+            "out= must be a traced array: a parameter, the result of an op, or an array "
+            f"made inside the kernel, but received {type(out).__name__}"
+        )
+    if out._ctx is not ctx:
+        raise leaked(out)
+    if not np.can_cast(result.dtype, out.dtype, casting):
+        raise TypeError(
+            f"cannot cast the result from {result.dtype.name} to {out.dtype.name} with "
+            f"casting rule '{casting}'"
+        )
+    if np.broadcast_shapes(result.shape, out.shape) != out.shape:
+        raise ValueError(
+            f"non-broadcastable output operand with shape {out.shape} doesn't match the "
+            f"broadcast shape {result.shape}"
+        )
+    value = ctx.broadcast_to(ctx.convert(result, out.dtype), out.shape)
+    if where is not True:
+        mask = as_hlo_tensor(ctx, as_operand(where))
+        if mask.dtype != dt.bool_:
+            raise TypeError(f"where= must be boolean, but received {mask.dtype}")
+        mask = ctx.broadcast_to(mask, out.shape)
+        value = ctx.select(mask, value, out.backend_tensor)
+    out._assign(value)
+    return out

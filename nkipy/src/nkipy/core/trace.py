@@ -1,0 +1,338 @@
+"""Tracing: a Python function on NumPy arrays becomes an HLO module."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from dataclasses import dataclass, field
+from typing import Any, Callable
+
+import numpy as np
+
+from nkipy.core import dtypes as dt
+from nkipy.core import ops  # noqa: F401  (fills the op tables)
+from nkipy.core.backend import tracing
+from nkipy.core.backend.hlo import HLOTraceContext, as_hlo_tensor, leaked
+from nkipy.core.errors import NKIPyTypeError
+from nkipy.core.hlo.ir import (
+    MUST_ALIAS_SUFFIX,
+    AliasInfo,
+    HLOInstruction,
+    HLOModule,
+    SourceLocation,
+)
+from nkipy.core.hlo.passes import eliminate_dead_code
+from nkipy.core.tensor import NKIPyTensorRef
+from nkipy.core.tree import Path, map_tree, path_name
+
+__all__ = ["NKIPyKernel", "Trace", "trace_function"]
+
+
+@dataclass(frozen=True)
+class OutputLeaf:
+    """Stands in a result tree for output `index` of the module."""
+
+    index: int
+
+
+@dataclass
+class Trace:
+    """A traced call.
+
+    Attributes:
+        module: the program.
+        result: the kernel's result, with an :class:`OutputLeaf` for each array.
+        parameter_paths: where in the arguments each parameter stood.
+    """
+
+    module: HLOModule
+    result: Any
+    parameter_paths: list[Path] = field(default_factory=list)
+
+
+def is_array_like(value: Any) -> bool:
+    """Whether `value` becomes a parameter: an array, or has a shape and a dtype.
+
+    NumPy scalars do not: they are static, as Python's are.
+    """
+    if isinstance(value, np.ndarray):
+        return True
+    return (
+        hasattr(value, "shape")
+        and hasattr(value, "dtype")
+        and not isinstance(value, (np.generic, type))
+    )
+
+
+def _sanitize_array_dtype(arr: Any, name: str = "") -> Any:
+    """`arr`, or a copy narrowed to 32 bits, with one warning that names the argument.
+
+    Raises:
+        TypeError: the dtype has no counterpart on the device.
+    """
+    dtype = parameter_dtype(arr, name)
+    return arr if dtype == arr.dtype else arr.astype(dtype)
+
+
+def parameter_dtype(array: Any, name: str) -> np.dtype:
+    """The dtype that argument `array` has on the device; warns where it is narrower."""
+    if isinstance(array, np.ma.MaskedArray):
+        raise NKIPyTypeError(
+            f"argument '{name}' is a masked array, whose mask would be lost; pass data "
+            "and mask as two arrays"
+        )
+    try:
+        own = np.dtype(array.dtype)
+        dtype = dt.narrow(own)
+    except TypeError as error:
+        raise NKIPyTypeError(f"argument '{name}': {error}") from None
+    if dtype.itemsize != own.itemsize:
+        warnings.warn(
+            f"argument '{name}' has dtype {own.name}, which the device does not have; "
+            f"it is converted to {dtype.name}",
+            UserWarning,
+            stacklevel=2,
+        )
+    return dtype
+
+
+class _Parameters:
+    """Makes a parameter of each array among the arguments, under a unique name."""
+
+    def __init__(self, ctx: HLOTraceContext) -> None:
+        self.ctx = ctx
+        self.names: set[str] = set()
+        self.paths: list[Path] = []
+        self.tensors: list[NKIPyTensorRef] = []
+
+    def __call__(self, path: Path, leaf: Any) -> Any:
+        if isinstance(leaf, NKIPyTensorRef):
+            raise leaked(leaf)
+        if not is_array_like(leaf):
+            return leaf
+        name = self._unique(path_name(path))
+        dtype = parameter_dtype(leaf, name)
+        inst = self.ctx.module.add_parameter(leaf.shape, dtype, name)
+        tensor = NKIPyTensorRef._wrap(self.ctx, inst)
+        tensor._name = name
+        self.paths.append(path)
+        self.tensors.append(tensor)
+        return tensor
+
+    def _unique(self, name: str) -> str:
+        unique, n = name, 1
+        while unique in self.names:
+            unique, n = f"{name}_{n}", n + 1
+        self.names.add(unique)
+        return unique
+
+
+def bind_arguments(
+    func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> inspect.BoundArguments:
+    """Arguments by the name of the parameter that takes them, defaults included.
+
+    Raises:
+        TypeError: they do not fit the function's signature.
+    """
+    bound = signature_of(func).bind(*args, **kwargs)
+    bound.apply_defaults()
+    return bound
+
+
+def signature_of(func: Callable[..., Any]) -> inspect.Signature:
+    """The signature of `func`; of ufuncs and builtins too, which have none."""
+    try:
+        return inspect.signature(func)
+    except ValueError:
+        return inspect.Signature(
+            [
+                inspect.Parameter("args", inspect.Parameter.VAR_POSITIONAL),
+                inspect.Parameter("kwargs", inspect.Parameter.VAR_KEYWORD),
+            ]
+        )
+
+
+def kernel_name(func: Callable[..., Any]) -> str:
+    """A name for any callable: partials and callable objects have none of their own."""
+    name = getattr(func, "__name__", None)
+    if name is None:
+        inner = getattr(func, "func", None)
+        name = kernel_name(inner) if inner is not None else type(func).__name__
+    return name
+
+
+def trace_function(
+    func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Trace:
+    """Run `func` on traced arrays and collect what it did.
+
+    Args:
+        func: the kernel.
+        args, kwargs: its arguments. Of arrays only shape and dtype are used.
+
+    Returns:
+        The verified module, and how its outputs make up the kernel's result.
+
+    Raises:
+        NKIPyError: the kernel does something that cannot be traced.
+    """
+    bound = bind_arguments(func, args, kwargs)
+    module = HLOModule(kernel_name(func))
+    ctx = HLOTraceContext(module)
+    parameters = _Parameters(ctx)
+    for key, value in bound.arguments.items():
+        bound.arguments[key] = map_tree(parameters, value, (key,))
+    with tracing(ctx):
+        returned = func(*bound.args, **bound.kwargs)
+        ctx.current_source_location = definition_of(func)
+        outputs = _Outputs(ctx, parameters)
+        result = map_tree(outputs, returned)
+        outputs.append_unreturned()
+    module.set_results(outputs.values, outputs.names)
+    module.aliases = outputs.aliases
+    eliminate_dead_code(module)
+    module.verify()
+    return Trace(module, result, parameters.paths)
+
+
+def definition_of(func: Callable[..., Any]) -> SourceLocation | None:
+    """Where a kernel is defined: the location of what belongs to no line of it."""
+    code = getattr(inspect.unwrap(func), "__code__", None)
+    return SourceLocation(code.co_filename, code.co_firstlineno) if code else None
+
+
+class _Outputs:
+    """Makes an output of each array in the result, then of each written parameter."""
+
+    def __init__(self, ctx: HLOTraceContext, parameters: _Parameters) -> None:
+        self.ctx = ctx
+        self.values: list[HLOInstruction] = []
+        self.names: list[str] = []
+        self.aliases: list[AliasInfo] = []
+        self.parameters = parameters.tensors
+        self.written = {
+            id(t): i for i, t in enumerate(parameters.tensors) if t._is_mutated
+        }
+        for i in self.written.values():
+            inst = self.ctx.module.parameters[i]
+            inst.name += MUST_ALIAS_SUFFIX
+
+    def __call__(self, path: Path, leaf: Any) -> Any:
+        leaf = getattr(leaf, "_as_traced_operand", lambda: leaf)()
+        if isinstance(leaf, NKIPyTensorRef):
+            if leaf._ctx is not self.ctx:
+                raise leaked(leaf)
+            index = self.written.get(id(leaf))
+            if index is not None:
+                del self.written[id(leaf)]
+                return self._alias(index, user_returned=True)
+            return self._output(leaf.backend_tensor)
+        if isinstance(leaf, (np.ndarray, np.generic)):
+            return self._output(as_hlo_tensor(self.ctx, leaf))
+        if leaf is None or isinstance(leaf, (bool, int, float, str)):
+            return leaf
+        where = f" at {path_name(path)}" if path else ""
+        raise NKIPyTypeError(
+            f"Unexpected return value type: {type(leaf).__name__}{where}; a kernel "
+            "returns arrays, scalars, None, or dicts, lists, tuples, dataclasses of them",
+            location=self.ctx.current_source_location,
+        )
+
+    def _output(self, value: HLOInstruction) -> OutputLeaf:
+        if value.is_parameter:
+            value = self.ctx.unary("copy", value)
+        return self._add(value, f"output{len(self.values)}")
+
+    def _alias(self, index: int, *, user_returned: bool) -> OutputLeaf:
+        tensor = self.parameters[index]
+        name = tensor.name
+        value = tensor.backend_tensor
+        if value.is_parameter:  # stored back what was there, or swapped
+            value = self.ctx.unary("copy", value)
+        position = len(self.values)
+        self.aliases.append(AliasInfo(position, index, name, user_returned))
+        return self._add(value, name)
+
+    def _add(self, value: HLOInstruction, name: str) -> OutputLeaf:
+        self.values.append(value)
+        self.names.append(name)
+        return OutputLeaf(len(self.values) - 1)
+
+    def append_unreturned(self) -> None:
+        """Parameters that were written and not returned are outputs all the same."""
+        for index in self.written.values():
+            self._alias(index, user_returned=False)
+
+
+class NKIPyKernel:
+    """A function that can be traced.
+
+    Args:
+        func: a function of NumPy arrays; a partial, a ufunc, a callable object too.
+        backend: "hlo". With "cpu" there is nothing to trace: call the function.
+
+    Attributes:
+        func: the function.
+        backend: the backend's name.
+    """
+
+    def __init__(self, func: Callable[..., Any], backend: str = "hlo") -> None:
+        self.func = func
+        self.backend = backend
+        self._trace: Trace | None = None
+        self.__doc__ = getattr(func, "__doc__", None)
+
+    @property
+    def __name__(self) -> str:  # type: ignore[override]
+        return kernel_name(self.func)
+
+    @property
+    def _code(self) -> HLOModule | None:
+        """The module of the last :meth:`specialize`."""
+        return self._trace.module if self._trace is not None else None
+
+    @classmethod
+    def trace(
+        cls, func: Callable[..., Any] | None = None, backend: str = "hlo"
+    ) -> Any:
+        """Make a kernel of `func`: a function, a decorator, with arguments or without."""
+        if func is None:
+            return lambda f: cls(f, backend)
+        return cls(func, backend)
+
+    def specialize(self, *args: Any, **kwargs: Any) -> HLOModule | None:
+        """Trace the kernel for arguments of these shapes and dtypes.
+
+        Args:
+            args, kwargs: the kernel's arguments. Arrays, also those inside of dicts,
+                lists, tuples and dataclasses, become parameters; all else is static.
+
+        Returns:
+            The module; None, with a warning, if the backend is "cpu".
+
+        Raises:
+            ValueError: the backend is unknown.
+            NKIPyError: the kernel does something that cannot be traced.
+        """
+        if self.backend == "cpu":
+            warnings.warn(
+                "backend 'cpu' has nothing to trace; call the function", stacklevel=2
+            )
+            return None
+        if self.backend != "hlo":
+            raise ValueError(f"Unknown backend {self.backend}")
+        self._trace = trace_function(self.func, args, kwargs)
+        return self._trace.module
+
+    def __repr__(self) -> str:
+        return f"<NKIPyKernel {self.__name__!r} backend={self.backend!r}>"
+
+
+def result_tree(trace: Trace, outputs: list[Any]) -> Any:
+    """The kernel's result, with `outputs` in place of the module's outputs."""
+
+    def fill(path: Path, leaf: Any) -> Any:
+        return outputs[leaf.index] if isinstance(leaf, OutputLeaf) else leaf
+
+    return map_tree(fill, trace.result)
