@@ -1,0 +1,363 @@
+"""Protobuf's wire format, in both directions, driven by message descriptors.
+
+Building protobuf's own Python messages costs several microseconds per instruction and a
+copy of every constant, and parsing into them gives no bound on memory; hence this. The
+generated modules stay the only place where a field number is written down.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, Iterable, Mapping, NamedTuple, Sequence
+
+import numpy as np
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+
+from nkipy.core.hlo.errors import HLOProtoError
+
+VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5
+_MASK64 = (1 << 64) - 1
+
+#: Messages inside messages; an HLO module as we read it needs seven.
+MAX_DEPTH = 12
+
+
+class Field(NamedTuple):
+    """How one field is encoded: `kind` is int64, int32, uint, bool, bytes, ..."""
+
+    name: str
+    number: int
+    kind: str
+    repeated: bool
+    tag: bytes
+    message: Descriptor | None
+
+
+class Schema(NamedTuple):
+    """The fields of a message type, by name and by number."""
+
+    name: str
+    by_name: dict[str, Field]
+    by_number: dict[int, Field]
+
+
+_F = FieldDescriptor
+_KINDS = {
+    _F.TYPE_INT64: ("int64", VARINT),
+    _F.TYPE_INT32: ("int32", VARINT),
+    _F.TYPE_ENUM: ("int32", VARINT),
+    _F.TYPE_UINT64: ("uint64", VARINT),
+    _F.TYPE_UINT32: ("uint32", VARINT),
+    _F.TYPE_BOOL: ("bool", VARINT),
+    _F.TYPE_FLOAT: ("float", FIXED32),
+    _F.TYPE_DOUBLE: ("double", FIXED64),
+    _F.TYPE_STRING: ("string", LENGTH),
+    _F.TYPE_BYTES: ("bytes", LENGTH),
+    _F.TYPE_MESSAGE: ("message", LENGTH),
+}
+#: Numeric kinds whose repeated form is an array of fixed-size elements when packed.
+FIXED_SIZES = {"float": 4, "double": 8}
+
+
+def varint(value: int) -> bytes:
+    """`value` as a varint; a negative one as its 64-bit two's complement."""
+    value &= _MASK64
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def tag(number: int, wire_type: int) -> bytes:
+    """The key that precedes a field's value."""
+    return varint(number << 3 | wire_type)
+
+
+@lru_cache(maxsize=None)
+def schema_of(descriptor: Descriptor) -> Schema:
+    """The schema of a generated message class's ``DESCRIPTOR``."""
+    fields = [_field_of(f) for f in descriptor.fields]
+    return Schema(
+        descriptor.name, {f.name: f for f in fields}, {f.number: f for f in fields}
+    )
+
+
+def _field_of(f: FieldDescriptor) -> Field:
+    kind, wire_type = _KINDS[f.type]
+    packed = f.is_repeated and wire_type != LENGTH
+    key = tag(f.number, LENGTH if packed else wire_type)
+    return Field(f.name, f.number, kind, f.is_repeated, key, f.message_type)
+
+
+# Writing.
+
+
+def packed_ints(values: Sequence[int]) -> bytes:
+    """Integers as consecutive varints."""
+    try:
+        out = bytes(values)  # values under 128 are their own varints
+        if out.isascii():
+            return out
+    except ValueError:
+        pass
+    return b"".join(map(varint, values))
+
+
+def packed_array(values: np.ndarray) -> np.ndarray:
+    """The elements of an integer array as consecutive varints, in a uint8 array."""
+    flat = values.reshape(-1)
+    chunks = [_pack_chunk(flat[i : i + _CHUNK]) for i in range(0, flat.size, _CHUNK)]
+    return np.concatenate(chunks) if len(chunks) != 1 else chunks[0]
+
+
+_CHUNK = 1 << 16  # elements; ten bytes of scratch for each stay in the cache
+
+
+def _pack_chunk(chunk: np.ndarray) -> np.ndarray:
+    wide = chunk.astype(np.int64) if chunk.dtype.kind == "i" else chunk
+    wide = wide.astype(np.uint64)
+    length = max(1, -(-int(wide.max()).bit_length() // 7))
+    if length == 1:
+        return wide.astype(np.uint8)
+    groups = np.empty((wide.size, length), np.uint8)
+    keep = np.empty((wide.size, length), bool)
+    for i in range(length):
+        rest = wide >> np.uint64(7)
+        more = rest != 0
+        groups[:, i] = wide.astype(np.uint8) & 0x7F | more.astype(np.uint8) << 7
+        keep[:, i] = wide != 0 if i else True
+        wide = rest
+    return groups[keep]
+
+
+def delimited(key: bytes, payload: bytes) -> bytes:
+    """A length-delimited field."""
+    return key + varint(len(payload)) + payload
+
+
+def encode(schema: Schema, fields: Mapping[str, Any]) -> bytes:
+    """A message's bytes from values by field name, sub-messages being mappings.
+
+    Values equal to the field's default are left out, as in proto3.
+    """
+    return b"".join(_encode_field(schema.by_name[k], v) for k, v in fields.items())
+
+
+def _encode_field(field: Field, value: Any) -> bytes:
+    if field.kind == "message":
+        assert field.message is not None
+        schema = schema_of(field.message)
+        items = value if field.repeated else (value,)
+        return b"".join(delimited(field.tag, encode(schema, v)) for v in items)
+    if field.kind in ("string", "bytes"):
+        items = value if field.repeated else (value,) if value else ()
+        return b"".join(delimited(field.tag, _as_bytes(v)) for v in items)
+    if not value:
+        return b""
+    if field.repeated:
+        return delimited(field.tag, packed_ints(value))
+    return field.tag + varint(value)
+
+
+def _as_bytes(value: str | bytes) -> bytes:
+    return value.encode() if isinstance(value, str) else value
+
+
+# Reading.
+
+
+class Reader:
+    """Decodes messages within a budget of fields, so that time and memory are bounded.
+
+    Args:
+        max_fields: how many fields may be decoded in total.
+    """
+
+    def __init__(self, max_fields: int) -> None:
+        self.fields_left = max_fields
+
+    def decode(self, schema: Schema, data: memoryview, depth: int = 0) -> dict:
+        """A message as a dict by field name, with only the fields that it has.
+
+        A sub-message is decoded too; bytes stay views of `data`; repeated floating
+        fields are lists of views and arrays (see :func:`join_numbers`), and repeated
+        varints of literals likewise. Unknown fields are under the key ``None``, a list
+        of their numbers.
+
+        Raises:
+            HLOProtoError: the data is not a message of this type.
+        """
+        if depth > MAX_DEPTH:
+            raise HLOProtoError(f"{schema.name}: messages nest deeper than {MAX_DEPTH}")
+        out: dict = {}
+        pos, end = 0, len(data)
+        while pos < end:
+            self._spend(schema)
+            key, pos = read_varint(data, pos)
+            field = schema.by_number.get(key >> 3)
+            value, pos = _read_value(schema, data, pos, key & 7)
+            if field is None:
+                _unknown(schema, out, key >> 3)
+            else:
+                self._store(schema, out, field, key & 7, value, depth)
+        return out
+
+    def _spend(self, schema: Schema) -> None:
+        self.fields_left -= 1
+        if self.fields_left < 0:
+            raise HLOProtoError(f"{schema.name}: too many fields in the module")
+
+    def _store(
+        self,
+        schema: Schema,
+        out: dict,
+        field: Field,
+        wire_type: int,
+        value: Any,
+        depth: int,
+    ) -> None:
+        expected = _WIRE_TYPES[field.kind]
+        if wire_type == LENGTH and field.repeated and expected != LENGTH:
+            out.setdefault(field.name, []).append(value)
+        elif wire_type != expected:
+            raise HLOProtoError(
+                f"{schema.name}.{field.name}: wire type {wire_type}, not {expected}"
+            )
+        elif field.kind == "message":
+            self._store_message(out, field, value, depth)
+        else:
+            item = _scalar(schema, field, value)
+            if field.repeated:
+                out.setdefault(field.name, []).append(item)
+            else:
+                out[field.name] = item
+
+    def _store_message(
+        self, out: dict, field: Field, data: memoryview, depth: int
+    ) -> None:
+        assert field.message is not None
+        item = self.decode(schema_of(field.message), data, depth + 1)
+        if field.repeated:
+            out.setdefault(field.name, []).append(item)
+        elif field.name not in out:
+            out[field.name] = item
+        else:
+            # Protobuf merges the two; nothing that writes modules relies on it.
+            raise HLOProtoError(f"{field.name} occurs twice in a message")
+
+    def ints(self, fields: dict, name: str, limit: int = 1 << 16) -> tuple[int, ...]:
+        """A repeated integer field of a decoded message, packed or not."""
+        out: list[int] = []
+        for part in fields.get(name, ()):
+            if isinstance(part, memoryview):
+                out += self._unpack(name, part)
+            else:
+                out.append(part)
+            if len(out) > limit:
+                raise HLOProtoError(f"{name}: more than {limit} elements")
+        return tuple(out)
+
+    def _unpack(self, name: str, data: memoryview) -> Iterable[int]:
+        self.fields_left -= len(data)
+        if self.fields_left < 0:
+            raise HLOProtoError(f"{name}: too many elements in the module")
+        pos = 0
+        while pos < len(data):
+            value, pos = read_varint(data, pos)
+            yield signed(value)
+
+
+_WIRE_TYPES = dict(_KINDS.values())
+
+
+def signed(value: int) -> int:
+    """A 64-bit pattern as a two's complement number."""
+    return value - (1 << 64) if value >> 63 else value
+
+
+def read_varint(data: memoryview, pos: int) -> tuple[int, int]:
+    """The varint at `pos` (64 bits at most), and the position after it."""
+    value = shift = 0
+    while True:
+        if pos >= len(data):
+            raise HLOProtoError("truncated: the data ends inside a number")
+        byte = data[pos]
+        pos += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value & _MASK64, pos
+        shift += 7
+        if shift >= 70:
+            raise HLOProtoError("a number has more than ten bytes")
+
+
+def _read_value(
+    schema: Schema, data: memoryview, pos: int, wire_type: int
+) -> tuple[Any, int]:
+    if wire_type == VARINT:
+        return read_varint(data, pos)
+    if wire_type == LENGTH:
+        size, pos = read_varint(data, pos)
+    elif wire_type in (FIXED32, FIXED64):
+        size = 4 if wire_type == FIXED32 else 8
+    else:
+        raise HLOProtoError(f"{schema.name}: wire type {wire_type} is not supported")
+    if size > len(data) - pos:
+        raise HLOProtoError(f"{schema.name}: truncated: the data ends inside a field")
+    return data[pos : pos + size], pos + size
+
+
+def _unknown(schema: Schema, out: dict, number: int) -> None:
+    if number == 0:
+        raise HLOProtoError(f"{schema.name}: field number 0")
+    out.setdefault(None, []).append(number)
+
+
+def _scalar(schema: Schema, field: Field, value: Any) -> Any:
+    kind = field.kind
+    if kind == "string":
+        try:
+            return str(value, "utf-8")
+        except UnicodeDecodeError as e:
+            raise HLOProtoError(f"{schema.name}.{field.name}: not UTF-8") from e
+    if kind == "int64":
+        return signed(value)
+    if kind == "int32":
+        value &= 0xFFFFFFFF
+        return value - (1 << 32) if value >> 31 else value
+    return bool(value) if kind == "bool" else value
+
+
+def unpack_array(data: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Consecutive varints in a uint8 array, each reduced to `dtype`'s bits.
+
+    Raises:
+        HLOProtoError: the last one is cut off, or one is longer than ten bytes.
+    """
+    if data.size and data[-1] > 0x7F:
+        raise HLOProtoError("truncated: the data ends inside a number")
+    parts, pos = [np.empty(0, dtype)], 0
+    while pos < data.size:
+        window = data[pos : pos + _CHUNK]
+        ends = np.flatnonzero(window < 0x80)
+        if not ends.size:
+            raise HLOProtoError("a number has more than ten bytes")
+        parts.append(_unpack_window(window, ends).astype(dtype))
+        pos += int(ends[-1]) + 1
+    return np.concatenate(parts)
+
+
+def _unpack_window(data: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    starts = np.empty_like(ends)
+    starts[0], starts[1:] = 0, ends[:-1] + 1
+    lengths = ends - starts + 1
+    longest = int(lengths.max())
+    if longest > 10:
+        raise HLOProtoError("a number has more than ten bytes")
+    out = np.zeros(ends.size, np.uint64)
+    for i in range(longest):
+        groups = data[np.minimum(starts + i, ends)].astype(np.uint64) & np.uint64(0x7F)
+        out |= np.where(i < lengths, groups << np.uint64(7 * i), np.uint64(0))
+    return out
