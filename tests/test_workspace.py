@@ -1,0 +1,87 @@
+"""The workspace itself: its pins, its entry points and what its build generates."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+MEMBERS = {"nkipy", "nkipy-emulator", "nkipy-workspace", "spike"}
+
+
+def run_py(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(ROOT / "run.py"), *arguments],
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="needs tomllib")
+def test_every_resolved_version_is_pinned() -> None:
+    """A new dependency whose pins were not refreshed would float."""
+    import tomllib
+
+    lock = ROOT / "uv.lock"
+    if not lock.exists():
+        pytest.skip("the workspace was not installed by uv")
+    packages = tomllib.loads(lock.read_text())["package"]
+    resolved = {f"{p['name']}=={p['version']}" for p in packages}
+    resolved = {r for r in resolved if r.partition("==")[0] not in MEMBERS}
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["uv"]
+    pinned = {p.partition(" ")[0] for p in settings["constraint-dependencies"]}
+    assert resolved and resolved - pinned == set()
+
+
+def test_pins_hold_no_download_address() -> None:
+    assert not re.search(r"https?://", (ROOT / "pyproject.toml").read_text())
+
+
+def test_git_tracks_no_lock_file() -> None:
+    files = ["*uv.lock", "*poetry.lock", "*package-lock.json"]
+    tracked = subprocess.run(
+        ["git", "ls-files", *files], cwd=ROOT, capture_output=True, text=True
+    )
+    assert tracked.stdout == ""
+
+
+def test_generated_protos_are_submodules_of_the_package() -> None:
+    from nkipy.third_party.xla import xla_data_pb2
+    from nkipy.third_party.xla.service import hlo_pb2, metrics_pb2
+
+    assert xla_data_pb2.DESCRIPTOR in hlo_pb2.DESCRIPTOR.dependencies
+    assert metrics_pb2.DESCRIPTOR in hlo_pb2.DESCRIPTOR.dependencies
+    module = hlo_pb2.HloModuleProto(name="m")
+    assert hlo_pb2.HloModuleProto.FromString(module.SerializeToString()).name == "m"
+
+
+def test_the_emulator_is_registered_as_a_simulator() -> None:
+    (found,) = entry_points(group="nkipy.simulators", name="xla-cpu")
+    assert found.value == "nkipy_emulator.engine:XlaCpuEngine"
+
+
+def test_run_py_without_a_command_shows_its_usage() -> None:
+    done = run_py()
+    assert done.returncode != 0
+    assert "python3 run.py demo" in done.stderr
+
+
+def test_run_py_refuses_an_unknown_command() -> None:
+    assert run_py("tset").returncode != 0
+
+
+def test_run_py_passes_arguments_and_exit_code_to_uv() -> None:
+    done = run_py("uv", "--version")
+    assert done.returncode == 0 and done.stdout.startswith("uv ")
+    assert run_py("uv", "no-such-command").returncode == 2
+
+
+@pytest.mark.parametrize("package", ["nkipy", "spike", "emulator"])
+def test_each_package_carries_the_license(package: str) -> None:
+    """As a copy: a source archive cannot hold a link to the file above it."""
+    assert (ROOT / package / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
