@@ -1,0 +1,64 @@
+"""What distinguishes one call of a kernel from another: the key of its cached program.
+
+A key holds the structure of the arguments, shape and dtype of each array, and every
+static value; the arrays themselves come back beside it, in parameter order.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from nkipy.core.trace import is_array_like
+from nkipy.core.tree import children, is_container
+
+
+class UnhashableStatic(TypeError):
+    """A static argument cannot be part of a key; the call cannot be cached."""
+
+
+def describe_arguments(arguments: Any) -> tuple[tuple[Any, ...], list[Any]]:
+    """Key and arrays of the arguments of a call.
+
+    Args:
+        arguments: a sequence of argument values, in the order of the signature.
+
+    Raises:
+        UnhashableStatic: a static value has no hash.
+    """
+    key: list[Any] = []
+    arrays: list[Any] = []
+    for value in arguments:
+        if type(value) is np.ndarray:
+            key.append((value.shape, value.dtype))
+            arrays.append(value)
+        else:
+            _describe(value, key, arrays)
+    return tuple(key), arrays
+
+
+def _describe(value: Any, key: list[Any], arrays: list[Any]) -> None:
+    if is_container(value):
+        key.append((type(value), len(key)))
+        for name, child in children(value):
+            key.append(name)
+            _describe(child, key, arrays)
+        key.append(None)
+    elif is_array_like(value):
+        key.append((tuple(value.shape), value.dtype, type(value)))
+        arrays.append(value)
+    else:
+        key.append(_static(value))
+
+
+def _static(value: Any) -> tuple[Any, ...]:
+    """Static values are equal only with their type: 1, 1.0 and True differ."""
+    if isinstance(value, float):
+        return type(value), value, math.copysign(1.0, value)
+    try:
+        hash(value)
+    except TypeError:
+        raise UnhashableStatic(type(value).__name__) from None
+    return type(value), value

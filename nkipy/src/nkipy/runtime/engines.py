@@ -1,0 +1,84 @@
+"""How the runtime finds what executes HLO on the CPU.
+
+The one interface between nkipy and the emulator: an entry point in the group
+``nkipy.simulators`` names a class with the methods of :class:`Engine`. On a machine with
+Trainium, nothing of the emulator needs to be installed.
+"""
+
+from __future__ import annotations
+
+import threading
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any, Protocol, Sequence
+
+import numpy as np
+
+from nkipy.core.hlo.ir import HLOModule
+
+if TYPE_CHECKING:
+    from nkipy.runtime.options import SimulationOptions
+
+GROUP = "nkipy.simulators"
+
+
+class Executable(Protocol):
+    """A compiled module."""
+
+    def run(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
+        """Execute once. Arrays are C-contiguous, of the module's shapes and dtypes.
+
+        Results are written into `outputs` after all else has succeeded.
+        """
+
+    def run_replicas(
+        self,
+        inputs: Sequence[Sequence[np.ndarray]],
+        outputs: Sequence[Sequence[np.ndarray]],
+    ) -> None:
+        """Execute on all ranks at once, one list of arrays per rank."""
+
+
+class Engine(Protocol):
+    """Compiles modules for the CPU."""
+
+    identity: str
+
+    def compile(
+        self,
+        module: HLOModule,
+        *,
+        options: SimulationOptions | None = None,
+        num_replicas: int = 1,
+    ) -> Executable:
+        """Compile `module`, for `num_replicas` ranks that run together."""
+
+
+class SimulatorNotFoundError(ImportError):
+    """No package that can execute HLO is installed."""
+
+
+_lock = threading.Lock()
+_engine: Engine | None = None
+
+
+def find_engine() -> Engine:
+    """The installed engine, made on first use.
+
+    Raises:
+        SimulatorNotFoundError: none is installed.
+    """
+    global _engine
+    with _lock:
+        if _engine is None:
+            _engine = _load()
+        return _engine
+
+
+def _load() -> Any:
+    found = list(entry_points(group=GROUP))
+    if not found:
+        raise SimulatorNotFoundError(
+            "simulation executes HLO through XLA, which comes with the emulator: "
+            "pip install nkipy-emulator (in a checkout: uv sync)"
+        )
+    return found[0].load()()
