@@ -116,6 +116,7 @@ class Opcode(NamedTuple):
     dtypes: frozenset[np.dtype]
     required: Mapping[str, Attribute]
     optional: Mapping[str, Attribute]
+    arity: int  # the number of operands where only one is possible, else -1
 
 
 OPCODES: dict[str, Opcode] = {}
@@ -130,7 +131,8 @@ def _define(
 ) -> None:
     count = (operands, operands) if isinstance(operands, int) else operands
     for name in names.split():
-        OPCODES[name] = Opcode(name, count, dtypes, required, optional or {})
+        arity = count[0] if count[0] == count[1] else -1
+        OPCODES[name] = Opcode(name, count, dtypes, required, optional or {}, arity)
 
 
 #: Elementwise opcodes without attributes whose result has the operands' shape and dtype.
@@ -251,5 +253,7 @@ _define(
 
 _define("all-reduce", 1, replica_groups=GROUPS, to_apply=COMPUTATION)
 _define("all-gather all-to-all", 1, replica_groups=GROUPS, dimensions=INTS)
-_define("reduce-scatter", 1, replica_groups=GROUPS, dimensions=INTS, to_apply=COMPUTATION)
+_define(
+    "reduce-scatter", 1, replica_groups=GROUPS, dimensions=INTS, to_apply=COMPUTATION
+)
 _define("collective-permute", 1, source_target_pairs=PAIRS)

@@ -34,7 +34,12 @@ from nkipy.core.hlo.ir import (
 from nkipy.core.hlo.opcodes import OPCODES
 from nkipy.core.hlo.proto_attributes import CODECS
 from nkipy.core.hlo.proto_attributes_calls import NO_CODEC, string_map
-from nkipy.core.hlo.proto_literals import ELEMENT_TYPES, Buffer, literal_parts, raw_bytes
+from nkipy.core.hlo.proto_literals import (
+    ELEMENT_TYPES,
+    Buffer,
+    literal_parts,
+    raw_bytes,
+)
 from nkipy.core.hlo.wire import (
     delimited,
     encode,
@@ -358,7 +363,9 @@ class _Encoder:
         results = self.module.results
         shapes = tuple(Shape(r.dtype, r.shape) for r in results)
         if len(results) == 1:
-            root = HLOInstruction("copy", (results[0],), shapes[0].dims, shapes[0].dtype)
+            root = HLOInstruction(
+                "copy", (results[0],), shapes[0].dims, shapes[0].dtype
+            )
         else:
             root = HLOInstruction(
                 "tuple", tuple(results), (), None, tuple_shapes=shapes
@@ -411,7 +418,9 @@ class _Encoder:
 _TUPLE = xla_data_pb2.PrimitiveType.Value("TUPLE")
 _OPCODE_FIELDS = {name: delimited(_OPCODE, name.encode()) for name in OPCODES}
 _HAVE_CALLEES = frozenset(
-    name for name, op in OPCODES.items() if not op.required.keys().isdisjoint(CALLEE_ATTRIBUTES)
+    name
+    for name, op in OPCODES.items()
+    if not op.required.keys().isdisjoint(CALLEE_ATTRIBUTES)
 )
 
 

@@ -1,0 +1,184 @@
+"""Sources of values, and opcodes that move elements without computing with them."""
+
+from __future__ import annotations
+
+from nkipy.core.dtypes import HLO_NAMES, uint32
+from nkipy.core.hlo.ir import Shape
+from nkipy.core.hlo.rules.base import (
+    Inst,
+    Result,
+    Rule,
+    array,
+    arrays,
+    count,
+    dimension,
+    dimensions,
+    fail,
+    integer_scalars,
+    require,
+    same_dtype,
+    scalar,
+)
+
+
+def parameter(inst: Inst) -> Result:
+    """Whatever it says; the verifier checks that it is a shape at all."""
+    if inst.tuple_shapes is not None:
+        return inst.tuple_shapes
+    return inst.shape, inst.dtype
+
+
+def constant(inst: Inst) -> Result:
+    literal = inst.attributes["literal"]
+    require(literal.dtype in HLO_NAMES, f"a literal of dtype {literal.dtype}")
+    require(literal.flags.c_contiguous, "the literal is not C-contiguous")
+    return literal.shape, literal.dtype
+
+
+def iota(inst: Inst) -> Result:
+    dimension(inst.attributes["iota_dimension"], len(inst.shape), "iota_dimension")
+    return inst.shape, inst.dtype
+
+
+def replica_id(inst: Inst) -> Result:
+    return (), uint32
+
+
+def reshape(inst: Inst) -> Result:
+    (x,) = inst.operands
+    if count(x.shape) != count(inst.shape):
+        fail(f"{count(x.shape)} elements cannot become {count(inst.shape)}")
+    return inst.shape, x.dtype
+
+
+def broadcast(inst: Inst) -> Result:
+    (x,) = inst.operands
+    dims, shape = inst.attributes["dimensions"], inst.shape
+    if not dims and x.shape == ():
+        return shape, x.dtype
+    if len(dims) != len(x.shape):
+        fail(f"{len(dims)} dimensions for an operand of rank {len(x.shape)}")
+    dimensions(dims, len(shape), "dimensions", ordered=True)
+    for size, d in zip(x.shape, dims):
+        if shape[d] != size:
+            fail(f"dimension {d} of the result is {shape[d]}, in the operand {size}")
+    return shape, x.dtype
+
+
+def transpose(inst: Inst) -> Result:
+    x = array(inst.operands[0])
+    dims = inst.attributes["dimensions"]
+    require(len(dims) == len(x.shape), f"dimensions do not permute rank {len(x.shape)}")
+    dimensions(dims, len(x.shape), "dimensions")
+    return tuple(x.shape[d] for d in dims), x.dtype
+
+
+def reverse(inst: Inst) -> Result:
+    x = array(inst.operands[0])
+    dimensions(inst.attributes["dimensions"], len(x.shape), "dimensions")
+    return x.shape, x.dtype
+
+
+def concatenate(inst: Inst) -> Result:
+    values = arrays(inst)
+    d, first = inst.attributes["dimension"], values[0].shape
+    dimension(d, len(first), "dimension")
+    same_dtype(values, "operands")
+    for v in values:
+        if len(v.shape) != len(first) or _replaced(v.shape, d, 0) != _replaced(
+            first, d, 0
+        ):
+            fail(f"operands differ in other dimensions than {d}")
+    return _replaced(first, d, sum(v.shape[d] for v in values)), values[0].dtype
+
+
+def _replaced(dims: tuple[int, ...], d: int, size: int) -> tuple[int, ...]:
+    return (*dims[:d], size, *dims[d + 1 :])
+
+
+def slice_(inst: Inst) -> Result:
+    x = array(inst.operands[0])
+    a = inst.attributes
+    rows = (a["starts"], a["limits"], a["strides"])
+    if any(len(row) != len(x.shape) for row in rows):
+        fail(f"starts, limits and strides are not all of length {len(x.shape)}")
+    for size, start, limit, stride in zip(x.shape, *rows):
+        if not 0 <= start <= limit <= size or stride < 1:
+            fail(f"[{start}:{limit}:{stride}] is not within a dimension of {size}")
+    return tuple(-(-(e - s) // t) for s, e, t in zip(*rows)), x.dtype
+
+
+def dynamic_slice(inst: Inst) -> Result:
+    x, *starts = arrays(inst)
+    sizes = inst.attributes["dynamic_slice_sizes"]
+    rank = len(x.shape)
+    require(
+        len(starts) == len(sizes) == rank, f"not one start and size for each of {rank}"
+    )
+    integer_scalars(starts, "a start index")
+    if any(not 0 <= size <= whole for size, whole in zip(sizes, x.shape)):
+        fail("a slice size is negative or exceeds the operand's")
+    return sizes, x.dtype
+
+
+def dynamic_update_slice(inst: Inst) -> Result:
+    x, update, *starts = arrays(inst)
+    same_dtype((x, update), "operand and update")
+    rank = len(x.shape)
+    require(
+        len(starts) == len(update.shape) == rank, f"update or starts not of rank {rank}"
+    )
+    integer_scalars(starts, "a start index")
+    if any(size > whole for size, whole in zip(update.shape, x.shape)):
+        fail("the update is larger than the operand")
+    return x.shape, x.dtype
+
+
+def pad(inst: Inst) -> Result:
+    x, value = arrays(inst)
+    scalar(value, "the padding value")
+    same_dtype((x, value), "operand and padding value")
+    config = inst.attributes["padding"]
+    require(len(config) == len(x.shape), f"padding is not of length {len(x.shape)}")
+    dims = []
+    for size, (low, high, interior) in zip(x.shape, config):
+        padded = size + max(size - 1, 0) * interior + low + high
+        if interior < 0 or padded < 0:
+            fail(f"padding ({low}, {high}, {interior}) of a dimension of {size}")
+        dims.append(padded)
+    return tuple(dims), x.dtype
+
+
+def tuple_(inst: Inst) -> Result:
+    return tuple(Shape(v.dtype, v.shape) for v in arrays(inst))
+
+
+def get_tuple_element(inst: Inst) -> Result:
+    (x,) = inst.operands
+    index = inst.attributes["index"]
+    if x.tuple_shapes is None:
+        fail("the operand is not a tuple")
+    if not 0 <= index < len(x.tuple_shapes):
+        fail(f"index {index} of a tuple of {len(x.tuple_shapes)}")
+    dtype, dims = x.tuple_shapes[index]
+    return dims, dtype
+
+
+RULES: dict[str, Rule] = {
+    "parameter": parameter,
+    "constant": constant,
+    "iota": iota,
+    "replica-id": replica_id,
+    "partition-id": replica_id,
+    "reshape": reshape,
+    "broadcast": broadcast,
+    "transpose": transpose,
+    "reverse": reverse,
+    "concatenate": concatenate,
+    "slice": slice_,
+    "dynamic-slice": dynamic_slice,
+    "dynamic-update-slice": dynamic_update_slice,
+    "pad": pad,
+    "tuple": tuple_,
+    "get-tuple-element": get_tuple_element,
+}

@@ -1,0 +1,279 @@
+"""Checks a module before it leaves the tracer, and every module that is read.
+
+XLA aborts the process on some malformed modules and accepts others whose declared
+interface is wrong, so nothing is handed to it that has not passed here.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+import numpy as np
+
+from nkipy.core.dtypes import HLO_NAMES
+from nkipy.core.hlo.errors import HLOVerificationError
+from nkipy.core.hlo.ir import (
+    CALLEE_ATTRIBUTES,
+    HLOComputation,
+    HLOInstruction,
+    HLOModule,
+    Shape,
+)
+from nkipy.core.hlo.opcodes import OPCODES, Opcode
+from nkipy.core.hlo.rules import RULES, RuleError
+from nkipy.core.hlo.rules.base import fail, text
+
+#: Greatest rank of an array.
+MAX_RANK = 64
+#: Greatest product of an array's dimensions (those of size 0 not counted): what XLA
+#: computes with has to stay within 64 bits, in bits.
+MAX_ELEMENTS = 1 << 48
+
+
+#: Opcodes whose (first) operand may be a tuple, or that may be one without operands.
+_TAKE_TUPLES = frozenset(
+    "parameter get-tuple-element while call custom-call optimization-barrier".split()
+)
+
+
+_DTYPE_TYPES = frozenset(map(type, HLO_NAMES))
+
+
+def verify_module(module: HLOModule) -> None:
+    """Check every computation once, then the results and the aliases.
+
+    Raises:
+        HLOVerificationError: naming the instruction and what is wrong with it.
+    """
+    checked: set[HLOComputation] = set()
+    known_dims: set[tuple[int, ...]] = set()
+    for computation in module.computations():
+        _verify_computation(computation, checked, known_dims)
+        if computation is not module.entry and computation.root is None:
+            _fail_module(f"computation {computation.name!r} has no root")
+        checked.add(computation)
+    _verify_interface(module)
+    _verify_aliases(module)
+
+
+def _verify_computation(
+    computation: HLOComputation,
+    checked: set[HLOComputation],
+    known_dims: set[tuple[int, ...]],
+) -> None:
+    """The loop over instructions, with as little work for each as possible."""
+    opcodes, rules = OPCODES, RULES
+    seen: set[HLOInstruction] = set()
+    inst: HLOInstruction | None = None
+    try:
+        for inst in computation.instructions:
+            opcode, operands = inst.opcode, inst.operands
+            record = opcodes.get(opcode)
+            if record is None:
+                fail("the opcode is unknown")
+            if len(operands) != record.arity:
+                _check_count(operands, record)
+            if not seen.issuperset(operands):
+                _fail_operand(computation, operands, seen)
+            if inst.attributes or record.required:
+                _check_attributes(inst, record, checked)
+            if (
+                inst.shape not in known_dims
+                or inst.tuple_shapes is not None
+                or inst.dtype is None  # which NumPy says equals float64
+            ):
+                _check_shape(inst, known_dims)
+            first = operands[0] if operands else inst
+            if first.dtype not in record.dtypes:
+                _check_tuple(first, opcode)
+            result = rules[opcode](inst)
+            if result != (inst.shape, inst.dtype) and result != inst.tuple_shapes:
+                _fail_result(result)
+            seen.add(inst)
+        inst = None
+        _verify_structure(computation, seen)
+    except RuleError as e:
+        raise HLOVerificationError(_message(computation, inst, str(e))) from None
+
+
+def _check_count(operands: tuple, record: Opcode) -> None:
+    low, high = record.operands
+    if len(operands) < low or (high is not None and len(operands) > high):
+        wanted = f"{low}" if low == high else f"{low} or more"
+        fail(f"{len(operands)} operands instead of {wanted}")
+
+
+def _fail_operand(
+    computation: HLOComputation, operands: tuple, seen: set[HLOInstruction]
+) -> NoReturn:
+    wrong = next(o for o in operands if o not in seen)
+    if wrong in computation.instructions:
+        fail(f"operand {_label(wrong)} comes after its user")
+    fail(f"operand {_label(wrong)} is not in this computation")
+
+
+def _check_attributes(
+    inst: HLOInstruction, record: Opcode, checked: set[HLOComputation]
+) -> None:
+    missing = len(record.required)
+    for name, value in inst.attributes.items():
+        attribute = record.required.get(name)
+        if attribute is None:
+            attribute = record.optional.get(name)
+            if attribute is None:
+                fail(f"unknown attribute {name!r}")
+        else:
+            missing -= 1
+        if not attribute.is_valid(value):
+            fail(f"attribute {name!r} is {value!r:.80}, not {attribute.description}")
+        if name in CALLEE_ATTRIBUTES:
+            _check_callees(value, checked)
+    if missing:
+        names = ", ".join(record.required.keys() - inst.attributes.keys())
+        fail(f"missing attributes: {names}")
+
+
+def _check_callees(value: Any, checked: set[HLOComputation]) -> None:
+    for callee in value if isinstance(value, tuple) else (value,):
+        if callee not in checked:
+            fail(f"computation {callee.name!r} calls itself")
+
+
+def _check_shape(inst: HLOInstruction, known_dims: set[tuple[int, ...]]) -> None:
+    if inst.tuple_shapes is None:
+        if type(inst.dtype) not in _DTYPE_TYPES:
+            fail(f"the result's element type is {inst.dtype}")
+        _check_dims(inst.shape, known_dims)
+        return
+    if inst.dtype is not None or inst.shape != ():
+        fail("the result is both an array and a tuple")
+    if type(inst.tuple_shapes) is not tuple:
+        fail("tuple_shapes is not a tuple")
+    for shape in inst.tuple_shapes:
+        if type(shape) is not Shape or shape.dtype not in HLO_NAMES:
+            fail(f"tuple element {shape!r} is no array shape")
+        _check_dims(shape.dims, known_dims)
+
+
+def _check_dims(dims: tuple[int, ...], known_dims: set[tuple[int, ...]]) -> None:
+    if type(dims) is not tuple or any(type(d) is not int for d in dims):
+        fail(f"the result's dimensions {dims!r} are not a tuple of ints")
+    if any(d < 0 for d in dims):
+        fail(f"the result has a negative dimension: {dims}")
+    if len(dims) > MAX_RANK:
+        fail(f"the result has rank {len(dims)}, over {MAX_RANK}")
+    total = 1
+    for d in dims:
+        total *= d or 1
+    if total > MAX_ELEMENTS:
+        fail(f"the result {dims} has more than {MAX_ELEMENTS} elements")
+    known_dims.add(dims)
+
+
+def _check_tuple(first: HLOInstruction, opcode: str) -> None:
+    if first.dtype is None and first.tuple_shapes is not None:
+        if opcode in _TAKE_TUPLES:
+            return
+        fail(f"{opcode} does not take a tuple")
+    dtype = first.dtype
+    fail(f"{opcode} is not defined for {HLO_NAMES.get(dtype, dtype)}")  # type: ignore
+
+
+def _fail_result(result: Any) -> NoReturn:
+    if len(result) == 2 and type(result) is tuple and isinstance(result[1], np.dtype):
+        result = Shape(result[1], result[0])
+    fail(f"the result has to be {text(result)}")
+
+
+def _verify_structure(computation: HLOComputation, seen: set[HLOInstruction]) -> None:
+    if len(seen) != len(computation.instructions):
+        fail("an instruction occurs twice")
+    if computation.root is not None and computation.root not in seen:
+        fail("the root is not one of the instructions")
+    parameters = [i for i in computation.instructions if i.opcode == "parameter"]
+    numbers = [p.attributes["parameter_number"] for p in computation.parameters]
+    if numbers != list(range(len(numbers))):
+        fail(f"parameters are numbered {numbers}")
+    if len(parameters) != len(numbers) or set(parameters) != set(
+        computation.parameters
+    ):
+        fail("the list of parameters and the parameter instructions differ")
+
+
+def _verify_interface(module: HLOModule) -> None:
+    names = [p.name for p in module.parameters]
+    if not all(names):
+        _fail_module(f"parameter {names.index('')} has no name")
+    if len(set(names)) != len(names):
+        twice = next(n for n in names if names.count(n) > 1)
+        _fail_module(f"two parameters are called {twice!r}")
+    for p in module.parameters:
+        if p.dtype is None:
+            _fail_module(f"parameter {p.name!r} is a tuple")
+    if len(module.output_names) != len(module.results):
+        _fail_module(
+            f"{len(module.results)} results have {len(module.output_names)} names"
+        )
+    known = set(module.entry.instructions)
+    for i, result in enumerate(module.results):
+        if result not in known:
+            _fail_module(f"result {i}, {_label(result)}, is not in the entry")
+        if result.dtype is None:
+            _fail_module(f"result {i}, {_label(result)}, is a tuple")
+    computations = [c.name for c in module.computations()]
+    if len(set(computations)) != len(computations):
+        twice = next(n for n in computations if computations.count(n) > 1)
+        _fail_module(f"two computations are called {twice!r}")
+
+
+def _verify_aliases(module: HLOModule) -> None:
+    outputs: set[int] = set()
+    parameters: set[int] = set()
+    for alias in module.aliases:
+        out, number = alias.output_index, alias.param_index
+        if not 0 <= out < len(module.results):
+            _fail_module(f"alias of output {out} of {len(module.results)}")
+        if not 0 <= number < len(module.parameters):
+            _fail_module(f"alias of parameter {number} of {len(module.parameters)}")
+        if out in outputs:
+            _fail_module(f"output {out} is aliased twice")
+        if number in parameters:
+            _fail_module(f"two outputs are aliased to parameter {number}")
+        outputs.add(out)
+        parameters.add(number)
+        result, parameter = module.results[out], module.parameters[number]
+        if (result.shape, result.dtype) != (parameter.shape, parameter.dtype):
+            _fail_module(
+                f"output {out} is {result.shape_text()}, but parameter "
+                f"{parameter.name!r}, its alias, {parameter.shape_text()}"
+            )
+
+
+def _fail_module(problem: str) -> NoReturn:
+    raise HLOVerificationError(problem)
+
+
+def _label(inst: Any) -> str:
+    name = getattr(inst, "name", "")
+    return f"%{name}" if name else repr(inst)
+
+
+def _message(
+    computation: HLOComputation, inst: HLOInstruction | None, problem: str
+) -> str:
+    where = f" in computation {computation.name!r}"
+    if inst is None:
+        return f"{problem}{where}"
+    label = f"%{inst.name}" if inst.name else f"#{computation.instructions.index(inst)}"
+    operands = ", ".join(_shape_text(o) for o in inst.operands)
+    location = f", from {inst.source_location}" if inst.source_location else ""
+    call = f"{label} = {_shape_text(inst)} {inst.opcode}({operands})"
+    return f"{call}: {problem}{where}{location}"
+
+
+def _shape_text(inst: HLOInstruction) -> str:
+    """The shape as text even where it is invalid."""
+    try:
+        return inst.shape_text()
+    except (KeyError, AssertionError, TypeError):
+        return f"{inst.dtype}{inst.shape}"
