@@ -21,10 +21,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <algorithm>
 #include <map>
 #include <memory>
 #include <new>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -184,34 +184,58 @@ void zero_fill(ffi::RemainingRets& rets) {
   }
 }
 
-// A handler registered from Python. The last operand is the call vector. A failing
-// handler does not fail the XLA call: other replicas could then wait for this one in a
-// collective until XLA aborts the process. It marks the call as failed, which stops the
-// stores, and Runner raises the exception when all replicas are through.
-ffi::Error call_python(int64_t id, ffi::RemainingArgs args, ffi::RemainingRets rets) {
-  size_t nargs = args.size() - 1;
-  const auto* words =
-      static_cast<const uint64_t*>(args.get<ffi::AnyBuffer>(nargs)->untyped_data());
-  auto* state = reinterpret_cast<CallState*>(words[0]);
+// "type: message" of an exception, which is dropped.
+ffi::Error as_ffi_error(PyObject* exception) {
+  Ref text(PyObject_Str(exception));
+  Ref bytes(text ? PyUnicode_AsUTF8String(text.get()) : nullptr);
+  std::string message = bytes ? PyBytes_AsString(bytes.get()) : "(no message)";
+  PyErr_Clear();
+  Py_XDECREF(exception);
+  return ffi::Error(ffi::ErrorCode::kInternal, "custom call failed: " + message);
+}
+
+// A handler registered from Python. With `state`, the last operand is the call vector;
+// only calls in the entry computation can have it.
+//
+// With it, a failing handler does not fail the XLA call: other replicas could then wait
+// for this one in a collective until XLA aborts the process. It marks the call as failed,
+// which stops the stores, and Runner raises the exception when all replicas are through.
+ffi::Error call_python(int64_t id, int64_t has_state, ffi::RemainingArgs args,
+                       ffi::RemainingRets rets) {
+  size_t nargs = args.size() - (has_state != 0 ? 1 : 0);
+  CallState* state = nullptr;
+  if (has_state != 0) {
+    auto vector = args.get<ffi::AnyBuffer>(nargs);
+    auto word = static_cast<const uint64_t*>(vector->untyped_data())[0];
+    state = reinterpret_cast<CallState*>(word);
+  }
   PyGILState_STATE gil = PyGILState_Ensure();
-  if (state->failed) {
+  ffi::Error result = ffi::Error::Success();
+  if (state != nullptr && state->failed) {
     zero_fill(rets);
   } else if (!call_hook(id, args, nargs, rets)) {
-    PyObject* error = take_exception();
-    std::swap(state->error, error);
-    Py_XDECREF(error);
-    state->failed = true;
-    zero_fill(rets);
+    PyObject* exception = take_exception();
+    if (state == nullptr) {
+      result = as_ffi_error(exception);
+    } else {
+      Py_XDECREF(std::exchange(state->error, exception));
+      state->failed = true;
+      zero_fill(rets);
+    }
   }
   PyGILState_Release(gil);
-  return ffi::Error::Success();
+  return result;
 }
 
 XLA_FFI_DEFINE_HANDLER(kStore, store,
                        ffi::Ffi::Bind().RemainingArgs().Ret<ffi::AnyBuffer>());
 XLA_FFI_DEFINE_HANDLER(
     kCallPython, call_python,
-    ffi::Ffi::Bind().Attr<int64_t>("id").RemainingArgs().RemainingRets());
+    ffi::Ffi::Bind()
+        .Attr<int64_t>("id")
+        .Attr<int64_t>("state")
+        .RemainingArgs()
+        .RemainingRets());
 
 // ---------------------------------------------------------------- memory for XLA
 

@@ -1,0 +1,253 @@
+"""XLA on the CPU, reached through jaxlib. No other module touches jaxlib.
+
+Its Python entry points are private and move between releases; these ones have been the
+same over the releases that `KNOWN` spans. ``jax`` itself is not needed.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import contextmanager
+from importlib import metadata, util
+from importlib.machinery import ExtensionFileLoader
+from pathlib import Path
+from typing import Any, Callable, Iterator, Sequence
+
+import numpy as np
+
+from nkipy_emulator.errors import EngineUnavailableError, SimulationError
+
+#: The first and the last release of jaxlib that this module was tried with.
+KNOWN = ("0.6.2", "0.11")
+_LIBRARY = "libnkipy_xla_handlers.so"
+
+# Inputs from this size on are read where they lie if they are aligned. Below, copying
+# them is cheaper than asking for an XLA array over memory not seen before.
+ZERO_COPY_BYTES = 1 << 18
+
+
+def _release(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".")[:3] if part.isdigit())
+
+
+def check_version(version: str) -> None:
+    """Raise EngineUnavailableError unless `version` of jaxlib is one of those known."""
+    first, last = (_release(v) for v in KNOWN)
+    found = _release(version)
+    if found < first or found[: len(last)] > last:
+        raise EngineUnavailableError(
+            f"jaxlib {version} is installed; the XLA engine knows the entry points of "
+            f"jaxlib {KNOWN[0]} to {KNOWN[1]}.x: pip install 'jaxlib>={KNOWN[0]},<0.12'"
+        )
+
+
+def _import_jaxlib() -> tuple[Any, str]:
+    # Otherwise XLA greets on stderr. An explicit setting of the user's wins.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        version = metadata.version("jaxlib")
+        check_version(version)
+        import jaxlib._jax as core
+    except (ImportError, metadata.PackageNotFoundError) as e:
+        if isinstance(e, EngineUnavailableError):
+            raise
+        raise EngineUnavailableError(
+            f"the XLA engine needs jaxlib: pip install 'jaxlib>={KNOWN[0]},<0.12' ({e})"
+        ) from e
+    return core, version
+
+
+def _import_handlers() -> Any:
+    path = Path(__file__).with_name(_LIBRARY)
+    if not path.exists():
+        raise EngineUnavailableError(
+            f"{path} is missing; reinstall nkipy-emulator with a C++17 compiler"
+        )
+    name = "nkipy_emulator._handlers"
+    loader = ExtensionFileLoader(name, str(path))
+    spec = util.spec_from_file_location(name, str(path), loader=loader)
+    assert spec is not None
+    module = util.module_from_spec(spec)
+    loader.exec_module(module)
+    return module
+
+
+_jax, VERSION = _import_jaxlib()
+_handlers = _import_handlers()
+for _name, _capsule in _handlers.targets().items():
+    _jax.register_custom_call_target(_name, _capsule, "cpu", 1)
+
+
+def set_python_hook(hook: Callable[[int, list[memoryview], list[memoryview]], None]):
+    """`hook(id, inputs, outputs)` answers the custom call ``nkipy_call_python``."""
+    _handlers.set_hook(hook)
+
+
+@contextmanager
+def _without_jax() -> Iterator[None]:
+    """Keep jaxlib from importing jax.
+
+    Whenever an array is made, jaxlib tries to import jax for what only jax's own code
+    would ask of that array. That takes seconds where jax is installed and a futile
+    search where it is not. None in ``sys.modules`` ends the attempt at once; it is there
+    only while we make an array (once per executable and argument), and not at all when
+    the program uses jax itself.
+    """
+    if "jax" in sys.modules:
+        yield
+        return
+    sys.modules["jax"] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        if sys.modules.get("jax", ...) is None:
+            del sys.modules["jax"]
+
+
+# ------------------------------------------------------------------------- clients
+
+_clients: dict[int, Any] = {}
+
+
+def _client(num_devices: int) -> Any:
+    """The client with that many devices.
+
+    It is synchronous: a program runs in the calling thread (without the GIL), is done on
+    return and raises its errors there, which saves 40 microseconds per call.
+    """
+    client = _clients.get(num_devices)
+    if client is None:
+        client = _jax.get_tfrt_cpu_client(asynchronous=False, num_devices=num_devices)
+        _clients[num_devices] = client
+    return client
+
+
+# The threads of a client do not exist in a forked child: it needs its own. The old ones
+# are kept, since to destroy them would wait for those threads.
+_before_fork: list[dict[int, Any]] = []
+
+
+def _forget_clients() -> None:
+    global _clients
+    _before_fork.append(_clients)
+    _clients = {}
+
+
+os.register_at_fork(after_in_child=_forget_clients)
+
+
+# ------------------------------------------------------------------------- programs
+
+
+class Program:
+    """A compiled program and what its arguments have to be made of."""
+
+    def __init__(self, executable: Any, devices: Sequence[Any], device_list: Any) -> None:
+        self._executable = executable
+        self._devices = devices
+        self._device_list = device_list
+
+    def runner(self, input_sizes: Sequence[int], output_sizes: Sequence[int]) -> Any:
+        """What calls it: ``run(inputs, outputs)`` and ``run_replicas`` (see the C++)."""
+        importer = self._import_one if len(self._devices) == 1 else self._import_sharded
+        return _handlers.Runner(
+            self._executable.execute_sharded,
+            importer,
+            tuple(input_sizes),
+            tuple(output_sizes),
+            len(self._devices),
+            ZERO_COPY_BYTES,
+        )
+
+    def _import_one(self, addresses: tuple[int, ...], nbytes: int) -> Any:
+        with _without_jax():
+            return _import_memory(addresses[0], nbytes, self._devices[0])
+
+    def _import_sharded(self, addresses: tuple[int, ...], nbytes: int) -> Any:
+        from jaxlib import xla_client
+
+        sharding = _jax.GSPMDSharding(
+            self._device_list, xla_client.HloSharding.replicate()
+        )
+        with _without_jax():
+            shards = [
+                _import_memory(address, nbytes, device)
+                for address, device in zip(addresses, self._devices)
+            ]
+            return _jax.ArrayImpl(
+                _Aval(nbytes), sharding, shards, True, _skip_checks=True
+            )
+
+
+class _Aval:
+    """The little that an array of several devices wants to know of itself."""
+
+    weak_type = False
+    dtype = np.dtype(np.uint8)
+
+    def __init__(self, nbytes: int) -> None:
+        self.shape = (nbytes,)
+
+
+def _import_memory(address: int, nbytes: int, device: Any) -> Any:
+    """An XLA array over memory that the caller keeps. The address is 64-byte aligned.
+
+    XLA compares sizes only, so everything is flat bytes, whatever its dtype.
+    """
+    capsule = _handlers.flat_bytes(address, nbytes)
+    return _jax.dlpack_managed_tensor_to_buffer(capsule, device, None)
+
+
+#: Results are those of the program as written: no reassociation, no excess precision
+#: between bfloat16 operations, NaN honoured by minimum and maximum.
+EXACT: tuple[tuple[str, bool | int], ...] = (
+    ("xla_allow_excess_precision", False),
+    ("xla_cpu_enable_fast_math", False),
+    ("xla_cpu_enable_fast_min_max", False),
+)
+#: Compiles small modules in half the time.
+FAST_COMPILE: tuple[tuple[str, bool | int], ...] = (
+    ("xla_cpu_use_fusion_emitters", False),
+)
+
+
+def compile_proto(
+    proto: bytes, num_replicas: int = 1, fast_compile: bool = False
+) -> Program:
+    """Compile bytes of an ``HloModuleProto``.
+
+    Raises:
+        SimulationError: with XLA's reason.
+    """
+    client = _client(num_replicas)
+    devices = client.devices()
+    device_list = _jax.DeviceList(tuple(devices))
+    options = _jax.CompileOptions()
+    options.env_option_overrides = [*EXACT, *(FAST_COMPILE if fast_compile else ())]
+    if num_replicas > 1:
+        options.num_replicas = num_replicas
+        options.executable_build_options.num_replicas = num_replicas
+        options.executable_build_options.device_assignment = _assignment(num_replicas)
+    try:
+        portable = _jax.mlir.hlo_to_stablehlo(proto)
+        executable = client.compile_and_load(portable, device_list, options)
+    except (RuntimeError, ValueError) as e:  # XlaRuntimeError, JaxRuntimeError
+        raise SimulationError(_clean(str(e))) from None
+    return Program(executable, devices, device_list)
+
+
+def _assignment(num_replicas: int) -> Any:
+    from jaxlib import xla_client
+
+    return xla_client.DeviceAssignment.create(
+        np.arange(num_replicas, dtype=np.int32).reshape(-1, 1)
+    )
+
+
+def _clean(text: str) -> str:
+    """XLA's message less the line that blames the version of StableHLO."""
+    lines = [
+        line for line in text.splitlines() if "Failed to parse using StableHLO" not in line
+    ]
+    return "\n".join(lines).strip()

@@ -1,0 +1,211 @@
+"""Compiles HLO modules for the CPU, and runs them on NumPy arrays."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import re
+import threading
+import weakref
+from functools import lru_cache
+from math import prod
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Callable, Sequence
+
+import numpy as np
+
+from nkipy.core.dtypes import uint8, uint64
+from nkipy.core.hlo.ir import HLOInstruction, HLOModule
+from nkipy_emulator import _xla
+from nkipy_emulator.custom_calls import TYPED_FFI, CustomCalls, lower_custom_calls
+from nkipy_emulator.errors import SimulationError
+from nkipy_emulator.numerics import apply_auto_cast
+
+if TYPE_CHECKING:
+    from nkipy.runtime.options import SimulationOptions
+
+Arrays = Sequence[np.ndarray]
+
+_STORE_ATTRIBUTES = MappingProxyType(
+    {
+        "custom_call_target": "nkipy_store",
+        "backend_config": b"{}",
+        "api_version": TYPED_FFI,
+        "has_side_effect": True,
+    }
+)
+
+
+@lru_cache(maxsize=1)
+def _cpu_features() -> str:
+    """Identifies what code compiled here needs of a CPU."""
+    text = platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return text
+    flags = next((x for x in lines if x.startswith(("flags", "Features"))), "")
+    return f"{text}-{hashlib.sha256(flags.encode()).hexdigest()[:8]}"
+
+
+class XlaCpuEngine:
+    """XLA on the CPU, the engine behind the entry point group ``nkipy.simulators``."""
+
+    @property
+    def identity(self) -> str:
+        """Names the engine, XLA's version and the CPU: what results may depend on."""
+        return f"xla-cpu jaxlib-{_xla.VERSION} {_cpu_features()}"
+
+    def compile(
+        self,
+        module: HLOModule,
+        *,
+        options: SimulationOptions | None = None,
+        num_replicas: int = 1,
+    ) -> XlaExecutable:
+        """Compile `module`, to run on `num_replicas` ranks at once.
+
+        Raises:
+            HLOVerificationError: the module breaks HLO's rules.
+            UnsupportedCustomCallError: it calls what can neither be lowered to plain
+                HLO nor is registered (:func:`register_custom_call`).
+            SimulationError: XLA refuses it; the text says which instruction, and the
+                line of the kernel that it comes from.
+        """
+        if num_replicas < 1:
+            raise ValueError(f"num_replicas must be at least 1, not {num_replicas}")
+        module.verify()
+        return XlaExecutable(module, options, num_replicas)
+
+
+class XlaExecutable:
+    """A compiled module.
+
+    Attributes:
+        run: ``run(inputs, outputs)`` executes once. Both are sequences of C-contiguous
+            arrays with the dtypes and shapes of the module's parameters and results,
+            in their order. Results are written into `outputs` when all else is done; an
+            output may be one of the inputs, or overlap one. It releases the GIL and may
+            be called from several threads at once. Raises ValueError for a wrong number
+            of arrays or a wrong size or layout (dtypes are not looked at),
+            SimulationError for a failure in XLA, and what a registered custom call
+            raises; outputs are untouched then.
+        run_replicas: the same for all ranks, with one sequence of arrays per rank.
+    """
+
+    run: Callable[[Arrays, Arrays], None]
+    run_replicas: Callable[[Sequence[Arrays], Sequence[Arrays]], None]
+
+    def __init__(
+        self, module: HLOModule, options: SimulationOptions | None, num_replicas: int
+    ) -> None:
+        self.num_replicas = num_replicas
+        calls = CustomCalls()
+        prepared = _with_store(module, options, calls)
+        calls.release_with(self)
+        self._proto = prepared.serialize()
+        self._fast = options is not None and options.fast_compile
+        self._inputs = [_nbytes(p) for p in module.parameters]
+        self._outputs = [_nbytes(r) for r in module.results]
+        self._lock = threading.Lock()
+        self._compile()
+        _executables.add(self)
+
+    def _compile(self) -> None:
+        try:
+            program = _xla.compile_proto(self._proto, self.num_replicas, self._fast)
+        except SimulationError as e:
+            raise SimulationError(_located(str(e), self._proto)) from None
+        runner = program.runner(self._inputs, self._outputs)
+        self.run = runner.run
+        self.run_replicas = runner.run_replicas
+
+    def _after_fork(self) -> None:
+        """In a forked child: compile again for this process on the next call."""
+        self._lock = threading.Lock()
+        inherited = self.run
+
+        def again(name: str) -> Callable[..., None]:
+            def call(inputs: Any, outputs: Any) -> None:
+                with self._lock:
+                    if self.run is first_run:
+                        self._compile()
+                getattr(self, name)(inputs, outputs)
+
+            return call
+
+        _inherited.append(inherited)  # never freed: its threads are in the parent
+        first_run = self.run = again("run")
+        self.run_replicas = again("run_replicas")
+
+
+_executables: weakref.WeakSet[XlaExecutable] = weakref.WeakSet()
+_inherited: list[Any] = []
+
+
+def _recompile_in_child() -> None:
+    for executable in list(_executables):
+        executable._after_fork()
+
+
+os.register_at_fork(after_in_child=_recompile_in_child)
+
+
+def _nbytes(inst: HLOInstruction) -> int:
+    assert inst.dtype is not None
+    return prod(inst.shape) * inst.dtype.itemsize
+
+
+def _with_store(
+    module: HLOModule, options: SimulationOptions | None, calls: CustomCalls
+) -> HLOModule:
+    """The module that XLA gets: `module`, ending in a store of all its results.
+
+    It has no outputs of its own but a byte that says it is done, and one parameter more,
+    the call vector of the handler library: the state of the running call, and where
+    each result goes. Aliases are left out, since results go where the caller says.
+    """
+    result = HLOModule(module.name)
+    result.entry.instructions = list(module.entry.instructions)
+    result.entry.parameters = list(module.parameters)
+    vector = result.add_parameter(
+        (1 + len(module.results),), uint64, "nkipy_call_vector"
+    )
+    result.entry.instructions.insert(0, result.entry.instructions.pop())
+    result.set_results(module.results)
+    result = lower_custom_calls(result, vector, calls)
+    result = apply_auto_cast(result, options)
+    store = HLOInstruction(
+        "custom-call", (*result.results, vector), (1,), uint8, _STORE_ATTRIBUTES
+    )
+    result.add_operation(store)
+    result.set_results(store, ["done"])
+    return result
+
+
+# ------------------------------------------------------------------------- error text
+
+
+def _located(text: str, proto: bytes) -> str:
+    """XLA's error with the source line of each instruction that it names."""
+    lines = _source_lines(proto)
+    words = re.findall(r"[\w.-]+", text)
+    found = {name: lines[name] for name in words if name in lines}
+    if not found:
+        return text
+    where = "\n".join(f"  {name} comes from {line}" for name, line in found.items())
+    return f"{text}\n{where}"
+
+
+def _source_lines(proto: bytes) -> dict[str, str]:
+    from nkipy.third_party.xla.service import hlo_pb2
+
+    module = hlo_pb2.HloModuleProto.FromString(proto)
+    return {
+        inst.name: f"{inst.metadata.source_file}:{inst.metadata.source_line}"
+        for computation in module.computations
+        for inst in computation.instructions
+        if inst.metadata.source_file
+    }

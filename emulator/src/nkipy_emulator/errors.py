@@ -1,0 +1,15 @@
+"""What the engine raises."""
+
+from __future__ import annotations
+
+
+class EngineUnavailableError(ImportError):
+    """XLA cannot be used here: jaxlib or the handler library is missing or unknown."""
+
+
+class SimulationError(RuntimeError):
+    """XLA refused to compile a module, or failed while it ran one."""
+
+
+class UnsupportedCustomCallError(NotImplementedError):
+    """A module calls a target that has neither a lowering nor a handler."""

@@ -1,0 +1,84 @@
+"""Rounds float32 values where hardware would compute in a narrower type.
+
+This is what neuronx-cc's ``--auto-cast`` does to a program, written as a program: values
+are rounded, and the arithmetic stays float32, so that products are accumulated in
+float32 as in the PE array's accumulator.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nkipy.core import dtypes as dt
+from nkipy.core.hlo.builder import HLOBuilder
+from nkipy.core.hlo.ir import HLOComputation, HLOInstruction, HLOModule
+from nkipy.core.hlo.opcodes import BINARY, UNARY
+from nkipy_emulator.rewrite import Place, rewrite
+
+if TYPE_CHECKING:
+    from nkipy.runtime.options import SimulationOptions
+
+_CAST_TYPES: dict[str, np.dtype] = {
+    "bf16": dt.bfloat16,
+    "fp16": dt.float16,
+    "fp8_e4m3": dt.float8_e4m3,
+}
+_TF32 = {"exponent_bits": 8, "mantissa_bits": 10}
+_PRODUCTS = frozenset({"dot", "convolution"})
+# Those that only pick values, which have been rounded before, are left out.
+_PICKS = frozenset({"copy", "maximum", "minimum", "abs", "negate", "sign"})
+_ELEMENTWISE = (
+    frozenset(name for names in (*UNARY, *BINARY) for name in names.split()) - _PICKS
+) | {"convert"}
+
+
+def apply_auto_cast(
+    module: HLOModule, options: SimulationOptions | None
+) -> HLOModule:
+    """`module` with the roundings that `options` ask for; itself if there are none."""
+    if options is None or options.auto_cast == "none":
+        return module
+    everything = options.auto_cast == "all"
+    cast_type = options.auto_cast_type
+    accumulators = _accumulators(module)
+
+    def rule(
+        inst: HLOInstruction, operands: tuple[HLOInstruction, ...], place: Place
+    ) -> HLOInstruction | None:
+        b = place.builder
+        if inst.opcode in _PRODUCTS and any(_is_float32(o) for o in operands):
+            rounded = tuple(_round(b, o, cast_type) for o in operands)
+            return b.emit(inst.opcode, rounded, inst.shape, inst.dtype, inst.attributes)
+        if not everything or inst.opcode not in _ELEMENTWISE or not _is_float32(inst):
+            return None
+        if place.computation in accumulators:
+            return None
+        exact = b.emit(inst.opcode, operands, inst.shape, inst.dtype, inst.attributes)
+        return _round(b, exact, cast_type)
+
+    return rewrite(module, rule)
+
+
+def _is_float32(inst: HLOInstruction) -> bool:
+    return inst.dtype == dt.float32 and inst.tuple_shapes is None
+
+
+def _round(b: HLOBuilder, x: HLOInstruction, cast_type: str) -> HLOInstruction:
+    """`x` rounded to nearest even in `cast_type`, as float32."""
+    if not _is_float32(x):
+        return x
+    if cast_type == "tf32":
+        return b.emit("reduce-precision", (x,), x.shape, x.dtype, _TF32)
+    return b.convert(b.convert(x, _CAST_TYPES[cast_type]), dt.float32)
+
+
+def _accumulators(module: HLOModule) -> set[HLOComputation]:
+    """Computations that reductions, scatters and sorts apply to pairs of elements."""
+    return {
+        inst.attributes["to_apply"]
+        for computation in module.computations()
+        for inst in computation.instructions
+        if inst.opcode != "call" and "to_apply" in inst.attributes
+    }

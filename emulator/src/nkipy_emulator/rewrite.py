@@ -1,0 +1,109 @@
+"""Copies a module with some instructions replaced by others."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import Any, Callable, Mapping
+
+from nkipy.core.hlo.builder import HLOBuilder
+from nkipy.core.hlo.ir import (
+    CALLEE_ATTRIBUTES,
+    HLOComputation,
+    HLOInstruction,
+    HLOModule,
+)
+
+#: Given an instruction of the original, its operands in the copy and a builder at this
+#: point of the copy: what takes its place, or None to keep it.
+Rule = Callable[
+    [HLOInstruction, tuple[HLOInstruction, ...], "Place"], "HLOInstruction | None"
+]
+
+
+class Place:
+    """Where a rule is applied: in which computation, and what it may build with."""
+
+    def __init__(
+        self, computation: HLOComputation, builder: HLOBuilder, is_entry: bool
+    ) -> None:
+        self.computation = computation
+        self.builder = builder
+        self.is_entry = is_entry
+
+
+def rewrite(module: HLOModule, rule: Rule) -> HLOModule:
+    """A copy of `module` in which `rule` has been applied to every instruction.
+
+    Parameters are kept as they are. Instructions that neither the rule nor a change of
+    their operands touches are shared with the original, which is not changed.
+    """
+    copies: dict[HLOComputation, HLOComputation] = {}
+    for computation in module.entry.called():
+        copies[computation], _ = _copy(computation, rule, copies, None)
+    result = HLOModule(module.name)
+    _, values = _copy(module.entry, rule, copies, result.entry)
+    result.set_results([values[r] for r in module.results], module.output_names)
+    result.aliases = list(module.aliases)
+    return result
+
+
+def _copy(
+    computation: HLOComputation,
+    rule: Rule,
+    copies: Mapping[HLOComputation, HLOComputation],
+    entry: HLOComputation | None,
+) -> tuple[HLOComputation, dict[HLOInstruction, HLOInstruction]]:
+    """A copy, put into `entry` if that is given, and where each instruction went."""
+    copy = entry if entry is not None else HLOComputation(computation.name)
+    builder = HLOBuilder(copy)
+    place = Place(computation, builder, entry is not None)
+    values: dict[HLOInstruction, HLOInstruction] = {}
+    for inst in computation.instructions:
+        operands = tuple(values[o] for o in inst.operands)
+        builder.current_source_location = inst.source_location
+        replaced = None
+        if inst.opcode != "parameter":
+            replaced = rule(inst, operands, place)
+        if replaced is None:
+            replaced = _keep(inst, operands, copies)
+            copy.instructions.append(replaced)
+        values[inst] = replaced
+    copy.parameters.extend(values[p] for p in computation.parameters)
+    if computation.root is not None:
+        copy.root = values[computation.root]
+    return copy, values
+
+
+def _keep(
+    inst: HLOInstruction,
+    operands: tuple[HLOInstruction, ...],
+    copies: Mapping[HLOComputation, HLOComputation],
+) -> HLOInstruction:
+    attributes = inst.attributes
+    if any(key in attributes for key in CALLEE_ATTRIBUTES):
+        attributes = _with_callees(attributes, copies)
+    if operands == inst.operands and attributes is inst.attributes:
+        return inst
+    return HLOInstruction(
+        inst.opcode,
+        operands,
+        inst.shape,
+        inst.dtype,
+        attributes,
+        inst.source_location,
+        inst.tuple_shapes,
+        inst.name,
+    )
+
+
+def _with_callees(
+    attributes: Mapping[str, Any], copies: Mapping[HLOComputation, HLOComputation]
+) -> Mapping[str, Any]:
+    changed = dict(attributes)
+    for key in CALLEE_ATTRIBUTES:
+        value = attributes.get(key)
+        if isinstance(value, tuple):
+            changed[key] = tuple(copies[c] for c in value)
+        elif value is not None:
+            changed[key] = copies[value]
+    return MappingProxyType(changed)
