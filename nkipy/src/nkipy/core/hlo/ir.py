@@ -8,9 +8,10 @@ Attribute names are those of HLO's text form (see :mod:`nkipy.core.hlo.opcodes`)
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Iterator, Mapping, NamedTuple, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -77,7 +78,8 @@ class HLOInstruction:
         self.opcode = opcode
         self.operands = operands
         self.shape = shape
-        self.dtype = dtype
+        # | Any, not | None: whoever has an array result in hand need not say so again.
+        self.dtype: np.dtype | Any = dtype
         self.attributes = attributes
         self.source_location = source_location
         self.tuple_shapes = tuple_shapes
