@@ -135,12 +135,13 @@ def _define(
         OPCODES[name] = Opcode(name, count, dtypes, required, optional or {}, arity)
 
 
-#: Elementwise opcodes without attributes whose result has the operands' shape and dtype.
+#: Elementwise opcodes without attributes whose result has the operands' shape and
+#: element type, by the types that they are defined for.
 UNARY = {
     "abs sign": SIGNED,
     "negate": NUMERIC,
-    "exponential exponential-minus-one log log-plus-one sqrt rsqrt cbrt sine cosine tan "
-    "tanh erf logistic floor ceil round-nearest-even round-nearest-afz": FLOAT,
+    "exponential exponential-minus-one log log-plus-one sqrt rsqrt cbrt sine cosine "
+    "tan tanh erf logistic floor ceil round-nearest-even round-nearest-afz": FLOAT,
     "not": BITS,
     "popcnt count-leading-zeros": INTEGER,
     "copy": ALL,

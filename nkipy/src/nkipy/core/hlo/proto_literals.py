@@ -1,4 +1,4 @@
-"""Constants as ``LiteralProto``, written and read without a Python object per element."""
+"""Constants as ``LiteralProto``, without a Python object for each element."""
 
 from __future__ import annotations
 

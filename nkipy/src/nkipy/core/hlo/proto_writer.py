@@ -16,7 +16,6 @@ and the names of module and computations: none of them changes what is compiled.
 from __future__ import annotations
 
 import hashlib
-from functools import lru_cache
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -24,22 +23,18 @@ import numpy as np
 
 from nkipy.core.hlo.errors import HLOVerificationError
 from nkipy.core.hlo.ir import (
-    CALLEE_ATTRIBUTES,
     HLOComputation,
     HLOInstruction,
     HLOModule,
     Shape,
     SourceLocation,
 )
+from nkipy.core.hlo.names import ROOT_NAME, Names
 from nkipy.core.hlo.opcodes import OPCODES
 from nkipy.core.hlo.proto_attributes import CODECS
 from nkipy.core.hlo.proto_attributes_calls import NO_CODEC, string_map
-from nkipy.core.hlo.proto_literals import (
-    ELEMENT_TYPES,
-    Buffer,
-    literal_parts,
-    raw_bytes,
-)
+from nkipy.core.hlo.proto_literals import Buffer, literal_parts, raw_bytes
+from nkipy.core.hlo.proto_shapes import shape_bytes, tuple_shape_bytes
 from nkipy.core.hlo.wire import (
     delimited,
     encode,
@@ -58,7 +53,6 @@ OP_NAME_PREFIX = "hlo__"
 _MODULE = schema_of(hlo_pb2.HloModuleProto.DESCRIPTOR)
 _COMPUTATION = schema_of(hlo_pb2.HloComputationProto.DESCRIPTOR)
 _INSTRUCTION = schema_of(hlo_pb2.HloInstructionProto.DESCRIPTOR)
-_SHAPE = schema_of(xla_data_pb2.ShapeProto.DESCRIPTOR)
 _PROGRAM_SHAPE = schema_of(xla_data_pb2.ProgramShapeProto.DESCRIPTOR)
 _METADATA = schema_of(xla_data_pb2.OpMetadata.DESCRIPTOR)
 
@@ -179,7 +173,7 @@ class _Encoder:
         self.metadata: dict[SourceLocation, dict[str, bytes]] = {}
         self.attributes: dict[Any, bytes] = {}
         self.computation_ids: dict[HLOComputation, int] = {}
-        self.taken = self._reserve_names()
+        self.names = Names(module, self.computations)
         self.hashed: list[Buffer] = []
 
     def encode(self) -> _Encoded:
@@ -201,17 +195,6 @@ class _Encoder:
         names = {"name": module.name, "entry_computation_name": module.entry.name}
         parts = [encode(_MODULE, names), *body, tail, aliases]
         return _Encoded(_state(module, self.computations), parts, self.hashed)
-
-    def _reserve_names(self) -> dict[str, HLOInstruction | None]:
-        """Who has each name that is given: the entry's parameters first of all."""
-        taken: dict[str, HLOInstruction | None] = {}
-        for inst in self.module.parameters:
-            taken.setdefault(inst.name, inst)
-        for computation in self.computations:
-            for inst in computation.instructions:
-                if inst.name:
-                    taken.setdefault(inst.name, inst)
-        return taken
 
     def _computation(self, computation: HLOComputation) -> list[Buffer]:
         is_entry = computation is self.module.entry
@@ -279,22 +262,12 @@ class _Encoder:
         self, inst: HLOInstruction, number: int, core: bytes, more: int = 0
     ) -> bytes:
         """An instruction whose message ends with `more` bytes that follow."""
-        name = inst.name or f"{inst.opcode}.{number}"
-        if self.taken.get(name, inst) is not inst:
-            name = self._unique(name, number)
-        raw = name.encode()
+        raw = self.names.of(inst, number).encode()
         length = _varint(len(raw))
         location = inst.source_location
         meta = b"" if location is None else self._metadata(inst.opcode, location)
         size = len(raw) + len(length) + 1 + len(meta) + len(core) + more
         return b"".join((_INST, _varint(size), _NAME, length, raw, meta, core))
-
-    def _unique(self, name: str, number: int) -> str:
-        """A free name in place of one that another instruction has."""
-        name = f"{name}.{number}"
-        while name in self.taken:
-            name += "_"
-        return name
 
     def _metadata(self, opcode: str, location: SourceLocation) -> bytes:
         by_opcode = self.metadata.get(location)
@@ -313,16 +286,11 @@ class _Encoder:
 
     def _shape_field(self, inst: HLOInstruction) -> bytes:
         if inst.tuple_shapes is not None:
-            return delimited(_SHAPE_TAG, self._tuple_shape(inst.tuple_shapes))
+            return delimited(_SHAPE_TAG, tuple_shape_bytes(inst.tuple_shapes))
         assert inst.dtype is not None
         field = delimited(_SHAPE_TAG, shape_bytes(inst.dtype, inst.shape))
         self.shapes[inst.dtype, inst.shape] = field
         return field
-
-    def _tuple_shape(self, shapes: tuple[Shape, ...]) -> bytes:
-        key = _SHAPE.by_name["tuple_shapes"].tag
-        elements = [delimited(key, shape_bytes(*s)) for s in shapes]
-        return encode(_SHAPE, {"element_type": _TUPLE}) + b"".join(elements)
 
     def _constant(self, inst: HLOInstruction, core: bytes) -> tuple[bytes, Buffer]:
         """The core with the literal, or up to its data where that is large."""
@@ -351,7 +319,7 @@ class _Encoder:
 
     def _called(self, inst: HLOInstruction) -> bytes:
         callees: list[HLOComputation] = []
-        for name in CALLEE_ATTRIBUTES:
+        for name in _CALLEE_ORDER:
             value = inst.attributes.get(name, ())
             callees += value if isinstance(value, tuple) else (value,)
         packed = packed_ints([self.computation_ids[c] for c in callees])
@@ -370,7 +338,7 @@ class _Encoder:
             root = HLOInstruction(
                 "tuple", tuple(results), (), None, tuple_shapes=shapes
             )
-        root.name = "result"
+        root.name = ROOT_NAME
         self.root_shape = root
         packed = b"".join([ids[r] for r in results])
         core = _OPCODE_FIELDS[root.opcode] + self._shape_field(root)
@@ -397,7 +365,7 @@ class _Encoder:
 
     def _bare_shape(self, inst: HLOInstruction) -> bytes:
         if inst.tuple_shapes is not None:
-            return self._tuple_shape(inst.tuple_shapes)
+            return tuple_shape_bytes(inst.tuple_shapes)
         assert inst.dtype is not None
         return shape_bytes(inst.dtype, inst.shape, with_layout=False)
 
@@ -415,12 +383,13 @@ class _Encoder:
         return {"input_output_alias": {"entries": entries}} if entries else {}
 
 
-_TUPLE = xla_data_pb2.PrimitiveType.Value("TUPLE")
 _OPCODE_FIELDS = {name: delimited(_OPCODE, name.encode()) for name in OPCODES}
+#: The order in which XLA lists the computations that an instruction calls.
+_CALLEE_ORDER = ("to_apply", "body", "condition", "branches")
 _HAVE_CALLEES = frozenset(
     name
     for name, op in OPCODES.items()
-    if not op.required.keys().isdisjoint(CALLEE_ATTRIBUTES)
+    if not op.required.keys().isdisjoint(_CALLEE_ORDER)
 )
 
 
@@ -431,20 +400,3 @@ def delimited_fields(opcode: str, attributes: Any) -> bytes:
 
 def _frontend(key: str, value: str) -> bytes:
     return encode(_INSTRUCTION, {"frontend_attributes": string_map([(key, value)])})
-
-
-@lru_cache(maxsize=4096)
-def shape_bytes(
-    dtype: np.dtype, dims: tuple[int, ...], with_layout: bool = True
-) -> bytes:
-    """``ShapeProto`` of an array, row-major where it has a layout."""
-    fields: dict[str, Any] = {"element_type": ELEMENT_TYPES[dtype]}
-    if dims:
-        fields["dimensions"] = dims
-        fields["is_dynamic_dimension"] = (0,) * len(dims)
-    if with_layout:
-        fields["layout"] = {
-            "minor_to_major": tuple(range(len(dims)))[::-1],
-            "tail_padding_alignment_in_elements": 1,
-        }
-    return encode(_SHAPE, fields)

@@ -8,7 +8,7 @@ generated modules stay the only place where a field number is written down.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, Iterable, Mapping, NamedTuple, Sequence
+from typing import Any, Container, Iterable, Mapping, NamedTuple, Sequence
 
 import numpy as np
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -173,10 +173,14 @@ class Reader:
 
     Args:
         max_fields: how many fields may be decoded in total.
+        repetitive: messages of which a module has many with the same bytes; each is
+            decoded once and the result shared.
     """
 
-    def __init__(self, max_fields: int) -> None:
+    def __init__(self, max_fields: int, repetitive: Container[str] = ()) -> None:
         self.fields_left = max_fields
+        self._repetitive = repetitive
+        self._known: dict[tuple[str, bytes], dict] = {}
 
     def decode(self, schema: Schema, data: memoryview, depth: int = 0) -> dict:
         """A message as a dict by field name, with only the fields that it has.
@@ -238,7 +242,14 @@ class Reader:
         self, out: dict, field: Field, data: memoryview, depth: int
     ) -> None:
         assert field.message is not None
-        item = self.decode(schema_of(field.message), data, depth + 1)
+        schema = schema_of(field.message)
+        if schema.name in self._repetitive:
+            key = (schema.name, bytes(data))
+            item = self._known.get(key)
+            if item is None:
+                item = self._known[key] = self.decode(schema, data, depth + 1)
+        else:
+            item = self.decode(schema, data, depth + 1)
         if field.repeated:
             out.setdefault(field.name, []).append(item)
         elif field.name not in out:

@@ -111,14 +111,12 @@ def callee(
     found = [signature(p) for p in computation.parameters]
     if found != list(parameters):
         fail(
-            f"{what} {computation.name!r} takes ({', '.join(map(text, found))}) instead "
-            f"of ({', '.join(map(text, parameters))})"
+            f"{what} {computation.name!r} takes ({', '.join(map(text, found))}), not "
+            f"({', '.join(map(text, parameters))})"
         )
     root = result_of(computation)
     if root != result:
-        fail(
-            f"{what} {computation.name!r} returns {text(root)} instead of {text(result)}"
-        )
+        fail(f"{what} {computation.name!r} returns {text(root)}, not {text(result)}")
 
 
 def result_of(computation: HLOComputation) -> Shape | tuple[Shape, ...]:
