@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from importlib.metadata import entry_points
+from importlib.metadata import entry_points, version
 from pathlib import Path
 
 import pytest
@@ -48,6 +48,12 @@ def test_git_tracks_no_lock_file() -> None:
         ["git", "ls-files", *files], cwd=ROOT, capture_output=True, text=True
     )
     assert tracked.stdout == ""
+
+
+def test_nkipy_states_the_version_of_its_distribution() -> None:
+    import nkipy
+
+    assert nkipy.__version__ == version("nkipy")
 
 
 def test_generated_protos_are_submodules_of_the_package() -> None:
