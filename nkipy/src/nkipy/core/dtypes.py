@@ -74,7 +74,7 @@ def narrow(dtype: Any) -> np.dtype:
     """The dtype that Trainium computes in where NumPy would use `dtype`.
 
     Raises:
-        TypeError: the dtype (complex, object, string, datetime, ...) has no counterpart.
+        TypeError: the dtype (complex, object, string, ...) has no counterpart.
     """
     dt = as_dtype(dtype)
     dt = _NARROW.get(dt, dt)

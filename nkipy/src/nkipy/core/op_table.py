@@ -5,7 +5,8 @@ They stand alone so that neither side imports the other.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nkipy.core.ops._registry import Op

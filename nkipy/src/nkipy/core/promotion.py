@@ -58,7 +58,9 @@ def resolve_loop(
     return found
 
 
-def _resolve(ufunc: np.ufunc, kinds: tuple[Kind, ...], dtype: Any, casting: str) -> Loop:
+def _resolve(
+    ufunc: np.ufunc, kinds: tuple[Kind, ...], dtype: Any, casting: str
+) -> Loop:
     if all(isinstance(k, type) for k in kinds):  # Python scalars only
         kinds = tuple(np.dtype(k) for k in kinds)
     outputs = (None,) * ufunc.nout

@@ -9,7 +9,8 @@ program stays free of it.
 
 from __future__ import annotations
 
-from typing import Any, Callable, Iterator, NamedTuple, NoReturn
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
@@ -51,8 +52,8 @@ class View(NamedTuple):
 class NKIPyTensorRef:
     """A traced tensor: shape and dtype known, value not.
 
-    It answers NumPy's protocols, so that NumPy functions, operators and indexing work on
-    it; each appends HLO instructions to the trace that it belongs to.
+    It answers NumPy's protocols, so that NumPy functions, operators and indexing work
+    on it; each appends HLO instructions to the trace that it belongs to.
 
     Args:
         backend_tensor: an instruction of the active trace.
@@ -100,7 +101,7 @@ class NKIPyTensorRef:
         made._seen = self._root()._version
         return made
 
-    # -- value and store -------------------------------------------------------------
+    # -- value and store ---------------------------------------------------------------
     def _root(self) -> NKIPyTensorRef:
         root = self
         while root._base is not None:
@@ -149,7 +150,7 @@ class NKIPyTensorRef:
         assert self._view is not None
         return self._view.layout(self._base._layout())
 
-    # -- properties ------------------------------------------------------------------
+    # -- properties --------------------------------------------------------------------
     @property
     def name(self) -> str:
         return self._name or self._value.name
@@ -160,7 +161,7 @@ class NKIPyTensorRef:
 
     @property
     def dtype(self) -> np.dtype:
-        return self._value.dtype  # type: ignore[return-value]
+        return self._value.dtype
 
     @property
     def ndim(self) -> int:
@@ -216,7 +217,7 @@ class NKIPyTensorRef:
         dims = ",".join(map(str, self.shape))
         return f"<traced{label} {self.dtype.name}[{dims}]>"
 
-    # -- NumPy's protocols -----------------------------------------------------------
+    # -- NumPy's protocols -------------------------------------------------------------
     def __array_ufunc__(
         self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any
     ) -> Any:
@@ -289,8 +290,8 @@ class NKIPyTensorRef:
     def __index__(self) -> NoReturn:
         self._concrete(
             "the index value",
-            "index arrays with it directly (a[t], a[t:t + 4]), or pass it to the kernel "
-            "as a Python int",
+            "index arrays with it directly (a[t], a[t:t + 4]), or pass it to the "
+            "kernel as a Python int",
         )
 
     def item(self, *args: Any) -> NoReturn:
@@ -302,7 +303,7 @@ class NKIPyTensorRef:
     def tobytes(self, order: str | None = "C") -> NoReturn:
         self._concrete("tobytes()", "return the array from the kernel")
 
-    # -- indexing --------------------------------------------------------------------
+    # -- indexing ----------------------------------------------------------------------
     def __getitem__(self, index: Any) -> NKIPyTensorRef:
         return OPS["getitem"](self, index)
 
@@ -312,10 +313,12 @@ class NKIPyTensorRef:
     # -- methods with a signature of their own -----------------------------------------
     def transpose(self, *axes: Any) -> NKIPyTensorRef:
         if len(axes) == 1 and (axes[0] is None or isinstance(axes[0], (tuple, list))):
-            axes = axes[0]
+            return OPS["transpose"](self, axes[0])
         return OPS["transpose"](self, axes or None)
 
-    def reshape(self, *shape: Any, order: str = "C", copy: Any = None) -> NKIPyTensorRef:
+    def reshape(
+        self, *shape: Any, order: str = "C", copy: Any = None
+    ) -> NKIPyTensorRef:
         if len(shape) == 1:
             shape = shape[0]
         return OPS["reshape"](self, shape, order=order, copy=copy)
@@ -354,7 +357,7 @@ def _contiguous_strides(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...
     return tuple(reversed(strides))
 
 
-# -- operators, all of one form ----------------------------------------------------------
+# -- operators, all of one form --------------------------------------------------------
 _OPERATORS = {
     "add": "add",
     "sub": "subtract",
@@ -382,9 +385,9 @@ _COMPARISONS = {
 _UNARY = {"neg": "negative", "pos": "positive", "abs": "abs", "invert": "invert"}
 #: Methods of ndarray that are the function of the same name, and its other names.
 _METHODS = (
-    "all any argmax argmin argpartition argsort choose clip cumprod cumsum diagonal dot "
-    "flatten max mean min partition prod ptp put ravel repeat round searchsorted squeeze "
-    "std sum swapaxes take trace var compress nonzero conjugate"
+    "all any argmax argmin argpartition argsort choose clip cumprod cumsum diagonal "
+    "dot flatten max mean min partition prod ptp put ravel repeat round searchsorted "
+    "squeeze std sum swapaxes take trace var compress nonzero conjugate"
 ).split()
 _METHOD_OPS = {"round": "round", "conjugate": "positive", "conj": "positive"}
 
@@ -464,7 +467,7 @@ def _not_implemented(name: str, args: Any, kwargs: dict[str, Any]) -> NoReturn:
     )
 
 
-# -- helpers for ops -----------------------------------------------------------------------
+# -- helpers for ops -------------------------------------------------------------------
 def as_operand(value: Any) -> Any:
     """`value` as something with a dtype, or a Python scalar: lists become arrays.
 
@@ -506,7 +509,7 @@ def store_out(
     result: HLOInstruction,
     out: Any,
     where: Any = True,
-    casting: str = "same_kind",
+    casting: Any = "same_kind",
 ) -> NKIPyTensorRef:
     """Store `result` into `out` where `where` holds, as ufuncs do.
 
@@ -526,8 +529,8 @@ def store_out(
     out = out if resolve is None else resolve()
     if not isinstance(out, NKIPyTensorRef):
         raise TypeError(
-            "out= must be a traced array: a parameter, the result of an op, or an array "
-            f"made inside the kernel, but received {type(out).__name__}"
+            "out= must be a traced array: a parameter, the result of an op, or an "
+            f"array made inside the kernel, but received {type(out).__name__}"
         )
     if out._ctx is not ctx:
         raise leaked(out)
@@ -538,8 +541,8 @@ def store_out(
         )
     if np.broadcast_shapes(result.shape, out.shape) != out.shape:
         raise ValueError(
-            f"non-broadcastable output operand with shape {out.shape} doesn't match the "
-            f"broadcast shape {result.shape}"
+            f"non-broadcastable output operand with shape {out.shape} doesn't match "
+            f"the broadcast shape {result.shape}"
         )
     value = ctx.broadcast_to(ctx.convert(result, out.dtype), out.shape)
     if where is not True:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Callable
+from typing import Any
 
 import numpy as np
 
@@ -28,11 +29,17 @@ from nkipy.core.tree import Path, map_tree, path_name
 __all__ = ["NKIPyKernel", "Trace", "trace_function"]
 
 
-@dataclass(frozen=True)
 class OutputLeaf:
     """Stands in a result tree for output `index` of the module."""
 
-    index: int
+    # Not a dataclass: those are containers to the tree functions.
+    __slots__ = ("index",)
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+
+    def __repr__(self) -> str:
+        return f"OutputLeaf({self.index})"
 
 
 @dataclass
@@ -142,15 +149,20 @@ def bind_arguments(
 
 def signature_of(func: Callable[..., Any]) -> inspect.Signature:
     """The signature of `func`; of ufuncs and builtins too, which have none."""
+    if isinstance(func, np.ufunc):  # whose defaults may not all be passed at once
+        return _ANY_ARGUMENTS
     try:
         return inspect.signature(func)
     except ValueError:
-        return inspect.Signature(
-            [
-                inspect.Parameter("args", inspect.Parameter.VAR_POSITIONAL),
-                inspect.Parameter("kwargs", inspect.Parameter.VAR_KEYWORD),
-            ]
-        )
+        return _ANY_ARGUMENTS
+
+
+_ANY_ARGUMENTS = inspect.Signature(
+    [
+        inspect.Parameter("args", inspect.Parameter.VAR_POSITIONAL),
+        inspect.Parameter("kwargs", inspect.Parameter.VAR_KEYWORD),
+    ]
+)
 
 
 def kernel_name(func: Callable[..., Any]) -> str:
@@ -234,15 +246,23 @@ class _Outputs:
             return leaf
         where = f" at {path_name(path)}" if path else ""
         raise NKIPyTypeError(
-            f"Unexpected return value type: {type(leaf).__name__}{where}; a kernel "
-            "returns arrays, scalars, None, or dicts, lists, tuples, dataclasses of them",
+            f"Unexpected return value type: {type(leaf).__name__}{where}; a "
+            "kernel returns arrays, scalars, None, or dicts, lists, tuples, "
+            "dataclasses of them",
             location=self.ctx.current_source_location,
         )
 
     def _output(self, value: HLOInstruction) -> OutputLeaf:
         if value.is_parameter:
             value = self.ctx.unary("copy", value)
-        return self._add(value, f"output{len(self.values)}")
+        return self._add(value, self._unique(f"output{len(self.values)}"))
+
+    def _unique(self, name: str) -> str:
+        """`name`, unless a written parameter of that name is an output already."""
+        taken = {t.name for t in self.parameters}
+        while name in taken:
+            name += "_"
+        return name
 
     def _alias(self, index: int, *, user_returned: bool) -> OutputLeaf:
         tensor = self.parameters[index]
@@ -284,7 +304,7 @@ class NKIPyKernel:
         self.__doc__ = getattr(func, "__doc__", None)
 
     @property
-    def __name__(self) -> str:  # type: ignore[override]
+    def __name__(self) -> str:
         return kernel_name(self.func)
 
     @property
@@ -293,10 +313,8 @@ class NKIPyKernel:
         return self._trace.module if self._trace is not None else None
 
     @classmethod
-    def trace(
-        cls, func: Callable[..., Any] | None = None, backend: str = "hlo"
-    ) -> Any:
-        """Make a kernel of `func`: a function, a decorator, with arguments or without."""
+    def trace(cls, func: Callable[..., Any] | None = None, backend: str = "hlo") -> Any:
+        """Make a kernel of `func`; also a decorator, with arguments or without."""
         if func is None:
             return lambda f: cls(f, backend)
         return cls(func, backend)

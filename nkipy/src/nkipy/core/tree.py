@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from typing import Any, Callable, Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 Path = tuple[str, ...]
 
@@ -32,9 +33,7 @@ def children(value: Any) -> Iterator[tuple[str, Any]]:
             yield field.name, getattr(value, field.name)
 
 
-def map_tree(
-    function: Callable[[Path, Any], Any], value: Any, path: Path = ()
-) -> Any:
+def map_tree(function: Callable[[Path, Any], Any], value: Any, path: Path = ()) -> Any:
     """`value` with each leaf replaced by ``function(path, leaf)``.
 
     Containers keep their type: dict subclasses, namedtuples, dataclasses included.

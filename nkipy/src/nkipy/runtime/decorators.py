@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, overload
+from collections.abc import Callable
+from typing import Any, overload
 
 from nkipy.runtime.options import SimulationOptions
 from nkipy.runtime.simulate import SimulatedKernel
@@ -41,8 +42,8 @@ def simulate_jit(
         options: numerics, :class:`SimulationOptions`. The default is exact.
 
     Returns:
-        A callable; ``.hlo(*args)`` is the HLO text and ``.lower(*args)`` the module that
-        a call with these arguments executes.
+        A callable; ``.hlo(*args)`` is the HLO text and ``.lower(*args)`` the module
+        that a call with these arguments executes.
 
     Raises (on a call):
         NKIPyError: the kernel does something that cannot be traced.

@@ -1,15 +1,16 @@
 """How the runtime finds what executes HLO on the CPU.
 
 The one interface between nkipy and the emulator: an entry point in the group
-``nkipy.simulators`` names a class with the methods of :class:`Engine`. On a machine with
-Trainium, nothing of the emulator needs to be installed.
+``nkipy.simulators`` names a class with the methods of :class:`Engine`. On a machine
+with Trainium, nothing of the emulator needs to be installed.
 """
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any, Protocol, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 

@@ -9,9 +9,11 @@ time and compared at each call. A kernel that captures nothing pays nothing.
 from __future__ import annotations
 
 import functools
+import hashlib
 import inspect
+from collections.abc import Callable, Iterator
 from types import CodeType, FunctionType
-from typing import Any, Callable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -50,16 +52,15 @@ def _check(read: _Read, value: Any) -> Callable[[], bool] | None:
 
         return same_array
     if isinstance(value, _SCALARS):
-        return lambda: (now := read()) is value or (
-            type(now) is type(value) and now == value
+        return lambda: (
+            (now := read()) is value or (type(now) is type(value) and now == value)
         )
     return None
 
 
-def _digest(array: np.ndarray) -> int:
+def _digest(array: np.ndarray) -> bytes:
     raw = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-    raw.flags.writeable = False  # a hash is offered for read-only memory only
-    return hash(raw.data)
+    return hashlib.sha256(raw).digest()
 
 
 def _captured(func: Callable[..., Any]) -> Iterator[tuple[_Read, Any]]:
@@ -89,7 +90,7 @@ def _function_of(func: Any) -> FunctionType | None:
     func = inspect.unwrap(func)
     func = getattr(func, "__func__", func)
     if not isinstance(func, FunctionType):
-        func = getattr(type(func), "__call__", None)
+        func = type(func).__call__
     return func if isinstance(func, FunctionType) else None
 
 

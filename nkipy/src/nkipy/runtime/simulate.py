@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -65,12 +66,12 @@ class Program:
 
     def __post_init__(self) -> None:
         module = self.trace.module
-        self.shapes = [(r.shape, r.dtype) for r in module.results]  # type: ignore[misc]
-        self.dtypes = [p.dtype for p in module.parameters]  # type: ignore[misc]
+        self.shapes = [(r.shape, r.dtype) for r in module.results]
+        self.dtypes = [p.dtype for p in module.parameters]
         self.written = module.input_output_alias
 
     def run(self, arrays: list[Any]) -> Any:
-        """The kernel's result for these arguments; mutated ones are written in place."""
+        """The kernel's result for these arguments; it writes into mutated ones."""
         inputs = self.inputs(arrays)
         if self.written:
             outputs = self.outputs(arrays)
@@ -82,7 +83,7 @@ class Program:
         return self.result(outputs)
 
     def inputs(self, arrays: list[Any]) -> list[np.ndarray]:
-        """`arrays` as the module wants them: C-contiguous, in the parameters' dtypes."""
+        """`arrays` C-contiguous and in the dtypes of the module's parameters."""
         made = []
         for array, dtype in zip(arrays, self.dtypes):
             if type(array) is not np.ndarray or array.dtype != dtype:
@@ -132,8 +133,8 @@ class Program:
         if np.shares_memory(x, y):
             names = [p.original_name for p in self.trace.module.inputs]
             raise NKIPyValueError(
-                f"the kernel writes into argument '{names[i]}', which shares memory with "
-                f"argument '{names[j]}'; pass a copy of one of them"
+                f"the kernel writes into argument '{names[i]}', which shares memory "
+                f"with argument '{names[j]}'; pass a copy of one of them"
             )
 
     def result(self, outputs: list[np.ndarray]) -> Any:
@@ -147,8 +148,8 @@ class Program:
 class SimulatedKernel:
     """A kernel whose calls execute its HLO on the CPU.
 
-    Calls are cached by the structure of the arguments, shapes, dtypes and static values:
-    a warm call neither traces nor compiles.
+    Calls are cached by the structure of the arguments, shapes, dtypes and static
+    values: a warm call neither traces nor compiles.
 
     Args:
         kernel: a function, or an :class:`NKIPyKernel`.
@@ -169,7 +170,9 @@ class SimulatedKernel:
         if not callable(kernel):
             raise TypeError(f"expected a function, but received {kernel!r}")
         if world_size < 1:
-            raise ValueError(f"world_size must be at least 1, but received {world_size}")
+            raise ValueError(
+                f"world_size must be at least 1, but received {world_size}"
+            )
         self.func = kernel
         self.options = options or SimulationOptions()
         self.world_size = world_size
@@ -212,7 +215,7 @@ class SimulatedKernel:
         """Forget all compiled programs."""
         self._programs.clear()
 
-    # -- finding the program ------------------------------------------------------------
+    # -- finding the program -----------------------------------------------------------
     def _arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if not kwargs and len(args) == self._plain_arity:
             return args
@@ -231,10 +234,10 @@ class SimulatedKernel:
             program = self._build(args, kwargs)
             arrays = _arrays_of(arguments)
             return program, arrays
-        program = self._programs.get(key)
-        if program is None or not program.guards.hold():
-            program = self._compile(key, args, kwargs)
-        return program, arrays
+        found = self._programs.get(key)
+        if found is None or not found.guards.hold():
+            found = self._compile(key, args, kwargs)
+        return found, arrays
 
     def _compile(
         self, key: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -265,7 +268,7 @@ class SimulatedKernel:
             reason = _difference(key, next(reversed(self._programs)))
         logger.info("%s: tracing and compiling: %s", self.__name__, reason)
 
-    # -- several ranks --------------------------------------------------------------------
+    # -- several ranks -----------------------------------------------------------------
     def _call_ranks(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
         calls = [
             _select_rank((args, kwargs), rank, self.world_size)

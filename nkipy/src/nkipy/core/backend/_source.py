@@ -6,6 +6,8 @@ import os
 import sys
 from types import CodeType
 
+import numpy as np
+
 import nkipy
 from nkipy.core.hlo.ir import SourceLocation
 
@@ -13,8 +15,8 @@ from nkipy.core.hlo.ir import SourceLocation
 # user's. Prefixes end in a separator: a user's path that merely contains the name of
 # the package is not ours.
 _OURS = tuple(
-    os.path.join(os.path.dirname(os.path.abspath(path)), "")
-    for path in (nkipy.__file__, __import__("numpy").__file__)
+    os.path.join(os.path.abspath(package.__path__[0]), "")
+    for package in (nkipy, np)
 )
 _is_ours: dict[str, bool] = {}
 # The line of a code object's position is decoded from a table; a loop asks for the same

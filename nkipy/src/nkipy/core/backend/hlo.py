@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -152,7 +153,7 @@ def narrow_constant(array: np.ndarray, dtype: np.dtype | None = None) -> np.ndar
     """`array` in `dtype` (by default its own, narrowed), without losing its values.
 
     Raises:
-        OverflowError: an integer, or a finite 64-bit float, is out of the dtype's range.
+        OverflowError: an integer, or a finite 64-bit float, is out of its range.
         TypeError: the array's dtype has no counterpart on the device.
     """
     target = dt.narrow(array.dtype)

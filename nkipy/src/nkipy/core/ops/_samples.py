@@ -6,8 +6,9 @@ a sample's arguments becomes a parameter of the traced kernel; all else is stati
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -72,13 +73,13 @@ def special(dtype: np.dtype) -> np.ndarray:
         values = [0, 1, 2, 3, 7, info.max - 1, info.max, info.min, info.min + 1]
         values += [-1, -2, -3, -7] if info.min < 0 else []
         return np.array(values, dtype)
-    info = ml_dtypes.finfo(dtype)
-    tiny, largest = float(info.smallest_normal), float(info.max)
-    values = [0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 1.5, 2.5, -2.5, tiny, -tiny]
-    values += [largest, -largest, np.nan]
+    limits = ml_dtypes.finfo(dtype)
+    tiny, largest = float(limits.smallest_normal), float(limits.max)
+    reals = [0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 1.5, 2.5, -2.5, tiny, -tiny]
+    reals += [largest, -largest, np.nan]
     if dtype != dt.float8_e4m3fn:
-        values += [np.inf, -np.inf]
-    return np.array(values).astype(dtype)
+        reals += [np.inf, -np.inf]
+    return np.array(reals).astype(dtype)
 
 
 def unary_sampler(low: float = -4, high: float = 4, specials: bool = True) -> Sampler:

@@ -1,0 +1,354 @@
+"""Tracing: parameters, aliases, results, contexts, errors."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import tracemalloc
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from nkipy.core.backend import get_backend, tracing
+from nkipy.core.backend.hlo import HLOTraceContext, get_hlo_context
+from nkipy.core.errors import ConcretizationError, LeakedTracerError, NKIPyError
+from nkipy.core.hlo.ir import HLOModule
+from nkipy.core.trace import NKIPyKernel, _sanitize_array_dtype, trace_function
+
+F32 = np.float32
+
+
+def ones(*shape, dtype=F32):
+    return np.ones(shape, dtype)
+
+
+def module_of(func, *args, **kwargs):
+    return trace_function(func, args, kwargs).module
+
+
+class Pair(NamedTuple):
+    left: np.ndarray
+    right: np.ndarray
+
+
+# -- parameters ------------------------------------------------------------------------
+def test_parameters_are_named_after_the_signature_or_their_path():
+    def kernel(x, tree, pair, n, *rest, **more):
+        return x + tree["layers"][1]["w"] + pair.left * n + rest[0] + more["bias"]
+
+    tree = {"layers": [{"w": ones(2)}, {"w": ones(2)}]}
+    module = module_of(
+        kernel, ones(2), tree, Pair(ones(2), ones(2)), 3, ones(2), bias=ones(2)
+    )
+    assert [p.name for p in module.inputs] == [
+        "x",
+        "tree.layers.0.w",
+        "tree.layers.1.w",
+        "pair.left",
+        "pair.right",
+        "rest.0",
+        "more.bias",
+    ]
+
+
+def test_keys_that_collide_get_distinct_names():
+    module = module_of(lambda d: d["a b"] + d["a_b"], {"a b": ones(1), "a_b": ones(1)})
+    names = [p.name for p in module.inputs]
+    assert len(set(names)) == 2
+
+
+def test_array_defaults_are_parameters_and_scalars_are_not():
+    def kernel(x, bias=np.ones(2, F32), scale=np.float32(2)):  # noqa: B008
+        return x * scale + bias
+
+    assert [p.name for p in module_of(kernel, ones(2)).inputs] == ["x", "bias"]
+
+
+def test_parameter_names_of_hlo_do_not_collide_with_ours():
+    def kernel(result, output1):
+        output1 += result
+        return result * 2, result + 1
+
+    module = module_of(kernel, ones(2), ones(2))
+    names = [o.name for o in module.outputs]
+    assert len(set(names)) == len(names)
+    module.serialize()
+
+
+@pytest.mark.parametrize(
+    ("wide", "narrow"),
+    [("float64", "float32"), ("int64", "int32"), ("uint64", "uint32")],
+)
+def test_64_bit_arguments_are_narrowed_with_one_warning(wide, narrow):
+    with pytest.warns(UserWarning) as caught:
+        module = module_of(lambda weird: weird + 1, ones(2, dtype=wide))
+    assert len(caught) == 1
+    text = str(caught[0].message)
+    assert "weird" in text and wide in text and narrow in text
+    assert module.parameters[0].dtype == np.dtype(narrow)
+
+
+def test_sanitize_returns_the_same_object_where_nothing_changes():
+    x = ones(2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert _sanitize_array_dtype(x, "x") is x
+
+
+# -- results and aliases ---------------------------------------------------------------
+def test_a_returned_mutated_parameter_is_its_alias():
+    def kernel(a, b):
+        a += b
+        return a, b
+
+    module = module_of(kernel, ones(2), ones(2))
+    (alias,) = module.aliases
+    assert (alias.output_index, alias.param_index) == (0, 0)
+    assert alias.param_name == "a" and alias.is_user_returned
+    assert [p.name for p in module.inputs] == ["a.must_alias_input", "b"]
+    assert [p.original_name for p in module.inputs] == ["a", "b"]
+    assert [o.name for o in module.outputs] == ["a", "output1"]
+    assert module.results[1].op_name == "copy"
+    assert module.auto_aliased_indices == set()
+
+
+def test_an_unreturned_mutated_parameter_is_appended():
+    def kernel(a, b):
+        b *= 2
+        return a + 1
+
+    module = module_of(kernel, ones(2), ones(2))
+    assert [o.name for o in module.outputs] == ["output0", "b"]
+    assert module.auto_aliased_indices == {1}
+    assert module.input_output_alias == {1: 1}
+
+
+def test_one_value_returned_twice_is_two_outputs():
+    def kernel(a):
+        y = a + 1
+        a += 1
+        return y, y, a, a
+
+    module = module_of(kernel, ones(2))
+    names = [o.name for o in module.outputs]
+    assert names == ["output0", "output1", "a", "output3"]
+    module.verify()
+
+
+def test_no_result_and_no_write_is_an_empty_module():
+    module = module_of(lambda a: None, ones(2))
+    assert module.outputs == [] and len(module.inputs) == 1
+    module.serialize()
+
+
+def test_dead_instructions_are_dropped():
+    def kernel(a):
+        np.exp(a)
+        return a + 1
+
+    assert "exponential" not in [
+        o.op_name for o in module_of(kernel, ones(2)).operations
+    ]
+
+
+def test_unexpected_results_say_where():
+    with pytest.raises(NKIPyError, match="object at a.0"):
+        module_of(lambda x: {"a": [object()]}, ones(2))
+
+
+# -- source lines and hashes -----------------------------------------------------------
+def test_instructions_carry_the_users_line():
+    def kernel(x):
+        return x + 1
+
+    line = kernel.__code__.co_firstlineno + 1
+    add = module_of(kernel, ones(2)).operations[-1]
+    assert add.source_location.filename == __file__
+    assert add.source_location.line == line
+
+
+def test_the_content_hash_ignores_source_lines_but_not_arguments():
+    namespaces = [{"np": np}, {"np": np}]
+    body = "def kernel(x):\n    return np.exp(x)\n"
+    exec(compile(body, "one.py", "exec"), namespaces[0])
+    exec(compile("\n\n" + body, "two.py", "exec"), namespaces[1])
+    first, second = (module_of(n["kernel"], ones(2)) for n in namespaces)
+    assert first.content_hash("a") == second.content_hash("a")
+    assert first.content_hash("a") != first.content_hash("b")
+    assert len(first.content_hash("a")) == 12
+    assert (
+        first.content_hash()
+        != module_of(namespaces[0]["kernel"], ones(3)).content_hash()
+    )
+
+
+# -- contexts --------------------------------------------------------------------------
+def test_traces_nest_and_restore():
+    inner_modules = []
+
+    def inner(x):
+        return x * 3
+
+    def outer(x):
+        y = x + 1
+        inner_modules.append(module_of(inner, ones(4)))
+        return y * 2
+
+    module = module_of(outer, ones(2))
+    assert [o.op_name for o in module.operations if o.shape == (2,)][-1] == "multiply"
+    assert inner_modules[0].results[0].shape == (4,)
+    assert get_backend() == "cpu"
+
+
+def test_a_failing_trace_restores_the_context():
+    def kernel(x):
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        module_of(kernel, ones(1))
+    assert get_backend() == "cpu"
+    with pytest.raises(RuntimeError, match="No HLO context"):
+        get_hlo_context()
+
+
+def test_tensors_of_an_outer_trace_are_refused_in_an_inner_one():
+    def outer(x):
+        return module_of(lambda y: y + x, ones(2))
+
+    with pytest.raises(LeakedTracerError, match="another trace"):
+        module_of(outer, ones(2))
+
+
+def test_a_context_can_be_driven_by_hand():
+    module = HLOModule("by_hand")
+    ctx = HLOTraceContext(module)
+    x = module.add_parameter((2,), F32, "x")
+    with tracing(ctx):
+        assert get_backend() == "hlo"
+        y = ctx.build_op("add", [x, x], (2,), F32)
+    module.set_results(y)
+    module.verify()
+    assert module.operations[-1].op_name == "add"
+
+
+def test_threads_trace_at_once():
+    hashes, errors = {}, []
+    start = threading.Barrier(4)
+
+    def kernel(x):
+        for _ in range(200):
+            x = x * 2 + 1
+        return x
+
+    def work(n):
+        try:
+            start.wait()
+            hashes[n] = {module_of(kernel, ones(n)).content_hash() for _ in range(5)}
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(1, 5)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not errors
+    assert {n: len(h) for n, h in hashes.items()} == dict.fromkeys(range(1, 5), 1)
+    assert hashes[3] == {module_of(kernel, ones(3)).content_hash()}
+
+
+def test_a_thousand_traces_do_not_grow():
+    def kernel(x, y):
+        return np.exp(x + y) * 2.0
+
+    def run(times):
+        for _ in range(times):
+            module_of(kernel, ones(3), ones(3)).serialize()
+        gc.collect()
+
+    run(100)
+    tracemalloc.start()
+    try:
+        run(10)
+        before = tracemalloc.get_traced_memory()[0]
+        run(1000)
+        grown = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert grown < 64 * 1024
+
+
+# -- what cannot be traced -------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("use", "text"),
+    [
+        (lambda x: 1 if x > 0 else 2, "truth value"),
+        (lambda x: 1 if x[0] else 2, "truth value"),
+        (lambda x: int(x[0]), "astype"),
+        (lambda x: float(x[0]), "astype"),
+        (lambda x: list(x[0]), "0-d"),
+        (lambda x: 1 in x, "membership"),
+        (lambda x: range(x[0]), "index"),
+        (lambda x: x.item(), "item"),
+        (lambda x: x.tolist(), "tolist"),
+    ],
+    ids=str,
+)
+def test_values_are_not_known_while_tracing(use, text):
+    with pytest.raises(ConcretizationError, match=text) as caught:
+        module_of(use, ones(3))
+    assert __file__ in str(caught.value)
+
+
+def test_errors_name_op_shapes_line_and_reason():
+    def kernel(x, y):
+        return x + y
+
+    with pytest.raises(ValueError) as caught:
+        module_of(kernel, ones(2, 3), ones(4))
+    text = str(caught.value)
+    line = kernel.__code__.co_firstlineno + 1
+    assert text.startswith("[add]")
+    assert "float32[2,3], float32[4]" in text
+    assert f"{__file__}:{line}" in text
+
+
+def test_unknown_functions_name_themselves_and_the_way_out():
+    with pytest.raises(NotImplementedError, match="'nonzero'.*np.where"):
+        module_of(lambda x: np.nonzero(x), ones(3))
+    with pytest.raises(NotImplementedError, match="fft"):
+        module_of(lambda x: np.fft.fft(x), ones(4))
+
+
+def test_iteration_and_unpacking_over_the_first_axis():
+    def kernel(x):
+        a, b = x
+        return a + b + sum(row for row in x)
+
+    assert module_of(kernel, ones(2, 3)).results[0].shape == (3,)
+
+
+# -- the kernel object -----------------------------------------------------------------
+def test_kernel_object():
+    @NKIPyKernel.trace
+    def plain(x):
+        return x + 1
+
+    @NKIPyKernel.trace(backend="hlo")
+    def configured(x):
+        return x + 1
+
+    assert (
+        plain.__name__ == "plain"
+        and repr(plain) == "<NKIPyKernel 'plain' backend='hlo'>"
+    )
+    assert plain._code is None
+    assert plain.specialize(ones(2)) is plain._code
+    assert configured.specialize(ones(2)).name == "configured"
+    assert not callable(plain)
+    with pytest.warns(UserWarning, match="cpu"):
+        assert NKIPyKernel(lambda x: x, "cpu").specialize(ones(1)) is None
+    with pytest.raises(ValueError, match="Unknown backend nope"):
+        NKIPyKernel(lambda x: x, "nope").specialize(ones(1))
