@@ -84,11 +84,20 @@ def schema_of(descriptor: Descriptor) -> Schema:
     )
 
 
+def _is_repeated(f: FieldDescriptor) -> bool:
+    """protobuf before 6.31 has ``label`` only, the newest ``is_repeated`` only."""
+    try:
+        return f.is_repeated
+    except AttributeError:
+        return f.label == f.LABEL_REPEATED
+
+
 def _field_of(f: FieldDescriptor) -> Field:
     kind, wire_type = _KINDS[f.type]
-    packed = f.is_repeated and wire_type != LENGTH
+    repeated = _is_repeated(f)
+    packed = repeated and wire_type != LENGTH
     key = tag(f.number, LENGTH if packed else wire_type)
-    return Field(f.name, f.number, kind, f.is_repeated, key, f.message_type)
+    return Field(f.name, f.number, kind, repeated, key, f.message_type)
 
 
 # Writing.
@@ -187,8 +196,8 @@ class Reader:
 
         A sub-message is decoded too; bytes stay views of `data`; repeated floating
         fields are lists of views and arrays (see :func:`join_numbers`), and repeated
-        varints of literals likewise. Unknown fields are under the key ``None``, a list
-        of their numbers.
+        varints of literals likewise. Unknown fields that have a value are under the
+        key ``None``, a list of their numbers.
 
         Raises:
             HLOProtoError: the data is not a message of this type.
@@ -203,7 +212,7 @@ class Reader:
             field = schema.by_number.get(key >> 3)
             value, pos = _read_value(schema, data, pos, key & 7)
             if field is None:
-                _unknown(schema, out, key >> 3)
+                _unknown(schema, out, key >> 3, value)
             else:
                 self._store(schema, out, field, key & 7, value, depth)
         return out
@@ -320,10 +329,12 @@ def _read_value(
     return data[pos : pos + size], pos + size
 
 
-def _unknown(schema: Schema, out: dict, number: int) -> None:
+def _unknown(schema: Schema, out: dict, number: int, value: Any) -> None:
     if number == 0:
         raise HLOProtoError(f"{schema.name}: field number 0")
-    out.setdefault(None, []).append(number)
+    is_default = value == 0 if isinstance(value, int) else not any(value)
+    if not is_default:
+        out.setdefault(None, []).append(number)
 
 
 def _scalar(schema: Schema, field: Field, value: Any) -> Any:
