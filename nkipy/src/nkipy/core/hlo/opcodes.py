@@ -160,7 +160,7 @@ for _names, _dtypes in BINARY.items():
 
 _define("is-finite", 1, FLOAT)
 _define("convert bitcast-convert", 1)
-_define("optimization-barrier", 1)
+_define("opt-barrier", 1)
 _define("reduce-precision", 1, FLOAT, exponent_bits=INT, mantissa_bits=INT)
 _define("compare", 2, direction=DIRECTION)
 _define("select clamp", 3)

@@ -133,8 +133,11 @@ class _Printer:
         for key in CALLEE_ATTRIBUTES:
             value = inst.attributes.get(key)
             if isinstance(value, tuple):
-                names = ", ".join(f"%{self.computations[c]}" for c in value)
-                yield f"branch_computations={{{names}}}"
+                names = [f"%{self.computations[c]}" for c in value]
+                if inst.operands[0].dtype == bool_:
+                    yield "true_computation={}, false_computation={}".format(*names)
+                else:
+                    yield f"branch_computations={{{', '.join(names)}}}"
             elif value is not None:
                 yield f"{key}=%{self.computations[value]}"
 

@@ -355,13 +355,20 @@ class _Encoder:
         if computation is self.module.entry:
             root = self.root_shape
         assert root is not None
-        names = [p.name for p in computation.parameters]
+        names = [self._parameter_name(p, computation) for p in computation.parameters]
         key = _PROGRAM_SHAPE.by_name["parameters"].tag
         shapes = [delimited(key, self._bare_shape(p)) for p in computation.parameters]
         result = delimited(_PROGRAM_SHAPE.by_name["result"].tag, self._bare_shape(root))
         return b"".join(
             [*shapes, result, encode(_PROGRAM_SHAPE, {"parameter_names": names})]
         )
+
+    def _parameter_name(self, inst: HLOInstruction, owner: HLOComputation) -> str:
+        """The name that the parameter's instruction was written with."""
+        if owner is self.module.entry:
+            return inst.name
+        first = self.next_id - len(owner.instructions)
+        return self.names.of(inst, first + owner.instructions.index(inst))
 
     def _bare_shape(self, inst: HLOInstruction) -> bytes:
         if inst.tuple_shapes is not None:

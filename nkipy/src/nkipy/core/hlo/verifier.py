@@ -32,7 +32,7 @@ MAX_ELEMENTS = 1 << 48
 
 #: Opcodes whose (first) operand may be a tuple, or that may be one without operands.
 _TAKE_TUPLES = frozenset(
-    "parameter get-tuple-element while call custom-call optimization-barrier".split()
+    "parameter get-tuple-element while call custom-call opt-barrier".split()
 )
 
 

@@ -332,7 +332,7 @@ def _read_value(
 def _unknown(schema: Schema, out: dict, number: int, value: Any) -> None:
     if number == 0:
         raise HLOProtoError(f"{schema.name}: field number 0")
-    is_default = value == 0 if isinstance(value, int) else not any(value)
+    is_default = value == 0 if isinstance(value, int) else not len(value)
     if not is_default:
         out.setdefault(None, []).append(number)
 

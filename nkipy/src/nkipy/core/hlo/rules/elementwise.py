@@ -103,5 +103,5 @@ RULES: dict[str, Rule] = {
     "convert": convert,
     "bitcast-convert": bitcast_convert,
     "reduce-precision": reduce_precision,
-    "optimization-barrier": barrier,
+    "opt-barrier": barrier,
 }
