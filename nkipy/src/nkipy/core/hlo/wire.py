@@ -89,7 +89,7 @@ def _is_repeated(f: FieldDescriptor) -> bool:
     try:
         return f.is_repeated
     except AttributeError:
-        return f.label == f.LABEL_REPEATED
+        return f.label == f.LABEL_REPEATED  # type: ignore[attr-defined]
 
 
 def _field_of(f: FieldDescriptor) -> Field:
