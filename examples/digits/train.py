@@ -1,0 +1,92 @@
+"""Trains the perceptron on scikit-learn's handwritten digits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+from tqdm import tqdm
+
+from examples.digits import model
+
+
+@dataclass
+class Data:
+    """Images in [0, 1], float32 (n, 64), and int32 labels (n,)."""
+
+    x_train: np.ndarray
+    x_test: np.ndarray
+    y_train: np.ndarray
+    y_test: np.ndarray
+
+
+def load() -> Data:
+    """The digits, a fifth of them set aside for the test."""
+    digits = load_digits()
+    x = (digits.data / 16).astype(np.float32)
+    y = digits.target.astype(np.int32)
+    return Data(*train_test_split(x, y, test_size=0.2, random_state=0, stratify=y))
+
+
+def batches(count: int, size: int, epochs: int, seed: int = 0) -> Iterator[np.ndarray]:
+    """Indices of equal batches, reshuffled each epoch; the same for the same seed."""
+    rng = np.random.default_rng(seed)
+    for _ in range(epochs):
+        order = rng.permutation(count)
+        for start in range(0, count - size + 1, size):
+            yield order[start : start + size]
+
+
+def train(
+    name: str,
+    step: Callable[..., np.ndarray],
+    data: Data,
+    *,
+    epochs: int = 25,
+    batch: int = 64,
+    rate: float = 0.3,
+) -> tuple[model.Params, np.ndarray]:
+    """Train from the same start on the same batches.
+
+    Returns:
+        The trained weights, and the loss of each step, float32 (steps,).
+    """
+    params = model.init()
+    steps = list(batches(len(data.x_train), batch, epochs))
+    losses = np.empty(len(steps), np.float32)
+    with tqdm(steps, desc=f"{name:>8}", unit="step") as bar:
+        for i, index in enumerate(bar):
+            loss = step(params, data.x_train[index], data.y_train[index], rate)
+            losses[i] = loss
+            if i % 20 == 0:
+                bar.set_postfix(loss=f"{float(loss):.3f}")
+    return params, losses
+
+
+def accuracy(
+    predict: Callable[..., np.ndarray], params: model.Params, data: Data
+) -> float:
+    """Share of the test images whose digit is found."""
+    found = np.argmax(predict(params, data.x_test), axis=1)
+    return float(np.mean(found == data.y_test))
+
+
+def plot(curves: dict[str, np.ndarray], path: Path) -> None:
+    """Save the loss curves as a PNG."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+    for (name, losses), style in zip(curves.items(), ("-", "--", ":")):
+        axes.plot(losses, style, label=name, linewidth=1.5)
+    axes.set(xlabel="step", ylabel="cross-entropy", yscale="log")
+    axes.set_title("Handwritten digits, one training loop, several ways to run it")
+    axes.legend()
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
