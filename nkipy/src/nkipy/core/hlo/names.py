@@ -1,9 +1,9 @@
-"""The names that instructions have in a proto and in text."""
+"""The names that instructions and computations have in a proto and in text."""
 
 from __future__ import annotations
 
 import re
-from typing import Container, Sequence
+from typing import Iterable, Sequence
 
 from nkipy.core.hlo.ir import HLOComputation, HLOInstruction, HLOModule
 
@@ -12,36 +12,62 @@ ROOT_NAME = "result"
 
 
 class Names:
-    """Gives each instruction of a module a name that no other has.
+    """Gives each instruction and computation of a module a name that no other has.
 
-    A given name is kept by whoever comes first, the entry's parameters (whose names are
-    the module's interface) before all. The rest are ``<opcode>.<n>``.
+    Names are restricted to the characters of HLO's text form: XLA replaces others when
+    it reads a proto, and refuses the module if two names become one. A given name is
+    kept by whoever comes first, the entry's parameters before all (what they are really
+    called is in a frontend attribute). The rest are ``<opcode>.<n>``.
     """
 
     def __init__(
         self, module: HLOModule, computations: Sequence[HLOComputation]
     ) -> None:
-        self._owner: dict[str, HLOInstruction] = {}
-        for inst in module.parameters:
-            self._owner.setdefault(inst.name, inst)
+        self._taken: set[str] = set()
+        self._counts: dict[str, int] = {}
+        self._given: dict[HLOInstruction, str] = {}
+        self._give(module.parameters)
         for computation in computations:
-            for inst in computation.instructions:
-                if inst.name:
-                    self._owner.setdefault(inst.name, inst)
+            self._give([i for i in computation.instructions if i.name])
+        names = _unique(c.name for c in computations)
+        self._computations = dict(zip(computations, names))
+
+    def _give(self, instructions: Iterable[HLOInstruction]) -> None:
+        for inst in instructions:
+            if inst not in self._given:
+                self._given[inst] = self._claim(identifier(inst.name))
+
+    def _claim(self, name: str) -> str:
+        unique = name
+        while unique in self._taken:
+            count = self._counts[name] = self._counts.get(name, 0) + 1
+            unique = f"{name}.{count}"
+        self._taken.add(unique)
+        return unique
 
     def of(self, inst: HLOInstruction, number: int) -> str:
-        """The name of the instruction that has this number in the module."""
-        name = inst.name or f"{inst.opcode}.{number}"
-        if self._owner.get(name, inst) is inst:
+        """The name of an instruction, which has this number in the module."""
+        name = f"{inst.opcode}.{number}"
+        if not inst.name and name not in self._taken:
             return name
-        return free_name(f"{name}.{number}", self._owner)
+        return self._given.get(inst) or self._claim(name)
+
+    def root(self) -> str:
+        """The name of the root that is added."""
+        return self._claim(ROOT_NAME)
+
+    def computation(self, computation: HLOComputation) -> str:
+        """The name of a computation."""
+        return self._computations[computation]
 
 
-def free_name(name: str, taken: Container[str]) -> str:
-    """`name`, with underscores after it as long as it is taken."""
-    while name in taken:
-        name += "_"
-    return name
+def _unique(names: Iterable[str]) -> list[str]:
+    out: list[str] = []
+    for name in map(identifier, names):
+        while name in out:
+            name += "_"
+        out.append(name)
+    return out
 
 
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.\-]")

@@ -14,7 +14,7 @@ from nkipy.core.hlo.ir import (
     HLOModule,
     Shape,
 )
-from nkipy.core.hlo.names import ROOT_NAME, Names, free_name, identifier
+from nkipy.core.hlo.names import Names, identifier
 from nkipy.core.hlo.printer_attributes import attribute_texts, braces, quoted
 from nkipy.core.hlo.proto_writer import (
     INPUT_NAMES,
@@ -51,16 +51,12 @@ class _Printer:
         self.names = Names(module, module.computations())
         self.next_number = 0
         self.texts: dict[HLOInstruction, str] = {}
-        self.taken: set[str] = set()
-        self.computations: dict[HLOComputation, str] = {}
 
     def lines(self) -> Iterator[str]:
         module = self.module
         name = identifier(module.name)
         yield f"HloModule {_module_name(name)}{_alias_text(module)}"
         for computation in module.computations():
-            text = free_name(identifier(computation.name), self.computations.values())
-            self.computations[computation] = text
             body = [self._line(i, computation) for i in computation.instructions]
             root = computation.root
             if computation is module.entry:
@@ -77,23 +73,17 @@ class _Printer:
         )
         entry = "ENTRY " if computation is self.module.entry else ""
         result = root.shape_text() if root is not None else "()"
-        name = self.computations[computation]
+        name = self.names.computation(computation)
         return f"{entry}%{name} ({parameters}) -> {result} {{"
 
     def _root(self) -> HLOInstruction:
         results = self.module.results
         if len(results) == 1:
             return HLOInstruction(
-                "copy",
-                (results[0],),
-                results[0].shape,
-                results[0].dtype,
-                name=ROOT_NAME,
+                "copy", (results[0],), results[0].shape, results[0].dtype
             )
         shapes = tuple(Shape(r.dtype, r.shape) for r in results)
-        return HLOInstruction(
-            "tuple", tuple(results), (), None, tuple_shapes=shapes, name=ROOT_NAME
-        )
+        return HLOInstruction("tuple", tuple(results), (), None, tuple_shapes=shapes)
 
     def _line(
         self,
@@ -101,11 +91,12 @@ class _Printer:
         computation: HLOComputation,
         root: HLOInstruction | None = None,
     ) -> str:
-        name = free_name(identifier(self.names.of(inst, self.next_number)), self.taken)
+        is_added = inst is root
+        names = self.names
+        name = names.root() if is_added else names.of(inst, self.next_number)
         self.texts[inst] = name
-        self.taken.add(name)
         self.next_number += 1
-        is_root = inst is root or (
+        is_root = is_added or (
             inst is computation.root and computation is not self.module.entry
         )
         extras = [*self._attributes(inst), *self._frontend(inst, computation, root)]
@@ -133,13 +124,13 @@ class _Printer:
         for key in CALLEE_ATTRIBUTES:
             value = inst.attributes.get(key)
             if isinstance(value, tuple):
-                names = [f"%{self.computations[c]}" for c in value]
+                names = [f"%{self.names.computation(c)}" for c in value]
                 if inst.operands[0].dtype == bool_:
                     yield "true_computation={}, false_computation={}".format(*names)
                 else:
                     yield f"branch_computations={{{', '.join(names)}}}"
             elif value is not None:
-                yield f"{key}=%{self.computations[value]}"
+                yield f"{key}=%{self.names.computation(value)}"
 
     def _frontend(
         self,
@@ -172,7 +163,7 @@ def _alias_text(module: HLOModule) -> str:
         return ""
     single = len(module.results) == 1
     entries = ", ".join(
-        f"{{{'' if single else a.output_index}}}: ({a.param_index}, {{}}, may-alias)"
+        f"{{{'' if single else a.output_index}}}: ({a.param_index}, {{}}, must-alias)"
         for a in module.aliases
     )
     return f", input_output_alias={{ {entries} }}"

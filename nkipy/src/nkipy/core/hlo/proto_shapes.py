@@ -20,19 +20,16 @@ AnyShape = Union[Shape, tuple[Shape, ...]]
 
 
 @lru_cache(maxsize=4096)
-def shape_bytes(
-    dtype: np.dtype, dims: tuple[int, ...], with_layout: bool = True
-) -> bytes:
-    """The message of an array's shape, row-major where it has a layout."""
+def shape_bytes(dtype: np.dtype, dims: tuple[int, ...]) -> bytes:
+    """The message of an array's shape, with a row-major layout."""
     fields: dict[str, Any] = {"element_type": ELEMENT_TYPES[dtype]}
     if dims:
         fields["dimensions"] = dims
         fields["is_dynamic_dimension"] = (0,) * len(dims)
-    if with_layout:
-        fields["layout"] = {
-            "minor_to_major": tuple(range(len(dims)))[::-1],
-            "tail_padding_alignment_in_elements": 1,
-        }
+    fields["layout"] = {
+        "minor_to_major": tuple(range(len(dims)))[::-1],
+        "tail_padding_alignment_in_elements": 1,
+    }
     return encode(_SHAPE, fields)
 
 

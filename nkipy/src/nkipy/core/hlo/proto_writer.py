@@ -29,7 +29,7 @@ from nkipy.core.hlo.ir import (
     Shape,
     SourceLocation,
 )
-from nkipy.core.hlo.names import ROOT_NAME, Names
+from nkipy.core.hlo.names import Names
 from nkipy.core.hlo.opcodes import OPCODES
 from nkipy.core.hlo.proto_attributes import CODECS
 from nkipy.core.hlo.proto_attributes_calls import NO_CODEC, string_map
@@ -192,7 +192,10 @@ class _Encoder:
         tail += delimited(_MODULE.by_name["host_program_shape"].tag, signature)
         aliases = encode(_MODULE, self._aliases())
         self.hashed.append(aliases)
-        names = {"name": module.name, "entry_computation_name": module.entry.name}
+        names = {
+            "name": module.name,
+            "entry_computation_name": self.names.computation(module.entry),
+        }
         parts = [encode(_MODULE, names), *body, tail, aliases]
         return _Encoded(_state(module, self.computations), parts, self.hashed)
 
@@ -220,7 +223,7 @@ class _Encoder:
             )
             + encode(_COMPUTATION, fields)
         )
-        name = encode(_COMPUTATION, {"name": computation.name})
+        name = encode(_COMPUTATION, {"name": self.names.computation(computation)})
         size = len(name) + sum(map(len, parts))
         key = _MODULE.by_name["computations"].tag
         return [key + varint(size) + name, *parts]
@@ -235,6 +238,7 @@ class _Encoder:
         """The loop over instructions: what repeats comes from a cache."""
         shapes, opcodes, join = self.shapes, _OPCODE_FIELDS, b"".join
         next_id, hashed = self.next_id, self.hashed.append
+        name_of = self.names.of
         for inst in computation.instructions:
             opcode = inst.opcode
             own = ids[inst] = _varint(next_id)
@@ -252,17 +256,18 @@ class _Encoder:
                 else:
                     core += self._attribute_fields(inst, is_entry)
             hashed(core)
-            parts.append(self._named(inst, next_id, core, len(literal)))
+            name = name_of(inst, next_id)
+            parts.append(self._named(name, inst, core, len(literal)))
             if len(literal):
                 parts.append(literal)
             next_id += 1
         self.next_id = next_id
 
     def _named(
-        self, inst: HLOInstruction, number: int, core: bytes, more: int = 0
+        self, name: str, inst: HLOInstruction, core: bytes, more: int = 0
     ) -> bytes:
         """An instruction whose message ends with `more` bytes that follow."""
-        raw = self.names.of(inst, number).encode()
+        raw = name.encode()
         length = _varint(len(raw))
         location = inst.source_location
         meta = b"" if location is None else self._metadata(inst.opcode, location)
@@ -338,7 +343,6 @@ class _Encoder:
             root = HLOInstruction(
                 "tuple", tuple(results), (), None, tuple_shapes=shapes
             )
-        root.name = ROOT_NAME
         self.root_shape = root
         packed = b"".join([ids[r] for r in results])
         core = _OPCODE_FIELDS[root.opcode] + self._shape_field(root)
@@ -346,35 +350,25 @@ class _Encoder:
         core += delimited(_OPERANDS, packed) if results else b""
         core += _frontend(OUTPUT_NAMES, ",".join(self.module.output_names))
         self.hashed.append(core)
-        parts.append(self._named(root, self.next_id, core))
+        parts.append(self._named(self.names.root(), root, core))
         self.next_id += 1
 
     def _program_shape(self, computation: HLOComputation) -> bytes:
-        """The signature: bare shapes, except that a tuple's elements have layouts."""
+        """The signature, with layouts.
+
+        They are what XLA compares the shapes of aliased inputs and outputs by.
+        """
         root = computation.root
         if computation is self.module.entry:
             root = self.root_shape
         assert root is not None
-        names = [self._parameter_name(p, computation) for p in computation.parameters]
+        names = [self.names.of(p, -1) for p in computation.parameters]
         key = _PROGRAM_SHAPE.by_name["parameters"].tag
-        shapes = [delimited(key, self._bare_shape(p)) for p in computation.parameters]
-        result = delimited(_PROGRAM_SHAPE.by_name["result"].tag, self._bare_shape(root))
+        shapes = [delimited(key, _any_shape_bytes(p)) for p in computation.parameters]
+        result = delimited(_PROGRAM_SHAPE.by_name["result"].tag, _any_shape_bytes(root))
         return b"".join(
             [*shapes, result, encode(_PROGRAM_SHAPE, {"parameter_names": names})]
         )
-
-    def _parameter_name(self, inst: HLOInstruction, owner: HLOComputation) -> str:
-        """The name that the parameter's instruction was written with."""
-        if owner is self.module.entry:
-            return inst.name
-        first = self.next_id - len(owner.instructions)
-        return self.names.of(inst, first + owner.instructions.index(inst))
-
-    def _bare_shape(self, inst: HLOInstruction) -> bytes:
-        if inst.tuple_shapes is not None:
-            return tuple_shape_bytes(inst.tuple_shapes)
-        assert inst.dtype is not None
-        return shape_bytes(inst.dtype, inst.shape, with_layout=False)
 
     def _aliases(self) -> dict[str, Any]:
         # The kind stays undefined: the suffix of the parameter's name is what tells the
@@ -398,6 +392,13 @@ _HAVE_CALLEES = frozenset(
     for name, op in OPCODES.items()
     if not op.required.keys().isdisjoint(_CALLEE_ORDER)
 )
+
+
+def _any_shape_bytes(inst: HLOInstruction) -> bytes:
+    if inst.tuple_shapes is not None:
+        return tuple_shape_bytes(inst.tuple_shapes)
+    assert inst.dtype is not None
+    return shape_bytes(inst.dtype, inst.shape)
 
 
 def delimited_fields(opcode: str, attributes: Any) -> bytes:

@@ -198,12 +198,13 @@ def _verify_structure(computation: HLOComputation, seen: set[HLOInstruction]) ->
         computation.parameters
     ):
         fail("the list of parameters and the parameter instructions differ")
+    for p in parameters:
+        if not p.name:
+            fail(f"parameter {p.attributes['parameter_number']} has no name")
 
 
 def _verify_interface(module: HLOModule) -> None:
     names = [p.name for p in module.parameters]
-    if not all(names):
-        _fail_module(f"parameter {names.index('')} has no name")
     if len(set(names)) != len(names):
         twice = next(n for n in names if names.count(n) > 1)
         _fail_module(f"two parameters are called {twice!r}")
