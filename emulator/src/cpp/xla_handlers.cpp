@@ -1,15 +1,15 @@
 // What the XLA engine needs below Python: the custom calls that compiled modules make,
 // and the call path that hands NumPy arrays to an XLA executable.
 //
-// A compiled module has one parameter more than the program: the *call vector*, u64[1+n].
-// Word 0 points to the CallState of the running call, words 1..n say where the results
-// go. Its root is the custom call `nkipy_store`, which copies every result there; so a
-// warm call creates no array object. Because the store is the one root, it runs after
-// every reader of an input that a result overwrites.
+// A compiled module has one parameter more than the program: the *call vector*,
+// u64[1+n]. Word 0 points to the CallState of the running call, words 1..n say where
+// the results go. Its root is the custom call `nkipy_store`, which copies every result
+// there; so a warm call creates no array object. Because the store is the one root, it
+// runs after every reader of an input that a result overwrites.
 //
-// Only CPython's stable ABI is used: one binary serves every Python from 3.10 on. NumPy is
-// reached through its `__array_struct__` protocol, which knows every dtype (ml_dtypes have
-// no buffer protocol) and needs no headers.
+// Only CPython's stable ABI is used: one binary serves every Python from 3.10 on. NumPy
+// is reached through its `__array_struct__` protocol, which knows every dtype
+// (ml_dtypes have no buffer protocol) and needs no headers.
 
 #ifndef Py_GIL_DISABLED
 #define Py_LIMITED_API 0x030A0000
@@ -34,7 +34,7 @@ namespace ffi = xla::ffi;
 
 namespace {
 
-constexpr size_t kAlignment = 64;   // XLA's own requirement on argument memory
+constexpr size_t kAlignment = 64;  // XLA's own requirement on argument memory
 constexpr size_t kMaxImports = 4096;
 constexpr size_t kReleaseGilFrom = size_t{1} << 20;
 constexpr size_t kMaxPooledBytes = size_t{64} << 20;
@@ -73,9 +73,9 @@ Memory allocate(size_t nbytes) {
 // ---------------------------------------------------------------- one running call
 
 struct CallState {
-  bool failed = false;           // guarded by the GIL for writers
-  bool overlap = false;          // a result may overwrite an input that is read in place
-  PyObject* error = nullptr;     // the first exception of a Python handler
+  bool failed = false;        // guarded by the GIL for writers
+  bool overlap = false;       // a result may overwrite an input that is read in place
+  PyObject* error = nullptr;  // the first exception of a Python handler
 };
 
 struct Span {
@@ -198,8 +198,9 @@ ffi::Error as_ffi_error(PyObject* exception) {
 // only calls in the entry computation can have it.
 //
 // With it, a failing handler does not fail the XLA call: other replicas could then wait
-// for this one in a collective until XLA aborts the process. It marks the call as failed,
-// which stops the stores, and Runner raises the exception when all replicas are through.
+// for this one in a collective until XLA aborts the process. It marks the call as
+// failed, which stops the stores, and Runner raises the exception when all replicas are
+// through.
 ffi::Error call_python(int64_t id, int64_t has_state, ffi::RemainingArgs args,
                        ffi::RemainingRets rets) {
   size_t nargs = args.size() - (has_state != 0 ? 1 : 0);
@@ -229,13 +230,12 @@ ffi::Error call_python(int64_t id, int64_t has_state, ffi::RemainingArgs args,
 
 XLA_FFI_DEFINE_HANDLER(kStore, store,
                        ffi::Ffi::Bind().RemainingArgs().Ret<ffi::AnyBuffer>());
-XLA_FFI_DEFINE_HANDLER(
-    kCallPython, call_python,
-    ffi::Ffi::Bind()
-        .Attr<int64_t>("id")
-        .Attr<int64_t>("state")
-        .RemainingArgs()
-        .RemainingRets());
+XLA_FFI_DEFINE_HANDLER(kCallPython, call_python,
+                       ffi::Ffi::Bind()
+                           .Attr<int64_t>("id")
+                           .Attr<int64_t>("state")
+                           .RemainingArgs()
+                           .RemainingRets());
 
 // ---------------------------------------------------------------- memory for XLA
 
@@ -273,8 +273,8 @@ PyObject* flat_bytes(PyObject*, PyObject* args) {
   if (!PyArg_ParseTuple(args, "Kn", &address, &nbytes)) return nullptr;
   auto* flat = new FlatBytes{};
   flat->size = nbytes;
-  flat->managed.tensor = {reinterpret_cast<void*>(address), 1, 0, 1, 1, 8, 1,
-                          &flat->size, nullptr, 0};
+  flat->managed.tensor = {
+      reinterpret_cast<void*>(address), 1, 0, 1, 1, 8, 1, &flat->size, nullptr, 0};
   flat->managed.manager = flat;
   flat->managed.deleter = [](DLManagedTensor* t) {
     delete static_cast<FlatBytes*>(t->manager);
@@ -301,25 +301,27 @@ constexpr int kContiguous = 0x1, kNativeOrder = 0x200, kWriteable = 0x400;
 
 PyObject* array_struct_name = nullptr;
 
-// Where and how large `array` is; sets an exception unless it is a C-contiguous array of
-// `nbytes` bytes in native byte order (and writeable, for an output).
-bool locate(PyObject* array, size_t nbytes, const char* role, Py_ssize_t index, bool write,
-            Span* span) {
+// Where and how large `array` is; sets an exception unless it is a C-contiguous array
+// of `nbytes` bytes in native byte order (and writeable, for an output).
+bool locate(PyObject* array, size_t nbytes, const char* role, Py_ssize_t index,
+            bool write, Span* span) {
   Ref capsule(PyObject_GetAttr(array, array_struct_name));
   if (!capsule) return false;
-  auto* a = static_cast<PyArrayInterface*>(PyCapsule_GetPointer(capsule.get(), nullptr));
+  auto* a =
+      static_cast<PyArrayInterface*>(PyCapsule_GetPointer(capsule.get(), nullptr));
   if (a == nullptr) return false;
   size_t actual = static_cast<size_t>(a->itemsize);
   for (int i = 0; i < a->nd; ++i) actual *= static_cast<size_t>(a->shape[i]);
   if (actual != nbytes) {
-    PyErr_Format(PyExc_ValueError, "%s %zd has %zu bytes; the module has %zu", role, index,
-                 actual, nbytes);
+    PyErr_Format(PyExc_ValueError, "%s %zd has %zu bytes; the module has %zu", role,
+                 index, actual, nbytes);
     return false;
   }
   int needed = kContiguous | kNativeOrder | (write ? kWriteable : 0);
   if ((a->flags & needed) != needed) {
-    PyErr_Format(PyExc_ValueError, "%s %zd must be C-contiguous, in native byte order%s",
-                 role, index, write ? " and writeable" : "");
+    PyErr_Format(PyExc_ValueError,
+                 "%s %zd must be C-contiguous, in native byte order%s", role, index,
+                 write ? " and writeable" : "");
     return false;
   }
   *span = span_of(a->data, nbytes);
@@ -470,7 +472,8 @@ bool Core::place_input(Frame& frame, size_t parameter, const std::vector<Ref>& i
   std::vector<Span> spans(replicas);
   for (size_t r = 0; r < replicas; ++r) {
     PyObject* array = PyTuple_GetItem(ins[r].get(), index);
-    if (!locate(array, inputs[parameter], "input", index, false, &spans[r])) return false;
+    if (!locate(array, inputs[parameter], "input", index, false, &spans[r]))
+      return false;
     in_place = in_place && spans[r].begin % kAlignment == 0;
     for (size_t o = 0; in_place && o < outs.size(); ++o) {
       if (!spans[r].overlaps(outs[o])) continue;
@@ -534,8 +537,7 @@ bool Core::run(const std::vector<Ref>& ins, const std::vector<Ref>& outs) {
 }
 
 struct RunnerObject {
-  PyObject_HEAD
-  Core* core;
+  PyObject_HEAD Core* core;
 };
 
 Core* core_of(PyObject* self) { return reinterpret_cast<RunnerObject*>(self)->core; }
@@ -582,7 +584,8 @@ void runner_dealloc(PyObject* self) {
   Py_DECREF(reinterpret_cast<PyObject*>(type));
 }
 
-PyObject* finish(Core* core, const std::vector<Ref>& ins, const std::vector<Ref>& outs) {
+PyObject* finish(Core* core, const std::vector<Ref>& ins,
+                 const std::vector<Ref>& outs) {
   try {
     if (!core->run(ins, outs)) return nullptr;
   } catch (const std::bad_alloc&) {
@@ -600,9 +603,9 @@ bool add_tuple(std::vector<Ref>* list, PyObject* sequence) {
 PyObject* runner_run(PyObject* self, PyObject* const* args, Py_ssize_t nargs) {
   Core* core = core_of(self);
   if (nargs != 2 || core->replicas != 1) {
-    PyErr_SetString(PyExc_TypeError, nargs == 2
-                                         ? "compiled for several replicas: use run_replicas"
-                                         : "run(inputs, outputs) takes two sequences");
+    PyErr_SetString(PyExc_TypeError,
+                    nargs == 2 ? "compiled for several replicas: use run_replicas"
+                               : "run(inputs, outputs) takes two sequences");
     return nullptr;
   }
   std::vector<Ref> ins, outs;
@@ -622,7 +625,8 @@ bool add_ranks(std::vector<Ref>* list, PyObject* sequence, size_t replicas) {
 
 PyObject* runner_run_replicas(PyObject* self, PyObject* const* args, Py_ssize_t nargs) {
   if (nargs != 2) {
-    PyErr_SetString(PyExc_TypeError, "run_replicas(inputs, outputs) takes two sequences");
+    PyErr_SetString(PyExc_TypeError,
+                    "run_replicas(inputs, outputs) takes two sequences");
     return nullptr;
   }
   Core* core = core_of(self);
