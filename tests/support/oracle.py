@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 import warnings
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 import ml_dtypes
 import numpy as np
 import pytest
+
 from nkipy.core import dtypes as dt
 from nkipy.core.errors import NKIPyError
 from nkipy.core.ops._registry import Op
@@ -71,7 +73,9 @@ def run_simulated(func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     return SimulatedKernel(func)(*args, **kwargs)
 
 
-def check_kernel(func: Callable[..., Any], *args: Any, rtol: float | None = None) -> None:
+def check_kernel(
+    func: Callable[..., Any], *args: Any, rtol: float | None = None
+) -> None:
     """`func` gives the same under NumPy and simulated, written arguments included."""
     ours, theirs = copy.deepcopy(args), copy.deepcopy(args)
     got = run_simulated(func, *ours)
