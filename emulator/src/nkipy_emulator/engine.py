@@ -6,7 +6,6 @@ import hashlib
 import os
 import platform
 import re
-import threading
 import weakref
 from functools import lru_cache
 from math import prod
@@ -105,52 +104,32 @@ class XlaExecutable:
         calls = CustomCalls()
         prepared = _with_store(module, options, calls)
         calls.release_with(self)
-        self._proto = prepared.serialize()
-        self._fast = options is not None and options.fast_compile
-        self._inputs = [_nbytes(p) for p in module.parameters]
-        self._outputs = [_nbytes(r) for r in module.results]
-        self._lock = threading.Lock()
-        self._compile()
-        _executables.add(self)
-
-    def _compile(self) -> None:
+        proto = prepared.serialize()
+        fast = options is not None and options.fast_compile
         try:
-            program = _xla.compile_proto(self._proto, self.num_replicas, self._fast)
+            program = _xla.compile_proto(proto, num_replicas, fast)
         except SimulationError as e:
-            raise SimulationError(_located(str(e), self._proto)) from None
-        runner = program.runner(self._inputs, self._outputs)
+            raise SimulationError(_located(str(e), proto)) from None
+        inputs = [_nbytes(p) for p in module.parameters]
+        runner = program.runner(inputs, [_nbytes(r) for r in module.results])
         self.run = runner.run
         self.run_replicas = runner.run_replicas
-
-    def _after_fork(self) -> None:
-        """In a forked child: compile again for this process on the next call."""
-        self._lock = threading.Lock()
-        inherited = self.run
-
-        def again(name: str) -> Callable[..., None]:
-            def call(inputs: Any, outputs: Any) -> None:
-                with self._lock:
-                    if self.run is first_run:
-                        self._compile()
-                getattr(self, name)(inputs, outputs)
-
-            return call
-
-        _inherited.append(inherited)  # never freed: its threads are in the parent
-        first_run = self.run = again("run")
-        self.run_replicas = again("run_replicas")
+        _executables.add(self)
 
 
 _executables: weakref.WeakSet[XlaExecutable] = weakref.WeakSet()
-_inherited: list[Any] = []
 
 
-def _recompile_in_child() -> None:
+def _disable_after_fork() -> None:
     for executable in list(_executables):
-        executable._after_fork()
+        executable.run = executable.run_replicas = _refuse
 
 
-os.register_at_fork(after_in_child=_recompile_in_child)
+def _refuse(inputs: Any, outputs: Any) -> None:
+    _xla.check_process()
+
+
+os.register_at_fork(after_in_child=_disable_after_fork)
 
 
 def _nbytes(inst: HLOInstruction) -> int:
