@@ -1,6 +1,10 @@
 """Settings of the documentation: Markdown pages, API pages from the docstrings."""
 
 from importlib import metadata
+from pathlib import Path
+
+from nkipy.core import ops  # noqa: F401  (fills the op tables)
+from nkipy.core.ops._coverage import markdown
 
 project = "nkipy"
 author = "The nkipy authors"
@@ -21,3 +25,8 @@ napoleon_numpy_docstring = False
 
 myst_enable_extensions = ["deflist", "fieldlist"]
 myst_heading_anchors = 3
+
+# The coverage table is that of the registry, made anew with each build.
+Path(__file__).with_name("coverage.md").write_text(
+    "# Coverage\n\nOne row for each op record.\n\n" + markdown()
+)

@@ -1,0 +1,66 @@
+"""The developer guide adds an op in one short record; this does just that."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.bench_ops import bench_op
+from nkipy.core.op_table import OPS
+from nkipy.core.ops._coverage import coverage
+from nkipy.runtime import simulate_jit
+from tests.support.oracle import check_error, check_op
+
+GUIDE = Path(__file__).parents[3] / "docs/dev_guide/adding_ops.md"
+
+
+@pytest.fixture
+def code():
+    return re.search(r"```python\n(.*?)```", GUIDE.read_text(), re.DOTALL)[1]
+
+
+@pytest.fixture
+def sinc(code):
+    assert "sinc" not in OPS, "the guide's op must be one that is missing"
+    namespace = {"__name__": "guide"}
+    exec(compile(code, "guide.py", "exec"), namespace)
+    yield namespace["sinc"]
+    namespace["sinc"].unregister()
+    assert "sinc" not in OPS
+
+
+def test_the_record_is_short(code):
+    lines = [x for x in code.splitlines() if x.strip() and not x.startswith("import")]
+    assert len([x for x in lines if not x.startswith("from")]) < 15
+
+
+def test_numpy_dispatches_to_it(sinc):
+    x = np.linspace(-2, 2, 9, dtype=np.float32)
+    kernel = simulate_jit(lambda x: np.sinc(x))
+    np.testing.assert_allclose(kernel(x), np.sinc(x), rtol=1e-5, atol=1e-6)
+    assert "sine" in kernel.hlo(x)
+
+
+def test_the_oracle_checks_it_in_every_dtype(sinc):
+    for dtype in sinc.dtypes:
+        check_op(sinc, dtype)
+
+
+def test_the_oracle_would_notice_a_wrong_result(sinc):
+    sinc.composed_impl(lambda x: x * 2)
+    with pytest.raises(AssertionError):
+        check_op(sinc, np.dtype(np.float32))
+
+
+def test_mistakes_are_refused(sinc):
+    for sample in sinc.errors:
+        check_error(sinc, sample)
+
+
+def test_it_has_a_benchmark_entry_and_a_row_in_the_table(sinc):
+    assert bench_op(sinc).what.startswith("sinc")
+    row = next(row for row in coverage() if row.name == "sinc")
+    assert row.numpy == "sinc" and "float" in row.dtypes
