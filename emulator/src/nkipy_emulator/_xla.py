@@ -173,12 +173,10 @@ class Program:
         )
 
     def _execute_all(self, arguments: list[Any]) -> None:
-        # One replica is done on return; several are only under way by then.
-        with _without_jax():
-            results = self._executable.execute_sharded(arguments)
-            for row in results.disassemble_into_single_device_arrays():
-                for array in row:
-                    array.block_until_ready()
+        # One replica is done on return; several are only under way by then. Their
+        # tokens are what can be waited for without making arrays of their results.
+        results = self._executable.execute_sharded(arguments, with_tokens=True)
+        results.consume_token().block_until_ready()
 
     def _import_one(self, addresses: tuple[int, ...], nbytes: int) -> Any:
         with _without_jax():
