@@ -1,0 +1,84 @@
+"""Sample calls written as the calls that they are, with shapes in place of arrays.
+
+``cases(call(A(2, 3), axis=1))`` yields one sample: a random array of shape (2, 3) in
+the dtype asked for, with ``axis=1``. Arrays may stand inside lists and tuples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from nkipy.core import dtypes as dt
+from nkipy.core.ops._samples import Sample, Sampler, make, special
+
+
+class A:
+    """Stands for a random array of this shape, in `dtype` or in the samples' own."""
+
+    def __init__(self, *shape: int, dtype: np.dtype | None = None) -> None:
+        self.shape = shape
+        self.dtype = dtype
+
+    def array(self, dtype: np.dtype, seed: int) -> np.ndarray:
+        return make(self.shape, self.dtype or dtype, seed=seed)
+
+
+class Special(A):
+    """Stands for NaN, infinities, extremes of integers: what must survive a move."""
+
+    def array(self, dtype: np.dtype, seed: int) -> np.ndarray:
+        return special(self.dtype or dtype)
+
+
+class DType:
+    """Stands for the dtype that the samples are made in."""
+
+
+def call(*args: Any, **kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments of one call."""
+    return args, kwargs
+
+
+def cases(*calls: tuple[tuple[Any, ...], dict[str, Any]]) -> Sampler:
+    """A sampler that makes these calls."""
+
+    def sampler(dtype: np.dtype) -> Iterator[Sample]:
+        for args, kwargs in calls:
+            seeds = iter(range(1000))
+            made = [_fill(a, dtype, seeds) for a in args]
+            named = {k: _fill(v, dtype, seeds) for k, v in kwargs.items()}
+            yield Sample(tuple(made), named, label=_label(args, kwargs))
+
+    return sampler
+
+
+def _fill(value: Any, dtype: np.dtype, seeds: Iterator[int]) -> Any:
+    if isinstance(value, A):
+        return value.array(dtype, next(seeds))
+    if value is DType:
+        return dtype
+    if type(value) in (list, tuple):
+        return type(value)(_fill(v, dtype, seeds) for v in value)
+    return value
+
+
+def _label(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+    parts = [_text(a) for a in args] + [f"{k}={_text(v)}" for k, v in kwargs.items()]
+    return ", ".join(parts)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, A):
+        return f"{type(value).__name__}{value.shape}"
+    if type(value) in (list, tuple):
+        return f"[{', '.join(map(_text, value))}]"
+    return str(value)
+
+
+#: Ops that only move elements take every dtype.
+ANY: tuple[np.dtype, ...] = dt.SUPPORTED
+#: An array for error samples, where the dtype does not matter.
+X = np.arange(6, dtype=np.float32).reshape(2, 3)

@@ -1,0 +1,194 @@
+"""Ops that change an array's dtype, or nothing but its identity."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from nkipy.core import dtypes as dt
+from nkipy.core.hlo.builder import HLOBuilder, Value
+from nkipy.core.ops._cases import ANY, A, DType, Special, X, call, cases
+from nkipy.core.ops._registry import Op
+from nkipy.core.ops._samples import ErrorSample
+from nkipy.core.ops._views import Tensor, duplicate
+from nkipy.core.tensor import View, as_tensor
+
+copy = Op(
+    "copy",
+    numpy=np.copy,
+    dtypes=ANY,
+    samples=cases(call(A(2, 3)), call(A(), order="C"), call(Special())),
+)
+
+
+@copy.impl("hlo")
+def _copy(a: Any, order: str = "K", subok: bool = False) -> Any:
+    """A tensor of the same value that later stores into `a` do not reach."""
+    return duplicate(as_tensor(a))
+
+
+def _astype_reference(x: np.ndarray, dtype: Any, **options: Any) -> np.ndarray:
+    return x.astype(dtype, **options)
+
+
+#: What every dtype converts to in the samples; float to int only within range.
+_TARGETS = (
+    *dt.FLOATS,
+    *dt.FP8,
+    dt.int8,
+    dt.int32,
+    dt.uint16,
+    dt.bool_,
+    bool,
+    int,
+    float,
+)
+
+
+def _is_safe(source: np.dtype, target: Any) -> bool:
+    """Whether NumPy defines the conversion of NaN, infinities, negative numbers."""
+    return not dt.is_float(source) or dt.narrow(target).kind not in "iu"
+
+
+def _astype_samples(dtype: np.dtype) -> Any:
+    calls = [call(A(2, 3), float, copy=False), call(A(0, 2), DType)]
+    for target in _TARGETS:
+        array = Special() if _is_safe(dtype, target) else A(31)
+        if dt.is_float(dtype) and dt.narrow(target).kind == "u":
+            continue
+        calls.append(call(array, target))
+    return cases(*calls)(dtype)
+
+
+astype = Op(
+    "astype",
+    numpy=np.astype,
+    reference=_astype_reference,
+    dtypes=ANY,
+    samples=_astype_samples,
+    errors=[
+        ErrorSample((X, np.complex64), {}, TypeError, "unsupported dtype"),
+        ErrorSample((X, "U4"), {}, TypeError, "unsupported dtype"),
+    ],
+    note="NaN, infinite and out-of-range floats become integers as XLA has it; "
+    "NumPy leaves those undefined",
+)
+
+
+@astype.impl("hlo")
+def _astype(
+    x: Any,
+    dtype: Any,
+    /,
+    *,
+    copy: bool = True,
+    device: Any = None,
+    casting: str = "unsafe",
+) -> Any:
+    """`x` in `dtype`; itself if it has that and `copy` is false.
+
+    Raises:
+        TypeError: `dtype` has no counterpart, or `casting` forbids the conversion.
+    """
+    tensor = as_tensor(x)
+    wanted = dt.as_dtype(dtype)
+    target = dt.narrow(wanted)
+    if casting != "unsafe" and not np.can_cast(tensor.dtype, wanted, casting):
+        raise TypeError(
+            f"Cannot cast array data from {tensor.dtype.name} to {wanted.name} "
+            f"according to the rule '{casting}'"
+        )
+    if target == tensor.dtype:
+        return duplicate(tensor) if copy else tensor
+    ctx = tensor._ctx
+    return Tensor._wrap(ctx, ctx.convert(tensor.backend_tensor, target))
+
+
+def _same_width(dtype: np.dtype) -> np.dtype:
+    return np.dtype(f"u{dtype.itemsize}")
+
+
+view = Op(
+    "view",
+    reference=np.ndarray.view,
+    dtypes=ANY,
+    samples=lambda dtype: cases(
+        call(A(2, 3), _same_width(dtype)),
+        call(Special(), _same_width(dtype)),
+        call(A(2)),
+    )(dtype),
+    errors=[
+        ErrorSample((X, np.float16), {}, NotImplementedError, "itemsize"),
+        ErrorSample((X, np.complex64), {}, TypeError, "unsupported dtype"),
+        ErrorSample((np.zeros(2, np.int8), bool), {}, NotImplementedError, "astype"),
+    ],
+    note="the new dtype must have the itemsize of the old one",
+)
+
+
+@view.impl("hlo")
+def _view(x: Any, dtype: Any = None, /) -> Any:
+    """The bits of `x` read as another dtype of the same width. A view."""
+    tensor = as_tensor(x)
+    own = tensor.dtype
+    target = own if dtype is None else dt.narrow(dtype)
+    if target.itemsize != own.itemsize:
+        raise NotImplementedError(
+            f"a view of {own.name} as {target.name} changes the itemsize from "
+            f"{own.itemsize} to {target.itemsize}; it must stay the same"
+        )
+    if target == dt.bool_ != own:
+        raise NotImplementedError("bytes viewed as bool; use astype(bool) or x != 0")
+    return tensor._make_view(
+        View(
+            lambda b, base: _reinterpret(b, base, target),
+            lambda b, old, new: _reinterpret(b, new, own),
+            lambda a: a.view(target),
+        )
+    )
+
+
+def _reinterpret(b: HLOBuilder, x: Value, dtype: np.dtype) -> Value:
+    if dt.bool_ in (x.dtype, dtype) and x.dtype != dtype:  # pred has no defined bits
+        if x.dtype == dt.bool_:
+            return b.bitcast_convert(b.convert(x, dt.uint8), dtype)
+        return b.convert(b.bitcast_convert(x, dt.uint8), dtype)
+    return b.bitcast_convert(x, dtype)
+
+
+real = Op("real", numpy=np.real, dtypes=ANY, samples=cases(call(A(2, 3))))
+real_if_close = Op(
+    "real_if_close", numpy=np.real_if_close, dtypes=ANY, samples=cases(call(A(2, 3)))
+)
+
+
+@real.impl("hlo")
+def _real(val: Any) -> Any:
+    """`val` itself: no traced array is complex."""
+    return as_tensor(val)
+
+
+@real_if_close.impl("hlo")
+def _real_if_close(a: Any, tol: float = 100) -> Any:
+    """`a` itself: no traced array is complex."""
+    return as_tensor(a)
+
+
+def _make_constant_answer(name: str, value: Any, dtype: np.dtype | None) -> Op:
+    """An op whose answer, for arrays that are never complex, is the same everywhere."""
+    op = Op(name, numpy=getattr(np, name), dtypes=ANY, samples=cases(call(A(2, 3))))
+
+    @op.impl("hlo")
+    def answer(x: Any) -> Any:
+        tensor = as_tensor(x)
+        ctx, kind = tensor._ctx, dtype or tensor.dtype
+        return Tensor._wrap(ctx, ctx.full(tensor.shape, value, kind))
+
+    op.__doc__ = f"``numpy.{name}``: {value} everywhere, as no traced array is complex."
+    return op
+
+
+imag = _make_constant_answer("imag", 0, None)
+isreal = _make_constant_answer("isreal", True, dt.bool_)
+iscomplex = _make_constant_answer("iscomplex", False, dt.bool_)
