@@ -3,6 +3,19 @@
 from __future__ import annotations
 
 from nkipy.core.ops import extremes, moments, reduce, scan, sorting  # noqa: F401
+from nkipy.core.ops import (  # noqa: F401
+    convert,
+    creation,
+    diagonals,
+    edit,
+    join,
+    metadata,
+    padding,
+    parts,
+    rearrange,
+    repetition,
+    transform,
+)
 from nkipy.core.ops._registry import Op, get_backend, set_source_location
 from nkipy.core.ops.binary import *  # noqa: F403
 from nkipy.core.ops.indexing import *  # noqa: F403

@@ -1,0 +1,209 @@
+"""Integer arrays and traced masks as indices: one gather, scatter or select each."""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+
+from nkipy.core.hlo.builder import HLOBuilder, Value
+from nkipy.core.ops._index_basic import BasicIndex, reshape_value, wrap_negative
+from nkipy.core.ops._index_parse import NEW_AXIS, SEPARATOR, Advanced, ParsedIndex
+
+#: Up to this many elements, index vectors are one constant rather than broadcasts.
+_SMALL_INDEX = 4096
+
+
+class AdvancedIndex:
+    """An index with integer arrays, or one with a traced mask.
+
+    The basic part is taken first. What remains is the *source*: the kept axes, among
+    them those with an advanced index, of which the result has the broadcast shape of
+    the arrays (the *batch*) instead.
+
+    Args:
+        parsed: the index.
+
+    Raises:
+        IndexError: the arrays' shapes do not broadcast.
+    """
+
+    def __init__(self, parsed: ParsedIndex) -> None:
+        self.parsed = parsed
+        self.basic = BasicIndex(parsed)
+        position = -1
+        self.source_axis: dict[int, int] = {}
+        for axis, window in enumerate(parsed.windows):
+            position += window.keep
+            self.source_axis[axis] = position
+        self.batch = self._batch_shape()
+        self.selected = self._selected_axes()
+        self._order_dimensions()
+
+    def _batch_shape(self) -> tuple[int, ...]:
+        shapes = [a.index.shape for a in self.parsed.advanced]
+        try:
+            return np.broadcast_shapes(*shapes) if shapes else (1,)
+        except ValueError:
+            text = " ".join(map(str, shapes))
+            raise IndexError(
+                "shape mismatch: indexing arrays could not be broadcast together with "
+                f"shapes {text}"
+            ) from None
+
+    def _selected_axes(self) -> set[int]:
+        """Axes of the base that an array or a mask selects from."""
+        axes = {a.axis for a in self.parsed.advanced}
+        for axis, mask in self.parsed.masks:
+            axes.update(range(axis, axis + mask.ndim))
+        return axes
+
+    def _order_dimensions(self) -> None:
+        """NumPy's rule: adjacent advanced indices stay in place, others go first.
+
+        Integers count as advanced indices here.
+        """
+        parsed, before, after = self.parsed, [], []
+        groups = 0
+        previous = False
+        for axis in parsed.order:
+            marker = axis >= 0 and (
+                axis in self.selected or not parsed.windows[axis].keep
+            )
+            groups += marker and not previous
+            previous = marker
+            if axis != SEPARATOR and not marker:
+                (after if groups else before).append(axis)
+        if groups > 1:
+            before, after = [], before + after
+        sizes = [
+            1 if a == NEW_AXIS else parsed.windows[a].count for a in before + after
+        ]
+        lead = len(before)
+        self.shape = (*sizes[:lead], *self.batch, *sizes[lead:])
+        kept = [a != NEW_AXIS for a in before]
+        kept_after = [a != NEW_AXIS for a in after]
+        self._lead = sum(kept)
+        rank = len(self.batch)
+        total = self._lead + sum(kept_after)
+        self._offset_dims = tuple(
+            i if i < self._lead else i + rank for i in range(total)
+        )
+        window_sizes = [
+            parsed.windows[a].count for a in before + after if a != NEW_AXIS
+        ]
+        self._gathered = (
+            *window_sizes[: self._lead],
+            *self.batch,
+            *window_sizes[self._lead :],
+        )
+
+    # -- integer arrays --------------------------------------------------------------
+    def read(self, b: HLOBuilder, x: Value) -> Value:
+        """What indexing gives."""
+        if 0 in self.shape:
+            return b.full(self.shape, 0, x.dtype)  # type: ignore[arg-type]
+        self._refuse_empty_axes()
+        source = self._source(b, x)
+        axes = [self.source_axis[a.axis] for a in self.parsed.advanced]
+        sizes = [1 if i in axes else d for i, d in enumerate(source.shape)]
+        gathered = b.gather(
+            source,
+            self._vectors(b, [a.index for a in self.parsed.advanced]),
+            offset_dims=self._offset_dims,
+            collapsed_slice_dims=sorted(axes),
+            start_index_map=axes,
+            slice_sizes=sizes,
+        )
+        return b.reshape(gathered, self.shape)
+
+    def write(self, b: HLOBuilder, x: Value, value: Value) -> Value:
+        """`x` after storing `value`, which has the result's shape."""
+        if 0 in self.shape:
+            return x
+        self._refuse_empty_axes()
+        source = self._source(b, x)
+        axes = [self.source_axis[a.axis] for a in self.parsed.advanced]
+        arrays, unique = self._without_duplicates()
+        updated = b.scatter(
+            source,
+            self._vectors(b, arrays),
+            reshape_value(b, value, self._gathered),
+            update_window_dims=self._offset_dims,
+            inserted_window_dims=sorted(axes),
+            scatter_dims_to_operand_dims=axes,
+            unique_indices=unique,
+        )
+        slots = b.reshape(updated, self.basic.slots)
+        return self.basic.write_slots(b, x, slots)
+
+    def _source(self, b: HLOBuilder, x: Value) -> Value:
+        return b.reshape(self.basic.read_slots(b, x), self.basic.kept)
+
+    def _refuse_empty_axes(self) -> None:
+        for axis, _ in self.parsed.advanced:
+            if not self.parsed.shape[axis]:
+                raise IndexError(f"index is out of bounds for axis {axis} with size 0")
+
+    def _vectors(self, b: HLOBuilder, arrays: list[np.ndarray | Value]) -> Value:
+        """The index vectors: the batch's shape and a last dimension over the arrays."""
+        static = [a for a in arrays if isinstance(a, np.ndarray)]
+        small = prod(self.batch) * len(arrays) <= _SMALL_INDEX
+        if len(static) == len(arrays) and (small or len(arrays) == 1):
+            stacked = np.stack(np.broadcast_arrays(*static), axis=-1)
+            return b.constant(stacked.astype(np.int32))
+        columns = [
+            self._column(b, array, entry)
+            for array, entry in zip(arrays, self.parsed.advanced)
+        ]
+        return b.concatenate(columns, len(self.batch))
+
+    def _column(
+        self, b: HLOBuilder, array: np.ndarray | Value, entry: Advanced
+    ) -> Value:
+        if isinstance(array, np.ndarray):
+            value = b.constant(array.astype(np.int32))
+        else:
+            value = wrap_negative(b, array, self.parsed.shape[entry.axis])
+        return b.reshape(b.broadcast_to(value, self.batch), (*self.batch, 1))
+
+    def _without_duplicates(self) -> tuple[list[np.ndarray | Value], bool]:
+        """The arrays for a scatter, and whether no element is written twice.
+
+        NumPy stores in order, so that the last of several values stays. XLA promises no
+        order, but drops what is out of range: so the others are sent there.
+        """
+        arrays = [a.index for a in self.parsed.advanced]
+        if not all(isinstance(a, np.ndarray) for a in arrays):
+            return arrays, False
+        sizes = [self.parsed.shape[a.axis] for a in self.parsed.advanced]
+        full = [a.copy() for a in np.broadcast_arrays(*arrays)]
+        flat = np.ravel_multi_index([a.ravel() for a in full], sizes)
+        _, last = np.unique(flat[::-1], return_index=True)
+        if last.size == flat.size:
+            return arrays, True
+        lost = np.ones(flat.size, bool)
+        lost[flat.size - 1 - last] = False
+        full[0][lost.reshape(self.batch)] = sizes[0]
+        return list(full), False
+
+    # -- masks -----------------------------------------------------------------------
+    def write_masked(self, b: HLOBuilder, x: Value, value: Value) -> Value:
+        """`x` with `value` where the traced mask holds.
+
+        Args:
+            value: the result's shape, with size one where NumPy has the number of
+                elements that the mask selects.
+        """
+        ((axis, mask),) = self.parsed.masks
+        if 0 in self.basic.slots:
+            return x
+        source = self._source(b, x)
+        first = self.source_axis[axis]
+        selected = range(first, first + mask.ndim)
+        shape = [1 if i in selected else d for i, d in enumerate(source.shape)]
+        value = b.broadcast_to(reshape_value(b, value, tuple(shape)), source.shape)
+        if mask.shape != source.shape:
+            mask = b.broadcast_in_dim(mask, source.shape, selected)
+        merged = b.reshape(b.select(mask, value, source), self.basic.slots)
+        return self.basic.write_slots(b, x, merged)
