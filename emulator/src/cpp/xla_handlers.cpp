@@ -2,10 +2,11 @@
 // and the call path that hands NumPy arrays to an XLA executable.
 //
 // A compiled module has one parameter more than the program: the *call vector*,
-// u64[1+n]. Word 0 points to the CallState of the running call, words 1..n say where
-// the results go. Its root is the custom call `nkipy_store`, which copies every result
-// there; so a warm call creates no array object. Because the store is the one root, it
-// runs after every reader of an input that a result overwrites.
+// u64[2+n]. Word 0 points to the CallState of the running call, words 1..n say where
+// the results go, the last is zero (exact.py says what for). Its root is the custom call
+// `nkipy_store`, which copies every result there; so a warm call creates no array
+// object. Because the store is the one root, it runs after every reader of an input that
+// a result overwrites.
 //
 // Only CPython's stable ABI is used: one binary serves every Python from 3.10 on. NumPy
 // is reached through its `__array_struct__` protocol, which knows every dtype
@@ -110,7 +111,7 @@ void store_overlapping(const std::vector<Span>& from, const uint64_t* to) {
 ffi::Error store(ffi::RemainingArgs args, ffi::Result<ffi::AnyBuffer> done) {
   size_t n = args.size() - 1;
   auto vector = args.get<ffi::AnyBuffer>(n);
-  if (vector->element_count() != n + 1) {
+  if (vector->element_count() != n + 2) {
     return ffi::Error(ffi::ErrorCode::kInternal, "store: call vector of wrong length");
   }
   const auto* words = static_cast<const uint64_t*>(vector->untyped_data());
@@ -400,10 +401,11 @@ std::unique_ptr<Frame> Core::take_frame() {
     Py_INCREF(Py_None);
     PyList_SetItem(frame->arguments.get(), static_cast<Py_ssize_t>(i), Py_None);
   }
-  size_t nbytes = (outputs.size() + 1) * sizeof(uint64_t);
+  size_t nbytes = (outputs.size() + 2) * sizeof(uint64_t);
   std::vector<uint64_t> addresses;
   for (size_t r = 0; r < replicas; ++r) {
     frame->vectors.push_back(allocate(nbytes));
+    memset(frame->vectors.back().get(), 0, nbytes);
     addresses.push_back(reinterpret_cast<uint64_t>(frame->vectors.back().get()));
   }
   Ref array = import_at(addresses, nbytes);

@@ -20,6 +20,7 @@ from nkipy.core.hlo.ir import HLOInstruction, HLOModule
 from nkipy_emulator import _xla
 from nkipy_emulator.custom_calls import TYPED_FFI, CustomCalls, lower_custom_calls
 from nkipy_emulator.errors import SimulationError
+from nkipy_emulator.exact import keep_exact
 from nkipy_emulator.numerics import apply_auto_cast
 
 if TYPE_CHECKING:
@@ -143,19 +144,20 @@ def _with_store(
     """The module that XLA gets: `module`, ending in a store of all its results.
 
     It has no outputs of its own but a byte that says it is done, and one parameter more,
-    the call vector of the handler library: the state of the running call, and where
-    each result goes. Aliases are left out, since results go where the caller says.
+    the call vector of the handler library: the state of the running call, where each
+    result goes, and a zero. Aliases are left out, since results go where the caller says.
     """
     result = HLOModule(module.name)
     result.entry.instructions = list(module.entry.instructions)
     result.entry.parameters = list(module.parameters)
     vector = result.add_parameter(
-        (1 + len(module.results),), uint64, "nkipy_call_vector"
+        (2 + len(module.results),), uint64, "nkipy_call_vector"
     )
     result.entry.instructions.insert(0, result.entry.instructions.pop())
     result.set_results(module.results)
     result = lower_custom_calls(result, vector, calls)
     result = apply_auto_cast(result, options)
+    result = keep_exact(result, vector)
     store = HLOInstruction(
         "custom-call", (*result.results, vector), (1,), uint8, _STORE_ATTRIBUTES
     )

@@ -1,0 +1,115 @@
+"""Keeps XLA and LLVM from computing something else than the module says.
+
+Two liberties are left that no option of XLA's takes away:
+
+* LLVM contracts ``a * b + c`` to one fused operation that does not round the product, so
+  that ``x * y - y * x`` is not zero;
+* ``x + 0`` becomes ``x``, which is wrong where x is -0.
+
+A *fence* ends both: it passes a value's bits through a bitwise or with a zero that is
+read from memory at run time. It costs one instruction per element and keeps fusions.
+Fences go into the entry computation; bodies of loops and branches are left as they are.
+"""
+
+from __future__ import annotations
+
+from typing import Iterable
+
+import numpy as np
+
+from nkipy.core import dtypes as dt
+from nkipy.core.hlo.builder import HLOBuilder
+from nkipy.core.hlo.ir import HLOInstruction, HLOModule
+from nkipy_emulator.rewrite import Place, rewrite
+
+Value = HLOInstruction
+
+_SUMS = frozenset({"add", "subtract", "reduce", "reduce-window"})
+# An element of the result is an element of the (first) operand, perhaps negated.
+_MOVES = frozenset(
+    "negate broadcast reshape transpose slice reverse copy dynamic-slice gather".split()
+)
+_BITS = {dt.float32: dt.uint32, dt.float16: dt.uint16, dt.bfloat16: dt.uint16}
+
+
+def keep_exact(module: HLOModule, zero: Value) -> HLOModule:
+    """`module` with fences where they are needed; itself if nowhere.
+
+    Args:
+        module: what to copy.
+        zero: an instruction of its entry computation, u64[n], whose last element is
+            zero in every call.
+    """
+    products = _products_in_sums(module.entry.instructions)
+    zeros = _added_zeros(module.entry.instructions)
+    if not products and not zeros:
+        return module
+    fence = _Fence(zero)
+
+    def rule(inst: Value, operands: tuple[Value, ...], place: Place) -> Value | None:
+        b = place.builder
+        if inst in products:
+            product = b.emit(inst.opcode, operands, inst.shape, inst.dtype)
+            return fence(b, product)
+        if inst in zeros:
+            literal = inst.attributes["literal"]
+            constant = b.emit(
+                "constant", (), inst.shape, inst.dtype, {"literal": literal}
+            )
+            return fence(b, constant)
+        return None
+
+    return rewrite(module, rule)
+
+
+def _products_in_sums(instructions: Iterable[Value]) -> set[Value]:
+    """The float32 products that a sum could be contracted with."""
+    products: set[Value] = set()
+    seen: set[Value] = set()
+    stack = [o for i in instructions if i.opcode in _SUMS for o in i.operands]
+    while stack:
+        inst = stack.pop()
+        if inst in seen or inst.dtype != dt.float32:
+            continue
+        seen.add(inst)
+        if inst.opcode == "multiply":
+            products.add(inst)
+        elif inst.opcode in _MOVES:
+            stack.append(inst.operands[0])
+    return products
+
+
+def _added_zeros(instructions: Iterable[Value]) -> set[Value]:
+    """The zero constants that are added to something."""
+    zeros: set[Value] = set()
+    for inst in instructions:
+        if inst.opcode != "add" or inst.dtype not in _BITS:
+            continue
+        for operand in inst.operands:
+            while operand.opcode in ("broadcast", "reshape"):
+                operand = operand.operands[0]
+            if operand.opcode == "constant" and not operand.attributes["literal"].any():
+                zeros.add(operand)
+    return zeros
+
+
+class _Fence:
+    """Passes values through a bitwise or with the run-time zero."""
+
+    def __init__(self, zero: Value) -> None:
+        self._source = zero
+        self._zeros: dict[np.dtype, Value] = {}
+
+    def __call__(self, b: HLOBuilder, x: Value) -> Value:
+        assert x.dtype is not None
+        bits = _BITS[x.dtype]
+        fenced = b.or_(b.bitcast_convert(x, bits), b.broadcast_to(self._zero(b, bits), x.shape))
+        return b.bitcast_convert(fenced, x.dtype)
+
+    def _zero(self, b: HLOBuilder, dtype: np.dtype) -> Value:
+        zero = self._zeros.get(dtype)
+        if zero is None:
+            n = self._source.shape[0]
+            word = b.reshape(b.slice(self._source, (n - 1,), (n,)), ())
+            zero = self._zeros[dtype] = b.convert(word, dtype)
+        return zero
