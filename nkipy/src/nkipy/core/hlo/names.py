@@ -29,6 +29,8 @@ class Names:
         self._give(module.parameters)
         for computation in computations:
             self._give([i for i in computation.instructions if i.name])
+        #: Whether a given name could be one of those that are made up.
+        self.may_clash = any(n.rpartition(".")[2].isdigit() for n in self._taken)
         names = _unique(c.name for c in computations)
         self._computations = dict(zip(computations, names))
 
@@ -47,10 +49,10 @@ class Names:
 
     def of(self, inst: HLOInstruction, number: int) -> str:
         """The name of an instruction, which has this number in the module."""
+        if inst.name:
+            return self._given[inst]
         name = f"{inst.opcode}.{number}"
-        if not inst.name and name not in self._taken:
-            return name
-        return self._given.get(inst) or self._claim(name)
+        return name if name not in self._taken else self._claim(name)
 
     def root(self) -> str:
         """The name of the root that is added."""

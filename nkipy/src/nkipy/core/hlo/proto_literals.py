@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from nkipy.core import dtypes as dt
 from nkipy.core.hlo.errors import HLOProtoError
+from nkipy.core.hlo.proto_shapes import shape_bytes
 from nkipy.core.hlo.wire import (
     Reader,
     Schema,
+    delimited,
     packed_array,
+    packed_ints,
     schema_of,
     unpack_array,
     varint,
@@ -19,13 +23,6 @@ from nkipy.core.hlo.wire import (
 from nkipy.third_party.xla import xla_data_pb2
 
 LITERAL: Schema = schema_of(xla_data_pb2.LiteralProto.DESCRIPTOR)
-
-#: Element types of XLA's protos.
-ELEMENT_TYPES: dict[np.dtype, int] = {
-    dtype: xla_data_pb2.PrimitiveType.Value(name.upper())
-    for dtype, name in dt.HLO_NAMES.items()
-}
-DTYPES: dict[int, np.dtype] = {number: dtype for dtype, number in ELEMENT_TYPES.items()}
 
 
 class Storage(NamedTuple):
@@ -45,22 +42,28 @@ def _storage(dtype: np.dtype, name: str) -> Storage:
 
 
 _STORAGE = {dtype: _storage(dtype, name) for dtype, name in dt.HLO_NAMES.items()}
-_SHAPE_TAG = LITERAL.by_name["shape"].tag
-
 Buffer = Any
+_SMALL = 256  # bytes, below which copying is cheaper than a buffer of its own
 
 
-def literal_parts(literal: np.ndarray, shape: bytes) -> list[Buffer]:
+def literal_parts(literal: np.ndarray) -> list[Buffer]:
     """The literal's message as buffers to be joined; large data is not copied."""
-    head = _SHAPE_TAG + varint(len(shape)) + shape
+    head, is_varint = _head(literal.dtype, literal.shape)
+    if literal.nbytes > _SMALL:
+        data = packed_array(literal) if is_varint else raw_bytes(literal)
+        return [head + varint(len(data)), data]
     if not literal.size:
         return [head]
-    storage = _STORAGE[literal.dtype]
-    data = packed_array(literal) if storage.is_varint else raw_bytes(literal)
-    return [head + storage.tag + varint(len(data)), data]
+    small = packed_ints(literal.ravel().tolist()) if is_varint else literal.tobytes()
+    return [head + varint(len(small)) + small]
 
 
-_SMALL = 256
+@lru_cache(maxsize=4096)
+def _head(dtype: np.dtype, dims: tuple[int, ...]) -> tuple[bytes, bool]:
+    """The literal's shape and the key of its data, and whether these are varints."""
+    storage = _STORAGE[dtype]
+    head = delimited(LITERAL.by_name["shape"].tag, shape_bytes(dtype, dims))
+    return (head if 0 in dims else head + storage.tag), storage.is_varint
 
 
 def raw_bytes(literal: np.ndarray) -> Buffer:

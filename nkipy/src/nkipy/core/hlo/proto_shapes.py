@@ -7,14 +7,22 @@ from typing import Any, Union
 
 import numpy as np
 
+from nkipy.core import dtypes as dt
 from nkipy.core.hlo.errors import HLOProtoError
 from nkipy.core.hlo.ir import Shape
-from nkipy.core.hlo.proto_literals import DTYPES, ELEMENT_TYPES
 from nkipy.core.hlo.wire import Reader, delimited, encode, schema_of
 from nkipy.third_party.xla import xla_data_pb2
 
 _SHAPE = schema_of(xla_data_pb2.ShapeProto.DESCRIPTOR)
 _TUPLE = xla_data_pb2.PrimitiveType.Value("TUPLE")
+
+#: Element types of XLA's protos.
+ELEMENT_TYPES: dict[np.dtype, int] = {
+    dtype: xla_data_pb2.PrimitiveType.Value(name.upper())
+    for dtype, name in dt.HLO_NAMES.items()
+}
+DTYPES: dict[int, np.dtype] = {number: dtype for dtype, number in ELEMENT_TYPES.items()}
+
 
 AnyShape = Union[Shape, tuple[Shape, ...]]
 

@@ -16,6 +16,7 @@ and the names of module and computations: none of them changes what is compiled.
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -66,11 +67,21 @@ _META, _LITERAL, _ID = _tag("metadata"), _tag("literal"), _tag("id")
 _OPERANDS, _CALLED = _tag("operand_ids"), _tag("called_computation_ids")
 _INST = _COMPUTATION.by_name["instructions"].tag
 
-_VARINTS = [varint(i) for i in range(1 << 14)]
+#: For 0, 1, 2, ...: the varint, the field of this id, the end of a made-up name. They
+#: grow as modules need.
+_varints: list[bytes] = []
+_id_fields: list[bytes] = []
+_name_suffixes: list[bytes] = []
+_TABLE = 2048
 
 
-def _varint(value: int) -> bytes:
-    return _VARINTS[value] if value < 1 << 14 else varint(value)
+def _tables(count: int) -> tuple[list[bytes], list[bytes], list[bytes]]:
+    """The tables with at least `count` entries, and as many as most lengths need."""
+    for i in range(len(_varints), max(count, _TABLE)):
+        _varints.append(varint(i))
+        _id_fields.append(_ID + _varints[i])
+        _name_suffixes.append(b"%d" % i)
+    return _varints, _id_fields, _name_suffixes
 
 
 def serialize_module(module: HLOModule) -> bytes:
@@ -169,8 +180,8 @@ class _Encoder:
         self.module = module
         self.computations = module.computations()
         self.next_id = 0
-        self.shapes: dict[Any, bytes] = {}
-        self.metadata: dict[SourceLocation, dict[str, bytes]] = {}
+        self.frames: dict[Any, dict[str, bytes]] = defaultdict(dict)
+        self.metadata: dict[Any, dict[str, bytes]] = defaultdict(dict)
         self.attributes: dict[Any, bytes] = {}
         self.computation_ids: dict[HLOComputation, int] = {}
         self.names = Names(module, self.computations)
@@ -235,20 +246,38 @@ class _Encoder:
         parts: list[Buffer],
         is_entry: bool,
     ) -> None:
-        """The loop over instructions: what repeats comes from a cache."""
-        shapes, opcodes, join = self.shapes, _OPCODE_FIELDS, b"".join
-        next_id, hashed = self.next_id, self.hashed.append
-        name_of = self.names.of
+        """The loop over instructions: what repeats comes from a cache.
+
+        Neighbours mostly share their shape and their source line, down to the same
+        object, so that the caches of both are looked up only where these change.
+        """
+        dims = dtype = location = None
+        frames: dict[str, bytes] = {}
+        metadata: dict[str, bytes] = {}
+        number, name_of, join = self.next_id, self.names.of, b"".join
+        may_clash, prefixes = self.names.may_clash, _NAME_PREFIXES
+        varints, id_fields, suffixes = _tables(number + len(computation.instructions))
+        emit, hashed = parts.append, self.hashed.append
         for inst in computation.instructions:
-            opcode = inst.opcode
-            own = ids[inst] = _varint(next_id)
-            shape = shapes.get((inst.dtype, inst.shape)) or self._shape_field(inst)
-            if inst.operands:
-                packed = join([ids[o] for o in inst.operands])
-                size = _varint(len(packed))
-                core = join((opcodes[opcode], shape, _ID, own, _OPERANDS, size, packed))
+            opcode, operands = inst.opcode, inst.operands
+            if inst.shape is not dims or inst.dtype is not dtype or dtype is None:
+                dims, dtype = inst.shape, inst.dtype
+                frames = self.frames[dtype, dims] if dtype is not None else {}
+            ids[inst] = varints[number]
+            frame = frames.get(opcode) or self._frame(inst, frames)
+            if not operands:
+                core = frame + id_fields[number]
             else:
-                core = join((opcodes[opcode], shape, _ID, own))
+                count = len(operands)
+                if count == 1:
+                    packed = ids[operands[0]]
+                elif count == 2:
+                    packed = ids[operands[0]] + ids[operands[1]]
+                else:
+                    packed = join([ids[o] for o in operands])
+                size = len(packed)
+                length = varints[size] if size < _TABLE else varint(size)
+                core = join((frame, id_fields[number], _OPERANDS, length, packed))
             literal: Buffer = b""
             if inst.attributes:
                 if opcode == "constant":
@@ -256,58 +285,39 @@ class _Encoder:
                 else:
                     core += self._attribute_fields(inst, is_entry)
             hashed(core)
-            name = name_of(inst, next_id)
-            parts.append(self._named(name, inst, core, len(literal)))
+            if inst.source_location is not location:
+                location = inst.source_location
+                metadata = self.metadata[location]
+            meta = metadata.get(opcode)
+            if meta is None:
+                meta = metadata[opcode] = _metadata(opcode, location)
+            if inst.name or may_clash:
+                name = name_of(inst, number).encode()
+            else:
+                name = prefixes[opcode] + suffixes[number]
+            emit(_named(name, meta, core, len(literal)))
             if len(literal):
-                parts.append(literal)
-            next_id += 1
-        self.next_id = next_id
+                emit(literal)
+            number += 1
+        self.next_id = number
 
-    def _named(
-        self, name: str, inst: HLOInstruction, core: bytes, more: int = 0
-    ) -> bytes:
-        """An instruction whose message ends with `more` bytes that follow."""
-        raw = name.encode()
-        length = _varint(len(raw))
-        location = inst.source_location
-        meta = b"" if location is None else self._metadata(inst.opcode, location)
-        size = len(raw) + len(length) + 1 + len(meta) + len(core) + more
-        return b"".join((_INST, _varint(size), _NAME, length, raw, meta, core))
-
-    def _metadata(self, opcode: str, location: SourceLocation) -> bytes:
-        by_opcode = self.metadata.get(location)
-        if by_opcode is None:
-            by_opcode = self.metadata[location] = {}
-        meta = by_opcode.get(opcode)
-        if meta is None:
-            fields = {
-                "op_type": OP_TYPE,
-                "op_name": OP_NAME_PREFIX + opcode,
-                "source_file": location.filename,
-                "source_line": location.line,
-            }
-            meta = by_opcode[opcode] = delimited(_META, encode(_METADATA, fields))
-        return meta
-
-    def _shape_field(self, inst: HLOInstruction) -> bytes:
-        if inst.tuple_shapes is not None:
-            return delimited(_SHAPE_TAG, tuple_shape_bytes(inst.tuple_shapes))
-        assert inst.dtype is not None
-        field = delimited(_SHAPE_TAG, shape_bytes(inst.dtype, inst.shape))
-        self.shapes[inst.dtype, inst.shape] = field
-        return field
+    def _frame(self, inst: HLOInstruction, frames: dict[str, bytes]) -> bytes:
+        """The fields of opcode and shape."""
+        frame = _OPCODE_FIELDS[inst.opcode] + delimited(
+            _SHAPE_TAG, _any_shape_bytes(inst)
+        )
+        frames[inst.opcode] = frame
+        return frame
 
     def _constant(self, inst: HLOInstruction, core: bytes) -> tuple[bytes, Buffer]:
         """The core with the literal, or up to its data where that is large."""
         literal = inst.attributes["literal"]
-        parts = literal_parts(literal, shape_bytes(inst.dtype, inst.shape))
-        size = sum(map(len, parts))
-        head = b"".join((core, _LITERAL, varint(size), parts[0]))
-        data = parts[1] if len(parts) > 1 else b""
-        if type(data) is bytes:
-            return head + data, b""
+        parts = literal_parts(literal)
+        if len(parts) == 1:
+            return delimited(core + _LITERAL, parts[0]), b""
+        head, data = parts
         self.hashed.append(raw_bytes(literal))
-        return head, data
+        return b"".join((core, _LITERAL, varint(len(head) + len(data)), head)), data
 
     def _attribute_fields(self, inst: HLOInstruction, is_entry: bool) -> bytes:
         opcode, attributes = inst.opcode, inst.attributes
@@ -316,7 +326,11 @@ class _Encoder:
         if opcode == "parameter":
             number = delimited_fields(opcode, attributes)
             return number + _frontend(INPUT_NAMES, inst.name) if is_entry else number
-        key = (opcode, *attributes.items())
+        key: Any
+        if len(attributes) == 1:  # then it is the one that the opcode requires
+            key = (opcode, *attributes.values())
+        else:
+            key = (opcode, *attributes.items())
         field = self.attributes.get(key)
         if field is None:
             field = self.attributes[key] = delimited_fields(opcode, attributes)
@@ -345,12 +359,11 @@ class _Encoder:
             )
         self.root_shape = root
         packed = b"".join([ids[r] for r in results])
-        core = _OPCODE_FIELDS[root.opcode] + self._shape_field(root)
-        core += _ID + varint(self.next_id)
+        core = self._frame(root, {}) + _ID + varint(self.next_id)
         core += delimited(_OPERANDS, packed) if results else b""
         core += _frontend(OUTPUT_NAMES, ",".join(self.module.output_names))
         self.hashed.append(core)
-        parts.append(self._named(self.names.root(), root, core))
+        parts.append(_named(self.names.root().encode(), b"", core))
         self.next_id += 1
 
     def _program_shape(self, computation: HLOComputation) -> bytes:
@@ -384,6 +397,7 @@ class _Encoder:
         return {"input_output_alias": {"entries": entries}} if entries else {}
 
 
+_NAME_PREFIXES = {name: f"{name}.".encode() for name in OPCODES}
 _OPCODE_FIELDS = {name: delimited(_OPCODE, name.encode()) for name in OPCODES}
 #: The order in which XLA lists the computations that an instruction calls.
 _CALLEE_ORDER = ("to_apply", "body", "condition", "branches")
@@ -392,6 +406,31 @@ _HAVE_CALLEES = frozenset(
     for name, op in OPCODES.items()
     if not op.required.keys().isdisjoint(_CALLEE_ORDER)
 )
+
+
+def _named(name: bytes, meta: bytes, core: bytes, more: int = 0) -> bytes:
+    """An instruction whose message ends with `more` bytes that follow."""
+    size = len(name)
+    if size < 128:
+        length = _varints[size]
+        size += len(meta) + len(core) + more + 2
+    else:
+        length = varint(size)
+        size += len(meta) + len(core) + more + 1 + len(length)
+    total = _varints[size] if size < _TABLE else varint(size)
+    return b"".join((_INST, total, _NAME, length, name, meta, core))
+
+
+def _metadata(opcode: str, location: SourceLocation | None) -> bytes:
+    if location is None:
+        return b""
+    fields = {
+        "op_type": OP_TYPE,
+        "op_name": OP_NAME_PREFIX + opcode,
+        "source_file": location.filename,
+        "source_line": location.line,
+    }
+    return delimited(_META, encode(_METADATA, fields))
 
 
 def _any_shape_bytes(inst: HLOInstruction) -> bytes:

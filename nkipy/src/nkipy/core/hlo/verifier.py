@@ -13,14 +13,13 @@ import numpy as np
 from nkipy.core.dtypes import HLO_NAMES
 from nkipy.core.hlo.errors import HLOVerificationError
 from nkipy.core.hlo.ir import (
-    CALLEE_ATTRIBUTES,
     HLOComputation,
     HLOInstruction,
     HLOModule,
     Shape,
 )
-from nkipy.core.hlo.opcodes import OPCODES, Opcode
-from nkipy.core.hlo.rules import RULES, RuleError
+from nkipy.core.hlo.opcodes import ALL, COMPUTATION, COMPUTATIONS, OPCODES, Opcode
+from nkipy.core.hlo.rules import RULES, Rule, RuleError
 from nkipy.core.hlo.rules.base import fail, text
 
 #: Greatest rank of an array.
@@ -62,38 +61,53 @@ def _verify_computation(
     known_dims: set[tuple[int, ...]],
 ) -> None:
     """The loop over instructions, with as little work for each as possible."""
-    opcodes, rules = OPCODES, RULES
+    table = _TABLE
     seen: set[HLOInstruction] = set()
+    dims = None
     inst: HLOInstruction | None = None
     try:
         for inst in computation.instructions:
-            opcode, operands = inst.opcode, inst.operands
-            record = opcodes.get(opcode)
-            if record is None:
+            operands, shape = inst.operands, inst.shape
+            if inst.opcode not in table:
                 fail("the opcode is unknown")
-            if len(operands) != record.arity:
-                _check_count(operands, record)
+            rule, arity, dtypes, has_required = table[inst.opcode]
+            if len(operands) != arity:
+                _check_count(operands, OPCODES[inst.opcode])
             if not seen.issuperset(operands):
                 _fail_operand(computation, operands, seen)
-            if inst.attributes or record.required:
-                _check_attributes(inst, record, checked)
-            if (
-                inst.shape not in known_dims
-                or inst.tuple_shapes is not None
-                or inst.dtype is None  # which NumPy says equals float64
-            ):
+            if has_required or inst.attributes:
+                _check_attributes(inst, OPCODES[inst.opcode], checked)
+            # Neighbours mostly share one object, which need not be looked at again.
+            # NumPy takes the None of a tuple for float64, hence not left to the rules.
+            if shape is not dims or inst.tuple_shapes is not None or inst.dtype is None:
                 _check_shape(inst, known_dims)
+                dims = shape
             first = operands[0] if operands else inst
-            if first.dtype not in record.dtypes:
-                _check_tuple(first, opcode)
-            result = rules[opcode](inst)
-            if result != (inst.shape, inst.dtype) and result != inst.tuple_shapes:
+            if first.dtype is None or dtypes is not None and first.dtype not in dtypes:
+                _check_tuple(first, inst.opcode)
+            result = rule(inst)
+            if result != (shape, inst.dtype) and result != inst.tuple_shapes:
                 _fail_result(result)
             seen.add(inst)
         inst = None
         _verify_structure(computation, seen)
     except RuleError as e:
         raise HLOVerificationError(_message(computation, inst, str(e))) from None
+
+
+def _row(opcode: str) -> tuple[Rule, int, frozenset[np.dtype] | None, bool]:
+    """What the loop needs of an opcode: rule, arity, element types, attributes.
+
+    The types are None if any will do and the first operand, being an instruction that
+    has been checked, has one.
+    """
+    record = OPCODES[opcode]
+    any_type = record.dtypes == ALL and record.operands[0] > 0
+    types = None if any_type else record.dtypes
+    return RULES[opcode], record.arity, types, bool(record.required)
+
+
+_TABLE = {opcode: _row(opcode) for opcode in OPCODES}
 
 
 def _check_count(operands: tuple, record: Opcode) -> None:
@@ -126,7 +140,7 @@ def _check_attributes(
             missing -= 1
         if not attribute.is_valid(value):
             fail(f"attribute {name!r} is {value!r:.80}, not {attribute.description}")
-        if name in CALLEE_ATTRIBUTES:
+        if attribute is COMPUTATION or attribute is COMPUTATIONS:
             _check_callees(value, checked)
     if missing:
         names = ", ".join(record.required.keys() - inst.attributes.keys())
@@ -156,6 +170,8 @@ def _check_shape(inst: HLOInstruction, known_dims: set[tuple[int, ...]]) -> None
 
 
 def _check_dims(dims: tuple[int, ...], known_dims: set[tuple[int, ...]]) -> None:
+    if type(dims) is tuple and dims in known_dims:
+        return
     if type(dims) is not tuple or any(type(d) is not int for d in dims):
         fail(f"the result's dimensions {dims!r} are not a tuple of ints")
     if any(d < 0 for d in dims):

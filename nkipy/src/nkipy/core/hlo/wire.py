@@ -61,6 +61,8 @@ FIXED_SIZES = {"float": 4, "double": 8}
 
 def varint(value: int) -> bytes:
     """`value` as a varint; a negative one as its 64-bit two's complement."""
+    if 0 <= value < 1 << 14:  # nearly all; two bytes at most
+        return bytes((value,) if value < 128 else (value & 0x7F | 0x80, value >> 7))
     value &= _MASK64
     out = bytearray()
     while value > 0x7F:

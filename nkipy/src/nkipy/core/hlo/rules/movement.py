@@ -30,8 +30,10 @@ def parameter(inst: Inst) -> Result:
 
 def constant(inst: Inst) -> Result:
     literal = inst.attributes["literal"]
-    require(literal.dtype in HLO_NAMES, f"a literal of dtype {literal.dtype}")
-    require(literal.flags.c_contiguous, "the literal is not C-contiguous")
+    if literal.dtype not in HLO_NAMES:
+        fail(f"a literal of dtype {literal.dtype}")
+    if not literal.flags.c_contiguous:
+        fail("the literal is not C-contiguous")
     return literal.shape, literal.dtype
 
 
