@@ -22,6 +22,8 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
 napoleon_numpy_docstring = False
+# "Attributes:" of a docstring describe what autodoc lists as members anyway.
+napoleon_use_ivar = True
 
 myst_enable_extensions = ["deflist", "fieldlist"]
 myst_heading_anchors = 3
