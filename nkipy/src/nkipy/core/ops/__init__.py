@@ -16,9 +16,20 @@ from nkipy.core.ops import (  # noqa: F401
     repetition,
     transform,
 )
+from nkipy.core.ops import (  # noqa: F401
+    bits,
+    compare,
+    division,
+    exponential,
+    floats,
+    logic,
+    power,
+    rounding,
+    trigonometry,
+)
+from nkipy.core.ops import choice, gathering, indexing, placing  # noqa: F401
 from nkipy.core.ops._registry import Op, get_backend, set_source_location
 from nkipy.core.ops.binary import *  # noqa: F403
-from nkipy.core.ops.indexing import *  # noqa: F403
 from nkipy.core.ops.unary import *  # noqa: F403
 
 __all__ = ["Op", "get_backend", "set_source_location"]
