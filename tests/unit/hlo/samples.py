@@ -165,7 +165,7 @@ def _elementwise() -> list[Sample]:
             if count == 2:
                 for y in (f"{name}[3]", f"{other}[2,3]"):
                     wrong.append(Wrong("operands differ", operands=(x, y)))
-            outside = sorted(set(FROM_HLO_NAME) - {d for d in _names_of(dtypes)})
+            outside = sorted(set(FROM_HLO_NAME) - _names_of(dtypes))
             for bad in outside[:1]:
                 z = f"{bad}[2,3]"
                 wrong.append(Wrong("not defined", operands=(z,) * count, result=z))

@@ -73,9 +73,12 @@ def _unique(names: Iterable[str]) -> list[str]:
 
 
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.\-]")
+_ELEMENT_TYPE = re.compile(r"(pred|[suf]\d+|bf16|c\d+|f\d+e\d+m\d+\w*|opaque|token)$")
 
 
 def identifier(name: str) -> str:
     """`name` with what HLO's text form does not allow in names replaced."""
     name = _NOT_IN_NAMES.sub("_", name)
-    return name if name[:1].isalpha() or name[:1] == "_" else f"_{name}"
+    if not (name[:1].isalpha() or name[:1] == "_"):
+        return f"_{name}"
+    return f"{name}_" if _ELEMENT_TYPE.match(name) else name

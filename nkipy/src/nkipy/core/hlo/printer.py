@@ -6,7 +6,7 @@ from typing import Iterator
 
 import numpy as np
 
-from nkipy.core.dtypes import HLO_NAMES, bool_, is_integer
+from nkipy.core.dtypes import bool_, is_integer
 from nkipy.core.hlo.ir import (
     CALLEE_ATTRIBUTES,
     HLOComputation,
@@ -148,9 +148,10 @@ class _Printer:
             yield f"frontend_attributes={{{entries}}}"
 
 
-#: Words that the parser would not take for a module's name.
+#: Words of the text form, which it does not take for a module's name.
 _RESERVED = frozenset(
-    {*HLO_NAMES.values(), "true", "false", "inf", "nan", "maximal", "replicated"}
+    "HloModule ENTRY ROOT true false inf nan maximal replicated manual unknown "
+    "last_tile_dims shard_as shard_like".split()
 )
 
 

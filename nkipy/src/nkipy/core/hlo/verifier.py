@@ -86,7 +86,8 @@ def _verify_computation(
             if first.dtype is None or dtypes is not None and first.dtype not in dtypes:
                 _check_tuple(first, inst.opcode)
             result = rule(inst)
-            if result != (shape, inst.dtype) and result != inst.tuple_shapes:
+            dtype = inst.dtype
+            if result != (inst.tuple_shapes if dtype is None else (shape, dtype)):
                 _fail_result(result)
             seen.add(inst)
         inst = None
@@ -231,6 +232,11 @@ def _verify_interface(module: HLOModule) -> None:
         _fail_module(
             f"{len(module.results)} results have {len(module.output_names)} names"
         )
+    for name in module.output_names:
+        if not name or "," in name:  # they are joined with commas
+            _fail_module(f"an output is called {name!r}")
+        if module.output_names.count(name) > 1:
+            _fail_module(f"two outputs are called {name!r}")
     known = set(module.entry.instructions)
     for i, result in enumerate(module.results):
         if result not in known:
