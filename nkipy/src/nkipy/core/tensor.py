@@ -10,6 +10,7 @@ program stays free of it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
@@ -142,11 +143,9 @@ class NKIPyTensorRef:
         return self._root()._version > 0
 
     def _layout(self) -> np.ndarray:
-        """An array with this tensor's shape and strides, whose memory is never read."""
+        """An array of this shape and strides, whose values are never read."""
         if self._base is None:
-            memory = np.empty((), self.dtype)
-            strides = _contiguous_strides(self.shape, self.dtype.itemsize)
-            return np.lib.stride_tricks.as_strided(memory, self.shape, strides)
+            return _contiguous_layout(self.shape, self.dtype.itemsize)
         assert self._view is not None
         return self._view.layout(self._base._layout())
 
@@ -349,6 +348,14 @@ class NKIPyTensorRef:
         return OPS["copy"](self)
 
 
+@lru_cache(maxsize=1024)
+def _contiguous_layout(shape: tuple[int, ...], itemsize: int) -> np.ndarray:
+    # Of bytes: as_strided does not know ml_dtypes.
+    memory = np.empty((), np.dtype((np.void, itemsize)))
+    strides = _contiguous_strides(shape, itemsize)
+    return np.lib.stride_tricks.as_strided(memory, shape, strides)
+
+
 def _contiguous_strides(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
     strides, step = [], itemsize
     for d in reversed(shape):
@@ -387,7 +394,7 @@ _UNARY = {"neg": "negative", "pos": "positive", "abs": "abs", "invert": "invert"
 _METHODS = (
     "all any argmax argmin argpartition argsort choose clip cumprod cumsum diagonal "
     "dot flatten max mean min partition prod ptp put ravel repeat round searchsorted "
-    "squeeze std sum swapaxes take trace var compress nonzero conjugate"
+    "squeeze std sum swapaxes take trace var view compress nonzero conjugate"
 ).split()
 _METHOD_OPS = {"round": "round", "conjugate": "positive", "conj": "positive"}
 

@@ -80,13 +80,16 @@ def _reshaped_view(x: Tensor, shape: Shape) -> Tensor:
 
 def transposed(x: Tensor, permutation: Sequence[int]) -> Tensor:
     """Dimension `i` of the view is dimension ``permutation[i]`` of `x`."""
-    forward = tuple(permutation)
-    backward = tuple(sorted(range(len(forward)), key=forward.__getitem__))
+    order = tuple(permutation)
+
+    def write(b: HLOBuilder, old: Value, new: Value) -> Value:
+        return b.transpose(new, sorted(range(len(order)), key=order.__getitem__))
+
     return x._make_view(
         View(
-            lambda b, base: b.transpose(base, forward),
-            lambda b, old, new: b.transpose(new, backward),
-            lambda a: a.transpose(forward),
+            lambda b, base: b.transpose(base, order),
+            write,
+            lambda a: a.transpose(order),
         )
     )
 
@@ -133,13 +136,19 @@ def piece(x: Tensor, axis: int, start: int, limit: int) -> Tensor:
     )
 
 
+def broadcasts(shape: Shape, wanted: Shape) -> bool:
+    """Whether an array of `shape` can be stretched to `wanted`."""
+    lead = len(wanted) - len(shape)
+    return lead >= 0 and all(d in (1, w) for d, w in zip(shape, wanted[lead:]))
+
+
 def stretched(x: Tensor, shape: Shape) -> Tensor:
     """`x` broadcast to `shape`: a view, and as NumPy's a read-only one.
 
     Raises:
         ValueError: `x` does not broadcast to `shape`.
     """
-    if np.broadcast_shapes(x.shape, shape) != shape:
+    if not broadcasts(x.shape, shape):
         raise ValueError(f"array of shape {x.shape} does not broadcast to {shape}")
     return x._make_view(
         View(

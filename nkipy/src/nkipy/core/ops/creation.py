@@ -11,7 +11,7 @@ from nkipy.core.backend.hlo import as_hlo_tensor, get_hlo_context
 from nkipy.core.ops._cases import ANY, A, DType, Special, X, call, cases
 from nkipy.core.ops._registry import Op
 from nkipy.core.ops._samples import ErrorSample
-from nkipy.core.ops._views import Shape, Tensor, as_shape
+from nkipy.core.ops._views import Shape, Tensor, as_shape, broadcasts
 from nkipy.core.tensor import as_operand, as_tensor
 
 
@@ -30,7 +30,7 @@ def _filled(shape: Any, value: Any, dtype: Any) -> Tensor:
     if isinstance(value, (bool, int, float)):
         return Tensor._wrap(ctx, ctx.full(dims, value, dtype))
     inst = as_hlo_tensor(ctx, value, dtype)
-    if np.broadcast_shapes(inst.shape, dims) != dims:
+    if not broadcasts(inst.shape, dims):
         raise ValueError(
             f"fill value of shape {inst.shape} does not broadcast to {dims}"
         )

@@ -120,7 +120,7 @@ def _positions(obj: Any, size: int) -> np.ndarray:
     """The positions that `obj` names in a dimension of `size`; 0-d for an int."""
     if isinstance(obj, slice):
         return np.arange(size)[obj]
-    positions = np.asarray(obj)
+    positions = np.asarray(obj, None if np.size(obj) else int)
     return np.flatnonzero(positions) if positions.dtype == bool else positions
 
 
@@ -131,7 +131,7 @@ diff = Op(
     samples=cases(
         call(A(6)),
         call(A(3, 4), n=2),
-        call(A(3, 4), axis=0, prepend=0),
+        call(A(3, 4), axis=0, prepend=True),
         call(A(3, 4), 1, -1, A(3, 1), A(3, 2)),
         call(A(2, 3), n=0),
         call(A(2, 3), 5),

@@ -45,12 +45,11 @@ def _joined(
     """
     if out is not None and dtype is not None:
         raise TypeError("takes `out` or `dtype` as an argument, but both were provided")
-    kinds = list(kinds)
     wanted = out.dtype if out is not None else dtype
-    target = result_type(*kinds) if wanted is None else dt.as_dtype(wanted)
+    target = _common(values, kinds) if wanted is None else dt.as_dtype(wanted)
     if wanted is not None:
         _check_casts(values, target, casting)
-    target = dt.narrow(target)
+        target = dt.narrow(target)
     ctx = get_hlo_context()
     parts = [ctx.convert(v.backend_tensor, target) for v in values]
     made = ctx.concatenate(parts, axis)
@@ -61,6 +60,13 @@ def _joined(
             f"output array is the wrong shape: {out.shape}, not {made.shape}"
         )
     return store_out(ctx, made, out, casting=casting)
+
+
+def _common(values: Sequence[Tensor], kinds: Iterable[Any]) -> np.dtype:
+    first = values[0].dtype
+    if all(v.dtype == first for v in values):  # narrowing has made 64 bits 32 already
+        return first
+    return result_type(*kinds)
 
 
 def _check_casts(values: Iterable[Any], target: np.dtype, casting: str) -> None:

@@ -61,9 +61,12 @@ def _result_type(*arrays_and_dtypes: Any) -> np.dtype:
 @can_cast.impl("hlo")
 def _can_cast(from_: Any, to: Any, casting: str = "safe") -> bool:
     """Whether `casting` allows the conversion."""
-    return np.can_cast(
-        getattr(from_, "dtype", from_), getattr(to, "dtype", to), casting
-    )
+    return np.can_cast(_dtype_of(from_), _dtype_of(to), casting)
+
+
+def _dtype_of(value: Any) -> Any:
+    dtype = getattr(value, "dtype", None)
+    return dtype if isinstance(dtype, np.dtype) else value
 
 
 @min_scalar_type.impl("hlo")

@@ -55,11 +55,11 @@ def _samples(dtype: np.dtype) -> list[Sample]:
         call(A(0, 2), ((0, 0), (1, 1)), "edge"),
     ]
     if dtype in dt.FLOATS or dtype in dt.INTEGERS:
-        calls += _arithmetic_samples(dtype)
+        return [*cases(*calls)(dtype), *cases(*_arithmetic(dtype), thin=False)(dtype)]
     return list(cases(*calls)(dtype))
 
 
-def _arithmetic_samples(dtype: np.dtype) -> list[Any]:
+def _arithmetic(dtype: np.dtype) -> list[Any]:
     calls = [
         call(A(3, 4), 2, mode="maximum"),
         call(A(3, 4), 2, mode="minimum", stat_length=((1, 2), (9, 1))),

@@ -21,6 +21,12 @@ from nkipy.core.ops._views import (
     swapped,
     transposed,
 )
+
+# Users of the package look for these among the transforms.
+from nkipy.core.ops.convert import astype as astype
+from nkipy.core.ops.convert import copy as copy
+from nkipy.core.ops.join import concatenate as concatenate
+from nkipy.core.ops.join import stack as stack
 from nkipy.core.tensor import as_tensor
 
 AxisError = np.exceptions.AxisError
