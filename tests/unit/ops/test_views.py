@@ -1,0 +1,124 @@
+"""Which ops share elements with their argument: the same ones as NumPy's."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from nkipy.core.trace import trace_function
+from tests.support.oracle import check_kernel
+
+X = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+
+#: Each shows elements of its argument; stores reach that where NumPy's do.
+SHOWS = {
+    "T": lambda a: a.T,
+    "mT": lambda a: a.mT,
+    "transpose": lambda a: np.transpose(a, (2, 0, 1)),
+    "permute_dims": lambda a: np.permute_dims(a, (1, 2, 0)),
+    "matrix_transpose": np.matrix_transpose,
+    "swapaxes": lambda a: a.swapaxes(0, -1),
+    "moveaxis": lambda a: np.moveaxis(a, 0, 1),
+    "rollaxis": lambda a: np.rollaxis(a, 2),
+    "reshape": lambda a: a.reshape(6, -1),
+    "reshape of a view": lambda a: a[0].T.reshape(12),
+    "reshape of a viewable view": lambda a: a[1].reshape(4, 3),
+    "reshape F": lambda a: np.reshape(a, (6, 4), order="F"),
+    "reshape F of F": lambda a: np.reshape(a.T, (4, 6), order="F"),
+    "reshape A of F": lambda a: np.reshape(a.T, (4, 6), order="A"),
+    "reshape copy": lambda a: np.reshape(a, (6, 4), copy=True),
+    "reshape same": lambda a: a.reshape(a.shape),
+    "ravel": np.ravel,
+    "ravel of a view": lambda a: a[:, 1].ravel(),
+    "ravel F of F": lambda a: np.ravel(a.T, order="F"),
+    "ravel K of F": lambda a: np.ravel(a.T, order="K"),
+    "ravel A": lambda a: np.ravel(a.T, order="A"),
+    "flatten": lambda a: a.flatten(),
+    "expand_dims": lambda a: np.expand_dims(a, (0, 2)),
+    "squeeze": lambda a: np.squeeze(a[:1]),
+    "atleast_1d": np.atleast_1d,
+    "atleast_2d": lambda a: np.atleast_2d(a[0, 0]),
+    "atleast_3d": lambda a: np.atleast_3d(a[0]),
+    "flip": lambda a: np.flip(a, (0, 2)),
+    "fliplr": np.fliplr,
+    "flipud": np.flipud,
+    "rot90": np.rot90,
+    "rot90 twice": lambda a: np.rot90(a, 2, (1, 2)),
+    "rot90 thrice": lambda a: np.rot90(a, 3),
+    "rot90 no times": lambda a: np.rot90(a, 0),
+    "split": lambda a: np.split(a, [1, 3], axis=2)[1],
+    "split, empty part": lambda a: np.split(a, [2, 9])[2],
+    "split, all of it": lambda a: np.split(a, 1)[0],
+    "array_split": lambda a: np.array_split(a, 2, axis=1)[0],
+    "hsplit": lambda a: np.hsplit(a, 3)[2],
+    "unstack": lambda a: np.unstack(a, axis=-1)[2],
+    "real": np.real,
+    "copy": np.copy,
+    "astype": lambda a: a.astype(np.float32),
+    "astype no copy": lambda a: a.astype(np.float32, copy=False),
+    "roll by nothing": lambda a: np.roll(a, 0, axis=0),
+    "repeat once": lambda a: np.repeat(a, 1, axis=0),
+    "tile once": lambda a: np.tile(a, 1),
+    "pad by nothing": lambda a: np.pad(a, 0),
+    "concatenate one": lambda a: np.concatenate([a]),
+    "delete nothing": lambda a: np.delete(a, [], axis=0),
+    "broadcast_arrays of one shape": lambda a: np.broadcast_arrays(a, a)[0],
+    "view of views": lambda a: np.flip(a.T[1:], 0).swapaxes(0, 1)[..., 1],
+}
+
+
+def test_a_store_into_a_result_reaches_the_argument_as_in_numpy():
+    def kernel(arrays):
+        for name, show in SHOWS.items():
+            shown = show(arrays[name])
+            shown[...] = shown * 2 + 100
+
+    check_kernel(kernel, {name: X.copy() for name in SHOWS})
+
+
+def test_a_store_into_the_argument_is_seen_in_a_result_as_in_numpy():
+    def kernel(arrays):
+        made = {name: show(arrays[name]) for name, show in SHOWS.items()}
+        for a in arrays.values():
+            a[1:, ::2] = -a[1:, ::2]
+        return made
+
+    check_kernel(kernel, {name: X.copy() for name in SHOWS})
+
+
+@pytest.mark.parametrize(
+    "show",
+    [lambda a: np.broadcast_to(a, (5, 2, 3, 4)), lambda a: np.diagonal(a), np.diag],
+    ids=["broadcast_to", "diagonal", "diag"],
+)
+def test_read_only_views_follow_their_base_and_refuse_stores(show):
+    x = X[0] if show is np.diag else X
+
+    def follow(a):
+        shown = show(a)
+        a += 1
+        return shown * 1
+
+    def store(a):
+        show(a)[0] = 1
+
+    check_kernel(follow, x)
+    with pytest.raises(ValueError, match="read-only"):
+        trace_function(store, (x,), {})
+
+
+def test_a_view_of_another_dtype_shares_the_bits():
+    def kernel(a):
+        bits = a.view(np.uint32)
+        bits &= np.uint32(0x7FFFFFFF)
+        return bits
+
+    check_kernel(kernel, -X)
+
+
+def test_moving_nothing_emits_nothing():
+    def kernel(a):
+        return np.transpose(a.reshape(2, 3, 4), (0, 1, 2)).astype(np.float32).copy() + a
+
+    module = trace_function(kernel, (X,), {}).module
+    assert [op.opcode for op in module.operations if not op.is_parameter] == ["add"]
