@@ -3,10 +3,10 @@
 //
 // A compiled module has one parameter more than the program: the *call vector*,
 // u64[2+n]. Word 0 points to the CallState of the running call, words 1..n say where
-// the results go, the last is zero (exact.py says what for). Its root is the custom call
-// `nkipy_store`, which copies every result there; so a warm call creates no array
-// object. Because the store is the one root, it runs after every reader of an input that
-// a result overwrites.
+// the results go, the last is zero (exact.py says what for). Its root is the custom
+// call `nkipy_store`, which copies every result there; so a warm call creates no array
+// object. Because the store is the one root, it runs after every reader of an input
+// that a result overwrites.
 //
 // Only CPython's stable ABI is used: one binary serves every Python from 3.10 on. NumPy
 // is reached through its `__array_struct__` protocol, which knows every dtype
@@ -134,7 +134,8 @@ ffi::Error store(ffi::RemainingArgs args, ffi::Result<ffi::AnyBuffer> done) {
 
 constexpr int kRead = 0x100, kWrite = 0x200;  // PyBUF_*, in the stable ABI from 3.11
 
-PyObject* python_hook = nullptr;  // hook(id, inputs, outputs) with memoryviews
+PyObject* python_hook = nullptr;       // hook(id, inputs, outputs) with memoryviews
+PyObject* error_translator = nullptr;  // what a RuntimeError of XLA's becomes
 
 Ref view_of(void* data, size_t size, int flags) {
   static char nothing;  // a memoryview needs an address even when it is empty
@@ -346,6 +347,8 @@ struct Frame {
   std::vector<Memory> vectors;               // [replica]
   Ref arguments;                             // the list that execute gets
   size_t staged_bytes = 0;
+  CallState state;
+  bool abandoned = false;  // replicas may still be running: never to be freed
 };
 
 struct Core {
@@ -418,6 +421,10 @@ std::unique_ptr<Frame> Core::take_frame() {
 // Keeps the frame for the next call, unless that would hold on to much memory: the last
 // frame is always kept, further ones (of calls at the same time) while they are small.
 void Core::give_back(std::unique_ptr<Frame> frame) {
+  if (frame->abandoned) {
+    frame.release();
+    return;
+  }
   if (!frames.empty() && pooled_bytes + frame->staged_bytes > kMaxPooledBytes) return;
   pooled_bytes += frame->staged_bytes;
   frames.push_back(std::move(frame));
@@ -491,8 +498,24 @@ bool Core::place_input(Frame& frame, size_t parameter, const std::vector<Ref>& i
   return PyList_SetItem(frame.arguments.get(), index, array) == 0;
 }
 
+// Sets `exception` (stolen) as the pending one.
+void raise(PyObject* exception) {
+  PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(exception)), exception);
+  Py_DECREF(exception);
+}
+
+// XLA's errors have a private type; the engine says what they become.
+void translate_error() {
+  if (error_translator == nullptr || !PyErr_ExceptionMatches(PyExc_RuntimeError))
+    return;
+  Ref error(take_exception());
+  PyObject* ours = PyObject_CallFunctionObjArgs(error_translator, error.get(), nullptr);
+  if (ours != nullptr) raise(ours);
+}
+
 bool Core::execute_frame(Frame& frame, bool overlap) {
-  CallState state;
+  CallState& state = frame.state;
+  state = CallState();
   state.overlap = overlap;
   for (auto& vector : frame.vectors) {
     static_cast<uint64_t*>(vector.get())[0] = reinterpret_cast<uint64_t>(&state);
@@ -501,9 +524,12 @@ bool Core::execute_frame(Frame& frame, bool overlap) {
       PyObject_CallFunctionObjArgs(execute.get(), frame.arguments.get(), nullptr));
   if (state.error != nullptr) {
     PyErr_Clear();
-    PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(state.error)), state.error);
-    Py_DECREF(state.error);
+    raise(std::exchange(state.error, nullptr));
     return false;
+  }
+  if (!results) {
+    frame.abandoned = replicas > 1;
+    translate_error();
   }
   return static_cast<bool>(results);
 }
@@ -679,16 +705,27 @@ PyObject* targets(PyObject*, PyObject*) {
   return dict.release();
 }
 
+void replace(PyObject** global, PyObject* value) {
+  Py_INCREF(value);
+  Py_XDECREF(std::exchange(*global, value));
+}
+
 // set_hook(callable): hook(id, inputs, outputs) answers `nkipy_call_python`.
 PyObject* set_hook(PyObject*, PyObject* hook) {
-  Py_INCREF(hook);
-  PyObject* previous = std::exchange(python_hook, hook);
-  Py_XDECREF(previous);
+  replace(&python_hook, hook);
+  Py_RETURN_NONE;
+}
+
+// set_error_translator(callable): makes the exception to raise of one of XLA's.
+PyObject* set_error_translator(PyObject*, PyObject* translator) {
+  replace(&error_translator, translator);
   Py_RETURN_NONE;
 }
 
 PyMethodDef module_methods[] = {
     {"targets", targets, METH_NOARGS, "The custom calls as {name: capsule}."},
+    {"set_error_translator", set_error_translator, METH_O,
+     "Set what makes the exception to raise of one of XLA's."},
     {"set_hook", set_hook, METH_O, "Set what answers `nkipy_call_python`."},
     {"flat_bytes", flat_bytes, METH_VARARGS,
      "flat_bytes(address, nbytes): DLPack capsule of u8[nbytes], not owning memory."},

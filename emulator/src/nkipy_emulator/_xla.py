@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import metadata, util
 from importlib.machinery import ExtensionFileLoader
 from pathlib import Path
-from typing import Any, Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -91,9 +92,9 @@ def _without_jax() -> Iterator[None]:
 
     Whenever an array is made, jaxlib tries to import jax for what only jax's own code
     would ask of that array. That takes seconds where jax is installed and a futile
-    search where it is not. None in ``sys.modules`` ends the attempt at once; it is there
-    only while we make an array (once per executable and argument), and not at all when
-    the program uses jax itself.
+    search where it is not. None in ``sys.modules`` ends the attempt at once. It is
+    there only while we make an array (once per executable and argument), and not at all
+    when the program uses jax itself.
     """
     if "jax" in sys.modules:
         yield
@@ -106,6 +107,17 @@ def _without_jax() -> Iterator[None]:
             del sys.modules["jax"]
 
 
+_NOISE = re.compile(r"Failed to parse using StableHLO|note: in bytecode version")
+
+
+def _clean(text: str) -> str:
+    """XLA's message less the lines about versions, which are never the reason."""
+    return "\n".join(x for x in text.splitlines() if not _NOISE.search(x)).strip()
+
+
+_handlers.set_error_translator(lambda error: SimulationError(_clean(str(error))))
+
+
 # ------------------------------------------------------------------------- clients
 
 _clients: dict[int, Any] = {}
@@ -114,8 +126,8 @@ _clients: dict[int, Any] = {}
 def _client(num_devices: int) -> Any:
     """The client with that many devices.
 
-    It is synchronous: a program runs in the calling thread (without the GIL), is done on
-    return and raises its errors there, which saves 40 microseconds per call.
+    It is synchronous: a program runs in the calling thread (without the GIL), is done
+    on return and raises its errors there, which saves 40 microseconds per call.
     """
     check_process()
     client = _clients.get(num_devices)
@@ -125,8 +137,8 @@ def _client(num_devices: int) -> Any:
     return client
 
 
-# XLA's threads do not exist in a forked child, and part of them belongs to no client, so
-# that even a new one compiles nothing there: it aborts the process or waits for ever.
+# XLA's threads do not exist in a forked child, and part of them belongs to no client,
+# so that even a new one compiles nothing there: it aborts the process or hangs.
 _used_before_fork = False
 
 
@@ -154,13 +166,15 @@ os.register_at_fork(after_in_child=_note_fork)
 class Program:
     """A compiled program and what its arguments have to be made of."""
 
-    def __init__(self, executable: Any, devices: Sequence[Any], device_list: Any) -> None:
+    def __init__(
+        self, executable: Any, devices: Sequence[Any], device_list: Any
+    ) -> None:
         self._executable = executable
         self._devices = devices
         self._device_list = device_list
 
     def runner(self, input_sizes: Sequence[int], output_sizes: Sequence[int]) -> Any:
-        """What calls it: ``run(inputs, outputs)`` and ``run_replicas`` (see the C++)."""
+        """What calls it: ``run(inputs, outputs)`` and ``run_replicas``, in C++."""
         one = len(self._devices) == 1
         importer = self._import_one if one else self._import_sharded
         return _handlers.Runner(
@@ -217,9 +231,9 @@ def _import_memory(address: int, nbytes: int, device: Any) -> Any:
     return _jax.dlpack_managed_tensor_to_buffer(capsule, device, None)
 
 
-#: Results are those of the program as written. XLA's algebraic simplifier computes other
-#: values than the program says, log(exp(1000)) = 1000 and x / 3 = x * (1 / 3) among them;
-#: without it nothing that was measured runs slower.
+#: Results are those of the program as written. XLA's algebraic simplifier computes
+#: others, log(exp(1000)) = 1000 and x / 3 = x * (1 / 3) among them; without it nothing
+#: that was measured runs slower. What else there is to prevent, exact.py does.
 EXACT: tuple[tuple[str, bool | str], ...] = (
     ("xla_allow_excess_precision", False),  # bfloat16 operations round one by one
     ("xla_cpu_enable_fast_math", False),
@@ -263,11 +277,3 @@ def _assignment(num_replicas: int) -> Any:
     return xla_client.DeviceAssignment.create(
         np.arange(num_replicas, dtype=np.int32).reshape(-1, 1)
     )
-
-
-_NOISE = re.compile(r"Failed to parse using StableHLO|note: in bytecode version")
-
-
-def _clean(text: str) -> str:
-    """XLA's message less the lines about versions, which are never the reason."""
-    return "\n".join(x for x in text.splitlines() if not _NOISE.search(x)).strip()

@@ -9,8 +9,9 @@ from __future__ import annotations
 import itertools
 import threading
 import weakref
+from collections.abc import Callable, Sequence
 from types import MappingProxyType
-from typing import Any, Callable, NamedTuple, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -112,13 +113,17 @@ class CustomCalls:
         self.sites.append(number)
         return number
 
+    def release(self) -> None:
+        """Forget the call sites."""
+        _forget_sites(self.sites)
+
     def release_with(self, owner: object) -> None:
-        """Forget the call sites when `owner`, which calls them, is gone."""
+        """Forget the call sites when `owner`, which makes the calls, is gone."""
         if self.sites:
-            weakref.finalize(owner, _forget_sites, tuple(self.sites))
+            weakref.finalize(owner, _forget_sites, self.sites)
 
 
-def _forget_sites(numbers: tuple[int, ...]) -> None:
+def _forget_sites(numbers: list[int]) -> None:
     with _lock:
         for number in numbers:
             _sites.pop(number, None)

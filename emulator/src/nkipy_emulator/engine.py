@@ -7,11 +7,12 @@ import os
 import platform
 import re
 import weakref
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from math import prod
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -104,13 +105,14 @@ class XlaExecutable:
         self.num_replicas = num_replicas
         calls = CustomCalls()
         prepared = _with_store(module, options, calls)
-        calls.release_with(self)
         proto = prepared.serialize()
         fast = options is not None and options.fast_compile
         try:
             program = _xla.compile_proto(proto, num_replicas, fast)
         except SimulationError as e:
+            calls.release()
             raise SimulationError(_located(str(e), proto)) from None
+        calls.release_with(program)  # which `run` keeps, even without this object
         inputs = [_nbytes(p) for p in module.parameters]
         runner = program.runner(inputs, [_nbytes(r) for r in module.results])
         self.run = runner.run
@@ -143,9 +145,10 @@ def _with_store(
 ) -> HLOModule:
     """The module that XLA gets: `module`, ending in a store of all its results.
 
-    It has no outputs of its own but a byte that says it is done, and one parameter more,
-    the call vector of the handler library: the state of the running call, where each
-    result goes, and a zero. Aliases are left out, since results go where the caller says.
+    It has no outputs of its own but a byte that says it is done, and one parameter
+    more, the call vector of the handler library: the state of the running call, where
+    each result goes, and a zero. Aliases are left out, since results go where the
+    caller says.
     """
     result = HLOModule(module.name)
     result.entry.instructions = list(module.entry.instructions)

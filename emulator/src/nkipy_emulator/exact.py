@@ -13,7 +13,7 @@ Fences go into the entry computation; bodies of loops and branches are left as t
 
 from __future__ import annotations
 
-from typing import Iterable
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -103,7 +103,9 @@ class _Fence:
     def __call__(self, b: HLOBuilder, x: Value) -> Value:
         assert x.dtype is not None
         bits = _BITS[x.dtype]
-        fenced = b.or_(b.bitcast_convert(x, bits), b.broadcast_to(self._zero(b, bits), x.shape))
+        fenced = b.or_(
+            b.bitcast_convert(x, bits), b.broadcast_to(self._zero(b, bits), x.shape)
+        )
         return b.bitcast_convert(fenced, x.dtype)
 
     def _zero(self, b: HLOBuilder, dtype: np.dtype) -> Value:

@@ -34,9 +34,7 @@ _ELEMENTWISE = (
 ) | {"convert"}
 
 
-def apply_auto_cast(
-    module: HLOModule, options: SimulationOptions | None
-) -> HLOModule:
+def apply_auto_cast(module: HLOModule, options: SimulationOptions | None) -> HLOModule:
     """`module` with the roundings that `options` ask for; itself if there are none."""
     if options is None or options.auto_cast == "none":
         return module

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, Callable, Mapping
+from typing import Any
 
 from nkipy.core.hlo.builder import HLOBuilder
 from nkipy.core.hlo.ir import (

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
+
 from nkipy.core.hlo.builder import HLOBuilder
 from nkipy.core.hlo.ir import HLOInstruction, HLOModule
 from nkipy_emulator.engine import XlaCpuEngine

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+
 from nkipy.core import dtypes as dt
 from nkipy.core.hlo.errors import HLOVerificationError
 from nkipy.core.hlo.ir import HLOInstruction, HLOModule, SourceLocation

@@ -1,0 +1,109 @@
+"""The module that touches jaxlib: versions, and keeping jax out."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import subprocess
+import sys
+import textwrap
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import nkipy_emulator
+from nkipy_emulator import _xla
+from nkipy_emulator.errors import EngineUnavailableError, SimulationError
+
+
+@pytest.mark.parametrize("version", ["0.6.2", "0.7.0", "0.10.2", "0.11.0", "0.11.9"])
+def test_known_versions(version):
+    _xla.check_version(version)
+
+
+@pytest.mark.parametrize("version", ["0.4.38", "0.6.1", "0.12.0", "1.0"])
+def test_unknown_versions_are_named(version):
+    with pytest.raises(EngineUnavailableError) as error:
+        _xla.check_version(version)
+    for text in (version, "0.6.2", "0.11"):
+        assert text in str(error.value)
+
+
+def test_one_module_touches_jaxlib():
+    users = set()
+    for path in Path(nkipy_emulator.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [node.module or ""]
+            if any(name.split(".")[0] in ("jax", "jaxlib") for name in names):
+                users.add(path.name)
+    assert users == {"_xla.py"}
+
+
+SCRIPT = """
+    import sys
+    import numpy as np
+    import nkipy_emulator
+    assert not any(m.split(".")[0] == "jaxlib" for m in sys.modules)
+    from nkipy.core.hlo.ir import HLOInstruction, HLOModule
+    module = HLOModule("m")
+    p = module.add_parameter((4,), np.float32, "x")
+    add = HLOInstruction("add", (p, p), (4,), p.dtype)
+    module.set_results(module.add_operation(add))
+    x, out = np.ones(4, np.float32), np.empty(4, np.float32)
+    engine = nkipy_emulator.XlaCpuEngine()
+    engine.compile(module).run([x], [out])
+    engine.compile(module, num_replicas=2).run_replicas([[x]] * 2, [[out], [x]])
+    assert (out == 2).all()
+    assert not any(m.split(".")[0] == "jax" for m in sys.modules)
+"""
+
+
+def test_jax_is_not_imported_and_nothing_is_printed():
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(SCRIPT)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_jax_can_be_imported_after_an_array_was_made():
+    assert "jax" not in sys.modules or sys.modules["jax"] is not None
+    with _xla._without_jax():
+        if importlib.util.find_spec("jaxlib") and "jax" not in sys.modules:
+            pytest.fail("the attempt to import jax would not be ended at once")
+    assert sys.modules.get("jax", ...) is not None
+
+
+def test_garbage_is_refused():
+    with pytest.raises(SimulationError):
+        _xla.compile_proto(b"\x0agarbage")
+
+
+def test_compiling_in_several_threads(module_of):
+    x = np.ones(4, np.float32)
+    protos = [
+        module_of(lambda b, p, i=i: b.iota((2, i + 1), 0), x).serialize()
+        for i in range(4)
+    ]
+    errors: list[Exception] = []
+
+    def work(proto: bytes) -> None:
+        try:
+            _xla.compile_proto(proto)
+        except Exception as e:
+            errors.append(e)
+
+    threads = [threading.Thread(target=work, args=(p,)) for p in protos]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
