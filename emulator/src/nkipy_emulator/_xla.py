@@ -81,7 +81,10 @@ for _name, _capsule in _handlers.targets().items():
     _jax.register_custom_call_target(_name, _capsule, "cpu", 1)
 
 
-def set_python_hook(hook: Callable[[int, list[memoryview], list[memoryview]], None]):
+Hook = Callable[[int, list[memoryview], list[memoryview]], None]
+
+
+def set_python_hook(hook: Hook) -> None:
     """`hook(id, inputs, outputs)` answers the custom call ``nkipy_call_python``."""
     _handlers.set_hook(hook)
 

@@ -2,8 +2,8 @@
 
 Two liberties are left that no option of XLA's takes away:
 
-* LLVM contracts ``a * b + c`` to one fused operation that does not round the product, so
-  that ``x * y - y * x`` is not zero;
+* LLVM contracts ``a * b + c`` to one fused operation that does not round the product,
+  so that ``x * y - y * x`` is not zero;
 * ``x + 0`` becomes ``x``, which is wrong where x is -0.
 
 A *fence* ends both: it passes a value's bits through a bitwise or with a zero that is
@@ -29,7 +29,11 @@ _SUMS = frozenset({"add", "subtract", "reduce", "reduce-window"})
 _MOVES = frozenset(
     "negate broadcast reshape transpose slice reverse copy dynamic-slice gather".split()
 )
-_BITS = {dt.float32: dt.uint32, dt.float16: dt.uint16, dt.bfloat16: dt.uint16}
+_BITS: dict[np.dtype, np.dtype] = {
+    dt.float32: dt.uint32,
+    dt.float16: dt.uint16,
+    dt.bfloat16: dt.uint16,
+}
 
 
 def keep_exact(module: HLOModule, zero: Value) -> HLOModule:
@@ -103,9 +107,8 @@ class _Fence:
     def __call__(self, b: HLOBuilder, x: Value) -> Value:
         assert x.dtype is not None
         bits = _BITS[x.dtype]
-        fenced = b.or_(
-            b.bitcast_convert(x, bits), b.broadcast_to(self._zero(b, bits), x.shape)
-        )
+        zeros = b.broadcast_to(self._zero(b, bits), x.shape)
+        fenced = b.or_(b.bitcast_convert(x, bits), zeros)
         return b.bitcast_convert(fenced, x.dtype)
 
     def _zero(self, b: HLOBuilder, dtype: np.dtype) -> Value:

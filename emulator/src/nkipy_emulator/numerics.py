@@ -1,8 +1,8 @@
 """Rounds float32 values where hardware would compute in a narrower type.
 
-This is what neuronx-cc's ``--auto-cast`` does to a program, written as a program: values
-are rounded, and the arithmetic stays float32, so that products are accumulated in
-float32 as in the PE array's accumulator.
+This is what neuronx-cc's ``--auto-cast`` does to a program, written as a program:
+values are rounded, and the arithmetic stays float32, so that products are accumulated
+in float32 as in the PE array's accumulator.
 """
 
 from __future__ import annotations
