@@ -39,7 +39,7 @@ def check_op(op: Op, dtype: np.dtype) -> None:
 
     def kernel(calls: list[tuple[Any, Any]]) -> Any:
         return [
-            (_entry(op, sample)(*args, **kwargs), args, kwargs)
+            (_entry(op, sample)(*args, **kwargs), _arrays(args), _arrays(kwargs))
             for sample, (args, kwargs) in zip(samples, calls)
         ]
 
@@ -98,7 +98,12 @@ def _entry(op: Op, sample: Sample | ErrorSample) -> Callable[..., Any]:
 def _reference(op: Op, sample: Sample) -> Any:
     assert op.reference is not None
     args, kwargs = copy.deepcopy(sample.args), copy.deepcopy(sample.kwargs)
-    return op.reference(*args, **kwargs), args, kwargs
+    return op.reference(*args, **kwargs), _arrays(args), _arrays(kwargs)
+
+
+def _arrays(tree: Any) -> Any:
+    """`tree` without its static leaves: a kernel cannot return a dtype or a slice."""
+    return map_tree(lambda path, leaf: leaf if is_array_like(leaf) else None, tree)
 
 
 def compare(
