@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nkipy.core.ops import extremes, moments, reduce, scan, sorting  # noqa: F401
+from nkipy.core.ops import extremes, moments, reduce, scan, search, sorting, statistics  # noqa: F401
 from nkipy.core.ops import (  # noqa: F401
     convert,
     creation,
@@ -18,6 +18,7 @@ from nkipy.core.ops import (  # noqa: F401
 )
 from nkipy.core.ops import (  # noqa: F401
     bits,
+    closeness,
     compare,
     division,
     exponential,
@@ -26,6 +27,7 @@ from nkipy.core.ops import (  # noqa: F401
     power,
     rounding,
     trigonometry,
+    ufunc_methods,
 )
 from nkipy.core.ops import choice, gathering, indexing, placing  # noqa: F401
 from nkipy.core.ops._registry import Op, get_backend, set_source_location

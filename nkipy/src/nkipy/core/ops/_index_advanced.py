@@ -117,14 +117,22 @@ class AdvancedIndex:
         )
         return b.reshape(gathered, self.shape)
 
-    def write(self, b: HLOBuilder, x: Value, value: Value) -> Value:
-        """`x` after storing `value`, which has the result's shape."""
+    def write(
+        self, b: HLOBuilder, x: Value, value: Value, opcode: str = "assign"
+    ) -> Value:
+        """`x` after storing `value`, which has the result's shape.
+
+        With another `opcode`, elements are combined with what is there, an element that
+        is named twice with both values.
+        """
         if 0 in self.shape:
             return x
         self._refuse_empty_axes()
         source = self._source(b, x)
         axes = [self.source_axis[a.axis] for a in self.parsed.advanced]
-        arrays, unique = self._without_duplicates()
+        arrays, unique = [a.index for a in self.parsed.advanced], False
+        if opcode == "assign":
+            arrays, unique = self._without_duplicates()
         updated = b.scatter(
             source,
             self._vectors(b, arrays),
@@ -133,6 +141,7 @@ class AdvancedIndex:
             inserted_window_dims=sorted(axes),
             scatter_dims_to_operand_dims=axes,
             unique_indices=unique,
+            opcode=opcode,
         )
         slots = b.reshape(updated, self.basic.slots)
         return self.basic.write_slots(b, x, slots)

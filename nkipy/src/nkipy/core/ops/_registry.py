@@ -7,7 +7,8 @@ coverage table iterate over. See the developer guide for a worked example.
 
 from __future__ import annotations
 
-from typing import Any, Callable, Iterable, Sequence, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -147,13 +148,17 @@ class Op:
         except USER_ERRORS as error:
             if isinstance(error, NKIPyError) and error.op == self.name:
                 raise
-            received = describe_call(args, kwargs)
-            raise describe_op_error(
-                error, self.name, received, ctx.current_source_location
-            ) from error
+            raise self._described(error, args, kwargs, ctx) from error
         finally:
             if outermost:
                 ctx.current_source_location = None
+
+    def _described(
+        self, error: Exception, args: Any, kwargs: dict[str, Any], ctx: Any
+    ) -> NKIPyError:
+        received = describe_call(args, kwargs)
+        location = ctx.current_source_location
+        return describe_op_error(error, self.name, received, location)
 
     def __repr__(self) -> str:
         backends = ", ".join(self._impls) or "none"

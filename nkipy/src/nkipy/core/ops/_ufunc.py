@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
 from nkipy.core import dtypes as dt
-from nkipy.core.backend.hlo import HLOTraceContext, as_hlo_tensor, get_hlo_context
+from nkipy.core.backend import _active_ctx
+from nkipy.core.backend._source import caller_location
+from nkipy.core.backend.hlo import (
+    HLOTraceContext,
+    as_hlo_tensor,
+    get_hlo_context,
+    leaked,
+)
+from nkipy.core.errors import USER_ERRORS
 from nkipy.core.hlo.ir import HLOInstruction
 from nkipy.core.ops._registry import Op
 from nkipy.core.ops._samples import Sampler, binary_sampler, unary_sampler
@@ -47,10 +56,51 @@ class UFuncOp(Op):
         self.__doc__ = f"``numpy.{ufunc.__name__}``, element by element."
         self.category = self.category or lower.__module__.rpartition(".")[2]
         self._impls["hlo"] = self._elementwise
+        self._nin = ufunc.nin
+        self._loops: dict[tuple[Kind, ...], Loop] = {}
+        self._is_plain = True
+
+    def _adopt(self, function: Callable[..., Any]) -> None:
+        super()._adopt(function)
+        self._is_plain = False  # a registered implementation replaces ours
 
     def loop(self, kinds: tuple[Kind, ...], dtype: Any, casting: str) -> Loop:
         """The dtypes to compute in. Raises TypeError if NumPy has none."""
         return resolve_loop(self.ufunc, kinds, dtype, casting)
+
+    def __call__(self, *inputs: Any, **kwargs: Any) -> Any:
+        # Most instructions of a trace come through here: operands only, no keywords.
+        ctx = _active_ctx.get()
+        if (
+            ctx is None
+            or kwargs
+            or len(inputs) != self._nin
+            or not self._is_plain
+            or ctx.backend_name != "hlo"
+        ):
+            return super().__call__(*inputs, **kwargs)
+        outermost = ctx.current_source_location is None
+        if outermost:
+            ctx.current_source_location = caller_location()
+        try:
+            return self._plain(ctx, inputs)
+        except USER_ERRORS as error:
+            raise self._described(error, inputs, kwargs, ctx) from error
+        finally:
+            if outermost:
+                ctx.current_source_location = None
+
+    def _plain(self, ctx: HLOTraceContext, operands: Sequence[Any]) -> Any:
+        kinds = tuple([_kind(x) for x in operands])
+        loop = self._loops.get(kinds)
+        if loop is None:
+            operands = [as_operand(x) for x in operands]
+            kinds = tuple([kind_of(x) for x in operands])
+            loop = self._loops[kinds] = self.loop(kinds, None, "same_kind")
+        results = self.apply(ctx, operands, loop)
+        if len(results) == 1:
+            return NKIPyTensorRef._wrap(ctx, results[0])
+        return tuple(NKIPyTensorRef._wrap(ctx, r) for r in results)
 
     def _elementwise(
         self,
@@ -76,33 +126,108 @@ class UFuncOp(Op):
         if out is None and where is True:
             wrapped = tuple(NKIPyTensorRef._wrap(ctx, r) for r in results)
         else:
-            outs = out if isinstance(out, tuple) else (out,) * len(results)
+            outs = self._destinations(out)
             wrapped = tuple(
                 store_out(ctx, r, o, where, casting) for r, o in zip(results, outs)
             )
         return wrapped[0] if self.ufunc.nout == 1 else wrapped
 
+    def _destinations(self, out: Any) -> tuple[Any, ...]:
+        nout = self.ufunc.nout
+        outs = out if isinstance(out, tuple) else (out,)
+        if len(outs) == nout:
+            return outs
+        if nout > 1 and not isinstance(out, tuple):
+            if out is None:
+                return (None,) * nout
+            raise TypeError(f"'out' must be a tuple of {nout} arrays")
+        raise ValueError(
+            f"the 'out' tuple must have exactly {nout} entries, but has {len(outs)}"
+        )
+
     def apply(
         self, ctx: HLOTraceContext, operands: Sequence[Any], loop: Loop
     ) -> tuple[HLOInstruction, ...]:
         """Lower operands of any kind to results of the loop's output dtypes."""
-        values = [as_hlo_tensor(ctx, x, d) for x, d in zip(operands, loop.inputs)]
-        results = self.lower(ctx, *_broadcast(ctx, values))
-        if not isinstance(results, tuple):
-            results = (results,)
-        return tuple(ctx.convert(r, d) for r, d in zip(results, loop.outputs))
+        if len(operands) == 2:
+            x, y = operands
+            values = _pair(ctx, x, y, *loop.inputs)
+        else:
+            values = [as_value(ctx, x, d) for x, d in zip(operands, loop.inputs)]
+            values = broadcast(ctx, values)
+        results = self.lower(ctx, *values)
+        if type(results) is HLOInstruction:
+            wanted = loop.outputs[0]
+            if results.dtype is wanted:
+                return (results,)
+            return (ctx.convert(results, wanted),)
+        return tuple([ctx.convert(r, d) for r, d in zip(results, loop.outputs)])
 
 
-def _broadcast(
-    ctx: HLOTraceContext, values: list[HLOInstruction]
-) -> list[HLOInstruction]:
-    first = values[0].shape
+def _kind(value: Any) -> Any:
+    """As kind_of for what operands mostly are; for all else, a key of no loop."""
+    kind = type(value)
+    if kind is NKIPyTensorRef:
+        return value._value.dtype
+    return kind
+
+
+def as_value(ctx: HLOTraceContext, operand: Any, dtype: np.dtype) -> HLOInstruction:
+    """`operand` as an instruction of `ctx` in `dtype`."""
+    if type(operand) is not NKIPyTensorRef:
+        return as_hlo_tensor(ctx, operand, dtype)
+    if operand._ctx is not ctx:
+        raise leaked(operand)
+    value = operand._value if operand._base is None else operand.backend_tensor
+    return value if value.dtype is dtype else ctx.convert(value, dtype)
+
+
+def _pair(
+    ctx: HLOTraceContext, x: Any, y: Any, dx: np.dtype, dy: np.dtype
+) -> tuple[HLOInstruction, HLOInstruction]:
+    """Two operands as instructions of one shape and the given dtypes."""
+    kind = type(y)
+    if kind is float or kind is int:
+        left = as_value(ctx, x, dx)
+        return left, ctx.full(left.shape, y, dy)
+    kind = type(x)
+    if kind is float or kind is int:
+        right = as_value(ctx, y, dy)
+        return ctx.full(right.shape, x, dx), right
+    left, right = as_value(ctx, x, dx), as_value(ctx, y, dy)
+    if left.shape == right.shape:
+        return left, right
+    shape = broadcast_shape(left.shape, right.shape)
+    return ctx.broadcast_to(left, shape), ctx.broadcast_to(right, shape)
+
+
+def broadcast_shape(x: tuple[int, ...], y: tuple[int, ...]) -> tuple[int, ...]:
+    """The common shape of two. Raises ValueError, as NumPy, if there is none."""
+    if not y:
+        return x
+    if not x:
+        return y
+    if len(x) < len(y):
+        x, y = y, x
+    lead = len(x) - len(y)
+    shape = list(x[:lead])
+    for a, b in zip(x[lead:], y):
+        if a != b and a != 1 and b != 1:
+            raise ValueError(
+                f"operands could not be broadcast together with shapes {x} {y}"
+            )
+        shape.append(b if a == 1 else a)
+    return tuple(shape)
+
+
+def broadcast(
+    ctx: HLOTraceContext, values: Sequence[HLOInstruction]
+) -> Sequence[HLOInstruction]:
+    """The values, each stretched to the shape that they share."""
+    shape = values[0].shape
     for value in values:
-        if value.shape != first:
-            break
-    else:
-        return values
-    shape = np.broadcast_shapes(*[v.shape for v in values])
+        if value.shape != shape:
+            shape = broadcast_shape(shape, value.shape)
     return [ctx.broadcast_to(v, shape) for v in values]
 
 
@@ -115,10 +240,19 @@ def opcode(name: str) -> Lowering:
     return lower
 
 
-def in_float32(lower: Lowering) -> Lowering:
-    """`lower` on operands widened to float32; the op rounds to its dtype once."""
+def in_float32(
+    lower: Lowering, dtypes: Sequence[np.dtype] = (*dt.FLOATS, *dt.FP8)
+) -> Lowering:
+    """`lower` on operands widened to float32; the op rounds to its dtype once.
+
+    Args:
+        lower: the lowering.
+        dtypes: the dtypes to widen; operands of others are taken as they are.
+    """
 
     def widened(b: HLOTraceContext, *operands: HLOInstruction) -> Any:
-        return lower(b, *(b.convert(x, dt.float32) for x in operands))
+        if operands[0].dtype in dtypes:
+            operands = tuple([b.convert(x, dt.float32) for x in operands])
+        return lower(b, *operands)
 
     return widened

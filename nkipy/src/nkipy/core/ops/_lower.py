@@ -1,0 +1,71 @@
+"""Small compositions of instructions that several element-wise lowerings share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from nkipy.core import dtypes as dt
+from nkipy.core.hlo.builder import HLOBuilder, Value
+
+_SIGNED_OF_WIDTH = {1: dt.int8, 2: dt.int16, 4: dt.int32}
+
+
+def uniform(x: Value) -> Any | None:
+    """The value, a NumPy scalar, that all of `x` is known to have; else None."""
+    while x.opcode == "broadcast":
+        x = x.operands[0]
+    if x.opcode == "constant" and not x.shape:
+        return x.attributes["literal"][()]
+    return None
+
+
+def is_negative(b: HLOBuilder, x: Value) -> Value:
+    """``x < 0``."""
+    return b.compare(x, b.full_like(x, 0), "LT")
+
+
+def is_zero(b: HLOBuilder, x: Value) -> Value:
+    return b.compare(x, b.full_like(x, 0), "EQ")
+
+
+def is_nan(b: HLOBuilder, x: Value) -> Value:
+    return b.compare(x, x, "NE")
+
+
+def absolute(b: HLOBuilder, x: Value) -> Value:
+    """The magnitude; of types without a sign, the value itself."""
+    if x.dtype in dt.UNSIGNED or x.dtype == dt.bool_:
+        return x
+    return b.unary("abs", x)
+
+
+def fill(b: HLOBuilder, where: Value, value: Any, otherwise: Value) -> Value:
+    """The scalar `value` where `where` holds, else `otherwise`."""
+    return b.select(where, b.full_like(otherwise, value), otherwise)
+
+
+def bits_of(b: HLOBuilder, x: Value) -> Value:
+    """The bits of a float, as the signed integer of its width."""
+    assert x.dtype is not None
+    return b.bitcast_convert(x, _SIGNED_OF_WIDTH[x.dtype.itemsize])
+
+
+def sign_bit(b: HLOBuilder, x: Value) -> Value:
+    """Whether the sign of a float is set, -0.0 and NaN included."""
+    return is_negative(b, bits_of(b, x))
+
+
+def with_sign_of(b: HLOBuilder, magnitude: Value, sign: Value) -> Value:
+    """`magnitude` with the sign of `sign`; both floats of one dtype."""
+    assert magnitude.dtype is not None
+    m, s = bits_of(b, magnitude), bits_of(b, sign)
+    low, high = np.iinfo(m.dtype).max, np.iinfo(m.dtype).min
+    bits = b.or_(b.and_(m, b.full_like(m, low)), b.and_(s, b.full_like(s, high)))
+    return b.bitcast_convert(bits, magnitude.dtype)
+
+
+def scale(b: HLOBuilder, x: Value, factor: float) -> Value:
+    """`x` times a constant."""
+    return b.multiply(x, b.full_like(x, factor))
