@@ -701,7 +701,11 @@ _CALLS = [
             "api_version": 1,
             "output_operand_aliasing": ((None, 0),),
         },
-        (Wrong("output 0 of", attributes={"output_operand_aliasing": ((0, 0),)}),),
+        (
+            Wrong(
+                "names output 0 of", attributes={"output_operand_aliasing": ((0, 0),)}
+            ),
+        ),
         compiles=False,
     ),
 ]

@@ -6,7 +6,8 @@ What an opcode does to shapes is in :mod:`nkipy.core.hlo.rules`.
 
 from __future__ import annotations
 
-from typing import Any, Callable, Mapping, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from nkipy.core.hlo.ir import HLOInstruction
 from nkipy.core.hlo.opcodes import WindowDim
@@ -57,7 +58,7 @@ def _pad(a: Attributes) -> list[str]:
 def window_text(window: Sequence[WindowDim]) -> str:
     """``{size=2x2 stride=1x2 ...}``, without what is as by default."""
     plain = WindowDim(0)
-    fields = {
+    fields: dict[str, list[Any]] = {
         "size": [w.size for w in window],
         "stride": [w.stride for w in window],
         "pad": [f"{w.pad_low}_{w.pad_high}" for w in window],
@@ -96,16 +97,15 @@ def _value(value: Any) -> str:
 
 
 def _gather(a: Attributes) -> list[str]:
-    names = ("offset_dims", "collapsed_slice_dims", "start_index_map")
-    names = (*names, "index_vector_dim", "slice_sizes")
-    return [*_ints(*names)(a), *_flag(a, "indices_are_sorted")]
+    lists = ("offset_dims", "collapsed_slice_dims", "start_index_map")
+    texts = _ints(*lists, "index_vector_dim", "slice_sizes")(a)
+    return [*texts, *_flag(a, "indices_are_sorted")]
 
 
 def _scatter(a: Attributes) -> list[str]:
-    names = ("update_window_dims", "inserted_window_dims")
-    names = (*names, "scatter_dims_to_operand_dims", "index_vector_dim")
-    flags = [*_flag(a, "indices_are_sorted"), *_flag(a, "unique_indices")]
-    return [*_ints(*names)(a), *flags]
+    lists = ("update_window_dims", "inserted_window_dims")
+    texts = _ints(*lists, "scatter_dims_to_operand_dims", "index_vector_dim")(a)
+    return [*texts, *_flag(a, "indices_are_sorted"), *_flag(a, "unique_indices")]
 
 
 def _convolution(a: Attributes) -> list[str]:

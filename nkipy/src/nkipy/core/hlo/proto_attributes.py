@@ -6,7 +6,8 @@ not here: the writer and the reader handle those.
 
 from __future__ import annotations
 
-from typing import Any, Callable, Mapping, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 from nkipy.core.hlo.errors import HLOProtoError
 from nkipy.core.hlo.opcodes import DIRECTIONS, WindowDim

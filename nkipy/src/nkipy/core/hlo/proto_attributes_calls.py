@@ -136,7 +136,12 @@ _register(
 # -- collectives -----------------------------------------------------------------------
 # Without a channel, XLA takes the ids of replica_groups for those of replicas, which is
 # what the groups of nkipy's collectives are.
-_GROUP_FIELDS = ("replica_groups", "collective_device_list")
+#: Where different releases of XLA write the groups.
+_GROUP_FIELDS = (
+    "replica_groups",
+    "collective_device_list",
+    "iota_collective_device_list",
+)
 
 
 def _group_fields(a: Attributes) -> Fields:
@@ -146,8 +151,10 @@ def _group_fields(a: Attributes) -> Fields:
 def _groups(fields: Fields, reader: Reader) -> tuple[tuple[int, ...], ...]:
     devices = fields.get("collective_device_list", {})
     rows = fields.get("replica_groups") or devices.get("replica_groups", ())
-    if not rows and "iota_replica_group_list" in devices:
-        return _iota_groups(devices["iota_replica_group_list"], reader)
+    iota = fields.get("iota_collective_device_list")
+    iota = iota or devices.get("iota_replica_group_list")
+    if iota and not rows:
+        return _iota_groups(iota, reader)
     return tuple(reader.ints(row, "replica_ids", MAX_DEVICES) for row in rows)
 
 

@@ -157,6 +157,7 @@ class _ModuleReader:
         if root is None:
             raise HLOProtoError(f"{what} has no root: no instruction of id {root_id}")
         computation.parameters = _parameters(computation)
+        what = f"the program shape of {what}"
         _check_program_shape(proto.get("program_shape"), computation, what)
         self.computations[own_id] = _Computation(computation, by_id, root)
 
@@ -189,15 +190,15 @@ class _ModuleReader:
         if opcode == "constant":
             attributes["literal"] = self._literal(fields, shape)
         attributes.update(self._callees(opcode, fields))
-        is_array = isinstance(shape, Shape)
+        array = shape if isinstance(shape, Shape) else None
         return HLOInstruction(
             opcode,
             self._operands(fields, by_id),
-            shape.dims if is_array else (),
-            shape.dtype if is_array else None,
+            array.dims if array else (),
+            array.dtype if array else None,
             attributes or NO_ATTRIBUTES,
             _location(fields.get("metadata", {})),
-            None if is_array else shape,
+            None if isinstance(shape, Shape) else shape,
             fields.get("name", ""),
         )
 
@@ -337,7 +338,7 @@ def _check_program_shape(
     fields: Fields | None, computation: HLOComputation, what: str
 ) -> None:
     if fields is None:
-        return
+        raise HLOProtoError(f"{what} is missing")
     reader = Reader(MAX_FIELDS)
     declared = [read_shape(reader, s) for s in fields.get("parameters", ())]
     assert computation.root is not None

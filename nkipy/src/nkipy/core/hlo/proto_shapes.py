@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, Union
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +24,7 @@ ELEMENT_TYPES: dict[np.dtype, int] = {
 DTYPES: dict[int, np.dtype] = {number: dtype for dtype, number in ELEMENT_TYPES.items()}
 
 
-AnyShape = Union[Shape, tuple[Shape, ...]]
+AnyShape = Shape | tuple[Shape, ...]
 
 
 @lru_cache(maxsize=4096)

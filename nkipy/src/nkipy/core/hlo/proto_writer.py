@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
+from functools import lru_cache
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -67,21 +68,14 @@ _META, _LITERAL, _ID = _tag("metadata"), _tag("literal"), _tag("id")
 _OPERANDS, _CALLED = _tag("operand_ids"), _tag("called_computation_ids")
 _INST = _COMPUTATION.by_name["instructions"].tag
 
-#: For 0, 1, 2, ...: the varint, the field of this id, the end of a made-up name. They
-#: grow as modules need.
-_varints: list[bytes] = []
-_id_fields: list[bytes] = []
-_name_suffixes: list[bytes] = []
-_TABLE = 2048
+_VARINTS = [varint(i) for i in range(2048)]
 
 
-def _tables(count: int) -> tuple[list[bytes], list[bytes], list[bytes]]:
-    """The tables with at least `count` entries, and as many as most lengths need."""
-    for i in range(len(_varints), max(count, _TABLE)):
-        _varints.append(varint(i))
-        _id_fields.append(_ID + _varints[i])
-        _name_suffixes.append(b"%d" % i)
-    return _varints, _id_fields, _name_suffixes
+@lru_cache(maxsize=4)
+def _tables(size: int) -> tuple[list[bytes], list[bytes], list[bytes]]:
+    """For each id below `size`: its varint, its field, the end of a made-up name."""
+    varints = [varint(i) for i in range(size)]
+    return varints, [_ID + v for v in varints], [b"%d" % i for i in range(size)]
 
 
 def serialize_module(module: HLOModule) -> bytes:
@@ -224,7 +218,8 @@ class _Encoder:
                 raise KeyError("no root")
             index = list(ids).index(root)
             root_id = self.next_id - len(ids) + index
-            self.hashed.append(b"root" + varint(index))
+            # Field 6 is not one of an instruction, hence no mistaking it.
+            self.hashed.append(encode(_COMPUTATION, {"root_id": index + 1}))
         own_id = self.computation_ids[computation] = len(self.computation_ids)
         fields = {"id": own_id, "root_id": root_id}
         parts.append(
@@ -256,7 +251,8 @@ class _Encoder:
         metadata: dict[str, bytes] = {}
         number, name_of, join = self.next_id, self.names.of, b"".join
         may_clash, prefixes = self.names.may_clash, _NAME_PREFIXES
-        varints, id_fields, suffixes = _tables(number + len(computation.instructions))
+        size = _table_size(number + len(computation.instructions))
+        varints, id_fields, suffixes = _tables(size)
         emit, hashed = parts.append, self.hashed.append
         for inst in computation.instructions:
             opcode, operands = inst.opcode, inst.operands
@@ -276,7 +272,7 @@ class _Encoder:
                 else:
                     packed = join([ids[o] for o in operands])
                 size = len(packed)
-                length = varints[size] if size < _TABLE else varint(size)
+                length = varints[size] if size < 2048 else varint(size)
                 core = join((frame, id_fields[number], _OPERANDS, length, packed))
             literal: Buffer = b""
             if inst.attributes:
@@ -298,6 +294,7 @@ class _Encoder:
             emit(_named(name, meta, core, len(literal)))
             if len(literal):
                 emit(literal)
+                hashed(raw_bytes(inst.attributes["literal"]))
             number += 1
         self.next_id = number
 
@@ -316,7 +313,6 @@ class _Encoder:
         if len(parts) == 1:
             return delimited(core + _LITERAL, parts[0]), b""
         head, data = parts
-        self.hashed.append(raw_bytes(literal))
         return b"".join((core, _LITERAL, varint(len(head) + len(data)), head)), data
 
     def _attribute_fields(self, inst: HLOInstruction, is_entry: bool) -> bytes:
@@ -408,16 +404,21 @@ _HAVE_CALLEES = frozenset(
 )
 
 
+def _table_size(count: int) -> int:
+    """A power of two, so that few tables serve all modules."""
+    return max(2048, 1 << count.bit_length())
+
+
 def _named(name: bytes, meta: bytes, core: bytes, more: int = 0) -> bytes:
     """An instruction whose message ends with `more` bytes that follow."""
     size = len(name)
     if size < 128:
-        length = _varints[size]
+        length = _VARINTS[size]
         size += len(meta) + len(core) + more + 2
     else:
         length = varint(size)
         size += len(meta) + len(core) + more + 1 + len(length)
-    total = _varints[size] if size < _TABLE else varint(size)
+    total = _VARINTS[size] if size < 2048 else varint(size)
     return b"".join((_INST, total, _NAME, length, name, meta, core))
 
 

@@ -193,7 +193,7 @@ def _check_tuple(first: HLOInstruction, opcode: str) -> None:
             return
         fail(f"{opcode} does not take a tuple")
     dtype = first.dtype
-    fail(f"{opcode} is not defined for {HLO_NAMES.get(dtype, dtype)}")  # type: ignore
+    fail(f"{opcode} is not defined for {HLO_NAMES.get(dtype, dtype)}")
 
 
 def _fail_result(result: Any) -> NoReturn:

@@ -7,8 +7,9 @@ generated modules stay the only place where a field number is written down.
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import Any, Container, Iterable, Mapping, NamedTuple, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
+from functools import cache
+from typing import Any, NamedTuple
 
 import numpy as np
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -77,7 +78,7 @@ def tag(number: int, wire_type: int) -> bytes:
     return varint(number << 3 | wire_type)
 
 
-@lru_cache(maxsize=None)
+@cache
 def schema_of(descriptor: Descriptor) -> Schema:
     """The schema of a generated message class's ``DESCRIPTOR``."""
     fields = [_field_of(f) for f in descriptor.fields]

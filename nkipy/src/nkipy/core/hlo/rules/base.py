@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from math import prod
-from typing import Callable, NoReturn, Sequence, Union
+from typing import NoReturn
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from nkipy.core.dtypes import HLO_NAMES, is_integer
 from nkipy.core.hlo.ir import HLOComputation, HLOInstruction, Shape
 
 Inst = HLOInstruction
-Result = Union[tuple[tuple[int, ...], np.dtype], tuple[Shape, ...]]
+Result = tuple[tuple[int, ...], np.dtype] | tuple[Shape, ...]
 #: Gives a pair of dims and dtype, or a tuple of Shapes (also if empty) for a tuple.
 Rule = Callable[[HLOInstruction], Result]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Sequence
+from collections.abc import Sequence
 
 from nkipy.core.dtypes import HLO_NAMES, bool_, int32
 from nkipy.core.hlo.ir import HLOInstruction, Shape
@@ -43,10 +43,14 @@ def reduce(inst: Inst) -> Result:
     dims = inst.attributes["dimensions"]
     dimensions(dims, len(inputs[0].shape), "dimensions")
     reducer(inst, inputs, inits)
-    left = without(inputs[0].shape, dims)
+    return each_of(inputs, without(inputs[0].shape, dims))
+
+
+def each_of(inputs: Sequence[Inst], dims: tuple[int, ...]) -> Result:
+    """One result for each input, of its element type; a tuple if there are several."""
     if len(inputs) == 1:
-        return left, inputs[0].dtype
-    return tuple(Shape(x.dtype, left) for x in inputs)
+        return dims, inputs[0].dtype
+    return tuple(Shape(x.dtype, dims) for x in inputs)
 
 
 def sort(inst: Inst) -> Result:
@@ -56,9 +60,7 @@ def sort(inst: Inst) -> Result:
     require(all(v.shape == first.shape for v in values), "operands differ in shape")
     pairs = [Shape(v.dtype, ()) for v in values for _ in range(2)]
     callee(inst.attributes["to_apply"], pairs, Shape(bool_, ()), "to_apply")
-    if len(values) == 1:
-        return first.shape, first.dtype
-    return tuple(Shape(v.dtype, v.shape) for v in values)
+    return each_of(values, first.shape)
 
 
 def _as_result(shape: Shape | tuple[Shape, ...]) -> Result:
@@ -113,11 +115,16 @@ def _alias(inst: HLOInstruction, output: int | None, operand: int) -> None:
     if not 0 <= operand < len(inst.operands):
         fail(f"output_operand_aliasing names operand {operand}")
     shapes = inst.tuple_shapes
-    if (output is None) != (shapes is None):
-        fail(f"output_operand_aliasing names output {output} of {inst.shape_text()}")
-    if shapes is not None and not 0 <= output < len(shapes):
+    if output is None or shapes is None:
+        if output is not None or shapes is not None:
+            fail(
+                f"output_operand_aliasing names output {output} of {inst.shape_text()}"
+            )
+        shape = signature(inst)
+    elif not 0 <= output < len(shapes):
         fail(f"output_operand_aliasing names output {output} of {len(shapes)}")
-    shape = signature(inst) if shapes is None else shapes[output]
+    else:
+        shape = shapes[output]
     if signature(inst.operands[operand]) != shape:
         fail(f"output {output} and operand {operand} differ in shape or element type")
 

@@ -38,8 +38,8 @@ def is_finite(inst: Inst) -> Result:
 
 
 def compare(inst: Inst) -> Result:
-    dims, _ = binary(inst)
-    return dims, bool_
+    binary(inst)
+    return inst.operands[0].shape, bool_
 
 
 def select(inst: Inst) -> Result:

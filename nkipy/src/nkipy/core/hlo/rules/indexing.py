@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Sequence
+from collections.abc import Sequence
 
 from nkipy.core.dtypes import is_integer
 from nkipy.core.hlo.ir import Shape

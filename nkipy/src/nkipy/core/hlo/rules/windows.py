@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Sequence
-
 from nkipy.core.hlo.opcodes import WindowDim
 from nkipy.core.hlo.proto_attributes import split_dim_labels
 from nkipy.core.hlo.rules.base import (
@@ -16,7 +14,7 @@ from nkipy.core.hlo.rules.base import (
     require,
     same_dtype,
 )
-from nkipy.core.hlo.rules.calls import reducer
+from nkipy.core.hlo.rules.calls import each_of, reducer
 
 
 def windowed(size: int, window: WindowDim) -> int:
@@ -39,15 +37,7 @@ def reduce_window(inst: Inst) -> Result:
     rank = len(inputs[0].shape)
     require(len(window) == rank, f"the window is not of rank {rank}")
     dims = tuple(map(windowed, inputs[0].shape, window))
-    return reducer_result(inputs, dims)
-
-
-def reducer_result(inputs: Sequence[Inst], dims: tuple[int, ...]) -> Result:
-    from nkipy.core.hlo.ir import Shape
-
-    if len(inputs) == 1:
-        return dims, inputs[0].dtype
-    return tuple(Shape(x.dtype, dims) for x in inputs)
+    return each_of(inputs, dims)
 
 
 def convolution(inst: Inst) -> Result:
