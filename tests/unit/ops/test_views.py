@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import numpy as np
 import pytest
 
@@ -33,6 +35,9 @@ SHOWS = {
     "ravel F of F": lambda a: np.ravel(a.T, order="F"),
     "ravel K of F": lambda a: np.ravel(a.T, order="K"),
     "ravel A": lambda a: np.ravel(a.T, order="A"),
+    "ravel of what has gaps": lambda a: np.ravel(a[..., 1]),
+    "ravel K of what is reversed": lambda a: np.ravel(a[::-1], order="K"),
+    "reshape of what has gaps": lambda a: a[..., 1].reshape(-1),
     "flatten": lambda a: a.flatten(),
     "expand_dims": lambda a: np.expand_dims(a, (0, 2)),
     "squeeze": lambda a: np.squeeze(a[:1]),
@@ -122,3 +127,56 @@ def test_moving_nothing_emits_nothing():
 
     module = trace_function(kernel, (X,), {}).module
     assert [op.opcode for op in module.operations if not op.is_parameter] == ["add"]
+
+
+def random_step(rng, shape):
+    """A random way to see an array of `shape`, as a function."""
+    ndim, size = len(shape), int(np.prod(shape))
+    axis = rng.randrange(ndim)
+    axes = rng.sample(range(ndim), ndim)
+    rows = rng.choice([k for k in range(1, size + 1) if size % k == 0]) if size else 0
+    cuts = sorted(rng.sample(range(shape[axis] + 2), 2))
+    stop, part, order = rng.randint(0, shape[axis]), rng.randrange(3), rng.choice("CFA")
+    along = (slice(None),) * axis
+    steps = [
+        lambda a: np.transpose(a, axes),
+        lambda a: np.flip(a, axis),
+        lambda a: np.rollaxis(a, axis),
+        lambda a: np.split(a, cuts, axis)[part],
+        lambda a: a[(*along, slice(stop))],
+        lambda a: a[(*along, slice(None, None, -2))],
+        lambda a: np.expand_dims(a, axis),
+        lambda a: np.ravel(a, order=order),
+    ]
+    if size:
+        steps.append(lambda a: np.reshape(a, (rows, -1), order=order))
+        steps.append(lambda a: a.reshape(-1, rows, order=order))
+    return rng.choice(steps)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_stores_through_chains_of_views(seed):
+    rng = random.Random(seed)
+    arrays, chains = [], []
+    for _ in range(40):
+        shape = rng.choice([(2, 3, 4), (4, 6), (3, 2, 1, 2), (12,)])
+        steps, seen = [], np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+        arrays.append(seen)
+        for _ in range(rng.randint(1, 5)):
+            steps.append(random_step(rng, seen.shape))
+            seen = steps[-1](seen)
+        chains.append(steps)
+
+    def kernel(arrays):
+        made = []
+        for a, steps in zip(arrays, chains):
+            views = [a]
+            for step in steps:
+                views.append(step(views[-1]))
+            views[len(views) // 2][...] += 100
+            views[-1][...] = views[-1] * 2 + 1
+            a[0] *= 3
+            made.append(views)
+        return made
+
+    check_kernel(kernel, arrays)

@@ -84,7 +84,7 @@ def _astype(
     *,
     copy: bool = True,
     device: Any = None,
-    casting: str = "unsafe",
+    casting: Any = "unsafe",
 ) -> Any:
     """`x` in `dtype`; itself if it has that and `copy` is false.
 

@@ -69,7 +69,7 @@ def _common(values: Sequence[Tensor], kinds: Iterable[Any]) -> np.dtype:
     return result_type(*kinds)
 
 
-def _check_casts(values: Iterable[Any], target: np.dtype, casting: str) -> None:
+def _check_casts(values: Iterable[Any], target: np.dtype, casting: Any) -> None:
     for v in values:
         if not np.can_cast(v.dtype, target, casting):
             raise TypeError(

@@ -59,7 +59,7 @@ def _result_type(*arrays_and_dtypes: Any) -> np.dtype:
 
 
 @can_cast.impl("hlo")
-def _can_cast(from_: Any, to: Any, casting: str = "safe") -> bool:
+def _can_cast(from_: Any, to: Any, casting: Any = "safe") -> bool:
     """Whether `casting` allows the conversion."""
     return np.can_cast(_dtype_of(from_), _dtype_of(to), casting)
 

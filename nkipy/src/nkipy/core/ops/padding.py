@@ -200,13 +200,13 @@ def _enclose(
     return Tensor._wrap(ctx, ctx.concatenate(values, axis))
 
 
-def _by_index(mode: str) -> Extend:
+def _by_index(mode: Any) -> Extend:
     """Modes that repeat elements: NumPy pads the indices, we take those."""
 
     def extend(x: Tensor, axis: int, width: Pair, option: Any) -> Tensor:
         if option not in (None, "even"):
             return _reflect_odd(x, axis, width, option, mode)
-        indices = np.pad(np.arange(x.shape[axis]), width, mode)
+        indices = np.pad(np.arange(x.shape[axis]), tuple(width), mode)
         value = take_static(x._ctx, x.backend_tensor, indices, axis)
         return Tensor._wrap(x._ctx, value)
 

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
+from nkipy.core import dtypes as dt
 from nkipy.core.hlo.builder import HLOBuilder, Value
 from nkipy.core.ops._cases import ANY, A, X, call, cases
-from nkipy.core.ops._registry import Op
+from nkipy.core.ops._registry import Op, supports
 from nkipy.core.ops._samples import ErrorSample
 from nkipy.core.ops._static_take import take_static
 from nkipy.core.ops._views import Shape, Tensor, as_shape, stretched
@@ -252,3 +253,35 @@ def _axis_grid(x: Tensor, axis: int, shape: list[int], sparse: bool) -> Tensor:
     own = [x.size if i == axis else 1 for i in range(len(shape))]
     value = ctx.reshape(x.backend_tensor, own)
     return Tensor._wrap(ctx, value if sparse else ctx.broadcast_to(value, shape))
+
+
+ix_ = Op(
+    "ix_",
+    numpy=np.ix_,
+    dtypes=supports(dt.INTEGERS),
+    samples=cases(call(A(2), A(3)), call(A(4), [0, 1], A(2))),
+    errors=[
+        ErrorSample((X,), {}, ValueError, "1 dimensional"),
+        ErrorSample((X[0] > 0,), {}, NotImplementedError, "mask"),
+    ],
+)
+
+
+@ix_.impl("hlo")
+def _ix(*args: Any) -> tuple[Any, ...]:
+    """1-D indices shaped so that they select a grid.
+
+    Raises:
+        ValueError: an index is not 1-D.
+        NotImplementedError: it is a traced mask, whose number of trues is not known.
+    """
+    tensors = [as_tensor(a) for a in args]
+    for x in tensors:
+        if x.ndim != 1:
+            raise ValueError("Cross index must be 1 dimensional")
+        if x.dtype == dt.bool_:
+            raise NotImplementedError(
+                "a traced mask as index; use np.where with the mask"
+            )
+    shape = [x.size for x in tensors]
+    return tuple(_axis_grid(x, i, shape, sparse=True) for i, x in enumerate(tensors))

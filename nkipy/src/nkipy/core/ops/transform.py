@@ -16,6 +16,7 @@ from nkipy.core.ops._views import (
     as_shape,
     at_least,
     duplicate,
+    in_shape,
     is_reshape_view,
     reshaped,
     swapped,
@@ -122,13 +123,16 @@ flatten = Op(
 
 @ravel.impl("hlo")
 def _ravel(a: Any, order: str = "C") -> Any:
-    """`a` as one dimension: a view where its elements lie in that order."""
+    """`a` as one dimension: a view if its elements lie in that order without gaps."""
     x = as_tensor(a)
     if order == "K":
         strides = x.strides
-        axes = sorted(range(x.ndim), key=lambda i: -abs(strides[i]))
-        return reshaped(transposed(x, axes), (x.size,))
-    return _reshape(x, (x.size,), order)
+        x = transposed(x, sorted(range(x.ndim), key=lambda i: -abs(strides[i])))
+    elif order != "C" and _memory_order(x, order) == "F":
+        x = transposed(x, _backwards(x.ndim))
+    # Unlike reshape, NumPy copies what has gaps even where a view could be made.
+    contiguous = x._base is None or x._layout().flags.c_contiguous
+    return (reshaped if contiguous else in_shape)(x, (x.size,))
 
 
 @flatten.impl("hlo")
