@@ -10,8 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from nkipy.core import (
+    creation_hooks,
+    ops,  # noqa: F401  (fills the op tables)
+)
 from nkipy.core import dtypes as dt
-from nkipy.core import ops  # noqa: F401  (fills the op tables)
 from nkipy.core.backend import tracing
 from nkipy.core.backend.hlo import HLOTraceContext, as_hlo_tensor, leaked
 from nkipy.core.errors import NKIPyTypeError
@@ -195,7 +198,7 @@ def trace_function(
     parameters = _Parameters(ctx)
     for key, value in bound.arguments.items():
         bound.arguments[key] = map_tree(parameters, value, (key,))
-    with tracing(ctx):
+    with tracing(ctx), creation_hooks.installed():
         returned = func(*bound.args, **bound.kwargs)
         ctx.current_source_location = definition_of(func)
         outputs = _Outputs(ctx, parameters)

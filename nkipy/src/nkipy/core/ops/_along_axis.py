@@ -99,14 +99,14 @@ def _checked(
     for i, (d, n) in enumerate(zip(indices.shape, shape)):
         if i != axis and d != n and d != 1 and n != 1:
             raise IndexError(
-                "shape mismatch: indices could not be broadcast together with the array, "
-                f"with shapes {indices.shape} and {shape}"
+                "shape mismatch: indices could not be broadcast together with the "
+                f"array, with shapes {indices.shape} and {shape}"
             )
     return bounded(b, indices, shape[axis], "raise")
 
 
 def _last_only(index: np.ndarray, axis: int, size: int) -> np.ndarray:
-    """`index` with all but the last of equal ones out of range, where XLA drops them."""
+    """`index` with all but the last of equal ones out of range: XLA drops them."""
     order = np.argsort(index, axis=axis, kind="stable")
     ranked = np.moveaxis(np.take_along_axis(index, order, axis), axis, -1)
     lost = np.zeros(ranked.shape, bool)

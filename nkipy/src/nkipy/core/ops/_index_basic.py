@@ -29,7 +29,7 @@ class BasicIndex:
         self.base = parsed.shape
         self.slots = tuple([w.count for w in parsed.windows])
         self.kept = tuple([w.count for w in parsed.windows if w.keep])
-        self.strided = any([w.stride > 1 for w in parsed.windows])
+        self.strided = any(w.stride > 1 for w in parsed.windows)
         self._starts: dict[int, Value] = {}
 
     @property
@@ -99,7 +99,7 @@ class BasicIndex:
 
     @property
     def _is_dynamic(self) -> bool:
-        return any([w.start is not None for w in self.windows])
+        return any(w.start is not None for w in self.windows)
 
     def _start_values(
         self, b: HLOBuilder, windows: list[Window] | None = None

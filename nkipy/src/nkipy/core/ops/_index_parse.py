@@ -29,9 +29,9 @@ _BOOLEAN_SCALAR = (
     "or an index of None for a new axis"
 )
 _DYNAMIC_SLICE = (
-    "a slice with traced bounds needs a length that is known while tracing: write it as "
-    "a[t:t + 4], with one traced start and the same plus a constant as stop. To select "
-    "by a traced bound, mask instead: np.where(np.arange(n) < t, a, 0)"
+    "a slice with traced bounds needs a length that is known while tracing: write it "
+    "as a[t:t + 4], with one traced start and the same plus a constant as stop. To "
+    "select by a traced bound, mask instead: np.where(np.arange(n) < t, a, 0)"
 )
 
 
@@ -129,7 +129,7 @@ def parse_index(
     return parsed
 
 
-# -- what each entry is ------------------------------------------------------------------
+# -- what each entry is ----------------------------------------------------------------
 def _expand_arrays(ctx: HLOTraceContext, entries: list[Any]) -> list[Any]:
     """Array-likes as arrays or instructions; static masks as their coordinates."""
     for entry in entries:
@@ -232,7 +232,7 @@ def _expand_ellipsis(entries: list[Any], ndim: int) -> list[Any]:
     return [*entries[: at + 1], *rest, *entries[at + 1 :]]
 
 
-# -- entries to windows and arrays ---------------------------------------------------------
+# -- entries to windows and arrays -----------------------------------------------------
 def _place(ctx: HLOTraceContext, parsed: ParsedIndex, entry: Any) -> None:
     axis = len(parsed.windows)
     if entry is None:
@@ -312,13 +312,13 @@ def _check_mask(mask: tuple[int, ...], shape: tuple[int, ...], axis: int) -> Non
     for i, d in enumerate(mask):
         if d != shape[axis + i]:
             raise IndexError(
-                f"boolean index did not match indexed array along axis {axis + i}; size "
-                f"of axis is {shape[axis + i]} but size of corresponding boolean axis is "
-                f"{d}"
+                "boolean index did not match indexed array along axis "
+                f"{axis + i}; size of axis is {shape[axis + i]} but size of "
+                f"corresponding boolean axis is {d}"
             )
 
 
-# -- slices ------------------------------------------------------------------------------
+# -- slices ----------------------------------------------------------------------------
 def _slice_window(ctx: HLOTraceContext, entry: slice, size: int) -> Window:
     if entry.start is None and entry.stop is None and entry.step is None:
         return Window(0, size, 1, size)
@@ -381,9 +381,9 @@ def _bound(ctx: HLOTraceContext, bound: Any) -> Value | int:
     return value
 
 
-# -- the whole index ---------------------------------------------------------------------
+# -- the whole index -------------------------------------------------------------------
 def _gives_scalar(parsed: ParsedIndex, entries: list[Any]) -> bool:
-    """Whether NumPy gives a scalar or a copy: integers only, or a 0-d array as index."""
+    """Whether NumPy gives a scalar or a copy: only integers, or a 0-d array."""
     all_dropped = not any(w.keep for w in parsed.windows)
     if all_dropped and parsed.is_basic and NEW_AXIS not in parsed.order:
         return SEPARATOR not in parsed.order

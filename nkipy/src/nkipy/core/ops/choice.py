@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,7 @@ def _scalar(dtype: np.dtype) -> Any:
     return True if dtype == dt.bool_ else 2
 
 
-# -- where -------------------------------------------------------------------------------
+# -- where -----------------------------------------------------------------------------
 def _where_samples(dtype: np.dtype) -> Iterator[Sample]:
     for left, right in BROADCASTS:
         x, y = make(left, dtype), make(right, dtype, seed=1)
@@ -60,8 +61,8 @@ def _where(condition: Any, x: Any = _MISSING, y: Any = _MISSING, /) -> NKIPyTens
     """
     if x is _MISSING and y is _MISSING:
         raise NotImplementedError(
-            "np.where(condition) has a shape that depends on values; keep the shape with "
-            "the three-argument form, np.where(condition, x, y)"
+            "np.where(condition) has a shape that depends on values; keep the shape "
+            "with the three-argument form, np.where(condition, x, y)"
         )
     if x is _MISSING or y is _MISSING:
         raise ValueError("either both or neither of x and y should be given")
@@ -80,7 +81,7 @@ def _select(ctx: HLOTraceContext, mask: Value, x: Value, y: Value) -> Value:
     return ctx.select(mask, x, y)
 
 
-# -- select ------------------------------------------------------------------------------
+# -- select ----------------------------------------------------------------------------
 def _select_samples(dtype: np.dtype) -> Iterator[Sample]:
     x = make((3, 4), dtype)
     first, second = make((3, 4), dt.bool_), make((4,), dt.bool_, seed=1)
@@ -138,7 +139,7 @@ def _condition(ctx: HLOTraceContext, condition: Any) -> Value:
     return mask
 
 
-# -- choose ------------------------------------------------------------------------------
+# -- choose ----------------------------------------------------------------------------
 def _choose_samples(dtype: np.dtype) -> Iterator[Sample]:
     index = np.array([[0, 2, 1], [1, 1, 0]], np.int32)
     choices = [make((2, 3), dtype, seed=i) for i in range(3)]
@@ -188,7 +189,7 @@ def _choose(
     return store_out(ctx, ctx.broadcast_to(result, shape), out)
 
 
-# -- piecewise -----------------------------------------------------------------------------
+# -- piecewise -------------------------------------------------------------------------
 def _negate(x: Any) -> Any:
     return x * x
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterator
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +28,7 @@ def normalize_axis(axis: Any, ndim: int) -> int:
     return index % ndim
 
 
-# -- take --------------------------------------------------------------------------------
+# -- take ------------------------------------------------------------------------------
 def _take_samples(dtype: np.dtype) -> Iterator[Sample]:
     x = make((3, 4, 5), dtype)
     rows = np.array([[0, -1], [2, 1]], np.int32)
@@ -81,7 +82,7 @@ def _take(
         a = NKIPyTensorRef._wrap(ctx, ctx.reshape(a.backend_tensor, (a.size,)))
         axis = 0
     axis = normalize_axis(axis, a.ndim)
-    index = bounded(ctx, indices, a.shape[axis], mode)
+    index: Any = bounded(ctx, indices, a.shape[axis], mode)
     if not isinstance(index, np.ndarray):
         index = NKIPyTensorRef._wrap(ctx, index)
     taken = getitem(a, (slice(None),) * axis + (index,))
@@ -90,7 +91,7 @@ def _take(
     return store_out(ctx, taken.backend_tensor, out)
 
 
-# -- take_along_axis -----------------------------------------------------------------------
+# -- take_along_axis -------------------------------------------------------------------
 def _along_samples(dtype: np.dtype) -> Iterator[Sample]:
     x = make((3, 4, 5), dtype)
     for axis in (0, 1, -1):
@@ -147,7 +148,7 @@ def _take_along_axis(arr: Any, indices: Any, axis: Any = -1) -> NKIPyTensorRef:
     return NKIPyTensorRef._wrap(ctx, along.read(ctx, value))
 
 
-# -- conditions that are static --------------------------------------------------------------
+# -- conditions that are static --------------------------------------------------------
 def _compress_samples(dtype: np.dtype) -> Iterator[Sample]:
     x = make((3, 4), dtype)
     yield Sample(([True, False, True], x, 0), label="rows")

@@ -25,8 +25,8 @@ from nkipy.core.tensor import NKIPyTensorRef, as_operand, as_tensor
 
 _NOTE = (
     "Traced indices out of range are not an error: a read takes the nearest element, a "
-    "store is dropped (a slice or scalar index: moved into range). Where a traced index "
-    "array names an element twice, which store stays is the compiler's choice."
+    "store is dropped (a slice or scalar index: moved into range). Where a traced "
+    "index array names an element twice, which store stays is the compiler's choice."
 )
 
 getitem = Op(
@@ -127,8 +127,8 @@ def _check_masked(parsed: ParsedIndex, index: AdvancedIndex, value: Value) -> No
         fits = False
     if not fits:
         raise NotImplementedError(
-            f"a value of shape {value.shape} would need one element for each True of the "
-            "traced mask, whose number is not known while tracing; store with "
+            f"a value of shape {value.shape} would need one element for each True of "
+            "the traced mask, whose number is not known while tracing; store with "
             "a[...] = np.where(mask, value, a)"
         )
 
@@ -182,6 +182,7 @@ def broadcast_value(
     pairs = zip(reversed(own), reversed(shape))
     if len(own) > len(shape) or any(a != b and a != 1 for a, b in pairs):
         raise ValueError(
-            f"could not broadcast input array from shape {value.shape} into shape {shape}"
+            f"could not broadcast input array from shape {value.shape} into shape "
+            f"{shape}"
         )
     return ctx.broadcast_to(ctx.reshape(value, own), shape)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterator
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -70,7 +71,7 @@ def _check_safe(own: np.dtype, dtype: np.dtype) -> None:
         )
 
 
-# -- put ---------------------------------------------------------------------------------
+# -- put -------------------------------------------------------------------------------
 def _put_samples(dtype: np.dtype) -> Iterator[Sample]:
     index = np.array([[0, -1], [5, 2]], np.int32)
     yield Sample(
@@ -119,7 +120,7 @@ def _put(a: Any, ind: Any, v: Any, mode: str = "raise") -> None:
     _store_flat(ctx, a, flat)
 
 
-# -- put_along_axis ------------------------------------------------------------------------
+# -- put_along_axis --------------------------------------------------------------------
 def _along_samples(dtype: np.dtype) -> Iterator[Sample]:
     for axis in (0, 1):
         shape = [3, 4]
@@ -175,7 +176,7 @@ def _put_along_axis(arr: Any, indices: Any, values: Any, axis: Any = -1) -> None
     arr._assign(ctx.reshape(along.write(ctx, x, stored), arr.shape))
 
 
-# -- by mask -----------------------------------------------------------------------------
+# -- by mask ---------------------------------------------------------------------------
 def _mask_samples(dtype: np.dtype) -> Iterator[Sample]:
     mask = make((3, 4), dt.bool_)
     yield Sample((make((3, 4), dtype), mask, _one(dtype)), label="scalar")
@@ -253,7 +254,6 @@ def _place(arr: Any, mask: Any, vals: Any) -> None:
         NotImplementedError: the mask is traced and there are several values.
         ValueError: the mask has another size, or there are no values.
     """
-    ctx = get_hlo_context()
     a = _destination(arr)
     mask = as_operand(mask)
     if np.size(vals) == 0:
@@ -263,8 +263,8 @@ def _place(arr: Any, mask: Any, vals: Any) -> None:
         return
     if isinstance(mask, NKIPyTensorRef):
         raise NotImplementedError(
-            "which value goes where depends on the traced mask; give one value for each "
-            "element, with a[...] = np.where(mask, values, a)"
+            "which value goes where depends on the traced mask; give one value for "
+            "each element, with a[...] = np.where(mask, values, a)"
         )
     static = np.asarray(mask, bool)
     if static.size != a.size:
@@ -272,7 +272,7 @@ def _place(arr: Any, mask: Any, vals: Any) -> None:
     _put(a, np.flatnonzero(static), vals)
 
 
-# -- copyto ------------------------------------------------------------------------------
+# -- copyto ----------------------------------------------------------------------------
 def _copyto_samples(dtype: np.dtype) -> Iterator[Sample]:
     mask = make((3, 4), dt.bool_)
     source = make((3, 4), dtype, seed=1)
@@ -294,7 +294,7 @@ copyto = Op(
 
 
 @copyto.impl("hlo")
-def _copyto(dst: Any, src: Any, casting: str = "same_kind", where: Any = True) -> None:
+def _copyto(dst: Any, src: Any, casting: Any = "same_kind", where: Any = True) -> None:
     """Store `src` into `dst` where the condition holds.
 
     Raises:
@@ -313,7 +313,7 @@ def _copyto(dst: Any, src: Any, casting: str = "same_kind", where: Any = True) -
     store_out(ctx, value, dst, where, casting)
 
 
-# -- fill_diagonal -------------------------------------------------------------------------
+# -- fill_diagonal ---------------------------------------------------------------------
 def _diagonal_samples(dtype: np.dtype) -> Iterator[Sample]:
     for shape in ((4, 4), (5, 3), (3, 5), (3, 3, 3)):
         yield Sample((make(shape, dtype), _one(dtype)), label=f"{shape}")

@@ -1,0 +1,230 @@
+"""Arrays made inside a kernel can receive traced values, as they could in NumPy.
+
+While a trace is active somewhere in the process, NumPy's creation functions are
+replaced by wrappers. A wrapper does what the function does, unless the thread that
+calls it is tracing, and the call comes from the user's code: then the new array is a
+:class:`~nkipy.core.trace_array.TraceArray`.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from nkipy.core.backend import _active_ctx
+from nkipy.core.op_table import OPS
+from nkipy.core.tensor import NKIPyTensorRef
+from nkipy.core.trace_array import TraceArray, adopt, holds_traced, operands
+
+__all__ = ["installed"]
+
+Function = Callable[..., Any]
+
+_FRESH = (
+    "zeros ones full empty zeros_like ones_like full_like empty_like arange linspace "
+    "logspace geomspace eye identity tri copy fromfunction fromiter indices "
+    "tril_indices triu_indices diag_indices"
+).split()
+_UNINITIALISED = ("empty", "empty_like")
+#: Whether the function copies by default what is an array already.
+_CONVERTING = {
+    "array": True,
+    "asarray": False,
+    "asanyarray": False,
+    "ascontiguousarray": False,
+    "asfortranarray": False,
+}
+#: Modules that see NumPy as it is: they work for the trace, not in the kernel.
+_INTERNAL = frozenset(("nkipy", "nkipy_emulator", "spike", "numpy", "ml_dtypes"))
+
+
+def _from_kernel() -> bool:
+    """Whether the caller of the wrapper that asks is the user's code, traced."""
+    if _active_ctx.get() is None:
+        return False
+    module = sys._getframe(2).f_globals.get("__name__", "")
+    return module.partition(".")[0] not in _INTERNAL
+
+
+# -- the wrappers ----------------------------------------------------------------------
+def _fresh(name: str, original: Function) -> Function:
+    clear = name in _UNINITIALISED
+
+    @functools.wraps(original)
+    def create(*args: Any, **kwargs: Any) -> Any:
+        result = original(*args, **kwargs)
+        if not _from_kernel() or isinstance(result, NKIPyTensorRef):
+            return result
+        if clear and isinstance(result, np.ndarray) and result.dtype != object:
+            result.fill(0)  # whatever lay in memory must not become a constant
+        return adopt(result)
+
+    return create
+
+
+def _converting(name: str, original: Function) -> Function:
+    copies = _CONVERTING[name]
+
+    @functools.wraps(original)
+    def convert(*args: Any, **kwargs: Any) -> Any:
+        if not _from_kernel():
+            return original(*args, **kwargs)
+        value = args[0] if args else kwargs.get("a", kwargs.get("object"))
+        if holds_traced(value):
+            return _convert_traced(original, copies, *args, **kwargs)
+        if isinstance(value, TraceArray):
+            kwargs.setdefault("subok", True)
+            if name not in ("array", "asanyarray"):
+                kwargs.pop("subok")
+                return _keep_kind(original, value, args, kwargs)
+            if name == "asanyarray":
+                kwargs.pop("subok")
+            return original(*args, **kwargs)
+        result = original(*args, **kwargs)
+        if isinstance(value, np.ndarray) and np.may_share_memory(result, value):
+            return result  # not made here, so not ours to trace
+        return adopt(result)
+
+    return convert
+
+
+def _keep_kind(
+    original: Function, value: TraceArray, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """`original` of an array made here: the result is the array, a view, or a copy."""
+    result = original(value.view(np.ndarray), *args[1:], **kwargs)
+    same = result.__array_interface__ == value.__array_interface__
+    return value if same else adopt(result)
+
+
+def _convert_traced(
+    original: Function,
+    copies: bool,
+    value: Any,
+    dtype: Any = None,
+    *,
+    copy: bool | None = None,
+    order: Any = None,
+    ndmin: int = 0,
+    **others: Any,
+) -> Any:
+    """``np.array`` of a traced array, or of lists that hold some."""
+    value = operands(value)
+    if isinstance(value, (list, tuple)):
+        made = _stacked(value)
+    else:
+        wanted = copies if copy is None else copy
+        made = OPS["copy"](value) if wanted else value
+    if dtype is not None:
+        made = made.astype(dtype, copy=False)
+    lead = max(0, ndmin - made.ndim)
+    return made[(None,) * lead] if lead else made
+
+
+def _stacked(value: Any) -> Any:
+    """Nested sequences as one array. Raises ValueError if they are ragged."""
+    if not isinstance(value, (list, tuple)):
+        return value
+    parts = [_stacked(v) for v in value]
+    shapes = {np.shape(p) for p in parts}
+    if len(shapes) > 1:
+        raise ValueError(
+            "setting an array element with a sequence. The requested array has an "
+            f"inhomogeneous shape: its elements have the shapes {sorted(shapes)}"
+        )
+    if not any(map(holds_traced, parts)):
+        return np.array(parts)
+    return OPS["stack"](parts)
+
+
+def _random(name: str, original: Function) -> Function:
+    @functools.wraps(original)
+    def draw(*args: Any, **kwargs: Any) -> Any:
+        result = original(*args, **kwargs)
+        if not _from_kernel():
+            return result
+        warnings.warn(
+            f"np.random.{name} was called while a kernel is traced: the numbers drawn "
+            "become constants of the compiled program. Pass them to the kernel as an "
+            "argument",
+            UserWarning,
+            stacklevel=2,
+        )
+        return adopt(result)
+
+    return draw
+
+
+def _random_names() -> list[str]:
+    """Functions of np.random that draw from its global state, and default_rng."""
+    shared = np.random.mtrand._rand
+    quiet = ("get_state", "set_state", "seed", "get_bit_generator", "set_bit_generator")
+    names = [
+        name
+        for name, value in vars(np.random).items()
+        if getattr(value, "__self__", None) is shared and name not in quiet
+    ]
+    return [*names, "default_rng"]
+
+
+# -- installing them -------------------------------------------------------------------
+class _Hooks:
+    """The wrappers, in place while at least one trace is active."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.active = 0
+        self.wrappers: list[tuple[Any, str, Function, Function]] = []
+
+    def enter(self) -> None:
+        with self.lock:
+            self.active += 1
+            if self.active == 1:
+                self.wrappers = self.wrappers or _make_wrappers()
+                for module, name, _, wrapper in self.wrappers:
+                    setattr(module, name, wrapper)
+
+    def exit(self) -> None:
+        with self.lock:
+            self.active -= 1
+            if self.active == 0:
+                for module, name, original, wrapper in self.wrappers:
+                    if getattr(module, name) is wrapper:
+                        setattr(module, name, original)
+
+
+def _make_wrappers() -> list[tuple[Any, str, Function, Function]]:
+    groups: list[tuple[Any, Callable[[str, Function], Function], list[str]]] = [
+        (np, _fresh, _FRESH),
+        (np, _converting, list(_CONVERTING)),
+        (np.random, _random, _random_names()),
+    ]
+    wrappers = []
+    for module, make, names in groups:
+        for name in names:
+            original = getattr(module, name)
+            wrappers.append((module, name, original, make(name, original)))
+    return wrappers
+
+
+_hooks = _Hooks()
+
+
+@contextmanager
+def installed() -> Iterator[None]:
+    """Within, arrays that the kernel makes can receive traced values.
+
+    May be entered by several threads at once, and again while it is entered.
+    """
+    _hooks.enter()
+    try:
+        yield
+    finally:
+        _hooks.exit()
