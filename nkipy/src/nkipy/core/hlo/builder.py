@@ -9,8 +9,9 @@ every shape from the operands at the end of a trace.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from math import prod
-from typing import Any, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -98,13 +99,12 @@ class HLOBuilder:
 
     def scalar(self, value: Any, dtype: np.dtype) -> Value:
         """A 0-d constant. Raises OverflowError for a Python int out of range."""
-        # 0.0 and -0.0 are equal keys but different constants; NaN equals nothing.
-        key = (dtype, type(value), value) if value else None
-        found = self._constants.get(key) if key is not None else None
+        # 0.0 and -0.0 are equal keys but different constants.
+        key = (dtype, type(value), value if value else str(value))
+        found = self._constants.get(key)
         if found is None:
             found = self.constant(np.asarray(value, dtype=dtype))
-            if key is not None:
-                self._constants[key] = found
+            self._constants[key] = found
         return found
 
     def full(self, shape: Dims, value: Any, dtype: np.dtype) -> Value:
@@ -251,7 +251,8 @@ class HLOBuilder:
         strides = tuple(strides) if strides is not None else (1,) * x.ndim
         starts, limits = tuple(starts), tuple(limits)
         shape = tuple(
-            max(0, -(-(hi - lo) // step)) for lo, hi, step in zip(starts, limits, strides)
+            max(0, -(-(hi - lo) // step))
+            for lo, hi, step in zip(starts, limits, strides)
         )
         if shape == x.shape:
             return x
@@ -276,7 +277,8 @@ class HLOBuilder:
         """(low, high, interior) padding per dimension; negative low or high trims."""
         config = tuple((int(lo), int(hi), int(mid)) for lo, hi, mid in padding)
         shape = tuple(
-            lo + hi + d + max(0, d - 1) * mid for d, (lo, hi, mid) in zip(x.shape, config)
+            lo + hi + d + max(0, d - 1) * mid
+            for d, (lo, hi, mid) in zip(x.shape, config)
         )
         return self.emit("pad", (x, value), shape, x.dtype, {"padding": config})
 

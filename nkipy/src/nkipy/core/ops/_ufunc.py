@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,6 +25,20 @@ from nkipy.core.tensor import NKIPyTensorRef, as_operand, store_out
 
 #: Makes the result of operands that share a shape and have the loop's input dtypes.
 Lowering = Callable[..., HLOInstruction | tuple[HLOInstruction, ...]]
+
+
+class _Plan(NamedTuple):
+    """What operands of certain kinds become.
+
+    Attributes:
+        opcode: of the one instruction that results, or None: call the lowering.
+        last: dtype of the last operand, if that is a Python scalar.
+        output: dtype of the result.
+    """
+
+    opcode: str | None
+    last: np.dtype
+    output: np.dtype
 
 
 class UFuncOp(Op):
@@ -57,7 +71,7 @@ class UFuncOp(Op):
         self.category = self.category or lower.__module__.rpartition(".")[2]
         self._impls["hlo"] = self._elementwise
         self._nin = ufunc.nin
-        self._loops: dict[tuple[Kind, ...], Loop] = {}
+        self._plans: dict[tuple[Kind, ...], _Plan] = {}
         self._is_plain = True
 
     def _adopt(self, function: Callable[..., Any]) -> None:
@@ -68,14 +82,18 @@ class UFuncOp(Op):
         """The dtypes to compute in. Raises TypeError if NumPy has none."""
         return resolve_loop(self.ufunc, kinds, dtype, casting)
 
+    def needs_care(self, kinds: tuple[Kind, ...], loop: Loop) -> bool:
+        """Whether :meth:`apply` does more than lower operands of the loop's dtypes."""
+        return False
+
     def __call__(self, *inputs: Any, **kwargs: Any) -> Any:
         # Most instructions of a trace come through here: operands only, no keywords.
         ctx = _active_ctx.get()
         if (
             ctx is None
             or kwargs
-            or len(inputs) != self._nin
             or not self._is_plain
+            or len(inputs) != self._nin
             or ctx.backend_name != "hlo"
         ):
             return super().__call__(*inputs, **kwargs)
@@ -83,24 +101,69 @@ class UFuncOp(Op):
         if outermost:
             ctx.current_source_location = caller_location()
         try:
-            return self._plain(ctx, inputs)
+            return self._planned(ctx, inputs)
         except USER_ERRORS as error:
             raise self._described(error, inputs, kwargs, ctx) from error
         finally:
             if outermost:
                 ctx.current_source_location = None
 
-    def _plain(self, ctx: HLOTraceContext, operands: Sequence[Any]) -> Any:
-        kinds = tuple([_kind(x) for x in operands])
-        loop = self._loops.get(kinds)
-        if loop is None:
-            operands = [as_operand(x) for x in operands]
-            kinds = tuple([kind_of(x) for x in operands])
-            loop = self._loops[kinds] = self.loop(kinds, None, "same_kind")
+    def _planned(self, ctx: HLOTraceContext, inputs: Sequence[Any]) -> Any:
+        """Emit by the plan for these kinds of operands, if there is one."""
+        x = inputs[0]
+        if type(x) is not NKIPyTensorRef or x._ctx is not ctx:
+            return self._unplanned(ctx, inputs)
+        left = x._value if x._base is None else x.backend_tensor
+        if len(inputs) == 1:
+            plan = self._plans.get((left.dtype,))
+            operands: tuple[HLOInstruction, ...] = (left,)
+        else:
+            y = inputs[1]
+            kind = type(y)
+            if kind is NKIPyTensorRef and y._ctx is ctx:
+                right = y._value if y._base is None else y.backend_tensor
+                plan = self._plans.get((left.dtype, right.dtype))
+                if plan is not None and left.shape != right.shape:
+                    shape = broadcast_shape(left.shape, right.shape)
+                    left = ctx.broadcast_to(left, shape)
+                    right = ctx.broadcast_to(right, shape)
+            else:
+                plan = self._plans.get((left.dtype, kind))
+                if plan is not None:
+                    right = ctx.full(left.shape, y, plan.last)
+            if plan is None:
+                return self._unplanned(ctx, inputs)
+            operands = (left, right)
+        if plan is None:
+            return self._unplanned(ctx, inputs)
+        if plan.opcode is None:
+            value = self.lower(ctx, *operands)
+            if value.dtype is not plan.output:
+                value = ctx.convert(value, plan.output)
+        else:
+            value = ctx.emit(plan.opcode, operands, left.shape, plan.output)
+        return NKIPyTensorRef._wrap(ctx, value)
+
+    def _unplanned(self, ctx: HLOTraceContext, inputs: Sequence[Any]) -> Any:
+        operands = [as_operand(x) for x in inputs]
+        kinds = tuple([kind_of(x) for x in operands])
+        loop = self.loop(kinds, None, "same_kind")
         results = self.apply(ctx, operands, loop)
+        self._make_plan(kinds, loop)
         if len(results) == 1:
             return NKIPyTensorRef._wrap(ctx, results[0])
         return tuple(NKIPyTensorRef._wrap(ctx, r) for r in results)
+
+    def _make_plan(self, kinds: tuple[Kind, ...], loop: Loop) -> None:
+        """Remember what to do where the operands need no conversion but of scalars."""
+        scalar = kinds[-1] is int or kinds[-1] is float
+        exact = kinds[:-1] == loop.inputs[:-1] and (
+            scalar or kinds[-1] == loop.inputs[-1]
+        )
+        if exact and len(loop.outputs) == 1 and not self.needs_care(kinds, loop):
+            choose = getattr(self.lower, "opcode_for", None)
+            name = choose and choose(loop.inputs[0])
+            self._plans[kinds] = _Plan(name, loop.inputs[-1], loop.outputs[0])
 
     def _elementwise(
         self,
@@ -164,14 +227,6 @@ class UFuncOp(Op):
         return tuple([ctx.convert(r, d) for r, d in zip(results, loop.outputs)])
 
 
-def _kind(value: Any) -> Any:
-    """As kind_of for what operands mostly are; for all else, a key of no loop."""
-    kind = type(value)
-    if kind is NKIPyTensorRef:
-        return value._value.dtype
-    return kind
-
-
 def as_value(ctx: HLOTraceContext, operand: Any, dtype: np.dtype) -> HLOInstruction:
     """`operand` as an instruction of `ctx` in `dtype`."""
     if type(operand) is not NKIPyTensorRef:
@@ -231,12 +286,18 @@ def broadcast(
     return [ctx.broadcast_to(v, shape) for v in values]
 
 
-def opcode(name: str) -> Lowering:
-    """A lowering that is one HLO opcode, whatever the dtype."""
+def opcode(name: str, on_bool: str | None = None) -> Lowering:
+    """A lowering that is one HLO opcode: `on_bool` for bool, `name` otherwise."""
+
+    def opcode_for(dtype: np.dtype) -> str:
+        return on_bool if on_bool and dtype == dt.bool_ else name
 
     def lower(b: HLOTraceContext, *operands: HLOInstruction) -> HLOInstruction:
-        return b.emit(name, operands, operands[0].shape, operands[0].dtype)
+        x = operands[0]
+        assert x.dtype is not None
+        return b.emit(opcode_for(x.dtype), operands, x.shape, x.dtype)
 
+    lower.opcode_for = opcode_for  # type: ignore[attr-defined]
     return lower
 
 
@@ -255,4 +316,9 @@ def in_float32(
             operands = tuple([b.convert(x, dt.float32) for x in operands])
         return lower(b, *operands)
 
+    def opcode_for(dtype: np.dtype) -> str | None:
+        choose = getattr(lower, "opcode_for", None)
+        return choose(dtype) if choose and dtype not in dtypes else None
+
+    widened.opcode_for = opcode_for  # type: ignore[attr-defined]
     return widened

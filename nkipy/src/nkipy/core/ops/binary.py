@@ -39,20 +39,8 @@ _NO_CAST = ErrorSample(
 )
 
 
-def _add(b: HLOBuilder, x: Value, y: Value) -> Value:
-    return b.or_(x, y) if x.dtype == dt.bool_ else b.add(x, y)
-
-
-def _multiply(b: HLOBuilder, x: Value, y: Value) -> Value:
-    return b.and_(x, y) if x.dtype == dt.bool_ else b.multiply(x, y)
-
-
-def _maximum(b: HLOBuilder, x: Value, y: Value) -> Value:
-    return b.or_(x, y) if x.dtype == dt.bool_ else b.maximum(x, y)
-
-
-def _minimum(b: HLOBuilder, x: Value, y: Value) -> Value:
-    return b.and_(x, y) if x.dtype == dt.bool_ else b.minimum(x, y)
+_add, _multiply = opcode("add", "or"), opcode("multiply", "and")
+_maximum, _minimum = opcode("maximum", "or"), opcode("minimum", "and")
 
 
 def _ignoring_nan(lower):  # type: ignore[no-untyped-def]
