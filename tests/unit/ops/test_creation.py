@@ -116,6 +116,17 @@ def test_full_takes_traced_values():
         trace_function(lambda a: creation.full((4,), a), (row,), {})
 
 
+def test_np_full_takes_traced_values():
+    def kernel(a):
+        return (
+            np.full((2, 3), a),
+            np.full(2, a[1]),
+            np.full((2,), fill_value=a[0] * 2.5),
+        )
+
+    check_kernel(kernel, np.array([1, 2, 3], np.float16))
+
+
 def test_like_arguments_make_traced_arrays():
     made = trace_one(lambda a: np.zeros((2, 2), like=a), X)
     assert isinstance(made, NKIPyTensorRef)

@@ -126,6 +126,46 @@ def test_conversions_to_8_bits_follow_ml_dtypes_at_the_edges():
     check_kernel(kernel, edges.astype(dt.bfloat16))
 
 
+def same_bits(got, want):
+    assert got.dtype == want.dtype
+    bits = np.dtype(f"u{want.itemsize}")
+    equal = got.view(bits) == want.view(bits)
+    if dt.is_float(want.dtype):
+        equal |= np.isnan(got.astype("f4")) & np.isnan(want.astype("f4"))
+    assert equal.all(), np.flatnonzero(~equal)[:5]
+
+
+@pytest.mark.parametrize("source", [dt.float16, dt.bfloat16], ids=str)
+def test_every_16_bit_value_converts_as_ml_dtypes_does(source):
+    values = np.arange(2**16, dtype=np.uint16).view(source)
+    targets = [d for d in (*dt.FLOATS, *dt.FP8) if d != source]
+    got = run_simulated(lambda a: [a.astype(d) for d in targets], values)
+    with np.errstate(all="ignore"):
+        for converted, target in zip(got, targets):
+            same_bits(converted, values.astype(target))
+
+
+def test_float32_and_int32_are_rounded_once():
+    """At, just below and just above each tie of the narrower formats."""
+    ties = []
+    for target in (dt.float16, dt.bfloat16, *dt.FP8):
+        unsigned = np.dtype(f"u{target.itemsize}")
+        every = np.arange(256**target.itemsize, dtype=unsigned).view(target)
+        exact = np.sort(every.astype(np.float32)[np.isfinite(every.astype(np.float32))])
+        middle = ((exact[1:].astype(float) + exact[:-1]) / 2).astype(np.float32)
+        ties += [middle, np.nextafter(middle, np.inf), np.nextafter(middle, -np.inf)]
+    floats = np.concatenate(ties)
+    floats = floats[np.abs(floats) >= np.finfo(np.float32).smallest_normal]
+    near = np.concatenate([floats[np.abs(floats) < 2**30].astype(np.int32)] * 3)
+    near += np.repeat(np.array([-1, 0, 1], np.int32), len(near) // 3)
+    targets = (dt.float16, dt.bfloat16, *dt.FP8)
+    for values in (floats, near):
+        got = run_simulated(lambda a: [a.astype(d) for d in targets], values)
+        with np.errstate(all="ignore"):
+            for converted, target in zip(got, targets):
+                same_bits(converted, values.astype(target))
+
+
 def test_a_conversion_there_and_back_is_not_optimised_away():
     x = np.linspace(0, 1, 33, dtype=np.float32)
     check_kernel(lambda a: a.astype(dt.bfloat16).astype(np.float32), x)

@@ -59,6 +59,8 @@ def _fresh(name: str, original: Function) -> Function:
 
     @functools.wraps(original)
     def create(*args: Any, **kwargs: Any) -> Any:
+        if name == "full" and holds_traced([*args[1:2], kwargs.get("fill_value")]):
+            return _full_of_traced(*args, **kwargs)
         result = original(*args, **kwargs)
         if not _from_kernel() or isinstance(result, NKIPyTensorRef):
             return result
@@ -67,6 +69,14 @@ def _fresh(name: str, original: Function) -> Function:
         return adopt(result)
 
     return create
+
+
+def _full_of_traced(
+    shape: Any, fill_value: Any, dtype: Any = None, *args: Any, **kwargs: Any
+) -> Any:
+    """``np.full`` of a traced value, whose dtype the result has by default."""
+    fill = _stacked(operands(fill_value))
+    return OPS["full"](shape, fill, fill.dtype if dtype is None else dtype)
 
 
 def _converting(name: str, original: Function) -> Function:

@@ -235,6 +235,8 @@ class NKIPyTensorRef:
         self, func: Callable[..., Any], types: Any, args: Any, kwargs: Any
     ) -> Any:
         op = NUMPY_TABLE.get(func)
+        if op is None:  # a creation function with like=, which tracing has wrapped
+            op = NUMPY_TABLE.get(getattr(func, "__wrapped__", func))
         if op is not None:
             return op(*args, **kwargs)
         module = func.__module__.removeprefix("numpy").lstrip(".")
