@@ -36,15 +36,15 @@ NUMERIC = FLOAT | INTEGER
 BITS = INTEGER | PRED
 
 DIRECTIONS = ("EQ", "NE", "LT", "LE", "GT", "GE")
-_INT64 = range(-(1 << 63), 1 << 63)
+_INT64_MIN, _INT64_MAX = -(1 << 63), (1 << 63) - 1
 
 
 def _is_int(value: Any) -> bool:
-    return type(value) is int and value in _INT64
+    return type(value) is int and _INT64_MIN <= value <= _INT64_MAX
 
 
 def _is_ints(value: Any) -> bool:
-    return type(value) is tuple and all(map(_is_int, value))
+    return type(value) is tuple and (not value or all(map(_is_int, value)))
 
 
 def _is_window(value: Any) -> bool:
@@ -116,7 +116,7 @@ class Opcode(NamedTuple):
     operands: tuple[int, int | None]
     dtypes: frozenset[np.dtype]
     required: Mapping[str, Attribute]
-    optional: Mapping[str, Attribute]
+    attributes: Mapping[str, Attribute]  # required or not
     arity: int  # the number of operands where only one is possible, else -1
 
 
@@ -133,7 +133,9 @@ def _define(
     count = (operands, operands) if isinstance(operands, int) else operands
     for name in names.split():
         arity = count[0] if count[0] == count[1] else -1
-        OPCODES[name] = Opcode(name, count, dtypes, required, optional or {}, arity)
+        OPCODES[name] = Opcode(
+            name, count, dtypes, required, {**required, **(optional or {})}, arity
+        )
 
 
 #: Elementwise opcodes without attributes whose result has the operands' shape and

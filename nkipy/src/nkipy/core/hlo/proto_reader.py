@@ -116,6 +116,7 @@ class _ModuleReader:
         self.fields = fields
         self.computations: dict[int, _Computation] = {}
         self.instruction_ids: set[int] = set()
+        self.shapes: dict[int, AnyShape] = {}
 
     def read(self) -> HLOModule:
         fields = self.fields
@@ -185,7 +186,7 @@ class _ModuleReader:
         _check_fields(opcode, fields)
         if "shape" not in fields:
             raise HLOProtoError("no shape")
-        shape = read_shape(self.reader, fields["shape"])
+        shape = self._shape(fields["shape"])
         attributes = CODECS.get(opcode, NO_CODEC).from_fields(fields, self.reader)
         if opcode == "constant":
             attributes["literal"] = self._literal(fields, shape)
@@ -202,6 +203,13 @@ class _ModuleReader:
             fields.get("name", ""),
         )
 
+    def _shape(self, fields: Fields) -> AnyShape:
+        # The reader shares (and keeps) what it decodes from equal bytes.
+        shape = self.shapes.get(id(fields))
+        if shape is None:
+            shape = self.shapes[id(fields)] = read_shape(self.reader, fields)
+        return shape
+
     def _operands(
         self, fields: Fields, by_id: dict[int, HLOInstruction]
     ) -> tuple[HLOInstruction, ...]:
@@ -215,7 +223,7 @@ class _ModuleReader:
         literal = fields.get("literal")
         if literal is None or not isinstance(shape, Shape):
             raise HLOProtoError("a constant without an array literal")
-        if "shape" in literal and read_shape(self.reader, literal["shape"]) != shape:
+        if "shape" in literal and self._shape(literal["shape"]) != shape:
             raise HLOProtoError(f"the literal's shape is not {shape}")
         if len(shape.dims) > MAX_RANK:
             raise HLOProtoError(f"rank {len(shape.dims)}, over {MAX_RANK}")

@@ -38,6 +38,7 @@ from nkipy.core.hlo.proto_attributes_calls import NO_CODEC, string_map
 from nkipy.core.hlo.proto_literals import Buffer, literal_parts, raw_bytes
 from nkipy.core.hlo.proto_shapes import shape_bytes, tuple_shape_bytes
 from nkipy.core.hlo.wire import (
+    VARINTS,
     delimited,
     encode,
     packed_ints,
@@ -67,8 +68,6 @@ _NAME, _OPCODE, _SHAPE_TAG = _tag("name"), _tag("opcode"), _tag("shape")
 _META, _LITERAL, _ID = _tag("metadata"), _tag("literal"), _tag("id")
 _OPERANDS, _CALLED = _tag("operand_ids"), _tag("called_computation_ids")
 _INST = _COMPUTATION.by_name["instructions"].tag
-
-_VARINTS = [varint(i) for i in range(2048)]
 
 
 @lru_cache(maxsize=4)
@@ -413,12 +412,12 @@ def _named(name: bytes, meta: bytes, core: bytes, more: int = 0) -> bytes:
     """An instruction whose message ends with `more` bytes that follow."""
     size = len(name)
     if size < 128:
-        length = _VARINTS[size]
+        length = VARINTS[size]
         size += len(meta) + len(core) + more + 2
     else:
         length = varint(size)
         size += len(meta) + len(core) + more + 1 + len(length)
-    total = _VARINTS[size] if size < 2048 else varint(size)
+    total = VARINTS[size] if size < 2048 else varint(size)
     return b"".join((_INST, total, _NAME, length, name, meta, core))
 
 

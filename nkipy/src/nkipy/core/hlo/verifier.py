@@ -46,11 +46,13 @@ def verify_module(module: HLOModule) -> None:
     """
     checked: set[HLOComputation] = set()
     known_dims: set[tuple[int, ...]] = set()
-    for computation in module.computations():
+    computations = module.computations()
+    for computation in computations:
         _verify_computation(computation, checked, known_dims)
         if computation is not module.entry and computation.root is None:
             _fail_module(f"computation {computation.name!r} has no root")
         checked.add(computation)
+    _verify_names(computations)
     _verify_interface(module)
     _verify_aliases(module)
 
@@ -130,22 +132,18 @@ def _fail_operand(
 def _check_attributes(
     inst: HLOInstruction, record: Opcode, checked: set[HLOComputation]
 ) -> None:
-    missing = len(record.required)
+    known = record.attributes
     for name, value in inst.attributes.items():
-        attribute = record.required.get(name)
+        attribute = known.get(name)
         if attribute is None:
-            attribute = record.optional.get(name)
-            if attribute is None:
-                fail(f"unknown attribute {name!r}")
-        else:
-            missing -= 1
+            fail(f"unknown attribute {name!r}")
         if not attribute.is_valid(value):
             fail(f"attribute {name!r} is {value!r:.80}, not {attribute.description}")
         if attribute is COMPUTATION or attribute is COMPUTATIONS:
             _check_callees(value, checked)
+    missing = record.required.keys() - inst.attributes.keys()
     if missing:
-        names = ", ".join(record.required.keys() - inst.attributes.keys())
-        fail(f"missing attributes: {names}")
+        fail(f"missing attributes: {', '.join(sorted(missing))}")
 
 
 def _check_callees(value: Any, checked: set[HLOComputation]) -> None:
@@ -243,9 +241,12 @@ def _verify_interface(module: HLOModule) -> None:
             _fail_module(f"result {i}, {_label(result)}, is not in the entry")
         if result.dtype is None:
             _fail_module(f"result {i}, {_label(result)}, is a tuple")
-    computations = [c.name for c in module.computations()]
-    if len(set(computations)) != len(computations):
-        twice = next(n for n in computations if computations.count(n) > 1)
+
+
+def _verify_names(computations: list[HLOComputation]) -> None:
+    names = [c.name for c in computations]
+    if len(set(names)) != len(names):
+        twice = next(n for n in names if names.count(n) > 1)
         _fail_module(f"two computations are called {twice!r}")
 
 

@@ -60,17 +60,22 @@ _KINDS = {
 FIXED_SIZES = {"float": 4, "double": 8}
 
 
-def varint(value: int) -> bytes:
-    """`value` as a varint; a negative one as its 64-bit two's complement."""
-    if 0 <= value < 1 << 14:  # nearly all; two bytes at most
-        return bytes((value,) if value < 128 else (value & 0x7F | 0x80, value >> 7))
-    value &= _MASK64
+def _varint(value: int) -> bytes:
     out = bytearray()
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)
         value >>= 7
     out.append(value)
     return bytes(out)
+
+
+#: The varints of 0, 1, 2, ..., which is what most lengths are.
+VARINTS = [_varint(i) for i in range(2048)]
+
+
+def varint(value: int) -> bytes:
+    """`value` as a varint; a negative one as its 64-bit two's complement."""
+    return VARINTS[value] if 0 <= value < 2048 else _varint(value & _MASK64)
 
 
 def tag(number: int, wire_type: int) -> bytes:
@@ -286,6 +291,10 @@ class Reader:
         self.fields_left -= len(data)
         if self.fields_left < 0:
             raise HLOProtoError(f"{name}: too many elements in the module")
+        raw = bytes(data)
+        if raw.isascii():  # values under 128 are their own varints
+            yield from raw
+            return
         pos = 0
         while pos < len(data):
             value, pos = read_varint(data, pos)
@@ -302,6 +311,8 @@ def signed(value: int) -> int:
 
 def read_varint(data: memoryview, pos: int) -> tuple[int, int]:
     """The varint at `pos` (64 bits at most), and the position after it."""
+    if pos < len(data) and data[pos] < 0x80:
+        return data[pos], pos + 1
     value = shift = 0
     while True:
         if pos >= len(data):
