@@ -19,14 +19,11 @@ from typing import Any
 import numpy as np
 
 from nkipy_emulator.errors import EngineUnavailableError, SimulationError
+from nkipy_emulator.memory import ZERO_COPY_BYTES
 
 #: The first and the last release of jaxlib that this module was tried with.
 KNOWN = ("0.6.2", "0.11")
 _LIBRARY = "libnkipy_xla_handlers.so"
-
-# Inputs from this size on are read where they lie if they are aligned. Below, copying
-# them is cheaper than asking for an XLA array over memory not seen before.
-ZERO_COPY_BYTES = 1 << 18
 
 
 def _release(version: str) -> tuple[int, ...]:
@@ -77,8 +74,19 @@ def _import_handlers() -> Any:
 
 _jax, VERSION = _import_jaxlib()
 _handlers = _import_handlers()
-for _name, _capsule in _handlers.targets().items():
-    _jax.register_custom_call_target(_name, _capsule, "cpu", 1)
+
+
+def _register_handlers() -> None:
+    try:
+        for name, capsule in _handlers.targets().items():
+            _jax.register_custom_call_target(name, capsule, "cpu", 1)
+    except RuntimeError as e:
+        raise EngineUnavailableError(
+            f"jaxlib {VERSION} refuses {_LIBRARY}: reinstall nkipy-emulator ({e})"
+        ) from e
+
+
+_register_handlers()
 
 
 Hook = Callable[[int, list[memoryview], list[memoryview]], None]

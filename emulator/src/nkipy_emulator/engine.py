@@ -22,6 +22,7 @@ from nkipy_emulator import _xla
 from nkipy_emulator.custom_calls import TYPED_FFI, CustomCalls, lower_custom_calls
 from nkipy_emulator.errors import SimulationError
 from nkipy_emulator.exact import keep_exact
+from nkipy_emulator.memory import empty
 from nkipy_emulator.numerics import apply_auto_cast
 
 if TYPE_CHECKING:
@@ -52,7 +53,17 @@ def _cpu_features() -> str:
 
 
 class XlaCpuEngine:
-    """XLA on the CPU, the engine behind the entry point group ``nkipy.simulators``."""
+    """XLA on the CPU, the engine behind the entry point group ``nkipy.simulators``.
+
+    Every operation rounds as its dtype says, one by one, in the order of the module;
+    transcendental functions are within a few units in the last place of NumPy's, and
+    sums add in an order of XLA's. Subnormal float32 and bfloat16 numbers are flushed to
+    zero, as XLA does on CPUs. One replica runs in the calling thread and on XLA's own.
+    """
+
+    #: ``empty(shape, dtype)``: an array for results. Large ones are aligned so that
+    #: XLA can read them in place if they are inputs of a later call.
+    empty = staticmethod(empty)
 
     @property
     def identity(self) -> str:
