@@ -7,7 +7,6 @@ digits cancel, near zero and at the ends of the range included.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,8 +14,6 @@ import numpy as np
 from nkipy.core import dtypes as dt
 from nkipy.core.hlo.builder import HLOBuilder, Value
 from nkipy.core.ops._lower import scale, with_sign_of
-from nkipy.core.ops._registry import Op, supports
-from nkipy.core.ops._samples import Sample, unary_sampler
 from nkipy.core.ops._ufunc import UFuncOp, in_float32, opcode
 from nkipy.core.ops._ufunc_samples import near_zero_sampler
 from nkipy.core.ops.binary import REAL
@@ -117,25 +114,3 @@ cosh = UFuncOp(np.cosh, in_float32(_cosh), **_NEAR)
 arcsinh = UFuncOp(np.arcsinh, in_float32(_arcsinh), **_NEAR)
 arccosh = UFuncOp(np.arccosh, in_float32(_arccosh), **_NEAR)
 arctanh = UFuncOp(np.arctanh, in_float32(_arctanh), **_UNIT)
-
-
-def _sinc_samples(dtype: np.dtype) -> Iterator[Sample]:
-    yield from unary_sampler(specials=False)(dtype)
-    yield Sample((np.array([0, 1, 2, 3]).astype(dtype),), label="integers")
-
-
-sinc = Op(
-    "sinc",
-    numpy=np.sinc,
-    dtypes=supports(dt.float32, dt.float16, dt.int32),
-    samples=_sinc_samples,
-)
-
-
-@sinc.composed_impl
-def _sinc(x: Any) -> Any:
-    """``sin(pi*x) / (pi*x)``, which is 1 at 0."""
-    angle = math.pi * x
-    # sin(t) / t is exactly 1 for a t this small.
-    angle = np.where(angle == 0, np.finfo(angle.dtype).eps, angle)
-    return np.sin(angle) / angle
