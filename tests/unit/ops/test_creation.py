@@ -166,6 +166,7 @@ def test_triangle_indices_are_static():
     def kernel(a):
         rows, columns = np.tril_indices_from(a, k=-1)
         assert isinstance(rows, np.ndarray)
+        assert all(isinstance(i, np.ndarray) for i in np.diag_indices_from(a))
         return a[rows, columns] + a[np.triu_indices_from(a, k=1)]
 
     check_kernel(kernel, np.arange(9, dtype=np.float32).reshape(3, 3))

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from nkipy.core.ops import extremes, moments, reduce, scan, search, sorting, statistics  # noqa: F401
+from nkipy.core.ops import (  # noqa: F401
+    calculus,
+    covariance,
+    extremes,
+    moments,
+    nanreduce,
+    reduce,
+    scan,
+    search,
+    sorting,
+    statistics,
+)
 from nkipy.core.ops import (  # noqa: F401
     convert,
     creation,
@@ -12,6 +23,7 @@ from nkipy.core.ops import (  # noqa: F401
     metadata,
     padding,
     parts,
+    ranges,
     rearrange,
     repetition,
     transform,
@@ -30,6 +42,16 @@ from nkipy.core.ops import (  # noqa: F401
     ufunc_methods,
 )
 from nkipy.core.ops import choice, gathering, indexing, placing  # noqa: F401
+from nkipy.core.ops import (  # noqa: F401
+    collectives,
+    conv,
+    einstein,
+    greatest,
+    linalg,
+    nn,
+    norms,
+    products,
+)
 from nkipy.core.ops._registry import Op, get_backend, set_source_location
 from nkipy.core.ops.binary import *  # noqa: F403
 from nkipy.core.ops.unary import *  # noqa: F403

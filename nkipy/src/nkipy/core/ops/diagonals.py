@@ -233,3 +233,15 @@ def _make_triangle_indices(name: str) -> Op:
 
 tril_indices_from = _make_triangle_indices("tril_indices_from")
 triu_indices_from = _make_triangle_indices("triu_indices_from")
+
+
+diag_indices_from = Op("diag_indices_from", numpy=np.diag_indices_from)
+
+
+@diag_indices_from.impl("hlo")
+def _diag_indices_from(arr: Any) -> tuple[np.ndarray, ...]:
+    """Static indices of the main diagonal, as they depend on the shape."""
+    x = as_tensor(arr)
+    if x.ndim < 2 or len(set(x.shape)) != 1:
+        raise ValueError(f"all dimensions must be of equal length, but are {x.shape}")
+    return np.diag_indices(x.shape[0], x.ndim)

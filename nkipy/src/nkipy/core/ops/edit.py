@@ -188,3 +188,35 @@ def _end(values: Any, shape: Shape, axis: int) -> Any:
     if isinstance(values, Tensor):
         return OPS["broadcast_to"](values, shape)
     return np.broadcast_to(values, shape)  # keeps the dtype that promotion is to see
+
+
+ediff1d = Op(
+    "ediff1d",
+    numpy=np.ediff1d,
+    dtypes=supports(dt.FLOATS, dt.INTEGERS),
+    samples=cases(call(A(6)), call(A(2, 3)), call(A(3), A(2), A(1)), call(A(1))),
+    errors=[ErrorSample((X.astype("i4"), X[0]), {}, TypeError, "be compatible")],
+)
+
+
+@ediff1d.impl("hlo")
+def _ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Any:
+    """Differences of neighbours in flat order, between `to_begin` and `to_end`.
+
+    Raises:
+        TypeError: what to add cannot be cast to the dtype of `ary`.
+    """
+    x = as_tensor(ary)
+    parts = [_diff(in_shape(x, (x.size,)))]
+    for position, name, values in ((0, "to_begin", to_begin), (2, "to_end", to_end)):
+        if values is None:
+            continue
+        end = as_tensor(values)
+        if not np.can_cast(end.dtype, x.dtype, "same_kind"):
+            raise TypeError(
+                f"dtype of `{name}` must be compatible with input `ary` under the "
+                "`same_kind` rule."
+            )
+        end = in_shape(as_tensor(end, x.dtype), (end.size,))
+        parts.insert(position, end)
+    return concatenate(parts)
