@@ -66,6 +66,8 @@ class CompareOp(UFuncOp):
         """``x <direction> y`` if `x` is an integer tensor that needs care with `y`."""
         if not isinstance(x, NKIPyTensorRef) or not dt.is_integer(x.dtype):
             return None
+        if isinstance(y, np.ndarray) and not y.shape:
+            y = y[()]
         if isinstance(y, (int, float, np.number)):
             return _with_scalar(ctx, as_hlo_tensor(ctx, x), y, direction)
         if y.dtype == x.dtype:

@@ -1,0 +1,125 @@
+"""What binary ops emit, and rules of theirs that samples do not show."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from nkipy.core.trace import trace_function
+from tests.support.oracle import check_kernel
+
+X = np.array([[1.5, -2.0, 0.25], [4.0, -0.0, 9.0]], np.float32)
+N = np.array([[7, -8, 0], [2**31 - 1, -(2**31), -1]], np.int32)
+
+
+def opcodes(func, *args):
+    return [i.opcode for i in trace_function(func, args, {}).module.operations]
+
+
+@pytest.mark.parametrize(
+    ("func", "array", "expected"),
+    [
+        (lambda x: x + x, X, ["add"]),
+        (lambda x: x * 2.0, X, ["constant", "broadcast", "multiply"]),
+        (lambda x: x**2, X, ["multiply"]),
+        (lambda n: n**3, N, ["multiply", "multiply"]),
+        (lambda n: n // 8, N, ["constant", "broadcast", "shift-right-arithmetic"]),
+        (lambda x: np.clip(x, 0, 1), X, ["constant", "constant", "clamp"]),
+        (lambda n: n < 3, N, ["constant", "broadcast", "compare"]),
+        (lambda x: x[0] + x[0, 0], X, None),
+    ],
+)
+def test_few_instructions(func, array, expected):
+    found = opcodes(func, array)
+    assert expected is None or sorted(found) == sorted(expected)
+
+
+def test_scalar_operand_is_shared():
+    found = opcodes(lambda x: x * 2.0 + x / 2.0 - 2.0, X)
+    assert found.count("constant") == found.count("broadcast") == 1
+
+
+def test_zeros_of_both_signs_are_two_constants():
+    def kernel(x):
+        return np.copysign(x, 0.0), np.copysign(x, -0.0), x * 0.0, x * -0.0
+
+    check_kernel(kernel, X)
+
+
+@pytest.mark.parametrize("divisor", [1, 2, 7, 16, -1, -2, -16, 2**30, -(2**31)])
+def test_division_by_static_integers(divisor):
+    def kernel(n):
+        return n // divisor, n % divisor, np.fmod(n, divisor), divmod(n, divisor)
+
+    check_kernel(kernel, N)
+
+
+def test_division_by_traced_zero_is_zero():
+    def kernel(n, zero):
+        return n // zero, n % zero, np.fmod(n, zero), divmod(n, zero)
+
+    with np.errstate(all="ignore"):
+        check_kernel(kernel, N, np.zeros(3, np.int32))
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int32, np.uint32])
+def test_integer_power_wraps(dtype):
+    base = np.array([0, 1, 2, 3, 5, 127, -1, -3]).astype(dtype)
+    top = np.iinfo(dtype).max
+    exponent = np.array([0, 1, 2, 31, 63, 64, 65, 100, top - 1, top]).astype(dtype)
+    check_kernel(lambda x, n: x[:, None] ** n, base, exponent)
+    check_kernel(lambda x: [x**0, x**1, x**5, x**64, x**100], base)
+
+
+def test_nested_dtype_keywords():
+    def kernel(x, n):
+        return (
+            np.add(n, n, dtype=np.float32),
+            np.add(x, 1, dtype=np.float64),
+            np.multiply(n, n, dtype=np.int8, casting="unsafe"),
+            np.add(x, n),
+            np.add(True, x),
+            n + np.int8(3),
+            n + [1, 2, 3],
+        )
+
+    check_kernel(kernel, X, N)
+
+
+def test_in_place_operators_keep_the_dtype():
+    def kernel(x, n):
+        x += 1
+        x *= n
+        n //= 2
+        n <<= 1
+        x **= 2
+
+    check_kernel(kernel, X, N % 100)
+
+
+def test_two_results_into_two_outs():
+    def kernel(x, q, r):
+        np.divmod(x, 0.7, out=(q, r))
+        return np.modf(x, out=(None, q))[0]
+
+    check_kernel(kernel, X, np.zeros_like(X), np.zeros_like(X))
+
+
+@pytest.mark.parametrize(
+    ("func", "error", "match"),
+    [
+        (lambda x, n: np.add(n, 1.5, out=n), TypeError, "cannot cast the result"),
+        (lambda x, n: np.add(x, x, out=x[0]), ValueError, "non-broadcastable"),
+        (lambda x, n: np.add(x, n, dtype=np.int32), TypeError, "[Cc]annot cast"),
+        (lambda x, n: x + None, TypeError, "NoneType"),
+        (lambda x, n: x & n, TypeError, "not supported for the input types"),
+        (lambda x, n: n.astype(np.int8) + 300, OverflowError, "out of bounds"),
+        (lambda x, n: n**-1, ValueError, "negative integer powers"),
+        (lambda x, n: np.add(x, x, where=n), TypeError, "boolean"),
+        (lambda x, n: x + 1j, TypeError, "complex"),
+    ],
+)
+def test_mistake_is_refused(func, error, match):
+    with pytest.raises(error, match=match) as caught:
+        trace_function(func, (X, N), {})
+    assert __file__ in str(caught.value)
