@@ -223,7 +223,7 @@ def rounding_once(function: Callable[..., Any]) -> Callable[..., Any]:
         low = a[0] if isinstance(a, tuple) else a
         if not is_low(np.asarray(low).dtype) or "dtype" in kwargs:
             return own
-        exact = function(_as_float32(a), *args, **kwargs)
+        exact = function(*map(_as_float32, (a, *args)), **kwargs)
         return exact if "out" in kwargs else _cast_like(exact, own)
 
     return reference
@@ -232,7 +232,8 @@ def rounding_once(function: Callable[..., Any]) -> Callable[..., Any]:
 def _as_float32(value: Any) -> Any:
     if isinstance(value, tuple):
         return tuple(_as_float32(v) for v in value)
-    return value.astype(np.float32)
+    low = isinstance(value, np.ndarray) and is_low(value.dtype)
+    return value.astype(np.float32) if low else value
 
 
 def _cast_like(value: Any, model: Any) -> Any:

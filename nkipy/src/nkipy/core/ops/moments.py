@@ -58,8 +58,8 @@ def mean_samples(dtype: np.dtype) -> Iterator[Sample]:
         {"axis": 1, "where": _MASK},
         {"where": _MASK, "keepdims": True},
         {"axis": 1, "where": np.array([False])},
-        {"axis": 0, "dtype": np.float32},
-        {"axis": 1, "dtype": np.int32},
+        {"axis": 0, "dtype": "float32"},
+        {"axis": 1, "dtype": "int32"},
         {"axis": 0, "out": np.zeros(3, np.float32)},
     ]
     yield from _samples(dtype, options)
@@ -75,7 +75,7 @@ def var_samples(dtype: np.dtype) -> Iterator[Sample]:
         {"axis": 1, "correction": 1},
         {"axis": 1, "where": _MASK, "ddof": 1},
         {"axis": 1, "mean": mean, "keepdims": True},
-        {"axis": 0, "dtype": np.float32},
+        {"axis": 0, "dtype": "float32"},
         {"axis": 0, "out": np.zeros(3, np.float32)},
     ]
     yield from _samples(dtype, options)
@@ -90,7 +90,7 @@ _ERRORS = (
 )
 _VAR_ERRORS = _ERRORS + (
     ErrorSample((_X,), {"ddof": 1, "correction": 1}, ValueError, "simultaneously"),
-    ErrorSample((_X,), {"dtype": np.int32}, NotImplementedError, "astype"),
+    ErrorSample((_X,), {"dtype": "int32"}, NotImplementedError, "astype"),
     ErrorSample((_X,), {"mean": np.zeros((3, 3))}, ValueError, "broadcast"),
 )
 

@@ -73,7 +73,7 @@ def _with_initial(
     return ctx.binary(fold.opcode_for(value.dtype), value, start)
 
 
-def _accumulate(
+def accumulate(
     fold: Fold,
     a: Any,
     axis: Any,
@@ -97,7 +97,7 @@ def _accumulate(
     return finish(ctx, value, x.shape, axes, keepdims, out)
 
 
-def _extreme(
+def reduce_extreme(
     fold: Fold, a: Any, axis: Any, out: Any, keepdims: Any, initial: Any, where: Any
 ) -> NKIPyTensorRef:
     """The largest or smallest element, NaN if there is one."""
@@ -107,14 +107,14 @@ def _extreme(
     assert x.dtype is not None
     mask = mask_for(ctx, where, x.shape)
     if initial is None or initial is NO_VALUE:
-        _need_elements(fold, x, axes, mask)
+        need_elements(fold, x, axes, mask)
     value = keep_where(ctx, mask, x, fold.start(x.dtype))
     value = fold.over(ctx, value, axes)
     value = _with_initial(ctx, fold, value, initial, x.dtype)
     return finish(ctx, value, x.shape, axes, keepdims, out)
 
 
-def _need_elements(
+def need_elements(
     fold: Fold, x: Value, axes: tuple[int, ...], mask: Value | None
 ) -> None:
     if mask is not None:
@@ -166,8 +166,8 @@ def sum_samples(dtype: np.dtype) -> Iterator[Sample]:
     options = [
         {"axis": 0, "initial": one, "where": _MASK},
         {"axis": 1, "where": np.array([True, False, True]), "keepdims": True},
-        {"dtype": np.float32},
-        {"dtype": np.int16, "axis": 0},
+        {"dtype": "float32"},
+        {"dtype": "int16", "axis": 0},
         {"axis": 1, "out": np.zeros(2, np.float32)},
     ]
     yield from _samples(dtype, -2, 2, True, options)
@@ -259,7 +259,7 @@ def _sum(
     where: Any = True,
 ) -> NKIPyTensorRef:
     """``numpy.sum``; bool and small integers sum in 32 bits."""
-    return _accumulate(ADD, a, axis, dtype, out, keepdims, initial, where)
+    return accumulate(ADD, a, axis, dtype, out, keepdims, initial, where)
 
 
 @prod.impl("hlo")
@@ -273,7 +273,7 @@ def _prod(
     where: Any = True,
 ) -> NKIPyTensorRef:
     """``numpy.prod``; bool and small integers multiply in 32 bits."""
-    return _accumulate(MULTIPLY, a, axis, dtype, out, keepdims, initial, where)
+    return accumulate(MULTIPLY, a, axis, dtype, out, keepdims, initial, where)
 
 
 @max_.impl("hlo")
@@ -286,7 +286,7 @@ def _max(
     where: Any = True,
 ) -> NKIPyTensorRef:
     """``numpy.max``; NaN if any element is."""
-    return _extreme(MAXIMUM, a, axis, out, keepdims, initial, where)
+    return reduce_extreme(MAXIMUM, a, axis, out, keepdims, initial, where)
 
 
 @min_.impl("hlo")
@@ -299,7 +299,7 @@ def _min(
     where: Any = True,
 ) -> NKIPyTensorRef:
     """``numpy.min``; NaN if any element is."""
-    return _extreme(MINIMUM, a, axis, out, keepdims, initial, where)
+    return reduce_extreme(MINIMUM, a, axis, out, keepdims, initial, where)
 
 
 # -- truth -----------------------------------------------------------------------------

@@ -1,0 +1,400 @@
+"""Reductions that pass over NaN."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from nkipy.core import dtypes as dt
+from nkipy.core.backend.hlo import HLOTraceContext, get_hlo_context
+from nkipy.core.hlo.builder import HLOBuilder, Value
+from nkipy.core.ops._reduction import (
+    NO_VALUE,
+    finish,
+    many_axes,
+    mask_for,
+    mean_dtype,
+    operand,
+    round_unless,
+    rounding_once,
+    spread,
+)
+from nkipy.core.ops._registry import Op, supports
+from nkipy.core.ops._samples import ErrorSample, Sample, make
+from nkipy.core.ops.extremes import arg_extreme, arg_reduce
+from nkipy.core.ops.moments import mean_, std_, var_
+from nkipy.core.ops.reduce import (
+    ADD,
+    ALL,
+    MAXIMUM,
+    MINIMUM,
+    MULTIPLY,
+    Fold,
+    accumulate,
+    need_elements,
+    reduce_extreme,
+)
+from nkipy.core.ops.scan import cumulate
+from nkipy.core.ops.statistics import sorted_rows
+from nkipy.core.tensor import NKIPyTensorRef
+
+
+# -- lowering --------------------------------------------------------------------------
+def is_nan(b: HLOBuilder, x: Value) -> Value | None:
+    """Where `x` is NaN; None if its dtype has none."""
+    return b.compare(x, x, "NE") if dt.is_float(x.dtype) else None  # type: ignore[arg-type]
+
+
+def without_nan(b: HLOBuilder, x: Value, fill: Any) -> Value:
+    """`x` with the scalar `fill` in place of NaN."""
+    bad = is_nan(b, x)
+    return x if bad is None else b.select(bad, b.full_like(x, fill), x)
+
+
+def _cleaned(a: Any, fill: Any) -> NKIPyTensorRef:
+    ctx = get_hlo_context()
+    return NKIPyTensorRef._wrap(ctx, without_nan(ctx, operand(a), fill))
+
+
+def _numbers(ctx: HLOTraceContext, x: Value, where: Any) -> Any:
+    """``where=`` without the places where `x` is NaN."""
+    bad = is_nan(ctx, x)
+    mask = mask_for(ctx, where, x.shape)
+    if bad is None:
+        return where
+    good = ctx.not_(bad)
+    good = good if mask is None else ctx.and_(good, mask)
+    return NKIPyTensorRef._wrap(ctx, good)
+
+
+def _extreme(
+    fold: Fold, a: Any, axis: Any, out: Any, keepdims: Any, initial: Any, where: Any
+) -> NKIPyTensorRef:
+    ctx = get_hlo_context()
+    x = operand(a)
+    bad = is_nan(ctx, x)
+    if bad is None or not (initial is None or initial is NO_VALUE):
+        clean = _cleaned(a, fold.start(x.dtype))  # type: ignore[arg-type]
+        return reduce_extreme(fold, clean, axis, out, keepdims, initial, where)
+    axes = many_axes(axis, x.ndim)
+    need_elements(fold, x, axes, mask_for(ctx, where, x.shape))
+    value = fold.over(ctx, without_nan(ctx, x, fold.start(x.dtype)), axes)
+    nothing = ctx.reduce(bad, "and", True, axes)
+    value = ctx.select(nothing, ctx.full_like(value, float("nan")), value)
+    return finish(ctx, value, x.shape, axes, keepdims, out)
+
+
+# -- samples ---------------------------------------------------------------------------
+def holey(shape: tuple[int, ...], dtype: np.dtype, seed: int = 0) -> np.ndarray:
+    """Small random values; NaN at every third place if `dtype` has it."""
+    x = make(shape, dtype, -2, 2, seed)
+    if dt.is_float(dtype) and x.ndim:
+        x.reshape(-1)[::3] = np.nan
+    return x
+
+
+def _samples(dtype: np.dtype) -> Iterator[Sample]:
+    for shape, axis in (((5,), None), ((2, 3, 4), 1), ((2, 3, 4), (0, -1)), ((), None)):
+        yield Sample((holey(shape, dtype),), {"axis": axis}, f"{shape} {axis}")
+    yield Sample((holey((2, 4), dtype),), {"axis": 1, "keepdims": True}, "keepdims")
+    yield Sample((holey((2, 3), dtype),), {"axis": 0}, "all NaN in places")
+
+
+def _where_samples(dtype: np.dtype) -> Iterator[Sample]:
+    yield from _samples(dtype)
+    mask = np.array([True, False, True, True])
+    yield Sample((holey((2, 4), dtype),), {"axis": 1, "where": mask}, "where")
+
+
+def _extreme_samples(dtype: np.dtype) -> Iterator[Sample]:
+    yield from _samples(dtype)
+    one: Any = True if dtype == dt.bool_ else 1
+    mask = np.array([True, False, True, True])
+    kwargs = {"axis": 1, "initial": one, "where": mask}
+    yield Sample((holey((2, 4), dtype),), kwargs, "where")
+
+
+def _scan_samples(dtype: np.dtype) -> Iterator[Sample]:
+    for shape, axis in (((5,), None), ((2, 3, 4), 1), ((), None)):
+        yield Sample((holey(shape, dtype),), {"axis": axis}, f"{shape} {axis}")
+
+
+def _arg_samples(dtype: np.dtype) -> Iterator[Sample]:
+    for shape, axis in (((5,), None), ((2, 3, 4), 1)):
+        yield Sample((holey(shape, dtype),), {"axis": axis}, f"{shape} {axis}")
+    yield Sample((holey((2, 4), dtype),), {"axis": 1, "keepdims": True}, "keepdims")
+
+
+def _var_samples(dtype: np.dtype) -> Iterator[Sample]:
+    yield from _where_samples(dtype)
+    for ddof in (1, 2, 3):
+        yield Sample((holey((2, 4), dtype),), {"axis": 1, "ddof": ddof}, f"ddof {ddof}")
+
+
+_X = make((2, 3), dt.float32)
+_ERRORS = (ErrorSample((_X,), {"axis": 2}, np.exceptions.AxisError, "out of bounds"),)
+_EMPTY = (ErrorSample((_X[:0],), {"axis": 0}, ValueError, "zero-size"),)
+
+
+def _record(
+    function: Callable[..., Any],
+    samples: Any,
+    errors: Any = _ERRORS,
+    note: str = "",
+    dtypes: Any = ALL,
+) -> Op:
+    return Op(
+        function.__name__,
+        numpy=function,
+        dtypes=dtypes,
+        samples=samples,
+        errors=errors,
+        reference=rounding_once(function),
+        note=note,
+    )
+
+
+# -- sums and products -----------------------------------------------------------------
+nansum = _record(np.nansum, _where_samples)
+nanprod = _record(np.nanprod, _where_samples)
+nancumsum = _record(np.nancumsum, _scan_samples)
+nancumprod = _record(np.nancumprod, _scan_samples)
+
+
+@nansum.impl("hlo")
+def _nansum(
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    out: Any = None,
+    keepdims: Any = False,
+    initial: Any = None,
+    where: Any = True,
+) -> NKIPyTensorRef:
+    """``numpy.nansum``: NaN counts as zero."""
+    clean = _cleaned(a, 0)
+    return accumulate(ADD, clean, axis, dtype, out, keepdims, initial, where)
+
+
+@nanprod.impl("hlo")
+def _nanprod(
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    out: Any = None,
+    keepdims: Any = False,
+    initial: Any = None,
+    where: Any = True,
+) -> NKIPyTensorRef:
+    """``numpy.nanprod``: NaN counts as one."""
+    clean = _cleaned(a, 1)
+    return accumulate(MULTIPLY, clean, axis, dtype, out, keepdims, initial, where)
+
+
+@nancumsum.impl("hlo")
+def _nancumsum(
+    a: Any, axis: Any = None, dtype: Any = None, out: Any = None
+) -> NKIPyTensorRef:
+    """``numpy.nancumsum``: NaN counts as zero."""
+    return cumulate(ADD, _cleaned(a, 0), axis, dtype, out)
+
+
+@nancumprod.impl("hlo")
+def _nancumprod(
+    a: Any, axis: Any = None, dtype: Any = None, out: Any = None
+) -> NKIPyTensorRef:
+    """``numpy.nancumprod``: NaN counts as one."""
+    return cumulate(MULTIPLY, _cleaned(a, 1), axis, dtype, out)
+
+
+# -- extremes --------------------------------------------------------------------------
+_ALL_NAN = "index 0 where all are NaN: NumPy raises, which needs values"
+nanmax = _record(np.nanmax, _extreme_samples, _ERRORS + _EMPTY)
+nanmin = _record(np.nanmin, _extreme_samples, _ERRORS + _EMPTY)
+nanargmax = _record(np.nanargmax, _arg_samples, _ERRORS, _ALL_NAN)
+nanargmin = _record(np.nanargmin, _arg_samples, _ERRORS, _ALL_NAN)
+
+
+@nanmax.impl("hlo")
+def _nanmax(
+    a: Any,
+    axis: Any = None,
+    out: Any = None,
+    keepdims: Any = False,
+    initial: Any = None,
+    where: Any = True,
+) -> NKIPyTensorRef:
+    """``numpy.nanmax``: NaN only where all are."""
+    return _extreme(MAXIMUM, a, axis, out, keepdims, initial, where)
+
+
+@nanmin.impl("hlo")
+def _nanmin(
+    a: Any,
+    axis: Any = None,
+    out: Any = None,
+    keepdims: Any = False,
+    initial: Any = None,
+    where: Any = True,
+) -> NKIPyTensorRef:
+    """``numpy.nanmin``: NaN only where all are."""
+    return _extreme(MINIMUM, a, axis, out, keepdims, initial, where)
+
+
+def _arg_lowering(fold: Fold) -> Callable[[HLOBuilder, Value, int], Value]:
+    def lower(b: HLOBuilder, x: Value, axis: int) -> Value:
+        return arg_extreme(b, fold, without_nan(b, x, fold.start(x.dtype)), axis)  # type: ignore[arg-type]
+
+    return lower
+
+
+@nanargmax.impl("hlo")
+def _nanargmax(
+    a: Any, axis: Any = None, out: Any = None, *, keepdims: Any = False
+) -> NKIPyTensorRef:
+    """``numpy.nanargmax``, as int32."""
+    return arg_reduce(_arg_lowering(MAXIMUM), "nanargmax", a, axis, out, keepdims)
+
+
+@nanargmin.impl("hlo")
+def _nanargmin(
+    a: Any, axis: Any = None, out: Any = None, *, keepdims: Any = False
+) -> NKIPyTensorRef:
+    """``numpy.nanargmin``, as int32."""
+    return arg_reduce(_arg_lowering(MINIMUM), "nanargmin", a, axis, out, keepdims)
+
+
+# -- moments ---------------------------------------------------------------------------
+nanmean = _record(np.nanmean, _where_samples)
+nanvar = _record(np.nanvar, _var_samples)
+nanstd = _record(np.nanstd, _var_samples)
+# NumPy's own fails for ml_dtypes' NaN.
+_MEDIANS = supports(dt.float32, dt.float16, dt.INTEGERS, dt.bool_)
+nanmedian = _record(np.nanmedian, _samples, dtypes=_MEDIANS)
+
+
+@nanmean.impl("hlo")
+def _nanmean(
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    out: Any = None,
+    keepdims: Any = False,
+    *,
+    where: Any = True,
+) -> NKIPyTensorRef:
+    """``numpy.nanmean``: NaN only where all are."""
+    ctx = get_hlo_context()
+    good = _numbers(ctx, operand(a), where)
+    return mean_(a, axis, dtype, out, keepdims, where=good)
+
+
+def _spread(
+    op: Op, a: Any, ddof: Any, where: Any, given: tuple[Any, ...]
+) -> NKIPyTensorRef:
+    """`op` (var or std) of the numbers; NaN, not infinity, if they are too few."""
+    ctx = get_hlo_context()
+    x = operand(a)
+    axis, dtype, out, keepdims, mean, correction = given
+    options = {"out": out, "keepdims": keepdims, "mean": mean}
+    if correction is not NO_VALUE:
+        if ddof != 0:
+            raise ValueError("ddof and correction can't be provided simultaneously.")
+        ddof = correction
+    if not dt.is_float(x.dtype):  # type: ignore[arg-type]
+        return op(a, axis, dtype, ddof=ddof, where=where, **options)
+    good = _numbers(ctx, x, where)
+    axes = many_axes(axis, x.ndim)
+    numbers = ctx.reduce(ctx.convert(good.backend_tensor, dt.int32), "add", 0, axes)
+    few = ctx.compare(
+        ctx.convert(numbers, dt.float32),
+        ctx.full(numbers.shape, ddof, dt.float32),
+        "LE",
+    )
+    # The variance of a NaN is one, without a detour around out=.
+    poison = spread(ctx, few, x.shape, axes)
+    x = ctx.select(poison, ctx.full_like(x, float("nan")), x)
+    good = NKIPyTensorRef._wrap(ctx, ctx.or_(good.backend_tensor, poison))
+    poisoned = NKIPyTensorRef._wrap(ctx, x)
+    return op(poisoned, axis, dtype, ddof=ddof, where=good, **options)
+
+
+@nanvar.impl("hlo")
+def _nanvar(
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    out: Any = None,
+    ddof: Any = 0,
+    keepdims: Any = False,
+    *,
+    where: Any = True,
+    mean: Any = NO_VALUE,
+    correction: Any = NO_VALUE,
+) -> NKIPyTensorRef:
+    """``numpy.nanvar``: NaN where there are no more numbers than `ddof`."""
+    given = (axis, dtype, out, keepdims, mean, correction)
+    return _spread(var_, a, ddof, where, given)
+
+
+@nanstd.impl("hlo")
+def _nanstd(
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    out: Any = None,
+    ddof: Any = 0,
+    keepdims: Any = False,
+    *,
+    where: Any = True,
+    mean: Any = NO_VALUE,
+    correction: Any = NO_VALUE,
+) -> NKIPyTensorRef:
+    """``numpy.nanstd``: NaN where there are no more numbers than `ddof`."""
+    given = (axis, dtype, out, keepdims, mean, correction)
+    return _spread(std_, a, ddof, where, given)
+
+
+@nanmedian.impl("hlo")
+def _nanmedian(
+    a: Any,
+    axis: Any = None,
+    out: Any = None,
+    overwrite_input: bool = False,
+    keepdims: Any = False,
+) -> NKIPyTensorRef:
+    """``numpy.nanmedian``: sorts, which moves NaN out of the way."""
+    ctx = get_hlo_context()
+    x = operand(a)
+    axes = many_axes(axis, x.ndim)
+    assert x.dtype is not None
+    rows = ctx.convert(sorted_rows(ctx, x, axes), dt.float32)
+    value = _middle_of_numbers(ctx, rows)
+    value = round_unless(ctx, value, mean_dtype(x.dtype, None), out)
+    return finish(ctx, value, x.shape, axes, keepdims, out)
+
+
+def _middle_of_numbers(b: HLOBuilder, rows: Value) -> Value:
+    """The median of each float32 row, in order, as far as it is not NaN."""
+    last = rows.ndim - 1
+    good = b.convert(b.compare(rows, rows, "EQ"), dt.int32)
+    n = b.reduce(good, "add", 0, (last,))
+    one = b.full_like(n, 1)
+    high = b.emit("shift-right-logical", (n, one), n.shape, n.dtype)
+    low = b.subtract(b.subtract(n, high), one)
+    lower, upper = _pick(b, rows, low), _pick(b, rows, high)
+    mean = b.multiply(b.add(lower, upper), b.full_like(upper, 0.5))
+    middle = b.select(b.compare(low, high, "EQ"), upper, mean)
+    nothing = b.compare(n, b.full_like(n, 0), "EQ")
+    return b.select(nothing, b.full_like(middle, float("nan")), middle)
+
+
+def _pick(b: HLOBuilder, rows: Value, places: Value) -> Value:
+    """The element of each row at its place, read by a sum over a mask."""
+    last = rows.ndim - 1
+    chosen = b.compare(
+        b.iota(rows.shape, last), spread(b, places, rows.shape, (last,)), "EQ"
+    )
+    return b.reduce(b.select(chosen, rows, b.full_like(rows, 0)), "add", 0, (last,))
