@@ -1,0 +1,167 @@
+// What compiled modules call: the store that ends each one, and handlers in Python.
+
+#ifndef NKIPY_EMULATOR_CUSTOM_CALLS_H_
+#define NKIPY_EMULATOR_CUSTOM_CALLS_H_
+
+#include <stdint.h>
+#include <string.h>
+
+#include <string>
+#include <vector>
+
+#include "python_support.h"
+#include "xla/ffi/api/ffi.h"
+
+namespace nkipy {
+
+namespace ffi = xla::ffi;
+
+struct CallState {
+  bool failed = false;        // guarded by the GIL for writers
+  bool overlap = false;       // a result may overwrite an input that is read in place
+  PyObject* error = nullptr;  // the first exception of a Python handler
+};
+
+// Copies results of which some lie in memory that another result is written to (swapped
+// parameters, for example). Those are copied aside first.
+inline void store_overlapping(const std::vector<Span>& from, const uint64_t* to) {
+  std::vector<Memory> aside(from.size());
+  for (size_t i = 0; i < from.size(); ++i) {
+    for (size_t j = 0; j < from.size(); ++j) {
+      if (i == j || !from[i].overlaps({to[j], from[j].size})) continue;
+      aside[i] = allocate(from[i].size);
+      memcpy(aside[i].get(), reinterpret_cast<void*>(from[i].begin), from[i].size);
+      break;
+    }
+  }
+  for (size_t i = 0; i < from.size(); ++i) {
+    void* source = aside[i] ? aside[i].get() : reinterpret_cast<void*>(from[i].begin);
+    memmove(reinterpret_cast<void*>(to[i]), source, from[i].size);
+  }
+}
+
+inline ffi::Error store(ffi::RemainingArgs args, ffi::Result<ffi::AnyBuffer> done) {
+  size_t n = args.size() - 1;
+  auto vector = args.get<ffi::AnyBuffer>(n);
+  if (vector->element_count() != n + 2) {
+    return ffi::Error(ffi::ErrorCode::kInternal, "store: call vector of wrong length");
+  }
+  const auto* words = static_cast<const uint64_t*>(vector->untyped_data());
+  const auto* state = reinterpret_cast<const CallState*>(words[0]);
+  *static_cast<uint8_t*>(done->untyped_data()) = 1;
+  if (state->failed) return ffi::Error::Success();
+  std::vector<Span> aliased;
+  for (size_t i = 0; i < n; ++i) {
+    auto buffer = args.get<ffi::AnyBuffer>(i);
+    size_t size = buffer->size_bytes();
+    if (state->overlap) {
+      aliased.push_back(span_of(buffer->untyped_data(), size));
+    } else if (size != 0) {
+      memcpy(reinterpret_cast<void*>(words[i + 1]), buffer->untyped_data(), size);
+    }
+  }
+  if (!state->overlap) return ffi::Error::Success();
+  try {
+    store_overlapping(aliased, words + 1);
+  } catch (const std::bad_alloc&) {
+    return ffi::Error(ffi::ErrorCode::kResourceExhausted, "no memory for a result");
+  }
+  return ffi::Error::Success();
+}
+
+constexpr int kRead = 0x100, kWrite = 0x200;  // PyBUF_*, in the stable ABI from 3.11
+
+inline PyObject* python_hook = nullptr;  // hook(id, inputs, outputs) with memoryviews
+
+inline Ref view_of(void* data, size_t size, int flags) {
+  static char nothing;  // a memoryview needs an address even when it is empty
+  char* p = size == 0 ? &nothing : static_cast<char*>(data);
+  return Ref(PyMemoryView_FromMemory(p, static_cast<Py_ssize_t>(size), flags));
+}
+
+inline bool append(PyObject* list, Ref item) {
+  return item && PyList_Append(list, item.get()) == 0;
+}
+
+inline bool call_hook(int64_t id, ffi::RemainingArgs& args, size_t nargs,
+                      ffi::RemainingRets& rets) {
+  Ref inputs(PyList_New(0)), outputs(PyList_New(0)), number(PyLong_FromLongLong(id));
+  if (!inputs || !outputs || !number) return false;
+  for (size_t i = 0; i < nargs; ++i) {
+    auto b = args.get<ffi::AnyBuffer>(i);
+    if (!append(inputs.get(), view_of(b->untyped_data(), b->size_bytes(), kRead)))
+      return false;
+  }
+  for (size_t i = 0; i < rets.size(); ++i) {
+    auto b = rets.get<ffi::AnyBuffer>(i);
+    Ref view = view_of((*b)->untyped_data(), (*b)->size_bytes(), kWrite);
+    if (!append(outputs.get(), std::move(view))) return false;
+  }
+  Ref result(PyObject_CallFunctionObjArgs(python_hook, number.get(), inputs.get(),
+                                          outputs.get(), nullptr));
+  return static_cast<bool>(result);
+}
+
+inline void zero_fill(ffi::RemainingRets& rets) {
+  for (size_t i = 0; i < rets.size(); ++i) {
+    auto b = rets.get<ffi::AnyBuffer>(i);
+    memset((*b)->untyped_data(), 0, (*b)->size_bytes());
+  }
+}
+
+// "type: message" of an exception, which is dropped.
+inline ffi::Error as_ffi_error(PyObject* exception) {
+  Ref text(PyObject_Str(exception));
+  Ref bytes(text ? PyUnicode_AsUTF8String(text.get()) : nullptr);
+  std::string message = bytes ? PyBytes_AsString(bytes.get()) : "(no message)";
+  PyErr_Clear();
+  Py_XDECREF(exception);
+  return ffi::Error(ffi::ErrorCode::kInternal, "custom call failed: " + message);
+}
+
+// A handler registered from Python. With `state`, the last operand is the call vector;
+// only calls in the entry computation can have it.
+//
+// With it, a failing handler does not fail the XLA call: other replicas could then wait
+// for this one in a collective until XLA aborts the process. It marks the call as
+// failed, which stops the stores, and Runner raises the exception when all replicas are
+// through.
+inline ffi::Error call_python(int64_t id, int64_t has_state, ffi::RemainingArgs args,
+                              ffi::RemainingRets rets) {
+  size_t nargs = args.size() - (has_state != 0 ? 1 : 0);
+  CallState* state = nullptr;
+  if (has_state != 0) {
+    auto vector = args.get<ffi::AnyBuffer>(nargs);
+    auto word = static_cast<const uint64_t*>(vector->untyped_data())[0];
+    state = reinterpret_cast<CallState*>(word);
+  }
+  PyGILState_STATE gil = PyGILState_Ensure();
+  ffi::Error result = ffi::Error::Success();
+  if (state != nullptr && state->failed) {
+    zero_fill(rets);
+  } else if (!call_hook(id, args, nargs, rets)) {
+    PyObject* exception = take_exception();
+    if (state == nullptr) {
+      result = as_ffi_error(exception);
+    } else {
+      Py_XDECREF(std::exchange(state->error, exception));
+      state->failed = true;
+      zero_fill(rets);
+    }
+  }
+  PyGILState_Release(gil);
+  return result;
+}
+
+XLA_FFI_DEFINE_HANDLER(kStore, store,
+                       ffi::Ffi::Bind().RemainingArgs().Ret<ffi::AnyBuffer>());
+XLA_FFI_DEFINE_HANDLER(kCallPython, call_python,
+                       ffi::Ffi::Bind()
+                           .Attr<int64_t>("id")
+                           .Attr<int64_t>("state")
+                           .RemainingArgs()
+                           .RemainingRets());
+
+}  // namespace nkipy
+
+#endif  // NKIPY_EMULATOR_CUSTOM_CALLS_H_

@@ -1,0 +1,248 @@
+// The call path: hands NumPy arrays to an XLA executable, with what it needs kept
+// ready.
+
+#ifndef NKIPY_EMULATOR_RUNNER_H_
+#define NKIPY_EMULATOR_RUNNER_H_
+
+#include <string.h>
+
+#include <map>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "custom_calls.h"
+#include "python_support.h"
+
+namespace nkipy {
+
+constexpr size_t kMaxImports = 4096;
+constexpr size_t kReleaseGilFrom = size_t{1} << 20;
+constexpr size_t kMaxPooledBytes = size_t{64} << 20;
+
+inline PyObject* error_translator = nullptr;  // what a RuntimeError of XLA's becomes
+
+// XLA's errors have a private type; the engine says what they become.
+inline void translate_error() {
+  if (error_translator == nullptr || !PyErr_ExceptionMatches(PyExc_RuntimeError))
+    return;
+  Ref error(take_exception());
+  PyObject* ours = PyObject_CallFunctionObjArgs(error_translator, error.get(), nullptr);
+  if (ours != nullptr) raise(ours);
+}
+
+// What one call needs for itself: staging memory per parameter and replica with the XLA
+// arrays over it, and the call vectors. Frames are reused; one call has one at a time.
+struct Frame {
+  std::vector<std::vector<Memory>> staging;  // [parameter][replica], empty until used
+  std::vector<Ref> staged;                   // XLA array per parameter, null until used
+  std::vector<Memory> vectors;               // [replica]
+  Ref arguments;                             // the list that execute gets
+  size_t staged_bytes = 0;
+  CallState state;
+  bool abandoned = false;  // replicas may still be running: never to be freed
+};
+
+struct Core {
+  Ref execute;        // execute(list of arrays): runs all replicas, done on return
+  Ref import_memory;  // import_memory(tuple of addresses, nbytes) -> array
+  std::vector<size_t> inputs, outputs;  // bytes of each
+  size_t replicas = 1;
+  size_t zero_copy = 0;  // inputs from this size on are read in place if aligned
+  std::vector<std::unique_ptr<Frame>> frames;
+  size_t pooled_bytes = 0;
+  // Arrays over callers' memory. They own nothing and are only used while the caller
+  // holds that memory, so an entry for memory that was freed is harmless.
+  std::map<std::vector<uint64_t>, Ref> imports;
+
+  Ref import_at(const std::vector<uint64_t>& addresses, size_t nbytes);
+  std::unique_ptr<Frame> take_frame();
+  void give_back(std::unique_ptr<Frame> frame);
+  PyObject* imported(const std::vector<Span>& spans);
+  PyObject* stage(Frame& frame, size_t parameter, const std::vector<Span>& spans);
+  bool run(const std::vector<Ref>& ins, const std::vector<Ref>& outs);
+  bool place_input(Frame& frame, size_t parameter, const std::vector<Ref>& ins,
+                   const std::vector<Span>& outs, bool* overlap);
+  bool execute_frame(Frame& frame, bool overlap);
+};
+
+inline Ref Core::import_at(const std::vector<uint64_t>& addresses, size_t nbytes) {
+  Ref tuple(PyTuple_New(static_cast<Py_ssize_t>(addresses.size())));
+  if (!tuple) return Ref();
+  for (size_t i = 0; i < addresses.size(); ++i) {
+    PyObject* number = PyLong_FromUnsignedLongLong(addresses[i]);
+    if (number == nullptr) return Ref();
+    PyTuple_SetItem(tuple.get(), static_cast<Py_ssize_t>(i), number);
+  }
+  Ref size(PyLong_FromSize_t(nbytes));
+  if (!size) return Ref();
+  return Ref(PyObject_CallFunctionObjArgs(import_memory.get(), tuple.get(), size.get(),
+                                          nullptr));
+}
+
+inline std::unique_ptr<Frame> Core::take_frame() {
+  if (!frames.empty()) {
+    std::unique_ptr<Frame> frame = std::move(frames.back());
+    frames.pop_back();
+    pooled_bytes -= frame->staged_bytes;
+    return frame;
+  }
+  auto frame = std::make_unique<Frame>();
+  frame->staging.resize(inputs.size());
+  frame->staged.resize(inputs.size());
+  frame->arguments = Ref(PyList_New(static_cast<Py_ssize_t>(inputs.size() + 1)));
+  if (!frame->arguments) return nullptr;
+  for (size_t i = 0; i < inputs.size(); ++i) {  // no list item may be null
+    Py_INCREF(Py_None);
+    PyList_SetItem(frame->arguments.get(), static_cast<Py_ssize_t>(i), Py_None);
+  }
+  size_t nbytes = (outputs.size() + 2) * sizeof(uint64_t);
+  std::vector<uint64_t> addresses;
+  for (size_t r = 0; r < replicas; ++r) {
+    frame->vectors.push_back(allocate(nbytes));
+    memset(frame->vectors.back().get(), 0, nbytes);
+    addresses.push_back(reinterpret_cast<uint64_t>(frame->vectors.back().get()));
+  }
+  Ref array = import_at(addresses, nbytes);
+  if (!array) return nullptr;
+  PyList_SetItem(frame->arguments.get(), static_cast<Py_ssize_t>(inputs.size()),
+                 array.release());
+  return frame;
+}
+
+// Keeps the frame for the next call, unless that would hold on to much memory: the last
+// frame is always kept, further ones (of calls at the same time) while they are small.
+inline void Core::give_back(std::unique_ptr<Frame> frame) {
+  if (frame->abandoned) {
+    frame.release();
+    return;
+  }
+  if (!frames.empty() && pooled_bytes + frame->staged_bytes > kMaxPooledBytes) return;
+  pooled_bytes += frame->staged_bytes;
+  frames.push_back(std::move(frame));
+}
+
+// An array over the callers' own memory. Borrowed; null with an exception set.
+inline PyObject* Core::imported(const std::vector<Span>& spans) {
+  std::vector<uint64_t> key;
+  for (const Span& span : spans) key.push_back(span.begin);
+  key.push_back(spans[0].size);
+  auto found = imports.find(key);
+  if (found != imports.end()) return found->second.get();
+  if (imports.size() >= kMaxImports) imports.clear();
+  std::vector<uint64_t> addresses(key.begin(), key.end() - 1);
+  Ref array = import_at(addresses, spans[0].size);
+  if (!array) return nullptr;
+  return imports.emplace(std::move(key), std::move(array)).first->second.get();
+}
+
+// Copies an input into the frame. Borrowed result, null with an exception set.
+inline PyObject* Core::stage(Frame& frame, size_t parameter,
+                             const std::vector<Span>& spans) {
+  size_t nbytes = inputs[parameter];
+  if (!frame.staged[parameter]) {
+    std::vector<Memory> memory;
+    std::vector<uint64_t> addresses;
+    for (size_t r = 0; r < replicas; ++r) {
+      memory.push_back(allocate(nbytes));
+      addresses.push_back(reinterpret_cast<uint64_t>(memory.back().get()));
+    }
+    Ref array = import_at(addresses, nbytes);
+    if (!array) return nullptr;
+    frame.staging[parameter] = std::move(memory);
+    frame.staged[parameter] = std::move(array);
+    frame.staged_bytes += nbytes * replicas;
+  }
+  bool large = nbytes * replicas >= kReleaseGilFrom;
+  PyThreadState* thread = large ? PyEval_SaveThread() : nullptr;
+  for (size_t r = 0; r < replicas && nbytes != 0; ++r) {
+    memcpy(frame.staging[parameter][r].get(), reinterpret_cast<void*>(spans[r].begin),
+           nbytes);
+  }
+  if (large) PyEval_RestoreThread(thread);
+  return frame.staged[parameter].get();
+}
+
+// Puts the array for one parameter into the frame's argument list. Large aligned inputs
+// are read in place, unless another replica writes a result there; one that this call
+// itself writes to is left to store_overlapping.
+inline bool Core::place_input(Frame& frame, size_t parameter,
+                              const std::vector<Ref>& ins,
+                              const std::vector<Span>& outs, bool* overlap) {
+  auto index = static_cast<Py_ssize_t>(parameter);
+  bool in_place = inputs[parameter] >= zero_copy;
+  bool overlapped = false;
+  std::vector<Span> spans(replicas);
+  for (size_t r = 0; r < replicas; ++r) {
+    PyObject* array = PyTuple_GetItem(ins[r].get(), index);
+    if (!locate(array, inputs[parameter], "input", index, false, &spans[r]))
+      return false;
+    in_place = in_place && spans[r].begin % kAlignment == 0;
+    for (size_t o = 0; in_place && o < outs.size(); ++o) {
+      if (!spans[r].overlaps(outs[o])) continue;
+      overlapped = true;
+      in_place = replicas == 1;
+    }
+  }
+  PyObject* array = in_place ? imported(spans) : stage(frame, parameter, spans);
+  if (array == nullptr) return false;
+  *overlap = *overlap || (in_place && overlapped);
+  if (PyList_GetItem(frame.arguments.get(), index) == array) return true;
+  Py_INCREF(array);
+  return PyList_SetItem(frame.arguments.get(), index, array) == 0;
+}
+
+inline bool Core::execute_frame(Frame& frame, bool overlap) {
+  CallState& state = frame.state;
+  state = CallState();
+  state.overlap = overlap;
+  for (auto& vector : frame.vectors) {
+    static_cast<uint64_t*>(vector.get())[0] = reinterpret_cast<uint64_t>(&state);
+  }
+  Ref results(
+      PyObject_CallFunctionObjArgs(execute.get(), frame.arguments.get(), nullptr));
+  if (state.error != nullptr) {
+    PyErr_Clear();
+    raise(std::exchange(state.error, nullptr));
+    return false;
+  }
+  if (!results) {
+    frame.abandoned = replicas > 1;
+    translate_error();
+  }
+  return static_cast<bool>(results);
+}
+
+// `ins` and `outs` hold one tuple of arrays per replica.
+inline bool Core::run(const std::vector<Ref>& ins, const std::vector<Ref>& outs) {
+  std::vector<Span> targets(replicas * outputs.size());
+  for (size_t r = 0; r < replicas; ++r) {
+    if (!check_count(ins[r].get(), inputs.size(), "inputs")) return false;
+    if (!check_count(outs[r].get(), outputs.size(), "outputs")) return false;
+    for (size_t i = 0; i < outputs.size(); ++i) {
+      auto index = static_cast<Py_ssize_t>(i);
+      PyObject* array = PyTuple_GetItem(outs[r].get(), index);
+      Span* target = &targets[r * outputs.size() + i];
+      if (!locate(array, outputs[i], "output", index, true, target)) return false;
+    }
+  }
+  std::unique_ptr<Frame> frame = take_frame();
+  if (!frame) return false;
+  bool overlap = false, ok = true;
+  for (size_t i = 0; ok && i < inputs.size(); ++i) {
+    ok = place_input(*frame, i, ins, targets, &overlap);
+  }
+  for (size_t r = 0; ok && r < replicas; ++r) {
+    auto* words = static_cast<uint64_t*>(frame->vectors[r].get());
+    for (size_t i = 0; i < outputs.size(); ++i) {
+      words[i + 1] = targets[r * outputs.size() + i].begin;
+    }
+  }
+  ok = ok && execute_frame(*frame, overlap);
+  give_back(std::move(frame));
+  return ok;
+}
+
+}  // namespace nkipy
+
+#endif  // NKIPY_EMULATOR_RUNNER_H_
