@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,10 @@ AxisError = np.exceptions.AxisError
 
 def _resolve_shape(x: Tensor, shape: Any) -> Shape:
     """`shape` with its -1 replaced. Raises ValueError if `x` does not fit it."""
-    dims = list(as_shape(shape))
+    given = as_shape(shape)
+    if prod(given) == x.size and (not given or min(given) >= 0):
+        return given
+    dims = list(given)
     unknown = [i for i, d in enumerate(dims) if d < 0]
     if len(unknown) > 1:
         raise ValueError("can only specify one unknown dimension")
