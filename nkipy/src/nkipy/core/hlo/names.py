@@ -23,53 +23,51 @@ class Names:
     def __init__(
         self, module: HLOModule, computations: Sequence[HLOComputation]
     ) -> None:
-        self._taken: set[str] = set()
-        self._counts: dict[str, int] = {}
+        self._claims = _Claims()
         self._given: dict[HLOInstruction, str] = {}
         self._give(module.parameters)
         for computation in computations:
             self._give([i for i in computation.instructions if i.name])
         #: Whether a given name could be one of those that are made up.
-        self.may_clash = any(n.rpartition(".")[2].isdigit() for n in self._taken)
-        names = _unique(c.name for c in computations)
-        self._computations = dict(zip(computations, names))
+        self.may_clash = any(n.rpartition(".")[2].isdigit() for n in self._claims.taken)
+        claims = _Claims()
+        self._computations = {c: claims.claim(identifier(c.name)) for c in computations}
 
     def _give(self, instructions: Iterable[HLOInstruction]) -> None:
         for inst in instructions:
             if inst not in self._given:
-                self._given[inst] = self._claim(identifier(inst.name))
-
-    def _claim(self, name: str) -> str:
-        unique = name
-        while unique in self._taken:
-            count = self._counts[name] = self._counts.get(name, 0) + 1
-            unique = f"{name}.{count}"
-        self._taken.add(unique)
-        return unique
+                self._given[inst] = self._claims.claim(identifier(inst.name))
 
     def of(self, inst: HLOInstruction, number: int) -> str:
         """The name of an instruction, which has this number in the module."""
         if inst.name:
             return self._given[inst]
         name = f"{inst.opcode}.{number}"
-        return name if name not in self._taken else self._claim(name)
+        return name if name not in self._claims.taken else self._claims.claim(name)
 
     def root(self) -> str:
         """The name of the root that is added."""
-        return self._claim(ROOT_NAME)
+        return self._claims.claim(ROOT_NAME)
 
     def computation(self, computation: HLOComputation) -> str:
         """The name of a computation."""
         return self._computations[computation]
 
 
-def _unique(names: Iterable[str]) -> list[str]:
-    out: list[str] = []
-    for name in map(identifier, names):
-        while name in out:
-            name += "_"
-        out.append(name)
-    return out
+class _Claims:
+    """Names that are taken; who comes late gets a number after the name."""
+
+    def __init__(self) -> None:
+        self.taken: set[str] = set()
+        self._counts: dict[str, int] = {}
+
+    def claim(self, name: str) -> str:
+        unique = name
+        while unique in self.taken:
+            count = self._counts[name] = self._counts.get(name, 0) + 1
+            unique = f"{name}.{count}"
+        self.taken.add(unique)
+        return unique
 
 
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.\-]")

@@ -6,6 +6,7 @@ interface is wrong, so nothing is handed to it that has not passed here.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any, NoReturn
 
 import numpy as np
@@ -208,7 +209,7 @@ def _verify_structure(computation: HLOComputation, seen: set[HLOInstruction]) ->
     parameters = [i for i in computation.instructions if i.opcode == "parameter"]
     numbers = [p.attributes["parameter_number"] for p in computation.parameters]
     if numbers != list(range(len(numbers))):
-        fail(f"parameters are numbered {numbers}")
+        fail(f"parameters are numbered {numbers[:20]}")
     if len(parameters) != len(numbers) or set(parameters) != set(
         computation.parameters
     ):
@@ -221,8 +222,7 @@ def _verify_structure(computation: HLOComputation, seen: set[HLOInstruction]) ->
 def _verify_interface(module: HLOModule) -> None:
     names = [p.name for p in module.parameters]
     if len(set(names)) != len(names):
-        twice = next(n for n in names if names.count(n) > 1)
-        _fail_module(f"two parameters are called {twice!r}")
+        _fail_module(f"two parameters are called {_duplicate(names)!r}")
     for p in module.parameters:
         if p.dtype is None:
             _fail_module(f"parameter {p.name!r} is a tuple")
@@ -233,8 +233,8 @@ def _verify_interface(module: HLOModule) -> None:
     for name in module.output_names:
         if not name or "," in name:  # they are joined with commas
             _fail_module(f"an output is called {name!r}")
-        if module.output_names.count(name) > 1:
-            _fail_module(f"two outputs are called {name!r}")
+    if len(set(module.output_names)) != len(module.output_names):
+        _fail_module(f"two outputs are called {_duplicate(module.output_names)!r}")
     known = set(module.entry.instructions)
     for i, result in enumerate(module.results):
         if result not in known:
@@ -246,8 +246,7 @@ def _verify_interface(module: HLOModule) -> None:
 def _verify_names(computations: list[HLOComputation]) -> None:
     names = [c.name for c in computations]
     if len(set(names)) != len(names):
-        twice = next(n for n in names if names.count(n) > 1)
-        _fail_module(f"two computations are called {twice!r}")
+        _fail_module(f"two computations are called {_duplicate(names)!r}")
 
 
 def _verify_aliases(module: HLOModule) -> None:
@@ -271,6 +270,11 @@ def _verify_aliases(module: HLOModule) -> None:
                 f"output {out} is {result.shape_text()}, but parameter "
                 f"{parameter.name!r}, its alias, {parameter.shape_text()}"
             )
+
+
+def _duplicate(names: list[str]) -> str:
+    """The name that occurs most often."""
+    return Counter(names).most_common(1)[0][0]
 
 
 def _fail_module(problem: str) -> NoReturn:

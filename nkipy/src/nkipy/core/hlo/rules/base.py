@@ -109,6 +109,11 @@ def callee(
     Scalars of a callee are compared as they are; that it is itself valid is checked
     apart.
     """
+    count = len(computation.parameters)
+    if count != len(parameters):  # first, as this may be many of either
+        fail(
+            f"{what} {computation.name!r} takes {count} arguments, not {len(parameters)}"
+        )
     found = [signature(p) for p in computation.parameters]
     if found != list(parameters):
         fail(
@@ -133,7 +138,8 @@ def element_type(inst: Inst) -> np.dtype:
     return inst.dtype
 
 
-def count(dims: Sequence[int]) -> int:
+def size_of(dims: Sequence[int]) -> int:
+    """The number of elements."""
     return prod(dims)
 
 

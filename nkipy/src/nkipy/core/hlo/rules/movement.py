@@ -10,7 +10,6 @@ from nkipy.core.hlo.rules.base import (
     Rule,
     array,
     arrays,
-    count,
     dimension,
     dimensions,
     fail,
@@ -18,6 +17,7 @@ from nkipy.core.hlo.rules.base import (
     require,
     same_dtype,
     scalar,
+    size_of,
 )
 
 
@@ -48,8 +48,8 @@ def replica_id(inst: Inst) -> Result:
 
 def reshape(inst: Inst) -> Result:
     (x,) = inst.operands
-    if count(x.shape) != count(inst.shape):
-        fail(f"{count(x.shape)} elements cannot become {count(inst.shape)}")
+    if size_of(x.shape) != size_of(inst.shape):
+        fail(f"{size_of(x.shape)} elements cannot become {size_of(inst.shape)}")
     return inst.shape, x.dtype
 
 
