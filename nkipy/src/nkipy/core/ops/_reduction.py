@@ -14,7 +14,7 @@ from nkipy.core.backend.hlo import HLOTraceContext, as_hlo_tensor
 from nkipy.core.hlo.builder import HLOBuilder, Value
 from nkipy.core.tensor import NKIPyTensorRef, as_operand, as_tensor, store_out
 
-NO_VALUE: Any = np._NoValue  # type: ignore[attr-defined]
+NO_VALUE: Any = np._NoValue
 
 
 # -- axes ------------------------------------------------------------------------------

@@ -66,7 +66,7 @@ def _trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: Any = -1) -> NKIPyTen
 def _trapezoid_dtype(y: Value, x: Any, dx: Any) -> np.dtype:
     own = np.ones(2, y.dtype)
     given = None if x is None else np.ones(2, as_operand(x).dtype)
-    width = np.ones((), dx.dtype) if hasattr(dx, "dtype") else dx
+    width: Any = np.ones((), dx.dtype) if hasattr(dx, "dtype") else dx
     return dt.narrow(np.trapezoid(own, given, width).dtype)
 
 

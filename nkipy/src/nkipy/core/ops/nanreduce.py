@@ -44,7 +44,7 @@ from nkipy.core.tensor import NKIPyTensorRef
 # -- lowering --------------------------------------------------------------------------
 def is_nan(b: HLOBuilder, x: Value) -> Value | None:
     """Where `x` is NaN; None if its dtype has none."""
-    return b.compare(x, x, "NE") if dt.is_float(x.dtype) else None  # type: ignore[arg-type]
+    return b.compare(x, x, "NE") if dt.is_float(x.dtype) else None
 
 
 def without_nan(b: HLOBuilder, x: Value, fill: Any) -> Value:
@@ -76,7 +76,7 @@ def _extreme(
     x = operand(a)
     bad = is_nan(ctx, x)
     if bad is None or not (initial is None or initial is NO_VALUE):
-        clean = _cleaned(a, fold.start(x.dtype))  # type: ignore[arg-type]
+        clean = _cleaned(a, fold.start(x.dtype))
         return reduce_extreme(fold, clean, axis, out, keepdims, initial, where)
     axes = many_axes(axis, x.ndim)
     need_elements(fold, x, axes, mask_for(ctx, where, x.shape))
@@ -245,7 +245,7 @@ def _nanmin(
 
 def _arg_lowering(fold: Fold) -> Callable[[HLOBuilder, Value, int], Value]:
     def lower(b: HLOBuilder, x: Value, axis: int) -> Value:
-        return arg_extreme(b, fold, without_nan(b, x, fold.start(x.dtype)), axis)  # type: ignore[arg-type]
+        return arg_extreme(b, fold, without_nan(b, x, fold.start(x.dtype)), axis)
 
     return lower
 
@@ -303,7 +303,7 @@ def _spread(
         if ddof != 0:
             raise ValueError("ddof and correction can't be provided simultaneously.")
         ddof = correction
-    if not dt.is_float(x.dtype):  # type: ignore[arg-type]
+    if not dt.is_float(x.dtype):
         return op(a, axis, dtype, ddof=ddof, where=where, **options)
     good = _numbers(ctx, x, where)
     axes = many_axes(axis, x.ndim)

@@ -100,7 +100,7 @@ def _search_samples(dtype: np.dtype) -> Iterator[Sample]:
     yield Sample((row, values, "left", order.astype(np.int32)), label="sorter")
 
 
-def _search_reference(a: Any, v: Any, side: str = "left", sorter: Any = None) -> Any:
+def _search_reference(a: Any, v: Any, side: Any = "left", sorter: Any = None) -> Any:
     if dt.is_float(a.dtype):  # exact, and in an order that knows NaN
         a, v = a.astype(np.float32), v.astype(np.float32)
     return np.searchsorted(a, v, side, sorter)

@@ -26,7 +26,7 @@ ALL = supports(dt.FLOATS, dt.FP8, dt.INTEGERS, dt.bool_)
 # -- lowering --------------------------------------------------------------------------
 def precedes(b: HLOBuilder, x: Value, y: Value) -> Value:
     """Whether `x` comes before `y` in NumPy's order, in which NaN is last."""
-    if not dt.is_float(x.dtype):  # type: ignore[arg-type]
+    if not dt.is_float(x.dtype):
         return b.compare(x, y, "LT")
     number = b.compare(x, x, "EQ")
     return b.and_(number, b.not_(b.compare(y, x, "LE")))
@@ -68,7 +68,8 @@ def sort_along(
     compare = _comparator(b, [v.dtype for v in widened], len(keys))
     attributes = {"dimension": axis, "is_stable": True, "to_apply": compare}
     if len(widened) == 1:
-        made = (b.emit("sort", widened, x.shape, widened[0].dtype, attributes),)
+        one = b.emit("sort", widened, x.shape, widened[0].dtype, attributes)
+        made: tuple[Value, ...] = (one,)
     else:
         shapes = [Shape(v.dtype, v.shape) for v in widened if v.dtype]
         made = b.tuple_result("sort", widened, shapes, attributes)
