@@ -32,6 +32,8 @@ _FRESH = (
     "logspace geomspace eye identity tri copy fromfunction fromiter indices "
     "tril_indices triu_indices diag_indices"
 ).split()
+#: NumPy looks for no override in their second argument.
+_FILLED = ("full", "full_like")
 _UNINITIALISED = ("empty", "empty_like")
 #: Whether the function copies by default what is an array already.
 _CONVERTING = {
@@ -59,8 +61,9 @@ def _fresh(name: str, original: Function) -> Function:
 
     @functools.wraps(original)
     def create(*args: Any, **kwargs: Any) -> Any:
-        if name == "full" and holds_traced([*args[1:2], kwargs.get("fill_value")]):
-            return _full_of_traced(*args, **kwargs)
+        if name in _FILLED and holds_traced([*args[1:2], kwargs.get("fill_value")]):
+            fill = _full_of_traced if name == "full" else OPS["full_like"]
+            return fill(*args, **kwargs)
         result = original(*args, **kwargs)
         if not _from_kernel() or isinstance(result, NKIPyTensorRef):
             return result
@@ -77,6 +80,19 @@ def _full_of_traced(
     """``np.full`` of a traced value, whose dtype the result has by default."""
     fill = _stacked(operands(fill_value))
     return OPS["full"](shape, fill, fill.dtype if dtype is None else dtype)
+
+
+def _taking(name: str, original: Function) -> Function:
+    """``np.take``, which looks for no override in its indices."""
+
+    @functools.wraps(original)
+    def take(*args: Any, **kwargs: Any) -> Any:
+        indices = args[1] if len(args) > 1 else kwargs.get("indices")
+        if holds_traced(indices):
+            return OPS[name](*args, **kwargs)
+        return original(*args, **kwargs)
+
+    return take
 
 
 def _converting(name: str, original: Function) -> Function:
@@ -98,9 +114,7 @@ def _converting(name: str, original: Function) -> Function:
                 kwargs.pop("subok")
             return original(*args, **kwargs)
         result = original(*args, **kwargs)
-        if isinstance(value, np.ndarray) and np.may_share_memory(result, value):
-            return result  # not made here, so not ours to trace
-        return adopt(result)
+        return adopt(result, among=(value,))  # what existed is not ours to trace
 
     return convert
 
@@ -214,6 +228,7 @@ def _make_wrappers() -> list[tuple[Any, str, Function, Function]]:
     groups: list[tuple[Any, Callable[[str, Function], Function], list[str]]] = [
         (np, _fresh, _FRESH),
         (np, _converting, list(_CONVERTING)),
+        (np, _taking, ["take"]),
         (np.random, _random, _random_names()),
     ]
     wrappers = []

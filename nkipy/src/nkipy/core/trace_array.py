@@ -22,6 +22,7 @@ from nkipy.core.errors import ConcretizationError
 from nkipy.core.op_table import OPS
 from nkipy.core.tensor import NKIPyTensorRef
 
+_CLASS = type
 #: Functions whose first argument is written.
 _WRITES_FIRST = frozenset(
     (np.copyto, np.put, np.put_along_axis, np.putmask, np.place, np.fill_diagonal)
@@ -124,7 +125,7 @@ class TraceArray(np.ndarray):
             result = super().__array_function__(func, types, args, kwargs)
             if func is np.empty_like and isinstance(result, np.ndarray):
                 result.fill(0)
-            return adopt(result)
+            return adopt(result, among=tuple(args))
         kwargs = dict(kwargs)
         if kwargs.get("out") is not None:
             kwargs["out"] = _destination(kwargs["out"])
@@ -161,6 +162,14 @@ class TraceArray(np.ndarray):
         traced = self._traced()
         return super().flat if traced is None else traced.flat
 
+    def view(self, dtype: Any = None, type: Any = None) -> Any:
+        is_class = isinstance(dtype, _CLASS) and issubclass(dtype, np.ndarray)
+        if type is None and not is_class:
+            traced = self._traced()
+            if traced is not None:
+                return OPS["view"](traced, dtype)
+        return super().view(*(a for a in (dtype, type) if a is not None))
+
     def __repr__(self) -> str:
         traced = self._traced()
         return repr(self.view(np.ndarray) if traced is None else traced)
@@ -194,7 +203,6 @@ _DUNDERS = (
     "__bool__ __int__ __float__ __complex__ __index__ __contains__ __copy__ "
     "__deepcopy__"
 ).split()
-# view() stays: it is how the plain array is reached, and keeps the base that we need.
 for _name in (*(n for n in vars(np.ndarray) if n[0] != "_"), *_DUNDERS):
     if _name != "view" and callable(getattr(np.ndarray, _name)):
         setattr(TraceArray, _name, _forward(_name))
@@ -274,11 +282,33 @@ def _plain_index(index: Any) -> Any:
     return _plain(index)
 
 
-def adopt(result: Any) -> Any:
-    """`result` with its plain arrays, in lists and tuples too, as TraceArrays."""
-    if type(result) is np.ndarray:
-        supported = result.dtype in dt.HLO_NAMES
-        return result.view(TraceArray) if supported else result
+def adopt(result: Any, among: tuple[Any, ...] = ()) -> Any:
+    """`result` with its plain arrays, in lists and tuples too, as TraceArrays.
+
+    Args:
+        among: arguments of the function that made the result. A plain array that
+            shares memory with one of them existed before, and stays plain.
+    """
     if type(result) in (list, tuple):
-        return type(result)(map(adopt, result))
-    return result
+        return type(result)(adopt(r, among) for r in result)
+    if type(result) is not np.ndarray or result.dtype not in dt.HLO_NAMES:
+        return result
+    if _has_owner(result):
+        return result.view(TraceArray)
+    for value in among:
+        if isinstance(value, np.ndarray) and np.may_share_memory(result, value):
+            return result
+    # It must own its memory: that is how its views find it.
+    order = "F" if result.flags.fnc else "C"
+    owned = np.ndarray.__new__(TraceArray, result.shape, result.dtype, order=order)
+    np.ndarray.__setitem__(owned, ..., result)
+    return owned
+
+
+def _has_owner(array: np.ndarray) -> bool:
+    base = array.base
+    while isinstance(base, np.ndarray):
+        if isinstance(base, TraceArray):
+            return True
+        base = base.base
+    return False
