@@ -9,7 +9,7 @@ import numpy as np
 from nkipy.core import dtypes as dt
 from nkipy.core.hlo.builder import HLOBuilder, Value
 
-_SIGNED_OF_WIDTH = {1: dt.int8, 2: dt.int16, 4: dt.int32}
+_SIGNED_OF_WIDTH: dict[int, np.dtype] = {1: dt.int8, 2: dt.int16, 4: dt.int32}
 
 
 def uniform(x: Value) -> Any | None:
@@ -59,11 +59,12 @@ def sign_bit(b: HLOBuilder, x: Value) -> Value:
 
 def with_sign_of(b: HLOBuilder, magnitude: Value, sign: Value) -> Value:
     """`magnitude` with the sign of `sign`; both floats of one dtype."""
-    assert magnitude.dtype is not None
+    dtype = magnitude.dtype
+    assert dtype is not None
     m, s = bits_of(b, magnitude), bits_of(b, sign)
     low, high = np.iinfo(m.dtype).max, np.iinfo(m.dtype).min
     bits = b.or_(b.and_(m, b.full_like(m, low)), b.and_(s, b.full_like(s, high)))
-    return b.bitcast_convert(bits, magnitude.dtype)
+    return b.bitcast_convert(bits, dtype)
 
 
 def scale(b: HLOBuilder, x: Value, factor: float) -> Value:

@@ -24,7 +24,8 @@ from nkipy.core.promotion import Kind, Loop, kind_of, resolve_loop
 from nkipy.core.tensor import NKIPyTensorRef, as_operand, store_out
 
 #: Makes the result of operands that share a shape and have the loop's input dtypes.
-Lowering = Callable[..., HLOInstruction | tuple[HLOInstruction, ...]]
+#: A ufunc with several results has a lowering that returns a tuple.
+Lowering = Callable[..., Any]
 
 
 class _Plan(NamedTuple):
@@ -68,7 +69,6 @@ class UFuncOp(Op):
         self.ufunc = ufunc
         self.lower = lower
         self.__doc__ = f"``numpy.{ufunc.__name__}``, element by element."
-        self.category = self.category or lower.__module__.rpartition(".")[2]
         self._impls["hlo"] = self._elementwise
         self._nin = ufunc.nin
         self._plans: dict[tuple[Kind, ...], _Plan] = {}
@@ -214,10 +214,11 @@ class UFuncOp(Op):
         """Lower operands of any kind to results of the loop's output dtypes."""
         if len(operands) == 2:
             x, y = operands
-            values = _pair(ctx, x, y, *loop.inputs)
+            values: Sequence[HLOInstruction] = _pair(ctx, x, y, *loop.inputs)
         else:
-            values = [as_value(ctx, x, d) for x, d in zip(operands, loop.inputs)]
-            values = broadcast(ctx, values)
+            values = broadcast(
+                ctx, [as_value(ctx, x, d) for x, d in zip(operands, loop.inputs)]
+            )
         results = self.lower(ctx, *values)
         if type(results) is HLOInstruction:
             wanted = loop.outputs[0]

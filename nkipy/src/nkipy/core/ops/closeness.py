@@ -57,7 +57,8 @@ def _isclose(
     a: Any, b: Any, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: bool = False
 ) -> Any:
     """Where ``|a - b| <= atol + rtol * |b|``; infinities are close to themselves."""
-    x, y = as_tensor(a), as_tensor(b)
+    x: Any = as_tensor(a)
+    y: Any = as_tensor(b)
     y = y.astype(result_type(y, 1.0))
     near = np.less_equal(np.abs(x - y), atol + rtol * np.abs(y))
     result = (near & np.isfinite(y)) | (x == y)

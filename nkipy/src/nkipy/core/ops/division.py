@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -107,7 +108,7 @@ def _remainder(b: HLOBuilder, x: Value, y: Value) -> Value:
     return _divmod(b, x, y)[1]
 
 
-_RECORD = {"dtypes": supports(NUMERIC, dt.bool_), "samples": _samples}
+_RECORD: dict[str, Any] = {"dtypes": supports(NUMERIC, dt.bool_), "samples": _samples}
 floor_divide = UFuncOp(
     np.floor_divide,
     in_float32(_floor_divide, _LOW_PRECISION),

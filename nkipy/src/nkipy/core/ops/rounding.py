@@ -106,7 +106,7 @@ def _round_integers(a: NKIPyTensorRef, unit: int) -> NKIPyTensorRef:
     ctx, own = get_hlo_context(), a.dtype
     if unit > np.iinfo(dt.int32).max:
         return NKIPyTensorRef._wrap(ctx, ctx.full(a.shape, 0, own))
-    wide = a if own in (dt.int32, dt.uint32) else as_value_of(a, dt.int32)
+    wide: Any = a if own in (dt.int32, dt.uint32) else as_value_of(a, dt.int32)
     below = wide // unit
     rest = wide - below * unit
     # Halves go to the even neighbour; an odd unit has none.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ NO_VALUE = np._NoValue
 MAX_UNROLLED = 256
 
 #: The ops that are a ufunc's reduction.
-_REDUCTIONS = {
+_REDUCTIONS: dict[Any, str] = {
     np.add: "sum",
     np.multiply: "prod",
     np.maximum: "max",
@@ -33,16 +33,21 @@ _REDUCTIONS = {
     np.logical_or: "any",
 }
 #: Ufuncs that are one associative opcode: keys of the folds of a scan.
-_OPCODES = {
+_OPCODES: dict[Any, str] = {
     np.maximum: "maximum",
     np.minimum: "minimum",
     np.bitwise_and: "and",
     np.bitwise_or: "or",
     np.bitwise_xor: "xor",
 }
-_SCANS = {np.add: "cumsum", np.multiply: "cumprod"}
+_SCANS: dict[Any, str] = {np.add: "cumsum", np.multiply: "cumprod"}
 #: Opcodes by which a scatter combines; a bool sum is an or, a product an and.
-_SCATTERS = {**_OPCODES, np.add: "add", np.subtract: "add", np.multiply: "multiply"}
+_SCATTERS: dict[Any, str] = {
+    **_OPCODES,
+    np.add: "add",
+    np.subtract: "add",
+    np.multiply: "multiply",
+}
 
 reduce = Op("ufunc.reduce", category="ufunc methods", register=True)
 accumulate = Op("ufunc.accumulate", category="ufunc methods", register=True)
@@ -126,7 +131,7 @@ def _fold(
     if where is not True:
         if ufunc.identity is None:
             raise NotImplementedError(f"where= in a reduction by {ufunc.__name__}")
-        x = np.where(where, x, as_tensor(ufunc.identity, x.dtype))
+        x = OPS["where"](where, x, as_tensor(ufunc.identity, x.dtype))
     ctx, shape = get_hlo_context(), x.shape
     axes = many_axes(axis, x.ndim)
     x = x if dtype is None else x.astype(dtype)
@@ -173,8 +178,14 @@ def _without_elements(ufunc: np.ufunc, x: NKIPyTensorRef, axis: int) -> Any:
         )
     ctx = get_hlo_context()
     shape = x.shape[:axis] + x.shape[axis + 1 :]
-    dtype = NUMPY_TABLE[ufunc].loop((x.dtype, x.dtype), None, "same_kind").outputs[0]
+    dtype = _result_dtype(ufunc, x.dtype, x.dtype)
     return NKIPyTensorRef._wrap(ctx, ctx.full(shape, ufunc.identity, dtype))
+
+
+def _result_dtype(ufunc: np.ufunc, *kinds: Any) -> np.dtype:
+    op = NUMPY_TABLE[ufunc]
+    assert isinstance(op, UFuncOp)
+    return op.loop(kinds, None, "same_kind").outputs[0]
 
 
 # -- accumulate ------------------------------------------------------------------------
@@ -201,7 +212,7 @@ def _accumulate(
     if opcode is not None:
         return deliver(ctx, scan(ctx, x.backend_tensor, opcode, axis), out)
     parts = _running(ufunc, list(_elements(x, axis)))
-    result = np.stack(parts, axis) if parts else x
+    result: Any = np.stack(parts, axis) if parts else x
     return deliver(ctx, result.backend_tensor, out)
 
 
@@ -234,11 +245,13 @@ def _at(ufunc: np.ufunc, a: Any, indices: Any, b: Any = NO_VALUE) -> None:
     ctx = get_hlo_context()
     a = _destination(a)
     parsed = parse_index(ctx, a.shape, indices)
-    operands = (a,) if b is NO_VALUE else (a, as_operand(b))
-    if len(operands) != ufunc.nin:
-        raise TypeError(f"takes {ufunc.nin} operands, but received {len(operands)}")
+    values = [] if b is NO_VALUE else [as_operand(b)]
+    if len(values) + 1 != ufunc.nin:
+        raise TypeError(f"takes {ufunc.nin} operands, but received {len(values) + 1}")
     if parsed.is_basic:
-        a[indices] = _in_dtype_of(a, ufunc, a[indices], *operands[1:])
+        result = ufunc(a[indices], *values)
+        _check_cast(result.dtype, a.dtype)
+        a[indices] = result
         return
     opcode = _SCATTERS.get(ufunc)
     if opcode is None or parsed.masks:
@@ -247,18 +260,17 @@ def _at(ufunc: np.ufunc, a: Any, indices: Any, b: Any = NO_VALUE) -> None:
             f"ufunc.at {what} has no scatter; if no element is named twice, store "
             "a[i] = f(a[i], b), or use np.where for a mask"
         )
-    loop = _scatter_dtype(ufunc, a, operands[1])
-    value = as_tensor(as_operand(b))
-    value = NKIPyTensorRef._wrap(ctx, as_value(ctx, value, loop))
-    value = -value if ufunc is np.subtract else value
+    loop = _scatter_dtype(ufunc, a, values[0])
+    value = as_value(ctx, values[0], loop)
+    value = ctx.negate(value) if ufunc is np.subtract else value
     index = AdvancedIndex(parsed)
     if np.broadcast_shapes(value.shape, index.shape) != index.shape:
         raise ValueError(f"cannot broadcast {value.shape} to {index.shape}")
     if loop == dt.bool_:
         opcode = FOLDS[opcode].bool_opcode
     wide = ctx.convert(a.backend_tensor, loop)
-    values = ctx.broadcast_to(value.backend_tensor, index.shape)
-    a._assign(ctx.convert(index.write(ctx, wide, values, opcode), a.dtype))
+    value = ctx.broadcast_to(value, index.shape)
+    a._assign(ctx.convert(index.write(ctx, wide, value, opcode), a.dtype))
 
 
 def _destination(a: Any) -> NKIPyTensorRef:
@@ -274,18 +286,8 @@ def _destination(a: Any) -> NKIPyTensorRef:
     return a
 
 
-def _in_dtype_of(
-    a: NKIPyTensorRef, function: Callable[..., Any], *operands: Any
-) -> NKIPyTensorRef:
-    result = function(*operands)
-    _check_cast(result.dtype, a.dtype)
-    return result
-
-
 def _scatter_dtype(ufunc: np.ufunc, a: NKIPyTensorRef, b: Any) -> np.dtype:
-    op = NUMPY_TABLE[ufunc]
-    assert isinstance(op, UFuncOp)
-    result = op.loop((a.dtype, kind_of(b)), None, "same_kind").outputs[0]
+    result = _result_dtype(ufunc, a.dtype, kind_of(b))
     _check_cast(result, a.dtype)
     return result
 
@@ -326,10 +328,10 @@ def _reduceat(
     for start in starts:
         if not 0 <= start < size:
             raise IndexError(f"index {start} out-of-bounds in reduceat [0, {size})")
-    parts = []
+    parts: list[Any] = []
     for start, stop in zip(starts, [*starts[1:], size]):
         piece: list[Any] = [slice(None)] * x.ndim
         piece[axis] = slice(start, stop if stop > start else start + 1)
         parts.append(_reduce(ufunc, x[tuple(piece)], axis, dtype, keepdims=True))
-    result = np.concatenate(parts, axis)
+    result: Any = np.concatenate(parts, axis)
     return deliver(get_hlo_context(), result.backend_tensor, _only(out))

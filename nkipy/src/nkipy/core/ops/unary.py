@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -98,7 +99,7 @@ def _scaled(factor: float):  # type: ignore[no-untyped-def]
     return in_float32(lambda b, x: scale(b, x, factor))
 
 
-_ANGLES = {"dtypes": REAL, "category": "unary"}
+_ANGLES: dict[str, Any] = {"dtypes": REAL, "category": "unary"}
 degrees = UFuncOp(np.degrees, _scaled(180 / math.pi), **_ANGLES)
 radians = UFuncOp(np.radians, _scaled(math.pi / 180), **_ANGLES)
 rad2deg = UFuncOp(np.rad2deg, _scaled(180 / math.pi), **_ANGLES)
