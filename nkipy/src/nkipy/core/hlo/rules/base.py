@@ -109,11 +109,9 @@ def callee(
     Scalars of a callee are compared as they are; that it is itself valid is checked
     apart.
     """
-    count = len(computation.parameters)
-    if count != len(parameters):  # first, as this may be many of either
-        fail(
-            f"{what} {computation.name!r} takes {count} arguments, not {len(parameters)}"
-        )
+    count, given = len(computation.parameters), len(parameters)
+    if count != given:  # first, as there may be very many
+        fail(f"{what} {computation.name!r} takes {count} arguments, not {given}")
     found = [signature(p) for p in computation.parameters]
     if found != list(parameters):
         fail(
