@@ -1,0 +1,114 @@
+"""Rules of unary ops, rounding and float parts that samples do not show."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from nkipy.core.trace import trace_function
+from tests.support.oracle import check_kernel
+
+X = np.array([[1.25, -2.5, np.nan], [np.inf, -0.0, 7.75]], np.float32)
+N = np.array([5, -15, 25, 2**31 - 1, -(2**31)], np.int32)
+
+
+def opcodes(func, *args):
+    return [i.opcode for i in trace_function(func, args, {}).module.operations]
+
+
+@pytest.mark.parametrize(
+    ("func", "expected"),
+    [
+        (np.log1p, ["log-plus-one"]),
+        (np.expm1, ["exponential-minus-one"]),
+        (np.rint, ["round-nearest-even"]),
+        (np.tan, ["tan"]),
+        (np.isfinite, ["is-finite"]),
+        (np.square, ["multiply"]),
+        (np.cbrt, ["cbrt"]),
+    ],
+)
+def test_one_opcode(func, expected):
+    assert opcodes(lambda x: func(x), X) == expected
+
+
+def test_methods_of_arrays():
+    def kernel(x, n):
+        return x.clip(min=0), x.clip(0, 2), x.round(), n.round(-1), x.conj(), abs(x)
+
+    check_kernel(kernel, X, N[:3])
+
+
+def test_nan_to_num_in_place_writes_the_parameter():
+    def kernel(x):
+        np.nan_to_num(x, copy=False, nan=1.0, posinf=2.0)
+
+    check_kernel(kernel, X)
+
+
+def test_positive_is_a_new_array():
+    def kernel(x):
+        y = +x
+        y[0] = 1
+        return x, y
+
+    check_kernel(kernel, X)
+
+
+def test_clip_bounds_decide_the_dtype():
+    def kernel(n):
+        small = n.astype(np.int8)
+        return (
+            np.clip(small, -1000, 1000),
+            np.clip(small, -1000, 3),
+            np.clip(small, 0.5, 3.5),
+            np.clip(small, np.int16(-2), 3),
+            np.clip(small, 0, 3, dtype=np.int32),
+            np.clip(n, None, None),
+        )
+
+    check_kernel(kernel, N)
+
+
+def test_hyperbolic_functions_over_the_whole_range():
+    sizes = np.geomspace(1e-30, 89.3, 400)
+    x = np.concatenate([sizes, -sizes]).astype(np.float32)
+    check_kernel(lambda x: (np.sinh(x), np.cosh(x), np.tanh(x)), x, rtol=2e-6)
+
+
+def test_inverse_functions_over_the_whole_range():
+    def kernel(unit, wide, above):
+        inverses = np.arcsin(unit), np.arccos(unit), np.arctanh(unit)
+        return inverses, np.arcsinh(wide), np.arctan(wide), np.arccosh(above)
+
+    unit = np.concatenate([np.geomspace(1e-30, 1, 300), 1 - np.geomspace(1e-7, 1, 99)])
+    unit = np.concatenate([unit, -unit]).astype(np.float32)
+    wide = np.concatenate([np.geomspace(1e-30, 3e38, 400), -np.geomspace(1e-9, 9, 99)])
+    above = 1 + np.geomspace(1.2e-7, 1e38, 400)
+    check_kernel(
+        kernel, unit, wide.astype(np.float32), above.astype(np.float32), rtol=1.5e-6
+    )
+
+
+def test_logarithms_of_powers_are_exact():
+    twos = np.exp2(np.arange(-126, 128)).astype(np.float32)
+    tens = (10.0 ** np.arange(-37, 39)).astype(np.float32)
+    check_kernel(lambda x: np.log2(x), twos, rtol=0)
+    check_kernel(lambda x: np.log10(x), tens, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("func", "error", "match"),
+    [
+        (lambda x, n: -(n > 0), TypeError, "boolean negative"),
+        (lambda x, n: ~x, TypeError, "not supported for the input types"),
+        (lambda x, n: np.round(x, 1.5), TypeError, "integer"),
+        (lambda x, n: np.clip(x, 0, 1, min=0), ValueError, "min"),
+        (lambda x, n: np.gcd(x, x), TypeError, "did not contain a loop"),
+        (lambda x, n: np.isclose(x, n), ValueError, "broadcast"),
+    ],
+)
+def test_mistake_is_refused(func, error, match):
+    with pytest.raises(error, match=match) as caught:
+        trace_function(func, (X, N), {})
+    assert __file__ in str(caught.value)
