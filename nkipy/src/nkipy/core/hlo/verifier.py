@@ -142,6 +142,8 @@ def _check_attributes(
             fail(f"attribute {name!r} is {value!r:.80}, not {attribute.description}")
         if attribute is COMPUTATION or attribute is COMPUTATIONS:
             _check_callees(value, checked)
+    if len(inst.attributes) == len(known):
+        return  # all of them
     missing = record.required.keys() - inst.attributes.keys()
     if missing:
         fail(f"missing attributes: {', '.join(sorted(missing))}")
