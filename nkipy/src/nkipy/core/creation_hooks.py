@@ -46,13 +46,18 @@ _CONVERTING = {
 #: Modules that see NumPy as it is: they work for the trace, not in the kernel.
 _INTERNAL = frozenset(("nkipy", "nkipy_emulator", "spike", "numpy", "ml_dtypes"))
 
+_is_kernel: dict[str, bool] = {}
+
 
 def _from_kernel() -> bool:
     """Whether the caller of the wrapper that asks is the user's code, traced."""
     if _active_ctx.get() is None:
         return False
     module = sys._getframe(2).f_globals.get("__name__", "")
-    return module.partition(".")[0] not in _INTERNAL
+    found = _is_kernel.get(module)
+    if found is None:
+        found = _is_kernel[module] = module.partition(".")[0] not in _INTERNAL
+    return found
 
 
 # -- the wrappers ----------------------------------------------------------------------

@@ -299,7 +299,7 @@ def adopt(result: Any, among: tuple[Any, ...] = ()) -> Any:
         if isinstance(value, np.ndarray) and np.may_share_memory(result, value):
             return result
     # It must own its memory: that is how its views find it.
-    order = "F" if result.flags.fnc else "C"
+    order: Any = "F" if result.flags.fnc else "C"
     owned = np.ndarray.__new__(TraceArray, result.shape, result.dtype, order=order)
     np.ndarray.__setitem__(owned, ..., result)
     return owned

@@ -42,6 +42,8 @@ class AdvancedIndex:
 
     def _batch_shape(self) -> tuple[int, ...]:
         shapes = [a.index.shape for a in self.parsed.advanced]
+        if len(shapes) == 1:
+            return shapes[0]
         try:
             return np.broadcast_shapes(*shapes) if shapes else (1,)
         except ValueError:
@@ -159,7 +161,10 @@ class AdvancedIndex:
         static = [a for a in arrays if isinstance(a, np.ndarray)]
         small = prod(self.batch) * len(arrays) <= _SMALL_INDEX
         if len(static) == len(arrays) and (small or len(arrays) == 1):
-            stacked = np.stack(np.broadcast_arrays(*static), axis=-1)
+            if len(arrays) == 1:
+                stacked = static[0][..., None]
+            else:
+                stacked = np.stack(np.broadcast_arrays(*static), axis=-1)
             return b.constant(stacked.astype(np.int32))
         columns = [
             self._column(b, array, entry)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from math import prod
 from typing import Any
 
@@ -29,11 +30,15 @@ class BasicIndex:
         self.base = parsed.shape
         self.slots = tuple([w.count for w in parsed.windows])
         self.kept = tuple([w.count for w in parsed.windows if w.keep])
-        self.strided = any(w.stride > 1 for w in parsed.windows)
+        self._strides = tuple([w.stride for w in parsed.windows])
+        self.strided = max(self._strides, default=1) > 1
+        self._reversed = tuple([i for i, w in enumerate(self.windows) if w.reverse])
+        self.is_dynamic = any(w.start is not None for w in parsed.windows)
         self._starts: dict[int, Value] = {}
+        self.shape = self._result_shape()
+        self.view = View(self.read, self.write, self.layout, parsed.key)
 
-    @property
-    def shape(self) -> tuple[int, ...]:
+    def _result_shape(self) -> tuple[int, ...]:
         """The shape of the result, if there are no advanced indices."""
         windows, order = self.windows, self.parsed.order
         return tuple(
@@ -50,13 +55,11 @@ class BasicIndex:
         windows = self.windows
         if 0 in self.slots:
             return b.full(self.slots, 0, x.dtype)  # type: ignore[arg-type]
-        strides = [w.stride for w in windows]
-        if self._is_dynamic:
+        if self.is_dynamic:
             x = b.dynamic_slice(x, self._start_values(b), [w.size for w in windows])
-            x = b.slice(x, [0] * x.ndim, x.shape, strides)
-        else:
-            lows = [w.low for w in windows]
-            x = b.slice(x, lows, [w.low + w.size for w in windows], strides)
+            x = b.slice(x, [0] * x.ndim, x.shape, self._strides)
+        elif self.slots != self.base:
+            x = b.emit("slice", (x,), self.slots, x.dtype, self._bounds)
         return b.reverse(x, self._reversed)
 
     def write_slots(self, b: HLOBuilder, x: Value, value: Value) -> Value:
@@ -93,13 +96,13 @@ class BasicIndex:
         merged = b.select(taken, new, old)
         return b.dynamic_update_slice(x, merged, starts) if partial else merged
 
-    @property
-    def _reversed(self) -> tuple[int, ...]:
-        return tuple([i for i, w in enumerate(self.windows) if w.reverse])
-
-    @property
-    def _is_dynamic(self) -> bool:
-        return any(w.start is not None for w in self.windows)
+    @cached_property
+    def _bounds(self) -> dict[str, tuple[int, ...]]:
+        return {
+            "starts": tuple([w.low for w in self.windows]),
+            "limits": tuple([w.low + w.size for w in self.windows]),
+            "strides": self._strides,
+        }
 
     def _start_values(
         self, b: HLOBuilder, windows: list[Window] | None = None
@@ -136,10 +139,6 @@ class BasicIndex:
             elif axis >= 0:
                 entries.append(_as_numpy(self.windows[axis]))
         return array[(*entries, ...)]
-
-    def view(self) -> View:
-        """The view that indexing gives."""
-        return View(self.read, self.write, self.layout, self.parsed.key)
 
 
 def _outer_window(window: Window, size: int) -> Window:

@@ -57,7 +57,8 @@ def _getitem(x: Any, index: Any) -> NKIPyTensorRef:
     """
     ctx = get_hlo_context()
     x = as_tensor(x)
-    parsed = parse_index(ctx, x.shape, index)
+    prepared = _prepare(ctx, x.shape, index)
+    parsed = prepared if isinstance(prepared, ParsedIndex) else prepared.parsed
     if parsed.masks:
         raise NotImplementedError(
             "the number of elements that a traced boolean mask selects is not known "
@@ -67,10 +68,10 @@ def _getitem(x: Any, index: Any) -> NKIPyTensorRef:
         return NKIPyTensorRef._wrap(
             ctx, AdvancedIndex(parsed).read(ctx, x.backend_tensor)
         )
-    basic = BasicIndex(parsed)
+    assert isinstance(prepared, BasicIndex)
     if parsed.scalar:
-        return NKIPyTensorRef._wrap(ctx, basic.read(ctx, x.backend_tensor))
-    return x._make_view(basic.view())
+        return NKIPyTensorRef._wrap(ctx, prepared.read(ctx, x.backend_tensor))
+    return x._make_view(prepared.view)
 
 
 @setitem.impl("hlo")
@@ -85,14 +86,12 @@ def _setitem(x: Any, index: Any, value: Any) -> None:
     """
     ctx = get_hlo_context()
     x = as_tensor(x)
-    parsed = parse_index(ctx, x.shape, index)
-    if parsed.is_basic:
-        if _is_own_view(x, parsed, value):
-            return
-        basic = BasicIndex(parsed)
-        stored = store_value(ctx, value, x.dtype)
-        stored = broadcast_value(ctx, stored, basic.shape)
-        x._assign(basic.write(ctx, x.backend_tensor, stored))
+    parsed = _prepare(ctx, x.shape, index)
+    if isinstance(parsed, BasicIndex):
+        if not _is_own_view(x, parsed, value):
+            stored = store_value(ctx, value, x.dtype)
+            stored = broadcast_value(ctx, stored, parsed.shape)
+            x._assign(parsed.write(ctx, x.backend_tensor, stored))
         return
     stored = store_value(ctx, value, x.dtype)
     advanced = AdvancedIndex(parsed)
@@ -105,13 +104,54 @@ def _setitem(x: Any, index: Any, value: Any) -> None:
         x._assign(advanced.write(ctx, x.backend_tensor, stored))
 
 
-def _is_own_view(x: NKIPyTensorRef, parsed: ParsedIndex, value: Any) -> bool:
+# Static basic indices, ready for use: a loop over layers or heads asks for the same few
+# again and again. Nothing in them belongs to a trace.
+_prepared: dict[Any, BasicIndex] = {}
+_MAX_PREPARED = 16_384
+
+
+def _prepare(
+    ctx: HLOTraceContext, shape: tuple[int, ...], index: Any
+) -> BasicIndex | ParsedIndex:
+    """The index, parsed for `shape`; ready if it is basic."""
+    key = _static_key(index)
+    if key is None:
+        parsed = parse_index(ctx, shape, index)
+        return BasicIndex(parsed) if parsed.is_basic else parsed
+    found = _prepared.get((shape, key))
+    if found is None:
+        found = BasicIndex(parse_index(ctx, shape, index))
+        if len(_prepared) >= _MAX_PREPARED:
+            _prepared.clear()
+        _prepared[shape, key] = found
+    return found
+
+
+def _static_key(index: Any) -> tuple[Any, ...] | None:
+    """A key for an index of Python integers, slices, None and Ellipsis; else None."""
+    key: list[Any] = []
+    for entry in index if type(index) is tuple else (index,):
+        kind = type(entry)
+        if kind is int or entry is None or entry is Ellipsis:
+            key.append(entry)
+        elif kind is slice:
+            bounds = (entry.start, entry.stop, entry.step)
+            for bound in bounds:
+                if bound is not None and type(bound) is not int:
+                    return None
+            key.append(bounds)
+        else:
+            return None
+    return tuple(key)
+
+
+def _is_own_view(x: NKIPyTensorRef, index: BasicIndex, value: Any) -> bool:
     """Whether `value` is ``x[index]`` itself, as the last step of ``x[index] += 1``."""
     return (
         isinstance(value, NKIPyTensorRef)
         and value._base is x
         and value._view is not None
-        and value._view.key == parsed.key
+        and value._view.key == index.view.key
     )
 
 
@@ -142,6 +182,8 @@ def store_value(ctx: HLOTraceContext, value: Any, dtype: np.dtype) -> Value:
     """
     if isinstance(value, NKIPyTensorRef):
         return as_hlo_tensor(ctx, value, dtype)
+    if type(value) in (bool, int, float):
+        return ctx.scalar(value, dtype)  # raises what NumPy's assignment raises
     if isinstance(value, (list, tuple)):
         operand = as_operand(value)
         if isinstance(operand, NKIPyTensorRef):
@@ -151,10 +193,6 @@ def store_value(ctx: HLOTraceContext, value: Any, dtype: np.dtype) -> Value:
     value = as_operand(value)
     if isinstance(value, NKIPyTensorRef):
         return as_hlo_tensor(ctx, value, dtype)
-    if isinstance(value, (bool, int, float)) and not isinstance(value, np.generic):
-        cell = np.empty((), dtype)
-        cell[()] = value  # raises what NumPy's assignment raises
-        return ctx.constant(cell)
     array = np.asarray(value)
     _refuse_non_numbers(array)
     with np.errstate(all="ignore"):
