@@ -42,7 +42,7 @@ def knob(
         )
     if get_backend() == "hlo":
         warnings.warn(
-            "knob() is only effective with backend='nkigen'; under 'hlo' it does nothing",
+            "knob() is only effective with backend='nkigen'; 'hlo' ignores it",
             UserWarning,
             stacklevel=2,
         )

@@ -15,7 +15,7 @@ def get_logger(name: str = "nkipy", level: int = logging.WARNING) -> logging.Log
         level: its level, unless one was set before.
 
     Returns:
-        The logger. One that no handler would serve gets a handler that writes to stderr.
+        The logger. If no handler would serve it, it gets one that writes to stderr.
     """
     logger = logging.getLogger(name)
     if logger.level == logging.NOTSET:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Union
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +19,7 @@ __all__ = [
 ]
 
 #: A size: exactly this one, any, or from a least to a greatest one (None is no limit).
-Dim = Union[int, None, tuple[int | None, int | None]]
+Dim = int | None | tuple[int | None, int | None]
 
 
 @dataclass

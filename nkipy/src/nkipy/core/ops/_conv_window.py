@@ -10,7 +10,7 @@ Pads = tuple[tuple[int, int], ...]
 
 
 class Window(NamedTuple):
-    """How the kernel moves over the spatial dimensions, each value one per dimension."""
+    """How the kernel moves; each value has one entry per spatial dimension."""
 
     stride: tuple[int, ...]
     padding: Pads
@@ -119,7 +119,8 @@ def _padding(
         pads = tuple(_normalize_tuple(p, 2, "padding") for p in padding)
         if len(pads) != len(sizes):
             raise ValueError(
-                f"padding must have {len(sizes)} (low, high) pairs, but received {padding}"
+                f"padding must have {len(sizes)} (low, high) pairs, but received "
+                f"{padding}"
             )
     else:
         pads = tuple((p, p) for p in _normalize_tuple(padding, len(sizes), "padding"))
@@ -129,6 +130,6 @@ def _padding(
 
 
 def _same(size: int, reach: int, stride: int) -> tuple[int, int]:
-    """As little padding as makes the output ceil(size / stride); the odd one is high."""
+    """As little padding as makes the output ceil(size / stride), the odd one high."""
     total = max(0, (-(-size // stride) - 1) * stride + reach - size)
     return total // 2, total - total // 2

@@ -1,7 +1,7 @@
 """Collectives: operations on the data of several ranks.
 
-A kernel is one program that every rank runs on its own data. Outside of a trace there is
-only one rank, and these functions answer as if every rank held the same data.
+A kernel is one program that every rank runs on its own data. Outside of a trace there
+is only one rank, and these functions answer as if every rank held the same data.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from nkipy.core.tensor import NKIPyTensorRef, as_tensor
 Groups = tuple[tuple[int, ...], ...]
 
 #: What combines the data of ranks: the opcode for numbers, and that for bool.
-_REDUCERS = {
+_REDUCERS: dict[Any, tuple[str, str]] = {
     np.add: ("add", "or"),
     np.multiply: ("multiply", "and"),
     np.maximum: ("maximum", "or"),
@@ -30,7 +30,7 @@ _REDUCERS = {
 }
 
 
-# -- arguments ---------------------------------------------------------------------------
+# -- arguments -------------------------------------------------------------------------
 def _groups(replica_groups: Any) -> Groups:
     """Groups of ranks as tuples.
 
@@ -72,7 +72,8 @@ def _pairs(source_target_pairs: Any) -> Groups:
     pairs = tuple(tuple(index(r) for r in pair) for pair in source_target_pairs)
     if any(len(pair) != 2 for pair in pairs):
         raise ValueError(
-            f"source_target_pairs must be pairs of ranks; received {source_target_pairs}"
+            "source_target_pairs must be pairs of ranks; received "
+            f"{source_target_pairs}"
         )
     for ends, what in zip(zip(*pairs), ("source", "target")):
         if len(set(ends)) != len(ends) or min(ends) < 0:
@@ -88,7 +89,7 @@ def _wrap(ctx: HLOTraceContext, value: Value) -> NKIPyTensorRef:
     return NKIPyTensorRef._wrap(ctx, value)
 
 
-# -- all_gather --------------------------------------------------------------------------
+# -- all_gather ------------------------------------------------------------------------
 all_gather = Op("all_gather", register=True)
 
 
@@ -123,7 +124,7 @@ def _all_gather_alone(
     return np.concatenate([x] * len(groups[0]), one_axis(all_gather_dim, x.ndim))
 
 
-# -- all_reduce --------------------------------------------------------------------------
+# -- all_reduce ------------------------------------------------------------------------
 all_reduce = Op(
     "all_reduce",
     register=True,
@@ -173,7 +174,7 @@ def _all_reduce_alone(
     return result
 
 
-# -- reduce_scatter ----------------------------------------------------------------------
+# -- reduce_scatter --------------------------------------------------------------------
 reduce_scatter = Op("reduce_scatter", register=True, note=all_reduce.note)
 
 
@@ -222,7 +223,7 @@ def _reduce_scatter_alone(
     return np.split(whole, ranks, axis)[0]
 
 
-# -- all_to_all --------------------------------------------------------------------------
+# -- all_to_all ------------------------------------------------------------------------
 all_to_all = Op("all_to_all", register=True)
 
 
@@ -234,14 +235,14 @@ def _all_to_all(
     replica_groups: Any,
     **kwargs: Any,
 ) -> NKIPyTensorRef:
-    """Each rank's data in parts, one for each rank of its group, who joins what it gets.
+    """Send a part of the data to each rank of the group; join the parts received.
 
     Args:
         data: an array of the same shape and dtype on every rank.
         split_dimension: the dimension that is divided; part `i` goes to rank `i` of the
             group.
-        concat_dimension: the dimension along which the parts received are joined, in the
-            order of the ranks in the group.
+        concat_dimension: the dimension along which the parts received are joined, in
+            the order of the ranks in the group.
         replica_groups: lists of ranks, all of one length.
         kwargs: accepted for compatibility, and without effect.
 
@@ -299,7 +300,7 @@ def _all_to_all_alone(
     return np.concatenate([first] * len(groups[0]), concat)
 
 
-# -- collective_permute ------------------------------------------------------------------
+# -- collective_permute ----------------------------------------------------------------
 collective_permute = Op("collective_permute", register=True)
 
 
@@ -335,7 +336,7 @@ def _collective_permute_alone(
     return x.copy() if received else np.zeros_like(x)
 
 
-# -- rank --------------------------------------------------------------------------------
+# -- rank ------------------------------------------------------------------------------
 rank = Op("rank", register=True)
 
 

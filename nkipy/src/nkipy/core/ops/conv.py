@@ -37,7 +37,7 @@ __all__ = [
 _LABELS = {n: "".join(map(str, range(n))) for n in (1, 2, 3)}
 
 
-# -- HLO ---------------------------------------------------------------------------------
+# -- HLO -------------------------------------------------------------------------------
 def _convolution(
     ctx: HLOTraceContext, x: Value, w: Value, window: Window, reverse: bool = False
 ) -> Value:
@@ -85,7 +85,7 @@ def _traced(
     tensors = [as_tensor(v) for v in (x, w, *(() if bias is None else (bias,)))]
     shapes = [t.shape for t in tensors]
     _check_ranks(n, *shapes)
-    window = window_of(*shapes[:2], stride, padding, dilation, groups)
+    window = window_of(shapes[0], shapes[1], stride, padding, dilation, groups)
     dtype = result_type(*[t.dtype for t in tensors])
     x, w = (ctx.convert(t.backend_tensor, dtype) for t in tensors[:2])
     value = _convolution(ctx, x, w, window)
@@ -107,7 +107,7 @@ def _check_ranks(
         raise ValueError(f"the bias must have shape ({w[0]},), but has {bias}")
 
 
-# -- NumPy -------------------------------------------------------------------------------
+# -- NumPy -----------------------------------------------------------------------------
 def _untraced(
     n: int,
     x: Any,
@@ -244,7 +244,7 @@ conv2d = _conv_op(2)
 conv3d = _conv_op(3)
 
 
-# -- np.convolve, np.correlate -----------------------------------------------------------
+# -- np.convolve, np.correlate ---------------------------------------------------------
 _MODES = ("valid", "same", "full")
 
 
@@ -253,7 +253,7 @@ def _slide(a: Any, v: Any, mode: Any, reverse: bool) -> NKIPyTensorRef:
     ctx = get_hlo_context()
     x, w = as_tensor(a), as_tensor(v)
     dtype = result_type(x.dtype, w.dtype)
-    n, k = x.size, w.size
+    k = w.size
     low = {"valid": 0, "same": k // 2, "full": k - 1}
     high = {"valid": 0, "same": k - 1 - low["same"], "full": k - 1}
     window = Window((1,), ((low[mode], high[mode]),), (1,), 1)

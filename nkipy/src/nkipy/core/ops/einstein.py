@@ -40,7 +40,7 @@ class Subscripts(NamedTuple):
     output: tuple[Label, ...]
 
 
-# -- subscripts --------------------------------------------------------------------------
+# -- subscripts ------------------------------------------------------------------------
 def parse(subscripts: str, ranks: Sequence[int]) -> Subscripts:
     """Read ``"ij,jk->ik"`` for operands of these ranks.
 
@@ -102,8 +102,8 @@ def _spell(term: Sequence[Label], rank: int, operand: int) -> tuple[Label, ...]:
         )
     if rest and ELLIPSIS not in term:
         raise ValueError(
-            f"operand {operand} has {rank} dimensions, more than its einsum subscripts, "
-            "which have no '...'"
+            f"operand {operand} has {rank} dimensions, more than its einsum subscripts "
+            "name, and they have no '...'"
         )
     spelt: list[Label] = []
     for label in term:
@@ -147,7 +147,7 @@ def _numbered(entry: Any) -> list[Label]:
     return [ELLIPSIS if k is Ellipsis else Numbered(index(k)) for k in entry]
 
 
-# -- lowering ----------------------------------------------------------------------------
+# -- lowering --------------------------------------------------------------------------
 def _check_sizes(subscripts: Subscripts, operands: Sequence[Tensor]) -> None:
     sizes: dict[Label, int] = {}
     for i, (labels, x) in enumerate(zip(subscripts.inputs, operands)):
@@ -162,8 +162,8 @@ def _check_sizes(subscripts: Subscripts, operands: Sequence[Tensor]) -> None:
             known = sizes.setdefault(label, size)
             if size != known and 1 not in (size, known):
                 raise ValueError(
-                    f"einsum subscript {str(label)!r} has size {size} in operand {i} of "
-                    f"shape {x.shape}, but {known} before"
+                    f"einsum subscript {str(label)!r} has size {size} in operand {i}, "
+                    f"of shape {x.shape}, but {known} before"
                 )
             sizes[label] = size if known == 1 else known
 
@@ -284,7 +284,7 @@ einsum = Op(
         ErrorSample(("ii->i", X), match="don't match"),
         ErrorSample(("ij->ij", X), {"dtype": np.int8}, error=TypeError),
     ),
-    note="NumPy refuses bfloat16 and fp8 here; traced, they work as they do in tensordot",
+    note="NumPy refuses bfloat16 and fp8 here; traced, they work as in tensordot",
 )
 
 
@@ -324,7 +324,7 @@ def _arguments(operands: Sequence[Any]) -> tuple[list[Tensor], Subscripts]:
     return tensors, resolve(terms, output, [x.ndim for x in tensors])
 
 
-def _result_dtype(tensors: Sequence[Tensor], dtype: Any, casting: str) -> np.dtype:
+def _result_dtype(tensors: Sequence[Tensor], dtype: Any, casting: Any) -> np.dtype:
     if dtype is None:
         return dt.narrow(np.result_type(*[x.dtype for x in tensors]))
     wanted = dt.narrow(dtype)
@@ -354,7 +354,7 @@ def _lower(
     return rounded(ctx, value, dtype)
 
 
-# -- views -------------------------------------------------------------------------------
+# -- views -----------------------------------------------------------------------------
 def _only_moves(subscripts: Subscripts) -> bool:
     """Whether NumPy gives a view of the one operand: nothing is summed."""
     return len(subscripts.inputs) == 1 and set(subscripts.inputs[0]) == set(

@@ -136,7 +136,7 @@ def _untraced(
 def _descending(x: np.ndarray, axis: int, is_ascend: bool) -> np.ndarray:
     """Where a stable sort takes elements from, greatest first and NaN before all."""
     if dt.is_float(dt.narrow(x.dtype)):
-        wide = x.astype(np.float64 if x.dtype == np.float64 else np.float32)
+        wide: Any = x.astype(np.float64 if x.dtype == np.float64 else np.float32)
         keys = wide if is_ascend else -wide
         first = np.where(np.isnan(keys), 0, 1)
         return np.lexsort((keys, first), axis=axis)

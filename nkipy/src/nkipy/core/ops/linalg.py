@@ -1,4 +1,4 @@
-"""Products of arrays that NumPy has as functions: dot, tensordot, outer and their like."""
+"""Products of arrays that NumPy has as functions: dot, tensordot, outer and so on."""
 
 from __future__ import annotations
 
@@ -216,7 +216,8 @@ def _linalg_outer(x1: Any, x2: Any, /) -> Tensor:
     x, y = _array(x1), _array(x2)
     if x.ndim != 1 or y.ndim != 1:
         raise ValueError(
-            f"both operands must be one-dimensional, but have shapes {x.shape} and {y.shape}"
+            "both operands must be one-dimensional, but have shapes "
+            f"{x.shape} and {y.shape}"
         )
     return _outer(x, y)
 
@@ -337,7 +338,7 @@ def _cross(
     return OPS["stack"](parts, axis=one_axis(axisc, parts[0].ndim + 1))
 
 
-def _components(x: Tensor, axis: int) -> list[Tensor]:
+def _components(x: Tensor, axis: int) -> list[Any]:
     """The two or three slices of `x` along `axis`.
 
     Raises:

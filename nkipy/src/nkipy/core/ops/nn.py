@@ -66,7 +66,7 @@ def _with(x: Any, *others: Any) -> list[Any]:
     return arrays
 
 
-# -- what defines the results ------------------------------------------------------------
+# -- what defines the results ----------------------------------------------------------
 def _exactly(function: Callable[..., Any]) -> Callable[..., Any]:
     """`function` in float64, rounded once to the dtype that its first array has."""
 
@@ -116,7 +116,7 @@ def _values(dtype: np.dtype) -> Iterator[Sample]:
         yield Sample((wide[wide == wide],), label="special")
 
 
-# -- normalisation -----------------------------------------------------------------------
+# -- normalisation ---------------------------------------------------------------------
 softmax = Op(
     "softmax",
     dtypes=DTYPES,
@@ -209,7 +209,7 @@ def _layer_norm(
     return (result if bias is None else result + bias).astype(dtype)
 
 
-# -- activations -------------------------------------------------------------------------
+# -- activations -----------------------------------------------------------------------
 erf = Op(
     "erf",
     dtypes=DTYPES,

@@ -170,8 +170,9 @@ def _labels(x: Value, core: str) -> tuple[tuple[Label, ...], int]:
 
 def _mismatch(x: Value, y: Value, x_axis: int, y_axis: int) -> None:
     raise ValueError(
-        f"shapes {x.shape} and {y.shape} have a mismatch in the dimension that is summed "
-        f"over: {x.shape[x_axis]} (dim {x_axis}) != {y.shape[y_axis]} (dim {y_axis})"
+        f"shapes {x.shape} and {y.shape} have a mismatch in the dimension that is "
+        f"summed over: {x.shape[x_axis]} (dim {x_axis}) != "
+        f"{y.shape[y_axis]} (dim {y_axis})"
     )
 
 
