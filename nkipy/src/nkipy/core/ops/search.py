@@ -90,8 +90,8 @@ def _search_samples(dtype: np.dtype) -> Iterator[Sample]:
         yield Sample((row, row), {"side": side}, f"itself, {side}")
         yield Sample((row[:8], make((), dtype)), {"side": side}, f"scalar, {side}")
         yield Sample((row[:0], values), {"side": side}, f"empty, {side}")
-        ends = np.sort(special(dtype).astype(np.float32)).astype(dtype)
         if dt.is_float(dtype):
+            ends = np.sort(special(dtype).astype(np.float32)).astype(dtype)
             yield Sample((ends, ends), {"side": side}, f"special, {side}")
     yield Sample((row, values[:0]), label="no values")
     order = np.argsort(-make((6,), dt.float32), kind="stable")
