@@ -116,6 +116,11 @@ class ProductOp(Op):
         Raises:
             ValueError: their shapes do not fit.
         """
+        if self.flexible and _is_plain(x, y):
+            n = x.ndim
+            batch = range(n - 2)
+            axes, dtype = ((n - 1,), (n - 2,)), accumulator(x.dtype)
+            return ctx.dot(x, y, axes, (batch, batch), dtype)
         left, right, core = self.core
         if self.flexible:
             left, right, core = _for_vectors(x, y, left, right, core)
@@ -129,6 +134,18 @@ class ProductOp(Op):
         return contract(
             ctx, Labelled(x, x_labels), Labelled(y, y_labels), out, accumulate
         )
+
+
+def _is_plain(x: Value, y: Value) -> bool:
+    """Whether both are matrices, or stacks of as many, and nothing is special."""
+    return (
+        x.ndim == y.ndim >= 2
+        and x.shape[-1] == y.shape[-2]
+        and x.shape[:-2] == y.shape[:-2]
+        and x.dtype == y.dtype != dt.bool_
+        and 0 not in x.shape
+        and 0 not in y.shape
+    )
 
 
 def _factor(ctx: HLOTraceContext, value: Any, dtype: np.dtype) -> Value:
