@@ -151,7 +151,7 @@ def _is_plain(x: Value, y: Value) -> bool:
 def _factor(ctx: HLOTraceContext, value: Any, dtype: np.dtype) -> Value:
     """An operand in the dtype of the loop; a small float may stay one for float32."""
     inst = as_hlo_tensor(ctx, value)
-    if dtype == dt.float32 and is_low(inst.dtype):
+    if inst.dtype == dtype or (dtype == dt.float32 and is_low(inst.dtype)):
         return inst
     return as_hlo_tensor(ctx, value, dtype)
 
