@@ -337,6 +337,9 @@ class NKIPyTensorRef:
     def copy(self, order: str = "C") -> NKIPyTensorRef:
         return OPS["copy"](self)
 
+    def compress(self, condition: Any, axis: Any = None, out: Any = None) -> Any:
+        return OPS["compress"](condition, self, axis, out)
+
     def fill(self, value: Any) -> None:
         self[...] = value
 
@@ -396,7 +399,7 @@ _UNARY = {"neg": "negative", "pos": "positive", "abs": "abs", "invert": "invert"
 _METHODS = (
     "all any argmax argmin argpartition argsort choose clip cumprod cumsum diagonal "
     "dot flatten max mean min partition prod ptp put ravel repeat round searchsorted "
-    "squeeze std sum swapaxes take trace var view compress nonzero conjugate"
+    "squeeze std sum swapaxes take trace var view nonzero conjugate"
 ).split()
 _METHOD_OPS = {"round": "round", "conjugate": "positive", "conj": "positive"}
 

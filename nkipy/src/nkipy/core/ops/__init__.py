@@ -41,7 +41,7 @@ from nkipy.core.ops import (  # noqa: F401
     trigonometry,
     ufunc_methods,
 )
-from nkipy.core.ops import choice, gathering, indexing, placing  # noqa: F401
+from nkipy.core.ops import choice, gathering, indexing, interpolate, placing  # noqa: F401
 from nkipy.core.ops import (  # noqa: F401
     collectives,
     conv,
@@ -51,6 +51,7 @@ from nkipy.core.ops import (  # noqa: F401
     nn,
     norms,
     products,
+    solving,
 )
 from nkipy.core.ops._registry import Op, get_backend, set_source_location
 from nkipy.core.ops.binary import *  # noqa: F403

@@ -86,8 +86,8 @@ def _select_samples(dtype: np.dtype) -> Iterator[Sample]:
     x = make((3, 4), dtype)
     first, second = make((3, 4), dt.bool_), make((4,), dt.bool_, seed=1)
     yield Sample(([first, second], [x, make((4,), dtype)]), label="default")
-    yield Sample(([second, first], [x, _scalar(dtype)], x[0]), label="broadcast")
-    yield Sample(([first], [x]), {"default": 1}, label="keyword")
+    yield Sample(([second, first], [x, dtype.type(1)], x[0]), label="broadcast")
+    yield Sample(([first], [x]), {"default": dtype.type(1)}, label="keyword")
 
 
 select = Op(

@@ -305,7 +305,7 @@ def _copyto(dst: Any, src: Any, casting: Any = "same_kind", where: Any = True) -
     dst = _destination(dst)
     src = as_operand(src)
     if isinstance(src, (bool, int, float)) and not isinstance(src, np.generic):
-        if not np.can_cast(np.min_scalar_type(src), dst.dtype, casting):
+        if casting != "unsafe" and np.result_type(dst.dtype, src) != dst.dtype:
             raise TypeError(f"cannot cast {src!r} to {dst.dtype.name} by '{casting}'")
         value = store_value(ctx, src, dst.dtype)
     else:

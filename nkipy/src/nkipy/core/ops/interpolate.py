@@ -1,0 +1,96 @@
+"""Linear interpolation between given points."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from nkipy.core import dtypes as dt
+from nkipy.core.op_table import OPS
+from nkipy.core.ops._registry import Op
+from nkipy.core.ops._samples import ErrorSample, Sample, make
+from nkipy.core.tensor import NKIPyTensorRef, as_tensor
+
+_POINTS = np.array([-3, -1, -0.5, 2, 3], np.float32)
+
+
+def _samples(dtype: np.dtype) -> Iterator[Sample]:
+    x = make((4, 5), dtype)
+    values = make((5,), dtype, seed=1)
+    points = (_POINTS * 2).astype(dtype)
+    yield Sample((x, points, values), label="inside and outside")
+    yield Sample((x, points.tolist(), values), {"left": -9, "right": 9}, label="ends")
+    yield Sample((points, points, values), label="at the points")
+    yield Sample((x, points[:1], values[:1]), label="one point")
+    yield Sample((x, points, values), {"period": 11}, label="period")
+    yield Sample((make((), dtype), points, values), label="0-d")
+
+
+interp = Op(
+    "interp",
+    numpy=np.interp,
+    dtypes=(dt.float32, dt.float16, dt.int32),
+    samples=_samples,
+    errors=(
+        ErrorSample((_POINTS, [], []), {}, ValueError, "empty"),
+        ErrorSample((_POINTS, [1, 2], [1]), {}, ValueError, "same length"),
+        ErrorSample((_POINTS, [[1]], [[1]]), {}, ValueError, "1-D"),
+        ErrorSample((_POINTS, [1], [1]), {"period": 0}, ValueError, "period"),
+    ),
+)
+
+
+@interp.impl("hlo")
+def _interp(
+    x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period: Any = None
+) -> NKIPyTensorRef:
+    """Values at `x` of the lines between the points, which ascend in `xp`.
+
+    Raises:
+        ValueError: no points, or not as many values as points; a period of zero.
+    """
+    x, xp, fp = (as_tensor(v, dt.float32) for v in (x, xp, fp))
+    if xp.ndim != 1 or fp.ndim != 1:
+        raise ValueError(
+            "data points must be 1-D sequences, but received "
+            f"{xp.ndim}-D and {fp.ndim}-D"
+        )
+    if not xp.size:
+        raise ValueError("array of sample points is empty")
+    if xp.shape != fp.shape:
+        raise ValueError("fp and xp are not of the same length")
+    if period is not None:
+        x, xp, fp = _periodic(x, xp, fp, period)
+        left = right = None
+    return _between(x, xp, fp, left, right)
+
+
+def _periodic(x: Any, xp: Any, fp: Any, period: Any) -> tuple[Any, Any, Any]:
+    """The points in one period, in order, with one more on each side."""
+    if period == 0:
+        raise ValueError("period must be a non-zero value")
+    period = abs(period)
+    xp = xp % period
+    order = OPS["argsort"](xp)
+    xp, fp = xp[order], fp[order]
+    join = OPS["concatenate"]
+    xp = join([xp[-1:] - period, xp, xp[:1] + period])
+    return x % period, xp, join([fp[-1:], fp, fp[:1]])
+
+
+def _between(x: Any, xp: Any, fp: Any, left: Any, right: Any) -> NKIPyTensorRef:
+    where = OPS["where"]
+    last = max(xp.size - 2, 0)
+    below = OPS["clip"](OPS["searchsorted"](xp, x, side="right") - 1, 0, last)
+    above = OPS["minimum"](below + 1, xp.size - 1)
+    x0, f0 = xp[below], fp[below]
+    slope = (fp[above] - f0) / (xp[above] - x0)
+    result = where(x == x0, f0, slope * (x - x0) + f0)
+    result = where(x >= xp[-1], fp[-1], result)
+    if right is not None:
+        result = where(x > xp[-1], as_tensor(right, dt.float32), result)
+    return where(
+        x < xp[0], fp[0] if left is None else as_tensor(left, dt.float32), result
+    )
