@@ -89,6 +89,61 @@ def test_swap_rows_and_columns():
     check(kernel)
 
 
+def test_scalars_are_not_mutated_but_zero_d_arrays_are():
+    def kernel(x: Any, y: Any, t: Any) -> Any:
+        total = x.sum()
+        kept = total
+        total += 1
+        row = x[0, 0]
+        row += y[0]
+        count = (x > 3).sum()
+        count /= 2
+        part = x[1, 1, ...]
+        same = part
+        part += 1
+        also = t
+        t += 2
+        t += 3
+        return total, kept, row, count, same, x, also
+
+    check_kernel(kernel, X, Y, np.array(5, np.int32))
+
+
+def test_integers_with_ellipsis_or_none_give_views():
+    def kernel(x: Any, y: Any) -> Any:
+        whole, element, longer = x[0, 0, ...], x[0, 1], x[0, 2, None]
+        whole[...] = 9
+        longer[0] = 5
+        x[()][1] = 0
+        return whole, element, longer, x
+
+    check(kernel)
+
+
+def test_augmented_assignment_through_arrays_of_indices():
+    def kernel(x: Any, y: Any) -> Any:
+        x[[0, 0, 1]] += 1
+        x[:, [1, 3]] *= 2
+        x[np.array([True, False, True])] -= 3
+        x[x > 10] = x.max()
+        return x
+
+    check(kernel)
+
+
+def test_sorting_and_filling_views_in_place():
+    def kernel(x: Any, y: Any) -> Any:
+        np.multiply(x[0], -2, out=x[1])
+        x[1].sort()
+        x.T[0].fill(1.5)
+        x.ravel()[1] = 7
+        np.flip(x, 1)[0, 0] = 3
+        np.expand_dims(x, 0)[0, 1, 1] = -5
+        return x
+
+    check(kernel)
+
+
 # -- arrays made inside the kernel -----------------------------------------------------
 def test_buffer_collects_traced_values():
     def kernel(x: Any, y: Any) -> Any:
@@ -267,6 +322,30 @@ def test_uninitialised_memory_is_no_constant():
     module = trace_function(kernel, (np.ones(3, np.float32),), {}).module
     constants = [i for i in module.operations if i.opcode == "constant"]
     assert all(c.attributes["literal"].size == 1 for c in constants)
+
+
+def test_recurrences_and_lists_of_states():
+    def kernel(x: Any, y: Any) -> Any:
+        out = np.zeros_like(x)
+        state, states = np.zeros(4, np.float32), []
+        for i in range(3):
+            state = state * 0.5 + x[i]
+            states.append(state)
+            out[i] = out[i - 1] + state
+        return out, np.array(states), np.stack(states)
+
+    check(kernel)
+
+
+def test_arrays_derived_from_arrays_made_here():
+    def kernel(x: Any, y: Any) -> Any:
+        a = np.concatenate([np.zeros((1, 4), np.float32), np.ones((1, 4), np.float32)])
+        b = np.tile(np.arange(2, dtype=np.float32), 2)
+        c = np.ones(3, np.float32) * 2
+        a[0], b[1], c[0] = x[0], x[0, 1], x[1, 1]
+        return a, b, c
+
+    check(kernel)
 
 
 # -- what is refused -------------------------------------------------------------------

@@ -111,6 +111,19 @@ def test_random_indices_read_and_store_as_numpy(seed):
         compare(ours, theirs, label=f"{case[0].shape}[{case[1]}]")
 
 
+def test_separated_advanced_indices_go_first():
+    def kernel(x: Any) -> Any:
+        z = x.reshape(4, 3, 2)
+        return (
+            z[:, [0] * 5, ..., [1] * 5],
+            z[[0] * 5, ..., [1] * 5],
+            z[[0, 1], None, [1, 2]],
+            z[0, :, [0, 1, 1]],
+        )
+
+    check_kernel(kernel, X)
+
+
 # -- traced slices ---------------------------------------------------------------------
 @pytest.mark.parametrize("t", [0, 1, -3])
 def test_traced_start_with_static_length(t):

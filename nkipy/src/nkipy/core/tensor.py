@@ -138,6 +138,13 @@ class NKIPyTensorRef:
         self._value = value
         self._seen = self._root()._version
 
+    def _is_zero_d_array(self) -> bool:
+        """Whether NumPy has a 0-d array here: a full reduction, or an element, is
+        a scalar there, and so an operator like += makes a new one."""
+        if self._base is not None or self._version > 0:
+            return True
+        return self._value.is_parameter
+
     @property
     def _is_mutated(self) -> bool:
         return self._root()._version > 0
@@ -413,7 +420,12 @@ def _reflected(op: str) -> Callable[[Any, Any], Any]:
 
 
 def _in_place(op: str) -> Callable[[Any, Any], Any]:
-    return lambda self, other: OPS[op](self, other, out=self)
+    def apply(self: Any, other: Any) -> Any:
+        if self._value.shape or self._is_zero_d_array():
+            return OPS[op](self, other, out=self)
+        return OPS[op](self, other)
+
+    return apply
 
 
 def _unary(op: str) -> Callable[[Any], Any]:
