@@ -41,7 +41,7 @@ class AdvancedIndex:
         self._order_dimensions()
 
     def _batch_shape(self) -> tuple[int, ...]:
-        shapes = [a.index.shape for a in self.parsed.advanced]
+        shapes = [a.array.shape for a in self.parsed.advanced]
         if len(shapes) == 1:
             return shapes[0]
         try:
@@ -65,7 +65,9 @@ class AdvancedIndex:
 
         Integers count as advanced indices here.
         """
-        parsed, before, after = self.parsed, [], []
+        parsed = self.parsed
+        before: list[int] = []
+        after: list[int] = []
         groups = 0
         previous = False
         for axis in parsed.order:
@@ -79,7 +81,7 @@ class AdvancedIndex:
         if groups > 1:
             before, after = [], before + after
         sizes = [
-            1 if a == NEW_AXIS else parsed.windows[a].count for a in before + after
+            1 if a == NEW_AXIS else parsed.windows[a].taken for a in before + after
         ]
         lead = len(before)
         self.shape = (*sizes[:lead], *self.batch, *sizes[lead:])
@@ -92,7 +94,7 @@ class AdvancedIndex:
             i if i < self._lead else i + rank for i in range(total)
         )
         window_sizes = [
-            parsed.windows[a].count for a in before + after if a != NEW_AXIS
+            parsed.windows[a].taken for a in before + after if a != NEW_AXIS
         ]
         self._gathered = (
             *window_sizes[: self._lead],
@@ -104,14 +106,14 @@ class AdvancedIndex:
     def read(self, b: HLOBuilder, x: Value) -> Value:
         """What indexing gives."""
         if 0 in self.shape:
-            return b.full(self.shape, 0, x.dtype)  # type: ignore[arg-type]
+            return b.full(self.shape, 0, x.dtype)
         self._refuse_empty_axes()
         source = self._source(b, x)
         axes = [self.source_axis[a.axis] for a in self.parsed.advanced]
         sizes = [1 if i in axes else d for i, d in enumerate(source.shape)]
         gathered = b.gather(
             source,
-            self._vectors(b, [a.index for a in self.parsed.advanced]),
+            self._vectors(b, [a.array for a in self.parsed.advanced]),
             offset_dims=self._offset_dims,
             collapsed_slice_dims=sorted(axes),
             start_index_map=axes,
@@ -132,7 +134,7 @@ class AdvancedIndex:
         self._refuse_empty_axes()
         source = self._source(b, x)
         axes = [self.source_axis[a.axis] for a in self.parsed.advanced]
-        arrays, unique = [a.index for a in self.parsed.advanced], False
+        arrays, unique = [a.array for a in self.parsed.advanced], False
         if opcode == "assign":
             arrays, unique = self._without_duplicates()
         updated = b.scatter(
@@ -187,11 +189,12 @@ class AdvancedIndex:
         NumPy stores in order, so that the last of several values stays. XLA promises no
         order, but drops what is out of range: so the others are sent there.
         """
-        arrays = [a.index for a in self.parsed.advanced]
-        if not all(isinstance(a, np.ndarray) for a in arrays):
+        arrays = [a.array for a in self.parsed.advanced]
+        static = [a for a in arrays if isinstance(a, np.ndarray)]
+        if len(static) < len(arrays):
             return arrays, False
         sizes = [self.parsed.shape[a.axis] for a in self.parsed.advanced]
-        full = [a.copy() for a in np.broadcast_arrays(*arrays)]
+        full = [a.copy() for a in np.broadcast_arrays(*static)]
         flat = np.ravel_multi_index([a.ravel() for a in full], sizes)
         _, last = np.unique(flat[::-1], return_index=True)
         if last.size == flat.size:

@@ -28,8 +28,8 @@ class BasicIndex:
         self.parsed = parsed
         self.windows = parsed.windows
         self.base = parsed.shape
-        self.slots = tuple([w.count for w in parsed.windows])
-        self.kept = tuple([w.count for w in parsed.windows if w.keep])
+        self.slots = tuple([w.taken for w in parsed.windows])
+        self.kept = tuple([w.taken for w in parsed.windows if w.keep])
         self._strides = tuple([w.stride for w in parsed.windows])
         self.strided = max(self._strides, default=1) > 1
         self._reversed = tuple([i for i, w in enumerate(self.windows) if w.reverse])
@@ -43,7 +43,7 @@ class BasicIndex:
         windows, order = self.windows, self.parsed.order
         return tuple(
             [
-                1 if axis == NEW_AXIS else windows[axis].count
+                1 if axis == NEW_AXIS else windows[axis].taken
                 for axis in order
                 if axis == NEW_AXIS or (axis >= 0 and windows[axis].keep)
             ]
@@ -54,7 +54,7 @@ class BasicIndex:
         """The selected elements."""
         windows = self.windows
         if 0 in self.slots:
-            return b.full(self.slots, 0, x.dtype)  # type: ignore[arg-type]
+            return b.full(self.slots, 0, x.dtype)
         if self.is_dynamic:
             x = b.dynamic_slice(x, self._start_values(b), [w.size for w in windows])
             x = b.slice(x, [0] * x.ndim, x.shape, self._strides)
@@ -92,7 +92,7 @@ class BasicIndex:
         if uniform:
             new = b.broadcast_to(value.operands[0], sizes)
         else:
-            new = b.pad(value, b.scalar(0, x.dtype), padding)  # type: ignore[arg-type]
+            new = b.pad(value, b.scalar(0, x.dtype), padding)
         merged = b.select(taken, new, old)
         return b.dynamic_update_slice(x, merged, starts) if partial else merged
 
@@ -146,14 +146,14 @@ def _outer_window(window: Window, size: int) -> Window:
     if window.stride == 1:
         return window
     if window.start is not None:
-        return window._replace(stride=1, count=window.size)
+        return window._replace(stride=1, taken=window.size)
     return Window(0, size, 1, size)
 
 
 def _as_numpy(window: Window) -> int | slice:
     if not window.keep:
         return window.low
-    if not window.count:
+    if not window.taken:
         return slice(0, 0)
     last = window.low + window.size - 1
     if window.reverse:
@@ -163,7 +163,7 @@ def _as_numpy(window: Window) -> int | slice:
 
 def wrap_negative(b: HLOBuilder, index: Value, size: int) -> Value:
     """`index` as int32, with negative ones counted from the end of an axis."""
-    signed = index.dtype.kind == "i"  # type: ignore[union-attr]
+    signed = index.dtype.kind == "i"
     index = b.convert(index, dt.int32)
     if not signed:
         return index

@@ -42,7 +42,7 @@ class Window(NamedTuple):
         low: first element of the window; 0 if it is traced.
         size: elements from the first to the last taken one, both included.
         stride: distance of the taken elements, positive.
-        count: number of taken elements.
+        taken: number of taken elements.
         reverse: take them in descending order.
         keep: False for an integer, which drops the axis.
         start: traced first element (negative ones count from the end), or None.
@@ -51,7 +51,7 @@ class Window(NamedTuple):
     low: int
     size: int
     stride: int
-    count: int
+    taken: int
     reverse: bool = False
     keep: bool = True
     start: Value | None = None
@@ -61,7 +61,7 @@ class Advanced(NamedTuple):
     """An integer array as index of one axis: static and in range, or traced."""
 
     axis: int
-    index: np.ndarray | Value
+    array: np.ndarray | Value
 
 
 class Mask(NamedTuple):
@@ -182,7 +182,7 @@ def _traced_index(ctx: HLOTraceContext, tensor: NKIPyTensorRef) -> Any:
     if value.dtype == dt.bool_:
         if not value.shape:
             raise NotImplementedError(_BOOLEAN_SCALAR)
-    elif not dt.is_integer(value.dtype):  # type: ignore[arg-type]
+    elif not dt.is_integer(value.dtype):
         raise IndexError(f"{INVALID_INDEX}, but received {value.dtype}")
     return value
 
@@ -373,7 +373,7 @@ def _bound(ctx: HLOTraceContext, bound: Any) -> Value | int:
     value = _traced_index(ctx, bound)
     if not isinstance(value, HLOInstruction):
         return operator.index(value)
-    if value.shape or not dt.is_integer(value.dtype):  # type: ignore[arg-type]
+    if value.shape or not dt.is_integer(value.dtype):
         raise TypeError(
             "slice indices must be integers or 0-d integer arrays, but received "
             f"{value.shape_text()}"
