@@ -7,6 +7,7 @@ coverage table iterate over. See the developer guide for a worked example.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
@@ -66,7 +67,7 @@ class Op:
     ) -> None:
         self.name = self.__name__ = name
         self.numpy = tuple(numpy) if isinstance(numpy, (list, tuple)) else (numpy,)
-        self.category = category
+        self.category = category or _defining_module()
         self.dtypes = tuple(dtypes)
         self.samples = samples
         self.errors = tuple(errors)
@@ -115,7 +116,6 @@ class Op:
         return register
 
     def _adopt(self, function: Callable[..., Any]) -> None:
-        self.category = self.category or function.__module__.rpartition(".")[2]
         if function.__doc__ and "__doc__" not in self.__dict__:
             self.__doc__ = function.__doc__
 
@@ -158,12 +158,26 @@ class Op:
     ) -> NKIPyError:
         received = describe_call(args, kwargs)
         location = ctx.current_source_location
-        return describe_op_error(error, self.name, received, location)
+        described = describe_op_error(error, self.name, received, location)
+        inner = getattr(self.implementation, "__name__", "")
+        if inner:  # Python names the implementation when arguments do not fit it
+            described.reason = described.reason.replace(f"{inner}()", f"{self.name}()")
+        return described
 
     def __repr__(self) -> str:
         backends = ", ".join(self._impls) or "none"
         composed = ", composed" if self._composed else ""
         return f"<Op '{self.name}' backends: {backends}{composed}>"
+
+
+def _defining_module() -> str:
+    """Name of the module that makes a record, the classes of records aside."""
+    frame = sys._getframe(1)
+    while frame.f_globals["__name__"].rpartition(".")[2].startswith("_"):
+        if frame.f_back is None:
+            break
+        frame = frame.f_back
+    return frame.f_globals["__name__"].rpartition(".")[2]
 
 
 def _refuse_leaked(args: Iterable[Any]) -> None:
