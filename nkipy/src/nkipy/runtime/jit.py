@@ -1,0 +1,202 @@
+"""Kernels that are compiled when they are called: finding the program of a call."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from nkipy.core.hlo.ir import HLOModule
+from nkipy.core.trace import (
+    NKIPyKernel,
+    is_array_like,
+    kernel_name,
+    signature_of,
+    trace_function,
+)
+from nkipy.core.tree import map_tree
+from nkipy.runtime.call_key import UnhashableStatic, describe_arguments
+from nkipy.runtime.engines import Executable
+from nkipy.runtime.guards import Guards
+from nkipy.runtime.program import Program
+
+
+class HLOText(str):
+    """HLO text that a notebook shows in fixed-width type."""
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        return f"<pre>{escape(self)}</pre>"
+
+
+class JitKernel:
+    """A kernel that is traced and compiled on its first call, for each kind of call.
+
+    Calls are cached by the structure of the arguments, shapes, dtypes and static
+    values: a warm call neither traces nor compiles. Subclasses say how a traced call
+    is compiled.
+
+    Args:
+        kernel: a function, or an :class:`NKIPyKernel`.
+    """
+
+    #: Says why a call was traced and compiled.
+    logger = logging.getLogger("nkipy")
+    #: What `repr` calls such a kernel.
+    kind = "compiled"
+    program_type: type[Program] = Program
+
+    def __init__(self, kernel: Callable[..., Any] | NKIPyKernel) -> None:
+        if isinstance(kernel, NKIPyKernel):
+            kernel = kernel.func
+        if not callable(kernel):
+            raise TypeError(f"expected a function, but received {kernel!r}")
+        self.func = kernel
+        self.__wrapped__ = kernel
+        self.__name__ = kernel_name(kernel)
+        self.__doc__ = kernel.__doc__
+        self.__module__ = getattr(kernel, "__module__", __name__)
+        self._signature = signature_of(kernel)
+        self._plain_arity = _plain_arity(self._signature)
+        self._programs: dict[Any, Program] = {}
+        self._lock = threading.RLock()
+
+    def __repr__(self) -> str:
+        return f"<{self.kind} kernel {self.__name__!r}>"
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        return self if instance is None else BoundKernel(self, instance)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        program, arrays = self._program(args, kwargs)
+        return program.run(arrays)
+
+    def lower(self, *args: Any, **kwargs: Any) -> HLOModule:
+        """The module that a call with these arguments executes."""
+        return trace_function(self.func, args, kwargs).module
+
+    def hlo(self, *args: Any, **kwargs: Any) -> HLOText:
+        """The text of the module that a call with these arguments executes."""
+        return HLOText(self.lower(*args, **kwargs).to_text())
+
+    def cache_size(self) -> int:
+        """Number of programs that calls so far have compiled."""
+        return len(self._programs)
+
+    def clear_cache(self) -> None:
+        """Forget all compiled programs."""
+        self._programs.clear()
+
+    def run_traced(
+        self, kernel: NKIPyKernel, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """One call; `kernel` remembers the program, as after its own specialize."""
+        program, arrays = self._program(args, kwargs)
+        kernel._trace = program.trace
+        return program.run(arrays)
+
+    def _executable(self, module: HLOModule) -> Executable:
+        """`module` compiled, for where kernels of this class run."""
+        raise NotImplementedError
+
+    def _build(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Program:
+        # Guards first: a change while the kernel is being traced is noticed, too.
+        guards = Guards(self.func)
+        trace = trace_function(self.func, args, kwargs)
+        return self.program_type(trace, self._executable(trace.module), guards)
+
+    # -- finding the program -----------------------------------------------------------
+    def _arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if not kwargs and len(args) == self._plain_arity:
+            return args
+        bound = self._signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        return bound.arguments.values()
+
+    def _program(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Program, list[Any]]:
+        arguments = self._arguments(args, kwargs)
+        try:
+            key, arrays = describe_arguments(arguments)
+        except UnhashableStatic as error:
+            self.logger.info(
+                "%s: not cached: argument of type %s", self.__name__, error
+            )
+            return self._build(args, kwargs), _arrays_of(arguments)
+        found = self._programs.get(key)
+        if found is None or not found.guards.hold():
+            found = self._compile(key, args, kwargs)
+        return found, arrays
+
+    def _compile(
+        self, key: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Program:
+        with self._lock:
+            program = self._programs.get(key)
+            if program is None or not program.guards.hold():
+                self._explain(key, program)
+                program = self._programs[key] = self._build(args, kwargs)
+        return program
+
+    def _explain(self, key: Any, stale: Program | None) -> None:
+        if not self.logger.isEnabledFor(logging.INFO):
+            return
+        if stale is not None:
+            reason = "a captured global or closure variable has changed"
+        elif not self._programs:
+            reason = "first call"
+        else:
+            reason = _difference(key, next(reversed(self._programs)))
+        self.logger.info("%s: tracing and compiling: %s", self.__name__, reason)
+
+
+class BoundKernel:
+    """A compiled kernel that is a method, bound to its instance."""
+
+    def __init__(self, kernel: JitKernel, instance: Any) -> None:
+        self._kernel = kernel
+        self._instance = instance
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._kernel(self._instance, *args, **kwargs)
+
+    def lower(self, *args: Any, **kwargs: Any) -> HLOModule:
+        return self._kernel.lower(self._instance, *args, **kwargs)
+
+    def hlo(self, *args: Any, **kwargs: Any) -> HLOText:
+        return self._kernel.hlo(self._instance, *args, **kwargs)
+
+
+def _plain_arity(signature: Any) -> int:
+    """Number of parameters if all can be given by position, else -1."""
+    kinds = [p.kind for p in signature.parameters.values()]
+    plain = all(
+        k in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+        for k, p in zip(kinds, signature.parameters.values())
+    )
+    return len(kinds) if plain else -1
+
+
+def _arrays_of(arguments: Any) -> list[Any]:
+    arrays: list[Any] = []
+
+    def collect(path: Any, leaf: Any) -> None:
+        if is_array_like(leaf):
+            arrays.append(leaf)
+
+    for value in arguments:
+        map_tree(collect, value)
+    return arrays
+
+
+def _difference(new: Any, old: Any) -> str:
+    """What is different about a key, in words."""
+    if len(new) != len(old):
+        return "the structure of the arguments differs from the last compiled call"
+    for i, (a, b) in enumerate(zip(new, old)):
+        if a != b:
+            return f"argument leaf {i}: {b} became {a}"
+    return "no program for these arguments yet"

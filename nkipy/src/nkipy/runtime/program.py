@@ -1,0 +1,127 @@
+"""A compiled call: the caller's arrays go in, the kernel's result comes out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from nkipy.core.errors import NKIPyValueError
+from nkipy.core.trace import OutputLeaf, Trace, result_tree
+from nkipy.runtime.engines import Executable
+from nkipy.runtime.guards import Guards
+
+
+@dataclass
+class Program:
+    """A traced and compiled call, ready to run.
+
+    Attributes:
+        trace: the kernel as traced.
+        executable: what computes it.
+        guards: whether what the kernel captured is still the same.
+    """
+
+    trace: Trace
+    executable: Executable
+    guards: Guards
+    shapes: list[tuple[tuple[int, ...], np.dtype]] = field(init=False)
+    dtypes: list[np.dtype] = field(init=False)
+    written: dict[int, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        module = self.trace.module
+        self.shapes = [(r.shape, r.dtype) for r in module.results]
+        self.dtypes = [p.dtype for p in module.parameters]
+        self.written = module.input_output_alias
+
+    def run(self, arrays: list[Any]) -> Any:
+        """The kernel's result for these arguments; it writes into mutated ones."""
+        inputs = self.inputs(arrays)
+        if self.written:
+            outputs = self.outputs(arrays)
+            self.executable.run(inputs, outputs)
+            self.write_back(arrays, outputs)
+        else:
+            outputs = [np.empty(shape, dtype) for shape, dtype in self.shapes]
+            self.executable.run(inputs, outputs)
+        return self.result(outputs)
+
+    def is_resident(self, array: Any) -> bool:
+        """Whether `array` lies where the program runs, and is used in place."""
+        return False
+
+    def inputs(self, arrays: list[Any]) -> list[Any]:
+        """`arrays` C-contiguous and in the dtypes of the module's parameters."""
+        made = []
+        for array, dtype in zip(arrays, self.dtypes):
+            if type(array) is not np.ndarray or array.dtype != dtype:
+                if self.is_resident(array):
+                    made.append(array)
+                    continue
+                array = np.asarray(array).astype(dtype, copy=False)
+            if not array.flags.c_contiguous:
+                array = np.ascontiguousarray(array)
+            made.append(array)
+        return made
+
+    def outputs(self, arrays: list[Any]) -> list[Any]:
+        """Where results go: the caller's arrays where the kernel writes into them."""
+        self._check_writable(arrays)
+        made = []
+        for i, (shape, dtype) in enumerate(self.shapes):
+            target = arrays[self.written[i]] if i in self.written else None
+            if target is None or not self._takes_results(target, dtype):
+                target = np.empty(shape, dtype)
+            made.append(target)
+        return made
+
+    def _takes_results(self, target: Any, dtype: np.dtype) -> bool:
+        if type(target) is not np.ndarray:
+            return self.is_resident(target)
+        return target.dtype == dtype and target.flags.c_contiguous
+
+    def write_back(self, arrays: list[Any], outputs: list[Any]) -> None:
+        """Copy what could not be written in place, and return the caller's arrays."""
+        for output, parameter in self.written.items():
+            target = arrays[parameter]
+            if outputs[output] is not target:
+                np.copyto(target, outputs[output], casting="unsafe")
+                outputs[output] = target
+
+    def _check_writable(self, arrays: list[Any]) -> None:
+        for alias in self.trace.module.aliases:
+            target = arrays[alias.param_index]
+            if not self._is_writable(target):
+                raise NKIPyValueError(
+                    f"the kernel writes into argument '{alias.param_name}', which is "
+                    "read-only"
+                )
+            for i, other in enumerate(arrays):
+                if i != alias.param_index and self._share_memory(target, other):
+                    self._refuse_shared(alias.param_index, i)
+
+    def _is_writable(self, target: Any) -> bool:
+        if isinstance(target, np.ndarray):
+            return target.flags.writeable
+        return self.is_resident(target)
+
+    def _share_memory(self, x: Any, y: Any) -> bool:
+        if self.is_resident(x) or self.is_resident(y):
+            return x is y
+        return np.may_share_memory(x, y) and np.shares_memory(x, y)
+
+    def _refuse_shared(self, i: int, j: int) -> None:
+        names = [p.original_name for p in self.trace.module.inputs]
+        raise NKIPyValueError(
+            f"the kernel writes into argument '{names[i]}', which shares memory "
+            f"with argument '{names[j]}'; pass a copy of one of them"
+        )
+
+    def result(self, outputs: list[Any]) -> Any:
+        """The kernel's return value, built of these outputs."""
+        returned = self.trace.result
+        if type(returned) is OutputLeaf:
+            return outputs[returned.index]
+        return result_tree(self.trace, outputs)
