@@ -96,6 +96,15 @@ def serialize_module(module: HLOModule) -> bytes:
 def hash_module(module: HLOModule, compiler_args: str = "") -> str:
     """12 hex digits that identify the program and how it is compiled.
 
+    See :func:`digest_module` for what makes two programs the same.
+    """
+    whole = digest_module(module) + compiler_args.encode()
+    return hashlib.sha256(whole).hexdigest()[:12]
+
+
+def digest_module(module: HLOModule) -> bytes:
+    """32 bytes that identify the program.
+
     Opcodes, shapes, attributes, constants, structure, the names of inputs and outputs,
     and aliases enter it. Source locations, generated names and the module's own name do
     not: the same kernel elsewhere, or under another name, is the same artefact.
@@ -106,8 +115,7 @@ def hash_module(module: HLOModule, compiler_args: str = "") -> str:
         for part in _joined_runs(encoded.hashed):
             sha.update(part)
         encoded.digest, encoded.hashed = sha.digest(), []
-    whole = encoded.digest + compiler_args.encode()
-    return hashlib.sha256(whole).hexdigest()[:12]
+    return encoded.digest
 
 
 def _joined_runs(parts: list[Buffer]) -> list[Buffer]:

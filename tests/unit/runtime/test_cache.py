@@ -1,0 +1,238 @@
+"""Compiled artifacts on disk: made once, whole or absent, and nothing else touched."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from nkipy.runtime import artifacts
+from nkipy.runtime.artifacts import ArtifactError, cache_directory, get_or_make
+
+
+def write(text, name="made"):
+    def make(scratch):
+        path = scratch / name
+        path.write_text(text)
+        return path
+
+    return make
+
+
+def names(directory):
+    return sorted(p.name for p in directory.iterdir())
+
+
+# ------------------------------------------------------------------------- where
+
+
+def test_the_variable_names_the_directory(monkeypatch, tmp_path):
+    monkeypatch.setenv("NKIPY_CACHE_DIR", str(tmp_path / "mine"))
+    assert cache_directory() == tmp_path / "mine"
+    assert not (tmp_path / "mine").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the convention of Linux")
+def test_the_platform_names_the_directory(monkeypatch):
+    monkeypatch.delenv("NKIPY_CACHE_DIR", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", "/var/somewhere")
+    assert cache_directory() == Path("/var/somewhere/nkipy")
+    monkeypatch.setenv("XDG_CACHE_HOME", "not/absolute")
+    monkeypatch.setenv("HOME", "/home/user")
+    assert cache_directory() == Path("/home/user/.cache/nkipy")
+
+
+# ------------------------------------------------------------------------- making
+
+
+def test_made_once_and_then_found(tmp_path):
+    target = tmp_path / "entry" / "file"
+    assert get_or_make(target, write("one")) == target
+    assert get_or_make(target, write("two")) == target
+    assert target.read_text() == "one"
+    assert names(target.parent) == [".lock", "file"]
+
+
+def test_made_again_when_asked(tmp_path):
+    target = tmp_path / "entry" / "file"
+    get_or_make(target, write("one"))
+    get_or_make(target, write("two"), again=True)
+    assert target.read_text() == "two"
+
+
+def test_what_the_user_has_in_the_directory_stays(tmp_path):
+    entry = tmp_path / "entry"
+    (entry / "sub").mkdir(parents=True)
+    (entry / "notes.txt").write_text("mine")
+    (entry / "sub" / "deep.txt").write_text("mine too")
+
+    def make(scratch):
+        (scratch / "sub").mkdir()
+        (scratch / "sub" / "other.txt").write_text("made")
+        (scratch / "log").write_text("log")
+        return write("result")(scratch)
+
+    get_or_make(entry / "file", make, keep_all=True, again=True)
+    assert (entry / "notes.txt").read_text() == "mine"
+    assert (entry / "sub" / "deep.txt").read_text() == "mine too"
+    assert (entry / "sub" / "other.txt").read_text() == "made"
+    assert names(entry) == [".lock", "file", "log", "notes.txt", "sub"]
+
+
+def test_a_failure_leaves_what_was_there(tmp_path):
+    target = tmp_path / "entry" / "file"
+    get_or_make(target, write("one"))
+
+    def fail(scratch):
+        (scratch / "half").write_text("half")
+        raise RuntimeError("compilation failed")
+
+    with pytest.raises(RuntimeError, match="compilation failed"):
+        get_or_make(target, fail, again=True)
+    assert target.read_text() == "one"
+    assert names(target.parent) == [".lock", "file"]
+    get_or_make(target, write("two"), again=True)
+    assert target.read_text() == "two"
+
+
+def test_threads_that_need_the_same_make_it_once(tmp_path):
+    made = []
+
+    def make(scratch):
+        made.append(scratch)
+        time.sleep(0.05)
+        return write("one")(scratch)
+
+    target = tmp_path / "entry" / "file"
+    threads = [
+        threading.Thread(target=get_or_make, args=(target, make)) for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(made) == 1 and target.read_text() == "one"
+
+
+# ------------------------------------------------------------------------- processes
+
+CHILD = """
+import sys, time
+from pathlib import Path
+from nkipy.runtime.artifacts import get_or_make
+
+def make(scratch):
+    with open(sys.argv[2], "a") as log:
+        log.write("made\\n")
+    (scratch / "half").write_text("half")
+    print("making", flush=True)
+    time.sleep(float(sys.argv[3]))
+    (scratch / "made").write_text("whole")
+    return scratch / "made"
+
+print(get_or_make(Path(sys.argv[1]), make).read_text(), flush=True)
+"""
+
+
+def start(target, log, seconds):
+    command = [sys.executable, "-c", CHILD, str(target), str(log), str(seconds)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def test_processes_that_need_the_same_make_it_once(tmp_path):
+    target, log = tmp_path / "entry" / "file", tmp_path / "log"
+    children = [start(target, log, 0.5) for _ in range(2)]
+    texts = [child.communicate(timeout=60)[0] for child in children]
+    assert all(text.endswith("whole\n") for text in texts)
+    assert log.read_text() == "made\n"
+
+
+def test_a_killed_maker_leaves_nothing_that_matters(tmp_path):
+    target, log = tmp_path / "entry" / "file", tmp_path / "log"
+    child = start(target, log, 60)
+    with child:
+        assert child.stdout.readline() == "making\n"
+        child.send_signal(signal.SIGKILL)
+    assert not target.exists()
+    get_or_make(target, write("whole"))
+    assert target.read_text() == "whole"
+    assert names(target.parent) == [".lock", "file"]
+
+
+# ------------------------------------------------------------------------- bad disks
+
+
+def full(scratch):
+    (scratch / "half").write_text("half")
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_full_disk_is_named_and_does_no_damage(tmp_path):
+    target = tmp_path / "entry" / "file"
+    with pytest.raises(ArtifactError, match="No space left.*NKIPY_CACHE_DIR") as caught:
+        get_or_make(target, full)
+    assert caught.value.errno == errno.ENOSPC
+    assert str(target.parent) in str(caught.value)
+    assert names(target.parent) == [".lock"]
+    get_or_make(target, write("one"))
+    assert target.read_text() == "one"
+
+
+def test_a_disk_that_fills_up_at_the_last_moment(tmp_path, monkeypatch):
+    def no_space(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    target = tmp_path / "entry" / "file"
+    monkeypatch.setattr(artifacts.os, "fsync", no_space)
+    with pytest.raises(ArtifactError, match="free some space"):
+        get_or_make(target, write("one"))
+    assert not target.exists()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_directory_is_named(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(ArtifactError, match="make it writable"):
+        get_or_make(tmp_path / "entry" / "file", write("one"))
+
+
+def test_a_read_only_file_system_is_named(tmp_path, monkeypatch):
+    def refuse(self, *args, **kwargs):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(self))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(ArtifactError, match="Read-only file system.*writable"):
+        get_or_make(tmp_path / "entry" / "file", write("one"))
+
+
+def test_an_entry_in_a_read_only_directory_is_found(tmp_path):
+    target = tmp_path / "entry" / "file"
+    get_or_make(target, write("one"))
+    target.parent.chmod(0o500)
+    try:
+        assert get_or_make(target, full) == target
+    finally:
+        target.parent.chmod(0o700)
+
+
+def test_a_file_in_place_of_the_directory_is_named(tmp_path):
+    (tmp_path / "entry").write_text("a file")
+    with pytest.raises(ArtifactError, match="remove the file"):
+        get_or_make(tmp_path / "entry" / "file", write("one"))
+    assert (tmp_path / "entry").read_text() == "a file"
+
+
+def test_an_error_that_is_not_about_the_directory_stays_what_it_is(tmp_path):
+    def forbidden(scratch):
+        raise PermissionError(errno.EACCES, "Permission denied", "/opt/compiler")
+
+    with pytest.raises(PermissionError) as caught:
+        get_or_make(tmp_path / "entry" / "file", forbidden)
+    assert not isinstance(caught.value, ArtifactError)
