@@ -1,0 +1,65 @@
+// Exclusive ownership of cores among processes.
+//
+// One lock file per physical core, held with flock(2): the kernel lets go when the
+// process ends, however it ends.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "env.h"
+#include "topology.h"
+
+namespace emulator {
+
+/// The range that the environment asks for, before anyone's ownership is looked at.
+/// Throws StatusError(NRT_INVALID) if it leaves the instance.
+CoreRange requested_cores(const Environment& environment, const Topology& topology);
+
+/// A logical core, held until destroyed.
+class CoreLock {
+ public:
+  CoreLock() = default;
+  CoreLock(CoreLock&&) noexcept = default;
+  CoreLock& operator=(CoreLock&& other) noexcept;
+  CoreLock(const CoreLock&) = delete;
+  CoreLock& operator=(const CoreLock&) = delete;
+  ~CoreLock() { release(); }
+
+  /// Tries to take the core; false if another process has it.
+  /// Throws StatusError(NRT_FAILURE) if the lock files cannot be used at all.
+  bool acquire(const std::string& directory, std::uint32_t absolute_core,
+               std::uint32_t logical_core_size);
+  void release() noexcept;
+  /// Closes the descriptors without letting go for the process that forked us.
+  void abandon() noexcept { release(); }
+
+ private:
+  std::vector<int> descriptors_;
+};
+
+/// The cores that this process owns, in order.
+class CoreLease {
+ public:
+  /// Takes what the environment asks for, or nothing at all. Throws StatusError:
+  /// NRT_INVALID for a bad request, NRT_FAILURE if a core is in use.
+  CoreLease(const Environment& environment, const Topology& topology);
+
+  std::uint32_t count() const noexcept {
+    return static_cast<std::uint32_t>(absolute_.size());
+  }
+  /// The number, in the instance, of the process's core `index`.
+  std::uint32_t absolute(std::uint32_t index) const { return absolute_.at(index); }
+  void abandon() noexcept { locks_.clear(); }
+
+ private:
+  void take_range(const std::string& directory, CoreRange range, std::uint32_t size);
+  void take_any(const std::string& directory, std::uint32_t wanted,
+                const Topology& topology);
+
+  std::vector<CoreLock> locks_;
+  std::vector<std::uint32_t> absolute_;
+};
+
+}  // namespace emulator

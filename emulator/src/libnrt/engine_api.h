@@ -1,0 +1,46 @@
+/* What the engine's C++ extension offers to libnrt, when both are in one process.
+ *
+ * libnrt finds a pointer to this table in a capsule,
+ * `nkipy_emulator.device.api.CAPSULE`. The functions take the interpreter's lock
+ * themselves. Once a program is loaded, executing it runs no Python code.
+ */
+#ifndef NKIPY_EMULATOR_LIBNRT_ENGINE_API_H_
+#define NKIPY_EMULATOR_LIBNRT_ENGINE_API_H_
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define NKIPY_DEVICE_API_VERSION 1
+#define NKIPY_DEVICE_API_CAPSULE "nkipy_emulator.device.api"
+
+typedef struct nkipy_program nkipy_program;
+
+typedef struct nkipy_device_api {
+  uint32_t version;
+
+  /* Compiles the program in `size` bytes of a NEFF. `options` is JSON text. Returns an
+   * NRT status. `*text` becomes a JSON description of the program, or the reason of a
+   * failure; the caller releases it with free(). */
+  int (*load)(const void* neff, size_t size, const char* options,
+              nkipy_program** program, char** text);
+
+  /* Runs a program once. `inputs` and `outputs` are addresses in the order of the
+   * description; those of rank r follow those of rank r-1. Outputs may be inputs or
+   * overlap them: they are written when all inputs have been read, and only if nothing
+   * failed. Returns an NRT status, and a text to be freed if it is not 0. */
+  int (*execute)(nkipy_program* program, const uint64_t* inputs,
+                 const uint64_t* outputs, char** error);
+
+  /* Gives up a program that no thread is executing. */
+  void (*unload)(nkipy_program* program);
+} nkipy_device_api;
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* NKIPY_EMULATOR_LIBNRT_ENGINE_API_H_ */

@@ -1,0 +1,122 @@
+#include "engine_interpreter.h"
+
+#include <dlfcn.h>
+
+#include <atomic>
+
+namespace nkipy::nrt::engine {
+namespace {
+
+using Object = void*;  // PyObject*, strong unless said otherwise
+
+// Functions of CPython, all but the last in its stable ABI.
+struct Python {
+  int (*is_initialized)();
+  int (*gil_ensure)();
+  void (*gil_release)(int);
+  int (*gil_check)();
+  void* (*save_thread)();
+  void (*restore_thread)(void*);
+  Object (*import_module)(const char*);
+  Object (*get_attribute)(Object, const char*);
+  void* (*capsule_pointer)(Object, const char*);
+  void (*fetch_error)(Object*, Object*, Object*);
+  Object (*to_string)(Object);
+  const char* (*utf8)(Object, ssize_t*);
+  void (*clear_error)();
+  void (*drop)(Object);
+  int (*is_finalizing)();
+};
+
+template <typename Function>
+bool resolve(Function** function, const char* name) {
+  *function = reinterpret_cast<Function*>(dlsym(RTLD_DEFAULT, name));
+  return *function != nullptr;
+}
+
+bool resolve_all(Python* py) {
+  return resolve(&py->is_initialized, "Py_IsInitialized") &&
+         resolve(&py->gil_ensure, "PyGILState_Ensure") &&
+         resolve(&py->gil_release, "PyGILState_Release") &&
+         resolve(&py->gil_check, "PyGILState_Check") &&
+         resolve(&py->save_thread, "PyEval_SaveThread") &&
+         resolve(&py->restore_thread, "PyEval_RestoreThread") &&
+         resolve(&py->import_module, "PyImport_ImportModule") &&
+         resolve(&py->get_attribute, "PyObject_GetAttrString") &&
+         resolve(&py->capsule_pointer, "PyCapsule_GetPointer") &&
+         resolve(&py->fetch_error, "PyErr_Fetch") &&
+         resolve(&py->to_string, "PyObject_Str") &&
+         resolve(&py->utf8, "PyUnicode_AsUTF8AndSize") &&
+         resolve(&py->clear_error, "PyErr_Clear") && resolve(&py->drop, "Py_DecRef") &&
+         // Public from 3.13 on.
+         (resolve(&py->is_finalizing, "Py_IsFinalizing") ||
+          resolve(&py->is_finalizing, "_Py_IsFinalizing"));
+}
+
+// Null if there is no Python in this process. A search that failed is repeated, since a
+// program may load Python later; one that found it is not.
+const Python* python() {
+  static Python table;
+  static std::atomic<const Python*> found{nullptr};
+  const Python* known = found.load(std::memory_order_acquire);
+  if (known != nullptr) return known;
+  Python py{};
+  if (!resolve_all(&py)) return nullptr;
+  static const bool stored = [&py] {
+    table = py;
+    found.store(&table, std::memory_order_release);
+    return true;
+  }();
+  (void)stored;
+  return found.load(std::memory_order_acquire);
+}
+
+bool is_alive(const Python* py) {
+  return py != nullptr && py->is_initialized() != 0 && py->is_finalizing() == 0;
+}
+
+std::string take_error(const Python& py) {
+  Object type = nullptr, value = nullptr, traceback = nullptr;
+  py.fetch_error(&type, &value, &traceback);
+  Object text = value != nullptr ? py.to_string(value) : nullptr;
+  const char* utf8 = text != nullptr ? py.utf8(text, nullptr) : nullptr;
+  std::string result = utf8 != nullptr ? utf8 : "(no message)";
+  py.clear_error();
+  for (Object object : {text, type, value, traceback}) py.drop(object);
+  return result;
+}
+
+}  // namespace
+
+bool has_interpreter() { return is_alive(python()); }
+
+InterpreterPause::InterpreterPause() {
+  const Python* py = python();
+  // While the interpreter ends, a lock that is given up might not be got back.
+  if (is_alive(py) && py->gil_check() != 0) thread_state_ = py->save_thread();
+}
+
+InterpreterPause::~InterpreterPause() {
+  if (thread_state_ != nullptr) python()->restore_thread(thread_state_);
+}
+
+void* import_capsule(const char* module, const char* attribute, const char* name,
+                     std::string* error) {
+  const Python* py = python();
+  if (!is_alive(py)) {
+    *error = "there is no Python interpreter in this process";
+    return nullptr;
+  }
+  int gil = py->gil_ensure();
+  Object imported = py->import_module(module);
+  Object capsule =
+      imported != nullptr ? py->get_attribute(imported, attribute) : nullptr;
+  void* pointer = capsule != nullptr ? py->capsule_pointer(capsule, name) : nullptr;
+  if (pointer == nullptr) *error = take_error(*py);
+  py->drop(capsule);
+  py->drop(imported);
+  py->gil_release(gil);
+  return pointer;
+}
+
+}  // namespace nkipy::nrt::engine

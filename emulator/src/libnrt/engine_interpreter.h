@@ -1,0 +1,35 @@
+// The Python interpreter of this process, if there is one. libnrt does not link
+// libpython: the few functions that it needs are looked up in the running process.
+
+#ifndef NKIPY_EMULATOR_LIBNRT_ENGINE_INTERPRETER_H_
+#define NKIPY_EMULATOR_LIBNRT_ENGINE_INTERPRETER_H_
+
+#include <string>
+
+namespace nkipy::nrt::engine {
+
+// Whether a Python interpreter runs in this process and is not about to end.
+bool has_interpreter();
+
+// Gives up Python's global lock for a scope, if this thread holds it. Whatever waits
+// for another thread must do so in such a scope: that thread may need the lock to get
+// on.
+class InterpreterPause {
+ public:
+  InterpreterPause();
+  ~InterpreterPause();
+  InterpreterPause(const InterpreterPause&) = delete;
+  InterpreterPause& operator=(const InterpreterPause&) = delete;
+
+ private:
+  void* thread_state_ = nullptr;
+};
+
+// The pointer in the capsule `attribute` of Python module `module`. Null with `*error`
+// set, if the module cannot be imported or has another capsule.
+void* import_capsule(const char* module, const char* attribute, const char* name,
+                     std::string* error);
+
+}  // namespace nkipy::nrt::engine
+
+#endif  // NKIPY_EMULATOR_LIBNRT_ENGINE_INTERPRETER_H_

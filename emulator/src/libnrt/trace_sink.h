@@ -1,0 +1,86 @@
+// Where the runtime reports what it does. Free while nobody listens.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <string>
+
+namespace emulator::trace {
+
+/// What happened. The names that go into the JSON are trace.cpp's business.
+enum class EventType {
+  nrt_load,
+  nrt_unload,
+  nrt_execute,      // the whole call, host side
+  nc_exec_running,  // the core at work: carries device time
+  tensor_read,
+  tensor_write,
+  tensor_copy,
+  tensor_memset,
+  numerical_error,
+};
+
+enum class Phase { start, stop };
+
+/// Nanoseconds; device time only where the event has it.
+constexpr std::int64_t kNoTime = -1;
+
+struct Event {
+  EventType type;
+  Phase phase;
+  int core;                   // of the process; -1: none
+  std::uint64_t tracking_id;  // same for start and stop of one thing
+  std::int64_t host_ns;       // CLOCK_REALTIME
+  std::int64_t device_ns = kNoTime;
+  std::uint64_t bytes = 0;  // moved by a transfer
+  std::uint64_t model_id = 0;
+};
+
+/// Receives events from any thread.
+class Sink {
+ public:
+  virtual ~Sink() = default;
+  virtual void record(const Event& event) noexcept = 0;
+};
+
+/// The sink, or null. A sink, once set, lives as long as the process.
+inline std::atomic<Sink*> current_sink{nullptr};
+
+inline bool enabled() noexcept { return current_sink.load() != nullptr; }
+
+/// A number that no other thing being traced has.
+std::uint64_t next_tracking_id() noexcept;
+
+/// The host's wall clock.
+std::int64_t now_ns() noexcept;
+
+inline void record(const Event& event) noexcept {
+  if (Sink* sink = current_sink.load()) sink->record(event);
+}
+
+/// Records start and stop of a stretch of code.
+class Scope {
+ public:
+  Scope(EventType type, int core, std::uint64_t bytes = 0) noexcept {
+    if (!enabled()) return;
+    event_ = {type,     Phase::start, core,  next_tracking_id(),
+              now_ns(), kNoTime,      bytes, 0};
+    record(event_);
+  }
+  ~Scope() {
+    if (event_.tracking_id == 0) return;
+    event_.phase = Phase::stop;
+    event_.host_ns = now_ns();
+    record(event_);
+  }
+  Scope(const Scope&) = delete;
+  Scope& operator=(const Scope&) = delete;
+
+  /// 0 while nobody listens.
+  std::uint64_t tracking_id() const noexcept { return event_.tracking_id; }
+
+ private:
+  Event event_{EventType::nrt_load, Phase::start, -1, 0, 0};
+};
+
+}  // namespace emulator::trace
