@@ -294,7 +294,7 @@ def test_a_thousand_traces_do_not_grow():
         (lambda x: x.item(), "item"),
         (lambda x: x.tolist(), "tolist"),
     ],
-    ids=str,
+    ids=["if", "if element", "int", "float", "list", "in", "range", "item", "tolist"],
 )
 def test_values_are_not_known_while_tracing(use, text):
     with pytest.raises(ConcretizationError, match=text) as caught:

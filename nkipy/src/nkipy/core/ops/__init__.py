@@ -1,60 +1,34 @@
-"""Every op, by name. Importing this package fills the op tables."""
+"""Every op, by name: ``ops.add``, ``ops.concatenate``, … Each is an :class:`Op`.
+
+Importing this package imports each of its modules, whose records fill the op tables: a
+new file of records needs no entry elsewhere.
+"""
 
 from __future__ import annotations
 
-from nkipy.core.ops import (  # noqa: F401
-    calculus,
-    covariance,
-    extremes,
-    moments,
-    nanreduce,
-    reduce,
-    scan,
-    search,
-    sorting,
-    statistics,
-)
-from nkipy.core.ops import (  # noqa: F401
-    convert,
-    creation,
-    diagonals,
-    edit,
-    join,
-    metadata,
-    padding,
-    parts,
-    ranges,
-    rearrange,
-    repetition,
-    transform,
-)
-from nkipy.core.ops import (  # noqa: F401
-    bits,
-    closeness,
-    compare,
-    division,
-    exponential,
-    floats,
-    logic,
-    power,
-    rounding,
-    trigonometry,
-    ufunc_methods,
-)
-from nkipy.core.ops import choice, gathering, indexing, interpolate, placing  # noqa: F401
-from nkipy.core.ops import (  # noqa: F401
-    collectives,
-    conv,
-    einstein,
-    greatest,
-    linalg,
-    nn,
-    norms,
-    products,
-    solving,
-)
-from nkipy.core.ops._registry import Op, get_backend, set_source_location
-from nkipy.core.ops.binary import *  # noqa: F403
-from nkipy.core.ops.unary import *  # noqa: F403
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import Any
 
-__all__ = ["Op", "get_backend", "set_source_location"]
+from nkipy.core.op_table import OPS
+from nkipy.core.ops._registry import Op, get_backend, set_source_location
+
+for _module in sorted(info.name for info in iter_modules(__path__)):
+    if not _module.startswith("_"):
+        import_module(f"{__name__}.{_module}")
+
+#: NumPy's `round`, by the name that does not hide Python's.
+round_ = OPS["round"]
+
+# Records made later, in other packages or in tests, are found by __getattr__.
+globals().update({name: op for name, op in OPS.items() if name.isidentifier()})
+
+__all__ = ["Op", "get_backend", "round_", "set_source_location"]
+__all__ += [name for name in OPS if name.isidentifier()]
+
+
+def __getattr__(name: str) -> Any:
+    try:
+        return OPS[name]
+    except KeyError:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None

@@ -77,9 +77,10 @@ class Op:
         self._impls: dict[str, Callable[..., Any]] = {}
         self._composed: Callable[..., Any] | None = None
         if register or (register is None and (self.numpy or samples is not None)):
-            self._register()
+            self.register()
 
-    def _register(self) -> None:
+    def register(self) -> None:
+        """Put the op into the registry. Raises ValueError where its name is taken."""
         if self.name in OPS:
             raise ValueError(f"an op named {self.name!r} is registered already")
         taken = [f for f in self.numpy if f in NUMPY_TABLE]

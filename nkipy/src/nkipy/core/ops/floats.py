@@ -117,12 +117,18 @@ def _frexp(b: HLOBuilder, x: Value) -> tuple[Value, Value]:
 
 
 def _ldexp(b: HLOBuilder, x: Value, y: Value) -> Value:
-    """Two factors, since the range of exponents is twice that of one."""
+    """Three factors: twice 2**-126 does not take the largest float below the smallest.
+
+    None is zero, so that infinities stay, and their product moves one way only: what
+    overflows or vanishes on the way does so at the end too.
+    """
     y = b.convert(y, dt.int32)
-    y = b.clamp(b.scalar(-252, dt.int32), y, b.scalar(254, dt.int32))
-    first = b.binary("shift-right-arithmetic", y, b.full_like(y, 1))
-    result = b.multiply(x, _power_of_two(b, first))
-    return b.multiply(result, _power_of_two(b, b.subtract(y, first)))
+    low, high = b.scalar(-126, dt.int32), b.scalar(127, dt.int32)
+    for _ in range(3):
+        step = b.clamp(low, y, high)
+        x = b.multiply(x, _power_of_two(b, step))
+        y = b.subtract(y, step)
+    return x
 
 
 def _power_of_two(b: HLOBuilder, exponent: Value) -> Value:
