@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import nkipy.core.ops  # noqa: F401  (fills the table)
 import pytest
+
+import nkipy.core.ops  # noqa: F401  (fills the table)
 from nkipy.core.op_table import OPS
 from tests.support.oracle import check_error, check_op
 

@@ -1,7 +1,7 @@
 """Sample calls of ops: what tests compare with NumPy and benchmarks time.
 
-A sampler is a function of a dtype that yields :class:`Sample` calls. Every ndarray among
-a sample's arguments becomes a parameter of the traced kernel; all else is static.
+A sampler is a function of a dtype that yields :class:`Sample` calls. Every ndarray
+among a sample's arguments becomes a parameter of the traced kernel; all else is static.
 """
 
 from __future__ import annotations
@@ -51,7 +51,11 @@ BROADCASTS: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = (
 
 
 def make(
-    shape: Sequence[int], dtype: np.dtype, low: float = -4, high: float = 4, seed: int = 0
+    shape: Sequence[int],
+    dtype: np.dtype,
+    low: float = -4,
+    high: float = 4,
+    seed: int = 0,
 ) -> np.ndarray:
     """Random values of `dtype` in [low, high], the same ones for the same arguments."""
     rng = np.random.default_rng([seed, len(tuple(shape)), int(np.prod(shape))])
@@ -97,7 +101,7 @@ def unary_sampler(low: float = -4, high: float = 4, specials: bool = True) -> Sa
 def binary_sampler(
     low: float = -4, high: float = 4, specials: bool = True, nonzero: bool = False
 ) -> Sampler:
-    """Samples of an element-wise op of two operands; `nonzero`: the right one is not 0."""
+    """Samples of an element-wise op of two operands, the right one `nonzero` if asked."""
 
     def sampler(dtype: np.dtype) -> Iterator[Sample]:
         for left, right in BROADCASTS:

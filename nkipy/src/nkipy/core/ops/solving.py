@@ -271,5 +271,6 @@ def _cholesky(a: Any, /, *, upper: bool = False) -> Any:
         x = np.swapaxes(x, -1, -2)
     value = x.backend_tensor
     factor = ctx.emit("cholesky", (value,), value.shape, dt.float32, {"lower": True})
-    lower = np.tril(NKIPyTensorRef._wrap(ctx, factor))  # the rest is unspecified
+    # The other half is unspecified.
+    lower: Any = np.tril(NKIPyTensorRef._wrap(ctx, factor))
     return np.swapaxes(lower, -1, -2) if upper else lower
