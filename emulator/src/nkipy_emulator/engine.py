@@ -61,10 +61,6 @@ class XlaCpuEngine:
     zero, as XLA does on CPUs. One replica runs in the calling thread and on XLA's own.
     """
 
-    #: ``empty(shape, dtype)``: an array for results. Large ones are aligned so that
-    #: XLA can read them in place if they are inputs of a later call.
-    empty = staticmethod(empty)
-
     @property
     def identity(self) -> str:
         """Names the engine, XLA's version and the CPU: what results may depend on."""
@@ -105,7 +101,13 @@ class XlaExecutable:
             SimulationError for a failure in XLA, and what a registered custom call
             raises; outputs are untouched then.
         run_replicas: the same for all ranks, with one sequence of arrays per rank.
+        runner: what has these two, and ``run_at(input_addresses, output_addresses)``
+            for the emulated device, whose tensors are no arrays.
     """
+
+    #: ``empty(shape, dtype)``: an array for results. Large ones are aligned so that
+    #: XLA can read them in place if they are inputs of a later call.
+    empty = staticmethod(empty)
 
     run: Callable[[Arrays, Arrays], None]
     run_replicas: Callable[[Sequence[Arrays], Sequence[Arrays]], None]
@@ -125,9 +127,9 @@ class XlaExecutable:
             raise SimulationError(_located(str(e), proto)) from None
         calls.release_with(program)  # which `run` keeps, even without this object
         inputs = [_nbytes(p) for p in module.parameters]
-        runner = program.runner(inputs, [_nbytes(r) for r in module.results])
-        self.run = runner.run
-        self.run_replicas = runner.run_replicas
+        self.runner = program.runner(inputs, [_nbytes(r) for r in module.results])
+        self.run = self.runner.run
+        self.run_replicas = self.runner.run_replicas
         _executables.add(self)
 
 

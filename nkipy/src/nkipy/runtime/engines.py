@@ -25,6 +25,9 @@ GROUP = "nkipy.simulators"
 class Executable(Protocol):
     """A compiled module."""
 
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+        """An array for a result, so laid out that a later call can read it in place."""
+
     def run(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
         """Execute once. Arrays are C-contiguous, of the module's shapes and dtypes.
 

@@ -44,7 +44,8 @@ class Program:
             self.executable.run(inputs, outputs)
             self.write_back(arrays, outputs)
         else:
-            outputs = [np.empty(shape, dtype) for shape, dtype in self.shapes]
+            empty = self.executable.empty
+            outputs = [empty(shape, dtype) for shape, dtype in self.shapes]
             self.executable.run(inputs, outputs)
         return self.result(outputs)
 
@@ -73,7 +74,7 @@ class Program:
         for i, (shape, dtype) in enumerate(self.shapes):
             target = arrays[self.written[i]] if i in self.written else None
             if target is None or not self._takes_results(target, dtype):
-                target = np.empty(shape, dtype)
+                target = self.executable.empty(shape, dtype)
             made.append(target)
         return made
 

@@ -101,7 +101,7 @@ def unary_sampler(low: float = -4, high: float = 4, specials: bool = True) -> Sa
 def binary_sampler(
     low: float = -4, high: float = 4, specials: bool = True, nonzero: bool = False
 ) -> Sampler:
-    """Samples of an element-wise op of two operands, the right one `nonzero` if asked."""
+    """Samples of an element-wise op of two operands, perhaps no zero to the right."""
 
     def sampler(dtype: np.dtype) -> Iterator[Sample]:
         for left, right in BROADCASTS:
