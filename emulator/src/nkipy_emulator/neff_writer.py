@@ -1,0 +1,311 @@
+"""Writes the emulator's NEFFs.
+
+The container and its descriptive members are those of a genuine NEFF, so that tools can
+show what is in it. It has no machine code. Its program is HLO, and it asks for a
+feature that no real runtime has, so that each refuses it.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import math
+import os
+import tarfile
+import tempfile
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from nkipy.core.hlo.ir import HLOModule, TensorPlaceholder
+from spike.neff import (
+    HLO_MEMBER,
+    PROGRAM_FORMAT,
+    PROGRAM_MEMBER,
+    PROGRAM_VERSION,
+    NeffHeader,
+)
+from spike.neff_container import EMULATOR_FEATURE_BIT, HEADER_SIZE, payload_hash
+from spike.neff_tensors import MAX_NAME
+
+COMPILER_NAME = "nkipy-emulator"
+_NOTE = "made by nkipy's emulator: no machine code, runs on no Neuron device"
+_NEFF_VERSION = (2, 0)
+_PKG_VERSION = 2
+#: Beyond this, compressing takes longer than it saves: large programs are weights.
+_COMPRESS_UP_TO = 1 << 22
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProgramDescription:
+    """What a NEFF says of its program besides the HLO.
+
+    Attributes:
+        name: the NEFF's file name.
+        target: the chip, such as "trn2".
+        lnc: physical cores to a logical one.
+        compiler_version: version of what made it.
+        numerics: fields of nkipy's SimulationOptions by name.
+        options: the compiler's other options, recorded only.
+        compress: gzip the payload, if it is not a large one.
+    """
+
+    name: str = "file.neff"
+    target: str = "trn2"
+    lnc: int = 1
+    compiler_version: str = "0"
+    numerics: Mapping[str, str | bool] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    compress: bool = True
+
+
+def neff_bytes(
+    module: HLOModule, description: ProgramDescription, hlo: bytes | None = None
+) -> bytes:
+    """A NEFF; equal arguments make equal bytes.
+
+    Args:
+        module: the program, verified.
+        description: what to say of it.
+        hlo: the module's serialised form, if it is there already.
+
+    Raises:
+        ValueError: a tensor's or the NEFF's name does not fit its place.
+    """
+    return b"".join(_parts(module, description, hlo))
+
+
+def write_neff(
+    path: str | os.PathLike[str],
+    module: HLOModule,
+    description: ProgramDescription,
+    hlo: bytes | None = None,
+) -> None:
+    """Write a NEFF to `path`: whole, or not at all.
+
+    Raises:
+        ValueError: as :func:`neff_bytes`.
+        OSError: the file cannot be written.
+    """
+    write_atomically(Path(path), *_parts(module, description, hlo))
+
+
+def _parts(
+    module: HLOModule, description: ProgramDescription, hlo: bytes | None
+) -> tuple[bytes, bytes]:
+    """Header and payload."""
+    hlo = module.serialize() if hlo is None else hlo
+    payload = _tar(_members(module, description, hlo))
+    if description.compress and len(payload) <= _COMPRESS_UP_TO:
+        payload = gzip.compress(payload, compresslevel=6, mtime=0)
+    return _header(description, payload).pack(), payload
+
+
+def write_atomically(path: Path, *parts: bytes) -> None:
+    """Put `parts` at `path` in one step; nothing is left behind if that fails."""
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.writelines(parts)
+            os.fchmod(file.fileno(), 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def _umask() -> int:
+    # Setting it is the portable way to read it, but would change other threads' files.
+    with open("/proc/self/status", "rb") as status:
+        for line in status:
+            if line.startswith(b"Umask:"):
+                return int(line.split()[1], 8)
+    return 0o077
+
+
+def _header(description: ProgramDescription, payload: bytes) -> NeffHeader:
+    digest = payload_hash(payload, _PKG_VERSION)
+    return NeffHeader(
+        pkg_version=_PKG_VERSION,
+        header_size=HEADER_SIZE,
+        data_size=len(payload),
+        neff_version=_NEFF_VERSION,
+        build_version=f"{COMPILER_NAME} {description.compiler_version}",
+        num_tpb=1,
+        hash=digest,
+        # Not random: equal programs make equal files.
+        uuid=hashlib.sha256(payload).digest()[:16],
+        name=description.name,
+        requested_tpb_count=1,
+        tpb_per_node=bytes([1]) + bytes(63),
+        feature_bits=EMULATOR_FEATURE_BIT,
+        lnc_size=description.lnc,
+    )
+
+
+def _tar(members: Mapping[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)  # whose time and owner are 0
+            info.size = len(content)
+            info.mode = 0o644
+            tar.addfile(info, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def _members(
+    module: HLOModule, description: ProgramDescription, hlo: bytes
+) -> dict[str, bytes]:
+    program = _program(module, description)
+    described = {
+        "neff.json": _graph(program),
+        "info.json": _info(description),
+        "metrics.json": {"emulated": True, "metrics": []},
+        "hlo_stats.json": _statistics(module),
+        "kelf-0.json": _kelf(description),
+        "sg00/def.json": _definitions(program),
+        "sg00/tensor_map.json": _tensor_map(program),
+        PROGRAM_MEMBER: program,
+    }
+    return {
+        **{name: _json(value) for name, value in described.items()},
+        HLO_MEMBER: hlo,
+    }
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, indent=1, sort_keys=True).encode() + b"\n"
+
+
+def _program(module: HLOModule, description: ProgramDescription) -> dict[str, Any]:
+    return {
+        "format": PROGRAM_FORMAT,
+        "version": PROGRAM_VERSION,
+        "name": _printable(module.name),
+        "inputs": _tensors(module.inputs),
+        "outputs": _tensors(module.outputs),
+        "aliases": [
+            {"output": a.output_index, "input": a.param_index} for a in module.aliases
+        ],
+        "target": description.target,
+        "lnc": description.lnc,
+        "numerics": dict(description.numerics),
+        "compiler": {
+            "name": COMPILER_NAME,
+            "version": description.compiler_version,
+            "options": dict(description.options),
+        },
+    }
+
+
+def _printable(name: str) -> str:
+    if not name.isprintable():
+        raise ValueError(f"{name!r} has characters that no name should have")
+    return name
+
+
+def _tensors(placeholders: Sequence[TensorPlaceholder]) -> list[dict[str, Any]]:
+    return [_tensor(p) for p in placeholders]
+
+
+def _tensor(tensor: TensorPlaceholder) -> dict[str, Any]:
+    name = _printable(tensor.name)
+    if len(name.encode()) > MAX_NAME:
+        raise ValueError(f"tensor {name!r}: a name may have {MAX_NAME} bytes at most")
+    return {
+        "name": name,
+        "dtype": tensor.dtype.name,
+        "shape": list(tensor.shape),
+        "nbytes": math.prod(tensor.shape) * tensor.dtype.itemsize,
+    }
+
+
+# ---------------------------------------------------------------- descriptive members
+
+
+def _graph(program: dict[str, Any]) -> dict[str, Any]:
+    """neff.json: one node for each input, one for the program."""
+    inputs, outputs = program["inputs"], program["outputs"]
+    tensors = [*inputs, *outputs]
+    nodes: list[dict[str, Any]] = [
+        {"op": "null", "name": t["name"], "inputs": []} for t in inputs
+    ]
+    output_names = [t["name"] for t in outputs]
+    nodes.append(
+        {
+            "op": "tvm_op",
+            "name": "sg00",
+            "inputs": [[i, 0, 0] for i in range(len(inputs))],
+            "attrs": {"output_names": output_names, "num_outputs": len(outputs)},
+        }
+    )
+    return {
+        "nodes": nodes,
+        "arg_nodes": list(range(len(inputs))),
+        "heads": [[len(inputs), i, 0] for i in range(len(outputs))],
+        "node_row_ptr": [*range(len(inputs) + 1), len(tensors)],
+        "attrs": {
+            "shape": ["list_shape", [t["shape"] for t in tensors]],
+            "dltype": ["list_str", [t["dtype"] for t in tensors]],
+        },
+    }
+
+
+def _info(description: ProgramDescription) -> dict[str, Any]:
+    return {
+        "name": description.name,
+        "num_tpb": 1,
+        "tool": COMPILER_NAME,
+        "tool_version": f"{COMPILER_NAME} {description.compiler_version}",
+        "note": _NOTE,
+    }
+
+
+def _kelf(description: ProgramDescription) -> dict[str, Any]:
+    return {
+        "version": "0.5",
+        "target": f"emulated-{description.target}",
+        "graphs": [],
+        "emulated": True,
+        "note": _NOTE,
+    }
+
+
+def _definitions(program: dict[str, Any]) -> dict[str, Any]:
+    variables = {
+        t["name"]: {"type": kind, "size": t["nbytes"], "var_id": i}
+        for i, (kind, t) in enumerate(
+            [("input", t) for t in program["inputs"]]
+            + [("output", t) for t in program["outputs"]]
+        )
+    }
+    return {"dma_queue": {}, "var": variables, "emulated": True}
+
+
+def _tensor_map(program: dict[str, Any]) -> dict[str, Any]:
+    return {
+        t["name"]: {
+            "dtype": t["dtype"],
+            "kind": kind,
+            "sim_shape": t["shape"],
+            "tf_shape": t["shape"],
+        }
+        for kind in ("input", "output")
+        for t in program[f"{kind}s"]
+    }
+
+
+def _statistics(module: HLOModule) -> dict[str, Any]:
+    instructions = [i for c in module.computations() for i in c.instructions]
+    literals = [i.attributes["literal"] for i in instructions if i.opcode == "constant"]
+    return {
+        "computations": len(module.computations()),
+        "instructions": len(instructions),
+        "opcodes": dict(Counter(i.opcode for i in instructions)),
+        "constant_bytes": sum(literal.nbytes for literal in literals),
+    }
