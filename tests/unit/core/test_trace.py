@@ -352,3 +352,15 @@ def test_kernel_object():
         assert NKIPyKernel(lambda x: x, "cpu").specialize(ones(1)) is None
     with pytest.raises(ValueError, match="Unknown backend nope"):
         NKIPyKernel(lambda x: x, "nope").specialize(ones(1))
+
+
+def test_a_store_into_an_array_that_tracing_cannot_see_says_so():
+    zeros = np.zeros  # bound before tracing, as `from numpy import zeros` would
+
+    def kernel(x):
+        plain = zeros(3, np.float32)
+        plain[0] = x[0]
+        return plain
+
+    with pytest.raises(ConcretizationError, match="np.zeros"):
+        module_of(kernel, ones(3))

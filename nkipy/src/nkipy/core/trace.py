@@ -17,7 +17,7 @@ from nkipy.core import (
 from nkipy.core import dtypes as dt
 from nkipy.core.backend import tracing
 from nkipy.core.backend.hlo import HLOTraceContext, as_hlo_tensor, leaked
-from nkipy.core.errors import NKIPyTypeError
+from nkipy.core.errors import ConcretizationError, NKIPyTypeError
 from nkipy.core.hlo.ir import (
     MUST_ALIAS_SUFFIX,
     AliasInfo,
@@ -199,7 +199,13 @@ def trace_function(
     for key, value in bound.arguments.items():
         bound.arguments[key] = map_tree(parameters, value, (key,))
     with tracing(ctx), creation_hooks.installed():
-        returned = func(*bound.args, **bound.kwargs)
+        try:
+            returned = func(*bound.args, **bound.kwargs)
+        except (TypeError, ValueError) as error:
+            # NumPy hides the refusal of a traced value: `plain_array[0] = traced`.
+            if isinstance(error.__cause__, ConcretizationError):
+                raise error.__cause__ from None
+            raise
         ctx.current_source_location = definition_of(func)
         outputs = _Outputs(ctx, parameters)
         result = map_tree(outputs, returned)
