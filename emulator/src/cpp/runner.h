@@ -61,9 +61,15 @@ struct Core {
   PyObject* imported(const std::vector<Span>& spans);
   PyObject* stage(Frame& frame, size_t parameter, const std::vector<Span>& spans);
   bool run(const std::vector<Ref>& ins, const std::vector<Ref>& outs);
-  bool place_input(Frame& frame, size_t parameter, const std::vector<Ref>& ins,
-                   const std::vector<Span>& outs, bool* overlap);
+  bool run_spans(const std::vector<Span>& ins, const std::vector<Span>& outs,
+                 size_t in_place_from);
+  bool place_input(Frame& frame, size_t parameter, const std::vector<Span>& ins,
+                   const std::vector<Span>& outs, size_t in_place_from, bool* overlap);
   bool execute_frame(Frame& frame, bool overlap);
+};
+
+struct RunnerObject {  // the Python object `Runner`
+  PyObject_HEAD Core* core;
 };
 
 inline Ref Core::import_at(const std::vector<uint64_t>& addresses, size_t nbytes) {
@@ -167,16 +173,15 @@ inline PyObject* Core::stage(Frame& frame, size_t parameter,
 // are read in place, unless another replica writes a result there; one that this call
 // itself writes to is left to store_overlapping.
 inline bool Core::place_input(Frame& frame, size_t parameter,
-                              const std::vector<Ref>& ins,
-                              const std::vector<Span>& outs, bool* overlap) {
+                              const std::vector<Span>& ins,
+                              const std::vector<Span>& outs, size_t in_place_from,
+                              bool* overlap) {
   auto index = static_cast<Py_ssize_t>(parameter);
-  bool in_place = inputs[parameter] >= zero_copy;
+  bool in_place = inputs[parameter] >= in_place_from;
   bool overlapped = false;
   std::vector<Span> spans(replicas);
   for (size_t r = 0; r < replicas; ++r) {
-    PyObject* array = PyTuple_GetItem(ins[r].get(), index);
-    if (!locate(array, inputs[parameter], "input", index, false, &spans[r]))
-      return false;
+    spans[r] = ins[r * inputs.size() + parameter];
     in_place = in_place && spans[r].begin % kAlignment == 0;
     for (size_t o = 0; in_place && o < outs.size(); ++o) {
       if (!spans[r].overlaps(outs[o])) continue;
@@ -213,29 +218,44 @@ inline bool Core::execute_frame(Frame& frame, bool overlap) {
   return static_cast<bool>(results);
 }
 
-// `ins` and `outs` hold one tuple of arrays per replica.
-inline bool Core::run(const std::vector<Ref>& ins, const std::vector<Ref>& outs) {
-  std::vector<Span> targets(replicas * outputs.size());
-  for (size_t r = 0; r < replicas; ++r) {
-    if (!check_count(ins[r].get(), inputs.size(), "inputs")) return false;
-    if (!check_count(outs[r].get(), outputs.size(), "outputs")) return false;
-    for (size_t i = 0; i < outputs.size(); ++i) {
+// Where the arrays of all replicas lie, replica by replica.
+inline bool locate_all(const std::vector<Ref>& tuples, const std::vector<size_t>& sizes,
+                       const char* role, const char* roles, bool write,
+                       std::vector<Span>* spans) {
+  for (const Ref& tuple : tuples) {
+    if (!check_count(tuple.get(), sizes.size(), roles)) return false;
+    for (size_t i = 0; i < sizes.size(); ++i) {
       auto index = static_cast<Py_ssize_t>(i);
-      PyObject* array = PyTuple_GetItem(outs[r].get(), index);
-      Span* target = &targets[r * outputs.size() + i];
-      if (!locate(array, outputs[i], "output", index, true, target)) return false;
+      PyObject* array = PyTuple_GetItem(tuple.get(), index);
+      spans->emplace_back();
+      if (!locate(array, sizes[i], role, index, write, &spans->back())) return false;
     }
   }
+  return true;
+}
+
+// `ins` and `outs` hold one tuple of arrays per replica.
+inline bool Core::run(const std::vector<Ref>& ins, const std::vector<Ref>& outs) {
+  std::vector<Span> sources, targets;
+  if (!locate_all(outs, outputs, "output", "outputs", true, &targets)) return false;
+  if (!locate_all(ins, inputs, "input", "inputs", false, &sources)) return false;
+  return run_spans(sources, targets, zero_copy);
+}
+
+// Runs on memory, given replica by replica. Inputs of fewer than `in_place_from` bytes
+// are copied first.
+inline bool Core::run_spans(const std::vector<Span>& ins, const std::vector<Span>& outs,
+                            size_t in_place_from) {
   std::unique_ptr<Frame> frame = take_frame();
   if (!frame) return false;
   bool overlap = false, ok = true;
   for (size_t i = 0; ok && i < inputs.size(); ++i) {
-    ok = place_input(*frame, i, ins, targets, &overlap);
+    ok = place_input(*frame, i, ins, outs, in_place_from, &overlap);
   }
   for (size_t r = 0; ok && r < replicas; ++r) {
     auto* words = static_cast<uint64_t*>(frame->vectors[r].get());
     for (size_t i = 0; i < outputs.size(); ++i) {
-      words[i + 1] = targets[r * outputs.size() + i].begin;
+      words[i + 1] = outs[r * outputs.size() + i].begin;
     }
   }
   ok = ok && execute_frame(*frame, overlap);

@@ -9,6 +9,7 @@
 // that a result overwrites.
 
 #include "custom_calls.h"
+#include "device_calls.h"
 #include "python_support.h"
 #include "runner.h"
 
@@ -65,10 +66,6 @@ PyObject* flat_bytes(PyObject*, PyObject* args) {
 }
 
 // ---------------------------------------------------------------- Runner
-
-struct RunnerObject {
-  PyObject_HEAD Core* core;
-};
 
 Core* core_of(PyObject* self) { return reinterpret_cast<RunnerObject*>(self)->core; }
 
@@ -166,6 +163,34 @@ PyObject* runner_run_replicas(PyObject* self, PyObject* const* args, Py_ssize_t 
   return finish(core, ins, outs);
 }
 
+bool read_addresses(PyObject* sequence, size_t expected, const char* what,
+                    std::vector<uint64_t>* addresses) {
+  Ref tuple(PySequence_Tuple(sequence));
+  if (!tuple || !check_count(tuple.get(), expected, what)) return false;
+  for (size_t i = 0; i < expected; ++i) {
+    PyObject* number = PyTuple_GetItem(tuple.get(), static_cast<Py_ssize_t>(i));
+    addresses->push_back(PyLong_AsUnsignedLongLong(number));
+    if (PyErr_Occurred() != nullptr) return false;
+  }
+  return true;
+}
+
+PyObject* runner_run_at(PyObject* self, PyObject* const* args, Py_ssize_t nargs) {
+  if (nargs != 2) {
+    PyErr_SetString(PyExc_TypeError, "run_at(inputs, outputs) takes two sequences");
+    return nullptr;
+  }
+  Core* core = core_of(self);
+  std::vector<uint64_t> ins, outs;
+  size_t n = core->replicas;
+  if (!read_addresses(args[0], n * core->inputs.size(), "inputs", &ins) ||
+      !read_addresses(args[1], n * core->outputs.size(), "outputs", &outs) ||
+      !run_at(core, ins.data(), outs.data())) {
+    return nullptr;
+  }
+  Py_RETURN_NONE;
+}
+
 template <typename Function>
 PyCFunction as_c_function(Function* f) {
   return reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(f));
@@ -176,6 +201,8 @@ PyMethodDef runner_methods[] = {
      "run(inputs, outputs): execute on one device, results into `outputs`."},
     {"run_replicas", as_c_function(runner_run_replicas), METH_FASTCALL,
      "run_replicas(inputs, outputs): the same with one sequence of arrays per rank."},
+    {"run_at", as_c_function(runner_run_at), METH_FASTCALL,
+     "run_at(inputs, outputs): the same on memory at these addresses, rank by rank."},
     {nullptr, nullptr, 0, nullptr}};
 
 PyType_Slot runner_slots[] = {
@@ -228,6 +255,10 @@ PyMethodDef module_methods[] = {
     {"targets", targets, METH_NOARGS, "The custom calls as {name: capsule}."},
     {"set_error_translator", set_error_translator, METH_O,
      "Set what makes the exception to raise of one of XLA's."},
+    {"device_api", make_device_api, METH_VARARGS,
+     "device_api(load, error): a capsule with the functions that libnrt calls."},
+    {"close_device_api", close_device_api, METH_NOARGS,
+     "Wait for libnrt's calls that are under way, and refuse further ones."},
     {"set_hook", set_hook, METH_O, "Set what answers `nkipy_call_python`."},
     {"flat_bytes", flat_bytes, METH_VARARGS,
      "flat_bytes(address, nbytes): DLPack capsule of u8[nbytes], not owning memory."},

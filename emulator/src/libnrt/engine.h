@@ -1,80 +1,101 @@
-// What executes programs. Adapters: in this process's Python, or in a child's.
+// The engine: what compiles and runs programs. It lives in this process, with a Python
+// interpreter that is there anyway, or in a child process.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "env.h"
 #include "memory.h"
-#include "nrt/nrt.h"
-#include "tensor.h"
 
 namespace emulator {
 
-class Session;
-
-/// One input or output of a program.
-struct TensorDescription {
+/// An input or output of a program.
+struct TensorSpec {
   std::string name;
-  nrt_dtype_t dtype = NRT_DTYPE_UNKNOWN;
-  std::size_t size = 0;  // bytes
+  std::string dtype;  // NumPy's or ml_dtypes' name: "float32", "bfloat16"
   std::vector<std::uint32_t> shape;
+  std::size_t bytes = 0;
 };
 
-/// The output with index `output` is the input with index `input`, changed.
-struct AliasDescription {
-  std::size_t output = 0;
-  std::size_t input = 0;
-};
-
-/// What a NEFF says about itself, in its own order.
+/// What a program is, as its NEFF and the cost model say.
 struct ProgramDescription {
-  std::vector<TensorDescription> inputs;
-  std::vector<TensorDescription> outputs;
-  std::vector<AliasDescription> aliases;
-  std::string target;  // "trn2"
+  std::string name;
+  std::string target;
   std::uint32_t logical_core_size = 1;
-  std::int64_t estimated_ns = 0;  // of one execution, by the cost model
-  std::string timeline_json;      // the estimate, instruction by instruction
+  std::uint32_t ranks = 1;
+  std::vector<TensorSpec> inputs;
+  std::vector<TensorSpec> outputs;
+  std::vector<std::pair<std::size_t, std::size_t>> aliases;  // output, input
+  std::size_t program_bytes = 0;                             // of device memory
+  std::uint64_t estimated_ns = 0;                            // of one execution
+  std::string timeline;  // one line per event, see profile.h
+
+  /// Throws StatusError(NRT_FAILURE) if `json` is not what the engine writes.
+  static ProgramDescription parse(const std::string &json);
 };
 
-/// What an execution tells besides its results.
-struct ExecutionReport {
-  bool has_nan = false;  // looked for only if asked to
+/// Where a program is to be loaded.
+struct LoadSettings {
+  std::string target;
+  std::uint32_t logical_core_size = 1;
+  std::uint32_t ranks = 1;
+  bool validate_hash = false;
+  bool allow_legacy_neff = false;
+  bool fail_out_of_bounds = false;
+
+  std::string to_json() const;
 };
 
-/// A loaded program. execute() may be called from many threads.
+/// Memory of one input or output.
+struct Place {
+  std::byte *address = nullptr;
+  std::uint64_t shared_offset = Backing::kNotShared;
+  std::size_t size = 0;
+};
+
+/// A loaded program. Destroying it unloads it; nobody may be executing it then.
 class Program {
  public:
+  explicit Program(ProgramDescription description)
+      : description_(std::move(description)) {}
   virtual ~Program() = default;
-  virtual const ProgramDescription& description() const noexcept = 0;
-  /// Views have the described sizes, in the described order; outputs may be inputs.
-  /// Throws StatusError.
-  virtual ExecutionReport execute(const std::vector<TensorView>& inputs,
-                                  const std::vector<TensorView>& outputs) = 0;
-};
+  Program(const Program &) = delete;
+  Program &operator=(const Program &) = delete;
 
-/// How to load: read from the environment inside nrt_load.
-struct LoadOptions {
-  bool check_nan = false;
-  bool stochastic_rounding = false;
-  std::uint64_t stochastic_rounding_seed = 0;
-  bool validate_hash = false;
+  const ProgramDescription &description() const noexcept { return description_; }
+
+  /// Runs once. Places come in the description's order, rank after rank. Outputs may
+  /// overlap inputs; they are written when all inputs have been read, and not at all if
+  /// it fails. May be called from several threads. Throws StatusError.
+  virtual void execute(const std::vector<Place> &inputs,
+                       const std::vector<Place> &outputs) = 0;
+
+ private:
+  ProgramDescription description_;
 };
 
 class Engine {
  public:
   virtual ~Engine() = default;
-  /// Throws StatusError: NRT_INVALID for a bad NEFF, NRT_UNSUPPORTED_NEFF_VERSION, …
-  virtual std::unique_ptr<Program> load(const void* neff, std::size_t size,
-                                        const LoadOptions& options) = 0;
+  /// Throws StatusError with the reason.
+  virtual std::shared_ptr<Program> load(const void *neff, std::size_t size,
+                                        const LoadSettings &settings) = 0;
 };
 
-/// Starts the engine that the session's environment asks for (resolve_engine).
-/// Throws StatusError.
-std::shared_ptr<Engine> make_engine(Session& session);
+/// Which engine `choice` means in this process: never `automatic`.
+EngineChoice choose_engine(EngineChoice choice);
+
+/// The engine in this process. Throws StatusError(NRT_FAILURE) without an interpreter.
+std::shared_ptr<Engine> make_python_engine();
+
+/// The engine in a child process that maps `memory`. Throws StatusError(NRT_FAILURE) if
+/// it does not start.
+std::shared_ptr<Engine> make_child_engine(const Environment &environment,
+                                          std::shared_ptr<Memory> memory);
 
 }  // namespace emulator

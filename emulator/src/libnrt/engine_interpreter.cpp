@@ -4,7 +4,7 @@
 
 #include <atomic>
 
-namespace nkipy::nrt::engine {
+namespace emulator {
 namespace {
 
 using Object = void*;  // PyObject*, strong unless said otherwise
@@ -119,4 +119,4 @@ void* import_capsule(const char* module, const char* attribute, const char* name
   return pointer;
 }
 
-}  // namespace nkipy::nrt::engine
+}  // namespace emulator

@@ -1,12 +1,11 @@
 // The Python interpreter of this process, if there is one. libnrt does not link
 // libpython: the few functions that it needs are looked up in the running process.
 
-#ifndef NKIPY_EMULATOR_LIBNRT_ENGINE_INTERPRETER_H_
-#define NKIPY_EMULATOR_LIBNRT_ENGINE_INTERPRETER_H_
+#pragma once
 
 #include <string>
 
-namespace nkipy::nrt::engine {
+namespace emulator {
 
 // Whether a Python interpreter runs in this process and is not about to end.
 bool has_interpreter();
@@ -30,6 +29,4 @@ class InterpreterPause {
 void* import_capsule(const char* module, const char* attribute, const char* name,
                      std::string* error);
 
-}  // namespace nkipy::nrt::engine
-
-#endif  // NKIPY_EMULATOR_LIBNRT_ENGINE_INTERPRETER_H_
+}  // namespace emulator

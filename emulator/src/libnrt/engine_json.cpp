@@ -3,7 +3,7 @@
 #include <cstdio>
 #include <cstdlib>
 
-namespace nkipy::nrt::json {
+namespace emulator::json {
 namespace {
 
 constexpr int kMaxDepth = 32;
@@ -249,4 +249,4 @@ std::string quote(const std::string& text) {
   return result + '"';
 }
 
-}  // namespace nkipy::nrt::json
+}  // namespace emulator::json

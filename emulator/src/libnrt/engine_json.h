@@ -1,8 +1,7 @@
 // JSON text, as far as libnrt and the engine exchange it: read into values, and strings
 // written. Depth and size are bounded; malformed text is an error, never undefined.
 
-#ifndef NKIPY_EMULATOR_LIBNRT_ENGINE_JSON_H_
-#define NKIPY_EMULATOR_LIBNRT_ENGINE_JSON_H_
+#pragma once
 
 #include <cstdint>
 #include <map>
@@ -10,7 +9,7 @@
 #include <string>
 #include <vector>
 
-namespace nkipy::nrt::json {
+namespace emulator::json {
 
 struct Error : std::runtime_error {
   using std::runtime_error::runtime_error;
@@ -45,6 +44,4 @@ Value parse(const std::string& text);
 // `text` in quotation marks, escaped.
 std::string quote(const std::string& text);
 
-}  // namespace nkipy::nrt::json
-
-#endif  // NKIPY_EMULATOR_LIBNRT_ENGINE_JSON_H_
+}  // namespace emulator::json

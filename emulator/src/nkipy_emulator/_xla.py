@@ -97,6 +97,21 @@ def set_python_hook(hook: Hook) -> None:
     _handlers.set_hook(hook)
 
 
+def device_api(load: Callable[..., Any], error: Callable[..., Any]) -> Any:
+    """A capsule with the functions that libnrt calls (``libnrt/engine_api.h``).
+
+    Args:
+        load: ``load(neff, options) -> (runner, description)``.
+        error: ``error(exception, phase) -> (status, text)``.
+    """
+    return _handlers.device_api(load, error)
+
+
+def close_device_api() -> None:
+    """Wait for libnrt's calls that are under way, and refuse further ones."""
+    _handlers.close_device_api()
+
+
 @contextmanager
 def _without_jax() -> Iterator[None]:
     """Keep jaxlib from importing jax.

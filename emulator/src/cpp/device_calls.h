@@ -1,0 +1,218 @@
+// What libnrt calls when it lives in the process of this extension: the functions of
+// engine_api.h. Loading goes through `nkipy_emulator.device`; executing does not.
+
+#ifndef NKIPY_EMULATOR_DEVICE_CALLS_H_
+#define NKIPY_EMULATOR_DEVICE_CALLS_H_
+
+#include <pthread.h>
+#include <string.h>
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <mutex>
+#include <string>
+
+#include "../libnrt/engine_api.h"
+#include "python_support.h"
+#include "runner.h"
+
+struct nkipy_program {
+  nkipy::Ref runner;
+  nkipy::Core* core;
+};
+
+namespace nkipy {
+
+constexpr int kNrtFailure = 1, kNrtResource = 4, kNrtClosed = 14;
+
+// Device tensors come back call after call, so that importing them pays off early.
+constexpr size_t kDeviceInPlaceFrom = 4096;
+constexpr std::chrono::seconds kExitPatience{30};
+
+inline PyObject* device_load = nullptr;  // load(neff, options) -> (runner, description)
+inline PyObject* device_error = nullptr;  // error(exception, phase) -> (status, text)
+
+// Keeps calls out of an interpreter that is about to end, and its end from overtaking
+// calls: a thread that asks for its lock after that never returns.
+class Gate {
+ public:
+  bool enter() {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (closed_) return false;
+    ++inside_;
+    return true;
+  }
+  void leave() {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (--inside_ == 0) empty_.notify_all();
+  }
+  void close() {
+    std::unique_lock<std::mutex> lock(mutex_);
+    closed_ = true;
+    empty_.wait_for(lock, kExitPatience, [this] { return inside_ == 0; });
+  }
+  // A forked child has none of the threads that were inside, and an XLA that is of no
+  // use to it.
+  void abandon() {
+    new (&mutex_) std::mutex;
+    new (&empty_) std::condition_variable;
+    inside_ = 0;
+    closed_ = true;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable empty_;
+  int inside_ = 0;
+  bool closed_ = false;
+};
+
+inline Gate device_gate;
+
+// The interpreter's lock, held for a scope, if the gate lets us in.
+class Entry {
+ public:
+  Entry() : open_(device_gate.enter()) {
+    if (open_) gil_ = PyGILState_Ensure();
+  }
+  ~Entry() {
+    if (!open_) return;
+    PyGILState_Release(gil_);
+    device_gate.leave();
+  }
+  Entry(const Entry&) = delete;
+  explicit operator bool() const { return open_; }
+
+ private:
+  bool open_;
+  PyGILState_STATE gil_{};
+};
+
+inline int refuse_entry(char** text) {
+  *text = strdup("the Python interpreter that runs programs has ended or was forked");
+  return kNrtClosed;
+}
+
+inline char* copy_text(PyObject* string) {
+  Ref bytes(PyUnicode_AsUTF8String(string));
+  const char* text = bytes ? PyBytes_AsString(bytes.get()) : nullptr;
+  if (text == nullptr) PyErr_Clear();
+  return strdup(text != nullptr ? text : "(no message)");
+}
+
+// The status that stands for the pending exception, which is dropped, and its text.
+inline int report_error(const char* phase, char** text) {
+  Ref error(take_exception());
+  Ref name(PyUnicode_FromString(phase));
+  Ref pair;
+  if (error && name) {
+    pair = Ref(
+        PyObject_CallFunctionObjArgs(device_error, error.get(), name.get(), nullptr));
+  }
+  int status = 0;
+  PyObject* message = nullptr;
+  if (!pair || !PyArg_ParseTuple(pair.get(), "iO", &status, &message)) {
+    PyErr_Clear();
+    *text = strdup("an error whose text could not be made");
+    return kNrtFailure;
+  }
+  *text = copy_text(message);
+  return status;
+}
+
+inline nkipy_program* load_program(const void* neff, size_t size, const char* options,
+                                   char** description) {
+  auto* bytes = static_cast<char*>(const_cast<void*>(neff));
+  Ref view(PyMemoryView_FromMemory(bytes, static_cast<Py_ssize_t>(size), kRead));
+  Ref text(PyUnicode_FromString(options));
+  if (!view || !text) return nullptr;
+  Ref pair(PyObject_CallFunctionObjArgs(device_load, view.get(), text.get(), nullptr));
+  PyObject *runner = nullptr, *description_text = nullptr;
+  if (!pair || !PyArg_ParseTuple(pair.get(), "OO", &runner, &description_text)) {
+    return nullptr;
+  }
+  auto program = std::make_unique<nkipy_program>();
+  Py_INCREF(runner);
+  program->runner = Ref(runner);
+  program->core = reinterpret_cast<RunnerObject*>(runner)->core;
+  *description = copy_text(description_text);
+  return program.release();
+}
+
+inline int device_api_load(const void* neff, size_t size, const char* options,
+                           nkipy_program** program, char** text) {
+  Entry entry;
+  if (!entry) return refuse_entry(text);
+  try {
+    *program = load_program(neff, size, options, text);
+  } catch (const std::bad_alloc&) {
+    PyErr_NoMemory();
+    *program = nullptr;
+  }
+  return *program != nullptr ? 0 : report_error("load", text);
+}
+
+inline std::vector<Span> spans_at(const uint64_t* addresses,
+                                  const std::vector<size_t>& sizes, size_t replicas) {
+  std::vector<Span> spans(sizes.size() * replicas);
+  for (size_t i = 0; i < spans.size(); ++i) {
+    spans[i] = {static_cast<uintptr_t>(addresses[i]), sizes[i % sizes.size()]};
+  }
+  return spans;
+}
+
+// Executes with the interpreter's lock held; false with an exception set.
+inline bool run_at(Core* core, const uint64_t* inputs, const uint64_t* outputs) {
+  try {
+    return core->run_spans(spans_at(inputs, core->inputs, core->replicas),
+                           spans_at(outputs, core->outputs, core->replicas),
+                           kDeviceInPlaceFrom);
+  } catch (const std::bad_alloc&) {
+    PyErr_NoMemory();
+    return false;
+  }
+}
+
+inline int device_api_execute(nkipy_program* program, const uint64_t* inputs,
+                              const uint64_t* outputs, char** error) {
+  Entry entry;
+  if (!entry) return refuse_entry(error);
+  if (run_at(program->core, inputs, outputs)) return 0;
+  return report_error("execute", error);
+}
+
+inline void device_api_unload(nkipy_program* program) {
+  Entry entry;
+  // Without an interpreter to give it back to, the program ends with the process.
+  if (entry) delete program;
+}
+
+inline nkipy_device_api device_api = {NKIPY_DEVICE_API_VERSION, device_api_load,
+                                      device_api_execute, device_api_unload};
+
+// device_api(load, error): the capsule that libnrt asks for.
+inline PyObject* make_device_api(PyObject*, PyObject* args) {
+  PyObject *load, *error;
+  if (!PyArg_ParseTuple(args, "OO", &load, &error)) return nullptr;
+  Py_INCREF(load);
+  Py_XDECREF(std::exchange(device_load, load));
+  Py_INCREF(error);
+  Py_XDECREF(std::exchange(device_error, error));
+  static const bool registered =
+      pthread_atfork(nullptr, nullptr, [] { device_gate.abandon(); }) == 0;
+  (void)registered;
+  return PyCapsule_New(&device_api, NKIPY_DEVICE_API_CAPSULE, nullptr);
+}
+
+// close_device_api(): waits for calls that are under way, and refuses further ones.
+inline PyObject* close_device_api(PyObject*, PyObject*) {
+  PyThreadState* thread = PyEval_SaveThread();
+  device_gate.close();
+  PyEval_RestoreThread(thread);
+  Py_RETURN_NONE;
+}
+
+}  // namespace nkipy
+
+#endif  // NKIPY_EMULATOR_DEVICE_CALLS_H_

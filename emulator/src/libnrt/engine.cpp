@@ -1,0 +1,77 @@
+#include "engine.h"
+
+#include "engine_interpreter.h"
+#include "engine_json.h"
+#include "status.h"
+
+namespace emulator {
+namespace {
+
+TensorSpec read_spec(const json::Value &value) {
+  TensorSpec spec;
+  spec.name = value.at("name").as_string();
+  spec.dtype = value.at("dtype").as_string();
+  for (const json::Value &dimension : value.at("shape").as_array()) {
+    spec.shape.push_back(static_cast<std::uint32_t>(dimension.as_count()));
+  }
+  spec.bytes = value.at("nbytes").as_count();
+  return spec;
+}
+
+std::vector<TensorSpec> read_specs(const json::Value &list) {
+  std::vector<TensorSpec> specs;
+  for (const json::Value &value : list.as_array()) specs.push_back(read_spec(value));
+  return specs;
+}
+
+ProgramDescription read_description(const json::Value &value) {
+  ProgramDescription result;
+  result.name = value.at("name").as_string();
+  result.target = value.at("target").as_string();
+  result.logical_core_size = static_cast<std::uint32_t>(value.at("lnc").as_count());
+  result.ranks = static_cast<std::uint32_t>(value.at("replicas").as_count());
+  result.inputs = read_specs(value.at("inputs"));
+  result.outputs = read_specs(value.at("outputs"));
+  for (const json::Value &pair : value.at("aliases").as_array()) {
+    const std::vector<json::Value> &ends = pair.as_array();
+    if (ends.size() != 2) throw json::Error("an alias is no pair");
+    const std::size_t output = ends[0].as_count(), input = ends[1].as_count();
+    if (output >= result.outputs.size() || input >= result.inputs.size()) {
+      throw json::Error("an alias names no tensor");
+    }
+    result.aliases.emplace_back(output, input);
+  }
+  result.program_bytes = value.at("program_bytes").as_count();
+  result.estimated_ns = value.at("estimated_ns").as_count();
+  result.timeline = value.at("timeline").as_string();
+  return result;
+}
+
+const char *flag(bool value) { return value ? "true" : "false"; }
+
+}  // namespace
+
+ProgramDescription ProgramDescription::parse(const std::string &json) {
+  try {
+    return read_description(json::parse(json));
+  } catch (const json::Error &error) {
+    throw StatusError(NRT_FAILURE,
+                      std::string("the engine's description: ") + error.what());
+  }
+}
+
+std::string LoadSettings::to_json() const {
+  return std::string("{\"target\": ") + json::quote(target) +
+         ", \"lnc\": " + std::to_string(logical_core_size) +
+         ", \"world_size\": " + std::to_string(ranks) +
+         ", \"validate_hash\": " + flag(validate_hash) +
+         ", \"allow_legacy\": " + flag(allow_legacy_neff) +
+         ", \"fail_out_of_bounds\": " + flag(fail_out_of_bounds) + "}";
+}
+
+EngineChoice choose_engine(EngineChoice choice) {
+  if (choice != EngineChoice::automatic) return choice;
+  return has_interpreter() ? EngineChoice::in_process : EngineChoice::child;
+}
+
+}  // namespace emulator

@@ -1,0 +1,101 @@
+// The engine in this process, reached through the functions of engine_api.h.
+
+#include <cstdlib>
+#include <utility>
+
+#include "engine.h"
+#include "engine_api.h"
+#include "engine_interpreter.h"
+#include "status.h"
+
+namespace emulator {
+namespace {
+
+std::string take_text(char *text) {
+  std::string result = text != nullptr ? text : "";
+  std::free(text);
+  return result;
+}
+
+class PythonProgram final : public Program {
+ public:
+  PythonProgram(const nkipy_device_api &api, nkipy_program *program,
+                ProgramDescription description)
+      : Program(std::move(description)), api_(api), program_(program) {}
+  ~PythonProgram() override { api_.unload(program_); }
+
+  void execute(const std::vector<Place> &inputs,
+               const std::vector<Place> &outputs) override {
+    // Kept by each thread, so that a warm execution allocates nothing.
+    thread_local std::vector<std::uint64_t> in, out;
+    collect(inputs, &in);
+    collect(outputs, &out);
+    char *error = nullptr;
+    const int status = api_.execute(program_, in.data(), out.data(), &error);
+    if (status != 0) {
+      throw StatusError(static_cast<NRT_STATUS>(status), take_text(error));
+    }
+  }
+
+ private:
+  static void collect(const std::vector<Place> &places,
+                      std::vector<std::uint64_t> *addresses) {
+    addresses->clear();
+    for (const Place &place : places) {
+      addresses->push_back(reinterpret_cast<std::uint64_t>(place.address));
+    }
+  }
+
+  const nkipy_device_api &api_;
+  nkipy_program *program_;
+};
+
+class PythonEngine final : public Engine {
+ public:
+  explicit PythonEngine(const nkipy_device_api &api) : api_(api) {}
+
+  std::shared_ptr<Program> load(const void *neff, std::size_t size,
+                                const LoadSettings &settings) override {
+    nkipy_program *program = nullptr;
+    char *text = nullptr;
+    const std::string options = settings.to_json();
+    const int status = api_.load(neff, size, options.c_str(), &program, &text);
+    std::string answer = take_text(text);
+    if (status != 0) throw StatusError(static_cast<NRT_STATUS>(status), answer);
+    return wrap(program, answer);
+  }
+
+ private:
+  std::shared_ptr<Program> wrap(nkipy_program *program, const std::string &answer) {
+    try {
+      return std::make_shared<PythonProgram>(api_, program,
+                                             ProgramDescription::parse(answer));
+    } catch (...) {
+      api_.unload(program);
+      throw;
+    }
+  }
+
+  const nkipy_device_api &api_;
+};
+
+}  // namespace
+
+std::shared_ptr<Engine> make_python_engine() {
+  std::string error;
+  const void *table = import_capsule(NKIPY_DEVICE_API_CAPSULE, "CAPSULE",
+                                     NKIPY_DEVICE_API_CAPSULE, &error);
+  if (table == nullptr) {
+    throw StatusError(NRT_FAILURE, "the engine cannot be used in this process: " +
+                                       error +
+                                       ". NKIPY_EMULATOR_ENGINE=child runs it in "
+                                       "another one");
+  }
+  const auto &api = *static_cast<const nkipy_device_api *>(table);
+  if (api.version != NKIPY_DEVICE_API_VERSION) {
+    throw StatusError(NRT_FAILURE, "the engine in this process is of another version");
+  }
+  return std::make_shared<PythonEngine>(api);
+}
+
+}  // namespace emulator

@@ -1,0 +1,22 @@
+#include "execute_line.h"
+
+#include <algorithm>
+
+namespace emulator {
+
+Turn::~Turn() {
+  std::lock_guard<std::mutex> lock(line_.mutex_);
+  const auto place =
+      std::find(line_.tickets_.begin(), line_.tickets_.end(), ticket_);
+  const bool was_first = place == line_.tickets_.begin();
+  line_.tickets_.erase(place);
+  if (was_first && !line_.tickets_.empty()) line_.moved_.notify_all();
+}
+
+bool Turn::wait(std::chrono::steady_clock::time_point deadline) {
+  std::unique_lock<std::mutex> lock(line_.mutex_);
+  const auto is_first = [this] { return line_.tickets_.front() == ticket_; };
+  return is_first() || line_.moved_.wait_until(lock, deadline, is_first);
+}
+
+}  // namespace emulator

@@ -1,0 +1,27 @@
+"""The functions that libnrt calls when it lives in this process, in a capsule.
+
+libnrt imports this module by name. Loading comes back to Python; executing a loaded
+program runs in C++ alone (``emulator/src/cpp/device_calls.h``).
+"""
+
+from __future__ import annotations
+
+import atexit
+from typing import Any
+
+from nkipy_emulator import _xla
+from nkipy_emulator.device.options import LoadOptions
+from nkipy_emulator.device.service import load
+from nkipy_emulator.device.status import describe_error
+
+
+def _load(neff: memoryview, options: str) -> tuple[Any, str]:
+    program = load(neff, LoadOptions.from_json(options))
+    return program.executable.runner, program.description
+
+
+#: What libnrt reads: a pointer to its table of functions.
+CAPSULE = _xla.device_api(_load, describe_error)
+
+# A thread that asks for the interpreter's lock while the interpreter ends never returns.
+atexit.register(_xla.close_device_api)

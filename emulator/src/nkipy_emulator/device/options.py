@@ -1,0 +1,36 @@
+"""What the runtime says about a load: which core, and its settings."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadOptions:
+    """Where a program is loaded, and how strictly.
+
+    Attributes:
+        target: the architecture of the core, ``"trn2"`` for example; ``""`` is any.
+        lnc: physical cores per logical core; 0 is any.
+        world_size: how many ranks run the program together; 1 outside of collectives.
+        validate_hash: compare the file's hash with its content
+            (``NEURON_RT_VALIDATE_HASH``).
+        allow_legacy: run what was compiled for an older architecture
+            (``NEURON_RT_ALLOW_LEGACY_NEFF``).
+        fail_out_of_bounds: an index out of bounds in a gather, scatter or dynamic slice
+            ends an execution with ``NRT_EXEC_OOB``, instead of being clamped.
+    """
+
+    target: str = ""
+    lnc: int = 0
+    world_size: int = 1
+    validate_hash: bool = False
+    allow_legacy: bool = False
+    fail_out_of_bounds: bool = False
+
+    @classmethod
+    def from_json(cls, text: str) -> LoadOptions:
+        """Read what libnrt writes; members that this version does not know are left."""
+        given = json.loads(text) if text else {}
+        return cls(**{f.name: given[f.name] for f in fields(cls) if f.name in given})

@@ -1,0 +1,104 @@
+"""Reads the program in a NEFF, and decides whether it may run on a core."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from nkipy.core.hlo.ir import HLOModule, TensorPlaceholder
+from nkipy.runtime.options import SimulationOptions
+from nkipy_emulator.device.options import LoadOptions
+from nkipy_emulator.device.status import DeviceError, Status
+from spike.neff import Neff, TensorInfo, read_neff
+
+#: What the architectures are called, the older ones first.
+_GENERATIONS = (("inf2", "trn1", "trn1n"), ("trn2",), ("trn3",))
+
+
+@dataclass(frozen=True)
+class Program:
+    """What a NEFF asks to run: its description, and the module, verified."""
+
+    neff: Neff
+    numerics: SimulationOptions
+    module: HLOModule
+
+
+def read_program(content: Any, options: LoadOptions) -> Program:
+    """The program in the bytes of a NEFF.
+
+    Raises:
+        NeffError: the container, or a member, is malformed.
+        DeviceError: it holds machine code, was compiled for another core than this one,
+            or its parts contradict each other.
+        HLOProtoError, HLOVerificationError: the module is malformed.
+    """
+    neff = read_neff(content, validate_hash=options.validate_hash)
+    if not neff.is_emulated:
+        raise DeviceError(
+            Status.UNSUPPORTED_NEFF_VERSION,
+            "this NEFF holds machine code for a Neuron device, which the emulator "
+            "cannot run; compile the kernel with the emulator's compiler "
+            "(NKIPY_COMPILER=emulator)",
+        )
+    _check_target(neff.target or "", options)
+    _check_lnc(neff.lnc, options)
+    module = HLOModule.from_proto(bytes(neff.hlo))
+    _check_tensors("inputs", neff.inputs, module.inputs)
+    _check_tensors("outputs", neff.outputs, module.outputs)
+    return Program(neff, _numerics(neff), module)
+
+
+def _generation(target: str) -> int:
+    for number, names in enumerate(_GENERATIONS):
+        if target in names:
+            return number
+    return -1
+
+
+def _check_target(target: str, options: LoadOptions) -> None:
+    if not options.target:
+        return
+    found, here = _generation(target), _generation(options.target)
+    if found == here and found >= 0:
+        return
+    is_older = 0 <= found < here
+    if is_older and options.allow_legacy:
+        return
+    hint = ", or set NEURON_RT_ALLOW_LEGACY_NEFF=1" if is_older else ""
+    raise DeviceError(
+        Status.UNSUPPORTED_NEFF_VERSION,
+        f"the NEFF was compiled for {target}, and this core is a {options.target}; "
+        f"compile it with --target {options.target}{hint}",
+    )
+
+
+def _check_lnc(lnc: int, options: LoadOptions) -> None:
+    if options.lnc and lnc != options.lnc:
+        raise DeviceError(
+            Status.INVALID,
+            f"the NEFF was compiled with --lnc {lnc}, and a logical core here has "
+            f"{options.lnc} physical core(s); compile it with --lnc {options.lnc}, or "
+            f"set NEURON_LOGICAL_NC_CONFIG={lnc}",
+        )
+
+
+def _check_tensors(
+    what: str, described: Sequence[TensorInfo], actual: Sequence[TensorPlaceholder]
+) -> None:
+    """What clients are told must be what XLA reads and writes."""
+    told = [(t.name, t.dtype, tuple(t.shape)) for t in described]
+    true = [(t.name, t.dtype.name, t.shape) for t in actual]
+    if told != true:
+        raise DeviceError(
+            Status.INVALID,
+            f"the NEFF describes other {what} than its program has: {told} for {true}",
+        )
+
+
+def _numerics(neff: Neff) -> SimulationOptions:
+    try:
+        return SimulationOptions(**neff.numerics)
+    except (TypeError, ValueError) as e:
+        raise DeviceError(Status.INVALID, f"the NEFF's numerics: {e}") from None

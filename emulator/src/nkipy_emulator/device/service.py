@@ -1,0 +1,110 @@
+"""Loads programs: from the bytes of a NEFF to something that runs on addresses.
+
+Nothing in a NEFF is trusted. The container is read within bounds, the module is read
+and verified before XLA sees it, and no code comes from the file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from nkipy.core.hlo.ir import HLOModule
+from nkipy_emulator.cost_model import estimate
+from nkipy_emulator.device.options import LoadOptions
+from nkipy_emulator.device.program import Program, read_program
+from nkipy_emulator.engine import XlaCpuEngine
+from spike.neff import TensorInfo
+
+if TYPE_CHECKING:
+    from nkipy_emulator.engine import XlaExecutable
+
+
+@dataclass(frozen=True)
+class LoadedProgram:
+    """A compiled program.
+
+    Attributes:
+        executable: what runs it.
+        description: JSON text with ``name``, ``target``, ``lnc``, ``replicas``;
+            ``inputs`` and ``outputs``, lists of ``name``, ``dtype``, ``shape`` and
+            ``nbytes`` in the order of addresses; ``aliases``, pairs of output and input
+            index; ``program_bytes``, what it takes of the device's memory;
+            ``estimated_ns`` and ``timeline``, the cost model's account of one
+            execution.
+    """
+
+    executable: XlaExecutable
+    description: str
+
+    def execute(
+        self, input_addresses: Sequence[int], output_addresses: Sequence[int]
+    ) -> None:
+        """Run once, on memory.
+
+        Args:
+            input_addresses: of the inputs, of all ranks one after the other.
+            output_addresses: the same for the outputs. They may be those of inputs, or
+                overlap them: results are stored when all inputs have been read.
+
+        Raises:
+            ValueError: not as many addresses as the program has inputs or outputs.
+            SimulationError: XLA failed. Outputs are untouched.
+        """
+        self.executable.runner.run_at(input_addresses, output_addresses)
+
+
+def load(neff: Any, options: LoadOptions) -> LoadedProgram:
+    """Read, check and compile the program in the bytes of a NEFF.
+
+    Raises:
+        NeffError: the container is malformed.
+        DeviceError: the file is no program of ours, or not one for this core.
+        HLOProtoError, HLOVerificationError: the module is malformed.
+        SimulationError, UnsupportedCustomCallError: XLA cannot run it.
+    """
+    program = read_program(neff, options)
+    executable = XlaCpuEngine().compile(
+        program.module,
+        options=program.numerics,
+        num_replicas=options.world_size,
+    )
+    return LoadedProgram(executable, json.dumps(_describe(program, options)))
+
+
+def _describe(program: Program, options: LoadOptions) -> dict[str, Any]:
+    neff, module = program.neff, program.module
+    target = neff.target or options.target
+    cost = estimate(module, target, numerics=program.numerics)
+    return {
+        "name": neff.name,
+        "target": target,
+        "lnc": neff.lnc,
+        "replicas": options.world_size,
+        "inputs": [_describe_tensor(t) for t in neff.inputs],
+        "outputs": [_describe_tensor(t) for t in neff.outputs],
+        "aliases": [[a.output, a.input] for a in neff.aliases],
+        "program_bytes": len(neff.hlo) + _constant_bytes(module),
+        "estimated_ns": cost.total_ns,
+        "timeline": cost.timeline_text(),
+    }
+
+
+def _describe_tensor(tensor: TensorInfo) -> dict[str, Any]:
+    return {
+        "name": tensor.name,
+        "dtype": tensor.dtype,
+        "shape": list(tensor.shape),
+        "nbytes": tensor.nbytes,
+    }
+
+
+def _constant_bytes(module: HLOModule) -> int:
+    return sum(
+        inst.attributes["literal"].nbytes
+        for computation in module.computations()
+        for inst in computation.instructions
+        if inst.opcode == "constant"
+    )
