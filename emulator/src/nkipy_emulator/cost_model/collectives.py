@@ -1,0 +1,54 @@
+"""Collectives, by the ring model: n - 1 steps, each a hop and an n-th of the bytes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nkipy.core.hlo.ir import HLOInstruction
+from nkipy_emulator.cost_model.constants import HOP_NS, NETWORK_HOP_NS, Target
+from nkipy_emulator.cost_model.types import COLLECTIVES
+from nkipy_emulator.cost_model.values import Value, nbytes_of
+
+if TYPE_CHECKING:
+    from nkipy_emulator.cost_model.schedule import Schedule
+
+
+def collective(schedule: Schedule, inst: HLOInstruction) -> None:
+    """Place a collective, which goes from the HBM to the HBM."""
+    at = schedule.start
+    for operand in inst.operands:
+        at = max(at, schedule.store(operand, schedule.value(operand)))
+    size = group_size(inst, schedule.costs.replicas)
+    duration = ring_ns(inst, size, schedule.costs.target)
+    lanes = schedule.lanes
+    start = max(lanes.free[COLLECTIVES], at)
+    end = start + duration
+    lanes.free[COLLECTIVES] = end
+    nbytes = max(nbytes_of(inst), nbytes_of(inst.operands[0]))
+    name = inst.name or inst.opcode
+    lanes.occupy(COLLECTIVES, name, inst.opcode, (start, end), nbytes)
+    schedule.values[inst] = Value(
+        nbytes_of(inst), (end, end), in_sbuf=False, in_hbm_at=end
+    )
+
+
+def group_size(inst: HLOInstruction, replicas: int) -> int:
+    """How many cores take part with each other; no groups are one group of all."""
+    if inst.opcode == "collective-permute":
+        return 2
+    groups = inst.attributes["replica_groups"]
+    return max(map(len, groups)) if groups else replicas
+
+
+def ring_ns(inst: HLOInstruction, size: int, target: Target) -> float:
+    """The time of a collective among `size` cores."""
+    if size <= 1:
+        return 0.0
+    across = size > target.cores_per_instance
+    hop = NETWORK_HOP_NS if across else HOP_NS
+    rate = target.network_gb_s if across else target.link_gb_s
+    nbytes = max(nbytes_of(inst), nbytes_of(inst.operands[0]))
+    if inst.opcode == "collective-permute":
+        return hop + nbytes / rate
+    rounds = 2 if inst.opcode == "all-reduce" else 1
+    return rounds * (size - 1) * (hop + nbytes / size / rate)

@@ -1,0 +1,229 @@
+"""What the estimate knows of the hardware: one table, each figure with its source.
+
+The sources are pages of the public SDK documentation, by their file names:
+``trainium``, ``trainium2``, ``trainium3``, ``inferentia2`` (the chips),
+``neuron-core-v2``, ``-v3``, ``-v4`` (the cores), ``nki_perf_guide``,
+``nki-dma-bandwidth-guide``, ``nki-dge`` and
+``intranode-``/``internode-collective-comm``. Figures marked *ours* are published
+nowhere: they are round numbers of a plausible size, and nothing more.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+
+from nkipy_emulator.cost_model.errors import CostModelError
+
+KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
+
+#: Lanes of the SBUF, the PE array's side, and what one vector instruction covers
+#: (neuron-core-v2: 128 partitions in each generation).
+PARTITIONS = 128
+#: Fewest cycles between two matmuls, and cycles to load 128 rows of stationary data
+#: with fast weight load (nki_perf_guide: MM_INIT_LATENCY 64; rows / 4).
+MATMUL_MIN_CYCLES = 64
+LOAD_STATIONARY_CYCLES = 32
+#: Columns of the moving operand per matmul (nki_perf_guide: N <= 512).
+MATMUL_COLUMNS = 512
+#: SBUF access of a vector instruction, and the wait of one that depends on the one
+#: before (nki_perf_guide: about 60 and about 100 cycles).
+VECTOR_ACCESS_CYCLES = 60
+VECTOR_DEPENDENT_CYCLES = 100
+#: ScalarE takes max(64, N) cycles; tiny dependent instructions were measured 264 cycles
+#: apart (nki_perf_guide: 189 ns on v2), hence 200 beyond the first 64.
+SCALAR_MIN_CYCLES = 64
+SCALAR_FIXED_CYCLES = 200
+#: GpSimd has no published issue cost; *ours*: that of a dependent vector instruction.
+GPSIMD_FIXED_CYCLES = VECTOR_ACCESS_CYCLES + VECTOR_DEPENDENT_CYCLES
+#: Start and semaphore of a transfer (nki-dma-bandwidth-guide: about 1.3 us).
+DMA_FIXED_NS = 1300.0
+#: Contiguous bytes at which a descriptor reaches half of the rate. *Ours*, fitted to
+#: nki-dma-bandwidth-guide: 4 KiB saturates, below 512 B is much slower.
+DMA_HALF_RATE_BYTES = 512
+#: Granularity at which transfer, computation and store overlap. *Ours*: 2 KiB, the
+#: least efficient descriptor, on each partition.
+TILE_BYTES = PARTITIONS * 2 * KIB
+#: Share of the SBUF that one value may take to stay there between two instructions that
+#: are not fused. *Ours*: there is no register allocation in this model.
+RESIDENT_FRACTION = 0.25
+#: Ring hop inside an instance and between instances, ns (intranode-: 1-2 us;
+#: internode-collective-comm: about 15 us).
+HOP_NS = 1500.0
+NETWORK_HOP_NS = 15000.0
+#: Branch and semaphores of a loop iteration or a branch. *Ours*.
+CONTROL_NS = 200.0
+#: Cost of one nrt_execute on the device. *Ours*: not published. The one hint, of
+#: release notes of 2.32, is 20 us saved per start of a program on trn3.
+LAUNCH_NS = 20000.0
+#: Overrides LAUNCH_NS where the caller of estimate() does not say.
+LAUNCH_VARIABLE = "NKIPY_EMULATOR_LAUNCH_NS"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """One core of a chip, with its share of what the chip's cores have in common.
+
+    Attributes:
+        name: what the compiler calls it.
+        core_version: 2, 3 or 4 (NeuronCore-v2, ...).
+        tensor_ghz, vector_ghz, scalar_ghz, gpsimd_ghz: clocks of the engines.
+        fp8_factor: TensorE time of an fp8 product relative to one of bfloat16.
+        vector_16bit_speedup: of VectorE on 16-bit types.
+        hbm_gb_s: bandwidth of the HBM, bytes per ns.
+        dma_gb_s: payload rate of the core's 16 DMA engines, bytes per ns.
+        sbuf_bytes: on-chip memory.
+        link_gb_s: NeuronLink, bytes per ns.
+        network_gb_s: network between instances, bytes per ns.
+        cores_per_instance: cores that need no network to reach each other.
+        max_lnc: physical cores that a logical core may have.
+    """
+
+    name: str
+    core_version: int
+    tensor_ghz: float
+    vector_ghz: float
+    scalar_ghz: float
+    gpsimd_ghz: float
+    fp8_factor: float
+    vector_16bit_speedup: float
+    hbm_gb_s: float
+    dma_gb_s: float
+    sbuf_bytes: int
+    link_gb_s: float
+    network_gb_s: float
+    cores_per_instance: int
+    max_lnc: int = 1
+    launch_ns: float = LAUNCH_NS
+
+
+#: Clocks: neuron-core-v2/-v3/-v4. HBM, links and DMA: the chip's figure over its cores;
+#: DMA payload per engine, times 16: nki-dma-bandwidth-guide. fp8_factor: Explorer's
+#: FLOP weights. The 16-bit mode of VectorE: nki_perf_guide (x2 or x4; the less).
+TRN1 = Target(
+    name="trn1",
+    core_version=2,
+    tensor_ghz=2.8,  # 128 x 128 x 2 flops: 92 TFLOPS bf16
+    vector_ghz=1.12,
+    scalar_ghz=1.4,
+    gpsimd_ghz=1.4,
+    fp8_factor=1.0,
+    vector_16bit_speedup=1.0,
+    hbm_gb_s=820 / 2,  # trainium: 820 GB/s, 2 cores
+    dma_gb_s=17 * 16,
+    sbuf_bytes=24 * MIB,
+    link_gb_s=384 / 2,  # trainium: 384 GB/s
+    network_gb_s=800 / 8 / 32,  # trn1.32xlarge: 800 Gb/s, 32 cores
+    cores_per_instance=32,
+)
+INF2 = replace(
+    TRN1,
+    name="inf2",
+    link_gb_s=192 / 2,  # inferentia2: 192 GB/s
+    network_gb_s=100 / 8 / 24,  # inf2.48xlarge: 100 Gb/s, 24 cores
+    cores_per_instance=24,
+)
+TRN2 = Target(
+    name="trn2",
+    core_version=3,
+    tensor_ghz=2.4,  # 79 TFLOPS bf16
+    vector_ghz=0.96,
+    scalar_ghz=1.2,
+    gpsimd_ghz=1.2,
+    fp8_factor=0.5,
+    vector_16bit_speedup=2.0,
+    hbm_gb_s=2900 / 8,  # trainium2: 2.9 TB/s, 8 cores
+    dma_gb_s=23 * 16,
+    sbuf_bytes=28 * MIB,
+    link_gb_s=1280 / 8,  # trainium2: 1.28 TB/s
+    network_gb_s=3200 / 8 / 128,  # trn2.48xlarge: 3.2 Tb/s, 128 cores
+    cores_per_instance=128,
+    max_lnc=2,
+)
+TRN3 = Target(
+    name="trn3",
+    core_version=4,
+    tensor_ghz=2.4,
+    vector_ghz=1.2,
+    scalar_ghz=1.2,
+    gpsimd_ghz=1.2,
+    fp8_factor=0.5,
+    vector_16bit_speedup=2.0,
+    hbm_gb_s=4900 / 8,  # trainium3: 4.9 TB/s, 8 cores
+    dma_gb_s=33 * 16,
+    sbuf_bytes=32 * MIB,
+    link_gb_s=2560 / 8,  # trainium3: 2.56 TB/s
+    network_gb_s=12800 / 8 / 512,  # UltraServer Gen1: 12.8 Tb/s, 64 chips
+    cores_per_instance=512,
+    max_lnc=2,
+)
+
+TARGETS: dict[str, Target] = {t.name: t for t in (TRN1, INF2, TRN2, TRN3)}
+#: Variants that differ in what the estimate does not look at.
+ALIASES = {"trn1n": "trn1", "trn2n": "trn2", "trn2u": "trn2", "trn2p": "trn2"}
+
+#: TensorE time of a product of operands of these types, relative to bfloat16
+#: (Explorer's FLOP weights: FP32 4, UINT8 0.5). Wider integers go by way of float32.
+TENSOR_FACTORS: dict[str, float] = {
+    "bfloat16": 1.0,
+    "float16": 1.0,
+    "tf32": 1.0,
+    "int8": 0.5,
+    "uint8": 0.5,
+    "bool": 0.5,
+}
+OTHER_TENSOR_FACTOR = 4.0
+
+
+def find_target(
+    name: str | Target, lnc: int = 1, launch_ns: float | None = None
+) -> Target:
+    """The target of that name (``trn2``, or an instance's, ``trn2.48xlarge``).
+
+    With ``lnc=2``, two physical cores act as one: every rate and capacity doubles.
+
+    Raises:
+        CostModelError: there is no such target, or it has no such `lnc`.
+    """
+    target = name if isinstance(name, Target) else _by_name(name)
+    if not 1 <= lnc <= target.max_lnc:
+        raise CostModelError(
+            f"lnc for {target.name} is 1 to {target.max_lnc}; received {lnc}"
+        )
+    if launch_ns is None:
+        launch_ns = _launch_from_environment(target.launch_ns)
+    return replace(_scaled(target, lnc), launch_ns=launch_ns)
+
+
+def _by_name(name: str) -> Target:
+    family = name.partition(".")[0].lower()
+    target = TARGETS.get(ALIASES.get(family, family))
+    if target is None:
+        known = ", ".join(TARGETS)
+        raise CostModelError(f"the target is one of {known}; received {name!r}")
+    return target
+
+
+def _scaled(target: Target, cores: int) -> Target:
+    rates = ("tensor_ghz", "vector_ghz", "scalar_ghz", "gpsimd_ghz", "hbm_gb_s")
+    shares = ("dma_gb_s", "link_gb_s", "network_gb_s")
+    scaled = {key: getattr(target, key) * cores for key in rates + shares}
+    return replace(
+        target,
+        **scaled,
+        sbuf_bytes=target.sbuf_bytes * cores,
+        cores_per_instance=target.cores_per_instance // cores,
+    )
+
+
+def _launch_from_environment(default: float) -> float:
+    text = os.environ.get(LAUNCH_VARIABLE)
+    if not text:
+        return default
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1e12:
+        raise CostModelError(f"{LAUNCH_VARIABLE} is a time in ns; received {text!r}")
+    return value

@@ -1,0 +1,97 @@
+"""What an estimate consists of."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+#: The lanes of a timeline. The engines are those of a NeuronCore; `launch` is the fixed
+#: cost of starting an execution.
+TENSOR, VECTOR, SCALAR, GPSIMD = "TensorE", "VectorE", "ScalarE", "GpSimd"
+DMA, COLLECTIVES, LAUNCH = "DMA", "collectives", "launch"
+ENGINES = (TENSOR, VECTOR, SCALAR, GPSIMD)
+LANES = (*ENGINES, DMA, COLLECTIVES, LAUNCH)
+
+
+class Event(NamedTuple):
+    """An engine at work, estimated. Events of one engine do not overlap.
+
+    ``bytes`` are those moved by DMA or between cores; an engine that computes moves
+    none. ``flops`` are additions and multiplications of products.
+    """
+
+    name: str
+    opcode: str
+    engine: str
+    start_ns: int
+    duration_ns: int
+    bytes: int
+    flops: int
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The estimated time of one execution. It is no measurement, and no promise.
+
+    Attributes:
+        total_ns: from launch to the last event's end.
+        events: the timeline, by start.
+        target: the target's name.
+        lnc: physical cores per logical core.
+        notes: what the estimate had to assume, for a reader.
+    """
+
+    total_ns: int
+    events: tuple[Event, ...]
+    target: str
+    lnc: int = 1
+    notes: tuple[str, ...] = ()
+
+    @property
+    def flops(self) -> int:
+        return sum(e.flops for e in self.events)
+
+    @property
+    def dma_bytes(self) -> int:
+        return sum(e.bytes for e in self.events if e.engine == DMA)
+
+    def busy_ns(self) -> dict[str, int]:
+        """Time in which each lane that is used at all has work."""
+        busy: dict[str, int] = {}
+        for event in self.events:
+            busy[event.engine] = busy.get(event.engine, 0) + event.duration_ns
+        return {lane: busy[lane] for lane in LANES if lane in busy}
+
+    def timeline_text(self) -> str:
+        """The events as lines of tab-separated fields, for libnrt.
+
+        Fields: engine, name, opcode, start_ns, duration_ns, bytes, flops.
+        """
+        return "".join(
+            f"{e.engine}\t{_field(e.name)}\t{e.opcode}\t{e.start_ns}\t"
+            f"{e.duration_ns}\t{e.bytes}\t{e.flops}\n"
+            for e in self.events
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The estimate as JSON types; `kind` says what it is."""
+        return {
+            "kind": "estimate",
+            "target": self.target,
+            "lnc": self.lnc,
+            "total_ns": self.total_ns,
+            "flops": self.flops,
+            "dma_bytes": self.dma_bytes,
+            "busy_ns": self.busy_ns(),
+            "notes": list(self.notes),
+            "events": [e._asdict() for e in self.events],
+        }
+
+    def to_json(self) -> str:
+        return json.dumps(self.to_dict())
+
+
+def _field(text: str) -> str:
+    """`text` without what would end a field."""
+    return text if text.isprintable() else " ".join(text.split())
