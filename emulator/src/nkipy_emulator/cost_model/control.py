@@ -87,6 +87,9 @@ def _repeat(
             at += part.lanes.end
     else:
         at += sum(part.lanes.end for part in parts)
+    for part in parts:
+        for engine, busy in part.lanes.busy.items():
+            lanes.busy[engine] = min(lanes.busy[engine] + busy * count, MAX_NS)
     hidden = count - 1 if shown else count
     if hidden:
         name = f"{inst.name or inst.opcode}: {hidden} iterations"

@@ -27,6 +27,7 @@ class Lanes:
 
     def __init__(self, target: Target) -> None:
         self.free = dict.fromkeys(LANES, 0.0)
+        self.busy = dict.fromkeys(LANES, 0.0)  # without waits for the next tile
         self.raw: list[Raw] = []  # the fields of Event, with times as floats
         self.end = 0.0
         self._gaps: list[Interval] = []
@@ -49,6 +50,8 @@ class Lanes:
     ) -> Interval:
         """Place an instruction; when its first tile and all of it are there.
 
+        It begins with the first tile and, where tiles come too slowly, waits for them.
+
         Args:
             inputs: when the first tile of all inputs, and all of them, are there.
             nbytes: size of the result, which decides the number of tiles.
@@ -61,6 +64,7 @@ class Lanes:
         if last + tile > end:
             end = last + tile
         self.free[engine] = end
+        self.busy[engine] += duration
         if end > self.end:
             self.end = end
         self.raw.append((name, opcode, engine, start, end, 0, flops))
@@ -77,6 +81,8 @@ class Lanes:
     ) -> Interval:
         """Place a transfer; when its first tile and all of it have arrived.
 
+        Of a source that is still being made, it follows so late that it never waits.
+
         Args:
             ready: when the first tile of the source, and all of it, are there.
             hbm_ends: how many of source and destination are in the HBM.
@@ -87,25 +93,24 @@ class Lanes:
             rate *= contiguous / (contiguous + DMA_HALF_RATE_BYTES)
         duration = nbytes / rate
         tile = duration / (1 + nbytes // TILE_BYTES)
-        start, end = self._slot(ready[0], duration, ready[1] + tile)
+        start, end = self._slot(max(ready[0], ready[1] + tile - duration), duration)
+        self.busy[DMA] += duration
         if end > self.end:
             self.end = end
         self.raw.append((name, opcode, DMA, start, end, nbytes, 0))
         return end - duration + tile, end
 
-    def _slot(self, ready: float, duration: float, not_before: float) -> Interval:
+    def _slot(self, ready: float, duration: float) -> Interval:
         """Where a transfer goes: the first gap that holds it, else the end."""
         for i, (low, high) in enumerate(self._gaps):
             start = low if low > ready else ready
             end = max(low, ready + DMA_FIXED_NS) + duration
-            if not_before <= end <= high:
+            if end <= high:
                 self._gaps[i] = (end, high)
                 return start, end
         free = self.free[DMA]
         start = free if free > ready else ready
         end = max(free, ready + DMA_FIXED_NS) + duration
-        if not_before > end:
-            end = not_before
         if start > free:
             self._remember(free, start)
         self.free[DMA] = end
@@ -129,6 +134,7 @@ class Lanes:
     ) -> None:
         """Add an event at a given time."""
         self.raw.append((name, opcode, engine, *span, nbytes, 0))
+        self.busy[engine] += span[1] - span[0]
         self.end = max(self.end, span[1])
 
     def extend(self, raw: list[Raw], shift: float) -> None:

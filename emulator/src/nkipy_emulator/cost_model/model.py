@@ -56,6 +56,7 @@ def estimate(
     return Estimate(
         total_ns=round(schedule.lanes.end),
         events=schedule.lanes.events(),
+        busy_ns={k: round(v) for k, v in schedule.lanes.busy.items() if v},
         target=hardware.name,
         lnc=lnc,
         notes=tuple(costs.notes),

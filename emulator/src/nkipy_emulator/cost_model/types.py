@@ -37,6 +37,8 @@ class Estimate:
     Attributes:
         total_ns: from launch to the last event's end.
         events: the timeline, by start.
+        busy_ns: how long each lane has work. An event of an engine also counts its
+            waits for tiles that are on their way.
         target: the target's name.
         lnc: physical cores per logical core.
         notes: what the estimate had to assume, for a reader.
@@ -44,6 +46,7 @@ class Estimate:
 
     total_ns: int
     events: tuple[Event, ...]
+    busy_ns: dict[str, int]
     target: str
     lnc: int = 1
     notes: tuple[str, ...] = ()
@@ -55,13 +58,6 @@ class Estimate:
     @property
     def dma_bytes(self) -> int:
         return sum(e.bytes for e in self.events if e.engine == DMA)
-
-    def busy_ns(self) -> dict[str, int]:
-        """Time in which each lane that is used at all has work."""
-        busy: dict[str, int] = {}
-        for event in self.events:
-            busy[event.engine] = busy.get(event.engine, 0) + event.duration_ns
-        return {lane: busy[lane] for lane in LANES if lane in busy}
 
     def timeline_text(self) -> str:
         """The events as lines of tab-separated fields, for libnrt.
@@ -83,7 +79,7 @@ class Estimate:
             "total_ns": self.total_ns,
             "flops": self.flops,
             "dma_bytes": self.dma_bytes,
-            "busy_ns": self.busy_ns(),
+            "busy_ns": self.busy_ns,
             "notes": list(self.notes),
             "events": [e._asdict() for e in self.events],
         }

@@ -1,0 +1,88 @@
+"""``python -m nkipy_emulator.cost_model FILE``: print the estimate for a program.
+
+FILE is a NEFF of the emulator's compiler or an ``HloModuleProto``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from nkipy.core.hlo.errors import HLOProtoError, HLOVerificationError
+from nkipy.core.hlo.ir import HLOModule
+from nkipy_emulator.cost_model.constants import TARGETS
+from nkipy_emulator.cost_model.errors import CostModelError
+from nkipy_emulator.cost_model.model import estimate
+from nkipy_emulator.cost_model.report import estimate_table
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; its exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        module, target, lnc = read_program(options.file)
+        result = estimate(
+            module,
+            options.target or target or "trn2",
+            lnc=options.lnc or lnc,
+            replicas=options.replicas,
+            launch_ns=options.launch_ns,
+        )
+    except (CostModelError, OSError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    text = result.to_json() + "\n" if options.json else estimate_table(result)
+    sys.stdout.write(text)
+    return 0
+
+
+def read_program(path: Path) -> tuple[HLOModule, str | None, int]:
+    """The module in a file, and the target and LNC that it was compiled for.
+
+    Raises:
+        CostModelError: the file holds no module that we can read.
+        OSError: it cannot be read at all.
+    """
+    content = path.read_bytes()
+    try:
+        if path.suffix == ".neff":
+            return _from_neff(content)
+        return HLOModule.from_proto(content), None, 1
+    except (HLOProtoError, HLOVerificationError) as error:
+        raise CostModelError(f"{path}: {error}") from error
+
+
+def _from_neff(content: bytes) -> tuple[HLOModule, str | None, int]:
+    from spike.neff import NeffError, read_neff
+
+    try:
+        neff = read_neff(content)
+    except NeffError as error:
+        raise HLOProtoError(str(error)) from error
+    if not neff.is_emulated:
+        raise HLOProtoError("a genuine NEFF holds machine code, not a module")
+    return HLOModule.from_proto(bytes(neff.hlo)), neff.target, neff.lnc
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m nkipy_emulator.cost_model",
+        description="Estimate the device time of a program. Nothing is measured.",
+    )
+    parser.add_argument("file", type=Path, help="a NEFF, or an HloModuleProto")
+    parser.add_argument(
+        "--target", help=f"{', '.join(TARGETS)}; by default the NEFF's, or trn2"
+    )
+    parser.add_argument("--lnc", type=int, help="physical cores that act as one")
+    parser.add_argument(
+        "--replicas", type=int, default=1, help="cores in collectives (default 1)"
+    )
+    parser.add_argument("--launch-ns", type=float, help="cost of starting, in ns")
+    parser.add_argument("--json", action="store_true", help="JSON, not a table")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
