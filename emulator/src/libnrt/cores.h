@@ -32,8 +32,6 @@ class CoreLock {
   bool acquire(const std::string& directory, std::uint32_t absolute_core,
                std::uint32_t logical_core_size);
   void release() noexcept;
-  /// Closes the descriptors without letting go for the process that forked us.
-  void abandon() noexcept { release(); }
 
  private:
   std::vector<int> descriptors_;
@@ -51,12 +49,14 @@ class CoreLease {
   }
   /// The number, in the instance, of the process's core `index`.
   std::uint32_t absolute(std::uint32_t index) const { return absolute_.at(index); }
+  /// In a forked child: the cores remain its parent's.
   void abandon() noexcept { locks_.clear(); }
 
  private:
   void take_range(const std::string& directory, CoreRange range, std::uint32_t size);
   void take_any(const std::string& directory, std::uint32_t wanted,
                 const Topology& topology);
+  void try_take(const std::string& directory, std::uint32_t core, std::uint32_t size);
 
   std::vector<CoreLock> locks_;
   std::vector<std::uint32_t> absolute_;

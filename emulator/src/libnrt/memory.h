@@ -58,15 +58,30 @@ std::shared_ptr<Backing> make_private_backing();
 /// is how far it may grow. Throws StatusError(NRT_RESOURCE).
 std::shared_ptr<Backing> make_shared_backing(std::size_t extent);
 
+class Storage;
+
+/// Finds device storage by address. Shared with the storages, which take themselves
+/// out.
+class AddressIndex {
+ public:
+  void add(const std::shared_ptr<Storage>& storage);
+  void remove(const std::byte* data) noexcept;
+  /// The storage that holds all of [address, address + size), or null.
+  std::shared_ptr<Storage> find(const void* address, std::size_t size) const;
+
+ private:
+  mutable std::shared_mutex mutex_;
+  std::map<const std::byte*, std::weak_ptr<Storage>> by_address_;
+};
+
 /// Bytes of a tensor and of its slices. Freed when the last of them, and the last
 /// execution using them, is gone.
 class Storage {
  public:
-  /// Owns a fresh block, and its share of `pool` if there is one.
-  Storage(std::shared_ptr<Backing> backing, std::byte* data, std::size_t size,
-          std::shared_ptr<HbmPool> pool, int core);
-  /// Points to memory of the caller's.
-  Storage(std::byte* borrowed, std::size_t size);
+  /// A fresh block of `backing`. Throws StatusError(NRT_RESOURCE).
+  Storage(std::shared_ptr<Backing> backing, std::size_t size);
+  /// Memory of the caller's.
+  Storage(std::byte* borrowed, std::size_t size) noexcept;
   Storage(const Storage&) = delete;
   Storage& operator=(const Storage&) = delete;
   ~Storage();
@@ -81,12 +96,15 @@ class Storage {
   UseTracker& uses() noexcept { return uses_; }
 
  private:
+  friend class Memory;
+
   std::shared_ptr<Backing> backing_;  // null when borrowed
   std::byte* data_;
   std::size_t size_;
-  std::shared_ptr<HbmPool> pool_;
-  int core_;
-  std::uint64_t shared_offset_;
+  std::uint64_t shared_offset_ = Backing::kNotShared;
+  int core_ = -1;
+  std::shared_ptr<HbmPool> pool_;        // null on the host
+  std::shared_ptr<AddressIndex> index_;  // null on the host
   UseTracker uses_;
 };
 
@@ -95,22 +113,19 @@ class Memory {
  public:
   explicit Memory(std::shared_ptr<Backing> backing) : backing_(std::move(backing)) {}
 
-  /// Throws StatusError: NRT_RESOURCE if the core's HBM or the machine is full.
+  /// Throws StatusError(NRT_RESOURCE) if the core's HBM or the machine is full.
   std::shared_ptr<Storage> allocate_device(std::size_t size, int core,
                                            const std::shared_ptr<HbmPool>& pool);
   std::shared_ptr<Storage> allocate_host(std::size_t size);
   /// The device storage that holds all of [address, address + size), or null.
-  std::shared_ptr<Storage> find_device(const void* address, std::size_t size) const;
+  std::shared_ptr<Storage> find_device(const void* address, std::size_t size) const {
+    return index_->find(address, size);
+  }
   const Backing& backing() const noexcept { return *backing_; }
 
  private:
-  std::byte* allocate(std::size_t size);
-  void remember(const std::shared_ptr<Storage>& storage);
-
   std::shared_ptr<Backing> backing_;
-  mutable std::shared_mutex mutex_;
-  // By first address. Entries whose storage is gone are dropped when met.
-  std::map<const std::byte*, std::weak_ptr<Storage>> device_;
+  std::shared_ptr<AddressIndex> index_ = std::make_shared<AddressIndex>();
 };
 
 }  // namespace emulator

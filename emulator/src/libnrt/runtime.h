@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <condition_variable>
+#include <cstdint>
 #include <memory>
 #include <mutex>
 
@@ -37,6 +38,7 @@ class Runtime {
   Runtime();
   static void after_fork_in_child() noexcept;
   void wait_for_calls();
+  void leave_count() noexcept;
 
   std::atomic<State> state_{State::uninitialised};
   std::atomic<std::int64_t> calls_{0};

@@ -7,9 +7,11 @@
 #include <mutex>
 #include <vector>
 
+#include "async_queue.h"
 #include "cores.h"
 #include "engine.h"
 #include "env.h"
+#include "execute_line.h"
 #include "handle_table.h"
 #include "memory.h"
 #include "model.h"
@@ -26,13 +28,15 @@ struct Core {
       : index(core_index),
         absolute(core_absolute),
         hbm_index(bank),
-        hbm(std::make_shared<HbmPool>(hbm_bytes)) {}
+        hbm(std::make_shared<HbmPool>(hbm_bytes)),
+        queues(core_index) {}
 
   const int index;               // within the process
   const std::uint32_t absolute;  // within the instance
   const std::uint32_t hbm_index;
   const std::shared_ptr<HbmPool> hbm;
-  std::mutex execution;  // held while the core runs something: one thing at a time
+  ExecutionLine execution;  // one thing at a time runs on the core
+  CoreQueues queues;
 };
 
 /// State between nrt_init and nrt_close. Safe to use from many threads.
@@ -48,7 +52,9 @@ class Session {
   /// Throws StatusError(NRT_INVALID) if the process has no such core.
   Core& core(std::int64_t index) const;
 
-  Memory& memory() noexcept { return memory_; }
+  Memory& memory() noexcept { return *memory_; }
+  /// For who must be sure that it stays.
+  std::shared_ptr<Memory> shared_memory() noexcept { return memory_; }
   /// The engine, started on first use. Throws StatusError.
   std::shared_ptr<Engine> engine();
 
@@ -73,7 +79,7 @@ class Session {
   Topology topology_;
   CoreLease lease_;
   std::vector<std::unique_ptr<Core>> cores_;
-  Memory memory_;
+  std::shared_ptr<Memory> memory_;
   std::mutex engine_mutex_;
   std::shared_ptr<Engine> engine_;
   std::mutex hooks_mutex_;
@@ -82,7 +88,10 @@ class Session {
 };
 
 /// Which engine these settings ask for in this process: in_process or child, never
-/// automatic. Automatic means in process where there is a Python interpreter.
-EngineChoice resolve_engine(const Environment& environment) noexcept;
+/// automatic, which means in process where there is a Python interpreter.
+EngineChoice resolve_engine(const Environment& environment);
+
+/// Starts the engine that the session's environment asks for. Throws StatusError.
+std::shared_ptr<Engine> make_engine(Session& session);
 
 }  // namespace emulator

@@ -1,11 +1,13 @@
 // Tensor sets: tensors by the name that a model knows them by.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <map>
 #include <memory>
 #include <shared_mutex>
 #include <string>
+#include <vector>
 
 #include "nrt/nrt.h"
 #include "tensor.h"
@@ -32,6 +34,8 @@ class TensorSet {
   bool find(const std::string& name, Entry* entry) const;
   /// Null if the name is missing or its tensor was freed.
   std::shared_ptr<Tensor> find_tensor(const std::string& name) const;
+  /// In alphabetical order.
+  std::vector<std::string> names() const;
   /// Differs after each change, and between any two sets of the process: a key for what
   /// was prepared from the set. Never 0.
   std::uint64_t version() const noexcept { return version_.load(); }

@@ -10,6 +10,8 @@
 #include <mutex>
 #include <optional>
 
+#include "engine_interpreter.h"
+
 namespace emulator {
 
 /// Where all waiting threads of the process sleep. Waits are rare, so one serves all.
@@ -24,6 +26,7 @@ class Parking {
   template <typename Ready>
   bool wait(Ready ready, std::optional<Clock::time_point> deadline = std::nullopt) {
     if (ready()) return true;
+    const InterpreterPause pause;
     std::unique_lock<std::mutex> lock(mutex_);
     waiters_.fetch_add(1);
     const bool in_time = sleep(lock, ready, deadline);
