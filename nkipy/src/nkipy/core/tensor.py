@@ -98,9 +98,13 @@ class NKIPyTensorRef:
     def _make_view(self, view: View) -> NKIPyTensorRef:
         """A tensor that shares this one's elements, as `view` selects them."""
         made = self._wrap(self._ctx, view.read(self._ctx, self.backend_tensor))
-        made._base, made._view = self, view
-        made._seen = self._root()._version
+        made._share(self, view)
         return made
+
+    def _share(self, base: NKIPyTensorRef, view: View) -> None:
+        """Become a view of `base`; our value is what it selects at present."""
+        self._base, self._view = base, view
+        self._seen = base._root()._version
 
     # -- value and store ---------------------------------------------------------------
     def _root(self) -> NKIPyTensorRef:
@@ -290,7 +294,11 @@ class NKIPyTensorRef:
         self._concrete("the int value", "use .astype(np.int32)")
 
     def __float__(self) -> NoReturn:
-        self._concrete("the float value", "use .astype(np.float32)")
+        self._concrete(
+            "the float value",
+            "use .astype(np.float32), or store it into an array that np.zeros (called "
+            "so, as np.zeros) made inside the kernel",
+        )
 
     def __complex__(self) -> NoReturn:
         self._concrete("the complex value", "complex dtypes are not supported")

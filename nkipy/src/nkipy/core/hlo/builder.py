@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from math import prod
 from typing import Any
 
@@ -18,6 +19,7 @@ import numpy as np
 from nkipy.core import dtypes as dt
 from nkipy.core.hlo.ir import (
     NO_ATTRIBUTES,
+    Form,
     HLOComputation,
     HLOInstruction,
     Shape,
@@ -27,7 +29,6 @@ from nkipy.core.hlo.ir import (
 Value = HLOInstruction
 Dims = Sequence[int]
 
-#: Reducers whose operand is combined by one opcode.
 _SMALL_LITERAL_BYTES = 1024
 
 
@@ -36,7 +37,7 @@ class HLOBuilder:
 
     Args:
         computation: where instructions go.
-        parent: the builder of the calling computation. Reducers are shared with it.
+        parent: the builder of the calling computation. Comparators are shared with it.
     """
 
     def __init__(
@@ -69,6 +70,22 @@ class HLOBuilder:
             attributes,
             self.current_source_location,
             tuple_shapes,
+        )
+        self._append(inst)
+        return inst
+
+    def place(self, form: Form, operands: tuple[Value, ...]) -> Value:
+        """Append an instruction of a form, whose operands fit it."""
+        inst = HLOInstruction(
+            form.opcode,
+            operands,
+            form.shape,
+            form.dtype,
+            form.attributes,
+            self.current_source_location,
+            None,
+            "",
+            form,
         )
         self._append(inst)
         return inst
@@ -220,12 +237,9 @@ class HLOBuilder:
         return found
 
     def _stretch(self, x: Value, shape: tuple[int, ...]) -> Value:
-        if not x.shape:
-            return self.emit("broadcast", (x,), shape, x.dtype, _NO_DIMENSIONS)
-        lead = len(shape) - x.ndim
-        kept = [i for i, d in enumerate(x.shape) if d == shape[i + lead]]
-        squeezed = self.reshape(x, [x.shape[i] for i in kept])
-        return self.broadcast_in_dim(squeezed, shape, [i + lead for i in kept])
+        for form in _stretching(x.shape, x.dtype, shape):
+            x = self.place(form, (x,))
+        return x
 
     def expand_dims(self, x: Value, axes: Sequence[int]) -> Value:
         """New dimensions of size one at the given positions of the result."""
@@ -298,18 +312,7 @@ class HLOBuilder:
     # -- computations ----------------------------------------------------------------
     def reducer(self, opcode: str, dtype: np.dtype) -> HLOComputation:
         """The two-scalar computation of `opcode`, or ``assign``: the right operand."""
-        key = (opcode, dtype)
-        found = self._reducers.get(key)
-        if found is None:
-            found = HLOComputation(f"{opcode}_{dt.HLO_NAMES[dtype]}")
-            x = found.add_parameter((), dtype, "lhs")
-            y = found.add_parameter((), dtype, "rhs")
-            root = y
-            if opcode != "assign":
-                root = HLOBuilder(found).binary(opcode, x, y)
-            found.root = root
-            self._reducers[key] = found
-        return found
+        return _reducers.get((opcode, dtype)) or _make_reducer(opcode, dtype)
 
     def reduce(self, x: Value, opcode: str, init: Any, dimensions: Dims) -> Value:
         """Combine `x` over `dimensions` with `opcode`, starting from scalar `init`."""
@@ -417,8 +420,39 @@ class HLOBuilder:
         )
 
 
-_NO_DIMENSIONS: Mapping[str, Any] = {"dimensions": ()}
+@lru_cache(maxsize=4096)
+def _stretching(
+    own: tuple[int, ...], dtype: np.dtype, shape: tuple[int, ...]
+) -> tuple[Form, ...]:
+    """What stretches a value of shape `own` to `shape` by NumPy's rule."""
+    lead = len(shape) - len(own)
+    kept = [i for i, d in enumerate(own) if d == shape[i + lead]]
+    squeezed = tuple([own[i] for i in kept])
+    dimensions = {"dimensions": tuple([i + lead for i in kept])}
+    stretch = Form("broadcast", ((squeezed, dtype),), shape, dtype, dimensions)
+    if squeezed == own:
+        return (stretch,)
+    return Form("reshape", ((own, dtype),), squeezed, dtype), stretch
+
+
 _COMPARE = {d: {"direction": d} for d in ("EQ", "NE", "LT", "LE", "GT", "GE")}
+
+
+# They are the same in all modules, which can then share whatever calls them.
+_reducers: dict[tuple[str, np.dtype], HLOComputation] = {}
+
+
+def _make_reducer(opcode: str, dtype: np.dtype) -> HLOComputation:
+    made = HLOComputation(f"{opcode}_{dt.HLO_NAMES[dtype]}")
+    x = made.add_parameter((), dtype, "lhs")
+    y = made.add_parameter((), dtype, "rhs")
+    made.root = y if opcode == "assign" else HLOBuilder(made).binary(opcode, x, y)
+    return _reducers.setdefault((opcode, dtype), made)  # if another thread was faster
+
+
+def is_shared(computation: HLOComputation) -> bool:
+    """Whether a computation is one of those that all modules share."""
+    return any(computation is shared for shared in _reducers.values())
 
 
 def _is_uniform(array: np.ndarray) -> bool:

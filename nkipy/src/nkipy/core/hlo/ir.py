@@ -43,13 +43,82 @@ class SourceLocation(NamedTuple):
         return f"{self.filename}:{self.line}"
 
 
+class Form:
+    """What equal instructions share: all but who they are and where they come from.
+
+    Making an instruction of a form that has been used before (:meth:`HLOBuilder.place`)
+    spares the work that depends on nothing else: the verifier applies an opcode's rule
+    to a form once, and the writer encodes it once.
+
+    Attributes:
+        opcode, shape, dtype, attributes: as of the instruction, whose result is an
+            array. The attributes cannot be changed.
+        operands: shape and dtype of each operand.
+        is_verified: whether the verifier has found an instruction of this form valid.
+        encoded: the writer's bytes of it, or None.
+    """
+
+    __slots__ = (
+        "opcode",
+        "operands",
+        "shape",
+        "dtype",
+        "attributes",
+        "is_verified",
+        "encoded",
+    )
+
+    def __init__(
+        self,
+        opcode: str,
+        operands: tuple[tuple[tuple[int, ...], Any], ...],
+        shape: tuple[int, ...],
+        dtype: np.dtype | Any,
+        attributes: Mapping[str, Any] = NO_ATTRIBUTES,
+    ) -> None:
+        self.opcode = opcode
+        self.operands = operands
+        self.shape = shape
+        self.dtype = dtype
+        self.attributes = NO_ATTRIBUTES
+        if attributes:
+            self.attributes = MappingProxyType(dict(attributes))
+        self.is_verified = False
+        self.encoded: bytes | None = None
+
+    @classmethod
+    def of(cls, inst: HLOInstruction) -> Form:
+        """The form of an instruction whose operands and result are arrays."""
+        if inst.form is not None:
+            return inst.form
+        operands = tuple([(o.shape, o.dtype) for o in inst.operands])
+        return cls(inst.opcode, operands, inst.shape, inst.dtype, inst.attributes)
+
+    def fits(self, inst: HLOInstruction) -> bool:
+        """Whether `inst`, which was made of this form, is still of it."""
+        if (
+            inst.shape is not self.shape
+            or inst.dtype is not self.dtype
+            or inst.opcode is not self.opcode
+            or inst.attributes is not self.attributes
+            or inst.tuple_shapes is not None
+            or len(inst.operands) != len(self.operands)
+        ):
+            return False
+        for operand, (shape, dtype) in zip(inst.operands, self.operands):
+            if operand.dtype is not dtype or operand.shape != shape:
+                return False
+        return True
+
+
 class HLOInstruction:
     """One HLO instruction, which is also the value that it computes.
 
     Instructions are not changed once built; identity is equality. ``shape`` and
     ``dtype`` describe an array result. A tuple result (sort of several operands, a
     custom call with several results, ``tuple``) has ``tuple_shapes`` instead, with
-    ``shape == ()`` and ``dtype is None``.
+    ``shape == ()`` and ``dtype is None``. ``form`` is the :class:`Form` that the
+    instruction was made of, if any.
     """
 
     __slots__ = (
@@ -61,6 +130,7 @@ class HLOInstruction:
         "source_location",
         "tuple_shapes",
         "name",
+        "form",
         "__weakref__",
     )
 
@@ -74,6 +144,7 @@ class HLOInstruction:
         source_location: SourceLocation | None = None,
         tuple_shapes: tuple[Shape, ...] | None = None,
         name: str = "",
+        form: Form | None = None,
     ) -> None:
         self.opcode = opcode
         self.operands = operands
@@ -84,6 +155,7 @@ class HLOInstruction:
         self.source_location = source_location
         self.tuple_shapes = tuple_shapes
         self.name = name
+        self.form = form
 
     # The names under which the public API of nkipy knows the same things.
     op_name = property(lambda self: self.opcode)

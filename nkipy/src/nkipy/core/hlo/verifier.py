@@ -71,6 +71,12 @@ def _verify_computation(
     try:
         for inst in computation.instructions:
             operands, shape = inst.operands, inst.shape
+            form = inst.form
+            if form is not None and form.is_verified and form.fits(inst):
+                if not seen.issuperset(operands):
+                    _fail_operand(computation, operands, seen)
+                seen.add(inst)
+                continue
             if inst.opcode not in table:
                 fail("the opcode is unknown")
             rule, arity, dtypes, has_required = table[inst.opcode]
@@ -93,6 +99,8 @@ def _verify_computation(
             if result != (inst.tuple_shapes if dtype is None else (shape, dtype)):
                 _fail_result(result)
             seen.add(inst)
+            if form is not None:
+                form.is_verified = form.fits(inst)
         inst = None
         _verify_structure(computation, seen)
     except RuleError as e:

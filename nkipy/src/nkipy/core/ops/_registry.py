@@ -23,6 +23,7 @@ from nkipy.core.errors import (
     describe_op_error,
 )
 from nkipy.core.op_table import NUMPY_TABLE, OPS
+from nkipy.core.ops._replay import learn, signature
 from nkipy.core.ops._samples import ErrorSample, Sampler
 
 __all__ = [
@@ -34,6 +35,11 @@ __all__ = [
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+# Instead of a recipe: a call that was seen once, and one that cannot be replayed.
+_ONCE, _NEVER = object(), object()
+_MAX_RECIPES = 4096  # per op
+
 
 class Op:
     """One operation and all that is known of it.
@@ -48,6 +54,9 @@ class Op:
         reference: what defines the result, if not the NumPy function.
         rtol: relative tolerance against the reference, by dtype of the result.
         note: a limit or deviation, for the coverage table.
+        replays: the implementation depends on nothing but its arguments (and the
+            shapes and dtypes of the traced ones), so that what it emits for some may
+            be emitted again for others like them.
         register: False keeps the op out of the registry (tests, local ops).
     """
 
@@ -63,6 +72,7 @@ class Op:
         reference: Callable[..., Any] | None = None,
         rtol: dict[np.dtype, float] | None = None,
         note: str = "",
+        replays: bool = False,
         register: bool | None = None,
     ) -> None:
         self.name = self.__name__ = name
@@ -74,6 +84,7 @@ class Op:
         self.reference = reference or (self.numpy[0] if self.numpy else None)
         self.rtol = rtol or {}
         self.note = note
+        self._recipes: dict[Any, Any] | None = {} if replays else None
         self._impls: dict[str, Callable[..., Any]] = {}
         self._composed: Callable[..., Any] | None = None
         if register or (register is None and (self.numpy or samples is not None)):
@@ -101,6 +112,7 @@ class Op:
         def register(function: F) -> F:
             self._impls[backend] = function
             self._adopt(function)
+            self._forget()
             return function
 
         return register
@@ -112,9 +124,14 @@ class Op:
         def register(function: F) -> F:
             self._composed = function
             self._adopt(function)
+            self._forget()
             return function
 
         return register
+
+    def _forget(self) -> None:
+        if self._recipes is not None:
+            self._recipes = {}
 
     def _adopt(self, function: Callable[..., Any]) -> None:
         if function.__doc__ and "__doc__" not in self.__dict__:
@@ -145,7 +162,9 @@ class Op:
         if outermost:
             ctx.current_source_location = caller_location()
         try:
-            return self._select(ctx.backend_name)(*args, **kwargs)
+            if self._recipes is None or ctx.backend_name != "hlo":
+                return self._select(ctx.backend_name)(*args, **kwargs)
+            return self._replayed(ctx, args, kwargs)
         except USER_ERRORS as error:
             if isinstance(error, NKIPyError) and error.op == self.name:
                 raise
@@ -153,6 +172,28 @@ class Op:
         finally:
             if outermost:
                 ctx.current_source_location = None
+
+    def _replayed(self, ctx: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Replay the recipe for such arguments; learn it when they come again."""
+        recipes = self._recipes
+        assert recipes is not None
+        signed = signature(ctx, args, kwargs)
+        if signed is None:
+            return self._select("hlo")(*args, **kwargs)
+        key, tensors = signed
+        recipe = recipes.get(key)
+        if recipe is None:  # many calls are made but once
+            result = self._select("hlo")(*args, **kwargs)
+            if len(recipes) >= _MAX_RECIPES:
+                recipes.clear()
+            recipes[key] = _ONCE
+            return result
+        if recipe is _ONCE:
+            lower = self._select("hlo")
+            recipe = recipes[key] = learn(lower, args, kwargs) or _NEVER
+        if recipe is _NEVER:
+            return self._select("hlo")(*args, **kwargs)
+        return recipe.replay(ctx, tensors)
 
     def _described(
         self, error: Exception, args: Any, kwargs: dict[str, Any], ctx: Any

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from nkipy.core import dtypes as dt
-from nkipy.core.backend import _active_ctx
-from nkipy.core.backend._source import caller_location
 from nkipy.core.backend.hlo import (
     HLOTraceContext,
     as_hlo_tensor,
     get_hlo_context,
     leaked,
 )
-from nkipy.core.errors import USER_ERRORS
 from nkipy.core.hlo.ir import HLOInstruction
 from nkipy.core.ops._registry import Op
 from nkipy.core.ops._samples import Sampler, binary_sampler, unary_sampler
@@ -26,20 +23,6 @@ from nkipy.core.tensor import NKIPyTensorRef, as_operand, store_out
 #: Makes the result of operands that share a shape and have the loop's input dtypes.
 #: A ufunc with several results has a lowering that returns a tuple.
 Lowering = Callable[..., Any]
-
-
-class _Plan(NamedTuple):
-    """What operands of certain kinds become.
-
-    Attributes:
-        opcode: of the one instruction that results, or None: call the lowering.
-        last: dtype of the last operand, if that is a Python scalar.
-        output: dtype of the result.
-    """
-
-    opcode: str | None
-    last: np.dtype
-    output: np.dtype
 
 
 class UFuncOp(Op):
@@ -63,6 +46,7 @@ class UFuncOp(Op):
         **record: Any,
     ) -> None:
         samples = samples or (unary_sampler() if ufunc.nin == 1 else binary_sampler())
+        record.setdefault("replays", True)
         super().__init__(
             name or ufunc.__name__, numpy=[ufunc, *also], samples=samples, **record
         )
@@ -70,100 +54,10 @@ class UFuncOp(Op):
         self.lower = lower
         self.__doc__ = f"``numpy.{ufunc.__name__}``, element by element."
         self._impls["hlo"] = self._elementwise
-        self._nin = ufunc.nin
-        self._plans: dict[tuple[Kind, ...], _Plan] = {}
-        self._is_plain = True
-
-    def _adopt(self, function: Callable[..., Any]) -> None:
-        super()._adopt(function)
-        self._is_plain = False  # a registered implementation replaces ours
 
     def loop(self, kinds: tuple[Kind, ...], dtype: Any, casting: str) -> Loop:
         """The dtypes to compute in. Raises TypeError if NumPy has none."""
         return resolve_loop(self.ufunc, kinds, dtype, casting)
-
-    def needs_care(self, kinds: tuple[Kind, ...], loop: Loop) -> bool:
-        """Whether :meth:`apply` does more than lower operands of the loop's dtypes."""
-        return False
-
-    def __call__(self, *inputs: Any, **kwargs: Any) -> Any:
-        # Most instructions of a trace come through here: operands only, no keywords.
-        ctx = _active_ctx.get()
-        if (
-            ctx is None
-            or kwargs
-            or not self._is_plain
-            or len(inputs) != self._nin
-            or ctx.backend_name != "hlo"
-        ):
-            return super().__call__(*inputs, **kwargs)
-        outermost = ctx.current_source_location is None
-        if outermost:
-            ctx.current_source_location = caller_location()
-        try:
-            return self._planned(ctx, inputs)
-        except USER_ERRORS as error:
-            raise self._described(error, inputs, kwargs, ctx) from error
-        finally:
-            if outermost:
-                ctx.current_source_location = None
-
-    def _planned(self, ctx: HLOTraceContext, inputs: Sequence[Any]) -> Any:
-        """Emit by the plan for these kinds of operands, if there is one."""
-        x = inputs[0]
-        if type(x) is not NKIPyTensorRef or x._ctx is not ctx:
-            return self._unplanned(ctx, inputs)
-        left = x._value if x._base is None else x.backend_tensor
-        if len(inputs) == 1:
-            plan = self._plans.get((left.dtype,))
-            operands: tuple[HLOInstruction, ...] = (left,)
-        else:
-            y = inputs[1]
-            kind = type(y)
-            if kind is NKIPyTensorRef and y._ctx is ctx:
-                right = y._value if y._base is None else y.backend_tensor
-                plan = self._plans.get((left.dtype, right.dtype))
-                if plan is not None and left.shape != right.shape:
-                    shape = broadcast_shape(left.shape, right.shape)
-                    left = ctx.broadcast_to(left, shape)
-                    right = ctx.broadcast_to(right, shape)
-            else:
-                plan = self._plans.get((left.dtype, kind))
-                if plan is not None:
-                    right = ctx.full(left.shape, y, plan.last)
-            if plan is None:
-                return self._unplanned(ctx, inputs)
-            operands = (left, right)
-        if plan is None:
-            return self._unplanned(ctx, inputs)
-        if plan.opcode is None:
-            value = self.lower(ctx, *operands)
-            if value.dtype is not plan.output:
-                value = ctx.convert(value, plan.output)
-        else:
-            value = ctx.emit(plan.opcode, operands, left.shape, plan.output)
-        return NKIPyTensorRef._wrap(ctx, value)
-
-    def _unplanned(self, ctx: HLOTraceContext, inputs: Sequence[Any]) -> Any:
-        operands = [as_operand(x) for x in inputs]
-        kinds = tuple([kind_of(x) for x in operands])
-        loop = self.loop(kinds, None, "same_kind")
-        results = self.apply(ctx, operands, loop)
-        self._make_plan(kinds, loop)
-        if len(results) == 1:
-            return NKIPyTensorRef._wrap(ctx, results[0])
-        return tuple(NKIPyTensorRef._wrap(ctx, r) for r in results)
-
-    def _make_plan(self, kinds: tuple[Kind, ...], loop: Loop) -> None:
-        """Remember what to do where the operands need no conversion but of scalars."""
-        scalar = kinds[-1] is int or kinds[-1] is float
-        exact = kinds[:-1] == loop.inputs[:-1] and (
-            scalar or kinds[-1] == loop.inputs[-1]
-        )
-        if exact and len(loop.outputs) == 1 and not self.needs_care(kinds, loop):
-            choose = getattr(self.lower, "opcode_for", None)
-            name = choose and choose(loop.inputs[0])
-            self._plans[kinds] = _Plan(name, loop.inputs[-1], loop.outputs[0])
 
     def _elementwise(
         self,
@@ -290,15 +184,11 @@ def broadcast(
 def opcode(name: str, on_bool: str | None = None) -> Lowering:
     """A lowering that is one HLO opcode: `on_bool` for bool, `name` otherwise."""
 
-    def opcode_for(dtype: np.dtype) -> str:
-        return on_bool if on_bool and dtype == dt.bool_ else name
-
     def lower(b: HLOTraceContext, *operands: HLOInstruction) -> HLOInstruction:
         x = operands[0]
-        assert x.dtype is not None
-        return b.emit(opcode_for(x.dtype), operands, x.shape, x.dtype)
+        chosen = on_bool if on_bool and x.dtype == dt.bool_ else name
+        return b.emit(chosen, operands, x.shape, x.dtype)
 
-    lower.opcode_for = opcode_for  # type: ignore[attr-defined]
     return lower
 
 
@@ -317,9 +207,4 @@ def in_float32(
             operands = tuple([b.convert(x, dt.float32) for x in operands])
         return lower(b, *operands)
 
-    def opcode_for(dtype: np.dtype) -> str | None:
-        choose = getattr(lower, "opcode_for", None)
-        return choose(dtype) if choose and dtype not in dtypes else None
-
-    widened.opcode_for = opcode_for  # type: ignore[attr-defined]
     return widened

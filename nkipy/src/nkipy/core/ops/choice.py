@@ -36,6 +36,7 @@ def _where_samples(dtype: np.dtype) -> Iterator[Sample]:
 where = Op(
     "where",
     numpy=np.where,
+    replays=True,
     dtypes=tuple(d for d in dt.SUPPORTED if d not in dt.FP8),
     samples=_where_samples,
     errors=(

@@ -15,7 +15,7 @@ from nkipy.core.hlo.ir import HLOInstruction
 from nkipy.core.ops._lower import is_negative
 from nkipy.core.ops._ufunc import UFuncOp, as_hlo_tensor, broadcast
 from nkipy.core.ops.binary import ALL, MISTAKES
-from nkipy.core.promotion import Kind, Loop
+from nkipy.core.promotion import Loop
 from nkipy.core.tensor import NKIPyTensorRef
 
 _MIRROR = {"EQ": "EQ", "NE": "NE", "LT": "GT", "GT": "LT", "LE": "GE", "GE": "LE"}
@@ -37,16 +37,6 @@ class CompareOp(UFuncOp):
 
         super().__init__(ufunc, lower, category="compare", **record)
         self.direction = direction
-
-    def needs_care(self, kinds: tuple[Kind, ...], loop: Loop) -> bool:
-        mixed = kinds[0] != kinds[1] and kinds[1] is not int
-        return mixed and any(k in dt.INTEGERS for k in kinds)
-
-    def _planned(self, ctx: HLOTraceContext, inputs: Sequence[Any]) -> Any:
-        try:
-            return super()._planned(ctx, inputs)
-        except OverflowError:  # a Python int beyond the dtype: the answer is known
-            return self._unplanned(ctx, inputs)
 
     def apply(
         self, ctx: HLOTraceContext, operands: Sequence[Any], loop: Loop

@@ -31,6 +31,7 @@ _NOTE = (
 
 getitem = Op(
     "getitem",
+    replays=True,
     dtypes=dt.SUPPORTED,
     samples=getitem_samples,
     errors=getitem_errors,

@@ -17,14 +17,11 @@ from nkipy.core.ops._registry import Op, supports
 from nkipy.core.ops._samples import ErrorSample, unary_sampler
 from nkipy.core.ops._ufunc import UFuncOp, as_hlo_tensor, broadcast, opcode
 from nkipy.core.ops.binary import ALL, REAL
-from nkipy.core.promotion import Kind, Loop
+from nkipy.core.promotion import Loop
 
 
 class _TruthOp(UFuncOp):
     """Takes operands as true or false, each by itself: no common dtype is needed."""
-
-    def needs_care(self, kinds: tuple[Kind, ...], loop: Loop) -> bool:
-        return any(k != dt.bool_ for k in kinds)
 
     def apply(
         self, ctx: HLOTraceContext, operands: Sequence[Any], loop: Loop

@@ -136,6 +136,7 @@ def degrees(ctx: HLOTraceContext, n: Value, ddof: Any) -> Value:
 mean_ = Op(
     "mean",
     numpy=np.mean,
+    replays=True,
     category="reduce",
     dtypes=ALL,
     samples=mean_samples,
@@ -145,6 +146,7 @@ mean_ = Op(
 var_ = Op(
     "var",
     numpy=np.var,
+    replays=True,
     category="reduce",
     dtypes=ALL,
     samples=var_samples,
@@ -155,6 +157,7 @@ var_ = Op(
 std_ = Op(
     "std",
     numpy=np.std,
+    replays=True,
     category="reduce",
     dtypes=ALL,
     samples=var_samples,

@@ -16,7 +16,7 @@ from nkipy.core.ops._registry import supports
 from nkipy.core.ops._samples import ErrorSample, Sample, make, special
 from nkipy.core.ops._ufunc import UFuncOp, in_float32
 from nkipy.core.ops.binary import ALL, REAL
-from nkipy.core.promotion import Kind, Loop
+from nkipy.core.promotion import Loop
 from nkipy.core.tensor import NKIPyTensorRef
 
 _NEGATIVE = "Integers to negative integer powers are not allowed."
@@ -73,9 +73,6 @@ def _power(b: HLOBuilder, x: Value, y: Value) -> Value:
 
 class _PowerOp(UFuncOp):
     """Refuses negative exponents of integers, where they are known."""
-
-    def needs_care(self, kinds: tuple[Kind, ...], loop: Loop) -> bool:
-        return not dt.is_float(loop.inputs[0])
 
     def apply(
         self, ctx: HLOTraceContext, operands: Sequence[Any], loop: Loop

@@ -54,6 +54,7 @@ class ProductOp(Op):
             numpy=[ufunc, *also],
             dtypes=ALL,
             reference=single_precision(ufunc),
+            replays=True,
             **record,
         )
         self.ufunc = ufunc

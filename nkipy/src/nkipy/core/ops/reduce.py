@@ -213,6 +213,7 @@ _SUM_ERRORS = _ERRORS + (
 sum_ = Op(
     "sum",
     numpy=np.sum,
+    replays=True,
     dtypes=ALL,
     samples=sum_samples,
     errors=_SUM_ERRORS,
@@ -221,6 +222,7 @@ sum_ = Op(
 prod = Op(
     "prod",
     numpy=np.prod,
+    replays=True,
     dtypes=ALL,
     samples=sum_samples,
     errors=_SUM_ERRORS,
@@ -235,6 +237,7 @@ _EXTREME_ERRORS = _ERRORS[:5] + (
 max_ = Op(
     "max",
     numpy=[np.max] if np.max is np.amax else [np.max, np.amax],
+    replays=True,
     dtypes=ALL,
     samples=extreme_samples,
     errors=_EXTREME_ERRORS,
@@ -242,6 +245,7 @@ max_ = Op(
 min_ = Op(
     "min",
     numpy=[np.min] if np.min is np.amin else [np.min, np.amin],
+    replays=True,
     dtypes=ALL,
     samples=extreme_samples,
     errors=_EXTREME_ERRORS,
@@ -315,8 +319,22 @@ def _truth(
     return finish(ctx, value, x.shape, axes, keepdims, out)
 
 
-any_ = Op("any", numpy=np.any, dtypes=ALL, samples=truth_samples, errors=_ERRORS)
-all_ = Op("all", numpy=np.all, dtypes=ALL, samples=truth_samples, errors=_ERRORS)
+any_ = Op(
+    "any",
+    numpy=np.any,
+    replays=True,
+    dtypes=ALL,
+    samples=truth_samples,
+    errors=_ERRORS,
+)
+all_ = Op(
+    "all",
+    numpy=np.all,
+    replays=True,
+    dtypes=ALL,
+    samples=truth_samples,
+    errors=_ERRORS,
+)
 
 
 @any_.impl("hlo")

@@ -1,0 +1,365 @@
+"""Replays what an op emitted before, for operands of the same shapes and dtypes.
+
+Most lowerings see nothing of their operands but shapes and dtypes. Such an op is
+lowered once onto placeholders; what it emits there is its *recipe*, and later calls
+with the same signature emit the same instructions again. A lowering that does look at
+how an operand was made (whether it is a constant, say) gives itself away, since a
+placeholder was not made, and is never replayed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple, NoReturn
+
+import numpy as np
+
+from nkipy.core.backend import tracing
+from nkipy.core.backend.hlo import HLOTraceContext
+from nkipy.core.hlo.builder import Value, is_shared
+from nkipy.core.hlo.ir import (
+    CALLEE_ATTRIBUTES,
+    Form,
+    HLOInstruction,
+    HLOModule,
+    SourceLocation,
+)
+from nkipy.core.tensor import NKIPyTensorRef, View
+
+Key = tuple[Any, ...]
+#: Emits, or finds, a value from those before it.
+Step = Callable[[HLOTraceContext, list[Value]], Value]
+
+_VIEW = object()  # in a signature, after the shape and dtype of a view
+_SCALARS = frozenset((int, float, bool, str, type(None), type(np._NoValue)))
+
+
+# -- signatures ------------------------------------------------------------------------
+def signature(
+    ctx: HLOTraceContext, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Key, list[NKIPyTensorRef]] | None:
+    """What a lowering may depend on, and the tensors; None if the call is special.
+
+    Special are calls with arrays or with tensors of another trace, and those whose
+    static arguments are no Python scalars or sequences of them.
+    """
+    key: list[Any] = []
+    tensors: list[NKIPyTensorRef] = []
+    for arg in args:
+        if type(arg) is NKIPyTensorRef and arg._base is None and arg._ctx is ctx:
+            value = arg._value
+            key.append(value.shape)
+            key.append(value.dtype)
+            tensors.append(arg)
+        elif not _sign(ctx, arg, key, tensors):
+            return None
+    for name, arg in kwargs.items():
+        key.append(name)
+        if not _sign(ctx, arg, key, tensors):
+            return None
+    return tuple(key), tensors
+
+
+def _sign(
+    ctx: HLOTraceContext, arg: Any, key: list[Any], tensors: list[NKIPyTensorRef]
+) -> bool:
+    """Append what tells `arg` from others. False if nothing short does."""
+    kind = type(arg)
+    if kind is NKIPyTensorRef:
+        if arg._ctx is not ctx:
+            return False
+        value = arg.backend_tensor
+        key += (value.shape, value.dtype)
+        if arg._base is not None:
+            key.append(_VIEW)
+        tensors.append(arg)
+        return True
+    if kind in _SCALARS:
+        # 0.0 and -0.0 are equal, but not the same constant.
+        key += (kind, arg if arg or kind is not float else str(arg))
+        return True
+    if kind is tuple or kind is list:
+        key += (kind, len(arg))
+        return all(_sign(ctx, item, key, tensors) for item in arg)
+    if kind is slice:
+        key.append(kind)
+        bounds = (arg.start, arg.stop, arg.step)
+        return all(_sign(ctx, bound, key, tensors) for bound in bounds)
+    if arg is Ellipsis or isinstance(arg, (type, np.dtype)):
+        key += (kind, arg)
+        return True
+    return False
+
+
+# -- placeholders ----------------------------------------------------------------------
+class _LooksInside(Exception):
+    """A lowering depends on more than its operands' shapes and dtypes."""
+
+
+def _refuse(self: Any, *args: Any) -> NoReturn:
+    raise _LooksInside
+
+
+class _Placeholder(HLOInstruction):
+    """A value of which shape and dtype are known, and nothing else."""
+
+    __slots__ = ()
+    opcode = property(_refuse)  # type: ignore[assignment]
+    operands = property(_refuse)  # type: ignore[assignment]
+    attributes = property(_refuse)  # type: ignore[assignment]
+    source_location = property(_refuse)  # type: ignore[assignment]
+    name = property(_refuse)  # type: ignore[assignment]
+
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype) -> None:
+        self.shape, self.dtype = shape, dtype
+        self.tuple_shapes = self.form = None
+
+
+class _HiddenBase(NKIPyTensorRef):
+    """The base of a placeholder that is a view: how it lies in memory is not known."""
+
+    __slots__ = ()
+    _layout = _refuse  # type: ignore[assignment]
+
+
+def _placeholder(ctx: HLOTraceContext, tensor: NKIPyTensorRef) -> NKIPyTensorRef:
+    made = NKIPyTensorRef._wrap(ctx, _Placeholder(tensor.shape, tensor.dtype))
+    if tensor._base is not None:
+        made._base = _HiddenBase._wrap(ctx, made._value)
+    return made
+
+
+class _Substitution:
+    """Arguments with placeholders for their tensors."""
+
+    def __init__(self, ctx: HLOTraceContext) -> None:
+        self.ctx = ctx
+        self.tensors: list[NKIPyTensorRef] = []
+
+    def __call__(self, arg: Any) -> Any:
+        if type(arg) is NKIPyTensorRef:
+            self.tensors.append(_placeholder(self.ctx, arg))
+            return self.tensors[-1]
+        if type(arg) in (tuple, list):
+            return type(arg)(map(self, arg))
+        return arg
+
+
+# -- recipes ---------------------------------------------------------------------------
+class _Result(NamedTuple):
+    """One tensor that an op returns.
+
+    Attributes:
+        slot: its value's.
+        base, view: the number of the operand that it is a view of, and which, or None.
+    """
+
+    slot: int
+    base: int | None = None
+    view: View | None = None
+
+
+class Recipe:
+    """What an op emits for operands of certain shapes and dtypes.
+
+    Values are numbered: first the operands, then one for each step.
+
+    Args:
+        steps: each a form with the numbers of its operands, or None with a
+            :data:`Step`.
+        results: what the op returns.
+        container: tuple or list, if it returns one of tensors.
+    """
+
+    __slots__ = ("steps", "results", "container", "_only")
+
+    def __init__(
+        self,
+        steps: list[tuple[Form | None, Any]],
+        results: list[_Result],
+        container: type | None,
+    ) -> None:
+        self.steps = steps
+        self.results = results
+        self.container = container
+        self._only = results[0] if container is None else None
+
+    def replay(self, ctx: HLOTraceContext, tensors: list[NKIPyTensorRef]) -> Any:
+        """Emit, and return what the op returns."""
+        values = [t._value for t in tensors]
+        for form, source in self.steps:
+            if form is None:
+                values.append(source(ctx, values))
+                continue
+            if len(source) == 2:
+                operands = values[source[0]], values[source[1]]
+            else:
+                operands = tuple([values[i] for i in source])
+            values.append(ctx.place(form, operands))
+        only = self._only
+        if only is not None:
+            return _wrapped(ctx, only, tensors, values)
+        assert self.container is not None
+        return self.container([_wrapped(ctx, r, tensors, values) for r in self.results])
+
+
+def _wrapped(
+    ctx: HLOTraceContext,
+    result: _Result,
+    tensors: list[NKIPyTensorRef],
+    values: list[Value],
+) -> NKIPyTensorRef:
+    slot, base, view = result
+    made = NKIPyTensorRef._wrap(ctx, values[slot])
+    if base is not None:
+        made._share(tensors[base], view)
+    return made
+
+
+class _Constant:
+    """A step that finds or makes a constant, repeated over a shape if there is one."""
+
+    __slots__ = ("literal", "shape")
+
+    def __init__(self, literal: np.ndarray, shape: tuple[int, ...] | None) -> None:
+        self.literal, self.shape = literal, shape
+
+    def __call__(self, ctx: HLOTraceContext, values: list[Value]) -> Value:
+        found = ctx.steps.get(self)
+        if found is None:
+            found = ctx.constant(self.literal)
+            if self.shape is not None:
+                found = ctx.broadcast_to(found, self.shape)
+            ctx.steps[self] = found
+        return found
+
+
+class _Stretch:
+    """A step that finds or makes a value broadcast to a shape."""
+
+    __slots__ = ("slot", "shape")
+
+    def __init__(self, slot: int, shape: tuple[int, ...]) -> None:
+        self.slot, self.shape = slot, shape
+
+    def __call__(self, ctx: HLOTraceContext, values: list[Value]) -> Value:
+        return ctx.broadcast_to(values[self.slot], self.shape)
+
+
+# -- learning --------------------------------------------------------------------------
+def learn(
+    lower: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Recipe | None:
+    """The recipe of a lowering for arguments that it accepts; None if it has none."""
+    scratch = HLOTraceContext(HLOModule("recipe"))
+    scratch.current_source_location = SourceLocation("", 0)  # nobody's
+    substitute = _Substitution(scratch)
+    args = substitute(args)
+    kwargs = {name: substitute(arg) for name, arg in kwargs.items()}
+    try:
+        with tracing(scratch):
+            returned = lower(*args, **kwargs)
+    except Exception:  # _LooksInside, or what comes of looking
+        return None
+    return _Learner(scratch, substitute.tensors).recipe(returned)
+
+
+class _Learner:
+    """Makes a recipe of what a scratch trace holds."""
+
+    def __init__(self, scratch: HLOTraceContext, tensors: list[NKIPyTensorRef]) -> None:
+        self.instructions = scratch.computation.instructions
+        self.ctx = scratch
+        self.tensors = tensors
+        self.values = [t._value for t in tensors]
+        by_id = {id(v): v for v in (*self.values, *self.instructions)}
+        #: What was made by broadcasting: of what. It is found again, if it is there.
+        self.stretched = {
+            id(made): by_id[source]
+            for (source, _), made in scratch._broadcasts.items()
+        }
+        self.slots = {id(v): i for i, v in enumerate(self.values)}
+        self.steps: list[Any] = []
+
+    def recipe(self, returned: Any) -> Recipe | None:
+        container = type(returned) if type(returned) in (tuple, list) else None
+        outputs = [returned] if container is None else list(returned)
+        if not outputs or not all(map(self._is_ours, outputs)):
+            return None
+        pairs = zip(self.tensors, self.values)
+        if any(t._version or t._value is not value for t, value in pairs):
+            return None  # an operand was written
+        needed = self._needed([t._value for t in outputs])
+        for inst in self.instructions:
+            if id(inst) not in needed:
+                continue
+            step = self._step(inst, needed)
+            if step is None:
+                return None
+            self.slots[id(inst)] = len(self.values) + len(self.steps)
+            self.steps.append(step)
+        return Recipe(self.steps, list(map(self._result, outputs)), container)
+
+    def _is_ours(self, output: Any) -> bool:
+        """Whether `output` is a tensor made here, a view of nothing or an operand."""
+        return (
+            type(output) is NKIPyTensorRef
+            and output._ctx is self.ctx
+            and not output._version
+            and output not in _Identity(self.tensors)
+            and (output._base is None or output._base in _Identity(self.tensors))
+        )
+
+    def _needed(self, values: Iterable[Value]) -> set[int]:
+        """The ids of the instructions that are replayed for these values."""
+        needed = set(map(id, values))
+        for inst in reversed(self.instructions):
+            if id(inst) in needed:
+                source = self.stretched.get(id(inst))
+                if source is None:
+                    needed.update(map(id, inst.operands))
+                elif not _is_scalar_constant(source):
+                    needed.add(id(source))
+        return needed
+
+    def _step(self, inst: HLOInstruction, needed: set[int]) -> Any:
+        if inst.tuple_shapes is not None:
+            return None
+        source = self.stretched.get(id(inst))
+        if source is not None:
+            if _is_scalar_constant(source):
+                return None, _Constant(source.attributes["literal"], inst.shape)
+            return None, _Stretch(self.slots[id(source)], inst.shape)
+        if inst.opcode == "constant":
+            return None, _Constant(inst.attributes["literal"], None)
+        callees = [inst.attributes.get(name) for name in CALLEE_ATTRIBUTES]
+        if any(c is not None and not is_shared(c) for c in callees):
+            return None
+        return Form.of(inst), tuple([self.slots[id(o)] for o in inst.operands])
+
+    def _result(self, output: NKIPyTensorRef) -> _Result:
+        slot = self.slots[id(output._value)]
+        if output._base is None:
+            return _Result(slot)
+        return _Result(slot, _Identity(self.tensors).index(output._base), output._view)
+
+
+def _is_scalar_constant(value: Value) -> bool:
+    return (
+        type(value) is not _Placeholder
+        and value.opcode == "constant"
+        and not value.shape
+    )
+
+
+class _Identity:
+    """Tensors by who they are: ``==`` of tensors is element-wise."""
+
+    def __init__(self, tensors: list[NKIPyTensorRef]) -> None:
+        self.ids = list(map(id, tensors))
+
+    def __contains__(self, tensor: Any) -> bool:
+        return id(tensor) in self.ids
+
+    def index(self, tensor: Any) -> int:
+        return self.ids.index(id(tensor))
