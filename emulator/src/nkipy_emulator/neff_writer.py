@@ -194,6 +194,7 @@ def _program(module: HLOModule, description: ProgramDescription) -> dict[str, An
         ],
         "target": description.target,
         "lnc": description.lnc,
+        "replicas": _replicas(module),
         "numerics": dict(description.numerics),
         "compiler": {
             "name": COMPILER_NAME,
@@ -201,6 +202,17 @@ def _program(module: HLOModule, description: ProgramDescription) -> dict[str, An
             "options": dict(description.options),
         },
     }
+
+
+def _replicas(module: HLOModule) -> int:
+    """How many ranks the collectives of a program name; 1 if it has none."""
+    ranks = {0}
+    for computation in module.computations():
+        for inst in computation.instructions:
+            for key in ("replica_groups", "source_target_pairs"):
+                for group in inst.attributes.get(key, ()):
+                    ranks.update(group)
+    return max(ranks) + 1
 
 
 def _printable(name: str) -> str:

@@ -1,0 +1,33 @@
+"""Whether what a program has to hold at once fits a core's memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from nkipy.core.hlo.ir import HLOModule
+from nkipy_emulator.compiler.diagnostics import Diagnostic
+from nkipy_emulator.compiler.options import CompileOptions
+
+
+def check(module: HLOModule, options: CompileOptions) -> Iterator[Diagnostic]:
+    """NCC_EVRF009: inputs, outputs and constants alone; intermediates come on top."""
+    aliased = {a.output_index for a in module.aliases}
+    tensors = [
+        *module.inputs,
+        *(t for i, t in enumerate(module.outputs) if i not in aliased),
+    ]
+    total = sum(math.prod(t.shape) * t.dtype.itemsize for t in tensors)
+    total += sum(
+        inst.attributes["literal"].nbytes
+        for computation in module.computations()
+        for inst in computation.instructions
+        if inst.opcode == "constant"
+    )
+    limit = options.target.hbm_bytes
+    if total > limit:
+        yield Diagnostic(
+            "NCC_EVRF009",
+            f"Inputs, outputs and constants have {total} bytes together; a core of "
+            f"{options.target.name} has {limit}. Use smaller tensors or more cores.",
+        )

@@ -1,0 +1,36 @@
+"""Operators that the vendor's compiler does not have, or not for all types."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from nkipy.core.hlo.ir import HLOInstruction
+from nkipy_emulator.compiler.diagnostics import Diagnostic, about
+from nkipy_emulator.compiler.options import CompileOptions
+
+#: The documentation says of these that they are not supported. Of others it is silent.
+UNSUPPORTED = frozenset({"triangular-solve"})
+
+
+def unsupported(inst: HLOInstruction, options: CompileOptions) -> Iterator[Diagnostic]:
+    """NCC_EVRF001."""
+    yield about(
+        inst,
+        "NCC_EVRF001",
+        f"Operator {inst.opcode} is not supported on {options.target.name}. "
+        "list-operators prints those that are.",
+    )
+
+
+def shift_right_arithmetic(
+    inst: HLOInstruction, options: CompileOptions
+) -> Iterator[Diagnostic]:
+    """NCC_EVRF022."""
+    first = inst.operands[0].dtype
+    if first.itemsize != 4:
+        yield about(
+            inst,
+            "NCC_EVRF022",
+            f"Shift-right-arithmetic of {first.name} is not supported; its first "
+            "argument has to have 32 bits. Cast it to int32 or uint32.",
+        )

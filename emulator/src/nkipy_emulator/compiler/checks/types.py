@@ -1,0 +1,61 @@
+"""Element types that a target does not have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from nkipy.core import dtypes as dt
+from nkipy.core.hlo.ir import HLOInstruction
+from nkipy_emulator.compiler.diagnostics import Diagnostic, about
+from nkipy_emulator.compiler.options import CompileOptions
+
+_MAX_UINT32 = (1 << 32) - 1
+_FIRST_WITH_FP8_FN = 4
+
+
+def element_types(
+    inst: HLOInstruction, options: CompileOptions
+) -> Iterator[Diagnostic]:
+    """NCC_ESPP004 of float64, NCC_EVRF051 of F8E4M3FN before trn3."""
+    types = _result_types(inst)
+    if dt.float64 in types:
+        yield about(
+            inst,
+            "NCC_ESPP004",
+            f"Data type f64 is not supported on {options.target.name}. "
+            "Use float32, or a narrower type.",
+        )
+    fn = dt.float8_e4m3fn in types
+    if fn and options.target.generation < _FIRST_WITH_FP8_FN and not options.unsafe_fp8:
+        yield about(
+            inst,
+            "NCC_EVRF051",
+            f"Data type F8E4M3FN is not supported on {options.target.name}. Use "
+            "float8_e4m3 or float8_e5m2, target trn3, or pass "
+            "--experimental-unsafe-fp8e4m3fn-as-fp8e4m3.",
+        )
+
+
+def _result_types(inst: HLOInstruction) -> tuple[np.dtype, ...]:
+    if inst.tuple_shapes is None:
+        return (inst.dtype,)
+    return tuple(shape.dtype for shape in inst.tuple_shapes)
+
+
+def wide_constant(
+    inst: HLOInstruction, options: CompileOptions
+) -> Iterator[Diagnostic]:
+    """NCC_ESFH002: 64-bit constants become 32-bit ones, if their values fit."""
+    literal = inst.attributes["literal"]
+    if inst.dtype != dt.uint64 or not literal.size:
+        return
+    greatest = int(literal.max())
+    if greatest > _MAX_UINT32:
+        yield about(
+            inst,
+            "NCC_ESFH002",
+            f"An unsigned 64-bit constant has the value {greatest}, which does not "
+            "fit 32 bits.",
+        )

@@ -1,0 +1,122 @@
+"""From a file with HLO to a NEFF."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from nkipy.core.hlo.errors import HLOProtoError, HLOVerificationError
+from nkipy.core.hlo.ir import HLOModule
+from nkipy.core.hlo.proto_reader import MAX_MODULE_BYTES
+from nkipy_emulator.compiler.checks import check_module
+from nkipy_emulator.compiler.console import Console
+from nkipy_emulator.compiler.diagnostics import (
+    CompilationError,
+    Diagnostic,
+    UsageError,
+)
+from nkipy_emulator.compiler.identity import compiler_version
+from nkipy_emulator.compiler.options import CompileOptions
+from nkipy_emulator.neff_writer import ProgramDescription, write_neff
+
+_MAX_FILE_NAME = 255
+#: Other files that end up here, by how they start.
+_OTHER_KINDS = {
+    b"ML\xefR": "MLIR bytecode (StableHLO)",
+    b"HloModule": "HLO in text form",
+    b"module @": "MLIR in text form",
+    b"\x1f\x8b": "a gzip file",
+}
+
+
+def compile_file(options: CompileOptions, cwd: Path, console: Console) -> Path:
+    """Compile, and return the path of the NEFF.
+
+    Raises:
+        UsageError: the file cannot be read, or the NEFF not written.
+        CompilationError: the program is malformed, or not one for the target.
+    """
+    for note in options.notes:
+        console.message(logging.INFO, note)
+    if "tensorize" in options.pipeline:
+        raise UsageError(
+            "pipeline tensorize lowers to NKI source, which only the vendor's "
+            "neuronx-cc can do"
+        )
+    raw = _read(cwd / options.model)
+    module = _parse(raw)
+    _report(check_module(module, options), console)
+    output = cwd / options.output
+    _write(output, module, options, raw)
+    console.message(
+        logging.INFO, f"wrote {output.name} for {options.target.name}: {module!r}"
+    )
+    return output
+
+
+def _read(path: Path) -> bytes:
+    try:
+        size = path.stat().st_size
+        if size > MAX_MODULE_BYTES:
+            raise UsageError(f"{path} has {size} bytes; {MAX_MODULE_BYTES} is most")
+        raw = path.read_bytes()
+    except OSError as e:
+        raise UsageError(f"the HLO file cannot be read: {e}") from None
+    for start, kind in _OTHER_KINDS.items():
+        if raw.startswith(start):
+            raise UsageError(f"{path} is {kind}; expected a serialised HloModuleProto")
+    return raw
+
+
+def _parse(raw: bytes) -> HLOModule:
+    try:
+        return HLOModule.from_proto(raw)
+    except HLOVerificationError as e:
+        message = f"HLO verification failed: {e}"
+        raise CompilationError([Diagnostic("NCC_EVRF064", message)]) from None
+    except HLOProtoError as e:
+        # Imported late: a module that can be read does not need it.
+        from nkipy_emulator.compiler.refusals import explain_refusal
+
+        raise CompilationError([explain_refusal(raw, str(e))]) from None
+
+
+def _report(found: list[Diagnostic], console: Console) -> None:
+    """Show warnings; raise for errors."""
+    for diagnostic in found:
+        if diagnostic.is_warning:
+            console.message(logging.WARNING, str(diagnostic))
+    errors = [d for d in found if not d.is_warning]
+    if errors:
+        raise CompilationError(errors)
+
+
+def _write(
+    output: Path, module: HLOModule, options: CompileOptions, raw: bytes
+) -> None:
+    try:
+        write_neff(output, module, _describe(output, options), raw)
+    except ValueError as e:
+        raise CompilationError([Diagnostic("NCC_EVRF064", str(e))]) from None
+    except OSError as e:
+        raise UsageError(f"the NEFF cannot be written: {e}") from None
+
+
+def _describe(output: Path, options: CompileOptions) -> ProgramDescription:
+    numerics: dict[str, Any] = {
+        "auto_cast": options.auto_cast,
+        "auto_cast_type": options.auto_cast_type,
+        # -O1 asks for less time in the compiler.
+        "fast_compile": options.optlevel == 1,
+    }
+    name = output.name.encode(errors="replace")[:_MAX_FILE_NAME]
+    return ProgramDescription(
+        name=name.decode(errors="ignore"),
+        target=options.target.name,
+        lnc=options.lnc,
+        compiler_version=compiler_version(),
+        numerics=numerics,
+        options=options.recorded,
+        compress=options.compress,
+    )

@@ -1,0 +1,54 @@
+"""What the compiler says that it is."""
+
+from __future__ import annotations
+
+import platform
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+
+DISTRIBUTION = "nkipy-emulator"
+
+
+@lru_cache(maxsize=1)
+def compiler_version() -> str:
+    """The version of the installed emulator."""
+    try:
+        return version(DISTRIBUTION)
+    except PackageNotFoundError:  # run from its sources
+        return "0"
+
+
+def version_text() -> str:
+    """What ``--version`` prints."""
+    import numpy
+
+    return (
+        f"NeuronX Compiler version {compiler_version()} ({DISTRIBUTION}, a stand-in "
+        "for neuronx-cc\nthat compiles for nkipy's emulated NeuronCores only, without "
+        "code of the vendor's)\n\n"
+        f"Python version {platform.python_version()}\n"
+        f"NumPy version {numpy.__version__}\n"
+    )
+
+
+def usage_text() -> str:
+    """What ``--help`` prints."""
+    from nkipy_emulator.compiler.options import known_options
+
+    return (
+        "usage: nkipy-neuronx-cc compile <HLO file> --framework XLA --target "
+        "{inf2,trn1,trn1n,trn2,trn3} [options]\n"
+        "       nkipy-neuronx-cc list-operators --framework XLA\n"
+        "       nkipy-neuronx-cc --version\n\n"
+        "Compiles for nkipy's emulator, with neuronx-cc's command line. Options:\n"
+        + "".join(f"  {name}\n" for name in known_options())
+        + "Others of neuronx-cc's are accepted and have no effect.\n"
+    )
+
+
+def operators_text() -> str:
+    """What ``list-operators`` prints: HLO's names, one a line."""
+    from nkipy.core.hlo.opcodes import OPCODES
+    from nkipy_emulator.compiler.checks.operators import UNSUPPORTED
+
+    return "".join(f"{name}\n" for name in sorted(set(OPCODES) - UNSUPPORTED))
