@@ -1,17 +1,84 @@
-"""Where kernels run."""
+"""Where kernels run: simulated on the CPU, or on a NeuronCore."""
 
 from __future__ import annotations
 
-from nkipy.runtime.decorators import simulate_jit
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from nkipy.runtime.decorators import baremetal_jit, simulate_jit
+from nkipy.runtime.devices import (
+    is_neuron_compatible,
+    max_loaded_kernels,
+    set_max_loaded_kernels,
+    unload_kernels,
+)
 from nkipy.runtime.engines import SimulatorNotFoundError
 from nkipy.runtime.options import SimulationOptions
 from nkipy.runtime.simulate import PerRank, SimulatedKernel, simulate_traced_kernel
 
+if TYPE_CHECKING:
+    from nkipy.core.compile import compile_to_neff, lower_to_nki
+    from nkipy.runtime.artifacts import ArtifactError, cache_directory
+    from nkipy.runtime.baremetal import BaremetalKernel
+    from nkipy.runtime.baremetal_executor import BaremetalExecutor, CompiledKernel
+    from nkipy.runtime.device_kernel import DeviceKernel
+    from nkipy.runtime.device_tensor import DeviceTensor
+    from nkipy.runtime.execute import baremetal_run_traced_kernel
+
 __all__ = [
+    "ArtifactError",
+    "BaremetalExecutor",
+    "BaremetalKernel",
+    "CompiledKernel",
+    "DeviceKernel",
+    "DeviceTensor",
     "PerRank",
     "SimulatedKernel",
     "SimulationOptions",
     "SimulatorNotFoundError",
+    "baremetal_jit",
+    "baremetal_run_traced_kernel",
+    "cache_directory",
+    "compile_to_neff",
+    "is_neuron_compatible",
+    "lower_to_nki",
+    "max_loaded_kernels",
+    "set_max_loaded_kernels",
     "simulate_jit",
     "simulate_traced_kernel",
+    "unload_kernels",
 ]
+
+#: Imported on first use: the simulator needs neither spike nor a compiler.
+_LAZY = {
+    "ArtifactError": "nkipy.runtime.artifacts",
+    "BaremetalExecutor": "nkipy.runtime.baremetal_executor",
+    "BaremetalKernel": "nkipy.runtime.baremetal",
+    "CompiledKernel": "nkipy.runtime.baremetal_executor",
+    "DeviceKernel": "nkipy.runtime.device_kernel",
+    "DeviceTensor": "nkipy.runtime.device_tensor",
+    "baremetal_run_traced_kernel": "nkipy.runtime.execute",
+    "cache_directory": "nkipy.runtime.artifacts",
+    "compile_to_neff": "nkipy.core.compile",
+    "lower_to_nki": "nkipy.core.compile",
+}
+
+
+def __getattr__(name: str) -> Any:
+    module = _LAZY.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        value = getattr(import_module(module), name)
+    except ModuleNotFoundError as error:
+        if error.name != "spike":
+            raise
+        raise ImportError(
+            f"{name} needs the package spike, which talks to the Neuron runtime"
+        ) from error
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -7,12 +7,36 @@ static value; the arrays themselves come back beside it, in parameter order.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from inspect import Parameter
 from typing import Any
 
 import numpy as np
 
-from nkipy.core.trace import is_array_like
-from nkipy.core.tree import children, is_container
+from nkipy.core.trace import is_array_like, signature_of
+from nkipy.core.tree import children, is_container, map_tree
+
+
+class CallSignature:
+    """Puts the arguments of a function's calls in the order of its parameters."""
+
+    def __init__(self, func: Callable[..., Any]) -> None:
+        self._signature = signature_of(func)
+        kinds = [p.kind for p in self._signature.parameters.values()]
+        plain = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
+        self._plain_arity = len(kinds) if all(k in plain for k in kinds) else -1
+
+    def arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The value of each parameter, defaults included.
+
+        Raises:
+            TypeError: the arguments do not fit the function's signature.
+        """
+        if not kwargs and len(args) == self._plain_arity:
+            return args
+        bound = self._signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        return bound.arguments.values()
 
 
 class UnhashableStatic(TypeError):
@@ -37,6 +61,19 @@ def describe_arguments(arguments: Any) -> tuple[tuple[Any, ...], list[Any]]:
         else:
             _describe(value, key, arrays)
     return tuple(key), arrays
+
+
+def arrays_of(arguments: Any) -> list[Any]:
+    """The arrays of the arguments of a call, in parameter order."""
+    arrays: list[Any] = []
+
+    def collect(path: Any, leaf: Any) -> None:
+        if is_array_like(leaf):
+            arrays.append(leaf)
+
+    for value in arguments:
+        map_tree(collect, value)
+    return arrays
 
 
 def _describe(value: Any, key: list[Any], arrays: list[Any]) -> None:

@@ -8,15 +8,13 @@ from collections.abc import Callable
 from typing import Any
 
 from nkipy.core.hlo.ir import HLOModule
-from nkipy.core.trace import (
-    NKIPyKernel,
-    is_array_like,
-    kernel_name,
-    signature_of,
-    trace_function,
+from nkipy.core.trace import NKIPyKernel, kernel_name, trace_function
+from nkipy.runtime.call_key import (
+    CallSignature,
+    UnhashableStatic,
+    arrays_of,
+    describe_arguments,
 )
-from nkipy.core.tree import map_tree
-from nkipy.runtime.call_key import UnhashableStatic, describe_arguments
 from nkipy.runtime.engines import Executable
 from nkipy.runtime.guards import Guards
 from nkipy.runtime.program import Program
@@ -58,8 +56,7 @@ class JitKernel:
         self.__name__ = kernel_name(kernel)
         self.__doc__ = kernel.__doc__
         self.__module__ = getattr(kernel, "__module__", __name__)
-        self._signature = signature_of(kernel)
-        self._plain_arity = _plain_arity(self._signature)
+        self._signature = CallSignature(kernel)
         self._programs: dict[Any, Program] = {}
         self._lock = threading.RLock()
 
@@ -108,24 +105,17 @@ class JitKernel:
         return self.program_type(trace, self._executable(trace.module), guards)
 
     # -- finding the program -----------------------------------------------------------
-    def _arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if not kwargs and len(args) == self._plain_arity:
-            return args
-        bound = self._signature.bind(*args, **kwargs)
-        bound.apply_defaults()
-        return bound.arguments.values()
-
     def _program(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[Program, list[Any]]:
-        arguments = self._arguments(args, kwargs)
+        arguments = self._signature.arguments(args, kwargs)
         try:
             key, arrays = describe_arguments(arguments)
         except UnhashableStatic as error:
             self.logger.info(
                 "%s: not cached: argument of type %s", self.__name__, error
             )
-            return self._build(args, kwargs), _arrays_of(arguments)
+            return self._build(args, kwargs), arrays_of(arguments)
         found = self._programs.get(key)
         if found is None or not found.guards.hold():
             found = self._compile(key, args, kwargs)
@@ -168,28 +158,6 @@ class BoundKernel:
 
     def hlo(self, *args: Any, **kwargs: Any) -> HLOText:
         return self._kernel.hlo(self._instance, *args, **kwargs)
-
-
-def _plain_arity(signature: Any) -> int:
-    """Number of parameters if all can be given by position, else -1."""
-    kinds = [p.kind for p in signature.parameters.values()]
-    plain = all(
-        k in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
-        for k, p in zip(kinds, signature.parameters.values())
-    )
-    return len(kinds) if plain else -1
-
-
-def _arrays_of(arguments: Any) -> list[Any]:
-    arrays: list[Any] = []
-
-    def collect(path: Any, leaf: Any) -> None:
-        if is_array_like(leaf):
-            arrays.append(leaf)
-
-    for value in arguments:
-        map_tree(collect, value)
-    return arrays
 
 
 def _difference(new: Any, old: Any) -> str:

@@ -1,0 +1,104 @@
+"""From a traced program to a NEFF on disk: found if it was compiled before."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from nkipy.core.compile import (
+    CompilationConfig,
+    CompilationTarget,
+    Compiler,
+    compiler_identity,
+    nkipy_compiler_args,
+    resolve_target,
+)
+from nkipy.core.hlo.ir import HLOModule
+from nkipy.core.hlo.proto_writer import digest_module
+from nkipy.runtime.artifacts import cache_directory, get_or_make
+
+#: Enters every key: artifacts of another layout are not found.
+_LAYOUT = b"nkipy-artifact-1"
+_UNSAFE = re.compile(r"[^A-Za-z0-9_.-]+")
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """How a program is compiled.
+
+    Attributes:
+        target: the chip; DEFAULT is this machine's.
+        additional_compiler_args: arguments after nkipy's own, as a shell reads them.
+        directory: where the NEFF and the compiler's other files go, instead of the
+            cache of this user.
+    """
+
+    target: CompilationTarget = CompilationTarget.DEFAULT
+    additional_compiler_args: str = ""
+    directory: Path | None = None
+
+    @property
+    def compiler_args(self) -> str:
+        """All arguments that are not the target."""
+        return f"{nkipy_compiler_args} {self.additional_compiler_args}".strip()
+
+
+def artifact_key(module: HLOModule, options: BuildOptions) -> str:
+    """64 hex digits: the program, the compiler, the target and the arguments."""
+    sha = hashlib.sha256(_LAYOUT)
+    parts = (
+        compiler_identity(),
+        resolve_target(options.target).value,
+        options.compiler_args,
+    )
+    for part in (digest_module(module), *(text.encode() for text in parts)):
+        sha.update(len(part).to_bytes(8, "little") + part)
+    return sha.hexdigest()
+
+
+def artifact_path(name: str, key: str, options: BuildOptions) -> Path:
+    """Where the NEFF of this key lives. In a user's directory, people read the name."""
+    if options.directory is None:
+        return cache_directory() / "neff" / key[:2] / key / "kernel.neff"
+    name = file_name(name)
+    return options.directory.absolute() / f"{name}_{key[:12]}" / f"{name}.neff"
+
+
+def file_name(name: str) -> str:
+    """A kernel's name as part of a path: ``<lambda>`` has characters that are not."""
+    return _UNSAFE.sub("_", name).strip("_.")[:64] or "kernel"
+
+
+def build(
+    module: HLOModule, name: str, options: BuildOptions, *, again: bool = False
+) -> tuple[Path, str]:
+    """The NEFF of `module`, compiled unless that has been done before.
+
+    Args:
+        module: the program.
+        name: what a person calls it.
+        options: target, arguments, directory.
+        again: compile even if it has been compiled.
+
+    Returns:
+        Path of the NEFF, and its key.
+
+    Raises:
+        ArtifactError: the directory cannot be written, or is full.
+        RuntimeError: the compiler is missing or failed.
+    """
+    key = artifact_key(module, options)
+    target = artifact_path(name, key, options)
+
+    def compile_in(directory: Path) -> Path:
+        config = CompilationConfig(
+            target=resolve_target(options.target),
+            additional_args=options.compiler_args,
+            neff_name=target.name,
+        )
+        return Compiler(config).compile(module, directory, target.name)
+
+    keep_all = options.directory is not None
+    return get_or_make(target, compile_in, keep_all=keep_all, again=again), key

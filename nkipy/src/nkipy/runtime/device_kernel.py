@@ -1,0 +1,350 @@
+"""Kernels compiled ahead of their calls, for tensors that stay on the device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import spike
+from nkipy.core.compile import CompilationTarget
+from nkipy.core.errors import NKIPyValueError
+from nkipy.core.hlo.ir import MUST_ALIAS_SUFFIX
+from nkipy.core.trace import NKIPyKernel, kernel_name
+from nkipy.runtime.artifacts import cache_directory
+from nkipy.runtime.build import BuildOptions, build
+from nkipy.runtime.call_memo import CallMemo
+from nkipy.runtime.collective import (
+    CollectiveSettings,
+    TorchDistributed,
+    collective_settings,
+    compile_on_first_rank,
+)
+from nkipy.runtime.device_module import device_module
+from nkipy.runtime.device_tensor import DeviceTensor
+from nkipy.runtime.loaded_kernels import LoadedKernels
+from nkipy.runtime.neff_interface import read_interface
+from spike import BenchmarkResult, SpikeModel, SpikeTensor
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+Tensors = Mapping[str, SpikeTensor]
+
+#: Kernels that compile_and_load may return again, by cache key.
+_LOADED_KERNELS = LoadedKernels()
+
+dist: Any = TorchDistributed()
+
+
+def _is_distributed() -> bool:
+    """Whether this process is one of several of a torch.distributed job."""
+    return dist.connects_processes()
+
+
+class DeviceKernel(SpikeModel):
+    """A compiled kernel, loaded onto a core, called with tensors by name.
+
+    Inputs are named as the kernel's parameters, those inside of containers by their
+    path (``weights.layers.0.w``); results are ``output0``, ``output1``, ...; a
+    parameter that the kernel writes into is also a result, of its own name and in the
+    same memory. Arrays without elements take no part: the device has none.
+    """
+
+    def __init__(self, model_ref: Any, name: str, neff_path: str | Path) -> None:
+        super().__init__(model_ref, name, neff_path)
+        interface = read_interface(self)
+        self._outputs = interface.outputs
+        self._aliases = interface.aliases
+        self._input_names = frozenset(self.input_tensors_info)
+        self._input_of = {
+            name.removesuffix(MUST_ALIAS_SUFFIX): name for name in self._input_names
+        }
+
+    @classmethod
+    def compile_and_load(
+        cls,
+        kernel: Callable[..., Any] | NKIPyKernel,
+        *args: Any,
+        name: str | None = None,
+        additional_compiler_args: str | None = None,
+        use_cached_if_exists: bool = True,
+        build_dir: str | Path | None = None,
+        target: CompilationTarget = CompilationTarget.DEFAULT,
+        is_spmd: bool = True,
+        cc_enabled: bool | None = None,
+        rank_id: int | None = None,
+        world_size: int | None = None,
+        core_id: int = 0,
+        **kwargs: Any,
+    ) -> Self:
+        """Compile `kernel` for arguments like these, and load it.
+
+        A kernel that is loaded already is returned again: known by the function and
+        the shapes, dtypes and static values of its arguments, or, traced anew, by its
+        program; and by compiler, target, arguments, collective settings and core.
+
+        Args:
+            kernel: a function, or an :class:`NKIPyKernel`.
+            args, kwargs: its arguments. Of arrays, on the device or not, only shape
+                and dtype are looked at. A parameter that is named as one of those
+                below can only be passed by position.
+            name: for people and file names; by default the function's.
+            additional_compiler_args: arguments after nkipy's own.
+            use_cached_if_exists: if False, compile and load even if that was done.
+            build_dir: where NEFF and the compiler's other files go; nothing in it is
+                deleted. By default the cache of this user.
+            target: the chip.
+            is_spmd: in a torch.distributed job, rank 0 compiles for all; if False,
+                each rank compiles its own program, in ``rank_<n>`` of `build_dir`.
+            cc_enabled: load for collectives; by default in a job.
+            rank_id, world_size: of the collectives; by default the job's.
+            core_id: the core, counted among the visible ones.
+
+        Raises:
+            NKIPyError: the kernel does something that cannot be traced.
+            ValueError: collectives without a job, `rank_id` and `world_size`.
+            RuntimeError: the compiler is missing or failed.
+            NrtError: the device refuses the program.
+        """
+        if not callable(kernel) and not isinstance(kernel, NKIPyKernel):
+            raise NotImplementedError(
+                f"kernel must be a function or an NKIPyKernel, but is {kernel!r}"
+            )
+        distributed = _is_distributed()
+        settings = collective_settings(
+            dist, distributed, cc_enabled, rank_id, world_size
+        )
+        if not is_spmd:
+            rank = settings.rank_id if rank_id is None else rank_id
+            build_dir = Path(build_dir or cache_directory() / "build") / f"rank_{rank}"
+        request = _Request(
+            cls,
+            kernel,
+            args,
+            kwargs,
+            name or kernel_name(kernel),
+            additional_compiler_args,
+            use_cached_if_exists,
+            None if build_dir is None else str(build_dir),
+            target,
+            settings,
+            core_id,
+        )
+        if distributed:
+            return request.load_in_job(is_spmd)
+        return request.load_alone()
+
+    @classmethod
+    def _trace_and_compile(
+        cls,
+        kernel: Callable[..., Any] | NKIPyKernel,
+        name: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        *,
+        additional_compiler_args: str | None,
+        use_cached_if_exists: bool,
+        build_dir: str | Path | None,
+        target: CompilationTarget,
+    ) -> tuple[str, str]:
+        """Path of the NEFF, and the key that names what it was made of."""
+        if not isinstance(kernel, NKIPyKernel):
+            kernel = NKIPyKernel(kernel)
+        module = kernel.specialize(*args, **kwargs)
+        part = device_module(module) if module is not None else None
+        if part is None or part.module is None:
+            raise NKIPyValueError(
+                f"kernel '{name}' has no result with elements: there is nothing for a "
+                "device to compute"
+            )
+        directory = None if build_dir is None else Path(build_dir)
+        options = BuildOptions(target, additional_compiler_args or "", directory)
+        neff, key = build(part.module, name, options, again=not use_cached_if_exists)
+        return str(neff), f"{name}_{key[:24]}"
+
+    def __call__(
+        self,
+        inputs: Tensors,
+        outputs: Tensors | None = None,
+        save_trace: bool = False,
+        ntff_name: str | None = None,
+    ) -> dict[str, SpikeTensor] | None:
+        """Run the kernel.
+
+        Args:
+            inputs: tensors by the names of the kernel's parameters.
+            outputs: tensors for the results by name; where one aliases an input, it
+                must be that input's. By default they are made.
+            save_trace: write a profile.
+            ntff_name: its file; by default beside the NEFF.
+
+        Returns:
+            The results by name if `outputs` was not given, else None.
+
+        Raises:
+            ValueError: a name is missing or unknown, or a tensor does not fit.
+            SpikeError: a tensor was freed.
+            NrtError: the device failed.
+        """
+        inputs = self._named(inputs)
+        if outputs is not None:
+            outputs = self._with_elements(outputs)
+            super().__call__(inputs, outputs, save_trace, ntff_name)
+            return None
+        made = self._make_outputs(inputs)
+        super().__call__(inputs, made, save_trace, ntff_name)
+        return made
+
+    def benchmark(
+        self,
+        inputs: Tensors,
+        outputs: Tensors | None = None,
+        warmup_iter: int = 5,
+        benchmark_iter: int = 5,
+        mode: str = "device",
+    ) -> BenchmarkResult:
+        """Time the kernel; see :meth:`spike.SpikeModel.benchmark`.
+
+        Names are those of :meth:`__call__`. A kernel that writes into its inputs does
+        so in each iteration.
+        """
+        inputs = self._named(inputs)
+        if outputs is None:
+            outputs = self._make_outputs(inputs)
+        outputs = self._with_elements(outputs)
+        return super().benchmark(inputs, outputs, warmup_iter, benchmark_iter, mode)
+
+    def allocate_output_tensors(self) -> list[SpikeTensor]:
+        """A tensor for each result, in order; those of aliases are memory of their own.
+
+        For a call, pass the input's tensor where a result aliases one.
+        """
+        return [self._make_output(name) for name in self._outputs]
+
+    def unload(self) -> None:
+        """Free what the kernel occupies of its core; it cannot be called any more."""
+        for key in [k for k, kernel in _LOADED_KERNELS.items() if kernel is self]:
+            del _LOADED_KERNELS[key]
+        spike.get_spike_singleton().unload_model(self.model_ref)
+
+    def _named(self, inputs: Tensors) -> Tensors:
+        """`inputs` by the names that the NEFF has for them."""
+        if inputs.keys() == self._input_names:
+            return inputs
+        inputs = {self._input_of.get(n, n): tensor for n, tensor in inputs.items()}
+        return {
+            name: tensor
+            for name, tensor in inputs.items()
+            if name in self._input_names or 0 not in tensor.shape
+        }
+
+    def _with_elements(self, outputs: Tensors) -> Tensors:
+        if outputs.keys() == self._outputs.keys():
+            return outputs
+        return {
+            name: tensor
+            for name, tensor in outputs.items()
+            if name in self._outputs or 0 not in tensor.shape
+        }
+
+    def _make_outputs(self, inputs: Tensors) -> dict[str, SpikeTensor]:
+        made: dict[str, SpikeTensor] = {}
+        for name in self._outputs:
+            alias = self._aliases.get(name)
+            if alias is not None and alias in inputs:
+                made[name] = inputs[alias]
+            else:
+                made[name] = self._make_output(name)
+        return made
+
+    def _make_output(self, name: str) -> DeviceTensor:
+        shape, dtype = self._outputs[name]
+        return DeviceTensor.empty(shape, dtype, name, self.model_ref.core_id)
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What compile_and_load was asked for."""
+
+    cls: type[Any]
+    kernel: Callable[..., Any] | NKIPyKernel
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    name: str
+    additional_compiler_args: str | None
+    use_cached: bool
+    build_dir: str | None
+    target: CompilationTarget
+    settings: CollectiveSettings
+    core_id: int
+
+    def load_alone(self) -> Any:
+        """Without other processes: an equal call before this one is remembered."""
+        kernel = self.kernel
+        func = kernel.func if isinstance(kernel, NKIPyKernel) else kernel
+        memo = CallMemo(func, self.args, self.kwargs, self._how())
+        if self.use_cached:
+            key = memo.recall()
+            found = None if key is None else _LOADED_KERNELS.find(key)
+            if found is not None:
+                return found
+        neff, key = self.compile()
+        made = self._load(neff, key)
+        memo.remember(self._loaded_key(key))
+        return made
+
+    def load_in_job(self, is_spmd: bool) -> Any:
+        """With other processes, which must all come here: nothing is skipped."""
+        neff, key = (
+            compile_on_first_rank(dist, self.compile) if is_spmd else (self.compile())
+        )
+        return self._load(neff, key, barrier=dist.barrier)
+
+    def compile(self) -> tuple[str, str]:
+        """Path of the NEFF, and its key."""
+        return self.cls._trace_and_compile(
+            self.kernel,
+            self.name,
+            self.args,
+            self.kwargs,
+            additional_compiler_args=self.additional_compiler_args,
+            use_cached_if_exists=self.use_cached,
+            build_dir=self.build_dir,
+            target=self.target,
+        )
+
+    def _load(
+        self, neff: str, key: str, barrier: Callable[[], Any] | None = None
+    ) -> Any:
+        key = self._loaded_key(key)
+        found = _LOADED_KERNELS.find(key) if self.use_cached else None
+        if found is not None:
+            return found
+        if barrier is not None:
+            barrier()
+        where = {"core_id": self.core_id} if self.core_id else {}
+        made = self.cls.load_from_neff(
+            neff, name=self.name, **self.settings.load_arguments(), **where
+        )
+        if self.use_cached:
+            _LOADED_KERNELS[key] = made
+        return made
+
+    def _how(self) -> tuple[Any, ...]:
+        return (
+            self.cls,
+            self.name,
+            self.additional_compiler_args,
+            self.build_dir,
+            self.target,
+            self.settings,
+            self.core_id,
+        )
+
+    def _loaded_key(self, key: str) -> str:
+        """`key` of the program, and how it is loaded, if not in the plain way."""
+        if self.settings.enabled:
+            key += f"@rank{self.settings.rank_id}of{self.settings.world_size}"
+        return f"{key}@core{self.core_id}" if self.core_id else key

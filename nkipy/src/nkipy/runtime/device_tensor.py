@@ -1,0 +1,221 @@
+"""Arrays in device memory."""
+
+from __future__ import annotations
+
+import importlib
+import operator
+import warnings
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import spike
+from nkipy.core import dtypes as dt
+from spike import SpikeTensor
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+_BY_NAME = {dtype.name: dtype for dtype in dt.SUPPORTED}
+_NARROWER = {"int64": "int32", "uint64": "uint32", "float64": "float32"}
+
+
+class DeviceTensor(SpikeTensor):
+    """An array in the memory of a NeuronCore.
+
+    Has the dtypes that kernels have: 64-bit arrays are narrowed to 32 bits, with a
+    warning, when they are taken over. It may have no dimensions, or no elements.
+
+    Attributes:
+        shape: tuple of ints.
+        dtype: a NumPy dtype, ml_dtypes' included.
+        name: what a person calls it, or None.
+        tensor_ref: the runtime library's tensor, which has one byte where the array
+            has none.
+    """
+
+    @classmethod
+    def empty(
+        cls,
+        shape: Any,
+        dtype: Any = np.float32,
+        name: str | None = None,
+        core_id: int = 0,
+    ) -> Self:
+        """Memory for an array; what it holds is undefined.
+
+        Args:
+            shape: an int, or a sequence of ints.
+            dtype: anything that names a dtype.
+            name: for people, and for the runtime's own messages.
+            core_id: the core, counted among the visible ones.
+
+        Raises:
+            TypeError: the device does not have the dtype.
+            NrtError: there is no memory left, or no such core.
+        """
+        shape, dtype = _as_shape(shape), _narrow(np.dtype(dtype))
+        size = max(prod(shape) * dtype.itemsize, 1)
+        runtime = spike.get_spike_singleton()
+        return cls(runtime.allocate_tensor(size, core_id, name), shape, dtype, name)
+
+    @classmethod
+    def zeros(
+        cls,
+        shape: Any,
+        dtype: Any = np.float32,
+        name: str | None = None,
+        core_id: int = 0,
+    ) -> Self:
+        """An array of zeros. Arguments and errors as for :meth:`empty`."""
+        made = cls.empty(shape, dtype, name, core_id)
+        spike.get_spike_singleton().tensor_fill(made.tensor_ref, 0)
+        return made
+
+    @classmethod
+    def from_numpy(cls, array: Any, name: str | None = None, core_id: int = 0) -> Self:
+        """A copy of `array`, or of what NumPy makes an array of, on the device."""
+        array = np.asarray(array)
+        array = array.astype(_narrow(array.dtype), copy=False)
+        made = cls.empty(array.shape, array.dtype, name, core_id)
+        made._write(array)
+        return made
+
+    @classmethod
+    def from_torch(cls, tensor: Any, name: str | None = None, core_id: int = 0) -> Self:
+        """A copy of a torch tensor on the device.
+
+        Raises:
+            ImportError: torch is not installed.
+            TypeError: the device does not have the dtype.
+        """
+        tensor = _narrowed_torch(tensor)
+        dtype = _dtype_of_torch(tensor)
+        made = cls.empty(tuple(tensor.shape), dtype, name, core_id)
+        made._write(_bytes_of_torch(tensor))
+        return made
+
+    def numpy(self) -> np.ndarray:
+        """A copy on the host."""
+        array = np.empty(self.shape, self.dtype)
+        self._read(array)
+        return array
+
+    def torch(self) -> Any:
+        """A copy on the host, as a torch tensor.
+
+        Raises:
+            ImportError: torch is not installed.
+            TypeError: torch does not have the dtype.
+        """
+        torch = _torch()
+        dtype = getattr(torch, self.dtype.name, None)
+        if dtype is None:
+            raise TypeError(f"torch has no dtype {self.dtype.name}")
+        made = torch.empty(self.shape, dtype=dtype)
+        self._read(made.reshape(-1).view(torch.uint8).numpy())
+        return made
+
+    def write_from_numpy(self, array: Any) -> None:
+        """Overwrite the array, with as many elements of the same dtype.
+
+        Raises:
+            ValueError: it has another number of bytes.
+            TypeError: it has another dtype. (One of 64 bits is narrowed.)
+        """
+        array = np.asarray(array)
+        if dt.narrow(array.dtype) == self.dtype:
+            array = array.astype(self.dtype, copy=False)
+        self._check_source(array.nbytes, array.dtype)
+        self._write(array)
+
+    def write_from_torch(self, tensor: Any) -> None:
+        """Overwrite the array. Errors as for :meth:`write_from_numpy`."""
+        tensor = _narrowed_torch(tensor)
+        raw = _bytes_of_torch(tensor)
+        self._check_source(raw.nbytes, _dtype_of_torch(tensor))
+        self._write(raw)
+
+    def _check_source(self, nbytes: int, dtype: np.dtype) -> None:
+        expected = prod(self.shape) * self.dtype.itemsize
+        if nbytes != expected:
+            raise ValueError(
+                f"Size mismatch: source {nbytes} bytes, target {expected} bytes"
+            )
+        if dtype != self.dtype:
+            raise TypeError(
+                f"dtype mismatch: source {dtype.name}, target {self.dtype.name}"
+            )
+
+    def _write(self, array: np.ndarray) -> None:
+        if array.size:
+            array = np.ascontiguousarray(array)
+            spike.get_spike_singleton().tensor_write_from_pybuffer(
+                self.tensor_ref, array
+            )
+
+    def _read(self, array: np.ndarray) -> None:
+        if array.size:
+            spike.get_spike_singleton().tensor_read_to_pybuffer(self.tensor_ref, array)
+
+
+def _as_shape(shape: Any) -> tuple[int, ...]:
+    try:
+        return (operator.index(shape),)
+    except TypeError:
+        return tuple(map(operator.index, shape))
+
+
+def _narrow(dtype: np.dtype) -> np.dtype:
+    narrow = dt.narrow(dtype)
+    if narrow.itemsize != dtype.itemsize:
+        _warn_narrowed(dtype.name, narrow.name)
+    return narrow
+
+
+def _warn_narrowed(wide: str, narrow: str) -> None:
+    warnings.warn(
+        f"the device does not have {wide}; the array is converted to {narrow}",
+        UserWarning,
+        stacklevel=4,
+    )
+
+
+# ------------------------------------------------------------------------------- torch
+
+
+def _torch() -> Any:
+    try:
+        return importlib.import_module("torch")
+    except ImportError:
+        raise ImportError(
+            "torch is not available; install it to move torch tensors to the device"
+        ) from None
+
+
+def _narrowed_torch(tensor: Any) -> Any:
+    """`tensor` on the host, contiguous, of 32 bits where it had 64."""
+    torch = _torch()
+    tensor = tensor.detach().cpu().contiguous()
+    wide = _torch_name(tensor)
+    if wide in _NARROWER:
+        _warn_narrowed(wide, _NARROWER[wide])
+        tensor = tensor.to(getattr(torch, _NARROWER[wide]))
+    return tensor
+
+
+def _torch_name(tensor: Any) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def _dtype_of_torch(tensor: Any) -> np.dtype:
+    name = _torch_name(tensor)
+    if name not in _BY_NAME:
+        raise TypeError(f"unsupported dtype torch.{name}")
+    return _BY_NAME[name]
+
+
+def _bytes_of_torch(tensor: Any) -> np.ndarray:
+    """The memory of a contiguous tensor on the host. NumPy lacks some of its dtypes."""
+    return tensor.reshape(-1).view(_torch().uint8).numpy()

@@ -1,0 +1,293 @@
+"""A NEFF as something to call with arrays."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import spike
+from nkipy.core.errors import NKIPyValueError
+from nkipy.core.hlo.ir import HLOInstruction, HLOModule
+from nkipy.runtime.residency import LOADED
+from spike import NrtError, SpikeError, SpikeTensor
+
+logger = logging.getLogger("nkipy.baremetal")
+
+_NRT_RESOURCE = 4
+_RESIDENT_CALLS = 16
+_NRT_BAD_FILE = (2, 10)  # NRT_INVALID, NRT_UNSUPPORTED_NEFF_VERSION
+
+
+class NeffExecutable:
+    """A compiled module on one core; NumPy arrays and device tensors go in and out.
+
+    It loads itself on the first call, with device memory for all its arrays, and again
+    when it has been unloaded since, or the runtime has been reset.
+
+    Args:
+        neff: the compiled module; the file must stay.
+        module: the module, all of whose parameters and results have elements.
+        core_id: the core, counted among the visible ones.
+        rebuild: makes the file again, if it turns out to be gone or damaged.
+
+    Attributes:
+        ntff: where calls write a profile; None: nowhere.
+    """
+
+    #: Makes an array for a result. Results are copied from the device anyhow.
+    empty = staticmethod(np.empty)
+
+    def __init__(
+        self,
+        neff: Path,
+        module: HLOModule,
+        core_id: int = 0,
+        rebuild: Callable[[], object] | None = None,
+    ) -> None:
+        self.neff = neff
+        self.module = module
+        self.core_id = core_id
+        self.ntff: Path | None = None
+        self._rebuild = rebuild
+        self._lock = threading.Lock()
+        self._loaded: _Loaded | None = None
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether it occupies its core's memory."""
+        return self._loaded is not None
+
+    def run(self, inputs: list[Any], outputs: list[Any]) -> None:
+        """Execute once.
+
+        Args:
+            inputs: C-contiguous arrays of the parameters' shapes and dtypes, or device
+                tensors of their sizes, used in place.
+            outputs: C-contiguous arrays, which are written when all else has succeeded,
+                or, for results that alias one, the device tensor of that parameter.
+
+        Raises:
+            NrtError: the device failed; `outputs` and NumPy inputs are as before.
+        """
+        with self._lock:
+            loaded = self._loaded
+            if loaded is None:
+                loaded = self._load()
+            elif LOADED.newest != id(self):
+                LOADED.use(self)
+            try:
+                loaded.run(inputs, outputs, self.ntff)
+            except SpikeError:
+                if loaded.is_current():
+                    raise
+                self._load().run(inputs, outputs, self.ntff)
+
+    def unload(self) -> None:
+        """Free the core's memory, after a running call has ended."""
+        with self._lock:
+            self._unload()
+        LOADED.discard(self)
+
+    def unload_if_idle(self) -> bool:
+        """Unload unless a call is running. Returns whether that was done."""
+        if not self._lock.acquire(blocking=False):
+            return False
+        try:
+            self._unload()
+        finally:
+            self._lock.release()
+        return True
+
+    def _unload(self) -> None:
+        loaded, self._loaded = self._loaded, None
+        if loaded is not None:
+            loaded.free()
+
+    def _load(self) -> _Loaded:
+        self._loaded = None
+        try:
+            loaded = self._load_into_free_memory()
+        except (NrtError, SpikeError) as error:
+            if self._rebuild is None or not _blames_file(error):
+                raise
+            logger.warning("%s cannot be loaded; compiling it again", self.neff)
+            self._rebuild()
+            loaded = self._load_into_free_memory()
+        self._loaded = loaded
+        LOADED.use(self)
+        return loaded
+
+    def _load_into_free_memory(self) -> _Loaded:
+        """Load; if memory is short, at the expense of programs that are idle."""
+        try:
+            return _Loaded(self.neff, self.module, self.core_id)
+        except NrtError as error:
+            if error.status != _NRT_RESOURCE or not LOADED.evict(keep=self):
+                raise
+            logger.info("%s: unloaded idle kernels to make room", self.neff)
+            return _Loaded(self.neff, self.module, self.core_id)
+
+
+def _blames_file(error: NrtError | SpikeError) -> bool:
+    """Whether loading failed because of the file: missing, truncated, out of date."""
+    return isinstance(error, SpikeError) or error.status in _NRT_BAD_FILE
+
+
+class _Loaded:
+    """A model on its core, with a tensor for each of its inputs and outputs."""
+
+    def __init__(self, neff: Path, module: HLOModule, core_id: int) -> None:
+        runtime = spike.get_spike_singleton()
+        self.runtime = runtime
+        self.core_id = core_id
+        self.model = runtime.load_model(str(neff), core_id=core_id)
+        self.write = runtime.tensor_write_from_pybuffer
+        self.read = runtime.tensor_read_to_pybuffer
+        self.sizes = [_nbytes(p) for p in module.parameters]
+        self.names = [p.name for p in module.inputs]
+        self.output_names = [o.name for o in module.outputs]
+        self.aliases = module.input_output_alias
+        self.inputs = [
+            runtime.allocate_tensor(size, core_id, name)
+            for size, name in zip(self.sizes, self.names)
+        ]
+        self.outputs = [
+            self.inputs[self.aliases[i]]
+            if i in self.aliases
+            else runtime.allocate_tensor(_nbytes(r), core_id, name)
+            for i, (r, name) in enumerate(zip(module.results, self.output_names))
+        ]
+        self.call = self._prepare(self.inputs, self.outputs)
+        self.resident_calls: dict[tuple[int, ...], Any] = {}
+
+    def is_current(self) -> bool:
+        """Whether the runtime that this was loaded into is still the process's."""
+        return spike.get_spike_singleton() is self.runtime
+
+    def free(self) -> None:
+        """Give all memory back now, whoever still refers to this."""
+        self.runtime.unload_model(self.model)
+        for tensor in (*self.inputs, *self.outputs):
+            self.runtime.free_tensor(tensor)
+
+    def run(self, inputs: list[Any], outputs: list[Any], ntff: Path | None) -> None:
+        call = self.call
+        for tensor, array in zip(self.inputs, inputs):
+            if type(array) is np.ndarray:
+                self.write(tensor, array)
+            else:
+                call = None
+        if call is None:
+            call = self._resident_call(inputs)
+        if ntff is None:
+            call.execute()
+        else:
+            self._execute_profiled(inputs, ntff)
+        self._read(outputs)
+
+    def _prepare(self, inputs: list[Any], outputs: list[Any]) -> Any:
+        return self.runtime.prepare(self.model, *self._named(inputs, outputs))
+
+    def _named(
+        self, inputs: list[Any], outputs: list[Any]
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        return dict(zip(self.names, inputs)), dict(zip(self.output_names, outputs))
+
+    def _resident_call(self, inputs: list[Any]) -> Any:
+        """The call with the caller's tensors; calls keep no tensor alive."""
+        used, made = self._with_resident(inputs)
+        key = tuple(map(id, used))
+        call = self.resident_calls.get(key)
+        if call is None or not call.is_valid:  # freed, and another has its id
+            if len(self.resident_calls) >= _RESIDENT_CALLS:
+                self.resident_calls.clear()
+            call = self.resident_calls[key] = self._prepare(used, made)
+        return call
+
+    def _execute_profiled(self, inputs: list[Any], ntff: Path) -> None:
+        named = self._named(*self._with_resident(inputs))
+        self.runtime.execute(self.model, *named, str(ntff), True)
+
+    def _with_resident(self, inputs: list[Any]) -> tuple[list[Any], list[Any]]:
+        """Our tensors, with the caller's in place of those that are on the device."""
+        used = list(self.inputs)
+        for i, array in enumerate(inputs):
+            if isinstance(array, SpikeTensor):
+                used[i] = self._checked(i, array.tensor_ref)
+        made = list(self.outputs)
+        for output, parameter in self.aliases.items():
+            made[output] = used[parameter]
+        return used, made
+
+    def _checked(self, index: int, tensor: Any) -> Any:
+        name = self.names[index]
+        if tensor.core_id != self.core_id:
+            raise NKIPyValueError(
+                f"argument '{name}' is on core {tensor.core_id}, but the kernel runs "
+                f"on core {self.core_id}"
+            )
+        if tensor.size != self.sizes[index]:
+            raise NKIPyValueError(
+                f"argument '{name}' has {tensor.size} bytes on the device, but the "
+                f"kernel takes {self.sizes[index]}"
+            )
+        return tensor
+
+    def _read(self, outputs: list[Any]) -> None:
+        """Read results; those that the caller owns last, when all has succeeded."""
+        staged = []
+        for i, output in enumerate(outputs):
+            if type(output) is not np.ndarray:
+                continue
+            if i in self.aliases:
+                staged.append((i, output, np.empty_like(output)))
+            else:
+                self.read(self.outputs[i], output)
+        for i, _, copy in staged:
+            self.read(self.outputs[i], copy)
+        for _, output, copy in staged:
+            np.copyto(output, copy)
+
+
+def _nbytes(inst: HLOInstruction) -> int:
+    return prod(inst.shape) * inst.dtype.itemsize
+
+
+class PartOf:
+    """Runs an executable that takes and makes some of a program's arrays.
+
+    Args:
+        executable: the executable; None if there is nothing to run.
+        inputs: for each of its inputs, which of the program's it is.
+        outputs: for each of its outputs, which of the program's it is.
+    """
+
+    empty = staticmethod(np.empty)
+
+    def __init__(
+        self,
+        executable: NeffExecutable | None,
+        inputs: tuple[int, ...],
+        outputs: tuple[int, ...],
+    ) -> None:
+        self.executable = executable
+        self.inputs = inputs
+        self.outputs = outputs
+
+    def run(self, inputs: list[Any], outputs: list[Any]) -> None:
+        """Execute once; the other outputs have no elements to write."""
+        if self.executable is not None:
+            self.executable.run(
+                [inputs[i] for i in self.inputs], [outputs[i] for i in self.outputs]
+            )
+
+    def unload(self) -> None:
+        """Free the core's memory."""
+        if self.executable is not None:
+            self.executable.unload()

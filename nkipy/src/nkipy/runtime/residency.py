@@ -1,0 +1,113 @@
+"""Which programs stay loaded: the most recently used, up to a limit.
+
+A loaded program occupies memory of its core: its code, its inputs, its outputs. A
+program that has been unloaded loads again when it is next called.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Protocol
+
+ENVIRONMENT_VARIABLE = "NKIPY_MAX_LOADED_KERNELS"
+_DEFAULT_LIMIT = 256
+
+
+class Unloadable(Protocol):
+    """A program that can give its device memory back."""
+
+    def unload_if_idle(self) -> bool:
+        """Unload unless a call is running. Returns whether that was done."""
+
+
+class Residency:
+    """The loaded programs, least recently used first. Holds none of them alive.
+
+    Args:
+        limit: how many may be loaded.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._lock = threading.RLock()
+        self._loaded: OrderedDict[int, weakref.ref[Unloadable]] = OrderedDict()
+        #: The id of the program used last, which :meth:`use` has nothing to do for.
+        self.newest = 0
+
+    def __len__(self) -> int:
+        return len(self._loaded)
+
+    @property
+    def limit(self) -> int:
+        """How many programs may be loaded."""
+        return self._limit
+
+    @limit.setter
+    def limit(self, limit: int) -> None:
+        if limit < 1:
+            raise ValueError(f"the limit must be at least 1, but received {limit}")
+        with self._lock:
+            self._limit = limit
+            self._shrink(keep=0)
+
+    def use(self, program: Unloadable) -> None:
+        """`program` is loaded, and is being used now."""
+        key = id(program)
+        with self._lock:
+            if key not in self._loaded:
+                self._loaded[key] = weakref.ref(program, self._forgetter(key))
+                self._shrink(keep=key)
+            self._loaded.move_to_end(key)
+            self.newest = key
+
+    def discard(self, program: Unloadable) -> None:
+        """`program` is not loaded any more."""
+        self._forget(id(program))
+
+    def evict(self, keep: Unloadable | None = None) -> int:
+        """Unload all programs that are idle, `keep` excepted. Returns how many."""
+        with self._lock:
+            return self._evict(len(self._loaded), id(keep))
+
+    def _shrink(self, keep: int) -> None:
+        self._evict(len(self._loaded) - self._limit, keep)
+
+    def _evict(self, count: int, keep: int) -> int:
+        done = 0
+        for key, reference in list(self._loaded.items()):
+            if done >= count:
+                break
+            program = reference()
+            if key == keep or program is None or not program.unload_if_idle():
+                continue
+            self._forget(key)
+            done += 1
+        return done
+
+    def _forget(self, key: int) -> None:
+        with self._lock:
+            self._loaded.pop(key, None)
+            if self.newest == key:
+                self.newest = 0
+
+    def _forgetter(self, key: int) -> Callable[[weakref.ref[Unloadable]], None]:
+        return lambda reference: self._forget(key)
+
+
+def _limit_from_environment() -> int:
+    text = os.environ.get(ENVIRONMENT_VARIABLE, "")
+    if not text:
+        return _DEFAULT_LIMIT
+    if not text.isdigit() or int(text) < 1:
+        raise ValueError(
+            f"{ENVIRONMENT_VARIABLE} must be a number from 1 up, but is {text!r}"
+        )
+    return int(text)
+
+
+#: The programs of this process.
+LOADED = Residency(_limit_from_environment())
