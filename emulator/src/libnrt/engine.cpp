@@ -1,30 +1,30 @@
 #include "engine.h"
 
-#include "engine_interpreter.h"
 #include "engine_json.h"
+#include "session.h"
 #include "status.h"
 
 namespace emulator {
 namespace {
 
-TensorSpec read_spec(const json::Value &value) {
+TensorSpec read_spec(const json::Value& value) {
   TensorSpec spec;
   spec.name = value.at("name").as_string();
   spec.dtype = value.at("dtype").as_string();
-  for (const json::Value &dimension : value.at("shape").as_array()) {
+  for (const json::Value& dimension : value.at("shape").as_array()) {
     spec.shape.push_back(static_cast<std::uint32_t>(dimension.as_count()));
   }
   spec.bytes = value.at("nbytes").as_count();
   return spec;
 }
 
-std::vector<TensorSpec> read_specs(const json::Value &list) {
+std::vector<TensorSpec> read_specs(const json::Value& list) {
   std::vector<TensorSpec> specs;
-  for (const json::Value &value : list.as_array()) specs.push_back(read_spec(value));
+  for (const json::Value& value : list.as_array()) specs.push_back(read_spec(value));
   return specs;
 }
 
-ProgramDescription read_description(const json::Value &value) {
+ProgramDescription read_description(const json::Value& value) {
   ProgramDescription result;
   result.name = value.at("name").as_string();
   result.target = value.at("target").as_string();
@@ -32,8 +32,8 @@ ProgramDescription read_description(const json::Value &value) {
   result.ranks = static_cast<std::uint32_t>(value.at("replicas").as_count());
   result.inputs = read_specs(value.at("inputs"));
   result.outputs = read_specs(value.at("outputs"));
-  for (const json::Value &pair : value.at("aliases").as_array()) {
-    const std::vector<json::Value> &ends = pair.as_array();
+  for (const json::Value& pair : value.at("aliases").as_array()) {
+    const std::vector<json::Value>& ends = pair.as_array();
     if (ends.size() != 2) throw json::Error("an alias is no pair");
     const std::size_t output = ends[0].as_count(), input = ends[1].as_count();
     if (output >= result.outputs.size() || input >= result.inputs.size()) {
@@ -47,14 +47,14 @@ ProgramDescription read_description(const json::Value &value) {
   return result;
 }
 
-const char *flag(bool value) { return value ? "true" : "false"; }
+const char* flag(bool value) { return value ? "true" : "false"; }
 
 }  // namespace
 
-ProgramDescription ProgramDescription::parse(const std::string &json) {
+ProgramDescription ProgramDescription::parse(const std::string& json) {
   try {
     return read_description(json::parse(json));
-  } catch (const json::Error &error) {
+  } catch (const json::Error& error) {
     throw StatusError(NRT_FAILURE,
                       std::string("the engine's description: ") + error.what());
   }
@@ -69,9 +69,11 @@ std::string LoadSettings::to_json() const {
          ", \"fail_out_of_bounds\": " + flag(fail_out_of_bounds) + "}";
 }
 
-EngineChoice choose_engine(EngineChoice choice) {
-  if (choice != EngineChoice::automatic) return choice;
-  return has_interpreter() ? EngineChoice::in_process : EngineChoice::child;
+std::shared_ptr<Engine> make_engine(Session& session) {
+  const Environment& environment = session.environment();
+  return resolve_engine(environment) == EngineChoice::child
+             ? make_child_engine(environment, session.memory())
+             : make_python_engine();
 }
 
 }  // namespace emulator

@@ -36,7 +36,7 @@ struct ProgramDescription {
   std::string timeline;  // one line per event, see profile.h
 
   /// Throws StatusError(NRT_FAILURE) if `json` is not what the engine writes.
-  static ProgramDescription parse(const std::string &json);
+  static ProgramDescription parse(const std::string& json);
 };
 
 /// Where a program is to be loaded.
@@ -53,7 +53,7 @@ struct LoadSettings {
 
 /// Memory of one input or output.
 struct Place {
-  std::byte *address = nullptr;
+  std::byte* address = nullptr;
   std::uint64_t shared_offset = Backing::kNotShared;
   std::size_t size = 0;
 };
@@ -64,16 +64,16 @@ class Program {
   explicit Program(ProgramDescription description)
       : description_(std::move(description)) {}
   virtual ~Program() = default;
-  Program(const Program &) = delete;
-  Program &operator=(const Program &) = delete;
+  Program(const Program&) = delete;
+  Program& operator=(const Program&) = delete;
 
-  const ProgramDescription &description() const noexcept { return description_; }
+  const ProgramDescription& description() const noexcept { return description_; }
 
   /// Runs once. Places come in the description's order, rank after rank. Outputs may
   /// overlap inputs; they are written when all inputs have been read, and not at all if
   /// it fails. May be called from several threads. Throws StatusError.
-  virtual void execute(const std::vector<Place> &inputs,
-                       const std::vector<Place> &outputs) = 0;
+  virtual void execute(const std::vector<Place>& inputs,
+                       const std::vector<Place>& outputs) = 0;
 
  private:
   ProgramDescription description_;
@@ -83,19 +83,21 @@ class Engine {
  public:
   virtual ~Engine() = default;
   /// Throws StatusError with the reason.
-  virtual std::shared_ptr<Program> load(const void *neff, std::size_t size,
-                                        const LoadSettings &settings) = 0;
+  virtual std::shared_ptr<Program> load(const void* neff, std::size_t size,
+                                        const LoadSettings& settings) = 0;
 };
 
-/// Which engine `choice` means in this process: never `automatic`.
-EngineChoice choose_engine(EngineChoice choice);
+class Session;
 
-/// The engine in this process. Throws StatusError(NRT_FAILURE) without an interpreter.
+/// The engine that the session's environment asks for. Throws StatusError(NRT_FAILURE)
+/// if it cannot be had.
+std::shared_ptr<Engine> make_engine(Session& session);
+
+/// The engine in this process.
 std::shared_ptr<Engine> make_python_engine();
 
-/// The engine in a child process that maps `memory`. Throws StatusError(NRT_FAILURE) if
-/// it does not start.
-std::shared_ptr<Engine> make_child_engine(const Environment &environment,
-                                          std::shared_ptr<Memory> memory);
+/// The engine in a child process that shares `memory`, which outlives it.
+std::shared_ptr<Engine> make_child_engine(const Environment& environment,
+                                          Memory& memory);
 
 }  // namespace emulator

@@ -23,6 +23,7 @@ struct Python {
   void (*fetch_error)(Object*, Object*, Object*);
   Object (*to_string)(Object);
   const char* (*utf8)(Object, ssize_t*);
+  Object (*system_object)(const char*);  // borrowed
   void (*clear_error)();
   void (*drop)(Object);
   int (*is_finalizing)();
@@ -47,6 +48,7 @@ bool resolve_all(Python* py) {
          resolve(&py->fetch_error, "PyErr_Fetch") &&
          resolve(&py->to_string, "PyObject_Str") &&
          resolve(&py->utf8, "PyUnicode_AsUTF8AndSize") &&
+         resolve(&py->system_object, "PySys_GetObject") &&
          resolve(&py->clear_error, "PyErr_Clear") && resolve(&py->drop, "Py_DecRef") &&
          // Public from 3.13 on.
          (resolve(&py->is_finalizing, "Py_IsFinalizing") ||
@@ -89,6 +91,18 @@ std::string take_error(const Python& py) {
 }  // namespace
 
 bool has_interpreter() { return is_alive(python()); }
+
+std::string interpreter_path() {
+  const Python* py = python();
+  if (!is_alive(py)) return "";
+  const int gil = py->gil_ensure();
+  Object path = py->system_object("executable");
+  const char* utf8 = path != nullptr ? py->utf8(path, nullptr) : nullptr;
+  std::string result = utf8 != nullptr ? utf8 : "";
+  py->clear_error();  // None has no text
+  py->gil_release(gil);
+  return result;
+}
 
 InterpreterPause::InterpreterPause() {
   const Python* py = python();

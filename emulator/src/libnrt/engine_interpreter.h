@@ -10,6 +10,9 @@ namespace emulator {
 // Whether a Python interpreter runs in this process and is not about to end.
 bool has_interpreter();
 
+// The program that runs it, `sys.executable`; empty if that is not known.
+std::string interpreter_path();
+
 // Gives up Python's global lock for a scope, if this thread holds it. Whatever waits
 // for another thread must do so in such a scope: that thread may need the lock to get
 // on.

@@ -11,7 +11,7 @@
 namespace emulator {
 namespace {
 
-std::string take_text(char *text) {
+std::string take_text(char* text) {
   std::string result = text != nullptr ? text : "";
   std::free(text);
   return result;
@@ -19,18 +19,18 @@ std::string take_text(char *text) {
 
 class PythonProgram final : public Program {
  public:
-  PythonProgram(const nkipy_device_api &api, nkipy_program *program,
+  PythonProgram(const nkipy_device_api& api, nkipy_program* program,
                 ProgramDescription description)
       : Program(std::move(description)), api_(api), program_(program) {}
   ~PythonProgram() override { api_.unload(program_); }
 
-  void execute(const std::vector<Place> &inputs,
-               const std::vector<Place> &outputs) override {
+  void execute(const std::vector<Place>& inputs,
+               const std::vector<Place>& outputs) override {
     // Kept by each thread, so that a warm execution allocates nothing.
     thread_local std::vector<std::uint64_t> in, out;
     collect(inputs, &in);
     collect(outputs, &out);
-    char *error = nullptr;
+    char* error = nullptr;
     const int status = api_.execute(program_, in.data(), out.data(), &error);
     if (status != 0) {
       throw StatusError(static_cast<NRT_STATUS>(status), take_text(error));
@@ -38,26 +38,26 @@ class PythonProgram final : public Program {
   }
 
  private:
-  static void collect(const std::vector<Place> &places,
-                      std::vector<std::uint64_t> *addresses) {
+  static void collect(const std::vector<Place>& places,
+                      std::vector<std::uint64_t>* addresses) {
     addresses->clear();
-    for (const Place &place : places) {
+    for (const Place& place : places) {
       addresses->push_back(reinterpret_cast<std::uint64_t>(place.address));
     }
   }
 
-  const nkipy_device_api &api_;
-  nkipy_program *program_;
+  const nkipy_device_api& api_;
+  nkipy_program* program_;
 };
 
 class PythonEngine final : public Engine {
  public:
-  explicit PythonEngine(const nkipy_device_api &api) : api_(api) {}
+  explicit PythonEngine(const nkipy_device_api& api) : api_(api) {}
 
-  std::shared_ptr<Program> load(const void *neff, std::size_t size,
-                                const LoadSettings &settings) override {
-    nkipy_program *program = nullptr;
-    char *text = nullptr;
+  std::shared_ptr<Program> load(const void* neff, std::size_t size,
+                                const LoadSettings& settings) override {
+    nkipy_program* program = nullptr;
+    char* text = nullptr;
     const std::string options = settings.to_json();
     const int status = api_.load(neff, size, options.c_str(), &program, &text);
     std::string answer = take_text(text);
@@ -66,7 +66,7 @@ class PythonEngine final : public Engine {
   }
 
  private:
-  std::shared_ptr<Program> wrap(nkipy_program *program, const std::string &answer) {
+  std::shared_ptr<Program> wrap(nkipy_program* program, const std::string& answer) {
     try {
       return std::make_shared<PythonProgram>(api_, program,
                                              ProgramDescription::parse(answer));
@@ -76,22 +76,22 @@ class PythonEngine final : public Engine {
     }
   }
 
-  const nkipy_device_api &api_;
+  const nkipy_device_api& api_;
 };
 
 }  // namespace
 
 std::shared_ptr<Engine> make_python_engine() {
   std::string error;
-  const void *table = import_capsule(NKIPY_DEVICE_API_CAPSULE, "CAPSULE",
+  const void* table = import_capsule(NKIPY_DEVICE_API_CAPSULE, "CAPSULE",
                                      NKIPY_DEVICE_API_CAPSULE, &error);
   if (table == nullptr) {
-    throw StatusError(NRT_FAILURE, "the engine cannot be used in this process: " +
-                                       error +
-                                       ". NKIPY_EMULATOR_ENGINE=child runs it in "
-                                       "another one");
+    throw StatusError(NRT_FAILURE,
+                      "the engine cannot be used in this process: " + error +
+                          ". NKIPY_EMULATOR_ENGINE=child runs it in "
+                          "another one");
   }
-  const auto &api = *static_cast<const nkipy_device_api *>(table);
+  const auto& api = *static_cast<const nkipy_device_api*>(table);
   if (api.version != NKIPY_DEVICE_API_VERSION) {
     throw StatusError(NRT_FAILURE, "the engine in this process is of another version");
   }

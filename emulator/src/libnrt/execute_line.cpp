@@ -6,8 +6,7 @@ namespace emulator {
 
 Turn::~Turn() {
   std::lock_guard<std::mutex> lock(line_.mutex_);
-  const auto place =
-      std::find(line_.tickets_.begin(), line_.tickets_.end(), ticket_);
+  const auto place = std::find(line_.tickets_.begin(), line_.tickets_.end(), ticket_);
   const bool was_first = place == line_.tickets_.begin();
   line_.tickets_.erase(place);
   if (was_first && !line_.tickets_.empty()) line_.moved_.notify_all();

@@ -12,8 +12,8 @@ namespace emulator {
 class ExecutionLine {
  public:
   ExecutionLine() = default;
-  ExecutionLine(const ExecutionLine &) = delete;
-  ExecutionLine &operator=(const ExecutionLine &) = delete;
+  ExecutionLine(const ExecutionLine&) = delete;
+  ExecutionLine& operator=(const ExecutionLine&) = delete;
 
  private:
   friend class Turn;
@@ -26,21 +26,21 @@ class ExecutionLine {
 /// A place in the line from construction to destruction.
 class Turn {
  public:
-  explicit Turn(ExecutionLine &line) : line_(line) {
+  explicit Turn(ExecutionLine& line) : line_(line) {
     std::lock_guard<std::mutex> lock(line_.mutex_);
     ticket_ = line_.next_++;
     line_.tickets_.push_back(ticket_);
   }
   ~Turn();
-  Turn(const Turn &) = delete;
-  Turn &operator=(const Turn &) = delete;
+  Turn(const Turn&) = delete;
+  Turn& operator=(const Turn&) = delete;
 
   /// Waits to be first; false if the deadline came before. May be called on another
   /// thread than the constructor.
   bool wait(std::chrono::steady_clock::time_point deadline);
 
  private:
-  ExecutionLine &line_;
+  ExecutionLine& line_;
   std::uint64_t ticket_;
 };
 

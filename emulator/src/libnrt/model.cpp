@@ -12,27 +12,33 @@ std::uint32_t next_id() {
   return ++last;
 }
 
-std::string join_names(const std::vector<TensorSpec> &specs) {
+std::string join(const std::vector<std::string>& names) {
   std::string text;
-  for (const TensorSpec &spec : specs) {
+  for (const std::string& name : names) {
     if (!text.empty()) text += ", ";
-    text += spec.name;
+    text += name;
   }
   return text.empty() ? "none" : text;
 }
 
-std::vector<std::weak_ptr<Tensor>> look_up(const std::vector<TensorSpec> &specs,
-                                           const TensorSet &set, const char *role) {
+[[noreturn]] void throw_missing(const std::string& name,
+                                const std::vector<TensorSpec>& specs,
+                                const TensorSet& set, const char* role) {
+  std::vector<std::string> expected;
+  for (const TensorSpec& spec : specs) expected.push_back(spec.name);
+  throw StatusError(NRT_INVALID, std::string("the set of ") + role +
+                                     "s has no tensor '" + name + "'; expected " +
+                                     join(expected) + "; received " +
+                                     join(set.names()));
+}
+
+std::vector<std::weak_ptr<Tensor>> look_up(const std::vector<TensorSpec>& specs,
+                                           const TensorSet& set, const char* role) {
   std::vector<std::weak_ptr<Tensor>> tensors;
   tensors.reserve(specs.size());
-  for (const TensorSpec &spec : specs) {
+  for (const TensorSpec& spec : specs) {
     TensorSet::Entry entry;
-    if (!set.find(spec.name, &entry)) {
-      throw StatusError(NRT_INVALID, std::string("the set of ") + role +
-                                         "s has no tensor '" + spec.name +
-                                         "'; the model expects " + join_names(specs) +
-                                         "; received " + set.describe());
-    }
+    if (!set.find(spec.name, &entry)) throw_missing(spec.name, specs, set, role);
     tensors.push_back(entry.tensor);
   }
   return tensors;
@@ -43,21 +49,20 @@ std::vector<std::weak_ptr<Tensor>> look_up(const std::vector<TensorSpec> &specs,
 HbmShare::HbmShare(std::shared_ptr<HbmPool> pool, std::size_t bytes)
     : pool_(std::move(pool)), bytes_(bytes) {
   if (pool_->reserve(bytes_)) return;
-  throw StatusError(NRT_RESOURCE, "the program needs " + std::to_string(bytes_) +
-                                      " bytes of HBM; " +
-                                      std::to_string(pool_->limit() - pool_->used()) +
-                                      " of " + std::to_string(pool_->limit()) +
-                                      " are free");
+  throw StatusError(NRT_RESOURCE,
+                    "the program needs " + std::to_string(bytes_) + " bytes of HBM; " +
+                        std::to_string(pool_->limit() - pool_->used()) + " of " +
+                        std::to_string(pool_->limit()) + " are free");
 }
 
-Model::Model(int core, RankSeat seat, const std::shared_ptr<HbmPool> &hbm)
+Model::Model(int core, RankSeat seat, const std::shared_ptr<HbmPool>& hbm)
     : id_(next_id()),
       core_(core),
       seat_(std::move(seat)),
       share_(hbm, seat_.program().description().program_bytes) {}
 
-std::shared_ptr<const Binding> Model::bind(const TensorSet &inputs,
-                                           const TensorSet &outputs) {
+std::shared_ptr<const Binding> Model::bind(const TensorSet& inputs,
+                                           const TensorSet& outputs) {
   // Read before the tensors: a change in between makes the binding stale, not wrong.
   const std::uint64_t in = inputs.version(), out = outputs.version();
   {

@@ -28,8 +28,8 @@ class HbmShare {
   /// Throws StatusError(NRT_RESOURCE) if there is not so much left.
   HbmShare(std::shared_ptr<HbmPool> pool, std::size_t bytes);
   ~HbmShare() { pool_->release(bytes_); }
-  HbmShare(const HbmShare &) = delete;
-  HbmShare &operator=(const HbmShare &) = delete;
+  HbmShare(const HbmShare&) = delete;
+  HbmShare& operator=(const HbmShare&) = delete;
 
  private:
   const std::shared_ptr<HbmPool> pool_;
@@ -41,22 +41,22 @@ class HbmShare {
 class Model {
  public:
   static constexpr unsigned kHandleTag = 0x13;
-  static constexpr const char *kHandleName = "model";
+  static constexpr const char* kHandleName = "model";
 
-  Model(int core, RankSeat seat, const std::shared_ptr<HbmPool> &hbm);
+  Model(int core, RankSeat seat, const std::shared_ptr<HbmPool>& hbm);
 
   /// Counts from 1, unique in the process.
   std::uint32_t id() const noexcept { return id_; }
   int core() const noexcept { return core_; }
-  const RankSeat &seat() const noexcept { return seat_; }
-  const ProgramDescription &description() const noexcept {
+  const RankSeat& seat() const noexcept { return seat_; }
+  const ProgramDescription& description() const noexcept {
     return seat_.program().description();
   }
 
   /// Looks up the program's tensors; quick while the sets stay as they are. Throws
   /// StatusError(NRT_INVALID) naming what is missing.
-  std::shared_ptr<const Binding> bind(const TensorSet &inputs,
-                                      const TensorSet &outputs);
+  std::shared_ptr<const Binding> bind(const TensorSet& inputs,
+                                      const TensorSet& outputs);
 
  private:
   const std::uint32_t id_;

@@ -34,9 +34,9 @@ void RankGroup::leave(std::uint32_t rank) {
   cores_[rank] = -1;
 }
 
-void RankGroup::execute(std::uint32_t rank, const RankCall &call,
+void RankGroup::execute(std::uint32_t rank, const RankCall& call,
                         std::chrono::steady_clock::time_point deadline,
-                        const std::function<bool()> &stopping) {
+                        const std::function<bool()>& stopping) {
   std::shared_ptr<Round> round;
   bool is_last = false;
   {
@@ -59,10 +59,10 @@ void RankGroup::execute(std::uint32_t rank, const RankCall &call,
   if (round->failure) std::rethrow_exception(round->failure);
 }
 
-void RankGroup::run_round(Round *round) {
+void RankGroup::run_round(Round* round) {
   try {
     std::vector<Place> inputs, outputs;
-    for (const RankCall &call : round->calls) {
+    for (const RankCall& call : round->calls) {
       inputs.insert(inputs.end(), call.inputs->begin(), call.inputs->end());
       outputs.insert(outputs.end(), call.outputs->begin(), call.outputs->end());
     }
@@ -74,9 +74,9 @@ void RankGroup::run_round(Round *round) {
   Parking::instance().wake();
 }
 
-void RankGroup::wait_for_round(std::uint32_t rank, Round *round,
+void RankGroup::wait_for_round(std::uint32_t rank, Round* round,
                                std::chrono::steady_clock::time_point deadline,
-                               const std::function<bool()> &stopping) {
+                               const std::function<bool()>& stopping) {
   const auto over = [&] { return round->done.load() || stopping(); };
   Parking::instance().wait(over, deadline);
   std::uint32_t arrived;
@@ -104,10 +104,10 @@ void RankGroup::wait_for_round(std::uint32_t rank, Round *round,
                                      " ranks to execute; all ranks must");
 }
 
-void RankSeat::execute(const std::vector<Place> &inputs,
-                       const std::vector<Place> &outputs,
+void RankSeat::execute(const std::vector<Place>& inputs,
+                       const std::vector<Place>& outputs,
                        std::chrono::steady_clock::time_point deadline,
-                       const std::function<bool()> &stopping) const {
+                       const std::function<bool()>& stopping) const {
   if (group_) {
     group_->execute(rank_, {&inputs, &outputs}, deadline, stopping);
   } else {
@@ -115,18 +115,18 @@ void RankSeat::execute(const std::vector<Place> &inputs,
   }
 }
 
-RankGroups &RankGroups::instance() {
-  static auto *groups = new RankGroups;  // outlives threads that run at exit
+RankGroups& RankGroups::instance() {
+  static auto* groups = new RankGroups;  // outlives threads that run at exit
   return *groups;
 }
 
-RankSeat RankGroups::join(const std::string &key, std::uint32_t rank,
+RankSeat RankGroups::join(const std::string& key, std::uint32_t rank,
                           std::uint32_t ranks, int core,
-                          const std::function<std::shared_ptr<Program>()> &load) {
+                          const std::function<std::shared_ptr<Program>()>& load) {
   // Held while a program compiles: other ranks want the same one.
   std::lock_guard<std::mutex> lock(mutex_);
   std::vector<std::weak_ptr<RankGroup>> alive;
-  for (const std::weak_ptr<RankGroup> &weak : groups_) {
+  for (const std::weak_ptr<RankGroup>& weak : groups_) {
     const std::shared_ptr<RankGroup> group = weak.lock();
     if (!group) continue;
     if (group->key() == key && group->join(rank, core)) return {group, rank};

@@ -1,7 +1,7 @@
 // Ranks that execute one program together: every rank is a core, driven by a thread.
 //
-// The engine runs all ranks in one call. So the ranks' executions meet, and the last one
-// to arrive runs them all.
+// The engine runs all ranks in one call. So the ranks' executions meet, and the last
+// one to arrive runs them all.
 #pragma once
 
 #include <chrono>
@@ -18,8 +18,8 @@ namespace emulator {
 
 /// What is known of one rank's call of a collective execution.
 struct RankCall {
-  const std::vector<Place> *inputs = nullptr;
-  const std::vector<Place> *outputs = nullptr;
+  const std::vector<Place>* inputs = nullptr;
+  const std::vector<Place>* outputs = nullptr;
 };
 
 /// The ranks of one program. Safe to use from many threads.
@@ -27,27 +27,28 @@ class RankGroup {
  public:
   RankGroup(std::string key, std::shared_ptr<Program> program, std::uint32_t ranks);
 
-  const std::string &key() const noexcept { return key_; }
-  Program &program() const noexcept { return *program_; }
+  const std::string& key() const noexcept { return key_; }
+  Program& program() const noexcept { return *program_; }
 
-  /// Gives rank `rank` to `core`; false if someone has the rank or the core has another.
+  /// Gives rank `rank` to `core`; false if someone has the rank or the core has
+  /// another.
   bool join(std::uint32_t rank, int core);
   void leave(std::uint32_t rank);
 
   /// Executes as `rank`: returns when all ranks have. Throws StatusError: what the
   /// execution failed with, for every rank; NRT_TIMEOUT if not all ranks have come by
   /// the deadline; NRT_EXEC_HW_ERR_COLLECTIVES if `stopping` says so meanwhile.
-  void execute(std::uint32_t rank, const RankCall &call,
+  void execute(std::uint32_t rank, const RankCall& call,
                std::chrono::steady_clock::time_point deadline,
-               const std::function<bool()> &stopping);
+               const std::function<bool()>& stopping);
 
  private:
   struct Round;
 
-  void run_round(Round *round);
-  void wait_for_round(std::uint32_t rank, Round *round,
+  void run_round(Round* round);
+  void wait_for_round(std::uint32_t rank, Round* round,
                       std::chrono::steady_clock::time_point deadline,
-                      const std::function<bool()> &stopping);
+                      const std::function<bool()>& stopping);
 
   const std::string key_;
   const std::shared_ptr<Program> program_;
@@ -64,18 +65,18 @@ class RankSeat {
   /// A rank that has joined `group`.
   RankSeat(std::shared_ptr<RankGroup> group, std::uint32_t rank)
       : group_(std::move(group)), rank_(rank) {}
-  RankSeat(RankSeat &&) = default;
-  RankSeat &operator=(RankSeat &&) = delete;
+  RankSeat(RankSeat&&) = default;
+  RankSeat& operator=(RankSeat&&) = delete;
   ~RankSeat() {
     if (group_) group_->leave(rank_);
   }
 
-  Program &program() const noexcept { return group_ ? group_->program() : *program_; }
+  Program& program() const noexcept { return group_ ? group_->program() : *program_; }
 
   /// As RankGroup::execute, or Program::execute for a program that runs alone.
-  void execute(const std::vector<Place> &inputs, const std::vector<Place> &outputs,
+  void execute(const std::vector<Place>& inputs, const std::vector<Place>& outputs,
                std::chrono::steady_clock::time_point deadline,
-               const std::function<bool()> &stopping) const;
+               const std::function<bool()>& stopping) const;
 
  private:
   std::shared_ptr<Program> program_;
@@ -86,12 +87,12 @@ class RankSeat {
 /// The groups of a process that still have members, by program and world size.
 class RankGroups {
  public:
-  static RankGroups &instance();
+  static RankGroups& instance();
 
-  /// Joins a group that lacks this rank, or makes one with what `load` returns: ranks of
-  /// one program share its compilation. Throws what `load` throws.
-  RankSeat join(const std::string &key, std::uint32_t rank, std::uint32_t ranks,
-                int core, const std::function<std::shared_ptr<Program>()> &load);
+  /// Joins a group that lacks this rank, or makes one with what `load` returns: ranks
+  /// of one program share its compilation. Throws what `load` throws.
+  RankSeat join(const std::string& key, std::uint32_t rank, std::uint32_t ranks,
+                int core, const std::function<std::shared_ptr<Program>()>& load);
 
  private:
   std::mutex mutex_;

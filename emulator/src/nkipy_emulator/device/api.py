@@ -23,5 +23,5 @@ def _load(neff: memoryview, options: str) -> tuple[Any, str]:
 #: What libnrt reads: a pointer to its table of functions.
 CAPSULE = _xla.device_api(_load, describe_error)
 
-# A thread that asks for the interpreter's lock while the interpreter ends never returns.
+# A thread that asks for the interpreter's lock while that ends never returns.
 atexit.register(_xla.close_device_api)

@@ -34,10 +34,12 @@ class LoadedProgram:
             index; ``program_bytes``, what it takes of the device's memory;
             ``estimated_ns`` and ``timeline``, the cost model's account of one
             execution.
+        input_count: how many inputs each rank has.
     """
 
     executable: XlaExecutable
     description: str
+    input_count: int
 
     def execute(
         self, input_addresses: Sequence[int], output_addresses: Sequence[int]
@@ -71,7 +73,8 @@ def load(neff: Any, options: LoadOptions) -> LoadedProgram:
         options=program.numerics,
         num_replicas=options.world_size,
     )
-    return LoadedProgram(executable, json.dumps(_describe(program, options)))
+    description = json.dumps(_describe(program, options))
+    return LoadedProgram(executable, description, len(program.neff.inputs))
 
 
 def _describe(program: Program, options: LoadOptions) -> dict[str, Any]:

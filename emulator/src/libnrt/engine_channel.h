@@ -1,0 +1,73 @@
+// Messages between libnrt and the engine's process, over a Unix stream socket.
+//
+// A request is a fixed header, then as many bytes as it says; a file descriptor may
+// come with it. Its reply is a fixed header and as many bytes of text. Both ends are of
+// one build on one machine: numbers are in the machine's order. The other end is
+// nkipy_emulator/device/server.py.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+
+namespace emulator {
+
+/// A file descriptor, closed on destruction.
+class Descriptor {
+ public:
+  Descriptor() = default;
+  explicit Descriptor(int fd) noexcept : fd_(fd) {}
+  Descriptor(Descriptor&& other) noexcept : fd_(other.fd_) { other.fd_ = -1; }
+  Descriptor& operator=(Descriptor&& other) noexcept;
+  ~Descriptor();
+
+  int get() const noexcept { return fd_; }
+  explicit operator bool() const noexcept { return fd_ >= 0; }
+
+ private:
+  int fd_ = -1;
+};
+
+enum class RequestKind : std::uint32_t {
+  load = 1,     // program: size of the NEFF; payload: options; descriptor: the NEFF
+  execute = 2,  // payload: where inputs and outputs are in the shared file
+  unload = 3,
+  channel = 4,  // descriptor: another socket to serve. The only one without a reply
+};
+
+struct RequestHeader {
+  RequestKind kind;
+  std::uint32_t payload_size;
+  std::uint64_t program;
+};
+
+struct Reply {
+  std::int32_t status = 0;
+  std::uint64_t program = 0;
+  std::string text;
+};
+
+/// One end of a socket. One thread uses it at a time.
+class Channel {
+ public:
+  enum class Outcome { done, closed, timed_out };
+
+  explicit Channel(Descriptor socket) : socket_(std::move(socket)) {}
+
+  /// Sends a request, with `descriptor` unless that is -1. False if nobody listens.
+  bool send(RequestKind kind, std::uint64_t program, const void* payload,
+            std::uint32_t size, int descriptor = -1);
+  /// Waits for the reply to the last request.
+  Outcome receive(Reply* reply, std::chrono::milliseconds timeout);
+
+ private:
+  Outcome receive_bytes(void* bytes, std::size_t size,
+                        std::chrono::steady_clock::time_point deadline);
+
+  Descriptor socket_;
+};
+
+/// Two connected sockets, closed on exec. Throws StatusError(NRT_RESOURCE).
+void make_channel(Descriptor* ours, Descriptor* theirs);
+
+}  // namespace emulator

@@ -1,0 +1,174 @@
+#include "engine_process.h"
+
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <vector>
+
+#include "engine_interpreter.h"
+#include "status.h"
+
+extern char** environ;
+
+namespace emulator {
+namespace {
+
+constexpr char kModule[] = "nkipy_emulator.device.server";
+// Where the child finds them.
+constexpr int kControlDescriptor = 3, kMemoryDescriptor = 4;
+constexpr int kExitPatience = 2000;  // milliseconds
+
+// Attributes and file actions of posix_spawn.
+struct Spawn {
+  Spawn() {
+    posix_spawn_file_actions_init(&actions);
+    posix_spawnattr_init(&attributes);
+  }
+  ~Spawn() {
+    posix_spawn_file_actions_destroy(&actions);
+    posix_spawnattr_destroy(&attributes);
+  }
+  Spawn(const Spawn&) = delete;
+  Spawn& operator=(const Spawn&) = delete;
+
+  posix_spawn_file_actions_t actions;
+  posix_spawnattr_t attributes;
+};
+
+// A copy above the numbers that the child's descriptors get: dup2 to a number that is
+// a source of another would overwrite it.
+Descriptor raise_descriptor(int fd) {
+  Descriptor copy(fcntl(fd, F_DUPFD_CLOEXEC, 16));
+  if (!copy) throw StatusError(NRT_RESOURCE, "no descriptor for the engine's process");
+  return copy;
+}
+
+// In a process group of its own: Ctrl-C is the parent's to handle.
+void prepare(Spawn* spawn, int control, int memory) {
+  posix_spawn_file_actions_adddup2(&spawn->actions, control, kControlDescriptor);
+  posix_spawn_file_actions_adddup2(&spawn->actions, memory, kMemoryDescriptor);
+  posix_spawnattr_setflags(&spawn->attributes,
+                           POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK);
+  posix_spawnattr_setpgroup(&spawn->attributes, 0);
+  sigset_t none;
+  sigemptyset(&none);
+  posix_spawnattr_setsigmask(&spawn->attributes, &none);
+}
+
+pid_t start(const std::string& python, int control, int memory, std::size_t extent) {
+  const Descriptor control_copy = raise_descriptor(control);
+  const Descriptor memory_copy = raise_descriptor(memory);
+  Spawn spawn;
+  prepare(&spawn, control_copy.get(), memory_copy.get());
+  std::vector<std::string> words = {python,
+                                    "-m",
+                                    kModule,
+                                    std::to_string(kControlDescriptor),
+                                    std::to_string(kMemoryDescriptor),
+                                    std::to_string(extent),
+                                    std::to_string(getpid())};
+  std::vector<char*> arguments;
+  for (std::string& word : words) arguments.push_back(word.data());
+  arguments.push_back(nullptr);
+  pid_t pid = -1;
+  const int error = posix_spawnp(&pid, python.c_str(), &spawn.actions,
+                                 &spawn.attributes, arguments.data(), environ);
+  if (error == 0) return pid;
+  throw StatusError(NRT_FAILURE, "cannot start the engine's process, " + python + ": " +
+                                     strerror(error) +
+                                     "; NKIPY_EMULATOR_PYTHON says "
+                                     "which interpreter to use");
+}
+
+// <prefix>/bin/python3 for a library in <prefix>/lib/pythonX.Y/site-packages/.../lib.
+std::string installed_python() {
+  Dl_info info{};
+  if (dladdr(reinterpret_cast<void*>(&installed_python), &info) == 0) return "";
+  std::string path = info.dli_fname;
+  const std::size_t packages = path.rfind("/site-packages/");
+  if (packages == std::string::npos) return "";
+  const std::size_t library = path.rfind("/lib", packages - 1);
+  if (library == std::string::npos) return "";
+  const std::string python = path.substr(0, library) + "/bin/python3";
+  return access(python.c_str(), X_OK) == 0 ? python : "";
+}
+
+Channel start_process(const std::string& python, int memory, std::size_t extent,
+                      pid_t* pid) {
+  Descriptor ours, theirs;
+  make_channel(&ours, &theirs);
+  *pid = start(python, theirs.get(), memory, extent);
+  return Channel(std::move(ours));
+}
+
+}  // namespace
+
+EngineProcess::EngineProcess(const std::string& python, int memory, std::size_t extent)
+    : control_(start_process(python, memory, extent, &pid_)) {}
+
+EngineProcess::~EngineProcess() {
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    control_ = Channel(Descriptor());  // which tells it to end
+  }
+  if (!wait_for(kExitPatience)) kill();
+}
+
+Channel EngineProcess::open_channel() {
+  Descriptor ours, theirs;
+  make_channel(&ours, &theirs);
+  std::lock_guard<std::mutex> lock(mutex_);
+  // If nobody listens, the first request will tell.
+  control_.send(RequestKind::channel, 0, nullptr, 0, theirs.get());
+  return Channel(std::move(ours));
+}
+
+void EngineProcess::kill() noexcept {
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (!ended_) ::kill(pid_, SIGKILL);
+  }
+  wait_for(kExitPatience);
+}
+
+// Polls, since there is no waiting with a limit for a process that is not to be noticed
+// by others who wait for children. False if it still runs.
+bool EngineProcess::wait_for(int milliseconds) noexcept {
+  constexpr int kStep = 5;
+  for (int waited = 0;; waited += kStep) {
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      if (ended_) return true;
+      const pid_t result = waitpid(pid_, &end_status_, WNOHANG);
+      // An error means that somebody else has waited for it.
+      ended_ = result == pid_ || (result < 0 && errno == ECHILD);
+      if (ended_) return true;
+    }
+    if (waited >= milliseconds) return false;
+    usleep(kStep * 1000);
+  }
+}
+
+std::string EngineProcess::describe_end() {
+  if (!wait_for(kExitPatience)) return "does not answer";
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (WIFSIGNALED(end_status_)) {
+    return "was killed by signal " + std::to_string(WTERMSIG(end_status_));
+  }
+  return "exited with code " + std::to_string(WEXITSTATUS(end_status_));
+}
+
+std::string find_python(const std::string& wanted) {
+  if (!wanted.empty()) return wanted;
+  const std::string own = interpreter_path();
+  if (!own.empty()) return own;
+  const std::string installed = installed_python();
+  return installed.empty() ? "python3" : installed;
+}
+
+}  // namespace emulator
