@@ -217,20 +217,17 @@ def _wrapped(
 
 
 class _Constant:
-    """A step that finds or makes a constant, repeated over a shape if there is one."""
+    """A step that finds or makes a constant."""
 
-    __slots__ = ("literal", "shape")
+    __slots__ = ("literal",)
 
-    def __init__(self, literal: np.ndarray, shape: tuple[int, ...] | None) -> None:
-        self.literal, self.shape = literal, shape
+    def __init__(self, literal: np.ndarray) -> None:
+        self.literal = literal
 
     def __call__(self, ctx: HLOTraceContext, values: list[Value]) -> Value:
         found = ctx.steps.get(self)
         if found is None:
-            found = ctx.constant(self.literal)
-            if self.shape is not None:
-                found = ctx.broadcast_to(found, self.shape)
-            ctx.steps[self] = found
+            found = ctx.steps[self] = ctx.constant(self.literal)
         return found
 
 
@@ -265,21 +262,31 @@ def learn(
 
 
 class _Learner:
-    """Makes a recipe of what a scratch trace holds."""
+    """Makes a recipe of what a scratch trace holds.
+
+    Dead instructions stay: the first of several traces has them too, and a constant
+    that an op made in vain may be found by a later one.
+    """
 
     def __init__(self, scratch: HLOTraceContext, tensors: list[NKIPyTensorRef]) -> None:
-        self.instructions = scratch.computation.instructions
         self.ctx = scratch
         self.tensors = tensors
         self.values = [t._value for t in tensors]
-        by_id = {id(v): v for v in (*self.values, *self.instructions)}
+        instructions = scratch.computation.instructions
+        by_id = {id(v): v for v in (*self.values, *instructions)}
         #: What was made by broadcasting: of what. It is found again, if it is there.
         self.stretched = {
-            id(made): by_id[source]
-            for (source, _), made in scratch._broadcasts.items()
+            id(made): by_id[source] for (source, _), made in scratch._broadcasts.items()
         }
         self.slots = {id(v): i for i, v in enumerate(self.values)}
         self.steps: list[Any] = []
+        inner = self._inside_stretches(scratch._broadcasts.values())
+        self.instructions = [i for i in instructions if id(i) not in inner]
+
+    def _inside_stretches(self, made: Iterable[HLOInstruction]) -> set[int]:
+        """The ids of instructions that stand between a value and it broadcast."""
+        inner = {id(i.operands[0]) for i in made}
+        return inner - {id(v) for v in self.stretched.values()}
 
     def recipe(self, returned: Any) -> Recipe | None:
         container = type(returned) if type(returned) in (tuple, list) else None
@@ -289,11 +296,8 @@ class _Learner:
         pairs = zip(self.tensors, self.values)
         if any(t._version or t._value is not value for t, value in pairs):
             return None  # an operand was written
-        needed = self._needed([t._value for t in outputs])
         for inst in self.instructions:
-            if id(inst) not in needed:
-                continue
-            step = self._step(inst, needed)
+            step = self._step(inst)
             if step is None:
                 return None
             self.slots[id(inst)] = len(self.values) + len(self.steps)
@@ -310,28 +314,14 @@ class _Learner:
             and (output._base is None or output._base in _Identity(self.tensors))
         )
 
-    def _needed(self, values: Iterable[Value]) -> set[int]:
-        """The ids of the instructions that are replayed for these values."""
-        needed = set(map(id, values))
-        for inst in reversed(self.instructions):
-            if id(inst) in needed:
-                source = self.stretched.get(id(inst))
-                if source is None:
-                    needed.update(map(id, inst.operands))
-                elif not _is_scalar_constant(source):
-                    needed.add(id(source))
-        return needed
-
-    def _step(self, inst: HLOInstruction, needed: set[int]) -> Any:
+    def _step(self, inst: HLOInstruction) -> tuple[Form | None, Any] | None:
         if inst.tuple_shapes is not None:
             return None
         source = self.stretched.get(id(inst))
         if source is not None:
-            if _is_scalar_constant(source):
-                return None, _Constant(source.attributes["literal"], inst.shape)
             return None, _Stretch(self.slots[id(source)], inst.shape)
         if inst.opcode == "constant":
-            return None, _Constant(inst.attributes["literal"], None)
+            return None, _Constant(inst.attributes["literal"])
         callees = [inst.attributes.get(name) for name in CALLEE_ATTRIBUTES]
         if any(c is not None and not is_shared(c) for c in callees):
             return None
@@ -342,14 +332,6 @@ class _Learner:
         if output._base is None:
             return _Result(slot)
         return _Result(slot, _Identity(self.tensors).index(output._base), output._view)
-
-
-def _is_scalar_constant(value: Value) -> bool:
-    return (
-        type(value) is not _Placeholder
-        and value.opcode == "constant"
-        and not value.shape
-    )
 
 
 class _Identity:
