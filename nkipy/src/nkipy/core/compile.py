@@ -1,22 +1,33 @@
-"""From a traced kernel to a NEFF: drives a neuronx-cc compatible compiler command."""
+"""From a traced kernel to a NEFF: drives a neuronx-cc compatible compiler."""
 
 from __future__ import annotations
 
-import enum
 import shlex
 import shutil
 import subprocess
 import tempfile
-import warnings
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
+from nkipy.core.compilers import (
+    CompilerNotFoundError,
+    FoundCompiler,
+    compiler_identity,
+    find_compiler,
+)
 from nkipy.core.hlo.ir import HLOModule
+from nkipy.core.logger import get_logger
+from nkipy.core.targets import (
+    CompilationTarget,
+    get_platform_target,
+    resolve_target,
+)
 from nkipy.core.trace import NKIPyKernel
 
 __all__ = [
     "CompilationConfig",
+    "CompilationError",
     "CompilationResult",
     "CompilationTarget",
     "Compiler",
@@ -26,62 +37,52 @@ __all__ = [
     "NKIPY_KERNEL_ADDITIONAL_COMPILER_ARGS",
     "NKIPyKernel",
     "compile_to_neff",
+    "compiler_identity",
     "get_ir",
     "get_platform_target",
     "lower_to_nki",
     "nkipy_compiler_args",
+    "resolve_target",
     "trace",
 ]
 
 trace = NKIPyKernel.trace
 
-COMPILER_COMMAND = "neuronx-cc"
 DEFAULT_ADDITIONAL_COMPILER_ARGS = "--lnc 1"
 NKIPY_KERNEL_ADDITIONAL_COMPILER_ARGS = "--internal-tensorizer-opt-level=2"
 nkipy_compiler_args = (
     f"{DEFAULT_ADDITIONAL_COMPILER_ARGS} {NKIPY_KERNEL_ADDITIONAL_COMPILER_ARGS}"
 )
 
-_PRODUCT_NAME = Path("/sys/devices/virtual/dmi/id/product_name")
+HLO_FILE = "hlo_module.pb"
+_NKI_FILE = "nki.py"
 _build_dir: ContextVar[Path | None] = ContextVar("nkipy_build_dir", default=None)
 
 
-class CompilerNotFoundError(RuntimeError):
-    """No compiler command is installed."""
+class CompilationError(RuntimeError):
+    """The compiler refused a program, or failed.
 
-
-class CompilationTarget(enum.Enum):
-    """The generation of Trainium to compile for; DEFAULT is this machine's."""
-
-    TRN1 = "trn1"
-    TRN2 = "trn2"
-    TRN3 = "trn3"
-    DEFAULT = "default"
-
-
-def get_platform_target(product_name: Path = _PRODUCT_NAME) -> CompilationTarget:
-    """The target that this machine is, by the product name its firmware gives.
-
-    Returns:
-        The target; TRN2, with a warning, where the machine is none.
+    Attributes:
+        returncode: the compiler's exit code.
+        stdout, stderr: what it printed.
     """
-    try:
-        product = product_name.read_text().strip().lower()
-    except OSError:
-        product = ""
-    for target in (
-        CompilationTarget.TRN3,
-        CompilationTarget.TRN2,
-        CompilationTarget.TRN1,
-    ):
-        if product.startswith(target.value):
-            return target
-    warnings.warn(
-        f"this machine ({product or 'unknown product'}) is no Trainium instance; "
-        "compiling for trn2",
-        stacklevel=2,
-    )
-    return CompilationTarget.TRN2
+
+    def __init__(
+        self, problem: str, command: list[str], done: subprocess.CompletedProcess[bytes]
+    ) -> None:
+        self.returncode = done.returncode
+        self.stdout = _text(done.stdout)
+        self.stderr = _text(done.stderr)
+        lines = [problem, f"Command: {shlex.join(command)}"]
+        for name in ("stderr", "stdout"):
+            if getattr(self, name):
+                lines += [f"{name}:", getattr(self, name)]
+        super().__init__("\n".join(lines))
+
+
+def _text(raw: bytes | str | None) -> str:
+    text = raw.decode(errors="replace") if isinstance(raw, bytes) else raw or ""
+    return text.rstrip()
 
 
 @dataclass
@@ -105,12 +106,16 @@ class CompilationConfig:
 class CompilationResult:
     """Where a compilation left its result and its other files."""
 
-    output: Path
     work_dir: Path
+    neff_path: Path
+
+    def save_artifacts(self, output_dir: str | Path) -> None:
+        """Copy all files of the compilation into `output_dir`, made if missing."""
+        shutil.copytree(self.work_dir, output_dir, dirs_exist_ok=True)
 
 
 class Compiler:
-    """Runs the compiler command for a traced program.
+    """Runs the compiler for a traced program. Safe to use from several threads.
 
     Args:
         config: target, pipeline and further arguments.
@@ -119,13 +124,14 @@ class Compiler:
     def __init__(self, config: CompilationConfig | None = None) -> None:
         self.config = config or CompilationConfig()
 
-    def command(self, hlo_file: Path, output: Path) -> list[str]:
-        """The command line that compiles `hlo_file` to `output`."""
-        target = self.config.target
-        if target is CompilationTarget.DEFAULT:
-            target = get_platform_target()
+    def arguments(self, hlo_file: Path, output: Path) -> list[str]:
+        """The compiler's arguments that make `output` of `hlo_file`.
+
+        Raises:
+            ValueError: the additional arguments have an unclosed quote.
+        """
+        target = resolve_target(self.config.target)
         return [
-            COMPILER_COMMAND,
             "compile",
             "--framework",
             "XLA",
@@ -139,64 +145,101 @@ class Compiler:
         ]
 
     def compile(
-        self, ir: HLOModule, work_dir: Path, output_file: str | None = None
+        self,
+        ir: HLOModule,
+        work_dir: str | Path,
+        output_file: str | None = None,
+        use_neuronx_cc_python_interface: bool = False,
     ) -> Path:
         """Compile `ir` in `work_dir`, which must exist.
+
+        Args:
+            ir: the program.
+            work_dir: where the HLO, the result and the compiler's other files go.
+            output_file: name of the file that is to result; by default the NEFF.
+            use_neuronx_cc_python_interface: has no effect: a compiler that can run
+                in this process without changing its state does so anyway.
 
         Returns:
             Path of the result.
 
         Raises:
-            CompilerNotFoundError: no compiler command is on the PATH.
-            RuntimeError: it failed; the text has the command, exit code and its output.
+            CompilerNotFoundError: no compiler is installed.
+            CompilationError: it failed; the text has what it said.
+            RuntimeError: `ir` is no program that it could compile.
         """
-        work_dir = Path(work_dir).resolve()
-        output = work_dir / (output_file or self.config.neff_name)
-        hlo_file = work_dir / "hlo_module.pb"
+        if not isinstance(ir, HLOModule):
+            raise RuntimeError(f"Unknown IR type: {type(ir).__name__}")
+        compiler = find_compiler()
+        directory = Path(work_dir).resolve()
+        hlo_file = directory / HLO_FILE
         hlo_file.write_bytes(ir.serialize())
-        self._run(self.command(hlo_file, output), work_dir)
-        if not output.exists():
-            raise RuntimeError(f"{output} expected but not generated")
-        return output
+        arguments = self.arguments(hlo_file, directory / self.config.neff_name)
+        result = Path(work_dir) / (output_file or self.config.neff_name)
+        result.unlink(missing_ok=True)
+        command = [*compiler.command, *arguments]
+        done = _run(compiler, arguments, directory)
+        if done.returncode != 0:
+            problem = f"Compilation failed (exit code {done.returncode})."
+            raise CompilationError(problem, command, done)
+        if not result.exists():
+            problem = f"Compilation failed: {result} expected but not generated."
+            raise CompilationError(problem, command, done)
+        get_logger().info("%s:\n%s", shlex.join(command), _text(done.stderr))
+        return result
 
     def compile_in_directory(
-        self, ir: HLOModule, work_dir: Path, output_file: str | None = None
+        self,
+        ir: HLOModule,
+        output_dir: str | Path,
+        output_file: str | None = None,
+        save_artifacts: bool = True,
     ) -> CompilationResult:
-        """As :meth:`compile`, making `work_dir` first if it does not exist."""
-        Path(work_dir).mkdir(parents=True, exist_ok=True)
-        return CompilationResult(
-            self.compile(ir, work_dir, output_file), Path(work_dir)
-        )
+        """As :meth:`compile`, making `output_dir` first if it does not exist.
 
-    @staticmethod
-    def _run(command: list[str], work_dir: Path) -> None:
-        if shutil.which(command[0]) is None:
-            raise CompilerNotFoundError(
-                f"the compiler command '{command[0]}' is not on the PATH; it comes "
-                "with the AWS Neuron SDK"
+        Args:
+            ir: the program.
+            output_dir: receives the result; nothing in it is deleted.
+            output_file: as of :meth:`compile`.
+            save_artifacts: compile there; else elsewhere, and only the result is kept.
+        """
+        directory = Path(output_dir)
+        directory.mkdir(parents=True, exist_ok=True)
+        if save_artifacts:
+            return CompilationResult(
+                directory, self.compile(ir, directory, output_file)
             )
-        done = subprocess.run(command, capture_output=True, cwd=work_dir)
-        if done.returncode == 0:
-            return
-        streams = [
-            f"{name}:\n{_indent(text)}"
-            for name, text in (("stderr", done.stderr), ("stdout", done.stdout))
-        ]
-        raise RuntimeError(
-            f"compilation failed with exit code {done.returncode}\n"
-            f"command: {shlex.join(command)}\n" + "\n".join(streams)
-        )
+        with tempfile.TemporaryDirectory(prefix="nkipy-build-") as work_dir:
+            made = self.compile(ir, work_dir, output_file)
+            return CompilationResult(directory, _move_into(made, directory))
 
 
-def _indent(raw: bytes) -> str:
-    lines = raw.decode(errors="replace").splitlines() or ["(empty)"]
-    return "\n".join(f"    {line}" for line in lines)
+def _run(
+    compiler: FoundCompiler, arguments: list[str], directory: Path
+) -> subprocess.CompletedProcess[bytes]:
+    if compiler.in_process is not None:
+        return compiler.in_process.run(arguments, directory)
+    command = [*compiler.command, *arguments]
+    return subprocess.run(command, capture_output=True, cwd=directory)
+
+
+def _move_into(file: Path, directory: Path) -> Path:
+    """Move in two steps, so that the file appears whole or not at all."""
+    partial = directory / f".{file.name}.{file.parent.name}"
+    try:
+        shutil.move(file, partial)
+        return partial.replace(directory / file.name)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def get_ir(kernel: NKIPyKernel) -> HLOModule:
     """The module of a specialized kernel. Raises ValueError before specialize()."""
     if kernel._code is None:
-        raise ValueError(f"{kernel!r} has no program yet: call specialize() first")
+        raise ValueError(
+            f"Kernel must be traced before compilation: call specialize() of {kernel!r}"
+        )
     return kernel._code
 
 
@@ -220,6 +263,7 @@ def compile_to_neff(
     target: CompilationTarget = CompilationTarget.DEFAULT,
     additional_compiler_args: str = "",
     save_artifacts: bool = False,
+    use_neuronx_cc_python_interface: bool = False,
 ) -> str:
     """Compile a specialized kernel.
 
@@ -230,6 +274,7 @@ def compile_to_neff(
         target: the chip.
         additional_compiler_args: arguments after the default ones.
         save_artifacts: compile in `output_dir`: the compiler's other files stay.
+        use_neuronx_cc_python_interface: as of :meth:`Compiler.compile`.
 
     Returns:
         Path of the NEFF.
@@ -243,9 +288,10 @@ def compile_to_neff(
         additional_args=f"{nkipy_compiler_args} {additional_compiler_args}",
         neff_name=neff_name,
     )
-    return str(
-        _compile(trace_kernel, config, Path(output_dir), neff_name, save_artifacts)
+    done = Compiler(config).compile_in_directory(
+        get_ir(trace_kernel), output_dir, neff_name, save_artifacts
     )
+    return str(done.neff_path)
 
 
 def lower_to_nki(
@@ -257,37 +303,33 @@ def lower_to_nki(
 ) -> str:
     """The NKI source that the vendor's compiler makes of a specialized kernel.
 
+    Args:
+        trace_kernel: the kernel, after :meth:`NKIPyKernel.specialize`.
+        output_dir: receives the source as a file too; by default a new directory.
+        target: the chip.
+        additional_compiler_args: arguments after the default ones.
+        save_artifacts: compile in `output_dir`: the compiler's other files stay.
+
     Raises:
         ValueError: the kernel is not specialized.
-        RuntimeError: the compiler is missing, failed, or wrote no NKI source.
+        CompilerNotFoundError: the vendor's compiler is not there to do it.
+        RuntimeError: the compiler failed, or wrote no NKI source.
     """
+    ir = get_ir(trace_kernel)
+    if find_compiler().in_process is not None:
+        raise CompilerNotFoundError(
+            "lowering to NKI source takes the vendor's compiler: its command "
+            "'neuronx-cc', of the AWS Neuron SDK, is not on the PATH, or "
+            "NKIPY_COMPILER chooses the emulator's"
+        )
     config = CompilationConfig(
         pipeline=("tensorize", "SaveTemps"),
         target=target,
         additional_args=(
-            f'{nkipy_compiler_args} --tensorizer-options="--print-nki" '
+            f"{nkipy_compiler_args} --tensorizer-options=--print-nki "
             f"{additional_compiler_args}"
         ),
     )
     output = Path(output_dir) if output_dir is not None else _get_build_dir()
-    return _compile(trace_kernel, config, output, "nki.py", save_artifacts).read_text()
-
-
-def _compile(
-    kernel: NKIPyKernel,
-    config: CompilationConfig,
-    output_dir: Path,
-    result: str,
-    save_artifacts: bool,
-) -> Path:
-    ir = get_ir(kernel)
-    output_dir.mkdir(parents=True, exist_ok=True)
-    compiler = Compiler(config)
-    if save_artifacts:
-        return compiler.compile(ir, output_dir, result)
-    with tempfile.TemporaryDirectory(prefix="nkipy-build-") as work_dir:
-        made = compiler.compile(ir, Path(work_dir), result)
-        # Moved in two steps, so that the result appears whole or not at all.
-        partial = output_dir / f".{result}.{Path(work_dir).name}"
-        shutil.move(made, partial)
-        return partial.replace(output_dir / result)
+    done = Compiler(config).compile_in_directory(ir, output, _NKI_FILE, save_artifacts)
+    return done.neff_path.read_text()
