@@ -246,12 +246,18 @@ CALLEE_ATTRIBUTES = ("to_apply", "condition", "body", "branches")
 
 def _callees(computation: HLOComputation) -> Iterator[HLOComputation]:
     for inst in computation.instructions:
-        if not inst.attributes:
+        if not inst.attributes or inst.opcode in _CALL_NOTHING:
             continue
         for key in CALLEE_ATTRIBUTES:
             value = inst.attributes.get(key)
             if value is not None:
                 yield from value if isinstance(value, tuple) else (value,)
+
+
+#: Of the opcodes that have attributes, the commonest that call no computation.
+_CALL_NOTHING = frozenset(
+    ("parameter", "constant", "broadcast", "transpose", "slice", "concatenate", "dot")
+)
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from nkipy.core.hlo.ir import HLOComputation, HLOInstruction, HLOModule
+from nkipy.core.hlo.opcodes import OPCODES
 
 #: The name of the root that the writer and the printer add to the entry.
 ROOT_NAME = "result"
@@ -29,7 +31,7 @@ class Names:
         for computation in computations:
             self._give([i for i in computation.instructions if i.name])
         #: Whether a given name could be one of those that are made up.
-        self.may_clash = any(n.rpartition(".")[2].isdigit() for n in self._claims.taken)
+        self.may_clash = any(map(_looks_made_up, self._claims.taken))
         claims = _Claims()
         self._computations = {c: claims.claim(identifier(c.name)) for c in computations}
 
@@ -70,10 +72,16 @@ class _Claims:
         return unique
 
 
+def _looks_made_up(name: str) -> bool:
+    opcode, _, number = name.rpartition(".")
+    return opcode in OPCODES and number.isdigit()
+
+
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.\-]")
 _ELEMENT_TYPE = re.compile(r"(pred|[suf]\d+|bf16|c\d+|f\d+e\d+m\d+\w*|opaque|token)$")
 
 
+@lru_cache(maxsize=8192)
 def identifier(name: str) -> str:
     """`name` with what HLO's text form does not allow in names replaced."""
     name = _NOT_IN_NAMES.sub("_", name)

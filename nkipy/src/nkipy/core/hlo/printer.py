@@ -16,7 +16,7 @@ from nkipy.core.hlo.ir import (
 )
 from nkipy.core.hlo.names import Names, identifier
 from nkipy.core.hlo.printer_attributes import attribute_texts, braces, quoted
-from nkipy.core.hlo.proto_writer import (
+from nkipy.core.hlo.proto_instructions import (
     INPUT_NAMES,
     OP_NAME_PREFIX,
     OP_TYPE,

@@ -22,9 +22,9 @@ from nkipy.core.hlo.ir import (
 from nkipy.core.hlo.opcodes import OPCODES
 from nkipy.core.hlo.proto_attributes import CODECS
 from nkipy.core.hlo.proto_attributes_calls import NO_CODEC, read_string_map
+from nkipy.core.hlo.proto_instructions import INPUT_NAMES, OUTPUT_NAMES
 from nkipy.core.hlo.proto_literals import read_literal
 from nkipy.core.hlo.proto_shapes import AnyShape, read_shape
-from nkipy.core.hlo.proto_writer import INPUT_NAMES, OUTPUT_NAMES
 from nkipy.core.hlo.verifier import MAX_ELEMENTS, MAX_RANK, verify_module
 from nkipy.core.hlo.wire import Reader, schema_of
 from nkipy.third_party.xla.service import hlo_pb2

@@ -159,7 +159,8 @@ def encode(schema: Schema, fields: Mapping[str, Any]) -> bytes:
 
     Values equal to the field's default are left out, as in proto3.
     """
-    return b"".join(_encode_field(schema.by_name[k], v) for k, v in fields.items())
+    by_name = schema.by_name
+    return b"".join([_encode_field(by_name[k], v) for k, v in fields.items()])
 
 
 def _encode_field(field: Field, value: Any) -> bytes:

@@ -1,0 +1,291 @@
+"""Instructions as ``HloInstructionProto``, written.
+
+An instruction's message is made of four pieces, each of which repeats: a *lead* with
+where it comes from and what it is called, a *frame* with its opcode, shape and
+attributes, its id, and its operands' ids. All but the lead identify the program.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+from nkipy.core.hlo.ir import HLOComputation, HLOInstruction, SourceLocation
+from nkipy.core.hlo.names import Names
+from nkipy.core.hlo.opcodes import OPCODES
+from nkipy.core.hlo.proto_attributes import CODECS
+from nkipy.core.hlo.proto_attributes_calls import NO_CODEC, string_map
+from nkipy.core.hlo.proto_literals import Buffer, literal_parts, raw_bytes
+from nkipy.core.hlo.proto_shapes import shape_bytes, tuple_shape_bytes
+from nkipy.core.hlo.wire import (
+    VARINTS,
+    delimited,
+    encode,
+    packed_ints,
+    schema_of,
+    varint,
+)
+from nkipy.third_party.xla import xla_data_pb2
+from nkipy.third_party.xla.service import hlo_pb2
+
+INPUT_NAMES = "neff_input_names"
+OUTPUT_NAMES = "neff_output_names"
+OP_TYPE = "NKIPy_Op"
+OP_NAME_PREFIX = "hlo__"
+
+_INSTRUCTION = schema_of(hlo_pb2.HloInstructionProto.DESCRIPTOR)
+_METADATA = schema_of(xla_data_pb2.OpMetadata.DESCRIPTOR)
+
+
+def _tag(name: str) -> bytes:
+    return _INSTRUCTION.by_name[name].tag
+
+
+_NAME, _OPCODE, _SHAPE_TAG = _tag("name"), _tag("opcode"), _tag("shape")
+_META, _LITERAL, _ID = _tag("metadata"), _tag("literal"), _tag("id")
+_OPERANDS, _CALLED = _tag("operand_ids"), _tag("called_computation_ids")
+_NUMBER = _tag("parameter_number")
+_INST = schema_of(hlo_pb2.HloComputationProto.DESCRIPTOR).by_name["instructions"].tag
+
+_OPCODE_FIELDS = {name: delimited(_OPCODE, name.encode()) for name in OPCODES}
+#: The order in which XLA lists the computations that an instruction calls.
+_CALLEE_ORDER = ("to_apply", "body", "condition", "branches")
+_HAVE_CALLEES = frozenset(
+    name
+    for name, op in OPCODES.items()
+    if not op.required.keys().isdisjoint(_CALLEE_ORDER)
+)
+#: The operand field up to the ids, by how many bytes these take.
+_OPERAND_HEADS = [_OPERANDS + v for v in VARINTS[:128]]
+
+
+@lru_cache(maxsize=4)
+def _tables(size: int) -> tuple[list[bytes], list[bytes], list[bytes]]:
+    """For each id below `size`: its varint, its field, the end of a made-up name."""
+    varints = [varint(i) for i in range(size)]
+    return varints, [_ID + v for v in varints], [b"%d" % i for i in range(size)]
+
+
+def _table_size(count: int) -> int:
+    """A power of two, so that few tables serve all modules."""
+    return max(2048, 1 << count.bit_length())
+
+
+class InstructionEncoder:
+    """Encodes the instructions of a module's computations, callees first.
+
+    Args:
+        names: the names of the module's instructions.
+        computation_ids: the ids of the computations that were encoded before.
+        hashed: receives the bytes that identify the program.
+
+    Attributes:
+        next_id: the id of the next instruction.
+    """
+
+    def __init__(
+        self,
+        names: Names,
+        computation_ids: dict[HLOComputation, int],
+        hashed: list[Buffer],
+    ) -> None:
+        self.names = names
+        self.computation_ids = computation_ids
+        self.hashed = hashed
+        self.next_id = 0
+        self._frames: dict[Any, bytes] = {}
+        self._leads: dict[Any, dict[str, bytes]] = {}
+
+    def encode(
+        self,
+        computation: HLOComputation,
+        ids: dict[HLOInstruction, bytes],
+        parts: list[Buffer],
+        is_entry: bool,
+    ) -> None:
+        """Append the instructions to `parts`, and their ids to `ids`.
+
+        Neighbours mostly share their source line, down to the same object, so that its
+        leads are looked up only where it changes.
+        """
+        number, join, frames = self.next_id, b"".join, self._frames
+        may_clash, location = self.names.may_clash, None
+        table_size = _table_size(number + len(computation.instructions))
+        varints, id_fields, suffixes = _tables(table_size)
+        emit, hashed = parts.append, self.hashed.append
+        digits, more_digits_at = -1, number
+        for inst in computation.instructions:
+            opcode, operands, form = inst.opcode, inst.operands, inst.form
+            ids[inst] = varints[number]
+            frame = frames.get(form) if form is not None else None
+            if frame is None:
+                frame = self._frame(inst, is_entry)
+            if not operands:
+                core = frame + id_fields[number]
+            else:
+                packed = join([ids[o] for o in operands])
+                size = len(packed)
+                head = _OPERAND_HEADS[size] if size < 128 else _OPERANDS + varint(size)
+                core = join((frame, id_fields[number], head, packed))
+            literal: Buffer = b""
+            if opcode == "constant":
+                core, literal = _constant(inst, core)
+            hashed(core)
+            if inst.source_location is not location or number == more_digits_at:
+                location, digits = inst.source_location, len(suffixes[number])
+                more_digits_at = 10**digits
+                leads = self._leads.setdefault((location, digits), {})
+            if inst.name or may_clash:
+                lead, suffix = self._named_lead(inst, number), b""
+            else:
+                lead, suffix = leads.get(opcode), suffixes[number]
+                if lead is None:
+                    head = _name_head(opcode, digits)
+                    lead = leads[opcode] = metadata(opcode, location) + head
+            size = len(lead) + len(suffix) + len(core) + len(literal)
+            length = VARINTS[size] if size < 2048 else varint(size)
+            emit(join((_INST, length, lead, suffix, core)))
+            if len(literal):
+                emit(literal)
+                hashed(raw_bytes(inst.attributes["literal"]))
+            number += 1
+        self.next_id = number
+
+    def encode_root(
+        self,
+        root: HLOInstruction,
+        operands: list[bytes],
+        output_names: str,
+        parts: list[Buffer],
+    ) -> None:
+        """Append the root that the writer adds: operands' ids, names of the outputs."""
+        core = _opcode_and_shape(root) + _ID + varint(self.next_id)
+        core += delimited(_OPERANDS, b"".join(operands)) if operands else b""
+        core += _frontend(OUTPUT_NAMES, output_names)
+        self.hashed.append(core)
+        name = delimited(_NAME, self.names.root().encode())
+        parts.append(delimited(_INST, name + core))
+        self.next_id += 1
+
+    def _named_lead(self, inst: HLOInstruction, number: int) -> bytes:
+        name = self.names.of(inst, number).encode()
+        return metadata(inst.opcode, inst.source_location) + delimited(_NAME, name)
+
+    def _frame(self, inst: HLOInstruction, is_entry: bool) -> bytes:
+        """Opcode, shape and attributes, but for the literal of a constant."""
+        opcode, form = inst.opcode, inst.form
+        if opcode == "parameter" and inst.dtype is not None:
+            number = inst.attributes["parameter_number"]
+            name = inst.name if is_entry else None
+            return _parameter_frame(inst.dtype, inst.shape, number, name)
+        key: Any = form
+        if form is None and inst.dtype is not None:
+            key = _frame_key(inst)
+        frame = self._frames.get(key) if key is not None else None
+        if frame is not None:
+            return frame
+        if form is not None and form.encoded is not None:
+            frame = form.encoded
+        else:
+            frame = _opcode_and_shape(inst)
+            if inst.attributes and opcode != "constant":
+                frame += delimited_fields(opcode, inst.attributes)
+            if form is not None:
+                form.encoded = frame
+        if opcode in _HAVE_CALLEES:
+            frame += self._called(inst)
+        if key is not None:
+            self._frames[key] = frame
+        return frame
+
+    def _called(self, inst: HLOInstruction) -> bytes:
+        callees: list[HLOComputation] = []
+        for name in _CALLEE_ORDER:
+            value = inst.attributes.get(name, ())
+            callees += value if isinstance(value, tuple) else (value,)
+        packed = packed_ints([self.computation_ids[c] for c in callees])
+        return delimited(_CALLED, packed)
+
+
+def _frame_key(inst: HLOInstruction) -> Any:
+    """Equal for instructions without a form whose frames are."""
+    if not inst.attributes or inst.opcode == "constant":
+        return inst.opcode, inst.dtype, inst.shape
+    return inst.opcode, inst.dtype, inst.shape, *inst.attributes.items()
+
+
+@lru_cache(maxsize=1024)
+def _name_head(opcode: str, digits: int) -> bytes:
+    """The field of a name that is made up, up to its number, which has `digits`."""
+    prefix = f"{opcode}.".encode()
+    return _NAME + varint(len(prefix) + digits) + prefix
+
+
+@lru_cache(maxsize=8192)
+def _parameter_frame(
+    dtype: Any, shape: tuple[int, ...], number: int, name: str | None
+) -> bytes:
+    """The frame of a parameter that is an array.
+
+    `name` is what an entry parameter is called, which it has to keep.
+    """
+    frame = _OPCODE_FIELDS["parameter"]
+    frame += delimited(_SHAPE_TAG, shape_bytes(dtype, shape))
+    if number:
+        frame += _NUMBER + varint(number)
+    return frame if name is None else frame + _frontend(INPUT_NAMES, name)
+
+
+def _constant(inst: HLOInstruction, core: bytes) -> tuple[bytes, Buffer]:
+    """The core with the literal, or up to its data where that is large."""
+    literal = inst.attributes["literal"]
+    parts = literal_parts(literal)
+    if len(parts) == 1:
+        return delimited(core + _LITERAL, parts[0]), b""
+    head, data = parts
+    return b"".join((core, _LITERAL, varint(len(head) + len(data)), head)), data
+
+
+def _opcode_and_shape(inst: HLOInstruction) -> bytes:
+    return _OPCODE_FIELDS[inst.opcode] + delimited(_SHAPE_TAG, any_shape_bytes(inst))
+
+
+def any_shape_bytes(inst: HLOInstruction) -> bytes:
+    """The message of a result's shape, be it an array or a tuple."""
+    if inst.tuple_shapes is not None:
+        return tuple_shape_bytes(inst.tuple_shapes)
+    assert inst.dtype is not None
+    return shape_bytes(inst.dtype, inst.shape)
+
+
+def delimited_fields(opcode: str, attributes: Any) -> bytes:
+    """An opcode's attributes as fields of the instruction."""
+    return encode(_INSTRUCTION, CODECS.get(opcode, NO_CODEC).to_fields(attributes))
+
+
+# -- metadata --------------------------------------------------------------------------
+_LINE = _METADATA.by_name["source_line"].tag
+_OP_NAMES = {
+    name: encode(_METADATA, {"op_type": OP_TYPE, "op_name": OP_NAME_PREFIX + name})
+    for name in OPCODES
+}
+
+
+@lru_cache(maxsize=1024)
+def _file_field(filename: str) -> bytes:
+    return encode(_METADATA, {"source_file": filename})
+
+
+def metadata(opcode: str, location: SourceLocation | None) -> bytes:
+    """The field that says which op of which line an instruction comes from."""
+    if location is None:
+        return b""
+    payload = _OP_NAMES[opcode] + _file_field(location.filename)
+    if location.line:
+        payload += _LINE + varint(location.line)
+    return delimited(_META, payload)
+
+
+# -- frontend attributes ---------------------------------------------------------------
+def _frontend(key: str, value: str) -> bytes:
+    return encode(_INSTRUCTION, {"frontend_attributes": string_map([(key, value)])})
