@@ -7,7 +7,7 @@
 
 namespace emulator::trace {
 
-/// What happened. The names that go into the JSON are trace.cpp's business.
+/// What happened. The names that go into the JSON are in trace_events.cpp.
 enum class EventType {
   nrt_load,
   nrt_unload,
@@ -17,8 +17,12 @@ enum class EventType {
   tensor_write,
   tensor_copy,
   tensor_memset,
+  tensor_allocate,
+  tensor_free,
+  model_submit,  // an execution given to a queue
   numerical_error,
 };
+constexpr int kEventTypes = static_cast<int>(EventType::numerical_error) + 1;
 
 enum class Phase { start, stop };
 
@@ -28,25 +32,20 @@ constexpr std::int64_t kNoTime = -1;
 struct Event {
   EventType type;
   Phase phase;
-  int core;                   // of the process; -1: none
-  std::uint64_t tracking_id;  // same for start and stop of one thing
-  std::int64_t host_ns;       // CLOCK_REALTIME
-  std::int64_t device_ns = kNoTime;
-  std::uint64_t bytes = 0;  // moved by a transfer
+  int core;                          // of the process; -1: none
+  std::uint64_t tracking_id;         // same for start and stop of one thing
+  std::int64_t host_ns;              // CLOCK_REALTIME
+  std::int64_t device_ns = kNoTime;  // of the modelled clock: an estimate
+  std::uint64_t bytes = 0;           // moved by a transfer
   std::uint64_t model_id = 0;
 };
 
-/// Receives events from any thread.
-class Sink {
- public:
-  virtual ~Sink() = default;
-  virtual void record(const Event& event) noexcept = 0;
-};
+/// How many buffers (trace_buffer.h) listen.
+inline std::atomic<int> listeners{0};
 
-/// The sink, or null. A sink, once set, lives as long as the process.
-inline std::atomic<Sink*> current_sink{nullptr};
-
-inline bool enabled() noexcept { return current_sink.load() != nullptr; }
+inline bool enabled() noexcept {
+  return listeners.load(std::memory_order_relaxed) != 0;
+}
 
 /// A number that no other thing being traced has.
 std::uint64_t next_tracking_id() noexcept;
@@ -54,9 +53,8 @@ std::uint64_t next_tracking_id() noexcept;
 /// The host's wall clock.
 std::int64_t now_ns() noexcept;
 
-inline void record(const Event& event) noexcept {
-  if (Sink* sink = current_sink.load()) sink->record(event);
-}
+/// Gives the event to all who listen.
+void record(const Event& event) noexcept;
 
 /// Records start and stop of a stretch of code.
 class Scope {

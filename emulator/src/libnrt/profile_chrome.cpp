@@ -1,0 +1,147 @@
+#include "profile_chrome.h"
+
+#include <algorithm>
+#include <cinttypes>
+#include <cstdio>
+#include <set>
+
+#include "engine_json.h"
+#include "profile_timeline.h"
+
+namespace emulator::profile {
+namespace {
+
+/// Bounds the file: about 200 bytes each.
+constexpr std::size_t kMaxEvents = 1'000'000;
+
+constexpr int kHostProcess = 1;
+constexpr int kFirstCoreProcess = 100;
+constexpr int kExecutionLane = 1;
+
+/// In the order in which they are shown, below the lane of executions.
+const char* const kLanes[] = {"TensorE", "VectorE",     "ScalarE", "GpSimd",
+                              "DMA",     "collectives", "launch"};
+
+constexpr char kHead[] =
+    "{\"otherData\":{\"emulated\":true,\"producer\":\"nkipy-emulator\",\"notice\":"
+    "\"Written by the emulator. No Neuron device was involved: the times of the cores "
+    "and their engines are ESTIMATES of a cost model; only those of the host were "
+    "measured.\",\"dropped_runs\":";
+
+int lane_of(const std::string& engine) {
+  int lane = kExecutionLane + 1;
+  for (const char* const name : kLanes) {
+    if (engine == name) return lane;
+    ++lane;
+  }
+  return lane;
+}
+
+/// Writes the events, one to a line.
+class Writer {
+ public:
+  Writer(const Recording& recording, std::int64_t origin_ns)
+      : recording_(recording), origin_ns_(origin_ns) {}
+
+  std::string write() {
+    text_ = kHead + std::to_string(recording_.dropped_runs) +
+            "},\"displayTimeUnit\":\"ns\",\"traceEvents\":[";
+    name_processes();
+    for (const Run& run : recording_.runs) add_run(run);
+    return text_ + "\n]}\n";
+  }
+
+ private:
+  void add(const std::string& event) {
+    if (count_++ != 0) text_ += ',';
+    text_ += '\n';
+    text_ += event;
+  }
+
+  void add_name(const char* what, int process, int lane, const std::string& name) {
+    add("{\"ph\":\"M\",\"name\":\"" + std::string(what) +
+        "\",\"pid\":" + std::to_string(process) + ",\"tid\":" + std::to_string(lane) +
+        ",\"args\":{\"name\":" + json::quote(name) + "}}");
+  }
+
+  /// `args` are JSON members.
+  void add_slice(const std::string& name, const char* category, int process, int lane,
+                 std::int64_t begin_ns, std::int64_t duration_ns,
+                 const std::string& args) {
+    char times[96];
+    const std::int64_t begin = std::max<std::int64_t>(0, begin_ns - origin_ns_);
+    std::snprintf(times, sizeof times,
+                  "\"ts\":%" PRId64 ".%03d,\"dur\":%" PRId64 ".%03d", begin / 1000,
+                  static_cast<int>(begin % 1000), duration_ns / 1000,
+                  static_cast<int>(duration_ns % 1000));
+    add("{\"ph\":\"X\",\"name\":" + json::quote(name) + ",\"cat\":\"" + category +
+        "\",\"pid\":" + std::to_string(process) + ",\"tid\":" + std::to_string(lane) +
+        "," + times + ",\"args\":{" + args + "}}");
+  }
+
+  void name_processes() {
+    std::set<int> cores;
+    for (const Run& run : recording_.runs) cores.insert(run.core);
+    add_name("process_name", kHostProcess, 0, "host (measured wall clock)");
+    for (const int core : cores) {
+      const std::string name = "core " + std::to_string(core);
+      add_name("thread_name", kHostProcess, 1 + core, "executions on " + name);
+      const int process = kFirstCoreProcess + core;
+      add_name("process_name", process, 0, name + " (ESTIMATE of a cost model)");
+      add_name("thread_name", process, kExecutionLane, "execution (estimate)");
+      for (const char* const lane : kLanes) {
+        add_name("thread_name", process, lane_of(lane),
+                 std::string(lane) + " (estimate)");
+      }
+    }
+  }
+
+  void add_run(const Run& run) {
+    const ProgramRecord& program = recording_.programs.at(run.model_id);
+    const std::string model = "\"model_id\":" + std::to_string(run.model_id);
+    const int process = kFirstCoreProcess + run.core;
+    const std::int64_t host_ns =
+        std::max<std::int64_t>(0, run.host_end_ns - run.host_begin_ns);
+    add_slice(program.name, "host", kHostProcess, 1 + run.core, run.host_begin_ns,
+              host_ns, model);
+    add_slice(program.name, "estimate", process, kExecutionLane, run.device_begin_ns,
+              static_cast<std::int64_t>(program.estimated_ns), model);
+    if (count_ + timeline(run.model_id).size() > kMaxEvents) return;
+    for (const TimelineEvent& event : timeline(run.model_id)) {
+      add_engine_event(run, process, event);
+    }
+  }
+
+  void add_engine_event(const Run& run, int process, const TimelineEvent& event) {
+    add_slice(event.name, "estimate", process, lane_of(event.engine),
+              run.device_begin_ns + static_cast<std::int64_t>(event.start_ns),
+              static_cast<std::int64_t>(event.duration_ns),
+              "\"opcode\":" + json::quote(event.opcode) +
+                  ",\"bytes\":" + std::to_string(event.bytes) +
+                  ",\"flops\":" + std::to_string(event.flops));
+  }
+
+  const std::vector<TimelineEvent>& timeline(std::uint64_t model_id) {
+    const auto [entry, is_new] = timelines_.try_emplace(model_id);
+    if (is_new) {
+      entry->second = parse_timeline(recording_.programs.at(model_id).timeline);
+    }
+    return entry->second;
+  }
+
+  const Recording& recording_;
+  const std::int64_t origin_ns_;
+  std::map<std::uint64_t, std::vector<TimelineEvent>> timelines_;
+  std::string text_;
+  std::size_t count_ = 0;
+};
+
+}  // namespace
+
+std::string chrome_trace(const Recording& recording) {
+  std::int64_t origin = INT64_MAX;
+  for (const Run& run : recording.runs) origin = std::min(origin, run.host_begin_ns);
+  return Writer(recording, origin).write();
+}
+
+}  // namespace emulator::profile

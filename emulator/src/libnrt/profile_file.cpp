@@ -1,0 +1,125 @@
+#include "profile_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <atomic>
+
+#include "status.h"
+
+namespace emulator::profile {
+namespace {
+
+[[noreturn]] void fail(const std::string& action, const std::string& path) {
+  throw StatusError(NRT_FAILURE,
+                    "cannot " + action + " '" + path + "': " + strerror(errno));
+}
+
+/// A descriptor, closed at the end.
+class Descriptor {
+ public:
+  explicit Descriptor(int number) : number_(number) {}
+  ~Descriptor() {
+    if (number_ >= 0) close(number_);
+  }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+
+  int number() const noexcept { return number_; }
+
+  /// False, with errno, if not all of it could be written.
+  bool write_all(const std::string& content) const {
+    std::size_t done = 0;
+    while (done < content.size()) {
+      const ssize_t count =
+          write(number_, content.data() + done, content.size() - done);
+      if (count < 0 && errno == EINTR) continue;
+      if (count <= 0) return false;
+      done += static_cast<std::size_t>(count);
+    }
+    return true;
+  }
+
+ private:
+  const int number_;
+};
+
+std::string directory_of(const std::string& path) {
+  const std::size_t slash = path.rfind('/');
+  if (slash == std::string::npos) return ".";
+  return slash == 0 ? "/" : path.substr(0, slash);
+}
+
+/// `path` without links; itself if there is no such file yet.
+std::string resolved(const std::string& path) {
+  char* const real = realpath(path.c_str(), nullptr);
+  if (!real) return path;
+  const std::string result = real;
+  free(real);
+  return result;
+}
+
+bool is_special(const std::string& path) {
+  struct stat found;
+  return stat(path.c_str(), &found) == 0 && !S_ISREG(found.st_mode);
+}
+
+void write_in_place(const std::string& path, const std::string& content) {
+  const Descriptor file(open(path.c_str(), O_WRONLY | O_CLOEXEC | O_NONBLOCK));
+  if (file.number() < 0 || !file.write_all(content)) fail("write", path);
+}
+
+/// A name that no other thread or process takes.
+std::string temporary_name(const std::string& target) {
+  static std::atomic<unsigned> count{0};
+  return target + "." + std::to_string(getpid()) + "-" + std::to_string(++count) +
+         ".tmp";
+}
+
+}  // namespace
+
+std::string writable_path(const std::string& path) {
+  const std::string target = resolved(path);
+  struct stat found;
+  if (stat(target.c_str(), &found) == 0) {
+    errno = EISDIR;
+    if (S_ISDIR(found.st_mode)) fail("write", path);
+    if (access(target.c_str(), W_OK) != 0) fail("write", path);
+    if (!S_ISREG(found.st_mode)) return target;
+  }
+  const std::string directory = directory_of(target);
+  if (access(directory.c_str(), W_OK | X_OK) != 0) fail("write into", directory);
+  return target;
+}
+
+void write_file(const std::string& path, const std::string& content) {
+  const std::string target = resolved(path);
+  if (is_special(target)) {
+    write_in_place(target, content);
+    return;
+  }
+  const std::string temporary = temporary_name(target);
+  constexpr int kFlags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC;
+  const Descriptor file(open(temporary.c_str(), kFlags, 0666));
+  if (file.number() < 0) fail("write", target);
+  if (!file.write_all(content) || rename(temporary.c_str(), target.c_str()) != 0) {
+    const int reason = errno;
+    unlink(temporary.c_str());
+    errno = reason;
+    fail("write", target);
+  }
+}
+
+void make_directories(const std::string& path) {
+  for (std::size_t end = 1; end <= path.size(); ++end) {
+    if (end != path.size() && path[end] != '/') continue;
+    const std::string part = path.substr(0, end);
+    if (mkdir(part.c_str(), 0777) != 0 && errno != EEXIST) fail("make", part);
+  }
+}
+
+}  // namespace emulator::profile

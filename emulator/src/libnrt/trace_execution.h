@@ -1,0 +1,34 @@
+// Executions as traces and profiles see them: real on the host's clock, modelled on the
+// core's.
+#pragma once
+
+#include <cstdint>
+
+#include "engine.h"
+
+namespace emulator::trace {
+
+/// One run of a program on a core, from construction to done(). Costs two loads while
+/// nobody listens. One at a time for each core.
+///
+/// The core's clock is modelled: a run begins on it when it begins on the host, or when
+/// the run before it has ended, whichever is later, and lasts as long as the cost model
+/// estimates.
+class ObservedRun {
+ public:
+  ObservedRun(int core, std::uint64_t model_id,
+              const ProgramDescription& program) noexcept;
+  ObservedRun(const ObservedRun&) = delete;
+  ObservedRun& operator=(const ObservedRun&) = delete;
+
+  /// The run succeeded. One that failed leaves no events of the core.
+  void done() noexcept;
+
+ private:
+  const int core_;
+  const std::uint64_t model_id_;
+  const ProgramDescription& program_;
+  std::int64_t begin_ns_;  // of the host; 0 while nobody listens
+};
+
+}  // namespace emulator::trace
