@@ -91,7 +91,8 @@ class _Plain:
         return self.data[start:end]
 
     def rest_is_zero(self) -> bool:
-        return not any(self.data[self.position :])
+        chunks = range(self.position, len(self.data), _CHUNK)
+        return not any(bytes(self.data[i : i + _CHUNK]).strip(b"\0") for i in chunks)
 
 
 class _Gzip:
