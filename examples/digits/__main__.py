@@ -1,6 +1,9 @@
-"""Trains on handwritten digits under NumPy and simulated, and compares.
+"""Trains on handwritten digits under NumPy, simulated and on a NeuronCore; compares.
 
-python -m examples.digits [--mode numpy|simulate|compare] [--epochs N] [--plot FILE]
+    python -m examples.digits [--mode numpy|simulate|baremetal|compare] [--epochs N]
+
+On the device, the weights stay there: each step changes them in place, and only images,
+labels and the loss move.
 """
 
 from __future__ import annotations
@@ -11,14 +14,12 @@ from pathlib import Path
 import numpy as np
 
 from examples.digits import model, train
-from nkipy.runtime import simulate_jit
+from examples.modes import MODES, add_mode, chosen, resident
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m examples.digits")
-    parser.add_argument(
-        "--mode", choices=("numpy", "simulate", "compare"), default="compare"
-    )
+    add_mode(parser)
     parser.add_argument("--epochs", type=int, default=25)
     parser.add_argument("--plot", type=Path, default=Path("digits_loss.png"))
     return parser.parse_args()
@@ -27,21 +28,22 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     args = parse()
     data = train.load()
-    modes = ["numpy", "simulate"] if args.mode == "compare" else [args.mode]
-    wrap = {"numpy": lambda kernel: kernel, "simulate": simulate_jit}
     curves: dict[str, np.ndarray] = {}
-    for mode in modes:
-        step = wrap[mode](model.train_step)
-        predict = wrap[mode](model.logits)
-        params, curves[mode] = train.train(mode, step, data, epochs=args.epochs)
-        score = train.accuracy(predict, params, data)
-        print(f"{mode:>8}: loss {curves[mode][-1]:.4f}, test accuracy {score:.2%}")
+    for mode in chosen(args.mode):
+        jit = MODES[mode]
+        params = resident(model.init(), mode)
+        curves[mode] = train.train(
+            mode, jit(model.train_step), params, data, epochs=args.epochs
+        )
+        score = train.accuracy(jit(model.logits), params, data)
+        print(f"{mode:>9}: loss {curves[mode][-1]:.4f}, test accuracy {score:.2%}")
         if args.epochs >= 25 and score <= 0.95:
             raise SystemExit(f"{mode}: test accuracy {score:.2%} is not above 95 %")
-    if len(curves) == 2:
-        difference = np.max(np.abs(curves["numpy"] - curves["simulate"]))
-        print(f"largest difference between the loss curves: {difference:.1e}")
-        np.testing.assert_allclose(curves["simulate"], curves["numpy"], atol=1e-3)
+    if args.mode == "compare":
+        for mode in ("simulate", "baremetal"):
+            difference = np.max(np.abs(curves["numpy"] - curves[mode]))
+            print(f"largest difference of the loss, {mode}: {difference:.1e}")
+            np.testing.assert_allclose(curves[mode], curves["numpy"], atol=1e-3)
     train.plot(curves, args.plot)
     print(f"loss curve: {args.plot}")
 

@@ -44,18 +44,18 @@ def batches(count: int, size: int, epochs: int, seed: int = 0) -> Iterator[np.nd
 def train(
     name: str,
     step: Callable[..., np.ndarray],
+    params: model.Params,
     data: Data,
     *,
     epochs: int = 25,
     batch: int = 64,
     rate: float = 0.3,
-) -> tuple[model.Params, np.ndarray]:
-    """Train from the same start on the same batches.
+) -> np.ndarray:
+    """Train `params`, in place, on the same batches in the same order.
 
     Returns:
-        The trained weights, and the loss of each step, float32 (steps,).
+        The loss of each step, float32 (steps,).
     """
-    params = model.init()
     steps = list(batches(len(data.x_train), batch, epochs))
     losses = np.empty(len(steps), np.float32)
     with tqdm(steps, desc=f"{name:>8}", unit="step") as bar:
@@ -64,7 +64,7 @@ def train(
             losses[i] = loss
             if i % 20 == 0:
                 bar.set_postfix(loss=f"{float(loss):.3f}")
-    return params, losses
+    return losses
 
 
 def accuracy(

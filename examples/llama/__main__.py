@@ -1,11 +1,15 @@
-"""Generates hidden states step by step, under NumPy and simulated, and compares.
+"""Generates hidden states step by step, under NumPy, simulated and on a NeuronCore.
 
-python -m examples.llama [--mode numpy|simulate|compare] [--steps N]
+    python -m examples.llama [--mode numpy|simulate|baremetal|compare] [--steps N]
+
+On the device, weights and cache stay there: each step writes its key and value into the
+cache in place.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 
 import numpy as np
 
@@ -17,19 +21,24 @@ from examples.llama.decoder import (
     init_weights,
     rotary_table,
 )
-from nkipy.runtime import simulate_jit
+from examples.modes import MODES, add_mode, chosen, on_host, resident
 
 
 def generate(
-    layer, config: Config, steps: int, batch: int = 2
+    layer: Callable[..., np.ndarray],
+    config: Config,
+    steps: int,
+    batch: int = 2,
+    mode: str = "numpy",
 ) -> tuple[np.ndarray, Cache]:
     """Feed the layer its own output for `steps` positions.
 
     Returns:
         Hidden states (steps, batch, model), and the cache that was filled.
     """
-    weights, cache = init_weights(config), init_cache(config, batch)
-    angles = rotary_table(config)
+    weights = resident(init_weights(config), mode)
+    cache = resident(init_cache(config, batch), mode)
+    angles = resident(rotary_table(config), mode)
     x = (
         np.random.default_rng(1)
         .standard_normal((batch, config.model))
@@ -39,36 +48,35 @@ def generate(
     for position in range(steps):
         x = layer(x, weights, cache, angles, np.array(position, np.int32), config)
         states.append(x)
-    return np.stack(states), cache
+    return np.stack(states), on_host(cache)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m examples.llama")
-    parser.add_argument(
-        "--mode", choices=("numpy", "simulate", "compare"), default="compare"
-    )
+    add_mode(parser)
     parser.add_argument("--steps", type=int, default=16)
     args = parser.parse_args()
     config = Config()
     if not 1 <= args.steps <= config.context:
         parser.error(f"--steps must be between 1 and {config.context}")
 
-    simulated = simulate_jit(decoder_layer)
-    layers = {"numpy": decoder_layer, "simulate": simulated}
-    modes = list(layers) if args.mode == "compare" else [args.mode]
-    results = {mode: generate(layers[mode], config, args.steps) for mode in modes}
-    for mode, (states, _) in results.items():
+    results = {}
+    for mode in chosen(args.mode):
+        layer = MODES[mode](decoder_layer)
+        states, cache = generate(layer, config, args.steps, mode=mode)
+        results[mode] = states, cache
         print(
-            f"{mode:>8}: norm of the last hidden state {np.linalg.norm(states[-1]):.5f}"
+            f"{mode:>9}: norm of the last hidden state {np.linalg.norm(states[-1]):.5f}"
         )
-    if "simulate" in results:
-        print(f"programs compiled for {args.steps} steps: {simulated.cache_size()}")
+        if mode != "numpy":
+            print(f"{'':>9}  programs for {args.steps} steps: {layer.cache_size()}")
     if args.mode == "compare":
-        (ours, our_cache), (theirs, their_cache) = results["simulate"], results["numpy"]
-        np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4)
-        np.testing.assert_allclose(our_cache.k, their_cache.k, rtol=1e-3, atol=1e-4)
-        np.testing.assert_allclose(our_cache.v, their_cache.v, rtol=1e-3, atol=1e-4)
-        print(f"largest difference: {np.max(np.abs(ours - theirs)):.1e}")
+        theirs, their_cache = results.pop("numpy")
+        for mode, (ours, our_cache) in results.items():
+            np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4)
+            np.testing.assert_allclose(our_cache.k, their_cache.k, rtol=1e-3, atol=1e-4)
+            np.testing.assert_allclose(our_cache.v, their_cache.v, rtol=1e-3, atol=1e-4)
+            print(f"largest difference, {mode}: {np.max(np.abs(ours - theirs)):.1e}")
 
 
 if __name__ == "__main__":

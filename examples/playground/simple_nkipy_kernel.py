@@ -1,8 +1,9 @@
-"""A NumPy function, called, then simulated: the numbers are the same.
+"""A NumPy function, called, simulated, run on a NeuronCore: the same numbers.
 
-    python examples/playground/simple_nkipy_kernel.py [--mode numpy|simulate]
+    python examples/playground/simple_nkipy_kernel.py [--mode numpy|simulate|baremetal]
 
-Without --mode it runs both ways, compares, and shows the HLO that computed the result.
+Without --mode it runs all three ways, compares, and shows the HLO that computed the
+results.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import argparse
 
 import numpy as np
 
-from nkipy.runtime import simulate_jit
+from nkipy.runtime import baremetal_jit, simulate_jit
 
 
 def scaled_add(x, y, scale):
@@ -20,26 +21,32 @@ def scaled_add(x, y, scale):
     return z, np.max(z, axis=-1)
 
 
+KERNELS = {
+    "numpy": scaled_add,
+    "simulate": simulate_jit(scaled_add),
+    "baremetal": baremetal_jit(scaled_add),
+}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--mode", choices=("numpy", "simulate"))
+    parser.add_argument("--mode", choices=KERNELS)
     mode = parser.parse_args().mode
 
     rng = np.random.default_rng(0)
     x = rng.standard_normal((4, 8)).astype(np.float32)
     y = rng.standard_normal((4, 8)).astype(np.float32)
-    simulated = simulate_jit(scaled_add)
-    kernels = {"numpy": scaled_add, "simulate": simulated}
-    results = {m: kernels[m](x, y, 0.5) for m in ([mode] if mode else kernels)}
+    results = {m: KERNELS[m](x, y, 0.5) for m in ([mode] if mode else KERNELS)}
 
     for name, (_, largest) in results.items():
         print(f"{name:>9}: largest of each row {largest}")
     if mode is None:
-        for ours, numpys in zip(results["simulate"], results["numpy"]):
-            np.testing.assert_allclose(ours, numpys, rtol=1e-6)
-            assert ours.dtype == numpys.dtype and ours.shape == numpys.shape
-        print("\nThe same numbers. What the simulation executed:\n")
-        print(simulated.hlo(x, y, 0.5))
+        for name in ("simulate", "baremetal"):
+            for ours, numpys in zip(results[name], results["numpy"]):
+                np.testing.assert_allclose(ours, numpys, rtol=1e-6)
+                assert ours.dtype == numpys.dtype and ours.shape == numpys.shape
+        print("\nThe same numbers. What was executed:\n")
+        print(KERNELS["simulate"].hlo(x, y, 0.5))
 
 
 if __name__ == "__main__":

@@ -2,59 +2,85 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import numpy as np
+import pytest
 
 from examples.digits import model, train
 from examples.llama.__main__ import generate
 from examples.llama.decoder import Config, decoder_layer
-from nkipy.runtime import simulate_jit
+from examples.modes import MODES, resident
+from tests.support.device import run_python
+
+device_modes = ["simulate", pytest.param("baremetal", marks=pytest.mark.device)]
 
 
-def run(*command: str, cwd: str | None = None) -> str:
-    done = subprocess.run(
-        [sys.executable, *command], capture_output=True, text=True, cwd=cwd
-    )
+def run(*command: str) -> str:
+    done = run_python(*command)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
+@pytest.mark.device
 def test_simple_kernel_shows_the_hlo_that_ran():
     text = run("examples/playground/simple_nkipy_kernel.py")
     assert "The same numbers" in text and "ENTRY" in text and "reduce(" in text
 
 
+@pytest.mark.device
 def test_softmax_holds_its_error_bounds():
-    assert text_lines(run("examples/playground/softmax.py")) == 4
+    lines = run("examples/playground/softmax.py").strip().splitlines()
+    assert [line.split(":")[0].strip() for line in lines[1:]] == list(MODES)
+    assert all("bfloat16" in line for line in lines[1:])
 
 
-def text_lines(text: str) -> int:
-    return len(text.strip().splitlines())
+def test_a_mode_can_be_chosen():
+    text = run("examples/playground/softmax.py", "--mode", "simulate")
+    assert "simulate:" in text and "baremetal" not in text
 
 
-def test_digits_reach_95_percent_and_the_curves_agree(tmp_path):
+@pytest.mark.device
+def test_the_device_kernel_is_timed():
+    text = run("examples/playground/device_kernel.py", "--size", "128")
+    assert "The same numbers" in text
+    for mode in ("device", "host"):
+        (line,) = [x for x in text.splitlines() if x.strip().startswith(f"{mode}:")]
+        assert "over 10 runs" in line and "TFLOP/s" in line
+
+
+@pytest.mark.device
+def test_all_modes_are_compared_by_the_larger_examples(tmp_path):
+    text = run("-m", "examples.llama", "--steps", "4")
+    assert text.count("programs for 4 steps: 1") == 2
+    assert "largest difference, baremetal" in text
+    plot = tmp_path / "loss.png"
+    text = run("-m", "examples.digits", "--epochs", "1", "--plot", str(plot))
+    assert "largest difference of the loss, baremetal" in text
+    assert plot.exists()
+
+
+@pytest.mark.parametrize("mode", device_modes)
+def test_digits_reach_95_percent_and_the_curves_agree(mode, tmp_path):
     data = train.load()
-    results = {}
-    for name, wrap in (("numpy", lambda kernel: kernel), ("simulate", simulate_jit)):
-        step = wrap(model.train_step)
-        params, losses = train.train(name, step, data)
-        results[name] = losses
-        assert train.accuracy(wrap(model.logits), params, data) > 0.95
-    assert results["simulate"].shape == (550,)
-    np.testing.assert_allclose(results["simulate"], results["numpy"], atol=1e-3)
-    train.plot(results, tmp_path / "loss.png")
+    losses = {}
+    for name in ("numpy", mode):
+        jit = MODES[name]
+        params = resident(model.init(), name)
+        losses[name] = train.train(name, jit(model.train_step), params, data)
+        assert train.accuracy(jit(model.logits), params, data) > 0.95
+    assert losses[mode].shape == (550,)
+    np.testing.assert_allclose(losses[mode], losses["numpy"], atol=1e-3)
+    train.plot(losses, tmp_path / "loss.png")
     assert (tmp_path / "loss.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_decoder_layer_equals_numpy_with_one_program_for_all_steps():
+@pytest.mark.parametrize("mode", device_modes)
+def test_decoder_layer_equals_numpy_with_one_program_for_all_steps(mode):
     config = Config()
-    simulated = simulate_jit(decoder_layer)
-    ours, our_cache = generate(simulated, config, 8)
+    layer = MODES[mode](decoder_layer)
+    ours, our_cache = generate(layer, config, 8, mode=mode)
     theirs, their_cache = generate(decoder_layer, config, 8)
     np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(our_cache.k, their_cache.k, rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(our_cache.v, their_cache.v, rtol=1e-3, atol=1e-4)
-    assert simulated.cache_size() == 1
+    assert layer.cache_size() == 1
     assert np.any(our_cache.k[:, 7]) and not np.any(our_cache.k[:, 8:])

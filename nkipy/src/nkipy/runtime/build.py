@@ -11,6 +11,7 @@ from nkipy.core.compile import (
     CompilationConfig,
     CompilationTarget,
     Compiler,
+    _build_dir,
     compiler_identity,
     nkipy_compiler_args,
     resolve_target,
@@ -31,13 +32,18 @@ class BuildOptions:
     Attributes:
         target: the chip; DEFAULT is this machine's.
         additional_compiler_args: arguments after nkipy's own, as a shell reads them.
-        directory: where the NEFF and the compiler's other files go, instead of the
-            cache of this user.
+        directory: where the NEFF and the compiler's other files go. By default the
+            build directory if one is set, else the cache of this user.
     """
 
     target: CompilationTarget = CompilationTarget.DEFAULT
     additional_compiler_args: str = ""
     directory: Path | None = None
+
+    @property
+    def build_dir(self) -> Path | None:
+        """The directory that a person reads, or None."""
+        return _build_dir.get() if self.directory is None else self.directory
 
     @property
     def compiler_args(self) -> str:
@@ -60,10 +66,11 @@ def artifact_key(module: HLOModule, options: BuildOptions) -> str:
 
 def artifact_path(name: str, key: str, options: BuildOptions) -> Path:
     """Where the NEFF of this key lives. In a user's directory, people read the name."""
-    if options.directory is None:
+    directory = options.build_dir
+    if directory is None:
         return cache_directory() / "neff" / key[:2] / key / "kernel.neff"
     name = file_name(name)
-    return options.directory.absolute() / f"{name}_{key[:12]}" / f"{name}.neff"
+    return directory.absolute() / f"{name}_{key[:12]}" / f"{name}.neff"
 
 
 def file_name(name: str) -> str:
@@ -100,5 +107,5 @@ def build(
         )
         return Compiler(config).compile(module, directory, target.name)
 
-    keep_all = options.directory is not None
+    keep_all = options.build_dir is not None
     return get_or_make(target, compile_in, keep_all=keep_all, again=again), key

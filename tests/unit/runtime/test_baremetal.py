@@ -1,0 +1,333 @@
+"""``baremetal_jit``: what is the device's own affair. The rest is in test_jit.py."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import subprocess
+
+import numpy as np
+import pytest
+
+import spike
+from nkipy.core import compile as compiling
+from nkipy.core.compile import CompilationTarget
+from nkipy.core.errors import NKIPyValueError
+from nkipy.core.trace import NKIPyKernel
+from nkipy.runtime import (
+    DeviceTensor,
+    baremetal_jit,
+    baremetal_run_traced_kernel,
+    is_neuron_compatible,
+    max_loaded_kernels,
+    set_max_loaded_kernels,
+    unload_kernels,
+)
+from spike import NrtError
+
+pytestmark = pytest.mark.device
+F32 = np.float32
+
+
+def ones(*shape):
+    return np.ones(shape, F32)
+
+
+@pytest.fixture
+def compilations(monkeypatch, tmp_path):
+    """The names of the kernels that are compiled, with an empty cache."""
+    monkeypatch.setenv("NKIPY_CACHE_DIR", str(tmp_path / "cache"))
+    made = []
+    compile_module = compiling.Compiler.compile
+
+    def compile_and_note(self, ir, *args, **kwargs):
+        made.append(ir.name)
+        return compile_module(self, ir, *args, **kwargs)
+
+    monkeypatch.setattr(compiling.Compiler, "compile", compile_and_note)
+    return made
+
+
+# ----------------------------------------------------------------------- the decorator
+
+
+def test_with_and_without_parentheses():
+    @baremetal_jit
+    def plain(x):
+        """Doubles."""
+        return x * 2
+
+    @baremetal_jit(additional_compiler_args="", target=CompilationTarget.TRN2)
+    def called(x):
+        return x * 3
+
+    np.testing.assert_array_equal(plain(ones(2)), [2, 2])
+    np.testing.assert_array_equal(called(ones(2)), [3, 3])
+    assert plain.__doc__ == "Doubles." and plain.__name__ == "plain"
+    assert repr(plain) == "<baremetal kernel 'plain'>"
+
+
+def test_an_unknown_backend_is_refused():
+    with pytest.raises(ValueError, match="Unknown backend cuda"):
+        baremetal_jit(backend="cuda")
+
+
+def test_there_is_a_device():
+    assert is_neuron_compatible() is True
+
+
+# ------------------------------------------------------------------------- caching
+
+
+def test_a_warm_call_does_not_trace_compile_or_open_a_file(compilations, monkeypatch):
+    traced = []
+
+    @baremetal_jit
+    def kernel(x):
+        traced.append(x.shape)
+        return x + 1
+
+    kernel(ones(2))
+    assert (traced, compilations) == ([(2,)], ["kernel"])
+
+    def refuse(*args, **kwargs):
+        raise AssertionError("a warm call opened a file")
+
+    with monkeypatch.context() as context:
+        context.setattr("builtins.open", refuse)
+        context.setattr("os.open", refuse)
+        context.setattr("os.stat", refuse)
+        context.setattr(subprocess, "Popen", refuse)
+        got = kernel(ones(2) * 5)
+    np.testing.assert_array_equal(got, [6, 6])
+    assert (traced, compilations) == ([(2,)], ["kernel"])
+
+
+def test_the_same_program_is_compiled_once(compilations):
+    baremetal_jit(lambda x: x + 1)(ones(2))
+    baremetal_jit(lambda y: y + 1)(ones(2))  # another parameter name
+    assert len(compilations) == 2
+    baremetal_jit(lambda x: x + 1)(ones(2))
+    assert len(compilations) == 2
+    baremetal_jit(lambda x: x + 1)(ones(3))
+    baremetal_jit(additional_compiler_args="--auto-cast=none")(lambda x: x + 1)(ones(3))
+    baremetal_jit(target=CompilationTarget.TRN3)(lambda x: x + 2)
+    assert len(compilations) == 4
+
+
+def test_another_compiler_is_another_artifact(compilations, monkeypatch):
+    baremetal_jit(lambda x: x + 1)(ones(2))
+    monkeypatch.setattr("nkipy.runtime.build.compiler_identity", lambda: "newer 2.0")
+    baremetal_jit(lambda x: x + 1)(ones(2))
+    assert len(compilations) == 2
+
+
+def test_the_log_says_why_a_call_compiled(caplog):
+    kernel = baremetal_jit(lambda x: x + 1)
+    with caplog.at_level(logging.INFO, "nkipy.baremetal"):
+        kernel(ones(2))
+        kernel(ones(3))
+    texts = [r.message for r in caplog.records if "tracing" in r.message]
+    assert "first call" in texts[0]
+    assert "(2,)" in texts[1] and "(3,)" in texts[1]
+
+
+def test_a_damaged_artifact_is_compiled_again(compilations, tmp_path):
+    baremetal_jit(lambda x: x + 1)(ones(2))
+    (neff,) = (tmp_path / "cache").rglob("*.neff")
+    neff.write_bytes(neff.read_bytes()[:1500])
+    np.testing.assert_array_equal(baremetal_jit(lambda x: x + 1)(ones(2)), [2, 2])
+    assert len(compilations) == 2
+
+
+def test_an_artifact_that_is_gone_is_compiled_again(compilations, tmp_path):
+    kernel = baremetal_jit(lambda x: x + 1)
+    kernel(ones(2))
+    (neff,) = (tmp_path / "cache").rglob("*.neff")
+    neff.unlink()
+    np.testing.assert_array_equal(kernel(ones(2)), [2, 2])
+    kernel.unload()
+    np.testing.assert_array_equal(kernel(ones(2)), [2, 2])
+    assert len(compilations) == 2
+
+
+def test_a_directory_of_the_user_keeps_what_is_in_it(tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    kernel = NKIPyKernel.trace(lambda x: x + 1)
+    for _ in range(2):
+        got = baremetal_run_traced_kernel(
+            kernel, ones(2), artifacts_dir=tmp_path, save_trace=True
+        )
+        np.testing.assert_array_equal(got, [2, 2])
+    assert (tmp_path / "mine.txt").read_text() == "mine"
+    (neff,) = tmp_path.rglob("*.neff")
+    assert neff.stem == "lambda" and neff.parent.parent == tmp_path
+    assert os.path.getsize(tmp_path / "profile.ntff") > 0
+
+
+# ---------------------------------------------------------------------- device tensors
+
+
+def test_device_tensors_are_used_where_they_are(monkeypatch):
+    kernel = baremetal_jit(lambda x, y: x @ y)
+    x = DeviceTensor.from_numpy(np.arange(6, dtype=F32).reshape(2, 3))
+    with monkeypatch.context() as context:
+        context.delattr(DeviceTensor, "_read")  # whoever looks inside fails
+        got = kernel(x, ones(3, 2))
+        np.testing.assert_array_equal(got, [[3, 3], [12, 12]])
+    assert isinstance(got, np.ndarray)
+    np.testing.assert_array_equal(kernel(x, ones(3, 2) * 2), [[6, 6], [24, 24]])
+
+
+def test_a_device_tensor_is_changed_in_place():
+    @baremetal_jit
+    def step(weights, x):
+        weights -= 0.5 * x
+        return weights, np.sum(weights)
+
+    weights = DeviceTensor.from_numpy(ones(2, 2))
+    x = ones(2, 2)
+    for expected in (0.5, 0.0):
+        got, total = step(weights, x)
+        assert got is weights
+        np.testing.assert_array_equal(weights.numpy(), np.full((2, 2), expected, F32))
+        np.testing.assert_array_equal(total, np.array(4 * expected, F32))
+
+
+def test_device_tensors_in_trees_of_both_kinds():
+    kernel = baremetal_jit(lambda tree: tree["a"] * tree["b"][0])
+    tree = {"a": DeviceTensor.from_numpy(ones(2) * 3), "b": [ones(2) * 2]}
+    np.testing.assert_array_equal(kernel(tree), [6, 6])
+    tree = {"a": ones(2), "b": [DeviceTensor.from_numpy(ones(2) * 4)]}
+    np.testing.assert_array_equal(kernel(tree), [4, 4])
+
+
+def test_freed_and_shared_device_tensors_are_refused():
+    @baremetal_jit
+    def add(x, y):
+        x += y
+
+    x = DeviceTensor.from_numpy(ones(2))
+    with pytest.raises(NKIPyValueError, match="'x', which shares memory.*'y'"):
+        add(x, x)
+    y = DeviceTensor.from_numpy(ones(2))
+    spike.get_spike_singleton().free_tensor(y.tensor_ref)
+    with pytest.raises(spike.SpikeError, match="freed"):
+        add(x, y)
+    np.testing.assert_array_equal(x.numpy(), [1, 1])
+
+
+def test_a_device_tensor_that_says_less_than_it_has_is_refused():
+    wide = DeviceTensor.empty((4,))
+    lying = DeviceTensor(wide.tensor_ref, (2,), np.dtype(F32))
+    with pytest.raises(NKIPyValueError, match="'x' has 16 bytes.*takes 8"):
+        baremetal_jit(lambda x: x + 1)(lying)
+
+
+# ------------------------------------------------------------------------- memory
+
+
+def test_kernels_can_be_unloaded_and_load_again():
+    kernel = baremetal_jit(lambda x: x + 1)
+    kernel(ones(2))
+    (program,) = kernel._programs.values()
+    assert program.executable.is_loaded
+    kernel.unload()
+    assert not program.executable.is_loaded
+    np.testing.assert_array_equal(kernel(ones(2)), [2, 2])
+    assert program.executable.is_loaded
+    assert unload_kernels() >= 1
+    assert not program.executable.is_loaded
+
+
+def test_the_least_recently_used_kernel_gives_way():
+    unload_kernels()
+    before = max_loaded_kernels()
+    kernels = [baremetal_jit(lambda x, n=n: x + n) for n in range(3)]
+    try:
+        set_max_loaded_kernels(2)
+        for n, kernel in enumerate(kernels):
+            np.testing.assert_array_equal(kernel(ones(2)), ones(2) + n)
+        loaded = [next(iter(k._programs.values())).executable for k in kernels]
+        assert [e.is_loaded for e in loaded] == [False, True, True]
+        np.testing.assert_array_equal(kernels[0](ones(2)), ones(2))
+        assert [e.is_loaded for e in loaded] == [True, False, True]
+    finally:
+        set_max_loaded_kernels(before)
+
+
+def test_a_kernel_that_is_gone_occupies_nothing():
+    import nkipy.runtime.residency as residency
+
+    unload_kernels()
+    kernel = baremetal_jit(lambda x: x + 1)
+    kernel(ones(2))
+    assert len(residency.LOADED) == 1
+    del kernel
+    gc.collect()
+    assert len(residency.LOADED) == 0
+
+
+@pytest.mark.filterwarnings("ignore:spike.reset")
+def test_kernels_survive_a_reset_of_the_runtime():
+    kernel = baremetal_jit(lambda x: x + 1)
+    kernel(ones(2))
+    x = DeviceTensor.from_numpy(ones(2))
+    spike.reset()
+    np.testing.assert_array_equal(kernel(ones(2)), [2, 2])
+    with pytest.raises(spike.SpikeError):
+        kernel(x)
+    np.testing.assert_array_equal(kernel(DeviceTensor.from_numpy(ones(2))), [2, 2])
+
+
+# ------------------------------------------------------------------------- failures
+
+
+def test_a_failing_execution_leaves_the_arguments_alone(monkeypatch):
+    @baremetal_jit
+    def kernel(x, y):
+        x += y
+        y *= 2
+        return x * y
+
+    x, y = ones(2), ones(2)
+    kernel(x.copy(), y.copy())
+    (program,) = kernel._programs.values()
+    loaded = program.executable._loaded
+
+    def fail():
+        raise NrtError("NRT_TIMEOUT")
+
+    class Failing:
+        execute = staticmethod(fail)
+
+    with monkeypatch.context() as context:
+        context.setattr(loaded, "call", Failing())
+        with pytest.raises(NrtError):
+            kernel(x, y)
+    np.testing.assert_array_equal(x, ones(2))
+    np.testing.assert_array_equal(y, ones(2))
+
+    reads = []
+    read = loaded.read
+
+    def fail_second(*args):
+        reads.append(args)
+        if len(reads) == 2:
+            fail()
+        read(*args)
+
+    with monkeypatch.context() as context:
+        context.setattr(loaded, "read", fail_second)
+        with pytest.raises(NrtError):
+            kernel(x, y)
+    np.testing.assert_array_equal(x, ones(2))
+    np.testing.assert_array_equal(y, ones(2))
+    np.testing.assert_array_equal(kernel(x, y), [4, 4])
+    np.testing.assert_array_equal(x, [2, 2])
+
+
+def test_a_core_that_there_is_not():
+    with pytest.raises(NrtError):
+        baremetal_jit(core_id=99)(lambda x: x + 1)(ones(2))

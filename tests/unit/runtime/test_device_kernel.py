@@ -1,0 +1,401 @@
+"""``DeviceKernel``: compiled once, loaded once, called with tensors by name."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+import spike
+from nkipy.core.compile import CompilationTarget
+from nkipy.core.errors import NKIPyValueError
+from nkipy.core.trace import NKIPyKernel
+from nkipy.runtime import (
+    DeviceKernel,
+    DeviceTensor,
+    max_loaded_kernels,
+    set_max_loaded_kernels,
+    unload_kernels,
+)
+from nkipy.runtime import device_kernel as module
+from nkipy.runtime.device_kernel import _LOADED_KERNELS
+
+pytestmark = pytest.mark.device
+F32 = np.float32
+
+
+def ones(*shape):
+    return np.ones(shape, F32)
+
+
+def on_device(array):
+    return DeviceTensor.from_numpy(array)
+
+
+def add(x, y):
+    return x + y
+
+
+@pytest.fixture(autouse=True)
+def no_kernels():
+    unload_kernels()
+    yield
+    unload_kernels()
+
+
+@pytest.fixture
+def traces(monkeypatch):
+    """The arguments that kernels are traced for."""
+    made = []
+    original = NKIPyKernel.specialize
+
+    def specialize(self, *args, **kwargs):
+        made.append(args)
+        return original(self, *args, **kwargs)
+
+    monkeypatch.setattr(NKIPyKernel, "specialize", specialize)
+    return made
+
+
+# ------------------------------------------------------------------------- calling
+
+
+def test_results_by_name_are_made_or_written_into():
+    kernel = DeviceKernel.compile_and_load(add, ones(2, 3), ones(3), name="sum")
+    assert kernel.name == "sum"
+    inputs = {"x": on_device(ones(2, 3)), "y": on_device(ones(3) * 2)}
+    made = kernel(inputs)
+    assert list(made) == ["output0"]
+    assert isinstance(made["output0"], DeviceTensor)
+    np.testing.assert_array_equal(made["output0"].numpy(), np.full((2, 3), 3, F32))
+    target = DeviceTensor.zeros((2, 3))
+    assert kernel(inputs=inputs, outputs={"output0": target}) is None
+    np.testing.assert_array_equal(target.numpy(), np.full((2, 3), 3, F32))
+
+
+def test_a_tensor_may_be_input_and_result():
+    kernel = DeviceKernel.compile_and_load(add, ones(2), ones(2))
+    x = on_device(ones(2))
+    for expected in (2, 4, 8):
+        kernel({"x": x, "y": x}, {"output0": x})
+        np.testing.assert_array_equal(x.numpy(), [expected, expected])
+
+
+def test_dtypes_that_the_runtime_library_does_not_have():
+    kernel = DeviceKernel.compile_and_load(
+        lambda x, flags: (x > 0, flags, x.astype("float8_e5m2")),
+        ones(2),
+        np.zeros(3, bool),
+    )
+    flags = np.array([True, False, True])
+    made = kernel({"x": on_device(np.array([-1, 2], F32)), "flags": on_device(flags)})
+    got = {name: tensor.numpy() for name, tensor in made.items()}
+    assert [a.dtype.name for a in got.values()] == ["bool", "bool", "float8_e5m2"]
+    np.testing.assert_array_equal(got["output0"], [False, True])
+    np.testing.assert_array_equal(got["output1"], flags)
+    np.testing.assert_array_equal(got["output2"].astype(F32), [-1, 2])
+
+
+def test_a_written_parameter_is_a_result_in_the_same_memory():
+    def update(cache, position, value):
+        cache[position] = value
+        return np.sum(cache)
+
+    kernel = DeviceKernel.compile_and_load(
+        update, ones(4, 2), np.array(0, np.int32), ones(2)
+    )
+    cache = DeviceTensor.zeros((4, 2))
+    for i in range(3):
+        inputs = {
+            "cache": cache,
+            "position": on_device(np.array(i, np.int32)),
+            "value": on_device(ones(2) * i),
+        }
+        made = kernel(inputs)
+        assert made["cache"] is cache
+        np.testing.assert_array_equal(made["output0"].numpy(), i * (i + 1))
+    # By the names that the NEFF has:
+    inputs["cache.must_alias_input"] = inputs.pop("cache")
+    total = DeviceTensor.zeros(())
+    kernel(inputs, {"cache": cache, "output0": total})
+    np.testing.assert_array_equal(cache.numpy(), [[0, 0], [1, 1], [2, 2], [0, 0]])
+    np.testing.assert_array_equal(total.numpy(), np.array(6, F32))
+
+
+def test_trees_arrays_without_elements_and_static_values():
+    @dataclass
+    class Config:
+        scale: float
+
+    def kernel(tree, empty, config, dtype):
+        return (tree["a"] + np.sum(empty)).astype(dtype) * config.scale
+
+    compiled = DeviceKernel.compile_and_load(
+        kernel, {"a": ones(2)}, ones(0), Config(2.0), np.float16
+    )
+    made = compiled({"tree.a": on_device(ones(2)), "empty": DeviceTensor.zeros(0)})
+    assert made["output0"].dtype == np.float16
+    np.testing.assert_array_equal(made["output0"].numpy(), [2, 2])
+
+
+def test_wrong_tensors_are_refused():
+    kernel = DeviceKernel.compile_and_load(add, ones(2), ones(2))
+    x = on_device(ones(2))
+    for inputs, text in (
+        ({"x": x, "z": x}, "z"),
+        ({"x": x}, "y"),
+        ({"x": x, "y": on_device(ones(3))}, "shape"),
+        ({"x": x, "y": on_device(np.ones(2, np.int32))}, "dtype"),
+    ):
+        with pytest.raises((ValueError, AssertionError), match=text):
+            kernel(inputs)
+    np.testing.assert_array_equal(kernel({"x": x, "y": x})["output0"].numpy(), [2, 2])
+
+
+def test_benchmark_counts_what_it_runs():
+    kernel = DeviceKernel.compile_and_load(add, ones(2), ones(2))
+    inputs = {"x": on_device(ones(2)), "y": on_device(ones(2))}
+    for mode in ("device", "host"):
+        result = kernel.benchmark(inputs, warmup_iter=2, benchmark_iter=4, mode=mode)
+        assert (result.iterations, result.warmup_iterations) == (4, 2)
+        assert 0 < result.min_ms <= result.mean_ms <= result.max_ms
+
+
+# ------------------------------------------------------------------------- caching
+
+
+def test_device_tensors_are_not_read_to_learn_their_shape(monkeypatch):
+    x = on_device(ones(64))
+    with monkeypatch.context() as context:
+        context.delattr(DeviceTensor, "_read")
+        context.delattr(DeviceTensor, "numpy")
+        kernel = DeviceKernel.compile_and_load(add, x, x)
+    assert kernel.input_tensors_info["x"].shape == [64]
+
+
+def test_an_equal_call_returns_the_same_kernel_without_tracing(traces):
+    first = DeviceKernel.compile_and_load(add, ones(2), ones(2))
+    assert DeviceKernel.compile_and_load(add, ones(2), on_device(ones(2))) is first
+    assert DeviceKernel.compile_and_load(add, x=ones(2) * 3, y=ones(2)) is first
+    again = DeviceKernel.compile_and_load(add, ones(2), ones(2))
+    assert again is first
+    assert len(traces) == 2  # a device tensor is another kind of argument
+
+
+def test_what_makes_another_kernel():
+    def load(*args, kernel=add, **options):
+        return DeviceKernel.compile_and_load(kernel, *args, **options)
+
+    x = ones(2)
+    kernels = [
+        load(x, x),
+        load(ones(3), ones(3)),
+        load(x.astype(np.float16), x.astype(np.float16)),
+        load(x, x, additional_compiler_args="--auto-cast=none"),
+        load(x, x, name="other"),
+        load(x, x, cc_enabled=True, rank_id=0, world_size=1),
+        load(x, x, use_cached_if_exists=False),
+    ]
+    assert len({id(k) for k in kernels}) == len(kernels)
+    assert load(x, x) is kernels[0]
+    assert load(x, x, cc_enabled=True, rank_id=0, world_size=1) is kernels[5]
+
+
+def test_another_target_is_another_program(tmp_path):
+    def compiled(target):
+        return DeviceKernel._trace_and_compile(
+            add,
+            "add",
+            (ones(2), ones(2)),
+            {},
+            additional_compiler_args=None,
+            use_cached_if_exists=True,
+            build_dir=tmp_path,
+            target=target,
+        )
+
+    (neff1, key1), (neff2, key2) = map(
+        compiled, (CompilationTarget.TRN1, CompilationTarget.TRN2)
+    )
+    assert key1 != key2 and neff1 != neff2
+    assert compiled(CompilationTarget.TRN2) == (neff2, key2)
+    assert key2.startswith("add_") and neff2.endswith("/add.neff")
+    assert neff2.startswith(str(tmp_path))
+
+
+def test_a_captured_value_that_changed_is_noticed():
+    scale = ones(2)
+    kernel = lambda x: x * scale  # noqa: E731
+    first = DeviceKernel.compile_and_load(kernel, ones(2))
+    scale *= 3
+    second = DeviceKernel.compile_and_load(kernel, ones(2))
+    assert second is not first
+    np.testing.assert_array_equal(
+        second({"x": on_device(ones(2))})["output0"].numpy(), [3, 3]
+    )
+
+
+def test_a_warm_hit_is_quick():
+    x = on_device(np.ones((2048, 2048), F32))
+    DeviceKernel.compile_and_load(add, x, x)
+    times = []
+    for _ in range(50):
+        start = time.perf_counter()
+        DeviceKernel.compile_and_load(add, x, x)
+        times.append(time.perf_counter() - start)
+    assert min(times) < 100e-6
+
+
+@pytest.mark.filterwarnings("ignore:spike.reset")
+def test_kernels_of_a_closed_runtime_are_not_returned():
+    first = DeviceKernel.compile_and_load(add, ones(2), ones(2))
+    spike.reset()
+    second = DeviceKernel.compile_and_load(add, ones(2), ones(2))
+    assert second is not first
+    x = on_device(ones(2))
+    np.testing.assert_array_equal(second({"x": x, "y": x})["output0"].numpy(), [2, 2])
+
+
+def test_an_unloaded_kernel_is_loaded_anew():
+    first = DeviceKernel.compile_and_load(add, ones(2), ones(2))
+    first.unload()
+    assert not _LOADED_KERNELS
+    x = on_device(ones(2))
+    with pytest.raises(spike.SpikeError):
+        first({"x": x, "y": x})
+    assert DeviceKernel.compile_and_load(add, ones(2), ones(2)) is not first
+
+
+def test_few_kernels_are_kept():
+    before = max_loaded_kernels()
+    try:
+        set_max_loaded_kernels(2)
+        kernels = [
+            DeviceKernel.compile_and_load(add, ones(n), ones(n)) for n in (1, 2, 3)
+        ]
+        assert list(_LOADED_KERNELS.values()) == kernels[1:]
+        x = on_device(ones(1))  # dropped, but not unloaded: we have it
+        made = kernels[0]({"x": x, "y": x})
+        np.testing.assert_array_equal(made["output0"].numpy(), [2])
+    finally:
+        set_max_loaded_kernels(before)
+
+
+def test_a_directory_of_the_user(tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    for cached in (True, False):
+        kernel = DeviceKernel.compile_and_load(
+            add, ones(2), ones(2), build_dir=tmp_path, use_cached_if_exists=cached
+        )
+        assert str(kernel.neff_path).startswith(str(tmp_path / "add_"))
+    assert (tmp_path / "mine.txt").read_text() == "mine"
+    loaded = DeviceKernel.load_from_neff(kernel.neff_path, name="again")
+    x = on_device(ones(2))
+    np.testing.assert_array_equal(loaded({"x": x, "y": x})["output0"].numpy(), [2, 2])
+
+
+def test_what_cannot_be_compiled():
+    with pytest.raises(NotImplementedError, match="must be a function"):
+        DeviceKernel.compile_and_load("add", ones(2))
+    with pytest.raises(NKIPyValueError, match="no result with elements"):
+        DeviceKernel.compile_and_load(add, ones(0), ones(0))
+
+
+# ----------------------------------------------------------------------- several ranks
+
+
+class FakeJob:
+    """As much of torch.distributed as compile_and_load uses, in one process."""
+
+    def __init__(self, rank, sent=None):
+        self.rank = rank
+        self.sent = sent
+        self.barriers = 0
+
+    def get_rank(self):
+        return self.rank
+
+    def get_world_size(self):
+        return 2
+
+    def broadcast_object_list(self, message, src):
+        assert src == 0
+        if self.rank == 0:
+            self.sent = list(message)
+        else:
+            message[:] = self.sent
+
+    def barrier(self):
+        self.barriers += 1
+
+
+@pytest.fixture
+def job(monkeypatch):
+    """Makes this process one rank of a job; says how kernels are loaded."""
+    loads = []
+
+    def load_from_neff(path, **how):
+        loads.append(how)
+        return object()
+
+    monkeypatch.setattr(DeviceKernel, "load_from_neff", load_from_neff)
+
+    def become(rank, sent=None):
+        fake = FakeJob(rank, sent)
+        monkeypatch.setattr(module, "dist", fake)
+        monkeypatch.setattr(module, "_is_distributed", lambda: True)
+        return fake
+
+    become.loads = loads
+    yield become
+    _LOADED_KERNELS.clear()
+
+
+def test_rank_0_compiles_for_all(job, traces):
+    first = job(0)
+    DeviceKernel.compile_and_load(add, ones(2), ones(2))
+    assert len(traces) == 1 and first.barriers == 1
+    neff, key = first.sent
+    assert neff.endswith(".neff") and key.startswith("add_")
+    second = job(1, sent=first.sent)
+    DeviceKernel.compile_and_load(add, ones(2), ones(2))
+    assert len(traces) == 1 and second.barriers == 1
+    expected = {"name": "add", "cc_enabled": True, "world_size": 2}
+    assert job.loads == [expected | {"rank_id": 0}, expected | {"rank_id": 1}]
+
+
+def test_a_failure_of_rank_0_reaches_all(job):
+    def bad(x):
+        raise ValueError("cannot be traced")
+
+    first = job(0)
+    with pytest.raises(ValueError, match="cannot be traced"):
+        DeviceKernel.compile_and_load(bad, ones(2))
+    job(1, sent=first.sent)
+    with pytest.raises(RuntimeError, match="rank 0\nValueError: cannot be traced"):
+        DeviceKernel.compile_and_load(bad, ones(2))
+
+
+def test_ranks_may_compile_programs_of_their_own(job, tmp_path, traces):
+    for rank in range(2):
+        job(rank)
+        DeviceKernel.compile_and_load(
+            add, ones(2), ones(2), is_spmd=False, build_dir=tmp_path
+        )
+    assert len(traces) == 2
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["rank_0", "rank_1"]
+
+
+def test_collectives_are_off_on_request_and_need_ranks(job, monkeypatch):
+    job(1, sent=["/x.neff", "add_0"])
+    DeviceKernel.compile_and_load(add, ones(2), ones(2), cc_enabled=False)
+    assert job.loads == [{"name": "add"}]
+    monkeypatch.setattr(module, "_is_distributed", lambda: False)
+    with pytest.raises(ValueError, match="rank_id and world_size are required"):
+        DeviceKernel.compile_and_load(add, ones(2), ones(2), cc_enabled=True, rank_id=0)
+
+
+def test_without_torch_there_is_no_job():
+    assert module._is_distributed() is False

@@ -1,0 +1,297 @@
+"""Structure, caching, mutation, guards, errors: alike simulated and on a device."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import threading
+
+import numpy as np
+import pytest
+
+from nkipy.core import dtypes as dt
+from nkipy.core.errors import LeakedTracerError, NKIPyTypeError, NKIPyValueError
+from nkipy.core.trace import NKIPyKernel
+from nkipy.runtime import (
+    baremetal_jit,
+    baremetal_run_traced_kernel,
+    simulate_jit,
+    simulate_traced_kernel,
+)
+
+F32 = np.float32
+
+
+@pytest.fixture(
+    params=["simulate", pytest.param("baremetal", marks=pytest.mark.device)]
+)
+def mode(request):
+    return request.param
+
+
+@pytest.fixture
+def jit(mode):
+    return {"simulate": simulate_jit, "baremetal": baremetal_jit}[mode]
+
+
+def ones(*shape):
+    return np.ones(shape, F32)
+
+
+@dataclasses.dataclass
+class Weights:
+    w: np.ndarray
+    scale: float
+
+
+def test_result_keeps_the_structure_of_the_return_value(jit):
+    @jit
+    def kernel(tree):
+        return {"sum": tree["a"] + tree["b"][0], "rest": (tree["b"][1] * 2, 7, None)}
+
+    got = kernel({"a": ones(2), "b": [ones(2), ones(3)]})
+    assert list(got) == ["sum", "rest"]
+    np.testing.assert_array_equal(got["sum"], np.full(2, 2, F32))
+    np.testing.assert_array_equal(got["rest"][0], np.full(3, 2, F32))
+    assert got["rest"][1:] == (7, None)
+
+
+def test_dataclass_arguments_are_trees(jit):
+    @jit
+    def kernel(p):
+        return Weights(p.w * p.scale, p.scale)
+
+    got = kernel(Weights(ones(3), 0.5))
+    assert isinstance(got, Weights) and got.scale == 0.5
+    np.testing.assert_array_equal(got.w, np.full(3, 0.5, F32))
+
+
+def test_star_arguments_are_parameters_named_by_their_path(jit):
+    @jit
+    def kernel(*args, **kwargs):
+        return args[0] + args[1] * kwargs["k"]
+
+    module = kernel.lower(ones(2), ones(2), k=ones(2))
+    assert [p.name for p in module.inputs] == ["args.0", "args.1", "kwargs.k"]
+    np.testing.assert_array_equal(kernel(ones(2), ones(2), k=ones(2)), ones(2) * 2)
+
+
+def test_one_program_for_equal_calls(jit):
+    kernel = jit(lambda x, n=2: x * n)
+    for _ in range(3):
+        kernel(ones(2))
+    assert kernel.cache_size() == 1
+    kernel(ones(3))
+    assert kernel.cache_size() == 2
+    np.testing.assert_array_equal(kernel(ones(3), 5), ones(3) * 5)
+    assert kernel.cache_size() == 3
+
+
+def test_static_values_of_other_types_are_other_programs(jit):
+    kernel = jit(lambda x, n: x * n)
+    kernel(ones(2), 1)
+    kernel(ones(2), True)
+    kernel(ones(2), 1.0)
+    assert kernel.cache_size() == 3
+    assert np.signbit(kernel(ones(1), -0.0))[0]
+    assert not np.signbit(kernel(ones(1), 0.0))[0]
+
+
+def test_mutated_arguments_are_written_back(jit):
+    @jit
+    def kernel(x, y):
+        x += y
+        y[0] = 5
+        return x
+
+    x, y = ones(3), ones(3)
+    got = kernel(x, y)
+    assert got is x
+    np.testing.assert_array_equal(x, [2, 2, 2])
+    np.testing.assert_array_equal(y, [5, 1, 1])
+
+
+def test_mutation_reaches_strided_and_64_bit_arrays(jit):
+    @jit
+    def kernel(x):
+        x *= 3
+
+    base = np.ones((4, 4), F32)
+    kernel(base[::2, 1:3])
+    expected = np.ones((4, 4), F32)
+    expected[::2, 1:3] *= 3
+    np.testing.assert_array_equal(base, expected)
+    wide = np.ones(3)
+    with pytest.warns(UserWarning, match="'x'.*float64.*float32"):
+        kernel(wide)
+    np.testing.assert_array_equal(wide, [3.0, 3.0, 3.0])
+
+
+def test_read_only_and_shared_arguments_are_refused_before_anything_happens(jit):
+    @jit
+    def kernel(x, y):
+        x += y
+
+    frozen = ones(2)
+    frozen.flags.writeable = False
+    with pytest.raises(NKIPyValueError, match="'x'.*read-only"):
+        kernel(frozen, ones(2))
+    base = ones(4)
+    with pytest.raises(NKIPyValueError, match="shares memory"):
+        kernel(base[:3], base[1:])
+    np.testing.assert_array_equal(base, ones(4))
+    with pytest.raises(NKIPyValueError, match="shares memory"):
+        kernel(base, base)
+
+
+def test_a_failing_call_leaves_the_arguments_alone(jit):
+    @jit
+    def kernel(x, y):
+        x += 1
+        return x @ y
+
+    x = ones(2, 3)
+    with pytest.raises(ValueError, match=r"float32\[2,3\], float32\[4,5\]"):
+        kernel(x, ones(4, 5))
+    np.testing.assert_array_equal(x, ones(2, 3))
+
+
+SCALE = 2.0
+TABLE = np.arange(3, dtype=F32)
+
+
+def uses_globals(x):
+    return x * SCALE + TABLE
+
+
+def test_changed_globals_are_noticed(jit, monkeypatch):
+    kernel = jit(uses_globals)
+    np.testing.assert_array_equal(kernel(ones(3)), [2, 3, 4])
+    monkeypatch.setitem(globals(), "SCALE", 4.0)
+    np.testing.assert_array_equal(kernel(ones(3)), [4, 5, 6])
+    TABLE[0] = 10
+    try:
+        np.testing.assert_array_equal(kernel(ones(3)), [14, 5, 6])
+    finally:
+        TABLE[0] = 0
+    assert kernel.cache_size() == 1
+
+
+def test_changed_closure_is_noticed(jit):
+    weight = ones(3)
+    kernel = jit(lambda x: x * weight)
+    kernel(ones(3))
+    weight *= 3
+    np.testing.assert_array_equal(kernel(ones(3)), [3, 3, 3])
+
+
+def test_a_traced_value_that_escapes_is_an_error(jit):
+    leaked = []
+
+    @jit
+    def leaks(x):
+        leaked.append(x + 1)
+        return x
+
+    leaks(ones(2))
+    with pytest.raises(LeakedTracerError, match="another trace"):
+        leaked[0] + 1
+    with pytest.raises(LeakedTracerError, match="another trace"):
+        jit(lambda x: x + leaked[0])(ones(2))
+
+
+def test_kernel_objects_partials_and_methods(jit):
+    class Model:
+        def __init__(self):
+            self.w = ones(2) * 3
+
+        @jit
+        def forward(self, x):
+            return x * 2
+
+    np.testing.assert_array_equal(Model().forward(ones(2)), [2, 2])
+    scaled = jit(functools.partial(lambda n, x: x * n, 3))
+    np.testing.assert_array_equal(scaled(ones(2)), [3, 3])
+    np.testing.assert_array_equal(jit(np.add)(ones(2), ones(2)), [2, 2])
+
+
+def test_a_kernel_traced_by_hand_is_run_and_remembers_its_program(mode):
+    run = {
+        "simulate": simulate_traced_kernel,
+        "baremetal": baremetal_run_traced_kernel,
+    }[mode]
+    traced = NKIPyKernel.trace(lambda x: x + 1)
+    np.testing.assert_array_equal(run(traced, ones(2)), [2, 2])
+    assert traced._code is not None
+    assert [o.op_name for o in traced._code.operations][-1] == "add"
+
+
+def test_arrays_of_every_rank_and_no_elements(jit):
+    @jit
+    def kernel(scalar, empty, x):
+        empty += 1
+        return scalar + x, empty * 2, np.concatenate([empty, x]), np.sum(empty)
+
+    x = np.arange(3, dtype=F32)
+    empty = np.empty(0, F32)
+    results = kernel(np.array(2, F32), empty, x)
+    for got, want in zip(results, (x + 2, np.empty(0, F32), x, np.array(0, F32))):
+        assert got.dtype == want.dtype and got.shape == want.shape
+        np.testing.assert_array_equal(got, want)
+
+
+def test_a_kernel_may_have_nothing_to_compute(jit):
+    assert jit(lambda x: None)(ones(2)) is None
+    assert jit(lambda x: 7)(ones(2)) == 7
+    got = jit(lambda x: x * 2)(ones(0, 3))
+    assert got.shape == (0, 3) and got.dtype == F32
+    np.testing.assert_array_equal(jit(lambda: np.arange(3))(), [0, 1, 2])
+
+
+@pytest.mark.parametrize("dtype", [*dt.SUPPORTED, dt.float64, dt.int64, dt.uint64])
+@pytest.mark.filterwarnings("ignore:argument 'x' has dtype")
+def test_arrays_of_every_dtype(jit, mode, dtype):
+    if (mode, dtype) == ("baremetal", dt.float8_e4m3fn):
+        pytest.skip("trn2 does not have it, and the compiler says so")
+    x = np.array([[0, 1], [1, 0]]).astype(dtype)
+    got = jit(lambda x: (np.transpose(x[:, :1]), x == x))(x)
+    assert got[0].dtype == dt.narrow(dtype) and got[0].shape == (1, 2)
+    np.testing.assert_array_equal(got[0].astype(F32), [[0, 1]])
+    assert got[1].dtype == np.bool_
+    np.testing.assert_array_equal(got[1], np.ones((2, 2), bool))
+
+
+def test_hlo_text_and_module_are_shown(jit):
+    kernel = jit(lambda x: np.exp(x))
+    text = kernel.hlo(ones(2))
+    assert "exponential" in text and "<pre>" in text._repr_html_()
+    module = kernel.lower(ones(2))
+    assert [o.op_name for o in module.operations] == ["exponential"]
+    assert "exponential" in module._repr_html_()
+
+
+def test_a_masked_array_and_a_complex_one_are_refused(jit):
+    kernel = jit(lambda x: x)
+    with pytest.raises(NKIPyTypeError, match="'x'.*masked"):
+        kernel(np.ma.masked_array([1.0, 2.0], [0, 1]))
+    with pytest.raises(NKIPyTypeError, match="'x'.*complex64"):
+        kernel(np.ones(2, np.complex64))
+
+
+def test_threads_share_one_kernel(jit):
+    kernel = jit(lambda x, n: x * n)
+    failures = []
+
+    def work(n):
+        for _ in range(50):
+            got = kernel(ones(4), n % 3)
+            if not (got == n % 3).all():
+                failures.append(got)
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(6)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not failures
+    assert kernel.cache_size() == 3

@@ -1,0 +1,86 @@
+"""Which programs stay loaded."""
+
+from __future__ import annotations
+
+import gc
+
+import pytest
+
+from nkipy.runtime.residency import Residency, _limit_from_environment
+
+
+class Program:
+    def __init__(self):
+        self.busy = False
+        self.loaded = True
+
+    def unload_if_idle(self):
+        if self.busy:
+            return False
+        self.loaded = False
+        return True
+
+
+def loaded(programs):
+    return [p.loaded for p in programs]
+
+
+def test_the_least_recently_used_is_unloaded():
+    programs = [Program() for _ in range(3)]
+    residency = Residency(2)
+    residency.use(programs[0])
+    residency.use(programs[1])
+    residency.use(programs[0])
+    residency.use(programs[2])
+    assert loaded(programs) == [True, False, True]
+    assert len(residency) == 2
+
+
+def test_a_running_program_is_not_unloaded():
+    programs = [Program() for _ in range(3)]
+    programs[0].busy = True
+    residency = Residency(2)
+    for program in programs:
+        residency.use(program)
+    assert loaded(programs) == [True, False, True]
+
+
+def test_a_lower_limit_takes_effect_at_once():
+    programs = [Program() for _ in range(4)]
+    residency = Residency(4)
+    for program in programs:
+        residency.use(program)
+    residency.limit = 1
+    assert loaded(programs) == [False, False, False, True]
+    assert residency.limit == 1
+    with pytest.raises(ValueError, match="at least 1"):
+        residency.limit = 0
+
+
+def test_evict_spares_the_one_that_needs_the_room():
+    programs = [Program() for _ in range(3)]
+    residency = Residency(4)
+    for program in programs:
+        residency.use(program)
+    assert residency.evict(keep=programs[1]) == 2
+    assert loaded(programs) == [False, True, False]
+
+
+def test_programs_are_not_kept_alive():
+    residency = Residency(4)
+    program = Program()
+    residency.use(program)
+    assert residency.newest == id(program)
+    del program
+    gc.collect()
+    assert len(residency) == 0 and residency.newest == 0
+
+
+def test_the_limit_comes_from_the_environment(monkeypatch):
+    monkeypatch.delenv("NKIPY_MAX_LOADED_KERNELS", raising=False)
+    assert _limit_from_environment() == 256
+    monkeypatch.setenv("NKIPY_MAX_LOADED_KERNELS", "3")
+    assert _limit_from_environment() == 3
+    monkeypatch.setenv("NKIPY_MAX_LOADED_KERNELS", "many")
+    with pytest.raises(ValueError, match="NKIPY_MAX_LOADED_KERNELS.*'many'"):
+        _limit_from_environment()
