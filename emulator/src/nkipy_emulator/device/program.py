@@ -11,6 +11,7 @@ from nkipy.runtime.options import SimulationOptions
 from nkipy_emulator.device.options import LoadOptions
 from nkipy_emulator.device.status import DeviceError, Status
 from spike.neff import Neff, TensorInfo, read_neff
+from spike.neff_container import EMULATOR_FEATURE_BIT, HEADER_SIZE, NeffHeader
 
 #: What the architectures are called, the older ones first.
 _GENERATIONS = (("inf2", "trn1", "trn1n"), ("trn2",), ("trn3",))
@@ -34,14 +35,16 @@ def read_program(content: Any, options: LoadOptions) -> Program:
             or its parts contradict each other.
         HLOProtoError, HLOVerificationError: the module is malformed.
     """
-    neff = read_neff(content, validate_hash=options.validate_hash)
-    if not neff.is_emulated:
+    # Told by the header alone: what else the vendor's files have is not for us to judge.
+    header = NeffHeader.unpack(bytes(content[:HEADER_SIZE]), len(content))
+    if not header.feature_bits & EMULATOR_FEATURE_BIT:
         raise DeviceError(
             Status.UNSUPPORTED_NEFF_VERSION,
             "this NEFF holds machine code for a Neuron device, which the emulator "
             "cannot run; compile the kernel with the emulator's compiler "
             "(NKIPY_COMPILER=emulator)",
         )
+    neff = read_neff(content, validate_hash=options.validate_hash)
     _check_target(neff.target or "", options)
     _check_lnc(neff.lnc, options)
     module = HLOModule.from_proto(bytes(neff.hlo))
