@@ -50,7 +50,9 @@ class Lanes:
     ) -> Interval:
         """Place an instruction; when its first tile and all of it are there.
 
-        It begins with the first tile and, where tiles come too slowly, waits for them.
+        It begins with the first tile. Where tiles come more slowly than it works, it
+        is over after the last of them; the engine is free for others meanwhile, so the
+        event has the time at work only, in one piece.
 
         Args:
             inputs: when the first tile of all inputs, and all of them, are there.
@@ -61,13 +63,13 @@ class Lanes:
         start = free if free > first else first
         tile = duration / (1 + nbytes // TILE_BYTES)
         end = start + duration
-        if last + tile > end:
-            end = last + tile
         self.free[engine] = end
         self.busy[engine] += duration
+        self.raw.append((name, opcode, engine, start, end, 0, flops))
+        if last + tile > end:
+            end = last + tile
         if end > self.end:
             self.end = end
-        self.raw.append((name, opcode, engine, start, end, 0, flops))
         return start + tile, end
 
     def transfer(

@@ -37,8 +37,7 @@ class Estimate:
     Attributes:
         total_ns: from launch to the last event's end.
         events: the timeline, by start.
-        busy_ns: how long each lane has work. An event of an engine also counts its
-            waits for tiles that are on their way.
+        busy_ns: how long each lane has work.
         target: the target's name.
         lnc: physical cores per logical core.
         notes: what the estimate had to assume, for a reader.
