@@ -73,6 +73,11 @@ using namespace emulator;
 
 NRT_API NRT_STATUS nrt_init(nrt_framework_type_t framework, const char*, const char*) {
   log::configure();
+  try {
+    inject::load_environment();  // first: the rules may be for nrt_init itself
+  } catch (...) {
+    return status_of_current_exception("nrt_init");
+  }
   return api_call_any_time("nrt_init", [&] {
     Runtime::instance().initialise();
     EMULATOR_LOG(nrt, info, "nrt_init", "initialised, for framework %d", framework);

@@ -46,7 +46,9 @@ def include_dir() -> Path:
     for directory in candidates:
         if (directory / "nrt" / "nrt.h").is_file():
             return directory
-    raise FileNotFoundError(f"no nrt/nrt.h in {candidates[0]}: reinstall nkipy-emulator")
+    raise FileNotFoundError(
+        f"no nrt/nrt.h in {candidates[0]}: reinstall nkipy-emulator"
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,0 +1,150 @@
+"""Whose cores are whose: between processes, and after a process ended badly."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support import libnrt
+from tests.support.libnrt import FAILURE
+
+# Tries to start; says how that went and how many cores there are.
+TRY = """
+status = lib.nrt_init(1, b"", b"")
+print(status, nrt.count("nrt_get_visible_nc_count") if status == 0 else "-")
+"""
+
+
+@contextmanager
+def owner(locks: Path, **variables: str) -> Iterator[subprocess.Popen[str]]:
+    """A process that holds cores until its standard input ends."""
+    code = """
+    nrt.init()
+    print("ready", flush=True)
+    sys.stdin.read()
+    nrt.close()
+    """
+    variables["NKIPY_EMULATOR_LOCK_DIR"] = str(locks)
+    process = libnrt.start_python(code, variables)
+    try:
+        assert process.stdout and process.stdout.readline() == "ready\n"
+        yield process
+    finally:
+        process.communicate(timeout=60)
+
+
+def attempt(locks: Path, **variables: str) -> tuple[str, str]:
+    """What a process prints that tries to start; and its log."""
+    variables["NKIPY_EMULATOR_LOCK_DIR"] = str(locks)
+    done = libnrt.run_python(TRY, **variables)
+    return done.stdout.strip(), done.stderr
+
+
+def test_a_core_in_use_is_not_given_twice(tmp_path: Path) -> None:
+    with owner(tmp_path, NEURON_RT_VISIBLE_CORES="1"):
+        said, log = attempt(tmp_path, NEURON_RT_VISIBLE_CORES="1")
+        assert said == f"{FAILURE} -"
+        assert "NeuronCore(s) not available - Requested:nc1-nc1 Available:0" in log
+        assert "ERROR" in log and "NRT:nrt_init" in log
+        said, log = attempt(tmp_path, NEURON_RT_VISIBLE_CORES="0-2")
+        assert said == f"{FAILURE} -"
+        assert "Requested:nc0-nc2 Available:2" in log
+        assert attempt(tmp_path, NEURON_RT_VISIBLE_CORES="2-3") == ("0 2", "")
+    assert attempt(tmp_path, NEURON_RT_VISIBLE_CORES="0-2") == ("0 3", "")
+
+
+def test_a_number_of_cores_takes_free_ones(tmp_path: Path) -> None:
+    with owner(tmp_path, NEURON_RT_VISIBLE_CORES="1"):
+        with owner(tmp_path, NEURON_RT_NUM_CORES="2"):  # 0 and 2
+            said, log = attempt(tmp_path, NEURON_RT_VISIBLE_CORES="2")
+            assert said == f"{FAILURE} -"
+            assert attempt(tmp_path, NEURON_RT_NUM_CORES="5") == ("0 5", "")
+            said, log = attempt(tmp_path, NEURON_RT_NUM_CORES="6")
+            assert said == f"{FAILURE} -"
+            assert "Requested:6 Available:5" in log
+            said, log = attempt(tmp_path)
+            assert "Requested:nc0-nc7 Available:5" in log
+
+
+def test_logical_cores_share_physical_ones(tmp_path: Path) -> None:
+    """Core 1 of two physical ones each is cores 2 and 3 of one each."""
+    double = {"NEURON_LOGICAL_NC_CONFIG": "2", "NEURON_RT_VISIBLE_CORES": "1"}
+    with owner(tmp_path, **double):
+        for core, free in (("1", True), ("2", False), ("3", False), ("4", True)):
+            said, _ = attempt(tmp_path, NEURON_RT_VISIBLE_CORES=core)
+            assert said == ("0 1" if free else f"{FAILURE} -"), core
+
+
+def test_instances_are_machines_of_their_own(tmp_path: Path) -> None:
+    with owner(tmp_path, NKIPY_EMULATOR_INSTANCE="trn1.2xlarge"):
+        assert attempt(tmp_path) == ("0 8", "")
+
+
+def test_killing_the_owner_frees_its_cores(tmp_path: Path) -> None:
+    with owner(tmp_path) as process:
+        assert attempt(tmp_path)[0] == f"{FAILURE} -"
+        process.send_signal(signal.SIGKILL)
+        process.wait(timeout=60)
+        assert attempt(tmp_path) == ("0 8", "")
+
+
+def test_a_forked_child_does_not_keep_the_cores(tmp_path: Path) -> None:
+    code = """
+    nrt.init()
+    child = os.fork()
+    if child == 0:
+        sys.stdin.read()
+        os._exit(0)
+    print("ready", flush=True)
+    os.kill(os.getpid(), 9)
+    """
+    variables = {"NKIPY_EMULATOR_LOCK_DIR": str(tmp_path)}
+    process = libnrt.start_python(code, variables)
+    assert process.stdout and process.stdout.readline() == "ready\n"
+    assert process.wait(timeout=60) == -signal.SIGKILL
+    assert attempt(tmp_path) == ("0 8", "")
+    process.communicate(timeout=60)  # only now the grandchild ends
+
+
+def test_closing_frees_the_cores(tmp_path: Path) -> None:
+    code = """
+    nrt.init()
+    nrt.close()
+    print("ready", flush=True)
+    sys.stdin.read()
+    """
+    process = libnrt.start_python(code, {"NKIPY_EMULATOR_LOCK_DIR": str(tmp_path)})
+    assert process.stdout and process.stdout.readline() == "ready\n"
+    assert attempt(tmp_path) == ("0 8", "")
+    process.communicate(timeout=60)
+
+
+def test_cores_are_numbered_from_zero_in_each_process(tmp_path: Path) -> None:
+    code = """
+    nrt.init()
+    nrt.allocate(8, core=1)
+    info = AllocationInfo()
+    lib.nrt_tensor_get_device_allocation_info(nrt.allocate(8, core=0), byref(info))
+    bad = lib.nrt_tensor_allocate(0, 2, 8, b"t", byref(c_void_p()))
+    print(info.hbm_index, bad)
+    """
+    done = libnrt.run_python(
+        code,
+        NEURON_RT_VISIBLE_CORES="6-7",
+        NKIPY_EMULATOR_LOCK_DIR=str(tmp_path),
+    )
+    assert done.stdout == "3 2\n"  # bank 3 has the physical cores 6 and 7
+
+
+@pytest.mark.parametrize("kind", ["file", "missing parent"])
+def test_a_place_for_locks_that_cannot_be_used(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "file").write_text("")
+    place = tmp_path / "file" if kind == "file" else tmp_path / "file" / "below"
+    said, log = attempt(place)
+    assert said == f"{FAILURE} -"
+    assert str(tmp_path / "file") in log and "NKIPY_EMULATOR_LOCK_DIR" in log
