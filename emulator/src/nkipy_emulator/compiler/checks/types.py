@@ -19,16 +19,16 @@ def element_types(
     inst: HLOInstruction, options: CompileOptions
 ) -> Iterator[Diagnostic]:
     """NCC_ESPP004 of float64, NCC_EVRF051 of F8E4M3FN before trn3."""
-    types = _result_types(inst)
-    if dt.float64 in types:
+    if _introduces(inst, dt.float64):
         yield about(
             inst,
             "NCC_ESPP004",
             f"Data type f64 is not supported on {options.target.name}. "
             "Use float32, or a narrower type.",
         )
-    fn = dt.float8_e4m3fn in types
-    if fn and options.target.generation < _FIRST_WITH_FP8_FN and not options.unsafe_fp8:
+    if options.unsafe_fp8 or options.target.generation >= _FIRST_WITH_FP8_FN:
+        return
+    if _introduces(inst, dt.float8_e4m3fn):
         yield about(
             inst,
             "NCC_EVRF051",
@@ -36,6 +36,13 @@ def element_types(
             "float8_e4m3 or float8_e5m2, target trn3, or pass "
             "--experimental-unsafe-fp8e4m3fn-as-fp8e4m3.",
         )
+
+
+def _introduces(inst: HLOInstruction, dtype: np.dtype) -> bool:
+    """Whether the result has the type and no operand does, for one finding each."""
+    if dtype not in _result_types(inst):
+        return False
+    return not any(dtype in _result_types(o) for o in inst.operands)
 
 
 def _result_types(inst: HLOInstruction) -> tuple[np.dtype, ...]:
