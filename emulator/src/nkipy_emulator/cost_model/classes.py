@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from enum import Enum, auto
+from enum import IntEnum, auto
 from typing import NamedTuple
 
 from nkipy_emulator.cost_model.types import GPSIMD, SCALAR, VECTOR
 
 
-class Kind(Enum):
+class Kind(IntEnum):
     """What decides an instruction's cost."""
 
     SOURCE = auto()  # parameters and constants: nothing until they are used
