@@ -8,6 +8,7 @@
 #include "execute.h"
 #include "inject.h"
 #include "session.h"
+#include "trace_sink.h"
 
 namespace emulator {
 namespace {
@@ -126,6 +127,7 @@ NRT_API NRT_STATUS nrta_execute_schedule(nrt_model_t* model,
   return api_call("nrta_execute_schedule", [&](Session& session) {
     const auto loaded = session.models.get(model);
     const int core = loaded->core();
+    const trace::Scope scope(trace::EventType::model_submit, core);
     const auto make = [&]() -> RequestQueue::Work {
       auto execution =
           std::make_shared<Execution>(session, loaded, *session.tensor_sets.get(inputs),

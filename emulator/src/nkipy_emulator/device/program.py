@@ -35,7 +35,7 @@ def read_program(content: Any, options: LoadOptions) -> Program:
             or its parts contradict each other.
         HLOProtoError, HLOVerificationError: the module is malformed.
     """
-    # Told by the header alone: what else the vendor's files have is not for us to judge.
+    # The header alone tells: what else the vendor's files have is not ours to judge.
     header = NeffHeader.unpack(bytes(content[:HEADER_SIZE]), len(content))
     if not header.feature_bits & EMULATOR_FEATURE_BIT:
         raise DeviceError(
