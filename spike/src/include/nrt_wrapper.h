@@ -1,0 +1,150 @@
+// Errors, and the runtime: its one instance, its lifetime, and who is using it.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <list>
+#include <memory>
+#include <mutex>
+#include <stdexcept>
+#include <string>
+
+#include "nrt_api.h"
+
+namespace spike {
+
+class SpikeRuntimeError : public std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+/// A mistake that spike itself finds.
+class SpikeError : public SpikeRuntimeError {
+ public:
+  explicit SpikeError(const std::string& text)
+      : SpikeRuntimeError("Spike Error: " + text) {}
+};
+
+/// A NEFF file that cannot be read.
+class NeffFileError : public SpikeError {
+  using SpikeError::SpikeError;
+};
+
+/// A status other than success that libnrt returned.
+class NrtError : public SpikeRuntimeError {
+ public:
+  NrtError(int status, const std::string& text);
+  const int status;
+};
+
+/// The documented name of a status, or "UNKNOWN STATUS".
+const char* status_name(int status);
+
+/// Throws NrtError with the text unless the status is success.
+inline void check(int status, const char* text) {
+  if (status != NRT_SUCCESS) throw NrtError(status, text);
+}
+
+/// A function of libnrt that may be absent; throws SpikeError that names it if it is.
+template <class Function>
+Function* need(Function* function, const NrtApi& api, const char* name) {
+  if (!function)
+    throw SpikeError("libnrt has no function " + std::string(name) +
+                     ", which this needs: " + api.path);
+  return function;
+}
+#define SPIKE_NEED(api, name) spike::need((api).name, api, #name)
+
+/// Something in flight that the runtime must see the end of before it closes.
+class Pending {
+ public:
+  virtual ~Pending() = default;
+  virtual bool done() noexcept = 0;
+  virtual void finish() noexcept = 0;
+};
+
+/// libnrt between nrt_init and nrt_close; at most one at a time in a process.
+///
+/// Tensors and models share its ownership, so that it closes after the last of them,
+/// or when it is told to. Every call of libnrt happens inside a `Use`: closing waits
+/// for all uses to end, and afterwards none begins.
+class Runtime : public std::enable_shared_from_this<Runtime> {
+ public:
+  /// Initialises libnrt. Throws SpikeError if a runtime is open, NrtError if libnrt
+  /// fails.
+  static std::shared_ptr<Runtime> open(std::shared_ptr<const NrtApi> api);
+
+  /// The runtime that is open in this process, or null.
+  static std::shared_ptr<Runtime> active();
+
+  ~Runtime() { close(); }
+  Runtime(const Runtime&) = delete;
+  Runtime& operator=(const Runtime&) = delete;
+
+  /// Waits for what is running, then closes libnrt. Idempotent.
+  void close() noexcept;
+
+  bool is_open() const noexcept { return !closing_ && !is_forked(); }
+  const NrtApi& api() const { return *api_; }
+
+  /// Begins a use; false if the runtime is closed or belongs to a parent process.
+  bool enter() noexcept;
+  void leave() noexcept;
+  /// Throws the SpikeError that says why `enter` failed.
+  [[noreturn]] void refuse(const std::string& action) const;
+  void refuse_if_forked(const std::string& action) const;
+
+  /// Keeps an operation alive until it is done or the runtime closes.
+  void track(std::shared_ptr<Pending> operation);
+
+ private:
+  explicit Runtime(std::shared_ptr<const NrtApi> api);
+  bool is_forked() const noexcept;
+
+  const std::shared_ptr<const NrtApi> api_;
+  const unsigned generation_;  // of forks, when opened
+  std::once_flag closed_;
+  std::atomic<bool> closing_{false};
+  std::atomic<int> uses_{0};
+  std::mutex idle_mutex_;
+  std::condition_variable idle_;
+  std::mutex pending_mutex_;
+  std::list<std::shared_ptr<Pending>> pending_;
+};
+
+/// Gives up Python's GIL, if this thread holds it, for a scope that may wait: what it
+/// waits for may need the GIL to get on.
+class WithoutGil {
+ public:
+  WithoutGil();
+  ~WithoutGil();
+  WithoutGil(const WithoutGil&) = delete;
+  WithoutGil& operator=(const WithoutGil&) = delete;
+
+ private:
+  void* const thread_state_;
+};
+
+/// The scope of calls of libnrt, without the GIL.
+class Use {
+ public:
+  /// Throws SpikeError, that it cannot `action`, if the runtime is closed.
+  Use(std::shared_ptr<Runtime> runtime, const char* action);
+  /// For destructors: false in a condition if the runtime is closed.
+  explicit Use(std::shared_ptr<Runtime> runtime) noexcept
+      : runtime_(std::move(runtime)), entered_(runtime_->enter()) {}
+  ~Use() {
+    if (entered_) runtime_->leave();
+  }
+  Use(const Use&) = delete;
+  Use& operator=(const Use&) = delete;
+  explicit operator bool() const { return entered_; }
+  const NrtApi* operator->() const { return &runtime_->api(); }
+  const NrtApi& operator*() const { return runtime_->api(); }
+
+ private:
+  const WithoutGil without_gil_;  // first, so that it is taken again last
+  const std::shared_ptr<Runtime> runtime_;
+  const bool entered_;
+};
+
+}  // namespace spike

@@ -1,0 +1,81 @@
+// Device tensors.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "nrt_wrapper.h"
+
+namespace spike {
+
+class NrtTensorSet;
+
+/// Device memory: owns one nrt_tensor_t. Whoever uses it holds a share ("pins" it), so
+/// that it is freed after the last running call, whatever its owner does meanwhile.
+class TensorStorage {
+ public:
+  TensorStorage(std::shared_ptr<Runtime> runtime, nrt_tensor_t* tensor)
+      : runtime(std::move(runtime)), tensor(tensor) {}
+  ~TensorStorage();
+  TensorStorage(const TensorStorage&) = delete;
+  TensorStorage& operator=(const TensorStorage&) = delete;
+
+  /// Has `set` emptied before this tensor is freed: libnrt wants tensors to outlive
+  /// sets.
+  void add_dependent(const std::shared_ptr<NrtTensorSet>& set);
+
+  const std::shared_ptr<Runtime> runtime;
+  nrt_tensor_t* tensor;
+
+ private:
+  std::mutex mutex_;
+  std::vector<std::weak_ptr<NrtTensorSet>> dependents_;
+};
+
+using TensorPin = std::shared_ptr<TensorStorage>;
+
+/// A tensor as Python holds it: a share of its storage until it is freed, and what is
+/// known of it for ever. Offsets and sizes are in bytes and checked; size 0 means up to
+/// the end. Methods throw SpikeError for a freed tensor, a closed runtime or a range
+/// out of bounds, and NrtError with what libnrt says. Only the GIL guards the handle
+/// itself: methods are called with it, and pin the storage before they give it up.
+class NrtTensor {
+ public:
+  static NrtTensor allocate(const std::shared_ptr<Runtime>& runtime, size_t size,
+                            int core_id, const std::string& name);
+  NrtTensor slice(size_t offset, size_t size, const std::string& name) const;
+
+  void write(const void* data, size_t size, size_t offset);
+  void read(void* data, size_t size, size_t offset) const;
+  /// How much a read of `size` reads.
+  size_t readable(size_t offset, size_t size) const;
+  void copy_from(const NrtTensor& source, size_t source_offset, size_t offset,
+                 size_t size);
+  void fill(int byte, size_t offset, size_t size);
+
+  /// Frees the memory now, or after the last running call. Idempotent.
+  void free() { storage_.reset(); }
+  bool is_freed() const { return !storage_ || !storage_->runtime->is_open(); }
+  /// Address in the device's memory; 0 if freed.
+  uintptr_t address() const;
+
+  /// A share of the storage, for as long as a call needs it. Throws SpikeError that
+  /// begins with `refusal` if there is none.
+  TensorPin pin(const std::string& refusal) const;
+
+  int core_id;
+  size_t size;
+  std::string name;
+
+ private:
+  NrtTensor(int core_id, size_t size, std::string name, TensorPin storage)
+      : core_id(core_id),
+        size(size),
+        name(std::move(name)),
+        storage_(std::move(storage)) {}
+  TensorPin storage_;
+};
+
+}  // namespace spike

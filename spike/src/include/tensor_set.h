@@ -1,0 +1,38 @@
+// Named tensors, as executions take them.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "tensor.h"
+
+namespace spike {
+
+using NamedTensors = std::vector<std::pair<std::string, TensorPin>>;
+
+/// Owns one nrt_tensor_set_t. It does not keep its tensors: before one is freed, the
+/// set is destroyed, and whoever executes with it has pinned them all.
+class NrtTensorSet {
+ public:
+  /// Throws SpikeError for a tensor of another runtime.
+  static std::shared_ptr<NrtTensorSet> make(const std::shared_ptr<Runtime>& runtime,
+                                            const NamedTensors& tensors);
+  ~NrtTensorSet() { clear(); }
+
+  nrt_tensor_set_t* get() const { return set_; }
+  void clear() noexcept;
+
+ private:
+  explicit NrtTensorSet(std::shared_ptr<Runtime> runtime)
+      : runtime_(std::move(runtime)) {}
+  void add(const std::string& name, const TensorPin& tensor);
+
+  const std::shared_ptr<Runtime> runtime_;
+  std::mutex mutex_;
+  nrt_tensor_set_t* set_ = nullptr;
+};
+
+}  // namespace spike

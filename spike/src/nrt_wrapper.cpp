@@ -1,0 +1,180 @@
+#include "nrt_wrapper.h"
+
+#include <Python.h>
+#include <dlfcn.h>
+#include <pthread.h>
+
+#include <new>
+
+namespace spike {
+namespace {
+
+constexpr const char* kAsyncVersion = "NRT_3.0.0";
+
+// The process's one runtime. Never destroyed: tensors may outlive static objects at
+// exit.
+struct Slot {
+  std::mutex mutex;
+  Runtime* current = nullptr;
+  std::atomic<unsigned> forks{0};
+
+  static Slot& slot() {
+    static Slot* instance = [] {
+      // In a child the mutex may be held by a thread that is not there any more.
+      pthread_atfork(nullptr, nullptr, [] {
+        new (&slot().mutex) std::mutex;
+        ++slot().forks;
+      });
+      return new Slot;
+    }();
+    return *instance;
+  }
+};
+
+template <class Function>
+bool bind(void* library, const char* name, Function*& function,
+          const char* version = nullptr) {
+  void* symbol = version ? dlvsym(library, name, version) : dlsym(library, name);
+  function = reinterpret_cast<Function*>(symbol);
+  return symbol;
+}
+
+}  // namespace
+
+const char* status_name(int status) {
+  switch (status) {
+#define X(name, number) \
+  case number:          \
+    return #name;
+    SPIKE_NRT_STATUSES(X)
+#undef X
+  }
+  return "UNKNOWN STATUS";
+}
+
+NrtError::NrtError(int status, const std::string& text)
+    : SpikeRuntimeError("NRT Error " + std::string(status_name(status)) + "(" +
+                        std::to_string(status) + ")" +
+                        (text.empty() ? "" : ": " + text)),
+      status(status) {}
+
+std::shared_ptr<const NrtApi> NrtApi::load(const std::string& path) {
+  void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (!library) throw SpikeError(std::string("Failed to load libnrt: ") + dlerror());
+  auto api = std::make_shared<NrtApi>();
+  api->path = path;
+  std::string missing;
+#define X(result, name, parameters) \
+  if (!bind(library, #name, api->name)) missing += " " #name;
+  SPIKE_NRT_REQUIRED(X)
+#undef X
+  if (!missing.empty())
+    throw SpikeError(path + " is not a libnrt that spike can use. It lacks:" + missing);
+#define X(result, name, parameters) bind(library, #name, api->name);
+  SPIKE_NRT_OPTIONAL(X)
+  SPIKE_NRT_ASYNC_EVENTS(X)
+#undef X
+#define X(result, name, parameters) bind(library, #name, api->name, kAsyncVersion);
+  SPIKE_NRT_ASYNC(X)
+#undef X
+  return api;
+}
+
+Runtime::Runtime(std::shared_ptr<const NrtApi> api)
+    : api_(std::move(api)), generation_(Slot::slot().forks) {}
+
+std::shared_ptr<Runtime> Runtime::open(std::shared_ptr<const NrtApi> api) {
+  WithoutGil without_gil;
+  Slot& slot = Slot::slot();
+  std::lock_guard lock(slot.mutex);
+  if (slot.current) {
+    slot.current->refuse_if_forked("create a Spike instance");
+    throw SpikeError(
+        "Cannot create Spike instance: a previous instance still exists. Call close() "
+        "on it, or delete spike with all tensors/models first.");
+  }
+  int status = api->nrt_init(kFrameworkNone, "spike", "1.0");
+  check(status, "Failed to initialize NRT runtime");
+  std::shared_ptr<Runtime> runtime(new Runtime(std::move(api)));
+  slot.current = runtime.get();
+  return runtime;
+}
+
+std::shared_ptr<Runtime> Runtime::active() {
+  WithoutGil without_gil;
+  Slot& slot = Slot::slot();
+  std::lock_guard lock(slot.mutex);
+  return slot.current && slot.current->is_open() ? slot.current->weak_from_this().lock()
+                                                 : nullptr;
+}
+
+bool Runtime::is_forked() const noexcept { return Slot::slot().forks != generation_; }
+
+void Runtime::close() noexcept {
+  WithoutGil without_gil;
+  if (is_forked()) return;  // the parent's; its locks may be held for ever here
+  std::call_once(closed_, [this] {
+    closing_ = true;
+    std::unique_lock idle(idle_mutex_);
+    idle_.wait(idle, [this] { return uses_ == 0; });
+    idle.unlock();
+    for (auto& operation : pending_) operation->finish();
+    pending_.clear();
+    Slot& slot = Slot::slot();
+    std::lock_guard lock(slot.mutex);
+    api_->nrt_close();
+    slot.current = nullptr;
+  });
+}
+
+bool Runtime::enter() noexcept {
+  if (is_forked()) return false;
+  ++uses_;
+  if (!closing_) return true;
+  leave();
+  return false;
+}
+
+void Runtime::leave() noexcept {
+  if (--uses_ == 0 && closing_) {
+    std::lock_guard lock(idle_mutex_);
+    idle_.notify_all();
+  }
+}
+
+void Runtime::refuse_if_forked(const std::string& action) const {
+  if (!is_forked()) return;
+  throw SpikeError(
+      "Unable to " + action +
+      ": the runtime was opened by the parent process and does not survive a fork. "
+      "Start processes with multiprocessing's 'spawn', or fork before first use.");
+}
+
+void Runtime::refuse(const std::string& action) const {
+  refuse_if_forked(action);
+  throw SpikeError("Unable to " + action + ": the runtime is closed.");
+}
+
+void Runtime::track(std::shared_ptr<Pending> operation) {
+  std::list<std::shared_ptr<Pending>> done;  // destroyed after the lock is released
+  std::lock_guard lock(pending_mutex_);
+  for (auto next = pending_.begin(); next != pending_.end();) {
+    auto current = next++;
+    if ((*current)->done()) done.splice(done.end(), pending_, current);
+  }
+  pending_.push_back(std::move(operation));
+}
+
+WithoutGil::WithoutGil()
+    : thread_state_(PyGILState_Check() ? PyEval_SaveThread() : nullptr) {}
+
+WithoutGil::~WithoutGil() {
+  if (thread_state_) PyEval_RestoreThread(static_cast<PyThreadState*>(thread_state_));
+}
+
+Use::Use(std::shared_ptr<Runtime> runtime, const char* action)
+    : Use(std::move(runtime)) {
+  if (!entered_) runtime_->refuse(action);
+}
+
+}  // namespace spike

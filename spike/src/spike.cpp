@@ -1,0 +1,35 @@
+#include "spike.h"
+
+#include <cstring>
+
+namespace spike {
+
+std::pair<size_t, size_t> Spike::memory_stats(uint32_t core_id) const {
+  Use nrt(runtime_, "get memory stats");
+  nrt_vnc_memory_stats_t stats{};
+  size_t size = 0;
+  check(
+      SPIKE_NEED(*nrt, nrt_get_vnc_memory_stats)(core_id, &stats, sizeof stats, &size),
+      "Failed to get memory stats");
+  return {stats.bytes_used, stats.bytes_limit};
+}
+
+uint32_t visible_core_count(const NrtApi& api) {
+  uint32_t count = 0;
+  check(api.nrt_get_visible_nc_count(&count), "Failed to get visible NC count");
+  return count;
+}
+
+std::string runtime_version(const NrtApi& api) {
+  nrt_version_t version{};
+  if (!api.nrt_get_version ||
+      api.nrt_get_version(&version, sizeof version) != NRT_SUCCESS)
+    return "unknown";
+  std::string text = std::to_string(version.major);
+  for (uint64_t part : {version.minor, version.patch, version.maintenance})
+    text += "." + std::to_string(part);
+  std::string detail(version.detail, strnlen(version.detail, sizeof version.detail));
+  return detail.empty() ? text : text + " (" + detail + ")";
+}
+
+}  // namespace spike

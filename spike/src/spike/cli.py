@@ -1,0 +1,264 @@
+"""``spike-run``: run or describe a NEFF from the command line."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from spike.neff import Neff, TensorInfo
+    from spike.spike_model import SpikeModel
+    from spike.spike_tensor import SpikeTensor
+
+Mode = Literal["device", "host"]
+VISIBLE_CORES, NUM_CORES = "NEURON_RT_VISIBLE_CORES", "NEURON_RT_NUM_CORES"
+
+
+def parse_visible_cores(text: str) -> list[int]:
+    """Cores of "0-3,8-11". Raises ValueError for anything else."""
+    cores: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.strip().partition("-")
+        if not first.isdecimal() or not (last or "0").isdecimal():
+            raise ValueError(f"not a list of cores: {text!r}")
+        cores += range(int(first), int(last or first) + 1)
+    return cores
+
+
+def validate_core_config(num_cores: int) -> None:
+    """Check that the environment lets this process use so many cores.
+
+    Raises ValueError if it does not.
+    """
+    if VISIBLE_CORES in os.environ:
+        name, allowed = (
+            VISIBLE_CORES,
+            len(parse_visible_cores(os.environ[VISIBLE_CORES])),
+        )
+    else:
+        name, allowed = NUM_CORES, int(os.environ.get(NUM_CORES, "0")) or num_cores
+    if allowed < num_cores:
+        raise ValueError(
+            f"--num-cores={num_cores} conflicts with {name}={os.environ[name]}, which "
+            f"gives {allowed}"
+        )
+
+
+def load_inputs_for_core(
+    inputs: Sequence[str], rank: int, model: SpikeModel
+) -> dict[str, SpikeTensor]:
+    """Upload NAME=PATH files to the model's core, `{rank}` in a path replaced.
+
+    A file whose dtype NumPy cannot name (bfloat16, fp8) has the model's. Raises
+    ValueError for what is not an input of the model.
+    """
+    from spike.spike_tensor import SpikeTensor
+
+    core, tensors = model.model_ref.core_id, {}
+    for item in inputs:
+        name, separator, path = item.partition("=")
+        if not (name and separator and path):
+            raise ValueError(f"--input takes NAME=PATH, got {item!r}")
+        if name not in model.input_tensors_info:
+            raise ValueError(
+                f"{name!r} is not an input: {', '.join(model.input_tensors_info)} are"
+            )
+        array = _load_array(
+            path.replace("{rank}", str(rank)), model.input_tensors_info[name].dtype
+        )
+        tensors[name] = SpikeTensor.from_numpy(array, name, core)
+    return tensors
+
+
+def _load_array(path: str, dtype: str) -> np.ndarray[Any, Any]:
+    import ml_dtypes  # noqa: F401  -- makes NumPy know bfloat16 and fp8 by name
+    import numpy as np
+
+    array = np.load(path, allow_pickle=False)
+    if dtype == "unknown" or array.dtype == np.dtype(dtype):
+        return array
+    if array.dtype.kind == "V" and array.dtype.itemsize == np.dtype(dtype).itemsize:
+        return array.view(dtype)
+    # Such as float32 for bfloat16, which is how outputs of that dtype are saved.
+    cast = array.astype(dtype)
+    if not np.array_equal(
+        cast.astype(array.dtype), array, equal_nan=cast.dtype != bool
+    ):
+        raise ValueError(f"{path} is {array.dtype}: not every value is a {dtype}")
+    return cast
+
+
+def _save_array(path: Path, array: np.ndarray[Any, Any]) -> str:
+    """Save, and say what was saved. Files cannot name bfloat16 and fp8: every value of
+    those is also a float32, so that is what they become."""
+    import numpy as np
+
+    named = array.dtype.kind != "V" and array.dtype.isbuiltin == 1
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.save(path, array if named else array.astype(np.float32))
+    return f"Saved {path}" + ("" if named else f" ({array.dtype} as float32)")
+
+
+class _Run:
+    """One rank of a run: its model, tensors and files."""
+
+    def __init__(self, args: argparse.Namespace, rank: int, core: int) -> None:
+        from spike.spike_model import SpikeModel
+
+        self.args, self.rank = args, rank
+        several = args.num_cores > 1
+        self.cc_enabled = args.cc_enabled or args.collective
+        world = args.num_cores if several and args.collective else args.world_size
+        self.output_dir = Path(args.output_dir.replace("{rank}", str(rank)))
+        if several:
+            self.output_dir /= f"core_{rank}"
+        self.model = SpikeModel.load_from_neff(
+            args.neff_path.replace("{rank}", str(rank)),
+            args.name,
+            core,
+            self.cc_enabled,
+            rank if several else args.rank_id,
+            world,
+        )
+        self.inputs = load_inputs_for_core(args.inputs, rank, self.model)
+
+    def execute(self) -> list[str]:
+        """Run, and say what came of it."""
+        args, said = self.args, []
+        if args.verbose:
+            said += [f"Model: {self.model.name}", f"Inputs: {list(self.inputs)}"]
+        if args.benchmark:
+            # Ranks run together, and libnrt can trace only one core at a time.
+            mode: Mode = "host" if args.num_cores > 1 else "device"
+            result = self.model.benchmark(
+                self.inputs, None, args.warmup, args.iterations, mode
+            )
+            said.append(f"Benchmark ({mode}): {result}")
+        file = (args.ntff_name or "").replace("{rank}", str(self.rank))
+        if args.save_trace and not file:
+            file = str(self.output_dir / f"{self.model.neff_path.stem}.ntff")
+            self.output_dir.mkdir(parents=True, exist_ok=True)
+        outputs = self.model(self.inputs, None, args.save_trace, file or None) or {}
+        if args.save_trace:
+            said.append(f"Trace saved: {file}")
+        for name, tensor in outputs.items():
+            said.append(_save_array(self.output_dir / f"{name}.npy", tensor.numpy()))
+        return said
+
+
+def run_single_core(args: argparse.Namespace) -> list[str]:
+    """Run on one core; outputs go to `<output-dir>/<name>.npy`."""
+    return _Run(args, args.rank_id, args.core_id).execute()
+
+
+def run_multi_core(args: argparse.Namespace) -> list[str]:
+    """Run on several cores at once, a thread each; outputs go to
+    `<output-dir>/core_<i>/<name>.npy`. Raises RuntimeError that names the first core
+    that failed."""
+    from spike import configure
+
+    if VISIBLE_CORES in os.environ or NUM_CORES in os.environ:
+        validate_core_config(args.num_cores)
+    else:
+        configure(range(args.num_cores))
+    runs = [_Run(args, core, core) for core in range(args.num_cores)]
+    with ThreadPoolExecutor(args.num_cores) as pool:
+        futures = [pool.submit(run.execute) for run in runs]
+    said: list[str] = []
+    for core, future in enumerate(futures):
+        try:
+            said += [f"Core {core}: {line}" for line in future.result()]
+        except Exception as error:
+            raise RuntimeError(f"Core {core} failed: {error}") from error
+    return said
+
+
+def describe(neff: Neff) -> list[str]:
+    """What `--info` says of a NEFF."""
+    header = neff.header
+    origin = "the emulator: runs only there" if neff.is_emulated else "the vendor"
+    lines = [
+        f"Name:     {neff.name}",
+        f"Made by:  {neff.compiler or 'unknown'} (for {origin})",
+        f"Target:   {neff.target or 'unknown'}, LNC {neff.lnc}",
+        f"Version:  {header.neff_version[0]}.{header.neff_version[1]}, "
+        f"features {header.feature_bits:#x}",
+        f"UUID:     {header.uuid.hex()}",
+    ]
+    aliased = {a.output: neff.inputs[a.input].name for a in neff.aliases}
+    lines += ["Inputs:", *(_describe_tensor(t) for t in neff.inputs), "Outputs:"]
+    for i, tensor in enumerate(neff.outputs):
+        note = f", written into {aliased[i]}" if i in aliased else ""
+        lines.append(_describe_tensor(tensor) + note)
+    return lines
+
+
+def _describe_tensor(tensor: TensorInfo) -> str:
+    return f"  {tensor.name}: {tensor.dtype}{list(tensor.shape)}, {tensor.nbytes} bytes"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("spike-run", description="Run or describe a NEFF.")
+    add = parser.add_argument
+    add("neff_path", nargs="?", help="the NEFF; {rank} is replaced per core")
+    add(
+        "-i",
+        "--input",
+        dest="inputs",
+        action="append",
+        default=[],
+        metavar="NAME=PATH",
+        help="a .npy file for an input; {rank} is replaced per core",
+    )
+    add("-o", "--output-dir", default=".", help="where outputs go (default: here)")
+    add("-v", "--verbose", action="store_true", help="say more")
+    add("--save-trace", action="store_true", help="write a profile")
+    add("--ntff-name", help="the profile's file; {rank} is replaced per core")
+    add("--benchmark", action="store_true", help="time executions first")
+    add("--warmup", type=int, default=5, help="untimed executions (default: 5)")
+    add("--iterations", type=int, default=10, help="timed executions (default: 10)")
+    add("--name", help="the model's name (default: the file's)")
+    add("--core-id", type=int, default=0, help="the core (default: 0)")
+    add("--cc-enabled", action="store_true", help="load with collectives")
+    add("--rank-id", type=int, default=0, help="rank in the collective (default: 0)")
+    add("--world-size", type=int, default=1, help="ranks there are (default: 1)")
+    add("--num-cores", type=int, default=1, help="cores to run on at once (default: 1)")
+    add("--collective", action="store_true", help="make those cores one collective")
+    add("--info", action="store_true", help="describe the NEFF without running it")
+    add("--doctor", action="store_true", help="say which libnrt is used, and why")
+    return parser
+
+
+def _run(args: argparse.Namespace) -> list[str]:
+    if args.doctor:
+        from spike.library import report
+
+        return [report()]
+    if args.info:
+        from spike.neff import read_neff
+
+        return describe(read_neff(args.neff_path))
+    return run_multi_core(args) if args.num_cores > 1 else run_single_core(args)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    parser = _parser()
+    args = parser.parse_args(argv)
+    if args.neff_path is None and not args.doctor:
+        parser.error("the following arguments are required: neff_path")
+    try:
+        said = _run(args)
+    # SpikeError, NrtError, NeffError and TensorMismatchError are among them.
+    except (RuntimeError, ValueError, TypeError, OSError) as error:
+        sys.stderr.write(f"spike-run: error: {error}\n")
+        return 1
+    sys.stdout.write("".join(line + "\n" for line in said))
+    return 0

@@ -1,0 +1,74 @@
+"""Which libnrt to use, and why.
+
+An explicit path wins; then the vendor's library, where there is a Neuron device; then
+whatever is installed that offers one, as the emulator does.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from ctypes.util import find_library
+from dataclasses import dataclass
+from glob import glob
+from importlib.metadata import entry_points
+from pathlib import Path
+
+ENVIRONMENT_VARIABLE = "SPIKE_LIBNRT"
+ENTRY_POINT_GROUP = "spike.libnrt"
+DEVICES = "/dev/neuron*"
+VENDOR_LIBRARY = Path("/opt/aws/neuron/lib/libnrt.so.1")
+
+
+@dataclass(frozen=True)
+class Library:
+    """A libnrt: its path (or a name that the loader finds) and why it was chosen."""
+
+    path: str
+    reason: str
+
+
+def locate() -> Library:
+    """The libnrt that spike uses. Raises SpikeError if there is none."""
+    for library in _candidates():
+        return library
+    from spike._spike import SpikeError
+
+    raise SpikeError(
+        f"Spike Error: no libnrt found: {ENVIRONMENT_VARIABLE} is not set, there is no "
+        f"Neuron device ({DEVICES}) with a libnrt.so.1, and no installed package "
+        "offers one. Install nkipy-emulator to run on the CPU."
+    )
+
+
+def _candidates() -> Iterator[Library]:
+    if path := os.environ.get(ENVIRONMENT_VARIABLE):
+        yield Library(path, f"{ENVIRONMENT_VARIABLE} names it")
+    if devices := sorted(glob(DEVICES)):
+        vendors = VENDOR_LIBRARY if VENDOR_LIBRARY.exists() else find_library("nrt")
+        if vendors:
+            yield Library(str(vendors), f"a Neuron device is present ({devices[0]})")
+    for offer in entry_points(group=ENTRY_POINT_GROUP):
+        reason = f"no Neuron device is in use, and entry point {offer.name!r} offers it"
+        yield Library(str(offer.load()()), reason)
+
+
+def report() -> str:
+    """What `python -m spike` says. Raises SpikeError if libnrt cannot be used."""
+    import spike
+    from spike._spike import NrtError, Spike, has_native_async
+
+    library = locate()
+    lines = {"spike": f"{spike.__version__} (Python {sys.version.split()[0]})"}
+    lines |= {"libnrt": library.path, "chosen because": library.reason}
+    lines["version"] = Spike.get_runtime_version()
+    lines["async"] = "libnrt's own" if has_native_async() else "a thread of spike's"
+    try:
+        lines["visible cores"] = str(Spike.get_visible_neuron_core_count())
+    except NrtError as error:
+        lines["visible cores"] = f"none: {error}"
+    for name in ("NEURON_RT_VISIBLE_CORES", "NEURON_RT_NUM_CORES"):
+        lines[name] = os.environ.get(name, "(not set)")
+    width = max(map(len, lines)) + 2
+    return "\n".join(f"{name + ':':{width}}{text}" for name, text in lines.items())

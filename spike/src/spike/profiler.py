@@ -1,0 +1,62 @@
+"""Records which line of the user's program executed which kernel."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+from spike._spike import NrtModel, NrtTensor, Spike
+
+REPORT = "debug_rank_0.txt"
+
+
+class SpikeProfiler:
+    """A runtime of its own that also notes, on rank 0, where each execution came from.
+
+    What it notes goes to `debug_rank_0.txt` in the working directory. The user's file
+    is `target_file`, or the script that runs.
+    """
+
+    def __init__(self, verbose_level: int = 0, target_file: str | None = None) -> None:
+        self._spike = Spike(verbose_level)
+        self._file = target_file or os.path.basename(sys.argv[0])
+
+    def execute(
+        self,
+        model: NrtModel,
+        inputs: dict[str, NrtTensor],
+        outputs: dict[str, NrtTensor],
+        ntff_name: str | None = None,
+        save_trace: bool = False,
+    ) -> None:
+        """As Spike.execute. Raises RuntimeError if no caller is in the user's file."""
+        if _rank() == 0:
+            kernel = Path(model.neff_path).name.removesuffix(".neff")
+            with open(REPORT, "a") as report:
+                report.write(
+                    f"PID: {os.getpid()}\nSOURCE: {self._source()}\n"
+                    f"KERNEL: {kernel}\n---\n"
+                )
+        self._spike.execute(model, inputs, outputs, ntff_name, save_trace)
+
+    def _source(self) -> str:
+        for frame, line in traceback.walk_stack(sys._getframe(2)):
+            if self._file and self._file in frame.f_code.co_filename:
+                return f"{frame.f_code.co_filename}:{line}"
+        raise RuntimeError(f"no caller is in a file whose name contains {self._file!r}")
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "_spike":  # not there yet: the runtime could not be opened
+            raise AttributeError(name)
+        return getattr(self._spike, name)
+
+
+def _rank() -> int:
+    """The rank in a distributed program, without importing torch for it."""
+    distributed: Any = sys.modules.get("torch.distributed")
+    if distributed and distributed.is_available() and distributed.is_initialized():
+        return int(distributed.get_rank())
+    return int(os.environ.get("RANK", "0"))

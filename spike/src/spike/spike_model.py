@@ -1,0 +1,340 @@
+"""Loaded models."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from spike._spike import (
+    AsyncExecution,
+    NrtModel,
+    PreparedCall,
+    SystemTraceSession,
+    TensorMetadata,
+)
+from spike.benchmark import BenchmarkResult, DeviceTimes
+from spike.neff import Neff, NeffError, read_header, read_neff
+from spike.neff_container import EMULATOR_FEATURE_BIT
+from spike.spike_singleton import get_spike_singleton
+from spike.spike_tensor import SpikeTensor
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+logger = logging.getLogger("spike")
+
+Tensors = Mapping[str, SpikeTensor]
+
+# What libnrt calls a dtype, and what a tensor of that may really be.
+_REPORTED_AS = {"int8": ("float8_",), "uint8": ("bool", "float8_")}
+_ALIAS_SUFFIX = ".must_alias_input"
+# How many sets of arguments a model remembers: enough to alternate between buffers.
+_REMEMBERED_CALLS = 4
+# A trace keeps so many events that this many executions never overflow it.
+_FETCH_EVERY = 256
+
+# libnrt has one trace per process.
+_trace_lock = threading.Lock()
+
+
+class TensorMismatchError(ValueError, AssertionError):
+    """A tensor that the model does not take. (AssertionError is what this API used to
+    raise, so that it can still be caught as one.)"""
+
+
+class SpikeModel:
+    """A NEFF loaded on a core. Call it with tensors by name.
+
+    Attributes:
+        model_ref: the model, as an NrtModel.
+        name: for messages.
+        neff_path: where it was loaded from.
+        input_tensors_info, output_tensors_info: size, dtype and shape by name, in the
+            order of the NEFF. The dtype is the NEFF's own where libnrt has no name for
+            it (fp8, bool).
+    """
+
+    def __init__(self, model_ref: NrtModel, name: str, neff_path: Path | str) -> None:
+        self.model_ref = model_ref
+        self.name = name
+        self.neff_path = Path(neff_path)
+        info = model_ref.tensor_info()
+        self._reported = {
+            kind: {n: m.dtype for n, m in tensors.items()}
+            for kind, tensors in (("Input", info.inputs), ("Output", info.outputs))
+        }
+        neff = self._read_neff([*info.inputs.values(), *info.outputs.values()])
+        inputs, outputs = (neff.inputs, neff.outputs) if neff else ([], [])
+        self.input_tensors_info = _refine(
+            info.inputs, {t.name: t.dtype for t in inputs}
+        )
+        self.output_tensors_info = _refine(
+            info.outputs, {t.name: t.dtype for t in outputs}
+        )
+        self._aliases = self._find_aliases(neff)
+        self._calls: tuple[PreparedCall, ...] = ()
+
+    def _read_neff(self, tensors: list[TensorMetadata]) -> Neff | None:
+        """The NEFF's own description, if it knows what libnrt does not say."""
+        ambiguous = any(t.dtype in (*_REPORTED_AS, "unknown") for t in tensors)
+        try:
+            header = read_header(self.neff_path)
+            if ambiguous or header.feature_bits & EMULATOR_FEATURE_BIT:
+                return read_neff(self.neff_path)
+        except (NeffError, OSError) as error:
+            logger.info("%s has no description: %s", self.neff_path, error)
+        return None
+
+    def _find_aliases(self, neff: Neff | None) -> dict[str, str]:
+        """Names of outputs that are written into an input, and of that input."""
+        if neff is None:
+            named = {n: n + _ALIAS_SUFFIX for n in self.output_tensors_info}
+            return {o: i for o, i in named.items() if i in self.input_tensors_info}
+        return {
+            neff.outputs[alias.output].name: neff.inputs[alias.input].name
+            for alias in neff.aliases
+        }
+
+    @classmethod
+    def load_from_neff(
+        cls,
+        neff_path: Path | str,
+        name: str | None = None,
+        core_id: int = 0,
+        cc_enabled: bool = False,
+        rank_id: int = 0,
+        world_size: int = 1,
+    ) -> Self:
+        """Load a NEFF on a core, with collectives as rank `rank_id` of `world_size`.
+
+        Raises SpikeError if the file cannot be read, NrtError if libnrt refuses it.
+        """
+        path = Path(neff_path)
+        ref = get_spike_singleton().load_model(
+            str(path), core_id, cc_enabled, rank_id, world_size
+        )
+        return cls(ref, path.stem if name is None else name, path)
+
+    def allocate_output_tensors(
+        self, inputs: Tensors | None = None
+    ) -> list[SpikeTensor]:
+        """Tensors of zeros for all outputs, in order.
+
+        With `inputs` given, an output that is written into an input is that tensor.
+        """
+        return [
+            inputs[self._aliases[name]]
+            if inputs and self._aliases.get(name) in inputs
+            else self._allocate(name, info)
+            for name, info in self.output_tensors_info.items()
+        ]
+
+    def _allocate(self, name: str, info: TensorMetadata) -> SpikeTensor:
+        core = self.model_ref.core_id
+        if info.dtype != "unknown":
+            tensor = SpikeTensor.zeros(info.shape, info.dtype, name, core)
+            if tensor.nbytes == info.size:
+                return tensor
+        return SpikeTensor.zeros(info.size, np.uint8, name, core)
+
+    def __call__(
+        self,
+        inputs: dict[str, SpikeTensor],
+        outputs: dict[str, SpikeTensor] | None = None,
+        save_trace: bool = False,
+        ntff_name: str | None = None,
+    ) -> dict[str, SpikeTensor] | None:
+        """Execute. Without `outputs` they are allocated and returned by name.
+
+        Arguments are validated once: a later call with the same tensor objects goes
+        straight to libnrt. `save_trace` writes a profile to `ntff_name`, by default
+        beside the NEFF. Raises ValueError for tensors that the model does not take,
+        SpikeError for freed ones, NrtError if execution fails.
+        """
+        if outputs is not None and not save_trace:
+            for call in self._calls:
+                if call.execute_if_bound(inputs, outputs):
+                    return None
+        return self._call_anew(inputs, outputs, save_trace, ntff_name)
+
+    def _call_anew(
+        self,
+        inputs: dict[str, SpikeTensor],
+        outputs: dict[str, SpikeTensor] | None,
+        save_trace: bool,
+        ntff_name: str | None,
+    ) -> dict[str, SpikeTensor] | None:
+        given = outputs
+        outputs = self._validated_outputs(inputs, outputs)
+        if save_trace:
+            file = ntff_name or str(self.neff_path.with_suffix(".ntff"))
+            self._prepare(inputs, outputs).profile(file)
+        elif given is None:
+            self._prepare(inputs, outputs).execute()
+        else:
+            call = self._prepare(inputs, outputs)
+            call.bind(inputs, outputs)
+            call.execute()
+            alive = [c for c in self._calls if c.is_valid]
+            self._calls = (call, *alive[: _REMEMBERED_CALLS - 1])
+        return outputs if given is None else None
+
+    def execute_async(
+        self, inputs: dict[str, SpikeTensor], outputs: dict[str, SpikeTensor]
+    ) -> AsyncExecution:
+        """Start an execution; its handle has `wait()` and `done()`.
+
+        Executions of a core run in the order of their start, so that waiting for the
+        last one is enough. The tensors are kept until it is done. Raises as calling
+        does, and NrtError with status NRT_QUEUE_FULL when libnrt takes no more: wait
+        for one.
+        """
+        self._validate_io(inputs, outputs)
+        return self._prepare(inputs, outputs).execute_async()
+
+    def benchmark(
+        self,
+        inputs: dict[str, SpikeTensor],
+        outputs: dict[str, SpikeTensor] | None = None,
+        warmup_iter: int = 5,
+        benchmark_iter: int = 5,
+        mode: Literal["device", "host"] = "device",
+    ) -> BenchmarkResult:
+        """Time executions: on the device, by libnrt's trace, or on the host's clock.
+
+        Where the trace holds estimates, the result says so. Raises ValueError for a bad
+        mode or less than one iteration, RuntimeError if the trace lost executions.
+        """
+        if mode not in ("device", "host"):
+            raise ValueError(
+                f"Invalid benchmark mode '{mode}'. Use 'device' or 'host'."
+            )
+        if benchmark_iter < 1 or warmup_iter < 0:
+            raise ValueError(
+                "benchmark_iter must be at least 1 and warmup_iter at least 0, got "
+                f"{benchmark_iter} and {warmup_iter}"
+            )
+        outputs = self._validated_outputs(inputs, outputs)
+        call = self._prepare(inputs, outputs)
+        if mode == "host":
+            return call.benchmark(warmup_iter, benchmark_iter)
+        with _trace_lock:
+            return self._benchmark_device(call, warmup_iter, benchmark_iter)
+
+    def _benchmark_device(
+        self, call: PreparedCall, warmup: int, iterations: int
+    ) -> BenchmarkResult:
+        times = DeviceTimes()
+        with SystemTraceSession(self.model_ref.core_id) as trace:
+            for _ in range(warmup):
+                call.execute()
+            trace.drain_events()
+            for done in range(1, iterations + 1):
+                call.execute()
+                if done % _FETCH_EVERY == 0 or done == iterations:
+                    times.add(trace.fetch_events_json())
+        durations = times.durations_ms(iterations)
+        return BenchmarkResult.from_durations(durations, warmup, times.estimated)
+
+    def _prepare(self, inputs: Tensors, outputs: Tensors) -> PreparedCall:
+        refs = ({k: t.tensor_ref for k, t in ts.items()} for ts in (inputs, outputs))
+        return self.model_ref.prepare(*refs)
+
+    def _validated_outputs(
+        self, inputs: Tensors, outputs: dict[str, SpikeTensor] | None
+    ) -> dict[str, SpikeTensor]:
+        if outputs is None:
+            self._validate("Input", self.input_tensors_info, inputs)
+            tensors = self.allocate_output_tensors(inputs)
+            return dict(zip(self.output_tensors_info, tensors))
+        self._validate_io(inputs, outputs)
+        return outputs
+
+    def _validate_io(self, inputs: Tensors, outputs: Tensors) -> None:
+        self._validate("Input", self.input_tensors_info, inputs)
+        self._validate("Output", self.output_tensors_info, outputs)
+        for output, aliased in self._aliases.items():
+            if outputs[output].tensor_ref is not inputs[aliased].tensor_ref:
+                raise TensorMismatchError(
+                    f"Output {output}: expected the tensor of input {aliased}, which "
+                    f"it is written into, got {outputs[output]!r}"
+                )
+
+    def _validate(
+        self, kind: str, infos: Mapping[str, TensorMetadata], tensors: Tensors
+    ) -> None:
+        for problem, names in (
+            ("Unknown", tensors.keys() - infos.keys()),
+            ("Missing", infos.keys() - tensors.keys()),
+        ):
+            if names:
+                raise ValueError(
+                    f"{problem} {kind.lower()}(s) {names} for model '{self.name}'. "
+                    f"Expected {kind.lower()}s: {list(infos)}"
+                )
+        for name, tensor in tensors.items():
+            self._check_tensor(kind, name, infos[name], tensor)
+
+    def _check_tensor(
+        self, kind: str, name: str, info: TensorMetadata, tensor: SpikeTensor
+    ) -> None:
+        where, core = f"{kind} {name}: expected", self.model_ref.core_id
+        if tensor.core_id != core:
+            raise TensorMismatchError(
+                f"{where} model and tensor on the same core, got model core_id {core} "
+                f"and tensor core_id {tensor.core_id}"
+            )
+        # A scalar may be described as of one dimension, and the other way round.
+        if (tensor.shape or (1,)) != (tuple(info.shape) or (1,)):
+            raise TensorMismatchError(f"{where} shape {info.shape}, got {tensor.shape}")
+        actual = np.dtype(tensor.dtype).name
+        if not _same_dtype(info.dtype, self._reported[kind][name], actual):
+            raise TensorMismatchError(f"{where} dtype {info.dtype}, got {actual}")
+
+    def close(self) -> None:
+        """Unload now, or after the last running call. Idempotent."""
+        self._calls = ()
+        self.model_ref.unload()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}(name={self.name!r}, neff_path='{self.neff_path}')"
+        )
+
+
+def _refine(
+    infos: Mapping[str, TensorMetadata], dtypes: Mapping[str, str]
+) -> dict[str, TensorMetadata]:
+    """Metadata with the NEFF's dtypes where libnrt has no name for them."""
+    return {
+        name: TensorMetadata(info.size, dtypes[name], info.shape)
+        if info.dtype in (*_REPORTED_AS, "unknown") and name in dtypes
+        else info
+        for name, info in infos.items()
+    }
+
+
+def _same_dtype(expected: str, reported: str, actual: str) -> bool:
+    """Whether a tensor of dtype `actual` is one of `expected`, which libnrt calls
+    `reported`. Bytes under libnrt's name are taken for what they are."""
+    if actual in (expected, reported) or expected == "unknown":
+        return True
+    # All that is known is what libnrt says, which may stand for another dtype.
+    return expected == reported and actual.startswith(_REPORTED_AS.get(reported, ()))

@@ -1,0 +1,91 @@
+"""The process's one runtime: opened at first use, closed at exit or by `reset`."""
+
+from __future__ import annotations
+
+import logging
+import operator
+import os
+import threading
+import warnings
+from collections.abc import Iterable
+
+from spike._spike import Spike
+
+VISIBLE_CORES = "NEURON_RT_VISIBLE_CORES"
+
+logger = logging.getLogger("spike")
+if not logger.handlers:
+    _handler = logging.StreamHandler()
+    _handler.setFormatter(
+        logging.Formatter("%(asctime)s - %(name)s - %(message)s", "%H:%M:%S")
+    )
+    logger.addHandler(_handler)
+    logger.setLevel(logging.WARNING)
+
+_lock = threading.Lock()
+_singleton: Spike | None = None
+
+
+def _active() -> bool:
+    return _singleton is not None and not _singleton.is_closed
+
+
+def configure(visible_cores: Iterable[int] | None = None) -> None:
+    """Choose the cores that this process uses, before the runtime opens.
+
+    Raises RuntimeError if it is open, TypeError or ValueError for what is no core.
+    """
+    with _lock:
+        if _active():
+            raise RuntimeError(
+                "Cannot configure: Spike runtime is already active. Call spike.reset() "
+                "first."
+            )
+        if visible_cores is not None:
+            _set_visible_cores(visible_cores)
+
+
+def _set_visible_cores(visible_cores: Iterable[int]) -> None:
+    if isinstance(visible_cores, int):
+        raise TypeError(
+            "visible_cores must be an iterable, not int. "
+            f"Use [{visible_cores}] or ({visible_cores},)"
+        )
+    cores = [_core(core) for core in visible_cores]
+    if cores:
+        os.environ[VISIBLE_CORES] = ",".join(map(str, cores))
+
+
+def _core(core: int) -> int:
+    if isinstance(core, bool):
+        raise TypeError(f"a core is an int, not {core!r}")
+    number = operator.index(core)  # NumPy's ints are fine
+    if number < 0:
+        raise ValueError(f"a core is not negative: got {number}")
+    return number
+
+
+def get_spike_singleton() -> Spike:
+    """The runtime, opened if it is not."""
+    global _singleton
+    with _lock:
+        if not _active():
+            _singleton = Spike()
+        assert _singleton is not None
+        return _singleton
+
+
+def reset() -> None:
+    """Close the runtime, if it is open: its tensors and models become invalid."""
+    global _singleton
+    with _lock:
+        closing, _singleton = _singleton, None
+        if closing is None or closing.is_closed:
+            return
+        warnings.warn(
+            "spike.reset() called. All existing SpikeTensor and SpikeModel objects are "
+            "now invalid and should not be used.",
+            UserWarning,
+            stacklevel=2,
+        )
+        closing.close()

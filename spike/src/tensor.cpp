@@ -1,0 +1,127 @@
+#include "tensor.h"
+
+#include <algorithm>
+
+#include "tensor_set.h"
+
+namespace spike {
+namespace {
+
+constexpr size_t kFewDependents = 8;
+const char* kRead = "Unable to read from a freed tensor";
+const char* kWrite = "Unable to write to a freed tensor";
+
+// Never computes offset + size, which may overflow.
+void check_bounds(size_t tensor_size, const char* operation, const char* what,
+                  size_t offset, size_t size) {
+  if (offset <= tensor_size && size <= tensor_size - offset) return;
+  throw SpikeError("The " + std::string(operation) +
+                   " operation exceeds the tensor bound. Tensor size: " +
+                   std::to_string(tensor_size) + " bytes; " + what +
+                   " size: " + std::to_string(size) +
+                   " bytes; Offset: " + std::to_string(offset) + " bytes.");
+}
+
+// `size`, or what is left after `offset` if it is 0.
+size_t checked_size(size_t tensor_size, const char* operation, size_t offset,
+                    size_t size) {
+  if (size == 0 && offset <= tensor_size) size = tensor_size - offset;
+  check_bounds(tensor_size, operation, "Requested", offset, size);
+  return size;
+}
+
+}  // namespace
+
+TensorStorage::~TensorStorage() {
+  // Nobody can pin it any more, so no execution uses the sets that hold it.
+  for (auto& dependent : dependents_)
+    if (auto set = dependent.lock()) set->clear();
+  if (Use nrt{runtime}) nrt->nrt_tensor_free(&tensor);
+}
+
+void TensorStorage::add_dependent(const std::shared_ptr<NrtTensorSet>& set) {
+  std::lock_guard lock(mutex_);
+  if (dependents_.size() >= kFewDependents)
+    dependents_.erase(
+        std::remove_if(dependents_.begin(), dependents_.end(),
+                       [](const auto& dependent) { return dependent.expired(); }),
+        dependents_.end());
+  dependents_.push_back(set);
+}
+
+NrtTensor NrtTensor::allocate(const std::shared_ptr<Runtime>& runtime, size_t size,
+                              int core_id, const std::string& name) {
+  Use nrt(runtime, "allocate a tensor");
+  nrt_tensor_t* tensor = nullptr;
+  check(
+      nrt->nrt_tensor_allocate(kPlacementDevice, core_id, size, name.c_str(), &tensor),
+      "Failed to allocate tensor");
+  return {core_id, size, name, std::make_shared<TensorStorage>(runtime, tensor)};
+}
+
+NrtTensor NrtTensor::slice(size_t offset, size_t size, const std::string& name) const {
+  TensorPin source =
+      pin("Unable to allocate tensor slice from a source tensor that is freed");
+  size = checked_size(this->size, "slice", offset, size);
+  Use nrt(source->runtime, "allocate tensor slice");
+  nrt_tensor_t* tensor = nullptr;
+  check(nrt->nrt_tensor_allocate_slice(source->tensor, offset, size, name.c_str(),
+                                       &tensor),
+        "Failed to allocate tensor slice");
+  return {core_id, size, name,
+          std::make_shared<TensorStorage>(source->runtime, tensor)};
+}
+
+TensorPin NrtTensor::pin(const std::string& refusal) const {
+  if (!is_freed()) return storage_;
+  if (storage_) storage_->runtime->refuse_if_forked("use tensor '" + name + "'");
+  throw SpikeError(refusal + ": '" + name + "' was freed, or its runtime closed.");
+}
+
+uintptr_t NrtTensor::address() const {
+  TensorPin tensor = storage_;
+  if (!tensor) return 0;
+  Use nrt(tensor->runtime);
+  return nrt ? reinterpret_cast<uintptr_t>(nrt->nrt_tensor_get_va(tensor->tensor)) : 0;
+}
+
+void NrtTensor::write(const void* data, size_t size, size_t offset) {
+  TensorPin tensor = pin(kWrite);
+  check_bounds(this->size, "write", "Input", offset, size);
+  Use nrt(tensor->runtime, "write to a tensor");
+  check(nrt->nrt_tensor_write(tensor->tensor, data, offset, size),
+        "Failed to write tensor");
+}
+
+size_t NrtTensor::readable(size_t offset, size_t size) const {
+  return checked_size(this->size, "read", offset, size);
+}
+
+void NrtTensor::read(void* data, size_t size, size_t offset) const {
+  TensorPin tensor = pin(kRead);
+  check_bounds(this->size, "read", "Read", offset, size);
+  Use nrt(tensor->runtime, "read from a tensor");
+  check(nrt->nrt_tensor_read(tensor->tensor, data, offset, size),
+        "Failed to read tensor");
+}
+
+void NrtTensor::copy_from(const NrtTensor& source, size_t source_offset, size_t offset,
+                          size_t size) {
+  TensorPin from = source.pin(kRead), to = pin(kWrite);
+  size = checked_size(source.size, "copy", source_offset, size);
+  check_bounds(this->size, "copy", "Copy", offset, size);
+  Use nrt(from->runtime, "copy a tensor");  // open, so `to` is of the same
+  check(SPIKE_NEED(*nrt, nrt_tensor_copy)(from->tensor, source_offset, to->tensor,
+                                          offset, size),
+        "Failed to copy tensor");
+}
+
+void NrtTensor::fill(int byte, size_t offset, size_t size) {
+  TensorPin tensor = pin(kWrite);
+  size = checked_size(this->size, "fill", offset, size);
+  Use nrt(tensor->runtime, "fill a tensor");
+  check(SPIKE_NEED(*nrt, nrt_tensor_memset)(tensor->tensor, offset, byte, size),
+        "Failed to fill tensor");
+}
+
+}  // namespace spike
