@@ -1,0 +1,31 @@
+"""Runs each fuzzer for a while: for ``NKIPY_FUZZ_SECONDS``, or 20."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SECONDS = os.environ.get("NKIPY_FUZZ_SECONDS", "20")
+SEED = os.environ.get("NKIPY_FUZZ_SEED", "0")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(float(SECONDS) + 120)
+@pytest.mark.parametrize("name", ["fuzz_neff", "fuzz_hlo"])
+def test_fuzz(name: str) -> None:
+    command = [sys.executable, "-m", f"tests.fuzz.{name}"]
+    options = ["--seconds", SECONDS, "--seed", SEED]
+    done = subprocess.run([*command, *options], cwd=ROOT, capture_output=True)
+    assert done.returncode == 0, done.stderr.decode(errors="replace")[-5000:]
+    assert b" cases, {" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["fuzz_neff", "fuzz_hlo"])
+def test_a_case_can_be_run_again(name: str) -> None:
+    command = [sys.executable, "-m", f"tests.fuzz.{name}", "--seed", "3", "--case", "5"]
+    assert subprocess.run(command, cwd=ROOT).returncode == 0
