@@ -6,6 +6,22 @@
 
 using namespace emulator;
 
+/// Puts a tensor into a core's debug stream, as a program on the device would. The
+/// emulator only: for tests, and for simulated kernels that print.
+NRT_API NRT_STATUS nkipy_emulator_debug_tensor(int lnc, const char* prefix,
+                                               uint32_t pipe, const char* dtype,
+                                               const uint64_t* shape, size_t dimensions,
+                                               const void* data, size_t size) {
+  return api_call("nkipy_emulator_debug_tensor", [&](Session& session) {
+    require(prefix && dtype && (shape || !dimensions) && (data || !size),
+            "an address is NULL");
+    debug_stream::publish(
+        session.core(lnc).index,
+        {prefix, pipe, dtype, {shape, shape + dimensions}, data, size});
+    return NRT_SUCCESS;
+  });
+}
+
 NRT_API NRT_STATUS nrt_debug_client_connect(int lnc, int* stream_fd) {
   return api_call("nrt_debug_client_connect", [&](Session& session) {
     require(stream_fd, "the address for the descriptor is NULL");

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "api.h"
+#include "profile_inspect.h"
 #include "session.h"
 
 namespace emulator {
@@ -50,6 +51,17 @@ nrt_instance_info_t describe_instance(const InstanceType& instance) {
   return info;
 }
 
+/// Starts what NEURON_RT_INSPECT_* ask for. If that fails, so does nrt_init.
+void begin_inspection() {
+  try {
+    const Call call;
+    if (call.status() == NRT_SUCCESS) inspect::begin_if_enabled(call.session());
+  } catch (...) {
+    Runtime::instance().close();
+    throw;
+  }
+}
+
 NRT_STATUS get_total_count(const char* function, std::uint32_t* count) {
   return api_call_any_time(function, [&] {
     require(count, "the result's address is NULL");
@@ -80,6 +92,7 @@ NRT_API NRT_STATUS nrt_init(nrt_framework_type_t framework, const char*, const c
   }
   return api_call_any_time("nrt_init", [&] {
     Runtime::instance().initialise();
+    begin_inspection();
     EMULATOR_LOG(nrt, info, "nrt_init", "initialised, for framework %d", framework);
     return NRT_SUCCESS;
   });

@@ -3,6 +3,7 @@
 
 #include "api.h"
 #include "session.h"
+#include "trace_sink.h"
 
 namespace emulator {
 namespace {
@@ -90,6 +91,7 @@ NRT_API NRT_STATUS nrt_tensor_allocate(nrt_tensor_placement_t placement, int vnc
   return api_call("nrt_tensor_allocate", [&](Session& session) {
     require(tensor, "the result's address is NULL");
     require(size > 0, "a tensor of 0 bytes cannot be allocated");
+    const trace::Scope scope(trace::EventType::tensor_allocate, vnc, size);
     *tensor = publish(session, make_tensor(session, placement, vnc, size, name));
     return NRT_SUCCESS;
   });
@@ -129,8 +131,13 @@ NRT_API NRT_STATUS nrt_tensor_attach_buffer(nrt_tensor_t* tensor, void* buffer,
 NRT_API void nrt_tensor_free(nrt_tensor_t** tensor) {
   if (!tensor || !*tensor) return;
   api_call_void("nrt_tensor_free", [&](Session& session) {
-    if (session.tensors.take(*tensor)) return;
-    EMULATOR_LOG(nrt, error, "nrt_tensor_free", "the handle names no tensor");
+    auto taken = session.tensors.take(*tensor);
+    if (!taken) {
+      EMULATOR_LOG(nrt, error, "nrt_tensor_free", "the handle names no tensor");
+      return;
+    }
+    const trace::Scope scope(trace::EventType::tensor_free, taken->core());
+    taken.reset();
   });
   *tensor = nullptr;
 }
