@@ -101,3 +101,13 @@ def test_aliases_in_linalg():
 def test_shape_error_names_both_shapes():
     with pytest.raises(ValueError, match=r"\(2, 3\).*\(4, 5\)"):
         trace_function(np.matmul, (array(2, 3), array(4, 5)), {})
+
+
+def test_in_place_product_writes_an_array_made_in_the_kernel():
+    def kernel(x):
+        made = np.zeros((3, 3), np.float32)
+        made[:] = x
+        made @= x
+        return made
+
+    check_kernel(kernel, array(3, 3))

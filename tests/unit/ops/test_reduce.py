@@ -105,3 +105,18 @@ def test_methods_are_the_functions():
 def test_a_sum_is_two_instructions():
     x = np.zeros((4, 5), np.float32)
     assert opcodes(lambda a: np.sum(a, axis=1), x) == ["constant", "reduce"]
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "uint32", "bool"])
+def test_mean_in_a_whole_dtype_divides_by_counts_beyond_it(dtype):
+    x = np.arange(600, dtype=np.int32).reshape(2, 300) % 3
+    check_kernel(lambda a: np.mean(a[:, :300], axis=1, dtype=dtype), x)
+
+
+def test_whole_mean_of_nothing_divides_by_no_zero():
+    result = run_simulated(
+        lambda a: (np.mean(a, axis=0, dtype=np.int32), np.mean(a, dtype=np.int8)),
+        np.zeros((0, 2), np.float32),
+    )
+    assert [(r.dtype.name, r.shape) for r in result] == [("int32", (2,)), ("int8", ())]
+    assert all((r == 0).all() for r in result)

@@ -180,3 +180,45 @@ def test_stores_through_chains_of_views(seed):
         return made
 
     check_kernel(kernel, arrays)
+
+
+def test_a_scalar_has_no_views():
+    def kernel(x):
+        total = x.sum()
+        doubled = np.atleast_1d(total)
+        doubled *= 2
+        column = total.reshape(1, 1)
+        column[0] = 5
+        x[0, 0, 0] += total[None][0]
+        return total, doubled, column
+
+    check_kernel(kernel, X)
+
+
+def test_an_array_made_of_a_scalar_has_views():
+    def kernel(x):
+        made = np.array(x.sum())
+        made.reshape(1)[0] = 2
+        same = also = np.asarray(x.max())
+        also += 1
+        return made, same, np.ascontiguousarray(x.min()), np.asfortranarray(x.min())
+
+    check_kernel(kernel, X)
+
+
+def test_flipping_a_0d_array_copies_it():
+    def kernel(x):
+        flipped = np.flip(x)
+        x += 1
+        return flipped
+
+    check_kernel(kernel, np.float32(3).reshape(()))
+
+
+def test_a_0d_index_array_copies_even_beside_an_ellipsis():
+    def kernel(x):
+        row, element, view = x[np.array(1), ...], x[np.array(0), 1, 2, ...], x[0, 0]
+        row[...], element[...], view[...] = 1, 2, 3
+        return row, element
+
+    check_kernel(kernel, X)

@@ -43,6 +43,7 @@ _CONVERTING = {
     "ascontiguousarray": False,
     "asfortranarray": False,
 }
+_AT_LEAST_1D = (np.ascontiguousarray, np.asfortranarray)
 #: Modules that see NumPy as it is: they work for the trace, not in the kernel.
 _INTERNAL = frozenset(("nkipy", "nkipy_emulator", "spike", "numpy", "ml_dtypes"))
 
@@ -111,6 +112,8 @@ def _converting(name: str, original: Function) -> Function:
         if holds_traced(value):
             return _convert_traced(original, copies, *args, **kwargs)
         if isinstance(value, TraceArray):
+            if name == "asarray" and len(args) == 1 and not kwargs:
+                return value
             kwargs.setdefault("subok", True)
             if name not in ("array", "asanyarray"):
                 kwargs.pop("subok")
@@ -153,6 +156,11 @@ def _convert_traced(
         made = OPS["copy"](value) if wanted else value
     if dtype is not None:
         made = made.astype(dtype, copy=False)
+    if not made.shape and not made._is_zero_d_array():  # a scalar so far
+        made = OPS["copy"](made)
+        made._version = 1
+    if original in _AT_LEAST_1D:
+        ndmin = 1
     lead = max(0, ndmin - made.ndim)
     return made[(None,) * lead] if lead else made
 

@@ -98,7 +98,8 @@ class NKIPyTensorRef:
     def _make_view(self, view: View) -> NKIPyTensorRef:
         """A tensor that shares this one's elements, as `view` selects them."""
         made = self._wrap(self._ctx, view.read(self._ctx, self.backend_tensor))
-        made._share(self, view)
+        if self._value.shape or view.write is None or self._is_zero_d_array():
+            made._share(self, view)
         return made
 
     def _share(self, base: NKIPyTensorRef, view: View) -> None:
@@ -302,6 +303,12 @@ class NKIPyTensorRef:
 
     def __complex__(self) -> NoReturn:
         self._concrete("the complex value", "complex dtypes are not supported")
+
+    def __round__(self, ndigits: int | None = None) -> NKIPyTensorRef:
+        if self.shape:  # the text is Python's, for what has no such method
+            raise TypeError("type numpy.ndarray doesn't define __round__ method")
+        rounded = OPS["round"](self, ndigits or 0)
+        return rounded if ndigits is not None else rounded.astype(np.int32)
 
     def __index__(self) -> NoReturn:
         self._concrete(

@@ -385,8 +385,9 @@ def _bound(ctx: HLOTraceContext, bound: Any) -> Value | int:
 def _gives_scalar(parsed: ParsedIndex, entries: list[Any]) -> bool:
     """Whether NumPy gives a scalar or a copy: only integers, or a 0-d array."""
     all_dropped = not any(w.keep for w in parsed.windows)
-    if all_dropped and parsed.is_basic and NEW_AXIS not in parsed.order:
-        return SEPARATOR not in parsed.order
+    added = (NEW_AXIS, SEPARATOR)
+    if all_dropped and parsed.is_basic and not any(a in parsed.order for a in added):
+        return True
     # A parameter that is a 0-d array; a computed 0-d value is a scalar in NumPy.
     return any(
         isinstance(e, np.ndarray)

@@ -60,6 +60,7 @@ def mean_samples(dtype: np.dtype) -> Iterator[Sample]:
         {"axis": 1, "where": np.array([False])},
         {"axis": 0, "dtype": "float32"},
         {"axis": 1, "dtype": "int32"},
+        {"axis": 1, "dtype": "bool"},
         {"axis": 0, "out": np.zeros(3, np.float32)},
     ]
     yield from _samples(dtype, options)
@@ -185,11 +186,30 @@ def _mean(
     loop = mean_dtype(x.dtype, dtype)
     mask = mask_for(ctx, where, x.shape)
     value = ctx.convert(ctx.convert(x, loop), wide(loop))
-    total = ctx.reduce(keep_where(ctx, mask, value, 0), "add", 0, axes)
-    # An integer loop: NumPy divides in float64, then truncates; so does HLO's divide.
-    n = ctx.convert(count(ctx, mask, x.shape, axes), wide(loop))
-    value = round_unless(ctx, ctx.divide(total, n), loop, out)
+    value = keep_where(ctx, mask, value, 0)
+    n = count(ctx, mask, x.shape, axes)
+    if dt.is_float(loop):
+        value = ctx.divide(ctx.reduce(value, "add", 0, axes), n)
+    else:
+        value = _whole_mean(ctx, value, n, axes)
+    value = round_unless(ctx, value, loop, out)
     return finish(ctx, value, x.shape, axes, keepdims, out)
+
+
+def _whole_mean(
+    ctx: HLOTraceContext, x: Value, n: Value, axes: tuple[int, ...]
+) -> Value:
+    """The mean of integers or bool `x` in their own dtype; 0 over no elements.
+
+    NumPy divides in float64, then truncates; so does HLO's divide, which on the CPU
+    ends the process where the divisor is zero.
+    """
+    if x.dtype == dt.bool_:  # any sum over n is truthy, but for zero
+        return ctx.reduce(x, "or", False, axes)
+    total = ctx.reduce(x, "add", 0, axes)
+    wider = x.dtype if x.dtype.itemsize == 4 else dt.int32  # n may exceed int8
+    divisor = ctx.convert(ctx.maximum(n, ctx.full_like(n, 1)), wider)
+    return ctx.convert(ctx.divide(ctx.convert(total, wider), divisor), x.dtype)
 
 
 def _spread_of(

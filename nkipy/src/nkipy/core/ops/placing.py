@@ -279,6 +279,7 @@ def _copyto_samples(dtype: np.dtype) -> Iterator[Sample]:
     yield Sample((make((3, 4), dtype), source), label="whole")
     yield Sample((make((3, 4), dtype), source[0]), {"where": mask}, label="where")
     yield Sample((make((3, 4), dtype), _one(dtype)), {"where": mask[0]}, label="scalar")
+    yield Sample((make((3, 4), dtype), source[None]), {"where": mask}, label="deeper")
 
 
 copyto = Op(
@@ -310,6 +311,8 @@ def _copyto(dst: Any, src: Any, casting: Any = "same_kind", where: Any = True) -
         value = store_value(ctx, src, dst.dtype)
     else:
         value = as_hlo_tensor(ctx, src)
+    if value.ndim > dst.ndim:  # as an assignment, and unlike out=
+        value = broadcast_value(ctx, value, dst.shape)
     store_out(ctx, value, dst, where, casting)
 
 

@@ -80,7 +80,7 @@ class ProductOp(Op):
         keepdims: bool = False,
     ) -> NKIPyTensorRef:
         # order and subok concern NumPy's memory layout and subclasses.
-        if axes is not None:
+        if axes is not None and not _names_last_axes(axes):
             raise NotImplementedError("axes= has no lowering; use np.moveaxis")
         if (axis is not None or keepdims) and self.core != ("k", "k", ""):
             raise TypeError("axis= and keepdims= are for one core dimension, shared")
@@ -170,6 +170,11 @@ def _for_vectors(
     if y.ndim == 1:
         right, core = right.replace("n", ""), core.replace("n", "")
     return left, right, core
+
+
+def _names_last_axes(axes: Any) -> bool:
+    """Whether ``axes=`` says what holds without it, as ndarray's ``a @= b`` does."""
+    return all(tuple(entry) in ((-2, -1), (-2,), (-1,), ()) for entry in axes)
 
 
 def _labels(x: Value, core: str) -> tuple[tuple[Label, ...], int]:

@@ -15,7 +15,7 @@ from nkipy.core.op_table import OPS
 from nkipy.core.ops._cases import ANY, A, X, call, cases
 from nkipy.core.ops._registry import Op
 from nkipy.core.ops._samples import ErrorSample
-from nkipy.core.ops._views import Tensor, reversed_along, swapped
+from nkipy.core.ops._views import Tensor, duplicate, reversed_along, swapped
 from nkipy.core.tensor import as_operand, as_tensor
 
 AxisError = np.exceptions.AxisError
@@ -40,7 +40,7 @@ def _flip(m: Any, axis: Any = None) -> Any:
     """`m` with the order of elements reversed along `axis`, by default all. A view."""
     x = as_tensor(m)
     axes = range(x.ndim) if axis is None else normalize_axis_tuple(axis, x.ndim)
-    return reversed_along(x, axes)
+    return reversed_along(x, axes) if x.ndim else duplicate(x)
 
 
 def _make_flip(name: str, axis: int) -> Op:
