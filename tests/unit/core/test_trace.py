@@ -6,6 +6,7 @@ import gc
 import threading
 import tracemalloc
 import warnings
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -364,3 +365,64 @@ def test_a_store_into_an_array_that_tracing_cannot_see_says_so():
 
     with pytest.raises(ConcretizationError, match="np.zeros"):
         module_of(kernel, ones(3))
+
+
+# -- what newcomers try ----------------------------------------------------------------
+@pytest.mark.filterwarnings("ignore:the matrix subclass")
+def test_matrices_are_refused_as_their_products_are_others():
+    with pytest.raises(TypeError, match=r"'x' is an np.matrix.*np.asarray"):
+        module_of(lambda x: x * x, np.matrix([[1.0, 2.0]], dtype=F32))
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "text"),
+    [
+        (np.array([2**40]), OverflowError, "constant 1099511627776 is out of range"),
+        (np.array([None]), TypeError, "unsupported dtype object"),
+    ],
+)
+def test_a_constant_that_cannot_be_returned_names_the_kernel(value, error, text):
+    with pytest.raises(error, match=rf"(?s)\[return\] {text}.*at .*test_trace.py"):
+        module_of(lambda x: (x, value), ones(2))
+
+
+def test_a_traced_array_as_argument_of_another_trace_says_what_to_call():
+    def outer(x):
+        made = np.zeros(2, F32)
+        made[:] = x
+        return module_of(lambda x: x, made)
+
+    with pytest.raises(LeakedTracerError, match=r"(?s)call the plain function.*\.func"):
+        module_of(outer, ones(2))
+
+
+def test_rounding_as_python_does():
+    module = module_of(lambda x: (round(x[0]), round(x[0], 1)), ones(2))
+    assert [r.dtype for r in module.results] == [np.int32, F32]
+    with pytest.raises(TypeError, match="__round__"):
+        module_of(round, ones(2))
+
+
+@dataclass(frozen=True, slots=True)
+class Slotted:
+    left: np.ndarray
+    factor: int
+
+
+class Registry(dict):
+    scale = 1
+
+
+def test_containers_keep_their_type_and_state():
+    registry = Registry(w=ones(2))
+    registry.scale = 3
+    seen = []
+
+    def kernel(pair, registry):
+        seen.append((type(pair), registry.scale))
+        return Slotted(pair.left * registry["w"], pair.factor), registry
+
+    result = trace_function(kernel, (Slotted(ones(2), 4), registry), {}).result
+    assert seen == [(Slotted, 3)]
+    assert type(result[0]) is Slotted and result[0].factor == 4
+    assert type(result[1]) is Registry and result[1].scale == 3

@@ -15,9 +15,18 @@ from nkipy.core import (
     ops,  # noqa: F401  (fills the op tables)
 )
 from nkipy.core import dtypes as dt
-from nkipy.core.backend import tracing
+from nkipy.core.backend import _active_ctx, tracing
+from nkipy.core.backend._source import caller_location
 from nkipy.core.backend.hlo import HLOTraceContext, as_hlo_tensor, leaked
-from nkipy.core.errors import ConcretizationError, NKIPyTypeError
+from nkipy.core.errors import (
+    USER_ERRORS,
+    ConcretizationError,
+    LeakedTracerError,
+    NKIPyError,
+    NKIPyTypeError,
+    describe_op_error,
+    describe_value,
+)
 from nkipy.core.hlo.ir import (
     MUST_ALIAS_SUFFIX,
     AliasInfo,
@@ -86,10 +95,17 @@ def _sanitize_array_dtype(arr: Any, name: str = "") -> Any:
 
 def parameter_dtype(array: Any, name: str) -> np.dtype:
     """The dtype that argument `array` has on the device; warns where it is narrower."""
+    if type(array) is np.ndarray and dt.is_supported(array.dtype):
+        return array.dtype
     if isinstance(array, np.ma.MaskedArray):
         raise NKIPyTypeError(
             f"argument '{name}' is a masked array, whose mask would be lost; pass data "
             "and mask as two arrays"
+        )
+    if isinstance(array, np.matrix):
+        raise NKIPyTypeError(
+            f"argument '{name}' is an np.matrix, whose * and ** are matrix products, "
+            "unlike an array's; pass np.asarray of it, and write @"
         )
     try:
         own = np.dtype(array.dtype)
@@ -116,8 +132,9 @@ class _Parameters:
         self.tensors: list[NKIPyTensorRef] = []
 
     def __call__(self, path: Path, leaf: Any) -> Any:
+        leaf = getattr(leaf, "_as_traced_operand", lambda: leaf)()
         if isinstance(leaf, NKIPyTensorRef):
-            raise leaked(leaf)
+            raise _passed_on(leaf, path_name(path))
         if not is_array_like(leaf):
             return leaf
         name = self._unique(path_name(path))
@@ -135,6 +152,18 @@ class _Parameters:
             unique, n = f"{name}_{n}", n + 1
         self.names.add(unique)
         return unique
+
+
+def _passed_on(tensor: NKIPyTensorRef, name: str) -> NKIPyError:
+    """The error for a traced argument: the calling kernel's own, or a leaked one."""
+    if tensor._ctx is not _active_ctx.get():
+        return leaked(tensor)
+    return LeakedTracerError(
+        f"argument '{name}' is {tensor!r} of the kernel that makes this call, whose "
+        "value is not known yet; within a kernel, call the plain function (a jitted "
+        "kernel has it as .func)",
+        location=caller_location(),
+    )
 
 
 def bind_arguments(
@@ -250,7 +279,7 @@ class _Outputs:
                 return self._alias(index, user_returned=True)
             return self._output(leaf.backend_tensor)
         if isinstance(leaf, (np.ndarray, np.generic)):
-            return self._output(as_hlo_tensor(self.ctx, leaf))
+            return self._output(self._constant(leaf))
         if leaf is None or isinstance(leaf, (bool, int, float, str)):
             return leaf
         where = f" at {path_name(path)}" if path else ""
@@ -260,6 +289,15 @@ class _Outputs:
             "dataclasses of them",
             location=self.ctx.current_source_location,
         )
+
+    def _constant(self, value: Any) -> HLOInstruction:
+        """A plain array in the result. Raises where the device has no such value."""
+        try:
+            return as_hlo_tensor(self.ctx, value)
+        except USER_ERRORS as error:
+            location = self.ctx.current_source_location
+            received = describe_value(value)
+            raise describe_op_error(error, "return", received, location) from None
 
     def _output(self, value: HLOInstruction) -> OutputLeaf:
         if value.is_parameter:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import re
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Any
 
 Path = tuple[str, ...]
@@ -45,25 +47,28 @@ def map_tree(function: Callable[[Path, Any], Any], value: Any, path: Path = ()) 
 
 
 def rebuild(container: Any, made: list[Any]) -> Any:
-    """A container like `container`, with `made` in place of its children."""
-    if isinstance(container, dict):
-        pairs = dict(zip(container, made))
-        if type(container) is dict:
-            return pairs
-        copy = container.copy()  # keeps a subclass's state, a default factory say
-        copy.update(pairs)
-        return copy
+    """A container like `container`, with `made` in place of its children.
+
+    A subclass keeps what state it has besides them, a default factory say.
+    """
+    kind = type(container)
+    if kind is dict:
+        return dict(zip(container, made))
+    if kind is list:
+        return made
     if isinstance(container, tuple):
         if hasattr(container, "_fields"):
-            return type(container)(*made)
-        return tuple(made) if type(container) is tuple else type(container)(made)
-    if isinstance(container, list):
-        return made if type(container) is list else type(container)(made)
-    copy = object.__new__(type(container))
-    copy.__dict__.update(getattr(container, "__dict__", {}))
-    for field, child in zip(dataclasses.fields(container), made):
-        object.__setattr__(copy, field.name, child)
-    return copy
+            return kind(*made)
+        return tuple(made) if kind is tuple else kind(made)
+    like = copy.copy(container)
+    if isinstance(container, dict):
+        like.update(zip(container, made))
+    elif isinstance(container, list):
+        like[:] = made
+    else:
+        for field, child in zip(dataclasses.fields(container), made):
+            object.__setattr__(like, field.name, child)  # frozen ones, too
+    return like
 
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_]+")
@@ -71,4 +76,9 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9_]+")
 
 def path_name(path: Path) -> str:
     """A path as a parameter name: ``layers.0.w``."""
-    return ".".join(_UNSAFE.sub("_", part) or "_" for part in path)
+    return ".".join(map(_identifier, path))
+
+
+@lru_cache(maxsize=8192)
+def _identifier(part: str) -> str:
+    return _UNSAFE.sub("_", part) or "_"
