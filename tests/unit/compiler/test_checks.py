@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -342,3 +343,9 @@ def test_every_code_is_tested() -> None:
     others = (Path(__file__).parent / "test_refusals.py").read_text()
     others += (Path(__file__).parent / "test_command.py").read_text()
     assert [c for c in CODES if c not in here + others] == []
+
+
+def test_every_code_is_documented() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "compiler.md").read_text()
+    rows = dict(re.findall(r"^\| (N\w+) \| (.*) \|$", page, re.MULTILINE))
+    assert rows == CODES
