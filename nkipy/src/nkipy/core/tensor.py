@@ -117,12 +117,14 @@ class NKIPyTensorRef:
     @property
     def backend_tensor(self) -> HLOInstruction:
         """The instruction that computes the present value."""
-        if self._base is not None:
-            version = self._root()._version
-            if version != self._seen:
-                assert self._view is not None
+        base = self._base
+        if base is not None:
+            while base._base is not None:
+                base = base._base
+            if base._version != self._seen:
+                assert self._base is not None and self._view is not None
                 self._value = self._view.read(self._ctx, self._base.backend_tensor)
-                self._seen = version
+                self._seen = base._version
         return self._value
 
     def _assign(self, value: HLOInstruction) -> None:
@@ -427,7 +429,7 @@ _METHOD_OPS = {"round": "round", "conjugate": "positive", "conj": "positive"}
 
 
 def _forward(op: str) -> Callable[[Any, Any], Any]:
-    return lambda self, other: OPS[op](self, other)
+    return lambda self, other: OPS[op].on(self, other)
 
 
 def _reflected(op: str) -> Callable[[Any, Any], Any]:

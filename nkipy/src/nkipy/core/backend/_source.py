@@ -25,9 +25,13 @@ _lines: dict[tuple[int, int], tuple[CodeType, SourceLocation]] = {}
 _MAX_CACHED_LINES = 65_536
 
 
-def caller_location() -> SourceLocation | None:
-    """Source line of the nearest frame outside of nkipy and NumPy."""
-    frame = sys._getframe(1)
+def caller_location(depth: int = 1) -> SourceLocation | None:
+    """Source line of the nearest frame outside of nkipy and NumPy.
+
+    Args:
+        depth: how many of the nearest frames are known to be inside.
+    """
+    frame = sys._getframe(depth)
     while frame is not None:
         code = frame.f_code
         name = code.co_filename

@@ -29,7 +29,7 @@ from nkipy.core.hlo.ir import (
 Value = HLOInstruction
 Dims = Sequence[int]
 
-_SMALL_LITERAL_BYTES = 1024
+_SMALL_LITERAL_BYTES = 4096
 
 
 class HLOBuilder:
@@ -38,6 +38,10 @@ class HLOBuilder:
     Args:
         computation: where instructions go.
         parent: the builder of the calling computation. Comparators are shared with it.
+
+    Attributes:
+        append: appends an instruction that was made elsewhere.
+        stretched: what was broadcast before, by the id of the operand and the shape.
     """
 
     def __init__(
@@ -45,9 +49,9 @@ class HLOBuilder:
     ) -> None:
         self.computation = computation
         self.current_source_location: SourceLocation | None = None
-        self._append = computation.instructions.append
+        self.append = computation.instructions.append
         self._constants: dict[Any, Value] = {}
-        self._broadcasts: dict[Any, Value] = {}
+        self.stretched: dict[Any, Value] = {}
         self._reducers: dict[tuple[str, np.dtype], HLOComputation]
         self._reducers = parent._reducers if parent is not None else {}
 
@@ -71,23 +75,13 @@ class HLOBuilder:
             self.current_source_location,
             tuple_shapes,
         )
-        self._append(inst)
+        self.append(inst)
         return inst
 
     def place(self, form: Form, operands: tuple[Value, ...]) -> Value:
         """Append an instruction of a form, whose operands fit it."""
-        inst = HLOInstruction(
-            form.opcode,
-            operands,
-            form.shape,
-            form.dtype,
-            form.attributes,
-            self.current_source_location,
-            None,
-            "",
-            form,
-        )
-        self._append(inst)
+        inst = HLOInstruction.of_form(form, operands, self.current_source_location)
+        self.append(inst)
         return inst
 
     # -- constants -------------------------------------------------------------------
@@ -97,16 +91,21 @@ class HLOBuilder:
         An array of one repeated value becomes a scalar and a broadcast.
         """
         array = np.asarray(value, dtype=dtype)
+        key = _literal_key(array)
+        found = self._constants.get(key) if key is not None else None
+        if found is not None:
+            return found
         if array.size > 1 and _is_uniform(array):
-            return self.full(array.shape, array.flat[0], array.dtype)
-        literal = np.array(array, order="C", copy=True)
-        literal.setflags(write=False)
-        raw = literal.reshape(-1).view(np.uint8)
-        key: Any = (literal.dtype, literal.shape)
-        if raw.nbytes <= _SMALL_LITERAL_BYTES:
-            key += (raw.tobytes(),)
+            found = self.full(array.shape, array.flat[0], array.dtype)
         else:
-            key += (hashlib.sha256(memoryview(raw)).digest(),)
+            literal = np.array(array, order="C", copy=True)
+            literal.setflags(write=False)
+            found = self._literal(literal, key or _digest_key(literal))
+        if key is not None:
+            self._constants[key] = found
+        return found
+
+    def _literal(self, literal: np.ndarray, key: Any) -> Value:
         found = self._constants.get(key)
         if found is None:
             attributes = {"literal": literal}
@@ -231,9 +230,9 @@ class HLOBuilder:
         if x.shape == shape:
             return x
         key = (id(x), shape)  # x stays alive: it is in the computation
-        found = self._broadcasts.get(key)
+        found = self.stretched.get(key)
         if found is None:
-            found = self._broadcasts[key] = self._stretch(x, shape)
+            found = self.stretched[key] = self._stretch(x, shape)
         return found
 
     def _stretch(self, x: Value, shape: tuple[int, ...]) -> Value:
@@ -453,6 +452,18 @@ def _make_reducer(opcode: str, dtype: np.dtype) -> HLOComputation:
 def is_shared(computation: HLOComputation) -> bool:
     """Whether a computation is one of those that all modules share."""
     return any(computation is shared for shared in _reducers.values())
+
+
+def _literal_key(array: np.ndarray) -> Any:
+    """The key of a small constant; None for others, which are costlier to identify."""
+    if array.nbytes > _SMALL_LITERAL_BYTES:
+        return None
+    return array.dtype, array.shape, array.tobytes()
+
+
+def _digest_key(literal: np.ndarray) -> Any:
+    raw = literal.reshape(-1).view(np.uint8)
+    return literal.dtype, literal.shape, hashlib.sha256(memoryview(raw)).digest()
 
 
 def _is_uniform(array: np.ndarray) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from nkipy.third_party.xla.service import hlo_pb2
 
 NO_ATTRIBUTES: Mapping[str, Any] = MappingProxyType({})
+_new = object.__new__
 
 
 class Shape(NamedTuple):
@@ -157,6 +159,26 @@ class HLOInstruction:
         self.name = name
         self.form = form
 
+    @classmethod
+    def of_form(
+        cls,
+        form: Form,
+        operands: tuple[HLOInstruction, ...],
+        location: SourceLocation | None,
+    ) -> HLOInstruction:
+        """An instruction of a form, whose operands fit it."""
+        self = _new(cls)
+        self.form = form
+        self.opcode = form.opcode
+        self.operands = operands
+        self.shape = form.shape
+        self.dtype = form.dtype
+        self.attributes = form.attributes
+        self.source_location = location
+        self.tuple_shapes = None
+        self.name = ""
+        return self
+
     # The names under which the public API of nkipy knows the same things.
     op_name = property(lambda self: self.opcode)
     result_shape = property(lambda self: self.shape)
@@ -209,15 +231,15 @@ class HLOComputation:
     ) -> HLOInstruction:
         """Append the next parameter."""
         number = len(self.parameters)
-        inst = HLOInstruction(
-            "parameter",
-            (),
-            tuple(int(d) for d in shape),
-            None if tuple_shapes is not None else as_dtype(dtype),
-            {"parameter_number": number},
-            tuple_shapes=tuple_shapes,
-            name=name or f"p{number}",
-        )
+        dims = tuple(map(int, shape))
+        if tuple_shapes is None:
+            form = _parameter_form(number, dims, as_dtype(dtype))
+            inst = HLOInstruction.of_form(form, (), None)
+        else:
+            attributes = {"parameter_number": number}
+            inst = HLOInstruction("parameter", (), dims, None, attributes)
+            inst.tuple_shapes = tuple_shapes
+        inst.name = name or f"p{number}"
         self.parameters.append(inst)
         self.instructions.append(inst)
         return inst
@@ -238,6 +260,11 @@ class HLOComputation:
                 stack.pop()
                 if owner is not self:
                     yield owner
+
+
+@lru_cache(maxsize=8192)
+def _parameter_form(number: int, shape: tuple[int, ...], dtype: np.dtype) -> Form:
+    return Form("parameter", (), shape, dtype, {"parameter_number": number})
 
 
 #: The attributes that hold a computation (or, `branches`, a tuple of them).

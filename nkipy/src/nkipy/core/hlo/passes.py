@@ -8,11 +8,11 @@ from nkipy.core.hlo.ir import HLOInstruction, HLOModule
 def eliminate_dead_code(module: HLOModule) -> None:
     """Drop instructions that no result needs. Parameters and side effects stay."""
     instructions = module.entry.instructions
-    live = {id(r) for r in module.results}
+    live = set(module.results)
     kept: list[HLOInstruction] = []
     for inst in reversed(instructions):
-        if id(inst) in live or _stays(inst):
-            live.update(map(id, inst.operands))
+        if inst in live or _stays(inst):
+            live.update(inst.operands)
             kept.append(inst)
     if len(kept) != len(instructions):
         kept.reverse()

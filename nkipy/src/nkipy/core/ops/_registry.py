@@ -23,7 +23,7 @@ from nkipy.core.errors import (
     describe_op_error,
 )
 from nkipy.core.op_table import NUMPY_TABLE, OPS
-from nkipy.core.ops._replay import learn, signature
+from nkipy.core.ops._replay import Recipe, learn, sign
 from nkipy.core.ops._samples import ErrorSample, Sampler
 
 __all__ = [
@@ -160,11 +160,18 @@ class Op:
             return self._select("cpu")(*args, **kwargs)
         outermost = ctx.current_source_location is None
         if outermost:
-            ctx.current_source_location = caller_location()
+            ctx.current_source_location = caller_location(2)
         try:
-            if self._recipes is None or ctx.backend_name != "hlo":
-                return self._select(ctx.backend_name)(*args, **kwargs)
-            return self._replayed(ctx, args, kwargs)
+            recipes = self._recipes
+            if recipes is not None:
+                key: list[Any] = []
+                tensors: list[Any] = []
+                if sign(ctx, args, kwargs, key, tensors):
+                    recipe = recipes.get(tuple(key))
+                    if type(recipe) is Recipe:
+                        return recipe.replay(ctx, tensors)
+                    return self._remembered(ctx, args, kwargs, tuple(key), tensors)
+            return self._select(ctx.backend_name)(*args, **kwargs)
         except USER_ERRORS as error:
             if isinstance(error, NKIPyError) and error.op == self.name:
                 raise
@@ -173,27 +180,31 @@ class Op:
             if outermost:
                 ctx.current_source_location = None
 
-    def _replayed(self, ctx: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Replay the recipe for such arguments; learn it when they come again."""
-        recipes = self._recipes
+    def on(self, x: Any, y: Any) -> Any:
+        """``self(x, y)``, called by an operator of `x`."""
+        return self(x, y)
+
+    def _remembered(
+        self,
+        ctx: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        key: Any,
+        tensors: list[Any],
+    ) -> Any:
+        """Perform a call that has no recipe yet; learn it when it comes again."""
+        recipes, lower = self._recipes, self._select("hlo")
         assert recipes is not None
-        signed = signature(ctx, args, kwargs)
-        if signed is None:
-            return self._select("hlo")(*args, **kwargs)
-        key, tensors = signed
-        recipe = recipes.get(key)
-        if recipe is None:  # many calls are made but once
-            result = self._select("hlo")(*args, **kwargs)
+        if recipes.get(key) is _ONCE:
+            recipe = recipes[key] = learn(lower, args, kwargs) or _NEVER
+            if recipe is not _NEVER:
+                return recipe.replay(ctx, tensors)
+        result = lower(*args, **kwargs)
+        if key not in recipes:  # many calls are made but once
             if len(recipes) >= _MAX_RECIPES:
                 recipes.clear()
             recipes[key] = _ONCE
-            return result
-        if recipe is _ONCE:
-            lower = self._select("hlo")
-            recipe = recipes[key] = learn(lower, args, kwargs) or _NEVER
-        if recipe is _NEVER:
-            return self._select("hlo")(*args, **kwargs)
-        return recipe.replay(ctx, tensors)
+        return result
 
     def _described(
         self, error: Exception, args: Any, kwargs: dict[str, Any], ctx: Any

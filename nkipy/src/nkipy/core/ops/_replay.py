@@ -30,65 +30,72 @@ Key = tuple[Any, ...]
 #: Emits, or finds, a value from those before it.
 Step = Callable[[HLOTraceContext, list[Value]], Value]
 
-_VIEW = object()  # in a signature, after the shape and dtype of a view
+_VIEW = object()  # in a signature, before the shape and dtype of a view
+_INTS, _BOUNDS = frozenset((int,)), frozenset((int, type(None)))
 _SCALARS = frozenset((int, float, bool, str, type(None), type(np._NoValue)))
 
 
 # -- signatures ------------------------------------------------------------------------
-def signature(
-    ctx: HLOTraceContext, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[Key, list[NKIPyTensorRef]] | None:
-    """What a lowering may depend on, and the tensors; None if the call is special.
+def sign(
+    ctx: HLOTraceContext,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    key: list[Any],
+    tensors: list[NKIPyTensorRef],
+) -> bool:
+    """Append what a lowering may depend on to `key`, and the tensors to `tensors`.
 
-    Special are calls with arrays or with tensors of another trace, and those whose
-    static arguments are no Python scalars or sequences of them.
+    Returns:
+        False if the call is special: without tensors, with arrays or tensors of another
+        trace, or with static arguments that are no Python scalars or sequences of them.
     """
-    key: list[Any] = []
-    tensors: list[NKIPyTensorRef] = []
-    for arg in args:
-        if type(arg) is NKIPyTensorRef and arg._base is None and arg._ctx is ctx:
-            value = arg._value
-            key.append(value.shape)
-            key.append(value.dtype)
-            tensors.append(arg)
-        elif not _sign(ctx, arg, key, tensors):
-            return None
-    for name, arg in kwargs.items():
-        key.append(name)
-        if not _sign(ctx, arg, key, tensors):
-            return None
-    return tuple(key), tensors
+    if not _sign(ctx, args, key, tensors):
+        return False
+    if kwargs:
+        key += kwargs
+        if not _sign(ctx, kwargs.values(), key, tensors):
+            return False
+    return bool(tensors)
 
 
 def _sign(
-    ctx: HLOTraceContext, arg: Any, key: list[Any], tensors: list[NKIPyTensorRef]
+    ctx: HLOTraceContext,
+    args: Iterable[Any],
+    key: list[Any],
+    tensors: list[NKIPyTensorRef],
 ) -> bool:
-    """Append what tells `arg` from others. False if nothing short does."""
-    kind = type(arg)
-    if kind is NKIPyTensorRef:
-        if arg._ctx is not ctx:
+    """Append what tells each of `args` from others. False if nothing short does."""
+    for arg in args:
+        kind = type(arg)
+        if kind is NKIPyTensorRef:
+            if arg._ctx is not ctx:
+                return False
+            value = arg._value
+            if arg._base is not None:
+                value = arg.backend_tensor
+                key.append(_VIEW)
+            key += (value.shape, value.dtype)
+            tensors.append(arg)
+        elif kind in _SCALARS:
+            # 0.0 and -0.0 are equal, but not the same constant.
+            key += (kind, arg if arg or kind is not float else str(arg))
+        elif kind is tuple or kind is list:
+            if _INTS.issuperset(map(type, arg)):
+                key += (kind, tuple(arg))
+                continue
+            key += (kind, len(arg))
+            if not _sign(ctx, arg, key, tensors):
+                return False
+        elif kind is slice:
+            bounds = (arg.start, arg.stop, arg.step)
+            if not _BOUNDS.issuperset(map(type, bounds)):
+                return False
+            key += (kind, bounds)
+        elif arg is Ellipsis or isinstance(arg, (type, np.dtype)):
+            key += (kind, arg)
+        else:
             return False
-        value = arg.backend_tensor
-        key += (value.shape, value.dtype)
-        if arg._base is not None:
-            key.append(_VIEW)
-        tensors.append(arg)
-        return True
-    if kind in _SCALARS:
-        # 0.0 and -0.0 are equal, but not the same constant.
-        key += (kind, arg if arg or kind is not float else str(arg))
-        return True
-    if kind is tuple or kind is list:
-        key += (kind, len(arg))
-        return all(_sign(ctx, item, key, tensors) for item in arg)
-    if kind is slice:
-        key.append(kind)
-        bounds = (arg.start, arg.stop, arg.step)
-        return all(_sign(ctx, bound, key, tensors) for bound in bounds)
-    if arg is Ellipsis or isinstance(arg, (type, np.dtype)):
-        key += (kind, arg)
-        return True
-    return False
+    return True
 
 
 # -- placeholders ----------------------------------------------------------------------
@@ -171,7 +178,7 @@ class Recipe:
         container: tuple or list, if it returns one of tensors.
     """
 
-    __slots__ = ("steps", "results", "container", "_only")
+    __slots__ = ("steps", "results", "container", "form")
 
     def __init__(
         self,
@@ -182,25 +189,60 @@ class Recipe:
         self.steps = steps
         self.results = results
         self.container = container
-        self._only = results[0] if container is None else None
+        #: The only step, if it takes the operands as they come and is the result.
+        self.form = self._single_form()
+
+    def _single_form(self) -> Form | None:
+        if len(self.steps) != 1 or self.container is not None:
+            return None
+        ((form, source),) = self.steps
+        (result,) = self.results
+        if form is None or result != _Result(len(source)):
+            return None
+        return form if source == tuple(range(len(source))) else None
+
+    @property
+    def is_single(self) -> bool:
+        """Whether the op returns one tensor, which is no view."""
+        return self.container is None and self.results[0].base is None
+
+    def value(self, ctx: HLOTraceContext, values: Iterable[Value]) -> Value:
+        """Emit, and return the value of the one tensor that the op returns."""
+        values = list(values)
+        self._emit(ctx, values)
+        return values[self.results[0].slot]
 
     def replay(self, ctx: HLOTraceContext, tensors: list[NKIPyTensorRef]) -> Any:
         """Emit, and return what the op returns."""
         values = [t._value for t in tensors]
+        form = self.form
+        if form is not None:
+            made = HLOInstruction.of_form(
+                form, tuple(values), ctx.current_source_location
+            )
+            ctx.append(made)
+            return NKIPyTensorRef._wrap(ctx, made)
+        self._emit(ctx, values)
+        if self.container is None:
+            return _wrapped(ctx, self.results[0], tensors, values)
+        return self.container([_wrapped(ctx, r, tensors, values) for r in self.results])
+
+    def _emit(self, ctx: HLOTraceContext, values: list[Value]) -> None:
+        """Append the value of each step to `values`, which are the operands'."""
+        location, append = ctx.current_source_location, ctx.append
         for form, source in self.steps:
             if form is None:
                 values.append(source(ctx, values))
                 continue
-            if len(source) == 2:
-                operands = values[source[0]], values[source[1]]
+            if len(source) == 1:
+                operands: tuple[Value, ...] = (values[source[0]],)
+            elif len(source) == 2:
+                operands = (values[source[0]], values[source[1]])
             else:
                 operands = tuple([values[i] for i in source])
-            values.append(ctx.place(form, operands))
-        only = self._only
-        if only is not None:
-            return _wrapped(ctx, only, tensors, values)
-        assert self.container is not None
-        return self.container([_wrapped(ctx, r, tensors, values) for r in self.results])
+            made = HLOInstruction.of_form(form, operands, location)
+            append(made)
+            values.append(made)
 
 
 def _wrapped(
@@ -240,7 +282,9 @@ class _Stretch:
         self.slot, self.shape = slot, shape
 
     def __call__(self, ctx: HLOTraceContext, values: list[Value]) -> Value:
-        return ctx.broadcast_to(values[self.slot], self.shape)
+        value = values[self.slot]
+        found = ctx.stretched.get((id(value), self.shape))
+        return found or ctx.broadcast_to(value, self.shape)
 
 
 # -- learning --------------------------------------------------------------------------
@@ -276,11 +320,11 @@ class _Learner:
         by_id = {id(v): v for v in (*self.values, *instructions)}
         #: What was made by broadcasting: of what. It is found again, if it is there.
         self.stretched = {
-            id(made): by_id[source] for (source, _), made in scratch._broadcasts.items()
+            id(made): by_id[source] for (source, _), made in scratch.stretched.items()
         }
         self.slots = {id(v): i for i, v in enumerate(self.values)}
         self.steps: list[Any] = []
-        inner = self._inside_stretches(scratch._broadcasts.values())
+        inner = self._inside_stretches(scratch.stretched.values())
         self.instructions = [i for i in instructions if id(i) not in inner]
 
     def _inside_stretches(self, made: Iterable[HLOInstruction]) -> set[int]:

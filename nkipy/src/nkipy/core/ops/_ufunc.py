@@ -15,7 +15,7 @@ from nkipy.core.backend.hlo import (
     leaked,
 )
 from nkipy.core.hlo.ir import HLOInstruction
-from nkipy.core.ops._registry import Op
+from nkipy.core.ops._pairs import PairOp
 from nkipy.core.ops._samples import Sampler, binary_sampler, unary_sampler
 from nkipy.core.promotion import Kind, Loop, kind_of, resolve_loop
 from nkipy.core.tensor import NKIPyTensorRef, as_operand, store_out
@@ -25,7 +25,7 @@ from nkipy.core.tensor import NKIPyTensorRef, as_operand, store_out
 Lowering = Callable[..., Any]
 
 
-class UFuncOp(Op):
+class UFuncOp(PairOp):
     """An op that answers a ufunc: NumPy's loop dtypes, broadcasting, out and where.
 
     Args:
@@ -46,7 +46,6 @@ class UFuncOp(Op):
         **record: Any,
     ) -> None:
         samples = samples or (unary_sampler() if ufunc.nin == 1 else binary_sampler())
-        record.setdefault("replays", True)
         super().__init__(
             name or ufunc.__name__, numpy=[ufunc, *also], samples=samples, **record
         )

@@ -36,7 +36,6 @@ def _where_samples(dtype: np.dtype) -> Iterator[Sample]:
 where = Op(
     "where",
     numpy=np.where,
-    replays=True,
     dtypes=tuple(d for d in dt.SUPPORTED if d not in dt.FP8),
     samples=_where_samples,
     errors=(
@@ -67,10 +66,25 @@ def _where(condition: Any, x: Any = _MISSING, y: Any = _MISSING, /) -> NKIPyTens
         )
     if x is _MISSING or y is _MISSING:
         raise ValueError("either both or neither of x and y should be given")
+    return _chosen(*map(_as_constant, (condition, x, y)))
+
+
+def _as_constant(value: Any) -> Any:
+    """An array that keeps its dtype as a tensor, which it acts like; else `value`."""
+    value = as_operand(value)
+    if isinstance(value, np.ndarray) and value.shape and dt.is_supported(value.dtype):
+        return as_tensor(value)
+    return value
+
+
+_chosen = Op("where", replays=True, register=False)
+
+
+@_chosen.impl("hlo")
+def _where_operands(condition: Any, x: Any, y: Any) -> NKIPyTensorRef:
     ctx = get_hlo_context()
-    x, y = as_operand(x), as_operand(y)
     dtype = result_type(x, y)
-    mask = as_hlo_tensor(ctx, as_operand(condition), dt.bool_)
+    mask = as_hlo_tensor(ctx, condition, dt.bool_)
     values = [as_hlo_tensor(ctx, v, dtype) for v in (x, y)]
     return NKIPyTensorRef._wrap(ctx, _select(ctx, mask, *values))
 

@@ -19,8 +19,9 @@ from nkipy.core.ops._contract import (
     rounded,
     single_precision,
 )
+from nkipy.core.ops._pairs import PairOp
 from nkipy.core.ops._reduction import is_low, one_axis
-from nkipy.core.ops._registry import Op, supports
+from nkipy.core.ops._registry import supports
 from nkipy.core.ops._samples import ErrorSample
 from nkipy.core.promotion import kind_of, resolve_loop
 from nkipy.core.tensor import NKIPyTensorRef, as_operand, store_out
@@ -29,7 +30,7 @@ NUMERIC = supports(dt.FLOATS, dt.FP8, dt.INTEGERS)
 ALL = supports(NUMERIC, dt.bool_)
 
 
-class ProductOp(Op):
+class ProductOp(PairOp):
     """A ufunc that sums products over the core dimension ``k`` of two operands.
 
     Args:
@@ -54,7 +55,6 @@ class ProductOp(Op):
             numpy=[ufunc, *also],
             dtypes=ALL,
             reference=single_precision(ufunc),
-            replays=True,
             **record,
         )
         self.ufunc = ufunc
