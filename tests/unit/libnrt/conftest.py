@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -12,6 +13,8 @@ from tests.support.libnrt import Nrt
 @pytest.fixture(scope="module")
 def nrt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nrt]:
     """An initialised runtime: two cores, 64 MB of memory each, locks of its own."""
+    if singleton := sys.modules.get("spike.spike_singleton"):
+        singleton.reset()  # it may hold the process's one runtime
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NKIPY_EMULATOR_LOCK_DIR", str(tmp_path_factory.mktemp("locks")))
         patch.setenv("NKIPY_EMULATOR_HBM_BYTES", str(64 << 20))

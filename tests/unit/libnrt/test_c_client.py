@@ -1,0 +1,88 @@
+"""Programs in C and C++, built as for the vendor's library: ``-I``, ``-L``, ``-lnrt``.
+
+They have no Python in their process: the engine runs in a child.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.support import libnrt
+from tests.support.nrt_client import make_neff
+
+HERE = Path(__file__).parent
+X = np.arange(4, dtype=np.float32)
+PROGRAMS = {"client.c": ("cc", "-std=c11"), "client.cpp": ("c++", "-std=c++17")}
+# A sanitized library wants its runtime first; these programs are not built for that.
+pytestmark = pytest.mark.skipif(
+    "NKIPY_TEST_LIBNRT" in os.environ, reason="for the installed library"
+)
+
+
+def where(option: str) -> str:
+    """What the command for builds says."""
+    command = [sys.executable, "-m", "nkipy_emulator.libnrt", option]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+@pytest.fixture(scope="module", params=PROGRAMS)
+def program(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    compiler, standard = PROGRAMS[request.param]
+    if shutil.which(compiler) is None:
+        pytest.skip(f"needs {compiler}")
+    path = tmp_path_factory.mktemp("client") / "client"
+    include, library = where("--include"), where("--lib")
+    flags = [standard, "-Wall", "-Wextra", "-Werror", "-I", include, "-L", library]
+    source = str(HERE / request.param)
+    command = [compiler, *flags, source, "-o", str(path), "-lnrt", "-pthread"]
+    subprocess.run(command, check=True)
+    return path
+
+
+def run(program: Path, neff: Path) -> subprocess.CompletedProcess[str]:
+    variables = libnrt.environment(
+        LD_LIBRARY_PATH=where("--lib"),
+        NKIPY_EMULATOR_PYTHON=sys.executable,
+        NKIPY_EMULATOR_LOCK_DIR=str(neff.parent),
+    )
+    return subprocess.run(
+        [program, neff], env=variables, capture_output=True, text=True, timeout=120
+    )
+
+
+def test_the_program_needs_the_library_by_soname_and_version(program: Path) -> None:
+    if shutil.which("readelf") is None:
+        pytest.skip("needs readelf of binutils")
+    command = ["readelf", "--wide", "--dynamic", "--version-info", str(program)]
+    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert "Shared library: [libnrt.so.1]" in text
+    needed = set(re.findall(r"Name: (NRT_\S+)", text))
+    asynchronous = "nrta_execute_schedule" in program.read_bytes().decode("latin1")
+    assert needed == {"NRT_2.0.0"} | ({"NRT_3.0.0"} if asynchronous else set())
+
+
+def test_the_program_loads_and_executes(program: Path, tmp_path: Path) -> None:
+    neff = tmp_path / "sum.neff"
+    neff.write_bytes(make_neff(lambda b, x, y: b.add(b.multiply(x, x), y), X, X))
+    result = run(program, neff)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == "output0: 0 2 6 12\n"  # x*x + x
+
+
+def test_the_program_learns_what_is_wrong(program: Path, tmp_path: Path) -> None:
+    neff = tmp_path / "bad.neff"
+    neff.write_bytes(b"no NEFF")
+    result = run(program, neff)
+    assert result.returncode != 0
+    assert "NRT_INVALID" in result.stderr
