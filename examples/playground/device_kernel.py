@@ -2,8 +2,9 @@
 
     python examples/playground/device_kernel.py [--size N] [--mode MODE]
 
-Modes are numpy, simulate and baremetal. Without one it also computes under NumPy and simulated, and compares. Times on the
-emulated device are estimates of a cost model; "host" times are this machine's.
+Modes are numpy, simulate and baremetal. Without one it also computes under NumPy and
+simulated, and compares. Times on the emulated device are estimates of a cost model;
+"host" times are this machine's.
 """
 
 from __future__ import annotations

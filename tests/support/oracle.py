@@ -31,26 +31,38 @@ RTOL = {
 }
 
 
-def check_op(op: Op, dtype: np.dtype) -> None:
-    """All samples of `op` in `dtype`, compiled as one module, against the reference."""
+#: Makes something to call, with a kernel's arguments, of the kernel.
+Jit = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def check_op(op: Op, *dtypes: np.dtype, jit: Jit = SimulatedKernel) -> None:
+    """All samples of `op` in `dtypes`, compiled as one module, against the reference.
+
+    Args:
+        op: the op.
+        dtypes: some of those that it claims.
+        jit: what runs a kernel.
+    """
     assert op.samples is not None and op.reference is not None
-    samples = list(op.samples(dtype))
-    assert samples, f"{op} has no samples in {dtype}"
+    samples: list[tuple[str, Sample]] = []
+    for dtype in dtypes:
+        found = [(f"{op.name}[{dtype}]", sample) for sample in op.samples(dtype)]
+        assert found, f"{op} has no samples in {dtype}"
+        samples += found
 
     def kernel(calls: list[tuple[Any, Any]]) -> Any:
         return [
             (_entry(op, sample)(*args, **kwargs), _arrays(args), _arrays(kwargs))
-            for sample, (args, kwargs) in zip(samples, calls)
+            for (_, sample), (args, kwargs) in zip(samples, calls)
         ]
 
-    calls = [(copy.deepcopy(s.args), copy.deepcopy(s.kwargs)) for s in samples]
+    calls = [(copy.deepcopy(s.args), copy.deepcopy(s.kwargs)) for _, s in samples]
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
-        simulated = SimulatedKernel(kernel)(calls)
-        expected = [_reference(op, sample) for sample in samples]
-    for sample, got, want in zip(samples, simulated, expected):
-        label = f"{op.name}[{dtype}] {sample.label or sample.args}"
-        compare(got, want, op=op, label=label)
+        computed = jit(kernel)(calls)
+        expected = [_reference(op, sample) for _, sample in samples]
+    for (label, sample), got, want in zip(samples, computed, expected):
+        compare(got, want, op=op, label=f"{label} {sample.label or sample.args}")
 
 
 def check_error(op: Op, sample: ErrorSample) -> None:
