@@ -190,6 +190,16 @@ class Nrt:
             self.call("add_tensor_to_tensor_set", made, name.encode(), tensor)
         return made
 
+    def destroy(self, *sets: ptr) -> None:
+        for tensors in sets:
+            self.lib.nrt_destroy_tensor_set(byref(tensors))
+
+    def slice(self, tensor: ptr, offset: int, size: int) -> ptr:
+        part = ptr()
+        where = (c_size_t(offset), c_size_t(size), b"part")
+        self.call("tensor_allocate_slice", tensor, *where, byref(part))
+        return part
+
     # ---------------------------------------------------------------- execution
 
     def execute(self, model: ptr, inputs: ptr, outputs: ptr, repeat: int = 0) -> None:
@@ -214,3 +224,12 @@ class Nrt:
         done = ctypes.c_bool()
         self.call("nrta_is_completed", c_u64(sequence), byref(done))
         return done.value
+
+
+def attached(nrt: Nrt, array: np.ndarray) -> ptr:
+    """A tensor that is the memory of `array`."""
+    tensor = ptr()
+    nrt.call("tensor_allocate_empty", b"attached", byref(tensor))
+    where = (ptr(array.ctypes.data), c_size_t(array.nbytes))
+    nrt.call("tensor_attach_buffer", tensor, *where)
+    return tensor

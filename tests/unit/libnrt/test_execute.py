@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from ctypes import byref, c_int64, c_size_t, c_uint64, c_void_p
+from ctypes import byref, c_int64, c_uint64, c_void_p
 
 import ml_dtypes
 import numpy as np
@@ -125,13 +125,7 @@ def test_results_may_overlap_inputs_through_slices(nrt, shift):
     x = np.arange(1 << 16, dtype=np.float32)
     model = nrt.load(make_neff(negate, x))
     whole = nrt.empty(x.nbytes + shift)
-    parts = []
-    for offset in (0, shift):
-        part = c_void_p()
-        where = (c_size_t(offset), c_size_t(x.nbytes), b"part")
-        nrt.call("tensor_allocate_slice", whole, *where, byref(part))
-        parts.append(part)
-    source, target = parts
+    source, target = (nrt.slice(whole, o, x.nbytes) for o in (0, shift))
     nrt.write(source, x)
     inputs = nrt.tensor_set({"x0": source})
     nrt.execute(model, inputs, nrt.tensor_set({"output0": target}))
@@ -142,10 +136,7 @@ def test_tensors_may_be_on_the_host_or_the_callers(nrt):
     model = nrt.load(make_neff(negate, X))
     on_host = nrt.tensor(X, core=-1, placement=HOST)
     mine = np.zeros_like(X)
-    attached = c_void_p()
-    nrt.call("tensor_allocate_empty", b"mine", byref(attached))
-    where = (c_void_p(mine.ctypes.data), c_size_t(mine.nbytes))
-    nrt.call("tensor_attach_buffer", attached, *where)
+    attached = nrt_client.attached(nrt, mine)
     inputs = nrt.tensor_set({"x0": on_host})
     nrt.execute(model, inputs, nrt.tensor_set({"output0": attached}))
     np.testing.assert_array_equal(mine, -X)
