@@ -215,6 +215,7 @@ void define_metadata(nb::module_& m) {
 }
 
 #define SPIKE_TENSORS "inputs: dict[str, NrtTensor], outputs: dict[str, NrtTensor]"
+#define SPIKE_OBJECTS "inputs: dict[str, typing.Any], outputs: dict[str, typing.Any]"
 #define SPIKE_ITERATIONS "warmup_iterations: int = 1, benchmark_iterations: int = 1"
 #define SPIKE_RESULT "spike.benchmark.BenchmarkResult"
 
@@ -240,8 +241,10 @@ void define_calls(nb::module_& m) {
            [](const BoundCall& self) { return AsyncExecution::start(self); })
       .def_prop_ro("is_valid", &BoundCall::is_valid)
       .def("bind", bind, "inputs"_a, "outputs"_a,
+           nb::sig("def bind(self, " SPIKE_OBJECTS ") -> None"),
            "Remember the objects that this call stands for.")
       .def("execute_if_bound", execute_if_bound, "inputs"_a, "outputs"_a,
+           nb::sig("def execute_if_bound(self, " SPIKE_OBJECTS ") -> bool"),
            "Execute if these are the objects bound, all alive; else return False.");
 }
 
@@ -379,9 +382,14 @@ void define_spike(nb::module_& m) {
       .def_static(
           "get_runtime_version", [] { return runtime_version(*library()); },
           "Version of libnrt. Opens no runtime.")
-      .def("close", &Spike::close,
-           "Close the runtime after running calls. Idempotent.\n\n"
-           "Its tensors and models become invalid.")
+      .def(
+          "close",
+          [](Spike& self) {
+            self.close();
+            return 0;
+          },
+          "Close the runtime after running calls. Idempotent.\n\n"
+          "Its tensors and models become invalid.")
       .def_prop_ro("is_closed", &Spike::is_closed)
       .def("memory_stats", &Spike::memory_stats, "core_id"_a = 0,
            "Bytes used, and bytes that there are, on a core.");
@@ -409,7 +417,9 @@ void define_trace(nb::module_& m) {
       .def(
           "__enter__", [](nb::object self) { return self; },
           nb::sig("def __enter__(self) -> SystemTraceSession"))
-      .def("__exit__", [](Session& self, nb::args) { self.stop(); });
+      .def(
+          "__exit__", [](Session& self, nb::args) { self.stop(); },
+          nb::sig("def __exit__(self, *args: object) -> None"));
 }
 
 }  // namespace

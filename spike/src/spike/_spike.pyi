@@ -1,6 +1,7 @@
 """C++ half of spike."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import spike.benchmark
 
@@ -134,10 +135,10 @@ class PreparedCall:
     def execute_async(self) -> AsyncExecution: ...
     @property
     def is_valid(self) -> bool: ...
-    def bind(self, inputs: dict, outputs: dict) -> None:
+    def bind(self, inputs: dict[str, Any], outputs: dict[str, Any]) -> None:
         """Remember the objects that this call stands for."""
 
-    def execute_if_bound(self, inputs: dict, outputs: dict) -> bool:
+    def execute_if_bound(self, inputs: dict[str, Any], outputs: dict[str, Any]) -> bool:
         """Execute if these are the objects bound, all alive; else return False."""
 
 class NrtModel:
@@ -180,7 +181,7 @@ class Spike:
     def get_runtime_version() -> str:
         """Version of libnrt. Opens no runtime."""
 
-    def close(self) -> None:
+    def close(self) -> int:
         """
         Close the runtime after running calls. Idempotent.
 
@@ -264,4 +265,4 @@ class SystemTraceSession:
         """Take events and drop them."""
 
     def __enter__(self) -> SystemTraceSession: ...
-    def __exit__(self, *args) -> None: ...
+    def __exit__(self, *args: object) -> None: ...

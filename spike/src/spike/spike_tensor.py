@@ -218,7 +218,7 @@ class SpikeTensor:
         return type(self)(self.tensor_ref, (*self.shape[:-1], last), dtype, self.name)
 
     def __array__(
-        self, dtype: npt.DTypeLike = None, copy: bool | None = None
+        self, dtype: npt.DTypeLike | None = None, copy: bool | None = None
     ) -> npt.NDArray[Any]:
         if copy is False:
             raise ValueError("the memory is a device's: NumPy can only have a copy")

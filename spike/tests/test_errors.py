@@ -1,0 +1,151 @@
+"""Statuses become exceptions that carry them."""
+
+from __future__ import annotations
+
+import pytest
+
+import spike
+from spike import NrtError, SpikeError
+from spike._spike import NeffFileError, Spike, SpikeRuntimeError
+
+STATUSES = {
+    1: "NRT_FAILURE",
+    2: "NRT_INVALID",
+    3: "NRT_INVALID_HANDLE",
+    4: "NRT_RESOURCE",
+    5: "NRT_TIMEOUT",
+    6: "NRT_HW_ERROR",
+    7: "NRT_QUEUE_FULL",
+    9: "NRT_LOAD_NOT_ENOUGH_NC",
+    10: "NRT_UNSUPPORTED_NEFF_VERSION",
+    11: "NRT_FAIL_HOST_MEM_ALLOC",
+    13: "NRT_UNINITIALIZED",
+    14: "NRT_CLOSED",
+    15: "NRT_QUEUE_EMPTY",
+    101: "NRT_EXEC_UNIT_UNRECOVERABLE",
+    1002: "NRT_EXEC_BAD_INPUT",
+    1003: "NRT_EXEC_COMPLETED_WITH_NUM_ERR",
+    1004: "NRT_EXEC_COMPLETED_WITH_ERR",
+    1005: "NRT_EXEC_NC_BUSY",
+    1006: "NRT_EXEC_OOB",
+    1100: "NRT_COLL_PENDING",
+    1200: "NRT_EXEC_HW_ERR_COLLECTIVES",
+    1201: "NRT_EXEC_HW_ERR_HBM_UE",
+    1202: "NRT_EXEC_HW_ERR_NC_UE",
+    1203: "NRT_EXEC_HW_ERR_DMA_ABORT",
+    1204: "NRT_EXEC_SW_NQ_OVERFLOW",
+    1205: "NRT_EXEC_HW_ERR_REPAIRABLE_HBM_UE",
+    1206: "NRT_NETWORK_PROXY_FAILURE",
+    4711: "UNKNOWN STATUS",
+}
+
+
+@pytest.mark.parametrize(("status", "name"), STATUSES.items())
+def test_every_status_is_named(fake, status, name):
+    runtime = Spike()
+    fake.inject("nrt_tensor_allocate", status)
+    with pytest.raises(NrtError) as raised:
+        runtime.allocate_tensor(16)
+    assert str(raised.value) == f"NRT Error {name}({status}): Failed to allocate tensor"
+    assert raised.value.status == raised.value.error_code == raised.value.code == status
+    assert raised.value.status_name == name
+    assert runtime.allocate_tensor(16).size == 16
+
+
+def test_hierarchy():
+    assert SpikeRuntimeError.__bases__ == (RuntimeError,)
+    assert SpikeError.__bases__ == (SpikeRuntimeError,)
+    assert NrtError.__bases__ == (SpikeRuntimeError,)
+    assert NeffFileError.__bases__ == (SpikeError, NrtError)
+
+
+# What fails, and with which text.
+SITES = {
+    "nrt_init": "Failed to initialize NRT runtime",
+    "nrt_get_visible_nc_count": "Failed to get visible NC count",
+    "nrt_load": "Failed to load model",
+    "nrt_load_collectives": "Failed to load model",
+    "nrt_unload": "Failed to unload model",
+    "nrt_get_model_tensor_info": "Failed to get tensor info",
+    "nrt_free_model_tensor_info": "Failed to free tensor info",
+    "nrt_tensor_allocate": "Failed to allocate tensor",
+    "nrt_tensor_allocate_slice": "Failed to allocate tensor slice",
+    "nrt_tensor_write": "Failed to write tensor",
+    "nrt_tensor_read": "Failed to read tensor",
+    "nrt_tensor_copy": "Failed to copy tensor",
+    "nrt_tensor_memset": "Failed to fill tensor",
+    "nrt_allocate_tensor_set": "Failed to allocate tensor set",
+    "nrt_add_tensor_to_tensor_set": "Failed to add tensor to set",
+    "nrt_execute": "Failed to execute model",
+    "nrt_profile_start": "Failed to start profile",
+    "nrt_profile_stop": "Failed to stop profile",
+    "nrt_sys_trace_config_allocate": "Failed to allocate sys trace config",
+    "nrt_sys_trace_start": "Failed to start sys trace",
+    "nrt_sys_trace_stop": "Failed to stop sys trace",
+    "nrt_sys_trace_fetch_options_allocate": "Failed to allocate fetch options",
+    "nrt_sys_trace_fetch_events": "Failed to drain trace events",
+}
+
+
+def use_everything(fake) -> None:
+    """A program that calls every function in SITES."""
+    Spike.get_visible_neuron_core_count()
+    runtime = Spike()
+    tensor = runtime.allocate_tensor(64)
+    try:
+        tensor.slice(0, 8)
+        runtime.tensor_write(tensor, b"1234")
+        runtime.tensor_read(tensor)
+        tensor.copy_from(tensor, 0, 32, 32)
+        tensor.fill(0)
+        model = runtime.load_model(str(fake.neff()))
+        collective = runtime.load_model(str(fake.neff()), cc_enabled=True)
+        runtime.get_tensor_info(model)
+        tensors = {"x": tensor, "y": tensor}, {"sum": tensor}
+        runtime.execute(model, *tensors)
+        runtime.execute(model, *tensors, "file.ntff", save_trace=True)
+        with spike.SystemTraceSession(0) as trace:
+            trace.fetch_events_json()
+            trace.drain_events()
+        for loaded in (model, collective):
+            runtime.unload_model(loaded)
+            assert loaded.is_unloaded
+    finally:
+        runtime.close()
+
+
+@pytest.mark.parametrize("function", SITES)
+def test_every_call_is_checked_and_the_next_one_works(fake, function):
+    fake.inject(function, 1006)
+    text = SITES[function].replace("drain", "fetch")
+    with pytest.raises(NrtError, match=rf"NRT_EXEC_OOB\(1006\): {text}$"):
+        use_everything(fake)
+    use_everything(fake)
+
+
+def test_a_missing_neff_is_both_errors(fake, tmp_path):
+    runtime = Spike()
+    missing = tmp_path / "no.neff"
+    with pytest.raises(NeffFileError, match="Failed to open NEFF file: .*no.neff") as e:
+        runtime.load_model(str(missing))
+    assert e.value.status_name == "NRT_FAILURE"
+    with pytest.raises(SpikeError, match="it is not a regular file"):
+        runtime.load_model(str(tmp_path))
+    assert "nrt_load" not in fake.calls()
+    (tmp_path / "empty.neff").touch()
+    with pytest.raises(NrtError, match="Failed to load model"):
+        runtime.load_model(str(tmp_path / "empty.neff"))
+
+
+def test_missing_functions_are_named(fake, tmp_path, build_fake):
+    import ctypes.util
+
+    from spike._spike import load_library
+
+    other = ctypes.util.find_library("c")
+    with pytest.raises(SpikeError, match="It lacks: nrt_init nrt_close .*nrt_execute"):
+        load_library(other)
+    with pytest.raises(
+        SpikeError, match="Failed to load libnrt: .*no such|cannot open"
+    ):
+        load_library(str(tmp_path / "libnrt.so.1"))
