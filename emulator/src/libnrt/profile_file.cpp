@@ -48,12 +48,6 @@ class Descriptor {
   const int number_;
 };
 
-std::string directory_of(const std::string& path) {
-  const std::size_t slash = path.rfind('/');
-  if (slash == std::string::npos) return ".";
-  return slash == 0 ? "/" : path.substr(0, slash);
-}
-
 /// `path` without links; itself if there is no such file yet.
 std::string resolved(const std::string& path) {
   char* const real = realpath(path.c_str(), nullptr);
@@ -80,6 +74,12 @@ std::string temporary_name(const std::string& target) {
          ".tmp";
 }
 
+/// A new file; number -1, with errno, if that fails.
+Descriptor create(const std::string& path) {
+  constexpr int kFlags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC;
+  return Descriptor(open(path.c_str(), kFlags, 0666));
+}
+
 }  // namespace
 
 std::string writable_path(const std::string& path) {
@@ -91,8 +91,11 @@ std::string writable_path(const std::string& path) {
     if (access(target.c_str(), W_OK) != 0) fail("write", path);
     if (!S_ISREG(found.st_mode)) return target;
   }
-  const std::string directory = directory_of(target);
-  if (access(directory.c_str(), W_OK | X_OK) != 0) fail("write into", directory);
+  // Asking for permissions is not enough: root has them where nothing can be made.
+  const std::string trial = temporary_name(target);
+  const Descriptor file = create(trial);
+  if (file.number() < 0) fail("write", path);
+  unlink(trial.c_str());
   return target;
 }
 
@@ -103,8 +106,7 @@ void write_file(const std::string& path, const std::string& content) {
     return;
   }
   const std::string temporary = temporary_name(target);
-  constexpr int kFlags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC;
-  const Descriptor file(open(temporary.c_str(), kFlags, 0666));
+  const Descriptor file = create(temporary);
   if (file.number() < 0) fail("write", target);
   if (!file.write_all(content) || rename(temporary.c_str(), target.c_str()) != 0) {
     const int reason = errno;
