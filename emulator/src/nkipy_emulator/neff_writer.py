@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import io
 import json
 import math
 import os
@@ -96,13 +95,13 @@ def write_neff(
 
 def _parts(
     module: HLOModule, description: ProgramDescription, hlo: bytes | None
-) -> tuple[bytes, bytes]:
-    """Header and payload."""
+) -> list[bytes]:
+    """Header and payload, in pieces: programs can be large, copies are not needed."""
     hlo = module.serialize() if hlo is None else hlo
     payload = _tar(_members(module, description, hlo))
-    if description.compress and len(payload) <= _COMPRESS_UP_TO:
-        payload = gzip.compress(payload, compresslevel=6, mtime=0)
-    return _header(description, payload).pack(), payload
+    if description.compress and sum(map(len, payload)) <= _COMPRESS_UP_TO:
+        payload = [gzip.compress(b"".join(payload), compresslevel=6, mtime=0)]
+    return [_header(description, payload).pack(), *payload]
 
 
 def write_atomically(path: Path, *parts: bytes) -> None:
@@ -127,18 +126,18 @@ def _umask() -> int:
     return 0o077
 
 
-def _header(description: ProgramDescription, payload: bytes) -> NeffHeader:
+def _header(description: ProgramDescription, payload: list[bytes]) -> NeffHeader:
     digest = payload_hash(payload, _PKG_VERSION)
     return NeffHeader(
         pkg_version=_PKG_VERSION,
         header_size=HEADER_SIZE,
-        data_size=len(payload),
+        data_size=sum(map(len, payload)),
         neff_version=_NEFF_VERSION,
         build_version=f"{COMPILER_NAME} {description.compiler_version}",
         num_tpb=1,
         hash=digest,
         # Not random: equal programs make equal files.
-        uuid=hashlib.sha256(payload).digest()[:16],
+        uuid=hashlib.sha256(digest).digest()[:16],
         name=description.name,
         requested_tpb_count=1,
         tpb_per_node=bytes([1]) + bytes(63),
@@ -147,15 +146,14 @@ def _header(description: ProgramDescription, payload: bytes) -> NeffHeader:
     )
 
 
-def _tar(members: Mapping[str, bytes]) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-        for name, content in members.items():
-            info = tarfile.TarInfo(name)  # whose time and owner are 0
-            info.size = len(content)
-            info.mode = 0o644
-            tar.addfile(info, io.BytesIO(content))
-    return buffer.getvalue()
+def _tar(members: Mapping[str, bytes]) -> list[bytes]:
+    parts = []
+    for name, content in members.items():
+        info = tarfile.TarInfo(name)  # whose time and owner are 0
+        info.size = len(content)
+        header = info.tobuf(tarfile.USTAR_FORMAT)
+        parts += [header, content, bytes(-len(content) % tarfile.BLOCKSIZE)]
+    return [*parts, bytes(2 * tarfile.BLOCKSIZE)]
 
 
 def _members(

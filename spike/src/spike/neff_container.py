@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -218,15 +218,22 @@ def _check_file_size(size: int, limits: Limits) -> None:
         raise NeffError(f"a file of {size} bytes; {limits.file_bytes} is most")
 
 
-def payload_hash(payload: Buffer, pkg_version: int) -> bytes:
-    """The header's 32-byte `hash` for a payload: MD5 of version 2, SHA-256 of 1.
+def payload_hash(parts: Iterable[Buffer], pkg_version: int) -> bytes:
+    """The header's 32-byte `hash`: MD5 for version 2, SHA-256 for version 1.
 
     Of the MD5, each 32-bit word stands with its bytes in reverse order, as in the
     files that the vendor's compiler writes.
+
+    Args:
+        parts: the payload, in pieces.
+        pkg_version: of the header.
     """
-    if pkg_version == 2:
-        return _swap_words(_md5(payload)) + bytes(16)
-    return hashlib.sha256(payload).digest()
+    md5 = pkg_version == 2
+    digest = hashlib.md5(usedforsecurity=False) if md5 else hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    raw = digest.digest()
+    return _swap_words(raw) + bytes(16) if md5 else raw
 
 
 def check_hash(header: NeffHeader, payload: Buffer) -> None:
@@ -237,16 +244,12 @@ def check_hash(header: NeffHeader, payload: Buffer) -> None:
     Raises:
         NeffError: they differ.
     """
-    expected = payload_hash(payload, header.pkg_version)
+    expected = payload_hash((payload,), header.pkg_version)
     if header.hash not in (expected, _swap_words(expected)):
         raise NeffError(
             f"the payload's hash is {expected.hex()}, but the header says "
             f"{header.hash.hex()}: the file has been altered"
         )
-
-
-def _md5(payload: Buffer) -> bytes:
-    return hashlib.md5(payload, usedforsecurity=False).digest()
 
 
 def _swap_words(digest: bytes) -> bytes:
