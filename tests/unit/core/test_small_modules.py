@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import nkipy
-from nkipy.core import language, nki_op, specs, typing
+from nkipy.core import language, nki_op, ops, specs, typing
 from nkipy.core.knob import knob
 from nkipy.core.logger import get_logger
 from nkipy.core.trace import trace_function
@@ -108,3 +108,9 @@ def test_nki_entry_points_say_what_is_missing():
         nki_op.nki_custom_op(kernel_builder=np.exp)
     with pytest.raises(RuntimeError, match="not supported on backend 'cpu'"):
         nki_op.nki_custom_op(nki_kernel=np.exp)(np.ones(3))
+
+
+def test_other_names_of_ops_are_exported():
+    assert ops.absolute is ops.abs
+    assert ops.bitwise_not is ops.invert
+    assert ops.mod is ops.remainder

@@ -122,3 +122,18 @@ def test_mistake_is_refused_traced_and_untraced(kernel, error, match):
         trace_function(kernel, (x,), {})
     with pytest.raises(error, match=match):
         kernel(x)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x: cc.all_reduce(x, ALL, op=np.maximum),
+        lambda x: cc.all_gather(x, 0, ALL, tiled=True),
+        lambda x: cc.all_to_all(x, 0, 1, ALL, op=np.maximum),
+    ],
+)
+def test_unknown_keywords_are_no_silent_sum(call):
+    with pytest.raises(TypeError, match="unexpected keyword argument"):
+        trace_function(call, (data()[0],), {})
+    with pytest.raises(TypeError, match="unexpected keyword argument"):
+        call(data()[0])

@@ -19,11 +19,14 @@ for _module in sorted(info.name for info in iter_modules(__path__)):
 
 #: NumPy's `round`, by the name that does not hide Python's.
 round_ = OPS["round"]
+#: NumPy's other names of these functions.
+absolute, bitwise_not, mod = OPS["abs"], OPS["invert"], OPS["remainder"]
 
 # Records made later, in other packages or in tests, are found by __getattr__.
 globals().update({name: op for name, op in OPS.items() if name.isidentifier()})
 
-__all__ = ["Op", "get_backend", "round_", "set_source_location"]
+__all__ = ["Op", "get_backend", "set_source_location"]
+__all__ += ["absolute", "bitwise_not", "mod", "round_"]
 __all__ += [name for name in OPS if name.isidentifier()]
 
 

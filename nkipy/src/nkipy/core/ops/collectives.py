@@ -94,16 +94,13 @@ all_gather = Op("all_gather", register=True)
 
 
 @all_gather.impl("hlo")
-def _all_gather(
-    data: Any, all_gather_dim: int, replica_groups: Any, **kwargs: Any
-) -> NKIPyTensorRef:
+def _all_gather(data: Any, all_gather_dim: int, replica_groups: Any) -> NKIPyTensorRef:
     """The data of all ranks of a group, one after the other along a dimension.
 
     Args:
         data: an array of the same shape and dtype on every rank.
         all_gather_dim: the dimension; its size is multiplied by that of a group.
         replica_groups: lists of ranks, all of one length. Each exchanges among itself.
-        kwargs: accepted for compatibility, and without effect.
 
     Raises:
         AxisError: there is no such dimension.
@@ -118,7 +115,7 @@ def _all_gather(
 
 @all_gather.impl("cpu")
 def _all_gather_alone(
-    data: Any, all_gather_dim: int, replica_groups: Any, **kwargs: Any
+    data: Any, all_gather_dim: int, replica_groups: Any
 ) -> np.ndarray:
     x, groups = np.asarray(data), _groups(replica_groups)
     return np.concatenate([x] * len(groups[0]), one_axis(all_gather_dim, x.ndim))
@@ -134,7 +131,7 @@ all_reduce = Op(
 
 @all_reduce.impl("hlo")
 def _all_reduce(
-    data: Any, replica_groups: Any, reduce_op: Any = np.add, **kwargs: Any
+    data: Any, replica_groups: Any, reduce_op: Any = np.add
 ) -> NKIPyTensorRef:
     """The data of all ranks of a group, combined element by element.
 
@@ -143,7 +140,6 @@ def _all_reduce(
         replica_groups: lists of ranks, all of one length.
         reduce_op: ``np.add``, ``np.multiply``, ``np.maximum`` or ``np.minimum``. On
             bool, adding is "or" and multiplying is "and", as in NumPy.
-        kwargs: accepted for compatibility, and without effect.
 
     Raises:
         TypeError, ValueError: `replica_groups` are not disjoint groups of one size.
@@ -164,7 +160,7 @@ def _reducing(
 
 @all_reduce.impl("cpu")
 def _all_reduce_alone(
-    data: Any, replica_groups: Any, reduce_op: Any = np.add, **kwargs: Any
+    data: Any, replica_groups: Any, reduce_op: Any = np.add
 ) -> np.ndarray:
     _reducer(reduce_op)
     x, ranks = np.asarray(data), len(_groups(replica_groups)[0])
@@ -184,7 +180,6 @@ def _reduce_scatter(
     reduce_scatter_dim: int,
     replica_groups: Any,
     reduce_op: Any = np.add,
-    **kwargs: Any,
 ) -> NKIPyTensorRef:
     """The data of a group's ranks combined, of which each rank keeps its own part.
 
@@ -192,7 +187,7 @@ def _reduce_scatter(
         data: an array of the same shape and dtype on every rank.
         reduce_scatter_dim: the dimension that is divided among the ranks of a group, in
             their order in it.
-        replica_groups, reduce_op, kwargs: as for ``all_reduce``.
+        replica_groups, reduce_op: as for ``all_reduce``.
 
     Raises:
         AxisError: there is no such dimension.
@@ -214,7 +209,6 @@ def _reduce_scatter_alone(
     reduce_scatter_dim: int,
     replica_groups: Any,
     reduce_op: Any = np.add,
-    **kwargs: Any,
 ) -> np.ndarray:
     whole = _all_reduce_alone(data, replica_groups, reduce_op)
     ranks = len(_groups(replica_groups)[0])
@@ -233,7 +227,6 @@ def _all_to_all(
     split_dimension: int,
     concat_dimension: int,
     replica_groups: Any,
-    **kwargs: Any,
 ) -> NKIPyTensorRef:
     """Send a part of the data to each rank of the group; join the parts received.
 
@@ -244,7 +237,6 @@ def _all_to_all(
         concat_dimension: the dimension along which the parts received are joined, in
             the order of the ranks in the group.
         replica_groups: lists of ranks, all of one length.
-        kwargs: accepted for compatibility, and without effect.
 
     Returns:
         `split_dimension` is divided by the size of a group, `concat_dimension`
@@ -291,7 +283,6 @@ def _all_to_all_alone(
     split_dimension: int,
     concat_dimension: int,
     replica_groups: Any,
-    **kwargs: Any,
 ) -> np.ndarray:
     """As on the first rank of a group whose ranks all hold `data`."""
     x, groups = np.asarray(data), _groups(replica_groups)
@@ -305,16 +296,13 @@ collective_permute = Op("collective_permute", register=True)
 
 
 @collective_permute.impl("hlo")
-def _collective_permute(
-    data: Any, source_target_pairs: Any, **kwargs: Any
-) -> NKIPyTensorRef:
+def _collective_permute(data: Any, source_target_pairs: Any) -> NKIPyTensorRef:
     """Send data from rank to rank. A rank that is no target receives zeros.
 
     Args:
         data: an array of the same shape and dtype on every rank.
         source_target_pairs: (source, target) ranks. No rank is a source twice, nor a
             target twice.
-        kwargs: accepted for compatibility, and without effect.
 
     Raises:
         TypeError, ValueError: `source_target_pairs` are not such pairs.
@@ -327,9 +315,7 @@ def _collective_permute(
 
 
 @collective_permute.impl("cpu")
-def _collective_permute_alone(
-    data: Any, source_target_pairs: Any, **kwargs: Any
-) -> np.ndarray:
+def _collective_permute_alone(data: Any, source_target_pairs: Any) -> np.ndarray:
     """As on rank 0: its source has the same data, if it has a source."""
     received = any(target == 0 for _, target in _pairs(source_target_pairs))
     x = np.asarray(data)
