@@ -206,13 +206,17 @@ def test_an_array_made_of_a_scalar_has_views():
     check_kernel(kernel, X)
 
 
-def test_flipping_a_0d_array_copies_it():
+def test_a_0d_array_is_copied_by_flip_and_by_an_empty_index():
     def kernel(x):
-        flipped = np.flip(x)
+        flipped, element = np.flip(x), x[()]
+        x[()] += 1.5
         x += 1
-        return flipped
+        again = element
+        again += 0.5
+        flipped[...,].reshape(1)[:] = 7
+        return flipped, element, again
 
-    check_kernel(kernel, np.float32(3).reshape(()))
+    check_kernel(kernel, np.array(3, np.uint32))
 
 
 def test_a_0d_index_array_copies_even_beside_an_ellipsis():

@@ -150,7 +150,7 @@ class NKIPyTensorRef:
         a scalar there, and so an operator like += makes a new one."""
         if self._base is not None or self._version > 0:
             return True
-        return self._value.is_parameter
+        return self._value.is_parameter and self._name is not None  # no copy of one
 
     @property
     def _is_mutated(self) -> bool:
