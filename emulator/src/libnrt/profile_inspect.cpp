@@ -88,6 +88,18 @@ std::string directory_for(const Session& session, const std::string& output) {
          std::to_string(getpid());
 }
 
+CoreRange core_range(const std::string& text) {
+  try {
+    return parse_core_range(text);
+  } catch (const StatusError&) {
+    throw StatusError(
+        NRT_INVALID,
+        "NEURON_RT_INSPECT_EVENT_FILTER_NC should be cores, such as 0,2 or "
+        "0-3, but has \"" +
+            text + "\"");
+  }
+}
+
 /// "0,2" or "0-3": these cores only.
 void filter_cores(const std::string& text, trace::Capture* capture) {
   constexpr std::uint32_t kMostCores = 4096;
@@ -95,7 +107,7 @@ void filter_cores(const std::string& text, trace::Capture* capture) {
   std::size_t begin = 0;
   while (begin <= text.size()) {
     const std::size_t end = std::min(text.find(',', begin), text.size());
-    const CoreRange range = parse_core_range(text.substr(begin, end - begin));
+    const CoreRange range = core_range(text.substr(begin, end - begin));
     for (std::uint32_t i = 0; i < range.count; ++i) {
       capture->cores[range.first + i] = true;
     }

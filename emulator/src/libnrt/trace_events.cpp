@@ -41,7 +41,7 @@ void append_data(const Event& event, std::string* text) {
   const char* separator = "";
   if (event.device_ns != kNoTime) {
     append_number("nc_timestamp_ns", event.device_ns, text);
-    *text += ",\"nc_timestamp_is_estimate\":true";
+    *text += ",\"estimated\":true";
     separator = ",";
   }
   if (event.bytes != 0) {

@@ -102,7 +102,7 @@ def test_an_execution_has_modelled_device_time(nrt):
     # The core's clock is the host's, unless the core is still at work.
     assert stamps == sorted(stamps)
     assert begin <= stamps[0] < begin + 10**10
-    assert all(e["data"]["nc_timestamp_is_estimate"] is True for e in found)
+    assert all(e["data"]["estimated"] is True for e in found)
     ids = [e["tracking_id"] for e in found]
     assert ids[::2] == ids[1::2] and len(set(ids)) == 3
     assert {e["nc_idx"] for e in found} == {0}

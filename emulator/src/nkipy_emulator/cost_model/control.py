@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 #: Events that a timeline may have; what is beyond is summed up. Computations that call
 #: others twice, which call others twice, would make any number of them.
 MAX_EVENTS = 1 << 17
-#: Where times and counts stop, for the same reason.
-MAX_NS, MAX_COUNT = 1e18, (1 << 63) - 1
+#: Where times and counts stop, for the same reason: all are exact in JSON.
+MAX_NS, MAX_COUNT = 2.0**52, (1 << 53) - 1
 
 
 def called_computations(inst: HLOInstruction) -> tuple[HLOComputation, ...]:
@@ -94,7 +94,7 @@ def _repeat(
     if hidden:
         name = f"{inst.name or inst.opcode}: {hidden} iterations"
         lanes.raw += _summary(name, inst.opcode, at if shown else start, events, hidden)
-    return min(start + count * (at - start), MAX_NS)
+    return max(at, min(start + count * (at - start), MAX_NS))
 
 
 def _summary(
@@ -114,7 +114,7 @@ def _summary(
             opcode,
             engine,
             start,
-            min(start + busy[engine] * count, MAX_NS),
+            max(start, min(start + busy[engine] * count, MAX_NS)),
             min(moved[engine] * count, MAX_COUNT),
             min(computed[engine] * count, MAX_COUNT),
         )

@@ -8,7 +8,7 @@ from nkipy.core.hlo.ir import HLOComputation, HLOModule
 from nkipy_emulator.cost_model import handlers  # noqa: F401  (fills the table)
 from nkipy_emulator.cost_model.classes import COST_CLASSES, Kind
 from nkipy_emulator.cost_model.constants import Target, find_target
-from nkipy_emulator.cost_model.control import called_computations
+from nkipy_emulator.cost_model.control import MAX_COUNT, called_computations
 from nkipy_emulator.cost_model.engines import Engines
 from nkipy_emulator.cost_model.schedule import Costs, Schedule
 from nkipy_emulator.cost_model.types import LAUNCH, Estimate
@@ -54,7 +54,7 @@ def estimate(
         nested.run_nested(computation)
     schedule = _entry(module, costs)
     return Estimate(
-        total_ns=round(schedule.lanes.end),
+        total_ns=min(round(schedule.lanes.end), MAX_COUNT),
         events=schedule.lanes.events(),
         busy_ns={k: round(v) for k, v in schedule.lanes.busy.items() if v},
         target=hardware.name,
