@@ -14,12 +14,14 @@ Path = tuple[str, ...]
 
 def is_container(value: Any) -> bool:
     """Whether :func:`map_tree` looks inside `value`."""
-    kind = type(value)
-    if kind in (list, tuple, dict):
+    return _holds_children(type(value))
+
+
+@lru_cache(maxsize=1024)
+def _holds_children(kind: type) -> bool:
+    if issubclass(kind, (list, tuple, dict)):
         return True
-    if isinstance(value, (list, tuple, dict)):
-        return True
-    return dataclasses.is_dataclass(value) and not isinstance(value, type)
+    return dataclasses.is_dataclass(kind) and not issubclass(kind, type)
 
 
 def children(value: Any) -> Iterator[tuple[str, Any]]:

@@ -236,7 +236,7 @@ class HLOBuilder:
         return found
 
     def _stretch(self, x: Value, shape: tuple[int, ...]) -> Value:
-        for form in _stretching(x.shape, x.dtype, shape):
+        for form in stretching(x.shape, x.dtype, shape):
             x = self.place(form, (x,))
         return x
 
@@ -420,7 +420,7 @@ class HLOBuilder:
 
 
 @lru_cache(maxsize=4096)
-def _stretching(
+def stretching(
     own: tuple[int, ...], dtype: np.dtype, shape: tuple[int, ...]
 ) -> tuple[Form, ...]:
     """What stretches a value of shape `own` to `shape` by NumPy's rule."""

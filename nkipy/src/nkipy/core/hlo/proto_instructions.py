@@ -123,7 +123,12 @@ class InstructionEncoder:
             if not operands:
                 core = frame + id_fields[number]
             else:
-                packed = join([ids[o] for o in operands])
+                if len(operands) == 2:
+                    packed = ids[operands[0]] + ids[operands[1]]
+                elif len(operands) == 1:
+                    packed = ids[operands[0]]
+                else:
+                    packed = join([ids[o] for o in operands])
                 size = len(packed)
                 head = _OPERAND_HEADS[size] if size < 128 else _OPERANDS + varint(size)
                 core = join((frame, id_fields[number], head, packed))

@@ -8,7 +8,7 @@ from nkipy.core.backend import _active_ctx
 from nkipy.core.backend._source import caller_location
 from nkipy.core.hlo.ir import HLOInstruction
 from nkipy.core.ops._registry import Op
-from nkipy.core.ops._replay import Recipe, sign
+from nkipy.core.ops._replay import Recipe, Signature
 from nkipy.core.tensor import NKIPyTensorRef
 
 _MAX_PAIRS = 4096  # per op
@@ -52,7 +52,9 @@ class PairOp(Op):
                 return self._first(key, x, y)
             form = recipe.form
             if form is None:
-                return NKIPyTensorRef._wrap(ctx, recipe.value(ctx, values))
+                made_here = list(values)
+                recipe.emit(ctx, made_here)
+                return NKIPyTensorRef._wrap(ctx, made_here[recipe.results[0].slot])
             made = HLOInstruction.of_form(form, values, location)
             ctx.append(made)
             return NKIPyTensorRef._wrap(ctx, made)
@@ -62,9 +64,9 @@ class PairOp(Op):
     def _first(self, key: Any, x: NKIPyTensorRef, y: Any) -> Any:
         """``self(x, y)``; if it was replayed, what for is remembered under `key`."""
         result = self(x, y)
-        signed: list[Any] = []
-        if sign(x._ctx, (x, y), {}, signed, []):
-            recipe = (self._recipes or {}).get(tuple(signed))
+        call = Signature()
+        if call.add(x._ctx, (x, y)):
+            recipe = (self._recipes or {}).get(tuple(call.key))
             if type(recipe) is Recipe and recipe.is_single:
                 if len(self._pairs) >= _MAX_PAIRS:
                     self._pairs.clear()

@@ -23,7 +23,7 @@ from nkipy.core.errors import (
     describe_op_error,
 )
 from nkipy.core.op_table import NUMPY_TABLE, OPS
-from nkipy.core.ops._replay import Recipe, learn, sign
+from nkipy.core.ops._replay import Recipe, Signature, learn
 from nkipy.core.ops._samples import ErrorSample, Sampler
 
 __all__ = [
@@ -164,13 +164,12 @@ class Op:
         try:
             recipes = self._recipes
             if recipes is not None:
-                key: list[Any] = []
-                tensors: list[Any] = []
-                if sign(ctx, args, kwargs, key, tensors):
-                    recipe = recipes.get(tuple(key))
+                call = Signature()
+                if call.add(ctx, args) and (not kwargs or call.add_named(ctx, kwargs)):
+                    recipe = recipes.get(tuple(call.key))
                     if type(recipe) is Recipe:
-                        return recipe.replay(ctx, tensors)
-                    return self._remembered(ctx, args, kwargs, tuple(key), tensors)
+                        return recipe.replay(ctx, call)
+                    return self._remembered(ctx, args, kwargs, call)
             return self._select(ctx.backend_name)(*args, **kwargs)
         except USER_ERRORS as error:
             if isinstance(error, NKIPyError) and error.op == self.name:
@@ -185,20 +184,17 @@ class Op:
         return self(x, y)
 
     def _remembered(
-        self,
-        ctx: Any,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        key: Any,
-        tensors: list[Any],
+        self, ctx: Any, args: tuple[Any, ...], kwargs: dict[str, Any], call: Signature
     ) -> Any:
         """Perform a call that has no recipe yet; learn it when it comes again."""
-        recipes, lower = self._recipes, self._select("hlo")
-        assert recipes is not None
+        recipes, lower = self._recipes, self._select(ctx.backend_name)
+        if recipes is None or not call.tensors:
+            return lower(*args, **kwargs)
+        key = tuple(call.key)
         if recipes.get(key) is _ONCE:
             recipe = recipes[key] = learn(lower, args, kwargs) or _NEVER
             if recipe is not _NEVER:
-                return recipe.replay(ctx, tensors)
+                return recipe.replay(ctx, call)
         result = lower(*args, **kwargs)
         if key not in recipes:  # many calls are made but once
             if len(recipes) >= _MAX_RECIPES:

@@ -16,7 +16,7 @@ import numpy as np
 
 from nkipy.core.backend import tracing
 from nkipy.core.backend.hlo import HLOTraceContext
-from nkipy.core.hlo.builder import Value, is_shared
+from nkipy.core.hlo.builder import Value, is_shared, stretching
 from nkipy.core.hlo.ir import (
     CALLEE_ATTRIBUTES,
     Form,
@@ -36,66 +36,66 @@ _SCALARS = frozenset((int, float, bool, str, type(None), type(np._NoValue)))
 
 
 # -- signatures ------------------------------------------------------------------------
-def sign(
-    ctx: HLOTraceContext,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    key: list[Any],
-    tensors: list[NKIPyTensorRef],
-) -> bool:
-    """Append what a lowering may depend on to `key`, and the tensors to `tensors`.
+class Signature:
+    """What a lowering may depend on, besides the op.
 
-    Returns:
-        False if the call is special: without tensors, with arrays or tensors of another
-        trace, or with static arguments that are no Python scalars or sequences of them.
+    Attributes:
+        key: tells calls apart; equal for calls that emit the same.
+        tensors: the tensors among the arguments, in order.
+        values: their present values.
     """
-    if not _sign(ctx, args, key, tensors):
-        return False
-    if kwargs:
-        key += kwargs
-        if not _sign(ctx, kwargs.values(), key, tensors):
-            return False
-    return bool(tensors)
 
+    __slots__ = ("key", "tensors", "values")
 
-def _sign(
-    ctx: HLOTraceContext,
-    args: Iterable[Any],
-    key: list[Any],
-    tensors: list[NKIPyTensorRef],
-) -> bool:
-    """Append what tells each of `args` from others. False if nothing short does."""
-    for arg in args:
-        kind = type(arg)
-        if kind is NKIPyTensorRef:
-            if arg._ctx is not ctx:
+    def __init__(self) -> None:
+        self.key: list[Any] = []
+        self.tensors: list[NKIPyTensorRef] = []
+        self.values: list[Value] = []
+
+    def add(self, ctx: HLOTraceContext, args: Iterable[Any]) -> bool:
+        """Add what tells each of `args` from others. False if nothing short does.
+
+        That is so for arrays, tensors of another trace, and static arguments that are
+        no Python scalars or sequences of them.
+        """
+        key = self.key
+        for arg in args:
+            kind = type(arg)
+            if kind is NKIPyTensorRef:
+                if arg._ctx is not ctx:
+                    return False
+                value = arg._value
+                if arg._base is not None:
+                    value = arg.backend_tensor
+                    key.append(_VIEW)
+                key += (value.shape, value.dtype)
+                self.tensors.append(arg)
+                self.values.append(value)
+            elif kind in _SCALARS:
+                # 0.0 and -0.0 are equal, but not the same constant.
+                key += (kind, arg if arg or kind is not float else str(arg))
+            elif kind is tuple or kind is list:
+                if _INTS.issuperset(map(type, arg)):
+                    key += (kind, tuple(arg))
+                    continue
+                key += (kind, len(arg))
+                if not self.add(ctx, arg):
+                    return False
+            elif kind is slice:
+                bounds = (arg.start, arg.stop, arg.step)
+                if not _BOUNDS.issuperset(map(type, bounds)):
+                    return False
+                key += (kind, bounds)
+            elif arg is Ellipsis or isinstance(arg, (type, np.dtype)):
+                key += (kind, arg)
+            else:
                 return False
-            value = arg._value
-            if arg._base is not None:
-                value = arg.backend_tensor
-                key.append(_VIEW)
-            key += (value.shape, value.dtype)
-            tensors.append(arg)
-        elif kind in _SCALARS:
-            # 0.0 and -0.0 are equal, but not the same constant.
-            key += (kind, arg if arg or kind is not float else str(arg))
-        elif kind is tuple or kind is list:
-            if _INTS.issuperset(map(type, arg)):
-                key += (kind, tuple(arg))
-                continue
-            key += (kind, len(arg))
-            if not _sign(ctx, arg, key, tensors):
-                return False
-        elif kind is slice:
-            bounds = (arg.start, arg.stop, arg.step)
-            if not _BOUNDS.issuperset(map(type, bounds)):
-                return False
-            key += (kind, bounds)
-        elif arg is Ellipsis or isinstance(arg, (type, np.dtype)):
-            key += (kind, arg)
-        else:
-            return False
-    return True
+        return True
+
+    def add_named(self, ctx: HLOTraceContext, kwargs: dict[str, Any]) -> bool:
+        """As :meth:`add`, for keyword arguments."""
+        self.key += kwargs
+        return self.add(ctx, kwargs.values())
 
 
 # -- placeholders ----------------------------------------------------------------------
@@ -196,8 +196,7 @@ class Recipe:
         if len(self.steps) != 1 or self.container is not None:
             return None
         ((form, source),) = self.steps
-        (result,) = self.results
-        if form is None or result != _Result(len(source)):
+        if form is None or self.results[0].slot != len(source):
             return None
         return form if source == tuple(range(len(source))) else None
 
@@ -206,30 +205,24 @@ class Recipe:
         """Whether the op returns one tensor, which is no view."""
         return self.container is None and self.results[0].base is None
 
-    def value(self, ctx: HLOTraceContext, values: Iterable[Value]) -> Value:
-        """Emit, and return the value of the one tensor that the op returns."""
-        values = list(values)
-        self._emit(ctx, values)
-        return values[self.results[0].slot]
-
-    def replay(self, ctx: HLOTraceContext, tensors: list[NKIPyTensorRef]) -> Any:
-        """Emit, and return what the op returns."""
-        values = [t._value for t in tensors]
-        form = self.form
-        if form is not None:
-            made = HLOInstruction.of_form(
-                form, tuple(values), ctx.current_source_location
-            )
-            ctx.append(made)
-            return NKIPyTensorRef._wrap(ctx, made)
-        self._emit(ctx, values)
+    def replay(self, ctx: HLOTraceContext, call: Signature) -> Any:
+        """Emit for the operands of `call`, and return what the op returns."""
+        values = call.values
+        self.emit(ctx, values)
         if self.container is None:
-            return _wrapped(ctx, self.results[0], tensors, values)
-        return self.container([_wrapped(ctx, r, tensors, values) for r in self.results])
+            return _wrapped(ctx, self.results[0], call.tensors, values)
+        results = [_wrapped(ctx, r, call.tensors, values) for r in self.results]
+        return self.container(results)
 
-    def _emit(self, ctx: HLOTraceContext, values: list[Value]) -> None:
+    def emit(self, ctx: HLOTraceContext, values: list[Value]) -> None:
         """Append the value of each step to `values`, which are the operands'."""
         location, append = ctx.current_source_location, ctx.append
+        made: Value
+        if self.form is not None:
+            made = HLOInstruction.of_form(self.form, tuple(values), location)
+            append(made)
+            values.append(made)
+            return
         for form, source in self.steps:
             if form is None:
                 values.append(source(ctx, values))
@@ -276,15 +269,21 @@ class _Constant:
 class _Stretch:
     """A step that finds or makes a value broadcast to a shape."""
 
-    __slots__ = ("slot", "shape")
+    __slots__ = ("slot", "shape", "forms")
 
-    def __init__(self, slot: int, shape: tuple[int, ...]) -> None:
+    def __init__(self, slot: int, source: Value, shape: tuple[int, ...]) -> None:
         self.slot, self.shape = slot, shape
+        self.forms = stretching(source.shape, source.dtype, shape)
 
     def __call__(self, ctx: HLOTraceContext, values: list[Value]) -> Value:
         value = values[self.slot]
-        found = ctx.stretched.get((id(value), self.shape))
-        return found or ctx.broadcast_to(value, self.shape)
+        key = (id(value), self.shape)
+        found = ctx.stretched.get(key)
+        if found is None:
+            for form in self.forms:
+                value = ctx.place(form, (value,))
+            found = ctx.stretched[key] = value
+        return found
 
 
 # -- learning --------------------------------------------------------------------------
@@ -363,7 +362,7 @@ class _Learner:
             return None
         source = self.stretched.get(id(inst))
         if source is not None:
-            return None, _Stretch(self.slots[id(source)], inst.shape)
+            return None, _Stretch(self.slots[id(source)], source, inst.shape)
         if inst.opcode == "constant":
             return None, _Constant(inst.attributes["literal"])
         callees = [inst.attributes.get(name) for name in CALLEE_ATTRIBUTES]
