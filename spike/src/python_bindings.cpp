@@ -298,6 +298,16 @@ void read_own_into(const Spike& self, const NrtTensor& tensor, nb::handle buffer
   read_into(self.own(tensor), buffer, offset, size);
 }
 
+void copy_own(const Spike& self, const NrtTensor& source, NrtTensor& destination,
+              size_t source_offset, size_t offset, size_t size) {
+  self.own(destination).copy_from(self.own(source), source_offset, offset, size);
+}
+
+void fill_own(const Spike& self, NrtTensor& tensor, int byte, size_t offset,
+              size_t size) {
+  self.own(tensor).fill(byte, offset, size);
+}
+
 NrtTensor slice_own(const Spike& self, const NrtTensor& source, size_t offset,
                     size_t size, const Text& name) {
   return slice(self.own(source), offset, size, name);
@@ -340,6 +350,10 @@ void define_spike_tensors(nb::class_<Spike>& spike) {
       .def("tensor_write", write_own, "tensor"_a, "data"_a, "offset"_a = 0)
       .def("tensor_write_from_pybuffer", write_own, "tensor"_a, "buffer"_a,
            "offset"_a = 0)
+      .def("tensor_copy", copy_own, "source"_a, "destination"_a, "source_offset"_a = 0,
+           "offset"_a = 0, "size"_a = 0, "Copy on the device.")
+      .def("tensor_fill", fill_own, "tensor"_a, "byte"_a, "offset"_a = 0, "size"_a = 0,
+           "Set every byte, on the device.")
       .def("tensor_read", read_own, "tensor"_a, "offset"_a = 0, "size"_a = 0)
       .def("tensor_read_to_pybuffer", read_own_into, "tensor"_a, "buffer"_a,
            "offset"_a = 0, "size"_a = 0);
