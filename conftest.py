@@ -5,8 +5,8 @@ something about the change and not about luck. ``HYPOTHESIS_PROFILE=ci`` looks f
 still repeatably; ``explore`` looks at random.
 
 Each process that runs tests owns one NeuronCore, as on hardware, where a core belongs
-to one process: worker ``gw3`` the fourth of the visible ones. Compiled kernels go into
-a directory of the run's own.
+to one process: worker ``gw3`` the fourth of the visible ones. Each run of tests has an
+emulated machine of its own, and a directory for compiled kernels.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ settings.register_profile("explore", deadline=None, max_examples=1000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "this process")
-_cache_dir = pytest.StashKey[str]()
+_run_dir = pytest.StashKey[str]()
 _cores = pytest.StashKey[list[int]]()
 
 
@@ -58,9 +58,15 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_cores] = cores
     if workerinput or not getattr(config.option, "numprocesses", None):
         _take_core(cores)
-    if "NKIPY_CACHE_DIR" not in os.environ:
-        config.stash[_cache_dir] = tempfile.mkdtemp(prefix="nkipy-tests-")
-        os.environ["NKIPY_CACHE_DIR"] = config.stash[_cache_dir]
+    if workerinput is None:
+        _use_own_directories(config)
+
+
+def _use_own_directories(config: pytest.Config) -> None:
+    """Child processes inherit them, workers among these."""
+    directory = config.stash[_run_dir] = tempfile.mkdtemp(prefix="nkipy-tests-")
+    for variable in ("NKIPY_CACHE_DIR", "NKIPY_EMULATOR_LOCK_DIR"):
+        os.environ.setdefault(variable, os.path.join(directory, variable.lower()))
 
 
 def _take_core(cores: list[int]) -> None:
@@ -73,7 +79,7 @@ def _take_core(cores: list[int]) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    directory = config.stash.get(_cache_dir, None)
+    directory = config.stash.get(_run_dir, None)
     if directory is not None:
         shutil.rmtree(directory, ignore_errors=True)
 

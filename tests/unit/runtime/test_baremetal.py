@@ -284,6 +284,16 @@ def test_kernels_survive_a_reset_of_the_runtime():
 # ------------------------------------------------------------------------- failures
 
 
+class Broken:
+    """A call or a tensor of a device that fails."""
+
+    def execute(self):
+        raise NrtError("NRT Error NRT_TIMEOUT(5)")
+
+    def read_into(self, buffer):
+        self.execute()
+
+
 def test_a_failing_execution_leaves_the_arguments_alone(monkeypatch):
     @baremetal_jit
     def kernel(x, y):
@@ -295,35 +305,14 @@ def test_a_failing_execution_leaves_the_arguments_alone(monkeypatch):
     kernel(x.copy(), y.copy())
     (program,) = kernel._programs.values()
     loaded = program.executable._loaded
-
-    def fail():
-        raise NrtError("NRT_TIMEOUT")
-
-    class Failing:
-        execute = staticmethod(fail)
-
-    with monkeypatch.context() as context:
-        context.setattr(loaded, "call", Failing())
-        with pytest.raises(NrtError):
-            kernel(x, y)
-    np.testing.assert_array_equal(x, ones(2))
-    np.testing.assert_array_equal(y, ones(2))
-
-    reads = []
-    read = loaded.read
-
-    def fail_second(*args):
-        reads.append(args)
-        if len(reads) == 2:
-            fail()
-        read(*args)
-
-    with monkeypatch.context() as context:
-        context.setattr(loaded, "read", fail_second)
-        with pytest.raises(NrtError):
-            kernel(x, y)
-    np.testing.assert_array_equal(x, ones(2))
-    np.testing.assert_array_equal(y, ones(2))
+    _, first, _ = loaded.outputs
+    for name, broken in (("call", Broken()), ("outputs", [Broken(), first, Broken()])):
+        with monkeypatch.context() as context:
+            context.setattr(loaded, name, broken)
+            with pytest.raises(NrtError):
+                kernel(x, y)
+        np.testing.assert_array_equal(x, ones(2))
+        np.testing.assert_array_equal(y, ones(2))
     np.testing.assert_array_equal(kernel(x, y), [4, 4])
     np.testing.assert_array_equal(x, [2, 2])
 

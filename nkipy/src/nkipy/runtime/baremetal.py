@@ -61,7 +61,7 @@ class BaremetalKernel(JitKernel):
         for program in list(self._programs.values()):
             program.executable.unload()  # type: ignore[attr-defined]
 
-    def _executable(self, module: HLOModule) -> Any:
+    def _executable(self, module: HLOModule) -> NeffExecutable | PartOf:
         part = device_module(module)
         if part.module is None:
             return PartOf(None, (), ())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
 import numpy as np
 
@@ -11,14 +11,14 @@ from nkipy.core import dtypes as dt
 from nkipy.core.compile import get_ir
 from nkipy.core.errors import NKIPyNotImplementedError, NKIPyValueError
 from nkipy.core.hlo.ir import HLOModule, Shape
-from nkipy.core.trace import NKIPyKernel
+from nkipy.core.trace import NKIPyKernel, Trace
 from nkipy.runtime.baremetal import BaremetalProgram
 from nkipy.runtime.call_key import CallSignature, arrays_of
 from nkipy.runtime.device_kernel import DeviceKernel
 from nkipy.runtime.device_tensor import DeviceTensor
 from nkipy.runtime.executable import NeffExecutable
 from nkipy.runtime.guards import Guards
-from spike import BenchmarkResult
+from spike import BenchmarkResult, SpikeTensor
 
 
 class CompiledKernel:
@@ -48,7 +48,8 @@ class CompiledKernel:
         self.traced_kernel = traced_kernel
         self.compiled_artifact = str(path)
         self.ir: HLOModule = get_ir(traced_kernel)
-        self.trace = traced_kernel._trace
+        # get_ir has seen to it that there is one.
+        self.trace = cast(Trace, traced_kernel._trace)
 
     def __repr__(self) -> str:
         name = self.traced_kernel.__name__
@@ -110,7 +111,7 @@ class BaremetalExecutor:
         *args: Any,
         warmup_iterations: int = 5,
         benchmark_iterations: int = 100,
-        mode: str = "device",
+        mode: Literal["device", "host"] = "device",
         artifacts_dir: str | Path | None = None,
         **kwargs: Any,
     ) -> BenchmarkResult:
@@ -131,7 +132,7 @@ class BaremetalExecutor:
         """
         arrays = _matching_arrays(compiled_kernel, args, kwargs)
         kernel = DeviceKernel.load_from_neff(compiled_kernel.compiled_artifact)
-        inputs = {
+        inputs: dict[str, SpikeTensor] = {
             placeholder.name: DeviceTensor.from_numpy(
                 np.asarray(array).astype(placeholder.dtype, copy=False)
             )

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-import spike
+import numpy as np
+
 from nkipy.core.compile import CompilationTarget
 from nkipy.core.errors import NKIPyValueError
 from nkipy.core.hlo.ir import MUST_ALIAS_SUFFIX
@@ -24,13 +25,12 @@ from nkipy.runtime.collective import (
 from nkipy.runtime.device_module import device_module
 from nkipy.runtime.device_tensor import DeviceTensor
 from nkipy.runtime.loaded_kernels import LoadedKernels
-from nkipy.runtime.neff_interface import read_interface
-from spike import BenchmarkResult, SpikeModel, SpikeTensor
+from spike import BenchmarkResult, NrtModel, SpikeModel, SpikeTensor, TensorMetadata
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-Tensors = Mapping[str, SpikeTensor]
+Tensors = dict[str, SpikeTensor]
 
 #: Kernels that compile_and_load may return again, by cache key.
 _LOADED_KERNELS = LoadedKernels()
@@ -52,11 +52,8 @@ class DeviceKernel(SpikeModel):
     same memory. Arrays without elements take no part: the device has none.
     """
 
-    def __init__(self, model_ref: Any, name: str, neff_path: str | Path) -> None:
+    def __init__(self, model_ref: NrtModel, name: str, neff_path: str | Path) -> None:
         super().__init__(model_ref, name, neff_path)
-        interface = read_interface(self)
-        self._outputs = interface.outputs
-        self._aliases = interface.aliases
         self._input_names = frozenset(self.input_tensors_info)
         self._input_of = {
             name.removesuffix(MUST_ALIAS_SUFFIX): name for name in self._input_names
@@ -124,7 +121,7 @@ class DeviceKernel(SpikeModel):
             kernel,
             args,
             kwargs,
-            name or kernel_name(kernel),
+            name or kernel_name(_function_of(kernel)),
             additional_compiler_args,
             use_cached_if_exists,
             None if build_dir is None else str(build_dir),
@@ -170,7 +167,7 @@ class DeviceKernel(SpikeModel):
         outputs: Tensors | None = None,
         save_trace: bool = False,
         ntff_name: str | None = None,
-    ) -> dict[str, SpikeTensor] | None:
+    ) -> Tensors | None:
         """Run the kernel.
 
         Args:
@@ -188,14 +185,8 @@ class DeviceKernel(SpikeModel):
             SpikeError: a tensor was freed.
             NrtError: the device failed.
         """
-        inputs = self._named(inputs)
-        if outputs is not None:
-            outputs = self._with_elements(outputs)
-            super().__call__(inputs, outputs, save_trace, ntff_name)
-            return None
-        made = self._make_outputs(inputs)
-        super().__call__(inputs, made, save_trace, ntff_name)
-        return made
+        inputs, outputs = self._named(inputs, outputs)
+        return super().__call__(inputs, outputs, save_trace, ntff_name)
 
     def benchmark(
         self,
@@ -203,65 +194,47 @@ class DeviceKernel(SpikeModel):
         outputs: Tensors | None = None,
         warmup_iter: int = 5,
         benchmark_iter: int = 5,
-        mode: str = "device",
+        mode: Literal["device", "host"] = "device",
     ) -> BenchmarkResult:
         """Time the kernel; see :meth:`spike.SpikeModel.benchmark`.
 
         Names are those of :meth:`__call__`. A kernel that writes into its inputs does
         so in each iteration.
         """
-        inputs = self._named(inputs)
-        if outputs is None:
-            outputs = self._make_outputs(inputs)
-        outputs = self._with_elements(outputs)
+        inputs, outputs = self._named(inputs, outputs)
         return super().benchmark(inputs, outputs, warmup_iter, benchmark_iter, mode)
-
-    def allocate_output_tensors(self) -> list[SpikeTensor]:
-        """A tensor for each result, in order; those of aliases are memory of their own.
-
-        For a call, pass the input's tensor where a result aliases one.
-        """
-        return [self._make_output(name) for name in self._outputs]
 
     def unload(self) -> None:
         """Free what the kernel occupies of its core; it cannot be called any more."""
         for key in [k for k, kernel in _LOADED_KERNELS.items() if kernel is self]:
             del _LOADED_KERNELS[key]
-        spike.get_spike_singleton().unload_model(self.model_ref)
+        self.close()
 
-    def _named(self, inputs: Tensors) -> Tensors:
-        """`inputs` by the names that the NEFF has for them."""
-        if inputs.keys() == self._input_names:
-            return inputs
-        inputs = {self._input_of.get(n, n): tensor for n, tensor in inputs.items()}
-        return {
-            name: tensor
-            for name, tensor in inputs.items()
-            if name in self._input_names or 0 not in tensor.shape
-        }
+    def _named(
+        self, inputs: Tensors, outputs: Tensors | None
+    ) -> tuple[Tensors, Tensors | None]:
+        """The tensors by the names that the NEFF has for them."""
+        if inputs.keys() != self._input_names:
+            inputs = {self._input_of.get(n, n): tensor for n, tensor in inputs.items()}
+            inputs = _without_empty(inputs, self.input_tensors_info)
+        if outputs is not None and outputs.keys() != self.output_tensors_info.keys():
+            outputs = _without_empty(outputs, self.output_tensors_info)
+        return inputs, outputs
 
-    def _with_elements(self, outputs: Tensors) -> Tensors:
-        if outputs.keys() == self._outputs.keys():
-            return outputs
-        return {
-            name: tensor
-            for name, tensor in outputs.items()
-            if name in self._outputs or 0 not in tensor.shape
-        }
+    def _allocate(self, name: str, info: TensorMetadata) -> SpikeTensor:
+        tensor = super()._allocate(name, info)
+        return DeviceTensor(
+            tensor.tensor_ref, tensor.shape, np.dtype(tensor.dtype), name
+        )
 
-    def _make_outputs(self, inputs: Tensors) -> dict[str, SpikeTensor]:
-        made: dict[str, SpikeTensor] = {}
-        for name in self._outputs:
-            alias = self._aliases.get(name)
-            if alias is not None and alias in inputs:
-                made[name] = inputs[alias]
-            else:
-                made[name] = self._make_output(name)
-        return made
 
-    def _make_output(self, name: str) -> DeviceTensor:
-        shape, dtype = self._outputs[name]
-        return DeviceTensor.empty(shape, dtype, name, self.model_ref.core_id)
+def _function_of(kernel: Callable[..., Any] | NKIPyKernel) -> Callable[..., Any]:
+    return kernel.func if isinstance(kernel, NKIPyKernel) else kernel
+
+
+def _without_empty(tensors: Tensors, known: Mapping[str, Any]) -> Tensors:
+    """`tensors` but those without elements, of which a device knows nothing."""
+    return {n: t for n, t in tensors.items() if n in known or 0 not in t.shape}
 
 
 @dataclass(frozen=True)
@@ -282,8 +255,7 @@ class _Request:
 
     def load_alone(self) -> Any:
         """Without other processes: an equal call before this one is remembered."""
-        kernel = self.kernel
-        func = kernel.func if isinstance(kernel, NKIPyKernel) else kernel
+        func = _function_of(self.kernel)
         memo = CallMemo(func, self.args, self.kwargs, self._how())
         if self.use_cached:
             key = memo.recall()

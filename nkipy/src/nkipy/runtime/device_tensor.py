@@ -35,6 +35,8 @@ class DeviceTensor(SpikeTensor):
             has none.
     """
 
+    __slots__ = ()
+
     @classmethod
     def empty(
         cls,
@@ -57,8 +59,8 @@ class DeviceTensor(SpikeTensor):
         """
         shape, dtype = _as_shape(shape), _narrow(np.dtype(dtype))
         size = max(prod(shape) * dtype.itemsize, 1)
-        runtime = spike.get_spike_singleton()
-        return cls(runtime.allocate_tensor(size, core_id, name), shape, dtype, name)
+        ref = spike.get_spike_singleton().allocate_tensor(size, core_id, name)
+        return cls(ref, shape, dtype, name)
 
     @classmethod
     def zeros(
@@ -70,7 +72,7 @@ class DeviceTensor(SpikeTensor):
     ) -> Self:
         """An array of zeros. Arguments and errors as for :meth:`empty`."""
         made = cls.empty(shape, dtype, name, core_id)
-        spike.get_spike_singleton().tensor_fill(made.tensor_ref, 0)
+        made.tensor_ref.fill(0)
         return made
 
     @classmethod
@@ -96,11 +98,11 @@ class DeviceTensor(SpikeTensor):
         made._write(_bytes_of_torch(tensor))
         return made
 
-    def numpy(self) -> np.ndarray:
-        """A copy on the host."""
-        array = np.empty(self.shape, self.dtype)
-        self._read(array)
-        return array
+    def numpy(self, out: np.ndarray | None = None) -> np.ndarray:
+        """A copy on the host, in `out` if given: C-contiguous, this shape and dtype."""
+        if self.nbytes:
+            return super().numpy(out)
+        return np.empty(self.shape, self.dtype) if out is None else out
 
     def torch(self) -> Any:
         """A copy on the host, as a torch tensor.
@@ -138,10 +140,9 @@ class DeviceTensor(SpikeTensor):
         self._write(raw)
 
     def _check_source(self, nbytes: int, dtype: np.dtype) -> None:
-        expected = prod(self.shape) * self.dtype.itemsize
-        if nbytes != expected:
+        if nbytes != self.nbytes:
             raise ValueError(
-                f"Size mismatch: source {nbytes} bytes, target {expected} bytes"
+                f"Size mismatch: source {nbytes} bytes, target {self.nbytes} bytes"
             )
         if dtype != self.dtype:
             raise TypeError(
@@ -150,14 +151,11 @@ class DeviceTensor(SpikeTensor):
 
     def _write(self, array: np.ndarray) -> None:
         if array.size:
-            array = np.ascontiguousarray(array)
-            spike.get_spike_singleton().tensor_write_from_pybuffer(
-                self.tensor_ref, array
-            )
+            self.tensor_ref.write(np.ascontiguousarray(array))
 
     def _read(self, array: np.ndarray) -> None:
         if array.size:
-            spike.get_spike_singleton().tensor_read_to_pybuffer(self.tensor_ref, array)
+            self.tensor_ref.read_into(array, 0, array.nbytes)
 
 
 def _as_shape(shape: Any) -> tuple[int, ...]:

@@ -28,11 +28,15 @@ class Executable(Protocol):
     def empty(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
         """An array for a result, so laid out that a later call can read it in place."""
 
-    def run(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
+    def run(self, inputs: Sequence[Any], outputs: Sequence[Any]) -> None:
         """Execute once. Arrays are C-contiguous, of the module's shapes and dtypes.
 
         Results are written into `outputs` after all else has succeeded.
         """
+
+
+class ReplicatedExecutable(Executable, Protocol):
+    """A compiled module that can run on several ranks at once."""
 
     def run_replicas(
         self,
@@ -53,7 +57,7 @@ class Engine(Protocol):
         *,
         options: SimulationOptions | None = None,
         num_replicas: int = 1,
-    ) -> Executable:
+    ) -> ReplicatedExecutable:
         """Compile `module`, for `num_replicas` ranks that run together."""
 
 

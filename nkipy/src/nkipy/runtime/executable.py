@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ import spike
 from nkipy.core.errors import NKIPyValueError
 from nkipy.core.hlo.ir import HLOInstruction, HLOModule
 from nkipy.runtime.residency import LOADED
-from spike import NrtError, SpikeError, SpikeTensor
+from spike import NrtError, NrtTensor, SpikeError, SpikeTensor
+from spike._spike import PreparedCall
 
 logger = logging.getLogger("nkipy.baremetal")
 
@@ -40,9 +41,6 @@ class NeffExecutable:
         ntff: where calls write a profile; None: nowhere.
     """
 
-    #: Makes an array for a result. Results are copied from the device anyhow.
-    empty = staticmethod(np.empty)
-
     def __init__(
         self,
         neff: Path,
@@ -58,12 +56,16 @@ class NeffExecutable:
         self._lock = threading.Lock()
         self._loaded: _Loaded | None = None
 
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+        """An array for a result, which is copied from the device anyhow."""
+        return np.empty(shape, dtype)
+
     @property
     def is_loaded(self) -> bool:
         """Whether it occupies its core's memory."""
         return self._loaded is not None
 
-    def run(self, inputs: list[Any], outputs: list[Any]) -> None:
+    def run(self, inputs: Sequence[Any], outputs: Sequence[Any]) -> None:
         """Execute once.
 
         Args:
@@ -143,44 +145,45 @@ class _Loaded:
     """A model on its core, with a tensor for each of its inputs and outputs."""
 
     def __init__(self, neff: Path, module: HLOModule, core_id: int) -> None:
-        runtime = spike.get_spike_singleton()
-        self.runtime = runtime
+        self.runtime = spike.get_spike_singleton()
         self.core_id = core_id
-        self.model = runtime.load_model(str(neff), core_id=core_id)
-        self.write = runtime.tensor_write_from_pybuffer
-        self.read = runtime.tensor_read_to_pybuffer
-        self.sizes = [_nbytes(p) for p in module.parameters]
         self.names = [p.name for p in module.inputs]
         self.output_names = [o.name for o in module.outputs]
+        self.sizes = [_nbytes(p) for p in module.parameters]
         self.aliases = module.input_output_alias
+        self.model = self.runtime.load_model(str(neff), core_id)
         self.inputs = [
-            runtime.allocate_tensor(size, core_id, name)
-            for size, name in zip(self.sizes, self.names)
+            self._allocate(size, name) for size, name in zip(self.sizes, self.names)
         ]
         self.outputs = [
             self.inputs[self.aliases[i]]
             if i in self.aliases
-            else runtime.allocate_tensor(_nbytes(r), core_id, name)
-            for i, (r, name) in enumerate(zip(module.results, self.output_names))
+            else self._allocate(_nbytes(result), name)
+            for i, (result, name) in enumerate(zip(module.results, self.output_names))
         ]
         self.call = self._prepare(self.inputs, self.outputs)
-        self.resident_calls: dict[tuple[int, ...], Any] = {}
+        self.resident_calls: dict[tuple[int, ...], PreparedCall] = {}
+
+    def _allocate(self, size: int, name: str) -> NrtTensor:
+        return self.runtime.allocate_tensor(size, self.core_id, name)
 
     def is_current(self) -> bool:
-        """Whether the runtime that this was loaded into is still the process's."""
-        return spike.get_spike_singleton() is self.runtime
+        """Whether the runtime that this was loaded into is still open."""
+        return not self.runtime.is_closed
 
     def free(self) -> None:
         """Give all memory back now, whoever still refers to this."""
-        self.runtime.unload_model(self.model)
+        self.model.unload()
         for tensor in (*self.inputs, *self.outputs):
-            self.runtime.free_tensor(tensor)
+            tensor.free()
 
-    def run(self, inputs: list[Any], outputs: list[Any], ntff: Path | None) -> None:
-        call = self.call
+    def run(
+        self, inputs: Sequence[Any], outputs: Sequence[Any], ntff: Path | None
+    ) -> None:
+        call: PreparedCall | None = self.call
         for tensor, array in zip(self.inputs, inputs):
             if type(array) is np.ndarray:
-                self.write(tensor, array)
+                tensor.write(array)
             else:
                 call = None
         if call is None:
@@ -188,18 +191,17 @@ class _Loaded:
         if ntff is None:
             call.execute()
         else:
-            self._execute_profiled(inputs, ntff)
+            call.profile(str(ntff))
         self._read(outputs)
 
-    def _prepare(self, inputs: list[Any], outputs: list[Any]) -> Any:
-        return self.runtime.prepare(self.model, *self._named(inputs, outputs))
+    def _prepare(
+        self, inputs: list[NrtTensor], outputs: list[NrtTensor]
+    ) -> PreparedCall:
+        return self.model.prepare(
+            dict(zip(self.names, inputs)), dict(zip(self.output_names, outputs))
+        )
 
-    def _named(
-        self, inputs: list[Any], outputs: list[Any]
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
-        return dict(zip(self.names, inputs)), dict(zip(self.output_names, outputs))
-
-    def _resident_call(self, inputs: list[Any]) -> Any:
+    def _resident_call(self, inputs: Sequence[Any]) -> PreparedCall:
         """The call with the caller's tensors; calls keep no tensor alive."""
         used, made = self._with_resident(inputs)
         key = tuple(map(id, used))
@@ -210,11 +212,9 @@ class _Loaded:
             call = self.resident_calls[key] = self._prepare(used, made)
         return call
 
-    def _execute_profiled(self, inputs: list[Any], ntff: Path) -> None:
-        named = self._named(*self._with_resident(inputs))
-        self.runtime.execute(self.model, *named, str(ntff), True)
-
-    def _with_resident(self, inputs: list[Any]) -> tuple[list[Any], list[Any]]:
+    def _with_resident(
+        self, inputs: Sequence[Any]
+    ) -> tuple[list[NrtTensor], list[NrtTensor]]:
         """Our tensors, with the caller's in place of those that are on the device."""
         used = list(self.inputs)
         for i, array in enumerate(inputs):
@@ -225,7 +225,7 @@ class _Loaded:
             made[output] = used[parameter]
         return used, made
 
-    def _checked(self, index: int, tensor: Any) -> Any:
+    def _checked(self, index: int, tensor: NrtTensor) -> NrtTensor:
         name = self.names[index]
         if tensor.core_id != self.core_id:
             raise NKIPyValueError(
@@ -239,7 +239,7 @@ class _Loaded:
             )
         return tensor
 
-    def _read(self, outputs: list[Any]) -> None:
+    def _read(self, outputs: Sequence[Any]) -> None:
         """Read results; those that the caller owns last, when all has succeeded."""
         staged = []
         for i, output in enumerate(outputs):
@@ -248,9 +248,9 @@ class _Loaded:
             if i in self.aliases:
                 staged.append((i, output, np.empty_like(output)))
             else:
-                self.read(self.outputs[i], output)
+                self.outputs[i].read_into(output)
         for i, _, copy in staged:
-            self.read(self.outputs[i], copy)
+            self.outputs[i].read_into(copy)
         for _, output, copy in staged:
             np.copyto(output, copy)
 
@@ -268,8 +268,6 @@ class PartOf:
         outputs: for each of its outputs, which of the program's it is.
     """
 
-    empty = staticmethod(np.empty)
-
     def __init__(
         self,
         executable: NeffExecutable | None,
@@ -280,7 +278,11 @@ class PartOf:
         self.inputs = inputs
         self.outputs = outputs
 
-    def run(self, inputs: list[Any], outputs: list[Any]) -> None:
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+        """An array for a result."""
+        return np.empty(shape, dtype)
+
+    def run(self, inputs: Sequence[Any], outputs: Sequence[Any]) -> None:
         """Execute once; the other outputs have no elements to write."""
         if self.executable is not None:
             self.executable.run(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from nkipy.core.errors import NKIPyValueError
 from nkipy.core.hlo.ir import HLOModule
 from nkipy.core.trace import NKIPyKernel
 from nkipy.core.tree import map_tree, path_name
-from nkipy.runtime.engines import Executable, find_engine
+from nkipy.runtime.engines import Executable, ReplicatedExecutable, find_engine
 from nkipy.runtime.jit import JitKernel
 from nkipy.runtime.options import SimulationOptions
 from nkipy.runtime.program import Program
@@ -96,7 +96,8 @@ class SimulatedKernel(JitKernel):
         self._refuse_shared_writes(program, per_rank)
         inputs = [program.inputs(arrays) for arrays in per_rank]
         outputs = [program.outputs(arrays) for arrays in per_rank]
-        program.executable.run_replicas(inputs, outputs)
+        executable = cast(ReplicatedExecutable, program.executable)
+        executable.run_replicas(inputs, outputs)
         for arrays, made in zip(per_rank, outputs):
             program.write_back(arrays, made)
         return [program.result(made) for made in outputs]
