@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nkipy.core.hlo.ir import HLOModule
+from nkipy_emulator.code_cache import user_cache
 from nkipy_emulator.cost_model import estimate
 from nkipy_emulator.device.options import LoadOptions
 from nkipy_emulator.device.program import Program, read_program
@@ -66,9 +67,10 @@ def load(neff: Any, options: LoadOptions) -> LoadedProgram:
         DeviceError: the file is no program of ours, or not one for this core.
         HLOProtoError, HLOVerificationError: the module is malformed.
         SimulationError, UnsupportedCustomCallError: XLA cannot run it.
+        CostModelError: the target or LNC is unknown to the cost model.
     """
     program = read_program(neff, options)
-    executable = XlaCpuEngine().compile(
+    executable = XlaCpuEngine(user_cache()).compile(
         program.module,
         options=program.numerics,
         num_replicas=options.world_size,
@@ -80,7 +82,13 @@ def load(neff: Any, options: LoadOptions) -> LoadedProgram:
 def _describe(program: Program, options: LoadOptions) -> dict[str, Any]:
     neff, module = program.neff, program.module
     target = neff.target or options.target
-    cost = estimate(module, target, numerics=program.numerics)
+    cost = estimate(
+        module,
+        target,
+        numerics=program.numerics,
+        lnc=neff.lnc,
+        replicas=options.world_size,
+    )
     return {
         "name": neff.name,
         "target": target,

@@ -6,6 +6,7 @@ from enum import IntEnum
 from typing import Literal
 
 from nkipy.core.hlo.errors import HLOProtoError, HLOVerificationError
+from nkipy_emulator.cost_model.errors import CostModelError
 from nkipy_emulator.errors import (
     EngineUnavailableError,
     SimulationError,
@@ -21,6 +22,7 @@ _BAD_PROGRAMS = (
     NeffError,
     HLOProtoError,
     HLOVerificationError,
+    CostModelError,
     SimulationError,
     UnsupportedCustomCallError,
 )
