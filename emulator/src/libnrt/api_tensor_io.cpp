@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "api.h"
+#include "copy.h"
 #include "session.h"
 #include "trace_sink.h"
 
@@ -41,9 +42,9 @@ void move_bytes(const Transfer& transfer, Direction direction) {
   if (transfer.view.size == 0) return;
   void* const data = transfer.view.data();
   const bool reads = direction == Direction::read;
-  // memmove: the caller's buffer may be the tensor's own memory, from get_va.
-  std::memmove(reads ? transfer.buffer : data, reads ? data : transfer.buffer,
-               transfer.view.size);
+  // May overlap: the caller's buffer may be the tensor's own memory, from get_va.
+  copy_bytes(reads ? transfer.buffer : data, reads ? data : transfer.buffer,
+             transfer.view.size);
 }
 
 void transfer_one(Session& session, const void* handle, void* buffer,
@@ -101,7 +102,7 @@ void copy(Session& session, const TensorView& source, const TensorView& destinat
   check_same_memory(*source.storage, *destination.storage);
   wait_until_free(session, *source.storage, Direction::read);
   wait_until_free(session, *destination.storage, Direction::write);
-  std::memmove(destination.data(), source.data(), source.size);
+  copy_bytes(destination.data(), source.data(), source.size);
 }
 
 }  // namespace
@@ -171,7 +172,7 @@ NRT_API NRT_STATUS nrt_memcpy_to_device(void* destination, const void* source,
     const auto storage = session.memory().find_device(destination, size);
     require(storage != nullptr, "the destination is not in a tensor of a device");
     wait_until_free(session, *storage, Direction::write);
-    if (size > 0) std::memmove(destination, source, size);
+    if (size > 0) copy_bytes(destination, source, size);
     return NRT_SUCCESS;
   });
 }
