@@ -65,7 +65,11 @@ def pytest_configure(config: pytest.Config) -> None:
 def _use_own_directories(config: pytest.Config) -> None:
     """Child processes inherit them, workers among these."""
     directory = config.stash[_run_dir] = tempfile.mkdtemp(prefix="nkipy-tests-")
-    for variable in ("NKIPY_CACHE_DIR", "NKIPY_EMULATOR_LOCK_DIR"):
+    for variable in (
+        "NKIPY_CACHE_DIR",
+        "NKIPY_EMULATOR_CODE_CACHE",
+        "NKIPY_EMULATOR_LOCK_DIR",
+    ):
         os.environ.setdefault(variable, os.path.join(directory, variable.lower()))
 
 

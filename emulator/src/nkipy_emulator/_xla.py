@@ -11,10 +11,11 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from hashlib import sha256
 from importlib import metadata, util
 from importlib.machinery import ExtensionFileLoader
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -272,10 +273,28 @@ FAST_COMPILE: tuple[tuple[str, bool | str], ...] = (
 )
 
 
+class CodeStore(Protocol):
+    """Where compiled code is kept: :class:`nkipy_emulator.code_cache.CodeCache`."""
+
+    def get(self, key: str) -> bytes | None: ...
+    def put(self, key: str, code: bytes) -> None: ...
+
+
 def compile_proto(
-    proto: bytes, num_replicas: int = 1, fast_compile: bool = False
+    proto: bytes,
+    num_replicas: int = 1,
+    fast_compile: bool = False,
+    store: CodeStore | None = None,
+    store_key: str = "",
 ) -> Program:
     """Compile bytes of an ``HloModuleProto``.
+
+    Args:
+        proto: the module.
+        num_replicas: how many ranks run it at once.
+        fast_compile: compile in less time, to code that may be slower.
+        store: code that was compiled before is taken from there, and kept there.
+        store_key: names all that the code depends on but XLA's version and options.
 
     Raises:
         SimulationError: with XLA's reason.
@@ -283,18 +302,45 @@ def compile_proto(
     client = _client(num_replicas)
     devices = client.devices()
     device_list = _jax.DeviceList(tuple(devices))
+    overrides = [*EXACT, *(FAST_COMPILE if fast_compile else ())]
     options = _jax.CompileOptions()
-    options.env_option_overrides = [*EXACT, *(FAST_COMPILE if fast_compile else ())]
+    options.env_option_overrides = overrides
     if num_replicas > 1:
         options.num_replicas = num_replicas
         options.executable_build_options.num_replicas = num_replicas
         options.executable_build_options.device_assignment = _assignment(num_replicas)
-    try:
-        portable = _jax.mlir.hlo_to_stablehlo(proto)
-        executable = client.compile_and_load(portable, device_list, options)
-    except (RuntimeError, ValueError) as e:  # XlaRuntimeError, JaxRuntimeError
-        raise SimulationError(_clean(str(e))) from None
+
+    def compile_now() -> Any:
+        try:
+            portable = _jax.mlir.hlo_to_stablehlo(proto)
+            return client.compile_and_load(portable, device_list, options)
+        except (RuntimeError, ValueError) as e:  # XlaRuntimeError, JaxRuntimeError
+            raise SimulationError(_clean(str(e))) from None
+
+    if store is None or num_replicas > 1:
+        return Program(compile_now(), devices, device_list)
+    key = sha256(f"{store_key} {VERSION} {overrides}\0".encode() + proto).hexdigest()
+    executable = _load_code(client, store.get(key), device_list)
+    if executable is None:
+        executable = compile_now()
+        store.put(key, _code_of(client, executable))
     return Program(executable, devices, device_list)
+
+
+def _load_code(client: Any, code: bytes | None, device_list: Any) -> Any:
+    """The executable, or None if there is none that this XLA understands."""
+    if code is None:
+        return None
+    try:
+        return client.deserialize_executable(code, device_list, None)
+    except (RuntimeError, ValueError, TypeError):
+        return None
+
+
+def _code_of(client: Any, executable: Any) -> bytes:
+    if hasattr(executable, "serialize"):
+        return executable.serialize()
+    return client.serialize_executable(executable)  # jaxlib before 0.8
 
 
 def _assignment(num_replicas: int) -> Any:

@@ -27,6 +27,7 @@ from nkipy_emulator.numerics import apply_auto_cast
 
 if TYPE_CHECKING:
     from nkipy.runtime.options import SimulationOptions
+    from nkipy_emulator._xla import CodeStore
 
 Arrays = Sequence[np.ndarray]
 
@@ -61,6 +62,10 @@ class XlaCpuEngine:
     zero, as XLA does on CPUs. One replica runs in the calling thread and on XLA's own.
     """
 
+    def __init__(self, store: CodeStore | None = None) -> None:
+        """`store` keeps compiled code from one process to the next."""
+        self._store = store
+
     @property
     def identity(self) -> str:
         """Names the engine, XLA's version and the CPU: what results may depend on."""
@@ -85,7 +90,7 @@ class XlaCpuEngine:
         if num_replicas < 1:
             raise ValueError(f"num_replicas must be at least 1, not {num_replicas}")
         module.verify()
-        return XlaExecutable(module, options, num_replicas)
+        return XlaExecutable(module, options, num_replicas, self._store)
 
 
 class XlaExecutable:
@@ -113,7 +118,11 @@ class XlaExecutable:
     run_replicas: Callable[[Sequence[Arrays], Sequence[Arrays]], None]
 
     def __init__(
-        self, module: HLOModule, options: SimulationOptions | None, num_replicas: int
+        self,
+        module: HLOModule,
+        options: SimulationOptions | None,
+        num_replicas: int,
+        store: CodeStore | None = None,
     ) -> None:
         self.num_replicas = num_replicas
         calls = CustomCalls()
@@ -121,7 +130,11 @@ class XlaExecutable:
         proto = prepared.serialize()
         fast = options is not None and options.fast_compile
         try:
-            program = _xla.compile_proto(proto, num_replicas, fast)
+            # Numbers of handlers are those of this process alone.
+            store = None if calls.sites else store
+            program = _xla.compile_proto(
+                proto, num_replicas, fast, store, _cpu_features()
+            )
         except SimulationError as e:
             calls.release()
             raise SimulationError(_located(str(e), proto)) from None

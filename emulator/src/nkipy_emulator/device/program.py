@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nkipy.core.hlo.ir import HLOModule, TensorPlaceholder
-from nkipy.runtime.options import SimulationOptions
 from nkipy_emulator.device.options import LoadOptions
 from nkipy_emulator.device.status import DeviceError, Status
 from spike.neff import Neff, TensorInfo, read_neff
 from spike.neff_container import EMULATOR_FEATURE_BIT, HEADER_SIZE, NeffHeader
 
+if TYPE_CHECKING:
+    from nkipy.runtime.options import SimulationOptions
+
+_EXACT = {"auto_cast": "none", "fast_compile": False}
 #: What the architectures are called, the older ones first.
 _GENERATIONS = (("inf2", "trn1", "trn1n"), ("trn2",), ("trn3",))
 
@@ -22,7 +25,7 @@ class Program:
     """What a NEFF asks to run: its description, and the module, verified."""
 
     neff: Neff
-    numerics: SimulationOptions
+    numerics: SimulationOptions | None
     module: HLOModule
 
 
@@ -100,8 +103,17 @@ def _check_tensors(
         )
 
 
-def _numerics(neff: Neff) -> SimulationOptions:
+def _numerics(neff: Neff) -> SimulationOptions | None:
+    """How to compute; None is exactly."""
+    numerics = dict(neff.numerics)
+    if numerics.get("auto_cast", "none") == "none":
+        numerics.pop("auto_cast_type", None)
+    if all(_EXACT.get(name) == value for name, value in numerics.items()):
+        return None
+    # Not before it is needed: the tracer comes with it.
+    from nkipy.runtime.options import SimulationOptions
+
     try:
-        return SimulationOptions(**neff.numerics)
+        return SimulationOptions(**numerics)
     except (TypeError, ValueError) as e:
         raise DeviceError(Status.INVALID, f"the NEFF's numerics: {e}") from None
