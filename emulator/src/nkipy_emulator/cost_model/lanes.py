@@ -61,7 +61,7 @@ class Lanes:
         first, last = inputs
         free = self.free[engine]
         start = free if free > first else first
-        tile = duration / (1 + nbytes // TILE_BYTES)
+        tile = duration / (-(-nbytes // TILE_BYTES) or 1)
         end = start + duration
         self.free[engine] = end
         self.busy[engine] += duration
@@ -94,7 +94,7 @@ class Lanes:
         if contiguous:
             rate *= contiguous / (contiguous + DMA_HALF_RATE_BYTES)
         duration = nbytes / rate
-        tile = duration / (1 + nbytes // TILE_BYTES)
+        tile = duration / (-(-nbytes // TILE_BYTES) or 1)
         start, end = self._slot(max(ready[0], ready[1] + tile - duration), duration)
         self.busy[DMA] += duration
         if end > self.end:
