@@ -5,13 +5,15 @@
 
 A failure is any exception but those that the function may raise, more processor time
 than a case may take, or more memory. Its input is kept, and the run ends with exit
-code 1. A crash of the process is seen by whoever started it; the number of the last
-case is on stderr then, every so often.
+code 1. With ``--track FILE``, the number of the case that runs stands in that file: it
+is what a crash of the process leaves behind.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
+import os
 import random
 import resource
 import sys
@@ -37,11 +39,20 @@ def main(make: Make, attempt: Try, argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--case", type=int, help="run only this one")
+    parser.add_argument("--track", help="a file for the number of the running case")
     options = parser.parse_args(argv)
     _limit_memory()
     if options.case is not None:
         return 0 if _run(make, attempt, options.seed, options.case) else 1
-    return _loop(make, attempt, options.seed, options.seconds)
+    with open(options.track or os.devnull, "wb", buffering=0) as track:
+
+        def tracked(raw: bytes) -> str:
+            track.seek(0)
+            track.write(b"%-12d" % next(numbers))
+            return attempt(raw)
+
+        numbers = itertools.count()
+        return _loop(make, tracked, options.seed, options.seconds)
 
 
 def _limit_memory() -> None:

@@ -16,12 +16,14 @@ SEED = os.environ.get("NKIPY_FUZZ_SEED", "0")
 
 @pytest.mark.slow
 @pytest.mark.timeout(float(SECONDS) + 120)
-@pytest.mark.parametrize("name", ["fuzz_neff", "fuzz_hlo"])
-def test_fuzz(name: str) -> None:
-    command = [sys.executable, "-m", f"tests.fuzz.{name}"]
+@pytest.mark.parametrize("name", ["fuzz_neff", "fuzz_hlo", "fuzz_engine"])
+def test_fuzz(name: str, tmp_path: Path) -> None:
+    track = tmp_path / "case"
+    command = [sys.executable, "-m", f"tests.fuzz.{name}", "--track", str(track)]
     options = ["--seconds", SECONDS, "--seed", SEED]
     done = subprocess.run([*command, *options], cwd=ROOT, capture_output=True)
-    assert done.returncode == 0, done.stderr.decode(errors="replace")[-5000:]
+    text = done.stderr.decode(errors="replace")[-5000:]
+    assert done.returncode == 0, f"in case {track.read_text()}: {text}"
     assert b" cases, {" in done.stdout
 
 
