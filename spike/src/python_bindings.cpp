@@ -141,11 +141,14 @@ void define_tensor(nb::module_& m) {
 
 NamedTensors pin_all(nb::dict tensors) {
   NamedTensors pins;
-  for (auto [name, tensor] : tensors) {
-    auto text = nb::cast<std::string>(name);
-    pins.emplace_back(text, nb::cast<NrtTensor&>(tensor).pin(
-                                "Tensor '" + text +
-                                "' is freed. Unable to add it into the tensor set"));
+  for (auto [key, value] : tensors) {
+    std::string name;
+    const NrtTensor* tensor = nullptr;
+    if (!nb::try_cast(key, name) || !nb::try_cast(value, tensor) || !tensor)
+      throw nb::type_error("inputs and outputs are each a dict of NrtTensor by name");
+    pins.emplace_back(name,
+                      tensor->pin("Tensor '" + name +
+                                  "' is freed. Unable to add it into the tensor set"));
   }
   return pins;
 }

@@ -34,8 +34,7 @@ size_t checked_size(size_t tensor_size, const char* operation, size_t offset,
 
 TensorStorage::~TensorStorage() {
   // Nobody can pin it any more, so no execution uses the sets that hold it.
-  for (auto& dependent : dependents_)
-    if (auto set = dependent.lock()) set->clear();
+  for (auto& set : dependents_) set->clear();
   if (Use nrt{runtime}) nrt->nrt_tensor_free(&tensor);
 }
 
@@ -44,7 +43,7 @@ void TensorStorage::add_dependent(const std::shared_ptr<NrtTensorSet>& set) {
   if (dependents_.size() >= kFewDependents)
     dependents_.erase(
         std::remove_if(dependents_.begin(), dependents_.end(),
-                       [](const auto& dependent) { return dependent.expired(); }),
+                       [](const auto& dependent) { return dependent->is_cleared(); }),
         dependents_.end());
   dependents_.push_back(set);
 }

@@ -5,13 +5,18 @@ namespace spike {
 std::shared_ptr<NrtTensorSet> NrtTensorSet::make(
     const std::shared_ptr<Runtime>& runtime, const NamedTensors& tensors) {
   std::shared_ptr<NrtTensorSet> made(new NrtTensorSet(runtime));
+  // Tensors share `made`, so that whoever is first destroys the set and others wait;
+  // but it is not theirs to keep: it ends with the last share of this one.
+  std::shared_ptr<NrtTensorSet> owner(made.get(), [made](auto* set) { set->clear(); });
   Use nrt(runtime, "make a tensor set");
-  check(nrt->nrt_allocate_tensor_set(&made->set_), "Failed to allocate tensor set");
+  nrt_tensor_set_t* set = nullptr;
+  check(nrt->nrt_allocate_tensor_set(&set), "Failed to allocate tensor set");
+  made->set_ = set;
   for (auto& [name, tensor] : tensors) {
     made->add(name, tensor);
     tensor->add_dependent(made);
   }
-  return made;
+  return owner;
 }
 
 void NrtTensorSet::add(const std::string& name, const TensorPin& tensor) {
@@ -26,8 +31,8 @@ void NrtTensorSet::add(const std::string& name, const TensorPin& tensor) {
 void NrtTensorSet::clear() noexcept {
   Use nrt(runtime_);
   std::lock_guard lock(mutex_);
-  if (set_ && nrt) nrt->nrt_destroy_tensor_set(&set_);
-  set_ = nullptr;
+  nrt_tensor_set_t* set = set_.exchange(nullptr);
+  if (set && nrt) nrt->nrt_destroy_tensor_set(&set);
 }
 
 }  // namespace spike

@@ -31,7 +31,7 @@ class TensorStorage {
 
  private:
   std::mutex mutex_;
-  std::vector<std::weak_ptr<NrtTensorSet>> dependents_;
+  std::vector<std::shared_ptr<NrtTensorSet>> dependents_;
 };
 
 using TensorPin = std::shared_ptr<TensorStorage>;

@@ -23,6 +23,7 @@ class NrtTensorSet {
   ~NrtTensorSet() { clear(); }
 
   nrt_tensor_set_t* get() const { return set_; }
+  bool is_cleared() const { return !set_; }
   void clear() noexcept;
 
  private:
@@ -32,7 +33,7 @@ class NrtTensorSet {
 
   const std::shared_ptr<Runtime> runtime_;
   std::mutex mutex_;
-  nrt_tensor_set_t* set_ = nullptr;
+  std::atomic<nrt_tensor_set_t*> set_{nullptr};
 };
 
 }  // namespace spike

@@ -54,6 +54,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static char calls[1 << 20];
 static char injected_name[64];
 static int injected_status, delay_us, violations, state = UNINITIALIZED, events;
+static int first_event;
 static int events_per_execution = 1;
 static bool tracing, recording = true;
 
@@ -357,11 +358,12 @@ int nrt_sys_trace_fetch_events(char** buffer, size_t* size, const void* options)
   const char* format =
       "%s{\"event_type\":\"nc_exec_running\",\"phase\":\"%s\",\"tracking_id\":%d,"
       "\"data\":{\"nc_timestamp_ns\":%lld}}";
-  for (int i = 0; i < events; ++i) {
-    end += sprintf(end, format, i ? "," : "", "start", i, i * 10000000LL);
+  for (int i = first_event; i < first_event + events; ++i) {
+    end += sprintf(end, format, i > first_event ? "," : "", "start", i, i * 10000000LL);
     end += sprintf(end, format, ",", "stop", i, i * 10000000LL + 1000000);
   }
   *size = end + sprintf(end, "]}") - *buffer;
+  first_event += events;
   events = 0;
   return OK;
 }

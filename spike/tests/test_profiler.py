@@ -1,0 +1,36 @@
+"""Which line executed which kernel."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from spike import SpikeProfiler
+
+
+def test_lines_are_noted(fake, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    profiler = SpikeProfiler(target_file="test_profiler")
+    model = profiler.load_model(str(fake.neff()))
+    x = profiler.allocate_tensor(64)
+    profiler.execute(model, {"x": x, "y": x}, {"sum": x})
+    pid, source, kernel, end = (tmp_path / "debug_rank_0.txt").read_text().splitlines()
+    assert (pid, kernel, end) == (f"PID: {os.getpid()}", "KERNEL: add", "---")
+    assert source == f"SOURCE: {__file__}:17"
+    assert "nrt_execute" in fake.calls()
+
+
+def test_other_ranks_note_nothing(fake, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RANK", "1")
+    profiler = SpikeProfiler(target_file="none")
+    model = profiler.load_model(str(fake.neff()))
+    x = profiler.allocate_tensor(64)
+    profiler.execute(model, {"x": x, "y": x}, {"sum": x})
+    assert not list(tmp_path.glob("debug*"))
+    monkeypatch.setenv("RANK", "0")
+    with pytest.raises(
+        RuntimeError, match="no caller is in a file whose name contains"
+    ):
+        profiler.execute(model, {"x": x, "y": x}, {"sum": x})
