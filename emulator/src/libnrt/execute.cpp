@@ -131,6 +131,7 @@ void Execution::check_results() const {
   const auto& specs = model_->description().outputs;
   for (std::size_t i = 0; i < specs.size(); ++i) {
     if (!has_nan(specs[i].dtype, output_places_[i].address, specs[i].bytes)) continue;
+    trace::record_numerical_error(model_->core(), model_->id());
     throw StatusError(NRT_EXEC_COMPLETED_WITH_NUM_ERR,
                       "output " + in_quotes(specs[i].name) + " of model " +
                           in_quotes(model_->description().name) +

@@ -63,4 +63,14 @@ void ObservedRun::done() noexcept try {
   // No memory to note it: the run itself went well.
 }
 
+void record_numerical_error(int core, std::uint64_t model_id) noexcept {
+  if (!enabled()) return;
+  Event event{EventType::numerical_error, Phase::start, core, next_tracking_id(),
+              now_ns()};
+  event.model_id = model_id;
+  record(event);
+  event.phase = Phase::stop;
+  record(event);
+}
+
 }  // namespace emulator::trace

@@ -31,4 +31,7 @@ class ObservedRun {
   std::int64_t begin_ns_;  // of the host; 0 while nobody listens
 };
 
+/// A run's results have NaN, and that is an error: an event without duration.
+void record_numerical_error(int core, std::uint64_t model_id) noexcept;
+
 }  // namespace emulator::trace

@@ -147,6 +147,17 @@ def test_a_queued_execution_appears_too(nrt):
     assert counts["nrt_model_submit"] == 2
 
 
+def test_nan_is_an_event_where_it_is_an_error(tmp_path):
+    with nrt_client.session(tmp_path, NEURON_FAIL_ON_NAN="1") as nrt:
+        run = loaded(nrt, like=np.full(8, np.nan, np.float32))
+        start(nrt)
+        with pytest.raises(NrtFailure):
+            nrt.execute(*run)
+        counts = Counter(e["event_type"] for e in events(nrt))
+    assert counts["numerical_err"] == 2
+    assert counts[HARDWARE] == 2  # the run did complete
+
+
 def test_fetching_consumes(nrt):
     start(nrt)
     touch(nrt)
