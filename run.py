@@ -2,7 +2,7 @@
 """Installs the workspace and runs it, from nothing but Python and a C++17 compiler.
 
     python3 run.py demo             traces a NumPy kernel and runs its HLO
-    python3 run.py test [ARG ...]   runs the tests; arguments go to pytest
+    python3 run.py test [ARG ...]   runs the tests side by side; arguments go to pytest
     python3 run.py uv ARG ...       any other uv command, such as: uv sync --all-groups
 
 uv does the work. Where it is missing (or old), it is installed into .uv/ in this
@@ -67,7 +67,7 @@ def command(arguments: list[str]) -> list[str]:
     if arguments == ["demo"]:  # without the development groups: less to install
         return ["run", "--no-default-groups", "python", DEMO]
     if arguments[:1] == ["test"]:
-        return ["run", "pytest", *arguments[1:]]
+        return ["run", "pytest", "-n", "auto", *arguments[1:]]
     if arguments[:1] == ["uv"] and len(arguments) > 1:
         return arguments[1:]
     sys.exit(__doc__)
