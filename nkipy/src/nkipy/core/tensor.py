@@ -32,6 +32,8 @@ from nkipy.core.hlo.builder import HLOBuilder
 from nkipy.core.hlo.ir import HLOInstruction
 from nkipy.core.op_table import NUMPY_TABLE, OPS
 
+_new = object.__new__
+
 
 class View(NamedTuple):
     """How a view relates to its base.
@@ -88,7 +90,7 @@ class NKIPyTensorRef:
 
     @classmethod
     def _wrap(cls, ctx: HLOTraceContext, value: HLOInstruction) -> NKIPyTensorRef:
-        self = cls.__new__(cls)
+        self = _new(cls)
         self._ctx = ctx
         self._value = value
         self._base = self._view = self._name = None
@@ -105,7 +107,9 @@ class NKIPyTensorRef:
     def _share(self, base: NKIPyTensorRef, view: View) -> None:
         """Become a view of `base`; our value is what it selects at present."""
         self._base, self._view = base, view
-        self._seen = base._root()._version
+        while base._base is not None:
+            base = base._base
+        self._seen = base._version
 
     # -- value and store ---------------------------------------------------------------
     def _root(self) -> NKIPyTensorRef:
@@ -237,6 +241,8 @@ class NKIPyTensorRef:
         if method == "__call__":
             op = NUMPY_TABLE.get(ufunc)
             if op is not None:
+                if type(inputs[0]) is NKIPyTensorRef and not kwargs:
+                    return op.on(*inputs)
                 return op(*inputs, **kwargs)
         else:
             op = OPS.get(f"ufunc.{method}")
@@ -446,7 +452,7 @@ def _in_place(op: str) -> Callable[[Any, Any], Any]:
 
 
 def _unary(op: str) -> Callable[[Any], Any]:
-    return lambda self: OPS[op](self)
+    return lambda self: OPS[op].on(self)
 
 
 def _method(name: str, op: str) -> Callable[..., Any]:

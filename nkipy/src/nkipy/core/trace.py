@@ -35,6 +35,7 @@ from nkipy.core.hlo.ir import (
     SourceLocation,
 )
 from nkipy.core.hlo.passes import eliminate_dead_code
+from nkipy.core.hlo.verifier import verify_module
 from nkipy.core.tensor import NKIPyTensorRef
 from nkipy.core.tree import Path, map_tree, path_name
 
@@ -242,7 +243,7 @@ def trace_function(
     module.set_results(outputs.values, outputs.names)
     module.aliases = outputs.aliases
     eliminate_dead_code(module)
-    module.verify()
+    verify_module(module, traced=True)
     return Trace(module, result, parameters.paths)
 
 

@@ -15,13 +15,13 @@ from nkipy.core.hlo.ir import SourceLocation
 # user's. Prefixes end in a separator: a user's path that merely contains the name of
 # the package is not ours.
 _OURS = tuple(
-    os.path.join(os.path.abspath(package.__path__[0]), "")
-    for package in (nkipy, np)
+    os.path.join(os.path.abspath(package.__path__[0]), "") for package in (nkipy, np)
 )
 _is_ours: dict[str, bool] = {}
 # The line of a code object's position is decoded from a table; a loop asks for the same
 # few positions again and again. The code object is kept so that its id stays its own.
-_lines: dict[tuple[int, int], tuple[CodeType, SourceLocation]] = {}
+# No position of ours, or of NumPy's, is among them.
+LINES: dict[tuple[int, int], tuple[CodeType, SourceLocation]] = {}
 _MAX_CACHED_LINES = 65_536
 
 
@@ -40,12 +40,12 @@ def caller_location(depth: int = 1) -> SourceLocation | None:
             ours = _is_ours[name] = os.path.abspath(name).startswith(_OURS)
         if not ours:
             key = (id(code), frame.f_lasti)
-            found = _lines.get(key)
+            found = LINES.get(key)
             if found is None:
                 found = (code, SourceLocation(name, frame.f_lineno))
-                if len(_lines) >= _MAX_CACHED_LINES:
-                    _lines.clear()
-                _lines[key] = found
+                if len(LINES) >= _MAX_CACHED_LINES:
+                    LINES.clear()
+                LINES[key] = found
             return found[1]
         frame = frame.f_back  # type: ignore[assignment]
     return None

@@ -132,9 +132,10 @@ class InstructionEncoder:
                 size = len(packed)
                 head = _OPERAND_HEADS[size] if size < 128 else _OPERANDS + varint(size)
                 core = join((frame, id_fields[number], head, packed))
-            literal: Buffer = b""
+            more = 0
             if opcode == "constant":
                 core, literal = _constant(inst, core)
+                more = len(literal)
             hashed(core)
             if inst.source_location is not location or number == more_digits_at:
                 location, digits = inst.source_location, len(suffixes[number])
@@ -147,10 +148,10 @@ class InstructionEncoder:
                 if lead is None:
                     head = _name_head(opcode, digits)
                     lead = leads[opcode] = metadata(opcode, location) + head
-            size = len(lead) + len(suffix) + len(core) + len(literal)
+            size = len(lead) + len(suffix) + len(core) + more
             length = VARINTS[size] if size < 2048 else varint(size)
             emit(join((_INST, length, lead, suffix, core)))
-            if len(literal):
+            if more:
                 emit(literal)
                 hashed(raw_bytes(inst.attributes["literal"]))
             number += 1

@@ -39,8 +39,12 @@ _TAKE_TUPLES = frozenset(
 _DTYPE_TYPES = frozenset(map(type, HLO_NAMES))
 
 
-def verify_module(module: HLOModule) -> None:
+def verify_module(module: HLOModule, *, traced: bool = False) -> None:
     """Check every computation once, then the results and the aliases.
+
+    Args:
+        traced: the module was just traced, and nobody has had the chance to change an
+            instruction since it was made of its form.
 
     Raises:
         HLOVerificationError: naming the instruction and what is wrong with it.
@@ -49,7 +53,7 @@ def verify_module(module: HLOModule) -> None:
     known_dims: set[tuple[int, ...]] = set()
     computations = module.computations()
     for computation in computations:
-        _verify_computation(computation, checked, known_dims)
+        _verify_computation(computation, checked, known_dims, traced)
         if computation is not module.entry and computation.root is None:
             _fail_module(f"computation {computation.name!r} has no root")
         checked.add(computation)
@@ -62,6 +66,7 @@ def _verify_computation(
     computation: HLOComputation,
     checked: set[HLOComputation],
     known_dims: set[tuple[int, ...]],
+    traced: bool,
 ) -> None:
     """The loop over instructions, with as little work for each as possible."""
     table = _TABLE
@@ -70,13 +75,13 @@ def _verify_computation(
     inst: HLOInstruction | None = None
     try:
         for inst in computation.instructions:
-            operands, shape = inst.operands, inst.shape
-            form = inst.form
-            if form is not None and form.is_verified and form.fits(inst):
+            form, operands = inst.form, inst.operands
+            if form is not None and form.is_verified and (traced or form.fits(inst)):
                 if not seen.issuperset(operands):
                     _fail_operand(computation, operands, seen)
                 seen.add(inst)
                 continue
+            shape = inst.shape
             if inst.opcode not in table:
                 fail("the opcode is unknown")
             rule, arity, dtypes, has_required = table[inst.opcode]

@@ -179,9 +179,9 @@ class Op:
             if outermost:
                 ctx.current_source_location = None
 
-    def on(self, x: Any, y: Any) -> Any:
-        """``self(x, y)``, called by an operator of `x`."""
-        return self(x, y)
+    def on(self, x: Any, *more: Any) -> Any:
+        """``self(x, *more)``, called on behalf of the user by one other function."""
+        return self(x, *more)
 
     def _remembered(
         self, ctx: Any, args: tuple[Any, ...], kwargs: dict[str, Any], call: Signature

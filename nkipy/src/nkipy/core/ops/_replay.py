@@ -205,24 +205,30 @@ class Recipe:
         """Whether the op returns one tensor, which is no view."""
         return self.container is None and self.results[0].base is None
 
+    def value(self, ctx: HLOTraceContext, values: list[Value]) -> Value:
+        """Emit for operands of these values, and return that of the first result."""
+        if self.form is not None:
+            made = HLOInstruction.of_form(
+                self.form, tuple(values), ctx.current_source_location
+            )
+            ctx.append(made)
+            return made
+        self._emit(ctx, values)
+        return values[self.results[0].slot]
+
     def replay(self, ctx: HLOTraceContext, call: Signature) -> Any:
         """Emit for the operands of `call`, and return what the op returns."""
-        values = call.values
-        self.emit(ctx, values)
+        values, tensors = call.values, call.tensors
         if self.container is None:
-            return _wrapped(ctx, self.results[0], call.tensors, values)
-        results = [_wrapped(ctx, r, call.tensors, values) for r in self.results]
+            value = self.value(ctx, values)
+            return _wrapped(ctx, self.results[0], tensors, value)
+        self._emit(ctx, values)
+        results = [_wrapped(ctx, r, tensors, values[r.slot]) for r in self.results]
         return self.container(results)
 
-    def emit(self, ctx: HLOTraceContext, values: list[Value]) -> None:
+    def _emit(self, ctx: HLOTraceContext, values: list[Value]) -> None:
         """Append the value of each step to `values`, which are the operands'."""
         location, append = ctx.current_source_location, ctx.append
-        made: Value
-        if self.form is not None:
-            made = HLOInstruction.of_form(self.form, tuple(values), location)
-            append(made)
-            values.append(made)
-            return
         for form, source in self.steps:
             if form is None:
                 values.append(source(ctx, values))
@@ -239,15 +245,11 @@ class Recipe:
 
 
 def _wrapped(
-    ctx: HLOTraceContext,
-    result: _Result,
-    tensors: list[NKIPyTensorRef],
-    values: list[Value],
+    ctx: HLOTraceContext, result: _Result, tensors: list[NKIPyTensorRef], value: Value
 ) -> NKIPyTensorRef:
-    slot, base, view = result
-    made = NKIPyTensorRef._wrap(ctx, values[slot])
-    if base is not None:
-        made._share(tensors[base], view)
+    made = NKIPyTensorRef._wrap(ctx, value)
+    if result.base is not None:
+        made._share(tensors[result.base], result.view)
     return made
 
 
