@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import json
+import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from ctypes import byref, c_bool, c_char_p, c_size_t, c_uint32, c_uint64, c_void_p
 
 import numpy as np
@@ -272,6 +274,51 @@ def test_handles_that_were_freed_are_refused(nrt):
         start(nrt, config)
     assert failure.value.status == INVALID_HANDLE
     config.set("max_events_per_nc", c_uint64(1))  # nothing happens
+
+
+def test_no_event_is_lost_or_doubled_by_threads(nrt):
+    threads, times = 4, 200
+    tensors = [nrt.empty(64, core=i % 2) for i in range(threads)]
+    start(nrt)
+
+    def write(tensor: c_void_p) -> None:
+        for _ in range(times):
+            nrt.write(tensor, np.zeros(16, np.float32))
+
+    with ThreadPoolExecutor(threads) as pool:
+        pending = [pool.submit(write, tensor) for tensor in tensors]
+        found = []
+        while not all(p.done() for p in pending):
+            found += events(nrt)
+        for p in pending:
+            p.result()
+    found += events(nrt)
+    assert len(writes(found)) == 2 * threads * times
+    ids = Counter(e["tracking_id"] for e in found)
+    assert set(ids.values()) == {2}
+    phases = {(e["tracking_id"], e["phase"]) for e in found}
+    assert len(phases) == len(found)
+
+
+def test_starting_and_stopping_while_others_run(nrt):
+    run = loaded(nrt)
+    over = threading.Event()
+
+    def execute() -> int:
+        count = 0
+        while not over.is_set():
+            nrt.execute(*run)
+            count += 1
+        return count
+
+    with ThreadPoolExecutor(2) as pool:
+        pending = [pool.submit(execute) for _ in range(2)]
+        for _ in range(50):
+            start(nrt)
+            events(nrt)
+            nrt.call("sys_trace_stop")
+        over.set()
+        assert all(p.result() > 0 for p in pending)
 
 
 def test_closing_ends_the_trace(tmp_path):

@@ -9,6 +9,8 @@ from __future__ import annotations
 from math import ceil, prod
 from typing import NamedTuple
 
+import numpy as np
+
 from nkipy.core.hlo.ir import HLOComputation, HLOInstruction
 from nkipy_emulator.cost_model.classes import CostClass
 from nkipy_emulator.cost_model.constants import (
@@ -118,7 +120,7 @@ class Engines:
         """Elements of all inputs, once per operation of the reducer."""
         first = inst.operands[0]
         inputs = max(1, len(inst.operands) // 2)
-        steps = cls.steps * inputs * self._reducer_steps(inst.attributes)
+        steps = cls.steps * inputs * self._reducer_steps(inst)
         itemsize = first.dtype.itemsize if first.dtype is not None else 4
         scaled = CostClass(cls.kind, cls.engine, steps)
         return Work(
@@ -128,9 +130,7 @@ class Engines:
     def window(self, inst: HLOInstruction, cls: CostClass) -> Work:
         """A window of n elements takes ceil(log2(n)) doubling steps, and one more."""
         size = prod(d.size for d in inst.attributes["window"])
-        steps = (1 + (max(size, 1) - 1).bit_length()) * self._reducer_steps(
-            inst.attributes
-        )
+        steps = (1 + (max(size, 1) - 1).bit_length()) * self._reducer_steps(inst)
         first = inst.operands[0]
         elements = max(prod(first.shape), _elements(inst))
         scaled = CostClass(cls.kind, cls.engine, steps)
@@ -150,8 +150,8 @@ class Engines:
             self.passes(scaled, prod(first.shape), 2, first.dtype.itemsize, True),
         )
 
-    def _reducer_steps(self, attributes: object) -> int:
-        computation = attributes.get("to_apply")  # type: ignore[attr-defined]
+    def _reducer_steps(self, inst: HLOInstruction) -> int:
+        computation = inst.attributes.get("to_apply")
         if computation is None:
             return 1
         steps = self._reducers.get(id(computation))
@@ -231,8 +231,8 @@ def _matmul_cycles(stationary: int, moving: int, k: int, factor: float) -> float
     return tiles * (LOAD_STATIONARY_CYCLES + columns * factor)
 
 
-def _width(dtype: object) -> tuple[int, str]:
-    return dtype.itemsize, dtype.name  # type: ignore[attr-defined]
+def _width(dtype: np.dtype) -> tuple[int, str]:
+    return dtype.itemsize, dtype.name
 
 
 def _operations(computation: HLOComputation) -> int:

@@ -20,9 +20,6 @@ from nkipy_emulator.cost_model.engines import (
 from nkipy_emulator.cost_model.schedule import HANDLERS, Schedule
 from nkipy_emulator.cost_model.values import Value, nbytes_of
 
-#: Opcodes whose result is part of the operand's bytes.
-_PARTIAL = frozenset({"slice"})
-
 
 def source(schedule: Schedule, inst: HLOInstruction) -> None:
     """A constant, or this core's number; parameters are there already."""
@@ -47,7 +44,7 @@ def view(schedule: Schedule, inst: HLOInstruction) -> None:
         schedule.values[inst] = schedule.values[operand]
         return
     value = schedule.value(operand)
-    if inst.opcode in _PARTIAL:
+    if inst.opcode == "slice":
         value = value.resized(min(value.nbytes, nbytes_of(inst)))
     schedule.values[inst] = value
 
