@@ -17,9 +17,10 @@ namespace nkipy {
 namespace ffi = xla::ffi;
 
 struct CallState {
-  bool failed = false;        // guarded by the GIL for writers
-  bool overlap = false;       // a result may overwrite an input that is read in place
-  PyObject* error = nullptr;  // the first exception of a Python handler
+  bool failed = false;         // guarded by the GIL for writers
+  bool out_of_bounds = false;  // set by any replica, atomically
+  bool overlap = false;        // a result may overwrite an input that is read in place
+  PyObject* error = nullptr;   // the first exception of a Python handler
 };
 
 // Copies results of which some lie in memory that another result is written to (swapped
@@ -66,6 +67,19 @@ inline ffi::Error store(ffi::RemainingArgs args, ffi::Result<ffi::AnyBuffer> don
   } catch (const std::bad_alloc&) {
     return ffi::Error(ffi::ErrorCode::kResourceExhausted, "no memory for a result");
   }
+  return ffi::Error::Success();
+}
+
+// Tells the call that its program has used an index out of bounds, if it has.
+inline ffi::Error out_of_bounds(ffi::AnyBuffer flag, ffi::AnyBuffer vector,
+                                ffi::Result<ffi::AnyBuffer> done) {
+  *static_cast<uint8_t*>(done->untyped_data()) = 1;
+  if (*static_cast<const uint8_t*>(flag.untyped_data()) == 0) {
+    return ffi::Error::Success();
+  }
+  auto word = static_cast<const uint64_t*>(vector.untyped_data())[0];
+  auto* state = reinterpret_cast<CallState*>(word);
+  __atomic_store_n(&state->out_of_bounds, true, __ATOMIC_RELAXED);
   return ffi::Error::Success();
 }
 
@@ -155,6 +169,9 @@ inline ffi::Error call_python(int64_t id, int64_t has_state, ffi::RemainingArgs 
 
 XLA_FFI_DEFINE_HANDLER(kStore, store,
                        ffi::Ffi::Bind().RemainingArgs().Ret<ffi::AnyBuffer>());
+XLA_FFI_DEFINE_HANDLER(
+    kOutOfBounds, out_of_bounds,
+    ffi::Ffi::Bind().Arg<ffi::AnyBuffer>().Arg<ffi::AnyBuffer>().Ret<ffi::AnyBuffer>());
 XLA_FFI_DEFINE_HANDLER(kCallPython, call_python,
                        ffi::Ffi::Bind()
                            .Attr<int64_t>("id")

@@ -22,6 +22,8 @@ constexpr size_t kMaxPooledBytes = size_t{64} << 20;
 
 inline PyObject* error_translator = nullptr;  // what a RuntimeError of XLA's becomes
 
+inline PyObject* out_of_bounds_error = nullptr;  // an exception class
+
 // XLA's errors have a private type; the engine says what they become.
 inline void translate_error() {
   if (error_translator == nullptr || !PyErr_ExceptionMatches(PyExc_RuntimeError))
@@ -214,8 +216,14 @@ inline bool Core::execute_frame(Frame& frame, bool overlap) {
   if (!results) {
     frame.abandoned = replicas > 1;
     translate_error();
+    return false;
   }
-  return static_cast<bool>(results);
+  if (__atomic_load_n(&state.out_of_bounds, __ATOMIC_RELAXED)) {
+    PyErr_SetString(out_of_bounds_error,
+                    "an index of a gather, scatter or dynamic slice is out of bounds");
+    return false;
+  }
+  return true;
 }
 
 // Where the arrays of all replicas lie, replica by replica.

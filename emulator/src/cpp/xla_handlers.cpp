@@ -224,6 +224,7 @@ PyObject* targets(PyObject*, PyObject*) {
   if (!dict) return nullptr;
   const std::pair<const char*, void*> table[] = {
       {"nkipy_store", reinterpret_cast<void*>(kStore)},
+      {"nkipy_out_of_bounds", reinterpret_cast<void*>(kOutOfBounds)},
       {"nkipy_call_python", reinterpret_cast<void*>(kCallPython)}};
   for (const auto& [name, function] : table) {
     Ref capsule(PyCapsule_New(function, kTargetCapsule, nullptr));
@@ -251,6 +252,12 @@ PyObject* set_error_translator(PyObject*, PyObject* translator) {
   Py_RETURN_NONE;
 }
 
+// set_out_of_bounds_error(class): what an index out of bounds raises.
+PyObject* set_out_of_bounds_error(PyObject*, PyObject* error) {
+  replace(&out_of_bounds_error, error);
+  Py_RETURN_NONE;
+}
+
 PyMethodDef module_methods[] = {
     {"targets", targets, METH_NOARGS, "The custom calls as {name: capsule}."},
     {"set_error_translator", set_error_translator, METH_O,
@@ -259,6 +266,8 @@ PyMethodDef module_methods[] = {
      "device_api(load, error): a capsule with the functions that libnrt calls."},
     {"close_device_api", close_device_api, METH_NOARGS,
      "Wait for libnrt's calls that are under way, and refuse further ones."},
+    {"set_out_of_bounds_error", set_out_of_bounds_error, METH_O,
+     "Set the exception class that an index out of bounds raises."},
     {"set_hook", set_hook, METH_O, "Set what answers `nkipy_call_python`."},
     {"flat_bytes", flat_bytes, METH_VARARGS,
      "flat_bytes(address, nbytes): DLPack capsule of u8[nbytes], not owning memory."},

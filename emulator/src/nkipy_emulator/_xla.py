@@ -19,7 +19,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from nkipy_emulator.errors import EngineUnavailableError, SimulationError
+from nkipy_emulator.errors import (
+    EngineUnavailableError,
+    OutOfBoundsError,
+    SimulationError,
+)
 from nkipy_emulator.memory import ZERO_COPY_BYTES
 
 #: The first and the last release of jaxlib that this module was tried with.
@@ -142,6 +146,7 @@ def _clean(text: str) -> str:
     return "\n".join(x for x in text.splitlines() if not _NOISE.search(x)).strip()
 
 
+_handlers.set_out_of_bounds_error(OutOfBoundsError)
 _handlers.set_error_translator(lambda error: SimulationError(_clean(str(error))))
 
 

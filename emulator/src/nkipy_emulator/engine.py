@@ -19,6 +19,7 @@ import numpy as np
 from nkipy.core.dtypes import uint8, uint64
 from nkipy.core.hlo.ir import HLOInstruction, HLOModule
 from nkipy_emulator import _xla
+from nkipy_emulator.bounds import tell_out_of_bounds
 from nkipy_emulator.custom_calls import TYPED_FFI, CustomCalls, lower_custom_calls
 from nkipy_emulator.errors import SimulationError
 from nkipy_emulator.exact import keep_exact
@@ -77,8 +78,12 @@ class XlaCpuEngine:
         *,
         options: SimulationOptions | None = None,
         num_replicas: int = 1,
+        check_bounds: bool = False,
     ) -> XlaExecutable:
         """Compile `module`, to run on `num_replicas` ranks at once.
+
+        With `check_bounds`, an execution raises OutOfBoundsError if an index of a
+        gather, scatter or dynamic slice leaves its array; see bounds.py.
 
         Raises:
             HLOVerificationError: the module breaks HLO's rules.
@@ -90,7 +95,7 @@ class XlaCpuEngine:
         if num_replicas < 1:
             raise ValueError(f"num_replicas must be at least 1, not {num_replicas}")
         module.verify()
-        return XlaExecutable(module, options, num_replicas, self._store)
+        return XlaExecutable(module, options, num_replicas, self._store, check_bounds)
 
 
 class XlaExecutable:
@@ -123,10 +128,11 @@ class XlaExecutable:
         options: SimulationOptions | None,
         num_replicas: int,
         store: CodeStore | None = None,
+        check_bounds: bool = False,
     ) -> None:
         self.num_replicas = num_replicas
         calls = CustomCalls()
-        prepared = _with_store(module, options, calls)
+        prepared = _with_store(module, options, calls, check_bounds)
         proto = prepared.serialize()
         fast = options is not None and options.fast_compile
         try:
@@ -167,7 +173,10 @@ def _nbytes(inst: HLOInstruction) -> int:
 
 
 def _with_store(
-    module: HLOModule, options: SimulationOptions | None, calls: CustomCalls
+    module: HLOModule,
+    options: SimulationOptions | None,
+    calls: CustomCalls,
+    check_bounds: bool = False,
 ) -> HLOModule:
     """The module that XLA gets: `module`, ending in a store of all its results.
 
@@ -185,6 +194,8 @@ def _with_store(
     result.entry.instructions.insert(0, result.entry.instructions.pop())
     result.set_results(module.results)
     result = lower_custom_calls(result, vector, calls)
+    if check_bounds:
+        result = tell_out_of_bounds(result, vector)
     result = apply_auto_cast(result, options)
     result = keep_exact(result, vector)
     store = HLOInstruction(

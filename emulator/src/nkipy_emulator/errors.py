@@ -13,3 +13,10 @@ class SimulationError(RuntimeError):
 
 class UnsupportedCustomCallError(NotImplementedError):
     """A module calls a target that has neither a lowering nor a handler."""
+
+
+class OutOfBoundsError(SimulationError):
+    """A program has used an index out of bounds. Its results are stored nevertheless.
+
+    Only programs that were compiled with ``check_bounds`` raise it.
+    """

@@ -8,6 +8,7 @@ from nkipy.core.hlo.errors import HLOProtoError, HLOVerificationError
 from nkipy_emulator.device.status import DeviceError, Status, describe_error
 from nkipy_emulator.errors import (
     EngineUnavailableError,
+    OutOfBoundsError,
     SimulationError,
     UnsupportedCustomCallError,
 )
@@ -26,6 +27,7 @@ TIGHT = SimulationError("RESOURCE_EXHAUSTED: Out of memory allocating 99 bytes."
         (HLOVerificationError("m"), 2, 1004),
         (UnsupportedCustomCallError("m"), 2, 1004),
         (SimulationError("m"), 2, 1004),
+        (OutOfBoundsError("m"), 1006, 1006),
         (TIGHT, 4, 4),
         (MemoryError(), 4, 4),
         (EngineUnavailableError("m"), 1, 1),

@@ -18,6 +18,7 @@ from tests.support.libnrt import HOST, INVALID, INVALID_HANDLE, TIMEOUT
 from tests.support.nrt_client import (
     BAD_INPUT,
     NUM_ERR,
+    OOB,
     WITH_ERR,
     Nrt,
     NrtFailure,
@@ -306,6 +307,28 @@ def test_nan_is_a_result_like_others_by_default(nrt):
     x = np.array([np.nan, 1], np.float32)
     y = run(nrt, make_neff(negate, x), x, like=x)
     np.testing.assert_array_equal(y, -x)
+
+
+def test_indices_out_of_bounds_fail_when_they_are_looked_for(
+    tmp_path, capfd, monkeypatch
+):
+    def take(b, x, i):
+        dims = {"offset_dims": (), "collapsed_slice_dims": (0,)}
+        return b.gather(x, i, **dims, start_index_map=(0,), slice_sizes=(1,))
+
+    indices = np.array([[7], [0], [3]], np.int32)
+    neff = make_neff(take, X, indices)
+    with nrt_client.session(tmp_path, cores=1) as nrt:  # moved inside, as XLA does
+        moved = run(nrt, neff, X, indices + 1, like=X[:3])
+        np.testing.assert_array_equal(moved, X[[7, 1, 4]])
+    monkeypatch.setenv("NKIPY_EMULATOR_FAIL_OUT_OF_BOUNDS", "1")
+    with nrt_client.session(tmp_path, cores=1) as nrt:
+        fine = run(nrt, neff, X, indices, like=X[:3])
+        np.testing.assert_array_equal(fine, X[[7, 0, 3]])
+        with pytest.raises(NrtFailure) as failure:
+            run(nrt, neff, X, indices + 1, like=X[:3])
+        assert failure.value.status == OOB
+        assert "out of bounds" in capfd.readouterr().err
 
 
 @pytest.fixture

@@ -74,6 +74,7 @@ def load(neff: Any, options: LoadOptions) -> LoadedProgram:
         program.module,
         options=program.numerics,
         num_replicas=options.world_size,
+        check_bounds=options.fail_out_of_bounds,
     )
     description = json.dumps(_describe(program, options))
     return LoadedProgram(executable, description, len(program.neff.inputs))

@@ -9,6 +9,7 @@ from nkipy.core.hlo.errors import HLOProtoError, HLOVerificationError
 from nkipy_emulator.cost_model.errors import CostModelError
 from nkipy_emulator.errors import (
     EngineUnavailableError,
+    OutOfBoundsError,
     SimulationError,
     UnsupportedCustomCallError,
 )
@@ -59,6 +60,8 @@ def status_of(error: BaseException, phase: Phase) -> Status:
         return Status.RESOURCE
     if isinstance(error, EngineUnavailableError):
         return Status.FAILURE
+    if isinstance(error, OutOfBoundsError):
+        return Status.EXEC_OOB
     if phase == "execute":
         return Status.EXEC_COMPLETED_WITH_ERR
     if isinstance(error, _BAD_PROGRAMS):
