@@ -117,8 +117,29 @@ def test_a_reshape_of_what_lies_otherwise_in_memory_is_not_a_view():
         return x + 0.0, flat
 
     assert len(set(_trace(of_contiguous, X))) == 1
+    assert len(set(_trace(kernel, X))) == 1
     module = [trace_function(kernel, (X,), {}).module for _ in range(4)][-1]
     assert not module.aliases
+
+
+def test_views_of_one_shape_are_told_apart_by_how_they_lie_in_memory():
+    y = np.ones((4, 4, 4), np.float32)
+
+    def stores(view):
+        def kernel(y):
+            y = y + 0.0
+            flat = np.reshape(view(y), (4, 8))
+            flat[0] = 5.0
+            return y
+
+        return kernel
+
+    copied = _trace(stores(lambda y: y.transpose(2, 1, 0)[:, :, :2]), y)
+    shared = _trace(stores(lambda y: y[:, :2]), y)
+    for texts in (copied, shared):
+        assert len(set(texts)) == 1
+    assert "dynamic-update-slice" in shared[0]
+    assert "dynamic-update-slice" not in copied[0]
 
 
 def test_errors_are_the_same_after_success():

@@ -23,7 +23,7 @@ from nkipy.core.errors import (
     describe_op_error,
 )
 from nkipy.core.op_table import NUMPY_TABLE, OPS
-from nkipy.core.ops._replay import Recipe, Signature, learn
+from nkipy.core.ops._replay import LooksAtLayout, Recipe, Signature, learn
 from nkipy.core.ops._samples import ErrorSample, Sampler
 
 __all__ = [
@@ -36,8 +36,9 @@ __all__ = [
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-# Instead of a recipe: a call that was seen once, and one that cannot be replayed.
-_ONCE, _NEVER = object(), object()
+# Instead of a recipe: the call was seen once; it cannot be replayed; its recipe depends
+# on how its operands lie in memory, too.
+_ONCE, _NEVER, _BY_LAYOUT = object(), object(), object()
 _MAX_RECIPES = 4096  # per op
 
 
@@ -191,12 +192,20 @@ class Op:
         if recipes is None or not call.tensors:
             return lower(*args, **kwargs)
         key = tuple(call.key)
-        if recipes.get(key) is _ONCE:
-            recipe = recipes[key] = learn(lower, args, kwargs) or _NEVER
-            if recipe is not _NEVER:
-                return recipe.replay(ctx, call)
+        by_layout = recipes.get(key) is _BY_LAYOUT
+        if by_layout:
+            key += call.layouts()
+        recipe = recipes.get(key)
+        if recipe is _ONCE:
+            try:
+                recipe = learn(lower, args, kwargs, by_layout) or _NEVER
+            except LooksAtLayout:
+                recipe = _BY_LAYOUT
+            recipes[key] = recipe
+        if type(recipe) is Recipe:
+            return recipe.replay(ctx, call)
         result = lower(*args, **kwargs)
-        if key not in recipes:  # many calls are made but once
+        if recipe is None:  # many calls are made but once
             if len(recipes) >= _MAX_RECIPES:
                 recipes.clear()
             recipes[key] = _ONCE

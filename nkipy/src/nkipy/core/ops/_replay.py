@@ -92,6 +92,11 @@ class Signature:
                 return False
         return True
 
+    def layouts(self) -> Key:
+        """How the tensors that are views lie in memory."""
+        views = [t for t in self.tensors if t._base is not None]
+        return tuple([t._layout().strides for t in views])
+
     def add_named(self, ctx: HLOTraceContext, kwargs: dict[str, Any]) -> bool:
         """As :meth:`add`, for keyword arguments."""
         self.key += kwargs
@@ -101,6 +106,10 @@ class Signature:
 # -- placeholders ----------------------------------------------------------------------
 class _LooksInside(Exception):
     """A lowering depends on more than its operands' shapes and dtypes."""
+
+
+class LooksAtLayout(_LooksInside):
+    """A lowering depends on how a view lies in memory."""
 
 
 def _refuse(self: Any, *args: Any) -> NoReturn:
@@ -122,30 +131,42 @@ class _Placeholder(HLOInstruction):
         self.tuple_shapes = self.form = None
 
 
-class _HiddenBase(NKIPyTensorRef):
-    """The base of a placeholder that is a view: how it lies in memory is not known."""
+class _PlaceholderBase(NKIPyTensorRef):
+    """The base of a placeholder that is a view, of which nothing is known."""
 
     __slots__ = ()
-    _layout = _refuse  # type: ignore[assignment]
+
+    def _layout(self) -> Any:
+        return None
 
 
-def _placeholder(ctx: HLOTraceContext, tensor: NKIPyTensorRef) -> NKIPyTensorRef:
+def _hide_layout(array: Any) -> NoReturn:
+    raise LooksAtLayout
+
+
+def _placeholder(
+    ctx: HLOTraceContext, tensor: NKIPyTensorRef, with_layout: bool
+) -> NKIPyTensorRef:
     made = NKIPyTensorRef._wrap(ctx, _Placeholder(tensor.shape, tensor.dtype))
     if tensor._base is not None:
-        made._base = _HiddenBase._wrap(ctx, made._value)
+        layout = tensor._layout() if with_layout else None
+        show = (lambda array: layout) if with_layout else _hide_layout
+        made._base = _PlaceholderBase._wrap(ctx, made._value)
+        made._view = View(_refuse, _refuse, show)
     return made
 
 
 class _Substitution:
     """Arguments with placeholders for their tensors."""
 
-    def __init__(self, ctx: HLOTraceContext) -> None:
+    def __init__(self, ctx: HLOTraceContext, with_layout: bool) -> None:
         self.ctx = ctx
+        self.with_layout = with_layout
         self.tensors: list[NKIPyTensorRef] = []
 
     def __call__(self, arg: Any) -> Any:
         if type(arg) is NKIPyTensorRef:
-            self.tensors.append(_placeholder(self.ctx, arg))
+            self.tensors.append(_placeholder(self.ctx, arg, self.with_layout))
             return self.tensors[-1]
         if type(arg) in (tuple, list):
             return type(arg)(map(self, arg))
@@ -290,17 +311,29 @@ class _Stretch:
 
 # -- learning --------------------------------------------------------------------------
 def learn(
-    lower: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    lower: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    with_layout: bool = False,
 ) -> Recipe | None:
-    """The recipe of a lowering for arguments that it accepts; None if it has none."""
+    """The recipe of a lowering for arguments that it accepts; None if it has none.
+
+    Args:
+        with_layout: the recipe is for views that lie in memory as these do.
+
+    Raises:
+        LooksAtLayout: there is a recipe only for that.
+    """
     scratch = HLOTraceContext(HLOModule("recipe"))
     scratch.current_source_location = SourceLocation("", 0)  # nobody's
-    substitute = _Substitution(scratch)
+    substitute = _Substitution(scratch, with_layout)
     args = substitute(args)
     kwargs = {name: substitute(arg) for name, arg in kwargs.items()}
     try:
         with tracing(scratch):
             returned = lower(*args, **kwargs)
+    except LooksAtLayout:
+        raise
     except Exception:  # _LooksInside, or what comes of looking
         return None
     return _Learner(scratch, substitute.tensors).recipe(returned)
