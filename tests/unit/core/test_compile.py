@@ -26,6 +26,7 @@ EMULATOR_COMMAND = shlex.join([sys.executable, "-m", "nkipy_emulator.compiler"])
 def no_vendor(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """No choice by variable, and no vendor's compiler on the PATH but by a test."""
     monkeypatch.delenv(VARIABLE, raising=False)
+    monkeypatch.setenv("NEURON_PLATFORM_TARGET_OVERRIDE", "trn2")
     directory = tmp_path / "bin"
     directory.mkdir()
     monkeypatch.setenv("PATH", f"{directory}{os.pathsep}/usr/bin{os.pathsep}/bin")
@@ -204,6 +205,14 @@ def test_a_command_that_writes_nothing(no_vendor: Path, tmp_path: Path) -> None:
     (tmp_path / "file.neff").write_text("of an earlier compilation")
     with pytest.raises(RuntimeError, match="expected but not generated"):
         nkc.Compiler().compile(_kernel()._code, tmp_path)
+    assert (tmp_path / "file.neff").read_text() == "of an earlier compilation"
+
+
+def test_an_earlier_result_is_replaced(tmp_path: Path) -> None:
+    for lnc in (1, 2, 2):
+        config = nkc.CompilationConfig(additional_args=f"--lnc {lnc}")
+        path = nkc.Compiler(config).compile(_kernel()._code, tmp_path)
+        assert read_neff(path).lnc == lnc
 
 
 def test_the_command_line_of_the_vendors(no_vendor: Path, tmp_path: Path) -> None:

@@ -176,13 +176,13 @@ class Compiler:
         hlo_file.write_bytes(ir.serialize())
         arguments = self.arguments(hlo_file, directory / self.config.neff_name)
         result = Path(work_dir) / (output_file or self.config.neff_name)
-        result.unlink(missing_ok=True)
+        before = _stamp(result)
         command = [*compiler.command, *arguments]
         done = _run(compiler, arguments, directory)
         if done.returncode != 0:
             problem = f"Compilation failed (exit code {done.returncode})."
             raise CompilationError(problem, command, done)
-        if not result.exists():
+        if _stamp(result) in (None, before):
             problem = f"Compilation failed: {result} expected but not generated."
             raise CompilationError(problem, command, done)
         get_logger().info("%s:\n%s", shlex.join(command), _text(done.stderr))
@@ -221,6 +221,15 @@ def _run(
         return compiler.in_process.run(arguments, directory)
     command = [*compiler.command, *arguments]
     return subprocess.run(command, capture_output=True, cwd=directory)
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """Tells one file at `path` from the next. An old one is not deleted for that."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns
 
 
 def _move_into(file: Path, directory: Path) -> Path:
