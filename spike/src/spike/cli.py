@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,9 +26,10 @@ def parse_visible_cores(text: str) -> list[int]:
     """Cores of "0-3,8-11". Raises ValueError for anything else."""
     cores: list[int] = []
     for part in text.split(","):
-        first, _, last = part.strip().partition("-")
-        if not first.isdecimal() or not (last or "0").isdecimal():
+        match = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part)
+        if match is None:
             raise ValueError(f"not a list of cores: {text!r}")
+        first, last = match.groups()
         cores += range(int(first), int(last or first) + 1)
     return cores
 
