@@ -24,6 +24,7 @@ from nkipy.core.hlo.ir import (
     HLOInstruction,
     Shape,
     SourceLocation,
+    instruction_of,
 )
 
 Value = HLOInstruction
@@ -80,7 +81,7 @@ class HLOBuilder:
 
     def place(self, form: Form, operands: tuple[Value, ...]) -> Value:
         """Append an instruction of a form, whose operands fit it."""
-        inst = HLOInstruction.of_form(form, operands, self.current_source_location)
+        inst = instruction_of(form, operands, self.current_source_location)
         self.append(inst)
         return inst
 

@@ -159,26 +159,6 @@ class HLOInstruction:
         self.name = name
         self.form = form
 
-    @classmethod
-    def of_form(
-        cls,
-        form: Form,
-        operands: tuple[HLOInstruction, ...],
-        location: SourceLocation | None,
-    ) -> HLOInstruction:
-        """An instruction of a form, whose operands fit it."""
-        self = _new(cls)
-        self.form = form
-        self.opcode = form.opcode
-        self.operands = operands
-        self.shape = form.shape
-        self.dtype = form.dtype
-        self.attributes = form.attributes
-        self.source_location = location
-        self.tuple_shapes = None
-        self.name = ""
-        return self
-
     # The names under which the public API of nkipy knows the same things.
     op_name = property(lambda self: self.opcode)
     result_shape = property(lambda self: self.shape)
@@ -211,6 +191,25 @@ class HLOInstruction:
         return str(Shape(self.dtype, self.shape))
 
 
+def instruction_of(
+    form: Form,
+    operands: tuple[HLOInstruction, ...],
+    location: SourceLocation | None = None,
+) -> HLOInstruction:
+    """An instruction of a form, whose operands fit it."""
+    made = _new(HLOInstruction)
+    made.form = form
+    made.opcode = form.opcode
+    made.operands = operands
+    made.shape = form.shape
+    made.dtype = form.dtype
+    made.attributes = form.attributes
+    made.source_location = location
+    made.tuple_shapes = None
+    made.name = ""
+    return made
+
+
 class HLOComputation:
     """A named list of instructions in dependence order, with a root."""
 
@@ -234,7 +233,7 @@ class HLOComputation:
         dims = tuple(map(int, shape))
         if tuple_shapes is None:
             form = _parameter_form(number, dims, as_dtype(dtype))
-            inst = HLOInstruction.of_form(form, (), None)
+            inst = instruction_of(form, ())
         else:
             attributes = {"parameter_number": number}
             inst = HLOInstruction("parameter", (), dims, None, attributes)

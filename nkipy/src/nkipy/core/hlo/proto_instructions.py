@@ -113,13 +113,11 @@ class InstructionEncoder:
         table_size = _table_size(number + len(computation.instructions))
         varints, id_fields, suffixes = _tables(table_size)
         emit, hashed = parts.append, self.hashed.append
-        digits, more_digits_at = -1, number
+        tag, digits, more_digits_at = _INST, -1, number
         for inst in computation.instructions:
             opcode, operands, form = inst.opcode, inst.operands, inst.form
             ids[inst] = varints[number]
-            frame = frames.get(form) if form is not None else None
-            if frame is None:
-                frame = self._frame(inst, is_entry)
+            frame = frames.get(form) or self._frame(inst, is_entry)
             if not operands:
                 core = frame + id_fields[number]
             else:
@@ -133,7 +131,7 @@ class InstructionEncoder:
                 head = _OPERAND_HEADS[size] if size < 128 else _OPERANDS + varint(size)
                 core = join((frame, id_fields[number], head, packed))
             more = 0
-            if opcode == "constant":
+            if form is None and opcode == "constant":
                 core, literal = _constant(inst, core)
                 more = len(literal)
             hashed(core)
@@ -149,8 +147,8 @@ class InstructionEncoder:
                     head = _name_head(opcode, digits)
                     lead = leads[opcode] = metadata(opcode, location) + head
             size = len(lead) + len(suffix) + len(core) + more
-            length = VARINTS[size] if size < 2048 else varint(size)
-            emit(join((_INST, length, lead, suffix, core)))
+            length = varints[size] if size < 2048 else varint(size)
+            emit(join((tag, length, lead, suffix, core)))
             if more:
                 emit(literal)
                 hashed(raw_bytes(inst.attributes["literal"]))

@@ -8,12 +8,17 @@ from typing import Any
 from nkipy.core.backend import _active_ctx
 from nkipy.core.backend._source import LINES, caller_location
 from nkipy.core.hlo.builder import Value
-from nkipy.core.hlo.ir import HLOInstruction
+from nkipy.core.hlo.ir import instruction_of
 from nkipy.core.ops._registry import Op
 from nkipy.core.ops._replay import Recipe, Signature
 from nkipy.core.tensor import NKIPyTensorRef
 
 _MAX_PAIRS = 4096  # per op
+_ALONE: Any = object()
+
+
+def _given(x: Any, y: Any, more: tuple[Any, ...]) -> tuple[Any, ...]:
+    return (x,) if y is _ALONE else (x, y, *more)
 
 
 class PairOp(Op):
@@ -32,37 +37,34 @@ class PairOp(Op):
         super()._forget()
         self._pairs = {}
 
-    def on(self, x: NKIPyTensorRef, *more: Any) -> Any:
-        """``self(x, *more)``, called on behalf of the user by one other function."""
+    def on(self, x: NKIPyTensorRef, y: Any = _ALONE, *more: Any) -> Any:
+        """``self(x, y, *more)``, called for the user by one other function."""
         ctx = _active_ctx.get()
         if x._ctx is not ctx or ctx.current_source_location is not None:
-            return self(x, *more)
+            return self(*_given(x, y, more))
         frame = sys._getframe(2)
         found = LINES.get((id(frame.f_code), frame.f_lasti))
         location = found[1] if found is not None else caller_location(3)
         ctx.current_source_location = location
         try:
             left = x._value if x._base is None else x.backend_tensor
-            values: tuple[Value, ...] = (left,)
-            key: Any = (left.shape, left.dtype)
-            if len(more) == 1:
-                (y,) = more
-                kind = type(y)
-                if kind is NKIPyTensorRef and y._ctx is ctx:
-                    right = y._value if y._base is None else y.backend_tensor
-                    values = (left, right)
-                    key = (left.shape, left.dtype, right.shape, right.dtype)
-                elif kind is float and y or kind is int:  # 0.0 and -0.0 are equal
-                    key = (left.shape, left.dtype, kind, y)
-                else:
-                    return self(x, y)
-            elif more:
-                return self(x, *more)
+            kind = type(y)
+            if kind is NKIPyTensorRef and y._ctx is ctx and not more:
+                right = y._value if y._base is None else y.backend_tensor
+                values: tuple[Value, ...] = (left, right)
+                key: Any = (left.shape, left.dtype, right.shape, right.dtype)
+            elif y is _ALONE:
+                values, key = (left,), (left.shape, left.dtype)
+            elif (kind is float and y or kind is int) and not more:
+                # 0.0 and -0.0 are equal.
+                values, key = (left,), (left.shape, left.dtype, kind, y)
+            else:
+                return self(x, y, *more)
             recipe = self._pairs.get(key)
             if recipe is None:
-                return self._first(key, x, *more)
+                return self._first(key, *_given(x, y, more))
             if recipe.form is not None:
-                made = HLOInstruction.of_form(recipe.form, values, location)
+                made = instruction_of(recipe.form, values, location)
                 ctx.append(made)
             else:
                 made = recipe.value(ctx, [*values])

@@ -23,6 +23,7 @@ from nkipy.core.hlo.ir import (
     HLOInstruction,
     HLOModule,
     SourceLocation,
+    instruction_of,
 )
 from nkipy.core.tensor import NKIPyTensorRef, View
 
@@ -229,9 +230,8 @@ class Recipe:
     def value(self, ctx: HLOTraceContext, values: list[Value]) -> Value:
         """Emit for operands of these values, and return that of the first result."""
         if self.form is not None:
-            made = HLOInstruction.of_form(
-                self.form, tuple(values), ctx.current_source_location
-            )
+            location = ctx.current_source_location
+            made = instruction_of(self.form, tuple(values), location)
             ctx.append(made)
             return made
         self._emit(ctx, values)
@@ -260,7 +260,7 @@ class Recipe:
                 operands = (values[source[0]], values[source[1]])
             else:
                 operands = tuple([values[i] for i in source])
-            made = HLOInstruction.of_form(form, operands, location)
+            made = instruction_of(form, operands, location)
             append(made)
             values.append(made)
 
