@@ -373,8 +373,23 @@ class NKIPyTensorRef:
     def fill(self, value: Any) -> None:
         self[...] = value
 
-    def sort(self, axis: int = -1, kind: Any = None, order: Any = None) -> None:
-        self[...] = OPS["sort"](self, axis=axis)
+    def sort(
+        self, axis: int = -1, kind: Any = None, order: Any = None, **stable: Any
+    ) -> None:
+        self[...] = OPS["sort"](self, axis, kind, order, **stable)
+
+    def partition(
+        self, kth: Any, axis: int = -1, kind: Any = "introselect", order: Any = None
+    ) -> None:
+        self[...] = OPS["partition"](self, kth, axis, kind, order)
+
+    @property
+    def device(self) -> str:
+        """As NumPy's arrays say; where the program runs is not known here."""
+        return "cpu"
+
+    def __array_namespace__(self, *, api_version: Any = None) -> Any:
+        return np.empty(0).__array_namespace__(api_version=api_version)
 
     def __copy__(self) -> NKIPyTensorRef:
         return OPS["copy"](self)
@@ -428,7 +443,7 @@ _UNARY = {"neg": "negative", "pos": "positive", "abs": "abs", "invert": "invert"
 #: Methods of ndarray that are the function of the same name, and its other names.
 _METHODS = (
     "all any argmax argmin argpartition argsort choose clip cumprod cumsum diagonal "
-    "dot flatten max mean min partition prod ptp put ravel repeat round searchsorted "
+    "dot flatten max mean min prod ptp put ravel repeat round searchsorted "
     "squeeze std sum swapaxes take trace var view nonzero conjugate"
 ).split()
 _METHOD_OPS = {"round": "round", "conjugate": "positive", "conj": "positive"}
