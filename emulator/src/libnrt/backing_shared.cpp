@@ -100,6 +100,8 @@ class SharedBacking final : public Backing {
   }
 
   std::byte* allocate(std::size_t size) noexcept override {
+    if (size > extent_)
+      return nullptr;  // before it is rounded up, which could overflow
     try {
       const std::size_t unit = unit_for(size);
       std::size_t offset = 0;

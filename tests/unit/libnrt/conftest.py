@@ -10,13 +10,20 @@ import pytest
 from tests.support.libnrt import Nrt
 
 
-@pytest.fixture(scope="module")
-def nrt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nrt]:
-    """An initialised runtime: two cores, 64 MB of memory each, locks of its own."""
+@pytest.fixture(scope="module", params=["inprocess", "child"])
+def nrt(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Nrt]:
+    """An initialised runtime: two cores, 64 MB of memory each, locks of its own.
+
+    Once with memory of this process, once with memory for a child to share (which is
+    never started, since nothing is loaded).
+    """
     if singleton := sys.modules.get("spike.spike_singleton"):
         singleton.reset()  # it may hold the process's one runtime
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NKIPY_EMULATOR_LOCK_DIR", str(tmp_path_factory.mktemp("locks")))
+        patch.setenv("NKIPY_EMULATOR_ENGINE", request.param)
         patch.setenv("NKIPY_EMULATOR_HBM_BYTES", str(64 << 20))
         patch.setenv("NEURON_RT_VISIBLE_CORES", "0-1")
         patch.delenv("NKIPY_EMULATOR_INSTANCE", raising=False)
