@@ -70,3 +70,14 @@ def with_sign_of(b: HLOBuilder, magnitude: Value, sign: Value) -> Value:
 def scale(b: HLOBuilder, x: Value, factor: float) -> Value:
     """`x` times a constant."""
     return b.multiply(x, b.full_like(x, factor))
+
+
+def shift_right(b: HLOBuilder, x: Value, y: Value) -> Value:
+    """`x >> y` of integers of one dtype, the sign kept.
+
+    In 32 bits: the Neuron compiler takes no narrower arithmetic shift (NCC_EVRF022).
+    """
+    if x.dtype in dt.UNSIGNED:
+        return b.binary("shift-right-logical", x, y)
+    wide = b.convert(x, dt.int32), b.convert(y, dt.int32)
+    return b.convert(b.binary("shift-right-arithmetic", *wide), x.dtype)

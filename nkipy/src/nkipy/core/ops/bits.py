@@ -8,7 +8,7 @@ import numpy as np
 
 from nkipy.core import dtypes as dt
 from nkipy.core.hlo.builder import HLOBuilder, Value
-from nkipy.core.ops._lower import absolute
+from nkipy.core.ops._lower import absolute, shift_right
 from nkipy.core.ops._registry import supports
 from nkipy.core.ops._samples import ErrorSample, Sample, make, special
 from nkipy.core.ops._ufunc import UFuncOp, opcode
@@ -28,11 +28,6 @@ bitwise_xor = UFuncOp(np.bitwise_xor, opcode("xor"), dtypes=INTEGRAL, errors=_NO
 invert = UFuncOp(np.invert, opcode("not"), dtypes=INTEGRAL)
 
 
-def _shift_right(b: HLOBuilder, x: Value, y: Value) -> Value:
-    kind = "arithmetic" if x.dtype in dt.SIGNED else "logical"
-    return b.binary(f"shift-right-{kind}", x, y)
-
-
 def _shifts(dtype: np.dtype) -> Iterator[Sample]:
     x, width = special(dtype), 8 * dtype.itemsize
     amounts = np.array([0, 1, 3, width - 1, width, width + 1]).astype(dtype)
@@ -50,7 +45,7 @@ left_shift = UFuncOp(
 )
 right_shift = UFuncOp(
     np.right_shift,
-    _shift_right,
+    shift_right,
     dtypes=dt.INTEGERS,
     samples=_shifts,
     errors=_NO_FLOATS,

@@ -9,7 +9,14 @@ import numpy as np
 
 from nkipy.core import dtypes as dt
 from nkipy.core.hlo.builder import HLOBuilder, Value
-from nkipy.core.ops._lower import absolute, fill, is_negative, is_zero, uniform
+from nkipy.core.ops._lower import (
+    absolute,
+    fill,
+    is_negative,
+    is_zero,
+    shift_right,
+    uniform,
+)
 from nkipy.core.ops._registry import supports
 from nkipy.core.ops._samples import Sample, binary_sampler
 from nkipy.core.ops._ufunc import UFuncOp, in_float32
@@ -96,8 +103,7 @@ def _floor_divide(b: HLOBuilder, x: Value, y: Value) -> Value:
     if divisor is not None and x.dtype in dt.INTEGERS:
         shift = int(divisor).bit_length() - 1
         if divisor > 0 and int(divisor) == 1 << shift:  # rounds down, as a shift does
-            kind = "arithmetic" if x.dtype in dt.SIGNED else "logical"
-            return b.binary(f"shift-right-{kind}", x, b.full_like(x, shift))
+            return shift_right(b, x, b.full_like(x, shift))
     return _divmod(b, x, y)[0]
 
 

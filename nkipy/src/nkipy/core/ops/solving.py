@@ -1,7 +1,8 @@
 """Determinants, inverses, systems of equations, Cholesky factors of small matrices.
 
-HLO has triangular solves, but no LU with its data-dependent pivots. Householder
-reflections need none and are as accurate; they are unrolled, hence the limit on size.
+HLO has no LU with its data-dependent pivots. Householder reflections need none and are
+as accurate; they are unrolled, hence the limit on size. So is the substitution after
+them: HLO has triangular-solve, but the Neuron compiler does not.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import numpy as np
 
 from nkipy.core import dtypes as dt
 from nkipy.core.backend.hlo import get_hlo_context
-from nkipy.core.hlo.builder import Value
 from nkipy.core.ops._cases import X
 from nkipy.core.ops._registry import Op, supports
 from nkipy.core.ops._samples import ErrorSample, Sample, make
@@ -66,25 +66,31 @@ def _samples(
 
 
 # -- reflections -----------------------------------------------------------------------
-def _triangular(
-    a: Tensor, b: Tensor
-) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+def _triangular(a: Tensor, b: Tensor) -> tuple[list[Tensor], list[Tensor]]:
     """Rotate the rows of `a` and `b` alike, until `a` is upper triangular.
 
     Returns:
-        Diagonal elements (..., 1, 1), and the rows of both results (..., 1, k).
+        The rows of both results: of the first from the diagonal on, (..., 1, n - k); of
+        the second (..., 1, m).
     """
     n = a.shape[-1]
-    diagonal, upper, right = [], [], []
+    upper, right = [], []
     for k in range(n):
         if k < n - 1:
             a, b = _reflect(a, b)
-        diagonal.append(a[..., :1, :1])
-        left = np.zeros((*a.shape[:-2], 1, k), np.float32)
-        upper.append(np.concatenate([left, a[..., :1, :]], axis=-1))
+        upper.append(a[..., :1, :])
         right.append(b[..., :1, :])
         a, b = a[..., 1:, 1:], b[..., 1:, :]
-    return diagonal, upper, right
+    return upper, right
+
+
+def _substitute(upper: list[Tensor], right: list[Tensor]) -> Tensor:
+    """The solution of a triangular system, from its last row up."""
+    solution = right[-1] / upper[-1]
+    for row, value in zip(upper[-2::-1], right[-2::-1]):
+        first = (value - row[..., 1:] @ solution) / row[..., :1]
+        solution = np.concatenate([first, solution], axis=-2)
+    return solution
 
 
 def _reflect(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
@@ -107,8 +113,8 @@ def _reflect(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 def _diagonal(x: Tensor) -> Tensor:
     """Of the triangular form of `x`: its determinant's factors, up to their sign."""
     nothing = np.zeros((*x.shape[:-1], 0), np.float32)
-    factors, _, _ = _triangular(x, as_tensor(nothing))
-    return np.concatenate(factors, axis=-1)[..., 0, :]
+    rows, _ = _triangular(x, as_tensor(nothing))
+    return np.concatenate([row[..., :1] for row in rows], axis=-1)[..., 0, :]
 
 
 def _reflected_sign(x: Tensor) -> np.float32:
@@ -209,22 +215,7 @@ def _solved(x: Tensor, right: Tensor) -> Tensor:
     right = np.broadcast_to(right, (*batch, *right.shape[-2:]))
     if right.size == 0 or x.size == 0:
         return as_tensor(np.zeros(right.shape, np.float32))
-    _, upper, rows = _triangular(x, right)
-    ctx = get_hlo_context()
-    operands = (_stacked(upper), _stacked(rows))
-    attributes = {
-        "left_side": True,
-        "lower": False,
-        "unit_diagonal": False,
-        "transpose_a": False,
-    }
-    shape = operands[1].shape
-    value = ctx.emit("triangular-solve", operands, shape, dt.float32, attributes)
-    return NKIPyTensorRef._wrap(ctx, value)
-
-
-def _stacked(rows: list[Tensor]) -> Value:
-    return np.concatenate(rows, axis=-2).backend_tensor  # type: ignore[attr-defined]
+    return _substitute(*_triangular(x, right))
 
 
 inv = Op(
