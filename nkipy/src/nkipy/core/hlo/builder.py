@@ -91,7 +91,9 @@ class HLOBuilder:
 
         An array of one repeated value becomes a scalar and a broadcast.
         """
-        array = np.asarray(value, dtype=dtype)
+        array = value
+        if type(value) is not np.ndarray or dtype is not None:
+            array = np.asarray(value, dtype=dtype)
         key = _literal_key(array)
         found = self._constants.get(key) if key is not None else None
         if found is not None:

@@ -43,8 +43,9 @@ def verify_module(module: HLOModule, *, traced: bool = False) -> None:
     """Check every computation once, then the results and the aliases.
 
     Args:
-        traced: the module was just traced, and nobody has had the chance to change an
-            instruction since it was made of its form.
+        traced: the module was just traced. Then nobody has had the chance to change an
+            instruction since it was made of its form and appended, for operands that
+            fit the form and were there before it.
 
     Raises:
         HLOVerificationError: naming the instruction and what is wrong with it.
@@ -73,10 +74,13 @@ def _verify_computation(
     seen: set[HLOInstruction] = set()
     dims = None
     inst: HLOInstruction | None = None
+    instructions = computation.instructions
+    if traced:
+        instructions = _unknown(computation, seen)
     try:
-        for inst in computation.instructions:
+        for inst in instructions:
             form, operands = inst.form, inst.operands
-            if form is not None and form.is_verified and (traced or form.fits(inst)):
+            if form is not None and form.is_verified and form.fits(inst):
                 if not seen.issuperset(operands):
                     _fail_operand(computation, operands, seen)
                 seen.add(inst)
@@ -110,6 +114,27 @@ def _verify_computation(
         _verify_structure(computation, seen)
     except RuleError as e:
         raise HLOVerificationError(_message(computation, inst, str(e))) from None
+
+
+def _unknown(
+    computation: HLOComputation, seen: set[HLOInstruction]
+) -> list[HLOInstruction]:
+    """The instructions of no verified form, which have to be checked; `seen` are all.
+
+    Whether their operands come before them is checked here.
+    """
+    instructions = computation.instructions
+    seen.update(instructions)
+    unknown = [i for i in instructions if i.form is None or not i.form.is_verified]
+    if any(i.operands for i in unknown):
+        places = {inst: place for place, inst in enumerate(instructions)}
+        for inst in unknown:
+            for operand in inst.operands:
+                if places.get(operand, -1) > places[inst]:
+                    raise HLOVerificationError(
+                        f"operand {_label(operand)} comes after its user {_label(inst)}"
+                    )
+    return unknown
 
 
 def _row(opcode: str) -> tuple[Rule, int, frozenset[np.dtype] | None, bool]:
