@@ -172,8 +172,10 @@ class InstructionEncoder:
         self.next_id += 1
 
     def _named_lead(self, inst: HLOInstruction, number: int) -> bytes:
-        name = self.names.of(inst, number).encode()
-        return metadata(inst.opcode, inst.source_location) + delimited(_NAME, name)
+        name = _name_field(self.names.of(inst, number))
+        if inst.source_location is None:
+            return name
+        return metadata(inst.opcode, inst.source_location) + name
 
     def _frame(self, inst: HLOInstruction, is_entry: bool) -> bytes:
         """Opcode, shape and attributes, but for the literal of a constant."""
@@ -216,6 +218,11 @@ def _frame_key(inst: HLOInstruction) -> Any:
     if not inst.attributes or inst.opcode == "constant":
         return inst.opcode, inst.dtype, inst.shape
     return inst.opcode, inst.dtype, inst.shape, *inst.attributes.items()
+
+
+@lru_cache(maxsize=8192)
+def _name_field(name: str) -> bytes:
+    return delimited(_NAME, name.encode())
 
 
 @lru_cache(maxsize=1024)

@@ -35,6 +35,12 @@ _COMPUTATION = schema_of(hlo_pb2.HloComputationProto.DESCRIPTOR)
 _PROGRAM_SHAPE = schema_of(xla_data_pb2.ProgramShapeProto.DESCRIPTOR)
 
 
+_PARAMETER, _RESULT, _PARAMETER_NAME = (
+    _PROGRAM_SHAPE.by_name[name].tag
+    for name in ("parameters", "result", "parameter_names")
+)
+
+
 def serialize_module(module: HLOModule) -> bytes:
     """The module as bytes of ``HloModuleProto``.
 
@@ -223,13 +229,15 @@ class _Encoder:
             root = self.root_shape
         assert root is not None
         names = [self.names.of(p, -1) for p in computation.parameters]
-        key = _PROGRAM_SHAPE.by_name["parameters"].tag
-        shapes = [delimited(key, any_shape_bytes(p)) for p in computation.parameters]
-        result = delimited(_PROGRAM_SHAPE.by_name["result"].tag, any_shape_bytes(root))
-        key = _PROGRAM_SHAPE.by_name["parameter_names"].tag
-        return b"".join(
-            [*shapes, result, *(delimited(key, name.encode()) for name in names)]
-        )
+        parts: list[bytes] = []
+        for p in computation.parameters:
+            shape = any_shape_bytes(p)
+            parts += (_PARAMETER, varint(len(shape)), shape)
+        parts.append(delimited(_RESULT, any_shape_bytes(root)))
+        for name in names:
+            raw = name.encode()
+            parts += (_PARAMETER_NAME, varint(len(raw)), raw)
+        return b"".join(parts)
 
     def _aliases(self) -> dict[str, Any]:
         # The kind stays undefined: the suffix of the parameter's name is what tells the
