@@ -18,6 +18,7 @@ from tests.support.nrt_client import (
     COMPUTE,
     QUEUE_FULL,
     TENSOR_OP,
+    UNRECOVERABLE,
     WITH_ERR,
     Nrt,
     NrtFailure,
@@ -298,6 +299,26 @@ def test_draining_waits_for_what_is_queued(nrt, gate):
     assert nrt.is_completed(last)
     nrt.call("async_drain_queued_execs", c_int(-1))
     assert failure_of(lambda: nrt.call("async_drain_queued_execs", c_int(2)))
+
+
+def test_an_unrecoverable_failure_ends_the_queue(tmp_path):
+    rule = "nrta_execute_schedule.completion=NRT_EXEC_UNIT_UNRECOVERABLE@2"
+    with nrt_client.session(tmp_path, NKIPY_EMULATOR_INJECT=rule) as nrt:
+        gate = Gate(nrt)
+        statuses = [c_int(UNTOUCHED) for _ in range(3)]
+        for status in statuses:
+            last = nrt.schedule(*gate.execution, status)
+        gate.open.set()
+        wait_until(lambda: nrt.is_completed(last))
+        assert [s.value for s in statuses] == [0, UNRECOVERABLE, UNRECOVERABLE]
+        assert failure_of(lambda: nrt.schedule(*gate.execution)) == UNRECOVERABLE
+        unregister_custom_call("Gate")
+    with nrt_client.session(tmp_path) as nrt:
+        gate = Gate(nrt)
+        gate.open.set()
+        last = nrt.schedule(*gate.execution)
+        wait_until(lambda: nrt.is_completed(last))
+        unregister_custom_call("Gate")
 
 
 def test_closing_finishes_the_running_request_and_ends_the_others(tmp_path):

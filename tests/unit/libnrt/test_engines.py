@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
-import subprocess
 import sys
-import textwrap
 import threading
 import time
 from pathlib import Path
@@ -22,7 +19,6 @@ from tests.support.nrt_client import UNRECOVERABLE, Nrt, NrtFailure, make_neff
 
 X = np.arange(8, dtype=np.float32)
 CHILD = {"NKIPY_EMULATOR_ENGINE": "child", "NKIPY_EMULATOR_PYTHON": sys.executable}
-HERE = Path(__file__).parent
 
 
 @pytest.fixture(scope="class")
@@ -257,54 +253,3 @@ def test_exit_without_closing_is_clean(tmp_path, engine):
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert out == "done\n"
-
-
-@pytest.fixture(scope="module")
-def c_program(tmp_path_factory):
-    """The program client.c, which has no Python in it, linked with the library."""
-    compiler = shutil.which("cc") or shutil.which("gcc")
-    if compiler is None:
-        pytest.skip("there is no C compiler")
-    program = tmp_path_factory.mktemp("c") / "client"
-    library = libnrt.library_path()
-    subprocess.run(
-        [
-            *(compiler, "-std=c11", "-Wall", "-Wextra", "-Werror"),
-            *(str(HERE / "client.c"), "-o", str(program)),
-            *("-I", str(libnrt.include_dir()), f"-Wl,-rpath,{library.parent}"),
-            *("-L", str(library.parent), f"-l:{library.name}"),
-        ],
-        check=True,
-    )
-    return program
-
-
-def run_c(program: Path, neff: bytes, tmp_path: Path, **variables: str):
-    path = tmp_path / "program.neff"
-    path.write_bytes(neff)
-    own = {**CHILD, "NKIPY_EMULATOR_LOCK_DIR": str(tmp_path), **variables}
-    del own["NKIPY_EMULATOR_ENGINE"]  # found out by the library
-    return subprocess.run(
-        [str(program), str(path)],
-        env=libnrt.environment(**own),
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-
-
-def test_a_c_program_executes_without_python_in_it(c_program, tmp_path):
-    """It fills the inputs with 0, 1, 2, … and prints the outputs."""
-    neff = make_neff(add_and_negate, X, X)
-    result = run_c(c_program, neff, tmp_path)
-    assert result.returncode == 0, result.stderr
-    assert result.stdout == textwrap.dedent("""\
-        output0: 0 2 4 6 8 10 12 14
-        output1: 0 -1 -2 -3 -4 -5 -6 -7
-    """)
-
-
-def test_a_c_program_learns_of_a_bad_file(c_program, tmp_path):
-    result = run_c(c_program, b"nothing", tmp_path)
-    assert result.returncode == INVALID
-    assert "NeffError" in result.stderr

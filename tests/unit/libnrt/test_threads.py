@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from nkipy.core.hlo.ir import HLOComputation
-from tests.support import nrt_client
+from tests.support import libnrt, nrt_client
 from tests.support.libnrt import TIMEOUT
 from tests.support.nrt_client import Nrt, NrtFailure, make_neff
 
@@ -130,6 +134,43 @@ def test_one_model_is_executed_from_many_threads(nrt):
             np.testing.assert_array_equal(result, 2 * (X + number))
 
     in_threads(THREADS, work)
+
+
+@pytest.mark.slow
+def test_stress_without_python_in_the_process(tmp_path):
+    """``NKIPY_TEST_SANITIZE`` names the sanitizer of ``NKIPY_TEST_LIBNRT``, if any."""
+    compiler = shutil.which("c++")
+    if compiler is None:
+        pytest.skip("there is no C++ compiler")
+    library, program = libnrt.library_path(), tmp_path / "stress"
+    sanitizer = os.environ.get("NKIPY_TEST_SANITIZE")
+    flags = [f"-fsanitize={sanitizer}"] if sanitizer else []
+    subprocess.run(
+        [
+            *(compiler, "-std=c++17", "-O1", "-g", "-Wall", "-Wextra", *flags),
+            *(str(Path(__file__).with_name("stress.cpp")), "-o", str(program)),
+            *("-I", str(libnrt.include_dir()), f"-Wl,-rpath,{library.parent}"),
+            *("-L", str(library.parent), f"-l:{library.name}", "-lpthread"),
+        ],
+        check=True,
+    )
+    neff = tmp_path / "program.neff"
+    neff.write_bytes(make_neff(lambda b, x: b.add(x, b.full_like(x, 1)), X))
+    variables = libnrt.environment(
+        NKIPY_EMULATOR_LOCK_DIR=str(tmp_path),
+        NKIPY_EMULATOR_PYTHON=sys.executable,
+        NEURON_RT_VISIBLE_CORES=f"0-{CORES - 1}",
+    )
+    seconds = os.environ.get("NKIPY_TEST_SECONDS", "10")
+    done = subprocess.run(
+        [str(program), str(neff), str(THREADS), seconds],
+        env=variables,
+        capture_output=True,
+        text=True,
+        timeout=float(seconds) + 120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "WARNING: ThreadSanitizer" not in done.stderr
 
 
 # --------------------------------------------------------------------------- ranks
