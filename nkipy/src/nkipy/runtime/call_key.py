@@ -79,6 +79,8 @@ def arrays_of(arguments: Any) -> list[Any]:
 def _describe(value: Any, key: list[Any], arrays: list[Any]) -> None:
     if is_container(value):
         key.append((type(value), len(key)))
+        names = value if isinstance(value, dict) else ()  # 1 and "1" differ
+        key.extend((type(name), name) for name in names)
         for name, child in children(value):
             key.append(name)
             _describe(child, key, arrays)
@@ -92,8 +94,10 @@ def _describe(value: Any, key: list[Any], arrays: list[Any]) -> None:
 
 def _static(value: Any) -> tuple[Any, ...]:
     """Static values are equal only with their type: 1, 1.0 and True differ."""
+    if isinstance(value, np.generic):
+        return type(value), value.dtype.str, value.tobytes()  # -0.0 is not 0.0, NaN is
     if isinstance(value, float):
-        return type(value), value, math.copysign(1.0, value)
+        return type(value), value if value == value else "nan", math.copysign(1, value)
     try:
         hash(value)
     except TypeError:

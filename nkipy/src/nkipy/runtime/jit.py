@@ -7,8 +7,10 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from nkipy.core.backend import _active_ctx
 from nkipy.core.hlo.ir import HLOModule
 from nkipy.core.trace import NKIPyKernel, kernel_name, trace_function
+from nkipy.core.trace_array import holds_traced
 from nkipy.runtime.call_key import (
     CallSignature,
     UnhashableStatic,
@@ -67,6 +69,8 @@ class JitKernel:
         return self if instance is None else BoundKernel(self, instance)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if _active_ctx.get() is not None and holds_traced((args, kwargs)):
+            return self.func(*args, **kwargs)  # a part of the kernel that calls it
         program, arrays = self._program(args, kwargs)
         return program.run(arrays)
 
@@ -100,8 +104,9 @@ class JitKernel:
 
     def _build(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Program:
         # Guards first: a change while the kernel is being traced is noticed, too.
-        guards = Guards(self.func)
+        guards = Guards(self.func, (*args, *kwargs.values()))
         trace = trace_function(self.func, args, kwargs)
+        guards.settle()
         return self.program_type(trace, self._executable(trace.module), guards)
 
     # -- finding the program -----------------------------------------------------------

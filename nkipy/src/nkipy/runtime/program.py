@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from nkipy.core.errors import NKIPyValueError
+from nkipy.core.errors import NKIPyOverflowError, NKIPyValueError
 from nkipy.core.trace import OutputLeaf, Trace, result_tree
 from nkipy.runtime.engines import Executable
 from nkipy.runtime.guards import Guards
@@ -61,11 +61,23 @@ class Program:
                 if self.is_resident(array):
                     made.append(array)
                     continue
-                array = np.asarray(array).astype(dtype, copy=False)
+                array = self._narrowed(np.asarray(array), dtype, len(made))
             if not array.flags.c_contiguous:
                 array = np.ascontiguousarray(array)
             made.append(array)
         return made
+
+    def _narrowed(self, array: np.ndarray, dtype: np.dtype, index: int) -> np.ndarray:
+        """`array` in `dtype`. Raises OverflowError where that changes an integer."""
+        if array.dtype.kind in "iu" and array.dtype.itemsize > dtype.itemsize:
+            info = np.iinfo(dtype)
+            if array.size and (array.min() < info.min or array.max() > info.max):
+                name = self.trace.module.inputs[index].original_name
+                raise NKIPyOverflowError(
+                    f"argument '{name}' holds values out of range for {dtype.name}, to "
+                    f"which {array.dtype.name} is narrowed"
+                )
+        return array.astype(dtype, copy=False)
 
     def outputs(self, arrays: list[Any]) -> list[Any]:
         """Where results go: the caller's arrays where the kernel writes into them."""

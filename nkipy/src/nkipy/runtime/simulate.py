@@ -6,8 +6,11 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
+import numpy as np
+
+from nkipy.core.backend import _active_ctx
 from nkipy.core.errors import NKIPyValueError
-from nkipy.core.hlo.ir import HLOModule
+from nkipy.core.hlo.ir import HLOInstruction, HLOModule
 from nkipy.core.trace import NKIPyKernel
 from nkipy.core.tree import map_tree, path_name
 from nkipy.runtime.engines import Executable, ReplicatedExecutable, find_engine
@@ -59,10 +62,9 @@ class SimulatedKernel(JitKernel):
         self.world_size = world_size
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if self.world_size > 1:
+        if self.world_size > 1 and _active_ctx.get() is None:
             return self._call_ranks(args, kwargs)
-        program, arrays = self._program(args, kwargs)
-        return program.run(arrays)
+        return super().__call__(*args, **kwargs)
 
     def lower(self, *args: Any, **kwargs: Any) -> HLOModule:
         """The module that a call with these arguments executes."""
@@ -71,6 +73,9 @@ class SimulatedKernel(JitKernel):
         return super().lower(*args, **kwargs)
 
     def _executable(self, module: HLOModule) -> Executable:
+        for computation in module.computations():
+            for inst in computation.instructions:
+                _check_ranks(inst, self.world_size)
         return find_engine().compile(
             module, options=self.options, num_replicas=self.world_size
         )
@@ -106,11 +111,33 @@ class SimulatedKernel(JitKernel):
     def _refuse_shared_writes(program: Program, per_rank: list[list[Any]]) -> None:
         for alias in program.trace.module.aliases:
             targets = [arrays[alias.param_index] for arrays in per_rank]
-            if len({id(t) for t in targets}) != len(targets):
+            shared = any(
+                np.may_share_memory(target, other) and np.shares_memory(target, other)
+                for rank, target in enumerate(targets)
+                for other_rank, arrays in enumerate(per_rank)
+                if other_rank != rank
+                for other in arrays
+            )
+            if shared:
                 raise NKIPyValueError(
                     f"the kernel writes into argument '{alias.param_name}': pass "
-                    "PerRank([...]) with one array for each rank"
+                    "PerRank([...]) with one array for each rank, which no other "
+                    "rank reads"
                 )
+
+
+def _check_ranks(inst: HLOInstruction, world_size: int) -> None:
+    """Refuse a collective over other ranks than those that run."""
+    groups = inst.attributes.get("replica_groups")
+    pairs = inst.attributes.get("source_target_pairs", ())
+    ranks = sorted(rank for group in groups or pairs for rank in group)
+    whole = groups is None or ranks == list(range(world_size))
+    if not whole or any(rank >= world_size for rank in ranks):
+        raise NKIPyValueError(
+            f"{inst.opcode} is over the ranks {ranks}, but the simulation has "
+            f"world_size={world_size}: the groups must hold each rank once",
+            location=inst.source_location,
+        )
 
 
 def _select_rank(
