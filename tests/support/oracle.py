@@ -35,34 +35,42 @@ RTOL = {
 Jit = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
-def check_op(op: Op, *dtypes: np.dtype, jit: Jit = SimulatedKernel) -> None:
-    """All samples of `op` in `dtypes`, compiled as one module, against the reference.
+def _keep_all(sample: Sample) -> bool:
+    return True
+
+
+def check_op(
+    op: Op,
+    dtype: np.dtype,
+    jit: Jit = SimulatedKernel,
+    keep: Callable[[Sample], bool] = _keep_all,
+) -> None:
+    """The samples of `op` in `dtype`, compiled as one module, against the reference.
 
     Args:
         op: the op.
-        dtypes: some of those that it claims.
+        dtype: one of those that it claims.
         jit: what runs a kernel.
+        keep: which samples to take.
     """
     assert op.samples is not None and op.reference is not None
-    samples: list[tuple[str, Sample]] = []
-    for dtype in dtypes:
-        found = [(f"{op.name}[{dtype}]", sample) for sample in op.samples(dtype)]
-        assert found, f"{op} has no samples in {dtype}"
-        samples += found
+    samples = list(filter(keep, op.samples(dtype)))
+    assert samples, f"{op} has no samples in {dtype}"
 
     def kernel(calls: list[tuple[Any, Any]]) -> Any:
         return [
             (_entry(op, sample)(*args, **kwargs), _arrays(args), _arrays(kwargs))
-            for (_, sample), (args, kwargs) in zip(samples, calls)
+            for sample, (args, kwargs) in zip(samples, calls)
         ]
 
-    calls = [(copy.deepcopy(s.args), copy.deepcopy(s.kwargs)) for _, s in samples]
+    calls = [(copy.deepcopy(s.args), copy.deepcopy(s.kwargs)) for s in samples]
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         computed = jit(kernel)(calls)
-        expected = [_reference(op, sample) for _, sample in samples]
-    for (label, sample), got, want in zip(samples, computed, expected):
-        compare(got, want, op=op, label=f"{label} {sample.label or sample.args}")
+        expected = [_reference(op, sample) for sample in samples]
+    for sample, got, want in zip(samples, computed, expected):
+        label = f"{op.name}[{dtype}] {sample.label or sample.args}"
+        compare(got, want, op=op, label=label)
 
 
 def check_error(op: Op, sample: ErrorSample) -> None:
