@@ -1,0 +1,108 @@
+"""spike against libnrt called from C, and transfers against a plain copy of memory."""
+
+from __future__ import annotations
+
+import ctypes
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.timing import Row, interleaved, micros, print_table
+from nkipy.runtime import DeviceKernel
+from spike import SpikeModel, SpikeTensor
+from spike.library import locate
+
+INPUTS, OUTPUTS = 13, 3
+SHAPE = (4, 4)
+MEGABYTES = 256
+ROUNDS, CALLS = 40, 500
+
+
+def kernel(*inputs: np.ndarray) -> tuple[np.ndarray, ...]:
+    return tuple(inputs[i] + inputs[i + OUTPUTS] for i in range(OUTPUTS))
+
+
+def load_model() -> SpikeModel:
+    array = np.ones(SHAPE, np.float32)
+    compiled = DeviceKernel.compile_and_load(kernel, *[array] * INPUTS)
+    return SpikeModel.load_from_neff(compiled.neff_path)
+
+
+def prepare_in_c(model: SpikeModel) -> ctypes.CDLL:
+    """The same NEFF and tensors of the same sizes, in the hands of a C program."""
+    source = Path(__file__).with_suffix(".c")
+    with tempfile.TemporaryDirectory() as directory:
+        library = f"{directory}/bench_spike.so"
+        compiler = shutil.which("cc") or "gcc"
+        command = [compiler, "-O2", "-shared", "-fPIC", "-o", library, str(source)]
+        subprocess.run(command, check=True)
+        client = ctypes.CDLL(library)
+    client.run.restype = ctypes.c_double
+    neff = model.neff_path.read_bytes()
+    names = [
+        (ctypes.c_char_p * (len(infos) + 1))(*map(str.encode, infos), None)
+        for infos in (model.input_tensors_info, model.output_tensors_info)
+    ]
+    size = ctypes.c_size_t(np.prod(SHAPE) * 4)
+    neff_size = ctypes.c_size_t(len(neff))
+    if client.prepare(locate().path.encode(), neff, neff_size, size, *names) != 0:
+        raise RuntimeError("the C program could not load the NEFF")
+    return client
+
+
+def call_rows() -> list[Row]:
+    """`SpikeModel.__call__` with 16 tensors, and the same execution from C."""
+    model = load_model()
+    inputs, outputs = (
+        {name: SpikeTensor.zeros(SHAPE, np.float32) for name in infos}
+        for infos in (model.input_tensors_info, model.output_tensors_info)
+    )
+    client = prepare_in_c(model)
+    model(inputs, outputs)
+    spike = c = float("inf")
+    for _ in range(ROUNDS):
+        c = min(c, client.run(CALLS))
+        start = time.perf_counter()
+        for _ in range(CALLS):
+            model(inputs=inputs, outputs=outputs)
+        spike = min(spike, (time.perf_counter() - start) / CALLS)
+    above = f"{(spike - c) * 1e6:+.2f} us"
+    return [Row("call, 16 tensors", micros(spike), f"C {micros(c)}", above, "<= +3 us")]
+
+
+def transfer_rows() -> list[Row]:
+    """Writes and reads against np.copyto, between arrays that are there already."""
+    source = np.ones(MEGABYTES << 20, np.uint8)
+    target = np.ones_like(source)
+    tensor = SpikeTensor.from_numpy(source)
+    seconds = interleaved(
+        {
+            "memcpy": lambda: np.copyto(target, source),
+            "write": lambda: tensor.write_from_numpy(source),
+            "read": lambda: tensor.numpy(target),
+        },
+        6.0,
+    )
+    copy = seconds.pop("memcpy")
+    return [
+        Row(
+            f"{what} {MEGABYTES} MB",
+            f"{len(source) / taken / 1e9:.1f} GB/s",
+            f"memcpy {len(source) / copy / 1e9:.1f} GB/s",
+            f"{copy / taken:.2f}",
+            ">= 0.8",
+        )
+        for what, taken in seconds.items()
+    ]
+
+
+def main() -> None:
+    print_table("spike", call_rows() + transfer_rows())
+
+
+if __name__ == "__main__":
+    main()
