@@ -63,7 +63,9 @@ ProgramDescription ProgramDescription::parse(const std::string& json) {
 std::string LoadSettings::to_json() const {
   return std::string("{\"target\": ") + json::quote(target) +
          ", \"lnc\": " + std::to_string(logical_core_size) +
+         ", \"rank\": " + std::to_string(rank) +
          ", \"world_size\": " + std::to_string(ranks) +
+         ", \"peers_reachable\": " + flag(peers_reachable) +
          ", \"validate_hash\": " + flag(validate_hash) +
          ", \"allow_legacy\": " + flag(allow_legacy_neff) +
          ", \"fail_out_of_bounds\": " + flag(fail_out_of_bounds) + "}";

@@ -27,7 +27,7 @@ struct ProgramDescription {
   std::string name;
   std::string target;
   std::uint32_t logical_core_size = 1;
-  std::uint32_t ranks = 1;
+  std::uint32_t ranks = 1;  // that one execution runs; 1 for those that do not talk
   std::vector<TensorSpec> inputs;
   std::vector<TensorSpec> outputs;
   std::vector<std::pair<std::size_t, std::size_t>> aliases;  // output, input
@@ -43,7 +43,9 @@ struct ProgramDescription {
 struct LoadSettings {
   std::string target;
   std::uint32_t logical_core_size = 1;
+  std::uint32_t rank = 0;
   std::uint32_t ranks = 1;
+  bool peers_reachable = true;  // all ranks fit into this process
   bool validate_hash = false;
   bool allow_legacy_neff = false;
   bool fail_out_of_bounds = false;

@@ -132,7 +132,10 @@ RankSeat RankGroups::join(const std::string& key, std::uint32_t rank,
     if (group->key() == key && group->join(rank, core)) return {group, rank};
     alive.push_back(weak);
   }
-  auto group = std::make_shared<RankGroup>(key, load(), ranks);
+  groups_ = alive;
+  std::shared_ptr<Program> program = load();
+  if (program->description().ranks != ranks) return RankSeat(std::move(program));
+  auto group = std::make_shared<RankGroup>(key, std::move(program), ranks);
   group->join(rank, core);
   alive.push_back(group);
   groups_ = std::move(alive);

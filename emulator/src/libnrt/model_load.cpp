@@ -32,23 +32,15 @@ int choose_core(Session& session, const LoadRequest& request) {
                           models.begin());
 }
 
-void check_ranks(Session& session, const LoadRequest& request) {
+void check_ranks(const LoadRequest& request) {
   require(request.ranks >= 1, "the number of ranks must be at least 1");
   require(request.rank < request.ranks, "the rank must be below the number of ranks");
-  if (request.ranks == 1) return;
-  if (request.ranks > kMaxRanks) {
-    throw StatusError(NRT_RESOURCE, std::to_string(request.ranks) +
-                                        " ranks; the emulator runs at most " +
-                                        std::to_string(kMaxRanks));
-  }
-  // Ranks in other processes cannot be reached, so all must fit in here.
-  if (request.ranks > static_cast<std::uint32_t>(session.core_count())) {
-    throw StatusError(
-        NRT_LOAD_NOT_ENOUGH_NC,
-        std::to_string(request.ranks) + " ranks need as many cores in this process, " +
-            "which has " + std::to_string(session.core_count()) +
-            "; the emulator runs the ranks of a program as threads of one process");
-  }
+}
+
+// Ranks in other processes cannot be reached: those that talk must all fit in here.
+bool peers_reachable(const Session& session, const LoadRequest& request) {
+  return request.ranks <= kMaxRanks &&
+         request.ranks <= static_cast<std::uint32_t>(session.core_count());
 }
 
 LoadSettings make_settings(const Session& session, const LoadRequest& request) {
@@ -56,7 +48,9 @@ LoadSettings make_settings(const Session& session, const LoadRequest& request) {
   LoadSettings settings;
   settings.target = session.topology().instance().target;
   settings.logical_core_size = session.topology().logical_core_size();
+  settings.rank = request.rank;
   settings.ranks = request.ranks;
+  settings.peers_reachable = peers_reachable(session, request);
   settings.validate_hash = environment.validate_hash;
   settings.allow_legacy_neff = environment.allow_legacy_neff;
   settings.fail_out_of_bounds = env_flag("NKIPY_EMULATOR_FAIL_OUT_OF_BOUNDS", false);
@@ -86,7 +80,7 @@ RankSeat take_seat(Session& session, const LoadRequest& request, int core) {
 nrt_model_t* load_model(Session& session, const LoadRequest& request) {
   require(request.neff != nullptr, "the NEFF is NULL");
   require(request.size != 0, "the NEFF has no bytes");
-  check_ranks(session, request);
+  check_ranks(request);
   const int core = choose_core(session, request);
   const trace::Scope scope(trace::EventType::nrt_load, core, request.size);
   const auto model = std::make_shared<Model>(core, take_seat(session, request, core),

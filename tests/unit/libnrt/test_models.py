@@ -14,7 +14,6 @@ from tests.support import nrt_client
 from tests.support.libnrt import INVALID, INVALID_HANDLE, RESOURCE, MemoryStats
 from tests.support.neffs import pack, tar_of, zipped
 from tests.support.nrt_client import (
-    NOT_ENOUGH_NC,
     UNSUPPORTED_NEFF_VERSION,
     Nrt,
     NrtFailure,
@@ -221,11 +220,6 @@ def test_handles_of_unloaded_models_are_recognised(nrt):
     with pytest.raises(NrtFailure) as failure:
         nrt.unload(c_void_p())
     assert failure.value.status == INVALID
-
-
-def test_more_ranks_than_cores_are_refused(nrt, capfd):
-    assert refused(nrt, make_neff(negate, X), rank=1, world_size=3) == NOT_ENOUGH_NC
-    assert "threads of one process" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(("rank", "world_size"), [(2, 2), (0, 0), (9, 2)])

@@ -18,7 +18,7 @@ import pytest
 from nkipy.core.hlo.ir import HLOComputation
 from tests.support import libnrt, nrt_client
 from tests.support.libnrt import TIMEOUT
-from tests.support.nrt_client import Nrt, NrtFailure, make_neff
+from tests.support.nrt_client import NOT_ENOUGH_NC, Nrt, NrtFailure, make_neff
 
 THREADS, CORES = 8, 4
 X = np.arange(8, dtype=np.float32)
@@ -309,3 +309,25 @@ def test_closing_ends_a_rank_that_waits(tmp_path):
 def test_one_rank_of_one_is_an_ordinary_model(nrt):
     rank = Rank(nrt, all_reduce(1), 0, 1)
     np.testing.assert_array_equal(rank.execute(), X)
+
+
+def test_collectives_over_more_ranks_than_cores_are_refused(nrt, capfd):
+    with pytest.raises(NrtFailure) as failure:
+        nrt.load(all_reduce(CORES + 1), 0, 1, CORES + 1)
+    assert failure.value.status == NOT_ENOUGH_NC
+    assert "as threads of one process" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("ranks", [2, 64, 128])
+def test_ranks_that_exchange_nothing_run_alone(nrt, ranks):
+    """Wherever the others are; each knows its number."""
+
+    def body(b, x):
+        rank = b.emit("replica-id", (), (), np.dtype(np.uint32))
+        return b.add(x, b.broadcast_to(b.convert(rank, x.dtype), x.shape))
+
+    neff = make_neff(body, X)
+    for number in (0, ranks - 1):
+        rank = Rank(nrt, neff, number, ranks, core=1)
+        # Its input is X + number.
+        np.testing.assert_array_equal(rank.execute(), X + 2 * number)

@@ -13,7 +13,9 @@ class LoadOptions:
     Attributes:
         target: the architecture of the core, ``"trn2"`` for example; ``""`` is any.
         lnc: physical cores per logical core; 0 is any.
-        world_size: how many ranks run the program together; 1 outside of collectives.
+        rank: which one of the ranks loads the program.
+        world_size: how many ranks there are; 1 outside of collectives.
+        peers_reachable: the other ranks can be run together with this one.
         validate_hash: compare the file's hash with its content
             (``NEURON_RT_VALIDATE_HASH``).
         allow_legacy: run what was compiled for an older architecture
@@ -24,7 +26,9 @@ class LoadOptions:
 
     target: str = ""
     lnc: int = 0
+    rank: int = 0
     world_size: int = 1
+    peers_reachable: bool = True
     validate_hash: bool = False
     allow_legacy: bool = False
     fail_out_of_bounds: bool = False

@@ -35,11 +35,6 @@ class _Request(NamedTuple):
     descriptor: int  # -1: none
 
 
-class _Loaded(NamedTuple):
-    program: LoadedProgram
-    inputs: int  # how many, over all ranks
-
-
 class Server:
     """Serves the requests of one libnrt.
 
@@ -51,7 +46,7 @@ class Server:
     def __init__(self, base: int, extent: int) -> None:
         self._base = base
         self._extent = extent
-        self._programs: dict[int, _Loaded] = {}
+        self._programs: dict[int, LoadedProgram] = {}
         self._last_program = 0
         self._lock = threading.Lock()
 
@@ -94,19 +89,19 @@ class Server:
         with os.fdopen(request.descriptor, "rb") as file:
             with mmap.mmap(file.fileno(), request.program, prot=mmap.PROT_READ) as neff:
                 program = load(bytes(neff), options)
-        inputs = program.input_count * options.world_size
         with self._lock:
             self._last_program += 1
-            self._programs[self._last_program] = _Loaded(program, inputs)
+            self._programs[self._last_program] = program
             return self._last_program, program.description
 
     def _execute(self, request: _Request) -> None:
-        loaded = self._programs[request.program]
+        program = self._programs[request.program]
         offsets = memoryview(request.payload).cast("Q").tolist()
         if any(offset >= self._extent for offset in offsets):
             raise ValueError(f"an offset outside of {self._extent} bytes of memory")
         addresses = [self._base + offset for offset in offsets]
-        loaded.program.execute(addresses[: loaded.inputs], addresses[loaded.inputs :])
+        count = program.input_count
+        program.execute(addresses[:count], addresses[count:])
 
 
 def _receive(channel: socket.socket) -> _Request | None:

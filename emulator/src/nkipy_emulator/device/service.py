@@ -16,6 +16,7 @@ from nkipy_emulator.code_cache import user_cache
 from nkipy_emulator.cost_model import estimate
 from nkipy_emulator.device.options import LoadOptions
 from nkipy_emulator.device.program import Program, read_program
+from nkipy_emulator.device.ranks import for_ranks
 from nkipy_emulator.engine import XlaCpuEngine
 from spike.neff import TensorInfo
 
@@ -35,7 +36,7 @@ class LoadedProgram:
             index; ``program_bytes``, what it takes of the device's memory;
             ``estimated_ns`` and ``timeline``, the cost model's account of one
             execution.
-        input_count: how many inputs each rank has.
+        input_count: how many inputs it has, over all ranks.
     """
 
     executable: XlaExecutable
@@ -70,17 +71,18 @@ def load(neff: Any, options: LoadOptions) -> LoadedProgram:
         CostModelError: the target or LNC is unknown to the cost model.
     """
     program = read_program(neff, options)
+    module, ranks = for_ranks(program.module, options)
     executable = XlaCpuEngine(user_cache()).compile(
-        program.module,
+        module,
         options=program.numerics,
-        num_replicas=options.world_size,
+        num_replicas=ranks,
         check_bounds=options.fail_out_of_bounds,
     )
-    description = json.dumps(_describe(program, options))
-    return LoadedProgram(executable, description, len(program.neff.inputs))
+    description = json.dumps(_describe(program, ranks, options))
+    return LoadedProgram(executable, description, len(program.neff.inputs) * ranks)
 
 
-def _describe(program: Program, options: LoadOptions) -> dict[str, Any]:
+def _describe(program: Program, ranks: int, options: LoadOptions) -> dict[str, Any]:
     neff, module = program.neff, program.module
     target = neff.target or options.target
     cost = estimate(
@@ -94,7 +96,7 @@ def _describe(program: Program, options: LoadOptions) -> dict[str, Any]:
         "name": neff.name,
         "target": target,
         "lnc": neff.lnc,
-        "replicas": options.world_size,
+        "replicas": ranks,
         "inputs": [_describe_tensor(t) for t in neff.inputs],
         "outputs": [_describe_tensor(t) for t in neff.outputs],
         "aliases": [[a.output, a.input] for a in neff.aliases],
