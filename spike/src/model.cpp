@@ -184,11 +184,11 @@ bool PreparedCall::is_valid() const {
 bool PreparedCall::try_execute() const {
   Pins pins;
   if (!try_pin(pins)) return false;
-  execute(pins);
+  run(pins);
   return true;
 }
 
-void PreparedCall::execute(const Pins& pins) const {
+void PreparedCall::run(const Pins& pins) const {
   Use nrt(pins.model->runtime, "execute a model");
   check(nrt->nrt_execute(pins.model->model, inputs(), outputs()),
         "Failed to execute model");
@@ -210,11 +210,11 @@ std::vector<double> PreparedCall::benchmark(int warmup, int iterations) const {
   using Clock = std::chrono::steady_clock;
   Pins pins = pin();
   WithoutGil without_gil;
-  for (int i = 0; i < warmup; ++i) execute(pins);
+  for (int i = 0; i < warmup; ++i) run(pins);
   std::vector<double> durations(iterations);
   for (double& duration : durations) {
     auto start = Clock::now();
-    execute(pins);
+    run(pins);
     duration = std::chrono::duration<double, std::milli>(Clock::now() - start).count();
   }
   return durations;

@@ -7,6 +7,8 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
+
 #include "bound_arguments.h"
 #include "python_errors.h"
 #include "spike.h"
@@ -153,30 +155,48 @@ NamedTensors pin_all(nb::dict tensors) {
   return pins;
 }
 
-/// A prepared call, and the Python objects that it stands for.
-struct BoundCall : PreparedCall {
-  BoundCall(const NrtModel& model, nb::dict inputs, nb::dict outputs)
-      : PreparedCall(model.pin("Unable to execute an unloaded model"), pin_all(inputs),
-                     pin_all(outputs)) {}
-  BoundArguments bound_inputs, bound_outputs;
+PreparedCall prepare(const NrtModel& model, nb::dict inputs, nb::dict outputs) {
+  return {model.pin("Unable to execute an unloaded model"), pin_all(inputs),
+          pin_all(outputs)};
+}
+
+/// The latest calls of a model, and the Python objects that each stands for.
+struct CallMemory {
+  struct Entry {
+    std::shared_ptr<const PreparedCall> call;
+    BoundArguments inputs, outputs;
+  };
+  // Enough to alternate between buffers; the newest is last.
+  static constexpr size_t kSize = 4;
+  std::vector<Entry> entries;
+
+  void remember(const PreparedCall& call, nb::dict inputs, nb::dict outputs) {
+    entries.erase(
+        std::remove_if(entries.begin(), entries.end(),
+                       [](const Entry& entry) { return !entry.call->is_valid(); }),
+        entries.end());
+    if (entries.size() == kSize) entries.erase(entries.begin());
+    entries.push_back({std::make_shared<const PreparedCall>(call),
+                       BoundArguments(inputs), BoundArguments(outputs)});
+  }
 };
-using Call = std::shared_ptr<BoundCall>;
 
-Call prepare(const NrtModel& model, nb::dict inputs, nb::dict outputs) {
-  return std::make_shared<BoundCall>(model, inputs, outputs);
+/// The fast way of a call: by a remembered one, else by the class's `_call_anew`.
+nb::object call_model(nb::handle self, nb::dict inputs, nb::object outputs,
+                      nb::object save_trace, nb::object ntff_name) {
+  auto& entries = nb::cast<CallMemory&>(self).entries;
+  if (nb::isinstance<nb::dict>(outputs) && save_trace.is(nb::handle(Py_False)))
+    for (auto entry = entries.rbegin(); entry != entries.rend(); ++entry)
+      if (entry->inputs.matches(inputs) &&
+          entry->outputs.matches(nb::borrow<nb::dict>(outputs))) {
+        auto call = entry->call;  // other threads may change what is remembered
+        if (!call->try_execute()) break;
+        return nb::none();
+      }
+  return self.attr("_call_anew")(inputs, outputs, save_trace, ntff_name);
 }
 
-void bind(BoundCall& call, nb::dict inputs, nb::dict outputs) {
-  call.bound_inputs.bind(inputs);
-  call.bound_outputs.bind(outputs);
-}
-
-bool execute_if_bound(const BoundCall& call, nb::dict inputs, nb::dict outputs) {
-  return call.bound_inputs.matches(inputs) && call.bound_outputs.matches(outputs) &&
-         call.try_execute();
-}
-
-nb::object benchmark(const BoundCall& call, int warmup, int iterations) {
+nb::object benchmark(const PreparedCall& call, int warmup, int iterations) {
   if (warmup < 0 || iterations < 1)
     throw nb::value_error(
         "benchmark needs at least one iteration and no negative number of warmup "
@@ -230,25 +250,28 @@ void define_calls(nb::module_& m) {
       .def("is_completed", &AsyncExecution::done, "The same as done().")
       .def("wait", &AsyncExecution::wait,
            "Block until it is over. Raises NrtError if it failed. Idempotent.");
-  nb::class_<BoundCall>(
-      m, "PreparedCall",
-      "A call made ready once. It keeps neither model nor tensors.\n\n"
-      "Its methods raise SpikeError once one of them is gone.")
-      .def("execute", [](const BoundCall& self) { self.execute(); })
-      .def("profile", &BoundCall::profile, "ntff_name"_a,
+  nb::class_<PreparedCall>(m, "PreparedCall",
+                           "A call made ready once. It keeps neither model nor "
+                           "tensors.\n\n"
+                           "Its methods raise SpikeError once one of them is gone.")
+      .def("execute", &PreparedCall::execute)
+      .def("profile", &PreparedCall::profile, "ntff_name"_a,
            "Execute, and write a profile to the file.")
       .def("benchmark", benchmark, "warmup_iterations"_a = 1,
            "benchmark_iterations"_a = 1,
            nb::sig("def benchmark(self, " SPIKE_ITERATIONS ") -> " SPIKE_RESULT))
-      .def("execute_async",
-           [](const BoundCall& self) { return AsyncExecution::start(self); })
-      .def_prop_ro("is_valid", &BoundCall::is_valid)
-      .def("bind", bind, "inputs"_a, "outputs"_a,
-           nb::sig("def bind(self, " SPIKE_OBJECTS ") -> None"),
-           "Remember the objects that this call stands for.")
-      .def("execute_if_bound", execute_if_bound, "inputs"_a, "outputs"_a,
-           nb::sig("def execute_if_bound(self, " SPIKE_OBJECTS ") -> bool"),
-           "Execute if these are the objects bound, all alive; else return False.");
+      .def("execute_async", AsyncExecution::start)
+      .def_prop_ro("is_valid", &PreparedCall::is_valid);
+  nb::class_<CallMemory>(m, "CallMemory", "The fast way of SpikeModel's calls.")
+      .def(nb::init<>())
+      .def("remember", &CallMemory::remember, "call"_a, "inputs"_a, "outputs"_a,
+           nb::sig("def remember(self, call: PreparedCall, " SPIKE_OBJECTS ") -> None"),
+           "Execute this call for these tensor objects from now on.")
+      .def("__call__", call_model, "inputs"_a, "outputs"_a = nb::none(),
+           "save_trace"_a = false, "ntff_name"_a = nb::none(),
+           nb::sig("def __call__(self, inputs: dict[str, typing.Any], outputs: "
+                   "dict[str, typing.Any] | None = None, save_trace: bool = False, "
+                   "ntff_name: str | None = None) -> dict[str, typing.Any] | None"));
 }
 
 void define_model(nb::module_& m) {
@@ -316,29 +339,29 @@ NrtTensor slice_own(const Spike& self, const NrtTensor& source, size_t offset,
   return slice(self.own(source), offset, size, name);
 }
 
-Call prepare_own(const Spike& self, const NrtModel& model, nb::dict inputs,
-                 nb::dict outputs) {
+PreparedCall prepare_own(const Spike& self, const NrtModel& model, nb::dict inputs,
+                         nb::dict outputs) {
   return prepare(self.own(model), inputs, outputs);
 }
 
 void execute_own(const Spike& self, const NrtModel& model, nb::dict inputs,
                  nb::dict outputs, const Text& ntff_name, bool save_trace) {
-  Call call = prepare_own(self, model, inputs, outputs);
+  PreparedCall call = prepare_own(self, model, inputs, outputs);
   if (save_trace)
-    call->profile(ntff_name.value_or("profile.ntff"));
+    call.profile(ntff_name.value_or("profile.ntff"));
   else
-    call->execute();
+    call.execute();
 }
 
 std::shared_ptr<AsyncExecution> execute_async_own(const Spike& self,
                                                   const NrtModel& model,
                                                   nb::dict inputs, nb::dict outputs) {
-  return AsyncExecution::start(*prepare_own(self, model, inputs, outputs));
+  return AsyncExecution::start(prepare_own(self, model, inputs, outputs));
 }
 
 nb::object benchmark_own(const Spike& self, const NrtModel& model, nb::dict inputs,
                          nb::dict outputs, int warmup, int iterations) {
-  return benchmark(*prepare_own(self, model, inputs, outputs), warmup, iterations);
+  return benchmark(prepare_own(self, model, inputs, outputs), warmup, iterations);
 }
 
 void define_spike_tensors(nb::class_<Spike>& spike) {

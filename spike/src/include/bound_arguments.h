@@ -14,8 +14,7 @@ namespace spike {
 class BoundArguments {
  public:
   /// Remembers a dict of objects that can be weakly referenced.
-  void bind(nanobind::dict arguments) {
-    entries_.clear();
+  explicit BoundArguments(nanobind::dict arguments) {
     for (auto [name, tensor] : arguments)
       entries_.push_back({nanobind::borrow(name),
                           nanobind::steal(PyWeakref_NewRef(tensor.ptr(), nullptr))});

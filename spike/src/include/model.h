@@ -81,7 +81,7 @@ class PreparedCall {
   PreparedCall(const ModelPin& model, const NamedTensors& inputs,
                const NamedTensors& outputs);
 
-  void execute() const { execute(pin()); }
+  void execute() const { run(pin()); }
   /// False, and nothing is done, if the model or a tensor is gone.
   bool try_execute() const;
   /// Executes, and writes a profile to the file.
@@ -101,7 +101,7 @@ class PreparedCall {
 
  private:
   bool try_pin(Pins& pins) const;
-  void execute(const Pins& pins) const;
+  void run(const Pins& pins) const;
 
   std::weak_ptr<ModelStorage> model_;
   std::vector<std::weak_ptr<TensorStorage>> tensors_;

@@ -135,11 +135,23 @@ class PreparedCall:
     def execute_async(self) -> AsyncExecution: ...
     @property
     def is_valid(self) -> bool: ...
-    def bind(self, inputs: dict[str, Any], outputs: dict[str, Any]) -> None:
-        """Remember the objects that this call stands for."""
 
-    def execute_if_bound(self, inputs: dict[str, Any], outputs: dict[str, Any]) -> bool:
-        """Execute if these are the objects bound, all alive; else return False."""
+class CallMemory:
+    """The fast way of SpikeModel's calls."""
+
+    def __init__(self) -> None: ...
+    def remember(
+        self, call: PreparedCall, inputs: dict[str, Any], outputs: dict[str, Any]
+    ) -> None:
+        """Execute this call for these tensor objects from now on."""
+
+    def __call__(
+        self,
+        inputs: dict[str, Any],
+        outputs: dict[str, Any] | None = None,
+        save_trace: bool = False,
+        ntff_name: str | None = None,
+    ) -> dict[str, Any] | None: ...
 
 class NrtModel:
     """A NEFF loaded on a core."""

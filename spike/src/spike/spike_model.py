@@ -13,6 +13,7 @@ import numpy as np
 
 from spike._spike import (
     AsyncExecution,
+    CallMemory,
     NrtModel,
     PreparedCall,
     SystemTraceSession,
@@ -34,8 +35,6 @@ Tensors = Mapping[str, SpikeTensor]
 # What libnrt calls a dtype, and what a tensor of that may really be.
 _REPORTED_AS = {"int8": ("float8_",), "uint8": ("bool", "float8_")}
 _ALIAS_SUFFIX = ".must_alias_input"
-# How many sets of arguments a model remembers: enough to alternate between buffers.
-_REMEMBERED_CALLS = 4
 # A trace keeps so many events that this many executions never overflow it.
 _FETCH_EVERY = 256
 
@@ -48,8 +47,16 @@ class TensorMismatchError(ValueError, AssertionError):
     raise, so that it can still be caught as one.)"""
 
 
-class SpikeModel:
-    """A NEFF loaded on a core. Call it with tensors by name.
+class SpikeModel(CallMemory):
+    """A NEFF loaded on a core.
+
+    Call it with `inputs` and `outputs`, tensors by name, to execute. Without `outputs`
+    they are allocated and returned by name. `save_trace=True` writes a profile to
+    `ntff_name`, by default beside the NEFF.
+
+    Arguments are validated once: a later call with the same tensor objects goes
+    straight to libnrt. Raises ValueError for tensors that the model does not take,
+    SpikeError for freed ones, NrtError if execution fails.
 
     Attributes:
         model_ref: the model, as an NrtModel.
@@ -61,6 +68,7 @@ class SpikeModel:
     """
 
     def __init__(self, model_ref: NrtModel, name: str, neff_path: Path | str) -> None:
+        super().__init__()
         self.model_ref = model_ref
         self.name = name
         self.neff_path = Path(neff_path)
@@ -78,7 +86,6 @@ class SpikeModel:
             info.outputs, {t.name: t.dtype for t in outputs}
         )
         self._aliases = self._find_aliases(neff)
-        self._calls: tuple[PreparedCall, ...] = ()
 
     def _read_neff(self, tensors: list[TensorMetadata]) -> Neff | None:
         """The NEFF's own description, if it knows what libnrt does not say."""
@@ -143,26 +150,6 @@ class SpikeModel:
                 return tensor
         return SpikeTensor.zeros(info.size, np.uint8, name, core)
 
-    def __call__(
-        self,
-        inputs: dict[str, SpikeTensor],
-        outputs: dict[str, SpikeTensor] | None = None,
-        save_trace: bool = False,
-        ntff_name: str | None = None,
-    ) -> dict[str, SpikeTensor] | None:
-        """Execute. Without `outputs` they are allocated and returned by name.
-
-        Arguments are validated once: a later call with the same tensor objects goes
-        straight to libnrt. `save_trace` writes a profile to `ntff_name`, by default
-        beside the NEFF. Raises ValueError for tensors that the model does not take,
-        SpikeError for freed ones, NrtError if execution fails.
-        """
-        if outputs is not None and not save_trace:
-            for call in self._calls:
-                if call.execute_if_bound(inputs, outputs):
-                    return None
-        return self._call_anew(inputs, outputs, save_trace, ntff_name)
-
     def _call_anew(
         self,
         inputs: dict[str, SpikeTensor],
@@ -170,20 +157,17 @@ class SpikeModel:
         save_trace: bool,
         ntff_name: str | None,
     ) -> dict[str, SpikeTensor] | None:
-        given = outputs
-        outputs = self._validated_outputs(inputs, outputs)
+        """A call with arguments that are not remembered from an earlier one."""
+        tensors = self._validated_outputs(inputs, outputs)
+        call = self._prepare(inputs, tensors)
         if save_trace:
-            file = ntff_name or str(self.neff_path.with_suffix(".ntff"))
-            self._prepare(inputs, outputs).profile(file)
-        elif given is None:
-            self._prepare(inputs, outputs).execute()
+            call.profile(ntff_name or str(self.neff_path.with_suffix(".ntff")))
         else:
-            call = self._prepare(inputs, outputs)
-            call.bind(inputs, outputs)
             call.execute()
-            alive = [c for c in self._calls if c.is_valid]
-            self._calls = (call, *alive[: _REMEMBERED_CALLS - 1])
-        return outputs if given is None else None
+        if outputs is None:
+            return tensors
+        self.remember(call, inputs, outputs)
+        return None
 
     def execute_async(
         self, inputs: dict[str, SpikeTensor], outputs: dict[str, SpikeTensor]
@@ -299,7 +283,6 @@ class SpikeModel:
 
     def close(self) -> None:
         """Unload now, or after the last running call. Idempotent."""
-        self._calls = ()
         self.model_ref.unload()
 
     def __enter__(self) -> Self:
