@@ -14,7 +14,7 @@ Path = tuple[str, ...]
 
 def is_container(value: Any) -> bool:
     """Whether :func:`map_tree` looks inside `value`."""
-    return _holds_children(type(value))
+    return _holds_children(type(value))  # type: ignore[arg-type]
 
 
 @lru_cache(maxsize=1024)

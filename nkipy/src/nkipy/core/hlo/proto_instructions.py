@@ -142,10 +142,11 @@ class InstructionEncoder:
             if inst.name or may_clash:
                 lead, suffix = self._named_lead(inst, number), b""
             else:
-                lead, suffix = leads.get(opcode), suffixes[number]
-                if lead is None:
+                suffix = suffixes[number]
+                if opcode not in leads:
                     head = _name_head(opcode, digits)
-                    lead = leads[opcode] = metadata(opcode, location) + head
+                    leads[opcode] = metadata(opcode, location) + head
+                lead = leads[opcode]
             size = len(lead) + len(suffix) + len(core) + more
             length = varints[size] if size < 2048 else varint(size)
             emit(join((tag, length, lead, suffix, core)))

@@ -121,11 +121,11 @@ class _Placeholder(HLOInstruction):
     """A value of which shape and dtype are known, and nothing else."""
 
     __slots__ = ()
-    opcode = property(_refuse)  # type: ignore[assignment]
-    operands = property(_refuse)  # type: ignore[assignment]
-    attributes = property(_refuse)  # type: ignore[assignment]
-    source_location = property(_refuse)  # type: ignore[assignment]
-    name = property(_refuse)  # type: ignore[assignment]
+    opcode = property(_refuse)
+    operands = property(_refuse)
+    attributes = property(_refuse)
+    source_location = property(_refuse)
+    name = property(_refuse)
 
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype) -> None:
         self.shape, self.dtype = shape, dtype
@@ -150,8 +150,10 @@ def _placeholder(
 ) -> NKIPyTensorRef:
     made = NKIPyTensorRef._wrap(ctx, _Placeholder(tensor.shape, tensor.dtype))
     if tensor._base is not None:
-        layout = tensor._layout() if with_layout else None
-        show = (lambda array: layout) if with_layout else _hide_layout
+        show: Callable[[Any], Any] = _hide_layout
+        if with_layout:
+            layout = tensor._layout()
+            show = lambda array: layout  # noqa: E731
         made._base = _PlaceholderBase._wrap(ctx, made._value)
         made._view = View(_refuse, _refuse, show)
     return made
@@ -269,7 +271,7 @@ def _wrapped(
     ctx: HLOTraceContext, result: _Result, tensors: list[NKIPyTensorRef], value: Value
 ) -> NKIPyTensorRef:
     made = NKIPyTensorRef._wrap(ctx, value)
-    if result.base is not None:
+    if result.base is not None and result.view is not None:
         made._share(tensors[result.base], result.view)
     return made
 
