@@ -233,8 +233,9 @@ def trace_function(
             returned = func(*bound.args, **bound.kwargs)
         except (TypeError, ValueError) as error:
             # NumPy hides the refusal of a traced value: `plain_array[0] = traced`.
-            if isinstance(error.__cause__, ConcretizationError):
-                raise error.__cause__ from None
+            cause, shown = error.__cause__, isinstance(error, NKIPyError)
+            if isinstance(cause, ConcretizationError) and not shown:
+                raise cause from None
             raise
         ctx.current_source_location = definition_of(func)
         outputs = _Outputs(ctx, parameters)
