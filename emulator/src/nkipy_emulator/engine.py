@@ -21,6 +21,7 @@ from nkipy.core.hlo.ir import HLOInstruction, HLOModule
 from nkipy_emulator import _xla
 from nkipy_emulator.bounds import tell_out_of_bounds
 from nkipy_emulator.custom_calls import TYPED_FFI, CustomCalls, lower_custom_calls
+from nkipy_emulator.dots import flatten_dots
 from nkipy_emulator.errors import SimulationError
 from nkipy_emulator.exact import keep_exact
 from nkipy_emulator.memory import empty
@@ -196,7 +197,7 @@ def _with_store(
     result = lower_custom_calls(result, vector, calls)
     if check_bounds:
         result = tell_out_of_bounds(result, vector)
-    result = apply_auto_cast(result, options)
+    result = flatten_dots(apply_auto_cast(result, options))
     result = keep_exact(result, vector)
     store = HLOInstruction(
         "custom-call", (*result.results, vector), (1,), uint8, _STORE_ATTRIBUTES
