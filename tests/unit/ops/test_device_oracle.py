@@ -28,6 +28,12 @@ NOT_ON_DEVICE = dt.float8_e4m3fn
 REFUSED = {("topk", dtype): "NCC_EVRF013" for dtype in (dt.int32, dt.uint32)}
 
 
+@pytest.fixture(autouse=True)
+def _indices_are_checked(monkeypatch):
+    """What XLA clamps or drops, a device reports: no lowering may rely on it."""
+    monkeypatch.setenv("NKIPY_EMULATOR_FAIL_OUT_OF_BOUNDS", "1")
+
+
 def dtypes_of(op):
     return [dtype for dtype in op.dtypes if dtype != NOT_ON_DEVICE]
 

@@ -8,7 +8,10 @@ import numpy as np
 
 from nkipy.core import dtypes as dt
 from nkipy.core.hlo.builder import HLOBuilder, Value
+from nkipy.core.ops._index_basic import is_uniform
 from nkipy.core.ops._index_bounds import bounded
+from nkipy.core.ops._last_stores import last_stores
+from nkipy.core.ops._static_take import take_static
 from nkipy.core.tensor import NKIPyTensorRef, as_operand
 
 
@@ -63,14 +66,14 @@ class AlongAxis:
             return x
         return b.scatter(
             x,
-            self._vectors(b, without_duplicates=True),
-            values,
+            self._vectors(b),
+            self._without_conflicts(b, values),
             update_window_dims=self.windows,
             inserted_window_dims=self.points,
             scatter_dims_to_operand_dims=self.mapped,
         )
 
-    def _vectors(self, b: HLOBuilder, without_duplicates: bool = False) -> Value:
+    def _vectors(self, b: HLOBuilder) -> Value:
         shape = (*self.batch, 1)
         columns = []
         for i in self.mapped:
@@ -79,11 +82,30 @@ class AlongAxis:
                 continue
             index = self.index
             if isinstance(index, np.ndarray):
-                if without_duplicates:
-                    index = _last_only(index, self.axis, self.array[self.axis])
                 index = b.constant(index.astype(np.int32))
             columns.append(b.reshape(index, shape))
         return b.concatenate(columns, len(self.batch))
+
+    def _without_conflicts(self, b: HLOBuilder, values: Value) -> Value:
+        """`values` in a form for which static indices may be stored in any order."""
+        if not isinstance(self.index, np.ndarray):
+            return values
+        last = last_stores(self._targets(self.index))
+        if last is None or is_uniform(values):
+            return values
+        order = (*self.points, *self.windows)
+        moved = b.transpose(values, order)
+        rows = b.reshape(moved, (last.size, *(self.shape[i] for i in self.windows)))
+        chosen = b.reshape(take_static(b, rows, last, 0), moved.shape)
+        return b.transpose(chosen, tuple(np.argsort(order).tolist()))
+
+    def _targets(self, index: np.ndarray) -> np.ndarray:
+        """Numbers the element, or window, that each position of the batch is about."""
+        positions = zip(self.points, np.indices(self.batch))
+        coordinates = [c if i in self.mapped else c * 0 for i, c in positions]
+        coordinates[self.points.index(self.axis)] = index.reshape(self.batch)
+        sizes = [self.array[i] for i in self.points]
+        return np.ravel_multi_index(coordinates, sizes).ravel()
 
 
 def _checked(
@@ -103,16 +125,3 @@ def _checked(
                 f"array, with shapes {indices.shape} and {shape}"
             )
     return bounded(b, indices, shape[axis], "raise")
-
-
-def _last_only(index: np.ndarray, axis: int, size: int) -> np.ndarray:
-    """`index` with all but the last of equal ones out of range: XLA drops them."""
-    order = np.argsort(index, axis=axis, kind="stable")
-    ranked = np.moveaxis(np.take_along_axis(index, order, axis), axis, -1)
-    lost = np.zeros(ranked.shape, bool)
-    lost[..., :-1] = ranked[..., :-1] == ranked[..., 1:]
-    kept = index.copy()
-    places = np.zeros(index.shape, bool)
-    np.put_along_axis(places, order, np.moveaxis(lost, -1, axis), axis)
-    kept[places] = size
-    return kept

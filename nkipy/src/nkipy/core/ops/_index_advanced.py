@@ -7,8 +7,15 @@ from math import prod
 import numpy as np
 
 from nkipy.core.hlo.builder import HLOBuilder, Value
-from nkipy.core.ops._index_basic import BasicIndex, reshape_value, wrap_negative
+from nkipy.core.ops._index_basic import (
+    BasicIndex,
+    is_uniform,
+    reshape_value,
+    wrap_negative,
+)
 from nkipy.core.ops._index_parse import NEW_AXIS, SEPARATOR, Advanced, ParsedIndex
+from nkipy.core.ops._last_stores import last_stores
+from nkipy.core.ops._static_take import take_static
 
 #: Up to this many elements, index vectors are one constant rather than broadcasts.
 _SMALL_INDEX = 4096
@@ -134,13 +141,13 @@ class AdvancedIndex:
         self._refuse_empty_axes()
         source = self._source(b, x)
         axes = [self.source_axis[a.axis] for a in self.parsed.advanced]
-        arrays, unique = [a.array for a in self.parsed.advanced], False
+        value, unique = reshape_value(b, value, self._gathered), False
         if opcode == "assign":
-            arrays, unique = self._without_duplicates()
+            value, unique = self._without_conflicts(b, value)
         updated = b.scatter(
             source,
-            self._vectors(b, arrays),
-            reshape_value(b, value, self._gathered),
+            self._vectors(b, [a.array for a in self.parsed.advanced]),
+            value,
             update_window_dims=self._offset_dims,
             inserted_window_dims=sorted(axes),
             scatter_dims_to_operand_dims=axes,
@@ -183,26 +190,24 @@ class AdvancedIndex:
             value = wrap_negative(b, array, self.parsed.shape[entry.axis])
         return b.reshape(b.broadcast_to(value, self.batch), (*self.batch, 1))
 
-    def _without_duplicates(self) -> tuple[list[np.ndarray | Value], bool]:
-        """The arrays for a scatter, and whether no element is written twice.
+    def _without_conflicts(self, b: HLOBuilder, value: Value) -> tuple[Value, bool]:
+        """`value` in a form for which static indices may be stored in any order.
 
-        NumPy stores in order, so that the last of several values stays. XLA promises no
-        order, but drops what is out of range: so the others are sent there.
+        Also whether it is known that no element is stored twice.
         """
         arrays = [a.array for a in self.parsed.advanced]
         static = [a for a in arrays if isinstance(a, np.ndarray)]
         if len(static) < len(arrays):
-            return arrays, False
+            return value, False
         sizes = [self.parsed.shape[a.axis] for a in self.parsed.advanced]
-        full = [a.copy() for a in np.broadcast_arrays(*static)]
-        flat = np.ravel_multi_index([a.ravel() for a in full], sizes)
-        _, last = np.unique(flat[::-1], return_index=True)
-        if last.size == flat.size:
-            return arrays, True
-        lost = np.ones(flat.size, bool)
-        lost[flat.size - 1 - last] = False
-        full[0][lost.reshape(self.batch)] = sizes[0]
-        return list(full), False
+        full = [a.ravel() for a in np.broadcast_arrays(*static)]
+        last = last_stores(np.ravel_multi_index(full, sizes))
+        if last is None or is_uniform(value):
+            return value, last is None
+        lead, rank = self._lead, len(self.batch)
+        rows = (*value.shape[:lead], last.size, *value.shape[lead + rank :])
+        chosen = take_static(b, b.reshape(value, rows), last, lead)
+        return b.reshape(chosen, value.shape), False
 
     # -- masks -----------------------------------------------------------------------
     def write_masked(self, b: HLOBuilder, x: Value, value: Value) -> Value:
