@@ -17,8 +17,6 @@ from tests.support import nrt_client
 from tests.support.libnrt import HOST, INVALID, INVALID_HANDLE, TIMEOUT
 from tests.support.nrt_client import (
     BAD_INPUT,
-    NUM_ERR,
-    OOB,
     WITH_ERR,
     Nrt,
     NrtFailure,
@@ -41,15 +39,6 @@ def negate(b, x):
 
 def pair(b, x, y):
     return b.add(x, y), b.subtract(x, y)
-
-
-def run(nrt: Nrt, neff: bytes, *arrays: np.ndarray, like: np.ndarray) -> np.ndarray:
-    """The only result of a program with parameters x0, x1, … on new tensors."""
-    model = nrt.load(neff)
-    inputs = {f"x{i}": nrt.tensor(a) for i, a in enumerate(arrays)}
-    out = nrt.empty(like.nbytes)
-    nrt.execute(model, nrt.tensor_set(inputs), nrt.tensor_set({"output0": out}))
-    return nrt.read(out, like.shape, like.dtype)
 
 
 def failure_of(nrt: Nrt, *execution) -> int:
@@ -92,7 +81,7 @@ def rng_of():
 )
 def test_every_dtype_comes_through(nrt, dtype):
     x = np.array([0, 1, 1, 0], np.float32).astype(dtype)
-    y = run(nrt, make_neff(lambda b, p: b.unary("copy", p), x), x, like=x)
+    y = nrt.run(make_neff(lambda b, p: b.unary("copy", p), x), x, like=x)
     assert y.dtype == x.dtype
     np.testing.assert_array_equal(y.view(np.uint8), x.view(np.uint8))
 
@@ -262,73 +251,11 @@ def test_auto_cast_of_the_compiler_shows(nrt):
     def dot(b, p, q):
         return b.dot(p, q, ((1,), (0,)))
 
-    exact = run(nrt, make_neff(dot, x, x), x, x, like=x)
+    exact = nrt.run(make_neff(dot, x, x), x, x, like=x)
     cast = {"auto_cast": "matmult", "auto_cast_type": "bf16"}
-    rounded = run(nrt, make_neff(dot, x, x, numerics=cast), x, x, like=x)
+    rounded = nrt.run(make_neff(dot, x, x, numerics=cast), x, x, like=x)
     np.testing.assert_array_equal(exact, x @ x)
     np.testing.assert_array_equal(rounded, np.full((4, 4), 4, np.float32))
-
-
-NANS = [np.float32, np.float16, ml_dtypes.bfloat16]
-NANS += [ml_dtypes.float8_e4m3, ml_dtypes.float8_e5m2]
-
-
-@pytest.mark.parametrize("dtype", NANS)
-@pytest.mark.parametrize(
-    "variable",
-    [
-        {"NEURON_FAIL_ON_NAN": "1"},
-        {"NEURON_RT_NUMERICAL_ERRORS_VERBOSITY": "critical"},
-    ],
-    ids=lambda v: next(iter(v)),
-)
-def test_nan_fails_when_it_is_looked_for(tmp_path, dtype, variable):
-    x = np.zeros(5001, dtype)
-    bad = x.copy()
-    bad[-1] = np.nan
-    with nrt_client.session(tmp_path, **variable) as nrt:
-        model = nrt.load(make_neff(lambda b, p: b.unary("copy", p), x))
-        tensor, out = nrt.tensor(x), nrt.empty(x.nbytes)
-        inputs, outputs = (
-            nrt.tensor_set({"x0": tensor}),
-            nrt.tensor_set({"output0": out}),
-        )
-        for value in (x, np.full_like(x, np.inf), -x):
-            nrt.write(tensor, value)
-            nrt.execute(model, inputs, outputs)
-        nrt.write(tensor, bad)
-        assert failure_of(nrt, model, inputs, outputs) == NUM_ERR
-        # The execution has completed: results are there.
-        got = nrt.read(out, x.shape, np.uint8 if x.itemsize == 1 else x.dtype)
-        np.testing.assert_array_equal(got.view(np.uint8), bad.view(np.uint8))
-
-
-def test_nan_is_a_result_like_others_by_default(nrt):
-    x = np.array([np.nan, 1], np.float32)
-    y = run(nrt, make_neff(negate, x), x, like=x)
-    np.testing.assert_array_equal(y, -x)
-
-
-def test_indices_out_of_bounds_fail_when_they_are_looked_for(
-    tmp_path, capfd, monkeypatch
-):
-    def take(b, x, i):
-        dims = {"offset_dims": (), "collapsed_slice_dims": (0,)}
-        return b.gather(x, i, **dims, start_index_map=(0,), slice_sizes=(1,))
-
-    indices = np.array([[7], [0], [3]], np.int32)
-    neff = make_neff(take, X, indices)
-    with nrt_client.session(tmp_path, cores=1) as nrt:  # moved inside, as XLA does
-        moved = run(nrt, neff, X, indices + 1, like=X[:3])
-        np.testing.assert_array_equal(moved, X[[7, 1, 4]])
-    monkeypatch.setenv("NKIPY_EMULATOR_FAIL_OUT_OF_BOUNDS", "1")
-    with nrt_client.session(tmp_path, cores=1) as nrt:
-        fine = run(nrt, neff, X, indices, like=X[:3])
-        np.testing.assert_array_equal(fine, X[[7, 0, 3]])
-        with pytest.raises(NrtFailure) as failure:
-            run(nrt, neff, X, indices + 1, like=X[:3])
-        assert failure.value.status == OOB
-        assert "out of bounds" in capfd.readouterr().err
 
 
 @pytest.fixture
