@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from nkipy.core import compile as nkc
+from nkipy.core import tensor_apis
 from nkipy.core.compilers import VARIABLE, default_target, find_compiler
 from nkipy.core.hlo.ir import HLOModule
 from nkipy_emulator.compiler import EmulatorCompiler
@@ -40,8 +41,9 @@ def _kernel() -> Any:
 
 
 def _refused_kernel() -> Any:
-    kernel = nkc.trace(np.linalg.inv)
-    kernel.specialize(np.eye(3, dtype=np.float32))
+    """The device takes the greatest of floats only."""
+    kernel = nkc.trace(lambda a: tensor_apis.topk(a, 2))
+    kernel.specialize(np.arange(4, dtype=np.int32))
     return kernel
 
 
@@ -183,7 +185,7 @@ def test_a_refused_program(
         nkc.compile_to_neff(_refused_kernel(), tmp_path)
     error = caught.value
     assert error.returncode == 70
-    assert error.stderr.startswith("[ERROR] [NCC_EVRF001] ")
+    assert error.stderr.startswith("[ERROR] [NCC_EVRF013] ")
     text = str(error)
     assert "Compilation failed (exit code 70)." in text
     assert f"Command: {EMULATOR_COMMAND} compile --framework XLA" in text
