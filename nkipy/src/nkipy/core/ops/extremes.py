@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -42,7 +42,7 @@ def arg_extreme(b: HLOBuilder, fold: Fold, x: Value, axis: int) -> Value:
     return b.reduce(candidates, "minimum", size, (axis,))
 
 
-def arg_reduce(
+def _arg_reduce(
     lower: Any, name: str, a: Any, axis: Any, out: Any, keepdims: Any
 ) -> NKIPyTensorRef:
     """Apply ``lower(ctx, x, axis)``, which yields indices, by argmax's conventions."""
@@ -82,43 +82,35 @@ _ARG_ERRORS = (
     ErrorSample((make((0, 3), dt.float32),), {"axis": 0}, ValueError, "empty sequence"),
     ErrorSample((make((0,), dt.int8),), {}, ValueError, "empty sequence"),
 )
-argmax = Op(
-    "argmax",
-    category="reduce",
-    numpy=np.argmax,
-    dtypes=ALL,
-    samples=arg_samples,
-    errors=_ARG_ERRORS,
-)
-argmin = Op(
-    "argmin",
-    category="reduce",
-    numpy=np.argmin,
-    dtypes=ALL,
-    samples=arg_samples,
-    errors=_ARG_ERRORS,
-)
 
 
-@argmax.impl("hlo")
-def _argmax(
-    a: Any, axis: Any = None, out: Any = None, *, keepdims: Any = False
-) -> NKIPyTensorRef:
-    """``numpy.argmax``, as int32: the first maximum, or the first NaN."""
+def lower_by_place(op: Op, lower: Callable[[HLOBuilder, Value, int], Value]) -> None:
+    """Give `op` the signature of ``numpy.argmax``.
 
-    def lower(b: HLOBuilder, x: Value, along: int) -> Value:
-        return arg_extreme(b, MAXIMUM, x, along)
+    Args:
+        lower: the indices along an axis of a value, int32.
+    """
 
-    return arg_reduce(lower, "argmax", a, axis, out, keepdims)
+    @op.impl("hlo")
+    def implementation(
+        a: Any, axis: Any = None, out: Any = None, *, keepdims: Any = False
+    ) -> NKIPyTensorRef:
+        return _arg_reduce(lower, op.name, a, axis, out, keepdims)
 
 
-@argmin.impl("hlo")
-def _argmin(
-    a: Any, axis: Any = None, out: Any = None, *, keepdims: Any = False
-) -> NKIPyTensorRef:
-    """``numpy.argmin``, as int32: the first minimum, or the first NaN."""
+def _arg_op(function: Callable[..., Any], fold: Fold, what: str) -> Op:
+    op = Op(
+        function.__name__,
+        category="reduce",
+        numpy=function,
+        dtypes=ALL,
+        samples=arg_samples,
+        errors=_ARG_ERRORS,
+    )
+    lower_by_place(op, lambda b, x, axis: arg_extreme(b, fold, x, axis))
+    op.__doc__ = f"``numpy.{op.name}``, as int32: the first {what}, or the first NaN."
+    return op
 
-    def lower(b: HLOBuilder, x: Value, along: int) -> Value:
-        return arg_extreme(b, MINIMUM, x, along)
 
-    return arg_reduce(lower, "argmin", a, axis, out, keepdims)
+argmax = _arg_op(np.argmax, MAXIMUM, "maximum")
+argmin = _arg_op(np.argmin, MINIMUM, "minimum")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -144,28 +145,6 @@ mean_ = Op(
     errors=_ERRORS,
     reference=rounding_once(np.mean),
 )
-var_ = Op(
-    "var",
-    numpy=np.var,
-    replays=True,
-    category="reduce",
-    dtypes=ALL,
-    samples=var_samples,
-    errors=_VAR_ERRORS,
-    reference=rounding_once(np.var),
-    note="dtype= must be a float",
-)
-std_ = Op(
-    "std",
-    numpy=np.std,
-    replays=True,
-    category="reduce",
-    dtypes=ALL,
-    samples=var_samples,
-    errors=_VAR_ERRORS,
-    reference=rounding_once(np.std),
-    note="dtype= must be a float",
-)
 
 
 @mean_.impl("hlo")
@@ -212,14 +191,48 @@ def _whole_mean(
     return ctx.convert(ctx.divide(ctx.convert(total, wider), divisor), x.dtype)
 
 
-def _spread_of(
-    a: Any, axis: Any, dtype: Any, ddof: Any, where: Any, mean: Any, correction: Any
-) -> tuple[HLOTraceContext, Value, Value, tuple[int, ...], np.dtype]:
-    """The variance in float32, its operand, the axes, and the dtype of the result."""
-    if correction is not NO_VALUE:
-        if ddof != 0:
-            raise ValueError("ddof and correction can't be provided simultaneously.")
-        ddof = correction
+def lower_by_variance(op: Op, lower: Callable[..., NKIPyTensorRef]) -> None:
+    """Give `op` the signature of ``numpy.var``.
+
+    Args:
+        lower: takes a, axis, dtype, out, ddof, keepdims, where and mean.
+    """
+
+    @op.impl("hlo")
+    def implementation(
+        a: Any,
+        axis: Any = None,
+        dtype: Any = None,
+        out: Any = None,
+        ddof: Any = 0,
+        keepdims: Any = False,
+        *,
+        where: Any = True,
+        mean: Any = NO_VALUE,
+        correction: Any = NO_VALUE,
+    ) -> NKIPyTensorRef:
+        if correction is not NO_VALUE:
+            if ddof != 0:
+                raise ValueError(
+                    "ddof and correction can't be provided simultaneously."
+                )
+            ddof = correction
+        return lower(a, axis, dtype, out, ddof, keepdims, where, mean)
+
+
+def _spread(
+    a: Any,
+    axis: Any,
+    dtype: Any,
+    out: Any,
+    ddof: Any,
+    keepdims: Any,
+    where: Any,
+    mean: Any,
+    *,
+    root: bool,
+) -> NKIPyTensorRef:
+    """The variance in float32, or its root, rounded at the end."""
     ctx = get_hlo_context()
     x = operand(a)
     axes = many_axes(axis, x.ndim)
@@ -236,46 +249,27 @@ def _spread_of(
         given = ctx.convert(operand(mean), dt.float32)
         given = stretch(ctx, given, x.shape, "mean=")
     value = var_of(ctx, ctx.convert(x, dt.float32), axes, ddof, mask, given)
-    return ctx, value, x, axes, result
-
-
-@var_.impl("hlo")
-def _var(
-    a: Any,
-    axis: Any = None,
-    dtype: Any = None,
-    out: Any = None,
-    ddof: Any = 0,
-    keepdims: Any = False,
-    *,
-    where: Any = True,
-    mean: Any = NO_VALUE,
-    correction: Any = NO_VALUE,
-) -> NKIPyTensorRef:
-    """``numpy.var``, in two passes in float32."""
-    ctx, value, x, axes, result = _spread_of(
-        a, axis, dtype, ddof, where, mean, correction
-    )
+    value = ctx.unary("sqrt", value) if root else value
     value = round_unless(ctx, value, result, out)
     return finish(ctx, value, x.shape, axes, keepdims, out)
 
 
-@std_.impl("hlo")
-def _std(
-    a: Any,
-    axis: Any = None,
-    dtype: Any = None,
-    out: Any = None,
-    ddof: Any = 0,
-    keepdims: Any = False,
-    *,
-    where: Any = True,
-    mean: Any = NO_VALUE,
-    correction: Any = NO_VALUE,
-) -> NKIPyTensorRef:
-    """``numpy.std``, in two passes in float32."""
-    ctx, value, x, axes, result = _spread_of(
-        a, axis, dtype, ddof, where, mean, correction
+def _spread_op(function: Callable[..., Any], root: bool) -> Op:
+    op = Op(
+        function.__name__,
+        numpy=function,
+        replays=True,
+        category="reduce",
+        dtypes=ALL,
+        samples=var_samples,
+        errors=_VAR_ERRORS,
+        reference=rounding_once(function),
+        note="dtype= must be a float",
     )
-    value = round_unless(ctx, ctx.unary("sqrt", value), result, out)
-    return finish(ctx, value, x.shape, axes, keepdims, out)
+    lower_by_variance(op, partial(_spread, root=root))
+    op.__doc__ = f"``numpy.{op.name}``, in two passes in float32."
+    return op
+
+
+var_ = _spread_op(np.var, root=False)
+std_ = _spread_op(np.std, root=True)

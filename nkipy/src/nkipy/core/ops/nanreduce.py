@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,8 +24,8 @@ from nkipy.core.ops._reduction import (
 )
 from nkipy.core.ops._registry import Op, supports
 from nkipy.core.ops._samples import ErrorSample, Sample, make
-from nkipy.core.ops.extremes import arg_extreme, arg_reduce
-from nkipy.core.ops.moments import mean_, std_, var_
+from nkipy.core.ops.extremes import arg_extreme, lower_by_place
+from nkipy.core.ops.moments import lower_by_variance, mean_, std_, var_
 from nkipy.core.ops.reduce import (
     ADD,
     ALL,
@@ -32,11 +33,12 @@ from nkipy.core.ops.reduce import (
     MINIMUM,
     MULTIPLY,
     Fold,
-    accumulate,
+    lower_by_accumulation,
+    lower_by_extreme,
     need_elements,
     reduce_extreme,
 )
-from nkipy.core.ops.scan import cumulate
+from nkipy.core.ops.scan import lower_by_scan
 from nkipy.core.ops.statistics import sorted_rows
 from nkipy.core.tensor import NKIPyTensorRef
 
@@ -161,52 +163,14 @@ nansum = _record(np.nansum, _where_samples)
 nanprod = _record(np.nanprod, _where_samples)
 nancumsum = _record(np.nancumsum, _scan_samples)
 nancumprod = _record(np.nancumprod, _scan_samples)
-
-
-@nansum.impl("hlo")
-def _nansum(
-    a: Any,
-    axis: Any = None,
-    dtype: Any = None,
-    out: Any = None,
-    keepdims: Any = False,
-    initial: Any = None,
-    where: Any = True,
-) -> NKIPyTensorRef:
-    """``numpy.nansum``: NaN counts as zero."""
-    clean = _cleaned(a, 0)
-    return accumulate(ADD, clean, axis, dtype, out, keepdims, initial, where)
-
-
-@nanprod.impl("hlo")
-def _nanprod(
-    a: Any,
-    axis: Any = None,
-    dtype: Any = None,
-    out: Any = None,
-    keepdims: Any = False,
-    initial: Any = None,
-    where: Any = True,
-) -> NKIPyTensorRef:
-    """``numpy.nanprod``: NaN counts as one."""
-    clean = _cleaned(a, 1)
-    return accumulate(MULTIPLY, clean, axis, dtype, out, keepdims, initial, where)
-
-
-@nancumsum.impl("hlo")
-def _nancumsum(
-    a: Any, axis: Any = None, dtype: Any = None, out: Any = None
-) -> NKIPyTensorRef:
-    """``numpy.nancumsum``: NaN counts as zero."""
-    return cumulate(ADD, _cleaned(a, 0), axis, dtype, out)
-
-
-@nancumprod.impl("hlo")
-def _nancumprod(
-    a: Any, axis: Any = None, dtype: Any = None, out: Any = None
-) -> NKIPyTensorRef:
-    """``numpy.nancumprod``: NaN counts as one."""
-    return cumulate(MULTIPLY, _cleaned(a, 1), axis, dtype, out)
+for _op, _lower_by, _fold in (
+    (nansum, lower_by_accumulation, ADD),
+    (nanprod, lower_by_accumulation, MULTIPLY),
+    (nancumsum, lower_by_scan, ADD),
+    (nancumprod, lower_by_scan, MULTIPLY),
+):
+    _lower_by(_op, _fold, partial(_cleaned, fill=_fold.neutral))
+    _op.__doc__ = f"``numpy.{_op.name}``: NaN counts as {_fold.neutral}."
 
 
 # -- extremes --------------------------------------------------------------------------
@@ -217,53 +181,18 @@ nanargmax = _record(np.nanargmax, _arg_samples, _ERRORS, _ALL_NAN)
 nanargmin = _record(np.nanargmin, _arg_samples, _ERRORS, _ALL_NAN)
 
 
-@nanmax.impl("hlo")
-def _nanmax(
-    a: Any,
-    axis: Any = None,
-    out: Any = None,
-    keepdims: Any = False,
-    initial: Any = None,
-    where: Any = True,
-) -> NKIPyTensorRef:
-    """``numpy.nanmax``: NaN only where all are."""
-    return _extreme(MAXIMUM, a, axis, out, keepdims, initial, where)
+for _op, _fold in ((nanmax, MAXIMUM), (nanmin, MINIMUM)):
+    lower_by_extreme(_op, _extreme, _fold)
+    _op.__doc__ = f"``numpy.{_op.name}``: NaN only where all are."
 
 
-@nanmin.impl("hlo")
-def _nanmin(
-    a: Any,
-    axis: Any = None,
-    out: Any = None,
-    keepdims: Any = False,
-    initial: Any = None,
-    where: Any = True,
-) -> NKIPyTensorRef:
-    """``numpy.nanmin``: NaN only where all are."""
-    return _extreme(MINIMUM, a, axis, out, keepdims, initial, where)
+def _place(b: HLOBuilder, x: Value, axis: int, fold: Fold) -> Value:
+    return arg_extreme(b, fold, without_nan(b, x, fold.start(x.dtype)), axis)
 
 
-def _arg_lowering(fold: Fold) -> Callable[[HLOBuilder, Value, int], Value]:
-    def lower(b: HLOBuilder, x: Value, axis: int) -> Value:
-        return arg_extreme(b, fold, without_nan(b, x, fold.start(x.dtype)), axis)
-
-    return lower
-
-
-@nanargmax.impl("hlo")
-def _nanargmax(
-    a: Any, axis: Any = None, out: Any = None, *, keepdims: Any = False
-) -> NKIPyTensorRef:
-    """``numpy.nanargmax``, as int32."""
-    return arg_reduce(_arg_lowering(MAXIMUM), "nanargmax", a, axis, out, keepdims)
-
-
-@nanargmin.impl("hlo")
-def _nanargmin(
-    a: Any, axis: Any = None, out: Any = None, *, keepdims: Any = False
-) -> NKIPyTensorRef:
-    """``numpy.nanargmin``, as int32."""
-    return arg_reduce(_arg_lowering(MINIMUM), "nanargmin", a, axis, out, keepdims)
+for _op, _fold in ((nanargmax, MAXIMUM), (nanargmin, MINIMUM)):
+    lower_by_place(_op, partial(_place, fold=_fold))
+    _op.__doc__ = f"``numpy.{_op.name}``, as int32."
 
 
 # -- moments ---------------------------------------------------------------------------
@@ -292,17 +221,20 @@ def _nanmean(
 
 
 def _spread(
-    op: Op, a: Any, ddof: Any, where: Any, given: tuple[Any, ...]
+    op: Op,
+    a: Any,
+    axis: Any,
+    dtype: Any,
+    out: Any,
+    ddof: Any,
+    keepdims: Any,
+    where: Any,
+    mean: Any,
 ) -> NKIPyTensorRef:
     """`op` (var or std) of the numbers; NaN, not infinity, if they are too few."""
     ctx = get_hlo_context()
     x = operand(a)
-    axis, dtype, out, keepdims, mean, correction = given
     options = {"out": out, "keepdims": keepdims, "mean": mean}
-    if correction is not NO_VALUE:
-        if ddof != 0:
-            raise ValueError("ddof and correction can't be provided simultaneously.")
-        ddof = correction
     if not dt.is_float(x.dtype):
         return op(a, axis, dtype, ddof=ddof, where=where, **options)
     good = _numbers(ctx, x, where)
@@ -321,40 +253,9 @@ def _spread(
     return op(poisoned, axis, dtype, ddof=ddof, where=good, **options)
 
 
-@nanvar.impl("hlo")
-def _nanvar(
-    a: Any,
-    axis: Any = None,
-    dtype: Any = None,
-    out: Any = None,
-    ddof: Any = 0,
-    keepdims: Any = False,
-    *,
-    where: Any = True,
-    mean: Any = NO_VALUE,
-    correction: Any = NO_VALUE,
-) -> NKIPyTensorRef:
-    """``numpy.nanvar``: NaN where there are no more numbers than `ddof`."""
-    given = (axis, dtype, out, keepdims, mean, correction)
-    return _spread(var_, a, ddof, where, given)
-
-
-@nanstd.impl("hlo")
-def _nanstd(
-    a: Any,
-    axis: Any = None,
-    dtype: Any = None,
-    out: Any = None,
-    ddof: Any = 0,
-    keepdims: Any = False,
-    *,
-    where: Any = True,
-    mean: Any = NO_VALUE,
-    correction: Any = NO_VALUE,
-) -> NKIPyTensorRef:
-    """``numpy.nanstd``: NaN where there are no more numbers than `ddof`."""
-    given = (axis, dtype, out, keepdims, mean, correction)
-    return _spread(std_, a, ddof, where, given)
+for _op, _of_numbers in ((nanvar, var_), (nanstd, std_)):
+    lower_by_variance(_op, partial(_spread, _of_numbers))
+    _op.__doc__ = f"``numpy.{_op.name}``: NaN of no more numbers than `ddof`."
 
 
 @nanmedian.impl("hlo")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,7 +24,7 @@ from nkipy.core.ops._reduction import (
 )
 from nkipy.core.ops._registry import Op, supports
 from nkipy.core.ops._samples import ErrorSample, Sample, make, special
-from nkipy.core.tensor import NKIPyTensorRef, as_operand
+from nkipy.core.tensor import NKIPyTensorRef, as_operand, as_tensor
 
 NUMERIC = supports(dt.FLOATS, dt.FP8, dt.INTEGERS)
 ALL = supports(NUMERIC, dt.bool_)
@@ -54,6 +54,9 @@ ADD = Fold("add", "or", 0)
 MULTIPLY = Fold("multiply", "and", 1)
 MAXIMUM = Fold("maximum", "or", dt.lowest)
 MINIMUM = Fold("minimum", "and", dt.highest)
+
+#: Makes an operand of an argument.
+Prepare = Callable[[Any], NKIPyTensorRef]
 
 
 def _with_initial(
@@ -210,100 +213,87 @@ _SUM_ERRORS = _ERRORS + (
     ErrorSample((_X,), {"axis": 0, "out": np.zeros(2)}, ValueError, "out="),
     ErrorSample((_X,), {"dtype": np.complex64}, TypeError, "complex64"),
 )
-sum_ = Op(
-    "sum",
-    numpy=np.sum,
-    replays=True,
-    dtypes=ALL,
-    samples=sum_samples,
-    errors=_SUM_ERRORS,
-    reference=rounding_once(np.sum),
-)
-prod = Op(
-    "prod",
-    numpy=np.prod,
-    replays=True,
-    dtypes=ALL,
-    samples=sum_samples,
-    errors=_SUM_ERRORS,
-    reference=rounding_once(np.prod),
-)
+
+
+def lower_by_accumulation(op: Op, fold: Fold, prepare: Prepare = as_tensor) -> None:
+    """Give `op` the signature of ``numpy.sum`` and a lowering by `fold`.
+
+    Args:
+        prepare: what is done to the operand first.
+    """
+
+    @op.impl("hlo")
+    def lower(
+        a: Any,
+        axis: Any = None,
+        dtype: Any = None,
+        out: Any = None,
+        keepdims: Any = False,
+        initial: Any = None,
+        where: Any = True,
+    ) -> NKIPyTensorRef:
+        value = prepare(a)
+        return accumulate(fold, value, axis, dtype, out, keepdims, initial, where)
+
+
+def lower_by_extreme(op: Op, reduce: Callable[..., NKIPyTensorRef], fold: Fold) -> None:
+    """Give `op` the signature of ``numpy.max`` and the lowering `reduce`."""
+
+    @op.impl("hlo")
+    def lower(
+        a: Any,
+        axis: Any = None,
+        out: Any = None,
+        keepdims: Any = False,
+        initial: Any = None,
+        where: Any = True,
+    ) -> NKIPyTensorRef:
+        return reduce(fold, a, axis, out, keepdims, initial, where)
+
+
+def _sum_op(function: Callable[..., Any], fold: Fold) -> Op:
+    op = Op(
+        function.__name__,
+        numpy=function,
+        replays=True,
+        dtypes=ALL,
+        samples=sum_samples,
+        errors=_SUM_ERRORS,
+        reference=rounding_once(function),
+    )
+    op.__doc__ = f"``numpy.{op.name}``; bool and small integers combine in 32 bits."
+    lower_by_accumulation(op, fold)
+    return op
+
+
+sum_ = _sum_op(np.sum, ADD)
+prod = _sum_op(np.prod, MULTIPLY)
+
 _EXTREME_ERRORS = _ERRORS[:5] + (
     ErrorSample((_X,), {"where": _X > 0}, ValueError, "initial"),
     ErrorSample((make((0, 3), dt.float32),), {"axis": 0}, ValueError, "zero-size"),
     ErrorSample((make((), dt.int8),), {"initial": 300}, OverflowError, "bounds"),
     ErrorSample((_X,), {"initial": np.zeros(3)}, ValueError, "scalar"),
 )
-max_ = Op(
-    "max",
-    numpy=[np.max] if np.max is np.amax else [np.max, np.amax],
-    replays=True,
-    dtypes=ALL,
-    samples=extreme_samples,
-    errors=_EXTREME_ERRORS,
-)
-min_ = Op(
-    "min",
-    numpy=[np.min] if np.min is np.amin else [np.min, np.amin],
-    replays=True,
-    dtypes=ALL,
-    samples=extreme_samples,
-    errors=_EXTREME_ERRORS,
-)
 
 
-@sum_.impl("hlo")
-def _sum(
-    a: Any,
-    axis: Any = None,
-    dtype: Any = None,
-    out: Any = None,
-    keepdims: Any = False,
-    initial: Any = None,
-    where: Any = True,
-) -> NKIPyTensorRef:
-    """``numpy.sum``; bool and small integers sum in 32 bits."""
-    return accumulate(ADD, a, axis, dtype, out, keepdims, initial, where)
+def _extreme_op(name: str, functions: set[Callable[..., Any]], fold: Fold) -> Op:
+    op = Op(
+        name,
+        numpy=sorted(functions, key=lambda f: f.__name__ != name),
+        replays=True,
+        dtypes=ALL,
+        samples=extreme_samples,
+        errors=_EXTREME_ERRORS,
+    )
+    op.__doc__ = f"``numpy.{name}``; NaN if any element is."
+    lower_by_extreme(op, reduce_extreme, fold)
+    return op
 
 
-@prod.impl("hlo")
-def _prod(
-    a: Any,
-    axis: Any = None,
-    dtype: Any = None,
-    out: Any = None,
-    keepdims: Any = False,
-    initial: Any = None,
-    where: Any = True,
-) -> NKIPyTensorRef:
-    """``numpy.prod``; bool and small integers multiply in 32 bits."""
-    return accumulate(MULTIPLY, a, axis, dtype, out, keepdims, initial, where)
-
-
-@max_.impl("hlo")
-def _max(
-    a: Any,
-    axis: Any = None,
-    out: Any = None,
-    keepdims: Any = False,
-    initial: Any = None,
-    where: Any = True,
-) -> NKIPyTensorRef:
-    """``numpy.max``; NaN if any element is."""
-    return reduce_extreme(MAXIMUM, a, axis, out, keepdims, initial, where)
-
-
-@min_.impl("hlo")
-def _min(
-    a: Any,
-    axis: Any = None,
-    out: Any = None,
-    keepdims: Any = False,
-    initial: Any = None,
-    where: Any = True,
-) -> NKIPyTensorRef:
-    """``numpy.min``; NaN if any element is."""
-    return reduce_extreme(MINIMUM, a, axis, out, keepdims, initial, where)
+# NumPy 2.1 and before have two functions for each.
+max_ = _extreme_op("max", {np.max, np.amax}, MAXIMUM)
+min_ = _extreme_op("min", {np.min, np.amin}, MINIMUM)
 
 
 # -- truth -----------------------------------------------------------------------------
@@ -319,73 +309,30 @@ def _truth(
     return finish(ctx, value, x.shape, axes, keepdims, out)
 
 
-any_ = Op(
-    "any",
-    numpy=np.any,
-    replays=True,
-    dtypes=ALL,
-    samples=truth_samples,
-    errors=_ERRORS,
-)
-all_ = Op(
-    "all",
-    numpy=np.all,
-    replays=True,
-    dtypes=ALL,
-    samples=truth_samples,
-    errors=_ERRORS,
-)
+def _truth_op(function: Callable[..., Any], fold: Fold) -> Op:
+    op = Op(
+        function.__name__,
+        numpy=function,
+        replays=True,
+        dtypes=ALL,
+        samples=truth_samples,
+        errors=_ERRORS,
+    )
+
+    @op.impl("hlo")
+    def lower(
+        a: Any,
+        axis: Any = None,
+        out: Any = None,
+        keepdims: Any = False,
+        *,
+        where: Any = True,
+    ) -> NKIPyTensorRef:
+        return _truth(fold, a, axis, out, keepdims, where)
+
+    op.__doc__ = f"``numpy.{op.name}``; NaN counts as true."
+    return op
 
 
-@any_.impl("hlo")
-def _any(
-    a: Any,
-    axis: Any = None,
-    out: Any = None,
-    keepdims: Any = False,
-    *,
-    where: Any = True,
-) -> NKIPyTensorRef:
-    """``numpy.any``; NaN counts as true."""
-    return _truth(ADD, a, axis, out, keepdims, where)
-
-
-@all_.impl("hlo")
-def _all(
-    a: Any,
-    axis: Any = None,
-    out: Any = None,
-    keepdims: Any = False,
-    *,
-    where: Any = True,
-) -> NKIPyTensorRef:
-    """``numpy.all``; NaN counts as true."""
-    return _truth(MULTIPLY, a, axis, out, keepdims, where)
-
-
-def _count_samples(dtype: np.dtype) -> Iterator[Sample]:
-    for shape, axis in _AXES + _EMPTY:
-        yield Sample((make(shape, dtype, -1, 1),), {"axis": axis}, f"{shape} {axis}")
-    yield Sample((special(dtype),), {"keepdims": True}, "special")
-
-
-count_nonzero = Op(
-    "count_nonzero",
-    numpy=np.count_nonzero,
-    dtypes=ALL,
-    samples=_count_samples,
-    errors=_AXIS_ERRORS[:2],
-)
-
-
-@count_nonzero.impl("hlo")
-def _count_nonzero(
-    a: Any, axis: Any = None, *, keepdims: Any = False
-) -> NKIPyTensorRef:
-    """``numpy.count_nonzero``, as int32."""
-    ctx = get_hlo_context()
-    x = operand(a)
-    axes = many_axes(axis, x.ndim)
-    ones = ctx.convert(ctx.convert(x, dt.bool_), dt.int32)
-    value = ctx.reduce(ones, "add", 0, axes)
-    return finish(ctx, value, x.shape, axes, keepdims)
+any_ = _truth_op(np.any, ADD)
+all_ = _truth_op(np.all, MULTIPLY)

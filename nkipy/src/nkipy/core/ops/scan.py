@@ -7,7 +7,7 @@ ones into blocks: 100,000 elements take about as long as four NumPy scans.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -26,8 +26,8 @@ from nkipy.core.ops._reduction import (
 )
 from nkipy.core.ops._registry import Op, supports
 from nkipy.core.ops._samples import ErrorSample, Sample, make
-from nkipy.core.ops.reduce import ADD, MAXIMUM, MINIMUM, MULTIPLY, Fold
-from nkipy.core.tensor import NKIPyTensorRef
+from nkipy.core.ops.reduce import ADD, MAXIMUM, MINIMUM, MULTIPLY, Fold, Prepare
+from nkipy.core.tensor import NKIPyTensorRef, as_tensor
 
 ALL = supports(dt.FLOATS, dt.FP8, dt.INTEGERS, dt.bool_)
 
@@ -83,14 +83,24 @@ def _window_scan(b: HLOBuilder, x: Value, fold: Fold, axis: int) -> Value:
     return b.emit("reduce-window", (x, start), x.shape, x.dtype, attributes)
 
 
-def cumulate(fold: Fold, a: Any, axis: Any, dtype: Any, out: Any) -> NKIPyTensorRef:
-    ctx = get_hlo_context()
-    x = operand(a)
-    assert x.dtype is not None
-    loop = sum_dtype(x.dtype, dtype, out)
-    x, along = flat_or_axis(ctx, x, axis)
-    value = scan(ctx, ctx.convert(x, loop), fold.opcode, along)
-    return deliver(ctx, value, out)
+def lower_by_scan(op: Op, fold: Fold, prepare: Prepare = as_tensor) -> None:
+    """Give `op` the signature of ``numpy.cumsum`` and a lowering by `fold`.
+
+    Args:
+        prepare: what is done to the operand first.
+    """
+
+    @op.impl("hlo")
+    def lower(
+        a: Any, axis: Any = None, dtype: Any = None, out: Any = None
+    ) -> NKIPyTensorRef:
+        ctx = get_hlo_context()
+        x = operand(prepare(a))
+        assert x.dtype is not None
+        loop = sum_dtype(x.dtype, dtype, out)
+        x, along = flat_or_axis(ctx, x, axis)
+        value = scan(ctx, ctx.convert(x, loop), fold.opcode, along)
+        return deliver(ctx, value, out)
 
 
 def _samples(dtype: np.dtype) -> Iterator[Sample]:
@@ -123,38 +133,25 @@ _ERRORS = (
     ErrorSample((_X,), {"axis": (0, 1)}, TypeError, "integer"),
     ErrorSample((_X,), {"axis": 0, "out": np.zeros(3)}, ValueError, "out="),
 )
-cumsum = Op(
-    "cumsum",
-    numpy=np.cumsum,
-    dtypes=ALL,
-    samples=_samples,
-    errors=_ERRORS,
-    reference=rounding_once(np.cumsum),
-)
-cumprod = Op(
-    "cumprod",
-    numpy=np.cumprod,
-    dtypes=ALL,
-    samples=_samples,
-    errors=_ERRORS,
-    reference=rounding_once(np.cumprod),
-)
 
 
-@cumsum.impl("hlo")
-def _cumsum(
-    a: Any, axis: Any = None, dtype: Any = None, out: Any = None
-) -> NKIPyTensorRef:
-    """``numpy.cumsum``; bool and small integers sum in 32 bits."""
-    return cumulate(ADD, a, axis, dtype, out)
+def _record(function: Callable[..., Any], samples: Any, errors: Any) -> Op:
+    op = Op(
+        function.__name__,
+        numpy=function,
+        dtypes=ALL,
+        samples=samples,
+        errors=errors,
+        reference=rounding_once(function),
+    )
+    op.__doc__ = f"``numpy.{op.name}``; bool and small integers combine in 32 bits."
+    return op
 
 
-@cumprod.impl("hlo")
-def _cumprod(
-    a: Any, axis: Any = None, dtype: Any = None, out: Any = None
-) -> NKIPyTensorRef:
-    """``numpy.cumprod``; bool and small integers multiply in 32 bits."""
-    return cumulate(MULTIPLY, a, axis, dtype, out)
+cumsum = _record(np.cumsum, _samples, _ERRORS)
+cumprod = _record(np.cumprod, _samples, _ERRORS)
+lower_by_scan(cumsum, ADD)
+lower_by_scan(cumprod, MULTIPLY)
 
 
 # -- the array API's names -------------------------------------------------------------
@@ -174,22 +171,30 @@ _CUMULATIVE_ERRORS = (
 )
 
 
-def _cumulative(
-    fold: Fold, x: Any, axis: Any, dtype: Any, out: Any, include_initial: bool
-) -> NKIPyTensorRef:
-    ctx = get_hlo_context()
-    value = operand(x)
-    assert value.dtype is not None
-    if axis is None and value.ndim > 1:
-        raise ValueError(
-            "axis= is required for arrays which have more than one dimension"
-        )
-    loop = sum_dtype(value.dtype, dtype, out)
-    value, along = flat_or_axis(ctx, value, axis)
-    value = scan(ctx, ctx.convert(value, loop), fold.opcode, along)
-    if include_initial:
-        value = _prepend(ctx, value, fold, along)
-    return deliver(ctx, value, out)
+def _lower_cumulative(op: Op, fold: Fold) -> None:
+    @op.impl("hlo")
+    def lower(
+        x: Any,
+        /,
+        *,
+        axis: Any = None,
+        dtype: Any = None,
+        out: Any = None,
+        include_initial: bool = False,
+    ) -> NKIPyTensorRef:
+        ctx = get_hlo_context()
+        value = operand(x)
+        assert value.dtype is not None
+        if axis is None and value.ndim > 1:
+            raise ValueError(
+                "axis= is required for arrays which have more than one dimension"
+            )
+        loop = sum_dtype(value.dtype, dtype, out)
+        value, along = flat_or_axis(ctx, value, axis)
+        value = scan(ctx, ctx.convert(value, loop), fold.opcode, along)
+        if include_initial:
+            value = _prepend(ctx, value, fold, along)
+        return deliver(ctx, value, out)
 
 
 def _prepend(ctx: HLOTraceContext, x: Value, fold: Fold, axis: int) -> Value:
@@ -198,47 +203,7 @@ def _prepend(ctx: HLOTraceContext, x: Value, fold: Fold, axis: int) -> Value:
     return ctx.pad(x, ctx.scalar(fold.start(x.dtype), x.dtype), padding)
 
 
-cumulative_sum = Op(
-    "cumulative_sum",
-    numpy=np.cumulative_sum,
-    dtypes=ALL,
-    samples=_cumulative_samples,
-    errors=_CUMULATIVE_ERRORS,
-    reference=rounding_once(np.cumulative_sum),
-)
-cumulative_prod = Op(
-    "cumulative_prod",
-    numpy=np.cumulative_prod,
-    dtypes=ALL,
-    samples=_cumulative_samples,
-    errors=_CUMULATIVE_ERRORS,
-    reference=rounding_once(np.cumulative_prod),
-)
-
-
-@cumulative_sum.impl("hlo")
-def _cumulative_sum(
-    x: Any,
-    /,
-    *,
-    axis: Any = None,
-    dtype: Any = None,
-    out: Any = None,
-    include_initial: bool = False,
-) -> NKIPyTensorRef:
-    """``numpy.cumulative_sum``."""
-    return _cumulative(ADD, x, axis, dtype, out, include_initial)
-
-
-@cumulative_prod.impl("hlo")
-def _cumulative_prod(
-    x: Any,
-    /,
-    *,
-    axis: Any = None,
-    dtype: Any = None,
-    out: Any = None,
-    include_initial: bool = False,
-) -> NKIPyTensorRef:
-    """``numpy.cumulative_prod``."""
-    return _cumulative(MULTIPLY, x, axis, dtype, out, include_initial)
+cumulative_sum = _record(np.cumulative_sum, _cumulative_samples, _CUMULATIVE_ERRORS)
+cumulative_prod = _record(np.cumulative_prod, _cumulative_samples, _CUMULATIVE_ERRORS)
+_lower_cumulative(cumulative_sum, ADD)
+_lower_cumulative(cumulative_prod, MULTIPLY)
