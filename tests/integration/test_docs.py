@@ -1,21 +1,36 @@
-"""The Python in README and user guide runs as it stands there."""
+"""The Python in READMEs and docs runs as it stands there."""
 
 from __future__ import annotations
 
 import logging
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from nkipy.core.compile import compile_to_neff, trace
+
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs/user_guide").glob("*.md"))]
+READMES = [ROOT / "README.md", *sorted(ROOT.glob("*/README.md"))]
+#: Adding an op is tested by tests/unit/ops/test_adding_an_op.py: it needs a package.
+DOCS = sorted(p for p in ROOT.glob("docs/**/*.md") if p.stem != "adding_ops")
 #: A block that shows an error is followed by its text.
 BLOCK = re.compile(r"^```python\n(.*?)^```\n+(?:^```text\n(.*?)^```)?", re.M | re.S)
+PAGES = [page for page in READMES + DOCS if BLOCK.search(page.read_text())]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.fixture
+def kernel_neff(tmp_path):
+    """``kernel.neff``, which pages load: from x, of (128, 128), to output0."""
+    kernel = trace(lambda x: x + 1)
+    kernel.specialize(np.ones((128, 128), np.float32))
+    shutil.copy(compile_to_neff(kernel, tmp_path / "build"), tmp_path / "kernel.neff")
+
+
+@pytest.mark.usefixtures("kernel_neff")
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_python_on_the_page_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     namespace = {"__name__": "page", "np": np}
@@ -33,4 +48,4 @@ def test_python_on_the_page_runs(page, tmp_path, monkeypatch):
 
 
 def test_the_readme_has_a_tour():
-    assert len(BLOCK.findall(PAGES[0].read_text())) >= 5
+    assert len(BLOCK.findall(READMES[0].read_text())) >= 5
