@@ -15,6 +15,7 @@ from nkipy.core.hlo.ir import HLOModule
 from nkipy.core.hlo.opcodes import WindowDim
 from nkipy.core.tensor_apis import topk
 from nkipy.core.trace import trace_function
+from nkipy_emulator import register_custom_call, unregister_custom_call
 from nkipy_emulator.compiler.diagnostics import CODES
 from spike.neff import read_neff
 from tests.unit.compiler.conftest import Compile
@@ -326,13 +327,12 @@ def test_what_runs_here_can_be_let_pass(
 
 
 def test_registered_handlers_are_known(compile_module: Compile) -> None:
-    custom_calls = pytest.importorskip("nkipy_emulator.custom_calls")
     module = _call("somebody", "f32[4]").build()
-    custom_calls.register_custom_call("somebody", lambda inputs, outputs, config: None)
+    register_custom_call("somebody", lambda inputs, outputs, config: None)
     try:
         assert compile_module(module).returncode == 0
     finally:
-        custom_calls.unregister_custom_call("somebody")
+        unregister_custom_call("somebody")
     assert compile_module(module).returncode == 70
 
 
