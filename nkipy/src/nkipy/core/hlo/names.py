@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 
 from nkipy.core.hlo.ir import HLOComputation, HLOInstruction, HLOModule
@@ -29,16 +29,16 @@ class Names:
         self._given: dict[HLOInstruction, str] = {}
         self._give(module.parameters)
         for computation in computations:
-            self._give([i for i in computation.instructions if i.name])
+            named = [i for i in computation.instructions if i.name]
+            self._give([i for i in named if i not in self._given])
         #: Whether a given name could be one of those that are made up.
         self.may_clash = any(map(_looks_made_up, self._claims.taken))
         claims = _Claims()
         self._computations = {c: claims.claim(identifier(c.name)) for c in computations}
 
-    def _give(self, instructions: Iterable[HLOInstruction]) -> None:
-        for inst in instructions:
-            if inst not in self._given:
-                self._given[inst] = self._claims.claim(identifier(inst.name))
+    def _give(self, instructions: Sequence[HLOInstruction]) -> None:
+        names = self._claims.claim_all([identifier(i.name) for i in instructions])
+        self._given.update(zip(instructions, names))
 
     def of(self, inst: HLOInstruction, number: int) -> str:
         """The name of an instruction, which has this number in the module."""
@@ -63,6 +63,14 @@ class _Claims:
         self.taken: set[str] = set()
         self._counts: dict[str, int] = {}
 
+    def claim_all(self, names: Sequence[str]) -> Sequence[str]:
+        """As many claims, in order; most names are as no other is."""
+        fresh = set(names)
+        if len(fresh) == len(names) and self.taken.isdisjoint(fresh):
+            self.taken |= fresh
+            return names
+        return list(map(self.claim, names))
+
     def claim(self, name: str) -> str:
         unique = name
         while unique in self.taken:
@@ -72,6 +80,7 @@ class _Claims:
         return unique
 
 
+@lru_cache(maxsize=8192)
 def _looks_made_up(name: str) -> bool:
     opcode, _, number = name.rpartition(".")
     return opcode in OPCODES and number.isdigit()

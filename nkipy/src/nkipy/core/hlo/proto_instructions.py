@@ -1,8 +1,11 @@
 """Instructions as ``HloInstructionProto``, written.
 
-An instruction's message is made of four pieces, each of which repeats: a *lead* with
-where it comes from and what it is called, a *frame* with its opcode, shape and
-attributes, its id, and its operands' ids. All but the lead identify the program.
+An instruction's message is made of three pieces. The *lead* is where it comes from, a
+*frame* with its opcode, shape and attributes, and its name but for the number at the
+end: most instructions of a line of the user's have a lead that another had before. The
+*tail* is that number and the id, and the *inputs* are the ids of the operands.
+
+Frames and inputs identify the program: ids follow from the order.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from nkipy.core.hlo.names import Names
 from nkipy.core.hlo.opcodes import OPCODES
 from nkipy.core.hlo.proto_attributes import CODECS
 from nkipy.core.hlo.proto_attributes_calls import NO_CODEC, string_map
-from nkipy.core.hlo.proto_literals import Buffer, literal_parts, raw_bytes
+from nkipy.core.hlo.proto_literals import Buffer, literal_parts
 from nkipy.core.hlo.proto_shapes import shape_bytes, tuple_shape_bytes
 from nkipy.core.hlo.wire import (
     VARINTS,
@@ -57,13 +60,15 @@ _HAVE_CALLEES = frozenset(
 )
 #: The operand field up to the ids, by how many bytes these take.
 _OPERAND_HEADS = [_OPERANDS + v for v in VARINTS[:128]]
+#: The key and length of an instruction, by its size.
+_KEYS = [_INST + v for v in VARINTS]
 
 
 @lru_cache(maxsize=4)
-def _tables(size: int) -> tuple[list[bytes], list[bytes], list[bytes]]:
-    """For each id below `size`: its varint, its field, the end of a made-up name."""
+def _tables(size: int) -> tuple[list[bytes], list[bytes]]:
+    """For each id below `size`: its varint, and the end of a made-up name with it."""
     varints = [varint(i) for i in range(size)]
-    return varints, [_ID + v for v in varints], [b"%d" % i for i in range(size)]
+    return varints, [b"%d%b%b" % (i, _ID, v) for i, v in enumerate(varints)]
 
 
 def _table_size(count: int) -> int:
@@ -93,8 +98,11 @@ class InstructionEncoder:
         self.computation_ids = computation_ids
         self.hashed = hashed
         self.next_id = 0
+        #: What `hashed` receives when the computation, or a large constant, ends.
+        self._run: list[bytes] = []
         self._frames: dict[Any, bytes] = {}
-        self._leads: dict[Any, dict[str, bytes]] = {}
+        #: Lead and frame by form, for each source line and length of the id in digits.
+        self._known: dict[Any, dict[Any, tuple[bytes, bytes]]] = {}
 
     def encode(
         self,
@@ -105,21 +113,21 @@ class InstructionEncoder:
     ) -> None:
         """Append the instructions to `parts`, and their ids to `ids`.
 
-        Neighbours mostly share their source line, down to the same object, so that its
-        leads are looked up only where it changes.
+        The loop has as little work for each as possible. Neighbours mostly share their
+        source line, down to the same object, so that what is known of a line is looked
+        up only where it changes; and few lines have instructions of many forms.
         """
-        number, join, frames = self.next_id, b"".join, self._frames
-        may_clash, location = self.names.may_clash, None
-        table_size = _table_size(number + len(computation.instructions))
-        varints, id_fields, suffixes = _tables(table_size)
-        emit, hashed = parts.append, self.hashed.append
-        tag, digits, more_digits_at = _INST, -1, number
-        for inst in computation.instructions:
-            opcode, operands, form = inst.opcode, inst.operands, inst.form
-            ids[inst] = varints[number]
-            frame = frames.get(form) or self._frame(inst, is_entry)
+        instructions, first = computation.instructions, self.next_id
+        end = self.next_id = first + len(instructions)
+        varints, tails = _tables(_table_size(end))
+        ids.update(zip(instructions, varints[first:end]))
+        known: dict[Any, tuple[bytes, bytes]] = {}
+        location, digits, more_digits_at = None, 0, first
+        join, emit, run = b"".join, parts.append, self._run
+        for number, inst in enumerate(instructions, first):
+            operands = inst.operands
             if not operands:
-                core = frame + id_fields[number]
+                inputs = b""
             else:
                 if len(operands) == 2:
                     packed = ids[operands[0]] + ids[operands[1]]
@@ -129,32 +137,59 @@ class InstructionEncoder:
                     packed = join([ids[o] for o in operands])
                 size = len(packed)
                 head = _OPERAND_HEADS[size] if size < 128 else _OPERANDS + varint(size)
-                core = join((frame, id_fields[number], head, packed))
-            more = 0
-            if form is None and opcode == "constant":
-                core, literal = _constant(inst, core)
-                more = len(literal)
-            hashed(core)
+                inputs = head + packed
             if inst.source_location is not location or number == more_digits_at:
-                location, digits = inst.source_location, len(suffixes[number])
+                location, digits = inst.source_location, len(str(number))
                 more_digits_at = 10**digits
-                leads = self._leads.setdefault((location, digits), {})
-            if inst.name or may_clash:
-                lead, suffix = self._named_lead(inst, number), b""
+                known = self._known.setdefault((location, digits), {})
+            found = known.get(inst.form)
+            if found is None or inst.name:
+                frame = self._frame(inst, is_entry)
+                run += (frame, inputs)
+                if inst.opcode == "constant":
+                    self._add_constant(inst, number, frame, parts)
+                    continue
+                lead = self._lead(inst, number, frame)
+                if inst.name or self.names.may_clash:
+                    tail = tails[number][digits:]
+                else:
+                    tail = tails[number]
+                    if inst.form is not None:
+                        known[inst.form] = lead, frame
             else:
-                suffix = suffixes[number]
-                if opcode not in leads:
-                    head = _name_head(opcode, digits)
-                    leads[opcode] = metadata(opcode, location) + head
-                lead = leads[opcode]
-            size = len(lead) + len(suffix) + len(core) + more
-            length = varints[size] if size < 2048 else varint(size)
-            emit(join((tag, length, lead, suffix, core)))
-            if more:
-                emit(literal)
-                hashed(raw_bytes(inst.attributes["literal"]))
-            number += 1
-        self.next_id = number
+                lead, frame = found
+                tail = tails[number]
+                run += (frame, inputs)
+            size = len(lead) + len(tail) + len(inputs)
+            key = _KEYS[size] if size < 2048 else _INST + varint(size)
+            emit(join((key, lead, tail, inputs)))
+        self.hashed.append(join(run))
+        run.clear()
+
+    def _lead(self, inst: HLOInstruction, number: int, frame: bytes) -> bytes:
+        """Where an instruction comes from, its frame, and its name.
+
+        Of a name that is made up, the number is left out.
+        """
+        where = metadata(inst.opcode, inst.source_location)
+        if inst.name or self.names.may_clash:
+            return where + frame + _name_field(self.names.of(inst, number))
+        return where + frame + _name_head(inst.opcode, len(str(number)))
+
+    def _add_constant(
+        self, inst: HLOInstruction, number: int, frame: bytes, parts: list[Buffer]
+    ) -> None:
+        """Append a constant, of which `run` has the frame already."""
+        head, *data = literal_parts(inst.attributes["literal"])
+        literal = _LITERAL + varint(len(head) + sum(map(len, data))) + head
+        self._run.append(literal)
+        if data:  # not copied
+            self.hashed += (b"".join(self._run), *data)
+            self._run.clear()
+        where = metadata("constant", inst.source_location)
+        name = _name_field(self.names.of(inst, number))
+        whole = b"".join((where, name, frame, _ID, varint(number), literal))
+        parts += (_INST + varint(len(whole) + sum(map(len, data))), whole, *data)
 
     def encode_root(
         self,
@@ -171,12 +206,6 @@ class InstructionEncoder:
         name = delimited(_NAME, self.names.root().encode())
         parts.append(delimited(_INST, name + core))
         self.next_id += 1
-
-    def _named_lead(self, inst: HLOInstruction, number: int) -> bytes:
-        name = _name_field(self.names.of(inst, number))
-        if inst.source_location is None:
-            return name
-        return metadata(inst.opcode, inst.source_location) + name
 
     def _frame(self, inst: HLOInstruction, is_entry: bool) -> bytes:
         """Opcode, shape and attributes, but for the literal of a constant."""
@@ -248,16 +277,6 @@ def _parameter_frame(
     return frame if name is None else frame + _frontend(INPUT_NAMES, name)
 
 
-def _constant(inst: HLOInstruction, core: bytes) -> tuple[bytes, Buffer]:
-    """The core with the literal, or up to its data where that is large."""
-    literal = inst.attributes["literal"]
-    parts = literal_parts(literal)
-    if len(parts) == 1:
-        return delimited(core + _LITERAL, parts[0]), b""
-    head, data = parts
-    return b"".join((core, _LITERAL, varint(len(head) + len(data)), head)), data
-
-
 def _opcode_and_shape(inst: HLOInstruction) -> bytes:
     return _OPCODE_FIELDS[inst.opcode] + delimited(_SHAPE_TAG, any_shape_bytes(inst))
 
@@ -288,6 +307,7 @@ def _file_field(filename: str) -> bytes:
     return encode(_METADATA, {"source_file": filename})
 
 
+@lru_cache(maxsize=8192)
 def metadata(opcode: str, location: SourceLocation | None) -> bytes:
     """The field that says which op of which line an instruction comes from."""
     if location is None:

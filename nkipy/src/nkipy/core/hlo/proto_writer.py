@@ -9,8 +9,9 @@ What neuronx-cc and XLA expect of the message:
 * the entry's root, ``result``, is added here: a ``copy`` of a single result, else a
   ``tuple``, with the names of the outputs in ``neff_output_names``.
 
-The content hash is taken over the same fields less instruction names, source locations
-and the names of module and computations: none of them changes what is compiled.
+The content hash is taken over the same fields less the names and ids of instructions,
+source locations, and the names of module and computations: either none of them changes
+what is compiled, or they follow from the order.
 """
 
 from __future__ import annotations
@@ -18,8 +19,6 @@ from __future__ import annotations
 import hashlib
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
-
-import numpy as np
 
 from nkipy.core.hlo.errors import HLOVerificationError
 from nkipy.core.hlo.ir import HLOComputation, HLOInstruction, HLOModule, Shape
@@ -76,21 +75,10 @@ def digest_module(module: HLOModule) -> bytes:
     encoded = _encoded(module)
     if encoded.digest is None:
         sha = hashlib.sha256()
-        for part in _joined_runs(encoded.hashed):
+        for part in encoded.hashed:
             sha.update(part)
         encoded.digest, encoded.hashed = sha.digest(), []
     return encoded.digest
-
-
-def _joined_runs(parts: list[Buffer]) -> list[Buffer]:
-    """The same bytes in fewer pieces, large arrays left alone."""
-    runs: list[Buffer] = []
-    start = 0
-    for i, part in enumerate(parts):
-        if type(part) is np.ndarray:
-            runs += (b"".join(parts[start:i]), part)
-            start = i + 1
-    return [*runs, b"".join(parts[start:])]
 
 
 class _Encoded:
