@@ -52,9 +52,10 @@ class Form:
     spares the work that depends on nothing else: the verifier applies an opcode's rule
     to a form once, and the writer encodes it once.
 
+    Opcode, shape, dtype and attributes are those of the instructions, whose result is
+    an array. The attributes cannot be changed.
+
     Attributes:
-        opcode, shape, dtype, attributes: as of the instruction, whose result is an
-            array. The attributes cannot be changed.
         operands: shape and dtype of each operand.
         is_verified: whether the verifier has found an instruction of this form valid.
         encoded: the writer's bytes of it, or None.
