@@ -31,38 +31,35 @@ ThreadQueues& thread_queues() {
 std::shared_ptr<AsyncExecution> AsyncExecution::start(const PreparedCall& call) {
   PreparedCall::Pins pins = call.pin();
   std::shared_ptr<Runtime> runtime = pins.model->runtime;
-  Use nrt(runtime, "execute a model");
-  std::shared_ptr<AsyncExecution> execution(new AsyncExecution(call, std::move(pins)));
+  nrt_model_t* model = pins.model->model;
+  Use nrt(runtime, "Unable to execute a model");
+  std::shared_ptr<AsyncExecution> made(new AsyncExecution(call, std::move(pins)));
   if (nrt->has_async())
-    execution->submit(*nrt);
+    check(nrt->nrta_execute_schedule(model, call.inputs(), call.outputs(),
+                                     kComputeQueue, &made->status_, &made->sequence),
+          "Failed to schedule model execution");
   else
-    run_in_thread(execution);
-  runtime->track(execution);
-  return execution;
-}
-
-void AsyncExecution::submit(const NrtApi& api) {
-  check(api.nrta_execute_schedule(pins_.model->model, call_->inputs(), call_->outputs(),
-                                  kComputeQueue, &status_, &sequence),
-        "Failed to schedule model execution");
+    made->run_in_thread(made);
+  runtime->track(made);
+  return made;
 }
 
 void AsyncExecution::run_in_thread(const std::shared_ptr<AsyncExecution>& self) {
   auto finished = std::make_shared<std::promise<void>>();
-  self->thread_ = finished->get_future().share();
+  thread_ = finished->get_future().share();
   ThreadQueues& queues = thread_queues();
   std::lock_guard lock(queues.mutex);
-  auto& last = queues.last[self->pins_.model->core_id];
-  self->sequence = ++queues.count;
+  auto& last = queues.last[call_->core_id];
+  sequence = ++queues.count;
   std::thread([self = std::shared_ptr(self), finished, previous = last]() mutable {
     if (previous.valid()) previous.wait();
     // Not PreparedCall::execute: closing waits for this, and would refuse it a use.
-    self->status_ = self->pins_.model->runtime->api().nrt_execute(
+    self->status_ = self->nrt().nrt_execute(
         self->pins_.model->model, self->call_->inputs(), self->call_->outputs());
     self.reset();
     finished->set_value();
   }).detach();
-  last = self->thread_;
+  last = thread_;
 }
 
 bool AsyncExecution::done() noexcept {
@@ -81,13 +78,15 @@ void AsyncExecution::finish() noexcept {
   if (thread_.valid())
     thread_.wait();
   else
-    await_event(pins_.model->runtime->api());
+    await_event();
   complete();
 }
 
 void AsyncExecution::wait() {
   auto runtime = runtime_.lock();
-  if (runtime && !done_) runtime->refuse_if_forked("wait for an execution");
+  // Closing sees the end of it, so only a fork leaves one that is not done.
+  if (runtime && !done_ && runtime->is_forked())
+    runtime->require_open("Unable to wait for an execution");
   finish();
   check(status_, "Asynchronous model execution failed");
 }
@@ -96,16 +95,16 @@ bool AsyncExecution::is_completed() noexcept {
   if (thread_.valid())
     return thread_.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
   bool completed = false;
-  int status = pins_.model->runtime->api().nrta_is_completed(sequence, &completed);
+  int status = nrt().nrta_is_completed(sequence, &completed);
   if (status != NRT_SUCCESS) status_ = status;  // it will never be completed
   return completed || status != NRT_SUCCESS;
 }
 
-void AsyncExecution::await_event(const NrtApi& api) noexcept {
+void AsyncExecution::await_event() noexcept {
   pollfd event{eventfd(0, EFD_CLOEXEC), POLLIN, 0};
-  api.nrta_event_register_seq_id_completion(sequence, event.fd);
+  nrt().nrta_event_register_seq_id_completion(sequence, event.fd);
   while (!is_completed()) poll(&event, 1, kPollMilliseconds);
-  api.nrta_event_register_seq_id_completion(sequence, -1);
+  nrt().nrta_event_register_seq_id_completion(sequence, -1);
   if (event.fd >= 0) ::close(event.fd);
 }
 

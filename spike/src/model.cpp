@@ -1,12 +1,10 @@
 #include "model.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
 
 namespace spike {
 namespace {
@@ -25,36 +23,23 @@ struct File {
   size_t size;
 };
 
-struct Descriptor {
-  int value;
-  ~Descriptor() {
-    if (value >= 0) ::close(value);
-  }
-};
-
-[[noreturn]] void fail_to_read(const std::string& path, const std::string& why) {
-  throw NeffFileError("Failed to read NEFF file: " + path + ": " + why);
-}
-
 File read_file(const std::string& path) {
-  Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
-  if (file.value < 0)
+  std::error_code error;
+  if (std::filesystem::exists(path, error) &&
+      !std::filesystem::is_regular_file(path, error))
+    throw NeffFileError("Failed to read NEFF file: " + path +
+                        ": it is not a regular file");
+  std::ifstream file(path, std::ios::binary);
+  if (!file)
     throw NeffFileError(
         "Failed to open NEFF file: " + path +
         ". Please check if the file exists and have read permission. (" +
         std::strerror(errno) + ")");
-  struct stat info;
-  if (fstat(file.value, &info) != 0) fail_to_read(path, std::strerror(errno));
-  if (!S_ISREG(info.st_mode)) fail_to_read(path, "it is not a regular file");
-  size_t size = info.st_size, done = 0;
+  size_t size = file.seekg(0, std::ios::end).tellg();
   std::unique_ptr<char[]> data(new char[size]);
-  while (done < size) {
-    ssize_t n = ::read(file.value, data.get() + done, size - done);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) fail_to_read(path, std::strerror(errno));
-    if (n == 0) fail_to_read(path, "it became shorter while it was read");
-    done += n;
-  }
+  if (!file.seekg(0).read(data.get(), size))
+    throw NeffFileError("Failed to read NEFF file: " + path + ": " +
+                        std::strerror(errno));
   return {std::move(data), size};
 }
 
@@ -68,14 +53,19 @@ TensorMetadata metadata(const nrt_tensor_info_t& info) {
           {info.shape, info.shape + info.ndim}};
 }
 
-// What libnrt allocated for the description, freed also when reading it throws.
-struct TensorInfoArray {
-  const NrtApi& api;
-  nrt_tensor_info_array_t* array = nullptr;
-  ~TensorInfoArray() {
-    if (array) api.nrt_free_model_tensor_info(array);
-  }
-};
+ModelPin load(const std::shared_ptr<Runtime>& runtime, const NrtModel& loaded) {
+  Use nrt(runtime, "Unable to load a model");
+  File file = read_file(loaded.label);
+  const char* data = file.data.get();
+  nrt_model_t* model = nullptr;
+  int status =
+      loaded.is_collective
+          ? nrt->nrt_load_collectives(data, file.size, loaded.core_id, kOneCore,
+                                      loaded.rank_id, loaded.world_size, &model)
+          : nrt->nrt_load(data, file.size, loaded.core_id, kOneCore, &model);
+  check(status, "Failed to load model");
+  return std::make_shared<ModelStorage>(runtime, model);
+}
 
 }  // namespace
 
@@ -85,28 +75,15 @@ int ModelStorage::unload() noexcept {
   return unloaded && nrt ? nrt->nrt_unload(unloaded) : NRT_SUCCESS;
 }
 
-NrtModel NrtModel::load(const std::shared_ptr<Runtime>& runtime,
-                        const std::string& path, int core_id, bool is_collective,
-                        uint32_t rank_id, uint32_t world_size) {
-  Use nrt(runtime, "load a model");
-  File file = read_file(path);
-  const char* data = file.data.get();
-  nrt_model_t* model = nullptr;
-  int status = is_collective
-                   ? nrt->nrt_load_collectives(data, file.size, core_id, kOneCore,
-                                               rank_id, world_size, &model)
-                   : nrt->nrt_load(data, file.size, core_id, kOneCore, &model);
-  check(status, "Failed to load model");
-  NrtModel loaded{path, core_id, is_collective, rank_id, world_size};
-  loaded.storage_ = std::make_shared<ModelStorage>(runtime, model, core_id);
-  return loaded;
-}
-
-ModelPin NrtModel::pin(const char* refusal) const {
-  if (!is_unloaded()) return storage_;
-  if (storage_) storage_->runtime->refuse_if_forked("use model " + neff_path);
-  throw SpikeError(std::string(refusal) + ": " + neff_path +
-                   " was unloaded, or its runtime closed.");
+NrtModel::NrtModel(const std::shared_ptr<Runtime>& runtime, std::string neff_path,
+                   int core_id, bool is_collective, uint32_t rank_id,
+                   uint32_t world_size)
+    : Share(std::move(neff_path)),
+      core_id(core_id),
+      is_collective(is_collective),
+      rank_id(rank_id),
+      world_size(world_size) {
+  storage_ = load(runtime, *this);
 }
 
 void NrtModel::unload() {
@@ -114,42 +91,34 @@ void NrtModel::unload() {
   if (last && last.use_count() == 1) check(last->unload(), "Failed to unload model");
 }
 
-std::string NrtModel::describe() const {
-  char pointer[32];
-  std::snprintf(pointer, sizeof pointer, "%p",
-                static_cast<void*>(storage_ ? storage_->model : nullptr));
-  auto boolean = [](bool value) { return value ? "True" : "False"; };
-  return "NrtModel(ptr=" + std::string(pointer) +
-         ", core_id=" + std::to_string(core_id) +
-         ", rank_id=" + std::to_string(rank_id) +
-         ", world_size=" + std::to_string(world_size) +
-         ", is_collective=" + boolean(is_collective) +
-         ", is_owner=" + boolean(storage_ != nullptr) + ")";
-}
-
 ModelTensorInfo NrtModel::tensor_info() const {
-  ModelPin model = pin("Unable to get model tensor info from an unloaded model");
-  Use nrt(model->runtime, "get model tensor info");
-  TensorInfoArray info{*nrt};
-  check(nrt->nrt_get_model_tensor_info(model->model, &info.array),
+  const char* refusal = "Unable to get model tensor info from an unloaded model";
+  ModelPin model = pin(refusal);
+  Use nrt(model->runtime, refusal);
+  nrt_tensor_info_array_t* array = nullptr;
+  check(nrt->nrt_get_model_tensor_info(model->model, &array),
         "Failed to get tensor info");
+  // Freed also when reading it throws.
+  auto release = [&nrt](auto* info) { nrt->nrt_free_model_tensor_info(info); };
+  std::unique_ptr<nrt_tensor_info_array_t, decltype(release)> info(array, release);
   ModelTensorInfo result;
-  for (uint64_t i = 0; i < info.array->tensor_count; ++i) {
-    const nrt_tensor_info_t& tensor = info.array->tensors[i];
+  for (uint64_t i = 0; i < info->tensor_count; ++i) {
+    const nrt_tensor_info_t& tensor = info->tensors[i];
     auto& tensors = tensor.usage == kUsageInput ? result.inputs : result.outputs;
     std::string name(tensor.name, strnlen(tensor.name, sizeof tensor.name));
     tensors.emplace_back(name, metadata(tensor));
   }
-  nrt_tensor_info_array_t* array = std::exchange(info.array, nullptr);
-  check(nrt->nrt_free_model_tensor_info(array), "Failed to free tensor info");
+  check(nrt->nrt_free_model_tensor_info(info.release()), "Failed to free tensor info");
   return result;
 }
 
-PreparedCall::PreparedCall(const ModelPin& model, const NamedTensors& inputs,
+PreparedCall::PreparedCall(const NrtModel& model, const NamedTensors& inputs,
                            const NamedTensors& outputs)
-    : model_(model),
-      inputs_(NrtTensorSet::make(model->runtime, inputs)),
-      outputs_(NrtTensorSet::make(model->runtime, outputs)) {
+    : core_id(model.core_id) {
+  ModelPin pinned = model.pin("Unable to execute an unloaded model");
+  model_ = pinned;
+  inputs_ = NrtTensorSet::make(pinned->runtime, inputs);
+  outputs_ = NrtTensorSet::make(pinned->runtime, outputs);
   for (auto* named : {&inputs, &outputs})
     for (auto& [name, tensor] : *named) tensors_.push_back(tensor);
 }
@@ -162,46 +131,31 @@ bool PreparedCall::try_pin(Pins& pins) const {
     pins.tensors.push_back(tensor->lock());
     alive = pins.tensors.back() != nullptr;
   }
-  if (!alive) pins = {};
   return alive;
 }
 
 PreparedCall::Pins PreparedCall::pin() const {
+  const char* refusal = "Unable to execute an unloaded model or with a freed tensor";
   Pins pins;
-  if (auto model = model_.lock()) model->runtime->refuse_if_forked("execute a model");
-  if (!try_pin(pins))
-    throw SpikeError(
-        "Unable to execute an unloaded model or with a freed tensor: the model or a "
-        "tensor of this prepared call is gone, or the runtime is closed.");
-  return pins;
+  if (try_pin(pins)) return pins;
+  if (pins.model) pins.model->runtime->require_open(refusal);
+  throw SpikeError(std::string(refusal) +
+                   ": the model or a tensor of this prepared call is gone.");
 }
 
-bool PreparedCall::is_valid() const {
-  Pins pins;
-  return try_pin(pins);
-}
-
-bool PreparedCall::try_execute() const {
-  Pins pins;
-  if (!try_pin(pins)) return false;
-  run(pins);
-  return true;
-}
-
-void PreparedCall::run(const Pins& pins) const {
-  Use nrt(pins.model->runtime, "execute a model");
+void PreparedCall::execute(const Pins& pins) const {
+  Use nrt(pins.model->runtime, "Unable to execute a model");
   check(nrt->nrt_execute(pins.model->model, inputs(), outputs()),
         "Failed to execute model");
 }
 
 void PreparedCall::profile(const std::string& file) const {
   Pins pins = pin();
-  Use nrt(pins.model->runtime, "profile a model");
-  auto stop = SPIKE_NEED(*nrt, nrt_profile_stop);
-  check(SPIKE_NEED(*nrt, nrt_profile_start)(pins.model->model, file.c_str()),
+  Use nrt(pins.model->runtime, "Unable to profile a model");
+  check(nrt->nrt_profile_start(pins.model->model, file.c_str()),
         "Failed to start profile");
   int status = nrt->nrt_execute(pins.model->model, inputs(), outputs());
-  int stopped = stop(file.c_str());
+  int stopped = nrt->nrt_profile_stop(file.c_str());
   check(status, "Failed to execute model");
   check(stopped, "Failed to stop profile");
 }
@@ -210,11 +164,11 @@ std::vector<double> PreparedCall::benchmark(int warmup, int iterations) const {
   using Clock = std::chrono::steady_clock;
   Pins pins = pin();
   WithoutGil without_gil;
-  for (int i = 0; i < warmup; ++i) run(pins);
+  for (int i = 0; i < warmup; ++i) execute(pins);
   std::vector<double> durations(iterations);
   for (double& duration : durations) {
     auto start = Clock::now();
-    run(pins);
+    execute(pins);
     duration = std::chrono::duration<double, std::milli>(Clock::now() - start).count();
   }
   return durations;

@@ -9,8 +9,6 @@
 namespace spike {
 namespace {
 
-constexpr const char* kAsyncVersion = "NRT_3.0.0";
-
 // The process's one runtime. Never destroyed: tensors may outlive static objects at
 // exit.
 struct Slot {
@@ -31,12 +29,10 @@ struct Slot {
   }
 };
 
-template <class Function>
-bool bind(void* library, const char* name, Function*& function,
-          const char* version = nullptr) {
-  void* symbol = version ? dlvsym(library, name, version) : dlsym(library, name);
-  function = reinterpret_cast<Function*>(symbol);
-  return symbol;
+void* open_library(const std::string& path) {
+  void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (!library) throw SpikeError(std::string("Failed to load libnrt: ") + dlerror());
+  return library;
 }
 
 }  // namespace
@@ -54,45 +50,39 @@ const char* status_name(int status) {
 
 NrtError::NrtError(int status, const std::string& text)
     : SpikeRuntimeError("NRT Error " + std::string(status_name(status)) + "(" +
-                        std::to_string(status) + ")" +
-                        (text.empty() ? "" : ": " + text)),
+                        std::to_string(status) + "): " + text),
       status(status) {}
 
-std::shared_ptr<const NrtApi> NrtApi::load(const std::string& path) {
-  void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
-  if (!library) throw SpikeError(std::string("Failed to load libnrt: ") + dlerror());
-  auto api = std::make_shared<NrtApi>();
-  api->path = path;
-  std::string missing;
-#define X(result, name, parameters) \
-  if (!bind(library, #name, api->name)) missing += " " #name;
-  SPIKE_NRT_REQUIRED(X)
-#undef X
-  if (!missing.empty())
-    throw SpikeError(path + " is not a libnrt that spike can use. It lacks:" + missing);
-#define X(result, name, parameters) bind(library, #name, api->name);
-  SPIKE_NRT_OPTIONAL(X)
-  SPIKE_NRT_ASYNC_EVENTS(X)
-#undef X
-#define X(result, name, parameters) bind(library, #name, api->name, kAsyncVersion);
-  SPIKE_NRT_ASYNC(X)
-#undef X
-  return api;
+void fail_missing(const char* function) {
+  throw SpikeError("This libnrt has no function " + std::string(function) +
+                   ", which this needs.");
+}
+
+NrtApi::NrtApi(const std::string& path) : library_(open_library(path)) {
+  if (!missing_.empty())
+    throw SpikeError(path +
+                     " is not a libnrt that spike can use. It lacks:" + missing_);
+}
+
+void* NrtApi::find(const char* name, bool is_required, const char* version) {
+  void* symbol = version ? dlvsym(library_, name, version) : dlsym(library_, name);
+  if (!symbol && is_required) missing_ += std::string(" ") + name;
+  return symbol;
 }
 
 Runtime::Runtime(std::shared_ptr<const NrtApi> api)
-    : api_(std::move(api)), generation_(Slot::slot().forks) {}
+    : api(std::move(api)), generation_(Slot::slot().forks) {}
 
 std::shared_ptr<Runtime> Runtime::open(std::shared_ptr<const NrtApi> api) {
   WithoutGil without_gil;
   Slot& slot = Slot::slot();
   std::lock_guard lock(slot.mutex);
-  if (slot.current) {
-    slot.current->refuse_if_forked("create a Spike instance");
-    throw SpikeError(
-        "Cannot create Spike instance: a previous instance still exists. Call close() "
-        "on it, or delete spike with all tensors/models first.");
-  }
+  const std::string refusal = "Cannot create Spike instance";
+  if (slot.current && slot.current->is_forked()) slot.current->require_open(refusal);
+  if (slot.current)
+    throw SpikeError(refusal +
+                     ": a previous instance still exists. Call close() on it, or "
+                     "delete spike with all tensors/models first.");
   int status = api->nrt_init(kFrameworkNone, "spike", "1.0");
   check(status, "Failed to initialize NRT runtime");
   std::shared_ptr<Runtime> runtime(new Runtime(std::move(api)));
@@ -122,7 +112,7 @@ void Runtime::close() noexcept {
     pending_.clear();
     Slot& slot = Slot::slot();
     std::lock_guard lock(slot.mutex);
-    api_->nrt_close();
+    api->nrt_close();
     slot.current = nullptr;
   });
 }
@@ -142,17 +132,13 @@ void Runtime::leave() noexcept {
   }
 }
 
-void Runtime::refuse_if_forked(const std::string& action) const {
-  if (!is_forked()) return;
-  throw SpikeError(
-      "Unable to " + action +
-      ": the runtime was opened by the parent process and does not survive a fork. "
-      "Start processes with multiprocessing's 'spawn', or fork before first use.");
-}
-
-void Runtime::refuse(const std::string& action) const {
-  refuse_if_forked(action);
-  throw SpikeError("Unable to " + action + ": the runtime is closed.");
+void Runtime::require_open(const std::string& refusal) const {
+  if (is_forked())
+    throw SpikeError(
+        refusal +
+        ": the runtime was opened by the parent process and does not survive a fork. "
+        "Start processes with multiprocessing's 'spawn', or fork before first use.");
+  if (closing_) throw SpikeError(refusal + ": the runtime is closed.");
 }
 
 void Runtime::track(std::shared_ptr<Pending> operation) {
@@ -172,9 +158,10 @@ WithoutGil::~WithoutGil() {
   if (thread_state_) PyEval_RestoreThread(static_cast<PyThreadState*>(thread_state_));
 }
 
-Use::Use(std::shared_ptr<Runtime> runtime, const char* action)
+Use::Use(std::shared_ptr<Runtime> runtime, const char* refusal)
     : Use(std::move(runtime)) {
-  if (!entered_) runtime_->refuse(action);
+  // A runtime that has just been closed is one that is not open for ever.
+  if (!entered_) runtime_->require_open(refusal);
 }
 
 }  // namespace spike

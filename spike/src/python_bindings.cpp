@@ -7,10 +7,8 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
-#include <algorithm>
-
-#include "bound_arguments.h"
-#include "python_errors.h"
+#include "async_execution.h"
+#include "bindings.h"
 #include "spike.h"
 
 namespace nb = nanobind;
@@ -19,7 +17,43 @@ using namespace nb::literals;
 namespace spike {
 namespace {
 
+using Tensors = nb::typed<nb::dict, nb::str, NrtTensor>;
 using Text = std::optional<std::string>;
+
+// ---- Errors -------------------------------------------------------------------------
+
+void set_status(nb::handle error, int status) {
+  for (auto* name : {"status", "error_code", "code"})
+    nb::setattr(error, name, nb::int_(status));
+  nb::setattr(error, "status_name", nb::str(status_name(status)));
+}
+
+void raise_nrt_error(const std::exception_ptr& thrown, void* type) {
+  try {
+    std::rethrow_exception(thrown);
+  } catch (const NrtError& error) {
+    nb::handle nrt_error(static_cast<PyObject*>(type));
+    nb::object raised = nrt_error(error.what());
+    set_status(raised, error.status);
+    PyErr_SetObject(nrt_error.ptr(), raised.ptr());
+  }
+}
+
+void define_errors(nb::module_& m) {
+  nb::exception<SpikeRuntimeError> base(m, "SpikeRuntimeError", PyExc_RuntimeError);
+  nb::exception<SpikeError> spike(m, "SpikeError", base);
+  nb::exception<NrtError> nrt(m, "NrtError", base);
+  nb::exception<NeffFileError> file(m, "NeffFileError", nb::make_tuple(spike, nrt));
+  nb::setattr(base, "__doc__", nb::str("What spike raises."));
+  nb::setattr(spike, "__doc__", nb::str("A mistake that spike itself finds."));
+  nb::setattr(nrt, "__doc__",
+              nb::str("A failure that libnrt reports: number and name of its status."
+                      "\n\n`error_code` and `code` are other names of `status`."));
+  nb::setattr(file, "__doc__",
+              nb::str("A NEFF file that cannot be read; status is NRT_FAILURE."));
+  set_status(nrt, NRT_FAILURE);
+  nb::register_exception_translator(raise_nrt_error, nrt.ptr());
+}
 
 // ---- The library --------------------------------------------------------------------
 
@@ -33,13 +67,14 @@ std::shared_ptr<const NrtApi> library() {
   auto& chosen = chosen_library();
   if (!chosen) {
     nb::object located = nb::module_::import_("spike.library").attr("locate")();
-    chosen = NrtApi::load(nb::cast<std::string>(nb::str(located.attr("path"))));
+    auto path = nb::cast<std::string>(located.attr("path"));
+    chosen = std::make_shared<const NrtApi>(path);
   }
   return chosen;
 }
 
 void load_library(const Text& path) {
-  chosen_library() = path ? NrtApi::load(*path) : nullptr;
+  chosen_library() = path ? std::make_shared<const NrtApi>(*path) : nullptr;
 }
 
 void close_runtime() {
@@ -62,27 +97,27 @@ void define_library(nb::module_& m) {
 
 class Buffer {
  public:
-  Buffer(nb::handle object, bool writable) {
-    if (PyObject_GetBuffer(object.ptr(), &view_, writable ? PyBUF_WRITABLE : 0) != 0)
-      raise_from_python_error(writable
-                                  ? "Object does not support writable buffer protocol"
-                                  : "Object does not support buffer protocol");
+  Buffer(nb::handle object, bool is_writable) {
+    if (PyObject_GetBuffer(object.ptr(), &view, is_writable ? PyBUF_WRITABLE : 0) == 0)
+      return;
+    nb::python_error cause;
+    nb::object error = nb::module_::import_("spike._spike").attr("SpikeError");
+    nb::raise_from(cause, error.ptr(),
+                   "Spike Error: Object does not support %sbuffer protocol: %s",
+                   is_writable ? "writable " : "", cause.what());
   }
-  ~Buffer() { PyBuffer_Release(&view_); }
+  ~Buffer() { PyBuffer_Release(&view); }
   Buffer(const Buffer&) = delete;
-  void* data() const { return view_.buf; }
-  size_t size() const { return view_.len; }
 
- private:
-  Py_buffer view_;
+  Py_buffer view;
 };
 
 void write(NrtTensor& tensor, nb::handle data, size_t offset) {
   Buffer buffer(data, false);
-  tensor.write(buffer.data(), buffer.size(), offset);
+  tensor.write(buffer.view.buf, buffer.view.len, offset);
 }
 
-nb::bytes read_bytes(const NrtTensor& tensor, size_t offset, size_t size) {
+nb::bytes read(const NrtTensor& tensor, size_t offset, size_t size) {
   size = tensor.readable(offset, size);
   auto bytes = nb::steal<nb::bytes>(PyBytes_FromStringAndSize(nullptr, size));
   if (!bytes.is_valid()) nb::raise_python_error();
@@ -93,26 +128,21 @@ nb::bytes read_bytes(const NrtTensor& tensor, size_t offset, size_t size) {
 void read_into(const NrtTensor& tensor, nb::handle target, size_t offset, size_t size) {
   size = tensor.readable(offset, size);
   Buffer buffer(target, true);
-  if (buffer.size() < size)
+  if (size_t(buffer.view.len) < size)
     throw SpikeError("Buffer too small for tensor data: it has " +
-                     std::to_string(buffer.size()) + " bytes, " + std::to_string(size) +
-                     " are to be read.");
-  tensor.read(buffer.data(), size, offset);
+                     std::to_string(buffer.view.len) + " bytes, " +
+                     std::to_string(size) + " are to be read.");
+  tensor.read(buffer.view.buf, size, offset);
 }
 
 NrtTensor slice(const NrtTensor& tensor, size_t offset, size_t size, const Text& name) {
   return tensor.slice(offset, size, name.value_or("unnamed_tensor"));
 }
 
-nb::str describe(const NrtTensor& tensor) {
+nb::str describe_tensor(const NrtTensor& tensor) {
   return nb::str(
       nb::str("NrtTensor(name={!r}, size={}, core_id={}, is_freed={})")
-          .format(tensor.name, tensor.size, tensor.core_id, tensor.is_freed()));
-}
-
-nb::str describe_metadata(const TensorMetadata& metadata) {
-  return nb::str(nb::str("TensorMetadata(size={}, dtype={!r}, shape={!r})")
-                     .format(metadata.size, metadata.dtype, metadata.shape));
+          .format(tensor.label, tensor.size, tensor.core_id, tensor.is_gone()));
 }
 
 void define_tensor(nb::module_& m) {
@@ -120,10 +150,10 @@ void define_tensor(nb::module_& m) {
                         "Memory on a device; freed with its last owner.")
       .def_ro("core_id", &NrtTensor::core_id)
       .def_ro("size", &NrtTensor::size)
-      .def_ro("name", &NrtTensor::name)
+      .def_ro("name", &NrtTensor::label)
       .def_prop_ro("va", &NrtTensor::address,
                    "Address in the device's memory; 0 once freed.")
-      .def_prop_ro("is_freed", &NrtTensor::is_freed,
+      .def_prop_ro("is_freed", &NrtTensor::is_gone,
                    "Whether it was freed, or its runtime closed.")
       .def("write", write, "data"_a, "offset"_a = 0, "Write any contiguous buffer.")
       .def("read_into", read_into, "buffer"_a, "offset"_a = 0, "size"_a = 0,
@@ -136,7 +166,7 @@ void define_tensor(nb::module_& m) {
            "Another tensor on a part of the same memory.")
       .def("free", &NrtTensor::free,
            "Free now, or after the last running call. Idempotent.")
-      .def("__repr__", describe);
+      .def("__repr__", describe_tensor);
 }
 
 // ---- Models -------------------------------------------------------------------------
@@ -148,52 +178,29 @@ NamedTensors pin_all(nb::dict tensors) {
     const NrtTensor* tensor = nullptr;
     if (!nb::try_cast(key, name) || !nb::try_cast(value, tensor) || !tensor)
       throw nb::type_error("inputs and outputs are each a dict of NrtTensor by name");
-    pins.emplace_back(name,
-                      tensor->pin("Tensor '" + name +
-                                  "' is freed. Unable to add it into the tensor set"));
+    std::string refusal =
+        "Tensor '" + name + "' is freed. Unable to add it into the tensor set";
+    pins.emplace_back(name, tensor->pin(refusal));
   }
   return pins;
 }
 
-PreparedCall prepare(const NrtModel& model, nb::dict inputs, nb::dict outputs) {
-  return {model.pin("Unable to execute an unloaded model"), pin_all(inputs),
-          pin_all(outputs)};
+PreparedCall prepare(const NrtModel& model, Tensors inputs, Tensors outputs) {
+  return {model, pin_all(inputs), pin_all(outputs)};
 }
 
-/// The latest calls of a model, and the Python objects that each stands for.
-struct CallMemory {
-  struct Entry {
-    std::shared_ptr<const PreparedCall> call;
-    BoundArguments inputs, outputs;
-  };
-  // Enough to alternate between buffers; the newest is last.
-  static constexpr size_t kSize = 4;
-  std::vector<Entry> entries;
+void execute(const NrtModel& model, Tensors inputs, Tensors outputs,
+             const Text& ntff_name, bool save_trace) {
+  PreparedCall call = prepare(model, inputs, outputs);
+  if (save_trace)
+    call.profile(ntff_name.value_or("profile.ntff"));
+  else
+    call.execute(call.pin());
+}
 
-  void remember(const PreparedCall& call, nb::dict inputs, nb::dict outputs) {
-    entries.erase(
-        std::remove_if(entries.begin(), entries.end(),
-                       [](const Entry& entry) { return !entry.call->is_valid(); }),
-        entries.end());
-    if (entries.size() == kSize) entries.erase(entries.begin());
-    entries.push_back({std::make_shared<const PreparedCall>(call),
-                       BoundArguments(inputs), BoundArguments(outputs)});
-  }
-};
-
-/// The fast way of a call: by a remembered one, else by the class's `_call_anew`.
-nb::object call_model(nb::handle self, nb::dict inputs, nb::object outputs,
-                      nb::object save_trace, nb::object ntff_name) {
-  auto& entries = nb::cast<CallMemory&>(self).entries;
-  if (nb::isinstance<nb::dict>(outputs) && save_trace.is(nb::handle(Py_False)))
-    for (auto entry = entries.rbegin(); entry != entries.rend(); ++entry)
-      if (entry->inputs.matches(inputs) &&
-          entry->outputs.matches(nb::borrow<nb::dict>(outputs))) {
-        auto call = entry->call;  // other threads may change what is remembered
-        if (!call->try_execute()) break;
-        return nb::none();
-      }
-  return self.attr("_call_anew")(inputs, outputs, save_trace, ntff_name);
+std::shared_ptr<AsyncExecution> execute_async(const NrtModel& model, Tensors inputs,
+                                              Tensors outputs) {
+  return AsyncExecution::start(prepare(model, inputs, outputs));
 }
 
 nb::object benchmark(const PreparedCall& call, int warmup, int iterations) {
@@ -206,15 +213,29 @@ nb::object benchmark(const PreparedCall& call, int warmup, int iterations) {
       .attr("from_durations")(call.benchmark(warmup, iterations), warmup);
 }
 
-nb::dict to_dict(const NamedMetadata& tensors) {
-  nb::dict dict;
-  for (auto& [name, metadata] : tensors) dict[name.c_str()] = metadata;
-  return dict;
+nb::object benchmark_model(const NrtModel& model, Tensors inputs, Tensors outputs,
+                           int warmup, int iterations) {
+  return benchmark(prepare(model, inputs, outputs), warmup, iterations);
 }
 
-std::string count_tensors(const ModelTensorInfo& info) {
-  return "ModelTensorInfo(inputs=" + std::to_string(info.inputs.size()) +
-         " tensors, outputs=" + std::to_string(info.outputs.size()) + " tensors)";
+bool is_valid(const PreparedCall& call) {
+  PreparedCall::Pins pins;
+  return call.try_pin(pins);
+}
+
+nb::str describe_model(const NrtModel& model) {
+  return nb::str(nb::str("NrtModel(ptr={:#x}, core_id={}, rank_id={}, world_size={}, "
+                         "is_collective={}, is_owner={})")
+                     .format(model.address(), model.core_id, model.rank_id,
+                             model.world_size, model.is_collective,
+                             model.address() != 0));
+}
+
+template <NamedMetadata ModelTensorInfo::* tensors>
+nb::typed<nb::dict, nb::str, TensorMetadata> by_name(const ModelTensorInfo& info) {
+  nb::dict dict;
+  for (auto& [name, metadata] : info.*tensors) dict[name.c_str()] = metadata;
+  return dict;
 }
 
 void define_metadata(nb::module_& m) {
@@ -225,22 +246,23 @@ void define_metadata(nb::module_& m) {
       .def_ro("size", &TensorMetadata::size)
       .def_ro("dtype", &TensorMetadata::dtype)
       .def_ro("shape", &TensorMetadata::shape)
-      .def("__repr__", describe_metadata);
+      .def("__repr__", [](const TensorMetadata& self) {
+        return nb::str(nb::str("TensorMetadata(size={}, dtype={!r}, shape={!r})")
+                           .format(self.size, self.dtype, self.shape));
+      });
   nb::class_<ModelTensorInfo>(m, "ModelTensorInfo",
                               "What a model takes and gives, in the NEFF's order.")
-      .def_prop_ro(
-          "inputs", [](const ModelTensorInfo& self) { return to_dict(self.inputs); },
-          nb::sig("def inputs(self) -> dict[str, TensorMetadata]"))
-      .def_prop_ro(
-          "outputs", [](const ModelTensorInfo& self) { return to_dict(self.outputs); },
-          nb::sig("def outputs(self) -> dict[str, TensorMetadata]"))
-      .def("__repr__", count_tensors);
+      .def_prop_ro("inputs", by_name<&ModelTensorInfo::inputs>)
+      .def_prop_ro("outputs", by_name<&ModelTensorInfo::outputs>)
+      .def("__repr__", [](const ModelTensorInfo& self) {
+        return nb::str(nb::str("ModelTensorInfo(inputs={} tensors, outputs={} tensors)")
+                           .format(self.inputs.size(), self.outputs.size()));
+      });
 }
 
-#define SPIKE_TENSORS "inputs: dict[str, NrtTensor], outputs: dict[str, NrtTensor]"
-#define SPIKE_OBJECTS "inputs: dict[str, typing.Any], outputs: dict[str, typing.Any]"
-#define SPIKE_ITERATIONS "warmup_iterations: int = 1, benchmark_iterations: int = 1"
-#define SPIKE_RESULT "spike.benchmark.BenchmarkResult"
+#define SPIKE_ITERATIONS                                           \
+  "warmup_iterations: int = 1, benchmark_iterations: int = 1) -> " \
+  "spike.benchmark.BenchmarkResult"
 
 void define_calls(nb::module_& m) {
   nb::class_<AsyncExecution>(m, "AsyncExecution", "An execution that was submitted.")
@@ -254,134 +276,78 @@ void define_calls(nb::module_& m) {
                            "A call made ready once. It keeps neither model nor "
                            "tensors.\n\n"
                            "Its methods raise SpikeError once one of them is gone.")
-      .def("execute", &PreparedCall::execute)
+      .def("execute", [](const PreparedCall& self) { self.execute(self.pin()); })
       .def("profile", &PreparedCall::profile, "ntff_name"_a,
            "Execute, and write a profile to the file.")
       .def("benchmark", benchmark, "warmup_iterations"_a = 1,
            "benchmark_iterations"_a = 1,
-           nb::sig("def benchmark(self, " SPIKE_ITERATIONS ") -> " SPIKE_RESULT))
+           nb::sig("def benchmark(self, " SPIKE_ITERATIONS))
       .def("execute_async", AsyncExecution::start)
-      .def_prop_ro("is_valid", &PreparedCall::is_valid);
-  nb::class_<CallMemory>(m, "CallMemory", "The fast way of SpikeModel's calls.")
-      .def(nb::init<>())
-      .def("remember", &CallMemory::remember, "call"_a, "inputs"_a, "outputs"_a,
-           nb::sig("def remember(self, call: PreparedCall, " SPIKE_OBJECTS ") -> None"),
-           "Execute this call for these tensor objects from now on.")
-      .def("__call__", call_model, "inputs"_a, "outputs"_a = nb::none(),
-           "save_trace"_a = false, "ntff_name"_a = nb::none(),
-           nb::sig("def __call__(self, inputs: dict[str, typing.Any], outputs: "
-                   "dict[str, typing.Any] | None = None, save_trace: bool = False, "
-                   "ntff_name: str | None = None) -> dict[str, typing.Any] | None"));
+      .def_prop_ro("is_valid", is_valid);
 }
 
 void define_model(nb::module_& m) {
   nb::class_<NrtModel>(m, "NrtModel", "A NEFF loaded on a core.")
-      .def_ro("neff_path", &NrtModel::neff_path)
+      .def_ro("neff_path", &NrtModel::label)
       .def_ro("core_id", &NrtModel::core_id)
       .def_ro("rank_id", &NrtModel::rank_id)
       .def_ro("world_size", &NrtModel::world_size)
       .def_ro("is_collective", &NrtModel::is_collective)
-      .def_prop_ro("is_unloaded", &NrtModel::is_unloaded,
+      .def_prop_ro("is_unloaded", &NrtModel::is_gone,
                    "Whether it was unloaded, or its runtime closed.")
       .def("tensor_info", &NrtModel::tensor_info)
       .def("prepare", prepare, "inputs"_a, "outputs"_a,
-           nb::sig("def prepare(self, " SPIKE_TENSORS ") -> PreparedCall"),
            "Make a call ready that is to be executed often.")
       .def("unload", &NrtModel::unload,
            "Unload now, or after the last running call. Idempotent.")
-      .def("__repr__", &NrtModel::describe);
+      .def("__repr__", describe_model);
 }
 
 // ---- Spike --------------------------------------------------------------------------
 
 void open(Spike* self, int verbose_level) {
   if (verbose_level > 0) nb::print("Initializing SPIKE Runtime");
-  new (self) Spike(library());
+  new (self) Spike{Runtime::open(library())};
 }
 
-NrtModel load_model(const Spike& self, const std::string& neff_file, int core_id,
-                    bool cc_enabled, uint32_t rank_id, uint32_t world_size) {
-  return NrtModel::load(self.runtime(), neff_file, core_id, cc_enabled, rank_id,
-                        world_size);
+int close(Spike& self) {
+  self.runtime->close();
+  return 0;
 }
 
 NrtTensor allocate(const Spike& self, size_t size, int core_id, const Text& name) {
-  return NrtTensor::allocate(self.runtime(), size, core_id,
+  return NrtTensor::allocate(self.runtime, size, core_id,
                              name.value_or("unnamed_tensor"));
 }
 
-void write_own(const Spike& self, NrtTensor& tensor, nb::handle data, size_t offset) {
-  write(self.own(tensor), data, offset);
+NrtModel load_model(const Spike& self, std::string neff_file, int core_id,
+                    bool cc_enabled, uint32_t rank_id, uint32_t world_size) {
+  return {self.runtime, std::move(neff_file), core_id, cc_enabled, rank_id, world_size};
 }
 
-nb::bytes read_own(const Spike& self, const NrtTensor& tensor, size_t offset,
-                   size_t size) {
-  return read_bytes(self.own(tensor), offset, size);
-}
-
-void read_own_into(const Spike& self, const NrtTensor& tensor, nb::handle buffer,
-                   size_t offset, size_t size) {
-  read_into(self.own(tensor), buffer, offset, size);
-}
-
-void copy_own(const Spike& self, const NrtTensor& source, NrtTensor& destination,
-              size_t source_offset, size_t offset, size_t size) {
-  self.own(destination).copy_from(self.own(source), source_offset, offset, size);
-}
-
-void fill_own(const Spike& self, NrtTensor& tensor, int byte, size_t offset,
-              size_t size) {
-  self.own(tensor).fill(byte, offset, size);
-}
-
-NrtTensor slice_own(const Spike& self, const NrtTensor& source, size_t offset,
-                    size_t size, const Text& name) {
-  return slice(self.own(source), offset, size, name);
-}
-
-PreparedCall prepare_own(const Spike& self, const NrtModel& model, nb::dict inputs,
-                         nb::dict outputs) {
-  return prepare(self.own(model), inputs, outputs);
-}
-
-void execute_own(const Spike& self, const NrtModel& model, nb::dict inputs,
-                 nb::dict outputs, const Text& ntff_name, bool save_trace) {
-  PreparedCall call = prepare_own(self, model, inputs, outputs);
-  if (save_trace)
-    call.profile(ntff_name.value_or("profile.ntff"));
-  else
-    call.execute();
-}
-
-std::shared_ptr<AsyncExecution> execute_async_own(const Spike& self,
-                                                  const NrtModel& model,
-                                                  nb::dict inputs, nb::dict outputs) {
-  return AsyncExecution::start(prepare_own(self, model, inputs, outputs));
-}
-
-nb::object benchmark_own(const Spike& self, const NrtModel& model, nb::dict inputs,
-                         nb::dict outputs, int warmup, int iterations) {
-  return benchmark(prepare_own(self, model, inputs, outputs), warmup, iterations);
+/// What does something with a tensor or a model, as a method of the Spike that it
+/// belongs to.
+template <class Result, class Object, class... Arguments>
+auto method(Result (*function)(Object&, Arguments...)) {
+  return [function](const Spike& self, Object& object, Arguments... arguments) {
+    return function(self.own(object), std::forward<Arguments>(arguments)...);
+  };
 }
 
 void define_spike_tensors(nb::class_<Spike>& spike) {
   spike
       .def("allocate_tensor", allocate, "size"_a, "core_id"_a = 0,
            "name"_a = nb::none())
-      .def("slice_from_tensor", slice_own, "source"_a, "offset"_a = 0, "size"_a = 0,
+      .def("slice_from_tensor", method(slice), "source"_a, "offset"_a = 0, "size"_a = 0,
            "name"_a = nb::none())
       .def(
           "free_tensor", [](const Spike&, NrtTensor& tensor) { tensor.free(); },
           "tensor"_a)
-      .def("tensor_write", write_own, "tensor"_a, "data"_a, "offset"_a = 0)
-      .def("tensor_write_from_pybuffer", write_own, "tensor"_a, "buffer"_a,
+      .def("tensor_write", method(write), "tensor"_a, "data"_a, "offset"_a = 0)
+      .def("tensor_write_from_pybuffer", method(write), "tensor"_a, "buffer"_a,
            "offset"_a = 0)
-      .def("tensor_copy", copy_own, "source"_a, "destination"_a, "source_offset"_a = 0,
-           "offset"_a = 0, "size"_a = 0, "Copy on the device.")
-      .def("tensor_fill", fill_own, "tensor"_a, "byte"_a, "offset"_a = 0, "size"_a = 0,
-           "Set every byte, on the device.")
-      .def("tensor_read", read_own, "tensor"_a, "offset"_a = 0, "size"_a = 0)
-      .def("tensor_read_to_pybuffer", read_own_into, "tensor"_a, "buffer"_a,
+      .def("tensor_read", method(read), "tensor"_a, "offset"_a = 0, "size"_a = 0)
+      .def("tensor_read_to_pybuffer", method(read_into), "tensor"_a, "buffer"_a,
            "offset"_a = 0, "size"_a = 0);
 }
 
@@ -396,20 +362,13 @@ void define_spike_models(nb::class_<Spike>& spike) {
           "get_tensor_info",
           [](const Spike&, const NrtModel& model) { return model.tensor_info(); },
           "model"_a)
-      .def("prepare", prepare_own, "model"_a, "inputs"_a, "outputs"_a,
-           nb::sig("def prepare(self, model: NrtModel, " SPIKE_TENSORS
-                   ") -> PreparedCall"))
-      .def("execute", execute_own, "model"_a, "inputs"_a, "outputs"_a,
-           "ntff_name"_a = nb::none(), "save_trace"_a = false,
-           nb::sig("def execute(self, model: NrtModel, " SPIKE_TENSORS
-                   ", ntff_name: str | None = None, save_trace: bool = False) -> None"))
-      .def("execute_async", execute_async_own, "model"_a, "inputs"_a, "outputs"_a,
-           nb::sig("def execute_async(self, model: NrtModel, " SPIKE_TENSORS
-                   ") -> AsyncExecution"))
-      .def("benchmark", benchmark_own, "model"_a, "inputs"_a, "outputs"_a,
+      .def("execute", method(execute), "model"_a, "inputs"_a, "outputs"_a,
+           "ntff_name"_a = nb::none(), "save_trace"_a = false)
+      .def("execute_async", method(execute_async), "model"_a, "inputs"_a, "outputs"_a)
+      .def("benchmark", method(benchmark_model), "model"_a, "inputs"_a, "outputs"_a,
            "warmup_iterations"_a = 1, "benchmark_iterations"_a = 1,
-           nb::sig("def benchmark(self, model: NrtModel, " SPIKE_TENSORS
-                   ", " SPIKE_ITERATIONS ") -> " SPIKE_RESULT));
+           nb::sig("def benchmark(self, model: NrtModel, inputs: dict[str, NrtTensor], "
+                   "outputs: dict[str, NrtTensor], " SPIKE_ITERATIONS));
 }
 
 void define_spike(nb::module_& m) {
@@ -422,44 +381,15 @@ void define_spike(nb::module_& m) {
       .def_static(
           "get_runtime_version", [] { return runtime_version(*library()); },
           "Version of libnrt. Opens no runtime.")
-      .def(
-          "close",
-          [](Spike& self) {
-            self.close();
-            return 0;
-          },
-          "Close the runtime after running calls. Idempotent.\n\n"
-          "Its tensors and models become invalid.")
-      .def_prop_ro("is_closed", &Spike::is_closed)
+      .def("close", close,
+           "Close the runtime after running calls. Idempotent.\n\n"
+           "Its tensors and models become invalid.")
+      .def_prop_ro("is_closed",
+                   [](const Spike& self) { return !self.runtime->is_open(); })
       .def("memory_stats", &Spike::memory_stats, "core_id"_a = 0,
            "Bytes used, and bytes that there are, on a core.");
   define_spike_tensors(spike);
   define_spike_models(spike);
-}
-
-void start_trace(SystemTraceSession* self, std::optional<uint32_t> core_id) {
-  if (!Runtime::active()) nb::module_::import_("spike").attr("get_spike_singleton")();
-  new (self) SystemTraceSession(Runtime::active(), core_id);
-}
-
-void define_trace(nb::module_& m) {
-  using Session = SystemTraceSession;
-  nb::class_<Session>(m, "SystemTraceSession",
-                      "Records libnrt's events of one core, or of all, until stopped.")
-      .def("__init__", start_trace, "core_id"_a = nb::none())
-      .def("stop", &Session::stop, "Idempotent.")
-      .def(
-          "fetch_events_json", [](Session& self) { return self.take_events("fetch"); },
-          "The events since the last fetch as JSON; empty if there are none.")
-      .def(
-          "drain_events", [](Session& self) { self.take_events("drain"); },
-          "Take events and drop them.")
-      .def(
-          "__enter__", [](nb::object self) { return self; },
-          nb::sig("def __enter__(self) -> SystemTraceSession"))
-      .def(
-          "__exit__", [](Session& self, nb::args) { self.stop(); },
-          nb::sig("def __exit__(self, *args: object) -> None"));
 }
 
 }  // namespace
@@ -475,6 +405,7 @@ NB_MODULE(_spike, m) {
   spike::define_metadata(m);
   spike::define_tensor(m);
   spike::define_calls(m);
+  spike::define_call_memory(m);
   spike::define_model(m);
   spike::define_spike(m);
   spike::define_trace(m);

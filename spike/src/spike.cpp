@@ -5,12 +5,11 @@
 namespace spike {
 
 std::pair<size_t, size_t> Spike::memory_stats(uint32_t core_id) const {
-  Use nrt(runtime_, "get memory stats");
+  Use nrt(runtime, "Unable to get memory stats");
   nrt_vnc_memory_stats_t stats{};
   size_t size = 0;
-  check(
-      SPIKE_NEED(*nrt, nrt_get_vnc_memory_stats)(core_id, &stats, sizeof stats, &size),
-      "Failed to get memory stats");
+  check(nrt->nrt_get_vnc_memory_stats(core_id, &stats, sizeof stats, &size),
+        "Failed to get memory stats");
   return {stats.bytes_used, stats.bytes_limit};
 }
 

@@ -12,21 +12,20 @@ const char* kRead = "Unable to read from a freed tensor";
 const char* kWrite = "Unable to write to a freed tensor";
 
 // Never computes offset + size, which may overflow.
-void check_bounds(size_t tensor_size, const char* operation, const char* what,
-                  size_t offset, size_t size) {
-  if (offset <= tensor_size && size <= tensor_size - offset) return;
-  throw SpikeError("The " + std::string(operation) +
-                   " operation exceeds the tensor bound. Tensor size: " +
-                   std::to_string(tensor_size) + " bytes; " + what +
+void check_bounds(const NrtTensor& tensor, const std::string& operation,
+                  const char* what, size_t offset, size_t size) {
+  if (offset <= tensor.size && size <= tensor.size - offset) return;
+  throw SpikeError("The " + operation + " operation exceeds the tensor bound. " +
+                   "Tensor size: " + std::to_string(tensor.size) + " bytes; " + what +
                    " size: " + std::to_string(size) +
                    " bytes; Offset: " + std::to_string(offset) + " bytes.");
 }
 
 // `size`, or what is left after `offset` if it is 0.
-size_t checked_size(size_t tensor_size, const char* operation, size_t offset,
+size_t checked_size(const NrtTensor& tensor, const char* operation, size_t offset,
                     size_t size) {
-  if (size == 0 && offset <= tensor_size) size = tensor_size - offset;
-  check_bounds(tensor_size, operation, "Requested", offset, size);
+  if (size == 0 && offset <= tensor.size) size = tensor.size - offset;
+  check_bounds(tensor, operation, "Requested", offset, size);
   return size;
 }
 
@@ -50,31 +49,26 @@ void TensorStorage::add_dependent(const std::shared_ptr<NrtTensorSet>& set) {
 
 NrtTensor NrtTensor::allocate(const std::shared_ptr<Runtime>& runtime, size_t size,
                               int core_id, const std::string& name) {
-  Use nrt(runtime, "allocate a tensor");
+  Use nrt(runtime, "Unable to allocate a tensor");
   nrt_tensor_t* tensor = nullptr;
-  check(
-      nrt->nrt_tensor_allocate(kPlacementDevice, core_id, size, name.c_str(), &tensor),
-      "Failed to allocate tensor");
+  int status =
+      nrt->nrt_tensor_allocate(kPlacementDevice, core_id, size, name.c_str(), &tensor);
+  check(status, "Failed to allocate tensor");
   return {core_id, size, name, std::make_shared<TensorStorage>(runtime, tensor)};
 }
 
 NrtTensor NrtTensor::slice(size_t offset, size_t size, const std::string& name) const {
-  TensorPin source =
-      pin("Unable to allocate tensor slice from a source tensor that is freed");
-  size = checked_size(this->size, "slice", offset, size);
-  Use nrt(source->runtime, "allocate tensor slice");
+  const char* refusal =
+      "Unable to allocate tensor slice from a source tensor that is freed";
+  TensorPin source = pin(refusal);
+  size = checked_size(*this, "slice", offset, size);
+  Use nrt(source->runtime, refusal);
   nrt_tensor_t* tensor = nullptr;
-  check(nrt->nrt_tensor_allocate_slice(source->tensor, offset, size, name.c_str(),
-                                       &tensor),
-        "Failed to allocate tensor slice");
+  int status = nrt->nrt_tensor_allocate_slice(source->tensor, offset, size,
+                                              name.c_str(), &tensor);
+  check(status, "Failed to allocate tensor slice");
   return {core_id, size, name,
           std::make_shared<TensorStorage>(source->runtime, tensor)};
-}
-
-TensorPin NrtTensor::pin(const std::string& refusal) const {
-  if (!is_freed()) return storage_;
-  if (storage_) storage_->runtime->refuse_if_forked("use tensor '" + name + "'");
-  throw SpikeError(refusal + ": '" + name + "' was freed, or its runtime closed.");
 }
 
 uintptr_t NrtTensor::address() const {
@@ -86,20 +80,20 @@ uintptr_t NrtTensor::address() const {
 
 void NrtTensor::write(const void* data, size_t size, size_t offset) {
   TensorPin tensor = pin(kWrite);
-  check_bounds(this->size, "write", "Input", offset, size);
-  Use nrt(tensor->runtime, "write to a tensor");
+  check_bounds(*this, "write", "Input", offset, size);
+  Use nrt(tensor->runtime, kWrite);
   check(nrt->nrt_tensor_write(tensor->tensor, data, offset, size),
         "Failed to write tensor");
 }
 
 size_t NrtTensor::readable(size_t offset, size_t size) const {
-  return checked_size(this->size, "read", offset, size);
+  return checked_size(*this, "read", offset, size);
 }
 
 void NrtTensor::read(void* data, size_t size, size_t offset) const {
   TensorPin tensor = pin(kRead);
-  check_bounds(this->size, "read", "Read", offset, size);
-  Use nrt(tensor->runtime, "read from a tensor");
+  check_bounds(*this, "read", "Read", offset, size);
+  Use nrt(tensor->runtime, kRead);
   check(nrt->nrt_tensor_read(tensor->tensor, data, offset, size),
         "Failed to read tensor");
 }
@@ -107,19 +101,18 @@ void NrtTensor::read(void* data, size_t size, size_t offset) const {
 void NrtTensor::copy_from(const NrtTensor& source, size_t source_offset, size_t offset,
                           size_t size) {
   TensorPin from = source.pin(kRead), to = pin(kWrite);
-  size = checked_size(source.size, "copy", source_offset, size);
-  check_bounds(this->size, "copy", "Copy", offset, size);
-  Use nrt(from->runtime, "copy a tensor");  // open, so `to` is of the same
-  check(SPIKE_NEED(*nrt, nrt_tensor_copy)(from->tensor, source_offset, to->tensor,
-                                          offset, size),
+  size = checked_size(source, "copy", source_offset, size);
+  check_bounds(*this, "copy", "Copy", offset, size);
+  Use nrt(from->runtime, kRead);  // open, so `to` is of the same
+  check(nrt->nrt_tensor_copy(from->tensor, source_offset, to->tensor, offset, size),
         "Failed to copy tensor");
 }
 
 void NrtTensor::fill(int byte, size_t offset, size_t size) {
   TensorPin tensor = pin(kWrite);
-  size = checked_size(this->size, "fill", offset, size);
-  Use nrt(tensor->runtime, "fill a tensor");
-  check(SPIKE_NEED(*nrt, nrt_tensor_memset)(tensor->tensor, offset, byte, size),
+  size = checked_size(*this, "fill", offset, size);
+  Use nrt(tensor->runtime, kWrite);
+  check(nrt->nrt_tensor_memset(tensor->tensor, offset, byte, size),
         "Failed to fill tensor");
 }
 

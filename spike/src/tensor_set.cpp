@@ -8,24 +8,19 @@ std::shared_ptr<NrtTensorSet> NrtTensorSet::make(
   // Tensors share `made`, so that whoever is first destroys the set and others wait;
   // but it is not theirs to keep: it ends with the last share of this one.
   std::shared_ptr<NrtTensorSet> owner(made.get(), [made](auto* set) { set->clear(); });
-  Use nrt(runtime, "make a tensor set");
+  Use nrt(runtime, "Unable to make a tensor set");
   nrt_tensor_set_t* set = nullptr;
   check(nrt->nrt_allocate_tensor_set(&set), "Failed to allocate tensor set");
   made->set_ = set;
   for (auto& [name, tensor] : tensors) {
-    made->add(name, tensor);
+    if (tensor->runtime != runtime)
+      throw SpikeError("Tensor '" + name +
+                       "' belongs to another runtime than the model.");
+    check(nrt->nrt_add_tensor_to_tensor_set(set, name.c_str(), tensor->tensor),
+          "Failed to add tensor to set");
     tensor->add_dependent(made);
   }
   return owner;
-}
-
-void NrtTensorSet::add(const std::string& name, const TensorPin& tensor) {
-  if (tensor->runtime != runtime_)
-    throw SpikeError("Tensor '" + name +
-                     "' belongs to another runtime than the model.");
-  check(
-      runtime_->api().nrt_add_tensor_to_tensor_set(set_, name.c_str(), tensor->tensor),
-      "Failed to add tensor to set");
 }
 
 void NrtTensorSet::clear() noexcept {

@@ -15,7 +15,7 @@ from spike import (
     SpikeTensor,
     SystemTraceSession,
 )
-from spike.benchmark import DeviceTimes
+from spike.benchmark import device_times
 
 
 @pytest.fixture
@@ -78,20 +78,17 @@ def test_events_that_are_missing(fake, call):
     fake.set_events(0)
     with pytest.raises(RuntimeError, match="No nc_exec_running events captured"):
         call()
-    times = DeviceTimes()
-    times.add("")
     events = [event("start", 1, 10), event("stop", 1, 20), event("start", 2, 30)]
-    times.add(json.dumps({"events": [*events, {"event_type": "nrt_execute"}]}))
-    assert times.durations_ms(1) == [1e-5]
+    fetched = ["", json.dumps({"events": [*events, {"event_type": "nrt_execute"}]})]
+    assert device_times(fetched, 1, 0).durations_ms == [1e-5]
     with pytest.raises(RuntimeError, match="the events of 2 executions, got 1"):
-        times.durations_ms(2)
+        device_times(fetched, 2, 0)
 
 
 def test_estimates_are_labelled():
-    times = DeviceTimes()
     events = [event("start", 1, 10, estimated=True), event("stop", 1, 20)]
-    times.add(json.dumps({"events": events}))
-    assert times.estimated
+    result = device_times([json.dumps({"events": events})], 1, 3)
+    assert result.estimated and result.warmup_iterations == 3
 
 
 def test_sessions(fake):

@@ -112,8 +112,7 @@ def test_many_bindings_of_one_tensor(fake, model):
 
 def test_prepared_call(fake, model):
     x, y, out = matrix(1), matrix(), matrix()
-    call = spike.get_spike_singleton().prepare(
-        model.model_ref,
+    call = model.model_ref.prepare(
         {"x": x.tensor_ref, "y": y.tensor_ref},
         {"sum": out.tensor_ref},
     )

@@ -42,7 +42,7 @@ def test_any_order_of_destruction(fake, order):
 def test_close_makes_everything_invalid(fake):
     objects = make_objects(fake)
     runtime, tensor, model = objects["spike"], objects["tensor"], objects["model"]
-    call = runtime.prepare(model, {"x": tensor, "y": tensor}, {"sum": tensor})
+    call = model.prepare({"x": tensor, "y": tensor}, {"sum": tensor})
     assert tensor.va != 0
     assert runtime.close() == 0 and runtime.close() == 0
     assert runtime.is_closed and tensor.is_freed and model.is_unloaded

@@ -28,9 +28,9 @@ def test_ranges_out_of_bounds(fake, runtime, offset, size):
         lambda: runtime.tensor_read(tensor, offset, size),
         lambda: runtime.tensor_read_to_pybuffer(tensor, bytearray(99), offset, size),
         lambda: runtime.slice_from_tensor(tensor, offset, size),
-        lambda: runtime.tensor_fill(tensor, 0, offset, size),
-        lambda: runtime.tensor_copy(other, tensor, 0, offset, size),
-        lambda: runtime.tensor_copy(tensor, other, offset, 0, size),
+        lambda: tensor.fill(0, offset, size),
+        lambda: tensor.copy_from(other, 0, offset, size),
+        lambda: other.copy_from(tensor, offset, 0, size),
     ):
         with pytest.raises(SpikeError, match=text):
             use()

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <future>
+#include <optional>
 
 #include "model.h"
 
@@ -27,9 +28,9 @@ class AsyncExecution : public Pending {
  private:
   AsyncExecution(const PreparedCall& call, PreparedCall::Pins pins)
       : runtime_(pins.model->runtime), call_(call), pins_(std::move(pins)) {}
-  void submit(const NrtApi& api);
-  static void run_in_thread(const std::shared_ptr<AsyncExecution>& self);
-  void await_event(const NrtApi& api) noexcept;
+  const NrtApi& nrt() const { return *pins_.model->runtime->api; }
+  void run_in_thread(const std::shared_ptr<AsyncExecution>& self);
+  void await_event() noexcept;
   bool is_completed() noexcept;
   void complete() noexcept;
 

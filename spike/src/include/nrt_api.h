@@ -4,7 +4,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <string>
 
 namespace spike {
@@ -83,77 +82,99 @@ struct nrt_vnc_memory_stats_t {
   size_t bytes_used, bytes_limit;
 };
 
-// Functions without which spike cannot work. X(result, name, parameters)
-#define SPIKE_NRT_REQUIRED(X)                                                   \
-  X(int, nrt_init, (int, const char*, const char*))                             \
-  X(void, nrt_close, ())                                                        \
-  X(int, nrt_get_visible_nc_count, (uint32_t*))                                 \
-  X(int, nrt_load, (const void*, size_t, int32_t, int32_t, nrt_model_t**))      \
-  X(int, nrt_load_collectives,                                                  \
-    (const void*, size_t, int32_t, int32_t, uint32_t, uint32_t, nrt_model_t**)) \
-  X(int, nrt_unload, (nrt_model_t*))                                            \
-  X(int, nrt_get_model_tensor_info, (nrt_model_t*, nrt_tensor_info_array_t**))  \
-  X(int, nrt_free_model_tensor_info, (nrt_tensor_info_array_t*))                \
-  X(int, nrt_tensor_allocate, (int, int, size_t, const char*, nrt_tensor_t**))  \
-  X(int, nrt_tensor_allocate_slice,                                             \
-    (const nrt_tensor_t*, size_t, size_t, const char*, nrt_tensor_t**))         \
-  X(void, nrt_tensor_free, (nrt_tensor_t**))                                    \
-  X(int, nrt_tensor_read, (const nrt_tensor_t*, void*, size_t, size_t))         \
-  X(int, nrt_tensor_write, (nrt_tensor_t*, const void*, size_t, size_t))        \
-  X(void*, nrt_tensor_get_va, (const nrt_tensor_t*))                            \
-  X(int, nrt_allocate_tensor_set, (nrt_tensor_set_t**))                         \
-  X(void, nrt_destroy_tensor_set, (nrt_tensor_set_t**))                         \
-  X(int, nrt_add_tensor_to_tensor_set,                                          \
-    (nrt_tensor_set_t*, const char*, nrt_tensor_t*))                            \
-  X(int, nrt_execute, (nrt_model_t*, const nrt_tensor_set_t*, nrt_tensor_set_t*))
+/// Throws the SpikeError for a function that libnrt lacks.
+[[noreturn]] void fail_missing(const char* function);
 
-// Functions that only some features need: null when libnrt lacks them.
-#define SPIKE_NRT_OPTIONAL(X)                                                     \
-  X(int, nrt_get_version, (nrt_version_t*, size_t))                               \
-  X(int, nrt_get_vnc_memory_stats,                                                \
-    (uint32_t, nrt_vnc_memory_stats_t*, size_t, size_t*))                         \
-  X(int, nrt_tensor_copy,                                                         \
-    (const nrt_tensor_t*, size_t, nrt_tensor_t*, size_t, size_t))                 \
-  X(int, nrt_tensor_memset, (nrt_tensor_t*, uint64_t, int, size_t))               \
-  X(int, nrt_profile_start, (nrt_model_t*, const char*))                          \
-  X(int, nrt_profile_stop, (const char*))                                         \
-  X(int, nrt_sys_trace_config_allocate, (nrt_sys_trace_config_t**))               \
-  X(void, nrt_sys_trace_config_free, (nrt_sys_trace_config_t*))                   \
-  X(void, nrt_sys_trace_config_set_capture_enabled_for_nc,                        \
-    (nrt_sys_trace_config_t*, uint32_t, bool))                                    \
-  X(int, nrt_sys_trace_start, (nrt_sys_trace_config_t*))                          \
-  X(int, nrt_sys_trace_stop, ())                                                  \
-  X(int, nrt_sys_trace_fetch_options_allocate, (nrt_sys_trace_fetch_options_t**)) \
-  X(void, nrt_sys_trace_fetch_options_free, (nrt_sys_trace_fetch_options_t*))     \
-  X(void, nrt_sys_trace_fetch_options_set_nc_idx,                                 \
-    (nrt_sys_trace_fetch_options_t*, uint64_t))                                   \
-  X(int, nrt_sys_trace_fetch_events,                                              \
-    (char**, size_t*, const nrt_sys_trace_fetch_options_t*))                      \
-  X(void, nrt_sys_trace_buffer_free, (char*))
+/// One function of libnrt, called as in C. Throws SpikeError if libnrt lacks it.
+template <class Signature>
+class NrtFunction;
 
-// Explicit asynchronous execution. The functions of these names in node NRT_2.0.0 take
-// other arguments, so these are looked up with their version; without it they are null.
-#define SPIKE_NRT_ASYNC(X)                                                \
-  X(int, nrta_execute_schedule,                                           \
-    (nrt_model_t*, const nrt_tensor_set_t*, nrt_tensor_set_t*, int, int*, \
-     nrta_seq_t*))                                                        \
-  X(int, nrta_is_completed, (nrta_seq_t, bool*))
-#define SPIKE_NRT_ASYNC_EVENTS(X) \
-  X(int, nrta_event_register_seq_id_completion, (nrta_seq_t, int))
+template <class Result, class... Parameters>
+class NrtFunction<Result(Parameters...)> {
+ public:
+  NrtFunction(const char* name, void* symbol)
+      : name_(name), function_(reinterpret_cast<Result (*)(Parameters...)>(symbol)) {}
+  Result operator()(Parameters... arguments) const {
+    if (!function_) fail_missing(name_);
+    return function_(arguments...);
+  }
+  explicit operator bool() const { return function_; }
+
+ private:
+  const char* name_;
+  Result (*function_)(Parameters...);
+};
 
 /// The functions of one loaded libnrt, which stays loaded for the life of the process.
-struct NrtApi {
-  std::string path;
-#define X(result, name, parameters) result(*name) parameters = nullptr;
-  SPIKE_NRT_REQUIRED(X)
-  SPIKE_NRT_OPTIONAL(X)
-  SPIKE_NRT_ASYNC(X)
-  SPIKE_NRT_ASYNC_EVENTS(X)
-#undef X
+class NrtApi {
+  void* const library_;
+  std::string missing_;
+  void* find(const char* name, bool is_required, const char* version = nullptr);
 
+ public:
   /// Loads the library. Throws SpikeError when it cannot be loaded, or names every
   /// required function that it lacks.
-  static std::shared_ptr<const NrtApi> load(const std::string& path);
+  explicit NrtApi(const std::string& path);
+
+#define REQUIRED(name, signature) \
+  NrtFunction<signature> name { #name, find(#name, true) }
+#define OPTIONAL(name, signature) \
+  NrtFunction<signature> name { #name, find(#name, false) }
+// In node NRT_2.0.0 functions of these names take other arguments.
+#define VERSION_3(name, signature) \
+  NrtFunction<signature> name { #name, find(#name, false, "NRT_3.0.0") }
+
+  REQUIRED(nrt_init, int(int, const char*, const char*));
+  REQUIRED(nrt_close, void());
+  REQUIRED(nrt_get_visible_nc_count, int(uint32_t*));
+  REQUIRED(nrt_load, int(const void*, size_t, int32_t, int32_t, nrt_model_t**));
+  REQUIRED(nrt_load_collectives, int(const void*, size_t, int32_t, int32_t, uint32_t,
+                                     uint32_t, nrt_model_t**));
+  REQUIRED(nrt_unload, int(nrt_model_t*));
+  REQUIRED(nrt_get_model_tensor_info, int(nrt_model_t*, nrt_tensor_info_array_t**));
+  REQUIRED(nrt_free_model_tensor_info, int(nrt_tensor_info_array_t*));
+  REQUIRED(nrt_tensor_allocate, int(int, int, size_t, const char*, nrt_tensor_t**));
+  REQUIRED(nrt_tensor_allocate_slice,
+           int(const nrt_tensor_t*, size_t, size_t, const char*, nrt_tensor_t**));
+  REQUIRED(nrt_tensor_free, void(nrt_tensor_t**));
+  REQUIRED(nrt_tensor_read, int(const nrt_tensor_t*, void*, size_t, size_t));
+  REQUIRED(nrt_tensor_write, int(nrt_tensor_t*, const void*, size_t, size_t));
+  REQUIRED(nrt_tensor_get_va, void*(const nrt_tensor_t*));
+  REQUIRED(nrt_allocate_tensor_set, int(nrt_tensor_set_t**));
+  REQUIRED(nrt_destroy_tensor_set, void(nrt_tensor_set_t**));
+  REQUIRED(nrt_add_tensor_to_tensor_set,
+           int(nrt_tensor_set_t*, const char*, nrt_tensor_t*));
+  REQUIRED(nrt_execute, int(nrt_model_t*, const nrt_tensor_set_t*, nrt_tensor_set_t*));
+
+  OPTIONAL(nrt_get_version, int(nrt_version_t*, size_t));
+  OPTIONAL(nrt_get_vnc_memory_stats,
+           int(uint32_t, nrt_vnc_memory_stats_t*, size_t, size_t*));
+  OPTIONAL(nrt_tensor_copy,
+           int(const nrt_tensor_t*, size_t, nrt_tensor_t*, size_t, size_t));
+  OPTIONAL(nrt_tensor_memset, int(nrt_tensor_t*, uint64_t, int, size_t));
+  OPTIONAL(nrt_profile_start, int(nrt_model_t*, const char*));
+  OPTIONAL(nrt_profile_stop, int(const char*));
+  OPTIONAL(nrt_sys_trace_config_allocate, int(nrt_sys_trace_config_t**));
+  OPTIONAL(nrt_sys_trace_config_free, void(nrt_sys_trace_config_t*));
+  OPTIONAL(nrt_sys_trace_config_set_capture_enabled_for_nc,
+           void(nrt_sys_trace_config_t*, uint32_t, bool));
+  OPTIONAL(nrt_sys_trace_start, int(nrt_sys_trace_config_t*));
+  OPTIONAL(nrt_sys_trace_stop, int());
+  OPTIONAL(nrt_sys_trace_fetch_options_allocate, int(nrt_sys_trace_fetch_options_t**));
+  OPTIONAL(nrt_sys_trace_fetch_options_free, void(nrt_sys_trace_fetch_options_t*));
+  OPTIONAL(nrt_sys_trace_fetch_options_set_nc_idx,
+           void(nrt_sys_trace_fetch_options_t*, uint64_t));
+  OPTIONAL(nrt_sys_trace_fetch_events,
+           int(char**, size_t*, const nrt_sys_trace_fetch_options_t*));
+  OPTIONAL(nrt_sys_trace_buffer_free, void(char*));
+
+  VERSION_3(nrta_execute_schedule, int(nrt_model_t*, const nrt_tensor_set_t*,
+                                       nrt_tensor_set_t*, int, int*, nrta_seq_t*));
+  VERSION_3(nrta_is_completed, int(nrta_seq_t, bool*));
+  OPTIONAL(nrta_event_register_seq_id_completion, int(nrta_seq_t, int));
+#undef REQUIRED
+#undef OPTIONAL
+#undef VERSION_3
 
   /// Whether explicit async execution of the generation that spike knows is there.
   bool has_async() const {

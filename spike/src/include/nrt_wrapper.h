@@ -44,16 +44,6 @@ inline void check(int status, const char* text) {
   if (status != NRT_SUCCESS) throw NrtError(status, text);
 }
 
-/// A function of libnrt that may be absent; throws SpikeError that names it if it is.
-template <class Function>
-Function* need(Function* function, const NrtApi& api, const char* name) {
-  if (!function)
-    throw SpikeError("libnrt has no function " + std::string(name) +
-                     ", which this needs: " + api.path);
-  return function;
-}
-#define SPIKE_NEED(api, name) spike::need((api).name, api, #name)
-
 /// Something in flight that the runtime must see the end of before it closes.
 class Pending {
  public:
@@ -72,7 +62,6 @@ class Runtime : public std::enable_shared_from_this<Runtime> {
   /// Initialises libnrt. Throws SpikeError if a runtime is open, NrtError if libnrt
   /// fails.
   static std::shared_ptr<Runtime> open(std::shared_ptr<const NrtApi> api);
-
   /// The runtime that is open in this process, or null.
   static std::shared_ptr<Runtime> active();
 
@@ -82,25 +71,23 @@ class Runtime : public std::enable_shared_from_this<Runtime> {
 
   /// Waits for what is running, then closes libnrt. Idempotent.
   void close() noexcept;
-
   bool is_open() const noexcept { return !closing_ && !is_forked(); }
-  const NrtApi& api() const { return *api_; }
-
-  /// Begins a use; false if the runtime is closed or belongs to a parent process.
-  bool enter() noexcept;
-  void leave() noexcept;
-  /// Throws the SpikeError that says why `enter` failed.
-  [[noreturn]] void refuse(const std::string& action) const;
-  void refuse_if_forked(const std::string& action) const;
+  /// Whether it belongs to the parent process.
+  bool is_forked() const noexcept;
+  /// Throws a SpikeError that begins with `refusal` and says why, unless it is open.
+  void require_open(const std::string& refusal) const;
 
   /// Keeps an operation alive until it is done or the runtime closes.
   void track(std::shared_ptr<Pending> operation);
 
- private:
-  explicit Runtime(std::shared_ptr<const NrtApi> api);
-  bool is_forked() const noexcept;
+  const std::shared_ptr<const NrtApi> api;
 
-  const std::shared_ptr<const NrtApi> api_;
+ private:
+  friend class Use;
+  explicit Runtime(std::shared_ptr<const NrtApi> api);
+  bool enter() noexcept;  // false if it is not open
+  void leave() noexcept;
+
   const unsigned generation_;  // of forks, when opened
   std::once_flag closed_;
   std::atomic<bool> closing_{false};
@@ -127,9 +114,9 @@ class WithoutGil {
 /// The scope of calls of libnrt, without the GIL.
 class Use {
  public:
-  /// Throws SpikeError, that it cannot `action`, if the runtime is closed.
-  Use(std::shared_ptr<Runtime> runtime, const char* action);
-  /// For destructors: false in a condition if the runtime is closed.
+  /// Throws SpikeError, which begins with `refusal`, if the runtime is not open.
+  Use(std::shared_ptr<Runtime> runtime, const char* refusal);
+  /// For destructors: false in a condition if the runtime is not open.
   explicit Use(std::shared_ptr<Runtime> runtime) noexcept
       : runtime_(std::move(runtime)), entered_(runtime_->enter()) {}
   ~Use() {
@@ -138,13 +125,35 @@ class Use {
   Use(const Use&) = delete;
   Use& operator=(const Use&) = delete;
   explicit operator bool() const { return entered_; }
-  const NrtApi* operator->() const { return &runtime_->api(); }
-  const NrtApi& operator*() const { return runtime_->api(); }
+  const NrtApi* operator->() const { return runtime_->api.get(); }
 
  private:
   const WithoutGil without_gil_;  // first, so that it is taken again last
   const std::shared_ptr<Runtime> runtime_;
   const bool entered_;
+};
+
+/// What Python holds of a tensor or a model: a share of it, until it is given up.
+template <class Storage>
+class Share {
+ public:
+  using Pin = std::shared_ptr<Storage>;
+  explicit Share(std::string label, Pin storage = {})
+      : label(std::move(label)), storage_(std::move(storage)) {}
+
+  /// A share for as long as a call needs it. Throws SpikeError, which begins with
+  /// `refusal`, if there is none or the runtime is not open.
+  Pin pin(const std::string& refusal) const {
+    if (!storage_) throw SpikeError(refusal + ": '" + label + "' is no more.");
+    storage_->runtime->require_open(refusal);
+    return storage_;
+  }
+  bool is_gone() const { return !storage_ || !storage_->runtime->is_open(); }
+
+  const std::string label;
+
+ protected:
+  Pin storage_;
 };
 
 }  // namespace spike

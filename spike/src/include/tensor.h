@@ -33,7 +33,6 @@ class TensorStorage {
   std::mutex mutex_;
   std::vector<std::shared_ptr<NrtTensorSet>> dependents_;
 };
-
 using TensorPin = std::shared_ptr<TensorStorage>;
 
 /// A tensor as Python holds it: a share of its storage until it is freed, and what is
@@ -41,7 +40,7 @@ using TensorPin = std::shared_ptr<TensorStorage>;
 /// the end. Methods throw SpikeError for a freed tensor, a closed runtime or a range
 /// out of bounds, and NrtError with what libnrt says. Only the GIL guards the handle
 /// itself: methods are called with it, and pin the storage before they give it up.
-class NrtTensor {
+class NrtTensor : public Share<TensorStorage> {
  public:
   static NrtTensor allocate(const std::shared_ptr<Runtime>& runtime, size_t size,
                             int core_id, const std::string& name);
@@ -57,25 +56,15 @@ class NrtTensor {
 
   /// Frees the memory now, or after the last running call. Idempotent.
   void free() { storage_.reset(); }
-  bool is_freed() const { return !storage_ || !storage_->runtime->is_open(); }
   /// Address in the device's memory; 0 if freed.
   uintptr_t address() const;
 
-  /// A share of the storage, for as long as a call needs it. Throws SpikeError that
-  /// begins with `refusal` if there is none.
-  TensorPin pin(const std::string& refusal) const;
-
-  int core_id;
-  size_t size;
-  std::string name;
+  const int core_id;
+  const size_t size;
 
  private:
   NrtTensor(int core_id, size_t size, std::string name, TensorPin storage)
-      : core_id(core_id),
-        size(size),
-        name(std::move(name)),
-        storage_(std::move(storage)) {}
-  TensorPin storage_;
+      : Share(std::move(name), std::move(storage)), core_id(core_id), size(size) {}
 };
 
 }  // namespace spike

@@ -1,11 +1,7 @@
 // Named tensors, as executions take them.
 #pragma once
 
-#include <memory>
-#include <mutex>
-#include <string>
 #include <utility>
-#include <vector>
 
 #include "tensor.h"
 
@@ -29,7 +25,6 @@ class NrtTensorSet {
  private:
   explicit NrtTensorSet(std::shared_ptr<Runtime> runtime)
       : runtime_(std::move(runtime)) {}
-  void add(const std::string& name, const TensorPin& tensor);
 
   const std::shared_ptr<Runtime> runtime_;
   std::mutex mutex_;

@@ -15,59 +15,41 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from spike._spike import (
-        AsyncExecution,
-        ModelTensorInfo,
-        NrtError,
-        NrtModel,
-        NrtTensor,
-        SpikeError,
-        SystemTraceSession,
-        TensorMetadata,
-    )
-    from spike.benchmark import BenchmarkResult
-    from spike.profiler import SpikeProfiler
-    from spike.spike_model import SpikeModel
-    from spike.spike_singleton import configure, get_spike_singleton, reset
-    from spike.spike_tensor import SpikeTensor
+    from spike._spike import AsyncExecution as AsyncExecution
+    from spike._spike import ModelTensorInfo as ModelTensorInfo
+    from spike._spike import NrtError as NrtError
+    from spike._spike import NrtModel as NrtModel
+    from spike._spike import NrtTensor as NrtTensor
+    from spike._spike import SpikeError as SpikeError
+    from spike._spike import SystemTraceSession as SystemTraceSession
+    from spike._spike import TensorMetadata as TensorMetadata
+    from spike.benchmark import BenchmarkResult as BenchmarkResult
+    from spike.profiler import SpikeProfiler as SpikeProfiler
+    from spike.spike_model import SpikeModel as SpikeModel
+    from spike.spike_singleton import configure as configure
+    from spike.spike_singleton import get_spike_singleton as get_spike_singleton
+    from spike.spike_singleton import reset as reset
+    from spike.spike_tensor import SpikeTensor as SpikeTensor
 
     __version__: str
 
-__all__ = [
-    "AsyncExecution",
-    "BenchmarkResult",
-    "ModelTensorInfo",
-    "NrtError",
-    "NrtModel",
-    "NrtTensor",
-    "SpikeError",
-    "SpikeModel",
-    "SpikeProfiler",
-    "SpikeTensor",
-    "SystemTraceSession",
-    "TensorMetadata",
-    "__version__",
-    "configure",
-    "get_spike_singleton",
-    "reset",
-]
-
-# Where what is not of the extension comes from.
-_MODULES = {
-    "BenchmarkResult": "benchmark",
-    "SpikeModel": "spike_model",
-    "SpikeProfiler": "profiler",
-    "SpikeTensor": "spike_tensor",
-    "configure": "spike_singleton",
-    "get_spike_singleton": "spike_singleton",
-    "reset": "spike_singleton",
+_EXPORTS = {
+    "_spike": "AsyncExecution ModelTensorInfo NrtError NrtModel NrtTensor SpikeError "
+    "SystemTraceSession TensorMetadata __version__",
+    "benchmark": "BenchmarkResult",
+    "profiler": "SpikeProfiler",
+    "spike_model": "SpikeModel",
+    "spike_singleton": "configure get_spike_singleton reset",
+    "spike_tensor": "SpikeTensor",
 }
+_MODULES = {name: module for module in _EXPORTS for name in _EXPORTS[module].split()}
+__all__ = sorted(_MODULES)
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = import_module(f"{__name__}.{_MODULES.get(name, '_spike')}")
+    module = import_module(f"{__name__}.{_MODULES[name]}")
     value = globals()[name] = getattr(module, name)
     return value
 

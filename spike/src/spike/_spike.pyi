@@ -218,21 +218,6 @@ class Spike:
     def tensor_write_from_pybuffer(
         self, tensor: NrtTensor, buffer: object, offset: int = 0
     ) -> None: ...
-    def tensor_copy(
-        self,
-        source: NrtTensor,
-        destination: NrtTensor,
-        source_offset: int = 0,
-        offset: int = 0,
-        size: int = 0,
-    ) -> None:
-        """Copy on the device."""
-
-    def tensor_fill(
-        self, tensor: NrtTensor, byte: int, offset: int = 0, size: int = 0
-    ) -> None:
-        """Set every byte, on the device."""
-
     def tensor_read(
         self, tensor: NrtTensor, offset: int = 0, size: int = 0
     ) -> bytes: ...
@@ -249,12 +234,6 @@ class Spike:
     ) -> NrtModel: ...
     def unload_model(self, model: NrtModel) -> None: ...
     def get_tensor_info(self, model: NrtModel) -> ModelTensorInfo: ...
-    def prepare(
-        self,
-        model: NrtModel,
-        inputs: dict[str, NrtTensor],
-        outputs: dict[str, NrtTensor],
-    ) -> PreparedCall: ...
     def execute(
         self,
         model: NrtModel,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, pstdev
@@ -52,49 +53,34 @@ class BenchmarkResult:
         )
 
 
-class DeviceTimes:
-    """Collects the executions that a system trace saw."""
+def device_times(
+    fetched: Iterable[str], iterations: int, warmup_iterations: int
+) -> BenchmarkResult:
+    """The times of `iterations` executions, by a system trace fetched in pieces.
 
-    def __init__(self) -> None:
-        self.estimated = False
-        self._spans: dict[Any, dict[str, list[int]]] = {}
-
-    def add(self, events_json: str) -> None:
-        """Take in the events of one fetch."""
-        events = json.loads(events_json)["events"] if events_json else []
-        for event in events:
-            if event.get("event_type") == "nc_exec_running":
-                self._add_event(event)
-
-    def _add_event(self, event: dict[str, Any]) -> None:
-        data = event["data"]
-        self.estimated |= bool(data.get("estimated"))
-        span = self._spans.setdefault(event["tracking_id"], {"start": [], "stop": []})
-        span[event["phase"]].append(data["nc_timestamp_ns"])
-
-    def durations_ms(self, iterations: int) -> list[float]:
-        """The time of each of `iterations` executions.
-
-        A NEFF of several subgraphs makes several events per execution: its time is from
-        the first start to the last stop. Raises RuntimeError if events are missing.
-        """
-        whole = [s for s in self._spans.values() if s["start"] and s["stop"]]
-        spans = sorted((min(s["start"]), max(s["stop"])) for s in whole)
-        each, rest = divmod(len(spans), iterations)
-        if not spans:
-            raise RuntimeError(
-                "No nc_exec_running events captured: this libnrt traced no execution. "
-                "Use mode='host'."
-            )
-        if not each or rest:
-            raise RuntimeError(
-                f"expected the events of {iterations} executions, got {len(spans)}: "
-                "the trace lost some"
-            )
-        groups = (spans[i : i + each] for i in range(0, len(spans), each))
-        return [_length_ms(group) for group in groups]
-
-
-def _length_ms(spans: Iterable[tuple[int, int]]) -> float:
-    starts, stops = zip(*spans)
-    return (max(stops) - min(starts)) / 1e6
+    A NEFF of several subgraphs makes several events per execution: its time is from
+    the first start to the last stop. Raises RuntimeError if events are missing.
+    """
+    starts: dict[Any, list[int]] = defaultdict(list)
+    stops: dict[Any, list[int]] = defaultdict(list)
+    estimated = False
+    for event in (e for text in fetched if text for e in json.loads(text)["events"]):
+        if event.get("event_type") == "nc_exec_running":
+            times = starts if event["phase"] == "start" else stops
+            times[event["tracking_id"]].append(event["data"]["nc_timestamp_ns"])
+            estimated |= bool(event["data"].get("estimated"))
+    spans = sorted((min(starts[i]), max(stops[i])) for i in starts if i in stops)
+    if not spans:
+        raise RuntimeError(
+            "No nc_exec_running events captured: this libnrt traced no execution. "
+            "Use mode='host'."
+        )
+    each, rest = divmod(len(spans), iterations)
+    if not each or rest:
+        raise RuntimeError(
+            f"expected the events of {iterations} executions, got {len(spans)}: "
+            "the trace lost some"
+        )
+    groups = (spans[i : i + each] for i in range(0, len(spans), each))
+    durations = [(max(stop for _, stop in g) - g[0][0]) / 1e6 for g in groups]
+    return BenchmarkResult.from_durations(durations, warmup_iterations, estimated)

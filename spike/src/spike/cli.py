@@ -40,12 +40,11 @@ def validate_core_config(num_cores: int) -> None:
     Raises ValueError if it does not.
     """
     if VISIBLE_CORES in os.environ:
-        name, allowed = (
-            VISIBLE_CORES,
-            len(parse_visible_cores(os.environ[VISIBLE_CORES])),
-        )
+        name = VISIBLE_CORES
+        allowed = len(parse_visible_cores(os.environ[name]))
     else:
-        name, allowed = NUM_CORES, int(os.environ.get(NUM_CORES, "0")) or num_cores
+        name = NUM_CORES
+        allowed = int(os.environ.get(name, "0")) or num_cores
     if allowed < num_cores:
         raise ValueError(
             f"--num-cores={num_cores} conflicts with {name}={os.environ[name]}, which "
@@ -63,7 +62,7 @@ def load_inputs_for_core(
     """
     from spike.spike_tensor import SpikeTensor
 
-    core, tensors = model.model_ref.core_id, {}
+    tensors = {}
     for item in inputs:
         name, separator, path = item.partition("=")
         if not (name and separator and path):
@@ -72,10 +71,9 @@ def load_inputs_for_core(
             raise ValueError(
                 f"{name!r} is not an input: {', '.join(model.input_tensors_info)} are"
             )
-        array = _load_array(
-            path.replace("{rank}", str(rank)), model.input_tensors_info[name].dtype
-        )
-        tensors[name] = SpikeTensor.from_numpy(array, name, core)
+        dtype = model.input_tensors_info[name].dtype
+        array = _load_array(path.replace("{rank}", str(rank)), dtype)
+        tensors[name] = SpikeTensor.from_numpy(array, name, model.model_ref.core_id)
     return tensors
 
 
@@ -90,9 +88,8 @@ def _load_array(path: str, dtype: str) -> np.ndarray[Any, Any]:
         return array.view(dtype)
     # Such as float32 for bfloat16, which is how outputs of that dtype are saved.
     cast = array.astype(dtype)
-    if not np.array_equal(
-        cast.astype(array.dtype), array, equal_nan=cast.dtype != bool
-    ):
+    back = cast.astype(array.dtype)
+    if not np.array_equal(back, array, equal_nan=cast.dtype != bool):
         raise ValueError(f"{path} is {array.dtype}: not every value is a {dtype}")
     return cast
 
@@ -210,14 +207,15 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("spike-run", description="Run or describe a NEFF.")
     add = parser.add_argument
     add("neff_path", nargs="?", help="the NEFF; {rank} is replaced per core")
+    npy = "a .npy file for an input; {rank} is replaced per core"
+    flags = ("-i", "--input")
     add(
-        "-i",
-        "--input",
+        *flags,
         dest="inputs",
         action="append",
         default=[],
         metavar="NAME=PATH",
-        help="a .npy file for an input; {rank} is replaced per core",
+        help=npy,
     )
     add("-o", "--output-dir", default=".", help="where outputs go (default: here)")
     add("-v", "--verbose", action="store_true", help="say more")

@@ -13,7 +13,7 @@ from spike._spike import NrtModel, NrtTensor, Spike
 REPORT = "debug_rank_0.txt"
 
 
-class SpikeProfiler:
+class SpikeProfiler(Spike):
     """A runtime of its own that also notes, on rank 0, where each execution came from.
 
     What it notes goes to `debug_rank_0.txt` in the working directory. The user's file
@@ -21,7 +21,7 @@ class SpikeProfiler:
     """
 
     def __init__(self, verbose_level: int = 0, target_file: str | None = None) -> None:
-        self._spike = Spike(verbose_level)
+        super().__init__(verbose_level)
         self._file = target_file or os.path.basename(sys.argv[0])
 
     def execute(
@@ -40,18 +40,13 @@ class SpikeProfiler:
                     f"PID: {os.getpid()}\nSOURCE: {self._source()}\n"
                     f"KERNEL: {kernel}\n---\n"
                 )
-        self._spike.execute(model, inputs, outputs, ntff_name, save_trace)
+        super().execute(model, inputs, outputs, ntff_name, save_trace)
 
     def _source(self) -> str:
         for frame, line in traceback.walk_stack(sys._getframe(2)):
             if self._file and self._file in frame.f_code.co_filename:
                 return f"{frame.f_code.co_filename}:{line}"
         raise RuntimeError(f"no caller is in a file whose name contains {self._file!r}")
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "_spike":  # not there yet: the runtime could not be opened
-            raise AttributeError(name)
-        return getattr(self._spike, name)
 
 
 def _rank() -> int:

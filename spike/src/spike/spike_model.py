@@ -6,7 +6,6 @@ import logging
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -19,8 +18,8 @@ from spike._spike import (
     SystemTraceSession,
     TensorMetadata,
 )
-from spike.benchmark import BenchmarkResult, DeviceTimes
-from spike.neff import Neff, NeffError, read_header, read_neff
+from spike.benchmark import BenchmarkResult, device_times
+from spike.neff import Neff, NeffError, TensorInfo, read_header, read_neff
 from spike.neff_container import EMULATOR_FEATURE_BIT
 from spike.spike_singleton import get_spike_singleton
 from spike.spike_tensor import SpikeTensor
@@ -73,18 +72,10 @@ class SpikeModel(CallMemory):
         self.name = name
         self.neff_path = Path(neff_path)
         info = model_ref.tensor_info()
-        self._reported = {
-            kind: {n: m.dtype for n, m in tensors.items()}
-            for kind, tensors in (("Input", info.inputs), ("Output", info.outputs))
-        }
+        self._reported = {"Input": info.inputs, "Output": info.outputs}
         neff = self._read_neff([*info.inputs.values(), *info.outputs.values()])
-        inputs, outputs = (neff.inputs, neff.outputs) if neff else ([], [])
-        self.input_tensors_info = _refine(
-            info.inputs, {t.name: t.dtype for t in inputs}
-        )
-        self.output_tensors_info = _refine(
-            info.outputs, {t.name: t.dtype for t in outputs}
-        )
+        self.input_tensors_info = _refine(info.inputs, neff.inputs if neff else [])
+        self.output_tensors_info = _refine(info.outputs, neff.outputs if neff else [])
         self._aliases = self._find_aliases(neff)
 
     def _read_neff(self, tensors: list[TensorMetadata]) -> Neff | None:
@@ -214,7 +205,7 @@ class SpikeModel(CallMemory):
     def _benchmark_device(
         self, call: PreparedCall, warmup: int, iterations: int
     ) -> BenchmarkResult:
-        times = DeviceTimes()
+        fetched = []
         with SystemTraceSession(self.model_ref.core_id) as trace:
             for _ in range(warmup):
                 call.execute()
@@ -222,9 +213,8 @@ class SpikeModel(CallMemory):
             for done in range(1, iterations + 1):
                 call.execute()
                 if done % _FETCH_EVERY == 0 or done == iterations:
-                    times.add(trace.fetch_events_json())
-        durations = times.durations_ms(iterations)
-        return BenchmarkResult.from_durations(durations, warmup, times.estimated)
+                    fetched.append(trace.fetch_events_json())
+        return device_times(fetched, iterations, warmup)
 
     def _prepare(self, inputs: Tensors, outputs: Tensors) -> PreparedCall:
         refs = ({k: t.tensor_ref for k, t in ts.items()} for ts in (inputs, outputs))
@@ -278,7 +268,7 @@ class SpikeModel(CallMemory):
         if (tensor.shape or (1,)) != (tuple(info.shape) or (1,)):
             raise TensorMismatchError(f"{where} shape {info.shape}, got {tensor.shape}")
         actual = np.dtype(tensor.dtype).name
-        if not _same_dtype(info.dtype, self._reported[kind][name], actual):
+        if not _same_dtype(info.dtype, self._reported[kind][name].dtype, actual):
             raise TensorMismatchError(f"{where} dtype {info.dtype}, got {actual}")
 
     def close(self) -> None:
@@ -288,12 +278,7 @@ class SpikeModel(CallMemory):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def __repr__(self) -> str:
@@ -303,9 +288,10 @@ class SpikeModel(CallMemory):
 
 
 def _refine(
-    infos: Mapping[str, TensorMetadata], dtypes: Mapping[str, str]
+    infos: Mapping[str, TensorMetadata], described: list[TensorInfo]
 ) -> dict[str, TensorMetadata]:
     """Metadata with the NEFF's dtypes where libnrt has no name for them."""
+    dtypes = {tensor.name: tensor.dtype for tensor in described}
     return {
         name: TensorMetadata(info.size, dtypes[name], info.shape)
         if info.dtype in (*_REPORTED_AS, "unknown") and name in dtypes

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 from operator import attrgetter
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import ml_dtypes  # noqa: F401  -- makes NumPy know bfloat16 and fp8 by name
@@ -241,12 +240,7 @@ class SpikeTensor:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def __repr__(self) -> str:
