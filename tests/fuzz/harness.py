@@ -43,7 +43,10 @@ def main(make: Make, attempt: Try, argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     _limit_memory()
     if options.case is not None:
-        return 0 if _run(make, attempt, options.seed, options.case) else 1
+        outcome = _run(make, attempt, options.seed, options.case)
+        if outcome is not None:
+            print(f"seed {options.seed}, case {options.case}: {outcome}")
+        return 0 if outcome else 1
     with open(options.track or os.devnull, "wb", buffering=0) as track:
 
         def tracked(raw: bytes) -> str:
