@@ -78,19 +78,31 @@ def load_inputs_for_core(
 
 
 def _load_array(path: str, dtype: str) -> np.ndarray[Any, Any]:
+    import numpy as np
+
+    try:
+        with open(path, "rb") as file:
+            array = np.lib.format.read_array(file, allow_pickle=False)
+        return array if dtype == "unknown" else _as_dtype(array, dtype)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _as_dtype(array: np.ndarray[Any, Any], dtype: str) -> np.ndarray[Any, Any]:
+    """The same values. Raises ValueError if the dtype has not all of them."""
     import ml_dtypes  # noqa: F401  -- makes NumPy know bfloat16 and fp8 by name
     import numpy as np
 
-    array = np.load(path, allow_pickle=False)
-    if dtype == "unknown" or array.dtype == np.dtype(dtype):
-        return array
     if array.dtype.kind == "V" and array.dtype.itemsize == np.dtype(dtype).itemsize:
         return array.view(dtype)
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"expected {dtype}, got {array.dtype}")
     # Such as float32 for bfloat16, which is how outputs of that dtype are saved.
-    cast = array.astype(dtype)
-    back = cast.astype(array.dtype)
-    if not np.array_equal(back, array, equal_nan=cast.dtype != bool):
-        raise ValueError(f"{path} is {array.dtype}: not every value is a {dtype}")
+    with np.errstate(all="ignore"):
+        cast = array.astype(dtype)
+        back = cast.astype(array.dtype)
+    if not np.array_equal(back, array, equal_nan=array.dtype.kind == "f"):
+        raise ValueError(f"not every value of this {array.dtype} is a {dtype}")
     return cast
 
 

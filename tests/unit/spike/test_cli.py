@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
+import sysconfig
+from pathlib import Path
 
 import ml_dtypes
 import numpy as np
 import pytest
 
 import spike
+from nkipy.core.hlo.builder import HLOBuilder
+from nkipy.core.hlo.ir import HLOComputation
 from spike import cli
 
 pytestmark = pytest.mark.usefixtures("emulator")
@@ -80,7 +86,126 @@ def test_dtypes_without_a_name_in_files(run, neff, dtype):
     assert np.load("out/x.npy").tolist() == [0.5, -2, 3]
     np.save("x.npy", np.array([0.1, 1e9, 0], np.float32))
     status, _, err = run(path, "-i", "x=x.npy")
-    assert status == 1 and f"x.npy is float32: not every value is a {dtype}" in err
+    assert status == 1 and f"not every value of this float32 is a {dtype}" in err
+
+
+def ranks_and_their_sum(b, x):
+    """The sum of `x` over two ranks, and the number of the rank."""
+    computation = HLOComputation("sum")
+    operands = [computation.add_parameter((), x.dtype) for _ in range(2)]
+    computation.root = HLOBuilder(computation).add(*operands)
+    groups = {"replica_groups": ((0, 1),), "to_apply": computation}
+    total = b.emit("all-reduce", (x,), x.shape, x.dtype, groups)
+    return total, b.emit("replica-id", (), (), np.dtype(np.uint32))
+
+
+def test_cores_that_are_one_collective(run, neff):
+    path = str(neff(ranks_and_their_sum, X, names=["x"], results=["sum", "rank"]))
+    for rank in (0, 1):
+        np.save(f"x{rank}.npy", X + rank)
+    status, _, err = run(path, "-ix=x{rank}.npy", "--num-cores=2", "--collective")
+    assert (status, err) == (0, "")
+    for rank in (0, 1):
+        np.testing.assert_array_equal(np.load(f"core_{rank}/sum.npy"), 2 * X + 1)
+        assert np.load(f"core_{rank}/rank.npy") == rank
+
+
+@pytest.mark.parametrize(
+    ("flags", "loaded"),
+    [
+        ([], (0, False, 0, 1)),
+        (["--core-id=1"], (1, False, 0, 1)),
+        (["--cc-enabled", "--rank-id=2", "--world-size=4"], (0, True, 2, 4)),
+        (["--collective", "--world-size=3"], (0, True, 0, 3)),
+    ],
+)
+def test_where_and_as_which_rank_a_model_is_loaded(
+    run, negate, monkeypatch, flags, loaded
+):
+    seen = []
+    load = spike.SpikeModel.load_from_neff
+
+    def note(path, name, *place):
+        seen.append(place)
+        return load(path, name, place[0])
+
+    monkeypatch.setattr(spike.SpikeModel, "load_from_neff", note)
+    assert run(negate, "-i", "x=x.npy", *flags)[0] == 0
+    assert seen == [loaded]
+    np.testing.assert_array_equal(np.load("y.npy"), -X)
+
+
+def test_rank_in_paths_of_one_core(run, neff):
+    neff(lambda b, x: b.negate(x), X, names=["x"], results=["y"], file="k3.neff")
+    np.save("in3.npy", X)
+    status, out, err = run(
+        "k{rank}.neff", "-ix=in{rank}.npy", "-oout{rank}", "--rank-id=3",
+        "--save-trace", "--ntff-name=t{rank}.ntff",
+    )  # fmt: skip
+    assert (status, err) == (0, "")
+    assert out == "Trace saved: t3.ntff\nSaved out3/y.npy\n"
+    assert Path("t3.ntff").stat().st_size > 0
+
+
+def test_warmup_executions_are_not_timed(run, negate):
+    status, out, _ = run(
+        negate, "-ix=x.npy", "--benchmark", "--warmup=2", "--iterations=4"
+    )
+    assert status == 0 and "iterations=4, warmup_iterations=2" in out
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        [],
+        ["k.neff", "--no-such-flag"],
+        ["k.neff", "another.neff"],
+        ["k.neff", "--core-id=one"],
+        ["k.neff", "--num-cores"],
+        ["k.neff", "-i"],
+    ],
+)
+def test_command_lines_that_cannot_be_understood(run, args, capsys):
+    with pytest.raises(SystemExit) as raised:
+        run(*args)
+    assert raised.value.code == 2
+    said = capsys.readouterr()
+    assert said.out == "" and said.err.startswith("usage: spike-run")
+    assert "spike-run: error: " in said.err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("array", "text"),
+    [
+        (X.T, "Input x: expected shape [2, 3], got (3, 2)"),
+        (X[0], "Input x: expected shape [2, 3], got (3,)"),
+        (X.astype(np.float64) / 3, "x.npy: not every value of this float64 is a"),
+        (X.view("V4"), None),
+        (X.view("V2"), "x.npy: expected float32, got |V2"),
+        (X.astype(complex), "x.npy: expected float32, got complex128"),
+        (np.full((2, 3), 1e300), "x.npy: not every value of this float64 is a float32"),
+        (np.array([None, 1]), "x.npy: Object arrays cannot be loaded"),
+    ],
+)
+def test_files_that_do_not_fit(run, negate, array, text):
+    np.save("x.npy", array)
+    status, _, err = run(negate, "-i", "x=x.npy")
+    assert status == (0 if text is None else 1)
+    assert (text or "") in err and err.count("\n") == status
+
+
+@pytest.mark.parametrize("content", [b"", b"no array", b"\x93NUMPY\x01\x00"])
+def test_a_file_that_is_no_array(run, negate, content):
+    Path("x.npy").write_bytes(content)
+    status, _, err = run(negate, "-i", "x=x.npy")
+    assert status == 1
+    assert err.startswith("spike-run: error: x.npy: ") and err.count("\n") == 1
+
+
+def test_several_arrays_in_a_file(run, negate):
+    np.savez("x.npz", X, X)
+    status, _, err = run(negate, "-i", "x=x.npz")
+    assert status == 1 and "x.npz: the magic string is not correct" in err
 
 
 @pytest.mark.parametrize(
@@ -130,6 +255,32 @@ def test_doctor(run):
     assert "nkipy_emulator/lib/libnrt.so.1" in out
     assert "entry point 'emulator' offers it" in out
     assert "visible cores:           2\n" in out
+
+
+def test_doctor_without_a_libnrt(run, monkeypatch):
+    from spike._spike import load_library
+
+    load_library()
+    monkeypatch.setenv("SPIKE_LIBNRT", "/no/libnrt.so.1")
+    status, out, err = run("--doctor")
+    assert (status, out) == (1, "")
+    assert "Failed to load libnrt: /no/libnrt.so.1" in err and err.count("\n") == 1
+
+
+def call_command(*command: str) -> tuple[int, str, str]:
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_commands(run, negate):
+    status, out, err = call_command(sys.executable, "-m", "spike")
+    assert (status, err) == (0, "")
+    assert out == run("--doctor")[1]
+    spike_run = f"{sysconfig.get_path('scripts')}/spike-run"
+    assert call_command(spike_run, negate, "-i", "x=x.npy") == (0, "Saved y.npy\n", "")
+    np.testing.assert_array_equal(np.load("y.npy"), -X)
+    status, out, err = call_command(spike_run, "no.neff")
+    assert (status, out) == (1, "") and err.startswith("spike-run: error: ")
 
 
 def test_cores_of_the_environment(monkeypatch):
