@@ -1,14 +1,24 @@
-"""Runs every benchmark."""
+"""Runs every benchmark that has figures to reach.
+
+``bench_ops`` is apart: it times each op by itself, and its table is long.
+"""
 
 from __future__ import annotations
 
-from benchmarks import bench_device, bench_import, bench_simulate, bench_trace
+from benchmarks import (
+    bench_device,
+    bench_import,
+    bench_simulate,
+    bench_spike,
+    bench_trace,
+)
 
 
 def main() -> None:
     bench_import.main()
     bench_trace.main()
     bench_simulate.main()
+    bench_spike.main()
     bench_device.main()
 
 

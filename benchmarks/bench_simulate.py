@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import models
-from benchmarks.timing import Row, interleaved, micros, print_table
+from benchmarks.timing import Row, best, interleaved, micros, print_table
 from nkipy.runtime import simulate_jit
 
 
@@ -26,13 +26,13 @@ def cases() -> list[tuple[str, Callable[..., Any], tuple[Any, ...], str, int]]:
     block = functools.partial(models.block, heads=8)
     rotary = models.rotary(128, 64)
     return [
-        ("add of 4", add, (four, four), "< 1.5", 200),
-        ("softmax (2, 128)", models.softmax, (x,), "< 1.0", 100),
+        ("add of 4", add, (four, four), "<= 1.5", 200),
+        ("softmax (2, 128)", models.softmax, (x,), "<= 1.0", 100),
         (
             "block (1, 128, 512)",
             block,
             (h, models.block_params(512), *rotary),
-            "< 1.0",
+            "<= 1.0",
             1,
         ),
     ]
@@ -51,18 +51,13 @@ def main() -> None:
             return np.asarray(peer(*args))
 
         np.testing.assert_allclose(ours(*args), theirs(), rtol=2e-3, atol=2e-4)
-        took = interleaved(
-            {
-                "ours": functools.partial(ours, *args),
-                "jax": theirs,
-                "numpy": functools.partial(kernel, np, *args),
-            },
-            seconds=4.0,
-            calls=calls,
-        )
-        ratio = f"{took['ours'] / took['jax']:.2f}"
-        rows.append(Row(name, micros(took["ours"]), micros(took["jax"]), ratio, aim))
-        rows.append(Row("  under NumPy", micros(took["numpy"]), "", "", ""))
+        run = functools.partial(ours, *args)
+        took = interleaved({"ours": run, "jax": theirs}, seconds=4.0, calls=calls)
+        own, peer_time = micros(took.least("ours")), micros(took.least("jax"))
+        rows.append(Row(name, own, peer_time, f"{took.ratio('ours', 'jax'):.2f}", aim))
+        # By itself: BLAS's threads go on turning for a while after a call.
+        numpy_time = best(functools.partial(kernel, np, *args), 0.5)
+        rows.append(Row("  under NumPy", micros(numpy_time), "", "", ""))
     print_table("Warm call, NumPy in and out (peer: jax.jit)", rows)
 
 

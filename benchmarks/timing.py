@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import statistics
 import sys
 import time
 from collections.abc import Callable
@@ -23,30 +24,58 @@ def best(function: Callable[[], Any], seconds: float = 1.0, least: int = 5) -> f
     return min(times)
 
 
+@dataclass(frozen=True)
+class Timings:
+    """Seconds that one call took, by name: a reading of each in every round."""
+
+    readings: dict[str, list[float]]
+
+    def least(self, name: str) -> float:
+        """The least of its readings."""
+        return min(self.readings[name])
+
+    def ratio(self, name: str, peer: str) -> float:
+        """The median over all rounds of its time by the peer's.
+
+        The two of a round ran right after each other, so that load which slows one
+        slows the other.
+        """
+        pairs = zip(self.readings[name], self.readings[peer])
+        return statistics.median(own / others for own, others in pairs)
+
+
 def interleaved(
     functions: dict[str, Callable[[], Any]], seconds: float = 2.0, calls: int = 1
-) -> dict[str, float]:
-    """The least time of one call of each, taken in turns so that load hits all alike.
+) -> Timings:
+    """Times calls of each in turns, the order changing from round to round.
 
     Args:
         functions: what to time, by name.
         seconds: for all of them together.
         calls: how many calls one reading covers.
     """
-    least = {name: float("inf") for name in functions}
+    timings = Timings({name: [] for name in functions})
     for function in functions.values():
         function()
     gc.collect()
+    order = list(functions)
     end = time.perf_counter() + seconds
     rounds = 0
     while rounds < 5 or time.perf_counter() < end:
-        for name, function in functions.items():
-            start = time.perf_counter()
-            for _ in range(calls):
-                function()
-            least[name] = min(least[name], (time.perf_counter() - start) / calls)
+        for name in order:
+            timings.readings[name].append(_seconds(functions[name], calls))
+        order.append(order.pop(0))
+        if rounds % 2:
+            order.reverse()
         rounds += 1
-    return least
+    return timings
+
+
+def _seconds(function: Callable[[], Any], calls: int) -> float:
+    start = time.perf_counter()
+    for _ in range(calls):
+        function()
+    return (time.perf_counter() - start) / calls
 
 
 @dataclass(frozen=True)

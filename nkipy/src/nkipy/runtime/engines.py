@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -83,6 +82,8 @@ def find_engine() -> Engine:
 
 
 def _load() -> Any:
+    from importlib.metadata import entry_points  # takes longer than our own modules
+
     found = list(entry_points(group=GROUP))
     if not found:
         raise SimulatorNotFoundError(
