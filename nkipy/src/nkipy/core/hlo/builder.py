@@ -8,7 +8,6 @@ every shape from the operands at the end of a trace.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from math import prod
@@ -31,6 +30,7 @@ Value = HLOInstruction
 Dims = Sequence[int]
 
 _SMALL_LITERAL_BYTES = 4096
+_PROBES = 64
 
 
 class HLOBuilder:
@@ -52,6 +52,7 @@ class HLOBuilder:
         self.current_source_location: SourceLocation | None = None
         self.append = computation.instructions.append
         self._constants: dict[Any, Value] = {}
+        self._large: dict[Any, list[Value]] = {}
         self.stretched: dict[Any, Value] = {}
         self._reducers: dict[tuple[str, np.dtype], HLOComputation]
         self._reducers = parent._reducers if parent is not None else {}
@@ -94,27 +95,36 @@ class HLOBuilder:
         array = value
         if type(value) is not np.ndarray or dtype is not None:
             array = np.asarray(value, dtype=dtype)
-        key = _literal_key(array)
-        found = self._constants.get(key) if key is not None else None
-        if found is not None:
-            return found
-        if array.size > 1 and _is_uniform(array):
-            found = self.full(array.shape, array.flat[0], array.dtype)
-        else:
-            literal = np.array(array, order="C", copy=True)
-            literal.setflags(write=False)
-            found = self._literal(literal, key or _digest_key(literal))
-        if key is not None:
+        if array.nbytes > _SMALL_LITERAL_BYTES:
+            return self._large_constant(array)
+        key = array.dtype, array.shape, array.tobytes()
+        found = self._constants.get(key)
+        if found is None:
+            if array.size > 1 and _is_uniform(array):
+                found = self.full(array.shape, array.flat[0], array.dtype)
+            else:
+                found = self._literal(array)
             self._constants[key] = found
         return found
 
-    def _literal(self, literal: np.ndarray, key: Any) -> Value:
-        found = self._constants.get(key)
-        if found is None:
-            attributes = {"literal": literal}
-            found = self.emit("constant", (), literal.shape, literal.dtype, attributes)
-            self._constants[key] = found
-        return found
+    def _large_constant(self, array: np.ndarray) -> Value:
+        """A constant that is compared with those like it: a digest takes longer."""
+        if _is_uniform(array):
+            return self.full(array.shape, array.flat[0], array.dtype)
+        words = _words(np.ascontiguousarray(array))
+        probe = words[:: max(1, words.size // _PROBES)].tobytes()
+        alike = self._large.setdefault((array.dtype, array.shape, probe), [])
+        for found in alike:
+            if np.array_equal(_words(found.attributes["literal"]), words):
+                return found
+        alike.append(self._literal(array))
+        return alike[-1]
+
+    def _literal(self, array: np.ndarray) -> Value:
+        literal = np.array(array, order="C", copy=True)
+        literal.setflags(write=False)
+        attributes = {"literal": literal}
+        return self.emit("constant", (), literal.shape, literal.dtype, attributes)
 
     def scalar(self, value: Any, dtype: np.dtype) -> Value:
         """A 0-d constant. Raises OverflowError for a Python int out of range."""
@@ -457,16 +467,9 @@ def is_shared(computation: HLOComputation) -> bool:
     return any(computation is shared for shared in _reducers.values())
 
 
-def _literal_key(array: np.ndarray) -> Any:
-    """The key of a small constant; None for others, which are costlier to identify."""
-    if array.nbytes > _SMALL_LITERAL_BYTES:
-        return None
-    return array.dtype, array.shape, array.tobytes()
-
-
-def _digest_key(literal: np.ndarray) -> Any:
-    raw = literal.reshape(-1).view(np.uint8)
-    return literal.dtype, literal.shape, hashlib.sha256(memoryview(raw)).digest()
+def _words(array: np.ndarray) -> np.ndarray:
+    """The bits of the elements of a C-contiguous array, one after the other."""
+    return array.reshape(-1).view(f"u{array.itemsize}")
 
 
 def _is_uniform(array: np.ndarray) -> bool:
