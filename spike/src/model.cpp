@@ -53,7 +53,7 @@ TensorMetadata metadata(const nrt_tensor_info_t& info) {
           {info.shape, info.shape + info.ndim}};
 }
 
-ModelPin load(const std::shared_ptr<Runtime>& runtime, const NrtModel& loaded) {
+ModelPin load(const Runtime::Lease& runtime, const NrtModel& loaded) {
   Use nrt(runtime, "Unable to load a model");
   File file = read_file(loaded.label);
   const char* data = file.data.get();
@@ -64,7 +64,7 @@ ModelPin load(const std::shared_ptr<Runtime>& runtime, const NrtModel& loaded) {
                                       loaded.rank_id, loaded.world_size, &model)
           : nrt->nrt_load(data, file.size, loaded.core_id, kOneCore, &model);
   check(status, "Failed to load model");
-  return std::make_shared<ModelStorage>(runtime, model);
+  return std::make_shared<ModelStorage>(runtime->shared_from_this(), model);
 }
 
 }  // namespace
@@ -75,10 +75,9 @@ int ModelStorage::unload() noexcept {
   return unloaded && nrt ? nrt->nrt_unload(unloaded) : NRT_SUCCESS;
 }
 
-NrtModel::NrtModel(const std::shared_ptr<Runtime>& runtime, std::string neff_path,
-                   int core_id, bool is_collective, uint32_t rank_id,
-                   uint32_t world_size)
-    : Share(std::move(neff_path)),
+NrtModel::NrtModel(const Runtime::Lease& runtime, std::string neff_path, int core_id,
+                   bool is_collective, uint32_t rank_id, uint32_t world_size)
+    : Share(std::move(neff_path), runtime),
       core_id(core_id),
       is_collective(is_collective),
       rank_id(rank_id),
@@ -87,6 +86,7 @@ NrtModel::NrtModel(const std::shared_ptr<Runtime>& runtime, std::string neff_pat
 }
 
 void NrtModel::unload() {
+  Runtime::Lease lease = std::move(lease_);
   ModelPin last = std::move(storage_);
   if (last && last.use_count() == 1) check(last->unload(), "Failed to unload model");
 }

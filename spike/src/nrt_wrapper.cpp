@@ -73,7 +73,7 @@ void* NrtApi::find(const char* name, bool is_required, const char* version) {
 Runtime::Runtime(std::shared_ptr<const NrtApi> api)
     : api(std::move(api)), generation_(Slot::slot().forks) {}
 
-std::shared_ptr<Runtime> Runtime::open(std::shared_ptr<const NrtApi> api) {
+Runtime::Lease Runtime::open(std::shared_ptr<const NrtApi> api) {
   WithoutGil without_gil;
   Slot& slot = Slot::slot();
   std::lock_guard lock(slot.mutex);
@@ -87,7 +87,7 @@ std::shared_ptr<Runtime> Runtime::open(std::shared_ptr<const NrtApi> api) {
   check(status, "Failed to initialize NRT runtime");
   std::shared_ptr<Runtime> runtime(new Runtime(std::move(api)));
   slot.current = runtime.get();
-  return runtime;
+  return Lease(runtime.get(), [runtime](auto*) { runtime->close(); });
 }
 
 std::shared_ptr<Runtime> Runtime::active() {

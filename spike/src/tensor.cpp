@@ -47,14 +47,21 @@ void TensorStorage::add_dependent(const std::shared_ptr<NrtTensorSet>& set) {
   dependents_.push_back(set);
 }
 
-NrtTensor NrtTensor::allocate(const std::shared_ptr<Runtime>& runtime, size_t size,
-                              int core_id, const std::string& name) {
+NrtTensor::NrtTensor(Runtime::Lease lease, int core_id, size_t size,
+                     const std::string& name, nrt_tensor_t* tensor)
+    : Share(name, lease,
+            std::make_shared<TensorStorage>(lease->shared_from_this(), tensor)),
+      core_id(core_id),
+      size(size) {}
+
+NrtTensor NrtTensor::allocate(const Runtime::Lease& runtime, size_t size, int core_id,
+                              const std::string& name) {
   Use nrt(runtime, "Unable to allocate a tensor");
   nrt_tensor_t* tensor = nullptr;
   int status =
       nrt->nrt_tensor_allocate(kPlacementDevice, core_id, size, name.c_str(), &tensor);
   check(status, "Failed to allocate tensor");
-  return {core_id, size, name, std::make_shared<TensorStorage>(runtime, tensor)};
+  return {runtime, core_id, size, name, tensor};
 }
 
 NrtTensor NrtTensor::slice(size_t offset, size_t size, const std::string& name) const {
@@ -67,8 +74,12 @@ NrtTensor NrtTensor::slice(size_t offset, size_t size, const std::string& name) 
   int status = nrt->nrt_tensor_allocate_slice(source->tensor, offset, size,
                                               name.c_str(), &tensor);
   check(status, "Failed to allocate tensor slice");
-  return {core_id, size, name,
-          std::make_shared<TensorStorage>(source->runtime, tensor)};
+  return {lease_, core_id, size, name, tensor};
+}
+
+void NrtTensor::free() {
+  storage_.reset();
+  lease_.reset();
 }
 
 uintptr_t NrtTensor::address() const {

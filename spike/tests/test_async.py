@@ -9,7 +9,7 @@ import pytest
 
 import spike
 from spike import NrtError, SpikeError, SpikeModel, SpikeTensor
-from spike._spike import has_native_async
+from spike._spike import Spike, has_native_async
 
 
 def start(fake):
@@ -118,3 +118,20 @@ def test_a_full_queue_is_reported(async_fake):
     assert raised.value.status == 7
     running[0].wait()
     model.execute_async({"x": x}, {"y": y}).wait()
+
+
+def test_what_is_in_flight_keeps_no_runtime_open(async_fake):
+    """Closing waits for it, though nobody holds a handle of it."""
+    async_fake.delay(0.02)
+    runtime = Spike()
+    tensor, model = (
+        runtime.allocate_tensor(64),
+        runtime.load_model(str(async_fake.neff())),
+    )
+    for _ in range(2):
+        runtime.execute_async(model, {"x": tensor, "y": tensor}, {"sum": tensor})
+    del tensor, model
+    assert "nrt_close" not in async_fake.calls()
+    del runtime
+    assert async_fake.calls()[-1] == "nrt_close"
+    assert not Spike().is_closed

@@ -38,7 +38,7 @@ struct ModelTensorInfo {
 class NrtModel : public Share<ModelStorage> {
  public:
   /// Throws NeffFileError if the file cannot be read, NrtError if libnrt refuses it.
-  NrtModel(const std::shared_ptr<Runtime>& runtime, std::string neff_path, int core_id,
+  NrtModel(const Runtime::Lease& runtime, std::string neff_path, int core_id,
            bool is_collective, uint32_t rank_id, uint32_t world_size);
 
   /// Shape, dtype and size of what the model takes and gives.

@@ -54,18 +54,21 @@ class Pending {
 
 /// libnrt between nrt_init and nrt_close; at most one at a time in a process.
 ///
-/// Tensors and models share its ownership, so that it closes after the last of them,
-/// or when it is told to. Every call of libnrt happens inside a `Use`: closing waits
-/// for all uses to end, and afterwards none begins.
+/// What Python holds has a lease of it, so that it closes after the last of that, or
+/// when it is told to. Every call of libnrt happens inside a `Use`: closing waits for
+/// all uses to end, and afterwards none begins.
 class Runtime : public std::enable_shared_from_this<Runtime> {
  public:
+  /// Owns it like any pointer, and closes it with the last copy: what is in flight
+  /// then, and owns it too, is waited for.
+  using Lease = std::shared_ptr<Runtime>;
+
   /// Initialises libnrt. Throws SpikeError if a runtime is open, NrtError if libnrt
   /// fails.
-  static std::shared_ptr<Runtime> open(std::shared_ptr<const NrtApi> api);
+  static Lease open(std::shared_ptr<const NrtApi> api);
   /// The runtime that is open in this process, or null.
   static std::shared_ptr<Runtime> active();
 
-  ~Runtime() { close(); }
   Runtime(const Runtime&) = delete;
   Runtime& operator=(const Runtime&) = delete;
 
@@ -138,8 +141,10 @@ template <class Storage>
 class Share {
  public:
   using Pin = std::shared_ptr<Storage>;
-  explicit Share(std::string label, Pin storage = {})
-      : label(std::move(label)), storage_(std::move(storage)) {}
+  Share(std::string label, Runtime::Lease lease, Pin storage = {})
+      : label(std::move(label)),
+        lease_(std::move(lease)),
+        storage_(std::move(storage)) {}
 
   /// A share for as long as a call needs it. Throws SpikeError, which begins with
   /// `refusal`, if there is none or the runtime is not open.
@@ -153,6 +158,7 @@ class Share {
   const std::string label;
 
  protected:
+  Runtime::Lease lease_;  // until it is given up; ends after the storage
   Pin storage_;
 };
 

@@ -8,7 +8,7 @@ namespace spike {
 /// An open runtime, for tensors and models to be made in. Destroying a Spike lets the
 /// runtime go on for as long as there are tensors or models; closing it does not.
 struct Spike {
-  const std::shared_ptr<Runtime> runtime;
+  const Runtime::Lease runtime;
 
   /// `object`, a tensor or model, if it is of this instance. Throws SpikeError if not.
   template <class Object>

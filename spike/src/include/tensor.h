@@ -42,8 +42,8 @@ using TensorPin = std::shared_ptr<TensorStorage>;
 /// itself: methods are called with it, and pin the storage before they give it up.
 class NrtTensor : public Share<TensorStorage> {
  public:
-  static NrtTensor allocate(const std::shared_ptr<Runtime>& runtime, size_t size,
-                            int core_id, const std::string& name);
+  static NrtTensor allocate(const Runtime::Lease& runtime, size_t size, int core_id,
+                            const std::string& name);
   NrtTensor slice(size_t offset, size_t size, const std::string& name) const;
 
   void write(const void* data, size_t size, size_t offset);
@@ -55,7 +55,7 @@ class NrtTensor : public Share<TensorStorage> {
   void fill(int byte, size_t offset, size_t size);
 
   /// Frees the memory now, or after the last running call. Idempotent.
-  void free() { storage_.reset(); }
+  void free();
   /// Address in the device's memory; 0 if freed.
   uintptr_t address() const;
 
@@ -63,8 +63,8 @@ class NrtTensor : public Share<TensorStorage> {
   const size_t size;
 
  private:
-  NrtTensor(int core_id, size_t size, std::string name, TensorPin storage)
-      : Share(std::move(name), std::move(storage)), core_id(core_id), size(size) {}
+  NrtTensor(Runtime::Lease lease, int core_id, size_t size, const std::string& name,
+            nrt_tensor_t* tensor);
 };
 
 }  // namespace spike
