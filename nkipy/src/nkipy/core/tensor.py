@@ -33,6 +33,7 @@ from nkipy.core.hlo.ir import HLOInstruction
 from nkipy.core.op_table import NUMPY_TABLE, OPS
 
 _new = object.__new__
+NO_KEYWORDS: dict[str, Any] = {}  # never written
 
 
 class View(NamedTuple):
@@ -88,14 +89,9 @@ class NKIPyTensorRef:
         self._version = 0
         self._name = name
 
-    @classmethod
-    def _wrap(cls, ctx: HLOTraceContext, value: HLOInstruction) -> NKIPyTensorRef:
-        self = _new(cls)
-        self._ctx = ctx
-        self._value = value
-        self._base = self._view = self._name = None
-        self._seen = self._version = 0
-        return self
+    @staticmethod
+    def _wrap(ctx: HLOTraceContext, value: HLOInstruction) -> NKIPyTensorRef:
+        return tensor_of(ctx, value)
 
     def _make_view(self, view: View) -> NKIPyTensorRef:
         """A tensor that shares this one's elements, as `view` selects them."""
@@ -243,7 +239,7 @@ class NKIPyTensorRef:
             if op is not None:
                 if type(inputs[0]) is NKIPyTensorRef and not kwargs:
                     return op.on(*inputs)
-                return op(*inputs, **kwargs)
+                return op.called(inputs, kwargs)
         else:
             op = OPS.get(f"ufunc.{method}")
             if op is not None:
@@ -258,7 +254,7 @@ class NKIPyTensorRef:
         if op is None:  # a creation function with like=, which tracing has wrapped
             op = NUMPY_TABLE.get(getattr(func, "__wrapped__", func))
         if op is not None:
-            return op(*args, **kwargs)
+            return op.called(args, kwargs)
         module = func.__module__.removeprefix("numpy").lstrip(".")
         name = f"{module}.{func.__name__}" if module else func.__name__
         return _not_implemented(name, args, kwargs)
@@ -336,7 +332,7 @@ class NKIPyTensorRef:
 
     # -- indexing ----------------------------------------------------------------------
     def __getitem__(self, index: Any) -> NKIPyTensorRef:
-        return OPS["getitem"](self, index)
+        return OPS["getitem"].called((self, index), NO_KEYWORDS)
 
     def __setitem__(self, index: Any, value: Any) -> None:
         OPS["setitem"](self, index, value)
@@ -414,6 +410,16 @@ def _contiguous_strides(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...
     return tuple(reversed(strides))
 
 
+def tensor_of(ctx: HLOTraceContext, value: HLOInstruction) -> NKIPyTensorRef:
+    """A new tensor of this value. A function, as calling one takes least."""
+    made = _new(NKIPyTensorRef)
+    made._ctx = ctx
+    made._value = value
+    made._base = made._view = made._name = None
+    made._seen = made._version = 0
+    return made
+
+
 # -- operators, all of one form --------------------------------------------------------
 _OPERATORS = {
     "add": "add",
@@ -454,7 +460,7 @@ def _forward(op: str) -> Callable[[Any, Any], Any]:
 
 
 def _reflected(op: str) -> Callable[[Any, Any], Any]:
-    return lambda self, other: OPS[op](other, self)
+    return lambda self, other: OPS[op].called((other, self), NO_KEYWORDS)
 
 
 def _in_place(op: str) -> Callable[[Any, Any], Any]:
@@ -475,7 +481,7 @@ def _method(name: str, op: str) -> Callable[..., Any]:
         found = OPS.get(op)
         if found is None:
             return _not_implemented(f"ndarray.{name}", (self, *args), kwargs)
-        return found(self, *args, **kwargs)
+        return found.called((self, *args), kwargs)
 
     method.__name__ = name
     method.__doc__ = f"As ``numpy.ndarray.{name}``."

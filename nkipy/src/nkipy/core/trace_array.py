@@ -121,7 +121,8 @@ class TraceArray(np.ndarray):
     def __array_function__(
         self, func: Callable[..., Any], types: Any, args: Any, kwargs: Any
     ) -> Any:
-        if not holds_traced((args, kwargs)):
+        # Mostly a traced argument is one of `args` itself, and there are no others.
+        if NKIPyTensorRef not in map(type, args) and not holds_traced((args, kwargs)):
             result = super().__array_function__(func, types, args, kwargs)
             if func is np.empty_like and isinstance(result, np.ndarray):
                 result.fill(0)
@@ -244,13 +245,12 @@ def holds_traced(value: Any) -> bool:
 
 def operands(value: Any) -> Any:
     """`value` with its TraceArrays, nested ones too, as tensors or plain arrays."""
-    if isinstance(value, TraceArray):
-        return value._as_traced_operand()
-    if type(value) in (list, tuple):
-        return type(value)(map(operands, value))
-    if type(value) is dict:
+    kind = type(value)
+    if kind is tuple or kind is list:
+        return kind(map(operands, value))
+    if kind is dict:
         return {k: operands(v) for k, v in value.items()}
-    return value
+    return value._as_traced_operand() if isinstance(value, TraceArray) else value
 
 
 def _first_tensor(value: Any) -> NKIPyTensorRef:

@@ -45,6 +45,15 @@ class SourceLocation(NamedTuple):
         return f"{self.filename}:{self.line}"
 
 
+@lru_cache(maxsize=8192)
+def shape_key(shape: tuple[int, ...], dtype: np.dtype) -> str:
+    """Tells shapes and dtypes apart, as they do themselves.
+
+    It is what recipes are looked up by: a string keeps its hash, unlike a tuple.
+    """
+    return f"{dtype}{shape}"
+
+
 class Form:
     """What equal instructions share: all but who they are and where they come from.
 
@@ -57,6 +66,7 @@ class Form:
 
     Attributes:
         operands: shape and dtype of each operand.
+        key: :func:`shape_key` of the result.
         is_verified: whether the verifier has found an instruction of this form valid.
         encoded: the writer's bytes of it, or None.
     """
@@ -67,6 +77,7 @@ class Form:
         "shape",
         "dtype",
         "attributes",
+        "key",
         "is_verified",
         "encoded",
     )
@@ -86,6 +97,7 @@ class Form:
         self.attributes = NO_ATTRIBUTES
         if attributes:
             self.attributes = MappingProxyType(dict(attributes))
+        self.key = shape_key(shape, dtype)
         self.is_verified = False
         self.encoded: bytes | None = None
 

@@ -8,10 +8,10 @@ from typing import Any
 from nkipy.core.backend import _active_ctx
 from nkipy.core.backend._source import LINES, caller_location
 from nkipy.core.hlo.builder import Value
-from nkipy.core.hlo.ir import instruction_of
+from nkipy.core.hlo.ir import instruction_of, shape_key
 from nkipy.core.ops._registry import Op
-from nkipy.core.ops._replay import Recipe, Signature
-from nkipy.core.tensor import NKIPyTensorRef
+from nkipy.core.ops._replay import Recipe, described
+from nkipy.core.tensor import NKIPyTensorRef, tensor_of
 
 _MAX_PAIRS = 4096  # per op
 _ALONE: Any = object()
@@ -48,16 +48,22 @@ class PairOp(Op):
         ctx.current_source_location = location
         try:
             left = x._value if x._base is None else x.backend_tensor
+            form = left.form
+            own = form.key if form is not None else shape_key(left.shape, left.dtype)
             kind = type(y)
             if kind is NKIPyTensorRef and y._ctx is ctx and not more:
                 right = y._value if y._base is None else y.backend_tensor
+                form = right.form
                 values: tuple[Value, ...] = (left, right)
-                key: Any = (left.shape, left.dtype, right.shape, right.dtype)
+                if form is not None:
+                    key: Any = (own, form.key)
+                else:
+                    key = (own, shape_key(right.shape, right.dtype))
             elif y is _ALONE:
-                values, key = (left,), (left.shape, left.dtype)
+                values, key = (left,), own
             elif (kind is float and y or kind is int) and not more:
                 # 0.0 and -0.0 are equal.
-                values, key = (left,), (left.shape, left.dtype, kind, y)
+                values, key = (left,), (own, kind, y)
             else:
                 return self(x, y, *more)
             recipe = self._pairs.get(key)
@@ -65,19 +71,19 @@ class PairOp(Op):
                 return self._first(key, *_given(x, y, more))
             if recipe.form is not None:
                 made = instruction_of(recipe.form, values, location)
-                ctx.append(made)
+                ctx.computation.instructions.append(made)
             else:
                 made = recipe.value(ctx, [*values])
-            return NKIPyTensorRef._wrap(ctx, made)
+            return tensor_of(ctx, made)
         finally:
             ctx.current_source_location = None
 
     def _first(self, key: Any, *operands: Any) -> Any:
         """``self(*operands)``; a recipe that there is then is remembered by `key`."""
         result = self(*operands)
-        call = Signature()
-        if call.add(operands[0]._ctx, operands):
-            recipe = (self._recipes or {}).get(tuple(call.key))
+        call = described(operands[0]._ctx, operands)
+        if call is not None:
+            recipe = (self._recipes or {}).get(call[0])
             if type(recipe) is Recipe and recipe.is_single:
                 if len(self._pairs) >= _MAX_PAIRS:
                     self._pairs.clear()

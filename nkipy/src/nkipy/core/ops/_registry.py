@@ -15,7 +15,7 @@ import numpy as np
 
 from nkipy.core import dtypes as dt
 from nkipy.core.backend import _active_ctx, get_backend, set_source_location
-from nkipy.core.backend._source import caller_location
+from nkipy.core.backend._source import LINES, caller_location
 from nkipy.core.errors import (
     USER_ERRORS,
     NKIPyError,
@@ -23,7 +23,14 @@ from nkipy.core.errors import (
     describe_op_error,
 )
 from nkipy.core.op_table import NUMPY_TABLE, OPS
-from nkipy.core.ops._replay import LooksAtLayout, Recipe, Signature, learn
+from nkipy.core.ops._replay import (
+    Call,
+    LooksAtLayout,
+    Recipe,
+    described,
+    layouts,
+    learn,
+)
 from nkipy.core.ops._samples import ErrorSample, Sampler
 
 __all__ = [
@@ -155,19 +162,30 @@ class Op:
         return found
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.called(args, kwargs)
+
+    def called(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """``self(*args, **kwargs)``, called for the user by one other function.
+
+        That spares NumPy's protocols, which have the arguments so, to unpack them.
+        """
         ctx = _active_ctx.get()
         if ctx is None:
             _refuse_leaked(args)
             return self._select("cpu")(*args, **kwargs)
         outermost = ctx.current_source_location is None
         if outermost:
-            ctx.current_source_location = caller_location(2)
+            # As caller_location() finds it, where the user's frame is the next one.
+            frame = sys._getframe(2)
+            found = LINES.get((id(frame.f_code), frame.f_lasti))
+            location = found[1] if found is not None else caller_location(3)
+            ctx.current_source_location = location
         try:
             recipes = self._recipes
             if recipes is not None:
-                call = Signature()
-                if call.add(ctx, args) and (not kwargs or call.add_named(ctx, kwargs)):
-                    recipe = recipes.get(tuple(call.key))
+                call = described(ctx, args, kwargs)
+                if call is not None:
+                    recipe = recipes.get(call[0])
                     if type(recipe) is Recipe:
                         return recipe.replay(ctx, call)
                     return self._remembered(ctx, args, kwargs, call)
@@ -185,16 +203,16 @@ class Op:
         return self(x, *more)
 
     def _remembered(
-        self, ctx: Any, args: tuple[Any, ...], kwargs: dict[str, Any], call: Signature
+        self, ctx: Any, args: tuple[Any, ...], kwargs: dict[str, Any], call: Call
     ) -> Any:
         """Perform a call that has no recipe yet; learn it when it comes again."""
         recipes, lower = self._recipes, self._select(ctx.backend_name)
-        if recipes is None or not call.tensors:
+        key, tensors, _ = call
+        if recipes is None or not tensors:
             return lower(*args, **kwargs)
-        key = tuple(call.key)
         by_layout = recipes.get(key) is _BY_LAYOUT
         if by_layout:
-            key += call.layouts()
+            key += layouts(tensors)
         recipe = recipes.get(key)
         if recipe is _ONCE:
             try:

@@ -24,84 +24,100 @@ from nkipy.core.hlo.ir import (
     HLOModule,
     SourceLocation,
     instruction_of,
+    shape_key,
 )
-from nkipy.core.tensor import NKIPyTensorRef, View
+from nkipy.core.tensor import NO_KEYWORDS, NKIPyTensorRef, View, tensor_of
 
 Key = tuple[Any, ...]
 #: Emits, or finds, a value from those before it.
 Step = Callable[[HLOTraceContext, list[Value]], Value]
 
-_VIEW = object()  # in a signature, before the shape and dtype of a view
+_VIEW = object()  # in a key, before the shape and dtype of a view
 _INTS, _BOUNDS = frozenset((int,)), frozenset((int, type(None)))
-_SCALARS = frozenset((int, float, bool, str, type(None), type(np._NoValue)))
+_SCALARS = frozenset((float, bool, str, type(np._NoValue)))
 
 
-# -- signatures ------------------------------------------------------------------------
-class Signature:
+# -- calls -----------------------------------------------------------------------------
+#: What tells a call from others, its tensors in order, and their present values.
+Call = tuple[Key, list[NKIPyTensorRef], list[Value]]
+
+
+def described(
+    ctx: HLOTraceContext, args: Iterable[Any], kwargs: dict[str, Any] = NO_KEYWORDS
+) -> Call | None:
     """What a lowering may depend on, besides the op.
 
-    Attributes:
-        key: tells calls apart; equal for calls that emit the same.
-        tensors: the tensors among the arguments, in order.
-        values: their present values.
+    Returns:
+        The key is equal for calls that emit the same. None for a call that nothing
+        short tells from others: one with arrays, tensors of another trace, or static
+        arguments that are no Python scalars or sequences of them.
     """
+    key: list[Any] = []
+    tensors: list[NKIPyTensorRef] = []
+    values: list[Value] = []
+    if kwargs:
+        key.append(tuple(kwargs))
+        args = (*args, *kwargs.values())
+    if _describe(ctx, args, key, tensors, values):
+        return tuple(key), tensors, values
+    return None
 
-    __slots__ = ("key", "tensors", "values")
 
-    def __init__(self) -> None:
-        self.key: list[Any] = []
-        self.tensors: list[NKIPyTensorRef] = []
-        self.values: list[Value] = []
+def _describe(
+    ctx: HLOTraceContext,
+    args: Iterable[Any],
+    key: list[Any],
+    tensors: list[NKIPyTensorRef],
+    values: list[Value],
+) -> bool:
+    """Append what tells each of `args` from others. False if nothing short does.
 
-    def add(self, ctx: HLOTraceContext, args: Iterable[Any]) -> bool:
-        """Add what tells each of `args` from others. False if nothing short does.
-
-        That is so for arrays, tensors of another trace, and static arguments that are
-        no Python scalars or sequences of them.
-        """
-        key = self.key
-        for arg in args:
-            kind = type(arg)
-            if kind is NKIPyTensorRef:
-                if arg._ctx is not ctx:
-                    return False
-                value = arg._value
-                if arg._base is not None:
-                    value = arg.backend_tensor
-                    key.append(_VIEW)
-                key += (value.shape, value.dtype)
-                self.tensors.append(arg)
-                self.values.append(value)
-            elif kind in _SCALARS:
-                # 0.0 and -0.0 are equal, but not the same constant.
-                key += (kind, arg if arg or kind is not float else str(arg))
-            elif kind is tuple or kind is list:
-                if _INTS.issuperset(map(type, arg)):
-                    key += (kind, tuple(arg))
-                    continue
-                key += (kind, len(arg))
-                if not self.add(ctx, arg):
-                    return False
-            elif kind is slice:
-                bounds = (arg.start, arg.stop, arg.step)
-                if not _BOUNDS.issuperset(map(type, bounds)):
-                    return False
-                key += (kind, bounds)
-            elif arg is Ellipsis or isinstance(arg, (type, np.dtype)):
-                key += (kind, arg)
-            else:
+    The commonest kinds are told apart by what is appended: a string for a tensor, an
+    int, None, a tuple of ints. Of others, whose values may be equal to one of those or
+    of each other, the type comes before.
+    """
+    for arg in args:
+        kind = type(arg)
+        if kind is NKIPyTensorRef:
+            if arg._ctx is not ctx:
                 return False
-        return True
+            value = arg._value
+            if arg._base is not None:
+                value = arg.backend_tensor
+                key.append(_VIEW)
+            form = value.form
+            if form is not None:
+                key.append(form.key)
+            else:
+                key.append(shape_key(value.shape, value.dtype))
+            tensors.append(arg)
+            values.append(value)
+        elif kind is int or arg is None:
+            key.append(arg)
+        elif kind is tuple and _INTS.issuperset(map(type, arg)):
+            key.append(arg)
+        elif kind in _SCALARS:
+            # 0.0 and -0.0 are equal, but not the same constant.
+            key += (kind, arg if arg or kind is not float else str(arg))
+        elif kind is tuple or kind is list:
+            key += (kind, len(arg))
+            if not _describe(ctx, arg, key, tensors, values):
+                return False
+        elif kind is slice:
+            bounds = (arg.start, arg.stop, arg.step)
+            if not _BOUNDS.issuperset(map(type, bounds)):
+                return False
+            key += (kind, bounds)
+        elif arg is Ellipsis or isinstance(arg, (type, np.dtype)):
+            key += (kind, arg)
+        else:
+            return False
+    return True
 
-    def layouts(self) -> Key:
-        """How the tensors that are views lie in memory."""
-        views = [t for t in self.tensors if t._base is not None]
-        return tuple([t._layout().strides for t in views])
 
-    def add_named(self, ctx: HLOTraceContext, kwargs: dict[str, Any]) -> bool:
-        """As :meth:`add`, for keyword arguments."""
-        self.key += kwargs
-        return self.add(ctx, kwargs.values())
+def layouts(tensors: list[NKIPyTensorRef]) -> Key:
+    """How those of the tensors that are views lie in memory."""
+    return tuple([t._layout().strides for t in tensors if t._base is not None])
 
 
 # -- placeholders ----------------------------------------------------------------------
@@ -132,15 +148,6 @@ class _Placeholder(HLOInstruction):
         self.tuple_shapes = self.form = None
 
 
-class _PlaceholderBase(NKIPyTensorRef):
-    """The base of a placeholder that is a view, of which nothing is known."""
-
-    __slots__ = ()
-
-    def _layout(self) -> Any:
-        return None
-
-
 def _hide_layout(array: Any) -> NoReturn:
     raise LooksAtLayout
 
@@ -148,13 +155,13 @@ def _hide_layout(array: Any) -> NoReturn:
 def _placeholder(
     ctx: HLOTraceContext, tensor: NKIPyTensorRef, with_layout: bool
 ) -> NKIPyTensorRef:
-    made = NKIPyTensorRef._wrap(ctx, _Placeholder(tensor.shape, tensor.dtype))
+    made = tensor_of(ctx, _Placeholder(tensor.shape, tensor.dtype))
     if tensor._base is not None:
         show: Callable[[Any], Any] = _hide_layout
         if with_layout:
             layout = tensor._layout()
             show = lambda array: layout  # noqa: E731
-        made._base = _PlaceholderBase._wrap(ctx, made._value)
+        made._base = tensor_of(ctx, made._value)  # unlike the real one
         made._view = View(_refuse, _refuse, show)
     return made
 
@@ -202,7 +209,7 @@ class Recipe:
         container: tuple or list, if it returns one of tensors.
     """
 
-    __slots__ = ("steps", "results", "container", "form")
+    __slots__ = ("steps", "results", "container", "form", "base", "view")
 
     def __init__(
         self,
@@ -215,6 +222,7 @@ class Recipe:
         self.container = container
         #: The only step, if it takes the operands as they come and is the result.
         self.form = self._single_form()
+        _, self.base, self.view = results[0]
 
     def _single_form(self) -> Form | None:
         if len(self.steps) != 1 or self.container is not None:
@@ -234,17 +242,19 @@ class Recipe:
         if self.form is not None:
             location = ctx.current_source_location
             made = instruction_of(self.form, tuple(values), location)
-            ctx.append(made)
+            ctx.computation.instructions.append(made)
             return made
         self._emit(ctx, values)
         return values[self.results[0].slot]
 
-    def replay(self, ctx: HLOTraceContext, call: Signature) -> Any:
+    def replay(self, ctx: HLOTraceContext, call: Call) -> Any:
         """Emit for the operands of `call`, and return what the op returns."""
-        values, tensors = call.values, call.tensors
+        _, tensors, values = call
         if self.container is None:
-            value = self.value(ctx, values)
-            return _wrapped(ctx, self.results[0], tensors, value)
+            made = tensor_of(ctx, self.value(ctx, values))
+            if self.base is not None and self.view is not None:
+                made._share(tensors[self.base], self.view)
+            return made
         self._emit(ctx, values)
         results = [_wrapped(ctx, r, tensors, values[r.slot]) for r in self.results]
         return self.container(results)
@@ -270,7 +280,7 @@ class Recipe:
 def _wrapped(
     ctx: HLOTraceContext, result: _Result, tensors: list[NKIPyTensorRef], value: Value
 ) -> NKIPyTensorRef:
-    made = NKIPyTensorRef._wrap(ctx, value)
+    made = tensor_of(ctx, value)
     if result.base is not None and result.view is not None:
         made._share(tensors[result.base], result.view)
     return made

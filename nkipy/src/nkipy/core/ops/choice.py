@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from operator import is_
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,14 @@ from nkipy.core.ops._index_bounds import apply_mode
 from nkipy.core.ops._registry import Op
 from nkipy.core.ops._samples import BROADCASTS, ErrorSample, Sample, make
 from nkipy.core.promotion import result_type
-from nkipy.core.tensor import NKIPyTensorRef, as_operand, as_tensor, store_out
+from nkipy.core.tensor import (
+    NO_KEYWORDS,
+    NKIPyTensorRef,
+    as_operand,
+    as_tensor,
+    store_out,
+    tensor_of,
+)
 
 
 def _scalar(dtype: np.dtype) -> Any:
@@ -36,6 +44,7 @@ def _where_samples(dtype: np.dtype) -> Iterator[Sample]:
 where = Op(
     "where",
     numpy=np.where,
+    replays=True,
     dtypes=tuple(d for d in dt.SUPPORTED if d not in dt.FP8),
     samples=_where_samples,
     errors=(
@@ -66,27 +75,25 @@ def _where(condition: Any, x: Any = _MISSING, y: Any = _MISSING, /) -> NKIPyTens
         )
     if x is _MISSING or y is _MISSING:
         raise ValueError("either both or neither of x and y should be given")
-    return _chosen(*map(_as_constant, (condition, x, y)))
-
-
-def _as_constant(value: Any) -> Any:
-    """An array that keeps its dtype as a tensor, which it acts like; else `value`."""
-    value = as_operand(value)
-    if isinstance(value, np.ndarray) and value.shape and dt.is_supported(value.dtype):
-        return as_tensor(value)
-    return value
-
-
-_chosen = Op("where", replays=True, register=False)
-
-
-@_chosen.impl("hlo")
-def _where_operands(condition: Any, x: Any, y: Any) -> NKIPyTensorRef:
     ctx = get_hlo_context()
+    given = (condition, x, y)
+    made = [_as_constant(ctx, value) for value in given]
+    if not all(map(is_, made, given)):
+        return where.called(tuple(made), NO_KEYWORDS)  # which may be a replay
     dtype = result_type(x, y)
     mask = as_hlo_tensor(ctx, condition, dt.bool_)
     values = [as_hlo_tensor(ctx, v, dtype) for v in (x, y)]
     return NKIPyTensorRef._wrap(ctx, _select(ctx, mask, *values))
+
+
+def _as_constant(ctx: HLOTraceContext, value: Any) -> Any:
+    """An array that keeps its dtype as a tensor, which it acts like; else `value`."""
+    if type(value) is NKIPyTensorRef:
+        return value
+    value = as_operand(value)
+    if isinstance(value, np.ndarray) and value.shape and dt.is_supported(value.dtype):
+        return tensor_of(ctx, ctx.constant(value))
+    return value
 
 
 def _select(ctx: HLOTraceContext, mask: Value, x: Value, y: Value) -> Value:
