@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import array
+import collections
+import functools
+import random
 import types
 
 import numpy as np
@@ -72,6 +76,144 @@ def test_attributes_of_objects_captured_passed_or_bound():
     layer.weights[0][:] = 9
     for kernel in kernels:
         np.testing.assert_array_equal(kernel(X), X * 14)
+
+
+class Gain:
+    """An attribute of each kind, all reached through methods alone."""
+
+    __slots__ = ("_factor", "table")
+    offset = 0.0
+
+    def __init__(self):
+        self._factor = 2.0
+        self.table = [[[[[1.0]]]]]
+
+    @property
+    def factor(self):
+        return self._factor
+
+    def apply(self, x):
+        return x * self.factor * self.table[0][0][0][0][0] + self.offset
+
+
+class Model:
+    def __init__(self):
+        self.gain = Gain()
+        self.name = "gain"
+
+    def __call__(self, x):
+        return self.body(x)
+
+    def body(self, x):
+        return getattr(self, self.name).apply(x)
+
+
+def elevenfold(self, x):
+    return x * 11
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda model: setattr(model.gain, "_factor", 5.0),
+        lambda model: setattr(model, "gain", types.SimpleNamespace(apply=lambda x: x)),
+        lambda model: setattr(model, "body", lambda x: x * 3),
+        lambda model: model.gain.table[0][0][0][0].__setitem__(0, 7.0),
+        lambda model, patch: patch.setattr(Gain, "offset", 4.0),
+        lambda model, patch: patch.setattr(Gain, "apply", elevenfold),
+        lambda model, patch: patch.setattr(Gain, "factor", 9.0),
+        lambda model, patch: patch.setattr(Model, "__call__", elevenfold),
+    ],
+)
+@pytest.mark.parametrize("is_argument", [False, True])
+def test_what_only_methods_reach(change, is_argument, monkeypatch):
+    model = Model()
+    if is_argument:
+        jitted = simulate_jit(lambda x, m: m(x))
+        call = lambda: jitted(X, model)  # noqa: E731
+    else:
+        call = functools.partial(simulate_jit(lambda x: model(x)), X)
+    np.testing.assert_array_equal(call(), X * 2)
+    arguments = (model, monkeypatch)
+    change(*arguments[: change.__code__.co_argcount])
+    assert not (model(X) == 2).all()
+    np.testing.assert_array_equal(call(), model(X))
+
+
+@pytest.mark.parametrize(
+    ("captured", "change"),
+    [
+        (collections.deque([1, 2]), lambda c: c.append(3)),
+        ({1, 2}, lambda c: c.add(3)),
+        (bytearray(b"ab"), lambda c: c.append(3)),
+        (array.array("i", [1, 2]), lambda c: c.append(3)),
+        (collections.UserDict({1: 2}), lambda c: c.update({3: 4})),
+        ({1: 1, 2: 2}, lambda c: c.update({1: c.pop(1)})),
+    ],
+)
+def test_containers_of_every_kind(captured, change):
+    def kernel(x):
+        return x * next(iter(captured)) + 1000 * len(captured) + sum(captured)
+
+    jitted = simulate_jit(kernel)
+    jitted(X)
+    change(captured)
+    np.testing.assert_array_equal(jitted(X), kernel(X))
+
+
+def test_structures_that_hold_themselves():
+    ring = {"k": 1}
+    ring["self"] = ring
+    jitted = simulate_jit(lambda x: x * ring["self"]["self"]["k"])
+    assert (jitted(X) == 1).all()
+    ring["k"] = 2
+    assert (jitted(X) == 2).all()
+
+
+def test_defaults_and_arguments_bound_beforehand():
+    weights = X.copy()
+
+    def kernel(w, x, *, v=weights):
+        return x * w + v
+
+    jitted = [
+        simulate_jit(functools.partial(kernel, weights)),
+        simulate_jit(lambda x: kernel(X, x)),
+    ]
+    for one in jitted:
+        assert (one(X) == 2).all()
+    weights[:] = 5
+    assert (jitted[0](X) == 10).all()
+    assert (jitted[1](X) == 6).all()
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        functools.partial(np.random.default_rng(0).standard_normal, 2),
+        functools.partial(np.random.RandomState(0).standard_normal, 2),
+        lambda: np.random.standard_normal(2),
+        lambda: random.random(),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:np.random")
+def test_random_numbers_are_drawn_at_each_call(draw):
+    jitted = simulate_jit(lambda x: x * 0 + np.asarray(draw(), np.float32))
+    first, second = jitted(X), jitted(X)
+    assert not (first == second).any()
+
+
+def test_a_warm_call_does_not_trace_again():
+    model, calls = Model(), []
+
+    def kernel(x):
+        calls.append(1)
+        return model(x)
+
+    jitted = simulate_jit(kernel)
+    for _ in range(3):
+        jitted(X)
+    assert len(calls) == 1
 
 
 def test_what_the_kernel_changes_itself_is_no_reason_to_trace_again():

@@ -189,8 +189,8 @@ def _random(name: str, original: Function) -> Function:
             return result
         warnings.warn(
             f"np.random.{name} was called while a kernel is traced: the numbers drawn "
-            "become constants of the compiled program. Pass them to the kernel as an "
-            "argument",
+            "become constants of the program, which each call traces and compiles "
+            "anew. Pass them to the kernel as an argument",
             UserWarning,
             stacklevel=2,
         )

@@ -1,34 +1,41 @@
 """Notices when something that a kernel captured has changed since it was traced.
 
 What a kernel takes from its globals and closure is part of its program: arrays,
-scalars, functions, and what lists, dicts, objects and modules hold of these. If you
-rebind such a name, or write into such an array, the program is stale, and running it
-would give a wrong number without an error. So they are remembered at trace time and
-compared at each call. Of objects (arguments, too) and modules, those attributes count
-that the code names. A kernel that captures nothing pays nothing.
+scalars, functions, and what containers, objects, classes and modules hold of these. If
+you rebind such a name, or write into such an array, the program is stale, and running
+it would give a wrong number without an error. So they are remembered at trace time and
+compared at each call. Of objects (arguments, too), classes and modules, those
+attributes count that the code names which the kernel reaches; :mod:`.captured` says
+what it reaches. A kernel that captures nothing pays nothing.
+
+A kernel that draws random numbers is traced anew at each call: the state of the
+generator is part of what it captured, and has moved on.
 """
 
 from __future__ import annotations
 
+import array
 import functools
 import hashlib
-import inspect
 import math
-from collections.abc import Callable, Iterator
-from types import CodeType, FunctionType, ModuleType
+import random
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence, Set
+from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
 
 from nkipy.core.trace import is_array_like
 from nkipy.core.tree import map_tree
+from nkipy.runtime import captured
+from nkipy.runtime.captured import Names, Read
 
-_SCALARS = (bool, int, float, str, bytes, type(None), np.generic, np.dtype)
-#: Modules whose attributes no kernel's author changes.
-_CONSTANT = frozenset(("numpy", "nkipy", "ml_dtypes", "math", "builtins"))
-#: How deep to look into containers and objects.
-_DEPTH = 4
-_Read = Callable[[], Any]
+_SCALARS = (
+    *(bool, int, float, complex, str, bytes, type(None), type(...), range, slice),
+    *(np.generic, np.dtype),
+)
+_MEMORY = (bytearray, memoryview, array.array)
 _Check = Callable[[], bool]
 
 
@@ -36,16 +43,28 @@ class Guards:
     """The captured values of `func` at the time of construction.
 
     Args:
-        func: the kernel; functions that it calls by a global name count too.
+        func: the kernel; None captures nothing.
         arguments: static arguments, whose attributes may change.
     """
 
-    def __init__(self, func: Callable[..., Any], arguments: Any = ()) -> None:
-        self._checks: list[_Check] = []
-        #: Of what captured containers and objects hold.
-        self._held: list[_Check] = []
-        for check, depth in _checks_of(func, arguments):
-            (self._checks if depth == _DEPTH else self._held).append(check)
+    def __init__(self, func: Callable[..., Any] | None, arguments: Any = ()) -> None:
+        names, known = Names(), -1
+        # Code found late may name attributes of objects found early.
+        while known < len(names.all):
+            known = len(names.all)
+            walk = _Walk(names)
+            if func is not None:
+                walk.visit(lambda: func, within=False)
+            for held in _objects(arguments):
+                walk.visit(functools.partial(_same, held), within=False)
+        if "random" in names.all:
+            walk.checks += [
+                _unchanged(np.random.get_state),
+                _unchanged(random.getstate),
+            ]
+        self._checks = walk.checks
+        #: Of what captured containers, objects, classes and modules hold.
+        self._held = walk.held
 
     def settle(self) -> None:
         """Tracing is over: what a container holds and the kernel itself has changed,
@@ -63,32 +82,107 @@ class Guards:
         return True
 
 
-def _checks_of(
-    func: Callable[..., Any], arguments: Any
-) -> Iterator[tuple[_Check, int]]:
-    function, instance = _function_of(func)
-    functions = _functions(function)
-    names = frozenset(name for f in functions for name in _names(f.__code__))
-    for held in (instance, *_objects(arguments)):
-        yield from _checks(functools.partial(_same, held), names, _DEPTH)
-    for each in functions:
-        for read in _readers(each):
-            if _bound(read):
-                yield from _checks(read, names, _DEPTH)
+class _Walk:
+    """Checks that what is visited, and all that it leads to, is what it is now."""
 
+    def __init__(self, names: Names) -> None:
+        self.names = names
+        self.checks: list[_Check] = []
+        self.held: list[_Check] = []
+        self._seen: dict[int, Any] = {}  # kept alive, so that no id comes twice
 
-def _functions(first: FunctionType | None) -> list[FunctionType]:
-    """`first`, and the functions of its module that it calls, and so on."""
-    found: list[FunctionType] = []
-    pending: list[Any] = [first]
-    while pending:
-        function = pending.pop()
-        if not isinstance(function, FunctionType) or function in found:
-            continue
-        if first is not None and function.__globals__ is first.__globals__:
-            found.append(function)
-            pending.extend(read() for read in _readers(function) if _bound(read))
-    return found
+    def visit(self, read: Read, within: bool) -> None:
+        """Add the checks for what `read` gives.
+
+        Args:
+            within: something else holds it.
+        """
+        value = read()
+        checks = self.held if within else self.checks
+        if isinstance(value, _SCALARS):
+            checks.append(lambda: (now := read()) is value or _equal(now, value))
+            return
+        if isinstance(value, MethodType):  # a new one each time that it is asked for
+            self.visit(lambda: _part(read(), "__func__"), within)
+            self.visit(lambda: _part(read(), "__self__"), within)
+            return
+        if id(value) in self._seen:
+            checks.append(lambda: read() is value)
+            return
+        self._seen[id(value)] = value
+        if isinstance(value, (list, tuple, deque, Mapping, Set)) or (
+            isinstance(value, Sequence) and not isinstance(value, _MEMORY)
+        ):
+            self._container(value, read)
+            return
+        checks.append(lambda: read() is value)
+        state = _state_of(value)
+        if state is not None:
+            checks.append(_unchanged(state))
+        else:
+            self._lead_on(value)
+
+    def _container(self, value: Any, read: Read) -> None:
+        if isinstance(value, Mapping):
+            keys = list(value)
+            self.held.append(lambda: _all_equal(read(), type(value), keys))
+            for key in keys:
+                self.visit(functools.partial(_item, read, key), within=True)
+            return
+        items = list(value)
+        if isinstance(value, Set) or all(isinstance(i, _SCALARS) for i in items):
+            self.held.append(lambda: _all_equal(read(), type(value), items))
+        if isinstance(value, Set):
+            for item in items:
+                self.visit(functools.partial(_same, item), within=True)
+        elif not all(isinstance(i, _SCALARS) for i in items):
+            self.held.append(lambda: _length(read(), type(value)) == len(items))
+            for i in range(len(items)):
+                self.visit(functools.partial(_item, read, i), within=True)
+
+    def _lead_on(self, value: Any) -> None:
+        """Visit what `value`, which is no data itself, leads to."""
+        if isinstance(value, FunctionType):
+            self._function(value)
+        elif isinstance(value, functools.partial):
+            for part in (value.func, value.args, value.keywords):
+                self.visit(functools.partial(_same, part), within=False)
+        elif isinstance(value, type):
+            self._class(value)
+        elif functions := captured.functions_of(value):
+            for function in functions:
+                self._function(function)
+        else:
+            self._object(value)
+
+    def _function(self, function: FunctionType) -> None:
+        if captured.is_constant(function.__globals__.get("__name__")):
+            if hasattr(function, "__wrapped__"):  # of a decorator of functools or ours
+                self.visit(lambda: function.__wrapped__, within=False)
+            return
+        self.names.add(function.__code__)
+        for read in captured.outside_of(function, self.names):
+            if captured.is_bound(read):
+                self.visit(read, within=False)
+
+    def _class(self, kind: type) -> None:
+        for each, name in captured.class_members(kind, self.names):
+            member = functools.partial(captured.class_member, each, name)
+            self.visit(member, within=True)
+
+    def _object(self, value: Any) -> None:
+        if captured.is_constant(type(value).__module__):
+            wrapped = getattr(value, "__wrapped__", None)
+            if wrapped is not None:  # a compiled kernel within a kernel
+                self.visit(functools.partial(_same, wrapped), within=False)
+        if not isinstance(value, ModuleType):
+            self.visit(lambda: type(value), within=True)
+        names = captured.own_names(value, self.names)
+        if names or not isinstance(value, ModuleType):
+            self.held.append(lambda: captured.own_names(value, self.names) == names)
+        for name in names:
+            attribute = functools.partial(captured.own_attribute, value, name)
+            self.visit(attribute, within=True)
 
 
 def _objects(arguments: Any) -> list[Any]:
@@ -102,74 +196,61 @@ def _objects(arguments: Any) -> list[Any]:
     return objects
 
 
-def _same(value: Any) -> Any:
-    return value
-
-
-def _bound(read: _Read) -> bool:
-    try:
-        read()
-    except (KeyError, ValueError):  # a global or a cell that has no value as yet
-        return False
-    return True
-
-
-def _checks(
-    read: _Read, names: frozenset[str], depth: int
-) -> Iterator[tuple[_Check, int]]:
-    """Checks that what `read` gives, and what that holds, is what it is now.
-
-    Args:
-        names: attributes that count.
-        depth: how deep to look; comes back with each check.
-    """
-    value = read()
+def _state_of(value: Any) -> Callable[[], Any] | None:
+    """What reads the state of `value`, if it is data as a whole."""
     if isinstance(value, np.ndarray):
-        digest = _digest(value)
-        yield lambda: (now := read()) is value and _digest(now) == digest, depth
-    elif isinstance(value, _SCALARS):
-        yield lambda: (now := read()) is value or _equal(now, value), depth
-    elif isinstance(value, (FunctionType, type, functools.partial)):
-        yield lambda: read() is value, depth
-    elif depth and isinstance(value, (list, tuple, dict)):
-        keys = list(value) if isinstance(value, dict) else range(len(value))
-        yield lambda: _has_keys(read(), type(value), keys), depth - 1
-        for key in keys:
-            yield from _checks(functools.partial(_item, read, key), names, depth - 1)
-    elif depth and (attributes := _attributes(value, names)):
-        yield lambda: read() is value, depth
-        for name in attributes:
-            yield from _checks(
-                functools.partial(_attribute, value, name), names, depth - 1
-            )
+        return None if value.dtype.hasobject else functools.partial(_digest, value)
+    if isinstance(value, _MEMORY):
+        return functools.partial(bytes, value)
+    if isinstance(value, np.random.Generator):
+        return lambda: value.bit_generator.state
+    if isinstance(value, np.random.RandomState):
+        return value.get_state
+    if isinstance(value, random.Random):
+        return value.getstate
+    return None
 
 
-def _has_keys(now: Any, kind: type, keys: Any) -> bool:
-    if type(now) is not kind:
+def _unchanged(read: Read) -> _Check:
+    before = _frozen(read())
+    return lambda: _frozen(read()) == before
+
+
+def _frozen(state: Any) -> Any:
+    """`state`, of arrays in dicts and tuples, as something that == compares."""
+    if isinstance(state, dict):
+        return [(key, _frozen(value)) for key, value in state.items()]
+    if isinstance(state, tuple):
+        return [_frozen(value) for value in state]
+    return state.tobytes() if isinstance(state, np.ndarray) else state
+
+
+def _all_equal(now: Any, kind: type, values: Sequence[Any]) -> bool:
+    """Whether `now` is a container of that kind with just these scalars (or keys)."""
+    if _length(now, kind) != len(values):
         return False
-    items: Any = now
-    if len(items) != len(keys):
-        return False
-    return not isinstance(now, dict) or all(key in now for key in keys)
+    return all(a is b or _equal(a, b) for a, b in zip(now, values))
 
 
-def _item(read: _Read, key: Any) -> Any:
+def _length(now: Any, kind: type) -> int:
+    """The length of `now`; -1 if it is not of that kind."""
+    sized: Any = now
+    return len(sized) if type(now) is kind else -1
+
+
+def _item(read: Read, key: Any) -> Any:
     try:
         return read()[key]
     except LookupError:
         return _item
 
 
-def _attribute(value: Any, name: str) -> Any:
-    return getattr(value, "__dict__", {}).get(name, _attribute)
+def _part(method: Any, name: str) -> Any:
+    return getattr(method, name, _part)
 
 
-def _attributes(value: Any, names: frozenset[str]) -> list[str]:
-    """Names among `names` that are attributes of an object's own, or a module's."""
-    if isinstance(value, ModuleType):
-        if value.__name__.partition(".")[0] in _CONSTANT:
-            return []
-    return sorted(names & getattr(value, "__dict__", {}).keys())
+def _same(value: Any) -> Any:
+    return value
 
 
 def _equal(now: Any, value: Any) -> bool:
@@ -185,31 +266,3 @@ def _sign(zero: Any) -> float:
 def _digest(array: np.ndarray) -> bytes:
     raw = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
     return hashlib.sha256(raw).digest()
-
-
-def _function_of(func: Any) -> tuple[FunctionType | None, Any]:
-    """The function that a call of `func` runs, and the instance that it is bound to."""
-    while isinstance(func, functools.partial):
-        func = func.func
-    func = inspect.unwrap(func)
-    instance = getattr(func, "__self__", None)
-    found = getattr(func, "__func__", func)
-    if not isinstance(found, FunctionType):
-        found, instance = type(found).__call__, found
-    return (found if isinstance(found, FunctionType) else None), instance
-
-
-def _readers(function: FunctionType) -> Iterator[_Read]:
-    names = set(_names(function.__code__)) & function.__globals__.keys()
-    for name in sorted(names):
-        yield functools.partial(function.__globals__.__getitem__, name)
-    for cell in function.__closure__ or ():
-        yield functools.partial(getattr, cell, "cell_contents")
-
-
-def _names(code: CodeType) -> Iterator[str]:
-    """Globals and attributes that the code names, and functions within it."""
-    yield from code.co_names
-    for const in code.co_consts:
-        if isinstance(const, CodeType):
-            yield from _names(const)

@@ -1,0 +1,173 @@
+"""What a function takes from outside of its arguments, as far as its code shows.
+
+The walk starts at a function and follows what its code names: globals, closures,
+defaults, functions called, methods of the objects and classes found, and attributes
+that any of that code names. Code of Python's and of the array libraries is not looked
+into.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import sys
+from collections.abc import Callable, Iterator
+from types import (
+    CodeType,
+    FunctionType,
+    MemberDescriptorType,
+    ModuleType,
+    SimpleNamespace,
+)
+from typing import Any
+
+Read = Callable[[], Any]
+#: Top-level packages whose functions, classes and attributes no author of kernels
+#: changes.
+_CONSTANT = sys.stdlib_module_names | {
+    "jax",
+    "ml_dtypes",
+    "nkipy",
+    "numpy",
+    "scipy",
+    "torch",
+}
+#: With one of these, code reaches attributes without naming them.
+_DYNAMIC = frozenset(("getattr", "vars", "__dict__", "attrgetter"))
+#: Standard classes whose objects are there to hold somebody's attributes.
+_NAMESPACES = (SimpleNamespace, argparse.Namespace)
+_WRAPPERS = (staticmethod, classmethod)
+
+
+def is_constant(module: str | None) -> bool:
+    """Whether a module of this name holds nothing that can change."""
+    return (module or "").partition(".")[0] in _CONSTANT
+
+
+def names_in(code: CodeType) -> Iterator[str]:
+    """Globals and attributes that the code names, and functions within it."""
+    yield from code.co_names
+    for const in code.co_consts:
+        if isinstance(const, CodeType):
+            yield from names_in(const)
+
+
+class Names:
+    """The names that the code seen so far uses."""
+
+    def __init__(self) -> None:
+        self.all: set[str] = set()
+
+    def add(self, code: CodeType) -> None:
+        self.all.update(names_in(code))
+
+    def of(self, attributes: Any, *, dynamic: bool = True) -> list[str]:
+        """Those of `attributes` that the code may reach, in order.
+
+        Args:
+            dynamic: whether code that names no attributes may reach them all.
+        """
+        if dynamic and not self.all.isdisjoint(_DYNAMIC):
+            return sorted(map(str, attributes))
+        return sorted(self.all.intersection(attributes))
+
+
+def functions_of(member: Any) -> list[FunctionType]:
+    """The functions that a member of a class consists of."""
+    if isinstance(member, FunctionType):
+        return [member]
+    if isinstance(member, _WRAPPERS):
+        return functions_of(member.__func__)
+    if isinstance(member, property):
+        parts = (member.fget, member.fset)
+        return [f for part in parts for f in functions_of(part)]
+    if isinstance(member, functools.cached_property):
+        return functions_of(member.func)
+    return []
+
+
+def outside_of(function: FunctionType, names: Names) -> Iterator[Read]:
+    """Readers of what `function` takes from outside: globals, cells, defaults."""
+    space = function.__globals__
+    for name in sorted(set(names_in(function.__code__)) & space.keys()):
+        yield functools.partial(space.__getitem__, name)
+    for cell in function.__closure__ or ():
+        yield functools.partial(getattr, cell, "cell_contents")
+    for default in function.__defaults__ or ():
+        yield functools.partial(_same, default)
+    for default in (function.__kwdefaults__ or {}).values():
+        yield functools.partial(_same, default)
+    for name in names.of(vars(function)):
+        yield functools.partial(own_attribute, function, name)
+    if "__wrapped__" in vars(function):
+        yield functools.partial(own_attribute, function, "__wrapped__")
+
+
+def is_bound(read: Read) -> bool:
+    """Whether the global or the cell has a value as yet."""
+    try:
+        read()
+    except (KeyError, ValueError):
+        return False
+    return True
+
+
+def class_members(kind: type, names: Names) -> Iterator[tuple[type, str]]:
+    """(class, name) of what code may reach in `kind` and its bases.
+
+    Operators and the like are reached without their names.
+    """
+    for each in kind.__mro__:
+        if is_constant(each.__module__):
+            continue
+        members = vars(each)
+        special = {
+            n for n in members if n.startswith("__") and functions_of(members[n])
+        }
+        reached = set(names.of(members))
+        # What the compiler and the interpreter put there is no state.
+        reached -= {n for n in reached if n.startswith("__")}
+        for name in sorted(special | reached):
+            if not isinstance(members[name], MemberDescriptorType):
+                yield each, name
+
+
+def class_member(kind: type, name: str) -> Any:
+    """What `kind` itself, not a base, has by that name."""
+    return vars(kind).get(name, class_member)
+
+
+def own_names(value: Any, names: Names) -> list[str]:
+    """Attributes of an object's own, or a module's, that code may reach."""
+    if isinstance(value, ModuleType) and is_constant(value.__name__):
+        return []
+    if is_constant(type(value).__module__) and not hasattr(value, "__dict__"):
+        return []
+    slots = [
+        name
+        for kind in type(value).__mro__
+        for name, member in vars(kind).items()
+        if isinstance(member, MemberDescriptorType) and hasattr(value, name)
+    ]
+    # A logger, say, leads to half of the process, and to nothing that a kernel reads.
+    dynamic = not is_constant(type(value).__module__) or type(value) in _NAMESPACES
+    return names.of([*getattr(value, "__dict__", ()), *slots], dynamic=dynamic)
+
+
+def own_attribute(value: Any, name: str) -> Any:
+    """An attribute from the object itself, without its class having a say."""
+    space = getattr(value, "__dict__", {})
+    if name in space:
+        return space[name]
+    for kind in type(value).__mro__:
+        member = vars(kind).get(name)
+        if isinstance(member, MemberDescriptorType):
+            try:
+                return member.__get__(value)
+            except AttributeError:
+                break
+    return own_attribute
+
+
+def _same(value: Any) -> Any:
+    return value
