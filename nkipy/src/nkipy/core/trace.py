@@ -36,7 +36,7 @@ from nkipy.core.hlo.ir import (
 )
 from nkipy.core.hlo.passes import eliminate_dead_code
 from nkipy.core.hlo.verifier import verify_module
-from nkipy.core.tensor import NKIPyTensorRef
+from nkipy.core.tensor import NKIPyTensorRef, tensor_of
 from nkipy.core.tree import Path, map_tree, path_name
 
 __all__ = ["NKIPyKernel", "Trace", "trace_function"]
@@ -133,15 +133,16 @@ class _Parameters:
         self.tensors: list[NKIPyTensorRef] = []
 
     def __call__(self, path: Path, leaf: Any) -> Any:
-        leaf = getattr(leaf, "_as_traced_operand", lambda: leaf)()
-        if isinstance(leaf, NKIPyTensorRef):
-            raise _passed_on(leaf, path_name(path))
-        if not is_array_like(leaf):
-            return leaf
+        if type(leaf) is not np.ndarray:  # most are
+            leaf = getattr(leaf, "_as_traced_operand", lambda: leaf)()
+            if isinstance(leaf, NKIPyTensorRef):
+                raise _passed_on(leaf, path_name(path))
+            if not is_array_like(leaf):
+                return leaf
         name = self._unique(path_name(path))
         dtype = parameter_dtype(leaf, name)
         inst = self.ctx.module.add_parameter(leaf.shape, dtype, name)
-        tensor = NKIPyTensorRef._wrap(self.ctx, inst)
+        tensor = tensor_of(self.ctx, inst)
         tensor._name = name
         self.paths.append(path)
         self.tensors.append(tensor)

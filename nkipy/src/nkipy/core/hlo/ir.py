@@ -284,18 +284,19 @@ CALLEE_ATTRIBUTES = ("to_apply", "condition", "body", "branches")
 
 
 def _callees(computation: HLOComputation) -> Iterator[HLOComputation]:
-    for inst in computation.instructions:
-        if not inst.attributes or inst.opcode in _CALL_NOTHING:
-            continue
+    calling = [i for i in computation.instructions if i.opcode not in _CALL_NOTHING]
+    for inst in calling:
         for key in CALLEE_ATTRIBUTES:
             value = inst.attributes.get(key)
             if value is not None:
                 yield from value if isinstance(value, tuple) else (value,)
 
 
-#: Of the opcodes that have attributes, the commonest that call no computation.
+#: The commonest opcodes that call no computation.
 _CALL_NOTHING = frozenset(
-    ("parameter", "constant", "broadcast", "transpose", "slice", "concatenate", "dot")
+    "parameter constant broadcast reshape transpose slice concatenate dot select "
+    "convert compare add subtract multiply divide maximum minimum and or power negate "
+    "exponential log sqrt rsqrt tanh abs".split()
 )
 
 

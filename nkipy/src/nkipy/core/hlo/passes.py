@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 from nkipy.core.hlo.ir import HLOInstruction, HLOModule
 
 
 def eliminate_dead_code(module: HLOModule) -> None:
     """Drop instructions that no result needs. Parameters and side effects stay."""
     instructions = module.entry.instructions
+    # Whether there are any is a matter of set operations, without a loop in Python.
+    used = set(module.results)
+    used.update(chain.from_iterable([i.operands for i in instructions]))
+    if all(map(_stays, set(instructions) - used)):
+        return
     live = set(module.results)
     kept: list[HLOInstruction] = []
     for inst in reversed(instructions):

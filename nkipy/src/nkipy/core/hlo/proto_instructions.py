@@ -123,7 +123,7 @@ class InstructionEncoder:
         ids.update(zip(instructions, varints[first:end]))
         known: dict[Any, tuple[bytes, bytes]] = {}
         location, digits, more_digits_at = None, 0, first
-        join, emit, run = b"".join, parts.append, self._run
+        join, emit, identify = b"".join, parts.append, self._run.append
         for number, inst in enumerate(instructions, first):
             operands = inst.operands
             if not operands:
@@ -145,7 +145,8 @@ class InstructionEncoder:
             found = known.get(inst.form)
             if found is None or inst.name:
                 frame = self._frame(inst, is_entry)
-                run += (frame, inputs)
+                identify(frame)
+                identify(inputs)
                 if inst.opcode == "constant":
                     self._add_constant(inst, number, frame, parts)
                     continue
@@ -159,12 +160,13 @@ class InstructionEncoder:
             else:
                 lead, frame = found
                 tail = tails[number]
-                run += (frame, inputs)
+                identify(frame)
+                identify(inputs)
             size = len(lead) + len(tail) + len(inputs)
             key = _KEYS[size] if size < 2048 else _INST + varint(size)
             emit(join((key, lead, tail, inputs)))
-        self.hashed.append(join(run))
-        run.clear()
+        self.hashed.append(join(self._run))
+        self._run.clear()
 
     def _lead(self, inst: HLOInstruction, number: int, frame: bytes) -> bytes:
         """Where an instruction comes from, its frame, and its name.
@@ -179,7 +181,7 @@ class InstructionEncoder:
     def _add_constant(
         self, inst: HLOInstruction, number: int, frame: bytes, parts: list[Buffer]
     ) -> None:
-        """Append a constant, of which `run` has the frame already."""
+        """Append a constant, of which `_run` has the frame already."""
         head, *data = literal_parts(inst.attributes["literal"])
         literal = _LITERAL + varint(len(head) + sum(map(len, data))) + head
         self._run.append(literal)

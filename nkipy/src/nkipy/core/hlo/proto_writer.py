@@ -17,6 +17,7 @@ what is compiled, or they follow from the order.
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -126,6 +127,10 @@ def _state(module: HLOModule, computations: list[HLOComputation]) -> _State:
     return _State(module.name, computations, contents, results, names, aliases)
 
 
+#: The same few shapes, and names, come in many modules.
+_field = lru_cache(maxsize=8192)(delimited)
+
+
 class _Encoder:
     """One pass over a module, producing its bytes and the bytes of its identity."""
 
@@ -217,15 +222,11 @@ class _Encoder:
             root = self.root_shape
         assert root is not None
         names = [self.names.of(p, -1) for p in computation.parameters]
-        parts: list[bytes] = []
-        for p in computation.parameters:
-            shape = any_shape_bytes(p)
-            parts += (_PARAMETER, varint(len(shape)), shape)
-        parts.append(delimited(_RESULT, any_shape_bytes(root)))
-        for name in names:
-            raw = name.encode()
-            parts += (_PARAMETER_NAME, varint(len(raw)), raw)
-        return b"".join(parts)
+        shapes = [
+            _field(_PARAMETER, any_shape_bytes(p)) for p in computation.parameters
+        ]
+        shapes.append(delimited(_RESULT, any_shape_bytes(root)))
+        return b"".join(shapes + [_field(_PARAMETER_NAME, n.encode()) for n in names])
 
     def _aliases(self) -> dict[str, Any]:
         # The kind stays undefined: the suffix of the parameter's name is what tells the
