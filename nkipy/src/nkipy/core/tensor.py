@@ -11,11 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from nkipy.core import dtypes as dt
+from nkipy.core._tensor_operators import NO_KEYWORDS, Operators, not_implemented
+from nkipy.core._tensor_unknown import Unknown
 from nkipy.core.backend._source import caller_location
 from nkipy.core.backend.hlo import (
     HLOTraceContext,
@@ -23,17 +25,22 @@ from nkipy.core.backend.hlo import (
     get_hlo_context,
     leaked,
 )
-from nkipy.core.errors import (
-    ConcretizationError,
-    NKIPyNotImplementedError,
-    describe_call,
-)
+from nkipy.core.errors import ConcretizationError
 from nkipy.core.hlo.builder import HLOBuilder
 from nkipy.core.hlo.ir import HLOInstruction
 from nkipy.core.op_table import NUMPY_TABLE, OPS
 
+__all__ = [
+    "NO_KEYWORDS",
+    "NKIPyTensorRef",
+    "View",
+    "as_operand",
+    "as_tensor",
+    "store_out",
+    "tensor_of",
+]
+
 _new = object.__new__
-NO_KEYWORDS: dict[str, Any] = {}  # never written
 
 
 class View(NamedTuple):
@@ -53,7 +60,7 @@ class View(NamedTuple):
     key: Any = None
 
 
-class NKIPyTensorRef:
+class NKIPyTensorRef(Operators, Unknown):
     """A traced tensor: shape and dtype known, value not.
 
     It answers NumPy's protocols, so that NumPy functions, operators and indexing work
@@ -218,13 +225,6 @@ class NKIPyTensorRef:
     def imag(self) -> NKIPyTensorRef:
         return OPS["zeros_like"](self)
 
-    @property
-    def flat(self) -> NoReturn:
-        raise NKIPyNotImplementedError(
-            "ndarray.flat has no traced counterpart; use reshape(-1)",
-            location=caller_location(),
-        )
-
     def __repr__(self) -> str:
         label = f" {self._name!r}" if self._name else ""
         dims = ",".join(map(str, self.shape))
@@ -245,7 +245,7 @@ class NKIPyTensorRef:
             if op is not None:
                 return op(ufunc, *inputs, **kwargs)
         name = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
-        return _not_implemented(name, inputs, kwargs)
+        return not_implemented(name, inputs, kwargs)
 
     def __array_function__(
         self, func: Callable[..., Any], types: Any, args: Any, kwargs: Any
@@ -257,16 +257,7 @@ class NKIPyTensorRef:
             return op.called(args, kwargs)
         module = func.__module__.removeprefix("numpy").lstrip(".")
         name = f"{module}.{func.__name__}" if module else func.__name__
-        return _not_implemented(name, args, kwargs)
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NoReturn:
-        raise ConcretizationError(
-            f"{self!r} cannot become a NumPy array: its value is not known while the "
-            "kernel is traced. To collect traced values, store them into an array that "
-            "np.zeros, np.empty or np.zeros_like made inside the kernel, or use "
-            "np.stack",
-            location=caller_location(),
-        )
+        return not_implemented(name, args, kwargs)
 
     def __len__(self) -> int:
         if not self.shape:
@@ -280,55 +271,11 @@ class NKIPyTensorRef:
             )
         return (self[i] for i in range(self.shape[0]))
 
-    def _concrete(self, what: str, instead: str) -> NoReturn:
-        made = self.backend_tensor.source_location
-        origin = f" (made at {made})" if made else ""
-        raise ConcretizationError(
-            f"{what} of {self!r}{origin} is not known while the kernel is traced; "
-            f"{instead}",
-            location=caller_location(),
-        )
-
-    def __bool__(self) -> NoReturn:
-        self._concrete("the truth value", "use np.where to choose between values")
-
-    def __contains__(self, item: Any) -> NoReturn:
-        self._concrete("membership", "use np.any(x == item) as a traced value")
-
-    def __int__(self) -> NoReturn:
-        self._concrete("the int value", "use .astype(np.int32)")
-
-    def __float__(self) -> NoReturn:
-        self._concrete(
-            "the float value",
-            "use .astype(np.float32), or store it into an array that np.zeros (called "
-            "so, as np.zeros) made inside the kernel",
-        )
-
-    def __complex__(self) -> NoReturn:
-        self._concrete("the complex value", "complex dtypes are not supported")
-
     def __round__(self, ndigits: int | None = None) -> NKIPyTensorRef:
         if self.shape:  # the text is Python's, for what has no such method
             raise TypeError("type numpy.ndarray doesn't define __round__ method")
         rounded = OPS["round"](self, ndigits or 0)
         return rounded if ndigits is not None else rounded.astype(np.int32)
-
-    def __index__(self) -> NoReturn:
-        self._concrete(
-            "the index value",
-            "index arrays with it directly (a[t], a[t:t + 4]), or pass it to the "
-            "kernel as a Python int",
-        )
-
-    def item(self, *args: Any) -> NoReturn:
-        self._concrete("item()", "keep it as a 0-d array")
-
-    def tolist(self) -> NoReturn:
-        self._concrete("tolist()", "iterate over the first axis instead")
-
-    def tobytes(self, order: str | None = "C") -> NoReturn:
-        self._concrete("tobytes()", "return the array from the kernel")
 
     # -- indexing ----------------------------------------------------------------------
     def __getitem__(self, index: Any) -> NKIPyTensorRef:
@@ -418,121 +365,6 @@ def tensor_of(ctx: HLOTraceContext, value: HLOInstruction) -> NKIPyTensorRef:
     made._base = made._view = made._name = None
     made._seen = made._version = 0
     return made
-
-
-# -- operators, all of one form --------------------------------------------------------
-_OPERATORS = {
-    "add": "add",
-    "sub": "subtract",
-    "mul": "multiply",
-    "truediv": "divide",
-    "floordiv": "floor_divide",
-    "mod": "remainder",
-    "pow": "power",
-    "matmul": "matmul",
-    "and": "bitwise_and",
-    "or": "bitwise_or",
-    "xor": "bitwise_xor",
-    "lshift": "left_shift",
-    "rshift": "right_shift",
-    "divmod": "divmod",
-}
-_COMPARISONS = {
-    "eq": "equal",
-    "ne": "not_equal",
-    "lt": "less",
-    "le": "less_equal",
-    "gt": "greater",
-    "ge": "greater_equal",
-}
-_UNARY = {"neg": "negative", "pos": "positive", "abs": "abs", "invert": "invert"}
-#: Methods of ndarray that are the function of the same name, and its other names.
-_METHODS = (
-    "all any argmax argmin argpartition argsort choose clip cumprod cumsum diagonal "
-    "dot flatten max mean min prod ptp put ravel repeat round searchsorted "
-    "squeeze std sum swapaxes take trace var view nonzero conjugate"
-).split()
-_METHOD_OPS = {"round": "round", "conjugate": "positive", "conj": "positive"}
-
-
-def _forward(op: str) -> Callable[[Any, Any], Any]:
-    return lambda self, other: OPS[op].on(self, other)
-
-
-def _reflected(op: str) -> Callable[[Any, Any], Any]:
-    return lambda self, other: OPS[op].called((other, self), NO_KEYWORDS)
-
-
-def _in_place(op: str) -> Callable[[Any, Any], Any]:
-    def apply(self: Any, other: Any) -> Any:
-        if self._value.shape or self._is_zero_d_array():
-            return OPS[op](self, other, out=self)
-        return OPS[op](self, other)
-
-    return apply
-
-
-def _unary(op: str) -> Callable[[Any], Any]:
-    return lambda self: OPS[op].on(self)
-
-
-def _method(name: str, op: str) -> Callable[..., Any]:
-    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-        found = OPS.get(op)
-        if found is None:
-            return _not_implemented(f"ndarray.{name}", (self, *args), kwargs)
-        return found.called((self, *args), kwargs)
-
-    method.__name__ = name
-    method.__doc__ = f"As ``numpy.ndarray.{name}``."
-    return method
-
-
-def _install_operators() -> None:
-    for name, op in _OPERATORS.items():
-        setattr(NKIPyTensorRef, f"__{name}__", _forward(op))
-        setattr(NKIPyTensorRef, f"__r{name}__", _reflected(op))
-        if name != "divmod":
-            setattr(NKIPyTensorRef, f"__i{name}__", _in_place(op))
-    for name, op in _COMPARISONS.items():
-        setattr(NKIPyTensorRef, f"__{name}__", _forward(op))
-    for name, op in _UNARY.items():
-        setattr(NKIPyTensorRef, f"__{name}__", _unary(op))
-    for name in (*_METHODS, "conj"):
-        setattr(NKIPyTensorRef, name, _method(name, _METHOD_OPS.get(name, name)))
-    # Defining __eq__ after the class body leaves __hash__ alone; keep it explicit.
-    NKIPyTensorRef.__hash__ = None  # type: ignore[assignment]
-
-
-_install_operators()
-
-#: What to use instead of functions whose result's shape depends on values.
-_ALTERNATIVES = {
-    "nonzero": "its shape depends on values; use a boolean mask with np.where(c, x, y)",
-    "flatnonzero": "its shape depends on values; use a mask with np.where(c, x, y)",
-    "argwhere": "its shape depends on values; use a mask with np.where(c, x, y)",
-    "unique": "its shape depends on values; np.sort keeps a static shape",
-    "unique_values": "its shape depends on values; np.sort keeps a static shape",
-    "compress": "its shape depends on values; use np.where(c, x, y)",
-    "extract": "its shape depends on values; use np.where(c, x, y)",
-    "trim_zeros": "its shape depends on values",
-    "bincount": "pass minlength through np.sum(x == np.arange(n)[:, None], axis=1)",
-    "union1d": "its shape depends on values",
-    "intersect1d": "its shape depends on values",
-    "setdiff1d": "its shape depends on values",
-}
-
-
-def _not_implemented(name: str, args: Any, kwargs: dict[str, Any]) -> NoReturn:
-    short = name.rpartition(".")[2]
-    hint = _ALTERNATIVES.get(short)
-    text = f"NumPy function '{name}' has not been implemented in NKIPy."
-    raise NKIPyNotImplementedError(
-        f"{text} {hint[0].upper() + hint[1:]}." if hint else text,
-        op=short,
-        received=describe_call(args, kwargs),
-        location=caller_location(),
-    )
 
 
 # -- helpers for ops -------------------------------------------------------------------

@@ -1,0 +1,83 @@
+"""What traced tensors refuse to Python and NumPy, since it takes their values."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+from nkipy.core.backend._source import caller_location
+from nkipy.core.errors import ConcretizationError, NKIPyNotImplementedError
+from nkipy.core.hlo.ir import HLOInstruction
+
+
+class Unknown:
+    """A value that is not known while the kernel is traced.
+
+    All that is here raises an error that says what to do instead.
+    """
+
+    __slots__ = ()
+
+    @property
+    def backend_tensor(self) -> HLOInstruction:
+        """The instruction that computes the present value."""
+        raise NotImplementedError
+
+    def _concrete(self, what: str, instead: str) -> NoReturn:
+        made = self.backend_tensor.source_location
+        origin = f" (made at {made})" if made else ""
+        raise ConcretizationError(
+            f"{what} of {self!r}{origin} is not known while the kernel is traced; "
+            f"{instead}",
+            location=caller_location(),
+        )
+
+    def __bool__(self) -> NoReturn:
+        self._concrete("the truth value", "use np.where to choose between values")
+
+    def __contains__(self, item: Any) -> NoReturn:
+        self._concrete("membership", "use np.any(x == item) as a traced value")
+
+    def __int__(self) -> NoReturn:
+        self._concrete("the int value", "use .astype(np.int32)")
+
+    def __float__(self) -> NoReturn:
+        self._concrete(
+            "the float value",
+            "use .astype(np.float32), or store it into an array that np.zeros (called "
+            "so, as np.zeros) made inside the kernel",
+        )
+
+    def __complex__(self) -> NoReturn:
+        self._concrete("the complex value", "complex dtypes are not supported")
+
+    def __index__(self) -> NoReturn:
+        self._concrete(
+            "the index value",
+            "index arrays with it directly (a[t], a[t:t + 4]), or pass it to the "
+            "kernel as a Python int",
+        )
+
+    def item(self, *args: Any) -> NoReturn:
+        self._concrete("item()", "keep it as a 0-d array")
+
+    def tolist(self) -> NoReturn:
+        self._concrete("tolist()", "iterate over the first axis instead")
+
+    def tobytes(self, order: str | None = "C") -> NoReturn:
+        self._concrete("tobytes()", "return the array from the kernel")
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NoReturn:
+        raise ConcretizationError(
+            f"{self!r} cannot become a NumPy array: its value is not known while the "
+            "kernel is traced. To collect traced values, store them into an array that "
+            "np.zeros, np.empty or np.zeros_like made inside the kernel, or use "
+            "np.stack",
+            location=caller_location(),
+        )
+
+    @property
+    def flat(self) -> NoReturn:
+        raise NKIPyNotImplementedError(
+            "ndarray.flat has no traced counterpart; use reshape(-1)",
+            location=caller_location(),
+        )
