@@ -1,6 +1,6 @@
 """Builds our C++ with a sanitizer and puts it to use; fails on any report about it.
 
-    uv run --group sanitize tools/sanitize.py address     # AddressSanitizer, UBSan, leaks
+    uv run --group sanitize tools/sanitize.py address   # and UBSan, and leaks
     uv run --group sanitize tools/sanitize.py thread --seconds 600
 
 First a C++ program drives the emulated libnrt from eight threads over four cores, with
@@ -25,6 +25,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -38,29 +39,42 @@ from tests.support.nrt_client import make_neff
 neff = make_neff(lambda b, x: b.add(x, b.full_like(x, 1)), numpy.zeros(8, "f4"))
 open(sys.argv[1], "wb").write(neff)
 """
+# That the libraries are the instrumented ones.
+CHECK = """
+import sys, spike._spike as extension, nkipy_emulator.libnrt as libnrt
+for path in (extension.__file__, str(libnrt.library_path())):
+    if not path.startswith(sys.argv[1]):
+        sys.exit(f"{path} is not of {sys.argv[1]}")
+"""
 PACKAGES = {"spike": "spike", "emulator": "nkipy_emulator"}
-# What the tests drive: the GIL and threads, lifetimes, errors; libnrt's every entry
-# point; the XLA handlers.
-TESTS = (
-    "spike/tests",
-    "tests/unit/spike",
-    "tests/unit/libnrt",
-    "tests/unit/emulator/test_custom_calls.py",
+PREFIXES = {"spike": "SPIKE", "emulator": "NKIPY"}  # of CMake's variables
+# Against spike's own small libnrt: the GIL, threads, lifetimes, errors.
+SPIKE_TESTS = ("spike/tests",)
+# Against the emulated one: entry points, sessions, models, threads, ranks.
+DEVICE_TESTS = (
+    "tests/unit/spike/test_emulator.py",
+    *(f"tests/unit/libnrt/test_{name}.py" for name in ("async", "models", "threads")),
+    *(f"tests/unit/libnrt/test_{name}.py" for name in ("tensors", "execute", "trace")),
 )
-# Tests that measure, or whose own means do not go with a preloaded library.
-LEFT_OUT = "not symbols and not c_client and not gigabyte"
-OURS = re.compile(
-    r"libnrt\.so|_spike\.|libnkipy_xla_handlers|build/sanitize/\w+/stress"
-)
+HANDLER_TESTS = ("tests/unit/emulator/test_custom_calls.py",)
+# As the sanitizers name a frame's module: with its path, or in brackets without.
+OURS = re.compile(r"[/(](libnrt\.so\.1|_spike\.|libnkipy_xla_handlers|stress\+)")
+# Frames that only carry out what the one below asks for.
+RUNTIME = re.compile(r"lib[a-z]+san\.so|libsanitizer|[/(](libstdc\+\+|libc)\.so")
+FRAME = re.compile(r"^ +#\d+ .*", re.MULTILINE)
+CIRCUMSTANCE = re.compile(r"\s*(Mutex|Thread|Location) ")
 
 
 @dataclass(frozen=True)
 class Sanitizer:
-    """One build: what the compiler is told, what is preloaded, and the options."""
+    """One build: what the compiler is told, what is preloaded, and what is run."""
 
     flags: str
     preloaded: tuple[str, ...]
     options: Mapping[str, str]
+    # Tests in whose process there is XLA, and how they differ.
+    device_tests: tuple[str, ...]
+    device_environment: Mapping[str, str]
 
 
 SANITIZERS = {
@@ -69,22 +83,29 @@ SANITIZERS = {
         ("libasan.so", "libubsan.so", "libstdc++.so"),
         {
             # Leaks are looked for, but those of the interpreter must not fail it.
-            "ASAN_OPTIONS": "detect_leaks=1:detect_stack_use_after_return=1",
-            "LSAN_OPTIONS": "exitcode=0:report_objects=0",
+            "ASAN_OPTIONS": "detect_stack_use_after_return=1",
+            "LSAN_OPTIONS": "exitcode=0",
             "UBSAN_OPTIONS": "print_stacktrace=1",
         },
+        (*DEVICE_TESTS, *HANDLER_TESTS),
+        # Those of XLA are many, and take a minute to name.
+        {"ASAN_OPTIONS": "detect_leaks=0"},
     ),
     "thread": Sanitizer(
         "thread",
         ("libtsan.so", "libstdc++.so"),
         {"TSAN_OPTIONS": "exitcode=0:die_after_fork=0:second_deadlock_stack=1"},
+        # XLA with ThreadSanitizer takes minutes to compile anything: it runs in a
+        # child of libnrt's, without. So the handlers are not run under it.
+        (*DEVICE_TESTS, "-k", "not inprocess"),
+        {"NKIPY_EMULATOR_ENGINE": "child"},
     ),
 }
 
 
 def run(command: Sequence[object], **options: object) -> None:
     """Run a command; its failure ends the program."""
-    print("+", *command, flush=True)
+    print("+", *(str(c).strip().split("\n")[0] for c in command), flush=True)
     done = subprocess.run([str(c) for c in command], **options)  # type: ignore[call-overload]
     if done.returncode:
         sys.exit(f"failed with exit code {done.returncode}")
@@ -119,21 +140,22 @@ class Build:
         directory = self.directory / project
         definitions = {
             "CMAKE_BUILD_TYPE": "None",
-            "CMAKE_CXX_FLAGS": "-O1",
+            "CMAKE_CXX_FLAGS": "-O0",
             "CMAKE_INSTALL_PREFIX": self.packages,
             "SKBUILD_PROJECT_NAME": project,
-            "SKBUILD_PROJECT_VERSION": "0",
+            "SKBUILD_PROJECT_VERSION": version("nkipy"),
             "Python_EXECUTABLE": sys.executable,
-            f"{'SPIKE' if project == 'spike' else 'NKIPY'}_SANITIZE": self.sanitizer.flags,
+            f"{PREFIXES[project]}_SANITIZE": self.sanitizer.flags,
         }
         if project == "spike":
             where = [sys.executable, "-m", "nanobind", "--cmake_dir"]
             found = subprocess.run(where, check=True, capture_output=True, text=True)
             definitions["nanobind_DIR"] = found.stdout.strip()
         given = [f"-D{name}={value}" for name, value in definitions.items()]
-        quiet = ["-Wno-dev", "--no-warn-unused-cli", "--log-level=WARNING"]
+        quiet = ["-Wno-dev", "--no-warn-unused-cli", "--log-level=ERROR"]
         source = ROOT / project
-        run(["cmake", "-G", "Ninja", "-S", source, "-B", directory, *quiet, *given])
+        command = ["cmake", "-G", "Ninja", "-S", source, "-B", directory]
+        run([*command, *quiet, *given], stdout=subprocess.DEVNULL)
         run(["cmake", "--build", directory, "--", "--quiet"])
         run(["cmake", "--install", directory], stdout=subprocess.DEVNULL)
 
@@ -141,7 +163,7 @@ class Build:
         emulator = self.packages / "nkipy_emulator"
         run(
             [
-                *(os.environ.get("CXX", "c++"), "-std=c++17", "-O1", "-g1"),
+                *(os.environ.get("CXX", "c++"), "-std=c++17", "-O0", "-g1"),
                 *(f"-fsanitize={self.sanitizer.flags}", "-fno-omit-frame-pointer"),
                 *(STRESS, "-o", self.stress, "-I", emulator / "include"),
                 *("-L", emulator / "lib", "-lnrt", "-lpthread"),
@@ -159,11 +181,11 @@ class Trial:
         shutil.rmtree(self.reports, ignore_errors=True)
         self.reports.mkdir()
 
-    def environment(self) -> dict[str, str]:
-        """Of any process that runs our C++."""
+    def environment(self, extra: Mapping[str, str]) -> dict[str, str]:
+        """Of any process that runs our C++; the sanitizer's options add up."""
         log = f"log_path={self.reports / 'report'}"
         options = {
-            name: f"{value}:{log}"
+            name: f"{value}:{log}:{extra.get(name, '')}"
             for name, value in self.build.sanitizer.options.items()
         }
         kept = {
@@ -171,33 +193,40 @@ class Trial:
             for name, value in os.environ.items()
             if not name.startswith(("NEURON_", "NKIPY_EMULATOR_"))
         }
-        return {**kept, **options}
+        python = {"NKIPY_EMULATOR_PYTHON": str(self._ordinary_python())}
+        return {**kept, **python, **extra, **options}
+
+    def _ordinary_python(self) -> Path:
+        """An interpreter for children that loads none of the instrumented libraries."""
+        path = self.build.directory / "python"
+        unset = "env -u LD_PRELOAD -u PYTHONPATH -u PYTHONMALLOC"
+        path.write_text(f'#!/bin/sh\nexec {unset} "{sys.executable}" "$@"\n')
+        path.chmod(0o755)
+        return path
 
     def stress(self, seconds: int) -> None:
-        """The C++ program; the child that executes for it is an ordinary Python."""
+        """The C++ program."""
         neff = self.build.directory / "program.neff"
         run([sys.executable, "-c", MAKE_NEFF, neff], cwd=ROOT)
-        locks = self.build.directory / "locks"
         env = {
-            **self.environment(),
-            "NKIPY_EMULATOR_LOCK_DIR": str(locks),
-            "NKIPY_EMULATOR_PYTHON": sys.executable,
+            "NKIPY_EMULATOR_LOCK_DIR": str(self.build.directory / "locks"),
             "NEURON_RT_VISIBLE_CORES": f"0-{CORES - 1}",
         }
-        run([self.build.stress, neff, THREADS, seconds], env=env)
+        command = [self.build.stress, neff, THREADS, seconds]
+        run(command, env=self.environment(env))
 
-    def tests(self, arguments: Sequence[str]) -> None:
-        """The tests, in a Python that loads the instrumented libraries."""
+    def tests(self, arguments: Sequence[str], extra: Mapping[str, str]) -> None:
+        """Tests, in a Python that loads the instrumented libraries."""
         libraries = map(library, self.build.sanitizer.preloaded)
-        env = {
-            **self.environment(),
+        preloaded = {
             "LD_PRELOAD": " ".join(libraries),
             "PYTHONPATH": str(self.build.packages),
             "PYTHONMALLOC": "malloc",
         }
-        check = "import spike._spike as s, sys; sys.exit('build' not in s.__file__)"
-        run([sys.executable, "-c", check], env=env)
-        run([sys.executable, "-m", "pytest", "-q", *arguments], cwd=ROOT, env=env)
+        env = self.environment({**preloaded, **extra})
+        run([sys.executable, "-c", CHECK, self.build.packages], env=env)
+        pytest = [sys.executable, "-m", "pytest", "-q", "--durations=5"]
+        run([*pytest, "-p", "no:cacheprovider", *arguments], cwd=ROOT, env=env)
 
     def judge(self) -> int:
         """Show the reports about our libraries; how many there are."""
@@ -226,10 +255,20 @@ def split(text: str) -> list[str]:
 
 
 def is_ours(report: str) -> bool:
-    """Whether a frame that matters is of our libraries."""
-    stacks = re.split(r"\n\s*\n", report)
-    frames = [re.findall(r"^ +#(\d+) .*", s, flags=re.MULTILINE) for s in stacks]
-    return bool(frames) and OURS.search(report) is not None
+    """Whether what was done wrong was done, or prepared, by our code.
+
+    That is, whether one of the stacks begins in it, those apart that only say where a
+    thread, a mutex or a block came from.
+    """
+    stacks = [part for part in re.split(r"\n\s*\n", report) if FRAME.search(part)]
+    telling = [stack for stack in stacks if not CIRCUMSTANCE.match(stack)]
+    return any(OURS.search(first_frame(stack)) for stack in telling)
+
+
+def first_frame(stack: str) -> str:
+    """The innermost one that is not of the sanitizer or of the language's library."""
+    frames = [frame for frame in FRAME.findall(stack) if not RUNTIME.search(frame)]
+    return frames[0] if frames else ""
 
 
 def without_random_addresses() -> None:
@@ -238,11 +277,11 @@ def without_random_addresses() -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("sanitizer", choices=sorted(SANITIZERS))
     parser.add_argument("--seconds", type=int, default=20, help="of the C++ program")
-    parser.add_argument("tests", nargs="*", default=TESTS, help="arguments of pytest")
-    options = parser.parse_intermixed_args()
+    parser.add_argument("--build-only", action="store_true")
+    options = parser.parse_args()
     if find_spec("nanobind") is None:
         sys.exit("run it as: uv run --group sanitize tools/sanitize.py …")
     without_random_addresses()
@@ -250,16 +289,24 @@ def main() -> int:
     start = time.monotonic()
 
     def done(what: str) -> None:
-        print(f"==> {options.sanitizer}: {what} after {time.monotonic() - start:.0f} s")
+        seconds = time.monotonic() - start
+        print(f"==> {options.sanitizer}: {what}, after {seconds:.0f} s", flush=True)
 
     build.make()
     done("built")
+    if options.build_only:
+        return 0
     trial = Trial(build)
-    trial.stress(options.seconds)
-    done("stress program")
-    trial.tests(options.tests)
-    done("tests")
-    return 1 if trial.judge() else 0
+    try:
+        trial.stress(options.seconds)
+        done("C++ program")
+        trial.tests(SPIKE_TESTS, {})
+        done("spike's tests")
+        trial.tests(build.sanitizer.device_tests, build.sanitizer.device_environment)
+        done("tests of the emulated device")
+    finally:
+        found = trial.judge()
+    return 1 if found else 0
 
 
 if __name__ == "__main__":
