@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "../libnrt/copy.h"
 #include "custom_calls.h"
 #include "python_support.h"
 
@@ -39,6 +40,7 @@ struct Frame {
   std::vector<std::vector<Memory>> staging;  // [parameter][replica], empty until used
   std::vector<Ref> staged;                   // XLA array per parameter, null until used
   std::vector<Memory> vectors;               // [replica]
+  std::vector<emulator::Copy> copies;        // into staging, for the call under way
   Ref arguments;                             // the list that execute gets
   size_t staged_bytes = 0;
   CallState state;
@@ -144,7 +146,7 @@ inline PyObject* Core::imported(const std::vector<Span>& spans) {
   return imports.emplace(std::move(key), std::move(array)).first->second.get();
 }
 
-// Copies an input into the frame. Borrowed result, null with an exception set.
+// Has an input copied into the frame. Borrowed result, null with an exception set.
 inline PyObject* Core::stage(Frame& frame, size_t parameter,
                              const std::vector<Span>& spans) {
   size_t nbytes = inputs[parameter];
@@ -161,14 +163,20 @@ inline PyObject* Core::stage(Frame& frame, size_t parameter,
     frame.staged[parameter] = std::move(array);
     frame.staged_bytes += nbytes * replicas;
   }
-  bool large = nbytes * replicas >= kReleaseGilFrom;
-  PyThreadState* thread = large ? PyEval_SaveThread() : nullptr;
   for (size_t r = 0; r < replicas && nbytes != 0; ++r) {
-    memcpy(frame.staging[parameter][r].get(), reinterpret_cast<void*>(spans[r].begin),
-           nbytes);
+    frame.copies.push_back({frame.staging[parameter][r].get(),
+                            reinterpret_cast<void*>(spans[r].begin), nbytes});
   }
-  if (large) PyEval_RestoreThread(thread);
   return frame.staged[parameter].get();
+}
+
+// All at once, which lets several threads share what is large.
+inline void copy_staged(const Frame& frame) {
+  size_t total = 0;
+  for (const auto& copy : frame.copies) total += copy.size;
+  PyThreadState* thread = total >= kReleaseGilFrom ? PyEval_SaveThread() : nullptr;
+  emulator::copy_all(frame.copies.data(), frame.copies.size());
+  if (thread != nullptr) PyEval_RestoreThread(thread);
 }
 
 // Puts the array for one parameter into the frame's argument list. Large aligned inputs
@@ -257,9 +265,11 @@ inline bool Core::run_spans(const std::vector<Span>& ins, const std::vector<Span
   std::unique_ptr<Frame> frame = take_frame();
   if (!frame) return false;
   bool overlap = false, ok = true;
+  frame->copies.clear();
   for (size_t i = 0; ok && i < inputs.size(); ++i) {
     ok = place_input(*frame, i, ins, outs, in_place_from, &overlap);
   }
+  if (ok) copy_staged(*frame);
   for (size_t r = 0; ok && r < replicas; ++r) {
     auto* words = static_cast<uint64_t*>(frame->vectors[r].get());
     for (size_t i = 0; i < outputs.size(); ++i) {
