@@ -118,13 +118,34 @@ class InstructionEncoder:
         up only where it changes; and few lines have instructions of many forms.
         """
         instructions, first = computation.instructions, self.next_id
-        end = self.next_id = first + len(instructions)
+        self.next_id = end = first + len(instructions)
         varints, tails = _tables(_table_size(end))
         ids.update(zip(instructions, varints[first:end]))
+        start = first
+        while start < end:  # as long as the ids have the same number of digits
+            digits = len(str(start))
+            stop = min(end, 10**digits)
+            some = instructions[start - first : stop - first]
+            self._encode_some(some, start, tails[start:stop], ids, parts, is_entry)
+            start = stop
+        self.hashed.append(b"".join(self._run))
+        self._run.clear()
+
+    def _encode_some(
+        self,
+        instructions: list[HLOInstruction],
+        number: int,
+        tails: list[bytes],
+        ids: dict[HLOInstruction, bytes],
+        parts: list[Buffer],
+        is_entry: bool,
+    ) -> None:
+        """As :meth:`encode`, for the instructions from `number` on, and their tails."""
+        digits = len(str(number))
+        location: Any = self  # of no instruction
         known: dict[Any, tuple[bytes, bytes]] = {}
-        location, digits, more_digits_at = None, 0, first
         join, emit, identify = b"".join, parts.append, self._run.append
-        for number, inst in enumerate(instructions, first):
+        for inst, tail in zip(instructions, tails):
             operands = inst.operands
             if not operands:
                 inputs = b""
@@ -138,35 +159,30 @@ class InstructionEncoder:
                 size = len(packed)
                 head = _OPERAND_HEADS[size] if size < 128 else _OPERANDS + varint(size)
                 inputs = head + packed
-            if inst.source_location is not location or number == more_digits_at:
-                location, digits = inst.source_location, len(str(number))
-                more_digits_at = 10**digits
+            if inst.source_location is not location:
+                location = inst.source_location
                 known = self._known.setdefault((location, digits), {})
-            found = known.get(inst.form)
-            if found is None or inst.name:
+            form = inst.form
+            if form in known and not inst.name:
+                lead, frame = known[form]
+                identify(frame)
+                identify(inputs)
+            else:
                 frame = self._frame(inst, is_entry)
                 identify(frame)
                 identify(inputs)
+                own = int(tail[:digits])
                 if inst.opcode == "constant":
-                    self._add_constant(inst, number, frame, parts)
+                    self._add_constant(inst, own, frame, parts)
                     continue
-                lead = self._lead(inst, number, frame)
+                lead = self._lead(inst, own, frame)
                 if inst.name or self.names.may_clash:
-                    tail = tails[number][digits:]
-                else:
-                    tail = tails[number]
-                    if inst.form is not None:
-                        known[inst.form] = lead, frame
-            else:
-                lead, frame = found
-                tail = tails[number]
-                identify(frame)
-                identify(inputs)
+                    tail = tail[digits:]
+                elif form is not None:
+                    known[form] = lead, frame
             size = len(lead) + len(tail) + len(inputs)
             key = _KEYS[size] if size < 2048 else _INST + varint(size)
             emit(join((key, lead, tail, inputs)))
-        self.hashed.append(join(self._run))
-        self._run.clear()
 
     def _lead(self, inst: HLOInstruction, number: int, frame: bytes) -> bytes:
         """Where an instruction comes from, its frame, and its name.

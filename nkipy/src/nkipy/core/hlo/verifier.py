@@ -111,7 +111,10 @@ def _verify_computation(
             if form is not None:
                 form.is_verified = form.fits(inst)
         inst = None
-        _verify_structure(computation, seen)
+        # Of a trace, parameters are as add_parameter() listed them, unless there are
+        # some that it did not make.
+        by_hand = not traced or any(i.opcode == "parameter" for i in instructions)
+        _verify_structure(computation, seen, by_hand)
     except RuleError as e:
         raise HLOVerificationError(_message(computation, inst, str(e))) from None
 
@@ -241,11 +244,18 @@ def _fail_result(result: Any) -> NoReturn:
     fail(f"the result has to be {text(result)}")
 
 
-def _verify_structure(computation: HLOComputation, seen: set[HLOInstruction]) -> None:
+def _verify_structure(
+    computation: HLOComputation, seen: set[HLOInstruction], by_hand: bool
+) -> None:
     if len(seen) != len(computation.instructions):
         fail("an instruction occurs twice")
     if computation.root is not None and computation.root not in seen:
         fail("the root is not one of the instructions")
+    if by_hand:
+        _verify_parameters(computation)
+
+
+def _verify_parameters(computation: HLOComputation) -> None:
     parameters = [i for i in computation.instructions if i.opcode == "parameter"]
     numbers = [p.attributes["parameter_number"] for p in computation.parameters]
     if numbers != list(range(len(numbers))):
@@ -275,9 +285,9 @@ def _verify_interface(module: HLOModule) -> None:
             _fail_module(f"an output is called {name!r}")
     if len(set(module.output_names)) != len(module.output_names):
         _fail_module(f"two outputs are called {_duplicate(module.output_names)!r}")
-    known = set(module.entry.instructions)
+    unknown = set(module.results).difference(module.entry.instructions)
     for i, result in enumerate(module.results):
-        if result not in known:
+        if result in unknown:
             _fail_module(f"result {i}, {_label(result)}, is not in the entry")
         if result.dtype is None:
             _fail_module(f"result {i}, {_label(result)}, is a tuple")

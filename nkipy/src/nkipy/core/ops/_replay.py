@@ -294,7 +294,7 @@ class _Constant:
     def __init__(self, literal: np.ndarray) -> None:
         self.literal = literal
 
-    def __call__(self, ctx: HLOTraceContext, values: list[Value]) -> Value:
+    def find(self, ctx: HLOTraceContext, values: list[Value]) -> Value:
         found = ctx.steps.get(self)
         if found is None:
             found = ctx.steps[self] = ctx.constant(self.literal)
@@ -310,7 +310,7 @@ class _Stretch:
         self.slot, self.shape = slot, shape
         self.forms = stretching(source.shape, source.dtype, shape)
 
-    def __call__(self, ctx: HLOTraceContext, values: list[Value]) -> Value:
+    def find(self, ctx: HLOTraceContext, values: list[Value]) -> Value:
         value = values[self.slot]
         key = (id(value), self.shape)
         found = ctx.stretched.get(key)
@@ -409,9 +409,9 @@ class _Learner:
             return None
         source = self.stretched.get(id(inst))
         if source is not None:
-            return None, _Stretch(self.slots[id(source)], source, inst.shape)
+            return None, _Stretch(self.slots[id(source)], source, inst.shape).find
         if inst.opcode == "constant":
-            return None, _Constant(inst.attributes["literal"])
+            return None, _Constant(inst.attributes["literal"]).find
         callees = [inst.attributes.get(name) for name in CALLEE_ATTRIBUTES]
         if any(c is not None and not is_shared(c) for c in callees):
             return None
