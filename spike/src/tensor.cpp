@@ -11,22 +11,20 @@ constexpr size_t kFewDependents = 8;
 const char* kRead = "Unable to read from a freed tensor";
 const char* kWrite = "Unable to write to a freed tensor";
 
-// Never computes offset + size, which may overflow.
-void check_bounds(const NrtTensor& tensor, const std::string& operation,
-                  const char* what, size_t offset, size_t size) {
-  if (offset <= tensor.size && size <= tensor.size - offset) return;
-  throw SpikeError("The " + operation + " operation exceeds the tensor bound. " +
-                   "Tensor size: " + std::to_string(tensor.size) + " bytes; " + what +
-                   " size: " + std::to_string(size) +
-                   " bytes; Offset: " + std::to_string(offset) + " bytes.");
+// `size`, or what is left after `offset` if it is 0.
+size_t to_end(const NrtTensor& tensor, size_t offset, size_t size) {
+  return size == 0 && offset <= tensor.size ? tensor.size - offset : size;
 }
 
-// `size`, or what is left after `offset` if it is 0.
-size_t checked_size(const NrtTensor& tensor, const char* operation, size_t offset,
-                    size_t size) {
-  if (size == 0 && offset <= tensor.size) size = tensor.size - offset;
-  check_bounds(tensor, operation, "Requested", offset, size);
-  return size;
+// Never computes offset + size, which may overflow.
+void check_bounds(const NrtTensor& tensor, const char* operation, const char* what,
+                  size_t offset, size_t size) {
+  if (offset <= tensor.size && size <= tensor.size - offset) return;
+  throw SpikeError(std::string("The ") + operation +
+                   " operation exceeds the tensor bound. Tensor size: " +
+                   std::to_string(tensor.size) + " bytes; " + what +
+                   " size: " + std::to_string(size) +
+                   " bytes; Offset: " + std::to_string(offset) + " bytes.");
 }
 
 }  // namespace
@@ -68,7 +66,8 @@ NrtTensor NrtTensor::slice(size_t offset, size_t size, const std::string& name) 
   const char* refusal =
       "Unable to allocate tensor slice from a source tensor that is freed";
   TensorPin source = pin(refusal);
-  size = checked_size(*this, "slice", offset, size);
+  size = to_end(*this, offset, size);
+  check_bounds(*this, "slice", "Slice", offset, size);
   Use nrt(source->runtime, refusal);
   nrt_tensor_t* tensor = nullptr;
   int status = nrt->nrt_tensor_allocate_slice(source->tensor, offset, size,
@@ -98,7 +97,9 @@ void NrtTensor::write(const void* data, size_t size, size_t offset) {
 }
 
 size_t NrtTensor::readable(size_t offset, size_t size) const {
-  return checked_size(*this, "read", offset, size);
+  size = to_end(*this, offset, size);
+  check_bounds(*this, "read", "Read", offset, size);
+  return size;
 }
 
 void NrtTensor::read(void* data, size_t size, size_t offset) const {
@@ -112,7 +113,8 @@ void NrtTensor::read(void* data, size_t size, size_t offset) const {
 void NrtTensor::copy_from(const NrtTensor& source, size_t source_offset, size_t offset,
                           size_t size) {
   TensorPin from = source.pin(kRead), to = pin(kWrite);
-  size = checked_size(source, "copy", source_offset, size);
+  size = to_end(source, source_offset, size);
+  check_bounds(source, "copy", "Copy", source_offset, size);
   check_bounds(*this, "copy", "Copy", offset, size);
   Use nrt(from->runtime, kRead);  // open, so `to` is of the same
   check(nrt->nrt_tensor_copy(from->tensor, source_offset, to->tensor, offset, size),
@@ -121,7 +123,8 @@ void NrtTensor::copy_from(const NrtTensor& source, size_t source_offset, size_t 
 
 void NrtTensor::fill(int byte, size_t offset, size_t size) {
   TensorPin tensor = pin(kWrite);
-  size = checked_size(*this, "fill", offset, size);
+  size = to_end(*this, offset, size);
+  check_bounds(*this, "fill", "Fill", offset, size);
   Use nrt(tensor->runtime, kWrite);
   check(nrt->nrt_tensor_memset(tensor->tensor, offset, byte, size),
         "Failed to fill tensor");

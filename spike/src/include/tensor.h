@@ -47,9 +47,9 @@ class NrtTensor : public Share<TensorStorage> {
   NrtTensor slice(size_t offset, size_t size, const std::string& name) const;
 
   void write(const void* data, size_t size, size_t offset);
-  void read(void* data, size_t size, size_t offset) const;
   /// How much a read of `size` reads.
   size_t readable(size_t offset, size_t size) const;
+  void read(void* data, size_t size, size_t offset) const;
   void copy_from(const NrtTensor& source, size_t source_offset, size_t offset,
                  size_t size);
   void fill(int byte, size_t offset, size_t size);

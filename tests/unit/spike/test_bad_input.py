@@ -177,15 +177,18 @@ def test_ranges(bench, offset, size):
     """The sums of the last two overflow to ones that are in bounds."""
     ref, other = bench.x.tensor_ref, bench.like((9,)).tensor_ref
     text = f"Tensor size: 24 bytes; {{}} size: {{}} bytes; Offset: {offset} bytes"
-    uses = [
-        lambda b: b.runtime.tensor_read(ref, offset, size),
-        lambda b: b.runtime.tensor_read_to_pybuffer(ref, bytearray(99), offset, size),
-        lambda b: b.runtime.slice_from_tensor(ref, offset, size),
-        lambda b: ref.fill(0, offset, size),
-        lambda b: other.copy_from(ref, offset, 0, size),
-    ]
-    for use in uses:
-        check_error(bench, use, SpikeError, text.format("Requested", size))
+    buffer = bytearray(99)
+    for what, use in (
+        ("Read", lambda b: b.runtime.tensor_read(ref, offset, size)),
+        (
+            "Read",
+            lambda b: b.runtime.tensor_read_to_pybuffer(ref, buffer, offset, size),
+        ),
+        ("Slice", lambda b: b.runtime.slice_from_tensor(ref, offset, size)),
+        ("Fill", lambda b: ref.fill(0, offset, size)),
+        ("Copy", lambda b: other.copy_from(ref, offset, 0, size)),
+    ):
+        check_error(bench, use, SpikeError, text.format(what, size))
     if size < 99:
         data = b"x" * max(1, size)
         wrong = text.format("Input", len(data))
