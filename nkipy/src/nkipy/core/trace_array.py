@@ -132,7 +132,9 @@ class TraceArray(np.ndarray):
             kwargs["out"] = _destination(kwargs["out"])
         if args and func in _WRITES_FIRST:
             args = (_destination(args[0]), *args[1:])
-        args, kwargs = operands(tuple(args)), operands(kwargs)
+        args = operands(tuple(args))
+        if kwargs:
+            kwargs = operands(kwargs)
         lead = _first_tensor((args, kwargs))
         return NKIPyTensorRef.__array_function__(lead, func, types, args, kwargs)
 

@@ -76,6 +76,7 @@ def rebuild(container: Any, made: list[Any]) -> Any:
 _UNSAFE = re.compile(r"[^A-Za-z0-9_]+")
 
 
+@lru_cache(maxsize=8192)
 def path_name(path: Path) -> str:
     """A path as a parameter name: ``layers.0.w``."""
     return ".".join(map(_identifier, path))
