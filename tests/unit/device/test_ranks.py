@@ -58,3 +58,21 @@ def test_ranks_that_talk_must_be_reachable():
     with pytest.raises(DeviceError, match="collectives over 2 ranks") as error:
         for_ranks(make_module(shift, X), options)
     assert error.value.status == Status.LOAD_NOT_ENOUGH_NC
+
+
+def total(b, x):
+    attributes = {"replica_groups": ((0, 1),), "to_apply": b.reducer("add", x.dtype)}
+    return b.emit("all-reduce", (x,), x.shape, x.dtype, attributes)
+
+
+@pytest.mark.parametrize("kernel", [total, shift])
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+def test_collectives_are_over_the_ranks_that_there_are(kernel, world_size):
+    """One rank of two that ran alone would get its own values back as their sum."""
+    module, options = make_module(kernel, X), LoadOptions(world_size=world_size)
+    if world_size == 2 or (kernel is shift and world_size == 3):
+        assert for_ranks(module, options) == (module, world_size)
+        return
+    with pytest.raises(DeviceError, match=r"ranks \[0, 1\].*loaded for . rank") as e:
+        for_ranks(module, options)
+    assert e.value.status == Status.INVALID

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from nkipy.core.hlo.ir import HLOInstruction, HLOModule
@@ -20,11 +22,14 @@ def for_ranks(module: HLOModule, options: LoadOptions) -> tuple[HLOModule, int]:
     Where ranks exchange nothing, each runs alone, and knows its number as a constant.
 
     Raises:
-        DeviceError: ranks exchange something, and this one cannot reach the others.
+        DeviceError: ranks exchange something, and they are not those that the program
+            names, or this one cannot reach the others.
     """
+    for inst in _collectives(module):
+        _check_ranks(inst, options.world_size)
     if options.world_size == 1:
         return module, 1
-    if not _talks(module):
+    if not any(_collectives(module)):
         return _as_rank(module, options.rank), 1
     if not options.peers_reachable:
         raise DeviceError(
@@ -36,12 +41,31 @@ def for_ranks(module: HLOModule, options: LoadOptions) -> tuple[HLOModule, int]:
     return module, options.world_size
 
 
-def _talks(module: HLOModule) -> bool:
-    return any(
-        inst.opcode in _COLLECTIVES
-        for computation in module.computations()
-        for inst in computation.instructions
-    )
+def _collectives(module: HLOModule) -> Iterator[HLOInstruction]:
+    for computation in module.computations():
+        for inst in computation.instructions:
+            if inst.opcode in _COLLECTIVES:
+                yield inst
+
+
+def _check_ranks(inst: HLOInstruction, world_size: int) -> None:
+    """Refuse a collective over other ranks than those that the program is loaded for.
+
+    XLA reduces over the ranks that there are: one that runs alone would get its own
+    values back.
+    """
+    groups = inst.attributes.get("replica_groups", ())
+    pairs = inst.attributes.get("source_target_pairs", ())
+    ranks = sorted(rank for group in groups or pairs for rank in group)
+    fits = not groups or ranks == list(range(world_size))
+    if not fits or any(rank >= world_size for rank in ranks):
+        raise DeviceError(
+            Status.INVALID,
+            f"{inst.opcode} is over the ranks {ranks}, but the program is loaded for "
+            f"{world_size} rank(s): the groups must hold each rank once, and "
+            "nrt_load_collectives (cc_enabled, rank_id, world_size) says how many "
+            "there are",
+        )
 
 
 def _as_rank(module: HLOModule, rank: int) -> HLOModule:
