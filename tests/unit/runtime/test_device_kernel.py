@@ -237,6 +237,21 @@ def test_a_captured_value_that_changed_is_noticed():
     )
 
 
+def test_an_attribute_of_a_static_argument_that_changed_is_noticed():
+    class Config:
+        scale = 1.0
+
+    def kernel(x, c):
+        return x * c.scale
+
+    config = Config()
+    for scale in (2.0, 7.0):
+        config.scale = scale
+        loaded = DeviceKernel.compile_and_load(kernel, ones(2), config)
+        result = loaded({"x": on_device(ones(2))})["output0"]
+        np.testing.assert_array_equal(result.numpy(), [scale, scale])
+
+
 def test_a_warm_hit_is_quick():
     x = on_device(np.ones((2048, 2048), F32))
     DeviceKernel.compile_and_load(add, x, x)

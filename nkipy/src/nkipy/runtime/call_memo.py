@@ -42,6 +42,7 @@ class CallMemo:
     ) -> None:
         self._guards: Guards | None = None
         self._func = func
+        self._arguments = (*args, *kwargs.values())
         self._calls = _calls_of(func)
         self._key: Any = None
         if self._calls is not None:
@@ -60,7 +61,7 @@ class CallMemo:
         if found is not None and found[0].hold():
             return found[1]
         # Before the work begins: a change while it goes on is noticed, too.
-        self._guards = Guards(self._func)
+        self._guards = Guards(self._func, self._arguments)
         return None
 
     def remember(self, result: str) -> None:
