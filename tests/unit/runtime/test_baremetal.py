@@ -218,6 +218,20 @@ def test_freed_and_shared_device_tensors_are_refused():
     np.testing.assert_array_equal(x.numpy(), [1, 1])
 
 
+def test_slices_of_a_device_tensor_may_touch_but_not_overlap():
+    @baremetal_jit
+    def add(x, y):
+        x += y
+
+    rows = DeviceTensor.from_numpy(np.arange(4, dtype=F32))
+    with pytest.raises(NKIPyValueError, match="'x', which shares memory.*'y'"):
+        add(rows.slice(0, 3), rows.slice(1, 4))
+    with pytest.raises(NKIPyValueError, match="'x', which shares memory.*'y'"):
+        add(rows.reshape(2, 2), rows.reshape(2, 2))
+    add(rows.slice(0, 2), rows.slice(2, 4))
+    np.testing.assert_array_equal(rows.numpy(), [2, 4, 2, 3])
+
+
 def test_a_device_tensor_that_says_less_than_it_has_is_refused():
     wide = DeviceTensor.empty((4,))
     lying = DeviceTensor(wide.tensor_ref, (2,), np.dtype(F32))

@@ -24,6 +24,16 @@ class BaremetalProgram(Program):
         """Whether `array` is a tensor on the device."""
         return isinstance(array, SpikeTensor)
 
+    def extent(self, array: Any) -> tuple[Any, int, int] | None:
+        """Core and addresses of a tensor, which may be a slice of another."""
+        if not isinstance(array, SpikeTensor):
+            return None
+        tensor = array.tensor_ref
+        start = tensor.va
+        if not start:  # freed, which execution will say
+            return None, id(tensor), id(tensor) + 1
+        return tensor.core_id, start, start + tensor.size
+
 
 class BaremetalKernel(JitKernel):
     """A kernel whose calls execute its NEFF on a NeuronCore.

@@ -103,27 +103,31 @@ class Program:
                 np.copyto(target, outputs[output], casting="unsafe")
                 outputs[output] = target
 
+    def extent(self, array: Any) -> tuple[Any, int, int] | None:
+        """Memory, first byte and end of what :meth:`is_resident`; None for the rest."""
+        return None
+
     def _check_writable(self, arrays: list[Any]) -> None:
+        extents = [self.extent(array) for array in arrays]
         for alias in self.trace.module.aliases:
-            target = arrays[alias.param_index]
+            written = alias.param_index
+            target = arrays[written]
             if not self._is_writable(target):
                 raise NKIPyValueError(
                     f"the kernel writes into argument '{alias.param_name}', which is "
                     "read-only"
                 )
             for i, other in enumerate(arrays):
-                if i != alias.param_index and self._share_memory(target, other):
-                    self._refuse_shared(alias.param_index, i)
+                if i == written:
+                    continue
+                x, y = extents[written], extents[i]
+                if _overlap(x, y) if x or y else _share_memory(target, other):
+                    self._refuse_shared(written, i)
 
     def _is_writable(self, target: Any) -> bool:
         if isinstance(target, np.ndarray):
             return target.flags.writeable
         return self.is_resident(target)
-
-    def _share_memory(self, x: Any, y: Any) -> bool:
-        if self.is_resident(x) or self.is_resident(y):
-            return x is y
-        return np.may_share_memory(x, y) and np.shares_memory(x, y)
 
     def _refuse_shared(self, i: int, j: int) -> None:
         names = [p.original_name for p in self.trace.module.inputs]
@@ -138,3 +142,13 @@ class Program:
         if type(returned) is OutputLeaf:
             return outputs[returned.index]
         return result_tree(self.trace, outputs)
+
+
+def _share_memory(x: np.ndarray, y: np.ndarray) -> bool:
+    return np.may_share_memory(x, y) and np.shares_memory(x, y)
+
+
+def _overlap(
+    x: tuple[Any, int, int] | None, y: tuple[Any, int, int] | None
+) -> bool:
+    return bool(x and y and x[0] == y[0] and x[1] < y[2] and y[1] < x[2])
