@@ -115,6 +115,19 @@ print(kernel(np.ones(2, np.float32)))
     assert done.stdout.split("\n")[:3] == ["4", "4", "[2. 2.]"]
 
 
+def test_a_load_that_is_tried_again_has_all_the_memory_that_was_freed():
+    """The tensors of the first attempt are not in its way: an input, then no room."""
+    code = """
+import numpy as np
+from nkipy.runtime import baremetal_jit
+idle, large = baremetal_jit(lambda x: x + 1), baremetal_jit(lambda x: x * 2)
+idle(np.ones(1 << 18, np.float32))
+print(large(np.ones(5 << 17, np.float32))[0])
+"""
+    done = run_python("-c", code, env={"NKIPY_EMULATOR_HBM_BYTES": str(6 << 20)})
+    assert done.stdout == "2.0\n", done.stderr
+
+
 # ------------------------------------------------------------------------- processes
 
 CHILD = """

@@ -132,8 +132,9 @@ class NeffExecutable:
         except NrtError as error:
             if error.status != _NRT_RESOURCE or not LOADED.evict(keep=self):
                 raise
-            logger.info("%s: unloaded idle kernels to make room", self.neff)
-            return _Loaded(self.neff, self.module, self.core_id)
+        # Only here is the exception gone, and with it the tensors of the first attempt.
+        logger.info("%s: unloaded idle kernels to make room", self.neff)
+        return _Loaded(self.neff, self.module, self.core_id)
 
 
 def _blames_file(error: NrtError | SpikeError) -> bool:
