@@ -25,6 +25,7 @@ from nkipy.runtime import (
     unload_kernels,
 )
 from spike import NrtError
+from tests.support.device import injected
 
 pytestmark = pytest.mark.device
 F32 = np.float32
@@ -139,6 +140,20 @@ def test_a_damaged_artifact_is_compiled_again(compilations, tmp_path):
     neff.write_bytes(neff.read_bytes()[:1500])
     np.testing.assert_array_equal(baremetal_jit(lambda x: x + 1)(ones(2)), [2, 2])
     assert len(compilations) == 2
+
+
+@pytest.mark.parametrize("kind", ["core", "load", "lnc"])
+def test_a_sound_artifact_is_not_compiled_again(compilations, kind):
+    """Whatever else the runtime objects to: a compilation may take an hour."""
+    options = {
+        "core": {"core_id": 99},
+        "lnc": {"additional_compiler_args": "--lnc 2"},
+    }
+    with injected("nrt_load=2" if kind == "load" else ""):
+        with pytest.raises(NrtError) as caught:
+            baremetal_jit(**options.get(kind, {}))(lambda x: x - 3)(ones(2))
+    assert caught.value.status == 2
+    assert len(compilations) == 1
 
 
 def test_an_artifact_that_is_gone_is_compiled_again(compilations, tmp_path):

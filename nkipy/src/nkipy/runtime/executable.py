@@ -16,7 +16,8 @@ from nkipy.core.errors import NKIPyValueError
 from nkipy.core.hlo.ir import HLOInstruction, HLOModule
 from nkipy.runtime.residency import LOADED
 from spike import NrtError, NrtTensor, SpikeError, SpikeTensor
-from spike._spike import PreparedCall
+from spike._spike import NeffFileError, PreparedCall
+from spike.neff import NeffError, read_neff
 
 logger = logging.getLogger("nkipy.baremetal")
 
@@ -116,9 +117,9 @@ class NeffExecutable:
         try:
             loaded = self._load_into_free_memory()
         except (NrtError, SpikeError) as error:
-            if self._rebuild is None or not _blames_file(error):
+            if self._rebuild is None or not _is_damaged(self.neff, error):
                 raise
-            logger.warning("%s cannot be loaded; compiling it again", self.neff)
+            logger.warning("%s is damaged; compiling it again", self.neff)
             self._rebuild()
             loaded = self._load_into_free_memory()
         self._loaded = loaded
@@ -137,9 +138,21 @@ class NeffExecutable:
         return _Loaded(self.neff, self.module, self.core_id)
 
 
-def _blames_file(error: NrtError | SpikeError) -> bool:
-    """Whether loading failed because of the file: missing, truncated, out of date."""
-    return isinstance(error, SpikeError) or error.status in _NRT_BAD_FILE
+def _is_damaged(neff: Path, error: NrtError | SpikeError) -> bool:
+    """Whether loading failed because of the file: missing, truncated, changed.
+
+    The status does not tell: a core that there is not, or another number of physical
+    cores, is the same NRT_INVALID, and compiling again would take long for nothing.
+    """
+    if isinstance(error, NeffFileError):
+        return True
+    if not isinstance(error, NrtError) or error.status not in _NRT_BAD_FILE:
+        return False
+    try:
+        read_neff(neff, validate_hash=True)
+    except (NeffError, OSError):
+        return True
+    return False
 
 
 class _Loaded:
