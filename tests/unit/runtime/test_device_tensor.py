@@ -47,6 +47,22 @@ def test_64_bits_are_narrowed_with_a_warning():
         DeviceTensor.from_numpy(np.ones(2, np.complex64))
 
 
+@pytest.mark.filterwarnings("ignore:the device does not have")
+@pytest.mark.parametrize("value", [2**40, -(2**31) - 1])
+def test_integers_out_of_range_are_refused_and_nothing_is_written(torch, value):
+    wide = np.array([1, value])
+    with pytest.raises(OverflowError, match="range for int32, to which int64"):
+        DeviceTensor.from_numpy(wide)
+    with pytest.raises(OverflowError, match="range for int32, to which int64"):
+        DeviceTensor.from_torch(torch.tensor(wide, torch.int64))
+    tensor = DeviceTensor.zeros(2, np.int32)
+    with pytest.raises(OverflowError, match="range for int32, to which int64"):
+        tensor.write_from_numpy(wide)
+    np.testing.assert_array_equal(tensor.numpy(), [0, 0])
+    tensor.write_from_numpy(np.array([2**31 - 1, -(2**31)]))
+    np.testing.assert_array_equal(tensor.numpy(), [2**31 - 1, -(2**31)])
+
+
 def test_zeros_and_empty():
     zeros = DeviceTensor.zeros((2, 3), ml_dtypes.bfloat16, name="z")
     assert zeros.dtype == dt.bfloat16 and zeros.name == "z"
@@ -59,6 +75,9 @@ def test_zeros_and_empty():
     for bad in (2.5, (2, 2.5), "2"):
         with pytest.raises(TypeError):
             DeviceTensor.empty(bad)
+    for negative in (-3, (2, -3), (-2, -3)):
+        with pytest.raises(ValueError, match="negative"):
+            DeviceTensor.zeros(negative)
 
 
 def test_written_over_and_over():

@@ -84,6 +84,14 @@ def narrow(dtype: Any) -> np.dtype:
     return dt
 
 
+def fits(array: np.ndarray, dtype: np.dtype) -> bool:
+    """Whether no integer in `array` changes when it is narrowed to `dtype`."""
+    if array.dtype.kind not in "iu" or array.dtype.itemsize <= dtype.itemsize:
+        return True
+    info = np.iinfo(dtype)
+    return not array.size or bool(array.min() >= info.min and array.max() <= info.max)
+
+
 def is_supported(dtype: np.dtype) -> bool:
     """Whether a traced value can have `dtype` as it is."""
     return dtype in _SUPPORTED_SET

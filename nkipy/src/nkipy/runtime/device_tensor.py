@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import operator
 import warnings
+from collections.abc import Iterable
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ import numpy as np
 
 import spike
 from nkipy.core import dtypes as dt
+from nkipy.core.errors import NKIPyOverflowError
 from spike import SpikeTensor
 
 if TYPE_CHECKING:
@@ -77,9 +79,16 @@ class DeviceTensor(SpikeTensor):
 
     @classmethod
     def from_numpy(cls, array: Any, name: str | None = None, core_id: int = 0) -> Self:
-        """A copy of `array`, or of what NumPy makes an array of, on the device."""
+        """A copy of `array`, or of what NumPy makes an array of, on the device.
+
+        Raises:
+            TypeError: the device does not have the dtype.
+            OverflowError: an integer of 64 bits is out of range for 32.
+        """
         array = np.asarray(array)
-        array = array.astype(_narrow(array.dtype), copy=False)
+        dtype = _narrow(array.dtype)
+        _check_range(array, dtype)
+        array = array.astype(dtype, copy=False)
         made = cls.empty(array.shape, array.dtype, name, core_id)
         made._write(array)
         return made
@@ -91,6 +100,7 @@ class DeviceTensor(SpikeTensor):
         Raises:
             ImportError: torch is not installed.
             TypeError: the device does not have the dtype.
+            OverflowError: an integer of 64 bits is out of range for 32.
         """
         tensor = _narrowed_torch(tensor)
         dtype = _dtype_of_torch(tensor)
@@ -125,9 +135,11 @@ class DeviceTensor(SpikeTensor):
         Raises:
             ValueError: it has another number of bytes.
             TypeError: it has another dtype. (One of 64 bits is narrowed.)
+            OverflowError: an integer of 64 bits is out of range for 32.
         """
         array = np.asarray(array)
         if dt.narrow(array.dtype) == self.dtype:
+            _check_range(array, self.dtype)
             array = array.astype(self.dtype, copy=False)
         self._check_source(array.nbytes, array.dtype)
         self._write(array)
@@ -160,9 +172,23 @@ class DeviceTensor(SpikeTensor):
 
 def _as_shape(shape: Any) -> tuple[int, ...]:
     try:
-        return (operator.index(shape),)
+        made: tuple[int, ...] = (operator.index(shape),)
     except TypeError:
-        return tuple(map(operator.index, shape))
+        if not isinstance(shape, Iterable):
+            raise
+        made = tuple(map(operator.index, shape))
+    if any(n < 0 for n in made):
+        raise ValueError(f"a shape has no negative dimensions, but received {made}")
+    return made
+
+
+def _check_range(array: np.ndarray, dtype: np.dtype) -> None:
+    """Refuse integers that `dtype`, to which they are to be narrowed, cannot hold."""
+    if not dt.fits(array, dtype):
+        raise NKIPyOverflowError(
+            f"the array holds values out of range for {dtype.name}, to which "
+            f"{array.dtype.name} is narrowed"
+        )
 
 
 def _narrow(dtype: np.dtype) -> np.dtype:
@@ -199,6 +225,7 @@ def _narrowed_torch(tensor: Any) -> Any:
     wide = _torch_name(tensor)
     if wide in _NARROWER:
         _warn_narrowed(wide, _NARROWER[wide])
+        _check_range(tensor.numpy(), np.dtype(_NARROWER[wide]))
         tensor = tensor.to(getattr(torch, _NARROWER[wide]))
     return tensor
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from nkipy.core import dtypes as dt
 from nkipy.core.errors import NKIPyOverflowError, NKIPyValueError
 from nkipy.core.trace import OutputLeaf, Trace, result_tree
 from nkipy.runtime.engines import Executable
@@ -69,14 +70,12 @@ class Program:
 
     def _narrowed(self, array: np.ndarray, dtype: np.dtype, index: int) -> np.ndarray:
         """`array` in `dtype`. Raises OverflowError where that changes an integer."""
-        if array.dtype.kind in "iu" and array.dtype.itemsize > dtype.itemsize:
-            info = np.iinfo(dtype)
-            if array.size and (array.min() < info.min or array.max() > info.max):
-                name = self.trace.module.inputs[index].original_name
-                raise NKIPyOverflowError(
-                    f"argument '{name}' holds values out of range for {dtype.name}, to "
-                    f"which {array.dtype.name} is narrowed"
-                )
+        if not dt.fits(array, dtype):
+            name = self.trace.module.inputs[index].original_name
+            raise NKIPyOverflowError(
+                f"argument '{name}' holds values out of range for {dtype.name}, to "
+                f"which {array.dtype.name} is narrowed"
+            )
         return array.astype(dtype, copy=False)
 
     def outputs(self, arrays: list[Any]) -> list[Any]:
@@ -148,7 +147,5 @@ def _share_memory(x: np.ndarray, y: np.ndarray) -> bool:
     return np.may_share_memory(x, y) and np.shares_memory(x, y)
 
 
-def _overlap(
-    x: tuple[Any, int, int] | None, y: tuple[Any, int, int] | None
-) -> bool:
+def _overlap(x: tuple[Any, int, int] | None, y: tuple[Any, int, int] | None) -> bool:
     return bool(x and y and x[0] == y[0] and x[1] < y[2] and y[1] < x[2])
