@@ -229,6 +229,27 @@ def test_a_file_in_place_of_the_directory_is_named(tmp_path):
     assert (tmp_path / "entry").read_text() == "a file"
 
 
+def test_a_directory_in_place_of_the_file_is_named(tmp_path):
+    target = tmp_path / "entry" / "file"
+    target.mkdir(parents=True)
+    with pytest.raises(ArtifactError, match="remove the directory"):
+        get_or_make(target, write("one"))
+    assert target.is_dir()
+
+
+def test_a_place_where_no_directory_can_be_is_named():
+    with pytest.raises(ArtifactError, match="/proc/x.*make its parent"):
+        get_or_make(Path("/proc/x/entry/file"), write("one"))
+
+
+def test_a_limit_on_the_size_of_files_is_named(tmp_path):
+    def too_large(scratch):
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+
+    with pytest.raises(ArtifactError, match="limit on the size"):
+        get_or_make(tmp_path / "entry" / "file", too_large)
+
+
 def test_an_error_that_is_not_about_the_directory_stays_what_it_is(tmp_path):
     def forbidden(scratch):
         raise PermissionError(errno.EACCES, "Permission denied", "/opt/compiler")

@@ -140,6 +140,11 @@ _ADVICE = {
     errno.EPERM: "make it writable",
     errno.ENOTDIR: "remove the file in its place",
     errno.EEXIST: "remove the file in its place",
+    errno.EISDIR: "remove the directory in the file's place",
+    errno.EFBIG: "raise the limit on the size of files",
+    errno.ENOENT: "make its parent directory",
+    errno.ENAMETOOLONG: "shorten its path",
+    errno.ELOOP: "repair the link",
 }
 
 
