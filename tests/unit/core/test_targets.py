@@ -63,6 +63,7 @@ def test_the_override_beats_everything(
     assert get_platform_target(path) is CompilationTarget.TRN3
     assert resolve_target(CompilationTarget.DEFAULT) is CompilationTarget.TRN3
     assert resolve_target(CompilationTarget.TRN1) is CompilationTarget.TRN1
+    assert resolve_target("trn1") is CompilationTarget.TRN1
     monkeypatch.setenv(OVERRIDE_VARIABLE, "gpu")
     with pytest.raises(ValueError, match="is 'gpu'; expected trn1, trn2 or trn3"):
         resolve_target(CompilationTarget.DEFAULT)
@@ -78,3 +79,8 @@ def test_elsewhere_it_is_trn2_with_one_warning(
             resolved = resolve_target(CompilationTarget.DEFAULT)
             assert resolved is CompilationTarget.TRN2
     assert len(seen) == 1
+
+
+def test_a_name_that_is_no_target_is_refused() -> None:
+    with pytest.raises(ValueError, match="'trn7' is not a valid CompilationTarget"):
+        resolve_target("trn7")

@@ -75,12 +75,16 @@ def _family(name: str) -> CompilationTarget | None:
     return next((t for t in targets if name.startswith(t.value)), None)
 
 
-def resolve_target(target: CompilationTarget) -> CompilationTarget:
+def resolve_target(target: CompilationTarget | str) -> CompilationTarget:
     """`target`, or for DEFAULT this machine's; warns at most once per process.
 
+    Args:
+        target: the target, or its name.
+
     Raises:
-        ValueError: as :func:`get_platform_target`.
+        ValueError: there is no such target, or as :func:`get_platform_target`.
     """
+    target = CompilationTarget(target)
     if target is not CompilationTarget.DEFAULT:
         return target
     override = os.environ.get(OVERRIDE_VARIABLE)
