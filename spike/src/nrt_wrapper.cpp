@@ -1,8 +1,10 @@
 #include "nrt_wrapper.h"
 
 #include <Python.h>
+#include <cxxabi.h>
 #include <dlfcn.h>
 #include <pthread.h>
+#include <unistd.h>
 
 #include <new>
 
@@ -155,7 +157,14 @@ WithoutGil::WithoutGil()
     : thread_state_(PyGILState_Check() ? PyEval_SaveThread() : nullptr) {}
 
 WithoutGil::~WithoutGil() {
-  if (thread_state_) PyEval_RestoreThread(static_cast<PyThreadState*>(thread_state_));
+  if (thread_state_ == nullptr) return;
+  try {
+    PyEval_RestoreThread(static_cast<PyThreadState*>(thread_state_));
+  } catch (abi::__forced_unwind&) {
+    // The interpreter has ended, and before 3.14 ends a daemon thread that comes back
+    // to it. That would take this destructor along and abort the process.
+    for (;;) pause();
+  }
 }
 
 Use::Use(std::shared_ptr<Runtime> runtime, const char* refusal)

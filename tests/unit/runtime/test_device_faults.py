@@ -130,6 +130,29 @@ print(large(np.ones(5 << 17, np.float32))[0])
 
 # ------------------------------------------------------------------------- processes
 
+@pytest.mark.parametrize("call", ["kernel(x)", "tensor.numpy()"])
+def test_the_end_of_the_interpreter_meets_threads_inside_calls(call):
+    """Python ends daemon threads that come back for its lock: not the process."""
+    code = f"""
+import threading, time
+import numpy as np
+from nkipy.runtime import DeviceTensor, baremetal_jit
+x = np.ones((300, 300), np.float32)
+tensor, kernel = DeviceTensor.from_numpy(x), baremetal_jit(lambda x: x @ x)
+kernel(x)
+
+def forever():
+    while True:
+        {call}
+
+for _ in range(2):
+    threading.Thread(target=forever, daemon=True).start()
+time.sleep(0.3)
+"""
+    done = run_python("-c", code)
+    assert done.returncode == 0, done.stderr
+
+
 CHILD = """
 import sys, time
 import numpy as np
