@@ -272,6 +272,8 @@ EXACT: tuple[tuple[str, bool | str], ...] = (
     ("xla_cpu_enable_fast_min_max", False),  # minimum and maximum return NaN
     ("xla_disable_hlo_passes", "algsimp"),
 )
+#: The same, without fused loops.
+UNFUSED = (*EXACT[:-1], ("xla_disable_hlo_passes", "algsimp,fusion"))
 #: Compiles small modules in half the time.
 FAST_COMPILE: tuple[tuple[str, bool | str], ...] = (
     ("xla_cpu_use_fusion_emitters", False),
@@ -291,6 +293,7 @@ def compile_proto(
     fast_compile: bool = False,
     store: CodeStore | None = None,
     store_key: str = "",
+    fuse: bool = True,
 ) -> Program:
     """Compile bytes of an ``HloModuleProto``.
 
@@ -300,6 +303,7 @@ def compile_proto(
         fast_compile: compile in less time, to code that may be slower.
         store: code that was compiled before is taken from there, and kept there.
         store_key: names all that the code depends on but XLA's version and options.
+        fuse: have chains of instructions in one loop.
 
     Raises:
         SimulationError: with XLA's reason.
@@ -307,7 +311,7 @@ def compile_proto(
     client = _client(num_replicas)
     devices = client.devices()
     device_list = _jax.DeviceList(tuple(devices))
-    overrides = [*EXACT, *(FAST_COMPILE if fast_compile else ())]
+    overrides = [*(EXACT if fuse else UNFUSED), *(FAST_COMPILE if fast_compile else ())]
     options = _jax.CompileOptions()
     options.env_option_overrides = overrides
     if num_replicas > 1:

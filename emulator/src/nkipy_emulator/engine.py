@@ -55,6 +55,10 @@ def _cpu_features() -> str:
     return f"{text}-{hashlib.sha256(flags.encode()).hexdigest()[:8]}"
 
 
+#: Of a module whose loops are fused.
+_MOST_SCALARS = 256
+
+
 class XlaCpuEngine:
     """XLA on the CPU, the engine behind the entry point group ``nkipy.simulators``.
 
@@ -140,7 +144,7 @@ class XlaExecutable:
             # Numbers of handlers are those of this process alone.
             store = None if calls.sites else store
             program = _xla.compile_proto(
-                proto, num_replicas, fast, store, _cpu_features()
+                proto, num_replicas, fast, store, _cpu_features(), _can_fuse(module)
             )
         except SimulationError as e:
             calls.release()
@@ -151,6 +155,13 @@ class XlaExecutable:
         self.run = self.runner.run
         self.run_replicas = self.runner.run_replicas
         _executables.add(self)
+
+
+def _can_fuse(module: HLOModule) -> bool:
+    """Whether XLA can be let fuse loops: 500 scalars in one take LLVM all memory."""
+    instructions = module.entry.instructions
+    scalars = sum(i.opcode == "constant" and not i.shape for i in instructions)
+    return scalars <= _MOST_SCALARS
 
 
 _executables: weakref.WeakSet[XlaExecutable] = weakref.WeakSet()

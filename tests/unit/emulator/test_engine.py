@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from nkipy.core import dtypes as dt
+from nkipy.core.hlo.builder import HLOBuilder
 from nkipy.core.hlo.errors import HLOVerificationError
 from nkipy.core.hlo.ir import HLOInstruction, HLOModule, SourceLocation
 from nkipy_emulator import SimulationError
@@ -307,3 +308,16 @@ def test_spawned_process():
     assert queue.get(timeout=60) == [2.0] * 4
     process.join(60)
     assert process.exitcode == 0
+
+
+def test_a_long_chain_with_many_scalars_compiles():
+    """Fused, this took all the memory of the machine."""
+    module = HLOModule("chain")
+    b = HLOBuilder(module.entry)
+    x = module.add_parameter((2,), np.dtype(np.float32), "x")
+    for i in range(600):
+        x = b.add(x, b.broadcast_to(b.constant(np.float32(i)), x.shape))
+    module.set_results(x)
+    out = np.empty(2, np.float32)
+    XlaCpuEngine().compile(module).run([np.ones(2, np.float32)], [out])
+    np.testing.assert_array_equal(out, 600 * 599 / 2 + 1)

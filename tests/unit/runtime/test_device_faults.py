@@ -130,6 +130,7 @@ print(large(np.ones(5 << 17, np.float32))[0])
 
 # ------------------------------------------------------------------------- processes
 
+
 @pytest.mark.parametrize("call", ["kernel(x)", "tensor.numpy()"])
 def test_the_end_of_the_interpreter_meets_threads_inside_calls(call):
     """Python ends daemon threads that come back for its lock: not the process."""
