@@ -10,7 +10,14 @@ import pytest
 
 from nkipy.core.dtypes import FROM_HLO_NAME
 from nkipy.core.hlo.errors import HLOVerificationError
-from nkipy.core.hlo.ir import AliasInfo, HLOInstruction, HLOModule, SourceLocation
+from nkipy.core.hlo.ir import (
+    AliasInfo,
+    Form,
+    HLOInstruction,
+    HLOModule,
+    SourceLocation,
+    instruction_of,
+)
 from nkipy.third_party.xla import xla_data_pb2
 from nkipy.third_party.xla.service import hlo_pb2
 from tests.unit.hlo.samples import (
@@ -300,6 +307,50 @@ def test_hash_depends_on_aliases_and_on_roots():
         return outer.content_hash()
 
     assert len({call(0), call(1), call(2)}) == 3
+
+
+def test_hash_depends_on_the_operands_of_each_instruction():
+    def chain(*operands: tuple[int, ...]) -> str:
+        """Concatenations of what was there before, by number."""
+        module = HLOModule("test")
+        values = [module.add_parameter((2,), "float32", name) for name in "xy"]
+        for numbers in operands:
+            chosen = tuple(values[n] for n in numbers)
+            size = sum(v.shape[0] for v in chosen)
+            op = instruction("concatenate", chosen, f"f32[{size}]", {"dimension": 0})
+            values.append(module.add_operation(op))
+        module.set_results(values[-1])
+        module.verify()
+        return module.content_hash()
+
+    hashes = [
+        chain((0, 1)),
+        chain((1, 0)),
+        chain((0, 0)),
+        chain((0,), (1,), (2, 3)),
+        chain((0,), (1,), (3, 2)),
+        chain((0,), (0,), (2, 3)),
+        chain((0, 1), (0,), (2, 3)),
+        chain((0,), (0, 1), (2, 3)),
+    ]
+    assert len(set(hashes)) == len(hashes)
+    assert chain((0,), (1,), (2, 3)) == hashes[3]
+
+
+@pytest.mark.parametrize("count", [9, 10, 11, 99, 100, 101, 127, 128, 129, 1001])
+def test_ids_and_names_of_any_number_of_digits(count):
+    module = HLOModule("test")
+    x = module.add_parameter((2,), "float32", "x")
+    form = Form("negate", ((x.shape, x.dtype),), x.shape, x.dtype)
+    for _ in range(count):
+        x = module.add_operation(instruction_of(form, (x,)))
+    module.set_results(x)
+    module.verify()
+    *made, root = module.to_proto().computations[0].instructions
+    assert [i.id for i in made] == list(range(count + 1))
+    assert [i.name for i in made[1:]] == [f"negate.{n}" for n in range(1, count + 1)]
+    assert [list(i.operand_ids) for i in made[1:]] == [[n] for n in range(count)]
+    assert (root.id, list(root.operand_ids)) == (count + 1, [count])
 
 
 @pytest.mark.parametrize("size", [1, 1000])

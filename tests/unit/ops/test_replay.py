@@ -171,3 +171,62 @@ def test_lines_are_those_of_the_call():
     lines = [i.source_location.line for i in products]
     start = kernel.__code__.co_firstlineno
     assert lines == [start + 1, start + 2]
+
+
+@pytest.mark.parametrize(
+    "name, good, bad",
+    [
+        ("sum", (1,), (1.0,)),
+        ("sum", ((0, 1),), ((0, 1.0),)),
+        ("reshape", ((3, 2),), ((3, 2.0),)),
+        ("getitem", (slice(0, 1),), (slice(0.0, 1.0),)),
+        ("getitem", (1,), (1.0,)),
+        ("getitem", ((0, 1),), ((0.0, 1.0),)),
+    ],
+)
+def test_equal_arguments_of_other_types_are_not_taken_for_those_seen(name, good, bad):
+    op = OPS[name]
+    op._forget()
+    _trace(lambda x: op(x, *good), X)
+    assert len(_recipes(op)) == 1
+    for _ in range(3):
+        with pytest.raises((TypeError, IndexError)):
+            trace_function(lambda x: op(x, *bad), (X,), {})
+
+
+def test_an_index_of_true_is_not_one_of_1():
+    getitem = OPS["getitem"]
+    getitem._forget()
+    _trace(lambda x: x[1], X)
+    assert len(_recipes(getitem)) == 1
+    with pytest.raises(NotImplementedError, match="Boolean"):
+        trace_function(lambda x: x[True], (X,), {})
+
+
+def test_names_of_arguments_are_told_from_their_values():
+    def kernel(x):
+        return np.sum(x, axis=0), np.sum(x, axis=0, keepdims=True), np.sum(x, 0)
+
+    for _ in range(4):
+        results = trace_function(kernel, (X,), {}).module.results
+        assert [r.shape for r in results] == [(3,), (1, 3), (3,)]
+
+
+def test_where_is_replayed_with_an_array_as_condition():
+    where = OPS["where"]
+    where._forget()
+    mask = np.array([True, False, True])
+
+    def kernel(x):
+        return np.where(mask, x, -1.0), np.where(~mask, x, -1.0)
+
+    first, *others = (trace_function(kernel, (X,), {}).module for _ in range(4))
+    assert [m.to_text() for m in others] == [first.to_text()] * 3
+    assert len(_recipes(where)) == 1
+    for module in (first, *others):
+        literals = [
+            i.attributes["literal"].tolist()
+            for i in module.entry.instructions
+            if i.opcode == "constant" and i.shape
+        ]
+        assert literals == [[True, False, True], [False, True, False]]
