@@ -56,9 +56,13 @@ DEVICE_TESTS = (
     *(f"tests/unit/libnrt/test_{name}.py" for name in ("async", "models", "threads")),
     *(f"tests/unit/libnrt/test_{name}.py" for name in ("tensors", "execute", "trace")),
 )
+THREADED_TEST = ("tests/unit/spike/test_threads.py", "-m", "slow")
 HANDLER_TESTS = ("tests/unit/emulator/test_custom_calls.py",)
-# As the sanitizers name a frame's module: with its path, or in brackets without.
-OURS = re.compile(r"[/(](libnrt\.so\.1|_spike\.|libnkipy_xla_handlers|stress\+)")
+# By the source, where a frame names it; else by the module, whose path may be missing.
+OURS = re.compile(
+    rf"{re.escape(str(ROOT))}/(spike|emulator|tests)/"
+    r"|[/(](libnrt\.so\.1|_spike\.|libnkipy_xla_handlers|stress\+)"
+)
 # Frames that only carry out what the one below asks for.
 RUNTIME = re.compile(r"lib[a-z]+san\.so|libsanitizer|[/(](libstdc\+\+|libc)\.so")
 FRAME = re.compile(r"^ +#\d+ .*", re.MULTILINE)
@@ -140,7 +144,7 @@ class Build:
         directory = self.directory / project
         definitions = {
             "CMAKE_BUILD_TYPE": "None",
-            "CMAKE_CXX_FLAGS": "-O0",
+            "CMAKE_CXX_FLAGS": "-O0 -fno-sanitize-recover=undefined",
             "CMAKE_INSTALL_PREFIX": self.packages,
             "SKBUILD_PROJECT_NAME": project,
             "SKBUILD_PROJECT_VERSION": version("nkipy"),
@@ -165,6 +169,7 @@ class Build:
             [
                 *(os.environ.get("CXX", "c++"), "-std=c++17", "-O0", "-g1"),
                 *(f"-fsanitize={self.sanitizer.flags}", "-fno-omit-frame-pointer"),
+                "-fno-sanitize-recover=undefined",
                 *(STRESS, "-o", self.stress, "-I", emulator / "include"),
                 *("-L", emulator / "lib", "-lnrt", "-lpthread"),
                 f"-Wl,-rpath,{emulator / 'lib'}",
@@ -302,6 +307,10 @@ def main() -> int:
         done("C++ program")
         trial.tests(SPIKE_TESTS, {})
         done("spike's tests")
+        extra = {"NKIPY_TEST_SECONDS": str(options.seconds)}
+        device = build.sanitizer.device_environment
+        trial.tests(THREADED_TEST, {**extra, **device})
+        done("threads through spike")
         trial.tests(build.sanitizer.device_tests, build.sanitizer.device_environment)
         done("tests of the emulated device")
     finally:

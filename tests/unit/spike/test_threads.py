@@ -15,6 +15,8 @@ from tests.support.nrt_client import make_neff
 
 CORES = 4
 SECONDS = os.environ.get("NKIPY_TEST_SECONDS", "60")
+# tools/sanitize.py chooses where XLA runs.
+ENGINE = ("NKIPY_EMULATOR_ENGINE", "NKIPY_EMULATOR_PYTHON")
 
 # In a process of its own: the runtime has other cores there than in this one.
 SCRIPT = """
@@ -71,7 +73,8 @@ def test_random_work_on_all_cores_for_a_minute(tmp_path: Path) -> None:
     zeros = np.zeros((4, 4), np.float32)
     neff.write_bytes(make_neff(lambda b, x: b.add(x, b.full_like(x, 1)), zeros))
     arguments = [str(neff), "8", str(CORES), SECONDS]
-    env = libnrt.environment(NKIPY_EMULATOR_LOCK_DIR=str(tmp_path))
+    engine = {name: os.environ[name] for name in ENGINE if name in os.environ}
+    env = libnrt.environment(NKIPY_EMULATOR_LOCK_DIR=str(tmp_path), **engine)
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, *arguments],
         env=env,
