@@ -1,8 +1,6 @@
 // The fast way of a model's calls: recognises the arguments of an earlier one.
 
 #include <nanobind/nanobind.h>
-#include <nanobind/stl/optional.h>
-#include <nanobind/stl/string.h>
 
 #include <algorithm>
 
@@ -103,14 +101,15 @@ class CallMemory {
   std::vector<Entry> entries_;
 };
 
-/// By a remembered call if there is one, else by the class's `_call_anew`.
-std::optional<Objects> call_model(nb::handle self, Objects inputs,
-                                  std::optional<Objects> outputs, bool save_trace,
-                                  std::optional<std::string> ntff_name) {
+/// By a remembered call if there is one, else by the class's `_call_anew`. Takes
+/// objects as they are: conversions would cost as much as recognising them.
+nb::object call_model(nb::handle self, nb::dict inputs, nb::object outputs,
+                      nb::handle save_trace, nb::handle ntff_name) {
   auto& memory = nb::cast<const CallMemory&>(self);
-  if (outputs && !save_trace && memory.execute(inputs, *outputs)) return std::nullopt;
-  nb::object made = self.attr("_call_anew")(inputs, outputs, save_trace, ntff_name);
-  return nb::cast<std::optional<Objects>>(made);
+  if (save_trace.is(Py_False) && nb::isinstance<nb::dict>(outputs) &&
+      memory.execute(inputs, nb::borrow<nb::dict>(outputs)))
+    return nb::none();
+  return self.attr("_call_anew")(inputs, outputs, save_trace, ntff_name);
 }
 
 }  // namespace
@@ -121,7 +120,10 @@ void define_call_memory(nb::module_& m) {
       .def("remember", &CallMemory::remember, "call"_a, "inputs"_a, "outputs"_a,
            "Execute this call for these tensor objects from now on.")
       .def("__call__", call_model, "inputs"_a, "outputs"_a = nb::none(),
-           "save_trace"_a = false, "ntff_name"_a = nb::none());
+           "save_trace"_a = false, "ntff_name"_a = nb::none(),
+           nb::sig("def __call__(self, inputs: dict[str, typing.Any], outputs: "
+                   "dict[str, typing.Any] | None = None, save_trace: bool = False, "
+                   "ntff_name: str | None = None) -> dict[str, typing.Any] | None"));
 }
 
 }  // namespace spike
