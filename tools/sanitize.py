@@ -56,6 +56,10 @@ DEVICE_TESTS = (
     *(f"tests/unit/libnrt/test_{name}.py" for name in ("async", "models", "threads")),
     *(f"tests/unit/libnrt/test_{name}.py" for name in ("tensors", "execute", "trace")),
 )
+# Those of them that do not need XLA in their own process.
+CHILD_TESTS = tuple(
+    f"tests/unit/libnrt/test_{name}.py" for name in ("threads", "tensors")
+)
 THREADED_TEST = ("tests/unit/spike/test_threads.py", "-m", "slow")
 HANDLER_TESTS = ("tests/unit/emulator/test_custom_calls.py",)
 # By the source, where a frame names it; else by the module, whose path may be missing.
@@ -101,7 +105,7 @@ SANITIZERS = {
         {"TSAN_OPTIONS": "exitcode=0:die_after_fork=0:second_deadlock_stack=1"},
         # XLA with ThreadSanitizer takes minutes to compile anything: it runs in a
         # child of libnrt's, without. So the handlers are not run under it.
-        (*DEVICE_TESTS, "-k", "not inprocess"),
+        (*CHILD_TESTS, "-k", "not inprocess"),
         {"NKIPY_EMULATOR_ENGINE": "child"},
     ),
 }
