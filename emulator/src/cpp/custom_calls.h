@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "exit_gate.h"
 #include "python_support.h"
 #include "xla/ffi/api/ffi.h"
 
@@ -111,8 +112,10 @@ inline bool call_hook(int64_t id, ffi::RemainingArgs& args, size_t nargs,
     Ref view = view_of((*b)->untyped_data(), (*b)->size_bytes(), kWrite);
     if (!append(outputs.get(), std::move(view))) return false;
   }
-  Ref result(PyObject_CallFunctionObjArgs(python_hook, number.get(), inputs.get(),
-                                          outputs.get(), nullptr));
+  Ref result(or_stop([&] {
+    return PyObject_CallFunctionObjArgs(python_hook, number.get(), inputs.get(),
+                                        outputs.get(), nullptr);
+  }));
   return static_cast<bool>(result);
 }
 
@@ -149,7 +152,7 @@ inline ffi::Error call_python(int64_t id, int64_t has_state, ffi::RemainingArgs 
     auto word = static_cast<const uint64_t*>(vector->untyped_data())[0];
     state = reinterpret_cast<CallState*>(word);
   }
-  PyGILState_STATE gil = PyGILState_Ensure();
+  PyGILState_STATE gil = ensure_lock();
   ffi::Error result = ffi::Error::Success();
   if (state != nullptr && state->failed) {
     zero_fill(rets);

@@ -7,13 +7,10 @@
 #include <pthread.h>
 #include <string.h>
 
-#include <atomic>
-#include <chrono>
-#include <condition_variable>
-#include <mutex>
 #include <string>
 
 #include "../libnrt/engine_api.h"
+#include "exit_gate.h"
 #include "python_support.h"
 #include "runner.h"
 
@@ -28,58 +25,24 @@ constexpr int kNrtFailure = 1, kNrtResource = 4, kNrtClosed = 14;
 
 // Device tensors come back call after call, so that importing them pays off early.
 constexpr size_t kDeviceInPlaceFrom = 4096;
-constexpr std::chrono::seconds kExitPatience{30};
 
 inline PyObject* device_load = nullptr;  // load(neff, options) -> (runner, description)
 inline PyObject* device_error = nullptr;  // error(exception, phase) -> (status, text)
 
-// Keeps calls out of an interpreter that is about to end, and its end from overtaking
-// calls: a thread that asks for its lock after that never returns.
-class Gate {
- public:
-  bool enter() {
-    std::lock_guard<std::mutex> lock(mutex_);
-    if (closed_) return false;
-    ++inside_;
-    return true;
-  }
-  void leave() {
-    std::lock_guard<std::mutex> lock(mutex_);
-    if (--inside_ == 0) empty_.notify_all();
-  }
-  void close() {
-    std::unique_lock<std::mutex> lock(mutex_);
-    closed_ = true;
-    empty_.wait_for(lock, kExitPatience, [this] { return inside_ == 0; });
-  }
-  // A forked child has none of the threads that were inside, and an XLA that is of no
-  // use to it.
-  void abandon() {
-    new (&mutex_) std::mutex;
-    new (&empty_) std::condition_variable;
-    inside_ = 0;
-    closed_ = true;
-  }
-
- private:
-  std::mutex mutex_;
-  std::condition_variable empty_;
-  int inside_ = 0;
-  bool closed_ = false;
-};
-
-inline Gate device_gate;
+// Set in a child that was forked after programs were loaded: it has an XLA that is of
+// no use to it.
+inline bool is_useless_fork = false;
 
 // The interpreter's lock, held for a scope, if the gate lets us in.
 class Entry {
  public:
-  Entry() : open_(device_gate.enter()) {
-    if (open_) gil_ = PyGILState_Ensure();
+  Entry() : open_(!is_useless_fork && exit_gate.enter()) {
+    if (open_) gil_ = ensure_lock();
   }
   ~Entry() {
     if (!open_) return;
     PyGILState_Release(gil_);
-    device_gate.leave();
+    exit_gate.leave();
   }
   Entry(const Entry&) = delete;
   explicit operator bool() const { return open_; }
@@ -200,17 +163,9 @@ inline PyObject* make_device_api(PyObject*, PyObject* args) {
   Py_INCREF(error);
   Py_XDECREF(std::exchange(device_error, error));
   static const bool registered =
-      pthread_atfork(nullptr, nullptr, [] { device_gate.abandon(); }) == 0;
+      pthread_atfork(nullptr, nullptr, [] { is_useless_fork = true; }) == 0;
   (void)registered;
   return PyCapsule_New(&device_api, NKIPY_DEVICE_API_CAPSULE, nullptr);
-}
-
-// close_device_api(): waits for calls that are under way, and refuses further ones.
-inline PyObject* close_device_api(PyObject*, PyObject*) {
-  PyThreadState* thread = PyEval_SaveThread();
-  device_gate.close();
-  PyEval_RestoreThread(thread);
-  Py_RETURN_NONE;
 }
 
 }  // namespace nkipy

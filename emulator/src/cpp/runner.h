@@ -13,6 +13,7 @@
 
 #include "../libnrt/copy.h"
 #include "custom_calls.h"
+#include "exit_gate.h"
 #include "python_support.h"
 
 namespace nkipy {
@@ -176,7 +177,7 @@ inline void copy_staged(const Frame& frame) {
   for (const auto& copy : frame.copies) total += copy.size;
   PyThreadState* thread = total >= kReleaseGilFrom ? PyEval_SaveThread() : nullptr;
   emulator::copy_all(frame.copies.data(), frame.copies.size());
-  if (thread != nullptr) PyEval_RestoreThread(thread);
+  if (thread != nullptr) restore_thread(thread);
 }
 
 // Puts the array for one parameter into the frame's argument list. Large aligned inputs
@@ -214,8 +215,9 @@ inline bool Core::execute_frame(Frame& frame, bool overlap) {
   for (auto& vector : frame.vectors) {
     static_cast<uint64_t*>(vector.get())[0] = reinterpret_cast<uint64_t>(&state);
   }
-  Ref results(
-      PyObject_CallFunctionObjArgs(execute.get(), frame.arguments.get(), nullptr));
+  Ref results(or_stop([&] {
+    return PyObject_CallFunctionObjArgs(execute.get(), frame.arguments.get(), nullptr);
+  }));
   if (state.error != nullptr) {
     PyErr_Clear();
     raise(std::exchange(state.error, nullptr));

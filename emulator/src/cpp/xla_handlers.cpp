@@ -10,6 +10,7 @@
 
 #include "custom_calls.h"
 #include "device_calls.h"
+#include "exit_gate.h"
 #include "python_support.h"
 #include "runner.h"
 
@@ -113,6 +114,8 @@ void runner_dealloc(PyObject* self) {
 
 PyObject* finish(Core* core, const std::vector<Ref>& ins,
                  const std::vector<Ref>& outs) {
+  Passage passage;
+  if (!passage) return nullptr;
   try {
     if (!core->run(ins, outs)) return nullptr;
   } catch (const std::bad_alloc&) {
@@ -180,6 +183,8 @@ PyObject* runner_run_at(PyObject* self, PyObject* const* args, Py_ssize_t nargs)
     PyErr_SetString(PyExc_TypeError, "run_at(inputs, outputs) takes two sequences");
     return nullptr;
   }
+  Passage passage;
+  if (!passage) return nullptr;
   Core* core = core_of(self);
   std::vector<uint64_t> ins, outs;
   size_t n = core->replicas;
@@ -264,8 +269,11 @@ PyMethodDef module_methods[] = {
      "Set what makes the exception to raise of one of XLA's."},
     {"device_api", make_device_api, METH_VARARGS,
      "device_api(load, error): a capsule with the functions that libnrt calls."},
-    {"close_device_api", close_device_api, METH_NOARGS,
-     "Wait for libnrt's calls that are under way, and refuse further ones."},
+    {"enter_gate", enter_gate, METH_NOARGS,
+     "Keep the interpreter from ending until leave_gate(), if it is not about to."},
+    {"leave_gate", leave_gate, METH_NOARGS, "Let the interpreter end."},
+    {"close_gate", close_gate, METH_NOARGS,
+     "Wait for calls that are under way, and keep out those of other threads."},
     {"set_out_of_bounds_error", set_out_of_bounds_error, METH_O,
      "Set the exception class that an index out of bounds raises."},
     {"set_hook", set_hook, METH_O, "Set what answers `nkipy_call_python`."},
@@ -288,6 +296,7 @@ PyModuleDef module_definition = {PyModuleDef_HEAD_INIT,
 
 PyMODINIT_FUNC PyInit__handlers() {
   using namespace nkipy;
+  note_forks_at_gate();
   array_struct_name = PyUnicode_InternFromString("__array_struct__");
   Ref module(PyModule_Create(&module_definition));
   Ref type(PyType_FromSpec(&runner_spec));

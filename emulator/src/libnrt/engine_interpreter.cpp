@@ -1,6 +1,8 @@
 #include "engine_interpreter.h"
 
+#include <cxxabi.h>
 #include <dlfcn.h>
+#include <unistd.h>
 
 #include <atomic>
 
@@ -111,7 +113,14 @@ InterpreterPause::InterpreterPause() {
 }
 
 InterpreterPause::~InterpreterPause() {
-  if (thread_state_ != nullptr) python()->restore_thread(thread_state_);
+  if (thread_state_ == nullptr) return;
+  try {
+    python()->restore_thread(thread_state_);
+  } catch (abi::__forced_unwind&) {
+    // The interpreter has ended, and before 3.14 ends a daemon thread that comes back
+    // to it. That would take this destructor along and abort the process.
+    for (;;) pause();
+  }
 }
 
 void* import_capsule(const char* module, const char* attribute, const char* name,

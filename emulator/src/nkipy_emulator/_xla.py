@@ -6,6 +6,7 @@ same over the releases that `KNOWN` spans. ``jax`` itself is not needed.
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
 import sys
@@ -112,9 +113,26 @@ def device_api(load: Callable[..., Any], error: Callable[..., Any]) -> Any:
     return _handlers.device_api(load, error)
 
 
-def close_device_api() -> None:
-    """Wait for libnrt's calls that are under way, and refuse further ones."""
-    _handlers.close_device_api()
+def close_gate() -> None:
+    """Wait for calls that are under way, and keep out those of other threads.
+
+    For the end of the interpreter, which a thread inside of XLA must not outlive: see
+    ``exit_gate.h``.
+    """
+    _handlers.close_gate()
+
+
+atexit.register(close_gate)
+
+
+@contextmanager
+def _before_the_end() -> Iterator[None]:
+    """The interpreter does not end meanwhile."""
+    _handlers.enter_gate()
+    try:
+        yield
+    finally:
+        _handlers.leave_gate()
 
 
 @contextmanager
@@ -287,6 +305,7 @@ class CodeStore(Protocol):
     def put(self, key: str, code: bytes) -> None: ...
 
 
+@_before_the_end()
 def compile_proto(
     proto: bytes,
     num_replicas: int = 1,

@@ -24,4 +24,5 @@ def _load(neff: memoryview, options: str) -> tuple[Any, str]:
 CAPSULE = _xla.device_api(_load, describe_error)
 
 # A thread that asks for the interpreter's lock while that ends never returns.
-atexit.register(_xla.close_device_api)
+# Before that of spike, which is older and closes libnrt: LIFO.
+atexit.register(_xla.close_gate)

@@ -1,0 +1,162 @@
+// The end of the interpreter, and threads that are inside calls: daemon threads, which
+// nobody joins. Before Python 3.14, one that asks for the interpreter's lock when that
+// has ended is ended itself, by unwinding its stack. That goes through destructors of
+// jaxlib's and ours, which aborts the process.
+
+#ifndef NKIPY_EMULATOR_EXIT_GATE_H_
+#define NKIPY_EMULATOR_EXIT_GATE_H_
+
+#include <cxxabi.h>
+#include <pthread.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <condition_variable>
+#include <exception>
+#include <mutex>
+#include <thread>
+
+#include "python_support.h"
+
+namespace nkipy {
+
+// How long the end of the interpreter waits for calls that are under way.
+constexpr std::chrono::seconds kExitPatience{5};
+
+// How many scopes of the gate this thread is in.
+inline thread_local int gate_depth = 0;
+
+[[noreturn]] inline void stop_for_good() {
+  for (;;) pause();
+}
+
+// Has a thread that the end of the interpreter did not wait for stop where it is, if it
+// is inside of jaxlib, whose destructors would abort the process.
+inline std::terminate_handler usual_terminate = nullptr;
+
+[[noreturn]] inline void stop_or_terminate() {
+  if (gate_depth > 0 && !Py_IsInitialized()) stop_for_good();
+  if (usual_terminate != nullptr) usual_terminate();
+  abort();
+}
+
+// Keeps calls out of an interpreter that is about to end, and its end from overtaking
+// calls. The thread that ends it is let in until it has ended: for `atexit`.
+class Gate {
+ public:
+  bool enter() {
+    if (gate_depth == 0) {
+      std::lock_guard<std::mutex> lock(mutex_);
+      if (closed_ && !is_closer()) return false;
+      ++inside_;
+    }
+    ++gate_depth;
+    return true;
+  }
+  void leave() {
+    if (--gate_depth > 0) return;
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (--inside_ == 0) empty_.notify_all();
+  }
+  void close() {
+    std::unique_lock<std::mutex> lock(mutex_);
+    closer_ = std::this_thread::get_id();
+    closed_ = true;
+    if (empty_.wait_for(lock, kExitPatience, [this] { return inside_ == 0; })) return;
+    auto before = std::set_terminate(stop_or_terminate);
+    if (before != stop_or_terminate) usual_terminate = before;
+  }
+  // A forked child has none of the other threads that were inside.
+  void forget_threads() {
+    new (&mutex_) std::mutex;
+    new (&empty_) std::condition_variable;
+    inside_ = gate_depth > 0 ? 1 : 0;
+  }
+
+ private:
+  bool is_closer() const {
+    return closer_ == std::this_thread::get_id() && Py_IsInitialized();
+  }
+
+  std::mutex mutex_;
+  std::condition_variable empty_;
+  std::thread::id closer_;
+  int inside_ = 0;
+  bool closed_ = false;
+};
+
+inline Gate exit_gate;
+
+// Does what may take the interpreter's lock. A thread that Python ends for it stops
+// here.
+template <typename Action>
+auto or_stop(Action action) {
+  try {
+    return action();
+  } catch (abi::__forced_unwind&) {
+    stop_for_good();
+  }
+}
+
+inline void restore_thread(PyThreadState* thread) {
+  or_stop([thread] { PyEval_RestoreThread(thread); });
+}
+
+inline PyGILState_STATE ensure_lock() {
+  return or_stop([] { return PyGILState_Ensure(); });
+}
+
+// Enters the gate with the interpreter's lock held. If that is about to end, the thread
+// most likely ends with it here; else, as when somebody waits for it, false with an
+// exception set.
+inline bool enter_or_end() {
+  if (exit_gate.enter()) return true;
+  PyThreadState* thread = PyEval_SaveThread();
+  std::this_thread::sleep_for(kExitPatience);
+  restore_thread(thread);
+  PyErr_SetString(PyExc_RuntimeError, "the Python interpreter is about to end");
+  return false;
+}
+
+// The gate, for a scope with the interpreter's lock held.
+class Passage {
+ public:
+  Passage() : open_(enter_or_end()) {}
+  ~Passage() {
+    if (open_) exit_gate.leave();
+  }
+  Passage(const Passage&) = delete;
+  explicit operator bool() const { return open_; }
+
+ private:
+  bool open_;
+};
+
+// enter_gate() and leave_gate(): for calls of jaxlib's that Python makes.
+inline PyObject* enter_gate(PyObject*, PyObject*) {
+  if (!enter_or_end()) return nullptr;
+  Py_RETURN_NONE;
+}
+
+inline PyObject* leave_gate(PyObject*, PyObject*) {
+  exit_gate.leave();
+  Py_RETURN_NONE;
+}
+
+// close_gate(): waits for calls that are under way, and keeps out further ones.
+inline PyObject* close_gate(PyObject*, PyObject*) {
+  PyThreadState* thread = PyEval_SaveThread();
+  exit_gate.close();
+  restore_thread(thread);
+  Py_RETURN_NONE;
+}
+
+inline void note_forks_at_gate() {
+  static const bool registered =
+      pthread_atfork(nullptr, nullptr, [] { exit_gate.forget_threads(); }) == 0;
+  (void)registered;
+}
+
+}  // namespace nkipy
+
+#endif  // NKIPY_EMULATOR_EXIT_GATE_H_
