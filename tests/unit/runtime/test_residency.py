@@ -7,6 +7,7 @@ import gc
 import pytest
 
 from nkipy.runtime.residency import Residency, _limit_from_environment
+from tests.support.device import run_python
 
 
 class Program:
@@ -81,6 +82,30 @@ def test_the_limit_comes_from_the_environment(monkeypatch):
     assert _limit_from_environment() == 256
     monkeypatch.setenv("NKIPY_MAX_LOADED_KERNELS", "3")
     assert _limit_from_environment() == 3
-    monkeypatch.setenv("NKIPY_MAX_LOADED_KERNELS", "many")
-    with pytest.raises(ValueError, match="NKIPY_MAX_LOADED_KERNELS.*'many'"):
-        _limit_from_environment()
+
+
+@pytest.mark.parametrize("text", ["many", "0", "-1", "1.5", "²"])
+def test_a_limit_that_is_none_is_told_when_it_is_used(monkeypatch, text):
+    monkeypatch.setenv("NKIPY_MAX_LOADED_KERNELS", text)
+    residency = Residency()
+    told = f"NKIPY_MAX_LOADED_KERNELS must be a number from 1 up, but is '{text}'"
+    for _ in range(2):
+        with pytest.raises(ValueError, match=f"^{told}$"):
+            residency.use(Program())
+    assert len(residency) == 0
+    residency.limit = 2
+    residency.use(Program())
+
+
+@pytest.mark.device
+def test_importing_does_not_look_at_the_limit():
+    done = run_python(
+        "-c",
+        "import nkipy, numpy as np; from nkipy.runtime import *\n"
+        "baremetal_jit(lambda x: x + x)(np.ones(3, np.float32))",
+        env={"NKIPY_MAX_LOADED_KERNELS": "x"},
+    )
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("ValueError: NKIPY_MAX_LOADED_KERNELS must be a number")
+    assert "in __call__" in done.stderr

@@ -114,6 +114,7 @@ class NeffExecutable:
 
     def _load(self) -> _Loaded:
         self._loaded = None
+        LOADED.check()
         try:
             loaded = self._load_into_free_memory()
         except (NrtError, SpikeError) as error:

@@ -28,10 +28,11 @@ class Residency:
     """The loaded programs, least recently used first. Holds none of them alive.
 
     Args:
-        limit: how many may be loaded.
+        limit: how many may be loaded; None: as the environment says when it is needed,
+            since an import is no place to complain.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int | None = None) -> None:
         self._limit = limit
         self._lock = threading.RLock()
         self._loaded: OrderedDict[int, weakref.ref[Unloadable]] = OrderedDict()
@@ -43,7 +44,13 @@ class Residency:
 
     @property
     def limit(self) -> int:
-        """How many programs may be loaded."""
+        """How many programs may be loaded.
+
+        Raises:
+            ValueError: the environment has something other than a number from 1 up.
+        """
+        if self._limit is None:
+            self._limit = _limit_from_environment()
         return self._limit
 
     @limit.setter
@@ -54,10 +61,15 @@ class Residency:
             self._limit = limit
             self._shrink(keep=0)
 
+    def check(self) -> None:
+        """Raise ValueError, as :attr:`limit` does, if there is no limit to go by."""
+        _ = self.limit
+
     def use(self, program: Unloadable) -> None:
         """`program` is loaded, and is being used now."""
         key = id(program)
         with self._lock:
+            self.check()
             if key not in self._loaded:
                 self._loaded[key] = weakref.ref(program, self._forgetter(key))
                 self._shrink(keep=key)
@@ -74,7 +86,7 @@ class Residency:
             return self._evict(len(self._loaded), id(keep))
 
     def _shrink(self, keep: int) -> None:
-        self._evict(len(self._loaded) - self._limit, keep)
+        self._evict(len(self._loaded) - self.limit, keep)
 
     def _evict(self, count: int, keep: int) -> int:
         done = 0
@@ -102,7 +114,7 @@ def _limit_from_environment() -> int:
     text = os.environ.get(ENVIRONMENT_VARIABLE, "")
     if not text:
         return _DEFAULT_LIMIT
-    if not text.isdigit() or int(text) < 1:
+    if not (text.isascii() and text.isdigit()) or int(text) < 1:
         raise ValueError(
             f"{ENVIRONMENT_VARIABLE} must be a number from 1 up, but is {text!r}"
         )
@@ -110,4 +122,4 @@ def _limit_from_environment() -> int:
 
 
 #: The programs of this process.
-LOADED = Residency(_limit_from_environment())
+LOADED = Residency()
