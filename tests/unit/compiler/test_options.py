@@ -107,6 +107,27 @@ def test_options_without_effect_are_noted() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "compile m.pb --internal-foo 7 --framework XLA --target trn2",
+        "compile --internal-foo 7 m.pb --framework XLA --target trn2",
+        "--internal-foo compile --internal-bar m.pb --framework XLA --target trn2",
+        "compile --internal-foo m.pb --internal-bar 7 --framework XLA --target trn2",
+        "compile --internal-bar 7 --internal-foo m.pb --framework XLA --target trn2",
+        "compile --enable-foo m.pb --internal-bar 7 --framework XLA --target trn2",
+        "compile --framework XLA --target trn2 --experimental-foo m.pb",
+    ],
+)
+def test_values_of_unknown_options_may_stand_apart(text: str) -> None:
+    options = _read(text)
+    assert options.model == "m.pb"
+    unknown = [w for w in text.split() if w[2:].startswith(("int", "ena", "exp"))]
+    assert options.notes == tuple(
+        f"option {name} has no effect in the emulator" for name in unknown
+    )
+
+
 def test_options_about_numbers_are_recorded() -> None:
     options = _read(
         f"{BASE} --model-type transformer --native-int64=enabled "
@@ -159,6 +180,11 @@ def test_verbosity(value: str, level: int) -> None:
         (f"{BASE} --implicit-integer-downcast sum", "expected default, all, none"),
         (f"{BASE} --output", "--output needs a value"),
         (f"{BASE} --pipeline", "--pipeline needs a value"),
+        (f"{BASE} --pipeline foo", "--pipeline is 'foo'; expected compile, SaveTemps"),
+        (f"{BASE} --pipeline=compile foo --lnc 1", "--pipeline is 'foo'; expected"),
+        (f"{BASE} --pipeline=Compile", "--pipeline is 'Compile'; expected"),
+        (f"{BASE} m2.pb --internal-foo 7", "expected one file with the HLO; got m.pb"),
+        (f"{BASE} --enable-foo 7", "expected one file with the HLO; got m.pb 7"),
         (f"{BASE} --auto-kast none", "did you mean --auto-cast?"),
         (f"{BASE} --no_cache", "unknown option --no_cache"),
         (f"{BASE} --internal-emulator-checks=maybe", "expected error, warn"),

@@ -58,6 +58,10 @@ _FLAGS = frozenset(
 _ALIASES = {"-O": "--optlevel", "-lnc": "--lnc", "--logical-nc-config": "--lnc"}
 #: Options of these kinds come and go between releases: unknown ones are let pass.
 _OPEN_PREFIXES = ("--internal-", "--enable-", "--disable-", "--experimental-", "--dump")
+#: Those of them that may have a value, which may stand apart.
+_OPEN_WITH_VALUE = ("--internal-", "--experimental-", "--dump")
+_SUBCOMMANDS = ("compile", "list-operators")
+_STAGES = ("compile", "SaveTemps", "tensorize")
 _WITHOUT_EFFECT = (
     "--distribution-strategy",
     "--tensorizer-options",
@@ -123,6 +127,7 @@ class Words:
         values: the last value of each option; True of a flag.
         pipeline: the words of ``--pipeline``.
         unknown: options that no table has and that are let pass.
+        loose: words after such options: their values, or else the file.
     """
 
     positional: list[str] = field(default_factory=list)
@@ -130,6 +135,7 @@ class Words:
     flags: set[str] = field(default_factory=set)
     pipeline: tuple[str, ...] = ("compile",)
     unknown: list[str] = field(default_factory=list)
+    loose: list[str] = field(default_factory=list)
 
 
 def take_apart(argv: Sequence[str]) -> Words:
@@ -156,9 +162,28 @@ def take_apart(argv: Sequence[str]) -> Words:
             found.flags.add(name)
         elif name.startswith(_OPEN_PREFIXES):
             found.unknown.append(word)
+            if not has_value and _may_be_value(name, pending, found):
+                found.loose.append(pending.pop())
         else:
             raise UsageError(_unknown(name))
+    _take_file(found)
     return found
+
+
+def _may_be_value(name: str, pending: list[str], found: Words) -> bool:
+    if not name.startswith(_OPEN_WITH_VALUE) or not pending:
+        return False
+    word = pending[-1]
+    is_subcommand = not found.positional and word in _SUBCOMMANDS
+    return not word.startswith("-") and not is_subcommand
+
+
+def _take_file(found: Words) -> None:
+    """Find the file among the words after unknown options, if it is nowhere else."""
+    if len(found.positional) == 1 and found.loose:
+        file = next((w for w in found.loose if w.endswith(".pb")), found.loose[-1])
+        found.loose.remove(file)
+        found.positional.append(file)
 
 
 def _next(name: str, pending: list[str]) -> str:
@@ -174,6 +199,11 @@ def _pipeline(value: str, pending: list[str]) -> tuple[str, ...]:
         stages.append(pending.pop())
     if not stages:
         raise UsageError("option --pipeline needs a value")
+    unknown = next((stage for stage in stages if stage not in _STAGES), None)
+    if unknown is not None:
+        raise UsageError(
+            f"option --pipeline is {unknown!r}; expected {', '.join(_STAGES)}"
+        )
     return tuple(stages)
 
 
