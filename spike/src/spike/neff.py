@@ -53,6 +53,8 @@ HLO_MEMBER = "nkipy/hlo.pb"
 PROGRAM_MEMBER = "nkipy/program.json"
 PROGRAM_FORMAT = "nkipy-emulator-program"
 PROGRAM_VERSION = 1
+#: Ranks that a program may name; no cluster has as many cores.
+MAX_REPLICAS = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -167,6 +169,7 @@ def _emulated(container: Container) -> Neff:
         raise NeffError(f"an emulator's NEFF without its member {HLO_MEMBER}")
     program = expect_object(parse_json(members, PROGRAM_MEMBER), PROGRAM_MEMBER)
     _check_format(program)
+    _check_cores(program, header)
     inputs, outputs = (_tensors(program, what) for what in ("inputs", "outputs"))
     compiler = expect_object(program.get("compiler"), "the program's compiler")
     return Neff(
@@ -190,6 +193,21 @@ def _check_format(program: dict[str, Any]) -> None:
         raise NeffError(
             f"{PROGRAM_MEMBER} has format {found[0]!r:.80}, version {found[1]!r:.80}; "
             f"expected {PROGRAM_FORMAT!r}, version {PROGRAM_VERSION}"
+        )
+
+
+def _check_cores(program: dict[str, Any], header: NeffHeader) -> None:
+    """How many cores: ranks within bounds, and an LNC that is the header's."""
+    replicas, lnc = program.get("replicas"), program.get("lnc")
+    if type(replicas) is not int or not 1 <= replicas <= MAX_REPLICAS:
+        raise NeffError(
+            f"'replicas' of {PROGRAM_MEMBER} is {replicas!r:.80}, not a number from 1 "
+            f"to {MAX_REPLICAS}"
+        )
+    expected = header.lnc_size or 1
+    if type(lnc) is not int or lnc != expected:
+        raise NeffError(
+            f"'lnc' of {PROGRAM_MEMBER} is {lnc!r:.80}, but the header has {expected}"
         )
 
 

@@ -48,6 +48,14 @@ def test_the_unchanged_program_is_read() -> None:
         ({"target": None}, "'target'"),
         ({"compiler": []}, "compiler is of type list, not an object"),
         ({"compiler": {"name": "x"}}, "'version'"),
+        *(
+            ({"replicas": value}, "'replicas' of nkipy/program.json is .* from 1 to")
+            for value in (None, 0, -1, True, 1.5, "x", [], (1 << 20) + 1, 1 << 70)
+        ),
+        *(
+            ({"lnc": value}, "'lnc' of nkipy/program.json is .* but the header has 1")
+            for value in (None, 0, 2, True, 1.0, "x", 1 << 70)
+        ),
         ({"numerics": None}, "numerics is missing"),
         ({"numerics": {"auto_cast": 1.5}}, "numerics option 'auto_cast' is 1.5"),
         ({"inputs": {}}, "inputs is of type dict, not a list"),
@@ -75,6 +83,13 @@ def test_the_unchanged_program_is_read() -> None:
 def test_contradictions_are_refused(changes: dict[str, Any], text: str) -> None:
     with pytest.raises(NeffError, match=text):
         read_neff(_neff(_program(**changes)))
+
+
+def test_cores_of_the_header_and_the_program_agree() -> None:
+    neff = read_neff(_neff(_program(lnc=2, replicas=64), lnc_size=2))
+    assert (neff.lnc, neff.program["replicas"]) == (2, 64)
+    with pytest.raises(NeffError, match="'lnc' .* is 1, but the header has 2"):
+        read_neff(_neff(_program(lnc=1), lnc_size=2))
 
 
 @pytest.mark.parametrize(
