@@ -103,11 +103,12 @@ class CallMemory {
 
 /// By a remembered call if there is one, else by the class's `_call_anew`. Takes
 /// objects as they are: conversions would cost as much as recognising them.
-nb::object call_model(nb::handle self, nb::dict inputs, nb::object outputs,
+nb::object call_model(nb::handle self, nb::object inputs, nb::object outputs,
                       nb::handle save_trace, nb::handle ntff_name) {
   auto& memory = nb::cast<const CallMemory&>(self);
-  if (save_trace.is(Py_False) && nb::isinstance<nb::dict>(outputs) &&
-      memory.execute(inputs, nb::borrow<nb::dict>(outputs)))
+  if (save_trace.is(Py_False) && nb::isinstance<nb::dict>(inputs) &&
+      nb::isinstance<nb::dict>(outputs) &&
+      memory.execute(nb::borrow<nb::dict>(inputs), nb::borrow<nb::dict>(outputs)))
     return nb::none();
   return self.attr("_call_anew")(inputs, outputs, save_trace, ntff_name);
 }

@@ -10,7 +10,7 @@ namespace spike {
 namespace {
 
 constexpr uint32_t kMaxRank = 64;
-constexpr int kOneCore = 1;
+constexpr int kOneCore = 1, kAnyCore = -1;
 
 // By libnrt's number of the dtype.
 constexpr const char* kDtypes[] = {
@@ -53,18 +53,24 @@ TensorMetadata metadata(const nrt_tensor_info_t& info) {
           {info.shape, info.shape + info.ndim}};
 }
 
-ModelPin load(const Runtime::Lease& runtime, const NrtModel& loaded) {
-  Use nrt(runtime, "Unable to load a model");
-  File file = read_file(loaded.label);
-  const char* data = file.data.get();
-  nrt_model_t* model = nullptr;
-  int status =
-      loaded.is_collective
-          ? nrt->nrt_load_collectives(data, file.size, loaded.core_id, kOneCore,
-                                      loaded.rank_id, loaded.world_size, &model)
-          : nrt->nrt_load(data, file.size, loaded.core_id, kOneCore, &model);
-  check(status, "Failed to load model");
-  return std::make_shared<ModelStorage>(runtime->shared_from_this(), model);
+int find_core(const ModelStorage& model) {
+  Use nrt(model.runtime, "Unable to find a model's core");
+  nrt_model_info_t info{};
+  size_t size = 0;
+  check(nrt->nrt_get_model_info(model.model, &info, sizeof info, &size),
+        "Failed to get model info");
+  return info.vnc;
+}
+
+// A result would be lost in silence.
+void refuse_overlaps(const NamedTensors& outputs) {
+  for (auto second = outputs.begin(); second != outputs.end(); ++second)
+    for (auto first = outputs.begin(); first != second; ++first)
+      if (first->second->extent.overlaps(second->second->extent))
+        throw std::invalid_argument("Outputs " + first->first + " and " +
+                                    second->first +
+                                    ": expected tensors of memory of their own, got "
+                                    "the same or overlapping tensors");
 }
 
 }  // namespace
@@ -82,7 +88,26 @@ NrtModel::NrtModel(const Runtime::Lease& runtime, std::string neff_path, int cor
       is_collective(is_collective),
       rank_id(rank_id),
       world_size(world_size) {
-  storage_ = load(runtime, *this);
+  storage_ = load();
+  if (core_id == kAnyCore) this->core_id = find_core(*storage_);
+}
+
+ModelPin NrtModel::load() const {
+  Use nrt(lease_, "Unable to load a model");
+  File file = read_file(label);
+  const char* data = file.data.get();
+  nrt_model_t* model = nullptr;
+  int status = is_collective
+                   ? nrt->nrt_load_collectives(data, file.size, core_id, kOneCore,
+                                               rank_id, world_size, &model)
+                   : nrt->nrt_load(data, file.size, core_id, kOneCore, &model);
+  check(status, "Failed to load model", [&] {
+    std::string rank =
+        ", rank " + std::to_string(rank_id) + " of " + std::to_string(world_size);
+    return "'" + label + "' on " + describe_core(*nrt, core_id) +
+           (is_collective ? rank : "");
+  });
+  return std::make_shared<ModelStorage>(lease_->shared_from_this(), model);
 }
 
 void NrtModel::unload() {
@@ -115,6 +140,7 @@ ModelTensorInfo NrtModel::tensor_info() const {
 PreparedCall::PreparedCall(const NrtModel& model, const NamedTensors& inputs,
                            const NamedTensors& outputs)
     : core_id(model.core_id) {
+  refuse_overlaps(outputs);
   ModelPin pinned = model.pin("Unable to execute an unloaded model");
   model_ = pinned;
   inputs_ = NrtTensorSet::make(pinned->runtime, inputs);

@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <new>
 
 namespace spike {
@@ -55,6 +56,23 @@ NrtError::NrtError(int status, const std::string& text)
                         std::to_string(status) + "): " + text),
       status(status) {}
 
+std::string describe_core(const NrtApi& api, int core) {
+  std::string text = "core " + std::to_string(core);
+  uint32_t count = 0;
+  if (api.nrt_get_visible_nc_count(&count) != NRT_SUCCESS) return text;
+  return text + " of " + std::to_string(count) + " visible ones";
+}
+
+std::string describe_environment() {
+  std::string text;
+  for (auto* name : {"NEURON_RT_VISIBLE_CORES", "NEURON_RT_NUM_CORES"}) {
+    const char* value = std::getenv(name);
+    text += (text.empty() ? "" : ", ") + std::string(name) +
+            (value ? "=" + std::string(value) : " is not set");
+  }
+  return text;
+}
+
 void fail_missing(const char* function) {
   throw SpikeError("This libnrt has no function " + std::string(function) +
                    ", which this needs.");
@@ -86,7 +104,7 @@ Runtime::Lease Runtime::open(std::shared_ptr<const NrtApi> api) {
                      ": a previous instance still exists. Call close() on it, or "
                      "delete spike with all tensors/models first.");
   int status = api->nrt_init(kFrameworkNone, "spike", "1.0");
-  check(status, "Failed to initialize NRT runtime");
+  check(status, "Failed to initialize NRT runtime", describe_environment);
   std::shared_ptr<Runtime> runtime(new Runtime(std::move(api)));
   slot.current = runtime.get();
   return Lease(runtime.get(), [runtime](auto*) { runtime->close(); });

@@ -7,6 +7,8 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <limits>
+
 #include "async_execution.h"
 #include "bindings.h"
 #include "spike.h"
@@ -315,14 +317,33 @@ int close(Spike& self) {
   return 0;
 }
 
-NrtTensor allocate(const Spike& self, size_t size, int core_id, const Text& name) {
-  return NrtTensor::allocate(self.runtime, size, core_id,
+// An int argument. nanobind's own refusal does not say which one is wrong, and how.
+template <class Int>
+Int integer(const char* name, nb::handle value) {
+  Int number;
+  if (nb::try_cast(value, number)) return number;
+  using Limits = std::numeric_limits<Int>;
+  nb::str text = nb::str("{}: expected an int from {} to {}, got {!r}")
+                     .format(name, Limits::min(), Limits::max(), value);
+  if (PyIndex_Check(value.ptr())) throw nb::value_error(text.c_str());
+  throw nb::type_error(text.c_str());
+}
+
+NrtTensor allocate(const Spike& self, nb::handle size, nb::handle core_id,
+                   const Text& name) {
+  return NrtTensor::allocate(self.runtime, integer<size_t>("size in bytes", size),
+                             integer<int>("core_id", core_id),
                              name.value_or("unnamed_tensor"));
 }
 
-NrtModel load_model(const Spike& self, std::string neff_file, int core_id,
-                    bool cc_enabled, uint32_t rank_id, uint32_t world_size) {
-  return {self.runtime, std::move(neff_file), core_id, cc_enabled, rank_id, world_size};
+NrtModel load_model(const Spike& self, std::string neff_file, nb::handle core_id,
+                    bool cc_enabled, nb::handle rank_id, nb::handle world_size) {
+  return {self.runtime,
+          std::move(neff_file),
+          integer<int>("core_id", core_id),
+          cc_enabled,
+          integer<uint32_t>("rank_id", rank_id),
+          integer<uint32_t>("world_size", world_size)};
 }
 
 /// What does something with a tensor or a model, as a method of the Spike that it
@@ -337,7 +358,9 @@ auto method(Result (*function)(Object&, Arguments...)) {
 void define_spike_tensors(nb::class_<Spike>& spike) {
   spike
       .def("allocate_tensor", allocate, "size"_a, "core_id"_a = 0,
-           "name"_a = nb::none())
+           "name"_a = nb::none(),
+           nb::sig("def allocate_tensor(self, size: int, core_id: int = 0, name: str | "
+                   "None = None) -> NrtTensor"))
       .def("slice_from_tensor", method(slice), "source"_a, "offset"_a = 0, "size"_a = 0,
            "name"_a = nb::none())
       .def(
@@ -354,7 +377,9 @@ void define_spike_tensors(nb::class_<Spike>& spike) {
 void define_spike_models(nb::class_<Spike>& spike) {
   spike
       .def("load_model", load_model, "neff_file"_a, "core_id"_a = 0,
-           "cc_enabled"_a = false, "rank_id"_a = 0, "world_size"_a = 1)
+           "cc_enabled"_a = false, "rank_id"_a = 0, "world_size"_a = 1,
+           nb::sig("def load_model(self, neff_file: str, core_id: int = 0, cc_enabled: "
+                   "bool = False, rank_id: int = 0, world_size: int = 1) -> NrtModel"))
       .def(
           "unload_model", [](const Spike&, NrtModel& model) { model.unload(); },
           "model"_a)

@@ -9,13 +9,14 @@ std::pair<size_t, size_t> Spike::memory_stats(uint32_t core_id) const {
   nrt_vnc_memory_stats_t stats{};
   size_t size = 0;
   check(nrt->nrt_get_vnc_memory_stats(core_id, &stats, sizeof stats, &size),
-        "Failed to get memory stats");
+        "Failed to get memory stats", [&] { return describe_core(*nrt, core_id); });
   return {stats.bytes_used, stats.bytes_limit};
 }
 
 uint32_t visible_core_count(const NrtApi& api) {
   uint32_t count = 0;
-  check(api.nrt_get_visible_nc_count(&count), "Failed to get visible NC count");
+  check(api.nrt_get_visible_nc_count(&count), "Failed to get visible NC count",
+        describe_environment);
   return count;
 }
 

@@ -27,6 +27,16 @@ void check_bounds(const NrtTensor& tensor, const char* operation, const char* wh
                    " bytes; Offset: " + std::to_string(offset) + " bytes.");
 }
 
+std::string describe_memory(const NrtApi& api, int core) {
+  nrt_vnc_memory_stats_t stats{};
+  size_t size = 0;
+  if (!api.nrt_get_vnc_memory_stats ||
+      api.nrt_get_vnc_memory_stats(core, &stats, sizeof stats, &size) != NRT_SUCCESS)
+    return "";
+  return ", which uses " + std::to_string(stats.bytes_used) + " of its " +
+         std::to_string(stats.bytes_limit) + " bytes";
+}
+
 }  // namespace
 
 TensorStorage::~TensorStorage() {
@@ -45,12 +55,12 @@ void TensorStorage::add_dependent(const std::shared_ptr<NrtTensorSet>& set) {
   dependents_.push_back(set);
 }
 
-NrtTensor::NrtTensor(Runtime::Lease lease, int core_id, size_t size,
+NrtTensor::NrtTensor(Runtime::Lease lease, int core_id, const Extent& extent,
                      const std::string& name, nrt_tensor_t* tensor)
     : Share(name, lease,
-            std::make_shared<TensorStorage>(lease->shared_from_this(), tensor)),
+            std::make_shared<TensorStorage>(lease->shared_from_this(), tensor, extent)),
       core_id(core_id),
-      size(size) {}
+      size(extent.end - extent.begin) {}
 
 NrtTensor NrtTensor::allocate(const Runtime::Lease& runtime, size_t size, int core_id,
                               const std::string& name) {
@@ -58,8 +68,12 @@ NrtTensor NrtTensor::allocate(const Runtime::Lease& runtime, size_t size, int co
   nrt_tensor_t* tensor = nullptr;
   int status =
       nrt->nrt_tensor_allocate(kPlacementDevice, core_id, size, name.c_str(), &tensor);
-  check(status, "Failed to allocate tensor");
-  return {runtime, core_id, size, name, tensor};
+  check(status, "Failed to allocate tensor", [&] {
+    return std::to_string(size) + " bytes on " + describe_core(*nrt, core_id) +
+           describe_memory(*nrt, core_id);
+  });
+  static std::atomic<uint64_t> allocations{0};
+  return {runtime, core_id, {++allocations, 0, size}, name, tensor};
 }
 
 NrtTensor NrtTensor::slice(size_t offset, size_t size, const std::string& name) const {
@@ -73,7 +87,12 @@ NrtTensor NrtTensor::slice(size_t offset, size_t size, const std::string& name) 
   int status = nrt->nrt_tensor_allocate_slice(source->tensor, offset, size,
                                               name.c_str(), &tensor);
   check(status, "Failed to allocate tensor slice");
-  return {lease_, core_id, size, name, tensor};
+  const auto& [allocation, begin, end] = source->extent;
+  return {lease_,
+          core_id,
+          {allocation, begin + offset, begin + offset + size},
+          name,
+          tensor};
 }
 
 void NrtTensor::free() {

@@ -40,13 +40,19 @@ STATUSES = {
 }
 
 
+SEE_LOG = "(libnrt's log says why; NEURON_RT_LOG_LEVEL sets how much it says)"
+
+
 @pytest.mark.parametrize(("status", "name"), STATUSES.items())
 def test_every_status_is_named(fake, status, name):
     runtime = Spike()
     fake.inject("nrt_tensor_allocate", status)
     with pytest.raises(NrtError) as raised:
         runtime.allocate_tensor(16)
-    assert str(raised.value) == f"NRT Error {name}({status}): Failed to allocate tensor"
+    assert str(raised.value) == (
+        f"NRT Error {name}({status}): Failed to allocate tensor: 16 bytes on core 0 of "
+        f"2 visible ones {SEE_LOG}"
+    )
     assert raised.value.status == raised.value.error_code == raised.value.code == status
     assert raised.value.status_name == name
     assert runtime.allocate_tensor(16).size == 16
@@ -118,9 +124,40 @@ def use_everything(fake) -> None:
 def test_every_call_is_checked_and_the_next_one_works(fake, function):
     fake.inject(function, 1006)
     text = SITES[function].replace("drain", "fetch")
-    with pytest.raises(NrtError, match=rf"NRT_EXEC_OOB\(1006\): {text}$"):
+    with pytest.raises(NrtError, match=rf"NRT_EXEC_OOB\(1006\): {text}(: |$)"):
         use_everything(fake)
     use_everything(fake)
+
+
+def test_errors_say_what_was_asked_for(fake, monkeypatch):
+    monkeypatch.setenv("NEURON_RT_VISIBLE_CORES", "1,0")
+    monkeypatch.delenv("NEURON_RT_NUM_CORES", raising=False)
+    neff = str(fake.neff())
+    cores = "NEURON_RT_VISIBLE_CORES=1,0, NEURON_RT_NUM_CORES is not set"
+    for function, use, text in (
+        ("nrt_get_visible_nc_count", Spike.get_visible_neuron_core_count, cores),
+        ("nrt_init", Spike, cores),
+        (
+            "nrt_load",
+            lambda: Spike().load_model(neff, 1),
+            f"Failed to load model: '{neff}' on core 1 of 2 visible ones",
+        ),
+        (
+            "nrt_load_collectives",
+            lambda: Spike().load_model(neff, 0, True, 3, 4),
+            f"Failed to load model: '{neff}' on core 0 of 2 visible ones, rank 3 of 4",
+        ),
+    ):
+        fake.inject(function, 2)
+        with pytest.raises(NrtError) as raised:
+            use()
+        assert f"{text} {SEE_LOG}" in str(raised.value)
+
+
+def test_a_core_that_libnrt_chooses_but_does_not_tell(fake):
+    with pytest.raises(SpikeError, match="no function nrt_get_model_info"):
+        Spike().load_model(str(fake.neff()), -1)
+    assert "nrt_unload" in fake.calls()
 
 
 def test_a_missing_neff_is_both_errors(fake, tmp_path):

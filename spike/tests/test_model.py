@@ -212,6 +212,33 @@ def test_outputs_that_are_written_into_inputs(fake):
         model(inputs, {"s": x, "r": x})
 
 
+def test_outputs_that_overlap(fake):
+    neff = "input x int8 4 4\noutput a int8 4 4\noutput b int8 4 4"
+    model = SpikeModel.load_from_neff(fake.neff(neff))
+    tensor = SpikeTensor.zeros((8,), "int8")
+    low, middle, high = (tensor.slice(i, i + 4) for i in (0, 3, 4))
+    again = tensor.slice(2).slice(2, 6)  # the bytes of `high`
+    for a, b in ((low, low), (low, middle), (middle, high), (again, high)):
+        for use in (model, model.execute_async, model.benchmark):
+            with pytest.raises(ValueError, match="Outputs a and b: expected .* of the"):
+                use({"x": low}, {"a": a, "b": b})
+        with pytest.raises(ValueError, match="the same or overlapping tensors"):
+            outputs = {"a": a.tensor_ref, "b": b.tensor_ref}
+            model.model_ref.prepare({"x": low.tensor_ref}, outputs)
+    assert "nrt_execute" not in fake.calls()
+    # Inputs are read first; tensors that only touch share nothing.
+    model({"x": middle}, {"a": low, "b": high})
+    assert "nrt_execute" in fake.calls()
+
+
+def test_one_tensor_for_two_inputs_that_are_written_into(fake):
+    pair = "input {0}.must_alias_input int8 4 4\noutput {0} int8 4 4\n"
+    model = SpikeModel.load_from_neff(fake.neff(pair.format("a") + pair.format("b")))
+    tensor = SpikeTensor.zeros((4,), "int8")
+    with pytest.raises(ValueError, match="Outputs a and b: expected tensors of memory"):
+        model({"a.must_alias_input": tensor, "b.must_alias_input": tensor})
+
+
 def test_freed_tensors(fake, model):
     x, y, out = matrix(), matrix(), matrix()
     inputs, outputs = {"x": x, "y": y}, {"sum": out}

@@ -37,7 +37,8 @@ struct ModelTensorInfo {
 /// A model as Python holds it: a share of it until it is unloaded.
 class NrtModel : public Share<ModelStorage> {
  public:
-  /// Throws NeffFileError if the file cannot be read, NrtError if libnrt refuses it.
+  /// Loads on the first free core if `core_id` is -1. Throws NeffFileError if the file
+  /// cannot be read, NrtError if libnrt refuses it.
   NrtModel(const Runtime::Lease& runtime, std::string neff_path, int core_id,
            bool is_collective, uint32_t rank_id, uint32_t world_size);
 
@@ -50,9 +51,12 @@ class NrtModel : public Share<ModelStorage> {
     return storage_ ? reinterpret_cast<uintptr_t>(storage_->model) : 0;
   }
 
-  const int core_id;
+  int core_id;  // where it is, once loaded: libnrt chooses if it was -1
   const bool is_collective;
   const uint32_t rank_id, world_size;
+
+ private:
+  ModelPin load() const;
 };
 
 /// An execution with given tensors, made ready once: its tensor sets are kept. It does
@@ -60,6 +64,7 @@ class NrtModel : public Share<ModelStorage> {
 /// methods throw SpikeError. They throw NrtError if the execution fails.
 class PreparedCall {
  public:
+  /// Throws std::invalid_argument for outputs that would overwrite each other.
   PreparedCall(const NrtModel& model, const NamedTensors& inputs,
                const NamedTensors& outputs);
 

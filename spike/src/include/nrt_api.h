@@ -82,6 +82,10 @@ struct nrt_vnc_memory_stats_t {
   size_t bytes_used, bytes_limit;
 };
 
+struct nrt_model_info_t {
+  uint32_t vnc;
+};
+
 /// Throws the SpikeError for a function that libnrt lacks.
 [[noreturn]] void fail_missing(const char* function);
 
@@ -147,6 +151,8 @@ class NrtApi {
   REQUIRED(nrt_execute, int(nrt_model_t*, const nrt_tensor_set_t*, nrt_tensor_set_t*));
 
   OPTIONAL(nrt_get_version, int(nrt_version_t*, size_t));
+  OPTIONAL(nrt_get_model_info,
+           int(const nrt_model_t*, nrt_model_info_t*, size_t, size_t*));
   OPTIONAL(nrt_get_vnc_memory_stats,
            int(uint32_t, nrt_vnc_memory_stats_t*, size_t, size_t*));
   OPTIONAL(nrt_tensor_copy,

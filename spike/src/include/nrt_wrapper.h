@@ -44,6 +44,21 @@ inline void check(int status, const char* text) {
   if (status != NRT_SUCCESS) throw NrtError(status, text);
 }
 
+/// Throws NrtError unless the status is success; its text also has what `detail()`, a
+/// string, says was asked for, and where libnrt tells more.
+template <class Detail>
+void check(int status, const std::string& text, Detail detail) {
+  if (status != NRT_SUCCESS)
+    throw NrtError(status, text + ": " + detail() +
+                               " (libnrt's log says why; NEURON_RT_LOG_LEVEL sets how "
+                               "much it says)");
+}
+
+/// "core 9 of 8 visible ones", as a detail of errors.
+std::string describe_core(const NrtApi& api, int core);
+/// The environment's choice of cores, as a detail of errors.
+std::string describe_environment();
+
 /// Something in flight that the runtime must see the end of before it closes.
 class Pending {
  public:
@@ -128,6 +143,7 @@ class Use {
   Use(const Use&) = delete;
   Use& operator=(const Use&) = delete;
   explicit operator bool() const { return entered_; }
+  const NrtApi& operator*() const { return *runtime_->api; }
   const NrtApi* operator->() const { return runtime_->api.get(); }
 
  private:

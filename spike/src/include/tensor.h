@@ -12,12 +12,22 @@ namespace spike {
 
 class NrtTensorSet;
 
+/// Which bytes a tensor is: of one allocation, from `begin` to before `end`.
+struct Extent {
+  uint64_t allocation;
+  size_t begin, end;
+  bool overlaps(const Extent& other) const {
+    return allocation == other.allocation && begin < other.end && other.begin < end;
+  }
+};
+
 /// Device memory: owns one nrt_tensor_t. Whoever uses it holds a share ("pins" it), so
 /// that it is freed after the last running call, whatever its owner does meanwhile.
 class TensorStorage {
  public:
-  TensorStorage(std::shared_ptr<Runtime> runtime, nrt_tensor_t* tensor)
-      : runtime(std::move(runtime)), tensor(tensor) {}
+  TensorStorage(std::shared_ptr<Runtime> runtime, nrt_tensor_t* tensor,
+                const Extent& extent)
+      : runtime(std::move(runtime)), tensor(tensor), extent(extent) {}
   ~TensorStorage();
   TensorStorage(const TensorStorage&) = delete;
   TensorStorage& operator=(const TensorStorage&) = delete;
@@ -28,6 +38,7 @@ class TensorStorage {
 
   const std::shared_ptr<Runtime> runtime;
   nrt_tensor_t* tensor;
+  const Extent extent;
 
  private:
   std::mutex mutex_;
@@ -63,8 +74,8 @@ class NrtTensor : public Share<TensorStorage> {
   const size_t size;
 
  private:
-  NrtTensor(Runtime::Lease lease, int core_id, size_t size, const std::string& name,
-            nrt_tensor_t* tensor);
+  NrtTensor(Runtime::Lease lease, int core_id, const Extent& extent,
+            const std::string& name, nrt_tensor_t* tensor);
 };
 
 }  // namespace spike

@@ -67,6 +67,8 @@ def load_inputs_for_core(
         name, separator, path = item.partition("=")
         if not (name and separator and path):
             raise ValueError(f"--input takes NAME=PATH, got {item!r}")
+        if name in tensors:
+            raise ValueError(f"--input takes each name once, got {name!r} twice")
         if name not in model.input_tensors_info:
             raise ValueError(
                 f"{name!r} is not an input: {', '.join(model.input_tensors_info)} are"
@@ -215,6 +217,13 @@ def _describe_tensor(tensor: TensorInfo) -> str:
     return f"  {tensor.name}: {tensor.dtype}{list(tensor.shape)}, {tensor.nbytes} bytes"
 
 
+def _count(text: str) -> int:
+    count = int(text)
+    if count < 1:
+        raise argparse.ArgumentTypeError(f"expected at least 1, got {count}")
+    return count
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("spike-run", description="Run or describe a NEFF.")
     add = parser.add_argument
@@ -241,7 +250,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--cc-enabled", action="store_true", help="load with collectives")
     add("--rank-id", type=int, default=0, help="rank in the collective (default: 0)")
     add("--world-size", type=int, default=1, help="ranks there are (default: 1)")
-    add("--num-cores", type=int, default=1, help="cores to run on at once (default: 1)")
+    several = "cores to run on at once (default: 1)"
+    add("--num-cores", type=_count, default=1, help=several)
     add("--collective", action="store_true", help="make those cores one collective")
     add("--info", action="store_true", help="describe the NEFF without running it")
     add("--doctor", action="store_true", help="say which libnrt is used, and why")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 from spike._spike import (
     AsyncExecution,
     CallMemory,
+    NrtError,
     NrtModel,
     PreparedCall,
     SystemTraceSession,
@@ -54,8 +56,9 @@ class SpikeModel(CallMemory):
     `ntff_name`, by default beside the NEFF.
 
     Arguments are validated once: a later call with the same tensor objects goes
-    straight to libnrt. Raises ValueError for tensors that the model does not take,
-    SpikeError for freed ones, NrtError if execution fails.
+    straight to libnrt. Raises TypeError for what is no dict of SpikeTensor, ValueError
+    for tensors that the model does not take and outputs that overlap, SpikeError for
+    freed tensors, NrtError if execution fails.
 
     Attributes:
         model_ref: the model, as an NrtModel.
@@ -111,12 +114,18 @@ class SpikeModel(CallMemory):
     ) -> Self:
         """Load a NEFF on a core, with collectives as rank `rank_id` of `world_size`.
 
-        Raises SpikeError if the file cannot be read, NrtError if libnrt refuses it.
+        With -1 libnrt chooses the core. Raises SpikeError if the file cannot be read,
+        NrtError if libnrt refuses it.
         """
         path = Path(neff_path)
-        ref = get_spike_singleton().load_model(
-            str(path), core_id, cc_enabled, rank_id, world_size
-        )
+        try:
+            ref = get_spike_singleton().load_model(
+                str(path), core_id, cc_enabled, rank_id, world_size
+            )
+        except NrtError as error:
+            if error.status_name in ("NRT_INVALID", "NRT_UNSUPPORTED_NEFF_VERSION"):
+                error.args = (f"{error}. {_examine(path)}",)
+            raise
         return cls(ref, path.stem if name is None else name, path)
 
     def allocate_output_tensors(
@@ -243,6 +252,11 @@ class SpikeModel(CallMemory):
     def _validate(
         self, kind: str, infos: Mapping[str, TensorMetadata], tensors: Tensors
     ) -> None:
+        if not isinstance(tensors, dict):
+            raise TypeError(
+                f"{kind}s: expected a dict of SpikeTensor by name, got "
+                f"{type(tensors).__name__}"
+            )
         for problem, names in (
             ("Unknown", tensors.keys() - infos.keys()),
             ("Missing", infos.keys() - tensors.keys()),
@@ -259,6 +273,8 @@ class SpikeModel(CallMemory):
         self, kind: str, name: str, info: TensorMetadata, tensor: SpikeTensor
     ) -> None:
         where, core = f"{kind} {name}: expected", self.model_ref.core_id
+        if not isinstance(tensor, SpikeTensor):
+            raise TypeError(f"{where} a SpikeTensor, got {type(tensor).__name__}")
         if tensor.core_id != core:
             raise TensorMismatchError(
                 f"{where} model and tensor on the same core, got model core_id {core} "
@@ -285,6 +301,19 @@ class SpikeModel(CallMemory):
         return (
             f"{type(self).__name__}(name={self.name!r}, neff_path='{self.neff_path}')"
         )
+
+
+def _examine(path: Path) -> str:
+    """What there is to say of a NEFF that libnrt refused."""
+    try:
+        neff = read_neff(path, validate_hash=True)
+    except (NeffError, OSError) as error:
+        return f"The file is no sound NEFF: {error}"
+    device = os.environ.get("NEURON_LOGICAL_NC_CONFIG", "not set")
+    return (
+        f"The NEFF is for {neff.target or 'an unknown target'}, LNC {neff.lnc}; "
+        f"NEURON_LOGICAL_NC_CONFIG is {device}"
+    )
 
 
 def _refine(

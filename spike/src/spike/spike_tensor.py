@@ -72,6 +72,8 @@ class SpikeTensor:
     ) -> Self:
         """A tensor whose contents are whatever the memory holds."""
         shape = as_shape(shape)
+        if min(shape, default=0) < 0:
+            raise ValueError(f"a shape has no negative dimension, got {shape}")
         nbytes = prod(shape) * np.dtype(dtype).itemsize
         ref = get_spike_singleton().allocate_tensor(nbytes, core_id, name)
         return cls(ref, shape, dtype, name)

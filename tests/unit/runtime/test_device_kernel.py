@@ -154,6 +154,23 @@ def test_wrong_tensors_are_refused():
     np.testing.assert_array_equal(kernel({"x": x, "y": x})["output0"].numpy(), [2, 2])
 
 
+def test_what_is_no_tensor_by_name_is_refused():
+    kernel = DeviceKernel.compile_and_load(add, ones(2), ones(2))
+    x = on_device(ones(2))
+    inputs = {"x": x, "y": x}
+    for arguments, text in (
+        (({"x": x, "y": ones(2)},), "Input y: expected a SpikeTensor, got ndarray"),
+        ((inputs, {"output0": 1}), "Output output0: expected a SpikeTensor, got int"),
+        ((x, x), "Inputs: expected a dict of SpikeTensor by name, got DeviceTensor"),
+        ((inputs, x), "Outputs: expected a dict of SpikeTensor by name, got DeviceTen"),
+    ):
+        for use in (kernel, kernel.benchmark):
+            with pytest.raises(TypeError, match=text):
+                use(*arguments)
+    with pytest.raises(ValueError, match="Unknown input"):
+        kernel({**inputs, "z": 5})
+
+
 def test_benchmark_counts_what_it_runs():
     kernel = DeviceKernel.compile_and_load(add, ones(2), ones(2))
     inputs = {"x": on_device(ones(2)), "y": on_device(ones(2))}

@@ -88,22 +88,49 @@ FILES = {
         SpikeError,
         "Failed to read NEFF file: /dev/zero: it is not a regular file",
     ),
-    "empty": (lambda b: b.cut(0), NrtError, "Failed to load model"),
-    "cut header": (lambda b: b.cut(1000), NrtError, "Failed to load model"),
-    "cut payload": (lambda b: b.cut(-7), NrtError, "Failed to load model"),
-    "header only": (lambda b: b.cut(1024), NrtError, "Failed to load model"),
-    "changed": (lambda b: b.flip(1500), NrtError, "Failed to load model"),
+    "empty": (lambda b: b.cut(0), NrtError, "header of 1024 bytes; found 0"),
+    "cut header": (lambda b: b.cut(1000), NrtError, "of 1024 bytes; found 1000"),
+    "cut payload": (lambda b: b.cut(-7), NrtError, "follow it: truncated, or not"),
+    "header only": (lambda b: b.cut(1024), NrtError, "0 follow it: truncated, or not"),
+    "changed": (lambda b: b.flip(1500), NrtError, "The file is no sound NEFF: "),
     "other core": (
         lambda b: SpikeModel.load_from_neff(b.neff, core_id=2),
         NrtError,
-        "NRT_INVALID(2): Failed to load model",
+        "k.neff' on core 2 of 2 visible ones (libnrt's log",
     ),
     "negative core": (
         lambda b: SpikeModel.load_from_neff(b.neff, core_id=-2),
         NrtError,
-        "NRT_INVALID(2): Failed to load model",
+        "k.neff' on core -2 of 2 visible ones (libnrt's log",
+    ),
+    "no core": (
+        lambda b: SpikeModel.load_from_neff(b.neff, core_id="1"),
+        TypeError,
+        "core_id: expected an int from -2147483648 to 2147483647, got '1'",
+    ),
+    "huge core": (
+        lambda b: SpikeModel.load_from_neff(b.neff, core_id=1 << 40),
+        ValueError,
+        "core_id: expected an int from -2147483648 to 2147483647, got 1099511627776",
+    ),
+    "negative rank": (
+        lambda b: SpikeModel.load_from_neff(b.neff, cc_enabled=True, rank_id=-1),
+        ValueError,
+        "rank_id: expected an int from 0 to 4294967295, got -1",
     ),
 }
+
+
+@pytest.mark.parametrize("lnc", [1, 2])
+def test_a_neff_for_cores_of_another_size(bench, neff, lnc, monkeypatch):
+    bench.runtime.close()
+    monkeypatch.setenv("NEURON_LOGICAL_NC_CONFIG", str(3 - lnc))
+    path = neff(lambda b, x: b.negate(x), X, lnc=lnc)
+    with pytest.raises(NrtError) as raised:
+        SpikeModel.load_from_neff(path)
+    assert raised.value.status_name == "NRT_INVALID"
+    wanted = f"for trn2, LNC {lnc}; NEURON_LOGICAL_NC_CONFIG is {3 - lnc}"
+    assert str(raised.value).endswith(wanted)
 
 
 @pytest.mark.parametrize("mistake", FILES)
@@ -168,6 +195,48 @@ ARGUMENTS = {
 def test_arguments(bench, mistake):
     use, text = ARGUMENTS[mistake]
     check_error(bench, use, ValueError, text)
+
+
+TYPES = {
+    "array": (lambda b: b.call(x=X), "Input x: expected a SpikeTensor, got ndarray"),
+    "output": (lambda b: b.call(y=X), "Output y: expected a SpikeTensor, got ndarray"),
+    "number": (
+        lambda b: b.model.benchmark({"x": 3}),
+        "Input x: expected a SpikeTensor, got int",
+    ),
+    "by position": (
+        lambda b: b.model(b.x, b.y),
+        "Inputs: expected a dict of SpikeTensor by name, got SpikeTensor",
+    ),
+    "output by position": (
+        lambda b: b.model({"x": b.x}, b.y),
+        "Outputs: expected a dict of SpikeTensor by name, got SpikeTensor",
+    ),
+    "async": (
+        lambda b: b.model.execute_async([b.x], {"y": b.y}),
+        "Inputs: expected a dict of SpikeTensor by name, got list",
+    ),
+    "core": (
+        lambda b: SpikeTensor.zeros(3, "int8", core_id="1"),
+        "core_id: expected an int from -2147483648 to 2147483647, got '1'",
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", TYPES)
+def test_types(bench, mistake):
+    use, text = TYPES[mistake]
+    check_error(bench, use, TypeError, text)
+
+
+def test_shapes_that_are_none(bench):
+    for shape, text in (
+        ((1 << 40, 1 << 40), f"from 0 to {HUGE}, got {1 << 82}"),
+        ((-3, -3), "a shape has no negative dimension, got (-3, -3)"),
+    ):
+        check_error(
+            bench, lambda b, s=shape: SpikeTensor.empty(s, "f4"), ValueError, text
+        )
 
 
 @pytest.mark.parametrize(
@@ -263,7 +332,9 @@ def test_no_memory(bench, monkeypatch):
             bench,
             lambda b, size=size: SpikeTensor.empty((size,), np.uint8),
             NrtError,
-            "NRT_RESOURCE(4): Failed to allocate tensor",
+            f"NRT_RESOURCE(4): Failed to allocate tensor: {size} bytes on core 0 of 2 "
+            f"visible ones, which uses {bench.runtime.memory_stats()[0]} of its "
+            f"{1 << 20} bytes (libnrt's log",
         )
     used, _ = bench.runtime.memory_stats()
     SpikeTensor.zeros(((1 << 20) - used,), np.uint8)

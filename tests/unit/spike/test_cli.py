@@ -213,6 +213,7 @@ def test_several_arrays_in_a_file(run, negate):
     [
         (["-i", "x"], "--input takes NAME=PATH, got 'x'"),
         (["-i", "z=x.npy"], "'z' is not an input: x are"),
+        (["-i", "x=x.npy", "-i", "x=y.npy"], "each name once, got 'x' twice"),
         (["-i", "x=no.npy"], "No such file or directory: 'no.npy'"),
         (["-i", "x=x.npy", "--core-id=7"], "NRT_INVALID(2): Failed to load model"),
         ([], "Missing input(s) {'x'}"),
@@ -226,6 +227,14 @@ def test_mistakes_are_one_line(run, negate, args, text):
     assert (status, out) == (1, "")
     assert err.startswith("spike-run: error: ") and err.count("\n") == 1
     assert text in err
+
+
+@pytest.mark.parametrize("count", ["0", "-2", "two"])
+def test_numbers_of_cores_that_are_none(run, negate, capsys, count):
+    with pytest.raises(SystemExit, match="2"):
+        run(negate, "-i", "x=x.npy", f"--num-cores={count}")
+    assert "argument --num-cores: " in capsys.readouterr().err
+    assert not Path("y.npy").exists()
 
 
 def test_files_that_are_no_neff(run, tmp_path):

@@ -142,6 +142,17 @@ def test_no_such_core(neff):
         assert raised.value.status_name == "NRT_INVALID"
 
 
+def test_a_core_of_libnrts_choice(neff):
+    """The first without a model: the second, and then either."""
+    path = neff(lambda b, x: b.negate(x), X, names=["x"], results=["y"])
+    models = [SpikeModel.load_from_neff(path, core_id=core) for core in (0, -1)]
+    assert [model.model_ref.core_id for model in models] == [0, 1]
+    assert "core_id=1" in repr(models[1].model_ref)
+    result = models[1]({"x": SpikeTensor.from_numpy(X, core_id=1)})["y"]
+    assert result.core_id == 1
+    np.testing.assert_array_equal(result.numpy(), -X)
+
+
 @pytest.mark.parametrize(
     "status", [1, 2, 4, 5, 6, 101, 1002, 1003, 1004, 1005, 1006, 1200, 1202, 1206]
 )

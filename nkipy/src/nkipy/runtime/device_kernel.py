@@ -213,11 +213,17 @@ class DeviceKernel(SpikeModel):
     def _named(
         self, inputs: Tensors, outputs: Tensors | None
     ) -> tuple[Tensors, Tensors | None]:
-        """The tensors by the names that the NEFF has for them."""
+        """The tensors by the names that the NEFF has for them; what is no dict stays
+        as it is, to be refused."""
+        if not isinstance(inputs, dict):
+            return inputs, outputs
         if inputs.keys() != self._input_names:
             inputs = {self._input_of.get(n, n): tensor for n, tensor in inputs.items()}
             inputs = _without_empty(inputs, self.input_tensors_info)
-        if outputs is not None and outputs.keys() != self.output_tensors_info.keys():
+        if (
+            isinstance(outputs, dict)
+            and outputs.keys() != self.output_tensors_info.keys()
+        ):
             outputs = _without_empty(outputs, self.output_tensors_info)
         return inputs, outputs
 
@@ -234,7 +240,11 @@ def _function_of(kernel: Callable[..., Any] | NKIPyKernel) -> Callable[..., Any]
 
 def _without_empty(tensors: Tensors, known: Mapping[str, Any]) -> Tensors:
     """`tensors` but those without elements, of which a device knows nothing."""
-    return {n: t for n, t in tensors.items() if n in known or 0 not in t.shape}
+    return {
+        n: t
+        for n, t in tensors.items()
+        if n in known or 0 not in getattr(t, "shape", ())
+    }
 
 
 @dataclass(frozen=True)
