@@ -7,10 +7,13 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cerrno>
 #include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <ctime>
+#include <optional>
 #include <string>
 
 namespace emulator::log {
@@ -20,6 +23,8 @@ constexpr int kComponents = 3;
 constexpr const char* kComponentNames[kComponents] = {"NRT", "NMGR", "TDRV"};
 constexpr const char* kLevelNames[] = {"QUIET", "ERROR", "WARN",
                                        "INFO",  "DEBUG", "TRACE"};
+constexpr const char* kLevel = "NEURON_RT_LOG_LEVEL";
+constexpr const char* kLocation = "NEURON_RT_LOG_LOCATION";
 constexpr int kToSyslog = -2;
 constexpr std::size_t kLongestLine = 2048;
 
@@ -43,28 +48,29 @@ const char* setting(const char* name, const char* component) {
   return own ? own : variable(name);
 }
 
-Level parse_level(const char* text) {
-  if (!text) return Level::error;
+std::optional<Level> parse_level(const char* text) {
   if (strcasecmp(text, "WARNING") == 0) return Level::warning;
   for (int level = 0; level <= static_cast<int>(Level::trace); ++level) {
     if (strcasecmp(text, kLevelNames[level]) == 0) return static_cast<Level>(level);
   }
-  return Level::error;
+  return std::nullopt;
 }
 
-/// A descriptor for the location: stderr, syslog, or a file that is appended to.
+/// A descriptor for the location: stderr, syslog, or a file that is appended to. -1
+/// and errno if that cannot be.
 int open_location(const char* text) {
   if (!text || strcasecmp(text, "console") == 0) return STDERR_FILENO;
   if (strcasecmp(text, "syslog") == 0) return kToSyslog;
-  const int file = open(text, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-  return file < 0 ? STDERR_FILENO : file;
+  return open(text, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
 }
 
 void configure_component(int index) {
   Target& target = targets[index];
   const char* name = kComponentNames[index];
-  target.level = parse_level(setting("NEURON_RT_LOG_LEVEL", name));
-  const int location = open_location(setting("NEURON_RT_LOG_LOCATION", name));
+  const char* level = setting(kLevel, name);
+  target.level = level ? parse_level(level).value_or(Level::error) : Level::error;
+  const int opened = open_location(setting(kLocation, name));
+  const int location = opened == -1 ? STDERR_FILENO : opened;
   const int before = target.descriptor.load();
   if (before > STDERR_FILENO && location > STDERR_FILENO) {
     // In place, since another thread may be about to write to the descriptor.
@@ -120,7 +126,36 @@ void emit(int descriptor, Level level, char* line, std::size_t length) {
   [[maybe_unused]] const ssize_t written = ::write(descriptor, line, length);
 }
 
+void report_level(const std::string& name) {
+  const char* level = variable(name);
+  if (!level || parse_level(level)) return;
+  EMULATOR_LOG(nrt, error, "nrt_init",
+               "%s should be QUIET, ERROR, WARN, INFO, DEBUG or TRACE but is \"%s\", "
+               "which is taken for ERROR",
+               name.c_str(), level);
+}
+
+void report_location(const std::string& name) {
+  const int location = open_location(variable(name));
+  if (location == -1) {
+    EMULATOR_LOG(nrt, error, "nrt_init", "%s: %s: %s; the log goes to the console",
+                 name.c_str(), variable(name), std::strerror(errno));
+  } else if (location > STDERR_FILENO) {
+    close(location);
+  }
+}
+
 }  // namespace
+
+void report_mistakes() noexcept {
+  try {
+    for (const char* suffix : {"", "_NRT", "_NMGR", "_TDRV"}) {
+      report_level(std::string(kLevel) + suffix);
+      report_location(std::string(kLocation) + suffix);
+    }
+  } catch (...) {  // no memory for the names
+  }
+}
 
 void configure() noexcept {
   configured = true;

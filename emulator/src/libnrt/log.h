@@ -12,6 +12,9 @@ enum class Component { nrt = 0, nmgr, tdrv };
 /// Reads the environment again. nrt_init calls it.
 void configure() noexcept;
 
+/// Writes a line for each of those variables that cannot be obeyed.
+void report_mistakes() noexcept;
+
 /// Whether a line of this level would go anywhere: look before composing a costly one.
 bool enabled(Component component, Level level) noexcept;
 

@@ -243,6 +243,40 @@ def test_a_location_that_cannot_be_written_falls_back(tmp_path: Path) -> None:
     assert "called before nrt_init" in log
 
 
+@pytest.mark.parametrize("suffix", ["", "_NRT", "_NMGR", "_TDRV"])
+def test_an_unknown_log_level_is_told_and_stops_nothing(
+    tmp_path: Path, suffix: str
+) -> None:
+    name = f"NEURON_RT_LOG_LEVEL{suffix}"
+    said, log = run(tmp_path, 'nrt.init(); print("done")', **{name: "foo"})
+    assert said == "done"
+    assert log.count("\n") == 1
+    assert f"{name} should be QUIET, ERROR, WARN, INFO, DEBUG or TRACE" in log
+    assert 'but is "foo", which is taken for ERROR' in log
+
+
+@pytest.mark.parametrize("suffix", ["", "_NRT", "_NMGR", "_TDRV"])
+def test_a_log_file_that_cannot_be_opened_is_told(tmp_path: Path, suffix: str) -> None:
+    name, file = f"NEURON_RT_LOG_LOCATION{suffix}", tmp_path / "no" / "x"
+    said, log = run(tmp_path, 'nrt.init(); print("done")', **{name: str(file)})
+    assert said == "done"
+    assert log.count("\n") == 1
+    assert f"{name}: {file}: No such file or directory; the log goes to" in log
+
+
+def test_log_settings_that_can_be_obeyed_are_not_commented_on(tmp_path: Path) -> None:
+    file = tmp_path / "nrt.log"
+    _, log = run(
+        tmp_path,
+        'nrt.init(); print("done")',
+        NEURON_RT_LOG_LEVEL="warning",
+        NEURON_RT_LOG_LOCATION=str(file),
+        NEURON_RT_LOG_LOCATION_NMGR="console",
+        NEURON_RT_LOG_LOCATION_TDRV="syslog",
+    )
+    assert (log, file.read_text()) == ("", "")
+
+
 def test_a_variable_of_the_past_is_warned_of(tmp_path: Path) -> None:
     _, log = run(
         tmp_path,
