@@ -53,6 +53,10 @@ TensorMetadata metadata(const nrt_tensor_info_t& info) {
           {info.shape, info.shape + info.ndim}};
 }
 
+std::string describe(const NrtApi& api, const std::string& neff, int core) {
+  return "'" + neff + "' on " + describe_core(api, core);
+}
+
 int find_core(const ModelStorage& model) {
   Use nrt(model.runtime, "Unable to find a model's core");
   nrt_model_info_t info{};
@@ -104,10 +108,9 @@ ModelPin NrtModel::load() const {
   check(status, "Failed to load model", [&] {
     std::string rank =
         ", rank " + std::to_string(rank_id) + " of " + std::to_string(world_size);
-    return "'" + label + "' on " + describe_core(*nrt, core_id) +
-           (is_collective ? rank : "");
+    return describe(*nrt, label, core_id) + (is_collective ? rank : "");
   });
-  return std::make_shared<ModelStorage>(lease_->shared_from_this(), model);
+  return std::make_shared<ModelStorage>(lease_->shared_from_this(), model, label);
 }
 
 void NrtModel::unload() {
@@ -171,8 +174,13 @@ PreparedCall::Pins PreparedCall::pin() const {
 
 void PreparedCall::execute(const Pins& pins) const {
   Use nrt(pins.model->runtime, "Unable to execute a model");
-  check(nrt->nrt_execute(pins.model->model, inputs(), outputs()),
-        "Failed to execute model");
+  check_execution(*nrt, pins, nrt->nrt_execute(pins.model->model, inputs(), outputs()));
+}
+
+void PreparedCall::check_execution(const NrtApi& api, const Pins& pins,
+                                   int status) const {
+  check(status, "Failed to execute model",
+        [&] { return describe(api, pins.model->neff_path, core_id); });
 }
 
 void PreparedCall::profile(const std::string& file) const {
@@ -182,7 +190,7 @@ void PreparedCall::profile(const std::string& file) const {
         "Failed to start profile");
   int status = nrt->nrt_execute(pins.model->model, inputs(), outputs());
   int stopped = nrt->nrt_profile_stop(file.c_str());
-  check(status, "Failed to execute model");
+  check_execution(*nrt, pins, status);
   check(stopped, "Failed to stop profile");
 }
 

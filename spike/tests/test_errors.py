@@ -147,6 +147,15 @@ def test_errors_say_what_was_asked_for(fake, monkeypatch):
             lambda: Spike().load_model(neff, 0, True, 3, 4),
             f"Failed to load model: '{neff}' on core 0 of 2 visible ones, rank 3 of 4",
         ),
+        (
+            "nrt_execute",
+            lambda: (
+                spike.SpikeModel.load_from_neff(neff)
+                .model_ref.prepare({}, {})
+                .execute()
+            ),
+            f"Failed to execute model: '{neff}' on core 0 of 2 visible ones",
+        ),
     ):
         fake.inject(function, 2)
         with pytest.raises(NrtError) as raised:

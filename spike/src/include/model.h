@@ -8,8 +8,9 @@ namespace spike {
 /// Owns one nrt_model_t; pinned by running calls as TensorStorage is.
 class ModelStorage {
  public:
-  ModelStorage(std::shared_ptr<Runtime> runtime, nrt_model_t* model)
-      : runtime(std::move(runtime)), model(model) {}
+  ModelStorage(std::shared_ptr<Runtime> runtime, nrt_model_t* model,
+               const std::string& neff_path)
+      : runtime(std::move(runtime)), model(model), neff_path(neff_path) {}
   ~ModelStorage() { unload(); }
   ModelStorage(const ModelStorage&) = delete;
   ModelStorage& operator=(const ModelStorage&) = delete;
@@ -19,6 +20,7 @@ class ModelStorage {
 
   const std::shared_ptr<Runtime> runtime;
   nrt_model_t* model;
+  const std::string neff_path;
 };
 using ModelPin = std::shared_ptr<ModelStorage>;
 
@@ -88,6 +90,8 @@ class PreparedCall {
   const int core_id;
 
  private:
+  void check_execution(const NrtApi& api, const Pins& pins, int status) const;
+
   std::weak_ptr<ModelStorage> model_;
   std::vector<std::weak_ptr<TensorStorage>> tensors_;
   std::shared_ptr<NrtTensorSet> inputs_, outputs_;

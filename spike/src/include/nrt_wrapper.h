@@ -47,9 +47,9 @@ inline void check(int status, const char* text) {
 /// Throws NrtError unless the status is success; its text also has what `detail()`, a
 /// string, says was asked for, and where libnrt tells more.
 template <class Detail>
-void check(int status, const std::string& text, Detail detail) {
+void check(int status, const char* text, Detail detail) {
   if (status != NRT_SUCCESS)
-    throw NrtError(status, text + ": " + detail() +
+    throw NrtError(status, text + (": " + detail()) +
                                " (libnrt's log says why; NEURON_RT_LOG_LEVEL sets how "
                                "much it says)");
 }

@@ -308,7 +308,7 @@ def _examine(path: Path) -> str:
     try:
         neff = read_neff(path, validate_hash=True)
     except (NeffError, OSError) as error:
-        return f"The file is no sound NEFF: {error}"
+        return f"Reading the NEFF: {error}"
     device = os.environ.get("NEURON_LOGICAL_NC_CONFIG", "not set")
     return (
         f"The NEFF is for {neff.target or 'an unknown target'}, LNC {neff.lnc}; "

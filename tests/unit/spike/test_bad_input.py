@@ -92,7 +92,7 @@ FILES = {
     "cut header": (lambda b: b.cut(1000), NrtError, "of 1024 bytes; found 1000"),
     "cut payload": (lambda b: b.cut(-7), NrtError, "follow it: truncated, or not"),
     "header only": (lambda b: b.cut(1024), NrtError, "0 follow it: truncated, or not"),
-    "changed": (lambda b: b.flip(1500), NrtError, "The file is no sound NEFF: "),
+    "changed": (lambda b: b.flip(1500), NrtError, "Reading the NEFF: "),
     "other core": (
         lambda b: SpikeModel.load_from_neff(b.neff, core_id=2),
         NrtError,
