@@ -157,6 +157,7 @@ def test_another_logical_core_size_is_refused(nrt, capfd):
     assert refused(nrt, make_neff(negate, X, lnc=2)) == INVALID
     told = capfd.readouterr().err
     assert "compiled with --lnc 2" in told and "1 physical core" in told
+    assert "--lnc 1, or set NEURON_LOGICAL_NC_CONFIG=2" in told
 
 
 def test_two_physical_cores_per_logical_core(tmp_path):
