@@ -21,6 +21,8 @@ using std::chrono::milliseconds;
 
 // Imports of the child included; large programs compile for minutes.
 constexpr std::chrono::minutes kLoadTimeout{30};
+// Who ends a session does not want to wait for a child that hangs.
+constexpr std::chrono::seconds kUnloadTimeout{30};
 
 class ChildEngine : public Engine, public std::enable_shared_from_this<ChildEngine> {
  public:
@@ -135,7 +137,7 @@ void ChildEngine::execute(std::uint64_t program,
 
 void ChildEngine::unload(std::uint64_t program) noexcept {
   try {
-    call(RequestKind::unload, program, nullptr, 0, -1, kLoadTimeout);
+    call(RequestKind::unload, program, nullptr, 0, -1, kUnloadTimeout);
   } catch (const std::exception&) {
     // The process is gone, and the program with it.
   }

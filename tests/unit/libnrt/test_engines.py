@@ -177,12 +177,27 @@ def test_a_child_that_dies_is_unrecoverable_until_the_next_start(tmp_path, capfd
     assert children() == before  # neither running nor waiting to be reaped
 
 
+def stop(process: int) -> None:
+    """Send SIGSTOP, and wait until it has reached every thread."""
+    os.kill(process, signal.SIGSTOP)
+    deadline = time.monotonic() + 10
+    while states(process) != {"T"}:
+        assert time.monotonic() < deadline, states(process)
+        time.sleep(0.001)
+
+
+def states(process: int) -> set[str]:
+    """The states of its threads, as /proc has them."""
+    stats = Path(f"/proc/{process}/task").glob("*/stat")
+    return {stat.read_text().rpartition(") ")[2][0] for stat in stats}
+
+
 def test_a_child_that_hangs_is_a_timeout_and_ended(tmp_path):
     before = children()
     with nrt_client.session(tmp_path, NEURON_RT_EXEC_TIMEOUT="1", **CHILD) as nrt:
         execution, _ = ready(nrt)
         (child,) = children() - before
-        os.kill(child, signal.SIGSTOP)
+        stop(child)
         assert failure_of(lambda: nrt.execute(*execution)) == TIMEOUT
         assert failure_of(lambda: nrt.execute(*execution)) == UNRECOVERABLE
     assert children() == before
