@@ -149,11 +149,7 @@ def test_errors_say_what_was_asked_for(fake, monkeypatch):
         ),
         (
             "nrt_execute",
-            lambda: (
-                spike.SpikeModel.load_from_neff(neff)
-                .model_ref.prepare({}, {})
-                .execute()
-            ),
+            lambda: (s := Spike()).execute(s.load_model(neff), {}, {}),
             f"Failed to execute model: '{neff}' on core 0 of 2 visible ones",
         ),
     ):
