@@ -11,7 +11,15 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs/variables.md"
 PACKAGES = ("nkipy/src", "spike/src", "emulator/src")
 #: What reads the variables of the workspace.
-TOOLS = ("conftest.py", "run.py", "tests/support", "tests/fuzz", "spike/pyproject.toml")
+TOOLS = (
+    "conftest.py",
+    "run.py",
+    "tests/support",
+    "tests/fuzz",
+    "spike/pyproject.toml",
+    "tests/unit/spike/test_threads.py",
+    "tests/unit/libnrt/test_threads.py",
+)
 
 #: What a text that is such a name from end to end must be. (NKIPY_EMU001 is a code.)
 NAME = r"(?:NKIPY|SPIKE|NEURON)_(?!EMU\d)[A-Z0-9_]*[A-Z0-9]"

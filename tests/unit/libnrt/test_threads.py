@@ -161,7 +161,7 @@ def test_stress_without_python_in_the_process(tmp_path):
         NKIPY_EMULATOR_PYTHON=sys.executable,
         NEURON_RT_VISIBLE_CORES=f"0-{CORES - 1}",
     )
-    seconds = os.environ.get("NKIPY_TEST_SECONDS", "10")
+    seconds = os.environ.get("NKIPY_TEST_SECONDS", "60")
     done = subprocess.run(
         [str(program), str(neff), str(THREADS), seconds],
         env=variables,
