@@ -268,3 +268,39 @@ def test_exit_without_closing_is_clean(tmp_path, engine):
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert out == "done\n"
+
+
+@pytest.mark.parametrize("engine", ["inprocess", "child"])
+def test_exit_meets_threads_that_called_with_the_lock_held(tmp_path, engine):
+    """The library gives the lock up meanwhile, and comes back when Python has ended."""
+    code = """
+        from tests.support.nrt_client import *
+        import numpy as np, sys, threading, time, types
+        class Last:  # lets threads have the lock when the interpreter has ended
+            sleep = time.sleep
+            def __del__(self):
+                self.sleep(0.3)
+        sys.modules["last"] = types.ModuleType("last")
+        sys.modules["last"].last = Last()
+        n = Nrt()
+        n.call("init", 1, b"", b"")
+        x = np.ones(1 << 16, np.float32)
+        model = n.load(make_neff(lambda b, x: b.negate(x), x))
+        a, b = n.tensor(x), n.empty(x.nbytes)
+        sets = n.tensor_set({"x0": a}), n.tensor_set({"output0": b})
+        n.execute(model, *sets)
+        execute = n.holding_lock.nrt_execute
+        def forever():
+            while True:
+                execute(model, *sets)
+        for _ in range(2):
+            threading.Thread(target=forever, daemon=True).start()
+        time.sleep(0.3)
+        print("the end")
+    """
+    variables = {"NKIPY_EMULATOR_ENGINE": engine, "NEURON_RT_LOG_LEVEL": "QUIET"}
+    for _ in range(3):
+        done = libnrt.run_python(
+            code, NKIPY_EMULATOR_LOCK_DIR=str(tmp_path), **variables
+        )
+        assert (done.stdout, done.stderr) == ("the end\n", "")
