@@ -128,11 +128,25 @@ fmod = UFuncOp(np.fmod, in_float32(_fmod, dt.FP8), **_RECORD)
 divmod = UFuncOp(np.divmod, in_float32(_divmod, _LOW_PRECISION), **_RECORD)
 
 
-def _gcd(b: HLOBuilder, x: Value, y: Value) -> Value:
-    """Euclid's algorithm, as many steps as the dtype can need."""
+def _magnitude(b: HLOBuilder, x: Value) -> Value:
+    """|x|, unsigned: the least signed integer has no signed magnitude."""
+    unsigned = np.dtype(f"uint{8 * _dtype(x).itemsize}")
+    return b.convert(absolute(b, x), unsigned)
+
+
+def _dtype(x: Value) -> np.dtype:
     assert x.dtype is not None
-    x, y = absolute(b, x), absolute(b, y)
-    for _ in range(_EUCLID_STEPS[x.dtype.itemsize]):
+    return x.dtype
+
+
+def _gcd(b: HLOBuilder, x: Value, y: Value) -> Value:
+    divisor = _euclid(b, _magnitude(b, x), _magnitude(b, y))
+    return b.convert(divisor, _dtype(x))
+
+
+def _euclid(b: HLOBuilder, x: Value, y: Value) -> Value:
+    """Euclid's algorithm, as many steps as the dtype can need."""
+    for _ in range(_EUCLID_STEPS[_dtype(x).itemsize]):
         rest = _guard_zero(b, y, b.binary("remainder", x, y))
         x, y = b.select(is_zero(b, y), x, y), rest
     return x
@@ -143,12 +157,14 @@ _EUCLID_STEPS = {1: 13, 2: 24, 4: 47}
 
 
 def _lcm(b: HLOBuilder, x: Value, y: Value) -> Value:
-    divisor = _gcd(b, x, y)
-    quotient = _guard_zero(b, divisor, b.divide(absolute(b, x), divisor))
-    return b.multiply(quotient, absolute(b, y))
+    dtype = _dtype(x)
+    x, y = _magnitude(b, x), _magnitude(b, y)
+    divisor = _euclid(b, x, y)
+    quotient = _guard_zero(b, divisor, b.divide(x, divisor))
+    return b.convert(b.multiply(quotient, y), dtype)
 
 
-_SMALL = binary_sampler(low=-100, high=100, specials=False)
+_SAMPLES = binary_sampler(low=-100, high=100)
 _UNROLLED = "Euclid's algorithm unrolled: up to 240 instructions for 32 bits"
-gcd = UFuncOp(np.gcd, _gcd, dtypes=dt.INTEGERS, note=_UNROLLED, samples=_SMALL)
-lcm = UFuncOp(np.lcm, _lcm, dtypes=dt.INTEGERS, note=_UNROLLED, samples=_SMALL)
+gcd = UFuncOp(np.gcd, _gcd, dtypes=dt.INTEGERS, note=_UNROLLED, samples=_SAMPLES)
+lcm = UFuncOp(np.lcm, _lcm, dtypes=dt.INTEGERS, note=_UNROLLED, samples=_SAMPLES)
