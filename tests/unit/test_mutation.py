@@ -5,8 +5,10 @@ Each kernel runs both ways: as plain NumPy, and traced and executed.
 
 from __future__ import annotations
 
+import re
 import threading
 import warnings
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ import pytest
 
 from nkipy.core.trace import trace_function
 from nkipy.core.trace_array import TraceArray
+from nkipy.runtime import simulate_jit
 from tests.support.oracle import check_kernel, run_simulated
 
 X = np.arange(12, dtype=np.float32).reshape(3, 4) + 1
@@ -473,3 +476,55 @@ def test_views_made_by_functions_share_memory():
         return buffer, top, bottom, same, *views
 
     check(kernel)
+
+
+# -- containers among the arguments ----------------------------------------------------
+@dataclass
+class State:
+    w: Any
+    step: int = 0
+
+
+class Named(dict):
+    step = 0
+
+
+@pytest.mark.parametrize(
+    ("argument", "change", "name"),
+    [
+        ({"w": X}, lambda p: p.update(w=p["w"] - 1), "p.w"),
+        ({"w": X}, lambda p: p.update(v=p["w"]), "p.v"),
+        ({"n": {"t": 1}}, lambda p: p["n"].update(t=2), "p.n.t"),
+        ([X], lambda p: p.append(p[0] * 2), "p.1"),
+        ([X], lambda p: p.pop(), "p.0"),
+        ((State(X),), lambda p: setattr(p[0], "w", p[0].w - 1), "p.0.w"),
+        (State(X), lambda p: setattr(p, "step", 1), "p.step"),
+        (State(X), lambda p: setattr(p, "other", p.w), "p._other"),
+        (Named(w=X), lambda p: setattr(p, "step", 1), "p._step"),
+    ],
+)
+def test_something_else_put_into_an_argument_is_refused(argument, change, name):
+    def kernel(p: Any) -> None:
+        change(p)
+
+    match = rf"(?s)in the place of '{re.escape(name)}'.*test_mutation\.py:\d"
+    with pytest.raises(NotImplementedError, match=match):
+        trace_function(kernel, (argument,), {})
+
+
+def test_containers_that_the_kernel_returns_or_has_for_itself_may_change():
+    def kernel(p: dict[str, Any], **options: Any) -> Any:
+        p["w"] = p["w"] - options.pop("rate")
+        p["n"] *= 2  # in place, the same array
+        scratch = dict(p["same"])
+        scratch["w"] = p["w"]
+        return [p], scratch["w"]
+
+    def arguments() -> dict[str, Any]:
+        return {"w": X.copy(), "n": X.copy(), "same": {"w": X.copy()}}
+
+    want, got = arguments(), arguments()
+    expected, result = kernel(want, rate=2), simulate_jit(kernel)(got, rate=2)
+    np.testing.assert_array_equal(result[0][0]["w"], expected[0][0]["w"])
+    np.testing.assert_array_equal(result[1], expected[1])
+    np.testing.assert_array_equal(got["n"], want["n"])

@@ -23,6 +23,7 @@ from nkipy.core.errors import (
     ConcretizationError,
     LeakedTracerError,
     NKIPyError,
+    NKIPyNotImplementedError,
     NKIPyTypeError,
     describe_op_error,
     describe_value,
@@ -37,7 +38,7 @@ from nkipy.core.hlo.ir import (
 from nkipy.core.hlo.passes import eliminate_dead_code
 from nkipy.core.hlo.verifier import verify_module
 from nkipy.core.tensor import NKIPyTensorRef, tensor_of
-from nkipy.core.tree import Path, map_tree, path_name
+from nkipy.core.tree import Path, children, is_container, map_tree, path_name
 
 __all__ = ["NKIPyKernel", "Trace", "trace_function"]
 
@@ -229,6 +230,7 @@ def trace_function(
     parameters = _Parameters(ctx)
     for key, value in bound.arguments.items():
         bound.arguments[key] = map_tree(parameters, value, (key,))
+    held = _mutable_containers(bound.arguments)
     with tracing(ctx), creation_hooks.installed():
         try:
             returned = func(*bound.args, **bound.kwargs)
@@ -239,6 +241,7 @@ def trace_function(
                 raise cause from None
             raise
         ctx.current_source_location = definition_of(func)
+        _refuse_lost_changes(held, returned, definition_of(func))
         outputs = _Outputs(ctx, parameters)
         result = map_tree(outputs, returned)
         outputs.append_unreturned()
@@ -247,6 +250,60 @@ def trace_function(
     eliminate_dead_code(module)
     verify_module(module, traced=True)
     return Trace(module, result, parameters.paths)
+
+
+_Held = tuple[Path, Any, list[tuple[str, Any]]]
+
+
+def _mutable_containers(arguments: dict[str, Any]) -> list[_Held]:
+    """Path, container and children of each argument that a kernel can put things in."""
+    found: list[_Held] = []
+
+    def visit(path: Path, value: Any) -> None:
+        if is_container(value):
+            inside = _contents(value)
+            if not isinstance(value, tuple):
+                found.append((path, value, inside))
+            for key, child in children(value):
+                visit((*path, key), child)
+
+    for name, value in arguments.items():
+        visit((name,), value)
+    return found
+
+
+def _refuse_lost_changes(
+    held: list[_Held], returned: Any, location: SourceLocation | None
+) -> None:
+    """Raise if the kernel put something else into an argument, and does not return it.
+
+    Containers are traced as copies. A store into an array reaches the caller's; another
+    array in its place, which NumPy's caller would see, does not.
+    """
+    for path, container, before in held:
+        now = dict(_contents(container))
+        gone = object()
+        changed = [k for k, v in before if now.pop(k, gone) is not v] + list(now)
+        if changed and not _is_part(container, returned):
+            name = path_name((*path, changed[0]))
+            raise NKIPyNotImplementedError(
+                f"the kernel puts something else in the place of '{name}', which the "
+                "caller would not see; store into the array instead, a[...] = value, "
+                f"or return the {type(container).__name__}, or work on a copy of it",
+                location=location,
+            )
+
+
+def _contents(container: Any) -> list[tuple[str, Any]]:
+    """Children of a container, and attributes that it has besides."""
+    own = getattr(container, "__dict__", {})
+    return [*children(container), *((f".{name}", v) for name, v in own.items())]
+
+
+def _is_part(value: Any, tree: Any) -> bool:
+    if tree is value:
+        return True
+    return is_container(tree) and any(_is_part(value, c) for _, c in children(tree))
 
 
 def definition_of(func: Callable[..., Any]) -> SourceLocation | None:
