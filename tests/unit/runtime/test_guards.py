@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import collections
 import functools
+import logging
 import random
 import types
 
@@ -203,31 +204,124 @@ def test_random_numbers_are_drawn_at_each_call(draw):
     assert not (first == second).any()
 
 
-def test_a_warm_call_does_not_trace_again():
-    model, calls = Model(), []
+def traces(caplog, jitted, *args):
+    """How often a call traces."""
+    caplog.clear()
+    with caplog.at_level(logging.INFO, jitted.logger.name):
+        jitted(*args)
+    return len(caplog.records)
 
-    def kernel(x):
-        calls.append(1)
-        return model(x)
 
-    jitted = simulate_jit(kernel)
-    for _ in range(3):
+def test_a_warm_call_does_not_trace_again(caplog):
+    model = Model()
+    jitted = simulate_jit(lambda x: model(x))
+    assert [traces(caplog, jitted, X) for _ in range(3)] == [1, 0, 0]
+
+
+class Optimizer:
+    """State of each kind, which each call reads and changes."""
+
+    total = 0
+
+    def __init__(self):
+        self.step = 0
+        self.state = {"n": 1}
+        self.seen = []
+        self.first = True
+
+    def __call__(self, x):
+        self.step += 1
+        self.state["n"] *= 2
+        self.seen.append(self.step)
+        type(self).total += 1
+        if self.first:
+            self.first = False
+            return x * 0
+        return x * self.step + 10 * self.state["n"] + 100 * len(self.seen) + self.total
+
+
+@pytest.mark.parametrize("is_argument", [False, True])
+def test_state_that_the_kernel_changes_itself(is_argument, monkeypatch):
+    def run(wrapped):
+        monkeypatch.setattr(Optimizer, "total", 0)
+        optimizer = Optimizer()
+        if is_argument:
+            call = functools.partial(wrapped(lambda o, x: o(x)), optimizer)
+        else:
+            call = wrapped(optimizer)
+        return [call(X) for _ in range(4)], vars(optimizer)
+
+    with pytest.warns(UserWarning, match="anew at each call") as warned:
+        results, state = run(simulate_jit)
+    assert len(warned) == 1 and warned[0].filename == __file__
+    expected, same = run(lambda function: function)
+    np.testing.assert_array_equal(results, expected)
+    assert state == same
+
+
+def test_traced_values_kept_for_a_backward_pass(caplog):
+    class Layer:
+        def __init__(self):
+            self.w, self.x = X * 2, None
+
+        def __call__(self, x):
+            self.x, self.made = x, np.zeros(2, np.float32)
+            self.made[0] = x[0]
+            return self.backward(x * self.w)
+
+        def backward(self, g):
+            self.dw = self.x * g
+            return self.dw * self.w
+
+    jitted = simulate_jit(Layer())
+    assert [traces(caplog, jitted, X) for _ in range(4)] == [1, 1, 0, 0]
+    np.testing.assert_array_equal(jitted(X), X * 4)
+
+
+class Running:
+    count = np.zeros(2, np.float32)
+
+    def __init__(self):
+        self.mean = X * 0
+        self.table = {"mean": X * 0}
+        self.cache = None
+
+    def attribute(self, x):
+        self.mean = self.mean * 0.5 + x
+
+    def item(self, x):
+        self.table["mean"] = self.table["mean"] * 0.5 + x
+
+    def class_attribute(self, x):
+        Running.count = Running.count + x
+
+    def lazy(self, x):
+        self.cache = x if self.cache is None else self.cache + x
+
+
+@pytest.mark.parametrize(
+    ("method", "place"),
+    [
+        ("attribute", "attribute 'mean' of a Running"),
+        ("item", "item 'mean'"),
+        ("class_attribute", "attribute 'count' of the class Running"),
+    ],
+)
+def test_a_traced_value_in_the_place_of_captured_data(method, place):
+    running = Running()
+    jitted = simulate_jit(getattr(running, method))
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match=rf"(?s){place}.*test_guards\.py:\d"):
+            jitted(X)
+        for kept in (running.mean, running.table["mean"], Running.count):
+            np.testing.assert_array_equal(kept, X * 0)
+
+
+def test_a_value_kept_for_the_next_call_is_refused_there():
+    jitted = simulate_jit(Running().lazy)
+    jitted(X)
+    with pytest.raises(RuntimeError, match=r"(?s)another trace.*test_guards\.py:\d"):
         jitted(X)
-    assert len(calls) == 1
-
-
-def test_what_the_kernel_changes_itself_is_no_reason_to_trace_again():
-    calls, counts = [], {"n": 0}
-
-    def kernel(x):
-        calls.append(x)
-        counts["n"] += 1
-        return x
-
-    jitted = simulate_jit(kernel)
-    for _ in range(3):
-        jitted(X)
-    assert len(calls) == counts["n"] == 1
 
 
 def test_static_values_are_told_apart():

@@ -154,6 +154,14 @@ def own_names(value: Any, names: Names) -> list[str]:
     return names.of([*getattr(value, "__dict__", ()), *slots], dynamic=dynamic)
 
 
+def item(read: Read, key: Any) -> Any:
+    """What the container that `read` gives holds under that key or index."""
+    try:
+        return read()[key]
+    except LookupError:
+        return item
+
+
 def own_attribute(value: Any, name: str) -> Any:
     """An attribute from the object itself, without its class having a say."""
     space = getattr(value, "__dict__", {})
@@ -167,6 +175,34 @@ def own_attribute(value: Any, name: str) -> Any:
             except AttributeError:
                 break
     return own_attribute
+
+
+def write(read: Read, value: Any) -> None:
+    """Have `read`, of an attribute or an item, give `value` again."""
+    function, args = _parts(read)
+    if function is own_attribute:
+        holder, name = args
+        object.__setattr__(holder, name, value)
+    elif function is class_member:
+        kind, name = args
+        setattr(kind, name, value)
+    elif function is item:
+        read_container, key = args
+        read_container()[key] = value
+
+
+def describe(read: Read) -> str:
+    """The place that `read` reads, in words."""
+    function, args = _parts(read)
+    if function is own_attribute:
+        return f"attribute {args[1]!r} of a {type(args[0]).__name__}"
+    if function is class_member:
+        return f"attribute {args[1]!r} of the class {args[0].__name__}"
+    return f"item {args[1]!r}" if function is item else "a variable"
+
+
+def _parts(read: Any) -> tuple[Any, Any]:
+    return getattr(read, "func", None), getattr(read, "args", ())
 
 
 def _same(value: Any) -> Any:

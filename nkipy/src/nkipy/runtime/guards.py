@@ -8,8 +8,9 @@ compared at each call. Of objects (arguments, too), classes and modules, those
 attributes count that the code names which the kernel reaches; :mod:`.captured` says
 what it reaches. A kernel that captures nothing pays nothing.
 
-A kernel that draws random numbers is traced anew at each call: the state of the
-generator is part of what it captured, and has moved on.
+A kernel that changes what it captured, a step counter say, is traced anew at each
+call, and so is one that draws random numbers: the state of the generator is part of
+what it captured, and has moved on.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from typing import Any
 
 import numpy as np
 
+from nkipy.core.tensor import NKIPyTensorRef
 from nkipy.core.trace import is_array_like
 from nkipy.core.tree import map_tree
 from nkipy.runtime import captured
@@ -54,32 +56,41 @@ class Guards:
             known = len(names.all)
             walk = _Walk(names)
             if func is not None:
-                walk.visit(lambda: func, within=False)
+                walk.visit(lambda: func)
             for held in _objects(arguments):
-                walk.visit(functools.partial(_same, held), within=False)
+                walk.visit(functools.partial(_same, held))
         if "random" in names.all:
-            walk.checks += [
+            walk.draws += [
                 _unchanged(np.random.get_state),
                 _unchanged(random.getstate),
             ]
         self._checks = walk.checks
-        #: Of what captured containers, objects, classes and modules hold.
-        self._held = walk.held
+        self._draws = walk.draws
+        self._data = walk.data
 
-    def settle(self) -> None:
-        """Tracing is over: what a container holds and the kernel itself has changed,
-        by an append say, is no reason to trace again."""
-        self._held = [check for check in self._held if check()]
+    def put_back(self) -> str | None:
+        """Undo that the kernel put traced values in the place of captured data.
+
+        They have no value after the trace, and the data would be lost.
+
+        Returns:
+            In words, one such place; None if there is none.
+        """
+        replaced = [(read, was) for read, was in self._data if _is_traced(read())]
+        for read, was in replaced:
+            captured.write(read, was)
+        return captured.describe(replaced[0][0]) if replaced else None
 
     def hold(self) -> bool:
         """Whether everything is still what it was."""
         for check in self._checks:
             if not check():
                 return False
-        for check in self._held:
-            if not check():
-                return False
-        return True
+        return all(check() for check in self._draws)
+
+    def changed(self) -> bool:
+        """Whether something is not what it was, generators of random numbers aside."""
+        return not all(check() for check in self._checks)
 
 
 class _Walk:
@@ -88,23 +99,27 @@ class _Walk:
     def __init__(self, names: Names) -> None:
         self.names = names
         self.checks: list[_Check] = []
-        self.held: list[_Check] = []
+        self.draws: list[_Check] = []  # of generators of random numbers
+        self.data: list[tuple[Read, Any]] = []  # of scalars and arrays
         self._seen: dict[int, Any] = {}  # kept alive, so that no id comes twice
 
-    def visit(self, read: Read, within: bool) -> None:
-        """Add the checks for what `read` gives.
-
-        Args:
-            within: something else holds it.
-        """
+    def visit(self, read: Read) -> None:
+        """Add the checks for what `read` gives."""
         value = read()
-        checks = self.held if within else self.checks
+        checks = self.checks
+        if _is_traced(value):
+            # Left by an earlier trace: to use it is an error, so that it is as good as
+            # any other. Layers keep what a backward pass needs in such places.
+            checks.append(lambda: _is_traced(read()))
+            return
+        if isinstance(value, (np.ndarray, *_SCALARS)) and value is not None:
+            self.data.append((read, value))
         if isinstance(value, _SCALARS):
             checks.append(lambda: (now := read()) is value or _equal(now, value))
             return
         if isinstance(value, MethodType):  # a new one each time that it is asked for
-            self.visit(lambda: _part(read(), "__func__"), within)
-            self.visit(lambda: _part(read(), "__self__"), within)
+            self.visit(lambda: _part(read(), "__func__"))
+            self.visit(lambda: _part(read(), "__self__"))
             return
         if id(value) in self._seen:
             checks.append(lambda: read() is value)
@@ -118,27 +133,28 @@ class _Walk:
         checks.append(lambda: read() is value)
         state = _state_of(value)
         if state is not None:
-            checks.append(_unchanged(state))
+            draws = not isinstance(value, (np.ndarray, *_MEMORY))
+            (self.draws if draws else checks).append(_unchanged(state))
         else:
             self._lead_on(value)
 
     def _container(self, value: Any, read: Read) -> None:
         if isinstance(value, Mapping):
             keys = list(value)
-            self.held.append(lambda: _all_equal(read(), type(value), keys))
+            self.checks.append(lambda: _all_equal(read(), type(value), keys))
             for key in keys:
-                self.visit(functools.partial(_item, read, key), within=True)
+                self.visit(functools.partial(captured.item, read, key))
             return
         items = list(value)
         if isinstance(value, Set) or all(isinstance(i, _SCALARS) for i in items):
-            self.held.append(lambda: _all_equal(read(), type(value), items))
+            self.checks.append(lambda: _all_equal(read(), type(value), items))
         if isinstance(value, Set):
             for item in items:
-                self.visit(functools.partial(_same, item), within=True)
+                self.visit(functools.partial(_same, item))
         elif not all(isinstance(i, _SCALARS) for i in items):
-            self.held.append(lambda: _length(read(), type(value)) == len(items))
+            self.checks.append(lambda: _length(read(), type(value)) == len(items))
             for i in range(len(items)):
-                self.visit(functools.partial(_item, read, i), within=True)
+                self.visit(functools.partial(captured.item, read, i))
 
     def _lead_on(self, value: Any) -> None:
         """Visit what `value`, which is no data itself, leads to."""
@@ -146,7 +162,7 @@ class _Walk:
             self._function(value)
         elif isinstance(value, functools.partial):
             for part in (value.func, value.args, value.keywords):
-                self.visit(functools.partial(_same, part), within=False)
+                self.visit(functools.partial(_same, part))
         elif isinstance(value, type):
             self._class(value)
         elif functions := captured.functions_of(value):
@@ -158,31 +174,37 @@ class _Walk:
     def _function(self, function: FunctionType) -> None:
         if captured.is_constant(function.__globals__.get("__name__")):
             if hasattr(function, "__wrapped__"):  # of a decorator of functools or ours
-                self.visit(lambda: function.__wrapped__, within=False)
+                self.visit(lambda: function.__wrapped__)
             return
         self.names.add(function.__code__)
         for read in captured.outside_of(function, self.names):
             if captured.is_bound(read):
-                self.visit(read, within=False)
+                self.visit(read)
 
     def _class(self, kind: type) -> None:
         for each, name in captured.class_members(kind, self.names):
             member = functools.partial(captured.class_member, each, name)
-            self.visit(member, within=True)
+            self.visit(member)
 
     def _object(self, value: Any) -> None:
         if captured.is_constant(type(value).__module__):
             wrapped = getattr(value, "__wrapped__", None)
             if wrapped is not None:  # a compiled kernel within a kernel
-                self.visit(functools.partial(_same, wrapped), within=False)
+                self.visit(functools.partial(_same, wrapped))
         if not isinstance(value, ModuleType):
-            self.visit(lambda: type(value), within=True)
+            self.visit(lambda: type(value))
         names = captured.own_names(value, self.names)
         if names or not isinstance(value, ModuleType):
-            self.held.append(lambda: captured.own_names(value, self.names) == names)
+            self.checks.append(lambda: captured.own_names(value, self.names) == names)
         for name in names:
             attribute = functools.partial(captured.own_attribute, value, name)
-            self.visit(attribute, within=True)
+            self.visit(attribute)
+
+
+def _is_traced(value: Any) -> bool:
+    return isinstance(
+        getattr(value, "_as_traced_operand", lambda: value)(), NKIPyTensorRef
+    )
 
 
 def _objects(arguments: Any) -> list[Any]:
@@ -236,13 +258,6 @@ def _length(now: Any, kind: type) -> int:
     """The length of `now`; -1 if it is not of that kind."""
     sized: Any = now
     return len(sized) if type(now) is kind else -1
-
-
-def _item(read: Read, key: Any) -> Any:
-    try:
-        return read()[key]
-    except LookupError:
-        return _item
 
 
 def _part(method: Any, name: str) -> Any:

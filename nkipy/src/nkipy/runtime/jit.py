@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import logging
 import threading
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 from nkipy.core.backend import _active_ctx
+from nkipy.core.backend._source import caller_location
+from nkipy.core.errors import LeakedTracerError
 from nkipy.core.hlo.ir import HLOModule
-from nkipy.core.trace import NKIPyKernel, kernel_name, trace_function
+from nkipy.core.trace import (
+    NKIPyKernel,
+    definition_of,
+    kernel_name,
+    trace_function,
+)
 from nkipy.core.trace_array import holds_traced
 from nkipy.runtime.call_key import (
     CallSignature,
@@ -61,6 +69,7 @@ class JitKernel:
         self._signature = CallSignature(kernel)
         self._programs: dict[Any, Program] = {}
         self._lock = threading.RLock()
+        self._has_warned = False
 
     def __repr__(self) -> str:
         return f"<{self.kind} kernel {self.__name__!r}>"
@@ -105,8 +114,17 @@ class JitKernel:
     def _build(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Program:
         # Guards first: a change while the kernel is being traced is noticed, too.
         guards = Guards(self.func, (*args, *kwargs.values()))
-        trace = trace_function(self.func, args, kwargs)
-        guards.settle()
+        try:
+            trace = trace_function(self.func, args, kwargs)
+        finally:
+            replaced = guards.put_back()
+        if replaced is not None:
+            raise LeakedTracerError(
+                f"the kernel puts a traced value in the place of {replaced}, which it "
+                "captured, where it has no value after the call; pass what changes as "
+                "an argument, and store into it or return it",
+                location=definition_of(self.func),
+            )
         return self.program_type(trace, self._executable(trace.module), guards)
 
     # -- finding the program -----------------------------------------------------------
@@ -133,8 +151,25 @@ class JitKernel:
             program = self._programs.get(key)
             if program is None or not program.guards.hold():
                 self._explain(key, program)
+                changed = program is not None and program.changes_captured
                 program = self._programs[key] = self._build(args, kwargs)
+                program.changes_captured = program.guards.changed()
+                if changed and program.changes_captured:
+                    self._warn_of_changes()
         return program
+
+    def _warn_of_changes(self) -> None:
+        if not self._has_warned:
+            self._has_warned = True
+            filename, line = caller_location() or ("<unknown>", 0)
+            warnings.warn_explicit(
+                f"kernel {self.__name__!r} changes what it captured, or an attribute "
+                "of an argument (a counter, say), and is traced and compiled anew at "
+                "each call; pass what changes as an argument of its own",
+                UserWarning,
+                filename,
+                line,
+            )
 
     def _explain(self, key: Any, stale: Program | None) -> None:
         if not self.logger.isEnabledFor(logging.INFO):

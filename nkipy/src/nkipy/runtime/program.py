@@ -22,11 +22,13 @@ class Program:
         trace: the kernel as traced.
         executable: what computes it.
         guards: whether what the kernel captured is still the same.
+        changes_captured: it was not, right after the kernel had been traced.
     """
 
     trace: Trace
     executable: Executable
     guards: Guards
+    changes_captured: bool = field(init=False, default=False)
     shapes: list[tuple[tuple[int, ...], np.dtype]] = field(init=False)
     dtypes: list[np.dtype] = field(init=False)
     written: dict[int, int] = field(init=False)
