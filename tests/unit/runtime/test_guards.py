@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import array
 import collections
+import copy
 import functools
 import logging
 import random
 import types
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -160,6 +162,43 @@ def test_containers_of_every_kind(captured, change):
     jitted(X)
     change(captured)
     np.testing.assert_array_equal(jitted(X), kernel(X))
+
+
+class Block(dict):
+    factor = 2
+
+    def apply(self, x):
+        return x * self["w"] * self.factor * SCALE
+
+
+@dataclass
+class Dense:
+    w: np.ndarray
+    factor = 2
+
+    def apply(self, x):
+        return x * self.w * self.factor * SCALE
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda layer, patch: setattr(layer, "factor", 3),
+        lambda layer, patch: patch.setattr(type(layer), "factor", 5),
+        lambda layer, patch: patch.setattr(type(layer), "apply", elevenfold),
+        lambda layer, patch: patch.setitem(globals(), "SCALE", 7),
+    ],
+)
+@pytest.mark.parametrize("layer", [Block(w=X), Dense(X)])
+def test_classes_of_containers_and_what_they_hold_besides(
+    layer, change, monkeypatch, caplog
+):
+    layer = copy.copy(layer)
+    jitted = simulate_jit(lambda layers, x: layers[0].apply(x))
+    jitted([layer], X)
+    assert traces(caplog, jitted, [copy.copy(layer)], X) == 0
+    change(layer, monkeypatch)
+    np.testing.assert_array_equal(jitted([layer], X), layer.apply(X))
 
 
 def test_structures_that_hold_themselves():

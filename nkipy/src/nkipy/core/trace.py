@@ -38,7 +38,14 @@ from nkipy.core.hlo.ir import (
 from nkipy.core.hlo.passes import eliminate_dead_code
 from nkipy.core.hlo.verifier import verify_module
 from nkipy.core.tensor import NKIPyTensorRef, tensor_of
-from nkipy.core.tree import Path, children, is_container, map_tree, path_name
+from nkipy.core.tree import (
+    Path,
+    children,
+    is_container,
+    map_tree,
+    own_state,
+    path_name,
+)
 
 __all__ = ["NKIPyKernel", "Trace", "trace_function"]
 
@@ -296,8 +303,8 @@ def _refuse_lost_changes(
 
 def _contents(container: Any) -> list[tuple[str, Any]]:
     """Children of a container, and attributes that it has besides."""
-    own = getattr(container, "__dict__", {})
-    return [*children(container), *((f".{name}", v) for name, v in own.items())]
+    own = own_state(container).items()
+    return [*children(container), *((f".{name}", held) for name, held in own)]
 
 
 def _is_part(value: Any, tree: Any) -> bool:

@@ -37,6 +37,15 @@ def children(value: Any) -> Iterator[tuple[str, Any]]:
             yield field.name, getattr(value, field.name)
 
 
+def own_state(value: Any) -> dict[str, Any]:
+    """Attributes that a container has besides its children."""
+    if type(value) in (dict, list, tuple):
+        return {}
+    own = getattr(value, "__dict__", {})
+    fields = getattr(type(value), "__dataclass_fields__", ())
+    return {name: held for name, held in own.items() if name not in fields}
+
+
 def map_tree(function: Callable[[Path, Any], Any], value: Any, path: Path = ()) -> Any:
     """`value` with each leaf replaced by ``function(path, leaf)``.
 

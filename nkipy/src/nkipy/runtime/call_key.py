@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from nkipy.core.trace import is_array_like, signature_of
-from nkipy.core.tree import children, is_container, map_tree
+from nkipy.core.tree import children, is_container, map_tree, own_state
 
 
 class CallSignature:
@@ -84,6 +84,8 @@ def _describe(value: Any, key: list[Any], arrays: list[Any]) -> None:
         for name, child in children(value):
             key.append(name)
             _describe(child, key, arrays)
+        for name, held in own_state(value).items():
+            key.extend((name, _static(held)))
         key.append(None)
     elif is_array_like(value):
         key.append((tuple(value.shape), value.dtype, type(value)))

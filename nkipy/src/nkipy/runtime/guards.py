@@ -29,7 +29,7 @@ import numpy as np
 
 from nkipy.core.tensor import NKIPyTensorRef
 from nkipy.core.trace import is_array_like
-from nkipy.core.tree import map_tree
+from nkipy.core.tree import children, is_container, own_state
 from nkipy.runtime import captured
 from nkipy.runtime.captured import Names, Read
 
@@ -208,13 +208,22 @@ def _is_traced(value: Any) -> bool:
 
 
 def _objects(arguments: Any) -> list[Any]:
+    """Static objects among the arguments, and classes of containers of the user's."""
     objects: list[Any] = []
 
-    def collect(path: Any, leaf: Any) -> None:
-        if not is_array_like(leaf) and not isinstance(leaf, _SCALARS):
-            objects.append(leaf)
+    def collect(value: Any) -> None:
+        if is_container(value):
+            if type(value) not in (dict, list, tuple):
+                objects.append(type(value))
+            for held in own_state(value).values():
+                collect(held)
+            for _, child in children(value):
+                collect(child)
+        elif not is_array_like(value) and not isinstance(value, _SCALARS):
+            objects.append(value)
 
-    map_tree(collect, list(arguments))
+    for argument in arguments:
+        collect(argument)
     return objects
 
 
