@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import array
 import collections
+import contextvars
 import copy
 import functools
+import itertools
 import logging
+import os
 import random
+import sys
 import types
+import weakref
 from dataclasses import dataclass
+from operator import attrgetter
 
 import numpy as np
 import pytest
@@ -208,6 +214,120 @@ def test_structures_that_hold_themselves():
     assert (jitted(X) == 1).all()
     ring["k"] = 2
     assert (jitted(X) == 2).all()
+
+
+class Layers(list):
+    gain = 1
+
+    def __call__(self, x):
+        for layer in self:
+            x = layer(x)
+        return x * self.gain * SCALE
+
+
+class Base:
+    scale = 2
+
+    def _halve(self, by, x):
+        return x * self.scale / by
+
+    halve = functools.partialmethod(_halve, 2)
+
+
+class Derived(Base):
+    pass
+
+
+class Table(np.ndarray):
+    pass
+
+
+def sevenfold(x):
+    return x * 7
+
+
+def tripled(x):
+    return x * 3
+
+
+@pytest.fixture
+def settings(monkeypatch):
+    module = types.ModuleType("settings_of_a_kernel")
+    module.scale = 1
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    return module
+
+
+def _import(x):
+    from settings_of_a_kernel import scale
+
+    return x * scale
+
+
+def _environment(x):
+    return x * int(os.environ["SCALE_OF_A_KERNEL"])
+
+
+def _kept(kind, value=1):
+    kept = kind()
+    kept.scale = value
+    return kept
+
+
+def kinds_of_state(settings):
+    """(kernel, change of what it captured), one for each kind of state."""
+    helper = types.FunctionType(tripled.__code__, globals())
+    default = types.FunctionType((lambda x, k: x * k).__code__, {}, argdefs=(2,))
+    attribute = types.FunctionType(tripled.__code__, globals())
+    layers, derived = Layers([tripled]), Derived()
+    table = X.copy().view(Table)
+    table.scale = 1
+    objects = np.array([2.0, None], object)
+    variable = contextvars.ContextVar("scale", default=1)
+    target, read, dig = _kept(types.SimpleNamespace), getattr, attrgetter("scale")
+    reference = weakref.ref(derived)
+    yield lambda x: helper(x), lambda: setattr(helper, "__code__", sevenfold.__code__)
+    yield lambda x: default(x), lambda: setattr(default, "__defaults__", (5,))
+    yield (
+        lambda x: x * getattr(attribute, "k", 1),
+        lambda: setattr(attribute, "k", 4),
+    )
+    yield layers, lambda: setattr(layers, "gain", 4)
+    yield lambda x: layers(x), lambda: layers.append(tripled)
+    yield lambda x: x * table.scale, lambda: setattr(table, "scale", 4)
+    yield lambda x: x * objects[0], lambda: objects.__setitem__(0, 4.0)
+    yield lambda x: x * derived.scale, lambda: setattr(Derived, "scale", 4)
+    yield lambda x: derived.halve(x), lambda: setattr(derived, "scale", 8)
+    yield lambda x: x * reference().scale, lambda: setattr(derived, "scale", 16)
+    yield lambda x: x * variable.get(), lambda: variable.set(4)
+    yield lambda x: x * read(target, "scale"), lambda: setattr(target, "scale", 4)
+    yield lambda x: x * dig(target), lambda: setattr(target, "scale", 5)
+    yield _import, lambda: setattr(settings, "scale", 4)
+    yield _environment, lambda: os.environ.update(SCALE_OF_A_KERNEL="4")
+
+
+@pytest.mark.parametrize("number", range(15))
+def test_state_of_every_kind(number, settings, monkeypatch, caplog):
+    monkeypatch.setenv("SCALE_OF_A_KERNEL", "1")
+    kernel, change = list(kinds_of_state(settings))[number]
+    jitted = simulate_jit(kernel)
+    try:
+        assert [traces(caplog, jitted, X) for _ in range(3)] == [1, 0, 0]
+        before = jitted(X)
+        change()
+        np.testing.assert_array_equal(jitted(X), kernel(X))
+        assert (jitted(X) != before).all()
+    finally:
+        if "scale" in vars(Derived):
+            del Derived.scale
+
+
+def test_what_comes_next_is_not_known():
+    steps, same = itertools.count(1), itertools.count(1)
+    jitted = simulate_jit(lambda x: x * next(steps))
+    with pytest.warns(UserWarning, match="anew at each call"):
+        for _ in range(3):
+            np.testing.assert_array_equal(jitted(X), X * next(same))
 
 
 def test_defaults_and_arguments_bound_beforehand():

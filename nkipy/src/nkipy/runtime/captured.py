@@ -9,6 +9,7 @@ into.
 from __future__ import annotations
 
 import argparse
+import dis
 import functools
 import sys
 from collections.abc import Callable, Iterator
@@ -33,9 +34,10 @@ _CONSTANT = sys.stdlib_module_names | {
     "torch",
 }
 #: With one of these, code reaches attributes without naming them.
-_DYNAMIC = frozenset(("getattr", "vars", "__dict__", "attrgetter"))
+_DYNAMIC = frozenset(("getattr", "vars", "__dict__", "attrgetter", "__getattribute__"))
 #: Standard classes whose objects are there to hold somebody's attributes.
 _NAMESPACES = (SimpleNamespace, argparse.Namespace)
+_IMPORT = dis.opmap["IMPORT_NAME"]
 _WRAPPERS = (staticmethod, classmethod)
 
 
@@ -67,6 +69,8 @@ class Names:
         Args:
             dynamic: whether code that names no attributes may reach them all.
         """
+        if not attributes:
+            return []
         if dynamic and not self.all.isdisjoint(_DYNAMIC):
             return sorted(map(str, attributes))
         return sorted(self.all.intersection(attributes))
@@ -81,7 +85,7 @@ def functions_of(member: Any) -> list[FunctionType]:
     if isinstance(member, property):
         parts = (member.fget, member.fset)
         return [f for part in parts for f in functions_of(part)]
-    if isinstance(member, functools.cached_property):
+    if isinstance(member, (functools.cached_property, functools.partialmethod)):
         return functions_of(member.func)
     return []
 
@@ -102,6 +106,33 @@ def outside_of(function: FunctionType, names: Names) -> Iterator[Read]:
     if "__wrapped__" in vars(function):
         yield functools.partial(own_attribute, function, "__wrapped__")
 
+    for name in imported_by(function.__code__):
+        yield functools.partial(sys.modules.get, name)
+        yield functools.partial(sys.modules.get, f"{space.get('__package__')}.{name}")
+
+
+def imported_by(code: CodeType) -> Iterator[str]:
+    """Names of the modules that the code imports when it runs."""
+    if _IMPORT in code.co_code[::2]:
+        for instruction in dis.get_instructions(code):
+            if instruction.opcode == _IMPORT:
+                yield instruction.argval
+    for const in code.co_consts:
+        if isinstance(const, CodeType):
+            yield from imported_by(const)
+
+
+def is_whole(function: FunctionType, names: Names) -> Callable[[], bool]:
+    """Whether no part of the function has been replaced, as reloading a module does."""
+    code, defaults = function.__code__, function.__defaults__
+    closure, attributes = function.__closure__, names.of(vars(function))
+    return lambda: (
+        function.__code__ is code
+        and function.__defaults__ is defaults
+        and function.__closure__ is closure
+        and names.of(function.__dict__) == attributes
+    )
+
 
 def is_bound(read: Read) -> bool:
     """Whether the global or the cell has a value as yet."""
@@ -117,9 +148,7 @@ def class_members(kind: type, names: Names) -> Iterator[tuple[type, str]]:
 
     Operators and the like are reached without their names.
     """
-    for each in kind.__mro__:
-        if is_constant(each.__module__):
-            continue
+    for each in changing(kind):
         members = vars(each)
         special = {
             n for n in members if n.startswith("__") and functions_of(members[n])
@@ -132,9 +161,29 @@ def class_members(kind: type, names: Names) -> Iterator[tuple[type, str]]:
                 yield each, name
 
 
+def changing(kind: type) -> list[type]:
+    """`kind` and those of its bases that somebody may change."""
+    return [each for each in kind.__mro__ if not is_constant(each.__module__)]
+
+
+def known_names(kind: type, names: Names) -> set[str]:
+    """What `kind` itself has of the names: a new one hides that of a base."""
+    return names.all.intersection(vars(kind))
+
+
 def class_member(kind: type, name: str) -> Any:
     """What `kind` itself, not a base, has by that name."""
     return vars(kind).get(name, class_member)
+
+
+@functools.lru_cache(maxsize=1024)
+def _slots_of(kind: Any) -> list[str]:
+    return [
+        name
+        for each in kind.__mro__
+        for name, member in vars(each).items()
+        if isinstance(member, MemberDescriptorType)
+    ]
 
 
 def own_names(value: Any, names: Names) -> list[str]:
@@ -143,12 +192,8 @@ def own_names(value: Any, names: Names) -> list[str]:
         return []
     if is_constant(type(value).__module__) and not hasattr(value, "__dict__"):
         return []
-    slots = [
-        name
-        for kind in type(value).__mro__
-        for name, member in vars(kind).items()
-        if isinstance(member, MemberDescriptorType) and hasattr(value, name)
-    ]
+    kind: Any = type(value)
+    slots = [name for name in _slots_of(kind) if hasattr(value, name)]
     # A logger, say, leads to half of the process, and to nothing that a kernel reads.
     dynamic = not is_constant(type(value).__module__) or type(value) in _NAMESPACES
     return names.of([*getattr(value, "__dict__", ()), *slots], dynamic=dynamic)

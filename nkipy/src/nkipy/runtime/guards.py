@@ -18,10 +18,15 @@ from __future__ import annotations
 import array
 import functools
 import hashlib
+import io
 import math
+import operator
+import os
 import random
+import weakref
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from contextvars import ContextVar
 from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -29,6 +34,7 @@ import numpy as np
 
 from nkipy.core.tensor import NKIPyTensorRef
 from nkipy.core.trace import is_array_like
+from nkipy.core.trace_array import TraceArray
 from nkipy.core.tree import children, is_container, own_state
 from nkipy.runtime import captured
 from nkipy.runtime.captured import Names, Read
@@ -64,6 +70,8 @@ class Guards:
                 _unchanged(np.random.get_state),
                 _unchanged(random.getstate),
             ]
+        if "environ" in names.all or "getenv" in names.all:
+            walk.checks.append(_unchanged(lambda: dict(os.environ)))
         self._checks = walk.checks
         self._draws = walk.draws
         self._data = walk.data
@@ -117,6 +125,9 @@ class _Walk:
         if isinstance(value, _SCALARS):
             checks.append(lambda: (now := read()) is value or _equal(now, value))
             return
+        if value is getattr or isinstance(value, operator.attrgetter):
+            self.names.all.add("getattr")
+            return
         if isinstance(value, MethodType):  # a new one each time that it is asked for
             self.visit(lambda: _part(read(), "__func__"))
             self.visit(lambda: _part(read(), "__self__"))
@@ -129,12 +140,17 @@ class _Walk:
             isinstance(value, Sequence) and not isinstance(value, _MEMORY)
         ):
             self._container(value, read)
+            if not captured.is_constant(type(value).__module__):
+                checks.append(lambda: read() is value)  # for the attributes it has
+                self._object(value)
             return
         checks.append(lambda: read() is value)
         state = _state_of(value)
         if state is not None:
             draws = not isinstance(value, (np.ndarray, *_MEMORY))
             (self.draws if draws else checks).append(_unchanged(state))
+            if not captured.is_constant(type(value).__module__):
+                self._object(value)
         else:
             self._lead_on(value)
 
@@ -165,6 +181,15 @@ class _Walk:
                 self.visit(functools.partial(_same, part))
         elif isinstance(value, type):
             self._class(value)
+        elif isinstance(value, np.ndarray):  # of objects
+            for i in range(value.size):
+                self.visit(functools.partial(value.flat.__getitem__, i))
+        elif isinstance(value, ContextVar):
+            self.visit(functools.partial(value.get, None))
+        elif isinstance(value, weakref.ref):
+            self.visit(value)
+        elif isinstance(value, Iterator) and not isinstance(value, io.IOBase):
+            self.checks.append(lambda: False)  # nobody knows what comes next
         elif functions := captured.functions_of(value):
             for function in functions:
                 self._function(function)
@@ -177,11 +202,16 @@ class _Walk:
                 self.visit(lambda: function.__wrapped__)
             return
         self.names.add(function.__code__)
+        self.checks.append(captured.is_whole(function, self.names))
         for read in captured.outside_of(function, self.names):
             if captured.is_bound(read):
                 self.visit(read)
 
     def _class(self, kind: type) -> None:
+        for each in captured.changing(kind):
+            self.checks.append(
+                _unchanged(functools.partial(captured.known_names, each, self.names))
+            )
         for each, name in captured.class_members(kind, self.names):
             member = functools.partial(captured.class_member, each, name)
             self.visit(member)
@@ -202,9 +232,9 @@ class _Walk:
 
 
 def _is_traced(value: Any) -> bool:
-    return isinstance(
-        getattr(value, "_as_traced_operand", lambda: value)(), NKIPyTensorRef
-    )
+    if isinstance(value, TraceArray):
+        value = value._as_traced_operand()
+    return isinstance(value, NKIPyTensorRef)
 
 
 def _objects(arguments: Any) -> list[Any]:
