@@ -478,6 +478,19 @@ def test_views_made_by_functions_share_memory():
     check(kernel)
 
 
+@pytest.mark.filterwarnings("ignore:argument 'x'")
+def test_what_is_left_alone_keeps_its_digits():
+    def kernel(x: Any) -> None:
+        x[0] = 5
+        x[2] = -x[2]
+
+    x = np.array([1, 1 / 3, 0, np.nan, 1e300])
+    want = x.copy()
+    kernel(want)
+    simulate_jit(kernel)(x)
+    assert x.tobytes() == want.tobytes()
+
+
 # -- containers among the arguments ----------------------------------------------------
 @dataclass
 class State:

@@ -101,7 +101,7 @@ class Program:
         for output, parameter in self.written.items():
             target = arrays[parameter]
             if outputs[output] is not target:
-                np.copyto(target, outputs[output], casting="unsafe")
+                _store(outputs[output], target)
                 outputs[output] = target
 
     def extent(self, array: Any) -> tuple[Any, int, int] | None:
@@ -143,6 +143,18 @@ class Program:
         if type(returned) is OutputLeaf:
             return outputs[returned.index]
         return result_tree(self.trace, outputs)
+
+
+def _store(result: np.ndarray, target: np.ndarray) -> None:
+    """Copy `result`; what the kernel left alone keeps the digits it had in 64 bits."""
+    if target.dtype.itemsize == result.dtype.itemsize:
+        np.copyto(target, result)
+        return
+    bits = f"u{result.dtype.itemsize}"
+    with np.errstate(over="ignore"):
+        before = target.astype(result.dtype)
+    changed = result.view(bits) != before.view(bits)
+    np.copyto(target, result, where=changed, casting="unsafe")
 
 
 def _share_memory(x: np.ndarray, y: np.ndarray) -> bool:
