@@ -330,6 +330,24 @@ def test_what_comes_next_is_not_known():
             np.testing.assert_array_equal(jitted(X), X * next(same))
 
 
+def test_a_long_chain_of_objects():
+    first = last = types.SimpleNamespace(k=1, next=None)
+    for _ in range(2000):
+        last.next = types.SimpleNamespace(k=1, next=None)
+        last = last.next
+
+    def kernel(x):
+        node, total = first, 0
+        while node:
+            total, node = total + node.k, node.next
+        return x * total
+
+    jitted = simulate_jit(kernel)
+    np.testing.assert_array_equal(jitted(X), X * 2001)
+    last.k = 5
+    np.testing.assert_array_equal(jitted(X), X * 2005)
+
+
 def test_defaults_and_arguments_bound_beforehand():
     weights = X.copy()
 

@@ -65,6 +65,7 @@ class Guards:
                 walk.visit(lambda: func)
             for held in _objects(arguments):
                 walk.visit(functools.partial(_same, held))
+            walk.run()
         if "random" in names.all:
             walk.draws += [
                 _unchanged(np.random.get_state),
@@ -109,10 +110,20 @@ class _Walk:
         self.checks: list[_Check] = []
         self.draws: list[_Check] = []  # of generators of random numbers
         self.data: list[tuple[Read, Any]] = []  # of scalars and arrays
+        self._pending: deque[Read] = deque()
         self._seen: dict[int, Any] = {}  # kept alive, so that no id comes twice
 
     def visit(self, read: Read) -> None:
-        """Add the checks for what `read` gives."""
+        """Have :meth:`run` add the checks for what `read` gives."""
+        self._pending.append(read)
+
+    def run(self) -> None:
+        """Visit all that is pending, and what it leads to."""
+        # No recursion: a chain of objects, linked each to the next, may be long.
+        while self._pending:
+            self._check(self._pending.popleft())
+
+    def _check(self, read: Read) -> None:
         value = read()
         checks = self.checks
         if _is_traced(value):
