@@ -479,6 +479,7 @@ def test_views_made_by_functions_share_memory():
 
 
 @pytest.mark.filterwarnings("ignore:argument 'x'")
+@pytest.mark.filterwarnings("ignore:overflow encountered in cast")
 def test_what_is_left_alone_keeps_its_digits():
     def kernel(x: Any) -> None:
         x[0] = 5

@@ -17,6 +17,7 @@ from nkipy.core.backend.hlo import HLOTraceContext, get_hlo_context
 from nkipy.core.errors import ConcretizationError, LeakedTracerError, NKIPyError
 from nkipy.core.hlo.ir import HLOModule
 from nkipy.core.trace import NKIPyKernel, _sanitize_array_dtype, trace_function
+from nkipy.runtime import simulate_jit
 
 F32 = np.float32
 
@@ -426,3 +427,10 @@ def test_containers_keep_their_type_and_state():
     assert seen == [(Slotted, 3)]
     assert type(result[0]) is Slotted and result[0].factor == 4
     assert type(result[1]) is Registry and result[1].scale == 3
+
+
+def test_narrowing_is_announced_at_the_line_that_passes_the_array():
+    for call in (lambda x: module_of(lambda x: x, x), simulate_jit(lambda x: x)):
+        with pytest.warns(UserWarning, match="float64") as warned:
+            call(np.ones(2))
+        assert [w.filename for w in warned] == [__file__]

@@ -16,7 +16,7 @@ from nkipy.core import (
 )
 from nkipy.core import dtypes as dt
 from nkipy.core.backend import _active_ctx, tracing
-from nkipy.core.backend._source import caller_location
+from nkipy.core.backend._source import caller_location, warn_caller
 from nkipy.core.backend.hlo import HLOTraceContext, as_hlo_tensor, leaked
 from nkipy.core.errors import (
     USER_ERRORS,
@@ -122,11 +122,9 @@ def parameter_dtype(array: Any, name: str) -> np.dtype:
     except TypeError as error:
         raise NKIPyTypeError(f"argument '{name}': {error}") from None
     if dtype.itemsize != own.itemsize:
-        warnings.warn(
+        warn_caller(
             f"argument '{name}' has dtype {own.name}, which the device does not have; "
-            f"it is converted to {dtype.name}",
-            UserWarning,
-            stacklevel=2,
+            f"it is converted to {dtype.name}"
         )
     return dtype
 

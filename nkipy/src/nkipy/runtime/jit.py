@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 import threading
-import warnings
 from collections.abc import Callable
 from typing import Any
 
 from nkipy.core.backend import _active_ctx
-from nkipy.core.backend._source import caller_location
+from nkipy.core.backend._source import warn_caller
 from nkipy.core.errors import LeakedTracerError
 from nkipy.core.hlo.ir import HLOModule
 from nkipy.core.trace import (
@@ -161,14 +160,10 @@ class JitKernel:
     def _warn_of_changes(self) -> None:
         if not self._has_warned:
             self._has_warned = True
-            filename, line = caller_location() or ("<unknown>", 0)
-            warnings.warn_explicit(
+            warn_caller(
                 f"kernel {self.__name__!r} changes what it captured, or an attribute "
                 "of an argument (a counter, say), and is traced and compiled anew at "
-                "each call; pass what changes as an argument of its own",
-                UserWarning,
-                filename,
-                line,
+                "each call; pass what changes as an argument of its own"
             )
 
     def _explain(self, key: Any, stale: Program | None) -> None:

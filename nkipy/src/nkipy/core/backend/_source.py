@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from types import CodeType
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +25,7 @@ _is_ours: dict[str, bool] = {}
 # No position of ours, or of NumPy's, is among them.
 LINES: dict[tuple[int, int], tuple[CodeType, SourceLocation]] = {}
 _MAX_CACHED_LINES = 65_536
+_warned: dict[str, dict[Any, Any]] = {}  # by file, what it has been warned of
 
 
 def caller_location(depth: int = 1) -> SourceLocation | None:
@@ -49,3 +52,10 @@ def caller_location(depth: int = 1) -> SourceLocation | None:
             return found[1]
         frame = frame.f_back  # type: ignore[assignment]
     return None
+
+
+def warn_caller(message: str) -> None:
+    """A warning at the caller's line: no fixed depth of the stack leads there."""
+    filename, line = caller_location() or ("<unknown>", 0)
+    registry = _warned.setdefault(filename, {})
+    warnings.warn_explicit(message, UserWarning, filename, line, registry=registry)
