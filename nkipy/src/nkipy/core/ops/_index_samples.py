@@ -110,6 +110,10 @@ def setitem_samples(dtype: np.dtype) -> Iterator[Sample]:
         value = make(shape, dtype, seed=1)
         yield Sample((_base(dtype), index, value), label=f"traced {index}")
     yield Sample((_base(dtype), (_MASK,), scalar), label="mask")
+    for holds in (True, False):
+        mask = np.array(holds)
+        yield Sample((_base(dtype), mask, scalar), label=f"0-d mask {holds}")
+        yield Sample((make((), dtype), mask, make((1,), dtype)), label="0-d, masked")
     yield Sample((make((), dtype), (), scalar), label="0-d")
     yield Sample((make((0, 3), dtype), (slice(None), [0, 2]), scalar), label="empty")
 

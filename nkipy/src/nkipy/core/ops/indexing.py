@@ -87,6 +87,9 @@ def _setitem(x: Any, index: Any, value: Any) -> None:
     """
     ctx = get_hlo_context()
     x = as_tensor(x)
+    if _is_scalar_mask(index):
+        _store_if(ctx, x, index, value)
+        return
     parsed = _prepare(ctx, x.shape, index)
     if isinstance(parsed, BasicIndex):
         if not _is_own_view(x, parsed, value):
@@ -103,6 +106,19 @@ def _setitem(x: Any, index: Any, value: Any) -> None:
     else:
         stored = broadcast_value(ctx, stored, advanced.shape)
         x._assign(advanced.write(ctx, x.backend_tensor, stored))
+
+
+def _is_scalar_mask(index: Any) -> bool:
+    """Whether `index` is what a comparison of 0-d arrays gives."""
+    is_tensor = isinstance(index, NKIPyTensorRef)
+    return is_tensor and not index.shape and index.dtype == dt.bool_
+
+
+def _store_if(ctx: HLOTraceContext, x: NKIPyTensorRef, mask: Any, value: Any) -> None:
+    """``x[mask] = value`` for one bool, which selects all of `x` or nothing."""
+    stored = broadcast_value(ctx, store_value(ctx, value, x.dtype), x.shape)
+    chosen = ctx.broadcast_to(as_hlo_tensor(ctx, mask), x.shape)
+    x._assign(ctx.select(chosen, stored, x.backend_tensor))
 
 
 # Static basic indices, ready for use: a loop over layers or heads asks for the same few
