@@ -1,7 +1,8 @@
 """Every op record against NumPy, through compiler, NEFF, spike and libnrt.
 
 What the HLO computes is tested through the simulator, in every dtype. So by default
-each op goes to the device in one dtype, another one for each op; ``-m slow`` is all.
+each op goes to the device in one dtype, another one for each op; ``-m slow`` is all,
+of which ``and not exhaustive`` leaves the most used.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from tests.support.oracle import check_op
 pytestmark = pytest.mark.device
 
 SAMPLED = [op for op in OPS.values() if op.samples is not None]
+
+MOST_USED = (dt.float32, dt.bfloat16, dt.int32)
 
 #: The device that tests run on, a trn2, does not have this dtype: the compiler refuses
 #: it with NCC_EVRF051, as the vendor's does.
@@ -67,8 +70,15 @@ def check(op, dtype, jit):
         check_op(op, dtype, jit, on_device)
 
 
-def case(op, dtype):
-    return pytest.param(op, dtype, id=f"{op.name}-{dtype}")
+def case(op, dtype, *marks):
+    return pytest.param(op, dtype, id=f"{op.name}-{dtype}", marks=marks)
+
+
+def every_case():
+    for op in SAMPLED:
+        for dtype in dtypes_of(op):
+            marks = [] if dtype in MOST_USED else [pytest.mark.exhaustive]
+            yield case(op, dtype, *marks)
 
 
 @pytest.mark.parametrize(("op", "dtype"), [case(*pair) for pair in one_dtype_each()])
@@ -77,8 +87,6 @@ def test_op_equals_numpy_on_the_device(op, dtype):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("op", "dtype"), [case(op, dtype) for op in SAMPLED for dtype in dtypes_of(op)]
-)
+@pytest.mark.parametrize(("op", "dtype"), every_case())
 def test_op_equals_numpy_on_the_device_in_every_dtype(op, dtype):
     check(op, dtype, baremetal_jit)
