@@ -123,3 +123,9 @@ def test_mistake_is_refused(func, error, match):
     with pytest.raises(error, match=match) as caught:
         trace_function(func, (X, N), {})
     assert __file__ in str(caught.value)
+
+
+@pytest.mark.parametrize("dtype", [bool, np.int8, np.uint16, np.float16])
+@pytest.mark.parametrize("exponent", [0, 1, 2, 3, True, 2.0])
+def test_powers_of_python_scalars_have_the_dtype_of_numpys(dtype, exponent):
+    check_kernel(lambda x: x**exponent, np.array([1, 0], dtype))

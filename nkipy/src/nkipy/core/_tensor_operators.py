@@ -60,6 +60,13 @@ def _reflected(op: str) -> Callable[[Any, Any], Any]:
     return lambda self, other: OPS[op].called((other, self), NO_KEYWORDS)
 
 
+def _power(self: Any, other: Any) -> Any:
+    # NumPy's ** 2 is a square, whose dtype for bool is not that of a power.
+    if type(other) is int and other == 2 and self.dtype.kind == "b":
+        return OPS["square"].on(self)
+    return OPS["power"].on(self, other)
+
+
 def _in_place(op: str) -> Callable[[Any, Any], Any]:
     def apply(self: Any, other: Any) -> Any:
         if self._value.shape or self._is_zero_d_array():
@@ -97,6 +104,7 @@ def _install_operators() -> None:
         setattr(Operators, f"__{name}__", _unary(op))
     for name in (*_METHODS, "conj"):
         setattr(Operators, name, _method(name, _METHOD_OPS.get(name, name)))
+    setattr(Operators, "__pow__", _power)  # noqa: B010 - as the others
     # Defining __eq__ after the class body leaves __hash__ alone; keep it explicit.
     Operators.__hash__ = None  # type: ignore[assignment]
 
