@@ -434,3 +434,18 @@ def test_narrowing_is_announced_at_the_line_that_passes_the_array():
         with pytest.warns(UserWarning, match="float64") as warned:
             call(np.ones(2))
         assert [w.filename for w in warned] == [__file__]
+
+
+class _AnswersToNothing:
+    value = 2.0
+
+    def __getattr__(self, name):
+        raise KeyError(name)
+
+
+def test_objects_whose_attributes_fail_are_static():
+    arguments = np.ones(2, np.float32), _AnswersToNothing()
+    made = trace_function(lambda x, s: x * s.value, arguments, {})
+    assert len(made.module.parameters) == 1
+    with pytest.raises(TypeError, match="_AnswersToNothing"):
+        trace_function(lambda x, s: s, arguments, {})

@@ -378,14 +378,22 @@ def as_operand(value: Any) -> Any:
         if _holds_tensor(value):
             return OPS["stack"]([as_operand(v) for v in value])
         value = np.asarray(value)
-    resolve = getattr(value, "_as_traced_operand", None)
-    return value if resolve is None else resolve()
+    return as_traced(value)
+
+
+def as_traced(value: Any) -> Any:
+    """`value`; the tensor instead, if it is an array that a trace has written into."""
+    # By the type: a user's object may answer to any name, or fail.
+    resolve = getattr(type(value), "_as_traced_operand", None)
+    return value if resolve is None else resolve(value)
 
 
 def _holds_tensor(value: Any) -> bool:
     if isinstance(value, (list, tuple)):
         return any(_holds_tensor(v) for v in value)
-    return isinstance(value, NKIPyTensorRef) or hasattr(value, "_as_traced_operand")
+    return isinstance(value, NKIPyTensorRef) or hasattr(
+        type(value), "_as_traced_operand"
+    )
 
 
 def as_tensor(value: Any, dtype: Any = None) -> NKIPyTensorRef:

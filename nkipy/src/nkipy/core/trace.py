@@ -37,7 +37,7 @@ from nkipy.core.hlo.ir import (
 )
 from nkipy.core.hlo.passes import eliminate_dead_code
 from nkipy.core.hlo.verifier import verify_module
-from nkipy.core.tensor import NKIPyTensorRef, tensor_of
+from nkipy.core.tensor import NKIPyTensorRef, as_traced, tensor_of
 from nkipy.core.tree import (
     Path,
     children,
@@ -85,11 +85,12 @@ def is_array_like(value: Any) -> bool:
     """
     if isinstance(value, np.ndarray):
         return True
-    return (
-        hasattr(value, "shape")
-        and hasattr(value, "dtype")
-        and not isinstance(value, (np.generic, type))
-    )
+    if isinstance(value, (np.generic, type)):
+        return False
+    try:
+        return hasattr(value, "shape") and hasattr(value, "dtype")
+    except Exception:  # of a __getattr__ that does not raise AttributeError
+        return False
 
 
 def _sanitize_array_dtype(arr: Any, name: str = "") -> Any:
@@ -140,7 +141,7 @@ class _Parameters:
 
     def __call__(self, path: Path, leaf: Any) -> Any:
         if type(leaf) is not np.ndarray:  # most are
-            leaf = getattr(leaf, "_as_traced_operand", lambda: leaf)()
+            leaf = as_traced(leaf)
             if isinstance(leaf, NKIPyTensorRef):
                 raise _passed_on(leaf, path_name(path))
             if not is_array_like(leaf):
@@ -334,7 +335,7 @@ class _Outputs:
             inst.name += MUST_ALIAS_SUFFIX
 
     def __call__(self, path: Path, leaf: Any) -> Any:
-        leaf = getattr(leaf, "_as_traced_operand", lambda: leaf)()
+        leaf = as_traced(leaf)
         if isinstance(leaf, NKIPyTensorRef):
             if leaf._ctx is not self.ctx:
                 raise leaked(leaf)
