@@ -449,3 +449,19 @@ def test_objects_whose_attributes_fail_are_static():
     assert len(made.module.parameters) == 1
     with pytest.raises(TypeError, match="_AnswersToNothing"):
         trace_function(lambda x, s: s, arguments, {})
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda n: np.zeros(n),
+        lambda n: np.full(n, 1.0),
+        lambda n: np.empty((n, 2)),
+        lambda n: f"{n:.2f}",
+    ],
+)
+def test_values_that_are_not_known_are_named(use):
+    with pytest.raises(ConcretizationError, match="not known while") as caught:
+        trace_function(use, (np.array(3, np.int32),), {})
+    assert caught.value.location is not None
+    trace_function(lambda n: (f"{n}", n + 1)[1], (np.array(3, np.int32),), {})

@@ -87,6 +87,6 @@ def test_op_equals_numpy_on_the_device(op, dtype):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("op", "dtype"), every_case())
+@pytest.mark.parametrize(("op", "dtype"), list(every_case()))
 def test_op_equals_numpy_on_the_device_in_every_dtype(op, dtype):
     check(op, dtype, baremetal_jit)

@@ -57,6 +57,11 @@ class Unknown:
             "kernel as a Python int",
         )
 
+    def __format__(self, spec: str) -> str:
+        if spec:
+            self._concrete("the text", "format what the kernel returns")
+        return str(self)
+
     def item(self, *args: Any) -> NoReturn:
         self._concrete("item()", "keep it as a 0-d array")
 

@@ -9,6 +9,7 @@ calls it is tracing, and the call comes from the user's code: then the new array
 from __future__ import annotations
 
 import functools
+import operator
 import sys
 import threading
 import warnings
@@ -34,6 +35,8 @@ _FRESH = (
 ).split()
 #: NumPy looks for no override in their second argument.
 _FILLED = ("full", "full_like")
+#: Their first argument is a shape, of which NumPy hides why it is none.
+_SHAPED = ("zeros", "ones", "full", "empty")
 _UNINITIALISED = ("empty", "empty_like")
 #: Whether the function copies by default what is an array already.
 _CONVERTING = {
@@ -70,6 +73,8 @@ def _fresh(name: str, original: Function) -> Function:
         if name in _FILLED and holds_traced([*args[1:2], kwargs.get("fill_value")]):
             fill = _full_of_traced if name == "full" else OPS["full_like"]
             return fill(*args, **kwargs)
+        if args and isinstance(args[0], NKIPyTensorRef) and name in _SHAPED:
+            args = (operator.index(args[0]), *args[1:])  # says what is wrong with it
         result = original(*args, **kwargs)
         if not _from_kernel() or isinstance(result, NKIPyTensorRef):
             return result
