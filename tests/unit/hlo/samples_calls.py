@@ -368,8 +368,10 @@ _COLLECTIVES = [
         _F,
         {"source_target_pairs": ((0, 1), (1, 0))},
         (
-            Wrong("source is", attributes={"source_target_pairs": ((0, 1), (0, 0))}),
-            Wrong("target is", attributes={"source_target_pairs": ((0, 1), (1, 1))}),
+            Wrong("source occ", attributes={"source_target_pairs": ((0, 1), (0, 0))}),
+            Wrong("target occ", attributes={"source_target_pairs": ((0, 1), (1, 1))}),
+            Wrong("-1 is not", attributes={"source_target_pairs": ((0, -1),)}),
+            Wrong("65536 is not", attributes={"source_target_pairs": ((65536, 0),)}),
             Wrong("a tuple of", attributes={"source_target_pairs": ((0, 1, 2),)}),
         ),
         compiles=False,

@@ -6,10 +6,8 @@ from typing import Any
 
 from nkipy.core.hlo.errors import HLOProtoError
 from nkipy.core.hlo.proto_attributes import Attributes, Codec, Fields, _register
+from nkipy.core.hlo.rules.collectives import MAX_REPLICAS
 from nkipy.core.hlo.wire import Reader
-
-#: Devices that the replica groups of a module read from outside may name.
-MAX_DEVICES = 1 << 16
 
 
 def _single(opcode: str, attribute: str, field: str = "") -> None:
@@ -155,7 +153,7 @@ def _groups(fields: Fields, reader: Reader) -> tuple[tuple[int, ...], ...]:
     iota = iota or devices.get("iota_replica_group_list")
     if iota and not rows:
         return _iota_groups(iota, reader)
-    return tuple(reader.ints(row, "replica_ids", MAX_DEVICES) for row in rows)
+    return tuple(reader.ints(row, "replica_ids", MAX_REPLICAS) for row in rows)
 
 
 def _iota_groups(fields: Fields, reader: Reader) -> tuple[tuple[int, ...], ...]:
@@ -165,9 +163,9 @@ def _iota_groups(fields: Fields, reader: Reader) -> tuple[tuple[int, ...], ...]:
     size = fields.get("num_devices_per_group", 0)
     total = 1
     for d in dims:
-        total = total * d if 0 < d <= MAX_DEVICES and total <= MAX_DEVICES else 0
+        total = total * d if 0 < d <= MAX_REPLICAS and total <= MAX_REPLICAS else 0
     valid = sorted(order) == list(range(len(dims))) if order else bool(dims)
-    if not valid or not 0 < total <= MAX_DEVICES or groups * size != total:
+    if not valid or not 0 < total <= MAX_REPLICAS or groups * size != total:
         raise HLOProtoError("malformed iota_replica_group_list")
     return _transposed_iota(dims, order or tuple(range(len(dims))), groups)
 

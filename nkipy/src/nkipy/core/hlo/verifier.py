@@ -270,6 +270,8 @@ def _verify_parameters(computation: HLOComputation) -> None:
 
 
 def _verify_interface(module: HLOModule) -> None:
+    if not module.name:
+        _fail_module("the module has no name")
     names = [p.name for p in module.parameters]
     if len(set(names)) != len(names):
         _fail_module(f"two parameters are called {_duplicate(names)!r}")

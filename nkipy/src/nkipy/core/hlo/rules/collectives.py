@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from nkipy.core.hlo.ir import Shape
 from nkipy.core.hlo.rules.base import (
     Inst,
@@ -14,17 +16,27 @@ from nkipy.core.hlo.rules.base import (
     require,
 )
 
+#: XLA has a table with a row for each, up to the highest that is named.
+MAX_REPLICAS = 1 << 16
+
 
 def _group_size(inst: Inst, equal: bool = True) -> int | None:
     """Replicas in each group; None if there are no groups, meaning all replicas."""
     groups = inst.attributes["replica_groups"]
     members = [replica for group in groups for replica in group]
-    if len(set(members)) != len(members) or any(m < 0 for m in members):
-        fail("a replica is negative or in two replica_groups")
+    if len(set(members)) != len(members):
+        fail("a replica is in two replica_groups")
+    _check_replicas(members)
     sizes = {len(group) for group in groups}
     if 0 in sizes or (equal and len(sizes) > 1):
         fail("replica_groups are empty or of different sizes")
     return sizes.pop() if sizes else None
+
+
+def _check_replicas(replicas: Iterable[int]) -> None:
+    wrong = next((r for r in replicas if not 0 <= r < MAX_REPLICAS), None)
+    if wrong is not None:
+        fail(f"replica {wrong} is not from 0 to {MAX_REPLICAS - 1}")
 
 
 def _reducer(inst: Inst, x: Inst) -> None:
@@ -85,8 +97,9 @@ def collective_permute(inst: Inst) -> Result:
     x = array(inst.operands[0])
     pairs = inst.attributes["source_target_pairs"]
     for ends, what in zip(zip(*pairs), ("source", "target")):
-        if len(set(ends)) != len(ends) or min(ends) < 0:
-            fail(f"a {what} is negative or occurs twice")
+        if len(set(ends)) != len(ends):
+            fail(f"a {what} occurs twice")
+        _check_replicas(ends)
     return x.shape, x.dtype
 
 
