@@ -235,7 +235,9 @@ class Trial:
         env = self.environment({**preloaded, **extra})
         run([sys.executable, "-c", CHECK, self.build.packages], env=env)
         pytest = [sys.executable, "-m", "pytest", "-q", "--durations=5"]
-        run([*pytest, "-p", "no:cacheprovider", *arguments], cwd=ROOT, env=env)
+        # What is undefined ends the process, with a message that must not be captured.
+        options = ["-p", "no:cacheprovider", "--capture=sys"]
+        run([*pytest, *options, *arguments], cwd=ROOT, env=env)
 
     def judge(self) -> int:
         """Show the reports about our libraries; how many there are."""
