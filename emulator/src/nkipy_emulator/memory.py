@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -17,10 +16,9 @@ ZERO_COPY_BYTES = 1 << 18
 
 def empty(shape: Sequence[int], dtype: Any) -> np.ndarray:
     """``np.empty``, aligned for XLA if it is large enough for that to matter."""
-    dt = np.dtype(dtype)
-    nbytes = prod(shape) * dt.itemsize
-    if nbytes < ZERO_COPY_BYTES:
-        return np.empty(shape, dt)
-    raw = np.empty(nbytes + ALIGNMENT, np.uint8)
+    made = np.empty(shape, dtype)
+    if made.nbytes < ZERO_COPY_BYTES:
+        return made
+    raw = np.empty(made.nbytes + ALIGNMENT, np.uint8)
     start = -raw.ctypes.data % ALIGNMENT
-    return raw[start : start + nbytes].view(dt).reshape(shape)
+    return raw[start : start + made.nbytes].view(made.dtype).reshape(shape)

@@ -95,7 +95,10 @@ class Guards:
         for check in self._checks:
             if not check():
                 return False
-        return all(check() for check in self._draws)
+        for check in self._draws:
+            if not check():
+                return False
+        return True
 
     def changed(self) -> bool:
         """Whether something is not what it was, generators of random numbers aside."""

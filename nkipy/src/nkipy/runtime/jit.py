@@ -54,6 +54,8 @@ class JitKernel:
     #: What `repr` calls such a kernel.
     kind = "compiled"
     program_type: type[Program] = Program
+    #: Ranks that one call runs.
+    world_size = 1
 
     def __init__(self, kernel: Callable[..., Any] | NKIPyKernel) -> None:
         if isinstance(kernel, NKIPyKernel):
@@ -77,7 +79,14 @@ class JitKernel:
         return self if instance is None else BoundKernel(self, instance)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if _active_ctx.get() is not None and holds_traced((args, kwargs)):
+        if self.world_size > 1 or _active_ctx.get() is not None:
+            return self._call_otherwise(args, kwargs)
+        program, arrays = self._program(args, kwargs)
+        return program.run(arrays)
+
+    def _call_otherwise(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """A call inside a trace, or over several ranks."""
+        if holds_traced((args, kwargs)):
             return self.func(*args, **kwargs)  # a part of the kernel that calls it
         program, arrays = self._program(args, kwargs)
         return program.run(arrays)

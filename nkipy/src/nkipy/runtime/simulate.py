@@ -61,10 +61,10 @@ class SimulatedKernel(JitKernel):
         self.options = options or SimulationOptions()
         self.world_size = world_size
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def _call_otherwise(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if self.world_size > 1 and _active_ctx.get() is None:
             return self._call_ranks(args, kwargs)
-        return super().__call__(*args, **kwargs)
+        return super()._call_otherwise(args, kwargs)
 
     def lower(self, *args: Any, **kwargs: Any) -> HLOModule:
         """The module that a call with these arguments executes."""
