@@ -41,9 +41,11 @@ _IMPORT = dis.opmap["IMPORT_NAME"]
 _WRAPPERS = (staticmethod, classmethod)
 
 
-def is_constant(module: str | None) -> bool:
+def is_constant(module: Any) -> bool:
     """Whether a module of this name holds nothing that can change."""
-    return (module or "").partition(".")[0] in _CONSTANT
+    if not isinstance(module, str):  # extension types may have a descriptor there
+        return module is not None
+    return module.partition(".")[0] in _CONSTANT
 
 
 def names_in(code: CodeType) -> Iterator[str]:
