@@ -51,7 +51,7 @@ EXPECTED = {
     "nkipy_emulator": ["nkipy_emulator/libnkipy_xla_handlers.so"],
 }
 SMOKE = {
-    "nkipy": "import nkipy.core.hlo.ir, nkipy.third_party.xla.service.hlo_pb2",
+    "nkipy": "import nkipy.hlo.ir, nkipy.third_party.xla.service.hlo_pb2",
     "spike": "import spike; assert spike.__version__",
     "nkipy_emulator": "import nkipy_emulator.engine as e; e.XlaCpuEngine",
 }

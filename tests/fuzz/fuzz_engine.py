@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import sys
 
-from nkipy.core.hlo.errors import HLOProtoError, HLOVerificationError
-from nkipy.core.hlo.ir import HLOModule
+from nkipy.hlo.errors import HLOProtoError, HLOVerificationError
+from nkipy.hlo.ir import HLOModule
 from nkipy_emulator.engine import XlaCpuEngine
 from nkipy_emulator.errors import SimulationError, UnsupportedCustomCallError
 from tests.fuzz.fuzz_hlo import make

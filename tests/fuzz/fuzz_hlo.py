@@ -12,9 +12,9 @@ from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor
 
-from nkipy.core.hlo.errors import HLOProtoError, HLOVerificationError
-from nkipy.core.hlo.ir import HLOModule
-from nkipy.core.hlo.opcodes import OPCODES
+from nkipy.hlo.errors import HLOProtoError, HLOVerificationError
+from nkipy.hlo.ir import HLOModule
+from nkipy.hlo.opcodes import OPCODES
 from nkipy.third_party.xla.service import hlo_pb2
 from nkipy_emulator.compiler.checks import check_module
 from nkipy_emulator.compiler.options import read_options, take_apart

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from nkipy.core.hlo.ir import HLOModule
 from nkipy.core.trace import trace_function
+from nkipy.hlo.ir import HLOModule
 
 
 def small_module() -> HLOModule:

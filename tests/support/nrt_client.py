@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from nkipy.core.hlo.builder import HLOBuilder
-from nkipy.core.hlo.ir import HLOModule
+from nkipy.hlo.builder import HLOBuilder
+from nkipy.hlo.ir import HLOModule
 from nkipy_emulator.neff_writer import ProgramDescription, neff_bytes
 from tests.support.libnrt import SUCCESS, TensorInfo, library_path, load
 

@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nkipy.core.dtypes import uint8
-from nkipy.core.hlo.builder import HLOBuilder
-from nkipy.core.hlo.ir import HLOInstruction, HLOModule
+from nkipy.hlo.builder import HLOBuilder
+from nkipy.hlo.dtypes import uint8
+from nkipy.hlo.ir import HLOInstruction, HLOModule
 from nkipy_emulator.custom_calls import TYPED_FFI
 from nkipy_emulator.rewrite import Place, rewrite
 

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nkipy.core import dtypes as dt
-from nkipy.core.hlo.builder import HLOBuilder
-from nkipy.core.hlo.ir import HLOComputation, HLOInstruction, HLOModule, Shape
+from nkipy.hlo import dtypes as dt
+from nkipy.hlo.builder import HLOBuilder
+from nkipy.hlo.ir import HLOComputation, HLOInstruction, HLOModule, Shape
 from nkipy_emulator import _xla
 from nkipy_emulator.errors import UnsupportedCustomCallError
 from nkipy_emulator.rewrite import Place, rewrite

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
-from nkipy.core.hlo.builder import HLOBuilder
-from nkipy.core.hlo.ir import HLOInstruction, HLOModule
+from nkipy.hlo.builder import HLOBuilder
+from nkipy.hlo.ir import HLOInstruction, HLOModule
 from nkipy_emulator.rewrite import Place, rewrite
 
 Value = HLOInstruction

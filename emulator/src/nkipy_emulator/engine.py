@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nkipy.core.dtypes import uint8, uint64
-from nkipy.core.hlo.ir import HLOInstruction, HLOModule
+from nkipy.hlo.dtypes import uint8, uint64
+from nkipy.hlo.ir import HLOInstruction, HLOModule
 from nkipy_emulator import _xla
 from nkipy_emulator.bounds import tell_out_of_bounds
 from nkipy_emulator.custom_calls import TYPED_FFI, CustomCalls, lower_custom_calls
@@ -28,7 +28,7 @@ from nkipy_emulator.memory import empty
 from nkipy_emulator.numerics import apply_auto_cast
 
 if TYPE_CHECKING:
-    from nkipy.runtime.options import SimulationOptions
+    from nkipy.hlo.options import SimulationOptions
     from nkipy_emulator._xla import CodeStore
 
 Arrays = Sequence[np.ndarray]

@@ -17,9 +17,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from nkipy.core import dtypes as dt
-from nkipy.core.hlo.builder import HLOBuilder
-from nkipy.core.hlo.ir import HLOInstruction, HLOModule
+from nkipy.hlo import dtypes as dt
+from nkipy.hlo.builder import HLOBuilder
+from nkipy.hlo.ir import HLOInstruction, HLOModule
 from nkipy_emulator.rewrite import Place, rewrite
 
 Value = HLOInstruction

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nkipy.core.hlo.ir import HLOModule, TensorPlaceholder
+from nkipy.hlo.ir import HLOModule, TensorPlaceholder
 from spike.neff import (
     HLO_MEMBER,
     PROGRAM_FORMAT,

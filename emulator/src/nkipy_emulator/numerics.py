@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nkipy.core import dtypes as dt
-from nkipy.core.hlo.builder import HLOBuilder
-from nkipy.core.hlo.ir import HLOComputation, HLOInstruction, HLOModule
-from nkipy.core.hlo.opcodes import BINARY, UNARY
+from nkipy.hlo import dtypes as dt
+from nkipy.hlo.builder import HLOBuilder
+from nkipy.hlo.ir import HLOComputation, HLOInstruction, HLOModule
+from nkipy.hlo.opcodes import BINARY, UNARY
 from nkipy_emulator.rewrite import Place, rewrite
 
 if TYPE_CHECKING:
-    from nkipy.runtime.options import SimulationOptions
+    from nkipy.hlo.options import SimulationOptions
 
 _CAST_TYPES: dict[str, np.dtype] = {
     "bf16": dt.bfloat16,

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from nkipy.core.hlo.builder import HLOBuilder
-from nkipy.core.hlo.ir import (
+from nkipy.hlo.builder import HLOBuilder
+from nkipy.hlo.ir import (
     CALLEE_ATTRIBUTES,
     HLOComputation,
     HLOInstruction,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from nkipy.core.hlo.ir import HLOModule
+from nkipy.hlo.ir import HLOModule
 from nkipy_emulator.compiler import compile_in_process
 
 Compile = Callable[..., CompletedProcess[bytes]]

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from nkipy.core import dtypes as dt
-from nkipy.core.hlo.builder import HLOBuilder
-from nkipy.core.hlo.ir import HLOModule
-from nkipy.core.hlo.opcodes import WindowDim
 from nkipy.core.tensor_apis import topk
 from nkipy.core.trace import trace_function
+from nkipy.hlo.builder import HLOBuilder
+from nkipy.hlo.ir import HLOModule
+from nkipy.hlo.opcodes import WindowDim
 from nkipy_emulator import register_custom_call, unregister_custom_call
 from nkipy_emulator.compiler.diagnostics import CODES
 from spike.neff import read_neff

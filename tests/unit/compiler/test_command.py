@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from nkipy.core.hlo.opcodes import OPCODES
-from nkipy.runtime.options import SimulationOptions
+from nkipy.hlo.opcodes import OPCODES
+from nkipy.hlo.options import SimulationOptions
 from nkipy_emulator.compiler import EmulatorCompiler, compile_in_process, main
 from spike.neff import read_neff
 from tests.support.neffs import small_module

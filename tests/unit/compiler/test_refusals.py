@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nkipy.core.hlo.ir import HLOModule
 from nkipy.core.trace import trace_function
+from nkipy.hlo.ir import HLOModule
 from nkipy.third_party.xla import xla_data_pb2
 from nkipy.third_party.xla.service import hlo_pb2
 from tests.unit.compiler.conftest import Compile

@@ -16,7 +16,7 @@ import pytest
 from nkipy.core import compile as nkc
 from nkipy.core import tensor_apis
 from nkipy.core.compilers import VARIABLE, default_target, find_compiler
-from nkipy.core.hlo.ir import HLOModule
+from nkipy.hlo.ir import HLOModule
 from nkipy_emulator.compiler import EmulatorCompiler
 from spike.neff import read_neff
 

@@ -15,8 +15,8 @@ import pytest
 from nkipy.core.backend import get_backend, tracing
 from nkipy.core.backend.hlo import HLOTraceContext, get_hlo_context
 from nkipy.core.errors import ConcretizationError, LeakedTracerError, NKIPyError
-from nkipy.core.hlo.ir import HLOModule
 from nkipy.core.trace import NKIPyKernel, _sanitize_array_dtype, trace_function
+from nkipy.hlo.ir import HLOModule
 from nkipy.runtime import simulate_jit
 
 F32 = np.float32

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nkipy.core.hlo.opcodes import OPCODES
+from nkipy.hlo.opcodes import OPCODES
 from nkipy_emulator.cost_model import estimate
 from nkipy_emulator.cost_model.classes import COST_CLASSES, CUSTOM_CALLS, Kind
 from nkipy_emulator.cost_model.schedule import HANDLERS

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nkipy.core.hlo.ir import HLOModule
+from nkipy.hlo.ir import HLOModule
 from nkipy_emulator.cost_model import TARGETS, estimate
 from nkipy_emulator.cost_model.collectives import group_size, ring_ns
 from tests.unit.hlo.sample import instruction, reducer

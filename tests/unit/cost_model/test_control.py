@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nkipy.core.hlo.ir import HLOModule
+from nkipy.hlo.ir import HLOModule
 from nkipy_emulator.cost_model import estimate
 from nkipy_emulator.cost_model.constants import CONTROL_NS
 from nkipy_emulator.cost_model.control import MAX_COUNT, MAX_EVENTS, MAX_NS

@@ -6,7 +6,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from nkipy.core.hlo.opcodes import WindowDim
+from nkipy.hlo.opcodes import WindowDim
 from nkipy_emulator.cost_model.classes import COST_CLASSES
 from nkipy_emulator.cost_model.constants import TARGETS
 from nkipy_emulator.cost_model.engines import (

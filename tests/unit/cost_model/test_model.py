@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from nkipy.core.trace import trace_function
-from nkipy.runtime.options import SimulationOptions
+from nkipy.hlo.options import SimulationOptions
 from nkipy_emulator.cost_model import TARGETS, CostModelError, Estimate, estimate
 from nkipy_emulator.cost_model.types import LANES
 from tests.unit.hlo.samples import SAMPLES

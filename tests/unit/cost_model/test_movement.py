@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nkipy.core.hlo.ir import AliasInfo, HLOModule
 from nkipy.core.trace import trace_function
+from nkipy.hlo.ir import AliasInfo, HLOModule
 from nkipy_emulator.cost_model import TARGETS, estimate
 from nkipy_emulator.cost_model.constants import DMA_FIXED_NS
 from nkipy_emulator.cost_model.types import DMA

@@ -9,8 +9,8 @@ import sys
 import numpy as np
 import pytest
 
-from nkipy.core.hlo.errors import HLOProtoError
-from nkipy.core.hlo.ir import AliasInfo
+from nkipy.hlo.errors import HLOProtoError
+from nkipy.hlo.ir import AliasInfo
 from nkipy_emulator.device.options import LoadOptions
 from nkipy_emulator.device.program import read_program
 from nkipy_emulator.device.service import load

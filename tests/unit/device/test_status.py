@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nkipy.core.hlo.errors import HLOProtoError, HLOVerificationError
+from nkipy.hlo.errors import HLOProtoError, HLOVerificationError
 from nkipy_emulator.device.status import DeviceError, Status, describe_error
 from nkipy_emulator.errors import (
     EngineUnavailableError,

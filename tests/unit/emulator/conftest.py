@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nkipy.core.hlo.builder import HLOBuilder
-from nkipy.core.hlo.ir import HLOInstruction, HLOModule
+from nkipy.hlo.builder import HLOBuilder
+from nkipy.hlo.ir import HLOInstruction, HLOModule
 from nkipy_emulator.engine import XlaCpuEngine
 
 Body = Callable[..., "HLOInstruction | Sequence[HLOInstruction]"]

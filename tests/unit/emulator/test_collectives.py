@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nkipy.core.hlo.builder import HLOBuilder
-from nkipy.core.hlo.ir import HLOModule
+from nkipy.hlo.builder import HLOBuilder
+from nkipy.hlo.ir import HLOModule
 from nkipy_emulator import register_custom_call, unregister_custom_call
 from nkipy_emulator.engine import XlaCpuEngine, XlaExecutable
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nkipy.core import dtypes as dt
-from nkipy.core.hlo.builder import HLOBuilder
-from nkipy.core.hlo.ir import HLOComputation, HLOModule, Shape
+from nkipy.hlo.builder import HLOBuilder
+from nkipy.hlo.ir import HLOComputation, HLOModule, Shape
 from nkipy_emulator import (
     SimulationError,
     UnsupportedCustomCallError,

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from nkipy.core import dtypes as dt
-from nkipy.core.hlo.builder import HLOBuilder
-from nkipy.core.hlo.errors import HLOVerificationError
-from nkipy.core.hlo.ir import HLOInstruction, HLOModule, SourceLocation
+from nkipy.hlo.builder import HLOBuilder
+from nkipy.hlo.errors import HLOVerificationError
+from nkipy.hlo.ir import HLOInstruction, HLOModule, SourceLocation
 from nkipy_emulator import SimulationError
 from nkipy_emulator.engine import XlaCpuEngine, XlaExecutable
 
@@ -251,7 +251,7 @@ def _child(queue):
 SCRIPT = """
     import os, sys
     import numpy as np
-    from nkipy.core.hlo.ir import HLOInstruction, HLOModule
+    from nkipy.hlo.ir import HLOInstruction, HLOModule
     from nkipy_emulator.engine import XlaCpuEngine
 
     def module():

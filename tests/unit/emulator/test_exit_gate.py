@@ -39,8 +39,8 @@ time.sleep(0.3)
 #: One call of a kernel whose handler sleeps, in a daemon thread.
 SLEEPING = """
 from nkipy.core import dtypes as dt
-from nkipy.core.hlo.builder import HLOBuilder
-from nkipy.core.hlo.ir import HLOModule
+from nkipy.hlo.builder import HLOBuilder
+from nkipy.hlo.ir import HLOModule
 from nkipy_emulator import register_custom_call
 from nkipy_emulator.engine import XlaCpuEngine
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nkipy.core import dtypes as dt
-from nkipy.runtime.options import SimulationOptions
+from nkipy.hlo.options import SimulationOptions
 
 pytestmark = pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning")
 TYPES = {"bf16": dt.bfloat16, "fp16": dt.float16, "fp8_e4m3": dt.float8_e4m3}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from nkipy.core.hlo.builder import HLOBuilder
-from nkipy.core.hlo.ir import HLOComputation
+from nkipy.hlo.builder import HLOBuilder
+from nkipy.hlo.ir import HLOComputation
 from nkipy_emulator.rewrite import rewrite
 
 X = np.zeros(4, np.float32)
@@ -65,7 +65,7 @@ def test_computations_within_computations(engine, module_of):
 
 
 def test_location_goes_to_what_a_rule_builds(module_of):
-    from nkipy.core.hlo.ir import SourceLocation
+    from nkipy.hlo.ir import SourceLocation
 
     def body(b, x):
         b.current_source_location = SourceLocation("kernel.py", 3)

@@ -50,7 +50,7 @@ SCRIPT = """
     import numpy as np
     import nkipy_emulator
     assert not any(m.split(".")[0] == "jaxlib" for m in sys.modules)
-    from nkipy.core.hlo.ir import HLOInstruction, HLOModule
+    from nkipy.hlo.ir import HLOInstruction, HLOModule
     module = HLOModule("m")
     p = module.add_parameter((4,), np.float32, "x")
     add = HLOInstruction("add", (p, p), (4,), p.dtype)

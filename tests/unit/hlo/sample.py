@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from nkipy.core.dtypes import FROM_HLO_NAME
-from nkipy.core.hlo.ir import HLOComputation, HLOInstruction, HLOModule, Shape
+from nkipy.hlo.ir import HLOComputation, HLOInstruction, HLOModule, Shape
 
 
 def shape_of(text: str) -> Shape:

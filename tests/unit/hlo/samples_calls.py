@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nkipy.core.hlo.opcodes import WindowDim
+from nkipy.hlo.opcodes import WindowDim
 from tests.unit.hlo.sample import (
     Sample,
     Wrong,

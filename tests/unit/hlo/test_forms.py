@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from nkipy.core import dtypes as dt
-from nkipy.core.hlo.builder import HLOBuilder, stretching
-from nkipy.core.hlo.errors import HLOVerificationError
-from nkipy.core.hlo.ir import Form, HLOModule
-from nkipy.core.hlo.verifier import verify_module
+from nkipy.hlo.builder import HLOBuilder, stretching
+from nkipy.hlo.errors import HLOVerificationError
+from nkipy.hlo.ir import Form, HLOModule
+from nkipy.hlo.verifier import verify_module
 
 F32 = dt.float32
 PAIR = (((2, 3), F32), ((2, 3), F32))

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from nkipy.core import dtypes as dt
-from nkipy.core.hlo.ir import AliasInfo, HLOInstruction, HLOModule, SourceLocation
-from nkipy.core.hlo.printer import MAX_LITERAL, literal_text, print_module
-from nkipy.core.hlo.printer_attributes import quoted
+from nkipy.hlo.ir import AliasInfo, HLOInstruction, HLOModule, SourceLocation
+from nkipy.hlo.printer import MAX_LITERAL, literal_text, print_module
+from nkipy.hlo.printer_attributes import quoted
 from tests.unit.hlo.samples import SAMPLES, Sample, instruction, reducer
 
 GOLDEN = """\

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from nkipy.core.dtypes import FROM_HLO_NAME
-from nkipy.core.hlo.errors import HLOProtoError
-from nkipy.core.hlo.ir import HLOModule
+from nkipy.hlo.errors import HLOProtoError
+from nkipy.hlo.ir import HLOModule
 from nkipy.third_party.xla import xla_data_pb2
 from tests.unit.hlo.samples import instruction
 

@@ -9,9 +9,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from nkipy.core.hlo import proto_reader
-from nkipy.core.hlo.errors import HLOProtoError, HLOVerificationError
-from nkipy.core.hlo.ir import AliasInfo, HLOModule, SourceLocation
+from nkipy.hlo import proto_reader
+from nkipy.hlo.errors import HLOProtoError, HLOVerificationError
+from nkipy.hlo.ir import AliasInfo, HLOModule, SourceLocation
 from nkipy.third_party.xla import xla_data_pb2
 from nkipy.third_party.xla.service import hlo_pb2
 from tests.unit.hlo.samples import SAMPLES, Sample, instruction, reducer

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from nkipy.core.dtypes import FROM_HLO_NAME
-from nkipy.core.hlo.errors import HLOVerificationError
-from nkipy.core.hlo.ir import (
+from nkipy.hlo.errors import HLOVerificationError
+from nkipy.hlo.ir import (
     AliasInfo,
     Form,
     HLOInstruction,
@@ -371,7 +371,7 @@ def test_hash_depends_on_constants(name, size):
 
 # -- the cache -------------------------------------------------------------------------
 def count_encodings(monkeypatch) -> list:
-    from nkipy.core.hlo import proto_writer
+    from nkipy.hlo import proto_writer
 
     encoded = []
     original = proto_writer._Encoder.encode

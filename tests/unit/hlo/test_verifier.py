@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nkipy.core.hlo.errors import HLOVerificationError
-from nkipy.core.hlo.ir import AliasInfo, HLOInstruction, HLOModule, SourceLocation
-from nkipy.core.hlo.opcodes import OPCODES
-from nkipy.core.hlo.rules import RULES
+from nkipy.hlo.errors import HLOVerificationError
+from nkipy.hlo.ir import AliasInfo, HLOInstruction, HLOModule, SourceLocation
+from nkipy.hlo.opcodes import OPCODES
+from nkipy.hlo.rules import RULES
 from tests.unit.hlo.samples import (
     SAMPLES,
     Sample,
@@ -278,7 +278,7 @@ def test_alias_of_another_shape(dims, dtype):
 
 
 def test_shared_computation_is_verified_once(monkeypatch):
-    from nkipy.core.hlo import verifier
+    from nkipy.hlo import verifier
 
     add = reducer()
     attributes = {"replica_groups": (), "to_apply": add}

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nkipy.core.hlo.errors import HLOProtoError
-from nkipy.core.hlo.wire import (
+from nkipy.hlo.errors import HLOProtoError
+from nkipy.hlo.wire import (
     Reader,
     encode,
     packed_array,

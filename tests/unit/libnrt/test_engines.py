@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nkipy.core.hlo.ir import AliasInfo
+from nkipy.hlo.ir import AliasInfo
 from tests.support import libnrt, nrt_client
 from tests.support.libnrt import FAILURE, HOST, INVALID, TIMEOUT
 from tests.support.nrt_client import UNRECOVERABLE, Nrt, NrtFailure, make_neff

@@ -11,7 +11,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from nkipy.core.hlo.ir import AliasInfo
+from nkipy.hlo.ir import AliasInfo
 from nkipy_emulator import register_custom_call, unregister_custom_call
 from tests.support import nrt_client
 from tests.support.libnrt import HOST, INVALID, INVALID_HANDLE, TIMEOUT

@@ -9,7 +9,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from nkipy.core.hlo.ir import AliasInfo
+from nkipy.hlo.ir import AliasInfo
 from tests.support import nrt_client
 from tests.support.libnrt import INVALID, INVALID_HANDLE, RESOURCE, MemoryStats
 from tests.support.neffs import pack, tar_of, zipped

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nkipy.core.hlo.ir import HLOComputation
+from nkipy.hlo.ir import HLOComputation
 from tests.support import libnrt, nrt_client
 from tests.support.libnrt import TIMEOUT
 from tests.support.nrt_client import NOT_ENOUGH_NC, Nrt, NrtFailure, make_neff
@@ -177,7 +177,7 @@ def test_stress_without_python_in_the_process(tmp_path):
 
 
 def sum_of(dtype: np.dtype) -> HLOComputation:
-    from nkipy.core.hlo.builder import HLOBuilder
+    from nkipy.hlo.builder import HLOBuilder
 
     computation = HLOComputation("sum")
     x, y = (computation.add_parameter((), dtype) for _ in range(2))

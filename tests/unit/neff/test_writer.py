@@ -12,8 +12,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from nkipy.core.hlo.builder import HLOBuilder
-from nkipy.core.hlo.ir import HLOModule
+from nkipy.hlo.builder import HLOBuilder
+from nkipy.hlo.ir import HLOModule
 from nkipy_emulator.neff_writer import (
     ProgramDescription,
     neff_bytes,

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 import spike
-from nkipy.core.hlo.builder import HLOBuilder
-from nkipy.core.hlo.ir import HLOComputation
+from nkipy.hlo.builder import HLOBuilder
+from nkipy.hlo.ir import HLOComputation
 from spike import cli
 
 pytestmark = pytest.mark.usefixtures("emulator")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import spike
-from nkipy.core.hlo.ir import AliasInfo
+from nkipy.hlo.ir import AliasInfo
 from spike import NrtError, SpikeModel, SpikeTensor
 
 pytestmark = pytest.mark.usefixtures("emulator")

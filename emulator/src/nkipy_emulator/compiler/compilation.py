@@ -6,9 +6,9 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from nkipy.core.hlo.errors import HLOProtoError, HLOVerificationError
-from nkipy.core.hlo.ir import HLOModule
-from nkipy.core.hlo.proto_reader import MAX_MODULE_BYTES
+from nkipy.hlo.errors import HLOProtoError, HLOVerificationError
+from nkipy.hlo.ir import HLOModule
+from nkipy.hlo.proto_reader import MAX_MODULE_BYTES
 from nkipy_emulator.compiler.checks import check_module
 from nkipy_emulator.compiler.console import Console
 from nkipy_emulator.compiler.diagnostics import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nkipy.core.hlo.ir import HLOInstruction, SourceLocation
+from nkipy.hlo.ir import HLOInstruction, SourceLocation
 
 #: The codes that can occur, and what each is about. Those that start with NCC_ are the
 #: vendor's, whose documentation has a page for each.

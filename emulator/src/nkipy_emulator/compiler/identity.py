@@ -48,7 +48,7 @@ def usage_text() -> str:
 
 def operators_text() -> str:
     """What ``list-operators`` prints: HLO's names, one a line."""
-    from nkipy.core.hlo.opcodes import OPCODES
+    from nkipy.hlo.opcodes import OPCODES
     from nkipy_emulator.compiler.checks.operators import UNSUPPORTED
 
     return "".join(f"{name}\n" for name in sorted(set(OPCODES) - UNSUPPORTED))

@@ -13,9 +13,9 @@ from typing import Any
 from google.protobuf.message import DecodeError
 from google.protobuf.unknown_fields import UnknownFieldSet
 
-from nkipy.core.hlo.ir import SourceLocation
-from nkipy.core.hlo.opcodes import OPCODES
-from nkipy.core.hlo.proto_shapes import DTYPES
+from nkipy.hlo.ir import SourceLocation
+from nkipy.hlo.opcodes import OPCODES
+from nkipy.hlo.proto_shapes import DTYPES
 from nkipy.third_party.xla import xla_data_pb2
 from nkipy.third_party.xla.service import hlo_pb2
 from nkipy_emulator.compiler.diagnostics import Diagnostic

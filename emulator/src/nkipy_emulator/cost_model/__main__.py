@@ -10,8 +10,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from nkipy.core.hlo.errors import HLOProtoError, HLOVerificationError
-from nkipy.core.hlo.ir import HLOModule
+from nkipy.hlo.errors import HLOProtoError, HLOVerificationError
+from nkipy.hlo.ir import HLOModule
 from nkipy_emulator.cost_model.constants import TARGETS
 from nkipy_emulator.cost_model.errors import CostModelError
 from nkipy_emulator.cost_model.model import estimate

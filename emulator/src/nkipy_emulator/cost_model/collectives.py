@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nkipy.core.hlo.ir import HLOInstruction
+from nkipy.hlo.ir import HLOInstruction
 from nkipy_emulator.cost_model.constants import HOP_NS, NETWORK_HOP_NS, Target
 from nkipy_emulator.cost_model.types import COLLECTIVES
 from nkipy_emulator.cost_model.values import Value, nbytes_of

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nkipy.core.hlo.ir import HLOComputation, HLOInstruction
+from nkipy.hlo.ir import HLOComputation, HLOInstruction
 from nkipy_emulator.cost_model.constants import CONTROL_NS
 from nkipy_emulator.cost_model.lanes import Raw
 from nkipy_emulator.cost_model.loops import trip_count

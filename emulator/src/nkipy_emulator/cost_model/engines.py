@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nkipy.core.hlo.ir import HLOComputation, HLOInstruction
+from nkipy.hlo.ir import HLOComputation, HLOInstruction
 from nkipy_emulator.cost_model.classes import CostClass
 from nkipy_emulator.cost_model.constants import (
     GPSIMD_FIXED_CYCLES,

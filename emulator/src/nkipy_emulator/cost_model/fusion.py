@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from math import prod
 
-from nkipy.core.hlo.ir import HLOComputation, HLOInstruction
+from nkipy.hlo.ir import HLOComputation, HLOInstruction
 from nkipy_emulator.cost_model.classes import COST_CLASSES, Kind
 
 Region = list[int]  # [number of elements]; its identity is what matters

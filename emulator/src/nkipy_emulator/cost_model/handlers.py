@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import prod
 
-from nkipy.core.hlo.ir import HLOInstruction
+from nkipy.hlo.ir import HLOInstruction
 from nkipy_emulator.cost_model import collectives, control, movement
 from nkipy_emulator.cost_model.classes import (
     COST_CLASSES,

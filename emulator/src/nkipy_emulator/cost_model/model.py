@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nkipy.core.hlo.ir import HLOComputation, HLOModule
+from nkipy.hlo.ir import HLOComputation, HLOModule
 from nkipy_emulator.cost_model import handlers  # noqa: F401  (fills the table)
 from nkipy_emulator.cost_model.classes import COST_CLASSES, Kind
 from nkipy_emulator.cost_model.constants import Target, find_target
@@ -14,7 +14,7 @@ from nkipy_emulator.cost_model.schedule import Costs, Schedule
 from nkipy_emulator.cost_model.types import LAUNCH, Estimate
 
 if TYPE_CHECKING:
-    from nkipy.runtime.options import SimulationOptions
+    from nkipy.hlo.options import SimulationOptions
 
 
 def estimate(

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from math import prod
 
-from nkipy.core.hlo.ir import HLOComputation, HLOInstruction
+from nkipy.hlo.ir import HLOComputation, HLOInstruction
 from nkipy_emulator.cost_model.classes import COST_CLASSES, Kind
 from nkipy_emulator.cost_model.constants import RESIDENT_FRACTION, Target
 from nkipy_emulator.cost_model.engines import Engines, Work

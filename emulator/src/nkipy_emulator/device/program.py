@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nkipy.core.hlo.ir import HLOModule, TensorPlaceholder
+from nkipy.hlo.ir import HLOModule, TensorPlaceholder
 from nkipy_emulator.device.options import LoadOptions
 from nkipy_emulator.device.status import DeviceError, Status
 from spike.neff import Neff, TensorInfo, read_neff
 from spike.neff_container import EMULATOR_FEATURE_BIT, HEADER_SIZE, NeffHeader
 
 if TYPE_CHECKING:
-    from nkipy.runtime.options import SimulationOptions
+    from nkipy.hlo.options import SimulationOptions
 
 _EXACT = {"auto_cast": "none", "fast_compile": False}
 #: What the architectures are called, the older ones first.
@@ -111,7 +111,7 @@ def _numerics(neff: Neff) -> SimulationOptions | None:
     if all(_EXACT.get(name) == value for name, value in numerics.items()):
         return None
     # Not before it is needed: the tracer comes with it.
-    from nkipy.runtime.options import SimulationOptions
+    from nkipy.hlo.options import SimulationOptions
 
     try:
         return SimulationOptions(**numerics)

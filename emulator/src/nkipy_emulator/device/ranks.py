@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from nkipy.core.hlo.ir import HLOInstruction, HLOModule
+from nkipy.hlo.ir import HLOInstruction, HLOModule
 from nkipy_emulator.device.options import LoadOptions
 from nkipy_emulator.device.status import DeviceError, Status
 from nkipy_emulator.rewrite import Place, rewrite

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nkipy.core.hlo.ir import HLOModule
+from nkipy.hlo.ir import HLOModule
 from nkipy_emulator.code_cache import user_cache
 from nkipy_emulator.cost_model import estimate
 from nkipy_emulator.device.options import LoadOptions

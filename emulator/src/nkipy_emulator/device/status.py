@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Literal
 
-from nkipy.core.hlo.errors import HLOProtoError, HLOVerificationError
+from nkipy.hlo.errors import HLOProtoError, HLOVerificationError
 from nkipy_emulator.cost_model.errors import CostModelError
 from nkipy_emulator.errors import (
     EngineUnavailableError,

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nkipy.core.hlo.builder import HLOBuilder, Value
 from nkipy.core.op_table import OPS
 from nkipy.core.tensor import NKIPyTensorRef, View
+from nkipy.hlo.builder import HLOBuilder, Value
 
 
 class Layout(NamedTuple):

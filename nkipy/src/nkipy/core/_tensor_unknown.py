@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 
 from nkipy.core.backend._source import caller_location
 from nkipy.core.errors import ConcretizationError, NKIPyNotImplementedError
-from nkipy.core.hlo.ir import HLOInstruction
+from nkipy.hlo.ir import HLOInstruction
 
 
 class Unknown:

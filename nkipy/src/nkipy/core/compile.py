@@ -16,7 +16,6 @@ from nkipy.core.compilers import (
     compiler_identity,
     find_compiler,
 )
-from nkipy.core.hlo.ir import HLOModule
 from nkipy.core.logger import get_logger
 from nkipy.core.targets import (
     CompilationTarget,
@@ -24,6 +23,7 @@ from nkipy.core.targets import (
     resolve_target,
 )
 from nkipy.core.trace import NKIPyKernel
+from nkipy.hlo.ir import HLOModule
 
 __all__ = [
     "CompilationConfig",

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from nkipy.core.dtypes import HLO_NAMES
-from nkipy.core.hlo.ir import SourceLocation
+from nkipy.hlo.ir import SourceLocation
 
 
 class NKIPyError(Exception):

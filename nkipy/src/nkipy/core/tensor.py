@@ -26,9 +26,9 @@ from nkipy.core.backend.hlo import (
     leaked,
 )
 from nkipy.core.errors import ConcretizationError
-from nkipy.core.hlo.builder import HLOBuilder
-from nkipy.core.hlo.ir import HLOInstruction
 from nkipy.core.op_table import NUMPY_TABLE, OPS
+from nkipy.hlo.builder import HLOBuilder
+from nkipy.hlo.ir import HLOInstruction
 
 __all__ = [
     "NO_KEYWORDS",

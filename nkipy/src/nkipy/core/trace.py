@@ -28,15 +28,6 @@ from nkipy.core.errors import (
     describe_op_error,
     describe_value,
 )
-from nkipy.core.hlo.ir import (
-    MUST_ALIAS_SUFFIX,
-    AliasInfo,
-    HLOInstruction,
-    HLOModule,
-    SourceLocation,
-)
-from nkipy.core.hlo.passes import eliminate_dead_code
-from nkipy.core.hlo.verifier import verify_module
 from nkipy.core.tensor import NKIPyTensorRef, as_traced, tensor_of
 from nkipy.core.tree import (
     Path,
@@ -46,6 +37,15 @@ from nkipy.core.tree import (
     own_state,
     path_name,
 )
+from nkipy.hlo.ir import (
+    MUST_ALIAS_SUFFIX,
+    AliasInfo,
+    HLOInstruction,
+    HLOModule,
+    SourceLocation,
+)
+from nkipy.hlo.passes import eliminate_dead_code
+from nkipy.hlo.verifier import verify_module
 
 __all__ = ["NKIPyKernel", "Trace", "trace_function"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from nkipy.hlo.options import SimulationOptions
 from nkipy.runtime.decorators import baremetal_jit, simulate_jit
 from nkipy.runtime.devices import (
     is_neuron_compatible,
@@ -13,7 +14,6 @@ from nkipy.runtime.devices import (
     unload_kernels,
 )
 from nkipy.runtime.engines import SimulatorNotFoundError
-from nkipy.runtime.options import SimulationOptions
 from nkipy.runtime.simulate import PerRank, SimulatedKernel, simulate_traced_kernel
 
 if TYPE_CHECKING:

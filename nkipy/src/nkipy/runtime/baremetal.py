@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from nkipy.core.hlo.ir import HLOModule
 from nkipy.core.trace import NKIPyKernel
+from nkipy.hlo.ir import HLOModule
 from nkipy.runtime.build import BuildOptions, build
 from nkipy.runtime.device_module import device_module
 from nkipy.runtime.executable import NeffExecutable, PartOf

@@ -10,8 +10,8 @@ import numpy as np
 from nkipy.core import dtypes as dt
 from nkipy.core.compile import get_ir
 from nkipy.core.errors import NKIPyNotImplementedError, NKIPyValueError
-from nkipy.core.hlo.ir import HLOModule, Shape
 from nkipy.core.trace import NKIPyKernel, Trace
+from nkipy.hlo.ir import HLOModule, Shape
 from nkipy.runtime.baremetal import BaremetalProgram
 from nkipy.runtime.call_key import CallSignature, arrays_of
 from nkipy.runtime.device_kernel import DeviceKernel

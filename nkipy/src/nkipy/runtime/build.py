@@ -16,8 +16,8 @@ from nkipy.core.compile import (
     nkipy_compiler_args,
     resolve_target,
 )
-from nkipy.core.hlo.ir import HLOModule
-from nkipy.core.hlo.proto_writer import digest_module
+from nkipy.hlo.ir import HLOModule
+from nkipy.hlo.proto_writer import digest_module
 from nkipy.runtime.artifacts import cache_directory, get_or_make
 
 #: Enters every key: artifacts of another layout are not found.

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from nkipy.runtime.options import SimulationOptions
+from nkipy.hlo.options import SimulationOptions
 from nkipy.runtime.simulate import SimulatedKernel
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ import numpy as np
 
 from nkipy.core.compile import CompilationTarget
 from nkipy.core.errors import NKIPyValueError
-from nkipy.core.hlo.ir import MUST_ALIAS_SUFFIX
 from nkipy.core.trace import NKIPyKernel, kernel_name
+from nkipy.hlo.ir import MUST_ALIAS_SUFFIX
 from nkipy.runtime.artifacts import cache_directory
 from nkipy.runtime.build import BuildOptions, build
 from nkipy.runtime.call_memo import CallMemo

@@ -12,8 +12,8 @@ from math import prod
 
 import numpy as np
 
-from nkipy.core.hlo.ir import AliasInfo, HLOInstruction, HLOModule
-from nkipy.core.hlo.passes import eliminate_dead_code
+from nkipy.hlo.ir import AliasInfo, HLOInstruction, HLOModule
+from nkipy.hlo.passes import eliminate_dead_code
 
 
 @dataclass(frozen=True)

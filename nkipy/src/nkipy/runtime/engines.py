@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from nkipy.core.hlo.ir import HLOModule
+from nkipy.hlo.ir import HLOModule
 
 if TYPE_CHECKING:
-    from nkipy.runtime.options import SimulationOptions
+    from nkipy.hlo.options import SimulationOptions
 
 GROUP = "nkipy.simulators"
 

@@ -13,7 +13,7 @@ import numpy as np
 
 import spike
 from nkipy.core.errors import NKIPyValueError
-from nkipy.core.hlo.ir import HLOInstruction, HLOModule
+from nkipy.hlo.ir import HLOInstruction, HLOModule
 from nkipy.runtime.residency import LOADED
 from spike import NrtError, NrtTensor, SpikeError, SpikeTensor
 from spike._spike import NeffFileError, PreparedCall

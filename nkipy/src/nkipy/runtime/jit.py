@@ -10,7 +10,6 @@ from typing import Any
 from nkipy.core.backend import _active_ctx
 from nkipy.core.backend._source import warn_caller
 from nkipy.core.errors import LeakedTracerError
-from nkipy.core.hlo.ir import HLOModule
 from nkipy.core.trace import (
     NKIPyKernel,
     definition_of,
@@ -18,6 +17,7 @@ from nkipy.core.trace import (
     trace_function,
 )
 from nkipy.core.trace_array import holds_traced
+from nkipy.hlo.ir import HLOModule
 from nkipy.runtime.call_key import (
     CallSignature,
     UnhashableStatic,

@@ -1,7 +1,7 @@
 """Whether the vendor's compiler would take a program, as far as it is documented.
 
 Each check looks at one instruction (or at the module) and yields what is wrong. The
-program is well-formed already: see :mod:`nkipy.core.hlo.verifier`.
+program is well-formed already: see :mod:`nkipy.hlo.verifier`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from nkipy.core.hlo.ir import HLOModule
+from nkipy.hlo.ir import HLOModule
 from nkipy_emulator.compiler.checks import (
     custom_calls,
     indices,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from nkipy.core.hlo.ir import HLOInstruction
+from nkipy.hlo.ir import HLOInstruction
 from nkipy_emulator.compiler.diagnostics import Diagnostic
 from nkipy_emulator.compiler.options import CompileOptions
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from nkipy.core import dtypes as dt
-from nkipy.core.hlo.ir import HLOInstruction
+from nkipy.hlo import dtypes as dt
+from nkipy.hlo.ir import HLOInstruction
 from nkipy_emulator.compiler.diagnostics import Diagnostic, about
 from nkipy_emulator.compiler.options import CompileOptions
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from nkipy.core import dtypes as dt
-from nkipy.core.hlo.ir import HLOComputation, HLOInstruction
+from nkipy.hlo import dtypes as dt
+from nkipy.hlo.ir import HLOComputation, HLOInstruction
 from nkipy_emulator.compiler.diagnostics import Diagnostic, about
 from nkipy_emulator.compiler.options import CompileOptions
 

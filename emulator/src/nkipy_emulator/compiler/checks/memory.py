@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from nkipy.core.hlo.ir import HLOModule
+from nkipy.hlo.ir import HLOModule
 from nkipy_emulator.compiler.diagnostics import Diagnostic
 from nkipy_emulator.compiler.options import CompileOptions
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Protocol, runtime_checkable
 
-from nkipy.core.hlo.ir import AliasInfo, SourceLocation, TensorPlaceholder
+from nkipy.hlo.ir import AliasInfo, SourceLocation, TensorPlaceholder
 
 __all__ = [
     "AliasInfo",

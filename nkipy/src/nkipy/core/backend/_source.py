@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 import nkipy
-from nkipy.core.hlo.ir import SourceLocation
+from nkipy.hlo.ir import SourceLocation
 
 # Frames of nkipy itself, and of NumPy's Python layer above our protocols, are not the
 # user's. Prefixes end in a separator: a user's path that merely contains the name of

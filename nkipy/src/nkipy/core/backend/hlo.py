@@ -11,8 +11,8 @@ from nkipy.core import dtypes as dt
 from nkipy.core.backend import _active_ctx
 from nkipy.core.backend._source import caller_location
 from nkipy.core.errors import LeakedTracerError
-from nkipy.core.hlo.builder import HLOBuilder
-from nkipy.core.hlo.ir import (
+from nkipy.hlo.builder import HLOBuilder
+from nkipy.hlo.ir import (
     NO_ATTRIBUTES,
     HLOInstruction,
     HLOModule,
@@ -84,7 +84,7 @@ class HLOTraceContext(HLOBuilder):
             operands: instructions of this trace.
             result_shape: the result's dimensions.
             result_dtype: anything that names a supported dtype.
-            attributes: see :mod:`nkipy.core.hlo.opcodes`.
+            attributes: see :mod:`nkipy.hlo.opcodes`.
             source_location: (file, line), if not the current one.
 
         Returns:

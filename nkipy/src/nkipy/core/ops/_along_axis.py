@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 from nkipy.core import dtypes as dt
-from nkipy.core.hlo.builder import HLOBuilder, Value
 from nkipy.core.ops._index_basic import is_uniform
 from nkipy.core.ops._index_bounds import bounded
 from nkipy.core.ops._last_stores import last_stores
 from nkipy.core.ops._static_take import take_static
 from nkipy.core.tensor import NKIPyTensorRef, as_operand
+from nkipy.hlo.builder import HLOBuilder, Value
 
 
 class AlongAxis:

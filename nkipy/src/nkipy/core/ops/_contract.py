@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nkipy.core import dtypes as dt
-from nkipy.core.hlo.builder import HLOBuilder, Value
 from nkipy.core.ops._reduction import is_low
+from nkipy.hlo.builder import HLOBuilder, Value
 
 Label = Hashable
 

@@ -6,7 +6,6 @@ from math import prod
 
 import numpy as np
 
-from nkipy.core.hlo.builder import HLOBuilder, Value
 from nkipy.core.ops._index_basic import (
     BasicIndex,
     is_uniform,
@@ -16,6 +15,7 @@ from nkipy.core.ops._index_basic import (
 from nkipy.core.ops._index_parse import NEW_AXIS, SEPARATOR, Advanced, ParsedIndex
 from nkipy.core.ops._last_stores import last_stores
 from nkipy.core.ops._static_take import take_static
+from nkipy.hlo.builder import HLOBuilder, Value
 
 #: Up to this many elements, index vectors are one constant rather than broadcasts.
 _SMALL_INDEX = 4096

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from nkipy.core import dtypes as dt
-from nkipy.core.hlo.builder import HLOBuilder, Value
 from nkipy.core.ops._index_parse import NEW_AXIS, ParsedIndex, Window
 from nkipy.core.tensor import View
+from nkipy.hlo.builder import HLOBuilder, Value
 
 
 class BasicIndex:

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from nkipy.core import dtypes as dt
-from nkipy.core.hlo.builder import HLOBuilder, Value
 from nkipy.core.ops._index_basic import wrap_negative
 from nkipy.core.tensor import NKIPyTensorRef, as_operand
+from nkipy.hlo.builder import HLOBuilder, Value
 
 
 def integer_indices(indices: Any) -> np.ndarray | Value:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nkipy.core import dtypes as dt
-from nkipy.core.hlo.ir import HLOInstruction
+from nkipy.hlo.ir import HLOInstruction
 
 #: A sum of instructions times factors, plus a constant.
 _Linear = tuple[dict[HLOInstruction, int], int]

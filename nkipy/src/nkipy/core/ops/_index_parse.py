@@ -14,9 +14,9 @@ import numpy as np
 
 from nkipy.core import dtypes as dt
 from nkipy.core.backend.hlo import HLOTraceContext, leaked
-from nkipy.core.hlo.ir import HLOInstruction
 from nkipy.core.ops._index_linear import span_between
 from nkipy.core.tensor import NKIPyTensorRef, as_operand
+from nkipy.hlo.ir import HLOInstruction
 
 Value = HLOInstruction
 

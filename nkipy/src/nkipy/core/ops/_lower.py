@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from nkipy.core import dtypes as dt
-from nkipy.core.hlo.builder import HLOBuilder, Value
+from nkipy.hlo.builder import HLOBuilder, Value
 
 _SIGNED_OF_WIDTH: dict[int, np.dtype] = {1: dt.int8, 2: dt.int16, 4: dt.int32}
 

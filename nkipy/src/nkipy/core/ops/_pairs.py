@@ -7,11 +7,11 @@ from typing import Any
 
 from nkipy.core.backend import _active_ctx
 from nkipy.core.backend._source import LINES, caller_location
-from nkipy.core.hlo.builder import Value
-from nkipy.core.hlo.ir import instruction_of, shape_key
 from nkipy.core.ops._registry import Op
 from nkipy.core.ops._replay import Recipe, described
 from nkipy.core.tensor import NKIPyTensorRef, tensor_of
+from nkipy.hlo.builder import Value
+from nkipy.hlo.ir import instruction_of, shape_key
 
 _MAX_PAIRS = 4096  # per op
 _ALONE: Any = object()

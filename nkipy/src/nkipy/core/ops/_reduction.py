@@ -11,8 +11,8 @@ import numpy as np
 
 from nkipy.core import dtypes as dt
 from nkipy.core.backend.hlo import HLOTraceContext, as_hlo_tensor
-from nkipy.core.hlo.builder import HLOBuilder, Value
 from nkipy.core.tensor import NKIPyTensorRef, as_operand, as_tensor, store_out
+from nkipy.hlo.builder import HLOBuilder, Value
 
 NO_VALUE: Any = np._NoValue
 

@@ -16,8 +16,9 @@ import numpy as np
 
 from nkipy.core.backend import tracing
 from nkipy.core.backend.hlo import HLOTraceContext
-from nkipy.core.hlo.builder import Value, is_shared, stretching
-from nkipy.core.hlo.ir import (
+from nkipy.core.tensor import NO_KEYWORDS, NKIPyTensorRef, View, tensor_of
+from nkipy.hlo.builder import Value, is_shared, stretching
+from nkipy.hlo.ir import (
     CALLEE_ATTRIBUTES,
     Form,
     HLOInstruction,
@@ -26,7 +27,6 @@ from nkipy.core.hlo.ir import (
     instruction_of,
     shape_key,
 )
-from nkipy.core.tensor import NO_KEYWORDS, NKIPyTensorRef, View, tensor_of
 
 Key = tuple[Any, ...]
 #: Emits, or finds, a value from those before it.

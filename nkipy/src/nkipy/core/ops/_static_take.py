@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from nkipy.core import dtypes as dt
-from nkipy.core.hlo.builder import HLOBuilder, Value
+from nkipy.hlo.builder import HLOBuilder, Value
 
 #: From this many runs of equally spaced indices on, a gather is the shorter program.
 _MAX_RUNS = 8

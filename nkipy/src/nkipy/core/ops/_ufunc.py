@@ -14,11 +14,11 @@ from nkipy.core.backend.hlo import (
     get_hlo_context,
     leaked,
 )
-from nkipy.core.hlo.ir import HLOInstruction
 from nkipy.core.ops._pairs import PairOp
 from nkipy.core.ops._samples import Sampler, binary_sampler, unary_sampler
 from nkipy.core.promotion import Kind, Loop, kind_of, resolve_loop
 from nkipy.core.tensor import NKIPyTensorRef, as_operand, store_out
+from nkipy.hlo.ir import HLOInstruction
 
 #: Makes the result of operands that share a shape and have the loop's input dtypes.
 #: A ufunc with several results has a lowering that returns a tuple.

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from nkipy.core import dtypes as dt
-from nkipy.core.hlo.builder import HLOBuilder, Value
 from nkipy.core.tensor import NKIPyTensorRef, View
+from nkipy.hlo.builder import HLOBuilder, Value
 
 Tensor = NKIPyTensorRef
 Shape = tuple[int, ...]

@@ -7,12 +7,12 @@ import math
 import numpy as np
 
 from nkipy.core import dtypes as dt
-from nkipy.core.hlo.builder import HLOBuilder, Value
 from nkipy.core.ops._lower import fill, is_nan, is_negative, is_zero, scale
 from nkipy.core.ops._registry import supports
 from nkipy.core.ops._samples import ErrorSample
 from nkipy.core.ops._ufunc import UFuncOp, in_float32, opcode
 from nkipy.core.ops._ufunc_samples import distinct_zeros, keyword_sampler
+from nkipy.hlo.builder import HLOBuilder, Value
 
 NUMERIC = supports(dt.FLOATS, dt.FP8, dt.INTEGERS)
 ALL = supports(NUMERIC, dt.bool_)

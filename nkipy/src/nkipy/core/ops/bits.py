@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import numpy as np
 
 from nkipy.core import dtypes as dt
-from nkipy.core.hlo.builder import HLOBuilder, Value
 from nkipy.core.ops._lower import absolute, shift_right
 from nkipy.core.ops._registry import supports
 from nkipy.core.ops._samples import ErrorSample, Sample, make, special
 from nkipy.core.ops._ufunc import UFuncOp, opcode
+from nkipy.hlo.builder import HLOBuilder, Value
 
 INTEGRAL = supports(dt.INTEGERS, dt.bool_)
 _NO_FLOATS = (

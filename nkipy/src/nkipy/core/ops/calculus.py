@@ -9,7 +9,6 @@ import numpy as np
 
 from nkipy.core import dtypes as dt
 from nkipy.core.backend.hlo import HLOTraceContext, as_hlo_tensor, get_hlo_context
-from nkipy.core.hlo.builder import Value
 from nkipy.core.ops._reduction import (
     many_axes,
     one_axis,
@@ -20,6 +19,7 @@ from nkipy.core.ops._reduction import (
 from nkipy.core.ops._registry import Op, supports
 from nkipy.core.ops._samples import ErrorSample, Sample, make
 from nkipy.core.tensor import NKIPyTensorRef, as_operand
+from nkipy.hlo.builder import Value
 
 NUMERIC = supports(dt.FLOATS, dt.FP8, dt.INTEGERS)
 _X = make((2, 3), dt.float32)

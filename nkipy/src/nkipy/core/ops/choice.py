@@ -10,7 +10,6 @@ import numpy as np
 
 from nkipy.core import dtypes as dt
 from nkipy.core.backend.hlo import HLOTraceContext, as_hlo_tensor, get_hlo_context
-from nkipy.core.hlo.builder import Value
 from nkipy.core.ops._index_bounds import apply_mode
 from nkipy.core.ops._registry import Op
 from nkipy.core.ops._samples import BROADCASTS, ErrorSample, Sample, make
@@ -23,6 +22,7 @@ from nkipy.core.tensor import (
     store_out,
     tensor_of,
 )
+from nkipy.hlo.builder import Value
 
 
 def _scalar(dtype: np.dtype) -> Any:

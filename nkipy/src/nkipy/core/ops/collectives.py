@@ -14,10 +14,10 @@ import numpy as np
 
 from nkipy.core import dtypes as dt
 from nkipy.core.backend.hlo import HLOTraceContext, get_hlo_context
-from nkipy.core.hlo.builder import Value
 from nkipy.core.ops._reduction import one_axis
 from nkipy.core.ops._registry import Op
 from nkipy.core.tensor import NKIPyTensorRef, as_tensor
+from nkipy.hlo.builder import Value
 
 Groups = tuple[tuple[int, ...], ...]
 

@@ -10,13 +10,13 @@ import numpy as np
 
 from nkipy.core import dtypes as dt
 from nkipy.core.backend.hlo import HLOTraceContext
-from nkipy.core.hlo.builder import HLOBuilder, Value
-from nkipy.core.hlo.ir import HLOInstruction
 from nkipy.core.ops._lower import is_negative
 from nkipy.core.ops._ufunc import UFuncOp, as_hlo_tensor, broadcast
 from nkipy.core.ops.binary import ALL, MISTAKES
 from nkipy.core.promotion import Loop
 from nkipy.core.tensor import NKIPyTensorRef
+from nkipy.hlo.builder import HLOBuilder, Value
+from nkipy.hlo.ir import HLOInstruction
 
 _MIRROR = {"EQ": "EQ", "NE": "NE", "LT": "GT", "GT": "LT", "LE": "GE", "GE": "LE"}
 _WIDE = (dt.int32, dt.uint32)

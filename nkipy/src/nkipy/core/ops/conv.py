@@ -9,8 +9,6 @@ import numpy as np
 
 from nkipy.core import dtypes as dt
 from nkipy.core.backend.hlo import HLOTraceContext, get_hlo_context
-from nkipy.core.hlo.builder import Value
-from nkipy.core.hlo.opcodes import WindowDim
 from nkipy.core.ops._cases import A, call, cases
 from nkipy.core.ops._contract import accumulator, multipliable, single_precision
 from nkipy.core.ops._conv_window import (
@@ -23,6 +21,8 @@ from nkipy.core.ops._registry import Op, supports
 from nkipy.core.ops._samples import ErrorSample, Sample, make
 from nkipy.core.promotion import result_type
 from nkipy.core.tensor import NKIPyTensorRef, as_tensor
+from nkipy.hlo.builder import Value
+from nkipy.hlo.opcodes import WindowDim
 
 __all__ = [
     "_normalize_tuple_2d",

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 from nkipy.core import dtypes as dt
-from nkipy.core.hlo.builder import HLOBuilder, Value
 from nkipy.core.ops._cases import ANY, A, DType, Special, X, call, cases
 from nkipy.core.ops._registry import Op
 from nkipy.core.ops._samples import ErrorSample
 from nkipy.core.ops._views import Tensor, duplicate
 from nkipy.core.tensor import View, as_tensor
+from nkipy.hlo.builder import HLOBuilder, Value
 
 copy = Op(
     "copy",

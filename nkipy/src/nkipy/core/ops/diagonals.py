@@ -9,7 +9,6 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
 from nkipy.core import dtypes as dt
-from nkipy.core.hlo.builder import HLOBuilder, Value
 from nkipy.core.op_table import OPS
 from nkipy.core.ops._cases import ANY, A, Special, X, call, cases
 from nkipy.core.ops._registry import Op, supports
@@ -17,6 +16,7 @@ from nkipy.core.ops._samples import ErrorSample
 from nkipy.core.ops._views import Tensor, diagonal_of
 from nkipy.core.promotion import result_type
 from nkipy.core.tensor import as_tensor
+from nkipy.hlo.builder import HLOBuilder, Value
 
 AxisError = np.exceptions.AxisError
 

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from nkipy.core import dtypes as dt
-from nkipy.core.hlo.builder import HLOBuilder, Value
 from nkipy.core.ops._lower import (
     absolute,
     fill,
@@ -21,6 +20,7 @@ from nkipy.core.ops._registry import supports
 from nkipy.core.ops._samples import Sample, binary_sampler
 from nkipy.core.ops._ufunc import UFuncOp, in_float32
 from nkipy.core.ops.binary import MISTAKES, NUMERIC
+from nkipy.hlo.builder import HLOBuilder, Value
 
 _LOW_PRECISION = (dt.float16, dt.bfloat16, *dt.FP8)
 

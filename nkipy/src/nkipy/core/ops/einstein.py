@@ -10,7 +10,6 @@ import numpy as np
 
 from nkipy.core import dtypes as dt
 from nkipy.core.backend.hlo import HLOTraceContext, get_hlo_context
-from nkipy.core.hlo.builder import HLOBuilder, Value
 from nkipy.core.ops._cases import A, X, call, cases
 from nkipy.core.ops._contract import (
     Label,
@@ -25,6 +24,7 @@ from nkipy.core.ops._contract import (
 from nkipy.core.ops._registry import Op, supports
 from nkipy.core.ops._samples import ErrorSample
 from nkipy.core.tensor import NKIPyTensorRef, View, as_tensor, store_out
+from nkipy.hlo.builder import HLOBuilder, Value
 
 Tensor = NKIPyTensorRef
 ELLIPSIS = "..."

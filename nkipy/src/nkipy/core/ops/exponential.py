@@ -7,11 +7,11 @@ import math
 import numpy as np
 
 from nkipy.core import dtypes as dt
-from nkipy.core.hlo.builder import HLOBuilder, Value
 from nkipy.core.ops._lower import scale
 from nkipy.core.ops._ufunc import UFuncOp, in_float32, opcode
 from nkipy.core.ops._ufunc_samples import near_zero_sampler
 from nkipy.core.ops.binary import REAL
+from nkipy.hlo.builder import HLOBuilder, Value
 
 # XLA rounds fp8 through float16, and float16's subnormals in expm1 early.
 _ONCE = (dt.float16, *dt.FP8)

@@ -9,7 +9,6 @@ import numpy as np
 
 from nkipy.core import dtypes as dt
 from nkipy.core.backend.hlo import get_hlo_context
-from nkipy.core.hlo.builder import HLOBuilder, Value
 from nkipy.core.ops._reduction import (
     NO_VALUE,
     deliver,
@@ -21,6 +20,7 @@ from nkipy.core.ops._registry import Op
 from nkipy.core.ops._samples import ErrorSample, Sample, make, special
 from nkipy.core.ops.reduce import ALL, MAXIMUM, MINIMUM, Fold
 from nkipy.core.tensor import NKIPyTensorRef
+from nkipy.hlo.builder import HLOBuilder, Value
 
 _X = make((2, 3), dt.float32)
 

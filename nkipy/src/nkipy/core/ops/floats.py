@@ -10,7 +10,6 @@ import ml_dtypes
 import numpy as np
 
 from nkipy.core import dtypes as dt
-from nkipy.core.hlo.builder import HLOBuilder, Value
 from nkipy.core.ops._lower import bits_of, fill, is_nan, is_zero, with_sign_of
 from nkipy.core.ops._registry import Op, supports
 from nkipy.core.ops._samples import Sample, binary_sampler, make, special
@@ -18,6 +17,7 @@ from nkipy.core.ops._ufunc import UFuncOp, in_float32
 from nkipy.core.ops.binary import REAL
 from nkipy.core.ops.rounding import _trunc
 from nkipy.core.tensor import as_tensor
+from nkipy.hlo.builder import HLOBuilder, Value
 
 _NATIVE = supports(dt.FLOATS, dt.int8)
 _FLUSHED = "float32 results below the smallest normal number are zero on the device"

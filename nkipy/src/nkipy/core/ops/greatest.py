@@ -10,12 +10,12 @@ import numpy as np
 
 from nkipy.core import dtypes as dt
 from nkipy.core.backend.hlo import TOPK_CUSTOM_CALL, HLOTraceContext, get_hlo_context
-from nkipy.core.hlo.builder import Value
-from nkipy.core.hlo.ir import Shape
 from nkipy.core.ops._reduction import one_axis
 from nkipy.core.ops._registry import Op, supports
 from nkipy.core.ops._samples import ErrorSample, Sample, make, special
 from nkipy.core.tensor import NKIPyTensorRef, as_tensor
+from nkipy.hlo.builder import Value
+from nkipy.hlo.ir import Shape
 
 
 def _samples(dtype: np.dtype) -> Iterator[Sample]:

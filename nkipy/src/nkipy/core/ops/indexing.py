@@ -8,7 +8,6 @@ import numpy as np
 
 from nkipy.core import dtypes as dt
 from nkipy.core.backend.hlo import HLOTraceContext, as_hlo_tensor, get_hlo_context
-from nkipy.core.hlo.builder import Value
 from nkipy.core.ops._index_advanced import AdvancedIndex
 from nkipy.core.ops._index_basic import BasicIndex
 from nkipy.core.ops._index_parse import ParsedIndex, parse_index
@@ -22,6 +21,7 @@ from nkipy.core.ops._index_samples import (
 )
 from nkipy.core.ops._registry import Op
 from nkipy.core.tensor import NKIPyTensorRef, as_operand, as_tensor
+from nkipy.hlo.builder import Value
 
 _NOTE = (
     "Traced indices out of range are not an error: a read takes the nearest element, a "

@@ -11,7 +11,6 @@ import numpy as np
 
 from nkipy.core import dtypes as dt
 from nkipy.core.backend.hlo import HLOTraceContext, get_hlo_context
-from nkipy.core.hlo.builder import Value
 from nkipy.core.op_table import OPS
 from nkipy.core.ops._cases import A, X, call, cases
 from nkipy.core.ops._contract import (
@@ -25,6 +24,7 @@ from nkipy.core.ops._reduction import one_axis
 from nkipy.core.ops._registry import Op, supports
 from nkipy.core.ops._samples import ErrorSample
 from nkipy.core.tensor import NKIPyTensorRef, as_operand, as_tensor, store_out
+from nkipy.hlo.builder import Value
 
 ALL = supports(dt.FLOATS, dt.FP8, dt.INTEGERS, dt.bool_)
 Tensor = NKIPyTensorRef

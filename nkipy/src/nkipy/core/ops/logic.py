@@ -10,14 +10,14 @@ import numpy as np
 
 from nkipy.core import dtypes as dt
 from nkipy.core.backend.hlo import HLOTraceContext
-from nkipy.core.hlo.builder import HLOBuilder, Value
-from nkipy.core.hlo.ir import HLOInstruction
 from nkipy.core.ops._lower import is_nan, sign_bit
 from nkipy.core.ops._registry import Op, supports
 from nkipy.core.ops._samples import ErrorSample, unary_sampler
 from nkipy.core.ops._ufunc import UFuncOp, as_hlo_tensor, broadcast, opcode
 from nkipy.core.ops.binary import ALL, REAL
 from nkipy.core.promotion import Loop
+from nkipy.hlo.builder import HLOBuilder, Value
+from nkipy.hlo.ir import HLOInstruction
 
 
 class _TruthOp(UFuncOp):

@@ -10,7 +10,6 @@ import numpy as np
 
 from nkipy.core import dtypes as dt
 from nkipy.core.backend.hlo import HLOTraceContext, get_hlo_context
-from nkipy.core.hlo.builder import Value
 from nkipy.core.ops._reduction import (
     NO_VALUE,
     count,
@@ -29,6 +28,7 @@ from nkipy.core.ops._reduction import (
 from nkipy.core.ops._registry import Op, supports
 from nkipy.core.ops._samples import ErrorSample, Sample, make
 from nkipy.core.tensor import NKIPyTensorRef
+from nkipy.hlo.builder import Value
 
 ALL = supports(dt.FLOATS, dt.FP8, dt.INTEGERS, dt.bool_)
 _SHAPES: tuple[tuple[tuple[int, ...], Any], ...] = (

@@ -10,7 +10,6 @@ import numpy as np
 
 from nkipy.core import dtypes as dt
 from nkipy.core.backend.hlo import HLOTraceContext, get_hlo_context
-from nkipy.core.hlo.builder import HLOBuilder, Value
 from nkipy.core.ops._reduction import (
     NO_VALUE,
     finish,
@@ -41,6 +40,7 @@ from nkipy.core.ops.reduce import (
 from nkipy.core.ops.scan import lower_by_scan
 from nkipy.core.ops.statistics import sorted_rows
 from nkipy.core.tensor import NKIPyTensorRef
+from nkipy.hlo.builder import HLOBuilder, Value
 
 
 # -- lowering --------------------------------------------------------------------------

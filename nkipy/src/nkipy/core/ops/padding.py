@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from nkipy.core import dtypes as dt
-from nkipy.core.hlo.builder import HLOBuilder, Value
 from nkipy.core.op_table import OPS
 from nkipy.core.ops._cases import ANY, A, Special, X, call, cases
 from nkipy.core.ops._registry import Op
@@ -16,6 +15,7 @@ from nkipy.core.ops._samples import ErrorSample, Sample
 from nkipy.core.ops._static_take import take_static
 from nkipy.core.ops._views import Tensor
 from nkipy.core.tensor import as_operand, as_tensor
+from nkipy.hlo.builder import HLOBuilder, Value
 
 Pair = Sequence[Any]
 #: Makes an array longer along an axis: (array, axis, (before, after), mode's option).

@@ -9,13 +9,13 @@ import numpy as np
 
 from nkipy.core import dtypes as dt
 from nkipy.core.backend.hlo import HLOTraceContext, as_hlo_tensor, get_hlo_context
-from nkipy.core.hlo.builder import Value
 from nkipy.core.ops._along_axis import AlongAxis
 from nkipy.core.ops._index_bounds import bounded
 from nkipy.core.ops._registry import Op
 from nkipy.core.ops._samples import ErrorSample, Sample, make
 from nkipy.core.ops.indexing import broadcast_value, setitem, store_value
 from nkipy.core.tensor import NKIPyTensorRef, as_operand, as_tensor, store_out
+from nkipy.hlo.builder import Value
 
 _X = np.zeros((3, 4), np.float32)
 _NOTE = "a traced index out of range is not stored, instead of raising."

@@ -9,8 +9,6 @@ import numpy as np
 
 from nkipy.core import dtypes as dt
 from nkipy.core.backend.hlo import HLOTraceContext
-from nkipy.core.hlo.builder import HLOBuilder, Value
-from nkipy.core.hlo.ir import HLOInstruction
 from nkipy.core.ops._lower import uniform
 from nkipy.core.ops._registry import supports
 from nkipy.core.ops._samples import ErrorSample, Sample, make, special
@@ -18,6 +16,8 @@ from nkipy.core.ops._ufunc import UFuncOp, in_float32
 from nkipy.core.ops.binary import ALL, REAL
 from nkipy.core.promotion import Loop
 from nkipy.core.tensor import NKIPyTensorRef
+from nkipy.hlo.builder import HLOBuilder, Value
+from nkipy.hlo.ir import HLOInstruction
 
 _NEGATIVE = "Integers to negative integer powers are not allowed."
 

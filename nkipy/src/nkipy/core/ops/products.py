@@ -9,7 +9,6 @@ import numpy as np
 
 from nkipy.core import dtypes as dt
 from nkipy.core.backend.hlo import HLOTraceContext, as_hlo_tensor, get_hlo_context
-from nkipy.core.hlo.builder import Value
 from nkipy.core.ops._cases import A, X, call, cases
 from nkipy.core.ops._contract import (
     Label,
@@ -25,6 +24,7 @@ from nkipy.core.ops._registry import supports
 from nkipy.core.ops._samples import ErrorSample
 from nkipy.core.promotion import kind_of, resolve_loop
 from nkipy.core.tensor import NKIPyTensorRef, as_operand, store_out
+from nkipy.hlo.builder import Value
 
 NUMERIC = supports(dt.FLOATS, dt.FP8, dt.INTEGERS)
 ALL = supports(NUMERIC, dt.bool_)

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
 from nkipy.core import dtypes as dt
-from nkipy.core.hlo.builder import HLOBuilder, Value
 from nkipy.core.op_table import OPS
 from nkipy.core.ops._cases import ANY, A, X, call, cases
 from nkipy.core.ops._registry import Op
 from nkipy.core.ops._samples import ErrorSample
 from nkipy.core.ops._views import Tensor, duplicate, reversed_along, swapped
 from nkipy.core.tensor import as_operand, as_tensor
+from nkipy.hlo.builder import HLOBuilder, Value
 
 AxisError = np.exceptions.AxisError
 

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
 from nkipy.core import dtypes as dt
-from nkipy.core.hlo.builder import HLOBuilder, Value
 from nkipy.core.ops._cases import ANY, A, X, call, cases
 from nkipy.core.ops._registry import Op, supports
 from nkipy.core.ops._samples import ErrorSample
 from nkipy.core.ops._static_take import take_static
 from nkipy.core.ops._views import Shape, Tensor, as_shape, stretched
 from nkipy.core.tensor import as_operand, as_tensor
+from nkipy.hlo.builder import HLOBuilder, Value
 
 AxisError = np.exceptions.AxisError
 

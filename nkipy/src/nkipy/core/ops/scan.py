@@ -14,8 +14,6 @@ import numpy as np
 
 from nkipy.core import dtypes as dt
 from nkipy.core.backend.hlo import HLOTraceContext, get_hlo_context
-from nkipy.core.hlo.builder import HLOBuilder, Value
-from nkipy.core.hlo.opcodes import WindowDim
 from nkipy.core.ops._reduction import (
     deliver,
     flat_or_axis,
@@ -28,6 +26,8 @@ from nkipy.core.ops._registry import Op, supports
 from nkipy.core.ops._samples import ErrorSample, Sample, make
 from nkipy.core.ops.reduce import ADD, MAXIMUM, MINIMUM, MULTIPLY, Fold, Prepare
 from nkipy.core.tensor import NKIPyTensorRef, as_tensor
+from nkipy.hlo.builder import HLOBuilder, Value
+from nkipy.hlo.opcodes import WindowDim
 
 ALL = supports(dt.FLOATS, dt.FP8, dt.INTEGERS, dt.bool_)
 

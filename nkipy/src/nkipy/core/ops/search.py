@@ -9,13 +9,13 @@ import numpy as np
 
 from nkipy.core import dtypes as dt
 from nkipy.core.backend.hlo import HLOTraceContext, as_hlo_tensor, get_hlo_context
-from nkipy.core.hlo.builder import HLOBuilder, Value
 from nkipy.core.ops._reduction import operand
 from nkipy.core.ops._registry import Op, supports
 from nkipy.core.ops._samples import ErrorSample, Sample, make, special
 from nkipy.core.ops.sorting import precedes
 from nkipy.core.promotion import result_type
 from nkipy.core.tensor import NKIPyTensorRef, as_operand
+from nkipy.hlo.builder import HLOBuilder, Value
 
 ALL = supports(dt.FLOATS, dt.FP8, dt.INTEGERS, dt.bool_)
 

@@ -10,7 +10,6 @@ import numpy as np
 
 from nkipy.core import dtypes as dt
 from nkipy.core.backend.hlo import HLOTraceContext, get_hlo_context
-from nkipy.core.hlo.builder import HLOBuilder, Value
 from nkipy.core.ops._reduction import (
     NO_VALUE,
     deliver,
@@ -26,6 +25,7 @@ from nkipy.core.ops._samples import ErrorSample, Sample, make
 from nkipy.core.ops.reduce import MAXIMUM, MINIMUM, Fold, need_elements
 from nkipy.core.ops.sorting import sort_along
 from nkipy.core.tensor import NKIPyTensorRef, as_operand
+from nkipy.hlo.builder import HLOBuilder, Value
 
 NUMERIC = supports(dt.FLOATS, dt.FP8, dt.INTEGERS)
 _X = make((2, 3), dt.float32)

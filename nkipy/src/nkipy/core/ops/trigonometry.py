@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from nkipy.core import dtypes as dt
-from nkipy.core.hlo.builder import HLOBuilder, Value
 from nkipy.core.ops._lower import scale, with_sign_of
 from nkipy.core.ops._ufunc import UFuncOp, in_float32, opcode
 from nkipy.core.ops._ufunc_samples import near_zero_sampler
 from nkipy.core.ops.binary import REAL
+from nkipy.hlo.builder import HLOBuilder, Value
 
 _LN2 = math.log(2)
 #: From here on the square exceeds float32, or 1 no longer adds to it.

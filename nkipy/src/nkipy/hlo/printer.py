@@ -7,16 +7,16 @@ from collections.abc import Iterator
 import numpy as np
 
 from nkipy.core.dtypes import bool_, is_integer
-from nkipy.core.hlo.ir import (
+from nkipy.hlo.ir import (
     CALLEE_ATTRIBUTES,
     HLOComputation,
     HLOInstruction,
     HLOModule,
     Shape,
 )
-from nkipy.core.hlo.names import Names, identifier
-from nkipy.core.hlo.printer_attributes import attribute_texts, braces, quoted
-from nkipy.core.hlo.proto_instructions import (
+from nkipy.hlo.names import Names, identifier
+from nkipy.hlo.printer_attributes import attribute_texts, braces, quoted
+from nkipy.hlo.proto_instructions import (
     INPUT_NAMES,
     OP_NAME_PREFIX,
     OP_TYPE,

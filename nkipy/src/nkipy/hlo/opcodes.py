@@ -1,7 +1,7 @@
 """The HLO opcodes we use: how many operands, which attributes, which element types.
 
 One record per opcode; the verifier, the printer and both sides of the proto go by it.
-What an opcode does to shapes is in :mod:`nkipy.core.hlo.rules`.
+What an opcode does to shapes is in :mod:`nkipy.hlo.rules`.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nkipy.core import dtypes as dt
-from nkipy.core.hlo.ir import HLOComputation
+from nkipy.hlo import dtypes as dt
+from nkipy.hlo.ir import HLOComputation
 
 
 class WindowDim(NamedTuple):

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nkipy.core import dtypes as dt
-from nkipy.core.hlo.errors import HLOProtoError
-from nkipy.core.hlo.proto_shapes import shape_bytes
-from nkipy.core.hlo.wire import (
+from nkipy.hlo import dtypes as dt
+from nkipy.hlo.errors import HLOProtoError
+from nkipy.hlo.proto_shapes import shape_bytes
+from nkipy.hlo.wire import (
     Reader,
     Schema,
     delimited,

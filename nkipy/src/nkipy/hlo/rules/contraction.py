@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nkipy.core.hlo.rules.base import (
+from nkipy.hlo.rules.base import (
     Inst,
     Result,
     Rule,

@@ -3,7 +3,7 @@
 Names are XLA's: an *instruction* is an opcode with operands, attributes and a result
 shape; a *computation* is a list of instructions in dependence order with a root; a
 *module* has an entry computation and what its parameters and results are called.
-Attribute names are those of HLO's text form (see :mod:`nkipy.core.hlo.opcodes`).
+Attribute names are those of HLO's text form (see :mod:`nkipy.hlo.opcodes`).
 """
 
 from __future__ import annotations
@@ -421,13 +421,13 @@ class HLOModule:
         Raises:
             HLOVerificationError: naming the instruction and what is wrong with it.
         """
-        from nkipy.core.hlo.verifier import verify_module
+        from nkipy.hlo.verifier import verify_module
 
         verify_module(self)
 
     def serialize(self) -> bytes:
         """The module as bytes of XLA's ``HloModuleProto``."""
-        from nkipy.core.hlo.proto_writer import serialize_module
+        from nkipy.hlo.proto_writer import serialize_module
 
         return serialize_module(self)
 
@@ -445,13 +445,13 @@ class HLOModule:
             HLOProtoError: the message is malformed, or describes what we do not know.
             HLOVerificationError: it is well-formed but breaks an opcode's rules.
         """
-        from nkipy.core.hlo.proto_reader import read_module
+        from nkipy.hlo.proto_reader import read_module
 
         return read_module(proto)
 
     def to_text(self) -> str:
         """The module in HLO's text form, which XLA's own parser accepts."""
-        from nkipy.core.hlo.printer import print_module
+        from nkipy.hlo.printer import print_module
 
         return print_module(self)
 
@@ -460,7 +460,7 @@ class HLOModule:
 
         Source paths and line numbers do not enter it.
         """
-        from nkipy.core.hlo.proto_writer import hash_module
+        from nkipy.hlo.proto_writer import hash_module
 
         return hash_module(self, compiler_args)
 

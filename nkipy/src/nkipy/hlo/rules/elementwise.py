@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from nkipy.core.dtypes import bool_
-from nkipy.core.hlo.opcodes import BINARY, UNARY
-from nkipy.core.hlo.rules.base import (
+from nkipy.hlo.opcodes import BINARY, UNARY
+from nkipy.hlo.rules.base import (
     Inst,
     Result,
     Rule,

@@ -1,13 +1,13 @@
 """What each opcode makes of its operands: the result's shape and dtype.
 
 A rule takes an instruction whose operand count and attributes fit its
-:class:`~nkipy.core.hlo.opcodes.Opcode` and returns the :class:`Shape` that the result
+:class:`~nkipy.hlo.opcodes.Opcode` and returns the :class:`Shape` that the result
 has to have (a tuple of them for a tuple result), or raises :class:`RuleError`.
 """
 
 from __future__ import annotations
 
-from nkipy.core.hlo.rules import (
+from nkipy.hlo.rules import (
     calls,
     collectives,
     contraction,
@@ -16,7 +16,7 @@ from nkipy.core.hlo.rules import (
     movement,
     windows,
 )
-from nkipy.core.hlo.rules.base import Rule, RuleError
+from nkipy.hlo.rules.base import Rule, RuleError
 
 RULES: dict[str, Rule] = {
     **elementwise.RULES,

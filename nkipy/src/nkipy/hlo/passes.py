@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import chain
 
-from nkipy.core.hlo.ir import HLOInstruction, HLOModule
+from nkipy.hlo.ir import HLOInstruction, HLOModule
 
 
 def eliminate_dead_code(module: HLOModule) -> None:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from nkipy.core.hlo.errors import HLOProtoError
-from nkipy.core.hlo.ir import (
+from nkipy.hlo.errors import HLOProtoError
+from nkipy.hlo.ir import (
     NO_ATTRIBUTES,
     AliasInfo,
     HLOComputation,
@@ -19,14 +19,14 @@ from nkipy.core.hlo.ir import (
     Shape,
     SourceLocation,
 )
-from nkipy.core.hlo.opcodes import OPCODES
-from nkipy.core.hlo.proto_attributes import CODECS
-from nkipy.core.hlo.proto_attributes_calls import NO_CODEC, read_string_map
-from nkipy.core.hlo.proto_instructions import INPUT_NAMES, OUTPUT_NAMES
-from nkipy.core.hlo.proto_literals import read_literal
-from nkipy.core.hlo.proto_shapes import AnyShape, read_shape
-from nkipy.core.hlo.verifier import MAX_ELEMENTS, MAX_RANK, verify_module
-from nkipy.core.hlo.wire import Reader, schema_of
+from nkipy.hlo.opcodes import OPCODES
+from nkipy.hlo.proto_attributes import CODECS
+from nkipy.hlo.proto_attributes_calls import NO_CODEC, read_string_map
+from nkipy.hlo.proto_instructions import INPUT_NAMES, OUTPUT_NAMES
+from nkipy.hlo.proto_literals import read_literal
+from nkipy.hlo.proto_shapes import AnyShape, read_shape
+from nkipy.hlo.verifier import MAX_ELEMENTS, MAX_RANK, verify_module
+from nkipy.hlo.wire import Reader, schema_of
 from nkipy.third_party.xla.service import hlo_pb2
 
 #: Greatest size of a module; protobuf's own limit.

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from nkipy.core.dtypes import HLO_NAMES, uint32
-from nkipy.core.hlo.ir import Shape
-from nkipy.core.hlo.rules.base import (
+from nkipy.hlo.ir import Shape
+from nkipy.hlo.rules.base import (
     Inst,
     Result,
     Rule,

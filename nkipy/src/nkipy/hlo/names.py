@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 
-from nkipy.core.hlo.ir import HLOComputation, HLOInstruction, HLOModule
-from nkipy.core.hlo.opcodes import OPCODES
+from nkipy.hlo.ir import HLOComputation, HLOInstruction, HLOModule
+from nkipy.hlo.opcodes import OPCODES
 
 #: The name of the root that the writer and the printer add to the entry.
 ROOT_NAME = "result"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from nkipy.core.hlo.opcodes import WindowDim
-from nkipy.core.hlo.proto_attributes import split_dim_labels
-from nkipy.core.hlo.rules.base import (
+from nkipy.hlo.opcodes import WindowDim
+from nkipy.hlo.proto_attributes import split_dim_labels
+from nkipy.hlo.rules.base import (
     Inst,
     Result,
     Rule,
@@ -14,7 +14,7 @@ from nkipy.core.hlo.rules.base import (
     require,
     same_dtype,
 )
-from nkipy.core.hlo.rules.calls import each_of, reducer
+from nkipy.hlo.rules.calls import each_of, reducer
 
 
 def windowed(size: int, window: WindowDim) -> int:

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from nkipy.core import dtypes as dt
-from nkipy.core.hlo.errors import HLOProtoError
-from nkipy.core.hlo.ir import Shape
-from nkipy.core.hlo.wire import Reader, delimited, encode, schema_of
+from nkipy.hlo import dtypes as dt
+from nkipy.hlo.errors import HLOProtoError
+from nkipy.hlo.ir import Shape
+from nkipy.hlo.wire import Reader, delimited, encode, schema_of
 from nkipy.third_party.xla import xla_data_pb2
 
 _SHAPE = schema_of(xla_data_pb2.ShapeProto.DESCRIPTOR)

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from nkipy.core.hlo.errors import HLOProtoError
-from nkipy.core.hlo.opcodes import DIRECTIONS, WindowDim
-from nkipy.core.hlo.wire import Reader
+from nkipy.hlo.errors import HLOProtoError
+from nkipy.hlo.opcodes import DIRECTIONS, WindowDim
+from nkipy.hlo.wire import Reader
 
 Attributes = Mapping[str, Any]
 Fields = dict[str, Any]

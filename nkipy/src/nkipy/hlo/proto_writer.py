@@ -21,12 +21,12 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
-from nkipy.core.hlo.errors import HLOVerificationError
-from nkipy.core.hlo.ir import HLOComputation, HLOInstruction, HLOModule, Shape
-from nkipy.core.hlo.names import Names
-from nkipy.core.hlo.proto_instructions import InstructionEncoder, any_shape_bytes
-from nkipy.core.hlo.proto_literals import Buffer
-from nkipy.core.hlo.wire import delimited, encode, schema_of, varint
+from nkipy.hlo.errors import HLOVerificationError
+from nkipy.hlo.ir import HLOComputation, HLOInstruction, HLOModule, Shape
+from nkipy.hlo.names import Names
+from nkipy.hlo.proto_instructions import InstructionEncoder, any_shape_bytes
+from nkipy.hlo.proto_literals import Buffer
+from nkipy.hlo.wire import delimited, encode, schema_of, varint
 from nkipy.third_party.xla import xla_data_pb2
 from nkipy.third_party.xla.service import hlo_pb2
 

@@ -12,16 +12,16 @@ from typing import Any, NoReturn
 import numpy as np
 
 from nkipy.core.dtypes import HLO_NAMES
-from nkipy.core.hlo.errors import HLOVerificationError
-from nkipy.core.hlo.ir import (
+from nkipy.hlo.errors import HLOVerificationError
+from nkipy.hlo.ir import (
     HLOComputation,
     HLOInstruction,
     HLOModule,
     Shape,
 )
-from nkipy.core.hlo.opcodes import ALL, COMPUTATION, COMPUTATIONS, OPCODES, Opcode
-from nkipy.core.hlo.rules import RULES, Rule, RuleError
-from nkipy.core.hlo.rules.base import fail, text
+from nkipy.hlo.opcodes import ALL, COMPUTATION, COMPUTATIONS, OPCODES, Opcode
+from nkipy.hlo.rules import RULES, Rule, RuleError
+from nkipy.hlo.rules.base import fail, text
 
 #: Greatest rank of an array.
 MAX_RANK = 64

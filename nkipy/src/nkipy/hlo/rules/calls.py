@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nkipy.core.dtypes import HLO_NAMES, bool_, int32
-from nkipy.core.hlo.ir import HLOInstruction, Shape
-from nkipy.core.hlo.rules.base import (
+from nkipy.hlo.ir import HLOInstruction, Shape
+from nkipy.hlo.rules.base import (
     Inst,
     Result,
     Rule,

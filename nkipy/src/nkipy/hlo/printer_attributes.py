@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from nkipy.core.hlo.ir import HLOInstruction
-from nkipy.core.hlo.opcodes import WindowDim
+from nkipy.hlo.ir import HLOInstruction
+from nkipy.hlo.opcodes import WindowDim
 
 Attributes = Mapping[str, Any]
 API_VERSIONS = (

@@ -13,14 +13,14 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from nkipy.core.hlo.ir import HLOComputation, HLOInstruction, SourceLocation
-from nkipy.core.hlo.names import Names
-from nkipy.core.hlo.opcodes import OPCODES
-from nkipy.core.hlo.proto_attributes import CODECS
-from nkipy.core.hlo.proto_attributes_calls import NO_CODEC, string_map
-from nkipy.core.hlo.proto_literals import Buffer, literal_parts
-from nkipy.core.hlo.proto_shapes import shape_bytes, tuple_shape_bytes
-from nkipy.core.hlo.wire import (
+from nkipy.hlo.ir import HLOComputation, HLOInstruction, SourceLocation
+from nkipy.hlo.names import Names
+from nkipy.hlo.opcodes import OPCODES
+from nkipy.hlo.proto_attributes import CODECS
+from nkipy.hlo.proto_attributes_calls import NO_CODEC, string_map
+from nkipy.hlo.proto_literals import Buffer, literal_parts
+from nkipy.hlo.proto_shapes import shape_bytes, tuple_shape_bytes
+from nkipy.hlo.wire import (
     VARINTS,
     delimited,
     encode,

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from nkipy.core import dtypes as dt
-from nkipy.core.hlo.ir import (
+from nkipy.hlo import dtypes as dt
+from nkipy.hlo.ir import (
     NO_ATTRIBUTES,
     Form,
     HLOComputation,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from nkipy.core.hlo.ir import Shape
-from nkipy.core.hlo.rules.base import (
+from nkipy.hlo.ir import Shape
+from nkipy.hlo.rules.base import (
     Inst,
     Result,
     Rule,

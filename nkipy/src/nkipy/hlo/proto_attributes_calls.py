@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from nkipy.core.hlo.errors import HLOProtoError
-from nkipy.core.hlo.proto_attributes import Attributes, Codec, Fields, _register
-from nkipy.core.hlo.rules.collectives import MAX_REPLICAS
-from nkipy.core.hlo.wire import Reader
+from nkipy.hlo.errors import HLOProtoError
+from nkipy.hlo.proto_attributes import Attributes, Codec, Fields, _register
+from nkipy.hlo.rules.collectives import MAX_REPLICAS
+from nkipy.hlo.wire import Reader
 
 
 def _single(opcode: str, attribute: str, field: str = "") -> None:
