@@ -47,12 +47,18 @@ EXPECTED = {
         f"{XLA}/service/metrics_pb2.py",
         "nkipy/py.typed",
     ],
-    "spike": ["spike/__init__.py", "spike/_spike.pyi", "spike/py.typed"],
+    "spike": [
+        "spike/__init__.py",
+        "spike/_spike.pyi",
+        "spike/py.typed",
+        "neff/__init__.py",
+        "neff/py.typed",
+    ],
     "nkipy_emulator": ["nkipy_emulator/libnkipy_xla_handlers.so"],
 }
 SMOKE = {
     "nkipy": "import nkipy.hlo.ir, nkipy.third_party.xla.service.hlo_pb2",
-    "spike": "import spike; assert spike.__version__",
+    "spike": "import neff, spike; assert spike.__version__",
     "nkipy_emulator": "import nkipy_emulator.engine as e; e.XlaCpuEngine",
 }
 

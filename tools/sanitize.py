@@ -46,7 +46,7 @@ for path in (extension.__file__, str(libnrt.library_path())):
     if not path.startswith(sys.argv[1]):
         sys.exit(f"{path} is not of {sys.argv[1]}")
 """
-PACKAGES = {"spike": "spike", "emulator": "nkipy_emulator"}
+PACKAGES = {"spike": ("spike", "neff"), "emulator": ("nkipy_emulator",)}
 PREFIXES = {"spike": "SPIKE", "emulator": "NKIPY"}  # of CMake's variables
 # Against spike's own small libnrt: the GIL, threads, lifetimes, errors.
 SPIKE_TESTS = ("spike/tests",)
@@ -130,12 +130,13 @@ class Build:
 
     def make(self) -> None:
         shutil.rmtree(self.packages, ignore_errors=True)
-        for project, package in PACKAGES.items():
-            shutil.copytree(
-                ROOT / project / "src" / package,
-                self.packages / package,
-                ignore=shutil.ignore_patterns("*.so*", "__pycache__"),
-            )
+        for project, packages in PACKAGES.items():
+            for package in packages:
+                shutil.copytree(
+                    ROOT / project / "src" / package,
+                    self.packages / package,
+                    ignore=shutil.ignore_patterns("*.so*", "__pycache__"),
+                )
             self._compile(project)
         # The editable installs' own finders come before PYTHONPATH.
         (self.packages / "sitecustomize.py").write_text(

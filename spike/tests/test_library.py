@@ -96,6 +96,8 @@ import sys, spike, spike.neff
 assert "SpikeTensor" in dir(spike)
 heavy = {"spike._spike", "numpy", "ml_dtypes", "torch"} & set(sys.modules)
 assert not heavy, heavy
+import neff
+assert all(getattr(spike.neff, name) is getattr(neff, name) for name in neff.__all__)
 assert spike.SpikeTensor.__name__ == "SpikeTensor"
 try:
     spike.nothing

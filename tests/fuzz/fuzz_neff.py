@@ -7,8 +7,8 @@ import random
 import sys
 import zlib
 
+from neff import HLO_MEMBER, PROGRAM_MEMBER, NeffError, read_neff
 from nkipy_emulator.neff_writer import ProgramDescription, neff_bytes
-from spike.neff import HLO_MEMBER, PROGRAM_MEMBER, NeffError, read_neff
 from tests.fuzz.harness import main
 from tests.fuzz.mutate import damage, odd_json
 from tests.support.neffs import pack, small_module, tar, tar_member, tar_of, zipped

@@ -20,16 +20,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nkipy.hlo.ir import HLOModule, TensorPlaceholder
-from spike.neff import (
+from neff import (
     HLO_MEMBER,
     PROGRAM_FORMAT,
     PROGRAM_MEMBER,
     PROGRAM_VERSION,
     NeffHeader,
 )
-from spike.neff_container import EMULATOR_FEATURE_BIT, HEADER_SIZE, payload_hash
-from spike.neff_tensors import MAX_NAME
+from neff.container import EMULATOR_FEATURE_BIT, HEADER_SIZE, payload_hash
+from neff.tensors import MAX_NAME
+from nkipy.hlo.ir import HLOModule, TensorPlaceholder
 
 COMPILER_NAME = "nkipy-emulator"
 _NOTE = "made by nkipy's emulator: no machine code, runs on no Neuron device"

@@ -6,7 +6,7 @@ closes it.
 Which libnrt is used, and why, is what ``python -m spike`` says.
 
 Importing this loads neither libnrt nor the C++ extension: what is exported comes with
-its first use. :mod:`spike.neff` never needs them.
+its first use. reading NEFFs, with :mod:`neff`, never needs them.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     import numpy as np
 
-    from spike.neff import Neff, TensorInfo
+    from neff import Neff, TensorInfo
     from spike.spike_model import SpikeModel
     from spike.spike_tensor import SpikeTensor
 
@@ -264,7 +264,7 @@ def _run(args: argparse.Namespace) -> list[str]:
 
         return [report()]
     if args.info:
-        from spike.neff import read_neff
+        from neff import read_neff
 
         return describe(read_neff(args.neff_path))
     return run_multi_core(args) if args.num_cores > 1 else run_single_core(args)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from neff import Neff, NeffError, TensorInfo, read_header, read_neff
+from neff.container import EMULATOR_FEATURE_BIT
 from spike._spike import (
     AsyncExecution,
     CallMemory,
@@ -21,8 +23,6 @@ from spike._spike import (
     TensorMetadata,
 )
 from spike.benchmark import BenchmarkResult, device_times
-from spike.neff import Neff, NeffError, TensorInfo, read_header, read_neff
-from spike.neff_container import EMULATOR_FEATURE_BIT
 from spike.spike_singleton import get_spike_singleton
 from spike.spike_tensor import SpikeTensor
 

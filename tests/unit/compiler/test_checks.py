@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from neff import read_neff
 from nkipy.core import dtypes as dt
 from nkipy.core.tensor_apis import topk
 from nkipy.core.trace import trace_function
@@ -17,7 +18,6 @@ from nkipy.hlo.ir import HLOModule
 from nkipy.hlo.opcodes import WindowDim
 from nkipy_emulator import register_custom_call, unregister_custom_call
 from nkipy_emulator.compiler.diagnostics import CODES
-from spike.neff import read_neff
 from tests.unit.compiler.conftest import Compile
 from tests.unit.hlo.sample import Sample, computation, reducer
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from neff import read_neff
 from nkipy.hlo.opcodes import OPCODES
 from nkipy.hlo.options import SimulationOptions
 from nkipy_emulator.compiler import EmulatorCompiler, compile_in_process, main
-from spike.neff import read_neff
 from tests.support.neffs import small_module
 
 ARGUMENTS = (

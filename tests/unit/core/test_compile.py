@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from neff import read_neff
 from nkipy.core import compile as nkc
 from nkipy.core import tensor_apis
 from nkipy.core.compilers import VARIABLE, default_target, find_compiler
 from nkipy.hlo.ir import HLOModule
 from nkipy_emulator.compiler import EmulatorCompiler
-from spike.neff import read_neff
 
 EMULATOR_COMMAND = shlex.join([sys.executable, "-m", "nkipy_emulator.compiler"])
 

@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 
+from neff import NeffError
 from nkipy.hlo.errors import HLOProtoError
 from nkipy.hlo.ir import AliasInfo
 from nkipy_emulator.device.options import LoadOptions
@@ -16,7 +17,6 @@ from nkipy_emulator.device.program import read_program
 from nkipy_emulator.device.service import load
 from nkipy_emulator.device.status import DeviceError, Status
 from nkipy_emulator.neff_writer import ProgramDescription, neff_bytes
-from spike.neff import NeffError
 from tests.support.neffs import pack, tar_of, zipped
 from tests.support.nrt_client import make_module, make_neff
 

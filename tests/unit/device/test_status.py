@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from neff import NeffError
 from nkipy.hlo.errors import HLOProtoError, HLOVerificationError
 from nkipy_emulator.device.status import DeviceError, Status, describe_error
 from nkipy_emulator.errors import (
@@ -12,7 +13,6 @@ from nkipy_emulator.errors import (
     SimulationError,
     UnsupportedCustomCallError,
 )
-from spike.neff import NeffError
 
 TIGHT = SimulationError("RESOURCE_EXHAUSTED: Out of memory allocating 99 bytes.")
 

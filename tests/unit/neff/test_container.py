@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from spike.neff import Limits, NeffError, read_header
-from spike.neff_container import NeffHeader, read_container
+from neff import Limits, NeffError, read_header
+from neff.container import NeffHeader, read_container
 from tests.support.neffs import pack, tar, tar_member, zipped
 
 ONE = tar(tar_member("a.json", b"{}"))

@@ -7,8 +7,8 @@ import tracemalloc
 from hypothesis import given
 from hypothesis import strategies as st
 
+from neff import NeffError, read_neff
 from nkipy_emulator.neff_writer import ProgramDescription, neff_bytes
-from spike.neff import NeffError, read_neff
 from tests.support.neffs import pack, small_module, tar_of, zipped
 
 PLAIN = neff_bytes(small_module(), ProgramDescription(compress=False))

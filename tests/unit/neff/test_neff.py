@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from typing import Any
 
 import pytest
 
-from nkipy_emulator.neff_writer import ProgramDescription, neff_bytes
-from spike.neff import (
+from neff import (
     HLO_MEMBER,
     PROGRAM_MEMBER,
     Alias,
@@ -16,6 +17,7 @@ from spike.neff import (
     TensorInfo,
     read_neff,
 )
+from nkipy_emulator.neff_writer import ProgramDescription, neff_bytes
 from tests.support.neffs import pack, small_module, tar_of, zipped
 
 
@@ -226,3 +228,16 @@ def test_a_neff_that_says_nothing_is_described_as_empty() -> None:
 def test_malformed_graphs(graph: Any) -> None:
     with pytest.raises(NeffError):
         read_neff(_genuine(neff=graph))
+
+
+def test_reading_needs_only_the_standard_library() -> None:
+    made = neff_bytes(small_module(), ProgramDescription())
+    script = f"""
+import sys
+before = set(sys.modules)
+import neff
+neff.read_neff({made!r})
+taken = {{name.partition(".")[0] for name in set(sys.modules) - before}}
+assert taken <= {{"neff", *sys.stdlib_module_names}}, taken
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)

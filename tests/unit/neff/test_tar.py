@@ -10,8 +10,8 @@ import zlib
 
 import pytest
 
-from spike.neff import Limits, NeffError
-from spike.neff_tar import read_members
+from neff import Limits, NeffError
+from neff.tar import read_members
 from tests.support.neffs import tar, tar_member, tar_of, zipped
 
 LIMITS = Limits()

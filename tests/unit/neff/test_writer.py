@@ -12,6 +12,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from neff import Alias, NeffError, TensorInfo, read_neff
+from neff.genuine import read_interface
 from nkipy.hlo.builder import HLOBuilder
 from nkipy.hlo.ir import HLOModule
 from nkipy_emulator.neff_writer import (
@@ -20,8 +22,6 @@ from nkipy_emulator.neff_writer import (
     write_atomically,
     write_neff,
 )
-from spike.neff import Alias, NeffError, TensorInfo, read_neff
-from spike.neff_genuine import read_interface
 from tests.support.neffs import small_module
 
 DESCRIPTION = ProgramDescription(

@@ -55,7 +55,7 @@ def read_program(path: Path) -> tuple[HLOModule, str | None, int]:
 
 
 def _from_neff(content: bytes) -> tuple[HLOModule, str | None, int]:
-    from spike.neff import NeffError, read_neff
+    from neff import NeffError, read_neff
 
     try:
         neff = read_neff(content)

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from neff import Neff, TensorInfo, read_neff
+from neff.container import EMULATOR_FEATURE_BIT, HEADER_SIZE, NeffHeader
 from nkipy.hlo.ir import HLOModule, TensorPlaceholder
 from nkipy_emulator.device.options import LoadOptions
 from nkipy_emulator.device.status import DeviceError, Status
-from spike.neff import Neff, TensorInfo, read_neff
-from spike.neff_container import EMULATOR_FEATURE_BIT, HEADER_SIZE, NeffHeader
 
 if TYPE_CHECKING:
     from nkipy.hlo.options import SimulationOptions

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from neff import TensorInfo
 from nkipy.hlo.ir import HLOModule
 from nkipy_emulator.code_cache import user_cache
 from nkipy_emulator.cost_model import estimate
@@ -18,7 +19,6 @@ from nkipy_emulator.device.options import LoadOptions
 from nkipy_emulator.device.program import Program, read_program
 from nkipy_emulator.device.ranks import for_ranks
 from nkipy_emulator.engine import XlaCpuEngine
-from spike.neff import TensorInfo
 
 if TYPE_CHECKING:
     from nkipy_emulator.engine import XlaExecutable

@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Literal
 
+from neff import NeffError
 from nkipy.hlo.errors import HLOProtoError, HLOVerificationError
 from nkipy_emulator.cost_model.errors import CostModelError
 from nkipy_emulator.errors import (
@@ -13,7 +14,6 @@ from nkipy_emulator.errors import (
     SimulationError,
     UnsupportedCustomCallError,
 )
-from spike.neff import NeffError
 
 Phase = Literal["load", "execute"]
 

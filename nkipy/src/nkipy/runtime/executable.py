@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 import spike
+from neff import NeffError, read_neff
 from nkipy.core.errors import NKIPyValueError
 from nkipy.hlo.ir import HLOInstruction, HLOModule
 from nkipy.runtime.residency import LOADED
 from spike import NrtError, NrtTensor, SpikeError, SpikeTensor
 from spike._spike import NeffFileError, PreparedCall
-from spike.neff import NeffError, read_neff
 
 logger = logging.getLogger("nkipy.baremetal")
 

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
-from spike.neff_errors import NeffError
-from spike.neff_tar import Buffer
+from neff.errors import NeffError
+from neff.tar import Buffer
 
 #: Bytes of an element, by the names that NumPy and ml_dtypes give to the types.
 ITEM_SIZES = {

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from spike.neff_errors import NeffError
-from spike.neff_tar import Buffer, Limits, read_members
+from neff.errors import NeffError
+from neff.tar import Buffer, Limits, read_members
 
 #: The header's fields, little-endian and without gaps: see docs/neff.md.
 HEADER = struct.Struct("<5Q128sI32s16s256sI64sQI468s")

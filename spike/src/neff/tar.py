@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from spike.neff_errors import NeffError
+from neff.errors import NeffError
 
 Buffer = bytes | memoryview
 

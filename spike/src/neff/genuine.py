@@ -12,9 +12,9 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from spike.neff_errors import NeffError
-from spike.neff_tar import Buffer
-from spike.neff_tensors import (
+from neff.errors import NeffError
+from neff.tar import Buffer
+from neff.tensors import (
     UNKNOWN_DTYPE,
     TensorInfo,
     expect_list,

@@ -1,0 +1,254 @@
+"""What a NEFF is a program of: its tensors, aliases, target, and where it came from.
+
+The vendor's NEFFs have descriptive members; our emulator's have the program as HLO, in
+``nkipy/hlo.pb``, and its description in ``nkipy/program.json``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, TypeGuard
+
+from neff.container import (
+    EMULATOR_FEATURE_BIT,
+    Container,
+    NeffHeader,
+    Source,
+    read_container,
+)
+from neff.errors import NeffError
+from neff.genuine import read_compiler, read_interface, read_target
+from neff.tar import Buffer, Limits
+from neff.tensors import (
+    UNKNOWN_DTYPE,
+    Alias,
+    TensorInfo,
+    check_unique,
+    expect_list,
+    expect_object,
+    is_text,
+    parse_json,
+)
+
+HLO_MEMBER = "nkipy/hlo.pb"
+PROGRAM_MEMBER = "nkipy/program.json"
+PROGRAM_FORMAT = "nkipy-emulator-program"
+PROGRAM_VERSION = 1
+#: Ranks that a program may name; no cluster has as many cores.
+MAX_REPLICAS = 1 << 20
+
+
+@dataclass(frozen=True)
+class Neff:
+    """A NEFF that was read.
+
+    Attributes:
+        header: the header's fields.
+        members: the files of the tar by name, as bytes or views of them.
+        name: the program's name.
+        inputs, outputs: in the order of the program's parameters and results.
+        aliases: outputs that take the memory of an input.
+        target: the chip ("trn2"), or None if the file does not say.
+        compiler: name and version of what made it, or None.
+        is_emulated: made by our emulator's compiler, and of use to the emulator only.
+        numerics: of an emulated NEFF, fields of nkipy's SimulationOptions by name.
+        program: of an emulated NEFF, all of ``nkipy/program.json``.
+    """
+
+    header: NeffHeader
+    members: Mapping[str, Buffer] = field(repr=False)
+    name: str
+    inputs: list[TensorInfo]
+    outputs: list[TensorInfo]
+    aliases: list[Alias]
+    target: str | None
+    compiler: str | None
+    is_emulated: bool
+    numerics: Mapping[str, Any]
+    program: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def lnc(self) -> int:
+        """Physical cores to the logical core that the program runs on."""
+        return self.header.lnc_size or 1
+
+    @property
+    def hlo(self) -> Buffer:
+        """The program of an emulated NEFF, a serialised HloModuleProto; not checked.
+
+        Raises:
+            NeffError: the NEFF is a genuine one, which has no HLO.
+        """
+        if not self.is_emulated:
+            raise NeffError(
+                "a NEFF of the vendor's compiler has machine code and no HLO: it runs "
+                "on a Neuron device only"
+            )
+        return self.members[HLO_MEMBER]
+
+
+def read_neff(
+    source: Source, *, validate_hash: bool = False, limits: Limits | None = None
+) -> Neff:
+    """Read a NEFF.
+
+    Args:
+        source: a path, or the file's bytes.
+        validate_hash: compare the payload with the header's hash.
+        limits: what to take on at most; see :class:`Limits`.
+
+    Raises:
+        NeffError: it is malformed, altered, or beyond the limits; the text has what
+            was found and what was expected.
+        OSError: the file cannot be read.
+    """
+    container = read_container(source, validate_hash=validate_hash, limits=limits)
+    if PROGRAM_MEMBER in container.members:
+        return _emulated(container)
+    if container.header.feature_bits & EMULATOR_FEATURE_BIT:
+        raise NeffError(f"an emulator's NEFF without its member {PROGRAM_MEMBER}")
+    return _genuine(container)
+
+
+def _genuine(container: Container) -> Neff:
+    inputs, outputs = read_interface(container.members)
+    return Neff(
+        header=container.header,
+        members=MappingProxyType(dict(container.members)),
+        name=container.header.name,
+        inputs=inputs,
+        outputs=outputs,
+        aliases=_aliases_by_name(inputs, outputs),
+        target=read_target(container.members),
+        compiler=read_compiler(container.members),
+        is_emulated=False,
+        numerics=MappingProxyType({}),
+        program=MappingProxyType({}),
+    )
+
+
+def _aliases_by_name(
+    inputs: list[TensorInfo], outputs: list[TensorInfo]
+) -> list[Alias]:
+    """By the convention that input ``x.must_alias_input`` and output ``x`` are one."""
+    by_name = {t.name: i for i, t in enumerate(inputs)}
+    return [
+        Alias(o, by_name[f"{t.name}.must_alias_input"])
+        for o, t in enumerate(outputs)
+        if f"{t.name}.must_alias_input" in by_name
+    ]
+
+
+def _emulated(container: Container) -> Neff:
+    header, members = container.header, container.members
+    if not header.feature_bits & EMULATOR_FEATURE_BIT:
+        raise NeffError(
+            f"member {PROGRAM_MEMBER}, but feature bits {header.feature_bits:#x} "
+            f"without {EMULATOR_FEATURE_BIT:#x}, which every emulator's NEFF has"
+        )
+    if HLO_MEMBER not in members:
+        raise NeffError(f"an emulator's NEFF without its member {HLO_MEMBER}")
+    program = expect_object(parse_json(members, PROGRAM_MEMBER), PROGRAM_MEMBER)
+    _check_format(program)
+    _check_cores(program, header)
+    inputs, outputs = (_tensors(program, what) for what in ("inputs", "outputs"))
+    compiler = expect_object(program.get("compiler"), "the program's compiler")
+    return Neff(
+        header=header,
+        members=MappingProxyType(dict(members)),
+        name=_string(program, "name"),
+        inputs=inputs,
+        outputs=outputs,
+        aliases=_aliases(program, inputs, outputs),
+        target=_string(program, "target"),
+        compiler=f"{_string(compiler, 'name')} {_string(compiler, 'version')}",
+        is_emulated=True,
+        numerics=MappingProxyType(_numerics(program)),
+        program=MappingProxyType(program),
+    )
+
+
+def _check_format(program: dict[str, Any]) -> None:
+    found = program.get("format"), program.get("version")
+    if found != (PROGRAM_FORMAT, PROGRAM_VERSION):
+        raise NeffError(
+            f"{PROGRAM_MEMBER} has format {found[0]!r:.80}, version {found[1]!r:.80}; "
+            f"expected {PROGRAM_FORMAT!r}, version {PROGRAM_VERSION}"
+        )
+
+
+def _check_cores(program: dict[str, Any], header: NeffHeader) -> None:
+    """How many cores: ranks within bounds, and an LNC that is the header's."""
+    replicas, lnc = program.get("replicas"), program.get("lnc")
+    if type(replicas) is not int or not 1 <= replicas <= MAX_REPLICAS:
+        raise NeffError(
+            f"'replicas' of {PROGRAM_MEMBER} is {replicas!r:.80}, not a number from 1 "
+            f"to {MAX_REPLICAS}"
+        )
+    expected = header.lnc_size or 1
+    if type(lnc) is not int or lnc != expected:
+        raise NeffError(
+            f"'lnc' of {PROGRAM_MEMBER} is {lnc!r:.80}, but the header has {expected}"
+        )
+
+
+def _string(fields: dict[str, Any], name: str) -> str:
+    value = fields.get(name)
+    if not is_text(value):
+        raise NeffError(f"{name!r} of {PROGRAM_MEMBER} is {value!r:.80}, not a string")
+    return value
+
+
+def _tensors(program: dict[str, Any], what: str) -> list[TensorInfo]:
+    tensors = []
+    for value in expect_list(program.get(what), f"the program's {what}"):
+        fields = expect_object(value, f"one of the program's {what}")
+        tensor = TensorInfo.make(*(fields.get(k) for k in ("name", "dtype", "shape")))
+        if tensor.dtype == UNKNOWN_DTYPE:
+            raise NeffError(f"{tensor.name!r} has dtype {fields.get('dtype')!r:.80}")
+        if fields.get("nbytes") != tensor.nbytes:
+            raise NeffError(
+                f"tensor {tensor.name!r}, {tensor.dtype}{list(tensor.shape)}, has "
+                f"{tensor.nbytes} bytes, not {fields.get('nbytes')!r:.80}"
+            )
+        tensors.append(tensor)
+    check_unique(what, tensors)
+    return tensors
+
+
+def _aliases(
+    program: dict[str, Any], inputs: list[TensorInfo], outputs: list[TensorInfo]
+) -> list[Alias]:
+    aliases = []
+    for value in expect_list(program.get("aliases"), "the program's aliases"):
+        fields = expect_object(value, "an alias")
+        o, i = fields.get("output"), fields.get("input")
+        if not _is_index(o, outputs) or not _is_index(i, inputs):
+            raise NeffError(
+                f"an alias of output {o!r:.20} and input {i!r:.20}; there are "
+                f"{len(outputs)} and {len(inputs)}"
+            )
+        if outputs[o].nbytes != inputs[i].nbytes:
+            raise NeffError(
+                f"output {outputs[o].name!r} has {outputs[o].nbytes} bytes, but input "
+                f"{inputs[i].name!r}, its alias, {inputs[i].nbytes}"
+            )
+        aliases.append(Alias(o, i))
+    for indices in ([a.output for a in aliases], [a.input for a in aliases]):
+        if len(set(indices)) != len(indices):
+            raise NeffError(f"a tensor is aliased twice: {aliases}")
+    return aliases
+
+
+def _is_index(value: Any, of: list[Any]) -> TypeGuard[int]:
+    return type(value) is int and 0 <= value < len(of)
+
+
+def _numerics(program: dict[str, Any]) -> dict[str, Any]:
+    numerics = expect_object(program.get("numerics"), "the program's numerics")
+    for name, value in numerics.items():
+        if not isinstance(value, (str, bool)):
+            raise NeffError(f"numerics option {name!r} is {value!r:.80}")
+    return numerics
