@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from nkipy.core.dtypes import HLO_NAMES, as_dtype
+from nkipy.hlo.dtypes import HLO_NAMES, as_dtype
 
 if TYPE_CHECKING:
     from nkipy.third_party.xla.service import hlo_pb2

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from nkipy.core.dtypes import bool_, is_integer
+from nkipy.hlo.dtypes import bool_, is_integer
 from nkipy.hlo.ir import (
     CALLEE_ATTRIBUTES,
     HLOComputation,

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from nkipy.core.dtypes import HLO_NAMES
+from nkipy.hlo.dtypes import HLO_NAMES
 from nkipy.hlo.errors import HLOVerificationError
 from nkipy.hlo.ir import (
     HLOComputation,

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import numpy as np
 
-from nkipy.core.dtypes import HLO_NAMES, is_integer
+from nkipy.hlo.dtypes import HLO_NAMES, is_integer
 from nkipy.hlo.ir import HLOComputation, HLOInstruction, Shape
 
 Inst = HLOInstruction

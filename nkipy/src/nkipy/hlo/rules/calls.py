@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nkipy.core.dtypes import HLO_NAMES, bool_, int32
+from nkipy.hlo.dtypes import HLO_NAMES, bool_, int32
 from nkipy.hlo.ir import HLOInstruction, Shape
 from nkipy.hlo.rules.base import (
     Inst,

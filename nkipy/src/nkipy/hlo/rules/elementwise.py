@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nkipy.core.dtypes import bool_
+from nkipy.hlo.dtypes import bool_
 from nkipy.hlo.opcodes import BINARY, UNARY
 from nkipy.hlo.rules.base import (
     Inst,

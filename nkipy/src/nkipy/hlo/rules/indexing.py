@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nkipy.core.dtypes import is_integer
+from nkipy.hlo.dtypes import is_integer
 from nkipy.hlo.ir import Shape
 from nkipy.hlo.rules.base import (
     Inst,

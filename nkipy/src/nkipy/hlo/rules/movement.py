@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nkipy.core.dtypes import HLO_NAMES, uint32
+from nkipy.hlo.dtypes import HLO_NAMES, uint32
 from nkipy.hlo.ir import Shape
 from nkipy.hlo.rules.base import (
     Inst,
