@@ -16,8 +16,8 @@ import numpy as np
 from nkipy.hlo.builder import HLOBuilder
 from nkipy.hlo.dtypes import uint8
 from nkipy.hlo.ir import HLOInstruction, HLOModule
+from nkipy.hlo.rewrites.base import Place, rewrite
 from nkipy_emulator.custom_calls import TYPED_FFI
-from nkipy_emulator.rewrite import Place, rewrite
 
 _TELL = MappingProxyType(
     {

@@ -18,9 +18,9 @@ import numpy as np
 from nkipy.hlo import dtypes as dt
 from nkipy.hlo.builder import HLOBuilder
 from nkipy.hlo.ir import HLOComputation, HLOInstruction, HLOModule, Shape
+from nkipy.hlo.rewrites.base import Place, rewrite
 from nkipy_emulator import _xla
 from nkipy_emulator.errors import UnsupportedCustomCallError
-from nkipy_emulator.rewrite import Place, rewrite
 
 #: ``handler(inputs, outputs, backend_config)``. Inputs are read-only; it fills outputs.
 Handler = Callable[[Sequence[np.ndarray], Sequence[np.ndarray], bytes], None]

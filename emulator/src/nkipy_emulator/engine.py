@@ -18,14 +18,14 @@ import numpy as np
 
 from nkipy.hlo.dtypes import uint8, uint64
 from nkipy.hlo.ir import HLOInstruction, HLOModule
+from nkipy.hlo.numerics import apply_auto_cast
+from nkipy.hlo.rewrites.dots import flatten_dots
+from nkipy.hlo.rewrites.exact import keep_exact
 from nkipy_emulator import _xla
 from nkipy_emulator.bounds import tell_out_of_bounds
 from nkipy_emulator.custom_calls import TYPED_FFI, CustomCalls, lower_custom_calls
-from nkipy_emulator.dots import flatten_dots
 from nkipy_emulator.errors import SimulationError
-from nkipy_emulator.exact import keep_exact
 from nkipy_emulator.memory import empty
-from nkipy_emulator.numerics import apply_auto_cast
 
 if TYPE_CHECKING:
     from nkipy.hlo.options import SimulationOptions

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from nkipy.hlo.ir import HLOInstruction, HLOModule
+from nkipy.hlo.rewrites.base import Place, rewrite
 from nkipy_emulator.device.options import LoadOptions
 from nkipy_emulator.device.status import DeviceError, Status
-from nkipy_emulator.rewrite import Place, rewrite
 
 _COLLECTIVES = frozenset(
     "all-reduce all-gather reduce-scatter all-to-all collective-permute".split()

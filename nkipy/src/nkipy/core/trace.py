@@ -44,7 +44,7 @@ from nkipy.hlo.ir import (
     HLOModule,
     SourceLocation,
 )
-from nkipy.hlo.passes import eliminate_dead_code
+from nkipy.hlo.rewrites.dead_code import eliminate_dead_code
 from nkipy.hlo.verifier import verify_module
 
 __all__ = ["NKIPyKernel", "Trace", "trace_function"]

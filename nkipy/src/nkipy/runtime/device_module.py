@@ -13,7 +13,7 @@ from math import prod
 import numpy as np
 
 from nkipy.hlo.ir import AliasInfo, HLOInstruction, HLOModule
-from nkipy.hlo.passes import eliminate_dead_code
+from nkipy.hlo.rewrites.dead_code import eliminate_dead_code
 
 
 @dataclass(frozen=True)

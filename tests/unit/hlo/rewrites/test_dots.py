@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nkipy_emulator.dots import flatten_dots
+from nkipy.hlo.rewrites.dots import flatten_dots
 from nkipy_emulator.engine import XlaCpuEngine
 
 # Shapes, contracted and batch dimensions of both, and the same as an einsum.

@@ -14,7 +14,7 @@ from math import prod
 
 from nkipy.hlo.builder import HLOBuilder
 from nkipy.hlo.ir import HLOInstruction, HLOModule
-from nkipy_emulator.rewrite import Place, rewrite
+from nkipy.hlo.rewrites.base import Place, rewrite
 
 Value = HLOInstruction
 

@@ -15,7 +15,7 @@ from nkipy.hlo import dtypes as dt
 from nkipy.hlo.builder import HLOBuilder
 from nkipy.hlo.ir import HLOComputation, HLOInstruction, HLOModule
 from nkipy.hlo.opcodes import BINARY, UNARY
-from nkipy_emulator.rewrite import Place, rewrite
+from nkipy.hlo.rewrites.base import Place, rewrite
 
 if TYPE_CHECKING:
     from nkipy.hlo.options import SimulationOptions

@@ -6,7 +6,7 @@ import numpy as np
 
 from nkipy.hlo.builder import HLOBuilder
 from nkipy.hlo.ir import HLOComputation
-from nkipy_emulator.rewrite import rewrite
+from nkipy.hlo.rewrites.base import rewrite
 
 X = np.zeros(4, np.float32)
 

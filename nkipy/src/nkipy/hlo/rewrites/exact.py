@@ -20,7 +20,7 @@ import numpy as np
 from nkipy.hlo import dtypes as dt
 from nkipy.hlo.builder import HLOBuilder
 from nkipy.hlo.ir import HLOInstruction, HLOModule
-from nkipy_emulator.rewrite import Place, rewrite
+from nkipy.hlo.rewrites.base import Place, rewrite
 
 Value = HLOInstruction
 

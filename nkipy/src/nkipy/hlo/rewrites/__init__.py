@@ -1,0 +1,1 @@
+"""Rewrites: from a module to one that computes the same by other instructions."""
