@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from neff import read_neff
+from nkipy.compiler.discovery import VARIABLE, default_target, find_compiler
 from nkipy.core import compile as nkc
 from nkipy.core import tensor_apis
-from nkipy.core.compilers import VARIABLE, default_target, find_compiler
 from nkipy.hlo.ir import HLOModule
 from nkipy_emulator.compiler import EmulatorCompiler
 
@@ -98,7 +98,7 @@ def test_what_was_chosen_has_to_be_there(
 
 
 def test_no_compiler_at_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("nkipy.core.compilers.entry_points", lambda **_: [])
+    monkeypatch.setattr("nkipy.compiler.discovery.entry_points", lambda **_: [])
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(nkc.CompilerNotFoundError) as caught:
         nkc.compile_to_neff(_kernel(), tmp_path)

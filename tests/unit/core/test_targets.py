@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from nkipy.core import targets
-from nkipy.core.compilers import VARIABLE
-from nkipy.core.targets import (
+from nkipy.compiler import targets
+from nkipy.compiler.discovery import VARIABLE
+from nkipy.compiler.targets import (
     OVERRIDE_VARIABLE,
     CompilationTarget,
     get_platform_target,

@@ -120,7 +120,7 @@ def test_the_same_program_is_compiled_once(compilations):
 
 def test_another_compiler_is_another_artifact(compilations, monkeypatch):
     baremetal_jit(lambda x: x + 1)(ones(2))
-    monkeypatch.setattr("nkipy.runtime.build.compiler_identity", lambda: "newer 2.0")
+    monkeypatch.setattr("nkipy.compiler.build.compiler_identity", lambda: "newer 2.0")
     baremetal_jit(lambda x: x + 1)(ones(2))
     assert len(compilations) == 2
 
@@ -288,7 +288,7 @@ def test_the_least_recently_used_kernel_gives_way():
 
 
 def test_a_kernel_that_is_gone_occupies_nothing():
-    import nkipy.runtime.residency as residency
+    import nkipy.execution.residency as residency
 
     unload_kernels()
     kernel = baremetal_jit(lambda x: x + 1)

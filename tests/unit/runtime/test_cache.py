@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from nkipy.runtime import artifacts
-from nkipy.runtime.artifacts import ArtifactError, cache_directory, get_or_make
+from nkipy.compiler import artifacts
+from nkipy.compiler.artifacts import ArtifactError, cache_directory, get_or_make
 
 
 def write(text, name="made"):
@@ -126,7 +126,7 @@ def test_threads_that_need_the_same_make_it_once(tmp_path):
 CHILD = """
 import sys, time
 from pathlib import Path
-from nkipy.runtime.artifacts import get_or_make
+from nkipy.compiler.artifacts import get_or_make
 
 def make(scratch):
     with open(sys.argv[2], "a") as log:

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-import shlex
-import shutil
-import subprocess
 import tempfile
-from contextvars import ContextVar
-from dataclasses import dataclass
 from pathlib import Path
 
-from nkipy.core.compilers import (
+from nkipy.compiler.build import (
+    DEFAULT_ADDITIONAL_COMPILER_ARGS,
+    NKIPY_KERNEL_ADDITIONAL_COMPILER_ARGS,
+    build_directory,
+    nkipy_compiler_args,
+)
+from nkipy.compiler.discovery import (
     CompilerNotFoundError,
-    FoundCompiler,
     compiler_identity,
     find_compiler,
 )
-from nkipy.core.logger import get_logger
-from nkipy.core.targets import (
+from nkipy.compiler.driver import (
+    CompilationConfig,
+    CompilationError,
+    CompilationResult,
+    Compiler,
+)
+from nkipy.compiler.targets import (
     CompilationTarget,
     get_platform_target,
     resolve_target,
@@ -48,199 +53,7 @@ __all__ = [
 
 trace = NKIPyKernel.trace
 
-DEFAULT_ADDITIONAL_COMPILER_ARGS = "--lnc 1"
-NKIPY_KERNEL_ADDITIONAL_COMPILER_ARGS = "--internal-tensorizer-opt-level=2"
-nkipy_compiler_args = (
-    f"{DEFAULT_ADDITIONAL_COMPILER_ARGS} {NKIPY_KERNEL_ADDITIONAL_COMPILER_ARGS}"
-)
-
-HLO_FILE = "hlo_module.pb"
 _NKI_FILE = "nki.py"
-_build_dir: ContextVar[Path | None] = ContextVar("nkipy_build_dir", default=None)
-
-
-class CompilationError(RuntimeError):
-    """The compiler refused a program, or failed.
-
-    Attributes:
-        returncode: the compiler's exit code.
-        stdout, stderr: what it printed.
-    """
-
-    def __init__(
-        self, problem: str, command: list[str], done: subprocess.CompletedProcess[bytes]
-    ) -> None:
-        self.returncode = done.returncode
-        self.stdout = _text(done.stdout)
-        self.stderr = _text(done.stderr)
-        lines = [problem, f"Command: {shlex.join(command)}"]
-        for name in ("stderr", "stdout"):
-            if getattr(self, name):
-                lines += [f"{name}:", getattr(self, name)]
-        super().__init__("\n".join(lines))
-
-
-def _text(raw: bytes | str | None) -> str:
-    text = raw.decode(errors="replace") if isinstance(raw, bytes) else raw or ""
-    return text.rstrip()
-
-
-@dataclass
-class CompilationConfig:
-    """What the compiler is asked to do.
-
-    Attributes:
-        pipeline: the compiler's pipeline stages.
-        target: the chip.
-        additional_args: further arguments, as a shell would read them.
-        neff_name: file name of the result.
-    """
-
-    pipeline: tuple[str, ...] = ("compile", "SaveTemps")
-    target: CompilationTarget = CompilationTarget.DEFAULT
-    additional_args: str = ""
-    neff_name: str = "file.neff"
-
-
-@dataclass(frozen=True)
-class CompilationResult:
-    """Where a compilation left its result and its other files."""
-
-    work_dir: Path
-    neff_path: Path
-
-    def save_artifacts(self, output_dir: str | Path) -> None:
-        """Copy all files of the compilation into `output_dir`, made if missing."""
-        shutil.copytree(self.work_dir, output_dir, dirs_exist_ok=True)
-
-
-class Compiler:
-    """Runs the compiler for a traced program. Safe to use from several threads.
-
-    Args:
-        config: target, pipeline and further arguments.
-    """
-
-    def __init__(self, config: CompilationConfig | None = None) -> None:
-        self.config = config or CompilationConfig()
-
-    def arguments(self, hlo_file: Path, output: Path) -> list[str]:
-        """The compiler's arguments that make `output` of `hlo_file`.
-
-        Raises:
-            ValueError: the additional arguments have an unclosed quote.
-        """
-        target = resolve_target(self.config.target)
-        return [
-            "compile",
-            "--framework",
-            "XLA",
-            str(hlo_file),
-            "--pipeline",
-            *self.config.pipeline,
-            "--target",
-            target.value,
-            f"--output={output}",
-            *shlex.split(self.config.additional_args),
-        ]
-
-    def compile(
-        self,
-        ir: HLOModule,
-        work_dir: str | Path,
-        output_file: str | None = None,
-        use_neuronx_cc_python_interface: bool = False,
-    ) -> Path:
-        """Compile `ir` in `work_dir`, which must exist.
-
-        Args:
-            ir: the program.
-            work_dir: where the HLO, the result and the compiler's other files go.
-            output_file: name of the file that is to result; by default the NEFF.
-            use_neuronx_cc_python_interface: has no effect: a compiler that can run
-                in this process without changing its state does so anyway.
-
-        Returns:
-            Path of the result.
-
-        Raises:
-            CompilerNotFoundError: no compiler is installed.
-            CompilationError: it failed; the text has what it said.
-            RuntimeError: `ir` is no program that it could compile.
-        """
-        if not isinstance(ir, HLOModule):
-            raise RuntimeError(f"Unknown IR type: {type(ir).__name__}")
-        compiler = find_compiler()
-        directory = Path(work_dir).resolve()
-        hlo_file = directory / HLO_FILE
-        hlo_file.write_bytes(ir.serialize())
-        arguments = self.arguments(hlo_file, directory / self.config.neff_name)
-        result = Path(work_dir) / (output_file or self.config.neff_name)
-        before = _stamp(result)
-        command = [*compiler.command, *arguments]
-        done = _run(compiler, arguments, directory)
-        if done.returncode != 0:
-            problem = f"Compilation failed (exit code {done.returncode})."
-            raise CompilationError(problem, command, done)
-        if _stamp(result) in (None, before):
-            problem = f"Compilation failed: {result} expected but not generated."
-            raise CompilationError(problem, command, done)
-        get_logger().info("%s:\n%s", shlex.join(command), _text(done.stderr))
-        return result
-
-    def compile_in_directory(
-        self,
-        ir: HLOModule,
-        output_dir: str | Path,
-        output_file: str | None = None,
-        save_artifacts: bool = True,
-    ) -> CompilationResult:
-        """As :meth:`compile`, making `output_dir` first if it does not exist.
-
-        Args:
-            ir: the program.
-            output_dir: receives the result; nothing in it is deleted.
-            output_file: as of :meth:`compile`.
-            save_artifacts: compile there; else elsewhere, and only the result is kept.
-        """
-        directory = Path(output_dir)
-        directory.mkdir(parents=True, exist_ok=True)
-        if save_artifacts:
-            return CompilationResult(
-                directory, self.compile(ir, directory, output_file)
-            )
-        with tempfile.TemporaryDirectory(prefix="nkipy-build-") as work_dir:
-            made = self.compile(ir, work_dir, output_file)
-            return CompilationResult(directory, _move_into(made, directory))
-
-
-def _run(
-    compiler: FoundCompiler, arguments: list[str], directory: Path
-) -> subprocess.CompletedProcess[bytes]:
-    if compiler.in_process is not None:
-        return compiler.in_process.run(arguments, directory)
-    command = [*compiler.command, *arguments]
-    return subprocess.run(command, capture_output=True, cwd=directory)
-
-
-def _stamp(path: Path) -> tuple[int, int] | None:
-    """Tells one file at `path` from the next. An old one is not deleted for that."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_ino, status.st_mtime_ns
-
-
-def _move_into(file: Path, directory: Path) -> Path:
-    """Move in two steps, so that the file appears whole or not at all."""
-    partial = directory / f".{file.name}.{file.parent.name}"
-    try:
-        shutil.move(file, partial)
-        return partial.replace(directory / file.name)
-    except OSError:
-        partial.unlink(missing_ok=True)
-        raise
 
 
 def get_ir(kernel: NKIPyKernel) -> HLOModule:
@@ -254,11 +67,11 @@ def get_ir(kernel: NKIPyKernel) -> HLOModule:
 
 def _set_build_dir(path: str | Path | None) -> None:
     """Where compilations of this context put their files; None: a new one each."""
-    _build_dir.set(None if path is None else Path(path))
+    build_directory.set(None if path is None else Path(path))
 
 
 def _get_build_dir() -> Path:
-    path = _build_dir.get()
+    path = build_directory.get()
     if path is None:
         return Path(tempfile.mkdtemp(prefix="nkipy-build-"))
     path.mkdir(parents=True, exist_ok=True)

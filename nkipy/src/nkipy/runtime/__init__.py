@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from nkipy.execution.engines import SimulatorNotFoundError
 from nkipy.hlo.options import SimulationOptions
 from nkipy.runtime.decorators import baremetal_jit, simulate_jit
 from nkipy.runtime.devices import (
@@ -13,12 +14,11 @@ from nkipy.runtime.devices import (
     set_max_loaded_kernels,
     unload_kernels,
 )
-from nkipy.runtime.engines import SimulatorNotFoundError
 from nkipy.runtime.simulate import PerRank, SimulatedKernel, simulate_traced_kernel
 
 if TYPE_CHECKING:
+    from nkipy.compiler.artifacts import ArtifactError, cache_directory
     from nkipy.core.compile import compile_to_neff, lower_to_nki
-    from nkipy.runtime.artifacts import ArtifactError, cache_directory
     from nkipy.runtime.baremetal import BaremetalKernel
     from nkipy.runtime.baremetal_executor import BaremetalExecutor, CompiledKernel
     from nkipy.runtime.device_kernel import DeviceKernel
@@ -51,14 +51,14 @@ __all__ = [
 
 #: Imported on first use: the simulator needs neither spike nor a compiler.
 _LAZY = {
-    "ArtifactError": "nkipy.runtime.artifacts",
+    "ArtifactError": "nkipy.compiler.artifacts",
     "BaremetalExecutor": "nkipy.runtime.baremetal_executor",
     "BaremetalKernel": "nkipy.runtime.baremetal",
     "CompiledKernel": "nkipy.runtime.baremetal_executor",
     "DeviceKernel": "nkipy.runtime.device_kernel",
     "DeviceTensor": "nkipy.runtime.device_tensor",
     "baremetal_run_traced_kernel": "nkipy.runtime.execute",
-    "cache_directory": "nkipy.runtime.artifacts",
+    "cache_directory": "nkipy.compiler.artifacts",
     "compile_to_neff": "nkipy.core.compile",
     "lower_to_nki": "nkipy.core.compile",
 }

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from nkipy.compiler.build import BuildOptions, build
 from nkipy.core.trace import NKIPyKernel
+from nkipy.execution.device_module import device_module
+from nkipy.execution.executable import NeffExecutable, PartOf
 from nkipy.hlo.ir import HLOModule
-from nkipy.runtime.build import BuildOptions, build
-from nkipy.runtime.device_module import device_module
-from nkipy.runtime.executable import NeffExecutable, PartOf
 from nkipy.runtime.jit import JitKernel
 from nkipy.runtime.program import Program
 from spike import SpikeTensor

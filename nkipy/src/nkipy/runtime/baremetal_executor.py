@@ -11,12 +11,12 @@ from nkipy.core import dtypes as dt
 from nkipy.core.compile import get_ir
 from nkipy.core.errors import NKIPyNotImplementedError, NKIPyValueError
 from nkipy.core.trace import NKIPyKernel, Trace
+from nkipy.execution.executable import NeffExecutable
 from nkipy.hlo.ir import HLOModule, Shape
 from nkipy.runtime.baremetal import BaremetalProgram
 from nkipy.runtime.call_key import CallSignature, arrays_of
 from nkipy.runtime.device_kernel import DeviceKernel
 from nkipy.runtime.device_tensor import DeviceTensor
-from nkipy.runtime.executable import NeffExecutable
 from nkipy.runtime.guards import Guards
 from spike import BenchmarkResult, SpikeTensor
 

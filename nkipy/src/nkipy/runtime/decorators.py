@@ -123,9 +123,9 @@ def baremetal_jit(
         raise ValueError(f"Unknown backend {backend}")
 
     def compiled(function: Callable[..., Any]) -> BaremetalKernel:
+        from nkipy.compiler.build import BuildOptions
         from nkipy.core.compile import CompilationTarget
         from nkipy.runtime import BaremetalKernel
-        from nkipy.runtime.build import BuildOptions
 
         options = BuildOptions(
             target or CompilationTarget.DEFAULT,

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from nkipy.compiler.artifacts import cache_directory
+from nkipy.compiler.build import BuildOptions, build
 from nkipy.core.compile import CompilationTarget
 from nkipy.core.errors import NKIPyValueError
 from nkipy.core.trace import NKIPyKernel, kernel_name
+from nkipy.execution.device_module import device_module
 from nkipy.hlo.ir import MUST_ALIAS_SUFFIX
-from nkipy.runtime.artifacts import cache_directory
-from nkipy.runtime.build import BuildOptions, build
 from nkipy.runtime.call_memo import CallMemo
 from nkipy.runtime.collective import (
     CollectiveSettings,
@@ -22,7 +23,6 @@ from nkipy.runtime.collective import (
     collective_settings,
     compile_on_first_rank,
 )
-from nkipy.runtime.device_module import device_module
 from nkipy.runtime.device_tensor import DeviceTensor
 from nkipy.runtime.loaded_kernels import LoadedKernels
 from spike import BenchmarkResult, NrtModel, SpikeModel, SpikeTensor, TensorMetadata

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nkipy.runtime.residency import LOADED
+from nkipy.execution.residency import LOADED
 
 
 def is_neuron_compatible() -> bool:

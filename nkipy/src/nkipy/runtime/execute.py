@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from nkipy.compiler.build import BuildOptions
 from nkipy.core.compile import CompilationTarget
 from nkipy.core.trace import NKIPyKernel
 from nkipy.runtime.baremetal import BaremetalKernel
-from nkipy.runtime.build import BuildOptions
 
 __all__ = ["baremetal_run_traced_kernel"]
 

@@ -17,6 +17,7 @@ from nkipy.core.trace import (
     trace_function,
 )
 from nkipy.core.trace_array import holds_traced
+from nkipy.execution.engines import Executable
 from nkipy.hlo.ir import HLOModule
 from nkipy.runtime.call_key import (
     CallSignature,
@@ -24,7 +25,6 @@ from nkipy.runtime.call_key import (
     arrays_of,
     describe_arguments,
 )
-from nkipy.runtime.engines import Executable
 from nkipy.runtime.guards import Guards
 from nkipy.runtime.program import Program
 

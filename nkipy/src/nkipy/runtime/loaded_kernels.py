@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Any
 
-from nkipy.runtime.residency import LOADED
+from nkipy.execution.residency import LOADED
 
 
 class LoadedKernels(OrderedDict[str, Any]):

@@ -10,7 +10,7 @@ import numpy as np
 from nkipy.core import dtypes as dt
 from nkipy.core.errors import NKIPyOverflowError, NKIPyValueError
 from nkipy.core.trace import OutputLeaf, Trace, result_tree
-from nkipy.runtime.engines import Executable
+from nkipy.execution.engines import Executable
 from nkipy.runtime.guards import Guards
 
 

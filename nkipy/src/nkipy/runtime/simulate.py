@@ -12,9 +12,9 @@ from nkipy.core.backend import _active_ctx
 from nkipy.core.errors import NKIPyValueError
 from nkipy.core.trace import NKIPyKernel
 from nkipy.core.tree import map_tree, path_name
+from nkipy.execution.engines import Executable, ReplicatedExecutable, find_engine
 from nkipy.hlo.ir import HLOInstruction, HLOModule
 from nkipy.hlo.options import SimulationOptions
-from nkipy.runtime.engines import Executable, ReplicatedExecutable, find_engine
 from nkipy.runtime.jit import JitKernel
 from nkipy.runtime.program import Program
 

@@ -8,7 +8,7 @@ import warnings
 from functools import lru_cache
 from pathlib import Path
 
-from nkipy.core.compilers import default_target
+from nkipy.compiler.discovery import default_target
 
 _PRODUCT_NAME = Path("/sys/devices/virtual/dmi/id/product_name")
 #: The vendor's variable for compiling where there is no device.

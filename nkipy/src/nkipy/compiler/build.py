@@ -1,24 +1,28 @@
-"""From a traced program to a NEFF on disk: found if it was compiled before."""
+"""From a module to a NEFF on disk: found if it was compiled before."""
 
 from __future__ import annotations
 
 import hashlib
 import re
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
-from nkipy.core.compile import (
-    CompilationConfig,
-    CompilationTarget,
-    Compiler,
-    _build_dir,
-    compiler_identity,
-    nkipy_compiler_args,
-    resolve_target,
-)
+from nkipy.compiler.artifacts import cache_directory, get_or_make
+from nkipy.compiler.discovery import compiler_identity
+from nkipy.compiler.driver import CompilationConfig, Compiler
+from nkipy.compiler.targets import CompilationTarget, resolve_target
 from nkipy.hlo.ir import HLOModule
 from nkipy.hlo.proto_writer import digest_module
-from nkipy.runtime.artifacts import cache_directory, get_or_make
+
+DEFAULT_ADDITIONAL_COMPILER_ARGS = "--lnc 1"
+NKIPY_KERNEL_ADDITIONAL_COMPILER_ARGS = "--internal-tensorizer-opt-level=2"
+nkipy_compiler_args = (
+    f"{DEFAULT_ADDITIONAL_COMPILER_ARGS} {NKIPY_KERNEL_ADDITIONAL_COMPILER_ARGS}"
+)
+
+#: Where builds of this context put their files; None: in the cache of this user.
+build_directory: ContextVar[Path | None] = ContextVar("nkipy_build_dir", default=None)
 
 #: Enters every key: artifacts of another layout are not found.
 _LAYOUT = b"nkipy-artifact-1"
@@ -43,7 +47,7 @@ class BuildOptions:
     @property
     def build_dir(self) -> Path | None:
         """The directory that a person reads, or None."""
-        return _build_dir.get() if self.directory is None else self.directory
+        return build_directory.get() if self.directory is None else self.directory
 
     @property
     def compiler_args(self) -> str:

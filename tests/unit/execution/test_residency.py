@@ -6,7 +6,7 @@ import gc
 
 import pytest
 
-from nkipy.runtime.residency import Residency, _limit_from_environment
+from nkipy.execution.residency import Residency, _limit_from_environment
 from tests.support.device import run_python
 
 

@@ -14,8 +14,8 @@ import numpy as np
 import spike
 from neff import NeffError, read_neff
 from nkipy.core.errors import NKIPyValueError
+from nkipy.execution.residency import LOADED
 from nkipy.hlo.ir import HLOInstruction, HLOModule
-from nkipy.runtime.residency import LOADED
 from spike import NrtError, NrtTensor, SpikeError, SpikeTensor
 from spike._spike import NeffFileError, PreparedCall
 

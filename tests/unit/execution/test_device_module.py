@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from nkipy.core.trace import trace_function
-from nkipy.runtime.device_module import device_module
-from nkipy.runtime.engines import find_engine
+from nkipy.execution.device_module import device_module
+from nkipy.execution.engines import find_engine
 
 F32 = np.float32
 
