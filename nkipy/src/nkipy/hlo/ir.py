@@ -129,7 +129,9 @@ class Form:
 class HLOInstruction:
     """One HLO instruction, which is also the value that it computes.
 
-    Instructions are not changed once built; identity is equality. ``shape`` and
+    Identity is equality. Opcode, operands, result and attributes stay as they are once
+    an instruction is in a computation; its name and source location may be set until
+    the module is verified or written, which look at them. ``shape`` and
     ``dtype`` describe an array result. A tuple result (sort of several operands, a
     custom call with several results, ``tuple``) has ``tuple_shapes`` instead, with
     ``shape == ()`` and ``dtype is None``. ``form`` is the :class:`Form` that the
@@ -336,6 +338,61 @@ class AliasInfo:
 MUST_ALIAS_SUFFIX = ".must_alias_input"
 
 
+class ModuleState(NamedTuple):
+    """What a module consists of at one time, down to the instructions' identities.
+
+    It is everything that a verifier or writer goes by, but for the instructions
+    themselves, which are not changed once they are in use.
+    """
+
+    name: str
+    computations: tuple[HLOComputation, ...]
+    contents: tuple[_Contents, ...]
+    results: tuple[HLOInstruction, ...]
+    output_names: tuple[str, ...]
+    aliases: tuple[AliasInfo, ...]
+
+    @classmethod
+    def of(
+        cls, module: HLOModule, computations: Sequence[HLOComputation]
+    ) -> ModuleState:
+        """The state of a module with these computations, the entry the last."""
+        return cls(
+            module.name,
+            tuple(computations),
+            tuple(map(_contents, computations)),
+            tuple(module.results),
+            tuple(module.output_names),
+            tuple(module.aliases),
+        )
+
+    def is_of(self, module: HLOModule) -> bool:
+        """Whether the module is still in this state."""
+        # Which computations are called follows from the instructions, which are
+        # compared: with the same contents, `computations` are still all.
+        return (
+            module.entry is self.computations[-1]
+            and module.name == self.name
+            and tuple(map(_contents, self.computations)) == self.contents
+            and tuple(module.results) == self.results
+            and tuple(module.output_names) == self.output_names
+            and tuple(module.aliases) == self.aliases
+        )
+
+
+_Contents = tuple[
+    str,
+    tuple[HLOInstruction, ...],
+    tuple[HLOInstruction, ...],
+    HLOInstruction | None,
+]
+
+
+def _contents(computation: HLOComputation) -> _Contents:
+    instructions, parameters = computation.instructions, computation.parameters
+    return computation.name, tuple(instructions), tuple(parameters), computation.root
+
+
 class HLOModule:
     """A program: an entry computation, its results, and the aliases between them.
 
@@ -349,6 +406,7 @@ class HLOModule:
         self.results: list[HLOInstruction] = []
         self.output_names: list[str] = []
         self.aliases: list[AliasInfo] = []
+        self._verified: ModuleState | None = None
 
     @property
     def parameters(self) -> list[HLOInstruction]:
@@ -416,7 +474,7 @@ class HLOModule:
         return [*self.entry.called(), self.entry]
 
     def verify(self) -> None:
-        """Check every instruction against its opcode's rules.
+        """Check every instruction against its opcode's rules, and remember that.
 
         Raises:
             HLOVerificationError: naming the instruction and what is wrong with it.
@@ -424,6 +482,31 @@ class HLOModule:
         from nkipy.hlo.verifier import verify_module
 
         verify_module(self)
+
+    def ensure_verified(self) -> None:
+        """As :meth:`verify`, but for a module that is as it was when last verified.
+
+        Comparing takes some ten nanoseconds for each instruction. What is added,
+        replaced or removed is noticed, results, names and aliases included; a field
+        of an instruction that is set in place is not. Who does that calls
+        :meth:`verify`.
+
+        Raises:
+            HLOVerificationError: naming the instruction and what is wrong with it.
+        """
+        if not self.is_verified:
+            self.verify()
+
+    @property
+    def is_verified(self) -> bool:
+        """Whether this process has verified the module, as it is now."""
+        return self._verified is not None and self._verified.is_of(self)
+
+    def set_verified(self, computations: Sequence[HLOComputation] | None) -> None:
+        """For the verifier: these are all computations and valid; None forgets."""
+        self._verified = None
+        if computations is not None:
+            self._verified = ModuleState.of(self, computations)
 
     def serialize(self) -> bytes:
         """The module as bytes of XLA's ``HloModuleProto``."""

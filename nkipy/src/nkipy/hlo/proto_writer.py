@@ -18,11 +18,17 @@ from __future__ import annotations
 
 import hashlib
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from nkipy.hlo.errors import HLOVerificationError
-from nkipy.hlo.ir import HLOComputation, HLOInstruction, HLOModule, Shape
+from nkipy.hlo.ir import (
+    HLOComputation,
+    HLOInstruction,
+    HLOModule,
+    ModuleState,
+    Shape,
+)
 from nkipy.hlo.names import Names
 from nkipy.hlo.proto_instructions import InstructionEncoder, any_shape_bytes
 from nkipy.hlo.proto_literals import Buffer
@@ -85,7 +91,9 @@ def digest_module(module: HLOModule) -> bytes:
 class _Encoded:
     """A module's bytes (until handed out), what identifies them, and its state then."""
 
-    def __init__(self, state: Any, parts: list[Buffer], hashed: list[Buffer]) -> None:
+    def __init__(
+        self, state: ModuleState, parts: list[Buffer], hashed: list[Buffer]
+    ) -> None:
         self.state = state
         self.parts: list[Buffer] | None = parts
         self.hashed = hashed
@@ -97,34 +105,10 @@ _encoded_modules: WeakKeyDictionary[HLOModule, _Encoded] = WeakKeyDictionary()
 
 def _encoded(module: HLOModule) -> _Encoded:
     encoded = _encoded_modules.get(module)
-    if encoded is None or encoded.state != _state(module, encoded.state.computations):
+    if encoded is None or not encoded.state.is_of(module):
         encoded = _Encoder(module).encode()
         _encoded_modules[module] = encoded
     return encoded
-
-
-class _State(NamedTuple):
-    """Everything mutable that a module's bytes depend on; instructions are not."""
-
-    name: str
-    computations: list[HLOComputation]
-    contents: list[tuple]
-    results: list[HLOInstruction]
-    output_names: list[str]
-    aliases: list
-
-
-def _state(module: HLOModule, computations: list[HLOComputation]) -> _State:
-    # Which computations are called follows from the instructions, which are compared
-    # (by identity): with the same contents, `computations` are still all.
-    if module.entry is not computations[-1]:
-        computations = module.computations()
-    contents = [
-        (c.name, list(c.instructions), list(c.parameters), c.root) for c in computations
-    ]
-    names, aliases = list(module.output_names), list(module.aliases)
-    results = list(module.results)
-    return _State(module.name, computations, contents, results, names, aliases)
 
 
 #: The same few shapes, and names, come in many modules.
@@ -165,7 +149,8 @@ class _Encoder:
             "entry_computation_name": self.names.computation(module.entry),
         }
         parts = [encode(_MODULE, names), *body, tail, aliases]
-        return _Encoded(_state(module, self.computations), parts, self.hashed)
+        state = ModuleState.of(module, self.computations)
+        return _Encoded(state, parts, self.hashed)
 
     def _computation(self, computation: HLOComputation) -> list[Buffer]:
         is_entry = computation is self.module.entry

@@ -42,6 +42,8 @@ _DTYPE_TYPES = frozenset(map(type, HLO_NAMES))
 def verify_module(module: HLOModule, *, traced: bool = False) -> None:
     """Check every computation once, then the results and the aliases.
 
+    The module remembers it (:meth:`HLOModule.ensure_verified`).
+
     Args:
         traced: the module was just traced. Then nobody has had the chance to change an
             instruction since it was made of its form and appended, for operands that
@@ -50,6 +52,7 @@ def verify_module(module: HLOModule, *, traced: bool = False) -> None:
     Raises:
         HLOVerificationError: naming the instruction and what is wrong with it.
     """
+    module.set_verified(None)
     checked: set[HLOComputation] = set()
     known_dims: set[tuple[int, ...]] = set()
     computations = module.computations()
@@ -61,6 +64,7 @@ def verify_module(module: HLOModule, *, traced: bool = False) -> None:
     _verify_names(computations)
     _verify_interface(module)
     _verify_aliases(module)
+    module.set_verified(computations)
 
 
 def _verify_computation(
