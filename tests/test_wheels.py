@@ -45,6 +45,7 @@ EXPECTED = {
         f"{XLA}/xla_data.proto",
         f"{XLA}/service/hlo_pb2.py",
         f"{XLA}/service/metrics_pb2.py",
+        f"{XLA}/wire_fields.py",
         "nkipy/py.typed",
     ],
     "spike": [

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
+from google.protobuf.descriptor import FieldDescriptor
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nkipy.hlo.errors import HLOProtoError
 from nkipy.hlo.wire import (
-    Reader,
+    WIRE_TYPES,
     encode,
     packed_array,
     packed_ints,
-    read_varint,
     schema_of,
-    signed,
-    unpack_array,
+    tag,
     varint,
 )
+from nkipy.hlo.wire_reader import Reader, read_varint, signed, unpack_array
 from nkipy.third_party.xla import xla_data_pb2
-from nkipy.third_party.xla.service import hlo_pb2
+from nkipy.third_party.xla.service import hlo_pb2, metrics_pb2
+from nkipy.third_party.xla.wire_fields import ENUMS, MESSAGES
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 
@@ -38,7 +42,7 @@ def test_varint(value):
 @given(st.lists(INT64 | st.integers(-3, 300)))
 def test_packed_ints(values):
     message = xla_data_pb2.ReplicaGroup(replica_ids=values)
-    schema = schema_of(message.DESCRIPTOR)
+    schema = schema_of(message.DESCRIPTOR.name)
     data = encode(schema, {"replica_ids": values})
     assert data == message.SerializeToString()
     fields = Reader(1000).decode(schema, memoryview(data))
@@ -95,7 +99,7 @@ def test_unpack_array_across_windows():
     )
 )
 def test_decode_is_what_protobuf_decodes(message):
-    schema = schema_of(message.DESCRIPTOR)
+    schema = schema_of(message.DESCRIPTOR.name)
     reader = Reader(10000)
     fields = reader.decode(schema, memoryview(message.SerializeToString()))
     assert fields.get("name", "") == message.name
@@ -112,7 +116,7 @@ def test_decode_is_what_protobuf_decodes(message):
 
 
 def test_unpacked_numbers_are_read_too():
-    schema = schema_of(xla_data_pb2.ReplicaGroup.DESCRIPTOR)
+    schema = schema_of("ReplicaGroup")
     data = b"\x08\x05" + b"\x0a\x02\x06\x07" + b"\x08\x80\x01"
     assert list(xla_data_pb2.ReplicaGroup.FromString(data).replica_ids) == [
         5,
@@ -126,7 +130,7 @@ def test_unpacked_numbers_are_read_too():
 
 
 def test_budgets():
-    schema = schema_of(xla_data_pb2.ReplicaGroup.DESCRIPTOR)
+    schema = schema_of("ReplicaGroup")
     data = memoryview(b"\x08\x05" * 20)
     with pytest.raises(HLOProtoError, match="too many fields"):
         Reader(19).decode(schema, data)
@@ -165,6 +169,62 @@ FIELD_NUMBERS = {
 def test_field_numbers(name):
     fields = getattr(hlo_pb2, name).DESCRIPTOR.fields
     assert " ".join(f"{f.name}={f.number}" for f in fields) == FIELD_NUMBERS[name]
+
+
+def _descriptors(file):
+    """All messages of a generated module, those inside others too."""
+    pending = list(file.DESCRIPTOR.message_types_by_name.values())
+    while pending:
+        message = pending.pop()
+        yield message
+        pending += message.nested_types
+
+
+def test_the_table_of_fields_is_what_protobuf_says():
+    prefix = f"{hlo_pb2.DESCRIPTOR.package}."
+    files = (hlo_pb2, xla_data_pb2, metrics_pb2)
+    found = [m for file in files for m in _descriptors(file)]
+    assert {m.full_name.removeprefix(prefix) for m in found} == set(MESSAGES)
+    for message in found:
+        schema = schema_of(message.full_name.removeprefix(prefix))
+        assert list(schema.by_name) == [f.name for f in message.fields]
+        for field in message.fields:
+            row = schema.by_name[field.name]
+            name = field.message_type and field.message_type.full_name
+            assert row is schema.by_number[field.number]
+            assert row.message == (name or "").removeprefix(prefix)
+            assert row.tag == _tag_of(field)
+
+
+def _tag_of(field) -> bytes:
+    kinds = {
+        value: name.removeprefix("TYPE_").lower()
+        for name, value in vars(FieldDescriptor).items()
+        if name.startswith("TYPE_")
+    }
+    kind = kinds[field.type]
+    wire_type = WIRE_TYPES["int32" if kind == "enum" else kind]
+    return tag(field.number, 2 if field.is_packed else wire_type)
+
+
+def test_the_table_of_enumerations_is_what_protobuf_says():
+    types = xla_data_pb2.PrimitiveType
+    assert dict(types.items()) == ENUMS["PrimitiveType"]
+
+
+def test_writing_and_reading_need_no_protobuf():
+    code = (
+        "import sys\n"
+        "from nkipy.hlo.ir import HLOModule\n"
+        "module = HLOModule('m')\n"
+        "module.set_results(module.add_parameter((2,), 'float32', 'x'))\n"
+        "module.content_hash()\n"
+        "HLOModule.from_proto(module.serialize()).to_text()\n"
+        "assert 'google.protobuf' not in sys.modules\n"
+        "module.to_proto()\n"
+        "assert 'google.protobuf' in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_messages_have_names_of_their_own():

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from nkipy.hlo.errors import HLOProtoError
 from nkipy.hlo.opcodes import DIRECTIONS, WindowDim
-from nkipy.hlo.wire import Reader
+from nkipy.hlo.wire_reader import Reader
 
 Attributes = Mapping[str, Any]
 Fields = dict[str, Any]

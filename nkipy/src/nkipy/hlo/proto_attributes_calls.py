@@ -7,7 +7,7 @@ from typing import Any
 from nkipy.hlo.errors import HLOProtoError
 from nkipy.hlo.proto_attributes import Attributes, Codec, Fields, _register
 from nkipy.hlo.rules.collectives import MAX_REPLICAS
-from nkipy.hlo.wire import Reader
+from nkipy.hlo.wire_reader import Reader
 
 
 def _single(opcode: str, attribute: str, field: str = "") -> None:

@@ -28,16 +28,14 @@ from nkipy.hlo.wire import (
     schema_of,
     varint,
 )
-from nkipy.third_party.xla import xla_data_pb2
-from nkipy.third_party.xla.service import hlo_pb2
 
 INPUT_NAMES = "neff_input_names"
 OUTPUT_NAMES = "neff_output_names"
 OP_TYPE = "NKIPy_Op"
 OP_NAME_PREFIX = "hlo__"
 
-_INSTRUCTION = schema_of(hlo_pb2.HloInstructionProto.DESCRIPTOR)
-_METADATA = schema_of(xla_data_pb2.OpMetadata.DESCRIPTOR)
+_INSTRUCTION = schema_of("HloInstructionProto")
+_METADATA = schema_of("OpMetadata")
 
 
 def _tag(name: str) -> bytes:
@@ -48,7 +46,7 @@ _NAME, _OPCODE, _SHAPE_TAG = _tag("name"), _tag("opcode"), _tag("shape")
 _META, _LITERAL, _ID = _tag("metadata"), _tag("literal"), _tag("id")
 _OPERANDS, _CALLED = _tag("operand_ids"), _tag("called_computation_ids")
 _NUMBER = _tag("parameter_number")
-_INST = schema_of(hlo_pb2.HloComputationProto.DESCRIPTOR).by_name["instructions"].tag
+_INST = schema_of("HloComputationProto").by_name["instructions"].tag
 
 _OPCODE_FIELDS = {name: delimited(_OPCODE, name.encode()) for name in OPCODES}
 #: The order in which XLA lists the computations that an instruction calls.

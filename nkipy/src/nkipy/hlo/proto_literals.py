@@ -11,18 +11,16 @@ from nkipy.hlo import dtypes as dt
 from nkipy.hlo.errors import HLOProtoError
 from nkipy.hlo.proto_shapes import shape_bytes
 from nkipy.hlo.wire import (
-    Reader,
     Schema,
     delimited,
     packed_array,
     packed_ints,
     schema_of,
-    unpack_array,
     varint,
 )
-from nkipy.third_party.xla import xla_data_pb2
+from nkipy.hlo.wire_reader import Reader, unpack_array
 
-LITERAL: Schema = schema_of(xla_data_pb2.LiteralProto.DESCRIPTOR)
+LITERAL: Schema = schema_of("LiteralProto")
 
 
 class Storage(NamedTuple):

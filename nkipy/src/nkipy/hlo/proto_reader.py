@@ -26,8 +26,8 @@ from nkipy.hlo.proto_instructions import INPUT_NAMES, OUTPUT_NAMES
 from nkipy.hlo.proto_literals import read_literal
 from nkipy.hlo.proto_shapes import AnyShape, read_shape
 from nkipy.hlo.verifier import MAX_ELEMENTS, MAX_RANK, verify_module
-from nkipy.hlo.wire import Reader, schema_of
-from nkipy.third_party.xla.service import hlo_pb2
+from nkipy.hlo.wire import schema_of
+from nkipy.hlo.wire_reader import Reader
 
 #: Greatest size of a module; protobuf's own limit.
 MAX_MODULE_BYTES = (1 << 31) - 1
@@ -36,7 +36,7 @@ MAX_INSTRUCTIONS = 1 << 17
 #: Greatest number of protobuf fields, and of numbers in their lists (not literals).
 MAX_FIELDS = 1 << 22
 
-_MODULE = schema_of(hlo_pb2.HloModuleProto.DESCRIPTOR)
+_MODULE = schema_of("HloModuleProto")
 
 Fields = dict[str, Any]
 

@@ -10,16 +10,17 @@ import numpy as np
 from nkipy.hlo import dtypes as dt
 from nkipy.hlo.errors import HLOProtoError
 from nkipy.hlo.ir import Shape
-from nkipy.hlo.wire import Reader, delimited, encode, schema_of
-from nkipy.third_party.xla import xla_data_pb2
+from nkipy.hlo.wire import delimited, encode, schema_of
+from nkipy.hlo.wire_reader import Reader
+from nkipy.third_party.xla.wire_fields import ENUMS
 
-_SHAPE = schema_of(xla_data_pb2.ShapeProto.DESCRIPTOR)
-_TUPLE = xla_data_pb2.PrimitiveType.Value("TUPLE")
+_SHAPE = schema_of("ShapeProto")
+_PRIMITIVE_TYPES = ENUMS["PrimitiveType"]
+_TUPLE = _PRIMITIVE_TYPES["TUPLE"]
 
 #: Element types of XLA's protos.
 ELEMENT_TYPES: dict[np.dtype, int] = {
-    dtype: xla_data_pb2.PrimitiveType.Value(name.upper())
-    for dtype, name in dt.HLO_NAMES.items()
+    dtype: _PRIMITIVE_TYPES[name.upper()] for dtype, name in dt.HLO_NAMES.items()
 }
 DTYPES: dict[int, np.dtype] = {number: dtype for dtype, number in ELEMENT_TYPES.items()}
 
@@ -86,8 +87,8 @@ _MAX_RANK = 64
 
 
 def _type_name(number: int) -> str:
-    values = xla_data_pb2.PrimitiveType.DESCRIPTOR.values_by_number
-    return values[number].name if number in values else f"element type {number}"
+    names = {value: name for name, value in _PRIMITIVE_TYPES.items()}
+    return names.get(number, f"element type {number}")
 
 
 def _check_layout(

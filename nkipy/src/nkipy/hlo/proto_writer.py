@@ -33,12 +33,10 @@ from nkipy.hlo.names import Names
 from nkipy.hlo.proto_instructions import InstructionEncoder, any_shape_bytes
 from nkipy.hlo.proto_literals import Buffer
 from nkipy.hlo.wire import delimited, encode, schema_of, varint
-from nkipy.third_party.xla import xla_data_pb2
-from nkipy.third_party.xla.service import hlo_pb2
 
-_MODULE = schema_of(hlo_pb2.HloModuleProto.DESCRIPTOR)
-_COMPUTATION = schema_of(hlo_pb2.HloComputationProto.DESCRIPTOR)
-_PROGRAM_SHAPE = schema_of(xla_data_pb2.ProgramShapeProto.DESCRIPTOR)
+_MODULE = schema_of("HloModuleProto")
+_COMPUTATION = schema_of("HloComputationProto")
+_PROGRAM_SHAPE = schema_of("ProgramShapeProto")
 
 
 _PARAMETER, _RESULT, _PARAMETER_NAME = (
