@@ -6,9 +6,12 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from nkipy.hlo.ir import HLOInstruction
+from nkipy_emulator.exact import keep_exact
+
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
 N = 1001
-FLOATS = [np.float32, np.float16, ml_dtypes.bfloat16]
+FLOATS = [np.float32, np.float16, ml_dtypes.bfloat16, np.float64]
 
 
 @pytest.fixture
@@ -46,6 +49,34 @@ def test_products_are_rounded_before_they_are_added(execute, operands, dtype):
     same(results[1], x * z - x * y)
     same(results[2], (-(x * y) + z).reshape(7, 143))
     same(results[3], x * y - y * x)
+
+
+def origins(value: HLOInstruction) -> set[str]:
+    """The opcodes that a sum of `value` could be contracted with, through moves."""
+    if value.opcode in ("negate", "reshape", "broadcast", "transpose", "slice"):
+        return origins(value.operands[0])
+    return {value.opcode}
+
+
+@pytest.mark.parametrize("dtype", FLOATS, ids=lambda d: np.dtype(d).name)
+def test_no_product_reaches_a_sum_without_a_fence(module_of, dtype):
+    """Whether this CPU multiplies and adds at once in that dtype or not."""
+
+    def body(b, x, zero):
+        product = b.multiply(x, x)
+        rows = b.reshape(b.negate(product), (2, 3))
+        return (
+            b.add(product, x),
+            b.subtract(b.reshape(x, (2, 3)), rows),
+            b.reduce(b.transpose(rows, (1, 0)), "add", 0, (0,)),
+        )
+
+    module = module_of(body, np.zeros(6, dtype), np.zeros(1, np.uint64))
+    fenced = keep_exact(module, module.parameters[1]).entry.instructions
+    sums = [i for i in fenced if i.opcode in ("add", "subtract", "reduce")]
+    assert len(sums) == 3
+    summed = set().union(*(origins(o) for i in sums for o in i.operands))
+    assert summed == {"bitcast-convert", "parameter", "constant"}
 
 
 def test_products_are_rounded_before_they_are_summed(execute):

@@ -29,7 +29,10 @@ _SUMS = frozenset({"add", "subtract", "reduce", "reduce-window"})
 _MOVES = frozenset(
     "negate broadcast reshape transpose slice reverse copy dynamic-slice gather".split()
 )
+# The dtypes in which some CPU multiplies and adds at once: float16 with AVX512-FP16,
+# bfloat16 with AVX10.2. In fewer bits none does; XLA widens those, and rounds between.
 _BITS: dict[np.dtype, np.dtype] = {
+    dt.float64: dt.uint64,
     dt.float32: dt.uint32,
     dt.float16: dt.uint16,
     dt.bfloat16: dt.uint16,
@@ -67,13 +70,13 @@ def keep_exact(module: HLOModule, zero: Value) -> HLOModule:
 
 
 def _products_in_sums(instructions: Iterable[Value]) -> set[Value]:
-    """The float32 products that a sum could be contracted with."""
+    """The products that a sum could be contracted with."""
     products: set[Value] = set()
     seen: set[Value] = set()
     stack = [o for i in instructions if i.opcode in _SUMS for o in i.operands]
     while stack:
         inst = stack.pop()
-        if inst in seen or inst.dtype != dt.float32:
+        if inst in seen or inst.dtype not in _BITS:
             continue
         seen.add(inst)
         if inst.opcode == "multiply":
