@@ -7,7 +7,13 @@ import random
 import sys
 import zlib
 
-from neff import HLO_MEMBER, PROGRAM_MEMBER, NeffError, read_neff
+from neff import (
+    HLO_MEMBER,
+    INTERFACE_MEMBER,
+    PROGRAM_MEMBER,
+    NeffError,
+    read_neff,
+)
 from nkipy_emulator.neff_writer import ProgramDescription, neff_bytes
 from tests.fuzz.harness import main
 from tests.fuzz.mutate import damage, odd_json
@@ -36,7 +42,10 @@ def _corpus() -> list[bytes]:
 
 
 CORPUS = _corpus()
-PROGRAM = json.loads(bytes(read_neff(CORPUS[0]).members[PROGRAM_MEMBER]))
+PROGRAM, INTERFACE = (
+    json.loads(bytes(read_neff(CORPUS[0]).members[name]))
+    for name in (PROGRAM_MEMBER, INTERFACE_MEMBER)
+)
 
 
 def make(rng: random.Random) -> bytes:
@@ -79,13 +88,15 @@ def _odd_members(rng: random.Random) -> bytes:
 def _descriptions(rng: random.Random) -> bytes:
     members = {
         PROGRAM_MEMBER: odd_json(rng, PROGRAM),
+        INTERFACE_MEMBER: odd_json(rng, INTERFACE),
         "neff.json": odd_json(rng, _GRAPH),
         "sg00/tensor_map.json": odd_json(rng, _MAP),
         "kelf-0.json": odd_json(rng, {"target": "cayman"}),
         "info.json": odd_json(rng, {"tool_version": "1"}),
     }
-    if rng.random() < 0.5:
-        del members[PROGRAM_MEMBER]
+    for optional in (PROGRAM_MEMBER, INTERFACE_MEMBER):
+        if rng.random() < 0.5:
+            del members[optional]
     raw = {name: json.dumps(value).encode() for name, value in members.items()}
     bits = 1 << 62 if PROGRAM_MEMBER in raw else 0
     return pack(tar_of({**raw, HLO_MEMBER: b""}), feature_bits=bits)

@@ -15,7 +15,7 @@ import os
 import tarfile
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,9 +25,12 @@ from neff import (
     PROGRAM_FORMAT,
     PROGRAM_MEMBER,
     PROGRAM_VERSION,
+    Alias,
     NeffHeader,
+    TensorInfo,
 )
 from neff.container import EMULATOR_FEATURE_BIT, HEADER_SIZE, payload_hash
+from neff.interface import INTERFACE_MEMBER, Interface
 from neff.tensors import MAX_NAME
 from nkipy.hlo.ir import HLOModule, TensorPlaceholder
 
@@ -159,16 +162,17 @@ def _tar(members: Mapping[str, bytes]) -> list[bytes]:
 def _members(
     module: HLOModule, description: ProgramDescription, hlo: bytes
 ) -> dict[str, bytes]:
-    program = _program(module, description)
+    interface = _interface(module).to_json()
     described = {
-        "neff.json": _graph(program),
+        "neff.json": _graph(interface),
         "info.json": _info(description),
         "metrics.json": {"emulated": True, "metrics": []},
         "hlo_stats.json": _statistics(module),
         "kelf-0.json": _kelf(description),
-        "sg00/def.json": _definitions(program),
-        "sg00/tensor_map.json": _tensor_map(program),
-        PROGRAM_MEMBER: program,
+        "sg00/def.json": _definitions(interface),
+        "sg00/tensor_map.json": _tensor_map(interface),
+        INTERFACE_MEMBER: interface,
+        PROGRAM_MEMBER: _program(module, description),
     }
     return {
         **{name: _json(value) for name, value in described.items()},
@@ -185,11 +189,6 @@ def _program(module: HLOModule, description: ProgramDescription) -> dict[str, An
         "format": PROGRAM_FORMAT,
         "version": PROGRAM_VERSION,
         "name": _printable(module.name),
-        "inputs": _tensors(module.inputs),
-        "outputs": _tensors(module.outputs),
-        "aliases": [
-            {"output": a.output_index, "input": a.param_index} for a in module.aliases
-        ],
         "target": description.target,
         "lnc": description.lnc,
         "replicas": _replicas(module),
@@ -219,28 +218,28 @@ def _printable(name: str) -> str:
     return name
 
 
-def _tensors(placeholders: Sequence[TensorPlaceholder]) -> list[dict[str, Any]]:
-    return [_tensor(p) for p in placeholders]
+def _interface(module: HLOModule) -> Interface:
+    return Interface(
+        [_tensor(p) for p in module.inputs],
+        [_tensor(p) for p in module.outputs],
+        [Alias(a.output_index, a.param_index) for a in module.aliases],
+    )
 
 
-def _tensor(tensor: TensorPlaceholder) -> dict[str, Any]:
+def _tensor(tensor: TensorPlaceholder) -> TensorInfo:
     name = _printable(tensor.name)
     if len(name.encode()) > MAX_NAME:
         raise ValueError(f"tensor {name!r}: a name may have {MAX_NAME} bytes at most")
-    return {
-        "name": name,
-        "dtype": tensor.dtype.name,
-        "shape": list(tensor.shape),
-        "nbytes": math.prod(tensor.shape) * tensor.dtype.itemsize,
-    }
+    nbytes = math.prod(tensor.shape) * tensor.dtype.itemsize
+    return TensorInfo(name, tensor.dtype.name, tuple(tensor.shape), nbytes)
 
 
 # ---------------------------------------------------------------- descriptive members
 
 
-def _graph(program: dict[str, Any]) -> dict[str, Any]:
+def _graph(interface: dict[str, Any]) -> dict[str, Any]:
     """neff.json: one node for each input, one for the program."""
-    inputs, outputs = program["inputs"], program["outputs"]
+    inputs, outputs = interface["inputs"], interface["outputs"]
     tensors = [*inputs, *outputs]
     nodes: list[dict[str, Any]] = [
         {"op": "null", "name": t["name"], "inputs": []} for t in inputs
@@ -286,18 +285,18 @@ def _kelf(description: ProgramDescription) -> dict[str, Any]:
     }
 
 
-def _definitions(program: dict[str, Any]) -> dict[str, Any]:
+def _definitions(interface: dict[str, Any]) -> dict[str, Any]:
     variables = {
         t["name"]: {"type": kind, "size": t["nbytes"], "var_id": i}
         for i, (kind, t) in enumerate(
-            [("input", t) for t in program["inputs"]]
-            + [("output", t) for t in program["outputs"]]
+            [("input", t) for t in interface["inputs"]]
+            + [("output", t) for t in interface["outputs"]]
         )
     }
     return {"dma_queue": {}, "var": variables, "emulated": True}
 
 
-def _tensor_map(program: dict[str, Any]) -> dict[str, Any]:
+def _tensor_map(interface: dict[str, Any]) -> dict[str, Any]:
     return {
         t["name"]: {
             "dtype": t["dtype"],
@@ -306,7 +305,7 @@ def _tensor_map(program: dict[str, Any]) -> dict[str, Any]:
             "tf_shape": t["shape"],
         }
         for kind in ("input", "output")
-        for t in program[f"{kind}s"]
+        for t in interface[f"{kind}s"]
     }
 
 

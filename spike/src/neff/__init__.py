@@ -15,12 +15,14 @@ from neff.description import (
     read_neff,
 )
 from neff.errors import NeffError
+from neff.interface import INTERFACE_MEMBER
 from neff.tar import Limits
 from neff.tensors import Alias, TensorInfo
 
 __all__ = [
     "Alias",
     "HLO_MEMBER",
+    "INTERFACE_MEMBER",
     "Limits",
     "Neff",
     "NeffError",

@@ -1,7 +1,8 @@
 """What a NEFF is a program of: its tensors, aliases, target, and where it came from.
 
 The vendor's NEFFs have descriptive members; our emulator's have the program as HLO, in
-``nkipy/hlo.pb``, and its description in ``nkipy/program.json``.
+``nkipy/hlo.pb``, and what the emulator has to know of it in ``nkipy/program.json``.
+Tensors and aliases of both are in :mod:`neff.interface`'s member, where there is one.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, TypeGuard
+from typing import Any
 
 from neff.container import (
     EMULATOR_FEATURE_BIT,
@@ -20,13 +21,16 @@ from neff.container import (
 )
 from neff.errors import NeffError
 from neff.genuine import read_compiler, read_interface, read_target
+from neff.interface import (
+    INTERFACE_MEMBER,
+    Interface,
+    read_interface_fields,
+    read_interface_member,
+)
 from neff.tar import Buffer, Limits
 from neff.tensors import (
-    UNKNOWN_DTYPE,
     Alias,
     TensorInfo,
-    check_unique,
-    expect_list,
     expect_object,
     is_text,
     parse_json,
@@ -35,7 +39,9 @@ from neff.tensors import (
 HLO_MEMBER = "nkipy/hlo.pb"
 PROGRAM_MEMBER = "nkipy/program.json"
 PROGRAM_FORMAT = "nkipy-emulator-program"
-PROGRAM_VERSION = 1
+PROGRAM_VERSION = 2
+# In files of this one the program also described its tensors.
+_FIRST_VERSION = 1
 #: Ranks that a program may name; no cluster has as many cores.
 MAX_REPLICAS = 1 << 20
 
@@ -113,32 +119,20 @@ def read_neff(
 
 
 def _genuine(container: Container) -> Neff:
-    inputs, outputs = read_interface(container.members)
+    interface = read_interface_member(container.members)
+    if interface is None:
+        interface = read_interface(container.members)
     return Neff(
         header=container.header,
         members=MappingProxyType(dict(container.members)),
         name=container.header.name,
-        inputs=inputs,
-        outputs=outputs,
-        aliases=_aliases_by_name(inputs, outputs),
+        **interface._asdict(),
         target=read_target(container.members),
         compiler=read_compiler(container.members),
         is_emulated=False,
         numerics=MappingProxyType({}),
         program=MappingProxyType({}),
     )
-
-
-def _aliases_by_name(
-    inputs: list[TensorInfo], outputs: list[TensorInfo]
-) -> list[Alias]:
-    """By the convention that input ``x.must_alias_input`` and output ``x`` are one."""
-    by_name = {t.name: i for i, t in enumerate(inputs)}
-    return [
-        Alias(o, by_name[f"{t.name}.must_alias_input"])
-        for o, t in enumerate(outputs)
-        if f"{t.name}.must_alias_input" in by_name
-    ]
 
 
 def _emulated(container: Container) -> Neff:
@@ -153,15 +147,13 @@ def _emulated(container: Container) -> Neff:
     program = expect_object(parse_json(members, PROGRAM_MEMBER), PROGRAM_MEMBER)
     _check_format(program)
     _check_cores(program, header)
-    inputs, outputs = (_tensors(program, what) for what in ("inputs", "outputs"))
+    interface = _interface(program, members)
     compiler = expect_object(program.get("compiler"), "the program's compiler")
     return Neff(
         header=header,
         members=MappingProxyType(dict(members)),
         name=_string(program, "name"),
-        inputs=inputs,
-        outputs=outputs,
-        aliases=_aliases(program, inputs, outputs),
+        **interface._asdict(),
         target=_string(program, "target"),
         compiler=f"{_string(compiler, 'name')} {_string(compiler, 'version')}",
         is_emulated=True,
@@ -170,9 +162,21 @@ def _emulated(container: Container) -> Neff:
     )
 
 
+def _interface(program: dict[str, Any], members: Mapping[str, Buffer]) -> Interface:
+    if program["version"] == _FIRST_VERSION:
+        return read_interface_fields(program)
+    interface = read_interface_member(members)
+    if interface is None:
+        raise NeffError(f"an emulator's NEFF without its member {INTERFACE_MEMBER}")
+    return interface
+
+
 def _check_format(program: dict[str, Any]) -> None:
     found = program.get("format"), program.get("version")
-    if found != (PROGRAM_FORMAT, PROGRAM_VERSION):
+    if found not in (
+        (PROGRAM_FORMAT, PROGRAM_VERSION),
+        (PROGRAM_FORMAT, _FIRST_VERSION),
+    ):
         raise NeffError(
             f"{PROGRAM_MEMBER} has format {found[0]!r:.80}, version {found[1]!r:.80}; "
             f"expected {PROGRAM_FORMAT!r}, version {PROGRAM_VERSION}"
@@ -199,51 +203,6 @@ def _string(fields: dict[str, Any], name: str) -> str:
     if not is_text(value):
         raise NeffError(f"{name!r} of {PROGRAM_MEMBER} is {value!r:.80}, not a string")
     return value
-
-
-def _tensors(program: dict[str, Any], what: str) -> list[TensorInfo]:
-    tensors = []
-    for value in expect_list(program.get(what), f"the program's {what}"):
-        fields = expect_object(value, f"one of the program's {what}")
-        tensor = TensorInfo.make(*(fields.get(k) for k in ("name", "dtype", "shape")))
-        if tensor.dtype == UNKNOWN_DTYPE:
-            raise NeffError(f"{tensor.name!r} has dtype {fields.get('dtype')!r:.80}")
-        if fields.get("nbytes") != tensor.nbytes:
-            raise NeffError(
-                f"tensor {tensor.name!r}, {tensor.dtype}{list(tensor.shape)}, has "
-                f"{tensor.nbytes} bytes, not {fields.get('nbytes')!r:.80}"
-            )
-        tensors.append(tensor)
-    check_unique(what, tensors)
-    return tensors
-
-
-def _aliases(
-    program: dict[str, Any], inputs: list[TensorInfo], outputs: list[TensorInfo]
-) -> list[Alias]:
-    aliases = []
-    for value in expect_list(program.get("aliases"), "the program's aliases"):
-        fields = expect_object(value, "an alias")
-        o, i = fields.get("output"), fields.get("input")
-        if not _is_index(o, outputs) or not _is_index(i, inputs):
-            raise NeffError(
-                f"an alias of output {o!r:.20} and input {i!r:.20}; there are "
-                f"{len(outputs)} and {len(inputs)}"
-            )
-        if outputs[o].nbytes != inputs[i].nbytes:
-            raise NeffError(
-                f"output {outputs[o].name!r} has {outputs[o].nbytes} bytes, but input "
-                f"{inputs[i].name!r}, its alias, {inputs[i].nbytes}"
-            )
-        aliases.append(Alias(o, i))
-    for indices in ([a.output for a in aliases], [a.input for a in aliases]):
-        if len(set(indices)) != len(indices):
-            raise NeffError(f"a tensor is aliased twice: {aliases}")
-    return aliases
-
-
-def _is_index(value: Any, of: list[Any]) -> TypeGuard[int]:
-    return type(value) is int and 0 <= value < len(of)
 
 
 def _numerics(program: dict[str, Any]) -> dict[str, Any]:

@@ -9,10 +9,11 @@ the map the types; where one is missing, the other alone has to do.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from neff.errors import NeffError
+from neff.interface import Interface, aliases_by_name
 from neff.tar import Buffer
 from neff.tensors import (
     UNKNOWN_DTYPE,
@@ -27,27 +28,26 @@ from neff.tensors import (
 _TARGETS = {"sunda": "trn1", "cayman": "trn2", "mariana": "trn3"}
 
 
-class Interface(NamedTuple):
-    """Inputs and outputs in order."""
-
-    inputs: list[TensorInfo]
-    outputs: list[TensorInfo]
-
-
 def read_interface(members: Mapping[str, Buffer]) -> Interface:
-    """What the descriptive members say; empty where they say nothing.
+    """What the descriptive members say; empty where they say nothing. Aliases are by
+    the names of the tensors.
 
     Raises:
         NeffError: a member is malformed.
     """
+    inputs, outputs = _tensors(members)
+    return Interface(inputs, outputs, aliases_by_name(inputs, outputs))
+
+
+def _tensors(members: Mapping[str, Buffer]) -> Iterable[list[TensorInfo]]:
+    """Inputs, and outputs."""
     typed = _tensor_map(members)
     graph = parse_json(members, "neff.json")
     if graph is None:
-        return Interface(*(_of_kind(typed, k) for k in ("input", "output")))
+        return [_of_kind(typed, k) for k in ("input", "output")]
     inputs, outputs = _graph(expect_object(graph, "neff.json"))
-    return Interface(
-        *(_merge(ts, typed) for ts in (inputs, outputs or _of_kind(typed, "output")))
-    )
+    outputs = outputs or _of_kind(typed, "output")
+    return [_merge(tensors, typed) for tensors in (inputs, outputs)]
 
 
 def read_target(members: Mapping[str, Buffer]) -> str | None:
@@ -113,7 +113,8 @@ def _merge(
 # ------------------------------------------------------------------ neff.json
 
 
-def _graph(graph: dict[str, Any]) -> Interface:
+def _graph(graph: dict[str, Any]) -> tuple[list[TensorInfo], list[TensorInfo]]:
+    """Inputs, and outputs."""
     types = _GraphTypes(graph)
     inputs: list[TensorInfo] = []
     outputs: dict[str, TensorInfo] = {}
@@ -128,7 +129,7 @@ def _graph(graph: dict[str, Any]) -> Interface:
             # A program for two physical cores has a node, with all names, for each.
             outputs.setdefault(name, types.tensor(name, entry))
             entry += 1
-    return Interface(inputs, list(outputs.values()))
+    return inputs, list(outputs.values())
 
 
 class _GraphTypes:

@@ -2,6 +2,7 @@
 
 from neff import (
     HLO_MEMBER,
+    INTERFACE_MEMBER,
     PROGRAM_FORMAT,
     PROGRAM_MEMBER,
     PROGRAM_VERSION,
@@ -18,6 +19,7 @@ from neff import (
 __all__ = [
     "Alias",
     "HLO_MEMBER",
+    "INTERFACE_MEMBER",
     "Limits",
     "Neff",
     "NeffError",

@@ -11,6 +11,7 @@ import pytest
 
 from neff import (
     HLO_MEMBER,
+    INTERFACE_MEMBER,
     PROGRAM_MEMBER,
     Alias,
     NeffError,
@@ -26,9 +27,18 @@ def _program(**changes: Any) -> dict[str, Any]:
     return {**neff.program, **changes}
 
 
-def _neff(program: Any, **header: Any) -> bytes:
-    text = program if isinstance(program, bytes) else json.dumps(program).encode()
-    return pack(tar_of({PROGRAM_MEMBER: text, HLO_MEMBER: b""}), **header)
+def _interface(**changes: Any) -> dict[str, Any]:
+    neff = read_neff(neff_bytes(small_module(), ProgramDescription()))
+    return {**json.loads(bytes(neff.members[INTERFACE_MEMBER])), **changes}
+
+
+def _neff(program: Any, interface: Any = None, **header: Any) -> bytes:
+    members = {PROGRAM_MEMBER: program, INTERFACE_MEMBER: interface or _interface()}
+    texts = {
+        name: value if isinstance(value, bytes) else json.dumps(value).encode()
+        for name, value in members.items()
+    }
+    return pack(tar_of({**texts, HLO_MEMBER: b""}), **header)
 
 
 def _tensor(**changes: Any) -> dict[str, Any]:
@@ -43,8 +53,8 @@ def test_the_unchanged_program_is_read() -> None:
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"format": "other"}, "format 'other', version 1; expected"),
-        ({"version": 2}, "version 2; expected"),
+        ({"format": "other"}, "format 'other', version 2; expected"),
+        ({"version": 3}, "version 3; expected"),
         ({"name": 3}, "'name' of nkipy/program.json is 3, not a string"),
         ({"name": "\ud800"}, "'name'"),
         ({"target": None}, "'target'"),
@@ -60,6 +70,18 @@ def test_the_unchanged_program_is_read() -> None:
         ),
         ({"numerics": None}, "numerics is missing"),
         ({"numerics": {"auto_cast": 1.5}}, "numerics option 'auto_cast' is 1.5"),
+    ],
+)
+def test_contradictions_are_refused(changes: dict[str, Any], text: str) -> None:
+    with pytest.raises(NeffError, match=text):
+        read_neff(_neff(_program(**changes)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"format": "other"}, "format 'other', version 1; expected"),
+        ({"version": 2}, "version 2; expected"),
         ({"inputs": {}}, "inputs is of type dict, not a list"),
         ({"inputs": [3]}, "one of the program's inputs is of type int"),
         ({"inputs": [_tensor(name="")]}, "a tensor is called ''"),
@@ -82,9 +104,24 @@ def test_the_unchanged_program_is_read() -> None:
         ({"aliases": [{"output": 1, "input": 0}] * 2}, "aliased twice"),
     ],
 )
-def test_contradictions_are_refused(changes: dict[str, Any], text: str) -> None:
+def test_contradictions_of_the_interface_are_refused(
+    changes: dict[str, Any], text: str
+) -> None:
+    interface = _interface(**changes)
     with pytest.raises(NeffError, match=text):
-        read_neff(_neff(_program(**changes)))
+        read_neff(_neff(_program(), interface))
+    # In a file of another compiler's too.
+    members = {INTERFACE_MEMBER: json.dumps(interface).encode()}
+    with pytest.raises(NeffError, match=text):
+        read_neff(pack(tar_of(members), feature_bits=0))
+
+
+def test_the_program_of_the_first_version_has_the_interface() -> None:
+    program = {**_interface(), **_program(), "version": 1}
+    neff = read_neff(_neff(program, b"no JSON"))
+    assert neff.aliases == [Alias(1, 0)]
+    with pytest.raises(NeffError, match="inputs is missing"):
+        read_neff(_neff(_program(version=1)))
 
 
 def test_cores_of_the_header_and_the_program_agree() -> None:
@@ -110,6 +147,9 @@ def test_cores_of_the_header_and_the_program_agree() -> None:
 def test_what_is_no_description_is_refused(raw: bytes, text: str) -> None:
     with pytest.raises(NeffError, match=text):
         read_neff(_neff(raw))
+    if raw:
+        with pytest.raises(NeffError, match=text):
+            read_neff(_neff(_program(), raw))
 
 
 def test_the_marker_and_the_members_go_together() -> None:
@@ -117,6 +157,9 @@ def test_the_marker_and_the_members_go_together() -> None:
         read_neff(_neff(_program(), feature_bits=0))
     with pytest.raises(NeffError, match="without its member nkipy/program.json"):
         read_neff(pack(tar_of({})))
+    texts = {PROGRAM_MEMBER: json.dumps(_program()).encode(), HLO_MEMBER: b""}
+    with pytest.raises(NeffError, match="without its member nkipy/interface.json"):
+        read_neff(pack(tar_of(texts)))
     with pytest.raises(NeffError, match="without its member nkipy/hlo.pb"):
         read_neff(pack(tar_of({PROGRAM_MEMBER: b"{}"})))
 
@@ -203,6 +246,18 @@ def test_output_names_in_one_string(names: str) -> None:
     node = {"op": "tvm_op", "output_names": names}
     graph = {**_GRAPH, "nodes": [*_GRAPH["nodes"][:2], node]}  # type: ignore[index]
     assert read_neff(_genuine(neff=graph)).outputs == _OUTPUTS
+
+
+def test_a_genuine_neff_with_an_interface_is_described_by_it() -> None:
+    interface = {
+        **_interface(aliases=[]),
+        "inputs": [_tensor(name="x", dtype="float8_e5m2")],
+        "outputs": [_tensor(name="y", dtype="bool")],
+    }
+    neff = read_neff(_genuine(neff=_GRAPH, nkipy__interface=interface))
+    assert neff.inputs == [TensorInfo("x", "float8_e5m2", (2,), 2)]
+    assert neff.outputs == [TensorInfo("y", "bool", (2,), 2)]
+    assert (neff.aliases, neff.is_emulated) == ([], False)
 
 
 def test_a_neff_that_says_nothing_is_described_as_empty() -> None:
