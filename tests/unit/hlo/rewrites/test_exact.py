@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nkipy.hlo.ir import HLOInstruction
-from nkipy_emulator.exact import keep_exact
+from nkipy.hlo.rewrites.exact import keep_exact
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
 N = 1001
