@@ -262,13 +262,13 @@ def test_kernels_can_be_unloaded_and_load_again():
     kernel = baremetal_jit(lambda x: x + 1)
     kernel(ones(2))
     (program,) = kernel._programs.values()
-    assert program.executable.is_loaded
+    assert program.executable.resident.is_loaded
     kernel.unload()
-    assert not program.executable.is_loaded
+    assert not program.executable.resident.is_loaded
     np.testing.assert_array_equal(kernel(ones(2)), [2, 2])
-    assert program.executable.is_loaded
+    assert program.executable.resident.is_loaded
     assert unload_kernels() >= 1
-    assert not program.executable.is_loaded
+    assert not program.executable.resident.is_loaded
 
 
 def test_the_least_recently_used_kernel_gives_way():
@@ -279,7 +279,7 @@ def test_the_least_recently_used_kernel_gives_way():
         set_max_loaded_kernels(2)
         for n, kernel in enumerate(kernels):
             np.testing.assert_array_equal(kernel(ones(2)), ones(2) + n)
-        loaded = [next(iter(k._programs.values())).executable for k in kernels]
+        loaded = [next(iter(k._programs.values())).executable.resident for k in kernels]
         assert [e.is_loaded for e in loaded] == [False, True, True]
         np.testing.assert_array_equal(kernels[0](ones(2)), ones(2))
         assert [e.is_loaded for e in loaded] == [True, False, True]
@@ -324,6 +324,13 @@ class Broken:
         self.execute()
 
 
+class Unreadable(Broken):
+    """A tensor that takes what is written and gives nothing back."""
+
+    def __init__(self, tensor):
+        self.write = tensor.write
+
+
 def test_a_failing_execution_leaves_the_arguments_alone(monkeypatch):
     @baremetal_jit
     def kernel(x, y):
@@ -334,11 +341,16 @@ def test_a_failing_execution_leaves_the_arguments_alone(monkeypatch):
     x, y = ones(2), ones(2)
     kernel(x.copy(), y.copy())
     (program,) = kernel._programs.values()
-    loaded = program.executable._loaded
-    _, first, _ = loaded.outputs
-    for name, broken in (("call", Broken()), ("outputs", [Broken(), first, Broken()])):
+    call = program.executable
+    memory = call._memory
+    broken = [
+        (call, "_call", Broken()),
+        (memory, "outputs", [Broken(), None, None]),
+        (memory, "inputs", [Unreadable(t) for t in memory.inputs]),
+    ]
+    for holder, name, value in broken:
         with monkeypatch.context() as context:
-            context.setattr(loaded, name, broken)
+            context.setattr(holder, name, value)
             with pytest.raises(NrtError):
                 kernel(x, y)
         np.testing.assert_array_equal(x, ones(2))

@@ -88,7 +88,7 @@ def test_idle_programs_make_room_when_memory_is_short():
     kernels = [baremetal_jit(lambda x, n=n: x + n) for n in range(2)]
     x = np.ones(2, F32)
     kernels[0](x)
-    (first,) = (p.executable for p in kernels[0]._programs.values())
+    (first,) = (p.executable.resident for p in kernels[0]._programs.values())
     with injected("nrt_tensor_allocate=RESOURCE@once"):
         np.testing.assert_array_equal(kernels[1](x), [2, 2])
     assert not first.is_loaded

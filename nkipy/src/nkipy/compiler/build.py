@@ -38,11 +38,13 @@ class BuildOptions:
         additional_compiler_args: arguments after nkipy's own, as a shell reads them.
         directory: where the NEFF and the compiler's other files go. By default the
             build directory if one is set, else the cache of this user.
+        extra_key: whatever else, known to the caller alone, tells artifacts apart.
     """
 
     target: CompilationTarget = CompilationTarget.DEFAULT
     additional_compiler_args: str = ""
     directory: Path | None = None
+    extra_key: bytes = b""
 
     @property
     def build_dir(self) -> Path | None:
@@ -55,15 +57,40 @@ class BuildOptions:
         return f"{nkipy_compiler_args} {self.additional_compiler_args}".strip()
 
 
+@dataclass(frozen=True)
+class Artifact:
+    """A module and the NEFF that it was compiled to.
+
+    Attributes:
+        neff: path of the NEFF.
+        key: what it is known by, 64 hex digits; see :func:`artifact_key`.
+        module: the module.
+        name: what a person calls it.
+        options: how it was compiled.
+    """
+
+    neff: Path
+    key: str
+    module: HLOModule
+    name: str
+    options: BuildOptions
+
+    def build_again(self) -> Artifact:
+        """Compile once more, in the place of a file that is gone or damaged."""
+        return build(self.module, self.options, self.name, again=True)
+
+
 def artifact_key(module: HLOModule, options: BuildOptions) -> str:
-    """64 hex digits: the program, the compiler, the target and the arguments."""
+    """64 hex digits: the program, the compiler, the target, the arguments, the extra
+    key."""
     sha = hashlib.sha256(_LAYOUT)
-    parts = (
-        compiler_identity(),
-        resolve_target(options.target).value,
-        options.compiler_args,
-    )
-    for part in (digest_module(module), *(text.encode() for text in parts)):
+    for part in (
+        digest_module(module),
+        compiler_identity().encode(),
+        resolve_target(options.target).value.encode(),
+        options.compiler_args.encode(),
+        options.extra_key,
+    ):
         sha.update(len(part).to_bytes(8, "little") + part)
     return sha.hexdigest()
 
@@ -83,23 +110,30 @@ def file_name(name: str) -> str:
 
 
 def build(
-    module: HLOModule, name: str, options: BuildOptions, *, again: bool = False
-) -> tuple[Path, str]:
+    module: HLOModule,
+    options: BuildOptions | None = None,
+    name: str | None = None,
+    *,
+    again: bool = False,
+) -> Artifact:
     """The NEFF of `module`, compiled unless that has been done before.
+
+    Any number of threads and processes may ask for the same one: it is compiled once.
 
     Args:
         module: the program.
-        name: what a person calls it.
-        options: target, arguments, directory.
+        options: target, arguments, directory, extra key.
+        name: what a person calls it; by default the module's name.
         again: compile even if it has been compiled.
-
-    Returns:
-        Path of the NEFF, and its key.
 
     Raises:
         ArtifactError: the directory cannot be written, or is full.
-        RuntimeError: the compiler is missing or failed.
+        CompilerNotFoundError: no compiler is installed.
+        CompilationError: the compiler failed; the text has what it said.
+        HLOVerificationError: the module breaks HLO's rules.
     """
+    options = options or BuildOptions()
+    name = module.name if name is None else name
     key = artifact_key(module, options)
     target = artifact_path(name, key, options)
 
@@ -112,4 +146,5 @@ def build(
         return Compiler(config).compile(module, directory, target.name)
 
     keep_all = options.build_dir is not None
-    return get_or_make(target, compile_in, keep_all=keep_all, again=again), key
+    neff = get_or_make(target, compile_in, keep_all=keep_all, again=again)
+    return Artifact(neff, key, module, name, options)

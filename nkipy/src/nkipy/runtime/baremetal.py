@@ -8,31 +8,43 @@ from pathlib import Path
 from typing import Any
 
 from nkipy.compiler.build import BuildOptions, build
+from nkipy.core.errors import NKIPyValueError
 from nkipy.core.trace import NKIPyKernel
+from nkipy.execution.device_arrays import is_device_array, spike_array
 from nkipy.execution.device_module import device_module
-from nkipy.execution.executable import NeffExecutable, PartOf
+from nkipy.execution.engines import Executable
+from nkipy.execution.errors import BindingError
+from nkipy.execution.part import PartOf
+from nkipy.execution.program import load
 from nkipy.hlo.ir import HLOModule
 from nkipy.runtime.jit import JitKernel
 from nkipy.runtime.program import Program
-from spike import SpikeTensor
 
 
 class BaremetalProgram(Program):
     """A program whose arguments may already be on the device."""
 
+    def run(self, arrays: list[Any]) -> Any:
+        """As of any program; what does not fit is an error of nkipy's own."""
+        try:
+            return super().run(arrays)
+        except BindingError as error:
+            raise NKIPyValueError(str(error)) from None
+
     def is_resident(self, array: Any) -> bool:
-        """Whether `array` is a tensor on the device."""
-        return isinstance(array, SpikeTensor)
+        """Whether `array` is on the device."""
+        return is_device_array(array)
 
     def extent(self, array: Any) -> tuple[Any, int, int] | None:
-        """Core and addresses of a tensor, which may be a slice of another."""
-        if not isinstance(array, SpikeTensor):
+        """Core and addresses of an array, which may be a slice of another."""
+        described = spike_array(array)
+        if described is None:
             return None
-        tensor = array.tensor_ref
-        start = tensor.va
-        if not start:  # freed, which execution will say
+        tensor = described.tensor
+        if not tensor.va:  # freed, which execution will say
             return None, id(tensor), id(tensor) + 1
-        return tensor.core_id, start, start + tensor.size
+        start = tensor.va + described.offset
+        return described.core_id, start, start + described.nbytes
 
 
 class BaremetalKernel(JitKernel):
@@ -68,23 +80,16 @@ class BaremetalKernel(JitKernel):
 
     def unload(self) -> None:
         """Free what the kernel's programs occupy of the core; calls load them again."""
-        for program in list(self._programs.values()):
+        for program in self._programs.values():
             program.executable.unload()  # type: ignore[attr-defined]
 
-    def _executable(self, module: HLOModule) -> NeffExecutable | PartOf:
+    def _executable(self, module: HLOModule) -> Executable:
         part = device_module(module)
         if part.module is None:
             return PartOf(None, (), ())
-        made = self._load(part.module)
+        artifact = build(part.module, self.options, self.__name__)
+        call = load(artifact, self.core_id).host_call()
+        call.ntff = self.ntff
         if part.module is module:
-            return made
-        return PartOf(made, part.inputs, part.outputs)
-
-    def _load(self, module: HLOModule) -> NeffExecutable:
-        def rebuild() -> None:
-            build(module, self.__name__, self.options, again=True)
-
-        neff, _ = build(module, self.__name__, self.options)
-        executable = NeffExecutable(neff, module, self.core_id, rebuild)
-        executable.ntff = self.ntff
-        return executable
+            return call
+        return PartOf(call, part.inputs, part.outputs)

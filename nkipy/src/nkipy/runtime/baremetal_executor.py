@@ -11,7 +11,8 @@ from nkipy.core import dtypes as dt
 from nkipy.core.compile import get_ir
 from nkipy.core.errors import NKIPyNotImplementedError, NKIPyValueError
 from nkipy.core.trace import NKIPyKernel, Trace
-from nkipy.execution.executable import NeffExecutable
+from nkipy.execution.host_call import HostCall
+from nkipy.execution.program import LoadedProgram
 from nkipy.hlo.ir import HLOModule, Shape
 from nkipy.runtime.baremetal import BaremetalProgram
 from nkipy.runtime.call_key import CallSignature, arrays_of
@@ -65,7 +66,7 @@ class BaremetalExecutor:
 
     def __init__(self, verbose: int = 0) -> None:
         self.verbose = verbose
-        self._loaded: dict[str, NeffExecutable] = {}
+        self._loaded: dict[str, HostCall] = {}
 
     def __enter__(self) -> BaremetalExecutor:
         return self
@@ -145,10 +146,11 @@ class BaremetalExecutor:
             mode=mode,
         )
 
-    def _executable(self, compiled: CompiledKernel) -> NeffExecutable:
+    def _executable(self, compiled: CompiledKernel) -> HostCall:
         path = compiled.compiled_artifact
         if path not in self._loaded:
-            self._loaded[path] = NeffExecutable(Path(path), compiled.ir)
+            program = LoadedProgram(Path(path), compiled.ir)
+            self._loaded[path] = program.host_call()
         return self._loaded[path]
 
 

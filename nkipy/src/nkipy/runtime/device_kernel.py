@@ -158,8 +158,8 @@ class DeviceKernel(SpikeModel):
             )
         directory = None if build_dir is None else Path(build_dir)
         options = BuildOptions(target, additional_compiler_args or "", directory)
-        neff, key = build(part.module, name, options, again=not use_cached_if_exists)
-        return str(neff), f"{name}_{key[:24]}"
+        made = build(part.module, options, name, again=not use_cached_if_exists)
+        return str(made.neff), f"{name}_{made.key[:24]}"
 
     def __call__(
         self,

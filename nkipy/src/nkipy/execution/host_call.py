@@ -1,0 +1,172 @@
+"""Calls of a loaded program with arrays of the host, each with its own."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nkipy.execution.device_arrays import memory_of, spike_array
+from nkipy.execution.memory import Memory
+from nkipy.execution.model import ResidentModel
+from nkipy.execution.residency import LOADED
+from spike import NrtModel, NrtTensor, SpikeError
+from spike._spike import PreparedCall
+
+_DEVICE_CALLS = 16
+
+
+class HostCall:
+    """Copies a call's arrays to the device and its results back.
+
+    It has device memory of its own for the arrays, which it gives back when the program
+    is unloaded. Safe to call from several threads; one call runs at a time.
+
+    Args:
+        resident: the program.
+
+    Attributes:
+        ntff: where calls write a profile; None: nowhere.
+    """
+
+    def __init__(self, resident: ResidentModel) -> None:
+        self.resident = resident
+        self.ntff: Path | None = None
+        self.lock = threading.Lock()
+        self._memory: Memory | None = None
+        self._call: PreparedCall | None = None
+        self._device_calls: dict[tuple[int, ...], PreparedCall] = {}
+        resident.register(self)
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+        """An array for a result, which is copied from the device anyhow."""
+        return np.empty(shape, dtype)
+
+    def run(self, inputs: Sequence[Any], outputs: Sequence[Any]) -> None:
+        """Execute once.
+
+        Args:
+            inputs: C-contiguous arrays of the parameters' shapes and dtypes, or device
+                arrays, used in place.
+            outputs: C-contiguous arrays, which are written when all else has succeeded,
+                or, for results that alias one, the device array of that parameter.
+
+        Raises:
+            BindingError: a device array does not fit.
+            NrtError: the device failed; `outputs` and arrays of the host are as before.
+        """
+        with self.lock:
+            memory = self._memory
+            if memory is None:
+                memory = self._enter(inputs)
+            elif LOADED.newest != id(self.resident):
+                LOADED.use(self.resident)
+            try:
+                self._run(memory, inputs, outputs)
+            except SpikeError:
+                if memory.is_current:
+                    raise
+                self.release()
+                self._run(self._enter(inputs), inputs, outputs)
+
+    def unload(self) -> None:
+        """Unload the program, for all who use it."""
+        self.resident.unload()
+
+    def release(self) -> None:
+        """Give up the memory, and what was prepared with it. The lock is held."""
+        memory, self._memory = self._memory, None
+        self._call = None
+        self._device_calls.clear()
+        if memory is not None:
+            memory.free()
+
+    def _enter(self, inputs: Sequence[Any]) -> Memory:
+        """Memory for all of these inputs that are the host's, and for results."""
+
+        def make(model: NrtModel) -> Memory:
+            memory = self._memory or Memory(self.resident, model)
+            for i, array in enumerate(inputs):
+                if type(array) is np.ndarray:
+                    memory.input(i)
+            for i in range(len(memory.outputs)):
+                if i not in memory.aliases:
+                    memory.output(i)
+            if None not in memory.inputs:
+                tensors = [memory.input(i) for i in range(len(memory.inputs))]
+                self._call = memory.prepare(tensors, _results(memory, tensors))
+            return memory
+
+        self._memory = self.resident.enter(make)
+        return self._memory
+
+    def _run(
+        self, memory: Memory, inputs: Sequence[Any], outputs: Sequence[Any]
+    ) -> None:
+        call = self._call
+        for i, array in enumerate(inputs):
+            if type(array) is np.ndarray:
+                tensor = memory.inputs[i]
+                if tensor is None:  # earlier calls had it on the device
+                    tensor = self._enter(inputs).input(i)
+                tensor.write(array)
+            else:
+                call = None
+        if call is None:
+            call = self._device_call(memory, inputs)
+        if self.ntff is None:
+            call.execute()
+        else:
+            call.profile(str(self.ntff))
+        _read(memory, outputs)
+
+    def _device_call(self, memory: Memory, inputs: Sequence[Any]) -> PreparedCall:
+        """The call with the caller's tensors in place of ours."""
+        used, are_whole = [], True
+        for i, array in enumerate(inputs):
+            described = spike_array(array)
+            if described is None:
+                used.append(memory.input(i))
+                continue
+            tensor = memory_of(described, memory.input_specs[i], memory.core_id)
+            are_whole &= tensor is described.tensor
+            used.append(tensor)
+        if not are_whole:  # slices, made for this call
+            return memory.prepare(used, _results(memory, used))
+        key = tuple(map(id, used))
+        call = self._device_calls.get(key)
+        if call is None or not call.is_valid:  # freed, and another has its id
+            if len(self._device_calls) >= _DEVICE_CALLS:
+                self._device_calls.clear()
+            call = memory.prepare(used, _results(memory, used))
+            self._device_calls[key] = call
+        return call
+
+
+def _results(memory: Memory, used: Sequence[NrtTensor]) -> list[NrtTensor]:
+    """The tensors for all results of a call on `used`."""
+    aliases = memory.aliases
+    return [
+        used[aliases[i]] if i in aliases else memory.output(i)
+        for i in range(len(memory.outputs))
+    ]
+
+
+def _read(memory: Memory, outputs: Sequence[Any]) -> None:
+    """Read results; those that the caller owns last, when all has succeeded."""
+    staged = []
+    for i, output in enumerate(outputs):
+        if type(output) is not np.ndarray:
+            continue
+        if i in memory.aliases:
+            copy = np.empty_like(output)
+            staged.append((memory.input(memory.aliases[i]), output, copy))
+        else:
+            memory.output(i).read_into(output)
+    for tensor, _, copy in staged:
+        tensor.read_into(copy)
+    for _, output, copy in staged:
+        np.copyto(output, copy)

@@ -1,0 +1,162 @@
+"""Modules on the CPU, with the interface of programs on a core."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from nkipy.execution.engines import Executable, find_engine
+from nkipy.execution.errors import BindingError
+from nkipy.execution.names import by_name, host_array
+from nkipy.hlo.ir import HLOModule, TensorPlaceholder
+from nkipy.hlo.options import SimulationOptions
+
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+class SimulatedProgram:
+    """A module compiled for the CPU, without arrays; made by :func:`simulate`.
+
+    Attributes:
+        module: the module.
+        executable: what runs it.
+    """
+
+    def __init__(self, module: HLOModule, executable: Executable) -> None:
+        self.module = module
+        self.executable = executable
+
+    @property
+    def inputs(self) -> list[TensorPlaceholder]:
+        """Names, shapes and dtypes of the parameters."""
+        return self.module.inputs
+
+    @property
+    def outputs(self) -> list[TensorPlaceholder]:
+        """Names, shapes and dtypes of the results."""
+        return self.module.outputs
+
+    def bind(
+        self,
+        inputs: Mapping[str, np.ndarray] | None = None,
+        outputs: Mapping[str, np.ndarray] | None = None,
+    ) -> BoundSimulation:
+        """A call of the program with these arrays.
+
+        Args:
+            inputs: C-contiguous arrays by the names of parameters, read where they are
+                at each call. Those that are missing are passed at each call.
+            outputs: arrays that results are written into, by name; each call makes new
+                ones for the others. A result that aliases a parameter is written into
+                that parameter's array.
+
+        Raises:
+            BindingError: a name is unknown, or an array does not fit.
+        """
+        return BoundSimulation(self, inputs or {}, outputs or {})
+
+
+class BoundSimulation:
+    """A simulated program with arrays for its parameters and results, by name.
+
+    Made by :meth:`SimulatedProgram.bind`. It may be called from several threads.
+    """
+
+    def __init__(
+        self,
+        program: SimulatedProgram,
+        inputs: Mapping[str, Any],
+        outputs: Mapping[str, Any],
+    ) -> None:
+        self._executable = program.executable
+        self._inputs = program.inputs
+        self._outputs = program.outputs
+        self._aliases = program.module.input_output_alias
+        self._written = set(self._aliases.values())
+        self._given = by_name("parameter", self._inputs, inputs)
+        self._targets = by_name("result", self._outputs, outputs)
+        for i, array in enumerate(self._given):
+            if array is not None:
+                self._checked(i, array)
+        for i, (spec, array) in enumerate(zip(self._outputs, self._targets)):
+            if array is not None:
+                _check_target(spec, array, i in self._aliases)
+
+    def __call__(self, inputs: Mapping[str, Any] = _NOTHING) -> dict[str, Any]:
+        """Execute once.
+
+        Args:
+            inputs: the parameters that were not bound, by name.
+
+        Returns:
+            Arrays by name, one for each result.
+
+        Raises:
+            BindingError: a parameter is missing, or an array does not fit.
+            SimulationError: XLA failed; results are as before.
+        """
+        passed = by_name("parameter", self._inputs, inputs)
+        arrays = []
+        for i, (bound, given) in enumerate(zip(self._given, passed)):
+            if (bound is None) == (given is None):
+                problem = "has not been given" if bound is None else "is bound already"
+                name = self._inputs[i].original_name
+                raise BindingError(f"parameter '{name}' {problem}")
+            arrays.append(self._checked(i, bound if given is None else given))
+        results = [self._result(i, arrays) for i in range(len(self._outputs))]
+        self._executable.run(arrays, results)
+        return {spec.name: r for spec, r in zip(self._outputs, results)}
+
+    def _checked(self, index: int, array: Any) -> np.ndarray:
+        spec = self._inputs[index]
+        made = host_array(array, spec)
+        if index in self._written and (made is not array or not made.flags.writeable):
+            raise BindingError(
+                f"parameter '{spec.original_name}' is written into: it takes a "
+                "writable, C-contiguous NumPy array"
+            )
+        return made
+
+    def _result(self, index: int, arrays: list[np.ndarray]) -> np.ndarray:
+        if index in self._aliases:
+            return arrays[self._aliases[index]]
+        target = self._targets[index]
+        if target is not None:
+            return target
+        spec = self._outputs[index]
+        return self._executable.empty(spec.shape, spec.dtype)
+
+
+def _check_target(spec: TensorPlaceholder, array: Any, is_aliased: bool) -> None:
+    if is_aliased:
+        raise BindingError(
+            f"result '{spec.name}' is written into a parameter: it takes no array"
+        )
+    if (
+        type(array) is not np.ndarray
+        or (array.shape, array.dtype) != (spec.shape, spec.dtype)
+        or not (array.flags.c_contiguous and array.flags.writeable)
+    ):
+        raise BindingError(
+            f"result '{spec.name}' takes a writable, C-contiguous NumPy array "
+            f"{spec.dtype.name}{list(spec.shape)}"
+        )
+
+
+def simulate(
+    module: HLOModule, options: SimulationOptions | None = None
+) -> SimulatedProgram:
+    """`module` compiled for the CPU.
+
+    Args:
+        module: the module.
+        options: numerics; the default is exact.
+
+    Raises:
+        SimulatorNotFoundError: the emulator is not installed.
+        HLOVerificationError: the module breaks HLO's rules.
+    """
+    return SimulatedProgram(module, find_engine().compile(module, options=options))

@@ -1,0 +1,333 @@
+"""Module, build, load, bind, execute: without a tracer."""
+
+from __future__ import annotations
+
+import ast
+import gc
+import threading
+
+import numpy as np
+import pytest
+
+import spike
+from nkipy.compiler.build import BuildOptions, artifact_key, build
+from nkipy.execution.errors import BindingError
+from nkipy.execution.program import load
+from nkipy.execution.residency import LOADED
+from nkipy.execution.simulation import simulate
+from nkipy.hlo.builder import HLOBuilder
+from nkipy.hlo.dtypes import float32
+from nkipy.hlo.ir import MUST_ALIAS_SUFFIX, AliasInfo, HLOModule
+from spike import SpikeTensor
+from tests.support.device import run_python
+
+pytestmark = pytest.mark.device
+F32 = np.float32
+
+
+def affine(name="affine"):
+    """y = x * w + b, of four."""
+    module = HLOModule(name)
+    x, w, b = (module.add_parameter((4,), float32, n) for n in "xwb")
+    builder = HLOBuilder(module.entry)
+    product = builder.binary("multiply", x, w)
+    module.set_results([builder.binary("add", product, b)], ["y"])
+    module.verify()
+    return module
+
+
+def step():
+    """total += x, in place; also returns twice the new total."""
+    module = HLOModule("step")
+    total = module.add_parameter((4,), float32, "total" + MUST_ALIAS_SUFFIX)
+    x = module.add_parameter((4,), float32, "x")
+    builder = HLOBuilder(module.entry)
+    new = builder.binary("add", total, x)
+    module.set_results([new, builder.binary("add", new, new)], ["total", "twice"])
+    module.aliases = [AliasInfo(0, 0, "total", False)]
+    module.verify()
+    return module
+
+
+def of(*values):
+    return np.array(values, F32)
+
+
+def on_device(*values):
+    return SpikeTensor.from_numpy(of(*values))
+
+
+@pytest.fixture(scope="module")
+def program():
+    return load(build(affine()))
+
+
+W, B, X = of(1, 2, 3, 4), of(1, 1, 1, 1), of(5, 6, 7, 8)
+
+
+def test_parameters_stay_and_results_are_overwritten(program):
+    bound = program.bind({"w": on_device(*W), "b": on_device(*B)})
+    assert bound.input_names == ("x", "w", "b") and bound.output_names == ("y",)
+    first = bound({"x": X})["y"]
+    np.testing.assert_array_equal(first.numpy(), X * W + B)
+    second = bound({"x": X + 1})["y"]
+    assert second is first
+    np.testing.assert_array_equal(first.numpy(), (X + 1) * W + B)
+    on_the_device = bound({"x": on_device(*X)})["y"]
+    np.testing.assert_array_equal(on_the_device.numpy(), X * W + B)
+
+
+def test_results_may_be_given_or_fresh(program):
+    y = SpikeTensor.zeros(4, F32)
+    inputs = {"x": on_device(*X), "w": on_device(*W), "b": on_device(*B)}
+    bound = program.bind(inputs, {"y": y})
+    assert bound()["y"] is y
+    np.testing.assert_array_equal(y.numpy(), X * W + B)
+    made = []
+
+    def allocate(shape, dtype, name, core_id):
+        made.append((shape, dtype, name, core_id))
+        return SpikeTensor.empty(shape, dtype, name, core_id)
+
+    bound = program.bind(inputs, fresh_outputs=True, allocate=allocate)
+    first, second = bound()["y"], bound()["y"]
+    assert first is not second and made == [((4,), float32, "y", 0)] * 2
+    np.testing.assert_array_equal(first.numpy(), second.numpy())
+
+
+def test_bindings_of_one_program_do_not_see_each_other(program):
+    calls = [program.bind({"w": on_device(*W * n), "b": on_device(*B)}) for n in (1, 2)]
+    results = [call({"x": X})["y"] for call in calls]
+    np.testing.assert_array_equal(results[0].numpy(), X * W + B)
+    np.testing.assert_array_equal(results[1].numpy(), X * W * 2 + B)
+    assert results[0].tensor_ref is not results[1].tensor_ref
+
+
+def test_aliases_are_written_in_place():
+    program = load(build(step()))
+    assert program.aliases == {"total": "total"}
+    total = on_device(0, 0, 0, 0)
+    bound = program.bind({"total": total})
+    for n in (1, 2):
+        results = bound({"x": X})
+        assert results["total"] is total
+        np.testing.assert_array_equal(total.numpy(), X * n)
+        np.testing.assert_array_equal(results["twice"].numpy(), X * 2 * n)
+    # What comes from the host is written into memory of the binding's own.
+    host = X.copy()
+    results = program.bind()({"total": host, "x": X})
+    np.testing.assert_array_equal(results["total"].numpy(), X * 2)
+    np.testing.assert_array_equal(host, X)
+
+
+class View:
+    """Part of a device's memory that can be moved, as torch's tensors can."""
+
+    def __init__(self, tensor, offset=0, strides=(4,), core=0):
+        self.tensor, self.offset, self.strides = tensor, offset, strides
+        self.core = core
+        self.asked = 0
+
+    def __spike_array__(self):
+        from nkipy.execution.device_arrays import SpikeArray
+
+        self.asked += 1
+        ref = self.tensor.tensor_ref
+        token = (id(ref), self.offset)
+        return SpikeArray(
+            ref, self.offset, (4,), self.strides, float32, self.core, token
+        )
+
+
+def test_an_array_that_has_moved_is_bound_again(program):
+    memory = SpikeTensor.from_numpy(np.arange(12, dtype=F32))
+    view = View(memory, 16)
+    bound = program.bind({"x": view, "w": on_device(*W), "b": on_device(*B)})
+    np.testing.assert_array_equal(bound()["y"].numpy(), of(4, 5, 6, 7) * W + B)
+    before = view.asked
+    bound()
+    assert view.asked == before + 1
+    view.offset = 32
+    np.testing.assert_array_equal(bound()["y"].numpy(), of(8, 9, 10, 11) * W + B)
+    view.tensor = SpikeTensor.from_numpy(np.zeros(12, F32))
+    np.testing.assert_array_equal(bound()["y"].numpy(), B)
+    view.strides = (8,)
+    with pytest.raises(BindingError, match=r"'x' has strides \(8,\)"):
+        program.bind({"x": view})
+
+
+def test_what_does_not_fit_is_refused(program):
+    x = on_device(*X)
+    with pytest.raises(BindingError, match="unknown parameter 'z'.* x, w, b"):
+        program.bind({"z": x})
+    with pytest.raises(BindingError, match="'x' is float32.2. on the device.*4"):
+        program.bind({"x": on_device(1, 2)})
+    with pytest.raises(BindingError, match="'x' is int32"):
+        program.bind({"x": SpikeTensor.from_numpy(np.zeros(4, np.int32))})
+    with pytest.raises(BindingError, match="'x' is bound to a ndarray"):
+        program.bind({"x": X})
+    with pytest.raises(BindingError, match="'b' has not been given"):
+        program.bind({"x": x, "w": x})()
+    with pytest.raises(BindingError, match="'x' is bound already"):
+        program.bind({"x": x})({"x": X, "w": W, "b": B})
+    with pytest.raises(BindingError, match="'x' is float64"):
+        program.bind()({"x": X.astype(float), "w": W, "b": B})
+    with pytest.raises(BindingError, match="'y' is written into.*'x' too"):
+        program.bind({"x": x, "w": x, "b": x}, {"y": x})()
+    with pytest.raises(BindingError, match="'total'.*takes no array"):
+        load(build(step())).bind({}, {"total": x})
+
+
+def test_another_core_is_refused(program):
+    elsewhere = View(on_device(*X), core=1)
+    with pytest.raises(BindingError, match="'x' is on core 1, but.*core 0"):
+        program.bind({"x": elsewhere})
+
+
+def test_bound_calls_survive_unloading(program):
+    bound = program.bind({"w": on_device(*W), "b": on_device(*B)})
+    kept = bound({"x": X})["y"]
+    program.unload()
+    assert not program.is_loaded
+    np.testing.assert_array_equal(kept.numpy(), X * W + B)
+    again = bound({"x": X + 1})["y"]
+    assert program.is_loaded and again is kept
+    np.testing.assert_array_equal(again.numpy(), (X + 1) * W + B)
+
+
+def test_loaded_programs_are_bounded():
+    before = LOADED.limit
+    programs = [load(build(affine(f"affine{n}"))) for n in range(3)]
+    try:
+        LOADED.limit = 2
+        for each in programs:
+            each.bind()({"x": X, "w": W, "b": B})
+        assert [p.is_loaded for p in programs] == [False, True, True]
+    finally:
+        LOADED.limit = before
+
+
+def test_a_bound_call_from_threads(program):
+    bound = program.bind({"w": on_device(*W), "b": on_device(*B)}, fresh_outputs=True)
+    wrong = []
+
+    def work(n):
+        for _ in range(20):
+            y = bound({"x": X * n})["y"].numpy()
+            if not np.array_equal(y, X * n * W + B):
+                wrong.append(n)
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    program.unload()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+@pytest.mark.filterwarnings("ignore:spike.reset")
+def test_what_a_reset_of_the_runtime_leaves(program):
+    whole = program.bind()
+    bound = program.bind({"w": on_device(*W), "b": on_device(*B)})
+    whole({"x": X, "w": W, "b": B})
+    bound({"x": X})
+    spike.reset()
+    with pytest.raises(spike.SpikeError):
+        bound({"x": X})
+    y = whole({"x": X, "w": W, "b": B})["y"]
+    np.testing.assert_array_equal(y.numpy(), X * W + B)
+
+
+def test_memory_goes_with_the_binding(program):
+    program.bind()({"x": X, "w": W, "b": B})
+    gc.collect()
+    runtime = spike.get_spike_singleton()
+    before = runtime.memory_stats(0)[0]
+    bound = program.bind()
+    bound({"x": X, "w": W, "b": B})
+    assert runtime.memory_stats(0)[0] > before
+    del bound
+    gc.collect()
+    assert runtime.memory_stats(0)[0] == before
+
+
+# ---------------------------------------------------------------------------- building
+
+
+def test_the_key_is_module_target_options_and_what_the_client_adds():
+    module = affine()
+    options = [
+        BuildOptions(),
+        BuildOptions(additional_compiler_args="--auto-cast all"),
+        BuildOptions(extra_key=b"client 1"),
+        BuildOptions(extra_key=b"client 2"),
+    ]
+    keys = {artifact_key(module, each) for each in options}
+    assert len(keys) == len(options)
+    assert artifact_key(affine(), options[2]) == artifact_key(module, options[2])
+    assert artifact_key(step(), options[0]) not in keys
+
+
+def test_an_empty_array_has_no_place_on_a_device(tmp_path, monkeypatch):
+    module = HLOModule("empty")
+    x = module.add_parameter((0,), float32, "x")
+    module.set_results([HLOBuilder(module.entry).binary("add", x, x)], ["y"])
+    with pytest.raises(BindingError, match="'x' of the program has no elements"):
+        load(build(module))
+
+
+# -------------------------------------------------------------------------- simulating
+
+
+def test_the_simulator_has_the_same_interface():
+    w = W.copy()
+    bound = simulate(affine()).bind({"w": w, "b": B})
+    np.testing.assert_array_equal(bound({"x": X})["y"], X * W + B)
+    w *= 2  # memory of the host is read at each call
+    np.testing.assert_array_equal(bound({"x": X})["y"], X * W * 2 + B)
+    y = np.zeros(4, F32)
+    assert simulate(affine()).bind(outputs={"y": y})({"x": X, "w": W, "b": B})["y"] is y
+    np.testing.assert_array_equal(y, X * W + B)
+    total = np.zeros(4, F32)
+    results = simulate(step()).bind({"total": total})({"x": X})
+    assert results["total"] is total
+    np.testing.assert_array_equal(total, X)
+    np.testing.assert_array_equal(results["twice"], X * 2)
+
+
+def test_what_does_not_fit_the_simulator_is_refused():
+    program = simulate(step())
+    read_only = X.copy()
+    read_only.flags.writeable = False
+    with pytest.raises(BindingError, match="'total' is written into.*writable"):
+        program.bind({"total": read_only})
+    with pytest.raises(BindingError, match="'x' has not been given"):
+        program.bind({"total": X.copy()})()
+    with pytest.raises(BindingError, match="'x' is float32.2., but.*4"):
+        program.bind()({"total": X.copy(), "x": X[:2]})
+    with pytest.raises(BindingError, match="'twice' takes a writable"):
+        program.bind(outputs={"twice": X[::2]})
+    with pytest.raises(BindingError, match="'total' is written into a parameter"):
+        program.bind(outputs={"total": X})
+
+
+# ------------------------------------------------------------------------------ layers
+
+
+def test_no_tracer_is_imported():
+    done = run_python(
+        "-c",
+        "import sys, nkipy.compiler.build, nkipy.execution.program\n"
+        "import nkipy.execution.simulation, nkipy.compiler.driver\n"
+        "ours = [m for m in sys.modules if m.startswith(('nkipy.', 'nkipy_'))]\n"
+        "print(sorted({m.split('.')[1] for m in ours if '.' in m}))",
+    )
+    assert done.returncode == 0, done.stderr
+    assert set(ast.literal_eval(done.stdout)) <= {
+        "chips",
+        "compiler",
+        "execution",
+        "hlo",
+        "third_party",
+    }
