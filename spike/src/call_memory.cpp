@@ -1,6 +1,7 @@
 // The fast way of a model's calls: recognises the arguments of an earlier one.
 
 #include <nanobind/nanobind.h>
+#include <nanobind/stl/optional.h>
 
 #include <algorithm>
 
@@ -17,16 +18,19 @@ using Objects = nb::typed<nb::dict, nb::str, nb::any>;
 
 /// The names and the tensor objects of a dict, remembered without keeping the objects.
 ///
-/// The same objects under the same names mean the same shapes, dtypes and memory,
-/// because those of a SpikeTensor never change; so nothing needs to be validated again.
+/// The same objects under the same names mean the same shapes, dtypes and memory: what
+/// a SpikeTensor is never changes, and what may change has a token, which tells. So
+/// nothing needs to be validated again.
 class BoundArguments {
  public:
-  explicit BoundArguments(nb::dict arguments) {
+  /// `arrays` are the tensors' answers to the device-array protocol, by name.
+  BoundArguments(nb::dict arguments, nb::dict arrays) {
     for (auto [name, tensor] : arguments)
-      entries_.push_back({nb::borrow(name), nb::weakref(tensor)});
+      entries_.push_back(
+          {nb::borrow(name), nb::weakref(tensor), arrays[name].attr("token")});
   }
 
-  /// Whether the dict holds these very objects, in the order of then.
+  /// Whether the dict holds these very objects, in the order of then, unchanged.
   bool matches(nb::dict arguments) const {
     if (arguments.size() != entries_.size()) return false;
     Py_ssize_t position = 0;
@@ -36,13 +40,14 @@ class BoundArguments {
       if (!same_name(name, entry->name.ptr()) ||
           !refers_to(entry->tensor.ptr(), tensor))
         return false;
-    return true;
+    return std::none_of(entries_.begin(), entries_.end(), has_changed);
   }
 
  private:
   struct Entry {
     nb::object name;
     nb::weakref tensor;
+    nb::object token;
   };
 
   static bool same_name(PyObject* a, PyObject* b) {
@@ -60,56 +65,84 @@ class BoundArguments {
 #endif
   }
 
+  static bool has_changed(const Entry& entry) {
+    if (entry.token.is_none()) return false;
+    nb::object tensor = entry.tensor();
+    return tensor.is_none() ||
+           !tensor.attr("__spike_array__")().attr("token").equal(entry.token);
+  }
+
   std::vector<Entry> entries_;
 };
 
-/// The latest calls of a model, and the Python objects that each stands for.
+/// The latest calls of a model, and the Python objects that each stands for. A call
+/// remembered without outputs is one of its inputs only.
 class CallMemory {
  public:
-  void remember(const PreparedCall& call, Objects inputs, Objects outputs) {
-    auto is_gone = [](const Entry& entry) {
+  void remember(const PreparedCall& call, Objects inputs, Objects input_arrays,
+                std::optional<Objects> outputs, Objects output_arrays) {
+    auto is_gone = [](const auto& entry) {
       PreparedCall::Pins pins;
-      return !entry.call->try_pin(pins);
+      return !entry->call.try_pin(pins);
     };
+    auto made = std::make_shared<Entry>(
+        Entry{call, BoundArguments(inputs, input_arrays), std::nullopt});
+    if (outputs) made->outputs.emplace(*outputs, output_arrays);
     entries_.erase(std::remove_if(entries_.begin(), entries_.end(), is_gone),
                    entries_.end());
     if (entries_.size() == kSize) entries_.erase(entries_.begin());
-    entries_.push_back({std::make_shared<const PreparedCall>(call),
-                        BoundArguments(inputs), BoundArguments(outputs)});
+    entries_.push_back(std::move(made));
   }
 
-  /// Executes the call that was remembered for these arguments; false if none was.
-  bool execute(nb::dict inputs, nb::dict outputs) const {
-    for (auto entry = entries_.rbegin(); entry != entries_.rend(); ++entry) {
-      if (!entry->inputs.matches(inputs) || !entry->outputs.matches(outputs)) continue;
-      auto call = entry->call;  // other threads may change what is remembered
-      PreparedCall::Pins pins;
-      if (!call->try_pin(pins)) return false;
-      call->execute(pins);
-      return true;
+  /// The call that was remembered for these arguments, with its pins; null if none was.
+  std::shared_ptr<const PreparedCall> recall(nb::handle inputs, nb::handle outputs,
+                                             PreparedCall::Pins& pins) const {
+    if (!nb::isinstance<nb::dict>(inputs)) return nullptr;
+    auto remembered = entries_;  // what is asked may change what is remembered
+    for (auto entry = remembered.rbegin(); entry != remembered.rend(); ++entry) {
+      if (!(*entry)->inputs.matches(nb::borrow<nb::dict>(inputs)) ||
+          !has_outputs(**entry, outputs))
+        continue;
+      if (!(*entry)->call.try_pin(pins)) return nullptr;
+      return {*entry, &(*entry)->call};
     }
-    return false;
+    return nullptr;
   }
 
  private:
   struct Entry {
-    std::shared_ptr<const PreparedCall> call;
-    BoundArguments inputs, outputs;
+    const PreparedCall call;
+    const BoundArguments inputs;
+    std::optional<BoundArguments> outputs;
   };
+
+  static bool has_outputs(const Entry& entry, nb::handle outputs) {
+    if (!entry.outputs) return outputs.is_none();
+    return nb::isinstance<nb::dict>(outputs) &&
+           entry.outputs->matches(nb::borrow<nb::dict>(outputs));
+  }
+
   // Enough to alternate between buffers; the newest is last.
   static constexpr size_t kSize = 4;
-  std::vector<Entry> entries_;
+  std::vector<std::shared_ptr<const Entry>> entries_;
 };
+
+nb::object recall(const CallMemory& memory, nb::handle inputs, nb::handle outputs) {
+  PreparedCall::Pins pins;
+  auto call = memory.recall(inputs, outputs, pins);
+  return call ? nb::cast(*call, nb::rv_policy::copy) : nb::none();
+}
 
 /// By a remembered call if there is one, else by the class's `_call_anew`. Takes
 /// objects as they are: conversions would cost as much as recognising them.
 nb::object call_model(nb::handle self, nb::object inputs, nb::object outputs,
                       nb::handle save_trace, nb::handle ntff_name) {
-  auto& memory = nb::cast<const CallMemory&>(self);
-  if (save_trace.is(Py_False) && nb::isinstance<nb::dict>(inputs) &&
-      nb::isinstance<nb::dict>(outputs) &&
-      memory.execute(nb::borrow<nb::dict>(inputs), nb::borrow<nb::dict>(outputs)))
-    return nb::none();
+  PreparedCall::Pins pins;
+  if (save_trace.is(Py_False) && !outputs.is_none())
+    if (auto call = nb::cast<const CallMemory&>(self).recall(inputs, outputs, pins)) {
+      call->execute(pins);
+      return nb::none();
+    }
   return self.attr("_call_anew")(inputs, outputs, save_trace, ntff_name);
 }
 
@@ -118,8 +151,13 @@ nb::object call_model(nb::handle self, nb::object inputs, nb::object outputs,
 void define_call_memory(nb::module_& m) {
   nb::class_<CallMemory>(m, "CallMemory", "The fast way of SpikeModel's calls.")
       .def(nb::init<>())
-      .def("remember", &CallMemory::remember, "call"_a, "inputs"_a, "outputs"_a,
-           "Execute this call for these tensor objects from now on.")
+      .def("remember", &CallMemory::remember, "call"_a, "inputs"_a, "input_arrays"_a,
+           "outputs"_a.none(), "output_arrays"_a,
+           "This is the call with these objects, which answered these arrays.")
+      .def("recall", recall, "inputs"_a, "outputs"_a.none(),
+           nb::sig("def recall(self, inputs: object, outputs: object) -> PreparedCall "
+                   "| None"),
+           "The call that was remembered for these objects.")
       .def("__call__", call_model, "inputs"_a, "outputs"_a = nb::none(),
            "save_trace"_a = false, "ntff_name"_a = nb::none(),
            nb::sig("def __call__(self, inputs: dict[str, typing.Any], outputs: "

@@ -141,15 +141,30 @@ ModelTensorInfo NrtModel::tensor_info() const {
 }
 
 PreparedCall::PreparedCall(const NrtModel& model, const NamedTensors& inputs,
-                           const NamedTensors& outputs)
-    : core_id(model.core_id) {
-  refuse_overlaps(outputs);
+                           const NamedTensors& outputs,
+                           const std::vector<TensorPin>& others)
+    : core_id(model.core_id), tensors_(others.begin(), others.end()) {
   ModelPin pinned = model.pin("Unable to execute an unloaded model");
   model_ = pinned;
   inputs_ = NrtTensorSet::make(pinned->runtime, inputs);
-  outputs_ = NrtTensorSet::make(pinned->runtime, outputs);
-  for (auto* named : {&inputs, &outputs})
-    for (auto& [name, tensor] : *named) tensors_.push_back(tensor);
+  for (auto& [name, tensor] : inputs) tensors_.push_back(tensor);
+  set_outputs(pinned->runtime, outputs);
+}
+
+PreparedCall PreparedCall::with_outputs(const NamedTensors& outputs) const {
+  Pins pins = pin();
+  PreparedCall call = *this;
+  call.tensors_.resize(tensors_.size() - output_count_);
+  call.set_outputs(pins.model->runtime, outputs);
+  return call;
+}
+
+void PreparedCall::set_outputs(const std::shared_ptr<Runtime>& runtime,
+                               const NamedTensors& outputs) {
+  refuse_overlaps(outputs);
+  outputs_ = NrtTensorSet::make(runtime, outputs);
+  output_count_ = outputs.size();
+  for (auto& [name, tensor] : outputs) tensors_.push_back(tensor);
 }
 
 bool PreparedCall::try_pin(Pins& pins) const {

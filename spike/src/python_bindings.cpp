@@ -187,8 +187,17 @@ NamedTensors pin_all(nb::dict tensors) {
   return pins;
 }
 
-PreparedCall prepare(const NrtModel& model, Tensors inputs, Tensors outputs) {
-  return {model, pin_all(inputs), pin_all(outputs)};
+PreparedCall prepare(const NrtModel& model, Tensors inputs, Tensors outputs,
+                     const std::vector<const NrtTensor*>& others = {}) {
+  NamedTensors input_pins = pin_all(inputs), output_pins = pin_all(outputs);
+  std::vector<TensorPin> other_pins;
+  for (auto* tensor : others)
+    other_pins.push_back(tensor->pin("Unable to execute with a freed tensor"));
+  return {model, input_pins, output_pins, other_pins};
+}
+
+PreparedCall with_outputs(const PreparedCall& call, Tensors outputs) {
+  return call.with_outputs(pin_all(outputs));
 }
 
 void execute(const NrtModel& model, Tensors inputs, Tensors outputs,
@@ -284,6 +293,8 @@ void define_calls(nb::module_& m) {
       .def("benchmark", benchmark, "warmup_iterations"_a = 1,
            "benchmark_iterations"_a = 1,
            nb::sig("def benchmark(self, " SPIKE_ITERATIONS))
+      .def("with_outputs", with_outputs, "outputs"_a,
+           "The same call with other outputs; quicker than preparing it anew.")
       .def("execute_async", AsyncExecution::start)
       .def_prop_ro("is_valid", is_valid);
 }
@@ -299,7 +310,12 @@ void define_model(nb::module_& m) {
                    "Whether it was unloaded, or its runtime closed.")
       .def("tensor_info", &NrtModel::tensor_info)
       .def("prepare", prepare, "inputs"_a, "outputs"_a,
-           "Make a call ready that is to be executed often.")
+           "others"_a = std::vector<const NrtTensor*>(),
+           nb::sig("def prepare(self, inputs: dict[str, NrtTensor], outputs: dict[str, "
+                   "NrtTensor], others: collections.abc.Sequence[NrtTensor] = ()) -> "
+                   "PreparedCall"),
+           "Make a call ready that is to be executed often.\n\n"
+           "It is invalid once one of `others` is freed, too.")
       .def("unload", &NrtModel::unload,
            "Unload now, or after the last running call. Idempotent.")
       .def("__repr__", describe_model);

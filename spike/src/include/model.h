@@ -66,9 +66,13 @@ class NrtModel : public Share<ModelStorage> {
 /// methods throw SpikeError. They throw NrtError if the execution fails.
 class PreparedCall {
  public:
-  /// Throws std::invalid_argument for outputs that would overwrite each other.
+  /// `others` are tensors that must not be freed either: those that the ones here are
+  /// slices of. Throws std::invalid_argument for outputs that would overwrite each
+  /// other.
   PreparedCall(const NrtModel& model, const NamedTensors& inputs,
-               const NamedTensors& outputs);
+               const NamedTensors& outputs, const std::vector<TensorPin>& others = {});
+  /// The same call, of the same inputs, with these outputs in place of its own.
+  PreparedCall with_outputs(const NamedTensors& outputs) const;
 
   /// What keeps everything that an execution uses in place.
   struct Pins {
@@ -90,10 +94,13 @@ class PreparedCall {
   const int core_id;
 
  private:
+  void set_outputs(const std::shared_ptr<Runtime>& runtime,
+                   const NamedTensors& outputs);
   void check_execution(const NrtApi& api, const Pins& pins, int status) const;
 
   std::weak_ptr<ModelStorage> model_;
-  std::vector<std::weak_ptr<TensorStorage>> tensors_;
+  std::vector<std::weak_ptr<TensorStorage>> tensors_;  // the outputs last
+  size_t output_count_ = 0;
   std::shared_ptr<NrtTensorSet> inputs_, outputs_;
 };
 

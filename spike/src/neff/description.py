@@ -31,6 +31,7 @@ from neff.tar import Buffer, Limits
 from neff.tensors import (
     Alias,
     TensorInfo,
+    check_format,
     expect_object,
     is_text,
     parse_json,
@@ -145,7 +146,8 @@ def _emulated(container: Container) -> Neff:
     if HLO_MEMBER not in members:
         raise NeffError(f"an emulator's NEFF without its member {HLO_MEMBER}")
     program = expect_object(parse_json(members, PROGRAM_MEMBER), PROGRAM_MEMBER)
-    _check_format(program)
+    versions = PROGRAM_VERSION, _FIRST_VERSION
+    check_format(program, PROGRAM_MEMBER, PROGRAM_FORMAT, *versions)
     _check_cores(program, header)
     interface = _interface(program, members)
     compiler = expect_object(program.get("compiler"), "the program's compiler")
@@ -169,18 +171,6 @@ def _interface(program: dict[str, Any], members: Mapping[str, Buffer]) -> Interf
     if interface is None:
         raise NeffError(f"an emulator's NEFF without its member {INTERFACE_MEMBER}")
     return interface
-
-
-def _check_format(program: dict[str, Any]) -> None:
-    found = program.get("format"), program.get("version")
-    if found not in (
-        (PROGRAM_FORMAT, PROGRAM_VERSION),
-        (PROGRAM_FORMAT, _FIRST_VERSION),
-    ):
-        raise NeffError(
-            f"{PROGRAM_MEMBER} has format {found[0]!r:.80}, version {found[1]!r:.80}; "
-            f"expected {PROGRAM_FORMAT!r}, version {PROGRAM_VERSION}"
-        )
 
 
 def _check_cores(program: dict[str, Any], header: NeffHeader) -> None:

@@ -22,6 +22,7 @@ from neff.tensors import (
     UNKNOWN_DTYPE,
     Alias,
     TensorInfo,
+    check_format,
     check_unique,
     expect_list,
     expect_object,
@@ -76,12 +77,7 @@ def read_interface_member(members: Mapping[str, Buffer]) -> Interface | None:
     if value is None:
         return None
     fields = expect_object(value, INTERFACE_MEMBER)
-    found = fields.get("format"), fields.get("version")
-    if found != (INTERFACE_FORMAT, INTERFACE_VERSION):
-        raise NeffError(
-            f"{INTERFACE_MEMBER} has format {found[0]!r:.80}, version "
-            f"{found[1]!r:.80}; expected {INTERFACE_FORMAT!r}, version {INTERFACE_VERSION}"
-        )
+    check_format(fields, INTERFACE_MEMBER, INTERFACE_FORMAT, INTERFACE_VERSION)
     return read_interface_fields(fields)
 
 

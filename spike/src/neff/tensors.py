@@ -144,6 +144,19 @@ def expect_object(value: Any, what: str) -> dict[str, Any]:
     return value
 
 
+def check_format(
+    fields: Mapping[str, Any], member: str, name: str, *versions: int
+) -> None:
+    """Refuse a member of another format, or of none of the versions, of which the
+    first is the newest. Raises NeffError."""
+    found = fields.get("format"), fields.get("version")
+    if found not in [(name, version) for version in versions]:
+        raise NeffError(
+            f"{member} has format {found[0]!r:.80}, version {found[1]!r:.80}; "
+            f"expected {name!r}, version {versions[0]}"
+        )
+
+
 def expect_list(value: Any, what: str) -> list[Any]:
     """`value`, which has to be a JSON list. Raises NeffError."""
     if not isinstance(value, list):

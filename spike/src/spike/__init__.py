@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from spike._spike import SystemTraceSession as SystemTraceSession
     from spike._spike import TensorMetadata as TensorMetadata
     from spike.benchmark import BenchmarkResult as BenchmarkResult
+    from spike.device_array import SpikeArray as SpikeArray
+    from spike.device_array import spike_array as spike_array
     from spike.profiler import SpikeProfiler as SpikeProfiler
     from spike.spike_model import SpikeModel as SpikeModel
     from spike.spike_singleton import configure as configure
@@ -37,6 +39,7 @@ _EXPORTS = {
     "_spike": "AsyncExecution ModelTensorInfo NrtError NrtModel NrtTensor SpikeError "
     "SystemTraceSession TensorMetadata __version__",
     "benchmark": "BenchmarkResult",
+    "device_array": "SpikeArray spike_array",
     "profiler": "SpikeProfiler",
     "spike_model": "SpikeModel",
     "spike_singleton": "configure get_spike_singleton reset",

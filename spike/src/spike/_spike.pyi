@@ -132,6 +132,9 @@ class PreparedCall:
     def benchmark(
         self, warmup_iterations: int = 1, benchmark_iterations: int = 1
     ) -> spike.benchmark.BenchmarkResult: ...
+    def with_outputs(self, outputs: dict[str, NrtTensor]) -> PreparedCall:
+        """The same call with other outputs; quicker than preparing it anew."""
+
     def execute_async(self) -> AsyncExecution: ...
     @property
     def is_valid(self) -> bool: ...
@@ -141,9 +144,17 @@ class CallMemory:
 
     def __init__(self) -> None: ...
     def remember(
-        self, call: PreparedCall, inputs: dict[str, Any], outputs: dict[str, Any]
+        self,
+        call: PreparedCall,
+        inputs: dict[str, Any],
+        input_arrays: dict[str, Any],
+        outputs: dict[str, Any] | None,
+        output_arrays: dict[str, Any],
     ) -> None:
-        """Execute this call for these tensor objects from now on."""
+        """This is the call with these objects, which answered these arrays."""
+
+    def recall(self, inputs: object, outputs: object) -> PreparedCall | None:
+        """The call that was remembered for these objects."""
 
     def __call__(
         self,
@@ -172,9 +183,16 @@ class NrtModel:
 
     def tensor_info(self) -> ModelTensorInfo: ...
     def prepare(
-        self, inputs: dict[str, NrtTensor], outputs: dict[str, NrtTensor]
+        self,
+        inputs: dict[str, NrtTensor],
+        outputs: dict[str, NrtTensor],
+        others: Sequence[NrtTensor] = (),
     ) -> PreparedCall:
-        """Make a call ready that is to be executed often."""
+        """
+        Make a call ready that is to be executed often.
+
+        It is invalid once one of `others` is freed, too.
+        """
 
     def unload(self) -> None:
         """Unload now, or after the last running call. Idempotent."""

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
-from neff import Neff, NeffError, TensorInfo, read_header, read_neff
-from neff.container import EMULATOR_FEATURE_BIT
+from neff.interface import ALIAS_SUFFIX
+from neff.reported import examine, is_ambiguous, is_same_dtype, read_interface_of
+from neff.tensors import UNKNOWN_DTYPE, TensorInfo
 from spike._spike import (
     AsyncExecution,
     CallMemory,
@@ -23,19 +23,16 @@ from spike._spike import (
     TensorMetadata,
 )
 from spike.benchmark import BenchmarkResult, device_times
+from spike.device_array import DeviceMemory, SpikeArray, spike_array
 from spike.spike_singleton import get_spike_singleton
 from spike.spike_tensor import SpikeTensor
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-logger = logging.getLogger("spike")
+# By name: SpikeTensors, or others that speak the device-array protocol.
+Tensors = dict[str, Any]
 
-Tensors = Mapping[str, SpikeTensor]
-
-# What libnrt calls a dtype, and what a tensor of that may really be.
-_REPORTED_AS = {"int8": ("float8_",), "uint8": ("bool", "float8_")}
-_ALIAS_SUFFIX = ".must_alias_input"
 # A trace keeps so many events that this many executions never overflow it.
 _FETCH_EVERY = 256
 
@@ -48,12 +45,22 @@ class TensorMismatchError(ValueError, AssertionError):
     raise, so that it can still be caught as one.)"""
 
 
+class _Output(NamedTuple):
+    """How an output is made: of so many bytes, or as the input it is written into."""
+
+    nbytes: int
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    aliased: str | None
+
+
 class SpikeModel(CallMemory):
     """A NEFF loaded on a core.
 
     Call it with `inputs` and `outputs`, tensors by name, to execute. Without `outputs`
     they are allocated and returned by name. `save_trace=True` writes a profile to
-    `ntff_name`, by default beside the NEFF.
+    `ntff_name`, by default beside the NEFF. A tensor is a SpikeTensor, or any other
+    object with `__spike_array__` whose elements are contiguous.
 
     Arguments are validated once: a later call with the same tensor objects goes
     straight to libnrt. Raises TypeError for what is no dict of SpikeTensor, ValueError
@@ -69,6 +76,9 @@ class SpikeModel(CallMemory):
             it (fp8, bool).
     """
 
+    #: What outputs are allocated as.
+    tensor_class: ClassVar[type[SpikeTensor]] = SpikeTensor
+
     def __init__(self, model_ref: NrtModel, name: str, neff_path: Path | str) -> None:
         super().__init__()
         self.model_ref = model_ref
@@ -76,31 +86,23 @@ class SpikeModel(CallMemory):
         self.neff_path = Path(neff_path)
         info = model_ref.tensor_info()
         self._reported = {"Input": info.inputs, "Output": info.outputs}
-        neff = self._read_neff([*info.inputs.values(), *info.outputs.values()])
-        self.input_tensors_info = _refine(info.inputs, neff.inputs if neff else [])
-        self.output_tensors_info = _refine(info.outputs, neff.outputs if neff else [])
-        self._aliases = self._find_aliases(neff)
-
-    def _read_neff(self, tensors: list[TensorMetadata]) -> Neff | None:
-        """The NEFF's own description, if it knows what libnrt does not say."""
-        ambiguous = any(t.dtype in (*_REPORTED_AS, "unknown") for t in tensors)
-        try:
-            header = read_header(self.neff_path)
-            if ambiguous or header.feature_bits & EMULATOR_FEATURE_BIT:
-                return read_neff(self.neff_path)
-        except (NeffError, OSError) as error:
-            logger.info("%s has no description: %s", self.neff_path, error)
-        return None
-
-    def _find_aliases(self, neff: Neff | None) -> dict[str, str]:
-        """Names of outputs that are written into an input, and of that input."""
-        if neff is None:
-            named = {n: n + _ALIAS_SUFFIX for n in self.output_tensors_info}
-            return {o: i for o, i in named.items() if i in self.input_tensors_info}
-        return {
-            neff.outputs[alias.output].name: neff.inputs[alias.input].name
-            for alias in neff.aliases
+        dtypes = [t.dtype for ts in (info.inputs, info.outputs) for t in ts.values()]
+        interface = read_interface_of(neff_path, dtypes)
+        inputs, outputs = (
+            (interface.inputs, interface.outputs) if interface else ((), ())
+        )
+        self.input_tensors_info = _refine(info.inputs, inputs)
+        self.output_tensors_info = _refine(info.outputs, outputs)
+        aliases = (
+            interface.aliased_names
+            if interface
+            else _aliases_by_name(info.inputs, info.outputs)
+        )
+        self._outputs = {
+            name: _output(tensor, aliases.get(name))
+            for name, tensor in self.output_tensors_info.items()
         }
+        self._memory = DeviceMemory()
 
     @classmethod
     def load_from_neff(
@@ -124,54 +126,49 @@ class SpikeModel(CallMemory):
             )
         except NrtError as error:
             if error.status_name in ("NRT_INVALID", "NRT_UNSUPPORTED_NEFF_VERSION"):
-                error.args = (f"{error}. {_examine(path)}",)
+                error.args = (f"{error}. {examine(path)}",)
             raise
         return cls(ref, path.stem if name is None else name, path)
 
-    def allocate_output_tensors(
-        self, inputs: Tensors | None = None
-    ) -> list[SpikeTensor]:
+    def allocate_output_tensors(self, inputs: Tensors | None = None) -> list[Any]:
         """Tensors of zeros for all outputs, in order.
 
         With `inputs` given, an output that is written into an input is that tensor.
         """
-        return [
-            inputs[self._aliases[name]]
-            if inputs and self._aliases.get(name) in inputs
-            else self._allocate(name, info)
-            for name, info in self.output_tensors_info.items()
-        ]
+        inputs = inputs or {}
+        made = self._allocate_outputs(inputs)
+        for name, tensor in made.items():
+            if self._outputs[name].aliased not in inputs:
+                tensor.tensor_ref.fill(0)
+        return list(made.values())
 
-    def _allocate(self, name: str, info: TensorMetadata) -> SpikeTensor:
-        core = self.model_ref.core_id
-        if info.dtype != "unknown":
-            tensor = SpikeTensor.zeros(info.shape, info.dtype, name, core)
-            if tensor.nbytes == info.size:
-                return tensor
-        return SpikeTensor.zeros(info.size, np.uint8, name, core)
+    def _allocate_outputs(self, inputs: Tensors) -> Tensors:
+        """As allocate_output_tensors, but of any contents, and by name."""
+        runtime, core, made = get_spike_singleton(), self.model_ref.core_id, {}
+        for name, (nbytes, shape, dtype, aliased) in self._outputs.items():
+            if aliased in inputs:
+                made[name] = inputs[aliased]
+            else:
+                ref = runtime.allocate_tensor(nbytes, core, name)
+                made[name] = self.tensor_class(ref, shape, dtype, name)
+        return made
 
     def _call_anew(
         self,
-        inputs: dict[str, SpikeTensor],
-        outputs: dict[str, SpikeTensor] | None,
+        inputs: Tensors,
+        outputs: Tensors | None,
         save_trace: bool,
         ntff_name: str | None,
-    ) -> dict[str, SpikeTensor] | None:
-        """A call with arguments that are not remembered from an earlier one."""
-        tensors = self._validated_outputs(inputs, outputs)
-        call = self._prepare(inputs, tensors)
+    ) -> Tensors | None:
+        """A call whose arguments are not an earlier one's, or that lacks outputs."""
+        call, made = self._bind(inputs, outputs)
         if save_trace:
             call.profile(ntff_name or str(self.neff_path.with_suffix(".ntff")))
         else:
             call.execute()
-        if outputs is None:
-            return tensors
-        self.remember(call, inputs, outputs)
-        return None
+        return made if outputs is None else None
 
-    def execute_async(
-        self, inputs: dict[str, SpikeTensor], outputs: dict[str, SpikeTensor]
-    ) -> AsyncExecution:
+    def execute_async(self, inputs: Tensors, outputs: Tensors) -> AsyncExecution:
         """Start an execution; its handle has `wait()` and `done()`.
 
         Executions of a core run in the order of their start, so that waiting for the
@@ -179,13 +176,13 @@ class SpikeModel(CallMemory):
         does, and NrtError with status NRT_QUEUE_FULL when libnrt takes no more: wait
         for one.
         """
-        self._validate_io(inputs, outputs)
-        return self._prepare(inputs, outputs).execute_async()
+        self._check_is_dict("Output", outputs)
+        return self._bind(inputs, outputs)[0].execute_async()
 
     def benchmark(
         self,
-        inputs: dict[str, SpikeTensor],
-        outputs: dict[str, SpikeTensor] | None = None,
+        inputs: Tensors,
+        outputs: Tensors | None = None,
         warmup_iter: int = 5,
         benchmark_iter: int = 5,
         mode: Literal["device", "host"] = "device",
@@ -204,8 +201,8 @@ class SpikeModel(CallMemory):
                 "benchmark_iter must be at least 1 and warmup_iter at least 0, got "
                 f"{benchmark_iter} and {warmup_iter}"
             )
-        outputs = self._validated_outputs(inputs, outputs)
-        call = self._prepare(inputs, outputs)
+        # A call keeps no tensors: the outputs' have to stay until it is over.
+        call, _outputs = self._bind(inputs, outputs)
         if mode == "host":
             return call.benchmark(warmup_iter, benchmark_iter)
         with _trace_lock:
@@ -225,38 +222,45 @@ class SpikeModel(CallMemory):
                     fetched.append(trace.fetch_events_json())
         return device_times(fetched, iterations, warmup)
 
-    def _prepare(self, inputs: Tensors, outputs: Tensors) -> PreparedCall:
-        refs = ({k: t.tensor_ref for k, t in ts.items()} for ts in (inputs, outputs))
-        return self.model_ref.prepare(*refs)
+    def _bind(
+        self, inputs: Tensors, outputs: Tensors | None
+    ) -> tuple[PreparedCall, Tensors]:
+        """A call with these tensors, made or remembered, and its outputs."""
+        call = self.recall(inputs, outputs) or self._prepare(inputs, outputs)
+        if outputs is not None:
+            return call, outputs
+        made = self._allocate_outputs(inputs)
+        refs = {
+            name: self._memory.of(tensor)
+            if self._outputs[name].aliased
+            # Of the exact size, as it was allocated so: quicker.
+            else tensor.tensor_ref
+            for name, tensor in made.items()
+        }
+        return call.with_outputs(refs), made
 
-    def _validated_outputs(
-        self, inputs: Tensors, outputs: dict[str, SpikeTensor] | None
-    ) -> dict[str, SpikeTensor]:
-        if outputs is None:
-            self._validate("Input", self.input_tensors_info, inputs)
-            tensors = self.allocate_output_tensors(inputs)
-            return dict(zip(self.output_tensors_info, tensors))
-        self._validate_io(inputs, outputs)
-        return outputs
-
-    def _validate_io(self, inputs: Tensors, outputs: Tensors) -> None:
-        self._validate("Input", self.input_tensors_info, inputs)
-        self._validate("Output", self.output_tensors_info, outputs)
-        for output, aliased in self._aliases.items():
-            if outputs[output].tensor_ref is not inputs[aliased].tensor_ref:
-                raise TensorMismatchError(
-                    f"Output {output}: expected the tensor of input {aliased}, which "
-                    f"it is written into, got {outputs[output]!r}"
-                )
+    def _prepare(self, inputs: Tensors, outputs: Tensors | None) -> PreparedCall:
+        """A call with these tensors, that is remembered; with None for the outputs, one
+        that lacks just these."""
+        arrays = self._validate("Input", self.input_tensors_info, inputs)
+        made: dict[str, SpikeArray] = {}
+        if outputs is not None:
+            made = self._validate("Output", self.output_tensors_info, outputs)
+            self._check_aliases(arrays, made, outputs)
+        of, given = self._memory.of, outputs or {}
+        call = self.model_ref.prepare(
+            {name: of(inputs[name], array) for name, array in arrays.items()},
+            {name: of(given[name], array) for name, array in made.items()},
+            [array.tensor for ts in (arrays, made) for array in ts.values()],
+        )
+        self.remember(call, inputs, arrays, outputs, made)
+        return call
 
     def _validate(
         self, kind: str, infos: Mapping[str, TensorMetadata], tensors: Tensors
-    ) -> None:
-        if not isinstance(tensors, dict):
-            raise TypeError(
-                f"{kind}s: expected a dict of SpikeTensor by name, got "
-                f"{type(tensors).__name__}"
-            )
+    ) -> dict[str, SpikeArray]:
+        """What the tensors answer, once it is known to be what the model takes."""
+        self._check_is_dict(kind, tensors)
         for problem, names in (
             ("Unknown", tensors.keys() - infos.keys()),
             ("Missing", infos.keys() - tensors.keys()),
@@ -266,26 +270,56 @@ class SpikeModel(CallMemory):
                     f"{problem} {kind.lower()}(s) {names} for model '{self.name}'. "
                     f"Expected {kind.lower()}s: {list(infos)}"
                 )
-        for name, tensor in tensors.items():
-            self._check_tensor(kind, name, infos[name], tensor)
+        return {
+            name: self._validated(kind, name, infos[name], tensor)
+            for name, tensor in tensors.items()
+        }
 
-    def _check_tensor(
-        self, kind: str, name: str, info: TensorMetadata, tensor: SpikeTensor
-    ) -> None:
+    def _validated(
+        self, kind: str, name: str, info: TensorMetadata, tensor: Any
+    ) -> SpikeArray:
         where, core = f"{kind} {name}: expected", self.model_ref.core_id
-        if not isinstance(tensor, SpikeTensor):
+        array = spike_array(tensor)
+        if array is None:
             raise TypeError(f"{where} a SpikeTensor, got {type(tensor).__name__}")
-        if tensor.core_id != core:
+        if array.core_id != core:
             raise TensorMismatchError(
                 f"{where} model and tensor on the same core, got model core_id {core} "
-                f"and tensor core_id {tensor.core_id}"
+                f"and tensor core_id {array.core_id}"
             )
         # A scalar may be described as of one dimension, and the other way round.
-        if (tensor.shape or (1,)) != (tuple(info.shape) or (1,)):
-            raise TensorMismatchError(f"{where} shape {info.shape}, got {tensor.shape}")
-        actual = np.dtype(tensor.dtype).name
-        if not _same_dtype(info.dtype, self._reported[kind][name].dtype, actual):
+        if (array.shape or (1,)) != (tuple(info.shape) or (1,)):
+            raise TensorMismatchError(f"{where} shape {info.shape}, got {array.shape}")
+        actual, reported = array.dtype.name, self._reported[kind][name].dtype
+        if not is_same_dtype(info.dtype, reported, actual):
             raise TensorMismatchError(f"{where} dtype {info.dtype}, got {actual}")
+        if not array.is_contiguous:
+            raise TensorMismatchError(
+                f"{where} contiguous elements, got strides {array.strides} for shape "
+                f"{array.shape}: make a copy"
+            )
+        return array
+
+    def _check_is_dict(self, kind: str, tensors: Any) -> None:
+        if not isinstance(tensors, dict):
+            raise TypeError(
+                f"{kind}s: expected a dict of SpikeTensor by name, got "
+                f"{type(tensors).__name__}"
+            )
+
+    def _check_aliases(
+        self,
+        inputs: Mapping[str, SpikeArray],
+        outputs: Mapping[str, SpikeArray],
+        given: Tensors,
+    ) -> None:
+        for name, array in outputs.items():
+            aliased = self._outputs[name].aliased
+            if aliased and not array.is_same_memory(inputs[aliased]):
+                raise TensorMismatchError(
+                    f"Output {name}: expected the tensor of input {aliased}, which "
+                    f"it is written into, got {given[name]!r}"
+                )
 
     def close(self) -> None:
         """Unload now, or after the last running call. Idempotent."""
@@ -303,36 +337,29 @@ class SpikeModel(CallMemory):
         )
 
 
-def _examine(path: Path) -> str:
-    """What there is to say of a NEFF that libnrt refused."""
-    try:
-        neff = read_neff(path, validate_hash=True)
-    except (NeffError, OSError) as error:
-        return f"Reading the NEFF: {error}"
-    device = os.environ.get("NEURON_LOGICAL_NC_CONFIG", "not set")
-    return (
-        f"The NEFF is for {neff.target or 'an unknown target'}, LNC {neff.lnc}; "
-        f"NEURON_LOGICAL_NC_CONFIG is {device}"
-    )
+def _aliases_by_name(
+    inputs: Mapping[str, Any], outputs: Mapping[str, Any]
+) -> dict[str, str]:
+    """By the names, where the NEFF does not say what is written into which input."""
+    return {o: o + ALIAS_SUFFIX for o in outputs if o + ALIAS_SUFFIX in inputs}
+
+
+def _output(info: TensorMetadata, aliased: str | None) -> _Output:
+    if info.dtype != UNKNOWN_DTYPE:
+        shape, dtype = tuple(info.shape), np.dtype(info.dtype)
+        if prod(shape) * dtype.itemsize == info.size:
+            return _Output(info.size, shape, dtype, aliased)
+    return _Output(info.size, (info.size,), np.dtype(np.uint8), aliased)
 
 
 def _refine(
-    infos: Mapping[str, TensorMetadata], described: list[TensorInfo]
+    infos: Mapping[str, TensorMetadata], described: Iterable[TensorInfo]
 ) -> dict[str, TensorMetadata]:
     """Metadata with the NEFF's dtypes where libnrt has no name for them."""
     dtypes = {tensor.name: tensor.dtype for tensor in described}
     return {
         name: TensorMetadata(info.size, dtypes[name], info.shape)
-        if info.dtype in (*_REPORTED_AS, "unknown") and name in dtypes
+        if is_ambiguous(info.dtype) and name in dtypes
         else info
         for name, info in infos.items()
     }
-
-
-def _same_dtype(expected: str, reported: str, actual: str) -> bool:
-    """Whether a tensor of dtype `actual` is one of `expected`, which libnrt calls
-    `reported`. Bytes under libnrt's name are taken for what they are."""
-    if actual in (expected, reported) or expected == "unknown":
-        return True
-    # All that is known is what libnrt says, which may stand for another dtype.
-    return expected == reported and actual.startswith(_REPORTED_AS.get(reported, ()))

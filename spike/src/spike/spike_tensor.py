@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from spike._spike import NrtTensor
+from spike.device_array import SpikeArray, contiguous_strides
 from spike.spike_singleton import get_spike_singleton
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ _FILL_BYTES = 1 << 20
 
 def as_shape(shape: int | Sequence[int]) -> tuple[int, ...]:
     """A shape as a tuple; an int is a shape of one dimension."""
-    return (shape,) if isinstance(shape, int) else tuple(int(n) for n in shape)
+    return (shape,) if isinstance(shape, int) else tuple(map(int, shape))
 
 
 def as_array(array: npt.ArrayLike) -> npt.NDArray[Any]:
@@ -43,7 +44,7 @@ class SpikeTensor:
     `tensor_ref`, `shape` and `dtype` (as given) never change; a `name` may.
     """
 
-    __slots__ = ("__weakref__", "_dtype", "_shape", "_tensor_ref", "name")
+    __slots__ = ("__weakref__", "_array", "_dtype", "_shape", "_tensor_ref", "name")
 
     def __init__(
         self,
@@ -56,11 +57,22 @@ class SpikeTensor:
         self._shape = as_shape(shape)
         self._dtype = dtype
         self.name = name
+        self._array: SpikeArray | None = None
 
     # Prepared calls recognise a tensor by its identity, so these must not change.
     tensor_ref = property(attrgetter("_tensor_ref"), doc="The memory, as an NrtTensor.")
     shape = property(attrgetter("_shape"), doc="Dimensions, as a tuple.")
     dtype = property(attrgetter("_dtype"), doc="Element type, as it was given.")
+
+    def __spike_array__(self) -> SpikeArray:
+        """The device-array protocol: see :mod:`spike.device_array`."""
+        if self._array is None:
+            shape, dtype = self._shape, np.dtype(self._dtype)
+            strides = contiguous_strides(shape, dtype)
+            self._array = SpikeArray(
+                self._tensor_ref, 0, shape, strides, dtype, self.core_id
+            )
+        return self._array
 
     @classmethod
     def empty(

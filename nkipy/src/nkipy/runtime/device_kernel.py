@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
 from nkipy.compiler.artifacts import cache_directory
 from nkipy.compiler.build import BuildOptions, build
 from nkipy.core.compile import CompilationTarget
@@ -25,7 +23,7 @@ from nkipy.runtime.collective import (
 )
 from nkipy.runtime.device_tensor import DeviceTensor
 from nkipy.runtime.loaded_kernels import LoadedKernels
-from spike import BenchmarkResult, NrtModel, SpikeModel, SpikeTensor, TensorMetadata
+from spike import BenchmarkResult, NrtModel, SpikeModel, SpikeTensor
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -51,6 +49,8 @@ class DeviceKernel(SpikeModel):
     parameter that the kernel writes into is also a result, of its own name and in the
     same memory. Arrays without elements take no part: the device has none.
     """
+
+    tensor_class = DeviceTensor
 
     def __init__(self, model_ref: NrtModel, name: str, neff_path: str | Path) -> None:
         super().__init__(model_ref, name, neff_path)
@@ -226,12 +226,6 @@ class DeviceKernel(SpikeModel):
         ):
             outputs = _without_empty(outputs, self.output_tensors_info)
         return inputs, outputs
-
-    def _allocate(self, name: str, info: TensorMetadata) -> SpikeTensor:
-        tensor = super()._allocate(name, info)
-        return DeviceTensor(
-            tensor.tensor_ref, tensor.shape, np.dtype(tensor.dtype), name
-        )
 
 
 def _function_of(kernel: Callable[..., Any] | NKIPyKernel) -> Callable[..., Any]:

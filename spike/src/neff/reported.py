@@ -1,0 +1,65 @@
+"""What libnrt reports of a loaded NEFF's tensors, completed by what the file says.
+
+libnrt has no name for some element types, and does not say which outputs are written
+into inputs.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable
+
+from neff.container import EMULATOR_FEATURE_BIT, read_header
+from neff.description import read_neff
+from neff.errors import NeffError
+from neff.interface import Interface
+from neff.tensors import UNKNOWN_DTYPE
+
+logger = logging.getLogger("neff")
+
+# What libnrt calls a dtype, and what a tensor of that may really be.
+_REPORTED_AS = {"int8": ("float8_",), "uint8": ("bool", "float8_")}
+
+
+def is_ambiguous(reported: str) -> bool:
+    """Whether a tensor that libnrt calls `reported` may be of another dtype."""
+    return reported in _REPORTED_AS or reported == UNKNOWN_DTYPE
+
+
+def is_same_dtype(expected: str, reported: str, actual: str) -> bool:
+    """Whether a tensor of dtype `actual` is one of `expected`, which libnrt calls
+    `reported`. Bytes under libnrt's name are taken for what they are."""
+    if actual in (expected, reported) or expected == UNKNOWN_DTYPE:
+        return True
+    # All that is known is what libnrt says, which may stand for another dtype.
+    return expected == reported and actual.startswith(_REPORTED_AS.get(reported, ()))
+
+
+def read_interface_of(
+    path: str | os.PathLike[str], reported: Iterable[str]
+) -> Interface | None:
+    """What a file says of its tensors, if that is more than the dtypes that libnrt
+    reported; None if it is not, or the file cannot be read."""
+    try:
+        is_emulated = read_header(path).feature_bits & EMULATOR_FEATURE_BIT
+        # The vendor's files are large, and mostly say no more than libnrt.
+        if is_emulated or any(map(is_ambiguous, reported)):
+            neff = read_neff(path)
+            return Interface(neff.inputs, neff.outputs, neff.aliases)
+    except (NeffError, OSError) as error:
+        logger.info("%s has no description: %s", path, error)
+    return None
+
+
+def examine(path: str | os.PathLike[str]) -> str:
+    """What there is to say of a NEFF that libnrt refused."""
+    try:
+        neff = read_neff(path, validate_hash=True)
+    except (NeffError, OSError) as error:
+        return f"Reading the NEFF: {error}"
+    device = os.environ.get("NEURON_LOGICAL_NC_CONFIG", "not set")
+    return (
+        f"The NEFF is for {neff.target or 'an unknown target'}, LNC {neff.lnc}; "
+        f"NEURON_LOGICAL_NC_CONFIG is {device}"
+    )
