@@ -15,6 +15,7 @@ import pytest
 from nkipy.core.backend import get_backend, tracing
 from nkipy.core.backend.hlo import HLOTraceContext, get_hlo_context
 from nkipy.core.errors import ConcretizationError, LeakedTracerError, NKIPyError
+from nkipy.core.ops import Op
 from nkipy.core.trace import NKIPyKernel, _sanitize_array_dtype, trace_function
 from nkipy.hlo.ir import HLOModule
 from nkipy.runtime import simulate_jit
@@ -169,6 +170,59 @@ def test_instructions_carry_the_users_line():
     add = module_of(kernel, ones(2)).operations[-1]
     assert add.source_location.filename == __file__
     assert add.source_location.line == line
+
+
+def test_tracing_again_gives_the_same_program_at_its_own_lines():
+    def kernel(x):
+        a = x * 2.0
+        b = x * 2.0
+        view = a.T[:, 1]
+        view[:] = np.where(np.array([True, False, True]), b[0], -0.0)
+        return a, np.sum(b, axis=0), np.sum(b, 0, keepdims=True)
+
+    first, *others = (module_of(kernel, ones(2, 3)) for _ in range(3))
+    for module in others:
+        assert module.to_text() == first.to_text()
+        assert module.serialize() == first.serialize()
+        assert module.content_hash() == first.content_hash()
+    lines = [i.source_location.line for i in first.operations if i.opcode == "multiply"]
+    start = kernel.__code__.co_firstlineno
+    assert lines == [start + 1, start + 2]
+
+
+@pytest.mark.parametrize(("seen", "other"), [(0.0, -0.0), (1, True), (1, 1.0)])
+def test_equal_scalars_are_told_apart(seen, other):
+    x = ones(2, 3, dtype=np.int8)
+    alone = module_of(lambda x: x + other, x)
+    module_of(lambda x: x + seen, x)
+    both = module_of(lambda x: (x + seen, x + other), x)
+    assert module_of(lambda x: x + other, x).to_text() == alone.to_text()
+    assert both.results[1].dtype == alone.results[0].dtype
+
+
+@pytest.mark.parametrize(
+    ("good", "bad"),
+    [
+        (lambda x: np.sum(x, 1), lambda x: np.sum(x, 1.0)),
+        (lambda x: np.sum(x, (0, 1)), lambda x: np.sum(x, (0, 1.0))),
+        (lambda x: np.reshape(x, (3, 2)), lambda x: np.reshape(x, (3, 2.0))),
+        (lambda x: x[0:1], lambda x: x[0.0:1.0]),
+        (lambda x: x[0, 1], lambda x: x[0.0, 1.0]),
+        (lambda x: x[1], lambda x: x[True]),
+    ],
+)
+def test_equal_arguments_of_other_types_are_refused_after_good_ones(good, bad):
+    module_of(good, ones(2, 3))
+    with pytest.raises((TypeError, IndexError, NotImplementedError)):
+        module_of(bad, ones(2, 3))
+
+
+def test_an_implementation_registered_later_is_used():
+    op = Op("twice", register=False)
+    op.impl("hlo")(lambda x: x + x)
+    assert "add" in module_of(lambda x: op(x), ones(2)).to_text()
+    op.impl("hlo")(lambda x: x * x)
+    assert "multiply" in module_of(lambda x: op(x), ones(2)).to_text()
 
 
 def test_the_content_hash_ignores_source_lines_but_not_arguments():

@@ -53,7 +53,7 @@ _METHOD_OPS = {"round": "round", "conjugate": "positive", "conj": "positive"}
 
 
 def _forward(op: str) -> Callable[[Any, Any], Any]:
-    return lambda self, other: OPS[op].on(self, other)
+    return lambda self, other: OPS[op].called((self, other), NO_KEYWORDS)
 
 
 def _reflected(op: str) -> Callable[[Any, Any], Any]:
@@ -63,8 +63,8 @@ def _reflected(op: str) -> Callable[[Any, Any], Any]:
 def _power(self: Any, other: Any) -> Any:
     # NumPy's ** 2 is a square, whose dtype for bool is not that of a power.
     if type(other) is int and other == 2 and self.dtype.kind == "b":
-        return OPS["square"].on(self)
-    return OPS["power"].on(self, other)
+        return OPS["square"].called((self,), NO_KEYWORDS)
+    return OPS["power"].called((self, other), NO_KEYWORDS)
 
 
 def _in_place(op: str) -> Callable[[Any, Any], Any]:
@@ -77,7 +77,7 @@ def _in_place(op: str) -> Callable[[Any, Any], Any]:
 
 
 def _unary(op: str) -> Callable[[Any], Any]:
-    return lambda self: OPS[op].on(self)
+    return lambda self: OPS[op].called((self,), NO_KEYWORDS)
 
 
 def _method(name: str, op: str) -> Callable[..., Any]:

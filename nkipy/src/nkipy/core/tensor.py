@@ -237,8 +237,6 @@ class NKIPyTensorRef(Operators, Unknown):
         if method == "__call__":
             op = NUMPY_TABLE.get(ufunc)
             if op is not None:
-                if type(inputs[0]) is NKIPyTensorRef and not kwargs:
-                    return op.on(*inputs)
                 return op.called(inputs, kwargs)
         else:
             op = OPS.get(f"ufunc.{method}")

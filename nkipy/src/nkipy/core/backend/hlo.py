@@ -58,8 +58,6 @@ class HLOTraceContext(HLOBuilder):
     def __init__(self, module: HLOModule) -> None:
         super().__init__(module.entry)
         self.module = module
-        #: What replayed ops have emitted that needs to be there only once.
-        self.steps: dict[Any, HLOInstruction] = {}
 
     def set_source_location(self, location: tuple[str, int] | None) -> None:
         """Attribute what follows to a (file, line); None ends that."""

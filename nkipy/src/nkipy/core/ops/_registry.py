@@ -15,7 +15,7 @@ import numpy as np
 
 from nkipy.core import dtypes as dt
 from nkipy.core.backend import _active_ctx, get_backend, set_source_location
-from nkipy.core.backend._source import LINES, caller_location
+from nkipy.core.backend._source import caller_location
 from nkipy.core.errors import (
     USER_ERRORS,
     NKIPyError,
@@ -23,14 +23,6 @@ from nkipy.core.errors import (
     describe_op_error,
 )
 from nkipy.core.op_table import NUMPY_TABLE, OPS
-from nkipy.core.ops._replay import (
-    Call,
-    LooksAtLayout,
-    Recipe,
-    described,
-    layouts,
-    learn,
-)
 from nkipy.core.ops._samples import ErrorSample, Sampler
 
 __all__ = [
@@ -42,11 +34,6 @@ __all__ = [
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-# Instead of a recipe: the call was seen once; it cannot be replayed; its recipe depends
-# on how its operands lie in memory, too.
-_ONCE, _NEVER, _BY_LAYOUT = object(), object(), object()
-_MAX_RECIPES = 4096  # per op
 
 
 class Op:
@@ -62,9 +49,6 @@ class Op:
         reference: what defines the result, if not the NumPy function.
         rtol: relative tolerance against the reference, by dtype of the result.
         note: a limit or deviation, for the coverage table.
-        replays: the implementation depends on nothing but its arguments (and the
-            shapes and dtypes of the traced ones), so that what it emits for some may
-            be emitted again for others like them.
         register: False keeps the op out of the registry (tests, local ops).
     """
 
@@ -80,7 +64,6 @@ class Op:
         reference: Callable[..., Any] | None = None,
         rtol: dict[np.dtype, float] | None = None,
         note: str = "",
-        replays: bool = False,
         register: bool | None = None,
     ) -> None:
         self.name = self.__name__ = name
@@ -92,7 +75,6 @@ class Op:
         self.reference = reference or (self.numpy[0] if self.numpy else None)
         self.rtol = rtol or {}
         self.note = note
-        self._recipes: dict[Any, Any] | None = {} if replays else None
         self._impls: dict[str, Callable[..., Any]] = {}
         self._composed: Callable[..., Any] | None = None
         if register or (register is None and (self.numpy or samples is not None)):
@@ -120,7 +102,6 @@ class Op:
         def register(function: F) -> F:
             self._impls[backend] = function
             self._adopt(function)
-            self._forget()
             return function
 
         return register
@@ -132,14 +113,9 @@ class Op:
         def register(function: F) -> F:
             self._composed = function
             self._adopt(function)
-            self._forget()
             return function
 
         return register
-
-    def _forget(self) -> None:
-        if self._recipes is not None:
-            self._recipes = {}
 
     def _adopt(self, function: Callable[..., Any]) -> None:
         if function.__doc__ and "__doc__" not in self.__dict__:
@@ -175,20 +151,8 @@ class Op:
             return self._select("cpu")(*args, **kwargs)
         outermost = ctx.current_source_location is None
         if outermost:
-            # As caller_location() finds it, where the user's frame is the next one.
-            frame = sys._getframe(2)
-            found = LINES.get((id(frame.f_code), frame.f_lasti))
-            location = found[1] if found is not None else caller_location(3)
-            ctx.current_source_location = location
+            ctx.current_source_location = caller_location(3)
         try:
-            recipes = self._recipes
-            if recipes is not None:
-                call = described(ctx, args, kwargs)
-                if call is not None:
-                    recipe = recipes.get(call[0])
-                    if type(recipe) is Recipe:
-                        return recipe.replay(ctx, call)
-                    return self._remembered(ctx, args, kwargs, call)
             return self._select(ctx.backend_name)(*args, **kwargs)
         except USER_ERRORS as error:
             if isinstance(error, NKIPyError) and error.op == self.name:
@@ -197,37 +161,6 @@ class Op:
         finally:
             if outermost:
                 ctx.current_source_location = None
-
-    def on(self, x: Any, *more: Any) -> Any:
-        """``self(x, *more)``, called on behalf of the user by one other function."""
-        return self(x, *more)
-
-    def _remembered(
-        self, ctx: Any, args: tuple[Any, ...], kwargs: dict[str, Any], call: Call
-    ) -> Any:
-        """Perform a call that has no recipe yet; learn it when it comes again."""
-        recipes, lower = self._recipes, self._select(ctx.backend_name)
-        key, tensors, _ = call
-        if recipes is None or not tensors:
-            return lower(*args, **kwargs)
-        by_layout = recipes.get(key) is _BY_LAYOUT
-        if by_layout:
-            key += layouts(tensors)
-        recipe = recipes.get(key)
-        if recipe is _ONCE:
-            try:
-                recipe = learn(lower, args, kwargs, by_layout) or _NEVER
-            except LooksAtLayout:
-                recipe = _BY_LAYOUT
-            recipes[key] = recipe
-        if type(recipe) is Recipe:
-            return recipe.replay(ctx, call)
-        result = lower(*args, **kwargs)
-        if recipe is None:  # many calls are made but once
-            if len(recipes) >= _MAX_RECIPES:
-                recipes.clear()
-            recipes[key] = _ONCE
-        return result
 
     def _described(
         self, error: Exception, args: Any, kwargs: dict[str, Any], ctx: Any

@@ -14,7 +14,7 @@ from nkipy.core.backend.hlo import (
     get_hlo_context,
     leaked,
 )
-from nkipy.core.ops._pairs import PairOp
+from nkipy.core.ops._registry import Op
 from nkipy.core.ops._samples import Sampler, binary_sampler, unary_sampler
 from nkipy.core.promotion import Kind, Loop, kind_of, resolve_loop
 from nkipy.core.tensor import NKIPyTensorRef, as_operand, store_out
@@ -25,7 +25,7 @@ from nkipy.hlo.ir import HLOInstruction
 Lowering = Callable[..., Any]
 
 
-class UFuncOp(PairOp):
+class UFuncOp(Op):
     """An op that answers a ufunc: NumPy's loop dtypes, broadcasting, out and where.
 
     Args:

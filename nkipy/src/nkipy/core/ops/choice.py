@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from operator import is_
 from typing import Any
 
 import numpy as np
@@ -15,12 +14,10 @@ from nkipy.core.ops._registry import Op
 from nkipy.core.ops._samples import BROADCASTS, ErrorSample, Sample, make
 from nkipy.core.promotion import result_type
 from nkipy.core.tensor import (
-    NO_KEYWORDS,
     NKIPyTensorRef,
     as_operand,
     as_tensor,
     store_out,
-    tensor_of,
 )
 from nkipy.hlo.builder import Value
 
@@ -44,7 +41,6 @@ def _where_samples(dtype: np.dtype) -> Iterator[Sample]:
 where = Op(
     "where",
     numpy=np.where,
-    replays=True,
     dtypes=tuple(d for d in dt.SUPPORTED if d not in dt.FP8),
     samples=_where_samples,
     errors=(
@@ -76,24 +72,11 @@ def _where(condition: Any, x: Any = _MISSING, y: Any = _MISSING, /) -> NKIPyTens
     if x is _MISSING or y is _MISSING:
         raise ValueError("either both or neither of x and y should be given")
     ctx = get_hlo_context()
-    given = (condition, x, y)
-    made = [_as_constant(ctx, value) for value in given]
-    if not all(map(is_, made, given)):
-        return where.called(tuple(made), NO_KEYWORDS)  # which may be a replay
+    condition, x, y = map(as_operand, (condition, x, y))
     dtype = result_type(x, y)
     mask = as_hlo_tensor(ctx, condition, dt.bool_)
     values = [as_hlo_tensor(ctx, v, dtype) for v in (x, y)]
     return NKIPyTensorRef._wrap(ctx, _select(ctx, mask, *values))
-
-
-def _as_constant(ctx: HLOTraceContext, value: Any) -> Any:
-    """An array that keeps its dtype as a tensor, which it acts like; else `value`."""
-    if type(value) is NKIPyTensorRef:
-        return value
-    value = as_operand(value)
-    if isinstance(value, np.ndarray) and value.shape and dt.is_supported(value.dtype):
-        return tensor_of(ctx, ctx.constant(value))
-    return value
 
 
 def _select(ctx: HLOTraceContext, mask: Value, x: Value, y: Value) -> Value:

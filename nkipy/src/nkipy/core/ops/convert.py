@@ -64,7 +64,6 @@ def _astype_samples(dtype: np.dtype) -> Any:
 astype = Op(
     "astype",
     numpy=np.astype,
-    replays=True,
     reference=_astype_reference,
     dtypes=ANY,
     samples=_astype_samples,

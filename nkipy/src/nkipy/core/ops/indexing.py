@@ -31,7 +31,6 @@ _NOTE = (
 
 getitem = Op(
     "getitem",
-    replays=True,
     dtypes=dt.SUPPORTED,
     samples=getitem_samples,
     errors=getitem_errors,

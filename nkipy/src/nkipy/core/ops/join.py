@@ -101,7 +101,6 @@ def _check_shapes(values: Sequence[Tensor], axis: int) -> None:
 concatenate = Op(
     "concatenate",
     numpy=np.concatenate,  # np.concat is the same function
-    replays=True,
     dtypes=ANY,
     samples=cases(
         call([A(2, 3), A(1, 3)]),
@@ -163,7 +162,6 @@ def _not_weak(operands: Iterable[Any]) -> list[Any]:
 stack = Op(
     "stack",
     numpy=np.stack,
-    replays=True,
     dtypes=ANY,
     samples=cases(
         call([A(2, 3), A(2, 3)]),

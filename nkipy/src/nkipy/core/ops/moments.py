@@ -138,7 +138,6 @@ def degrees(ctx: HLOTraceContext, n: Value, ddof: Any) -> Value:
 mean_ = Op(
     "mean",
     numpy=np.mean,
-    replays=True,
     category="reduce",
     dtypes=ALL,
     samples=mean_samples,
@@ -258,7 +257,6 @@ def _spread_op(function: Callable[..., Any], root: bool) -> Op:
     op = Op(
         function.__name__,
         numpy=function,
-        replays=True,
         category="reduce",
         dtypes=ALL,
         samples=var_samples,

@@ -18,9 +18,8 @@ from nkipy.core.ops._contract import (
     rounded,
     single_precision,
 )
-from nkipy.core.ops._pairs import PairOp
 from nkipy.core.ops._reduction import is_low, one_axis
-from nkipy.core.ops._registry import supports
+from nkipy.core.ops._registry import Op, supports
 from nkipy.core.ops._samples import ErrorSample
 from nkipy.core.promotion import kind_of, resolve_loop
 from nkipy.core.tensor import NKIPyTensorRef, as_operand, store_out
@@ -30,7 +29,7 @@ NUMERIC = supports(dt.FLOATS, dt.FP8, dt.INTEGERS)
 ALL = supports(NUMERIC, dt.bool_)
 
 
-class ProductOp(PairOp):
+class ProductOp(Op):
     """A ufunc that sums products over the core dimension ``k`` of two operands.
 
     Args:

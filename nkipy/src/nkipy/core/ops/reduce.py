@@ -255,7 +255,6 @@ def _sum_op(function: Callable[..., Any], fold: Fold) -> Op:
     op = Op(
         function.__name__,
         numpy=function,
-        replays=True,
         dtypes=ALL,
         samples=sum_samples,
         errors=_SUM_ERRORS,
@@ -281,7 +280,6 @@ def _extreme_op(name: str, functions: set[Callable[..., Any]], fold: Fold) -> Op
     op = Op(
         name,
         numpy=sorted(functions, key=lambda f: f.__name__ != name),
-        replays=True,
         dtypes=ALL,
         samples=extreme_samples,
         errors=_EXTREME_ERRORS,
@@ -313,7 +311,6 @@ def _truth_op(function: Callable[..., Any], fold: Fold) -> Op:
     op = Op(
         function.__name__,
         numpy=function,
-        replays=True,
         dtypes=ALL,
         samples=truth_samples,
         errors=_ERRORS,

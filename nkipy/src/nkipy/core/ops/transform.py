@@ -74,7 +74,6 @@ def _backwards(ndim: int) -> range:
 reshape = Op(
     "reshape",
     numpy=np.reshape,
-    replays=True,
     dtypes=ANY,
     samples=cases(
         call(A(2, 3, 5), (6, 5)),
@@ -114,14 +113,12 @@ def _reshape(
 ravel = Op(
     "ravel",
     numpy=np.ravel,
-    replays=True,
     dtypes=ANY,
     samples=cases(call(A(2, 3)), call(A()), call(A(2, 3, 2), order="F"), call(A(0, 2))),
     errors=[ErrorSample((X, "Q"), {}, ValueError, "order")],
 )
 flatten = Op(
     "flatten",
-    replays=True,
     reference=np.ndarray.flatten,
     dtypes=ANY,
     samples=cases(call(A(2, 3)), call(A()), call(A(2, 3, 2), order="F"), call(A(0, 2))),
@@ -151,7 +148,6 @@ def _flatten(a: Any, order: str = "C") -> Any:
 transpose = Op(
     "transpose",
     numpy=np.transpose,  # np.permute_dims is the same function
-    replays=True,
     dtypes=ANY,
     samples=cases(
         call(A(2, 3)),
@@ -190,7 +186,6 @@ def _transpose(a: Any, axes: Any = None) -> Any:
 swapaxes = Op(
     "swapaxes",
     numpy=np.swapaxes,
-    replays=True,
     dtypes=ANY,
     samples=cases(call(A(2, 3, 4), 0, -1), call(A(2, 3), 1, 1)),
     errors=[ErrorSample((X, 0, 2), {}, AxisError, "out of bounds")],
@@ -208,7 +203,6 @@ def _swapaxes(a: Any, axis1: int, axis2: int) -> Any:
 moveaxis = Op(
     "moveaxis",
     numpy=np.moveaxis,
-    replays=True,
     dtypes=ANY,
     samples=cases(call(A(2, 3, 4), 0, -1), call(A(2, 3, 4), (0, 1), (-1, 0))),
     errors=[
@@ -262,7 +256,6 @@ def _rollaxis(a: Any, axis: int, start: int = 0) -> Any:
 matrix_transpose = Op(
     "matrix_transpose",
     numpy=[np.matrix_transpose, np.linalg.matrix_transpose],
-    replays=True,
     dtypes=ANY,
     samples=cases(call(A(2, 3, 4)), call(A(2, 3))),
     errors=[ErrorSample((X[0],), {}, ValueError, "at least 2-dimensional")],
@@ -283,7 +276,6 @@ def _matrix_transpose(x: Any, /) -> Any:
 expand_dims = Op(
     "expand_dims",
     numpy=np.expand_dims,
-    replays=True,
     dtypes=ANY,
     samples=cases(
         call(A(2, 3), 0), call(A(2, 3), axis=-1), call(A(2), (0, -1)), call(A(), 0)
@@ -309,7 +301,6 @@ def _expand_dims(a: Any, axis: Any) -> Any:
 squeeze = Op(
     "squeeze",
     numpy=np.squeeze,
-    replays=True,
     dtypes=ANY,
     samples=cases(
         call(A(1, 3, 1)),
