@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <limits>
 
+#include "instances.h"
 #include "log.h"
 #include "status.h"
 
@@ -161,7 +162,7 @@ CoreRange parse_core_range(const std::string& original) {
 
 Environment Environment::read() {
   Environment result;
-  result.instance = env_text("NKIPY_EMULATOR_INSTANCE").value_or("trn2");
+  result.instance = env_text("NKIPY_EMULATOR_INSTANCE").value_or(kDefaultInstance);
   result.visible_cores = read_visible_cores();
   result.number_of_cores = static_cast<std::uint32_t>(
       env_number("NEURON_RT_NUM_CORES", 0, kMostCores).value_or(0));

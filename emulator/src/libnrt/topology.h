@@ -10,7 +10,7 @@
 
 namespace emulator {
 
-/// One kind of instance, as bought. Cores are physical ones.
+/// One kind of instance, as bought; instances.h lists them. Cores are physical ones.
 struct InstanceType {
   const char* name;
   nrt_instance_family_t family;
@@ -21,6 +21,7 @@ struct InstanceType {
   std::uint32_t cores_per_chip;
   std::uint32_t cores_per_hbm;
   std::uint32_t hbm_gib_per_chip;
+  std::uint32_t reserved_mib_per_core;  // what microcode, queues and the like take
   std::uint32_t default_logical_core_size;
   std::uint32_t largest_logical_core_size;
 };

@@ -32,6 +32,7 @@ from neff import (
 from neff.container import EMULATOR_FEATURE_BIT, HEADER_SIZE, payload_hash
 from neff.interface import INTERFACE_MEMBER, Interface
 from neff.tensors import MAX_NAME
+from nkipy.chips import DEFAULT
 from nkipy.hlo.ir import HLOModule, TensorPlaceholder
 
 COMPILER_NAME = "nkipy-emulator"
@@ -57,7 +58,7 @@ class ProgramDescription:
     """
 
     name: str = "file.neff"
-    target: str = "trn2"
+    target: str = DEFAULT.name
     lnc: int = 1
     compiler_version: str = "0"
     numerics: Mapping[str, str | bool] = field(default_factory=dict)

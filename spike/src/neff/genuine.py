@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from neff.code_names import CODE_NAMES
 from neff.errors import NeffError
 from neff.interface import Interface, aliases_by_name
 from neff.tar import Buffer
@@ -23,9 +24,6 @@ from neff.tensors import (
     is_text,
     parse_json,
 )
-
-#: The chips by the names that kelf-0.json has for them.
-_TARGETS = {"sunda": "trn1", "cayman": "trn2", "mariana": "trn3"}
 
 
 def read_interface(members: Mapping[str, Buffer]) -> Interface:
@@ -55,7 +53,7 @@ def read_target(members: Mapping[str, Buffer]) -> str | None:
     kelf = parse_json(members, "kelf-0.json")
     if not isinstance(kelf, dict) or not is_text(kelf.get("target")):
         return None
-    return _TARGETS.get(kelf["target"], kelf["target"])
+    return CODE_NAMES.get(kelf["target"], kelf["target"])
 
 
 def read_compiler(members: Mapping[str, Buffer]) -> str | None:

@@ -34,10 +34,11 @@ def version_text() -> str:
 def usage_text() -> str:
     """What ``--help`` prints."""
     from nkipy_emulator.compiler.options import known_options
+    from nkipy_emulator.compiler.targets import TARGETS
 
     return (
         "usage: nkipy-neuronx-cc compile <HLO file> --framework XLA --target "
-        "{inf2,trn1,trn1n,trn2,trn3} [options]\n"
+        f"{{{','.join(TARGETS)}}} [options]\n"
         "       nkipy-neuronx-cc list-operators --framework XLA\n"
         "       nkipy-neuronx-cc --version\n\n"
         "Compiles for nkipy's emulator, with neuronx-cc's command line. Options:\n"

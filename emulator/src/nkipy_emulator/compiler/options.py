@@ -258,9 +258,9 @@ def _model(files: list[str]) -> str:
 
 
 def _lnc(value: str | None, target: Target) -> int:
-    lnc = int(value) if value is not None else target.lnc[0]
-    if lnc not in target.lnc:
-        known = " or ".join(map(str, sorted(target.lnc)))
+    lnc = int(value) if value is not None else target.chip.lnc[0]
+    if lnc not in target.chip.lnc:
+        known = " or ".join(map(str, sorted(target.chip.lnc)))
         message = f"--lnc {lnc} is not supported by {target.name}, which has {known}"
         raise CompilationError([Diagnostic("NCC_EARG001", message)])
     return lnc

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from nkipy.chips import DEFAULT
 from nkipy.hlo.errors import HLOProtoError, HLOVerificationError
 from nkipy.hlo.ir import HLOModule
 from nkipy_emulator.cost_model.constants import TARGETS
@@ -25,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         module, target, lnc = read_program(options.file)
         result = estimate(
             module,
-            options.target or target or "trn2",
+            options.target or target or DEFAULT.name,
             lnc=options.lnc or lnc,
             replicas=options.replicas,
             launch_ns=options.launch_ns,
@@ -73,7 +74,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("file", type=Path, help="a NEFF, or an HloModuleProto")
     parser.add_argument(
-        "--target", help=f"{', '.join(TARGETS)}; by default the NEFF's, or trn2"
+        "--target",
+        help=f"{', '.join(TARGETS)}; by default the NEFF's, or {DEFAULT.name}",
     )
     parser.add_argument("--lnc", type=int, help="physical cores that act as one")
     parser.add_argument(

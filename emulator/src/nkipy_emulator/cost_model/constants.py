@@ -1,9 +1,8 @@
-"""What the estimate knows of the hardware: one table, each figure with its source.
+"""What the estimate knows of the hardware, each figure with its source.
 
-The sources are pages of the public SDK documentation, by their file names:
-``trainium``, ``trainium2``, ``trainium3``, ``inferentia2`` (the chips),
-``neuron-core-v2``, ``-v3``, ``-v4`` (the cores), ``nki_perf_guide``,
-``nki-dma-bandwidth-guide``, ``nki-dge`` and
+What chips differ in is in :mod:`nkipy.chips`; here is what they have in common, and a
+core's share of the chip. The sources are pages of the public SDK documentation, by
+their file names: ``nki_perf_guide``, ``nki-dma-bandwidth-guide`` and
 ``intranode-``/``internode-collective-comm``. Figures marked *ours* are published
 nowhere: they are round numbers of a plausible size, and nothing more.
 """
@@ -13,13 +12,14 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 
+from nkipy.chips import CHIPS, DEFAULT, Chip, find_chip
 from nkipy_emulator.cost_model.errors import CostModelError
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 
-#: Lanes of the SBUF, the PE array's side, and what one vector instruction covers
-#: (neuron-core-v2: 128 partitions in each generation).
-PARTITIONS = 128
+#: Lanes of the SBUF, the PE array's side, and what one vector instruction covers: the
+#: same in each generation.
+PARTITIONS = DEFAULT.partitions
 #: Fewest cycles between two matmuls, and cycles to load 128 rows of stationary data
 #: with fast weight load (nki_perf_guide: MM_INIT_LATENCY 64; rows / 4).
 MATMUL_MIN_CYCLES = 64
@@ -66,7 +66,7 @@ class Target:
 
     Attributes:
         name: what the compiler calls it.
-        core_version: 2, 3 or 4 (NeuronCore-v2, ...).
+        generation: 2, 3 or 4 (NeuronCore-v2, ...).
         tensor_ghz, vector_ghz, scalar_ghz, gpsimd_ghz: clocks of the engines.
         fp8_factor: TensorE time of an fp8 product relative to one of bfloat16.
         vector_16bit_speedup: of VectorE on 16-bit types.
@@ -80,7 +80,7 @@ class Target:
     """
 
     name: str
-    core_version: int
+    generation: int
     tensor_ghz: float
     vector_ghz: float
     scalar_ghz: float
@@ -97,70 +97,29 @@ class Target:
     launch_ns: float = LAUNCH_NS
 
 
-#: Clocks: neuron-core-v2/-v3/-v4. HBM, links and DMA: the chip's figure over its cores;
-#: DMA payload per engine, times 16: nki-dma-bandwidth-guide. fp8_factor: Explorer's
-#: FLOP weights. The 16-bit mode of VectorE: nki_perf_guide (x2 or x4; the less).
-TRN1 = Target(
-    name="trn1",
-    core_version=2,
-    tensor_ghz=2.8,  # 128 x 128 x 2 flops: 92 TFLOPS bf16
-    vector_ghz=1.12,
-    scalar_ghz=1.4,
-    gpsimd_ghz=1.4,
-    fp8_factor=1.0,
-    vector_16bit_speedup=1.0,
-    hbm_gb_s=820 / 2,  # trainium: 820 GB/s, 2 cores
-    dma_gb_s=17 * 16,
-    sbuf_bytes=24 * MIB,
-    link_gb_s=384 / 2,  # trainium: 384 GB/s
-    network_gb_s=800 / 8 / 32,  # trn1.32xlarge: 800 Gb/s, 32 cores
-    cores_per_instance=32,
-)
-INF2 = replace(
-    TRN1,
-    name="inf2",
-    link_gb_s=192 / 2,  # inferentia2: 192 GB/s
-    network_gb_s=100 / 8 / 24,  # inf2.48xlarge: 100 Gb/s, 24 cores
-    cores_per_instance=24,
-)
-TRN2 = Target(
-    name="trn2",
-    core_version=3,
-    tensor_ghz=2.4,  # 79 TFLOPS bf16
-    vector_ghz=0.96,
-    scalar_ghz=1.2,
-    gpsimd_ghz=1.2,
-    fp8_factor=0.5,
-    vector_16bit_speedup=2.0,
-    hbm_gb_s=2900 / 8,  # trainium2: 2.9 TB/s, 8 cores
-    dma_gb_s=23 * 16,
-    sbuf_bytes=28 * MIB,
-    link_gb_s=1280 / 8,  # trainium2: 1.28 TB/s
-    network_gb_s=3200 / 8 / 128,  # trn2.48xlarge: 3.2 Tb/s, 128 cores
-    cores_per_instance=128,
-    max_lnc=2,
-)
-TRN3 = Target(
-    name="trn3",
-    core_version=4,
-    tensor_ghz=2.4,
-    vector_ghz=1.2,
-    scalar_ghz=1.2,
-    gpsimd_ghz=1.2,
-    fp8_factor=0.5,
-    vector_16bit_speedup=2.0,
-    hbm_gb_s=4900 / 8,  # trainium3: 4.9 TB/s, 8 cores
-    dma_gb_s=33 * 16,
-    sbuf_bytes=32 * MIB,
-    link_gb_s=2560 / 8,  # trainium3: 2.56 TB/s
-    network_gb_s=12800 / 8 / 512,  # UltraServer Gen1: 12.8 Tb/s, 64 chips
-    cores_per_instance=512,
-    max_lnc=2,
-)
+def _core_of(chip: Chip) -> Target:
+    """What one core has, with its share of what the chip's cores have in common."""
+    cores = chip.linked_chips * chip.cores
+    return Target(
+        name=chip.name,
+        generation=chip.generation,
+        tensor_ghz=chip.tensor_ghz,
+        vector_ghz=chip.vector_ghz,
+        scalar_ghz=chip.scalar_ghz,
+        gpsimd_ghz=chip.gpsimd_ghz,
+        fp8_factor=chip.fp8_factor,
+        vector_16bit_speedup=chip.vector_16bit_speedup,
+        hbm_gb_s=chip.hbm_gb_s / chip.cores,
+        dma_gb_s=chip.dma_engine_gb_s * chip.dma_engines,
+        sbuf_bytes=chip.sbuf_bytes,
+        link_gb_s=chip.link_gb_s / chip.cores,
+        network_gb_s=chip.network_gb_s / cores,
+        cores_per_instance=cores,
+        max_lnc=max(chip.lnc),
+    )
 
-TARGETS: dict[str, Target] = {t.name: t for t in (TRN1, INF2, TRN2, TRN3)}
-#: Variants that differ in what the estimate does not look at.
-ALIASES = {"trn1n": "trn1", "trn2n": "trn2", "trn2u": "trn2", "trn2p": "trn2"}
+
+TARGETS: dict[str, Target] = {chip.name: _core_of(chip) for chip in CHIPS}
 
 #: TensorE time of a product of operands of these types, relative to bfloat16
 #: (Explorer's FLOP weights: FP32 4, UINT8 0.5). Wider integers go by way of float32.
@@ -196,12 +155,11 @@ def find_target(
 
 
 def _by_name(name: str) -> Target:
-    family = name.partition(".")[0].lower()
-    target = TARGETS.get(ALIASES.get(family, family))
-    if target is None:
+    chip = find_chip(name)
+    if chip is None:
         known = ", ".join(TARGETS)
         raise CostModelError(f"the target is one of {known}; received {name!r}")
-    return target
+    return TARGETS[chip.name]
 
 
 def _scaled(target: Target, cores: int) -> Target:

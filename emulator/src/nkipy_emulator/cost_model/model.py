@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nkipy.chips import DEFAULT
 from nkipy.hlo.ir import HLOComputation, HLOModule
 from nkipy_emulator.cost_model import handlers  # noqa: F401  (fills the table)
 from nkipy_emulator.cost_model.classes import COST_CLASSES, Kind
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 def estimate(
     module: HLOModule,
-    target: str | Target = "trn2",
+    target: str | Target = DEFAULT.name,
     *,
     numerics: SimulationOptions | None = None,
     lnc: int = 1,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from neff import Neff, TensorInfo, read_neff
 from neff.container import EMULATOR_FEATURE_BIT, HEADER_SIZE, NeffHeader
+from nkipy.chips import find_chip
 from nkipy.hlo.ir import HLOModule, TensorPlaceholder
 from nkipy_emulator.device.options import LoadOptions
 from nkipy_emulator.device.status import DeviceError, Status
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from nkipy.hlo.options import SimulationOptions
 
 _EXACT = {"auto_cast": "none", "fast_compile": False}
-#: What the architectures are called, the older ones first.
-_GENERATIONS = (("inf2", "trn1", "trn1n"), ("trn2",), ("trn3",))
 
 
 @dataclass(frozen=True)
@@ -57,10 +56,9 @@ def read_program(content: Any, options: LoadOptions) -> Program:
 
 
 def _generation(target: str) -> int:
-    for number, names in enumerate(_GENERATIONS):
-        if target in names:
-            return number
-    return -1
+    """Of the chip's cores; -1 of what is no target."""
+    chip = find_chip(target)
+    return chip.generation if chip is not None and target in chip.targets else -1
 
 
 def _check_target(target: str, options: LoadOptions) -> None:

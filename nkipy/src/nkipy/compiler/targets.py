@@ -7,7 +7,9 @@ import os
 import warnings
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from nkipy.chips import CHIPS, DEFAULT, find_chip
 from nkipy.compiler.discovery import default_target
 
 _PRODUCT_NAME = Path("/sys/devices/virtual/dmi/id/product_name")
@@ -15,12 +17,23 @@ _PRODUCT_NAME = Path("/sys/devices/virtual/dmi/id/product_name")
 OVERRIDE_VARIABLE = "NEURON_PLATFORM_TARGET_OVERRIDE"
 
 
-class CompilationTarget(enum.Enum):
-    """The generation of Trainium to compile for; DEFAULT is this machine's."""
+class _Members(enum.EnumMeta):
+    if TYPE_CHECKING:  # which there are, a type checker cannot read from the table
 
-    TRN1 = "trn1"
-    TRN2 = "trn2"
-    TRN3 = "trn3"
+        def __getattr__(cls, name: str) -> CompilationTarget: ...
+
+
+class CompilationTarget(enum.Enum, metaclass=_Members):
+    """The chip to compile for: TRN1, TRN2, …; DEFAULT is this machine's.
+
+    There is one for each chip of :mod:`nkipy.chips` that is compiled for as itself.
+    """
+
+    _ignore_ = ["chip"]
+
+    for chip in CHIPS:
+        if chip.compiles_as == chip.name:
+            vars()[chip.name.upper()] = chip.name
     DEFAULT = "default"
 
 
@@ -32,7 +45,8 @@ def get_platform_target(product_name: Path = _PRODUCT_NAME) -> CompilationTarget
     shows, if it is what compiles.
 
     Returns:
-        The target; TRN2, with a warning, where the machine is none.
+        The target; that of :data:`nkipy.chips.DEFAULT`, with a warning, where the
+        machine is none.
 
     Raises:
         ValueError: the variable names no target.
@@ -48,17 +62,18 @@ def get_platform_target(product_name: Path = _PRODUCT_NAME) -> CompilationTarget
         return target
     warnings.warn(
         f"this machine ({product or 'unknown product'}) is no Trainium instance; "
-        "compiling for trn2",
+        f"compiling for {DEFAULT.compiles_as}",
         stacklevel=2,
     )
-    return CompilationTarget.TRN2
+    return CompilationTarget(DEFAULT.compiles_as)
 
 
 def _named(name: str) -> CompilationTarget:
     target = _family(name.lower())
     if target is None:
+        *others, last = (t.value for t in CompilationTarget if t.value != "default")
         raise ValueError(
-            f"{OVERRIDE_VARIABLE} is {name!r}; expected trn1, trn2 or trn3"
+            f"{OVERRIDE_VARIABLE} is {name!r}; expected {', '.join(others)} or {last}"
         )
     return target
 
@@ -71,8 +86,8 @@ def _product(product_name: Path) -> str:
 
 
 def _family(name: str) -> CompilationTarget | None:
-    targets = (CompilationTarget.TRN1, CompilationTarget.TRN2, CompilationTarget.TRN3)
-    return next((t for t in targets if name.startswith(t.value)), None)
+    chip = find_chip(name)
+    return None if chip is None else CompilationTarget(chip.compiles_as)
 
 
 def resolve_target(target: CompilationTarget | str) -> CompilationTarget:

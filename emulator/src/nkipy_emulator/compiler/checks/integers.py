@@ -35,7 +35,7 @@ def _finding(
 
 
 def dot(inst: HLOInstruction, options: CompileOptions) -> Iterator[Diagnostic]:
-    """NCC_EVRF035. The first generation multiplies 32-bit integers itself."""
+    """NCC_EVRF035. The first chips multiply 32-bit integers themselves."""
     wide = [o.dtype for o in inst.operands if _is_wide(o.dtype)]
     if not wide:
         return
@@ -46,7 +46,8 @@ def dot(inst: HLOInstruction, options: CompileOptions) -> Iterator[Diagnostic]:
         "dot",
         f"Matrix product of {wide[0].name} on {options.target.name}: {_AS_FLOAT}",
     )
-    is_native = options.target.generation == 2 and all(d.itemsize == 4 for d in wide)
+    has_it = options.target.chip.native_int32_dot
+    is_native = has_it and all(d.itemsize == 4 for d in wide)
     if is_native and not finding.is_warning:
         finding = about(inst, finding.code, finding.message, is_warning=True)
     yield finding

@@ -24,7 +24,7 @@ def check(module: HLOModule, options: CompileOptions) -> Iterator[Diagnostic]:
         for inst in computation.instructions
         if inst.opcode == "constant"
     )
-    limit = options.target.hbm_bytes
+    limit = options.target.chip.hbm_bank_bytes
     if total > limit:
         yield Diagnostic(
             "NCC_EVRF009",

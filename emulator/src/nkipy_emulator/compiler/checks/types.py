@@ -6,19 +6,19 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from nkipy.chips import CHIPS
 from nkipy.hlo import dtypes as dt
 from nkipy.hlo.ir import HLOInstruction
 from nkipy_emulator.compiler.diagnostics import Diagnostic, about
 from nkipy_emulator.compiler.options import CompileOptions
 
 _MAX_UINT32 = (1 << 32) - 1
-_FIRST_WITH_FP8_FN = 4
 
 
 def element_types(
     inst: HLOInstruction, options: CompileOptions
 ) -> Iterator[Diagnostic]:
-    """NCC_ESPP004 of float64, NCC_EVRF051 of F8E4M3FN before trn3."""
+    """NCC_ESPP004 of float64, NCC_EVRF051 of F8E4M3FN on chips that lack it."""
     if _introduces(inst, dt.float64):
         yield about(
             inst,
@@ -26,16 +26,20 @@ def element_types(
             f"Data type f64 is not supported on {options.target.name}. "
             "Use float32, or a narrower type.",
         )
-    if options.unsafe_fp8 or options.target.generation >= _FIRST_WITH_FP8_FN:
+    if options.unsafe_fp8 or "float8_e4m3fn" in options.target.chip.dtypes:
         return
     if _introduces(inst, dt.float8_e4m3fn):
         yield about(
             inst,
             "NCC_EVRF051",
             f"Data type F8E4M3FN is not supported on {options.target.name}. Use "
-            "float8_e4m3 or float8_e5m2, target trn3, or pass "
+            f"float8_e4m3 or float8_e5m2, target {_with_e4m3fn()}, or pass "
             "--experimental-unsafe-fp8e4m3fn-as-fp8e4m3.",
         )
+
+
+def _with_e4m3fn() -> str:
+    return " or ".join(c.name for c in CHIPS if "float8_e4m3fn" in c.dtypes)
 
 
 def _introduces(inst: HLOInstruction, dtype: np.dtype) -> bool:

@@ -1,0 +1,149 @@
+"""What is recorded of a chip, and where each fact is from.
+
+Sources are pages of the vendor's public documentation. ``chip`` is the page on the chip
+(:attr:`Chip.page`) and ``core`` the one on its cores, ``neuron-core-v`` with the
+generation; all others go by their own names. Where a page tells less than the figure
+here, or another page another one, the fact is an *estimate*: so is every figure that
+only the estimate of time looks at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+#: Element types that every chip has, by NumPy's names; 64-bit ones may be narrowed.
+COMMON_DTYPES = (
+    *("float32", "float16", "bfloat16", "float8_e4m3", "float8_e5m2"),
+    *("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
+    "bool",
+)
+
+
+def _fact(text: str, source: str, unit: str = "", *, estimate: bool = False) -> Any:
+    """A field that says what it is, in which unit, and where it is told."""
+    origin = f"estimate, from {source}" if estimate else source
+    return field(metadata={"text": text, "source": origin, "unit": unit})
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Instance:
+    """A machine with such chips, as rented; its short name is one of a single chip.
+
+    Attributes:
+        name: ``"trn2.48xlarge"``, or ``"trn2"``.
+        size: libnrt's number of its size (``nrt_instance_size_t``).
+        chips: how many it has.
+        lnc: physical cores to a logical one unless told otherwise; None is the chip's
+            own. Short names have 1, which is what kernels are compiled for.
+    """
+
+    name: str
+    size: int
+    chips: int
+    lnc: int | None = None
+
+    @property
+    def family(self) -> str:
+        """``"trn2"``."""
+        return self.name.partition(".")[0]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Chip:
+    """One chip. Bytes are bytes, rates are 10^9 bytes or 10^12 operations a second.
+
+    A mapping by element type has ``"other"`` for all that it does not name;
+    ``"float8"`` stands for the 8-bit floats, ``"mx"`` for those scaled in blocks,
+    ``"sparse"`` for products with a structured sparse operand.
+    """
+
+    # -- names -----------------------------------------------------------------------
+    name: str = _fact("name", "neuronx-cc reference")
+    product: str = _fact("product", "chip")
+    page: str = _fact("page on the chip", "neuron-hardware")
+    generation: int = _fact("generation of its cores, NeuronCore-v…", "core")
+    code_name: str | None = _fact("name in a genuine NEFF", "public NEFFs")
+    targets: tuple[str, ...] = _fact("values of --target", "neuronx-cc reference")
+    compiles_as: str = _fact("target that nkipy compiles for", "neuronx-cc reference")
+    #: Families of instances, with libnrt's numbers (``nrt_instance_family_t``).
+    families: Mapping[str, int] = _fact("families of instances", "libnrt's headers")
+    instances: tuple[Instance, ...] = _fact("instances", "chip, trn2-arch, inf2-arch")
+    # -- cores and memory ------------------------------------------------------------
+    cores: int = _fact("cores", "chip")
+    lnc: tuple[int, ...] = _fact(
+        "physical cores to a logical one, the default first", "logical-neuroncore"
+    )
+    hbm_bytes: int = _fact("HBM", "chip", "bytes")
+    hbm_gb_s: float = _fact("HBM", "chip", "GB/s")
+    cores_per_hbm: int = _fact("cores to a bank of HBM", "device-memory")
+    hbm_reserved_bytes: int = _fact("HBM reserved by a core", "device-memory", "bytes")
+    # -- on the chip, of one core ----------------------------------------------------
+    partitions: int = _fact("partitions of SBUF and PSUM", "core")
+    sbuf_bytes: int = _fact("SBUF of a core", "core", "bytes")
+    psum_bytes: int = _fact("PSUM of a core", "core", "bytes")
+    psum_banks: int = _fact("banks of the PSUM", "core")
+    #: Pairs of engines that cannot access a memory at once: (engine, engine, memory).
+    exclusive: tuple[tuple[str, str, str], ...] = _fact(
+        "engines that exclude each other", "NKI architecture guides"
+    )
+    # -- engines, of one core --------------------------------------------------------
+    tensor_ghz: float = _fact("TensorE", "core", "GHz")
+    vector_ghz: float = _fact("VectorE", "core", "GHz")
+    scalar_ghz: float = _fact("ScalarE", "core", "GHz")
+    gpsimd_ghz: float = _fact("GpSimd", "core", "GHz")
+    #: By engine (tensor: of both operands), by element type.
+    elements_per_cycle: Mapping[str, Mapping[str, int]] = _fact(
+        "elements an engine takes in a cycle", "NKI architecture guides"
+    )
+    tflops: Mapping[str, float] = _fact("products of a core", "core", "TFLOPS")
+    stationary_columns: int = _fact("columns of a stationary operand", "nki.isa")
+    #: By element type of the result in the PSUM, which are those that it may have.
+    moving_columns: Mapping[str, int] = _fact("columns of a moving operand", "nki.isa")
+    dtypes: tuple[str, ...] = _fact("element types", "data-types, error codes")
+    native_int32_dot: bool = _fact(
+        "products of 32-bit integers are exact", "NCC_EVRF035"
+    )
+    fp8_factor: float = _fact(
+        "time of an fp8 product, relative to bfloat16",
+        "profile-schema-reference",
+        estimate=True,
+    )
+    vector_16bit_speedup: float = _fact(
+        "VectorE on 16-bit types, relative to 32", "nki_perf_guide", estimate=True
+    )
+    # -- transfers -------------------------------------------------------------------
+    dma_engines: int = _fact("DMA engines of a core", "chip")
+    dma_engine_gb_s: float = _fact(
+        "payload of a DMA engine", "nki-dma-bandwidth-guide", "GB/s"
+    )
+    cc_cores: int = _fact("cores for collectives", "chip")
+    link_gb_s: float = _fact("NeuronLink", "chip", "GB/s")
+    linked_chips: int = _fact(
+        "chips that NeuronLink joins", "trn1-arch to trn3-arch", estimate=True
+    )
+    network_gb_s: float = _fact("network of so many chips", "chip", "GB/s")
+
+    @property
+    def architecture(self) -> str:
+        """What libnrt calls the generation: ``"NCv3"``."""
+        return f"NCv{self.generation}"
+
+    @property
+    def hbm_bank_bytes(self) -> int:
+        """What one core can address: a bank, which it may share."""
+        return self.hbm_bytes // self.cores * self.cores_per_hbm
+
+    @property
+    def sbuf_partition_bytes(self) -> int:
+        return self.sbuf_bytes // self.partitions
+
+    @property
+    def psum_partition_bytes(self) -> int:
+        return self.psum_bytes // self.partitions
+
+    @property
+    def psum_bank_bytes(self) -> int:
+        """Of one partition: 512 elements of float32."""
+        return self.psum_partition_bytes // self.psum_banks
