@@ -1,7 +1,8 @@
-"""The vendor's custom calls: as plain HLO, or answered by a Python handler.
+"""Custom calls as XLA can execute them: as plain HLO, or through a Python function.
 
-A handler registered here runs in the middle of an XLA program: it gets the operands as
-read-only arrays and writes into the arrays of the results.
+Which it is, the record of the call's target says: see :mod:`nkipy.hlo.custom_calls`.
+The function runs in the middle of an XLA program: it gets the operands as read-only
+arrays and writes into the arrays of the results.
 """
 
 from __future__ import annotations
@@ -9,29 +10,40 @@ from __future__ import annotations
 import itertools
 import threading
 import weakref
-from collections.abc import Callable, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from nkipy.hlo import dtypes as dt
+from nkipy.hlo import custom_calls
 from nkipy.hlo.builder import HLOBuilder
-from nkipy.hlo.ir import HLOComputation, HLOInstruction, HLOModule, Shape
+from nkipy.hlo.custom_calls import CustomCall, CustomCallError, known_targets, shapes_of
+from nkipy.hlo.ir import HLOInstruction, HLOModule, Shape
 from nkipy.hlo.rewrites.base import Place, rewrite
+from nkipy.hlo.rewrites.custom_calls import expand_calls
 from nkipy_emulator import _xla
-from nkipy_emulator.errors import UnsupportedCustomCallError
+from nkipy_emulator.errors import SimulationError, UnsupportedCustomCallError
+
+__all__ = [
+    "Handler",
+    "known_targets",
+    "register_custom_call",
+    "unregister_custom_call",
+]
 
 #: ``handler(inputs, outputs, backend_config)``. Inputs are read-only; it fills outputs.
-Handler = Callable[[Sequence[np.ndarray], Sequence[np.ndarray], bytes], None]
+Handler = custom_calls.Run
 
 TYPED_FFI = 4  # XLA's custom_call_api_version of handlers with typed arguments
 
-_handlers: dict[str, Handler] = {}
 
-
-def register_custom_call(target: str, handler: Handler) -> None:
+def register_custom_call(
+    target: str, handler: Handler, version: str = "unversioned"
+) -> None:
     """Let `handler` answer custom calls to `target` in modules compiled from now on.
+
+    It is registered in this process only; a package offers a record of its own, see
+    :mod:`nkipy.hlo.custom_calls`.
 
     Args:
         target: the call's ``custom_call_target``.
@@ -39,28 +51,21 @@ def register_custom_call(target: str, handler: Handler) -> None:
             arrays of the call's shapes and dtypes. It fills every output, keeps no
             reference to any array, and may be called from several threads at a time.
             What it raises, the running call raises; no result is written then.
+        version: enters the hash of every module with such a call.
 
     Raises:
-        ValueError: `target` is lowered to plain HLO and cannot be replaced.
+        ValueError: `target` is lowered to plain HLO and cannot be replaced, or is
+            empty, or `handler` is no function.
     """
-    if target in _LOWERINGS:
-        raise ValueError(f"{target} is computed by XLA itself, as plain HLO")
-    _handlers[target] = handler
+    custom_calls.register(custom_calls.with_run(target, handler, version))
 
 
 def unregister_custom_call(target: str) -> None:
     """Forget the handler of `target`. Programs already compiled keep it."""
-    _handlers.pop(target, None)
+    custom_calls.unregister(target)
 
 
-def known_targets() -> list[str]:
-    """The targets that a module may call."""
-    return sorted([*_LOWERINGS, *_handlers])
-
-
-# -------------------------------------------------------------------- Python handlers
-
-
+# -- call sites ------------------------------------------------------------------------
 class _Site(NamedTuple):
     """One custom call of a compiled module."""
 
@@ -68,6 +73,7 @@ class _Site(NamedTuple):
     backend_config: bytes
     inputs: tuple[Shape, ...]
     outputs: tuple[Shape, ...]
+    aliases: tuple[tuple[int, int], ...]  # (output, input that it updates)
 
 
 _sites: dict[int, _Site] = {}
@@ -79,6 +85,8 @@ def _call_site(
     number: int, inputs: list[memoryview], outputs: list[memoryview]
 ) -> None:
     site = _sites[number]
+    for output, source in site.aliases:
+        outputs[output][:] = inputs[source]
     site.handler(
         [_array(view, shape) for view, shape in zip(inputs, site.inputs)],
         [_array(view, shape) for view, shape in zip(outputs, site.outputs)],
@@ -91,13 +99,6 @@ def _array(view: memoryview, shape: Shape) -> np.ndarray:
 
 
 _xla.set_python_hook(_call_site)
-
-
-def _shapes_of(inst: HLOInstruction) -> tuple[Shape, ...]:
-    if inst.tuple_shapes is not None:
-        return inst.tuple_shapes
-    assert inst.dtype is not None
-    return (Shape(inst.dtype, inst.shape),)
 
 
 class CustomCalls:
@@ -129,10 +130,11 @@ def _forget_sites(numbers: list[int]) -> None:
             _sites.pop(number, None)
 
 
+# -- modules ---------------------------------------------------------------------------
 def lower_custom_calls(
     module: HLOModule, vector: HLOInstruction, calls: CustomCalls
 ) -> HLOModule:
-    """A copy of `module` whose custom calls XLA can execute.
+    """A copy of `module` whose custom calls XLA can execute; itself if it has none.
 
     Args:
         module: what to copy.
@@ -140,8 +142,19 @@ def lower_custom_calls(
         calls: receives the call sites of Python handlers.
 
     Raises:
-        UnsupportedCustomCallError: a target is neither lowered nor registered.
+        UnsupportedCustomCallError: nothing here can compute a target.
+        EntryPointError: an installed package has its record, which cannot be loaded.
+        SimulationError: the record and the call do not fit each other.
+        HLOVerificationError: a record puts into a call's place what is not valid.
     """
+    try:
+        module = expand_calls(module, _lowered)
+    except CustomCallError as e:
+        raise SimulationError(str(e)) from None
+    targets = custom_calls.targets_of(module.computations())
+    if not targets:
+        return module
+    records = {target: custom_calls.find(target) for target in targets}
 
     def rule(
         inst: HLOInstruction, operands: tuple[HLOInstruction, ...], place: Place
@@ -149,36 +162,53 @@ def lower_custom_calls(
         if inst.opcode != "custom-call":
             return None
         target = inst.attributes["custom_call_target"]
-        lowering = _LOWERINGS.get(target)
-        if lowering is not None:
-            return lowering(inst, operands, place.builder)
-        handler = _handlers.get(target)
-        if handler is None:
+        record = records[target]
+        if record is None or not record.is_computed:
             raise UnsupportedCustomCallError(_unknown(target, inst))
-        site = _Site(
-            handler,
-            inst.attributes.get("backend_config", b""),
-            tuple(s for o in operands for s in _shapes_of(o)),
-            _shapes_of(inst),
-        )
+        try:
+            site = _site(record, inst)
+        except CustomCallError as e:
+            raise SimulationError(f"{e}{_where(inst)}") from None
         state = (vector,) if place.is_entry else ()
         return _python_call(inst, operands, state, calls.add(site), place.builder)
 
-    if all(
-        inst.opcode != "custom-call"
-        for computation in module.computations()
-        for inst in computation.instructions
-    ):
-        return module
     return rewrite(module, rule)
 
 
-def _unknown(target: str, inst: HLOInstruction) -> str:
-    where = f" ({inst.source_location})" if inst.source_location else ""
-    return (
-        f"custom call to {target!r}{where} cannot be simulated; known targets are "
-        f"{', '.join(known_targets())}. nkipy_emulator.register_custom_call adds one"
+def _lowered(
+    record: CustomCall,
+    inst: HLOInstruction,
+    operands: tuple[HLOInstruction, ...],
+    builder: HLOBuilder,
+) -> HLOInstruction | None:
+    if record.lowering is None:
+        return None
+    return record.lower(inst, operands, builder)
+
+
+def _site(record: CustomCall, inst: HLOInstruction) -> _Site:
+    assert record.run is not None
+    inputs = [shapes_of(operand) for operand in inst.operands]
+    first = list(itertools.accumulate(map(len, inputs), initial=0))
+    return _Site(
+        record.run,
+        inst.attributes.get("backend_config", b""),
+        tuple(itertools.chain(*inputs)),
+        shapes_of(inst),
+        tuple((out, first[i]) for out, i in record.aliases_in(inst).items()),
     )
+
+
+def _unknown(target: str, inst: HLOInstruction) -> str:
+    return (
+        f"custom call to {target!r}{_where(inst)} cannot be simulated; known targets "
+        f"are {', '.join(known_targets())}. nkipy_emulator.register_custom_call adds "
+        f"one, and so does a package with an entry point of {custom_calls.GROUP!r}"
+    )
+
+
+def _where(inst: HLOInstruction) -> str:
+    return f" ({inst.source_location})" if inst.source_location else ""
 
 
 def _python_call(
@@ -203,52 +233,3 @@ def _python_call(
         MappingProxyType(attributes),
         inst.tuple_shapes,
     )
-
-
-# -------------------------------------------------------------------- plain HLO
-
-
-def _lower_topk(
-    inst: HLOInstruction, operands: tuple[HLOInstruction, ...], b: HLOBuilder
-) -> HLOInstruction:
-    """The k greatest along the last axis, in descending order, and where they were.
-
-    The order is that of ``np.sort``, turned around: NaN is above every number. Equal
-    values (both zeros are equal, and so are all NaNs) keep the order of their indices.
-    """
-    (x,) = operands
-    assert inst.tuple_shapes is not None and x.dtype is not None
-    values, indices = inst.tuple_shapes
-    axis = len(x.shape) - 1
-    positions = b.iota(x.shape, axis, indices.dtype)
-    both = b.tuple_result(
-        "sort",
-        (x, positions),
-        (Shape(x.dtype, x.shape), Shape(indices.dtype, x.shape)),
-        {
-            "dimension": axis,
-            "is_stable": True,
-            "to_apply": _descending(x.dtype, indices.dtype),
-        },
-    )
-    parts = tuple(b.slice_dim(part, axis, 0, values.dims[-1]) for part in both)
-    return b.emit("tuple", parts, (), None, tuple_shapes=inst.tuple_shapes)
-
-
-def _descending(dtype: np.dtype, index_dtype: np.dtype) -> HLOComputation:
-    comparator = HLOComputation(f"descending_{dtype.name}")
-    x, y = (comparator.add_parameter((), dtype) for _ in range(2))
-    for _ in range(2):
-        comparator.add_parameter((), index_dtype)
-    b = HLOBuilder(comparator)
-    before = b.compare(x, y, "GT")
-    if dt.is_float(dtype):
-        x_is_nan, y_is_number = b.compare(x, x, "NE"), b.compare(y, y, "EQ")
-        before = b.or_(before, b.and_(x_is_nan, y_is_number))
-    comparator.root = before
-    return comparator
-
-
-_LOWERINGS: dict[
-    str, Callable[[HLOInstruction, tuple[HLOInstruction, ...], HLOBuilder], Any]
-] = {"AwsNeuronTopK": _lower_topk}

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nkipy.hlo.custom_calls import targets_of, versions
 from nkipy.hlo.dtypes import uint8, uint64
 from nkipy.hlo.ir import HLOInstruction, HLOModule
 from nkipy.hlo.numerics import apply_auto_cast
@@ -144,7 +145,7 @@ class XlaExecutable:
             # Numbers of handlers are those of this process alone.
             store = None if calls.sites else store
             program = _xla.compile_proto(
-                proto, num_replicas, fast, store, _cpu_features(), _can_fuse(module)
+                proto, num_replicas, fast, store, _store_key(module), _can_fuse(module)
             )
         except SimulationError as e:
             calls.release()
@@ -155,6 +156,12 @@ class XlaExecutable:
         self.run = self.runner.run
         self.run_replicas = self.runner.run_replicas
         _executables.add(self)
+
+
+def _store_key(module: HLOModule) -> str:
+    """What code depends on besides what XLA gets: this CPU, and records of calls."""
+    targets = targets_of(module.computations())
+    return f"{_cpu_features()}{versions(targets)}"
 
 
 def _can_fuse(module: HLOModule) -> bool:

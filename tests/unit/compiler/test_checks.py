@@ -13,7 +13,9 @@ from neff import read_neff
 from nkipy.core import dtypes as dt
 from nkipy.core.tensor_apis import topk
 from nkipy.core.trace import trace_function
+from nkipy.hlo import custom_calls
 from nkipy.hlo.builder import HLOBuilder
+from nkipy.hlo.custom_calls import CustomCall, Passes, accept
 from nkipy.hlo.ir import HLOModule
 from nkipy.hlo.opcodes import WindowDim
 from nkipy_emulator import register_custom_call, unregister_custom_call
@@ -334,6 +336,21 @@ def test_registered_handlers_are_known(compile_module: Compile) -> None:
     finally:
         unregister_custom_call("somebody")
     assert compile_module(module).returncode == 70
+
+
+def test_records_that_do_not_fit_a_call_are_refused(compile_module: Compile) -> None:
+    """NKIPY_EMU002."""
+    parts: Any = {"version": "1", "cost": Passes("VectorE"), "run": print}
+    module = _call("somebody", "f32[5]").build()
+    aliased = CustomCall(target="somebody", check=accept, aliases={0: 0}, **parts)
+    custom_calls.register(aliased)
+    try:
+        done = compile_module(module)
+    finally:
+        custom_calls.unregister("somebody")
+    assert done.returncode == 70
+    assert b"[NKIPY_EMU002] Custom call to 'somebody'" in done.stderr
+    assert b"output 0 cannot be operand 0 of f32[4] custom-call(f32[5])" in done.stderr
 
 
 def test_every_code_is_tested() -> None:

@@ -12,6 +12,15 @@ from hypothesis import strategies as st
 
 from nkipy.core import dtypes as dt
 from nkipy.hlo.builder import HLOBuilder
+from nkipy.hlo.custom_calls import (
+    CustomCall,
+    Passes,
+    accept,
+    emit,
+    register,
+    unregister,
+)
+from nkipy.hlo.errors import HLOVerificationError
 from nkipy.hlo.ir import HLOComputation, HLOModule, Shape
 from nkipy_emulator import (
     SimulationError,
@@ -20,6 +29,7 @@ from nkipy_emulator import (
     register_custom_call,
     unregister_custom_call,
 )
+from nkipy_emulator.code_cache import CodeCache
 from nkipy_emulator.engine import XlaCpuEngine
 
 
@@ -205,3 +215,140 @@ def test_call_sites_go_with_the_executable(engine, double, module_of):
     del executable
     gc.collect()
     assert len(custom_calls._sites) == before
+
+
+# -- records ---------------------------------------------------------------------------
+@pytest.fixture
+def registered():
+    """Registers records for one test."""
+    targets = []
+
+    def add(target: str, **parts) -> CustomCall:
+        given = {"version": "1", "check": accept, "cost": Passes("VectorE")}
+        record = CustomCall(target=target, **(given | parts))
+        register(record)
+        targets.append(target)
+        return record
+
+    yield add
+    for target in targets:
+        unregister(target)
+
+
+def calling(record: CustomCall):
+    """The body of a program that calls it on (x, y), for a result like y."""
+
+    def body(b, x, y):
+        return emit(b, record, (x, y), Shape(y.dtype, y.shape))
+
+    return body
+
+
+def test_an_aliased_output_begins_as_its_operand(execute, registered):
+    def add_to_output(inputs, outputs, config):
+        outputs[0][...] += inputs[0]
+
+    record = registered("Accumulate", run=add_to_output, aliases={0: 1})
+    x, y = np.arange(4, dtype=np.float32), np.full(4, 10, np.float32)
+    np.testing.assert_array_equal(execute(calling(record), x, y)[0], x + y)
+    np.testing.assert_array_equal(y, np.full(4, 10, np.float32))
+
+
+def test_an_alias_of_one_call_alone(execute, registered):
+    record = registered("Keep", run=lambda inputs, outputs, config: None)
+
+    def body(b, x, y):
+        attributes = {
+            "custom_call_target": record.target,
+            "output_operand_aliasing": ((0, 1), (1, 0)),
+        }
+        shapes = [Shape(v.dtype, v.shape) for v in (y, x)]
+        return b.tuple_result("custom-call", (x, y), shapes, attributes)
+
+    x, y = np.arange(4, dtype=np.float32), np.arange(3, dtype=np.int32)
+    first, second = execute(body, x, y)
+    np.testing.assert_array_equal(first, y)
+    np.testing.assert_array_equal(second, x)
+
+
+def test_an_alias_after_a_tuple_is_of_its_own_array(execute, registered):
+    record = registered("Keep", run=lambda inputs, outputs, config: None)
+
+    def body(b, x, y):
+        shapes = (Shape(x.dtype, x.shape),) * 2
+        pair = b.emit("tuple", (x, x), (), None, tuple_shapes=shapes)
+        attributes = {
+            "custom_call_target": record.target,
+            "output_operand_aliasing": ((None, 1),),
+        }
+        return b.emit("custom-call", (pair, y), y.shape, y.dtype, attributes)
+
+    x, y = np.arange(4, dtype=np.float32), np.arange(3, dtype=np.int32)
+    np.testing.assert_array_equal(execute(body, x, y)[0], y)
+
+
+def test_a_lowering_comes_before_run_and_may_call_others(execute, registered):
+    def greatest(call, operands, b):
+        shape = (1,)
+        shapes = (Shape(operands[1].dtype, shape), Shape(dt.uint32, shape))
+        attributes = {"custom_call_target": "AwsNeuronTopK", "backend_config": b"1"}
+        values, _ = b.tuple_result("custom-call", operands[1:], shapes, attributes)
+        return b.broadcast_to(b.add(values, b.full_like(values, 1)), call.shape)
+
+    record = registered("Greatest", lowering=greatest, run=lambda *_: 1 / 0)
+    x, y = np.zeros(4, np.float32), np.array([3, 9, 4], np.float32)
+    np.testing.assert_array_equal(execute(calling(record), x, y)[0], [10, 10, 10])
+
+
+def test_lowerings_that_are_wrong_never_reach_xla(engine, registered, module_of):
+    def other_shape(call, operands, b):
+        return operands[0]
+
+    def other_operand(call, operands, b):
+        return b.emit("add", operands, call.shape, call.dtype)
+
+    def itself(call, operands, b):
+        return emit(b, again, operands, Shape(call.dtype, call.shape))
+
+    x, y = np.zeros(4, np.float32), np.zeros(3, np.float32)
+    shape = registered("OtherShape", lowering=other_shape)
+    with pytest.raises(SimulationError, match=r"'OtherShape' has the result f32\[3\]"):
+        engine.compile(module_of(calling(shape), x, y))
+    invalid = registered("Invalid", lowering=other_operand)
+    with pytest.raises(HLOVerificationError, match="add"):
+        engine.compile(module_of(calling(invalid), x, y))
+    again = registered("Again", lowering=itself)
+    with pytest.raises(SimulationError, match="calls them again: Again"):
+        engine.compile(module_of(calling(again), x, y))
+
+
+def test_an_alias_that_does_not_fit_the_call_is_refused(engine, registered, module_of):
+    record = registered("Keep", run=lambda *_: None)
+    x, y = np.zeros(4, np.float32), np.zeros(3, np.float32)
+    module = module_of(calling(record), x, y)
+    registered("Keep", run=lambda *_: None, aliases={0: 0})
+    with pytest.raises(SimulationError, match="'Keep': output 0 cannot be operand 0"):
+        engine.compile(module)
+
+
+def test_an_alias_that_contradicts_the_record_is_refused(engine, registered, module_of):
+    record = registered("Keep", run=lambda *_: None, aliases={0: 0})
+    x = np.zeros(3, np.float32)
+    module = module_of(calling(record), x, x)
+    registered("Keep", run=lambda *_: None, aliases={0: 1})
+    with pytest.raises(SimulationError, match="'Keep': output 0 cannot be operand 0"):
+        engine.compile(module)
+
+
+def test_a_version_enters_the_key_of_compiled_code(registered, module_of, tmp_path):
+    def twice(call, operands, b):
+        return b.add(operands[1], operands[1])
+
+    engine = XlaCpuEngine(CodeCache(tmp_path))
+    record = registered("Twice", lowering=twice)
+    x, y = np.zeros(4, np.float32), np.ones(3, np.float32)
+    module = module_of(calling(record), x, y)
+    for version, entries in (("1", 1), ("1", 1), ("2", 2)):
+        registered("Twice", lowering=twice, version=version)
+        engine.compile(module)
+        assert len(list(tmp_path.iterdir())) == entries

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -15,10 +16,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nkipy.hlo.builder import HLOBuilder
+from nkipy.hlo.ir import HLOInstruction
 from tests.support import libnrt
 from tests.support.nrt_client import make_neff
+from tests.support.packages import install_from_guide
 
 HERE = Path(__file__).parent
+GUIDE = HERE.parents[2] / "docs/dev_guide/adding_custom_calls.md"
 X = np.arange(4, dtype=np.float32)
 PROGRAMS = {"client.c": ("cc", "-std=c11"), "client.cpp": ("c++", "-std=c++17")}
 # A sanitized library wants its runtime first; these programs are not built for that.
@@ -50,11 +55,12 @@ def program(
     return path
 
 
-def run(program: Path, neff: Path) -> subprocess.CompletedProcess[str]:
+def run(program: Path, neff: Path, **extra: str) -> subprocess.CompletedProcess[str]:
     variables = libnrt.environment(
         LD_LIBRARY_PATH=where("--lib"),
         NKIPY_EMULATOR_PYTHON=sys.executable,
         NKIPY_EMULATOR_LOCK_DIR=str(neff.parent),
+        **extra,
     )
     return subprocess.run(
         [program, neff], env=variables, capture_output=True, text=True, timeout=120
@@ -78,6 +84,29 @@ def test_the_program_loads_and_executes(program: Path, tmp_path: Path) -> None:
     result = run(program, neff)
     assert result.returncode == 0, result.stderr
     assert result.stdout == "output0: 0 2 6 12\n"  # x*x + x
+
+
+def test_the_program_calls_what_a_package_computes(
+    program: Path, tmp_path: Path
+) -> None:
+    """The record is found by the engine's process, which alone has Python."""
+    install_from_guide(GUIDE, tmp_path / "site")
+    neff = tmp_path / "axpy.neff"
+    neff.write_bytes(make_neff(call_axpy, X, X))
+    result = run(program, neff)
+    assert result.returncode != 0 and "NRT_INVALID" in result.stderr
+    result = run(program, neff, PYTHONPATH=str(tmp_path / "site"))
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == "output0: 0 11 22 33\n"  # x + 10*x
+
+
+def call_axpy(b: HLOBuilder, x: HLOInstruction, y: HLOInstruction) -> HLOInstruction:
+    attributes = {
+        "custom_call_target": "acme.axpy",
+        "backend_config": struct.pack("<f", 10),
+        "output_operand_aliasing": ((None, 1),),
+    }
+    return b.emit("custom-call", (x, y), y.shape, y.dtype, attributes)
 
 
 def test_the_program_learns_what_is_wrong(program: Path, tmp_path: Path) -> None:

@@ -39,6 +39,7 @@ CODES = {
     "NCC_EVRF063": "reduce-scatter of 32- or 64-bit integers",
     "NCC_EVRF064": "malformed HLO",
     "NKIPY_EMU001": "what the vendor's compiler takes and the emulator does not",
+    "NKIPY_EMU002": "record of a custom call that is broken, or not one for this call",
 }
 
 

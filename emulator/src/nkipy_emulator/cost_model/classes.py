@@ -25,7 +25,7 @@ class Kind(IntEnum):
     FACTOR = auto()  # columns that depend on each other
     COLLECTIVE = auto()  # bytes and the size of the group
     CONTROL = auto()  # what the called computations cost
-    CUSTOM = auto()  # by the target of the call
+    CUSTOM = auto()  # by the record of the call's target
 
 
 class CostClass(NamedTuple):
@@ -89,28 +89,3 @@ _define(
 )
 _define("while conditional call", Kind.CONTROL)
 _define("custom-call", Kind.CUSTOM)
-
-#: Calls to functions that the vendor's compiler knows. Unknown ones count as one step.
-CUSTOM_CALLS: dict[str, CostClass] = {
-    "AwsNeuronErf": CostClass(Kind.ELEMENTWISE, SCALAR),
-    "AwsNeuronGelu": CostClass(Kind.ELEMENTWISE, SCALAR),
-    "AwsNeuronGeluApprxTanh": CostClass(Kind.ELEMENTWISE, SCALAR),
-    "AwsNeuronGeluBackward": CostClass(Kind.ELEMENTWISE, SCALAR, 2),
-    "AwsNeuronSilu": CostClass(Kind.ELEMENTWISE, SCALAR),
-    "AwsNeuronSiluBackward": CostClass(Kind.ELEMENTWISE, SCALAR, 2),
-    "AwsNeuronRmsNorm": CostClass(Kind.ELEMENTWISE, VECTOR, 4),
-    "AwsNeuronSoftmax": CostClass(Kind.ELEMENTWISE, VECTOR, 4),
-    "AwsNeuronSoftmaxBackward": CostClass(Kind.ELEMENTWISE, VECTOR, 3),
-    "AwsNeuronArgMax": CostClass(Kind.REDUCE, VECTOR, 2),
-    "AwsNeuronArgMin": CostClass(Kind.REDUCE, VECTOR, 2),
-    "AwsNeuronTopK": CostClass(Kind.REDUCE, VECTOR, 4),
-    "AwsNeuronTransferWithStaticRing": CostClass(Kind.VIEW),
-    "AwsNeuronLNCShardingConstraint": CostClass(Kind.VIEW),
-    "AwsNeuronModuleMarkerStart-Forward": CostClass(Kind.VIEW),
-    "AwsNeuronModuleMarkerStart-Backward": CostClass(Kind.VIEW),
-    "AwsNeuronModuleMarkerEnd-Forward": CostClass(Kind.VIEW),
-    "AwsNeuronModuleMarkerEnd-Backward": CostClass(Kind.VIEW),
-    "NeuronBoundaryMarker-Start": CostClass(Kind.VIEW),
-    "NeuronBoundaryMarker-End": CostClass(Kind.VIEW),
-}
-UNKNOWN_CUSTOM_CALL = CostClass(Kind.ELEMENTWISE, GPSIMD)

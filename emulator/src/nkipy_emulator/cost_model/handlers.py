@@ -6,12 +6,8 @@ from math import prod
 
 from nkipy.hlo.ir import HLOInstruction
 from nkipy_emulator.cost_model import collectives, control, movement
-from nkipy_emulator.cost_model.classes import (
-    COST_CLASSES,
-    CUSTOM_CALLS,
-    UNKNOWN_CUSTOM_CALL,
-    Kind,
-)
+from nkipy_emulator.cost_model.classes import COST_CLASSES, Kind
+from nkipy_emulator.cost_model.custom_calls import is_view, place_custom_call
 from nkipy_emulator.cost_model.engines import (
     Product,
     convolution_product,
@@ -107,20 +103,11 @@ def factor(schedule: Schedule, inst: HLOInstruction) -> None:
 
 
 def custom_call(schedule: Schedule, inst: HLOInstruction) -> None:
-    """A function of the vendor's compiler; an unknown one is one step on GpSimd."""
-    target = inst.attributes["custom_call_target"]
-    cls = CUSTOM_CALLS.get(target, UNKNOWN_CUSTOM_CALL)
-    if cls is UNKNOWN_CUSTOM_CALL:
-        schedule.costs.note(
-            f"custom call {target!r} is not known: counted as one pass over its result"
-        )
-    if cls.kind is Kind.VIEW and inst.operands:
+    """As the record of its target says."""
+    if is_view(inst):
         view(schedule, inst)
-    elif cls.kind is Kind.REDUCE and inst.operands:
-        schedule.place(inst, schedule.costs.engines.reduce(inst, cls))
     else:
-        work = schedule.costs.engines.elementwise(inst, cls, True)
-        schedule.place(inst, work)
+        place_custom_call(schedule, inst)
 
 
 HANDLERS.update(

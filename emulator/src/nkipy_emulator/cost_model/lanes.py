@@ -132,10 +132,16 @@ class Lanes:
         return now
 
     def occupy(
-        self, engine: str, name: str, opcode: str, span: Interval, nbytes: int = 0
+        self,
+        engine: str,
+        name: str,
+        opcode: str,
+        span: Interval,
+        nbytes: int = 0,
+        flops: int = 0,
     ) -> None:
         """Add an event at a given time."""
-        self.raw.append((name, opcode, engine, *span, nbytes, 0))
+        self.raw.append((name, opcode, engine, *span, nbytes, flops))
         self.busy[engine] += span[1] - span[0]
         self.end = max(self.end, span[1])
 

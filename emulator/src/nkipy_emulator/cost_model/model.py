@@ -10,6 +10,7 @@ from nkipy_emulator.cost_model import handlers  # noqa: F401  (fills the table)
 from nkipy_emulator.cost_model.classes import COST_CLASSES, Kind
 from nkipy_emulator.cost_model.constants import Target, find_target
 from nkipy_emulator.cost_model.control import MAX_COUNT, called_computations
+from nkipy_emulator.cost_model.custom_calls import with_stand_ins
 from nkipy_emulator.cost_model.engines import Engines
 from nkipy_emulator.cost_model.schedule import Costs, Schedule
 from nkipy_emulator.cost_model.types import LAUNCH, Estimate
@@ -44,11 +45,15 @@ def estimate(
 
     Raises:
         CostModelError: the target is unknown or has no such `lnc`.
+        EntryPointError: an installed package has the record of a custom call, which
+            cannot be loaded.
+        CustomCallError, HLOVerificationError: such a record does not fit the call.
     """
     hardware = find_target(target, lnc, launch_ns)
     cast = None
     if numerics is not None and numerics.auto_cast != "none":
         cast = numerics.auto_cast_type
+    module = with_stand_ins(module)
     costs = Costs(hardware, Engines(hardware, cast), replicas)
     for computation in _controlled(module):
         nested = costs.nested[computation] = Schedule(costs)

@@ -201,6 +201,10 @@ class Schedule:
             prod(inst.shape) * 4,
             work.flops,
         )
+        self.placed(inst, ready)
+
+    def placed(self, inst: HLOInstruction, ready: Interval) -> None:
+        """Note that `inst` has its place, and that its result is there at `ready`."""
         self._last = inst
         self.define(inst, ready)
 

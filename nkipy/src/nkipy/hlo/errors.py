@@ -9,3 +9,7 @@ class HLOVerificationError(ValueError):
 
 class HLOProtoError(ValueError):
     """A serialised module is malformed, or says what this reader does not know."""
+
+
+class CustomCallError(ValueError):
+    """The record of a custom call lacks something, or does not fit a call."""

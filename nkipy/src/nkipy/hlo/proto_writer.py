@@ -74,8 +74,13 @@ def digest_module(module: HLOModule) -> bytes:
     """32 bytes that identify the program.
 
     Opcodes, shapes, attributes, constants, structure, the names of inputs and outputs,
-    and aliases enter it. Source locations, generated names and the module's own name do
-    not: the same kernel elsewhere, or under another name, is the same artefact.
+    aliases, and the versions of custom calls enter it. Source locations, generated
+    names and the module's own name do not: the same kernel elsewhere, or under another
+    name, is the same artefact.
+
+    Raises:
+        EntryPointError: an installed package has the record of a custom call, which
+            cannot be loaded.
     """
     encoded = _encoded(module)
     if encoded.digest is None:
@@ -83,7 +88,24 @@ def digest_module(module: HLOModule) -> bytes:
         for part in encoded.hashed:
             sha.update(part)
         encoded.digest, encoded.hashed = sha.digest(), []
+        encoded.calls_out = any(map(_calls_out, encoded.state.computations))
+    if encoded.calls_out:
+        return _with_versions(encoded)
     return encoded.digest
+
+
+def _calls_out(computation: HLOComputation) -> bool:
+    return any(inst.opcode == "custom-call" for inst in computation.instructions)
+
+
+def _with_versions(encoded: _Encoded) -> bytes:
+    """The digest with the versions that the targets of custom calls have now."""
+    # Imported here: few programs have custom calls.
+    from nkipy.hlo.custom_calls import targets_of, versions
+
+    assert encoded.digest is not None
+    text = versions(targets_of(encoded.state.computations))
+    return hashlib.sha256(encoded.digest + text.encode()).digest()
 
 
 class _Encoded:
@@ -96,6 +118,7 @@ class _Encoded:
         self.parts: list[Buffer] | None = parts
         self.hashed = hashed
         self.digest: bytes | None = None
+        self.calls_out = False
 
 
 _encoded_modules: WeakKeyDictionary[HLOModule, _Encoded] = WeakKeyDictionary()

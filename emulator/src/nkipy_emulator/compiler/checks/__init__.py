@@ -38,7 +38,7 @@ _BY_OPCODE: dict[str, tuple[Check, ...]] = {
     "reduce-scatter": (integers.reduce_scatter,),
     "power": (integers.power,),
     "shift-right-arithmetic": (operators.shift_right_arithmetic,),
-    "custom-call": (custom_calls.target, custom_calls.top_k),
+    "custom-call": (custom_calls.target,),
     **dict.fromkeys(operators.UNSUPPORTED, (operators.unsupported,)),
 }
 #: What the emulator computes all the same: warnings if the user asks for that.

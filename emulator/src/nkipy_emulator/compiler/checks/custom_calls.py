@@ -1,71 +1,45 @@
-"""Custom calls: those that the vendor's compiler knows, and those that run here."""
+"""Custom calls: those that there is a record of, and those that run here."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from nkipy.hlo import dtypes as dt
 from nkipy.hlo.ir import HLOInstruction
 from nkipy_emulator.compiler.diagnostics import Diagnostic, about
 from nkipy_emulator.compiler.options import CompileOptions
 
-TOP_K = "AwsNeuronTopK"
-#: The targets that the documentation lists.
-RECOGNIZED = frozenset(
-    """
-    AwsNeuronArgMax AwsNeuronArgMin AwsNeuronCollectiveMatmul
-    AwsNeuronCustomNativeKernel AwsNeuronCustomOp AwsNeuronDevicePrint
-    AwsNeuronDropoutMaskV1 AwsNeuronErf AwsNeuronGelu AwsNeuronGeluApprxTanh
-    AwsNeuronGeluBackward AwsNeuronIntMatmult AwsNeuronLNCShardingConstraint
-    AwsNeuronModuleMarkerEnd-Backward AwsNeuronModuleMarkerEnd-Forward
-    AwsNeuronModuleMarkerStart-Backward AwsNeuronModuleMarkerStart-Forward
-    AwsNeuronRmsNorm AwsNeuronSilu AwsNeuronSiluBackward AwsNeuronSoftmax
-    AwsNeuronSoftmaxBackward AwsNeuronTopK AwsNeuronTransferWithStaticRing
-    NeuronBoundaryMarker-End NeuronBoundaryMarker-Start QuantizeMX ResizeBilinear
-    ResizeNearest ResizeNearestGrad __op$block_scaled_dot
-    """.split()
-)
-
 
 def target(inst: HLOInstruction, options: CompileOptions) -> Iterator[Diagnostic]:
-    """NCC_EVRF015; a warning where a handler has to be registered to run the call."""
+    """What the target's record refuses; NCC_EVRF015 if there is none.
+
+    A warning where a handler has to be registered to run the call.
+    """
+    # Imported here: few programs have custom calls.
+    from nkipy.hlo import custom_calls
+
     name = inst.attributes["custom_call_target"]
-    if name == TOP_K or name in _runnable():
+    try:
+        record = custom_calls.find(name)
+        if record is not None:
+            record.aliases_in(inst)
+    except (custom_calls.EntryPointError, custom_calls.CustomCallError) as e:
+        yield about(inst, "NKIPY_EMU002", f"Custom call to {name!r}: {e}")
         return
-    if name in RECOGNIZED:
+    if record is None:
+        yield about(
+            inst,
+            "NCC_EVRF015",
+            f"Custom call to {name!r}, a target that is not recognized. Recognized are "
+            f"{', '.join(custom_calls.recognized_targets())}.",
+        )
+        return
+    for refusal in record.check(inst, options.target.name):
+        yield about(inst, refusal.code, refusal.message)
+    if not record.is_computed:
         yield about(
             inst,
             "NKIPY_EMU001",
             f"Custom call to {name!r}: the emulator runs it only if "
             "nkipy_emulator.register_custom_call has given it a handler by then.",
             is_warning=True,
-        )
-        return
-    yield about(
-        inst,
-        "NCC_EVRF015",
-        f"Custom call to {name!r}, a target that is not recognized. Recognized are "
-        f"{', '.join(sorted(RECOGNIZED))}.",
-    )
-
-
-def _runnable() -> list[str]:
-    # Imported here: it loads XLA, which compiling needs for nothing else.
-    try:
-        from nkipy_emulator.custom_calls import known_targets
-    except ImportError:
-        return []
-    return known_targets()
-
-
-def top_k(inst: HLOInstruction, options: CompileOptions) -> Iterator[Diagnostic]:
-    """NCC_EVRF013."""
-    if inst.attributes["custom_call_target"] != TOP_K or not inst.operands:
-        return
-    dtype = inst.operands[0].dtype
-    if dtype is not None and dt.is_integer(dtype) and dtype.itemsize >= 4:
-        yield about(
-            inst,
-            "NCC_EVRF013",
-            f"TopK does not support {dtype.name}. Cast its operand to a floating type.",
         )
