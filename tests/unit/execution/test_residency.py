@@ -6,7 +6,7 @@ import gc
 
 import pytest
 
-from nkipy.execution.residency import Residency, _limit_from_environment
+from nkipy.execution.residency import Residency
 from tests.support.device import run_python
 
 
@@ -79,9 +79,9 @@ def test_programs_are_not_kept_alive():
 
 def test_the_limit_comes_from_the_environment(monkeypatch):
     monkeypatch.delenv("NKIPY_MAX_LOADED_KERNELS", raising=False)
-    assert _limit_from_environment() == 256
+    assert Residency().limit == 256
     monkeypatch.setenv("NKIPY_MAX_LOADED_KERNELS", "3")
-    assert _limit_from_environment() == 3
+    assert Residency().limit == 3
 
 
 @pytest.mark.parametrize("text", ["many", "0", "-1", "1.5", "²"])

@@ -6,12 +6,13 @@ program that has been unloaded loads again when it is next called.
 
 from __future__ import annotations
 
-import os
 import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Protocol
+
+from nkipy.execution.limits import limit_from_environment
 
 ENVIRONMENT_VARIABLE = "NKIPY_MAX_LOADED_KERNELS"
 _DEFAULT_LIMIT = 256
@@ -50,7 +51,7 @@ class Residency:
             ValueError: the environment has something other than a number from 1 up.
         """
         if self._limit is None:
-            self._limit = _limit_from_environment()
+            self._limit = limit_from_environment(ENVIRONMENT_VARIABLE, _DEFAULT_LIMIT)
         return self._limit
 
     @limit.setter
@@ -108,17 +109,6 @@ class Residency:
 
     def _forgetter(self, key: int) -> Callable[[weakref.ref[Unloadable]], None]:
         return lambda reference: self._forget(key)
-
-
-def _limit_from_environment() -> int:
-    text = os.environ.get(ENVIRONMENT_VARIABLE, "")
-    if not text:
-        return _DEFAULT_LIMIT
-    if not (text.isascii() and text.isdigit()) or int(text) < 1:
-        raise ValueError(
-            f"{ENVIRONMENT_VARIABLE} must be a number from 1 up, but is {text!r}"
-        )
-    return int(text)
 
 
 #: The programs of this process.

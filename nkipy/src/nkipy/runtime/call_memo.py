@@ -6,16 +6,17 @@ from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from nkipy.execution.call_cache import CALLS, CallTable
 from nkipy.runtime.call_key import CallSignature, UnhashableStatic, describe_arguments
 from nkipy.runtime.guards import Guards
 
 
 class _Calls:
-    """The calls of one function: what each kind came to, and while what holds."""
+    """The calls of one function, in the cache of the process."""
 
     def __init__(self, func: Callable[..., Any]) -> None:
         self.signature = CallSignature(func)
-        self.results: dict[Any, tuple[Guards, str]] = {}
+        self.results: CallTable[str] = CALLS.table()
 
 
 _functions: WeakKeyDictionary[Callable[..., Any], _Calls] = WeakKeyDictionary()
@@ -57,9 +58,9 @@ class CallMemo:
         """The result, if there is one and what the function captured is the same."""
         if self._calls is None or self._key is None:
             return None
-        found = self._calls.results.get(self._key)
-        if found is not None and found[0].hold():
-            return found[1]
+        found = self._calls.results.find(self._key)
+        if found is not None:
+            return found
         # Before the work begins: a change while it goes on is noticed, too.
         self._guards = Guards(self._func, self._arguments)
         return None
@@ -67,7 +68,7 @@ class CallMemo:
     def remember(self, result: str) -> None:
         """Put the result of the work that :meth:`recall` found not done."""
         if self._calls is not None and self._guards is not None:
-            self._calls.results[self._key] = self._guards, result
+            self._calls.results.put(self._key, result, self._guards.check)
 
 
 def _calls_of(func: Callable[..., Any]) -> _Calls | None:

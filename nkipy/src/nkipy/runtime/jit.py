@@ -17,6 +17,7 @@ from nkipy.core.trace import (
     trace_function,
 )
 from nkipy.core.trace_array import holds_traced
+from nkipy.execution.call_cache import CALLS, CallTable
 from nkipy.execution.engines import Executable
 from nkipy.hlo.ir import HLOModule
 from nkipy.runtime.call_key import (
@@ -68,7 +69,7 @@ class JitKernel:
         self.__doc__ = kernel.__doc__
         self.__module__ = getattr(kernel, "__module__", __name__)
         self._signature = CallSignature(kernel)
-        self._programs: dict[Any, Program] = {}
+        self._programs: CallTable[Program] = CALLS.table()
         self._lock = threading.RLock()
         self._has_warned = False
 
@@ -100,7 +101,7 @@ class JitKernel:
         return HLOText(self.lower(*args, **kwargs).to_text())
 
     def cache_size(self) -> int:
-        """Number of programs that calls so far have compiled."""
+        """Number of programs that calls so far have compiled, and that are kept."""
         return len(self._programs)
 
     def clear_cache(self) -> None:
@@ -147,8 +148,8 @@ class JitKernel:
                 "%s: not cached: argument of type %s", self.__name__, error
             )
             return self._build(args, kwargs), arrays_of(arguments)
-        found = self._programs.get(key)
-        if found is None or not found.guards.hold():
+        found = self._programs.find(key)
+        if found is None:
             found = self._compile(key, args, kwargs)
         return found, arrays
 
@@ -156,14 +157,16 @@ class JitKernel:
         self, key: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Program:
         with self._lock:
-            program = self._programs.get(key)
-            if program is None or not program.guards.hold():
-                self._explain(key, program)
-                changed = program is not None and program.changes_captured
-                program = self._programs[key] = self._build(args, kwargs)
+            program = self._programs.find(key)
+            if program is None:
+                stale = self._programs.stale(key)
+                self._explain(key, stale)
+                program = self._build(args, kwargs)
                 program.changes_captured = program.guards.changed()
-                if changed and program.changes_captured:
-                    self._warn_of_changes()
+                self._programs.put(key, program, program.guards.check)
+                if stale is not None and stale.changes_captured:
+                    if program.changes_captured:
+                        self._warn_of_changes()
         return program
 
     def _warn_of_changes(self) -> None:
@@ -180,10 +183,10 @@ class JitKernel:
             return
         if stale is not None:
             reason = "a captured global or closure variable has changed"
-        elif not self._programs:
+        elif not len(self._programs):
             reason = "first call"
         else:
-            reason = _difference(key, next(reversed(self._programs)))
+            reason = _difference(key, self._programs.newest_key())
         self.logger.info("%s: tracing and compiling: %s", self.__name__, reason)
 
 
