@@ -6,8 +6,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from nkipy.hlo.opcodes import WindowDim
-from nkipy_emulator.cost_model.classes import COST_CLASSES
+from nkipy.hlo.opcodes import OPCODES, WindowDim
 from nkipy_emulator.cost_model.constants import TARGETS
 from nkipy_emulator.cost_model.engines import (
     Engines,
@@ -42,7 +41,7 @@ def elementwise(opcode: str, shape: str, operands: int = 1):
 
 
 def ns(inst, target=TRN2, chained=False) -> float:
-    return Engines(target).elementwise(inst, COST_CLASSES[inst.opcode], chained).ns
+    return Engines(target).elementwise(inst, OPCODES[inst.opcode].cost, chained).ns
 
 
 def test_vector_engine_one_and_two_tensors():
@@ -80,7 +79,7 @@ def test_reduction_goes_over_the_inputs():
     operands = (parameter("f32[128,512]"), parameter("f32[]", 1))
     attributes = {"dimensions": (1,), "to_apply": reducer()}
     inst = instruction("reduce", operands, "f32[128]", attributes)
-    work = Engines(TRN2).reduce(inst, COST_CLASSES["reduce"])
+    work = Engines(TRN2).reduce(inst, OPCODES["reduce"].cost)
     assert work.ns == (60 + 100 + 512) / 0.96
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from nkipy.core import dtypes as dt
 from nkipy.hlo.ir import AliasInfo, HLOInstruction, HLOModule, SourceLocation
+from nkipy.hlo.opcodes.text import quoted
 from nkipy.hlo.printer import MAX_LITERAL, literal_text, print_module
-from nkipy.hlo.printer_attributes import quoted
 from tests.unit.hlo.samples import SAMPLES, Sample, instruction, reducer
 
 GOLDEN = """\

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nkipy.hlo.ir import HLOComputation, HLOInstruction
+from nkipy.hlo.ir import HLOComputation, HLOInstruction, callees_of
 from nkipy_emulator.cost_model.constants import CONTROL_NS
 from nkipy_emulator.cost_model.lanes import Raw
 from nkipy_emulator.cost_model.loops import trip_count
@@ -26,12 +26,9 @@ MAX_NS, MAX_COUNT = 2.0**52, (1 << 53) - 1
 
 def called_computations(inst: HLOInstruction) -> tuple[HLOComputation, ...]:
     """The computations that an instruction of control flow runs."""
-    attributes = inst.attributes
-    if inst.opcode == "while":
-        return attributes["condition"], attributes["body"]
-    if inst.opcode == "conditional":
-        return tuple(attributes["branches"])
-    return (attributes["to_apply"],)
+    if inst.opcode == "while":  # in the order in which they run
+        return inst.attributes["condition"], inst.attributes["body"]
+    return callees_of(inst.attributes)
 
 
 def control(schedule: Schedule, inst: HLOInstruction) -> None:

@@ -17,8 +17,8 @@ from nkipy.hlo.custom_calls import (
     View,
 )
 from nkipy.hlo.ir import HLOInstruction, HLOModule
+from nkipy.hlo.opcodes import CostClass, CostKind
 from nkipy.hlo.rewrites.custom_calls import expand_calls
-from nkipy_emulator.cost_model.classes import CostClass, Kind
 
 if TYPE_CHECKING:
     from nkipy_emulator.cost_model.schedule import Schedule
@@ -40,10 +40,10 @@ def place_custom_call(schedule: Schedule, inst: HLOInstruction) -> None:
     if isinstance(cost, EngineTimes):
         _place_times(schedule, inst, cost.of(inst, schedule.costs.target.name))
     elif cost.over == "operand" and inst.operands:
-        cls = CostClass(Kind.REDUCE, cost.engine, cost.steps)
+        cls = CostClass(CostKind.REDUCE, cost.engine, cost.steps)
         schedule.place(inst, schedule.costs.engines.reduce(inst, cls))
     else:
-        cls = CostClass(Kind.ELEMENTWISE, cost.engine, cost.steps)
+        cls = CostClass(CostKind.ELEMENTWISE, cost.engine, cost.steps)
         schedule.place(inst, schedule.costs.engines.elementwise(inst, cls, True))
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from nkipy.hlo.ir import HLOComputation, HLOInstruction
-from nkipy_emulator.cost_model.classes import CostClass
+from nkipy.hlo.opcodes import OPCODES, CostClass, CostKind
 from nkipy_emulator.cost_model.constants import (
     GPSIMD_FIXED_CYCLES,
     LOAD_STATIONARY_CYCLES,
@@ -37,7 +37,8 @@ _CAST_TYPES = {
     "tf32": "tf32",
     "fp8_e4m3": "float8_e4m3",
 }
-_MOVES = frozenset({"parameter", "constant", "tuple", "get-tuple-element"})
+#: Kinds of which a reducer's instructions cost nothing.
+_FREE = frozenset({CostKind.SOURCE, CostKind.TUPLE})
 
 
 class Work(NamedTuple):
@@ -236,7 +237,9 @@ def _width(dtype: np.dtype) -> tuple[int, str]:
 
 
 def _operations(computation: HLOComputation) -> int:
-    count = sum(i.opcode not in _MOVES for i in computation.instructions)
+    count = sum(
+        OPCODES[i.opcode].cost.kind not in _FREE for i in computation.instructions
+    )
     return max(1, count)
 
 

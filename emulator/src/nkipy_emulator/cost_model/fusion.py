@@ -15,12 +15,11 @@ from __future__ import annotations
 from math import prod
 
 from nkipy.hlo.ir import HLOComputation, HLOInstruction
-from nkipy_emulator.cost_model.classes import COST_CLASSES, Kind
+from nkipy.hlo.opcodes import OPCODES, CostKind
 
 Region = list[int]  # [number of elements]; its identity is what matters
 
-_PRODUCERS = frozenset({Kind.ELEMENTWISE, Kind.DOT, Kind.CONVOLUTION})
-_SAME_ELEMENTS = frozenset({"reshape", "bitcast-convert", "opt-barrier"})
+_PRODUCERS = frozenset({CostKind.ELEMENTWISE, CostKind.DOT, CostKind.CONVOLUTION})
 
 
 def fused_values(
@@ -35,19 +34,18 @@ def fused_values(
     wanted: dict[HLOInstruction, Region | None] = dict.fromkeys(results)
     for inst in reversed(computation.instructions):
         region = wanted.get(inst)
-        opcode = inst.opcode
-        kind = COST_CLASSES[opcode].kind
+        kind = OPCODES[inst.opcode].cost.kind
         if kind in _PRODUCERS:
             elements = prod(inst.shape)
             if region is not None and region[0] == elements:
                 fused.add(inst)
             else:
                 region = [elements]
-            if kind is not Kind.ELEMENTWISE:
+            if kind is not CostKind.ELEMENTWISE:
                 region = None  # nothing is computed on the way into a product
-        elif kind is Kind.REDUCE:
+        elif kind is CostKind.REDUCE:
             region = [prod(inst.operands[0].shape)]
-        elif opcode not in _SAME_ELEMENTS:
+        elif kind is not CostKind.RENAME:
             region = None
         for operand in inst.operands:
             if operand not in wanted:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from math import prod
 
 from nkipy.hlo.ir import HLOInstruction
+from nkipy.hlo.opcodes import OPCODES, CostKind
 from nkipy_emulator.cost_model import collectives, control, movement
-from nkipy_emulator.cost_model.classes import COST_CLASSES, Kind
 from nkipy_emulator.cost_model.custom_calls import is_view, place_custom_call
 from nkipy_emulator.cost_model.engines import (
     Product,
@@ -57,23 +57,23 @@ def tuples(schedule: Schedule, inst: HLOInstruction) -> None:
 
 
 def elementwise(schedule: Schedule, inst: HLOInstruction) -> None:
-    cls = COST_CLASSES[inst.opcode]
+    cls = OPCODES[inst.opcode].cost
     engines = schedule.costs.engines
     schedule.place(inst, engines.elementwise(inst, cls, schedule.is_chained(inst)))
 
 
 def reduce(schedule: Schedule, inst: HLOInstruction) -> None:
-    cls = COST_CLASSES[inst.opcode]
+    cls = OPCODES[inst.opcode].cost
     schedule.place(inst, schedule.costs.engines.reduce(inst, cls))
 
 
 def window(schedule: Schedule, inst: HLOInstruction) -> None:
-    cls = COST_CLASSES[inst.opcode]
+    cls = OPCODES[inst.opcode].cost
     schedule.place(inst, schedule.costs.engines.window(inst, cls))
 
 
 def sort(schedule: Schedule, inst: HLOInstruction) -> None:
-    cls = COST_CLASSES[inst.opcode]
+    cls = OPCODES[inst.opcode].cost
     schedule.place(inst, schedule.costs.engines.sort(inst, cls))
 
 
@@ -112,20 +112,21 @@ def custom_call(schedule: Schedule, inst: HLOInstruction) -> None:
 
 HANDLERS.update(
     {
-        Kind.SOURCE: source,
-        Kind.VIEW: view,
-        Kind.TUPLE: tuples,
-        Kind.ELEMENTWISE: elementwise,
-        Kind.REDUCE: reduce,
-        Kind.WINDOW: window,
-        Kind.SORT: sort,
-        Kind.DOT: dot,
-        Kind.CONVOLUTION: convolution,
-        Kind.TRANSPOSE: transpose,
-        Kind.MOVE: movement.move,
-        Kind.FACTOR: factor,
-        Kind.COLLECTIVE: collectives.collective,
-        Kind.CONTROL: control.control,
-        Kind.CUSTOM: custom_call,
+        CostKind.SOURCE: source,
+        CostKind.RENAME: view,
+        CostKind.VIEW: view,
+        CostKind.TUPLE: tuples,
+        CostKind.ELEMENTWISE: elementwise,
+        CostKind.REDUCE: reduce,
+        CostKind.WINDOW: window,
+        CostKind.SORT: sort,
+        CostKind.DOT: dot,
+        CostKind.CONVOLUTION: convolution,
+        CostKind.TRANSPOSE: transpose,
+        CostKind.MOVE: movement.move,
+        CostKind.FACTOR: factor,
+        CostKind.COLLECTIVE: collectives.collective,
+        CostKind.CONTROL: control.control,
+        CostKind.CUSTOM: custom_call,
     }
 )

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from nkipy.chips import DEFAULT
 from nkipy.hlo.ir import HLOComputation, HLOModule
+from nkipy.hlo.opcodes import OPCODES, CostKind
 from nkipy_emulator.cost_model import handlers  # noqa: F401  (fills the table)
-from nkipy_emulator.cost_model.classes import COST_CLASSES, Kind
 from nkipy_emulator.cost_model.constants import Target, find_target
 from nkipy_emulator.cost_model.control import MAX_COUNT, called_computations
 from nkipy_emulator.cost_model.custom_calls import with_stand_ins
@@ -87,7 +87,7 @@ def _controlled(module: HLOModule) -> list[HLOComputation]:
         callee
         for computation in ordered
         for inst in computation.instructions
-        if COST_CLASSES[inst.opcode].kind is Kind.CONTROL
+        if OPCODES[inst.opcode].cost.kind is CostKind.CONTROL
         for callee in called_computations(inst)
     }
     return [c for c in ordered if c in wanted]

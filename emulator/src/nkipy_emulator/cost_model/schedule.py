@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from math import prod
 
 from nkipy.hlo.ir import HLOComputation, HLOInstruction
-from nkipy_emulator.cost_model.classes import COST_CLASSES, Kind
+from nkipy.hlo.opcodes import OPCODES, CostKind
 from nkipy_emulator.cost_model.constants import RESIDENT_FRACTION, Target
 from nkipy_emulator.cost_model.engines import Engines, Work
 from nkipy_emulator.cost_model.fusion import fused_values
@@ -95,7 +95,7 @@ class Schedule:
     ) -> None:
         self._fused = fused_values(computation, results)
         for inst in computation.instructions:
-            HANDLERS[COST_CLASSES[inst.opcode].kind](self, inst)
+            HANDLERS[OPCODES[inst.opcode].cost.kind](self, inst)
 
     # -- where values are ------------------------------------------------------------
     def value(self, inst: HLOInstruction) -> Value:
@@ -219,4 +219,4 @@ def _name(inst: HLOInstruction) -> str:
 
 Handler = Callable[[Schedule, HLOInstruction], None]
 #: How an instruction of each kind is placed; filled by :mod:`.handlers`.
-HANDLERS: dict[Kind, Handler] = {}
+HANDLERS: dict[CostKind, Handler] = {}

@@ -6,11 +6,25 @@ import json
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from nkipy.hlo.opcodes.cost import ENGINES, GPSIMD, SCALAR, TENSOR, VECTOR
+
+__all__ = [
+    "COLLECTIVES",
+    "DMA",
+    "ENGINES",
+    "GPSIMD",
+    "LANES",
+    "LAUNCH",
+    "SCALAR",
+    "TENSOR",
+    "VECTOR",
+    "Estimate",
+    "Event",
+]
+
 #: The lanes of a timeline. The engines are those of a NeuronCore; `launch` is the fixed
 #: cost of starting an execution.
-TENSOR, VECTOR, SCALAR, GPSIMD = "TensorE", "VectorE", "ScalarE", "GpSimd"
 DMA, COLLECTIVES, LAUNCH = "DMA", "collectives", "launch"
-ENGINES = (TENSOR, VECTOR, SCALAR, GPSIMD)
 LANES = (*ENGINES, DMA, COLLECTIVES, LAUNCH)
 
 

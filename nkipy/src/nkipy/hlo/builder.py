@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from nkipy.hlo import dtypes as dt
-from nkipy.hlo.ir import (
+from nkipy.hlo.instruction import (
     NO_ATTRIBUTES,
     Form,
     HLOComputation,

@@ -8,13 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from nkipy.hlo.errors import CustomCallError
+from nkipy.hlo.opcodes.cost import ENGINES
 
 if TYPE_CHECKING:
     from nkipy.hlo.builder import HLOBuilder
     from nkipy.hlo.ir import HLOInstruction
-
-#: The engines that a cost can name.
-ENGINES = ("TensorE", "VectorE", "ScalarE", "GpSimd")
 
 #: ``lowering(call, operands, builder)``: what takes the place of a call.
 Lowering = Callable[

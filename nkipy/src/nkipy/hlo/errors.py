@@ -13,3 +13,7 @@ class HLOProtoError(ValueError):
 
 class CustomCallError(ValueError):
     """The record of a custom call lacks something, or does not fit a call."""
+
+
+class HLORecordError(TypeError):
+    """The record of an opcode lacks a part, or contradicts itself."""

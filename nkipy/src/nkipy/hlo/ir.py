@@ -8,298 +8,46 @@ Attribute names are those of HLO's text form (see :mod:`nkipy.hlo.opcodes`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from nkipy.hlo.dtypes import HLO_NAMES, as_dtype
+from nkipy.hlo.instruction import (
+    NO_ATTRIBUTES,
+    Form,
+    HLOComputation,
+    HLOInstruction,
+    Shape,
+    SourceLocation,
+    callees_of,
+    instruction_of,
+    shape_key,
+    with_callees,
+)
+from nkipy.hlo.interface import MUST_ALIAS_SUFFIX
 
 if TYPE_CHECKING:
     from nkipy.third_party.xla.service import hlo_pb2
 
-NO_ATTRIBUTES: Mapping[str, Any] = MappingProxyType({})
-_new = object.__new__
-
-
-class Shape(NamedTuple):
-    """An array shape: element type and dimensions."""
-
-    dtype: np.dtype
-    dims: tuple[int, ...]
-
-    def __str__(self) -> str:
-        return f"{HLO_NAMES[self.dtype]}[{','.join(map(str, self.dims))}]"
-
-
-class SourceLocation(NamedTuple):
-    """The line of the user's program that an instruction comes from."""
-
-    filename: str
-    line: int
-
-    def __str__(self) -> str:
-        return f"{self.filename}:{self.line}"
-
-
-@lru_cache(maxsize=8192)
-def shape_key(shape: tuple[int, ...], dtype: np.dtype) -> str:
-    """Tells shapes and dtypes apart, as they do themselves.
-
-    It is what recipes are looked up by: a string keeps its hash, unlike a tuple.
-    """
-    return f"{dtype}{shape}"
-
-
-class Form:
-    """What equal instructions share: all but who they are and where they come from.
-
-    Making an instruction of a form that has been used before (:meth:`HLOBuilder.place`)
-    spares the work that depends on nothing else: the verifier applies an opcode's rule
-    to a form once, and the writer encodes it once.
-
-    Opcode, shape, dtype and attributes are those of the instructions, whose result is
-    an array. The attributes cannot be changed.
-
-    Attributes:
-        operands: shape and dtype of each operand.
-        key: :func:`shape_key` of the result.
-        is_verified: whether the verifier has found an instruction of this form valid.
-        encoded: the writer's bytes of it, or None.
-    """
-
-    __slots__ = (
-        "opcode",
-        "operands",
-        "shape",
-        "dtype",
-        "attributes",
-        "key",
-        "is_verified",
-        "encoded",
-    )
-
-    def __init__(
-        self,
-        opcode: str,
-        operands: tuple[tuple[tuple[int, ...], Any], ...],
-        shape: tuple[int, ...],
-        dtype: np.dtype | Any,
-        attributes: Mapping[str, Any] = NO_ATTRIBUTES,
-    ) -> None:
-        self.opcode = opcode
-        self.operands = operands
-        self.shape = shape
-        self.dtype = dtype
-        self.attributes = NO_ATTRIBUTES
-        if attributes:
-            self.attributes = MappingProxyType(dict(attributes))
-        self.key = shape_key(shape, dtype)
-        self.is_verified = False
-        self.encoded: bytes | None = None
-
-    @classmethod
-    def of(cls, inst: HLOInstruction) -> Form:
-        """The form of an instruction whose operands and result are arrays."""
-        if inst.form is not None:
-            return inst.form
-        operands = tuple([(o.shape, o.dtype) for o in inst.operands])
-        return cls(inst.opcode, operands, inst.shape, inst.dtype, inst.attributes)
-
-    def fits(self, inst: HLOInstruction) -> bool:
-        """Whether `inst`, which was made of this form, is still of it."""
-        if (
-            inst.shape is not self.shape
-            or inst.dtype is not self.dtype
-            or inst.opcode is not self.opcode
-            or inst.attributes is not self.attributes
-            or inst.tuple_shapes is not None
-            or len(inst.operands) != len(self.operands)
-        ):
-            return False
-        for operand, (shape, dtype) in zip(inst.operands, self.operands):
-            if operand.dtype is not dtype or operand.shape != shape:
-                return False
-        return True
-
-
-class HLOInstruction:
-    """One HLO instruction, which is also the value that it computes.
-
-    Identity is equality. Opcode, operands, result and attributes stay as they are once
-    an instruction is in a computation; its name and source location may be set until
-    the module is verified or written, which look at them. ``shape`` and
-    ``dtype`` describe an array result. A tuple result (sort of several operands, a
-    custom call with several results, ``tuple``) has ``tuple_shapes`` instead, with
-    ``shape == ()`` and ``dtype is None``. ``form`` is the :class:`Form` that the
-    instruction was made of, if any.
-    """
-
-    __slots__ = (
-        "opcode",
-        "operands",
-        "shape",
-        "dtype",
-        "attributes",
-        "source_location",
-        "tuple_shapes",
-        "name",
-        "form",
-        "__weakref__",
-    )
-
-    def __init__(
-        self,
-        opcode: str,
-        operands: tuple[HLOInstruction, ...],
-        shape: tuple[int, ...],
-        dtype: np.dtype | None,
-        attributes: Mapping[str, Any] = NO_ATTRIBUTES,
-        source_location: SourceLocation | None = None,
-        tuple_shapes: tuple[Shape, ...] | None = None,
-        name: str = "",
-        form: Form | None = None,
-    ) -> None:
-        self.opcode = opcode
-        self.operands = operands
-        self.shape = shape
-        # | Any, not | None: whoever has an array result in hand need not say so again.
-        self.dtype: np.dtype | Any = dtype
-        self.attributes = attributes
-        self.source_location = source_location
-        self.tuple_shapes = tuple_shapes
-        self.name = name
-        self.form = form
-
-    # The names under which the public API of nkipy knows the same things.
-    op_name = property(lambda self: self.opcode)
-    result_shape = property(lambda self: self.shape)
-    result_dtype = property(lambda self: self.dtype)
-    is_parameter = property(lambda self: self.opcode == "parameter")
-
-    @property
-    def source_op(self) -> HLOInstruction | None:
-        """The instruction that makes this value; None for a parameter."""
-        return None if self.is_parameter else self
-
-    @property
-    def parameter_id(self) -> int | None:
-        """The parameter number, or None."""
-        return self.attributes.get("parameter_number")
-
-    @property
-    def ndim(self) -> int:
-        return len(self.shape)
-
-    def __repr__(self) -> str:
-        label = f" {self.name}" if self.name else ""
-        return f"<HLO {self.opcode}{label} {self.shape_text()}>"
-
-    def shape_text(self) -> str:
-        """The result shape in HLO's notation, ``f32[2,3]`` or ``(f32[2], s32[2])``."""
-        if self.tuple_shapes is not None:
-            return f"({', '.join(map(str, self.tuple_shapes))})"
-        assert self.dtype is not None
-        return str(Shape(self.dtype, self.shape))
-
-
-def instruction_of(
-    form: Form,
-    operands: tuple[HLOInstruction, ...],
-    location: SourceLocation | None = None,
-) -> HLOInstruction:
-    """An instruction of a form, whose operands fit it."""
-    made = _new(HLOInstruction)
-    made.form = form
-    made.opcode = form.opcode
-    made.operands = operands
-    made.shape = form.shape
-    made.dtype = form.dtype
-    made.attributes = form.attributes
-    made.source_location = location
-    made.tuple_shapes = None
-    made.name = ""
-    return made
-
-
-class HLOComputation:
-    """A named list of instructions in dependence order, with a root."""
-
-    __slots__ = ("name", "instructions", "parameters", "root")
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.instructions: list[HLOInstruction] = []
-        self.parameters: list[HLOInstruction] = []
-        self.root: HLOInstruction | None = None
-
-    def add_parameter(
-        self,
-        shape: Sequence[int],
-        dtype: Any,
-        name: str = "",
-        tuple_shapes: tuple[Shape, ...] | None = None,
-    ) -> HLOInstruction:
-        """Append the next parameter."""
-        number = len(self.parameters)
-        dims = tuple(map(int, shape))
-        if tuple_shapes is None:
-            form = _parameter_form(number, dims, as_dtype(dtype))
-            inst = instruction_of(form, ())
-        else:
-            attributes = {"parameter_number": number}
-            inst = HLOInstruction("parameter", (), dims, None, attributes)
-            inst.tuple_shapes = tuple_shapes
-        inst.name = name or f"p{number}"
-        self.parameters.append(inst)
-        self.instructions.append(inst)
-        return inst
-
-    def called(self) -> Iterator[HLOComputation]:
-        """The computations that instructions of this one call, callees first."""
-        seen: set[int] = set()
-        stack: list[tuple[HLOComputation, Iterator[HLOComputation]]]
-        stack = [(self, _callees(self))]
-        while stack:
-            owner, pending = stack[-1]
-            for callee in pending:
-                if id(callee) not in seen:
-                    seen.add(id(callee))
-                    stack.append((callee, _callees(callee)))
-                    break
-            else:
-                stack.pop()
-                if owner is not self:
-                    yield owner
-
-
-@lru_cache(maxsize=8192)
-def _parameter_form(number: int, shape: tuple[int, ...], dtype: np.dtype) -> Form:
-    return Form("parameter", (), shape, dtype, {"parameter_number": number})
-
-
-#: The attributes that hold a computation (or, `branches`, a tuple of them).
-CALLEE_ATTRIBUTES = ("to_apply", "condition", "body", "branches")
-
-
-def _callees(computation: HLOComputation) -> Iterator[HLOComputation]:
-    calling = [i for i in computation.instructions if i.opcode not in _CALL_NOTHING]
-    for inst in calling:
-        for key in CALLEE_ATTRIBUTES:
-            value = inst.attributes.get(key)
-            if value is not None:
-                yield from value if isinstance(value, tuple) else (value,)
-
-
-#: The commonest opcodes that call no computation.
-_CALL_NOTHING = frozenset(
-    "parameter constant broadcast reshape transpose slice concatenate dot select "
-    "convert compare add subtract multiply divide maximum minimum and or power negate "
-    "exponential log sqrt rsqrt tanh abs".split()
-)
+__all__ = [
+    "MUST_ALIAS_SUFFIX",
+    "NO_ATTRIBUTES",
+    "AliasInfo",
+    "Form",
+    "HLOComputation",
+    "HLOInstruction",
+    "HLOModule",
+    "ModuleState",
+    "Shape",
+    "SourceLocation",
+    "TensorPlaceholder",
+    "callees_of",
+    "instruction_of",
+    "shape_key",
+    "with_callees",
+]
 
 
 @dataclass(frozen=True)
@@ -332,10 +80,6 @@ class AliasInfo:
     param_index: int
     param_name: str
     is_user_returned: bool
-
-
-#: Ends the name of a parameter whose memory receives an output.
-MUST_ALIAS_SUFFIX = ".must_alias_input"
 
 
 class ModuleState(NamedTuple):
@@ -469,9 +213,38 @@ class HLOModule:
             names = [f"output{i}" for i in range(len(self.results))]
         self.output_names = list(names)
 
+    def alias(
+        self, output_index: int, param_index: int, *, is_user_returned: bool = True
+    ) -> None:
+        """Have an output written into the memory of a parameter.
+
+        The parameter's name gets :data:`MUST_ALIAS_SUFFIX`, which is what tells the
+        compiler. Verifying the module checks that both have one shape and dtype.
+
+        Args:
+            output_index: which of the results.
+            param_index: which of the parameters.
+            is_user_returned: see :class:`AliasInfo`.
+
+        Raises:
+            IndexError: there is no such parameter.
+        """
+        parameter = self.parameters[param_index]
+        name = parameter.name.removesuffix(MUST_ALIAS_SUFFIX)
+        parameter.name = name + MUST_ALIAS_SUFFIX
+        info = AliasInfo(output_index, param_index, name, is_user_returned)
+        self.aliases.append(info)
+
     def computations(self) -> list[HLOComputation]:
         """All computations, callees before callers, the entry last."""
+        if self._verified is not None and self._verified.is_of(self):
+            return list(self._verified.computations)
         return [*self.entry.called(), self.entry]
+
+    def instructions(self) -> Iterator[HLOInstruction]:
+        """The instructions of all computations, in the order of those."""
+        for computation in self.computations():
+            yield from computation.instructions
 
     def verify(self) -> None:
         """Check every instruction against its opcode's rules, and remember that.

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 
-from nkipy.hlo.ir import HLOComputation, HLOInstruction, HLOModule
+from nkipy.hlo.instruction import HLOComputation, HLOInstruction
 from nkipy.hlo.opcodes import OPCODES
 
 #: The name of the root that the writer and the printer add to the entry.
@@ -16,18 +16,19 @@ ROOT_NAME = "result"
 class Names:
     """Gives each instruction and computation of a module a name that no other has.
 
+    Args:
+        computations: all of the module's, the entry the last.
+
     Names are restricted to the characters of HLO's text form: XLA replaces others when
     it reads a proto, and refuses the module if two names become one. A given name is
     kept by whoever comes first, the entry's parameters before all (what they are really
     called is in a frontend attribute). The rest are ``<opcode>.<n>``.
     """
 
-    def __init__(
-        self, module: HLOModule, computations: Sequence[HLOComputation]
-    ) -> None:
+    def __init__(self, computations: Sequence[HLOComputation]) -> None:
         self._claims = _Claims()
         self._given: dict[HLOInstruction, str] = {}
-        self._give(module.parameters)
+        self._give(computations[-1].parameters)
         for computation in computations:
             named = [i for i in computation.instructions if i.name]
             self._give([i for i in named if i not in self._given])

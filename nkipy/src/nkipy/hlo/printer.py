@@ -7,21 +7,21 @@ from collections.abc import Iterator
 import numpy as np
 
 from nkipy.hlo.dtypes import bool_, is_integer
+from nkipy.hlo.interface import (
+    NEFF_INPUT_NAMES,
+    NEFF_OUTPUT_NAMES,
+    OP_NAME_PREFIX,
+    OP_TYPE,
+)
 from nkipy.hlo.ir import (
-    CALLEE_ATTRIBUTES,
     HLOComputation,
     HLOInstruction,
     HLOModule,
     Shape,
 )
 from nkipy.hlo.names import Names, identifier
-from nkipy.hlo.printer_attributes import attribute_texts, braces, quoted
-from nkipy.hlo.proto_instructions import (
-    INPUT_NAMES,
-    OP_NAME_PREFIX,
-    OP_TYPE,
-    OUTPUT_NAMES,
-)
+from nkipy.hlo.opcodes import OPCODES
+from nkipy.hlo.opcodes.text import braces, quoted, string_map
 
 #: Constants of more elements are printed as ``constant({...})`` unless asked otherwise.
 #: XLA's parser accepts that, but takes it for zeros.
@@ -48,7 +48,7 @@ class _Printer:
         self.module = module
         self.metadata = metadata
         self.max_literal = max_literal
-        self.names = Names(module, module.computations())
+        self.names = Names(module.computations())
         self.next_number = 0
         self.texts: dict[HLOInstruction, str] = {}
 
@@ -120,17 +120,14 @@ class _Printer:
         return literal_text(literal)
 
     def _attributes(self, inst: HLOInstruction) -> Iterator[str]:
-        yield from attribute_texts(inst)
-        for key in CALLEE_ATTRIBUTES:
-            value = inst.attributes.get(key)
-            if isinstance(value, tuple):
-                names = [f"%{self.names.computation(c)}" for c in value]
-                if inst.operands[0].dtype == bool_:
-                    yield "true_computation={}, false_computation={}".format(*names)
-                else:
-                    yield f"branch_computations={{{', '.join(names)}}}"
-            elif value is not None:
-                yield f"{key}=%{self.names.computation(value)}"
+        record = OPCODES.get(inst.opcode)
+        known: set[str] = set()
+        if record is not None:
+            yield from record.texts(inst, self.names.computation)
+            known = set(record.attributes)
+        for name, value in inst.attributes.items():
+            if name not in known:  # not valid, but not to be hidden either
+                yield f"{name}={value!r}"
 
     def _frontend(
         self,
@@ -138,14 +135,13 @@ class _Printer:
         computation: HLOComputation,
         root: HLOInstruction | None,
     ) -> Iterator[str]:
-        pairs = inst.attributes.get("frontend_attributes", ())
+        pairs: tuple[tuple[str, str], ...] = ()
         if inst is root:
-            pairs = ((OUTPUT_NAMES, ",".join(self.module.output_names)),)
+            pairs = ((NEFF_OUTPUT_NAMES, ",".join(self.module.output_names)),)
         elif inst.opcode == "parameter" and computation is self.module.entry:
-            pairs = ((INPUT_NAMES, inst.name),)
+            pairs = ((NEFF_INPUT_NAMES, inst.name),)
         if pairs:
-            entries = ",".join(f"{key}={quoted(value)}" for key, value in pairs)
-            yield f"frontend_attributes={{{entries}}}"
+            yield f"frontend_attributes={string_map(pairs)}"
 
 
 #: Words of the text form, which it does not take for a module's name.

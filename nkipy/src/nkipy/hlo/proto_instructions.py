@@ -13,11 +13,16 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from nkipy.hlo.ir import HLOComputation, HLOInstruction, SourceLocation
+from nkipy.hlo.instruction import HLOComputation, HLOInstruction, SourceLocation
+from nkipy.hlo.interface import (
+    NEFF_INPUT_NAMES,
+    NEFF_OUTPUT_NAMES,
+    OP_NAME_PREFIX,
+    OP_TYPE,
+)
 from nkipy.hlo.names import Names
 from nkipy.hlo.opcodes import OPCODES
-from nkipy.hlo.proto_attributes import CODECS
-from nkipy.hlo.proto_attributes_calls import NO_CODEC, string_map
+from nkipy.hlo.opcodes.calls import encode_strings
 from nkipy.hlo.proto_literals import Buffer, literal_parts
 from nkipy.hlo.proto_shapes import shape_bytes, tuple_shape_bytes
 from nkipy.hlo.wire import (
@@ -28,11 +33,6 @@ from nkipy.hlo.wire import (
     schema_of,
     varint,
 )
-
-INPUT_NAMES = "neff_input_names"
-OUTPUT_NAMES = "neff_output_names"
-OP_TYPE = "NKIPy_Op"
-OP_NAME_PREFIX = "hlo__"
 
 _INSTRUCTION = schema_of("HloInstructionProto")
 _METADATA = schema_of("OpMetadata")
@@ -48,14 +48,6 @@ _OPERANDS, _CALLED = _tag("operand_ids"), _tag("called_computation_ids")
 _NUMBER = _tag("parameter_number")
 _INST = schema_of("HloComputationProto").by_name["instructions"].tag
 
-_OPCODE_FIELDS = {name: delimited(_OPCODE, name.encode()) for name in OPCODES}
-#: The order in which XLA lists the computations that an instruction calls.
-_CALLEE_ORDER = ("to_apply", "body", "condition", "branches")
-_HAVE_CALLEES = frozenset(
-    name
-    for name, op in OPCODES.items()
-    if not op.required.keys().isdisjoint(_CALLEE_ORDER)
-)
 #: The operand field up to the ids, by how many bytes these take.
 _OPERAND_HEADS = [_OPERANDS + v for v in VARINTS[:128]]
 #: The key and length of an instruction, by its size.
@@ -217,7 +209,7 @@ class InstructionEncoder:
         """Append the root that the writer adds: operands' ids, names of the outputs."""
         core = _opcode_and_shape(root) + _ID + varint(self.next_id)
         core += delimited(_OPERANDS, b"".join(operands)) if operands else b""
-        core += _frontend(OUTPUT_NAMES, output_names)
+        core += _frontend(NEFF_OUTPUT_NAMES, output_names)
         self.hashed.append(core)
         name = delimited(_NAME, self.names.root().encode())
         parts.append(delimited(_INST, name + core))
@@ -240,11 +232,12 @@ class InstructionEncoder:
             frame = form.encoded
         else:
             frame = _opcode_and_shape(inst)
-            if inst.attributes and opcode != "constant":
-                frame += delimited_fields(opcode, inst.attributes)
+            record = OPCODES[opcode]
+            if inst.attributes or record.required:
+                frame += encode(_INSTRUCTION, record.encode(inst.attributes))
             if form is not None:
                 form.encoded = frame
-        if opcode in _HAVE_CALLEES:
+        if OPCODES[opcode].callees:
             frame += self._called(inst)
         if key is not None:
             self._frames[key] = frame
@@ -252,8 +245,8 @@ class InstructionEncoder:
 
     def _called(self, inst: HLOInstruction) -> bytes:
         callees: list[HLOComputation] = []
-        for name in _CALLEE_ORDER:
-            value = inst.attributes.get(name, ())
+        for name in OPCODES[inst.opcode].callees:
+            value = inst.attributes[name]
             callees += value if isinstance(value, tuple) else (value,)
         packed = packed_ints([self.computation_ids[c] for c in callees])
         return delimited(_CALLED, packed)
@@ -286,15 +279,20 @@ def _parameter_frame(
 
     `name` is what an entry parameter is called, which it has to keep.
     """
-    frame = _OPCODE_FIELDS["parameter"]
+    frame = _opcode_field("parameter")
     frame += delimited(_SHAPE_TAG, shape_bytes(dtype, shape))
     if number:
         frame += _NUMBER + varint(number)
-    return frame if name is None else frame + _frontend(INPUT_NAMES, name)
+    return frame if name is None else frame + _frontend(NEFF_INPUT_NAMES, name)
+
+
+@lru_cache(maxsize=1024)
+def _opcode_field(opcode: str) -> bytes:
+    return delimited(_OPCODE, opcode.encode())
 
 
 def _opcode_and_shape(inst: HLOInstruction) -> bytes:
-    return _OPCODE_FIELDS[inst.opcode] + delimited(_SHAPE_TAG, any_shape_bytes(inst))
+    return _opcode_field(inst.opcode) + delimited(_SHAPE_TAG, any_shape_bytes(inst))
 
 
 def any_shape_bytes(inst: HLOInstruction) -> bytes:
@@ -305,17 +303,14 @@ def any_shape_bytes(inst: HLOInstruction) -> bytes:
     return shape_bytes(inst.dtype, inst.shape)
 
 
-def delimited_fields(opcode: str, attributes: Any) -> bytes:
-    """An opcode's attributes as fields of the instruction."""
-    return encode(_INSTRUCTION, CODECS.get(opcode, NO_CODEC).to_fields(attributes))
-
-
 # -- metadata --------------------------------------------------------------------------
 _LINE = _METADATA.by_name["source_line"].tag
-_OP_NAMES = {
-    name: encode(_METADATA, {"op_type": OP_TYPE, "op_name": OP_NAME_PREFIX + name})
-    for name in OPCODES
-}
+
+
+@lru_cache(maxsize=1024)
+def _op_name(opcode: str) -> bytes:
+    names = {"op_type": OP_TYPE, "op_name": OP_NAME_PREFIX + opcode}
+    return encode(_METADATA, names)
 
 
 @lru_cache(maxsize=1024)
@@ -328,7 +323,7 @@ def metadata(opcode: str, location: SourceLocation | None) -> bytes:
     """The field that says which op of which line an instruction comes from."""
     if location is None:
         return b""
-    payload = _OP_NAMES[opcode] + _file_field(location.filename)
+    payload = _op_name(opcode) + _file_field(location.filename)
     if location.line:
         payload += _LINE + varint(location.line)
     return delimited(_META, payload)
@@ -336,4 +331,4 @@ def metadata(opcode: str, location: SourceLocation | None) -> bytes:
 
 # -- frontend attributes ---------------------------------------------------------------
 def _frontend(key: str, value: str) -> bytes:
-    return encode(_INSTRUCTION, {"frontend_attributes": string_map([(key, value)])})
+    return encode(_INSTRUCTION, {"frontend_attributes": encode_strings([(key, value)])})

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from nkipy.hlo.errors import HLOProtoError
+from nkipy.hlo.interface import NEFF_INPUT_NAMES, NEFF_OUTPUT_NAMES
 from nkipy.hlo.ir import (
     NO_ATTRIBUTES,
     AliasInfo,
@@ -19,10 +20,9 @@ from nkipy.hlo.ir import (
     Shape,
     SourceLocation,
 )
-from nkipy.hlo.opcodes import OPCODES
-from nkipy.hlo.proto_attributes import CODECS
-from nkipy.hlo.proto_attributes_calls import NO_CODEC, read_string_map
-from nkipy.hlo.proto_instructions import INPUT_NAMES, OUTPUT_NAMES
+from nkipy.hlo.opcodes import OPCODES, Opcode
+from nkipy.hlo.opcodes.calls import decode_strings
+from nkipy.hlo.opcodes.kinds import COMPUTATIONS
 from nkipy.hlo.proto_literals import read_literal
 from nkipy.hlo.proto_shapes import AnyShape, read_shape
 from nkipy.hlo.verifier import MAX_ELEMENTS, MAX_RANK, verify_module
@@ -66,17 +66,11 @@ _ALWAYS = frozenset(
         "id",
         "operand_ids",
         "called_computation_ids",
+        # XLA writes these two for every instruction of some kinds.
+        "feature_group_count",
+        "batch_group_count",
     }
 )
-_EXPECTED = {
-    opcode: _ALWAYS
-    | _HARMLESS
-    | set(CODECS.get(opcode, NO_CODEC).reads)
-    | ({"literal"} if opcode == "constant" else set())
-    # XLA writes these two for every instruction of some kinds.
-    | {"feature_group_count", "batch_group_count"}
-    for opcode in OPCODES
-}
 
 
 def read_module(proto: Any) -> HLOModule:
@@ -181,16 +175,17 @@ class _ModuleReader:
         self, fields: Fields, by_id: dict[int, HLOInstruction]
     ) -> HLOInstruction:
         opcode = fields.get("opcode", "")
-        if opcode not in OPCODES:
+        record = OPCODES.get(opcode)
+        if record is None:
             raise HLOProtoError("unknown opcode")
-        _check_fields(opcode, fields)
+        _check_fields(record, fields)
         if "shape" not in fields:
             raise HLOProtoError("no shape")
         shape = self._shape(fields["shape"])
-        attributes = CODECS.get(opcode, NO_CODEC).from_fields(fields, self.reader)
-        if opcode == "constant":
+        attributes = record.decode(fields, self.reader)
+        if "literal" in record.attributes:
             attributes["literal"] = self._literal(fields, shape)
-        attributes.update(self._callees(opcode, fields))
+        attributes.update(self._callees(record, fields))
         array = shape if isinstance(shape, Shape) else None
         return HLOInstruction(
             opcode,
@@ -234,18 +229,15 @@ class _ModuleReader:
                 raise HLOProtoError(f"a literal of shape {shape}")
         return read_literal(literal, shape.dtype, shape.dims, self.reader)
 
-    def _callees(self, opcode: str, fields: Fields) -> dict[str, Any]:
+    def _callees(self, record: Opcode, fields: Fields) -> dict[str, Any]:
         ids = self.reader.ints(fields, "called_computation_ids")
-        required = OPCODES[opcode].required
         for i in ids:
             if i not in self.computations:
                 raise HLOProtoError(f"no computation of id {i} comes before it")
         callees = tuple(self.computations[i].computation for i in ids)
-        if "branches" in required:
-            return {"branches": callees}
-        names = [n for n in ("to_apply", "condition", "body") if n in required]
-        if opcode == "while":
-            names = ["body", "condition"]  # the order in which XLA lists them
+        names = record.callees
+        if names and record.attributes[names[0]].kind is COMPUTATIONS:
+            return {names[0]: callees}
         if len(names) != len(callees):
             raise HLOProtoError(f"{len(callees)} callees instead of {len(names)}")
         return dict(zip(names, callees))
@@ -257,8 +249,8 @@ class _ModuleReader:
         host = self.fields.get("host_program_shape")
         _check_program_shape(host, computation, "the host program shape")
         self._name_parameters(entry)
-        strings = read_string_map(entry.root.get("frontend_attributes", {}))
-        names = strings.get(OUTPUT_NAMES)
+        strings = decode_strings(entry.root.get("frontend_attributes", {}))
+        names = strings.get(NEFF_OUTPUT_NAMES)
         is_used = any(root in i.operands for i in computation.instructions)
         if root.opcode == "tuple":
             results, wrapper = list(root.operands), True
@@ -281,7 +273,7 @@ class _ModuleReader:
         for own_id, inst in entry.by_id.items():
             if inst.opcode == "parameter":
                 attributes = protos[own_id].get("frontend_attributes", {})
-                name = read_string_map(attributes).get(INPUT_NAMES)
+                name = decode_strings(attributes).get(NEFF_INPUT_NAMES)
                 inst.name = name or inst.name
 
     def _aliases(self, module: HLOModule) -> None:
@@ -309,10 +301,10 @@ def _refuse_unknown(fields: Fields, harmless: frozenset[int], what: str) -> None
         raise HLOProtoError(f"{what} has fields that are not supported: {numbers}")
 
 
-def _check_fields(opcode: str, fields: Fields) -> None:
+def _check_fields(record: Opcode, fields: Fields) -> None:
     """Refuse fields that have a value and no meaning for the opcode."""
     _refuse_unknown(fields, _HARMLESS_IN_INSTRUCTION, "it")
-    for name in fields.keys() - _EXPECTED[opcode]:
+    for name in fields.keys() - _ALWAYS - _HARMLESS - record.fields:
         if name is not None and fields[name]:
             raise HLOProtoError(f"{name} is not supported here")
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from nkipy.hlo import dtypes as dt
 from nkipy.hlo.errors import HLOProtoError
-from nkipy.hlo.ir import Shape
+from nkipy.hlo.instruction import Shape
 from nkipy.hlo.wire import delimited, encode, schema_of
 from nkipy.hlo.wire_reader import Reader
 from nkipy.third_party.xla.wire_fields import ENUMS

@@ -143,7 +143,7 @@ class _Encoder:
         self.module = module
         self.computations = module.computations()
         self.computation_ids: dict[HLOComputation, int] = {}
-        self.names = Names(module, self.computations)
+        self.names = Names(self.computations)
         self.hashed: list[Buffer] = []
         self.instructions = InstructionEncoder(
             self.names, self.computation_ids, self.hashed
@@ -155,7 +155,11 @@ class _Encoder:
         for computation in self.computations:
             try:
                 body += self._computation(computation)
-            except (KeyError, AttributeError, TypeError) as e:
+            except HLOVerificationError as e:
+                raise HLOVerificationError(
+                    f"computation {computation.name!r} cannot be written: {e}"
+                ) from None
+            except (KeyError, AttributeError, TypeError, ValueError) as e:
                 raise HLOVerificationError(
                     f"computation {computation.name!r} cannot be written, since it is "
                     f"not valid ({type(e).__name__}: {e}); verify() says where"

@@ -19,21 +19,14 @@ from nkipy.hlo.ir import (
     HLOModule,
     Shape,
 )
-from nkipy.hlo.opcodes import ALL, COMPUTATION, COMPUTATIONS, OPCODES, Opcode
-from nkipy.hlo.rules import RULES, Rule, RuleError
-from nkipy.hlo.rules.base import fail, text
+from nkipy.hlo.opcodes import OPCODES, Opcode
+from nkipy.hlo.opcodes.rule import RuleError, fail, text
 
 #: Greatest rank of an array.
 MAX_RANK = 64
 #: Greatest product of an array's dimensions (those of size 0 not counted): what XLA
 #: computes with has to stay within 64 bits, in bits.
 MAX_ELEMENTS = 1 << 48
-
-
-#: Opcodes whose (first) operand may be a tuple, or that may be one without operands.
-_TAKE_TUPLES = frozenset(
-    "parameter get-tuple-element while call custom-call opt-barrier".split()
-)
 
 
 _DTYPE_TYPES = frozenset(map(type, HLO_NAMES))
@@ -74,7 +67,7 @@ def _verify_computation(
     traced: bool,
 ) -> None:
     """The loop over instructions, with as little work for each as possible."""
-    table = _TABLE
+    records = OPCODES
     seen: set[HLOInstruction] = set()
     dims = None
     inst: HLOInstruction | None = None
@@ -90,15 +83,16 @@ def _verify_computation(
                 seen.add(inst)
                 continue
             shape = inst.shape
-            if inst.opcode not in table:
+            if inst.opcode not in records:
                 fail("the opcode is unknown")
-            rule, arity, dtypes, has_required = table[inst.opcode]
-            if len(operands) != arity:
-                _check_count(operands, OPCODES[inst.opcode])
+            record = records[inst.opcode]
+            dtypes = record.checked_dtypes
+            if len(operands) != record.arity:
+                _check_count(operands, record)
             if not seen.issuperset(operands):
                 _fail_operand(computation, operands, seen)
-            if has_required or inst.attributes:
-                _check_attributes(inst, OPCODES[inst.opcode], checked)
+            if record.required or inst.attributes:
+                _check_attributes(inst, record, checked)
             # Neighbours mostly share one object, which need not be looked at again.
             # NumPy takes the None of a tuple for float64, hence not left to the rules.
             if shape is not dims or inst.tuple_shapes is not None or inst.dtype is None:
@@ -106,8 +100,8 @@ def _verify_computation(
                 dims = shape
             first = operands[0] if operands else inst
             if first.dtype is None or dtypes is not None and first.dtype not in dtypes:
-                _check_tuple(first, inst.opcode)
-            result = rule(inst)
+                _check_tuple(first, record)
+            result = record.rule(inst)
             dtype = inst.dtype
             if result != (inst.tuple_shapes if dtype is None else (shape, dtype)):
                 _fail_result(result)
@@ -144,21 +138,6 @@ def _unknown(
     return unknown
 
 
-def _row(opcode: str) -> tuple[Rule, int, frozenset[np.dtype] | None, bool]:
-    """What the loop needs of an opcode: rule, arity, element types, attributes.
-
-    The types are None if any will do and the first operand, being an instruction that
-    has been checked, has one.
-    """
-    record = OPCODES[opcode]
-    any_type = record.dtypes == ALL and record.operands[0] > 0
-    types = None if any_type else record.dtypes
-    return RULES[opcode], record.arity, types, bool(record.required)
-
-
-_TABLE = {opcode: _row(opcode) for opcode in OPCODES}
-
-
 def _check_count(operands: tuple, record: Opcode) -> None:
     low, high = record.operands
     if len(operands) < low or (high is not None and len(operands) > high):
@@ -183,9 +162,10 @@ def _check_attributes(
         attribute = known.get(name)
         if attribute is None:
             fail(f"unknown attribute {name!r}")
-        if not attribute.is_valid(value):
-            fail(f"attribute {name!r} is {value!r:.80}, not {attribute.description}")
-        if attribute is COMPUTATION or attribute is COMPUTATIONS:
+        kind = attribute.kind
+        if not kind.check(value):
+            fail(f"attribute {name!r} is {value!r:.80}, not {kind.name}")
+        if kind.calls:
             _check_callees(value, checked)
     if len(inst.attributes) == len(known):
         return  # all of them
@@ -233,13 +213,13 @@ def _check_dims(dims: tuple[int, ...], known_dims: set[tuple[int, ...]]) -> None
     known_dims.add(dims)
 
 
-def _check_tuple(first: HLOInstruction, opcode: str) -> None:
+def _check_tuple(first: HLOInstruction, record: Opcode) -> None:
     if first.dtype is None and first.tuple_shapes is not None:
-        if opcode in _TAKE_TUPLES:
+        if record.takes_tuples:
             return
-        fail(f"{opcode} does not take a tuple")
+        fail(f"{record.name} does not take a tuple")
     dtype = first.dtype
-    fail(f"{opcode} is not defined for {HLO_NAMES.get(dtype, dtype)}")
+    fail(f"{record.name} is not defined for {HLO_NAMES.get(dtype, dtype)}")
 
 
 def _fail_result(result: Any) -> NoReturn:

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nkipy.hlo.ir import HLOInstruction
+from nkipy.hlo.opcodes import OPCODES
 from nkipy_emulator.compiler.diagnostics import Diagnostic, about
 from nkipy_emulator.compiler.options import CompileOptions
-
-#: These hold the values of their operand.
-_KEEP_VALUES = frozenset({"reshape", "broadcast", "convert", "copy", "transpose"})
 
 
 def gather(inst: HLOInstruction, options: CompileOptions) -> Iterator[Diagnostic]:
@@ -66,7 +64,7 @@ def _components(
 
 def _iota_size(inst: HLOInstruction) -> int | None:
     """How many values an iota that is only rearranged has."""
-    while inst.opcode in _KEEP_VALUES:
+    while OPCODES[inst.opcode].keeps_values:
         inst = inst.operands[0]
     if inst.opcode != "iota":
         return None

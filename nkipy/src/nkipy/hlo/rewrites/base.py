@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
-from typing import Any
 
 from nkipy.hlo.builder import HLOBuilder
 from nkipy.hlo.ir import (
-    CALLEE_ATTRIBUTES,
     HLOComputation,
     HLOInstruction,
     HLOModule,
+    callees_of,
+    with_callees,
 )
 
 #: Given an instruction of the original, its operands in the copy and a builder at this
@@ -81,8 +80,8 @@ def _keep(
     copies: Mapping[HLOComputation, HLOComputation],
 ) -> HLOInstruction:
     attributes = inst.attributes
-    if any(key in attributes for key in CALLEE_ATTRIBUTES):
-        attributes = _with_callees(attributes, copies)
+    if callees_of(attributes):
+        attributes = with_callees(attributes, copies)
     if operands == inst.operands and attributes is inst.attributes:
         return inst
     return HLOInstruction(
@@ -95,16 +94,3 @@ def _keep(
         inst.tuple_shapes,
         inst.name,
     )
-
-
-def _with_callees(
-    attributes: Mapping[str, Any], copies: Mapping[HLOComputation, HLOComputation]
-) -> Mapping[str, Any]:
-    changed = dict(attributes)
-    for key in CALLEE_ATTRIBUTES:
-        value = attributes.get(key)
-        if isinstance(value, tuple):
-            changed[key] = tuple(copies[c] for c in value)
-        elif value is not None:
-            changed[key] = copies[value]
-    return MappingProxyType(changed)

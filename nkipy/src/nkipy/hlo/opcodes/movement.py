@@ -2,12 +2,35 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from nkipy.hlo.dtypes import HLO_NAMES, uint32
-from nkipy.hlo.ir import Shape
-from nkipy.hlo.rules.base import (
+from nkipy.hlo.instruction import Shape
+from nkipy.hlo.opcodes.attribute import (
+    LITERAL_WIRE,
+    Attribute,
+    Fields,
+    Kind,
+    NameOf,
+    column,
+    printed_elsewhere,
+)
+from nkipy.hlo.opcodes.cost import (
+    GPSIMD,
+    MOVE,
+    RENAME,
+    SOURCE,
+    TUPLE,
+    VIEW,
+    CostClass,
+    CostKind,
+    elementwise,
+)
+from nkipy.hlo.opcodes.kinds import INT, INTS, LITERAL, ONE_OF_INTS, is_rows
+from nkipy.hlo.opcodes.record import NUMERIC, define
+from nkipy.hlo.opcodes.rule import (
     Inst,
     Result,
-    Rule,
     array,
     arrays,
     dimension,
@@ -19,6 +42,9 @@ from nkipy.hlo.rules.base import (
     scalar,
     size_of,
 )
+
+if TYPE_CHECKING:
+    from nkipy.hlo.wire_reader import Reader
 
 
 def parameter(inst: Inst) -> Result:
@@ -166,21 +192,162 @@ def get_tuple_element(inst: Inst) -> Result:
     return dims, dtype
 
 
-RULES: dict[str, Rule] = {
-    "parameter": parameter,
-    "constant": constant,
-    "iota": iota,
-    "replica-id": replica_id,
-    "partition-id": replica_id,
-    "reshape": reshape,
-    "broadcast": broadcast,
-    "transpose": transpose,
-    "reverse": reverse,
-    "concatenate": concatenate,
-    "slice": slice_,
-    "dynamic-slice": dynamic_slice,
-    "dynamic-update-slice": dynamic_update_slice,
-    "pad": pad,
-    "tuple": tuple_,
-    "get-tuple-element": get_tuple_element,
-}
+# -- sources ---------------------------------------------------------------------------
+define(
+    "parameter",
+    operands=0,
+    rule=parameter,
+    cost=SOURCE,
+    takes_tuples=True,
+    attributes=(Attribute("parameter_number", INT, text=printed_elsewhere),),
+)
+define(
+    "constant",
+    operands=0,
+    rule=constant,
+    cost=SOURCE,
+    attributes=(
+        Attribute("literal", LITERAL, wire=LITERAL_WIRE, text=printed_elsewhere),
+    ),
+)
+define(
+    "iota",
+    operands=0,
+    dtypes=NUMERIC,
+    rule=iota,
+    cost=elementwise(GPSIMD),
+    attributes=(Attribute("iota_dimension", ONE_OF_INTS, field="dimensions"),),
+)
+define(
+    "replica-id partition-id",
+    operands=0,
+    dtypes=frozenset({uint32}),
+    rule=replica_id,
+    cost=SOURCE,
+)
+
+# -- shape -----------------------------------------------------------------------------
+_DIMENSIONS = Attribute("dimensions", INTS)
+
+
+def _dimension_text(value: int, inst: Inst, name_of: NameOf) -> str:
+    return f"dimensions={{{value}}}"
+
+
+#: One dimension, which the text form calls ``dimensions``.
+DIMENSION = Attribute(
+    "dimension", ONE_OF_INTS, field="dimensions", text=_dimension_text
+)
+define("reshape", operands=1, rule=reshape, cost=RENAME, keeps_values=True)
+define(
+    "broadcast",
+    operands=1,
+    rule=broadcast,
+    cost=VIEW,
+    keeps_values=True,
+    attributes=(_DIMENSIONS,),
+)
+define(
+    "transpose",
+    operands=1,
+    rule=transpose,
+    cost=CostClass(CostKind.TRANSPOSE),
+    keeps_values=True,
+    attributes=(_DIMENSIONS,),
+)
+define(
+    "reverse",
+    operands=1,
+    rule=reverse,
+    cost=MOVE,
+    keeps_values=True,
+    attributes=(_DIMENSIONS,),
+)
+define(
+    "concatenate",
+    operands=(1, None),
+    rule=concatenate,
+    cost=MOVE,
+    attributes=(DIMENSION,),
+)
+
+
+# -- slices and padding ----------------------------------------------------------------
+def _slice_text(starts: Any, inst: Inst, name_of: NameOf) -> str:
+    rows = zip(starts, inst.attributes["limits"], inst.attributes["strides"])
+    return "slice={" + ", ".join(f"[{s}:{e}:{t}]" for s, e, t in rows) + "}"
+
+
+define(
+    "slice",
+    operands=1,
+    rule=slice_,
+    cost=VIEW,
+    attributes=(
+        Attribute(
+            "starts", INTS, wire=column("slice_dimensions", "start"), text=_slice_text
+        ),
+        Attribute(
+            "limits",
+            INTS,
+            wire=column("slice_dimensions", "limit"),
+            text=printed_elsewhere,
+        ),
+        Attribute(
+            "strides",
+            INTS,
+            wire=column("slice_dimensions", "stride"),
+            text=printed_elsewhere,
+        ),
+    ),
+)
+define(
+    "dynamic-slice",
+    operands=(1, None),
+    rule=dynamic_slice,
+    cost=MOVE,
+    attributes=(Attribute("dynamic_slice_sizes", INTS),),
+)
+define("dynamic-update-slice", operands=(2, None), rule=dynamic_update_slice, cost=MOVE)
+
+_PADDING = ("edge_padding_low", "edge_padding_high", "interior_padding")
+
+
+def _encode_padding(value: tuple[tuple[int, ...], ...]) -> list[Fields]:
+    return [dict(zip(_PADDING, row)) for row in value]
+
+
+def _decode_padding(
+    fields: Fields, name: str, reader: Reader
+) -> tuple[tuple[int, ...], ...]:
+    rows = fields.get(name, ())
+    return tuple(tuple(row.get(n, 0) for n in _PADDING) for row in rows)
+
+
+_LOW_HIGH_INTERIOR = Kind(
+    "a tuple of (low, high, interior)",
+    lambda value: is_rows(value, 3),
+    _encode_padding,
+    _decode_padding,
+    lambda value: "x".join("_".join(map(str, row)) for row in value),
+)
+define(
+    "pad",
+    operands=2,
+    rule=pad,
+    cost=MOVE,
+    attributes=(
+        Attribute("padding", _LOW_HIGH_INTERIOR, field="padding_config.dimensions"),
+    ),
+)
+
+# -- tuples ----------------------------------------------------------------------------
+define("tuple", operands=(0, None), rule=tuple_, cost=TUPLE)
+define(
+    "get-tuple-element",
+    operands=1,
+    rule=get_tuple_element,
+    cost=TUPLE,
+    takes_tuples=True,
+    attributes=(Attribute("index", INT, field="tuple_index"),),
+)

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from nkipy.hlo.dtypes import is_integer
-from nkipy.hlo.ir import Shape
-from nkipy.hlo.rules.base import (
+from nkipy.hlo.errors import HLOProtoError
+from nkipy.hlo.instruction import Shape
+from nkipy.hlo.opcodes.attribute import (
+    Attribute,
+    Fields,
+    Wire,
+    field_of,
+    if_true,
+    optional,
+)
+from nkipy.hlo.opcodes.cost import MOVE
+from nkipy.hlo.opcodes.kinds import BOOL, COMPUTATION, INT, INTS
+from nkipy.hlo.opcodes.record import define
+from nkipy.hlo.opcodes.rule import (
     Inst,
     Result,
-    Rule,
     arrays,
     callee,
     dimensions,
@@ -18,6 +30,9 @@ from nkipy.hlo.rules.base import (
     same_dtype,
     without,
 )
+
+if TYPE_CHECKING:
+    from nkipy.hlo.wire_reader import Reader
 
 
 def _index_dims(indices: Inst, index_map: Sequence[int], vector_dim: int) -> list[int]:
@@ -81,4 +96,64 @@ def scatter(inst: Inst) -> Result:
     return x.shape, x.dtype
 
 
-RULES: dict[str, Rule] = {"gather": gather, "scatter": scatter}
+# -- the records -----------------------------------------------------------------------
+_BATCHING = (
+    "operand_batching_dims",
+    "start_indices_batching_dims",
+    "input_batching_dims",
+    "scatter_indices_batching_dims",
+)
+
+
+def _flag(name: str) -> Attribute:
+    return optional(name, BOOL, text=if_true(name), default=False)
+
+
+def _vector_dim(message: str) -> Attribute:
+    """``index_vector_dim``; batching, which is in its message too, is refused."""
+    assert INT.encode is not None and INT.decode is not None
+    inner = field_of(f"{message}.index_vector_dim", INT.encode, INT.decode)
+
+    def get(fields: Fields, reader: Reader) -> Any:
+        for name in _BATCHING:
+            if reader.ints(fields.get(message, {}), name):
+                raise HLOProtoError(f"{name} is not supported")
+        return inner.get(fields, reader)
+
+    return Attribute("index_vector_dim", INT, wire=Wire(inner.put, get, inner.paths))
+
+
+def _dims(message: str, name: str) -> Attribute:
+    return Attribute(name, INTS, field=f"{message}.{name}")
+
+
+_GATHER, _SCATTER = "gather_dimension_numbers", "scatter_dimension_numbers"
+define(
+    "gather",
+    operands=2,
+    rule=gather,
+    cost=MOVE,
+    attributes=(
+        _dims(_GATHER, "offset_dims"),
+        _dims(_GATHER, "collapsed_slice_dims"),
+        _dims(_GATHER, "start_index_map"),
+        _vector_dim(_GATHER),
+        Attribute("slice_sizes", INTS, field="gather_slice_sizes"),
+        _flag("indices_are_sorted"),
+    ),
+)
+define(
+    "scatter",
+    operands=3,
+    rule=scatter,
+    cost=MOVE,
+    attributes=(
+        _dims(_SCATTER, "update_window_dims"),
+        _dims(_SCATTER, "inserted_window_dims"),
+        _dims(_SCATTER, "scatter_dims_to_operand_dims"),
+        _vector_dim(_SCATTER),
+        _flag("indices_are_sorted"),
+        _flag("unique_indices"),
+        Attribute("to_apply", COMPUTATION),
+    ),
+)

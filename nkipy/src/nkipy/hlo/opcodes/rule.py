@@ -9,7 +9,7 @@ from typing import NoReturn
 import numpy as np
 
 from nkipy.hlo.dtypes import HLO_NAMES, is_integer
-from nkipy.hlo.ir import HLOComputation, HLOInstruction, Shape
+from nkipy.hlo.instruction import HLOComputation, HLOInstruction, Shape
 
 Inst = HLOInstruction
 Result = tuple[tuple[int, ...], np.dtype] | tuple[Shape, ...]

@@ -1,0 +1,322 @@
+"""Instructions and computations.
+
+An *instruction* is an opcode with operands, attributes and a result shape; a
+*computation* is a list of instructions in dependence order with a root.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from operator import itemgetter
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nkipy.hlo.dtypes import HLO_NAMES, as_dtype
+
+NO_ATTRIBUTES: Mapping[str, Any] = MappingProxyType({})
+_new = object.__new__
+
+
+class Shape(NamedTuple):
+    """An array shape: element type and dimensions."""
+
+    dtype: np.dtype
+    dims: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return f"{HLO_NAMES[self.dtype]}[{','.join(map(str, self.dims))}]"
+
+
+class SourceLocation(NamedTuple):
+    """The line of the user's program that an instruction comes from."""
+
+    filename: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.filename}:{self.line}"
+
+
+@lru_cache(maxsize=8192)
+def shape_key(shape: tuple[int, ...], dtype: np.dtype) -> str:
+    """Tells shapes and dtypes apart, as they do themselves.
+
+    It is what recipes are looked up by: a string keeps its hash, unlike a tuple.
+    """
+    return f"{dtype}{shape}"
+
+
+class Form:
+    """What equal instructions share: all but who they are and where they come from.
+
+    Making an instruction of a form that has been used before (:meth:`HLOBuilder.place`)
+    spares the work that depends on nothing else: the verifier applies an opcode's rule
+    to a form once, and the writer encodes it once.
+
+    Opcode, shape, dtype and attributes are those of the instructions, whose result is
+    an array. The attributes cannot be changed.
+
+    Attributes:
+        operands: shape and dtype of each operand.
+        callees: the computations among the attributes.
+        key: :func:`shape_key` of the result.
+        is_verified: whether the verifier has found an instruction of this form valid.
+        encoded: the writer's bytes of it, or None.
+    """
+
+    __slots__ = (
+        "opcode",
+        "operands",
+        "shape",
+        "dtype",
+        "attributes",
+        "callees",
+        "key",
+        "is_verified",
+        "encoded",
+    )
+
+    def __init__(
+        self,
+        opcode: str,
+        operands: tuple[tuple[tuple[int, ...], Any], ...],
+        shape: tuple[int, ...],
+        dtype: np.dtype | Any,
+        attributes: Mapping[str, Any] = NO_ATTRIBUTES,
+    ) -> None:
+        self.opcode = opcode
+        self.operands = operands
+        self.shape = shape
+        self.dtype = dtype
+        self.attributes = NO_ATTRIBUTES
+        if attributes:
+            self.attributes = MappingProxyType(dict(attributes))
+        self.callees = callees_of(attributes)
+        self.key = shape_key(shape, dtype)
+        self.is_verified = False
+        self.encoded: bytes | None = None
+
+    @classmethod
+    def of(cls, inst: HLOInstruction) -> Form:
+        """The form of an instruction whose operands and result are arrays."""
+        if inst.form is not None:
+            return inst.form
+        operands = tuple([(o.shape, o.dtype) for o in inst.operands])
+        return cls(inst.opcode, operands, inst.shape, inst.dtype, inst.attributes)
+
+    def fits(self, inst: HLOInstruction) -> bool:
+        """Whether `inst`, which was made of this form, is still of it."""
+        if (
+            inst.shape is not self.shape
+            or inst.dtype is not self.dtype
+            or inst.opcode is not self.opcode
+            or inst.attributes is not self.attributes
+            or inst.tuple_shapes is not None
+            or len(inst.operands) != len(self.operands)
+        ):
+            return False
+        for operand, (shape, dtype) in zip(inst.operands, self.operands):
+            if operand.dtype is not dtype or operand.shape != shape:
+                return False
+        return True
+
+
+class HLOInstruction:
+    """One HLO instruction, which is also the value that it computes.
+
+    Identity is equality. Opcode, operands, result and attributes stay as they are once
+    an instruction is in a computation; its name and source location may be set until
+    the module is verified or written, which look at them. ``shape`` and
+    ``dtype`` describe an array result. A tuple result (sort of several operands, a
+    custom call with several results, ``tuple``) has ``tuple_shapes`` instead, with
+    ``shape == ()`` and ``dtype is None``. ``form`` is the :class:`Form` that the
+    instruction was made of, if any.
+    """
+
+    __slots__ = (
+        "opcode",
+        "operands",
+        "shape",
+        "dtype",
+        "attributes",
+        "source_location",
+        "tuple_shapes",
+        "name",
+        "form",
+        "__weakref__",
+    )
+
+    def __init__(
+        self,
+        opcode: str,
+        operands: tuple[HLOInstruction, ...],
+        shape: tuple[int, ...],
+        dtype: np.dtype | None,
+        attributes: Mapping[str, Any] = NO_ATTRIBUTES,
+        source_location: SourceLocation | None = None,
+        tuple_shapes: tuple[Shape, ...] | None = None,
+        name: str = "",
+        form: Form | None = None,
+    ) -> None:
+        self.opcode = opcode
+        self.operands = operands
+        self.shape = shape
+        # | Any, not | None: whoever has an array result in hand need not say so again.
+        self.dtype: np.dtype | Any = dtype
+        self.attributes = attributes
+        self.source_location = source_location
+        self.tuple_shapes = tuple_shapes
+        self.name = name
+        self.form = form
+
+    # The names under which the public API of nkipy knows the same things.
+    op_name = property(lambda self: self.opcode)
+    result_shape = property(lambda self: self.shape)
+    result_dtype = property(lambda self: self.dtype)
+    is_parameter = property(lambda self: self.opcode == "parameter")
+
+    @property
+    def source_op(self) -> HLOInstruction | None:
+        """The instruction that makes this value; None for a parameter."""
+        return None if self.is_parameter else self
+
+    @property
+    def parameter_id(self) -> int | None:
+        """The parameter number, or None."""
+        return self.attributes.get("parameter_number")
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    def __repr__(self) -> str:
+        label = f" {self.name}" if self.name else ""
+        return f"<HLO {self.opcode}{label} {self.shape_text()}>"
+
+    def shape_text(self) -> str:
+        """The result shape in HLO's notation, ``f32[2,3]`` or ``(f32[2], s32[2])``."""
+        if self.tuple_shapes is not None:
+            return f"({', '.join(map(str, self.tuple_shapes))})"
+        assert self.dtype is not None
+        return str(Shape(self.dtype, self.shape))
+
+
+def instruction_of(
+    form: Form,
+    operands: tuple[HLOInstruction, ...],
+    location: SourceLocation | None = None,
+) -> HLOInstruction:
+    """An instruction of a form, whose operands fit it."""
+    made = _new(HLOInstruction)
+    made.form = form
+    made.opcode = form.opcode
+    made.operands = operands
+    made.shape = form.shape
+    made.dtype = form.dtype
+    made.attributes = form.attributes
+    made.source_location = location
+    made.tuple_shapes = None
+    made.name = ""
+    return made
+
+
+class HLOComputation:
+    """A named list of instructions in dependence order, with a root."""
+
+    __slots__ = ("name", "instructions", "parameters", "root")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.instructions: list[HLOInstruction] = []
+        self.parameters: list[HLOInstruction] = []
+        self.root: HLOInstruction | None = None
+
+    def add_parameter(
+        self,
+        shape: Sequence[int],
+        dtype: Any,
+        name: str = "",
+        tuple_shapes: tuple[Shape, ...] | None = None,
+    ) -> HLOInstruction:
+        """Append the next parameter."""
+        number = len(self.parameters)
+        dims = tuple(map(int, shape))
+        if tuple_shapes is None:
+            form = _parameter_form(number, dims, as_dtype(dtype))
+            inst = instruction_of(form, ())
+        else:
+            attributes = {"parameter_number": number}
+            inst = HLOInstruction("parameter", (), dims, None, attributes)
+            inst.tuple_shapes = tuple_shapes
+        inst.name = name or f"p{number}"
+        self.parameters.append(inst)
+        self.instructions.append(inst)
+        return inst
+
+    def walk(self) -> Iterator[HLOInstruction]:
+        """All instructions, those of called computations first, each once."""
+        for computation in (*self.called(), self):
+            yield from computation.instructions
+
+    def called(self) -> Iterator[HLOComputation]:
+        """The computations that instructions of this one call, callees first."""
+        seen: set[int] = set()
+        stack: list[tuple[HLOComputation, Iterator[HLOComputation]]]
+        stack = [(self, _callees(self))]
+        while stack:
+            owner, pending = stack[-1]
+            for callee in pending:
+                if id(callee) not in seen:
+                    seen.add(id(callee))
+                    stack.append((callee, _callees(callee)))
+                    break
+            else:
+                stack.pop()
+                if owner is not self:
+                    yield owner
+
+
+@lru_cache(maxsize=8192)
+def _parameter_form(number: int, shape: tuple[int, ...], dtype: np.dtype) -> Form:
+    return Form("parameter", (), shape, dtype, {"parameter_number": number})
+
+
+def callees_of(attributes: Mapping[str, Any]) -> tuple[HLOComputation, ...]:
+    """The computations among attributes, by name: those that an instruction calls."""
+    found: list[tuple[str, tuple[HLOComputation, ...]]] = []
+    for name, value in attributes.items():
+        if type(value) is HLOComputation:
+            found.append((name, (value,)))
+        elif type(value) is tuple and value and type(value[0]) is HLOComputation:
+            found.append((name, tuple(v for v in value if type(v) is HLOComputation)))
+    if len(found) > 1:  # the order in which attributes were given means nothing
+        found.sort(key=itemgetter(0))
+    return tuple([c for _, computations in found for c in computations])
+
+
+def with_callees(
+    attributes: Mapping[str, Any], copies: Mapping[HLOComputation, HLOComputation]
+) -> Mapping[str, Any]:
+    """The attributes with the copy of each computation in its place."""
+    changed = dict(attributes)
+    for name, value in attributes.items():
+        if type(value) is HLOComputation:
+            changed[name] = copies[value]
+        elif callees_of({name: value}):
+            changed[name] = tuple([copies[c] for c in value])
+    return MappingProxyType(changed)
+
+
+def _callees(computation: HLOComputation) -> Iterator[HLOComputation]:
+    # Most instructions have no attributes, or are of a form that calls nothing.
+    calling = [
+        inst
+        for inst in computation.instructions
+        if inst.attributes is not NO_ATTRIBUTES
+        and (inst.form is None or inst.form.callees)
+    ]
+    for inst in calling:
+        yield from callees_of(inst.attributes)

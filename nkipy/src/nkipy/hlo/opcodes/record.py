@@ -1,0 +1,192 @@
+"""The record of an opcode: all that is known of it, and the table of all records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nkipy.hlo import dtypes as dt
+from nkipy.hlo.errors import HLORecordError, HLOVerificationError
+from nkipy.hlo.instruction import HLOInstruction
+from nkipy.hlo.opcodes.attribute import CALLED_WIRE, Attribute, Fields, NameOf
+from nkipy.hlo.opcodes.cost import CostClass
+from nkipy.hlo.opcodes.rule import Rule
+
+if TYPE_CHECKING:
+    from nkipy.hlo.wire_reader import Reader
+
+ALL = frozenset(dt.HLO_NAMES)
+FLOAT = frozenset(d for d in ALL if dt.is_float(d))
+INTEGER = frozenset(d for d in ALL if dt.is_integer(d))
+PRED = frozenset({dt.bool_})
+SIGNED = FLOAT | frozenset(d for d in INTEGER if d.kind == "i")
+NUMERIC = FLOAT | INTEGER
+BITS = INTEGER | PRED
+
+
+class Opcode:
+    """One opcode. Verifier, printer, writer, reader and cost models read it here.
+
+    Args:
+        name: as in HLO's text form.
+        operands: how many, or the least and the greatest number (None is no limit).
+        rule: what the result has to be (see :mod:`nkipy.hlo.opcodes.rule`).
+        cost: what decides the time that an instruction takes.
+        dtypes: element types of the (first) operand, or of the result where there is
+            none.
+        attributes: in the order of the text form; called computations in the order in
+            which XLA lists them.
+        takes_tuples: whether the first operand (or, of a source, the result) may be a
+            tuple.
+        keeps_values: whether the result has all values of the operand and no others,
+            in whatever order, number and type.
+
+    Attributes:
+        arity: the number of operands where only one is possible, else -1.
+        required: the attributes that each instruction has.
+        callees: the names of those that hold computations.
+        fields: the fields of ``HloInstructionProto`` that hold attributes.
+        checked_dtypes: `dtypes`; None if any will do and there is an operand, which
+            has been checked.
+
+    Raises:
+        HLORecordError: a part is missing or contradicts another.
+    """
+
+    __slots__ = (
+        "name",
+        "operands",
+        "rule",
+        "cost",
+        "dtypes",
+        "attributes",
+        "takes_tuples",
+        "keeps_values",
+        "arity",
+        "required",
+        "callees",
+        "fields",
+        "checked_dtypes",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        operands: int | tuple[int, int | None] | None = None,
+        rule: Rule | None = None,
+        cost: CostClass | None = None,
+        dtypes: frozenset[np.dtype] = ALL,
+        attributes: Sequence[Attribute] = (),
+        takes_tuples: bool = False,
+        keeps_values: bool = False,
+    ) -> None:
+        parts = {"operands": operands, "rule": rule, "cost": cost}
+        for part, value in parts.items():
+            if value is None:
+                raise HLORecordError(f"the record of opcode {name!r} has no {part}")
+        assert operands is not None and rule is not None and cost is not None
+        count = (operands, operands) if isinstance(operands, int) else operands
+        self.name = name
+        self.operands: tuple[int, int | None] = count
+        self.rule = rule
+        self.cost = cost
+        self.dtypes = dtypes
+        self.attributes: Mapping[str, Attribute] = _by_name(name, attributes)
+        self.takes_tuples = takes_tuples
+        self.keeps_values = keeps_values
+        self.arity = count[0] if count[0] == count[1] else -1
+        self.required = {a.name: a for a in attributes if a.required}
+        self.callees = tuple(a.name for a in attributes if a.kind.calls)
+        paths = [path for a in attributes for path in a.wire.paths]
+        self.fields = frozenset(path.partition(".")[0] for path in paths)
+        self.checked_dtypes = None if dtypes == ALL and count[0] else dtypes
+
+    def encode(self, values: Mapping[str, Any]) -> Fields:
+        """The fields that hold attributes, but for callees and literals.
+
+        Raises:
+            HLOVerificationError: there is an attribute that the opcode has not, or one
+                is missing.
+        """
+        unknown = values.keys() - self.attributes.keys()
+        if unknown:
+            raise HLOVerificationError(
+                f"{self.name} has no attribute {min(unknown)!r}, which would be lost"
+            )
+        fields: Fields = {}
+        for name, attribute in self.attributes.items():
+            value = values.get(name, attribute.default)
+            if value is not None:
+                attribute.wire.put(fields, value)
+            elif attribute.required:
+                raise HLOVerificationError(f"{self.name} without attribute {name!r}")
+        return fields
+
+    def decode(self, fields: Fields, reader: Reader) -> dict[str, Any]:
+        """The attributes in an instruction's fields, but for callees and literals.
+
+        Raises:
+            HLOProtoError: a field has a value that we do not know.
+        """
+        out = {}
+        for name, attribute in self.attributes.items():
+            value = attribute.wire.get(fields, reader)
+            if value is None:
+                value = attribute.default
+            if value is not None:
+                out[name] = value
+        return out
+
+    def texts(self, inst: HLOInstruction, name_of: NameOf) -> list[str]:
+        """Each attribute of an instruction as ``name=value``, in HLO's text form."""
+        values = inst.attributes
+        texts = [
+            attribute.text(values[name], inst, name_of)
+            for name, attribute in self.attributes.items()
+            if values.get(name) is not None
+        ]
+        return [text for text in texts if text]
+
+    def __repr__(self) -> str:
+        return f"<Opcode {self.name}>"
+
+
+def _by_name(opcode: str, attributes: Sequence[Attribute]) -> dict[str, Attribute]:
+    """The attributes by name; no two have one name, or are written in one place."""
+    for attribute in attributes:
+        for problem in attribute.problems:
+            raise HLORecordError(
+                f"attribute {attribute.name!r} of opcode {opcode!r} has {problem}"
+            )
+    names = [a.name for a in attributes]
+    paths = [p for a in attributes if a.wire is not CALLED_WIRE for p in a.wire.paths]
+    for what, values in (("attributes called", names), ("attributes in field", paths)):
+        twice = {v for v in values if values.count(v) > 1}
+        if twice:
+            raise HLORecordError(
+                f"the record of opcode {opcode!r} has two {what} {min(twice)!r}"
+            )
+    return dict(zip(names, attributes))
+
+
+#: All records, by name.
+OPCODES: dict[str, Opcode] = {}
+
+
+def define(names: str, **parts: Any) -> None:
+    """Add a record for each of `names`, which differ in nothing else.
+
+    Args:
+        names: opcodes, separated by spaces.
+        parts: see :class:`Opcode`.
+
+    Raises:
+        HLORecordError: a part is missing, or an opcode has a record already.
+    """
+    for name in names.split():
+        if name in OPCODES:
+            raise HLORecordError(f"opcode {name!r} has two records")
+        OPCODES[name] = Opcode(name, **parts)
