@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from nkipy.core.dtypes import FROM_HLO_NAME
+from nkipy.hlo.dtypes import FROM_HLO_NAME
 from nkipy.hlo.ir import HLOComputation, HLOInstruction, HLOModule, Shape
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nkipy.core.dtypes import FROM_HLO_NAME
+from nkipy.hlo.dtypes import FROM_HLO_NAME
 from nkipy.hlo.opcodes import BINARY, UNARY
 from tests.unit.hlo.sample import (
     Sample,

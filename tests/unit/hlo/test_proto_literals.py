@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from nkipy.core.dtypes import FROM_HLO_NAME
+from nkipy.hlo.dtypes import FROM_HLO_NAME
 from nkipy.hlo.errors import HLOProtoError
 from nkipy.hlo.ir import HLOModule
 from nkipy.third_party.xla import xla_data_pb2

@@ -8,7 +8,7 @@ import weakref
 import numpy as np
 import pytest
 
-from nkipy.core.dtypes import FROM_HLO_NAME
+from nkipy.hlo.dtypes import FROM_HLO_NAME
 from nkipy.hlo.errors import HLOVerificationError
 from nkipy.hlo.ir import (
     AliasInfo,
