@@ -150,12 +150,9 @@ class Schedule:
         """
         if inst.dtype is None:
             shapes = inst.tuple_shapes or ()
-            self.values[inst] = [
-                self._defined(inst, prod(s.dims) * s.dtype.itemsize, ready)
-                for s in shapes
-            ]
+            self.values[inst] = [self._defined(inst, s.nbytes, ready) for s in shapes]
             return
-        nbytes = prod(inst.shape) * inst.dtype.itemsize
+        nbytes = inst.nbytes
         if inst in self._fused:
             self.values[inst] = Value(nbytes, ready)
         else:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from math import prod
-
 from nkipy.hlo.ir import HLOInstruction
 from nkipy_emulator.cost_model.lanes import Interval
 
@@ -53,7 +51,7 @@ Values = Value | list[Value]
 
 def nbytes_of(inst: HLOInstruction) -> int:
     """The size of an array result; 0 for a tuple."""
-    return 0 if inst.dtype is None else prod(inst.shape) * inst.dtype.itemsize
+    return 0 if inst.dtype is None else inst.nbytes
 
 
 def initial(inst: HLOInstruction, at: float, budget: int) -> Values:
@@ -63,7 +61,7 @@ def initial(inst: HLOInstruction, at: float, budget: int) -> Values:
     """
     if inst.tuple_shapes is None:
         return _initial(nbytes_of(inst), at, budget)
-    sizes = [prod(s.dims) * s.dtype.itemsize for s in inst.tuple_shapes]
+    sizes = [s.nbytes for s in inst.tuple_shapes]
     return [_initial(size, at, budget) for size in sizes]
 
 

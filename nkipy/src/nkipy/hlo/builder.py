@@ -1,14 +1,15 @@
 """Appends instructions to a computation, inferring their shapes.
 
 A method takes operands whose shapes and dtypes already agree, as HLO demands; NumPy's
-broadcasting and promotion happen above, in :mod:`nkipy.core.ops`. What a method cannot
-express is an internal error, never silently something else: the verifier recomputes
-every shape from the operands at the end of a trace.
+broadcasting and promotion are the caller's affair. What a method cannot express is an
+error of who calls it, never silently something else: the verifier recomputes every
+shape from the operands before anything reads the module.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from math import prod
 from typing import Any
@@ -41,6 +42,7 @@ class HLOBuilder:
         parent: the builder of the calling computation. Comparators are shared with it.
 
     Attributes:
+        current_source_location: where the next instructions come from, if known.
         append: appends an instruction that was made elsewhere.
         stretched: what was broadcast before, by the id of the operand and the shape.
     """
@@ -56,6 +58,21 @@ class HLOBuilder:
         self.stretched: dict[Any, Value] = {}
         self._reducers: dict[tuple[str, np.dtype], HLOComputation]
         self._reducers = parent._reducers if parent is not None else {}
+
+    @contextmanager
+    def at(self, location: tuple[str, int] | None) -> Iterator[None]:
+        """Attribute what is built inside a ``with`` statement to a line of a file.
+
+        Args:
+            location: file name and line, as a :class:`SourceLocation` or a plain pair;
+                None for no line. The location from before returns afterwards.
+        """
+        before = self.current_source_location
+        self.current_source_location = location and SourceLocation(*location)
+        try:
+            yield
+        finally:
+            self.current_source_location = before
 
     # -- the primitive ---------------------------------------------------------------
     def emit(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
+from math import prod
 from operator import itemgetter
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -25,6 +26,11 @@ class Shape(NamedTuple):
 
     dtype: np.dtype
     dims: tuple[int, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """The size of such an array, in bytes."""
+        return prod(self.dims) * self.dtype.itemsize
 
     def __str__(self) -> str:
         return f"{HLO_NAMES[self.dtype]}[{','.join(map(str, self.dims))}]"
@@ -191,6 +197,13 @@ class HLOInstruction:
     @property
     def ndim(self) -> int:
         return len(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """The size of the result in bytes, of all elements if it is a tuple."""
+        if self.tuple_shapes is not None:
+            return sum(shape.nbytes for shape in self.tuple_shapes)
+        return Shape(self.dtype, self.shape).nbytes
 
     def __repr__(self) -> str:
         label = f" {self.name}" if self.name else ""

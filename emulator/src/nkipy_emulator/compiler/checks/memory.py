@@ -20,8 +20,7 @@ def check(module: HLOModule, options: CompileOptions) -> Iterator[Diagnostic]:
     total = sum(math.prod(t.shape) * t.dtype.itemsize for t in tensors)
     total += sum(
         inst.attributes["literal"].nbytes
-        for computation in module.computations()
-        for inst in computation.instructions
+        for inst in module.instructions()
         if inst.opcode == "constant"
     )
     limit = options.target.chip.hbm_bank_bytes

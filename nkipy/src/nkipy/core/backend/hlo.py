@@ -12,6 +12,7 @@ from nkipy.core.backend import _active_ctx
 from nkipy.core.backend._source import caller_location
 from nkipy.core.errors import LeakedTracerError
 from nkipy.hlo.builder import HLOBuilder
+from nkipy.hlo.interface import NEFF_INPUT_NAMES, NEFF_OUTPUT_NAMES, OP_TYPE
 from nkipy.hlo.ir import (
     NO_ATTRIBUTES,
     HLOInstruction,
@@ -40,9 +41,7 @@ __all__ = [
 HLOOp = HLOInstruction
 HLOTensor = HLOInstruction
 
-NEFF_INPUT_NAMES = "neff_input_names"
-NEFF_OUTPUT_NAMES = "neff_output_names"
-NKIPY_OP_TYPE = "NKIPy_Op"
+NKIPY_OP_TYPE = OP_TYPE
 TOPK_CUSTOM_CALL = "AwsNeuronTopK"
 
 
