@@ -16,7 +16,7 @@ from tests.support.oracle import check_error, check_op
 
 ROOT = Path(__file__).parents[3]
 GUIDE = ROOT / "docs/dev_guide/adding_ops.md"
-SOURCE = ROOT / "nkipy/src/nkipy/core/ops/sampling.py"
+SOURCE = ROOT / "nkipy/src/nkipy/core/ops/unary/sampling.py"
 
 
 @pytest.fixture

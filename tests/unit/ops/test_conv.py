@@ -7,7 +7,12 @@ import itertools
 import numpy as np
 import pytest
 
-from nkipy.core.ops.conv import _normalize_tuple_2d, _normalize_tuple_3d, conv1d, conv2d
+from nkipy.core.ops.conv.spatial import (
+    _normalize_tuple_2d,
+    _normalize_tuple_3d,
+    conv1d,
+    conv2d,
+)
 from nkipy.core.tensor_apis import conv3d
 from tests.support.oracle import run_simulated
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nkipy.core.ops._last_stores import last_stores
+from nkipy.core.ops.indexing._last_stores import last_stores
 from nkipy.core.trace import trace_function
 from nkipy_emulator.engine import XlaCpuEngine
 

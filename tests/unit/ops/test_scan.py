@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nkipy.core.backend.hlo import get_hlo_context
-from nkipy.core.ops.scan import FOLDS, scan
+from nkipy.core.ops.reduce.scan import FOLDS, scan
 from nkipy.core.tensor import NKIPyTensorRef
 from nkipy.core.trace import trace_function
 from tests.support.oracle import run_simulated

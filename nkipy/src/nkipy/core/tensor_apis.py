@@ -7,9 +7,9 @@ NumPy ones outside.
 
 from __future__ import annotations
 
-from nkipy.core.ops.conv import conv2d, conv3d
-from nkipy.core.ops.creation import constant, full, zeros
-from nkipy.core.ops.nn import rms_norm, softmax, topk
+from nkipy.core.ops.conv.spatial import conv2d, conv3d
+from nkipy.core.ops.creation.filling import constant, full, zeros
+from nkipy.core.ops.nn.layers import rms_norm, softmax, topk
 
 __all__ = [
     "constant",

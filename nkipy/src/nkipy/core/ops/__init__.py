@@ -1,11 +1,14 @@
 """Every op, by name: ``ops.add``, ``ops.concatenate``, … Each is an :class:`Op`.
 
-Importing this package imports each of its modules, whose records fill the op tables: a
-new file of records needs no entry elsewhere.
+They are in chapters, the modules and packages in this one, each of which gives out its
+own: ``from nkipy.core.ops.transform import split``. Importing this package imports each
+file of each chapter, whose records fill the op tables: a new file of records needs no
+entry elsewhere.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any
@@ -13,21 +16,29 @@ from typing import Any
 from nkipy.core.op_table import OPS
 from nkipy.core.ops._registry import Op, get_backend, set_source_location
 
-for _module in sorted(info.name for info in iter_modules(__path__)):
-    if not _module.startswith("_"):
-        import_module(f"{__name__}.{_module}")
 
-#: NumPy's `round`, by the name that does not hide Python's.
-round_ = OPS["round"]
-#: NumPy's other names of these functions.
-absolute, bitwise_not, mod = OPS["abs"], OPS["invert"], OPS["remainder"]
+def _import_all(package: str, path: Iterable[str]) -> None:
+    """Import the files of a package, and of those in it."""
+    for found in sorted(iter_modules(path), key=lambda found: found.name):
+        if not found.name.startswith("_"):
+            module = import_module(f"{package}.{found.name}")
+            if found.ispkg:
+                _import_all(module.__name__, module.__path__)
+
+
+_import_all(__name__, __path__)
 
 # Records made later, in other packages or in tests, are found by __getattr__.
-globals().update({name: op for name, op in OPS.items() if name.isidentifier()})
+_named = {
+    name: op
+    for op in OPS.values()
+    for name in (op.name, *op.aliases)
+    if name.isidentifier()
+}
+globals().update(_named)
 
 __all__ = ["Op", "get_backend", "set_source_location"]
-__all__ += ["absolute", "bitwise_not", "mod", "round_"]
-__all__ += [name for name in OPS if name.isidentifier()]
+__all__ += list(_named)
 
 
 def __getattr__(name: str) -> Any:

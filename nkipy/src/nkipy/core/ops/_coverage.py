@@ -15,7 +15,7 @@ from nkipy.core.ops._registry import Op
 class Row(NamedTuple):
     """What the table says of an op."""
 
-    category: str
+    chapter: str
     name: str
     numpy: str
     dtypes: str
@@ -32,20 +32,20 @@ _GROUPS: tuple[tuple[str, tuple[np.dtype, ...]], ...] = (
 
 
 def coverage() -> Iterator[Row]:
-    """A row for each record in the registry, by category and name."""
-    for op in sorted(OPS.values(), key=lambda op: (op.category, op.name)):
+    """A row for each record in the registry, by chapter and name."""
+    for op in sorted(OPS.values(), key=lambda op: (op.chapter, op.name)):
         names = ", ".join(_numpy_name(f) for f in op.numpy)
-        yield Row(op.category, op.name, names, _dtypes(op), op.note)
+        yield Row(op.chapter, op.name, names, _dtypes(op), op.note)
 
 
 def markdown() -> str:
-    """The table in Markdown, under one heading per category."""
+    """The table in Markdown, under one heading per chapter."""
     parts: list[str] = []
-    category = None
+    chapter = None
     for row in coverage():
-        if row.category != category:
-            category = row.category
-            parts += ["", f"## {category}", "", "| op | NumPy | dtypes | notes |"]
+        if row.chapter != chapter:
+            chapter = row.chapter
+            parts += ["", f"## {chapter}", "", "| op | NumPy | dtypes | notes |"]
             parts += ["| --- | --- | --- | --- |"]
         parts.append(
             f"| `{row.name}` | {_code(row.numpy)} | {row.dtypes} | {row.note} |"

@@ -39,10 +39,14 @@ F = TypeVar("F", bound=Callable[..., Any])
 class Op:
     """One operation and all that is known of it.
 
+    Attributes:
+        chapter: the part of :mod:`nkipy.core.ops` that has the op, a heading in the
+            coverage table.
+
     Args:
         name: the op's name; by custom that of the NumPy function.
         numpy: the NumPy function(s) that it answers. The first one is the reference.
-        category: heading in the coverage table, by default the defining module.
+        aliases: the op's other names among those that packages of ops give out.
         dtypes: dtypes of the main operand that samples are made in.
         samples: makes the sample calls for a dtype; see :mod:`._samples`.
         errors: calls that must be refused at trace time.
@@ -57,7 +61,7 @@ class Op:
         name: str,
         *,
         numpy: Callable[..., Any] | Sequence[Callable[..., Any]] = (),
-        category: str = "",
+        aliases: Sequence[str] = (),
         dtypes: Sequence[np.dtype] = (),
         samples: Sampler | None = None,
         errors: Sequence[ErrorSample] = (),
@@ -68,7 +72,8 @@ class Op:
     ) -> None:
         self.name = self.__name__ = name
         self.numpy = tuple(numpy) if isinstance(numpy, (list, tuple)) else (numpy,)
-        self.category = category or _defining_module()
+        self.aliases = tuple(aliases)
+        self.chapter = _chapter_of(_defining_module())
         self.dtypes = tuple(dtypes)
         self.samples = samples
         self.errors = tuple(errors)
@@ -186,7 +191,29 @@ def _defining_module() -> str:
         if frame.f_back is None:
             break
         frame = frame.f_back
-    return frame.f_globals["__name__"].rpartition(".")[2]
+    return frame.f_globals["__name__"]
+
+
+_PACKAGE = __name__.rpartition(".")[0]
+
+
+def _chapter_of(module: str) -> str:
+    """``transform`` of ``nkipy.core.ops.transform.joining``; elsewhere the module."""
+    inner = module.removeprefix(f"{_PACKAGE}.")
+    return inner.partition(".")[0] if inner != module else module.rpartition(".")[2]
+
+
+def chapter(module: str) -> Callable[[str], Op]:
+    """The ``__getattr__`` of a chapter: gives out the ops of its files."""
+    own = _chapter_of(module)
+
+    def find(name: str) -> Op:
+        for op in OPS.values():
+            if op.chapter == own and name in (op.name, *op.aliases):
+                return op
+        raise AttributeError(f"module {module!r} has no attribute {name!r}")
+
+    return find
 
 
 def _refuse_leaked(args: Iterable[Any]) -> None:

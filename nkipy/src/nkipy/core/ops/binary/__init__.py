@@ -1,0 +1,5 @@
+"""Element-wise ops of two operands."""
+
+from nkipy.core.ops._registry import chapter
+
+__getattr__ = chapter(__name__)

@@ -1,0 +1,5 @@
+"""Logic functions: comparison of whole arrays, membership, kinds of arrays."""
+
+from nkipy.core.ops._registry import chapter
+
+__getattr__ = chapter(__name__)

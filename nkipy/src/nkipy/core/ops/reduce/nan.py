@@ -1,0 +1,301 @@
+"""Reductions that pass over NaN."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from nkipy.core import dtypes as dt
+from nkipy.core.backend.hlo import HLOTraceContext, get_hlo_context
+from nkipy.core.ops._reduction import (
+    NO_VALUE,
+    finish,
+    many_axes,
+    mask_for,
+    mean_dtype,
+    operand,
+    round_unless,
+    rounding_once,
+    spread,
+)
+from nkipy.core.ops._registry import Op, supports
+from nkipy.core.ops._samples import ErrorSample, Sample, make
+from nkipy.core.ops.reduce.extremes import arg_extreme, lower_by_place
+from nkipy.core.ops.reduce.folds import (
+    ADD,
+    ALL,
+    MAXIMUM,
+    MINIMUM,
+    MULTIPLY,
+    Fold,
+    lower_by_accumulation,
+    lower_by_extreme,
+    need_elements,
+    reduce_extreme,
+)
+from nkipy.core.ops.reduce.moments import lower_by_variance, mean_, std_, var_
+from nkipy.core.ops.reduce.scan import lower_by_scan
+from nkipy.core.ops.statistics.order import sorted_rows
+from nkipy.core.tensor import NKIPyTensorRef
+from nkipy.hlo.builder import HLOBuilder, Value
+
+
+# -- lowering --------------------------------------------------------------------------
+def is_nan(b: HLOBuilder, x: Value) -> Value | None:
+    """Where `x` is NaN; None if its dtype has none."""
+    return b.compare(x, x, "NE") if dt.is_float(x.dtype) else None
+
+
+def without_nan(b: HLOBuilder, x: Value, fill: Any) -> Value:
+    """`x` with the scalar `fill` in place of NaN."""
+    bad = is_nan(b, x)
+    return x if bad is None else b.select(bad, b.full_like(x, fill), x)
+
+
+def _cleaned(a: Any, fill: Any) -> NKIPyTensorRef:
+    ctx = get_hlo_context()
+    return NKIPyTensorRef._wrap(ctx, without_nan(ctx, operand(a), fill))
+
+
+def _numbers(ctx: HLOTraceContext, x: Value, where: Any) -> Any:
+    """``where=`` without the places where `x` is NaN."""
+    bad = is_nan(ctx, x)
+    mask = mask_for(ctx, where, x.shape)
+    if bad is None:
+        return where
+    good = ctx.not_(bad)
+    good = good if mask is None else ctx.and_(good, mask)
+    return NKIPyTensorRef._wrap(ctx, good)
+
+
+def _extreme(
+    fold: Fold, a: Any, axis: Any, out: Any, keepdims: Any, initial: Any, where: Any
+) -> NKIPyTensorRef:
+    ctx = get_hlo_context()
+    x = operand(a)
+    bad = is_nan(ctx, x)
+    if bad is None or not (initial is None or initial is NO_VALUE):
+        clean = _cleaned(a, fold.start(x.dtype))
+        return reduce_extreme(fold, clean, axis, out, keepdims, initial, where)
+    axes = many_axes(axis, x.ndim)
+    need_elements(fold, x, axes, mask_for(ctx, where, x.shape))
+    value = fold.over(ctx, without_nan(ctx, x, fold.start(x.dtype)), axes)
+    nothing = ctx.reduce(bad, "and", True, axes)
+    value = ctx.select(nothing, ctx.full_like(value, float("nan")), value)
+    return finish(ctx, value, x.shape, axes, keepdims, out)
+
+
+# -- samples ---------------------------------------------------------------------------
+def holey(shape: tuple[int, ...], dtype: np.dtype, seed: int = 0) -> np.ndarray:
+    """Small random values; NaN at every third place if `dtype` has it."""
+    x = make(shape, dtype, -2, 2, seed)
+    if dt.is_float(dtype) and x.ndim:
+        x.reshape(-1)[::3] = np.nan
+    return x
+
+
+def _samples(dtype: np.dtype) -> Iterator[Sample]:
+    for shape, axis in (((5,), None), ((2, 3, 4), 1), ((2, 3, 4), (0, -1)), ((), None)):
+        yield Sample((holey(shape, dtype),), {"axis": axis}, f"{shape} {axis}")
+    yield Sample((holey((2, 4), dtype),), {"axis": 1, "keepdims": True}, "keepdims")
+    yield Sample((holey((2, 3), dtype),), {"axis": 0}, "all NaN in places")
+
+
+def _where_samples(dtype: np.dtype) -> Iterator[Sample]:
+    yield from _samples(dtype)
+    mask = np.array([True, False, True, True])
+    yield Sample((holey((2, 4), dtype),), {"axis": 1, "where": mask}, "where")
+
+
+def _extreme_samples(dtype: np.dtype) -> Iterator[Sample]:
+    yield from _samples(dtype)
+    one: Any = True if dtype == dt.bool_ else 1
+    mask = np.array([True, False, True, True])
+    kwargs = {"axis": 1, "initial": one, "where": mask}
+    yield Sample((holey((2, 4), dtype),), kwargs, "where")
+
+
+def _scan_samples(dtype: np.dtype) -> Iterator[Sample]:
+    for shape, axis in (((5,), None), ((2, 3, 4), 1), ((), None)):
+        yield Sample((holey(shape, dtype),), {"axis": axis}, f"{shape} {axis}")
+
+
+def _arg_samples(dtype: np.dtype) -> Iterator[Sample]:
+    for shape, axis in (((5,), None), ((2, 3, 4), 1)):
+        yield Sample((holey(shape, dtype),), {"axis": axis}, f"{shape} {axis}")
+    yield Sample((holey((2, 4), dtype),), {"axis": 1, "keepdims": True}, "keepdims")
+
+
+def _var_samples(dtype: np.dtype) -> Iterator[Sample]:
+    yield from _where_samples(dtype)
+    for ddof in (1, 2, 3):
+        yield Sample((holey((2, 4), dtype),), {"axis": 1, "ddof": ddof}, f"ddof {ddof}")
+
+
+_X = make((2, 3), dt.float32)
+_ERRORS = (ErrorSample((_X,), {"axis": 2}, np.exceptions.AxisError, "out of bounds"),)
+_EMPTY = (ErrorSample((_X[:0],), {"axis": 0}, ValueError, "zero-size"),)
+
+
+def _record(
+    function: Callable[..., Any],
+    samples: Any,
+    errors: Any = _ERRORS,
+    note: str = "",
+    dtypes: Any = ALL,
+) -> Op:
+    return Op(
+        function.__name__,
+        numpy=function,
+        dtypes=dtypes,
+        samples=samples,
+        errors=errors,
+        reference=rounding_once(function),
+        note=note,
+    )
+
+
+# -- sums and products -----------------------------------------------------------------
+nansum = _record(np.nansum, _where_samples)
+nanprod = _record(np.nanprod, _where_samples)
+nancumsum = _record(np.nancumsum, _scan_samples)
+nancumprod = _record(np.nancumprod, _scan_samples)
+for _op, _lower_by, _fold in (
+    (nansum, lower_by_accumulation, ADD),
+    (nanprod, lower_by_accumulation, MULTIPLY),
+    (nancumsum, lower_by_scan, ADD),
+    (nancumprod, lower_by_scan, MULTIPLY),
+):
+    _lower_by(_op, _fold, partial(_cleaned, fill=_fold.neutral))
+    _op.__doc__ = f"``numpy.{_op.name}``: NaN counts as {_fold.neutral}."
+
+
+# -- extremes --------------------------------------------------------------------------
+_ALL_NAN = "index 0 where all are NaN: NumPy raises, which needs values"
+nanmax = _record(np.nanmax, _extreme_samples, _ERRORS + _EMPTY)
+nanmin = _record(np.nanmin, _extreme_samples, _ERRORS + _EMPTY)
+nanargmax = _record(np.nanargmax, _arg_samples, _ERRORS, _ALL_NAN)
+nanargmin = _record(np.nanargmin, _arg_samples, _ERRORS, _ALL_NAN)
+
+
+for _op, _fold in ((nanmax, MAXIMUM), (nanmin, MINIMUM)):
+    lower_by_extreme(_op, _extreme, _fold)
+    _op.__doc__ = f"``numpy.{_op.name}``: NaN only where all are."
+
+
+def _place(b: HLOBuilder, x: Value, axis: int, fold: Fold) -> Value:
+    return arg_extreme(b, fold, without_nan(b, x, fold.start(x.dtype)), axis)
+
+
+for _op, _fold in ((nanargmax, MAXIMUM), (nanargmin, MINIMUM)):
+    lower_by_place(_op, partial(_place, fold=_fold))
+    _op.__doc__ = f"``numpy.{_op.name}``, as int32."
+
+
+# -- moments ---------------------------------------------------------------------------
+nanmean = _record(np.nanmean, _where_samples)
+nanvar = _record(np.nanvar, _var_samples)
+nanstd = _record(np.nanstd, _var_samples)
+# NumPy's own fails for ml_dtypes' NaN.
+_MEDIANS = supports(dt.float32, dt.float16, dt.INTEGERS, dt.bool_)
+nanmedian = _record(np.nanmedian, _samples, dtypes=_MEDIANS)
+
+
+@nanmean.impl("hlo")
+def _nanmean(
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    out: Any = None,
+    keepdims: Any = False,
+    *,
+    where: Any = True,
+) -> NKIPyTensorRef:
+    """``numpy.nanmean``: NaN only where all are."""
+    ctx = get_hlo_context()
+    good = _numbers(ctx, operand(a), where)
+    return mean_(a, axis, dtype, out, keepdims, where=good)
+
+
+def _spread(
+    op: Op,
+    a: Any,
+    axis: Any,
+    dtype: Any,
+    out: Any,
+    ddof: Any,
+    keepdims: Any,
+    where: Any,
+    mean: Any,
+) -> NKIPyTensorRef:
+    """`op` (var or std) of the numbers; NaN, not infinity, if they are too few."""
+    ctx = get_hlo_context()
+    x = operand(a)
+    options = {"out": out, "keepdims": keepdims, "mean": mean}
+    if not dt.is_float(x.dtype):
+        return op(a, axis, dtype, ddof=ddof, where=where, **options)
+    good = _numbers(ctx, x, where)
+    axes = many_axes(axis, x.ndim)
+    numbers = ctx.reduce(ctx.convert(good.backend_tensor, dt.int32), "add", 0, axes)
+    few = ctx.compare(
+        ctx.convert(numbers, dt.float32),
+        ctx.full(numbers.shape, ddof, dt.float32),
+        "LE",
+    )
+    # The variance of a NaN is one, without a detour around out=.
+    poison = spread(ctx, few, x.shape, axes)
+    x = ctx.select(poison, ctx.full_like(x, float("nan")), x)
+    good = NKIPyTensorRef._wrap(ctx, ctx.or_(good.backend_tensor, poison))
+    poisoned = NKIPyTensorRef._wrap(ctx, x)
+    return op(poisoned, axis, dtype, ddof=ddof, where=good, **options)
+
+
+for _op, _of_numbers in ((nanvar, var_), (nanstd, std_)):
+    lower_by_variance(_op, partial(_spread, _of_numbers))
+    _op.__doc__ = f"``numpy.{_op.name}``: NaN of no more numbers than `ddof`."
+
+
+@nanmedian.impl("hlo")
+def _nanmedian(
+    a: Any,
+    axis: Any = None,
+    out: Any = None,
+    overwrite_input: bool = False,
+    keepdims: Any = False,
+) -> NKIPyTensorRef:
+    """``numpy.nanmedian``: sorts, which moves NaN out of the way."""
+    ctx = get_hlo_context()
+    x = operand(a)
+    axes = many_axes(axis, x.ndim)
+    assert x.dtype is not None
+    rows = ctx.convert(sorted_rows(ctx, x, axes), dt.float32)
+    value = _middle_of_numbers(ctx, rows)
+    value = round_unless(ctx, value, mean_dtype(x.dtype, None), out)
+    return finish(ctx, value, x.shape, axes, keepdims, out)
+
+
+def _middle_of_numbers(b: HLOBuilder, rows: Value) -> Value:
+    """The median of each float32 row, in order, as far as it is not NaN."""
+    last = rows.ndim - 1
+    good = b.convert(b.compare(rows, rows, "EQ"), dt.int32)
+    n = b.reduce(good, "add", 0, (last,))
+    one = b.full_like(n, 1)
+    high = b.emit("shift-right-logical", (n, one), n.shape, n.dtype)
+    low = b.subtract(b.subtract(n, high), one)
+    lower, upper = _pick(b, rows, low), _pick(b, rows, high)
+    mean = b.multiply(b.add(lower, upper), b.full_like(upper, 0.5))
+    middle = b.select(b.compare(low, high, "EQ"), upper, mean)
+    nothing = b.compare(n, b.full_like(n, 0), "EQ")
+    return b.select(nothing, b.full_like(middle, float("nan")), middle)
+
+
+def _pick(b: HLOBuilder, rows: Value, places: Value) -> Value:
+    """The element of each row at its place, read by a sum over a mask."""
+    last = rows.ndim - 1
+    chosen = b.compare(
+        b.iota(rows.shape, last), spread(b, places, rows.shape, (last,)), "EQ"
+    )
+    return b.reduce(b.select(chosen, rows, b.full_like(rows, 0)), "add", 0, (last,))

@@ -1,0 +1,5 @@
+"""Sorting and searching."""
+
+from nkipy.core.ops._registry import chapter
+
+__getattr__ = chapter(__name__)

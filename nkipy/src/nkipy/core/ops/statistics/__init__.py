@@ -1,0 +1,5 @@
+"""Order statistics, averages and correlation."""
+
+from nkipy.core.ops._registry import chapter
+
+__getattr__ = chapter(__name__)

@@ -1,0 +1,5 @@
+"""Array manipulation: other shapes and orders, joining, splitting, repeating."""
+
+from nkipy.core.ops._registry import chapter
+
+__getattr__ = chapter(__name__)

@@ -1,0 +1,230 @@
+"""Rounding to integers or decimals, and clipping to a range."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from nkipy.core import dtypes as dt
+from nkipy.core.backend.hlo import get_hlo_context
+from nkipy.core.ops._lower import is_negative
+from nkipy.core.ops._registry import Op, supports
+from nkipy.core.ops._samples import ErrorSample, Sample, make, special
+from nkipy.core.ops._ufunc import UFuncOp, as_value, broadcast_shape
+from nkipy.core.ops.binary.arithmetic import ALL, NUMERIC, REAL
+from nkipy.core.promotion import kind_of
+from nkipy.core.tensor import NKIPyTensorRef, as_operand, as_tensor, store_out
+from nkipy.hlo.builder import HLOBuilder, Value
+
+
+def _rounding(opcode: str):  # type: ignore[no-untyped-def]
+    """`opcode` on floats; integers are round already."""
+
+    def lower(b: HLOBuilder, x: Value) -> Value:
+        return b.unary(opcode, x) if dt.is_float(x.dtype) else x
+
+    return lower
+
+
+def _trunc(b: HLOBuilder, x: Value) -> Value:
+    if not dt.is_float(x.dtype):
+        return x
+    return b.select(is_negative(b, x), b.unary("ceil", x), b.unary("floor", x))
+
+
+ceil = UFuncOp(np.ceil, _rounding("ceil"), dtypes=ALL)
+floor = UFuncOp(np.floor, _rounding("floor"), dtypes=ALL)
+trunc = UFuncOp(np.trunc, _trunc, dtypes=ALL)
+rint = UFuncOp(np.rint, _rounding("round-nearest-even"), dtypes=REAL)
+
+
+def _plain_samples(dtype: np.dtype) -> Iterator[Sample]:
+    yield Sample((special(dtype),), label="special")
+    yield Sample((make((2, 0), dtype),), label="empty")
+    yield Sample((make((2, 3), dtype),), {"out": make((2, 3), dtype)}, "out")
+
+
+fix = Op("fix", numpy=np.fix, dtypes=NUMERIC, samples=_plain_samples)
+
+
+@fix.composed_impl
+def _fix(x: Any, out: Any = None) -> Any:
+    """`x` rounded toward zero."""
+    return np.trunc(x, out=out)
+
+
+def _round_samples(dtype: np.dtype) -> Iterator[Sample]:
+    yield from _plain_samples(dtype)
+    x = make((4, 3), dtype, -100, 100)
+    for decimals in (0, 1, 2, -1):
+        yield Sample((x,), {"decimals": decimals})
+    if dt.is_integer(dtype):
+        x = np.array([5, 15, 25, 35, 14, 16, 99]).astype(dtype)
+        for decimals in (-1, -2, -3, 3):
+            yield Sample((x, decimals))
+
+
+round_ = Op(
+    "round",
+    aliases=["round_"],  # which does not hide Python's
+    numpy=(np.round,) if np.round is np.around else (np.round, np.around),
+    dtypes=supports(dt.FLOATS, dt.INTEGERS),
+    samples=_round_samples,
+    errors=[
+        ErrorSample((np.ones(2, np.float32), 1.5), error=TypeError, match="integer")
+    ],
+    # One product and one quotient, each rounded: a result may be the next float.
+    rtol={dt.float16: 4e-3},
+)
+
+
+@round_.impl("hlo")
+def _round(a: Any, decimals: Any = 0, out: Any = None) -> Any:
+    """`a` rounded to `decimals` places, halves to even."""
+    a = as_tensor(a)
+    try:
+        decimals = decimals.__index__()
+    except AttributeError:
+        kind = type(decimals).__name__
+        raise TypeError(f"decimals must be an integer, not {kind}") from None
+    if dt.is_integer(a.dtype):
+        rounded = a if decimals >= 0 else _round_integers(a, 10**-decimals)
+        return np.positive(rounded, out=out)
+    if decimals == 0:
+        return np.rint(a, out=out)
+    # Each step rounds to the array's own dtype, in bfloat16 too.
+    factor, own = 10.0 ** abs(decimals), a.dtype
+    before, after = (np.multiply, np.divide)[:: 1 if decimals > 0 else -1]
+    steps = np.rint(as_value_of(before(a, factor), own))
+    return np.positive(as_value_of(after(steps, factor), own), out=out)
+
+
+def _round_integers(a: NKIPyTensorRef, unit: int) -> NKIPyTensorRef:
+    ctx, own = get_hlo_context(), a.dtype
+    if unit > np.iinfo(dt.int32).max:
+        return NKIPyTensorRef._wrap(ctx, ctx.full(a.shape, 0, own))
+    wide: Any = a if own in (dt.int32, dt.uint32) else as_value_of(a, dt.int32)
+    below = wide // unit
+    rest = wide - below * unit
+    # Halves go to the even neighbour; an odd unit has none.
+    up = (rest > unit // 2) | ((rest == unit / 2) & (below % 2 == 1))
+    return as_value_of((below + up) * unit, own)
+
+
+def as_value_of(a: NKIPyTensorRef, dtype: np.dtype) -> NKIPyTensorRef:
+    """`a` converted, whatever the cast."""
+    ctx = get_hlo_context()
+    return NKIPyTensorRef._wrap(ctx, as_value(ctx, a, dtype))
+
+
+# -- clip ------------------------------------------------------------------------------
+def _clip_samples(dtype: np.dtype) -> Iterator[Sample]:
+    x = make((4, 3), dtype, -6, 6)
+    low, high = make((3,), dtype, -3, 0), make((4, 1), dtype, 0, 3, seed=1)
+    yield Sample((x, low, high), label="arrays")
+    yield Sample((x[0, 0], low, high), label="broadcast")
+    yield Sample((x, low, None), label="low")
+    yield Sample((x, None, high), label="high")
+    yield Sample((x,), {"min": low, "max": high}, "min and max")
+    yield Sample((x, low, high), {"out": x.copy()}, "out")
+    mask = np.array([True, False, True])
+    yield Sample((x, low, high), {"out": x.copy(), "where": mask}, "where")
+    yield Sample((special(dtype), low[0], high[0, 0]), label="special")
+    if dtype != dt.bool_:
+        yield Sample((special(dtype), 1, 3), label="integers")
+        yield Sample((special(dtype), 3, 1), label="reversed")
+    if dt.is_integer(dtype):
+        yield Sample((special(dtype), -(10**10), 10**10), label="out of range")
+    yield Sample((x, 0.25, 1.5), label="floats")
+
+
+clip = Op(
+    "clip",
+    numpy=np.clip,
+    dtypes=ALL,
+    samples=_clip_samples,
+    errors=[
+        ErrorSample(
+            (np.ones(2, np.float32), 0, 1),
+            {"min": 0},
+            ValueError,
+            "a_min",
+        ),
+    ],
+)
+
+
+@clip.impl("hlo")
+def _clip(
+    a: Any,
+    a_min: Any = np._NoValue,
+    a_max: Any = np._NoValue,
+    out: Any = None,
+    *,
+    min: Any = np._NoValue,
+    max: Any = np._NoValue,
+    where: Any = True,
+    dtype: Any = None,
+    casting: str = "same_kind",
+    order: str = "K",
+    subok: bool = True,
+) -> NKIPyTensorRef:
+    """`a` limited to the range from `a_min` to `a_max`, either of which may be None."""
+    low, high = _bounds((a_min, a_max), (min, max))
+    a = as_tensor(a)
+    if dt.is_integer(a.dtype):  # bounds that no value reaches need not fit the dtype
+        info = np.iinfo(a.dtype)
+        low = None if type(low) is int and low <= info.min else low
+        high = None if type(high) is int and high >= info.max else high
+    keywords = {"out": out, "where": where, "dtype": dtype, "casting": casting}
+    if low is None and high is None:
+        return np.positive(a, **keywords)
+    if low is None:
+        return np.minimum(a, high, **keywords)
+    if high is None:
+        return np.maximum(a, low, **keywords)
+    ctx = get_hlo_context()
+    result = _clamp(a, low, high, dtype)
+    if out is None and where is True:
+        return NKIPyTensorRef._wrap(ctx, result)
+    return store_out(ctx, result, out, where, casting)
+
+
+def _bounds(positional: Any, named: Any) -> list[Any]:
+    given = [v is not np._NoValue for v in (*positional, *named)]
+    if any(given[:2]) and any(given[2:]):
+        raise ValueError(
+            "Passing `min` or `max` keyword argument when `a_min` and `a_max` are "
+            "provided is forbidden."
+        )
+    chosen = named if any(given[2:]) else positional
+    return [None if v is np._NoValue else v for v in chosen]
+
+
+@cache
+def _clip_dtype(*kinds: Any) -> np.dtype:
+    """The dtype of np.clip, of which NumPy does not show the ufunc."""
+    values = [k(0) if isinstance(k, type) else np.zeros(1, k) for k in kinds]
+    return np.clip(*values).dtype
+
+
+def _clamp(a: NKIPyTensorRef, low: Any, high: Any, dtype: Any) -> Value:
+    ctx = get_hlo_context()
+    if dtype is None:
+        dtype = _clip_dtype(*(kind_of(as_operand(v)) for v in (a, low, high)))
+    common = dt.narrow(dtype)
+    values = [as_value(ctx, v, common) for v in (low, a, high)]
+    shape = values[1].shape
+    for bound in (values[0], values[2]):
+        shape = broadcast_shape(shape, bound.shape)
+    if common == dt.bool_:
+        lowest, value, highest = [ctx.broadcast_to(v, shape) for v in values]
+        return ctx.and_(ctx.or_(value, lowest), highest)
+    # The opcode takes scalar bounds as they are.
+    lowest, highest = [
+        v if not v.shape else ctx.broadcast_to(v, shape) for v in values[::2]
+    ]
+    return ctx.clamp(lowest, ctx.broadcast_to(values[1], shape), highest)
