@@ -13,8 +13,7 @@ from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any
 
-from nkipy.core.op_table import OPS
-from nkipy.core.ops._registry import Op, get_backend, set_source_location
+from nkipy.core.ops._registry import OPS, Op, get_backend, set_source_location
 
 
 def _import_all(package: str, path: Iterable[str]) -> None:

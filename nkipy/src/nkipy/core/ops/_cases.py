@@ -89,7 +89,5 @@ def _text(value: Any) -> str:
     return str(value)
 
 
-#: Ops that only move elements take every dtype.
-ANY: tuple[np.dtype, ...] = dt.SUPPORTED
 #: An array for error samples, where the dtype does not matter.
 X = np.arange(6, dtype=np.float32).reshape(2, 3)

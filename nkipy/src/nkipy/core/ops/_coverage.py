@@ -8,8 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from nkipy.core import dtypes as dt
-from nkipy.core.op_table import OPS
-from nkipy.core.ops._registry import Op
+from nkipy.core.ops._registry import OPS, Op
 
 
 class Row(NamedTuple):

@@ -81,3 +81,28 @@ def shift_right(b: HLOBuilder, x: Value, y: Value) -> Value:
         return b.binary("shift-right-logical", x, y)
     wide = b.convert(x, dt.int32), b.convert(y, dt.int32)
     return b.convert(b.binary("shift-right-arithmetic", *wide), x.dtype)
+
+
+def step_away(b: HLOBuilder, x: Value, y: Value) -> tuple[Value, Value]:
+    """The bits of the next number from `x` toward `y`, and those of `x`.
+
+    By integer arithmetic: comparing floats would take subnormal numbers for zero.
+    """
+    bits, target = bits_of(b, x), bits_of(b, y)
+    zero, one = b.full_like(bits, 0), b.full_like(bits, 1)
+    ours, theirs = _ordered(b, bits), _ordered(b, target)
+    up = b.compare(ours, theirs, "LT")
+    positive = b.compare(bits, zero, "GE")
+    grows = b.compare(b.convert(up, dt.int8), b.convert(positive, dt.int8), "EQ")
+    moved = b.select(grows, b.add(bits, one), b.subtract(bits, one))
+    sign = np.iinfo(bits.dtype).min
+    smallest = b.select(up, one, b.full_like(bits, sign + 1))
+    moved = b.select(b.compare(ours, zero, "EQ"), smallest, moved)
+    return b.select(b.compare(ours, theirs, "EQ"), target, moved), bits
+
+
+def _ordered(b: HLOBuilder, bits: Value) -> Value:
+    """Integers in the order of the floats that have these bits; both zeros are 0."""
+    lowest = b.full_like(bits, np.iinfo(bits.dtype).min)
+    negative = b.compare(bits, b.full_like(bits, 0), "LT")
+    return b.select(negative, b.subtract(lowest, bits), bits)

@@ -9,20 +9,21 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
 from nkipy.core import dtypes as dt
+from nkipy.core import op_table
 from nkipy.core.backend import _active_ctx, get_backend, set_source_location
 from nkipy.core.backend._source import caller_location
+from nkipy.core.backend.hlo import leaked
 from nkipy.core.errors import (
     USER_ERRORS,
     NKIPyError,
     describe_call,
     describe_op_error,
 )
-from nkipy.core.op_table import NUMPY_TABLE, OPS
 from nkipy.core.ops._samples import ErrorSample, Sampler
 
 __all__ = [
@@ -34,6 +35,11 @@ __all__ = [
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+#: Every op with a record, by name.
+OPS = cast("dict[str, Op]", op_table.OPS)
+#: NumPy's functions and ufuncs, each to the op that answers it.
+NUMPY_TABLE = cast("dict[Callable[..., Any], Op]", op_table.NUMPY_TABLE)
 
 
 class Op:
@@ -218,8 +224,6 @@ def chapter(module: str) -> Callable[[str], Op]:
 
 def _refuse_leaked(args: Iterable[Any]) -> None:
     """A traced value reached an op although no trace is active."""
-    from nkipy.core.backend.hlo import leaked
-
     for arg in args:
         if getattr(arg, "_ctx", None) is not None:
             raise leaked(arg)

@@ -5,51 +5,19 @@ They return plain Python values, not arrays.
 
 from __future__ import annotations
 
-from math import prod
 from typing import Any
 
 import numpy as np
-from numpy.lib.array_utils import normalize_axis_tuple
 
 from nkipy.core import dtypes as dt
 from nkipy.core.ops._registry import Op
 from nkipy.core.promotion import result_type as promoted
 from nkipy.core.tensor import as_operand
 
-shape = Op("shape", numpy=np.shape)
-ndim = Op("ndim", numpy=np.ndim)
-size = Op("size", numpy=np.size)
 result_type = Op("result_type", numpy=np.result_type)
 can_cast = Op("can_cast", numpy=np.can_cast)
 min_scalar_type = Op("min_scalar_type", numpy=np.min_scalar_type)
 common_type = Op("common_type", numpy=np.common_type)
-iscomplexobj = Op("iscomplexobj", numpy=np.iscomplexobj)
-isrealobj = Op("isrealobj", numpy=np.isrealobj)
-
-
-def _shape_of(a: Any) -> tuple[int, ...]:
-    a = as_operand(a)
-    return a.shape if hasattr(a, "shape") else np.shape(a)
-
-
-@shape.impl("hlo")
-def _shape(a: Any) -> tuple[int, ...]:
-    """The dimensions of `a`."""
-    return _shape_of(a)
-
-
-@ndim.impl("hlo")
-def _ndim(a: Any) -> int:
-    """The number of dimensions of `a`."""
-    return len(_shape_of(a))
-
-
-@size.impl("hlo")
-def _size(a: Any, axis: Any = None) -> int:
-    """The number of elements of `a`, or its extent along `axis`."""
-    dims = _shape_of(a)
-    axes = range(len(dims)) if axis is None else normalize_axis_tuple(axis, len(dims))
-    return prod(dims[i] for i in axes)
 
 
 @result_type.impl("hlo")
@@ -83,15 +51,3 @@ def _common_type(*arrays: Any) -> type:
         raise TypeError("can't get common type for non-numeric array")
     floats = [k if k.kind == "f" else dt.float64 for k in kinds]
     return dt.narrow(np.result_type(*floats)).type
-
-
-@iscomplexobj.impl("hlo")
-def _iscomplexobj(x: Any) -> bool:
-    """False: no traced array is complex."""
-    return False
-
-
-@isrealobj.impl("hlo")
-def _isrealobj(x: Any) -> bool:
-    """True: no traced array is complex."""
-    return True

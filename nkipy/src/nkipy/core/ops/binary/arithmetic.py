@@ -7,16 +7,18 @@ import math
 import numpy as np
 
 from nkipy.core import dtypes as dt
-from nkipy.core.ops._lower import fill, is_nan, is_negative, is_zero, scale
-from nkipy.core.ops._registry import supports
+from nkipy.core.ops._dtype_sets import ALL, NUMERIC, REAL
+from nkipy.core.ops._lower import (
+    fill,
+    is_nan,
+    is_negative,
+    is_zero,
+    scale,
+)
 from nkipy.core.ops._samples import ErrorSample
 from nkipy.core.ops._ufunc import UFuncOp, in_float32, opcode
 from nkipy.core.ops._ufunc_samples import distinct_zeros, keyword_sampler
 from nkipy.hlo.builder import HLOBuilder, Value
-
-NUMERIC = supports(dt.FLOATS, dt.FP8, dt.INTEGERS)
-ALL = supports(NUMERIC, dt.bool_)
-REAL = supports(dt.FLOATS, dt.FP8, dt.int8, dt.int32, dt.uint32)
 
 _F32 = np.ones((2, 3), np.float32)
 #: Mistakes that every op of two operands refuses.
@@ -114,3 +116,6 @@ def _heaviside(b: HLOBuilder, x: Value, at_zero: Value) -> Value:
 
 hypot = UFuncOp(np.hypot, in_float32(_hypot), dtypes=REAL)
 heaviside = UFuncOp(np.heaviside, _heaviside, dtypes=REAL)
+
+
+arctan2 = UFuncOp(np.arctan2, in_float32(opcode("atan2"), dt.FP8), dtypes=REAL)

@@ -1,4 +1,4 @@
-"""Element-wise ops on the bits of integers."""
+"""Element-wise ops on the bits of two operands."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ from collections.abc import Iterator
 import numpy as np
 
 from nkipy.core import dtypes as dt
-from nkipy.core.ops._lower import absolute, shift_right
-from nkipy.core.ops._registry import supports
+from nkipy.core.ops._dtype_sets import INTEGRAL
+from nkipy.core.ops._lower import shift_right
 from nkipy.core.ops._samples import ErrorSample, Sample, make, special
 from nkipy.core.ops._ufunc import UFuncOp, opcode
-from nkipy.hlo.builder import HLOBuilder, Value
 
-INTEGRAL = supports(dt.INTEGERS, dt.bool_)
 _NO_FLOATS = (
     ErrorSample(
         (np.ones(2, np.float32), np.ones(2, np.int32)),
@@ -25,7 +23,6 @@ _NO_FLOATS = (
 bitwise_and = UFuncOp(np.bitwise_and, opcode("and"), dtypes=INTEGRAL, errors=_NO_FLOATS)
 bitwise_or = UFuncOp(np.bitwise_or, opcode("or"), dtypes=INTEGRAL, errors=_NO_FLOATS)
 bitwise_xor = UFuncOp(np.bitwise_xor, opcode("xor"), dtypes=INTEGRAL, errors=_NO_FLOATS)
-invert = UFuncOp(np.invert, opcode("not"), aliases=["bitwise_not"], dtypes=INTEGRAL)
 
 
 def _shifts(dtype: np.dtype) -> Iterator[Sample]:
@@ -50,10 +47,3 @@ right_shift = UFuncOp(
     samples=_shifts,
     errors=_NO_FLOATS,
 )
-
-
-def _bitwise_count(b: HLOBuilder, x: Value) -> Value:
-    return b.unary("popcnt", absolute(b, x))
-
-
-bitwise_count = UFuncOp(np.bitwise_count, _bitwise_count, dtypes=INTEGRAL)

@@ -10,9 +10,10 @@ import numpy as np
 
 from nkipy.core import dtypes as dt
 from nkipy.core.backend.hlo import HLOTraceContext
+from nkipy.core.ops._dtype_sets import ALL
 from nkipy.core.ops._lower import is_negative
 from nkipy.core.ops._ufunc import UFuncOp, as_hlo_tensor, broadcast
-from nkipy.core.ops.binary.arithmetic import ALL, MISTAKES
+from nkipy.core.ops.binary.arithmetic import MISTAKES
 from nkipy.core.promotion import Loop
 from nkipy.core.tensor import NKIPyTensorRef
 from nkipy.hlo.builder import HLOBuilder, Value

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from nkipy.core import dtypes as dt
+from nkipy.core.ops._dtype_sets import NUMERIC
 from nkipy.core.ops._lower import (
     absolute,
     fill,
@@ -19,7 +20,7 @@ from nkipy.core.ops._lower import (
 from nkipy.core.ops._registry import supports
 from nkipy.core.ops._samples import Sample, binary_sampler
 from nkipy.core.ops._ufunc import UFuncOp, in_float32
-from nkipy.core.ops.binary.arithmetic import MISTAKES, NUMERIC
+from nkipy.core.ops.binary.arithmetic import MISTAKES
 from nkipy.hlo.builder import HLOBuilder, Value
 
 _LOW_PRECISION = (dt.float16, dt.bfloat16, *dt.FP8)

@@ -9,11 +9,11 @@ import numpy as np
 
 from nkipy.core import dtypes as dt
 from nkipy.core.backend.hlo import HLOTraceContext
+from nkipy.core.ops._dtype_sets import ALL, REAL
 from nkipy.core.ops._lower import uniform
 from nkipy.core.ops._registry import supports
 from nkipy.core.ops._samples import ErrorSample, Sample, make, special
 from nkipy.core.ops._ufunc import UFuncOp, in_float32
-from nkipy.core.ops.binary.arithmetic import ALL, REAL
 from nkipy.core.promotion import Loop
 from nkipy.core.tensor import NKIPyTensorRef
 from nkipy.hlo.builder import HLOBuilder, Value

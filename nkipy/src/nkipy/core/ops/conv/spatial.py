@@ -9,8 +9,7 @@ import numpy as np
 
 from nkipy.core import dtypes as dt
 from nkipy.core.backend.hlo import HLOTraceContext, get_hlo_context
-from nkipy.core.ops._cases import A, call, cases
-from nkipy.core.ops._contract import accumulator, multipliable, single_precision
+from nkipy.core.ops._contract import accumulator, multipliable
 from nkipy.core.ops._registry import Op, supports
 from nkipy.core.ops._samples import ErrorSample, Sample, make
 from nkipy.core.ops.conv._window import (
@@ -30,15 +29,13 @@ __all__ = [
     "conv1d",
     "conv2d",
     "conv3d",
-    "convolve",
-    "correlate",
 ]
 
 _LABELS = {n: "".join(map(str, range(n))) for n in (1, 2, 3)}
 
 
 # -- HLO -------------------------------------------------------------------------------
-def _convolution(
+def convolution(
     ctx: HLOTraceContext, x: Value, w: Value, window: Window, reverse: bool = False
 ) -> Value:
     """The convolution of values of one dtype, in their accumulator."""
@@ -88,7 +85,7 @@ def _traced(
     window = window_of(shapes[0], shapes[1], stride, padding, dilation, groups)
     dtype = result_type(*[t.dtype for t in tensors])
     x, w = (ctx.convert(t.backend_tensor, dtype) for t in tensors[:2])
-    value = _convolution(ctx, x, w, window)
+    value = convolution(ctx, x, w, window)
     if bias is not None:
         added = ctx.convert(tensors[2].backend_tensor, value.dtype)
         value = ctx.add(value, ctx.broadcast_in_dim(added, value.shape, (1,)))
@@ -241,92 +238,3 @@ def _conv_op(n: int) -> Op:
 conv1d = _conv_op(1)
 conv2d = _conv_op(2)
 conv3d = _conv_op(3)
-
-
-# -- np.convolve, np.correlate ---------------------------------------------------------
-_MODES = ("valid", "same", "full")
-
-
-def _slide(a: Any, v: Any, mode: Any, reverse: bool) -> NKIPyTensorRef:
-    """``a`` times ``v`` at each offset. `a` is the longer one."""
-    ctx = get_hlo_context()
-    x, w = as_tensor(a), as_tensor(v)
-    dtype = result_type(x.dtype, w.dtype)
-    k = w.size
-    low = {"valid": 0, "same": k // 2, "full": k - 1}
-    high = {"valid": 0, "same": k - 1 - low["same"], "full": k - 1}
-    window = Window((1,), ((low[mode], high[mode]),), (1,), 1)
-    x_value, w_value = (
-        ctx.reshape(ctx.convert(t.backend_tensor, dtype), (1, 1, t.size))
-        for t in (x, w)
-    )
-    value = _convolution(ctx, x_value, w_value, window, reverse)
-    value = ctx.reshape(value, (value.shape[-1],))
-    return NKIPyTensorRef._wrap(ctx, ctx.convert(value, dtype))
-
-
-def _vector(value: Any, name: str) -> NKIPyTensorRef:
-    x = as_tensor(value)
-    if x.ndim > 1:
-        raise ValueError(f"{name} must be one-dimensional, but has shape {x.shape}")
-    if x.size == 0:
-        raise ValueError(f"{name} cannot be empty")
-    return x
-
-
-def _mode(mode: Any) -> str:
-    if mode not in _MODES:
-        raise ValueError(f"mode must be one of {', '.join(_MODES)}; received {mode!r}")
-    return mode
-
-
-_VECTORS = (
-    (A(7), A(3)),
-    (A(7), A(4)),
-    (A(3), A(6)),
-    (A(4), A(4)),
-    (A(5), A(1)),
-)
-_VECTOR_ERRORS = (
-    ErrorSample((np.ones((2, 2), "f4"), np.ones(2, "f4")), match="one-dimensional"),
-    ErrorSample((np.ones(2, "f4"), np.ones(0, "f4")), match="empty"),
-    ErrorSample((np.ones(2, "f4"), np.ones(2, "f4")), {"mode": "sum"}, match="mode"),
-)
-_VECTOR_CALLS = cases(*(call(a, v, mode=m) for a, v in _VECTORS for m in _MODES))
-
-convolve = Op(
-    "convolve",
-    numpy=np.convolve,
-    dtypes=supports(dt.FLOATS, dt.FP8, dt.INTEGERS, dt.bool_),
-    reference=single_precision(np.convolve),
-    samples=_VECTOR_CALLS,
-    errors=_VECTOR_ERRORS,
-)
-
-
-@convolve.impl("hlo")
-def _convolve(a: Any, v: Any, mode: str = "full") -> NKIPyTensorRef:
-    x, w = _vector(a, "a"), _vector(v, "v")
-    if w.size > x.size:
-        x, w = w, x
-    return _slide(x, w, _mode(mode), reverse=True)
-
-
-correlate = Op(
-    "correlate",
-    numpy=np.correlate,
-    dtypes=supports(dt.FLOATS, dt.FP8, dt.INTEGERS, dt.bool_),
-    reference=single_precision(np.correlate),
-    samples=_VECTOR_CALLS,
-    errors=_VECTOR_ERRORS,
-)
-
-
-@correlate.impl("hlo")
-def _correlate(a: Any, v: Any, mode: str = "valid") -> NKIPyTensorRef:
-    x, w = _vector(a, "a"), _vector(v, "v")
-    if w.size <= x.size:
-        return _slide(x, w, _mode(mode), reverse=False)
-    turned = _slide(w, x, _mode(mode), reverse=False)
-    ctx = turned._ctx
-    return NKIPyTensorRef._wrap(ctx, ctx.reverse(turned.backend_tensor, (0,)))

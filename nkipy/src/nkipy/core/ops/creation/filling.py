@@ -8,7 +8,8 @@ import numpy as np
 
 from nkipy.core import dtypes as dt
 from nkipy.core.backend.hlo import as_hlo_tensor, get_hlo_context
-from nkipy.core.ops._cases import ANY, A, DType, Special, X, call, cases
+from nkipy.core.ops._cases import A, DType, Special, X, call, cases
+from nkipy.core.ops._dtype_sets import ALL
 from nkipy.core.ops._registry import Op
 from nkipy.core.ops._samples import ErrorSample
 from nkipy.core.ops._views import Shape, Tensor, as_shape, broadcasts
@@ -40,7 +41,7 @@ def _filled(shape: Any, value: Any, dtype: Any) -> Tensor:
 constant = Op(
     "constant",
     reference=np.asarray,
-    dtypes=ANY,
+    dtypes=ALL,
     samples=cases(
         call(A(2, 3)),
         call(A(2), np.float32),
@@ -87,7 +88,7 @@ def _constant_cpu(value: Any, dtype: Any = None) -> np.ndarray:
 zeros = Op(
     "zeros",
     numpy=np.zeros,
-    dtypes=ANY,
+    dtypes=ALL,
     samples=cases(
         call((2, 3), DType), call(4, dtype=DType), call((), DType), call((0, 2), DType)
     ),
@@ -100,7 +101,7 @@ zeros = Op(
 full = Op(
     "full",
     numpy=np.full,
-    dtypes=ANY,
+    dtypes=ALL,
     samples=cases(
         call((2, 3), 1, DType),
         call(4, True, dtype=DType),
@@ -179,7 +180,7 @@ def _make_like(name: str, value: int, **record: Any) -> Op:
     op = Op(
         name,
         numpy=getattr(np, name),
-        dtypes=ANY,
+        dtypes=ALL,
         samples=cases(*_LIKE_SAMPLES),
         errors=[
             ErrorSample((X, np.complex64), {}, TypeError, "unsupported dtype"),
@@ -216,7 +217,7 @@ empty_like = _make_like(
 full_like = Op(
     "full_like",
     numpy=np.full_like,
-    dtypes=ANY,
+    dtypes=ALL,
     samples=cases(
         call(A(2, 3), 1),
         call(Special(), 1.5),

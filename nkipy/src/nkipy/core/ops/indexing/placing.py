@@ -1,4 +1,4 @@
-"""Stores into existing arrays: put, place, copyto and their relatives."""
+"""Stores into existing arrays: put, place, putmask and their relatives."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from nkipy.core.ops._samples import ErrorSample, Sample, make
 from nkipy.core.ops.indexing._along_axis import AlongAxis
 from nkipy.core.ops.indexing._bounds import bounded
 from nkipy.core.ops.indexing.items import broadcast_value, setitem, store_value
-from nkipy.core.tensor import NKIPyTensorRef, as_operand, as_tensor, store_out
+from nkipy.core.tensor import NKIPyTensorRef, as_operand, as_tensor
 from nkipy.hlo.builder import Value
 
 _X = np.zeros((3, 4), np.float32)
 _NOTE = "a traced index out of range is not stored, instead of raising."
 
 
-def _one(dtype: np.dtype) -> Any:
+def one(dtype: np.dtype) -> Any:
     return True if dtype == dt.bool_ else 1
 
 
-def _destination(a: Any) -> NKIPyTensorRef:
+def destination(a: Any) -> NKIPyTensorRef:
     resolve = getattr(a, "_as_traced_destination", None)
     a = a if resolve is None else resolve()
     if not isinstance(a, NKIPyTensorRef):
@@ -79,9 +79,9 @@ def _put_samples(dtype: np.dtype) -> Iterator[Sample]:
     )
     yield Sample((make((3, 4), dtype), [1, 1, 7], make((3,), dtype)), label="twice")
     yield Sample((make((3, 4), dtype), [1, 5, 7], make((2,), dtype)), label="cycled")
-    yield Sample((make((3, 4), dtype), 3, _one(dtype)), label="scalar")
-    yield Sample((make((3, 4), dtype), index * 6, _one(dtype), "wrap"), label="wrap")
-    yield Sample((make((3, 4), dtype), [-9, 99], _one(dtype)), {"mode": "clip"})
+    yield Sample((make((3, 4), dtype), 3, one(dtype)), label="scalar")
+    yield Sample((make((3, 4), dtype), index * 6, one(dtype), "wrap"), label="wrap")
+    yield Sample((make((3, 4), dtype), [-9, 99], one(dtype)), {"mode": "clip"})
 
 
 put = Op(
@@ -106,7 +106,7 @@ def _put(a: Any, ind: Any, v: Any, mode: str = "raise") -> None:
         TypeError: the indices are not integers, or the values cannot be cast safely.
     """
     ctx = get_hlo_context()
-    a = _destination(a)
+    a = destination(a)
     index = bounded(ctx, ind, a.size, mode)
     count = int(np.prod(index.shape))
     if not count or np.size(v) == 0:
@@ -129,13 +129,13 @@ def _along_samples(dtype: np.dtype) -> Iterator[Sample]:
         index = rows if axis == 0 else np.array([[1, 3], [-1, 0], [2, 0]], np.int8)
         values = make(shape, dtype, seed=1)
         yield Sample((make((3, 4), dtype), index, values, axis), label=f"axis {axis}")
-        yield Sample((make((3, 4), dtype), index, _one(dtype), axis), label="scalar")
+        yield Sample((make((3, 4), dtype), index, one(dtype), axis), label="scalar")
         yield Sample((make((3, 4), dtype), index, values[:1, :1], axis), label="value")
-    one = np.array([[2, 0]], np.int32)
+    first = np.array([[2, 0]], np.int32)
     row = make((3, 2), dtype, seed=1)
-    yield Sample((make((3, 4), dtype), one, row, 1), label="broadcast index")
+    yield Sample((make((3, 4), dtype), first, row, 1), label="broadcast index")
     yield Sample((make((3, 4), dtype), [[1, 1, 1]] * 3, row[:, :1], 1), label="static")
-    yield Sample((make((3, 4), dtype), one[0], row[0], None), label="flat")
+    yield Sample((make((3, 4), dtype), first[0], row[0], None), label="flat")
 
 
 def _along_reference(arr: Any, indices: Any, values: Any, axis: Any) -> None:
@@ -167,7 +167,7 @@ def _put_along_axis(arr: Any, indices: Any, values: Any, axis: Any = -1) -> None
         IndexError: the indices are not integers, do not broadcast, or are out of range.
     """
     ctx = get_hlo_context()
-    arr = _destination(arr)
+    arr = destination(arr)
     x = arr.backend_tensor
     if axis is None:
         x, axis = ctx.reshape(x, (arr.size,)), 0
@@ -179,7 +179,7 @@ def _put_along_axis(arr: Any, indices: Any, values: Any, axis: Any = -1) -> None
 # -- by mask ---------------------------------------------------------------------------
 def _mask_samples(dtype: np.dtype) -> Iterator[Sample]:
     mask = make((3, 4), dt.bool_)
-    yield Sample((make((3, 4), dtype), mask, _one(dtype)), label="scalar")
+    yield Sample((make((3, 4), dtype), mask, one(dtype)), label="scalar")
     yield Sample(
         (make((3, 4), dtype), mask.tolist(), make((1,), dtype)), label="static"
     )
@@ -209,7 +209,7 @@ def _putmask(a: Any, mask: Any, values: Any) -> None:
         ValueError: the mask has another size.
     """
     ctx = get_hlo_context()
-    a = _destination(a)
+    a = destination(a)
     where = _flat_mask(ctx, a, mask, "putmask")
     if np.size(values) == 0:
         return
@@ -254,7 +254,7 @@ def _place(arr: Any, mask: Any, vals: Any) -> None:
         NotImplementedError: the mask is traced and there are several values.
         ValueError: the mask has another size, or there are no values.
     """
-    a = _destination(arr)
+    a = destination(arr)
     mask = as_operand(mask)
     if np.size(vals) == 0:
         raise ValueError("Cannot insert from an empty array!")
@@ -272,54 +272,10 @@ def _place(arr: Any, mask: Any, vals: Any) -> None:
     _put(a, np.flatnonzero(static), vals)
 
 
-# -- copyto ----------------------------------------------------------------------------
-def _copyto_samples(dtype: np.dtype) -> Iterator[Sample]:
-    mask = make((3, 4), dt.bool_)
-    source = make((3, 4), dtype, seed=1)
-    yield Sample((make((3, 4), dtype), source), label="whole")
-    yield Sample((make((3, 4), dtype), source[0]), {"where": mask}, label="where")
-    yield Sample((make((3, 4), dtype), _one(dtype)), {"where": mask[0]}, label="scalar")
-    yield Sample((make((3, 4), dtype), source[None]), {"where": mask}, label="deeper")
-
-
-copyto = Op(
-    "copyto",
-    numpy=np.copyto,
-    dtypes=dt.SUPPORTED,
-    samples=_copyto_samples,
-    errors=(
-        ErrorSample((np.zeros(3, np.int32), np.zeros(3)), {}, TypeError, "cast"),
-        ErrorSample((_X, np.zeros(3)), {}, ValueError, "broadcast"),
-    ),
-)
-
-
-@copyto.impl("hlo")
-def _copyto(dst: Any, src: Any, casting: Any = "same_kind", where: Any = True) -> None:
-    """Store `src` into `dst` where the condition holds.
-
-    Raises:
-        TypeError: `casting` does not allow the cast.
-        ValueError: the shapes do not broadcast.
-    """
-    ctx = get_hlo_context()
-    dst = _destination(dst)
-    src = as_operand(src)
-    if isinstance(src, (bool, int, float)) and not isinstance(src, np.generic):
-        if casting != "unsafe" and np.result_type(dst.dtype, src) != dst.dtype:
-            raise TypeError(f"cannot cast {src!r} to {dst.dtype.name} by '{casting}'")
-        value = store_value(ctx, src, dst.dtype)
-    else:
-        value = as_hlo_tensor(ctx, src)
-    if value.ndim > dst.ndim:  # as an assignment, and unlike out=
-        value = broadcast_value(ctx, value, dst.shape)
-    store_out(ctx, value, dst, where, casting)
-
-
 # -- fill_diagonal ---------------------------------------------------------------------
 def _diagonal_samples(dtype: np.dtype) -> Iterator[Sample]:
     for shape in ((4, 4), (5, 3), (3, 5), (3, 3, 3)):
-        yield Sample((make(shape, dtype), _one(dtype)), label=f"{shape}")
+        yield Sample((make(shape, dtype), one(dtype)), label=f"{shape}")
     yield Sample((make((4, 4), dtype), make((4,), dtype, seed=1)), label="values")
     yield Sample((make((7, 3), dtype), make((2,), dtype), True), label="wrap")
 
@@ -344,7 +300,7 @@ def _fill_diagonal(a: Any, val: Any, wrap: bool = False) -> None:
         ValueError: fewer than two axes; more than two of unequal length.
     """
     ctx = get_hlo_context()
-    a = _destination(a)
+    a = destination(a)
     if a.ndim < 2:
         raise ValueError("array must be at least 2-d")
     if a.ndim > 2 and len(set(a.shape)) != 1:

@@ -18,15 +18,13 @@ from nkipy.core.ops._contract import (
     rounded,
     single_precision,
 )
+from nkipy.core.ops._dtype_sets import ALL
 from nkipy.core.ops._reduction import is_low, one_axis
-from nkipy.core.ops._registry import Op, supports
+from nkipy.core.ops._registry import Op
 from nkipy.core.ops._samples import ErrorSample
 from nkipy.core.promotion import kind_of, resolve_loop
 from nkipy.core.tensor import NKIPyTensorRef, as_operand, store_out
 from nkipy.hlo.builder import Value
-
-NUMERIC = supports(dt.FLOATS, dt.FP8, dt.INTEGERS)
-ALL = supports(NUMERIC, dt.bool_)
 
 
 class ProductOp(Op):

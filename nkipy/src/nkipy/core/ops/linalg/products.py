@@ -20,13 +20,13 @@ from nkipy.core.ops._contract import (
     rounded,
     single_precision,
 )
+from nkipy.core.ops._dtype_sets import ALL
 from nkipy.core.ops._reduction import one_axis
 from nkipy.core.ops._registry import Op, supports
 from nkipy.core.ops._samples import ErrorSample
 from nkipy.core.tensor import NKIPyTensorRef, as_operand, as_tensor, store_out
 from nkipy.hlo.builder import Value
 
-ALL = supports(dt.FLOATS, dt.FP8, dt.INTEGERS, dt.bool_)
 Tensor = NKIPyTensorRef
 
 
@@ -380,31 +380,3 @@ def _linalg_cross(x1: Any, x2: Any, /, *, axis: int = -1) -> Tensor:
             f"shapes {x.shape} and {y.shape}"
         )
     return _cross(x, y, axis=axis)
-
-
-linalg_trace = Op(
-    "linalg_trace",
-    numpy=np.linalg.trace,
-    dtypes=ALL,
-    samples=cases(
-        call(A(3, 4)), call(A(2, 3, 4), offset=1), call(A(3, 3), dtype=np.float32)
-    ),
-)
-
-
-@linalg_trace.composed_impl
-def _linalg_trace(x: Any, /, *, offset: int = 0, dtype: Any = None) -> Tensor:
-    return OPS["trace"](x, offset, axis1=-2, axis2=-1, dtype=dtype)
-
-
-linalg_diagonal = Op(
-    "linalg_diagonal",
-    numpy=np.linalg.diagonal,
-    dtypes=ALL,
-    samples=cases(call(A(3, 4)), call(A(2, 3, 4), offset=-1)),
-)
-
-
-@linalg_diagonal.composed_impl
-def _linalg_diagonal(x: Any, /, *, offset: int = 0) -> Tensor:
-    return OPS["diagonal"](x, offset, axis1=-2, axis2=-1)

@@ -9,6 +9,7 @@ import numpy as np
 
 from nkipy.core import dtypes as dt
 from nkipy.core.backend.hlo import get_hlo_context
+from nkipy.core.ops._dtype_sets import ALL
 from nkipy.core.ops._reduction import (
     NO_VALUE,
     deliver,
@@ -18,7 +19,7 @@ from nkipy.core.ops._reduction import (
 )
 from nkipy.core.ops._registry import Op
 from nkipy.core.ops._samples import ErrorSample, Sample, make, special
-from nkipy.core.ops.reduce.folds import ALL, MAXIMUM, MINIMUM, Fold
+from nkipy.core.ops.reduce.folds import MAXIMUM, MINIMUM, Fold
 from nkipy.core.tensor import NKIPyTensorRef
 from nkipy.hlo.builder import HLOBuilder, Value
 

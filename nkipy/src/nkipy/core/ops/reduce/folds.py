@@ -9,6 +9,7 @@ import numpy as np
 
 from nkipy.core import dtypes as dt
 from nkipy.core.backend.hlo import HLOTraceContext, as_hlo_tensor, get_hlo_context
+from nkipy.core.ops._dtype_sets import ALL
 from nkipy.core.ops._reduction import (
     NO_VALUE,
     extent,
@@ -21,13 +22,10 @@ from nkipy.core.ops._reduction import (
     sum_dtype,
     wide,
 )
-from nkipy.core.ops._registry import Op, supports
+from nkipy.core.ops._registry import Op
 from nkipy.core.ops._samples import ErrorSample, Sample, make, special
 from nkipy.core.tensor import NKIPyTensorRef, as_operand, as_tensor
 from nkipy.hlo.builder import HLOBuilder, Value
-
-NUMERIC = supports(dt.FLOATS, dt.FP8, dt.INTEGERS)
-ALL = supports(NUMERIC, dt.bool_)
 
 
 class Fold(NamedTuple):

@@ -10,6 +10,7 @@ import numpy as np
 
 from nkipy.core import dtypes as dt
 from nkipy.core.backend.hlo import HLOTraceContext, get_hlo_context
+from nkipy.core.ops._dtype_sets import ALL
 from nkipy.core.ops._reduction import (
     NO_VALUE,
     count,
@@ -25,12 +26,11 @@ from nkipy.core.ops._reduction import (
     stretch,
     wide,
 )
-from nkipy.core.ops._registry import Op, supports
+from nkipy.core.ops._registry import Op
 from nkipy.core.ops._samples import ErrorSample, Sample, make
 from nkipy.core.tensor import NKIPyTensorRef
 from nkipy.hlo.builder import Value
 
-ALL = supports(dt.FLOATS, dt.FP8, dt.INTEGERS, dt.bool_)
 _SHAPES: tuple[tuple[tuple[int, ...], Any], ...] = (
     ((), None),
     ((5,), None),

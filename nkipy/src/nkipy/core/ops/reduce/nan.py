@@ -10,6 +10,7 @@ import numpy as np
 
 from nkipy.core import dtypes as dt
 from nkipy.core.backend.hlo import HLOTraceContext, get_hlo_context
+from nkipy.core.ops._dtype_sets import ALL
 from nkipy.core.ops._reduction import (
     NO_VALUE,
     finish,
@@ -26,7 +27,6 @@ from nkipy.core.ops._samples import ErrorSample, Sample, make
 from nkipy.core.ops.reduce.extremes import arg_extreme, lower_by_place
 from nkipy.core.ops.reduce.folds import (
     ADD,
-    ALL,
     MAXIMUM,
     MINIMUM,
     MULTIPLY,

@@ -14,6 +14,7 @@ import numpy as np
 
 from nkipy.core import dtypes as dt
 from nkipy.core.backend.hlo import HLOTraceContext, get_hlo_context
+from nkipy.core.ops._dtype_sets import ALL
 from nkipy.core.ops._reduction import (
     deliver,
     flat_or_axis,
@@ -22,14 +23,12 @@ from nkipy.core.ops._reduction import (
     sum_dtype,
     wide,
 )
-from nkipy.core.ops._registry import Op, supports
+from nkipy.core.ops._registry import Op
 from nkipy.core.ops._samples import ErrorSample, Sample, make
 from nkipy.core.ops.reduce.folds import ADD, MAXIMUM, MINIMUM, MULTIPLY, Fold, Prepare
 from nkipy.core.tensor import NKIPyTensorRef, as_tensor
 from nkipy.hlo.builder import HLOBuilder, Value
 from nkipy.hlo.opcodes import WindowDim
-
-ALL = supports(dt.FLOATS, dt.FP8, dt.INTEGERS, dt.bool_)
 
 
 def _all_bits(dtype: np.dtype) -> Any:

@@ -9,6 +9,7 @@ import numpy as np
 
 from nkipy.core import dtypes as dt
 from nkipy.core.backend.hlo import HLOTraceContext, as_hlo_tensor, get_hlo_context
+from nkipy.core.ops._dtype_sets import ALL
 from nkipy.core.ops._reduction import operand
 from nkipy.core.ops._registry import Op, supports
 from nkipy.core.ops._samples import ErrorSample, Sample, make, special
@@ -16,8 +17,6 @@ from nkipy.core.ops.sorting.sorting import precedes
 from nkipy.core.promotion import result_type
 from nkipy.core.tensor import NKIPyTensorRef, as_operand
 from nkipy.hlo.builder import HLOBuilder, Value
-
-ALL = supports(dt.FLOATS, dt.FP8, dt.INTEGERS, dt.bool_)
 
 
 # -- lowering --------------------------------------------------------------------------

@@ -13,14 +13,13 @@ import numpy as np
 
 from nkipy.core import dtypes as dt
 from nkipy.core.backend.hlo import get_hlo_context
+from nkipy.core.ops._dtype_sets import ALL
 from nkipy.core.ops._reduction import flat_or_axis, one_axis, operand, rounding_once
-from nkipy.core.ops._registry import Op, supports
+from nkipy.core.ops._registry import Op
 from nkipy.core.ops._samples import ErrorSample, Sample, make, special
 from nkipy.core.tensor import NKIPyTensorRef
 from nkipy.hlo.builder import HLOBuilder, Value
 from nkipy.hlo.ir import HLOComputation, Shape
-
-ALL = supports(dt.FLOATS, dt.FP8, dt.INTEGERS, dt.bool_)
 
 
 # -- lowering --------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import numpy as np
 
 from nkipy.core import dtypes as dt
 from nkipy.core.backend.hlo import HLOTraceContext, as_hlo_tensor, get_hlo_context
+from nkipy.core.ops._dtype_sets import NUMERIC
 from nkipy.core.ops._reduction import (
     extent,
     finish,
@@ -18,14 +19,13 @@ from nkipy.core.ops._reduction import (
     rounding_once,
     spread,
 )
-from nkipy.core.ops._registry import Op, supports
+from nkipy.core.ops._registry import Op
 from nkipy.core.ops._samples import ErrorSample, Sample, make
 from nkipy.core.ops.reduce.moments import mean_
 from nkipy.core.promotion import result_type
 from nkipy.core.tensor import NKIPyTensorRef, as_operand
 from nkipy.hlo.builder import Value
 
-NUMERIC = supports(dt.FLOATS, dt.FP8, dt.INTEGERS)
 _X = make((2, 3), dt.float32)
 
 

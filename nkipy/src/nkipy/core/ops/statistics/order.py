@@ -10,6 +10,7 @@ import numpy as np
 
 from nkipy.core import dtypes as dt
 from nkipy.core.backend.hlo import HLOTraceContext, get_hlo_context
+from nkipy.core.ops._dtype_sets import NUMERIC
 from nkipy.core.ops._reduction import (
     NO_VALUE,
     deliver,
@@ -27,7 +28,6 @@ from nkipy.core.ops.sorting.sorting import sort_along
 from nkipy.core.tensor import NKIPyTensorRef, as_operand
 from nkipy.hlo.builder import HLOBuilder, Value
 
-NUMERIC = supports(dt.FLOATS, dt.FP8, dt.INTEGERS)
 _X = make((2, 3), dt.float32)
 _AXIS_ERROR = ErrorSample((_X,), {"axis": 2}, np.exceptions.AxisError, "out of bounds")
 

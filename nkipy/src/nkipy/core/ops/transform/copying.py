@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from nkipy.core import dtypes as dt
-from nkipy.core.ops._cases import ANY, A, DType, Special, X, call, cases
+from nkipy.core.backend.hlo import as_hlo_tensor, get_hlo_context
+from nkipy.core.ops._cases import A, DType, Special, X, call, cases
+from nkipy.core.ops._dtype_sets import ALL
 from nkipy.core.ops._registry import Op
-from nkipy.core.ops._samples import ErrorSample
+from nkipy.core.ops._samples import ErrorSample, Sample, make
 from nkipy.core.ops._views import Tensor, duplicate
-from nkipy.core.tensor import View, as_tensor
+from nkipy.core.ops.indexing.items import broadcast_value, store_value
+from nkipy.core.ops.indexing.placing import destination, one
+from nkipy.core.tensor import View, as_operand, as_tensor, store_out
 from nkipy.hlo.builder import HLOBuilder, Value
 
 copy = Op(
     "copy",
     numpy=np.copy,
-    dtypes=ANY,
+    dtypes=ALL,
     samples=cases(call(A(2, 3)), call(A(), order="C"), call(Special())),
 )
 
@@ -65,7 +70,7 @@ astype = Op(
     "astype",
     numpy=np.astype,
     reference=_astype_reference,
-    dtypes=ANY,
+    dtypes=ALL,
     samples=_astype_samples,
     errors=[
         ErrorSample((X, np.complex64), {}, TypeError, "unsupported dtype"),
@@ -112,7 +117,7 @@ def _same_width(dtype: np.dtype) -> np.dtype:
 view = Op(
     "view",
     reference=np.ndarray.view,
-    dtypes=ANY,
+    dtypes=ALL,
     samples=lambda dtype: cases(
         call(A(2, 3), _same_width(dtype)),
         call(Special(), _same_width(dtype)),
@@ -157,38 +162,47 @@ def _reinterpret(b: HLOBuilder, x: Value, dtype: np.dtype) -> Value:
     return b.bitcast_convert(x, dtype)
 
 
-real = Op("real", numpy=np.real, dtypes=ANY, samples=cases(call(A(2, 3))))
-real_if_close = Op(
-    "real_if_close", numpy=np.real_if_close, dtypes=ANY, samples=cases(call(A(2, 3)))
+# -- copyto ----------------------------------------------------------------------------
+def _copyto_samples(dtype: np.dtype) -> Iterator[Sample]:
+    mask = make((3, 4), dt.bool_)
+    source = make((3, 4), dtype, seed=1)
+    yield Sample((make((3, 4), dtype), source), label="whole")
+    yield Sample((make((3, 4), dtype), source[0]), {"where": mask}, label="where")
+    yield Sample((make((3, 4), dtype), one(dtype)), {"where": mask[0]}, label="scalar")
+    yield Sample((make((3, 4), dtype), source[None]), {"where": mask}, label="deeper")
+
+
+copyto = Op(
+    "copyto",
+    numpy=np.copyto,
+    dtypes=dt.SUPPORTED,
+    samples=_copyto_samples,
+    errors=(
+        ErrorSample((np.zeros(3, np.int32), np.zeros(3)), {}, TypeError, "cast"),
+        ErrorSample(
+            (np.zeros((3, 4), np.float32), np.zeros(3)), {}, ValueError, "broadcast"
+        ),
+    ),
 )
 
 
-@real.impl("hlo")
-def _real(val: Any) -> Any:
-    """`val` itself: no traced array is complex."""
-    return as_tensor(val)
+@copyto.impl("hlo")
+def _copyto(dst: Any, src: Any, casting: Any = "same_kind", where: Any = True) -> None:
+    """Store `src` into `dst` where the condition holds.
 
-
-@real_if_close.impl("hlo")
-def _real_if_close(a: Any, tol: float = 100) -> Any:
-    """`a` itself: no traced array is complex."""
-    return as_tensor(a)
-
-
-def _make_constant_answer(name: str, value: Any, dtype: np.dtype | None) -> Op:
-    """An op whose answer, for arrays that are never complex, is the same everywhere."""
-    op = Op(name, numpy=getattr(np, name), dtypes=ANY, samples=cases(call(A(2, 3))))
-
-    @op.impl("hlo")
-    def answer(x: Any) -> Any:
-        tensor = as_tensor(x)
-        ctx, kind = tensor._ctx, dtype or tensor.dtype
-        return Tensor._wrap(ctx, ctx.full(tensor.shape, value, kind))
-
-    op.__doc__ = f"``numpy.{name}``: {value} everywhere, as no traced array is complex."
-    return op
-
-
-imag = _make_constant_answer("imag", 0, None)
-isreal = _make_constant_answer("isreal", True, dt.bool_)
-iscomplex = _make_constant_answer("iscomplex", False, dt.bool_)
+    Raises:
+        TypeError: `casting` does not allow the cast.
+        ValueError: the shapes do not broadcast.
+    """
+    ctx = get_hlo_context()
+    dst = destination(dst)
+    src = as_operand(src)
+    if isinstance(src, (bool, int, float)) and not isinstance(src, np.generic):
+        if casting != "unsafe" and np.result_type(dst.dtype, src) != dst.dtype:
+            raise TypeError(f"cannot cast {src!r} to {dst.dtype.name} by '{casting}'")
+        value = store_value(ctx, src, dst.dtype)
+    else:
+        value = as_hlo_tensor(ctx, src)
+    if value.ndim > dst.ndim:  # as an assignment, and unlike out=
+        value = broadcast_value(ctx, value, dst.shape)
+    store_out(ctx, value, dst, where, casting)

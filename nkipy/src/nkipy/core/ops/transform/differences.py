@@ -1,101 +1,35 @@
-"""Integrals and derivatives of samples."""
+"""Differences of neighbours, and derivatives of samples."""
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_index
 
 from nkipy.core import dtypes as dt
 from nkipy.core.backend.hlo import HLOTraceContext, as_hlo_tensor, get_hlo_context
+from nkipy.core.op_table import OPS
+from nkipy.core.ops._cases import A, X, call, cases
 from nkipy.core.ops._reduction import (
     many_axes,
     one_axis,
     operand,
     rounding_once,
-    spread,
 )
 from nkipy.core.ops._registry import Op, supports
 from nkipy.core.ops._samples import ErrorSample, Sample, make
-from nkipy.core.tensor import NKIPyTensorRef, as_operand
+from nkipy.core.ops._views import Shape, Tensor, in_shape
+from nkipy.core.ops.transform.joining import concatenate
+from nkipy.core.tensor import NKIPyTensorRef, as_operand, as_tensor
 from nkipy.hlo.builder import Value
 
-NUMERIC = supports(dt.FLOATS, dt.FP8, dt.INTEGERS)
+AxisError = np.exceptions.AxisError
+
 _X = make((2, 3), dt.float32)
 _AXIS_ERROR = ErrorSample((_X,), {"axis": 2}, np.exceptions.AxisError, "out of bounds")
-
-
-# -- trapezoid -------------------------------------------------------------------------
-def _trapezoid_samples(dtype: np.dtype) -> Iterator[Sample]:
-    for shape, axis in (((5,), -1), ((2, 3, 4), 1), ((1,), 0), ((0,), 0)):
-        yield Sample((make(shape, dtype),), {"axis": axis}, f"{shape} {axis}")
-    yield Sample((make((2, 4), dtype),), {"dx": 0.5}, "dx")
-    x = make((4,), dtype, 0, 3, seed=1)
-    yield Sample((make((2, 4), dtype), x), label="x")
-    yield Sample((make((4, 2), dtype), x), {"axis": 0}, "x along axis 0")
-    yield Sample((make((2, 4), dtype), make((2, 4), dtype, 0, 3)), label="x of all")
-
-
-trapezoid = Op(
-    "trapezoid",
-    numpy=np.trapezoid,
-    dtypes=supports(dt.FLOATS, dt.SIGNED),
-    samples=_trapezoid_samples,
-    reference=rounding_once(np.trapezoid),
-    errors=(_AXIS_ERROR, ErrorSample((_X, _X[0, :2]), {}, ValueError, "shape")),
-)
-
-
-@trapezoid.impl("hlo")
-def _trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: Any = -1) -> NKIPyTensorRef:
-    """``numpy.trapezoid``, in float32."""
-    ctx = get_hlo_context()
-    values = operand(y)
-    along = one_axis(axis, values.ndim)
-    result = _trapezoid_dtype(values, x, dx)
-    values = ctx.convert(values, dt.float32)
-    pairs = ctx.add(*_neighbours(ctx, values, along))
-    width = _widths(ctx, x, dx, pairs.shape, along)
-    areas = ctx.multiply(ctx.multiply(pairs, width), ctx.full_like(pairs, 0.5))
-    total = ctx.reduce(areas, "add", 0, (along,))
-    return NKIPyTensorRef._wrap(ctx, ctx.convert(total, result))
-
-
-def _trapezoid_dtype(y: Value, x: Any, dx: Any) -> np.dtype:
-    own = np.ones(2, y.dtype)
-    given = None if x is None else np.ones(2, as_operand(x).dtype)
-    width: Any = np.ones((), dx.dtype) if hasattr(dx, "dtype") else dx
-    return dt.narrow(np.trapezoid(own, given, width).dtype)
-
-
-def _neighbours(ctx: HLOTraceContext, x: Value, axis: int) -> tuple[Value, Value]:
-    """All but the first element along `axis`, and all but the last."""
-    size = x.shape[axis]
-    after = ctx.slice_dim(x, axis, min(1, size), size)
-    return after, ctx.slice_dim(x, axis, 0, max(size - 1, 0))
-
-
-def _widths(
-    ctx: HLOTraceContext, x: Any, dx: Any, shape: tuple[int, ...], axis: int
-) -> Value:
-    if x is None:
-        width = as_hlo_tensor(ctx, as_operand(dx), dt.float32)
-        return ctx.broadcast_to(width, shape)
-    places = ctx.convert(operand(x), dt.float32)
-    one_row = places.ndim == 1
-    places = ctx.subtract(*_neighbours(ctx, places, 0 if one_row else axis))
-    if one_row:
-        if places.shape != (shape[axis],):
-            raise ValueError(
-                f"x and y have different shape along axis {axis}: x has intervals "
-                f"{places.shape}, y {shape}"
-            )
-        others = [i for i in range(len(shape)) if i != axis]
-        return spread(ctx, places, shape, others)
-    if np.broadcast_shapes(places.shape, shape) != shape:
-        raise ValueError(f"x of shape {places.shape} does not fit y of shape {shape}")
-    return ctx.broadcast_to(places, shape)
 
 
 # -- gradient --------------------------------------------------------------------------
@@ -197,3 +131,101 @@ def _edge(ctx: HLOTraceContext, x: list[Value]) -> Value:
         return ctx.subtract(x[1], x[0])
     terms = [ctx.multiply(v, ctx.full_like(v, c)) for v, c in zip(x, (-1.5, 2.0, -0.5))]
     return ctx.add(ctx.add(terms[0], terms[1]), terms[2])
+
+
+diff = Op(
+    "diff",
+    numpy=np.diff,
+    dtypes=supports(dt.FLOATS, dt.INTEGERS, dt.bool_),
+    samples=cases(
+        call(A(6)),
+        call(A(3, 4), n=2),
+        call(A(3, 4), axis=0, prepend=True),
+        call(A(3, 4), 1, -1, A(3, 1), A(3, 2)),
+        call(A(2, 3), n=0),
+        call(A(2, 3), 5),
+        call(A(3), append=A()),
+    ),
+    errors=[
+        ErrorSample((np.ones(()),), {}, ValueError, "at least one dimension"),
+        ErrorSample((X, -1), {}, ValueError, "non-negative"),
+        ErrorSample((X, 1, 2), {}, AxisError, "out of bounds"),
+    ],
+)
+
+
+@diff.impl("hlo")
+def _diff(
+    a: Any,
+    n: int = 1,
+    axis: int = -1,
+    prepend: Any = np._NoValue,
+    append: Any = np._NoValue,
+) -> Any:
+    """Differences of neighbours along `axis`, taken `n` times; of bools, inequality."""
+    x = as_tensor(a)
+    if n < 0:
+        raise ValueError(f"order must be non-negative but got {n}")
+    if not x.ndim:
+        raise ValueError("diff requires input that is at least one dimensional")
+    if n == 0:
+        return x
+    axis = normalize_axis_index(axis, x.ndim)
+    ends = [_end(e, x.shape, axis) for e in (prepend, append)]
+    if any(e is not None for e in ends):
+        x = concatenate([e for e in (ends[0], x, ends[1]) if e is not None], axis)
+    difference = OPS["not_equal" if x.dtype == dt.bool_ else "subtract"]
+    for _ in range(operator.index(n)):
+        size = x.shape[axis]
+        later = _section(x, axis, min(1, size), size)
+        x = difference(later, _section(x, axis, 0, max(0, size - 1)))
+    return x
+
+
+def _section(x: Tensor, axis: int, start: int, stop: int) -> Tensor:
+    return Tensor._wrap(x._ctx, x._ctx.slice_dim(x.backend_tensor, axis, start, stop))
+
+
+def _end(values: Any, shape: Shape, axis: int) -> Any:
+    if values is np._NoValue:
+        return None
+    values = as_operand(values)
+    values = np.asarray(values) if isinstance(values, (int, float)) else values
+    if np.ndim(values):
+        return values
+    shape = (*shape[:axis], 1, *shape[axis + 1 :])
+    if isinstance(values, Tensor):
+        return OPS["broadcast_to"](values, shape)
+    return np.broadcast_to(values, shape)  # keeps the dtype that promotion is to see
+
+
+ediff1d = Op(
+    "ediff1d",
+    numpy=np.ediff1d,
+    dtypes=supports(dt.FLOATS, dt.INTEGERS),
+    samples=cases(call(A(6)), call(A(2, 3)), call(A(3), A(2), A(1)), call(A(1))),
+    errors=[ErrorSample((X.astype("i4"), X[0]), {}, TypeError, "be compatible")],
+)
+
+
+@ediff1d.impl("hlo")
+def _ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Any:
+    """Differences of neighbours in flat order, between `to_begin` and `to_end`.
+
+    Raises:
+        TypeError: what to add cannot be cast to the dtype of `ary`.
+    """
+    x = as_tensor(ary)
+    parts = [_diff(in_shape(x, (x.size,)))]
+    for position, name, values in ((0, "to_begin", to_begin), (2, "to_end", to_end)):
+        if values is None:
+            continue
+        end = as_tensor(values)
+        if not np.can_cast(end.dtype, x.dtype, "same_kind"):
+            raise TypeError(
+                f"dtype of `{name}` must be compatible with input `ary` under the "
+                "`same_kind` rule."
+            )
+        end = in_shape(as_tensor(end, x.dtype), (end.size,))
+        parts.insert(position, end)
+    return concatenate(parts)

@@ -10,7 +10,8 @@ from numpy.lib.array_utils import normalize_axis_index
 
 from nkipy.core import dtypes as dt
 from nkipy.core.backend.hlo import get_hlo_context
-from nkipy.core.ops._cases import ANY, A, X, call, cases
+from nkipy.core.ops._cases import A, X, call, cases
+from nkipy.core.ops._dtype_sets import ALL
 from nkipy.core.ops._registry import Op
 from nkipy.core.ops._samples import ErrorSample
 from nkipy.core.ops._views import Tensor, at_least, in_shape
@@ -101,7 +102,7 @@ def _check_shapes(values: Sequence[Tensor], axis: int) -> None:
 concatenate = Op(
     "concatenate",
     numpy=np.concatenate,  # np.concat is the same function
-    dtypes=ANY,
+    dtypes=ALL,
     samples=cases(
         call([A(2, 3), A(1, 3)]),
         call((A(2, 3), A(2, 1), A(2, 0)), axis=-1),
@@ -162,7 +163,7 @@ def _not_weak(operands: Iterable[Any]) -> list[Any]:
 stack = Op(
     "stack",
     numpy=np.stack,
-    dtypes=ANY,
+    dtypes=ALL,
     samples=cases(
         call([A(2, 3), A(2, 3)]),
         call([A(2, 3), A(2, 3), A(2, 3)], axis=-1),
@@ -210,7 +211,7 @@ def _make_stack(
     op = Op(
         name,
         numpy=getattr(np, name),
-        dtypes=ANY,
+        dtypes=ALL,
         samples=cases(*samples, call([A(2, 3), A(2, 3)])),
         errors=[ErrorSample(([X, np.ones((5, 7))],), {}, ValueError, "must match")],
     )
@@ -258,7 +259,7 @@ def _dstack(tup: Any) -> Any:
 column_stack = Op(
     "column_stack",
     numpy=np.column_stack,
-    dtypes=ANY,
+    dtypes=ALL,
     samples=cases(call([A(3), A(3, 2)]), call([A(), A()]), call([A(2), A(2)])),
     errors=[ErrorSample(([X, X[0]],), {}, ValueError, "must match")],
 )
@@ -277,7 +278,7 @@ def _column_stack(tup: Any) -> Any:
 append = Op(
     "append",
     numpy=np.append,
-    dtypes=ANY,
+    dtypes=ALL,
     samples=cases(
         call(A(2, 3), A(2)),
         call(A(2, 3), A(1, 3), axis=0),
@@ -325,7 +326,7 @@ def _leaves(arrays: Any) -> Iterable[Any]:
 block = Op(
     "block",
     numpy=np.block,
-    dtypes=ANY,
+    dtypes=ALL,
     samples=cases(
         call([A(2), A(3)]),
         call([[A(2, 2), A(2, 1)], [A(1, 3)]]),

@@ -9,7 +9,8 @@ import numpy as np
 
 from nkipy.core import dtypes as dt
 from nkipy.core.op_table import OPS
-from nkipy.core.ops._cases import ANY, A, Special, X, call, cases
+from nkipy.core.ops._cases import A, Special, X, call, cases
+from nkipy.core.ops._dtype_sets import ALL
 from nkipy.core.ops._registry import Op
 from nkipy.core.ops._samples import ErrorSample, Sample
 from nkipy.core.ops._static_take import take_static
@@ -76,7 +77,7 @@ def _arithmetic(dtype: np.dtype) -> list[Any]:
 pad = Op(
     "pad",
     numpy=np.pad,
-    dtypes=ANY,
+    dtypes=ALL,
     samples=_samples,
     errors=[
         ErrorSample((X, -1), {}, ValueError, "negative"),

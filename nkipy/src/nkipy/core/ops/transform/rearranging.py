@@ -11,7 +11,8 @@ from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
 from nkipy.core import dtypes as dt
 from nkipy.core.op_table import OPS
-from nkipy.core.ops._cases import ANY, A, X, call, cases
+from nkipy.core.ops._cases import A, X, call, cases
+from nkipy.core.ops._dtype_sets import ALL
 from nkipy.core.ops._registry import Op
 from nkipy.core.ops._samples import ErrorSample
 from nkipy.core.ops._views import Tensor, duplicate, reversed_along, swapped
@@ -24,7 +25,7 @@ AxisError = np.exceptions.AxisError
 flip = Op(
     "flip",
     numpy=np.flip,
-    dtypes=ANY,
+    dtypes=ALL,
     samples=cases(
         call(A(2, 3, 4)), call(A(2, 3), 0), call(A(2, 3, 4), axis=(0, -1)), call(A())
     ),
@@ -47,7 +48,7 @@ def _make_flip(name: str, axis: int) -> Op:
     op = Op(
         name,
         numpy=getattr(np, name),
-        dtypes=ANY,
+        dtypes=ALL,
         samples=cases(call(A(2, 3)), call(A(2, 3, 4))),
         errors=[ErrorSample((np.ones((3,) * axis),), {}, ValueError, "must be")],
     )
@@ -69,7 +70,7 @@ flipud, fliplr = _make_flip("flipud", 0), _make_flip("fliplr", 1)
 rot90 = Op(
     "rot90",
     numpy=np.rot90,
-    dtypes=ANY,
+    dtypes=ALL,
     samples=cases(
         call(A(2, 3)),
         call(A(2, 3), k=2),
@@ -105,7 +106,7 @@ def _rot90(m: Any, k: int = 1, axes: Sequence[int] = (0, 1)) -> Any:
 roll = Op(
     "roll",
     numpy=np.roll,
-    dtypes=ANY,
+    dtypes=ALL,
     samples=cases(
         call(A(5), 2),
         call(A(2, 3), -1),

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
-from nkipy.core.ops._cases import ANY, A, X, call, cases
+from nkipy.core.ops._cases import A, X, call, cases
+from nkipy.core.ops._dtype_sets import ALL
 from nkipy.core.ops._registry import Op
 from nkipy.core.ops._samples import ErrorSample
 from nkipy.core.ops._views import (
@@ -74,7 +75,7 @@ def _backwards(ndim: int) -> range:
 reshape = Op(
     "reshape",
     numpy=np.reshape,
-    dtypes=ANY,
+    dtypes=ALL,
     samples=cases(
         call(A(2, 3, 5), (6, 5)),
         call(A(2, 3), -1),
@@ -113,14 +114,14 @@ def _reshape(
 ravel = Op(
     "ravel",
     numpy=np.ravel,
-    dtypes=ANY,
+    dtypes=ALL,
     samples=cases(call(A(2, 3)), call(A()), call(A(2, 3, 2), order="F"), call(A(0, 2))),
     errors=[ErrorSample((X, "Q"), {}, ValueError, "order")],
 )
 flatten = Op(
     "flatten",
     reference=np.ndarray.flatten,
-    dtypes=ANY,
+    dtypes=ALL,
     samples=cases(call(A(2, 3)), call(A()), call(A(2, 3, 2), order="F"), call(A(0, 2))),
 )
 
@@ -148,7 +149,7 @@ def _flatten(a: Any, order: str = "C") -> Any:
 transpose = Op(
     "transpose",
     numpy=np.transpose,  # np.permute_dims is the same function
-    dtypes=ANY,
+    dtypes=ALL,
     samples=cases(
         call(A(2, 3)),
         call(A(2, 3, 4), (2, 0, 1)),
@@ -186,7 +187,7 @@ def _transpose(a: Any, axes: Any = None) -> Any:
 swapaxes = Op(
     "swapaxes",
     numpy=np.swapaxes,
-    dtypes=ANY,
+    dtypes=ALL,
     samples=cases(call(A(2, 3, 4), 0, -1), call(A(2, 3), 1, 1)),
     errors=[ErrorSample((X, 0, 2), {}, AxisError, "out of bounds")],
 )
@@ -203,7 +204,7 @@ def _swapaxes(a: Any, axis1: int, axis2: int) -> Any:
 moveaxis = Op(
     "moveaxis",
     numpy=np.moveaxis,
-    dtypes=ANY,
+    dtypes=ALL,
     samples=cases(call(A(2, 3, 4), 0, -1), call(A(2, 3, 4), (0, 1), (-1, 0))),
     errors=[
         ErrorSample((X, 0, 5), {}, AxisError, "out of bounds"),
@@ -230,7 +231,7 @@ def _moveaxis(a: Any, source: Any, destination: Any) -> Any:
 rollaxis = Op(
     "rollaxis",
     numpy=np.rollaxis,
-    dtypes=ANY,
+    dtypes=ALL,
     samples=cases(call(A(2, 3, 4), 2), call(A(2, 3, 4), 0, 3), call(A(2, 3), 0)),
     errors=[
         ErrorSample((X, 2), {}, AxisError, "out of bounds"),
@@ -256,7 +257,7 @@ def _rollaxis(a: Any, axis: int, start: int = 0) -> Any:
 matrix_transpose = Op(
     "matrix_transpose",
     numpy=[np.matrix_transpose, np.linalg.matrix_transpose],
-    dtypes=ANY,
+    dtypes=ALL,
     samples=cases(call(A(2, 3, 4)), call(A(2, 3))),
     errors=[ErrorSample((X[0],), {}, ValueError, "at least 2-dimensional")],
 )
@@ -276,7 +277,7 @@ def _matrix_transpose(x: Any, /) -> Any:
 expand_dims = Op(
     "expand_dims",
     numpy=np.expand_dims,
-    dtypes=ANY,
+    dtypes=ALL,
     samples=cases(
         call(A(2, 3), 0), call(A(2, 3), axis=-1), call(A(2), (0, -1)), call(A(), 0)
     ),
@@ -301,7 +302,7 @@ def _expand_dims(a: Any, axis: Any) -> Any:
 squeeze = Op(
     "squeeze",
     numpy=np.squeeze,
-    dtypes=ANY,
+    dtypes=ALL,
     samples=cases(
         call(A(1, 3, 1)),
         call(A(1, 3, 1), axis=0),
@@ -336,7 +337,7 @@ def _make_atleast(ndim: int) -> Op:
     op = Op(
         f"atleast_{ndim}d",
         numpy=getattr(np, f"atleast_{ndim}d"),
-        dtypes=ANY,
+        dtypes=ALL,
         samples=cases(call(A()), call(A(3)), call(A(2, 3), A(4)), call(A(2, 1, 3, 1))),
     )
 

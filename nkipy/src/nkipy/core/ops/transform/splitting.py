@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
-from nkipy.core.ops._cases import ANY, A, X, call, cases
+from nkipy.core.ops._cases import A, X, call, cases
+from nkipy.core.ops._dtype_sets import ALL
 from nkipy.core.ops._registry import Op
 from nkipy.core.ops._samples import ErrorSample
 from nkipy.core.ops._views import Tensor, piece, reshaped
@@ -53,7 +54,7 @@ def _make_split(name: str, even: bool, *samples: Any, errors: Sequence[Any]) -> 
     op = Op(
         name,
         numpy=getattr(np, name),
-        dtypes=ANY,
+        dtypes=ALL,
         samples=cases(
             call(A(4, 3), 2),
             call(A(2, 6), [1, 4], axis=1),
@@ -90,7 +91,7 @@ def _make_axis_split(name: str, least: int, axis: Callable[[int], int]) -> Op:
     op = Op(
         name,
         numpy=getattr(np, name),
-        dtypes=ANY,
+        dtypes=ALL,
         samples=cases(call(A(4, 2, 2), 2), call(A(4, 3, 5), [1])),
         errors=[
             ErrorSample((np.ones((2,) * (least - 1)), 1), {}, ValueError, "only works")
@@ -118,7 +119,7 @@ dsplit = _make_axis_split("dsplit", 3, lambda ndim: 2)
 unstack = Op(
     "unstack",
     numpy=np.unstack,
-    dtypes=ANY,
+    dtypes=ALL,
     samples=cases(call(A(3, 2)), call(A(2, 3), axis=-1), call(A(2)), call(A(0, 2))),
     errors=[
         ErrorSample((np.ones(()),), {}, ValueError, "at least 1-d"),

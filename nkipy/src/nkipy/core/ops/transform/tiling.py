@@ -1,4 +1,4 @@
-"""Ops that repeat elements: broadcasting, repeat, tile, resize, coordinate grids."""
+"""Ops that repeat elements: broadcasting, repeat, tile, resize."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
-from nkipy.core import dtypes as dt
-from nkipy.core.ops._cases import ANY, A, X, call, cases
-from nkipy.core.ops._registry import Op, supports
+from nkipy.core.ops._cases import A, X, call, cases
+from nkipy.core.ops._dtype_sets import ALL
+from nkipy.core.ops._registry import Op
 from nkipy.core.ops._samples import ErrorSample
 from nkipy.core.ops._static_take import take_static
 from nkipy.core.ops._views import Shape, Tensor, as_shape, stretched
@@ -23,7 +23,7 @@ AxisError = np.exceptions.AxisError
 broadcast_to = Op(
     "broadcast_to",
     numpy=np.broadcast_to,
-    dtypes=ANY,
+    dtypes=ALL,
     samples=cases(
         call(A(3, 1), (2, 3, 4)),
         call(A(), 5),
@@ -50,7 +50,7 @@ def _broadcast_to(array: Any, shape: Any, subok: bool = False) -> Any:
 broadcast_arrays = Op(
     "broadcast_arrays",
     numpy=np.broadcast_arrays,
-    dtypes=ANY,
+    dtypes=ALL,
     samples=cases(call(A(3, 1), A(4), A()), call(A(2), A(2))),
     errors=[ErrorSample((X, X.T), {}, ValueError, "broadcast")],
     note="the arrays returned are read-only; NumPy deprecates writing to them",
@@ -68,7 +68,7 @@ def _broadcast_arrays(*args: Any, subok: bool = False) -> Any:
 repeat = Op(
     "repeat",
     numpy=np.repeat,
-    dtypes=ANY,
+    dtypes=ALL,
     samples=cases(
         call(A(2, 3), 2),
         call(A(2, 3), 3, axis=1),
@@ -139,7 +139,7 @@ def _repeat_evenly(b: HLOBuilder, x: Value, count: int, axis: int) -> Value:
 tile = Op(
     "tile",
     numpy=np.tile,
-    dtypes=ANY,
+    dtypes=ALL,
     samples=cases(
         call(A(2, 3), 2),
         call(A(2, 3), (2, 1)),
@@ -187,7 +187,7 @@ def _tile_value(b: HLOBuilder, x: Value, counts: Shape) -> Value:
 resize = Op(
     "resize",
     numpy=np.resize,
-    dtypes=ANY,
+    dtypes=ALL,
     samples=cases(
         call(A(2, 3), (3, 4)),
         call(A(2, 3), 4),
@@ -214,74 +214,3 @@ def _resize(a: Any, new_shape: Any) -> Any:
     if size > x.size:
         flat = _tile_value(ctx, flat, (-(-size // x.size),))
     return Tensor._wrap(ctx, ctx.reshape(ctx.slice_dim(flat, 0, 0, size), shape))
-
-
-meshgrid = Op(
-    "meshgrid",
-    numpy=np.meshgrid,
-    dtypes=ANY,
-    samples=cases(
-        call(A(2), A(3)),
-        call(A(2), A(3), A(4), indexing="ij"),
-        call(A(2), A(3), sparse=True),
-        call(A(2)),
-    ),
-    errors=[ErrorSample((X[0], X[0]), {"indexing": "yx"}, ValueError, "indexing")],
-    note="with copy=False the arrays are read-only",
-)
-
-
-@meshgrid.impl("hlo")
-def _meshgrid(
-    *xi: Any, copy: bool = True, sparse: bool = False, indexing: str = "xy"
-) -> tuple[Tensor, ...]:
-    """Coordinate arrays of a grid, from the coordinates along each axis."""
-    if indexing not in ("xy", "ij"):
-        raise ValueError("Valid values for `indexing` are 'xy' and 'ij'.")
-    tensors = [as_tensor(x) for x in xi]
-    order = list(range(len(tensors)))
-    if indexing == "xy" and len(order) > 1:
-        order[:2] = [1, 0]  # the first coordinate varies along columns
-    shape = [1] * len(tensors)
-    for axis, x in zip(order, tensors):
-        shape[axis] = x.size
-    return tuple(_axis_grid(x, i, shape, sparse) for i, x in zip(order, tensors))
-
-
-def _axis_grid(x: Tensor, axis: int, shape: list[int], sparse: bool) -> Tensor:
-    ctx = x._ctx
-    own = [x.size if i == axis else 1 for i in range(len(shape))]
-    value = ctx.reshape(x.backend_tensor, own)
-    return Tensor._wrap(ctx, value if sparse else ctx.broadcast_to(value, shape))
-
-
-ix_ = Op(
-    "ix_",
-    numpy=np.ix_,
-    dtypes=supports(dt.INTEGERS),
-    samples=cases(call(A(2), A(3)), call(A(4), [0, 1], A(2))),
-    errors=[
-        ErrorSample((X,), {}, ValueError, "1 dimensional"),
-        ErrorSample((X[0] > 0,), {}, NotImplementedError, "mask"),
-    ],
-)
-
-
-@ix_.impl("hlo")
-def _ix(*args: Any) -> tuple[Any, ...]:
-    """1-D indices shaped so that they select a grid.
-
-    Raises:
-        ValueError: an index is not 1-D.
-        NotImplementedError: it is a traced mask, whose number of trues is not known.
-    """
-    tensors = [as_tensor(a) for a in args]
-    for x in tensors:
-        if x.ndim != 1:
-            raise ValueError("Cross index must be 1 dimensional")
-        if x.dtype == dt.bool_:
-            raise NotImplementedError(
-                "a traced mask as index; use np.where with the mask"
-            )
-    shape = [x.size for x in tensors]
-    return tuple(_axis_grid(x, i, shape, sparse=True) for i, x in enumerate(tensors))

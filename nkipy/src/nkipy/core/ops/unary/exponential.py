@@ -7,10 +7,10 @@ import math
 import numpy as np
 
 from nkipy.core import dtypes as dt
+from nkipy.core.ops._dtype_sets import REAL
 from nkipy.core.ops._lower import scale
 from nkipy.core.ops._ufunc import UFuncOp, in_float32, opcode
 from nkipy.core.ops._ufunc_samples import near_zero_sampler
-from nkipy.core.ops.binary.arithmetic import REAL
 from nkipy.hlo.builder import HLOBuilder, Value
 
 # XLA rounds fp8 through float16, and float16's subnormals in expm1 early.

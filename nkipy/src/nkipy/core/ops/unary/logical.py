@@ -1,47 +1,22 @@
-"""Truth values of elements, and combinations of them."""
+"""Truth values and kinds of elements."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from nkipy.core import dtypes as dt
-from nkipy.core.backend.hlo import HLOTraceContext
+from nkipy.core.ops._dtype_sets import ALL, REAL
 from nkipy.core.ops._lower import is_nan, sign_bit
 from nkipy.core.ops._registry import Op, supports
 from nkipy.core.ops._samples import ErrorSample, unary_sampler
-from nkipy.core.ops._ufunc import UFuncOp, as_hlo_tensor, broadcast, opcode
-from nkipy.core.ops.binary.arithmetic import ALL, REAL
-from nkipy.core.promotion import Loop
+from nkipy.core.ops._ufunc import UFuncOp, opcode
+from nkipy.core.ops.binary.logical import TruthOp
 from nkipy.hlo.builder import HLOBuilder, Value
-from nkipy.hlo.ir import HLOInstruction
 
-
-class _TruthOp(UFuncOp):
-    """Takes operands as true or false, each by itself: no common dtype is needed."""
-
-    def apply(
-        self, ctx: HLOTraceContext, operands: Sequence[Any], loop: Loop
-    ) -> tuple[HLOInstruction, ...]:
-        values = [_truth(ctx, x) for x in operands]
-        result = self.lower(ctx, *broadcast(ctx, values))
-        assert isinstance(result, HLOInstruction)
-        return (ctx.convert(result, loop.outputs[0]),)
-
-
-def _truth(ctx: HLOTraceContext, x: Any) -> HLOInstruction:
-    if isinstance(x, (int, float)):
-        return ctx.scalar(bool(x), dt.bool_)
-    return ctx.convert(as_hlo_tensor(ctx, x), dt.bool_)
-
-
-logical_and = _TruthOp(np.logical_and, opcode("and"), dtypes=ALL)
-logical_or = _TruthOp(np.logical_or, opcode("or"), dtypes=ALL)
-logical_xor = _TruthOp(np.logical_xor, opcode("xor"), dtypes=ALL)
-logical_not = _TruthOp(np.logical_not, opcode("not"), dtypes=ALL)
+logical_not = TruthOp(np.logical_not, opcode("not"), dtypes=ALL)
 
 
 def _isnan(b: HLOBuilder, x: Value) -> Value:

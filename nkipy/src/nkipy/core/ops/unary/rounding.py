@@ -10,11 +10,11 @@ import numpy as np
 
 from nkipy.core import dtypes as dt
 from nkipy.core.backend.hlo import get_hlo_context
+from nkipy.core.ops._dtype_sets import ALL, NUMERIC, REAL
 from nkipy.core.ops._lower import is_negative
 from nkipy.core.ops._registry import Op, supports
 from nkipy.core.ops._samples import ErrorSample, Sample, make, special
 from nkipy.core.ops._ufunc import UFuncOp, as_value, broadcast_shape
-from nkipy.core.ops.binary.arithmetic import ALL, NUMERIC, REAL
 from nkipy.core.promotion import kind_of
 from nkipy.core.tensor import NKIPyTensorRef, as_operand, as_tensor, store_out
 from nkipy.hlo.builder import HLOBuilder, Value

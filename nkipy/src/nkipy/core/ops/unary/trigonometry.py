@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from nkipy.core import dtypes as dt
+from nkipy.core.ops._dtype_sets import REAL
 from nkipy.core.ops._lower import scale, with_sign_of
 from nkipy.core.ops._ufunc import UFuncOp, in_float32, opcode
 from nkipy.core.ops._ufunc_samples import near_zero_sampler
-from nkipy.core.ops.binary.arithmetic import REAL
 from nkipy.hlo.builder import HLOBuilder, Value
 
 _LN2 = math.log(2)
@@ -108,7 +108,6 @@ tanh = UFuncOp(np.tanh, in_float32(opcode("tanh"), dt.FP8), **_NEAR)
 arcsin = UFuncOp(np.arcsin, in_float32(_arcsin), **_UNIT)
 arccos = UFuncOp(np.arccos, in_float32(_arccos), **_UNIT)
 arctan = UFuncOp(np.arctan, in_float32(_arctan, dt.FP8), **_NEAR)
-arctan2 = UFuncOp(np.arctan2, in_float32(opcode("atan2"), dt.FP8), **_RECORD)
 sinh = UFuncOp(np.sinh, in_float32(_sinh), **_NEAR)
 cosh = UFuncOp(np.cosh, in_float32(_cosh), **_NEAR)
 arcsinh = UFuncOp(np.arcsinh, in_float32(_arcsinh), **_NEAR)
