@@ -19,6 +19,7 @@ from nkipy.hlo.builder import HLOBuilder
 from nkipy.hlo.dtypes import float32
 from nkipy.hlo.ir import MUST_ALIAS_SUFFIX, AliasInfo, HLOModule
 from spike import SpikeTensor
+from spike.device_array import SpikeArray
 from tests.support.device import run_python
 
 pytestmark = pytest.mark.device
@@ -129,8 +130,6 @@ class View:
         self.asked = 0
 
     def __spike_array__(self):
-        from nkipy.execution.device_arrays import SpikeArray
-
         self.asked += 1
         ref = self.tensor.tensor_ref
         token = (id(ref), self.offset)

@@ -1,76 +1,24 @@
-"""The device-array protocol, as it is read here: an array is what it answers.
+"""Device arrays, as programs take them: whatever speaks the device-array protocol.
 
-``__spike_array__()`` answers where an array lies on a device and what it is; the type
-of the object does not matter.
+:mod:`spike.device_array` has the protocol: ``__spike_array__()`` answers where an array
+lies on a device and what it is. The type of the object does not matter.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from math import prod
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import Any
 
 from nkipy.execution.errors import BindingError
 from nkipy.hlo.ir import TensorPlaceholder
-from spike import NrtTensor, SpikeTensor
+from spike import NrtTensor
+from spike.device_array import SpikeArray, spike_array
 
-
-class SpikeArray(NamedTuple):
-    """Where an array is on a device, and what it is.
-
-    Attributes:
-        tensor: the memory that the array lies in.
-        offset: bytes from the beginning of that memory to the first element.
-        shape: dimensions.
-        strides: bytes from an element to the next one, along each dimension.
-        dtype: of the elements, ml_dtypes' included.
-        core_id: the core whose memory it is, counted among the visible ones.
-        token: differs, by ``==``, from that of an earlier answer whenever anything
-            above does. None if an object's answer never changes.
-    """
-
-    tensor: NrtTensor
-    offset: int
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-    dtype: np.dtype[Any]
-    core_id: int
-    token: Hashable | None = None
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the elements."""
-        return prod(self.shape) * self.dtype.itemsize
-
-    @property
-    def is_contiguous(self) -> bool:
-        """Whether the elements lie one after another in C order."""
-        expected = self.dtype.itemsize
-        for n, stride in zip(reversed(self.shape), reversed(self.strides)):
-            if n != 1 and stride != expected:
-                return self.nbytes == 0
-            expected *= n
-        return True
+__all__ = ["SpikeArray", "is_device_array", "memory_of", "spike_array"]
 
 
 def is_device_array(value: Any) -> bool:
     """Whether `value` is an array in device memory."""
-    return hasattr(type(value), "__spike_array__") or isinstance(value, SpikeTensor)
-
-
-def spike_array(value: Any) -> SpikeArray | None:
-    """What `value` answers; None if it is no device array."""
-    describe = getattr(type(value), "__spike_array__", None)
-    if describe is not None:
-        return describe(value)
-    if not isinstance(value, SpikeTensor):
-        return None
-    dtype = np.dtype(value.dtype)
-    shape = value.shape
-    strides = tuple(prod(shape[i + 1 :]) * dtype.itemsize for i in range(len(shape)))
-    return SpikeArray(value.tensor_ref, 0, shape, strides, dtype, value.core_id)
+    return hasattr(type(value), "__spike_array__")
 
 
 def memory_of(
