@@ -1,10 +1,15 @@
 """Settings of the documentation: Markdown pages, API pages from the docstrings."""
 
+import sys
 from importlib import metadata
 from pathlib import Path
 
 from nkipy.core import ops  # noqa: F401  (fills the op tables)
 from nkipy.core.ops._coverage import markdown
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent / "tools"))
+import generate_chips  # noqa: E402
 
 project = "nkipy"
 author = "The nkipy authors"
@@ -28,7 +33,9 @@ napoleon_use_ivar = True
 myst_enable_extensions = ["deflist", "fieldlist"]
 myst_heading_anchors = 3
 
-# The coverage table is that of the registry, made anew with each build.
-Path(__file__).with_name("coverage.md").write_text(
+# The coverage table is that of the registry, and the one of chips that of nkipy.chips.
+# Both are made anew with each build.
+(HERE / "coverage.md").write_text(
     "# Coverage\n\nOne row for each op record.\n\n" + markdown()
 )
+(HERE / "chips.md").write_text(generate_chips.markdown())

@@ -52,8 +52,8 @@ constexpr InstanceType kInstances[] = {{
 def _instance_row(chip: Chip, instance: Instance) -> str:
     values = (
         _quoted(instance.name),
-        f"nrt_instance_family_t({chip.families[instance.family]})",
-        f"nrt_instance_size_t({instance.size})",
+        chip.families[instance.family],
+        instance.size,
         _quoted(chip.architecture),
         _quoted(chip.name),
         instance.chips,

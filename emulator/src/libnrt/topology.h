@@ -13,8 +13,8 @@ namespace emulator {
 /// One kind of instance, as bought; instances.h lists them. Cores are physical ones.
 struct InstanceType {
   const char* name;
-  nrt_instance_family_t family;
-  nrt_instance_size_t size;
+  std::uint32_t family;      // nrt_instance_family_t
+  std::uint32_t size;        // nrt_instance_size_t
   const char* architecture;  // "NCv3"
   const char* target;        // the compiler's name for it: "trn2"
   std::uint32_t chips;

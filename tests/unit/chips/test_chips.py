@@ -1,0 +1,133 @@
+"""The table of chips is complete, agrees with itself, and needs nothing of ours."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from dataclasses import MISSING, FrozenInstanceError, fields, replace
+from math import isclose
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nkipy.chips import CHIPS, DEFAULT, Chip, find_chip
+from nkipy.hlo import dtypes as dt
+
+ROOT = Path(__file__).parents[3]
+each_chip = pytest.mark.parametrize("chip", CHIPS, ids=lambda chip: chip.name)
+
+
+def test_it_imports_neither_numpy_nor_anything_else_of_ours() -> None:
+    code = (
+        "import nkipy.chips, sys\n"
+        "ours = {'nkipy', 'nkipy_emulator', 'spike', 'neff', 'numpy', 'ml_dtypes'}\n"
+        "print(*sorted(m for m in sys.modules if m.partition('.')[0] in ours))\n"
+    )
+    # -S: no start-up file of an editable install imports anything first.
+    command = [sys.executable, "-S", "-c", code]
+    said = subprocess.run(
+        command,
+        env={"PYTHONPATH": str(ROOT / "nkipy/src")},
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.split()
+    assert [m for m in said if m.partition(".")[2].partition(".")[0] != "chips"] == [
+        "nkipy"
+    ]
+
+
+def test_a_record_that_lacks_a_part_is_refused() -> None:
+    whole = {f.name: getattr(DEFAULT, f.name) for f in fields(Chip)}
+    for name in whole:
+        rest = {k: v for k, v in whole.items() if k != name}
+        with pytest.raises(TypeError, match=name):
+            Chip(**rest)
+    with pytest.raises(FrozenInstanceError):
+        DEFAULT.cores = 1  # type: ignore[misc]
+
+
+def test_every_part_says_what_it_is_and_where_it_is_told() -> None:
+    for field in fields(Chip):
+        assert field.default is MISSING and field.default_factory is MISSING
+        assert field.metadata["text"] and field.metadata["source"], field.name
+
+
+@each_chip
+def test_a_record_agrees_with_itself(chip: Chip) -> None:
+    assert chip.name in chip.families and chip.name in chip.targets
+    assert chip.compiles_as in {c.name for c in CHIPS}
+    assert sorted(chip.lnc) == list(range(1, max(chip.lnc) + 1))
+    assert chip.cores % chip.cores_per_hbm == 0 == chip.cores % max(chip.lnc)
+    assert chip.hbm_bytes % (chip.cores << 20) == 0
+    assert chip.sbuf_partition_bytes * chip.partitions == chip.sbuf_bytes
+    whole = chip.psum_bank_bytes * chip.psum_banks * chip.partitions
+    assert whole == chip.psum_bytes
+    # The cost model takes these for the same on every chip.
+    assert chip.partitions == DEFAULT.partitions
+    assert set(chip.elements_per_cycle) == {"tensor", "vector", "scalar"}
+    assert all("other" in rates for rates in chip.elements_per_cycle.values())
+
+
+@each_chip
+def test_peaks_are_those_of_the_clock(chip: Chip) -> None:
+    flops = 2 * chip.partitions * chip.partitions * chip.tensor_ghz / 1000
+    assert isclose(flops, chip.tflops["bfloat16"], rel_tol=0.01)
+
+
+@each_chip
+def test_element_types_are_ones_that_hlo_has(chip: Chip) -> None:
+    names = {dtype.name for dtype in dt.HLO_NAMES}
+    assert set(chip.dtypes) <= names
+    assert np.dtype(np.float64).name not in chip.dtypes
+
+
+@each_chip
+def test_instances_are_of_families_that_libnrt_knows(chip: Chip) -> None:
+    for instance in chip.instances:
+        assert instance.family in chip.families
+        assert find_chip(instance.name) is chip
+        assert instance.lnc is None or instance.lnc in chip.lnc
+    assert chip.instances[0].name == chip.name and chip.instances[0].chips == 1
+
+
+def test_names_mean_one_chip() -> None:
+    for names in ("targets", "families"):
+        taken = [name for chip in CHIPS for name in getattr(chip, names)]
+        assert len(taken) == len(set(taken))
+    generations = [chip.generation for chip in CHIPS]
+    assert generations == sorted(generations)
+
+
+def test_numbers_of_families_and_sizes_are_those_of_the_header() -> None:
+    text = (ROOT / "emulator/src/libnrt/include/nrt/nrt.h").read_text()
+    header = dict(re.findall(r"NRT_INSTANCE_(\w+) = (\d+)", text))
+    sizes = {n: k for k, n in header.items() if k.startswith("SIZE_")}
+    families = {k: int(n) for k, n in header.items() if not k.startswith("SIZE_")}
+    recorded = {name.upper(): n for c in CHIPS for name, n in c.families.items()}
+    del families["UNKNOWN"], families["INF1"]
+    assert {name: recorded.get(name) for name in families} == families
+    for instance in (i for c in CHIPS for i in c.instances if "." in i.name):
+        label = instance.name.partition(".")[2].removesuffix("xlarge") or "1"
+        assert sizes[str(instance.size)] == f"SIZE_{label}XL", instance.name
+
+
+@pytest.mark.parametrize(
+    ("name", "chip"),
+    [
+        *(("trn1", "trn1"), ("trn1n.32xlarge", "trn1"), ("inf2.xlarge", "inf2")),
+        *(("Trn2.48xlarge\n", "trn2"), ("trn2u", "trn2"), ("trn2x.1xlarge", "trn2")),
+        *(("m5.large", None), ("trn", None), ("", None), ("trn10.48xlarge", None)),
+        *(("inf1", None), ("gpu", None), ("xtrn2", None)),
+    ],
+)
+def test_find_chip(name: str, chip: str | None) -> None:
+    found = find_chip(name)
+    assert (found and found.name) == chip
+
+
+def test_a_copy_is_another_record() -> None:
+    assert replace(DEFAULT, cores=16) != DEFAULT
+    assert len({*CHIPS, DEFAULT}) == len(CHIPS)
