@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from nkipy_emulator.custom_calls import register_custom_call, unregister_custom_call
     from nkipy_emulator.engine import XlaCpuEngine
 
+__nkipy_internal__ = True  # see nkipy.core.roles
+
 __all__ = [
     "EngineUnavailableError",
     "SimulationError",

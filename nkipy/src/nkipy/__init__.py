@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from nkipy.core.knob import knob
 
 __all__ = ["knob"]
+__nkipy_internal__ = True  # see nkipy.core.roles
 __version__ = "0.1.0"
 
 

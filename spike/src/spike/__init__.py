@@ -46,6 +46,8 @@ _EXPORTS = {
     "spike_tensor": "SpikeTensor",
 }
 _MODULES = {name: module for module in _EXPORTS for name in _EXPORTS[module].split()}
+__nkipy_internal__ = True  # see nkipy.core.roles
+
 __all__ = sorted(_MODULES)
 
 

@@ -21,6 +21,7 @@ import numpy as np
 
 from nkipy.core.backend import _active_ctx
 from nkipy.core.op_table import OPS
+from nkipy.core.roles import Role, role_of_frame
 from nkipy.core.tensor import NKIPyTensorRef
 from nkipy.core.trace_array import TraceArray, adopt, holds_traced, operands
 
@@ -47,21 +48,13 @@ _CONVERTING = {
     "asfortranarray": False,
 }
 _AT_LEAST_1D = (np.ascontiguousarray, np.asfortranarray)
-#: Modules that see NumPy as it is: they work for the trace, not in the kernel.
-_INTERNAL = frozenset(("nkipy", "nkipy_emulator", "spike", "numpy", "ml_dtypes"))
-
-_is_kernel: dict[str, bool] = {}
 
 
 def _from_kernel() -> bool:
     """Whether the caller of the wrapper that asks is the user's code, traced."""
     if _active_ctx.get() is None:
         return False
-    module = sys._getframe(2).f_globals.get("__name__", "")
-    found = _is_kernel.get(module)
-    if found is None:
-        found = _is_kernel[module] = module.partition(".")[0] not in _INTERNAL
-    return found
+    return role_of_frame(sys._getframe(2)) is not Role.INTERNAL
 
 
 # -- the wrappers ----------------------------------------------------------------------

@@ -22,17 +22,12 @@ from types import (
 )
 from typing import Any
 
+from nkipy.core.roles import is_internal
+
 Read = Callable[[], Any]
-#: Top-level packages whose functions, classes and attributes no author of kernels
-#: changes.
-_CONSTANT = sys.stdlib_module_names | {
-    "jax",
-    "ml_dtypes",
-    "nkipy",
-    "numpy",
-    "scipy",
-    "torch",
-}
+#: Top-level packages of others' whose functions, classes and attributes no author of
+#: kernels changes. Our own say so by a marker: see :mod:`nkipy.core.roles`.
+_CONSTANT = sys.stdlib_module_names | {"jax", "ml_dtypes", "numpy", "scipy", "torch"}
 #: With one of these, code reaches attributes without naming them.
 _DYNAMIC = frozenset(("getattr", "vars", "__dict__", "attrgetter", "__getattribute__"))
 #: Standard classes whose objects are there to hold somebody's attributes.
@@ -45,7 +40,7 @@ def is_constant(module: Any) -> bool:
     """Whether a module of this name holds nothing that can change."""
     if not isinstance(module, str):  # extension types may have a descriptor there
         return module is not None
-    return module.partition(".")[0] in _CONSTANT
+    return module.partition(".")[0] in _CONSTANT or is_internal(module)
 
 
 def names_in(code: CodeType) -> Iterator[str]:
