@@ -19,7 +19,12 @@ from tests.support.device import core_released
 ROOT = Path(__file__).parents[2]
 READMES = [ROOT / "README.md", *sorted(ROOT.glob("*/README.md"))]
 #: Pages whose code is files of a package have tests of their own.
-PACKAGES = ("adding_ops", "adding_custom_calls", "adding_packages")
+PACKAGES = (
+    "adding_ops",
+    "adding_opcodes",
+    "adding_custom_calls",
+    "adding_packages",
+)
 DOCS = sorted(p for p in ROOT.glob("docs/**/*.md") if p.stem not in PACKAGES)
 #: A block that shows an error is followed by its text.
 BLOCK = re.compile(r"^```python\n(.*?)^```\n+(?:^```text\n(.*?)^```)?", re.M | re.S)
