@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nkipy.hlo.custom_call_costs import AsHLO, Cost, EngineTimes, Lowering, Passes, View
 from nkipy.hlo.errors import CustomCallError
-from nkipy.hlo.ir import HLOInstruction, Shape
+from nkipy.hlo.instruction import HLOInstruction, Shape
 
 if TYPE_CHECKING:
     import numpy as np

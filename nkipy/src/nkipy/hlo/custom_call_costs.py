@@ -12,7 +12,7 @@ from nkipy.hlo.opcodes.cost import ENGINES
 
 if TYPE_CHECKING:
     from nkipy.hlo.builder import HLOBuilder
-    from nkipy.hlo.ir import HLOInstruction
+    from nkipy.hlo.instruction import HLOInstruction
 
 #: ``lowering(call, operands, builder)``: what takes the place of a call.
 Lowering = Callable[

@@ -41,7 +41,7 @@ from nkipy.hlo.vendor_calls import VENDOR_CALLS
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-    from nkipy.hlo.ir import HLOComputation
+    from nkipy.hlo.instruction import HLOComputation
 
 __all__ = [
     "AS_LOWERED",

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from math import prod
-from operator import itemgetter
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -299,15 +298,22 @@ def _parameter_form(number: int, shape: tuple[int, ...], dtype: np.dtype) -> For
 
 def callees_of(attributes: Mapping[str, Any]) -> tuple[HLOComputation, ...]:
     """The computations among attributes, by name: those that an instruction calls."""
-    found: list[tuple[str, tuple[HLOComputation, ...]]] = []
-    for name, value in attributes.items():
-        if type(value) is HLOComputation:
-            found.append((name, (value,)))
-        elif type(value) is tuple and value and type(value[0]) is HLOComputation:
-            found.append((name, tuple(v for v in value if type(v) is HLOComputation)))
-    if len(found) > 1:  # the order in which attributes were given means nothing
-        found.sort(key=itemgetter(0))
-    return tuple([c for _, computations in found for c in computations])
+    names = [name for name, value in attributes.items() if _is_callee(value)]
+    if not names:
+        return ()
+    found: list[HLOComputation] = []
+    for name in sorted(names):  # the order in which they were given means nothing
+        value = attributes[name]
+        found += (value,) if type(value) is HLOComputation else value
+    return tuple([c for c in found if type(c) is HLOComputation])
+
+
+def _is_callee(value: Any) -> bool:
+    """Whether an attribute's value is a computation, or a tuple of some."""
+    kind = type(value)
+    if kind is tuple:
+        return bool(value) and type(value[0]) is HLOComputation
+    return kind is HLOComputation
 
 
 def with_callees(
@@ -318,7 +324,7 @@ def with_callees(
     for name, value in attributes.items():
         if type(value) is HLOComputation:
             changed[name] = copies[value]
-        elif callees_of({name: value}):
+        elif _is_callee(value):
             changed[name] = tuple([copies[c] for c in value])
     return MappingProxyType(changed)
 

@@ -16,7 +16,7 @@ from nkipy.hlo import dtypes as dt
 from nkipy.hlo.builder import HLOBuilder
 from nkipy.hlo.custom_call import CustomCall, Refusal, accept
 from nkipy.hlo.custom_call_costs import UNKNOWN_COST, Cost, Passes, View
-from nkipy.hlo.ir import HLOComputation, HLOInstruction, Shape
+from nkipy.hlo.instruction import HLOComputation, HLOInstruction, Shape
 
 _VERSION = "1"
 

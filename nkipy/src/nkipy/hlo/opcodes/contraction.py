@@ -44,7 +44,7 @@ def dot(inst: Inst) -> Result:
     _same_sizes(x, x_sum, y, y_sum, "contracting")
     same_dtype((x, y), "operands")
     dims = (
-        *(x.shape[d] for d in x_batch),
+        *[x.shape[d] for d in x_batch],
         *without(x.shape, (*x_batch, *x_sum)),
         *without(y.shape, (*y_batch, *y_sum)),
     )

@@ -76,7 +76,9 @@ def dimensions(
     dims: Sequence[int], rank: int, what: str, ordered: bool = False
 ) -> None:
     """Distinct dimension numbers of something of rank `rank`."""
-    if len(set(dims)) != len(dims) or any(not 0 <= d < rank for d in dims):
+    if not dims:
+        return
+    if len(set(dims)) != len(dims) or min(dims) < 0 or max(dims) >= rank:
         fail(f"{what} {_braces(dims)} are not distinct dimensions of rank {rank}")
     if ordered and any(a >= b for a, b in zip(dims, dims[1:])):
         fail(f"{what} {_braces(dims)} are not in ascending order")
@@ -89,7 +91,7 @@ def dimension(d: int, rank: int, what: str) -> None:
 
 def without(dims: Sequence[int], removed: Sequence[int]) -> tuple[int, ...]:
     """The sizes of the dimensions that are not removed."""
-    return tuple(s for i, s in enumerate(dims) if i not in removed)
+    return tuple([s for i, s in enumerate(dims) if i not in removed])
 
 
 def same_dtype(values: Sequence[Inst], what: str) -> None:
