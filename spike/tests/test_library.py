@@ -27,7 +27,7 @@ def machine(monkeypatch, tmp_path):
     monkeypatch.setattr(library, "DEVICES", str(tmp_path / "neuron*"))
     monkeypatch.setattr(library, "VENDOR_LIBRARY", tmp_path / "libnrt.so.1")
     monkeypatch.setattr(library, "find_library", lambda name: None)
-    offers: list[EntryPoint | Emulator] = [Emulator()]
+    offers: list[EntryPoint | Emulator | Broken] = [Emulator()]
     monkeypatch.setattr(library, "entry_points", lambda group: offers)
     return tmp_path, offers
 
@@ -51,6 +51,28 @@ def test_the_vendors_where_there_is_a_device(machine, monkeypatch):
     assert library.locate().path == "/emulator/libnrt.so.1"
     monkeypatch.setattr(library, "find_library", lambda name: f"lib{name}.so.1")
     assert library.locate().path == "libnrt.so.1"
+
+
+class Broken:
+    """What a package offers that cannot be imported."""
+
+    name = "broken"
+    value = "broken.library:path"
+
+    def load(self):
+        raise ImportError("no module named 'broken'")
+
+
+def test_a_broken_offer_stands_in_nobodys_way(machine):
+    machine[1].insert(0, Broken())
+    assert library.locate().path == "/emulator/libnrt.so.1"
+
+
+def test_a_broken_offer_is_named_where_there_is_no_other(machine):
+    machine[1][:] = [Broken()]
+    said = "'broken' .broken.library:path.: ImportError: no module named 'broken'"
+    with pytest.raises(SpikeError, match=said):
+        library.locate()
 
 
 def test_none(machine):

@@ -49,9 +49,22 @@ def _candidates() -> Iterator[Library]:
         vendors = VENDOR_LIBRARY if VENDOR_LIBRARY.exists() else find_library("nrt")
         if vendors:
             yield Library(str(vendors), f"a Neuron device is present ({devices[0]})")
+    broken = []
     for offer in entry_points(group=ENTRY_POINT_GROUP):
         reason = f"no Neuron device is in use, and entry point {offer.name!r} offers it"
-        yield Library(str(offer.load()()), reason)
+        try:
+            path = str(offer.load()())
+        except Exception as e:  # of another package, which may have any reason
+            broken.append(f"{offer.name!r} ({offer.value}): {type(e).__name__}: {e}")
+        else:
+            yield Library(path, reason)
+    if broken:
+        from spike._spike import SpikeError
+
+        raise SpikeError(
+            f"Spike Error: no libnrt found: entry points of {ENTRY_POINT_GROUP!r} "
+            f"cannot be loaded: {'; '.join(broken)}"
+        )
 
 
 def report() -> str:

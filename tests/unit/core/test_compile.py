@@ -98,7 +98,7 @@ def test_what_was_chosen_has_to_be_there(
 
 
 def test_no_compiler_at_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("nkipy.compiler.discovery.entry_points", lambda **_: [])
+    monkeypatch.setattr("nkipy.hlo.entry_points.offers", lambda group: ())
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(nkc.CompilerNotFoundError) as caught:
         nkc.compile_to_neff(_kernel(), tmp_path)

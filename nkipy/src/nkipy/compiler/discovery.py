@@ -12,9 +12,11 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.metadata import PackageNotFoundError, entry_points, version
+from importlib.metadata import PackageNotFoundError, version
 from subprocess import CompletedProcess
 from typing import Any, Protocol
+
+from nkipy.hlo.entry_points import load_first
 
 VARIABLE = "NKIPY_COMPILER"
 VENDOR_COMMAND = "neuronx-cc"
@@ -71,6 +73,7 @@ def find_compiler() -> FoundCompiler:
 
     Raises:
         CompilerNotFoundError: there is none, or not the one that was asked for.
+        EntryPointError: the emulator is installed and cannot be loaded.
     """
     return _find(os.environ.get(VARIABLE, "").strip(), os.environ.get("PATH", ""))
 
@@ -114,10 +117,10 @@ def _not_found(choice: str) -> Any:
 
 
 def _emulator() -> FoundCompiler | None:
-    found = list(entry_points(group=GROUP, name=EMULATOR))
-    if not found:
+    make = load_first(GROUP, EMULATOR)
+    if make is None:
         return None
-    compiler: CompilerInProcess = found[0].load()()
+    compiler: CompilerInProcess = make()
     identity = f"{compiler.name} {compiler.version}"
     return FoundCompiler(identity, tuple(compiler.command), compiler)
 

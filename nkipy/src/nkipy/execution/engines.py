@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from nkipy.hlo.entry_points import load_first
 from nkipy.hlo.ir import HLOModule
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ def find_engine() -> Engine:
 
     Raises:
         SimulatorNotFoundError: none is installed.
+        EntryPointError: what is installed cannot be loaded.
     """
     global _engine
     with _lock:
@@ -82,12 +84,10 @@ def find_engine() -> Engine:
 
 
 def _load() -> Any:
-    from importlib.metadata import entry_points  # takes longer than our own modules
-
-    found = list(entry_points(group=GROUP))
-    if not found:
+    make = load_first(GROUP)
+    if make is None:
         raise SimulatorNotFoundError(
             "simulation executes HLO through XLA, which comes with the emulator: "
             "pip install nkipy-emulator (in a checkout: uv sync)"
         )
-    return found[0].load()()
+    return make()

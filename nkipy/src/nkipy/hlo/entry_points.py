@@ -54,6 +54,28 @@ def load(offer: EntryPoint) -> Any:
         raise EntryPointError(offer, problem) from e
 
 
+def load_first(group: str, name: str | None = None) -> Any:
+    """The first object of a group that can be loaded; None if nobody offers any.
+
+    Args:
+        group: the entry points' group.
+        name: takes only those of this name.
+
+    Raises:
+        EntryPointError: none of those offered can be loaded; it names the first.
+    """
+    errors = []
+    for offer in offers(group):
+        if name in (None, offer.name):
+            try:
+                return load(offer)
+            except EntryPointError as e:
+                errors.append(e)
+    if errors:
+        raise errors[0]
+    return None
+
+
 def describe(offer: EntryPoint) -> str:
     """An entry point in words: name, group, object and package."""
     package = f", from {offer.dist.name} {offer.dist.version}" if offer.dist else ""
