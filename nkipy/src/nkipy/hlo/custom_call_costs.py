@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from nkipy.hlo.errors import CustomCallError
-from nkipy.hlo.opcodes.cost import ENGINES
+from nkipy.hlo.opcodes.cost import ENGINES, GPSIMD
 
 if TYPE_CHECKING:
     from nkipy.hlo.builder import HLOBuilder
@@ -30,7 +30,7 @@ class Passes:
     """So many instructions of one engine, over all elements.
 
     Attributes:
-        engine: one of `ENGINES`.
+        engine: one of the engines of a NeuronCore.
         steps: how many instructions, at least one.
         over: of which array: the call's result, or its first operand.
     """
@@ -66,7 +66,7 @@ class EngineTime:
     """One engine at work on a call.
 
     Attributes:
-        engine: one of `ENGINES`, or ``"DMA"``.
+        engine: one of the engines of a NeuronCore, or ``"DMA"``.
         duration_ns: how long.
         start_ns: from when on, counted from when the operands are there.
         flops: additions and multiplications of products.
@@ -103,4 +103,4 @@ class EngineTimes:
 Cost = Passes | View | AsHLO | EngineTimes
 AS_LOWERED = AsHLO()
 #: Of which nothing is known: an estimate counts one pass over the result, and says so.
-UNKNOWN_COST = Passes("GpSimd")
+UNKNOWN_COST = Passes(GPSIMD)

@@ -17,6 +17,7 @@ from nkipy.hlo.builder import HLOBuilder
 from nkipy.hlo.custom_call import CustomCall, Refusal, accept
 from nkipy.hlo.custom_call_costs import UNKNOWN_COST, Cost, Passes, View
 from nkipy.hlo.instruction import HLOComputation, HLOInstruction, Shape
+from nkipy.hlo.opcodes.cost import SCALAR, VECTOR
 
 _VERSION = "1"
 
@@ -76,20 +77,20 @@ TOP_K = CustomCall(
     target="AwsNeuronTopK",
     version=_VERSION,
     check=_refuse_integers,
-    cost=Passes("VectorE", 4, over="operand"),
+    cost=Passes(VECTOR, 4, over="operand"),
     lowering=_sort_and_slice,
 )
 
 # -- those that only the vendor's compiler can do --------------------------------------
 #: Costs are counted from what the instruction set has, as those of opcodes are.
 _COMPILED: Mapping[Cost, str] = {
-    Passes("ScalarE"): """
+    Passes(SCALAR): """
         AwsNeuronErf AwsNeuronGelu AwsNeuronGeluApprxTanh AwsNeuronSilu
     """,
-    Passes("ScalarE", 2): "AwsNeuronGeluBackward AwsNeuronSiluBackward",
-    Passes("VectorE", 4): "AwsNeuronRmsNorm AwsNeuronSoftmax",
-    Passes("VectorE", 3): "AwsNeuronSoftmaxBackward",
-    Passes("VectorE", 2, over="operand"): "AwsNeuronArgMax AwsNeuronArgMin",
+    Passes(SCALAR, 2): "AwsNeuronGeluBackward AwsNeuronSiluBackward",
+    Passes(VECTOR, 4): "AwsNeuronRmsNorm AwsNeuronSoftmax",
+    Passes(VECTOR, 3): "AwsNeuronSoftmaxBackward",
+    Passes(VECTOR, 2, over="operand"): "AwsNeuronArgMax AwsNeuronArgMin",
     View(): """
         AwsNeuronLNCShardingConstraint AwsNeuronTransferWithStaticRing
         AwsNeuronModuleMarkerEnd-Backward AwsNeuronModuleMarkerEnd-Forward
