@@ -14,15 +14,20 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from importlib import import_module
 from typing import Any
 
 import pytest
 from hypothesis import settings
 
+from tests.support import device
+from tools import workspace
+
 # Before any test is collected: pytest names spike/tests/test_x.py "spike.tests.test_x",
 # and would make an empty module "spike" for it if the package were not there yet.
-import spike  # noqa: F401
-from tests.support import device
+for member in workspace.members():
+    if member.folder in member.packages:
+        import_module(member.folder)
 
 # No deadline: a first call compiles, later ones do not.
 settings.register_profile(

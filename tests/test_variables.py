@@ -7,9 +7,11 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from tools import workspace
+
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs/variables.md"
-PACKAGES = ("nkipy/src", "spike/src", "emulator/src")
+PACKAGES = [f"{member.folder}/src" for member in workspace.members()]
 #: What reads the variables of the workspace.
 TOOLS = (
     "conftest.py",
@@ -102,7 +104,8 @@ def test_every_documented_variable_is_read():
 
 
 def test_no_other_page_names_a_variable_that_there_is_not():
-    pages = [*ROOT.glob("*.md"), *ROOT.glob("*/README.md"), *ROOT.glob("docs/**/*.md")]
+    readmes = [member.path / "README.md" for member in workspace.members()]
+    pages = [*ROOT.glob("*.md"), *readmes, *ROOT.glob("docs/**/*.md")]
     assert len(pages) > 10
     known = documented() | OTHERS
     for page in pages:

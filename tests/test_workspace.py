@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from tools import workspace
+
 ROOT = Path(__file__).resolve().parent.parent
-MEMBERS = {"nkipy", "nkipy-emulator", "nkipy-workspace", "spike"}
+MEMBERS = {"nkipy-workspace", *(member.name for member in workspace.members())}
 
 
 def run_py(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -33,7 +35,7 @@ def test_every_resolved_version_is_pinned() -> None:
     packages = tomllib.loads(lock.read_text())["package"]
     resolved = {f"{p['name']}=={p['version']}" for p in packages}
     resolved = {r for r in resolved if r.partition("==")[0] not in MEMBERS}
-    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["uv"]
+    settings = workspace.load(ROOT)["tool"]["uv"]
     pinned = {p.partition(" ")[0] for p in settings["constraint-dependencies"]}
     assert resolved and resolved - pinned == set()
 
@@ -87,7 +89,15 @@ def test_run_py_passes_arguments_and_exit_code_to_uv() -> None:
     assert run_py("uv", "no-such-command").returncode == 2
 
 
-@pytest.mark.parametrize("package", ["nkipy", "spike", "emulator"])
-def test_each_package_carries_the_license(package: str) -> None:
-    """As a copy: a source archive cannot hold a link to the file above it."""
-    assert (ROOT / package / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
+def test_every_member_has_what_it_needs() -> None:
+    assert len(workspace.members()) >= 3
+    assert workspace.problems() == []
+
+
+def test_tools_name_no_member_themselves() -> None:
+    """But those whose matter is one package."""
+    names = "|".join(member.name for member in workspace.members())
+    listed = re.compile(rf"""["']({names})["'], *["']({names})["']""")
+    files = [*ROOT.glob("tools/*.py"), *ROOT.glob("tests/*.py"), ROOT / "conftest.py"]
+    assert len(files) > 5
+    assert [f.name for f in files if listed.search(f.read_text())] == []

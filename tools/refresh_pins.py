@@ -10,16 +10,10 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from pathlib import Path
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    sys.exit("refresh_pins.py needs Python 3.11 or later, for tomllib")
+from workspace import ROOT, members
 
-ROOT = Path(__file__).resolve().parent.parent
 PROJECT = ROOT / "pyproject.toml"
-MEMBERS = ("nkipy", "spike", "emulator")
 # scikit-build-core asks for these two only where the system has none.
 BUILD_TOOLS = ["cmake>=3.15", "ninja>=1.5"]
 BLOCK = re.compile(r"(# pins: begin[^\n]*\n).*?(# pins: end)", re.DOTALL)
@@ -63,9 +57,8 @@ def runtime_pins() -> list[str]:
 def build_pins() -> list[str]:
     """Every package that building a member needs."""
     wanted = list(BUILD_TOOLS)
-    for member in MEMBERS:
-        text = (ROOT / member / "pyproject.toml").read_text()
-        wanted += tomllib.loads(text)["build-system"]["requires"]
+    for member in members():
+        wanted += member.project["build-system"]["requires"]
     return requirements(
         uv(
             "pip",

@@ -29,7 +29,8 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from workspace import ROOT, Member, members
+
 BUILD = ROOT / "build" / "sanitize"
 STRESS = ROOT / "tests" / "unit" / "libnrt" / "stress.cpp"
 THREADS, CORES = 8, 4
@@ -46,8 +47,8 @@ for path in (extension.__file__, str(libnrt.library_path())):
     if not path.startswith(sys.argv[1]):
         sys.exit(f"{path} is not of {sys.argv[1]}")
 """
-PACKAGES = {"spike": ("spike", "neff"), "emulator": ("nkipy_emulator",)}
-PREFIXES = {"spike": "SPIKE", "emulator": "NKIPY"}  # of CMake's variables
+#: The packages with C++ of ours.
+PROJECTS = [member for member in members() if member.has_cpp]
 # Against spike's own small libnrt: the GIL, threads, lifetimes, errors.
 SPIKE_TESTS = ("spike/tests",)
 # Against the emulated one: entry points, sessions, models, threads, ranks.
@@ -64,7 +65,7 @@ THREADED_TEST = ("tests/unit/spike/test_threads.py", "-m", "slow")
 HANDLER_TESTS = ("tests/unit/emulator/test_custom_calls.py",)
 # By the source, where a frame names it; else by the module, whose path may be missing.
 OURS = re.compile(
-    rf"{re.escape(str(ROOT))}/(spike|emulator|tests)/"
+    rf"{re.escape(str(ROOT))}/({'|'.join(p.folder for p in PROJECTS)}|tests)/"
     r"|[/(](libnrt\.so\.1|_spike\.|libnkipy_xla_handlers|stress\+)"
 )
 # Frames that only carry out what the one below asks for.
@@ -130,10 +131,10 @@ class Build:
 
     def make(self) -> None:
         shutil.rmtree(self.packages, ignore_errors=True)
-        for project, packages in PACKAGES.items():
-            for package in packages:
+        for project in PROJECTS:
+            for package in project.packages:
                 shutil.copytree(
-                    ROOT / project / "src" / package,
+                    project.src / package,
                     self.packages / package,
                     ignore=shutil.ignore_patterns("*.so*", "__pycache__"),
                 )
@@ -145,25 +146,24 @@ class Build:
         )
         self._compile_stress()
 
-    def _compile(self, project: str) -> None:
-        directory = self.directory / project
+    def _compile(self, project: Member) -> None:
+        directory = self.directory / project.folder
         definitions = {
             "CMAKE_BUILD_TYPE": "None",
             "CMAKE_CXX_FLAGS": "-O0 -fno-sanitize-recover=undefined",
             "CMAKE_INSTALL_PREFIX": self.packages,
-            "SKBUILD_PROJECT_NAME": project,
-            "SKBUILD_PROJECT_VERSION": version("nkipy"),
+            "SKBUILD_PROJECT_NAME": project.name,
+            "SKBUILD_PROJECT_VERSION": version(project.name),
             "Python_EXECUTABLE": sys.executable,
-            f"{PREFIXES[project]}_SANITIZE": self.sanitizer.flags,
+            _sanitize_variable(project): self.sanitizer.flags,
         }
-        if project == "spike":
+        if any("nanobind" in r for r in project.project["build-system"]["requires"]):
             where = [sys.executable, "-m", "nanobind", "--cmake_dir"]
             found = subprocess.run(where, check=True, capture_output=True, text=True)
             definitions["nanobind_DIR"] = found.stdout.strip()
         given = [f"-D{name}={value}" for name, value in definitions.items()]
         quiet = ["-Wno-dev", "--no-warn-unused-cli", "--log-level=ERROR"]
-        source = ROOT / project
-        command = ["cmake", "-G", "Ninja", "-S", source, "-B", directory]
+        command = ["cmake", "-G", "Ninja", "-S", project.path, "-B", directory]
         run([*command, *quiet, *given], stdout=subprocess.DEVNULL)
         run(["cmake", "--build", directory, "--", "--quiet"])
         run(["cmake", "--install", directory], stdout=subprocess.DEVNULL)
@@ -248,6 +248,15 @@ class Trial:
         print(*ours, sep="\n\n")
         print(f"{len(found)} reports, {len(ours)} of them about our libraries")
         return len(ours)
+
+
+def _sanitize_variable(project: Member) -> str:
+    """The variable by which a project's CMakeLists.txt takes the sanitizers."""
+    text = (project.path / "CMakeLists.txt").read_text()
+    found = re.search(r"\b\w+_SANITIZE\b", text)
+    if found is None:
+        sys.exit(f"{project.folder}/CMakeLists.txt has no variable <NAME>_SANITIZE")
+    return found[0]
 
 
 def library(name: str) -> str:

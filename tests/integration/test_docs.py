@@ -15,9 +15,11 @@ import pytest
 
 from nkipy.core.compile import compile_to_neff, trace
 from tests.support.device import core_released
+from tools import workspace
 
 ROOT = Path(__file__).parents[2]
-READMES = [ROOT / "README.md", *sorted(ROOT.glob("*/README.md"))]
+FOLDERS = [ROOT, *(member.path for member in workspace.members())]
+READMES = [folder / "README.md" for folder in FOLDERS]
 #: Pages whose code is files of a package have tests of their own.
 PACKAGES = (
     "adding_ops",
