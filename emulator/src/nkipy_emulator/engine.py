@@ -7,9 +7,8 @@ import os
 import platform
 import re
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from math import prod
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -20,10 +19,10 @@ from nkipy.hlo.custom_calls import targets_of, versions
 from nkipy.hlo.dtypes import uint8, uint64
 from nkipy.hlo.ir import HLOInstruction, HLOModule
 from nkipy.hlo.numerics import apply_auto_cast
+from nkipy.hlo.rewrites.bounds import with_bounds_flag
 from nkipy.hlo.rewrites.dots import flatten_dots
 from nkipy.hlo.rewrites.exact import keep_exact
 from nkipy_emulator import _xla
-from nkipy_emulator.bounds import tell_out_of_bounds
 from nkipy_emulator.custom_calls import TYPED_FFI, CustomCalls, lower_custom_calls
 from nkipy_emulator.errors import SimulationError
 from nkipy_emulator.memory import empty
@@ -34,14 +33,20 @@ if TYPE_CHECKING:
 
 Arrays = Sequence[np.ndarray]
 
-_STORE_ATTRIBUTES = MappingProxyType(
-    {
-        "custom_call_target": "nkipy_store",
+
+def _handler(target: str) -> Mapping[str, Any]:
+    """Attributes of a call to a handler of ours, which is made for what it does."""
+    attributes = {
+        "custom_call_target": target,
         "backend_config": b"{}",
         "api_version": TYPED_FFI,
         "has_side_effect": True,
     }
-)
+    return MappingProxyType(attributes)
+
+
+_STORE = _handler("nkipy_store")
+_TELL_OUT_OF_BOUNDS = _handler("nkipy_out_of_bounds")
 
 
 @lru_cache(maxsize=1)
@@ -89,7 +94,7 @@ class XlaCpuEngine:
         """Compile `module`, to run on `num_replicas` ranks at once.
 
         With `check_bounds`, an execution raises OutOfBoundsError if an index of a
-        gather, scatter or dynamic slice leaves its array; see bounds.py.
+        gather, scatter or dynamic slice leaves its array; see rewrites/bounds.py.
 
         Raises:
             HLOVerificationError: the module breaks HLO's rules.
@@ -151,8 +156,8 @@ class XlaExecutable:
             calls.release()
             raise SimulationError(_located(str(e), proto)) from None
         calls.release_with(program)  # which `run` keeps, even without this object
-        inputs = [_nbytes(p) for p in module.parameters]
-        self.runner = program.runner(inputs, [_nbytes(r) for r in module.results])
+        inputs = [p.nbytes for p in module.parameters]
+        self.runner = program.runner(inputs, [r.nbytes for r in module.results])
         self.run = self.runner.run
         self.run_replicas = self.runner.run_replicas
         _executables.add(self)
@@ -186,11 +191,6 @@ def _refuse(inputs: Any, outputs: Any) -> None:
 os.register_at_fork(after_in_child=_disable_after_fork)
 
 
-def _nbytes(inst: HLOInstruction) -> int:
-    assert inst.dtype is not None
-    return prod(inst.shape) * inst.dtype.itemsize
-
-
 def _with_store(
     module: HLOModule,
     options: SimulationOptions | None,
@@ -214,14 +214,28 @@ def _with_store(
     result.set_results(module.results)
     result = lower_custom_calls(result, vector, calls)
     if check_bounds:
-        result = tell_out_of_bounds(result, vector)
-    result = flatten_dots(apply_auto_cast(result, options))
+        result = _telling_out_of_bounds(result, vector)
+    result = apply_auto_cast(result, options)
+    # XLA transposes the operands of other products even where that changes nothing. To
+    # remove it is left to the algebraic simplifier, which exact results forbid
+    # (_xla.EXACT): each copies a whole operand, say the weights of a layer, per call.
+    result = flatten_dots(result)
     result = keep_exact(result, vector)
     store = HLOInstruction(
-        "custom-call", (*result.results, vector), (1,), uint8, _STORE_ATTRIBUTES
+        "custom-call", (*result.results, vector), (1,), uint8, _STORE
     )
     result.add_operation(store)
     result.set_results(store, ["done"])
+    return result
+
+
+def _telling_out_of_bounds(module: HLOModule, vector: HLOInstruction) -> HLOModule:
+    """A copy of `module` that marks a call with an index out of bounds as such."""
+    result, flag = with_bounds_flag(module)
+    if flag is not None:
+        operands = (flag, vector)
+        tell = HLOInstruction("custom-call", operands, (1,), uint8, _TELL_OUT_OF_BOUNDS)
+        result.add_operation(tell)
     return result
 
 

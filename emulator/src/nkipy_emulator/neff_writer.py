@@ -10,7 +10,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-import math
 import os
 import tarfile
 import tempfile
@@ -33,7 +32,8 @@ from neff.container import EMULATOR_FEATURE_BIT, HEADER_SIZE, payload_hash
 from neff.interface import INTERFACE_MEMBER, Interface
 from neff.tensors import MAX_NAME
 from nkipy.chips import DEFAULT
-from nkipy.hlo.ir import HLOModule, TensorPlaceholder
+from nkipy.hlo.ir import HLOModule, Shape, TensorPlaceholder
+from nkipy.hlo.queries import constant_bytes, world_size
 
 COMPILER_NAME = "nkipy-emulator"
 _NOTE = "made by nkipy's emulator: no machine code, runs on no Neuron device"
@@ -192,7 +192,7 @@ def _program(module: HLOModule, description: ProgramDescription) -> dict[str, An
         "name": _printable(module.name),
         "target": description.target,
         "lnc": description.lnc,
-        "replicas": _replicas(module),
+        "replicas": world_size(module),
         "numerics": dict(description.numerics),
         "compiler": {
             "name": COMPILER_NAME,
@@ -200,17 +200,6 @@ def _program(module: HLOModule, description: ProgramDescription) -> dict[str, An
             "options": dict(description.options),
         },
     }
-
-
-def _replicas(module: HLOModule) -> int:
-    """How many ranks the collectives of a program name; 1 if it has none."""
-    ranks = {0}
-    for computation in module.computations():
-        for inst in computation.instructions:
-            for key in ("replica_groups", "source_target_pairs"):
-                for group in inst.attributes.get(key, ()):
-                    ranks.update(group)
-    return max(ranks) + 1
 
 
 def _printable(name: str) -> str:
@@ -231,7 +220,7 @@ def _tensor(tensor: TensorPlaceholder) -> TensorInfo:
     name = _printable(tensor.name)
     if len(name.encode()) > MAX_NAME:
         raise ValueError(f"tensor {name!r}: a name may have {MAX_NAME} bytes at most")
-    nbytes = math.prod(tensor.shape) * tensor.dtype.itemsize
+    nbytes = Shape(tensor.dtype, tensor.shape).nbytes
     return TensorInfo(name, tensor.dtype.name, tuple(tensor.shape), nbytes)
 
 
@@ -311,11 +300,10 @@ def _tensor_map(interface: dict[str, Any]) -> dict[str, Any]:
 
 
 def _statistics(module: HLOModule) -> dict[str, Any]:
-    instructions = [i for c in module.computations() for i in c.instructions]
-    literals = [i.attributes["literal"] for i in instructions if i.opcode == "constant"]
+    opcodes = Counter(inst.opcode for inst in module.instructions())
     return {
         "computations": len(module.computations()),
-        "instructions": len(instructions),
-        "opcodes": dict(Counter(i.opcode for i in instructions)),
-        "constant_bytes": sum(literal.nbytes for literal in literals),
+        "instructions": sum(opcodes.values()),
+        "opcodes": dict(opcodes),
+        "constant_bytes": constant_bytes(module),
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nkipy.hlo.ir import HLOInstruction
+from nkipy.hlo.queries import rank_groups
 from nkipy_emulator.cost_model.constants import HOP_NS, NETWORK_HOP_NS, Target
 from nkipy_emulator.cost_model.types import COLLECTIVES
 from nkipy_emulator.cost_model.values import Value, nbytes_of
@@ -36,7 +37,7 @@ def group_size(inst: HLOInstruction, replicas: int) -> int:
     """How many cores take part with each other; no groups are one group of all."""
     if inst.opcode == "collective-permute":
         return 2
-    groups = inst.attributes["replica_groups"]
+    groups = rank_groups(inst)
     return max(map(len, groups)) if groups else replicas
 
 

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import numpy as np
-
 from nkipy.hlo.ir import HLOInstruction, HLOModule
-from nkipy.hlo.rewrites.base import Place, rewrite
+from nkipy.hlo.queries import collectives, ranks_of, spans_ranks
+from nkipy.hlo.rewrites.ranks import as_rank
 from nkipy_emulator.device.options import LoadOptions
 from nkipy_emulator.device.status import DeviceError, Status
-
-_COLLECTIVES = frozenset(
-    "all-reduce all-gather reduce-scatter all-to-all collective-permute".split()
-)
 
 
 def for_ranks(module: HLOModule, options: LoadOptions) -> tuple[HLOModule, int]:
@@ -25,12 +18,12 @@ def for_ranks(module: HLOModule, options: LoadOptions) -> tuple[HLOModule, int]:
         DeviceError: ranks exchange something, and they are not those that the program
             names, or this one cannot reach the others.
     """
-    for inst in _collectives(module):
+    for inst in collectives(module):
         _check_ranks(inst, options.world_size)
     if options.world_size == 1:
         return module, 1
-    if not any(_collectives(module)):
-        return _as_rank(module, options.rank), 1
+    if not any(collectives(module)):
+        return as_rank(module, options.rank), 1
     if not options.peers_reachable:
         raise DeviceError(
             Status.LOAD_NOT_ENOUGH_NC,
@@ -41,39 +34,16 @@ def for_ranks(module: HLOModule, options: LoadOptions) -> tuple[HLOModule, int]:
     return module, options.world_size
 
 
-def _collectives(module: HLOModule) -> Iterator[HLOInstruction]:
-    for computation in module.computations():
-        for inst in computation.instructions:
-            if inst.opcode in _COLLECTIVES:
-                yield inst
-
-
 def _check_ranks(inst: HLOInstruction, world_size: int) -> None:
     """Refuse a collective over other ranks than those that the program is loaded for.
 
-    XLA reduces over the ranks that there are: one that runs alone would get its own
-    values back.
+    One that runs alone would get its own values back.
     """
-    groups = inst.attributes.get("replica_groups", ())
-    pairs = inst.attributes.get("source_target_pairs", ())
-    ranks = sorted(rank for group in groups or pairs for rank in group)
-    fits = not groups or ranks == list(range(world_size))
-    if not fits or any(rank >= world_size for rank in ranks):
+    if not spans_ranks(inst, world_size):
         raise DeviceError(
             Status.INVALID,
-            f"{inst.opcode} is over the ranks {ranks}, but the program is loaded for "
-            f"{world_size} rank(s): the groups must hold each rank once, and "
+            f"{inst.opcode} is over the ranks {ranks_of(inst)}, but the program is "
+            f"loaded for {world_size} rank(s): the groups must hold each rank once. "
             "nrt_load_collectives (cc_enabled, rank_id, world_size) says how many "
             "there are",
         )
-
-
-def _as_rank(module: HLOModule, rank: int) -> HLOModule:
-    def rule(
-        inst: HLOInstruction, operands: tuple[HLOInstruction, ...], place: Place
-    ) -> HLOInstruction | None:
-        if inst.opcode != "replica-id":
-            return None
-        return place.builder.constant(np.array(rank, np.uint32))
-
-    return rewrite(module, rule)

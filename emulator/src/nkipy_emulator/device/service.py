@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from neff import TensorInfo
-from nkipy.hlo.ir import HLOModule
+from nkipy.hlo.queries import constant_bytes
 from nkipy_emulator.code_cache import user_cache
 from nkipy_emulator.cost_model import estimate
 from nkipy_emulator.device.options import LoadOptions
@@ -100,7 +100,7 @@ def _describe(program: Program, ranks: int, options: LoadOptions) -> dict[str, A
         "inputs": [_describe_tensor(t) for t in neff.inputs],
         "outputs": [_describe_tensor(t) for t in neff.outputs],
         "aliases": [[a.output, a.input] for a in neff.aliases],
-        "program_bytes": len(neff.hlo) + _constant_bytes(module),
+        "program_bytes": len(neff.hlo) + constant_bytes(module),
         "estimated_ns": cost.total_ns,
         "timeline": cost.timeline_text(),
     }
@@ -113,12 +113,3 @@ def _describe_tensor(tensor: TensorInfo) -> dict[str, Any]:
         "shape": list(tensor.shape),
         "nbytes": tensor.nbytes,
     }
-
-
-def _constant_bytes(module: HLOModule) -> int:
-    return sum(
-        inst.attributes["literal"].nbytes
-        for computation in module.computations()
-        for inst in computation.instructions
-        if inst.opcode == "constant"
-    )

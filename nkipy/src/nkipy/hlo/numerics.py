@@ -76,7 +76,6 @@ def _accumulators(module: HLOModule) -> set[HLOComputation]:
     """Computations that reductions, scatters and sorts apply to pairs of elements."""
     return {
         inst.attributes["to_apply"]
-        for computation in module.computations()
-        for inst in computation.instructions
+        for inst in module.instructions()
         if inst.opcode != "call" and "to_apply" in inst.attributes
     }

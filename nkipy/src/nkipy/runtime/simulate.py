@@ -15,6 +15,7 @@ from nkipy.core.tree import map_tree, path_name
 from nkipy.execution.engines import Executable, ReplicatedExecutable, find_engine
 from nkipy.hlo.ir import HLOInstruction, HLOModule
 from nkipy.hlo.options import SimulationOptions
+from nkipy.hlo.queries import collectives, ranks_of, spans_ranks
 from nkipy.runtime.jit import JitKernel
 from nkipy.runtime.program import Program
 
@@ -73,9 +74,8 @@ class SimulatedKernel(JitKernel):
         return super().lower(*args, **kwargs)
 
     def _executable(self, module: HLOModule) -> Executable:
-        for computation in module.computations():
-            for inst in computation.instructions:
-                _check_ranks(inst, self.world_size)
+        for inst in collectives(module):
+            _check_ranks(inst, self.world_size)
         return find_engine().compile(
             module, options=self.options, num_replicas=self.world_size
         )
@@ -128,13 +128,9 @@ class SimulatedKernel(JitKernel):
 
 def _check_ranks(inst: HLOInstruction, world_size: int) -> None:
     """Refuse a collective over other ranks than those that run."""
-    groups = inst.attributes.get("replica_groups")
-    pairs = inst.attributes.get("source_target_pairs", ())
-    ranks = sorted(rank for group in groups or pairs for rank in group)
-    whole = groups is None or ranks == list(range(world_size))
-    if not whole or any(rank >= world_size for rank in ranks):
+    if not spans_ranks(inst, world_size):
         raise NKIPyValueError(
-            f"{inst.opcode} is over the ranks {ranks}, but the simulation has "
+            f"{inst.opcode} is over the ranks {ranks_of(inst)}, but the simulation has "
             f"world_size={world_size}: the groups must hold each rank once",
             location=inst.source_location,
         )

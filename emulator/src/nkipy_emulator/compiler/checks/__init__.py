@@ -66,8 +66,7 @@ def check_module(module: HLOModule, options: CompileOptions) -> list[Diagnostic]
 
 def _all(module: HLOModule, options: CompileOptions) -> Iterator[Diagnostic]:
     yield from memory.check(module, options)
-    for computation in module.computations():
-        for inst in computation.instructions:
-            yield from types.element_types(inst, options)
-            for check in _BY_OPCODE.get(inst.opcode, ()):
-                yield from check(inst, options)
+    for inst in module.instructions():
+        yield from types.element_types(inst, options)
+        for check in _BY_OPCODE.get(inst.opcode, ()):
+            yield from check(inst, options)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 from nkipy.hlo.ir import HLOModule
+from nkipy.hlo.queries import constant_bytes
 from nkipy_emulator.compiler.diagnostics import Diagnostic
 from nkipy_emulator.compiler.options import CompileOptions
 
@@ -14,15 +14,10 @@ def check(module: HLOModule, options: CompileOptions) -> Iterator[Diagnostic]:
     """NCC_EVRF009: inputs, outputs and constants alone; intermediates come on top."""
     aliased = {a.output_index for a in module.aliases}
     tensors = [
-        *module.inputs,
-        *(t for i, t in enumerate(module.outputs) if i not in aliased),
+        *module.parameters,
+        *(r for i, r in enumerate(module.results) if i not in aliased),
     ]
-    total = sum(math.prod(t.shape) * t.dtype.itemsize for t in tensors)
-    total += sum(
-        inst.attributes["literal"].nbytes
-        for inst in module.instructions()
-        if inst.opcode == "constant"
-    )
+    total = sum(t.nbytes for t in tensors) + constant_bytes(module)
     limit = options.target.chip.hbm_bank_bytes
     if total > limit:
         yield Diagnostic(

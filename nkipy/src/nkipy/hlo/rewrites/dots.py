@@ -1,9 +1,7 @@
-"""Writes products of arrays the way XLA's matrix multiplication takes them.
+"""Writes products of arrays of any dimensions as matrix multiplications.
 
-XLA brings every other product into that form itself, by transposes, also by those that
-change nothing. It leaves those for its algebraic simplifier to remove, which exact
-results forbid (see EXACT in _xla.py): each then copies a whole operand, say the
-weights of a layer, in each call.
+A compiler that has only these brings all other products into that form itself, by
+transposes that it adds and may not remove again. Here none is added that is not needed.
 """
 
 from __future__ import annotations
@@ -54,10 +52,11 @@ class _Side:
 def flatten_dots(module: HLOModule) -> HLOModule:
     """`module` with matrix multiplications for its dots; itself if it has no others.
 
-    Operands are transposed where their dimensions are in another order, and reshaped,
-    which XLA does without moving anything.
+    A matrix multiplication has leading batch dimensions, and besides these one that is
+    contracted and at most one that is not in each operand. Operands are transposed
+    where their dimensions are in another order, and reshaped, which moves nothing.
     """
-    if not any(_needs(i) for c in module.computations() for i in c.instructions):
+    if not any(map(_needs, module.instructions())):
         return module
 
     def rule(inst: Value, operands: tuple[Value, ...], place: Place) -> Value | None:

@@ -1,9 +1,10 @@
-"""Keeps XLA and LLVM from computing something else than the module says.
+"""Keeps a compiler from computing something else than the module says.
 
-Two liberties are left that no option of XLA's takes away:
+Two liberties are left that no option of XLA's on the CPU takes away, nor of others that
+generate code by LLVM:
 
-* LLVM contracts ``a * b + c`` to one fused operation that does not round the product,
-  so that ``x * y - y * x`` is not zero;
+* ``a * b + c`` is contracted to one fused operation that does not round the product, so
+  that ``x * y - y * x`` is not zero;
 * ``x + 0`` becomes ``x``, which is wrong where x is -0.
 
 A *fence* ends both: it passes a value's bits through a bitwise or with a zero that is

@@ -1,32 +1,20 @@
-"""Lets a program tell that an index was out of bounds.
+"""Lets a program find out that an index was out of bounds.
 
-XLA moves such indices inside, or drops what they were to write. A Neuron device reports
-them. So the copy made here computes whether there was one, and tells the running call.
-Only the entry computation is looked at: what it calls cannot tell.
+HLO moves such indices inside, or drops what they were to write. A Neuron device reports
+them. So the copy made here computes whether there was one. Only the entry computation
+is looked at: what it calls cannot tell.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 
 from nkipy.hlo.builder import HLOBuilder
-from nkipy.hlo.dtypes import uint8
 from nkipy.hlo.ir import HLOInstruction, HLOModule
 from nkipy.hlo.rewrites.base import Place, rewrite
-from nkipy_emulator.custom_calls import TYPED_FFI
-
-_TELL = MappingProxyType(
-    {
-        "custom_call_target": "nkipy_out_of_bounds",
-        "backend_config": b"{}",
-        "api_version": TYPED_FFI,
-        "has_side_effect": True,
-    }
-)
 
 Operands = tuple[HLOInstruction, ...]
 
@@ -39,12 +27,16 @@ class _Indices(NamedTuple):
     axis: int | None  # of the array, that the limits run along; None: there is one
 
 
-def tell_out_of_bounds(module: HLOModule, vector: HLOInstruction) -> HLOModule:
-    """A copy of `module` that marks a call with an index out of bounds as such.
+def with_bounds_flag(module: HLOModule) -> tuple[HLOModule, HLOInstruction | None]:
+    """A copy of `module` that computes whether an index is out of bounds.
 
-    Args:
-        module: what to copy.
-        vector: the parameter that points to the state of the running call.
+    Looked at are gather, scatter, dynamic-slice and dynamic-update-slice of the entry
+    computation.
+
+    Returns:
+        The copy, and an instruction of its entry computation, a scalar of dtype bool:
+        whether there is such an index. `module` itself and None if nothing in it has
+        indices.
     """
     flags: list[HLOInstruction] = []
 
@@ -57,13 +49,12 @@ def tell_out_of_bounds(module: HLOModule, vector: HLOInstruction) -> HLOModule:
 
     result = rewrite(module, rule)
     if not flags:
-        return module
+        return module, None
     builder = HLOBuilder(result.entry)
     flag = flags[0]
     for other in flags[1:]:
         flag = builder.or_(flag, other)
-    builder.emit("custom-call", (flag, vector), (1,), uint8, _TELL)
-    return result
+    return result, flag
 
 
 def _indices_of(inst: HLOInstruction, operands: Operands) -> list[_Indices]:

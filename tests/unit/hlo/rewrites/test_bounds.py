@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from nkipy.hlo.rewrites.bounds import with_bounds_flag
 from nkipy_emulator.errors import OutOfBoundsError
 
 X = np.arange(12, dtype=np.float32).reshape(4, 3)
@@ -125,3 +126,29 @@ def test_one_of_several_is_enough_and_the_next_call_is_judged_anew(engine, modul
         for i, j in ((0, 9), (9, 0)):
             with pytest.raises(OutOfBoundsError):
                 executable.run([X, column(i), column(j)], outs)
+
+
+WITH_INDICES = [case for case in (*INSIDE, *OUTSIDE) if case[1].size]
+
+
+@pytest.mark.parametrize("case", WITH_INDICES, ids=name_of)
+def test_the_flag_is_a_value_of_the_program(engine, module_of, case):
+    """No handler is needed: any client may make a result of it."""
+    body, *rest = case
+    module = module_of(body, X, *rest)
+    before = module.serialize()
+    copy, flag = with_bounds_flag(module)
+    assert module.serialize() == before
+    copy.set_results(flag)
+    copy.verify()
+    outside = np.empty((), np.bool_)
+    engine.compile(copy).run([X, *rest], [outside])
+    assert outside == any(case is other for other in OUTSIDE)
+
+
+def test_without_indices_there_is_no_flag(module_of):
+    for module in (
+        module_of(lambda b, x: b.negate(x), X),
+        module_of(take_rows, X, column()),
+    ):
+        assert with_bounds_flag(module) == (module, None)
