@@ -105,7 +105,7 @@ class XlaCpuEngine:
         """
         if num_replicas < 1:
             raise ValueError(f"num_replicas must be at least 1, not {num_replicas}")
-        module.verify()
+        module.ensure_verified()
         return XlaExecutable(module, options, num_replicas, self._store, check_bounds)
 
 

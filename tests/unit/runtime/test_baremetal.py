@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import logging
 import os
 import subprocess
@@ -15,6 +16,7 @@ from nkipy.core import compile as compiling
 from nkipy.core.compile import CompilationTarget
 from nkipy.core.errors import NKIPyValueError
 from nkipy.core.trace import NKIPyKernel
+from nkipy.hlo import written
 from nkipy.runtime import (
     DeviceTensor,
     baremetal_jit,
@@ -362,3 +364,31 @@ def test_a_failing_execution_leaves_the_arguments_alone(monkeypatch):
 def test_a_core_that_there_is_not():
     with pytest.raises(NrtError):
         baremetal_jit(core_id=99)(lambda x: x + 1)(ones(2))
+
+
+# --------------------------------------------------------------------- verification
+
+
+def test_a_first_call_verifies_once(compilations, monkeypatch):
+    """By the tracer; the compiler and the engine are the same process."""
+    verified = []
+    places = ("nkipy.hlo.verifier", "nkipy.hlo.proto_reader", "nkipy.core.trace")
+    for place in places:
+        verify = importlib.import_module(place).verify_module
+
+        def note(module, verify=verify, **options):
+            verified.append(module.name)
+            return verify(module, **options)
+
+        monkeypatch.setattr(f"{place}.verify_module", note)
+
+    def verified_once(x):
+        return np.sort(x) * 3 + 1
+
+    np.testing.assert_array_equal(baremetal_jit(verified_once)(ones(4)), ones(4) * 4)
+    assert compilations == verified == ["verified_once"]
+    # A file of another process, which made the same: it is found, and verified.
+    written._noted.clear()
+    np.testing.assert_array_equal(baremetal_jit(verified_once)(ones(4)), ones(4) * 4)
+    assert compilations == ["verified_once"]
+    assert verified == ["verified_once"] * 3

@@ -9,6 +9,7 @@ from typing import Any
 from nkipy.hlo.errors import HLOProtoError, HLOVerificationError
 from nkipy.hlo.ir import HLOModule
 from nkipy.hlo.proto_reader import MAX_MODULE_BYTES
+from nkipy.hlo.written import read_written
 from nkipy_emulator.compiler.checks import check_module
 from nkipy_emulator.compiler.console import Console
 from nkipy_emulator.compiler.diagnostics import (
@@ -71,7 +72,7 @@ def _read(path: Path) -> bytes:
 
 def _parse(raw: bytes) -> HLOModule:
     try:
-        return HLOModule.from_proto(raw)
+        return read_written(raw)
     except HLOVerificationError as e:
         message = f"HLO verification failed: {e}"
         raise CompilationError([Diagnostic("NCC_EVRF064", message)]) from None

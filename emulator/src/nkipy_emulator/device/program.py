@@ -10,6 +10,7 @@ from neff import Neff, TensorInfo, read_neff
 from neff.container import EMULATOR_FEATURE_BIT, HEADER_SIZE, NeffHeader
 from nkipy.chips import find_chip
 from nkipy.hlo.ir import HLOModule, TensorPlaceholder
+from nkipy.hlo.written import read_written
 from nkipy_emulator.device.options import LoadOptions
 from nkipy_emulator.device.status import DeviceError, Status
 
@@ -49,7 +50,7 @@ def read_program(content: Any, options: LoadOptions) -> Program:
     neff = read_neff(content, validate_hash=options.validate_hash)
     _check_target(neff.target or "", options)
     _check_lnc(neff.lnc, options)
-    module = HLOModule.from_proto(bytes(neff.hlo))
+    module = read_written(bytes(neff.hlo))
     _check_tensors("inputs", neff.inputs, module.inputs)
     _check_tensors("outputs", neff.outputs, module.outputs)
     return Program(neff, _numerics(neff), module)

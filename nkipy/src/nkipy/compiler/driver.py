@@ -13,6 +13,7 @@ from pathlib import Path
 from nkipy.compiler.discovery import FoundCompiler, find_compiler
 from nkipy.compiler.targets import CompilationTarget, resolve_target
 from nkipy.hlo.ir import HLOModule
+from nkipy.hlo.written import write_module
 
 logger = logging.getLogger("nkipy")
 
@@ -126,6 +127,7 @@ class Compiler:
         Raises:
             CompilerNotFoundError: no compiler is installed.
             CompilationError: it failed; the text has what it said.
+            HLOVerificationError: the program breaks HLO's rules.
             RuntimeError: `ir` is no program that it could compile.
         """
         if not isinstance(ir, HLOModule):
@@ -133,7 +135,7 @@ class Compiler:
         compiler = find_compiler()
         directory = Path(work_dir).resolve()
         hlo_file = directory / HLO_FILE
-        hlo_file.write_bytes(ir.serialize())
+        hlo_file.write_bytes(write_module(ir))
         arguments = self.arguments(hlo_file, directory / self.config.neff_name)
         result = Path(work_dir) / (output_file or self.config.neff_name)
         before = _stamp(result)

@@ -275,6 +275,11 @@ class HLOModule:
         """Whether this process has verified the module, as it is now."""
         return self._verified is not None and self._verified.is_of(self)
 
+    @property
+    def verified_state(self) -> ModuleState | None:
+        """What the module was when it was last verified; None: it has not been."""
+        return self._verified
+
     def set_verified(self, computations: Sequence[HLOComputation] | None) -> None:
         """For the verifier: these are all computations and valid; None forgets."""
         self._verified = None

@@ -73,8 +73,12 @@ _ALWAYS = frozenset(
 )
 
 
-def read_module(proto: Any) -> HLOModule:
+def read_module(proto: Any, *, verify: bool = True) -> HLOModule:
     """The verified module of an ``HloModuleProto`` or of its bytes.
+
+    Args:
+        proto: the message, or its bytes.
+        verify: False: this process has verified a module of just these bytes before.
 
     Raises:
         TypeError: `proto` is neither bytes nor a message.
@@ -92,7 +96,10 @@ def read_module(proto: Any) -> HLOModule:
     reader = Reader(MAX_FIELDS, repetitive=("ShapeProto", "OpMetadata"))
     fields = reader.decode(_MODULE, memoryview(proto).cast("B"))
     module = _ModuleReader(reader, fields).read()
-    verify_module(module)
+    if verify:
+        verify_module(module)
+    else:
+        module.set_verified(module.computations())
     return module
 
 
