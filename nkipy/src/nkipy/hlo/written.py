@@ -17,7 +17,6 @@ from typing import Any
 
 from nkipy.hlo.ir import HLOComputation, HLOInstruction, HLOModule, ModuleState
 from nkipy.hlo.names import Names
-from nkipy.hlo.proto_reader import read_module
 
 #: How many digests are noted; the oldest go first.
 MAX_NOTED = 64
@@ -52,14 +51,15 @@ def read_written(raw: bytes) -> HLOModule:
     """
     with _lock:
         noted = _noted.get(_digest(raw)) if len(raw) <= MAX_BYTES else None
-    if noted is None:
-        module = read_module(raw)
-    else:
+    if noted is not None:
         reference, state = noted
         known = reference()
         if known is not None and state is not None and _is_as_written(known, state):
             return _named_copy(known)
-        module = read_module(raw, verify=False)
+    # Imported here: what comes back is mostly there.
+    from nkipy.hlo.proto_reader import read_module
+
+    module = read_module(raw, verify=noted is None)
     _note(raw, module)
     return module
 
