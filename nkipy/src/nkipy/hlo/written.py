@@ -94,7 +94,7 @@ def _named_copy(module: HLOModule) -> HLOModule:
     It shares nothing with `module` that can be changed.
     """
     computations = module.computations()
-    copy = _Copy(Names(module, computations))
+    copy = _Copy(Names(computations))
     for computation in computations:
         copy.add(computation, is_entry=computation is module.entry)
     made = HLOModule(module.name)

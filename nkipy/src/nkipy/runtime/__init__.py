@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nkipy.execution.engines import SimulatorNotFoundError
 from nkipy.hlo.options import SimulationOptions
+from nkipy.lazy import lazy_names
 from nkipy.runtime.decorators import baremetal_jit, simulate_jit
 from nkipy.runtime.devices import (
     is_neuron_compatible,
@@ -14,7 +14,7 @@ from nkipy.runtime.devices import (
     set_max_loaded_kernels,
     unload_kernels,
 )
-from nkipy.runtime.simulate import PerRank, SimulatedKernel, simulate_traced_kernel
+from nkipy.runtime.simulate import PerRank, SimulatedKernel
 
 if TYPE_CHECKING:
     from nkipy.compiler.artifacts import ArtifactError, cache_directory
@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from nkipy.runtime.baremetal_executor import BaremetalExecutor, CompiledKernel
     from nkipy.runtime.device_kernel import DeviceKernel
     from nkipy.runtime.device_tensor import DeviceTensor
-    from nkipy.runtime.execute import baremetal_run_traced_kernel
+    from nkipy.runtime.execute import (
+        baremetal_run_traced_kernel,
+        simulate_traced_kernel,
+    )
 
 __all__ = [
     "ArtifactError",
@@ -61,24 +64,8 @@ _LAZY = {
     "cache_directory": "nkipy.compiler.artifacts",
     "compile_to_neff": "nkipy.core.compile",
     "lower_to_nki": "nkipy.core.compile",
+    "simulate_traced_kernel": "nkipy.runtime.execute",
 }
 
 
-def __getattr__(name: str) -> Any:
-    module = _LAZY.get(name)
-    if module is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    try:
-        value = getattr(import_module(module), name)
-    except ModuleNotFoundError as error:
-        if error.name != "spike":
-            raise
-        raise ImportError(
-            f"{name} needs the package spike, which talks to the Neuron runtime"
-        ) from error
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(__name__, globals(), _LAZY)

@@ -1,4 +1,4 @@
-"""Runs kernels that are traced by hand."""
+"""Runs kernels that are traced by hand: by simulation, and on a device."""
 
 from __future__ import annotations
 
@@ -6,11 +6,24 @@ from pathlib import Path
 from typing import Any
 
 from nkipy.compiler.build import BuildOptions
-from nkipy.core.compile import CompilationTarget
+from nkipy.compiler.targets import CompilationTarget
 from nkipy.core.trace import NKIPyKernel
-from nkipy.runtime.baremetal import BaremetalKernel
+from nkipy.runtime.simulate import SimulatedKernel
 
-__all__ = ["baremetal_run_traced_kernel"]
+__all__ = ["baremetal_run_traced_kernel", "simulate_traced_kernel"]
+
+
+def simulate_traced_kernel(kernel: NKIPyKernel, *args: Any, **kwargs: Any) -> Any:
+    """Trace `kernel` for these arguments and execute its HLO on the CPU.
+
+    Args:
+        kernel: a traced-kernel object, as :meth:`NKIPyKernel.trace` makes it.
+        args, kwargs: the kernel's arguments; arrays it writes into are updated.
+
+    Returns:
+        What the kernel returns, with NumPy arrays.
+    """
+    return SimulatedKernel(kernel).run_traced(kernel, args, kwargs)
 
 
 def baremetal_run_traced_kernel(
@@ -41,6 +54,9 @@ def baremetal_run_traced_kernel(
         RuntimeError: the compiler is missing or failed.
         NrtError: the device failed.
     """
+    # Imported here: simulation does not need spike.
+    from nkipy.runtime.baremetal import BaremetalKernel
+
     directory = None if artifacts_dir is None else Path(artifacts_dir)
     options = BuildOptions(target, additional_compiler_args, directory)
     ntff = (directory or Path.cwd()) / "profile.ntff" if save_trace else None

@@ -153,16 +153,3 @@ def _select_rank(
 
     args, kwargs = call
     return map_tree(pick, args), map_tree(pick, kwargs)
-
-
-def simulate_traced_kernel(kernel: NKIPyKernel, *args: Any, **kwargs: Any) -> Any:
-    """Trace `kernel` for these arguments and execute its HLO on the CPU.
-
-    Args:
-        kernel: a traced-kernel object, as :meth:`NKIPyKernel.trace` makes it.
-        args, kwargs: the kernel's arguments; arrays it writes into are updated.
-
-    Returns:
-        What the kernel returns, with NumPy arrays.
-    """
-    return SimulatedKernel(kernel).run_traced(kernel, args, kwargs)
