@@ -12,37 +12,72 @@ from nkipy.core.op_table import OPS
 NO_KEYWORDS: dict[str, Any] = {}  # never written
 
 
-class Operators:
-    """What :class:`~nkipy.core.tensor.NKIPyTensorRef` has of the tables below."""
+_Method = Callable[..., Any]
+
+
+# -- operators -------------------------------------------------------------------------
+def _forward(op: str) -> _Method:
+    return lambda self, other: OPS[op].called((self, other), NO_KEYWORDS)
+
+
+def _reflected(op: str) -> _Method:
+    return lambda self, other: OPS[op].called((other, self), NO_KEYWORDS)
+
+
+def _in_place(op: str) -> _Method:
+    def apply(self: Any, other: Any) -> Any:
+        if self._value.shape or self._is_zero_d_array():
+            return OPS[op](self, other, out=self)
+        return OPS[op](self, other)
+
+    return apply
+
+
+def _binary(op: str) -> tuple[_Method, _Method, _Method]:
+    """The operator, its reflection, and the one that assigns."""
+    return _forward(op), _reflected(op), _in_place(op)
+
+
+def _unary(op: str) -> _Method:
+    return lambda self: OPS[op].called((self,), NO_KEYWORDS)
+
+
+class TensorArithmeticMixin:
+    """Python's operators, each of which is an op of the registry, as in NumPy."""
 
     __slots__ = ()
+    __hash__ = None  # type: ignore[assignment]  # as ndarray's: == is element-wise
+
+    __add__, __radd__, __iadd__ = _binary("add")
+    __sub__, __rsub__, __isub__ = _binary("subtract")
+    __mul__, __rmul__, __imul__ = _binary("multiply")
+    __truediv__, __rtruediv__, __itruediv__ = _binary("divide")
+    __floordiv__, __rfloordiv__, __ifloordiv__ = _binary("floor_divide")
+    __mod__, __rmod__, __imod__ = _binary("remainder")
+    __matmul__, __rmatmul__, __imatmul__ = _binary("matmul")
+    __and__, __rand__, __iand__ = _binary("bitwise_and")
+    __or__, __ror__, __ior__ = _binary("bitwise_or")
+    __xor__, __rxor__, __ixor__ = _binary("bitwise_xor")
+    __lshift__, __rlshift__, __ilshift__ = _binary("left_shift")
+    __rshift__, __rrshift__, __irshift__ = _binary("right_shift")
+    _power, __rpow__, __ipow__ = _binary("power")
+    __divmod__, __rdivmod__ = _forward("divmod"), _reflected("divmod")
+
+    __eq__, __ne__ = _forward("equal"), _forward("not_equal")
+    __lt__, __le__ = _forward("less"), _forward("less_equal")
+    __gt__, __ge__ = _forward("greater"), _forward("greater_equal")
+
+    __neg__, __pos__ = _unary("negative"), _unary("positive")
+    __abs__, __invert__ = _unary("abs"), _unary("invert")
+
+    def __pow__(self: Any, other: Any) -> Any:
+        # NumPy's ** 2 is a square, whose dtype for bool is not that of a power.
+        if type(other) is int and other == 2 and self.dtype.kind == "b":
+            return OPS["square"].called((self,), NO_KEYWORDS)
+        return self._power(other)
 
 
-_OPERATORS = {
-    "add": "add",
-    "sub": "subtract",
-    "mul": "multiply",
-    "truediv": "divide",
-    "floordiv": "floor_divide",
-    "mod": "remainder",
-    "pow": "power",
-    "matmul": "matmul",
-    "and": "bitwise_and",
-    "or": "bitwise_or",
-    "xor": "bitwise_xor",
-    "lshift": "left_shift",
-    "rshift": "right_shift",
-    "divmod": "divmod",
-}
-_COMPARISONS = {
-    "eq": "equal",
-    "ne": "not_equal",
-    "lt": "less",
-    "le": "less_equal",
-    "gt": "greater",
-    "ge": "greater_equal",
-}
-_UNARY = {"neg": "negative", "pos": "positive", "abs": "abs", "invert": "invert"}
+# -- methods ---------------------------------------------------------------------------
 #: Methods of ndarray that are the function of the same name, and its other names.
 _METHODS = (
     "all any argmax argmin argpartition argsort choose clip cumprod cumsum diagonal "
@@ -52,35 +87,7 @@ _METHODS = (
 _METHOD_OPS = {"round": "round", "conjugate": "positive", "conj": "positive"}
 
 
-def _forward(op: str) -> Callable[[Any, Any], Any]:
-    return lambda self, other: OPS[op].called((self, other), NO_KEYWORDS)
-
-
-def _reflected(op: str) -> Callable[[Any, Any], Any]:
-    return lambda self, other: OPS[op].called((other, self), NO_KEYWORDS)
-
-
-def _power(self: Any, other: Any) -> Any:
-    # NumPy's ** 2 is a square, whose dtype for bool is not that of a power.
-    if type(other) is int and other == 2 and self.dtype.kind == "b":
-        return OPS["square"].called((self,), NO_KEYWORDS)
-    return OPS["power"].called((self, other), NO_KEYWORDS)
-
-
-def _in_place(op: str) -> Callable[[Any, Any], Any]:
-    def apply(self: Any, other: Any) -> Any:
-        if self._value.shape or self._is_zero_d_array():
-            return OPS[op](self, other, out=self)
-        return OPS[op](self, other)
-
-    return apply
-
-
-def _unary(op: str) -> Callable[[Any], Any]:
-    return lambda self: OPS[op].called((self,), NO_KEYWORDS)
-
-
-def _method(name: str, op: str) -> Callable[..., Any]:
+def _method(name: str, op: str) -> _Method:
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
         found = OPS.get(op)
         if found is None:
@@ -92,24 +99,14 @@ def _method(name: str, op: str) -> Callable[..., Any]:
     return method
 
 
-def _install_operators() -> None:
-    for name, op in _OPERATORS.items():
-        setattr(Operators, f"__{name}__", _forward(op))
-        setattr(Operators, f"__r{name}__", _reflected(op))
-        if name != "divmod":
-            setattr(Operators, f"__i{name}__", _in_place(op))
-    for name, op in _COMPARISONS.items():
-        setattr(Operators, f"__{name}__", _forward(op))
-    for name, op in _UNARY.items():
-        setattr(Operators, f"__{name}__", _unary(op))
-    for name in (*_METHODS, "conj"):
-        setattr(Operators, name, _method(name, _METHOD_OPS.get(name, name)))
-    setattr(Operators, "__pow__", _power)  # noqa: B010 - as the others
-    # Defining __eq__ after the class body leaves __hash__ alone; keep it explicit.
-    Operators.__hash__ = None  # type: ignore[assignment]
+class TensorMethodsMixin:
+    """Methods of ndarray that are ops of the registry: those of `_METHODS`."""
+
+    __slots__ = ()
 
 
-_install_operators()
+for _name in (*_METHODS, "conj"):
+    setattr(TensorMethodsMixin, _name, _method(_name, _METHOD_OPS.get(_name, _name)))
 
 #: What to use instead of functions whose result's shape depends on values.
 _ALTERNATIVES = {

@@ -16,7 +16,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nkipy.core import dtypes as dt
-from nkipy.core._tensor_operators import NO_KEYWORDS, Operators, not_implemented
+from nkipy.core._tensor_operators import (
+    NO_KEYWORDS,
+    TensorArithmeticMixin,
+    TensorMethodsMixin,
+    not_implemented,
+)
 from nkipy.core._tensor_unknown import Unknown
 from nkipy.core.backend._source import caller_location
 from nkipy.core.backend.hlo import (
@@ -33,6 +38,7 @@ from nkipy.hlo.ir import HLOInstruction
 __all__ = [
     "NO_KEYWORDS",
     "NKIPyTensorRef",
+    "TensorArithmeticMixin",
     "View",
     "as_operand",
     "as_tensor",
@@ -60,7 +66,7 @@ class View(NamedTuple):
     key: Any = None
 
 
-class NKIPyTensorRef(Operators, Unknown):
+class NKIPyTensorRef(TensorArithmeticMixin, TensorMethodsMixin, Unknown):
     """A traced tensor: shape and dtype known, value not.
 
     It answers NumPy's protocols, so that NumPy functions, operators and indexing work
@@ -85,7 +91,6 @@ class NKIPyTensorRef(Operators, Unknown):
         "__weakref__",
     )
     __array_priority__ = 1000.0
-    __hash__ = None  # type: ignore[assignment]  # as ndarray's: == is element-wise
 
     def __init__(self, backend_tensor: HLOInstruction, name: str | None = None) -> None:
         self._ctx: HLOTraceContext = get_hlo_context()

@@ -9,6 +9,7 @@ import numpy as np
 
 from nkipy.core import dtypes as dt
 from nkipy.core.backend.hlo import get_hlo_context
+from nkipy.core.ops._cases import X
 from nkipy.core.ops._dtype_sets import ALL
 from nkipy.core.ops._reduction import (
     NO_VALUE,
@@ -22,8 +23,6 @@ from nkipy.core.ops._samples import ErrorSample, Sample, make, special
 from nkipy.core.ops.reduce.folds import MAXIMUM, MINIMUM, Fold
 from nkipy.core.tensor import NKIPyTensorRef
 from nkipy.hlo.builder import HLOBuilder, Value
-
-_X = make((2, 3), dt.float32)
 
 
 def arg_extreme(b: HLOBuilder, fold: Fold, x: Value, axis: int) -> Value:
@@ -78,10 +77,12 @@ def arg_samples(dtype: np.dtype) -> Iterator[Sample]:
 
 
 _ARG_ERRORS = (
-    ErrorSample((_X,), {"axis": 2}, np.exceptions.AxisError, "out of bounds"),
-    ErrorSample((_X,), {"axis": (0, 1)}, TypeError, "integer"),
-    ErrorSample((make((0, 3), dt.float32),), {"axis": 0}, ValueError, "empty sequence"),
-    ErrorSample((make((0,), dt.int8),), {}, ValueError, "empty sequence"),
+    ErrorSample((X,), {"axis": 2}, np.exceptions.AxisError, "out of bounds"),
+    ErrorSample((X,), {"axis": (0, 1)}, TypeError, "integer"),
+    ErrorSample(
+        (np.zeros((0, 3), np.float32),), {"axis": 0}, ValueError, "empty sequence"
+    ),
+    ErrorSample((np.zeros(0, np.int8),), {}, ValueError, "empty sequence"),
 )
 
 

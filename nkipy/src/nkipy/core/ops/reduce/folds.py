@@ -9,6 +9,7 @@ import numpy as np
 
 from nkipy.core import dtypes as dt
 from nkipy.core.backend.hlo import HLOTraceContext, as_hlo_tensor, get_hlo_context
+from nkipy.core.ops._cases import X
 from nkipy.core.ops._dtype_sets import ALL
 from nkipy.core.ops._reduction import (
     NO_VALUE,
@@ -192,24 +193,23 @@ def truth_samples(dtype: np.dtype) -> Iterator[Sample]:
     yield Sample((make((3, 4), dtype) * np.zeros((), dtype),), {"axis": 0}, "zeros")
 
 
-_X = make((2, 3), dt.float32)
 _AXIS_ERRORS = (
-    ErrorSample((_X,), {"axis": 2}, np.exceptions.AxisError, "out of bounds"),
-    ErrorSample((_X,), {"axis": (0, -3)}, np.exceptions.AxisError, "out of bounds"),
-    ErrorSample((_X,), {"axis": (1, -1)}, ValueError, "duplicate"),
-    ErrorSample((_X,), {"axis": [0, 1]}, TypeError, "integer"),
-    ErrorSample((_X,), {"axis": 1.0}, TypeError, "integer"),
+    ErrorSample((X,), {"axis": 2}, np.exceptions.AxisError, "out of bounds"),
+    ErrorSample((X,), {"axis": (0, -3)}, np.exceptions.AxisError, "out of bounds"),
+    ErrorSample((X,), {"axis": (1, -1)}, ValueError, "duplicate"),
+    ErrorSample((X,), {"axis": [0, 1]}, TypeError, "integer"),
+    ErrorSample((X,), {"axis": 1.0}, TypeError, "integer"),
 )
 _ERRORS = _AXIS_ERRORS + (
-    ErrorSample((_X,), {"where": np.array([1, 0, 1])}, TypeError, "boolean"),
-    ErrorSample((_X,), {"where": np.ones((2, 2, 3), bool)}, ValueError, "broadcast"),
+    ErrorSample((X,), {"where": np.array([1, 0, 1])}, TypeError, "boolean"),
+    ErrorSample((X,), {"where": np.ones((2, 2, 3), bool)}, ValueError, "broadcast"),
 )
 
 
 # -- records ---------------------------------------------------------------------------
 _SUM_ERRORS = _ERRORS + (
-    ErrorSample((_X,), {"axis": 0, "out": np.zeros(2)}, ValueError, "out="),
-    ErrorSample((_X,), {"dtype": np.complex64}, TypeError, "complex64"),
+    ErrorSample((X,), {"axis": 0, "out": np.zeros(2)}, ValueError, "out="),
+    ErrorSample((X,), {"dtype": np.complex64}, TypeError, "complex64"),
 )
 
 
@@ -267,10 +267,10 @@ sum_ = _sum_op(np.sum, ADD)
 prod = _sum_op(np.prod, MULTIPLY)
 
 _EXTREME_ERRORS = _ERRORS[:5] + (
-    ErrorSample((_X,), {"where": _X > 0}, ValueError, "initial"),
-    ErrorSample((make((0, 3), dt.float32),), {"axis": 0}, ValueError, "zero-size"),
-    ErrorSample((make((), dt.int8),), {"initial": 300}, OverflowError, "bounds"),
-    ErrorSample((_X,), {"initial": np.zeros(3)}, ValueError, "scalar"),
+    ErrorSample((X,), {"where": X > 0}, ValueError, "initial"),
+    ErrorSample((np.zeros((0, 3), np.float32),), {"axis": 0}, ValueError, "zero-size"),
+    ErrorSample((np.ones((), np.int8),), {"initial": 300}, OverflowError, "bounds"),
+    ErrorSample((X,), {"initial": np.zeros(3)}, ValueError, "scalar"),
 )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from nkipy.core import dtypes as dt
 from nkipy.core.backend.hlo import HLOTraceContext, as_hlo_tensor, get_hlo_context
+from nkipy.core.ops._cases import X
 from nkipy.core.ops._reduction import (
     one_axis,
     operand,
@@ -20,8 +21,7 @@ from nkipy.core.ops._samples import ErrorSample, Sample, make
 from nkipy.core.tensor import NKIPyTensorRef, as_operand
 from nkipy.hlo.builder import Value
 
-_X = make((2, 3), dt.float32)
-_AXIS_ERROR = ErrorSample((_X,), {"axis": 2}, np.exceptions.AxisError, "out of bounds")
+_AXIS_ERROR = ErrorSample((X,), {"axis": 2}, np.exceptions.AxisError, "out of bounds")
 
 
 # -- trapezoid -------------------------------------------------------------------------
@@ -41,7 +41,7 @@ trapezoid = Op(
     dtypes=supports(dt.FLOATS, dt.SIGNED),
     samples=_trapezoid_samples,
     reference=rounding_once(np.trapezoid),
-    errors=(_AXIS_ERROR, ErrorSample((_X, _X[0, :2]), {}, ValueError, "shape")),
+    errors=(_AXIS_ERROR, ErrorSample((X, X[0, :2]), {}, ValueError, "shape")),
 )
 
 

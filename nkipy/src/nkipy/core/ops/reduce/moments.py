@@ -10,6 +10,7 @@ import numpy as np
 
 from nkipy.core import dtypes as dt
 from nkipy.core.backend.hlo import HLOTraceContext, get_hlo_context
+from nkipy.core.ops._cases import X
 from nkipy.core.ops._dtype_sets import ALL
 from nkipy.core.ops._reduction import (
     NO_VALUE,
@@ -83,17 +84,16 @@ def var_samples(dtype: np.dtype) -> Iterator[Sample]:
     yield from _samples(dtype, options)
 
 
-_X = make((2, 3), dt.float32)
 _ERRORS = (
-    ErrorSample((_X,), {"axis": -3}, np.exceptions.AxisError, "out of bounds"),
-    ErrorSample((_X,), {"axis": (0, 0)}, ValueError, "duplicate"),
-    ErrorSample((_X,), {"axis": 0, "out": np.zeros(2)}, ValueError, "out="),
-    ErrorSample((_X,), {"dtype": "complex64"}, TypeError, "complex64"),
+    ErrorSample((X,), {"axis": -3}, np.exceptions.AxisError, "out of bounds"),
+    ErrorSample((X,), {"axis": (0, 0)}, ValueError, "duplicate"),
+    ErrorSample((X,), {"axis": 0, "out": np.zeros(2)}, ValueError, "out="),
+    ErrorSample((X,), {"dtype": "complex64"}, TypeError, "complex64"),
 )
 _VAR_ERRORS = _ERRORS + (
-    ErrorSample((_X,), {"ddof": 1, "correction": 1}, ValueError, "simultaneously"),
-    ErrorSample((_X,), {"dtype": "int32"}, NotImplementedError, "astype"),
-    ErrorSample((_X,), {"mean": np.zeros((3, 3))}, ValueError, "broadcast"),
+    ErrorSample((X,), {"ddof": 1, "correction": 1}, ValueError, "simultaneously"),
+    ErrorSample((X,), {"dtype": "int32"}, NotImplementedError, "astype"),
+    ErrorSample((X,), {"mean": np.zeros((3, 3))}, ValueError, "broadcast"),
 )
 
 

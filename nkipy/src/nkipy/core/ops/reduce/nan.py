@@ -10,6 +10,7 @@ import numpy as np
 
 from nkipy.core import dtypes as dt
 from nkipy.core.backend.hlo import HLOTraceContext, get_hlo_context
+from nkipy.core.ops._cases import X
 from nkipy.core.ops._dtype_sets import ALL
 from nkipy.core.ops._reduction import (
     NO_VALUE,
@@ -135,9 +136,8 @@ def _var_samples(dtype: np.dtype) -> Iterator[Sample]:
         yield Sample((holey((2, 4), dtype),), {"axis": 1, "ddof": ddof}, f"ddof {ddof}")
 
 
-_X = make((2, 3), dt.float32)
-_ERRORS = (ErrorSample((_X,), {"axis": 2}, np.exceptions.AxisError, "out of bounds"),)
-_EMPTY = (ErrorSample((_X[:0],), {"axis": 0}, ValueError, "zero-size"),)
+_ERRORS = (ErrorSample((X,), {"axis": 2}, np.exceptions.AxisError, "out of bounds"),)
+_EMPTY = (ErrorSample((X[:0],), {"axis": 0}, ValueError, "zero-size"),)
 
 
 def _record(

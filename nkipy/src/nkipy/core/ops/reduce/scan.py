@@ -14,6 +14,7 @@ import numpy as np
 
 from nkipy.core import dtypes as dt
 from nkipy.core.backend.hlo import HLOTraceContext, get_hlo_context
+from nkipy.core.ops._cases import X
 from nkipy.core.ops._dtype_sets import ALL
 from nkipy.core.ops._reduction import (
     deliver,
@@ -125,12 +126,13 @@ def _samples(dtype: np.dtype) -> Iterator[Sample]:
         yield Sample((np.array([1, np.nan, 2]).astype(dtype),), label="NaN")
 
 
-_X = make((2, 3), dt.float32)
 _ERRORS = (
-    ErrorSample((_X,), {"axis": 2}, np.exceptions.AxisError, "out of bounds"),
-    ErrorSample((make((), dt.int8),), {"axis": 1}, np.exceptions.AxisError, "bounds"),
-    ErrorSample((_X,), {"axis": (0, 1)}, TypeError, "integer"),
-    ErrorSample((_X,), {"axis": 0, "out": np.zeros(3)}, ValueError, "out="),
+    ErrorSample((X,), {"axis": 2}, np.exceptions.AxisError, "out of bounds"),
+    ErrorSample(
+        (np.ones((), np.int8),), {"axis": 1}, np.exceptions.AxisError, "bounds"
+    ),
+    ErrorSample((X,), {"axis": (0, 1)}, TypeError, "integer"),
+    ErrorSample((X,), {"axis": 0, "out": np.zeros(3)}, ValueError, "out="),
 )
 
 
@@ -165,8 +167,8 @@ def _cumulative_samples(dtype: np.dtype) -> Iterator[Sample]:
 
 
 _CUMULATIVE_ERRORS = (
-    ErrorSample((_X,), {}, ValueError, "axis"),
-    ErrorSample((_X,), {"axis": 2}, np.exceptions.AxisError, "out of bounds"),
+    ErrorSample((X,), {}, ValueError, "axis"),
+    ErrorSample((X,), {"axis": 2}, np.exceptions.AxisError, "out of bounds"),
 )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from nkipy.core import dtypes as dt
 from nkipy.core.backend.hlo import HLOTraceContext, as_hlo_tensor, get_hlo_context
+from nkipy.core.ops._cases import X
 from nkipy.core.ops._dtype_sets import ALL
 from nkipy.core.ops._reduction import operand
 from nkipy.core.ops._registry import Op, supports
@@ -105,7 +106,6 @@ def _search_reference(a: Any, v: Any, side: Any = "left", sorter: Any = None) ->
     return np.searchsorted(a, v, side, sorter)
 
 
-_X = make((2, 3), dt.float32)
 searchsorted = Op(
     "searchsorted",
     numpy=np.searchsorted,
@@ -113,10 +113,10 @@ searchsorted = Op(
     samples=_search_samples,
     reference=_search_reference,
     errors=(
-        ErrorSample((_X, _X), {}, ValueError, "1-D"),
-        ErrorSample((_X[0], _X), {"side": "middle"}, ValueError, "side"),
-        ErrorSample((_X[0], _X), {"sorter": np.zeros(2, int)}, ValueError, "sorter"),
-        ErrorSample((_X[0], _X), {"sorter": _X[0]}, TypeError, "sorter"),
+        ErrorSample((X, X), {}, ValueError, "1-D"),
+        ErrorSample((X[0], X), {"side": "middle"}, ValueError, "side"),
+        ErrorSample((X[0], X), {"sorter": np.zeros(2, int)}, ValueError, "sorter"),
+        ErrorSample((X[0], X), {"sorter": X[0]}, TypeError, "sorter"),
     ),
 )
 
@@ -163,7 +163,7 @@ digitize = Op(
     numpy=np.digitize,
     dtypes=supports(dt.FLOATS, dt.INTEGERS, dt.bool_),
     samples=_digitize_samples,
-    errors=(ErrorSample((_X, _X), {}, ValueError, "1-D"),),
+    errors=(ErrorSample((X, X), {}, ValueError, "1-D"),),
     note="bins are not checked to be monotonic",
 )
 

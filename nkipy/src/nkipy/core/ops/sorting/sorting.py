@@ -13,6 +13,7 @@ import numpy as np
 
 from nkipy.core import dtypes as dt
 from nkipy.core.backend.hlo import get_hlo_context
+from nkipy.core.ops._cases import X
 from nkipy.core.ops._dtype_sets import ALL
 from nkipy.core.ops._reduction import flat_or_axis, one_axis, operand, rounding_once
 from nkipy.core.ops._registry import Op
@@ -138,18 +139,17 @@ def _partition_samples(dtype: np.dtype) -> Iterator[Sample]:
     yield Sample((special(dtype), 1), label="special")
 
 
-_X = make((2, 3), dt.float32)
 _AXIS_ERROR = np.exceptions.AxisError
 _ERRORS = (
-    ErrorSample((_X,), {"axis": 2}, _AXIS_ERROR, "out of bounds"),
-    ErrorSample((_X,), {"axis": (0, 1)}, TypeError, "integer"),
-    ErrorSample((_X,), {"kind": "bogo"}, ValueError, "sort kind"),
-    ErrorSample((_X,), {"order": "x"}, ValueError, "order"),
+    ErrorSample((X,), {"axis": 2}, _AXIS_ERROR, "out of bounds"),
+    ErrorSample((X,), {"axis": (0, 1)}, TypeError, "integer"),
+    ErrorSample((X,), {"kind": "bogo"}, ValueError, "sort kind"),
+    ErrorSample((X,), {"order": "x"}, ValueError, "order"),
 )
 _PARTITION_ERRORS = (
-    ErrorSample((_X, 3), {}, ValueError, "out of bounds"),
-    ErrorSample((_X, 1.0), {}, TypeError, "integer"),
-    ErrorSample((_X, 0), {"axis": 2}, _AXIS_ERROR, "out of bounds"),
+    ErrorSample((X, 3), {}, ValueError, "out of bounds"),
+    ErrorSample((X, 1.0), {}, TypeError, "integer"),
+    ErrorSample((X, 0), {"axis": 2}, _AXIS_ERROR, "out of bounds"),
 )
 
 
@@ -181,7 +181,7 @@ sort = Op(
     dtypes=ALL,
     samples=_samples,
     reference=rounding_once(np.sort),
-    errors=_ERRORS + (ErrorSample((make((), dt.int8),), {}, _AXIS_ERROR, "out of"),),
+    errors=_ERRORS + (ErrorSample((np.ones((), np.int8),), {}, _AXIS_ERROR, "out of"),),
 )
 argsort = Op(
     "argsort",
@@ -285,8 +285,8 @@ lexsort = Op(
     samples=_lexsort_samples,
     reference=_lexsorted,
     errors=(
-        ErrorSample(((_X, _X[0]),), {}, ValueError, "shape"),
-        ErrorSample((_X,), {"axis": 1}, _AXIS_ERROR, "out of bounds"),
+        ErrorSample(((X, X[0]),), {}, ValueError, "shape"),
+        ErrorSample((X,), {"axis": 1}, _AXIS_ERROR, "out of bounds"),
     ),
 )
 

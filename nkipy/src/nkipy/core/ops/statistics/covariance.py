@@ -9,6 +9,7 @@ import numpy as np
 
 from nkipy.core import dtypes as dt
 from nkipy.core.backend.hlo import HLOTraceContext, as_hlo_tensor, get_hlo_context
+from nkipy.core.ops._cases import X
 from nkipy.core.ops._dtype_sets import NUMERIC
 from nkipy.core.ops._reduction import (
     extent,
@@ -25,8 +26,6 @@ from nkipy.core.ops.reduce.moments import mean_
 from nkipy.core.promotion import result_type
 from nkipy.core.tensor import NKIPyTensorRef, as_operand
 from nkipy.hlo.builder import Value
-
-_X = make((2, 3), dt.float32)
 
 
 # -- average ---------------------------------------------------------------------------
@@ -50,9 +49,9 @@ average = Op(
     samples=_average_samples,
     reference=rounding_once(np.average),
     errors=(
-        ErrorSample((_X,), {"axis": 2}, np.exceptions.AxisError, "out of bounds"),
-        ErrorSample((_X,), {"weights": _X[0]}, TypeError, "Axis must be specified"),
-        ErrorSample((_X, 0, _X[0]), {}, ValueError, "consistent"),
+        ErrorSample((X,), {"axis": 2}, np.exceptions.AxisError, "out of bounds"),
+        ErrorSample((X,), {"weights": X[0]}, TypeError, "Axis must be specified"),
+        ErrorSample((X, 0, X[0]), {}, ValueError, "consistent"),
     ),
     note="weights that sum to zero give NaN or infinity: raising needs values",
 )
@@ -152,10 +151,10 @@ def _corrcoef_samples(dtype: np.dtype) -> Iterator[Sample]:
     yield Sample((x[0],), label="1-D")
 
 
-_CUBE = make((2, 2, 2), dt.float32)
+_CUBE = np.ones((2, 2, 2), np.float32)
 _COV_ERRORS = (
     ErrorSample((_CUBE,), {}, ValueError, "2 dimensions"),
-    ErrorSample((_X, _X[:, :2]), {}, ValueError, "observations"),
+    ErrorSample((X, X[:, :2]), {}, ValueError, "observations"),
 )
 cov = Op(
     "cov",
@@ -164,8 +163,8 @@ cov = Op(
     samples=_cov_samples,
     errors=_COV_ERRORS
     + (
-        ErrorSample((_X,), {"ddof": 0.5}, ValueError, "ddof must be integer"),
-        ErrorSample((_X,), {"aweights": _X}, ValueError, "1-D"),
+        ErrorSample((X,), {"ddof": 0.5}, ValueError, "ddof must be integer"),
+        ErrorSample((X,), {"aweights": X}, ValueError, "1-D"),
     ),
     rtol={dt.float32: 1e-5},
 )

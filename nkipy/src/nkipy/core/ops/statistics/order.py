@@ -10,6 +10,7 @@ import numpy as np
 
 from nkipy.core import dtypes as dt
 from nkipy.core.backend.hlo import HLOTraceContext, get_hlo_context
+from nkipy.core.ops._cases import X
 from nkipy.core.ops._dtype_sets import NUMERIC
 from nkipy.core.ops._reduction import (
     NO_VALUE,
@@ -28,8 +29,7 @@ from nkipy.core.ops.sorting.sorting import sort_along
 from nkipy.core.tensor import NKIPyTensorRef, as_operand
 from nkipy.hlo.builder import HLOBuilder, Value
 
-_X = make((2, 3), dt.float32)
-_AXIS_ERROR = ErrorSample((_X,), {"axis": 2}, np.exceptions.AxisError, "out of bounds")
+_AXIS_ERROR = ErrorSample((X,), {"axis": 2}, np.exceptions.AxisError, "out of bounds")
 
 
 # -- sorted rows -----------------------------------------------------------------------
@@ -74,7 +74,7 @@ median = Op(
     numpy=np.median,
     dtypes=supports(NUMERIC, dt.bool_),
     samples=median_samples,
-    errors=(_AXIS_ERROR, ErrorSample((_X,), {"axis": (0, 0)}, ValueError, "dupl")),
+    errors=(_AXIS_ERROR, ErrorSample((X,), {"axis": (0, 0)}, ValueError, "dupl")),
     reference=rounding_once(np.median),
 )
 
@@ -233,12 +233,12 @@ _METHODS = "linear lower higher midpoint nearest inverted_cdf hazen weibull".spl
 
 def _quantile_errors(scale: int) -> tuple[ErrorSample, ...]:
     return (
-        ErrorSample((_X, 0.5), {"axis": 2}, np.exceptions.AxisError, "out of bounds"),
-        ErrorSample((_X, 1.5 * scale), {}, ValueError, "range"),
-        ErrorSample((_X, 0.5), {"method": "guess"}, ValueError, "method"),
-        ErrorSample((_X > 0, 0.5), {}, TypeError, "boolean"),
-        ErrorSample((_X, _X[0]), {}, NotImplementedError, "traced"),
-        ErrorSample((_X[:0], 0.5), {"axis": 0}, IndexError, "bounds"),
+        ErrorSample((X, 0.5), {"axis": 2}, np.exceptions.AxisError, "out of bounds"),
+        ErrorSample((X, 1.5 * scale), {}, ValueError, "range"),
+        ErrorSample((X, 0.5), {"method": "guess"}, ValueError, "method"),
+        ErrorSample((X > 0, 0.5), {}, TypeError, "boolean"),
+        ErrorSample((X, X[0]), {}, NotImplementedError, "traced"),
+        ErrorSample((X[:0], 0.5), {"axis": 0}, IndexError, "bounds"),
     )
 
 
@@ -325,8 +325,8 @@ ptp = Op(
     samples=_ptp_samples,
     errors=(
         _AXIS_ERROR,
-        ErrorSample((_X > 0,), {}, TypeError, "boolean"),
-        ErrorSample((_X[:0],), {"axis": 0}, ValueError, "zero-size"),
+        ErrorSample((X > 0,), {}, TypeError, "boolean"),
+        ErrorSample((X[:0],), {"axis": 0}, ValueError, "zero-size"),
     ),
 )
 

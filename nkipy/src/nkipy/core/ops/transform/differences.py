@@ -28,8 +28,7 @@ from nkipy.hlo.builder import Value
 
 AxisError = np.exceptions.AxisError
 
-_X = make((2, 3), dt.float32)
-_AXIS_ERROR = ErrorSample((_X,), {"axis": 2}, np.exceptions.AxisError, "out of bounds")
+_AXIS_ERROR = ErrorSample((X,), {"axis": 2}, np.exceptions.AxisError, "out of bounds")
 
 
 # -- gradient --------------------------------------------------------------------------
@@ -50,11 +49,11 @@ gradient = Op(
     reference=rounding_once(np.gradient),
     errors=(
         _AXIS_ERROR,
-        ErrorSample((_X[:, :1],), {}, ValueError, "too small"),
-        ErrorSample((_X,), {"edge_order": 3}, ValueError, "order"),
-        ErrorSample((_X, 1, 2, 3), {}, TypeError, "number of arguments"),
-        ErrorSample((_X, _X[0]), {"axis": 1}, NotImplementedError, "spacing"),
-        ErrorSample((_X > 0,), {}, TypeError, "boolean"),
+        ErrorSample((X[:, :1],), {}, ValueError, "too small"),
+        ErrorSample((X,), {"edge_order": 3}, ValueError, "order"),
+        ErrorSample((X, 1, 2, 3), {}, TypeError, "number of arguments"),
+        ErrorSample((X, X[0]), {"axis": 1}, NotImplementedError, "spacing"),
+        ErrorSample((X > 0,), {}, TypeError, "boolean"),
     ),
     note="the spacing along an axis is one number",
 )
