@@ -22,6 +22,7 @@ import pytest
 
 from nkipy.distributed.collectives import all_reduce
 from nkipy.runtime import PerRank, simulate_jit
+from nkipy.runtime.guards import Guards
 
 X = np.ones(2, np.float32)
 
@@ -387,6 +388,18 @@ def traces(caplog, jitted, *args):
     with caplog.at_level(logging.INFO, jitted.logger.name):
         jitted(*args)
     return len(caplog.records)
+
+
+def test_what_pytest_writes_into_an_assert_is_not_captured():
+    def kernel(x):
+        assert x.ndim == 1, "a vector"
+        return x
+
+    assert "@pytest_ar" in kernel.__code__.co_names
+    plain: dict = {}
+    exec("def kernel(x):\n    assert x.ndim == 1\n    return x", plain)
+    guards = [Guards(function) for function in (kernel, plain["kernel"])]
+    assert len(guards[0]._checks) == len(guards[1]._checks)
 
 
 def test_a_warm_call_does_not_trace_again(caplog):
