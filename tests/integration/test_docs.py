@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from nkipy.core.compile import compile_to_neff, trace
-from tests.support.device import core_released
+from nkipy.testing import core_released
 from tools import workspace
 
 ROOT = Path(__file__).parents[2]

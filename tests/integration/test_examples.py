@@ -9,7 +9,7 @@ from examples.digits import model, train
 from examples.llama.__main__ import generate
 from examples.llama.decoder import Config, decoder_layer
 from examples.modes import MODES, resident
-from tests.support.device import run_python
+from nkipy.testing import run_python
 
 device_modes = ["simulate", pytest.param("baremetal", marks=pytest.mark.device)]
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from tests.support.oracle import check_kernel
+from tests.support.kernels import check_kernel
 
 F32, I32, BF16 = np.float32, np.int32, ml_dtypes.bfloat16
 

@@ -17,7 +17,8 @@ import pytest
 from nkipy.core.trace import trace_function
 from nkipy.core.trace_array import TraceArray
 from nkipy.runtime import simulate_jit
-from tests.support.oracle import check_kernel, run_simulated
+from nkipy.testing import run_simulated
+from tests.support.kernels import check_kernel
 
 X = np.arange(12, dtype=np.float32).reshape(3, 4) + 1
 Y = np.full((3, 4), 0.5, np.float32)

@@ -15,9 +15,9 @@ from nkipy.execution import LOADED, BindingError, BuildOptions, build, load, sim
 from nkipy.hlo.builder import HLOBuilder
 from nkipy.hlo.dtypes import float32
 from nkipy.hlo.ir import MUST_ALIAS_SUFFIX, AliasInfo, HLOModule
+from nkipy.testing import run_python
 from spike import SpikeTensor
 from spike.device_array import SpikeArray
-from tests.support.device import run_python
 
 pytestmark = pytest.mark.device
 F32 = np.float32

@@ -7,7 +7,7 @@ import gc
 import pytest
 
 from nkipy.execution.residency import Residency
-from tests.support.device import run_python
+from nkipy.testing import run_python
 
 
 class Program:

@@ -12,7 +12,7 @@ from benchmarks.bench_ops import bench_op
 from nkipy.core.op_table import OPS
 from nkipy.core.ops._coverage import coverage
 from nkipy.runtime import simulate_jit
-from tests.support.oracle import check_error, check_op
+from nkipy.testing import check_error, check_op
 
 ROOT = Path(__file__).parents[3]
 GUIDE = ROOT / "docs/dev_guide/adding_ops.md"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nkipy.core.trace import trace_function
-from tests.support.oracle import check_kernel
+from tests.support.kernels import check_kernel
 
 X = np.array([[1.5, -2.0, 0.25], [4.0, -0.0, 9.0]], np.float32)
 N = np.array([[7, -8, 0], [2**31 - 1, -(2**31), -1]], np.int32)

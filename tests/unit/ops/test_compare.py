@@ -7,7 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from tests.support.oracle import check_kernel, run_simulated
+from nkipy.testing import run_simulated
+from tests.support.kernels import check_kernel
 
 INT32 = np.array(
     [0, 1, -1, 127, -128, -129, 255, 256, -256, 2**24, 2**24 + 1, -(2**24) - 1]

@@ -14,7 +14,7 @@ from nkipy.core.ops.conv.spatial import (
     conv2d,
 )
 from nkipy.core.tensor_apis import conv3d
-from tests.support.oracle import run_simulated
+from nkipy.testing import run_simulated
 
 
 def by_loops(x, w, stride, pads, dilation, groups):

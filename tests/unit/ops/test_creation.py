@@ -10,7 +10,8 @@ from nkipy.core import tensor_apis
 from nkipy.core.ops import creation
 from nkipy.core.tensor import NKIPyTensorRef
 from nkipy.core.trace import trace_function
-from tests.support.oracle import check_kernel, run_simulated
+from nkipy.testing import run_simulated
+from tests.support.kernels import check_kernel
 
 X = np.array([[1, np.nan, np.inf], [-np.inf, 0, -0.0]], np.float32)
 

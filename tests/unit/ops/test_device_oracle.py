@@ -16,7 +16,7 @@ from nkipy.core.compile import CompilationError
 from nkipy.core.op_table import OPS
 from nkipy.core.tree import map_tree
 from nkipy.runtime import baremetal_jit
-from tests.support.oracle import check_op
+from nkipy.testing import check_op
 
 pytestmark = pytest.mark.device
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nkipy.core.tensor_apis import topk
-from tests.support.oracle import run_simulated
+from nkipy.testing import run_simulated
 
 
 def both(x, *args, **kwargs):

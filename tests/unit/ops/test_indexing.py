@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from nkipy.core.trace import trace_function
-from tests.support.oracle import check_kernel, compare, run_simulated
+from nkipy.testing import compare, run_simulated
+from tests.support.kernels import check_kernel
 
 X = np.arange(24, dtype=np.float32).reshape(4, 6)
 

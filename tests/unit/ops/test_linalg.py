@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from nkipy.core.trace import trace_function
-from tests.support.oracle import check_kernel, run_simulated
+from nkipy.testing import run_simulated
+from tests.support.kernels import check_kernel
 
 BF16 = ml_dtypes.bfloat16
 

@@ -8,7 +8,7 @@ import pytest
 
 from nkipy.core import op_table
 from nkipy.core.tensor_apis import rms_norm, softmax
-from tests.support.oracle import run_simulated
+from nkipy.testing import run_simulated
 
 
 @pytest.mark.parametrize(

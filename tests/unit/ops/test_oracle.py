@@ -6,7 +6,7 @@ import pytest
 
 import nkipy.core.ops  # noqa: F401  (fills the table)
 from nkipy.core.op_table import OPS
-from tests.support.oracle import check_error, check_op
+from nkipy.testing import check_error, check_op
 
 SAMPLED = [op for op in OPS.values() if op.samples is not None]
 

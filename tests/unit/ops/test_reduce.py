@@ -8,7 +8,8 @@ import pytest
 
 import nkipy.core.ops  # noqa: F401  (fills the table)
 from nkipy.core.trace import trace_function
-from tests.support.oracle import check_kernel, run_simulated
+from nkipy.testing import run_simulated
+from tests.support.kernels import check_kernel
 
 
 def opcodes(func, *args):

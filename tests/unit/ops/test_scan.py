@@ -10,7 +10,7 @@ from nkipy.core.backend.hlo import get_hlo_context
 from nkipy.core.ops.reduce.scan import FOLDS, scan
 from nkipy.core.tensor import NKIPyTensorRef
 from nkipy.core.trace import trace_function
-from tests.support.oracle import run_simulated
+from nkipy.testing import run_simulated
 
 
 def along(opcode, axis):

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from nkipy.core.trace import trace_function
-from tests.support.oracle import check_kernel, run_simulated
+from nkipy.testing import run_simulated
+from tests.support.kernels import check_kernel
 
 ZEROS = np.array([0.0, -0.0, np.nan, -0.0, -1.0, 0.0, np.nan], np.float32)
 

@@ -7,7 +7,8 @@ import pytest
 
 from nkipy.core.errors import NKIPyNotImplementedError, NKIPyTypeError
 from nkipy.core.trace import trace_function
-from tests.support.oracle import check_kernel, run_simulated
+from nkipy.testing import run_simulated
+from tests.support.kernels import check_kernel
 
 METHODS = """inverted_cdf averaged_inverted_cdf closest_observation
 interpolated_inverted_cdf hazen weibull linear median_unbiased normal_unbiased lower

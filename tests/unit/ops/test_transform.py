@@ -9,7 +9,8 @@ from nkipy.core import dtypes as dt
 from nkipy.core.op_table import OPS
 from nkipy.core.ops import transform
 from nkipy.core.trace import trace_function
-from tests.support.oracle import check_kernel, run_simulated
+from nkipy.testing import run_simulated
+from tests.support.kernels import check_kernel
 
 X = np.arange(6, dtype=np.float32).reshape(2, 3)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nkipy.core.trace import trace_function
-from tests.support.oracle import check_kernel
+from tests.support.kernels import check_kernel
 
 X = np.random.default_rng(0).uniform(-3, 3, (4, 5)).astype(np.float32)
 N = np.random.default_rng(1).integers(-50, 50, (4, 5)).astype(np.int32)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nkipy.core.trace import trace_function
-from tests.support.oracle import check_kernel
+from tests.support.kernels import check_kernel
 
 X = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
 

@@ -27,7 +27,7 @@ from nkipy.runtime import (
     unload_kernels,
 )
 from spike import NrtError
-from tests.support.device import injected
+from tests.support.faults import injected
 
 pytestmark = pytest.mark.device
 F32 = np.float32

@@ -13,8 +13,9 @@ import pytest
 
 import spike
 from nkipy.runtime import DeviceTensor, baremetal_jit
+from nkipy.testing import run_python
 from spike import NrtError
-from tests.support.device import injected, run_python
+from tests.support.faults import injected
 
 pytestmark = pytest.mark.device
 F32 = np.float32

@@ -6,8 +6,13 @@ import os
 
 import pytest
 
-from tests.support import device
-from tests.support.device import core_of_worker, machine_cores, parse_cores
+from nkipy.testing.cores import (
+    NUM_CORES,
+    VISIBLE_CORES,
+    core_of_worker,
+    machine_cores,
+    parse_cores,
+)
 
 pytest_plugins = ["pytester"]
 
@@ -29,10 +34,12 @@ def test_workers_share_the_cores_out():
 
 
 def test_this_process_has_one_core():
-    assert len(parse_cores(os.environ[device.VISIBLE_CORES])) == 1
-    assert device.NUM_CORES not in os.environ
+    assert len(parse_cores(os.environ[VISIBLE_CORES])) == 1
+    assert NUM_CORES not in os.environ
 
 
+#: All that a project of somebody else's says.
+CONFTEST = 'pytest_plugins = ["nkipy.testing.pytest_plugin"]'
 TESTS = """
 import os
 import pytest
@@ -48,15 +55,13 @@ def test_without_a_device():
 
 
 @pytest.fixture
-def run_tests(pytester, monkeypatch, request):
-    """Runs the tests above with our conftest, in processes of their own."""
+def run_tests(pytester, monkeypatch):
+    """Runs the tests above with the plugin, in processes of their own."""
 
     def run(cores: str, *arguments: str) -> str:
-        conftest = request.config.rootpath / "conftest.py"
-        pytester.makeconftest(conftest.read_text())
+        pytester.makeconftest(CONFTEST)
         pytester.makepyfile(test_it=TESTS)
-        monkeypatch.setenv("PYTHONPATH", str(request.config.rootpath))
-        monkeypatch.setenv(device.VISIBLE_CORES, cores)
+        monkeypatch.setenv(VISIBLE_CORES, cores)
         for name in ("PYTEST_XDIST_WORKER", "PYTEST_ADDOPTS"):
             monkeypatch.delenv(name, raising=False)
         result = pytester.runpytest_subprocess("-rA", *arguments)
@@ -87,3 +92,42 @@ def test_a_worker_without_a_core_says_so(run_tests):
 def test_auto_starts_no_worker_without_a_core(run_tests):
     text = run_tests("5", "-n", "auto")
     assert "7 passed" in text and "1 worker" in text
+
+
+def test_the_fixtures_say_which_cores_there_are(pytester, monkeypatch):
+    pytester.makeconftest(CONFTEST)
+    pytester.makepyfile(
+        test_it="""
+        import os, sys
+
+        def test_fixtures(neuron_core, neuron_cores, child_python):
+            assert neuron_core == 5 and neuron_cores == [5, 6]
+            code = "import os; print(os.environ['NEURON_RT_VISIBLE_CORES'])"
+            assert child_python("-c", code).stdout == "5\\n"
+
+        def test_nobody_has_taken_a_core_or_imported_xla():
+            assert "jaxlib" not in sys.modules
+            assert not os.listdir(os.environ["NKIPY_EMULATOR_LOCK_DIR"])
+        """
+    )
+    monkeypatch.setenv(VISIBLE_CORES, "5-6")
+    monkeypatch.delenv("NKIPY_EMULATOR_LOCK_DIR", raising=False)
+    for name in ("PYTEST_XDIST_WORKER", "PYTEST_ADDOPTS"):
+        monkeypatch.delenv(name, raising=False)
+    result = pytester.runpytest_subprocess()
+    assert "2 passed" in result.stdout.str()
+
+
+def test_a_project_that_does_not_ask_gets_nothing(pytester, monkeypatch):
+    pytester.makepyfile(
+        test_it="""
+        import os, sys
+
+        def test_nothing():
+            assert os.environ["NEURON_RT_VISIBLE_CORES"] == "5-6"
+            assert not [m for m in sys.modules if m.split(".")[0] == "nkipy"]
+        """
+    )
+    monkeypatch.setenv(VISIBLE_CORES, "5-6")
+    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+    assert "1 passed" in pytester.runpytest_subprocess().stdout.str()

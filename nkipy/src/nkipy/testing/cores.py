@@ -1,15 +1,30 @@
-"""Which NeuronCore this test process uses, and giving it to a child process."""
+"""Which NeuronCore a process that runs tests uses, and giving it to a child process.
+
+A core belongs to one process. Where tests run side by side, as pytest-xdist has them,
+each worker takes one of the visible cores. Nothing here opens the runtime, or imports
+XLA or pytest.
+"""
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import os
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+
+__all__ = [
+    "NUM_CORES",
+    "VISIBLE_CORES",
+    "core_of_worker",
+    "core_released",
+    "machine_cores",
+    "parse_cores",
+    "run_python",
+    "take_core",
+]
 
 VISIBLE_CORES = "NEURON_RT_VISIBLE_CORES"
 NUM_CORES = "NEURON_RT_NUM_CORES"
@@ -36,7 +51,7 @@ def machine_cores(environment: Mapping[str, str] = os.environ) -> list[int]:
         from spike._spike import Spike
 
         count = Spike.get_visible_neuron_core_count()
-    except Exception:
+    except Exception:  # spike is not installed, or it finds no runtime library
         return []
     return list(range(count))
 
@@ -50,15 +65,28 @@ def core_of_worker(worker: str, cores: list[int]) -> int | None:
     return cores[number] if number < len(cores) else None
 
 
+def take_core(worker: str, cores: list[int]) -> None:
+    """Make the worker's core the only one that this process and its children see.
+
+    To be called before anything opens the runtime, which reads the variables once. A
+    worker for which no core is left sees one that there is not: never another's.
+    """
+    core = core_of_worker(worker, cores)
+    os.environ.pop(NUM_CORES, None)
+    os.environ[VISIBLE_CORES] = str(
+        max(cores, default=-1) + 1 if core is None else core
+    )
+
+
 @contextmanager
 def core_released() -> Iterator[None]:
-    """A block in which this process owns no core, so that a child can take it."""
-    import spike
+    """A block in which this process owns no core, so that a child can take it.
 
-    gc.collect()
-    if "spike" in sys.modules and getattr(spike, "reset", None) is not None:
-        import warnings
-
+    Tensors and kernels that were on the device are invalid afterwards.
+    """
+    spike = sys.modules.get("spike")
+    if spike is not None:
+        gc.collect()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             spike.reset()
@@ -82,32 +110,4 @@ def run_python(
             text=True,
             timeout=timeout,
             env={**os.environ, **(env or {})},
-        )
-
-
-@contextmanager
-def injected(rules: str) -> Iterator[None]:
-    """A block in which the emulated libnrt fails, by rules: ``nrt_execute=1201@3``."""
-    from nkipy_emulator.libnrt import library_path
-
-    inject = ctypes.CDLL(str(library_path())).nkipy_emulator_inject
-    inject.argtypes = [ctypes.c_char_p]
-    status = inject(rules.encode())
-    if status != 0:
-        raise ValueError(f"the emulator refuses the rules {rules!r}: {status}")
-    try:
-        yield
-    finally:
-        inject(None)
-
-
-def fail_without_core(item: Any, core: int | None, worker: str, count: int) -> None:
-    """End a test that needs a core in a process that has none."""
-    import pytest
-
-    if core is None and item.get_closest_marker("device") is not None:
-        pytest.fail(
-            f"{worker} has no NeuronCore of its own: there are {count}, and each "
-            f"process owns its core; run at most -n {count}",
-            pytrace=False,
         )
