@@ -1,36 +1,85 @@
 #include "async_execution.h"
 
 #include <poll.h>
+#include <sched.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <deque>
 #include <map>
 #include <thread>
 
 namespace spike {
 namespace {
 
+using std::chrono::milliseconds;
+using Clock = std::chrono::steady_clock;
+
 constexpr int kComputeQueue = 0;
-// In case that libnrt's event is lost, completion is looked up after this time.
-constexpr int kPollMilliseconds = 100;
+// In case that an event is lost, completion is looked up after this time.
+constexpr milliseconds kPoll{100};
+// To wake a sleeping thread takes longer than many an execution: for so long whoever
+// waits asks again and again instead, letting other threads run in between.
+constexpr std::chrono::microseconds kSpin{50};
 
-// The last execution that a thread runs for each core; the next waits for it.
-struct ThreadQueues {
-  std::mutex mutex;
-  std::map<int, std::shared_future<void>> last;
-  uint64_t count = 0;
-};
-
-ThreadQueues& thread_queues() {
-  static auto* queues = new ThreadQueues;
-  return *queues;
+/// Whether `ready()` holds, at once or soon.
+template <class Ready>
+bool spin(Ready ready) {
+  for (auto end = Clock::now() + kSpin; !ready(); sched_yield())
+    if (Clock::now() >= end) return false;
+  return true;
 }
 
 }  // namespace
 
+/// The executions of one core, by a thread, where libnrt has no async interface.
+class ThreadQueue {
+ public:
+  static ThreadQueue& of(int core) {
+    // Never destroyed, and nor are the threads: they sleep when the process ends.
+    static auto* mutex = new std::mutex;
+    static auto* queues = new std::map<int, ThreadQueue>;
+    std::lock_guard lock(*mutex);
+    return (*queues)[core];
+  }
+
+  void submit(std::shared_ptr<AsyncExecution> execution) {
+    std::lock_guard lock(mutex_);
+    if (!started_) std::thread([this] { serve(); }).detach();
+    started_ = true;
+    execution->is_in_thread_ = true;
+    execution->sequence = ++count_;
+    executions_.push_back(std::move(execution));
+    ++waiting_;
+    changed_.notify_one();
+  }
+
+ private:
+  [[noreturn]] void serve() {
+    for (;;) {
+      spin([this] { return waiting_ > 0; });
+      std::unique_lock lock(mutex_);
+      changed_.wait(lock, [this] { return waiting_ > 0; });
+      auto execution = std::move(executions_.front());
+      executions_.pop_front();
+      --waiting_;
+      lock.unlock();
+      execution->execute();
+    }
+  }
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<std::shared_ptr<AsyncExecution>> executions_;
+  std::atomic<int> waiting_{0};
+  uint64_t count_ = 0;
+  bool started_ = false;
+};
+
 std::shared_ptr<AsyncExecution> AsyncExecution::start(const PreparedCall& call) {
   PreparedCall::Pins pins = call.pin();
-  std::shared_ptr<Runtime> runtime = pins.model->runtime;
+  std::shared_ptr<NrtRuntime> runtime = pins.model->runtime;
   nrt_model_t* model = pins.model->model;
   Use nrt(runtime, "Unable to execute a model");
   std::shared_ptr<AsyncExecution> made(new AsyncExecution(call, std::move(pins)));
@@ -39,79 +88,77 @@ std::shared_ptr<AsyncExecution> AsyncExecution::start(const PreparedCall& call) 
                                      kComputeQueue, &made->status_, &made->sequence),
           "Failed to schedule model execution");
   else
-    made->run_in_thread(made);
+    ThreadQueue::of(call.core_id).submit(made);
   runtime->track(made);
   return made;
 }
 
-void AsyncExecution::run_in_thread(const std::shared_ptr<AsyncExecution>& self) {
-  auto finished = std::make_shared<std::promise<void>>();
-  thread_ = finished->get_future().share();
-  ThreadQueues& queues = thread_queues();
-  std::lock_guard lock(queues.mutex);
-  auto& last = queues.last[call_->core_id];
-  sequence = ++queues.count;
-  std::thread([self = std::shared_ptr(self), finished, previous = last]() mutable {
-    if (previous.valid()) previous.wait();
-    // Not PreparedCall::execute: closing waits for this, and would refuse it a use.
-    self->status_ = self->nrt().nrt_execute(
-        self->pins_.model->model, self->call_->inputs(), self->call_->outputs());
-    self.reset();
-    finished->set_value();
-  }).detach();
-  last = thread_;
+AsyncExecution::~AsyncExecution() {
+  if (event_ >= 0) ::close(event_);
+}
+
+// Not PreparedCall::execute: closing waits for this, and would refuse it a use.
+void AsyncExecution::execute() noexcept {
+  status_ = nrt().nrt_execute(pins_.model->model, call_->inputs(), call_->outputs());
+  executed_ = true;
+  if (event_ >= 0) eventfd_write(event_, 1);
 }
 
 bool AsyncExecution::done() noexcept {
-  WithoutGil without_gil;
+  const Unlocked unlocked;
   auto runtime = runtime_.lock();
-  if (!runtime || !runtime->is_open()) return done_;
-  std::unique_lock lock(mutex_, std::try_to_lock);  // else somebody waits for it
-  if (!done_ && lock && is_completed()) complete();
-  return done_;
+  return runtime && runtime->is_open() ? see_whether_done() : done_.load();
 }
 
 void AsyncExecution::finish() noexcept {
-  WithoutGil without_gil;
-  std::lock_guard lock(mutex_);
-  if (done_) return;
-  if (thread_.valid())
-    thread_.wait();
-  else
-    await_event();
-  complete();
+  const Unlocked unlocked;
+  while (!sleep(kPoll)) continue;
 }
 
-void AsyncExecution::wait() {
-  auto runtime = runtime_.lock();
-  // Closing sees the end of it, so only a fork leaves one that is not done.
-  if (runtime && !done_ && runtime->is_forked())
+bool AsyncExecution::wait_for(milliseconds most) {
+  if (done_) return true;
+  if (auto runtime = runtime_.lock(); runtime && runtime->is_forked())
     runtime->require_open("Unable to wait for an execution");
-  finish();
+  const Unlocked unlocked;
+  return sleep(std::min(most, kPoll));
+}
+
+void AsyncExecution::check_result() const {
   check(status_, "Asynchronous model execution failed");
 }
 
+bool AsyncExecution::sleep(milliseconds most) noexcept {
+  if (spin([this] { return see_whether_done(); })) return true;
+  pollfd event{make_event(), POLLIN, 0};
+  if (!see_whether_done()) poll(&event, 1, static_cast<int>(most.count()));
+  return see_whether_done();
+}
+
+int AsyncExecution::make_event() noexcept {
+  std::lock_guard lock(mutex_);
+  if (done_ || event_ >= 0) return event_;
+  event_ = eventfd(0, EFD_CLOEXEC);
+  if (!is_in_thread_) nrt().nrta_event_register_seq_id_completion(sequence, event_);
+  return event_;
+}
+
 bool AsyncExecution::is_completed() noexcept {
-  if (thread_.valid())
-    return thread_.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
+  if (is_in_thread_) return executed_;
   bool completed = false;
   int status = nrt().nrta_is_completed(sequence, &completed);
   if (status != NRT_SUCCESS) status_ = status;  // it will never be completed
   return completed || status != NRT_SUCCESS;
 }
 
-void AsyncExecution::await_event() noexcept {
-  pollfd event{eventfd(0, EFD_CLOEXEC), POLLIN, 0};
-  nrt().nrta_event_register_seq_id_completion(sequence, event.fd);
-  while (!is_completed()) poll(&event, 1, kPollMilliseconds);
-  nrt().nrta_event_register_seq_id_completion(sequence, -1);
-  if (event.fd >= 0) ::close(event.fd);
-}
-
-void AsyncExecution::complete() noexcept {
+bool AsyncExecution::see_whether_done() noexcept {
+  std::lock_guard lock(mutex_);
+  if (done_ || !is_completed()) return done_;
+  if (event_ >= 0 && !is_in_thread_)
+    nrt().nrta_event_register_seq_id_completion(sequence, -1);
   done_ = true;
   call_.reset();
   pins_ = {};
+  return true;
 }
 
 }  // namespace spike

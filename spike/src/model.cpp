@@ -79,44 +79,43 @@ void refuse_overlaps(const NamedTensors& outputs) {
 
 }  // namespace
 
-int ModelStorage::unload() noexcept {
-  Use nrt(runtime);
-  nrt_model_t* unloaded = std::exchange(model, nullptr);
-  return unloaded && nrt ? nrt->nrt_unload(unloaded) : NRT_SUCCESS;
+ModelStorage::~ModelStorage() {
+  if (Use nrt{runtime}) *unload_status = nrt->nrt_unload(model);
 }
 
-NrtModel::NrtModel(const Runtime::Lease& runtime, std::string neff_path, int core_id,
-                   bool is_collective, uint32_t rank_id, uint32_t world_size)
-    : Share(std::move(neff_path), runtime),
-      core_id(core_id),
-      is_collective(is_collective),
-      rank_id(rank_id),
-      world_size(world_size) {
-  storage_ = load();
-  if (core_id == kAnyCore) this->core_id = find_core(*storage_);
+NrtModel::NrtModel(const NrtRuntime::Lease& runtime, std::string neff_path,
+                   const Placement& placement, ModelPin storage)
+    : Share(std::move(neff_path), runtime, storage),
+      placement(placement),
+      core_id(placement.core_id == kAnyCore ? find_core(*storage) : placement.core_id) {
 }
 
-ModelPin NrtModel::load() const {
-  Use nrt(lease_, "Unable to load a model");
-  File file = read_file(label);
+NrtModel NrtModel::load(const NrtRuntime::Lease& runtime, const std::string& neff_path,
+                        const Placement& placement) {
+  const auto& [core, is_collective, rank, world] = placement;
+  Use nrt(runtime, "Unable to load a model");
+  File file = read_file(neff_path);
   const char* data = file.data.get();
   nrt_model_t* model = nullptr;
-  int status = is_collective
-                   ? nrt->nrt_load_collectives(data, file.size, core_id, kOneCore,
-                                               rank_id, world_size, &model)
-                   : nrt->nrt_load(data, file.size, core_id, kOneCore, &model);
-  check(status, "Failed to load model", [&] {
-    std::string rank =
-        ", rank " + std::to_string(rank_id) + " of " + std::to_string(world_size);
-    return describe(*nrt, label, core_id) + (is_collective ? rank : "");
+  int status = is_collective ? nrt->nrt_load_collectives(data, file.size, core,
+                                                         kOneCore, rank, world, &model)
+                             : nrt->nrt_load(data, file.size, core, kOneCore, &model);
+  check(status, "Failed to load model", [&, rank = rank, world = world] {
+    std::string of = ", rank " + std::to_string(rank) + " of " + std::to_string(world);
+    return describe(*nrt, neff_path, placement.core_id) +
+           (placement.is_collective ? of : "");
   });
-  return std::make_shared<ModelStorage>(lease_->shared_from_this(), model, label);
+  return {
+      runtime, neff_path, placement,
+      std::make_shared<ModelStorage>(runtime->shared_from_this(), model, neff_path)};
 }
 
 void NrtModel::unload() {
-  Runtime::Lease lease = std::move(lease_);
-  ModelPin last = std::move(storage_);
-  if (last && last.use_count() == 1) check(last->unload(), "Failed to unload model");
+  auto held = std::atomic_exchange(&held_, std::shared_ptr<const Held>());
+  if (!held) return;
+  auto status = held->storage->unload_status;
+  held.reset();
+  check(*status, "Failed to unload model");
 }
 
 ModelTensorInfo NrtModel::tensor_info() const {
@@ -159,7 +158,7 @@ PreparedCall PreparedCall::with_outputs(const NamedTensors& outputs) const {
   return call;
 }
 
-void PreparedCall::set_outputs(const std::shared_ptr<Runtime>& runtime,
+void PreparedCall::set_outputs(const std::shared_ptr<NrtRuntime>& runtime,
                                const NamedTensors& outputs) {
   refuse_overlaps(outputs);
   outputs_ = NrtTensorSet::make(runtime, outputs);
@@ -212,7 +211,7 @@ void PreparedCall::profile(const std::string& file) const {
 std::vector<double> PreparedCall::benchmark(int warmup, int iterations) const {
   using Clock = std::chrono::steady_clock;
   Pins pins = pin();
-  WithoutGil without_gil;
+  const Unlocked unlocked;
   for (int i = 0; i < warmup; ++i) execute(pins);
   std::vector<double> durations(iterations);
   for (double& duration : durations) {

@@ -1,8 +1,5 @@
 #include "nrt_wrapper.h"
 
-#include <Python.h>
-#include <cxxabi.h>
-#include <dlfcn.h>
 #include <pthread.h>
 #include <unistd.h>
 
@@ -16,7 +13,7 @@ namespace {
 // exit.
 struct Slot {
   std::mutex mutex;
-  Runtime* current = nullptr;
+  NrtRuntime* current = nullptr;
   std::atomic<unsigned> forks{0};
 
   static Slot& slot() {
@@ -32,23 +29,16 @@ struct Slot {
   }
 };
 
-void* open_library(const std::string& path) {
-  void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
-  if (!library) throw SpikeError(std::string("Failed to load libnrt: ") + dlerror());
-  return library;
-}
+CallersLock callers_lock{[]() -> void* { return nullptr; }, nullptr};
 
 }  // namespace
 
-const char* status_name(int status) {
-  switch (status) {
-#define X(name, number) \
-  case number:          \
-    return #name;
-    SPIKE_NRT_STATUSES(X)
-#undef X
-  }
-  return "UNKNOWN STATUS";
+void set_callers_lock(const CallersLock& lock) { callers_lock = lock; }
+
+Unlocked::Unlocked() : state_(callers_lock.release()) {}
+
+Unlocked::~Unlocked() {
+  if (state_) callers_lock.take(state_);
 }
 
 NrtError::NrtError(int status, const std::string& text)
@@ -73,28 +63,11 @@ std::string describe_environment() {
   return text;
 }
 
-void fail_missing(const char* function) {
-  throw SpikeError("This libnrt has no function " + std::string(function) +
-                   ", which this needs.");
-}
-
-NrtApi::NrtApi(const std::string& path) : library_(open_library(path)) {
-  if (!missing_.empty())
-    throw SpikeError(path +
-                     " is not a libnrt that spike can use. It lacks:" + missing_);
-}
-
-void* NrtApi::find(const char* name, bool is_required, const char* version) {
-  void* symbol = version ? dlvsym(library_, name, version) : dlsym(library_, name);
-  if (!symbol && is_required) missing_ += std::string(" ") + name;
-  return symbol;
-}
-
-Runtime::Runtime(std::shared_ptr<const NrtApi> api)
+NrtRuntime::NrtRuntime(std::shared_ptr<const NrtApi> api)
     : api(std::move(api)), generation_(Slot::slot().forks) {}
 
-Runtime::Lease Runtime::open(std::shared_ptr<const NrtApi> api) {
-  WithoutGil without_gil;
+NrtRuntime::Lease NrtRuntime::open(std::shared_ptr<const NrtApi> api) {
+  const Unlocked unlocked;
   Slot& slot = Slot::slot();
   std::lock_guard lock(slot.mutex);
   const std::string refusal = "Cannot create Spike instance";
@@ -105,23 +78,34 @@ Runtime::Lease Runtime::open(std::shared_ptr<const NrtApi> api) {
                      "delete spike with all tensors/models first.");
   int status = api->nrt_init(kFrameworkNone, "spike", "1.0");
   check(status, "Failed to initialize NRT runtime", describe_environment);
-  std::shared_ptr<Runtime> runtime(new Runtime(std::move(api)));
+  std::shared_ptr<NrtRuntime> runtime(new NrtRuntime(std::move(api)));
   slot.current = runtime.get();
-  return Lease(runtime.get(), [runtime](auto*) { runtime->close(); });
+  Lease lease(runtime.get(), [runtime](auto*) { runtime->close(); });
+  runtime->lease_ = lease;
+  return lease;
 }
 
-std::shared_ptr<Runtime> Runtime::active() {
-  WithoutGil without_gil;
+NrtRuntime::Lease NrtRuntime::active() {
+  const Unlocked unlocked;
   Slot& slot = Slot::slot();
   std::lock_guard lock(slot.mutex);
-  return slot.current && slot.current->is_open() ? slot.current->weak_from_this().lock()
+  return slot.current && slot.current->is_open() ? slot.current->lease_.lock()
                                                  : nullptr;
 }
 
-bool Runtime::is_forked() const noexcept { return Slot::slot().forks != generation_; }
+bool NrtRuntime::is_parents() {
+  const Unlocked unlocked;
+  Slot& slot = Slot::slot();
+  std::lock_guard lock(slot.mutex);
+  return slot.current && slot.current->is_forked();
+}
 
-void Runtime::close() noexcept {
-  WithoutGil without_gil;
+bool NrtRuntime::is_forked() const noexcept {
+  return Slot::slot().forks != generation_;
+}
+
+void NrtRuntime::close() noexcept {
+  const Unlocked unlocked;
   if (is_forked()) return;  // the parent's; its locks may be held for ever here
   std::call_once(closed_, [this] {
     closing_ = true;
@@ -137,7 +121,7 @@ void Runtime::close() noexcept {
   });
 }
 
-bool Runtime::enter() noexcept {
+bool NrtRuntime::enter() noexcept {
   if (is_forked()) return false;
   ++uses_;
   if (!closing_) return true;
@@ -145,14 +129,14 @@ bool Runtime::enter() noexcept {
   return false;
 }
 
-void Runtime::leave() noexcept {
+void NrtRuntime::leave() noexcept {
   if (--uses_ == 0 && closing_) {
     std::lock_guard lock(idle_mutex_);
     idle_.notify_all();
   }
 }
 
-void Runtime::require_open(const std::string& refusal) const {
+void NrtRuntime::require_open(const std::string& refusal) const {
   if (is_forked())
     throw SpikeError(
         refusal +
@@ -161,7 +145,16 @@ void Runtime::require_open(const std::string& refusal) const {
   if (closing_) throw SpikeError(refusal + ": the runtime is closed.");
 }
 
-void Runtime::track(std::shared_ptr<Pending> operation) {
+std::pair<size_t, size_t> NrtRuntime::memory_stats(uint32_t core_id) {
+  Use nrt(shared_from_this(), "Unable to get memory stats");
+  nrt_vnc_memory_stats_t stats{};
+  size_t size = 0;
+  check(nrt->nrt_get_vnc_memory_stats(core_id, &stats, sizeof stats, &size),
+        "Failed to get memory stats", [&] { return describe_core(*nrt, core_id); });
+  return {stats.bytes_used, stats.bytes_limit};
+}
+
+void NrtRuntime::track(std::shared_ptr<Pending> operation) {
   std::list<std::shared_ptr<Pending>> done;  // destroyed after the lock is released
   std::lock_guard lock(pending_mutex_);
   for (auto next = pending_.begin(); next != pending_.end();) {
@@ -171,21 +164,7 @@ void Runtime::track(std::shared_ptr<Pending> operation) {
   pending_.push_back(std::move(operation));
 }
 
-WithoutGil::WithoutGil()
-    : thread_state_(PyGILState_Check() ? PyEval_SaveThread() : nullptr) {}
-
-WithoutGil::~WithoutGil() {
-  if (thread_state_ == nullptr) return;
-  try {
-    PyEval_RestoreThread(static_cast<PyThreadState*>(thread_state_));
-  } catch (abi::__forced_unwind&) {
-    // The interpreter has ended, and before 3.14 ends a daemon thread that comes back
-    // to it. That would take this destructor along and abort the process.
-    for (;;) pause();
-  }
-}
-
-Use::Use(std::shared_ptr<Runtime> runtime, const char* refusal)
+Use::Use(std::shared_ptr<NrtRuntime> runtime, const char* refusal)
     : Use(std::move(runtime)) {
   // A runtime that has just been closed is one that is not open for ever.
   if (!entered_) runtime_->require_open(refusal);

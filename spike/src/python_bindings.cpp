@@ -3,13 +3,11 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/pair.h>
-#include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
 #include <limits>
 
-#include "async_execution.h"
 #include "bindings.h"
 #include "spike.h"
 
@@ -24,9 +22,8 @@ using Text = std::optional<std::string>;
 
 // ---- Errors -------------------------------------------------------------------------
 
-void set_status(nb::handle error, int status) {
-  for (auto* name : {"status", "error_code", "code"})
-    nb::setattr(error, name, nb::int_(status));
+void set_status(nb::handle error, int status, nb::object number) {
+  for (auto* name : {"status", "error_code", "code"}) nb::setattr(error, name, number);
   nb::setattr(error, "status_name", nb::str(status_name(status)));
 }
 
@@ -36,7 +33,8 @@ void raise_nrt_error(const std::exception_ptr& thrown, void* type) {
   } catch (const NrtError& error) {
     nb::handle nrt_error(static_cast<PyObject*>(type));
     nb::object raised = nrt_error(error.what());
-    set_status(raised, error.status);
+    nb::object statuses = nb::module_::import_("neff.status").attr("NrtStatus");
+    set_status(raised, error.status, statuses.attr("of")(error.status));
     PyErr_SetObject(nrt_error.ptr(), raised.ptr());
   }
 }
@@ -53,46 +51,8 @@ void define_errors(nb::module_& m) {
                       "\n\n`error_code` and `code` are other names of `status`."));
   nb::setattr(file, "__doc__",
               nb::str("A NEFF file that cannot be read; status is NRT_FAILURE."));
-  set_status(nrt, NRT_FAILURE);
+  set_status(nrt, NRT_FAILURE, nb::int_(int(NRT_FAILURE)));
   nb::register_exception_translator(raise_nrt_error, nrt.ptr());
-}
-
-// ---- The library --------------------------------------------------------------------
-
-// Never destroyed, as what uses it may live until the process ends.
-std::shared_ptr<const NrtApi>& chosen_library() {
-  static auto* chosen = new std::shared_ptr<const NrtApi>;
-  return *chosen;
-}
-
-std::shared_ptr<const NrtApi> library() {
-  auto& chosen = chosen_library();
-  if (!chosen) {
-    nb::object located = nb::module_::import_("spike.library").attr("locate")();
-    auto path = nb::cast<std::string>(located.attr("path"));
-    chosen = std::make_shared<const NrtApi>(path);
-  }
-  return chosen;
-}
-
-void load_library(const Text& path) {
-  chosen_library() = path ? std::make_shared<const NrtApi>(*path) : nullptr;
-}
-
-void close_runtime() {
-  if (auto runtime = Runtime::active()) runtime->close();
-}
-
-void define_library(nb::module_& m) {
-  m.def("load_library", load_library, "path"_a = nb::none(),
-        "Use this libnrt from now on; without a path, look for one again.\n\n"
-        "What is open keeps the one that it has.");
-  m.def("close_runtime", close_runtime, "Close the runtime, if one is open.");
-  m.def(
-      "has_native_async", [] { return library()->has_async(); },
-      "Whether libnrt executes asynchronously itself.");
-  // While Python still works: executions that are to end may need it.
-  nb::module_::import_("atexit").attr("register")(m.attr("close_runtime"));
 }
 
 // ---- Tensors ------------------------------------------------------------------------
@@ -113,6 +73,8 @@ class Buffer {
 
   Py_buffer view;
 };
+
+// Each of these is a method of NrtTensor, and of Spike, whose own tensors it takes.
 
 void write(NrtTensor& tensor, nb::handle data, size_t offset) {
   Buffer buffer(data, false);
@@ -188,7 +150,7 @@ NamedTensors pin_all(nb::dict tensors) {
 }
 
 PreparedCall prepare(const NrtModel& model, Tensors inputs, Tensors outputs,
-                     const std::vector<const NrtTensor*>& others = {}) {
+                     const std::vector<const NrtTensor*>& others) {
   NamedTensors input_pins = pin_all(inputs), output_pins = pin_all(outputs);
   std::vector<TensorPin> other_pins;
   for (auto* tensor : others)
@@ -200,33 +162,21 @@ PreparedCall with_outputs(const PreparedCall& call, Tensors outputs) {
   return call.with_outputs(pin_all(outputs));
 }
 
-void execute(const NrtModel& model, Tensors inputs, Tensors outputs,
-             const Text& ntff_name, bool save_trace) {
-  PreparedCall call = prepare(model, inputs, outputs);
-  if (save_trace)
-    call.profile(ntff_name.value_or("profile.ntff"));
-  else
-    call.execute(call.pin());
-}
-
-std::shared_ptr<AsyncExecution> execute_async(const NrtModel& model, Tensors inputs,
-                                              Tensors outputs) {
-  return AsyncExecution::start(prepare(model, inputs, outputs));
-}
-
-nb::object benchmark(const PreparedCall& call, int warmup, int iterations) {
+/// What `run(warmup, iterations)` measured.
+template <class Run>
+nb::object benchmark(int warmup, int iterations, Run run) {
   if (warmup < 0 || iterations < 1)
     throw nb::value_error(
         "benchmark needs at least one iteration and no negative number of warmup "
         "iterations");
   return nb::module_::import_("spike.benchmark")
       .attr("BenchmarkResult")
-      .attr("from_durations")(call.benchmark(warmup, iterations), warmup);
+      .attr("from_durations")(run(warmup, iterations), warmup);
 }
 
-nb::object benchmark_model(const NrtModel& model, Tensors inputs, Tensors outputs,
-                           int warmup, int iterations) {
-  return benchmark(prepare(model, inputs, outputs), warmup, iterations);
+nb::object benchmark_call(const PreparedCall& call, int warmup, int iterations) {
+  return benchmark(warmup, iterations,
+                   [&](int w, int n) { return call.benchmark(w, n); });
 }
 
 bool is_valid(const PreparedCall& call) {
@@ -237,8 +187,8 @@ bool is_valid(const PreparedCall& call) {
 nb::str describe_model(const NrtModel& model) {
   return nb::str(nb::str("NrtModel(ptr={:#x}, core_id={}, rank_id={}, world_size={}, "
                          "is_collective={}, is_owner={})")
-                     .format(model.address(), model.core_id, model.rank_id,
-                             model.world_size, model.is_collective,
+                     .format(model.address(), model.core_id, model.placement.rank_id,
+                             model.placement.world_size, model.placement.is_collective,
                              model.address() != 0));
 }
 
@@ -276,36 +226,33 @@ void define_metadata(nb::module_& m) {
   "spike.benchmark.BenchmarkResult"
 
 void define_calls(nb::module_& m) {
-  nb::class_<AsyncExecution>(m, "AsyncExecution", "An execution that was submitted.")
-      .def_ro("sequence", &AsyncExecution::sequence)
-      .def("done", &AsyncExecution::done,
-           "Whether it is over. Does not block, and does not raise its error.")
-      .def("is_completed", &AsyncExecution::done, "The same as done().")
-      .def("wait", &AsyncExecution::wait,
-           "Block until it is over. Raises NrtError if it failed. Idempotent.");
-  nb::class_<PreparedCall>(m, "PreparedCall",
-                           "A call made ready once. It keeps neither model nor "
-                           "tensors.\n\n"
-                           "Its methods raise SpikeError once one of them is gone.")
-      .def("execute", [](const PreparedCall& self) { self.execute(self.pin()); })
+  nb::class_<PreparedCall> call(m, "PreparedCall",
+                                "A call made ready once. It keeps neither model nor "
+                                "tensors.\n\n"
+                                "Its methods raise SpikeError once one of them is "
+                                "gone.");
+  call.def("execute", [](const PreparedCall& self) { self.execute(); })
       .def("profile", &PreparedCall::profile, "ntff_name"_a,
            "Execute, and write a profile to the file.")
-      .def("benchmark", benchmark, "warmup_iterations"_a = 1,
+      .def("benchmark", benchmark_call, "warmup_iterations"_a = 1,
            "benchmark_iterations"_a = 1,
            nb::sig("def benchmark(self, " SPIKE_ITERATIONS))
       .def("with_outputs", with_outputs, "outputs"_a,
            "The same call with other outputs; quicker than preparing it anew.")
-      .def("execute_async", AsyncExecution::start)
       .def_prop_ro("is_valid", is_valid);
+  define_async(m, call);
 }
 
 void define_model(nb::module_& m) {
   nb::class_<NrtModel>(m, "NrtModel", "A NEFF loaded on a core.")
       .def_ro("neff_path", &NrtModel::label)
       .def_ro("core_id", &NrtModel::core_id)
-      .def_ro("rank_id", &NrtModel::rank_id)
-      .def_ro("world_size", &NrtModel::world_size)
-      .def_ro("is_collective", &NrtModel::is_collective)
+      .def_prop_ro("rank_id",
+                   [](const NrtModel& self) { return self.placement.rank_id; })
+      .def_prop_ro("world_size",
+                   [](const NrtModel& self) { return self.placement.world_size; })
+      .def_prop_ro("is_collective",
+                   [](const NrtModel& self) { return self.placement.is_collective; })
       .def_prop_ro("is_unloaded", &NrtModel::is_gone,
                    "Whether it was unloaded, or its runtime closed.")
       .def("tensor_info", &NrtModel::tensor_info)
@@ -325,11 +272,11 @@ void define_model(nb::module_& m) {
 
 void open(Spike* self, int verbose_level) {
   if (verbose_level > 0) nb::print("Initializing SPIKE Runtime");
-  new (self) Spike{Runtime::open(library())};
+  new (self) Spike(library());
 }
 
 int close(Spike& self) {
-  self.runtime->close();
+  self.close();
   return 0;
 }
 
@@ -347,27 +294,45 @@ Int integer(const char* name, nb::handle value) {
 
 NrtTensor allocate(const Spike& self, nb::handle size, nb::handle core_id,
                    const Text& name) {
-  return NrtTensor::allocate(self.runtime, integer<size_t>("size in bytes", size),
-                             integer<int>("core_id", core_id),
-                             name.value_or("unnamed_tensor"));
+  return self.allocate_tensor(integer<size_t>("size in bytes", size),
+                              integer<int>("core_id", core_id),
+                              name.value_or("unnamed_tensor"));
 }
 
-NrtModel load_model(const Spike& self, std::string neff_file, nb::handle core_id,
+NrtModel load_model(const Spike& self, const std::string& neff_file, nb::handle core_id,
                     bool cc_enabled, nb::handle rank_id, nb::handle world_size) {
-  return {self.runtime,
-          std::move(neff_file),
-          integer<int>("core_id", core_id),
-          cc_enabled,
-          integer<uint32_t>("rank_id", rank_id),
-          integer<uint32_t>("world_size", world_size)};
+  return self.load_model(neff_file, {integer<int>("core_id", core_id), cc_enabled,
+                                     integer<uint32_t>("rank_id", rank_id),
+                                     integer<uint32_t>("world_size", world_size)});
 }
 
-/// What does something with a tensor or a model, as a method of the Spike that it
-/// belongs to.
-template <class Result, class Object, class... Arguments>
-auto method(Result (*function)(Object&, Arguments...)) {
-  return [function](const Spike& self, Object& object, Arguments... arguments) {
-    return function(self.own(object), std::forward<Arguments>(arguments)...);
+void execute(const Spike& self, const NrtModel& model, Tensors inputs, Tensors outputs,
+             const Text& ntff_name, bool save_trace) {
+  if (save_trace)
+    self.profile(model, pin_all(inputs), pin_all(outputs),
+                 ntff_name.value_or("profile.ntff"));
+  else
+    self.execute(model, pin_all(inputs), pin_all(outputs));
+}
+
+nb::object execute_async(const Spike& self, nb::handle model, Tensors inputs,
+                         Tensors outputs) {
+  self.own(nb::cast<const NrtModel&>(model));
+  return model.attr("prepare")(inputs, outputs).attr("execute_async")();
+}
+
+nb::object benchmark_model(const Spike& self, const NrtModel& model, Tensors inputs,
+                           Tensors outputs, int warmup, int iterations) {
+  return benchmark(warmup, iterations, [&](int w, int n) {
+    return self.benchmark(model, pin_all(inputs), pin_all(outputs), w, n);
+  });
+}
+
+/// What does something with a tensor, as a method of the Spike that it belongs to.
+template <class Result, class Tensor, class... Arguments>
+auto method(Result (*function)(Tensor&, Arguments...)) {
+  return [function](const Spike& self, Tensor& tensor, Arguments... arguments) {
+    return function(self.own(tensor), std::forward<Arguments>(arguments)...);
   };
 }
 
@@ -379,9 +344,7 @@ void define_spike_tensors(nb::class_<Spike>& spike) {
                    "None = None) -> NrtTensor"))
       .def("slice_from_tensor", method(slice), "source"_a, "offset"_a = 0, "size"_a = 0,
            "name"_a = nb::none())
-      .def(
-          "free_tensor", [](const Spike&, NrtTensor& tensor) { tensor.free(); },
-          "tensor"_a)
+      .def("free_tensor", &Spike::free_tensor, "tensor"_a)
       .def("tensor_write", method(write), "tensor"_a, "data"_a, "offset"_a = 0)
       .def("tensor_write_from_pybuffer", method(write), "tensor"_a, "buffer"_a,
            "offset"_a = 0)
@@ -396,17 +359,14 @@ void define_spike_models(nb::class_<Spike>& spike) {
            "cc_enabled"_a = false, "rank_id"_a = 0, "world_size"_a = 1,
            nb::sig("def load_model(self, neff_file: str, core_id: int = 0, cc_enabled: "
                    "bool = False, rank_id: int = 0, world_size: int = 1) -> NrtModel"))
-      .def(
-          "unload_model", [](const Spike&, NrtModel& model) { model.unload(); },
-          "model"_a)
-      .def(
-          "get_tensor_info",
-          [](const Spike&, const NrtModel& model) { return model.tensor_info(); },
-          "model"_a)
-      .def("execute", method(execute), "model"_a, "inputs"_a, "outputs"_a,
+      .def("unload_model", &Spike::unload_model, "model"_a)
+      .def("get_tensor_info", &Spike::get_tensor_info, "model"_a)
+      .def("execute", execute, "model"_a, "inputs"_a, "outputs"_a,
            "ntff_name"_a = nb::none(), "save_trace"_a = false)
-      .def("execute_async", method(execute_async), "model"_a, "inputs"_a, "outputs"_a)
-      .def("benchmark", method(benchmark_model), "model"_a, "inputs"_a, "outputs"_a,
+      .def("execute_async", execute_async, "model"_a, "inputs"_a, "outputs"_a,
+           nb::sig("def execute_async(self, model: NrtModel, inputs: dict[str, "
+                   "NrtTensor], outputs: dict[str, NrtTensor]) -> AsyncExecution"))
+      .def("benchmark", benchmark_model, "model"_a, "inputs"_a, "outputs"_a,
            "warmup_iterations"_a = 1, "benchmark_iterations"_a = 1,
            nb::sig("def benchmark(self, model: NrtModel, inputs: dict[str, NrtTensor], "
                    "outputs: dict[str, NrtTensor], " SPIKE_ITERATIONS));
@@ -417,16 +377,15 @@ void define_spike(nb::module_& m) {
   spike.def("__init__", open, "verbose_level"_a = 0)
       .def_static(
           "get_visible_neuron_core_count",
-          [] { return visible_core_count(*library()); },
+          [] { return Spike::visible_core_count(*library()); },
           "How many cores this process may use. Opens no runtime.")
       .def_static(
-          "get_runtime_version", [] { return runtime_version(*library()); },
+          "get_runtime_version", [] { return Spike::runtime_version(*library()); },
           "Version of libnrt. Opens no runtime.")
       .def("close", close,
            "Close the runtime after running calls. Idempotent.\n\n"
            "Its tensors and models become invalid.")
-      .def_prop_ro("is_closed",
-                   [](const Spike& self) { return !self.runtime->is_open(); })
+      .def_prop_ro("is_closed", &Spike::is_closed)
       .def("memory_stats", &Spike::memory_stats, "core_id"_a = 0,
            "Bytes used, and bytes that there are, on a core.");
   define_spike_tensors(spike);
@@ -450,4 +409,5 @@ NB_MODULE(_spike, m) {
   spike::define_model(m);
   spike::define_spike(m);
   spike::define_trace(m);
+  spike::define_c_interface(m);
 }

@@ -8,6 +8,8 @@ namespace spike {
 namespace {
 
 constexpr size_t kFewDependents = 8;
+// How much a copy between cores takes to the host at once.
+constexpr size_t kCopyBytes = 4 << 20;
 const char* kRead = "Unable to read from a freed tensor";
 const char* kWrite = "Unable to write to a freed tensor";
 
@@ -37,6 +39,20 @@ std::string describe_memory(const NrtApi& api, int core) {
          std::to_string(stats.bytes_limit) + " bytes";
 }
 
+// libnrt copies within a core's memory only.
+void copy_through_host(const NrtApi& nrt, const TensorStorage& from, size_t from_offset,
+                       const TensorStorage& to, size_t offset, size_t size) {
+  const size_t most = std::min(size, kCopyBytes);
+  std::unique_ptr<char[]> buffer(new char[most]);
+  for (size_t done = 0, part; done < size; done += part) {
+    part = std::min(most, size - done);
+    check(nrt.nrt_tensor_read(from.tensor, buffer.get(), from_offset + done, part),
+          "Failed to read tensor");
+    check(nrt.nrt_tensor_write(to.tensor, buffer.get(), offset + done, part),
+          "Failed to write tensor");
+  }
+}
+
 }  // namespace
 
 TensorStorage::~TensorStorage() {
@@ -55,15 +71,15 @@ void TensorStorage::add_dependent(const std::shared_ptr<NrtTensorSet>& set) {
   dependents_.push_back(set);
 }
 
-NrtTensor::NrtTensor(Runtime::Lease lease, int core_id, const Extent& extent,
+NrtTensor::NrtTensor(NrtRuntime::Lease lease, int core_id, const Extent& extent,
                      const std::string& name, nrt_tensor_t* tensor)
     : Share(name, lease,
             std::make_shared<TensorStorage>(lease->shared_from_this(), tensor, extent)),
       core_id(core_id),
       size(extent.end - extent.begin) {}
 
-NrtTensor NrtTensor::allocate(const Runtime::Lease& runtime, size_t size, int core_id,
-                              const std::string& name) {
+NrtTensor NrtTensor::allocate(const NrtRuntime::Lease& runtime, size_t size,
+                              int core_id, const std::string& name) {
   Use nrt(runtime, "Unable to allocate a tensor");
   nrt_tensor_t* tensor = nullptr;
   int status =
@@ -80,6 +96,8 @@ NrtTensor NrtTensor::slice(size_t offset, size_t size, const std::string& name) 
   const char* refusal =
       "Unable to allocate tensor slice from a source tensor that is freed";
   TensorPin source = pin(refusal);
+  auto held = std::atomic_load(&held_);
+  if (!held) throw SpikeError(refusal);
   size = to_end(*this, offset, size);
   check_bounds(*this, "slice", "Slice", offset, size);
   Use nrt(source->runtime, refusal);
@@ -88,20 +106,17 @@ NrtTensor NrtTensor::slice(size_t offset, size_t size, const std::string& name) 
                                               name.c_str(), &tensor);
   check(status, "Failed to allocate tensor slice");
   const auto& [allocation, begin, end] = source->extent;
-  return {lease_,
+  return {held->lease,
           core_id,
           {allocation, begin + offset, begin + offset + size},
           name,
           tensor};
 }
 
-void NrtTensor::free() {
-  storage_.reset();
-  lease_.reset();
-}
+void NrtTensor::free() { std::atomic_store(&held_, std::shared_ptr<const Held>()); }
 
 uintptr_t NrtTensor::address() const {
-  TensorPin tensor = storage_;
+  TensorPin tensor = peek();
   if (!tensor) return 0;
   Use nrt(tensor->runtime);
   return nrt ? reinterpret_cast<uintptr_t>(nrt->nrt_tensor_get_va(tensor->tensor)) : 0;
@@ -136,8 +151,11 @@ void NrtTensor::copy_from(const NrtTensor& source, size_t source_offset, size_t 
   check_bounds(source, "copy", "Copy", source_offset, size);
   check_bounds(*this, "copy", "Copy", offset, size);
   Use nrt(from->runtime, kRead);  // open, so `to` is of the same
-  check(nrt->nrt_tensor_copy(from->tensor, source_offset, to->tensor, offset, size),
-        "Failed to copy tensor");
+  if (source.core_id == core_id)
+    check(nrt->nrt_tensor_copy(from->tensor, source_offset, to->tensor, offset, size),
+          "Failed to copy tensor");
+  else
+    copy_through_host(*nrt, *from, source_offset, *to, offset, size);
 }
 
 void NrtTensor::fill(int byte, size_t offset, size_t size) {

@@ -3,7 +3,7 @@
 namespace spike {
 
 std::shared_ptr<NrtTensorSet> NrtTensorSet::make(
-    const std::shared_ptr<Runtime>& runtime, const NamedTensors& tensors) {
+    const std::shared_ptr<NrtRuntime>& runtime, const NamedTensors& tensors) {
   std::shared_ptr<NrtTensorSet> made(new NrtTensorSet(runtime));
   // Tensors share `made`, so that whoever is first destroys the set and others wait;
   // but it is not theirs to keep: it ends with the last share of this one.

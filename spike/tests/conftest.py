@@ -73,11 +73,18 @@ class Fake:
 
 
 @pytest.fixture(scope="session")
-def build_fake(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Builds a variant of the fake library, once each."""
+def c_compiler() -> str:
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
-        pytest.skip("no C compiler to build the fake libnrt with")
+        pytest.skip("no C compiler to build what the tests need")
+    return compiler
+
+
+@pytest.fixture(scope="session")
+def build_fake(
+    c_compiler: str, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Path]:
+    """Builds a variant of the fake library, once each."""
     directory, built = tmp_path_factory.mktemp("libnrt"), {}
 
     def build(option: str) -> Path:
@@ -85,7 +92,7 @@ def build_fake(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path
             built[option] = directory / f"libnrt{option}.so"
             script = f"-Wl,--version-script={SOURCE / 'fake_libnrt.map'}"
             command = [
-                compiler,
+                c_compiler,
                 "-shared",
                 "-fPIC",
                 "-O1",

@@ -1,4 +1,4 @@
-"""The type stub that is checked in says what the extension offers."""
+"""The type stub that the build made says what the extension offers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ def test_stub_is_current():
     generator = stubgen.StubGen(spike._spike)
     generator.put(spike._spike)
     stub = Path(spike.__file__).with_name("_spike.pyi").read_text()
-    assert ast.dump(ast.parse(generator.get())) == ast.dump(ast.parse(stub)), (
-        "regenerate: python -m nanobind.stubgen -m spike._spike "
-        "-o spike/src/spike/_spike.pyi; ruff format spike"
+    # The build imports the extension by itself, without the package.
+    fresh = generator.get().replace("spike._spike.", "")
+    assert ast.dump(ast.parse(fresh)) == ast.dump(ast.parse(stub)), (
+        "build it again: uv sync --reinstall-package spike"
     )

@@ -1,7 +1,7 @@
 // Executions that go on while the caller does something else.
 #pragma once
 
-#include <future>
+#include <chrono>
 #include <optional>
 
 #include "model.h"
@@ -11,38 +11,47 @@ namespace spike {
 /// One submitted execution. Executions on a core run in the order of submission.
 ///
 /// Uses libnrt's explicit async interface where it has the generation that spike knows,
-/// else a thread. Keeps the model and the tensors until it is seen to be done.
+/// else a thread for each core. Keeps the model and the tensors until it is seen to be
+/// done. Safe to use from many threads.
 class AsyncExecution : public Pending {
  public:
   /// Throws what a synchronous execution would throw before it starts, and NrtError
   /// with NRT_QUEUE_FULL when too many are in flight.
   static std::shared_ptr<AsyncExecution> start(const PreparedCall& call);
+  ~AsyncExecution();
 
   bool done() noexcept override;
   void finish() noexcept override;
-  /// Blocks until done. Throws NrtError if the execution failed. Idempotent.
-  void wait();
+  /// Blocks until it is done, at most so long, and less if a signal comes. Whether it
+  /// is done. Throws SpikeError in a child of the process that started it.
+  bool wait_for(std::chrono::milliseconds most);
+  /// Of what is done: throws NrtError if it failed.
+  void check_result() const;
 
   uint64_t sequence = 0;
 
  private:
+  friend class ThreadQueue;
   AsyncExecution(const PreparedCall& call, PreparedCall::Pins pins)
       : runtime_(pins.model->runtime), call_(call), pins_(std::move(pins)) {}
   const NrtApi& nrt() const { return *pins_.model->runtime->api; }
-  void run_in_thread(const std::shared_ptr<AsyncExecution>& self);
-  void await_event() noexcept;
+  void execute() noexcept;
+  bool sleep(std::chrono::milliseconds most) noexcept;
+  int make_event() noexcept;
   bool is_completed() noexcept;
-  void complete() noexcept;
+  bool see_whether_done() noexcept;
 
-  const std::weak_ptr<Runtime> runtime_;  // which keeps this while it is in flight
-  // Held while libnrt is asked about the execution: closing takes it too, so that
-  // whoever holds it and finds the execution not done may call libnrt.
+  const std::weak_ptr<NrtRuntime> runtime_;  // which keeps this while it is in flight
+  // Held while libnrt is asked about the execution. Closing sees the end of it, so that
+  // whoever holds this and finds the execution not done may call libnrt.
   std::mutex mutex_;
   std::atomic<bool> done_{false};
   std::optional<PreparedCall> call_;
   PreparedCall::Pins pins_;
-  int status_ = NRT_SUCCESS;         // libnrt writes it at completion
-  std::shared_future<void> thread_;  // valid in the fallback only
+  int status_ = NRT_SUCCESS;  // libnrt writes it at completion
+  bool is_in_thread_ = false;
+  std::atomic<bool> executed_{false};  // by the thread
+  std::atomic<int> event_{-1};         // readable once it is done
 };
 
 }  // namespace spike

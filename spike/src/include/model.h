@@ -8,19 +8,19 @@ namespace spike {
 /// Owns one nrt_model_t; pinned by running calls as TensorStorage is.
 class ModelStorage {
  public:
-  ModelStorage(std::shared_ptr<Runtime> runtime, nrt_model_t* model,
+  ModelStorage(std::shared_ptr<NrtRuntime> runtime, nrt_model_t* model,
                const std::string& neff_path)
       : runtime(std::move(runtime)), model(model), neff_path(neff_path) {}
-  ~ModelStorage() { unload(); }
+  ~ModelStorage();
   ModelStorage(const ModelStorage&) = delete;
   ModelStorage& operator=(const ModelStorage&) = delete;
 
-  /// libnrt's status; success if there is nothing left to unload.
-  int unload() noexcept;
-
-  const std::shared_ptr<Runtime> runtime;
-  nrt_model_t* model;
+  const std::shared_ptr<NrtRuntime> runtime;
+  nrt_model_t* const model;
   const std::string neff_path;
+  /// libnrt's answer to unloading; success until then.
+  const std::shared_ptr<std::atomic<int>> unload_status =
+      std::make_shared<std::atomic<int>>(NRT_SUCCESS);
 };
 using ModelPin = std::shared_ptr<ModelStorage>;
 
@@ -36,13 +36,20 @@ struct ModelTensorInfo {
   NamedMetadata inputs, outputs;
 };
 
-/// A model as Python holds it: a share of it until it is unloaded.
+/// Where a model is to be loaded: on a core, or on the first free one if it is -1, and
+/// as which of how many ranks.
+struct Placement {
+  int core_id = 0;
+  bool is_collective = false;
+  uint32_t rank_id = 0, world_size = 1;
+};
+
+/// An owner's share of a model until it is unloaded.
 class NrtModel : public Share<ModelStorage> {
  public:
-  /// Loads on the first free core if `core_id` is -1. Throws NeffFileError if the file
-  /// cannot be read, NrtError if libnrt refuses it.
-  NrtModel(const Runtime::Lease& runtime, std::string neff_path, int core_id,
-           bool is_collective, uint32_t rank_id, uint32_t world_size);
+  /// Throws NeffFileError if the file cannot be read, NrtError if libnrt refuses it.
+  static NrtModel load(const NrtRuntime::Lease& runtime, const std::string& neff_path,
+                       const Placement& placement);
 
   /// Shape, dtype and size of what the model takes and gives.
   ModelTensorInfo tensor_info() const;
@@ -50,15 +57,16 @@ class NrtModel : public Share<ModelStorage> {
   void unload();
   /// Address of libnrt's model; 0 once it is unloaded.
   uintptr_t address() const {
-    return storage_ ? reinterpret_cast<uintptr_t>(storage_->model) : 0;
+    ModelPin model = peek();
+    return model ? reinterpret_cast<uintptr_t>(model->model) : 0;
   }
 
-  int core_id;  // where it is, once loaded: libnrt chooses if it was -1
-  const bool is_collective;
-  const uint32_t rank_id, world_size;
+  const Placement placement;
+  const int core_id;  // where it is: libnrt chooses if -1 was asked for
 
  private:
-  ModelPin load() const;
+  NrtModel(const NrtRuntime::Lease& runtime, std::string neff_path,
+           const Placement& placement, ModelPin storage);
 };
 
 /// An execution with given tensors, made ready once: its tensor sets are kept. It does
@@ -83,6 +91,7 @@ class PreparedCall {
   /// False if the model or a tensor is gone; else `pins` has them.
   bool try_pin(Pins& pins) const;
 
+  void execute() const { execute(pin()); }
   void execute(const Pins& pins) const;
   /// Executes, and writes a profile to the file.
   void profile(const std::string& file) const;
@@ -94,7 +103,7 @@ class PreparedCall {
   const int core_id;
 
  private:
-  void set_outputs(const std::shared_ptr<Runtime>& runtime,
+  void set_outputs(const std::shared_ptr<NrtRuntime>& runtime,
                    const NamedTensors& outputs);
   void check_execution(const NrtApi& api, const Pins& pins, int status) const;
 

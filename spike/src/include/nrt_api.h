@@ -6,38 +6,9 @@
 #include <cstdint>
 #include <string>
 
-namespace spike {
+#include "spike_statuses.h"
 
-// Every status that libnrt documents. X(name, number)
-#define SPIKE_NRT_STATUSES(X)                \
-  X(NRT_SUCCESS, 0)                          \
-  X(NRT_FAILURE, 1)                          \
-  X(NRT_INVALID, 2)                          \
-  X(NRT_INVALID_HANDLE, 3)                   \
-  X(NRT_RESOURCE, 4)                         \
-  X(NRT_TIMEOUT, 5)                          \
-  X(NRT_HW_ERROR, 6)                         \
-  X(NRT_QUEUE_FULL, 7)                       \
-  X(NRT_LOAD_NOT_ENOUGH_NC, 9)               \
-  X(NRT_UNSUPPORTED_NEFF_VERSION, 10)        \
-  X(NRT_FAIL_HOST_MEM_ALLOC, 11)             \
-  X(NRT_UNINITIALIZED, 13)                   \
-  X(NRT_CLOSED, 14)                          \
-  X(NRT_QUEUE_EMPTY, 15)                     \
-  X(NRT_EXEC_UNIT_UNRECOVERABLE, 101)        \
-  X(NRT_EXEC_BAD_INPUT, 1002)                \
-  X(NRT_EXEC_COMPLETED_WITH_NUM_ERR, 1003)   \
-  X(NRT_EXEC_COMPLETED_WITH_ERR, 1004)       \
-  X(NRT_EXEC_NC_BUSY, 1005)                  \
-  X(NRT_EXEC_OOB, 1006)                      \
-  X(NRT_COLL_PENDING, 1100)                  \
-  X(NRT_EXEC_HW_ERR_COLLECTIVES, 1200)       \
-  X(NRT_EXEC_HW_ERR_HBM_UE, 1201)            \
-  X(NRT_EXEC_HW_ERR_NC_UE, 1202)             \
-  X(NRT_EXEC_HW_ERR_DMA_ABORT, 1203)         \
-  X(NRT_EXEC_SW_NQ_OVERFLOW, 1204)           \
-  X(NRT_EXEC_HW_ERR_REPAIRABLE_HBM_UE, 1205) \
-  X(NRT_NETWORK_PROXY_FAILURE, 1206)
+namespace spike {
 
 enum NrtStatus : int {
 #define X(name, number) name = number,
@@ -85,6 +56,9 @@ struct nrt_vnc_memory_stats_t {
 struct nrt_model_info_t {
   uint32_t vnc;
 };
+
+/// The documented name of a status, or "UNKNOWN STATUS".
+const char* status_name(int status);
 
 /// Throws the SpikeError for a function that libnrt lacks.
 [[noreturn]] void fail_missing(const char* function);

@@ -8,6 +8,7 @@
 #include <mutex>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 #include "nrt_api.h"
 
@@ -35,9 +36,6 @@ class NrtError : public SpikeRuntimeError {
   NrtError(int status, const std::string& text);
   const int status;
 };
-
-/// The documented name of a status, or "UNKNOWN STATUS".
-const char* status_name(int status);
 
 /// Throws NrtError with the text unless the status is success.
 inline void check(int status, const char* text) {
@@ -69,23 +67,25 @@ class Pending {
 
 /// libnrt between nrt_init and nrt_close; at most one at a time in a process.
 ///
-/// What Python holds has a lease of it, so that it closes after the last of that, or
-/// when it is told to. Every call of libnrt happens inside a `Use`: closing waits for
-/// all uses to end, and afterwards none begins.
-class Runtime : public std::enable_shared_from_this<Runtime> {
+/// Spikes, tensors and models have a lease of it, so that it closes after the last of
+/// them, or when it is told to. Every call of libnrt happens inside a `Use`: closing
+/// waits for all uses to end, and afterwards none begins.
+class NrtRuntime : public std::enable_shared_from_this<NrtRuntime> {
  public:
   /// Owns it like any pointer, and closes it with the last copy: what is in flight
   /// then, and owns it too, is waited for.
-  using Lease = std::shared_ptr<Runtime>;
+  using Lease = std::shared_ptr<NrtRuntime>;
 
   /// Initialises libnrt. Throws SpikeError if a runtime is open, NrtError if libnrt
   /// fails.
   static Lease open(std::shared_ptr<const NrtApi> api);
-  /// The runtime that is open in this process, or null.
-  static std::shared_ptr<Runtime> active();
+  /// A lease of the runtime that is there in this process, or null.
+  static Lease active();
+  /// Whether this process was forked from one that has a runtime, which it cannot use.
+  static bool is_parents();
 
-  Runtime(const Runtime&) = delete;
-  Runtime& operator=(const Runtime&) = delete;
+  NrtRuntime(const NrtRuntime&) = delete;
+  NrtRuntime& operator=(const NrtRuntime&) = delete;
 
   /// Waits for what is running, then closes libnrt. Idempotent.
   void close() noexcept;
@@ -95,6 +95,10 @@ class Runtime : public std::enable_shared_from_this<Runtime> {
   /// Throws a SpikeError that begins with `refusal` and says why, unless it is open.
   void require_open(const std::string& refusal) const;
 
+  /// Bytes used and bytes that there are in the device memory of a core. Throws
+  /// SpikeError if it is not open, NrtError with what libnrt says.
+  std::pair<size_t, size_t> memory_stats(uint32_t core_id);
+
   /// Keeps an operation alive until it is done or the runtime closes.
   void track(std::shared_ptr<Pending> operation);
 
@@ -102,11 +106,12 @@ class Runtime : public std::enable_shared_from_this<Runtime> {
 
  private:
   friend class Use;
-  explicit Runtime(std::shared_ptr<const NrtApi> api);
+  explicit NrtRuntime(std::shared_ptr<const NrtApi> api);
   bool enter() noexcept;  // false if it is not open
   void leave() noexcept;
 
   const unsigned generation_;  // of forks, when opened
+  std::weak_ptr<NrtRuntime> lease_;
   std::once_flag closed_;
   std::atomic<bool> closing_{false};
   std::atomic<int> uses_{0};
@@ -116,26 +121,35 @@ class Runtime : public std::enable_shared_from_this<Runtime> {
   std::list<std::shared_ptr<Pending>> pending_;
 };
 
-/// Gives up Python's GIL, if this thread holds it, for a scope that may wait: what it
-/// waits for may need the GIL to get on.
-class WithoutGil {
+/// A lock that threads come with, as Python's do, and that a thread which waits must
+/// give up: what it waits for may need it to get on.
+struct CallersLock {
+  /// Gives it up if this thread holds it; returns what `take` needs, null if nothing.
+  void* (*release)();
+  void (*take)(void*);
+};
+/// To be called before anything else of spike's is.
+void set_callers_lock(const CallersLock& lock);
+
+/// Gives up the caller's lock for a scope that may wait.
+class Unlocked {
  public:
-  WithoutGil();
-  ~WithoutGil();
-  WithoutGil(const WithoutGil&) = delete;
-  WithoutGil& operator=(const WithoutGil&) = delete;
+  Unlocked();
+  ~Unlocked();
+  Unlocked(const Unlocked&) = delete;
+  Unlocked& operator=(const Unlocked&) = delete;
 
  private:
-  void* const thread_state_;
+  void* const state_;
 };
 
-/// The scope of calls of libnrt, without the GIL.
+/// The scope of calls of libnrt, without the caller's lock.
 class Use {
  public:
   /// Throws SpikeError, which begins with `refusal`, if the runtime is not open.
-  Use(std::shared_ptr<Runtime> runtime, const char* refusal);
+  Use(std::shared_ptr<NrtRuntime> runtime, const char* refusal);
   /// For destructors: false in a condition if the runtime is not open.
-  explicit Use(std::shared_ptr<Runtime> runtime) noexcept
+  explicit Use(std::shared_ptr<NrtRuntime> runtime) noexcept
       : runtime_(std::move(runtime)), entered_(runtime_->enter()) {}
   ~Use() {
     if (entered_) runtime_->leave();
@@ -147,35 +161,47 @@ class Use {
   const NrtApi* operator->() const { return runtime_->api.get(); }
 
  private:
-  const WithoutGil without_gil_;  // first, so that it is taken again last
-  const std::shared_ptr<Runtime> runtime_;
+  const Unlocked unlocked_;  // first, so that the lock is taken again last
+  const std::shared_ptr<NrtRuntime> runtime_;
   const bool entered_;
 };
 
-/// What Python holds of a tensor or a model: a share of it, until it is given up.
+/// One owner's share of a tensor or a model, until it is given up, which any thread may
+/// do at any time. Copies are shares of their own.
 template <class Storage>
 class Share {
  public:
   using Pin = std::shared_ptr<Storage>;
-  Share(std::string label, Runtime::Lease lease, Pin storage = {})
+  Share(std::string label, NrtRuntime::Lease lease, Pin storage)
       : label(std::move(label)),
-        lease_(std::move(lease)),
-        storage_(std::move(storage)) {}
+        held_(std::make_shared<Held>(Held{std::move(lease), std::move(storage)})) {}
 
-  /// A share for as long as a call needs it. Throws SpikeError, which begins with
-  /// `refusal`, if there is none or the runtime is not open.
+  /// The storage for as long as a call needs it. Throws SpikeError, which begins with
+  /// `refusal`, if it was given up or the runtime is not open.
   Pin pin(const std::string& refusal) const {
-    if (!storage_) throw SpikeError(refusal + ": '" + label + "' is no more.");
-    storage_->runtime->require_open(refusal);
-    return storage_;
+    Pin storage = peek();
+    if (!storage) throw SpikeError(refusal + ": '" + label + "' is no more.");
+    storage->runtime->require_open(refusal);
+    return storage;
   }
-  bool is_gone() const { return !storage_ || !storage_->runtime->is_open(); }
+  /// The storage, or null if it was given up.
+  Pin peek() const {
+    auto held = std::atomic_load(&held_);
+    return held ? held->storage : nullptr;
+  }
+  bool is_gone() const {
+    Pin storage = peek();
+    return !storage || !storage->runtime->is_open();
+  }
 
   const std::string label;
 
  protected:
-  Runtime::Lease lease_;  // until it is given up; ends after the storage
-  Pin storage_;
+  struct Held {
+    const NrtRuntime::Lease lease;  // outlives the storage
+    const Pin storage;
+  };
+  std::shared_ptr<const Held> held_;
 };
 
 }  // namespace spike

@@ -1,30 +1,63 @@
-// The interface to the runtime that Python sees as `Spike`.
+// The interface to the runtime: what loads, allocates, reads, writes and executes.
 #pragma once
 
-#include "nrt_wrapper.h"
+#include "model.h"
 
 namespace spike {
 
 /// An open runtime, for tensors and models to be made in. Destroying a Spike lets the
 /// runtime go on for as long as there are tensors or models; closing it does not.
-struct Spike {
-  const Runtime::Lease runtime;
+///
+/// What is done with a tensor or a model is done by the Spike that it belongs to: a
+/// method throws SpikeError for one of another.
+class Spike {
+ public:
+  /// Opens the process's runtime. Throws SpikeError if one is open, NrtError if libnrt
+  /// fails.
+  explicit Spike(std::shared_ptr<const NrtApi> api);
+  /// How many cores this process may use. Needs no runtime.
+  static uint32_t visible_core_count(const NrtApi& api);
+  /// Version of libnrt as "1.2.3.4 (detail)"; "unknown" if it cannot say.
+  static std::string runtime_version(const NrtApi& api);
+
+  /// After running calls. Idempotent.
+  void close() { runtime_->close(); }
+  bool is_closed() const { return !runtime_->is_open(); }
+  /// Bytes used and bytes that there are in the device memory of a core.
+  std::pair<size_t, size_t> memory_stats(uint32_t core_id) const;
+
+  NrtTensor allocate_tensor(size_t size, int core_id, const std::string& name) const;
+  NrtTensor slice_from_tensor(const NrtTensor& source, size_t offset, size_t size,
+                              const std::string& name) const;
+  void free_tensor(NrtTensor& tensor) const { tensor.free(); }
+  void tensor_write(NrtTensor& tensor, const void* data, size_t size,
+                    size_t offset) const;
+  void tensor_read(const NrtTensor& tensor, void* data, size_t size,
+                   size_t offset) const;
+
+  NrtModel load_model(const std::string& neff_path, const Placement& placement) const;
+  void unload_model(NrtModel& model) const { model.unload(); }
+  ModelTensorInfo get_tensor_info(const NrtModel& model) const;
+  void execute(const NrtModel& model, const NamedTensors& inputs,
+               const NamedTensors& outputs) const;
+  /// Executes, and writes a profile to the file.
+  void profile(const NrtModel& model, const NamedTensors& inputs,
+               const NamedTensors& outputs, const std::string& file) const;
+  /// Milliseconds that each of `iterations` executions took on the host.
+  std::vector<double> benchmark(const NrtModel& model, const NamedTensors& inputs,
+                                const NamedTensors& outputs, int warmup,
+                                int iterations) const;
 
   /// `object`, a tensor or model, if it is of this instance. Throws SpikeError if not.
   template <class Object>
   Object& own(Object& object) const {
-    if (object.pin("Unable to use what is freed")->runtime == runtime) return object;
-    runtime->require_open("Unable to use a closed Spike instance");
+    if (object.pin("Unable to use what is freed")->runtime == runtime_) return object;
+    runtime_->require_open("Unable to use a closed Spike instance");
     throw SpikeError("'" + object.label + "' belongs to another Spike instance.");
   }
 
-  /// Bytes used and bytes that there are in the device memory of a core.
-  std::pair<size_t, size_t> memory_stats(uint32_t core_id) const;
+ private:
+  const NrtRuntime::Lease runtime_;
 };
-
-/// How many cores this process may use. Needs no runtime.
-uint32_t visible_core_count(const NrtApi& api);
-/// Version of libnrt as "1.2.3.4 (detail)"; "unknown" if it cannot say.
-std::string runtime_version(const NrtApi& api);
 
 }  // namespace spike

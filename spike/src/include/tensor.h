@@ -25,7 +25,7 @@ struct Extent {
 /// that it is freed after the last running call, whatever its owner does meanwhile.
 class TensorStorage {
  public:
-  TensorStorage(std::shared_ptr<Runtime> runtime, nrt_tensor_t* tensor,
+  TensorStorage(std::shared_ptr<NrtRuntime> runtime, nrt_tensor_t* tensor,
                 const Extent& extent)
       : runtime(std::move(runtime)), tensor(tensor), extent(extent) {}
   ~TensorStorage();
@@ -36,7 +36,7 @@ class TensorStorage {
   /// sets.
   void add_dependent(const std::shared_ptr<NrtTensorSet>& set);
 
-  const std::shared_ptr<Runtime> runtime;
+  const std::shared_ptr<NrtRuntime> runtime;
   nrt_tensor_t* tensor;
   const Extent extent;
 
@@ -46,14 +46,13 @@ class TensorStorage {
 };
 using TensorPin = std::shared_ptr<TensorStorage>;
 
-/// A tensor as Python holds it: a share of its storage until it is freed, and what is
-/// known of it for ever. Offsets and sizes are in bytes and checked; size 0 means up to
-/// the end. Methods throw SpikeError for a freed tensor, a closed runtime or a range
-/// out of bounds, and NrtError with what libnrt says. Only the GIL guards the handle
-/// itself: methods are called with it, and pin the storage before they give it up.
+/// An owner's share of a tensor's storage until it is given up, and what is known of it
+/// for ever. Offsets and sizes are in bytes and checked; size 0 means up to the end.
+/// Methods throw SpikeError for a freed tensor, a closed runtime or a range out of
+/// bounds, and NrtError with what libnrt says. Safe to use from many threads.
 class NrtTensor : public Share<TensorStorage> {
  public:
-  static NrtTensor allocate(const Runtime::Lease& runtime, size_t size, int core_id,
+  static NrtTensor allocate(const NrtRuntime::Lease& runtime, size_t size, int core_id,
                             const std::string& name);
   NrtTensor slice(size_t offset, size_t size, const std::string& name) const;
 
@@ -61,11 +60,13 @@ class NrtTensor : public Share<TensorStorage> {
   /// How much a read of `size` reads.
   size_t readable(size_t offset, size_t size) const;
   void read(void* data, size_t size, size_t offset) const;
+  /// On the device, or through the host if the source is on another core.
   void copy_from(const NrtTensor& source, size_t source_offset, size_t offset,
                  size_t size);
   void fill(int byte, size_t offset, size_t size);
 
-  /// Frees the memory now, or after the last running call. Idempotent.
+  /// Gives the share up: the memory is freed with the last, after running calls.
+  /// Idempotent.
   void free();
   /// Address in the device's memory; 0 if freed.
   uintptr_t address() const;
@@ -74,7 +75,7 @@ class NrtTensor : public Share<TensorStorage> {
   const size_t size;
 
  private:
-  NrtTensor(Runtime::Lease lease, int core_id, const Extent& extent,
+  NrtTensor(NrtRuntime::Lease lease, int core_id, const Extent& extent,
             const std::string& name, nrt_tensor_t* tensor);
 };
 

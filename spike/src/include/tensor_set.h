@@ -14,7 +14,7 @@ using NamedTensors = std::vector<std::pair<std::string, TensorPin>>;
 class NrtTensorSet {
  public:
   /// Throws SpikeError for a tensor of another runtime.
-  static std::shared_ptr<NrtTensorSet> make(const std::shared_ptr<Runtime>& runtime,
+  static std::shared_ptr<NrtTensorSet> make(const std::shared_ptr<NrtRuntime>& runtime,
                                             const NamedTensors& tensors);
   ~NrtTensorSet() { clear(); }
 
@@ -23,10 +23,10 @@ class NrtTensorSet {
   void clear() noexcept;
 
  private:
-  explicit NrtTensorSet(std::shared_ptr<Runtime> runtime)
+  explicit NrtTensorSet(std::shared_ptr<NrtRuntime> runtime)
       : runtime_(std::move(runtime)) {}
 
-  const std::shared_ptr<Runtime> runtime_;
+  const std::shared_ptr<NrtRuntime> runtime_;
   std::mutex mutex_;
   std::atomic<nrt_tensor_set_t*> set_{nullptr};
 };

@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from neff.status import NrtStatus as NrtStatus
     from spike._spike import AsyncExecution as AsyncExecution
     from spike._spike import ModelTensorInfo as ModelTensorInfo
     from spike._spike import NrtError as NrtError
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from spike._spike import SystemTraceSession as SystemTraceSession
     from spike._spike import TensorMetadata as TensorMetadata
     from spike.benchmark import BenchmarkResult as BenchmarkResult
+    from spike.c_interface import get_include as get_include
     from spike.device_array import SpikeArray as SpikeArray
     from spike.device_array import spike_array as spike_array
     from spike.profiler import SpikeProfiler as SpikeProfiler
@@ -39,13 +41,17 @@ _EXPORTS = {
     "_spike": "AsyncExecution ModelTensorInfo NrtError NrtModel NrtTensor SpikeError "
     "SystemTraceSession TensorMetadata __version__",
     "benchmark": "BenchmarkResult",
+    "c_interface": "get_include",
     "device_array": "SpikeArray spike_array",
     "profiler": "SpikeProfiler",
     "spike_model": "SpikeModel",
     "spike_singleton": "configure get_spike_singleton reset",
     "spike_tensor": "SpikeTensor",
 }
-_MODULES = {name: module for module in _EXPORTS for name in _EXPORTS[module].split()}
+_MODULES = {
+    name: f"spike.{module}" for module in _EXPORTS for name in _EXPORTS[module].split()
+}
+_MODULES["NrtStatus"] = "neff.status"
 __nkipy_internal__ = True  # see nkipy.core.roles
 
 __all__ = sorted(_MODULES)
@@ -54,7 +60,7 @@ __all__ = sorted(_MODULES)
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = import_module(f"{__name__}.{_MODULES[name]}")
+    module = import_module(_MODULES[name])
     value = globals()[name] = getattr(module, name)
     return value
 

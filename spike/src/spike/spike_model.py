@@ -12,6 +12,7 @@ import numpy as np
 
 from neff.interface import ALIAS_SUFFIX
 from neff.reported import examine, is_ambiguous, is_same_dtype, read_interface_of
+from neff.status import NrtStatus
 from neff.tensors import UNKNOWN_DTYPE, TensorInfo
 from spike._spike import (
     AsyncExecution,
@@ -35,6 +36,8 @@ Tensors = dict[str, Any]
 
 # A trace keeps so many events that this many executions never overflow it.
 _FETCH_EVERY = 256
+
+_BAD_NEFF = NrtStatus.INVALID, NrtStatus.UNSUPPORTED_NEFF_VERSION
 
 # libnrt has one trace per process.
 _trace_lock = threading.Lock()
@@ -125,7 +128,7 @@ class SpikeModel(CallMemory):
                 str(path), core_id, cc_enabled, rank_id, world_size
             )
         except NrtError as error:
-            if error.status_name in ("NRT_INVALID", "NRT_UNSUPPORTED_NEFF_VERSION"):
+            if error.status in _BAD_NEFF:
                 error.args = (f"{error}. {examine(path)}",)
             raise
         return cls(ref, path.stem if name is None else name, path)

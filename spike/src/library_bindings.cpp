@@ -1,0 +1,77 @@
+// Which libnrt is used, and Python's lock.
+
+#include <cxxabi.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/string.h>
+#include <unistd.h>
+
+#include "bindings.h"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace spike {
+namespace {
+
+void* release_gil() { return PyGILState_Check() ? PyEval_SaveThread() : nullptr; }
+
+void take_gil(void* thread_state) {
+  try {
+    PyEval_RestoreThread(static_cast<PyThreadState*>(thread_state));
+  } catch (abi::__forced_unwind&) {
+    // The interpreter has ended, and before 3.14 ends a daemon thread that comes back
+    // to it. That would take the destructor here along and abort the process.
+    for (;;) pause();
+  }
+}
+
+// Never destroyed, as what uses it may live until the process ends.
+std::shared_ptr<const NrtApi>& chosen_library() {
+  static auto* chosen = new std::shared_ptr<const NrtApi>;
+  return *chosen;
+}
+
+void load_library(const std::optional<std::string>& path) {
+  chosen_library() = path ? std::make_shared<const NrtApi>(*path) : nullptr;
+}
+
+void close_runtime() {
+  if (auto runtime = NrtRuntime::active()) runtime->close();
+}
+
+}  // namespace
+
+std::shared_ptr<const NrtApi> library() {
+  auto& chosen = chosen_library();
+  if (!chosen) {
+    nb::object located = nb::module_::import_("spike.library").attr("locate")();
+    auto path = nb::cast<std::string>(located.attr("path"));
+    chosen = std::make_shared<const NrtApi>(path);
+  }
+  return chosen;
+}
+
+NrtRuntime::Lease open_runtime() {
+  NrtRuntime::Lease runtime = NrtRuntime::active();
+  if (!runtime) {
+    nb::module_::import_("spike.spike_singleton").attr("get_spike_singleton")();
+    runtime = NrtRuntime::active();
+  }
+  if (!runtime) throw SpikeError("The runtime was closed as soon as it was opened.");
+  return runtime;
+}
+
+void define_library(nb::module_& m) {
+  set_callers_lock({release_gil, take_gil});
+  m.def("load_library", load_library, "path"_a = nb::none(),
+        "Use this libnrt from now on; without a path, look for one again.\n\n"
+        "What is open keeps the one that it has.");
+  m.def("close_runtime", close_runtime, "Close the runtime, if one is open.");
+  m.def(
+      "has_native_async", [] { return library()->has_async(); },
+      "Whether libnrt executes asynchronously itself.");
+  // While Python still works: executions that are to end may need it.
+  nb::module_::import_("atexit").attr("register")(m.attr("close_runtime"));
+}
+
+}  // namespace spike
