@@ -16,10 +16,10 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from spike._spike import Spike
 
 import spike
 from spike import NrtStatus, SpikeModel, SpikeTensor
+from spike._spike import Spike
 
 SOURCE = Path(__file__).parent / "second_extension" / "second.c"
 CLOSED, OPEN = 0, 1

@@ -6,9 +6,9 @@ import ast
 from pathlib import Path
 
 import pytest
-import spike._spike
 
 import spike
+import spike._spike
 
 
 def test_stub_is_current():

@@ -17,14 +17,12 @@ from nkipy.core.ops._reduction import (
     finish,
     many_axes,
     mask_for,
-    mean_dtype,
     operand,
-    round_unless,
     rounding_once,
     spread,
 )
-from nkipy.core.ops._registry import Op, supports
-from nkipy.core.ops._samples import ErrorSample, Sample, make
+from nkipy.core.ops._registry import Op
+from nkipy.core.ops.nan_samples import ErrorSample, Sample, make
 from nkipy.core.ops.reduce.extremes import arg_extreme, lower_by_place
 from nkipy.core.ops.reduce.folds import (
     ADD,
@@ -39,7 +37,6 @@ from nkipy.core.ops.reduce.folds import (
 )
 from nkipy.core.ops.reduce.moments import lower_by_variance, mean_, std_, var_
 from nkipy.core.ops.reduce.scan import lower_by_scan
-from nkipy.core.ops.statistics.order import sorted_rows
 from nkipy.core.tensor import NKIPyTensorRef
 from nkipy.hlo.builder import HLOBuilder, Value
 
@@ -98,7 +95,8 @@ def holey(shape: tuple[int, ...], dtype: np.dtype, seed: int = 0) -> np.ndarray:
     return x
 
 
-def _samples(dtype: np.dtype) -> Iterator[Sample]:
+def nan_samples(dtype: np.dtype) -> Iterator[Sample]:
+    """Of any reduction: axes, NaN among numbers, and NaN alone."""
     for shape, axis in (((5,), None), ((2, 3, 4), 1), ((2, 3, 4), (0, -1)), ((), None)):
         yield Sample((holey(shape, dtype),), {"axis": axis}, f"{shape} {axis}")
     yield Sample((holey((2, 4), dtype),), {"axis": 1, "keepdims": True}, "keepdims")
@@ -106,13 +104,13 @@ def _samples(dtype: np.dtype) -> Iterator[Sample]:
 
 
 def _where_samples(dtype: np.dtype) -> Iterator[Sample]:
-    yield from _samples(dtype)
+    yield from nan_samples(dtype)
     mask = np.array([True, False, True, True])
     yield Sample((holey((2, 4), dtype),), {"axis": 1, "where": mask}, "where")
 
 
 def _extreme_samples(dtype: np.dtype) -> Iterator[Sample]:
-    yield from _samples(dtype)
+    yield from nan_samples(dtype)
     one: Any = True if dtype == dt.bool_ else 1
     mask = np.array([True, False, True, True])
     kwargs = {"axis": 1, "initial": one, "where": mask}
@@ -140,13 +138,14 @@ _ERRORS = (ErrorSample((X,), {"axis": 2}, np.exceptions.AxisError, "out of bound
 _EMPTY = (ErrorSample((X[:0],), {"axis": 0}, ValueError, "zero-size"),)
 
 
-def _record(
+def nan_record(
     function: Callable[..., Any],
     samples: Any,
     errors: Any = _ERRORS,
     note: str = "",
     dtypes: Any = ALL,
 ) -> Op:
+    """The record of a function of NumPy's that passes over NaN."""
     return Op(
         function.__name__,
         numpy=function,
@@ -159,10 +158,10 @@ def _record(
 
 
 # -- sums and products -----------------------------------------------------------------
-nansum = _record(np.nansum, _where_samples)
-nanprod = _record(np.nanprod, _where_samples)
-nancumsum = _record(np.nancumsum, _scan_samples)
-nancumprod = _record(np.nancumprod, _scan_samples)
+nansum = nan_record(np.nansum, _where_samples)
+nanprod = nan_record(np.nanprod, _where_samples)
+nancumsum = nan_record(np.nancumsum, _scan_samples)
+nancumprod = nan_record(np.nancumprod, _scan_samples)
 for _op, _lower_by, _fold in (
     (nansum, lower_by_accumulation, ADD),
     (nanprod, lower_by_accumulation, MULTIPLY),
@@ -175,10 +174,10 @@ for _op, _lower_by, _fold in (
 
 # -- extremes --------------------------------------------------------------------------
 _ALL_NAN = "index 0 where all are NaN: NumPy raises, which needs values"
-nanmax = _record(np.nanmax, _extreme_samples, _ERRORS + _EMPTY)
-nanmin = _record(np.nanmin, _extreme_samples, _ERRORS + _EMPTY)
-nanargmax = _record(np.nanargmax, _arg_samples, _ERRORS, _ALL_NAN)
-nanargmin = _record(np.nanargmin, _arg_samples, _ERRORS, _ALL_NAN)
+nanmax = nan_record(np.nanmax, _extreme_samples, _ERRORS + _EMPTY)
+nanmin = nan_record(np.nanmin, _extreme_samples, _ERRORS + _EMPTY)
+nanargmax = nan_record(np.nanargmax, _arg_samples, _ERRORS, _ALL_NAN)
+nanargmin = nan_record(np.nanargmin, _arg_samples, _ERRORS, _ALL_NAN)
 
 
 for _op, _fold in ((nanmax, MAXIMUM), (nanmin, MINIMUM)):
@@ -196,12 +195,9 @@ for _op, _fold in ((nanargmax, MAXIMUM), (nanargmin, MINIMUM)):
 
 
 # -- moments ---------------------------------------------------------------------------
-nanmean = _record(np.nanmean, _where_samples)
-nanvar = _record(np.nanvar, _var_samples)
-nanstd = _record(np.nanstd, _var_samples)
-# NumPy's own fails for ml_dtypes' NaN.
-_MEDIANS = supports(dt.float32, dt.float16, dt.INTEGERS, dt.bool_)
-nanmedian = _record(np.nanmedian, _samples, dtypes=_MEDIANS)
+nanmean = nan_record(np.nanmean, _where_samples)
+nanvar = nan_record(np.nanvar, _var_samples)
+nanstd = nan_record(np.nanstd, _var_samples)
 
 
 @nanmean.impl("hlo")
@@ -256,46 +252,3 @@ def _spread(
 for _op, _of_numbers in ((nanvar, var_), (nanstd, std_)):
     lower_by_variance(_op, partial(_spread, _of_numbers))
     _op.__doc__ = f"``numpy.{_op.name}``: NaN of no more numbers than `ddof`."
-
-
-@nanmedian.impl("hlo")
-def _nanmedian(
-    a: Any,
-    axis: Any = None,
-    out: Any = None,
-    overwrite_input: bool = False,
-    keepdims: Any = False,
-) -> NKIPyTensorRef:
-    """``numpy.nanmedian``: sorts, which moves NaN out of the way."""
-    ctx = get_hlo_context()
-    x = operand(a)
-    axes = many_axes(axis, x.ndim)
-    assert x.dtype is not None
-    rows = ctx.convert(sorted_rows(ctx, x, axes), dt.float32)
-    value = _middle_of_numbers(ctx, rows)
-    value = round_unless(ctx, value, mean_dtype(x.dtype, None), out)
-    return finish(ctx, value, x.shape, axes, keepdims, out)
-
-
-def _middle_of_numbers(b: HLOBuilder, rows: Value) -> Value:
-    """The median of each float32 row, in order, as far as it is not NaN."""
-    last = rows.ndim - 1
-    good = b.convert(b.compare(rows, rows, "EQ"), dt.int32)
-    n = b.reduce(good, "add", 0, (last,))
-    one = b.full_like(n, 1)
-    high = b.emit("shift-right-logical", (n, one), n.shape, n.dtype)
-    low = b.subtract(b.subtract(n, high), one)
-    lower, upper = _pick(b, rows, low), _pick(b, rows, high)
-    mean = b.multiply(b.add(lower, upper), b.full_like(upper, 0.5))
-    middle = b.select(b.compare(low, high, "EQ"), upper, mean)
-    nothing = b.compare(n, b.full_like(n, 0), "EQ")
-    return b.select(nothing, b.full_like(middle, float("nan")), middle)
-
-
-def _pick(b: HLOBuilder, rows: Value, places: Value) -> Value:
-    """The element of each row at its place, read by a sum over a mask."""
-    last = rows.ndim - 1
-    chosen = b.compare(
-        b.iota(rows.shape, last), spread(b, places, rows.shape, (last,)), "EQ"
-    )
-    return b.reduce(b.select(chosen, rows, b.full_like(rows, 0)), "add", 0, (last,))
