@@ -479,11 +479,6 @@ def _make_reducer(opcode: str, dtype: np.dtype) -> HLOComputation:
     return _reducers.setdefault((opcode, dtype), made)  # if another thread was faster
 
 
-def is_shared(computation: HLOComputation) -> bool:
-    """Whether a computation is one of those that all modules share."""
-    return any(computation is shared for shared in _reducers.values())
-
-
 def _words(array: np.ndarray) -> np.ndarray:
     """The bits of the elements of a C-contiguous array, one after the other."""
     return array.reshape(-1).view(f"u{array.itemsize}")

@@ -45,15 +45,6 @@ class SourceLocation(NamedTuple):
         return f"{self.filename}:{self.line}"
 
 
-@lru_cache(maxsize=8192)
-def shape_key(shape: tuple[int, ...], dtype: np.dtype) -> str:
-    """Tells shapes and dtypes apart, as they do themselves.
-
-    It is what recipes are looked up by: a string keeps its hash, unlike a tuple.
-    """
-    return f"{dtype}{shape}"
-
-
 class Form:
     """What equal instructions share: all but who they are and where they come from.
 
@@ -67,7 +58,6 @@ class Form:
     Attributes:
         operands: shape and dtype of each operand.
         callees: the computations among the attributes.
-        key: :func:`shape_key` of the result.
         is_verified: whether the verifier has found an instruction of this form valid.
         encoded: the writer's bytes of it, or None.
     """
@@ -79,7 +69,6 @@ class Form:
         "dtype",
         "attributes",
         "callees",
-        "key",
         "is_verified",
         "encoded",
     )
@@ -100,17 +89,8 @@ class Form:
         if attributes:
             self.attributes = MappingProxyType(dict(attributes))
         self.callees = callees_of(attributes)
-        self.key = shape_key(shape, dtype)
         self.is_verified = False
         self.encoded: bytes | None = None
-
-    @classmethod
-    def of(cls, inst: HLOInstruction) -> Form:
-        """The form of an instruction whose operands and result are arrays."""
-        if inst.form is not None:
-            return inst.form
-        operands = tuple([(o.shape, o.dtype) for o in inst.operands])
-        return cls(inst.opcode, operands, inst.shape, inst.dtype, inst.attributes)
 
     def fits(self, inst: HLOInstruction) -> bool:
         """Whether `inst`, which was made of this form, is still of it."""

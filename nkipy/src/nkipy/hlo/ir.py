@@ -23,7 +23,6 @@ from nkipy.hlo.instruction import (
     SourceLocation,
     callees_of,
     instruction_of,
-    shape_key,
     with_callees,
 )
 from nkipy.hlo.interface import MUST_ALIAS_SUFFIX
@@ -45,7 +44,6 @@ __all__ = [
     "TensorPlaceholder",
     "callees_of",
     "instruction_of",
-    "shape_key",
     "with_callees",
 ]
 

@@ -29,9 +29,7 @@ _TF32 = {"exponent_bits": 8, "mantissa_bits": 10}
 _PRODUCTS = frozenset({"dot", "convolution"})
 # Those that only pick values, which have been rounded before, are left out.
 _PICKS = frozenset({"copy", "maximum", "minimum", "abs", "negate", "sign"})
-_ELEMENTWISE = (
-    frozenset(name for names in (*UNARY, *BINARY) for name in names.split()) - _PICKS
-) | {"convert"}
+_ELEMENTWISE = frozenset({*UNARY, *BINARY, "convert"}) - _PICKS
 
 
 def apply_auto_cast(module: HLOModule, options: SimulationOptions | None) -> HLOModule:
