@@ -336,28 +336,6 @@ def test_a_thousand_traces_do_not_grow():
     assert grown < 64 * 1024
 
 
-# -- what cannot be traced -------------------------------------------------------------
-@pytest.mark.parametrize(
-    ("use", "text"),
-    [
-        (lambda x: 1 if x > 0 else 2, "truth value"),
-        (lambda x: 1 if x[0] else 2, "truth value"),
-        (lambda x: int(x[0]), "astype"),
-        (lambda x: float(x[0]), "astype"),
-        (lambda x: list(x[0]), "0-d"),
-        (lambda x: 1 in x, "membership"),
-        (lambda x: range(x[0]), "index"),
-        (lambda x: x.item(), "item"),
-        (lambda x: x.tolist(), "tolist"),
-    ],
-    ids=["if", "if element", "int", "float", "list", "in", "range", "item", "tolist"],
-)
-def test_values_are_not_known_while_tracing(use, text):
-    with pytest.raises(ConcretizationError, match=text) as caught:
-        module_of(use, ones(3))
-    assert __file__ in str(caught.value)
-
-
 def test_errors_name_op_shapes_line_and_reason():
     def kernel(x, y):
         return x + y
@@ -376,14 +354,6 @@ def test_unknown_functions_name_themselves_and_the_way_out():
         module_of(lambda x: np.nonzero(x), ones(3))
     with pytest.raises(NotImplementedError, match="fft"):
         module_of(lambda x: np.fft.fft(x), ones(4))
-
-
-def test_iteration_and_unpacking_over_the_first_axis():
-    def kernel(x):
-        a, b = x
-        return a + b + sum(row for row in x)
-
-    assert module_of(kernel, ones(2, 3)).results[0].shape == (3,)
 
 
 # -- the kernel object -----------------------------------------------------------------
@@ -451,13 +421,6 @@ def test_a_traced_array_as_argument_of_another_trace_says_what_to_call():
         module_of(outer, ones(2))
 
 
-def test_rounding_as_python_does():
-    module = module_of(lambda x: (round(x[0]), round(x[0], 1)), ones(2))
-    assert [r.dtype for r in module.results] == [np.int32, F32]
-    with pytest.raises(TypeError, match="__round__"):
-        module_of(round, ones(2))
-
-
 @dataclass(frozen=True, slots=True)
 class Slotted:
     left: np.ndarray
@@ -503,19 +466,3 @@ def test_objects_whose_attributes_fail_are_static():
     assert len(made.module.parameters) == 1
     with pytest.raises(TypeError, match="_AnswersToNothing"):
         trace_function(lambda x, s: s, arguments, {})
-
-
-@pytest.mark.parametrize(
-    "use",
-    [
-        lambda n: np.zeros(n),
-        lambda n: np.full(n, 1.0),
-        lambda n: np.empty((n, 2)),
-        lambda n: f"{n:.2f}",
-    ],
-)
-def test_values_that_are_not_known_are_named(use):
-    with pytest.raises(ConcretizationError, match="not known while") as caught:
-        trace_function(use, (np.array(3, np.int32),), {})
-    assert caught.value.location is not None
-    trace_function(lambda n: (f"{n}", n + 1)[1], (np.array(3, np.int32),), {})

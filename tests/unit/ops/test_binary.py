@@ -86,17 +86,6 @@ def test_nested_dtype_keywords():
     check_kernel(kernel, X, N)
 
 
-def test_in_place_operators_keep_the_dtype():
-    def kernel(x, n):
-        x += 1
-        x *= n
-        n //= 2
-        n <<= 1
-        x **= 2
-
-    check_kernel(kernel, X, N % 100)
-
-
 def test_two_results_into_two_outs():
     def kernel(x, q, r):
         np.divmod(x, 0.7, out=(q, r))

@@ -98,11 +98,6 @@ def test_variance_does_not_cancel():
     np.testing.assert_allclose(got, np.var(x.astype(np.float64)), rtol=1e-5)
 
 
-def test_methods_are_the_functions():
-    x = np.arange(6, dtype=np.float32).reshape(2, 3)
-    check_kernel(lambda a: (a.sum(0), a.max(axis=1), a.argmin(), a.std(ddof=1)), x)
-
-
 def test_a_sum_is_two_instructions():
     x = np.zeros((4, 5), np.float32)
     assert opcodes(lambda a: np.sum(a, axis=1), x) == ["constant", "reduce"]

@@ -41,15 +41,6 @@ def test_sort_and_argsort_agree(axis):
     )
 
 
-def test_sort_in_place():
-    def kernel(a):
-        a.sort(axis=0)
-        return a
-
-    x = np.random.default_rng(0).standard_normal((5, 3)).astype(np.float32)
-    check_kernel(kernel, x)
-
-
 def test_lexsort_is_one_sort():
     x = np.zeros(9, np.float32)
     module = trace_function(lambda a, b: np.lexsort((a, b)), (x, x), {}).module
@@ -79,24 +70,3 @@ def test_a_traced_partition_index_is_fine():
     x = np.array([3, 1, 2], np.int32)
     got = run_simulated(lambda a, k: np.partition(a, k), x, np.array(1, np.int32))
     np.testing.assert_array_equal(got, [1, 2, 3])
-
-
-def test_methods_that_sort_do_so_in_place_and_return_nothing():
-    def kernel(x):
-        made = np.zeros((3, 2), np.float32)
-        made[:] = x
-        nothing = [x.sort(axis=0, stable=True), x[1:].partition(1), made.partition(0)]
-        return nothing, made
-
-    x = np.array([[5, 4], [3, 2], [7, 1]], np.float32)
-    check_kernel(kernel, x)
-    with pytest.raises(ValueError, match="out of bounds"):
-        trace_function(lambda a: a.partition(9), (x,), {})
-
-
-def test_traced_arrays_answer_the_array_api_as_arrays_do():
-    def kernel(x):
-        xp = x.__array_namespace__()
-        return xp.sort(x), x.device
-
-    check_kernel(kernel, ZEROS)
