@@ -15,7 +15,7 @@ from nkipy.core.errors import ConcretizationError
 from nkipy.core.tensor import NKIPyTensorRef, TensorArithmeticMixin
 from nkipy.core.trace import trace_function
 from nkipy.hlo.ir import HLOModule
-from tests.support.oracle import check_kernel
+from tests.support.kernels import check_kernel
 
 X = np.array([[1.5, -2.0, 0.25], [4.0, -0.0, 9.0]], np.float32)
 N = np.array([[7, -8, 0], [100, -101, -1]], np.int32)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from nkipy.core.trace import trace_function
-from tests.support.kernels import check_kernel, run_simulated
+from nkipy.testing import run_simulated
+from tests.support.kernels import check_kernel
 
 X = np.array([[1.25, -2.5, np.nan], [np.inf, -0.0, 7.75]], np.float32)
 N = np.array([5, -15, 25, 2**31 - 1, -(2**31)], np.int32)

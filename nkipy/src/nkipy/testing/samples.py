@@ -7,9 +7,8 @@ Each op's record carries samplers: ``op.samples(dtype)`` yields :class:`Sample` 
 from __future__ import annotations
 
 import nkipy.core.ops  # noqa: F401  (fills the table)
-from nkipy.core.op_table import OPS
 from nkipy.core.ops._cases import A, DType, Special, call, cases
-from nkipy.core.ops._registry import Op
+from nkipy.core.ops._registry import OPS, Op
 from nkipy.core.ops._samples import (
     BROADCASTS,
     SHAPES,
