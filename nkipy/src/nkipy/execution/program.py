@@ -21,6 +21,8 @@ class LoadedProgram(ResidentModel):
         neff: path of the NEFF.
         module: the module that it was compiled from.
         core_id: the core.
+        inputs, outputs: names, shapes and dtypes of parameters and results.
+        aliases: names of results that are written into a parameter's memory, and of it.
     """
 
     @property

@@ -23,6 +23,7 @@ class SimulatedProgram:
     Attributes:
         module: the module.
         executable: what runs it.
+        inputs, outputs: names, shapes and dtypes of parameters and results.
     """
 
     def __init__(self, module: HLOModule, executable: Executable) -> None:
