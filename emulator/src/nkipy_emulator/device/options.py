@@ -11,14 +11,14 @@ class LoadOptions:
     """Where a program is loaded, and how strictly.
 
     Attributes:
-        target: the architecture of the core, ``"trn2"`` for example; ``""`` is any.
+        target: the chip that the core is of, such as ``"trn2"``; ``""`` is any.
         lnc: physical cores per logical core; 0 is any.
         rank: which one of the ranks loads the program.
         world_size: how many ranks there are; 1 outside of collectives.
         peers_reachable: the other ranks can be run together with this one.
         validate_hash: compare the file's hash with its content
             (``NEURON_RT_VALIDATE_HASH``).
-        allow_legacy: run what was compiled for an older architecture
+        allow_legacy: run what was compiled for an older generation
             (``NEURON_RT_ALLOW_LEGACY_NEFF``).
         fail_out_of_bounds: an index out of bounds in a gather, scatter or dynamic slice
             ends an execution with ``NRT_EXEC_OOB``, instead of being clamped.
