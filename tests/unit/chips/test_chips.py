@@ -45,8 +45,14 @@ def test_a_record_that_lacks_a_part_is_refused() -> None:
         rest = {k: v for k, v in whole.items() if k != name}
         with pytest.raises(TypeError, match=name):
             Chip(**rest)
+
+
+def test_a_record_does_not_change() -> None:
     with pytest.raises(FrozenInstanceError):
         DEFAULT.cores = 1  # type: ignore[misc]
+    for part in (DEFAULT.families, DEFAULT.elements_per_cycle["vector"]):
+        with pytest.raises(TypeError, match="item assignment"):
+            part["other"] = 1  # type: ignore[index]
 
 
 def test_every_part_says_what_it_is_and_where_it_is_told() -> None:

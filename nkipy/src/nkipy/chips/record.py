@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 #: Element types that every chip has, by NumPy's names; 64-bit ones may be narrowed.
@@ -25,6 +26,13 @@ def _fact(text: str, source: str, unit: str = "", *, estimate: bool = False) -> 
     """A field that says what it is, in which unit, and where it is told."""
     origin = f"estimate, from {source}" if estimate else source
     return field(metadata={"text": text, "source": origin, "unit": unit})
+
+
+def _frozen(value: Any) -> Any:
+    """The same, without a way to change what it maps."""
+    if not isinstance(value, Mapping):
+        return value
+    return MappingProxyType({key: _frozen(part) for key, part in value.items()})
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -124,6 +132,10 @@ class Chip:
         "chips that NeuronLink joins", "trn1-arch to trn3-arch", estimate=True
     )
     network_gb_s: float = _fact("network of so many chips", "chip", "GB/s")
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).copy().items():
+            object.__setattr__(self, name, _frozen(value))
 
     @property
     def architecture(self) -> str:
