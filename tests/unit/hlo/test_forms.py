@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nkipy.core import dtypes as dt
-from nkipy.hlo.builder import HLOBuilder, stretching
+from nkipy.hlo.builder import HLOBuilder, broadcast_forms
 from nkipy.hlo.errors import HLOVerificationError
 from nkipy.hlo.ir import Form, HLOModule
 from nkipy.hlo.verifier import verify_module
@@ -115,11 +115,11 @@ def test_a_form_is_written_alike_in_every_module():
 @pytest.mark.parametrize(
     ("own", "shape"), [((), (2, 3)), ((3,), (2, 3)), ((2, 1), (2, 3)), ((1, 1), (4, 5))]
 )
-def test_stretching_follows_numpy(own, shape):
+def test_broadcasting_follows_numpy(own, shape):
     module = HLOModule("m")
     b = HLOBuilder(module.entry)
     value = module.add_parameter(own, F32, "x")
-    for form in stretching(own, F32, shape):
+    for form in broadcast_forms(own, F32, shape):
         value = b.place(form, (value,))
     module.set_results(value)
     module.verify()

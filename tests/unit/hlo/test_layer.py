@@ -165,6 +165,20 @@ def test_an_unknown_attribute_is_not_left_out_when_writing():
         _with_unknown_attribute().serialize()
 
 
+@pytest.mark.parametrize("opcode", ["constant", "parameter"])
+def test_nor_is_one_of_what_the_writer_has_seen_before(opcode):
+    module = _module()
+    b = HLOBuilder(module.entry)
+    given = {"literal": np.zeros(3, F32)}
+    if opcode == "parameter":
+        given = {"parameter_number": 1}
+    else:
+        b.emit("constant", (), (3,), F32, given)
+    b.emit(opcode, (), (3,), F32, {**given, "dimensions": ()}).name = "y"
+    with pytest.raises(HLOVerificationError, match=f"{opcode} has no attribute 'dim"):
+        module.serialize()
+
+
 def test_a_missing_attribute_is_not_written_as_zero():
     module = _module()
     b = HLOBuilder(module.entry)

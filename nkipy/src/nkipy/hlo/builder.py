@@ -44,7 +44,7 @@ class HLOBuilder:
     Attributes:
         current_source_location: where the next instructions come from, if known.
         append: appends an instruction that was made elsewhere.
-        stretched: what was broadcast before, by the id of the operand and the shape.
+        broadcasts: results of :meth:`broadcast_to`, by id of the operand and shape.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class HLOBuilder:
         self.append = computation.instructions.append
         self._constants: dict[Any, Value] = {}
         self._large: dict[Any, list[Value]] = {}
-        self.stretched: dict[Any, Value] = {}
+        self.broadcasts: dict[Any, Value] = {}
         self._reducers: dict[tuple[str, np.dtype], HLOComputation]
         self._reducers = parent._reducers if parent is not None else {}
 
@@ -255,18 +255,18 @@ class HLOBuilder:
         return self.emit("broadcast", (x,), tuple(shape), x.dtype, attributes)
 
     def broadcast_to(self, x: Value, shape: Dims) -> Value:
-        """`x` stretched to `shape` by NumPy's rule, whose holding is the caller's."""
+        """`x` broadcast to `shape` by NumPy's rule, whose holding is the caller's."""
         shape = tuple(shape)
         if x.shape == shape:
             return x
         key = (id(x), shape)  # x stays alive: it is in the computation
-        found = self.stretched.get(key)
+        found = self.broadcasts.get(key)
         if found is None:
-            found = self.stretched[key] = self._stretch(x, shape)
+            found = self.broadcasts[key] = self._broadcast(x, shape)
         return found
 
-    def _stretch(self, x: Value, shape: tuple[int, ...]) -> Value:
-        for form in stretching(x.shape, x.dtype, shape):
+    def _broadcast(self, x: Value, shape: tuple[int, ...]) -> Value:
+        for form in broadcast_forms(x.shape, x.dtype, shape):
             x = self.place(form, (x,))
         return x
 
@@ -450,18 +450,18 @@ class HLOBuilder:
 
 
 @lru_cache(maxsize=4096)
-def stretching(
+def broadcast_forms(
     own: tuple[int, ...], dtype: np.dtype, shape: tuple[int, ...]
 ) -> tuple[Form, ...]:
-    """What stretches a value of shape `own` to `shape` by NumPy's rule."""
+    """What broadcasts a value of shape `own` to `shape` by NumPy's rule."""
     lead = len(shape) - len(own)
     kept = [i for i, d in enumerate(own) if d == shape[i + lead]]
     squeezed = tuple([own[i] for i in kept])
     dimensions = {"dimensions": tuple([i + lead for i in kept])}
-    stretch = Form("broadcast", ((squeezed, dtype),), shape, dtype, dimensions)
+    broadcast = Form("broadcast", ((squeezed, dtype),), shape, dtype, dimensions)
     if squeezed == own:
-        return (stretch,)
-    return Form("reshape", ((own, dtype),), squeezed, dtype), stretch
+        return (broadcast,)
+    return Form("reshape", ((own, dtype),), squeezed, dtype), broadcast
 
 
 _COMPARE = {d: {"direction": d} for d in ("EQ", "NE", "LT", "LE", "GT", "GE")}

@@ -218,7 +218,11 @@ class InstructionEncoder:
     def _frame(self, inst: HLOInstruction, is_entry: bool) -> bytes:
         """Opcode, shape and attributes, but for the literal of a constant."""
         opcode, form = inst.opcode, inst.form
-        if opcode == "parameter" and inst.dtype is not None:
+        if (
+            opcode == "parameter"
+            and inst.dtype is not None
+            and len(inst.attributes) == 1
+        ):
             number = inst.attributes["parameter_number"]
             name = inst.name if is_entry else None
             return _parameter_frame(inst.dtype, inst.shape, number, name)
@@ -253,10 +257,13 @@ class InstructionEncoder:
 
 
 def _frame_key(inst: HLOInstruction) -> Any:
-    """Equal for instructions without a form whose frames are."""
-    if not inst.attributes or inst.opcode == "constant":
+    """Equal for instructions without a form whose frames are; None if not known."""
+    attributes = inst.attributes
+    if not attributes:
         return inst.opcode, inst.dtype, inst.shape
-    return inst.opcode, inst.dtype, inst.shape, *inst.attributes.items()
+    if inst.opcode == "constant":  # of which the frame has all but the literal
+        return ("constant", inst.dtype, inst.shape) if len(attributes) == 1 else None
+    return inst.opcode, inst.dtype, inst.shape, *attributes.items()
 
 
 @lru_cache(maxsize=8192)
