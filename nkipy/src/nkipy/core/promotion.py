@@ -85,3 +85,17 @@ def result_type(*values: Any) -> np.dtype:
 def _for_numpy(value: Any) -> Any:
     dtype = getattr(value, "dtype", None)
     return dtype if isinstance(dtype, np.dtype) else value
+
+
+def scalar_dtype(value: Any) -> np.dtype:
+    """The dtype of a scalar that meets no array: bool, int32, float32, or its own.
+
+    Raises:
+        TypeError: not a scalar that can be traced.
+    """
+    if isinstance(value, np.generic):
+        return dt.narrow(value.dtype)
+    for kind, dtype in ((bool, dt.bool_), (int, dt.int32), (float, dt.float32)):
+        if isinstance(value, kind):
+            return dtype
+    raise TypeError(f"Unsupported or unrecognized type: {type(value).__name__}")

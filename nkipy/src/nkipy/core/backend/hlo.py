@@ -10,9 +10,11 @@ import numpy as np
 from nkipy.core import dtypes as dt
 from nkipy.core.backend import _active_ctx
 from nkipy.core.backend._source import caller_location
+from nkipy.core.compatibility import names_for
 from nkipy.core.errors import LeakedTracerError
+from nkipy.core.promotion import scalar_dtype
 from nkipy.hlo.builder import HLOBuilder
-from nkipy.hlo.interface import NEFF_INPUT_NAMES, NEFF_OUTPUT_NAMES, OP_TYPE
+from nkipy.hlo.interface import NEFF_INPUT_NAMES, NEFF_OUTPUT_NAMES
 from nkipy.hlo.ir import (
     NO_ATTRIBUTES,
     HLOInstruction,
@@ -22,27 +24,14 @@ from nkipy.hlo.ir import (
 
 __all__ = [
     "HLOModule",
-    "HLOOp",
-    "HLOTensor",
     "HLOTraceContext",
     "NEFF_INPUT_NAMES",
     "NEFF_OUTPUT_NAMES",
-    "NKIPY_OP_TYPE",
-    "TOPK_CUSTOM_CALL",
     "as_hlo_tensor",
-    "broadcast_operands_hlo",
-    "broadcast_to_shape_hlo",
-    "find_common_type_hlo",
     "get_hlo_context",
-    "scalar_dtype_hlo",
 ]
 
-#: An HLO instruction is its own result, so that one class answers to both names.
-HLOOp = HLOInstruction
-HLOTensor = HLOInstruction
-
-NKIPY_OP_TYPE = OP_TYPE
-TOPK_CUSTOM_CALL = "AwsNeuronTopK"
+__getattr__ = names_for(__name__)
 
 
 class HLOTraceContext(HLOBuilder):
@@ -133,7 +122,7 @@ def as_hlo_tensor(
     if isinstance(value, HLOInstruction):
         return value if wanted is None else ctx.convert(value, wanted)
     if isinstance(value, (bool, int, float)):
-        return ctx.scalar(value, wanted or scalar_dtype_hlo(value))
+        return ctx.scalar(value, wanted or scalar_dtype(value))
     return ctx.constant(narrow_constant(np.asarray(value), wanted))
 
 
@@ -180,53 +169,3 @@ def _check_fits(array: np.ndarray, target: np.dtype) -> None:
             f"constant {worst} is out of range for {target.name}, to which "
             f"{array.dtype.name} is narrowed"
         )
-
-
-def scalar_dtype_hlo(value: Any) -> np.dtype:
-    """The dtype of a scalar that meets no array: bool, int32, float32, or its own.
-
-    Raises:
-        TypeError: not a scalar that can be traced.
-    """
-    if isinstance(value, np.generic):
-        return dt.narrow(value.dtype)
-    for kind, dtype in ((bool, dt.bool_), (int, dt.int32), (float, dt.float32)):
-        if isinstance(value, kind):
-            return dtype
-    raise TypeError(f"Unsupported or unrecognized type: {type(value).__name__}")
-
-
-def find_common_type_hlo(a: Any, b: Any) -> np.dtype:
-    """The dtype that ``a + b`` has: NumPy's (NEP 50), narrowed.
-
-    Args:
-        a, b: tensors, arrays, dtypes' scalars, or Python scalars (which are weak).
-
-    Raises:
-        TypeError: NumPy knows no common dtype.
-    """
-    from nkipy.core.promotion import kind_of, resolve_loop
-
-    return resolve_loop(np.add, (kind_of(a), kind_of(b))).outputs[0]
-
-
-def broadcast_to_shape_hlo(
-    ctx: HLOTraceContext, tensor: HLOInstruction, shape: Sequence[int]
-) -> HLOInstruction:
-    """`tensor` stretched to `shape` by NumPy's rule.
-
-    Raises:
-        ValueError: the shapes do not agree.
-    """
-    shape = tuple(shape)
-    if np.broadcast_shapes(tensor.shape, shape) != shape:
-        raise ValueError(f"cannot broadcast {tensor.shape} to {shape}")
-    return ctx.broadcast_to(tensor, shape)
-
-
-def broadcast_operands_hlo(
-    ctx: HLOTraceContext, operands: Sequence[HLOInstruction]
-) -> list[HLOInstruction]:
-    """All operands stretched to their common shape. Raises ValueError if none."""
-    shape = np.broadcast_shapes(*(x.shape for x in operands))
-    return [ctx.broadcast_to(x, shape) for x in operands]
