@@ -22,7 +22,7 @@ from nkipy.core.ops._reduction import (
     spread,
 )
 from nkipy.core.ops._registry import Op
-from nkipy.core.ops.nan_samples import ErrorSample, Sample, make
+from nkipy.core.ops._samples import ErrorSample, Sample, make
 from nkipy.core.ops.reduce.extremes import arg_extreme, lower_by_place
 from nkipy.core.ops.reduce.folds import (
     ADD,
