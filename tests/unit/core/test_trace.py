@@ -9,9 +9,12 @@ import warnings
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import ml_dtypes
 import numpy as np
 import pytest
 
+import nkipy
+from nkipy.core.arguments import ShapeDtype
 from nkipy.core.backend import get_backend, tracing
 from nkipy.core.backend.hlo import HLOTraceContext, get_hlo_context
 from nkipy.core.errors import ConcretizationError, LeakedTracerError, NKIPyError
@@ -466,3 +469,68 @@ def test_objects_whose_attributes_fail_are_static():
     assert len(made.module.parameters) == 1
     with pytest.raises(TypeError, match="_AnswersToNothing"):
         trace_function(lambda x, s: s, arguments, {})
+
+
+# -- shapes and dtypes in place of arrays ----------------------------------------------
+def test_a_shape_and_dtype_stands_for_an_array():
+    def kernel(x, tree):
+        x += tree["w"]
+        return x.sum()
+
+    described = {"w": ShapeDtype(3, "float32")}
+    found = module_of(kernel, ShapeDtype((2, 3), F32), described)
+    assert found.to_text() == module_of(kernel, ones(2, 3), {"w": ones(3)}).to_text()
+    assert [p.name for p in found.inputs] == ["x.must_alias_input", "tree.w"]
+
+
+def test_no_array_of_that_size_is_made():
+    large, column = ShapeDtype((1 << 21, 1 << 21), F32), ShapeDtype((1 << 21, 1), F32)
+    kernel = NKIPyKernel.trace(lambda x, y: np.tanh(x) @ y)
+    module = kernel.specialize(large, column)
+    assert module.parameters[0].shape == (1 << 21, 1 << 21)  # 16 TiB
+    assert module.results[0].shape == (1 << 21, 1)
+    jitted = simulate_jit(kernel.func)
+    assert jitted.lower(large, column).to_text() == module.to_text()
+    assert "f32[2097152,2097152]" in jitted.hlo(large, column)
+
+
+def test_any_object_with_a_shape_and_a_dtype_is_one():
+    class Described:
+        shape, dtype = (2, 3), np.dtype(np.int8)
+
+    assert module_of(lambda x: x + 1, Described()).results[0].dtype == np.int8
+
+
+def test_64_bit_dtypes_are_narrowed_as_those_of_arrays():
+    with pytest.warns(UserWarning, match="'x' has dtype float64"):
+        module = module_of(lambda x: x + 1, ShapeDtype((2,), np.float64))
+    assert module.parameters[0].dtype == F32
+
+
+def test_shapes_and_dtypes_are_values():
+    one = nkipy.ShapeDtype([2, np.int64(3)], "bfloat16")
+    assert one.shape == (2, 3) and one.ndim == 2
+    assert one.dtype == ml_dtypes.bfloat16
+    assert one == ShapeDtype((2, 3), ml_dtypes.bfloat16) != ShapeDtype((2, 3), F32)
+    assert len({one, ShapeDtype((2, 3), "bfloat16")}) == 1
+    assert repr(one) == "ShapeDtype((2, 3), bfloat16)"
+    with pytest.raises(AttributeError):
+        one.shape = (3,)
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "error", "text"),
+    [
+        ((2, -1), F32, ValueError, "negative"),
+        ((2.5,), F32, TypeError, "integer"),
+        ((2,), "no such dtype", TypeError, "no such dtype"),
+    ],
+)
+def test_what_is_no_shape_or_dtype_is_refused(shape, dtype, error, text):
+    with pytest.raises(error, match=text):
+        ShapeDtype(shape, dtype)
+
+
+def test_a_shape_and_dtype_cannot_be_computed_with():
+    with pytest.raises(TypeError, match="has no values"):
+        simulate_jit(lambda x: x + 1)(ShapeDtype((2,), F32))

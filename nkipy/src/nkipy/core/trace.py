@@ -14,21 +14,23 @@ from nkipy.core import (
     creation_hooks,
     ops,  # noqa: F401  (fills the op tables)
 )
-from nkipy.core import dtypes as dt
-from nkipy.core.backend import _active_ctx, tracing
-from nkipy.core.backend._source import caller_location, warn_caller
+from nkipy.core.arguments import (
+    Parameters,
+    _sanitize_array_dtype,  # noqa: F401  (programs for earlier versions import it)
+    bind_arguments,
+)
+from nkipy.core.backend import tracing
 from nkipy.core.backend.hlo import HLOTraceContext, as_hlo_tensor, leaked
 from nkipy.core.errors import (
     USER_ERRORS,
     ConcretizationError,
-    LeakedTracerError,
     NKIPyError,
     NKIPyNotImplementedError,
     NKIPyTypeError,
     describe_op_error,
     describe_value,
 )
-from nkipy.core.tensor import NKIPyTensorRef, as_traced, tensor_of
+from nkipy.core.tensor import NKIPyTensorRef, as_traced
 from nkipy.core.tree import (
     Path,
     children,
@@ -78,134 +80,6 @@ class Trace:
     parameter_paths: list[Path] = field(default_factory=list)
 
 
-def is_array_like(value: Any) -> bool:
-    """Whether `value` becomes a parameter: an array, or has a shape and a dtype.
-
-    NumPy scalars do not: they are static, as Python's are.
-    """
-    if isinstance(value, np.ndarray):
-        return True
-    if isinstance(value, (np.generic, type)):
-        return False
-    try:
-        return hasattr(value, "shape") and hasattr(value, "dtype")
-    except Exception:  # of a __getattr__ that does not raise AttributeError
-        return False
-
-
-def _sanitize_array_dtype(arr: Any, name: str = "") -> Any:
-    """`arr`, or a copy narrowed to 32 bits, with one warning that names the argument.
-
-    Raises:
-        TypeError: the dtype has no counterpart on the device.
-    """
-    dtype = parameter_dtype(arr, name)
-    return arr if dtype == arr.dtype else arr.astype(dtype)
-
-
-def parameter_dtype(array: Any, name: str) -> np.dtype:
-    """The dtype that argument `array` has on the device; warns where it is narrower."""
-    if type(array) is np.ndarray and dt.is_supported(array.dtype):
-        return array.dtype
-    if isinstance(array, np.ma.MaskedArray):
-        raise NKIPyTypeError(
-            f"argument '{name}' is a masked array, whose mask would be lost; pass data "
-            "and mask as two arrays"
-        )
-    if isinstance(array, np.matrix):
-        raise NKIPyTypeError(
-            f"argument '{name}' is an np.matrix, whose * and ** are matrix products, "
-            "unlike an array's; pass np.asarray of it, and write @"
-        )
-    try:
-        own = np.dtype(array.dtype)
-        dtype = dt.narrow(own)
-    except TypeError as error:
-        raise NKIPyTypeError(f"argument '{name}': {error}") from None
-    if dtype.itemsize != own.itemsize:
-        warn_caller(
-            f"argument '{name}' has dtype {own.name}, which the device does not have; "
-            f"it is converted to {dtype.name}"
-        )
-    return dtype
-
-
-class _Parameters:
-    """Makes a parameter of each array among the arguments, under a unique name."""
-
-    def __init__(self, ctx: HLOTraceContext) -> None:
-        self.ctx = ctx
-        self.names: set[str] = set()
-        self.paths: list[Path] = []
-        self.tensors: list[NKIPyTensorRef] = []
-
-    def __call__(self, path: Path, leaf: Any) -> Any:
-        if type(leaf) is not np.ndarray:  # most are
-            leaf = as_traced(leaf)
-            if isinstance(leaf, NKIPyTensorRef):
-                raise _passed_on(leaf, path_name(path))
-            if not is_array_like(leaf):
-                return leaf
-        name = self._unique(path_name(path))
-        dtype = parameter_dtype(leaf, name)
-        inst = self.ctx.module.add_parameter(leaf.shape, dtype, name)
-        tensor = tensor_of(self.ctx, inst)
-        tensor._name = name
-        self.paths.append(path)
-        self.tensors.append(tensor)
-        return tensor
-
-    def _unique(self, name: str) -> str:
-        unique, n = name, 1
-        while unique in self.names:
-            unique, n = f"{name}_{n}", n + 1
-        self.names.add(unique)
-        return unique
-
-
-def _passed_on(tensor: NKIPyTensorRef, name: str) -> NKIPyError:
-    """The error for a traced argument: the calling kernel's own, or a leaked one."""
-    if tensor._ctx is not _active_ctx.get():
-        return leaked(tensor)
-    return LeakedTracerError(
-        f"argument '{name}' is {tensor!r} of the kernel that makes this call, whose "
-        "value is not known yet; within a kernel, call the plain function (a jitted "
-        "kernel has it as .func)",
-        location=caller_location(),
-    )
-
-
-def bind_arguments(
-    func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> inspect.BoundArguments:
-    """Arguments by the name of the parameter that takes them, defaults included.
-
-    Raises:
-        TypeError: they do not fit the function's signature.
-    """
-    bound = signature_of(func).bind(*args, **kwargs)
-    bound.apply_defaults()
-    return bound
-
-
-def signature_of(func: Callable[..., Any]) -> inspect.Signature:
-    """The signature of `func`; of ufuncs and builtins too, which have none."""
-    if isinstance(func, np.ufunc):  # whose defaults may not all be passed at once
-        return _ANY_ARGUMENTS
-    try:
-        return inspect.signature(func)
-    except ValueError:
-        return _ANY_ARGUMENTS
-
-
-_ANY_ARGUMENTS = inspect.Signature(
-    [
-        inspect.Parameter("args", inspect.Parameter.VAR_POSITIONAL),
-        inspect.Parameter("kwargs", inspect.Parameter.VAR_KEYWORD),
-    ]
-)
-
-
 def kernel_name(func: Callable[..., Any]) -> str:
     """A name for any callable: partials and callable objects have none of their own."""
     name = getattr(func, "__name__", None)
@@ -222,7 +96,9 @@ def trace_function(
 
     Args:
         func: the kernel.
-        args, kwargs: its arguments. Of arrays only shape and dtype are used.
+        args, kwargs: its arguments. Of arrays only shape and dtype are used, so that
+            any object that has these, as :class:`~nkipy.core.arguments.ShapeDtype`,
+            stands for one.
 
     Returns:
         The verified module, and how its outputs make up the kernel's result.
@@ -233,7 +109,7 @@ def trace_function(
     bound = bind_arguments(func, args, kwargs)
     module = HLOModule(kernel_name(func))
     ctx = HLOTraceContext(module)
-    parameters = _Parameters(ctx)
+    parameters = Parameters(ctx)
     for key, value in bound.arguments.items():
         bound.arguments[key] = map_tree(parameters, value, (key,))
     held = _mutable_containers(bound.arguments)
@@ -321,7 +197,7 @@ def definition_of(func: Callable[..., Any]) -> SourceLocation | None:
 class _Outputs:
     """Makes an output of each array in the result, then of each written parameter."""
 
-    def __init__(self, ctx: HLOTraceContext, parameters: _Parameters) -> None:
+    def __init__(self, ctx: HLOTraceContext, parameters: Parameters) -> None:
         self.ctx = ctx
         self.values: list[HLOInstruction] = []
         self.names: list[str] = []
@@ -438,6 +314,8 @@ class NKIPyKernel:
         Args:
             args, kwargs: the kernel's arguments. Arrays, also those inside of dicts,
                 lists, tuples and dataclasses, become parameters; all else is static.
+                A :class:`~nkipy.core.arguments.ShapeDtype`, or any object with a shape
+                and a dtype, stands for an array of these.
 
         Returns:
             The module; None, with a warning, if the backend is "cpu".

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from nkipy.core.trace import is_array_like, signature_of
+from nkipy.core.arguments import is_array_like, signature_of
 from nkipy.core.tree import children, is_container, map_tree, own_state
 
 

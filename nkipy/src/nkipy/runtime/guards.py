@@ -31,8 +31,8 @@ from typing import Any
 
 import numpy as np
 
+from nkipy.core.arguments import is_array_like
 from nkipy.core.tensor import NKIPyTensorRef
-from nkipy.core.trace import is_array_like
 from nkipy.core.trace_array import TraceArray
 from nkipy.core.tree import children, is_container, own_state
 from nkipy.runtime import captured

@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from nkipy.core.arguments import is_array_like
 from nkipy.core.errors import NKIPyError
 from nkipy.core.ops._registry import Op
 from nkipy.core.ops._samples import ErrorSample, Sample
-from nkipy.core.trace import is_array_like, trace_function
+from nkipy.core.trace import trace_function
 from nkipy.core.tree import map_tree
 from nkipy.runtime.simulate import SimulatedKernel
 from nkipy.testing.comparison import compare

@@ -1,0 +1,204 @@
+"""Which arguments of a kernel become parameters of its program, and how."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from operator import index
+from typing import Any, NoReturn
+
+import numpy as np
+
+from nkipy.core import dtypes as dt
+from nkipy.core.backend import _active_ctx
+from nkipy.core.backend._source import caller_location, warn_caller
+from nkipy.core.backend.hlo import HLOTraceContext, leaked
+from nkipy.core.errors import LeakedTracerError, NKIPyError, NKIPyTypeError
+from nkipy.core.tensor import NKIPyTensorRef, as_traced, tensor_of
+from nkipy.core.tree import Path, path_name
+
+
+class ShapeDtype:
+    """The shape and dtype of an array that need not exist.
+
+    It stands for an array where only these matter: in :meth:`NKIPyKernel.specialize`,
+    :func:`trace_function`, and the ``lower()`` and ``hlo()`` of jitted kernels. So does
+    any other object with a shape and a dtype.
+
+    Args:
+        shape: the dimensions, or one of them.
+        dtype: anything that names a dtype, those of ml_dtypes included.
+
+    Raises:
+        TypeError: a dimension is no integer, or there is no such dtype.
+        ValueError: a dimension is negative.
+    """
+
+    # Not a dataclass: those are containers to the tree functions.
+    __slots__ = ("_shape", "_dtype")
+
+    def __init__(self, shape: int | Sequence[int], dtype: Any) -> None:
+        dims = shape if isinstance(shape, Sequence) else (shape,)
+        self._shape = tuple(map(index, dims))
+        if any(d < 0 for d in self._shape):
+            raise ValueError(f"a dimension is negative in shape {self._shape}")
+        self._dtype = dt.as_dtype(dtype)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The dimensions."""
+        return self._shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The dtype of the elements."""
+        return self._dtype
+
+    @property
+    def ndim(self) -> int:
+        """The number of dimensions."""
+        return len(self.shape)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ShapeDtype):
+            return NotImplemented
+        return (self.shape, self.dtype) == (other.shape, other.dtype)
+
+    def __hash__(self) -> int:
+        return hash((self.shape, self.dtype))
+
+    def __repr__(self) -> str:
+        return f"ShapeDtype({self.shape}, {self.dtype.name})"
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NoReturn:
+        raise TypeError(
+            f"{self!r} has no values: it can be traced, as lower() does, and not run"
+        )
+
+
+def is_array_like(value: Any) -> bool:
+    """Whether `value` becomes a parameter: an array, or has a shape and a dtype.
+
+    NumPy scalars do not: they are static, as Python's are.
+    """
+    if isinstance(value, np.ndarray):
+        return True
+    if isinstance(value, (np.generic, type)):
+        return False
+    try:
+        return hasattr(value, "shape") and hasattr(value, "dtype")
+    except Exception:  # of a __getattr__ that does not raise AttributeError
+        return False
+
+
+def _sanitize_array_dtype(arr: Any, name: str = "") -> Any:
+    """`arr`, or a copy narrowed to 32 bits, with one warning that names the argument.
+
+    Raises:
+        TypeError: the dtype has no counterpart on the device.
+    """
+    dtype = parameter_dtype(arr, name)
+    return arr if dtype == arr.dtype else arr.astype(dtype)
+
+
+def parameter_dtype(array: Any, name: str) -> np.dtype:
+    """The dtype that argument `array` has on the device; warns where it is narrower."""
+    if type(array) is np.ndarray and dt.is_supported(array.dtype):
+        return array.dtype
+    if isinstance(array, np.ma.MaskedArray):
+        raise NKIPyTypeError(
+            f"argument '{name}' is a masked array, whose mask would be lost; pass data "
+            "and mask as two arrays"
+        )
+    if isinstance(array, np.matrix):
+        raise NKIPyTypeError(
+            f"argument '{name}' is an np.matrix, whose * and ** are matrix products, "
+            "unlike an array's; pass np.asarray of it, and write @"
+        )
+    try:
+        own = np.dtype(array.dtype)
+        dtype = dt.narrow(own)
+    except TypeError as error:
+        raise NKIPyTypeError(f"argument '{name}': {error}") from None
+    if dtype.itemsize != own.itemsize:
+        warn_caller(
+            f"argument '{name}' has dtype {own.name}, which the device does not have; "
+            f"it is converted to {dtype.name}"
+        )
+    return dtype
+
+
+class Parameters:
+    """Makes a parameter of each array among the arguments, under a unique name."""
+
+    def __init__(self, ctx: HLOTraceContext) -> None:
+        self.ctx = ctx
+        self.names: set[str] = set()
+        self.paths: list[Path] = []
+        self.tensors: list[NKIPyTensorRef] = []
+
+    def __call__(self, path: Path, leaf: Any) -> Any:
+        if type(leaf) is not np.ndarray:  # most are
+            leaf = as_traced(leaf)
+            if isinstance(leaf, NKIPyTensorRef):
+                raise _passed_on(leaf, path_name(path))
+            if not is_array_like(leaf):
+                return leaf
+        name = self._unique(path_name(path))
+        dtype = parameter_dtype(leaf, name)
+        inst = self.ctx.module.add_parameter(leaf.shape, dtype, name)
+        tensor = tensor_of(self.ctx, inst)
+        tensor._name = name
+        self.paths.append(path)
+        self.tensors.append(tensor)
+        return tensor
+
+    def _unique(self, name: str) -> str:
+        unique, n = name, 1
+        while unique in self.names:
+            unique, n = f"{name}_{n}", n + 1
+        self.names.add(unique)
+        return unique
+
+
+def _passed_on(tensor: NKIPyTensorRef, name: str) -> NKIPyError:
+    """The error for a traced argument: the calling kernel's own, or a leaked one."""
+    if tensor._ctx is not _active_ctx.get():
+        return leaked(tensor)
+    return LeakedTracerError(
+        f"argument '{name}' is {tensor!r} of the kernel that makes this call, whose "
+        "value is not known yet; within a kernel, call the plain function (a jitted "
+        "kernel has it as .func)",
+        location=caller_location(),
+    )
+
+
+def bind_arguments(
+    func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> inspect.BoundArguments:
+    """Arguments by the name of the parameter that takes them, defaults included.
+
+    Raises:
+        TypeError: they do not fit the function's signature.
+    """
+    bound = signature_of(func).bind(*args, **kwargs)
+    bound.apply_defaults()
+    return bound
+
+
+def signature_of(func: Callable[..., Any]) -> inspect.Signature:
+    """The signature of `func`; of ufuncs and builtins too, which have none."""
+    if isinstance(func, np.ufunc):  # whose defaults may not all be passed at once
+        return _ANY_ARGUMENTS
+    try:
+        return inspect.signature(func)
+    except ValueError:
+        return _ANY_ARGUMENTS
+
+
+_ANY_ARGUMENTS = inspect.Signature(
+    [
+        inspect.Parameter("args", inspect.Parameter.VAR_POSITIONAL),
+        inspect.Parameter("kwargs", inspect.Parameter.VAR_KEYWORD),
+    ]
+)
