@@ -152,6 +152,47 @@ def test_an_array_that_has_moved_is_bound_again(program):
         program.bind({"x": view})
 
 
+def test_a_result_that_has_moved_is_bound_again(program):
+    memory = SpikeTensor.from_numpy(np.zeros(12, F32))
+    target = View(memory, 16)
+    bound = program.bind({"w": on_device(*W), "b": on_device(*B)}, {"y": target})
+    assert bound({"x": X})["y"] is target
+    target.offset = 32
+    bound({"x": X + 1})
+    expected = [np.zeros(4), X * W + B, (X + 1) * W + B]
+    np.testing.assert_array_equal(memory.numpy().reshape(3, 4), expected)
+    # Onto a parameter: in the way only now.
+    x = on_device(*X)
+    bound = program.bind(
+        {"x": x, "w": on_device(*W), "b": on_device(*B)}, {"y": target}
+    )
+    bound()
+    target.tensor, target.offset = x, 0
+    with pytest.raises(BindingError, match="'y' is written into.*'x' too"):
+        bound()
+    np.testing.assert_array_equal(x.numpy(), X)
+
+
+def test_fresh_results_are_fresh_where_they_alias_what_the_host_passed():
+    bound = load(build(step())).bind(fresh_outputs=True)
+    calls = [bound({"total": X * n, "x": X}) for n in (1, 2)]
+    for n, results in zip((1, 2), calls):
+        np.testing.assert_array_equal(results["total"].numpy(), X * (n + 1))
+        np.testing.assert_array_equal(results["twice"].numpy(), X * 2 * (n + 1))
+
+
+def test_a_freed_array_is_an_error_and_the_call_goes_on(program):
+    w = on_device(*W)
+    bound = program.bind({"w": w, "b": on_device(*B)})
+    y = bound({"x": X})["y"]
+    y.close()
+    again = bound({"x": X})["y"]  # its own are made anew
+    np.testing.assert_array_equal(again.numpy(), X * W + B)
+    w.close()
+    with pytest.raises(spike.SpikeError):
+        bound({"x": X})
+
+
 def test_what_does_not_fit_is_refused(program):
     x = on_device(*X)
     with pytest.raises(BindingError, match="unknown parameter 'z'.* x, w, b"):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
+from nkipy.execution.bound_inputs import Inputs, Watched
 from nkipy.execution.device_arrays import is_device_array, memory_of, spike_array
 from nkipy.execution.errors import BindingError
 from nkipy.execution.memory import Memory
@@ -56,13 +57,15 @@ class BoundCall:
         self._targets = by_name("result", self._outputs, outputs)
         self._fresh = fresh_outputs
         self._allocate = allocate
-        self._own: list[Any] = [None] * len(self._outputs)
+        #: Arrays of our own for results, by place.
+        self._own: dict[int, Any] = {}
         self._memory: Memory | None = None
+        self._bound: Inputs | None = None
         self._call: PreparedCall | None = None
-        self._results: dict[str, Any] = {}
-        self._kept: list[NrtTensor] = []  # of slices, which calls keep not alive
-        self._watched: list[tuple[Any, Any]] = []
-        self._uploads: dict[str, tuple[NrtTensor, TensorPlaceholder]] = {}
+        self._results: list[Any] = []
+        self._made: list[NrtTensor] = []  # prepared calls keep no slices alive
+        self._watched = Watched()
+        self._has_targets = any(target is not None for target in self._targets)
         self._check_given()
         resident.register(self)
 
@@ -99,43 +102,28 @@ class BoundCall:
     def release(self) -> None:
         """Give up what is of use with the loaded model alone. The lock is held."""
         memory, self._memory = self._memory, None
-        self._call = None
-        self._kept = []
+        self._bound = self._call = None
         if memory is not None:
             memory.free()
 
     # -- executing ---------------------------------------------------------------------
     def _execute(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        bound = self._bound
+        if bound is None or not bound.take(inputs):
+            arrays = self._arrays(inputs)
+            self._bound = self._call = None
+            self._resident.enter(lambda model: self._bind(model, arrays))
+        elif self._fresh or not self._is_ready():
+            self._call = None
+            self._resident.enter(lambda _: self._bind_outputs(bound))
+        assert self._call is not None
+        self._call.execute()
+        return dict(zip(self.output_names, self._results))
+
+    def _is_ready(self) -> bool:
+        """Whether the results have the memory that the call was prepared for."""
         call = self._call
-        if call is not None and self._is_unchanged() and self._upload(inputs):
-            call.execute()
-            return dict(self._results)
-        arrays = self._arrays(inputs)
-        self._call = None
-        call, results = self._resident.enter(lambda model: self._bind(model, arrays))
-        call.execute()
-        if not self._fresh and self._uploads.keys() == inputs.keys():
-            self._call, self._results = call, results
-        return dict(results)
-
-    def _upload(self, inputs: Mapping[str, Any]) -> bool:
-        """Copy arrays of the host to where the last call took them from; whether these
-        are all that is given."""
-        if inputs.keys() != self._uploads.keys():
-            return False
-        for name, array in inputs.items():
-            tensor, spec = self._uploads[name]
-            if is_device_array(array):
-                return False
-            tensor.write(host_array(array, spec))
-        return True
-
-    def _is_unchanged(self) -> bool:
-        """Whether arrays that can change still answer as when they were bound."""
-        for array, token in self._watched:
-            if spike_array(array).token != token:  # type: ignore[union-attr]
-                return False
-        return True
+        return call is not None and call.is_valid and self._watched.is_unchanged()
 
     def _arrays(self, inputs: Mapping[str, Any]) -> list[Any]:
         """One array for each parameter: bound, or of this call."""
@@ -172,85 +160,104 @@ class BoundCall:
                 )
             _tensor(array, spec, core, "result")
 
-    def _bind(
-        self, model: NrtModel, arrays: Sequence[Any]
-    ) -> tuple[PreparedCall, dict[str, Any]]:
+    def _bind(self, model: NrtModel, arrays: Sequence[Any]) -> None:
+        """Bind everything, and remember it for calls that pass the like."""
         memory = self._memory
         if memory is None or memory.model is not model:
             memory = self._memory = Memory(self._resident, model)
-        results = self._result_arrays(arrays)
-        written = {p: results[o] for o, p in self._aliases.items()}
-        core = memory.core_id
-        used, watched, uploads = [], [], {}
+        bound = Inputs(self._written(arrays))
         for i, (spec, array) in enumerate(zip(self._inputs, arrays)):
-            on_device = array if is_device_array(array) else written.get(i)
+            on_device = array if is_device_array(array) else bound.written.get(i)
             if on_device is None:
                 tensor = memory.input(i)
             else:
-                tensor, token = _tensor(on_device, spec, core, "parameter")
-                watched.append((on_device, token))
+                tensor, token = _tensor(on_device, spec, memory.core_id, "parameter")
+                bound.watched.add(on_device, token)
             if array is not on_device:
                 tensor.write(array)
-                uploads[spec.original_name] = tensor, spec
-            used.append(tensor)
-        made = []
-        for i, (spec, array) in enumerate(zip(self._outputs, results)):
-            if i in self._aliases:
-                made.append(used[self._aliases[i]])
+                bound.uploads[spec.original_name] = tensor, spec
+            bound.used.append(tensor)
+        self._bind_outputs(bound)
+        # What is passed on the device, or leaves with a fresh result, is for this call.
+        is_passed = any(
+            given is None and is_device_array(array)
+            for given, array in zip(self._given, arrays)
+        )
+        leaves = self._fresh and any(
+            not is_device_array(arrays[p]) for p in self._aliases.values()
+        )
+        if not is_passed and not leaves:
+            self._bound = bound
+
+    def _written(self, arrays: Sequence[Any]) -> dict[int, Any]:
+        """The device array of each parameter that is written into, by its place."""
+        written = {}
+        for output, parameter in self._aliases.items():
+            array = arrays[parameter]
+            if not is_device_array(array):
+                array = self._own_array(output)
+            written[parameter] = array
+        return written
+
+    def _bind_outputs(self, bound: Inputs) -> None:
+        """Prepare the call on these inputs, with arrays for all results."""
+        memory = self._memory
+        assert memory is not None
+        results: list[Any] = []
+        made: list[NrtTensor] = []
+        self._watched = Watched()
+        for i, (spec, target) in enumerate(zip(self._outputs, self._targets)):
+            parameter = self._aliases.get(i)
+            if parameter is not None:
+                results.append(bound.written[parameter])
+                made.append(bound.used[parameter])
                 continue
-            tensor, token = _tensor(array, spec, core, "result")
-            watched.append((array, token))
+            array = self._own_array(i) if target is None else target
+            tensor, token = _tensor(array, spec, memory.core_id, "result")
+            self._watched.add(array, token)
+            results.append(array)
             made.append(tensor)
-        self._refuse_overlaps(used, made)
-        self._kept, self._uploads = [*used, *made], uploads
-        self._watched = [(a, token) for a, token in watched if token is not None]
-        return memory.prepare(used, made), dict(zip(self.output_names, results))
+        if bound is not self._bound or self._has_targets:
+            self._refuse_overlaps(bound.used, made)
+        self._results, self._made = results, made
+        self._call = memory.prepare(bound.used, made)
 
-    def _result_arrays(self, arrays: Sequence[Any]) -> list[Any]:
-        """The device array of each result."""
-        results = []
-        for i, (spec, given) in enumerate(zip(self._outputs, self._targets)):
-            aliased = arrays[self._aliases[i]] if i in self._aliases else given
-            if aliased is not None and is_device_array(aliased):
-                results.append(aliased)
-            else:
-                results.append(self._own_array(i, spec))
-        return results
-
-    def _own_array(self, index: int, spec: TensorPlaceholder) -> Any:
-        array = None if self._fresh else self._own[index]
+    def _own_array(self, index: int) -> Any:
+        """An array of ours for a result."""
+        spec = self._outputs[index]
+        array = self._own.get(index)
         described = spike_array(array)
         if described is None or described.tensor.is_freed:
             core = self._resident.core_id
             array = self._allocate(spec.shape, spec.dtype, spec.name, core)
-            self._own[index] = array
+            if not self._fresh:
+                self._own[index] = array
         return array
 
     def _refuse_overlaps(
         self, used: Sequence[NrtTensor], made: Sequence[NrtTensor]
     ) -> None:
         """Refuse that what is written shares memory with what else is there."""
-        others = [
-            *zip(self.input_names, used, range(len(used))),
-            *(
-                (name, tensor, -1 - i)
-                for i, (name, tensor) in enumerate(zip(self.output_names, made))
-                if i not in self._aliases
-            ),
-        ]
-        for i, (name, tensor) in enumerate(zip(self.output_names, made)):
-            own = self._aliases.get(i, -1 - i)
-            for other_name, other, place in others:
-                if place != own and _overlap(tensor, other):
+        places = [*range(len(used)), *(self._place(i) for i in range(len(made)))]
+        starts = [(t.va, t.va + t.size) for t in (*used, *made)]
+        names = (*self.input_names, *self.output_names)
+        for i, own in enumerate(places[len(used) :], len(used)):
+            start, end = starts[i]
+            for j, (other_start, other_end) in enumerate(starts):
+                if places[j] != own and start < other_end and other_start < end:
                     raise BindingError(
-                        f"result '{name}' is written into memory that is '{other_name}'"
-                        " too; give one of them memory of its own"
+                        f"result '{names[i]}' is written into memory that is "
+                        f"'{names[j]}' too; give one of them memory of its own"
                     )
+
+    def _place(self, output: int) -> int:
+        """A number for the array of a result, the parameter's own if it aliases one."""
+        return self._aliases.get(output, -1 - output)
 
 
 def _tensor(
     array: Any, spec: TensorPlaceholder, core_id: int, what: str
-) -> tuple[NrtTensor, Any]:
+) -> tuple[NrtTensor, Hashable | None]:
     """Memory and token of a device array."""
     described = spike_array(array)
     if described is None:
@@ -259,10 +266,6 @@ def _tensor(
             f"{type(array).__name__}"
         )
     return memory_of(described, spec, core_id, what), described.token
-
-
-def _overlap(x: NrtTensor, y: NrtTensor) -> bool:
-    return x.va < y.va + y.size and y.va < x.va + x.size
 
 
 def allocate_tensor(

@@ -6,12 +6,16 @@ lies on a device and what it is. The type of the object does not matter.
 
 from __future__ import annotations
 
+from functools import lru_cache
+from math import prod
 from typing import Any
+
+import numpy as np
 
 from nkipy.execution.errors import BindingError
 from nkipy.hlo.ir import TensorPlaceholder
 from spike import NrtTensor
-from spike.device_array import SpikeArray, spike_array
+from spike.device_array import SpikeArray, contiguous_strides, spike_array
 
 __all__ = ["SpikeArray", "is_device_array", "memory_of", "spike_array"]
 
@@ -43,12 +47,12 @@ def memory_of(
             f"{name} is {array.dtype.name}{list(array.shape)} on the device, but the "
             f"kernel takes {spec.dtype.name}{list(spec.shape)}"
         )
-    if not array.is_contiguous:
+    strides, nbytes = _layout(spec.shape, spec.dtype)
+    if array.strides != strides and not array.is_contiguous:
         raise BindingError(
             f"{name} has strides {array.strides}: its elements do not lie one after "
             "another on the device; pass a contiguous copy of it"
         )
-    nbytes = array.nbytes
     if array.offset == 0 and array.tensor.size == nbytes:
         return array.tensor
     if array.offset == 0 and array.token is None:
@@ -58,3 +62,9 @@ def memory_of(
             f"{nbytes}"
         )
     return array.tensor.slice(array.offset, nbytes)
+
+
+@lru_cache(maxsize=4096)
+def _layout(shape: tuple[int, ...], dtype: np.dtype) -> tuple[tuple[int, ...], int]:
+    """Strides and size, in bytes, of an array whose elements lie in C order."""
+    return contiguous_strides(shape, dtype), prod(shape) * dtype.itemsize
