@@ -64,6 +64,8 @@ def test_the_override_beats_everything(
     assert resolve_target(CompilationTarget.DEFAULT) is CompilationTarget.TRN3
     assert resolve_target(CompilationTarget.TRN1) is CompilationTarget.TRN1
     assert resolve_target("trn1") is CompilationTarget.TRN1
+    monkeypatch.setenv(OVERRIDE_VARIABLE, "gen2")
+    assert resolve_target(CompilationTarget.DEFAULT) is CompilationTarget.TRN1
     monkeypatch.setenv(OVERRIDE_VARIABLE, "gpu")
     with pytest.raises(ValueError, match="is 'gpu'; expected trn1, trn2 or trn3"):
         resolve_target(CompilationTarget.DEFAULT)

@@ -26,12 +26,13 @@ def find_chip(name: str) -> Chip | None:
 
     Args:
         name: such as ``"trn2"``, ``"trn1n"`` or ``"trn2u.48xlarge"``; its case does not
-            matter. Of a family that is in no record, the letters behind a chip's name
-            are taken for another box around it.
+            matter. NKI's name of a generation, ``"gen3"``, is that of the first chip
+            that has it. Of a family that is in no record, the letters behind a chip's
+            name are taken for another box around it.
     """
     family = name.strip().lower().partition(".")[0]
     for chip in CHIPS:
-        if family in chip.targets or family in chip.families:
+        if family in (*chip.targets, *chip.families, chip.nki_name):
             return chip
     return next((c for c in CHIPS if _is_another_box(family, c.name)), None)
 

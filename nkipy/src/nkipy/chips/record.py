@@ -109,6 +109,7 @@ class Chip:
     stationary_columns: int = _fact("columns of a stationary operand", "nki.isa")
     #: By element type of the result in the PSUM, which are those that it may have.
     moving_columns: Mapping[str, int] = _fact("columns of a moving operand", "nki.isa")
+    bn_stats_elements: int = _fact("elements that bn_stats takes", "nki.isa")
     dtypes: tuple[str, ...] = _fact("element types", "data-types, error codes")
     native_int32_dot: bool = _fact(
         "products of 32-bit integers are exact", "NCC_EVRF035"
@@ -126,6 +127,9 @@ class Chip:
     dma_engine_gb_s: float = _fact(
         "payload of a DMA engine", "nki-dma-bandwidth-guide", "GB/s"
     )
+    dma_engine_peak_gb_s: float = _fact(
+        "peak of a DMA engine", "nki-dma-bandwidth-guide", "GB/s"
+    )
     cc_cores: int = _fact("cores for collectives", "chip")
     link_gb_s: float = _fact("NeuronLink", "chip", "GB/s")
     linked_chips: int = _fact(
@@ -136,6 +140,11 @@ class Chip:
     def __post_init__(self) -> None:
         for name, value in vars(self).copy().items():
             object.__setattr__(self, name, _frozen(value))
+
+    @property
+    def nki_name(self) -> str:
+        """What NKI calls the generation: ``"gen3"``."""
+        return f"gen{self.generation}"
 
     @property
     def architecture(self) -> str:

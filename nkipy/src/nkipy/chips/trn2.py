@@ -48,12 +48,14 @@ TRN2 = Chip(
     },
     stationary_columns=128,
     moving_columns={"float32": 512},
+    bn_stats_elements=512,
     dtypes=COMMON_DTYPES,
     native_int32_dot=False,
     fp8_factor=0.5,
     vector_16bit_speedup=2.0,  # two or four times, by the instruction: the less
     dma_engines=16,
     dma_engine_gb_s=23,
+    dma_engine_peak_gb_s=27.2,
     cc_cores=16,
     link_gb_s=1280,
     linked_chips=16,  # trn2.48xlarge; an UltraServer has 64
