@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from benchmarks import (
+    bench_cost_model,
     bench_device,
     bench_import,
     bench_simulate,
@@ -20,6 +21,7 @@ def main() -> None:
     bench_simulate.main()
     bench_spike.main()
     bench_device.main()
+    bench_cost_model.main()
 
 
 if __name__ == "__main__":
