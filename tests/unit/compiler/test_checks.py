@@ -18,7 +18,12 @@ from nkipy.hlo.builder import HLOBuilder
 from nkipy.hlo.custom_calls import CustomCall, Passes, accept
 from nkipy.hlo.ir import HLOModule
 from nkipy.hlo.opcodes import WindowDim
-from nkipy_emulator import register_custom_call, unregister_custom_call
+from nkipy_emulator import (
+    SimulationError,
+    XlaCpuEngine,
+    register_custom_call,
+    unregister_custom_call,
+)
 from nkipy_emulator.compiler.diagnostics import CODES
 from tests.unit.compiler.conftest import Compile
 from tests.unit.hlo.sample import Sample, computation, reducer
@@ -350,7 +355,34 @@ def test_records_that_do_not_fit_a_call_are_refused(compile_module: Compile) -> 
         custom_calls.unregister("somebody")
     assert done.returncode == 70
     assert b"[NKIPY_EMU002] Custom call to 'somebody'" in done.stderr
-    assert b"output 0 cannot be operand 0 of f32[4] custom-call(f32[5])" in done.stderr
+    assert (
+        b"output 0 cannot be operand 0 of (f32[4]) custom-call(f32[5])" in done.stderr
+    )
+
+
+@pytest.mark.parametrize(
+    ("operands", "result"),
+    [
+        ((), "(f32[2], u32[2])"),
+        (("f32[4]", "f32[4]"), "(f32[2], u32[2])"),
+        (("f32[]",), "(f32[], u32[])"),
+        (("f32[4]",), "f32[2]"),
+        (("f32[4]",), "(f32[2], u32[2], u32[2])"),
+        (("f32[4]",), "(f32[5], u32[5])"),
+        (("f32[4]",), "(f32[2], u32[3])"),
+        (("f32[4]",), "(bf16[2], u32[2])"),
+        (("f32[4]",), "(f32[2], f32[2])"),
+        (("f32[3,4]",), "(f32[2], u32[2])"),
+    ],
+)
+def test_a_top_k_that_is_none_is_refused(
+    operands: tuple[str, ...], result: str, compile_module: Compile
+) -> None:
+    module = _call("AwsNeuronTopK", *operands, result=result).build()
+    done = compile_module(module)
+    assert done.returncode == 70 and b"[NCC_EVRF064] AwsNeuronTopK" in done.stderr
+    with pytest.raises(SimulationError, match="AwsNeuronTopK takes"):
+        XlaCpuEngine().compile(module)
 
 
 def test_every_code_is_tested() -> None:

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nkipy.chips import DEFAULT
-from nkipy.hlo.errors import HLOProtoError, HLOVerificationError
+from nkipy.hlo.entry_points import EntryPointError
+from nkipy.hlo.errors import CustomCallError, HLOProtoError, HLOVerificationError
 from nkipy.hlo.ir import HLOModule
 from nkipy_emulator.cost_model.constants import TARGETS
 from nkipy_emulator.cost_model.errors import CostModelError
@@ -31,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             replicas=options.replicas,
             launch_ns=options.launch_ns,
         )
-    except (CostModelError, OSError) as error:
+    except (CostModelError, CustomCallError, EntryPointError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
     text = result.to_json() + "\n" if options.json else estimate_table(result)

@@ -144,16 +144,24 @@ class CustomCall:
                 shape or dtype, or the call says something else than the record.
         """
         own = inst.attributes.get("output_operand_aliasing", ())
-        outputs = shapes_of(inst)
+        pairs = (*self.aliases.items(), *((out or 0, i) for out, i in own))
+        return self._aliases(pairs, inst.operands, shapes_of(inst))
+
+    def _aliases(
+        self,
+        pairs: Iterable[tuple[int, int]],
+        operands: Sequence[HLOInstruction],
+        outputs: Sequence[Shape],
+    ) -> dict[int, int]:
         aliases: dict[int, int] = {}
-        for out, operand in (*self.aliases.items(), *((o or 0, i) for o, i in own)):
-            fits = out < len(outputs) and operand < len(inst.operands)
-            fits = fits and shapes_of(inst.operands[operand]) == (outputs[out],)
-            if not fits or aliases.setdefault(out, operand) != operand:
-                operands = ", ".join(o.shape_text() for o in inst.operands)
+        for out, i in pairs:
+            fits = out < len(outputs) and i < len(operands)
+            fits = fits and shapes_of(operands[i]) == (outputs[out],)
+            if not fits or aliases.setdefault(out, i) != i:
+                received = ", ".join(o.shape_text() for o in operands)
                 raise CustomCallError(
-                    f"custom call {self.target!r}: output {out} cannot be operand "
-                    f"{operand} of {inst.shape_text()} custom-call({operands})"
+                    f"custom call {self.target!r}: output {out} cannot be operand {i} "
+                    f"of ({', '.join(map(str, outputs))}) custom-call({received})"
                 )
         return aliases
 
@@ -222,7 +230,8 @@ def emit(
     """
     single = isinstance(results, tuple) and hasattr(results, "dims")
     shapes: Any = (results,) if single else tuple(results)
-    aliasing = tuple((None if single else o, i) for o, i in record.aliases.items())
+    aliases = record._aliases(record.aliases.items(), operands, shapes)
+    aliasing = tuple((None if single else out, i) for out, i in aliases.items())
     attributes = {
         "custom_call_target": record.target,
         "backend_config": backend_config,
@@ -230,9 +239,7 @@ def emit(
         **({"output_operand_aliasing": aliasing} if aliasing else {}),
     }
     dims, dtype = (shapes[0].dims, shapes[0].dtype) if single else ((), None)
-    made = builder.emit(
+    return builder.emit(
         *("custom-call", tuple(operands), dims, dtype, MappingProxyType(attributes)),
         tuple_shapes=None if single else shapes,
     )
-    record.aliases_in(made)
-    return made

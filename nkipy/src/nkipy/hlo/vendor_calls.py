@@ -16,6 +16,7 @@ from nkipy.hlo import dtypes as dt
 from nkipy.hlo.builder import HLOBuilder
 from nkipy.hlo.custom_call import CustomCall, Refusal, accept
 from nkipy.hlo.custom_call_costs import UNKNOWN_COST, Cost, Passes, View
+from nkipy.hlo.errors import CustomCallError
 from nkipy.hlo.instruction import HLOComputation, HLOInstruction, Shape
 from nkipy.hlo.opcodes.cost import SCALAR, VECTOR
 
@@ -23,9 +24,34 @@ _VERSION = "1"
 
 
 # -- top-k -----------------------------------------------------------------------------
-def _refuse_integers(inst: HLOInstruction, target: str) -> Iterator[Refusal]:
-    dtype = inst.operands[0].dtype if inst.operands else None
-    if dtype is not None and dt.is_integer(dtype) and dtype.itemsize >= 4:
+def _top_k_of(inst: HLOInstruction) -> HLOInstruction:
+    """The array that a top-k is taken of.
+
+    Raises:
+        CustomCallError: operands and result are not those of a top-k.
+    """
+    shapes = inst.tuple_shapes or ()
+    if len(inst.operands) == 1 and inst.operands[0].shape and len(shapes) == 2:
+        (x,), (values, indices) = inst.operands, shapes
+        *rows, count = x.shape
+        dims = (*rows, min(count, *values.dims[-1:]))
+        if values == Shape(x.dtype, dims) and indices.dims == dims:
+            if indices.dtype.kind in "iu":
+                return x
+    operands = ", ".join(o.shape_text() for o in inst.operands)
+    raise CustomCallError(
+        "AwsNeuronTopK takes f32[...,n], or another dtype, to (f32[...,k], u32[...,k]) "
+        f"with k up to n; received {inst.shape_text()} custom-call({operands})"
+    )
+
+
+def _check_top_k(inst: HLOInstruction, target: str) -> Iterator[Refusal]:
+    try:
+        dtype = _top_k_of(inst).dtype
+    except CustomCallError as e:
+        yield Refusal("NCC_EVRF064", f"{e}.")
+        return
+    if dt.is_integer(dtype) and dtype.itemsize >= 4:
         yield Refusal(
             "NCC_EVRF013",
             f"TopK does not support {dtype.name}. Cast its operand to a floating type.",
@@ -40,8 +66,9 @@ def _sort_and_slice(
     The order is that of ``np.sort``, turned around: NaN is above every number. Equal
     values (both zeros are equal, and so are all NaNs) keep the order of their indices.
     """
+    _top_k_of(inst)
     (x,) = operands
-    assert inst.tuple_shapes is not None and x.dtype is not None
+    assert inst.tuple_shapes is not None
     values, indices = inst.tuple_shapes
     axis = len(x.shape) - 1
     positions = b.iota(x.shape, axis, indices.dtype)
@@ -76,7 +103,7 @@ def _descending(dtype: np.dtype, index_dtype: np.dtype) -> HLOComputation:
 TOP_K = CustomCall(
     target="AwsNeuronTopK",
     version=_VERSION,
-    check=_refuse_integers,
+    check=_check_top_k,
     cost=Passes(VECTOR, 4, over="operand"),
     lowering=_sort_and_slice,
 )
