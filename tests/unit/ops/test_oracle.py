@@ -1,24 +1,28 @@
-"""Every op record against NumPy, through the HLO, in every dtype that it claims."""
+"""Every op record against NumPy, through the HLO, in the dtypes that it claims.
+
+By default in one dtype of each kind, another one for each op; ``-m slow`` is the rest.
+"""
 
 from __future__ import annotations
 
 import pytest
 
-import nkipy.core.ops  # noqa: F401  (fills the table)
 from nkipy.core.op_table import OPS
 from nkipy.testing import check_error, check_op
+from nkipy.testing.samples import one_of_each_kind, sampled_ops
 
-SAMPLED = [op for op in OPS.values() if op.samples is not None]
+SAMPLED = sampled_ops()
 
 
-@pytest.mark.parametrize(
-    ("op", "dtype"),
-    [
-        pytest.param(op, dtype, id=f"{op.name}-{dtype}")
-        for op in SAMPLED
-        for dtype in op.dtypes
-    ],
-)
+def every_case():
+    for number, op in enumerate(SAMPLED):
+        chosen = one_of_each_kind(op.dtypes, number)
+        for dtype in op.dtypes:
+            marks = [] if dtype in chosen else [pytest.mark.slow]
+            yield pytest.param(op, dtype, id=f"{op.name}-{dtype}", marks=marks)
+
+
+@pytest.mark.parametrize(("op", "dtype"), list(every_case()))
 def test_op_equals_numpy(op, dtype):
     check_op(op, dtype)
 

@@ -6,7 +6,12 @@ Each op's record carries samplers: ``op.samples(dtype)`` yields :class:`Sample` 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
+
 import nkipy.core.ops  # noqa: F401  (fills the table)
+from nkipy.core import dtypes as dt
 from nkipy.core.ops._cases import A, DType, Special, call, cases
 from nkipy.core.ops._registry import OPS, Op
 from nkipy.core.ops._samples import (
@@ -22,6 +27,7 @@ from nkipy.core.ops._samples import (
 
 __all__ = [
     "BROADCASTS",
+    "KINDS",
     "SHAPES",
     "A",
     "DType",
@@ -33,6 +39,7 @@ __all__ = [
     "call",
     "cases",
     "make",
+    "one_of_each_kind",
     "sampled_ops",
     "unary_sampler",
 ]
@@ -41,3 +48,26 @@ __all__ = [
 def sampled_ops() -> list[Op]:
     """The ops whose records have samples, in the order of the table."""
     return [op for op in OPS.values() if op.samples is not None]
+
+
+#: Dtypes that an op treats alike: they differ in how many bits they have.
+KINDS: tuple[tuple[np.dtype, ...], ...] = (
+    (dt.float32,),
+    (dt.bfloat16, dt.float16),
+    (dt.float8_e4m3, dt.float8_e5m2, dt.float8_e4m3fn),
+    (dt.int32, dt.int8, dt.int16),
+    (dt.uint8, dt.uint32, dt.uint16),
+    (dt.bool_,),
+)
+
+
+def one_of_each_kind(dtypes: Sequence[np.dtype], number: int = 0) -> list[np.dtype]:
+    """Of `dtypes`, one of each of :data:`KINDS` that there is.
+
+    Args:
+        dtypes: those that an op claims.
+        number: which of a kind: others for each number, so that a test over many ops
+            meets all dtypes.
+    """
+    found = [[dtype for dtype in kind if dtype in dtypes] for kind in KINDS]
+    return [of_kind[number % len(of_kind)] for of_kind in found if of_kind]
