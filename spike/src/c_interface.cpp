@@ -38,6 +38,14 @@ int fail(int status, const char* text) {
   return status;
 }
 
+int fail(const nb::python_error& error) {
+  nb::gil_scoped_acquire gil;
+  nb::handle raised = error.value();
+  // NrtError has one.
+  nb::object status = nb::getattr(raised, "status", nb::int_(int(SPIKE_ERROR)));
+  return fail(nb::cast<int>(nb::int_(status)), nb::str(raised).c_str());
+}
+
 /// The status of what `function()` does or throws.
 template <class Function>
 int guarded(Function function) {
@@ -46,6 +54,8 @@ int guarded(Function function) {
     return NRT_SUCCESS;
   } catch (const NrtError& error) {
     return fail(error.status, error.what());
+  } catch (const nb::python_error& error) {
+    return fail(error);
   } catch (const std::exception& error) {
     return fail(SPIKE_ERROR, error.what());
   }

@@ -109,8 +109,9 @@ def test_everything_is_freed(fake, second):
 def test_threads_without_the_gil(fake, second):
     fake._library.fake_record(False)
     second.open()
-    with threading_python(fake):
-        second.run_in_threads(str(fake.neff()), 4)
+    neff = fake.neff()
+    with PythonThreads(neff):
+        second.run_in_threads(str(neff), 4)
 
 
 def test_threads_open_the_runtime_together(fake, second):
@@ -119,15 +120,15 @@ def test_threads_open_the_runtime_together(fake, second):
     assert second.state() == OPEN
 
 
-class threading_python:
-    """Python threads that do the same meanwhile."""
+class PythonThreads:
+    """Threads of Python's that do the same meanwhile."""
 
-    def __init__(self, fake) -> None:
-        self.fake, self.over = fake, threading.Event()
+    def __init__(self, neff: Path) -> None:
+        self.neff, self.over = neff, threading.Event()
         self.threads = [threading.Thread(target=self.work) for _ in range(2)]
 
     def work(self) -> None:
-        loaded, x, out = model(self.fake), matrix(1), matrix()
+        loaded, x, out = SpikeModel.load_from_neff(self.neff), matrix(1), matrix()
         while not self.over.is_set():
             loaded.model_ref.prepare(
                 {"x": x.tensor_ref, "y": x.tensor_ref}, {"sum": out.tensor_ref}

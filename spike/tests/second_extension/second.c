@@ -7,7 +7,7 @@
 
 #include "spike_c.h"
 
-enum { SIZE = 64, ROUNDS = 200, HANDLES = 6 };
+enum { SIZE = 64, ROUNDS = 50, HANDLES = 6 };
 
 static const SpikeApi* spike;
 
