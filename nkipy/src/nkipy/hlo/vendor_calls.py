@@ -7,6 +7,7 @@ something has given them a ``run``.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
@@ -86,8 +87,9 @@ def _sort_and_slice(
     return b.emit("tuple", parts, (), None, tuple_shapes=inst.tuple_shapes)
 
 
+@lru_cache(maxsize=64)  # a module has one of each name; modules can share it
 def _descending(dtype: np.dtype, index_dtype: np.dtype) -> HLOComputation:
-    comparator = HLOComputation(f"descending_{dtype.name}")
+    comparator = HLOComputation(f"descending_{dtype.name}_{index_dtype.name}")
     x, y = (comparator.add_parameter((), dtype) for _ in range(2))
     for _ in range(2):
         comparator.add_parameter((), index_dtype)

@@ -48,3 +48,16 @@ def test_untraced_call_checks_its_arguments():
         topk(np.zeros(3, np.float32), 4)
     with pytest.raises(np.exceptions.AxisError):
         topk(np.zeros(3, np.float32), 1, axis=1)
+
+
+def test_several_in_one_kernel():
+    def kernel(x):
+        values, indices = topk(x, k=2, axis=-1)
+        again, _ = topk(-x, k=1, axis=-1)
+        return values, indices, again
+
+    x = np.array([[3, 1, 2], [4, 6, 5]], np.float32)
+    values, indices, again = run_simulated(kernel, x)
+    np.testing.assert_array_equal(values, [[3, 2], [6, 5]])
+    np.testing.assert_array_equal(indices, [[0, 2], [1, 2]])
+    np.testing.assert_array_equal(again, [[-1], [-4]])
