@@ -60,7 +60,7 @@ def contract(
     if x.value.dtype != y.value.dtype:
         x = Labelled(b.convert(x.value, accumulate), x.labels)
         y = Labelled(b.convert(y.value, accumulate), y.labels)
-    x, y = _without_stretched(b, x, y), _without_stretched(b, y, x)
+    x, y = _without_broadcast(b, x, y), _without_broadcast(b, y, x)
     x = sum_out(b, x, {*y.labels, *out}, accumulate)
     y = sum_out(b, y, {*x.labels, *out}, accumulate)
     if x.value.dtype != y.value.dtype:
@@ -73,7 +73,7 @@ def contract(
     return _product(b, x, y, out, accumulate)
 
 
-def _without_stretched(b: HLOBuilder, x: Labelled, y: Labelled) -> Labelled:
+def _without_broadcast(b: HLOBuilder, x: Labelled, y: Labelled) -> Labelled:
     """`x` without its dimensions of size 1 that broadcast against those of `y`."""
     sizes = y.sizes()
     if all(n == sizes.get(label, n) or n != 1 for label, n in x.sizes().items()):

@@ -132,10 +132,12 @@ def mask_for(ctx: HLOTraceContext, where: Any, shape: tuple[int, ...]) -> Value 
     mask = as_hlo_tensor(ctx, as_operand(where))
     if mask.dtype != dt.bool_:
         raise TypeError(f"where= must be boolean, but received {mask.dtype}")
-    return stretch(ctx, mask, shape, "where=")
+    return broadcast_argument(ctx, mask, shape, "where=")
 
 
-def stretch(b: HLOBuilder, x: Value, shape: tuple[int, ...], what: str) -> Value:
+def broadcast_argument(
+    b: HLOBuilder, x: Value, shape: tuple[int, ...], what: str
+) -> Value:
     """`x` broadcast to `shape`. Raises ValueError, naming `what`, if it cannot be."""
     if np.broadcast_shapes(x.shape, shape) != shape:
         raise ValueError(f"{what} of shape {x.shape} does not broadcast to {shape}")

@@ -172,7 +172,7 @@ def broadcast_shape(x: tuple[int, ...], y: tuple[int, ...]) -> tuple[int, ...]:
 def broadcast(
     ctx: HLOTraceContext, values: Sequence[HLOInstruction]
 ) -> Sequence[HLOInstruction]:
-    """The values, each stretched to the shape that they share."""
+    """The values, each broadcast to the shape that they share."""
     shape = values[0].shape
     for value in values:
         if value.shape != shape:

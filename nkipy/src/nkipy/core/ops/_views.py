@@ -137,12 +137,12 @@ def piece(x: Tensor, axis: int, start: int, limit: int) -> Tensor:
 
 
 def broadcasts(shape: Shape, wanted: Shape) -> bool:
-    """Whether an array of `shape` can be stretched to `wanted`."""
+    """Whether an array of `shape` can be broadcast to `wanted`."""
     lead = len(wanted) - len(shape)
     return lead >= 0 and all(d in (1, w) for d, w in zip(shape, wanted[lead:]))
 
 
-def stretched(x: Tensor, shape: Shape) -> Tensor:
+def broadcast_view(x: Tensor, shape: Shape) -> Tensor:
     """`x` broadcast to `shape`: a view, and as NumPy's a read-only one.
 
     Raises:

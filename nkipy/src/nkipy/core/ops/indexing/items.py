@@ -223,7 +223,7 @@ def _refuse_non_numbers(array: Any) -> None:
 def broadcast_value(
     ctx: HLOTraceContext, value: Value, shape: tuple[int, ...]
 ) -> Value:
-    """`value` stretched to `shape`, leading dimensions of size one dropped.
+    """`value` broadcast to `shape`, leading dimensions of size one dropped.
 
     Raises:
         ValueError: it does not broadcast.

@@ -95,14 +95,14 @@ def _traced(
     to_last = [*(i for i in range(tensor.ndim) if i != axis), axis]
     back = [to_last.index(i) for i in range(tensor.ndim)]
     value = ctx.transpose(tensor.backend_tensor, to_last)
-    values, indices = _greatest(ctx, _opposite(ctx, value, is_ascend), k)
+    values, indices = _top_k(ctx, _opposite(ctx, value, is_ascend), k)
     values = _opposite(ctx, values, is_ascend)
     return tuple(  # type: ignore[return-value]
         NKIPyTensorRef._wrap(ctx, ctx.transpose(v, back)) for v in (values, indices)
     )
 
 
-def _greatest(ctx: HLOTraceContext, x: Value, k: int) -> tuple[Value, Value]:
+def _top_k(ctx: HLOTraceContext, x: Value, k: int) -> tuple[Value, Value]:
     shape = (*x.shape[:-1], k)
     if 0 in shape:
         return ctx.full(shape, 0, x.dtype), ctx.full(shape, 0, dt.uint32)

@@ -14,6 +14,7 @@ from nkipy.core.ops._cases import X
 from nkipy.core.ops._dtype_sets import ALL
 from nkipy.core.ops._reduction import (
     NO_VALUE,
+    broadcast_argument,
     count,
     finish,
     keep_where,
@@ -24,7 +25,6 @@ from nkipy.core.ops._reduction import (
     round_unless,
     rounding_once,
     spread,
-    stretch,
     wide,
 )
 from nkipy.core.ops._registry import Op
@@ -245,7 +245,7 @@ def _spread(
     given = None
     if mean is not NO_VALUE:
         given = ctx.convert(operand(mean), dt.float32)
-        given = stretch(ctx, given, x.shape, "mean=")
+        given = broadcast_argument(ctx, given, x.shape, "mean=")
     value = var_of(ctx, ctx.convert(x, dt.float32), axes, ddof, mask, given)
     value = ctx.unary("sqrt", value) if root else value
     value = round_unless(ctx, value, result, out)

@@ -13,7 +13,7 @@ from nkipy.core.ops._dtype_sets import ALL
 from nkipy.core.ops._registry import Op
 from nkipy.core.ops._samples import ErrorSample
 from nkipy.core.ops._static_take import take_static
-from nkipy.core.ops._views import Shape, Tensor, as_shape, stretched
+from nkipy.core.ops._views import Shape, Tensor, as_shape, broadcast_view
 from nkipy.core.tensor import as_operand, as_tensor
 from nkipy.hlo.builder import HLOBuilder, Value
 
@@ -40,11 +40,11 @@ broadcast_to = Op(
 
 @broadcast_to.impl("hlo")
 def _broadcast_to(array: Any, shape: Any, subok: bool = False) -> Any:
-    """`array` stretched to `shape`. A read-only view."""
+    """`array` broadcast to `shape`. A read-only view."""
     dims = as_shape(shape)
     if dims and min(dims) < 0:
         raise ValueError("all elements of broadcast shape must be non-negative")
-    return stretched(as_tensor(array), dims)
+    return broadcast_view(as_tensor(array), dims)
 
 
 broadcast_arrays = Op(
@@ -59,10 +59,10 @@ broadcast_arrays = Op(
 
 @broadcast_arrays.impl("hlo")
 def _broadcast_arrays(*args: Any, subok: bool = False) -> Any:
-    """Each array stretched to their common shape. Read-only views."""
+    """Each array broadcast to their common shape. Read-only views."""
     tensors = [as_tensor(a) for a in args]
     shape = np.broadcast_shapes(*(x.shape for x in tensors))
-    return tuple(x if x.shape == shape else stretched(x, shape) for x in tensors)
+    return tuple(x if x.shape == shape else broadcast_view(x, shape) for x in tensors)
 
 
 repeat = Op(
