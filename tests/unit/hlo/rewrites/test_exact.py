@@ -58,8 +58,9 @@ def origins(value: HLOInstruction) -> set[str]:
     return {value.opcode}
 
 
+@pytest.mark.parametrize("zero_shape", [(), (1,), (5,)], ids=str)
 @pytest.mark.parametrize("dtype", FLOATS, ids=lambda d: np.dtype(d).name)
-def test_no_product_reaches_a_sum_without_a_fence(module_of, dtype):
+def test_no_product_reaches_a_sum_without_a_fence(module_of, dtype, zero_shape):
     """Whether this CPU multiplies and adds at once in that dtype or not."""
 
     def body(b, x, zero):
@@ -71,8 +72,10 @@ def test_no_product_reaches_a_sum_without_a_fence(module_of, dtype):
             b.reduce(b.transpose(rows, (1, 0)), "add", 0, (0,)),
         )
 
-    module = module_of(body, np.zeros(6, dtype), np.zeros(1, np.uint64))
-    fenced = keep_exact(module, module.parameters[1]).entry.instructions
+    module = module_of(body, np.zeros(6, dtype), np.zeros(zero_shape, np.uint64))
+    copy = keep_exact(module, module.parameters[1])
+    copy.verify()
+    fenced = copy.entry.instructions
     sums = [i for i in fenced if i.opcode in ("add", "subtract", "reduce")]
     assert len(sums) == 3
     summed = set().union(*(origins(o) for i in sums for o in i.operands))

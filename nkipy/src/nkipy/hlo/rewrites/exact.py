@@ -45,8 +45,8 @@ def keep_exact(module: HLOModule, zero: Value) -> HLOModule:
 
     Args:
         module: what to copy.
-        zero: an instruction of its entry computation, u64[n], whose last element is
-            zero in every call.
+        zero: a parameter of its entry computation, u64[] or u64[n], which in every call
+            is zero, or whose last element is.
     """
     products = _products_in_sums(module.entry.instructions)
     zeros = _added_zeros(module.entry.instructions)
@@ -118,7 +118,9 @@ class _Fence:
     def _zero(self, b: HLOBuilder, dtype: np.dtype) -> Value:
         zero = self._zeros.get(dtype)
         if zero is None:
-            n = self._source.shape[0]
-            word = b.reshape(b.slice(self._source, (n - 1,), (n,)), ())
+            word = self._source
+            if word.shape:
+                (n,) = word.shape
+                word = b.reshape(b.slice(word, (n - 1,), (n,)), ())
             zero = self._zeros[dtype] = b.convert(word, dtype)
         return zero
