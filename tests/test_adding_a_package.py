@@ -51,6 +51,7 @@ def add(root: Path, folder: str) -> workspace.Member:
         "dependencies = [": 'dependencies = ["nkipy-acme", ',
         "members = [": f'members = ["{folder}", ',
         "[tool.uv.sources]\n": f"[tool.uv.sources]\n{source}\n",
+        "root_packages = [": 'root_packages = ["nkipy_acme", ',
     }
     edit(root, lines)
     (made,) = (m for m in workspace.members(root) if m.name == "nkipy-acme")

@@ -126,6 +126,9 @@ def _of_settings(member: Member, settings: dict[str, Any]) -> Iterator[str]:
     if not any(_matches(src, glob) for glob in tool["ruff"]["src"]):
         yield f'add "{src}" to tool.ruff.src, or a glob'
     yield from _unchecked(member, tool["mypy"]["exclude"])
+    for package in member.packages:
+        if package not in tool["importlinter"]["root_packages"]:
+            yield f'add "{package}" to tool.importlinter.root_packages, and contracts'
 
 
 def _unchecked(member: Member, exclude: list[str]) -> Iterator[str]:
