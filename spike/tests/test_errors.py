@@ -5,45 +5,16 @@ from __future__ import annotations
 import pytest
 
 import spike
-from spike import NrtError, SpikeError
+from spike import NrtError, NrtStatus, SpikeError
 from spike._spike import NeffFileError, Spike, SpikeRuntimeError
 
-STATUSES = {
-    1: "NRT_FAILURE",
-    2: "NRT_INVALID",
-    3: "NRT_INVALID_HANDLE",
-    4: "NRT_RESOURCE",
-    5: "NRT_TIMEOUT",
-    6: "NRT_HW_ERROR",
-    7: "NRT_QUEUE_FULL",
-    9: "NRT_LOAD_NOT_ENOUGH_NC",
-    10: "NRT_UNSUPPORTED_NEFF_VERSION",
-    11: "NRT_FAIL_HOST_MEM_ALLOC",
-    13: "NRT_UNINITIALIZED",
-    14: "NRT_CLOSED",
-    15: "NRT_QUEUE_EMPTY",
-    101: "NRT_EXEC_UNIT_UNRECOVERABLE",
-    1002: "NRT_EXEC_BAD_INPUT",
-    1003: "NRT_EXEC_COMPLETED_WITH_NUM_ERR",
-    1004: "NRT_EXEC_COMPLETED_WITH_ERR",
-    1005: "NRT_EXEC_NC_BUSY",
-    1006: "NRT_EXEC_OOB",
-    1100: "NRT_COLL_PENDING",
-    1200: "NRT_EXEC_HW_ERR_COLLECTIVES",
-    1201: "NRT_EXEC_HW_ERR_HBM_UE",
-    1202: "NRT_EXEC_HW_ERR_NC_UE",
-    1203: "NRT_EXEC_HW_ERR_DMA_ABORT",
-    1204: "NRT_EXEC_SW_NQ_OVERFLOW",
-    1205: "NRT_EXEC_HW_ERR_REPAIRABLE_HBM_UE",
-    1206: "NRT_NETWORK_PROXY_FAILURE",
-    4711: "UNKNOWN STATUS",
-}
-
+STATUSES = {status.value: status.nrt_name for status in NrtStatus if status}
+UNKNOWN = {4711: "UNKNOWN STATUS"}
 
 SEE_LOG = "(libnrt's log says why; NEURON_RT_LOG_LEVEL sets how much it says)"
 
 
-@pytest.mark.parametrize(("status", "name"), STATUSES.items())
+@pytest.mark.parametrize(("status", "name"), (STATUSES | UNKNOWN).items())
 def test_every_status_is_named(fake, status, name):
     runtime = Spike()
     fake.inject("nrt_tensor_allocate", status)
@@ -55,6 +26,7 @@ def test_every_status_is_named(fake, status, name):
     )
     assert raised.value.status == raised.value.error_code == raised.value.code == status
     assert raised.value.status_name == name
+    assert isinstance(raised.value.status, NrtStatus) == (status in STATUSES)
     assert runtime.allocate_tensor(16).size == 16
 
 

@@ -30,16 +30,14 @@ from ctypes import (
 from pathlib import Path
 from typing import Any
 
+from neff.status import NrtStatus
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 
-SUCCESS = 0
-FAILURE = 1
-INVALID = 2
-INVALID_HANDLE = 3
-RESOURCE = 4
-TIMEOUT = 5
-UNINITIALIZED = 13
-CLOSED = 14
+SUCCESS, FAILURE = NrtStatus.SUCCESS, NrtStatus.FAILURE
+INVALID, INVALID_HANDLE = NrtStatus.INVALID, NrtStatus.INVALID_HANDLE
+RESOURCE, TIMEOUT = NrtStatus.RESOURCE, NrtStatus.TIMEOUT
+UNINITIALIZED, CLOSED = NrtStatus.UNINITIALIZED, NrtStatus.CLOSED
 
 DEVICE, HOST, VIRTUAL = 0, 1, 2
 NO_FRAMEWORK = 1

@@ -19,15 +19,20 @@ from typing import Any
 
 import numpy as np
 
+from neff.status import NrtStatus
 from nkipy.hlo.builder import HLOBuilder
 from nkipy.hlo.ir import HLOModule
 from nkipy_emulator.neff_writer import ProgramDescription, neff_bytes
 from tests.support.libnrt import SUCCESS, TensorInfo, library_path, load
 
-QUEUE_FULL = 7
-NOT_ENOUGH_NC, UNSUPPORTED_NEFF_VERSION = 9, 10
-UNRECOVERABLE = 101
-BAD_INPUT, NUM_ERR, WITH_ERR, OOB = 1002, 1003, 1004, 1006
+QUEUE_FULL = NrtStatus.QUEUE_FULL
+NOT_ENOUGH_NC = NrtStatus.LOAD_NOT_ENOUGH_NC
+UNSUPPORTED_NEFF_VERSION = NrtStatus.UNSUPPORTED_NEFF_VERSION
+UNRECOVERABLE = NrtStatus.EXEC_UNIT_UNRECOVERABLE
+BAD_INPUT = NrtStatus.EXEC_BAD_INPUT
+NUM_ERR = NrtStatus.EXEC_COMPLETED_WITH_NUM_ERR
+WITH_ERR = NrtStatus.EXEC_COMPLETED_WITH_ERR
+OOB = NrtStatus.EXEC_OOB
 TENSOR_OP, COMPUTE, COLLECTIVES = range(3)
 
 

@@ -7,10 +7,11 @@ import json
 import numpy as np
 import pytest
 
+from neff.status import NrtStatus
 from nkipy_emulator.device.options import LoadOptions
 from nkipy_emulator.device.ranks import for_ranks
 from nkipy_emulator.device.service import load
-from nkipy_emulator.device.status import DeviceError, Status
+from nkipy_emulator.device.status import DeviceError
 from tests.support.nrt_client import make_module, make_neff
 
 X = np.arange(4, dtype=np.float32)
@@ -57,7 +58,7 @@ def test_ranks_that_talk_must_be_reachable():
     options = LoadOptions(world_size=2, peers_reachable=False)
     with pytest.raises(DeviceError, match="collectives over 2 ranks") as error:
         for_ranks(make_module(shift, X), options)
-    assert error.value.status == Status.LOAD_NOT_ENOUGH_NC
+    assert error.value.status == NrtStatus.LOAD_NOT_ENOUGH_NC
 
 
 def total(b, x):
@@ -75,4 +76,4 @@ def test_collectives_are_over_the_ranks_that_there_are(kernel, world_size):
         return
     with pytest.raises(DeviceError, match=r"ranks \[0, 1\].*loaded for . rank") as e:
         for_ranks(module, options)
-    assert e.value.status == Status.INVALID
+    assert e.value.status == NrtStatus.INVALID

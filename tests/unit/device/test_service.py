@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 from neff import NeffError
+from neff.status import NrtStatus
 from nkipy.hlo.errors import HLOProtoError
 from nkipy.hlo.ir import AliasInfo
 from nkipy_emulator.device.options import LoadOptions
 from nkipy_emulator.device.program import read_program
 from nkipy_emulator.device.service import load
-from nkipy_emulator.device.status import DeviceError, Status
+from nkipy_emulator.device.status import DeviceError
 from nkipy_emulator.neff_writer import ProgramDescription, neff_bytes
 from tests.support.neffs import pack, tar_of, zipped
 from tests.support.nrt_client import make_module, make_neff
@@ -105,7 +106,7 @@ def test_constants_count_as_memory_of_the_program():
     assert 1 * weights.nbytes < described < 3 * weights.nbytes
 
 
-def status_of(neff: bytes, options: LoadOptions = HERE) -> Status:
+def status_of(neff: bytes, options: LoadOptions = HERE) -> NrtStatus:
     with pytest.raises(DeviceError) as error:
         read_program(neff, options)
     return error.value.status
@@ -113,9 +114,9 @@ def status_of(neff: bytes, options: LoadOptions = HERE) -> Status:
 
 def test_other_hardware_is_refused():
     assert status_of(make_neff(negate, X, target="trn1")) == 10
-    assert status_of(make_neff(negate, X, lnc=2)) == Status.INVALID
+    assert status_of(make_neff(negate, X, lnc=2)) == NrtStatus.INVALID
     genuine = pack(zipped(tar_of({"neff.json": b"{}"})), feature_bits=0x209C00)
-    assert status_of(genuine) == Status.UNSUPPORTED_NEFF_VERSION
+    assert status_of(genuine) == NrtStatus.UNSUPPORTED_NEFF_VERSION
 
 
 @pytest.mark.parametrize(
@@ -136,19 +137,19 @@ def test_generations(target, here, legacy, runs):
     if runs:
         assert read_program(neff, options).neff.target == target
     else:
-        assert status_of(neff, options) == Status.UNSUPPORTED_NEFF_VERSION
+        assert status_of(neff, options) == NrtStatus.UNSUPPORTED_NEFF_VERSION
 
 
 def test_a_description_must_be_that_of_the_program():
     for other in (X[:4], X.astype(np.int32), X.reshape(2, 4)):
         hlo = make_module(negate, other).serialize()
         neff = neff_bytes(make_module(negate, X), ProgramDescription(), hlo=hlo)
-        assert status_of(neff) == Status.INVALID
+        assert status_of(neff) == NrtStatus.INVALID
 
 
 def test_numerics_that_do_not_exist_are_refused():
     for numerics in ({"auto_cast": "some"}, {"speed": "high"}):
-        assert status_of(make_neff(negate, X, numerics=numerics)) == Status.INVALID
+        assert status_of(make_neff(negate, X, numerics=numerics)) == NrtStatus.INVALID
 
 
 def test_malformed_parts_are_errors_of_their_own():

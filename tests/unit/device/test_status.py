@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from neff import NeffError
+from neff.status import NrtStatus
 from nkipy.hlo.errors import HLOProtoError, HLOVerificationError
-from nkipy_emulator.device.status import DeviceError, Status, describe_error
+from nkipy_emulator.device.status import DeviceError, describe_error
 from nkipy_emulator.errors import (
     EngineUnavailableError,
     OutOfBoundsError,
@@ -20,8 +21,8 @@ TIGHT = SimulationError("RESOURCE_EXHAUSTED: Out of memory allocating 99 bytes."
 @pytest.mark.parametrize(
     ("error", "loading", "executing"),
     [
-        (DeviceError(Status.EXEC_OOB, "m"), 1006, 1006),
-        (DeviceError(Status.UNSUPPORTED_NEFF_VERSION, "m"), 10, 10),
+        (DeviceError(NrtStatus.EXEC_OOB, "m"), 1006, 1006),
+        (DeviceError(NrtStatus.UNSUPPORTED_NEFF_VERSION, "m"), 10, 10),
         (NeffError("m"), 2, 1004),
         (HLOProtoError("m"), 2, 1004),
         (HLOVerificationError("m"), 2, 1004),
@@ -44,5 +45,5 @@ def test_statuses(error, loading, executing):
 def test_texts():
     assert describe_error(ValueError("odd"), "load") == (1, "ValueError: odd")
     assert describe_error(MemoryError(), "load") == (4, "MemoryError: no message")
-    ours = DeviceError(Status.INVALID, "plain")
+    ours = DeviceError(NrtStatus.INVALID, "plain")
     assert describe_error(ours, "load") == (2, "plain")

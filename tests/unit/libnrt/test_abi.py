@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 
+from neff.status import NrtStatus
 from tests.support import libnrt
 
 HEADERS = sorted(path.name for path in (libnrt.include_dir() / "nrt").glob("*.h"))
@@ -218,3 +219,8 @@ def test_a_status_has_its_name(name: str) -> None:
 @pytest.mark.parametrize("value", [-1, 8, 12, 16, 1001, 2**31 - 1])
 def test_other_numbers_have_none(value: int) -> None:
     assert libnrt.load().nrt_get_status_as_str(value) == b"NRT_STATUS_UNKNOWN"
+
+
+def test_the_public_enumeration_of_statuses() -> None:
+    assert {status.name: status.value for status in NrtStatus} == STATUSES
+    assert NrtStatus.of(1006) is NrtStatus.EXEC_OOB and NrtStatus.of(8) == 8

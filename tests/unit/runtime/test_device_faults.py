@@ -14,17 +14,18 @@ import pytest
 import spike
 from nkipy.runtime import DeviceTensor, baremetal_jit
 from nkipy.testing import run_python
-from spike import NrtError
+from spike import NrtError, NrtStatus
 from tests.support.faults import injected
 
 pytestmark = pytest.mark.device
 F32 = np.float32
 
 #: Every status that libnrt documents, but for those that end a process's use of it.
-STATUSES = (
-    *(1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 13, 14, 15),
-    *(1002, 1003, 1004, 1005, 1006, 1100, 1200, 1201, 1202, 1203, 1204, 1205, 1206),
-)
+STATUSES = [
+    status.value
+    for status in NrtStatus
+    if status not in (NrtStatus.SUCCESS, NrtStatus.EXEC_UNIT_UNRECOVERABLE)
+]
 
 
 @pytest.fixture(scope="module")

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from neff import Neff, TensorInfo, read_neff
 from neff.container import EMULATOR_FEATURE_BIT, HEADER_SIZE, NeffHeader
+from neff.status import NrtStatus
 from nkipy.chips import find_chip
 from nkipy.hlo.ir import HLOModule, TensorPlaceholder
 from nkipy.hlo.written import read_written
 from nkipy_emulator.device.options import LoadOptions
-from nkipy_emulator.device.status import DeviceError, Status
+from nkipy_emulator.device.status import DeviceError
 
 if TYPE_CHECKING:
     from nkipy.hlo.options import SimulationOptions
@@ -42,7 +43,7 @@ def read_program(content: Any, options: LoadOptions) -> Program:
     header = NeffHeader.unpack(bytes(content[:HEADER_SIZE]), len(content))
     if not header.feature_bits & EMULATOR_FEATURE_BIT:
         raise DeviceError(
-            Status.UNSUPPORTED_NEFF_VERSION,
+            NrtStatus.UNSUPPORTED_NEFF_VERSION,
             "this NEFF holds machine code for a Neuron device, which the emulator "
             "cannot run; compile the kernel with the emulator's compiler "
             "(NKIPY_COMPILER=emulator)",
@@ -73,7 +74,7 @@ def _check_target(target: str, options: LoadOptions) -> None:
         return
     hint = ", or set NEURON_RT_ALLOW_LEGACY_NEFF=1" if is_older else ""
     raise DeviceError(
-        Status.UNSUPPORTED_NEFF_VERSION,
+        NrtStatus.UNSUPPORTED_NEFF_VERSION,
         f"the NEFF was compiled for {target}, and this core is a {options.target}; "
         f"compile it with --target {options.target}{hint}",
     )
@@ -82,7 +83,7 @@ def _check_target(target: str, options: LoadOptions) -> None:
 def _check_lnc(lnc: int, options: LoadOptions) -> None:
     if options.lnc and lnc != options.lnc:
         raise DeviceError(
-            Status.INVALID,
+            NrtStatus.INVALID,
             f"the NEFF was compiled with --lnc {lnc}, and a logical core here has "
             f"{options.lnc} physical core(s); compile it with --lnc {options.lnc}, or "
             f"set NEURON_LOGICAL_NC_CONFIG={lnc}",
@@ -97,7 +98,7 @@ def _check_tensors(
     true = [(t.name, t.dtype.name, t.shape) for t in actual]
     if told != true:
         raise DeviceError(
-            Status.INVALID,
+            NrtStatus.INVALID,
             f"the NEFF describes other {what} than its program has: {told} for {true}",
         )
 
@@ -115,4 +116,4 @@ def _numerics(neff: Neff) -> SimulationOptions | None:
     try:
         return SimulationOptions(**numerics)
     except (TypeError, ValueError) as e:
-        raise DeviceError(Status.INVALID, f"the NEFF's numerics: {e}") from None
+        raise DeviceError(NrtStatus.INVALID, f"the NEFF's numerics: {e}") from None

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from neff.status import NrtStatus
 from nkipy.hlo.ir import HLOInstruction, HLOModule
 from nkipy.hlo.queries import collectives, ranks_of, spans_ranks
 from nkipy.hlo.rewrites.ranks import as_rank
 from nkipy_emulator.device.options import LoadOptions
-from nkipy_emulator.device.status import DeviceError, Status
+from nkipy_emulator.device.status import DeviceError
 
 
 def for_ranks(module: HLOModule, options: LoadOptions) -> tuple[HLOModule, int]:
@@ -26,7 +27,7 @@ def for_ranks(module: HLOModule, options: LoadOptions) -> tuple[HLOModule, int]:
         return as_rank(module, options.rank), 1
     if not options.peers_reachable:
         raise DeviceError(
-            Status.LOAD_NOT_ENOUGH_NC,
+            NrtStatus.LOAD_NOT_ENOUGH_NC,
             f"the program has collectives over {options.world_size} ranks. The "
             "emulator runs them as threads of one process, each on a core of its own, "
             "and this process has fewer cores (NEURON_RT_VISIBLE_CORES)",
@@ -41,7 +42,7 @@ def _check_ranks(inst: HLOInstruction, world_size: int) -> None:
     """
     if not spans_ranks(inst, world_size):
         raise DeviceError(
-            Status.INVALID,
+            NrtStatus.INVALID,
             f"{inst.opcode} is over the ranks {ranks_of(inst)}, but the program is "
             f"loaded for {world_size} rank(s): the groups must hold each rank once. "
             "nrt_load_collectives (cc_enabled, rank_id, world_size) says how many "

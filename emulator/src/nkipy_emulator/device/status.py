@@ -1,11 +1,11 @@
-"""Status codes of the runtime, and which one an exception stands for."""
+"""Statuses of the runtime, and which one an exception stands for."""
 
 from __future__ import annotations
 
-from enum import IntEnum
 from typing import Literal
 
 from neff import NeffError
+from neff.status import NrtStatus
 from nkipy.hlo.errors import HLOProtoError, HLOVerificationError
 from nkipy_emulator.cost_model.errors import CostModelError
 from nkipy_emulator.errors import (
@@ -29,44 +29,29 @@ _BAD_PROGRAMS = (
 )
 
 
-class Status(IntEnum):
-    """The codes of ``NRT_STATUS`` that loading and executing a program can end with."""
-
-    SUCCESS = 0
-    FAILURE = 1
-    INVALID = 2
-    RESOURCE = 4
-    LOAD_NOT_ENOUGH_NC = 9
-    UNSUPPORTED_NEFF_VERSION = 10
-    EXEC_UNIT_UNRECOVERABLE = 101
-    EXEC_BAD_INPUT = 1002
-    EXEC_COMPLETED_WITH_ERR = 1004
-    EXEC_OOB = 1006
-
-
 class DeviceError(RuntimeError):
     """A program cannot be loaded or executed; `status` is what the runtime returns."""
 
-    def __init__(self, status: Status, message: str) -> None:
+    def __init__(self, status: NrtStatus, message: str) -> None:
         super().__init__(message)
         self.status = status
 
 
-def status_of(error: BaseException, phase: Phase) -> Status:
+def status_of(error: BaseException, phase: Phase) -> NrtStatus:
     """The status that `error`, raised while loading or executing, stands for."""
     if isinstance(error, DeviceError):
         return error.status
     if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
-        return Status.RESOURCE
+        return NrtStatus.RESOURCE
     if isinstance(error, EngineUnavailableError):
-        return Status.FAILURE
+        return NrtStatus.FAILURE
     if isinstance(error, OutOfBoundsError):
-        return Status.EXEC_OOB
+        return NrtStatus.EXEC_OOB
     if phase == "execute":
-        return Status.EXEC_COMPLETED_WITH_ERR
+        return NrtStatus.EXEC_COMPLETED_WITH_ERR
     if isinstance(error, _BAD_PROGRAMS):
-        return Status.INVALID
-    return Status.FAILURE
+        return NrtStatus.INVALID
+    return NrtStatus.FAILURE
 
 
 def describe_error(error: BaseException, phase: Phase) -> tuple[int, str]:

@@ -13,13 +13,12 @@ import spike
 from neff import NeffError, read_neff
 from nkipy.execution.residency import LOADED
 from nkipy.hlo.ir import HLOModule
-from spike import NrtError, NrtModel, SpikeError
+from spike import NrtError, NrtModel, NrtStatus, SpikeError
 from spike._spike import NeffFileError
 
 logger = logging.getLogger("nkipy.baremetal")
 
-_NRT_RESOURCE = 4
-_NRT_BAD_FILE = (2, 10)  # NRT_INVALID, NRT_UNSUPPORTED_NEFF_VERSION
+_BAD_FILE = NrtStatus.INVALID, NrtStatus.UNSUPPORTED_NEFF_VERSION
 
 Made = TypeVar("Made")
 
@@ -136,7 +135,7 @@ class ResidentModel:
         try:
             return self._make(make)
         except NrtError as error:
-            if error.status != _NRT_RESOURCE or not LOADED.evict(keep=self):
+            if error.status != NrtStatus.RESOURCE or not LOADED.evict(keep=self):
                 raise
         # Only here is the exception gone, and with it the tensors of the first attempt.
         logger.info("%s: unloaded idle kernels to make room", self.neff)
@@ -167,7 +166,7 @@ def _is_damaged(neff: Path, error: NrtError | SpikeError) -> bool:
     """
     if isinstance(error, NeffFileError):
         return True
-    if not isinstance(error, NrtError) or error.status not in _NRT_BAD_FILE:
+    if not isinstance(error, NrtError) or error.status not in _BAD_FILE:
         return False
     try:
         read_neff(neff, validate_hash=True)
