@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from nkipy.hlo.ir import HLOComputation, HLOInstruction
-from nkipy.hlo.opcodes import OPCODES
+from nkipy.hlo.opcodes import OPCODES, Keeps
 
 _SWAPPED = {"LT": "GT", "GT": "LT", "LE": "GE", "GE": "LE", "EQ": "EQ", "NE": "NE"}
 
@@ -112,7 +112,7 @@ def _state_constant(loop: HLOInstruction, index: int) -> int | None:
 
 
 def _constant(inst: HLOInstruction) -> int | None:
-    if OPCODES[inst.opcode].keeps_values:
+    if OPCODES[inst.opcode].keeps is Keeps.ALL:
         return _constant(inst.operands[0])
     if inst.opcode != "constant" or inst.shape or inst.dtype.kind not in "iu":
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nkipy.hlo.ir import HLOInstruction
-from nkipy.hlo.opcodes import OPCODES
+from nkipy.hlo.opcodes import OPCODES, Keeps
 from nkipy_emulator.compiler.diagnostics import Diagnostic, about
 from nkipy_emulator.compiler.options import CompileOptions
 
@@ -64,7 +64,7 @@ def _components(
 
 def _iota_size(inst: HLOInstruction) -> int | None:
     """How many values an iota that is only rearranged has."""
-    while OPCODES[inst.opcode].keeps_values:
+    while OPCODES[inst.opcode].keeps is Keeps.ALL:
         inst = inst.operands[0]
     if inst.opcode != "iota":
         return None

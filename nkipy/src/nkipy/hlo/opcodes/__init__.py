@@ -18,7 +18,7 @@ from nkipy.hlo.opcodes import (  # noqa: F401  (they fill the table)
 from nkipy.hlo.opcodes.attribute import Attribute, Kind, Wire, optional
 from nkipy.hlo.opcodes.cost import CostClass, CostKind
 from nkipy.hlo.opcodes.elementwise import BINARY, DIRECTIONS, UNARY
-from nkipy.hlo.opcodes.record import OPCODES, Opcode, define
+from nkipy.hlo.opcodes.record import OPCODES, Keeps, Opcode, define
 from nkipy.hlo.opcodes.windows import WindowDim
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "Attribute",
     "CostClass",
     "CostKind",
+    "Keeps",
     "Kind",
     "Opcode",
     "WindowDim",

@@ -19,6 +19,7 @@ from nkipy.hlo.opcodes.record import (
     NUMERIC,
     OPCODES,
     SIGNED,
+    Keeps,
     define,
 )
 from nkipy.hlo.opcodes.rule import (
@@ -135,7 +136,7 @@ _unary("round-nearest-even", FLOAT, elementwise(steps=2))
 _unary("floor ceil round-nearest-afz", FLOAT, elementwise(steps=3))
 _unary("not", BITS, elementwise())
 _unary("popcnt count-leading-zeros", INTEGER, elementwise(GPSIMD, 5))
-define("copy", operands=1, rule=unary, cost=elementwise(), keeps_values=True)
+define("copy", operands=1, rule=unary, cost=elementwise(), keeps=Keeps.ALL)
 
 _binary("add multiply maximum minimum", ALL, elementwise())
 _binary("subtract", NUMERIC, elementwise())
@@ -153,7 +154,7 @@ BINARY = {name: op.dtypes for name, op in OPCODES.items() if op.rule is binary}
 define("is-finite", operands=1, dtypes=FLOAT, rule=is_finite, cost=elementwise())
 define("select", operands=3, rule=select, cost=elementwise())
 define("clamp", operands=3, rule=clamp, cost=elementwise(steps=2))
-define("convert", operands=1, rule=convert, cost=elementwise(), keeps_values=True)
+define("convert", operands=1, rule=convert, cost=elementwise(), keeps=Keeps.ALL)
 define("bitcast-convert", operands=1, rule=bitcast_convert, cost=RENAME)
 define(
     "opt-barrier",
@@ -161,7 +162,7 @@ define(
     rule=barrier,
     cost=RENAME,
     takes_tuples=True,
-    keeps_values=True,
+    keeps=Keeps.ALL,
 )
 
 # -- with attributes -------------------------------------------------------------------

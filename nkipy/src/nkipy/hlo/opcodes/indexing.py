@@ -18,7 +18,7 @@ from nkipy.hlo.opcodes.attribute import (
 )
 from nkipy.hlo.opcodes.cost import MOVE
 from nkipy.hlo.opcodes.kinds import BOOL, COMPUTATION, INT, INTS
-from nkipy.hlo.opcodes.record import define
+from nkipy.hlo.opcodes.record import Keeps, define
 from nkipy.hlo.opcodes.rule import (
     Inst,
     Result,
@@ -133,6 +133,7 @@ define(
     operands=2,
     rule=gather,
     cost=MOVE,
+    keeps=Keeps.SOME,
     attributes=(
         _dims(_GATHER, "offset_dims"),
         _dims(_GATHER, "collapsed_slice_dims"),

@@ -27,7 +27,7 @@ from nkipy.hlo.opcodes.cost import (
     elementwise,
 )
 from nkipy.hlo.opcodes.kinds import INT, INTS, LITERAL, ONE_OF_INTS, is_rows
-from nkipy.hlo.opcodes.record import NUMERIC, define
+from nkipy.hlo.opcodes.record import NUMERIC, Keeps, define
 from nkipy.hlo.opcodes.rule import (
     Inst,
     Result,
@@ -238,13 +238,13 @@ def _dimension_text(value: int, inst: Inst, name_of: NameOf) -> str:
 DIMENSION = Attribute(
     "dimension", ONE_OF_INTS, field="dimensions", text=_dimension_text
 )
-define("reshape", operands=1, rule=reshape, cost=RENAME, keeps_values=True)
+define("reshape", operands=1, rule=reshape, cost=RENAME, keeps=Keeps.ALL)
 define(
     "broadcast",
     operands=1,
     rule=broadcast,
     cost=VIEW,
-    keeps_values=True,
+    keeps=Keeps.ALL,
     attributes=(_DIMENSIONS,),
 )
 define(
@@ -252,7 +252,7 @@ define(
     operands=1,
     rule=transpose,
     cost=CostClass(CostKind.TRANSPOSE),
-    keeps_values=True,
+    keeps=Keeps.ALL,
     attributes=(_DIMENSIONS,),
 )
 define(
@@ -260,7 +260,7 @@ define(
     operands=1,
     rule=reverse,
     cost=MOVE,
-    keeps_values=True,
+    keeps=Keeps.ALL,
     attributes=(_DIMENSIONS,),
 )
 define(
@@ -283,6 +283,7 @@ define(
     operands=1,
     rule=slice_,
     cost=VIEW,
+    keeps=Keeps.SOME,
     attributes=(
         Attribute(
             "starts", INTS, wire=column("slice_dimensions", "start"), text=_slice_text
@@ -306,6 +307,7 @@ define(
     operands=(1, None),
     rule=dynamic_slice,
     cost=MOVE,
+    keeps=Keeps.SOME,
     attributes=(Attribute("dynamic_slice_sizes", INTS),),
 )
 define("dynamic-update-slice", operands=(2, None), rule=dynamic_update_slice, cost=MOVE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,6 +27,17 @@ NUMERIC = FLOAT | INTEGER
 BITS = INTEGER | PRED
 
 
+class Keeps(Enum):
+    """Which values of its first operand a result consists of, and nothing else.
+
+    They may be in another order, shape or number, or converted to the result's type.
+    """
+
+    NOTHING = auto()  # it computes, or has those of other operands too
+    SOME = auto()
+    ALL = auto()
+
+
 class Opcode:
     """One opcode. Verifier, printer, writer, reader and cost models read it here.
 
@@ -40,8 +52,7 @@ class Opcode:
             which XLA lists them.
         takes_tuples: whether the first operand (or, of a source, the result) may be a
             tuple.
-        keeps_values: whether the result has all values of the operand and no others,
-            in whatever order, number and type.
+        keeps: which values of the (first) operand the result consists of.
 
     Attributes:
         arity: the number of operands where only one is possible, else -1.
@@ -63,7 +74,7 @@ class Opcode:
         "dtypes",
         "attributes",
         "takes_tuples",
-        "keeps_values",
+        "keeps",
         "arity",
         "required",
         "callees",
@@ -81,7 +92,7 @@ class Opcode:
         dtypes: frozenset[np.dtype] = ALL,
         attributes: Sequence[Attribute] = (),
         takes_tuples: bool = False,
-        keeps_values: bool = False,
+        keeps: Keeps = Keeps.NOTHING,
     ) -> None:
         parts = {"operands": operands, "rule": rule, "cost": cost}
         for part, value in parts.items():
@@ -96,7 +107,7 @@ class Opcode:
         self.dtypes = dtypes
         self.attributes: Mapping[str, Attribute] = _by_name(name, attributes)
         self.takes_tuples = takes_tuples
-        self.keeps_values = keeps_values
+        self.keeps = keeps
         self.arity = count[0] if count[0] == count[1] else -1
         self.required = {a.name: a for a in attributes if a.required}
         self.callees = tuple(a.name for a in attributes if a.kind.calls)

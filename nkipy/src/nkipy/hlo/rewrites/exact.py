@@ -21,15 +21,12 @@ import numpy as np
 from nkipy.hlo import dtypes as dt
 from nkipy.hlo.builder import HLOBuilder
 from nkipy.hlo.ir import HLOInstruction, HLOModule
+from nkipy.hlo.opcodes import OPCODES, Keeps
 from nkipy.hlo.rewrites.base import Place, rewrite
 
 Value = HLOInstruction
 
 _SUMS = frozenset({"add", "subtract", "reduce", "reduce-window"})
-# An element of the result is an element of the (first) operand, perhaps negated.
-_MOVES = frozenset(
-    "negate broadcast reshape transpose slice reverse copy dynamic-slice gather".split()
-)
 # The dtypes in which some CPU multiplies and adds at once: float16 with AVX512-FP16,
 # bfloat16 with AVX10.2. In fewer bits none does; XLA widens those, and rounds between.
 _BITS: dict[np.dtype, np.dtype] = {
@@ -82,9 +79,17 @@ def _products_in_sums(instructions: Iterable[Value]) -> set[Value]:
         seen.add(inst)
         if inst.opcode == "multiply":
             products.add(inst)
-        elif inst.opcode in _MOVES:
+        elif _moves(inst):
             stack.append(inst.operands[0])
     return products
+
+
+def _moves(inst: Value) -> bool:
+    """Whether elements are those of the (first) operand, perhaps negated."""
+    if inst.opcode == "negate":
+        return True
+    keeps = OPCODES[inst.opcode].keeps
+    return keeps is not Keeps.NOTHING and inst.dtype == inst.operands[0].dtype
 
 
 def _added_zeros(instructions: Iterable[Value]) -> set[Value]:
