@@ -40,6 +40,11 @@ def test_every_opcode_has_a_sample_and_a_counterexample():
     assert {s.opcode for s, _ in WRONG} == set(OPCODES)
 
 
+def test_every_attribute_is_in_a_sample():
+    shown = {(s.opcode, name) for s in SAMPLES for name in s.attributes}
+    assert {(op.name, a) for op in OPCODES.values() for a in op.attributes} == shown
+
+
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda s: s.label)
 def test_accepts(sample: Sample):
     sample.build().verify()
