@@ -91,7 +91,8 @@ class InstructionEncoder:
         #: What `hashed` receives when the computation, or a large constant, ends.
         self._run: list[bytes] = []
         self._frames: dict[Any, bytes] = {}
-        #: Lead and frame by form, for each source line and length of the id in digits.
+        #: Lead and frame by form or by frame, for each source line and length of the
+        #: id in digits.
         self._known: dict[Any, dict[Any, tuple[bytes, bytes]]] = {}
 
     def encode(
@@ -161,28 +162,21 @@ class InstructionEncoder:
                 frame = self._frame(inst, is_entry)
                 identify(frame)
                 identify(inputs)
-                own = int(tail[:digits])
                 if inst.opcode == "constant":
-                    self._add_constant(inst, own, frame, parts)
+                    self._add_constant(inst, int(tail[:digits]), frame, parts)
                     continue
-                lead = self._lead(inst, own, frame)
                 if inst.name or self.names.may_clash:
+                    name = self.names.of(inst, int(tail[:digits]))
+                    lead = _where(inst) + frame + _name_field(name)
                     tail = tail[digits:]
-                elif form is not None:
-                    known[form] = lead, frame
+                else:
+                    lead, _ = found = known.get(frame) or _lead(inst, frame, digits)
+                    known[frame] = found
+                    if form is not None:
+                        known[form] = found
             size = len(lead) + len(tail) + len(inputs)
             key = _KEYS[size] if size < 2048 else _INST + varint(size)
             emit(join((key, lead, tail, inputs)))
-
-    def _lead(self, inst: HLOInstruction, number: int, frame: bytes) -> bytes:
-        """Where an instruction comes from, its frame, and its name.
-
-        Of a name that is made up, the number is left out.
-        """
-        where = metadata(inst.opcode, inst.source_location)
-        if inst.name or self.names.may_clash:
-            return where + frame + _name_field(self.names.of(inst, number))
-        return where + frame + _name_head(inst.opcode, len(str(number)))
 
     def _add_constant(
         self, inst: HLOInstruction, number: int, frame: bytes, parts: list[Buffer]
@@ -194,9 +188,8 @@ class InstructionEncoder:
         if data:  # not copied
             self.hashed += (b"".join(self._run), *data)
             self._run.clear()
-        where = metadata("constant", inst.source_location)
         name = _name_field(self.names.of(inst, number))
-        whole = b"".join((where, name, frame, _ID, varint(number), literal))
+        whole = b"".join((_where(inst), name, frame, _ID, varint(number), literal))
         parts += (_INST + varint(len(whole) + sum(map(len, data))), whole, *data)
 
     def encode_root(
@@ -254,6 +247,18 @@ class InstructionEncoder:
             callees += value if isinstance(value, tuple) else (value,)
         packed = packed_ints([self.computation_ids[c] for c in callees])
         return delimited(_CALLED, packed)
+
+
+def _where(inst: HLOInstruction) -> bytes:
+    return metadata(inst.opcode, inst.source_location)
+
+
+def _lead(inst: HLOInstruction, frame: bytes, digits: int) -> tuple[bytes, bytes]:
+    """Where an instruction comes from, its frame, and its name; the frame alone.
+
+    The name is made up, and its number, which has `digits`, is left out.
+    """
+    return _where(inst) + frame + _name_head(inst.opcode, digits), frame
 
 
 def _frame_key(inst: HLOInstruction) -> Any:
