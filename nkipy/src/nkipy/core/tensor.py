@@ -377,6 +377,8 @@ def as_operand(value: Any) -> Any:
     Raises:
         TypeError: a list or other object that holds no numbers.
     """
+    if type(value) is NKIPyTensorRef:  # as most are
+        return value
     if isinstance(value, (list, tuple)):
         if _holds_tensor(value):
             return OPS["stack"]([as_operand(v) for v in value])
