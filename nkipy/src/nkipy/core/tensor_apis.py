@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from nkipy.core.ops.conv.spatial import conv2d, conv3d
 from nkipy.core.ops.creation.filling import constant, full, zeros
-from nkipy.core.ops.nn.layers import rms_norm, softmax, topk
+from nkipy.core.ops.nn.normalization import rms_norm, softmax
+from nkipy.core.ops.nn.top_k import topk
 
 __all__ = [
     "constant",
