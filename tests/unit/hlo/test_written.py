@@ -34,10 +34,11 @@ def verified(monkeypatch):
         names.append(module.name)
         return verify(module, **options)
 
-    for place in ("nkipy.hlo.verifier", "nkipy.hlo.proto_reader", "nkipy.core.trace"):
-        path = f"{place}.verify_module"
-        verify = importlib.import_module(place).verify_module
-        monkeypatch.setattr(path, functools.partial(note, verify))
+    places = ("nkipy.hlo.verifier", "nkipy.hlo.proto_reader", "nkipy.core.trace")
+    originals = [importlib.import_module(place).verify_module for place in places]
+    for place, verify in zip(places, originals):
+        noting = functools.partial(note, verify)
+        monkeypatch.setattr(f"{place}.verify_module", noting)
     return names
 
 

@@ -18,6 +18,7 @@ from nkipy.core.errors import NKIPyValueError
 from nkipy.core.trace import NKIPyKernel
 from nkipy.hlo import written
 from nkipy.runtime import (
+    DeviceKernel,
     DeviceTensor,
     baremetal_jit,
     baremetal_run_traced_kernel,
@@ -369,18 +370,24 @@ def test_a_core_that_there_is_not():
 # --------------------------------------------------------------------- verification
 
 
-def test_a_first_call_verifies_once(compilations, monkeypatch):
-    """By the tracer; the compiler and the engine are the same process."""
-    verified = []
+@pytest.fixture
+def verified(monkeypatch):
+    """The names of the modules that are verified."""
+    names = []
     places = ("nkipy.hlo.verifier", "nkipy.hlo.proto_reader", "nkipy.core.trace")
-    for place in places:
-        verify = importlib.import_module(place).verify_module
+    originals = [importlib.import_module(place).verify_module for place in places]
+    for place, verify in zip(places, originals):
 
         def note(module, verify=verify, **options):
-            verified.append(module.name)
+            names.append(module.name)
             return verify(module, **options)
 
         monkeypatch.setattr(f"{place}.verify_module", note)
+    return names
+
+
+def test_a_first_call_verifies_once(compilations, verified):
+    """By the tracer; the compiler and the engine are the same process."""
 
     def verified_once(x):
         return np.sort(x) * 3 + 1
@@ -392,3 +399,13 @@ def test_a_first_call_verifies_once(compilations, monkeypatch):
     np.testing.assert_array_equal(baremetal_jit(verified_once)(ones(4)), ones(4) * 4)
     assert compilations == ["verified_once"]
     assert verified == ["verified_once"] * 3
+
+
+def test_a_kernel_that_keeps_no_module_verifies_once(compilations, verified):
+    def loaded_ahead(x):
+        return np.sort(x) * 5 + 1
+
+    x = DeviceTensor.from_numpy(ones(4))
+    kernel = DeviceKernel.compile_and_load(loaded_ahead, x)
+    assert compilations == verified == ["loaded_ahead"]
+    np.testing.assert_array_equal(kernel({"x": x})["output0"].numpy(), ones(4) * 6)
