@@ -16,7 +16,9 @@ from tools import workspace
 ROOT = Path(__file__).resolve().parent.parent
 XLA = "nkipy/third_party/xla"
 
-pytestmark = pytest.mark.slow
+#: All C++ is compiled, which takes a busy machine longer than any other test.
+MINUTES = 15
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(60 * MINUTES)]
 
 
 def uv(*arguments: str | Path) -> str:
@@ -24,7 +26,11 @@ def uv(*arguments: str | Path) -> str:
     found = os.environ.get("UV") or shutil.which("uv")  # `uv run` sets UV
     assert found, "run the tests with `uv run pytest`"
     done = subprocess.run(
-        [found, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=600
+        [found, *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60 * MINUTES,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
