@@ -21,6 +21,11 @@ void wait(AsyncExecution& execution) {
   execution.check_result();
 }
 
+std::shared_ptr<AsyncExecution> execute_async(const Spike& self, const NrtModel& model,
+                                              Tensors inputs, Tensors outputs) {
+  return AsyncExecution::start({self.own(model), pin_all(inputs), pin_all(outputs)});
+}
+
 void open_session(SystemTraceSession* self, std::optional<uint32_t> core_id) {
   // The session has no lease: with the last tensor the runtime closes, and it stops.
   new (self) SystemTraceSession(open_runtime()->shared_from_this(), core_id);
@@ -38,6 +43,10 @@ void define_async(nb::module_& m, nb::class_<PreparedCall>& call) {
            "Block until it is over. Raises NrtError if it failed, and what a signal's "
            "handler raises meanwhile. Idempotent.");
   call.def("execute_async", AsyncExecution::start);
+}
+
+void define_async_of_spike(nb::class_<Spike>& spike) {
+  spike.def("execute_async", execute_async, "model"_a, "inputs"_a, "outputs"_a);
 }
 
 void define_trace(nb::module_& m) {

@@ -2,6 +2,7 @@
 
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/optional.h>
+#include <nanobind/stl/string.h>
 
 #include <algorithm>
 
@@ -133,15 +134,40 @@ nb::object recall(const CallMemory& memory, nb::handle inputs, nb::handle output
   return call ? nb::cast(*call, nb::rv_policy::copy) : nb::none();
 }
 
+/// Executes with fresh tensors for outputs; returns them by name. Each entry of the
+/// model's `_outputs` is how one is made: bytes, shape and dtype.
+nb::object execute_anew(nb::handle self, const PreparedCall& call,
+                        const PreparedCall::Pins& pins) {
+  NrtRuntime::Lease runtime = open_runtime();
+  nb::object tensor_class = self.attr("tensor_class");
+  nb::dict made;
+  NamedTensors outputs;
+  for (auto [name, output] : nb::cast<nb::dict>(self.attr("_outputs"))) {
+    auto label = nb::cast<std::string>(name);
+    auto size = nb::cast<size_t>(output[0]);
+    auto tensor = NrtTensor::allocate(runtime, size, call.core_id, label);
+    outputs.emplace_back(label, tensor.peek());
+    made[name] = tensor_class(nb::cast(std::move(tensor)), output[1], output[2], name);
+  }
+  PreparedCall complete = call.with_outputs(pins, outputs);
+  outputs.clear();
+  complete.execute();
+  return made;
+}
+
 /// By a remembered call if there is one, else by the class's `_call_anew`. Takes
 /// objects as they are: conversions would cost as much as recognising them.
 nb::object call_model(nb::handle self, nb::object inputs, nb::object outputs,
                       nb::handle save_trace, nb::handle ntff_name) {
   PreparedCall::Pins pins;
-  if (save_trace.is(Py_False) && !outputs.is_none())
+  if (save_trace.is(Py_False))
     if (auto call = nb::cast<const CallMemory&>(self).recall(inputs, outputs, pins)) {
-      call->execute(pins);
-      return nb::none();
+      if (!outputs.is_none()) {
+        call->execute(pins);
+        return nb::none();
+      }
+      if (!nb::cast<bool>(self.attr("_has_aliases")))
+        return execute_anew(self, *call, pins);
     }
   return self.attr("_call_anew")(inputs, outputs, save_trace, ntff_name);
 }

@@ -17,7 +17,6 @@ using namespace nb::literals;
 namespace spike {
 namespace {
 
-using Tensors = nb::typed<nb::dict, nb::str, NrtTensor>;
 using Text = std::optional<std::string>;
 
 // ---- Errors -------------------------------------------------------------------------
@@ -135,6 +134,8 @@ void define_tensor(nb::module_& m) {
 
 // ---- Models -------------------------------------------------------------------------
 
+}  // namespace
+
 NamedTensors pin_all(nb::dict tensors) {
   NamedTensors pins;
   for (auto [key, value] : tensors) {
@@ -149,42 +150,22 @@ NamedTensors pin_all(nb::dict tensors) {
   return pins;
 }
 
-PreparedCall prepare(const NrtModel& model, Tensors inputs, Tensors outputs,
-                     const std::vector<const NrtTensor*>& others) {
-  NamedTensors input_pins = pin_all(inputs), output_pins = pin_all(outputs);
-  std::vector<TensorPin> other_pins;
-  for (auto* tensor : others)
-    other_pins.push_back(tensor->pin("Unable to execute with a freed tensor"));
-  return {model, input_pins, output_pins, other_pins};
-}
-
-PreparedCall with_outputs(const PreparedCall& call, Tensors outputs) {
-  return call.with_outputs(pin_all(outputs));
-}
-
-/// What `run(warmup, iterations)` measured.
-template <class Run>
-nb::object benchmark(int warmup, int iterations, Run run) {
+void check_iterations(int warmup, int iterations) {
   if (warmup < 0 || iterations < 1)
     throw nb::value_error(
         "benchmark needs at least one iteration and no negative number of warmup "
         "iterations");
+}
+
+nb::object benchmark_result(const std::vector<double>& durations, int warmup) {
   return nb::module_::import_("spike.benchmark")
       .attr("BenchmarkResult")
-      .attr("from_durations")(run(warmup, iterations), warmup);
+      .attr("from_durations")(durations, warmup);
 }
 
-nb::object benchmark_call(const PreparedCall& call, int warmup, int iterations) {
-  return benchmark(warmup, iterations,
-                   [&](int w, int n) { return call.benchmark(w, n); });
-}
+namespace {
 
-bool is_valid(const PreparedCall& call) {
-  PreparedCall::Pins pins;
-  return call.try_pin(pins);
-}
-
-nb::str describe_model(const NrtModel& model) {
+nb::str repr_of(const NrtModel& model) {
   return nb::str(nb::str("NrtModel(ptr={:#x}, core_id={}, rank_id={}, world_size={}, "
                          "is_collective={}, is_owner={})")
                      .format(model.address(), model.core_id, model.placement.rank_id,
@@ -221,31 +202,9 @@ void define_metadata(nb::module_& m) {
       });
 }
 
-#define SPIKE_ITERATIONS                                           \
-  "warmup_iterations: int = 1, benchmark_iterations: int = 1) -> " \
-  "spike.benchmark.BenchmarkResult"
-
-void define_calls(nb::module_& m) {
-  nb::class_<PreparedCall> call(m, "PreparedCall",
-                                "A call made ready once. It keeps neither model nor "
-                                "tensors.\n\n"
-                                "Its methods raise SpikeError once one of them is "
-                                "gone.");
-  call.def("execute", [](const PreparedCall& self) { self.execute(); })
-      .def("profile", &PreparedCall::profile, "ntff_name"_a,
-           "Execute, and write a profile to the file.")
-      .def("benchmark", benchmark_call, "warmup_iterations"_a = 1,
-           "benchmark_iterations"_a = 1,
-           nb::sig("def benchmark(self, " SPIKE_ITERATIONS))
-      .def("with_outputs", with_outputs, "outputs"_a,
-           "The same call with other outputs; quicker than preparing it anew.")
-      .def_prop_ro("is_valid", is_valid);
-  define_async(m, call);
-}
-
 void define_model(nb::module_& m) {
-  nb::class_<NrtModel>(m, "NrtModel", "A NEFF loaded on a core.")
-      .def_ro("neff_path", &NrtModel::label)
+  nb::class_<NrtModel> model(m, "NrtModel", "A NEFF loaded on a core.");
+  model.def_ro("neff_path", &NrtModel::label)
       .def_ro("core_id", &NrtModel::core_id)
       .def_prop_ro("rank_id",
                    [](const NrtModel& self) { return self.placement.rank_id; })
@@ -256,16 +215,10 @@ void define_model(nb::module_& m) {
       .def_prop_ro("is_unloaded", &NrtModel::is_gone,
                    "Whether it was unloaded, or its runtime closed.")
       .def("tensor_info", &NrtModel::tensor_info)
-      .def("prepare", prepare, "inputs"_a, "outputs"_a,
-           "others"_a = std::vector<const NrtTensor*>(),
-           nb::sig("def prepare(self, inputs: dict[str, NrtTensor], outputs: dict[str, "
-                   "NrtTensor], others: collections.abc.Sequence[NrtTensor] = ()) -> "
-                   "PreparedCall"),
-           "Make a call ready that is to be executed often.\n\n"
-           "It is invalid once one of `others` is freed, too.")
       .def("unload", &NrtModel::unload,
            "Unload now, or after the last running call. Idempotent.")
-      .def("__repr__", describe_model);
+      .def("__repr__", repr_of);
+  define_calls(m, model);
 }
 
 // ---- Spike --------------------------------------------------------------------------
@@ -315,17 +268,12 @@ void execute(const Spike& self, const NrtModel& model, Tensors inputs, Tensors o
     self.execute(model, pin_all(inputs), pin_all(outputs));
 }
 
-nb::object execute_async(const Spike& self, nb::handle model, Tensors inputs,
-                         Tensors outputs) {
-  self.own(nb::cast<const NrtModel&>(model));
-  return model.attr("prepare")(inputs, outputs).attr("execute_async")();
-}
-
 nb::object benchmark_model(const Spike& self, const NrtModel& model, Tensors inputs,
                            Tensors outputs, int warmup, int iterations) {
-  return benchmark(warmup, iterations, [&](int w, int n) {
-    return self.benchmark(model, pin_all(inputs), pin_all(outputs), w, n);
-  });
+  check_iterations(warmup, iterations);
+  return benchmark_result(
+      self.benchmark(model, pin_all(inputs), pin_all(outputs), warmup, iterations),
+      warmup);
 }
 
 /// What does something with a tensor, as a method of the Spike that it belongs to.
@@ -363,13 +311,12 @@ void define_spike_models(nb::class_<Spike>& spike) {
       .def("get_tensor_info", &Spike::get_tensor_info, "model"_a)
       .def("execute", execute, "model"_a, "inputs"_a, "outputs"_a,
            "ntff_name"_a = nb::none(), "save_trace"_a = false)
-      .def("execute_async", execute_async, "model"_a, "inputs"_a, "outputs"_a,
-           nb::sig("def execute_async(self, model: NrtModel, inputs: dict[str, "
-                   "NrtTensor], outputs: dict[str, NrtTensor]) -> AsyncExecution"))
-      .def("benchmark", benchmark_model, "model"_a, "inputs"_a, "outputs"_a,
-           "warmup_iterations"_a = 1, "benchmark_iterations"_a = 1,
-           nb::sig("def benchmark(self, model: NrtModel, inputs: dict[str, NrtTensor], "
-                   "outputs: dict[str, NrtTensor], " SPIKE_ITERATIONS));
+      .def(
+          "benchmark", benchmark_model, "model"_a, "inputs"_a, "outputs"_a,
+          "warmup_iterations"_a = 1, "benchmark_iterations"_a = 1,
+          nb::sig("def benchmark(self, model: NrtModel, inputs: dict[str, NrtTensor], "
+                  "outputs: dict[str, NrtTensor], warmup_iterations: int = 1, "
+                  "benchmark_iterations: int = 1) -> spike.benchmark.BenchmarkResult"));
 }
 
 void define_spike(nb::module_& m) {
@@ -390,6 +337,7 @@ void define_spike(nb::module_& m) {
            "Bytes used, and bytes that there are, on a core.");
   define_spike_tensors(spike);
   define_spike_models(spike);
+  define_async_of_spike(spike);
 }
 
 }  // namespace
@@ -404,7 +352,6 @@ NB_MODULE(_spike, m) {
   spike::define_library(m);
   spike::define_metadata(m);
   spike::define_tensor(m);
-  spike::define_calls(m);
   spike::define_call_memory(m);
   spike::define_model(m);
   spike::define_spike(m);

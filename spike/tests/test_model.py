@@ -71,6 +71,27 @@ def test_a_repeated_call_is_one_call_of_libnrt(fake, model):
     assert fake.calls() == ["nrt_execute"] * 2
 
 
+def test_a_repeated_call_allocates_outputs_without_looking_at_inputs(fake, model):
+    inputs = {"x": matrix(4), "y": matrix()}
+    first = model(inputs)
+    fake.reset()
+    second = model(inputs)
+    assert fake.calls() == [
+        "nrt_tensor_allocate",
+        "nrt_allocate_tensor_set",
+        "nrt_add_tensor_to_tensor_set",
+        "nrt_execute",
+        "nrt_destroy_tensor_set",
+    ]
+    assert repr(second) == repr(first)
+    assert (byte(first["sum"]), byte(second["sum"])) == (5, 5)
+    assert second["sum"].tensor_ref is not first["sum"].tensor_ref
+    assert second["sum"].tensor_ref.name == "sum"
+    inputs["x"].close()
+    with pytest.raises(SpikeError, match="Tensor 'x' is freed"):
+        model(inputs)
+
+
 def test_alternating_buffers_stay_prepared(fake, model):
     a, b, y = matrix(1), matrix(2), matrix()
     for _ in range(2):

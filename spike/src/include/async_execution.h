@@ -4,7 +4,7 @@
 #include <chrono>
 #include <optional>
 
-#include "model.h"
+#include "prepared_call.h"
 
 namespace spike {
 

@@ -1,7 +1,7 @@
 // The interface to the runtime: what loads, allocates, reads, writes and executes.
 #pragma once
 
-#include "model.h"
+#include "prepared_call.h"
 
 namespace spike {
 

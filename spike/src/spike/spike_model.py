@@ -105,6 +105,7 @@ class SpikeModel(CallMemory):
             name: _output(tensor, aliases.get(name))
             for name, tensor in self.output_tensors_info.items()
         }
+        self._has_aliases = bool(aliases)
         self._memory = DeviceMemory()
 
     @classmethod
