@@ -232,6 +232,8 @@ class Trial:
             "LD_PRELOAD": " ".join(libraries),
             "PYTHONPATH": str(self.build.packages),
             "PYTHONMALLOC": "malloc",
+            # Of the second extension module, which spike's tests build.
+            "SPIKE_TEST_CFLAGS": f"-fsanitize={self.build.sanitizer.flags} -g1",
         }
         env = self.environment({**preloaded, **extra})
         run([sys.executable, "-c", CHECK, self.build.packages], env=env)
