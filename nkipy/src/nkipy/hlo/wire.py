@@ -58,7 +58,10 @@ def _varint(value: int) -> bytes:
 
 
 #: The varints of 0, 1, 2, ..., which is what most lengths are.
-VARINTS = [_varint(i) for i in range(2048)]
+VARINTS = [
+    *[bytes((i,)) for i in range(0x80)],
+    *[bytes((i & 0x7F | 0x80, i >> 7)) for i in range(0x80, 2048)],
+]
 
 
 def varint(value: int) -> bytes:
