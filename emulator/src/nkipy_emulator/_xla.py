@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from hashlib import sha256
 from importlib import metadata, util
 from importlib.machinery import ExtensionFileLoader
@@ -302,7 +303,7 @@ class CodeStore(Protocol):
     """Where compiled code is kept: :class:`nkipy_emulator.code_cache.CodeCache`."""
 
     def get(self, key: str) -> bytes | None: ...
-    def put(self, key: str, code: bytes) -> None: ...
+    def keep(self, key: str, make: Callable[[], bytes]) -> None: ...
 
 
 @_before_the_end()
@@ -351,7 +352,7 @@ def compile_proto(
     executable = _load_code(client, store.get(key), device_list)
     if executable is None:
         executable = compile_now()
-        store.put(key, _code_of(client, executable))
+        store.keep(key, partial(_code_of, client, executable))
     return Program(executable, devices, device_list)
 
 

@@ -10,6 +10,8 @@ import hashlib
 import os
 import stat
 import tempfile
+import threading
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,6 +21,9 @@ VARIABLE = "NKIPY_EMULATOR_CODE_CACHE"
 MAX_BYTES = 512 << 20
 #: Code beyond this takes as long to load as to compile.
 MAX_ENTRY_BYTES = 32 << 20
+
+#: By then, a program's first execution has begun.
+_DELAY_SECONDS = 0.1
 
 _MAGIC = b"nkipy-code-1\n"
 _DIGEST_BYTES = hashlib.sha256().digest_size
@@ -58,6 +63,10 @@ class CodeCache:
             self._write(key, _MAGIC + hashlib.sha256(code).digest() + code)
             self._prune()
 
+    def keep(self, key: str, make: Callable[[], bytes]) -> None:
+        """Keep the entry that `make` makes."""
+        self.put(key, make())
+
     def _write(self, key: str, data: bytes) -> None:
         descriptor, name = tempfile.mkstemp(dir=self.directory, prefix=".new-")
         try:
@@ -89,12 +98,30 @@ class CodeCache:
             total -= size
 
 
+class LateCodeCache(CodeCache):
+    """A cache that makes its entries on another thread, a moment later.
+
+    Serialising code takes XLA as long as some executions, and nobody waits for it; but
+    someone waits for the program's first results. A process that ends keeps its entries
+    before.
+    """
+
+    def keep(self, key: str, make: Callable[[], bytes]) -> None:
+        """Keep the entry that `make` makes, unless that fails."""
+        with suppress(RuntimeError):  # an interpreter that ends starts no thread
+            threading.Timer(_DELAY_SECONDS, self._keep_now, (key, make)).start()
+
+    def _keep_now(self, key: str, make: Callable[[], bytes]) -> None:
+        with suppress(RuntimeError, ValueError):
+            self.put(key, make())
+
+
 def user_cache() -> CodeCache | None:
     """The cache that the environment names, else the user's; None if it says so."""
     named = os.environ.get(VARIABLE, "")
     if named.lower() in ("off", "0", "no", "false"):
         return None
     if named:
-        return CodeCache(Path(named))
+        return LateCodeCache(Path(named))
     home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return CodeCache(Path(home) / "nkipy" / "emulator-code")
+    return LateCodeCache(Path(home) / "nkipy" / "emulator-code")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from nkipy.testing import run_python
 from nkipy_emulator import code_cache, register_custom_call, unregister_custom_call
-from nkipy_emulator.code_cache import CodeCache, user_cache
+from nkipy_emulator.code_cache import CodeCache, LateCodeCache, user_cache
 from nkipy_emulator.engine import XlaCpuEngine
 
 X = np.arange(6, dtype=np.float32).reshape(2, 3)
@@ -96,6 +98,48 @@ def test_the_environment_says_where(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", "/x")
     found = user_cache()
     assert found is not None and found.directory == Path("/x/nkipy/emulator-code")
+
+
+def joined():
+    """Once no entry is being made any more."""
+    for thread in threading.enumerate():
+        if isinstance(thread, threading.Timer):
+            thread.join()
+
+
+def test_late_entries_are_made_by_another_thread(tmp_path):
+    cache = LateCodeCache(tmp_path / "c")
+    makers = []
+
+    def make():
+        makers.append(threading.current_thread())
+        return b"code"
+
+    def fail():
+        raise RuntimeError("XLA cannot")
+
+    cache.keep("k", make)
+    cache.keep("l", fail)
+    joined()
+    assert cache.get("k") == b"code" and cache.get("l") is None
+    assert makers != [threading.current_thread()]
+
+
+def test_a_process_that_ends_keeps_its_entries_before(tmp_path):
+    code = """
+from nkipy.hlo import HLOBuilder, HLOModule
+from nkipy_emulator.code_cache import user_cache
+from nkipy_emulator.engine import XlaCpuEngine
+from nkipy.testing import run_python
+module = HLOModule("m")
+x = module.add_parameter((4,), "float32", "x")
+module.set_results([HLOBuilder(module.entry).binary("add", x, x)])
+XlaCpuEngine(user_cache()).compile(module)
+"""
+    done = run_python("-c", code, env={code_cache.VARIABLE: str(tmp_path / "c")})
+    assert done.returncode == 0, done.stderr
+    (entry,) = (tmp_path / "c").iterdir()
+    assert CodeCache(tmp_path / "c").get(entry.name) is not None
 
 
 class Counting(CodeCache):
