@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from benchmarks.bench_ops import bench_op
-from nkipy.core.op_table import OPS
+from nkipy.core import ops
+from nkipy.core.ops import unary
 from nkipy.core.ops._coverage import coverage
+from nkipy.core.ops._registry import OPS
 from nkipy.runtime import simulate_jit
 from nkipy.testing import check_error, check_op
 
@@ -80,3 +83,43 @@ def test_it_has_a_benchmark_entry_and_a_row_in_the_table(sinc):
     assert bench_op(sinc).what.startswith("sinc")
     row = next(row for row in coverage() if row.name == "sinc")
     assert row.numpy == "sinc" and "float" in row.dtypes
+
+
+HALVED = '''"""Halves, an op that NumPy lacks."""
+
+from nkipy.core.dtypes import FLOATS
+from nkipy.core.ops._registry import Op
+from nkipy.core.ops._samples import unary_sampler
+
+halved = Op(
+    "halved",
+    dtypes=FLOATS,
+    samples=unary_sampler(),
+    reference=lambda x: x / 2,
+    aliases=["half_of"],
+)
+
+
+@halved.composed_impl
+def _halved(x):
+    return x * 0.5
+'''
+
+
+def test_a_file_in_a_chapter_is_all_that_it_takes(tmp_path, monkeypatch):
+    (tmp_path / "halving.py").write_text(HALVED)
+    monkeypatch.setattr(unary, "__path__", [*unary.__path__, str(tmp_path)])
+    ops._import_all(unary.__name__, unary.__path__)  # as importing the package does
+    try:
+        from nkipy.core.ops.unary import half_of, halved
+
+        assert halved is half_of is ops.halved is OPS["halved"]
+        check_op(halved, np.dtype(np.float32))
+        assert (
+            next(row for row in coverage() if row.name == "halved").chapter == "unary"
+        )
+    finally:
+        OPS["halved"].unregister()
+        del sys.modules[f"{unary.__name__}.halving"]
+    with pytest.raises(AttributeError):
+        unary.halved  # noqa: B018
