@@ -27,7 +27,7 @@ def is_compiled_fast(op_number, dtype):
 
 def every_case():
     for number, op in enumerate(SAMPLED):
-        chosen = one_of_each_kind(op.dtypes, number)
+        chosen = one_of_each_kind(op, number)
         for dtype in op.dtypes:
             fast = dtype in chosen and is_compiled_fast(number, dtype)
             slow = [pytest.mark.slow] if fast or dtype not in chosen else []

@@ -6,13 +6,11 @@ Each op's record carries samplers: ``op.samples(dtype)`` yields :class:`Sample` 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 import nkipy.core.ops  # noqa: F401  (fills the table)
 from nkipy.core import dtypes as dt
-from nkipy.core.ops._cases import A, DType, Special, call, cases
+from nkipy.core.ops._cases import A, Cases, DType, Special, call, cases
 from nkipy.core.ops._registry import OPS, Op
 from nkipy.core.ops._samples import (
     BROADCASTS,
@@ -61,13 +59,17 @@ KINDS: tuple[tuple[np.dtype, ...], ...] = (
 )
 
 
-def one_of_each_kind(dtypes: Sequence[np.dtype], number: int = 0) -> list[np.dtype]:
-    """Of `dtypes`, one of each of :data:`KINDS` that there is.
+def one_of_each_kind(op: Op, number: int = 0) -> list[np.dtype]:
+    """Of the dtypes that an op claims, one of each of :data:`KINDS` that there is.
+
+    Of ops that only move elements, by their samples, float32 and every other kind.
 
     Args:
-        dtypes: those that an op claims.
+        op: the op.
         number: which of a kind: others for each number, so that a test over many ops
             meets all dtypes.
     """
-    found = [[dtype for dtype in kind if dtype in dtypes] for kind in KINDS]
-    return [of_kind[number % len(of_kind)] for of_kind in found if of_kind]
+    found = [[dtype for dtype in kind if dtype in op.dtypes] for kind in KINDS]
+    dtypes = [of_kind[number % len(of_kind)] for of_kind in found if of_kind]
+    moves = isinstance(op.samples, Cases) and op.samples.thin
+    return dtypes[:1] + dtypes[1 + number % 2 :: 2] if moves else dtypes

@@ -7,12 +7,13 @@ the dtype asked for, with ``axis=1``. Arrays may stand inside lists and tuples.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from nkipy.core import dtypes as dt
-from nkipy.core.ops._samples import Sample, Sampler, make, special
+from nkipy.core.ops._samples import Sample, make, special
 
 
 class A:
@@ -46,24 +47,32 @@ def call(*args: Any, **kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
 _FEW = 3
 
 
-def cases(*calls: tuple[tuple[Any, ...], dict[str, Any]], thin: bool = True) -> Sampler:
+@dataclass(frozen=True)
+class Cases:
     """A sampler that makes these calls.
 
     Where elements go does not depend on their dtype. So `thin` leaves, of the calls in
-    other dtypes than float32, the first few and those of special values.
+    other dtypes than float32, the first few and those of special values; and tests may
+    leave out dtypes.
     """
 
-    def sampler(dtype: np.dtype) -> Iterator[Sample]:
-        for i, (args, kwargs) in enumerate(calls):
+    calls: tuple[tuple[tuple[Any, ...], dict[str, Any]], ...]
+    thin: bool
+
+    def __call__(self, dtype: np.dtype) -> Iterator[Sample]:
+        for i, (args, kwargs) in enumerate(self.calls):
             special = any(isinstance(a, Special) for a in args)
-            if thin and i >= _FEW and dtype != dt.float32 and not special:
+            if self.thin and i >= _FEW and dtype != dt.float32 and not special:
                 continue
             seeds = iter(range(1000))
             made = [_fill(a, dtype, seeds) for a in args]
             named = {k: _fill(v, dtype, seeds) for k, v in kwargs.items()}
             yield Sample(tuple(made), named, label=_label(args, kwargs))
 
-    return sampler
+
+def cases(*calls: tuple[tuple[Any, ...], dict[str, Any]], thin: bool = True) -> Cases:
+    """A sampler that makes these calls, fewer of them in other dtypes than float32."""
+    return Cases(calls, thin)
 
 
 def _fill(value: Any, dtype: np.dtype, seeds: Iterator[int]) -> Any:
