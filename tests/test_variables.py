@@ -107,7 +107,8 @@ def test_no_other_page_names_a_variable_that_there_is_not():
     readmes = [member.path / "README.md" for member in workspace.members()]
     pages = [*ROOT.glob("*.md"), *readmes, *ROOT.glob("docs/**/*.md")]
     assert len(pages) > 10
-    known = documented() | OTHERS
+    header = ROOT / "spike/src/include/spike_c.h"  # its constants are named alike
+    known = documented() | OTHERS | set(re.findall(rf"\b{NAME}\b", header.read_text()))
     for page in pages:
         named = set(re.findall(rf"\b{NAME}\b(?!_?\*)", page.read_text()))
         assert named - known == set(), page
