@@ -29,17 +29,7 @@ struct Slot {
   }
 };
 
-CallersLock callers_lock{[]() -> void* { return nullptr; }, nullptr};
-
 }  // namespace
-
-void set_callers_lock(const CallersLock& lock) { callers_lock = lock; }
-
-Unlocked::Unlocked() : state_(callers_lock.release()) {}
-
-Unlocked::~Unlocked() {
-  if (state_) callers_lock.take(state_);
-}
 
 NrtError::NrtError(int status, const std::string& text)
     : SpikeRuntimeError("NRT Error " + std::string(status_name(status)) + "(" +

@@ -8,26 +8,8 @@ namespace spike {
 namespace {
 
 constexpr size_t kFewDependents = 8;
-// How much a copy between cores takes to the host at once.
-constexpr size_t kCopyBytes = 4 << 20;
 const char* kRead = "Unable to read from a freed tensor";
 const char* kWrite = "Unable to write to a freed tensor";
-
-// `size`, or what is left after `offset` if it is 0.
-size_t to_end(const NrtTensor& tensor, size_t offset, size_t size) {
-  return size == 0 && offset <= tensor.size ? tensor.size - offset : size;
-}
-
-// Never computes offset + size, which may overflow.
-void check_bounds(const NrtTensor& tensor, const char* operation, const char* what,
-                  size_t offset, size_t size) {
-  if (offset <= tensor.size && size <= tensor.size - offset) return;
-  throw SpikeError(std::string("The ") + operation +
-                   " operation exceeds the tensor bound. Tensor size: " +
-                   std::to_string(tensor.size) + " bytes; " + what +
-                   " size: " + std::to_string(size) +
-                   " bytes; Offset: " + std::to_string(offset) + " bytes.");
-}
 
 std::string describe_memory(const NrtApi& api, int core) {
   nrt_vnc_memory_stats_t stats{};
@@ -39,21 +21,22 @@ std::string describe_memory(const NrtApi& api, int core) {
          std::to_string(stats.bytes_limit) + " bytes";
 }
 
-// libnrt copies within a core's memory only.
-void copy_through_host(const NrtApi& nrt, const TensorStorage& from, size_t from_offset,
-                       const TensorStorage& to, size_t offset, size_t size) {
-  const size_t most = std::min(size, kCopyBytes);
-  std::unique_ptr<char[]> buffer(new char[most]);
-  for (size_t done = 0, part; done < size; done += part) {
-    part = std::min(most, size - done);
-    check(nrt.nrt_tensor_read(from.tensor, buffer.get(), from_offset + done, part),
-          "Failed to read tensor");
-    check(nrt.nrt_tensor_write(to.tensor, buffer.get(), offset + done, part),
-          "Failed to write tensor");
-  }
+}  // namespace
+
+size_t to_end(const NrtTensor& tensor, size_t offset, size_t size) {
+  return size == 0 && offset <= tensor.size ? tensor.size - offset : size;
 }
 
-}  // namespace
+void check_bounds(const NrtTensor& tensor, const char* operation, const char* what,
+                  size_t offset, size_t size) {
+  // Never computes offset + size, which may overflow.
+  if (offset <= tensor.size && size <= tensor.size - offset) return;
+  throw SpikeError(std::string("The ") + operation +
+                   " operation exceeds the tensor bound. Tensor size: " +
+                   std::to_string(tensor.size) + " bytes; " + what +
+                   " size: " + std::to_string(size) +
+                   " bytes; Offset: " + std::to_string(offset) + " bytes.");
+}
 
 TensorStorage::~TensorStorage() {
   // Nobody can pin it any more, so no execution uses the sets that hold it.
@@ -142,29 +125,6 @@ void NrtTensor::read(void* data, size_t size, size_t offset) const {
   Use nrt(tensor->runtime, kRead);
   check(nrt->nrt_tensor_read(tensor->tensor, data, offset, size),
         "Failed to read tensor");
-}
-
-void NrtTensor::copy_from(const NrtTensor& source, size_t source_offset, size_t offset,
-                          size_t size) {
-  TensorPin from = source.pin(kRead), to = pin(kWrite);
-  size = to_end(source, source_offset, size);
-  check_bounds(source, "copy", "Copy", source_offset, size);
-  check_bounds(*this, "copy", "Copy", offset, size);
-  Use nrt(from->runtime, kRead);  // open, so `to` is of the same
-  if (source.core_id == core_id)
-    check(nrt->nrt_tensor_copy(from->tensor, source_offset, to->tensor, offset, size),
-          "Failed to copy tensor");
-  else
-    copy_through_host(*nrt, *from, source_offset, *to, offset, size);
-}
-
-void NrtTensor::fill(int byte, size_t offset, size_t size) {
-  TensorPin tensor = pin(kWrite);
-  size = to_end(*this, offset, size);
-  check_bounds(*this, "fill", "Fill", offset, size);
-  Use nrt(tensor->runtime, kWrite);
-  check(nrt->nrt_tensor_memset(tensor->tensor, offset, byte, size),
-        "Failed to fill tensor");
 }
 
 }  // namespace spike

@@ -15,7 +15,7 @@ from spike import (
     SpikeTensor,
     SystemTraceSession,
 )
-from spike.benchmark import device_times
+from spike.device_benchmark import device_times
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@
 #include <string>
 #include <utility>
 
+#include "callers_lock.h"
 #include "nrt_api.h"
 
 namespace spike {
@@ -119,28 +120,6 @@ class NrtRuntime : public std::enable_shared_from_this<NrtRuntime> {
   std::condition_variable idle_;
   std::mutex pending_mutex_;
   std::list<std::shared_ptr<Pending>> pending_;
-};
-
-/// A lock that threads come with, as Python's do, and that a thread which waits must
-/// give up: what it waits for may need it to get on.
-struct CallersLock {
-  /// Gives it up if this thread holds it; returns what `take` needs, null if nothing.
-  void* (*release)();
-  void (*take)(void*);
-};
-/// To be called before anything else of spike's is.
-void set_callers_lock(const CallersLock& lock);
-
-/// Gives up the caller's lock for a scope that may wait.
-class Unlocked {
- public:
-  Unlocked();
-  ~Unlocked();
-  Unlocked(const Unlocked&) = delete;
-  Unlocked& operator=(const Unlocked&) = delete;
-
- private:
-  void* const state_;
 };
 
 /// The scope of calls of libnrt, without the caller's lock.

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import NamedTuple
 
 from neff.container import EMULATOR_FEATURE_BIT, read_header
 from neff.description import read_neff
 from neff.errors import NeffError
-from neff.interface import Interface
-from neff.tensors import UNKNOWN_DTYPE
+from neff.interface import Interface, aliases_by_name
+from neff.tensors import UNKNOWN_DTYPE, TensorInfo
 
 logger = logging.getLogger("neff")
 
@@ -22,7 +24,7 @@ logger = logging.getLogger("neff")
 _REPORTED_AS = {"int8": ("float8_",), "uint8": ("bool", "float8_")}
 
 
-def is_ambiguous(reported: str) -> bool:
+def _is_ambiguous(reported: str) -> bool:
     """Whether a tensor that libnrt calls `reported` may be of another dtype."""
     return reported in _REPORTED_AS or reported == UNKNOWN_DTYPE
 
@@ -36,20 +38,58 @@ def is_same_dtype(expected: str, reported: str, actual: str) -> bool:
     return expected == reported and actual.startswith(_REPORTED_AS.get(reported, ()))
 
 
-def read_interface_of(
+class Reported(NamedTuple):
+    """What a model takes and gives, in libnrt's order, and of each output that is
+    written into an input, that input's name."""
+
+    inputs: list[TensorInfo]
+    outputs: list[TensorInfo]
+    aliased: dict[str, str]
+
+
+def complete(
+    path: str | os.PathLike[str],
+    inputs: Sequence[TensorInfo],
+    outputs: Sequence[TensorInfo],
+) -> Reported:
+    """What libnrt reported of a file's tensors, with the file's own dtypes where libnrt
+    has no name for them, and with aliases: by the file, or else by the names."""
+    described = _described(path, [t.dtype for t in (*inputs, *outputs)])
+    if described is None:
+        by_name = aliases_by_name(inputs, outputs)
+        described = Interface(list(inputs), list(outputs), by_name)
+    return Reported(
+        _refine(inputs, described.inputs),
+        _refine(outputs, described.outputs),
+        described.aliased_names,
+    )
+
+
+def _described(
     path: str | os.PathLike[str], reported: Iterable[str]
 ) -> Interface | None:
-    """What a file says of its tensors, if that is more than the dtypes that libnrt
-    reported; None if it is not, or the file cannot be read."""
+    """The file's description, if it says more than libnrt, and can be read."""
     try:
         is_emulated = read_header(path).feature_bits & EMULATOR_FEATURE_BIT
         # The vendor's files are large, and mostly say no more than libnrt.
-        if is_emulated or any(map(is_ambiguous, reported)):
+        if is_emulated or any(map(_is_ambiguous, reported)):
             neff = read_neff(path)
             return Interface(neff.inputs, neff.outputs, neff.aliases)
     except (NeffError, OSError) as error:
         logger.info("%s has no description: %s", path, error)
     return None
+
+
+def _refine(
+    reported: Sequence[TensorInfo], described: Sequence[TensorInfo]
+) -> list[TensorInfo]:
+    dtypes = {tensor.name: tensor.dtype for tensor in described}
+    return [
+        replace(tensor, dtype=dtypes[tensor.name])
+        if _is_ambiguous(tensor.dtype) and tensor.name in dtypes
+        else tensor
+        for tensor in reported
+    ]
 
 
 def examine(path: str | os.PathLike[str]) -> str:

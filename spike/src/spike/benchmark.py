@@ -1,13 +1,10 @@
-"""What a benchmark measured, and device times out of system-trace events."""
+"""What a benchmark measured."""
 
 from __future__ import annotations
 
-import json
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, pstdev
-from typing import Any
 
 
 @dataclass
@@ -51,36 +48,3 @@ class BenchmarkResult:
             f"warmup_iterations={self.warmup_iterations}"
             f"{', estimated' if self.estimated else ''})"
         )
-
-
-def device_times(
-    fetched: Iterable[str], iterations: int, warmup_iterations: int
-) -> BenchmarkResult:
-    """The times of `iterations` executions, by a system trace fetched in pieces.
-
-    A NEFF of several subgraphs makes several events per execution: its time is from
-    the first start to the last stop. Raises RuntimeError if events are missing.
-    """
-    starts: dict[Any, list[int]] = defaultdict(list)
-    stops: dict[Any, list[int]] = defaultdict(list)
-    estimated = False
-    for event in (e for text in fetched if text for e in json.loads(text)["events"]):
-        if event.get("event_type") == "nc_exec_running":
-            times = starts if event["phase"] == "start" else stops
-            times[event["tracking_id"]].append(event["data"]["nc_timestamp_ns"])
-            estimated |= bool(event["data"].get("estimated"))
-    spans = sorted((min(starts[i]), max(stops[i])) for i in starts if i in stops)
-    if not spans:
-        raise RuntimeError(
-            "No nc_exec_running events captured: this libnrt traced no execution. "
-            "Use mode='host'."
-        )
-    each, rest = divmod(len(spans), iterations)
-    if not each or rest:
-        raise RuntimeError(
-            f"expected the events of {iterations} executions, got {len(spans)}: "
-            "the trace lost some"
-        )
-    groups = (spans[i : i + each] for i in range(0, len(spans), each))
-    durations = [(max(stop for _, stop in g) - g[0][0]) / 1e6 for g in groups]
-    return BenchmarkResult.from_durations(durations, warmup_iterations, estimated)

@@ -2,45 +2,29 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Mapping
-from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
-from neff.interface import ALIAS_SUFFIX
-from neff.reported import examine, is_ambiguous, is_same_dtype, read_interface_of
+from neff.reported import complete, examine, is_same_dtype
 from neff.status import NrtStatus
-from neff.tensors import UNKNOWN_DTYPE, TensorInfo
+from neff.tensors import TensorInfo
 from spike._spike import (
     AsyncExecution,
-    CallMemory,
     NrtError,
     NrtModel,
-    PreparedCall,
-    SystemTraceSession,
     TensorMetadata,
 )
-from spike.benchmark import BenchmarkResult, device_times
-from spike.device_array import DeviceMemory, SpikeArray, spike_array
+from spike.benchmark import BenchmarkResult
+from spike.bound_calls import Arrays, BoundCalls, Tensors
+from spike.device_array import SpikeArray, spike_array
+from spike.device_benchmark import benchmark_on_device
 from spike.spike_singleton import get_spike_singleton
-from spike.spike_tensor import SpikeTensor
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-# By name: SpikeTensors, or others that speak the device-array protocol.
-Tensors = dict[str, Any]
-
-# A trace keeps so many events that this many executions never overflow it.
-_FETCH_EVERY = 256
-
 _BAD_NEFF = NrtStatus.INVALID, NrtStatus.UNSUPPORTED_NEFF_VERSION
-
-# libnrt has one trace per process.
-_trace_lock = threading.Lock()
 
 
 class TensorMismatchError(ValueError, AssertionError):
@@ -48,16 +32,7 @@ class TensorMismatchError(ValueError, AssertionError):
     raise, so that it can still be caught as one.)"""
 
 
-class _Output(NamedTuple):
-    """How an output is made: of so many bytes, or as the input it is written into."""
-
-    nbytes: int
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    aliased: str | None
-
-
-class SpikeModel(CallMemory):
+class SpikeModel(BoundCalls):
     """A NEFF loaded on a core.
 
     Call it with `inputs` and `outputs`, tensors by name, to execute. Without `outputs`
@@ -79,34 +54,17 @@ class SpikeModel(CallMemory):
             it (fp8, bool).
     """
 
-    #: What outputs are allocated as.
-    tensor_class: ClassVar[type[SpikeTensor]] = SpikeTensor
-
     def __init__(self, model_ref: NrtModel, name: str, neff_path: Path | str) -> None:
-        super().__init__()
-        self.model_ref = model_ref
         self.name = name
         self.neff_path = Path(neff_path)
         info = model_ref.tensor_info()
         self._reported = {"Input": info.inputs, "Output": info.outputs}
-        dtypes = [t.dtype for ts in (info.inputs, info.outputs) for t in ts.values()]
-        interface = read_interface_of(neff_path, dtypes)
-        inputs, outputs = (
-            (interface.inputs, interface.outputs) if interface else ((), ())
+        reported = complete(
+            neff_path, _tensor_infos(info.inputs), _tensor_infos(info.outputs)
         )
-        self.input_tensors_info = _refine(info.inputs, inputs)
-        self.output_tensors_info = _refine(info.outputs, outputs)
-        aliases = (
-            interface.aliased_names
-            if interface
-            else _aliases_by_name(info.inputs, info.outputs)
-        )
-        self._outputs = {
-            name: _output(tensor, aliases.get(name))
-            for name, tensor in self.output_tensors_info.items()
-        }
-        self._has_aliases = bool(aliases)
-        self._memory = DeviceMemory()
+        self.input_tensors_info = _metadata(reported.inputs)
+        self.output_tensors_info = _metadata(reported.outputs)
+        super().__init__(model_ref, self.output_tensors_info, reported.aliased)
 
     @classmethod
     def load_from_neff(
@@ -133,29 +91,6 @@ class SpikeModel(CallMemory):
                 error.args = (f"{error}. {examine(path)}",)
             raise
         return cls(ref, path.stem if name is None else name, path)
-
-    def allocate_output_tensors(self, inputs: Tensors | None = None) -> list[Any]:
-        """Tensors of zeros for all outputs, in order.
-
-        With `inputs` given, an output that is written into an input is that tensor.
-        """
-        inputs = inputs or {}
-        made = self._allocate_outputs(inputs)
-        for name, tensor in made.items():
-            if self._outputs[name].aliased not in inputs:
-                tensor.tensor_ref.fill(0)
-        return list(made.values())
-
-    def _allocate_outputs(self, inputs: Tensors) -> Tensors:
-        """As allocate_output_tensors, but of any contents, and by name."""
-        runtime, core, made = get_spike_singleton(), self.model_ref.core_id, {}
-        for name, (nbytes, shape, dtype, aliased) in self._outputs.items():
-            if aliased in inputs:
-                made[name] = inputs[aliased]
-            else:
-                ref = runtime.allocate_tensor(nbytes, core, name)
-                made[name] = self.tensor_class(ref, shape, dtype, name)
-        return made
 
     def _call_anew(
         self,
@@ -209,61 +144,22 @@ class SpikeModel(CallMemory):
         call, _outputs = self._bind(inputs, outputs)
         if mode == "host":
             return call.benchmark(warmup_iter, benchmark_iter)
-        with _trace_lock:
-            return self._benchmark_device(call, warmup_iter, benchmark_iter)
+        core = self.model_ref.core_id
+        return benchmark_on_device(call, core, warmup_iter, benchmark_iter)
 
-    def _benchmark_device(
-        self, call: PreparedCall, warmup: int, iterations: int
-    ) -> BenchmarkResult:
-        fetched = []
-        with SystemTraceSession(self.model_ref.core_id) as trace:
-            for _ in range(warmup):
-                call.execute()
-            trace.drain_events()
-            for done in range(1, iterations + 1):
-                call.execute()
-                if done % _FETCH_EVERY == 0 or done == iterations:
-                    fetched.append(trace.fetch_events_json())
-        return device_times(fetched, iterations, warmup)
-
-    def _bind(
+    def _validated(
         self, inputs: Tensors, outputs: Tensors | None
-    ) -> tuple[PreparedCall, Tensors]:
-        """A call with these tensors, made or remembered, and its outputs."""
-        call = self.recall(inputs, outputs) or self._prepare(inputs, outputs)
-        if outputs is not None:
-            return call, outputs
-        made = self._allocate_outputs(inputs)
-        refs = {
-            name: self._memory.of(tensor)
-            if self._outputs[name].aliased
-            # Of the exact size, as it was allocated so: quicker.
-            else tensor.tensor_ref
-            for name, tensor in made.items()
-        }
-        return call.with_outputs(refs), made
-
-    def _prepare(self, inputs: Tensors, outputs: Tensors | None) -> PreparedCall:
-        """A call with these tensors, that is remembered; with None for the outputs, one
-        that lacks just these."""
+    ) -> tuple[Arrays, Arrays]:
         arrays = self._validate("Input", self.input_tensors_info, inputs)
-        made: dict[str, SpikeArray] = {}
-        if outputs is not None:
-            made = self._validate("Output", self.output_tensors_info, outputs)
-            self._check_aliases(arrays, made, outputs)
-        of, given = self._memory.of, outputs or {}
-        call = self.model_ref.prepare(
-            {name: of(inputs[name], array) for name, array in arrays.items()},
-            {name: of(given[name], array) for name, array in made.items()},
-            [array.tensor for ts in (arrays, made) for array in ts.values()],
-        )
-        self.remember(call, inputs, arrays, outputs, made)
-        return call
+        if outputs is None:
+            return arrays, {}
+        made = self._validate("Output", self.output_tensors_info, outputs)
+        self._check_aliases(arrays, made, outputs)
+        return arrays, made
 
     def _validate(
         self, kind: str, infos: Mapping[str, TensorMetadata], tensors: Tensors
-    ) -> dict[str, SpikeArray]:
-        """What the tensors answer, once it is known to be what the model takes."""
+    ) -> Arrays:
         self._check_is_dict(kind, tensors)
         for problem, names in (
             ("Unknown", tensors.keys() - infos.keys()),
@@ -275,11 +171,11 @@ class SpikeModel(CallMemory):
                     f"Expected {kind.lower()}s: {list(infos)}"
                 )
         return {
-            name: self._validated(kind, name, infos[name], tensor)
+            name: self._checked(kind, name, infos[name], tensor)
             for name, tensor in tensors.items()
         }
 
-    def _validated(
+    def _checked(
         self, kind: str, name: str, info: TensorMetadata, tensor: Any
     ) -> SpikeArray:
         where, core = f"{kind} {name}: expected", self.model_ref.core_id
@@ -313,8 +209,8 @@ class SpikeModel(CallMemory):
 
     def _check_aliases(
         self,
-        inputs: Mapping[str, SpikeArray],
-        outputs: Mapping[str, SpikeArray],
+        inputs: Arrays,
+        outputs: Arrays,
         given: Tensors,
     ) -> None:
         for name, array in outputs.items():
@@ -341,29 +237,12 @@ class SpikeModel(CallMemory):
         )
 
 
-def _aliases_by_name(
-    inputs: Mapping[str, Any], outputs: Mapping[str, Any]
-) -> dict[str, str]:
-    """By the names, where the NEFF does not say what is written into which input."""
-    return {o: o + ALIAS_SUFFIX for o in outputs if o + ALIAS_SUFFIX in inputs}
-
-
-def _output(info: TensorMetadata, aliased: str | None) -> _Output:
-    if info.dtype != UNKNOWN_DTYPE:
-        shape, dtype = tuple(info.shape), np.dtype(info.dtype)
-        if prod(shape) * dtype.itemsize == info.size:
-            return _Output(info.size, shape, dtype, aliased)
-    return _Output(info.size, (info.size,), np.dtype(np.uint8), aliased)
-
-
-def _refine(
-    infos: Mapping[str, TensorMetadata], described: Iterable[TensorInfo]
-) -> dict[str, TensorMetadata]:
-    """Metadata with the NEFF's dtypes where libnrt has no name for them."""
-    dtypes = {tensor.name: tensor.dtype for tensor in described}
-    return {
-        name: TensorMetadata(info.size, dtypes[name], info.shape)
-        if is_ambiguous(info.dtype) and name in dtypes
-        else info
+def _tensor_infos(infos: Mapping[str, TensorMetadata]) -> list[TensorInfo]:
+    return [
+        TensorInfo(name, info.dtype, tuple(info.shape), info.size)
         for name, info in infos.items()
-    }
+    ]
+
+
+def _metadata(tensors: Iterable[TensorInfo]) -> dict[str, TensorMetadata]:
+    return {t.name: TensorMetadata(t.nbytes, t.dtype, list(t.shape)) for t in tensors}

@@ -14,30 +14,14 @@ import numpy.typing as npt
 from spike._spike import NrtTensor
 from spike.device_array import SpikeArray, contiguous_strides
 from spike.spike_singleton import get_spike_singleton
+from spike.tensor_exchange import TensorExchange, as_array
+from spike.tensor_views import TensorViews, as_shape
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-_DLPACK_CPU = (1, 0)
-# How much of a pattern is uploaded before the device copies it on.
-_FILL_BYTES = 1 << 20
 
-
-def as_shape(shape: int | Sequence[int]) -> tuple[int, ...]:
-    """A shape as a tuple; an int is a shape of one dimension."""
-    return (shape,) if isinstance(shape, int) else tuple(map(int, shape))
-
-
-def as_array(array: npt.ArrayLike) -> npt.NDArray[Any]:
-    """`array` as it goes to a device: C-contiguous, 0-d kept. Raises TypeError if its
-    dtype has no bytes that a device could hold."""
-    result = np.asarray(array, order="C")
-    if result.dtype.hasobject or not result.dtype.isnative:
-        raise TypeError(f"dtype {result.dtype} cannot be on a device")
-    return result
-
-
-class SpikeTensor:
+class SpikeTensor(TensorViews, TensorExchange):
     """Device memory with a shape and a dtype; the memory is freed with the last tensor
     on it, or by `close`.
 
@@ -113,13 +97,6 @@ class SpikeTensor:
         tensor.tensor_ref.write(array)
         return tensor
 
-    @classmethod
-    def from_dlpack(
-        cls, source: Any, name: str | None = None, core_id: int = 0
-    ) -> Self:
-        """A tensor with a copy of what is in host memory and speaks DLPack."""
-        return cls.from_numpy(np.from_dlpack(source), name, core_id)
-
     @property
     def nbytes(self) -> int:
         return prod(self.shape) * np.dtype(self.dtype).itemsize
@@ -157,95 +134,6 @@ class SpikeTensor:
                 f"target {self.nbytes} bytes"
             )
         self.tensor_ref.write(array)
-
-    def copy_from(self, source: SpikeTensor | npt.ArrayLike) -> None:
-        """Overwrite with an array, or with a tensor of the same size: on the device if
-        both are on one core, else through the host."""
-        if not isinstance(source, SpikeTensor):
-            self.write_from_numpy(source)
-        elif source.core_id != self.core_id:
-            self.write_from_numpy(source.numpy())
-        elif source.nbytes != self.nbytes:
-            raise ValueError(
-                f"Size mismatch: source {source.nbytes} bytes, "
-                f"target {self.nbytes} bytes"
-            )
-        else:
-            self.tensor_ref.copy_from(source.tensor_ref, size=self.nbytes)
-
-    def fill(self, value: Any) -> None:
-        """Set every element, on the device."""
-        element = np.array(value, self.dtype)
-        pattern = set(element.tobytes())
-        if len(pattern) == 1:
-            return self.tensor_ref.fill(pattern.pop(), 0, self.nbytes)
-        count = min(prod(self.shape), _FILL_BYTES // element.itemsize)
-        self.tensor_ref.write(np.full(count, element))
-        done = count * element.itemsize
-        while done < self.nbytes:
-            size = min(done, self.nbytes - done)
-            self.tensor_ref.copy_from(self.tensor_ref, 0, done, size)
-            done += size
-
-    def slice(
-        self, start: int = 0, stop: int | None = None, name: str | None = None
-    ) -> Self:
-        """Rows start to stop of the first axis, on the same memory.
-
-        Counts as Python's slices do. Raises ValueError if it is empty.
-        """
-        if not self.shape:
-            raise ValueError("a tensor of no dimensions has no rows")
-        start, stop, _ = slice(start, stop).indices(self.shape[0])
-        row = self.nbytes // max(1, self.shape[0])
-        if row * (stop - start) <= 0:
-            raise ValueError(f"rows {start} to {stop} of {self.shape} are empty")
-        ref = self.tensor_ref.slice(start * row, (stop - start) * row, name)
-        return type(self)(ref, (stop - start, *self.shape[1:]), self.dtype, name)
-
-    def reshape(self, *shape: Any) -> Self:
-        """The same memory under another shape, one dimension of which may be -1."""
-        new = list(as_shape(shape[0] if len(shape) == 1 else shape))
-        count = prod(self.shape)
-        if new.count(-1) == 1:
-            known = prod(n for n in new if n != -1)
-            new[new.index(-1)] = count // known if known else 0
-        if min(new, default=0) < 0 or prod(new) != count:
-            raise ValueError(f"{self.shape} cannot be reshaped to {shape}")
-        return type(self)(self.tensor_ref, new, self.dtype, self.name)
-
-    def view(self, dtype: npt.DTypeLike) -> Self:
-        """The same memory as elements of another dtype; the last axis grows or shrinks.
-
-        Raises ValueError if its bytes do not divide into such elements.
-        """
-        if not self.shape:
-            raise ValueError(
-                "a tensor of no dimensions cannot be viewed as another dtype"
-            )
-        last, rest = divmod(
-            self.shape[-1] * np.dtype(self.dtype).itemsize, np.dtype(dtype).itemsize
-        )
-        if rest:
-            raise ValueError(f"{self!r} cannot be viewed as {np.dtype(dtype)}")
-        return type(self)(self.tensor_ref, (*self.shape[:-1], last), dtype, self.name)
-
-    def __array__(
-        self, dtype: npt.DTypeLike | None = None, copy: bool | None = None
-    ) -> npt.NDArray[Any]:
-        if copy is False:
-            raise ValueError("the memory is a device's: NumPy can only have a copy")
-        array = self.numpy()
-        return array if dtype is None else array.astype(dtype, copy=False)
-
-    def __dlpack__(self, *, copy: bool | None = None, **options: Any) -> Any:
-        """A copy in host memory, for that is what another library can reach."""
-        if copy is False:
-            raise BufferError("the memory is a device's: DLPack can only have a copy")
-        return self.numpy().__dlpack__(**options)
-
-    def __dlpack_device__(self) -> tuple[int, int]:
-        return _DLPACK_CPU
 
     def close(self) -> None:
         """Free the memory now, for every tensor on it but slices. Idempotent."""

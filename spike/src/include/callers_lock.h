@@ -1,0 +1,28 @@
+// The lock that a caller holds, and gives up while it waits.
+#pragma once
+
+namespace spike {
+
+/// A lock that threads come with, as Python's do, and that a thread which waits must
+/// give up: what it waits for may need it to get on.
+struct CallersLock {
+  /// Gives it up if this thread holds it; returns what `take` needs, null if nothing.
+  void* (*release)();
+  void (*take)(void*);
+};
+/// To be called before anything else of spike's is.
+void set_callers_lock(const CallersLock& lock);
+
+/// Gives up the caller's lock for a scope that may wait.
+class Unlocked {
+ public:
+  Unlocked();
+  ~Unlocked();
+  Unlocked(const Unlocked&) = delete;
+  Unlocked& operator=(const Unlocked&) = delete;
+
+ private:
+  void* const state_;
+};
+
+}  // namespace spike
