@@ -54,7 +54,11 @@ GENERATED = {
         f"{XLA}/service/metrics_pb2.py",
         f"{XLA}/wire_fields.py",
     ],
-    "spike": ["spike/_spike.pyi"],
+    "spike": [
+        "spike/_spike.pyi",
+        "spike/include/spike_c.h",
+        "spike/include/spike_statuses.h",
+    ],
     "nkipy_emulator": ["nkipy_emulator/libnkipy_xla_handlers.so"],
 }
 #: What is tried besides importing a package.
