@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 import time
 
 import numpy as np
@@ -135,3 +138,17 @@ def test_what_is_in_flight_keeps_no_runtime_open(async_fake):
     del runtime
     assert async_fake.calls()[-1] == "nrt_close"
     assert not Spike().is_closed
+
+
+def test_waiting_can_be_interrupted(async_fake):
+    model, (x, y, *_) = start(async_fake)
+    async_fake.delay(0.5)
+    execution = model.execute_async({"x": x}, {"y": y})
+    timer = threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        execution.wait()
+    timer.join()
+    assert not execution.done()
+    execution.wait()
+    assert execution.done()
