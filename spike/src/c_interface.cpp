@@ -67,6 +67,13 @@ auto& given(Pointer pointer) {
   return *pointer;
 }
 
+/// Where a handle is to be put, looked at before there is one that could be lost.
+template <class Handle, class Make>
+void put(Handle** out, Make make) {
+  Handle*& place = given(out);
+  place = new Handle{make()};
+}
+
 template <class Handle>
 void release(Handle* handle) {
   delete handle;
@@ -110,7 +117,7 @@ int memory_stats(uint32_t core_id, size_t* used, size_t* limit) {
 int tensor_allocate(size_t size, int core_id, const char* name, SpikeTensor** out) {
   return guarded([&] {
     const char* label = name ? name : "unnamed_tensor";
-    given(out) = new SpikeTensor{NrtTensor::allocate(opened(), size, core_id, label)};
+    put(out, [&] { return NrtTensor::allocate(opened(), size, core_id, label); });
   });
 }
 
@@ -118,7 +125,7 @@ int tensor_slice(const SpikeTensor* source, size_t offset, size_t size,
                  SpikeTensor** out) {
   return guarded([&] {
     const NrtTensor& tensor = given(source).tensor;
-    given(out) = new SpikeTensor{tensor.slice(offset, size, tensor.label)};
+    put(out, [&] { return tensor.slice(offset, size, tensor.label); });
   });
 }
 
@@ -160,14 +167,14 @@ Object from_python(PyObject* object) {
 }
 
 int tensor_from_python(PyObject* nrt_tensor, SpikeTensor** out) {
-  return guarded(
-      [&] { given(out) = new SpikeTensor{from_python<NrtTensor>(nrt_tensor)}; });
+  return guarded([&] { put(out, [&] { return from_python<NrtTensor>(nrt_tensor); }); });
 }
 
 int tensor_to_python(const SpikeTensor* tensor, PyObject** out) {
   return guarded([&] {
     nb::gil_scoped_acquire gil;
-    given(out) = nb::cast(given(tensor).tensor).release().ptr();
+    PyObject*& place = given(out);
+    place = nb::cast(given(tensor).tensor).release().ptr();
   });
 }
 
@@ -178,13 +185,12 @@ int model_load(const char* neff_file, int core_id, int is_collective, uint32_t r
   return guarded([&] {
     Placement placement{core_id, is_collective != 0, rank_id, world_size};
     const char* path = &given(neff_file);
-    given(out) = new SpikeModel{NrtModel::load(opened(), path, placement)};
+    put(out, [&] { return NrtModel::load(opened(), path, placement); });
   });
 }
 
 int model_from_python(PyObject* nrt_model, SpikeModel** out) {
-  return guarded(
-      [&] { given(out) = new SpikeModel{from_python<NrtModel>(nrt_model)}; });
+  return guarded([&] { put(out, [&] { return from_python<NrtModel>(nrt_model); }); });
 }
 
 NamedTensors pins(size_t count, const char* const* names, SpikeTensor* const* tensors) {
@@ -201,9 +207,10 @@ int call_prepare(const SpikeModel* model, size_t input_count,
                  size_t output_count, const char* const* output_names,
                  SpikeTensor* const* outputs, SpikeCall** out) {
   return guarded([&] {
-    given(out) =
-        new SpikeCall{{given(model).model, pins(input_count, input_names, inputs),
-                       pins(output_count, output_names, outputs)}};
+    put(out, [&] {
+      return PreparedCall{given(model).model, pins(input_count, input_names, inputs),
+                          pins(output_count, output_names, outputs)};
+    });
   });
 }
 
@@ -212,9 +219,8 @@ int call_execute(const SpikeCall* call) {
 }
 
 int call_submit(const SpikeCall* call, SpikeExecution** out) {
-  return guarded([&] {
-    given(out) = new SpikeExecution{AsyncExecution::start(given(call).call)};
-  });
+  return guarded(
+      [&] { put(out, [&] { return AsyncExecution::start(given(call).call); }); });
 }
 
 /// What is left of the time, as far as it may be waited for at once.

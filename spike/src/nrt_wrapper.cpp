@@ -108,6 +108,7 @@ void NrtRuntime::close() noexcept {
     std::lock_guard lock(slot.mutex);
     api->nrt_close();
     slot.current = nullptr;
+    lease_.reset();  // a weak copy keeps what the lease ends with, which owns this
   });
 }
 
