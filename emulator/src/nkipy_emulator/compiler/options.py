@@ -9,8 +9,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
+from nkipy.hlo.options import CAST_TYPES, AutoCast
 from nkipy_emulator.compiler.diagnostics import (
     CompilationError,
     Diagnostic,
@@ -25,8 +26,8 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "--framework": ("XLA",),
     "--target": tuple(TARGETS),
     "--lnc": ("1", "2"),
-    "--auto-cast": ("none", "matmult", "all"),
-    "--auto-cast-type": ("bf16", "fp16", "tf32", "fp8_e4m3"),
+    "--auto-cast": get_args(AutoCast),
+    "--auto-cast-type": tuple(CAST_TYPES),
     "--optlevel": ("1", "2", "3"),
     "--model-type": ("generic", "transformer", "unet-inference", "cnn-training"),
     "--distribution-strategy": ("llm-training", "nemo"),

@@ -11,8 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from nkipy.hlo.dtypes import FP8
 from nkipy.hlo.ir import HLOComputation, HLOInstruction
 from nkipy.hlo.opcodes import OPCODES, CostClass, CostKind
+from nkipy.hlo.options import CAST_TYPES, AutoCastType
 from nkipy_emulator.cost_model.constants import (
     GPSIMD_FIXED_CYCLES,
     LOAD_STATIONARY_CYCLES,
@@ -29,14 +31,7 @@ from nkipy_emulator.cost_model.constants import (
 )
 from nkipy_emulator.cost_model.types import GPSIMD, SCALAR, TENSOR, VECTOR
 
-_FP8_FACTORED = ("float8_e5m2", "float8_e4m3", "float8_e4m3fn")
-#: neuronx-cc's names of types that products are cast to.
-_CAST_TYPES = {
-    "bf16": "bfloat16",
-    "fp16": "float16",
-    "tf32": "tf32",
-    "fp8_e4m3": "float8_e4m3",
-}
+_FP8 = frozenset(dtype.name for dtype in FP8)
 #: Kinds of which a reducer's instructions cost nothing.
 _FREE = frozenset({CostKind.SOURCE, CostKind.TUPLE})
 
@@ -71,9 +66,11 @@ class Engines:
             are cast (``--auto-cast-type``), or None.
     """
 
-    def __init__(self, target: Target, product_cast: str | None = None) -> None:
+    def __init__(
+        self, target: Target, product_cast: AutoCastType | None = None
+    ) -> None:
         self.target = target
-        self._product_cast = _CAST_TYPES.get(product_cast or "", "float32")
+        self._product_cast = CAST_TYPES[product_cast] if product_cast else "float32"
         self._reducers: dict[int, int] = {}
 
     # -- elements --------------------------------------------------------------------
@@ -174,7 +171,7 @@ class Engines:
         name = max((o.dtype for o in inst.operands), key=_width).name
         if name == "float32":
             name = self._product_cast
-        if name in _FP8_FACTORED:
+        if name in _FP8:
             return self.target.fp8_factor
         return TENSOR_FACTORS.get(name, OTHER_TENSOR_FACTOR)
 

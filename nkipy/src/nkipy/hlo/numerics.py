@@ -7,24 +7,15 @@ in float32 as in the PE array's accumulator.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from nkipy.hlo import dtypes as dt
 from nkipy.hlo.builder import HLOBuilder
 from nkipy.hlo.ir import HLOComputation, HLOInstruction, HLOModule
 from nkipy.hlo.opcodes import BINARY, UNARY
+from nkipy.hlo.options import CAST_TYPES, AutoCastType, SimulationOptions
 from nkipy.hlo.rewrites.base import Place, rewrite
 
-if TYPE_CHECKING:
-    from nkipy.hlo.options import SimulationOptions
-
-_CAST_TYPES: dict[str, np.dtype] = {
-    "bf16": dt.bfloat16,
-    "fp16": dt.float16,
-    "fp8_e4m3": dt.float8_e4m3,
-}
 _TF32 = {"exponent_bits": 8, "mantissa_bits": 10}
 _PRODUCTS = frozenset({"dot", "convolution"})
 # Those that only pick values, which have been rounded before, are left out.
@@ -61,13 +52,13 @@ def _is_float32(inst: HLOInstruction) -> bool:
     return inst.dtype == dt.float32 and inst.tuple_shapes is None
 
 
-def _round(b: HLOBuilder, x: HLOInstruction, cast_type: str) -> HLOInstruction:
+def _round(b: HLOBuilder, x: HLOInstruction, cast_type: AutoCastType) -> HLOInstruction:
     """`x` rounded to nearest even in `cast_type`, as float32."""
     if not _is_float32(x):
         return x
     if cast_type == "tf32":
         return b.emit("reduce-precision", (x,), x.shape, x.dtype, _TF32)
-    return b.convert(b.convert(x, _CAST_TYPES[cast_type]), dt.float32)
+    return b.convert(b.convert(x, np.dtype(CAST_TYPES[cast_type])), dt.float32)
 
 
 def _accumulators(module: HLOModule) -> set[HLOComputation]:

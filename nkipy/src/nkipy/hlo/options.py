@@ -7,6 +7,13 @@ from typing import Literal, get_args
 
 AutoCast = Literal["none", "matmult", "all"]
 AutoCastType = Literal["bf16", "fp16", "tf32", "fp8_e4m3"]
+#: The element type of each, by NumPy's name; tf32 is none of those.
+CAST_TYPES: dict[AutoCastType, str] = {
+    "bf16": "bfloat16",
+    "fp16": "float16",
+    "tf32": "tf32",
+    "fp8_e4m3": "float8_e4m3",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
