@@ -1,4 +1,4 @@
-// Entry points: explicit asynchronous requests (nrta_*), the generation of NRT_3.0.0.
+// Entry points: explicit asynchronous requests (nrta_*), of version NRT_3.0.0 of the interface.
 #include <cstring>
 #include <memory>
 

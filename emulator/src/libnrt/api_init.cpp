@@ -9,7 +9,7 @@
 namespace emulator {
 namespace {
 
-// The generation of the vendor's library whose interface and behaviour this one has.
+// The version of the vendor's library whose interface and behaviour this one has.
 constexpr nrt_version_t kVersion = {
     2, 32, 0, 0, "nkipy-emulator: runs on the CPU; its times are estimates", ""};
 

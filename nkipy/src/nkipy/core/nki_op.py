@@ -24,11 +24,11 @@ __all__ = [
     "wrap_nki_kernel",
 ]
 
-#: Which generations of the vendor's NKI this package can trace kernels of: none yet.
+#: Which versions of the vendor's NKI this package can trace kernels of: none yet.
 LEGACY_NKI_AVAILABLE = False
 BETA2_NKI_AVAILABLE = False
 BETA3_NKI_AVAILABLE = False
-#: What the third generation's compiler takes as modes.
+#: What the third version's compiler takes as modes.
 BETA3_COMPILE_MODES = ("standard", "integration-alloc")
 BETA3_ALLOCATION_MODES = ("fast", "ring", "max-reuse")
 
