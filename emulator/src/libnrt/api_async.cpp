@@ -1,4 +1,4 @@
-// Entry points: explicit asynchronous requests (nrta_*), of version NRT_3.0.0 of the interface.
+// Entry points: explicit asynchronous requests (nrta_*), since version NRT_3.0.0.
 #include <cstring>
 #include <memory>
 

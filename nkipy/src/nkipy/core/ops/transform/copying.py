@@ -15,7 +15,7 @@ from nkipy.core.ops._registry import Op
 from nkipy.core.ops._samples import ErrorSample, Sample, make
 from nkipy.core.ops._views import Tensor, duplicate
 from nkipy.core.ops.indexing.items import broadcast_value, store_value
-from nkipy.core.ops.indexing.placing import destination, one
+from nkipy.core.ops.indexing.putting import destination, one
 from nkipy.core.tensor import View, as_operand, as_tensor, store_out
 from nkipy.hlo.builder import HLOBuilder, Value
 
