@@ -244,6 +244,25 @@ def test_loaded_programs_are_bounded():
         LOADED.limit = before
 
 
+def test_a_program_that_loads_while_another_thread_unloads_it_counts(monkeypatch):
+    program = load(build(affine("unloading")))
+    bound = program.bind({"w": on_device(*W), "b": on_device(*B)})
+    bound({"x": X})
+    call = threading.Thread(target=lambda: bound({"x": X}))
+    discard = LOADED.discard
+
+    def discard_late(unloaded):
+        call.start()
+        call.join(0.5)  # as far as it comes before the program is forgotten
+        discard(unloaded)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(LOADED, "discard", discard_late)
+        program.unload()
+    call.join()
+    assert program.is_loaded and LOADED.newest == id(program)
+
+
 def test_a_bound_call_from_threads(program):
     bound = program.bind({"w": on_device(*W), "b": on_device(*B)}, fresh_outputs=True)
     wrong = []

@@ -46,6 +46,37 @@ def test_a_running_program_is_not_unloaded():
     assert loaded(programs) == [True, False, True]
 
 
+class Once:
+    """A program that cannot load again: it goes when nobody has it."""
+
+    def __init__(self, kept):
+        self.kept = kept
+        kept.append(self)
+
+    def unload_if_idle(self):
+        self.kept.remove(self)
+        return False
+
+
+def test_what_cannot_load_again_goes_when_its_owner_lets_go_of_it():
+    kept, residency = [], Residency(2)
+    program = Program()
+    residency.use(Once(kept))
+    residency.use(program)
+    residency.use(Program())
+    assert not kept and program.loaded and len(residency) == 1
+
+
+def test_what_somebody_has_counts_until_it_goes():
+    kept, residency = [], Residency(2)
+    held, programs = Once(kept), [Program(), Program()]
+    for each in (held, *programs):
+        residency.use(each)
+    assert not kept and loaded(programs) == [False, True] and len(residency) == 2
+    del held
+    assert len(residency) == 1
+
+
 def test_a_lower_limit_takes_effect_at_once():
     programs = [Program() for _ in range(4)]
     residency = Residency(4)

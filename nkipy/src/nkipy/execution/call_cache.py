@@ -8,12 +8,11 @@ when there are too many calls, the one that was used least recently goes first.
 from __future__ import annotations
 
 import itertools
-import threading
 from collections.abc import Callable, Hashable, Iterator
 from typing import Generic, TypeVar
 from weakref import WeakSet
 
-from nkipy.execution.limits import limit_from_environment
+from nkipy.execution.limits import Bounded
 
 VARIABLE = "NKIPY_CALL_CACHE_SIZE"
 _DEFAULT_LIMIT = 1024
@@ -93,7 +92,8 @@ class CallTable(Generic[Value]):
 
     def ages(self) -> Iterator[tuple[int, Hashable]]:
         """When each call was last used, on a clock of the cache's, and its key."""
-        for key, call in self._calls.items():
+        # A copy: drop() is called without the lock.
+        for key, call in list(self._calls.items()):
             yield call.used, key
 
     def drop(self, key: Hashable) -> None:
@@ -101,7 +101,7 @@ class CallTable(Generic[Value]):
         self._calls.pop(key, None)
 
 
-class CallCache:
+class CallCache(Bounded):
     """The calls of many functions, of which the most recently used are kept.
 
     Args:
@@ -110,32 +110,12 @@ class CallCache:
     """
 
     def __init__(self, limit: int | None = None) -> None:
-        self._limit = limit
+        super().__init__(limit, VARIABLE, _DEFAULT_LIMIT)
         self._tables: WeakSet[CallTable] = WeakSet()
-        self.lock = threading.RLock()
 
     def __len__(self) -> int:
         with self.lock:
             return sum(map(len, self._tables))
-
-    @property
-    def limit(self) -> int:
-        """How many calls are kept.
-
-        Raises:
-            ValueError: the environment has something other than a number from 1 up.
-        """
-        if self._limit is None:
-            self._limit = limit_from_environment(VARIABLE, _DEFAULT_LIMIT)
-        return self._limit
-
-    @limit.setter
-    def limit(self, limit: int) -> None:
-        if limit < 1:
-            raise ValueError(f"the limit must be at least 1, but received {limit}")
-        with self.lock:
-            self._limit = limit
-            self.shrink(limit)
 
     def table(self) -> CallTable:
         """A place for the calls of one function."""

@@ -1,8 +1,9 @@
 """How the runtime finds what executes HLO on the CPU.
 
-The one interface between nkipy and the emulator: an entry point in the group
-``nkipy.simulators`` names a class with the methods of :class:`Engine`. On a machine
-with Trainium, nothing of the emulator needs to be installed.
+An entry point in the group ``nkipy.simulators`` names a class with the methods of
+:class:`Engine`; ``docs/dev_guide/entry_points.md`` has all groups by which packages
+find each other. On a machine with Trainium, nothing of the emulator needs to be
+installed.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 
 
 def limit_from_environment(variable: str, default: int) -> int:
@@ -17,3 +18,44 @@ def limit_from_environment(variable: str, default: int) -> int:
     if not (text.isascii() and text.isdigit()) or int(text) < 1:
         raise ValueError(f"{variable} must be a number from 1 up, but is {text!r}")
     return int(text)
+
+
+class Bounded:
+    """What a process keeps only so many of. Safe to use from several threads.
+
+    Args:
+        limit: how many; None: as the environment says when it is needed, since an
+            import is no place to complain.
+        variable: of the environment.
+        default: where the variable is not set.
+    """
+
+    def __init__(self, limit: int | None, variable: str, default: int) -> None:
+        self._limit = limit
+        self._variable = variable
+        self._default = default
+        self.lock = threading.RLock()
+
+    @property
+    def limit(self) -> int:
+        """How many are kept. To set a lower one drops what is above it at once.
+
+        Raises:
+            ValueError: it is set to less than 1, or the environment has something
+                other than a number from 1 up.
+        """
+        if self._limit is None:
+            self._limit = limit_from_environment(self._variable, self._default)
+        return self._limit
+
+    @limit.setter
+    def limit(self, limit: int) -> None:
+        if limit < 1:
+            raise ValueError(f"the limit must be at least 1, but received {limit}")
+        with self.lock:
+            self._limit = limit
+            self.shrink(limit)
+
+    def shrink(self, limit: int) -> None:
+        """Drop what was used least recently, until no more than that are kept."""
+        raise NotImplementedError

@@ -93,7 +93,9 @@ class ResidentModel:
                 logger.warning("%s is damaged; compiling it again", self.neff)
                 self._rebuild()
                 made = self._make_with_room(make)
-        LOADED.use(self)
+            # With our lock, LOADED's may be waited for; with LOADED's, no one waits
+            # for ours (see unload_if_idle).
+            LOADED.use(self)
         return made
 
     def unload(self) -> None:
@@ -105,7 +107,8 @@ class ResidentModel:
                 each.release()
         with self._lock:
             self._unload()
-        LOADED.discard(self)
+            # Not later: another thread may have loaded it again by then.
+            LOADED.discard(self)
 
     def unload_if_idle(self) -> bool:
         """Unload unless a call is running. Returns whether that was done."""
