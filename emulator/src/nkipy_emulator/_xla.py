@@ -284,7 +284,8 @@ def _import_memory(address: int, nbytes: int, device: Any) -> Any:
 
 #: Results are those of the program as written. XLA's algebraic simplifier computes
 #: others, log(exp(1000)) = 1000 and x / 3 = x * (1 / 3) among them; without it nothing
-#: that was measured runs slower. What else there is to prevent, rewrites/exact.py does.
+#: that was measured runs slower. What else there is to prevent,
+#: :mod:`nkipy.hlo.rewrites.exact` does.
 EXACT: tuple[tuple[str, bool | str], ...] = (
     ("xla_allow_excess_precision", False),  # bfloat16 operations round one by one
     ("xla_cpu_enable_fast_math", False),

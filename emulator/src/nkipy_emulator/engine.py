@@ -94,7 +94,8 @@ class XlaCpuEngine:
         """Compile `module`, to run on `num_replicas` ranks at once.
 
         With `check_bounds`, an execution raises OutOfBoundsError if an index of a
-        gather, scatter or dynamic slice leaves its array; see rewrites/bounds.py.
+        gather, scatter or dynamic slice leaves its array; see
+        :mod:`nkipy.hlo.rewrites.bounds`.
 
         Raises:
             HLOVerificationError: the module breaks HLO's rules.

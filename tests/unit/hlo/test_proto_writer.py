@@ -8,6 +8,7 @@ import weakref
 import numpy as np
 import pytest
 
+from nkipy.hlo.builder import HLOBuilder
 from nkipy.hlo.dtypes import FROM_HLO_NAME
 from nkipy.hlo.errors import HLOVerificationError
 from nkipy.hlo.ir import (
@@ -384,6 +385,7 @@ def count_encodings(monkeypatch) -> list:
 @pytest.mark.parametrize("order", ["serialize hash", "hash serialize"])
 def test_bytes_and_hash_come_from_one_pass(monkeypatch, order):
     encoded, module = count_encodings(monkeypatch), small()
+    module.verify()
     calls = {"serialize": module.serialize, "hash": module.content_hash}
     for name in order.split():
         calls[name]()
@@ -412,6 +414,7 @@ CHANGES = {
 @pytest.mark.parametrize("name", CHANGES)
 def test_cache_does_not_outlive_a_change(name):
     module = small()
+    module.verify()
     first = module.serialize(), module.content_hash()
     CHANGES[name](module)
     fresh = small()
@@ -427,14 +430,96 @@ def test_cache_sees_a_change_in_a_callee():
     attributes = {"to_apply": body}
     call = instruction("call", (x,), "f32[2]", attributes)
     module.set_results(module.add_operation(call))
+    module.verify()
     first = module.content_hash()
     body.instructions.append(instruction("sign", (body.root,), "f32[2]"))
     body.root = body.instructions[-1]
     assert module.content_hash() != first
 
 
+def less_than(direction: str) -> HLOModule:
+    module = HLOModule("m")
+    x, y = (module.add_parameter((4,), "float32", name) for name in "xy")
+    made = instruction("compare", (x, y), "pred[4]", {"direction": direction})
+    module.set_results(module.add_operation(made), ["z"])
+    return module
+
+
+@pytest.mark.parametrize("verifies", [False, True])
+def test_cache_does_not_outlive_a_field_set_in_place(verifies):
+    module = less_than("LT")
+    module.verify()
+    first = module.content_hash()
+    for direction in ("GE", "EQ"):  # once changed, it is encoded each time
+        module.results[0].attributes = {"direction": direction}
+        if verifies:
+            module.verify()
+        assert module.content_hash() == less_than(direction).content_hash() != first
+        assert module.serialize() == less_than(direction).serialize()
+
+
+def test_attributes_that_were_verified_cannot_be_written_into():
+    module, attributes = less_than("LT"), {"direction": "LT"}
+    module.results[0].attributes = attributes
+    module.verify()
+    attributes["direction"] = "GE"
+    with pytest.raises(TypeError):
+        module.results[0].attributes["direction"] = "GE"
+    assert module.is_verified
+    assert module.content_hash() == less_than("LT").content_hash()
+
+
+@pytest.mark.parametrize("verifies", [False, True])
+def test_what_is_no_longer_of_its_form_is_written_as_it_is(verifies):
+    def square() -> HLOModule:
+        module = HLOModule("m")
+        x = module.add_parameter((2,), "float32", "x")
+        made = HLOBuilder(module.entry).broadcast_to(x, (2, 2))
+        module.set_results(made, ["z"])
+        return module
+
+    changed, other = square(), square()
+    other.serialize()  # which encodes the form
+    assert changed.results[0].form is other.results[0].form is not None
+    changed.results[0].attributes = {"dimensions": (0,)}
+    if verifies:
+        changed.verify()
+    (read,) = HLOModule.from_proto(changed.serialize()).results
+    assert read.attributes["dimensions"] == (0,)
+    assert changed.content_hash() != other.content_hash()
+
+
+@pytest.mark.parametrize("of", ["array", "read-only view", "read-only array"])
+def test_cache_sees_what_is_written_into_a_constant(of):
+    own = np.ones(1000, np.float32)
+    literal = own.view() if of == "read-only view" else own
+    literal.flags.writeable = of == "array"
+    module = HLOModule("m")
+    made = instruction("constant", (), "f32[1000]", {"literal": literal})
+    module.set_results(module.add_operation(made), ["z"])
+    module.verify()
+    first = module.content_hash()
+    module.serialize()
+    own.flags.writeable = True
+    own[:] = 7
+    own.flags.writeable = of == "array"
+    (read,) = HLOModule.from_proto(module.serialize()).results
+    assert (read.attributes["literal"] == 7).all()
+    assert module.content_hash() != first
+
+
+def test_a_constant_of_an_array_of_another_shape_is_not_written():
+    literal = np.ones((3, 2), np.float32)
+    module = HLOModule("m")
+    made = instruction("constant", (), "f32[2,3]", {"literal": literal})
+    module.set_results(module.add_operation(made), ["z"])
+    with pytest.raises(HLOVerificationError, match=r"of an array \(3, 2\)"):
+        module.serialize()
+
+
 def test_cache_does_not_keep_modules():
     module = small()
+    module.verify()
     module.content_hash()
     gone = weakref.ref(module)
     del module

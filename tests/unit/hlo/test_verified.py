@@ -59,6 +59,40 @@ def test_a_change_is_noticed(name):
     assert not module.is_verified
 
 
+FIELDS = {
+    "opcode": "sign",
+    "operands": (),
+    "shape": (3,),
+    "dtype": None,
+    "attributes": {},
+    "tuple_shapes": (),
+    "name": "other",
+}
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_a_field_set_in_place_is_noticed_for_good(name):
+    module = _module()
+    module.verify()
+    inst = module.results[0]
+    before = getattr(inst, name)
+    setattr(inst, name, FIELDS[name])
+    assert not module.is_verified and getattr(inst, name) == FIELDS[name]
+    setattr(inst, name, before)
+    module.verify()
+    assert not module.is_verified  # what comes after is not noticed, hence not trusted
+
+
+def test_another_module_with_a_changed_instruction_is_not_trusted_either():
+    module, other = _module(), HLOModule("other")
+    module.verify()
+    other.entry = module.entry
+    other.set_results(module.results)
+    module.results[0].name = "changed"
+    other.verify()
+    assert not other.is_verified and not module.is_verified
+
+
 def test_what_has_become_invalid_is_refused():
     module = _module()
     module.verify()

@@ -170,6 +170,55 @@ def test_a_constant_that_can_change_is_read_from_the_bytes():
     np.testing.assert_array_equal(read.attributes["literal"], [0, 1, 2, 3])
 
 
+@pytest.mark.parametrize("is_view", [False, True])
+def test_a_constant_that_is_read_only_for_the_moment_is_too(is_view):
+    own = np.arange(4, dtype=np.float32)
+    literal = own.view() if is_view else own
+    literal.flags.writeable = False
+    module = HLOModule("m")
+    constant = HLOInstruction("constant", (), (4,), float32, {"literal": literal})
+    module.set_results(module.add_operation(constant))
+    raw = write_module(module)
+    own.flags.writeable = True
+    own[0] = 7
+    own.flags.writeable = False
+    (read,) = read_written(raw).results
+    np.testing.assert_array_equal(read.attributes["literal"], [0, 1, 2, 3])
+
+
+def test_constants_of_a_builder_are_copied_with_their_module(monkeypatch):
+    module = HLOModule("m")
+    builder = HLOBuilder(module.entry)
+    arrays = np.arange(4.0, dtype=np.float32), np.arange(5000), np.ones((0, 2))
+    module.set_results([builder.constant(array) for array in arrays])
+    raw = write_module(module)
+    refuse = functools.partial(pytest.fail, "read")
+    monkeypatch.setattr("nkipy.hlo.proto_reader.read_module", refuse)
+    for array, made in zip(arrays, read_written(raw).results):
+        literal = made.attributes["literal"]
+        np.testing.assert_array_equal(literal, array)
+        with pytest.raises(ValueError):
+            literal.flags.writeable = True
+
+
+def test_what_was_changed_in_place_is_verified_before_it_is_written():
+    module = small()
+    module.verify()
+    module.results[0].shape = (3,)
+    for _ in range(2):
+        with pytest.raises(HLOVerificationError):
+            write_module(module)
+    assert not written._noted
+
+
+def test_bytes_of_before_a_change_in_place_are_read():
+    module = small()
+    raw = write_module(module)
+    module.results[0].opcode = "multiply"
+    assert write_module(module) != raw
+    assert read_written(raw).results[0].opcode == "add"
+
+
 def test_a_copy_shares_nothing_that_changes():
     module = small()
     raw = write_module(module)

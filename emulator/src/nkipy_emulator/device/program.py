@@ -110,7 +110,7 @@ def _numerics(neff: Neff) -> SimulationOptions | None:
         numerics.pop("auto_cast_type", None)
     if all(_EXACT.get(name) == value for name, value in numerics.items()):
         return None
-    # Not before it is needed: the tracer comes with it.
+    # Not before it is needed: mostly it is not.
     from nkipy.hlo.options import SimulationOptions
 
     try:

@@ -131,6 +131,8 @@ def build(
         CompilerNotFoundError: no compiler is installed.
         CompilationError: the compiler failed; the text has what it said.
         HLOVerificationError: the module breaks HLO's rules.
+        RuntimeError: somebody changed the module, or an array that is one of its
+            constants, while it was compiled. Nothing is stored.
     """
     options = options or BuildOptions()
     name = module.name if name is None else name
@@ -143,7 +145,13 @@ def build(
             additional_args=options.compiler_args,
             neff_name=target.name,
         )
-        return Compiler(config).compile(module, directory, target.name)
+        made = Compiler(config).compile(module, directory, target.name)
+        if artifact_key(module, options) != key:
+            raise RuntimeError(
+                f"program {name!r} has changed while it was compiled, or one of the "
+                "arrays that are its constants; build it when nobody writes into them"
+            )
+        return made
 
     keep_all = options.build_dir is not None
     neff = get_or_make(target, compile_in, keep_all=keep_all, again=again)

@@ -20,16 +20,23 @@ def by_name(
     suffix that marks it in the module.
 
     Raises:
-        BindingError: `arrays` has a name that none of them has.
+        BindingError: `arrays` has a name that none of them has, or both names of one.
     """
     places = {spec.name: i for i, spec in enumerate(specs)}
     places |= {spec.original_name: i for i, spec in enumerate(specs)}
     made: list[Any] = [None] * len(specs)
+    named: dict[int, str] = {}
     for name, array in arrays.items():
         place = places.get(name)
         if place is None:
             known = ", ".join(spec.original_name for spec in specs) or "none"
             raise BindingError(f"unknown {what} '{name}'; the program has: {known}")
+        if place in named:
+            raise BindingError(
+                f"{what} '{specs[place].original_name}' is given twice, as "
+                f"'{named[place]}' and as '{name}'"
+            )
+        named[place] = name
         made[place] = array
     return made
 

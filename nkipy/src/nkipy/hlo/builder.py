@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from math import prod
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -138,8 +139,8 @@ class HLOBuilder:
         return alike[-1]
 
     def _literal(self, array: np.ndarray) -> Value:
-        literal = np.array(array, order="C", copy=True)
-        literal.setflags(write=False)
+        # Of bytes, so that nobody can ever write into it.
+        literal = np.ndarray(array.shape, array.dtype, array.tobytes())
         attributes = {"literal": literal}
         return self.emit("constant", (), literal.shape, literal.dtype, attributes)
 
@@ -158,6 +159,7 @@ class HLOBuilder:
         return self.broadcast_to(self.scalar(value, dtype), shape)
 
     def full_like(self, x: Value, value: Any) -> Value:
+        """`value` everywhere, in the shape and dtype of `x`."""
         assert x.dtype is not None
         return self.full(x.shape, value, x.dtype)
 
@@ -177,40 +179,54 @@ class HLOBuilder:
         return self.emit(opcode, (x, y), x.shape, x.dtype)
 
     def add(self, x: Value, y: Value) -> Value:
+        """``x + y``, of one shape and dtype."""
         return self.emit("add", (x, y), x.shape, x.dtype)
 
     def subtract(self, x: Value, y: Value) -> Value:
+        """``x - y``, of one shape and dtype."""
         return self.emit("subtract", (x, y), x.shape, x.dtype)
 
     def multiply(self, x: Value, y: Value) -> Value:
+        """``x * y``, of one shape and dtype."""
         return self.emit("multiply", (x, y), x.shape, x.dtype)
 
     def divide(self, x: Value, y: Value) -> Value:
+        """``x / y``, of one shape and dtype; of integers, towards zero."""
         return self.emit("divide", (x, y), x.shape, x.dtype)
 
     def maximum(self, x: Value, y: Value) -> Value:
+        """The greater of each pair, of one shape and dtype; NaN if either is."""
         return self.emit("maximum", (x, y), x.shape, x.dtype)
 
     def minimum(self, x: Value, y: Value) -> Value:
+        """The lesser of each pair, of one shape and dtype; NaN if either is."""
         return self.emit("minimum", (x, y), x.shape, x.dtype)
 
     def and_(self, x: Value, y: Value) -> Value:
+        """Bitwise and of two values of one shape and dtype, boolean or integer."""
         return self.emit("and", (x, y), x.shape, x.dtype)
 
     def or_(self, x: Value, y: Value) -> Value:
+        """Bitwise or of two values of one shape and dtype, boolean or integer."""
         return self.emit("or", (x, y), x.shape, x.dtype)
 
     def xor(self, x: Value, y: Value) -> Value:
+        """Bitwise exclusive or of two values of one shape and dtype, no floats."""
         return self.emit("xor", (x, y), x.shape, x.dtype)
 
     def not_(self, x: Value) -> Value:
+        """The bits of `x`, boolean or integer, inverted."""
         return self.emit("not", (x,), x.shape, x.dtype)
 
     def negate(self, x: Value) -> Value:
+        """``-x``, in the shape and dtype of `x`."""
         return self.emit("negate", (x,), x.shape, x.dtype)
 
     def compare(self, x: Value, y: Value, direction: str) -> Value:
-        """`direction` is EQ, NE, LT, LE, GT or GE."""
+        """Booleans, of `x` and `y` of one shape and dtype.
+
+        `direction` is EQ, NE, LT, LE, GT or GE.
+        """
         attributes = _COMPARE[direction]
         return self.emit("compare", (x, y), x.shape, dt.bool_, attributes)
 
@@ -237,12 +253,14 @@ class HLOBuilder:
 
     # -- shape -----------------------------------------------------------------------
     def reshape(self, x: Value, shape: Dims) -> Value:
+        """The elements of `x`, in C order, in a shape of as many."""
         shape = tuple(shape)
         if shape == x.shape:
             return x
         return self.emit("reshape", (x,), shape, x.dtype)
 
     def transpose(self, x: Value, permutation: Dims) -> Value:
+        """Result dimension `i` is dimension ``permutation[i]`` of `x`."""
         permutation = tuple(permutation)
         if permutation == tuple(range(x.ndim)):
             return x
@@ -278,6 +296,7 @@ class HLOBuilder:
         return self.reshape(x, shape)
 
     def concatenate(self, values: Sequence[Value], dimension: int) -> Value:
+        """One or more values of one dtype, end to end along `dimension`."""
         if len(values) == 1:
             return values[0]
         shape = list(values[0].shape)
@@ -311,6 +330,7 @@ class HLOBuilder:
         return self.slice(x, starts, limits, strides)
 
     def reverse(self, x: Value, dimensions: Dims) -> Value:
+        """`x` with the order of elements reversed along `dimensions`."""
         if not dimensions:
             return x
         attributes = {"dimensions": tuple(dimensions)}
@@ -464,7 +484,9 @@ def broadcast_forms(
     return Form("reshape", ((own, dtype),), squeezed, dtype), broadcast
 
 
-_COMPARE = {d: {"direction": d} for d in ("EQ", "NE", "LT", "LE", "GT", "GE")}
+_COMPARE = {
+    d: MappingProxyType({"direction": d}) for d in ("EQ", "NE", "LT", "LE", "GT", "GE")
+}
 
 
 # They are the same in all modules, which can then share whatever calls them.

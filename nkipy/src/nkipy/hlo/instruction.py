@@ -92,16 +92,19 @@ class Form:
         self.is_verified = False
         self.encoded: bytes | None = None
 
+    def describes(self, inst: HLOInstruction) -> bool:
+        """As :meth:`fits`, but operands are not looked at."""
+        return (
+            inst.shape is self.shape
+            and inst.dtype is self.dtype
+            and inst.opcode is self.opcode
+            and inst.attributes is self.attributes
+            and inst.tuple_shapes is None
+        )
+
     def fits(self, inst: HLOInstruction) -> bool:
         """Whether `inst`, which was made of this form, is still of it."""
-        if (
-            inst.shape is not self.shape
-            or inst.dtype is not self.dtype
-            or inst.opcode is not self.opcode
-            or inst.attributes is not self.attributes
-            or inst.tuple_shapes is not None
-            or len(inst.operands) != len(self.operands)
-        ):
+        if not self.describes(inst) or len(inst.operands) != len(self.operands):
             return False
         for operand, (shape, dtype) in zip(inst.operands, self.operands):
             if operand.dtype is not dtype or operand.shape != shape:
@@ -112,10 +115,11 @@ class Form:
 class HLOInstruction:
     """One HLO instruction, which is also the value that it computes.
 
-    Identity is equality. Opcode, operands, result and attributes stay as they are once
-    an instruction is in a computation; its name and source location may be set until
-    the module is verified or written, which look at them. ``shape`` and
-    ``dtype`` describe an array result. A tuple result (sort of several operands, a
+    Identity is equality. An instruction is not changed once it is in use: build another
+    one. A field that is set in place all the same is noticed (see :func:`keep`), and
+    what is set before the module is verified is verified. Verifying makes the
+    attributes a copy that cannot be changed. ``shape`` and ``dtype`` describe an array
+    result. A tuple result (sort of several operands, a
     custom call with several results, ``tuple``) has ``tuple_shapes`` instead, with
     ``shape == ()`` and ``dtype is None``. ``form`` is the :class:`Form` that the
     instruction was made of, if any.
@@ -194,6 +198,69 @@ class HLOInstruction:
             return f"({', '.join(map(str, self.tuple_shapes))})"
         assert self.dtype is not None
         return str(Shape(self.dtype, self.shape))
+
+
+class _Kept(HLOInstruction):
+    """An instruction that has not changed since its module was verified."""
+
+    __slots__ = ()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        object.__setattr__(self, "__class__", _Changed)
+        self.form = None  # it need not be of it any more
+        setattr(self, name, value)
+
+
+class _Changed(HLOInstruction):
+    """One that has. It stays one: each module that has it is verified each time."""
+
+    __slots__ = ()
+
+
+def keep(instructions: Sequence[HLOInstruction]) -> None:
+    """For who has verified instructions: have them tell when they change.
+
+    Those that have a form are of it. What can be changed without setting a field is
+    replaced: attributes by a copy that is read-only, the array of a constant by a view
+    of its own, which no one else can give another shape. Its elements may still be
+    another's, and change.
+    """
+    for inst in instructions:
+        if type(inst) is HLOInstruction:
+            if inst.form is None and inst.attributes is not NO_ATTRIBUTES:
+                inst.attributes = _own(inst.opcode, inst.attributes)
+            if type(inst.operands) is not tuple:
+                inst.operands = tuple(inst.operands)
+            inst.__class__ = _Kept
+
+
+def are_kept(instructions: Sequence[HLOInstruction]) -> bool:
+    """Whether none has changed since :func:`keep`."""
+    return _ONLY_KEPT.issuperset(map(type, instructions))
+
+
+def have_fixed_literals(instructions: Sequence[HLOInstruction]) -> bool:
+    """Whether nobody can write into the arrays of the constants among these."""
+    constants = [i for i in instructions if i.opcode == "constant"]
+    return all(_is_fixed(i.attributes["literal"]) for i in constants)
+
+
+def _is_fixed(array: Any) -> bool:
+    # That an array is read-only is not enough: its owner can make it writeable.
+    while isinstance(array, np.ndarray):
+        array = array.base
+    return type(array) is bytes
+
+
+_ONLY_KEPT = frozenset({_Kept})
+
+
+def _own(opcode: str, attributes: Mapping[str, Any]) -> Mapping[str, Any]:
+    own = dict(attributes)
+    if opcode == "constant":
+        own["literal"] = literal = own["literal"].view()
+        literal.flags.writeable = False
+    return MappingProxyType(own)
 
 
 def instruction_of(

@@ -21,8 +21,11 @@ from nkipy.hlo.instruction import (
     HLOInstruction,
     Shape,
     SourceLocation,
+    are_kept,
     callees_of,
+    have_fixed_literals,
     instruction_of,
+    keep,
     with_callees,
 )
 from nkipy.hlo.interface import MUST_ALIAS_SUFFIX
@@ -81,10 +84,10 @@ class AliasInfo:
 
 
 class ModuleState(NamedTuple):
-    """What a module consists of at one time, down to the instructions' identities.
+    """What a verified module consists of, down to the instructions' identities.
 
-    It is everything that a verifier or writer goes by, but for the instructions
-    themselves, which are not changed once they are in use.
+    These tell themselves whether they have changed since. So it is everything that a
+    verifier goes by; what a writer writes depends on the elements of constants too.
     """
 
     name: str
@@ -99,6 +102,8 @@ class ModuleState(NamedTuple):
         cls, module: HLOModule, computations: Sequence[HLOComputation]
     ) -> ModuleState:
         """The state of a module with these computations, the entry the last."""
+        for computation in computations:
+            keep(computation.instructions)
         return cls(
             module.name,
             tuple(computations),
@@ -116,9 +121,20 @@ class ModuleState(NamedTuple):
             module.entry is self.computations[-1]
             and module.name == self.name
             and tuple(map(_contents, self.computations)) == self.contents
+            and all(are_kept(c.instructions) for c in self.computations)
             and tuple(module.results) == self.results
             and tuple(module.output_names) == self.output_names
             and tuple(module.aliases) == self.aliases
+        )
+
+    def writes_the_same(self, module: HLOModule) -> bool:
+        """Whether the module has the bytes that it had in this state.
+
+        It has others if it is not in this state, and perhaps if it has constants whose
+        arrays can be written into.
+        """
+        return self.is_of(module) and all(
+            have_fixed_literals(c.instructions) for c in self.computations
         )
 
 
@@ -152,6 +168,7 @@ class HLOModule:
 
     @property
     def parameters(self) -> list[HLOInstruction]:
+        """The parameters of the entry computation, in their order."""
         return self.entry.parameters
 
     @property
@@ -161,6 +178,7 @@ class HLOModule:
 
     @property
     def inputs(self) -> list[TensorPlaceholder]:
+        """Name, shape and dtype of each parameter."""
         return [
             TensorPlaceholder(
                 p.name, p.shape, p.dtype, p.name.removesuffix(MUST_ALIAS_SUFFIX)
@@ -171,6 +189,7 @@ class HLOModule:
 
     @property
     def outputs(self) -> list[TensorPlaceholder]:
+        """Name, shape and dtype of each result."""
         return [
             TensorPlaceholder(name, r.shape, r.dtype)
             for name, r in zip(self.output_names, self.results)
@@ -257,10 +276,10 @@ class HLOModule:
     def ensure_verified(self) -> None:
         """As :meth:`verify`, but for a module that is as it was when last verified.
 
-        Comparing takes some ten nanoseconds for each instruction. What is added,
-        replaced or removed is noticed, results, names and aliases included; a field
-        of an instruction that is set in place is not. Who does that calls
-        :meth:`verify`.
+        Comparing takes some tens of nanoseconds for each instruction. What is added,
+        replaced or removed is noticed, results, names and aliases included, and so is
+        a field of an instruction that is set in place. A module with such an
+        instruction is verified each time.
 
         Raises:
             HLOVerificationError: naming the instruction and what is wrong with it.

@@ -13,7 +13,12 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from nkipy.hlo.instruction import HLOComputation, HLOInstruction, SourceLocation
+from nkipy.hlo.instruction import (
+    Form,
+    HLOComputation,
+    HLOInstruction,
+    SourceLocation,
+)
 from nkipy.hlo.interface import (
     NEFF_INPUT_NAMES,
     NEFF_OUTPUT_NAMES,
@@ -136,6 +141,7 @@ class InstructionEncoder:
         location: Any = self  # of no instruction
         known: dict[Any, tuple[bytes, bytes]] = {}
         join, emit, identify = b"".join, parts.append, self._run.append
+        unverified = HLOInstruction  # which may have been changed since it was made
         for inst, tail in zip(instructions, tails):
             operands = inst.operands
             if not operands:
@@ -154,12 +160,15 @@ class InstructionEncoder:
                 location = inst.source_location
                 known = self._known.setdefault((location, digits), {})
             form = inst.form
+            if form is not None and type(inst) is unverified:
+                if not form.describes(inst):
+                    form = None
             if form in known and not inst.name:
                 lead, frame = known[form]
                 identify(frame)
                 identify(inputs)
             else:
-                frame = self._frame(inst, is_entry)
+                frame = self._frame(inst, form, is_entry)
                 identify(frame)
                 identify(inputs)
                 if inst.opcode == "constant":
@@ -182,7 +191,10 @@ class InstructionEncoder:
         self, inst: HLOInstruction, number: int, frame: bytes, parts: list[Buffer]
     ) -> None:
         """Append a constant, of which `_run` has the frame already."""
-        head, *data = literal_parts(inst.attributes["literal"])
+        array = inst.attributes["literal"]
+        if (array.shape, array.dtype) != (inst.shape, inst.dtype):
+            raise ValueError(f"{inst.shape_text()} of an array {array.shape}")
+        head, *data = literal_parts(array)
         literal = _LITERAL + varint(len(head) + sum(map(len, data))) + head
         self._run.append(literal)
         if data:  # not copied
@@ -208,9 +220,12 @@ class InstructionEncoder:
         parts.append(delimited(_INST, name + core))
         self.next_id += 1
 
-    def _frame(self, inst: HLOInstruction, is_entry: bool) -> bytes:
-        """Opcode, shape and attributes, but for the literal of a constant."""
-        opcode, form = inst.opcode, inst.form
+    def _frame(self, inst: HLOInstruction, form: Form | None, is_entry: bool) -> bytes:
+        """Opcode, shape and attributes, but for the literal of a constant.
+
+        `form` is the instruction's, if it is still of it.
+        """
+        opcode = inst.opcode
         if (
             opcode == "parameter"
             and inst.dtype is not None

@@ -88,47 +88,51 @@ def digest_module(module: HLOModule) -> bytes:
         for part in encoded.hashed:
             sha.update(part)
         encoded.digest, encoded.hashed = sha.digest(), []
-        encoded.calls_out = any(map(_calls_out, encoded.state.computations))
-    if encoded.calls_out:
-        return _with_versions(encoded)
-    return encoded.digest
+    if not any(map(_calls_out, encoded.computations)):
+        return encoded.digest
+    # Imported here: few programs have custom calls.
+    from nkipy.hlo.custom_calls import targets_of, versions
+
+    text = versions(targets_of(encoded.computations))
+    return hashlib.sha256(encoded.digest + text.encode()).digest()
 
 
 def _calls_out(computation: HLOComputation) -> bool:
     return any(inst.opcode == "custom-call" for inst in computation.instructions)
 
 
-def _with_versions(encoded: _Encoded) -> bytes:
-    """The digest with the versions that the targets of custom calls have now."""
-    # Imported here: few programs have custom calls.
-    from nkipy.hlo.custom_calls import targets_of, versions
-
-    assert encoded.digest is not None
-    text = versions(targets_of(encoded.state.computations))
-    return hashlib.sha256(encoded.digest + text.encode()).digest()
-
-
 class _Encoded:
-    """A module's bytes (until handed out), what identifies them, and its state then."""
+    """A module's bytes (until handed out), and what identifies them."""
 
     def __init__(
-        self, state: ModuleState, parts: list[Buffer], hashed: list[Buffer]
+        self,
+        computations: list[HLOComputation],
+        parts: list[Buffer],
+        hashed: list[Buffer],
     ) -> None:
-        self.state = state
+        self.computations = computations
         self.parts: list[Buffer] | None = parts
         self.hashed = hashed
         self.digest: bytes | None = None
-        self.calls_out = False
 
 
-_encoded_modules: WeakKeyDictionary[HLOModule, _Encoded] = WeakKeyDictionary()
+#: Of modules that were verified in the state given, and have fixed literals.
+_encoded_modules: WeakKeyDictionary[HLOModule, tuple[ModuleState, _Encoded]]
+_encoded_modules = WeakKeyDictionary()
 
 
 def _encoded(module: HLOModule) -> _Encoded:
-    encoded = _encoded_modules.get(module)
-    if encoded is None or not encoded.state.is_of(module):
-        encoded = _Encoder(module).encode()
-        _encoded_modules[module] = encoded
+    """What a module consists of now, encoded.
+
+    It is kept for as long as it is certain to be that: where a change would not be
+    noticed, the module is encoded each time.
+    """
+    state, encoded = _encoded_modules.get(module, (None, None))
+    if encoded is not None and state is not None and state.writes_the_same(module):
+        return encoded
+    state, encoded = module.verified_state, _Encoder(module).encode()
+    if state is not None and state.writes_the_same(module):
+        _encoded_modules[module] = state, encoded
     return encoded
 
 
@@ -174,8 +178,7 @@ class _Encoder:
             "entry_computation_name": self.names.computation(module.entry),
         }
         parts = [encode(_MODULE, names), *body, tail, aliases]
-        state = ModuleState.of(module, self.computations)
-        return _Encoded(state, parts, self.hashed)
+        return _Encoded(self.computations, parts, self.hashed)
 
     def _computation(self, computation: HLOComputation) -> list[Buffer]:
         is_entry = computation is self.module.entry

@@ -14,6 +14,7 @@ import numpy as np
 from nkipy.hlo.dtypes import HLO_NAMES
 from nkipy.hlo.errors import HLOVerificationError
 from nkipy.hlo.ir import (
+    Form,
     HLOComputation,
     HLOInstruction,
     HLOModule,
@@ -107,7 +108,7 @@ def _verify_computation(
                 _fail_result(result)
             seen.add(inst)
             if form is not None:
-                form.is_verified = form.fits(inst)
+                _note_form(form, inst)
         inst = None
         # Of a trace, parameters are as add_parameter() listed them, unless there are
         # some that it did not make.
@@ -115,6 +116,14 @@ def _verify_computation(
         _verify_structure(computation, seen, by_hand)
     except RuleError as e:
         raise HLOVerificationError(_message(computation, inst, str(e))) from None
+
+
+def _note_form(form: Form, inst: HLOInstruction) -> None:
+    """The instruction is valid: so is its form, if it is still of it."""
+    if form.fits(inst):
+        form.is_verified = True
+    elif not form.describes(inst):
+        inst.form = None
 
 
 def _unknown(

@@ -20,7 +20,7 @@ from nkipy.hlo.names import Names
 
 #: How many digests are noted; the oldest go first.
 MAX_NOTED = 64
-#: Of more bytes, hashing takes longer than reading and verifying.
+#: Of more bytes, mostly constants, hashing takes longer than reading and verifying.
 MAX_BYTES = 16 << 20
 
 _Noted = tuple["weakref.ref[HLOModule]", ModuleState | None]
@@ -54,7 +54,7 @@ def read_written(raw: bytes) -> HLOModule:
     if noted is not None:
         reference, state = noted
         known = reference()
-        if known is not None and state is not None and _is_as_written(known, state):
+        if known is not None and state is not None and state.writes_the_same(known):
             return _named_copy(known)
     # Imported here: what comes back is mostly there.
     from nkipy.hlo.proto_reader import read_module
@@ -62,15 +62,6 @@ def read_written(raw: bytes) -> HLOModule:
     module = read_module(raw, verify=noted is None)
     _note(raw, module)
     return module
-
-
-def _is_as_written(module: HLOModule, state: ModuleState) -> bool:
-    """Whether the module is what it was, constants too; else its bytes alone tell."""
-    return state.is_of(module) and not any(
-        inst.opcode == "constant" and inst.attributes["literal"].flags.writeable
-        for computation in state.computations
-        for inst in computation.instructions
-    )
 
 
 def _note(raw: bytes, module: HLOModule) -> None:
@@ -91,7 +82,8 @@ def _digest(raw: bytes) -> bytes:
 def _named_copy(module: HLOModule) -> HLOModule:
     """What reading `module` gives once it is written: all instructions have names.
 
-    It shares nothing with `module` that can be changed.
+    It shares nothing with `module` that can be changed: attributes of what has been
+    verified cannot.
     """
     computations = module.computations()
     copy = _Copy(Names(computations))

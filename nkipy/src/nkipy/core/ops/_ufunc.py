@@ -113,7 +113,7 @@ class UFuncOp(Op):
                 ctx, [as_value(ctx, x, d) for x, d in zip(operands, loop.inputs)]
             )
         results = self.lower(ctx, *values)
-        if type(results) is HLOInstruction:
+        if isinstance(results, HLOInstruction):
             wanted = loop.outputs[0]
             if results.dtype is wanted:
                 return (results,)
