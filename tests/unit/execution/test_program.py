@@ -11,10 +11,11 @@ import pytest
 
 import spike
 from nkipy.compiler import artifact_key
+from nkipy.compiler.driver import Compiler
 from nkipy.execution import LOADED, BindingError, BuildOptions, build, load, simulate
 from nkipy.hlo.builder import HLOBuilder
 from nkipy.hlo.dtypes import float32
-from nkipy.hlo.ir import MUST_ALIAS_SUFFIX, AliasInfo, HLOModule
+from nkipy.hlo.ir import MUST_ALIAS_SUFFIX, AliasInfo, HLOInstruction, HLOModule
 from nkipy.testing import run_python
 from spike import SpikeTensor
 from spike.device_array import SpikeArray
@@ -215,6 +216,17 @@ def test_what_does_not_fit_is_refused(program):
         load(build(step())).bind({}, {"total": x})
 
 
+@pytest.mark.parametrize("run", [lambda m: load(build(m)), simulate])
+def test_one_parameter_by_two_names_is_refused(run):
+    names, bound = ("total", "total" + MUST_ALIAS_SUFFIX), run(step()).bind()
+    for first, second in (names, reversed(names)):
+        with pytest.raises(BindingError, match=f"'total' is given.*'{first}'.*"):
+            bound({first: X, second: W, "x": B})
+    for name in names:
+        results = bound({name: X.copy(), "x": B})
+        np.testing.assert_array_equal(np.asarray(results["twice"]), 2 * (X + B))
+
+
 def test_another_core_is_refused(program):
     elsewhere = View(on_device(*X), core=1)
     with pytest.raises(BindingError, match="'x' is on core 1, but.*core 0"):
@@ -390,3 +402,67 @@ def test_no_tracer_is_imported():
         "lazy",
         "third_party",
     }
+
+
+# -- what is compiled is what there is -------------------------------------------------
+def less_than(direction="LT"):
+    module = HLOModule("less_than")
+    x, y = (module.add_parameter((4,), float32, n) for n in "xy")
+    attributes = {"direction": direction}
+    made = HLOInstruction("compare", (x, y), (4,), np.dtype(bool), attributes)
+    module.set_results(module.add_operation(made), ["z"])
+    return module
+
+
+def adding(literal):
+    module = HLOModule("adding")
+    x = module.add_parameter((4,), float32, "x")
+    attributes = {"literal": literal}
+    constant = HLOInstruction("constant", (), (4,), float32, attributes)
+    module.add_operation(constant)
+    builder = HLOBuilder(module.entry)
+    module.set_results([builder.add(x, constant)], ["y"])
+    return module
+
+
+def test_a_program_changed_in_place_has_its_own_key():
+    module, x, y = less_than(), of(0, 1, 2, 3), of(2, 2, 2, 2)
+    module.verify()
+    module.content_hash()
+    module.results[0].attributes = {"direction": "GE"}
+    module.verify()
+    for program, wanted in ((module, x >= y), (less_than(), x < y)):
+        artifact = build(program)
+        z = load(artifact).bind()({"x": x, "y": y})["z"]
+        np.testing.assert_array_equal(z.numpy(), wanted)
+        assert artifact.key == artifact_key(program, BuildOptions())
+    assert build(module).key != build(less_than()).key
+
+
+def test_a_program_whose_constant_is_written_into_has_its_own_key():
+    literal = of(1, 1, 1, 1)
+    module = adding(literal)
+    module.verify()
+    module.content_hash()
+    module.serialize()
+    literal[:] = 7
+    for program, wanted in ((module, X + 7), (adding(of(1, 1, 1, 1)), X + 1)):
+        y = load(build(program)).bind()({"x": X})["y"]
+        np.testing.assert_array_equal(y.numpy(), wanted)
+
+
+def test_a_program_that_changes_while_it_is_compiled_is_not_stored(
+    monkeypatch, tmp_path
+):
+    literal, original = of(1, 2, 3, 4), Compiler.compile
+
+    def compile_changed(compiler, *args, **options):
+        literal[:] = 5
+        return original(compiler, *args, **options)
+
+    options = BuildOptions(directory=tmp_path)
+    monkeypatch.setattr(Compiler, "compile", compile_changed)
+    with pytest.raises(RuntimeError, match="'adding' has changed while"):
+        build(adding(literal), options)
+    assert not list(tmp_path.rglob("*.neff"))
+    assert build(adding(literal), options).neff.is_file()
