@@ -5,8 +5,8 @@
 // u64[2+n]. Word 0 points to the CallState of the running call, words 1..n say where
 // the results go, the last is zero (nkipy.hlo.rewrites.exact says what for). Its root
 // is the custom call `nkipy_store`, which copies every result there; so a warm call
-// creates no array object. Because the store is the one root, it runs after every reader
-// of an input that a result overwrites.
+// creates no array object. Because the store is the one root, it runs after every
+// reader of an input that a result overwrites.
 
 #include "custom_calls.h"
 #include "device_calls.h"
