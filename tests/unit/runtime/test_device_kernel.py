@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import random
+import sys
+import threading
 import time
 from dataclasses import dataclass
 
@@ -12,15 +16,18 @@ import spike
 from nkipy.core.compile import CompilationTarget
 from nkipy.core.errors import NKIPyValueError
 from nkipy.core.trace import NKIPyKernel
+from nkipy.execution import CALLS, LOADED, CallCache
 from nkipy.runtime import (
     DeviceKernel,
     DeviceTensor,
+    baremetal_jit,
     max_loaded_kernels,
     set_max_loaded_kernels,
     unload_kernels,
 )
 from nkipy.runtime import device_kernel as module
 from nkipy.runtime.device_kernel import _LOADED_KERNELS
+from nkipy.runtime.loaded_kernels import LoadedKernels
 
 pytestmark = pytest.mark.device
 F32 = np.float32
@@ -300,19 +307,96 @@ def test_an_unloaded_kernel_is_loaded_anew():
     assert DeviceKernel.compile_and_load(add, ones(2), ones(2)) is not first
 
 
-def test_few_kernels_are_kept():
+def load_add(n):
+    return DeviceKernel.compile_and_load(add, ones(n), ones(n))
+
+
+@pytest.fixture
+def at_most_two():
+    """Room for two programs; says how many there are, those of other tests aside."""
     before = max_loaded_kernels()
+    gc.collect()
+    LOADED.evict()
+    others = len(LOADED)
+    set_max_loaded_kernels(others + 2)
+    yield lambda: len(LOADED) - others
+    set_max_loaded_kernels(before)
+
+
+def test_kernels_that_nobody_has_are_bounded_with_all_other_programs(at_most_two):
+    models = [load_add(n).model_ref for n in (1, 2, 3)]
+    kept = [load_add(n).model_ref for n in (3, 2)]
+    assert kept == models[:0:-1] and at_most_two() == len(_LOADED_KERNELS) == 2
+    assert load_add(1).model_ref is not models[0]
+    on_host = baremetal_jit(add)
+    on_host(ones(4), ones(4))
+    assert len(_LOADED_KERNELS) == 1 and at_most_two() == 2
+    unload_kernels()
+    assert at_most_two() == 0 and not _LOADED_KERNELS
+
+
+def test_a_kernel_that_somebody_has_stays_loaded_and_is_returned_again(at_most_two):
+    kernels = [load_add(n) for n in (1, 2, 3)]
+    assert at_most_two() == 3  # they count, so that others make room
+    for n, kernel in zip((1, 2, 3), kernels):
+        x = on_device(ones(n))
+        made = kernel({"x": x, "y": x})["output0"]
+        np.testing.assert_array_equal(made.numpy(), ones(n) * 2)
+        assert load_add(n) is kernel
+    LOADED.evict()
+    del kernel, kernels
+    gc.collect()
+    assert at_most_two() == 0 and not _LOADED_KERNELS
+
+
+def test_kernels_are_calls_of_the_one_cache():
+    before = CALLS.limit
     try:
-        set_max_loaded_kernels(2)
-        kernels = [
-            DeviceKernel.compile_and_load(add, ones(n), ones(n)) for n in (1, 2, 3)
-        ]
-        assert list(_LOADED_KERNELS.values()) == kernels[1:]
-        x = on_device(ones(1))  # dropped, but not unloaded: we have it
-        made = kernels[0]({"x": x, "y": x})
-        np.testing.assert_array_equal(made["output0"].numpy(), [2])
+        CALLS.limit = 2  # of one kernel: what its call came to, and its program
+        first, second = load_add(1), load_add(2)
+        assert len(CALLS) == 2 and _LOADED_KERNELS.values() == [second]
+        assert load_add(2) is second and load_add(1) is not first
     finally:
-        set_max_loaded_kernels(before)
+        CALLS.limit = before
+
+
+def test_kernels_are_kept_and_found_by_many_threads():
+    cache = CallCache(2)
+    kept, errors = LoadedKernels(cache), []
+    interval = sys.getswitchinterval()
+
+    def work(seed):
+        choose = random.Random(seed)
+        try:
+            for _ in range(3000):
+                key = str(choose.randrange(4))
+                found = kept.find(key)
+                if found is None:
+                    kept[key] = Model(key)
+                elif found.key != key:
+                    errors.append((found.key, key))
+                else:
+                    kept.let_go(found)
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+    try:
+        sys.setswitchinterval(1e-6)
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert not errors and len(cache) <= 2
+
+
+class Model:
+    """What is kept, without a device."""
+
+    def __init__(self, key):
+        self.key = key
 
 
 def test_a_directory_of_the_user(tmp_path):

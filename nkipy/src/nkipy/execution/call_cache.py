@@ -85,6 +85,10 @@ class CallTable(Generic[Value]):
         """The values of all calls, those put last at the end."""
         return [call.value for call in list(self._calls.values())]
 
+    def items(self) -> list[tuple[Hashable, Value]]:
+        """Keys and values of all calls, those put last at the end."""
+        return [(key, call.value) for key, call in list(self._calls.items())]
+
     def clear(self) -> None:
         """Forget all calls."""
         with self._cache.lock:

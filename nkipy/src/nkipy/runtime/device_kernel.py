@@ -13,6 +13,7 @@ from nkipy.core.compile import CompilationTarget
 from nkipy.core.errors import NKIPyValueError
 from nkipy.core.trace import NKIPyKernel, kernel_name
 from nkipy.execution.device_module import device_module
+from nkipy.execution.residency import LOADED
 from nkipy.hlo.ir import MUST_ALIAS_SUFFIX
 from nkipy.runtime.call_memo import CallMemo
 from nkipy.runtime.collective import (
@@ -58,6 +59,7 @@ class DeviceKernel(SpikeModel):
         self._input_of = {
             name.removesuffix(MUST_ALIAS_SUFFIX): name for name in self._input_names
         }
+        LOADED.use(self)
 
     @classmethod
     def compile_and_load(
@@ -185,6 +187,8 @@ class DeviceKernel(SpikeModel):
             SpikeError: a tensor was freed.
             NrtError: the device failed.
         """
+        if LOADED.newest != id(self) and not self.model_ref.is_unloaded:
+            LOADED.use(self)
         inputs, outputs = self._named(inputs, outputs)
         return super().__call__(inputs, outputs, save_trace, ntff_name)
 
@@ -206,9 +210,21 @@ class DeviceKernel(SpikeModel):
 
     def unload(self) -> None:
         """Free what the kernel occupies of its core; it cannot be called any more."""
-        for key in [k for k, kernel in _LOADED_KERNELS.items() if kernel is self]:
-            del _LOADED_KERNELS[key]
         self.close()
+
+    def close(self) -> None:
+        """As :meth:`unload`."""
+        _LOADED_KERNELS.forget(self)
+        super().close()
+        LOADED.discard(self)
+
+    def unload_if_idle(self) -> bool:
+        """Whether it is unloaded; ``compile_and_load`` keeps it no longer.
+
+        It goes, and is unloaded, when nobody has it.
+        """
+        _LOADED_KERNELS.let_go(self)
+        return self.model_ref.is_unloaded
 
     def _named(
         self, inputs: Tensors, outputs: Tensors | None

@@ -38,4 +38,4 @@ def unload_kernels() -> int:
     """
     from nkipy.runtime.device_kernel import _LOADED_KERNELS
 
-    return LOADED.evict() + _LOADED_KERNELS.unload_all()
+    return _LOADED_KERNELS.unload_all() + LOADED.evict()
