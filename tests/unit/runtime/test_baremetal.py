@@ -28,6 +28,7 @@ from nkipy.runtime import (
     unload_kernels,
 )
 from spike import NrtError
+from spike.device_array import SpikeArray
 from tests.support.faults import injected
 
 pytestmark = pytest.mark.device
@@ -249,6 +250,65 @@ def test_slices_of_a_device_tensor_may_touch_but_not_overlap():
         add(rows.reshape(2, 2), rows.reshape(2, 2))
     add(rows.slice(0, 2), rows.slice(2, 4))
     np.testing.assert_array_equal(rows.numpy(), [2, 4, 2, 3])
+
+
+class View:
+    """Four floats of a device's memory, by the protocol of device arrays."""
+
+    def __init__(self, memory, offset):
+        self.memory, self.offset = memory, offset
+
+    shape, dtype = (4,), np.dtype(F32)
+
+    def __spike_array__(self):
+        ref = self.memory.tensor_ref
+        token = (id(ref), self.offset)
+        return SpikeArray(ref, self.offset, (4,), (4,), self.dtype, 0, token)
+
+
+class Bare:
+    """A view that has room for nothing but what it says."""
+
+    __slots__ = ("view",)
+    shape, dtype = View.shape, View.dtype
+
+    def __init__(self, memory, offset):
+        self.view = View(memory, offset)
+
+    def __spike_array__(self):
+        return self.view.__spike_array__()
+
+
+@pytest.mark.parametrize("offset", [0, 4, 16, 48])
+@pytest.mark.parametrize("kind", [View, Bare])
+def test_a_part_of_a_tensor_is_used_where_it_is(kind, offset):
+    @baremetal_jit
+    def step(total, x):
+        total += x
+        return total * 2
+
+    memory = DeviceTensor.from_numpy(np.arange(16, dtype=F32))
+    expected = np.arange(16, dtype=F32)
+    part = expected[offset // 4 :][:4]
+    view = kind(memory, offset)
+    for n in (1, 2):
+        got = step(view, ones(4) * n)
+        part += n
+        np.testing.assert_array_equal(got, part * 2)
+        np.testing.assert_array_equal(memory.numpy(), expected)
+
+
+def test_a_part_that_has_moved_is_used_where_it_is_then():
+    @baremetal_jit
+    def double(x):
+        return x * 2
+
+    view = View(DeviceTensor.from_numpy(np.arange(16, dtype=F32)), 16)
+    np.testing.assert_array_equal(double(view), [8, 10, 12, 14])
+    view.offset = 48
+    np.testing.assert_array_equal(double(view), [24, 26, 28, 30])
+    view.memory = DeviceTensor.from_numpy(ones(16))
+    np.testing.assert_array_equal(double(view), [2, 2, 2, 2])
 
 
 def test_a_device_tensor_that_says_less_than_it_has_is_refused():

@@ -10,7 +10,12 @@ from typing import Any
 import numpy as np
 
 from nkipy.execution.bound_inputs import Inputs, Watched
-from nkipy.execution.device_arrays import is_device_array, memory_of, spike_array
+from nkipy.execution.device_arrays import (
+    DeviceMemory,
+    is_device_array,
+    memory_of,
+    spike_array,
+)
 from nkipy.execution.errors import BindingError
 from nkipy.execution.memory import Memory
 from nkipy.execution.model import ResidentModel
@@ -64,6 +69,7 @@ class BoundCall:
         self._call: PreparedCall | None = None
         self._results: list[Any] = []
         self._made: list[NrtTensor] = []  # prepared calls keep no slices alive
+        self._parts = DeviceMemory()
         self._watched = Watched()
         self._has_targets = any(target is not None for target in self._targets)
         self._check_given()
@@ -149,7 +155,7 @@ class BoundCall:
                     f"{type(array).__name__}, which is no device array; pass arrays of "
                     "the host at each call"
                 )
-            _tensor(array, spec, core, "parameter")
+            self._tensor(array, spec, core, "parameter")
         for i, (spec, array) in enumerate(zip(self._outputs, self._targets)):
             if array is None:
                 continue
@@ -158,7 +164,7 @@ class BoundCall:
                     f"result '{spec.name}' is written into parameter "
                     f"'{self.input_names[self._aliases[i]]}': it takes no array"
                 )
-            _tensor(array, spec, core, "result")
+            self._tensor(array, spec, core, "result")
 
     def _bind(self, model: NrtModel, arrays: Sequence[Any]) -> None:
         """Bind everything, and remember it for calls that pass the like."""
@@ -171,7 +177,9 @@ class BoundCall:
             if on_device is None:
                 tensor = memory.input(i)
             else:
-                tensor, token = _tensor(on_device, spec, memory.core_id, "parameter")
+                tensor, token = self._tensor(
+                    on_device, spec, memory.core_id, "parameter"
+                )
                 bound.watched.add(on_device, token)
             if array is not on_device:
                 tensor.write(array)
@@ -213,7 +221,7 @@ class BoundCall:
                 made.append(bound.used[parameter])
                 continue
             array = self._own_array(i) if target is None else target
-            tensor, token = _tensor(array, spec, memory.core_id, "result")
+            tensor, token = self._tensor(array, spec, memory.core_id, "result")
             self._watched.add(array, token)
             results.append(array)
             made.append(tensor)
@@ -221,6 +229,19 @@ class BoundCall:
             self._refuse_overlaps(bound.used, made)
         self._results, self._made = results, made
         self._call = memory.prepare(bound.used, made)
+
+    def _tensor(
+        self, array: Any, spec: TensorPlaceholder, core_id: int, what: str
+    ) -> tuple[NrtTensor, Hashable | None]:
+        """Memory and token of a device array."""
+        described = spike_array(array)
+        if described is None:
+            raise BindingError(
+                f"{what} '{spec.original_name}' takes a device array, but received a "
+                f"{type(array).__name__}"
+            )
+        tensor = memory_of(array, described, spec, core_id, self._parts, what)
+        return tensor, described.token
 
     def _own_array(self, index: int) -> Any:
         """An array of ours for a result."""
@@ -253,19 +274,6 @@ class BoundCall:
     def _place(self, output: int) -> int:
         """A number for the array of a result, the parameter's own if it aliases one."""
         return self._aliases.get(output, -1 - output)
-
-
-def _tensor(
-    array: Any, spec: TensorPlaceholder, core_id: int, what: str
-) -> tuple[NrtTensor, Hashable | None]:
-    """Memory and token of a device array."""
-    described = spike_array(array)
-    if described is None:
-        raise BindingError(
-            f"{what} '{spec.original_name}' takes a device array, but received a "
-            f"{type(array).__name__}"
-        )
-    return memory_of(described, spec, core_id, what), described.token
 
 
 def allocate_tensor(

@@ -15,9 +15,14 @@ import numpy as np
 from nkipy.execution.errors import BindingError
 from nkipy.hlo.ir import TensorPlaceholder
 from spike import NrtTensor
-from spike.device_array import SpikeArray, contiguous_strides, spike_array
+from spike.device_array import (
+    DeviceMemory,
+    SpikeArray,
+    contiguous_strides,
+    spike_array,
+)
 
-__all__ = ["SpikeArray", "is_device_array", "memory_of", "spike_array"]
+__all__ = ["DeviceMemory", "SpikeArray", "is_device_array", "memory_of", "spike_array"]
 
 
 def is_device_array(value: Any) -> bool:
@@ -26,11 +31,24 @@ def is_device_array(value: Any) -> bool:
 
 
 def memory_of(
-    array: SpikeArray, spec: TensorPlaceholder, core_id: int, what: str = "argument"
+    value: Any,
+    array: SpikeArray,
+    spec: TensorPlaceholder,
+    core_id: int,
+    memory: DeviceMemory,
+    what: str = "argument",
 ) -> NrtTensor:
     """The memory of an array that is to be `spec` of a program on core `core_id`.
 
     It is the tensor that the array lies in, or, where that has more, a slice of it.
+
+    Args:
+        value: the array.
+        array: what it answers.
+        spec: the parameter or result.
+        core_id: the core of the program.
+        memory: keeps the slice for as long as there is the array.
+        what: how the message names it.
 
     Raises:
         BindingError: the array is another core's, has another shape or dtype, or its
@@ -53,15 +71,15 @@ def memory_of(
             f"{name} has strides {array.strides}: its elements do not lie one after "
             "another on the device; pass a contiguous copy of it"
         )
-    if array.offset == 0 and array.tensor.size == nbytes:
-        return array.tensor
-    if array.offset == 0 and array.token is None:
+    if array.offset == 0 and array.token is None and array.tensor.size != nbytes:
         # What never changes has its tensor to itself; a view has a token, or an offset.
         raise BindingError(
             f"{name} has {array.tensor.size} bytes on the device, but the kernel takes "
             f"{nbytes}"
         )
-    return array.tensor.slice(array.offset, nbytes)
+    if not type(value).__weakrefoffset__:  # no one could say when to drop the slice
+        return array.tensor.slice(array.offset, nbytes)
+    return memory.of(value, array)
 
 
 @lru_cache(maxsize=4096)

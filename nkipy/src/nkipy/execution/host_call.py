@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from nkipy.execution.device_arrays import memory_of, spike_array
+from nkipy.execution.device_arrays import DeviceMemory, memory_of, spike_array
 from nkipy.execution.memory import Memory
 from nkipy.execution.model import ResidentModel
 from nkipy.execution.residency import LOADED
@@ -39,6 +39,7 @@ class HostCall:
         self._memory: Memory | None = None
         self._call: PreparedCall | None = None
         self._device_calls: dict[tuple[int, ...], PreparedCall] = {}
+        self._parts = DeviceMemory()
         resident.register(self)
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
@@ -115,27 +116,30 @@ class HostCall:
                 tensor.write(array)
             else:
                 call = None
+        used: list[NrtTensor] = []
         if call is None:
-            call = self._device_call(memory, inputs)
+            used = self._used(memory, inputs)  # a call keeps no tensors alive
+            call = self._device_call(memory, used)
         if self.ntff is None:
             call.execute()
         else:
             call.profile(str(self.ntff))
         _read(memory, outputs)
 
-    def _device_call(self, memory: Memory, inputs: Sequence[Any]) -> PreparedCall:
-        """The call with the caller's tensors in place of ours."""
-        used, are_whole = [], True
-        for i, array in enumerate(inputs):
+    def _used(self, memory: Memory, inputs: Sequence[Any]) -> list[NrtTensor]:
+        """The tensors for all parameters of a call: the caller's own, or ours."""
+        used = []
+        for i, (array, spec) in enumerate(zip(inputs, memory.input_specs)):
             described = spike_array(array)
-            if described is None:
-                used.append(memory.input(i))
-                continue
-            tensor = memory_of(described, memory.input_specs[i], memory.core_id)
-            are_whole &= tensor is described.tensor
-            used.append(tensor)
-        if not are_whole:  # slices, made for this call
-            return memory.prepare(used, _results(memory, used))
+            used.append(
+                memory.input(i)
+                if described is None
+                else memory_of(array, described, spec, memory.core_id, self._parts)
+            )
+        return used
+
+    def _device_call(self, memory: Memory, used: list[NrtTensor]) -> PreparedCall:
+        """The call on these tensors."""
         key = tuple(map(id, used))
         call = self._device_calls.get(key)
         if call is None or not call.is_valid:  # freed, and another has its id
