@@ -15,6 +15,7 @@ from nkipy.runtime import (
     DeviceTensor,
     compile_to_neff,
 )
+from nkipy.runtime.baremetal import BaremetalProgram
 
 pytestmark = pytest.mark.device
 F32 = np.float32
@@ -90,3 +91,60 @@ def test_arrays_without_elements_need_the_decorator(tmp_path):
     kernel = compiled(lambda x, y: x + np.sum(y), ones(2), ones(0), directory=tmp_path)
     with pytest.raises(NKIPyNotImplementedError, match="baremetal_jit"):
         BaremetalExecutor().run(kernel, ones(2), ones(0))
+
+
+def test_a_file_that_is_written_again_is_another_program(tmp_path):
+    def increment(x):
+        return x + 1
+
+    def scale(x):
+        return x * 10
+
+    def made(function):
+        kernel = NKIPyKernel.trace(function)
+        kernel.specialize(ones(2))
+        neff = compile_to_neff(kernel, tmp_path, "same.neff")
+        return CompiledKernel(kernel, neff)
+
+    with BaremetalExecutor() as executor:
+        first = made(increment)
+        np.testing.assert_array_equal(executor.run(first, ones(2)), [2, 2])
+        second = made(scale)
+        assert second.compiled_artifact == first.compiled_artifact
+        np.testing.assert_array_equal(executor.run(second, ones(2)), [10, 10])
+        # It could load again, too, when others have made it give way.
+        for run in (executor.run, executor.benchmark):
+            with pytest.raises(NKIPyValueError, match="same.neff has been over"):
+                run(first, ones(2))
+        np.testing.assert_array_equal(executor.run(second, ones(2)), [10, 10])
+        again = made(increment)
+        np.testing.assert_array_equal(executor.run(again, ones(2)), [2, 2])
+
+
+def test_a_file_that_is_touched_is_the_same_program(tmp_path):
+    kernel = compiled(lambda x: x * 2, ones(2), directory=tmp_path)
+    with BaremetalExecutor() as executor:
+        executor.run(kernel, ones(2))
+        os.utime(kernel.compiled_artifact, ns=(1, 1))
+        np.testing.assert_array_equal(executor.run(kernel, ones(2)), [2, 2])
+        os.unlink(kernel.compiled_artifact)  # what is loaded needs it no more
+        np.testing.assert_array_equal(executor.run(kernel, ones(2)), [2, 2])
+        assert len(executor._loaded) == 1
+
+
+def test_a_profile_is_of_the_run_that_asked_for_it(tmp_path, monkeypatch):
+    kernel = compiled(lambda x: x * 2, ones(2), directory=tmp_path)
+    execute = BaremetalProgram.run
+    with BaremetalExecutor() as executor:
+
+        def execute_after_another(program, arrays):
+            with monkeypatch.context() as patched:
+                patched.setattr(BaremetalProgram, "run", execute)
+                executor.run(kernel, ones(2))
+            assert not (tmp_path / "profile.ntff").exists()
+            return execute(program, arrays)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(BaremetalProgram, "run", execute_after_another)
+            executor.run(kernel, ones(2), save_trace=True, artifacts_dir=tmp_path)
+        assert (tmp_path / "profile.ntff").stat().st_size > 0

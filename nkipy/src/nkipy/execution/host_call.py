@@ -27,14 +27,10 @@ class HostCall:
 
     Args:
         resident: the program.
-
-    Attributes:
-        ntff: where calls write a profile; None: nowhere.
     """
 
     def __init__(self, resident: ResidentModel) -> None:
         self.resident = resident
-        self.ntff: Path | None = None
         self.lock = threading.Lock()
         self._memory: Memory | None = None
         self._call: PreparedCall | None = None
@@ -46,7 +42,12 @@ class HostCall:
         """An array for a result, which is copied from the device anyhow."""
         return np.empty(shape, dtype)
 
-    def run(self, inputs: Sequence[Any], outputs: Sequence[Any]) -> None:
+    def run(
+        self,
+        inputs: Sequence[Any],
+        outputs: Sequence[Any],
+        ntff: Path | None = None,
+    ) -> None:
         """Execute once.
 
         Args:
@@ -54,6 +55,7 @@ class HostCall:
                 arrays, used in place.
             outputs: C-contiguous arrays, which are written when all else has succeeded,
                 or, for results that alias one, the device array of that parameter.
+            ntff: a file for a profile of this execution; None: there is none.
 
         Raises:
             BindingError: a device array does not fit.
@@ -66,12 +68,12 @@ class HostCall:
             elif LOADED.newest != id(self.resident):
                 LOADED.use(self.resident)
             try:
-                self._run(memory, inputs, outputs)
+                self._run(memory, inputs, outputs, ntff)
             except SpikeError:
                 if memory.is_current:
                     raise
                 self.release()
-                self._run(self._enter(inputs), inputs, outputs)
+                self._run(self._enter(inputs), inputs, outputs, ntff)
 
     def unload(self) -> None:
         """Unload the program, for all who use it."""
@@ -105,7 +107,11 @@ class HostCall:
         return self._memory
 
     def _run(
-        self, memory: Memory, inputs: Sequence[Any], outputs: Sequence[Any]
+        self,
+        memory: Memory,
+        inputs: Sequence[Any],
+        outputs: Sequence[Any],
+        ntff: Path | None,
     ) -> None:
         call = self._call
         for i, array in enumerate(inputs):
@@ -120,10 +126,10 @@ class HostCall:
         if call is None:
             used = self._used(memory, inputs)  # a call keeps no tensors alive
             call = self._device_call(memory, used)
-        if self.ntff is None:
+        if ntff is None:
             call.execute()
         else:
-            call.profile(str(self.ntff))
+            call.profile(str(ntff))
         _read(memory, outputs)
 
     def _used(self, memory: Memory, inputs: Sequence[Any]) -> list[NrtTensor]:
@@ -148,6 +154,25 @@ class HostCall:
             call = memory.prepare(used, _results(memory, used))
             self._device_calls[key] = call
         return call
+
+
+class ProfiledCall:
+    """Runs a call so that each execution writes a profile.
+
+    Args:
+        call: the call.
+        ntff: the file.
+    """
+
+    def __init__(self, call: HostCall, ntff: Path) -> None:
+        self.call = call
+        self.ntff = ntff
+        self.empty = call.empty
+        self.unload = call.unload
+
+    def run(self, inputs: Sequence[Any], outputs: Sequence[Any]) -> None:
+        """Execute once, as :meth:`HostCall.run`."""
+        self.call.run(inputs, outputs, self.ntff)
 
 
 def _results(memory: Memory, used: Sequence[NrtTensor]) -> list[NrtTensor]:

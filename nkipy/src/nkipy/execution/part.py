@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from nkipy.execution.host_call import HostCall
+from nkipy.execution.host_call import HostCall, ProfiledCall
 
 
 class PartOf:
@@ -21,7 +21,7 @@ class PartOf:
 
     def __init__(
         self,
-        call: HostCall | None,
+        call: HostCall | ProfiledCall | None,
         inputs: tuple[int, ...],
         outputs: tuple[int, ...],
     ) -> None:

@@ -14,6 +14,7 @@ from nkipy.execution.device_arrays import is_device_array, spike_array
 from nkipy.execution.device_module import device_module
 from nkipy.execution.engines import Executable
 from nkipy.execution.errors import BindingError
+from nkipy.execution.host_call import ProfiledCall
 from nkipy.execution.part import PartOf
 from nkipy.execution.program import load
 from nkipy.hlo.ir import HLOModule
@@ -88,8 +89,8 @@ class BaremetalKernel(JitKernel):
         if part.module is None:
             return PartOf(None, (), ())
         artifact = build(part.module, self.options, self.__name__)
-        call = load(artifact, self.core_id).host_call()
-        call.ntff = self.ntff
+        host_call = load(artifact, self.core_id).host_call()
+        call = host_call if self.ntff is None else ProfiledCall(host_call, self.ntff)
         if part.module is module:
             return call
         return PartOf(call, part.inputs, part.outputs)

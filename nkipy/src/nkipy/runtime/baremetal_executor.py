@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -11,7 +12,8 @@ from nkipy.core import dtypes as dt
 from nkipy.core.compile import get_ir
 from nkipy.core.errors import NKIPyNotImplementedError, NKIPyValueError
 from nkipy.core.trace import NKIPyKernel, Trace
-from nkipy.execution.host_call import HostCall
+from nkipy.execution.engines import Executable
+from nkipy.execution.host_call import HostCall, ProfiledCall
 from nkipy.execution.program import LoadedProgram
 from nkipy.hlo.ir import HLOModule, Shape
 from nkipy.runtime.baremetal import BaremetalProgram
@@ -20,6 +22,47 @@ from nkipy.runtime.device_kernel import DeviceKernel
 from nkipy.runtime.device_tensor import DeviceTensor
 from nkipy.runtime.guards import Guards
 from spike import BenchmarkResult, SpikeTensor
+
+_PART = 1 << 20  # bytes of a file that are read at once
+
+
+class _File:
+    """A file as it was, to tell it from what another writes to its path.
+
+    Attributes:
+        digest: of its contents.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._stat = _stat_of(path)
+        self.digest = _digest_of(path)
+
+    def is_unchanged(self) -> bool:
+        """Whether its path has the same contents, or nothing."""
+        try:
+            stat = _stat_of(self._path)
+            if stat != self._stat:
+                if _digest_of(self._path) != self.digest:
+                    return False
+                self._stat = stat
+        except FileNotFoundError:  # what is loaded goes on without it
+            pass
+        return True
+
+
+def _stat_of(path: Path) -> tuple[int, ...]:
+    """What differs when a file is replaced or written."""
+    stat = path.stat()
+    return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns
+
+
+def _digest_of(path: Path) -> bytes:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while part := file.read(_PART):
+            digest.update(part)
+    return digest.digest()
 
 
 class CompiledKernel:
@@ -48,6 +91,7 @@ class CompiledKernel:
             raise FileNotFoundError(f"Compiled artifact not found: {path}")
         self.traced_kernel = traced_kernel
         self.compiled_artifact = str(path)
+        self._file = _File(path)
         self.ir: HLOModule = get_ir(traced_kernel)
         # get_ir has seen to it that there is one.
         self.trace = cast(Trace, traced_kernel._trace)
@@ -66,7 +110,7 @@ class BaremetalExecutor:
 
     def __init__(self, verbose: int = 0) -> None:
         self.verbose = verbose
-        self._loaded: dict[str, HostCall] = {}
+        self._loaded: dict[tuple[str, bytes, int], HostCall] = {}
 
     def __enter__(self) -> BaremetalExecutor:
         return self
@@ -97,12 +141,15 @@ class BaremetalExecutor:
             artifacts_dir: where to; by default the working directory.
 
         Raises:
-            ValueError: the arguments are not those that the kernel was traced for.
+            ValueError: the arguments are not those that the kernel was traced for, or
+                its NEFF has been overwritten.
             NrtError: the device failed.
         """
         arrays = _matching_arrays(compiled_kernel, args, kwargs)
-        executable = self._executable(compiled_kernel)
-        executable.ntff = _profile_path(artifacts_dir) if save_trace else None
+        call = self._call(compiled_kernel)
+        executable: Executable = call
+        if save_trace:
+            executable = ProfiledCall(call, _profile_path(artifacts_dir))
         guards = Guards(None)  # a program that is held by hand
         return BaremetalProgram(compiled_kernel.trace, executable, guards).run(arrays)
 
@@ -127,11 +174,13 @@ class BaremetalExecutor:
             artifacts_dir: unused; timing leaves no files.
 
         Raises:
-            ValueError: the arguments are not those that the kernel was traced for, or
-                a number of iterations or the mode is wrong.
+            ValueError: the arguments are not those that the kernel was traced for, its
+                NEFF has been overwritten, or a number of iterations or the mode is
+                wrong.
             NrtError: the device failed.
         """
         arrays = _matching_arrays(compiled_kernel, args, kwargs)
+        _check_file(compiled_kernel)
         kernel = DeviceKernel.load_from_neff(compiled_kernel.compiled_artifact)
         inputs: dict[str, SpikeTensor] = {
             placeholder.name: DeviceTensor.from_numpy(
@@ -146,12 +195,26 @@ class BaremetalExecutor:
             mode=mode,
         )
 
-    def _executable(self, compiled: CompiledKernel) -> HostCall:
-        path = compiled.compiled_artifact
-        if path not in self._loaded:
-            program = LoadedProgram(Path(path), compiled.ir)
-            self._loaded[path] = program.host_call()
-        return self._loaded[path]
+    def _call(self, compiled: CompiledKernel) -> HostCall:
+        """The kernel's own call: another may have had a file of this name before."""
+        _check_file(compiled)
+        # The call keeps the module, whose id thereby stays its own.
+        key = compiled.compiled_artifact, compiled._file.digest, id(compiled.ir)
+        call = self._loaded.get(key)
+        if call is None:
+            program = LoadedProgram(Path(compiled.compiled_artifact), compiled.ir)
+            call = self._loaded.setdefault(key, program.host_call())
+        return call
+
+
+def _check_file(compiled: CompiledKernel) -> None:
+    """Raise ValueError if the NEFF is another than that of the kernel."""
+    if not compiled._file.is_unchanged():
+        raise NKIPyValueError(
+            f"{compiled.compiled_artifact} has been overwritten since this "
+            "CompiledKernel was made of it, and holds another program; make a "
+            "CompiledKernel of what it holds"
+        )
 
 
 def _profile_path(directory: str | Path | None) -> Path:
