@@ -380,6 +380,63 @@ def test_what_does_not_fit_the_simulator_is_refused():
         program.bind(outputs={"total": X})
 
 
+def both():
+    """s = x + w, p = x * w, of four."""
+    module = HLOModule("both")
+    x, w = (module.add_parameter((4,), float32, n) for n in "xw")
+    builder = HLOBuilder(module.entry)
+    results = [builder.binary(op, x, w) for op in ("add", "multiply")]
+    module.set_results(results, ["s", "p"])
+    module.verify()
+    return module
+
+
+@pytest.mark.parametrize("where", ["simulator", "device"])
+def test_results_share_memory_with_nothing(where):
+    if where == "device":
+        program, memory = load(build(both())), SpikeTensor.from_numpy(np.ones(12, F32))
+
+        def part(first):
+            return View(memory, first * 4)
+
+    else:
+        program, memory = simulate(both()), np.ones(12, F32)
+
+        def part(first):
+            return memory[first : first + 4]
+
+    for targets in ({"s": part(0), "p": part(0)}, {"s": part(0), "p": part(3)}):
+        with pytest.raises(BindingError, match="'s' is written into memory .* 'p' too"):
+            program.bind(outputs=targets)({"x": X, "w": W})
+    with pytest.raises(BindingError, match="'p' is written into memory .* 'w' too"):
+        program.bind(outputs={"p": part(2)})({"x": X, "w": part(0)})
+    with pytest.raises(BindingError, match="'s' is written into memory .* 'x' too"):
+        program.bind({"x": part(0)}, {"s": part(1)})({"w": W})
+    program.bind({"x": part(8)}, {"s": part(0), "p": part(4)})({"w": W})
+    got = memory if where == "simulator" else memory.numpy()
+    np.testing.assert_array_equal(got, [*(W + 1), *W, *of(1, 1, 1, 1)])
+
+
+def test_the_simulator_refuses_overlaps_when_binding():
+    y = np.zeros(4, F32)
+    with pytest.raises(BindingError, match="'s' is written into memory .* 'p' too"):
+        simulate(both()).bind(outputs={"s": y, "p": y})
+    total = np.zeros(4, F32)
+    with pytest.raises(BindingError, match="'total' is written into .* 'x' too"):
+        simulate(step()).bind({"total": total, "x": total})
+
+
+@pytest.mark.parametrize("change", [("dtype", np.int32), ("shape", (2, 2))])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_target_that_has_changed_since_is_refused(change):
+    y = np.zeros(4, F32)
+    bound = simulate(both()).bind(outputs={"s": y})
+    setattr(y, *change)
+    with pytest.raises(BindingError, match="'s' takes a writable"):
+        bound({"x": X, "w": W})
+    assert not y.any()
+
+
 # ------------------------------------------------------------------------------ layers
 
 

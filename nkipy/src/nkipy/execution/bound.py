@@ -20,6 +20,7 @@ from nkipy.execution.errors import BindingError
 from nkipy.execution.memory import Memory
 from nkipy.execution.model import ResidentModel
 from nkipy.execution.names import by_name, host_array
+from nkipy.execution.overlaps import Extent, refuse_overlaps
 from nkipy.execution.residency import LOADED
 from nkipy.hlo.ir import TensorPlaceholder
 from spike import NrtModel, NrtTensor, SpikeError, SpikeTensor
@@ -226,7 +227,12 @@ class BoundCall:
             results.append(array)
             made.append(tensor)
         if bound is not self._bound or self._has_targets:
-            self._refuse_overlaps(bound.used, made)
+            refuse_overlaps(
+                [_extent(tensor) for tensor in bound.used],
+                [_extent(tensor) for tensor in made],
+                self._aliases,
+                (*self.input_names, *self.output_names),
+            )
         self._results, self._made = results, made
         self._call = memory.prepare(bound.used, made)
 
@@ -255,25 +261,9 @@ class BoundCall:
                 self._own[index] = array
         return array
 
-    def _refuse_overlaps(
-        self, used: Sequence[NrtTensor], made: Sequence[NrtTensor]
-    ) -> None:
-        """Refuse that what is written shares memory with what else is there."""
-        places = [*range(len(used)), *(self._place(i) for i in range(len(made)))]
-        starts = [(t.va, t.va + t.size) for t in (*used, *made)]
-        names = (*self.input_names, *self.output_names)
-        for i, own in enumerate(places[len(used) :], len(used)):
-            start, end = starts[i]
-            for j, (other_start, other_end) in enumerate(starts):
-                if places[j] != own and start < other_end and other_start < end:
-                    raise BindingError(
-                        f"result '{names[i]}' is written into memory that is "
-                        f"'{names[j]}' too; give one of them memory of its own"
-                    )
 
-    def _place(self, output: int) -> int:
-        """A number for the array of a result, the parameter's own if it aliases one."""
-        return self._aliases.get(output, -1 - output)
+def _extent(tensor: NrtTensor) -> Extent:
+    return tensor.va, tensor.va + tensor.size
 
 
 def allocate_tensor(

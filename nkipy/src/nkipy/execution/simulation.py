@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -11,9 +11,11 @@ import numpy as np
 from nkipy.execution.engines import Executable, find_engine
 from nkipy.execution.errors import BindingError
 from nkipy.execution.names import by_name, host_array
+from nkipy.execution.overlaps import Extent, refuse_overlaps
 from nkipy.hlo.ir import HLOModule, TensorPlaceholder
 from nkipy.hlo.options import SimulationOptions
 
+_Arrays = Sequence[np.ndarray | None]
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -55,7 +57,8 @@ class SimulatedProgram:
                 that parameter's array.
 
         Raises:
-            BindingError: a name is unknown, or an array does not fit.
+            BindingError: a name is unknown, an array does not fit, or one that is
+                written into shares memory with another.
         """
         return BoundSimulation(self, inputs or {}, outputs or {})
 
@@ -79,12 +82,22 @@ class BoundSimulation:
         self._written = set(self._aliases.values())
         self._given = by_name("parameter", self._inputs, inputs)
         self._targets = by_name("result", self._outputs, outputs)
-        for i, array in enumerate(self._given):
-            if array is not None:
-                self._checked(i, array)
-        for i, (spec, array) in enumerate(zip(self._outputs, self._targets)):
-            if array is not None:
-                _check_target(spec, array, i in self._aliases)
+        self._names = [
+            *(spec.original_name for spec in self._inputs),
+            *(spec.name for spec in self._outputs),
+        ]
+        #: Whether results go into arrays that others have.
+        self._writes = bool(self._written) or any(t is not None for t in self._targets)
+        given = [
+            None if array is None else self._checked(i, array)
+            for i, array in enumerate(self._given)
+        ]
+        self._check_targets()
+        written = [
+            given[self._aliases[i]] if i in self._aliases else target
+            for i, target in enumerate(self._targets)
+        ]
+        self._refuse_overlaps(given, written)
 
     def __call__(self, inputs: Mapping[str, Any] = _NOTHING) -> dict[str, Any]:
         """Execute once.
@@ -96,7 +109,8 @@ class BoundSimulation:
             Arrays by name, one for each result.
 
         Raises:
-            BindingError: a parameter is missing, or an array does not fit.
+            BindingError: a parameter is missing, an array does not fit (any more), or
+                one that is written into shares memory with another.
             SimulationError: XLA failed; results are as before.
         """
         passed = by_name("parameter", self._inputs, inputs)
@@ -107,7 +121,11 @@ class BoundSimulation:
                 name = self._inputs[i].original_name
                 raise BindingError(f"parameter '{name}' {problem}")
             arrays.append(self._checked(i, bound if given is None else given))
+        # Shape and dtype of an array of NumPy's can be set.
+        self._check_targets()
         results = [self._result(i, arrays) for i in range(len(self._outputs))]
+        if self._writes:
+            self._refuse_overlaps(arrays, results)
         self._executable.run(arrays, results)
         return {spec.name: r for spec, r in zip(self._outputs, results)}
 
@@ -121,6 +139,19 @@ class BoundSimulation:
             )
         return made
 
+    def _check_targets(self) -> None:
+        for i, (spec, array) in enumerate(zip(self._outputs, self._targets)):
+            if array is not None:
+                _check_target(spec, array, i in self._aliases)
+
+    def _refuse_overlaps(self, inputs: _Arrays, outputs: _Arrays) -> None:
+        refuse_overlaps(
+            [_extent(array) for array in inputs],
+            [_extent(array) for array in outputs],
+            self._aliases,
+            self._names,
+        )
+
     def _result(self, index: int, arrays: list[np.ndarray]) -> np.ndarray:
         if index in self._aliases:
             return arrays[self._aliases[index]]
@@ -129,6 +160,14 @@ class BoundSimulation:
             return target
         spec = self._outputs[index]
         return self._executable.empty(spec.shape, spec.dtype)
+
+
+def _extent(array: np.ndarray | None) -> Extent:
+    """Where a C-contiguous array lies; nowhere if there is none as yet."""
+    if array is None:
+        return 0, 0
+    start = array.__array_interface__["data"][0]
+    return start, start + array.nbytes
 
 
 def _check_target(spec: TensorPlaceholder, array: Any, is_aliased: bool) -> None:
