@@ -3,7 +3,6 @@
 #include <poll.h>
 #include <sched.h>
 #include <sys/eventfd.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <deque>
@@ -93,10 +92,6 @@ std::shared_ptr<AsyncExecution> AsyncExecution::start(const PreparedCall& call) 
   return made;
 }
 
-AsyncExecution::~AsyncExecution() {
-  if (event_ >= 0) ::close(event_);
-}
-
 // Not PreparedCall::execute: closing waits for this, and would refuse it a use.
 void AsyncExecution::execute() noexcept {
   status_ = nrt().nrt_execute(pins_.model->model, call_->inputs(), call_->outputs());
@@ -121,10 +116,6 @@ bool AsyncExecution::wait_for(milliseconds most) {
     runtime->require_open("Unable to wait for an execution");
   const Unlocked unlocked;
   return sleep(std::min(most, kPoll));
-}
-
-void AsyncExecution::check_result() const {
-  check(status_, "Asynchronous model execution failed");
 }
 
 bool AsyncExecution::sleep(milliseconds most) noexcept {

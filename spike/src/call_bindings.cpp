@@ -1,8 +1,10 @@
-// Calls that are made ready once, as Python sees them.
+// Calls that are made ready once, and asynchronous executions, as Python sees them.
 
+#include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include "async_execution.h"
 #include "bindings.h"
 
 namespace nb = nanobind;
@@ -20,12 +22,7 @@ PreparedCall prepare(const NrtModel& model, Tensors inputs, Tensors outputs,
   return {model, input_pins, output_pins, other_pins};
 }
 
-PreparedCall with_outputs(const PreparedCall& call, Tensors outputs) {
-  return call.with_outputs(call.pin(), pin_all(outputs));
-}
-
-nb::object benchmark(const PreparedCall& call, int warmup, int iterations) {
-  check_iterations(warmup, iterations);
+BenchmarkResult benchmark(const PreparedCall& call, int warmup, int iterations) {
   return benchmark_result(call.benchmark(warmup, iterations), warmup);
 }
 
@@ -34,33 +31,45 @@ bool is_valid(const PreparedCall& call) {
   return call.try_pin(pins);
 }
 
+std::shared_ptr<AsyncExecution> execute_async(const Spike& self, const NrtModel& model,
+                                              Tensors inputs, Tensors outputs) {
+  return AsyncExecution::start(self.prepare(model, pin_all(inputs), pin_all(outputs)));
+}
+
+// Python's signal handlers run in between, and one that raises ends the waiting.
+void wait(AsyncExecution& execution) {
+  while (!execution.wait_for(std::chrono::milliseconds(100)))
+    if (PyErr_CheckSignals() != 0) nb::raise_python_error();
+  execution.check_result();
+}
+
 }  // namespace
 
-void define_calls(nb::module_& m, nb::class_<NrtModel>& model) {
-  nb::class_<PreparedCall> call(m, "PreparedCall",
-                                "A call made ready once. It keeps neither model nor "
-                                "tensors.\n\n"
-                                "Its methods raise SpikeError once one of them is "
-                                "gone.");
-  call.def("execute", [](const PreparedCall& self) { self.execute(); })
+void define_calls(nb::module_& m, nb::class_<NrtModel>& model,
+                  nb::class_<Spike>& spike) {
+  nb::class_<PreparedCall>(m, "PreparedCall",
+                           "A call made ready once. It keeps neither model nor "
+                           "tensors.\n\n"
+                           "Its methods raise SpikeError once one of them is gone.")
+      .def("execute", [](const PreparedCall& self) { self.execute(); })
+      .def("execute_async", AsyncExecution::start)
       .def("profile", &PreparedCall::profile, "ntff_name"_a,
            "Execute, and write a profile to the file.")
       .def("benchmark", benchmark, "warmup_iterations"_a = 1,
-           "benchmark_iterations"_a = 1,
-           nb::sig("def benchmark(self, warmup_iterations: int = 1, "
-                   "benchmark_iterations: int = 1) -> spike.benchmark.BenchmarkResult"))
-      .def("with_outputs", with_outputs, "outputs"_a,
-           "The same call with other outputs; quicker than preparing it anew.")
+           "benchmark_iterations"_a = 1)
       .def_prop_ro("is_valid", is_valid);
-  define_async(m, call);
-  model.def(
-      "prepare", prepare, "inputs"_a, "outputs"_a,
-      "others"_a = std::vector<const NrtTensor*>(),
-      nb::sig("def prepare(self, inputs: dict[str, NrtTensor], outputs: dict[str, "
-              "NrtTensor], others: collections.abc.Sequence[NrtTensor] = ()) -> "
-              "PreparedCall"),
-      "Make a call ready that is to be executed often.\n\n"
-      "It is invalid once one of `others` is freed, too.");
+  nb::class_<AsyncExecution>(m, "AsyncExecution", "An execution that was submitted.")
+      .def_ro("sequence", &AsyncExecution::sequence)
+      .def("done", &AsyncExecution::done,
+           "Whether it is over. Does not block, and does not raise its error.")
+      .def("is_completed", &AsyncExecution::done, "The same as done().")
+      .def("wait", wait,
+           "Block until it is over. Raises NrtError if it failed, and what a signal's "
+           "handler raises meanwhile. Idempotent.");
+  model.def("prepare", prepare, "inputs"_a, "outputs"_a, "others"_a = nb::make_tuple(),
+            "Make a call ready that is to be executed often.\n\n"
+            "It is invalid once one of `others` is freed, too.");
+  spike.def("execute_async", execute_async, "model"_a, "inputs"_a, "outputs"_a);
 }
 
 }  // namespace spike

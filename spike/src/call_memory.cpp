@@ -1,13 +1,12 @@
 // The fast way of a model's calls: recognises the arguments of an earlier one.
 
-#include <nanobind/nanobind.h>
 #include <nanobind/stl/optional.h>
+#include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
 
 #include <algorithm>
 
 #include "bindings.h"
-#include "model.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -16,8 +15,11 @@ namespace spike {
 namespace {
 
 using Objects = nb::typed<nb::dict, nb::str, nb::any>;
+// Objects as they are: conversions would cost as much as recognising them.
+using Unchecked = nb::typed<nb::object, Objects>;
 
-/// The names and the tensor objects of a dict, remembered without keeping the objects.
+/// The names and the tensor objects of a dict, or None, remembered without keeping the
+/// objects.
 ///
 /// The same objects under the same names mean the same shapes, dtypes and memory: what
 /// a SpikeTensor is never changes, and what may change has a token, which tells. So
@@ -25,15 +27,19 @@ using Objects = nb::typed<nb::dict, nb::str, nb::any>;
 class BoundArguments {
  public:
   /// `arrays` are the tensors' answers to the device-array protocol, by name.
-  BoundArguments(nb::dict arguments, nb::dict arrays) {
-    for (auto [name, tensor] : arguments)
-      entries_.push_back(
-          {nb::borrow(name), nb::weakref(tensor), arrays[name].attr("token")});
+  BoundArguments(std::optional<Objects> arguments, nb::dict arrays)
+      : is_none_(!arguments) {
+    if (arguments)
+      for (auto [name, tensor] : *arguments)
+        entries_.push_back(
+            {nb::borrow(name), nb::weakref(tensor), arrays[name].attr("token")});
   }
 
-  /// Whether the dict holds these very objects, in the order of then, unchanged.
-  bool matches(nb::dict arguments) const {
-    if (arguments.size() != entries_.size()) return false;
+  /// Whether it is a dict of these very objects, in the order of then, unchanged.
+  bool matches(nb::handle arguments) const {
+    if (is_none_ || !PyDict_Check(arguments.ptr()))
+      return is_none_ && arguments.is_none();
+    if (size_t(PyDict_Size(arguments.ptr())) != entries_.size()) return false;
     Py_ssize_t position = 0;
     PyObject *name, *tensor;
     for (auto entry = entries_.begin();
@@ -73,7 +79,15 @@ class BoundArguments {
            !tensor.attr("__spike_array__")().attr("token").equal(entry.token);
   }
 
+  const bool is_none_;
   std::vector<Entry> entries_;
+};
+
+/// A call of a model with what it uses, and its outputs by name.
+struct BoundCall {
+  std::shared_ptr<const PreparedCall> call;
+  PreparedCall::Pins pins;
+  nb::object outputs;
 };
 
 /// The latest calls of a model, and the Python objects that each stands for. A call
@@ -87,89 +101,106 @@ class CallMemory {
       return !entry->call.try_pin(pins);
     };
     auto made = std::make_shared<Entry>(
-        Entry{call, BoundArguments(inputs, input_arrays), std::nullopt});
-    if (outputs) made->outputs.emplace(*outputs, output_arrays);
+        Entry{call, {inputs, input_arrays}, {outputs, output_arrays}});
     entries_.erase(std::remove_if(entries_.begin(), entries_.end(), is_gone),
                    entries_.end());
     if (entries_.size() == kSize) entries_.erase(entries_.begin());
     entries_.push_back(std::move(made));
   }
 
-  /// The call that was remembered for these arguments, with its pins; null if none was.
-  std::shared_ptr<const PreparedCall> recall(nb::handle inputs, nb::handle outputs,
-                                             PreparedCall::Pins& pins) const {
-    if (!nb::isinstance<nb::dict>(inputs)) return nullptr;
+  /// The call that was remembered for these arguments; a null one if none was.
+  BoundCall recall(nb::handle inputs, nb::object outputs) const {
+    BoundCall bound{nullptr, {}, outputs};
     auto remembered = entries_;  // what is asked may change what is remembered
     for (auto entry = remembered.rbegin(); entry != remembered.rend(); ++entry) {
-      if (!(*entry)->inputs.matches(nb::borrow<nb::dict>(inputs)) ||
-          !has_outputs(**entry, outputs))
+      if (!(*entry)->inputs.matches(inputs) || !(*entry)->outputs.matches(outputs))
         continue;
-      if (!(*entry)->call.try_pin(pins)) return nullptr;
-      return {*entry, &(*entry)->call};
+      if ((*entry)->call.try_pin(bound.pins)) bound.call = {*entry, &(*entry)->call};
+      break;
     }
-    return nullptr;
+    return bound;
   }
 
  private:
   struct Entry {
     const PreparedCall call;
-    const BoundArguments inputs;
-    std::optional<BoundArguments> outputs;
+    const BoundArguments inputs, outputs;
   };
-
-  static bool has_outputs(const Entry& entry, nb::handle outputs) {
-    if (!entry.outputs) return outputs.is_none();
-    return nb::isinstance<nb::dict>(outputs) &&
-           entry.outputs->matches(nb::borrow<nb::dict>(outputs));
-  }
 
   // Enough to alternate between buffers; the newest is last.
   static constexpr size_t kSize = 4;
   std::vector<std::shared_ptr<const Entry>> entries_;
 };
 
-nb::object recall(const CallMemory& memory, nb::handle inputs, nb::handle outputs) {
-  PreparedCall::Pins pins;
-  auto call = memory.recall(inputs, outputs, pins);
-  return call ? nb::cast(*call, nb::rv_policy::copy) : nb::none();
-}
+const char* kFreed = "Unable to execute with a freed tensor";
 
-/// Executes with fresh tensors for outputs; returns them by name. Each entry of the
-/// model's `_outputs` is how one is made: bytes, shape and dtype.
-nb::object execute_anew(nb::handle self, const PreparedCall& call,
-                        const PreparedCall::Pins& pins) {
+/// Fresh tensors for outputs, by name, or the inputs that they are written into; their
+/// memory is added to `pins`. Each entry of the model's `_outputs` is how one is made:
+/// bytes, shape, dtype and the input's name.
+nb::dict allocate(nb::handle self, nb::dict inputs, NamedTensors& pins) {
   NrtRuntime::Lease runtime = open_runtime();
   nb::object tensor_class = self.attr("tensor_class");
+  int core_id = nb::cast<int>(self.attr("model_ref").attr("core_id"));
   nb::dict made;
-  NamedTensors outputs;
   for (auto [name, output] : nb::cast<nb::dict>(self.attr("_outputs"))) {
     auto label = nb::cast<std::string>(name);
+    nb::object aliased = output[3];
+    if (!aliased.is_none() && inputs.contains(aliased)) {
+      made[name] = inputs[aliased];
+      nb::object memory = self.attr("_memory").attr("of")(made[name]);
+      pins.emplace_back(label, nb::cast<const NrtTensor&>(memory).pin(kFreed));
+      continue;
+    }
     auto size = nb::cast<size_t>(output[0]);
-    auto tensor = NrtTensor::allocate(runtime, size, call.core_id, label);
-    outputs.emplace_back(label, tensor.peek());
+    auto tensor = NrtTensor::allocate(runtime, size, core_id, label);
+    pins.emplace_back(label, tensor.peek());
     made[name] = tensor_class(nb::cast(std::move(tensor)), output[1], output[2], name);
   }
-  PreparedCall complete = call.with_outputs(pins, outputs);
-  outputs.clear();
-  complete.execute();
   return made;
 }
 
-/// By a remembered call if there is one, else by the class's `_call_anew`. Takes
-/// objects as they are: conversions would cost as much as recognising them.
-nb::object call_model(nb::handle self, nb::object inputs, nb::object outputs,
-                      nb::handle save_trace, nb::handle ntff_name) {
-  PreparedCall::Pins pins;
-  if (save_trace.is(Py_False))
-    if (auto call = nb::cast<const CallMemory&>(self).recall(inputs, outputs, pins)) {
-      if (!outputs.is_none()) {
-        call->execute(pins);
-        return nb::none();
-      }
-      if (!nb::cast<bool>(self.attr("_has_aliases")))
-        return execute_anew(self, *call, pins);
-    }
-  return self.attr("_call_anew")(inputs, outputs, save_trace, ntff_name);
+/// A call with these objects, remembered or made ready by the class's `_prepare`.
+/// Without outputs they are allocated.
+BoundCall bind(nb::handle self, nb::object inputs, nb::object outputs) {
+  BoundCall bound = nb::cast<const CallMemory&>(self).recall(inputs, outputs);
+  if (!bound.call) {
+    nb::object prepared = self.attr("_prepare")(inputs, outputs);
+    bound.call = std::make_shared<PreparedCall>(nb::cast<PreparedCall&>(prepared));
+    bound.pins = bound.call->pin();
+  }
+  if (!outputs.is_none()) return bound;
+  NamedTensors pins;
+  bound.outputs = allocate(self, nb::borrow<nb::dict>(inputs), pins);
+  bound.call =
+      std::make_shared<PreparedCall>(bound.call->with_outputs(bound.pins, pins));
+  bound.pins = bound.call->pin();
+  return bound;
+}
+
+std::pair<PreparedCall, Objects> bind_call(nb::handle self, Unchecked inputs,
+                                           Unchecked outputs) {
+  BoundCall bound = bind(self, inputs, outputs);
+  return {*bound.call, nb::borrow<Objects>(bound.outputs)};
+}
+
+Objects allocate_outputs(nb::handle self, Objects inputs) {
+  NamedTensors pins;
+  return nb::borrow<Objects>(allocate(self, inputs, pins));
+}
+
+nb::typed<nb::object, std::optional<Objects>> call_model(
+    nb::handle self, Unchecked inputs, Unchecked outputs,
+    nb::typed<nb::object, bool> save_trace,
+    nb::typed<nb::object, std::string> ntff_name) {
+  BoundCall bound = bind(self, inputs, outputs);
+  if (!nb::bool_(save_trace)) {
+    bound.call->execute(bound.pins);
+  } else {
+    nb::object beside = self.attr("neff_path").attr("with_suffix")(".ntff");
+    nb::str file(nb::bool_(ntff_name) ? nb::object(ntff_name) : beside);
+    bound.call->profile(file.c_str());
+  }
+  return outputs.is_none() ? bound.outputs : nb::none();
 }
 
 }  // namespace
@@ -180,15 +211,12 @@ void define_call_memory(nb::module_& m) {
       .def("remember", &CallMemory::remember, "call"_a, "inputs"_a, "input_arrays"_a,
            "outputs"_a.none(), "output_arrays"_a,
            "This is the call with these objects, which answered these arrays.")
-      .def("recall", recall, "inputs"_a, "outputs"_a.none(),
-           nb::sig("def recall(self, inputs: object, outputs: object) -> PreparedCall "
-                   "| None"),
-           "The call that was remembered for these objects.")
+      .def("bind", bind_call, "inputs"_a, "outputs"_a.none(),
+           "A call with these tensors, made or remembered, and its outputs.")
+      .def("allocate_outputs", allocate_outputs, "inputs"_a,
+           "Tensors of any contents, or the inputs that they are written into.")
       .def("__call__", call_model, "inputs"_a, "outputs"_a = nb::none(),
-           "save_trace"_a = false, "ntff_name"_a = nb::none(),
-           nb::sig("def __call__(self, inputs: dict[str, typing.Any], outputs: "
-                   "dict[str, typing.Any] | None = None, save_trace: bool = False, "
-                   "ntff_name: str | None = None) -> dict[str, typing.Any] | None"));
+           "save_trace"_a = false, "ntff_name"_a = nb::none());
 }
 
 }  // namespace spike

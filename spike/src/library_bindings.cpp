@@ -35,10 +35,6 @@ void load_library(const std::optional<std::string>& path) {
   chosen_library() = path ? std::make_shared<const NrtApi>(*path) : nullptr;
 }
 
-void close_runtime() {
-  if (auto runtime = NrtRuntime::active()) runtime->close();
-}
-
 }  // namespace
 
 std::shared_ptr<const NrtApi> library() {
@@ -49,6 +45,10 @@ std::shared_ptr<const NrtApi> library() {
     chosen = std::make_shared<const NrtApi>(path);
   }
   return chosen;
+}
+
+void close_runtime() {
+  if (auto runtime = NrtRuntime::active()) runtime->close();
 }
 
 NrtRuntime::Lease open_runtime() {
@@ -62,7 +62,7 @@ NrtRuntime::Lease open_runtime() {
 }
 
 void define_library(nb::module_& m) {
-  set_callers_lock({release_gil, take_gil});
+  callers_lock = {release_gil, take_gil};
   m.def("load_library", load_library, "path"_a = nb::none(),
         "Use this libnrt from now on; without a path, look for one again.\n\n"
         "What is open keeps the one that it has.");

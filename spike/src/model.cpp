@@ -17,12 +17,8 @@ constexpr const char* kDtypes[] = {
     "bfloat16", "float16",     "int32",       "uint32",     "float32", "unknown",
     "int64",    "float8_e3m4", "float8_e4m3", "float8_e5m2"};
 
-struct File {
-  std::unique_ptr<char[]> data;  // not zeroed, as a vector's would be
-  size_t size;
-};
-
-File read_file(const std::string& path) {
+// Its bytes, not zeroed before as a vector's would be, and how many.
+std::pair<std::unique_ptr<char[]>, size_t> read_file(const std::string& path) {
   std::error_code error;
   if (std::filesystem::exists(path, error) &&
       !std::filesystem::is_regular_file(path, error))
@@ -82,12 +78,11 @@ NrtModel NrtModel::load(const NrtRuntime::Lease& runtime, const std::string& nef
                         const Placement& placement) {
   const auto& [core, is_collective, rank, world] = placement;
   Use nrt(runtime, "Unable to load a model");
-  File file = read_file(neff_path);
-  const char* data = file.data.get();
+  auto [data, size] = read_file(neff_path);
   nrt_model_t* model = nullptr;
-  int status = is_collective ? nrt->nrt_load_collectives(data, file.size, core,
+  int status = is_collective ? nrt->nrt_load_collectives(data.get(), size, core,
                                                          kOneCore, rank, world, &model)
-                             : nrt->nrt_load(data, file.size, core, kOneCore, &model);
+                             : nrt->nrt_load(data.get(), size, core, kOneCore, &model);
   check(status, "Failed to load model", [&, rank = rank, world = world] {
     std::string of = ", rank " + std::to_string(rank) + " of " + std::to_string(world);
     return describe_model(*nrt, neff_path, placement.core_id) +

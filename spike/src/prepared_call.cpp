@@ -89,6 +89,10 @@ void PreparedCall::profile(const std::string& file) const {
 
 std::vector<double> PreparedCall::benchmark(int warmup, int iterations) const {
   using Clock = std::chrono::steady_clock;
+  if (warmup < 0 || iterations < 1)
+    throw std::invalid_argument(
+        "benchmark needs at least one iteration and no negative number of warmup "
+        "iterations");
   Pins pins = pin();
   const Unlocked unlocked;
   for (int i = 0; i < warmup; ++i) execute(pins);

@@ -1,6 +1,5 @@
 // The nanobind extension module: Python's view of spike's C++ classes.
 
-#include <nanobind/nanobind.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
@@ -9,7 +8,6 @@
 #include <limits>
 
 #include "bindings.h"
-#include "spike.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -150,17 +148,9 @@ NamedTensors pin_all(nb::dict tensors) {
   return pins;
 }
 
-void check_iterations(int warmup, int iterations) {
-  if (warmup < 0 || iterations < 1)
-    throw nb::value_error(
-        "benchmark needs at least one iteration and no negative number of warmup "
-        "iterations");
-}
-
-nb::object benchmark_result(const std::vector<double>& durations, int warmup) {
-  return nb::module_::import_("spike.benchmark")
-      .attr("BenchmarkResult")
-      .attr("from_durations")(durations, warmup);
+BenchmarkResult benchmark_result(const std::vector<double>& durations, int warmup) {
+  nb::object result = nb::module_::import_("spike.benchmark").attr("BenchmarkResult");
+  return nb::borrow<BenchmarkResult>(result.attr("from_durations")(durations, warmup));
 }
 
 namespace {
@@ -202,9 +192,9 @@ void define_metadata(nb::module_& m) {
       });
 }
 
-void define_model(nb::module_& m) {
-  nb::class_<NrtModel> model(m, "NrtModel", "A NEFF loaded on a core.");
-  model.def_ro("neff_path", &NrtModel::label)
+nb::class_<NrtModel> define_model(nb::module_& m) {
+  return nb::class_<NrtModel>(m, "NrtModel", "A NEFF loaded on a core.")
+      .def_ro("neff_path", &NrtModel::label)
       .def_ro("core_id", &NrtModel::core_id)
       .def_prop_ro("rank_id",
                    [](const NrtModel& self) { return self.placement.rank_id; })
@@ -218,7 +208,6 @@ void define_model(nb::module_& m) {
       .def("unload", &NrtModel::unload,
            "Unload now, or after the last running call. Idempotent.")
       .def("__repr__", repr_of);
-  define_calls(m, model);
 }
 
 // ---- Spike --------------------------------------------------------------------------
@@ -228,32 +217,26 @@ void open(Spike* self, int verbose_level) {
   new (self) Spike(library());
 }
 
-int close(Spike& self) {
-  self.close();
-  return 0;
-}
-
-// An int argument. nanobind's own refusal does not say which one is wrong, and how.
-template <class Int>
-Int integer(const char* name, nb::handle value) {
-  Int number;
+// nanobind's own refusal does not say which argument is wrong, and how.
+template <class Number>
+Number integer(const char* name, nb::handle value) {
+  Number number;
   if (nb::try_cast(value, number)) return number;
-  using Limits = std::numeric_limits<Int>;
+  using Limits = std::numeric_limits<Number>;
   nb::str text = nb::str("{}: expected an int from {} to {}, got {!r}")
                      .format(name, Limits::min(), Limits::max(), value);
   if (PyIndex_Check(value.ptr())) throw nb::value_error(text.c_str());
   throw nb::type_error(text.c_str());
 }
 
-NrtTensor allocate(const Spike& self, nb::handle size, nb::handle core_id,
-                   const Text& name) {
+NrtTensor allocate(const Spike& self, Int size, Int core_id, const Text& name) {
   return self.allocate_tensor(integer<size_t>("size in bytes", size),
                               integer<int>("core_id", core_id),
                               name.value_or("unnamed_tensor"));
 }
 
-NrtModel load_model(const Spike& self, const std::string& neff_file, nb::handle core_id,
-                    bool cc_enabled, nb::handle rank_id, nb::handle world_size) {
+NrtModel load_model(const Spike& self, const std::string& neff_file, Int core_id,
+                    bool cc_enabled, Int rank_id, Int world_size) {
   return self.load_model(neff_file, {integer<int>("core_id", core_id), cc_enabled,
                                      integer<uint32_t>("rank_id", rank_id),
                                      integer<uint32_t>("world_size", world_size)});
@@ -261,16 +244,16 @@ NrtModel load_model(const Spike& self, const std::string& neff_file, nb::handle 
 
 void execute(const Spike& self, const NrtModel& model, Tensors inputs, Tensors outputs,
              const Text& ntff_name, bool save_trace) {
+  NamedTensors input_pins = pin_all(inputs), output_pins = pin_all(outputs);
   if (save_trace)
-    self.profile(model, pin_all(inputs), pin_all(outputs),
-                 ntff_name.value_or("profile.ntff"));
+    self.prepare(model, input_pins, output_pins)
+        .profile(ntff_name.value_or("profile.ntff"));
   else
-    self.execute(model, pin_all(inputs), pin_all(outputs));
+    self.execute(model, input_pins, output_pins);
 }
 
-nb::object benchmark_model(const Spike& self, const NrtModel& model, Tensors inputs,
-                           Tensors outputs, int warmup, int iterations) {
-  check_iterations(warmup, iterations);
+BenchmarkResult benchmark(const Spike& self, const NrtModel& model, Tensors inputs,
+                          Tensors outputs, int warmup, int iterations) {
   return benchmark_result(
       self.benchmark(model, pin_all(inputs), pin_all(outputs), warmup, iterations),
       warmup);
@@ -287,9 +270,7 @@ auto method(Result (*function)(Tensor&, Arguments...)) {
 void define_spike_tensors(nb::class_<Spike>& spike) {
   spike
       .def("allocate_tensor", allocate, "size"_a, "core_id"_a = 0,
-           "name"_a = nb::none(),
-           nb::sig("def allocate_tensor(self, size: int, core_id: int = 0, name: str | "
-                   "None = None) -> NrtTensor"))
+           "name"_a = nb::none())
       .def("slice_from_tensor", method(slice), "source"_a, "offset"_a = 0, "size"_a = 0,
            "name"_a = nb::none())
       .def("free_tensor", &Spike::free_tensor, "tensor"_a)
@@ -304,22 +285,16 @@ void define_spike_tensors(nb::class_<Spike>& spike) {
 void define_spike_models(nb::class_<Spike>& spike) {
   spike
       .def("load_model", load_model, "neff_file"_a, "core_id"_a = 0,
-           "cc_enabled"_a = false, "rank_id"_a = 0, "world_size"_a = 1,
-           nb::sig("def load_model(self, neff_file: str, core_id: int = 0, cc_enabled: "
-                   "bool = False, rank_id: int = 0, world_size: int = 1) -> NrtModel"))
+           "cc_enabled"_a = false, "rank_id"_a = 0, "world_size"_a = 1)
       .def("unload_model", &Spike::unload_model, "model"_a)
       .def("get_tensor_info", &Spike::get_tensor_info, "model"_a)
       .def("execute", execute, "model"_a, "inputs"_a, "outputs"_a,
            "ntff_name"_a = nb::none(), "save_trace"_a = false)
-      .def(
-          "benchmark", benchmark_model, "model"_a, "inputs"_a, "outputs"_a,
-          "warmup_iterations"_a = 1, "benchmark_iterations"_a = 1,
-          nb::sig("def benchmark(self, model: NrtModel, inputs: dict[str, NrtTensor], "
-                  "outputs: dict[str, NrtTensor], warmup_iterations: int = 1, "
-                  "benchmark_iterations: int = 1) -> spike.benchmark.BenchmarkResult"));
+      .def("benchmark", benchmark, "model"_a, "inputs"_a, "outputs"_a,
+           "warmup_iterations"_a = 1, "benchmark_iterations"_a = 1);
 }
 
-void define_spike(nb::module_& m) {
+nb::class_<Spike> define_spike(nb::module_& m) {
   nb::class_<Spike> spike(m, "Spike", "The runtime: one at a time in a process.");
   spike.def("__init__", open, "verbose_level"_a = 0)
       .def_static(
@@ -329,15 +304,16 @@ void define_spike(nb::module_& m) {
       .def_static(
           "get_runtime_version", [] { return Spike::runtime_version(*library()); },
           "Version of libnrt. Opens no runtime.")
-      .def("close", close,
-           "Close the runtime after running calls. Idempotent.\n\n"
-           "Its tensors and models become invalid.")
+      .def(
+          "close", [](Spike& self) { return self.close(), 0; },
+          "Close the runtime after running calls. Idempotent.\n\n"
+          "Its tensors and models become invalid.")
       .def_prop_ro("is_closed", &Spike::is_closed)
       .def("memory_stats", &Spike::memory_stats, "core_id"_a = 0,
            "Bytes used, and bytes that there are, on a core.");
   define_spike_tensors(spike);
   define_spike_models(spike);
-  define_async_of_spike(spike);
+  return spike;
 }
 
 }  // namespace
@@ -353,8 +329,9 @@ NB_MODULE(_spike, m) {
   spike::define_metadata(m);
   spike::define_tensor(m);
   spike::define_call_memory(m);
-  spike::define_model(m);
-  spike::define_spike(m);
+  auto model = spike::define_model(m);
+  auto spike = spike::define_spike(m);
+  spike::define_calls(m, model, spike);
   spike::define_trace(m);
   spike::define_c_interface(m);
 }

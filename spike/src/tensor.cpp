@@ -11,14 +11,12 @@ constexpr size_t kFewDependents = 8;
 const char* kRead = "Unable to read from a freed tensor";
 const char* kWrite = "Unable to write to a freed tensor";
 
-std::string describe_memory(const NrtApi& api, int core) {
-  nrt_vnc_memory_stats_t stats{};
-  size_t size = 0;
-  if (!api.nrt_get_vnc_memory_stats ||
-      api.nrt_get_vnc_memory_stats(core, &stats, sizeof stats, &size) != NRT_SUCCESS)
-    return "";
-  return ", which uses " + std::to_string(stats.bytes_used) + " of its " +
-         std::to_string(stats.bytes_limit) + " bytes";
+std::string describe_memory(NrtRuntime& runtime, int core) try {
+  auto [used, limit] = runtime.memory_stats(core);
+  return ", which uses " + std::to_string(used) + " of its " + std::to_string(limit) +
+         " bytes";
+} catch (const SpikeRuntimeError&) {
+  return "";
 }
 
 }  // namespace
@@ -69,7 +67,7 @@ NrtTensor NrtTensor::allocate(const NrtRuntime::Lease& runtime, size_t size,
       nrt->nrt_tensor_allocate(kPlacementDevice, core_id, size, name.c_str(), &tensor);
   check(status, "Failed to allocate tensor", [&] {
     return std::to_string(size) + " bytes on " + describe_core(*nrt, core_id) +
-           describe_memory(*nrt, core_id);
+           describe_memory(*runtime, core_id);
   });
   static std::atomic<uint64_t> allocations{0};
   return {runtime, core_id, {++allocations, 0, size}, name, tensor};

@@ -1,6 +1,8 @@
 // Executions that go on while the caller does something else.
 #pragma once
 
+#include <unistd.h>
+
 #include <chrono>
 #include <optional>
 
@@ -18,7 +20,9 @@ class AsyncExecution : public Pending {
   /// Throws what a synchronous execution would throw before it starts, and NrtError
   /// with NRT_QUEUE_FULL when too many are in flight.
   static std::shared_ptr<AsyncExecution> start(const PreparedCall& call);
-  ~AsyncExecution();
+  ~AsyncExecution() {
+    if (event_ >= 0) ::close(event_);
+  }
 
   bool done() noexcept override;
   void finish() noexcept override;
@@ -26,7 +30,7 @@ class AsyncExecution : public Pending {
   /// is done. Throws SpikeError in a child of the process that started it.
   bool wait_for(std::chrono::milliseconds most);
   /// Of what is done: throws NrtError if it failed.
-  void check_result() const;
+  void check_result() const { check(status_, "Asynchronous model execution failed"); }
 
   uint64_t sequence = 0;
 

@@ -10,19 +10,20 @@ struct CallersLock {
   void* (*release)();
   void (*take)(void*);
 };
-/// To be called before anything else of spike's is.
-void set_callers_lock(const CallersLock& lock);
+/// To be set before anything else of spike's is called.
+inline CallersLock callers_lock{[]() -> void* { return nullptr; }, nullptr};
 
 /// Gives up the caller's lock for a scope that may wait.
 class Unlocked {
  public:
-  Unlocked();
-  ~Unlocked();
+  Unlocked() = default;
+  ~Unlocked() {
+    if (state_) callers_lock.take(state_);
+  }
   Unlocked(const Unlocked&) = delete;
-  Unlocked& operator=(const Unlocked&) = delete;
 
  private:
-  void* const state_;
+  void* const state_ = callers_lock.release();
 };
 
 }  // namespace spike

@@ -13,7 +13,6 @@ class ModelStorage {
       : runtime(std::move(runtime)), model(model), neff_path(neff_path) {}
   ~ModelStorage();
   ModelStorage(const ModelStorage&) = delete;
-  ModelStorage& operator=(const ModelStorage&) = delete;
 
   const std::shared_ptr<NrtRuntime> runtime;
   nrt_model_t* const model;

@@ -85,9 +85,6 @@ class NrtRuntime : public std::enable_shared_from_this<NrtRuntime> {
   /// Whether this process was forked from one that has a runtime, which it cannot use.
   static bool is_parents();
 
-  NrtRuntime(const NrtRuntime&) = delete;
-  NrtRuntime& operator=(const NrtRuntime&) = delete;
-
   /// Waits for what is running, then closes libnrt. Idempotent.
   void close() noexcept;
   bool is_open() const noexcept { return !closing_ && !is_forked(); }
@@ -133,8 +130,6 @@ class Use {
   ~Use() {
     if (entered_) runtime_->leave();
   }
-  Use(const Use&) = delete;
-  Use& operator=(const Use&) = delete;
   explicit operator bool() const { return entered_; }
   const NrtApi& operator*() const { return *runtime_->api; }
   const NrtApi* operator->() const { return runtime_->api.get(); }

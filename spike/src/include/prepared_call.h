@@ -32,7 +32,8 @@ class PreparedCall {
   void execute(const Pins& pins) const;
   /// Executes, and writes a profile to the file.
   void profile(const std::string& file) const;
-  /// Milliseconds that each of `iterations` executions took on the host.
+  /// Milliseconds that each of `iterations` executions took on the host. Throws
+  /// std::invalid_argument for numbers that cannot be.
   std::vector<double> benchmark(int warmup, int iterations) const;
 
   nrt_tensor_set_t* inputs() const { return inputs_->get(); }

@@ -14,7 +14,8 @@ class Spike {
  public:
   /// Opens the process's runtime. Throws SpikeError if one is open, NrtError if libnrt
   /// fails.
-  explicit Spike(std::shared_ptr<const NrtApi> api);
+  explicit Spike(std::shared_ptr<const NrtApi> api)
+      : runtime_(NrtRuntime::open(std::move(api))) {}
   /// How many cores this process may use. Needs no runtime.
   static uint32_t visible_core_count(const NrtApi& api);
   /// Version of libnrt as "1.2.3.4 (detail)"; "unknown" if it cannot say.
@@ -24,29 +25,49 @@ class Spike {
   void close() { runtime_->close(); }
   bool is_closed() const { return !runtime_->is_open(); }
   /// Bytes used and bytes that there are in the device memory of a core.
-  std::pair<size_t, size_t> memory_stats(uint32_t core_id) const;
+  std::pair<size_t, size_t> memory_stats(uint32_t core_id) const {
+    return runtime_->memory_stats(core_id);
+  }
 
-  NrtTensor allocate_tensor(size_t size, int core_id, const std::string& name) const;
+  NrtTensor allocate_tensor(size_t size, int core_id, const std::string& name) const {
+    return NrtTensor::allocate(runtime_, size, core_id, name);
+  }
   NrtTensor slice_from_tensor(const NrtTensor& source, size_t offset, size_t size,
-                              const std::string& name) const;
+                              const std::string& name) const {
+    return own(source).slice(offset, size, name);
+  }
   void free_tensor(NrtTensor& tensor) const { tensor.free(); }
   void tensor_write(NrtTensor& tensor, const void* data, size_t size,
-                    size_t offset) const;
+                    size_t offset) const {
+    own(tensor).write(data, size, offset);
+  }
   void tensor_read(const NrtTensor& tensor, void* data, size_t size,
-                   size_t offset) const;
+                   size_t offset) const {
+    own(tensor).read(data, size, offset);
+  }
 
-  NrtModel load_model(const std::string& neff_path, const Placement& placement) const;
+  NrtModel load_model(const std::string& neff_path, const Placement& placement) const {
+    return NrtModel::load(runtime_, neff_path, placement);
+  }
   void unload_model(NrtModel& model) const { model.unload(); }
-  ModelTensorInfo get_tensor_info(const NrtModel& model) const;
+  ModelTensorInfo get_tensor_info(const NrtModel& model) const {
+    return model.tensor_info();
+  }
+  /// What executes the model, profiles and benchmarks it, with these tensors.
+  PreparedCall prepare(const NrtModel& model, const NamedTensors& inputs,
+                       const NamedTensors& outputs) const {
+    return {own(model), inputs, outputs};
+  }
   void execute(const NrtModel& model, const NamedTensors& inputs,
-               const NamedTensors& outputs) const;
-  /// Executes, and writes a profile to the file.
-  void profile(const NrtModel& model, const NamedTensors& inputs,
-               const NamedTensors& outputs, const std::string& file) const;
+               const NamedTensors& outputs) const {
+    prepare(model, inputs, outputs).execute();
+  }
   /// Milliseconds that each of `iterations` executions took on the host.
   std::vector<double> benchmark(const NrtModel& model, const NamedTensors& inputs,
                                 const NamedTensors& outputs, int warmup,
-                                int iterations) const;
+                                int iterations) const {
+    return prepare(model, inputs, outputs).benchmark(warmup, iterations);
+  }
 
   /// `object`, a tensor or model, if it is of this instance. Throws SpikeError if not.
   template <class Object>

@@ -1,9 +1,6 @@
 // Device tensors.
 #pragma once
 
-#include <memory>
-#include <mutex>
-#include <string>
 #include <vector>
 
 #include "nrt_wrapper.h"
@@ -29,8 +26,6 @@ class TensorStorage {
                 const Extent& extent)
       : runtime(std::move(runtime)), tensor(tensor), extent(extent) {}
   ~TensorStorage();
-  TensorStorage(const TensorStorage&) = delete;
-  TensorStorage& operator=(const TensorStorage&) = delete;
 
   /// Has `set` emptied before this tensor is freed: libnrt wants tensors to outlive
   /// sets.

@@ -11,10 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from neff import read_neff
+from neff.summary import describe
+
 if TYPE_CHECKING:
     import numpy as np
 
-    from neff import Neff, TensorInfo
     from spike.spike_model import SpikeModel
     from spike.spike_tensor import SpikeTensor
 
@@ -193,30 +195,6 @@ def run_multi_core(args: argparse.Namespace) -> list[str]:
     return said
 
 
-def describe(neff: Neff) -> list[str]:
-    """What `--info` says of a NEFF."""
-    header = neff.header
-    origin = "the emulator: runs only there" if neff.is_emulated else "the vendor"
-    lines = [
-        f"Name:     {neff.name}",
-        f"Made by:  {neff.compiler or 'unknown'} (for {origin})",
-        f"Target:   {neff.target or 'unknown'}, LNC {neff.lnc}",
-        f"Version:  {header.neff_version[0]}.{header.neff_version[1]}, "
-        f"features {header.feature_bits:#x}",
-        f"UUID:     {header.uuid.hex()}",
-    ]
-    aliased = {a.output: neff.inputs[a.input].name for a in neff.aliases}
-    lines += ["Inputs:", *(_describe_tensor(t) for t in neff.inputs), "Outputs:"]
-    for i, tensor in enumerate(neff.outputs):
-        note = f", written into {aliased[i]}" if i in aliased else ""
-        lines.append(_describe_tensor(tensor) + note)
-    return lines
-
-
-def _describe_tensor(tensor: TensorInfo) -> str:
-    return f"  {tensor.name}: {tensor.dtype}{list(tensor.shape)}, {tensor.nbytes} bytes"
-
-
 def _count(text: str) -> int:
     count = int(text)
     if count < 1:
@@ -229,15 +207,8 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("neff_path", nargs="?", help="the NEFF; {rank} is replaced per core")
     npy = "a .npy file for an input; {rank} is replaced per core"
-    flags = ("-i", "--input")
-    add(
-        *flags,
-        dest="inputs",
-        action="append",
-        default=[],
-        metavar="NAME=PATH",
-        help=npy,
-    )
+    inputs: dict[str, Any] = {"dest": "inputs", "metavar": "NAME=PATH", "help": npy}
+    add("-i", "--input", action="append", default=[], **inputs)
     add("-o", "--output-dir", default=".", help="where outputs go (default: here)")
     add("-v", "--verbose", action="store_true", help="say more")
     add("--save-trace", action="store_true", help="write a profile")
@@ -264,8 +235,6 @@ def _run(args: argparse.Namespace) -> list[str]:
 
         return [report()]
     if args.info:
-        from neff import read_neff
-
         return describe(read_neff(args.neff_path))
     return run_multi_core(args) if args.num_cores > 1 else run_single_core(args)
 

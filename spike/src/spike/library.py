@@ -31,25 +31,29 @@ class Library:
 
 def locate() -> Library:
     """The libnrt that spike uses. Raises SpikeError if there is none."""
-    for library in _candidates():
+    broken: list[str] = []
+    for library in _candidates(broken):
         return library
     from spike._spike import SpikeError
 
-    raise SpikeError(
-        f"Spike Error: no libnrt found: {ENVIRONMENT_VARIABLE} is not set, there is no "
-        f"Neuron device ({DEVICES}) with a libnrt.so.1, and no installed package "
-        "offers one. Install nkipy-emulator to run on the CPU."
+    why = (
+        f"{ENVIRONMENT_VARIABLE} is not set, there is no Neuron device ({DEVICES}) "
+        "with a libnrt.so.1, and no installed package offers one. Install "
+        "nkipy-emulator to run on the CPU."
     )
+    if broken:
+        why = f"entry points of {ENTRY_POINT_GROUP!r} cannot be loaded: "
+    raise SpikeError("Spike Error: no libnrt found: " + why + "; ".join(broken))
 
 
-def _candidates() -> Iterator[Library]:
+def _candidates(broken: list[str]) -> Iterator[Library]:
+    """In the order of preference; adds to `broken` what cannot be loaded, and why."""
     if path := os.environ.get(ENVIRONMENT_VARIABLE):
         yield Library(path, f"{ENVIRONMENT_VARIABLE} names it")
     if devices := sorted(glob(DEVICES)):
         vendors = VENDOR_LIBRARY if VENDOR_LIBRARY.exists() else find_library("nrt")
         if vendors:
             yield Library(str(vendors), f"a Neuron device is present ({devices[0]})")
-    broken = []
     for offer in entry_points(group=ENTRY_POINT_GROUP):
         reason = f"no Neuron device is in use, and entry point {offer.name!r} offers it"
         try:
@@ -58,13 +62,6 @@ def _candidates() -> Iterator[Library]:
             broken.append(f"{offer.name!r} ({offer.value}): {type(e).__name__}: {e}")
         else:
             yield Library(path, reason)
-    if broken:
-        from spike._spike import SpikeError
-
-        raise SpikeError(
-            f"Spike Error: no libnrt found: entry points of {ENTRY_POINT_GROUP!r} "
-            f"cannot be loaded: {'; '.join(broken)}"
-        )
 
 
 def report() -> str:

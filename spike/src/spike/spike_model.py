@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+
+import numpy as np
 
 from neff.reported import complete, examine, is_same_dtype
 from neff.status import NrtStatus
-from neff.tensors import TensorInfo
+from neff.tensors import UNKNOWN_DTYPE, TensorInfo
 from spike._spike import (
     AsyncExecution,
+    CallMemory,
     NrtError,
     NrtModel,
+    PreparedCall,
     TensorMetadata,
 )
 from spike.benchmark import BenchmarkResult
-from spike.bound_calls import Arrays, BoundCalls, Tensors
-from spike.device_array import SpikeArray, spike_array
+from spike.device_array import DeviceMemory, SpikeArray, spike_array
 from spike.device_benchmark import benchmark_on_device
 from spike.spike_singleton import get_spike_singleton
+from spike.spike_tensor import SpikeTensor
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+# By name: SpikeTensors, or others that speak the device-array protocol.
+Tensors = dict[str, Any]
+Arrays = dict[str, SpikeArray]
 _BAD_NEFF = NrtStatus.INVALID, NrtStatus.UNSUPPORTED_NEFF_VERSION
 
 
@@ -32,7 +40,16 @@ class TensorMismatchError(ValueError, AssertionError):
     raise, so that it can still be caught as one.)"""
 
 
-class SpikeModel(BoundCalls):
+class _Output(NamedTuple):
+    """How an output is made: of so many bytes, or as the input it is written into."""
+
+    nbytes: int
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    aliased: str | None
+
+
+class SpikeModel(CallMemory):
     """A NEFF loaded on a core.
 
     Call it with `inputs` and `outputs`, tensors by name, to execute. Without `outputs`
@@ -54,7 +71,13 @@ class SpikeModel(BoundCalls):
             it (fp8, bool).
     """
 
+    #: What outputs are allocated as.
+    tensor_class: ClassVar[type[SpikeTensor]] = SpikeTensor
+
     def __init__(self, model_ref: NrtModel, name: str, neff_path: Path | str) -> None:
+        super().__init__()
+        self._memory = DeviceMemory()
+        self.model_ref = model_ref
         self.name = name
         self.neff_path = Path(neff_path)
         info = model_ref.tensor_info()
@@ -64,7 +87,10 @@ class SpikeModel(BoundCalls):
         )
         self.input_tensors_info = _metadata(reported.inputs)
         self.output_tensors_info = _metadata(reported.outputs)
-        super().__init__(model_ref, self.output_tensors_info, reported.aliased)
+        self._outputs = {
+            name: _output(info, reported.aliased.get(name))
+            for name, info in self.output_tensors_info.items()
+        }
 
     @classmethod
     def load_from_neff(
@@ -92,21 +118,6 @@ class SpikeModel(BoundCalls):
             raise
         return cls(ref, path.stem if name is None else name, path)
 
-    def _call_anew(
-        self,
-        inputs: Tensors,
-        outputs: Tensors | None,
-        save_trace: bool,
-        ntff_name: str | None,
-    ) -> Tensors | None:
-        """A call whose arguments are not an earlier one's, or that lacks outputs."""
-        call, made = self._bind(inputs, outputs)
-        if save_trace:
-            call.profile(ntff_name or str(self.neff_path.with_suffix(".ntff")))
-        else:
-            call.execute()
-        return made if outputs is None else None
-
     def execute_async(self, inputs: Tensors, outputs: Tensors) -> AsyncExecution:
         """Start an execution; its handle has `wait()` and `done()`.
 
@@ -116,7 +127,7 @@ class SpikeModel(BoundCalls):
         for one.
         """
         self._check_is_dict("Output", outputs)
-        return self._bind(inputs, outputs)[0].execute_async()
+        return self.bind(inputs, outputs)[0].execute_async()
 
     def benchmark(
         self,
@@ -141,21 +152,39 @@ class SpikeModel(BoundCalls):
                 f"{benchmark_iter} and {warmup_iter}"
             )
         # A call keeps no tensors: the outputs' have to stay until it is over.
-        call, _outputs = self._bind(inputs, outputs)
+        call, _outputs = self.bind(inputs, outputs)
         if mode == "host":
             return call.benchmark(warmup_iter, benchmark_iter)
         core = self.model_ref.core_id
         return benchmark_on_device(call, core, warmup_iter, benchmark_iter)
 
-    def _validated(
-        self, inputs: Tensors, outputs: Tensors | None
-    ) -> tuple[Arrays, Arrays]:
+    def allocate_output_tensors(self, inputs: Tensors | None = None) -> list[Any]:
+        """Tensors of zeros for all outputs, in order.
+
+        With `inputs` given, an output that is written into an input is that tensor.
+        """
+        inputs = inputs or {}
+        made = self.allocate_outputs(inputs)
+        for name, tensor in made.items():
+            if self._outputs[name].aliased not in inputs:
+                tensor.tensor_ref.fill(0)
+        return list(made.values())
+
+    def _prepare(self, inputs: Tensors, outputs: Tensors | None) -> PreparedCall:
+        """A call with these tensors, that is remembered; with None for the outputs, one
+        that lacks just these."""
         arrays = self._validate("Input", self.input_tensors_info, inputs)
-        if outputs is None:
-            return arrays, {}
-        made = self._validate("Output", self.output_tensors_info, outputs)
-        self._check_aliases(arrays, made, outputs)
-        return arrays, made
+        of, made, given = self._memory.of, Arrays(), outputs or {}
+        if outputs is not None:
+            made = self._validate("Output", self.output_tensors_info, outputs)
+            self._check_aliases(arrays, made, outputs)
+        call = self.model_ref.prepare(
+            {name: of(inputs[name], array) for name, array in arrays.items()},
+            {name: of(given[name], array) for name, array in made.items()},
+            [array.tensor for ts in (arrays, made) for array in ts.values()],
+        )
+        self.remember(call, inputs, arrays, outputs, made)
+        return call
 
     def _validate(
         self, kind: str, infos: Mapping[str, TensorMetadata], tensors: Tensors
@@ -207,12 +236,7 @@ class SpikeModel(BoundCalls):
                 f"{type(tensors).__name__}"
             )
 
-    def _check_aliases(
-        self,
-        inputs: Arrays,
-        outputs: Arrays,
-        given: Tensors,
-    ) -> None:
+    def _check_aliases(self, inputs: Arrays, outputs: Arrays, given: Tensors) -> None:
         for name, array in outputs.items():
             aliased = self._outputs[name].aliased
             if aliased and not array.is_same_memory(inputs[aliased]):
@@ -246,3 +270,11 @@ def _tensor_infos(infos: Mapping[str, TensorMetadata]) -> list[TensorInfo]:
 
 def _metadata(tensors: Iterable[TensorInfo]) -> dict[str, TensorMetadata]:
     return {t.name: TensorMetadata(t.nbytes, t.dtype, list(t.shape)) for t in tensors}
+
+
+def _output(info: TensorMetadata, aliased: str | None) -> _Output:
+    if info.dtype != UNKNOWN_DTYPE:
+        shape, dtype = tuple(info.shape), np.dtype(info.dtype)
+        if prod(shape) * dtype.itemsize == info.size:
+            return _Output(info.size, shape, dtype, aliased)
+    return _Output(info.size, (info.size,), np.dtype(np.uint8), aliased)

@@ -26,17 +26,13 @@ _lock = threading.Lock()
 _singleton: Spike | None = None
 
 
-def _active() -> bool:
-    return _singleton is not None and not _singleton.is_closed
-
-
 def configure(visible_cores: Iterable[int] | None = None) -> None:
     """Choose the cores that this process uses, before the runtime opens.
 
     Raises RuntimeError if it is open, TypeError or ValueError for what is no core.
     """
     with _lock:
-        if _active():
+        if _singleton is not None and not _singleton.is_closed:
             raise RuntimeError(
                 "Cannot configure: Spike runtime is already active. Call spike.reset() "
                 "first."
@@ -69,9 +65,8 @@ def get_spike_singleton() -> Spike:
     """The runtime, opened if it is not."""
     global _singleton
     with _lock:
-        if not _active():
+        if _singleton is None or _singleton.is_closed:
             _singleton = Spike()
-        assert _singleton is not None
         return _singleton
 
 
