@@ -192,17 +192,15 @@ void call_submit(const SpikeCall* call, SpikeExecution** out) {
   put(out, [&] { return AsyncExecution::start(given(call)); });
 }
 
-/// What is left of the time, as far as it may be waited for at once.
-milliseconds part_of(int64_t left) {
-  return left < 0 ? kBetweenSignals : std::min(milliseconds(left), kBetweenSignals);
-}
-
 SpikeStatus execution_wait(SpikeExecution* execution, int64_t most) {
   using Clock = std::chrono::steady_clock;
   const auto start = Clock::now();
   AsyncExecution& waited = *given(execution);
   for (int64_t left = most;;) {
-    if (left == 0 ? waited.done() : waited.wait_for(part_of(left))) break;
+    // As much of the rest as may be waited for at once.
+    auto part =
+        left < 0 ? kBetweenSignals : std::min(milliseconds(left), kBetweenSignals);
+    if (left == 0 ? waited.done() : waited.wait_for(part)) break;
     if (PyGILState_Check() && PyErr_CheckSignals() != 0) return SPIKE_INTERRUPTED;
     if (left == 0) return SPIKE_NOT_DONE;
     if (most > 0)

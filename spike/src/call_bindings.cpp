@@ -1,5 +1,6 @@
 // Calls that are made ready once, and asynchronous executions, as Python sees them.
 
+#include <nanobind/stl/optional.h>
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
@@ -13,6 +14,11 @@ using namespace nb::literals;
 namespace spike {
 namespace {
 
+class BenchmarkResult : public nb::object {
+  NB_OBJECT(BenchmarkResult, nb::object, "spike.benchmark.BenchmarkResult",
+            PyObject_IsTrue)
+};
+
 PreparedCall prepare(const NrtModel& model, Tensors inputs, Tensors outputs,
                      const std::vector<const NrtTensor*>& others) {
   NamedTensors input_pins = pin_all(inputs), output_pins = pin_all(outputs);
@@ -23,7 +29,9 @@ PreparedCall prepare(const NrtModel& model, Tensors inputs, Tensors outputs,
 }
 
 BenchmarkResult benchmark(const PreparedCall& call, int warmup, int iterations) {
-  return benchmark_result(call.benchmark(warmup, iterations), warmup);
+  nb::object result = nb::module_::import_("spike.benchmark").attr("BenchmarkResult");
+  return nb::borrow<BenchmarkResult>(
+      result.attr("from_durations")(call.benchmark(warmup, iterations), warmup));
 }
 
 bool is_valid(const PreparedCall& call) {
@@ -31,9 +39,22 @@ bool is_valid(const PreparedCall& call) {
   return call.try_pin(pins);
 }
 
-std::shared_ptr<AsyncExecution> execute_async(const Spike& self, const NrtModel& model,
-                                              Tensors inputs, Tensors outputs) {
-  return AsyncExecution::start(self.prepare(model, pin_all(inputs), pin_all(outputs)));
+void execute(const PreparedCall& call, const std::optional<std::string>& ntff_name,
+             bool save_trace) {
+  if (save_trace)
+    call.profile(ntff_name.value_or("profile.ntff"));
+  else
+    call.execute();
+}
+
+/// What does something with a call, as a method of the Spike that its model is of.
+template <class Result, class... Arguments>
+auto method(Result (*function)(const PreparedCall&, Arguments...)) {
+  return [function](const Spike& self, const NrtModel& model, Tensors inputs,
+                    Tensors outputs, Arguments... arguments) {
+    return function(self.prepare(model, pin_all(inputs), pin_all(outputs)),
+                    arguments...);
+  };
 }
 
 // Python's signal handlers run in between, and one that raises ends the waiting.
@@ -69,7 +90,13 @@ void define_calls(nb::module_& m, nb::class_<NrtModel>& model,
   model.def("prepare", prepare, "inputs"_a, "outputs"_a, "others"_a = nb::make_tuple(),
             "Make a call ready that is to be executed often.\n\n"
             "It is invalid once one of `others` is freed, too.");
-  spike.def("execute_async", execute_async, "model"_a, "inputs"_a, "outputs"_a);
+  spike
+      .def("execute", method(execute), "model"_a, "inputs"_a, "outputs"_a,
+           "ntff_name"_a = nb::none(), "save_trace"_a = false)
+      .def("execute_async", method(AsyncExecution::start), "model"_a, "inputs"_a,
+           "outputs"_a)
+      .def("benchmark", method(benchmark), "model"_a, "inputs"_a, "outputs"_a,
+           "warmup_iterations"_a = 1, "benchmark_iterations"_a = 1);
 }
 
 }  // namespace spike

@@ -148,11 +148,6 @@ NamedTensors pin_all(nb::dict tensors) {
   return pins;
 }
 
-BenchmarkResult benchmark_result(const std::vector<double>& durations, int warmup) {
-  nb::object result = nb::module_::import_("spike.benchmark").attr("BenchmarkResult");
-  return nb::borrow<BenchmarkResult>(result.attr("from_durations")(durations, warmup));
-}
-
 namespace {
 
 nb::str repr_of(const NrtModel& model) {
@@ -242,23 +237,6 @@ NrtModel load_model(const Spike& self, const std::string& neff_file, Int core_id
                                      integer<uint32_t>("world_size", world_size)});
 }
 
-void execute(const Spike& self, const NrtModel& model, Tensors inputs, Tensors outputs,
-             const Text& ntff_name, bool save_trace) {
-  NamedTensors input_pins = pin_all(inputs), output_pins = pin_all(outputs);
-  if (save_trace)
-    self.prepare(model, input_pins, output_pins)
-        .profile(ntff_name.value_or("profile.ntff"));
-  else
-    self.execute(model, input_pins, output_pins);
-}
-
-BenchmarkResult benchmark(const Spike& self, const NrtModel& model, Tensors inputs,
-                          Tensors outputs, int warmup, int iterations) {
-  return benchmark_result(
-      self.benchmark(model, pin_all(inputs), pin_all(outputs), warmup, iterations),
-      warmup);
-}
-
 /// What does something with a tensor, as a method of the Spike that it belongs to.
 template <class Result, class Tensor, class... Arguments>
 auto method(Result (*function)(Tensor&, Arguments...)) {
@@ -287,11 +265,7 @@ void define_spike_models(nb::class_<Spike>& spike) {
       .def("load_model", load_model, "neff_file"_a, "core_id"_a = 0,
            "cc_enabled"_a = false, "rank_id"_a = 0, "world_size"_a = 1)
       .def("unload_model", &Spike::unload_model, "model"_a)
-      .def("get_tensor_info", &Spike::get_tensor_info, "model"_a)
-      .def("execute", execute, "model"_a, "inputs"_a, "outputs"_a,
-           "ntff_name"_a = nb::none(), "save_trace"_a = false)
-      .def("benchmark", benchmark, "model"_a, "inputs"_a, "outputs"_a,
-           "warmup_iterations"_a = 1, "benchmark_iterations"_a = 1);
+      .def("get_tensor_info", &Spike::get_tensor_info, "model"_a);
 }
 
 nb::class_<Spike> define_spike(nb::module_& m) {

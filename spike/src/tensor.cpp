@@ -8,6 +8,8 @@ namespace spike {
 namespace {
 
 constexpr size_t kFewDependents = 8;
+// How much a copy between cores takes to the host at once.
+constexpr size_t kCopyBytes = 4 << 20;
 const char* kRead = "Unable to read from a freed tensor";
 const char* kWrite = "Unable to write to a freed tensor";
 
@@ -19,12 +21,27 @@ std::string describe_memory(NrtRuntime& runtime, int core) try {
   return "";
 }
 
-}  // namespace
+// libnrt copies within a core's memory only.
+void copy_through_host(const NrtApi& nrt, const TensorStorage& from, size_t from_offset,
+                       const TensorStorage& to, size_t offset, size_t size) {
+  const size_t most = std::min(size, kCopyBytes);
+  std::unique_ptr<char[]> buffer(new char[most]);
+  for (size_t done = 0, part; done < size; done += part) {
+    part = std::min(most, size - done);
+    check(nrt.nrt_tensor_read(from.tensor, buffer.get(), from_offset + done, part),
+          "Failed to read tensor");
+    check(nrt.nrt_tensor_write(to.tensor, buffer.get(), offset + done, part),
+          "Failed to write tensor");
+  }
+}
 
+/// `size`, or what is left after `offset` if it is 0.
 size_t to_end(const NrtTensor& tensor, size_t offset, size_t size) {
   return size == 0 && offset <= tensor.size ? tensor.size - offset : size;
 }
 
+/// Throws SpikeError, which names the operation and what it takes, for bytes that the
+/// tensor does not have.
 void check_bounds(const NrtTensor& tensor, const char* operation, const char* what,
                   size_t offset, size_t size) {
   // Never computes offset + size, which may overflow.
@@ -35,6 +52,8 @@ void check_bounds(const NrtTensor& tensor, const char* operation, const char* wh
                    " size: " + std::to_string(size) +
                    " bytes; Offset: " + std::to_string(offset) + " bytes.");
 }
+
+}  // namespace
 
 TensorStorage::~TensorStorage() {
   // Nobody can pin it any more, so no execution uses the sets that hold it.
@@ -123,6 +142,29 @@ void NrtTensor::read(void* data, size_t size, size_t offset) const {
   Use nrt(tensor->runtime, kRead);
   check(nrt->nrt_tensor_read(tensor->tensor, data, offset, size),
         "Failed to read tensor");
+}
+
+void NrtTensor::copy_from(const NrtTensor& source, size_t source_offset, size_t offset,
+                          size_t size) {
+  TensorPin from = source.pin(kRead), to = pin(kWrite);
+  size = to_end(source, source_offset, size);
+  check_bounds(source, "copy", "Copy", source_offset, size);
+  check_bounds(*this, "copy", "Copy", offset, size);
+  Use nrt(from->runtime, kRead);  // open, so `to` is of the same
+  if (source.core_id == core_id)
+    check(nrt->nrt_tensor_copy(from->tensor, source_offset, to->tensor, offset, size),
+          "Failed to copy tensor");
+  else
+    copy_through_host(*nrt, *from, source_offset, *to, offset, size);
+}
+
+void NrtTensor::fill(int byte, size_t offset, size_t size) {
+  TensorPin tensor = pin(kWrite);
+  size = to_end(*this, offset, size);
+  check_bounds(*this, "fill", "Fill", offset, size);
+  Use nrt(tensor->runtime, kWrite);
+  check(nrt->nrt_tensor_memset(tensor->tensor, offset, byte, size),
+        "Failed to fill tensor");
 }
 
 }  // namespace spike

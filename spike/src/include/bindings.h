@@ -16,14 +16,6 @@ std::shared_ptr<const NrtApi> library();
 NrtRuntime::Lease open_runtime();
 void close_runtime();
 
-/// A spike.benchmark.BenchmarkResult.
-class BenchmarkResult : public nanobind::object {
-  NB_OBJECT(BenchmarkResult, nanobind::object, "spike.benchmark.BenchmarkResult",
-            PyObject_IsTrue)
-};
-/// Of milliseconds that executions took.
-BenchmarkResult benchmark_result(const std::vector<double>& durations, int warmup);
-
 /// An argument of any kind, for the callee to convert: the int that it is to be.
 using Int = nanobind::typed<nanobind::object, int>;
 using Tensors = nanobind::typed<nanobind::dict, nanobind::str, NrtTensor>;

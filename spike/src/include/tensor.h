@@ -74,11 +74,4 @@ class NrtTensor : public Share<TensorStorage> {
             const std::string& name, nrt_tensor_t* tensor);
 };
 
-/// `size`, or what is left after `offset` if it is 0.
-size_t to_end(const NrtTensor& tensor, size_t offset, size_t size);
-/// Throws SpikeError, which names the operation and what it takes, for bytes that the
-/// tensor does not have.
-void check_bounds(const NrtTensor& tensor, const char* operation, const char* what,
-                  size_t offset, size_t size);
-
 }  // namespace spike

@@ -94,9 +94,9 @@ def _load_array(path: str, dtype: str) -> np.ndarray[Any, Any]:
 
 def _as_dtype(array: np.ndarray[Any, Any], dtype: str) -> np.ndarray[Any, Any]:
     """The same values. Raises ValueError if the dtype has not all of them."""
-    import ml_dtypes  # noqa: F401  -- makes NumPy know bfloat16 and fp8 by name
     import numpy as np
 
+    # NumPy knows bfloat16 and fp8 by name, as the module of tensors is loaded.
     if array.dtype.kind == "V" and array.dtype.itemsize == np.dtype(dtype).itemsize:
         return array.view(dtype)
     if array.dtype.kind not in "biuf":
@@ -129,7 +129,6 @@ class _Run:
 
         self.args, self.rank = args, rank
         several = args.num_cores > 1
-        self.cc_enabled = args.cc_enabled or args.collective
         world = args.num_cores if several and args.collective else args.world_size
         self.output_dir = Path(args.output_dir.replace("{rank}", str(rank)))
         if several:
@@ -138,7 +137,7 @@ class _Run:
             args.neff_path.replace("{rank}", str(rank)),
             args.name,
             core,
-            self.cc_enabled,
+            args.cc_enabled or args.collective,
             rank if several else args.rank_id,
             world,
         )

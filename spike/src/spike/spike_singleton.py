@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import operator
 import os
 import threading
@@ -12,15 +11,6 @@ from collections.abc import Iterable
 from spike._spike import Spike
 
 VISIBLE_CORES = "NEURON_RT_VISIBLE_CORES"
-
-logger = logging.getLogger("spike")
-if not logger.handlers:
-    _handler = logging.StreamHandler()
-    _handler.setFormatter(
-        logging.Formatter("%(asctime)s - %(name)s - %(message)s", "%H:%M:%S")
-    )
-    logger.addHandler(_handler)
-    logger.setLevel(logging.WARNING)
 
 _lock = threading.Lock()
 _singleton: Spike | None = None
