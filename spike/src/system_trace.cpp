@@ -59,18 +59,17 @@ class SystemTraceSession {
 
  private:
   void start(const Use& nrt) {
+    uint32_t cores = 0;
+    check(nrt->nrt_get_visible_nc_count(&cores), "Failed to get visible NC count");
     nrt_sys_trace_config_t* config = nullptr;
     check(nrt->nrt_sys_trace_config_allocate(&config),
           "Failed to allocate sys trace config");
-    uint32_t cores = 0;
-    int counted = nrt->nrt_get_visible_nc_count(&cores);
     // A fresh configuration captures every core.
     for (uint32_t core = 0; core_id_ && core < cores; ++core)
       nrt->nrt_sys_trace_config_set_capture_enabled_for_nc(config, core,
                                                            core == *core_id_);
-    int status = counted == NRT_SUCCESS ? nrt->nrt_sys_trace_start(config) : counted;
+    int status = nrt->nrt_sys_trace_start(config);
     nrt->nrt_sys_trace_config_free(config);
-    check(counted, "Failed to get visible NC count");
     check(status, "Failed to start sys trace");
   }
 

@@ -113,8 +113,6 @@ NrtTensor NrtTensor::slice(size_t offset, size_t size, const std::string& name) 
           tensor};
 }
 
-void NrtTensor::free() { std::atomic_store(&held_, std::shared_ptr<const Held>()); }
-
 uintptr_t NrtTensor::address() const {
   TensorPin tensor = peek();
   if (!tensor) return 0;

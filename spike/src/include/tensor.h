@@ -62,7 +62,7 @@ class NrtTensor : public Share<TensorStorage> {
 
   /// Gives the share up: the memory is freed with the last, after running calls.
   /// Idempotent.
-  void free();
+  void free() { std::atomic_store(&held_, std::shared_ptr<const Held>()); }
   /// Address in the device's memory; 0 if freed.
   uintptr_t address() const;
 
