@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from nkipy.hlo.errors import HLOVerificationError
@@ -81,6 +84,21 @@ def test_a_field_set_in_place_is_noticed_for_good(name):
     setattr(inst, name, before)
     module.verify()
     assert not module.is_verified  # what comes after is not noticed, hence not trusted
+
+
+def test_threads_that_verify_modules_with_common_instructions():
+    module, ready = _module(), threading.Barrier(4)
+
+    def verify(_: int) -> bool:
+        other = HLOModule("other")
+        other.entry = module.entry
+        other.set_results(module.results)
+        ready.wait()
+        other.verify()
+        return other.is_verified
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(verify, range(4)))
 
 
 def test_another_module_with_a_changed_instruction_is_not_trusted_either():

@@ -223,15 +223,16 @@ def keep(instructions: Sequence[HLOInstruction]) -> None:
     Those that have a form are of it. What can be changed without setting a field is
     replaced: attributes by a copy that is read-only, the array of a constant by a view
     of its own, which no one else can give another shape. Its elements may still be
-    another's, and change.
+    another's, and change. Several threads may keep the same instructions.
     """
+    put = object.__setattr__  # another thread's success is no change
     for inst in instructions:
         if type(inst) is HLOInstruction:
             if inst.form is None and inst.attributes is not NO_ATTRIBUTES:
-                inst.attributes = _own(inst.opcode, inst.attributes)
+                put(inst, "attributes", _own(inst.opcode, inst.attributes))
             if type(inst.operands) is not tuple:
-                inst.operands = tuple(inst.operands)
-            inst.__class__ = _Kept
+                put(inst, "operands", tuple(inst.operands))
+            put(inst, "__class__", _Kept)
 
 
 def are_kept(instructions: Sequence[HLOInstruction]) -> bool:

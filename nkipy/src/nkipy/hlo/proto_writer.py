@@ -83,18 +83,21 @@ def digest_module(module: HLOModule) -> bytes:
             cannot be loaded.
     """
     encoded = _encoded(module)
-    if encoded.digest is None:
+    # In this order: another thread sets the digest first, then drops what it is of.
+    hashed, digest = encoded.hashed, encoded.digest
+    if digest is None:
         sha = hashlib.sha256()
-        for part in encoded.hashed:
+        for part in hashed:
             sha.update(part)
-        encoded.digest, encoded.hashed = sha.digest(), []
+        encoded.digest = digest = sha.digest()
+        encoded.hashed = []
     if not any(map(_calls_out, encoded.computations)):
-        return encoded.digest
+        return digest
     # Imported here: few programs have custom calls.
     from nkipy.hlo.custom_calls import targets_of, versions
 
     text = versions(targets_of(encoded.computations))
-    return hashlib.sha256(encoded.digest + text.encode()).digest()
+    return hashlib.sha256(digest + text.encode()).digest()
 
 
 def _calls_out(computation: HLOComputation) -> bool:
