@@ -575,3 +575,136 @@ def test_what_a_rank_writes_no_other_rank_sees():
         with pytest.raises(ValueError, match="which no other rank reads"):
             simulate_jit(world_size=2)(kernel)(PerRank(first), PerRank(second))
     assert (x == 1).all() and (y == 1).all()
+
+
+# ------------------------------------------------------------- methods and data of C's
+
+
+def array_of(*values):
+    return np.array(values, np.float32)
+
+
+def through_methods_of_an_array():
+    w = array_of(1, 2)
+    take, add = w.take, w.__add__
+    yield lambda x: x + take([0, 1]) + add(np.float32(1)), lambda: w.fill(5)
+
+
+def through_a_partial_of_a_method():
+    w = array_of(1, 2)
+    take = functools.partial(w.take)
+    yield lambda x: x + take([0, 1]), lambda: w.fill(5)
+
+
+def through_a_method_of_a_dict():
+    d = {"w": array_of(1, 2)}
+    get = d.get
+    yield lambda x: x + get("w"), lambda: d.update(w=array_of(5, 5))
+
+
+def through_a_method_of_a_list():
+    held = [1.0]
+    item = held.__getitem__
+    yield lambda x: x + item(0), lambda: held.__setitem__(0, 5.0)
+
+
+def through_a_view_of_a_dict():
+    d = {"w": 1.0}
+    viewed = d.values()
+    yield lambda x: x + sum(viewed), lambda: d.update(w=3.0)
+
+
+def through_a_view_of_a_dict_that_was_empty():
+    d = {}
+    keys, items = d.keys(), d.items()
+    yield lambda x: x + len(keys) + len(items), lambda: d.update(w=3.0)
+
+
+def through_a_view_of_items():
+    d = {"w": array_of(1, 2)}
+    items = d.items()
+    yield lambda x: x + dict(items)["w"], lambda: d.update(w=array_of(5, 5))
+
+
+def through_a_vectorized_function():
+    w = array_of(1, 2)
+    each = np.vectorize(lambda i: w[i])
+    yield lambda x: x + each(np.arange(2)).astype(np.float32), lambda: w.fill(5)
+
+
+def through_a_polynomial():
+    p = np.poly1d([1.0, 2.0])
+
+    def change():
+        p.coeffs[0] = 5
+
+    yield lambda x: x + np.float32(p(2.0)), change
+
+
+def through_a_polynomial_of_the_newer_kind():
+    p = np.polynomial.Polynomial([1.0, 2.0])
+    yield lambda x: x + np.float32(p(2.0)), lambda: p.coef.fill(5)
+
+
+def in_a_record_of_objects():
+    w = np.zeros(2, [("a", object), ("b", "f4")])
+    w["a"][0] = array_of(1, 2)
+    yield lambda x: x + w["a"][0], lambda: w["a"][0].fill(5)
+
+
+def in_a_record_of_objects_that_are_replaced():
+    w = np.zeros(2, [("a", object), ("b", "f4")])
+    w["a"][0] = array_of(1, 2)
+    yield lambda x: x + w["a"][0], lambda: w["a"].__setitem__(0, array_of(5, 5))
+
+
+def in_a_record_that_is_a_view():
+    w = np.zeros(2, [("a", "f4"), ("b", "f4")])
+    record = w[0]
+    yield lambda x: x + record["a"], lambda: w["a"].fill(5)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        through_methods_of_an_array,
+        through_a_partial_of_a_method,
+        through_a_method_of_a_dict,
+        through_a_method_of_a_list,
+        through_a_view_of_a_dict,
+        through_a_view_of_a_dict_that_was_empty,
+        through_a_view_of_items,
+        through_a_vectorized_function,
+        through_a_polynomial,
+        through_a_polynomial_of_the_newer_kind,
+        in_a_record_of_objects,
+        in_a_record_of_objects_that_are_replaced,
+        in_a_record_that_is_a_view,
+    ],
+)
+def test_what_is_reached_through_types_of_c_and_of_numpy(case):
+    ((kernel, change),) = case()
+    jitted = simulate_jit(kernel)
+    before = kernel(X)
+    for _ in range(2):
+        np.testing.assert_array_equal(jitted(X), before)
+    traced = jitted._programs.values()
+    np.testing.assert_array_equal(jitted(X), before)
+    assert jitted._programs.values() == traced  # nothing changed: not traced again
+    change()
+    assert not np.array_equal(kernel(X), before)
+    np.testing.assert_array_equal(jitted(X), kernel(X))
+
+
+def test_what_cannot_read_is_not_followed():
+    seen = []
+    note = seen.append
+
+    def kernel(x):
+        note(x.shape)
+        return x + 1
+
+    jitted = simulate_jit(kernel)
+    for _ in range(3):
+        jitted(X)
+    assert seen == [(2,)]

@@ -22,6 +22,8 @@ from types import (
 )
 from typing import Any
 
+import numpy as np
+
 from nkipy.core.roles import is_internal
 
 Read = Callable[[], Any]
@@ -32,6 +34,13 @@ _CONSTANT = sys.stdlib_module_names | {"jax", "ml_dtypes", "numpy", "scipy", "to
 _DYNAMIC = frozenset(("getattr", "vars", "__dict__", "attrgetter", "__getattribute__"))
 #: Standard classes whose objects are there to hold somebody's attributes.
 _NAMESPACES = (SimpleNamespace, argparse.Namespace)
+#: Objects of NumPy's that hold nothing of others.
+_NUMPYS_OWN = (type, np.finfo, np.iinfo, np.ufunc, type(np.mean))
+#: Methods of the builtin containers that return nothing of what is in them.
+_ONLY_WRITE = frozenset(
+    ("add", "append", "appendleft", "clear", "discard", "extend", "extendleft")
+    + ("insert", "update")
+)
 _IMPORT = dis.opmap["IMPORT_NAME"]
 _WRAPPERS = (staticmethod, classmethod)
 
@@ -142,6 +151,13 @@ def is_bound(read: Read) -> bool:
     return True
 
 
+def is_only_write(method: Any) -> bool:
+    """Whether a bound method of a builtin container cannot tell what is in it."""
+    return method.__name__ in _ONLY_WRITE and is_constant(
+        type(method.__self__).__module__
+    )
+
+
 def class_members(kind: type, names: Names) -> Iterator[tuple[type, str]]:
     """(class, name) of what code may reach in `kind` and its bases.
 
@@ -185,8 +201,27 @@ def _slots_of(kind: Any) -> list[str]:
     ]
 
 
+def _numpys_attributes(value: Any) -> list[str] | None:
+    """All attributes of an object of NumPy's that is made of others' data.
+
+    No code that is looked into names what `vectorize` calls, or the coefficients of a
+    polynomial. None for what is not such an object, and for what cannot change.
+    """
+    kind = type(value)
+    if kind.__module__.partition(".")[0] != "numpy" or isinstance(value, _NUMPYS_OWN):
+        return None
+    return sorted(n for n in getattr(value, "__dict__", ()) if not _is_special(n))
+
+
+def _is_special(name: str) -> bool:
+    return name.startswith("__") and name.endswith("__")
+
+
 def own_names(value: Any, names: Names) -> list[str]:
     """Attributes of an object's own, or a module's, that code may reach."""
+    of_numpys = _numpys_attributes(value)
+    if of_numpys is not None:
+        return of_numpys
     if isinstance(value, ModuleType) and is_constant(value.__name__):
         return []
     if is_constant(type(value).__module__) and not hasattr(value, "__dict__"):

@@ -24,9 +24,15 @@ import os
 import random
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, MappingView, Sequence, Set
 from contextvars import ContextVar
-from types import FunctionType, MethodType, ModuleType
+from types import (
+    BuiltinMethodType,
+    FunctionType,
+    MethodType,
+    MethodWrapperType,
+    ModuleType,
+)
 from typing import Any
 
 import numpy as np
@@ -42,6 +48,8 @@ _SCALARS = (
     *(bool, int, float, complex, str, bytes, type(None), type(...), range, slice),
     *(np.generic, np.dtype),
 )
+#: Methods that are bound to an object, of types that are written in C.
+_BOUND_IN_C = (BuiltinMethodType, MethodWrapperType)
 _MEMORY = (bytearray, memoryview, array.array)
 _Check = Callable[[], bool]
 
@@ -138,6 +146,9 @@ class _Walk:
             # any other. Layers keep what a backward pass needs in such places.
             checks.append(lambda: _is_traced(read()))
             return
+        if isinstance(value, np.void):
+            self._record(value, read)
+            return
         if isinstance(value, (np.ndarray, *_SCALARS)) and value is not None:
             self.data.append((read, value))
         if isinstance(value, _SCALARS):
@@ -154,6 +165,10 @@ class _Walk:
             checks.append(lambda: read() is value)
             return
         self._seen[id(value)] = value
+        if isinstance(value, MappingView):
+            checks.append(lambda: read() is value)
+            self.visit(functools.partial(_mapping_of, value))
+            return
         if isinstance(value, (list, tuple, deque, Mapping, Set)) or (
             isinstance(value, Sequence) and not isinstance(value, _MEMORY)
         ):
@@ -176,6 +191,17 @@ class _Walk:
                 self._object(value)
         else:
             self._lead_on(value)
+
+    def _record(self, value: np.void, read: Read) -> None:
+        """A scalar of a structured dtype, which may be a view of an array."""
+        dtype = value.dtype
+        self.checks.append(lambda: getattr(read(), "dtype", None) == dtype)
+        if not dtype.hasobject:
+            kept = value.tobytes()
+            self.checks.append(lambda: read().tobytes() == kept)
+            return
+        for name in dtype.names or ():
+            self.visit(functools.partial(captured.item, read, name))
 
     def _container(self, value: Any, read: Read) -> None:
         if isinstance(value, Mapping):
@@ -207,6 +233,9 @@ class _Walk:
         elif isinstance(value, np.ndarray):  # of objects
             for i in range(value.size):
                 self.visit(functools.partial(value.flat.__getitem__, i))
+        elif isinstance(value, _BOUND_IN_C):
+            if not captured.is_only_write(value):
+                self.visit(functools.partial(_same, value.__self__))
         elif isinstance(value, ContextVar):
             self.visit(functools.partial(value.get, None))
         elif isinstance(value, weakref.ref):
@@ -318,6 +347,11 @@ def _length(now: Any, kind: type) -> int:
     """The length of `now`; -1 if it is not of that kind."""
     sized: Any = now
     return len(sized) if type(now) is kind else -1
+
+
+def _mapping_of(view: Any) -> Any:
+    """The mapping that keys, values or items are a view of."""
+    return view.mapping if hasattr(view, "mapping") else getattr(view, "_mapping", None)
 
 
 def _part(method: Any, name: str) -> Any:
