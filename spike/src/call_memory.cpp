@@ -102,10 +102,13 @@ class CallMemory {
     };
     auto made = std::make_shared<Entry>(
         Entry{call, {inputs, input_arrays}, {outputs, output_arrays}});
-    entries_.erase(std::remove_if(entries_.begin(), entries_.end(), is_gone),
-                   entries_.end());
-    if (entries_.size() == kSize) entries_.erase(entries_.begin());
-    entries_.push_back(std::move(made));
+    // To drop a pin or an entry may free tensors and run Python, while other threads
+    // come here: it is done with a copy, and what goes is dropped at the end.
+    auto kept = entries_;
+    kept.erase(std::remove_if(kept.begin(), kept.end(), is_gone), kept.end());
+    if (kept.size() == kSize) kept.erase(kept.begin());
+    kept.push_back(std::move(made));
+    entries_.swap(kept);
   }
 
   /// The call that was remembered for these arguments; a null one if none was.

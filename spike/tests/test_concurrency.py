@@ -125,3 +125,21 @@ def test_many_threads_on_two_cores(fake):
     with ThreadPoolExecutor(8) as pool:
         jobs = [pool.submit(work, path, i % 2, until, i) for i in range(8)]
     assert all(job.result() > 3 for job in jobs)
+
+
+def test_threads_call_one_model_with_tensors_of_their_own(fake):
+    """Each call is remembered, and drops what was, while others come."""
+    fake._library.fake_record(False)
+    model = SpikeModel.load_from_neff(fake.neff())
+
+    def call(seed: int) -> None:
+        x = np.full((4, 4), seed, np.float32)
+        expected = (x.view(np.uint8) + 1).view(np.float32)  # as the fake computes
+        for _ in range(300):
+            io = {"x": SpikeTensor.from_numpy(x), "y": SpikeTensor.from_numpy(x)}
+            results = model(io)
+            assert results is not None
+            np.testing.assert_array_equal(results["sum"].numpy(), expected)
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(call, range(6)))
