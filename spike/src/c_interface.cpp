@@ -24,17 +24,26 @@ constexpr milliseconds kBetweenSignals{100};
 
 thread_local std::string last_error;
 
-int fail(int status, const char* text) {
-  last_error = text;
+int fail(int status, const char* text) noexcept {
+  try {
+    last_error = text;
+  } catch (const std::bad_alloc&) {
+    last_error.clear();
+  }
   return status;
 }
 
-int fail(const nb::python_error& error) {
+/// What is raised may raise in turn when it is asked for its status or text.
+int fail(const nb::python_error& error) noexcept {
   nb::gil_scoped_acquire gil;
-  nb::handle raised = error.value();
-  // NrtError has one.
-  nb::object status = nb::getattr(raised, "status", nb::int_(int(SPIKE_ERROR)));
-  return fail(nb::cast<int>(nb::int_(status)), nb::str(raised).c_str());
+  try {
+    nb::handle raised = error.value();
+    // NrtError has one.
+    nb::object status = nb::getattr(raised, "status", nb::int_(int(SPIKE_ERROR)));
+    return fail(nb::cast<int>(nb::int_(status)), nb::str(raised).c_str());
+  } catch (const std::exception&) {
+    return fail(SPIKE_ERROR, "a Python exception that cannot be shown");
+  }
 }
 
 /// A function as C calls it: the status that it returns, or of what it throws.
@@ -42,7 +51,7 @@ template <auto function>
 struct Guarded;
 template <class Result, class... Arguments, Result (*function)(Arguments...)>
 struct Guarded<function> {
-  static int call(Arguments... arguments) {
+  static int call(Arguments... arguments) noexcept {
     try {
       if constexpr (!std::is_void_v<Result>)
         return function(arguments...);
@@ -55,6 +64,8 @@ struct Guarded<function> {
       return fail(error);
     } catch (const std::exception& error) {
       return fail(SPIKE_ERROR, error.what());
+    } catch (...) {
+      return fail(SPIKE_ERROR, "an exception that is none of std's");
     }
   }
 };
