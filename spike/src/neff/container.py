@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from typing import BinaryIO
 
 from neff.errors import NeffError
 from neff.tar import Buffer, Limits, read_members
@@ -193,10 +195,22 @@ def read_header(path: str | os.PathLike[str]) -> NeffHeader:
         NeffError: it is no header, or not that of a file of this size.
         OSError: the file cannot be read.
     """
-    with Path(path).open("rb") as file:
-        return NeffHeader.unpack(
-            file.read(HEADER_SIZE), os.fstat(file.fileno()).st_size
-        )
+    with _open(path) as (file, size):
+        return NeffHeader.unpack(file.read(HEADER_SIZE), size)
+
+
+@contextmanager
+def _open(path: str | os.PathLike[str]) -> Iterator[tuple[BinaryIO, int]]:
+    """A file and its size. Does not wait, as opening a named pipe would."""
+    with open(path, "rb", opener=_open_at_once) as file:
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode):
+            raise NeffError(f"{os.fspath(path)} is no regular file")
+        yield file, found.st_size
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _load(source: Source, limits: Limits) -> memoryview:
@@ -204,8 +218,7 @@ def _load(source: Source, limits: Limits) -> memoryview:
         data = memoryview(source).cast("B")
         _check_file_size(len(data), limits)
         return data
-    with Path(source).open("rb") as file:
-        size = os.fstat(file.fileno()).st_size
+    with _open(source) as (file, size):
         _check_file_size(size, limits)
         NeffHeader.unpack(file.read(HEADER_SIZE), size)
         file.seek(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import struct
 from pathlib import Path
 
@@ -129,3 +130,11 @@ def test_a_large_file_that_is_no_neff_is_not_read(tmp_path: Path) -> None:
 def test_a_missing_file_is_an_os_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         read_container(tmp_path / "none.neff")
+
+
+@pytest.mark.parametrize("read", [read_container, read_header])
+def test_a_named_pipe_is_refused_and_not_waited_for(tmp_path, read) -> None:
+    pipe = tmp_path / "pipe.neff"
+    os.mkfifo(pipe)
+    with pytest.raises(NeffError, match="no regular file"):
+        read(pipe)
