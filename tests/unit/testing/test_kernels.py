@@ -92,6 +92,8 @@ def test_tolerances_can_be_given():
 def test_a_mode_that_there_is_not_is_refused():
     with pytest.raises(ValueError, match="modes are simulate, baremetal, resident"):
         check_kernel(lambda x: x, X, modes="device")
+    with pytest.raises(ValueError, match="nothing would be checked"):
+        check_kernel(lambda x: x, X, modes=())
 
 
 def test_it_needs_no_pytest_and_imports_no_engine():

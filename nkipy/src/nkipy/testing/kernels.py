@@ -98,13 +98,15 @@ def check_kernel(
 
     Raises:
         AssertionError: a result differs; the text says in which mode, where and how.
-        ValueError: there is no such mode.
+        ValueError: there is no such mode, or none was given.
         Exception: what the kernel raises, in tracing, compiling or running.
     """
     function = inspect.unwrap(kernel)
     allowed = replace(tolerance or Tolerance(), **_given(rtol=rtol, atol=atol))
     modes = (modes,) if isinstance(modes, str) else modes
     ways = {mode: _way(mode) for mode in modes}
+    if not ways:
+        raise ValueError("no mode was given: nothing would be checked")
     expected = _outcome(reference or function, args, kwargs)
     name = getattr(function, "__name__", repr(function))
     for mode, way in ways.items():
