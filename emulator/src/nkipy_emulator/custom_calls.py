@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import itertools
 import threading
+import traceback
 import weakref
+from contextlib import suppress
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -87,11 +89,33 @@ def _call_site(
     site = _sites[number]
     for output, source in site.aliases:
         outputs[output][:] = inputs[source]
-    site.handler(
-        [_array(view, shape) for view, shape in zip(inputs, site.inputs)],
-        [_array(view, shape) for view, shape in zip(outputs, site.outputs)],
-        site.backend_config,
-    )
+    try:
+        site.handler(
+            [_array(view, shape) for view, shape in zip(inputs, site.inputs)],
+            [_array(view, shape) for view, shape in zip(outputs, site.outputs)],
+            site.backend_config,
+        )
+    except BaseException as error:
+        _clear_frames(error)
+        for view in (*inputs, *outputs):
+            with suppress(BufferError):  # the handler has put an array somewhere
+                view.release()
+        raise
+
+
+def _clear_frames(error: BaseException) -> None:
+    """Take the arrays out of the frames that a traceback keeps: XLA frees their memory.
+
+    A debugger, or pytest when it shows arguments, would read it.
+    """
+    chain: list[BaseException | None] = [error]
+    seen = set()
+    while chain:
+        one = chain.pop()
+        if one is not None and id(one) not in seen:
+            seen.add(id(one))
+            traceback.clear_frames(one.__traceback__)
+            chain += [one.__cause__, one.__context__]
 
 
 def _array(view: memoryview, shape: Shape) -> np.ndarray:

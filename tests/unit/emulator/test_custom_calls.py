@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
+import traceback
 
 import numpy as np
 import pytest
@@ -149,6 +150,31 @@ def test_error_of_a_handler_is_raised_and_nothing_is_written(
     assert error.traceback[-1].name == "handler"
     for out, before in zip(outputs, untouched):
         np.testing.assert_array_equal(out.view(np.uint8), before.view(np.uint8))
+
+
+def test_a_traceback_keeps_no_array_of_xlas(engine, module_of, results_of):
+    """Its memory is freed, and pytest shows the arguments of frames."""
+
+    def fail(inputs, outputs, config):
+        try:
+            raise KeyError("first")
+        except KeyError:
+            raise ValueError("second") from None
+
+    register_custom_call("Fail", fail)
+    x = np.ones(4, np.float32)
+    attributes = {"custom_call_target": "Fail"}
+    module = module_of(
+        lambda b, p: b.emit("custom-call", (p,), p.shape, p.dtype, attributes), x
+    )
+    try:
+        with pytest.raises(ValueError, match="second") as raised:
+            engine.compile(module).run([x], results_of(module))
+    finally:
+        unregister_custom_call("Fail")
+    for error in (raised.value, raised.value.__context__):
+        frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+        assert [f.f_locals for f in frames if f.f_code is fail.__code__] == [{}]
 
 
 def test_a_failed_call_skips_later_handlers(engine, double, module_of, results_of):
