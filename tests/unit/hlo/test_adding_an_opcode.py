@@ -12,6 +12,7 @@ from nkipy.hlo import HLOModule, HLOVerificationError
 from nkipy.hlo.errors import HLORecordError
 from nkipy.hlo.opcodes import OPCODES
 from nkipy.hlo.opcodes.attribute import Attribute, Kind, Wire
+from nkipy.hlo.opcodes.compiled import AS_IT_IS
 from nkipy.hlo.opcodes.cost import elementwise
 from nkipy.hlo.opcodes.kinds import BOOL, COMPUTATION, INT, INTS
 from nkipy.hlo.opcodes.record import Opcode, define
@@ -99,7 +100,7 @@ def test_it_runs(added):
 
 # -- records that are not whole --------------------------------------------------------
 WHOLE = {"operands": 1, "rule": lambda inst: (inst.shape, inst.dtype)}
-WHOLE["cost"] = elementwise()
+WHOLE |= {"cost": elementwise(), "compiled": AS_IT_IS}
 
 
 @pytest.mark.parametrize("part", WHOLE)

@@ -50,6 +50,7 @@ def usage_text() -> str:
 def operators_text() -> str:
     """What ``list-operators`` prints: HLO's names, one a line."""
     from nkipy.hlo.opcodes import OPCODES
-    from nkipy_emulator.compiler.checks.operators import UNSUPPORTED
+    from nkipy.hlo.opcodes.compiled import UNSUPPORTED
 
-    return "".join(f"{name}\n" for name in sorted(set(OPCODES) - UNSUPPORTED))
+    names = (n for n, op in OPCODES.items() if UNSUPPORTED not in op.compiled.refusals)
+    return "".join(f"{name}\n" for name in sorted(names))

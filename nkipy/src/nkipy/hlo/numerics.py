@@ -12,15 +12,11 @@ import numpy as np
 from nkipy.hlo import dtypes as dt
 from nkipy.hlo.builder import HLOBuilder
 from nkipy.hlo.ir import HLOComputation, HLOInstruction, HLOModule
-from nkipy.hlo.opcodes import BINARY, UNARY
+from nkipy.hlo.opcodes import OPCODES, Cast
 from nkipy.hlo.options import CAST_TYPES, AutoCastType, SimulationOptions
 from nkipy.hlo.rewrites.base import Place, rewrite
 
 _TF32 = {"exponent_bits": 8, "mantissa_bits": 10}
-_PRODUCTS = frozenset({"dot", "convolution"})
-# Those that only pick values, which have been rounded before, are left out.
-_PICKS = frozenset({"copy", "maximum", "minimum", "abs", "negate", "sign"})
-_ELEMENTWISE = frozenset({*UNARY, *BINARY, "convert"}) - _PICKS
 
 
 def apply_auto_cast(module: HLOModule, options: SimulationOptions | None) -> HLOModule:
@@ -35,10 +31,11 @@ def apply_auto_cast(module: HLOModule, options: SimulationOptions | None) -> HLO
         inst: HLOInstruction, operands: tuple[HLOInstruction, ...], place: Place
     ) -> HLOInstruction | None:
         b = place.builder
-        if inst.opcode in _PRODUCTS and any(_is_float32(o) for o in operands):
+        cast = OPCODES[inst.opcode].compiled.cast
+        if cast is Cast.OPERANDS and any(_is_float32(o) for o in operands):
             rounded = tuple(_round(b, o, cast_type) for o in operands)
             return b.emit(inst.opcode, rounded, inst.shape, inst.dtype, inst.attributes)
-        if not everything or inst.opcode not in _ELEMENTWISE or not _is_float32(inst):
+        if not everything or cast is not Cast.RESULT or not _is_float32(inst):
             return None
         if place.computation in accumulators:
             return None

@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nkipy.hlo.ir import HLOInstruction
+from nkipy.hlo.opcodes.compiled import UNSUPPORTED
 from nkipy_emulator.compiler.diagnostics import Diagnostic, about
 from nkipy_emulator.compiler.options import CompileOptions
 
-#: The documentation says of these that they are not supported. Of others it is silent.
-UNSUPPORTED = frozenset({"triangular-solve"})
-
 
 def unsupported(inst: HLOInstruction, options: CompileOptions) -> Iterator[Diagnostic]:
-    """NCC_EVRF001."""
+    """NCC_EVRF001: the documentation says so of the opcode; of others it is silent."""
     yield about(
         inst,
-        "NCC_EVRF001",
+        UNSUPPORTED,
         f"Operator {inst.opcode} is not supported on {options.target.name}. "
         "list-operators prints those that are.",
     )

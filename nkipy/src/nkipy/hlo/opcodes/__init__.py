@@ -16,6 +16,7 @@ from nkipy.hlo.opcodes import (  # noqa: F401  (they fill the table)
     windows,
 )
 from nkipy.hlo.opcodes.attribute import Attribute, Kind, Wire, optional
+from nkipy.hlo.opcodes.compiled import Cast, Compiled
 from nkipy.hlo.opcodes.cost import CostClass, CostKind
 from nkipy.hlo.opcodes.elementwise import BINARY, DIRECTIONS, UNARY
 from nkipy.hlo.opcodes.record import OPCODES, Keeps, Opcode, define
@@ -27,6 +28,8 @@ __all__ = [
     "OPCODES",
     "UNARY",
     "Attribute",
+    "Cast",
+    "Compiled",
     "CostClass",
     "CostKind",
     "Keeps",

@@ -16,6 +16,7 @@ from nkipy.hlo.opcodes.attribute import (
     if_true,
     optional,
 )
+from nkipy.hlo.opcodes.compiled import AS_IT_IS, refused
 from nkipy.hlo.opcodes.cost import CONTROL, GPSIMD, CostClass, CostKind
 from nkipy.hlo.opcodes.kinds import (
     BOOL,
@@ -163,6 +164,7 @@ define(
     operands=(2, None),
     rule=reduce,
     cost=CostClass(CostKind.REDUCE),
+    compiled=AS_IT_IS,
     attributes=(Attribute("dimensions", INTS), _TO_APPLY),
 )
 define(
@@ -170,6 +172,7 @@ define(
     operands=(1, None),
     rule=sort,
     cost=CostClass(CostKind.SORT, GPSIMD),
+    compiled=AS_IT_IS,
     attributes=(
         DIMENSION,
         optional("is_stable", BOOL, text=if_true("is_stable"), default=False),
@@ -191,6 +194,7 @@ define(
     operands=1,
     rule=while_,
     cost=CONTROL,
+    compiled=AS_IT_IS,
     takes_tuples=True,
     attributes=(Attribute("body", COMPUTATION), Attribute("condition", COMPUTATION)),
 )
@@ -199,6 +203,7 @@ define(
     operands=(2, None),
     rule=conditional,
     cost=CONTROL,
+    compiled=AS_IT_IS,
     attributes=(Attribute("branches", COMPUTATIONS, text=_branches_text),),
 )
 define(
@@ -206,6 +211,7 @@ define(
     operands=(0, None),
     rule=call,
     cost=CONTROL,
+    compiled=AS_IT_IS,
     takes_tuples=True,
     attributes=(_TO_APPLY,),
 )
@@ -310,6 +316,7 @@ define(
     operands=(0, None),
     rule=custom_call,
     cost=CostClass(CostKind.CUSTOM),
+    compiled=refused("NCC_EVRF015"),
     takes_tuples=True,
     attributes=(
         Attribute("custom_call_target", STR._replace(text=quoted)),

@@ -10,6 +10,7 @@ import numpy as np
 from nkipy.hlo.errors import HLOProtoError
 from nkipy.hlo.instruction import Shape
 from nkipy.hlo.opcodes.attribute import Attribute, Fields, Kind, Wire
+from nkipy.hlo.opcodes.compiled import AS_IT_IS, refused
 from nkipy.hlo.opcodes.cost import COLLECTIVE
 from nkipy.hlo.opcodes.kinds import COMPUTATION, INTS, is_rows
 from nkipy.hlo.opcodes.record import define
@@ -176,6 +177,7 @@ define(
     operands=1,
     rule=all_reduce,
     cost=COLLECTIVE,
+    compiled=refused("NCC_EVRF061"),
     attributes=(_GROUPS, _TO_APPLY),
 )
 define(
@@ -183,6 +185,7 @@ define(
     operands=1,
     rule=all_gather,
     cost=COLLECTIVE,
+    compiled=AS_IT_IS,
     attributes=(_GROUPS, _DIMENSIONS),
 )
 define(
@@ -190,6 +193,7 @@ define(
     operands=1,
     rule=all_to_all,
     cost=COLLECTIVE,
+    compiled=AS_IT_IS,
     attributes=(_GROUPS, _DIMENSIONS),
 )
 define(
@@ -197,6 +201,7 @@ define(
     operands=1,
     rule=reduce_scatter,
     cost=COLLECTIVE,
+    compiled=refused("NCC_EVRF063"),
     attributes=(_GROUPS, _DIMENSIONS, _TO_APPLY),
 )
 
@@ -225,5 +230,6 @@ define(
     operands=1,
     rule=collective_permute,
     cost=COLLECTIVE,
+    compiled=AS_IT_IS,
     attributes=(Attribute("source_target_pairs", _PAIRS),),
 )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from nkipy.hlo.errors import HLOProtoError
 from nkipy.hlo.opcodes.attribute import Attribute, Fields, Kind, NameOf
+from nkipy.hlo.opcodes.compiled import AS_IT_IS, UNSUPPORTED, Cast, refused
 from nkipy.hlo.opcodes.cost import CostClass, CostKind
 from nkipy.hlo.opcodes.kinds import BOOL, INTS
 from nkipy.hlo.opcodes.record import FLOAT, define
@@ -97,6 +98,7 @@ define(
     operands=2,
     rule=dot,
     cost=CostClass(CostKind.DOT),
+    compiled=refused("NCC_EVRF035", cast=Cast.OPERANDS),
     attributes=(
         _dims("lhs_contracting_dims"),
         _dims("rhs_contracting_dims"),
@@ -110,6 +112,7 @@ define(
     dtypes=FLOAT,
     rule=cholesky,
     cost=CostClass(CostKind.FACTOR),
+    compiled=AS_IT_IS,
     attributes=(Attribute("lower", BOOL, field="cholesky_options.lower"),),
 )
 
@@ -143,6 +146,7 @@ define(
     dtypes=FLOAT,
     rule=triangular_solve,
     cost=CostClass(CostKind.FACTOR),
+    compiled=refused(UNSUPPORTED),
     attributes=(
         _option("left_side"),
         _option("lower"),

@@ -9,6 +9,7 @@ import numpy as np
 from nkipy.hlo.dtypes import bool_
 from nkipy.hlo.errors import HLOProtoError
 from nkipy.hlo.opcodes.attribute import Attribute, Fields, Kind, Wire
+from nkipy.hlo.opcodes.compiled import AS_IT_IS, ROUNDED, Cast, Compiled, refused
 from nkipy.hlo.opcodes.cost import GPSIMD, RENAME, SCALAR, CostClass, elementwise
 from nkipy.hlo.opcodes.kinds import INT
 from nkipy.hlo.opcodes.record import (
@@ -113,21 +114,31 @@ def barrier(inst: Inst) -> Result:
 
 
 # -- without attributes ----------------------------------------------------------------
-def _unary(names: str, dtypes: frozenset[np.dtype], cost: CostClass) -> None:
-    define(names, operands=1, dtypes=dtypes, rule=unary, cost=cost)
+def _unary(
+    names: str,
+    dtypes: frozenset[np.dtype],
+    cost: CostClass,
+    compiled: Compiled = ROUNDED,
+) -> None:
+    define(names, operands=1, dtypes=dtypes, rule=unary, cost=cost, compiled=compiled)
 
 
-def _binary(names: str, dtypes: frozenset[np.dtype], cost: CostClass) -> None:
-    define(names, operands=2, dtypes=dtypes, rule=binary, cost=cost)
+def _binary(
+    names: str,
+    dtypes: frozenset[np.dtype],
+    cost: CostClass,
+    compiled: Compiled = ROUNDED,
+) -> None:
+    define(names, operands=2, dtypes=dtypes, rule=binary, cost=cost, compiled=compiled)
 
 
 # The numbers of steps are *ours*, counted from what the instruction set has: no
 # division (a reciprocal and a product), no rounding but that of conversions, no sign
 # but comparisons. ScalarE has functions by tables, one step where there is such a
 # function; GpSimd computes what no other engine can.
-_unary("abs", SIGNED, elementwise())
-_unary("sign", SIGNED, elementwise(steps=2))
-_unary("negate", NUMERIC, elementwise())
+_unary("abs", SIGNED, elementwise(), AS_IT_IS)
+_unary("sign", SIGNED, elementwise(steps=2), AS_IT_IS)
+_unary("negate", NUMERIC, elementwise(), AS_IT_IS)
 _unary("exponential log log-plus-one sqrt rsqrt", FLOAT, elementwise(SCALAR))
 _unary("sine cosine tanh erf logistic", FLOAT, elementwise(SCALAR))
 _unary("exponential-minus-one cbrt", FLOAT, elementwise(SCALAR, 2))
@@ -136,31 +147,62 @@ _unary("round-nearest-even", FLOAT, elementwise(steps=2))
 _unary("floor ceil round-nearest-afz", FLOAT, elementwise(steps=3))
 _unary("not", BITS, elementwise())
 _unary("popcnt count-leading-zeros", INTEGER, elementwise(GPSIMD, 5))
-define("copy", operands=1, rule=unary, cost=elementwise(), keeps=Keeps.ALL)
+define(
+    "copy",
+    operands=1,
+    rule=unary,
+    cost=elementwise(),
+    compiled=AS_IT_IS,
+    keeps=Keeps.ALL,
+)
 
-_binary("add multiply maximum minimum", ALL, elementwise())
+_binary("add multiply", ALL, elementwise())
+_binary("maximum minimum", ALL, elementwise(), AS_IT_IS)
 _binary("subtract", NUMERIC, elementwise())
 _binary("divide", NUMERIC, elementwise(steps=2))
 _binary("remainder", NUMERIC, elementwise(steps=4))
-_binary("power", NUMERIC, elementwise(SCALAR, 3))
+_binary(
+    "power",
+    NUMERIC,
+    elementwise(SCALAR, 3),
+    refused("NCC_EVRF062", cast=Cast.RESULT),
+)
 _binary("atan2", FLOAT, elementwise(SCALAR, 3))
 _binary("and or xor", BITS, elementwise())
-_binary("shift-left shift-right-arithmetic shift-right-logical", INTEGER, elementwise())
+_binary("shift-left shift-right-logical", INTEGER, elementwise())
+_binary("shift-right-arithmetic", INTEGER, elementwise(), refused("NCC_EVRF022"))
 
 #: Element types of the opcodes whose result has the operands' shape and element type.
 UNARY = {name: op.dtypes for name, op in OPCODES.items() if op.rule is unary}
 BINARY = {name: op.dtypes for name, op in OPCODES.items() if op.rule is binary}
 
-define("is-finite", operands=1, dtypes=FLOAT, rule=is_finite, cost=elementwise())
-define("select", operands=3, rule=select, cost=elementwise())
-define("clamp", operands=3, rule=clamp, cost=elementwise(steps=2))
-define("convert", operands=1, rule=convert, cost=elementwise(), keeps=Keeps.ALL)
-define("bitcast-convert", operands=1, rule=bitcast_convert, cost=RENAME)
+define(
+    "is-finite",
+    operands=1,
+    dtypes=FLOAT,
+    rule=is_finite,
+    cost=elementwise(),
+    compiled=AS_IT_IS,
+)
+define("select", operands=3, rule=select, cost=elementwise(), compiled=AS_IT_IS)
+define("clamp", operands=3, rule=clamp, cost=elementwise(steps=2), compiled=AS_IT_IS)
+define(
+    "convert",
+    operands=1,
+    rule=convert,
+    cost=elementwise(),
+    compiled=ROUNDED,
+    keeps=Keeps.ALL,
+)
+define(
+    "bitcast-convert", operands=1, rule=bitcast_convert, cost=RENAME, compiled=AS_IT_IS
+)
 define(
     "opt-barrier",
     operands=1,
     rule=barrier,
     cost=RENAME,
+    compiled=AS_IT_IS,
     takes_tuples=True,
     keeps=Keeps.ALL,
 )
@@ -193,6 +235,7 @@ define(
     operands=2,
     rule=compare,
     cost=elementwise(),
+    compiled=AS_IT_IS,
     attributes=(Attribute("direction", _DIRECTION, wire=_COMPARISON),),
 )
 define(
@@ -201,5 +244,6 @@ define(
     dtypes=FLOAT,
     rule=reduce_precision,
     cost=elementwise(steps=2),
+    compiled=AS_IT_IS,
     attributes=(Attribute("exponent_bits", INT), Attribute("mantissa_bits", INT)),
 )

@@ -16,6 +16,7 @@ from nkipy.hlo.opcodes.attribute import (
     if_true,
     optional,
 )
+from nkipy.hlo.opcodes.compiled import refused
 from nkipy.hlo.opcodes.cost import MOVE
 from nkipy.hlo.opcodes.kinds import BOOL, COMPUTATION, INT, INTS
 from nkipy.hlo.opcodes.record import Keeps, define
@@ -133,6 +134,7 @@ define(
     operands=2,
     rule=gather,
     cost=MOVE,
+    compiled=refused("NCC_EVRF056"),
     keeps=Keeps.SOME,
     attributes=(
         _dims(_GATHER, "offset_dims"),
@@ -148,6 +150,7 @@ define(
     operands=3,
     rule=scatter,
     cost=MOVE,
+    compiled=refused("NCC_EVRF060", "NCC_EVRF016", "NCC_EVRF031"),
     attributes=(
         _dims(_SCATTER, "update_window_dims"),
         _dims(_SCATTER, "inserted_window_dims"),

@@ -15,6 +15,7 @@ from nkipy.hlo.opcodes.attribute import (
     column,
     printed_elsewhere,
 )
+from nkipy.hlo.opcodes.compiled import AS_IT_IS, refused
 from nkipy.hlo.opcodes.cost import (
     GPSIMD,
     MOVE,
@@ -198,6 +199,7 @@ define(
     operands=0,
     rule=parameter,
     cost=SOURCE,
+    compiled=AS_IT_IS,
     takes_tuples=True,
     attributes=(Attribute("parameter_number", INT, text=printed_elsewhere),),
 )
@@ -206,6 +208,7 @@ define(
     operands=0,
     rule=constant,
     cost=SOURCE,
+    compiled=refused("NCC_ESFH002"),
     attributes=(
         Attribute("literal", LITERAL, wire=LITERAL_WIRE, text=printed_elsewhere),
     ),
@@ -216,6 +219,7 @@ define(
     dtypes=NUMERIC,
     rule=iota,
     cost=elementwise(GPSIMD),
+    compiled=AS_IT_IS,
     attributes=(Attribute("iota_dimension", ONE_OF_INTS, field="dimensions"),),
 )
 define(
@@ -224,6 +228,7 @@ define(
     dtypes=frozenset({uint32}),
     rule=replica_id,
     cost=SOURCE,
+    compiled=AS_IT_IS,
 )
 
 # -- shape -----------------------------------------------------------------------------
@@ -238,12 +243,15 @@ def _dimension_text(value: int, inst: Inst, name_of: NameOf) -> str:
 DIMENSION = Attribute(
     "dimension", ONE_OF_INTS, field="dimensions", text=_dimension_text
 )
-define("reshape", operands=1, rule=reshape, cost=RENAME, keeps=Keeps.ALL)
+define(
+    "reshape", operands=1, rule=reshape, cost=RENAME, compiled=AS_IT_IS, keeps=Keeps.ALL
+)
 define(
     "broadcast",
     operands=1,
     rule=broadcast,
     cost=VIEW,
+    compiled=AS_IT_IS,
     keeps=Keeps.ALL,
     attributes=(_DIMENSIONS,),
 )
@@ -252,6 +260,7 @@ define(
     operands=1,
     rule=transpose,
     cost=CostClass(CostKind.TRANSPOSE),
+    compiled=AS_IT_IS,
     keeps=Keeps.ALL,
     attributes=(_DIMENSIONS,),
 )
@@ -260,6 +269,7 @@ define(
     operands=1,
     rule=reverse,
     cost=MOVE,
+    compiled=AS_IT_IS,
     keeps=Keeps.ALL,
     attributes=(_DIMENSIONS,),
 )
@@ -268,6 +278,7 @@ define(
     operands=(1, None),
     rule=concatenate,
     cost=MOVE,
+    compiled=AS_IT_IS,
     attributes=(DIMENSION,),
 )
 
@@ -283,6 +294,7 @@ define(
     operands=1,
     rule=slice_,
     cost=VIEW,
+    compiled=AS_IT_IS,
     keeps=Keeps.SOME,
     attributes=(
         Attribute(
@@ -307,10 +319,17 @@ define(
     operands=(1, None),
     rule=dynamic_slice,
     cost=MOVE,
+    compiled=AS_IT_IS,
     keeps=Keeps.SOME,
     attributes=(Attribute("dynamic_slice_sizes", INTS),),
 )
-define("dynamic-update-slice", operands=(2, None), rule=dynamic_update_slice, cost=MOVE)
+define(
+    "dynamic-update-slice",
+    operands=(2, None),
+    rule=dynamic_update_slice,
+    cost=MOVE,
+    compiled=AS_IT_IS,
+)
 
 _PADDING = ("edge_padding_low", "edge_padding_high", "interior_padding")
 
@@ -338,18 +357,20 @@ define(
     operands=2,
     rule=pad,
     cost=MOVE,
+    compiled=AS_IT_IS,
     attributes=(
         Attribute("padding", _LOW_HIGH_INTERIOR, field="padding_config.dimensions"),
     ),
 )
 
 # -- tuples ----------------------------------------------------------------------------
-define("tuple", operands=(0, None), rule=tuple_, cost=TUPLE)
+define("tuple", operands=(0, None), rule=tuple_, cost=TUPLE, compiled=AS_IT_IS)
 define(
     "get-tuple-element",
     operands=1,
     rule=get_tuple_element,
     cost=TUPLE,
+    compiled=AS_IT_IS,
     takes_tuples=True,
     attributes=(Attribute("index", INT, field="tuple_index"),),
 )

@@ -12,6 +12,7 @@ from nkipy.hlo import dtypes as dt
 from nkipy.hlo.errors import HLORecordError, HLOVerificationError
 from nkipy.hlo.instruction import HLOInstruction
 from nkipy.hlo.opcodes.attribute import CALLED_WIRE, Attribute, Fields, NameOf
+from nkipy.hlo.opcodes.compiled import Compiled
 from nkipy.hlo.opcodes.cost import CostClass
 from nkipy.hlo.opcodes.rule import Rule
 
@@ -39,13 +40,14 @@ class Keeps(Enum):
 
 
 class Opcode:
-    """One opcode. Verifier, printer, writer, reader and cost models read it here.
+    """One opcode. Verifier, printer, writer, reader, cost models and checks read it.
 
     Args:
         name: as in HLO's text form.
         operands: how many, or the least and the greatest number (None is no limit).
         rule: what the result has to be (see :mod:`nkipy.hlo.opcodes.rule`).
         cost: what decides the time that an instruction takes.
+        compiled: what the vendor's compiler makes of it.
         dtypes: element types of the (first) operand, or of the result where there is
             none.
         attributes: in the order of the text form; called computations in the order in
@@ -71,6 +73,7 @@ class Opcode:
         "operands",
         "rule",
         "cost",
+        "compiled",
         "dtypes",
         "attributes",
         "takes_tuples",
@@ -89,21 +92,26 @@ class Opcode:
         operands: int | tuple[int, int | None] | None = None,
         rule: Rule | None = None,
         cost: CostClass | None = None,
+        compiled: Compiled | None = None,
         dtypes: frozenset[np.dtype] = ALL,
         attributes: Sequence[Attribute] = (),
         takes_tuples: bool = False,
         keeps: Keeps = Keeps.NOTHING,
     ) -> None:
-        parts = {"operands": operands, "rule": rule, "cost": cost}
-        for part, value in parts.items():
-            if value is None:
-                raise HLORecordError(f"the record of opcode {name!r} has no {part}")
-        assert operands is not None and rule is not None and cost is not None
+        if operands is None:
+            raise _without(name, "operands")
+        if rule is None:
+            raise _without(name, "rule")
+        if cost is None:
+            raise _without(name, "cost")
+        if compiled is None:
+            raise _without(name, "compiled")
         count = (operands, operands) if isinstance(operands, int) else operands
         self.name = name
         self.operands: tuple[int, int | None] = count
         self.rule = rule
         self.cost = cost
+        self.compiled = compiled
         self.dtypes = dtypes
         self.attributes: Mapping[str, Attribute] = _by_name(name, attributes)
         self.takes_tuples = takes_tuples
@@ -163,6 +171,10 @@ class Opcode:
 
     def __repr__(self) -> str:
         return f"<Opcode {self.name}>"
+
+
+def _without(opcode: str, part: str) -> HLORecordError:
+    return HLORecordError(f"the record of opcode {opcode!r} has no {part}")
 
 
 def _by_name(opcode: str, attributes: Sequence[Attribute]) -> dict[str, Attribute]:

@@ -15,6 +15,7 @@ from nkipy.hlo.opcodes.attribute import (
     optional,
 )
 from nkipy.hlo.opcodes.calls import each_of, reducer
+from nkipy.hlo.opcodes.compiled import Cast, refused
 from nkipy.hlo.opcodes.cost import CostClass, CostKind
 from nkipy.hlo.opcodes.kinds import COMPUTATION, INT, STR, is_ints
 from nkipy.hlo.opcodes.record import NUMERIC, define
@@ -188,6 +189,7 @@ define(
     operands=(2, None),
     rule=reduce_window,
     cost=CostClass(CostKind.WINDOW),
+    compiled=refused("NCC_EVRF017", "NCC_EVRF018", "NCC_EVRF019"),
     attributes=(
         Attribute("window", _WINDOW, field="window.dimensions"),
         Attribute("to_apply", COMPUTATION),
@@ -276,6 +278,7 @@ define(
     dtypes=NUMERIC,
     rule=convolution,
     cost=CostClass(CostKind.CONVOLUTION),
+    compiled=refused("NCC_EVRF010", "NCC_EVRF011", cast=Cast.OPERANDS),
     attributes=(
         Attribute("window", _WINDOW, field="window.dimensions", text=_window_or_none),
         Attribute("dim_labels", _LABELS_KIND, field="convolution_dimension_numbers"),
