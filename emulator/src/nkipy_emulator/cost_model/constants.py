@@ -24,8 +24,6 @@ PARTITIONS = DEFAULT.partitions
 #: with fast weight load (nki_perf_guide: MM_INIT_LATENCY 64; rows / 4).
 MATMUL_MIN_CYCLES = 64
 LOAD_STATIONARY_CYCLES = 32
-#: Columns of the moving operand per matmul (nki_perf_guide: N <= 512).
-MATMUL_COLUMNS = 512
 #: SBUF access of a vector instruction, and the wait of one that depends on the one
 #: before (nki_perf_guide: about 60 and about 100 cycles).
 VECTOR_ACCESS_CYCLES = 60
@@ -68,6 +66,7 @@ class Target:
         name: what the compiler calls it.
         generation: 2, 3 or 4 (NeuronCore-v2, ...).
         tensor_ghz, vector_ghz, scalar_ghz, gpsimd_ghz: clocks of the engines.
+        moving_columns: of the moving operand, in one product accumulated in float32.
         fp8_factor: TensorE time of an fp8 product relative to one of bfloat16.
         vector_16bit_speedup: of VectorE on 16-bit types.
         hbm_gb_s: bandwidth of the HBM, bytes per ns.
@@ -85,6 +84,7 @@ class Target:
     vector_ghz: float
     scalar_ghz: float
     gpsimd_ghz: float
+    moving_columns: int
     fp8_factor: float
     vector_16bit_speedup: float
     hbm_gb_s: float
@@ -107,6 +107,7 @@ def _core_of(chip: Chip) -> Target:
         vector_ghz=chip.vector_ghz,
         scalar_ghz=chip.scalar_ghz,
         gpsimd_ghz=chip.gpsimd_ghz,
+        moving_columns=chip.moving_columns["float32"],
         fp8_factor=chip.fp8_factor,
         vector_16bit_speedup=chip.vector_16bit_speedup,
         hbm_gb_s=chip.hbm_gb_s / chip.cores,

@@ -18,7 +18,6 @@ from nkipy.hlo.options import CAST_TYPES, AutoCastType
 from nkipy_emulator.cost_model.constants import (
     GPSIMD_FIXED_CYCLES,
     LOAD_STATIONARY_CYCLES,
-    MATMUL_COLUMNS,
     MATMUL_MIN_CYCLES,
     OTHER_TENSOR_FACTOR,
     PARTITIONS,
@@ -162,10 +161,20 @@ class Engines:
         """Tiles of 128 x 128 of the stationary operand, rows of the moving one."""
         factor = self._tensor_factor(inst)
         cycles = product.batch * min(
-            _matmul_cycles(product.m, product.n, product.k, factor),
-            _matmul_cycles(product.n, product.m, product.k, factor),
+            self._matmul_cycles(product.m, product.n, product.k, factor),
+            self._matmul_cycles(product.n, product.m, product.k, factor),
         )
         return Work(TENSOR, cycles / self.target.tensor_ghz, product.flops)
+
+    def _matmul_cycles(
+        self, stationary: int, moving: int, k: int, factor: float
+    ) -> float:
+        """Cycles with `stationary` rows held, and `moving` columns streamed."""
+        tiles = -(-stationary // PARTITIONS) * -(-k // PARTITIONS)
+        most = self.target.moving_columns
+        whole, rest = divmod(moving, most)
+        columns = whole * most + (max(rest, MATMUL_MIN_CYCLES) if rest else 0)
+        return tiles * (LOAD_STATIONARY_CYCLES + columns * factor)
 
     def _tensor_factor(self, inst: HLOInstruction) -> float:
         name = max((o.dtype for o in inst.operands), key=_width).name
@@ -219,14 +228,6 @@ def convolution_product(inst: HLOInstruction) -> Product:
     k = prod(kernel) // max(1, features)
     m = features // max(1, groups)
     return Product(groups, m, prod(inst.shape) // max(1, features), k)
-
-
-def _matmul_cycles(stationary: int, moving: int, k: int, factor: float) -> float:
-    """Cycles with `stationary` rows held in the array and `moving` columns streamed."""
-    tiles = -(-stationary // PARTITIONS) * -(-k // PARTITIONS)
-    whole, rest = divmod(moving, MATMUL_COLUMNS)
-    columns = whole * MATMUL_COLUMNS + (max(rest, MATMUL_MIN_CYCLES) if rest else 0)
-    return tiles * (LOAD_STATIONARY_CYCLES + columns * factor)
 
 
 def _width(dtype: np.dtype) -> tuple[int, str]:
