@@ -29,7 +29,7 @@ ProgramDescription read_description(const json::Value& value) {
   result.name = value.at("name").as_string();
   result.target = value.at("target").as_string();
   result.logical_core_size = static_cast<std::uint32_t>(value.at("lnc").as_count());
-  result.ranks = static_cast<std::uint32_t>(value.at("replicas").as_count());
+  result.ranks = static_cast<std::uint32_t>(value.at("ranks").as_count());
   result.inputs = read_specs(value.at("inputs"));
   result.outputs = read_specs(value.at("outputs"));
   for (const json::Value& pair : value.at("aliases").as_array()) {

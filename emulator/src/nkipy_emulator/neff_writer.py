@@ -193,7 +193,7 @@ def _program(module: HLOModule, description: ProgramDescription) -> dict[str, An
         "name": _printable(module.name),
         "target": description.target,
         "lnc": description.lnc,
-        "replicas": world_size(module),
+        "ranks": world_size(module),
         "numerics": dict(description.numerics),
         "compiler": {
             "name": COMPILER_NAME,

@@ -40,11 +40,13 @@ from neff.tensors import (
 HLO_MEMBER = "nkipy/hlo.pb"
 PROGRAM_MEMBER = "nkipy/program.json"
 PROGRAM_FORMAT = "nkipy-emulator-program"
-PROGRAM_VERSION = 2
+PROGRAM_VERSION = 3
+# In files of these, the number of ranks is called "replicas".
+_WITH_REPLICAS = (1, 2)
 # In files of this one the program also described its tensors.
 _FIRST_VERSION = 1
 #: Ranks that a program may name; no cluster has as many cores.
-MAX_REPLICAS = 1 << 20
+MAX_RANKS = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,7 @@ def _emulated(container: Container) -> Neff:
     if HLO_MEMBER not in members:
         raise NeffError(f"an emulator's NEFF without its member {HLO_MEMBER}")
     program = expect_object(parse_json(members, PROGRAM_MEMBER), PROGRAM_MEMBER)
-    versions = PROGRAM_VERSION, _FIRST_VERSION
+    versions = PROGRAM_VERSION, *_WITH_REPLICAS
     check_format(program, PROGRAM_MEMBER, PROGRAM_FORMAT, *versions)
     _check_cores(program, header)
     interface = _interface(program, members)
@@ -175,11 +177,12 @@ def _interface(program: dict[str, Any], members: Mapping[str, Buffer]) -> Interf
 
 def _check_cores(program: dict[str, Any], header: NeffHeader) -> None:
     """How many cores: ranks within bounds, and an LNC that is the header's."""
-    replicas, lnc = program.get("replicas"), program.get("lnc")
-    if type(replicas) is not int or not 1 <= replicas <= MAX_REPLICAS:
+    name = "replicas" if program["version"] in _WITH_REPLICAS else "ranks"
+    ranks, lnc = program.get(name), program.get("lnc")
+    if type(ranks) is not int or not 1 <= ranks <= MAX_RANKS:
         raise NeffError(
-            f"'replicas' of {PROGRAM_MEMBER} is {replicas!r:.80}, not a number from 1 "
-            f"to {MAX_REPLICAS}"
+            f"{name!r} of {PROGRAM_MEMBER} is {ranks!r:.80}, not a number from 1 to "
+            f"{MAX_RANKS}"
         )
     expected = header.lnc_size or 1
     if type(lnc) is not int or lnc != expected:

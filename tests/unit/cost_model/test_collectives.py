@@ -52,11 +52,12 @@ def test_one_core_needs_no_communication():
     assert ring_ns(inst, group_size(inst, 8), TRN2) == 0
 
 
-def test_no_groups_are_all_replicas():
+def test_no_groups_are_all_ranks():
     module, inst = collective("all-reduce", groups=())
     assert group_size(inst, 4) == 4
-    few, many = (estimate(module, replicas=n).busy_ns["collectives"] for n in (2, 8))
+    few, many = (estimate(module, ranks=n).busy_ns["collectives"] for n in (2, 8))
     assert few < many
+    assert estimate(module, replicas=8).busy_ns["collectives"] == many
 
 
 def test_between_instances_the_network_decides():

@@ -41,13 +41,13 @@ def test_ranks_that_exchange_nothing_know_their_number(rank, reachable):
     out = np.zeros_like(X)
     program.execute([X.ctypes.data], [out.ctypes.data])
     np.testing.assert_array_equal(out, X + rank)
-    assert json.loads(program.description)["replicas"] == 1
+    assert json.loads(program.description)["ranks"] == 1
     assert program.input_count == 1
 
 
 def test_ranks_that_talk_run_together():
     program = load(make_neff(shift, X), LoadOptions(world_size=2))
-    assert json.loads(program.description)["replicas"] == 2
+    assert json.loads(program.description)["ranks"] == 2
     assert program.input_count == 2
     ins, outs = [X + 1, X + 50], [np.ones_like(X) for _ in range(2)]
     program.execute([a.ctypes.data for a in ins], [a.ctypes.data for a in outs])

@@ -90,7 +90,7 @@ def test_the_description_has_what_clients_are_told():
         "name": "test",
         "target": "trn2",
         "lnc": 1,
-        "replicas": 1,
+        "ranks": 1,
         "inputs": [{"name": name, **tensor} for name in names],
         "outputs": [{"name": "s", **tensor}],
         "aliases": [[0, 1]],

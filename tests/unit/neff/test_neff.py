@@ -53,15 +53,15 @@ def test_the_unchanged_program_is_read() -> None:
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"format": "other"}, "format 'other', version 2; expected"),
-        ({"version": 3}, "version 3; expected"),
+        ({"format": "other"}, "format 'other', version 3; expected"),
+        ({"version": 4}, "version 4; expected"),
         ({"name": 3}, "'name' of nkipy/program.json is 3, not a string"),
         ({"name": "\ud800"}, "'name'"),
         ({"target": None}, "'target'"),
         ({"compiler": []}, "compiler is of type list, not an object"),
         ({"compiler": {"name": "x"}}, "'version'"),
         *(
-            ({"replicas": value}, "'replicas' of nkipy/program.json is .* from 1 to")
+            ({"ranks": value}, "'ranks' of nkipy/program.json is .* from 1 to")
             for value in (None, 0, -1, True, 1.5, "x", [], (1 << 20) + 1, 1 << 70)
         ),
         *(
@@ -117,16 +117,24 @@ def test_contradictions_of_the_interface_are_refused(
 
 
 def test_the_program_of_the_first_version_has_the_interface() -> None:
-    program = {**_interface(), **_program(), "version": 1}
+    program = {**_interface(), **_program(), "version": 1, "replicas": 1}
     neff = read_neff(_neff(program, b"no JSON"))
     assert neff.aliases == [Alias(1, 0)]
     with pytest.raises(NeffError, match="inputs is missing"):
-        read_neff(_neff(_program(version=1)))
+        read_neff(_neff(_program(version=1, replicas=1)))
+
+
+def test_the_number_of_ranks_in_older_files() -> None:
+    program = _program(version=2, replicas=3)
+    del program["ranks"]
+    assert read_neff(_neff(program)).program["replicas"] == 3
+    with pytest.raises(NeffError, match="'replicas' of nkipy/program.json is None"):
+        read_neff(_neff(_program(version=2)))
 
 
 def test_cores_of_the_header_and_the_program_agree() -> None:
-    neff = read_neff(_neff(_program(lnc=2, replicas=64), lnc_size=2))
-    assert (neff.lnc, neff.program["replicas"]) == (2, 64)
+    neff = read_neff(_neff(_program(lnc=2, ranks=64), lnc_size=2))
+    assert (neff.lnc, neff.program["ranks"]) == (2, 64)
     with pytest.raises(NeffError, match="'lnc' .* is 1, but the header has 2"):
         read_neff(_neff(_program(lnc=1), lnc_size=2))
 

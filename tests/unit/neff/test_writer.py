@@ -50,7 +50,7 @@ def test_round_trip() -> None:
     assert neff.is_emulated and neff.compiler == "nkipy-emulator 1.2"
     assert dict(neff.numerics) == DESCRIPTION.numerics
     assert neff.program["compiler"]["options"] == {"model_type": "transformer"}
-    assert neff.program["replicas"] == 1
+    assert neff.program["ranks"] == 1
     assert bytes(neff.hlo) == module.serialize()
     assert HLOModule.from_proto(neff.hlo).to_text() == module.to_text()
 

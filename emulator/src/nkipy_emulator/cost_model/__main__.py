@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             module,
             options.target or target or DEFAULT.name,
             lnc=options.lnc or lnc,
-            replicas=options.replicas,
+            ranks=options.ranks,
             launch_ns=options.launch_ns,
         )
     except (CostModelError, CustomCallError, EntryPointError, OSError) as error:
@@ -80,7 +80,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--lnc", type=int, help="physical cores that act as one")
     parser.add_argument(
-        "--replicas", type=int, default=1, help="cores in collectives (default 1)"
+        "--ranks",
+        "--replicas",
+        type=int,
+        default=1,
+        help="cores in collectives (default 1)",
     )
     parser.add_argument("--launch-ns", type=float, help="cost of starting, in ns")
     parser.add_argument("--json", action="store_true", help="JSON, not a table")

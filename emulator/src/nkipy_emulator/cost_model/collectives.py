@@ -19,7 +19,7 @@ def collective(schedule: Schedule, inst: HLOInstruction) -> None:
     at = schedule.start
     for operand in inst.operands:
         at = max(at, schedule.store(operand, schedule.value(operand)))
-    size = group_size(inst, schedule.costs.replicas)
+    size = group_size(inst, schedule.costs.ranks)
     duration = ring_ns(inst, size, schedule.costs.target)
     lanes = schedule.lanes
     start = max(lanes.free[COLLECTIVES], at)
@@ -33,12 +33,12 @@ def collective(schedule: Schedule, inst: HLOInstruction) -> None:
     )
 
 
-def group_size(inst: HLOInstruction, replicas: int) -> int:
+def group_size(inst: HLOInstruction, ranks: int) -> int:
     """How many cores take part with each other; no groups are one group of all."""
     if inst.opcode == "collective-permute":
         return 2
     groups = rank_groups(inst)
-    return max(map(len, groups)) if groups else replicas
+    return max(map(len, groups)) if groups else ranks
 
 
 def ring_ns(inst: HLOInstruction, size: int, target: Target) -> float:

@@ -25,8 +25,9 @@ def estimate(
     *,
     numerics: SimulationOptions | None = None,
     lnc: int = 1,
-    replicas: int = 1,
+    ranks: int = 1,
     launch_ns: float | None = None,
+    replicas: int | None = None,
 ) -> Estimate:
     """The estimated device time of one execution of a verified module.
 
@@ -39,9 +40,10 @@ def estimate(
         numerics: ``auto_cast`` makes float32 products as fast as those of
             ``auto_cast_type``.
         lnc: physical cores that act as one.
-        replicas: the number of cores that take part in collectives.
+        ranks: the number of cores that take part in collectives.
         launch_ns: fixed cost of an execution, by default that of ``constants`` or of
             the environment variable ``NKIPY_EMULATOR_LAUNCH_NS``.
+        replicas: another name of `ranks`, HLO's; it counts if it is given.
 
     Raises:
         CostModelError: the target is unknown or has no such `lnc`.
@@ -54,7 +56,8 @@ def estimate(
     if numerics is not None and numerics.auto_cast != "none":
         cast = numerics.auto_cast_type
     module = with_stand_ins(module)
-    costs = Costs(hardware, Engines(hardware, cast), replicas)
+    ranks = ranks if replicas is None else replicas
+    costs = Costs(hardware, Engines(hardware, cast), ranks)
     for computation in _controlled(module):
         nested = costs.nested[computation] = Schedule(costs)
         nested.run_nested(computation)

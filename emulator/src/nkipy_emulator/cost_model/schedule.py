@@ -25,13 +25,13 @@ class Costs:
 
     Attributes:
         nested: the schedules of called computations, each begun at 0, by identity.
-        replicas: the size of a group that stands for all replicas.
+        ranks: the size of a group that stands for all ranks.
     """
 
-    def __init__(self, target: Target, engines: Engines, replicas: int = 1) -> None:
+    def __init__(self, target: Target, engines: Engines, ranks: int = 1) -> None:
         self.target = target
         self.engines = engines
-        self.replicas = replicas
+        self.ranks = ranks
         self.budget = int(target.sbuf_bytes * RESIDENT_FRACTION)
         self.nested: dict[HLOComputation, Schedule] = {}
         self.notes: dict[str, None] = {}  # in order, each once

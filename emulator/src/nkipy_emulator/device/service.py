@@ -30,7 +30,7 @@ class LoadedProgram:
 
     Attributes:
         executable: what runs it.
-        description: JSON text with ``name``, ``target``, ``lnc``, ``replicas``;
+        description: JSON text with ``name``, ``target``, ``lnc``, ``ranks``;
             ``inputs`` and ``outputs``, lists of ``name``, ``dtype``, ``shape`` and
             ``nbytes`` in the order of addresses; ``aliases``, pairs of output and input
             index; ``program_bytes``, what it takes of the device's memory;
@@ -90,13 +90,13 @@ def _describe(program: Program, ranks: int, options: LoadOptions) -> dict[str, A
         target,
         numerics=program.numerics,
         lnc=neff.lnc,
-        replicas=options.world_size,
+        ranks=options.world_size,
     )
     return {
         "name": neff.name,
         "target": target,
         "lnc": neff.lnc,
-        "replicas": ranks,
+        "ranks": ranks,
         "inputs": [_describe_tensor(t) for t in neff.inputs],
         "outputs": [_describe_tensor(t) for t in neff.outputs],
         "aliases": [[a.output, a.input] for a in neff.aliases],
