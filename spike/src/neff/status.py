@@ -2,7 +2,7 @@
 
 They stand beside the reading of NEFFs, which needs neither libnrt nor spike, so that
 both of these, and whoever takes libnrt's place, can read one list. spike's C++ gets its
-own from this one when it is built.
+own from this one when it is built, the emulator's by ``tools/generate_statuses.py``.
 """
 
 from __future__ import annotations
@@ -51,3 +51,20 @@ class NrtStatus(IntEnum):
     def nrt_name(self) -> str:
         """The name as libnrt's header has it."""
         return f"NRT_{self.name}"
+
+
+#: What some of them mean, where the name does not say it.
+MEANINGS: dict[NrtStatus, str] = {
+    NrtStatus.FAILURE: "no more specific status fits",
+    NrtStatus.INVALID: "bad NEFF, argument, tensor name or size",
+    NrtStatus.INVALID_HANDLE: "a handle that was freed, or never was one",
+    NrtStatus.RESOURCE: "memory or another resource ran out",
+    NrtStatus.FAIL_HOST_MEM_ALLOC: "legacy; never returned",
+    NrtStatus.UNINITIALIZED: "called before nrt_init",
+    NrtStatus.CLOSED: "called after nrt_close",
+    NrtStatus.EXEC_UNIT_UNRECOVERABLE: (
+        "terminal until the runtime is initialised again"
+    ),
+    NrtStatus.EXEC_COMPLETED_WITH_NUM_ERR: "a result has NaN, and detection is on",
+    NrtStatus.EXEC_OOB: "indirect access out of bounds",
+}

@@ -1,25 +1,27 @@
 // Status codes of libnrt's interface. Our own declarations of the documented values.
+// Made from spike/src/neff/status.py by tools/generate_statuses.py; not to be edited.
 #pragma once
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
+// clang-format off
 /// What every function that can fail returns. Values 8 and 12 are not used.
 typedef enum {
   NRT_SUCCESS = 0,
-  NRT_FAILURE = 1,         // no more specific status fits
-  NRT_INVALID = 2,         // bad NEFF, argument, tensor name or size
+  NRT_FAILURE = 1,  // no more specific status fits
+  NRT_INVALID = 2,  // bad NEFF, argument, tensor name or size
   NRT_INVALID_HANDLE = 3,  // a handle that was freed, or never was one
-  NRT_RESOURCE = 4,        // memory or another resource ran out
+  NRT_RESOURCE = 4,  // memory or another resource ran out
   NRT_TIMEOUT = 5,
   NRT_HW_ERROR = 6,
   NRT_QUEUE_FULL = 7,
   NRT_LOAD_NOT_ENOUGH_NC = 9,
   NRT_UNSUPPORTED_NEFF_VERSION = 10,
   NRT_FAIL_HOST_MEM_ALLOC = 11,  // legacy; never returned
-  NRT_UNINITIALIZED = 13,        // called before nrt_init
-  NRT_CLOSED = 14,               // called after nrt_close
+  NRT_UNINITIALIZED = 13,  // called before nrt_init
+  NRT_CLOSED = 14,  // called after nrt_close
   NRT_QUEUE_EMPTY = 15,
   NRT_EXEC_UNIT_UNRECOVERABLE = 101,  // terminal until the runtime is initialised again
   NRT_EXEC_BAD_INPUT = 1002,
@@ -36,6 +38,7 @@ typedef enum {
   NRT_EXEC_HW_ERR_REPAIRABLE_HBM_UE = 1205,
   NRT_NETWORK_PROXY_FAILURE = 1206,
 } NRT_STATUS;
+// clang-format on
 
 /// The status's name, or "NRT_STATUS_UNKNOWN". Works at any time; never NULL.
 const char* nrt_get_status_as_str(NRT_STATUS status);
