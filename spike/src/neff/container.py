@@ -257,12 +257,20 @@ def check_hash(header: NeffHeader, payload: Buffer) -> None:
     Raises:
         NeffError: they differ.
     """
-    expected = payload_hash((payload,), header.pkg_version)
-    if header.hash not in (expected, _swap_words(expected)):
+    found = payload_hash((payload,), header.pkg_version)
+    if header.hash not in (found, _swap_words(found)):
         raise NeffError(
-            f"the payload's hash is {expected.hex()}, but the header says "
-            f"{header.hash.hex()}: the file has been altered"
+            "the file is damaged, or was changed after it was made: what follows the "
+            f"header has the {_hash_text(found, header)}, and the header expects "
+            f"{_hash_text(header.hash, header)}"
         )
+
+
+def _hash_text(stored: bytes, header: NeffHeader) -> str:
+    """A header's hash as md5sum or sha256sum would print it."""
+    if header.pkg_version == 2:
+        return f"MD5 {_swap_words(stored[:16]).hex()}"
+    return f"SHA-256 {stored.hex()}"
 
 
 def _swap_words(digest: bytes) -> bytes:
