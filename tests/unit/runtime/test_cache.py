@@ -11,10 +11,12 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from nkipy.compiler import artifacts
 from nkipy.compiler.artifacts import ArtifactError, cache_directory, get_or_make
+from nkipy.runtime import baremetal_jit
 
 
 def write(text, name="made"):
@@ -227,6 +229,29 @@ def test_a_file_in_place_of_the_directory_is_named(tmp_path):
     with pytest.raises(ArtifactError, match="remove the file"):
         get_or_make(tmp_path / "entry" / "file", write("one"))
     assert (tmp_path / "entry").read_text() == "a file"
+
+
+def test_a_link_to_nothing_in_place_of_the_directory_is_named(tmp_path):
+    link = tmp_path / "cache"
+    link.symlink_to(tmp_path / "gone")
+    message = f"{link} is a link to {tmp_path / 'gone'}, which does not exist; make "
+    with pytest.raises(ArtifactError, match=message):
+        get_or_make(link / "neff" / "entry" / "file", write("one"))
+    (tmp_path / "gone").mkdir()
+    get_or_make(link / "neff" / "entry" / "file", write("one"))
+
+
+@pytest.mark.device
+def test_who_named_the_directory_is_told_how_to_name_another(tmp_path):
+    file = tmp_path / "file"
+    file.touch()
+    x = np.zeros(2, np.float32)
+    kernel = baremetal_jit(artifacts_dir=file)(lambda x: x + 1)
+    with pytest.raises(
+        ArtifactError, match=f"{file} is no directory.*artifacts_dir"
+    ) as e:
+        kernel(x)
+    assert "NKIPY_CACHE_DIR" not in str(e.value)
 
 
 def test_a_directory_in_place_of_the_file_is_named(tmp_path):

@@ -54,6 +54,7 @@ def get_or_make(
     *,
     keep_all: bool = False,
     again: bool = False,
+    named_by: str = ENVIRONMENT_VARIABLE,
 ) -> Path:
     """`target`, made first if it does not exist.
 
@@ -62,6 +63,7 @@ def get_or_make(
         make: makes it in the empty directory that it is given, returns its path there.
         keep_all: move everything that `make` left beside `target`, not just the file.
         again: make it even if it exists; the old one stays if that fails.
+        named_by: with what the user can name another directory, for the error.
 
     Returns:
         `target`.
@@ -73,21 +75,23 @@ def get_or_make(
     if not again and target.is_file():
         return target
     with ExitStack() as locked:
-        with _explained(target.parent):
+        with _explained(target.parent, named_by):
             target.parent.mkdir(parents=True, exist_ok=True)
             locked.enter_context(_lock(target.parent))
         if again or not target.is_file():  # else another process was faster
-            _make(target, make, keep_all)
+            _make(target, make, keep_all, named_by)
     return target
 
 
-def _make(target: Path, make: Callable[[Path], Path], keep_all: bool) -> None:
+def _make(
+    target: Path, make: Callable[[Path], Path], keep_all: bool, named_by: str
+) -> None:
     entry = target.parent
-    with _explained(entry):
+    with _explained(entry, named_by):
         _remove_scratch(entry)
         scratch = Path(tempfile.mkdtemp(prefix=_SCRATCH_PREFIX, dir=entry))
     try:
-        with _explained(entry):
+        with _explained(entry, named_by):
             made = make(scratch)
             _flush(made)
             if keep_all:
@@ -138,8 +142,8 @@ _ADVICE = {
     errno.EROFS: "make it writable",
     errno.EACCES: "make it writable",
     errno.EPERM: "make it writable",
-    errno.ENOTDIR: "remove the file in its place",
-    errno.EEXIST: "remove the file in its place",
+    errno.ENOTDIR: "remove what is in its place",
+    errno.EEXIST: "remove what is in its place",
     errno.EISDIR: "remove the directory in the file's place",
     errno.EFBIG: "raise the limit on the size of files",
     errno.ENOENT: "make its parent directory",
@@ -149,7 +153,7 @@ _ADVICE = {
 
 
 @contextmanager
-def _explained(directory: Path) -> Iterator[None]:
+def _explained(directory: Path, named_by: str) -> Iterator[None]:
     """Errors of the file system about `directory`, with what to do about them."""
     try:
         yield
@@ -157,12 +161,33 @@ def _explained(directory: Path) -> Iterator[None]:
         advice = _ADVICE.get(error.errno or 0)
         if advice is None or not _concerns(error, directory):
             raise
+        obstacle = _obstacle(directory)
+        problem = obstacle[0] if obstacle else error.strerror
+        advice = obstacle[1] if obstacle else advice
         raise ArtifactError(
             error.errno,
-            f"cannot store compiled kernels in {directory}: {error.strerror}; "
-            f"{advice}, or name another directory in "
-            f"{ENVIRONMENT_VARIABLE}",
+            f"cannot store compiled kernels in {directory}: {problem}; {advice}, or "
+            f"name another directory in {named_by}",
         ) from error
+
+
+def _obstacle(directory: Path) -> tuple[str, str] | None:
+    """What stands where `directory` or one above it should be, and what helps."""
+    for path in (directory, *directory.parents):
+        try:
+            if path.is_symlink() and not path.exists():
+                target = os.readlink(path)
+                return (
+                    f"{path} is a link to {target}, which does not exist",
+                    "make that directory, or remove the link",
+                )
+            if path.exists():
+                if path.is_dir():
+                    return None
+                return f"{path} is no directory", "remove the file in its place"
+        except OSError:  # may not be looked at, or is a link to itself
+            return None
+    return None
 
 
 def _concerns(error: OSError, directory: Path) -> bool:

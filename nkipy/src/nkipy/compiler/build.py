@@ -8,7 +8,11 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
-from nkipy.compiler.artifacts import cache_directory, get_or_make
+from nkipy.compiler.artifacts import (
+    ENVIRONMENT_VARIABLE,
+    cache_directory,
+    get_or_make,
+)
 from nkipy.compiler.discovery import compiler_identity
 from nkipy.compiler.driver import CompilationConfig, Compiler
 from nkipy.compiler.targets import CompilationTarget, resolve_target
@@ -50,6 +54,15 @@ class BuildOptions:
     def build_dir(self) -> Path | None:
         """The directory that a person reads, or None."""
         return build_directory.get() if self.directory is None else self.directory
+
+    @property
+    def named_by(self) -> str:
+        """With what whoever chose the directory can choose another one."""
+        if self.directory is not None:
+            return "artifacts_dir (the directory of BuildOptions)"
+        return (
+            "_set_build_dir()" if self.build_dir is not None else ENVIRONMENT_VARIABLE
+        )
 
     @property
     def compiler_args(self) -> str:
@@ -154,5 +167,7 @@ def build(
         return made
 
     keep_all = options.build_dir is not None
-    neff = get_or_make(target, compile_in, keep_all=keep_all, again=again)
+    neff = get_or_make(
+        target, compile_in, keep_all=keep_all, again=again, named_by=options.named_by
+    )
     return Artifact(neff, key, module, name, options)
