@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nkipy.core.errors import NKIPyValueError
-from nkipy.runtime import PerRank, simulate_jit
+from nkipy.runtime import PerRank, baremetal_jit, simulate_jit
 
 F32 = np.float32
 
@@ -22,6 +22,15 @@ def test_ranks_take_their_own_arguments():
     np.testing.assert_array_equal(second, [3, 3])
     with pytest.raises(NKIPyValueError, match="1 values for 2 ranks"):
         kernel(PerRank([ones(2)]), ones(2))
+
+
+@pytest.mark.device
+@pytest.mark.parametrize("decorate", [simulate_jit, baremetal_jit])
+def test_one_rank_takes_no_values_per_rank(decorate):
+    kernel = decorate(lambda x, y: x[0] + y)
+    with pytest.raises(NKIPyValueError, match=r"PerRank of 2 .*world_size=2\)"):
+        kernel([PerRank([ones(2), ones(2)])], ones(2))
+    np.testing.assert_array_equal(kernel([ones(2)], ones(2)), [2, 2])
 
 
 def test_ranks_that_write_need_their_own_arrays():

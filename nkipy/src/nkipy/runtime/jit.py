@@ -27,6 +27,7 @@ from nkipy.runtime.call_key import (
     describe_arguments,
 )
 from nkipy.runtime.guards import Guards
+from nkipy.runtime.per_rank import refuse_per_rank
 from nkipy.runtime.program import Program
 
 
@@ -121,6 +122,7 @@ class JitKernel:
         raise NotImplementedError
 
     def _build(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Program:
+        refuse_per_rank((args, kwargs))
         # Guards first: a change while the kernel is being traced is noticed, too.
         guards = Guards(self.func, (*args, *kwargs.values()))
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, cast
 
 import numpy as np
@@ -11,27 +11,15 @@ import numpy as np
 from nkipy.core.backend import _active_ctx
 from nkipy.core.errors import NKIPyValueError
 from nkipy.core.trace import NKIPyKernel
-from nkipy.core.tree import map_tree, path_name
 from nkipy.execution.engines import Executable, ReplicatedExecutable, find_engine
 from nkipy.hlo.ir import HLOInstruction, HLOModule
 from nkipy.hlo.options import SimulationOptions
 from nkipy.hlo.queries import collectives, ranks_of, spans_ranks
 from nkipy.runtime.jit import JitKernel
+from nkipy.runtime.per_rank import PerRank, select_rank
 from nkipy.runtime.program import Program
 
-
-class PerRank:
-    """An argument, or a leaf of one, that differs between ranks: one value for each.
-
-    Args:
-        values: as many values (arrays, or trees of arrays) as there are ranks, all of
-            one shape and dtype.
-    """
-
-    __slots__ = ("values",)
-
-    def __init__(self, values: Sequence[Any]) -> None:
-        self.values = tuple(values)
+__all__ = ["PerRank", "SimulatedKernel"]
 
 
 class SimulatedKernel(JitKernel):
@@ -70,7 +58,7 @@ class SimulatedKernel(JitKernel):
     def lower(self, *args: Any, **kwargs: Any) -> HLOModule:
         """The module that a call with these arguments executes."""
         if self.world_size > 1:
-            args, kwargs = _select_rank((args, kwargs), 0, self.world_size)
+            args, kwargs = select_rank((args, kwargs), 0, self.world_size)
         return super().lower(*args, **kwargs)
 
     def _executable(self, module: HLOModule) -> Executable:
@@ -83,7 +71,7 @@ class SimulatedKernel(JitKernel):
     # -- several ranks -----------------------------------------------------------------
     def _call_ranks(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
         calls = [
-            _select_rank((args, kwargs), rank, self.world_size)
+            select_rank((args, kwargs), rank, self.world_size)
             for rank in range(self.world_size)
         ]
         programs = []
@@ -134,22 +122,3 @@ def _check_ranks(inst: HLOInstruction, world_size: int) -> None:
             f"world_size={world_size}: the groups must hold each rank once",
             location=inst.source_location,
         )
-
-
-def _select_rank(
-    call: tuple[tuple[Any, ...], dict[str, Any]], rank: int, world_size: int
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The arguments of one rank."""
-
-    def pick(path: Any, leaf: Any) -> Any:
-        if not isinstance(leaf, PerRank):
-            return leaf
-        if len(leaf.values) != world_size:
-            raise NKIPyValueError(
-                f"argument {path_name(path)}: {len(leaf.values)} values for "
-                f"{world_size} ranks"
-            )
-        return leaf.values[rank]
-
-    args, kwargs = call
-    return map_tree(pick, args), map_tree(pick, kwargs)
