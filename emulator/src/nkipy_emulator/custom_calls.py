@@ -52,7 +52,8 @@ def register_custom_call(
         handler: called as ``handler(inputs, outputs, backend_config)`` with lists of
             arrays of the call's shapes and dtypes. It fills every output, keeps no
             reference to any array, and may be called from several threads at a time.
-            What it raises, the running call raises; no result is written then.
+            What it raises, a simulation raises; on an emulated device, NrtError is
+            raised from it. No result is written then.
         version: enters the hash of every module with such a call.
 
     Raises:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import atexit
 from typing import Any
 
+from nkipy.hlo import run_errors
 from nkipy_emulator import _xla
 from nkipy_emulator.device.options import LoadOptions
 from nkipy_emulator.device.service import load
-from nkipy_emulator.device.status import describe_error
+from nkipy_emulator.device.status import Phase, describe_error
 
 
 def _load(neff: memoryview, options: str) -> tuple[Any, str]:
@@ -20,8 +21,16 @@ def _load(neff: memoryview, options: str) -> tuple[Any, str]:
     return program.executable.runner, program.description
 
 
+def _describe(error: BaseException, phase: Phase) -> tuple[int, str]:
+    """As :func:`describe_error`, telling besides who called libnrt in this thread."""
+    status, text = describe_error(error, phase)
+    if phase == "execute":
+        run_errors.note(error, status)
+    return status, text
+
+
 #: What libnrt reads: a pointer to its table of functions.
-CAPSULE = _xla.device_api(_load, describe_error)
+CAPSULE = _xla.device_api(_load, _describe)
 
 # A thread that asks for the interpreter's lock while that ends never returns.
 # Before that of spike, which is older and closes libnrt: LIFO.

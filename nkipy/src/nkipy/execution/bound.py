@@ -17,13 +17,14 @@ from nkipy.execution.device_arrays import (
     spike_array,
 )
 from nkipy.execution.errors import BindingError
+from nkipy.execution.failures import explain
 from nkipy.execution.memory import Memory
 from nkipy.execution.model import ResidentModel
 from nkipy.execution.names import by_name, host_array
 from nkipy.execution.overlaps import Extent, refuse_overlaps
 from nkipy.execution.residency import LOADED
 from nkipy.hlo.ir import TensorPlaceholder
-from spike import NrtModel, NrtTensor, SpikeError, SpikeTensor
+from spike import NrtError, NrtModel, NrtTensor, SpikeError, SpikeTensor
 from spike._spike import PreparedCall
 
 #: Makes a device array: ``allocate(shape, dtype, name, core_id)``.
@@ -91,20 +92,18 @@ class BoundCall:
         Raises:
             BindingError: a parameter is missing, or an array does not fit.
             SpikeError: an array was freed.
-            NrtError: the device failed, or has no memory left.
+            NrtError: the device failed, or has no memory left. Of a device emulated in
+                this process, ``__cause__`` is what was raised there.
         """
         with self.lock:
             memory = self._memory
             if memory is not None and LOADED.newest != id(self._resident):
                 LOADED.use(self._resident)
             try:
-                return self._execute(inputs)
-            except SpikeError:
-                memory = self._memory
-                if memory is None or memory.is_current:
-                    raise
-                self.release()
-                return self._execute(inputs)
+                return self._execute_anew(inputs)
+            except NrtError as error:
+                explain(error)
+                raise
 
     def release(self) -> None:
         """Give up what is of use with the loaded model alone. The lock is held."""
@@ -114,6 +113,17 @@ class BoundCall:
             memory.free()
 
     # -- executing ---------------------------------------------------------------------
+    def _execute_anew(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Execute; once more, bound anew, if the runtime has been reset."""
+        try:
+            return self._execute(inputs)
+        except SpikeError:
+            memory = self._memory
+            if memory is None or memory.is_current:
+                raise
+            self.release()
+            return self._execute(inputs)
+
     def _execute(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         bound = self._bound
         if bound is None or not bound.take(inputs):
@@ -232,6 +242,7 @@ class BoundCall:
                 [_extent(tensor) for tensor in made],
                 self._aliases,
                 (*self.input_names, *self.output_names),
+                own=self._own,
             )
         self._results, self._made = results, made
         self._call = memory.prepare(bound.used, made)

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from nkipy.execution.device_arrays import DeviceMemory, memory_of, spike_array
+from nkipy.execution.failures import explain
 from nkipy.execution.memory import Memory
 from nkipy.execution.model import ResidentModel
 from nkipy.execution.residency import LOADED
-from spike import NrtModel, NrtTensor, SpikeError
+from spike import NrtError, NrtModel, NrtTensor, SpikeError
 from spike._spike import PreparedCall
 
 _DEVICE_CALLS = 16
@@ -60,6 +61,8 @@ class HostCall:
         Raises:
             BindingError: a device array does not fit.
             NrtError: the device failed; `outputs` and arrays of the host are as before.
+                Of a device emulated in this process, ``__cause__`` is what was raised
+                there.
         """
         with self.lock:
             memory = self._memory
@@ -74,6 +77,9 @@ class HostCall:
                     raise
                 self.release()
                 self._run(self._enter(inputs), inputs, outputs, ntff)
+            except NrtError as error:
+                explain(error)
+                raise
 
     def unload(self) -> None:
         """Unload the program, for all who use it."""

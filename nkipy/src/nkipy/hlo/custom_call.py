@@ -52,8 +52,9 @@ class CustomCall:
         run: ``run(inputs, outputs, backend_config)`` computes it on the host: lists of
             arrays of the call's shapes and dtypes, and the call's bytes. Inputs are
             read-only. It fills every output, keeps no reference to any array, and may
-            be called from several threads at a time. What it raises, the running
-            program raises; no result is written then.
+            be called from several threads at a time. What it raises, a simulation
+            raises; on an emulated device, NrtError is raised from it. No result is
+            written then.
         lowering: ``lowering(call, operands, builder)`` builds plain HLO of the same
             result in the call's place, with `operands` for the call's own. It comes
             before `run`.

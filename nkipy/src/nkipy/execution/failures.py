@@ -1,0 +1,18 @@
+"""Failures of a device, with what the device has failed for where that is known."""
+
+from __future__ import annotations
+
+from nkipy.hlo import run_errors
+from spike import NrtError
+
+
+def explain(error: NrtError) -> None:
+    """Give `error` its cause, if the device is emulated in this process.
+
+    Then what has been raised there, by a custom call for example, becomes the error's
+    ``__cause__``, and its text the end of the error's.
+    """
+    cause = run_errors.take(error.status)
+    if cause is not None:
+        error.__cause__ = cause
+        error.args = (f"{error}; it raised {type(cause).__name__}: {cause}",)
