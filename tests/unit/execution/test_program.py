@@ -216,6 +216,37 @@ def test_what_does_not_fit_is_refused(program):
         load(build(step())).bind({}, {"total": x})
 
 
+def test_a_result_that_is_fed_back_is_refused_with_a_way_out(program):
+    bound = program.bind({"w": on_device(*W), "b": on_device(*B)})
+    first = bound({"x": X})["y"]
+    with pytest.raises(BindingError, match="'y'.*'x' too; .*fresh_outputs=True"):
+        bound({"x": first})
+    fresh = program.bind({"w": on_device(*W), "b": on_device(*B)}, fresh_outputs=True)
+    second = fresh({"x": fresh({"x": X})["y"]})["y"]
+    np.testing.assert_array_equal(second.numpy(), (X * W + B) * W + B)
+
+
+@pytest.mark.parametrize("run", [lambda m: load(build(m)), simulate])
+def test_arrays_of_the_other_byte_order(run):
+    bound, swapped = run(affine()).bind(), F32(0).dtype.newbyteorder()
+    for _ in range(2):  # bound first, then known
+        results = bound({"x": X.astype(swapped), "w": W.astype(swapped), "b": B})
+        np.testing.assert_array_equal(np.asarray(results["y"]), X * W + B)
+    with pytest.raises(BindingError, match=r"'x' is float32\[2\] of the other byte"):
+        bound({"x": X[:2].astype(swapped), "w": W, "b": B})
+
+
+def test_results_are_written_in_this_machines_byte_order():
+    swapped = np.zeros(4, F32(0).dtype.newbyteorder())
+    with pytest.raises(BindingError, match=r"'y' takes .* received .*other byte order"):
+        simulate(affine()).bind({}, {"y": swapped})
+    with pytest.raises(BindingError, match="'total' is written.*other byte order"):
+        simulate(step()).bind({"total": swapped})
+    swapped.flags.writeable = False
+    with pytest.raises(BindingError, match="read-only"):
+        simulate(affine()).bind({}, {"y": swapped})
+
+
 @pytest.mark.parametrize("run", [lambda m: load(build(m)), simulate])
 def test_one_parameter_by_two_names_is_refused(run):
     names, bound = ("total", "total" + MUST_ALIAS_SUFFIX), run(step()).bind()

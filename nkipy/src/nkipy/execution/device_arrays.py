@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from nkipy.execution.errors import BindingError
+from nkipy.execution.names import array_text
 from nkipy.hlo.ir import TensorPlaceholder
 from spike import NrtTensor
 from spike.device_array import (
@@ -62,8 +63,8 @@ def memory_of(
         )
     if (array.shape, array.dtype) != (spec.shape, spec.dtype):
         raise BindingError(
-            f"{name} is {array.dtype.name}{list(array.shape)} on the device, but the "
-            f"kernel takes {spec.dtype.name}{list(spec.shape)}"
+            f"{name} is {array_text(array.dtype, array.shape)} on the device, but the "
+            f"kernel takes {array_text(spec.dtype, spec.shape)}"
         )
     strides, nbytes = _layout(spec.shape, spec.dtype)
     if array.strides != strides and not array.is_contiguous:

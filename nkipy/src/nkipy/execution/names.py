@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from nkipy.execution.errors import BindingError
+from nkipy.hlo.dtypes import as_dtype
 from nkipy.hlo.ir import TensorPlaceholder
 
 
@@ -44,13 +45,23 @@ def by_name(
 def host_array(array: Any, spec: TensorPlaceholder) -> np.ndarray:
     """`array` as a C-contiguous array, which must be of the shape and dtype of `spec`.
 
+    One of the other byte order is copied into this machine's.
+
     Raises:
         BindingError: it is not.
     """
     made = np.asarray(array)
     if (made.shape, made.dtype) != (spec.shape, spec.dtype):
+        if (made.shape, as_dtype(made.dtype)) == (spec.shape, spec.dtype):
+            return np.asarray(made, spec.dtype, order="C")
         raise BindingError(
-            f"parameter '{spec.original_name}' is {made.dtype.name}{list(made.shape)}, "
-            f"but the program takes {spec.dtype.name}{list(spec.shape)}"
+            f"parameter '{spec.original_name}' is {array_text(made.dtype, made.shape)}"
+            f", but the program takes {array_text(spec.dtype, spec.shape)}"
         )
     return np.asarray(made, order="C")
+
+
+def array_text(dtype: np.dtype, shape: Sequence[int]) -> str:
+    """An array in words: ``float32[2, 3]``, and a byte order that is not ours."""
+    order = "" if dtype.isnative else f" of the other byte order ({dtype.str})"
+    return f"{dtype.name}{list(shape)}{order}"

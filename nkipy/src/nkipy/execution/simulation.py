@@ -10,7 +10,7 @@ import numpy as np
 
 from nkipy.execution.engines import Executable, find_engine
 from nkipy.execution.errors import BindingError
-from nkipy.execution.names import by_name, host_array
+from nkipy.execution.names import array_text, by_name, host_array
 from nkipy.execution.overlaps import Extent, refuse_overlaps
 from nkipy.hlo.ir import HLOModule, TensorPlaceholder
 from nkipy.hlo.options import SimulationOptions
@@ -135,7 +135,8 @@ class BoundSimulation:
         if index in self._written and (made is not array or not made.flags.writeable):
             raise BindingError(
                 f"parameter '{spec.original_name}' is written into: it takes a "
-                "writable, C-contiguous NumPy array"
+                "writable, C-contiguous NumPy array of this machine's byte order, but "
+                f"received {_received(array)}"
             )
         return made
 
@@ -182,8 +183,18 @@ def _check_target(spec: TensorPlaceholder, array: Any, is_aliased: bool) -> None
     ):
         raise BindingError(
             f"result '{spec.name}' takes a writable, C-contiguous NumPy array "
-            f"{spec.dtype.name}{list(spec.shape)}"
+            f"{array_text(spec.dtype, spec.shape)}, but received {_received(array)}"
         )
+
+
+def _received(array: Any) -> str:
+    """An array in words, with what a result may not be written into."""
+    if type(array) is not np.ndarray:
+        return f"a {type(array).__name__}"
+    flags = array.flags
+    kinds = [] if flags.writeable else ["read-only"]
+    kinds += [] if flags.c_contiguous else ["not C-contiguous"]
+    return ", ".join([array_text(array.dtype, array.shape), *kinds])
 
 
 def simulate(
