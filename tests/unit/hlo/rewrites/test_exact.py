@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+
 import ml_dtypes
 import numpy as np
 import pytest
 
-from nkipy.hlo.ir import HLOInstruction
+from nkipy.hlo.builder import HLOBuilder
+from nkipy.hlo.ir import HLOComputation, HLOInstruction, Shape
 from nkipy.hlo.rewrites.exact import keep_exact
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
@@ -80,6 +83,158 @@ def test_no_product_reaches_a_sum_without_a_fence(module_of, dtype, zero_shape):
     assert len(sums) == 3
     summed = set().union(*(origins(o) for i in sums for o in i.operands))
     assert summed == {"bitcast-convert", "parameter", "constant"}
+
+
+_numbers = itertools.count()
+
+
+def element(b, value, index):
+    shape = value.tuple_shapes[index]
+    return b.emit(
+        "get-tuple-element", (value,), shape.dims, shape.dtype, {"index": index}
+    )
+
+
+def pack(b, *values):
+    shapes = tuple(Shape(v.dtype, v.shape) for v in values)
+    return b.emit("tuple", values, (), None, tuple_shapes=shapes)
+
+
+def callee(name, like, body):
+    """A computation of one parameter, and what ``body(builder, parameter)`` gives."""
+    made = HLOComputation(f"{name}{next(_numbers)}")
+    shapes = like.tuple_shapes
+    p = made.add_parameter(like.shape, like.dtype, "p", shapes)
+    made.root = body(HLOBuilder(made), p)
+    return made
+
+
+def branches(b, index, value, *bodies):
+    made = tuple(callee("branch", value, body) for body in bodies)
+    root = made[0].root
+    return b.emit(
+        *("conditional", (index, *[value] * len(made)), root.shape, root.dtype),
+        attributes={"branches": made},
+        tuple_shapes=root.tuple_shapes,
+    )
+
+
+def thrice(b, *values, step):
+    """``values = step(builder, *values)`` three times, in a loop."""
+    state = pack(b, b.scalar(0, np.dtype(np.int32)), *values)
+
+    def body(b, p):
+        i, *old = (element(b, p, k) for k in range(len(p.tuple_shapes)))
+        return pack(b, b.add(i, b.scalar(1, i.dtype)), *step(b, *old))
+
+    def condition(b, p):
+        return b.compare(element(b, p, 0), b.scalar(3, np.dtype(np.int32)), "LT")
+
+    loop = {
+        "body": callee("body", state, body),
+        "condition": callee("condition", state, condition),
+    }
+    made = b.emit("while", (state,), (), None, loop, state.tuple_shapes)
+    return [element(b, made, k + 1) for k in range(len(values))]
+
+
+def controlled(b, index, x, y, z):
+    """Sums of products in branches and loops, of parts that come from without."""
+    xyz = pack(b, x, y, z)
+
+    def apart(b, p):
+        return [element(b, p, k) for k in range(3)]
+
+    def first(b, p):
+        x, y, z = apart(b, p)
+        return b.add(b.multiply(x, y), z)
+
+    def second(b, p):  # a loop in a branch
+        x, y, z = apart(b, p)
+        return thrice(b, z, step=lambda b, z: [b.add(b.multiply(z, z), z)])[0]
+
+    def third(b, p):  # a branch in a branch, which gets the tuple as it is
+        flag = b.scalar(0, np.dtype(np.int32))
+        return b.negate(branches(b, flag, p, first, first))
+
+    (looped,) = thrice(b, z, step=lambda b, z: [branch_of_one(b, z)])
+    product = b.multiply(x, y)  # goes into the branch
+    inside = branches(b, index, product, *[lambda b, p: b.add(p, p)] * 3)
+    outside = branches(b, index, x, *[lambda b, p: b.multiply(p, p)] * 3)
+    return (
+        branches(b, index, xyz, first, second, third),
+        looped,
+        b.subtract(b.add(inside, outside), z),
+    )
+
+
+def branch_of_one(b, z):
+    flag = b.scalar(1, np.dtype(np.int32))
+    return branches(b, flag, z, lambda b, z: z, lambda b, z: b.add(b.multiply(z, z), z))
+
+
+def controlled_by_numpy(index, x, y, z):
+    def loop(z):
+        for _ in range(3):
+            z = z * z + z
+        return z
+
+    chosen = (x * y + z, loop(z), -(x * y + z))[int(index)]
+    return chosen, loop(z), x * y + x * y + x * x - z
+
+
+@pytest.mark.parametrize("dtype", FLOATS, ids=lambda d: np.dtype(d).name)
+def test_products_are_rounded_inside_branches_and_loops(
+    engine, module_of, results_of, operands, dtype
+):
+    arrays = [(v / 64).astype(dtype) for v in operands]
+    index = np.array(0, np.int32)
+    module = module_of(controlled, index, *arrays)
+    executable, results = engine.compile(module), results_of(module)
+    for i in range(3):
+        index[...] = i
+        executable.run([index, *arrays], results)
+        for actual, expected in zip(results, controlled_by_numpy(index, *arrays)):
+            same(actual, expected)
+
+
+@pytest.mark.parametrize("dtype", FLOATS, ids=lambda d: np.dtype(d).name)
+def test_no_product_reaches_a_sum_inside_branches_and_loops(module_of, dtype):
+    """Nor the end of a computation, or another one."""
+    x = np.zeros(6, dtype)
+    like = np.array(0, np.int32), x, x, x, np.zeros(3, np.uint64)
+    module = module_of(lambda b, *values: controlled(b, *values[:4]), *like)
+    copy = keep_exact(module, module.parameters[4])
+    copy.verify()
+    module.verify()  # as it was
+    ends = ("add", "subtract", "tuple", "while", "conditional")
+    count = 0
+    for computation in copy.computations():
+        last = [i for i in computation.instructions if i.opcode in ends]
+        reached = [o for i in last for o in i.operands if o.dtype == x.dtype]
+        if computation is not copy.entry:
+            reached.append(computation.root)
+        count += len(reached)
+        assert "multiply" not in set().union(*map(origins, reached))
+    assert count > 20
+
+
+def test_a_zero_that_is_added_inside_a_call_drops_the_sign_of_zero(execute):
+    x = np.array([-0.0, 0.0, 1.0], np.float32)
+
+    def body(b, x):
+        zero = b.full(x.shape, 0, x.dtype)
+        called = HLOComputation("called")
+        p = called.add_parameter(x.shape, x.dtype)
+        q = called.add_parameter(x.shape, x.dtype)
+        inner = HLOBuilder(called)
+        total = inner.add(p, inner.full(x.shape, 0, x.dtype))
+        called.root = inner.add(total, q)
+        attributes = {"to_apply": called}
+        return b.emit("call", (x, zero), x.shape, x.dtype, attributes)
+
+    (out,) = execute(body, x)
+    same(out, x + np.float32(0))
 
 
 def test_products_are_rounded_before_they_are_summed(execute):

@@ -9,19 +9,21 @@ generate code by LLVM:
 
 A *fence* ends both: it passes a value's bits through a bitwise or with a zero that is
 read from memory at run time. It costs one instruction per element and keeps fusions.
-Fences go into the entry computation; bodies of loops and branches are left as they are.
+Fences go into the entry computation and into what loops, branches and calls run, which
+the zero is lent to. What enters or leaves those is fenced too: a compiler may put them
+into the place of the call. Computations that are applied to elements, by a reduction
+for example, are left as they are.
 """
 
 from __future__ import annotations
-
-from collections.abc import Iterable
 
 import numpy as np
 
 from nkipy.hlo import dtypes as dt
 from nkipy.hlo.builder import HLOBuilder
-from nkipy.hlo.ir import HLOInstruction, HLOModule
+from nkipy.hlo.ir import HLOComputation, HLOInstruction, HLOModule
 from nkipy.hlo.opcodes import OPCODES, Keeps
+from nkipy.hlo.rewrites import lending
 from nkipy.hlo.rewrites.base import Place, rewrite
 
 Value = HLOInstruction
@@ -45,14 +47,24 @@ def keep_exact(module: HLOModule, zero: Value) -> HLOModule:
         zero: a parameter of its entry computation, u64[] or u64[n], which in every call
             is zero, or whose last element is.
     """
-    products = _products_in_sums(module.entry.instructions)
-    zeros = _added_zeros(module.entry.instructions)
-    if not products and not zeros:
-        return module
-    fence = _Fence(zero)
+    controlled = lending.controlled(module)
+    wanted = [c for c in controlled if _products_in_sums(c) or _added_zeros(c)]
+    if not wanted and not _products_in_sums(module.entry, is_entry=True):
+        if not _added_zeros(module.entry):
+            return module
+    module, lent = lending.lend(module, zero, wanted)
+    products: set[Value] = set()
+    zeros: set[Value] = set()
+    for computation in lent:
+        is_entry = computation is module.entry
+        products |= _products_in_sums(computation, is_entry=is_entry)
+        zeros |= _added_zeros(computation)
+    fences = {computation: _Fence(value) for computation, value in lent.items()}
 
     def rule(inst: Value, operands: tuple[Value, ...], place: Place) -> Value | None:
-        b = place.builder
+        b, fence = place.builder, fences.get(place.computation)
+        if fence is None:
+            return None
         if inst in products:
             product = b.emit(inst.opcode, operands, inst.shape, inst.dtype)
             return fence(b, product)
@@ -67,11 +79,16 @@ def keep_exact(module: HLOModule, zero: Value) -> HLOModule:
     return rewrite(module, rule)
 
 
-def _products_in_sums(instructions: Iterable[Value]) -> set[Value]:
-    """The products that a sum could be contracted with."""
+def _products_in_sums(
+    computation: HLOComputation, *, is_entry: bool = False
+) -> set[Value]:
+    """The products that a sum, here or beyond a call, could be contracted with."""
     products: set[Value] = set()
     seen: set[Value] = set()
-    stack = [o for i in instructions if i.opcode in _SUMS for o in i.operands]
+    sinks = (i for i in computation.instructions if i.opcode in _SUMS or _leaves(i))
+    stack = [o for i in sinks for o in i.operands]
+    if not is_entry and computation.root is not None:
+        stack.append(computation.root)
     while stack:
         inst = stack.pop()
         if inst in seen or inst.dtype not in _BITS:
@@ -84,6 +101,11 @@ def _products_in_sums(instructions: Iterable[Value]) -> set[Value]:
     return products
 
 
+def _leaves(inst: Value) -> bool:
+    """Whether operands go into another computation, or may do so as part of a tuple."""
+    return inst.opcode == "tuple" or lending.is_control(inst)
+
+
 def _moves(inst: Value) -> bool:
     """Whether elements are those of the (first) operand, perhaps negated."""
     if inst.opcode == "negate":
@@ -92,17 +114,18 @@ def _moves(inst: Value) -> bool:
     return keeps is not Keeps.NOTHING and inst.dtype == inst.operands[0].dtype
 
 
-def _added_zeros(instructions: Iterable[Value]) -> set[Value]:
-    """The zero constants that are added to something."""
+def _added_zeros(computation: HLOComputation) -> set[Value]:
+    """The zero constants that are added to something, or may be beyond a call."""
     zeros: set[Value] = set()
-    for inst in instructions:
-        if inst.opcode != "add" or inst.dtype not in _BITS:
+    for inst in computation.instructions:
+        if inst.opcode != "add" and not _leaves(inst):
             continue
         for operand in inst.operands:
             while operand.opcode in ("broadcast", "reshape"):
                 operand = operand.operands[0]
-            if operand.opcode == "constant" and not operand.attributes["literal"].any():
-                zeros.add(operand)
+            if operand.opcode == "constant" and operand.dtype in _BITS:
+                if not operand.attributes["literal"].any():
+                    zeros.add(operand)
     return zeros
 
 
