@@ -63,3 +63,35 @@ def test_one_value_everywhere_is_a_scalar(builder, shape):
     (scalar,) = full.operands
     assert scalar.attributes["literal"] == np.float32(2.5)
     assert builder.constant(np.broadcast_to(np.float32(2.5), shape)) is full
+
+
+def test_reducers_are_the_same_in_all_modules_and_nobody_can_change_them(builder):
+    x = builder.full((2,), 1, np.dtype(np.float32))
+    builder.reduce(x, "add", 0.0, (0,))
+    reducer = builder.reducer("add", x.dtype)
+    assert HLOBuilder(HLOModule("other").entry).reducer("add", x.dtype) is reducer
+    root = reducer.root
+    for name, value in (("name", "x"), ("root", None), ("instructions", [])):
+        with pytest.raises(TypeError, match="'add_f32' cannot be changed"):
+            setattr(reducer, name, value)
+    with pytest.raises(TypeError, match="opcode of <HLO add.* cannot be set"):
+        root.opcode = "multiply"
+    with pytest.raises(TypeError, match="'add_f32' cannot be changed"):
+        reducer.add_parameter((), "float32")
+    with pytest.raises(TypeError, match="'add_f32' cannot be changed"):
+        HLOBuilder(reducer)
+    for values in (reducer.instructions, reducer.parameters, root.operands):
+        assert type(values) is tuple
+    with pytest.raises(TypeError):
+        root.attributes["x"] = 1
+    assert (reducer.root, root.opcode, root.form) == (root, "add", None)
+
+
+def test_a_module_with_a_shared_reducer_stays_verified():
+    module = HLOModule("sum")
+    x = module.add_parameter((2,), "float32", "x")
+    module.set_results(HLOBuilder(module.entry).reduce(x, "add", 0.0, (0,)), ["s"])
+    module.verify()
+    assert module.is_verified
+    again = HLOModule.from_proto(module.serialize())
+    assert again.content_hash() == module.content_hash()

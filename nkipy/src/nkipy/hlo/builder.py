@@ -51,6 +51,7 @@ class HLOBuilder:
     def __init__(
         self, computation: HLOComputation, parent: HLOBuilder | None = None
     ) -> None:
+        computation.refuse_if_fixed()
         self.computation = computation
         self.current_source_location: SourceLocation | None = None
         self.append = computation.instructions.append
@@ -360,7 +361,10 @@ class HLOBuilder:
 
     # -- computations ----------------------------------------------------------------
     def reducer(self, opcode: str, dtype: np.dtype) -> HLOComputation:
-        """The two-scalar computation of `opcode`, or ``assign``: the right operand."""
+        """The two-scalar computation of `opcode`, or ``assign``: the right operand.
+
+        It is fixed, and the same in all modules.
+        """
         return _reducers.get((opcode, dtype)) or _make_reducer(opcode, dtype)
 
     def reduce(self, x: Value, opcode: str, init: Any, dimensions: Dims) -> Value:
@@ -489,7 +493,8 @@ _COMPARE = {
 }
 
 
-# They are the same in all modules, which can then share whatever calls them.
+# They are the same in all modules, which can then share whatever calls them; so nobody
+# can change them.
 _reducers: dict[tuple[str, np.dtype], HLOComputation] = {}
 
 
@@ -498,7 +503,8 @@ def _make_reducer(opcode: str, dtype: np.dtype) -> HLOComputation:
     x = made.add_parameter((), dtype, "lhs")
     y = made.add_parameter((), dtype, "rhs")
     made.root = y if opcode == "assign" else HLOBuilder(made).binary(opcode, x, y)
-    return _reducers.setdefault((opcode, dtype), made)  # if another thread was faster
+    # Another thread's, if that was faster.
+    return _reducers.setdefault((opcode, dtype), made.fix())
 
 
 def _words(array: np.ndarray) -> np.ndarray:

@@ -217,6 +217,17 @@ class _Changed(HLOInstruction):
     __slots__ = ()
 
 
+class _Fixed(HLOInstruction):
+    """One of a computation that does not change: see :meth:`HLOComputation.fix`."""
+
+    __slots__ = ()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise TypeError(
+            f"{name} of {self!r} cannot be set: modules share its computation"
+        )
+
+
 def keep(instructions: Sequence[HLOInstruction]) -> None:
     """For who has verified instructions: have them tell when they change.
 
@@ -253,7 +264,7 @@ def _is_fixed(array: Any) -> bool:
     return type(array) is bytes
 
 
-_ONLY_KEPT = frozenset({_Kept})
+_ONLY_KEPT = frozenset({_Kept, _Fixed})
 
 
 def _own(opcode: str, attributes: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -284,11 +295,17 @@ def instruction_of(
 
 
 class HLOComputation:
-    """A named list of instructions in dependence order, with a root."""
+    """A named list of instructions in dependence order, with a root.
 
-    __slots__ = ("name", "instructions", "parameters", "root")
+    Attributes:
+        is_fixed: whether it cannot be changed; see :meth:`fix`.
+    """
+
+    __slots__ = ("name", "instructions", "parameters", "root", "is_fixed")
+    is_fixed: bool
 
     def __init__(self, name: str) -> None:
+        object.__setattr__(self, "is_fixed", False)
         self.name = name
         self.instructions: list[HLOInstruction] = []
         self.parameters: list[HLOInstruction] = []
@@ -301,7 +318,12 @@ class HLOComputation:
         name: str = "",
         tuple_shapes: tuple[Shape, ...] | None = None,
     ) -> HLOInstruction:
-        """Append the next parameter."""
+        """Append the next parameter.
+
+        Raises:
+            TypeError: the computation is fixed.
+        """
+        self.refuse_if_fixed()
         number = len(self.parameters)
         dims = tuple(map(int, shape))
         if tuple_shapes is None:
@@ -315,6 +337,33 @@ class HLOComputation:
         self.parameters.append(inst)
         self.instructions.append(inst)
         return inst
+
+    def fix(self) -> HLOComputation:
+        """Let nobody change it any more, so that modules can share it. Returns it.
+
+        Instructions and parameters are tuples then; setting a field of it, or of one of
+        its instructions, raises TypeError. Only for those whose instructions have no
+        arrays and call nothing.
+        """
+        put = object.__setattr__
+        for inst in self.instructions:
+            put(inst, "__class__", _Fixed)
+        put(self, "instructions", tuple(self.instructions))
+        put(self, "parameters", tuple(self.parameters))
+        put(self, "is_fixed", True)
+        return self
+
+    def refuse_if_fixed(self) -> None:
+        """For who is about to change it. Raises TypeError."""
+        if self.is_fixed:
+            raise TypeError(
+                f"computation {self.name!r} cannot be changed: modules share it; make "
+                "another one"
+            )
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self.refuse_if_fixed()
+        object.__setattr__(self, name, value)
 
     def walk(self) -> Iterator[HLOInstruction]:
         """All instructions, those of called computations first, each once."""

@@ -195,7 +195,7 @@ class _Copy:
     def of(self, inst: Value) -> Value:
         """What has become of an instruction."""
         if inst not in self.values:
-            self.values[inst] = self.tuple(
+            self.values[inst] = self.packed(
                 [self.element(self.wide[inst], i) for i in range(len(_shapes(inst)))]
             )
         return self.values[inst]
@@ -207,7 +207,7 @@ class _Copy:
             parts = list(value.operands)
         elif value.tuple_shapes is not None:
             parts = [self.element(value, i) for i in range(len(value.tuple_shapes))]
-        return self.tuple([*parts, self.lent])
+        return self.packed([*parts, self.lent])
 
     def element(self, value: Value, index: int) -> Value:
         shape = _shapes(value)[index]
@@ -216,7 +216,7 @@ class _Copy:
             "get-tuple-element", (value,), shape.dims, shape.dtype, attributes
         )
 
-    def tuple(self, parts: list[Value]) -> Value:
+    def packed(self, parts: list[Value]) -> Value:
         shapes = tuple([Shape(part.dtype, part.shape) for part in parts])
         return self.b.emit("tuple", tuple(parts), (), None, tuple_shapes=shapes)
 
