@@ -7,13 +7,24 @@ of all that the code depends on, so entries never become wrong, only unused.
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
+import re
 import stat
-import tempfile
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+
+from nkipy.private_files import (
+    UnsafePathError,
+    open_private,
+    private_directory,
+    write_private,
+)
+
+logger = logging.getLogger("nkipy.emulator")
 
 #: A directory for the entries; ``off`` keeps none.
 VARIABLE = "NKIPY_EMULATOR_CODE_CACHE"
@@ -27,12 +38,20 @@ _DELAY_SECONDS = 0.1
 
 _MAGIC = b"nkipy-code-1\n"
 _DIGEST_BYTES = hashlib.sha256().digest_size
+#: The exact forms of the cache's names: nothing else is its own to remove.
+_ENTRY = re.compile(r"[0-9a-f]{64}")
+_TEMPORARY = re.compile(r"\.new-[0-9a-f]{16}")
+#: No entry takes that long to write.
+_ABANDONED_SECONDS = 3600
+_PEEK = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class CodeCache:
     """Entries in one directory. Safe to use from many processes.
 
     What goes wrong with the disk is no error: then there is no entry, or none is kept.
+    Nor is a directory that others can write: it is not used, with one warning. Files
+    that are not the cache's are never touched.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -40,62 +59,87 @@ class CodeCache:
 
     def get(self, key: str) -> bytes | None:
         """The entry, or None if there is none, or a damaged one."""
-        path = self.directory / key
         try:
-            if not self._is_private():
-                return None
-            data = path.read_bytes()
-            os.utime(path)
+            with private_directory(self.directory) as directory:
+                descriptor = open_private(directory, key, self.directory / key)
+                with os.fdopen(descriptor, "rb") as file:
+                    data = file.read()
+                    os.utime(descriptor)
+        except UnsafePathError as error:
+            _warn(error)
+            return None
         except OSError:
             return None
         head, code = data[: len(_MAGIC) + _DIGEST_BYTES], data[len(_MAGIC) :]
         code = code[_DIGEST_BYTES:]
-        return code if head == _MAGIC + hashlib.sha256(code).digest() else None
+        if head == _MAGIC + hashlib.sha256(code).digest():
+            return code
+        logger.warning("%s is damaged; compiling it again", self.directory / key)
+        return None
 
     def put(self, key: str, code: bytes) -> None:
         """Keep an entry, in one step for those who read."""
         if len(code) > MAX_ENTRY_BYTES:
             return
-        with suppress(OSError):
-            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if not self._is_private():
-                return
-            self._write(key, _MAGIC + hashlib.sha256(code).digest() + code)
-            self._prune()
+        parts = (_MAGIC, hashlib.sha256(code).digest(), code)
+        temporary = f".new-{os.urandom(8).hex()}"
+        try:
+            with private_directory(self.directory, make=True) as directory:
+                write_private(directory, key, parts, temporary)
+                _prune(directory)
+        except UnsafePathError as error:
+            _warn(error)
+        except OSError:
+            pass
 
     def keep(self, key: str, make: Callable[[], bytes]) -> None:
         """Keep the entry that `make` makes."""
         self.put(key, make())
 
-    def _write(self, key: str, data: bytes) -> None:
-        descriptor, name = tempfile.mkstemp(dir=self.directory, prefix=".new-")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-            os.replace(name, self.directory / key)
-        except BaseException:
-            os.unlink(name)
-            raise
 
-    def _is_private(self) -> bool:
-        """Nobody else may put code there that we would run."""
-        status = os.lstat(self.directory)
-        writable = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-        is_ours = stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid()
-        return is_ours and not writable
+_warned: set[str] = set()
 
-    def _prune(self) -> None:
-        entries = sorted(
-            (entry.stat().st_mtime, entry.stat().st_size, entry.path)
-            for entry in os.scandir(self.directory)
-        )
-        total = sum(size for _, size, _ in entries)
-        for _, size, path in entries:
-            if total <= MAX_BYTES:
-                break
-            with suppress(OSError):
-                os.unlink(path)
-            total -= size
+
+def _warn(error: UnsafePathError) -> None:
+    text = f"compiled code is not kept: {error.filename} {error.strerror}"
+    if text not in _warned:
+        _warned.add(text)
+        logger.warning("%s; %s names another directory", text, VARIABLE)
+
+
+def _prune(directory: int) -> None:
+    """Remove the entries unused for longest, and what killed processes left."""
+    entries = []
+    with os.scandir(directory) as found:
+        listed = list(found)
+    for entry in listed:
+        status = entry.stat(follow_symlinks=False)
+        if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
+            continue
+        if _ENTRY.fullmatch(entry.name):
+            entries.append((status.st_mtime, status.st_size, entry.name))
+        elif _TEMPORARY.fullmatch(entry.name):
+            is_old = status.st_mtime < time.time() - _ABANDONED_SECONDS
+            if is_old and _is_ours(directory, entry.name):
+                os.unlink(entry.name, dir_fd=directory)
+    if sum(size for _, size, _ in entries) <= MAX_BYTES:
+        return
+    entries = sorted(entry for entry in entries if _is_ours(directory, entry[2]))
+    total = sum(size for _, size, _ in entries)
+    for _, size, name in entries:
+        if total <= MAX_BYTES:
+            break
+        with suppress(OSError):
+            os.unlink(name, dir_fd=directory)
+        total -= size
+
+
+def _is_ours(directory: int, name: str) -> bool:
+    """Whether a file begins as those of the cache do."""
+    with suppress(OSError):
+        with os.fdopen(os.open(name, _PEEK, dir_fd=directory), "rb") as file:
+            return file.read(len(_MAGIC)) == _MAGIC
+    return False
 
 
 class LateCodeCache(CodeCache):
@@ -117,11 +161,30 @@ class LateCodeCache(CodeCache):
 
 
 def user_cache() -> CodeCache | None:
-    """The cache that the environment names, else the user's; None if it says so."""
+    """The cache that the environment names, else the user's; None if it says so.
+
+    Raises:
+        UnsafePathError: the directory that it names is another user's, or can be
+            written by others, or is a link.
+    """
     named = os.environ.get(VARIABLE, "")
     if named.lower() in ("off", "0", "no", "false"):
         return None
     if named:
-        return LateCodeCache(Path(named))
+        return LateCodeCache(_checked(Path(named)))
     home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     return LateCodeCache(Path(home) / "nkipy" / "emulator-code")
+
+
+def _checked(directory: Path) -> Path:
+    """`directory`, unless it is there and others can put code into it."""
+    try:
+        with private_directory(directory):
+            pass
+    except UnsafePathError as error:
+        raise UnsafePathError(
+            error.errno, f"{error.strerror} ({VARIABLE} names it)", error.filename
+        ) from None
+    except OSError:  # not there yet, or never to be used: then nothing is kept
+        pass
+    return directory

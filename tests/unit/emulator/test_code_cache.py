@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import stat
 import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from nkipy.private_files import UnsafePathError
 from nkipy.testing import run_python
 from nkipy_emulator import code_cache, register_custom_call, unregister_custom_call
 from nkipy_emulator.code_cache import CodeCache, LateCodeCache, user_cache
 from nkipy_emulator.engine import XlaCpuEngine
+from tests.support.users import OTHER, needs_root, run_as_other, shared_place
 
 X = np.arange(6, dtype=np.float32).reshape(2, 3)
 
@@ -73,13 +76,159 @@ def test_a_disk_that_does_not_work_is_no_error(tmp_path):
     assert cache.get("k") is None
 
 
+def key(number: int) -> str:
+    """A name as the engine makes them: 64 hex digits."""
+    return f"{number:064x}"
+
+
 def test_the_oldest_entries_make_room(cache, monkeypatch):
     monkeypatch.setattr(code_cache, "MAX_BYTES", 1000)
     for number in range(5):
-        cache.put(str(number), bytes(300))
-        os.utime(cache.directory / str(number), (number, number))
-        assert cache.get("0") is not None  # used, and so kept
-    assert sorted(os.listdir(cache.directory)) == ["0", "4"]
+        cache.put(key(number), bytes(300))
+        os.utime(cache.directory / key(number), (number, number))
+        assert cache.get(key(0)) is not None  # used, and so kept
+    assert sorted(os.listdir(cache.directory)) == [key(0), key(4)]
+
+
+def test_making_room_removes_nothing_that_is_not_the_caches(
+    cache, monkeypatch, tmp_path
+):
+    """Neither by name, nor by content, nor by kind."""
+    monkeypatch.setattr(code_cache, "MAX_BYTES", 400)
+    cache.put(key(1), bytes(300))
+    entry = (cache.directory / key(1)).read_bytes()
+    mine = cache.directory
+    (mine / "weights.npy").write_bytes(bytes(5000))
+    (mine / ".new-notes").write_bytes(entry)
+    (mine / f"{key(2)}.bak").write_bytes(entry)
+    (mine / key(3)).write_bytes(bytes(5000))  # a name like ours, and no mark
+    (mine / key(0xA).upper()).write_bytes(entry)
+    (mine / key(4)).mkdir()
+    (mine / key(4) / key(5)).write_bytes(entry)
+    os.mkfifo(mine / key(6))
+    (tmp_path / "elsewhere").write_bytes(entry)
+    (mine / key(7)).symlink_to(tmp_path / "elsewhere")
+    before = set(os.listdir(mine))
+    for path in [*mine.iterdir(), mine / key(4) / key(5)]:
+        if not path.is_symlink():
+            os.utime(path, (1, 1))
+    cache.put(key(8), bytes(300))
+    assert before - set(os.listdir(mine)) == {key(1)}
+    assert (mine / key(4) / key(5)).read_bytes() == entry
+    assert (tmp_path / "elsewhere").read_bytes() == entry
+
+
+def test_what_a_killed_process_left_goes_after_an_hour(cache):
+    cache.put(key(1), b"code")
+    entry = (cache.directory / key(1)).read_bytes()
+    old, young = (cache.directory / f".new-{digit * 16}" for digit in "ab")
+    users = cache.directory / f".new-{'c' * 16}"
+    for path in (old, young):
+        path.write_bytes(entry[:20])
+    users.write_bytes(b"a user's")
+    os.utime(old, (1, 1))
+    os.utime(users, (1, 1))
+    cache.put(key(2), b"code")
+    assert not old.exists() and young.exists() and users.exists()
+
+
+def test_entries_are_private_whatever_the_umask(cache):
+    umask = os.umask(0)
+    try:
+        cache.put(key(1), b"code")
+    finally:
+        os.umask(umask)
+    assert stat.S_IMODE(cache.directory.stat().st_mode) == 0o700
+    assert stat.S_IMODE((cache.directory / key(1)).stat().st_mode) == 0o600
+
+
+def test_an_entry_that_others_may_write_or_a_link_to_one_is_not_used(cache, tmp_path):
+    cache.put(key(1), b"code")
+    entry = cache.directory / key(1)
+    entry.chmod(0o666)
+    assert cache.get(key(1)) is None
+    entry.chmod(0o600)
+    assert cache.get(key(1)) == b"code"
+    entry.rename(tmp_path / "elsewhere")
+    entry.symlink_to(tmp_path / "elsewhere")
+    assert cache.get(key(1)) is None
+
+
+@needs_root
+def test_what_another_user_owns_is_not_used(cache):
+    cache.put(key(1), b"code")
+    os.chown(cache.directory / key(1), OTHER, OTHER)
+    assert cache.get(key(1)) is None
+    os.chown(cache.directory / key(1), 0, 0)
+    os.chown(cache.directory, OTHER, OTHER)
+    assert cache.get(key(1)) is None
+    cache.put(key(2), b"code")
+    assert os.listdir(cache.directory) == [key(1)]
+
+
+@needs_root
+def test_a_user_does_not_run_what_another_planted(caplog):
+    """Not root either: ``/tmp`` is everybody's."""
+    with shared_place() as place:
+        CodeCache(place / "planted").put(key(1), b"code of root's")
+        (place / "planted").chmod(0o777)
+        done = run_as_other(
+            "from nkipy_emulator.code_cache import *",
+            f"""
+            cache = CodeCache(Path("{place}/planted"))
+            cache.put("{key(2)}", b"code")
+            mine = CodeCache(Path("{place}/mine"))
+            mine.put("{key(1)}", b"my own")
+            print(cache.get("{key(1)}"), mine.get("{key(1)}"))
+            """,
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout == "None b'my own'\n"
+        assert f"{place}/planted belongs to user 0 and has mode 0777" in done.stderr
+        assert os.listdir(place / "planted") == [key(1)]
+        assert (place / "mine").stat().st_uid == OTHER
+
+
+def test_a_directory_of_the_users_choice_that_others_can_write_is_refused(
+    monkeypatch, tmp_path
+):
+    tmp_path.chmod(0o777)
+    monkeypatch.setenv(code_cache.VARIABLE, str(tmp_path))
+    with pytest.raises(UnsafePathError, match="0777.*chmod go-w") as caught:
+        user_cache()
+    assert code_cache.VARIABLE in str(caught.value)
+    assert caught.value.filename == str(tmp_path)
+
+
+def test_a_default_directory_that_others_can_write_is_warned_of_once(
+    monkeypatch, tmp_path, caplog
+):
+    monkeypatch.delenv(code_cache.VARIABLE, raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    directory = tmp_path / "nkipy" / "emulator-code"
+    directory.mkdir(parents=True)
+    directory.chmod(0o777)
+    found = user_cache()
+    assert found is not None
+    for _ in range(2):
+        found.put(key(1), b"code")
+        assert found.get(key(1)) is None
+    (record,) = caplog.records
+    assert str(directory) in record.getMessage() and "0777" in record.getMessage()
+
+
+def test_a_limit_on_the_size_of_files_keeps_nothing_and_leaves_nothing(tmp_path):
+    code = f"""
+import resource, signal
+from nkipy_emulator.code_cache import *
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+cache = CodeCache(Path("{tmp_path}/c"))
+cache.put("{key(1)}", bytes(100_000))
+print(cache.get("{key(1)}"), os.listdir(cache.directory))
+"""
+    done = run_python("-c", code)
+    assert (done.stdout, done.returncode) == ("None []\n", 0), done.stderr
 
 
 def test_large_code_is_not_kept(cache, monkeypatch):
@@ -130,6 +279,7 @@ def test_a_process_that_ends_keeps_its_entries_before(tmp_path):
 from nkipy.hlo import HLOBuilder, HLOModule
 from nkipy_emulator.code_cache import user_cache
 from nkipy_emulator.engine import XlaCpuEngine
+from nkipy.private_files import UnsafePathError
 from nkipy.testing import run_python
 module = HLOModule("m")
 x = module.add_parameter((4,), "float32", "x")
