@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import tarfile
-import tempfile
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -34,6 +33,7 @@ from neff.tensors import MAX_NAME
 from nkipy.chips import DEFAULT
 from nkipy.hlo.ir import HLOModule, Shape, TensorPlaceholder
 from nkipy.hlo.queries import constant_bytes, world_size
+from nkipy_emulator.output_file import write_atomically
 
 COMPILER_NAME = "nkipy-emulator"
 _NOTE = "made by nkipy's emulator: no machine code, runs on no Neuron device"
@@ -88,7 +88,7 @@ def write_neff(
     description: ProgramDescription,
     hlo: bytes | None = None,
 ) -> None:
-    """Write a NEFF to `path`: whole, or not at all.
+    """Write a NEFF to `path`: whole, or not at all; see :mod:`.output_file`.
 
     Raises:
         ValueError: as :func:`neff_bytes`.
@@ -106,28 +106,6 @@ def _parts(
     if description.compress and sum(map(len, payload)) <= _COMPRESS_UP_TO:
         payload = [gzip.compress(b"".join(payload), compresslevel=6, mtime=0)]
     return [_header(description, payload).pack(), *payload]
-
-
-def write_atomically(path: Path, *parts: bytes) -> None:
-    """Put `parts` at `path` in one step; nothing is left behind if that fails."""
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.writelines(parts)
-            os.fchmod(file.fileno(), 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-
-
-def _umask() -> int:
-    # Setting it is the portable way to read it, but would change other threads' files.
-    with open("/proc/self/status", "rb") as status:
-        for line in status:
-            if line.startswith(b"Umask:"):
-                return int(line.split()[1], 8)
-    return 0o077
 
 
 def _header(description: ProgramDescription, payload: list[bytes]) -> NeffHeader:

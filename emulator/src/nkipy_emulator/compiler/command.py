@@ -18,7 +18,13 @@ from nkipy_emulator.compiler.identity import (
     usage_text,
     version_text,
 )
-from nkipy_emulator.compiler.options import Words, read_options, take_apart
+from nkipy_emulator.compiler.options import (
+    DEFAULT_OUTPUT,
+    Words,
+    read_options,
+    take_apart,
+)
+from nkipy_emulator.output_file import is_same_file
 
 #: The program was refused; and: everything else that can go wrong.
 EXIT_COMPILATION_FAILED = 70
@@ -60,9 +66,26 @@ def _run(argv: Sequence[str], cwd: Path, console: Console, out: IO[str]) -> None
 
 
 def _compile(argv: Sequence[str], words: Words, cwd: Path, console: Console) -> None:
-    console.open_log(cwd / words.values.get("--logfile", DEFAULT_LOG))
+    console.open_log(_log_file(words, cwd))
     console.message(logging.INFO, f"{DISTRIBUTION} {compiler_version()}")
     console.message(logging.INFO, f"arguments: {' '.join(argv)}")
     options = read_options(words)
     console.level = options.level
     compile_file(options, cwd, console)
+
+
+def _log_file(words: Words, cwd: Path) -> Path:
+    """Where the log goes, which is emptied first.
+
+    Raises:
+        UsageError: there is the HLO file, or there is to be the NEFF.
+    """
+    log = words.values.get("--logfile", DEFAULT_LOG)
+    output = words.values.get("--output", DEFAULT_OUTPUT)
+    for other in (*words.positional[1:], output):
+        if is_same_file(cwd / log, cwd / other):
+            raise UsageError(
+                f"the log file {log} is {other} itself, which would be lost; "
+                "--logfile names another file"
+            )
+    return cwd / log

@@ -20,6 +20,7 @@ from nkipy_emulator.compiler.diagnostics import (
 from nkipy_emulator.compiler.identity import compiler_version
 from nkipy_emulator.compiler.options import CompileOptions
 from nkipy_emulator.neff_writer import ProgramDescription, write_neff
+from nkipy_emulator.output_file import is_same_file
 
 _MAX_FILE_NAME = 255
 #: Other files that end up here, by how they start.
@@ -45,10 +46,15 @@ def compile_file(options: CompileOptions, cwd: Path, console: Console) -> Path:
             "pipeline tensorize lowers to NKI source, which only the vendor's "
             "neuronx-cc can do"
         )
+    output = cwd / options.output
+    if is_same_file(output, cwd / options.model):
+        raise UsageError(
+            f"--output={options.output} is the HLO file {options.model} itself, which "
+            "would be lost; name another file"
+        )
     raw = _read(cwd / options.model)
     module = _parse(raw)
     _report(check_module(module, options), console)
-    output = cwd / options.output
     _write(output, module, options, raw)
     console.message(
         logging.INFO, f"wrote {output.name} for {options.target.name}: {module!r}"

@@ -80,6 +80,10 @@ _WITHOUT_EFFECT = (
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 
 
+#: The NEFF's name if none is given.
+DEFAULT_OUTPUT = "file.neff"
+
+
 @dataclass(frozen=True, kw_only=True)
 class CompileOptions:
     """What ``compile`` was asked for.
@@ -103,7 +107,7 @@ class CompileOptions:
 
     model: str
     target: Target
-    output: str = "file.neff"
+    output: str = DEFAULT_OUTPUT
     lnc: int = 1
     pipeline: tuple[str, ...] = ("compile",)
     auto_cast: str = "none"
@@ -233,7 +237,7 @@ def read_options(words: Words) -> CompileOptions:
     return CompileOptions(
         model=_model(words.positional[1:]),
         target=target,
-        output=values.get("--output", "file.neff"),
+        output=values.get("--output", DEFAULT_OUTPUT),
         lnc=_lnc(values.get("--lnc"), target),
         pipeline=words.pipeline,
         auto_cast=values.get("--auto-cast", "none"),
