@@ -399,7 +399,7 @@ def test_what_pytest_writes_into_an_assert_is_not_captured():
     plain: dict = {}
     exec("def kernel(x):\n    assert x.ndim == 1\n    return x", plain)
     guards = [Guards(function) for function in (kernel, plain["kernel"])]
-    assert len(guards[0]._checks) == len(guards[1]._checks)
+    assert len(guards[0]._values) == len(guards[1]._values)
 
 
 def test_a_warm_call_does_not_trace_again(caplog):

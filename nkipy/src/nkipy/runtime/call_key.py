@@ -96,12 +96,25 @@ def _describe(value: Any, key: list[Any], arrays: list[Any]) -> None:
 
 def _static(value: Any) -> tuple[Any, ...]:
     """Static values are equal only with their type: 1, 1.0 and True differ."""
-    if isinstance(value, np.generic):
-        return type(value), value.dtype.str, value.tobytes()  # -0.0 is not 0.0, NaN is
-    if isinstance(value, float):
-        return type(value), value if value == value else "nan", math.copysign(1, value)
+    known = _identity_of(value)
     try:
-        hash(value)
+        hash(known)
     except TypeError:
         raise UnhashableStatic(type(value).__name__) from None
+    return known
+
+
+def is_same_static(a: Any, b: Any) -> bool:
+    """Whether two static values make the same program."""
+    return type(a) is type(b) and bool(_identity_of(a) == _identity_of(b))
+
+
+def _identity_of(value: Any) -> tuple[Any, ...]:
+    """What a static value is known by; -0.0 is not 0.0, and NaN is NaN."""
+    if isinstance(value, np.generic):
+        return type(value), value.dtype.str, value.tobytes()
+    if isinstance(value, float):
+        return type(value), value if value == value else "nan", math.copysign(1, value)
+    if isinstance(value, complex):
+        return type(value), _identity_of(value.real), _identity_of(value.imag)
     return type(value), value

@@ -9,11 +9,13 @@ into.
 from __future__ import annotations
 
 import argparse
-import dis
+import enum
 import functools
+import operator
 import sys
 from collections.abc import Callable, Iterator
 from types import (
+    BuiltinFunctionType,
     CodeType,
     FunctionType,
     MemberDescriptorType,
@@ -25,15 +27,31 @@ from typing import Any
 import numpy as np
 
 from nkipy.core.roles import is_internal
+from nkipy.runtime.code_names import mentioned_by
+from nkipy.runtime.places import (
+    Read,
+    cell_value,
+    class_member,
+    entry,
+    own_attribute,
+)
 
-Read = Callable[[], Any]
+Check = Callable[[], bool]
 #: Top-level packages of others' whose functions, classes and attributes no author of
 #: kernels changes. Our own say so by a marker: see :mod:`nkipy.core.roles`.
 _CONSTANT = sys.stdlib_module_names | {"jax", "ml_dtypes", "numpy", "scipy", "torch"}
 #: With one of these, code reaches attributes without naming them.
-_DYNAMIC = frozenset(("getattr", "vars", "__dict__", "attrgetter", "__getattribute__"))
-#: Standard classes whose objects are there to hold somebody's attributes.
-_NAMESPACES = (SimpleNamespace, argparse.Namespace)
+_DYNAMIC = frozenset(
+    ("getattr", "hasattr", "vars", "dir", "__dict__", "__getattribute__")
+    + ("attrgetter", "methodcaller", "getmembers", "getattr_static")
+    + ("asdict", "astuple", "fields")
+)
+_DYNAMIC_FUNCTIONS = (getattr, hasattr, vars, dir)
+_DYNAMIC_TYPES = (operator.attrgetter, operator.methodcaller)
+#: With one of these, texts in the code may be names of modules.
+_IMPORTING = frozenset(("import_module", "__import__", "modules"))
+#: Standard classes whose objects hold the attributes of somebody else.
+_OPEN = (SimpleNamespace, argparse.Namespace, FunctionType)
 #: Objects of NumPy's that hold nothing of others.
 _NUMPYS_OWN = (type, np.finfo, np.iinfo, np.ufunc, type(np.mean))
 #: Methods of the builtin containers that return nothing of what is in them.
@@ -41,8 +59,24 @@ _ONLY_WRITE = frozenset(
     ("add", "append", "appendleft", "clear", "discard", "extend", "extendleft")
     + ("insert", "update")
 )
-_IMPORT = dis.opmap["IMPORT_NAME"]
 _WRAPPERS = (staticmethod, classmethod)
+#: What holds functions of a class, and in which attributes.
+_PARTS: tuple[tuple[Any, tuple[str, ...]], ...] = (
+    (_WRAPPERS, ("__func__",)),
+    (property, ("fget", "fset", "fdel")),
+    (functools.cached_property, ("func",)),
+    (functools.partialmethod, ("func", "args", "keywords")),
+    (functools.singledispatchmethod, ("dispatcher", "func")),
+    (functools.partial, ("func", "args", "keywords")),
+)
+#: What the compiler and the interpreter put into a class, which is no state.
+_INTERPRETERS = frozenset(
+    ("__module__", "__qualname__", "__doc__", "__dict__", "__weakref__", "__slots__")
+    + ("__annotations__", "__annotate__", "__annotate_func__", "__firstlineno__")
+    + ("__annotations_cache__", "__static_attributes__", "__orig_bases__")
+    + ("__parameters__", "__type_params__", "__abstractmethods__", "__class_getitem__")
+    + ("__classcell__", "__classdictcell__", "__dataclass_params__")
+)
 
 
 def is_constant(module: Any) -> bool:
@@ -52,22 +86,33 @@ def is_constant(module: Any) -> bool:
     return module.partition(".")[0] in _CONSTANT or is_internal(module)
 
 
-def names_in(code: CodeType) -> Iterator[str]:
-    """Globals and attributes that the code names, and functions within it."""
-    yield from code.co_names
-    for const in code.co_consts:
-        if isinstance(const, CodeType):
-            yield from names_in(const)
-
-
 class Names:
-    """The names that the code seen so far uses."""
+    """The names of attributes that the code seen so far uses."""
 
     def __init__(self) -> None:
         self.all: set[str] = set()
+        self._texts: set[str] = set()
+        self.is_dynamic = False
 
     def add(self, code: CodeType) -> None:
-        self.all.update(names_in(code))
+        """Note what `code` names."""
+        mentioned = mentioned_by(code)
+        self.all |= mentioned.attributes
+        self._texts |= mentioned.texts
+        if mentioned.matches or not _DYNAMIC.isdisjoint(mentioned.attributes):
+            self.is_dynamic = True
+        if self.is_dynamic:
+            self.all |= self._texts
+
+    def add_dynamic(self) -> None:
+        """Note that code reaches attributes without naming them."""
+        self.is_dynamic = True
+        self.all |= self._texts
+
+    @property
+    def extent(self) -> tuple[int, bool]:
+        """Differs after something new has been added."""
+        return len(self.all), self.is_dynamic
 
     def of(self, attributes: Any, *, dynamic: bool = True) -> list[str]:
         """Those of `attributes` that the code may reach, in order.
@@ -77,78 +122,144 @@ class Names:
         """
         if not attributes:
             return []
-        if dynamic and not self.all.isdisjoint(_DYNAMIC):
+        if dynamic and self.is_dynamic:
             return sorted(map(str, attributes))
         return sorted(self.all.intersection(attributes))
+
+
+def reaches_by_text(value: Any) -> bool:
+    """Whether `value`, when called, reads an attribute that no code names."""
+    return isinstance(value, _DYNAMIC_TYPES) or any(
+        value is function for function in _DYNAMIC_FUNCTIONS
+    )
 
 
 def functions_of(member: Any) -> list[FunctionType]:
     """The functions that a member of a class consists of."""
     if isinstance(member, FunctionType):
         return [member]
-    if isinstance(member, _WRAPPERS):
-        return functions_of(member.__func__)
-    if isinstance(member, property):
-        parts = (member.fget, member.fset)
-        return [f for part in parts for f in functions_of(part)]
-    if isinstance(member, (functools.cached_property, functools.partialmethod)):
-        return functions_of(member.func)
+    return [f for part in parts_of(member) for f in functions_of(part())]
+
+
+def parts_of(value: Any) -> list[Read]:
+    """Readers of what a partial function, a property and the like are made of."""
+    for kind, parts in _PARTS:
+        if isinstance(value, kind):
+            return [functools.partial(getattr, value, part) for part in parts]
     return []
 
 
+# -- functions -------------------------------------------------------------------------
+
+
 def outside_of(function: FunctionType, names: Names) -> Iterator[Read]:
-    """Readers of what `function` takes from outside: globals, cells, defaults."""
+    """Readers of what `function` takes from outside: globals, cells, defaults.
+
+    Its own parts are those that :func:`is_whole` looks at.
+    """
     space = function.__globals__
-    for name in sorted(set(names_in(function.__code__)) & space.keys()):
-        if "@" in name:  # no source can name it: pytest writes such into an assert
-            continue
-        yield functools.partial(space.__getitem__, name)
+    for name in sorted(global_names(function) & space.keys()):
+        yield entry(space, name)
     for cell in function.__closure__ or ():
-        yield functools.partial(getattr, cell, "cell_contents")
+        yield functools.partial(cell_value, cell)
     for default in function.__defaults__ or ():
         yield functools.partial(_same, default)
-    for default in (function.__kwdefaults__ or {}).values():
-        yield functools.partial(_same, default)
-    for name in names.of(vars(function)):
+    if function.__kwdefaults__ is not None:
+        yield functools.partial(_same, function.__kwdefaults__)
+    for name in own_names(function, names):
         yield functools.partial(own_attribute, function, name)
     if "__wrapped__" in vars(function):
         yield functools.partial(own_attribute, function, "__wrapped__")
-
-    for name in imported_by(function.__code__):
-        yield functools.partial(sys.modules.get, name)
-        yield functools.partial(sys.modules.get, f"{space.get('__package__')}.{name}")
+    for module in sorted(modules_of(function)):
+        yield functools.partial(sys.modules.get, module)
 
 
-def imported_by(code: CodeType) -> Iterator[str]:
-    """Names of the modules that the code imports when it runs."""
-    if _IMPORT in code.co_code[::2]:
-        for instruction in dis.get_instructions(code):
-            if instruction.opcode == _IMPORT:
-                yield instruction.argval
-    for const in code.co_consts:
-        if isinstance(const, CodeType):
-            yield from imported_by(const)
+def global_names(function: FunctionType) -> frozenset[str]:
+    """Names that the code of `function` looks up among its globals."""
+    mentioned = mentioned_by(function.__code__)
+    names = mentioned.globals
+    if "globals" in names:
+        names |= mentioned.texts
+    # What no source can name, pytest writes into an assert.
+    return frozenset(name for name in names if "@" not in name)
 
 
-def is_whole(function: FunctionType, names: Names) -> Callable[[], bool]:
+def modules_of(function: FunctionType) -> set[str]:
+    """Names that modules have which the function imports, if they exist."""
+    mentioned = mentioned_by(function.__code__)
+    named = mentioned.modules
+    if not _IMPORTING.isdisjoint(mentioned.attributes):
+        named |= mentioned.texts
+    found = {name for name in named if name}
+    package = function.__globals__.get("__package__")
+    while package and named:  # an import may be relative, to any of the packages
+        found |= {f"{package}.{name}" if name else package for name in named}
+        package = package.rpartition(".")[0]
+    return found
+
+
+_parts_of_function = operator.attrgetter(
+    "__code__", "__defaults__", "__closure__", "__kwdefaults__"
+)
+
+
+def is_whole(function: FunctionType) -> Check:
     """Whether no part of the function has been replaced, as reloading a module does."""
-    code, defaults = function.__code__, function.__defaults__
-    closure, attributes = function.__closure__, names.of(vars(function))
+    parts = _parts_of_function(function)
+    return lambda: all(map(operator.is_, _parts_of_function(function), parts))
+
+
+class Spaces:
+    """Names that functions look up in vain among their globals.
+
+    Such a name is a builtin, or an error. That changes when there is a global of that
+    name, or when the builtin is replaced.
+    """
+
+    def __init__(self) -> None:
+        self._absent: dict[int, tuple[Any, Any, set[str]]] = {}
+
+    def add(self, function: FunctionType) -> Iterator[Read]:
+        """Note the names of `function`; readers of builtins that are not Python's."""
+        space, builtins = function.__globals__, function.__builtins__
+        absent = global_names(function) - space.keys()
+        if not absent:
+            return
+        _, _, known = self._absent.setdefault(id(space), (space, builtins, set()))
+        for name in absent - known:
+            if name in builtins and not _is_pythons(builtins[name]):
+                yield entry(builtins, name)
+        known |= absent
+
+    def checks(self) -> Iterator[Check]:
+        """Whether the names still lead where they did."""
+        for space, builtins, absent in self._absent.values():
+            yield _leads_to_builtins(space, builtins, absent)
+
+
+def _leads_to_builtins(
+    space: dict[str, Any], builtins: dict[str, Any], absent: set[str]
+) -> Check:
+    found = [name for name in absent if name in builtins]
+    values = [builtins[name] for name in found]
+    nowhere = absent.difference(found)
+    if not nowhere:
+        return lambda: (
+            space.keys().isdisjoint(absent)
+            and all(map(operator.is_, map(builtins.get, found), values))
+        )
     return lambda: (
-        function.__code__ is code
-        and function.__defaults__ is defaults
-        and function.__closure__ is closure
-        and names.of(function.__dict__) == attributes
+        space.keys().isdisjoint(absent)
+        and builtins.keys().isdisjoint(nowhere)
+        and all(map(operator.is_, map(builtins.get, found), values))
     )
 
 
-def is_bound(read: Read) -> bool:
-    """Whether the global or the cell has a value as yet."""
-    try:
-        read()
-    except (KeyError, ValueError):
-        return False
-    return True
+def _is_pythons(value: Any) -> bool:
+    """Whether `value` is a function or class written in C, of a standard module."""
+    return isinstance(value, (type, BuiltinFunctionType)) and is_constant(
+        value.__module__
+    )
 
 
 def is_only_write(method: Any) -> bool:
@@ -158,37 +269,93 @@ def is_only_write(method: Any) -> bool:
     )
 
 
-def class_members(kind: type, names: Names) -> Iterator[tuple[type, str]]:
-    """(class, name) of what code may reach in `kind` and its bases.
+# -- classes ---------------------------------------------------------------------------
+
+
+def class_members(kind: type, names: Names) -> Iterator[Read]:
+    """Readers of what code may reach in `kind` and its bases.
 
     Operators and the like are reached without their names.
     """
-    for each in changing(kind):
+    for each in _changing(kind):
         members = vars(each)
-        special = {
-            n for n in members if n.startswith("__") and functions_of(members[n])
-        }
-        reached = set(names.of(members))
-        # What the compiler and the interpreter put there is no state.
-        reached -= {n for n in reached if n.startswith("__")}
-        for name in sorted(special | reached):
-            if not isinstance(members[name], MemberDescriptorType):
-                yield each, name
+        reached = set(names.of(members)) - (_INTERPRETERS - names.all)
+        reached |= {name for name in members if _is_operator(name, members[name])}
+        if issubclass(each, enum.Enum):
+            reached.add("_member_map_")
+        for name in sorted(reached):
+            if not isinstance(members.get(name), MemberDescriptorType):
+                yield functools.partial(class_member, each, name)
 
 
-def changing(kind: type) -> list[type]:
+def is_same_class(kind: type) -> Check:
+    """Whether `kind` has the bases, and each of them the members, that it has now."""
+    bases = kind.__mro__
+    spaces = [vars(each) for each in _changing(kind)]
+    members = [[*space] for space in spaces]
+    return lambda: kind.__mro__ is bases and [[*space] for space in spaces] == members
+
+
+def _changing(kind: type) -> list[type]:
     """`kind` and those of its bases that somebody may change."""
     return [each for each in kind.__mro__ if not is_constant(each.__module__)]
 
 
-def known_names(kind: type, names: Names) -> set[str]:
-    """What `kind` itself has of the names: a new one hides that of a base."""
-    return names.all.intersection(vars(kind))
+def _is_operator(name: str, member: Any) -> bool:
+    if not _is_special(name) or name in _INTERPRETERS:
+        return False
+    return member is None or callable(member) or bool(parts_of(member))
 
 
-def class_member(kind: type, name: str) -> Any:
-    """What `kind` itself, not a base, has by that name."""
-    return vars(kind).get(name, class_member)
+def _is_special(name: str) -> bool:
+    return name.startswith("__") and name.endswith("__")
+
+
+# -- objects ---------------------------------------------------------------------------
+
+
+def own_names(value: Any, names: Names) -> list[str]:
+    """Attributes of an object's own, or a module's, that code may reach."""
+    of_numpys = _numpys_attributes(value)
+    if of_numpys is not None:
+        return of_numpys
+    if _holds_nothing(value):
+        return []
+    kind: Any = type(value)
+    own = [*getattr(value, "__dict__", ()), *_slots_of(kind)]
+    reached = names.of(own, dynamic=_is_open(value))
+    if isinstance(value, enum.Enum):
+        reached.append("_value_")  # `value`, a property of Python's, reads it
+    return reached
+
+
+def keeps_names(value: Any, names: Names) -> Check | None:
+    """Whether `value` has no other attributes that code may reach than now."""
+    of_numpys = _numpys_attributes(value)
+    if of_numpys is not None:
+        return lambda: _numpys_attributes(value) == of_numpys
+    if _holds_nothing(value) or not hasattr(value, "__dict__"):
+        return None
+    if names.is_dynamic and _is_open(value):
+        kept = set(value.__dict__)
+        return lambda: value.__dict__.keys() == kept
+    absent = names.all - value.__dict__.keys()
+    return lambda: value.__dict__.keys().isdisjoint(absent)
+
+
+def _holds_nothing(value: Any) -> bool:
+    """Whether no attribute of `value` can change."""
+    if isinstance(value, ModuleType):
+        return is_constant(value.__name__)
+    return is_constant(type(value).__module__) and not hasattr(value, "__dict__")
+
+
+def _is_open(value: Any) -> bool:
+    """Whether attributes count that no code names, if code reaches such.
+
+    A logger, say, leads to half of the process, and to nothing that a kernel reads.
+    """
+    return not is_constant(type(value).__module__) or type(value) in _OPEN
 
 
 @functools.lru_cache(maxsize=1024)
@@ -197,7 +364,7 @@ def _slots_of(kind: Any) -> list[str]:
         name
         for each in kind.__mro__
         for name, member in vars(each).items()
-        if isinstance(member, MemberDescriptorType)
+        if isinstance(member, MemberDescriptorType) and not _is_special(name)
     ]
 
 
@@ -211,77 +378,6 @@ def _numpys_attributes(value: Any) -> list[str] | None:
     if kind.__module__.partition(".")[0] != "numpy" or isinstance(value, _NUMPYS_OWN):
         return None
     return sorted(n for n in getattr(value, "__dict__", ()) if not _is_special(n))
-
-
-def _is_special(name: str) -> bool:
-    return name.startswith("__") and name.endswith("__")
-
-
-def own_names(value: Any, names: Names) -> list[str]:
-    """Attributes of an object's own, or a module's, that code may reach."""
-    of_numpys = _numpys_attributes(value)
-    if of_numpys is not None:
-        return of_numpys
-    if isinstance(value, ModuleType) and is_constant(value.__name__):
-        return []
-    if is_constant(type(value).__module__) and not hasattr(value, "__dict__"):
-        return []
-    kind: Any = type(value)
-    slots = [name for name in _slots_of(kind) if hasattr(value, name)]
-    # A logger, say, leads to half of the process, and to nothing that a kernel reads.
-    dynamic = not is_constant(type(value).__module__) or type(value) in _NAMESPACES
-    return names.of([*getattr(value, "__dict__", ()), *slots], dynamic=dynamic)
-
-
-def item(read: Read, key: Any) -> Any:
-    """What the container that `read` gives holds under that key or index."""
-    try:
-        return read()[key]
-    except LookupError:
-        return item
-
-
-def own_attribute(value: Any, name: str) -> Any:
-    """An attribute from the object itself, without its class having a say."""
-    space = getattr(value, "__dict__", {})
-    if name in space:
-        return space[name]
-    for kind in type(value).__mro__:
-        member = vars(kind).get(name)
-        if isinstance(member, MemberDescriptorType):
-            try:
-                return member.__get__(value)
-            except AttributeError:
-                break
-    return own_attribute
-
-
-def write(read: Read, value: Any) -> None:
-    """Have `read`, of an attribute or an item, give `value` again."""
-    function, args = _parts(read)
-    if function is own_attribute:
-        holder, name = args
-        object.__setattr__(holder, name, value)
-    elif function is class_member:
-        kind, name = args
-        setattr(kind, name, value)
-    elif function is item:
-        read_container, key = args
-        read_container()[key] = value
-
-
-def describe(read: Read) -> str:
-    """The place that `read` reads, in words."""
-    function, args = _parts(read)
-    if function is own_attribute:
-        return f"attribute {args[1]!r} of a {type(args[0]).__name__}"
-    if function is class_member:
-        return f"attribute {args[1]!r} of the class {args[0].__name__}"
-    return f"item {args[1]!r}" if function is item else "a variable"
-
-
-def _parts(read: Any) -> tuple[Any, Any]:
-    return getattr(read, "func", None), getattr(read, "args", ())
 
 
 def _same(value: Any) -> Any:

@@ -18,20 +18,18 @@ from __future__ import annotations
 import array
 import functools
 import io
-import math
-import operator
 import os
 import random
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, MappingView, Sequence, Set
 from contextvars import ContextVar
+from operator import attrgetter, is_
 from types import (
     BuiltinMethodType,
     FunctionType,
     MethodType,
     MethodWrapperType,
-    ModuleType,
 )
 from typing import Any
 
@@ -41,8 +39,10 @@ from nkipy.core.arguments import is_array_like
 from nkipy.core.tensor import NKIPyTensorRef
 from nkipy.core.trace_array import TraceArray
 from nkipy.core.tree import children, is_container, own_state
-from nkipy.runtime import captured
-from nkipy.runtime.captured import Names, Read
+from nkipy.runtime import captured, places
+from nkipy.runtime.call_key import is_same_static
+from nkipy.runtime.captured import Check, Names, Spaces
+from nkipy.runtime.places import MISSING, Read
 
 _SCALARS = (
     *(bool, int, float, complex, str, bytes, type(None), type(...), range, slice),
@@ -51,7 +51,6 @@ _SCALARS = (
 #: Methods that are bound to an object, of types that are written in C.
 _BOUND_IN_C = (BuiltinMethodType, MethodWrapperType)
 _MEMORY = (bytearray, memoryview, array.array)
-_Check = Callable[[], bool]
 
 
 class Guards:
@@ -63,10 +62,10 @@ class Guards:
     """
 
     def __init__(self, func: Callable[..., Any] | None, arguments: Any = ()) -> None:
-        names, known = Names(), -1
+        names, known = Names(), None
         # Code found late may name attributes of objects found early.
-        while known < len(names.all):
-            known = len(names.all)
+        while known != names.extent:
+            known = names.extent
             walk = _Walk(names)
             if func is not None:
                 walk.visit(lambda: func)
@@ -80,8 +79,9 @@ class Guards:
             ]
         if "environ" in names.all or "getenv" in names.all:
             walk.checks.append(_unchanged(lambda: dict(os.environ)))
-        self._checks = walk.checks
-        self._draws = walk.draws
+        self._values = walk.values
+        self._checks = [*walk.checks, *walk.draws]
+        self._settled = walk.checks
         self._data = walk.data
 
     def put_back(self) -> str | None:
@@ -94,39 +94,57 @@ class Guards:
         """
         replaced = [(read, was) for read, was in self._data if _is_traced(read())]
         for read, was in replaced:
-            captured.write(read, was)
-        return captured.describe(replaced[0][0]) if replaced else None
+            places.write(read, was)
+        return places.describe(replaced[0][0]) if replaced else None
 
     @property
     def check(self) -> Callable[[], bool] | None:
         """:meth:`hold`; None if nothing was captured, which holds for ever."""
-        return self.hold if self._checks or self._draws else None
+        return self.hold if self._values or self._checks else None
 
     def hold(self) -> bool:
         """Whether everything is still what it was."""
-        for check in self._checks:
-            if not check():
-                return False
-        for check in self._draws:
-            if not check():
-                return False
+        try:
+            for read, value in self._values:
+                now = read()
+                if now is not value and not _is_equal(now, value):
+                    return False
+            for check in self._checks:
+                if not check():
+                    return False
+        except Exception:  # what cannot be read as it was is not what it was
+            return False
         return True
 
     def changed(self) -> bool:
         """Whether something is not what it was, generators of random numbers aside."""
-        return not all(check() for check in self._checks)
+        self._checks, checks = self._settled, self._checks
+        try:
+            return not self.hold()
+        finally:
+            self._checks = checks
 
 
 class _Walk:
-    """Checks that what is visited, and all that it leads to, is what it is now."""
+    """Checks that what is visited, and all that it leads to, is what it is now.
+
+    Attributes:
+        values: what stands in which place; scalars are compared, all else is the same.
+        checks: all that is not known by one value in one place.
+        draws: checks of generators of random numbers.
+        data: the scalars and arrays, with their places.
+    """
 
     def __init__(self, names: Names) -> None:
         self.names = names
-        self.checks: list[_Check] = []
-        self.draws: list[_Check] = []  # of generators of random numbers
-        self.data: list[tuple[Read, Any]] = []  # of scalars and arrays
+        self.values: list[tuple[Read, Any]] = []
+        self.checks: list[Check] = []
+        self.draws: list[Check] = []
+        self.data: list[tuple[Read, Any]] = []
         self._pending: deque[Read] = deque()
-        self._seen: dict[int, Any] = {}  # kept alive, so that no id comes twice
+        #: Each object, kept alive so that no id comes twice, and its first place.
+        self._seen: dict[int, tuple[Any, Read]] = {}
+        self._spaces = Spaces()
 
     def visit(self, read: Read) -> None:
         """Have :meth:`run` add the checks for what `read` gives."""
@@ -137,150 +155,185 @@ class _Walk:
         # No recursion: a chain of objects, linked each to the next, may be long.
         while self._pending:
             self._check(self._pending.popleft())
+        self.checks += self._spaces.checks()
 
     def _check(self, read: Read) -> None:
         value = read()
-        checks = self.checks
         if _is_traced(value):
             # Left by an earlier trace: to use it is an error, so that it is as good as
             # any other. Layers keep what a backward pass needs in such places.
-            checks.append(lambda: _is_traced(read()))
-            return
-        if isinstance(value, np.void):
+            self.checks.append(lambda: _is_traced(read()))
+        elif isinstance(value, np.void):
             self._record(value, read)
-            return
-        if isinstance(value, (np.ndarray, *_SCALARS)) and value is not None:
-            self.data.append((read, value))
-        if isinstance(value, _SCALARS):
-            checks.append(lambda: (now := read()) is value or _equal(now, value))
-            return
-        if value is getattr or isinstance(value, operator.attrgetter):
-            self.names.all.add("getattr")
-            return
-        if isinstance(value, MethodType):  # a new one each time that it is asked for
-            self.visit(lambda: _part(read(), "__func__"))
-            self.visit(lambda: _part(read(), "__self__"))
-            return
-        if id(value) in self._seen:
-            checks.append(lambda: read() is value)
-            return
-        self._seen[id(value)] = value
-        if isinstance(value, MappingView):
-            checks.append(lambda: read() is value)
-            self.visit(functools.partial(_mapping_of, value))
-            return
-        if isinstance(value, (list, tuple, deque, Mapping, Set)) or (
-            isinstance(value, Sequence) and not isinstance(value, _MEMORY)
-        ):
+        elif isinstance(value, MethodType):  # a new one each time that it is asked for
+            self.visit(functools.partial(_part, read, "__func__"))
+            self.visit(functools.partial(_part, read, "__self__"))
+        elif _is_container(value):
             self._container(value, read)
-            if not captured.is_constant(type(value).__module__):
-                checks.append(lambda: read() is value)  # for the attributes it has
-                self._object(value)
-            return
-        checks.append(lambda: read() is value)
-        if isinstance(value, np.ndarray) and not value.dtype.hasobject:
-            checks.append(_is_unwritten(value))
-            if not captured.is_constant(type(value).__module__):
-                self._object(value)
-            return
-        state = _state_of(value)
-        if state is not None:
-            draws = not isinstance(value, _MEMORY)
-            (self.draws if draws else checks).append(_unchanged(state))
-            if not captured.is_constant(type(value).__module__):
-                self._object(value)
         else:
-            self._lead_on(value)
+            if isinstance(value, (np.ndarray, *_SCALARS)) and value is not None:
+                self.data.append((read, value))
+            self.values.append((read, value))
+            if _is_plain_scalar(value):
+                self._scalar(value)
+            elif self._is_new(value, read):
+                self._lead_on(value)
+
+    def _is_new(self, value: Any, read: Read) -> bool:
+        """Whether `value` was not visited before."""
+        return self._seen.setdefault(id(value), (value, read))[1] is read
+
+    def _scalar(self, value: Any) -> None:
+        if isinstance(value, np.dtype) and value.names:
+            self.checks.append(_unchanged(functools.partial(_fields, value)))
 
     def _record(self, value: np.void, read: Read) -> None:
         """A scalar of a structured dtype, which may be a view of an array."""
-        dtype = value.dtype
-        self.checks.append(lambda: getattr(read(), "dtype", None) == dtype)
+        dtype, fields = value.dtype, _fields(value.dtype)
+        self.checks.append(
+            lambda: getattr(read(), "dtype", None) == dtype and _fields(dtype) == fields
+        )
         if not dtype.hasobject:
             kept = value.tobytes()
             self.checks.append(lambda: read().tobytes() == kept)
             return
         for name in dtype.names or ():
-            self.visit(functools.partial(captured.item, read, name))
+            self.visit(functools.partial(places.item, read, name))
 
     def _container(self, value: Any, read: Read) -> None:
-        if isinstance(value, Mapping):
-            keys = list(value)
-            self.checks.append(lambda: _all_equal(read(), type(value), keys))
-            for key in keys:
-                self.visit(functools.partial(captured.item, read, key))
+        if not self._is_new(value, read):
+            # In two places, of which one may get an equal one.
+            self.values += [(read, value), (self._seen[id(value)][1], value)]
             return
+        is_plain = captured.is_constant(type(value).__module__)
+        if not is_plain:
+            self.values.append((read, value))  # for the attributes it has
+        if isinstance(value, Mapping):
+            self._keys(value, read)
+        else:
+            self._items(value, read)
+        if not is_plain:
+            self._object(value)
+
+    def _keys(self, value: Mapping[Any, Any], read: Read) -> None:
+        keys = list(value)
+        self.checks.append(lambda: _all_equal(read(), type(value), keys))
+        for key in keys:
+            self.visit(functools.partial(places.item, read, key))
+
+    def _items(self, value: Any, read: Read) -> None:
         items = list(value)
-        if isinstance(value, Set) or all(isinstance(i, _SCALARS) for i in items):
+        are_scalars = all(map(_is_plain_scalar, items))
+        if isinstance(value, Set) or are_scalars:
             self.checks.append(lambda: _all_equal(read(), type(value), items))
         if isinstance(value, Set):
             for item in items:
                 self.visit(functools.partial(_same, item))
-        elif not all(isinstance(i, _SCALARS) for i in items):
+        elif not are_scalars:
             self.checks.append(lambda: _length(read(), type(value)) == len(items))
             for i in range(len(items)):
-                self.visit(functools.partial(captured.item, read, i))
+                self.visit(functools.partial(places.item, read, i))
 
     def _lead_on(self, value: Any) -> None:
-        """Visit what `value`, which is no data itself, leads to."""
-        if isinstance(value, FunctionType):
+        """Visit what `value`, of one object, leads to."""
+        state = _state_of(value)
+        if isinstance(value, np.ndarray):
+            self._array(value)
+        elif state is not None:
+            draws = not isinstance(value, _MEMORY)
+            (self.draws if draws else self.checks).append(_unchanged(state))
+            if not captured.is_constant(type(value).__module__):
+                self._object(value)
+        elif isinstance(value, FunctionType):
             self._function(value)
-        elif isinstance(value, functools.partial):
-            for part in (value.func, value.args, value.keywords):
-                self.visit(functools.partial(_same, part))
         elif isinstance(value, type):
             self._class(value)
-        elif isinstance(value, np.ndarray):  # of objects
-            for i in range(value.size):
-                self.visit(functools.partial(value.flat.__getitem__, i))
+        elif isinstance(value, MappingView):
+            self.visit(functools.partial(_mapping_of, value))
         elif isinstance(value, _BOUND_IN_C):
-            if not captured.is_only_write(value):
-                self.visit(functools.partial(_same, value.__self__))
+            self._bound_in_c(value)
         elif isinstance(value, ContextVar):
-            self.visit(functools.partial(value.get, None))
+            self.visit(functools.partial(value.get, MISSING))
         elif isinstance(value, weakref.ref):
             self.visit(value)
         elif isinstance(value, Iterator) and not isinstance(value, io.IOBase):
             self.checks.append(lambda: False)  # nobody knows what comes next
-        elif functions := captured.functions_of(value):
-            for function in functions:
-                self._function(function)
+        elif captured.reaches_by_text(value):
+            self.names.add_dynamic()
         else:
+            for part in captured.parts_of(value):
+                self.visit(part)
+            self._object(value)
+
+    def _array(self, value: np.ndarray) -> None:
+        if value.dtype.hasobject:
+            self.checks.append(_unchanged(functools.partial(_layout, value)))
+            for i in range(value.size):
+                self.visit(functools.partial(value.flat.__getitem__, i))
+        else:
+            self.checks.append(_is_unwritten(value))
+        if type(value) is not np.ndarray:
             self._object(value)
 
     def _function(self, function: FunctionType) -> None:
         if captured.is_constant(function.__globals__.get("__name__")):
-            if hasattr(function, "__wrapped__"):  # of a decorator of functools or ours
-                self.visit(lambda: function.__wrapped__)
+            # Made by a decorator of functools, or ours.
+            for name in ("__wrapped__", "registry"):
+                if name in vars(function):
+                    self.visit(functools.partial(places.own_attribute, function, name))
             return
         self.names.add(function.__code__)
-        self.checks.append(captured.is_whole(function, self.names))
+        self.checks.append(captured.is_whole(function))
+        self._keeps_names(function)
         for read in captured.outside_of(function, self.names):
-            if captured.is_bound(read):
-                self.visit(read)
+            self.visit(read)
+        for read in self._spaces.add(function):
+            self.visit(read)
+
+    def _bound_in_c(self, value: Any) -> None:
+        if captured.reaches_by_text(value):
+            self.names.add_dynamic()
+        elif not captured.is_only_write(value):
+            self.visit(functools.partial(_same, value.__self__))
 
     def _class(self, kind: type) -> None:
-        for each in captured.changing(kind):
-            self.checks.append(
-                _unchanged(functools.partial(captured.known_names, each, self.names))
-            )
-        for each, name in captured.class_members(kind, self.names):
-            member = functools.partial(captured.class_member, each, name)
-            self.visit(member)
+        if captured.is_constant(kind.__module__):
+            return
+        self.checks.append(captured.is_same_class(kind))
+        for read in captured.class_members(kind, self.names):
+            self.visit(read)
 
     def _object(self, value: Any) -> None:
         if captured.is_constant(type(value).__module__):
             wrapped = getattr(value, "__wrapped__", None)
             if wrapped is not None:  # a compiled kernel within a kernel
                 self.visit(functools.partial(_same, wrapped))
-        if not isinstance(value, ModuleType):
-            self.visit(lambda: type(value))
-        names = captured.own_names(value, self.names)
-        if names or not isinstance(value, ModuleType):
-            self.checks.append(lambda: captured.own_names(value, self.names) == names)
-        for name in names:
-            attribute = functools.partial(captured.own_attribute, value, name)
-            self.visit(attribute)
+        else:
+            self.visit(functools.partial(type, value))
+        if value is np.random or value is random:
+            self.names.all.add("random")
+        self._keeps_names(value)
+        for name in captured.own_names(value, self.names):
+            self.visit(functools.partial(places.own_attribute, value, name))
+
+    def _keeps_names(self, value: Any) -> None:
+        check = captured.keeps_names(value, self.names)
+        if check is not None:
+            self.checks.append(check)
+
+
+def _is_container(value: Any) -> bool:
+    """Whether `value` is looked into for what it holds, as a list or a dict."""
+    if isinstance(value, _SCALARS) or isinstance(value, _MEMORY):
+        return False
+    return isinstance(value, (list, tuple, deque, Mapping, Set, Sequence)) and (
+        not isinstance(value, MappingView)
+    )
+
+
+def _is_plain_scalar(value: Any) -> bool:
+    """Whether `value` is known by its type and value, having no attributes to set."""
+    return isinstance(value, _SCALARS) and captured.is_constant(type(value).__module__)
 
 
 def _is_traced(value: Any) -> bool:
@@ -322,7 +375,7 @@ def _state_of(value: Any) -> Callable[[], Any] | None:
     return None
 
 
-def _unchanged(read: Read) -> _Check:
+def _unchanged(read: Read) -> Check:
     before = _frozen(read())
     return lambda: _frozen(read()) == before
 
@@ -340,7 +393,7 @@ def _all_equal(now: Any, kind: type, values: Sequence[Any]) -> bool:
     """Whether `now` is a container of that kind with just these scalars (or keys)."""
     if _length(now, kind) != len(values):
         return False
-    return all(a is b or _equal(a, b) for a, b in zip(now, values))
+    return all(map(is_, now, values)) or all(map(is_same_static, now, values))
 
 
 def _length(now: Any, kind: type) -> int:
@@ -354,31 +407,42 @@ def _mapping_of(view: Any) -> Any:
     return view.mapping if hasattr(view, "mapping") else getattr(view, "_mapping", None)
 
 
-def _part(method: Any, name: str) -> Any:
-    return getattr(method, name, _part)
+def _part(read: Read, name: str) -> Any:
+    """A part of the method that `read` gives."""
+    return getattr(read(), name, MISSING)
 
 
 def _same(value: Any) -> Any:
     return value
 
 
-def _equal(now: Any, value: Any) -> bool:
-    if type(now) is not type(value) or now != value:
-        return False
-    return now != 0 or isinstance(now, (str, bytes)) or _sign(now) == _sign(value)
+def _is_equal(now: Any, value: Any) -> bool:
+    """Whether `now` is as good as the scalar `value`; nothing is as good as others."""
+    return _is_plain_scalar(value) and is_same_static(now, value)
 
 
-def _sign(zero: Any) -> float:
-    return math.copysign(1.0, zero) if isinstance(zero, (float, np.floating)) else 1.0
-
-
-def _is_unwritten(array: np.ndarray) -> _Check:
+def _is_unwritten(array: np.ndarray) -> Check:
     """Whether the array holds what it does now, of which a copy is kept."""
     # A bytearray compares with any buffer as C's memcmp does, at the speed of memory.
-    kept, shape, dtype = bytearray(_bytes_of(array)), array.shape, array.dtype
-    return lambda: (
-        kept == _bytes_of(array) and array.shape == shape and array.dtype == dtype
-    )
+    kept, layout = bytearray(_bytes_of(array)), _layout(array)
+    if array.flags.c_contiguous:  # an array is such a buffer itself
+        return lambda: _layout(array) == layout and kept == array
+    return lambda: _layout(array) == layout and kept == _bytes_of(array)
+
+
+_layout_of = attrgetter("shape", "strides", "dtype", "flags.num")
+
+
+def _layout(array: np.ndarray) -> Any:
+    """All that can be set of an array without its elements being written."""
+    fields = array.dtype.names and _fields(array.dtype)  # can be renamed in place
+    return (_layout_of(array), fields) if fields else _layout_of(array)
+
+
+def _fields(dtype: np.dtype) -> Any:
+    """The names of a structured dtype's fields, and of those within them."""
+    fields = dtype.fields or {}
+    return dtype.names, [_fields(field[0].base) for field in fields.values()]
 
 
 def _bytes_of(array: np.ndarray) -> memoryview:

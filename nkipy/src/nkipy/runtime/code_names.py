@@ -1,0 +1,84 @@
+"""What code mentions: globals, attributes and modules that it could reach by name."""
+
+from __future__ import annotations
+
+import dis
+import sys
+from collections.abc import Iterator
+from functools import lru_cache
+from types import CodeType
+from typing import NamedTuple
+
+_EXTENDED = dis.opmap["EXTENDED_ARG"]
+_IMPORT = dis.opmap["IMPORT_NAME"]
+_LOAD_GLOBAL = dis.opmap["LOAD_GLOBAL"]
+#: Instructions that look a name up among the globals, or put it there.
+_OF_GLOBALS = {
+    dis.opmap[name]
+    for name in (
+        *("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"),
+        *("STORE_GLOBAL", "DELETE_GLOBAL"),
+    )
+    if name in dis.opmap
+}
+#: The lowest bit of LOAD_GLOBAL's argument is a flag, except in Python 3.10.
+_FLAG_BITS = 1 if sys.version_info >= (3, 11) else 0
+
+
+class Mentioned(NamedTuple):
+    """What some code, and the functions and classes within it, mentions.
+
+    Attributes:
+        globals: names that are looked up among the globals.
+        attributes: names of attributes; globals, too.
+        texts: constants that could be a name, as in ``getattr(x, "scale")``.
+        modules: what it imports when it runs.
+        matches: whether it takes objects apart by ``match``.
+    """
+
+    globals: frozenset[str]
+    attributes: frozenset[str]
+    texts: frozenset[str]
+    modules: frozenset[str]
+    matches: bool
+
+
+@lru_cache(maxsize=4096)
+def mentioned_by(code: CodeType) -> Mentioned:
+    """What `code` mentions. Local variables are not mentioned."""
+    used = list(_names_used(code))
+    found = Mentioned(
+        frozenset(name for op, name in used if op in _OF_GLOBALS),
+        frozenset(code.co_names),
+        frozenset(_texts(code.co_consts)),
+        frozenset(name for op, name in used if op == _IMPORT),
+        dis.opmap.get("MATCH_CLASS") in code.co_code[::2],
+    )
+    for const in code.co_consts:
+        if isinstance(const, CodeType):
+            found = _both(found, mentioned_by(const))
+    return found
+
+
+def _both(a: Mentioned, b: Mentioned) -> Mentioned:
+    return Mentioned(*(x | y for x, y in zip(a, b)))
+
+
+def _names_used(code: CodeType) -> Iterator[tuple[int, str]]:
+    """(opcode, name) of each instruction that uses a global or imports."""
+    # Much faster than dis.get_instructions, as a first call goes through all its code.
+    raw, names, high = code.co_code, code.co_names, 0
+    for op, low in zip(raw[::2], raw[1::2]):
+        arg = high | low
+        high = arg << 8 if op == _EXTENDED else 0
+        if op in _OF_GLOBALS or op == _IMPORT:
+            yield op, names[arg >> _FLAG_BITS if op == _LOAD_GLOBAL else arg]
+
+
+def _texts(consts: tuple[object, ...]) -> Iterator[str]:
+    for const in consts:
+        if isinstance(const, str):
+            if const.isidentifier():
+                yield const
+        elif isinstance(const, tuple):
+            yield from _texts(const)
