@@ -6,9 +6,12 @@ static value; the arrays themselves come back beside it, in parameter order.
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from inspect import Parameter
+from operator import is_
+from types import FunctionType, MethodType
 from typing import Any
 
 import numpy as np
@@ -21,10 +24,27 @@ class CallSignature:
     """Puts the arguments of a function's calls in the order of its parameters."""
 
     def __init__(self, func: Callable[..., Any]) -> None:
-        self._signature = signature_of(func)
+        self._func = func
+        self._holders = list(_holders_of_defaults(func))
+        self._read()
+
+    def _read(self) -> None:
+        self._defaults = self._defaults_now()
+        self._signature = signature_of(self._func)
         kinds = [p.kind for p in self._signature.parameters.values()]
         plain = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
         self._plain_arity = len(kinds) if all(k in plain for k in kinds) else -1
+
+    def _defaults_now(self) -> list[Any]:
+        """What defaults can be told by, each an object of its own."""
+        now: list[Any] = []
+        for holder in self._holders:
+            if isinstance(holder, functools.partial):
+                now += holder.keywords.values()
+            else:
+                now += (holder.__code__, holder.__defaults__)
+                now += (holder.__kwdefaults__ or {}).values()
+        return now
 
     def arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The value of each parameter, defaults included.
@@ -34,9 +54,30 @@ class CallSignature:
         """
         if not kwargs and len(args) == self._plain_arity:
             return args
+        now = self._defaults_now()
+        if len(now) != len(self._defaults) or not all(map(is_, now, self._defaults)):
+            self._read()
         bound = self._signature.bind(*args, **kwargs)
         bound.apply_defaults()
         return bound.arguments.values()
+
+
+def _holders_of_defaults(func: Any) -> Iterator[Any]:
+    """Functions and partial functions which defaults of `func` may come from."""
+    seen: set[int] = set()
+    while func is not None and id(func) not in seen:
+        seen.add(id(func))
+        if isinstance(func, functools.partial):
+            yield func
+            func = func.func
+        elif isinstance(func, MethodType):
+            func = func.__func__
+        elif isinstance(func, FunctionType):
+            yield func
+            func = getattr(func, "__wrapped__", None)
+        else:
+            call = type(func).__call__
+            func = call if isinstance(call, FunctionType) else None
 
 
 class UnhashableStatic(TypeError):

@@ -221,7 +221,8 @@ class Spaces:
 
     def add(self, function: FunctionType) -> Iterator[Read]:
         """Note the names of `function`; readers of builtins that are not Python's."""
-        space, builtins = function.__globals__, function.__builtins__
+        space: dict[str, Any] = function.__globals__
+        builtins: dict[str, Any] = function.__builtins__  # type: ignore[attr-defined]
         absent = global_names(function) - space.keys()
         if not absent:
             return

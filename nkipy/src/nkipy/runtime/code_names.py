@@ -7,11 +7,12 @@ import sys
 from collections.abc import Iterator
 from functools import lru_cache
 from types import CodeType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 _EXTENDED = dis.opmap["EXTENDED_ARG"]
 _IMPORT = dis.opmap["IMPORT_NAME"]
 _LOAD_GLOBAL = dis.opmap["LOAD_GLOBAL"]
+_MATCH = dis.opmap["MATCH_CLASS"]
 #: Instructions that look a name up among the globals, or put it there.
 _OF_GLOBALS = {
     dis.opmap[name]
@@ -52,7 +53,7 @@ def mentioned_by(code: CodeType) -> Mentioned:
         frozenset(code.co_names),
         frozenset(_texts(code.co_consts)),
         frozenset(name for op, name in used if op == _IMPORT),
-        dis.opmap.get("MATCH_CLASS") in code.co_code[::2],
+        _MATCH in code.co_code[::2],
     )
     for const in code.co_consts:
         if isinstance(const, CodeType):
@@ -61,7 +62,8 @@ def mentioned_by(code: CodeType) -> Mentioned:
 
 
 def _both(a: Mentioned, b: Mentioned) -> Mentioned:
-    return Mentioned(*(x | y for x, y in zip(a, b)))
+    pairs: Any = zip(a, b)
+    return Mentioned(*(x | y for x, y in pairs))
 
 
 def _names_used(code: CodeType) -> Iterator[tuple[int, str]]:

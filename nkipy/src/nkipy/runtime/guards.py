@@ -104,25 +104,25 @@ class Guards:
 
     def hold(self) -> bool:
         """Whether everything is still what it was."""
-        try:
-            for read, value in self._values:
-                now = read()
-                if now is not value and not _is_equal(now, value):
-                    return False
-            for check in self._checks:
-                if not check():
-                    return False
-        except Exception:  # what cannot be read as it was is not what it was
-            return False
-        return True
+        return _are_unchanged(self._values, self._checks)
 
     def changed(self) -> bool:
         """Whether something is not what it was, generators of random numbers aside."""
-        self._checks, checks = self._settled, self._checks
-        try:
-            return not self.hold()
-        finally:
-            self._checks = checks
+        return not _are_unchanged(self._values, self._settled)
+
+
+def _are_unchanged(values: list[tuple[Read, Any]], checks: list[Check]) -> bool:
+    try:
+        for read, value in values:
+            now = read()
+            if now is not value and not _is_equal(now, value):
+                return False
+        for check in checks:
+            if not check():
+                return False
+    except Exception:  # what cannot be read as it was is not what it was
+        return False
+    return True
 
 
 class _Walk:
@@ -441,7 +441,7 @@ def _layout(array: np.ndarray) -> Any:
 
 def _fields(dtype: np.dtype) -> Any:
     """The names of a structured dtype's fields, and of those within them."""
-    fields = dtype.fields or {}
+    fields: Any = dtype.fields or {}
     return dtype.names, [_fields(field[0].base) for field in fields.values()]
 
 
