@@ -16,8 +16,9 @@ using std::chrono::milliseconds;
 using Clock = std::chrono::steady_clock;
 
 constexpr int kComputeQueue = 0;
-// In case that an event is lost, completion is looked up after this time.
-constexpr milliseconds kPoll{100};
+// In case that an event is lost, and for signals, completion is looked up after so many
+// milliseconds.
+constexpr int kPoll = 100;
 // To wake a sleeping thread takes longer than many an execution: for so long whoever
 // waits asks again and again instead, letting other threads run in between.
 constexpr std::chrono::microseconds kSpin{50};
@@ -76,25 +77,25 @@ class ThreadQueue {
   bool started_ = false;
 };
 
-std::shared_ptr<AsyncExecution> AsyncExecution::start(const PreparedCall& call) {
-  PreparedCall::Pins pins = call.pin();
-  std::shared_ptr<NrtRuntime> runtime = pins.model->runtime;
-  nrt_model_t* model = pins.model->model;
+std::shared_ptr<AsyncExecution> AsyncExecution::start(PinnedCall call) {
+  std::shared_ptr<NrtRuntime> runtime = call.model->runtime;
   Use nrt(runtime, "Unable to execute a model");
-  std::shared_ptr<AsyncExecution> made(new AsyncExecution(call, std::move(pins)));
+  std::shared_ptr<AsyncExecution> made(new AsyncExecution(std::move(call)));
+  const PinnedCall& kept = *made->call_;
   if (nrt->has_async())
-    check(nrt->nrta_execute_schedule(model, call.inputs(), call.outputs(),
-                                     kComputeQueue, &made->status_, &made->sequence),
+    check(nrt->nrta_execute_schedule(kept.model->model, kept.inputs->get(),
+                                     kept.outputs->get(), kComputeQueue, &made->status_,
+                                     &made->sequence),
           "Failed to schedule model execution");
   else
-    ThreadQueue::of(call.core_id).submit(made);
+    ThreadQueue::of(kept.model->placement.core_id).submit(made);
   runtime->track(made);
   return made;
 }
 
-// Not PreparedCall::execute: closing waits for this, and would refuse it a use.
+// Not PinnedCall::execute: closing waits for this, and would refuse it a use.
 void AsyncExecution::execute() noexcept {
-  status_ = nrt().nrt_execute(pins_.model->model, call_->inputs(), call_->outputs());
+  status_ = call_->run();
   executed_ = true;
   if (event_ >= 0) eventfd_write(event_, 1);
 }
@@ -106,22 +107,30 @@ bool AsyncExecution::done() noexcept {
 }
 
 void AsyncExecution::finish() noexcept {
-  const Unlocked unlocked;
-  while (!sleep(kPoll)) continue;
+  while (!sleep(-1)) continue;
 }
 
-bool AsyncExecution::wait_for(milliseconds most) {
-  if (done_) return true;
-  if (auto runtime = runtime_.lock(); runtime && runtime->is_forked())
+Waited AsyncExecution::wait(int64_t most) {
+  if (auto runtime = runtime_.lock(); !done_ && runtime && runtime->is_forked())
     runtime->require_open("Unable to wait for an execution");
-  const Unlocked unlocked;
-  return sleep(std::min(most, kPoll));
+  const auto start = Clock::now();
+  for (int64_t left = most; !(left == 0 ? done() : sleep(left));) {
+    if (callers_lock.is_interrupted()) return Waited::interrupted;
+    if (left == 0) return Waited::not_done;
+    if (most > 0)
+      left = std::max<int64_t>(0, most - (Clock::now() - start) / milliseconds(1));
+  }
+  check(status_, "Asynchronous model execution failed");
+  return Waited::done;
 }
 
-bool AsyncExecution::sleep(milliseconds most) noexcept {
+/// Until it is done or the time is over, at most for kPoll. Whether it is done.
+bool AsyncExecution::sleep(int64_t most) noexcept {
+  const Unlocked unlocked;
   if (spin([this] { return see_whether_done(); })) return true;
   pollfd event{make_event(), POLLIN, 0};
-  if (!see_whether_done()) poll(&event, 1, static_cast<int>(most.count()));
+  int time = most < 0 ? kPoll : static_cast<int>(std::min<int64_t>(most, kPoll));
+  if (!see_whether_done()) poll(&event, 1, time);
   return see_whether_done();
 }
 
@@ -148,7 +157,6 @@ bool AsyncExecution::see_whether_done() noexcept {
     nrt().nrta_event_register_seq_id_completion(sequence, -1);
   done_ = true;
   call_.reset();
-  pins_ = {};
   return true;
 }
 

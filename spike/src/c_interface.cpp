@@ -18,10 +18,6 @@ struct SpikeExecution : std::shared_ptr<spike::AsyncExecution> {};
 namespace spike {
 namespace {
 
-using std::chrono::milliseconds;
-
-constexpr milliseconds kBetweenSignals{100};
-
 thread_local std::string last_error;
 
 int fail(int status, const char* text) noexcept {
@@ -192,40 +188,38 @@ void call_prepare(const SpikeModel* model, size_t input_count,
                   size_t output_count, const char* const* output_names,
                   SpikeTensor* const* outputs, SpikeCall** out) {
   put(out, [&] {
-    return PreparedCall{given(model), pins(input_count, input_names, inputs),
-                        pins(output_count, output_names, outputs)};
+    return PreparedCall{PinnedCall::make(given(model),
+                                         pins(input_count, input_names, inputs),
+                                         pins(output_count, output_names, outputs))};
   });
 }
 
-void call_execute(const SpikeCall* call) { given(call).execute(); }
+void call_execute(const SpikeCall* call) { given(call).pin().execute(); }
 
 void call_submit(const SpikeCall* call, SpikeExecution** out) {
-  put(out, [&] { return AsyncExecution::start(given(call)); });
+  put(out, [&] { return AsyncExecution::start(given(call).pin()); });
 }
 
-SpikeStatus execution_wait(SpikeExecution* execution, int64_t most) {
-  using Clock = std::chrono::steady_clock;
-  const auto start = Clock::now();
-  AsyncExecution& waited = *given(execution);
-  for (int64_t left = most;;) {
-    // As much of the rest as may be waited for at once.
-    auto part =
-        left < 0 ? kBetweenSignals : std::min(milliseconds(left), kBetweenSignals);
-    if (left == 0 ? waited.done() : waited.wait_for(part)) break;
-    if (PyGILState_Check() && PyErr_CheckSignals() != 0) return SPIKE_INTERRUPTED;
-    if (left == 0) return SPIKE_NOT_DONE;
-    if (most > 0)
-      left = std::max<int64_t>(0, most - (Clock::now() - start) / milliseconds(1));
-  }
-  waited.check_result();
+int execution_wait(SpikeExecution* execution, int64_t milliseconds) {
+  Waited waited = given(execution)->wait(milliseconds);
+  if (waited == Waited::not_done)
+    return fail(SPIKE_NOT_DONE, "the execution is not done yet");
+  if (waited == Waited::interrupted)
+    return fail(SPIKE_INTERRUPTED, "a signal's handler raised: see Python's error");
   return SPIKE_NRT_SUCCESS;
+}
+
+const char* name_of_status(int status) {
+  const char* own[] = {"SPIKE_ERROR", "SPIKE_NOT_DONE", "SPIKE_INTERRUPTED"};
+  bool is_own = SPIKE_INTERRUPTED <= status && status <= SPIKE_ERROR;
+  return is_own ? own[SPIKE_ERROR - status] : status_name(status);
 }
 
 const SpikeApi kApi = {
     SPIKE_API_VERSION,
     sizeof(SpikeApi),
     [] { return last_error.c_str(); },
-    status_name,
+    name_of_status,
     guarded<open>,
     guarded<close_runtime>,
     state,

@@ -21,25 +21,13 @@ class BenchmarkResult : public nb::object {
 
 PreparedCall prepare(const NrtModel& model, Tensors inputs, Tensors outputs,
                      const std::vector<const NrtTensor*>& others) {
-  NamedTensors input_pins = pin_all(inputs), output_pins = pin_all(outputs);
-  std::vector<TensorPin> other_pins;
+  PinnedCall call = PinnedCall::make(model, pin_all(inputs), pin_all(outputs));
   for (auto* tensor : others)
-    other_pins.push_back(tensor->pin("Unable to execute with a freed tensor"));
-  return {model, input_pins, output_pins, other_pins};
+    call.tensors.push_back(tensor->pin("Unable to execute with a freed tensor"));
+  return PreparedCall(call);
 }
 
-BenchmarkResult benchmark(const PreparedCall& call, int warmup, int iterations) {
-  nb::object result = nb::module_::import_("spike.benchmark").attr("BenchmarkResult");
-  return nb::borrow<BenchmarkResult>(
-      result.attr("from_durations")(call.benchmark(warmup, iterations), warmup));
-}
-
-bool is_valid(const PreparedCall& call) {
-  PreparedCall::Pins pins;
-  return call.try_pin(pins);
-}
-
-void execute(const PreparedCall& call, const std::optional<std::string>& ntff_name,
+void execute(const PinnedCall& call, const std::optional<std::string>& ntff_name,
              bool save_trace) {
   if (save_trace)
     call.profile(ntff_name.value_or("profile.ntff"));
@@ -47,9 +35,27 @@ void execute(const PreparedCall& call, const std::optional<std::string>& ntff_na
     call.execute();
 }
 
-/// What does something with a call, as a method of the Spike that its model is of.
+std::shared_ptr<AsyncExecution> execute_async(const PinnedCall& call) {
+  return AsyncExecution::start(call);
+}
+
+BenchmarkResult benchmark(const PinnedCall& call, int warmup, int iterations) {
+  nb::object result = nb::module_::import_("spike.benchmark").attr("BenchmarkResult");
+  return nb::borrow<BenchmarkResult>(
+      result.attr("from_durations")(call.benchmark(warmup, iterations), warmup));
+}
+
+/// What does something with a call, as a method of prepared ones.
 template <class Result, class... Arguments>
-auto method(Result (*function)(const PreparedCall&, Arguments...)) {
+auto of_prepared(Result (*function)(const PinnedCall&, Arguments...)) {
+  return [function](const PreparedCall& self, Arguments... arguments) {
+    return function(self.pin(), arguments...);
+  };
+}
+
+/// The same as a method of the Spike that the model is of.
+template <class Result, class... Arguments>
+auto of_spike(Result (*function)(const PinnedCall&, Arguments...)) {
   return [function](const Spike& self, const NrtModel& model, Tensors inputs,
                     Tensors outputs, Arguments... arguments) {
     return function(self.prepare(model, pin_all(inputs), pin_all(outputs)),
@@ -59,9 +65,7 @@ auto method(Result (*function)(const PreparedCall&, Arguments...)) {
 
 // Python's signal handlers run in between, and one that raises ends the waiting.
 void wait(AsyncExecution& execution) {
-  while (!execution.wait_for(std::chrono::milliseconds(100)))
-    if (PyErr_CheckSignals() != 0) nb::raise_python_error();
-  execution.check_result();
+  if (execution.wait(-1) == Waited::interrupted) nb::raise_python_error();
 }
 
 }  // namespace
@@ -72,13 +76,18 @@ void define_calls(nb::module_& m, nb::class_<NrtModel>& model,
                            "A call made ready once. It keeps neither model nor "
                            "tensors.\n\n"
                            "Its methods raise SpikeError once one of them is gone.")
-      .def("execute", [](const PreparedCall& self) { self.execute(); })
-      .def("execute_async", AsyncExecution::start)
-      .def("profile", &PreparedCall::profile, "ntff_name"_a,
-           "Execute, and write a profile to the file.")
-      .def("benchmark", benchmark, "warmup_iterations"_a = 1,
+      .def("execute", [](const PreparedCall& self) { self.pin().execute(); })
+      .def("execute_async", of_prepared(execute_async))
+      .def(
+          "profile",
+          [](const PreparedCall& self, const std::string& ntff_name) {
+            self.pin().profile(ntff_name);
+          },
+          "ntff_name"_a, "Execute, and write a profile to the file.")
+      .def("benchmark", of_prepared(benchmark), "warmup_iterations"_a = 1,
            "benchmark_iterations"_a = 1)
-      .def_prop_ro("is_valid", is_valid);
+      .def_prop_ro("is_valid",
+                   [](const PreparedCall& self) { return self.try_pin().has_value(); });
   nb::class_<AsyncExecution>(m, "AsyncExecution", "An execution that was submitted.")
       .def_ro("sequence", &AsyncExecution::sequence)
       .def("done", &AsyncExecution::done,
@@ -91,11 +100,10 @@ void define_calls(nb::module_& m, nb::class_<NrtModel>& model,
             "Make a call ready that is to be executed often.\n\n"
             "It is invalid once one of `others` is freed, too.");
   spike
-      .def("execute", method(execute), "model"_a, "inputs"_a, "outputs"_a,
+      .def("execute", of_spike(execute), "model"_a, "inputs"_a, "outputs"_a,
            "ntff_name"_a = nb::none(), "save_trace"_a = false)
-      .def("execute_async", method(AsyncExecution::start), "model"_a, "inputs"_a,
-           "outputs"_a)
-      .def("benchmark", method(benchmark), "model"_a, "inputs"_a, "outputs"_a,
+      .def("execute_async", of_spike(execute_async), "model"_a, "inputs"_a, "outputs"_a)
+      .def("benchmark", of_spike(benchmark), "model"_a, "inputs"_a, "outputs"_a,
            "warmup_iterations"_a = 1, "benchmark_iterations"_a = 1);
 }
 

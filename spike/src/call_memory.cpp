@@ -1,11 +1,12 @@
 // The fast way of a model's calls: recognises the arguments of an earlier one.
 
 #include <nanobind/stl/optional.h>
-#include <nanobind/stl/pair.h>
+#include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
 
 #include <algorithm>
 
+#include "async_execution.h"
 #include "bindings.h"
 
 namespace nb = nanobind;
@@ -83,23 +84,13 @@ class BoundArguments {
   std::vector<Entry> entries_;
 };
 
-/// A call of a model with what it uses, and its outputs by name.
-struct BoundCall {
-  std::shared_ptr<const PreparedCall> call;
-  PreparedCall::Pins pins;
-  nb::object outputs;
-};
-
 /// The latest calls of a model, and the Python objects that each stands for. A call
 /// remembered without outputs is one of its inputs only.
 class CallMemory {
  public:
   void remember(const PreparedCall& call, Objects inputs, Objects input_arrays,
                 std::optional<Objects> outputs, Objects output_arrays) {
-    auto is_gone = [](const auto& entry) {
-      PreparedCall::Pins pins;
-      return !entry->call.try_pin(pins);
-    };
+    auto is_gone = [](const auto& entry) { return !entry->call.try_pin(); };
     auto made = std::make_shared<Entry>(
         Entry{call, {inputs, input_arrays}, {outputs, output_arrays}});
     // To drop a pin or an entry may free tensors and run Python, while other threads
@@ -111,17 +102,13 @@ class CallMemory {
     entries_.swap(kept);
   }
 
-  /// The call that was remembered for these arguments; a null one if none was.
-  BoundCall recall(nb::handle inputs, nb::object outputs) const {
-    BoundCall bound{nullptr, {}, outputs};
+  /// The call that was remembered for these arguments, if it can be executed.
+  std::optional<PinnedCall> recall(nb::handle inputs, nb::handle outputs) const {
     auto remembered = entries_;  // what is asked may change what is remembered
-    for (auto entry = remembered.rbegin(); entry != remembered.rend(); ++entry) {
-      if (!(*entry)->inputs.matches(inputs) || !(*entry)->outputs.matches(outputs))
-        continue;
-      if ((*entry)->call.try_pin(bound.pins)) bound.call = {*entry, &(*entry)->call};
-      break;
-    }
-    return bound;
+    for (auto entry = remembered.rbegin(); entry != remembered.rend(); ++entry)
+      if ((*entry)->inputs.matches(inputs) && (*entry)->outputs.matches(outputs))
+        return (*entry)->call.try_pin();
+    return {};
   }
 
  private:
@@ -135,15 +122,11 @@ class CallMemory {
   std::vector<std::shared_ptr<const Entry>> entries_;
 };
 
-const char* kFreed = "Unable to execute with a freed tensor";
-
 /// Fresh tensors for outputs, by name, or the inputs that they are written into; their
 /// memory is added to `pins`. Each entry of the model's `_outputs` is how one is made:
 /// bytes, shape, dtype and the input's name.
 nb::dict allocate(nb::handle self, nb::dict inputs, NamedTensors& pins) {
-  NrtRuntime::Lease runtime = open_runtime();
-  nb::object tensor_class = self.attr("tensor_class");
-  int core_id = nb::cast<int>(self.attr("model_ref").attr("core_id"));
+  nb::object model = self.attr("model_ref"), tensor_class = self.attr("tensor_class");
   nb::dict made;
   for (auto [name, output] : nb::cast<nb::dict>(self.attr("_outputs"))) {
     auto label = nb::cast<std::string>(name);
@@ -151,11 +134,12 @@ nb::dict allocate(nb::handle self, nb::dict inputs, NamedTensors& pins) {
     if (!aliased.is_none() && inputs.contains(aliased)) {
       made[name] = inputs[aliased];
       nb::object memory = self.attr("_memory").attr("of")(made[name]);
-      pins.emplace_back(label, nb::cast<const NrtTensor&>(memory).pin(kFreed));
+      pins.emplace_back(label, nb::cast<const NrtTensor&>(memory).pin(
+                                   "Unable to execute with a freed tensor"));
       continue;
     }
     auto size = nb::cast<size_t>(output[0]);
-    auto tensor = NrtTensor::allocate(runtime, size, core_id, label);
+    NrtTensor tensor = nb::cast<const NrtModel&>(model).allocate(size, label);
     pins.emplace_back(label, tensor.peek());
     made[name] = tensor_class(nb::cast(std::move(tensor)), output[1], output[2], name);
   }
@@ -163,27 +147,25 @@ nb::dict allocate(nb::handle self, nb::dict inputs, NamedTensors& pins) {
 }
 
 /// A call with these objects, remembered or made ready by the class's `_prepare`.
-/// Without outputs they are allocated.
-BoundCall bind(nb::handle self, nb::object inputs, nb::object outputs) {
-  BoundCall bound = nb::cast<const CallMemory&>(self).recall(inputs, outputs);
-  if (!bound.call) {
+/// Without outputs they are allocated, and put in the place of None.
+PinnedCall bind(nb::handle self, nb::handle inputs, nb::object& outputs) {
+  auto remembered = nb::cast<const CallMemory&>(self).recall(inputs, outputs);
+  if (!remembered) {
     nb::object prepared = self.attr("_prepare")(inputs, outputs);
-    bound.call = std::make_shared<PreparedCall>(nb::cast<PreparedCall&>(prepared));
-    bound.pins = bound.call->pin();
+    remembered = nb::cast<const PreparedCall&>(prepared).pin();
   }
-  if (!outputs.is_none()) return bound;
-  NamedTensors pins;
-  bound.outputs = allocate(self, nb::borrow<nb::dict>(inputs), pins);
-  bound.call =
-      std::make_shared<PreparedCall>(bound.call->with_outputs(bound.pins, pins));
-  bound.pins = bound.call->pin();
-  return bound;
+  if (outputs.is_none()) {
+    NamedTensors pins;
+    outputs = allocate(self, nb::borrow<nb::dict>(inputs), pins);
+    remembered->set_outputs(pins);
+  }
+  return *std::move(remembered);
 }
 
-std::pair<PreparedCall, Objects> bind_call(nb::handle self, Unchecked inputs,
-                                           Unchecked outputs) {
-  BoundCall bound = bind(self, inputs, outputs);
-  return {*bound.call, nb::borrow<Objects>(bound.outputs)};
+std::shared_ptr<AsyncExecution> submit(nb::handle self, Unchecked inputs,
+                                       Unchecked outputs) {
+  nb::object given = outputs;
+  return AsyncExecution::start(bind(self, inputs, given));
 }
 
 Objects allocate_outputs(nb::handle self, Objects inputs) {
@@ -195,15 +177,16 @@ nb::typed<nb::object, std::optional<Objects>> call_model(
     nb::handle self, Unchecked inputs, Unchecked outputs,
     nb::typed<nb::object, bool> save_trace,
     nb::typed<nb::object, std::string> ntff_name) {
-  BoundCall bound = bind(self, inputs, outputs);
+  nb::object made = outputs;
+  PinnedCall call = bind(self, inputs, made);
   if (!nb::bool_(save_trace)) {
-    bound.call->execute(bound.pins);
+    call.execute();
   } else {
     nb::object beside = self.attr("neff_path").attr("with_suffix")(".ntff");
     nb::str file(nb::bool_(ntff_name) ? nb::object(ntff_name) : beside);
-    bound.call->profile(file.c_str());
+    call.profile(file.c_str());
   }
-  return outputs.is_none() ? bound.outputs : nb::none();
+  return outputs.is_none() ? made : nb::none();
 }
 
 }  // namespace
@@ -214,8 +197,8 @@ void define_call_memory(nb::module_& m) {
       .def("remember", &CallMemory::remember, "call"_a, "inputs"_a, "input_arrays"_a,
            "outputs"_a.none(), "output_arrays"_a,
            "This is the call with these objects, which answered these arrays.")
-      .def("bind", bind_call, "inputs"_a, "outputs"_a.none(),
-           "A call with these tensors, made or remembered, and its outputs.")
+      .def("submit", submit, "inputs"_a, "outputs"_a,
+           "Start a call with these tensors.")
       .def("allocate_outputs", allocate_outputs, "inputs"_a,
            "Tensors of any contents, or the inputs that they are written into.")
       .def("__call__", call_model, "inputs"_a, "outputs"_a = nb::none(),

@@ -25,6 +25,9 @@ void take_gil(void* thread_state) {
   }
 }
 
+// Lets Python's handlers of signals run; the error of one that raises is then set.
+bool is_interrupted() { return PyGILState_Check() && PyErr_CheckSignals() != 0; }
+
 // Never destroyed, as what uses it may live until the process ends.
 std::shared_ptr<const NrtApi>& chosen_library() {
   static auto* chosen = new std::shared_ptr<const NrtApi>;
@@ -62,7 +65,7 @@ NrtRuntime::Lease open_runtime() {
 }
 
 void define_library(nb::module_& m) {
-  callers_lock = {release_gil, take_gil};
+  callers_lock = {release_gil, take_gil, is_interrupted};
   m.def("load_library", load_library, "path"_a = nb::none(),
         "Use this libnrt from now on; without a path, look for one again.\n\n"
         "What is open keeps the one that it has.");

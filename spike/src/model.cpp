@@ -67,30 +67,28 @@ ModelStorage::~ModelStorage() {
   if (Use nrt{runtime}) *unload_status = nrt->nrt_unload(model);
 }
 
-NrtModel::NrtModel(const NrtRuntime::Lease& runtime, std::string neff_path,
-                   const Placement& placement, ModelPin storage)
-    : Share(std::move(neff_path), runtime, storage),
-      placement(placement),
-      core_id(placement.core_id == kAnyCore ? find_core(*storage) : placement.core_id) {
-}
-
 NrtModel NrtModel::load(const NrtRuntime::Lease& runtime, const std::string& neff_path,
                         const Placement& placement) {
-  const auto& [core, is_collective, rank, world] = placement;
+  const auto [core, is_collective, rank, world] = placement;
+  std::string where;
+  if (is_collective)
+    where = ", rank " + std::to_string(rank) + " of " + std::to_string(world);
+  if (is_collective && rank >= world)
+    throw SpikeError("Unable to load '" + neff_path + "'" + where +
+                     ": ranks count from 0");
   Use nrt(runtime, "Unable to load a model");
   auto [data, size] = read_file(neff_path);
   nrt_model_t* model = nullptr;
   int status = is_collective ? nrt->nrt_load_collectives(data.get(), size, core,
                                                          kOneCore, rank, world, &model)
                              : nrt->nrt_load(data.get(), size, core, kOneCore, &model);
-  check(status, "Failed to load model", [&, rank = rank, world = world] {
-    std::string of = ", rank " + std::to_string(rank) + " of " + std::to_string(world);
-    return describe_model(*nrt, neff_path, placement.core_id) +
-           (placement.is_collective ? of : "");
-  });
-  return {
-      runtime, neff_path, placement,
-      std::make_shared<ModelStorage>(runtime->shared_from_this(), model, neff_path)};
+  check(status, "Failed to load model",
+        [&, core = core] { return describe_model(*nrt, neff_path, core) + where; });
+  // Unloaded also if finding the core throws.
+  ModelPin storage(
+      new ModelStorage{runtime->shared_from_this(), model, neff_path, placement});
+  if (core == kAnyCore) storage->placement.core_id = find_core(*storage);
+  return {runtime, storage};
 }
 
 void NrtModel::unload() {

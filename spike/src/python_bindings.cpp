@@ -150,12 +150,17 @@ NamedTensors pin_all(nb::dict tensors) {
 
 namespace {
 
+template <auto member>
+auto placed(const NrtModel& model) {
+  return model.placement.*member;
+}
+
 nb::str repr_of(const NrtModel& model) {
   return nb::str(nb::str("NrtModel(ptr={:#x}, core_id={}, rank_id={}, world_size={}, "
                          "is_collective={}, is_owner={})")
-                     .format(model.address(), model.core_id, model.placement.rank_id,
-                             model.placement.world_size, model.placement.is_collective,
-                             model.address() != 0));
+                     .format(model.address(), model.placement.core_id,
+                             model.placement.rank_id, model.placement.world_size,
+                             model.placement.is_collective, model.address() != 0));
 }
 
 template <NamedMetadata ModelTensorInfo::* tensors>
@@ -190,13 +195,10 @@ void define_metadata(nb::module_& m) {
 nb::class_<NrtModel> define_model(nb::module_& m) {
   return nb::class_<NrtModel>(m, "NrtModel", "A NEFF loaded on a core.")
       .def_ro("neff_path", &NrtModel::label)
-      .def_ro("core_id", &NrtModel::core_id)
-      .def_prop_ro("rank_id",
-                   [](const NrtModel& self) { return self.placement.rank_id; })
-      .def_prop_ro("world_size",
-                   [](const NrtModel& self) { return self.placement.world_size; })
-      .def_prop_ro("is_collective",
-                   [](const NrtModel& self) { return self.placement.is_collective; })
+      .def_prop_ro("core_id", placed<&Placement::core_id>)
+      .def_prop_ro("rank_id", placed<&Placement::rank_id>)
+      .def_prop_ro("world_size", placed<&Placement::world_size>)
+      .def_prop_ro("is_collective", placed<&Placement::is_collective>)
       .def_prop_ro("is_unloaded", &NrtModel::is_gone,
                    "Whether it was unloaded, or its runtime closed.")
       .def("tensor_info", &NrtModel::tensor_info)
@@ -260,14 +262,6 @@ void define_spike_tensors(nb::class_<Spike>& spike) {
            "offset"_a = 0, "size"_a = 0);
 }
 
-void define_spike_models(nb::class_<Spike>& spike) {
-  spike
-      .def("load_model", load_model, "neff_file"_a, "core_id"_a = 0,
-           "cc_enabled"_a = false, "rank_id"_a = 0, "world_size"_a = 1)
-      .def("unload_model", &Spike::unload_model, "model"_a)
-      .def("get_tensor_info", &Spike::get_tensor_info, "model"_a);
-}
-
 nb::class_<Spike> define_spike(nb::module_& m) {
   nb::class_<Spike> spike(m, "Spike", "The runtime: one at a time in a process.");
   spike.def("__init__", open, "verbose_level"_a = 0)
@@ -284,9 +278,12 @@ nb::class_<Spike> define_spike(nb::module_& m) {
           "Its tensors and models become invalid.")
       .def_prop_ro("is_closed", &Spike::is_closed)
       .def("memory_stats", &Spike::memory_stats, "core_id"_a = 0,
-           "Bytes used, and bytes that there are, on a core.");
+           "Bytes used, and bytes that there are, on a core.")
+      .def("load_model", load_model, "neff_file"_a, "core_id"_a = 0,
+           "cc_enabled"_a = false, "rank_id"_a = 0, "world_size"_a = 1)
+      .def("unload_model", &Spike::unload_model, "model"_a)
+      .def("get_tensor_info", &Spike::get_tensor_info, "model"_a);
   define_spike_tensors(spike);
-  define_spike_models(spike);
   return spike;
 }
 

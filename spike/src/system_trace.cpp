@@ -3,8 +3,6 @@
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 
-#include <utility>
-
 #include "bindings.h"
 
 namespace nb = nanobind;
@@ -22,17 +20,17 @@ class SystemTraceSession {
       // Not a lease: with the last tensor the runtime closes, and this stops.
       : runtime_(open_runtime()->shared_from_this()), core_id_(core_id) {
     Use nrt(runtime_, "Unable to start a system trace");
-    if (tracing.exchange(true))
+    SystemTraceSession* none = nullptr;
+    if (!running.compare_exchange_strong(none, this))
       throw SpikeError(
           "Cannot start sys trace: another session is running, and libnrt has one "
           "trace per process. Stop the other first.");
     try {
       start(nrt);
     } catch (...) {
-      tracing = false;
+      running = nullptr;
       throw;
     }
-    started_ = true;
   }
   ~SystemTraceSession() {
     try {
@@ -45,8 +43,8 @@ class SystemTraceSession {
 
   /// Idempotent.
   void stop() {
-    if (!std::exchange(started_, false)) return;
-    tracing = false;
+    SystemTraceSession* self = this;
+    if (!running.compare_exchange_strong(self, nullptr)) return;
     Use nrt(runtime_);  // if it is closed, so is the trace
     if (nrt) check(nrt->nrt_sys_trace_stop(), "Failed to stop sys trace");
   }
@@ -74,7 +72,7 @@ class SystemTraceSession {
   }
 
   std::string take_events(const std::string& action) {
-    if (!started_)
+    if (running != this)
       throw SpikeError("Cannot " + action + " events: sys trace is not started");
     Use nrt(runtime_, "Unable to fetch trace events");
     nrt_sys_trace_fetch_options_t* options = nullptr;
@@ -92,10 +90,9 @@ class SystemTraceSession {
     return events;
   }
 
-  static inline std::atomic<bool> tracing{false};
+  static inline std::atomic<SystemTraceSession*> running{nullptr};
   const std::shared_ptr<NrtRuntime> runtime_;
   const std::optional<uint32_t> core_id_;
-  bool started_ = false;
 };
 
 }  // namespace

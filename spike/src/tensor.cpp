@@ -71,11 +71,11 @@ void TensorStorage::add_dependent(const std::shared_ptr<NrtTensorSet>& set) {
   dependents_.push_back(set);
 }
 
-NrtTensor::NrtTensor(NrtRuntime::Lease lease, int core_id, const Extent& extent,
+NrtTensor::NrtTensor(NrtRuntime::Lease lease, const Extent& extent,
                      const std::string& name, nrt_tensor_t* tensor)
     : Share(name, lease,
             std::make_shared<TensorStorage>(lease->shared_from_this(), tensor, extent)),
-      core_id(core_id),
+      core_id(extent.core_id),
       size(extent.end - extent.begin) {}
 
 NrtTensor NrtTensor::allocate(const NrtRuntime::Lease& runtime, size_t size,
@@ -89,15 +89,14 @@ NrtTensor NrtTensor::allocate(const NrtRuntime::Lease& runtime, size_t size,
            describe_memory(*runtime, core_id);
   });
   static std::atomic<uint64_t> allocations{0};
-  return {runtime, core_id, {++allocations, 0, size}, name, tensor};
+  return {runtime, {core_id, ++allocations, 0, size}, name, tensor};
 }
 
 NrtTensor NrtTensor::slice(size_t offset, size_t size, const std::string& name) const {
   const char* refusal =
       "Unable to allocate tensor slice from a source tensor that is freed";
-  TensorPin source = pin(refusal);
-  auto held = std::atomic_load(&held_);
-  if (!held) throw SpikeError(refusal);
+  auto held = hold(refusal);
+  TensorPin source = held->storage;
   size = to_end(*this, offset, size);
   check_bounds(*this, "slice", "Slice", offset, size);
   Use nrt(source->runtime, refusal);
@@ -105,12 +104,10 @@ NrtTensor NrtTensor::slice(size_t offset, size_t size, const std::string& name) 
   int status = nrt->nrt_tensor_allocate_slice(source->tensor, offset, size,
                                               name.c_str(), &tensor);
   check(status, "Failed to allocate tensor slice");
-  const auto& [allocation, begin, end] = source->extent;
-  return {held->lease,
-          core_id,
-          {allocation, begin + offset, begin + offset + size},
-          name,
-          tensor};
+  Extent extent = source->extent;
+  extent.begin += offset;
+  extent.end = extent.begin + size;
+  return {held->lease, extent, name, tensor};
 }
 
 uintptr_t NrtTensor::address() const {

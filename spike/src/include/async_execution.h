@@ -3,12 +3,14 @@
 
 #include <unistd.h>
 
-#include <chrono>
 #include <optional>
 
 #include "prepared_call.h"
 
 namespace spike {
+
+/// How waiting ended.
+enum class Waited { done, not_done, interrupted };
 
 /// One submitted execution. Executions on a core run in the order of submission.
 ///
@@ -19,28 +21,27 @@ class AsyncExecution : public Pending {
  public:
   /// Throws what a synchronous execution would throw before it starts, and NrtError
   /// with NRT_QUEUE_FULL when too many are in flight.
-  static std::shared_ptr<AsyncExecution> start(const PreparedCall& call);
+  static std::shared_ptr<AsyncExecution> start(PinnedCall call);
   ~AsyncExecution() {
     if (event_ >= 0) ::close(event_);
   }
 
   bool done() noexcept override;
   void finish() noexcept override;
-  /// Blocks until it is done, at most so long, and less if a signal comes. Whether it
-  /// is done. Throws SpikeError in a child of the process that started it.
-  bool wait_for(std::chrono::milliseconds most);
-  /// Of what is done: throws NrtError if it failed.
-  void check_result() const { check(status_, "Asynchronous model execution failed"); }
+  /// Waits for so many milliseconds, for ever if it is negative, not at all if it is 0,
+  /// and less if the caller's lock is interrupted. Throws NrtError if what is done
+  /// failed, SpikeError in a child of the process that started it.
+  Waited wait(int64_t milliseconds);
 
   uint64_t sequence = 0;
 
  private:
   friend class ThreadQueue;
-  AsyncExecution(const PreparedCall& call, PreparedCall::Pins pins)
-      : runtime_(pins.model->runtime), call_(call), pins_(std::move(pins)) {}
-  const NrtApi& nrt() const { return *pins_.model->runtime->api; }
+  explicit AsyncExecution(PinnedCall call)
+      : runtime_(call.model->runtime), call_(std::move(call)) {}
+  const NrtApi& nrt() const { return *call_->model->runtime->api; }
   void execute() noexcept;
-  bool sleep(std::chrono::milliseconds most) noexcept;
+  bool sleep(int64_t milliseconds) noexcept;
   int make_event() noexcept;
   bool is_completed() noexcept;
   bool see_whether_done() noexcept;
@@ -50,8 +51,7 @@ class AsyncExecution : public Pending {
   // whoever holds this and finds the execution not done may call libnrt.
   std::mutex mutex_;
   std::atomic<bool> done_{false};
-  std::optional<PreparedCall> call_;
-  PreparedCall::Pins pins_;
+  std::optional<PinnedCall> call_;
   int status_ = NRT_SUCCESS;  // libnrt writes it at completion
   bool is_in_thread_ = false;
   std::atomic<bool> executed_{false};  // by the thread

@@ -9,9 +9,13 @@ struct CallersLock {
   /// Gives it up if this thread holds it; returns what `take` needs, null if nothing.
   void* (*release)();
   void (*take)(void*);
+  /// Whether whoever comes with it wants this thread, which may hold it, to give up
+  /// waiting.
+  bool (*is_interrupted)();
 };
 /// To be set before anything else of spike's is called.
-inline CallersLock callers_lock{[]() -> void* { return nullptr; }, nullptr};
+inline CallersLock callers_lock{[]() -> void* { return nullptr; }, nullptr,
+                                [] { return false; }};
 
 /// Gives up the caller's lock for a scope that may wait.
 class Unlocked {

@@ -5,18 +5,22 @@
 
 namespace spike {
 
+/// Where a model is: on which core, and as which of how many ranks. To be loaded, it
+/// goes to the first free core if that is -1.
+struct Placement {
+  int core_id = 0;
+  bool is_collective = false;
+  uint32_t rank_id = 0, world_size = 1;
+};
+
 /// Owns one nrt_model_t; pinned by running calls as TensorStorage is.
-class ModelStorage {
- public:
-  ModelStorage(std::shared_ptr<NrtRuntime> runtime, nrt_model_t* model,
-               const std::string& neff_path)
-      : runtime(std::move(runtime)), model(model), neff_path(neff_path) {}
+struct ModelStorage {
   ~ModelStorage();
-  ModelStorage(const ModelStorage&) = delete;
 
   const std::shared_ptr<NrtRuntime> runtime;
   nrt_model_t* const model;
   const std::string neff_path;
+  Placement placement;
   /// libnrt's answer to unloading; success until then.
   const std::shared_ptr<std::atomic<int>> unload_status =
       std::make_shared<std::atomic<int>>(NRT_SUCCESS);
@@ -38,23 +42,21 @@ struct ModelTensorInfo {
   NamedMetadata inputs, outputs;
 };
 
-/// Where a model is to be loaded: on a core, or on the first free one if it is -1, and
-/// as which of how many ranks.
-struct Placement {
-  int core_id = 0;
-  bool is_collective = false;
-  uint32_t rank_id = 0, world_size = 1;
-};
-
 /// An owner's share of a model until it is unloaded.
 class NrtModel : public Share<ModelStorage> {
  public:
-  /// Throws NeffFileError if the file cannot be read, NrtError if libnrt refuses it.
+  /// Throws NeffFileError if the file cannot be read, SpikeError for a rank that is
+  /// none of the world's, NrtError if libnrt refuses it.
   static NrtModel load(const NrtRuntime::Lease& runtime, const std::string& neff_path,
                        const Placement& placement);
 
   /// Shape, dtype and size of what the model takes and gives.
   ModelTensorInfo tensor_info() const;
+  /// A tensor on the model's core.
+  NrtTensor allocate(size_t size, const std::string& name) const {
+    auto held = hold("Unable to execute an unloaded model");
+    return NrtTensor::allocate(held->lease, size, placement.core_id, name);
+  }
   /// Unloads now, or after the last running call. Idempotent.
   void unload();
   /// Address of libnrt's model; 0 once it is unloaded.
@@ -64,11 +66,10 @@ class NrtModel : public Share<ModelStorage> {
   }
 
   const Placement placement;
-  const int core_id;  // where it is: libnrt chooses if -1 was asked for
 
  private:
-  NrtModel(const NrtRuntime::Lease& runtime, std::string neff_path,
-           const Placement& placement, ModelPin storage);
+  NrtModel(const NrtRuntime::Lease& runtime, const ModelPin& storage)
+      : Share(storage->neff_path, runtime, storage), placement(storage->placement) {}
 };
 
 }  // namespace spike

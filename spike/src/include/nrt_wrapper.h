@@ -152,12 +152,7 @@ class Share {
 
   /// The storage for as long as a call needs it. Throws SpikeError, which begins with
   /// `refusal`, if it was given up or the runtime is not open.
-  Pin pin(const std::string& refusal) const {
-    Pin storage = peek();
-    if (!storage) throw SpikeError(refusal + ": '" + label + "' is no more.");
-    storage->runtime->require_open(refusal);
-    return storage;
-  }
+  Pin pin(const std::string& refusal) const { return hold(refusal)->storage; }
   /// The storage, or null if it was given up.
   Pin peek() const {
     auto held = std::atomic_load(&held_);
@@ -175,6 +170,12 @@ class Share {
     const NrtRuntime::Lease lease;  // outlives the storage
     const Pin storage;
   };
+  std::shared_ptr<const Held> hold(const std::string& refusal) const {
+    auto held = std::atomic_load(&held_);
+    if (!held) throw SpikeError(refusal + ": '" + label + "' is no more.");
+    held->storage->runtime->require_open(refusal);
+    return held;
+  }
   std::shared_ptr<const Held> held_;
 };
 

@@ -2,77 +2,46 @@
 #pragma once
 
 #include <chrono>
+#include <optional>
 
 #include "model.h"
 
 namespace spike {
 
-/// An execution with given tensors, made ready once: its tensor sets are kept. It does
-/// not keep the model or the tensors: once one of them is freed it is invalid, and its
-/// methods throw SpikeError. They throw NrtError if the execution fails.
-class PreparedCall {
- public:
-  /// What keeps everything that an execution uses in place.
-  struct Pins {
-    ModelPin model;
-    std::vector<TensorPin> tensors;
-  };
-
-  /// `others` are tensors that must not be freed either: those that the ones here are
-  /// slices of. Throws std::invalid_argument for outputs that would overwrite each
-  /// other.
-  PreparedCall(const NrtModel& model, const NamedTensors& inputs,
-               const NamedTensors& outputs, const std::vector<TensorPin>& others = {})
-      : core_id(model.core_id), tensors_(others.begin(), others.end()) {
-    ModelPin pinned = model.pin("Unable to execute an unloaded model");
-    model_ = pinned;
-    inputs_ = NrtTensorSet::make(pinned->runtime, inputs);
-    for (auto& [name, tensor] : inputs) tensors_.push_back(tensor);
-    set_outputs(pinned->runtime, outputs);
-  }
-  /// The same call, of the same inputs, with these outputs in place of its own.
-  PreparedCall with_outputs(const Pins& pins, const NamedTensors& outputs) const {
-    PreparedCall call = *this;
-    call.tensors_.resize(tensors_.size() - output_count_);
-    call.set_outputs(pins.model->runtime, outputs);
+/// An execution with given tensors, made ready. It keeps the model and the tensors.
+/// Methods throw NrtError if the execution fails.
+struct PinnedCall {
+  /// Throws SpikeError for an unloaded model, std::invalid_argument for tensors that
+  /// are on another core or outputs that would overwrite each other.
+  static PinnedCall make(const NrtModel& model, const NamedTensors& inputs,
+                         const NamedTensors& outputs) {
+    PinnedCall call{model.pin("Unable to execute an unloaded model"), {}, {}, {}};
+    call.inputs = call.take(inputs);
+    call.set_outputs(outputs);
     return call;
   }
-
-  Pins pin() const {
-    const char* refusal = "Unable to execute an unloaded model or with a freed tensor";
-    Pins pins;
-    if (try_pin(pins)) return pins;
-    if (pins.model) pins.model->runtime->require_open(refusal);
-    throw SpikeError(std::string(refusal) +
-                     ": the model or a tensor of this prepared call is gone.");
-  }
-  /// False if the model or a tensor is gone; else `pins` has them.
-  bool try_pin(Pins& pins) const {
-    pins.model = model_.lock();
-    pins.tensors.reserve(tensors_.size());
-    bool alive = pins.model && pins.model->runtime->is_open();
-    for (auto tensor = tensors_.begin(); alive && tensor != tensors_.end(); ++tensor) {
-      pins.tensors.push_back(tensor->lock());
-      alive = pins.tensors.back() != nullptr;
-    }
-    return alive;
+  /// To be written in place of those that were set before.
+  void set_outputs(const NamedTensors& named) {
+    refuse_overlaps(named);
+    outputs = take(named);
   }
 
-  void execute() const { execute(pin()); }
-  void execute(const Pins& pins) const {
-    Use nrt(pins.model->runtime, "Unable to execute a model");
-    check_execution(*nrt, pins,
-                    nrt->nrt_execute(pins.model->model, inputs(), outputs()));
+  /// libnrt's status.
+  int run() const {
+    return model->runtime->api->nrt_execute(model->model, inputs->get(),
+                                            outputs->get());
+  }
+  void execute() const {
+    Use nrt(model->runtime, "Unable to execute a model");
+    check_execution(run());
   }
   /// Executes, and writes a profile to the file.
   void profile(const std::string& file) const {
-    Pins pins = pin();
-    Use nrt(pins.model->runtime, "Unable to profile a model");
-    check(nrt->nrt_profile_start(pins.model->model, file.c_str()),
+    Use nrt(model->runtime, "Unable to profile a model");
+    check(nrt->nrt_profile_start(model->model, file.c_str()),
           "Failed to start profile");
-    int status = nrt->nrt_execute(pins.model->model, inputs(), outputs());
-    int stopped = nrt->nrt_profile_stop(file.c_str());
-    check_execution(*nrt, pins, status);
+    int status = run(), stopped = nrt->nrt_profile_stop(file.c_str());
+    check_execution(status);
     check(stopped, "Failed to stop profile");
   }
   /// Milliseconds that each of `iterations` executions took on the host. Throws
@@ -83,30 +52,33 @@ class PreparedCall {
       throw std::invalid_argument(
           "benchmark needs at least one iteration and no negative number of warmup "
           "iterations");
-    Pins pins = pin();
     const Unlocked unlocked;
-    for (int i = 0; i < warmup; ++i) execute(pins);
+    for (int i = 0; i < warmup; ++i) execute();
     std::vector<double> durations(iterations);
     for (double& duration : durations) {
       auto start = Clock::now();
-      execute(pins);
+      execute();
       duration =
           std::chrono::duration<double, std::milli>(Clock::now() - start).count();
     }
     return durations;
   }
 
-  nrt_tensor_set_t* inputs() const { return inputs_->get(); }
-  nrt_tensor_set_t* outputs() const { return outputs_->get(); }
-  const int core_id;
+  ModelPin model;
+  std::vector<TensorPin> tensors;  // that must not be freed
+  std::shared_ptr<NrtTensorSet> inputs, outputs;
 
  private:
-  void set_outputs(const std::shared_ptr<NrtRuntime>& runtime,
-                   const NamedTensors& outputs) {
-    refuse_overlaps(outputs);
-    outputs_ = NrtTensorSet::make(runtime, outputs);
-    output_count_ = outputs.size();
-    for (auto& [name, tensor] : outputs) tensors_.push_back(tensor);
+  std::shared_ptr<NrtTensorSet> take(const NamedTensors& named) {
+    for (auto& [name, tensor] : named) {
+      if (tensor->extent.core_id != model->placement.core_id)
+        throw std::invalid_argument(
+            "Tensor " + name + " is on core " + std::to_string(tensor->extent.core_id) +
+            ": expected one on core " + std::to_string(model->placement.core_id) +
+            ", where the model is");
+      tensors.push_back(tensor);
+    }
+    return NrtTensorSet::make(model->runtime, named);
   }
 
   // A result would be lost in silence.
@@ -120,14 +92,47 @@ class PreparedCall {
                                       "the same or overlapping tensors");
   }
 
-  void check_execution(const NrtApi& api, const Pins& pins, int status) const {
-    check(status, "Failed to execute model",
-          [&] { return describe_model(api, pins.model->neff_path, core_id); });
+  void check_execution(int status) const {
+    check(status, "Failed to execute model", [this] {
+      return describe_model(*model->runtime->api, model->neff_path,
+                            model->placement.core_id);
+    });
+  }
+};
+
+/// A call made ready that keeps neither model nor tensors: once one of them is freed it
+/// is invalid.
+class PreparedCall {
+ public:
+  explicit PreparedCall(const PinnedCall& call)
+      : model_(call.model),
+        tensors_(call.tensors.begin(), call.tensors.end()),
+        inputs_(call.inputs),
+        outputs_(call.outputs) {}
+
+  /// Nothing if it is invalid.
+  std::optional<PinnedCall> try_pin() const {
+    PinnedCall call{model_.lock(), {}, inputs_, outputs_};
+    if (!call.model || !call.model->runtime->is_open()) return {};
+    call.tensors.reserve(tensors_.size());
+    for (auto& tensor : tensors_) {
+      call.tensors.push_back(tensor.lock());
+      if (!call.tensors.back()) return {};
+    }
+    return call;
+  }
+  /// Throws SpikeError if it is invalid.
+  PinnedCall pin() const {
+    if (auto call = try_pin()) return *std::move(call);
+    const char* refusal = "Unable to execute an unloaded model or with a freed tensor";
+    if (ModelPin model = model_.lock()) model->runtime->require_open(refusal);
+    throw SpikeError(std::string(refusal) +
+                     ": the model or a tensor of this prepared call is gone.");
   }
 
+ private:
   std::weak_ptr<ModelStorage> model_;
-  std::vector<std::weak_ptr<TensorStorage>> tensors_;  // the outputs last
-  size_t output_count_ = 0;
+  std::vector<std::weak_ptr<TensorStorage>> tensors_;
   std::shared_ptr<NrtTensorSet> inputs_, outputs_;
 };
 

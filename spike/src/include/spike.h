@@ -54,9 +54,9 @@ class Spike {
     return model.tensor_info();
   }
   /// What executes the model, profiles and benchmarks it, with these tensors.
-  PreparedCall prepare(const NrtModel& model, const NamedTensors& inputs,
-                       const NamedTensors& outputs) const {
-    return {own(model), inputs, outputs};
+  PinnedCall prepare(const NrtModel& model, const NamedTensors& inputs,
+                     const NamedTensors& outputs) const {
+    return PinnedCall::make(own(model), inputs, outputs);
   }
   void execute(const NrtModel& model, const NamedTensors& inputs,
                const NamedTensors& outputs) const {

@@ -9,8 +9,10 @@ namespace spike {
 
 class NrtTensorSet;
 
-/// Which bytes a tensor is: of one allocation, from `begin` to before `end`.
+/// Which bytes of a core's memory a tensor is: of one allocation, from `begin` to
+/// before `end`.
 struct Extent {
+  int core_id;
   uint64_t allocation;
   size_t begin, end;
   bool overlaps(const Extent& other) const {
@@ -70,8 +72,8 @@ class NrtTensor : public Share<TensorStorage> {
   const size_t size;
 
  private:
-  NrtTensor(NrtRuntime::Lease lease, int core_id, const Extent& extent,
-            const std::string& name, nrt_tensor_t* tensor);
+  NrtTensor(NrtRuntime::Lease lease, const Extent& extent, const std::string& name,
+            nrt_tensor_t* tensor);
 };
 
 }  // namespace spike

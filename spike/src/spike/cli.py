@@ -9,19 +9,17 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
+import numpy as np
+
+import spike
 from neff import read_neff
 from neff.summary import describe
 
-if TYPE_CHECKING:
-    import numpy as np
-
-    from spike.spike_model import SpikeModel
-    from spike.spike_tensor import SpikeTensor
-
 Mode = Literal["device", "host"]
 VISIBLE_CORES, NUM_CORES = "NEURON_RT_VISIBLE_CORES", "NEURON_RT_NUM_CORES"
+_LONGEST_FILE_NAME = 255  # bytes, on Linux's file systems
 
 
 def parse_visible_cores(text: str) -> list[int]:
@@ -55,15 +53,13 @@ def validate_core_config(num_cores: int) -> None:
 
 
 def load_inputs_for_core(
-    inputs: Sequence[str], rank: int, model: SpikeModel
-) -> dict[str, SpikeTensor]:
+    inputs: Sequence[str], rank: int, model: spike.SpikeModel
+) -> dict[str, spike.SpikeTensor]:
     """Upload NAME=PATH files to the model's core, `{rank}` in a path replaced.
 
     A file whose dtype NumPy cannot name (bfloat16, fp8) has the model's. Raises
     ValueError for what is not an input of the model.
     """
-    from spike.spike_tensor import SpikeTensor
-
     tensors = {}
     for item in inputs:
         name, separator, path = item.partition("=")
@@ -77,13 +73,13 @@ def load_inputs_for_core(
             )
         dtype = model.input_tensors_info[name].dtype
         array = _load_array(path.replace("{rank}", str(rank)), dtype)
-        tensors[name] = SpikeTensor.from_numpy(array, name, model.model_ref.core_id)
+        tensors[name] = spike.SpikeTensor.from_numpy(
+            array, name, model.model_ref.core_id
+        )
     return tensors
 
 
 def _load_array(path: str, dtype: str) -> np.ndarray[Any, Any]:
-    import numpy as np
-
     try:
         with open(path, "rb") as file:
             array = np.lib.format.read_array(file, allow_pickle=False)
@@ -94,8 +90,6 @@ def _load_array(path: str, dtype: str) -> np.ndarray[Any, Any]:
 
 def _as_dtype(array: np.ndarray[Any, Any], dtype: str) -> np.ndarray[Any, Any]:
     """The same values. Raises ValueError if the dtype has not all of them."""
-    import numpy as np
-
     # NumPy knows bfloat16 and fp8 by name, as the module of tensors is loaded.
     if array.dtype.kind == "V" and array.dtype.itemsize == np.dtype(dtype).itemsize:
         return array.view(dtype)
@@ -110,11 +104,24 @@ def _as_dtype(array: np.ndarray[Any, Any], dtype: str) -> np.ndarray[Any, Any]:
     return cast
 
 
+def file_of(output: str) -> str:
+    """The name of the file of an output. Raises ValueError if it cannot be one."""
+    file = f"{output}.npy"
+    if (
+        output in ("", ".", "..")
+        or os.sep in output
+        or not output.isprintable()
+        or len(os.fsencode(file)) > _LONGEST_FILE_NAME
+    ):
+        raise ValueError(
+            f"no file in --output-dir can have the name of output {output!r}"
+        )
+    return file
+
+
 def _save_array(path: Path, array: np.ndarray[Any, Any]) -> str:
     """Save, and say what was saved. Files cannot name bfloat16 and fp8: every value of
     those is also a float32, so that is what they become."""
-    import numpy as np
-
     named = array.dtype.kind != "V" and array.dtype.isbuiltin == 1
     path.parent.mkdir(parents=True, exist_ok=True)
     np.save(path, array if named else array.astype(np.float32))
@@ -125,15 +132,13 @@ class _Run:
     """One rank of a run: its model, tensors and files."""
 
     def __init__(self, args: argparse.Namespace, rank: int, core: int) -> None:
-        from spike.spike_model import SpikeModel
-
-        self.args, self.rank = args, rank
+        self.args = args
         several = args.num_cores > 1
         world = args.num_cores if several and args.collective else args.world_size
-        self.output_dir = Path(args.output_dir.replace("{rank}", str(rank)))
+        directory = Path(args.output_dir.replace("{rank}", str(rank)))
         if several:
-            self.output_dir /= f"core_{rank}"
-        self.model = SpikeModel.load_from_neff(
+            directory /= f"core_{rank}"
+        self.model = spike.SpikeModel.load_from_neff(
             args.neff_path.replace("{rank}", str(rank)),
             args.name,
             core,
@@ -142,6 +147,11 @@ class _Run:
             world,
         )
         self.inputs = load_inputs_for_core(args.inputs, rank, self.model)
+        self.files = {
+            name: directory / file_of(name) for name in self.model.output_tensors_info
+        }
+        profile = (args.ntff_name or "").replace("{rank}", str(rank))
+        self.profile = profile or str(directory / f"{self.model.neff_path.stem}.ntff")
 
     def execute(self) -> list[str]:
         """Run, and say what came of it."""
@@ -155,34 +165,44 @@ class _Run:
                 self.inputs, None, args.warmup, args.iterations, mode
             )
             said.append(f"Benchmark ({mode}): {result}")
-        file = (args.ntff_name or "").replace("{rank}", str(self.rank))
-        if args.save_trace and not file:
-            file = str(self.output_dir / f"{self.model.neff_path.stem}.ntff")
-            self.output_dir.mkdir(parents=True, exist_ok=True)
-        outputs = self.model(self.inputs, None, args.save_trace, file or None) or {}
+        if args.save_trace and not args.ntff_name:
+            Path(self.profile).parent.mkdir(parents=True, exist_ok=True)
+        outputs = self.model(self.inputs, None, args.save_trace, self.profile) or {}
         if args.save_trace:
-            said.append(f"Trace saved: {file}")
+            said.append(f"Trace saved: {self.profile}")
         for name, tensor in outputs.items():
-            said.append(_save_array(self.output_dir / f"{name}.npy", tensor.numpy()))
+            said.append(_save_array(self.files[name], tensor.numpy()))
         return said
+
+
+def _load(args: argparse.Namespace, cores: dict[int, int]) -> list[_Run]:
+    """What is to run, by rank. Raises ValueError if two results, or a result and a
+    NEFF, would be one file: one of them would be lost."""
+    runs = [_Run(args, rank, core) for rank, core in cores.items()]
+    taken = {os.path.realpath(run.model.neff_path) for run in runs}
+    for run in runs:
+        for file in (*run.files.values(), *[run.profile] * args.save_trace):
+            if os.path.realpath(file) in taken:
+                raise ValueError(f"{file} would be written over what else is this file")
+            taken.add(os.path.realpath(file))
+    return runs
 
 
 def run_single_core(args: argparse.Namespace) -> list[str]:
     """Run on one core; outputs go to `<output-dir>/<name>.npy`."""
-    return _Run(args, args.rank_id, args.core_id).execute()
+    (run,) = _load(args, {args.rank_id: args.core_id})
+    return run.execute()
 
 
 def run_multi_core(args: argparse.Namespace) -> list[str]:
     """Run on several cores at once, a thread each; outputs go to
     `<output-dir>/core_<i>/<name>.npy`. Raises RuntimeError that names the first core
     that failed."""
-    from spike import configure
-
     if VISIBLE_CORES in os.environ or NUM_CORES in os.environ:
         validate_core_config(args.num_cores)
     else:
-        configure(range(args.num_cores))
-    runs = [_Run(args, core, core) for core in range(args.num_cores)]
+        spike.configure(range(args.num_cores))
+    runs = _load(args, {core: core for core in range(args.num_cores)})
     with ThreadPoolExecutor(args.num_cores) as pool:
         futures = [pool.submit(run.execute) for run in runs]
     said: list[str] = []

@@ -8,7 +8,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from spike._spike import NrtModel, NrtTensor, Spike
+from spike._spike import NrtModel, Spike
 
 REPORT = "debug_rank_0.txt"
 
@@ -24,14 +24,7 @@ class SpikeProfiler(Spike):
         super().__init__(verbose_level)
         self._file = target_file or os.path.basename(sys.argv[0])
 
-    def execute(
-        self,
-        model: NrtModel,
-        inputs: dict[str, NrtTensor],
-        outputs: dict[str, NrtTensor],
-        ntff_name: str | None = None,
-        save_trace: bool = False,
-    ) -> None:
+    def execute(self, model: NrtModel, *args: Any, **kwargs: Any) -> None:
         """As Spike.execute. Raises RuntimeError if no caller is in the user's file."""
         if _rank() == 0:
             kernel = Path(model.neff_path).name.removesuffix(".neff")
@@ -40,7 +33,7 @@ class SpikeProfiler(Spike):
                     f"PID: {os.getpid()}\nSOURCE: {self._source()}\n"
                     f"KERNEL: {kernel}\n---\n"
                 )
-        super().execute(model, inputs, outputs, ntff_name, save_trace)
+        super().execute(model, *args, **kwargs)
 
     def _source(self) -> str:
         for frame, line in traceback.walk_stack(sys._getframe(2)):

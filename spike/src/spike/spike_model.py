@@ -127,7 +127,7 @@ class SpikeModel(CallMemory):
         for one.
         """
         self._check_is_dict("Output", outputs)
-        return self.bind(inputs, outputs)[0].execute_async()
+        return self.submit(inputs, outputs)
 
     def benchmark(
         self,
@@ -152,7 +152,8 @@ class SpikeModel(CallMemory):
                 f"{benchmark_iter} and {warmup_iter}"
             )
         # A call keeps no tensors: the outputs' have to stay until it is over.
-        call, _outputs = self.bind(inputs, outputs)
+        kept = self.allocate_outputs(inputs) if outputs is None else outputs
+        call = self._prepare(inputs, kept)
         if mode == "host":
             return call.benchmark(warmup_iter, benchmark_iter)
         core = self.model_ref.core_id

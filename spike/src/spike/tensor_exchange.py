@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,8 +10,6 @@ import numpy.typing as npt
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-_DLPACK_CPU = (1, 0)
 
 
 def as_array(array: npt.ArrayLike) -> npt.NDArray[Any]:
@@ -27,14 +26,8 @@ class TensorExchange:
 
     __slots__ = ()
 
-    if TYPE_CHECKING:
-
-        def numpy(self) -> npt.NDArray[Any]: ...
-
-        @classmethod
-        def from_numpy(
-            cls, array: npt.ArrayLike, name: str | None = None, core_id: int = 0
-        ) -> Self: ...
+    numpy: Callable[[], npt.NDArray[Any]]
+    from_numpy: Callable[..., Self]
 
     @classmethod
     def from_dlpack(
@@ -58,4 +51,4 @@ class TensorExchange:
         return self.numpy().__dlpack__(**options)
 
     def __dlpack_device__(self) -> tuple[int, int]:
-        return _DLPACK_CPU
+        return 1, 0  # the CPU

@@ -311,3 +311,50 @@ def test_cores_are_chosen_where_the_environment_does_not(run, negate, monkeypatc
     monkeypatch.delenv("NEURON_RT_NUM_CORES", raising=False)
     assert run(negate, "-i", "x=x.npy", "--num-cores=2")[0] == 0
     assert spike.get_spike_singleton().get_visible_neuron_core_count() == 2
+
+
+NAMES = ["/abs/x", "../x", "a/../../x", "a/x", ".", "..", "x" * 252]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_of_outputs_that_are_no_files_names(run, neff, tmp_path, name):
+    path = str(neff(lambda b, x: b.negate(x), X, names=["x"], results=[name]))
+    before = set(tmp_path.rglob("*.np*"))
+    for more in ([], ["--num-cores=2"], ["--save-trace"]):
+        status, out, err = run(path, "-i", "x=x.npy", "-o", "out/deep", *more)
+        assert (status, out) == (1, "") and err.count("\n") == 1
+        assert f"no file in --output-dir can have the name of output {name!r}" in err
+    assert set(tmp_path.rglob("*.np*")) == before and not Path("out").exists()
+
+
+@pytest.mark.parametrize("name", ["", "a\0b", "a\nb", "\udc80"])
+def test_names_that_libnrt_may_report(name):
+    with pytest.raises(ValueError, match="no file in --output-dir can have the name"):
+        cli.file_of(name)
+
+
+def test_longest_names(run, neff):
+    name = "x" * 251
+    path = str(neff(lambda b, x: b.negate(x), X, names=["x"], results=[name]))
+    assert run(path, "-i", "x=x.npy")[0] == 0
+    np.testing.assert_array_equal(np.load(f"{name}.npy"), -X)
+
+
+@pytest.mark.parametrize(
+    ("args", "file"),
+    [
+        (["--save-trace", "--ntff-name=y.npy"], "y.npy"),
+        (["--save-trace", "--ntff-name=z.npy"], "z.npy"),
+        (["--save-trace", "--ntff-name=k.neff"], "k.neff"),
+        (["--save-trace", "--ntff-name=t.ntff", "--num-cores=2"], "t.ntff"),
+        (["--save-trace", "-o", "out", "--ntff-name=out/../out/y.npy"], "y.npy"),
+    ],
+)
+def test_files_that_would_be_written_over(run, negate, args, file):
+    Path("z.npy").symlink_to("y.npy")
+    content = Path(negate).read_bytes()
+    status, out, err = run(negate, "-i", "x=x.npy", *args)
+    assert (status, out) == (1, "") and err.count("\n") == 1
+    assert f"{file} would be written over what else is this file" in err
+    assert Path(negate).read_bytes() == content
+    assert not Path("y.npy").exists() and not Path("out").exists()
