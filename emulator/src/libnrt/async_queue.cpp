@@ -1,7 +1,9 @@
 #include "async_queue.h"
 
+#include <sched.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <utility>
 
 #include "engine_interpreter.h"
@@ -12,6 +14,9 @@ namespace emulator {
 namespace {
 
 constexpr int kUnitsPerCore = 8;
+// To wake a sleeping thread takes longer than many a request: for so long a queue's
+// thread looks for another one instead, letting other threads run in between.
+constexpr std::chrono::microseconds kSpin{50};
 
 void signal_event(int event_fd) noexcept {
   const std::uint64_t one = 1;
@@ -65,6 +70,7 @@ nrta_seq_t RequestQueue::submit(Session& session, const std::function<Work()>& m
     requests_.pop_back();
     throw;
   }
+  has_requests_ = true;
   changed_.notify_all();
   return sequence(++issued_);
 }
@@ -80,10 +86,19 @@ void RequestQueue::start(Session& session) {
   }
 }
 
+void RequestQueue::await_request(std::unique_lock<std::mutex>& lock) {
+  lock.unlock();
+  using Clock = std::chrono::steady_clock;
+  const Clock::time_point end = Clock::now() + kSpin;
+  while (!has_requests_ && Clock::now() < end) sched_yield();
+  lock.lock();
+  changed_.wait(lock, [this] { return stopping_ || !requests_.empty(); });
+}
+
 void RequestQueue::serve() {
   std::unique_lock<std::mutex> lock(mutex_);
   for (;;) {
-    changed_.wait(lock, [this] { return stopping_ || !requests_.empty(); });
+    await_request(lock);
     if (requests_.empty()) return;
     // References into a deque survive additions at its end.
     Request& request = requests_.front();
@@ -109,6 +124,7 @@ void RequestQueue::complete(Request* request, NRT_STATUS status) {
   if (request->status != nullptr) *request->status = status;
   if (status == NRT_EXEC_UNIT_UNRECOVERABLE) unrecoverable_ = true;
   requests_.pop_front();
+  has_requests_ = !requests_.empty();
   ++completed_;
   const auto waiting = waiting_.find(completed_);
   if (waiting != waiting_.end()) {

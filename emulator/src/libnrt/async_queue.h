@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
@@ -66,15 +67,17 @@ class RequestQueue {
   void check_issued(std::uint64_t number) const;
   void start(Session& session);
   void serve();
+  void await_request(std::unique_lock<std::mutex>& lock);
   NRT_STATUS perform(Request* request);
   void complete(Request* request, NRT_STATUS status);
 
   const std::uint16_t unit_;
   std::mutex mutex_;  // guards everything below
   std::condition_variable changed_;
-  std::deque<Request> requests_;  // the front one may be running
-  std::uint64_t issued_ = 0;      // number of the last request
-  std::uint64_t completed_ = 0;   // number of the last one that is done
+  std::deque<Request> requests_;           // the front one may be running
+  std::atomic<bool> has_requests_{false};  // may be read without the mutex
+  std::uint64_t issued_ = 0;               // number of the last request
+  std::uint64_t completed_ = 0;            // number of the last one that is done
   std::map<std::uint64_t, std::vector<int>> waiting_;  // event descriptors by number
   int event_fd_ = -1;                                  // for every completion
   bool unrecoverable_ = false;
