@@ -46,8 +46,7 @@ class ThreadQueue {
 
   void submit(std::shared_ptr<AsyncExecution> execution) {
     std::lock_guard lock(mutex_);
-    if (!started_) std::thread([this] { serve(); }).detach();
-    started_ = true;
+    if (!std::exchange(started_, true)) std::thread([this] { serve(); }).detach();
     execution->is_in_thread_ = true;
     execution->sequence = ++count_;
     executions_.push_back(std::move(execution));

@@ -1,8 +1,5 @@
 // The C interface, which other extension modules find in a capsule.
 
-#include <algorithm>
-#include <limits>
-
 #include "async_execution.h"
 #include "bindings.h"
 #include "spike_c.h"

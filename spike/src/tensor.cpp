@@ -99,6 +99,9 @@ NrtTensor NrtTensor::slice(size_t offset, size_t size, const std::string& name) 
   TensorPin source = held->storage;
   size = to_end(*this, offset, size);
   check_bounds(*this, "slice", "Slice", offset, size);
+  if (size == 0)
+    throw SpikeError("'" + label + "' has nothing after offset " +
+                     std::to_string(offset) + " to make a slice of");
   Use nrt(source->runtime, refusal);
   nrt_tensor_t* tensor = nullptr;
   int status = nrt->nrt_tensor_allocate_slice(source->tensor, offset, size,

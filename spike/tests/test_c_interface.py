@@ -148,8 +148,11 @@ def test_slices_and_addresses(fake, second):
     ref = matrix().tensor_ref
     assert second.describe_slice(ref, 16, 8) == (8, 0, 0, ref.va + 16)
     assert second.describe_slice(ref, 16, 0) == (48, 0, 0, ref.va + 16)
+    assert second.describe_slice(ref, 0, 0) == (64, 0, 0, ref.va)
     with pytest.raises(RuntimeError, match="-1 .*exceeds the tensor bound"):
         second.describe_slice(ref, 60, 8)
+    with pytest.raises(RuntimeError, match="-1 .*nothing after offset 64"):
+        second.describe_slice(ref, 64, 0)
     ref.free()
     with pytest.raises(RuntimeError, match="-1 .*is no more"):
         second.describe_slice(ref, 0, 0)
@@ -175,6 +178,39 @@ def test_statuses_of_libnrt(fake, second):
         second.memory_stats(0)
 
 
+def test_names_of_statuses(second):
+    names = [second.status_name(status) for status in (-3, -2, -1, 0, 4, 4711, -4)]
+    assert names == [
+        *("SPIKE_INTERRUPTED", "SPIKE_NOT_DONE", "SPIKE_ERROR"),
+        *("NRT_SUCCESS", "NRT_RESOURCE", "UNKNOWN STATUS", "UNKNOWN STATUS"),
+    ]
+
+
+def test_what_can_be_known_before_a_call_is(fake, second):
+    loaded, x, out = model(fake).model_ref, matrix().tensor_ref, matrix().tensor_ref
+    second.prepare(loaded, x, out)
+    elsewhere = matrix(core_id=1).tensor_ref
+    text = "^-1 Tensor sum is on core 1: expected one on core 0, where the model is"
+    with pytest.raises(RuntimeError, match=text):
+        second.prepare(loaded, x, elsewhere)
+    with pytest.raises(ValueError, match="Tensor x is on core 1: expected one on co"):
+        loaded.prepare({"x": elsewhere, "y": x}, {"sum": out})
+    x.free()
+    with pytest.raises(RuntimeError, match="^-1 .*Unable to prepare a call: .*no more"):
+        second.prepare(loaded, x, out)
+    loaded.unload()
+    with pytest.raises(RuntimeError, match="^-1 .*Unable to execute an unloaded mode"):
+        second.prepare(loaded, out, out)
+    assert "nrt_execute" not in fake.calls()
+
+
+def test_a_rank_that_is_none_of_the_worlds(fake, second):
+    second.load_as_rank(str(fake.neff()), 3, 4)
+    with pytest.raises(RuntimeError, match="^-1 .*, rank 4 of 4: ranks count from 0"):
+        second.load_as_rank(str(fake.neff()), 4, 4)
+    assert fake.calls().count("nrt_load_collectives") == 1
+
+
 def test_waiting(fake, second):
     loaded, x, out = model(fake), matrix(4), matrix()
     arguments = loaded.model_ref, x.tensor_ref, out.tensor_ref
@@ -184,8 +220,8 @@ def test_waiting(fake, second):
     with pytest.raises(RuntimeError, match=r"^1006 .*Asynchronous model execution"):
         second.submit_and_wait(*arguments, -1)
     fake.delay(0.2)
-    assert second.submit_and_wait(*arguments, 0) == "not done"
-    assert second.submit_and_wait(*arguments, 20) == "not done"
+    assert second.submit_and_wait(*arguments, 0) == "the execution is not done yet"
+    assert second.submit_and_wait(*arguments, 20) == "the execution is not done yet"
     assert second.submit_and_wait(*arguments, 60_000) is None
 
 

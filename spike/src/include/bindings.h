@@ -3,8 +3,6 @@
 
 #include <nanobind/nanobind.h>
 
-#include <memory>
-
 #include "prepared_call.h"
 #include "spike.h"
 

@@ -70,7 +70,7 @@ typedef struct {
 
   /* Why the last function that failed in this thread did; valid until the next one. */
   const char* (*last_error)(void);
-  /* "NRT_RESOURCE" of libnrt's 4; "UNKNOWN STATUS". */
+  /* "NRT_RESOURCE" of libnrt's 4, "SPIKE_ERROR" of -1; "UNKNOWN STATUS". */
   const char* (*status_name)(int status);
 
   /* Opens the runtime if none is open, as allocating and loading do by themselves. */
@@ -85,7 +85,8 @@ typedef struct {
 
   /* The name is for messages and may be null. */
   int (*tensor_allocate)(size_t size, int core_id, const char* name, SpikeTensor** out);
-  /* A tensor on a part of the memory, which it keeps. Size 0: up to the end. */
+  /* A tensor on a part of the memory, which it keeps. Size 0: up to the end. Nothing is
+   * no part: SPIKE_ERROR. */
   int (*tensor_slice)(const SpikeTensor* source, size_t offset, size_t size,
                       SpikeTensor** out);
   void (*tensor_release)(SpikeTensor* tensor);
@@ -93,8 +94,10 @@ typedef struct {
   int (*tensor_write)(SpikeTensor* tensor, size_t offset, const void* data,
                       size_t size);
   int (*tensor_read)(const SpikeTensor* tensor, size_t offset, void* data, size_t size);
+  /* Size 0: up to the end. */
   int (*tensor_fill)(SpikeTensor* tensor, size_t offset, int byte, size_t size);
-  /* On the device, or through the host if they are on different cores. */
+  /* On the device, or through the host if they are on different cores. Size 0: up to
+   * the end of the source. */
   int (*tensor_copy)(const SpikeTensor* source, size_t source_offset,
                      SpikeTensor* target, size_t offset, size_t size);
   /* A share of the memory of an NrtTensor. */
@@ -102,14 +105,16 @@ typedef struct {
   /* An NrtTensor with a share of its own: a new reference. */
   int (*tensor_to_python)(const SpikeTensor* tensor, struct _object** out);
 
-  /* On core -1: the first free one. is_collective: as rank rank_id of world_size. */
+  /* On core -1: the first free one. is_collective: as rank rank_id of world_size, which
+   * counts from 0. */
   int (*model_load)(const char* neff_file, int core_id, int is_collective,
                     uint32_t rank_id, uint32_t world_size, SpikeModel** out);
   /* A share of an NrtModel. */
   int (*model_from_python)(struct _object* nrt_model, SpikeModel** out);
   void (*model_release)(SpikeModel* model);
 
-  /* Makes a call ready that is to be executed often. It keeps neither model nor
+  /* Makes a call ready that is to be executed often. Refuses what is gone, tensors on
+   * another core than the model, and outputs that overlap. It keeps neither model nor
    * tensors: executing it fails once one of them is gone. */
   int (*call_prepare)(const SpikeModel* model, size_t input_count,
                       const char* const* input_names, SpikeTensor* const* inputs,

@@ -1,8 +1,6 @@
 // Named tensors, as executions take them.
 #pragma once
 
-#include <utility>
-
 #include "tensor.h"
 
 namespace spike {

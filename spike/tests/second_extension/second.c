@@ -207,25 +207,59 @@ static PyObject* copy(PyObject* self, PyObject* args) {
   return answer(status);
 }
 
-/* Starts an execution of an NrtModel and waits for so many milliseconds. */
+/* A call of an NrtModel with NrtTensors: sum = x + 1. */
+static int take(PyObject* model, PyObject* x, PyObject* sum, Things* made) {
+  int status = spike->model_from_python(model, &made->model);
+  if (!status) status = spike->tensor_from_python(x, &made->x);
+  if (!status) status = spike->tensor_from_python(sum, &made->sum);
+  const char *inputs[] = {"x", "y"}, *outputs[] = {"sum"};
+  SpikeTensor* given[] = {made->x, made->x};
+  return status ? status
+                : spike->call_prepare(made->model, 2, inputs, given, 1, outputs,
+                                      &made->sum, &made->call);
+}
+
+static PyObject* prepare_only(PyObject* self, PyObject* args) {
+  (void)self;
+  PyObject *model, *x, *sum;
+  Things made = {0};
+  if (!PyArg_ParseTuple(args, "OOO", &model, &x, &sum)) return NULL;
+  int status = take(model, x, sum, &made);
+  release(&made, "01234");
+  return answer(status);
+}
+
+/* Starts an execution of an NrtModel and waits for so many milliseconds. The error's
+ * text if it is not done. */
 static PyObject* submit_and_wait(PyObject* self, PyObject* args) {
   (void)self;
   PyObject *model, *x, *sum;
   long long milliseconds;
   Things made = {0};
   if (!PyArg_ParseTuple(args, "OOOL", &model, &x, &sum, &milliseconds)) return NULL;
-  int status = spike->model_from_python(model, &made.model);
-  if (!status) status = spike->tensor_from_python(x, &made.x);
-  if (!status) status = spike->tensor_from_python(sum, &made.sum);
-  const char *inputs[] = {"x", "y"}, *outputs[] = {"sum"};
-  SpikeTensor* given[] = {made.x, made.x};
-  if (!status)
-    status = spike->call_prepare(made.model, 2, inputs, given, 1, outputs, &made.sum,
-                                 &made.call);
+  int status = take(model, x, sum, &made);
   if (!status) status = spike->call_submit(made.call, &made.execution);
   if (!status) status = spike->execution_wait(made.execution, milliseconds);
   release(&made, "432105");
-  return status == SPIKE_NOT_DONE ? PyUnicode_FromString("not done") : answer(status);
+  return status == SPIKE_NOT_DONE ? PyUnicode_FromString(spike->last_error())
+                                  : answer(status);
+}
+
+/* Loads as a rank of so many, and unloads. */
+static PyObject* load_as_rank(PyObject* self, PyObject* args) {
+  (void)self;
+  const char* neff;
+  unsigned rank, world;
+  SpikeModel* model = NULL;
+  if (!PyArg_ParseTuple(args, "sII", &neff, &rank, &world)) return NULL;
+  int status = spike->model_load(neff, 0, 1, rank, world, &model);
+  spike->model_release(model);
+  return answer(status);
+}
+
+static PyObject* status_name(PyObject* self, PyObject* status) {
+  (void)self;
+  return PyUnicode_FromString(spike->status_name(PyLong_AsLong(status)));
 }
 
 /* What becomes of handles that outlive the runtime, and of null ones. */
@@ -259,12 +293,15 @@ static PyMethodDef methods[] = {
     {"close", close_runtime, METH_NOARGS, NULL},
     {"copy", copy, METH_VARARGS, NULL},
     {"describe_slice", describe_slice, METH_VARARGS, NULL},
+    {"load_as_rank", load_as_rank, METH_VARARGS, NULL},
     {"memory_stats", memory_stats, METH_O, NULL},
     {"misuse", misuse, METH_VARARGS, NULL},
     {"open", open_runtime, METH_NOARGS, NULL},
+    {"prepare", prepare_only, METH_VARARGS, NULL},
     {"run", run, METH_VARARGS, NULL},
     {"run_in_threads", run_in_threads, METH_VARARGS, NULL},
     {"state", state, METH_NOARGS, NULL},
+    {"status_name", status_name, METH_O, NULL},
     {"submit_and_wait", submit_and_wait, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
