@@ -336,7 +336,7 @@ def test_malformed(name):
 
 @pytest.mark.parametrize("value", [None, "text", 3, [1]])
 def test_neither_bytes_nor_message(value):
-    with pytest.raises(TypeError, match="expected bytes or a message"):
+    with pytest.raises(TypeError, match="its bytes for 'proto'"):
         HLOModule.from_proto(value)
 
 

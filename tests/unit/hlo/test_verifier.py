@@ -295,3 +295,52 @@ def test_shared_computation_is_verified_once(monkeypatch):
     )
     module.verify()
     assert seen == ["add_f32", "main"]
+
+
+BAD_NAMES = ["", "a\nb", "a\tb", "\x1b[0m", "\ud800", "a\x00"]
+
+
+@pytest.mark.parametrize("name", [*BAD_NAMES, 5, None, []])
+def test_names_that_cannot_be_written(name):
+    def named(put):
+        module = two_parameters()
+        put(module)
+        with pytest.raises(HLOVerificationError, match="has no name|cannot be printed"):
+            module.verify()
+
+    named(lambda m: setattr(m, "name", name))
+    named(lambda m: setattr(m.parameters[1], "name", name))
+    named(lambda m: setattr(m.entry, "name", name))
+    named(lambda m: setattr(m, "output_names", [name]))
+    if name:  # instructions need none
+        named(lambda m: setattr(m.results[0], "name", name))
+
+
+def test_names_that_are_listed_have_no_commas():
+    module = two_parameters()
+    module.parameters[1].name = "a,b"
+    refuse(module, "parameter 1 is called 'a,b'; commas stand between names")
+    module.parameters[1].name = "a b:ä"
+    module.verify()
+
+
+@pytest.mark.parametrize("what", [None, 1.0, "x", object(), []])
+def test_what_is_set_to_something_else_than_it_is_for(what):
+    fields = ("opcode", "operands", "shape", "dtype", "attributes", "tuple_shapes")
+    for field in fields:
+        module = two_parameters()
+        setattr(module.results[0], field, what)
+        if (field, what) == ("tuple_shapes", None):
+            continue
+        with pytest.raises(HLOVerificationError):
+            module.verify()
+    for put in (
+        lambda m: m.entry.instructions.append(what),
+        lambda m: setattr(m, "results", [what]),
+        lambda m: setattr(m, "aliases", [what]),
+        lambda m: setattr(m.results[0], "operands", (what, what)),
+    ):
+        module = two_parameters()
+        put(module)
+        with pytest.raises(HLOVerificationError):
+            module.verify()

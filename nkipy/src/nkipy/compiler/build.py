@@ -16,6 +16,7 @@ from nkipy.compiler.artifacts import (
 from nkipy.compiler.discovery import compiler_identity
 from nkipy.compiler.driver import CompilationConfig, Compiler
 from nkipy.compiler.targets import CompilationTarget, resolve_target
+from nkipy.hlo.arguments import checked, expect
 from nkipy.hlo.ir import HLOModule
 from nkipy.hlo.proto_writer import digest_module
 
@@ -43,12 +44,27 @@ class BuildOptions:
         directory: where the NEFF and the compiler's other files go. By default the
             build directory if one is set, else the cache of this user.
         extra_key: whatever else, known to the caller alone, tells artifacts apart.
+
+    Raises:
+        HLOArgumentError: a field is of another kind.
     """
 
     target: CompilationTarget = CompilationTarget.DEFAULT
     additional_compiler_args: str = ""
     directory: Path | None = None
     extra_key: bytes = b""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.directory, str):
+            object.__setattr__(self, "directory", Path(self.directory))
+        kinds = {
+            "target": CompilationTarget | str,
+            "additional_compiler_args": str,
+            "directory": Path | None,
+            "extra_key": bytes,
+        }
+        for name, kind in kinds.items():
+            expect(getattr(self, name), kind, "BuildOptions", name)
 
     @property
     def build_dir(self) -> Path | None:
@@ -93,6 +109,7 @@ class Artifact:
         return build(self.module, self.options, self.name, again=True)
 
 
+@checked
 def artifact_key(module: HLOModule, options: BuildOptions) -> str:
     """64 hex digits: the program, the compiler, the target, the arguments, the extra
     key."""
@@ -122,6 +139,7 @@ def file_name(name: str) -> str:
     return _UNSAFE.sub("_", name).strip("_.")[:64] or "kernel"
 
 
+@checked
 def build(
     module: HLOModule,
     options: BuildOptions | None = None,
@@ -140,6 +158,7 @@ def build(
         again: compile even if it has been compiled.
 
     Raises:
+        HLOArgumentError: an argument is of a wrong kind.
         ArtifactError: the directory cannot be written, or is full.
         CompilerNotFoundError: no compiler is installed.
         CompilationError: the compiler failed; the text has what it said.

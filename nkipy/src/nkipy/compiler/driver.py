@@ -12,12 +12,18 @@ from pathlib import Path
 
 from nkipy.compiler.discovery import FoundCompiler, find_compiler
 from nkipy.compiler.targets import CompilationTarget, resolve_target
+from nkipy.hlo.arguments import checked, expect
+from nkipy.hlo.errors import HLOArgumentError
 from nkipy.hlo.ir import HLOModule
 from nkipy.hlo.written import write_module
 
 logger = logging.getLogger("nkipy")
 
 HLO_FILE = "hlo_module.pb"
+
+
+class UnknownProgramError(HLOArgumentError, RuntimeError):
+    """What is to be compiled is no module of HLO."""
 
 
 class CompilationError(RuntimeError):
@@ -83,9 +89,11 @@ class Compiler:
     """
 
     def __init__(self, config: CompilationConfig | None = None) -> None:
+        expect(config, CompilationConfig | None, "Compiler", "config")
         self.config = config or CompilationConfig()
 
-    def arguments(self, hlo_file: Path, output: Path) -> list[str]:
+    @checked
+    def arguments(self, hlo_file: str | Path, output: str | Path) -> list[str]:
         """The compiler's arguments that make `output` of `hlo_file`.
 
         Raises:
@@ -128,10 +136,12 @@ class Compiler:
             CompilerNotFoundError: no compiler is installed.
             CompilationError: it failed; the text has what it said.
             HLOVerificationError: the program breaks HLO's rules.
-            RuntimeError: `ir` is no program that it could compile.
+            UnknownProgramError: `ir` is no program that it could compile.
         """
         if not isinstance(ir, HLOModule):
-            raise RuntimeError(f"Unknown IR type: {type(ir).__name__}")
+            raise UnknownProgramError(f"Unknown IR type: {type(ir).__name__}")
+        expect(work_dir, str | Path, "compile", "work_dir")
+        expect(output_file, str | None, "compile", "output_file")
         compiler = find_compiler()
         directory = Path(work_dir).resolve()
         hlo_file = directory / HLO_FILE
@@ -165,6 +175,7 @@ class Compiler:
             output_file: as of :meth:`compile`.
             save_artifacts: compile there; else elsewhere, and only the result is kept.
         """
+        expect(output_dir, str | Path, "compile_in_directory", "output_dir")
         directory = Path(output_dir)
         directory.mkdir(parents=True, exist_ok=True)
         if save_artifacts:

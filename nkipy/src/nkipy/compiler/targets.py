@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from nkipy.chips import CHIPS, DEFAULT, find_chip
 from nkipy.compiler.discovery import default_target
+from nkipy.hlo.arguments import describe
+from nkipy.hlo.errors import HLOArgumentValueError
 
 _PRODUCT_NAME = Path("/sys/devices/virtual/dmi/id/product_name")
 #: The vendor's variable for compiling where there is no device.
@@ -99,7 +101,14 @@ def resolve_target(target: CompilationTarget | str) -> CompilationTarget:
     Raises:
         ValueError: there is no such target, or as :func:`get_platform_target`.
     """
-    target = CompilationTarget(target)
+    try:
+        target = CompilationTarget(target)
+    except ValueError:
+        known = ", ".join(t.value for t in CompilationTarget)
+        raise HLOArgumentValueError(
+            f"resolve_target() takes one of {known} for 'target', but received "
+            f"{describe(target)}"
+        ) from None
     if target is not CompilationTarget.DEFAULT:
         return target
     override = os.environ.get(OVERRIDE_VARIABLE)

@@ -52,6 +52,8 @@ class Inputs:
         Raises:
             BindingError: one has another shape or dtype.
         """
+        if not isinstance(inputs, Mapping):
+            return False
         if inputs.keys() != self.uploads.keys() or not self.watched.is_unchanged():
             return False
         for name, array in inputs.items():

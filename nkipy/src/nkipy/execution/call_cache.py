@@ -13,6 +13,7 @@ from typing import Generic, TypeVar
 from weakref import WeakSet
 
 from nkipy.execution.limits import Bounded
+from nkipy.hlo.arguments import checked, expect, explained
 
 VARIABLE = "NKIPY_CALL_CACHE_SIZE"
 _DEFAULT_LIMIT = 1024
@@ -46,18 +47,28 @@ class CallTable(Generic[Value]):
         return len(self._calls)
 
     def find(self, key: Hashable) -> Value | None:
-        """The value of an equal call, if there is one and its guard holds."""
-        call = self._calls.get(key)
+        """The value of an equal call, if there is one and its guard holds.
+
+        Raises:
+            HLOArgumentError: `key` cannot be hashed.
+        """
+        try:
+            call = self._calls.get(key)
+        except TypeError:
+            expect(key, Hashable, "find", "key")
+            raise
         if call is None or call.holds is not None and not call.holds():
             return None
         call.used = _tick()
         return call.value
 
+    @explained
     def stale(self, key: Hashable) -> Value | None:
         """The value of an equal call, whether or not its guard holds."""
         call = self._calls.get(key)
         return None if call is None else call.value
 
+    @explained
     def put(
         self, key: Hashable, value: Value, holds: Callable[[], bool] | None = None
     ) -> None:
@@ -100,6 +111,7 @@ class CallTable(Generic[Value]):
         for key, call in list(self._calls.items()):
             yield call.used, key
 
+    @explained
     def drop(self, key: Hashable) -> None:
         """Forget a call."""
         self._calls.pop(key, None)
@@ -128,6 +140,7 @@ class CallCache(Bounded):
             self._tables.add(made)
         return made
 
+    @checked
     def shrink(self, limit: int) -> None:
         """Forget the calls used least recently, until there are no more than that."""
         excess = len(self) - limit

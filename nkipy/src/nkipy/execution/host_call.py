@@ -9,11 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from nkipy.execution.device_arrays import DeviceMemory, memory_of, spike_array
+from nkipy.execution.device_arrays import (
+    DeviceMemory,
+    is_device_array,
+    memory_of,
+    spike_array,
+)
+from nkipy.execution.errors import BindingError
 from nkipy.execution.failures import explain
 from nkipy.execution.memory import Memory
 from nkipy.execution.model import ResidentModel
 from nkipy.execution.residency import LOADED
+from nkipy.hlo.arguments import describe, expect
 from spike import NrtError, NrtModel, NrtTensor, SpikeError
 from spike._spike import PreparedCall
 
@@ -31,16 +38,20 @@ class HostCall:
     """
 
     def __init__(self, resident: ResidentModel) -> None:
+        expect(resident, ResidentModel, "HostCall", "resident")
         self.resident = resident
         self.lock = threading.Lock()
         self._memory: Memory | None = None
         self._call: PreparedCall | None = None
         self._device_calls: dict[tuple[int, ...], PreparedCall] = {}
         self._parts = DeviceMemory()
+        module = resident.module
+        self._counts = len(module.parameters), len(module.results)
         resident.register(self)
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
         """An array for a result, which is copied from the device anyhow."""
+        expect(shape, Sequence[int], "empty", "shape")
         return np.empty(shape, dtype)
 
     def run(
@@ -59,11 +70,13 @@ class HostCall:
             ntff: a file for a profile of this execution; None: there is none.
 
         Raises:
-            BindingError: a device array does not fit.
+            BindingError: there are too few arrays or too many, or a device array does
+                not fit.
             NrtError: the device failed; `outputs` and arrays of the host are as before.
                 Of a device emulated in this process, ``__cause__`` is what was raised
                 there.
         """
+        self._check(inputs, outputs)
         with self.lock:
             memory = self._memory
             if memory is None:
@@ -80,6 +93,24 @@ class HostCall:
             except NrtError as error:
                 explain(error)
                 raise
+
+    def _check(self, inputs: Sequence[Any], outputs: Sequence[Any]) -> None:
+        """Refuse too few arrays, or too many, and inputs that are none."""
+        for what, arrays, count in (
+            ("inputs", inputs, self._counts[0]),
+            ("outputs", outputs, self._counts[1]),
+        ):
+            if not isinstance(arrays, (list, tuple)) or len(arrays) != count:
+                raise BindingError(
+                    f"run() takes a list of {count} arrays for '{what}', but received "
+                    f"{describe(arrays)}"
+                )
+        for i, array in enumerate(inputs):
+            if type(array) is not np.ndarray and not is_device_array(array):
+                raise BindingError(
+                    f"run() takes arrays for 'inputs', of the host or of the device; "
+                    f"number {i} is {describe(array)}"
+                )
 
     def unload(self) -> None:
         """Unload the program, for all who use it."""

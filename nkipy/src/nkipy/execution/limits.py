@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import threading
 
+from nkipy.hlo.arguments import expect
+
 
 def limit_from_environment(variable: str, default: int) -> int:
     """The number in an environment variable, or `default` where it is not set.
@@ -20,6 +22,12 @@ def limit_from_environment(variable: str, default: int) -> int:
     return int(text)
 
 
+def _check(limit: int) -> None:
+    expect(limit, int, "limit", "limit")
+    if limit < 1:
+        raise ValueError(f"the limit must be at least 1, but received {limit}")
+
+
 class Bounded:
     """What a process keeps only so many of. Safe to use from several threads.
 
@@ -31,6 +39,8 @@ class Bounded:
     """
 
     def __init__(self, limit: int | None, variable: str, default: int) -> None:
+        if limit is not None:
+            _check(limit)
         self._limit = limit
         self._variable = variable
         self._default = default
@@ -50,8 +60,7 @@ class Bounded:
 
     @limit.setter
     def limit(self, limit: int) -> None:
-        if limit < 1:
-            raise ValueError(f"the limit must be at least 1, but received {limit}")
+        _check(limit)
         with self.lock:
             self._limit = limit
             self.shrink(limit)

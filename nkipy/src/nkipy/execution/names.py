@@ -8,8 +8,24 @@ from typing import Any
 import numpy as np
 
 from nkipy.execution.errors import BindingError
+from nkipy.hlo.arguments import describe
 from nkipy.hlo.dtypes import as_dtype
 from nkipy.hlo.ir import TensorPlaceholder
+
+
+def named(arrays: Mapping[str, Any] | None, what: str) -> Mapping[str, Any]:
+    """What is to be bound, by name; none if that is not given.
+
+    Raises:
+        BindingError: it is no mapping.
+    """
+    if arrays is None:
+        return {}
+    if not isinstance(arrays, Mapping):
+        raise BindingError(
+            f"{what} are given by name, as a mapping, but received {describe(arrays)}"
+        )
+    return arrays
 
 
 def by_name(
@@ -21,23 +37,25 @@ def by_name(
     suffix that marks it in the module.
 
     Raises:
-        BindingError: `arrays` has a name that none of them has, or both names of one.
+        BindingError: `arrays` has a name that none of them has, or both names of one,
+            or is no mapping.
     """
+    arrays = named(arrays, f"{what}s")
     places = {spec.name: i for i, spec in enumerate(specs)}
     places |= {spec.original_name: i for i, spec in enumerate(specs)}
     made: list[Any] = [None] * len(specs)
-    named: dict[int, str] = {}
+    known_as: dict[int, str] = {}
     for name, array in arrays.items():
         place = places.get(name)
         if place is None:
             known = ", ".join(spec.original_name for spec in specs) or "none"
             raise BindingError(f"unknown {what} '{name}'; the program has: {known}")
-        if place in named:
+        if place in known_as:
             raise BindingError(
                 f"{what} '{specs[place].original_name}' is given twice, as "
-                f"'{named[place]}' and as '{name}'"
+                f"'{known_as[place]}' and as '{name}'"
             )
-        named[place] = name
+        known_as[place] = name
         made[place] = array
     return made
 
@@ -50,7 +68,13 @@ def host_array(array: Any, spec: TensorPlaceholder) -> np.ndarray:
     Raises:
         BindingError: it is not.
     """
-    made = np.asarray(array)
+    try:
+        made = np.asarray(array)
+    except (TypeError, ValueError) as error:
+        raise BindingError(
+            f"parameter '{spec.original_name}' takes an array, but received "
+            f"{describe(array)}: {error}"
+        ) from error
     if (made.shape, made.dtype) != (spec.shape, spec.dtype):
         if (made.shape, as_dtype(made.dtype)) == (spec.shape, spec.dtype):
             return np.asarray(made, spec.dtype, order="C")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import prod
 from typing import Any
 
@@ -11,6 +11,8 @@ from nkipy.execution.bound import Allocate, BoundCall, allocate_tensor
 from nkipy.execution.errors import BindingError
 from nkipy.execution.host_call import HostCall
 from nkipy.execution.model import ResidentModel
+from nkipy.execution.names import named
+from nkipy.hlo.arguments import checked, expect
 from nkipy.hlo.ir import TensorPlaceholder
 
 
@@ -68,13 +70,16 @@ class LoadedProgram(ResidentModel):
             BindingError: a name is unknown, or an array does not fit: not on the
                 program's core, of another shape or dtype, or not contiguous.
         """
-        return BoundCall(self, inputs or {}, outputs or {}, fresh_outputs, allocate)
+        expect(allocate, Callable, "bind", "allocate")
+        given = named(inputs, "inputs"), named(outputs, "outputs")
+        return BoundCall(self, *given, fresh_outputs, allocate)
 
     def host_call(self) -> HostCall:
         """A call of the program with arrays of the host."""
         return HostCall(self)
 
 
+@checked
 def load(
     artifact: Artifact, core_id: int = 0, rank: tuple[int, int] | None = None
 ) -> LoadedProgram:
@@ -88,6 +93,7 @@ def load(
         rank: of a program with collectives, its rank and the number of ranks.
 
     Raises:
+        HLOArgumentError: an argument is of a wrong kind.
         BindingError: a parameter or result has no elements, of which a device has none.
     """
     module = artifact.module

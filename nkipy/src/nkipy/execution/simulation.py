@@ -10,8 +10,9 @@ import numpy as np
 
 from nkipy.execution.engines import Executable, find_engine
 from nkipy.execution.errors import BindingError
-from nkipy.execution.names import array_text, by_name, host_array
+from nkipy.execution.names import array_text, by_name, host_array, named
 from nkipy.execution.overlaps import Extent, refuse_overlaps
+from nkipy.hlo.arguments import checked
 from nkipy.hlo.ir import HLOModule, TensorPlaceholder
 from nkipy.hlo.options import SimulationOptions
 
@@ -60,7 +61,8 @@ class SimulatedProgram:
             BindingError: a name is unknown, an array does not fit, or one that is
                 written into shares memory with another.
         """
-        return BoundSimulation(self, inputs or {}, outputs or {})
+        given = named(inputs, "inputs"), named(outputs, "outputs")
+        return BoundSimulation(self, *given)
 
 
 class BoundSimulation:
@@ -197,6 +199,7 @@ def _received(array: Any) -> str:
     return ", ".join([array_text(array.dtype, array.shape), *kinds])
 
 
+@checked
 def simulate(
     module: HLOModule, options: SimulationOptions | None = None
 ) -> SimulatedProgram:
@@ -207,6 +210,7 @@ def simulate(
         options: numerics; the default is exact.
 
     Raises:
+        HLOArgumentError: an argument is of a wrong kind.
         SimulatorNotFoundError: the emulator is not installed.
         HLOVerificationError: the module breaks HLO's rules.
     """

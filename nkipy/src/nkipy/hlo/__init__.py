@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nkipy.hlo.builder import HLOBuilder
-    from nkipy.hlo.errors import HLOProtoError, HLORecordError, HLOVerificationError
+    from nkipy.hlo.errors import (
+        HLOArgumentError,
+        HLOArgumentIndexError,
+        HLOArgumentValueError,
+        HLOProtoError,
+        HLORecordError,
+        HLOVerificationError,
+    )
     from nkipy.hlo.interface import (
         MUST_ALIAS_SUFFIX,
         NEFF_INPUT_NAMES,
@@ -39,6 +46,9 @@ __all__ = [
     "NEFF_OUTPUT_NAMES",
     "OPCODES",
     "AliasInfo",
+    "HLOArgumentError",
+    "HLOArgumentIndexError",
+    "HLOArgumentValueError",
     "HLOBuilder",
     "HLOComputation",
     "HLOInstruction",
@@ -63,7 +73,8 @@ __all__ = [
 #: Where the public names are.
 _HOMES = {
     "builder": "HLOBuilder",
-    "errors": "HLOProtoError HLORecordError HLOVerificationError",
+    "errors": "HLOArgumentError HLOArgumentIndexError HLOArgumentValueError "
+    "HLOProtoError HLORecordError HLOVerificationError",
     "interface": "MUST_ALIAS_SUFFIX NEFF_INPUT_NAMES NEFF_OUTPUT_NAMES",
     "ir": "AliasInfo HLOComputation HLOInstruction HLOModule Shape SourceLocation "
     "TensorPlaceholder",

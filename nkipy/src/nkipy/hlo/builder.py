@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 
 from nkipy.hlo import dtypes as dt
+from nkipy.hlo.arguments import expect, explained_methods
+from nkipy.hlo.errors import HLOArgumentValueError
 from nkipy.hlo.instruction import (
     NO_ATTRIBUTES,
     Form,
@@ -31,10 +33,12 @@ from nkipy.hlo.instruction import (
 Value = HLOInstruction
 Dims = Sequence[int]
 
+_MAPPINGS = (MappingProxyType, dict)
 _SMALL_LITERAL_BYTES = 4096
 _PROBES = 64
 
 
+@explained_methods
 class HLOBuilder:
     """Builds instructions at the end of one computation.
 
@@ -51,6 +55,8 @@ class HLOBuilder:
     def __init__(
         self, computation: HLOComputation, parent: HLOBuilder | None = None
     ) -> None:
+        expect(computation, HLOComputation, "HLOBuilder", "computation")
+        expect(parent, HLOBuilder | None, "HLOBuilder", "parent")
         computation.refuse_if_fixed()
         self.computation = computation
         self.current_source_location: SourceLocation | None = None
@@ -69,6 +75,7 @@ class HLOBuilder:
             location: file name and line, as a :class:`SourceLocation` or a plain pair;
                 None for no line. The location from before returns afterwards.
         """
+        expect(location, tuple[str, int] | None, "at", "location")
         before = self.current_source_location
         self.current_source_location = location and SourceLocation(*location)
         try:
@@ -86,7 +93,19 @@ class HLOBuilder:
         attributes: Mapping[str, Any] = NO_ATTRIBUTES,
         tuple_shapes: tuple[Shape, ...] | None = None,
     ) -> Value:
-        """Append one instruction with a given, normalised result shape."""
+        """Append one instruction with a given, normalised result shape.
+
+        Raises:
+            HLOArgumentError: the opcode is no text, an operand no instruction, or the
+                attributes are no mapping.
+        """
+        if type(opcode) is not str:
+            expect(opcode, str, "emit", "opcode")
+        for operand in operands:
+            if not isinstance(operand, HLOInstruction):
+                expect(operand, HLOInstruction, opcode, "operand")
+        if type(attributes) not in _MAPPINGS:
+            expect(attributes, Mapping, "emit", "attributes")
         inst = HLOInstruction(
             opcode,
             operands,
@@ -228,7 +247,12 @@ class HLOBuilder:
 
         `direction` is EQ, NE, LT, LE, GT or GE.
         """
-        attributes = _COMPARE[direction]
+        attributes = _COMPARE.get(direction)
+        if attributes is None:
+            raise HLOArgumentValueError(
+                f"compare() takes one of {', '.join(_COMPARE)} for 'direction', but "
+                f"received {direction!r}"
+            )
         return self.emit("compare", (x, y), x.shape, dt.bool_, attributes)
 
     def select(self, predicate: Value, x: Value, y: Value) -> Value:

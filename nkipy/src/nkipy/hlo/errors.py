@@ -11,6 +11,18 @@ class HLOProtoError(ValueError):
     """A serialised module is malformed, or says what this reader does not know."""
 
 
+class HLOArgumentError(TypeError):
+    """A function of HLO's layer, or of one above, got an argument of a wrong kind."""
+
+
+class HLOArgumentValueError(ValueError):
+    """An argument of the right kind has a value that the function cannot take."""
+
+
+class HLOArgumentIndexError(HLOArgumentValueError, IndexError):
+    """An index that there is not."""
+
+
 class CustomCallError(ValueError):
     """The record of a custom call lacks something, or does not fit a call."""
 

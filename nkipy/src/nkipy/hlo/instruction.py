@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from math import prod
+from operator import index
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from nkipy.hlo.arguments import describe, expect
 from nkipy.hlo.dtypes import HLO_NAMES, as_dtype
+from nkipy.hlo.errors import HLOArgumentError
 
 NO_ATTRIBUTES: Mapping[str, Any] = MappingProxyType({})
 _new = object.__new__
@@ -305,6 +308,8 @@ class HLOComputation:
     is_fixed: bool
 
     def __init__(self, name: str) -> None:
+        if type(name) is not str:
+            expect(name, str, "HLOComputation", "name")
         object.__setattr__(self, "is_fixed", False)
         self.name = name
         self.instructions: list[HLOInstruction] = []
@@ -321,13 +326,16 @@ class HLOComputation:
         """Append the next parameter.
 
         Raises:
+            HLOArgumentError: HLO has no such dtype, or a dimension is no int.
             TypeError: the computation is fixed.
         """
         self.refuse_if_fixed()
         number = len(self.parameters)
-        dims = tuple(map(int, shape))
+        dims = _dims(shape)
+        if type(name) is not str:
+            expect(name, str, "add_parameter", "name")
         if tuple_shapes is None:
-            form = _parameter_form(number, dims, as_dtype(dtype))
+            form = _parameter_form(number, dims, _element_type(dtype))
             inst = instruction_of(form, ())
         else:
             attributes = {"parameter_number": number}
@@ -386,6 +394,29 @@ class HLOComputation:
                 stack.pop()
                 if owner is not self:
                     yield owner
+
+
+def _dims(shape: Sequence[int]) -> tuple[int, ...]:
+    try:
+        if not isinstance(shape, (str, bytes)):
+            return tuple(map(index, shape))
+    except TypeError:
+        pass
+    expect(shape, Sequence[int], "add_parameter", "shape")
+    raise HLOArgumentError(f"add_parameter() cannot take {shape!r} for 'shape'")
+
+
+def _element_type(dtype: Any) -> np.dtype:
+    try:
+        made = as_dtype(dtype) if dtype is not None else None
+    except (TypeError, ValueError):
+        made = None
+    if made not in HLO_NAMES:
+        raise HLOArgumentError(
+            "add_parameter() takes one of HLO's element types for 'dtype' "
+            f"({', '.join(d.name for d in HLO_NAMES)}), but received {describe(dtype)}"
+        )
+    return made
 
 
 @lru_cache(maxsize=8192)

@@ -10,10 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from operator import index
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from nkipy.hlo.arguments import checked, expect
+from nkipy.hlo.errors import HLOArgumentIndexError
 from nkipy.hlo.instruction import (
     NO_ATTRIBUTES,
     Form,
@@ -159,6 +162,8 @@ class HLOModule:
     """
 
     def __init__(self, name: str = "main") -> None:
+        if type(name) is not str:
+            expect(name, str, "HLOModule", "name")
         self.name = name
         self.entry = HLOComputation("main")
         self.results: list[HLOInstruction] = []
@@ -213,16 +218,27 @@ class HLOModule:
         return self.entry.add_parameter(shape, dtype, name)
 
     def add_operation(self, op: HLOInstruction) -> HLOInstruction:
-        """Append an instruction whose operands are already in the module."""
+        """Append an instruction whose operands are already in the module.
+
+        Raises:
+            HLOArgumentError: `op` is no instruction.
+        """
+        if not isinstance(op, HLOInstruction):
+            expect(op, HLOInstruction, "add_operation", "op")
         self.entry.instructions.append(op)
         return op
 
+    @checked
     def set_results(
         self,
         results: HLOInstruction | Sequence[HLOInstruction],
         names: Sequence[str] | None = None,
     ) -> None:
-        """Declare the results, called ``output<i>`` unless `names` says otherwise."""
+        """Declare the results, called ``output<i>`` unless `names` says otherwise.
+
+        Raises:
+            HLOArgumentError: a result is no instruction, or a name no text.
+        """
         if isinstance(results, HLOInstruction):
             results = [results]
         self.results = list(results)
@@ -230,6 +246,7 @@ class HLOModule:
             names = [f"output{i}" for i in range(len(self.results))]
         self.output_names = list(names)
 
+    @checked
     def alias(
         self, output_index: int, param_index: int, *, is_user_returned: bool = True
     ) -> None:
@@ -244,8 +261,15 @@ class HLOModule:
             is_user_returned: see :class:`AliasInfo`.
 
         Raises:
-            IndexError: there is no such parameter.
+            HLOArgumentError: an index is no int.
+            HLOArgumentIndexError: there is no such parameter. It is an IndexError.
         """
+        if not 0 <= param_index < len(self.parameters):
+            raise HLOArgumentIndexError(
+                f"alias() received {param_index} for 'param_index', but the module has "
+                f"{len(self.parameters)} parameters"
+            )
+        output_index, param_index = index(output_index), index(param_index)
         parameter = self.parameters[param_index]
         name = parameter.name.removesuffix(MUST_ALIAS_SUFFIX)
         parameter.name = name + MUST_ALIAS_SUFFIX

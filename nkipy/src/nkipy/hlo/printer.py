@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from nkipy.hlo.arguments import checked
 from nkipy.hlo.dtypes import bool_, is_integer
 from nkipy.hlo.interface import (
     NEFF_INPUT_NAMES,
@@ -28,6 +29,7 @@ from nkipy.hlo.opcodes.text import braces, quoted, string_map
 MAX_LITERAL = 256
 
 
+@checked
 def print_module(
     module: HLOModule, *, metadata: bool = False, max_literal: int | None = MAX_LITERAL
 ) -> str:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from nkipy.hlo.errors import HLOProtoError
+from nkipy.hlo.arguments import describe
+from nkipy.hlo.errors import HLOArgumentError, HLOProtoError
 from nkipy.hlo.interface import NEFF_INPUT_NAMES, NEFF_OUTPUT_NAMES
 from nkipy.hlo.ir import (
     NO_ATTRIBUTES,
@@ -81,14 +82,17 @@ def read_module(proto: Any, *, verify: bool = True) -> HLOModule:
         verify: False: this process has verified a module of just these bytes before.
 
     Raises:
-        TypeError: `proto` is neither bytes nor a message.
+        HLOArgumentError: `proto` is neither bytes nor a message.
         HLOProtoError: it is malformed, or describes what we do not know.
         HLOVerificationError: it is well-formed but breaks an opcode's rules.
     """
     if hasattr(proto, "SerializeToString"):
         proto = proto.SerializeToString()
     if not isinstance(proto, (bytes, bytearray, memoryview)):
-        raise TypeError(f"expected bytes or a message, not {type(proto).__name__}")
+        raise HLOArgumentError(
+            "read_module() takes an HloModuleProto or its bytes for 'proto', but "
+            f"received {describe(proto)}"
+        )
     if len(proto) > MAX_MODULE_BYTES:
         raise HLOProtoError(
             f"a module of {len(proto)} bytes; {MAX_MODULE_BYTES} is most"

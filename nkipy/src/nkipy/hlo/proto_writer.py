@@ -21,6 +21,7 @@ from functools import lru_cache
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from nkipy.hlo.arguments import checked
 from nkipy.hlo.errors import HLOVerificationError
 from nkipy.hlo.ir import (
     HLOComputation,
@@ -45,6 +46,7 @@ _PARAMETER, _RESULT, _PARAMETER_NAME = (
 )
 
 
+@checked
 def serialize_module(module: HLOModule) -> bytes:
     """The module as bytes of ``HloModuleProto``.
 
@@ -61,6 +63,7 @@ def serialize_module(module: HLOModule) -> bytes:
     return b"".join(parts)
 
 
+@checked
 def hash_module(module: HLOModule, compiler_args: str = "") -> str:
     """12 hex digits that identify the program and how it is compiled.
 
@@ -70,6 +73,7 @@ def hash_module(module: HLOModule, compiler_args: str = "") -> str:
     return hashlib.sha256(whole).hexdigest()[:12]
 
 
+@checked
 def digest_module(module: HLOModule) -> bytes:
     """32 bytes that identify the program.
 

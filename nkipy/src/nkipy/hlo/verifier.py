@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from nkipy.hlo.arguments import checked, describe
 from nkipy.hlo.dtypes import HLO_NAMES
 from nkipy.hlo.errors import HLOVerificationError
 from nkipy.hlo.ir import (
@@ -30,9 +31,12 @@ MAX_RANK = 64
 MAX_ELEMENTS = 1 << 48
 
 
+#: What Python raises about fields that are set to what they are not for.
+_RAW = (TypeError, AttributeError, IndexError, KeyError, OverflowError)
 _DTYPE_TYPES = frozenset(map(type, HLO_NAMES))
 
 
+@checked
 def verify_module(module: HLOModule, *, traced: bool = False) -> None:
     """Check every computation once, then the results and the aliases.
 
@@ -47,6 +51,17 @@ def verify_module(module: HLOModule, *, traced: bool = False) -> None:
         HLOVerificationError: naming the instruction and what is wrong with it.
     """
     module.set_verified(None)
+    try:
+        _verify(module, traced)
+    except _RAW as error:
+        raise HLOVerificationError(
+            f"module {module.name!r} has something of a wrong kind in it: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+
+
+def _verify(module: HLOModule, traced: bool) -> None:
+    _verify_names_of(module)
     checked: set[HLOComputation] = set()
     known_dims: set[tuple[int, ...]] = set()
     computations = module.computations()
@@ -116,6 +131,9 @@ def _verify_computation(
         _verify_structure(computation, seen, by_hand)
     except RuleError as e:
         raise HLOVerificationError(_message(computation, inst, str(e))) from None
+    except _RAW as e:
+        problem = f"something in it is of a wrong kind: {type(e).__name__}: {e}"
+        raise HLOVerificationError(_message(computation, inst, problem)) from e
 
 
 def _note_form(form: Form, inst: HLOInstruction) -> None:
@@ -263,8 +281,6 @@ def _verify_parameters(computation: HLOComputation) -> None:
 
 
 def _verify_interface(module: HLOModule) -> None:
-    if not module.name:
-        _fail_module("the module has no name")
     names = [p.name for p in module.parameters]
     if len(set(names)) != len(names):
         _fail_module(f"two parameters are called {_duplicate(names)!r}")
@@ -275,9 +291,6 @@ def _verify_interface(module: HLOModule) -> None:
         _fail_module(
             f"{len(module.results)} results have {len(module.output_names)} names"
         )
-    for name in module.output_names:
-        if not name or "," in name:  # they are joined with commas
-            _fail_module(f"an output is called {name!r}")
     if len(set(module.output_names)) != len(module.output_names):
         _fail_module(f"two outputs are called {_duplicate(module.output_names)!r}")
     unknown = set(module.results).difference(module.entry.instructions)
@@ -288,8 +301,35 @@ def _verify_interface(module: HLOModule) -> None:
             _fail_module(f"result {i}, {_label(result)}, is a tuple")
 
 
+def _verify_names_of(module: HLOModule) -> None:
+    """Names can be written, as they are, in text and bytes, and in a list of names."""
+    _check_name(module.name, "the module")
+    for name in module.output_names:
+        _check_name(name, "an output", is_listed=True)
+    for i, p in enumerate(module.parameters):
+        _check_name(p.name, f"parameter {i}", is_listed=True)
+
+
+def _check_name(name: Any, what: str, *, is_listed: bool = False) -> None:
+    """Refuse what is no text, is empty or has characters that cannot be printed.
+
+    Those control a terminal, or are none in UTF-8. One that is listed has no comma.
+    """
+    if name == "":
+        _fail_module(f"{what} has no name")
+    if not isinstance(name, str) or not name.isprintable():
+        _fail_module(f"{what} is called {name!r:.80}, which cannot be printed")
+    if is_listed and "," in name:
+        _fail_module(f"{what} is called {name!r:.80}; commas stand between names")
+
+
 def _verify_names(computations: list[HLOComputation]) -> None:
     names = [c.name for c in computations]
+    for computation in computations:
+        _check_name(computation.name, "a computation")
+        for inst in computation.instructions:
+            if inst.name:
+                _check_name(inst.name, "an instruction")
     if len(set(names)) != len(names):
         _fail_module(f"two computations are called {_duplicate(names)!r}")
 
@@ -337,8 +377,13 @@ def _message(
     where = f" in computation {computation.name!r}"
     if inst is None:
         return f"{problem}{where}"
+    if not isinstance(inst, HLOInstruction):
+        return f"{describe(inst)} is no instruction{where}"
     label = f"%{inst.name}" if inst.name else f"#{computation.instructions.index(inst)}"
-    operands = ", ".join(_shape_text(o) for o in inst.operands)
+    try:
+        operands = ", ".join(_shape_text(o) for o in inst.operands)
+    except TypeError:
+        operands = repr(inst.operands)
     location = f", from {inst.source_location}" if inst.source_location else ""
     call = f"{label} = {_shape_text(inst)} {inst.opcode}({operands})"
     return f"{call}: {problem}{where}{location}"
@@ -348,5 +393,7 @@ def _shape_text(inst: HLOInstruction) -> str:
     """The shape as text even where it is invalid."""
     try:
         return inst.shape_text()
-    except (KeyError, AssertionError, TypeError):
+    except (KeyError, AssertionError, TypeError, AttributeError):
+        if not isinstance(inst, HLOInstruction):
+            return describe(inst)
         return f"{inst.dtype}{inst.shape}"
