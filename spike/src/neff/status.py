@@ -42,6 +42,9 @@ class NrtStatus(IntEnum):
     EXEC_HW_ERR_REPAIRABLE_HBM_UE = 1205
     NETWORK_PROXY_FAILURE = 1206
 
+    # The number, as of all IntEnums from Python 3.11 on.
+    __str__ = int.__repr__
+
     @classmethod
     def of(cls, number: int) -> int:
         """The member of this number; the number itself if libnrt documents none."""

@@ -9,6 +9,7 @@ from nkipy.core import dtypes as dt
 from nkipy.hlo.ir import AliasInfo, HLOInstruction, HLOModule, SourceLocation
 from nkipy.hlo.opcodes.text import quoted
 from nkipy.hlo.printer import MAX_LITERAL, literal_text, print_module
+from tests.support.xla import xla_hlo
 from tests.unit.hlo.samples import SAMPLES, Sample, instruction, reducer
 
 GOLDEN = """\
@@ -111,10 +112,7 @@ def test_escapes():
 # -- XLA's parser ----------------------------------------------------------------------
 @pytest.fixture(scope="module")
 def xla():
-    pytest.importorskip("jaxlib")
-    import jaxlib._hlo as hlo
-
-    return hlo
+    return xla_hlo()
 
 
 def body(text: str) -> list[str]:

@@ -11,6 +11,7 @@ from nkipy.hlo.dtypes import FROM_HLO_NAME
 from nkipy.hlo.errors import HLOProtoError
 from nkipy.hlo.ir import HLOModule
 from nkipy.third_party.xla import xla_data_pb2
+from tests.support.xla import xla_hlo
 from tests.unit.hlo.samples import instruction
 
 
@@ -75,7 +76,7 @@ def test_protobuf_reads_the_same(name):
 
 
 def test_xla_reads_the_same():
-    hlo = pytest.importorskip("jaxlib._hlo")
+    hlo = xla_hlo()
     for name in FROM_HLO_NAME:
         values = values_of(name, (5, 70))
         data = constant(values, name).serialize()

@@ -14,6 +14,7 @@ from nkipy.hlo.errors import HLOProtoError, HLOVerificationError
 from nkipy.hlo.ir import AliasInfo, HLOModule, SourceLocation
 from nkipy.third_party.xla import xla_data_pb2
 from nkipy.third_party.xla.service import hlo_pb2
+from tests.support.xla import xla_hlo
 from tests.unit.hlo.samples import SAMPLES, Sample, instruction, reducer
 
 REFUSALS = (HLOProtoError, HLOVerificationError)
@@ -96,10 +97,7 @@ def test_round_trip_of_results_that_are_parameters(count):
 # -- what XLA writes -------------------------------------------------------------------
 @pytest.fixture(scope="module")
 def xla():
-    pytest.importorskip("jaxlib")
-    import jaxlib._hlo as hlo
-
-    return hlo
+    return xla_hlo()
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda s: s.label)

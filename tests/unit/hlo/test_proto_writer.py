@@ -21,6 +21,7 @@ from nkipy.hlo.ir import (
 )
 from nkipy.third_party.xla import xla_data_pb2
 from nkipy.third_party.xla.service import hlo_pb2
+from tests.support.xla import xla_hlo
 from tests.unit.hlo.samples import (
     SAMPLES,
     Sample,
@@ -221,8 +222,9 @@ def xla():
     import os
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    import jaxlib._hlo as hlo
     import jaxlib._jax as jax
+
+    hlo = xla_hlo()
 
     class XLA:
         client = jax.get_tfrt_cpu_client(asynchronous=False)

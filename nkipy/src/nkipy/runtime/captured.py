@@ -376,7 +376,9 @@ def _numpys_attributes(value: Any) -> list[str] | None:
     polynomial. None for what is not such an object, and for what cannot change.
     """
     kind = type(value)
-    if kind.__module__.partition(".")[0] != "numpy" or isinstance(value, _NUMPYS_OWN):
+    # A type of Cython's may have a descriptor for its module.
+    package = str(kind.__module__).partition(".")[0]
+    if package != "numpy" or isinstance(value, _NUMPYS_OWN):
         return None
     return sorted(n for n in getattr(value, "__dict__", ()) if not _is_special(n))
 
