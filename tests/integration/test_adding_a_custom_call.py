@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import struct
+import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +22,7 @@ from nkipy_emulator.cost_model import estimate
 from tests.support import nrt_client
 from tests.support.libnrt import INVALID
 from tests.support.nrt_client import NrtFailure, make_neff
-from tests.support.packages import install_from_guide
+from tests.support.packages import fenced, install_from_guide
 
 GUIDE = Path(__file__).parents[2] / "docs/dev_guide/adding_custom_calls.md"
 ENGINES = ("inprocess", "child")
@@ -97,6 +101,35 @@ def test_the_check_refuses_per_target(package, tmp_path, target, code):
     assert done.returncode == code
     said = b"[NCC_EVRF013] acme.axpy on trn1 takes float32, and received int32"
     assert (said in done.stderr) == (target == "trn1")
+
+
+def test_shapes_that_differ_are_refused(package, tmp_path):
+    with pytest.raises(ValueError, match=r"axpy takes.* f32\[2,3\] and f32\[3\]"):
+        simulate_jit(kernel)(X, Y[0])
+    module = nrt_client.make_module(call, X[0], Y)
+    (tmp_path / "m.pb").write_bytes(module.serialize())
+    options = ["--framework", "XLA", "--target", "trn2", "--lnc", "1"]
+    done = compile_in_process(["compile", "m.pb", *options], tmp_path)
+    assert done.returncode == 70
+    assert b"received f32[3], f32[2,3] for f32[2,3]" in done.stderr
+
+
+@pytest.mark.slow
+def test_the_package_builds_by_its_own_pyproject(tmp_path):
+    for path, text in fenced(GUIDE).items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text)
+    uv = os.environ.get("UV") or shutil.which("uv")  # `uv run` sets UV
+    assert uv, "run the tests with `uv run pytest`"
+    command = [uv, "build", "--wheel", "--python", sys.executable, str(tmp_path)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (wheel,) = (tmp_path / "dist").glob("acme_calls-1.0-*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        (entry,) = (n for n in names if n.endswith("entry_points.txt"))
+        assert b"acme.axpy = acme_calls:AXPY" in archive.read(entry)
+    assert {"acme_calls/__init__.py", "acme_calls/ops.py"} <= set(names)
 
 
 def test_it_is_costed_as_the_record_says(package):
