@@ -139,7 +139,10 @@ class Compiler:
             UnknownProgramError: `ir` is no program that it could compile.
         """
         if not isinstance(ir, HLOModule):
-            raise UnknownProgramError(f"Unknown IR type: {type(ir).__name__}")
+            raise UnknownProgramError(
+                f"Unknown IR type: {type(ir).__name__}; compile() takes an HLOModule "
+                "for 'ir'"
+            )
         expect(work_dir, str | Path, "compile", "work_dir")
         expect(output_file, str | None, "compile", "output_file")
         compiler = find_compiler()

@@ -20,7 +20,7 @@ from nkipy.execution.failures import explain
 from nkipy.execution.memory import Memory
 from nkipy.execution.model import ResidentModel
 from nkipy.execution.residency import LOADED
-from nkipy.hlo.arguments import describe, expect
+from nkipy.hlo.arguments import describe, expect, explained
 from spike import NrtError, NrtModel, NrtTensor, SpikeError
 from spike._spike import PreparedCall
 
@@ -49,9 +49,9 @@ class HostCall:
         self._counts = len(module.parameters), len(module.results)
         resident.register(self)
 
+    @explained
     def empty(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
         """An array for a result, which is copied from the device anyhow."""
-        expect(shape, Sequence[int], "empty", "shape")
         return np.empty(shape, dtype)
 
     def run(

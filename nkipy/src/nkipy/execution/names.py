@@ -19,8 +19,10 @@ def named(arrays: Mapping[str, Any] | None, what: str) -> Mapping[str, Any]:
     Raises:
         BindingError: it is no mapping.
     """
-    if arrays is None:
-        return {}
+    return {} if arrays is None else _mapping(arrays, what)
+
+
+def _mapping(arrays: Any, what: str) -> Mapping[str, Any]:
     if not isinstance(arrays, Mapping):
         raise BindingError(
             f"{what} are given by name, as a mapping, but received {describe(arrays)}"
@@ -40,7 +42,7 @@ def by_name(
         BindingError: `arrays` has a name that none of them has, or both names of one,
             or is no mapping.
     """
-    arrays = named(arrays, f"{what}s")
+    arrays = _mapping(arrays, "inputs" if what == "parameter" else "outputs")
     places = {spec.name: i for i, spec in enumerate(specs)}
     places |= {spec.original_name: i for i, spec in enumerate(specs)}
     made: list[Any] = [None] * len(specs)

@@ -64,6 +64,13 @@ def explained(function: Callable[P, R]) -> Callable[P, R]:
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return function(*args, **kwargs)
+        except (HLOArgumentError, HLOArgumentValueError) as error:
+            # Of a function that this one calls: the argument may have come to this one.
+            cause = error.__cause__
+            _check(function, args, kwargs)
+            if not isinstance(cause, Exception):
+                raise
+            _explain(function, args, kwargs, cause)
         except _RAW as error:
             if type(error) not in _RAW or not _fits_signature(function, args, kwargs):
                 raise  # an error of ours, or Python's for a wrong number of arguments
