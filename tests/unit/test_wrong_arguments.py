@@ -37,6 +37,7 @@ from nkipy.hlo import (
     HLOProtoError,
     HLOVerificationError,
     Shape,
+    custom_calls,
 )
 from nkipy.hlo.instruction import Form
 
@@ -71,6 +72,12 @@ class Good(NamedTuple):
 
     name: str
     make: Callable[[], tuple[Callable[..., Any], dict[str, Any], HLOModule | None]]
+
+
+@pytest.fixture(autouse=True)
+def _no_call_stays_registered() -> Iterator[None]:
+    yield
+    custom_calls.unregister("Walked")
 
 
 def module_of() -> HLOModule:
@@ -224,6 +231,16 @@ def _table(name: str, /, **arguments: Any) -> Good:
     return Good(f"CallTable.{name}", make)
 
 
+def _emit_call() -> tuple[Callable[..., Any], dict[str, Any], None]:
+    values = Values()
+    record = custom_calls.with_run("Walked", print, "1")
+    arguments = {
+        **{"builder": values.b, "record": record, "operands": [values.x]},
+        **{"results": Shape(F32, (2, 3)), "backend_config": b""},
+    }
+    return custom_calls.emit, arguments, None
+
+
 NOTHING = np.zeros((2, 3), np.float32)
 WITHOUT_A_DEVICE = [
     *map(builder_call, BUILDER),
@@ -271,6 +288,14 @@ WITHOUT_A_DEVICE = [
     function("nkipy.compiler", "CompilationConfig", target="trn2", neff_name="x.neff"),
     function("nkipy.compiler", "Compiler", config=CompilationConfig),
     _compiler("arguments", hlo_file=lambda: Path("a"), output=lambda: Path("b")),
+    Good("emit", _emit_call),
+    function("nkipy.hlo.custom_calls", "find", target="AwsNeuronTopK"),
+    function("nkipy.hlo.custom_calls", "unregister", target="Walked"),
+    function(
+        "nkipy.hlo.custom_calls",
+        "register",
+        record=lambda: custom_calls.with_run("Walked", print, "1"),
+    ),
     function("nkipy.execution", "CallCache", limit=3),
     Good("CallCache.shrink", lambda: (CallCache(3).shrink, {"limit": 1}, None)),
     _table("find", key="key"),

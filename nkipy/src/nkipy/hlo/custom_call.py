@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from nkipy.hlo.arguments import describe, expect
 from nkipy.hlo.custom_call_costs import AsHLO, Cost, EngineTimes, Lowering, Passes, View
-from nkipy.hlo.errors import CustomCallError
+from nkipy.hlo.errors import CustomCallError, HLOArgumentError
 from nkipy.hlo.instruction import HLOInstruction, Shape
 
 if TYPE_CHECKING:
@@ -227,8 +228,18 @@ def emit(
         has_side_effect: the call stays, even if nobody uses its result.
 
     Raises:
+        HLOArgumentError: an argument is of a wrong kind.
         CustomCallError: outputs and operands do not fit the record's aliases.
     """
+    if not hasattr(builder, "emit"):
+        raise HLOArgumentError(
+            "emit() takes an HLOBuilder for 'builder', but received "
+            f"{describe(builder)}"
+        )
+    expect(record, CustomCall, "emit", "record")
+    expect(operands, Sequence[HLOInstruction], "emit", "operands")
+    expect(results, Shape | Sequence[Shape], "emit", "results")
+    expect(backend_config, bytes, "emit", "backend_config")
     single = isinstance(results, tuple) and hasattr(results, "dims")
     shapes: Any = (results,) if single else tuple(results)
     aliases = record._aliases(record.aliases.items(), operands, shapes)

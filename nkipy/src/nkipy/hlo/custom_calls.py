@@ -17,6 +17,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from nkipy.hlo.arguments import expect
 from nkipy.hlo.custom_call import (
     CustomCall,
     Refusal,
@@ -83,8 +84,10 @@ def register(record: CustomCall) -> None:
     installed packages offer.
 
     Raises:
+        HLOArgumentError: `record` is no record.
         CustomCallError: the target is one of the vendor's that is computed here.
     """
+    expect(record, CustomCall, "register", "record")
     known = VENDOR_CALLS.get(record.target)
     if known is not None and known.is_computed:
         raise CustomCallError(
@@ -96,6 +99,7 @@ def register(record: CustomCall) -> None:
 
 def unregister(target: str) -> None:
     """Forget what was registered. Programs already compiled keep it."""
+    expect(target, str, "unregister", "target")
     with _lock:
         _registered.pop(target, None)
 
@@ -107,6 +111,8 @@ def find(target: str) -> CustomCall | None:
         EntryPointError: an installed package has a record, and it cannot be loaded.
         CustomCallError: several packages have one.
     """
+    if type(target) is not str:
+        expect(target, str, "find", "target")
     record = _registered.get(target) or VENDOR_CALLS.get(target)
     if record is not None and record.is_computed:
         return record
