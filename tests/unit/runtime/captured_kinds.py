@@ -444,6 +444,7 @@ KINDS = [
     _kind(
         "property",
         """
+        import functools
         class K5:
             _k = 1.0
             @property
@@ -453,7 +454,7 @@ KINDS = [
         "k5.k",
         *("k5._k = 3.0", "K5._k = 4.0", "K5.k = property(lambda self: self._k)"),
         *("vars(k5).clear()", "k5._k = 6.0"),
-        "K5.k = property(__import__('functools').partial(lambda by, k: k._k * by, 4.0))",
+        "K5.k = property(functools.partial(lambda by, k: k._k * by, 4.0))",
     ),
     _kind(
         "methods of a class",

@@ -305,8 +305,8 @@ class _Walk:
 
     def _object(self, value: Any) -> None:
         if captured.is_constant(type(value).__module__):
-            wrapped = getattr(value, "__wrapped__", None)
-            if wrapped is not None:  # a compiled kernel within a kernel
+            wrapped = places.own_attribute(value, "__wrapped__")
+            if wrapped is not MISSING:  # a compiled kernel within a kernel
                 self.visit(functools.partial(_same, wrapped))
         else:
             self.visit(functools.partial(type, value))
