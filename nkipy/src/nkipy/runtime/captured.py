@@ -198,15 +198,21 @@ def modules_of(function: FunctionType) -> set[str]:
     return found
 
 
-_parts_of_function = operator.attrgetter(
-    "__code__", "__defaults__", "__closure__", "__kwdefaults__"
-)
+def is_whole(function: FunctionType, names: Names) -> Check:
+    """Whether no part of the function has been replaced, as reloading a module does.
 
-
-def is_whole(function: FunctionType) -> Check:
-    """Whether no part of the function has been replaced, as reloading a module does."""
-    parts = _parts_of_function(function)
-    return lambda: all(map(operator.is_, _parts_of_function(function), parts))
+    Nor has it got other attributes that code may reach.
+    """
+    code, defaults = function.__code__, function.__defaults__
+    closure, keywords = function.__closure__, function.__kwdefaults__
+    keeps = keeps_names(function, names) if function.__dict__ else None
+    return lambda: (
+        function.__code__ is code
+        and function.__defaults__ is defaults
+        and function.__closure__ is closure
+        and function.__kwdefaults__ is keywords
+        and (not function.__dict__ if keeps is None else keeps())
+    )
 
 
 class Spaces:
@@ -241,19 +247,17 @@ class Spaces:
 def _leads_to_builtins(
     space: dict[str, Any], builtins: dict[str, Any], absent: set[str]
 ) -> Check:
+    hides_none = space.keys().isdisjoint  # of the names that it has when it is called
     found = [name for name in absent if name in builtins]
-    values = [builtins[name] for name in found]
     nowhere = absent.difference(found)
-    if not nowhere:
-        return lambda: (
-            space.keys().isdisjoint(absent)
-            and all(map(operator.is_, map(builtins.get, found), values))
-        )
-    return lambda: (
-        space.keys().isdisjoint(absent)
-        and builtins.keys().isdisjoint(nowhere)
-        and all(map(operator.is_, map(builtins.get, found), values))
-    )
+    checks: list[Check] = [lambda: hides_none(absent)]
+    if found:
+        get = operator.itemgetter(*found)
+        values = get(builtins)
+        checks = [lambda: hides_none(absent) and get(builtins) == values]
+    if nowhere:
+        checks.append(lambda: builtins.keys().isdisjoint(nowhere))
+    return checks[0] if len(checks) == 1 else lambda: all(c() for c in checks)
 
 
 def _is_pythons(value: Any) -> bool:

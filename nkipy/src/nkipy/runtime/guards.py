@@ -283,8 +283,7 @@ class _Walk:
                     self.visit(functools.partial(places.own_attribute, function, name))
             return
         self.names.add(function.__code__)
-        self.checks.append(captured.is_whole(function))
-        self._keeps_names(function)
+        self.checks.append(captured.is_whole(function, self.names))
         for read in captured.outside_of(function, self.names):
             self.visit(read)
         for read in self._spaces.add(function):
@@ -425,9 +424,12 @@ def _is_unwritten(array: np.ndarray) -> Check:
     """Whether the array holds what it does now, of which a copy is kept."""
     # A bytearray compares with any buffer as C's memcmp does, at the speed of memory.
     kept, layout = bytearray(_bytes_of(array)), _layout(array)
-    if array.flags.c_contiguous:  # an array is such a buffer itself
+    if not array.flags.c_contiguous:
+        return lambda: _layout(array) == layout and kept == _bytes_of(array)
+    # An array in one piece is such a buffer itself.
+    if array.dtype.names:
         return lambda: _layout(array) == layout and kept == array
-    return lambda: _layout(array) == layout and kept == _bytes_of(array)
+    return lambda: _layout_of(array) == layout and kept == array
 
 
 _layout_of = attrgetter("shape", "strides", "dtype", "flags.num")
