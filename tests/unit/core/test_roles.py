@@ -162,3 +162,15 @@ def test_only_internal_code_is_not_watched(package):
         np.testing.assert_array_equal(kernel(X), X * 2)
         module.factor = 3.0
         np.testing.assert_array_equal(kernel(X), X * (3 if is_watched else 2))
+
+
+@pytest.mark.parametrize("module", ["scipy.ndimage._filters", "pandas.core.frame"])
+def test_an_error_inside_a_library_names_the_line_that_called_it(module):
+    space = {"__name__": module, "__package__": module.rpartition(".")[0]}
+    assert role_of(space) is Role.HIDDEN
+    source = "def smooth(x):\n    return [float(v) for v in x]"
+    exec(compile(source, f"/site-packages/{module}.py", "exec"), space)
+    smooth = space["smooth"]
+    with pytest.raises(TypeError, match=r"at .*test_roles\.py:\d+") as caught:
+        simulate_jit(lambda x: smooth(x))(X)
+    assert "site-packages" not in str(caught.value)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
+from unittest.mock import MagicMock, Mock
 
 import numpy as np
 import pytest
 
-from nkipy.runtime import simulate_jit
+from nkipy.runtime import baremetal_jit, simulate_jit
 from nkipy.runtime.call_key import CallSignature, is_same_static
 
 X = np.ones(2, np.float32)
@@ -77,3 +78,145 @@ def test_functions_that_wrap_each_other():
 )
 def test_which_static_values_are_the_same(a, b, same):
     assert is_same_static(a, b) is same
+
+
+# ------------------------------------------------------------------ odd static objects
+
+
+class Named:
+    """Equal by name, which it says in an array."""
+
+    def __init__(self, name, scale):
+        self.name, self.scale = np.array(name), scale
+
+    def __eq__(self, other):
+        return self.name == other.name
+
+    def __hash__(self):
+        return 1
+
+
+class Config:
+    """Equal by name; the scale, in a slot, is left out."""
+
+    __slots__ = ("name", "scale")
+
+    def __init__(self, name, scale):
+        self.name, self.scale = name, scale
+
+    def __eq__(self, other):
+        return self.name == other.name
+
+    def __hash__(self):
+        return hash(self.name)
+
+
+class Scale(float):
+    pass
+
+
+def scaled(value, scale):
+    made = Scale(value)
+    made.scale = scale
+    return made
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda scale: Named([1, 2], scale),
+        lambda scale: Config("a", scale),
+        lambda scale: scaled(2, scale),
+    ],
+)
+def test_objects_that_call_themselves_equal_and_are_not(make):
+    jitted = simulate_jit(lambda x, config: x * config.scale)
+    for scale in (2.0, 3.0, 2.0, -0.0):
+        np.testing.assert_array_equal(jitted(X, make(scale)), X * scale)
+
+
+def test_objects_that_are_equal_share_a_program():
+    jitted = simulate_jit(lambda x, config: x * config.scale)
+    for config in (Config("a", 2.0), Config("a", 2.0), Config("a", 3.0)):
+        jitted(X, config)
+    assert jitted.cache_size() == 2
+
+
+@pytest.mark.filterwarnings("ignore:.*anew at each call")  # they note who asks
+@pytest.mark.parametrize("kind", [Mock, MagicMock])
+def test_mock_objects_are_static(kind):
+    config = kind()
+    config.scale = 2.0
+    jitted = simulate_jit(lambda x, m: x * m.scale)
+    captures = simulate_jit(lambda x: x * config.scale)
+    for scale in (2.0, 5.0):
+        config.scale = scale
+        assert (jitted(X, config) == scale).all() and (captures(X) == scale).all()
+
+
+@pytest.mark.parametrize("name", ["self", "args", "kwargs", "kernel", "key"])
+def test_parameters_named_as_ours(name):
+    space = {}
+    exec(f"def kernel(x, {name}=2): return x * {name}", space)
+    jitted = simulate_jit(space["kernel"])
+    assert (jitted(X, **{name: 3}) == 3).all()
+    assert "multiply" in jitted.hlo(X, **{name: 3})
+    with pytest.raises(TypeError, match="unexpected keyword argument 'other'"):
+        jitted(X, other=1)
+    with pytest.raises(TypeError, match=f"unexpected keyword argument '{name}'"):
+        simulate_jit(lambda x: x)(X, **{name: 1})
+
+
+def test_dict_keys_of_one_text():
+    d = {1: X.copy(), "1": X * 10}
+
+    def kernel(d):
+        d["1"] += 5
+        return d[1] + 2 * d["1"]
+
+    np.testing.assert_array_equal(simulate_jit(kernel)(d), X * 31)
+    np.testing.assert_array_equal(d[1], X)
+    np.testing.assert_array_equal(d["1"], X * 15)
+
+    def replacing(d):
+        d[1] = d["1"]
+
+    with pytest.raises(NotImplementedError, match="in the place of 'd.1'"):
+        simulate_jit(replacing)(d)
+    with pytest.raises(NotImplementedError, match="in the place of 'd.scale'"):
+        simulate_jit(lambda d: d.update(scale=2))(d)
+
+
+@pytest.mark.parametrize("jit", [simulate_jit, baremetal_jit])
+def test_paths_of_arguments_longer_than_a_file_name(jit):
+    one, other = "k" * 300, "k" * 300 + "l"
+    arguments = {one: {one: [X]}, other: {one: [X * 10]}}
+
+    def kernel(d):
+        d[other][one][0] += 1
+        return d[one][one][0] - d[other][one][0]
+
+    np.testing.assert_array_equal(jit(kernel)(arguments), X * -10)
+    np.testing.assert_array_equal(arguments[other][one][0], X * 11)
+    names = [p.name for p in simulate_jit(kernel).lower(arguments).parameters]
+    assert len(set(names)) == 2 and max(map(len, names)) < 255 - len("/.npy")
+
+
+class Counting:
+    total = 0
+
+    def step(self):
+        Counting.total += 1
+
+
+def test_a_call_that_computes_nothing_is_not_compiled(monkeypatch):
+    def refuse():
+        raise AssertionError("compiles")
+
+    monkeypatch.setattr("nkipy.runtime.simulate.find_engine", refuse)
+    counting = Counting()
+    assert simulate_jit(counting.step)() is None
+    assert simulate_jit(lambda x: None)(X) is None
+    assert Counting.total == 1
+    with pytest.raises(AssertionError, match="compiles"):
+        simulate_jit(lambda x: x)(X)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 from collections.abc import Callable, Sequence
 from operator import index
@@ -16,6 +17,9 @@ from nkipy.core.backend.hlo import HLOTraceContext, leaked
 from nkipy.core.errors import LeakedTracerError, NKIPyError, NKIPyTypeError
 from nkipy.core.tensor import NKIPyTensorRef, as_traced, tensor_of
 from nkipy.core.tree import Path, path_name
+
+#: Of a parameter, in characters; what is longer ends in a digest instead.
+_LONGEST_NAME = 160
 
 
 class ShapeDtype:
@@ -86,7 +90,9 @@ def is_array_like(value: Any) -> bool:
     if isinstance(value, (np.generic, type)):
         return False
     try:
-        return hasattr(value, "shape") and hasattr(value, "dtype")
+        # The shape of a mock object, which has every attribute, is a mock object.
+        shape = getattr(value, "shape", None)
+        return isinstance(shape, (tuple, list)) and hasattr(value, "dtype")
     except Exception:  # of a __getattr__ that does not raise AttributeError
         return False
 
@@ -128,6 +134,10 @@ def parameter_dtype(array: Any, name: str) -> np.dtype:
     return dtype
 
 
+def _digest(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()[:16]
+
+
 class Parameters:
     """Makes a parameter of each array among the arguments, under a unique name."""
 
@@ -154,6 +164,8 @@ class Parameters:
         return tensor
 
     def _unique(self, name: str) -> str:
+        if len(name) > _LONGEST_NAME:  # a compiler may make files of that name
+            name = f"{name[:_LONGEST_NAME]}_{_digest(name)}"
         unique, n = name, 1
         while unique in self.names:
             unique, n = f"{name}_{n}", n + 1

@@ -13,7 +13,8 @@ Packages say it themselves, in the globals of their ``__init__`` (or of one modu
 
 The nearest marker counts: that of the module, then those of the packages around it.
 ``False`` says that a part is the user's code after all. NumPy and its element types
-cannot carry a marker, and are internal.
+cannot carry a marker, and are internal; other well-known libraries that are written
+for NumPy's arrays are hidden.
 """
 
 from __future__ import annotations
@@ -30,6 +31,11 @@ __all__ = ["Role", "is_internal", "role_of", "role_of_frame"]
 HIDDEN_MARKER = "__nkipy_hidden__"
 INTERNAL_MARKER = "__nkipy_internal__"
 _UNMARKED = ("numpy", "ml_dtypes")
+#: Libraries that an error of a traced value may come from; the user's line called them.
+_LIBRARIES = (
+    *("scipy", "pandas", "sklearn", "skimage", "statsmodels", "xarray", "networkx"),
+    *("torch", "jax", "numba", "einops", "opt_einsum", "autograd"),
+)
 _MAX_FILES = 65_536
 
 
@@ -58,14 +64,15 @@ def is_internal(module: str) -> bool:
 
 def _role_within(name: str) -> Role:
     """Of a module or package, by its own marker or that of a package around it."""
-    if name.partition(".")[0] in _UNMARKED:
+    package = name.partition(".")[0]
+    if package in _UNMARKED:
         return Role.INTERNAL
     while name:
         role = _marked(getattr(sys.modules.get(name), "__dict__", {}))
         if role is not None:
             return role
         name = name.rpartition(".")[0]
-    return Role.USER
+    return Role.HIDDEN if package in _LIBRARIES else Role.USER
 
 
 def _marked(space: Mapping[str, Any]) -> Role | None:

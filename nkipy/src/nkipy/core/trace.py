@@ -6,7 +6,7 @@ import inspect
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -134,7 +134,7 @@ def trace_function(
     return Trace(module, result, parameters.paths)
 
 
-_Held = tuple[Path, Any, list[tuple[str, Any]]]
+_Held = tuple[Path, Any, list[tuple[Any, Any]]]
 
 
 def _mutable_containers(arguments: dict[str, Any]) -> list[_Held]:
@@ -167,7 +167,7 @@ def _refuse_lost_changes(
         gone = object()
         changed = [k for k, v in before if now.pop(k, gone) is not v] + list(now)
         if changed and not _is_part(container, returned):
-            name = path_name((*path, changed[0]))
+            name = path_name((*path, str(changed[0])))
             raise NKIPyNotImplementedError(
                 f"the kernel puts something else in the place of '{name}', which the "
                 "caller would not see; store into the array instead, a[...] = value, "
@@ -176,10 +176,23 @@ def _refuse_lost_changes(
             )
 
 
-def _contents(container: Any) -> list[tuple[str, Any]]:
-    """Children of a container, and attributes that it has besides."""
+def _contents(container: Any) -> list[tuple[Any, Any]]:
+    """(key, child) of a container, and (name, value) of attributes it has besides.
+
+    Keys of a dict are the dict's own: of 1 and "1", the text is the same.
+    """
+    held = container.items() if isinstance(container, dict) else children(container)
     own = own_state(container).items()
-    return [*children(container), *((f".{name}", held) for name, held in own)]
+    return [*held, *((_Attribute(name), value) for name, value in own)]
+
+
+class _Attribute(NamedTuple):
+    """The name of an attribute, which no key of a dict equals."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return f".{self.name}"
 
 
 def _is_part(value: Any, tree: Any) -> bool:
@@ -308,7 +321,7 @@ class NKIPyKernel:
             return lambda f: cls(f, backend)
         return cls(func, backend)
 
-    def specialize(self, *args: Any, **kwargs: Any) -> HLOModule | None:
+    def specialize(self, /, *args: Any, **kwargs: Any) -> HLOModule | None:
         """Trace the kernel for arguments of these shapes and dtypes.
 
         Args:

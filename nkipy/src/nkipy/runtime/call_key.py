@@ -18,6 +18,8 @@ import numpy as np
 
 from nkipy.core.arguments import is_array_like, signature_of
 from nkipy.core.tree import children, is_container, map_tree, own_state
+from nkipy.runtime.captured import is_constant, slots_of
+from nkipy.runtime.places import own_attribute
 
 
 class CallSignature:
@@ -142,7 +144,54 @@ def _static(value: Any) -> tuple[Any, ...]:
         hash(known)
     except TypeError:
         raise UnhashableStatic(type(value).__name__) from None
-    return known
+    kind: Any = type(value)
+    if kind.__module__ == "builtins" or kind.__eq__ is object.__eq__:
+        return known
+    if is_constant(kind.__module__):
+        return known
+    return (*(part for part in known if part is not value), _Compared(value))
+
+
+class _Compared:
+    """An object whose class says what it is equal to.
+
+    It may say so in an array, and leave out attributes that a kernel reads. Objects
+    are the same here if nothing tells them apart.
+    """
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __hash__(self) -> int:
+        return hash(self.value)
+
+    def __repr__(self) -> str:
+        return repr(self.value)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, _Compared):
+            return NotImplemented
+        a, b = self.value, other.value
+        return a is b or (
+            type(a) is type(b) and (a == b) is True and _has_same_state(a, b)
+        )
+
+
+def _has_same_state(a: Any, b: Any) -> bool:
+    """Whether two objects of a class have the same attributes of their own."""
+    kind: Any = type(a)
+    own, others = (getattr(x, "__dict__", {}) for x in (a, b))
+    pairs = [(own_attribute(a, n), own_attribute(b, n)) for n in slots_of(kind)]
+    pairs += zip(own.values(), others.values())
+    return [*own] == [*others] and all(
+        x is y or (_is_plain(x) and is_same_static(x, y)) for x, y in pairs
+    )
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, (bool, int, float, complex, str, bytes, np.generic))
 
 
 def is_same_static(a: Any, b: Any) -> bool:

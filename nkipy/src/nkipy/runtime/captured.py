@@ -327,7 +327,7 @@ def own_names(value: Any, names: Names) -> list[str]:
     if _holds_nothing(value):
         return []
     kind: Any = type(value)
-    own = [*getattr(value, "__dict__", ()), *_slots_of(kind)]
+    own = [*getattr(value, "__dict__", ()), *slots_of(kind)]
     reached = names.of(own, dynamic=_is_open(value))
     if isinstance(value, enum.Enum):
         reached.append("_value_")  # `value`, a property of Python's, reads it
@@ -364,7 +364,8 @@ def _is_open(value: Any) -> bool:
 
 
 @functools.lru_cache(maxsize=1024)
-def _slots_of(kind: Any) -> list[str]:
+def slots_of(kind: Any) -> list[str]:
+    """The attributes that objects of a class have in slots."""
     return [
         name
         for each in kind.__mro__

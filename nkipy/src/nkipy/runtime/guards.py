@@ -353,7 +353,7 @@ def _objects(arguments: Any) -> list[Any]:
                 collect(held)
             for _, child in children(value):
                 collect(child)
-        elif not is_array_like(value) and not isinstance(value, _SCALARS):
+        elif not is_array_like(value) and not _is_plain_scalar(value):
             objects.append(value)
 
     for argument in arguments:

@@ -80,7 +80,7 @@ class JitKernel:
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else BoundKernel(self, instance)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         if self.world_size > 1 or _active_ctx.get() is not None:
             return self._call_otherwise(args, kwargs)
         program, arrays = self._program(args, kwargs)
@@ -93,11 +93,11 @@ class JitKernel:
         program, arrays = self._program(args, kwargs)
         return program.run(arrays)
 
-    def lower(self, *args: Any, **kwargs: Any) -> HLOModule:
+    def lower(self, /, *args: Any, **kwargs: Any) -> HLOModule:
         """The module that a call with these arguments executes."""
         return trace_function(self.func, args, kwargs).module
 
-    def hlo(self, *args: Any, **kwargs: Any) -> HLOText:
+    def hlo(self, /, *args: Any, **kwargs: Any) -> HLOText:
         """The text of the module that a call with these arguments executes."""
         return HLOText(self.lower(*args, **kwargs).to_text())
 
@@ -199,13 +199,13 @@ class BoundKernel:
         self._kernel = kernel
         self._instance = instance
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         return self._kernel(self._instance, *args, **kwargs)
 
-    def lower(self, *args: Any, **kwargs: Any) -> HLOModule:
+    def lower(self, /, *args: Any, **kwargs: Any) -> HLOModule:
         return self._kernel.lower(self._instance, *args, **kwargs)
 
-    def hlo(self, *args: Any, **kwargs: Any) -> HLOText:
+    def hlo(self, /, *args: Any, **kwargs: Any) -> HLOText:
         return self._kernel.hlo(self._instance, *args, **kwargs)
 
 

@@ -12,6 +12,7 @@ from nkipy.core.backend import _active_ctx
 from nkipy.core.errors import NKIPyValueError
 from nkipy.core.trace import NKIPyKernel
 from nkipy.execution.engines import Executable, ReplicatedExecutable, find_engine
+from nkipy.execution.part import PartOf
 from nkipy.hlo.ir import HLOInstruction, HLOModule
 from nkipy.hlo.options import SimulationOptions
 from nkipy.hlo.queries import collectives, ranks_of, spans_ranks
@@ -55,7 +56,7 @@ class SimulatedKernel(JitKernel):
             return self._call_ranks(args, kwargs)
         return super()._call_otherwise(args, kwargs)
 
-    def lower(self, *args: Any, **kwargs: Any) -> HLOModule:
+    def lower(self, /, *args: Any, **kwargs: Any) -> HLOModule:
         """The module that a call with these arguments executes."""
         if self.world_size > 1:
             args, kwargs = select_rank((args, kwargs), 0, self.world_size)
@@ -64,6 +65,8 @@ class SimulatedKernel(JitKernel):
     def _executable(self, module: HLOModule) -> Executable:
         for inst in collectives(module):
             _check_ranks(inst, self.world_size)
+        if not module.results and self.world_size == 1:
+            return PartOf(None, (), ())
         return find_engine().compile(
             module, options=self.options, num_replicas=self.world_size
         )
