@@ -16,6 +16,7 @@
 
 struct nkipy_program {
   nkipy::Ref runner;
+  nkipy::Ref estimate;  // estimate() -> text
   nkipy::Core* core;
 };
 
@@ -26,7 +27,7 @@ constexpr int kNrtFailure = 1, kNrtResource = 4, kNrtClosed = 14;
 // Device tensors come back call after call, so that importing them pays off early.
 constexpr size_t kDeviceInPlaceFrom = 4096;
 
-inline PyObject* device_load = nullptr;  // load(neff, options) -> (runner, description)
+inline PyObject* device_load = nullptr;   // see make_device_api
 inline PyObject* device_error = nullptr;  // error(exception, phase) -> (status, text)
 
 // Set in a child that was forked after programs were loaded: it has an XLA that is of
@@ -90,14 +91,17 @@ inline nkipy_program* load_program(const void* neff, size_t size, const char* op
   Ref view(PyMemoryView_FromMemory(bytes, static_cast<Py_ssize_t>(size), kRead));
   Ref text(PyUnicode_FromString(options));
   if (!view || !text) return nullptr;
-  Ref pair(PyObject_CallFunctionObjArgs(device_load, view.get(), text.get(), nullptr));
-  PyObject *runner = nullptr, *description_text = nullptr;
-  if (!pair || !PyArg_ParseTuple(pair.get(), "OO", &runner, &description_text)) {
+  Ref parts(PyObject_CallFunctionObjArgs(device_load, view.get(), text.get(), nullptr));
+  PyObject *runner = nullptr, *description_text = nullptr, *estimate = nullptr;
+  if (!parts ||
+      !PyArg_ParseTuple(parts.get(), "OOO", &runner, &description_text, &estimate)) {
     return nullptr;
   }
   auto program = std::make_unique<nkipy_program>();
   Py_INCREF(runner);
   program->runner = Ref(runner);
+  Py_INCREF(estimate);
+  program->estimate = Ref(estimate);
   program->core = reinterpret_cast<RunnerObject*>(runner)->core;
   *description = copy_text(description_text);
   return program.release();
@@ -145,6 +149,15 @@ inline int device_api_execute(nkipy_program* program, const uint64_t* inputs,
   return report_error("execute", error);
 }
 
+inline int device_api_estimate(nkipy_program* program, char** text) {
+  Entry entry;
+  if (!entry) return refuse_entry(text);
+  Ref made(PyObject_CallFunctionObjArgs(program->estimate.get(), nullptr));
+  if (!made) return report_error("load", text);
+  *text = copy_text(made.get());
+  return 0;
+}
+
 inline void device_api_unload(nkipy_program* program) {
   Entry entry;
   // Without an interpreter to give it back to, the program ends with the process.
@@ -152,9 +165,11 @@ inline void device_api_unload(nkipy_program* program) {
 }
 
 inline nkipy_device_api device_api = {NKIPY_DEVICE_API_VERSION, device_api_load,
-                                      device_api_execute, device_api_unload};
+                                      device_api_execute, device_api_estimate,
+                                      device_api_unload};
 
-// device_api(load, error): the capsule that libnrt asks for.
+// device_api(load, error): the capsule that libnrt asks for. What is called is
+// load(neff, options) -> (runner, description, estimate).
 inline PyObject* make_device_api(PyObject*, PyObject* args) {
   PyObject *load, *error;
   if (!PyArg_ParseTuple(args, "OO", &load, &error)) return nullptr;

@@ -1,6 +1,7 @@
 #include "engine.h"
 
 #include "engine_json.h"
+#include "log.h"
 #include "session.h"
 #include "status.h"
 
@@ -42,8 +43,6 @@ ProgramDescription read_description(const json::Value& value) {
     result.aliases.emplace_back(output, input);
   }
   result.program_bytes = value.at("program_bytes").as_count();
-  result.estimated_ns = value.at("estimated_ns").as_count();
-  result.timeline = value.at("timeline").as_string();
   return result;
 }
 
@@ -58,6 +57,35 @@ ProgramDescription ProgramDescription::parse(const std::string& json) {
     throw StatusError(NRT_FAILURE,
                       std::string("the engine's description: ") + error.what());
   }
+}
+
+CostEstimate CostEstimate::parse(const std::string& json) {
+  try {
+    const json::Value value = json::parse(json);
+    return {value.at("estimated_ns").as_count(), value.at("timeline").as_string()};
+  } catch (const json::Error& error) {
+    throw StatusError(NRT_FAILURE,
+                      std::string("the engine's estimate: ") + error.what());
+  }
+}
+
+std::shared_ptr<const CostEstimate> Program::cost() {
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (cost_) return cost_;
+  }
+  // Not under the lock: the engine may wait for the interpreter's, which another
+  // thread that wants the estimate may hold.
+  CostEstimate made;
+  try {
+    made = CostEstimate::parse(estimate());
+  } catch (const StatusError& error) {
+    EMULATOR_LOG(nrt, error, "estimate", "%s has no estimate: %s",
+                 description_.name.c_str(), error.what());
+  }
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (!cost_) cost_ = std::make_shared<const CostEstimate>(std::move(made));
+  return cost_;
 }
 
 std::string LoadSettings::to_json() const {

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
@@ -22,7 +23,7 @@ struct TensorSpec {
   std::size_t bytes = 0;
 };
 
-/// What a program is, as its NEFF and the cost model say.
+/// What a program is, as its NEFF says.
 struct ProgramDescription {
   std::string name;
   std::string target;
@@ -32,11 +33,18 @@ struct ProgramDescription {
   std::vector<TensorSpec> outputs;
   std::vector<std::pair<std::size_t, std::size_t>> aliases;  // output, input
   std::size_t program_bytes = 0;                             // of device memory
-  std::uint64_t estimated_ns = 0;                            // of one execution
-  std::string timeline;  // one line per event, see profile.h
 
   /// Throws StatusError(NRT_FAILURE) if `json` is not what the engine writes.
   static ProgramDescription parse(const std::string& json);
+};
+
+/// The cost model's account of one execution.
+struct CostEstimate {
+  std::uint64_t total_ns = 0;
+  std::string timeline;  // one line per event, see profile_timeline.h
+
+  /// Throws StatusError(NRT_FAILURE) if `json` is not what the engine writes.
+  static CostEstimate parse(const std::string& json);
 };
 
 /// Where a program is to be loaded.
@@ -71,6 +79,10 @@ class Program {
 
   const ProgramDescription& description() const noexcept { return description_; }
 
+  /// Made when it is first asked for, since most programs run unobserved. Where it
+  /// cannot be made, the log says why, and it is empty.
+  std::shared_ptr<const CostEstimate> cost();
+
   /// Runs once. Places come in the description's order, rank after rank. Outputs may
   /// overlap inputs; they are written when all inputs have been read, and not at all if
   /// it fails. May be called from several threads. Throws StatusError.
@@ -78,7 +90,12 @@ class Program {
                        const std::vector<Place>& outputs) = 0;
 
  private:
+  /// The estimate as JSON text. Throws StatusError.
+  virtual std::string estimate() = 0;
+
   ProgramDescription description_;
+  std::mutex mutex_;
+  std::shared_ptr<const CostEstimate> cost_;  // guarded by mutex_
 };
 
 class Engine {

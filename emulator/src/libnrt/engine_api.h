@@ -14,7 +14,7 @@
 extern "C" {
 #endif
 
-#define NKIPY_DEVICE_API_VERSION 1
+#define NKIPY_DEVICE_API_VERSION 2
 #define NKIPY_DEVICE_API_CAPSULE "nkipy_emulator.device.api"
 
 typedef struct nkipy_program nkipy_program;
@@ -34,6 +34,11 @@ typedef struct nkipy_device_api {
    * failed. Returns an NRT status, and a text to be freed if it is not 0. */
   int (*execute)(nkipy_program* program, const uint64_t* inputs,
                  const uint64_t* outputs, char** error);
+
+  /* The cost model's account of one execution, made when it is first asked for.
+   * Returns an NRT status. `*text` becomes JSON text, or the reason of a failure; the
+   * caller releases it with free(). */
+  int (*estimate)(nkipy_program* program, char** text);
 
   /* Gives up a program that no thread is executing. */
   void (*unload)(nkipy_program* program);

@@ -33,6 +33,7 @@ enum class RequestKind : std::uint32_t {
   execute = 2,  // payload: where inputs and outputs are in the shared file
   unload = 3,
   channel = 4,  // descriptor: another socket to serve. The only one without a reply
+  estimate = 5,
 };
 
 struct RequestHeader {

@@ -35,6 +35,7 @@ class ChildEngine : public Engine, public std::enable_shared_from_this<ChildEngi
   std::shared_ptr<Program> load(const void* neff, std::size_t size,
                                 const LoadSettings& settings) override;
   void execute(std::uint64_t program, const std::vector<std::uint64_t>& offsets);
+  std::string estimate(std::uint64_t program);
   void unload(std::uint64_t program) noexcept;
   Memory& memory() noexcept { return memory_; }
 
@@ -83,6 +84,8 @@ class ChildProgram final : public Program {
   }
 
  private:
+  std::string estimate() override { return engine_->estimate(number_); }
+
   void collect(const std::vector<Place>& places, std::vector<std::uint64_t>* offsets,
                std::vector<Staged>* staged) {
     for (const Place& place : places) {
@@ -133,6 +136,10 @@ void ChildEngine::execute(std::uint64_t program,
                           const std::vector<std::uint64_t>& offsets) {
   call(RequestKind::execute, program, offsets.data(),
        offsets.size() * sizeof offsets[0], -1, timeout_);
+}
+
+std::string ChildEngine::estimate(std::uint64_t program) {
+  return call(RequestKind::estimate, program, nullptr, 0, -1, kLoadTimeout).text;
 }
 
 void ChildEngine::unload(std::uint64_t program) noexcept {

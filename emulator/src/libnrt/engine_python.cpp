@@ -38,6 +38,14 @@ class PythonProgram final : public Program {
   }
 
  private:
+  std::string estimate() override {
+    char* text = nullptr;
+    const int status = api_.estimate(program_, &text);
+    std::string answer = take_text(text);
+    if (status != 0) throw StatusError(static_cast<NRT_STATUS>(status), answer);
+    return answer;
+  }
+
   static void collect(const std::vector<Place>& places,
                       std::vector<std::uint64_t>* addresses) {
     addresses->clear();

@@ -94,7 +94,7 @@ void Execution::execute(int times) {
   const auto stopping = [this] { return session_.closing(); };
   for (int i = 0; i < times; ++i) {
     if (i == 1) feed_back();
-    trace::ObservedRun observed(model_->core(), model_->id(), model_->description());
+    trace::ObservedRun observed(model_->core(), model_->id(), model_->program());
     model_->seat().execute(input_places_, output_places_, Clock::now() + timeout,
                            stopping);
     observed.done();

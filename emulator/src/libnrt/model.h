@@ -50,8 +50,9 @@ class Model {
   int core() const noexcept { return core_; }
   const RankSeat& seat() const noexcept { return seat_; }
   const ProgramDescription& description() const noexcept {
-    return seat_.program().description();
+    return program().description();
   }
+  Program& program() const noexcept { return seat_.program(); }
 
   /// Looks up the program's tensors; quick while the sets stay as they are. Throws
   /// StatusError(NRT_INVALID) naming what is missing.

@@ -19,15 +19,14 @@ Audience& audience() {
 
 }  // namespace
 
-void Recorder::add(const Run& run, const ProgramDescription& program) {
+void Recorder::add(const Run& run, const ProgramRecord& program) {
   if (model_id_ && *model_id_ != run.model_id) return;
   std::lock_guard<std::mutex> lock(mutex_);
   if (recording_.runs.size() >= kMaxRuns) {
     ++recording_.dropped_runs;
     return;
   }
-  const auto [entry, is_new] = recording_.programs.try_emplace(run.model_id);
-  if (is_new) entry->second = {program.name, program.estimated_ns, program.timeline};
+  recording_.programs.try_emplace(run.model_id, program);
   recording_.runs.push_back(run);
 }
 
@@ -42,7 +41,7 @@ Recording Recorder::recording(int core) const {
   return copy;
 }
 
-void record(const Run& run, const ProgramDescription& program) {
+void record(const Run& run, const ProgramRecord& program) {
   Audience& all = audience();
   std::shared_lock<std::shared_mutex> lock(all.mutex);
   for (const auto& member : all.members) member->add(run, program);

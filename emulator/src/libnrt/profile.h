@@ -26,8 +26,7 @@ struct Run {
 /// What is written of a program.
 struct ProgramRecord {
   std::string name;
-  std::uint64_t estimated_ns = 0;
-  std::string timeline;  // see profile_timeline.h
+  std::shared_ptr<const CostEstimate> cost;
 };
 
 struct Recording {
@@ -46,7 +45,7 @@ class Recorder {
       : model_id_(model_id) {}
 
   std::optional<std::uint64_t> model_id() const noexcept { return model_id_; }
-  void add(const Run& run, const ProgramDescription& program);
+  void add(const Run& run, const ProgramRecord& program);
   /// What was collected so far; of one core only, if `core` is not -1.
   Recording recording(int core = -1) const;
 
@@ -64,7 +63,7 @@ inline bool enabled() noexcept {
 }
 
 /// Gives a run to all who listen.
-void record(const Run& run, const ProgramDescription& program);
+void record(const Run& run, const ProgramRecord& program);
 
 /// Lets a recorder receive runs, and no more.
 void listen(std::shared_ptr<Recorder> recorder);

@@ -105,7 +105,7 @@ class Writer {
     add_slice(program.name, "host", kHostProcess, 1 + run.core, run.host_begin_ns,
               host_ns, model);
     add_slice(program.name, "estimate", process, kExecutionLane, run.device_begin_ns,
-              static_cast<std::int64_t>(program.estimated_ns), model);
+              static_cast<std::int64_t>(program.cost->total_ns), model);
     if (count_ + timeline(run.model_id).size() > kMaxEvents) return;
     for (const TimelineEvent& event : timeline(run.model_id)) {
       add_engine_event(run, process, event);
@@ -124,7 +124,7 @@ class Writer {
   const std::vector<TimelineEvent>& timeline(std::uint64_t model_id) {
     const auto [entry, is_new] = timelines_.try_emplace(model_id);
     if (is_new) {
-      entry->second = parse_timeline(recording_.programs.at(model_id).timeline);
+      entry->second = parse_timeline(recording_.programs.at(model_id).cost->timeline);
     }
     return entry->second;
   }

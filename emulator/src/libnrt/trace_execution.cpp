@@ -34,8 +34,7 @@ DeviceClocks& clocks() {
 
 }  // namespace
 
-ObservedRun::ObservedRun(int core, std::uint64_t model_id,
-                         const ProgramDescription& program) noexcept
+ObservedRun::ObservedRun(int core, std::uint64_t model_id, Program& program) noexcept
     : core_(core),
       model_id_(model_id),
       program_(program),
@@ -44,10 +43,12 @@ ObservedRun::ObservedRun(int core, std::uint64_t model_id,
 void ObservedRun::done() noexcept try {
   if (begin_ns_ == 0) return;
   const std::int64_t end_ns = now_ns();
-  const auto duration = static_cast<std::int64_t>(program_.estimated_ns);
+  const std::shared_ptr<const CostEstimate> cost = program_.cost();
+  const auto duration = static_cast<std::int64_t>(cost->total_ns);
   const std::int64_t start = clocks().advance(core_, begin_ns_, duration);
   if (profile::enabled()) {
-    profile::record({core_, model_id_, begin_ns_, end_ns, start}, program_);
+    profile::record({core_, model_id_, begin_ns_, end_ns, start},
+                    {program_.description().name, cost});
   }
   if (!enabled()) return;
   Event event{EventType::nc_exec_running, Phase::start, core_, next_tracking_id(),

@@ -16,8 +16,7 @@ namespace emulator::trace {
 /// estimates.
 class ObservedRun {
  public:
-  ObservedRun(int core, std::uint64_t model_id,
-              const ProgramDescription& program) noexcept;
+  ObservedRun(int core, std::uint64_t model_id, Program& program) noexcept;
   ObservedRun(const ObservedRun&) = delete;
   ObservedRun& operator=(const ObservedRun&) = delete;
 
@@ -27,7 +26,7 @@ class ObservedRun {
  private:
   const int core_;
   const std::uint64_t model_id_;
-  const ProgramDescription& program_;
+  Program& program_;
   std::int64_t begin_ns_;  // of the host; 0 while nobody listens
 };
 

@@ -108,7 +108,8 @@ def device_api(load: Callable[..., Any], error: Callable[..., Any]) -> Any:
     """A capsule with the functions that libnrt calls (``libnrt/engine_api.h``).
 
     Args:
-        load: ``load(neff, options) -> (runner, description)``.
+        load: ``load(neff, options) -> (runner, description, estimate)``, the last one
+            with ``estimate() -> text``.
         error: ``error(exception, phase) -> (status, text)``.
     """
     return _handlers.device_api(load, error)

@@ -13,6 +13,7 @@ from neff import NeffError
 from neff.status import NrtStatus
 from nkipy.hlo.errors import HLOProtoError
 from nkipy.hlo.ir import AliasInfo
+from nkipy_emulator.cost_model import CostModelError, estimate
 from nkipy_emulator.device.options import LoadOptions
 from nkipy_emulator.device.program import read_program
 from nkipy_emulator.device.service import load
@@ -82,8 +83,6 @@ def test_the_description_has_what_clients_are_told():
         name="k.neff",
     )
     description = json.loads(load(neff, HERE).description)
-    timeline = description.pop("timeline")
-    assert description.pop("estimated_ns") > 0
     assert description.pop("program_bytes") > 100
     tensor = {"dtype": "float32", "shape": [2, 4], "nbytes": 32}
     assert description == {
@@ -95,8 +94,36 @@ def test_the_description_has_what_clients_are_told():
         "outputs": [{"name": "s", **tensor}],
         "aliases": [[0, 1]],
     }
-    rows = [line.split("\t") for line in timeline.splitlines()]
-    assert rows and all(len(row) == 7 for row in rows)
+
+
+def large(b, x):
+    return b.add(x, b.constant(np.arange(1 << 18, dtype=np.float32)))
+
+
+@pytest.mark.parametrize(
+    ("kernel", "shape"), [(negate, (8,)), (large, (1 << 18,))], ids=["later", "at_once"]
+)
+def test_the_estimate_is_that_of_the_cost_model(kernel, shape):
+    module = make_module(kernel, np.zeros(shape, np.float32))
+    neff = neff_bytes(module, ProgramDescription(target="trn2"))
+    estimated = json.loads(load(neff, HERE).estimate())
+    expected = estimate(module, "trn2")
+    assert estimated["estimated_ns"] == expected.total_ns > 0
+    rows = [line.split("\t") for line in estimated["timeline"].splitlines()]
+    assert len(rows) == len(expected.events)
+    assert all(len(row) == 7 for row in rows)
+
+
+def test_the_cost_of_a_launch_is_that_of_the_load(monkeypatch):
+    monkeypatch.setenv("NKIPY_EMULATOR_LAUNCH_NS", "0")
+    program = load(make_neff(negate, X), HERE)
+    monkeypatch.setenv("NKIPY_EMULATOR_LAUNCH_NS", "1000000")
+    assert json.loads(program.estimate())["estimated_ns"] < 1_000_000
+
+
+def test_what_has_no_estimate_is_not_loaded(monkeypatch):
+    with pytest.raises(CostModelError, match="lnc"):
+        load(make_neff(negate, X, lnc=9), LoadOptions())
 
 
 def test_constants_count_as_memory_of_the_program():
@@ -173,7 +200,8 @@ def test_jax_and_the_compiler_are_not_imported():
     """A cold first call shall be quick."""
     code = (
         "import sys, nkipy_emulator.device.api\n"
-        "heavy = ('jax', 'scipy', 'torch', 'nkipy_emulator.compiler')\n"
+        "heavy = ('jax', 'scipy', 'torch', 'nkipy_emulator.compiler',\n"
+        "         'nkipy_emulator.cost_model.model')\n"
         "print([m for m in heavy if m in sys.modules])"
     )
     done = subprocess.run(

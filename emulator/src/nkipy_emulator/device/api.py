@@ -7,6 +7,7 @@ program runs in C++ alone (``emulator/src/cpp/device_calls.h``).
 from __future__ import annotations
 
 import atexit
+from collections.abc import Callable
 from typing import Any
 
 from nkipy.hlo import run_errors
@@ -16,9 +17,9 @@ from nkipy_emulator.device.service import load
 from nkipy_emulator.device.status import Phase, describe_error
 
 
-def _load(neff: memoryview, options: str) -> tuple[Any, str]:
+def _load(neff: memoryview, options: str) -> tuple[Any, str, Callable[[], str]]:
     program = load(neff, LoadOptions.from_json(options))
-    return program.executable.runner, program.description
+    return program.executable.runner, program.description, program.estimate
 
 
 def _describe(error: BaseException, phase: Phase) -> tuple[int, str]:

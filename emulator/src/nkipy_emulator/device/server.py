@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _REQUEST = struct.Struct("=IIQ")  # kind, size of the payload, program
 _REPLY = struct.Struct("=iIQ")  # status, size of the text, program
-_LOAD, _EXECUTE, _UNLOAD, _CHANNEL = 1, 2, 3, 4
+_LOAD, _EXECUTE, _UNLOAD, _CHANNEL, _ESTIMATE = 1, 2, 3, 4, 5
 _MAP_NORESERVE = 0x4000
 
 
@@ -70,6 +70,8 @@ class Server:
         try:
             if request.kind == _LOAD:
                 return 0, *self._load(request)
+            if request.kind == _ESTIMATE:
+                return 0, 0, self._programs[request.program].estimate()
             if request.kind == _EXECUTE:
                 self._execute(request)
             else:

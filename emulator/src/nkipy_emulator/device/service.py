@@ -7,21 +7,27 @@ and verified before XLA sees it, and no code comes from the file.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from neff import TensorInfo
+from nkipy.hlo.custom_calls import targets_of
 from nkipy.hlo.queries import constant_bytes
+from nkipy.hlo.written import read_written
 from nkipy_emulator.code_cache import user_cache
-from nkipy_emulator.cost_model import estimate
+from nkipy_emulator.cost_model.constants import find_target
 from nkipy_emulator.device.options import LoadOptions
 from nkipy_emulator.device.program import Program, read_program
 from nkipy_emulator.device.ranks import for_ranks
 from nkipy_emulator.engine import XlaCpuEngine
 
 if TYPE_CHECKING:
+    from nkipy.hlo.ir import HLOModule
     from nkipy_emulator.engine import XlaExecutable
+
+#: A larger program is not kept for an estimate that nobody may ask for.
+_MAX_KEPT = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -33,15 +39,16 @@ class LoadedProgram:
         description: JSON text with ``name``, ``target``, ``lnc``, ``ranks``;
             ``inputs`` and ``outputs``, lists of ``name``, ``dtype``, ``shape`` and
             ``nbytes`` in the order of addresses; ``aliases``, pairs of output and input
-            index; ``program_bytes``, what it takes of the device's memory;
-            ``estimated_ns`` and ``timeline``, the cost model's account of one
-            execution.
+            index; ``program_bytes``, what it takes of the device's memory.
         input_count: how many inputs it has, over all ranks.
+        estimate: the cost model's account of one execution, as JSON text with
+            ``estimated_ns`` and ``timeline``.
     """
 
     executable: XlaExecutable
     description: str
     input_count: int
+    estimate: Callable[[], str]
 
     def execute(
         self, input_addresses: Sequence[int], output_addresses: Sequence[int]
@@ -79,30 +86,53 @@ def load(neff: Any, options: LoadOptions) -> LoadedProgram:
         check_bounds=options.fail_out_of_bounds,
     )
     description = json.dumps(_describe(program, ranks, options))
-    return LoadedProgram(executable, description, len(program.neff.inputs) * ranks)
+    count = len(program.neff.inputs) * ranks
+    return LoadedProgram(executable, description, count, _estimator(program, options))
+
+
+def _estimator(program: Program, options: LoadOptions) -> Callable[[], str]:
+    """The estimate for later: few programs are ever watched.
+
+    It is made of the program's bytes, which take less memory than a module. What could
+    make it fail is found now.
+    """
+    neff, module = program.neff, program.module
+    target = neff.target or options.target
+    launch_ns = find_target(target, neff.lnc).launch_ns
+
+    def of(module: HLOModule) -> str:
+        # Imported here, as few programs need it.
+        from nkipy_emulator.cost_model import estimate
+
+        cost = estimate(
+            module,
+            target,
+            numerics=program.numerics,
+            lnc=neff.lnc,
+            ranks=options.world_size,
+            launch_ns=launch_ns,
+        )
+        described = {"estimated_ns": cost.total_ns, "timeline": cost.timeline_text()}
+        return json.dumps(described)
+
+    if len(neff.hlo) > _MAX_KEPT or targets_of(module.computations()):
+        text = of(module)
+        return lambda: text
+    hlo = bytes(neff.hlo)
+    return lambda: of(read_written(hlo))
 
 
 def _describe(program: Program, ranks: int, options: LoadOptions) -> dict[str, Any]:
     neff, module = program.neff, program.module
-    target = neff.target or options.target
-    cost = estimate(
-        module,
-        target,
-        numerics=program.numerics,
-        lnc=neff.lnc,
-        ranks=options.world_size,
-    )
     return {
         "name": neff.name,
-        "target": target,
+        "target": neff.target or options.target,
         "lnc": neff.lnc,
         "ranks": ranks,
         "inputs": [_describe_tensor(t) for t in neff.inputs],
         "outputs": [_describe_tensor(t) for t in neff.outputs],
         "aliases": [[a.output, a.input] for a in neff.aliases],
         "program_bytes": len(neff.hlo) + constant_bytes(module),
-        "estimated_ns": cost.total_ns,
-        "timeline": cost.timeline_text(),
     }
 
 
