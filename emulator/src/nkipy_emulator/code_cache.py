@@ -33,8 +33,10 @@ MAX_BYTES = 512 << 20
 #: Code beyond this takes as long to load as to compile.
 MAX_ENTRY_BYTES = 32 << 20
 
-#: By then, a program's first execution has begun.
-_DELAY_SECONDS = 0.1
+#: By then, a program's first execution is mostly over.
+_DELAY_SECONDS = 0.3
+
+logger = logging.getLogger("nkipy.emulator")
 
 _MAGIC = b"nkipy-code-1\n"
 _DIGEST_BYTES = hashlib.sha256().digest_size
@@ -93,8 +95,13 @@ class CodeCache:
             pass
 
     def keep(self, key: str, make: Callable[[], bytes]) -> None:
-        """Keep the entry that `make` makes."""
-        self.put(key, make())
+        """Keep the entry that `make` makes, unless XLA cannot make it."""
+        try:
+            code = make()
+        except (RuntimeError, ValueError) as error:
+            logger.info("no code is kept of a program: %s", error)
+        else:
+            self.put(key, code)
 
 
 _warned: set[str] = set()
@@ -147,17 +154,22 @@ class LateCodeCache(CodeCache):
 
     Serialising code takes XLA as long as some executions, and nobody waits for it; but
     someone waits for the program's first results. A process that ends keeps its entries
-    before.
+    before, at once; one that is killed, or leaves by ``os._exit``, keeps none of this
+    last moment, and neither does a forked child, which has no such thread and no XLA.
     """
 
     def keep(self, key: str, make: Callable[[], bytes]) -> None:
-        """Keep the entry that `make` makes, unless that fails."""
-        with suppress(RuntimeError):  # an interpreter that ends starts no thread
-            threading.Timer(_DELAY_SECONDS, self._keep_now, (key, make)).start()
+        """Keep the entry that `make` makes, unless XLA cannot make it."""
+        thread = threading.Thread(target=self._keep_soon, args=(key, make))
+        try:
+            thread.start()
+        except RuntimeError as error:  # the interpreter ends, or has no thread left
+            logger.info("no code is kept of a program: %s", error)
 
-    def _keep_now(self, key: str, make: Callable[[], bytes]) -> None:
-        with suppress(RuntimeError, ValueError):
-            self.put(key, make())
+    def _keep_soon(self, key: str, make: Callable[[], bytes]) -> None:
+        # Whatever the main thread waits for in the end waits no longer than needed.
+        threading.main_thread().join(_DELAY_SECONDS)
+        super().keep(key, make)
 
 
 def user_cache() -> CodeCache | None:

@@ -249,16 +249,25 @@ def test_the_environment_says_where(monkeypatch, tmp_path):
     assert found is not None and found.directory == Path("/x/nkipy/emulator-code")
 
 
-def joined():
-    """Once no entry is being made any more."""
-    for thread in threading.enumerate():
-        if isinstance(thread, threading.Timer):
-            thread.join()
+@pytest.mark.parametrize("error", [RuntimeError, ValueError])
+def test_code_that_xla_cannot_make_is_not_kept(cache, caplog, error):
+    def fail():
+        raise error("XLA cannot")
+
+    with caplog.at_level("INFO", "nkipy.emulator"):
+        cache.keep("k", fail)
+    assert cache.get("k") is None and "XLA cannot" in caplog.text
+
+
+def test_other_mistakes_are_not_hidden(cache):
+    with pytest.raises(ZeroDivisionError):
+        cache.keep("k", lambda: b"code"[1 // 0 :])
 
 
 def test_late_entries_are_made_by_another_thread(tmp_path):
     cache = LateCodeCache(tmp_path / "c")
     makers = []
+    before = set(threading.enumerate())
 
     def make():
         makers.append(threading.current_thread())
@@ -269,9 +278,23 @@ def test_late_entries_are_made_by_another_thread(tmp_path):
 
     cache.keep("k", make)
     cache.keep("l", fail)
-    joined()
+    for thread in set(threading.enumerate()) - before:
+        thread.join()
     assert cache.get("k") == b"code" and cache.get("l") is None
     assert makers != [threading.current_thread()]
+
+
+def test_a_process_that_ends_does_not_wait_to_keep_them(tmp_path):
+    code = """
+import sys
+from pathlib import Path
+from nkipy_emulator import code_cache
+code_cache._DELAY_SECONDS = 1000
+code_cache.LateCodeCache(Path(sys.argv[1])).keep("k", lambda: b"code")
+"""
+    done = run_python("-c", code, str(tmp_path / "c"))
+    assert done.returncode == 0, done.stderr
+    assert CodeCache(tmp_path / "c").get("k") == b"code"
 
 
 def test_a_process_that_ends_keeps_its_entries_before(tmp_path):
