@@ -118,6 +118,7 @@ def test_what_was_written_is_neither_verified_nor_read_again(verified, monkeypat
         context.setattr("nkipy.hlo.proto_reader.read_module", refuse)
         assert read_written(raw) is not module
         again = read_written(bytes(bytearray(raw)))
+        assert read_written(raw, to_look_at=True) is module
     assert verified == [module.name] and again.serialize() == raw
     del module, again
     gc.collect()  # then there are the bytes alone

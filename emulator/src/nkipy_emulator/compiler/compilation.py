@@ -53,8 +53,10 @@ def compile_file(options: CompileOptions, cwd: Path, console: Console) -> Path:
             "would be lost; name another file"
         )
     raw = _read(cwd / options.model)
-    module = _parse(raw)
-    _report(check_module(module, options), console)
+    module = _parse(raw, to_look_at=True)
+    if check_module(module, options):  # which is then told with the file's own names
+        module = _parse(raw)
+        _report(check_module(module, options), console)
     _write(output, module, options, raw)
     console.message(
         logging.INFO, f"wrote {output.name} for {options.target.name}: {module!r}"
@@ -76,9 +78,9 @@ def _read(path: Path) -> bytes:
     return raw
 
 
-def _parse(raw: bytes) -> HLOModule:
+def _parse(raw: bytes, *, to_look_at: bool = False) -> HLOModule:
     try:
-        return read_written(raw)
+        return read_written(raw, to_look_at=to_look_at)
     except HLOVerificationError as e:
         message = f"HLO verification failed: {e}"
         raise CompilationError([Diagnostic("NCC_EVRF064", message)]) from None

@@ -6,7 +6,6 @@ Options that only tune code generation are accepted and have no effect here.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, get_args
@@ -213,6 +212,8 @@ def _pipeline(value: str, pending: list[str]) -> tuple[str, ...]:
 
 
 def _unknown(name: str) -> str:
+    import difflib  # which no right command line needs
+
     near = difflib.get_close_matches(name, [*_WITH_VALUE, *_FLAGS], 1)
     return f"unknown option {name}" + (f"; did you mean {near[0]}?" if near else "")
 
