@@ -5,7 +5,8 @@ something about the change and not about luck. ``HYPOTHESIS_PROFILE=ci`` looks f
 still repeatably; ``explore`` looks at random.
 
 Each process that runs tests owns one NeuronCore (:mod:`nkipy.testing.pytest_plugin`).
-Each run of tests has directories of its own for compiled kernels and code.
+Each run of tests has directories of its own for compiled kernels and code, and for
+Python's bytecode where that is not to be written beside the sources.
 """
 
 from __future__ import annotations
@@ -45,6 +46,9 @@ def pytest_configure(config: pytest.Config) -> None:
     directory = config.stash[_caches] = tempfile.mkdtemp(prefix="nkipy-tests-")
     for variable in ("NKIPY_CACHE_DIR", "NKIPY_EMULATOR_CODE_CACHE"):
         os.environ.setdefault(variable, os.path.join(directory, variable.lower()))
+    if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
+        # Hundreds of child processes would compile each module that they import.
+        os.environ.update(PYTHONPYCACHEPREFIX=os.path.join(directory, "bytecode"))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from tools import workspace
@@ -71,14 +72,15 @@ def _asked_of_environ(node: ast.AST) -> list[ast.expr]:
     return []
 
 
-def read_by_packages() -> set[str]:
+@cache
+def read_by_packages() -> frozenset[str]:
     found: set[str] = set()
     for file in files_below(*PACKAGES):
         if file.suffix == ".py" and not file.name.endswith("_pb2.py"):
             found.update(read_by_python(file))
         elif file.suffix in (".cpp", ".h"):
             found.update(re.findall(f'"({NAME})"', file.read_text()))
-    return found - OTHERS
+    return frozenset(found - OTHERS)
 
 
 def test_the_ways_to_read_a_variable_are_recognised(tmp_path):
@@ -98,7 +100,7 @@ def test_every_variable_is_documented():
 
 
 def test_every_documented_variable_is_read():
-    found = read_by_packages()
+    found = set(read_by_packages())
     texts = [f.read_text() for f in files_below(*TOOLS) if f.suffix in (".py", ".toml")]
     for text in texts:
         found.update(re.findall(r'"([A-Z][A-Z0-9_]+)"', text))

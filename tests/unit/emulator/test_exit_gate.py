@@ -64,14 +64,28 @@ assert started.wait(60)
 """
 
 
-def run(code: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
-    """Run Python; the end must be good, and without a word."""
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=timeout
+def start(code: str) -> subprocess.Popen[str]:
+    """Start Python."""
+    command = [sys.executable, "-c", code]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
-    return done
+
+
+def ended(process: subprocess.Popen[str], timeout: float = 60) -> str:
+    """What a process has printed; its end must be good, and without a word."""
+    try:
+        out, err = process.communicate(timeout=timeout)
+    finally:
+        process.kill()
+    assert process.returncode == 0, err
+    assert err == ""
+    return out
+
+
+def run(code: str) -> str:
+    """Run Python, as :func:`ended`."""
+    return ended(start(code))
 
 
 @pytest.mark.parametrize(
@@ -94,12 +108,11 @@ atexit.register(lambda: print(kernel(x)[0, 0], simulate_jit(np.negative)(x)[0, 0
 {KERNEL}
 call = lambda: kernel(x){THREADS}
 """
-    assert run(code).stdout == "1200.0 -2.0\n"
+    assert run(code) == "1200.0 -2.0\n"
 
 
-def test_a_thread_that_the_end_waits_for_is_told():
-    """It would otherwise wait for ever: the gate lets the ending thread in alone."""
-    code = f"""
+#: It would otherwise wait for ever: the gate lets the ending thread in alone.
+WAITED_FOR = f"""
 import atexit
 def wait():
     go.set()
@@ -116,13 +129,19 @@ go = threading.Event()
 thread = threading.Thread(target=call_late, daemon=True)
 thread.start()
 """
-    assert run(code).stdout == "the Python interpreter is about to end\n"
 
 
-@pytest.mark.parametrize("seconds", [5.9, 1000])
-def test_a_call_that_takes_long_is_left(seconds):
-    """With 5.9, it wants to come back from XLA when the interpreter has ended."""
-    code = KERNEL.replace("0.3", "2") + SLEEPING.format(seconds=seconds)
-    start = time.monotonic()
-    run(code)
-    assert time.monotonic() - start < 30
+def test_an_end_that_takes_long():
+    """A thread that the end waits for is told; a call that takes long is left.
+
+    Of 5.9 seconds, it wants to come back from XLA when the interpreter has ended. The
+    processes do nothing for most of their time: all run at once.
+    """
+    sleeping = KERNEL.replace("0.3", "2") + SLEEPING
+    begin = time.monotonic()
+    waited_for = start(WAITED_FOR)
+    left = [start(sleeping.format(seconds=seconds)) for seconds in (5.9, 1000)]
+    for process in left:
+        assert ended(process) == ""
+    assert ended(waited_for) == "the Python interpreter is about to end\n"
+    assert time.monotonic() - begin < 30

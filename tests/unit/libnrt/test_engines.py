@@ -299,8 +299,10 @@ def test_exit_meets_threads_that_called_with_the_lock_held(tmp_path, engine):
         print("the end")
     """
     variables = {"NKIPY_EMULATOR_ENGINE": engine, "NEURON_RT_LOG_LEVEL": "QUIET"}
-    for _ in range(3):
-        done = libnrt.run_python(
-            code, NKIPY_EMULATOR_LOCK_DIR=str(tmp_path), **variables
-        )
-        assert (done.stdout, done.stderr) == ("the end\n", "")
+    processes = [
+        libnrt.start_python(code, {**variables, "NKIPY_EMULATOR_LOCK_DIR": str(locks)})
+        for locks in (tmp_path / "a", tmp_path / "b", tmp_path / "c")
+    ]
+    for process in processes:
+        assert process.communicate(timeout=60) == ("the end\n", "")
+        assert process.returncode == 0

@@ -7,8 +7,6 @@ sample; ``-m slow`` is all, of which ``and not exhaustive`` leaves the most used
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 import pytest
 
@@ -18,6 +16,7 @@ from nkipy.core.tree import map_tree
 from nkipy.runtime import baremetal_jit
 from nkipy.testing import check_op
 from nkipy.testing.samples import sampled_ops
+from tests.support.samples import every_other
 
 pytestmark = pytest.mark.device
 
@@ -62,12 +61,6 @@ def on_device(sample):
     return not any(found)
 
 
-def every_other():
-    """Keeps the first sample that the device can take, the third, and so on."""
-    turns = itertools.cycle([True, False])
-    return lambda sample: on_device(sample) and next(turns)
-
-
 def check(op, dtype, jit, keep=on_device):
     code = REFUSED.get((op.name, dtype))
     if code is None:
@@ -90,9 +83,8 @@ def every_case():
 
 @pytest.mark.parametrize(("op", "dtype"), [case(*pair) for pair in one_dtype_each()])
 def test_op_equals_numpy_on_the_device(op, dtype):
-    check(
-        op, dtype, baremetal_jit(additional_compiler_args="--optlevel 1"), every_other()
-    )
+    keep = every_other(op.samples(dtype), 0, on_device)
+    check(op, dtype, baremetal_jit(additional_compiler_args="--optlevel 1"), keep)
 
 
 @pytest.mark.slow

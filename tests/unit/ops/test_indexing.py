@@ -93,10 +93,18 @@ class IndexMaker:
         return np.array(values).reshape(shape).tolist()
 
 
-@pytest.mark.parametrize("seed", [11, 12])
-def test_random_indices_read_and_store_as_numpy(seed):
+@pytest.mark.parametrize(
+    ("seed", "count"),
+    [
+        (11, 40),
+        (12, 40),
+        pytest.param(11, 80, marks=pytest.mark.slow),
+        pytest.param(12, 80, marks=pytest.mark.slow),
+    ],
+)
+def test_random_indices_read_and_store_as_numpy(seed, count):
     maker = IndexMaker(seed)
-    cases = [maker.case() for _ in range(80)]
+    cases = [maker.case() for _ in range(count)]
 
     def kernel(cases: Any) -> Any:
         results = []

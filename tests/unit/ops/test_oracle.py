@@ -1,7 +1,8 @@
 """Every op record against NumPy, through the HLO, in the dtypes that it claims.
 
-By default in one dtype of each kind, another one for each op, and some with the option
-`fast_compile`; ``-m slow`` is the rest.
+By default all samples in float32, and in one dtype of each other kind, another one for
+each op, every other sample, some with the option `fast_compile`: one kind has the
+samples that the kind before it has not. ``-m slow`` is all samples in all dtypes.
 """
 
 from __future__ import annotations
@@ -16,30 +17,36 @@ from nkipy.hlo.options import SimulationOptions
 from nkipy.runtime.simulate import SimulatedKernel
 from nkipy.testing import check_error, check_op
 from nkipy.testing.samples import one_of_each_kind, sampled_ops
+from tests.support.samples import every_other
 
 SAMPLED = sampled_ops()
 
 
 def is_compiled_fast(op_number, dtype):
-    """Half of the ops, but for float32; and float8, whose code is the longest."""
-    return dtype in dt.FP8 or (dtype != dt.float32 and op_number % 2 == 1)
+    """Half of the ops; and float8, whose code is the longest."""
+    return dtype in dt.FP8 or op_number % 2 == 1
+
+
+def case(op, dtype, turn, fast, *marks):
+    words = [op.name, str(dtype), *["fast"] * fast, *["some"] * (turn is not None)]
+    return pytest.param(op, dtype, turn, fast, id="-".join(words), marks=marks)
 
 
 def every_case():
     for number, op in enumerate(SAMPLED):
-        chosen = one_of_each_kind(op, number)
+        for turn, dtype in enumerate(one_of_each_kind(op, number)):
+            if dtype != dt.float32:
+                yield case(op, dtype, turn % 2, is_compiled_fast(number, dtype))
         for dtype in op.dtypes:
-            fast = dtype in chosen and is_compiled_fast(number, dtype)
-            slow = [pytest.mark.slow] if fast or dtype not in chosen else []
-            yield pytest.param(op, dtype, False, id=f"{op.name}-{dtype}", marks=slow)
-            if fast:
-                yield pytest.param(op, dtype, True, id=f"{op.name}-{dtype}-fast")
+            marks = [] if dtype == dt.float32 else [pytest.mark.slow]
+            yield case(op, dtype, None, False, *marks)
 
 
-@pytest.mark.parametrize(("op", "dtype", "fast"), list(every_case()))
-def test_op_equals_numpy(op, dtype, fast):
+@pytest.mark.parametrize(("op", "dtype", "turn", "fast"), list(every_case()))
+def test_op_equals_numpy(op, dtype, turn, fast):
     options = SimulationOptions(fast_compile=fast)
-    check_op(op, dtype, partial(SimulatedKernel, options=options))
+    keep = every_other(op.samples(dtype), turn)
+    check_op(op, dtype, partial(SimulatedKernel, options=options), keep)
 
 
 @pytest.mark.parametrize(

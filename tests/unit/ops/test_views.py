@@ -154,11 +154,19 @@ def random_step(rng, shape):
     return rng.choice(steps)
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_stores_through_chains_of_views(seed):
+@pytest.mark.parametrize(
+    ("seed", "count"),
+    [
+        (0, 20),
+        (1, 20),
+        pytest.param(0, 40, marks=pytest.mark.slow),
+        pytest.param(1, 40, marks=pytest.mark.slow),
+    ],
+)
+def test_stores_through_chains_of_views(seed, count):
     rng = random.Random(seed)
     arrays, chains = [], []
-    for _ in range(40):
+    for _ in range(count):
         shape = rng.choice([(2, 3, 4), (4, 6), (3, 2, 1, 2), (12,)])
         steps, seen = [], np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
         arrays.append(seen)
