@@ -1,8 +1,9 @@
 """Every op record against NumPy, through the HLO, in the dtypes that it claims.
 
-By default all samples in float32, and in one dtype of each other kind, another one for
-each op, every other sample, some with the option `fast_compile`: one kind has the
-samples that the kind before it has not. ``-m slow`` is all samples in all dtypes.
+By default all samples in float32; and in one dtype of each other kind, another one for
+each op, some of them, some with the option `fast_compile`. Each sample is run in one of
+the kinds of narrow floats and in one of integers and booleans, if the op claims them
+all. ``-m slow`` is all samples in all dtypes.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from nkipy.hlo.options import SimulationOptions
 from nkipy.runtime.simulate import SimulatedKernel
 from nkipy.testing import check_error, check_op
 from nkipy.testing.samples import one_of_each_kind, sampled_ops
-from tests.support.samples import every_other
+from tests.support.samples import one_in
 
 SAMPLED = sampled_ops()
+NARROW_FLOATS = {dt.bfloat16, dt.float16, *dt.FP8}
 
 
 def is_compiled_fast(op_number, dtype):
@@ -27,25 +29,26 @@ def is_compiled_fast(op_number, dtype):
     return dtype in dt.FP8 or op_number % 2 == 1
 
 
-def case(op, dtype, turn, fast, *marks):
-    words = [op.name, str(dtype), *["fast"] * fast, *["some"] * (turn is not None)]
-    return pytest.param(op, dtype, turn, fast, id="-".join(words), marks=marks)
+def case(op, dtype, step, turn, fast, *marks):
+    words = [op.name, str(dtype), *["fast"] * fast, *["some"] * (step > 1)]
+    return pytest.param(op, dtype, step, turn, fast, id="-".join(words), marks=marks)
 
 
 def every_case():
     for number, op in enumerate(SAMPLED):
         for turn, dtype in enumerate(one_of_each_kind(op, number)):
+            step = 2 if dtype in NARROW_FLOATS else 3
             if dtype != dt.float32:
-                yield case(op, dtype, turn % 2, is_compiled_fast(number, dtype))
+                yield case(op, dtype, step, turn, is_compiled_fast(number, dtype))
         for dtype in op.dtypes:
             marks = [] if dtype == dt.float32 else [pytest.mark.slow]
-            yield case(op, dtype, None, False, *marks)
+            yield case(op, dtype, 1, 0, False, *marks)
 
 
-@pytest.mark.parametrize(("op", "dtype", "turn", "fast"), list(every_case()))
-def test_op_equals_numpy(op, dtype, turn, fast):
+@pytest.mark.parametrize(("op", "dtype", "step", "turn", "fast"), list(every_case()))
+def test_op_equals_numpy(op, dtype, step, turn, fast):
     options = SimulationOptions(fast_compile=fast)
-    keep = every_other(op.samples(dtype), turn)
+    keep = one_in(step, turn, op.samples(dtype))
     check_op(op, dtype, partial(SimulatedKernel, options=options), keep)
 
 
