@@ -318,7 +318,8 @@ def test_threads_trace_at_once():
     assert hashes[3] == {module_of(kernel, ones(3)).content_hash()}
 
 
-def test_a_thousand_traces_do_not_grow():
+@pytest.mark.parametrize("times", [300, pytest.param(1000, marks=pytest.mark.slow)])
+def test_many_traces_do_not_grow(times):
     def kernel(x, y):
         return np.exp(x + y) * 2.0
 
@@ -332,11 +333,11 @@ def test_a_thousand_traces_do_not_grow():
     try:
         run(10)
         before = tracemalloc.get_traced_memory()[0]
-        run(1000)
+        run(times)
         grown = tracemalloc.get_traced_memory()[0] - before
     finally:
         tracemalloc.stop()
-    assert grown < 64 * 1024
+    assert grown < 8 * 1024 + 56 * times
 
 
 def test_errors_name_op_shapes_line_and_reason():
