@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -17,6 +18,8 @@ import pytest
 from nkipy.compiler import artifacts
 from nkipy.compiler.artifacts import ArtifactError, cache_directory, get_or_make
 from nkipy.runtime import baremetal_jit
+from nkipy.testing import run_python
+from tests.support.users import OTHER, needs_root, run_as_other, shared_place
 
 
 def write(text, name="made"):
@@ -59,7 +62,7 @@ def test_made_once_and_then_found(tmp_path):
     assert get_or_make(target, write("one")) == target
     assert get_or_make(target, write("two")) == target
     assert target.read_text() == "one"
-    assert names(target.parent) == [".lock", "file"]
+    assert names(target.parent) == [".file.sha256", ".lock", "file"]
 
 
 def test_made_again_when_asked(tmp_path):
@@ -85,7 +88,14 @@ def test_what_the_user_has_in_the_directory_stays(tmp_path):
     assert (entry / "notes.txt").read_text() == "mine"
     assert (entry / "sub" / "deep.txt").read_text() == "mine too"
     assert (entry / "sub" / "other.txt").read_text() == "made"
-    assert names(entry) == [".lock", "file", "log", "notes.txt", "sub"]
+    assert names(entry) == [
+        ".file.sha256",
+        ".lock",
+        "file",
+        "log",
+        "notes.txt",
+        "sub",
+    ]
 
 
 def test_a_failure_leaves_what_was_there(tmp_path):
@@ -99,7 +109,7 @@ def test_a_failure_leaves_what_was_there(tmp_path):
     with pytest.raises(RuntimeError, match="compilation failed"):
         get_or_make(target, fail, again=True)
     assert target.read_text() == "one"
-    assert names(target.parent) == [".lock", "file"]
+    assert names(target.parent) == [".file.sha256", ".lock", "file"]
     get_or_make(target, write("two"), again=True)
     assert target.read_text() == "two"
 
@@ -165,7 +175,182 @@ def test_a_killed_maker_leaves_nothing_that_matters(tmp_path):
     assert not target.exists()
     get_or_make(target, write("whole"))
     assert target.read_text() == "whole"
-    assert names(target.parent) == [".lock", "file"]
+    assert names(target.parent) == [".file.sha256", ".lock", "file"]
+
+
+# ------------------------------------------------------------------------- damage
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "append", "empty"])
+def test_a_damaged_file_is_made_again_with_a_warning(tmp_path, caplog, damage):
+    target = tmp_path / "entry" / "file"
+    content = bytes(range(256)) * 40_000  # 10 MB
+    get_or_make(target, write(content.decode("latin-1")))
+    whole = target.read_bytes()
+    middle = len(whole) // 2
+    target.write_bytes(
+        {
+            "flip": whole[:middle] + b"!" + whole[middle + 1 :],
+            "cut": whole[:-1],
+            "append": whole + b"!",
+            "empty": b"",
+        }[damage]
+    )
+    get_or_make(target, write("again"))
+    assert target.read_text() == "again"
+    assert [r.getMessage() for r in caplog.records] == [
+        f"{target} is damaged; compiling it again"
+    ]
+    caplog.clear()
+    get_or_make(target, full)
+    assert not caplog.records
+
+
+def test_a_file_without_a_digest_of_its_own_is_not_believed(tmp_path):
+    target, other = tmp_path / "entry" / "file", tmp_path / "other" / "file"
+    get_or_make(target, write("one"))
+    get_or_make(other, write("two"))
+    digest = target.with_name(".file.sha256")
+    for change in (
+        digest.unlink,
+        lambda: digest.write_bytes(other.with_name(".file.sha256").read_bytes()),
+        lambda: digest.write_text("no digest"),
+        lambda: digest.write_bytes(b""),
+    ):
+        change()
+        get_or_make(target, write("made again"))
+        assert target.read_text() == "made again"
+
+
+def test_a_file_is_read_once_per_process(tmp_path, monkeypatch):
+    target = tmp_path / "entry" / "file"
+    get_or_make(target, write("one"))
+    artifacts._VERIFIED.clear()
+    read = []
+    digest = artifacts._digest
+    monkeypatch.setattr(artifacts, "_digest", lambda f: read.append(1) or digest(f))
+    for _ in range(3):
+        get_or_make(target, full)
+    assert len(read) == 1
+    os.utime(target, (1, 1))  # another file, for all that can be known
+    get_or_make(target, full)
+    assert len(read) == 2
+
+
+# ------------------------------------------------------------------------- others
+
+
+def mode_of(path):
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_all_is_private_whatever_the_umask(tmp_path):
+    def make(scratch):
+        (scratch / "sub").mkdir()
+        (scratch / "sub" / "deep").write_text("weights")
+        (scratch / "log").write_text("log")
+        return write("made")(scratch)
+
+    root = tmp_path / "root"
+    target = root / "a" / "b" / "file"
+    umask = os.umask(0)
+    try:
+        get_or_make(target, make, root=root, keep_all=True)
+    finally:
+        os.umask(umask)
+    for path in [root, *root.rglob("*")]:
+        assert mode_of(path) == (0o700 if path.is_dir() else 0o600), path
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o1777, 0o770, 0o702])
+@pytest.mark.parametrize("what", ["root", "between", "entry"])
+def test_a_directory_that_others_can_write_is_refused(tmp_path, what, mode):
+    root = tmp_path / "root"
+    target = root / "between" / "entry" / "file"
+    get_or_make(target, write("one"), root=root)
+    wrong = {"root": root, "between": root / "between", "entry": target.parent}[what]
+    wrong.chmod(mode)
+    for again in (False, True):
+        with pytest.raises(ArtifactError, match="chmod go-w") as caught:
+            get_or_make(target, write("two"), root=root, again=again)
+        assert caught.value.is_unsafe
+        assert f"{wrong} belongs to user {os.getuid()}" in str(caught.value)
+        assert f"{mode:04o}" in str(caught.value)
+        assert "NKIPY_CACHE_DIR" in str(caught.value)
+    wrong.chmod(0o755)  # which others can read, but who made it wants that
+    assert get_or_make(target, full, root=root).read_text() == "one"
+
+
+@pytest.mark.parametrize("name", ["file", ".file.sha256"])
+def test_a_file_that_others_can_write_is_refused(tmp_path, name):
+    target = tmp_path / "entry" / "file"
+    get_or_make(target, write("one"))
+    (tmp_path / "entry" / name).chmod(0o622)
+    with pytest.raises(ArtifactError, match=f"{name} belongs to user.*0622"):
+        get_or_make(target, write("two"))
+
+
+@pytest.mark.parametrize("name", ["root", "root/a", "root/a/file", "root/a/.lock"])
+def test_a_link_is_refused_and_not_followed(tmp_path, name):
+    root, elsewhere = tmp_path / "root", tmp_path / "elsewhere"
+    target = root / "a" / "file"
+    get_or_make(target, write("one"), root=root)
+    (tmp_path / name).rename(elsewhere)
+    (tmp_path / name).symlink_to(elsewhere)
+    again = name.endswith(".lock")
+    with pytest.raises(ArtifactError, match=f"is a link, to {elsewhere}") as caught:
+        get_or_make(target, write("two"), root=root, again=again)
+    assert caught.value.is_unsafe
+
+
+def test_the_parents_of_a_private_directory_may_be_links_and_shared(tmp_path):
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared").chmod(0o1777)
+    (tmp_path / "link").symlink_to("shared")
+    target = tmp_path / "link" / "root" / "a" / "file"
+    get_or_make(target, write("one"), root=tmp_path / "link" / "root")
+    assert (tmp_path / "shared" / "root" / "a" / "file").read_text() == "one"
+
+
+@needs_root
+@pytest.mark.parametrize("name", ["root", "root/a", "root/a/file"])
+def test_what_another_user_owns_is_refused(tmp_path, name):
+    root = tmp_path / "root"
+    target = root / "a" / "file"
+    get_or_make(target, write("one"), root=root)
+    os.chown(tmp_path / name, OTHER, OTHER)
+    with pytest.raises(ArtifactError, match=f"belongs to user {OTHER}") as caught:
+        get_or_make(target, write("two"), root=root)
+    assert caught.value.is_unsafe and "runs as user 0" in str(caught.value)
+
+
+@needs_root
+def test_a_user_is_not_given_what_another_planted():
+    with shared_place() as place:
+        planted, mine = place / "planted", place / "mine"
+        get_or_make(planted / "a" / "file", write("root's"), root=planted)
+        for path in [planted, *planted.rglob("*")]:
+            path.chmod(0o777)
+        done = run_as_other(
+            "from nkipy.compiler.artifacts import *",
+            f"""
+            def make(scratch):
+                (scratch / "made").write_text("my own")
+                return scratch / "made"
+
+            for root in Path("{planted}"), Path("{mine}"):
+                try:
+                    print(get_or_make(root / "a" / "file", make, root=root).read_text())
+                except ArtifactError as error:
+                    print(error.is_unsafe, error)
+            """,
+        )
+        assert done.returncode == 0, done.stderr
+        refused, made = done.stdout.splitlines()
+        assert refused.startswith("True ") and f"{planted} belongs to user 0" in refused
+        assert made == "my own"
+        assert (mine / "a" / "file").stat().st_uid == OTHER
+        assert (planted / "a" / "file").read_text() == "root's"
 
 
 # ------------------------------------------------------------------------- bad disks
@@ -273,6 +458,38 @@ def test_a_limit_on_the_size_of_files_is_named(tmp_path):
 
     with pytest.raises(ArtifactError, match="limit on the size"):
         get_or_make(tmp_path / "entry" / "file", too_large)
+
+
+def test_a_limit_on_the_size_of_files_leaves_nothing_half_written(tmp_path):
+    code = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+from nkipy.compiler.artifacts import *
+
+def make(scratch):
+    (scratch / "made").write_bytes(bytes(10_000))
+    return scratch / "made"
+
+try:
+    get_or_make(Path(sys.argv[1]), make)
+except ArtifactError as error:
+    print(error)
+"""
+    target = tmp_path / "entry" / "file"
+    done = run_python("-c", code, str(target))
+    assert "File too large; raise the limit" in done.stdout, done.stderr
+    assert names(target.parent) == [".lock"]
+
+
+def test_a_user_without_a_home_directory_is_told(monkeypatch):
+    def fail(cls):
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("NKIPY_CACHE_DIR", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", classmethod(fail))
+    with pytest.raises(ArtifactError, match="HOME is not set.*NKIPY_CACHE_DIR"):
+        cache_directory()
 
 
 def test_an_error_that_is_not_about_the_directory_stays_what_it_is(tmp_path):

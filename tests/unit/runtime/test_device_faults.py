@@ -217,7 +217,11 @@ def test_a_process_killed_while_compiling_leaves_a_usable_cache(start, tmp_path)
     assert start(0).communicate(timeout=120)[0].endswith("[4. 4.]\n")
     assert time.monotonic() - started < 60
     (entry,) = (tmp_path / "cache" / "neff").glob("*/*")
-    assert sorted(p.name for p in entry.iterdir()) == [".lock", "kernel.neff"]
+    assert sorted(p.name for p in entry.iterdir()) == [
+        ".kernel.neff.sha256",
+        ".lock",
+        "kernel.neff",
+    ]
 
 
 @pytest.mark.filterwarnings("ignore:spike.reset")

@@ -1,25 +1,40 @@
 """Compiled artifacts on disk: content-addressed, complete or absent, made once.
 
-An entry is a directory with one file that counts and, if asked for, what else the
-compiler left. Whoever makes an entry holds a lock on it, so that processes which need
-the same one wait and find it made; the kernel releases the lock of a process that dies.
-Files are made in a scratch directory beside their place and renamed into it, the one
-that counts last: a crash leaves no half-written result, only scratch, which the next
-maker of the entry removes. Nothing else is ever deleted.
+An entry is a directory with one file that counts, its digest and, if asked for, what
+else the compiler left. Whoever makes an entry holds a lock on it, so that processes
+which need the same one wait and find it made; the kernel releases the lock of a process
+that dies. Files are made in a scratch directory beside their place and renamed into it,
+the one that counts last: a crash leaves no half-written result, only scratch, which the
+next maker of the entry removes. Nothing else is ever deleted.
+
+Entries are private, and are not used where another user can write: what is in them is
+run. The file that counts is compared with its digest before it is first used.
 """
 
 from __future__ import annotations
 
+import atexit
 import errno
 import fcntl
+import hashlib
 import logging
 import os
 import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
+from typing import IO
+
+from nkipy.private_files import (
+    UnsafePathError,
+    open_private,
+    private_directory,
+    refuse_link,
+    write_private,
+)
 
 logger = logging.getLogger("nkipy.baremetal")
 
@@ -28,7 +43,14 @@ _SCRATCH_PREFIX = ".nkipy-build-"
 
 
 class ArtifactError(OSError):
-    """A compiled artifact cannot be stored: no space, no permission, no directory."""
+    """A compiled artifact cannot be stored: no space, no permission, no directory.
+
+    Attributes:
+        is_unsafe: the directory, or the artifact, is another user's, or can be written
+            by others, or is a link.
+    """
+
+    is_unsafe = False
 
 
 def cache_directory() -> Path:
@@ -36,31 +58,70 @@ def cache_directory() -> Path:
 
     ``NKIPY_CACHE_DIR`` if set, else ``nkipy`` in the platform's cache directory
     (``$XDG_CACHE_HOME`` or ``~/.cache``; ``~/Library/Caches`` on macOS).
+
+    Raises:
+        ArtifactError: this user has no home directory.
     """
     named = os.environ.get(ENVIRONMENT_VARIABLE)
     if named:
         return Path(named).expanduser().absolute()
     if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "nkipy"
+        return _home() / "Library" / "Caches" / "nkipy"
     base = os.environ.get("XDG_CACHE_HOME", "")
     # The convention says to ignore relative paths.
-    root = Path(base) if os.path.isabs(base) else Path.home() / ".cache"
+    root = Path(base) if os.path.isabs(base) else _home() / ".cache"
     return root / "nkipy"
+
+
+def _home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError:
+        raise ArtifactError(
+            errno.ENOENT,
+            "cannot store compiled kernels: HOME is not set; set it, or name a "
+            f"directory in {ENVIRONMENT_VARIABLE}",
+        ) from None
+
+
+def is_cache_named() -> bool:
+    """Whether the user chose where the artifacts live."""
+    return bool(os.environ.get(ENVIRONMENT_VARIABLE))
+
+
+@lru_cache(maxsize=1)
+def process_directory() -> Path:
+    """A directory for the artifacts of this process alone, which ends with it.
+
+    Raises:
+        OSError: none can be made.
+    """
+    directory = tempfile.mkdtemp(prefix="nkipy-cache-")
+    atexit.register(_remove_with, os.getpid(), directory)
+    return Path(directory)
+
+
+def _remove_with(process: int, directory: str) -> None:
+    if os.getpid() == process:  # not with a process that was forked from it
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def get_or_make(
     target: Path,
     make: Callable[[Path], Path],
     *,
+    root: Path | None = None,
     keep_all: bool = False,
     again: bool = False,
     named_by: str = ENVIRONMENT_VARIABLE,
 ) -> Path:
-    """`target`, made first if it does not exist.
+    """`target`, made first if it does not exist, or is damaged.
 
     Args:
         target: the file, in a directory of its own.
         make: makes it in the empty directory that it is given, returns its path there.
+        root: the directory above from which on all must be private; by default the
+            target's own.
         keep_all: move everything that `make` left beside `target`, not just the file.
         again: make it even if it exists; the old one stays if that fails.
         named_by: with what the user can name another directory, for the error.
@@ -69,36 +130,134 @@ def get_or_make(
         `target`.
 
     Raises:
-        ArtifactError: the directory cannot be written, or is full. Nothing is changed.
+        ArtifactError: the directory cannot be written, or is full, or others can write
+            it. Nothing is changed.
         Exception: what `make` raises. Nothing is changed.
     """
-    if not again and target.is_file():
+    entry = target.parent
+    base = entry if root is None else root
+    parts = entry.relative_to(base).parts
+    if not again and _is_there(target, base, parts, named_by):
         return target
-    with ExitStack() as locked:
-        with _explained(target.parent, named_by):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            locked.enter_context(_lock(target.parent))
-        if again or not target.is_file():  # else another process was faster
-            _make(target, make, keep_all, named_by)
+    with (
+        _explained(entry, named_by),
+        private_directory(base, *parts, make=True) as directory,
+        _lock(directory, entry),
+    ):
+        if again or not _is_sound(directory, target):  # else another was faster
+            _make(directory, target, make, keep_all)
     return target
 
 
+def _is_there(target: Path, base: Path, parts: tuple[str, ...], named_by: str) -> bool:
+    """Whether `target` exists and is sound; an entry that is missing is neither."""
+    with _explained(target.parent, named_by):
+        try:
+            with private_directory(base, *parts) as directory:
+                return _is_sound(directory, target, tell=False)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+
+
+#: What has been compared with its digest: device, inode, size, times; and the digest.
+_VERIFIED: dict[tuple[int, ...], str] = {}
+_MOST_VERIFIED = 1 << 16
+_CHUNK = 1 << 20
+_DIGEST_BYTES = 64  # in hex
+
+
+def _is_sound(directory: int, target: Path, tell: bool = True) -> bool:
+    """Whether the file is there and is what was made; each is read once per process.
+
+    Raises:
+        UnsafePathError: others can write it.
+    """
+    try:
+        descriptor = open_private(directory, target.name, target)
+    except (FileNotFoundError, IsADirectoryError):
+        return False
+    with os.fdopen(descriptor, "rb", buffering=0) as file:
+        identity = _identity(os.fstat(descriptor))
+        expected = _read_digest(directory, target)
+        if expected and _VERIFIED.get(identity) == expected:
+            return True
+        if expected == _digest(file):
+            _remember(identity, expected)
+            return True
+    if tell:
+        logger.warning("%s is damaged; compiling it again", target)
+    return False
+
+
+def _identity(status: os.stat_result) -> tuple[int, ...]:
+    times = status.st_mtime_ns, status.st_ctime_ns
+    return (status.st_dev, status.st_ino, status.st_size, *times)
+
+
+def _digest(file: IO[bytes]) -> str:
+    """SHA-256 of all that is left of a file, in hex."""
+    sha = hashlib.sha256()
+    while chunk := file.read(_CHUNK):
+        sha.update(chunk)
+    return sha.hexdigest()
+
+
+def _digest_name(target: Path) -> str:
+    return f".{target.name[:200]}.sha256"
+
+
+def _read_digest(directory: int, target: Path) -> str:
+    """What is noted beside the file; empty if nothing is."""
+    name = _digest_name(target)
+    try:
+        descriptor = open_private(directory, name, target.with_name(name))
+    except FileNotFoundError:
+        return ""
+    with os.fdopen(descriptor, "rb") as file:
+        return file.read(_DIGEST_BYTES).decode("ascii", errors="replace")
+
+
+def _remember(identity: tuple[int, ...], digest: str) -> None:
+    if len(_VERIFIED) >= _MOST_VERIFIED:
+        _VERIFIED.clear()
+    _VERIFIED[identity] = digest
+
+
 def _make(
-    target: Path, make: Callable[[Path], Path], keep_all: bool, named_by: str
+    directory: int, target: Path, make: Callable[[Path], Path], keep_all: bool
 ) -> None:
     entry = target.parent
-    with _explained(entry, named_by):
-        _remove_scratch(entry)
-        scratch = Path(tempfile.mkdtemp(prefix=_SCRATCH_PREFIX, dir=entry))
+    _remove_scratch(entry)
+    scratch = Path(tempfile.mkdtemp(prefix=_SCRATCH_PREFIX, dir=entry))
     try:
-        with _explained(entry, named_by):
-            made = make(scratch)
-            _flush(made)
-            if keep_all:
-                _move_others(scratch, made, entry)
-            made.replace(target)
+        made = make(scratch)
+        _make_private(scratch)
+        digest = _flush(made)
+        if keep_all:
+            _move_others(scratch, made, entry)
+        _put(directory, made, target, digest)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _put(directory: int, made: Path, target: Path, digest: str) -> None:
+    """Its digest first: between the two, the old file is taken for a damaged one."""
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
+    write_private(directory, _digest_name(target), [digest.encode()])
+    made.replace(target)
+    with suppress(OSError):
+        _remember(_identity(target.stat()), digest)
+
+
+def _make_private(directory: Path) -> None:
+    """Whatever the umask is: modules hold weights, as NEFFs do."""
+    for path, _, files in os.walk(directory):
+        os.chmod(path, 0o700)
+        for name in files:
+            file = os.path.join(path, name)
+            if not os.path.islink(file):
+                os.chmod(file, 0o600)
 
 
 def _move_others(scratch: Path, made: Path, entry: Path) -> None:
@@ -118,22 +277,35 @@ def _remove_scratch(entry: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def _flush(path: Path) -> None:
-    """On disk before it gets its name, so that not even a power cut truncates it."""
+def _flush(path: Path) -> str:
+    """On disk before it gets its name, so that not even a power cut truncates it.
+
+    Returns:
+        The digest.
+    """
     with open(path, "rb+") as file:
         os.fsync(file.fileno())
+        return _digest(file)
 
 
 @contextmanager
-def _lock(entry: Path) -> Iterator[None]:
+def _lock(directory: int, entry: Path) -> Iterator[None]:
     """Exclusive among processes and threads; waits."""
-    with open(entry / ".lock", "ab") as file:
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        file = os.open(".lock", flags, 0o600, dir_fd=directory)
+    except OSError:
+        refuse_link(entry / ".lock", ".lock", directory)
+        raise
+    try:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             logger.info("waiting for another process that compiles %s", entry)
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
+    finally:
+        os.close(file)
 
 
 _ADVICE = {
@@ -157,6 +329,14 @@ def _explained(directory: Path, named_by: str) -> Iterator[None]:
     """Errors of the file system about `directory`, with what to do about them."""
     try:
         yield
+    except UnsafePathError as error:
+        unsafe = ArtifactError(
+            error.errno,
+            f"cannot keep compiled kernels in {directory}: {error.filename} "
+            f"{error.strerror}, or name another directory in {named_by}",
+        )
+        unsafe.is_unsafe = True
+        raise unsafe from error
     except OSError as error:
         advice = _ADVICE.get(error.errno or 0)
         if advice is None or not _concerns(error, directory):

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
 from nkipy.compiler.artifacts import (
     ENVIRONMENT_VARIABLE,
+    ArtifactError,
     cache_directory,
     get_or_make,
+    is_cache_named,
+    process_directory,
 )
 from nkipy.compiler.discovery import compiler_identity
 from nkipy.compiler.driver import CompilationConfig, Compiler
@@ -19,6 +24,8 @@ from nkipy.compiler.targets import CompilationTarget, resolve_target
 from nkipy.hlo.arguments import checked, expect
 from nkipy.hlo.ir import HLOModule
 from nkipy.hlo.proto_writer import digest_module
+
+logger = logging.getLogger("nkipy.baremetal")
 
 DEFAULT_ADDITIONAL_COMPILER_ARGS = "--lnc 1"
 NKIPY_KERNEL_ADDITIONAL_COMPILER_ARGS = "--internal-tensorizer-opt-level=2"
@@ -30,7 +37,7 @@ nkipy_compiler_args = (
 build_directory: ContextVar[Path | None] = ContextVar("nkipy_build_dir", default=None)
 
 #: Enters every key: artifacts of another layout are not found.
-_LAYOUT = b"nkipy-artifact-1"
+_LAYOUT = b"nkipy-artifact-2"
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.-]+")
 
 
@@ -129,9 +136,13 @@ def artifact_path(name: str, key: str, options: BuildOptions) -> Path:
     """Where the NEFF of this key lives. In a user's directory, people read the name."""
     directory = options.build_dir
     if directory is None:
-        return cache_directory() / "neff" / key[:2] / key / "kernel.neff"
+        return _path_in_cache(cache_directory(), key)
     name = file_name(name)
     return directory.absolute() / f"{name}_{key[:12]}" / f"{name}.neff"
+
+
+def _path_in_cache(root: Path, key: str) -> Path:
+    return root / "neff" / key[:2] / key / "kernel.neff"
 
 
 def file_name(name: str) -> str:
@@ -159,7 +170,8 @@ def build(
 
     Raises:
         HLOArgumentError: an argument is of a wrong kind.
-        ArtifactError: the directory cannot be written, or is full.
+        ArtifactError: the directory that the options name cannot be written, or is
+            full; or it, or the cache that the user chose, can be written by others.
         CompilerNotFoundError: no compiler is installed.
         CompilationError: the compiler failed; the text has what it said.
         HLOVerificationError: the module breaks HLO's rules.
@@ -169,15 +181,15 @@ def build(
     options = options or BuildOptions()
     name = module.name if name is None else name
     key = artifact_key(module, options)
-    target = artifact_path(name, key, options)
+    file = "kernel.neff" if options.build_dir is None else f"{file_name(name)}.neff"
 
     def compile_in(directory: Path) -> Path:
         config = CompilationConfig(
             target=resolve_target(options.target),
             additional_args=options.compiler_args,
-            neff_name=target.name,
+            neff_name=file,
         )
-        made = Compiler(config).compile(module, directory, target.name)
+        made = Compiler(config).compile(module, directory, file)
         if artifact_key(module, options) != key:
             raise RuntimeError(
                 f"program {name!r} has changed while it was compiled, or one of the "
@@ -185,8 +197,41 @@ def build(
             )
         return made
 
-    keep_all = options.build_dir is not None
-    neff = get_or_make(
-        target, compile_in, keep_all=keep_all, again=again, named_by=options.named_by
-    )
+    if options.build_dir is None:
+        neff = _get_cached(key, compile_in, again)
+    else:
+        target = artifact_path(name, key, options)
+        neff = get_or_make(
+            target,
+            compile_in,
+            keep_all=True,
+            again=again,
+            named_by=options.named_by,
+        )
     return Artifact(neff, key, module, name, options)
+
+
+def _get_cached(key: str, make: Callable[[Path], Path], again: bool) -> Path:
+    """From the cache, or, if that is of no use, for this process alone.
+
+    Raises:
+        ArtifactError: the user chose a cache that others can write.
+    """
+    try:
+        root = cache_directory()
+        return get_or_make(_path_in_cache(root, key), make, root=root, again=again)
+    except ArtifactError as error:
+        if error.is_unsafe and is_cache_named():
+            raise
+        if str(error) not in _warned:
+            _warned.add(str(error))
+            logger.warning(
+                "%s. Until then, kernels are compiled anew in each process",
+                error.args[1],
+            )
+    root = process_directory()
+    return get_or_make(_path_in_cache(root, key), make, root=root, again=again)
+
+
+#: Caches that were of no use, which is said once.
+_warned: set[str] = set()
