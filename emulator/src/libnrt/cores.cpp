@@ -1,9 +1,6 @@
 #include "cores.h"
 
-#include <fcntl.h>
 #include <sys/file.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
@@ -18,38 +15,20 @@ namespace {
                                      " (NKIPY_EMULATOR_LOCK_DIR names another place)");
 }
 
-/// Makes the directory and those above it.
-void make_directories(const std::string& path) {
-  for (std::size_t end = path.find('/', 1);; end = path.find('/', end + 1)) {
-    const std::string part = path.substr(0, end);
-    if (mkdir(part.c_str(), 0700) != 0 && errno != EEXIST) fail_for_file(part);
-    if (end == std::string::npos) return;
-  }
-}
-
-int open_lock_file(const std::string& path) {
-  const int file = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-  if (file < 0) fail_for_file(path);
-  return file;
-}
-
 /// Held while cores are picked, so that two processes do not each get half.
 class PickingLock {
  public:
-  explicit PickingLock(const std::string& directory)
-      : file_(open_lock_file(directory + "/picking.lock")) {
-    while (flock(file_, LOCK_EX) != 0) {
-      if (errno == EINTR) continue;
-      close(file_);
-      fail_for_file(directory + "/picking.lock");
+  explicit PickingLock(const PrivateDirectory& directory)
+      : file_(directory.open_lock_file(kName)) {
+    while (flock(file_.get(), LOCK_EX) != 0) {
+      if (errno != EINTR) fail_for_file(directory.path() + "/" + kName);
     }
   }
-  ~PickingLock() { close(file_); }
-  PickingLock(const PickingLock&) = delete;
-  PickingLock& operator=(const PickingLock&) = delete;
 
  private:
-  int file_;
+  static constexpr char kName[] = "picking.lock";
+
+  const Descriptor file_;
 };
 
 [[noreturn]] void fail_for_cores(const std::string& requested, std::size_t available) {
@@ -91,16 +70,16 @@ CoreLock& CoreLock::operator=(CoreLock&& other) noexcept {
   return *this;
 }
 
-bool CoreLock::acquire(const std::string& directory, std::uint32_t absolute_core,
+bool CoreLock::acquire(const PrivateDirectory& directory, std::uint32_t absolute_core,
                        std::uint32_t logical_core_size) {
   descriptors_.reserve(logical_core_size);
   const std::uint32_t first = absolute_core * logical_core_size;
   for (std::uint32_t core = first; core < first + logical_core_size; ++core) {
-    const std::string path = directory + "/core-" + std::to_string(core) + ".lock";
-    descriptors_.push_back(open_lock_file(path));
-    if (flock(descriptors_.back(), LOCK_EX | LOCK_NB) == 0) continue;
+    const std::string name = "core-" + std::to_string(core) + ".lock";
+    descriptors_.push_back(directory.open_lock_file(name));
+    if (flock(descriptors_.back().get(), LOCK_EX | LOCK_NB) == 0) continue;
     const bool in_use = errno == EWOULDBLOCK;
-    if (!in_use) fail_for_file(path);
+    if (!in_use) fail_for_file(directory.path() + "/" + name);
     release();
     return false;
   }
@@ -109,15 +88,13 @@ bool CoreLock::acquire(const std::string& directory, std::uint32_t absolute_core
 
 void CoreLock::release() noexcept {
   // Closing, not unlocking: in a forked child the lock remains its parent's.
-  for (const int descriptor : descriptors_) close(descriptor);
   descriptors_.clear();
 }
 
 CoreLease::CoreLease(const Environment& environment, const Topology& topology) {
   const CoreRange range = requested_cores(environment, topology);
-  const std::string directory =
-      environment.lock_directory + "/" + topology.instance().name;
-  make_directories(directory);
+  const PrivateDirectory directory =
+      PrivateDirectory(environment.lock_directory).below(topology.instance().name);
   const PickingLock picking(directory);
   const bool any = !environment.visible_cores && environment.number_of_cores != 0;
   if (any) {
@@ -127,7 +104,7 @@ CoreLease::CoreLease(const Environment& environment, const Topology& topology) {
   }
 }
 
-void CoreLease::take_range(const std::string& directory, CoreRange range,
+void CoreLease::take_range(const PrivateDirectory& directory, CoreRange range,
                            std::uint32_t size) {
   for (std::uint32_t core = range.first; core < range.first + range.count; ++core) {
     try_take(directory, core, size);
@@ -135,7 +112,7 @@ void CoreLease::take_range(const std::string& directory, CoreRange range,
   if (count() < range.count) fail_for_cores(describe(range), count());
 }
 
-void CoreLease::take_any(const std::string& directory, std::uint32_t wanted,
+void CoreLease::take_any(const PrivateDirectory& directory, std::uint32_t wanted,
                          const Topology& topology) {
   const std::uint32_t total = topology.logical_core_count();
   for (std::uint32_t core = 0; core < total && count() < wanted; ++core) {
@@ -144,7 +121,7 @@ void CoreLease::take_any(const std::string& directory, std::uint32_t wanted,
   if (count() < wanted) fail_for_cores(std::to_string(wanted), count());
 }
 
-void CoreLease::try_take(const std::string& directory, std::uint32_t core,
+void CoreLease::try_take(const PrivateDirectory& directory, std::uint32_t core,
                          std::uint32_t size) {
   CoreLock lock;
   if (!lock.acquire(directory, core, size)) return;

@@ -5,10 +5,11 @@
 #pragma once
 
 #include <cstdint>
-#include <string>
 #include <vector>
 
+#include "descriptor.h"
 #include "env.h"
+#include "private_directory.h"
 #include "topology.h"
 
 namespace emulator {
@@ -29,12 +30,12 @@ class CoreLock {
 
   /// Tries to take the core; false if another process has it.
   /// Throws StatusError(NRT_FAILURE) if the lock files cannot be used at all.
-  bool acquire(const std::string& directory, std::uint32_t absolute_core,
+  bool acquire(const PrivateDirectory& directory, std::uint32_t absolute_core,
                std::uint32_t logical_core_size);
   void release() noexcept;
 
  private:
-  std::vector<int> descriptors_;
+  std::vector<Descriptor> descriptors_;
 };
 
 /// The cores that this process owns, in order.
@@ -53,10 +54,12 @@ class CoreLease {
   void abandon() noexcept { locks_.clear(); }
 
  private:
-  void take_range(const std::string& directory, CoreRange range, std::uint32_t size);
-  void take_any(const std::string& directory, std::uint32_t wanted,
+  void take_range(const PrivateDirectory& directory, CoreRange range,
+                  std::uint32_t size);
+  void take_any(const PrivateDirectory& directory, std::uint32_t wanted,
                 const Topology& topology);
-  void try_take(const std::string& directory, std::uint32_t core, std::uint32_t size);
+  void try_take(const PrivateDirectory& directory, std::uint32_t core,
+                std::uint32_t size);
 
   std::vector<CoreLock> locks_;
   std::vector<std::uint32_t> absolute_;

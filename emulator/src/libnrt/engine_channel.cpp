@@ -17,6 +17,9 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+// Milliseconds. What a process can fill meanwhile is little beside a machine's memory.
+constexpr std::int64_t kAskEvery = 20;
+
 struct ReplyHeader {
   std::int32_t status;
   std::uint32_t text_size;
@@ -60,15 +63,6 @@ bool send_with_descriptor(int socket, const void* bytes, std::size_t size,
 
 }  // namespace
 
-Descriptor& Descriptor::operator=(Descriptor&& other) noexcept {
-  std::swap(fd_, other.fd_);
-  return *this;
-}
-
-Descriptor::~Descriptor() {
-  if (fd_ >= 0) close(fd_);
-}
-
 bool Channel::send(RequestKind kind, std::uint64_t program, const void* payload,
                    std::uint32_t size, int descriptor) {
   const RequestHeader header{kind, size, program};
@@ -80,29 +74,34 @@ bool Channel::send(RequestKind kind, std::uint64_t program, const void* payload,
   return sent && send_all(socket_.get(), static_cast<const char*>(payload), size);
 }
 
-Channel::Outcome Channel::receive(Reply* reply, std::chrono::milliseconds timeout) {
+Channel::Outcome Channel::receive(Reply* reply, std::chrono::milliseconds timeout,
+                                  const std::function<bool()>& goes_on) {
   const Clock::time_point deadline = Clock::now() + timeout;
   ReplyHeader header{};
-  Outcome outcome = receive_bytes(&header, sizeof header, deadline);
+  Outcome outcome = receive_bytes(&header, sizeof header, deadline, goes_on);
   if (outcome != Outcome::done) return outcome;
   reply->status = header.status;
   reply->program = header.program;
   reply->text.resize(header.text_size);
-  return receive_bytes(reply->text.data(), reply->text.size(), deadline);
+  return receive_bytes(reply->text.data(), reply->text.size(), deadline, goes_on);
 }
 
 Channel::Outcome Channel::receive_bytes(void* bytes, std::size_t size,
-                                        Clock::time_point deadline) {
+                                        Clock::time_point deadline,
+                                        const std::function<bool()>& goes_on) {
   auto* next = static_cast<char*>(bytes);
   while (size != 0) {
     const auto left =
         std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now());
-    const auto wait = std::clamp<std::int64_t>(left.count(), 0, 1 << 30);
+    const auto wait = std::clamp<std::int64_t>(left.count(), 0, kAskEvery);
     pollfd wanted{socket_.get(), POLLIN, 0};
     const int ready = poll(&wanted, 1, static_cast<int>(wait));
-    if (ready == 0) return Outcome::timed_out;
     if (ready < 0 && errno != EINTR) return Outcome::closed;
-    if (ready < 0) continue;
+    if (ready <= 0) {
+      if (!goes_on()) return Outcome::stopped;
+      if (Clock::now() >= deadline) return Outcome::timed_out;
+      continue;
+    }
     const ssize_t got = recv(socket_.get(), next, size, MSG_DONTWAIT);
     if (got < 0 && (errno == EINTR || errno == EAGAIN)) continue;
     if (got <= 0) return Outcome::closed;

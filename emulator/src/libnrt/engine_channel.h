@@ -8,25 +8,13 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <string>
+#include <utility>
+
+#include "descriptor.h"
 
 namespace emulator {
-
-/// A file descriptor, closed on destruction.
-class Descriptor {
- public:
-  Descriptor() = default;
-  explicit Descriptor(int fd) noexcept : fd_(fd) {}
-  Descriptor(Descriptor&& other) noexcept : fd_(other.fd_) { other.fd_ = -1; }
-  Descriptor& operator=(Descriptor&& other) noexcept;
-  ~Descriptor();
-
-  int get() const noexcept { return fd_; }
-  explicit operator bool() const noexcept { return fd_ >= 0; }
-
- private:
-  int fd_ = -1;
-};
 
 enum class RequestKind : std::uint32_t {
   load = 1,     // program: size of the NEFF; payload: options; descriptor: the NEFF
@@ -51,19 +39,22 @@ struct Reply {
 /// One end of a socket. One thread uses it at a time.
 class Channel {
  public:
-  enum class Outcome { done, closed, timed_out };
+  enum class Outcome { done, closed, timed_out, stopped };
 
   explicit Channel(Descriptor socket) : socket_(std::move(socket)) {}
 
   /// Sends a request, with `descriptor` unless that is -1. False if nobody listens.
   bool send(RequestKind kind, std::uint64_t program, const void* payload,
             std::uint32_t size, int descriptor = -1);
-  /// Waits for the reply to the last request.
-  Outcome receive(Reply* reply, std::chrono::milliseconds timeout);
+  /// Waits for the reply to the last request, while `goes_on`, asked now and then, says
+  /// so.
+  Outcome receive(Reply* reply, std::chrono::milliseconds timeout,
+                  const std::function<bool()>& goes_on);
 
  private:
   Outcome receive_bytes(void* bytes, std::size_t size,
-                        std::chrono::steady_clock::time_point deadline);
+                        std::chrono::steady_clock::time_point deadline,
+                        const std::function<bool()>& goes_on);
 
   Descriptor socket_;
 };

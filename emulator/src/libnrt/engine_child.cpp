@@ -12,6 +12,7 @@
 #include "engine.h"
 #include "engine_channel.h"
 #include "engine_process.h"
+#include "resident_memory.h"
 #include "status.h"
 
 namespace emulator {
@@ -24,20 +25,34 @@ constexpr std::chrono::minutes kLoadTimeout{30};
 // Who ends a session does not want to wait for a child that hangs.
 constexpr std::chrono::seconds kUnloadTimeout{30};
 
-class ChildEngine : public Engine, public std::enable_shared_from_this<ChildEngine> {
+/// Three quarters of the machine's memory: the rest is for tensors and everybody else.
+std::size_t memory_limit(const Environment& environment) {
+  return environment.child_memory.value_or(machine_memory() / 4 * 3);
+}
+
+// One process, and the sockets to it.
+class Child {
  public:
-  ChildEngine(const Environment& environment, Memory& memory)
-      : memory_(memory),
-        timeout_(environment.execution_timeout),
+  Child(const Environment& environment, Memory& memory)
+      : timeout_(environment.execution_timeout),
+        memory_limit_(memory_limit(environment)),
         process_(find_python(environment.python), memory.backing().descriptor(),
                  memory.backing().extent()) {}
 
-  std::shared_ptr<Program> load(const void* neff, std::size_t size,
-                                const LoadSettings& settings) override;
-  void execute(std::uint64_t program, const std::vector<std::uint64_t>& offsets);
-  std::string estimate(std::uint64_t program);
+  Reply load(const Descriptor& neff, std::size_t size, const std::string& options) {
+    return call(RequestKind::load, size, options.data(), options.size(), neff.get(),
+                kLoadTimeout);
+  }
+  void execute(std::uint64_t program, const std::vector<std::uint64_t>& offsets) {
+    call(RequestKind::execute, program, offsets.data(),
+         offsets.size() * sizeof offsets[0], -1, timeout_);
+  }
+  std::string estimate(std::uint64_t program) {
+    return call(RequestKind::estimate, program, nullptr, 0, -1, kLoadTimeout).text;
+  }
   void unload(std::uint64_t program) noexcept;
-  Memory& memory() noexcept { return memory_; }
+  /// Whether it was ended for its memory. Another one can take its place.
+  bool outgrew() noexcept { return process_.outgrew(); }
 
  private:
   Reply call(RequestKind kind, std::uint64_t program, const void* payload,
@@ -47,12 +62,50 @@ class ChildEngine : public Engine, public std::enable_shared_from_this<ChildEngi
   [[noreturn]] void fail(RequestKind kind, Channel::Outcome outcome,
                          milliseconds timeout);
 
-  Memory& memory_;
   const milliseconds timeout_;
+  const std::size_t memory_limit_;
   EngineProcess process_;
   std::atomic<bool> dead_{false};
   std::mutex mutex_;
   std::vector<Channel> idle_;  // guarded by mutex_
+};
+
+class ChildEngine : public Engine, public std::enable_shared_from_this<ChildEngine> {
+ public:
+  ChildEngine(const Environment& environment, Memory& memory)
+      : environment_(environment),
+        memory_(memory),
+        child_(std::make_shared<Child>(environment, memory)) {}
+
+  std::shared_ptr<Program> load(const void* neff, std::size_t size,
+                                const LoadSettings& settings) override;
+  Memory& memory() noexcept { return memory_; }
+  /// The process for programs; another one if the last was ended for its memory.
+  std::shared_ptr<Child> child() {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (child_->outgrew()) child_ = std::make_shared<Child>(environment_, memory_);
+    return child_;
+  }
+
+ private:
+  const Environment environment_;
+  Memory& memory_;
+  std::mutex mutex_;
+  std::shared_ptr<Child> child_;  // guarded by mutex_
+};
+
+// A NEFF in a file without a name, and how to load it. Kept with the program, which may
+// have to be loaded into another process.
+struct Loadable {
+  Descriptor neff;
+  std::size_t size;
+  std::string options;
+};
+
+// A program in a process.
+struct Seat {
+  std::shared_ptr<Child> child;
+  std::uint64_t number;
 };
 
 // Memory that only this process can see, and its stand-in in the shared file.
@@ -63,10 +116,13 @@ struct Staged {
 
 class ChildProgram final : public Program {
  public:
-  ChildProgram(std::shared_ptr<ChildEngine> engine, std::uint64_t number,
+  ChildProgram(std::shared_ptr<ChildEngine> engine, Loadable loadable, Seat seat,
                ProgramDescription description)
-      : Program(std::move(description)), engine_(std::move(engine)), number_(number) {}
-  ~ChildProgram() override { engine_->unload(number_); }
+      : Program(std::move(description)),
+        engine_(std::move(engine)),
+        loadable_(std::move(loadable)),
+        seat_(std::move(seat)) {}
+  ~ChildProgram() override { seat_.child->unload(seat_.number); }
 
   void execute(const std::vector<Place>& inputs,
                const std::vector<Place>& outputs) override {
@@ -77,14 +133,18 @@ class ChildProgram final : public Program {
       std::memcpy(input.copy->data(), input.original.address, input.original.size);
     }
     collect(outputs, &offsets, &staged_outputs);
-    engine_->execute(number_, offsets);
+    const Seat seat = take_seat();
+    seat.child->execute(seat.number, offsets);
     for (const Staged& output : staged_outputs) {
       std::memcpy(output.original.address, output.copy->data(), output.original.size);
     }
   }
 
  private:
-  std::string estimate() override { return engine_->estimate(number_); }
+  std::string estimate() override {
+    const Seat seat = take_seat();
+    return seat.child->estimate(seat.number);
+  }
 
   void collect(const std::vector<Place>& places, std::vector<std::uint64_t>* offsets,
                std::vector<Staged>* staged) {
@@ -98,8 +158,20 @@ class ChildProgram final : public Program {
     }
   }
 
+  Seat take_seat() {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (seat_.child->outgrew()) {
+      const auto child = engine_->child();
+      seat_ = {child,
+               child->load(loadable_.neff, loadable_.size, loadable_.options).program};
+    }
+    return seat_;
+  }
+
   const std::shared_ptr<ChildEngine> engine_;
-  const std::uint64_t number_;
+  const Loadable loadable_;
+  std::mutex mutex_;
+  Seat seat_;  // guarded by mutex_
 };
 
 // The NEFF, in a file without a name.
@@ -119,30 +191,20 @@ Descriptor make_file(const void* bytes, std::size_t size) {
 
 std::shared_ptr<Program> ChildEngine::load(const void* neff, std::size_t size,
                                            const LoadSettings& settings) {
-  const Descriptor file = make_file(neff, size);
-  const std::string options = settings.to_json();
-  const Reply reply = call(RequestKind::load, size, options.data(), options.size(),
-                           file.get(), kLoadTimeout);
+  Loadable loadable{make_file(neff, size), size, settings.to_json()};
+  const auto process = child();
+  const Reply reply = process->load(loadable.neff, size, loadable.options);
   try {
-    return std::make_shared<ChildProgram>(shared_from_this(), reply.program,
+    return std::make_shared<ChildProgram>(shared_from_this(), std::move(loadable),
+                                          Seat{process, reply.program},
                                           ProgramDescription::parse(reply.text));
   } catch (...) {
-    unload(reply.program);
+    process->unload(reply.program);
     throw;
   }
 }
 
-void ChildEngine::execute(std::uint64_t program,
-                          const std::vector<std::uint64_t>& offsets) {
-  call(RequestKind::execute, program, offsets.data(),
-       offsets.size() * sizeof offsets[0], -1, timeout_);
-}
-
-std::string ChildEngine::estimate(std::uint64_t program) {
-  return call(RequestKind::estimate, program, nullptr, 0, -1, kLoadTimeout).text;
-}
-
-void ChildEngine::unload(std::uint64_t program) noexcept {
+void Child::unload(std::uint64_t program) noexcept {
   try {
     call(RequestKind::unload, program, nullptr, 0, -1, kUnloadTimeout);
   } catch (const std::exception&) {
@@ -150,15 +212,16 @@ void ChildEngine::unload(std::uint64_t program) noexcept {
   }
 }
 
-Reply ChildEngine::call(RequestKind kind, std::uint64_t program, const void* payload,
-                        std::size_t size, int descriptor, milliseconds timeout) {
+Reply Child::call(RequestKind kind, std::uint64_t program, const void* payload,
+                  std::size_t size, int descriptor, milliseconds timeout) {
   if (dead_.load()) fail(kind, Channel::Outcome::closed, timeout);
   Channel channel = take_channel();
   Reply reply;
   Channel::Outcome outcome = Channel::Outcome::closed;
   if (channel.send(kind, program, payload, static_cast<std::uint32_t>(size),
                    descriptor)) {
-    outcome = channel.receive(&reply, timeout);
+    outcome = channel.receive(&reply, timeout,
+                              [this] { return process_.stays_within(memory_limit_); });
   }
   if (outcome != Channel::Outcome::done) fail(kind, outcome, timeout);
   give_back(std::move(channel));
@@ -168,8 +231,7 @@ Reply ChildEngine::call(RequestKind kind, std::uint64_t program, const void* pay
   return reply;
 }
 
-void ChildEngine::fail(RequestKind kind, Channel::Outcome outcome,
-                       milliseconds timeout) {
+void Child::fail(RequestKind kind, Channel::Outcome outcome, milliseconds timeout) {
   dead_.store(true);
   if (outcome == Channel::Outcome::timed_out) {
     process_.kill();  // what it is at could never be stopped otherwise
@@ -178,13 +240,16 @@ void ChildEngine::fail(RequestKind kind, Channel::Outcome outcome,
                           std::to_string(timeout.count()) +
                           " ms and was ended; initialise the runtime again");
   }
+  if (process_.outgrew()) {
+    throw StatusError(NRT_RESOURCE, "the engine's process " + process_.describe_end());
+  }
   const NRT_STATUS status =
       kind == RequestKind::load ? NRT_FAILURE : NRT_EXEC_UNIT_UNRECOVERABLE;
   throw StatusError(status, "the engine's process " + process_.describe_end() +
                                 "; initialise the runtime again");
 }
 
-Channel ChildEngine::take_channel() {
+Channel Child::take_channel() {
   {
     std::lock_guard<std::mutex> lock(mutex_);
     if (!idle_.empty()) {
@@ -196,7 +261,7 @@ Channel ChildEngine::take_channel() {
   return process_.open_channel();
 }
 
-void ChildEngine::give_back(Channel channel) {
+void Child::give_back(Channel channel) {
   std::lock_guard<std::mutex> lock(mutex_);
   idle_.push_back(std::move(channel));
 }

@@ -7,10 +7,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
 #include <cstring>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "engine_interpreter.h"
+#include "resident_memory.h"
 #include "status.h"
 
 extern char** environ;
@@ -18,7 +23,13 @@ extern char** environ;
 namespace emulator {
 namespace {
 
-constexpr char kModule[] = "nkipy_emulator.device.server";
+// Python puts the current directory first, as an empty path: what lies there, by
+// whomever, is not to be taken for a module. (-P is younger than Python 3.10, -I would
+// leave out the user's packages, too.)
+constexpr char kProgram[] =
+    "import sys; sys.path[:] = [p for p in sys.path if p]; "
+    "from nkipy_emulator.device.server import main; main(sys.argv[1:])";
+constexpr char kPathVariable[] = "PYTHONPATH=";
 // Where the child finds them.
 constexpr int kControlDescriptor = 3, kMemoryDescriptor = 4;
 constexpr int kExitPatience = 2000;  // milliseconds
@@ -60,24 +71,59 @@ void prepare(Spawn* spawn, int control, int memory) {
   posix_spawnattr_setsigmask(&spawn->attributes, &none);
 }
 
+// A list of directories without those that depend on the current one.
+std::string absolute_only(const std::string& list) {
+  std::string result;
+  for (std::size_t start = 0; start <= list.size();) {
+    const std::size_t end = std::min(list.find(':', start), list.size());
+    if (list[start] == '/') {
+      if (!result.empty()) result += ':';
+      result.append(list, start, end - start);
+    }
+    start = end + 1;
+  }
+  return result;
+}
+
+std::vector<std::string> child_environment() {
+  std::vector<std::string> result;
+  const std::string_view variable = kPathVariable;
+  for (char** entry = environ; *entry; ++entry) {
+    std::string text = *entry;
+    if (text.compare(0, variable.size(), variable) == 0) {
+      text = kPathVariable + absolute_only(text.substr(variable.size()));
+    }
+    result.push_back(std::move(text));
+  }
+  return result;
+}
+
+std::vector<char*> pointers(std::vector<std::string>* texts) {
+  std::vector<char*> result;
+  for (std::string& text : *texts) result.push_back(text.data());
+  result.push_back(nullptr);
+  return result;
+}
+
 pid_t start(const std::string& python, int control, int memory, std::size_t extent) {
   const Descriptor control_copy = raise_descriptor(control);
   const Descriptor memory_copy = raise_descriptor(memory);
   Spawn spawn;
   prepare(&spawn, control_copy.get(), memory_copy.get());
   std::vector<std::string> words = {python,
-                                    "-m",
-                                    kModule,
+                                    "-c",
+                                    kProgram,
                                     std::to_string(kControlDescriptor),
                                     std::to_string(kMemoryDescriptor),
                                     std::to_string(extent),
                                     std::to_string(getpid())};
-  std::vector<char*> arguments;
-  for (std::string& word : words) arguments.push_back(word.data());
-  arguments.push_back(nullptr);
+  std::vector<std::string> variables = child_environment();
+  const std::vector<char*> arguments = pointers(&words);
+  const std::vector<char*> environment = pointers(&variables);
   pid_t pid = -1;
-  const int error = posix_spawnp(&pid, python.c_str(), &spawn.actions,
-                                 &spawn.attributes, arguments.data(), environ);
+  const int error =
+      posix_spawnp(&pid, python.c_str(), &spawn.actions, &spawn.attributes,
+                   arguments.data(), environment.data());
   if (error == 0) return pid;
   throw StatusError(NRT_FAILURE, "cannot start the engine's process, " + python + ": " +
                                      strerror(error) +
@@ -97,6 +143,8 @@ std::string installed_python() {
   const std::string python = path.substr(0, library) + "/bin/python3";
   return access(python.c_str(), X_OK) == 0 ? python : "";
 }
+
+std::string megabytes(std::size_t bytes) { return std::to_string(bytes >> 20) + " MB"; }
 
 Channel start_process(const std::string& python, int memory, std::size_t extent,
                       pid_t* pid) {
@@ -154,9 +202,34 @@ bool EngineProcess::wait_for(int milliseconds) noexcept {
   }
 }
 
+bool EngineProcess::stays_within(std::size_t limit) noexcept {
+  try {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (grown_to_ != 0) return false;
+    if (ended_ || limit == 0) return true;
+    const std::size_t bytes = resident_bytes(pid_);
+    if (bytes <= limit) return true;
+    grown_to_ = bytes;
+    limit_ = limit;
+    ::kill(pid_, SIGKILL);
+    return false;
+  } catch (const std::exception&) {  // no memory to look at that of others
+    return true;
+  }
+}
+
+bool EngineProcess::outgrew() noexcept {
+  std::lock_guard<std::mutex> lock(mutex_);
+  return grown_to_ != 0;
+}
+
 std::string EngineProcess::describe_end() {
   if (!wait_for(kExitPatience)) return "does not answer";
   std::lock_guard<std::mutex> lock(mutex_);
+  if (grown_to_ != 0) {
+    return "took " + megabytes(grown_to_) + " of memory and was ended; " +
+           megabytes(limit_) + " is most (NKIPY_EMULATOR_CHILD_MEMORY_BYTES)";
+  }
   if (WIFSIGNALED(end_status_)) {
     return "was killed by signal " + std::to_string(WTERMSIG(end_status_));
   }

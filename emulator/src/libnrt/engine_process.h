@@ -10,8 +10,8 @@
 
 namespace emulator {
 
-/// `python -m nkipy_emulator.device.server`, from start to end of the object. Safe to
-/// use from many threads.
+/// The Python module nkipy_emulator.device.server, from start to end of the object.
+/// Nothing is imported from the current directory. Safe to use from many threads.
 class EngineProcess {
  public:
   /// Starts it. `memory` is the file that it maps. Throws StatusError(NRT_FAILURE).
@@ -27,6 +27,10 @@ class EngineProcess {
   void kill() noexcept;
   /// How it ended, for messages: "was killed by signal 9".
   std::string describe_end();
+  /// Kills it if it occupies more than `limit` bytes. False then, and ever after.
+  bool stays_within(std::size_t limit) noexcept;
+  /// Whether it was killed for its memory.
+  bool outgrew() noexcept;
 
  private:
   bool wait_for(int milliseconds) noexcept;
@@ -36,6 +40,8 @@ class EngineProcess {
   Channel control_;
   bool ended_ = false;
   int end_status_ = 0;
+  std::size_t grown_to_ = 0;  // bytes, when it was killed for that; else 0
+  std::size_t limit_ = 0;
 };
 
 /// The interpreter to run: `wanted` if not empty, else that of this process, else the

@@ -169,6 +169,8 @@ Environment Environment::read() {
   result.logical_core_size = read_logical_core_size();
   result.hbm_bytes = env_number("NKIPY_EMULATOR_HBM_BYTES", 0, std::uint64_t{1} << 46);
   result.engine = read_engine_choice();
+  result.child_memory =
+      env_number("NKIPY_EMULATOR_CHILD_MEMORY_BYTES", 0, std::uint64_t{1} << 46);
   result.python = env_text("NKIPY_EMULATOR_PYTHON").value_or("");
   result.lock_directory =
       env_text("NKIPY_EMULATOR_LOCK_DIR").value_or(default_lock_directory());

@@ -41,9 +41,10 @@ struct Environment {
   std::optional<std::size_t> hbm_bytes;            // NKIPY_EMULATOR_HBM_BYTES, per core
   EngineChoice engine = EngineChoice::automatic;   // NKIPY_EMULATOR_ENGINE
   std::string python;                              // NKIPY_EMULATOR_PYTHON
-  std::string lock_directory;                      // NKIPY_EMULATOR_LOCK_DIR
-  std::string root_comm_id;                        // NEURON_RT_ROOT_COMM_ID
-  std::chrono::seconds execution_timeout{600};     // NEURON_RT_EXEC_TIMEOUT
+  std::optional<std::size_t> child_memory;  // NKIPY_EMULATOR_CHILD_MEMORY_BYTES; 0: any
+  std::string lock_directory;               // NKIPY_EMULATOR_LOCK_DIR
+  std::string root_comm_id;                 // NEURON_RT_ROOT_COMM_ID
+  std::chrono::seconds execution_timeout{600};  // NEURON_RT_EXEC_TIMEOUT
   bool fail_on_nan = false;  // NEURON_FAIL_ON_NAN, NEURON_RT_NUMERICAL_ERRORS_VERBOSITY
   bool validate_hash = false;      // NEURON_RT_VALIDATE_HASH
   bool allow_legacy_neff = false;  // NEURON_RT_ALLOW_LEGACY_NEFF
