@@ -21,6 +21,19 @@ def test_lines_are_noted(fake, tmp_path, monkeypatch):
     assert "nrt_execute" in fake.calls()
 
 
+def test_a_link_in_its_place_is_not_followed(fake, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").write_text("mine")
+    (tmp_path / "debug_rank_0.txt").symlink_to("mine")
+    profiler = SpikeProfiler(target_file="test_profiler")
+    model = profiler.load_model(str(fake.neff()))
+    x = profiler.allocate_tensor(64)
+    with pytest.raises(OSError, match="is a link, to mine; remove it"):
+        profiler.execute(model, {"x": x, "y": x}, {"sum": x})
+    assert (tmp_path / "mine").read_text() == "mine"
+    assert "nrt_execute" not in fake.calls()
+
+
 def test_other_ranks_note_nothing(fake, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RANK", "1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -25,10 +26,15 @@ class SpikeProfiler(Spike):
         self._file = target_file or os.path.basename(sys.argv[0])
 
     def execute(self, model: NrtModel, *args: Any, **kwargs: Any) -> None:
-        """As Spike.execute. Raises RuntimeError if no caller is in the user's file."""
+        """As Spike.execute.
+
+        Raises:
+            RuntimeError: no caller is in the user's file.
+            OSError: the report cannot be written, or is a link.
+        """
         if _rank() == 0:
             kernel = Path(model.neff_path).name.removesuffix(".neff")
-            with open(REPORT, "a") as report:
+            with open(REPORT, "a", opener=_open_no_link) as report:
                 report.write(
                     f"PID: {os.getpid()}\nSOURCE: {self._source()}\n"
                     f"KERNEL: {kernel}\n---\n"
@@ -40,6 +46,18 @@ class SpikeProfiler(Spike):
             if self._file and self._file in frame.f_code.co_filename:
                 return f"{frame.f_code.co_filename}:{line}"
         raise RuntimeError(f"no caller is in a file whose name contains {self._file!r}")
+
+
+def _open_no_link(path: str, flags: int) -> int:
+    """In a directory of everybody's, another user may have put a link there."""
+    if os.path.islink(path):
+        raise OSError(
+            errno.ELOOP,
+            f"is a link, to {os.readlink(path)}; remove it, or work in a directory of "
+            "your own",
+            os.path.abspath(path),
+        )
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
 
 
 def _rank() -> int:

@@ -267,6 +267,15 @@ def test_threads_compile_side_by_side(tmp_path: Path) -> None:
     assert all(read_neff(p).is_emulated for p in made)
 
 
+def test_a_link_in_the_place_of_the_neff_stays(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "k.neff").symlink_to("elsewhere/k.neff")
+    nkc.compile_to_neff(_kernel(), tmp_path, "k.neff")
+    assert os.readlink(tmp_path / "k.neff") == "elsewhere/k.neff"
+    assert read_neff(tmp_path / "elsewhere" / "k.neff").is_emulated
+    assert os.listdir(tmp_path / "elsewhere") == ["k.neff"]
+
+
 # ------------------------------------------------------------------ NKI source
 
 

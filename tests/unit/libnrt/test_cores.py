@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import pytest
 
 from tests.support import libnrt
 from tests.support.libnrt import FAILURE
+from tests.support.users import OTHER, needs_root, run_as_other, shared_place
 
 # Tries to start; says how that went and how many cores there are.
 TRY = """
@@ -148,3 +150,76 @@ def test_a_place_for_locks_that_cannot_be_used(tmp_path: Path, kind: str) -> Non
     said, log = attempt(place)
     assert said == f"{FAILURE} -"
     assert str(tmp_path / "file") in log and "NKIPY_EMULATOR_LOCK_DIR" in log
+
+
+@pytest.mark.parametrize(
+    ("below", "mode"),
+    [
+        ("", 0o777),
+        ("", 0o1777),
+        ("trn2", 0o720),
+        ("trn2/picking.lock", 0o602),
+        ("trn2/core-0.lock", 0o666),
+    ],
+)
+def test_a_place_for_locks_that_others_can_write_is_refused(
+    tmp_path: Path, below: str, mode: int
+) -> None:
+    locks = tmp_path / "locks"
+    assert attempt(locks) == ("0 8", "")
+    (locks / below).chmod(mode)
+    said, log = attempt(locks)
+    assert said == f"{FAILURE} -"
+    assert f"cannot use {locks / below}: it belongs to user {os.getuid()}" in log
+    assert f"has mode {mode:04o}: other users can write it; run chmod go-w" in log
+    (locks / below).chmod(0o700)
+    assert attempt(locks) == ("0 8", "")
+
+
+@pytest.mark.parametrize("below", ["", "trn2", "trn2/picking.lock", "trn2/core-7.lock"])
+def test_no_link_is_followed_below_the_place_for_locks(
+    tmp_path: Path, below: str
+) -> None:
+    locks, elsewhere = tmp_path / "locks", tmp_path / "elsewhere"
+    assert attempt(locks) == ("0 8", "")
+    (locks / below).rename(elsewhere)
+    (locks / below).symlink_to(elsewhere)
+    said, log = attempt(locks)
+    assert said == f"{FAILURE} -"
+    assert f"cannot use {locks / below}: it is a link" in log
+    assert "NKIPY_EMULATOR_LOCK_DIR" in log
+
+
+def test_locks_are_private_whatever_the_umask(tmp_path: Path) -> None:
+    variables = {"NKIPY_EMULATOR_LOCK_DIR": str(tmp_path / "a" / "locks")}
+    libnrt.run_python("os.umask(0); nrt.init(); nrt.close()", **variables)
+    for path in (tmp_path / "a").rglob("*"):
+        assert path.stat().st_mode & 0o777 == (0o700 if path.is_dir() else 0o600)
+
+
+@needs_root
+def test_a_place_for_locks_of_another_user_is_refused(tmp_path: Path) -> None:
+    assert attempt(tmp_path / "locks") == ("0 8", "")
+    os.chown(tmp_path / "locks", OTHER, OTHER)
+    said, log = attempt(tmp_path / "locks")
+    assert said == f"{FAILURE} -"
+    assert f"belongs to user {OTHER}" in log and "runs as user 0" in log
+
+
+@needs_root
+def test_a_user_does_not_lock_what_another_planted() -> None:
+    with shared_place() as place:
+        (place / "planted").mkdir()
+        (place / "planted").chmod(0o777)
+        for name, said in (("planted", f"{FAILURE} -"), ("mine", "0 8")):
+            done = run_as_other(
+                "from tests.support.libnrt import *\nnrt = Nrt()\nlib = nrt.lib",
+                f"""
+                os.environ.pop("NEURON_RT_VISIBLE_CORES", None)
+                os.environ["NKIPY_EMULATOR_LOCK_DIR"] = "{place}/{name}"
+                {TRY.strip().replace(chr(10), chr(10) + 16 * " ")}
+                """,
+            )
+            assert done.stdout.strip() == said, done.stderr
+        assert not list((place / "planted").iterdir())
+        assert (place / "mine").stat().st_uid == OTHER

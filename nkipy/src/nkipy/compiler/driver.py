@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shlex
 import shutil
 import subprocess
@@ -209,11 +210,17 @@ def _stamp(path: Path) -> tuple[int, int] | None:
 
 
 def _move_into(file: Path, directory: Path) -> Path:
-    """Move in two steps, so that the file appears whole or not at all."""
-    partial = directory / f".{file.name}.{file.parent.name}"
+    """Move in two steps, so that the file appears whole or not at all.
+
+    A link that is there stays, and the file that it leads to is replaced.
+    """
+    target = directory / file.name
+    place = Path(os.path.realpath(target))
+    partial = place.parent / f".nkipy-{file.parent.name}"
     try:
         shutil.move(file, partial)
-        return partial.replace(directory / file.name)
+        partial.replace(place)
+        return target
     except OSError:
         partial.unlink(missing_ok=True)
         raise
