@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 import traceback
@@ -34,11 +33,12 @@ class SpikeProfiler(Spike):
         """
         if _rank() == 0:
             kernel = Path(model.neff_path).name.removesuffix(".neff")
-            with open(REPORT, "a", opener=_open_no_link) as report:
-                report.write(
-                    f"PID: {os.getpid()}\nSOURCE: {self._source()}\n"
-                    f"KERNEL: {kernel}\n---\n"
-                )
+            source = self._source()
+            text = f"PID: {os.getpid()}\nSOURCE: {source}\nKERNEL: {kernel}\n---\n"
+            # In a directory of everybody's, another user may have put a link there.
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
+            with open(os.open(REPORT, flags, 0o666), "a") as report:
+                report.write(text)
         super().execute(model, *args, **kwargs)
 
     def _source(self) -> str:
@@ -46,18 +46,6 @@ class SpikeProfiler(Spike):
             if self._file and self._file in frame.f_code.co_filename:
                 return f"{frame.f_code.co_filename}:{line}"
         raise RuntimeError(f"no caller is in a file whose name contains {self._file!r}")
-
-
-def _open_no_link(path: str, flags: int) -> int:
-    """In a directory of everybody's, another user may have put a link there."""
-    if os.path.islink(path):
-        raise OSError(
-            errno.ELOOP,
-            f"is a link, to {os.readlink(path)}; remove it, or work in a directory of "
-            "your own",
-            os.path.abspath(path),
-        )
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
 
 
 def _rank() -> int:

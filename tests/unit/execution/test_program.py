@@ -488,6 +488,7 @@ def test_no_tracer_is_imported():
         "execution",
         "hlo",
         "lazy",
+        "private_files",
         "third_party",
     }
 
