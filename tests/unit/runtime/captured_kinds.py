@@ -273,6 +273,18 @@ KINDS = [
         "l3_deque.appendleft(4.0)",
     ),
     _kind(
+        "keys that are objects",
+        """
+        class Key:
+            k = 1.0
+        key = Key()
+        d5_keys = {key: 1.0}
+        """,
+        "sum(each.k for each in d5_keys)",
+        *("key.k = 2.0", "Key.k = 3.0", "vars(key).clear()"),
+        "d5_keys = {Key(): 1.0, key: 2.0}",
+    ),
+    _kind(
         "memory",
         """
         import array
@@ -387,6 +399,15 @@ KINDS = [
         "f9(1) + f9('a')",
         *("f9.register(int, lambda v: 3.0)", "f9.register(str, lambda v: f9_k)"),
         "f9_k += 1",
+    ),
+    _kind(
+        "names of functions and classes",
+        """
+        def f10(): 'a'
+        class F10: pass
+        """,
+        "len(f10.__name__) + len(F10.__name__) + len(f10.__doc__ or '') * 0.5",
+        *("f10.__name__ = 'longer'", "F10.__name__ = 'longer'", "f10.__doc__ = 'bc'"),
     ),
     # -- classes and objects ----------------------------------------------------------
     _kind(
@@ -522,6 +543,20 @@ KINDS = [
         "k9.k + k9.l",
         *("k9.table['k'] += 1", "k9.table['l'] = 3.0", "k9.k = 5.0"),
         "k9 = K9()",
+    ),
+    _kind(
+        "attributes that are all made up",
+        """
+        class K10:
+            k = 1.0
+            def __getattribute__(self, name):
+                return object.__getattribute__(self, name) if name[0] == '_' else K10.k
+        k10 = K10()
+        """,
+        "k10.anything",
+        *("K10.k += 1", "K10.__getattribute__ = lambda self, name: "
+          "object.__getattribute__(self, name) if name[0] == '_' else 5.0"),
+        "del K10.__getattribute__; k10.anything = 7.0",
     ),
     _kind(
         "data class",

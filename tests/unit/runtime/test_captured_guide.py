@@ -44,6 +44,21 @@ UNWATCHED = [
         "values['k'] = 2.0",
     ),
     (
+        "`__subclasses__()`",
+        "class Made: pass",
+        "float(len(Made.__subclasses__()))",
+        "class More(Made): pass",
+    ),
+    (
+        "classes that are registered with an `abc.ABC`",
+        """
+        import abc
+        class Made(abc.ABC): pass
+        """,
+        "float(issubclass(int, Made))",
+        "Made.register(int)",
+    ),
+    (
         "what `functools.lru_cache` and `functools.cache` have kept",
         """
         import functools

@@ -327,7 +327,7 @@ def own_names(value: Any, names: Names) -> list[str]:
     if _holds_nothing(value):
         return []
     kind: Any = type(value)
-    own = [*getattr(value, "__dict__", ()), *slots_of(kind)]
+    own = [*_own_space(value), *slots_of(kind)]
     reached = names.of(own, dynamic=_is_open(value))
     if isinstance(value, enum.Enum):
         reached.append("_value_")  # `value`, a property of Python's, reads it
@@ -341,11 +341,19 @@ def keeps_names(value: Any, names: Names) -> Check | None:
         return lambda: _numpys_attributes(value) == of_numpys
     if _holds_nothing(value) or not hasattr(value, "__dict__"):
         return None
+    if value.__dict__ is not _own_space(value):
+        return None
     if names.is_dynamic and _is_open(value):
         kept = set(value.__dict__)
         return lambda: value.__dict__.keys() == kept
     absent = names.all - value.__dict__.keys()
     return lambda: value.__dict__.keys().isdisjoint(absent)
+
+
+def _own_space(value: Any) -> dict[str, Any]:
+    """The `__dict__` of an object; empty where a `__getattribute__` makes one up."""
+    space = getattr(value, "__dict__", None)
+    return space if isinstance(space, dict) else {}
 
 
 def _holds_nothing(value: Any) -> bool:

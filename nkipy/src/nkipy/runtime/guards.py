@@ -50,6 +50,8 @@ _SCALARS = (
 )
 #: Methods that are bound to an object, of types that are written in C.
 _BOUND_IN_C = (BuiltinMethodType, MethodWrapperType)
+#: What functions and classes have that is neither in their namespace nor state.
+_LABELS = ("__name__", "__qualname__", "__doc__", "__annotations__", "__module__")
 _MEMORY = (bytearray, memoryview, array.array)
 
 
@@ -219,6 +221,8 @@ class _Walk:
         keys = list(value)
         self.checks.append(lambda: _all_equal(read(), type(value), keys))
         for key in keys:
+            if not _is_plain_scalar(key):
+                self.visit(functools.partial(_same, key))
             self.visit(functools.partial(places.item, read, key))
 
     def _items(self, value: Any, read: Read) -> None:
@@ -284,6 +288,7 @@ class _Walk:
             return
         self.names.add(function.__code__)
         self.checks.append(captured.is_whole(function, self.names))
+        self._labels(function)
         for read in captured.outside_of(function, self.names):
             self.visit(read)
         for read in self._spaces.add(function):
@@ -295,10 +300,16 @@ class _Walk:
         elif not captured.is_only_write(value):
             self.visit(functools.partial(_same, value.__self__))
 
+    def _labels(self, value: Any) -> None:
+        """The name of a function or class, and the like, where code reads such."""
+        for name in sorted(self.names.all.intersection(_LABELS)):
+            self.visit(functools.partial(getattr, value, name, MISSING))
+
     def _class(self, kind: type) -> None:
         if captured.is_constant(kind.__module__):
             return
         self.checks.append(captured.is_same_class(kind))
+        self._labels(kind)
         for read in captured.class_members(kind, self.names):
             self.visit(read)
 

@@ -54,7 +54,7 @@ def own_attribute(value: Any, name: str) -> Any:
     """An attribute from the object itself, without its class having a say."""
     try:
         return value.__dict__[name]
-    except (AttributeError, KeyError):
+    except (AttributeError, KeyError, TypeError):  # a __getattribute__ may lie
         return _slot(value, name)
 
 
