@@ -4,8 +4,6 @@
 #include "bindings.h"
 #include "spike_c.h"
 
-namespace nb = nanobind;
-
 // The handles: a share each.
 struct SpikeTensor : spike::NrtTensor {};
 struct SpikeModel : spike::NrtModel {};

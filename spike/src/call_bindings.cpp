@@ -1,15 +1,7 @@
 // Calls that are made ready once, and asynchronous executions, as Python sees them.
 
-#include <nanobind/stl/optional.h>
-#include <nanobind/stl/shared_ptr.h>
-#include <nanobind/stl/string.h>
-#include <nanobind/stl/vector.h>
-
 #include "async_execution.h"
 #include "bindings.h"
-
-namespace nb = nanobind;
-using namespace nb::literals;
 
 namespace spike {
 namespace {

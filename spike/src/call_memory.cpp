@@ -1,16 +1,9 @@
 // The fast way of a model's calls: recognises the arguments of an earlier one.
 
-#include <nanobind/stl/optional.h>
-#include <nanobind/stl/shared_ptr.h>
-#include <nanobind/stl/string.h>
-
 #include <algorithm>
 
 #include "async_execution.h"
 #include "bindings.h"
-
-namespace nb = nanobind;
-using namespace nb::literals;
 
 namespace spike {
 namespace {
@@ -28,27 +21,27 @@ using Unchecked = nb::typed<nb::object, Objects>;
 class BoundArguments {
  public:
   /// `arrays` are the tensors' answers to the device-array protocol, by name.
-  BoundArguments(std::optional<Objects> arguments, nb::dict arrays)
-      : is_none_(!arguments) {
-    if (arguments)
-      for (auto [name, tensor] : *arguments)
-        entries_.push_back(
-            {nb::borrow(name), nb::weakref(tensor), arrays[name].attr("token")});
+  BoundArguments(std::optional<Objects> arguments, nb::dict arrays) {
+    if (!arguments) return;
+    entries_.emplace();
+    for (auto [name, tensor] : *arguments)
+      entries_->push_back(
+          {nb::borrow(name), nb::weakref(tensor), arrays[name].attr("token")});
   }
 
   /// Whether it is a dict of these very objects, in the order of then, unchanged.
   bool matches(nb::handle arguments) const {
-    if (is_none_ || !PyDict_Check(arguments.ptr()))
-      return is_none_ && arguments.is_none();
-    if (size_t(PyDict_Size(arguments.ptr())) != entries_.size()) return false;
+    if (!entries_ || !PyDict_Check(arguments.ptr()))
+      return !entries_ && arguments.is_none();
+    if (size_t(PyDict_Size(arguments.ptr())) != entries_->size()) return false;
     Py_ssize_t position = 0;
     PyObject *name, *tensor;
-    for (auto entry = entries_.begin();
-         PyDict_Next(arguments.ptr(), &position, &name, &tensor); ++entry)
-      if (!same_name(name, entry->name.ptr()) ||
-          !refers_to(entry->tensor.ptr(), tensor))
+    for (auto& entry : *entries_) {
+      PyDict_Next(arguments.ptr(), &position, &name, &tensor);
+      if (!same_name(name, entry.name.ptr()) || !refers_to(entry.tensor.ptr(), tensor))
         return false;
-    return std::none_of(entries_.begin(), entries_.end(), has_changed);
+    }
+    return std::none_of(entries_->begin(), entries_->end(), has_changed);
   }
 
  private:
@@ -80,8 +73,7 @@ class BoundArguments {
            !tensor.attr("__spike_array__")().attr("token").equal(entry.token);
   }
 
-  const bool is_none_;
-  std::vector<Entry> entries_;
+  std::optional<std::vector<Entry>> entries_;  // none stand for None
 };
 
 /// The latest calls of a model, and the Python objects that each stands for. A call

@@ -1,14 +1,9 @@
 // Which libnrt is used, and Python's lock.
 
 #include <cxxabi.h>
-#include <nanobind/stl/optional.h>
-#include <nanobind/stl/string.h>
 #include <unistd.h>
 
 #include "bindings.h"
-
-namespace nb = nanobind;
-using namespace nb::literals;
 
 namespace spike {
 namespace {

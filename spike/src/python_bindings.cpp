@@ -1,16 +1,8 @@
 // The nanobind extension module: Python's view of spike's C++ classes.
 
-#include <nanobind/stl/optional.h>
-#include <nanobind/stl/pair.h>
-#include <nanobind/stl/string.h>
-#include <nanobind/stl/vector.h>
-
 #include <limits>
 
 #include "bindings.h"
-
-namespace nb = nanobind;
-using namespace nb::literals;
 
 namespace spike {
 namespace {

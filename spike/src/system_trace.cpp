@@ -1,12 +1,6 @@
 // System-trace sessions, as Python sees them.
 
-#include <nanobind/stl/optional.h>
-#include <nanobind/stl/string.h>
-
 #include "bindings.h"
-
-namespace nb = nanobind;
-using namespace nb::literals;
 
 namespace spike {
 namespace {

@@ -35,11 +35,6 @@ void copy_through_host(const NrtApi& nrt, const TensorStorage& from, size_t from
   }
 }
 
-/// `size`, or what is left after `offset` if it is 0.
-size_t to_end(const NrtTensor& tensor, size_t offset, size_t size) {
-  return size == 0 && offset <= tensor.size ? tensor.size - offset : size;
-}
-
 /// Throws SpikeError, which names the operation and what it takes, for bytes that the
 /// tensor does not have.
 void check_bounds(const NrtTensor& tensor, const char* operation, const char* what,
@@ -51,6 +46,14 @@ void check_bounds(const NrtTensor& tensor, const char* operation, const char* wh
                    std::to_string(tensor.size) + " bytes; " + what +
                    " size: " + std::to_string(size) +
                    " bytes; Offset: " + std::to_string(offset) + " bytes.");
+}
+
+/// `size`, or what is left after `offset` if it is 0, with its bounds checked.
+size_t to_end(const NrtTensor& tensor, const char* operation, const char* what,
+              size_t offset, size_t size) {
+  if (size == 0 && offset <= tensor.size) size = tensor.size - offset;
+  check_bounds(tensor, operation, what, offset, size);
+  return size;
 }
 
 }  // namespace
@@ -97,8 +100,7 @@ NrtTensor NrtTensor::slice(size_t offset, size_t size, const std::string& name) 
       "Unable to allocate tensor slice from a source tensor that is freed";
   auto held = hold(refusal);
   TensorPin source = held->storage;
-  size = to_end(*this, offset, size);
-  check_bounds(*this, "slice", "Slice", offset, size);
+  size = to_end(*this, "slice", "Slice", offset, size);
   if (size == 0)
     throw SpikeError("'" + label + "' has nothing after offset " +
                      std::to_string(offset) + " to make a slice of");
@@ -129,9 +131,7 @@ void NrtTensor::write(const void* data, size_t size, size_t offset) {
 }
 
 size_t NrtTensor::readable(size_t offset, size_t size) const {
-  size = to_end(*this, offset, size);
-  check_bounds(*this, "read", "Read", offset, size);
-  return size;
+  return to_end(*this, "read", "Read", offset, size);
 }
 
 void NrtTensor::read(void* data, size_t size, size_t offset) const {
@@ -145,8 +145,7 @@ void NrtTensor::read(void* data, size_t size, size_t offset) const {
 void NrtTensor::copy_from(const NrtTensor& source, size_t source_offset, size_t offset,
                           size_t size) {
   TensorPin from = source.pin(kRead), to = pin(kWrite);
-  size = to_end(source, source_offset, size);
-  check_bounds(source, "copy", "Copy", source_offset, size);
+  size = to_end(source, "copy", "Copy", source_offset, size);
   check_bounds(*this, "copy", "Copy", offset, size);
   Use nrt(from->runtime, kRead);  // open, so `to` is of the same
   if (source.core_id == core_id)
@@ -158,8 +157,7 @@ void NrtTensor::copy_from(const NrtTensor& source, size_t source_offset, size_t 
 
 void NrtTensor::fill(int byte, size_t offset, size_t size) {
   TensorPin tensor = pin(kWrite);
-  size = to_end(*this, offset, size);
-  check_bounds(*this, "fill", "Fill", offset, size);
+  size = to_end(*this, "fill", "Fill", offset, size);
   Use nrt(tensor->runtime, kWrite);
   check(nrt->nrt_tensor_memset(tensor->tensor, offset, byte, size),
         "Failed to fill tensor");

@@ -1,10 +1,19 @@
-// What the files of the extension module share.
+// What the files of the extension module share. They convert the same types in the same
+// way, so the conversions are here too.
 #pragma once
 
 #include <nanobind/nanobind.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/pair.h>
+#include <nanobind/stl/shared_ptr.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
 
 #include "prepared_call.h"
 #include "spike.h"
+
+namespace nb = nanobind;
+using namespace nb::literals;
 
 namespace spike {
 
@@ -15,16 +24,16 @@ NrtRuntime::Lease open_runtime();
 void close_runtime();
 
 /// An argument of any kind, for the callee to convert: the int that it is to be.
-using Int = nanobind::typed<nanobind::object, int>;
-using Tensors = nanobind::typed<nanobind::dict, nanobind::str, NrtTensor>;
+using Int = nb::typed<nb::object, int>;
+using Tensors = nb::typed<nb::dict, nb::str, NrtTensor>;
 /// The tensors of a dict, by name, kept. Throws SpikeError for one that is freed.
-NamedTensors pin_all(nanobind::dict tensors);
+NamedTensors pin_all(nb::dict tensors);
 
-void define_library(nanobind::module_& m);
-void define_call_memory(nanobind::module_& m);
-void define_calls(nanobind::module_& m, nanobind::class_<NrtModel>& model,
-                  nanobind::class_<Spike>& spike);
-void define_trace(nanobind::module_& m);
-void define_c_interface(nanobind::module_& m);
+void define_library(nb::module_& m);
+void define_call_memory(nb::module_& m);
+void define_calls(nb::module_& m, nb::class_<NrtModel>& model,
+                  nb::class_<Spike>& spike);
+void define_trace(nb::module_& m);
+void define_c_interface(nb::module_& m);
 
 }  // namespace spike
