@@ -8,8 +8,10 @@ namespace spike {
 /// An open runtime, for tensors and models to be made in. Destroying a Spike lets the
 /// runtime go on for as long as there are tensors or models; closing it does not.
 ///
-/// What is done with a tensor or a model is done by the Spike that it belongs to: a
-/// method throws SpikeError for one of another.
+/// What is done with a tensor is done by the Spike that it belongs to, as in
+/// `spike.own(tensor).write(data, size, offset)`, and what is done with a model as in
+/// `spike.prepare(model, inputs, outputs).execute()`: these throw SpikeError for what
+/// is of another.
 class Spike {
  public:
   /// Opens the process's runtime. Throws SpikeError if one is open, NrtError if libnrt
@@ -32,19 +34,7 @@ class Spike {
   NrtTensor allocate_tensor(size_t size, int core_id, const std::string& name) const {
     return NrtTensor::allocate(runtime_, size, core_id, name);
   }
-  NrtTensor slice_from_tensor(const NrtTensor& source, size_t offset, size_t size,
-                              const std::string& name) const {
-    return own(source).slice(offset, size, name);
-  }
   void free_tensor(NrtTensor& tensor) const { tensor.free(); }
-  void tensor_write(NrtTensor& tensor, const void* data, size_t size,
-                    size_t offset) const {
-    own(tensor).write(data, size, offset);
-  }
-  void tensor_read(const NrtTensor& tensor, void* data, size_t size,
-                   size_t offset) const {
-    own(tensor).read(data, size, offset);
-  }
 
   NrtModel load_model(const std::string& neff_path, const Placement& placement) const {
     return NrtModel::load(runtime_, neff_path, placement);
@@ -57,16 +47,6 @@ class Spike {
   PinnedCall prepare(const NrtModel& model, const NamedTensors& inputs,
                      const NamedTensors& outputs) const {
     return PinnedCall::make(own(model), inputs, outputs);
-  }
-  void execute(const NrtModel& model, const NamedTensors& inputs,
-               const NamedTensors& outputs) const {
-    prepare(model, inputs, outputs).execute();
-  }
-  /// Milliseconds that each of `iterations` executions took on the host.
-  std::vector<double> benchmark(const NrtModel& model, const NamedTensors& inputs,
-                                const NamedTensors& outputs, int warmup,
-                                int iterations) const {
-    return prepare(model, inputs, outputs).benchmark(warmup, iterations);
   }
 
   /// `object`, a tensor or model, which is of this instance if both are open: a process

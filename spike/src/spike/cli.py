@@ -16,9 +16,9 @@ import numpy as np
 import spike
 from neff import read_neff
 from neff.summary import describe
+from spike.library import NUM_CORES, VISIBLE_CORES, report
 
 Mode = Literal["device", "host"]
-VISIBLE_CORES, NUM_CORES = "NEURON_RT_VISIBLE_CORES", "NEURON_RT_NUM_CORES"
 _LONGEST_FILE_NAME = 255  # bytes, on Linux's file systems
 
 
@@ -250,8 +250,6 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(args: argparse.Namespace) -> list[str]:
     if args.doctor:
-        from spike.library import report
-
         return [report()]
     if args.info:
         return describe(read_neff(args.neff_path))

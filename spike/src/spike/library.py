@@ -16,6 +16,8 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 ENVIRONMENT_VARIABLE = "SPIKE_LIBNRT"
+# libnrt's own: which cores a process may use, and how many.
+VISIBLE_CORES, NUM_CORES = "NEURON_RT_VISIBLE_CORES", "NEURON_RT_NUM_CORES"
 ENTRY_POINT_GROUP = "spike.libnrt"
 DEVICES = "/dev/neuron*"
 VENDOR_LIBRARY = Path("/opt/aws/neuron/lib/libnrt.so.1")
@@ -78,7 +80,7 @@ def report() -> str:
         lines["visible cores"] = str(Spike.get_visible_neuron_core_count())
     except NrtError as error:
         lines["visible cores"] = f"none: {error}"
-    for name in ("NEURON_RT_VISIBLE_CORES", "NEURON_RT_NUM_CORES"):
+    for name in (VISIBLE_CORES, NUM_CORES):
         lines[name] = os.environ.get(name, "(not set)")
     width = max(map(len, lines)) + 2
     return "\n".join(f"{name + ':':{width}}{text}" for name, text in lines.items())

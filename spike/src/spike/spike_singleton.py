@@ -9,8 +9,7 @@ import warnings
 from collections.abc import Iterable
 
 from spike._spike import Spike
-
-VISIBLE_CORES = "NEURON_RT_VISIBLE_CORES"
+from spike.library import VISIBLE_CORES
 
 _lock = threading.Lock()
 _singleton: Spike | None = None
