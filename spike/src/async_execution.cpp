@@ -109,18 +109,18 @@ void AsyncExecution::finish() noexcept {
   while (!sleep(-1)) continue;
 }
 
-Waited AsyncExecution::wait(int64_t most) {
+bool AsyncExecution::wait(int64_t most) {
   if (auto runtime = runtime_.lock(); !done_ && runtime && runtime->is_forked())
     runtime->require_open("Unable to wait for an execution");
   const auto start = Clock::now();
   for (int64_t left = most; !(left == 0 ? done() : sleep(left));) {
-    if (callers_lock.is_interrupted()) return Waited::interrupted;
-    if (left == 0) return Waited::not_done;
+    callers_lock.check_interrupt();
+    if (left == 0) return false;
     if (most > 0)
       left = std::max<int64_t>(0, most - (Clock::now() - start) / milliseconds(1));
   }
   check(status_, "Asynchronous model execution failed");
-  return Waited::done;
+  return true;
 }
 
 /// Until it is done or the time is over, at most for kPoll. Whether it is done.

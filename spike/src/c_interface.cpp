@@ -195,13 +195,13 @@ void call_submit(const SpikeCall* call, SpikeExecution** out) {
   put(out, [&] { return AsyncExecution::start(given(call).pin()); });
 }
 
-int execution_wait(SpikeExecution* execution, int64_t milliseconds) {
-  Waited waited = given(execution)->wait(milliseconds);
-  if (waited == Waited::not_done)
-    return fail(SPIKE_NOT_DONE, "the execution is not done yet");
-  if (waited == Waited::interrupted)
-    return fail(SPIKE_INTERRUPTED, "a signal's handler raised: see Python's error");
-  return SPIKE_NRT_SUCCESS;
+int execution_wait(SpikeExecution* execution, int64_t milliseconds) try {
+  bool is_done = given(execution)->wait(milliseconds);
+  return is_done ? SPIKE_NRT_SUCCESS
+                 : fail(SPIKE_NOT_DONE, "the execution is not done yet");
+} catch (nb::python_error& raised) {
+  raised.restore();
+  return fail(SPIKE_INTERRUPTED, "a signal's handler raised: see Python's error");
 }
 
 const char* name_of_status(int status) {

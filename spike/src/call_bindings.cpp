@@ -55,11 +55,6 @@ auto of_spike(Result (*function)(const PinnedCall&, Arguments...)) {
   };
 }
 
-// Python's signal handlers run in between, and one that raises ends the waiting.
-void wait(AsyncExecution& execution) {
-  if (execution.wait(-1) == Waited::interrupted) nb::raise_python_error();
-}
-
 }  // namespace
 
 void define_calls(nb::module_& m, nb::class_<NrtModel>& model,
@@ -85,9 +80,10 @@ void define_calls(nb::module_& m, nb::class_<NrtModel>& model,
       .def("done", &AsyncExecution::done,
            "Whether it is over. Does not block, and does not raise its error.")
       .def("is_completed", &AsyncExecution::done, "The same as done().")
-      .def("wait", wait,
-           "Block until it is over. Raises NrtError if it failed, and what a signal's "
-           "handler raises meanwhile. Idempotent.");
+      .def(
+          "wait", [](AsyncExecution& self) { self.wait(-1); },
+          "Block until it is over. Raises NrtError if it failed, and what a signal's "
+          "handler raises meanwhile. Idempotent.");
   model.def("prepare", prepare, "inputs"_a, "outputs"_a, "others"_a = nb::make_tuple(),
             "Make a call ready that is to be executed often.\n\n"
             "It is invalid once one of `others` is freed, too.");

@@ -20,8 +20,10 @@ void take_gil(void* thread_state) {
   }
 }
 
-// Lets Python's handlers of signals run; the error of one that raises is then set.
-bool is_interrupted() { return PyGILState_Check() && PyErr_CheckSignals() != 0; }
+// Lets Python's handlers of signals run, of which one may raise.
+void check_interrupt() {
+  if (PyGILState_Check() && PyErr_CheckSignals() != 0) nb::raise_python_error();
+}
 
 // Never destroyed, as what uses it may live until the process ends.
 std::shared_ptr<const NrtApi>& chosen_library() {
@@ -39,8 +41,7 @@ std::shared_ptr<const NrtApi> library() {
   auto& chosen = chosen_library();
   if (!chosen) {
     nb::object located = nb::module_::import_("spike.library").attr("locate")();
-    auto path = nb::cast<std::string>(located.attr("path"));
-    chosen = std::make_shared<const NrtApi>(path);
+    load_library(nb::cast<std::string>(located.attr("path")));
   }
   return chosen;
 }
@@ -60,7 +61,7 @@ NrtRuntime::Lease open_runtime() {
 }
 
 void define_library(nb::module_& m) {
-  callers_lock = {release_gil, take_gil, is_interrupted};
+  callers_lock = {release_gil, take_gil, check_interrupt};
   m.def("load_library", load_library, "path"_a = nb::none(),
         "Use this libnrt from now on; without a path, look for one again.\n\n"
         "What is open keeps the one that it has.");

@@ -9,9 +9,6 @@
 
 namespace spike {
 
-/// How waiting ended.
-enum class Waited { done, not_done, interrupted };
-
 /// One submitted execution. Executions on a core run in the order of submission.
 ///
 /// Uses libnrt's explicit async interface where it has the generation that spike knows,
@@ -28,10 +25,10 @@ class AsyncExecution : public Pending {
 
   bool done() noexcept override;
   void finish() noexcept override;
-  /// Waits for so many milliseconds, for ever if it is negative, not at all if it is 0,
-  /// and less if the caller's lock is interrupted. Throws NrtError if what is done
-  /// failed, SpikeError in a child of the process that started it.
-  Waited wait(int64_t milliseconds);
+  /// Waits for so many milliseconds, for ever if it is negative, not at all if it is 0.
+  /// Whether it is done. Throws NrtError if it failed, what the caller's lock throws to
+  /// end the waiting, and SpikeError in a child of the process that started it.
+  bool wait(int64_t milliseconds);
 
   uint64_t sequence = 0;
 

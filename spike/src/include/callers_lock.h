@@ -9,13 +9,11 @@ struct CallersLock {
   /// Gives it up if this thread holds it; returns what `take` needs, null if nothing.
   void* (*release)();
   void (*take)(void*);
-  /// Whether whoever comes with it wants this thread, which may hold it, to give up
-  /// waiting.
-  bool (*is_interrupted)();
+  /// Throws if this thread, which may hold it, is to give up waiting.
+  void (*check_interrupt)();
 };
 /// To be set before anything else of spike's is called.
-inline CallersLock callers_lock{[]() -> void* { return nullptr; }, nullptr,
-                                [] { return false; }};
+inline CallersLock callers_lock{[]() -> void* { return nullptr; }, nullptr, [] {}};
 
 /// Gives up the caller's lock for a scope that may wait.
 class Unlocked {
