@@ -32,6 +32,7 @@ from nkipy.core.backend.hlo import (
 )
 from nkipy.core.errors import ConcretizationError
 from nkipy.core.op_table import NUMPY_TABLE, OPS
+from nkipy.core.promotion import can_cast
 from nkipy.hlo.builder import HLOBuilder
 from nkipy.hlo.ir import HLOInstruction
 
@@ -447,7 +448,7 @@ def store_out(
         )
     if out._ctx is not ctx:
         raise leaked(out)
-    if not np.can_cast(result.dtype, out.dtype, casting):
+    if not can_cast(result.dtype, out.dtype, casting):
         raise TypeError(
             f"cannot cast the result from {result.dtype.name} to {out.dtype.name} with "
             f"casting rule '{casting}'"

@@ -165,12 +165,17 @@ class HLOBuilder:
         return self.emit("constant", (), literal.shape, literal.dtype, attributes)
 
     def scalar(self, value: Any, dtype: np.dtype) -> Value:
-        """A 0-d constant. Raises OverflowError for a Python int out of range."""
+        """A 0-d constant.
+
+        Raises:
+            OverflowError: an integer dtype does not have `value`, or it is finite, and
+                would be NaN in a float that has no infinity.
+        """
         # 0.0 and -0.0 are equal keys but different constants.
         key = (dtype, type(value), value if value else str(value))
         found = self._constants.get(key)
         if found is None:
-            found = self.constant(np.asarray(value, dtype=dtype))
+            found = self.constant(dt.literal(value, dtype))
             self._constants[key] = found
         return found
 

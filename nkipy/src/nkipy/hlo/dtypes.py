@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import ml_dtypes
@@ -82,6 +83,22 @@ def lowest(dtype: np.dtype) -> Any:
 def highest(dtype: np.dtype) -> Any:
     """The value above (or equal to) all others of `dtype`: inf where it has one."""
     return _extreme(dtype, +1)
+
+
+def literal(value: Any, dtype: np.dtype) -> np.ndarray:
+    """A scalar as a 0-d array of `dtype`.
+
+    Raises:
+        OverflowError: an integer dtype does not have `value`, or it is finite, and
+            would be NaN in a float that has no infinity.
+    """
+    made = np.asarray(value, dtype=dtype)
+    if dtype == float8_e4m3fn and made != made and math.isfinite(value):
+        raise OverflowError(
+            f"{value} is out of range for {dtype.name}, which has no infinity: it ends "
+            f"at {highest(dtype)}; write that, or compute in a wider dtype"
+        )
+    return made
 
 
 def _extreme(dtype: np.dtype, sign: int) -> Any:

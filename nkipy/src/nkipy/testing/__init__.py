@@ -8,6 +8,7 @@ from __future__ import annotations
 from nkipy.testing.comparison import compare
 from nkipy.testing.cores import core_released, machine_cores, run_python
 from nkipy.testing.kernels import MODES, check_kernel, run_resident, run_simulated
+from nkipy.testing.low_precision import following_table
 from nkipy.testing.ops import check_error, check_op
 from nkipy.testing.tolerances import RTOL, Tolerance
 from nkipy.testing.values import special_values, subnormals
@@ -21,6 +22,7 @@ __all__ = [
     "check_op",
     "compare",
     "core_released",
+    "following_table",
     "machine_cores",
     "run_python",
     "run_resident",

@@ -13,6 +13,7 @@ import numpy as np
 from nkipy.core.tree import map_tree
 from nkipy.runtime.simulate import SimulatedKernel
 from nkipy.testing.comparison import compare
+from nkipy.testing.low_precision import following_table, involves_table
 from nkipy.testing.tolerances import Tolerance
 
 __all__ = ["MODES", "check_kernel", "run_resident", "run_simulated"]
@@ -92,7 +93,8 @@ def check_kernel(
         args, kwargs: its arguments: arrays, trees of them, and static values.
         modes: one or several of :data:`MODES`. All but "simulate" need a NeuronCore,
             of silicon or emulated.
-        reference: what computes the expected results; by default the function itself.
+        reference: what computes the expected results; by default the function itself,
+            :func:`~nkipy.testing.following_table` if an argument is bfloat16 or fp8.
         tolerance: how far floats may be off; by default, what is right for sums.
         rtol, atol: the relative and absolute error of its own, in place of the table's.
 
@@ -107,7 +109,10 @@ def check_kernel(
     ways = {mode: _way(mode) for mode in modes}
     if not ways:
         raise ValueError("no mode was given: nothing would be checked")
-    expected = _outcome(reference or function, args, kwargs)
+    if reference is None:
+        mixed = involves_table((args, kwargs))
+        reference = following_table(function) if mixed else function
+    expected = _outcome(reference, args, kwargs)
     name = getattr(function, "__name__", repr(function))
     for mode, way in ways.items():
         called = way(function)

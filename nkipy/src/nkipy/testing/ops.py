@@ -19,6 +19,7 @@ from nkipy.core.trace import trace_function
 from nkipy.core.tree import map_tree
 from nkipy.runtime.simulate import SimulatedKernel
 from nkipy.testing.comparison import compare
+from nkipy.testing.low_precision import following_table, involves_table
 from nkipy.testing.tolerances import Tolerance
 
 __all__ = ["check_error", "check_op"]
@@ -123,7 +124,10 @@ def _entry(op: Op, sample: Sample | ErrorSample) -> Callable[..., Any]:
 def _reference(op: Op, sample: Sample) -> Any:
     assert op.reference is not None
     args, kwargs = copy.deepcopy(sample.args), copy.deepcopy(sample.kwargs)
-    return op.reference(*args, **kwargs), _arrays(args), _arrays(kwargs)
+    reference = op.reference
+    if involves_table((args, kwargs)):
+        reference = following_table(reference)
+    return reference(*args, **kwargs), _arrays(args), _arrays(kwargs)
 
 
 def _arrays(tree: Any) -> Any:

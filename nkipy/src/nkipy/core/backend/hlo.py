@@ -31,6 +31,8 @@ __all__ = [
     "get_hlo_context",
 ]
 
+_FLOATS = frozenset((*dt.FLOATS, *dt.FP8))
+
 __getattr__ = names_for(__name__)
 
 
@@ -123,6 +125,8 @@ def as_hlo_tensor(
         return value if wanted is None else ctx.convert(value, wanted)
     if isinstance(value, (bool, int, float)):
         return ctx.scalar(value, wanted or scalar_dtype(value))
+    if wanted in _FLOATS and isinstance(value, np.integer):  # not through 32 bits
+        return ctx.scalar(int(value), wanted)
     return ctx.constant(narrow_constant(np.asarray(value), wanted))
 
 

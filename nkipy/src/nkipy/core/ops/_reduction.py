@@ -11,6 +11,7 @@ import numpy as np
 
 from nkipy.core import dtypes as dt
 from nkipy.core.backend.hlo import HLOTraceContext, as_hlo_tensor
+from nkipy.core.promotion import result_type
 from nkipy.core.tensor import NKIPyTensorRef, as_operand, as_tensor, store_out
 from nkipy.hlo.builder import HLOBuilder, Value
 
@@ -101,8 +102,8 @@ def sum_dtype(x: np.dtype, dtype: Any, out: Any) -> np.dtype:
     key = (x, getattr(out, "dtype", None))
     found = _sum_dtypes.get(key)
     if found is None:
-        found = np.result_type(*key) if key[1] is not None else _natural(x)
-        found = _sum_dtypes[key] = dt.narrow(found)
+        found = result_type(*key) if key[1] is not None else dt.narrow(_natural(x))
+        _sum_dtypes[key] = found
     return found
 
 

@@ -11,6 +11,8 @@ import numpy as np
 
 from nkipy.core import dtypes as dt
 from nkipy.core.ops._registry import Op
+from nkipy.core.promotion import can_cast as allowed
+from nkipy.core.promotion import is_ours
 from nkipy.core.promotion import result_type as promoted
 from nkipy.core.tensor import as_operand
 
@@ -29,7 +31,10 @@ def _result_type(*arrays_and_dtypes: Any) -> np.dtype:
 @can_cast.impl("hlo")
 def _can_cast(from_: Any, to: Any, casting: Any = "safe") -> bool:
     """Whether `casting` allows the conversion."""
-    return np.can_cast(_dtype_of(from_), _dtype_of(to), casting)
+    source, target = _dtype_of(from_), _dtype_of(to)
+    if isinstance(source, (int, float, complex)):  # NumPy's refusal
+        return np.can_cast(source, target, casting)
+    return allowed(dt.as_dtype(source), dt.as_dtype(target), casting)
 
 
 def _dtype_of(value: Any) -> Any:
@@ -47,6 +52,8 @@ def _min_scalar_type(a: Any, /) -> np.dtype:
 def _common_type(*arrays: Any) -> type:
     """The float type that all arrays fit, narrowed to 32 bits."""
     kinds = [as_operand(a).dtype for a in arrays]
+    if any(map(is_ours, kinds)):
+        return promoted(*kinds).type
     if any(k.kind not in "fiu" for k in kinds):
         raise TypeError("can't get common type for non-numeric array")
     floats = [k if k.kind == "f" else dt.float64 for k in kinds]

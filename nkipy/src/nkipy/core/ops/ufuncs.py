@@ -16,7 +16,7 @@ from nkipy.core.ops._ufunc import UFuncOp, as_value
 from nkipy.core.ops.indexing._advanced import AdvancedIndex
 from nkipy.core.ops.indexing._parse import parse_index
 from nkipy.core.ops.reduce.scan import FOLDS, scan
-from nkipy.core.promotion import kind_of
+from nkipy.core.promotion import can_cast, kind_of
 from nkipy.core.tensor import NKIPyTensorRef, as_operand, as_tensor
 
 NO_VALUE = np._NoValue
@@ -293,7 +293,7 @@ def _scatter_dtype(ufunc: np.ufunc, a: NKIPyTensorRef, b: Any) -> np.dtype:
 
 
 def _check_cast(given: np.dtype, wanted: np.dtype) -> None:
-    if not np.can_cast(given, wanted, "same_kind"):
+    if not can_cast(given, wanted, "same_kind"):
         raise TypeError(
             f"cannot cast the result from {given.name} to {wanted.name} with casting "
             "rule 'same_kind'"

@@ -14,7 +14,7 @@ from nkipy.core.ops._dtype_sets import ALL
 from nkipy.core.ops._lower import is_negative
 from nkipy.core.ops._ufunc import UFuncOp, as_hlo_tensor, broadcast
 from nkipy.core.ops.binary.arithmetic import MISTAKES
-from nkipy.core.promotion import Loop
+from nkipy.core.promotion import Kind, Loop, is_ours
 from nkipy.core.tensor import NKIPyTensorRef
 from nkipy.hlo.builder import HLOBuilder, Value
 from nkipy.hlo.ir import HLOInstruction
@@ -38,6 +38,12 @@ class CompareOp(UFuncOp):
 
         super().__init__(ufunc, lower, **record)
         self.direction = direction
+
+    def loop(self, kinds: tuple[Kind, ...], dtype: Any, casting: str) -> Loop:
+        """The ufunc's; but bfloat16 and fp8 meet integers in float32, exactly."""
+        loop = super().loop(kinds, dtype, casting)
+        mixed = any(map(is_ours, kinds)) and any(map(_is_integer, kinds))
+        return Loop((dt.float32, dt.float32), loop.outputs) if mixed else loop
 
     def apply(
         self, ctx: HLOTraceContext, operands: Sequence[Any], loop: Loop
@@ -71,6 +77,10 @@ class CompareOp(UFuncOp):
             left, right = broadcast(ctx, [as_hlo_tensor(ctx, x), y])
             return _int_with_float(ctx, left, right, direction)
         return None
+
+
+def _is_integer(kind: Kind) -> bool:
+    return isinstance(kind, np.dtype) and dt.is_integer(kind)
 
 
 #: Loops whose operands were converted to the loop's dtype without loss.

@@ -10,10 +10,10 @@ import numpy as np
 from nkipy.core import dtypes as dt
 from nkipy.core.ops._cases import A, Special, X, call, cases
 from nkipy.core.ops._dtype_sets import ALL
-from nkipy.core.ops._registry import Op, supports
+from nkipy.core.ops._registry import Op
 from nkipy.core.ops._samples import ErrorSample
 from nkipy.core.ops._views import Tensor, diagonal_of
-from nkipy.core.promotion import result_type
+from nkipy.core.promotion import is_ours, result_type
 from nkipy.core.tensor import as_tensor
 from nkipy.hlo.builder import HLOBuilder, Value
 
@@ -123,7 +123,7 @@ def _triangle(x: Tensor, k: int, direction: str) -> Tensor:
 vander = Op(
     "vander",
     numpy=np.vander,
-    dtypes=supports(dt.FLOATS[:2], dt.INTEGERS, dt.bool_),
+    dtypes=ALL,
     samples=cases(call(A(3)), call(A(3), 2), call(A(2), N=4, increasing=True)),
     errors=[ErrorSample((X,), {}, ValueError, "one-dimensional")],
 )
@@ -139,7 +139,7 @@ def _vander(x: Any, N: int | None = None, increasing: bool = False) -> Any:
         )
     ctx, count = tensor._ctx, tensor.size if N is None else operator.index(N)
     dtype = result_type(np.empty(0, tensor.dtype), np.empty(0, int))
-    base = ctx.convert(tensor.backend_tensor, dtype)
+    base = ctx.convert(tensor.backend_tensor, dt.float32 if is_ours(dtype) else dtype)
     powers = [ctx.full_like(base, 1)]
     while len(powers) < count:
         powers.append(ctx.multiply(powers[-1], base) if len(powers) > 1 else base)
@@ -147,4 +147,4 @@ def _vander(x: Any, N: int | None = None, increasing: bool = False) -> Any:
     if not powers:
         return Tensor._wrap(ctx, ctx.full((tensor.size, 0), 0, dtype))
     columns = [ctx.reshape(p, (tensor.size, 1)) for p in powers]
-    return Tensor._wrap(ctx, ctx.concatenate(columns, 1))
+    return Tensor._wrap(ctx, ctx.convert(ctx.concatenate(columns, 1), dtype))

@@ -13,7 +13,7 @@ from nkipy.core.ops._cases import A, DType, X, call, cases
 from nkipy.core.ops._registry import Op
 from nkipy.core.ops._samples import ErrorSample
 from nkipy.core.ops._views import Tensor
-from nkipy.core.promotion import result_type
+from nkipy.core.promotion import as_arrays, is_ours, result_type
 from nkipy.core.tensor import as_operand, as_tensor
 
 linspace = Op(
@@ -39,11 +39,6 @@ linspace = Op(
 )
 
 
-def _end(value: Any) -> Any:
-    value = as_operand(value)
-    return np.asarray(value, float) if isinstance(value, (int, float)) else value
-
-
 @linspace.impl("hlo")
 def _linspace(
     start: Any,
@@ -64,9 +59,11 @@ def _linspace(
     num = operator.index(num)
     if num < 0:
         raise ValueError(f"Number of samples, {num}, must be non-negative.")
-    ends = [_end(start), _end(stop)]
-    kinds = [e if dt.is_float(dt.narrow(e.dtype)) else np.empty(0) for e in ends]
-    result = result_type(*kinds)
+    ends = as_arrays([as_operand(start), as_operand(stop)])
+    result = result_type(*ends)
+    if not is_ours(result):
+        kinds = [e if dt.is_float(dt.narrow(e.dtype)) else np.empty(0) for e in ends]
+        result = result_type(*kinds)
     first, last = (as_tensor(e, dt.float32) for e in ends)
     delta = OPS["subtract"](last, first)
     count = num - 1 if endpoint else num

@@ -14,6 +14,7 @@ from nkipy.core.ops._samples import ErrorSample, Sample, make
 from nkipy.core.ops.indexing._along_axis import AlongAxis
 from nkipy.core.ops.indexing._bounds import bounded
 from nkipy.core.ops.indexing.items import broadcast_value, setitem, store_value
+from nkipy.core.promotion import can_cast
 from nkipy.core.tensor import NKIPyTensorRef, as_operand, as_tensor
 from nkipy.hlo.builder import Value
 
@@ -64,7 +65,7 @@ def _cycled(ctx: HLOTraceContext, values: Any, count: int, dtype: np.dtype) -> V
 
 def _check_safe(own: np.dtype, dtype: np.dtype) -> None:
     # 64-bit constants stand for what the device has instead.
-    if not np.can_cast(dt.narrow(own), dtype, "safe") and own.kind not in "iu":
+    if not can_cast(dt.narrow(own), dtype, "safe") and own.kind not in "iu":
         raise TypeError(
             f"Cannot cast array data from {own.name} to {dtype.name} according to the "
             "rule 'safe'"

@@ -23,6 +23,7 @@ from nkipy.core.ops._contract import (
 )
 from nkipy.core.ops._registry import Op, supports
 from nkipy.core.ops._samples import ErrorSample
+from nkipy.core.promotion import can_cast, result_type
 from nkipy.core.tensor import NKIPyTensorRef, View, as_tensor, store_out
 from nkipy.hlo.builder import HLOBuilder, Value
 
@@ -326,10 +327,10 @@ def _arguments(operands: Sequence[Any]) -> tuple[list[Tensor], Subscripts]:
 
 def _result_dtype(tensors: Sequence[Tensor], dtype: Any, casting: Any) -> np.dtype:
     if dtype is None:
-        return dt.narrow(np.result_type(*[x.dtype for x in tensors]))
+        return result_type(*[x.dtype for x in tensors])
     wanted = dt.narrow(dtype)
     for x in tensors:
-        if not np.can_cast(x.dtype, wanted, casting):
+        if not can_cast(x.dtype, wanted, casting):
             raise TypeError(
                 f"cannot cast an operand from {x.dtype.name} to {wanted.name} with "
                 f"casting rule '{casting}'"

@@ -15,6 +15,7 @@ from nkipy.core.ops._contract import single_precision
 from nkipy.core.ops._reduction import many_axes, one_axis
 from nkipy.core.ops._registry import Op, supports
 from nkipy.core.ops._samples import ErrorSample
+from nkipy.core.promotion import float64_type
 from nkipy.core.tensor import as_tensor
 
 #: A traced array, to which NumPy's own functions apply.
@@ -27,7 +28,7 @@ _INF = float("inf")
 # -- norms -----------------------------------------------------------------------------
 def _norm_dtype(x: Tensor) -> np.dtype:
     """NumPy's float16 and float32 keep theirs; all else is computed in float64."""
-    return x.dtype if x.dtype == dt.float16 else dt.float32
+    return x.dtype if x.dtype == dt.float16 else float64_type(x.dtype)
 
 
 def _magnitudes(x: Any) -> Tensor:

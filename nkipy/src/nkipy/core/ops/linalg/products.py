@@ -24,25 +24,22 @@ from nkipy.core.ops._dtype_sets import ALL
 from nkipy.core.ops._reduction import one_axis
 from nkipy.core.ops._registry import Op, supports
 from nkipy.core.ops._samples import ErrorSample
+from nkipy.core.promotion import as_arrays, is_ours, result_type
 from nkipy.core.tensor import NKIPyTensorRef, as_operand, as_tensor, store_out
 from nkipy.hlo.builder import Value
 
 Tensor = NKIPyTensorRef
 
 
-def _array(value: Any) -> Tensor:
-    """An operand of these functions, which make arrays of Python scalars first."""
-    value = as_operand(value)
-    return as_tensor(np.asarray(value) if isinstance(value, (int, float)) else value)
-
-
-def _common(x: Tensor, y: Tensor) -> np.dtype:
-    return dt.narrow(np.result_type(x.dtype, y.dtype))
+def _arrays(a: Any, b: Any) -> tuple[Tensor, Tensor]:
+    """The operands of these functions, which make arrays of scalars first."""
+    x, y = as_arrays([as_operand(a), as_operand(b)])
+    return as_tensor(x), as_tensor(y)
 
 
 def _operands(a: Any, b: Any) -> tuple[HLOTraceContext, Value, Value, np.dtype]:
-    x, y = _array(a), _array(b)
-    dtype = _common(x, y)
+    x, y = _arrays(a, b)
+    dtype = result_type(x.dtype, y.dtype)
     ctx = get_hlo_context()
     return (
         ctx,
@@ -190,7 +187,7 @@ outer = Op(
 
 @outer.impl("hlo")
 def _outer(a: Any, b: Any, out: Any = None) -> Tensor:
-    x, y = _array(a), _array(b)
+    x, y = _arrays(a, b)
     return OPS["multiply"](_column(x), _row(y), out=out)
 
 
@@ -213,7 +210,7 @@ linalg_outer = Op(
 
 @linalg_outer.impl("hlo")
 def _linalg_outer(x1: Any, x2: Any, /) -> Tensor:
-    x, y = _array(x1), _array(x2)
+    x, y = _arrays(x1, x2)
     if x.ndim != 1 or y.ndim != 1:
         raise ValueError(
             "both operands must be one-dimensional, but have shapes "
@@ -286,7 +283,7 @@ kron = Op(
 
 @kron.impl("hlo")
 def _kron(a: Any, b: Any) -> Tensor:
-    x, y = _array(a), _array(b)
+    x, y = _arrays(a, b)
     ctx, ndim = x._ctx, max(x.ndim, y.ndim)
     left = (1,) * (ndim - x.ndim) + x.shape
     right = (1,) * (ndim - y.ndim) + y.shape
@@ -319,7 +316,7 @@ cross = Op(
         ErrorSample((X, X), {"axis": 2}, error=np.exceptions.AxisError),
         ErrorSample((np.ones(4, "f4"), np.ones(4, "f4")), match="dimensions"),
     ),
-    note="small floats are rounded after each product, as in NumPy",
+    note="float16 is rounded after each product, as in NumPy",
 )
 
 
@@ -329,13 +326,17 @@ def _cross(
 ) -> Tensor:
     if axis is not None:
         axisa = axisb = axisc = axis
-    x, y = _array(a), _array(b)
+    x, y = _arrays(a, b)
+    dtype = result_type(x.dtype, y.dtype)
+    if is_ours(dtype):  # rounded once, at the end
+        x, y = x.astype(np.float32), y.astype(np.float32)
     u, v = (_components(*pair) for pair in ((x, axisa), (y, axisb)))
     if len(u) == len(v) == 2:
-        return u[0] * v[1] - u[1] * v[0]
+        return (u[0] * v[1] - u[1] * v[0]).astype(dtype)
     u, v = ([*w, _zero_like(w[0])] if len(w) == 2 else w for w in (u, v))
     parts = [u[i - 2] * v[i - 1] - u[i - 1] * v[i - 2] for i in range(3)]
-    return OPS["stack"](parts, axis=one_axis(axisc, parts[0].ndim + 1))
+    stacked = OPS["stack"](parts, axis=one_axis(axisc, parts[0].ndim + 1))
+    return stacked.astype(dtype, copy=False)
 
 
 def _components(x: Tensor, axis: int) -> list[Any]:
@@ -373,7 +374,7 @@ linalg_cross = Op(
 
 @linalg_cross.composed_impl
 def _linalg_cross(x1: Any, x2: Any, /, *, axis: int = -1) -> Tensor:
-    x, y = _array(x1), _array(x2)
+    x, y = _arrays(x1, x2)
     if x.shape[one_axis(axis, x.ndim)] != 3 or y.shape[one_axis(axis, y.ndim)] != 3:
         raise ValueError(
             "both operands must be 3-dimensional vectors along the axis, but have "

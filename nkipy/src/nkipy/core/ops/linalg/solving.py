@@ -17,6 +17,7 @@ from nkipy.core.backend.hlo import get_hlo_context
 from nkipy.core.ops._cases import X
 from nkipy.core.ops._registry import Op, supports
 from nkipy.core.ops._samples import ErrorSample, Sample, make
+from nkipy.core.promotion import float64_type
 from nkipy.core.tensor import NKIPyTensorRef, as_tensor
 
 #: A traced array, to which NumPy's own functions apply.
@@ -24,13 +25,13 @@ Tensor = Any
 
 _LARGEST = 32
 _NOTE = f"matrices up to {_LARGEST} by {_LARGEST}; singular ones are not detected"
-_DTYPES = supports(dt.float32, dt.int8, dt.int32)
+_DTYPES = supports(dt.float32, dt.bfloat16, dt.FP8, dt.int8, dt.int32)
 _SlogdetResult: Any = type(np.linalg.slogdet(np.eye(1)))
 
 
 # -- arguments -------------------------------------------------------------------------
 def _matrix(a: Any) -> Tensor:
-    """`a` in float32.
+    """`a` in float32, in which everything is computed.
 
     Raises:
         TypeError: it is float16, which NumPy refuses too.
@@ -49,6 +50,12 @@ def _matrix(a: Any) -> Tensor:
             f"matrices of {x.shape[-1]} rows would be unrolled; up to {_LARGEST} are"
         )
     return x.astype(np.float32)
+
+
+def _like(result: Tensor, *arguments: Any) -> Tensor:
+    """What was computed of the arguments, in float32, in the dtype that it has."""
+    dtype = float64_type(*(as_tensor(a).dtype for a in arguments))
+    return result.astype(dtype, copy=False)
 
 
 def _samples(
@@ -145,8 +152,8 @@ det = Op(
 def _det(a: Any) -> Any:
     x = _matrix(a)
     if x.shape[-1] == 0:
-        return as_tensor(np.ones(x.shape[:-2], np.float32))
-    return np.prod(_diagonal(x), axis=-1) * _reflected_sign(x)
+        return _like(as_tensor(np.ones(x.shape[:-2], np.float32)), a)
+    return _like(np.prod(_diagonal(x), axis=-1) * _reflected_sign(x), a)
 
 
 slogdet = Op(
@@ -165,10 +172,11 @@ def _slogdet(a: Any) -> Any:
     x = _matrix(a)
     if x.shape[-1] == 0:
         ones = np.ones(x.shape[:-2], np.float32)
-        return _SlogdetResult(as_tensor(ones), as_tensor(ones * 0))
+        return _SlogdetResult(_like(as_tensor(ones), a), _like(as_tensor(ones * 0), a))
     factors = _diagonal(x)
     sign = np.prod(np.sign(factors), axis=-1) * _reflected_sign(x)
-    return _SlogdetResult(sign, np.sum(np.log(np.abs(factors)), axis=-1))
+    logarithm = np.sum(np.log(np.abs(factors)), axis=-1)
+    return _SlogdetResult(_like(sign, a), _like(logarithm, a))
 
 
 solve = Op(
@@ -205,7 +213,7 @@ def _solve(a: Any, b: Any) -> Any:
         raise ValueError(
             f"the right side of shape {np.shape(b)} has to have {x.shape[-1]} rows"
         )
-    result = _solved(x, right)
+    result = _like(_solved(x, right), a, b)
     return result[..., 0] if vector else result
 
 
@@ -232,13 +240,13 @@ inv = Op(
 @inv.composed_impl
 def _inv(a: Any) -> Any:
     x = _matrix(a)
-    return _solved(x, as_tensor(np.eye(x.shape[-1], dtype=np.float32)))
+    return _like(_solved(x, as_tensor(np.eye(x.shape[-1], dtype=np.float32))), a)
 
 
 cholesky = Op(
     "cholesky",
     numpy=np.linalg.cholesky,
-    dtypes=supports(dt.float32),
+    dtypes=supports(dt.float32, dt.bfloat16),
     samples=lambda dtype: _cholesky_samples(dtype),
     errors=_ERRORS[:2],
     rtol={dt.float32: 1e-5},
@@ -264,4 +272,4 @@ def _cholesky(a: Any, /, *, upper: bool = False) -> Any:
     factor = ctx.emit("cholesky", (value,), value.shape, dt.float32, {"lower": True})
     # The other half is unspecified.
     lower: Any = np.tril(NKIPyTensorRef._wrap(ctx, factor))
-    return np.swapaxes(lower, -1, -2) if upper else lower
+    return _like(np.swapaxes(lower, -1, -2) if upper else lower, a)

@@ -10,7 +10,7 @@ import numpy as np
 from nkipy.core import dtypes as dt
 from nkipy.core.ops._registry import Op, supports
 from nkipy.core.ops._samples import ErrorSample, Sample, make, special
-from nkipy.core.promotion import result_type
+from nkipy.core.promotion import is_ours, result_type
 from nkipy.core.tensor import as_tensor
 
 _DTYPES = supports(dt.float32, dt.float16, dt.int8, dt.int32, dt.bool_)
@@ -59,6 +59,8 @@ def _isclose(
     """Where ``|a - b| <= atol + rtol * |b|``; infinities are close to themselves."""
     x: Any = as_tensor(a)
     y: Any = as_tensor(b)
+    if is_ours(result_type(x, y)):  # compared as what they are, exact in float32
+        x, y = x.astype(np.float32), y.astype(np.float32)
     y = y.astype(result_type(y, 1.0))
     near = np.less_equal(np.abs(x - y), atol + rtol * np.abs(y))
     result = (near & np.isfinite(y)) | (x == y)

@@ -18,6 +18,7 @@ from nkipy.core.ops._reduction import (
 )
 from nkipy.core.ops._registry import Op, supports
 from nkipy.core.ops._samples import ErrorSample, Sample, make
+from nkipy.core.promotion import common_dtype, is_ours, kind_of
 from nkipy.core.tensor import NKIPyTensorRef, as_operand
 from nkipy.hlo.builder import Value
 
@@ -38,7 +39,7 @@ def _trapezoid_samples(dtype: np.dtype) -> Iterator[Sample]:
 trapezoid = Op(
     "trapezoid",
     numpy=np.trapezoid,
-    dtypes=supports(dt.FLOATS, dt.SIGNED),
+    dtypes=supports(dt.FLOATS, dt.FP8, dt.SIGNED),
     samples=_trapezoid_samples,
     reference=rounding_once(np.trapezoid),
     errors=(_AXIS_ERROR, ErrorSample((X, X[0, :2]), {}, ValueError, "shape")),
@@ -61,6 +62,9 @@ def _trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: Any = -1) -> NKIPyTen
 
 
 def _trapezoid_dtype(y: Value, x: Any, dx: Any) -> np.dtype:
+    kinds = [kind_of(as_operand(v)) for v in (y, x, dx) if v is not None]
+    if any(map(is_ours, kinds)):
+        return common_dtype(*kinds)
     own = np.ones(2, y.dtype)
     given = None if x is None else np.ones(2, as_operand(x).dtype)
     width: Any = np.ones((), dx.dtype) if hasattr(dx, "dtype") else dx

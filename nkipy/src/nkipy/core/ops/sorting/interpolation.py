@@ -11,7 +11,8 @@ from nkipy.core import dtypes as dt
 from nkipy.core.op_table import OPS
 from nkipy.core.ops._registry import Op
 from nkipy.core.ops._samples import ErrorSample, Sample, make
-from nkipy.core.tensor import NKIPyTensorRef, as_tensor
+from nkipy.core.promotion import as_arrays, float64_type
+from nkipy.core.tensor import NKIPyTensorRef, as_operand, as_tensor
 
 _POINTS = np.array([-3, -1, -0.5, 2, 3], np.float32)
 
@@ -31,7 +32,7 @@ def _samples(dtype: np.dtype) -> Iterator[Sample]:
 interp = Op(
     "interp",
     numpy=np.interp,
-    dtypes=(dt.float32, dt.float16, dt.int32),
+    dtypes=(*dt.FLOATS, *dt.FP8, dt.int32),
     samples=_samples,
     errors=(
         ErrorSample((_POINTS, [], []), {}, ValueError, "empty"),
@@ -51,7 +52,9 @@ def _interp(
     Raises:
         ValueError: no points, or not as many values as points; a period of zero.
     """
-    x, xp, fp = (as_tensor(v, dt.float32) for v in (x, xp, fp))
+    operands = as_arrays([as_operand(v) for v in (x, xp, fp)])
+    result = float64_type(*operands)
+    x, xp, fp = (as_tensor(v, dt.float32) for v in operands)
     if xp.ndim != 1 or fp.ndim != 1:
         raise ValueError(
             "data points must be 1-D sequences, but received "
@@ -64,7 +67,7 @@ def _interp(
     if period is not None:
         x, xp, fp = _periodic(x, xp, fp, period)
         left = right = None
-    return _between(x, xp, fp, left, right)
+    return _between(x, xp, fp, left, right).astype(result, copy=False)
 
 
 def _periodic(x: Any, xp: Any, fp: Any, period: Any) -> tuple[Any, Any, Any]:

@@ -15,7 +15,7 @@ from nkipy.core.ops._reduction import operand
 from nkipy.core.ops._registry import Op, supports
 from nkipy.core.ops._samples import ErrorSample, Sample, make, special
 from nkipy.core.ops.sorting.sorting import precedes
-from nkipy.core.promotion import result_type
+from nkipy.core.promotion import is_ours, result_type
 from nkipy.core.tensor import NKIPyTensorRef, as_operand
 from nkipy.hlo.builder import HLOBuilder, Value
 
@@ -70,7 +70,7 @@ def _common(ctx: HLOTraceContext, a: Any, v: Any) -> tuple[Value, Value]:
     dtype = result_type(a, v)
     if isinstance(a, (int, float)):
         raise ValueError("object of too small depth for desired array")
-    if dtype in dt.FP8:
+    if is_ours(dtype):  # in which integers would lose digits
         dtype = dt.float32
     return as_hlo_tensor(ctx, a, dtype), as_hlo_tensor(ctx, v, dtype)
 

@@ -23,7 +23,7 @@ from nkipy.core.ops._reduction import (
 from nkipy.core.ops._registry import Op
 from nkipy.core.ops._samples import ErrorSample, Sample, make
 from nkipy.core.ops.reduce.moments import mean_
-from nkipy.core.promotion import result_type
+from nkipy.core.promotion import float64_type, is_ours, result_type
 from nkipy.core.tensor import NKIPyTensorRef, as_operand
 from nkipy.hlo.builder import Value
 
@@ -90,8 +90,10 @@ def _weighted(
 ) -> Any:
     w = operand(weights)
     assert x.dtype is not None
-    own = mean_dtype(x.dtype, None)
-    result = own if own == w.dtype else result_type(own, w.dtype)
+    result = result_type(x.dtype, w.dtype)
+    if not is_ours(result):
+        own = mean_dtype(x.dtype, None)
+        result = own if own == w.dtype else result_type(own, w.dtype)
     result = mean_dtype(result, None)
     w = _align(ctx, ctx.convert(w, dt.float32), x.shape, axis, axes)
     total = ctx.reduce(w, "add", 0, axes)
@@ -206,7 +208,7 @@ def _result(
     """A covariance matrix, or the number that the only one of its entries is."""
     if dtype is None:
         arrays = [as_operand(v).dtype for v in (m, y) if v is not None]
-        dtype = np.result_type(*arrays, np.float64)
+        dtype = float64_type(*arrays)
     value = ctx.convert(value, dt.narrow(dtype))
     kept = [d for d in value.shape if d != 1]
     return NKIPyTensorRef._wrap(ctx, ctx.reshape(value, kept))

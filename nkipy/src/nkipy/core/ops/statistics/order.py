@@ -26,6 +26,7 @@ from nkipy.core.ops._registry import Op, supports
 from nkipy.core.ops._samples import ErrorSample, Sample, make
 from nkipy.core.ops.reduce.folds import MAXIMUM, MINIMUM, Fold, need_elements
 from nkipy.core.ops.sorting.sorting import sort_along
+from nkipy.core.promotion import is_ours
 from nkipy.core.tensor import NKIPyTensorRef, as_operand
 from nkipy.hlo.builder import HLOBuilder, Value
 
@@ -158,7 +159,9 @@ def quantile_dtype(x: np.dtype, q: Any, method: Any) -> np.dtype:
     Raises:
         TypeError: NumPy has no quantiles of it (bool).
     """
-    return dt.narrow(np.quantile(np.zeros(2, x), q, method=method).dtype)
+    own = np.dtype(np.float32) if is_ours(x) else x
+    found = np.quantile(np.zeros(2, own), q, method=method).dtype
+    return x if is_ours(x) and found == own else dt.narrow(found)
 
 
 def static_q(q: Any, name: str) -> Any:
@@ -246,7 +249,9 @@ def _exactly(function: Any) -> Any:
     """The reference for floats that NumPy would round while interpolating."""
 
     def reference(a: Any, q: Any, **kwargs: Any) -> Any:
-        own = function(np.ones(2, a.dtype), q, method=kwargs.get("method", "linear"))
+        own = function(
+            np.ones_like(a, shape=2), q, method=kwargs.get("method", "linear")
+        )
         if dt.is_float(a.dtype):
             a = a.astype(np.float64)
         return np.asarray(function(a, q, **kwargs)).astype(own.dtype)

@@ -16,6 +16,7 @@ from nkipy.core.ops._samples import ErrorSample, Sample, make
 from nkipy.core.ops._views import Tensor, duplicate
 from nkipy.core.ops.indexing.items import broadcast_value, store_value
 from nkipy.core.ops.indexing.putting import destination, one
+from nkipy.core.promotion import can_cast, result_type
 from nkipy.core.tensor import View, as_operand, as_tensor, store_out
 from nkipy.hlo.builder import HLOBuilder, Value
 
@@ -99,7 +100,7 @@ def _astype(
     tensor = as_tensor(x)
     wanted = dt.as_dtype(dtype)
     target = dt.narrow(wanted)
-    if casting != "unsafe" and not np.can_cast(tensor.dtype, wanted, casting):
+    if casting != "unsafe" and not can_cast(tensor.dtype, wanted, casting):
         raise TypeError(
             f"Cannot cast array data from {tensor.dtype.name} to {wanted.name} "
             f"according to the rule '{casting}'"
@@ -198,7 +199,7 @@ def _copyto(dst: Any, src: Any, casting: Any = "same_kind", where: Any = True) -
     dst = destination(dst)
     src = as_operand(src)
     if isinstance(src, (bool, int, float)) and not isinstance(src, np.generic):
-        if casting != "unsafe" and np.result_type(dst.dtype, src) != dst.dtype:
+        if casting != "unsafe" and result_type(dst.dtype, src) != dst.dtype:
             raise TypeError(f"cannot cast {src!r} to {dst.dtype.name} by '{casting}'")
         value = store_value(ctx, src, dst.dtype)
     else:

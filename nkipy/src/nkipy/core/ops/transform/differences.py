@@ -13,6 +13,7 @@ from nkipy.core import dtypes as dt
 from nkipy.core.backend.hlo import HLOTraceContext, as_hlo_tensor, get_hlo_context
 from nkipy.core.op_table import OPS
 from nkipy.core.ops._cases import A, X, call, cases
+from nkipy.core.ops._dtype_sets import NUMERIC
 from nkipy.core.ops._reduction import (
     many_axes,
     one_axis,
@@ -23,6 +24,7 @@ from nkipy.core.ops._registry import Op, supports
 from nkipy.core.ops._samples import ErrorSample, Sample, make
 from nkipy.core.ops._views import Shape, Tensor, in_shape
 from nkipy.core.ops.transform.joining import concatenate
+from nkipy.core.promotion import as_arrays, can_cast, float64_type, is_ours
 from nkipy.core.tensor import NKIPyTensorRef, as_operand, as_tensor
 from nkipy.hlo.builder import Value
 
@@ -44,7 +46,7 @@ def _gradient_samples(dtype: np.dtype) -> Iterator[Sample]:
 gradient = Op(
     "gradient",
     numpy=np.gradient,
-    dtypes=supports(dt.FLOATS, dt.INTEGERS),
+    dtypes=NUMERIC,
     samples=_gradient_samples,
     reference=rounding_once(np.gradient),
     errors=(
@@ -69,7 +71,7 @@ def _gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> A
     if edge_order not in (1, 2):
         raise ValueError("'edge_order' greater than 2 not supported")
     axes = _in_order(axis, x.ndim)
-    result = x.dtype if x.dtype in (dt.float16, dt.float32) else dt.float32
+    result = x.dtype if x.dtype == dt.float16 else float64_type(x.dtype)
     spacings = _spacings(ctx, varargs, len(axes))
     x = ctx.convert(x, dt.float32)
     slopes = tuple(
@@ -170,27 +172,31 @@ def _diff(
     if n == 0:
         return x
     axis = normalize_axis_index(axis, x.ndim)
-    ends = [_end(e, x.shape, axis) for e in (prepend, append)]
+    before, _, after = as_arrays([_given(prepend), x, _given(append)])
+    ends = [_end(e, x.shape, axis) for e in (before, after)]
     if any(e is not None for e in ends):
         x = concatenate([e for e in (ends[0], x, ends[1]) if e is not None], axis)
+    own = x.dtype
+    if is_ours(own) and n > 1:  # rounded once, at the end
+        x = x.astype(np.float32)
     difference = OPS["not_equal" if x.dtype == dt.bool_ else "subtract"]
     for _ in range(operator.index(n)):
         size = x.shape[axis]
         later = _section(x, axis, min(1, size), size)
         x = difference(later, _section(x, axis, 0, max(0, size - 1)))
-    return x
+    return x if own == dt.bool_ else x.astype(own, copy=False)
 
 
 def _section(x: Tensor, axis: int, start: int, stop: int) -> Tensor:
     return Tensor._wrap(x._ctx, x._ctx.slice_dim(x.backend_tensor, axis, start, stop))
 
 
+def _given(values: Any) -> Any:
+    return None if values is np._NoValue else as_operand(values)
+
+
 def _end(values: Any, shape: Shape, axis: int) -> Any:
-    if values is np._NoValue:
-        return None
-    values = as_operand(values)
-    values = np.asarray(values) if isinstance(values, (int, float)) else values
-    if np.ndim(values):
+    if values is None or np.ndim(values):
         return values
     shape = (*shape[:axis], 1, *shape[axis + 1 :])
     if isinstance(values, Tensor):
@@ -220,7 +226,7 @@ def _ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Any:
         if values is None:
             continue
         end = as_tensor(values)
-        if not np.can_cast(end.dtype, x.dtype, "same_kind"):
+        if not can_cast(end.dtype, x.dtype, "same_kind"):
             raise TypeError(
                 f"dtype of `{name}` must be compatible with input `ary` under the "
                 "`same_kind` rule."

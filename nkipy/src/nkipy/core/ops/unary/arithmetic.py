@@ -43,7 +43,7 @@ def _sign(b: HLOBuilder, x: Value) -> Value:
     if x.dtype in dt.UNSIGNED:
         return b.convert(b.convert(x, dt.bool_), x.dtype)
     sign = b.unary("sign", x)
-    if x.dtype in (dt.float32, dt.float16):  # NumPy: +0.0 for both zeros
+    if dt.is_float(x.dtype):  # NumPy: +0.0 for both zeros
         return fill(b, is_zero(b, x), 0, sign)
     return sign
 

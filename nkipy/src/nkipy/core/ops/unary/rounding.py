@@ -12,10 +12,10 @@ from nkipy.core import dtypes as dt
 from nkipy.core.backend.hlo import get_hlo_context
 from nkipy.core.ops._dtype_sets import ALL, NUMERIC, REAL
 from nkipy.core.ops._lower import is_negative
-from nkipy.core.ops._registry import Op, supports
+from nkipy.core.ops._registry import Op
 from nkipy.core.ops._samples import ErrorSample, Sample, make, special
 from nkipy.core.ops._ufunc import UFuncOp, as_value, broadcast_shape
-from nkipy.core.promotion import kind_of
+from nkipy.core.promotion import common_dtype, is_ours, kind_of
 from nkipy.core.tensor import NKIPyTensorRef, as_operand, as_tensor, store_out
 from nkipy.hlo.builder import HLOBuilder, Value
 
@@ -71,7 +71,7 @@ round_ = Op(
     "round",
     aliases=["round_"],  # which does not hide Python's
     numpy=(np.round,) if np.round is np.around else (np.round, np.around),
-    dtypes=supports(dt.FLOATS, dt.INTEGERS),
+    dtypes=NUMERIC,
     samples=_round_samples,
     errors=[
         ErrorSample((np.ones(2, np.float32), 1.5), error=TypeError, match="integer")
@@ -95,8 +95,11 @@ def _round(a: Any, decimals: Any = 0, out: Any = None) -> Any:
         return np.positive(rounded, out=out)
     if decimals == 0:
         return np.rint(a, out=out)
-    # Each step rounds to the array's own dtype, in bfloat16 too.
     factor, own = 10.0 ** abs(decimals), a.dtype
+    if is_ours(own):  # rounded once, at the end
+        return np.positive(
+            as_value_of(_round(a.astype(np.float32), decimals), own), out=out
+        )
     before, after = (np.multiply, np.divide)[:: 1 if decimals > 0 else -1]
     steps = np.rint(as_value_of(before(a, factor), own))
     return np.positive(as_value_of(after(steps, factor), own), out=out)
@@ -207,6 +210,8 @@ def _bounds(positional: Any, named: Any) -> list[Any]:
 @cache
 def _clip_dtype(*kinds: Any) -> np.dtype:
     """The dtype of np.clip, of which NumPy does not show the ufunc."""
+    if any(map(is_ours, kinds)):
+        return common_dtype(*kinds)
     values = [k(0) if isinstance(k, type) else np.zeros(1, k) for k in kinds]
     return np.clip(*values).dtype
 

@@ -15,5 +15,5 @@ sinc.errors = (ErrorSample((["text"],), error=TypeError),)
 @sinc.composed_impl
 def _sinc(x: Any) -> Any:
     angle = np.pi * x
-    angle = np.where(angle, angle, np.finfo(angle.dtype).eps)
-    return np.sin(angle) / angle
+    nonzero = np.where(angle == 0, 1, angle)
+    return np.where(angle == 0, 1, np.sin(nonzero) / nonzero)

@@ -1,0 +1,294 @@
+"""NumPy with nkipy's rule for bfloat16 and fp8: what a kernel should give there.
+
+NumPy has no rule for them, and what it does with ml_dtypes' types differs from one
+function to the next. Here a function of NumPy's that receives one of them computes in
+float32, and its floats are rounded once, to the dtype that the guide's table gives. The
+table is written down again, and nothing of it is taken from the tracer, so that the two
+can be compared.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from nkipy.core.tree import map_tree
+
+__all__ = ["following_table", "table_dtype"]
+
+_BF16, _F16, _F32 = (np.dtype(d) for d in (ml_dtypes.bfloat16, np.float16, np.float32))
+_E4M3, _E4M3FN, _E5M2 = (
+    np.dtype(d)
+    for d in (ml_dtypes.float8_e4m3, ml_dtypes.float8_e4m3fn, ml_dtypes.float8_e5m2)
+)
+_OURS = {_BF16, _E4M3, _E4M3FN, _E5M2}
+#: What two different floats give, of which one is ours.
+_TABLE = {
+    **{frozenset((d, _F32)): _F32 for d in _OURS},
+    frozenset((_BF16, _F16)): _F32,
+    frozenset((_E4M3, _BF16)): _BF16,
+    frozenset((_E4M3FN, _BF16)): _BF16,
+    frozenset((_E5M2, _BF16)): _BF16,
+    frozenset((_E4M3, _F16)): _F16,
+    frozenset((_E4M3FN, _F16)): _F16,
+    frozenset((_E5M2, _F16)): _F16,
+    frozenset((_E4M3, _E4M3FN)): _BF16,
+    frozenset((_E4M3, _E5M2)): _BF16,
+    frozenset((_E4M3FN, _E5M2)): _BF16,
+}
+_WEAK = (bool, int, float, np.float64, np.int64, np.uint64)
+
+
+def table_dtype(*operands: Any) -> np.dtype:
+    """The dtype of a float that is computed of these, of which one is bfloat16 or fp8.
+
+    Args:
+        operands: arrays and scalars, or dtypes.
+    """
+    floats = set(_floats(operands))
+    if {_F32, np.dtype(np.float64)} & floats:
+        return _F32
+    if len(floats) > 2:  # bfloat16 with float16 decides, else whichever there is
+        floats = floats & {_BF16, _F16} or {_BF16}
+    return floats.pop() if len(floats) == 1 else _TABLE[frozenset(floats)]
+
+
+def _floats(operands: Iterable[Any]) -> Iterator[np.dtype]:
+    for operand in operands:
+        dtype = operand if isinstance(operand, np.dtype) else _dtype_of(operand)
+        if dtype is not None and (dtype in _OURS or dtype.kind == "f"):
+            yield dtype
+
+
+def _dtype_of(value: Any) -> np.dtype | None:
+    """The dtype that a value counts with; None of a scalar that is weak."""
+    return None if isinstance(value, _WEAK) else getattr(value, "dtype", None)
+
+
+def following_table(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function`, a kernel or a function of NumPy's, with the rule of nkipy's guide.
+
+    Its array arguments, also those in lists, tuples, dicts and dataclasses, are arrays
+    for which the rule holds, and so is whatever is computed of them. An array that the
+    function makes of nothing, or one that it captures, is NumPy's own, until it meets
+    one of those. What it returns are NumPy's arrays.
+    """
+
+    @functools.wraps(function)
+    def called(*args: Any, **kwargs: Any) -> Any:
+        args, kwargs = map_tree(_wrapped, (args, kwargs))
+        return map_tree(_unwrapped, function(*args, **kwargs))
+
+    return called
+
+
+def involves_table(tree: Any) -> bool:
+    """Whether an array in `tree`, or a dtype, is bfloat16 or fp8."""
+    return any(_given(leaf) in _OURS or _is_ours(leaf) for leaf in _leaves(tree))
+
+
+def _wrapped(path: Any, leaf: Any) -> Any:
+    return leaf.view(_Array) if type(leaf) is np.ndarray else leaf
+
+
+def _unwrapped(path: Any, leaf: Any) -> Any:
+    return leaf.view(np.ndarray) if isinstance(leaf, _Array) else leaf
+
+
+# -- calls of NumPy's functions --------------------------------------------------------
+def _is_ours(value: Any) -> bool:
+    return getattr(value, "dtype", None) in _OURS and not isinstance(value, type)
+
+
+def _given(value: Any) -> np.dtype | None:
+    """The dtype that `value` names, if it names one."""
+    if isinstance(value, np.dtype):
+        return value
+    if isinstance(value, type) and issubclass(value, np.generic):
+        return np.dtype(value)
+    return None
+
+
+def _operands_in(tree: Any) -> Iterator[Any]:
+    """The leaves of `tree`; a list of nothing but numbers is an array."""
+    leaves = list(_leaves(tree))
+    if isinstance(tree, (list, tuple)) and leaves:
+        if all(isinstance(leaf, (int, float)) for leaf in leaves):
+            yield np.asarray(leaves)
+            return
+        for child in tree:
+            yield from _operands_in(child)
+    elif isinstance(tree, dict):
+        for child in tree.values():
+            yield from _operands_in(child)
+    else:
+        yield from leaves
+
+
+def _leaves(tree: Any) -> Iterator[Any]:
+    found: list[Any] = []
+    map_tree(lambda path, leaf: found.append(leaf), tree)
+    return iter(found)
+
+
+def _plain(tree: Any) -> Any:
+    return map_tree(_unwrapped, tree)
+
+
+def _wide(tree: Any) -> Any:
+    """`tree` with float32 in place of what is ours, arrays and dtypes."""
+
+    def widen(path: Any, leaf: Any) -> Any:
+        if _given(leaf) in _OURS:
+            return _F32
+        return leaf.astype(_F32) if _is_ours(leaf) else leaf
+
+    return map_tree(widen, _plain(tree))
+
+
+def _evaluate(
+    function: Callable[..., Any], args: Any, kwargs: dict[str, Any], out: Any = None
+) -> Any:
+    """``function(*args, **kwargs)`` by the rule, its floats rounded once."""
+    if not involves_table((args, kwargs)):
+        result = function(*_plain(args), **_plain(kwargs))
+        return map_tree(_wrapped, result) if out is None else _stored(result, out)
+    if isinstance(kwargs.get("dtype"), str):
+        kwargs = {**kwargs, "dtype": np.dtype(kwargs["dtype"])}
+    named = [d for d in map(_given, _leaves((args, kwargs))) if d is not None]
+    dtype = named[0] if named else table_dtype(*_operands_in((args, kwargs)))
+    with np.errstate(all="ignore"):
+        result = function(*_wide(args), **_wide(kwargs))
+        result = map_tree(lambda path, leaf: _rounded(leaf, dtype), result)
+    return result if out is None else _stored(result, out)
+
+
+def _without_out(
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any], Any]:
+    """The arguments, and apart from them the array that the result is to be in."""
+    try:
+        place = list(inspect.signature(function).parameters).index("out")
+    except ValueError:  # there is none, or NumPy does not say
+        place = len(args)
+    if place < len(args):
+        return (*args[:place], None, *args[place + 1 :]), kwargs, args[place]
+    return args, kwargs, kwargs.pop("out", None)
+
+
+def _rounded(value: Any, dtype: np.dtype) -> Any:
+    if not isinstance(value, (np.ndarray, np.generic)):
+        return value
+    is_float = value.dtype.kind == "f" and (dtype in _OURS or dtype.kind == "f")
+    # A 0-d array, since a scalar of ml_dtypes' would have rules of its own.
+    return np.asarray(value.astype(dtype) if is_float else value).view(_Array)
+
+
+def _stored(result: Any, out: Any) -> Any:
+    for value, array in zip(
+        *((x if isinstance(x, tuple) else (x,)) for x in (result, out))
+    ):
+        np.copyto(array.view(np.ndarray), _plain(value), casting="unsafe")
+    return out[0] if isinstance(out, tuple) and len(out) == 1 else out
+
+
+def _operands(ufunc: np.ufunc, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The operands of an element-wise ufunc, in the dtype that they have in common.
+
+    Comparisons take integers as they are: they are exact.
+    """
+    if not any(map(_is_ours, inputs)) or ufunc is np.ldexp:
+        return inputs
+    dtype, exact = table_dtype(*inputs), ufunc.types[-1].endswith("?")
+
+    def convert(value: Any) -> Any:
+        array = np.asarray(value)
+        if array.dtype.kind == "b" or (exact and not isinstance(value, _WEAK)):
+            return value
+        return array.astype(dtype)
+
+    with np.errstate(all="ignore"):
+        return tuple(map(convert, _plain(inputs)))
+
+
+def _at(ufunc: np.ufunc, a: Any, indices: Any, *values: Any) -> None:
+    wide, values = _wide((a, values))
+    ufunc.at(wide, _plain(indices), *values)
+    a.view(np.ndarray)[...] = wide.astype(a.dtype)
+
+
+#: What makes views, writes, or takes no dtype from all of its arguments: NumPy's own
+#: function does what is to be done.
+_NATIVE = {
+    *(np.reshape, np.ravel, np.transpose, np.swapaxes, np.moveaxis, np.rollaxis),
+    *(np.squeeze, np.expand_dims, np.flip, np.fliplr, np.flipud, np.rot90, np.diagonal),
+    *(np.split, np.array_split, np.hsplit, np.vsplit, np.dsplit, np.matrix_transpose),
+    *(np.broadcast_to, np.broadcast_arrays, np.shape, np.ndim, np.size, np.real),
+    *(np.atleast_1d, np.atleast_2d, np.atleast_3d, np.shares_memory, np.copyto),
+    *(np.put, np.putmask, np.place, np.put_along_axis, np.fill_diagonal),
+    *(
+        np.pad,
+        np.insert,
+        np.full_like,
+        np.zeros_like,
+        np.ones_like,
+        np.empty_like,
+        np.may_share_memory,
+    ),
+}
+
+
+class _Array(np.ndarray):
+    """An array for which nkipy's rule holds."""
+
+    def __array_ufunc__(
+        self,
+        ufunc: np.ufunc,
+        method: str,
+        *inputs: Any,
+        out: Any = None,
+        **kwargs: Any,
+    ) -> Any:
+        if method == "at":
+            return _at(ufunc, *inputs)
+        if method in ("__call__", "outer"):
+            inputs = _operands(ufunc, inputs)
+        if out is not None and kwargs.get("where", True) is not True:
+            kwargs["out"] = tuple(_wide(out))
+        return _evaluate(getattr(ufunc, method), inputs, kwargs, out)
+
+    def __array_function__(
+        self, func: Callable[..., Any], types: Any, args: Any, kwargs: Any
+    ) -> Any:
+        if func is np.result_type:
+            return table_dtype(*(_given(a) or a for a in args))
+        if func in _NATIVE:
+            return map_tree(_wrapped, func(*_plain(args), **_plain(kwargs)))
+        return _evaluate(func, *_without_out(func, tuple(args), dict(kwargs)))
+
+    def __getitem__(self, index: Any) -> Any:
+        found = self.view(np.ndarray)[_plain(index)]
+        return np.asarray(found).view(_Array) if found.dtype in _OURS else found
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[i] for i in range(len(self)))
+
+    def sort(self, *args: Any, **kwargs: Any) -> None:
+        self[...] = np.sort(self, *args, **kwargs)
+
+
+def _method(name: str) -> Callable[..., Any]:
+    function = getattr(np, name)
+    return lambda self, *args, **kwargs: function(self, *args, **kwargs)
+
+
+for _name in (
+    "all any argmax argmin argpartition argsort choose clip cumprod cumsum dot max "
+    "mean min prod repeat round searchsorted std sum take trace var"
+).split():
+    setattr(_Array, _name, _method(_name))
