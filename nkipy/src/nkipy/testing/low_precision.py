@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import operator
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -151,21 +152,24 @@ def _wide(tree: Any) -> Any:
     return map_tree(widen, _plain(tree))
 
 
-def _evaluate(
-    function: Callable[..., Any], args: Any, kwargs: dict[str, Any], out: Any = None
-) -> Any:
-    """``function(*args, **kwargs)`` by the rule, its floats rounded once."""
+def _decided(args: Any, kwargs: dict[str, Any]) -> np.dtype | None:
+    """The dtype of the floats that a call gives; None if it is NumPy's to decide."""
     if not involves_table((args, kwargs)):
-        result = function(*_plain(args), **_plain(kwargs))
-        return map_tree(_wrapped, result) if out is None else _stored(result, out)
-    if isinstance(kwargs.get("dtype"), str):
-        kwargs = {**kwargs, "dtype": np.dtype(kwargs["dtype"])}
-    named = [d for d in map(_given, _leaves((args, kwargs))) if d is not None]
-    dtype = named[0] if named else table_dtype(*_operands_in((args, kwargs)))
+        return None
+    named = [kwargs["dtype"]] if isinstance(kwargs.get("dtype"), str) else []
+    named += [d for d in map(_given, _leaves((args, kwargs))) if d is not None]
+    return np.dtype(named[0]) if named else table_dtype(*_operands_in((args, kwargs)))
+
+
+def _evaluate(
+    function: Callable[..., Any], args: Any, kwargs: dict[str, Any], dtype: Any
+) -> Any:
+    """``function(*args, **kwargs)``, its floats rounded once to the dtype, if any."""
+    if dtype is None:
+        return map_tree(_made, function(*_plain(args), **_plain(kwargs)))
     with np.errstate(all="ignore"):
         result = function(*_wide(args), **_wide(kwargs))
-        result = map_tree(lambda path, leaf: _rounded(leaf, dtype), result)
-    return result if out is None else _stored(result, out)
+        return map_tree(lambda path, leaf: _rounded(leaf, dtype), result)
 
 
 def _without_out(
@@ -173,9 +177,15 @@ def _without_out(
 ) -> tuple[tuple[Any, ...], dict[str, Any], Any]:
     """The arguments, and apart from them the array that the result is to be in."""
     try:
-        place = list(inspect.signature(function).parameters).index("out")
-    except ValueError:  # there is none, or NumPy does not say
-        place = len(args)
+        parameters = list(inspect.signature(function).parameters.values())
+    except ValueError:  # NumPy does not say
+        parameters = []
+    found = [
+        i
+        for i, p in enumerate(parameters)
+        if p.name == "out" and p.kind is p.POSITIONAL_OR_KEYWORD
+    ]
+    place = found[0] if found else len(args)
     if place < len(args):
         return (*args[:place], None, *args[place + 1 :]), kwargs, args[place]
     return args, kwargs, kwargs.pop("out", None)
@@ -185,8 +195,20 @@ def _rounded(value: Any, dtype: np.dtype) -> Any:
     if not isinstance(value, (np.ndarray, np.generic)):
         return value
     is_float = value.dtype.kind == "f" and (dtype in _OURS or dtype.kind == "f")
-    # A 0-d array, since a scalar of ml_dtypes' would have rules of its own.
-    return np.asarray(value.astype(dtype) if is_float else value).view(_Array)
+    rounded = value.astype(dtype) if is_float else value
+    return _scalar(rounded) if isinstance(value, np.generic) else rounded.view(_Array)
+
+
+def _scalar(value: np.generic) -> Any:
+    """A scalar that NumPy makes of arrays, as a 0-d array, which has no rules apart.
+
+    Those of ml_dtypes' have, and one of 64 bits would be weak.
+    """
+    return np.array(value).view(_Scalar)
+
+
+def _made(path: Any, leaf: Any) -> Any:
+    return _scalar(leaf) if isinstance(leaf, np.generic) else _wrapped(path, leaf)
 
 
 def _stored(result: Any, out: Any) -> Any:
@@ -197,28 +219,33 @@ def _stored(result: Any, out: Any) -> Any:
     return out[0] if isinstance(out, tuple) and len(out) == 1 else out
 
 
-def _operands(ufunc: np.ufunc, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The operands of an element-wise ufunc, in the dtype that they have in common.
+def _operands(
+    ufunc: np.ufunc, inputs: tuple[Any, ...], dtype: np.dtype
+) -> tuple[Any, ...]:
+    """The operands of an element-wise ufunc in float32, with the values of `dtype`.
 
-    Comparisons take integers as they are: they are exact.
+    Comparisons take arrays as they are: they are exact.
     """
-    if not any(map(_is_ours, inputs)) or ufunc is np.ldexp:
-        return inputs
-    dtype, exact = table_dtype(*inputs), ufunc.types[-1].endswith("?")
+    exact = ufunc.types[-1].endswith("?")
+    dtype = dtype if dtype in _OURS or dtype.kind == "f" else _F32
 
     def convert(value: Any) -> Any:
         array = np.asarray(value)
-        if array.dtype.kind == "b" or (exact and not isinstance(value, _WEAK)):
+        as_it_is = array.dtype.kind == "b" or (exact and not isinstance(value, _WEAK))
+        if as_it_is or (ufunc is np.ldexp and array.dtype.kind in "iu"):
             return value
-        return array.astype(dtype)
+        return array.astype(dtype).astype(_F32)
 
     with np.errstate(all="ignore"):
         return tuple(map(convert, _plain(inputs)))
 
 
 def _at(ufunc: np.ufunc, a: Any, indices: Any, *values: Any) -> None:
-    wide, values = _wide((a, values))
-    ufunc.at(wide, _plain(indices), *values)
+    wide = _wide(a)
+    dtype = _decided((a, *values), {})
+    if dtype is not None:
+        values = _operands(ufunc, values, dtype)
+    ufunc.at(wide, _plain(indices), *_plain(values))
     a.view(np.ndarray)[...] = wide.astype(a.dtype)
 
 
@@ -256,11 +283,16 @@ class _Array(np.ndarray):
     ) -> Any:
         if method == "at":
             return _at(ufunc, *inputs)
-        if method in ("__call__", "outer"):
-            inputs = _operands(ufunc, inputs)
+        dtype = _decided(inputs, kwargs)
+        elementwise = method in ("__call__", "outer")
+        if dtype is not None and elementwise:
+            inputs = _operands(ufunc, inputs, dtype)
         if out is not None and kwargs.get("where", True) is not True:
             kwargs["out"] = tuple(_wide(out))
-        return _evaluate(getattr(ufunc, method), inputs, kwargs, out)
+        if out is not None and not elementwise:
+            dtype = dtype and _dtype_of(out[0])
+        result = _evaluate(getattr(ufunc, method), inputs, kwargs, dtype)
+        return result if out is None else _stored(result, out)
 
     def __array_function__(
         self, func: Callable[..., Any], types: Any, args: Any, kwargs: Any
@@ -269,17 +301,38 @@ class _Array(np.ndarray):
             return table_dtype(*(_given(a) or a for a in args))
         if func in _NATIVE:
             return map_tree(_wrapped, func(*_plain(args), **_plain(kwargs)))
-        return _evaluate(func, *_without_out(func, tuple(args), dict(kwargs)))
+        args, kwargs, out = _without_out(func, tuple(args), dict(kwargs))
+        dtype = _decided(args, kwargs)
+        if out is None:
+            return _evaluate(func, args, kwargs, dtype)
+        # It is rounded once, when it is stored.
+        return _stored(_evaluate(func, args, kwargs, dtype and _dtype_of(out)), out)
 
     def __getitem__(self, index: Any) -> Any:
         found = self.view(np.ndarray)[_plain(index)]
-        return np.asarray(found).view(_Array) if found.dtype in _OURS else found
+        return _made((), found)
 
     def __iter__(self) -> Iterator[Any]:
         return (self[i] for i in range(len(self)))
 
     def sort(self, *args: Any, **kwargs: Any) -> None:
         self[...] = np.sort(self, *args, **kwargs)
+
+
+class _Scalar(_Array):
+    """An element, or the result of a full reduction: it cannot be written."""
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        raise TypeError(f"{self.dtype.name} object does not support item assignment")
+
+
+def _in_place(function: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda self, other: function(self, other)
+
+
+for _operator in "add sub mul truediv floordiv mod pow matmul".split():
+    _function = _in_place(getattr(operator, _operator))
+    setattr(_Scalar, f"__i{_operator}__", _function)
 
 
 def _method(name: str) -> Callable[..., Any]:

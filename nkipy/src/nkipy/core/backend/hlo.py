@@ -125,8 +125,8 @@ def as_hlo_tensor(
         return value if wanted is None else ctx.convert(value, wanted)
     if isinstance(value, (bool, int, float)):
         return ctx.scalar(value, wanted or scalar_dtype(value))
-    if wanted in _FLOATS and isinstance(value, np.integer):  # not through 32 bits
-        return ctx.scalar(int(value), wanted)
+    if isinstance(value, np.integer) and wanted in _FLOATS:  # not through 32 bits
+        return ctx.scalar(int(value), dt.as_dtype(wanted))
     return ctx.constant(narrow_constant(np.asarray(value), wanted))
 
 

@@ -16,7 +16,7 @@ from nkipy.core.ops._ufunc import UFuncOp, as_value
 from nkipy.core.ops.indexing._advanced import AdvancedIndex
 from nkipy.core.ops.indexing._parse import parse_index
 from nkipy.core.ops.reduce.scan import FOLDS, scan
-from nkipy.core.promotion import can_cast, kind_of
+from nkipy.core.promotion import can_cast, is_ours, kind_of
 from nkipy.core.tensor import NKIPyTensorRef, as_operand, as_tensor
 
 NO_VALUE = np._NoValue
@@ -143,8 +143,19 @@ def _fold(
         if initial is not NO_VALUE and initial is not None:
             result = ufunc(result, initial)
     else:
-        result = _unrolled(ufunc, x, axes, initial)
+        result = _narrow(_unrolled(ufunc, _wide(x), axes, initial), x)
     return finish(ctx, result.backend_tensor, shape, axes, keepdims, out)
+
+
+def _wide(x: NKIPyTensorRef) -> NKIPyTensorRef:
+    """`x` as it is combined, many times: bfloat16 and fp8 in float32."""
+    return x.astype(np.float32) if is_ours(x.dtype) else x
+
+
+def _narrow(result: NKIPyTensorRef, x: NKIPyTensorRef) -> NKIPyTensorRef:
+    """What was made of ``_wide(x)``, rounded once."""
+    rounds = is_ours(x.dtype) and result.dtype == dt.float32
+    return result.astype(x.dtype) if rounds else result
 
 
 _integral = frozenset({*dt.INTEGERS, dt.bool_})
@@ -211,8 +222,8 @@ def _accumulate(
     opcode = _OPCODES.get(ufunc)
     if opcode is not None:
         return deliver(ctx, scan(ctx, x.backend_tensor, opcode, axis), out)
-    parts = _running(ufunc, list(_elements(x, axis)))
-    result: Any = np.stack(parts, axis) if parts else x
+    parts = _running(ufunc, list(_elements(_wide(x), axis)))
+    result: Any = _narrow(as_tensor(np.stack(parts, axis)), x) if parts else x
     return deliver(ctx, result.backend_tensor, out)
 
 
@@ -268,8 +279,9 @@ def _at(ufunc: np.ufunc, a: Any, indices: Any, b: Any = NO_VALUE) -> None:
         raise ValueError(f"cannot broadcast {value.shape} to {index.shape}")
     if loop == dt.bool_:
         opcode = FOLDS[opcode].bool_opcode
-    wide = ctx.convert(a.backend_tensor, loop)
-    value = ctx.broadcast_to(value, index.shape)
+    dtype = dt.float32 if is_ours(loop) else loop  # rounded once, at the end
+    wide = ctx.convert(a.backend_tensor, dtype)
+    value = ctx.broadcast_to(ctx.convert(value, dtype), index.shape)
     a._assign(ctx.convert(index.write(ctx, wide, value, opcode), a.dtype))
 
 
