@@ -387,33 +387,66 @@ def compared(kernel, *arrays, modes):
     check_kernel(kernel, *arrays, reference=quiet, modes=modes)
 
 
+def few_kernel(a):
+    """A representative of each family: of which not even the dtype is NumPy's."""
+    weak = a * 0.3, a / np.sqrt(64), np.maximum(a, 0.0), a + np.ones(M, np.int32)
+    sums = np.mean(a, axis=0), np.std(a), np.cumsum(a, axis=1), np.linalg.norm(a)
+    products = a @ a, np.einsum("ij,kj->ik", a, a), np.dot(a, a[0]), np.add.outer(a, a)
+    chosen = (
+        np.where(a > 0, a, 0.0),
+        np.clip(a, -1.0, 1.0),
+        np.interp(0.3, np.sort(a[0]), a[1]),
+    )
+    return weak, sums, products, chosen, np.hypot.reduce(a), np.round(a, 1), a < 0.3
+
+
 ALL_PAIRS = [(a, b) for a in OURS for b in SUPPORTED]
-FEW_PAIRS = {(BF16, np.dtype("i4")), (E5M2, np.dtype("f2"))}
 
 
-@pytest.mark.parametrize(
-    "pair",
-    [
-        pytest.param(p, marks=[] if p in FEW_PAIRS else pytest.mark.slow)
-        for p in ALL_PAIRS
-    ],
-    ids=str,
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("pair", ALL_PAIRS, ids=str)
 def test_values_of_pairs(pair):
     a, b = (random(M, dtype, seed) for seed, dtype in enumerate(pair))
     compared(pair_kernel, a, b, modes="simulate")
 
 
-@pytest.mark.parametrize(
-    "dtype",
-    [pytest.param(d, marks=[] if d == E4M3 else pytest.mark.slow) for d in OURS],
-    ids=str,
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", OURS, ids=str)
 def test_values_of_functions_of_one_array(dtype):
     compared(single_kernel, random(M, dtype, 0), modes="simulate")
 
 
-@pytest.mark.parametrize("dtype", OURS, ids=str)
+@pytest.mark.parametrize("dtype", [BF16, E4M3FN], ids=str)
+def test_values_of_each_family(dtype):
+    compared(few_kernel, random(M, dtype, 0), modes="simulate")
+
+
+@pytest.mark.device
+@pytest.mark.parametrize("dtype", [BF16, E5M2], ids=str)
+def test_values_on_the_device(dtype):
+    compared(few_kernel, random(M, dtype, 0), modes="baremetal")
+
+
+@pytest.mark.parametrize("dtype", [BF16, E4M3], ids=str)
 def test_values_of_stores(dtype):
     arrays = [random(M, d, i) for i, d in enumerate((dtype, dtype, np.dtype("f4")))]
     compared(in_place_kernel, *arrays, modes="simulate")
+
+
+def test_number_that_would_be_nan_is_refused():
+    for function in (np.multiply, np.append, np.maximum, np.outer):
+        with pytest.raises(OverflowError, match="448"):
+            traced(lambda a, f=function: f(a, 1e9), np.ones(2, E4M3FN))
+        assert traced(lambda a, f=function: f(a, 448), np.ones(2, E4M3FN)).size
+
+
+def test_functions_of_dtypes_answer_by_the_rule():
+    def kernel(a, b):
+        assert np.result_type(a, np.int32) == np.result_type(a, 0.5) == BF16
+        assert np.result_type(a, b) == np.float32
+        assert np.can_cast(a, np.float32) and not np.can_cast(a, b.dtype)
+        assert np.can_cast(a, b.dtype, "same_kind")
+        assert np.common_type(a, a) == BF16.type
+        return a
+
+    trace_function(kernel, (np.ones(2, BF16), np.ones(2, np.float16)), {})

@@ -195,8 +195,7 @@ def _rounded(value: Any, dtype: np.dtype) -> Any:
     if not isinstance(value, (np.ndarray, np.generic)):
         return value
     is_float = value.dtype.kind == "f" and (dtype in _OURS or dtype.kind == "f")
-    rounded = value.astype(dtype) if is_float else value
-    return _scalar(rounded) if isinstance(value, np.generic) else rounded.view(_Array)
+    return _made((), value.astype(dtype) if is_float else value)
 
 
 def _scalar(value: np.generic) -> Any:
