@@ -18,6 +18,9 @@ def uniform(x: Value) -> Any | None:
         x = x.operands[0]
     if x.opcode == "constant" and not x.shape:
         return x.attributes["literal"][()]
+    if x.opcode == "convert" and dt.is_float(x.dtype):  # low precision, widened
+        value = uniform(x.operands[0])
+        return None if value is None else value.astype(x.dtype)
     return None
 
 
