@@ -269,6 +269,10 @@ _NATIVE = {
 }
 
 
+#: About neighbours among the numbers of a dtype, which float32 cannot stand in for.
+_OF_THE_DTYPE = (np.nextafter, np.spacing)
+
+
 class _Array(np.ndarray):
     """An array for which nkipy's rule holds."""
 
@@ -283,6 +287,9 @@ class _Array(np.ndarray):
         if method == "at":
             return _at(ufunc, *inputs)
         dtype = _decided(inputs, kwargs)
+        if dtype is not None and ufunc in _OF_THE_DTYPE:
+            inputs = tuple(np.asarray(x).astype(dtype) for x in _plain(inputs))
+            return _made((), getattr(ufunc, method)(*inputs, **kwargs))
         elementwise = method in ("__call__", "outer")
         if dtype is not None and elementwise:
             inputs = _operands(ufunc, inputs, dtype)
