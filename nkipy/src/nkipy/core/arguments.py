@@ -138,12 +138,30 @@ def _digest(name: str) -> str:
     return hashlib.sha256(name.encode()).hexdigest()[:16]
 
 
+class UniqueNames:
+    """Names the arrays among a call's arguments, which are met in their order."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+
+    def __call__(self, path: Path) -> str:
+        """The name of the next array, which stands at `path`."""
+        name = path_name(path)
+        if len(name) > _LONGEST_NAME:  # a compiler may make files of that name
+            name = f"{name[:_LONGEST_NAME]}_{_digest(name)}"
+        unique, n = name, 1
+        while unique in self._taken:
+            unique, n = f"{name}_{n}", n + 1
+        self._taken.add(unique)
+        return unique
+
+
 class Parameters:
     """Makes a parameter of each array among the arguments, under a unique name."""
 
     def __init__(self, ctx: HLOTraceContext) -> None:
         self.ctx = ctx
-        self.names: set[str] = set()
+        self.name_of = UniqueNames()
         self.paths: list[Path] = []
         self.tensors: list[NKIPyTensorRef] = []
 
@@ -154,7 +172,7 @@ class Parameters:
                 raise _passed_on(leaf, path_name(path))
             if not is_array_like(leaf):
                 return leaf
-        name = self._unique(path_name(path))
+        name = self.name_of(path)
         dtype = parameter_dtype(leaf, name)
         inst = self.ctx.module.add_parameter(leaf.shape, dtype, name)
         tensor = tensor_of(self.ctx, inst)
@@ -162,15 +180,6 @@ class Parameters:
         self.paths.append(path)
         self.tensors.append(tensor)
         return tensor
-
-    def _unique(self, name: str) -> str:
-        if len(name) > _LONGEST_NAME:  # a compiler may make files of that name
-            name = f"{name[:_LONGEST_NAME]}_{_digest(name)}"
-        unique, n = name, 1
-        while unique in self.names:
-            unique, n = f"{name}_{n}", n + 1
-        self.names.add(unique)
-        return unique
 
 
 def _passed_on(tensor: NKIPyTensorRef, name: str) -> NKIPyError:

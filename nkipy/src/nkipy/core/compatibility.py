@@ -84,9 +84,19 @@ def broadcast_to_shape_hlo(
 
 
 def broadcast_operands_hlo(
-    ctx: HLOBuilder, operands: Sequence[HLOInstruction]
+    ctx: HLOBuilder, *operands: HLOInstruction | Sequence[HLOInstruction]
 ) -> list[HLOInstruction]:
-    """All operands broadcast to their common shape. Raises ValueError if none."""
+    """All operands broadcast to their common shape.
+
+    Args:
+        ctx: the trace.
+        operands: ``x, y, ...``, or one sequence of them.
+
+    Raises:
+        ValueError: there is no such shape.
+    """
+    if len(operands) == 1 and not isinstance(operands[0], HLOInstruction):
+        (operands,) = operands
     shape = np.broadcast_shapes(*(x.shape for x in operands))
     return [ctx.broadcast_to(x, shape) for x in operands]
 

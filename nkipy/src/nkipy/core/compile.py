@@ -56,13 +56,14 @@ trace = NKIPyKernel.trace
 _NKI_FILE = "nki.py"
 
 
-def get_ir(kernel: NKIPyKernel) -> HLOModule:
+def get_ir(traced_kernel: NKIPyKernel) -> HLOModule:
     """The module of a specialized kernel. Raises ValueError before specialize()."""
-    if kernel._code is None:
+    if traced_kernel._code is None:
         raise ValueError(
-            f"Kernel must be traced before compilation: call specialize() of {kernel!r}"
+            "Kernel must be traced before compilation: call specialize() of "
+            f"{traced_kernel!r}"
         )
-    return kernel._code
+    return traced_kernel._code
 
 
 def _set_build_dir(path: str | Path | None) -> None:

@@ -48,6 +48,35 @@ class SourceLocation(NamedTuple):
         return f"{self.filename}:{self.line}"
 
 
+class Attributes(dict):
+    """An instruction's attributes.
+
+    They are also found under the names that nkipy's clients have for them (see
+    :class:`nkipy.hlo.opcodes.attribute.PublicName`), which are not among the keys.
+    """
+
+    __slots__ = ("opcode",)
+
+    def __init__(self, opcode: str, values: Mapping[str, Any]) -> None:
+        super().__init__(values)
+        self.opcode = opcode
+
+    def __missing__(self, name: str) -> Any:
+        from nkipy.hlo.opcodes import OPCODES  # which is made of instructions
+
+        return OPCODES[self.opcode].shown(self, name)
+
+    def __contains__(self, name: object) -> bool:
+        return self.get(name, self) is not self
+
+    def get(self, name: Any, default: Any = None) -> Any:
+        """The attribute, or `default` if there is none."""
+        try:
+            return self[name]
+        except KeyError:
+            return default
+
+
 class Form:
     """What equal instructions share: all but who they are and where they come from.
 
@@ -90,7 +119,7 @@ class Form:
         self.dtype = dtype
         self.attributes = NO_ATTRIBUTES
         if attributes:
-            self.attributes = MappingProxyType(dict(attributes))
+            self.attributes = MappingProxyType(Attributes(opcode, attributes))
         self.callees = callees_of(attributes)
         self.is_verified = False
         self.encoded: bytes | None = None
@@ -179,6 +208,11 @@ class HLOInstruction:
     def parameter_id(self) -> int | None:
         """The parameter number, or None."""
         return self.attributes.get("parameter_number")
+
+    @property
+    def id(self) -> int:
+        """A number that no other instruction has while this one is alive."""
+        return id(self)
 
     @property
     def ndim(self) -> int:
@@ -271,7 +305,7 @@ _ONLY_KEPT = frozenset({_Kept, _Fixed})
 
 
 def _own(opcode: str, attributes: Mapping[str, Any]) -> Mapping[str, Any]:
-    own = dict(attributes)
+    own = Attributes(opcode, attributes)
     if opcode == "constant":
         own["literal"] = literal = own["literal"].view()
         literal.flags.writeable = False

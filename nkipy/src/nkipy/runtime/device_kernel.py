@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,6 +22,7 @@ from nkipy.runtime.collective import (
     collective_settings,
     compile_on_first_rank,
 )
+from nkipy.runtime.contained import ContainedArrays
 from nkipy.runtime.device_tensor import DeviceTensor
 from nkipy.runtime.loaded_kernels import LoadedKernels
 from spike import BenchmarkResult, NrtModel, SpikeModel, SpikeTensor
@@ -48,7 +49,9 @@ class DeviceKernel(SpikeModel):
     Inputs are named as the kernel's parameters, those inside of containers by their
     path (``weights.layers.0.w``); results are ``output0``, ``output1``, ...; a
     parameter that the kernel writes into is also a result, of its own name and in the
-    same memory. Arrays without elements take no part: the device has none.
+    same memory, and is also known as ``output<i>`` by its place. Arrays without
+    elements take no part: the device has none. An array inside of a container given to
+    :meth:`compile_and_load` is the input of each call that does not name another.
     """
 
     tensor_class = DeviceTensor
@@ -59,6 +62,8 @@ class DeviceKernel(SpikeModel):
         self._input_of = {
             name.removesuffix(MUST_ALIAS_SUFFIX): name for name in self._input_names
         }
+        self._output_of = _numbered(self.output_tensors_info)
+        self._contained: ContainedArrays | None = None
         LOADED.use(self)
 
     @classmethod
@@ -82,13 +87,15 @@ class DeviceKernel(SpikeModel):
 
         A kernel that is loaded already is returned again: known by the function and
         the shapes, dtypes and static values of its arguments, or, traced anew, by its
-        program; and by compiler, target, arguments, collective settings and core.
+        program; and by compiler, target, arguments, collective settings and core, and
+        by the arrays inside of containers, which stay bound to it.
 
         Args:
             kernel: a function, or an :class:`NKIPyKernel`.
             args, kwargs: its arguments. Of arrays, on the device or not, only shape
-                and dtype are looked at. A parameter that is named as one of those
-                below can only be passed by position.
+                and dtype are looked at; those inside of containers are kept, with the
+                values that they have, for calls that do not name them. A parameter
+                that is named as one of those below can only be passed by position.
             name: for people and file names; by default the function's.
             additional_compiler_args: arguments after nkipy's own.
             use_cached_if_exists: if False, compile and load even if that was done.
@@ -96,7 +103,8 @@ class DeviceKernel(SpikeModel):
                 deleted. By default the cache of this user.
             target: the chip.
             is_spmd: in a torch.distributed job, rank 0 compiles for all; if False,
-                each rank compiles its own program, in ``rank_<n>`` of `build_dir`.
+                each rank compiles its own program, in ``rank_<n>`` of `build_dir`, and
+                waits for no other.
             cc_enabled: load for collectives; by default in a job.
             rank_id, world_size: of the collectives; by default the job's.
             core_id: the core, counted among the visible ones.
@@ -130,6 +138,7 @@ class DeviceKernel(SpikeModel):
             target,
             settings,
             core_id,
+            ContainedArrays(_function_of(kernel), args, kwargs),
         )
         if distributed:
             return request.load_in_job(is_spmd)
@@ -234,27 +243,70 @@ class DeviceKernel(SpikeModel):
         if not isinstance(inputs, dict):
             return inputs, outputs
         if inputs.keys() != self._input_names:
-            inputs = {self._input_of.get(n, n): tensor for n, tensor in inputs.items()}
-            inputs = _without_empty(inputs, self.input_tensors_info)
+            inputs = _renamed(inputs, self._input_of, self.input_tensors_info)
+            if inputs.keys() != self._input_names:
+                inputs = {**self._bound(), **inputs}
         if (
             isinstance(outputs, dict)
             and outputs.keys() != self.output_tensors_info.keys()
         ):
-            outputs = _without_empty(outputs, self.output_tensors_info)
+            outputs = _renamed(outputs, self._output_of, self.output_tensors_info)
         return inputs, outputs
+
+    def _bound(self) -> Tensors:
+        """The tensors of calls that name no others."""
+        if self._contained is None:
+            return {}
+        tensors = self._contained.tensors(self.model_ref.core_id)
+        names = {name: self._input_of.get(name, name) for name in tensors}
+        # The compiler may leave out what the kernel does not read.
+        return {
+            names[name]: tensor
+            for name, tensor in tensors.items()
+            if names[name] in self._input_names
+        }
 
 
 def _function_of(kernel: Callable[..., Any] | NKIPyKernel) -> Callable[..., Any]:
     return kernel.func if isinstance(kernel, NKIPyKernel) else kernel
 
 
-def _without_empty(tensors: Tensors, known: Mapping[str, Any]) -> Tensors:
-    """`tensors` but those without elements, of which a device knows nothing."""
-    return {
-        n: t
-        for n, t in tensors.items()
-        if n in known or 0 not in getattr(t, "shape", ())
-    }
+def _renamed(
+    tensors: Tensors, names: Mapping[str, str], known: Mapping[str, Any]
+) -> Tensors:
+    """`tensors` by the names that the NEFF `known` has for them.
+
+    Those without elements are left out: a device knows nothing of them.
+
+    Raises:
+        NKIPyValueError: one is given under two names.
+    """
+    made: Tensors = {}
+    for given, tensor in tensors.items():
+        if given not in known and 0 in getattr(tensor, "shape", ()):
+            continue
+        name = given if given in known else names.get(given, given)
+        if name in made:
+            raise NKIPyValueError(f"'{name}' is given twice, once as '{given}'")
+        made[name] = tensor
+    return made
+
+
+def _numbered(outputs: Iterable[str]) -> dict[str, str]:
+    """The names of outputs by ``output<i>``, of those that are called otherwise.
+
+    They are in their order; what is called ``output<i>`` itself says where it stands
+    among those that are left.
+    """
+    made, place = {}, 0
+    for name in outputs:
+        number = name.removeprefix("output")
+        if number != name and number.isdecimal():
+            place = int(number)
+        else:
+            made[f"output{place}"] = name
+        place += 1
+    return made
 
 
 @dataclass(frozen=True)
@@ -272,6 +324,7 @@ class _Request:
     target: CompilationTarget
     settings: CollectiveSettings
     core_id: int
+    contained: ContainedArrays
 
     def load_alone(self) -> Any:
         """Without other processes: an equal call before this one is remembered."""
@@ -279,7 +332,7 @@ class _Request:
         memo = CallMemo(func, self.args, self.kwargs, self._how())
         if self.use_cached:
             key = memo.recall()
-            found = None if key is None else _LOADED_KERNELS.find(key)
+            found = None if key is None else self._find(key)
             if found is not None:
                 return found
         neff, key = self.compile()
@@ -292,7 +345,7 @@ class _Request:
         neff, key = (
             compile_on_first_rank(dist, self.compile) if is_spmd else (self.compile())
         )
-        return self._load(neff, key, barrier=dist.barrier)
+        return self._load(neff, key, barrier=dist.barrier if is_spmd else None)
 
     def compile(self) -> tuple[str, str]:
         """Path of the NEFF, and its key."""
@@ -311,7 +364,7 @@ class _Request:
         self, neff: str, key: str, barrier: Callable[[], Any] | None = None
     ) -> Any:
         key = self._loaded_key(key)
-        found = _LOADED_KERNELS.find(key) if self.use_cached else None
+        found = self._find(key) if self.use_cached else None
         if found is not None:
             return found
         if barrier is not None:
@@ -320,9 +373,15 @@ class _Request:
         made = self.cls.load_from_neff(
             neff, name=self.name, **self.settings.load_arguments(), **where
         )
+        if self.contained.key:
+            made._contained = self.contained
         if self.use_cached:
-            _LOADED_KERNELS[key] = made
+            _LOADED_KERNELS[key + self.contained.key] = made
         return made
+
+    def _find(self, key: str) -> Any | None:
+        """The kernel of this key that is bound to these arrays."""
+        return _LOADED_KERNELS.find(key + self.contained.key)
 
     def _how(self) -> tuple[Any, ...]:
         return (

@@ -14,11 +14,13 @@ from nkipy.core.compatibility import names_for
 from nkipy.core.errors import LeakedTracerError
 from nkipy.core.promotion import scalar_dtype
 from nkipy.hlo.builder import HLOBuilder
+from nkipy.hlo.instruction import Attributes
 from nkipy.hlo.interface import NEFF_INPUT_NAMES, NEFF_OUTPUT_NAMES
 from nkipy.hlo.ir import (
     NO_ATTRIBUTES,
     HLOInstruction,
     HLOModule,
+    Shape,
     SourceLocation,
 )
 
@@ -72,24 +74,31 @@ class HLOTraceContext(HLOBuilder):
             operands: instructions of this trace.
             result_shape: the result's dimensions.
             result_dtype: anything that names a supported dtype.
-            attributes: see :mod:`nkipy.hlo.opcodes`.
+            attributes: by the names of the opcode's record, or by those that it has
+                for clients; lists may stand for tuples.
             source_location: (file, line), if not the current one.
 
         Returns:
             The instruction. The verifier checks it at the end of the trace.
         """
-        inst = self.emit(
-            op_name,
-            tuple(operands),
-            tuple(int(d) for d in result_shape),
-            dt.as_dtype(result_dtype),
-            dict(attributes) if attributes else NO_ATTRIBUTES,
-        )
+        result = Shape(dt.as_dtype(result_dtype), tuple(int(d) for d in result_shape))
+        made = _attributes(op_name, attributes or NO_ATTRIBUTES, result)
+        inst = self.emit(op_name, tuple(operands), result.dims, result.dtype, made)
         if source_location is not None:
             inst.source_location = SourceLocation(*source_location)
         elif inst.source_location is None:
             inst.source_location = caller_location()
         return inst
+
+
+def _attributes(
+    opcode: str, given: Mapping[str, Any], result: Shape
+) -> Mapping[str, Any]:
+    from nkipy.hlo.opcodes import OPCODES  # takes a while
+
+    record = OPCODES.get(opcode)
+    made = given if record is None else record.taken(given, result)
+    return Attributes(opcode, made) if made else NO_ATTRIBUTES
 
 
 def get_hlo_context() -> HLOTraceContext:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from nkipy.hlo.instruction import HLOComputation, HLOInstruction
+from nkipy.hlo.instruction import HLOComputation, HLOInstruction, Shape
 from nkipy.hlo.wire import Schema, schema_of
 
 if TYPE_CHECKING:
@@ -65,6 +65,31 @@ class Wire(NamedTuple):
     paths: tuple[str, ...]
 
 
+class PublicName(NamedTuple):
+    """A name by which nkipy's clients know an attribute, or a part of one.
+
+    Attributes:
+        name: the name.
+        take: the attribute's value, from a client's, what the attribute has been given
+            so far under other names (None: nothing), and the instruction's result.
+        show: the client's value, from the attribute's.
+        absent: the attribute's value where a client says nothing, from the
+            instruction's result; None: it has to be said.
+    """
+
+    name: str
+    take: Callable[[Any, Any, Shape], Any] = lambda value, so_far, result: value
+    show: Callable[[Any], Any] = lambda value: value
+    absent: Callable[[Shape], Any] | None = None
+
+
+def one_dimension(name: str) -> PublicName:
+    """The name of an attribute whose value is a tuple of one int: that int."""
+    return PublicName(
+        name, lambda value, so_far, result: (value,), lambda value: value[0]
+    )
+
+
 class Attribute:
     """One attribute of an opcode.
 
@@ -78,13 +103,23 @@ class Attribute:
         required: whether each instruction has it.
         default: what the proto holds, and is read as, where the attribute is not
             given. None: nothing.
+        public: other names by which clients of nkipy give and see it.
 
     Attributes:
         problems: what is wrong with it: a part that it lacks, a field that there is
             not. A record of an opcode takes no attribute that has any.
     """
 
-    __slots__ = ("name", "kind", "wire", "text", "required", "default", "problems")
+    __slots__ = (
+        "name",
+        "kind",
+        "wire",
+        "text",
+        "required",
+        "default",
+        "public",
+        "problems",
+    )
 
     def __init__(
         self,
@@ -96,8 +131,10 @@ class Attribute:
         text: Text | None = None,
         required: bool = True,
         default: Any = None,
+        public: tuple[PublicName, ...] = (),
     ) -> None:
         self.name = name
+        self.public = public
         self.kind = kind
         self.problems: list[str] = []
         self.wire = wire or self._own_wire(field or name)

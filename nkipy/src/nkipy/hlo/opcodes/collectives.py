@@ -9,7 +9,7 @@ import numpy as np
 
 from nkipy.hlo.errors import HLOProtoError
 from nkipy.hlo.instruction import Shape
-from nkipy.hlo.opcodes.attribute import Attribute, Fields, Kind, Wire
+from nkipy.hlo.opcodes.attribute import Attribute, Fields, Kind, Wire, one_dimension
 from nkipy.hlo.opcodes.compiled import AS_IT_IS, refused
 from nkipy.hlo.opcodes.cost import COLLECTIVE
 from nkipy.hlo.opcodes.kinds import COMPUTATION, INTS, is_rows
@@ -170,7 +170,12 @@ _GROUPS = Attribute(
     Kind("a tuple of tuples of ints", is_rows, text=_rows_text),
     wire=Wire(_put_groups, _get_groups, _GROUP_FIELDS),
 )
-_DIMENSIONS = Attribute("dimensions", INTS)
+
+
+def _dimension(public: str) -> Attribute:
+    return Attribute("dimensions", INTS, public=(one_dimension(public),))
+
+
 _TO_APPLY = Attribute("to_apply", COMPUTATION)
 define(
     "all-reduce",
@@ -186,7 +191,7 @@ define(
     rule=all_gather,
     cost=COLLECTIVE,
     compiled=AS_IT_IS,
-    attributes=(_GROUPS, _DIMENSIONS),
+    attributes=(_GROUPS, _dimension("all_gather_dim")),
 )
 define(
     "all-to-all",
@@ -194,7 +199,7 @@ define(
     rule=all_to_all,
     cost=COLLECTIVE,
     compiled=AS_IT_IS,
-    attributes=(_GROUPS, _DIMENSIONS),
+    attributes=(_GROUPS, _dimension("split_dimension")),
 )
 define(
     "reduce-scatter",
@@ -202,7 +207,7 @@ define(
     rule=reduce_scatter,
     cost=COLLECTIVE,
     compiled=refused("NCC_EVRF063"),
-    attributes=(_GROUPS, _DIMENSIONS, _TO_APPLY),
+    attributes=(_GROUPS, _dimension("reduce_scatter_dim"), _TO_APPLY),
 )
 
 

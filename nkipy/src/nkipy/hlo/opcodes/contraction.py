@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from nkipy.hlo.errors import HLOProtoError
-from nkipy.hlo.opcodes.attribute import Attribute, Fields, Kind, NameOf
+from nkipy.hlo.opcodes.attribute import Attribute, Fields, Kind, NameOf, PublicName
 from nkipy.hlo.opcodes.compiled import AS_IT_IS, UNSUPPORTED, Cast, refused
 from nkipy.hlo.opcodes.cost import CostClass, CostKind
 from nkipy.hlo.opcodes.kinds import BOOL, INTS
@@ -89,8 +89,10 @@ def _dims(name: str) -> Attribute:
     def text(value: tuple[int, ...], inst: Inst, name_of: NameOf) -> str:
         return f"{name}={braces(value)}" if value else ""
 
-    field = f"dot_dimension_numbers.{name.removesuffix('dims')}dimensions"
-    return Attribute(name, INTS, field=field, text=text)
+    whole = f"{name.removesuffix('dims')}dimensions"
+    field = f"dot_dimension_numbers.{whole}"
+    public = (PublicName(whole, absent=lambda result: ()),)
+    return Attribute(name, INTS, field=field, text=text, public=public)
 
 
 define(

@@ -8,7 +8,7 @@ import numpy as np
 
 from nkipy.hlo.dtypes import bool_
 from nkipy.hlo.errors import HLOProtoError
-from nkipy.hlo.opcodes.attribute import Attribute, Fields, Kind, Wire
+from nkipy.hlo.opcodes.attribute import Attribute, Fields, Kind, PublicName, Wire
 from nkipy.hlo.opcodes.compiled import AS_IT_IS, ROUNDED, Cast, Compiled, refused
 from nkipy.hlo.opcodes.cost import GPSIMD, RENAME, SCALAR, CostClass, elementwise
 from nkipy.hlo.opcodes.kinds import INT
@@ -236,7 +236,14 @@ define(
     rule=compare,
     cost=elementwise(),
     compiled=AS_IT_IS,
-    attributes=(Attribute("direction", _DIRECTION, wire=_COMPARISON),),
+    attributes=(
+        Attribute(
+            "direction",
+            _DIRECTION,
+            wire=_COMPARISON,
+            public=(PublicName("comparison_direction"),),
+        ),
+    ),
 )
 define(
     "reduce-precision",

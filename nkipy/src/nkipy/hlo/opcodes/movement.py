@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from nkipy.hlo.dtypes import HLO_NAMES, uint32
 from nkipy.hlo.instruction import Shape
 from nkipy.hlo.opcodes.attribute import (
@@ -12,6 +14,7 @@ from nkipy.hlo.opcodes.attribute import (
     Fields,
     Kind,
     NameOf,
+    PublicName,
     column,
     printed_elsewhere,
 )
@@ -203,6 +206,17 @@ define(
     takes_tuples=True,
     attributes=(Attribute("parameter_number", INT, text=printed_elsewhere),),
 )
+
+
+def _literal(value: Any, so_far: Any, result: Shape) -> np.ndarray:
+    """The literal of a constant: an array, or a scalar that all elements have."""
+    array = np.asarray(value, dtype=result.dtype)
+    if not array.shape:
+        array = np.broadcast_to(array, result.dims)
+    # Of bytes, so that nobody can ever write into it.
+    return np.ndarray(array.shape, array.dtype, array.tobytes())
+
+
 define(
     "constant",
     operands=0,
@@ -210,7 +224,13 @@ define(
     cost=SOURCE,
     compiled=refused("NCC_ESFH002"),
     attributes=(
-        Attribute("literal", LITERAL, wire=LITERAL_WIRE, text=printed_elsewhere),
+        Attribute(
+            "literal",
+            LITERAL,
+            wire=LITERAL_WIRE,
+            text=printed_elsewhere,
+            public=(PublicName("value", _literal),),
+        ),
     ),
 )
 define(
@@ -231,8 +251,10 @@ define(
     compiled=AS_IT_IS,
 )
 
+
 # -- shape -----------------------------------------------------------------------------
-_DIMENSIONS = Attribute("dimensions", INTS)
+def _dimensions(*public: str) -> Attribute:
+    return Attribute("dimensions", INTS, public=tuple(map(PublicName, public)))
 
 
 def _dimension_text(value: int, inst: Inst, name_of: NameOf) -> str:
@@ -253,7 +275,7 @@ define(
     cost=VIEW,
     compiled=AS_IT_IS,
     keeps=Keeps.ALL,
-    attributes=(_DIMENSIONS,),
+    attributes=(_dimensions("broadcast_dimensions"),),
 )
 define(
     "transpose",
@@ -262,7 +284,7 @@ define(
     cost=CostClass(CostKind.TRANSPOSE),
     compiled=AS_IT_IS,
     keeps=Keeps.ALL,
-    attributes=(_DIMENSIONS,),
+    attributes=(_dimensions("permutation"),),
 )
 define(
     "reverse",
@@ -271,7 +293,7 @@ define(
     cost=MOVE,
     compiled=AS_IT_IS,
     keeps=Keeps.ALL,
-    attributes=(_DIMENSIONS,),
+    attributes=(_dimensions(),),
 )
 define(
     "concatenate",
@@ -298,19 +320,25 @@ define(
     keeps=Keeps.SOME,
     attributes=(
         Attribute(
-            "starts", INTS, wire=column("slice_dimensions", "start"), text=_slice_text
+            "starts",
+            INTS,
+            wire=column("slice_dimensions", "start"),
+            text=_slice_text,
+            public=(PublicName("start_indices"),),
         ),
         Attribute(
             "limits",
             INTS,
             wire=column("slice_dimensions", "limit"),
             text=printed_elsewhere,
+            public=(PublicName("limit_indices"),),
         ),
         Attribute(
             "strides",
             INTS,
             wire=column("slice_dimensions", "stride"),
             text=printed_elsewhere,
+            public=(PublicName("strides", absent=lambda r: (1,) * len(r.dims)),),
         ),
     ),
 )
@@ -359,7 +387,12 @@ define(
     cost=MOVE,
     compiled=AS_IT_IS,
     attributes=(
-        Attribute("padding", _LOW_HIGH_INTERIOR, field="padding_config.dimensions"),
+        Attribute(
+            "padding",
+            _LOW_HIGH_INTERIOR,
+            field="padding_config.dimensions",
+            public=(PublicName("padding_config"),),
+        ),
     ),
 )
 
@@ -372,5 +405,9 @@ define(
     cost=TUPLE,
     compiled=AS_IT_IS,
     takes_tuples=True,
-    attributes=(Attribute("index", INT, field="tuple_index"),),
+    attributes=(
+        Attribute(
+            "index", INT, field="tuple_index", public=(PublicName("tuple_index"),)
+        ),
+    ),
 )

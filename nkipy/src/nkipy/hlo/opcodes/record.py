@@ -10,7 +10,7 @@ import numpy as np
 
 from nkipy.hlo import dtypes as dt
 from nkipy.hlo.errors import HLORecordError, HLOVerificationError
-from nkipy.hlo.instruction import HLOInstruction
+from nkipy.hlo.instruction import HLOInstruction, Shape
 from nkipy.hlo.opcodes.attribute import CALLED_WIRE, Attribute, Fields, NameOf
 from nkipy.hlo.opcodes.compiled import Compiled
 from nkipy.hlo.opcodes.cost import CostClass
@@ -63,6 +63,8 @@ class Opcode:
         fields: the fields of ``HloInstructionProto`` that hold attributes.
         checked_dtypes: `dtypes`; None if any will do and there is an operand, which
             has been checked.
+        public: attributes by the names that nkipy's clients have for them, if those
+            are others than their own.
 
     Raises:
         HLORecordError: a part is missing or contradicts another.
@@ -83,6 +85,7 @@ class Opcode:
         "callees",
         "fields",
         "checked_dtypes",
+        "public",
     )
 
     def __init__(
@@ -122,6 +125,31 @@ class Opcode:
         paths = [path for a in attributes for path in a.wire.paths]
         self.fields = frozenset(path.partition(".")[0] for path in paths)
         self.checked_dtypes = None if dtypes == ALL and count[0] else dtypes
+        self.public = {p.name: (a, p) for a in attributes for p in a.public}
+
+    def taken(self, given: Mapping[str, Any], result: Shape) -> dict[str, Any]:
+        """A client's attributes by their own names, for an instruction of this result.
+
+        Lists become tuples and NumPy's integers Python's. What has no such name stays
+        as it is: the verifier says so.
+        """
+        made: dict[str, Any] = {}
+        for name, value in given.items():
+            if name in self.attributes or name not in self.public:
+                made[name] = _plain(value)
+                continue
+            attribute, public = self.public[name]
+            so_far = made.get(attribute.name)
+            made[attribute.name] = public.take(_plain(value), so_far, result)
+        for attribute, public in self.public.values():
+            if attribute.name not in made and public.absent is not None:
+                made[attribute.name] = public.absent(result)
+        return made
+
+    def shown(self, values: Mapping[str, Any], name: str) -> Any:
+        """The attribute that clients call `name`. Raises KeyError if there is none."""
+        attribute, public = self.public[name]
+        return public.show(values[attribute.name])
 
     def encode(self, values: Mapping[str, Any]) -> Fields:
         """The fields that hold attributes, but for callees and literals.
@@ -175,6 +203,13 @@ class Opcode:
 
 def _without(opcode: str, part: str) -> HLORecordError:
     return HLORecordError(f"the record of opcode {opcode!r} has no {part}")
+
+
+def _plain(value: Any) -> Any:
+    """`value` with tuples for its lists, and Python's integers for NumPy's."""
+    if type(value) in (list, tuple):
+        return tuple(map(_plain, value))
+    return int(value) if isinstance(value, np.integer) else value
 
 
 def _by_name(opcode: str, attributes: Sequence[Attribute]) -> dict[str, Attribute]:

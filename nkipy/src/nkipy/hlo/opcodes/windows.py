@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from nkipy.hlo.errors import HLOProtoError
+from nkipy.hlo.errors import HLOProtoError, HLOVerificationError
+from nkipy.hlo.instruction import Shape
 from nkipy.hlo.opcodes.attribute import (
     Attribute,
     Fields,
     Kind,
     NameOf,
+    PublicName,
     Text,
     optional,
 )
@@ -181,6 +183,27 @@ def _window_or_none(window: Any, inst: Inst, name_of: NameOf) -> str:
     return f"window={window_text(window)}" if window else ""
 
 
+def _taken(field: str) -> Callable[[Any, Any, Shape], tuple[WindowDim, ...]]:
+    """The window with one number of each dimension set, the others as they are."""
+
+    def take(value: Any, so_far: Any, result: Shape) -> tuple[WindowDim, ...]:
+        window = so_far or (WindowDim(1),) * len(value)
+        if len(window) != len(value):
+            raise HLOVerificationError(
+                f"a window of {len(window)} dimensions, but {len(value)} sizes or "
+                "strides of it"
+            )
+        return tuple(d._replace(**{field: n}) for d, n in zip(window, value))
+
+    return take
+
+
+def _column(name: str, field: str) -> PublicName:
+    return PublicName(
+        name, _taken(field), lambda window: tuple(getattr(d, field) for d in window)
+    )
+
+
 _WINDOW = Kind(
     "a tuple of WindowDim", _is_window, _encode_window, _decode_window, window_text
 )
@@ -191,7 +214,15 @@ define(
     cost=CostClass(CostKind.WINDOW),
     compiled=refused("NCC_EVRF017", "NCC_EVRF018", "NCC_EVRF019"),
     attributes=(
-        Attribute("window", _WINDOW, field="window.dimensions"),
+        Attribute(
+            "window",
+            _WINDOW,
+            field="window.dimensions",
+            public=(
+                _column("window_dimensions", "size"),
+                _column("window_strides", "stride"),
+            ),
+        ),
         Attribute("to_apply", COMPUTATION),
     ),
 )
