@@ -43,6 +43,13 @@ std::string describe_core(const NrtApi& api, int core) {
   return text + " of " + std::to_string(count) + " visible ones";
 }
 
+// Why the last call failed, where the library says so, for the front of a message.
+std::string describe_reason(const NrtApi& api) {
+  const char* const reason =
+      api.nkipy_emulator_last_error ? api.nkipy_emulator_last_error() : "";
+  return *reason ? std::string(reason) + "; " : "";
+}
+
 std::string describe_environment() {
   std::string text;
   for (auto* name : {"NEURON_RT_VISIBLE_CORES", "NEURON_RT_NUM_CORES"}) {
@@ -67,7 +74,8 @@ NrtRuntime::Lease NrtRuntime::open(std::shared_ptr<const NrtApi> api) {
                      ": a previous instance still exists. Call close() on it, or "
                      "delete spike with all tensors/models first.");
   int status = api->nrt_init(kFrameworkNone, "spike", "1.0");
-  check(status, "Failed to initialize NRT runtime", describe_environment);
+  check(status, "Failed to initialize NRT runtime",
+        [&] { return describe_reason(*api) + describe_environment(); });
   std::shared_ptr<NrtRuntime> runtime(new NrtRuntime(std::move(api)));
   slot.current = runtime.get();
   Lease lease(runtime.get(), [runtime](auto*) { runtime->close(); });

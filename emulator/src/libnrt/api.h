@@ -15,8 +15,14 @@
 
 namespace emulator {
 
-/// Logs the exception being handled; returns the status that it stands for.
+/// Logs the exception being handled; returns the status that it stands for. The text
+/// stays this thread's last error.
 NRT_STATUS status_of_current_exception(const char* function) noexcept;
+
+/// What the exception said that this thread handled last; "" if there was none.
+const char* last_error_text() noexcept;
+/// Forgets it.
+void clear_last_error() noexcept;
 
 /// Logs that `function` was called outside of nrt_init and nrt_close.
 void log_not_running(const char* function, NRT_STATUS status) noexcept;

@@ -86,6 +86,7 @@ using namespace emulator;
 NRT_API NRT_STATUS nrt_init(nrt_framework_type_t framework, const char*, const char*) {
   log::configure();
   log::report_mistakes();
+  clear_last_error();
   try {
     inject::load_environment();  // first: the rules may be for nrt_init itself
   } catch (...) {

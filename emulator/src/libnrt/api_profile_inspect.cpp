@@ -41,7 +41,7 @@ void give_activities(const char*** types, size_t* count, Wanted&& wanted) {
   for (const char* const* each = inspect::kActivities; *each; ++each) {
     if (wanted(*each)) names.push_back(*each);
   }
-  give_array(names, types, count);
+  give_names(names, types, count);
 }
 
 }  // namespace
@@ -141,6 +141,17 @@ NRT_API NRT_STATUS nrt_inspect_config_set_activity(nrt_inspect_config_t* config,
               });
 }
 
+NRT_API NRT_STATUS nrt_inspect_config_set_inspect_device_profile_mode(
+    nrt_inspect_config_t* config, nrt_inspect_device_profile_mode_t mode) {
+  return edit("nrt_inspect_config_set_inspect_device_profile_mode", config,
+              [&](inspect::Settings& settings) {
+                require(mode == NRT_INSPECT_DEVICE_PROFILE_MODE_MODEL ||
+                            mode == NRT_INSPECT_DEVICE_PROFILE_MODE_SESSION,
+                        "there is no such mode of device profiles");
+                settings.device_profile_mode = mode;
+              });
+}
+
 NRT_API NRT_STATUS nrt_inspect_config_get_all_activity_types(const char*** types,
                                                              size_t* count) {
   return api_call_any_time("nrt_inspect_config_get_all_activity_types", [&] {
@@ -159,6 +170,6 @@ NRT_API NRT_STATUS nrt_inspect_config_get_enabled_activity_types(
               });
 }
 
-NRT_API void nrt_inspect_config_free_activity_types(const char** types, size_t) {
-  std::free(types);
+NRT_API void nrt_inspect_config_free_activity_types(const char** types, size_t count) {
+  free_names(types, count);
 }

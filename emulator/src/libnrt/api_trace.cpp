@@ -71,14 +71,14 @@ SystemTrace& system_trace() {
   return *instance;
 }
 
-/// The names of types, for the caller to give to nrt_sys_trace_free_event_types.
-void give_names(const trace::TypeSet& types, const char*** names, std::size_t* count) {
+/// The names of types, which are the caller's to free.
+void give_types(const trace::TypeSet& types, const char*** names, std::size_t* count) {
   std::vector<const char*> wanted;
   for (int i = 0; i < trace::kEventTypes; ++i) {
     const auto type = static_cast<trace::EventType>(i);
     if (types[static_cast<std::size_t>(i)]) wanted.push_back(trace::event_name(type));
   }
-  give_array(wanted, names, count);
+  give_names(wanted, names, count);
 }
 
 }  // namespace
@@ -125,20 +125,20 @@ NRT_API NRT_STATUS nrt_sys_trace_config_get_enabled_event_types(
                                     config, [&](const trace::Capture& capture) {
                                       require(types && count,
                                               "an address for the result is NULL");
-                                      give_names(capture.types, types, count);
+                                      give_types(capture.types, types, count);
                                     });
 }
 
 NRT_API NRT_STATUS nrt_sys_trace_get_event_types(const char*** types, size_t* count) {
   return api_call_any_time("nrt_sys_trace_get_event_types", [&] {
     require(types && count, "an address for the result is NULL");
-    give_names(trace::all_types(), types, count);
+    give_types(trace::all_types(), types, count);
     return NRT_SUCCESS;
   });
 }
 
-NRT_API void nrt_sys_trace_free_event_types(const char** types, size_t) {
-  std::free(types);
+NRT_API void nrt_sys_trace_free_event_types(const char** types, size_t count) {
+  free_names(types, count);
 }
 
 NRT_API NRT_STATUS nrt_sys_trace_start(nrt_sys_trace_config_t* config) {

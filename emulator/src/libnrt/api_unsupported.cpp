@@ -50,6 +50,10 @@ NRT_API NRT_STATUS nrt_get_dmabuf_fd(uint64_t, uint64_t, int*) {
   return unsupported("nrt_get_dmabuf_fd");
 }
 
+NRT_API NRT_STATUS nrt_get_dmabuf_fd_v2(uint64_t, uint64_t, int*, uint64_t*) {
+  return unsupported("nrt_get_dmabuf_fd_v2");
+}
+
 NRT_API NRT_STATUS nrt_get_attached_efa_bdf(const void*, char*, size_t*) {
   return unsupported("nrt_get_attached_efa_bdf");
 }
@@ -133,6 +137,18 @@ NRT_API NRT_STATUS nec_get_virtual_core_size(uint32_t* size) {
                               *size = session.topology().logical_core_size();
                               return NRT_SUCCESS;
                             });
+}
+
+NRT_API NRT_STATUS nec_get_version_info(nec_version_info_t* info) {
+  return emulator::api_call_any_time("nec_get_version_info", [&] {
+    emulator::require(info, "the result's address is NULL");
+    nrt_version_t version{};
+    const NRT_STATUS status = nrt_get_version(&version, sizeof version);
+    if (status != NRT_SUCCESS) return status;
+    *info = {version.rt_major, version.rt_minor, version.rt_patch,
+             version.rt_maintenance, "", 0};
+    return NRT_SUCCESS;
+  });
 }
 
 #define EMULATOR_NO_NEC(name) \

@@ -2,9 +2,11 @@
 
 #include <sys/file.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
+#include "core_owner.h"
 #include "status.h"
 
 namespace emulator {
@@ -31,10 +33,17 @@ class PickingLock {
   const Descriptor file_;
 };
 
-[[noreturn]] void fail_for_cores(const std::string& requested, std::size_t available) {
-  throw StatusError(NRT_FAILURE,
-                    "NeuronCore(s) not available - Requested:" + requested +
-                        " Available:" + std::to_string(available));
+/// `owners`: of the cores that are taken, each once.
+[[noreturn]] void fail_for_cores(const std::string& requested, std::size_t available,
+                                 const std::vector<std::string>& owners) {
+  constexpr std::size_t kMost = 4;
+  std::string text = "NeuronCore(s) not available - Requested:" + requested +
+                     " Available:" + std::to_string(available);
+  for (std::size_t i = 0; i < owners.size() && i < kMost; ++i) {
+    text += (i == 0 ? "; taken by " : " and ") + owners[i];
+  }
+  if (owners.size() > kMost) text += " and others";
+  throw StatusError(NRT_FAILURE, text);
 }
 
 std::string describe(CoreRange range) {
@@ -71,15 +80,20 @@ CoreLock& CoreLock::operator=(CoreLock&& other) noexcept {
 }
 
 bool CoreLock::acquire(const PrivateDirectory& directory, std::uint32_t absolute_core,
-                       std::uint32_t logical_core_size) {
+                       std::uint32_t logical_core_size, std::string* owner) {
   descriptors_.reserve(logical_core_size);
   const std::uint32_t first = absolute_core * logical_core_size;
   for (std::uint32_t core = first; core < first + logical_core_size; ++core) {
     const std::string name = "core-" + std::to_string(core) + ".lock";
     descriptors_.push_back(directory.open_lock_file(name));
-    if (flock(descriptors_.back().get(), LOCK_EX | LOCK_NB) == 0) continue;
+    const int file = descriptors_.back().get();
+    if (flock(file, LOCK_EX | LOCK_NB) == 0) {
+      write_owner(file);
+      continue;
+    }
     const bool in_use = errno == EWOULDBLOCK;
     if (!in_use) fail_for_file(directory.path() + "/" + name);
+    *owner = describe_owner(file);
     release();
     return false;
   }
@@ -109,7 +123,7 @@ void CoreLease::take_range(const PrivateDirectory& directory, CoreRange range,
   for (std::uint32_t core = range.first; core < range.first + range.count; ++core) {
     try_take(directory, core, size);
   }
-  if (count() < range.count) fail_for_cores(describe(range), count());
+  if (count() < range.count) fail_for_cores(describe(range), count(), owners_);
 }
 
 void CoreLease::take_any(const PrivateDirectory& directory, std::uint32_t wanted,
@@ -118,13 +132,19 @@ void CoreLease::take_any(const PrivateDirectory& directory, std::uint32_t wanted
   for (std::uint32_t core = 0; core < total && count() < wanted; ++core) {
     try_take(directory, core, topology.logical_core_size());
   }
-  if (count() < wanted) fail_for_cores(std::to_string(wanted), count());
+  if (count() < wanted) fail_for_cores(std::to_string(wanted), count(), owners_);
 }
 
 void CoreLease::try_take(const PrivateDirectory& directory, std::uint32_t core,
                          std::uint32_t size) {
   CoreLock lock;
-  if (!lock.acquire(directory, core, size)) return;
+  std::string owner;
+  if (!lock.acquire(directory, core, size, &owner)) {
+    if (std::find(owners_.begin(), owners_.end(), owner) == owners_.end()) {
+      owners_.push_back(owner);
+    }
+    return;
+  }
   locks_.push_back(std::move(lock));
   absolute_.push_back(core);
 }

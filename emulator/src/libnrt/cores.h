@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "descriptor.h"
@@ -28,10 +29,11 @@ class CoreLock {
   CoreLock& operator=(const CoreLock&) = delete;
   ~CoreLock() { release(); }
 
-  /// Tries to take the core; false if another process has it.
+  /// Tries to take the core; false if another process has it, which `*owner` then
+  /// describes.
   /// Throws StatusError(NRT_FAILURE) if the lock files cannot be used at all.
   bool acquire(const PrivateDirectory& directory, std::uint32_t absolute_core,
-               std::uint32_t logical_core_size);
+               std::uint32_t logical_core_size, std::string* owner);
   void release() noexcept;
 
  private:
@@ -42,7 +44,7 @@ class CoreLock {
 class CoreLease {
  public:
   /// Takes what the environment asks for, or nothing at all. Throws StatusError:
-  /// NRT_INVALID for a bad request, NRT_FAILURE if a core is in use.
+  /// NRT_INVALID for a bad request, NRT_FAILURE if a core is in use, saying by whom.
   CoreLease(const Environment& environment, const Topology& topology);
 
   std::uint32_t count() const noexcept {
@@ -63,6 +65,7 @@ class CoreLease {
 
   std::vector<CoreLock> locks_;
   std::vector<std::uint32_t> absolute_;
+  std::vector<std::string> owners_;  // of cores that were not to be had
 };
 
 }  // namespace emulator

@@ -15,6 +15,9 @@
 
 namespace emulator {
 
+/// The Python package that the engine is in.
+inline constexpr char kEnginePackage[] = "nkipy_emulator";
+
 /// An input or output of a program.
 struct TensorSpec {
   std::string name;

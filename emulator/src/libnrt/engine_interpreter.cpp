@@ -94,6 +94,17 @@ std::string take_error(const Python& py) {
 
 bool has_interpreter() { return is_alive(python()); }
 
+bool interpreter_has(const char* module) {
+  const Python* py = python();
+  if (!is_alive(py)) return false;
+  const int gil = py->gil_ensure();
+  Object imported = py->import_module(module);
+  if (imported == nullptr) py->clear_error();
+  py->drop(imported);
+  py->gil_release(gil);
+  return imported != nullptr;
+}
+
 std::string interpreter_path() {
   const Python* py = python();
   if (!is_alive(py)) return "";

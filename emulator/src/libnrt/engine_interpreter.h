@@ -10,6 +10,9 @@ namespace emulator {
 // Whether a Python interpreter runs in this process and is not about to end.
 bool has_interpreter();
 
+// Whether the interpreter, if there is one, can import a module; if so, it has.
+bool interpreter_has(const char* module);
+
 // The program that runs it, `sys.executable`; empty if that is not known.
 std::string interpreter_path();
 

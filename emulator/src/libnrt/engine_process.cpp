@@ -9,11 +9,13 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "engine.h"
 #include "engine_interpreter.h"
 #include "resident_memory.h"
 #include "status.h"
@@ -131,17 +133,38 @@ pid_t start(const std::string& python, int control, int memory, std::size_t exte
                                      "which interpreter to use");
 }
 
-// <prefix>/bin/python3 for a library in <prefix>/lib/pythonX.Y/site-packages/.../lib.
-std::string installed_python() {
+// The file of this library; "" if that is not known.
+std::string own_path() {
   Dl_info info{};
-  if (dladdr(reinterpret_cast<void*>(&installed_python), &info) == 0) return "";
-  std::string path = info.dli_fname;
+  if (dladdr(reinterpret_cast<void*>(&own_path), &info) == 0) return "";
+  char* const resolved = realpath(info.dli_fname, nullptr);
+  const std::string path = resolved ? resolved : "";
+  free(resolved);
+  return path;
+}
+
+// The interpreter of an environment; "" if there is none.
+std::string python_of(const std::string& prefix) {
+  const std::string python = prefix + "/bin/python3";
+  return access(python.c_str(), X_OK) == 0 ? python : "";
+}
+
+// <prefix>/bin/python3 for a library in <prefix>/lib/pythonX.Y/site-packages/.../lib.
+std::string installed_python(const std::string& path) {
   const std::size_t packages = path.rfind("/site-packages/");
   if (packages == std::string::npos) return "";
   const std::size_t library = path.rfind("/lib", packages - 1);
-  if (library == std::string::npos) return "";
-  const std::string python = path.substr(0, library) + "/bin/python3";
-  return access(python.c_str(), X_OK) == 0 ? python : "";
+  return library == std::string::npos ? "" : python_of(path.substr(0, library));
+}
+
+// That of the nearest .venv above a library that is used from its sources.
+std::string workspace_python(std::string path) {
+  while (!path.empty()) {
+    path.resize(path.rfind('/'));
+    const std::string python = python_of(path + "/.venv");
+    if (!python.empty()) return python;
+  }
+  return "";
 }
 
 std::string megabytes(std::size_t bytes) { return std::to_string(bytes >> 20) + " MB"; }
@@ -239,9 +262,12 @@ std::string EngineProcess::describe_end() {
 std::string find_python(const std::string& wanted) {
   if (!wanted.empty()) return wanted;
   const std::string own = interpreter_path();
-  if (!own.empty()) return own;
-  const std::string installed = installed_python();
-  return installed.empty() ? "python3" : installed;
+  if (!own.empty() && interpreter_has(kEnginePackage)) return own;
+  const std::string path = own_path();
+  for (const std::string& found : {installed_python(path), workspace_python(path)}) {
+    if (!found.empty()) return found;
+  }
+  return "python3";
 }
 
 }  // namespace emulator

@@ -44,8 +44,10 @@ class EngineProcess {
   std::size_t limit_ = 0;
 };
 
-/// The interpreter to run: `wanted` if not empty, else that of this process, else the
-/// one that the emulator's package is installed with, else python3 on PATH.
+/// The interpreter to run: `wanted` if not empty, else that of this process if it has
+/// the engine, else the one that the emulator's package is installed with, else that of
+/// a virtual environment, .venv, in a directory above this library, else python3 on
+/// PATH.
 std::string find_python(const std::string& wanted);
 
 }  // namespace emulator

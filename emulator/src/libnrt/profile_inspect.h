@@ -4,6 +4,7 @@
 
 #include <string>
 
+#include "nrt/nrt_profile.h"
 #include "trace_buffer.h"
 
 namespace emulator {
@@ -18,6 +19,8 @@ struct Settings {
   bool on_failure = false;  // kept, but the emulator writes nothing on failures
   bool system_profile = true;
   bool device_profile = false;
+  // Kept: the emulator's profile is one of all that runs, in either mode.
+  int device_profile_mode = NRT_INSPECT_DEVICE_PROFILE_MODE_MODEL;
   bool host_memory = false;  // kept: the emulator has nothing to write about these two
   bool cpu_util = false;
   int session_id = 0;

@@ -28,11 +28,22 @@ std::shared_ptr<Backing> make_backing(const Environment& environment,
 
 EngineChoice resolve_engine(const Environment& environment) {
   if (environment.engine != EngineChoice::automatic) return environment.engine;
-  return has_interpreter() ? EngineChoice::in_process : EngineChoice::child;
+  return interpreter_has(kEnginePackage) ? EngineChoice::in_process
+                                         : EngineChoice::child;
 }
 
+namespace {
+
+// Decided once: the session's memory is of one kind or the other.
+Environment with_engine(Environment environment) {
+  environment.engine = resolve_engine(environment);
+  return environment;
+}
+
+}  // namespace
+
 Session::Session(Environment environment)
-    : environment_(std::move(environment)),
+    : environment_(with_engine(std::move(environment))),
       topology_(environment_),
       lease_(environment_, topology_),
       memory_(std::make_shared<Memory>(make_backing(environment_, topology_, lease_))) {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <cstring>
 #include <memory>
 #include <mutex>
 #include <new>
@@ -75,12 +76,28 @@ T* allocate_memory(std::size_t count) {
   return static_cast<T*>(memory);
 }
 
-/// Gives the caller an array of names that live for ever, with a NULL after the last.
-inline void give_array(const std::vector<const char*>& names, const char*** array,
+/// Frees what give_names() gave: each name, then the array. NULL is none.
+inline void free_names(const char** array, std::size_t count) noexcept {
+  if (!array) return;
+  for (std::size_t i = 0; i < count && array[i]; ++i) {
+    std::free(const_cast<char*>(array[i]));
+  }
+  std::free(array);
+}
+
+/// Gives the caller copies of names, each of which is to be freed, as is the array of
+/// them. After the last comes a NULL.
+inline void give_names(const std::vector<const char*>& names, const char*** array,
                        std::size_t* count) {
-  *array = allocate_memory<const char*>(names.size() + 1);
-  std::copy(names.begin(), names.end(), *array);
-  (*array)[names.size()] = nullptr;
+  const char** made = allocate_memory<const char*>(names.size() + 1);
+  std::fill_n(made, names.size() + 1, nullptr);
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    made[i] = strdup(names[i]);
+    if (made[i]) continue;
+    free_names(made, i);
+    throw std::bad_alloc();
+  }
+  *array = made;
   *count = names.size();
 }
 

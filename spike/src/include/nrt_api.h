@@ -147,6 +147,8 @@ class NrtApi {
   OPTIONAL(nrt_sys_trace_fetch_events,
            int(char**, size_t*, const nrt_sys_trace_fetch_options_t*));
   OPTIONAL(nrt_sys_trace_buffer_free, void(char*));
+  // What the emulator alone has.
+  OPTIONAL(nkipy_emulator_last_error, const char*());
 
   VERSION_3(nrta_execute_schedule, int(nrt_model_t*, const nrt_tensor_set_t*,
                                        nrt_tensor_set_t*, int, int*, nrta_seq_t*));

@@ -101,6 +101,7 @@ class _Gzip:
     def __init__(self, data: memoryview, limits: Limits) -> None:
         self.inflater = zlib.decompressobj(wbits=31)
         self.compressed = data
+        self.limits = limits
         self.fed = 0
         self.pending = b""
         allowed = max(limits.ratio_free_bytes, limits.ratio * len(data))
@@ -133,9 +134,10 @@ class _Gzip:
                 raise NeffError(f"padding goes beyond {self.most} bytes")
         if not self.inflater.eof:
             raise NeffError("the gzip stream is truncated")
-        unread = len(self.inflater.unused_data) + len(self.compressed) - self.fed
-        if unread:
-            raise NeffError(f"{unread} bytes follow the gzip stream")
+        # The vendor's files are padded with zeros.
+        rest = (memoryview(self.inflater.unused_data), self.compressed[self.fed :])
+        if not all(_Plain(part, self.limits).rest_is_zero() for part in rest):
+            raise NeffError(f"{sum(map(len, rest))} bytes follow the gzip stream")
         return True
 
     def _inflate(self, most: int) -> bytes:

@@ -214,3 +214,16 @@ def test_an_announced_size_takes_no_memory() -> None:
         assert tracemalloc.get_traced_memory()[1] < 4 << 20
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize("size", [1, 511, 1 << 19])
+def test_zeros_that_follow_the_gzip_stream_are_padding(size: int) -> None:
+    """As in the vendor's files. Anything else is refused wherever it stands."""
+    good = zipped(tar_of({"a": b"abc"}))
+    assert _read(good + bytes(size)) == {"a": b"abc"}
+    with pytest.raises(NeffError, match=f"{size + 1} bytes follow the gzip stream"):
+        _read(good + bytes(size) + b"x")
+    with pytest.raises(NeffError, match=f"{size + 1} bytes follow the gzip stream"):
+        _read(good + b"x" + bytes(size))
+    with pytest.raises(NeffError, match="truncated"):
+        _read(good[:-9] + bytes(4))

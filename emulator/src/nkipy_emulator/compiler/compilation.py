@@ -81,14 +81,14 @@ def _read(path: Path) -> bytes:
 def _parse(raw: bytes, *, to_look_at: bool = False) -> HLOModule:
     try:
         return read_written(raw, to_look_at=to_look_at)
-    except HLOVerificationError as e:
-        message = f"HLO verification failed: {e}"
-        raise CompilationError([Diagnostic("NCC_EVRF064", message)]) from None
     except HLOProtoError as e:
         # Imported late: a module that can be read does not need it.
         from nkipy_emulator.compiler.refusals import explain_refusal
 
-        raise CompilationError([explain_refusal(raw, str(e))]) from None
+        raise CompilationError([explain_refusal(raw, e)]) from None
+    except HLOVerificationError as e:
+        message = f"HLO verification failed: {e}"
+        raise CompilationError([Diagnostic("NCC_EVRF064", message)]) from None
 
 
 def _report(found: list[Diagnostic], console: Console) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from google.protobuf.message import DecodeError
 from google.protobuf.unknown_fields import UnknownFieldSet
 
+from nkipy.hlo.errors import HLOProtoError, HLOUnsupportedError
 from nkipy.hlo.ir import SourceLocation
 from nkipy.hlo.opcodes import OPCODES
 from nkipy.hlo.proto_shapes import DTYPES
@@ -38,12 +39,13 @@ _RNG_ALGORITHM_FIELD = 70
 _MAX_TUPLE_DEPTH = 8
 
 
-def explain_refusal(raw: bytes, refusal: str) -> Diagnostic:
+def explain_refusal(raw: bytes, refusal: HLOProtoError) -> Diagnostic:
     """Why the module in `raw` was refused.
 
     Args:
         raw: the file's bytes.
-        refusal: what the reader said; the answer if nothing better is found.
+        refusal: what the reader said; the answer if nothing better is found. What it
+            lacks itself is the emulator's fault, and not the module's.
     """
     try:
         proto = hlo_pb2.HloModuleProto.FromString(raw)
@@ -57,6 +59,9 @@ def explain_refusal(raw: bytes, refusal: str) -> Diagnostic:
             found = _first_finding(inst)
             if found is not None:
                 return found
+    if isinstance(refusal, HLOUnsupportedError):
+        message = f"The module cannot be run by the emulator: {refusal}."
+        return Diagnostic("NKIPY_EMU001", message)
     return Diagnostic("NCC_EVRF064", f"HLO verification failed: {refusal}.")
 
 

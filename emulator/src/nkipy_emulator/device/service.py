@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from neff import TensorInfo
 from nkipy.hlo.custom_calls import targets_of
 from nkipy.hlo.queries import constant_bytes
+from nkipy.hlo.rewrites.empty_arrays import WithoutEmpty, without_empty_arrays
 from nkipy.hlo.written import read_written
 from nkipy_emulator.code_cache import user_cache
 from nkipy_emulator.cost_model.constants import find_target
@@ -38,8 +39,9 @@ class LoadedProgram:
         executable: what runs it.
         description: JSON text with ``name``, ``target``, ``lnc``, ``ranks``;
             ``inputs`` and ``outputs``, lists of ``name``, ``dtype``, ``shape`` and
-            ``nbytes`` in the order of addresses; ``aliases``, pairs of output and input
-            index; ``program_bytes``, what it takes of the device's memory.
+            ``nbytes`` in the order of addresses, without those of no bytes, of which
+            there are no tensors; ``aliases``, pairs of output and input index;
+            ``program_bytes``, what it takes of the device's memory.
         input_count: how many inputs it has, over all ranks.
         estimate: the cost model's account of one execution, as JSON text with
             ``estimated_ns`` and ``timeline``.
@@ -79,14 +81,15 @@ def load(neff: Any, options: LoadOptions) -> LoadedProgram:
     """
     program = read_program(neff, options)
     module, ranks = for_ranks(program.module, options)
+    left = without_empty_arrays(module)
     executable = XlaCpuEngine(user_cache()).compile(
-        module,
+        left.module,
         options=program.numerics,
         num_replicas=ranks,
         check_bounds=options.fail_out_of_bounds,
     )
-    description = json.dumps(_describe(program, ranks, options))
-    count = len(program.neff.inputs) * ranks
+    description = json.dumps(_describe(program, left, ranks, options))
+    count = len(left.inputs) * ranks
     return LoadedProgram(executable, description, count, _estimator(program, options))
 
 
@@ -122,16 +125,22 @@ def _estimator(program: Program, options: LoadOptions) -> Callable[[], str]:
     return lambda: of(read_written(hlo))
 
 
-def _describe(program: Program, ranks: int, options: LoadOptions) -> dict[str, Any]:
+def _describe(
+    program: Program, left: WithoutEmpty, ranks: int, options: LoadOptions
+) -> dict[str, Any]:
     neff, module = program.neff, program.module
     return {
         "name": neff.name,
         "target": neff.target or options.target,
         "lnc": neff.lnc,
         "ranks": ranks,
-        "inputs": [_describe_tensor(t) for t in neff.inputs],
-        "outputs": [_describe_tensor(t) for t in neff.outputs],
-        "aliases": [[a.output, a.input] for a in neff.aliases],
+        "inputs": [_describe_tensor(neff.inputs[i]) for i in left.inputs],
+        "outputs": [_describe_tensor(neff.outputs[i]) for i in left.outputs],
+        "aliases": [
+            [left.outputs.index(a.output), left.inputs.index(a.input)]
+            for a in neff.aliases
+            if a.output in left.outputs
+        ],
         "program_bytes": len(neff.hlo) + constant_bytes(module),
     }
 

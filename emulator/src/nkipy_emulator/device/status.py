@@ -6,7 +6,11 @@ from typing import Literal
 
 from neff import NeffError
 from neff.status import NrtStatus
-from nkipy.hlo.errors import HLOProtoError, HLOVerificationError
+from nkipy.hlo.errors import (
+    HLOProtoError,
+    HLOUnsupportedError,
+    HLOVerificationError,
+)
 from nkipy_emulator.cost_model.errors import CostModelError
 from nkipy_emulator.errors import (
     EngineUnavailableError,
@@ -49,6 +53,8 @@ def status_of(error: BaseException, phase: Phase) -> NrtStatus:
         return NrtStatus.EXEC_OOB
     if phase == "execute":
         return NrtStatus.EXEC_COMPLETED_WITH_ERR
+    if isinstance(error, HLOUnsupportedError):
+        return NrtStatus.UNSUPPORTED_NEFF_VERSION
     if isinstance(error, _BAD_PROGRAMS):
         return NrtStatus.INVALID
     return NrtStatus.FAILURE

@@ -1,19 +1,12 @@
-"""The part of a kernel's program that a device executes.
-
-The runtime library has no tensors of zero bytes. So parameters without elements become
-constants, which is all that they can be, and results without elements are left out: the
-caller makes them from their shapes.
-"""
+"""The part of a kernel's program that a device executes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
 
-import numpy as np
-
-from nkipy.hlo.ir import AliasInfo, HLOInstruction, HLOModule
-from nkipy.hlo.rewrites.dead_code import eliminate_dead_code
+from nkipy.hlo.ir import HLOModule
+from nkipy.hlo.rewrites.empty_arrays import without_empty_arrays
 
 
 @dataclass(frozen=True)
@@ -36,80 +29,7 @@ def device_module(module: HLOModule) -> DeviceModule:
 
     Side effects of a program without results are not kept: it has no observer.
     """
-    inputs = tuple(i for i, p in enumerate(module.parameters) if _has_elements(p))
-    outputs = tuple(i for i, r in enumerate(module.results) if _has_elements(r))
-    if not outputs:
+    if not any(prod(result.shape) for result in module.results):
         return DeviceModule(None, (), ())
-    if len(inputs) < len(module.parameters) or len(outputs) < len(module.results):
-        module = _without_empty(module, inputs, outputs)
-    return DeviceModule(module, inputs, outputs)
-
-
-def _has_elements(inst: HLOInstruction) -> bool:
-    return prod(inst.shape) > 0
-
-
-def _without_empty(
-    module: HLOModule, inputs: tuple[int, ...], outputs: tuple[int, ...]
-) -> HLOModule:
-    made = HLOModule(module.name)
-    values = _parameters(module, made, inputs)
-    for inst in module.operations:
-        values[inst] = made.add_operation(_with_operands(inst, values))
-    made.set_results(
-        [values[module.results[i]] for i in outputs],
-        [module.output_names[i] for i in outputs],
-    )
-    made.aliases = [
-        AliasInfo(
-            outputs.index(alias.output_index),
-            inputs.index(alias.param_index),
-            alias.param_name,
-            alias.is_user_returned,
-        )
-        for alias in module.aliases
-        if alias.output_index in outputs
-    ]
-    eliminate_dead_code(made)
-    made.verify()
-    return made
-
-
-def _parameters(
-    module: HLOModule, made: HLOModule, inputs: tuple[int, ...]
-) -> dict[HLOInstruction, HLOInstruction]:
-    """What takes the place of each parameter; parameters come first in a module."""
-    values = {}
-    for i in inputs:
-        old = module.parameters[i]
-        values[old] = made.add_parameter(old.shape, old.dtype, old.name)
-    for old in module.parameters:
-        if old not in values:
-            values[old] = made.add_operation(_empty_constant(old))
-    return values
-
-
-def _empty_constant(parameter: HLOInstruction) -> HLOInstruction:
-    literal = np.empty(parameter.shape, parameter.dtype)
-    literal.flags.writeable = False
-    return HLOInstruction(
-        "constant", (), parameter.shape, parameter.dtype, {"literal": literal}
-    )
-
-
-def _with_operands(
-    inst: HLOInstruction, values: dict[HLOInstruction, HLOInstruction]
-) -> HLOInstruction:
-    operands = tuple(values[o] for o in inst.operands)
-    if operands == inst.operands:
-        return inst
-    return HLOInstruction(
-        inst.opcode,
-        operands,
-        inst.shape,
-        inst.dtype,
-        inst.attributes,
-        inst.source_location,
-        inst.tuple_shapes,
-        inst.name,
-    )
+    left = without_empty_arrays(module)
+    return DeviceModule(left.module, left.inputs, left.outputs)

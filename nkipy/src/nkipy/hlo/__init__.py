@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         HLOArgumentValueError,
         HLOProtoError,
         HLORecordError,
+        HLOUnsupportedError,
         HLOVerificationError,
     )
     from nkipy.hlo.interface import (
@@ -55,6 +56,7 @@ __all__ = [
     "HLOModule",
     "HLOProtoError",
     "HLORecordError",
+    "HLOUnsupportedError",
     "HLOVerificationError",
     "Opcode",
     "Shape",
@@ -74,7 +76,7 @@ __all__ = [
 _HOMES = {
     "builder": "HLOBuilder",
     "errors": "HLOArgumentError HLOArgumentIndexError HLOArgumentValueError "
-    "HLOProtoError HLORecordError HLOVerificationError",
+    "HLOProtoError HLORecordError HLOUnsupportedError HLOVerificationError",
     "interface": "MUST_ALIAS_SUFFIX NEFF_INPUT_NAMES NEFF_OUTPUT_NAMES",
     "ir": "AliasInfo HLOComputation HLOInstruction HLOModule Shape SourceLocation "
     "TensorPlaceholder",

@@ -11,6 +11,10 @@ class HLOProtoError(ValueError):
     """A serialised module is malformed, or says what this reader does not know."""
 
 
+class HLOUnsupportedError(HLOProtoError, HLOVerificationError):
+    """A module says what nkipy lacks, and may be valid for all that."""
+
+
 class HLOArgumentError(TypeError):
     """A function of HLO's layer, or of one above, got an argument of a wrong kind."""
 

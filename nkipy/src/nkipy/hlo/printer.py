@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import ml_dtypes
 import numpy as np
 
 from nkipy.hlo.arguments import checked
@@ -203,6 +204,25 @@ def _element_text(element: np.ndarray) -> str:
         return "true" if element else "false"
     if is_integer(element.dtype):
         return str(int(element))
+    with np.errstate(invalid="ignore"):  # a NaN of the signalling kind
+        is_nan = bool(np.isnan(element))
+    if is_nan:
+        return _nan_text(element)
     if element.dtype == np.float32:
         return str(element[()])  # the shortest text that reads back as the same
     return repr(float(element))
+
+
+def _bits_of(element: np.ndarray) -> int:
+    return int(element.view(f"u{element.dtype.itemsize}"))
+
+
+def _nan_text(element: np.ndarray) -> str:
+    """``nan`` with its sign, and with its other bits where they are not the usual."""
+    bits, usual = _bits_of(element), _bits_of(np.full_like(element, np.nan))
+    sign_bit = 1 << (element.dtype.itemsize * 8 - 1)
+    sign = "-" if bits & sign_bit else ""
+    if (bits ^ usual) & (sign_bit - 1) == 0:
+        return f"{sign}nan"
+    payload = bits & ((1 << ml_dtypes.finfo(element.dtype).nmant) - 1)
+    return f"{sign}nan({payload:#x})"

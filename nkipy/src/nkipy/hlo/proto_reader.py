@@ -10,7 +10,12 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from nkipy.hlo.arguments import describe
-from nkipy.hlo.errors import HLOArgumentError, HLOProtoError
+from nkipy.hlo.errors import (
+    HLOArgumentError,
+    HLOProtoError,
+    HLOUnsupportedError,
+    HLOVerificationError,
+)
 from nkipy.hlo.interface import NEFF_INPUT_NAMES, NEFF_OUTPUT_NAMES
 from nkipy.hlo.ir import (
     NO_ATTRIBUTES,
@@ -85,6 +90,7 @@ def read_module(proto: Any, *, verify: bool = True) -> HLOModule:
         HLOArgumentError: `proto` is neither bytes nor a message.
         HLOProtoError: it is malformed, or describes what we do not know.
         HLOVerificationError: it is well-formed but breaks an opcode's rules.
+        HLOUnsupportedError, which is both: it may be valid, but nkipy lacks something.
     """
     if hasattr(proto, "SerializeToString"):
         proto = proto.SerializeToString()
@@ -94,7 +100,7 @@ def read_module(proto: Any, *, verify: bool = True) -> HLOModule:
             f"received {describe(proto)}"
         )
     if len(proto) > MAX_MODULE_BYTES:
-        raise HLOProtoError(
+        raise HLOUnsupportedError(
             f"a module of {len(proto)} bytes; {MAX_MODULE_BYTES} is most"
         )
     reader = Reader(MAX_FIELDS, repetitive=("ShapeProto", "OpMetadata"))
@@ -127,11 +133,13 @@ class _ModuleReader:
         fields = self.fields
         _refuse_unknown(fields, _HARMLESS_IN_MODULE, "the module")
         if fields.get("is_dynamic"):
-            raise HLOProtoError("the module has dynamic shapes")
+            raise HLOUnsupportedError("the module has dynamic shapes")
         computations = fields.get("computations", ())
         total = sum(len(c.get("instructions", ())) for c in computations)
         if total > MAX_INSTRUCTIONS:
-            raise HLOProtoError(f"{total} instructions; {MAX_INSTRUCTIONS} is most")
+            raise HLOUnsupportedError(
+                f"{total} instructions; {MAX_INSTRUCTIONS} is most"
+            )
         for proto in computations:
             self._computation(proto)
         entry_id = fields.get("entry_computation_id", 0)
@@ -149,9 +157,9 @@ class _ModuleReader:
         if own_id in self.computations:
             raise HLOProtoError(f"{what}: a second computation of id {own_id}")
         if proto.get("is_fusion_computation"):
-            raise HLOProtoError(f"{what} is the body of a fusion")
+            raise HLOUnsupportedError(f"{what} is the body of a fusion")
         if proto.get("execution_thread", "") not in ("", "main"):
-            raise HLOProtoError(f"{what} runs on another thread")
+            raise HLOUnsupportedError(f"{what} runs on another thread")
         computation = HLOComputation(name)
         by_id: dict[int, HLOInstruction] = {}
         root_id, root = proto.get("root_id", 0), None
@@ -174,7 +182,7 @@ class _ModuleReader:
             inst = self._read_instruction(fields, by_id)
         except HLOProtoError as e:
             name, opcode = fields.get("name", ""), fields.get("opcode", "")
-            raise HLOProtoError(f"instruction {name!r} ({opcode}): {e}") from None
+            raise type(e)(f"instruction {name!r} ({opcode}): {e}") from None
         own_id = fields.get("id", 0)
         if own_id in self.instruction_ids:
             raise HLOProtoError(f"instruction {inst.name!r}: id {own_id} occurs twice")
@@ -188,7 +196,7 @@ class _ModuleReader:
         opcode = fields.get("opcode", "")
         record = OPCODES.get(opcode)
         if record is None:
-            raise HLOProtoError("unknown opcode")
+            raise HLOUnsupportedError("unknown opcode")
         _check_fields(record, fields)
         if "shape" not in fields:
             raise HLOProtoError("no shape")
@@ -232,7 +240,7 @@ class _ModuleReader:
         if "shape" in literal and self._shape(literal["shape"]) != shape:
             raise HLOProtoError(f"the literal's shape is not {shape}")
         if len(shape.dims) > MAX_RANK:
-            raise HLOProtoError(f"rank {len(shape.dims)}, over {MAX_RANK}")
+            raise HLOUnsupportedError(f"rank {len(shape.dims)}, over {MAX_RANK}")
         total = 1
         for d in shape.dims:
             total *= d
@@ -269,6 +277,8 @@ class _ModuleReader:
             results, wrapper = list(root.operands), True
         else:
             results, wrapper = _elements(computation, root), False
+        if wrapper:
+            _check_root(root)
         if wrapper and not is_used:
             computation.instructions.remove(root)
         computation.root = None
@@ -294,9 +304,11 @@ class _ModuleReader:
             index = self.reader.ints(entry, "output_shape_index")
             number = entry.get("parameter_number", 0)
             if self.reader.ints(entry, "parameter_shape_index"):
-                raise HLOProtoError("an alias of a part of a parameter")
-            if len(index) > 1 or (is_tuple and not index):
-                raise HLOProtoError(f"an alias of output {list(index)}")
+                raise HLOUnsupportedError("an alias of a part of a parameter")
+            if len(index) > 1:
+                raise HLOUnsupportedError(f"an alias of output {list(index)}")
+            if is_tuple and not index:
+                raise HLOProtoError("an alias of all outputs together")
             if not 0 <= number < len(module.parameters):
                 raise HLOProtoError(f"an alias of parameter {number}")
             name = module.parameters[number].name
@@ -309,7 +321,9 @@ def _refuse_unknown(fields: Fields, harmless: frozenset[int], what: str) -> None
     unknown = set(fields.get(None, ())) - harmless  # type: ignore[call-overload]
     if unknown:
         numbers = ", ".join(map(str, sorted(unknown)))
-        raise HLOProtoError(f"{what} has fields that are not supported: {numbers}")
+        raise HLOUnsupportedError(
+            f"{what} has fields that are not supported: {numbers}"
+        )
 
 
 def _check_fields(record: Opcode, fields: Fields) -> None:
@@ -317,7 +331,7 @@ def _check_fields(record: Opcode, fields: Fields) -> None:
     _refuse_unknown(fields, _HARMLESS_IN_INSTRUCTION, "it")
     for name in fields.keys() - _ALWAYS - _HARMLESS - record.fields:
         if name is not None and fields[name]:
-            raise HLOProtoError(f"{name} is not supported here")
+            raise HLOUnsupportedError(f"{name} is not supported here")
 
 
 def _location(metadata: Fields) -> SourceLocation | None:
@@ -372,6 +386,21 @@ def _elements(
     ]
     computation.instructions += elements
     return elements
+
+
+def _check_root(root: HLOInstruction) -> None:
+    """That a root which is not kept has the shape that its operands make.
+
+    Raises:
+        HLOVerificationError: it has another.
+    """
+    shapes = tuple(map(_any_shape, root.operands))
+    made = shapes if root.opcode == "tuple" else shapes[0] if len(shapes) == 1 else None
+    if _any_shape(root) != made:
+        raise HLOVerificationError(
+            f"the root %{root.name} is declared as {root.shape_text()}, which is not "
+            f"what {root.opcode} makes of its {len(shapes)} operands"
+        )
 
 
 def _output_names(joined: str | None, count: int) -> list[str] | None:

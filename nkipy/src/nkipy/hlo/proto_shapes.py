@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from nkipy.hlo import dtypes as dt
-from nkipy.hlo.errors import HLOProtoError
+from nkipy.hlo.errors import HLOProtoError, HLOUnsupportedError
 from nkipy.hlo.instruction import Shape
 from nkipy.hlo.wire import delimited, encode, schema_of
 from nkipy.hlo.wire_reader import Reader
@@ -69,13 +69,15 @@ def _read_array(reader: Reader, fields: dict[str, Any]) -> Shape:
     number = fields.get("element_type", 0)
     dtype = DTYPES.get(number)
     if dtype is None:
-        raise HLOProtoError(f"{_type_name(number)} is no element type that we have")
+        raise HLOUnsupportedError(
+            f"{_type_name(number)} is no element type that we have"
+        )
     if None in fields or fields.get("tuple_shapes"):
-        raise HLOProtoError("an array's shape has fields that are not supported")
+        raise HLOUnsupportedError("an array's shape has fields that are not supported")
     dims = reader.ints(fields, "dimensions", limit=_MAX_RANK)
     dynamic = reader.ints(fields, "is_dynamic_dimension", limit=_MAX_RANK)
     if any(dynamic) or len(dynamic) not in (0, len(dims)):
-        raise HLOProtoError("a dynamic dimension")
+        raise HLOUnsupportedError("a dynamic dimension")
     if any(d < 0 for d in dims):
         raise HLOProtoError(f"negative dimensions {list(dims)}")
     if "layout" in fields:
@@ -96,7 +98,7 @@ def _check_layout(
 ) -> None:
     order = reader.ints(layout, "minor_to_major", limit=_MAX_RANK)
     if order and order != tuple(range(rank))[::-1]:
-        raise HLOProtoError(f"layout {list(order)} is not row-major")
+        raise HLOUnsupportedError(f"layout {list(order)} is not row-major")
     bits = layout.get("element_size_in_bits", 0)
     padding = layout.get("tail_padding_alignment_in_elements", 1)
     if (
@@ -106,4 +108,4 @@ def _check_layout(
         or bits not in (0, dtype.itemsize * 8)
         or padding not in (0, 1)
     ):
-        raise HLOProtoError("a layout that is not plain row-major")
+        raise HLOUnsupportedError("a layout that is not plain row-major")

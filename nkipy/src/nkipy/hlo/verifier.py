@@ -13,7 +13,7 @@ import numpy as np
 
 from nkipy.hlo.arguments import checked, describe
 from nkipy.hlo.dtypes import HLO_NAMES
-from nkipy.hlo.errors import HLOVerificationError
+from nkipy.hlo.errors import HLOUnsupportedError, HLOVerificationError
 from nkipy.hlo.ir import (
     Form,
     HLOComputation,
@@ -22,7 +22,7 @@ from nkipy.hlo.ir import (
     Shape,
 )
 from nkipy.hlo.opcodes import OPCODES, Opcode
-from nkipy.hlo.opcodes.rule import RuleError, fail, text
+from nkipy.hlo.opcodes.rule import LackError, RuleError, fail, lack, text
 
 #: Greatest rank of an array.
 MAX_RANK = 64
@@ -49,6 +49,7 @@ def verify_module(module: HLOModule, *, traced: bool = False) -> None:
 
     Raises:
         HLOVerificationError: naming the instruction and what is wrong with it.
+        HLOUnsupportedError, which is one: it need not be wrong, but nkipy lacks it.
     """
     module.set_verified(None)
     try:
@@ -130,7 +131,10 @@ def _verify_computation(
         by_hand = not traced or any(i.opcode == "parameter" for i in instructions)
         _verify_structure(computation, seen, by_hand)
     except RuleError as e:
-        raise HLOVerificationError(_message(computation, inst, str(e))) from None
+        kind = HLOVerificationError
+        if isinstance(e, LackError):
+            kind = HLOUnsupportedError
+        raise kind(_message(computation, inst, str(e))) from None
     except _RAW as e:
         problem = f"something in it is of a wrong kind: {type(e).__name__}: {e}"
         raise HLOVerificationError(_message(computation, inst, problem)) from e
@@ -169,7 +173,8 @@ def _check_count(operands: tuple, record: Opcode) -> None:
     low, high = record.operands
     if len(operands) < low or (high is not None and len(operands) > high):
         wanted = f"{low}" if low == high else f"{low} or more"
-        fail(f"{len(operands)} operands instead of {wanted}")
+        refuse = lack if record.is_variadic_in_xla and len(operands) > low else fail
+        refuse(f"{len(operands)} operands instead of {wanted}")
 
 
 def _fail_operand(
@@ -231,12 +236,12 @@ def _check_dims(dims: tuple[int, ...], known_dims: set[tuple[int, ...]]) -> None
     if any(d < 0 for d in dims):
         fail(f"the result has a negative dimension: {dims}")
     if len(dims) > MAX_RANK:
-        fail(f"the result has rank {len(dims)}, over {MAX_RANK}")
+        lack(f"the result has rank {len(dims)}, over {MAX_RANK}")
     total = 1
     for d in dims:
         total *= d or 1
     if total > MAX_ELEMENTS:
-        fail(f"the result {dims} has more than {MAX_ELEMENTS} elements")
+        lack(f"the result {dims} has more than {MAX_ELEMENTS} elements")
     known_dims.add(dims)
 
 
@@ -286,7 +291,7 @@ def _verify_interface(module: HLOModule) -> None:
         _fail_module(f"two parameters are called {_duplicate(names)!r}")
     for p in module.parameters:
         if p.dtype is None:
-            _fail_module(f"parameter {p.name!r} is a tuple")
+            _lack_module(f"parameter {p.name!r} is a tuple")
     if len(module.output_names) != len(module.results):
         _fail_module(
             f"{len(module.results)} results have {len(module.output_names)} names"
@@ -298,7 +303,7 @@ def _verify_interface(module: HLOModule) -> None:
         if result in unknown:
             _fail_module(f"result {i}, {_label(result)}, is not in the entry")
         if result.dtype is None:
-            _fail_module(f"result {i}, {_label(result)}, is a tuple")
+            _lack_module(f"result {i}, {_label(result)}, is a tuple")
 
 
 def _verify_names_of(module: HLOModule) -> None:
@@ -364,6 +369,10 @@ def _duplicate(names: list[str]) -> str:
 
 def _fail_module(problem: str) -> NoReturn:
     raise HLOVerificationError(problem)
+
+
+def _lack_module(problem: str) -> NoReturn:
+    raise HLOUnsupportedError(f"{problem}, which is not supported")
 
 
 def _label(inst: Any) -> str:

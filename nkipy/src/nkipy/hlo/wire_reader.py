@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from nkipy.hlo.errors import HLOProtoError
+from nkipy.hlo.errors import HLOProtoError, HLOUnsupportedError
 from nkipy.hlo.wire import (
     CHUNK,
     FIXED32,
@@ -68,7 +68,7 @@ class Reader:
     def _spend(self, schema: Schema) -> None:
         self.fields_left -= 1
         if self.fields_left < 0:
-            raise HLOProtoError(f"{schema.name}: too many fields in the module")
+            raise HLOUnsupportedError(f"{schema.name}: too many fields in the module")
 
     def _store(
         self,
@@ -129,7 +129,7 @@ class Reader:
     def _unpack(self, name: str, data: memoryview) -> Iterable[int]:
         self.fields_left -= len(data)
         if self.fields_left < 0:
-            raise HLOProtoError(f"{name}: too many elements in the module")
+            raise HLOUnsupportedError(f"{name}: too many elements in the module")
         raw = bytes(data)
         if raw.isascii():  # values under 128 are their own varints
             yield from raw

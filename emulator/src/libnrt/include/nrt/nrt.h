@@ -16,6 +16,10 @@
 extern "C" {
 #endif
 
+/// The version of the interface (not of the library: see nrt_get_version).
+#define NRT_MAJOR_VERSION 2
+#define NRT_MINOR_VERSION 0
+
 typedef struct nrt_model nrt_model_t;
 typedef struct nrt_tensor nrt_tensor_t;
 typedef void nrt_tensor_set_t;
@@ -60,25 +64,17 @@ typedef enum {
   NRT_INSTANCE_SIZE_48XL = 7,
   NRT_INSTANCE_SIZE_3XL = 8,
   NRT_INSTANCE_SIZE_UNKNOWN = 9,
+  NRT_INSTANCE_SIZE_NUM,  // how many there are
 } nrt_instance_size_t;
 
-typedef struct {
+typedef struct nrt_instance_info {
   uint32_t family;  // nrt_instance_family_t
   uint32_t size;    // nrt_instance_size_t
   char arch_name[16];
   char device_revision[8];
 } nrt_instance_info_t;
 
-typedef struct {
-  uint64_t rt_major;
-  uint64_t rt_minor;
-  uint64_t rt_patch;
-  uint64_t rt_maintenance;
-  char rt_detail[128];
-  char git_hash[64];
-} nrt_version_t;
-
-typedef struct {
+typedef struct nrt_vnc_memory_stats {
   size_t bytes_used;
   size_t bytes_limit;
 } nrt_vnc_memory_stats_t;
@@ -90,7 +86,7 @@ typedef struct {
   } iram, dram;
 } nrt_ucode_info;
 
-typedef enum {
+typedef enum nrt_dtype {
   NRT_DTYPE_UNKNOWN = 0x0,
   NRT_DTYPE_INVALID = 0x0,
   NRT_DTYPE_UINT64 = 0x1,
@@ -141,23 +137,55 @@ typedef enum {
   NRT_TENSOR_PLACEMENT_VIRTUAL = 2,
 } nrt_tensor_placement_t;
 
-typedef struct {
+typedef struct nrt_tensor_device_allocation_info {
   uint64_t physical_address;
   size_t size;
   int hbm_index;
 } nrt_tensor_device_allocation_info_t;
 
-typedef struct {
+typedef struct nrt_tensor_batch_op {
   uint64_t offset;
   uint64_t size;
   void* buffer;
 } nrt_tensor_batch_op_t;
 
-typedef struct {
+typedef struct nrt_tensor_batch {
   const nrt_tensor_t* tensor;
   const nrt_tensor_batch_op_t* ops;
   uint32_t num_ops;
 } nrt_tensor_batch_t;
+
+typedef struct nrt_cc_comm {
+  uint32_t* replica_group;
+  uint32_t rank;
+  uint32_t rank_n;
+  uint32_t ctx_device_id;
+  uint32_t ctx_device_count;
+  uint32_t vnc;
+} nrt_cc_comm_t;
+
+typedef struct nrt_tensor_list {
+  nrt_tensor_t** tensors;
+  size_t num_tensors;
+} nrt_tensor_list_t;
+
+typedef enum nrt_op_type {
+  NRT_OP_ADD = 0,
+  NRT_OP_FMA = 1,
+  NRT_OP_MAX = 2,
+  NRT_OP_MIN = 3,
+  NRT_OP_INVALID = 0xF,
+} nrt_op_type_t;
+
+typedef enum nrt_cc_op_type {
+  NRT_CC_ALLGATHER = 0,
+  NRT_CC_ALLREDUCE = 1,
+  NRT_CC_REDUCESCATTER = 2,
+  // By which programs that were built with the emulator's headers know them.
+  NRT_CC_OP_ALLGATHER = NRT_CC_ALLGATHER,
+  NRT_CC_OP_ALLREDUCE = NRT_CC_ALLREDUCE,
+  NRT_CC_OP_REDUCESCATTER = NRT_CC_REDUCESCATTER,
+} nrt_cc_op_type_t;
 
 typedef void (*NRT_ASYNC_EXEC_STATUS_CALLBACK)(void* params, uint32_t model_id,
                                                uint32_t vnc, uint64_t job_id,
@@ -171,7 +199,6 @@ NRT_STATUS nrt_init(nrt_framework_type_t framework, const char* fw_version,
 /// Frees every tensor and model, gives the cores back.
 void nrt_close(void);
 /// Fills the first `size` bytes of the record. Works at any time.
-NRT_STATUS nrt_get_version(nrt_version_t* version, size_t size);
 NRT_STATUS nrt_get_instance_info(nrt_instance_info_t* info, size_t size);
 /// Cores of the instance, whatever the process may see. Work at any time.
 NRT_STATUS nrt_get_total_nc_count(uint32_t* count);
@@ -186,6 +213,8 @@ NRT_STATUS nrt_host_device_id_get(int neuron_dev, uint32_t* host_device_id);
 NRT_STATUS nrt_host_device_id_rid_map_get(uint32_t* count, uint32_t* map);
 NRT_STATUS nrt_get_hbm_mmap_va(int device_id, int hbm_idx, void** addr, size_t* size);
 NRT_STATUS nrt_get_dmabuf_fd(uint64_t va, uint64_t size, int* fd);
+/// As nrt_get_dmabuf_fd, of an address that lies `*offset` bytes into what `*fd` is of.
+NRT_STATUS nrt_get_dmabuf_fd_v2(uint64_t va, uint64_t size, int* fd, uint64_t* offset);
 NRT_STATUS nrt_get_attached_efa_bdf(const void* va, char* bdf, size_t* len);
 
 // --- Models -----------------------------------------------------------------------

@@ -12,6 +12,8 @@ extern "C" {
 
 /// 16 bits that name the execution unit and queue, then 48 bits that count.
 typedef uint64_t nrta_seq_t;
+/// The first 16 bits of one.
+typedef uint16_t nrta_xu_id_t;
 
 #define NRTA_SEQ_NUM_BITS 48
 #define NRTA_SEQ_NUM_MAX ((UINT64_C(1) << NRTA_SEQ_NUM_BITS) - 1)
@@ -22,34 +24,6 @@ typedef enum {
   NRTA_XU_COLLECTIVES = 2,
   NRTA_XU_TYPE_NUM = 3,
 } nrta_xu_t;
-
-typedef struct {
-  uint32_t* replica_group;
-  uint32_t rank;
-  uint32_t rank_n;
-  uint32_t ctx_device_id;
-  uint32_t ctx_device_count;
-  uint32_t vnc;
-} nrt_cc_comm_t;
-
-typedef struct {
-  nrt_tensor_t** tensors;
-  size_t num_tensors;
-} nrt_tensor_list_t;
-
-typedef enum {
-  NRT_OP_ADD = 0,
-  NRT_OP_FMA = 1,
-  NRT_OP_MAX = 2,
-  NRT_OP_MIN = 3,
-  NRT_OP_INVALID = 0xF,
-} nrt_op_type_t;
-
-typedef enum {
-  NRT_CC_OP_ALLGATHER = 0,
-  NRT_CC_OP_ALLREDUCE = 1,
-  NRT_CC_OP_REDUCESCATTER = 2,
-} nrt_cc_op_type_t;
 
 typedef struct nrt_cc_context nrt_cc_context_t;
 

@@ -10,6 +10,13 @@ extern "C" {
 typedef struct nrt_profile_continuous_options nrt_profile_continuous_options_t;
 typedef struct nrt_inspect_config nrt_inspect_config_t;
 
+/// What device profiles are of. The names are documented, the numbers are not: these
+/// are in the order of the documented values of NEURON_RT_INSPECT_DEVICE_PROFILE.
+typedef enum {
+  NRT_INSPECT_DEVICE_PROFILE_MODE_MODEL = 1,    // the first execution of each model
+  NRT_INSPECT_DEVICE_PROFILE_MODE_SESSION = 2,  // all that a core does
+} nrt_inspect_device_profile_mode_t;
+
 NRT_STATUS nrt_profile_start(nrt_model_t* model, const char* filename);
 /// `filename` is that given to nrt_profile_start; what the file held is gone.
 NRT_STATUS nrt_profile_stop(const char* filename);
@@ -47,6 +54,10 @@ NRT_STATUS nrt_inspect_config_set_enable_inspect_on_fail(nrt_inspect_config_t* c
                                                          bool enabled);
 NRT_STATUS nrt_inspect_config_set_activity(nrt_inspect_config_t* config,
                                            const char* activity, bool enabled);
+NRT_STATUS nrt_inspect_config_set_inspect_device_profile_mode(
+    nrt_inspect_config_t* config, nrt_inspect_device_profile_mode_t mode);
+/// The array and each name in it are the caller's to free, with free() or with
+/// nrt_inspect_config_free_activity_types.
 NRT_STATUS nrt_inspect_config_get_all_activity_types(const char*** types,
                                                      size_t* count);
 NRT_STATUS nrt_inspect_config_get_enabled_activity_types(nrt_inspect_config_t* config,

@@ -19,6 +19,8 @@ void nrt_sys_trace_config_set_capture_enabled_for_nc(nrt_sys_trace_config_t* con
                                                      uint32_t nc, bool enabled);
 NRT_STATUS nrt_sys_trace_config_set_capture_enabled_for_event_type(
     nrt_sys_trace_config_t* config, const char* event_type, bool enabled);
+/// The array and each name in it are the caller's to free, with free() or with
+/// nrt_sys_trace_free_event_types.
 NRT_STATUS nrt_sys_trace_config_get_enabled_event_types(nrt_sys_trace_config_t* config,
                                                         const char*** types,
                                                         size_t* count);

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from nkipy.hlo.dtypes import HLO_NAMES, bool_, int32
-from nkipy.hlo.errors import HLOProtoError
+from nkipy.hlo.errors import HLOUnsupportedError
 from nkipy.hlo.instruction import HLOInstruction, Shape
 from nkipy.hlo.opcodes.attribute import (
     Attribute,
@@ -274,7 +274,7 @@ def _decode_aliasing(
 def _decode_alias(entry: Fields, reader: Reader) -> tuple[int | None, int]:
     index = reader.ints(entry, "output_shape_index")
     if len(index) > 1 or reader.ints(entry, "operand_shape_index"):
-        raise HLOProtoError("output_operand_aliasing of nested tuples")
+        raise HLOUnsupportedError("output_operand_aliasing of nested tuples")
     return (index[0] if index else None, entry.get("operand_index", 0))
 
 

@@ -180,6 +180,7 @@ _TO_APPLY = Attribute("to_apply", COMPUTATION)
 define(
     "all-reduce",
     operands=1,
+    is_variadic_in_xla=True,
     rule=all_reduce,
     cost=COLLECTIVE,
     compiled=refused("NCC_EVRF061"),
@@ -188,6 +189,7 @@ define(
 define(
     "all-gather",
     operands=1,
+    is_variadic_in_xla=True,
     rule=all_gather,
     cost=COLLECTIVE,
     compiled=AS_IT_IS,
@@ -196,6 +198,7 @@ define(
 define(
     "all-to-all",
     operands=1,
+    is_variadic_in_xla=True,
     rule=all_to_all,
     cost=COLLECTIVE,
     compiled=AS_IT_IS,
@@ -204,6 +207,7 @@ define(
 define(
     "reduce-scatter",
     operands=1,
+    is_variadic_in_xla=True,
     rule=reduce_scatter,
     cost=COLLECTIVE,
     compiled=refused("NCC_EVRF063"),
@@ -233,6 +237,7 @@ _PAIRS = Kind(
 define(
     "collective-permute",
     operands=1,
+    is_variadic_in_xla=True,
     rule=collective_permute,
     cost=COLLECTIVE,
     compiled=AS_IT_IS,

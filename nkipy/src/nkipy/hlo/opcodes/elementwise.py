@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nkipy.hlo.dtypes import bool_
-from nkipy.hlo.errors import HLOProtoError
+from nkipy.hlo.errors import HLOProtoError, HLOUnsupportedError
 from nkipy.hlo.opcodes.attribute import Attribute, Fields, Kind, PublicName, Wire
 from nkipy.hlo.opcodes.compiled import AS_IT_IS, ROUNDED, Cast, Compiled, refused
 from nkipy.hlo.opcodes.cost import GPSIMD, RENAME, SCALAR, CostClass, elementwise
@@ -217,7 +217,7 @@ def _put_direction(fields: Fields, value: Any) -> None:
 
 def _get_direction(fields: Fields, reader: Reader) -> str:
     if fields.get("comparison_type") == "TOTALORDER":
-        raise HLOProtoError("comparison_type TOTALORDER is not supported")
+        raise HLOUnsupportedError("comparison_type TOTALORDER is not supported")
     direction = fields.get("comparison_direction", "")
     if direction not in DIRECTIONS:
         raise HLOProtoError(f"unknown comparison_direction {direction!r}")

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from nkipy.hlo.dtypes import is_integer
-from nkipy.hlo.errors import HLOProtoError
+from nkipy.hlo.errors import HLOUnsupportedError
 from nkipy.hlo.instruction import Shape
 from nkipy.hlo.opcodes.attribute import (
     Attribute,
     Fields,
+    PublicName,
     Wire,
     field_of,
     if_true,
@@ -118,7 +119,7 @@ def _vector_dim(message: str) -> Attribute:
     def get(fields: Fields, reader: Reader) -> Any:
         for name in _BATCHING:
             if reader.ints(fields.get(message, {}), name):
-                raise HLOProtoError(f"{name} is not supported")
+                raise HLOUnsupportedError(f"{name} is not supported")
         return inner.get(fields, reader)
 
     return Attribute("index_vector_dim", INT, wire=Wire(inner.put, get, inner.paths))
@@ -141,13 +142,19 @@ define(
         _dims(_GATHER, "collapsed_slice_dims"),
         _dims(_GATHER, "start_index_map"),
         _vector_dim(_GATHER),
-        Attribute("slice_sizes", INTS, field="gather_slice_sizes"),
+        Attribute(
+            "slice_sizes",
+            INTS,
+            field="gather_slice_sizes",
+            public=(PublicName("gather_slice_sizes"),),
+        ),
         _flag("indices_are_sorted"),
     ),
 )
 define(
     "scatter",
     operands=3,
+    is_variadic_in_xla=True,
     rule=scatter,
     cost=MOVE,
     compiled=refused("NCC_EVRF060", "NCC_EVRF016", "NCC_EVRF031"),

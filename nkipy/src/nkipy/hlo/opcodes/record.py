@@ -55,6 +55,7 @@ class Opcode:
         takes_tuples: whether the first operand (or, of a source, the result) may be a
             tuple.
         keeps: which values of the (first) operand the result consists of.
+        is_variadic_in_xla: whether XLA has it with more operands as well.
 
     Attributes:
         arity: the number of operands where only one is possible, else -1.
@@ -86,6 +87,7 @@ class Opcode:
         "fields",
         "checked_dtypes",
         "public",
+        "is_variadic_in_xla",
     )
 
     def __init__(
@@ -100,6 +102,7 @@ class Opcode:
         attributes: Sequence[Attribute] = (),
         takes_tuples: bool = False,
         keeps: Keeps = Keeps.NOTHING,
+        is_variadic_in_xla: bool = False,
     ) -> None:
         if operands is None:
             raise _without(name, "operands")
@@ -119,6 +122,7 @@ class Opcode:
         self.attributes: Mapping[str, Attribute] = _by_name(name, attributes)
         self.takes_tuples = takes_tuples
         self.keeps = keeps
+        self.is_variadic_in_xla = is_variadic_in_xla
         self.arity = count[0] if count[0] == count[1] else -1
         self.required = {a.name: a for a in attributes if a.required}
         self.callees = tuple(a.name for a in attributes if a.kind.calls)

@@ -21,6 +21,14 @@ class RuleError(Exception):
     """A rule is broken; the verifier adds which instruction it is."""
 
 
+class LackError(RuleError):
+    """Not a rule of HLO's is broken, but something is asked for that nkipy lacks."""
+
+
+def lack(message: str) -> NoReturn:
+    raise LackError(message)
+
+
 def fail(message: str) -> NoReturn:
     raise RuleError(message)
 
