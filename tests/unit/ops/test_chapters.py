@@ -28,7 +28,10 @@ CHAPTERS = {
         "reshape transpose expand_dims squeeze swapaxes stack concatenate split copy "
         "copyto astype broadcast_to repeat tile pad diff flip roll"
     ),
-    "indexing": "where take take_along_axis put_along_axis",
+    "indexing": (
+        "where take take_along_axis put_along_axis static_slice dynamic_update_slice "
+        "scatter_strided scatter_along_axis"
+    ),
     "creation": (
         "zeros full constant zeros_like ones_like empty_like full_like tril triu diag"
     ),
