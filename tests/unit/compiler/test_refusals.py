@@ -60,6 +60,17 @@ def _wrong_shape(proto: Any) -> None:
     _instruction(proto, "exponential").shape.dimensions[0] = 7
 
 
+def _unknown_field(proto: Any) -> None:
+    proto.MergeFromString(b"\xf8\x07\x01")
+
+
+def _column_major(proto: Any) -> None:
+    shape = _instruction(proto, "exponential").shape
+    shape.dimensions[:] = [2, 2]
+    shape.is_dynamic_dimension[:] = [False, False]
+    shape.layout.minor_to_major[:] = [0, 1]
+
+
 def _no_root(proto: Any) -> None:
     proto.computations[0].root_id = 12345
 
@@ -86,6 +97,8 @@ _THREEFRY = bytes([0xB0, 0x04, 0x01])
         (_with_opcode("rng-bit-generator"), "NKIPY_EMU001", "rng-bit-generator"),
         (_with_opcode("select-and-scatter"), "NKIPY_EMU001", "select-and-scatter"),
         (_with_opcode("rng-bit-generator", _THREEFRY), "NCC_EVRF006", "RNG_DEFAULT"),
+        (_unknown_field, "NKIPY_EMU001", "cannot be run by the emulator"),
+        (_column_major, "NKIPY_EMU001", "row-major"),
         (_no_operand, "NCC_EVRF064", "0 operands instead of 1"),
         (_wrong_shape, "NCC_EVRF064", "has to be"),
         (_no_root, "NCC_EVRF064", "no root"),

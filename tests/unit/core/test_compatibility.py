@@ -49,6 +49,14 @@ def test_one_class_is_both_instruction_and_value():
     assert backend.NKIPY_OP_TYPE == "NKIPy_Op"
 
 
+def test_each_instruction_has_an_id_of_its_own():
+    ir = trace_function(lambda x: (x + 1) * (x - 1), (np.ones(2, F32),), {}).module
+    values = [*ir.parameters, *ir.operations]
+    ids = [v.id for v in values]
+    assert all(type(i) is int for i in ids) and len(set(ids)) == len(ids)
+    assert [v.id for v in values] == ids
+
+
 def test_broadcasting_follows_numpy():
     ctx = backend.HLOTraceContext(HLOModule("m"))
     x = ctx.module.add_parameter((3, 1), F32, "x")
@@ -56,6 +64,8 @@ def test_broadcasting_follows_numpy():
     assert backend.broadcast_to_shape_hlo(ctx, x, [2, 3, 4]).shape == (2, 3, 4)
     made = backend.broadcast_operands_hlo(ctx, [x, y])
     assert [v.shape for v in made] == [(3, 4), (3, 4)]
+    pair = backend.broadcast_operands_hlo(ctx, x, y)
+    assert [id(v) for v in pair] == [id(v) for v in made]
     with pytest.raises(ValueError, match="cannot broadcast"):
         backend.broadcast_to_shape_hlo(ctx, made[0], (4,))
     with pytest.raises(ValueError):

@@ -208,3 +208,46 @@ def test_jax_and_the_compiler_are_not_imported():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def empty_rows(b, x):
+    return b.slice(x, (0,), (0,))
+
+
+@pytest.mark.parametrize(
+    ("build", "outputs"),
+    [
+        (lambda b, x: (empty_rows(b, x),), []),
+        (lambda b, x: (empty_rows(b, x), b.negate(x)), ["output1"]),
+        (lambda b, x: (b.negate(x), empty_rows(b, x)), ["output0"]),
+        (lambda b, x: (empty_rows(b, x), empty_rows(b, x)), []),
+    ],
+    ids=["sole", "first", "last", "all"],
+)
+def test_results_without_elements_are_no_tensors(build, outputs):
+    program = load(make_neff(build, X), HERE)
+    described = json.loads(program.description)["outputs"]
+    assert [t["name"] for t in described] == outputs
+    made = [np.zeros_like(X) for _ in outputs]
+    program.execute(addresses(X), addresses(*made))
+    for array in made:
+        np.testing.assert_array_equal(array, -X)
+
+
+def test_parameters_without_elements_are_no_tensors():
+    alias = AliasInfo(1, 1, "x1", is_user_returned=True)
+    neff = make_neff(
+        lambda b, empty, x: (b.negate(empty), b.negate(x)),
+        X[:0],
+        X,
+        names=["x0", "x1.must_alias_input"],
+        results=["output0", "x1"],
+        aliases=[alias],
+    )
+    program = load(neff, HERE)
+    described = json.loads(program.description)
+    assert [t["name"] for t in described["inputs"]] == ["x1.must_alias_input"]
+    assert described["aliases"] == [[0, 0]] and program.input_count == 1
+    x = X.copy()
+    program.execute(addresses(x), addresses(x))
+    np.testing.assert_array_equal(x, -X)

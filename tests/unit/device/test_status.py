@@ -6,7 +6,11 @@ import pytest
 
 from neff import NeffError
 from neff.status import NrtStatus
-from nkipy.hlo.errors import HLOProtoError, HLOVerificationError
+from nkipy.hlo.errors import (
+    HLOProtoError,
+    HLOUnsupportedError,
+    HLOVerificationError,
+)
 from nkipy_emulator.device.status import DeviceError, describe_error
 from nkipy_emulator.errors import (
     EngineUnavailableError,
@@ -26,6 +30,7 @@ TIGHT = SimulationError("RESOURCE_EXHAUSTED: Out of memory allocating 99 bytes."
         (NeffError("m"), 2, 1004),
         (HLOProtoError("m"), 2, 1004),
         (HLOVerificationError("m"), 2, 1004),
+        (HLOUnsupportedError("m"), 10, 1004),
         (UnsupportedCustomCallError("m"), 2, 1004),
         (SimulationError("m"), 2, 1004),
         (OutOfBoundsError("m"), 1006, 1006),

@@ -167,3 +167,38 @@ def test_floats_survive_the_text(xla, dtype):
     literal = op.attributes["literal"]
     assert literal.dtype == dtype
     assert literal.tobytes() == values.tobytes()
+
+
+def nans(dtype: np.dtype) -> np.ndarray:
+    """NaN of both signs: with all mantissas of a small float, some of a large one."""
+    bits = 8 * dtype.itemsize
+    unsigned = f"u{dtype.itemsize}"
+    if bits <= 16:
+        every = np.arange(1 << bits, dtype=np.uint64)
+    else:
+        some = np.array([0, 1, 3, 0x123, (1 << 22) - 1], np.uint64)
+        infinity = np.array(np.inf, dtype).view(unsigned).astype(np.uint64)
+        signs = np.array([0, 1 << (bits - 1)], np.uint64)
+        quiet = np.array(np.nan, dtype).view(unsigned).astype(np.uint64)
+        heads = np.array([infinity, quiet])
+        every = (signs[:, None, None] | heads[:, None] | some).ravel()
+    values = every.astype(unsigned).view(dtype)
+    with np.errstate(invalid="ignore"):
+        return values[np.isnan(values)]
+
+
+@pytest.mark.parametrize("dtype", [d for d in dt.SUPPORTED if dt.is_float(d)], ids=str)
+def test_a_nan_keeps_its_bits(xla, dtype: np.dtype):
+    values = nans(dtype)
+    assert values.size >= 2
+    parsed = xla.hlo_module_from_text(print_module(constant(values), max_literal=None))
+    read = HLOModule.from_proto(parsed.as_serialized_hlo_module_proto())
+    (inst,) = [i for i in read.operations if i.opcode == "constant"]
+    assert inst.attributes["literal"].tobytes() == values.tobytes()
+
+
+def test_the_text_of_a_nan():
+    usual = np.array([np.nan, -np.nan], np.float32)
+    odd = np.array([0x7F800001, 0xFFFFFFFF], np.uint32).view(np.float32)
+    assert literal_text(usual) == "{nan, -nan}"
+    assert literal_text(odd) == "{nan(0x1), -nan(0x7fffff)}"

@@ -10,8 +10,12 @@ import numpy as np
 import pytest
 
 from nkipy.hlo import proto_reader
-from nkipy.hlo.errors import HLOProtoError, HLOVerificationError
-from nkipy.hlo.ir import AliasInfo, HLOModule, SourceLocation
+from nkipy.hlo.errors import (
+    HLOProtoError,
+    HLOUnsupportedError,
+    HLOVerificationError,
+)
+from nkipy.hlo.ir import AliasInfo, HLOModule, Shape, SourceLocation
 from nkipy.third_party.xla import xla_data_pb2
 from nkipy.third_party.xla.service import hlo_pb2
 from tests.support.xla import xla_hlo
@@ -324,12 +328,88 @@ MALFORMED = {
 }
 
 
+#: Those that XLA may take: it is we who lack something.
+UNSUPPORTED = {
+    "unknown opcode",
+    "dynamic",
+    "unheard-of type",
+    "token",
+    "column-major",
+    "memory space",
+    "literal elsewhere",
+    "attribute elsewhere",
+    "fusion",
+    "dynamic module",
+    "alias of a part",
+    "alias of a nested output",
+}
+
+
 @pytest.mark.parametrize("name", MALFORMED)
 def test_malformed(name):
     change, text = MALFORMED[name]
     proto = message()
     change(proto)
     refuse(proto, text)
+    with pytest.raises(REFUSALS) as caught:
+        HLOModule.from_proto(proto)
+    assert isinstance(caught.value, HLOUnsupportedError) == (name in UNSUPPORTED)
+
+
+def _several_operands(proto: hlo_pb2.HloModuleProto) -> None:
+    add = _instruction(proto, "add")
+    add.opcode = "all-gather"
+    add.dimensions.append(0)
+
+
+def test_more_operands_than_we_take_of_what_xla_takes_several():
+    proto = message()
+    _several_operands(proto)
+    with pytest.raises(HLOUnsupportedError, match="2 operands instead of 1"):
+        HLOModule.from_proto(proto)
+    _instruction(proto, "all-gather").ClearField("operand_ids")
+    with pytest.raises(HLOVerificationError, match="0 operands instead of 1") as caught:
+        HLOModule.from_proto(proto)
+    assert not isinstance(caught.value, HLOUnsupportedError)
+
+
+def test_a_parameter_that_is_a_tuple_is_not_supported():
+    module = HLOModule("m")
+    shapes = (Shape(np.dtype(np.float32), (2,)),)
+    pair = module.entry.add_parameter((), None, "p", tuple_shapes=shapes)
+    module.set_results(
+        module.add_operation(
+            instruction("get-tuple-element", (pair,), "f32[2]", {"index": 0})
+        )
+    )
+    with pytest.raises(HLOUnsupportedError, match="parameter 'p' is a tuple, which"):
+        module.verify()
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_root_of_another_shape_than_its_operands_is_refused(count):
+    """Of the root that writers add, which is not kept, nothing else would tell."""
+    module = HLOModule("m")
+    x = module.add_parameter((2, 3), "float32", "x")
+    names = [f"y{i}" for i in range(count)]
+    values = [module.add_operation(instruction("negate", (x,), "f32[2,3]"))]
+    values += [x] * (count - 1)
+    module.set_results(values, names)
+    module.verify()
+    proto = module.to_proto()
+    assert HLOModule.from_proto(proto).to_text() == module.to_text()
+    root = next(i for i in _entry(proto).instructions if i.id == _entry(proto).root_id)
+    programs = proto.host_program_shape, _entry(proto).program_shape
+    shapes = [root.shape, *(p.result for p in programs)]
+    for shape in shapes:
+        array = shape.tuple_shapes[0] if count > 1 else shape
+        array.dimensions[:] = [3, 2]
+    refuse(proto, "the root %result is declared as")
+    for shape in shapes:
+        array = shape.tuple_shapes[0] if count > 1 else shape
+        array.dimensions[:] = [2, 3]
+        array.element_type = xla_data_pb2.S32
+    refuse(proto, f"makes of its {count} operands")
 
 
 @pytest.mark.parametrize("value", [None, "text", 3, [1]])

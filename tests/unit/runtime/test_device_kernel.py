@@ -147,6 +147,110 @@ def test_trees_arrays_without_elements_and_static_values():
     np.testing.assert_array_equal(made["output0"].numpy(), [2, 2])
 
 
+def scaled(x, weights):
+    return x * weights["scale"] + weights["layers"][0]
+
+
+def weights_of(scale, shift):
+    return {
+        "scale": np.full(2, scale, F32),
+        "layers": [np.full(2, shift, np.float64)],
+        "name": "w",
+    }
+
+
+@pytest.mark.filterwarnings("ignore:argument 'weights.layers.0' has dtype float64")
+def test_arrays_in_containers_stay_bound_until_a_call_names_others():
+    weights = weights_of(3, 1)
+    kernel = DeviceKernel.compile_and_load(scaled, ones(2), weights)
+    weights["scale"][:] = 100  # what was given is what was bound
+    x = on_device(ones(2))
+    np.testing.assert_array_equal(kernel({"x": x})["output0"].numpy(), [4, 4])
+    other = {"x": x, "weights.scale": on_device(ones(2) * 5)}
+    np.testing.assert_array_equal(kernel(other)["output0"].numpy(), [6, 6])
+    target = DeviceTensor.zeros(2)
+    kernel({"x": x}, {"output0": target})
+    np.testing.assert_array_equal(target.numpy(), [4, 4])
+    assert kernel.benchmark({"x": x}, warmup_iter=1, benchmark_iter=2).iterations == 2
+    with pytest.raises(ValueError, match="Missing input"):
+        kernel({"weights.scale": x})
+
+
+@pytest.mark.filterwarnings("ignore:argument 'weights.layers.0' has dtype float64")
+def test_what_is_bound_belongs_to_one_kernel():
+    x = on_device(ones(2))
+    kernels = {
+        scale: DeviceKernel.compile_and_load(scaled, ones(2), weights_of(scale, 0))
+        for scale in (2, 3)
+    }
+    for scale, kernel in kernels.items():
+        np.testing.assert_array_equal(kernel({"x": x})["output0"].numpy(), [scale] * 2)
+        again = DeviceKernel.compile_and_load(scaled, ones(2), weights_of(scale, 0))
+        assert again is kernel
+
+
+def test_device_arrays_in_containers_are_used_where_they_are():
+    def kernel(state, x):
+        state["sum"] += x
+        return state["sum"] * 2
+
+    total = DeviceTensor.zeros(2)
+    compiled = DeviceKernel.compile_and_load(kernel, {"sum": total}, ones(2))
+    x = on_device(ones(2))
+    for step in (1, 2):
+        made = compiled({"x": x})
+        assert made["state.sum"] is total
+        np.testing.assert_array_equal(total.numpy(), [step, step])
+        np.testing.assert_array_equal(made["output0"].numpy(), [2 * step] * 2)
+    other = DeviceTensor.zeros(2)
+    for state, is_same in ((other, False), (total, True)):
+        again = DeviceKernel.compile_and_load(kernel, {"sum": state}, ones(2))
+        assert (again is compiled) == is_same
+
+
+def test_the_items_of_variadic_parameters_are_no_containers():
+    def kernel(*arrays, **named):
+        return arrays[0] + named["y"]
+
+    compiled = DeviceKernel.compile_and_load(kernel, ones(2), y=ones(2))
+    x = on_device(ones(2))
+    with pytest.raises(ValueError, match="Missing input"):
+        compiled({"arrays.0": x})
+    made = compiled({"arrays.0": x, "named.y": x})
+    np.testing.assert_array_equal(made["output0"].numpy(), [2, 2])
+
+
+def test_an_output_that_aliases_an_argument_is_known_by_its_place_as_well():
+    def kernel(a, b, x):
+        a += x
+        b -= x
+        return a, x * 2, b
+
+    compiled = DeviceKernel.compile_and_load(kernel, ones(2), ones(2), ones(2))
+    for names in (("a", "output1", "b"), ("output0", "output1", "output2")):
+        a, b, made = on_device(ones(2)), on_device(ones(2)), DeviceTensor.zeros(2)
+        inputs = {"a": a, "b": b, "x": on_device(ones(2) * 3)}
+        compiled(inputs, dict(zip(names, (a, made, b))))
+        got = [t.numpy().tolist() for t in (a, made, b)]
+        assert got == [[4, 4], [6, 6], [-2, -2]]
+    with pytest.raises(NKIPyValueError, match="'a' is given twice"):
+        compiled(inputs, {"a": a, "output0": a, "output1": made, "output2": b})
+    with pytest.raises(ValueError, match="output3"):
+        compiled(inputs, {"output0": a, "output1": made, "output3": b})
+
+
+def test_a_parameter_that_is_called_as_an_output_keeps_its_name():
+    def kernel(output1, x):
+        output1 += x
+        return x * 2, output1
+
+    compiled = DeviceKernel.compile_and_load(kernel, ones(2), ones(2))
+    state, made = on_device(ones(2)), DeviceTensor.zeros(2)
+    inputs = {"output1": state, "x": on_device(ones(2))}
+    compiled(inputs, {"output0": made, "output1": state})
+    assert state.numpy().tolist() == [2, 2] == made.numpy().tolist()
+
+
 def test_wrong_tensors_are_refused():
     kernel = DeviceKernel.compile_and_load(add, ones(2), ones(2))
     x = on_device(ones(2))
@@ -496,10 +600,11 @@ def test_a_failure_of_rank_0_reaches_all(job):
 
 def test_ranks_may_compile_programs_of_their_own(job, tmp_path, traces):
     for rank in range(2):
-        job(rank)
+        fake = job(rank)
         DeviceKernel.compile_and_load(
             add, ones(2), ones(2), is_spmd=False, build_dir=tmp_path
         )
+        assert fake.barriers == 0 and fake.sent is None  # it waits for nobody
     assert len(traces) == 2
     assert sorted(p.name for p in tmp_path.iterdir()) == ["rank_0", "rank_1"]
 

@@ -105,9 +105,13 @@ def read_module(proto: Any, *, verify: bool = True) -> HLOModule:
         )
     reader = Reader(MAX_FIELDS, repetitive=("ShapeProto", "OpMetadata"))
     fields = reader.decode(_MODULE, memoryview(proto).cast("B"))
-    module = _ModuleReader(reader, fields).read()
+    reading = _ModuleReader(reader, fields)
+    module = reading.read()
     if verify:
         verify_module(module)
+        # Afterwards: of an operand that is wrong itself, that is said.
+        if reading.wrapper is not None:
+            _check_root(reading.wrapper)
     else:
         module.set_verified(module.computations())
     return module
@@ -128,6 +132,8 @@ class _ModuleReader:
         self.computations: dict[int, _Computation] = {}
         self.instruction_ids: set[int] = set()
         self.shapes: dict[int, AnyShape] = {}
+        #: The root, if it only puts the results together and is not kept.
+        self.wrapper: HLOInstruction | None = None
 
     def read(self) -> HLOModule:
         fields = self.fields
@@ -278,7 +284,7 @@ class _ModuleReader:
         else:
             results, wrapper = _elements(computation, root), False
         if wrapper:
-            _check_root(root)
+            self.wrapper = root
         if wrapper and not is_used:
             computation.instructions.remove(root)
         computation.root = None

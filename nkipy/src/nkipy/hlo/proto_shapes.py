@@ -69,14 +69,16 @@ def _read_array(reader: Reader, fields: dict[str, Any]) -> Shape:
     number = fields.get("element_type", 0)
     dtype = DTYPES.get(number)
     if dtype is None:
-        raise HLOUnsupportedError(
-            f"{_type_name(number)} is no element type that we have"
-        )
+        # 0 is what stands where nothing was said.
+        refusal = HLOUnsupportedError if number else HLOProtoError
+        raise refusal(f"{_type_name(number)} is no element type that we have")
     if None in fields or fields.get("tuple_shapes"):
         raise HLOUnsupportedError("an array's shape has fields that are not supported")
     dims = reader.ints(fields, "dimensions", limit=_MAX_RANK)
     dynamic = reader.ints(fields, "is_dynamic_dimension", limit=_MAX_RANK)
-    if any(dynamic) or len(dynamic) not in (0, len(dims)):
+    if len(dynamic) not in (0, len(dims)):
+        raise HLOProtoError(f"{len(dynamic)} dynamic dimensions of {len(dims)}")
+    if any(dynamic):
         raise HLOUnsupportedError("a dynamic dimension")
     if any(d < 0 for d in dims):
         raise HLOProtoError(f"negative dimensions {list(dims)}")
