@@ -146,6 +146,7 @@ _SIGNATURES: dict[str, list[Any]] = {
     "nrt_get_libnccl_net": [POINTER(c_int), c_char_p, c_size_t],
     "nrt_get_hbm_mmap_va": [c_int, c_int, _HANDLE, POINTER(c_size_t)],
     "nrt_get_dmabuf_fd": [c_uint64, c_uint64, POINTER(c_int)],
+    "nrt_get_dmabuf_fd_v2": [c_uint64, c_uint64, POINTER(c_int), POINTER(c_uint64)],
 }
 _RESULTS: dict[str, Any] = {
     "nrt_close": None,

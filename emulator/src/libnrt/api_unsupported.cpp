@@ -145,8 +145,12 @@ NRT_API NRT_STATUS nec_get_version_info(nec_version_info_t* info) {
     nrt_version_t version{};
     const NRT_STATUS status = nrt_get_version(&version, sizeof version);
     if (status != NRT_SUCCESS) return status;
-    *info = {version.rt_major, version.rt_minor, version.rt_patch,
-             version.rt_maintenance, "", 0};
+    *info = {version.rt_major,
+             version.rt_minor,
+             version.rt_patch,
+             version.rt_maintenance,
+             "",
+             0};
     return NRT_SUCCESS;
   });
 }

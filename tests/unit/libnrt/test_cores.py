@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import pwd
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -111,6 +113,37 @@ def test_a_forked_child_does_not_keep_the_cores(tmp_path: Path) -> None:
     assert process.wait(timeout=60) == -signal.SIGKILL
     assert attempt(tmp_path) == ("0 8", "")
     process.communicate(timeout=60)  # only now the grandchild ends
+
+
+def test_who_has_the_cores_is_said(tmp_path: Path) -> None:
+    user = pwd.getpwuid(os.getuid()).pw_name
+    with owner(tmp_path, NEURON_RT_VISIBLE_CORES="1") as one:
+        _, log = attempt(tmp_path, NEURON_RT_VISIBLE_CORES="0-3")
+        assert f"; taken by process {one.pid} of user {user} (" in log
+        assert Path(sys.executable).name in log.partition(" of user ")[2]
+        assert log.count(" process ") == 1
+        with owner(tmp_path, NEURON_RT_VISIBLE_CORES="2-3") as other:
+            _, log = attempt(tmp_path, NEURON_RT_VISIBLE_CORES="0-3")
+            assert f"process {one.pid} of" in log and f"process {other.pid} of" in log
+            assert log.count(" process ") == 2
+            _, log = attempt(tmp_path, NEURON_RT_NUM_CORES="6")
+            assert f"process {other.pid} of" in log
+
+
+def test_what_stands_in_a_lock_file_is_not_believed(tmp_path: Path) -> None:
+    with owner(tmp_path, NEURON_RT_VISIBLE_CORES="0"):
+        (lock,) = tmp_path.glob("*/core-0.lock")
+        for text in (b"", b"-1 x", b"12", b"\xff" * 500, b"99999999999999999999 "):
+            lock.write_bytes(text)
+            _, log = attempt(tmp_path, NEURON_RT_VISIBLE_CORES="0")
+            assert "taken by another process" in log or "of another container" in log
+        namespace = os.readlink("/proc/self/ns/pid")
+        lock.write_text(f"{2**30} {namespace}")
+        _, log = attempt(tmp_path, NEURON_RT_VISIBLE_CORES="0")
+        assert f"process {2**30}, which has ended" in log
+        lock.write_text(f"{os.getpid()} pid:[1]")
+        _, log = attempt(tmp_path, NEURON_RT_VISIBLE_CORES="0")
+        assert f"process {os.getpid()} of another container" in log
 
 
 def test_closing_frees_the_cores(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ FUNCTIONS = {
         init close get_version get_instance_info get_total_nc_count get_total_vnc_count
         get_visible_nc_count get_visible_vnc_count get_status_as_str set_pool_eng_ucode
         get_vnc_memory_stats host_device_id_get host_device_id_rid_map_get
-        get_hbm_mmap_va get_dmabuf_fd get_attached_efa_bdf
+        get_hbm_mmap_va get_dmabuf_fd get_dmabuf_fd_v2 get_attached_efa_bdf
         load load_collectives unload get_model_tensor_info free_model_tensor_info
         get_model_info get_model_instance_count get_model_nc_count get_model_vnc_count
         tensor_allocate tensor_free tensor_read tensor_write tensor_copy tensor_memset
@@ -52,6 +52,7 @@ FUNCTIONS = {
         set_capture_enabled_for_event_type_string set_enable_inspect
         set_enable_inspect_on_fail set_activity get_all_activity_types
         get_enabled_activity_types free_activity_types
+        set_inspect_device_profile_mode
     """,
     "nrt_sys_trace_config_": """
         allocate set_defaults free set_max_events_per_nc set_capture_enabled_for_nc
@@ -64,7 +65,8 @@ FUNCTIONS = {
         build_port_and_rid_map get_device_count get_device_pci_bdf
         get_dynamic_recv_offset_bytes get_dynamic_send_offset_bytes
         get_dynamic_send_size_bytes get_p2p_pod_peer_node get_peer_mla_idx
-        get_virtual_core_size inc_semaphore is_mla_available mla_idx_to_rid ndl_printk
+        get_version_info get_virtual_core_size inc_semaphore is_mla_available
+        mla_idx_to_rid ndl_printk
         pod_node_can_access_peer_node rid_to_mla_idx set_recv_size_bytes
     """,
     # Of the asynchronous interface, what version 3 no longer has.
