@@ -219,5 +219,8 @@ except spike.NrtError as error:
 """
     said = python(script, negate).stdout
     assert said.startswith("NRT Error NRT_FAILURE(1): Failed to initialize"), said
+    assert "NeuronCore(s) not available" in said
+    assert f"taken by process {os.getpid()} of user " in said, said
+    assert "NEURON_RT_VISIBLE_CORES" in said
     reset()
     assert python(script, negate).stdout == ""

@@ -95,10 +95,11 @@ def broadcast_operands_hlo(
     Raises:
         ValueError: there is no such shape.
     """
-    if len(operands) == 1 and not isinstance(operands[0], HLOInstruction):
-        (operands,) = operands
-    shape = np.broadcast_shapes(*(x.shape for x in operands))
-    return [ctx.broadcast_to(x, shape) for x in operands]
+    values: list[HLOInstruction] = []
+    for operand in operands:
+        values += [operand] if isinstance(operand, HLOInstruction) else operand
+    shape = np.broadcast_shapes(*(x.shape for x in values))
+    return [ctx.broadcast_to(x, shape) for x in values]
 
 
 @runtime_checkable

@@ -6,7 +6,7 @@ An *instruction* is an opcode with operands, attributes and a result shape; a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from math import prod
 from operator import index
@@ -48,6 +48,11 @@ class SourceLocation(NamedTuple):
         return f"{self.filename}:{self.line}"
 
 
+#: By opcode, what finds an attribute by the name that clients have for it. The records
+#: of opcodes, which are made of instructions, put it here.
+SHOWN_ATTRIBUTES: dict[str, Callable[[Mapping[str, Any], str], Any]] = {}
+
+
 class Attributes(dict):
     """An instruction's attributes.
 
@@ -62,9 +67,10 @@ class Attributes(dict):
         self.opcode = opcode
 
     def __missing__(self, name: str) -> Any:
-        from nkipy.hlo.opcodes import OPCODES  # which is made of instructions
-
-        return OPCODES[self.opcode].shown(self, name)
+        shown = SHOWN_ATTRIBUTES.get(self.opcode)
+        if shown is None:
+            raise KeyError(name)
+        return shown(self, name)
 
     def __contains__(self, name: object) -> bool:
         return self.get(name, self) is not self

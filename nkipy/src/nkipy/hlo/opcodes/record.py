@@ -10,7 +10,7 @@ import numpy as np
 
 from nkipy.hlo import dtypes as dt
 from nkipy.hlo.errors import HLORecordError, HLOVerificationError
-from nkipy.hlo.instruction import HLOInstruction, Shape
+from nkipy.hlo.instruction import SHOWN_ATTRIBUTES, HLOInstruction, Shape
 from nkipy.hlo.opcodes.attribute import CALLED_WIRE, Attribute, Fields, NameOf
 from nkipy.hlo.opcodes.compiled import Compiled
 from nkipy.hlo.opcodes.cost import CostClass
@@ -252,3 +252,4 @@ def define(names: str, **parts: Any) -> None:
         if name in OPCODES:
             raise HLORecordError(f"opcode {name!r} has two records")
         OPCODES[name] = Opcode(name, **parts)
+        SHOWN_ATTRIBUTES[name] = OPCODES[name].shown
