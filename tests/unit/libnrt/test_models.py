@@ -130,9 +130,11 @@ def test_no_bytes_are_invalid(nrt):
     assert model.value is None
 
 
-def test_a_genuine_neff_is_of_an_unsupported_version(nrt, capfd):
+@pytest.mark.parametrize("padding", [0, 4096])
+def test_a_genuine_neff_is_of_an_unsupported_version(nrt, capfd, padding):
     members = {"neff.json": b"{}", "sg00/pe.bin": b"\x7fELF" * 100}
-    genuine = pack(zipped(tar_of(members)), feature_bits=0x209C00)
+    payload = zipped(tar_of(members)) + bytes(padding)
+    genuine = pack(payload, feature_bits=0x209C00)
     assert refused(nrt, genuine) == UNSUPPORTED_NEFF_VERSION
     assert "machine code for a Neuron device" in capfd.readouterr().err
 

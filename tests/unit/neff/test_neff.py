@@ -205,14 +205,14 @@ _OUTPUTS = [
 ]
 
 
-def _genuine(**members: Any) -> bytes:
+def _genuine(padding: int = 0, **members: Any) -> bytes:
     """Laid out as reports describe the vendor's files; no such file was at hand."""
     named = {
         name.replace("__", "/") + ".json": json.dumps(value).encode()
         for name, value in members.items()
     }
     named["sg00/PE.bin"] = b"\x7fELF" * 100
-    payload = zipped(tar_of(named))
+    payload = zipped(tar_of(named)) + bytes(padding)
     return pack(payload, feature_bits=0x209C00, lnc_size=2, num_tpb=1)
 
 
@@ -230,6 +230,12 @@ def test_a_genuine_neff_is_described() -> None:
     assert (neff.is_emulated, neff.lnc, neff.target) == (False, 2, "trn2")
     assert neff.compiler == "neuronx-cc 2.23.6484"
     assert "sg00/PE.bin" in neff.members
+
+
+@pytest.mark.parametrize("padding", [3, 4096, 1 << 19])
+def test_a_genuine_neff_that_is_padded_with_zeros(padding: int) -> None:
+    neff = read_neff(_genuine(padding, neff=_GRAPH), validate_hash=True)
+    assert (neff.inputs, neff.outputs) == (_INPUTS, _OUTPUTS)
 
 
 def test_the_tensor_map_alone_will_do() -> None:

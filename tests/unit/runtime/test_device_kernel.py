@@ -233,6 +233,13 @@ def test_an_output_that_aliases_an_argument_is_known_by_its_place_as_well():
         compiled(inputs, dict(zip(names, (a, made, b))))
         got = [t.numpy().tolist() for t in (a, made, b)]
         assert got == [[4, 4], [6, 6], [-2, -2]]
+    inputs = {name: on_device(ones(2)) for name in ("a", "b", "x")}
+    targets = compiled.allocate_output_tensors(inputs)
+    assert [targets[0] is inputs["a"], targets[2] is inputs["b"]] == [True, True]
+    named = {f"output{i}": target for i, target in enumerate(targets)}
+    compiled.execute_async(inputs, named).wait()
+    assert [t.numpy().tolist() for t in targets] == [[2, 2], [2, 2], [0, 0]]
+    a, made, b = targets
     with pytest.raises(NKIPyValueError, match="'a' is given twice"):
         compiled(inputs, {"a": a, "output0": a, "output1": made, "output2": b})
     with pytest.raises(ValueError, match="output3"):

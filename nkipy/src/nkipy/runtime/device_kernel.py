@@ -30,6 +30,8 @@ from spike import BenchmarkResult, NrtModel, SpikeModel, SpikeTensor
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from spike._spike import AsyncExecution
+
 Tensors = dict[str, SpikeTensor]
 
 #: Kernels that compile_and_load may return again, by cache key.
@@ -216,6 +218,23 @@ class DeviceKernel(SpikeModel):
         """
         inputs, outputs = self._named(inputs, outputs)
         return super().benchmark(inputs, outputs, warmup_iter, benchmark_iter, mode)
+
+    def execute_async(self, inputs: Tensors, outputs: Tensors) -> AsyncExecution:
+        """Start an execution; see :meth:`spike.SpikeModel.execute_async`.
+
+        Names are those of :meth:`__call__`.
+        """
+        inputs, named = self._named(inputs, outputs)
+        return super().execute_async(inputs, outputs if named is None else named)
+
+    def allocate_output_tensors(self, inputs: Tensors | None = None) -> list[Any]:
+        """Tensors of zeros for all results, in order; see :meth:`__call__`.
+
+        With `inputs` given, a result that is written into an input is that tensor.
+        """
+        if inputs is not None:
+            inputs, _ = self._named(inputs, None)
+        return super().allocate_output_tensors(inputs)
 
     def unload(self) -> None:
         """Free what the kernel occupies of its core; it cannot be called any more."""
