@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from nkipy.core.known_tensor import KnownTensor
 from nkipy.core.trace import trace_function
-from nkipy.core.trace_array import TraceArray
 from nkipy.runtime import simulate_jit
 from nkipy.testing import run_simulated
 from tests.support.kernels import check_kernel
@@ -406,7 +406,7 @@ def test_numpy_is_untouched_afterwards_and_when_a_kernel_fails():
     before = (np.zeros, np.array, np.random.rand, np.take)
 
     def kernel(x: Any) -> None:
-        assert isinstance(np.zeros(3), TraceArray)
+        assert isinstance(np.zeros(3), KnownTensor)
         raise RuntimeError("stop")
 
     with pytest.raises(RuntimeError, match="stop"):

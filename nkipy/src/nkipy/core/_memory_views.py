@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from nkipy.core import dtypes as dt
 from nkipy.core.op_table import OPS
 from nkipy.core.tensor import NKIPyTensorRef, View
 from nkipy.hlo.builder import HLOBuilder, Value
@@ -30,13 +31,11 @@ def tensor_view(root: NKIPyTensorRef, whole: Layout, part: Layout) -> NKIPyTenso
     """The view of `root`, which stands for `whole`, that is `part`.
 
     Raises:
-        NotImplementedError: `part` reads the memory as another dtype.
+        NotImplementedError: `part` reads the memory as a dtype of another size, or as
+            one that the device does not have; or it reaches beyond `whole`.
     """
     if part.dtype != whole.dtype:
-        raise NotImplementedError(
-            "an array that holds traced values cannot be viewed with another dtype; "
-            "view the traced values themselves, or use astype"
-        )
+        return _as_dtype(root, whole, part)
     if (part.shape, part.strides, part.address) == (
         whole.shape,
         whole.strides,
@@ -47,6 +46,15 @@ def tensor_view(root: NKIPyTensorRef, whole: Layout, part: Layout) -> NKIPyTenso
     if found is None:
         found = _by_run(root, whole, part)
     return _by_elements(root, whole, part) if found is None else found
+
+
+def _as_dtype(root: NKIPyTensorRef, whole: Layout, part: Layout) -> NKIPyTensorRef:
+    own, wanted = whole.dtype, part.dtype
+    if own != root.dtype or own.itemsize != wanted.itemsize:
+        raise NotImplementedError(f"a view of {own} as {wanted}")
+    if not dt.is_supported(wanted):
+        raise NotImplementedError(f"a view as {wanted}")
+    return OPS["view"](tensor_view(root, whole, part._replace(dtype=own)), wanted)
 
 
 def _by_axes(
@@ -137,9 +145,12 @@ def _by_elements(root: NKIPyTensorRef, whole: Layout, part: Layout) -> NKIPyTens
     places = {
         address: i for i, address in enumerate(_addresses(whole).ravel().tolist())
     }
-    addresses = _addresses(part)
-    flat = np.array([places[a] for a in addresses.ravel().tolist()], np.int64)
+    addresses = _addresses(part).ravel().tolist()
+    if not places.keys() >= set(addresses):
+        raise NotImplementedError("a view that reaches beyond the array")
+    flat = np.array([places[a] for a in addresses], np.int64)
     index = np.unravel_index(flat.reshape(part.shape), whole.shape)
+    overlaps = len(set(addresses)) < len(addresses)
     ctx = root._ctx
 
     def read(b: HLOBuilder, x: Value) -> Value:
@@ -147,6 +158,10 @@ def _by_elements(root: NKIPyTensorRef, whole: Layout, part: Layout) -> NKIPyTens
         return taken.backend_tensor
 
     def write(b: HLOBuilder, x: Value, value: Value) -> Value:
+        if overlaps:
+            raise NotImplementedError(
+                "a store through a view that has an element of the array several times"
+            )
         target = NKIPyTensorRef._wrap(ctx, x)
         OPS["setitem"](target, index, NKIPyTensorRef._wrap(ctx, value))
         return target.backend_tensor

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from typing import Any, NoReturn
 
+import numpy as np
+
 from nkipy.core.backend._source import caller_location
-from nkipy.core.errors import ConcretizationError, NKIPyNotImplementedError
+from nkipy.core.errors import (
+    ConcretizationError,
+    NKIPyAttributeError,
+    NKIPyNotImplementedError,
+)
 from nkipy.hlo.ir import HLOInstruction
+
+_RETURN_IT = "return the array from the kernel"
 
 
 class Unknown:
@@ -69,15 +77,46 @@ class Unknown:
         self._concrete("tolist()", "iterate over the first axis instead")
 
     def tobytes(self, order: str | None = "C") -> NoReturn:
-        self._concrete("tobytes()", "return the array from the kernel")
+        self._concrete("tobytes()", _RETURN_IT)
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NoReturn:
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         raise ConcretizationError(
             f"{self!r} cannot become a NumPy array: its value is not known while the "
             "kernel is traced. To collect traced values, store them into an array that "
             "np.zeros, np.empty or np.zeros_like made inside the kernel, or use "
             "np.stack",
             location=caller_location(),
+        )
+
+    # Python asks for it since 3.12.
+    def __buffer__(self, flags: int) -> memoryview:
+        self._concrete("the memory", _RETURN_IT)
+
+    def __dlpack__(self, **kwargs: Any) -> NoReturn:
+        self._concrete("the memory", _RETURN_IT)
+
+    def __dlpack_device__(self) -> NoReturn:
+        self._concrete("the memory", _RETURN_IT)
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        self._concrete("the pickle", _RETURN_IT)
+
+    def tofile(self, *args: Any, **kwargs: Any) -> NoReturn:
+        self._concrete("the text", _RETURN_IT)
+
+    def dump(self, file: Any) -> NoReturn:
+        self._concrete("the pickle", _RETURN_IT)
+
+    def dumps(self) -> NoReturn:
+        self._concrete("the pickle", _RETURN_IT)
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name[0] != "_" and hasattr(np.ndarray, name):
+            raise NKIPyAttributeError(
+                f"ndarray.{name} has no traced counterpart", location=caller_location()
+            )
+        raise AttributeError(
+            f"{type(self).__name__!r} object has no attribute {name!r}"
         )
 
     @property

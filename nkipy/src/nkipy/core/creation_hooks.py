@@ -3,7 +3,10 @@
 While a trace is active somewhere in the process, NumPy's creation functions are
 replaced by wrappers. A wrapper does what the function does, unless the thread that
 calls it is tracing, and the call comes from the user's code: then the new array is a
-:class:`~nkipy.core.trace_array.TraceArray`.
+:class:`~nkipy.core.known_tensor.KnownTensor`.
+
+Not all of NumPy goes through them (``from numpy import zeros``), and need not: a plain
+array takes no traced value.
 """
 
 from __future__ import annotations
@@ -12,18 +15,28 @@ import functools
 import operator
 import sys
 import threading
+import types
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.machinery import ExtensionFileLoader
 from typing import Any
 
 import numpy as np
 
 from nkipy.core.backend import _active_ctx
+from nkipy.core.backend._source import caller_location
+from nkipy.core.errors import NKIPyNotImplementedError
+from nkipy.core.known_tensor import (
+    KnownTensor,
+    adopt,
+    compute,
+    holds_traced,
+    operands,
+)
 from nkipy.core.op_table import OPS
 from nkipy.core.roles import Role, role_of_frame
 from nkipy.core.tensor import NKIPyTensorRef
-from nkipy.core.trace_array import TraceArray, adopt, holds_traced, operands
 
 __all__ = ["installed"]
 
@@ -32,7 +45,7 @@ Function = Callable[..., Any]
 _FRESH = (
     "zeros ones full empty zeros_like ones_like full_like empty_like arange linspace "
     "logspace geomspace eye identity tri copy fromfunction fromiter indices "
-    "tril_indices triu_indices diag_indices"
+    "tril_indices triu_indices diag_indices fromfile fromstring loadtxt genfromtxt"
 ).split()
 #: NumPy looks for no override in their second argument.
 _FILLED = ("full", "full_like")
@@ -54,7 +67,7 @@ def _from_kernel() -> bool:
     """Whether the caller of the wrapper that asks is the user's code, traced."""
     if _active_ctx.get() is None:
         return False
-    return role_of_frame(sys._getframe(2)) is not Role.INTERNAL
+    return role_of_frame(sys._getframe(2)) in (Role.USER, Role.HIDDEN)
 
 
 # -- the wrappers ----------------------------------------------------------------------
@@ -66,8 +79,9 @@ def _fresh(name: str, original: Function) -> Function:
         if name in _FILLED and holds_traced([*args[1:2], kwargs.get("fill_value")]):
             fill = _full_of_traced if name == "full" else OPS["full_like"]
             return fill(*args, **kwargs)
-        if args and isinstance(args[0], NKIPyTensorRef) and name in _SHAPED:
-            args = (operator.index(args[0]), *args[1:])  # says what is wrong with it
+        if args and name in _SHAPED and type(args[0]) not in (int, tuple):
+            if holds_traced(args[0]):
+                operator.index(args[0])  # says what is wrong with it
         result = original(*args, **kwargs)
         if not _from_kernel() or isinstance(result, NKIPyTensorRef):
             return result
@@ -109,29 +123,55 @@ def _converting(name: str, original: Function) -> Function:
         value = args[0] if args else kwargs.get("a", kwargs.get("object"))
         if holds_traced(value):
             return _convert_traced(original, copies, *args, **kwargs)
-        if isinstance(value, TraceArray):
-            if name == "asarray" and len(args) == 1 and not kwargs:
-                return value
-            kwargs.setdefault("subok", True)
-            if name not in ("array", "asanyarray"):
-                kwargs.pop("subok")
-                return _keep_kind(original, value, args, kwargs)
-            if name == "asanyarray":
-                kwargs.pop("subok")
-            return original(*args, **kwargs)
+        if type(value) is KnownTensor:
+            return compute(original, args, kwargs)
         result = original(*args, **kwargs)
-        return adopt(result, among=(value,))  # what existed is not ours to trace
+        return adopt(result, others=(value,))  # what existed is not ours to trace
 
     return convert
 
 
-def _keep_kind(
-    original: Function, value: TraceArray, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Any:
-    """`original` of an array made here: the result is the array, a view, or a copy."""
-    result = original(value.view(np.ndarray), *args[1:], **kwargs)
-    same = result.__array_interface__ == value.__array_interface__
-    return value if same else adopt(result)
+def _sharing(name: str, original: Function) -> Function:
+    """Functions that make an array of the memory of their first argument."""
+
+    @functools.wraps(original)
+    def share(*args: Any, **kwargs: Any) -> Any:
+        if not args or type(args[0]) is not KnownTensor or not _from_kernel():
+            return original(*args, **kwargs)
+        return compute(original, args, kwargs)
+
+    return share
+
+
+def _exchanging(name: str, original: Function) -> Function:
+    """``np.from_dlpack``: of an array that a kernel has, a view of it."""
+
+    @functools.wraps(original)
+    def exchange(x: Any, /, **kwargs: Any) -> Any:
+        if not isinstance(x, NKIPyTensorRef) or not _from_kernel():
+            return original(x, **kwargs)
+        return x.copy() if kwargs.get("copy") else x[...]
+
+    return exchange
+
+
+class _Indexed:
+    """``np.r_``, ``np.mgrid`` and the like, which make arrays when they are indexed."""
+
+    def __init__(self, original: Any) -> None:
+        self._original = original
+
+    def __getitem__(self, key: Any) -> Any:
+        if not _from_kernel():
+            return self._original[key]
+        return compute(self._original.__getitem__, (key,), {})
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._original, name)
+
+
+def _indexed(name: str, original: Any) -> Any:
+    return _Indexed(original)
 
 
 def _convert_traced(
@@ -182,9 +222,9 @@ def _stacked(value: Any) -> Any:
 def _random(name: str, original: Function) -> Function:
     @functools.wraps(original)
     def draw(*args: Any, **kwargs: Any) -> Any:
-        result = original(*args, **kwargs)
         if not _from_kernel():
-            return result
+            return original(*args, **kwargs)
+        result = compute(original, args, kwargs)
         warnings.warn(
             f"np.random.{name} was called while a kernel is traced: the numbers drawn "
             "become constants of the program, which each call traces and compiles "
@@ -192,7 +232,7 @@ def _random(name: str, original: Function) -> Function:
             UserWarning,
             stacklevel=2,
         )
-        return adopt(result)
+        return result
 
     return draw
 
@@ -210,36 +250,70 @@ def _random_names() -> list[str]:
 
 
 # -- installing them -------------------------------------------------------------------
+def _warn_in_random(message: Any, category: Any = None, stacklevel: int = 1) -> None:
+    """``warnings.warn``; an error for what would be shuffled wrongly.
+
+    Generators swap elements of what is no ndarray as if they were no views.
+    """
+    if "shuffle" in str(message) and _active_ctx.get() is not None:
+        raise NKIPyNotImplementedError(
+            "an array of a kernel cannot be shuffled in place by a generator; use "
+            "the generator's permutation(), or shuffle an array from outside",
+            op="shuffle",
+            location=caller_location(),
+        )
+    warnings.warn(message, category, stacklevel=stacklevel + 1)
+
+
+#: What compiled modules call by the names `np` and `warnings` while the wrappers are in
+#: place: no frame of theirs says that it is not the user who calls.
+_PRISTINE = types.ModuleType("numpy")
+_STRICT = types.SimpleNamespace(warn=_warn_in_random)
+_Replacement = tuple[Any, str, Any, Any]  # module, name, what it has, what it gets
+
+
 class _Hooks:
     """The wrappers, in place while at least one trace is active."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.active = 0
-        self.wrappers: list[tuple[Any, str, Function, Function]] = []
+        self.modules = 0
+        self.wrappers: list[_Replacement] = []
+        self.in_compiled: list[_Replacement] = []
 
     def enter(self) -> None:
         with self.lock:
             self.active += 1
-            if self.active == 1:
-                self.wrappers = self.wrappers or _make_wrappers()
-                for module, name, _, wrapper in self.wrappers:
-                    setattr(module, name, wrapper)
+            if self.active > 1:
+                return
+            self.wrappers = self.wrappers or _make_wrappers()
+            if self.modules != len(sys.modules):
+                self.in_compiled = _in_compiled_modules()
+                self.modules = len(sys.modules)
+            for module, name, _, wrapper in (*self.wrappers, *self.in_compiled):
+                setattr(module, name, wrapper)
 
     def exit(self) -> None:
         with self.lock:
             self.active -= 1
-            if self.active == 0:
-                for module, name, original, wrapper in self.wrappers:
-                    if getattr(module, name) is wrapper:
-                        setattr(module, name, original)
+            if self.active:
+                return
+            for module, name, original, wrapper in (*self.wrappers, *self.in_compiled):
+                if getattr(module, name) is wrapper:
+                    setattr(module, name, original)
 
 
-def _make_wrappers() -> list[tuple[Any, str, Function, Function]]:
-    groups: list[tuple[Any, Callable[[str, Function], Function], list[str]]] = [
+def _make_wrappers() -> list[_Replacement]:
+    vars(_PRISTINE).update(vars(np))
+    groups: list[tuple[Any, Callable[[str, Any], Any], list[str]]] = [
         (np, _fresh, _FRESH),
         (np, _converting, list(_CONVERTING)),
         (np, _taking, ["take"]),
+        (np, _sharing, ["frombuffer", "require", "asarray_chkfinite"]),
+        (np, _exchanging, ["from_dlpack"]),
+        (np, _indexed, ["r_", "c_", "mgrid", "ogrid"]),
+        (np.lib.stride_tricks, _sharing, ["as_strided"]),
         (np.random, _random, _random_names()),
     ]
     wrappers = []
@@ -248,6 +322,20 @@ def _make_wrappers() -> list[tuple[Any, str, Function, Function]]:
             original = getattr(module, name)
             wrappers.append((module, name, original, make(name, original)))
     return wrappers
+
+
+def _in_compiled_modules() -> list[_Replacement]:
+    found: list[_Replacement] = []
+    for module in list(sys.modules.values()):
+        space = getattr(module, "__dict__", {})
+        if not isinstance(space.get("__loader__"), ExtensionFileLoader):
+            continue
+        for name in ("np", "numpy"):
+            if space.get(name) is np:
+                found.append((module, name, np, _PRISTINE))
+        if module.__name__.startswith("numpy.random.") and "warnings" in space:
+            found.append((module, "warnings", warnings, _STRICT))
+    return found
 
 
 _hooks = _Hooks()

@@ -72,6 +72,10 @@ class NKIPyNotImplementedError(NKIPyError, NotImplementedError):
     """Something of NumPy's that has no lowering; the text names the alternative."""
 
 
+class NKIPyAttributeError(NKIPyError, AttributeError):
+    """An attribute that ndarrays have, and traced arrays do not."""
+
+
 class ConcretizationError(NKIPyError, TypeError):
     """A traced value was used where Python needs its value, which is not known yet."""
 

@@ -14,7 +14,8 @@ Packages say it themselves, in the globals of their ``__init__`` (or of one modu
 The nearest marker counts: that of the module, then those of the packages around it.
 ``False`` says that a part is the user's code after all. NumPy and its element types
 cannot carry a marker, and are internal; other well-known libraries that are written
-for NumPy's arrays are hidden.
+for NumPy's arrays are hidden. Those that hand arrays to compiled code, which reads their
+memory, are so too, and arrays that they make are ordinary ones.
 """
 
 from __future__ import annotations
@@ -31,11 +32,6 @@ __all__ = ["Role", "is_internal", "role_of", "role_of_frame"]
 HIDDEN_MARKER = "__nkipy_hidden__"
 INTERNAL_MARKER = "__nkipy_internal__"
 _UNMARKED = ("numpy", "ml_dtypes")
-#: Libraries that an error of a traced value may come from; the user's line called them.
-_LIBRARIES = (
-    *("scipy", "pandas", "sklearn", "skimage", "statsmodels", "xarray", "networkx"),
-    *("torch", "jax", "numba", "einops", "opt_einsum", "autograd"),
-)
 _MAX_FILES = 65_536
 
 
@@ -45,6 +41,17 @@ class Role(IntEnum):
     USER = 0
     HIDDEN = 1
     INTERNAL = 2
+    COMPILED = 3
+
+
+#: Libraries that an error of a traced value may come from; the user's line called them.
+_LIBRARIES = {
+    **dict.fromkeys(("autograd", "einops", "networkx", "opt_einsum"), Role.HIDDEN),
+    **dict.fromkeys(("xarray",), Role.HIDDEN),
+    **dict.fromkeys(("cv2", "jax", "matplotlib", "numba", "pandas"), Role.COMPILED),
+    **dict.fromkeys(("PIL", "scipy", "skimage", "sklearn"), Role.COMPILED),
+    **dict.fromkeys(("statsmodels", "torch"), Role.COMPILED),
+}
 
 
 def role_of(space: Mapping[str, Any]) -> Role:
@@ -72,7 +79,7 @@ def _role_within(name: str) -> Role:
         if role is not None:
             return role
         name = name.rpartition(".")[0]
-    return Role.HIDDEN if package in _LIBRARIES else Role.USER
+    return _LIBRARIES.get(package, Role.USER)
 
 
 def _marked(space: Mapping[str, Any]) -> Role | None:

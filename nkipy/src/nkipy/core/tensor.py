@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
@@ -30,7 +30,7 @@ from nkipy.core.backend.hlo import (
     get_hlo_context,
     leaked,
 )
-from nkipy.core.errors import ConcretizationError
+from nkipy.core.errors import ConcretizationError, NKIPyValueError
 from nkipy.core.op_table import NUMPY_TABLE, OPS
 from nkipy.core.promotion import can_cast
 from nkipy.hlo.builder import HLOBuilder
@@ -89,6 +89,8 @@ class NKIPyTensorRef(TensorArithmeticMixin, TensorMethodsMixin, Unknown):
         "_seen",
         "_version",
         "_name",
+        "_array",  # the last ones are a KnownTensor's
+        "_memory",
         "__weakref__",
     )
     __array_priority__ = 1000.0
@@ -119,6 +121,10 @@ class NKIPyTensorRef(TensorArithmeticMixin, TensorMethodsMixin, Unknown):
         while base._base is not None:
             base = base._base
         self._seen = base._version
+
+    def _operand(self) -> Any:
+        """This tensor as ops take it."""
+        return self
 
     # -- value and store ---------------------------------------------------------------
     def _root(self) -> NKIPyTensorRef:
@@ -288,6 +294,11 @@ class NKIPyTensorRef(TensorArithmeticMixin, TensorMethodsMixin, Unknown):
     def __setitem__(self, index: Any, value: Any) -> None:
         OPS["setitem"](self, index, value)
 
+    def __delitem__(self, index: Any) -> NoReturn:
+        raise NKIPyValueError(
+            "cannot delete array elements", location=caller_location()
+        )
+
     # -- methods with a signature of their own -----------------------------------------
     def transpose(self, *axes: Any) -> NKIPyTensorRef:
         if len(axes) == 1 and (axes[0] is None or isinstance(axes[0], (tuple, list))):
@@ -388,18 +399,14 @@ def as_operand(value: Any) -> Any:
 
 
 def as_traced(value: Any) -> Any:
-    """`value`; the tensor instead, if it is an array that a trace has written into."""
-    # By the type: a user's object may answer to any name, or fail.
-    resolve = getattr(type(value), "_as_traced_operand", None)
-    return value if resolve is None else resolve(value)
+    """`value`; the plain array instead, if it is a tensor whose values are known."""
+    return value._operand() if isinstance(value, NKIPyTensorRef) else value
 
 
 def _holds_tensor(value: Any) -> bool:
     if isinstance(value, (list, tuple)):
         return any(_holds_tensor(v) for v in value)
-    return isinstance(value, NKIPyTensorRef) or hasattr(
-        type(value), "_as_traced_operand"
-    )
+    return isinstance(value, NKIPyTensorRef)
 
 
 def as_tensor(value: Any, dtype: Any = None) -> NKIPyTensorRef:
@@ -439,8 +446,6 @@ def store_out(
     if out is None:
         shape = np.broadcast_shapes(result.shape, np.shape(where))
         out = NKIPyTensorRef._wrap(ctx, ctx.full(shape, 0, result.dtype))
-    resolve = getattr(out, "_as_traced_destination", None)
-    out = out if resolve is None else resolve()
     if not isinstance(out, NKIPyTensorRef):
         raise TypeError(
             "out= must be a traced array: a parameter, the result of an op, or an "

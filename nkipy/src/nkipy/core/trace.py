@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from nkipy.core.arguments import (
     bind_arguments,
 )
 from nkipy.core.backend import tracing
+from nkipy.core.backend._source import raised_location
 from nkipy.core.backend.hlo import HLOTraceContext, as_hlo_tensor, leaked
 from nkipy.core.errors import (
     USER_ERRORS,
@@ -121,6 +123,8 @@ def trace_function(
             cause, shown = error.__cause__, isinstance(error, NKIPyError)
             if isinstance(cause, ConcretizationError) and not shown:
                 raise cause from None
+            if isinstance(error, TypeError) and _WANTS_MEMORY.search(str(error)):
+                raise _no_memory(error) from None
             raise
         ctx.current_source_location = definition_of(func)
         _refuse_lost_changes(held, returned, definition_of(func))
@@ -132,6 +136,22 @@ def trace_function(
     eliminate_dead_code(module)
     verify_module(module, traced=True)
     return Trace(module, result, parameters.paths)
+
+
+#: Refusals of Python's and NumPy's that do not say what is wrong with the object.
+_WANTS_MEMORY = re.compile(
+    "bytes-like object .* not '(NKIPyTensorRef|KnownTensor)'"
+    "|^Iterator operand is flagged as writeable, but is an object which cannot"
+)
+
+
+def _no_memory(error: TypeError) -> ConcretizationError:
+    return ConcretizationError(
+        "a traced array, and any array of a kernel without NumPy between, has no "
+        "memory that memoryview, np.frombuffer, np.nditer and the like could read; use "
+        "NumPy's other functions",
+        location=raised_location(error),
+    )
 
 
 _Held = tuple[Path, Any, list[tuple[Any, Any]]]

@@ -36,8 +36,8 @@ from typing import Any
 import numpy as np
 
 from nkipy.core.arguments import is_array_like
-from nkipy.core.tensor import NKIPyTensorRef
-from nkipy.core.trace_array import TraceArray
+from nkipy.core.known_tensor import holds_traced
+from nkipy.core.tensor import NKIPyTensorRef, as_traced
 from nkipy.core.tree import children, is_container, own_state
 from nkipy.runtime import captured, places
 from nkipy.runtime.call_key import is_same_static
@@ -173,7 +173,8 @@ class _Walk:
         elif _is_container(value):
             self._container(value, read)
         else:
-            if isinstance(value, (np.ndarray, *_SCALARS)) and value is not None:
+            kinds = np.ndarray, NKIPyTensorRef, *_SCALARS
+            if isinstance(value, kinds) and value is not None:
                 self.data.append((read, value))
             self.values.append((read, value))
             if _is_plain_scalar(value):
@@ -240,6 +241,7 @@ class _Walk:
 
     def _lead_on(self, value: Any) -> None:
         """Visit what `value`, of one object, leads to."""
+        value = as_traced(value)  # the array, of one that an earlier trace has left
         state = _state_of(value)
         if isinstance(value, np.ndarray):
             self._array(value)
@@ -347,9 +349,7 @@ def _is_plain_scalar(value: Any) -> bool:
 
 
 def _is_traced(value: Any) -> bool:
-    if isinstance(value, TraceArray):
-        value = value._as_traced_operand()
-    return isinstance(value, NKIPyTensorRef)
+    return isinstance(value, NKIPyTensorRef) and holds_traced(value)
 
 
 def _objects(arguments: Any) -> list[Any]:

@@ -10,13 +10,13 @@ from typing import Any
 from nkipy.core.backend import _active_ctx
 from nkipy.core.backend._source import warn_caller
 from nkipy.core.errors import LeakedTracerError
+from nkipy.core.known_tensor import holds_traced, operands
 from nkipy.core.trace import (
     NKIPyKernel,
     definition_of,
     kernel_name,
     trace_function,
 )
-from nkipy.core.trace_array import holds_traced
 from nkipy.execution.call_cache import CALLS, CallTable
 from nkipy.execution.engines import Executable
 from nkipy.hlo.ir import HLOModule
@@ -90,6 +90,7 @@ class JitKernel:
         """A call inside a trace, or over several ranks."""
         if holds_traced((args, kwargs)):
             return self.func(*args, **kwargs)  # a part of the kernel that calls it
+        args, kwargs = operands(args), operands(kwargs)
         program, arrays = self._program(args, kwargs)
         return program.run(arrays)
 

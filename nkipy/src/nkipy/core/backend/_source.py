@@ -43,6 +43,16 @@ def caller_location(depth: int = 1) -> SourceLocation | None:
     return None
 
 
+def raised_location(error: BaseException) -> SourceLocation | None:
+    """The innermost line of the user's code that an error has passed."""
+    found, entry = None, error.__traceback__
+    while entry is not None:
+        if not role_of_frame(entry.tb_frame):
+            found = SourceLocation(entry.tb_frame.f_code.co_filename, entry.tb_lineno)
+        entry = entry.tb_next
+    return found
+
+
 def warn_caller(message: str) -> None:
     """A warning at the caller's line: no fixed depth of the stack leads there."""
     filename, line = caller_location() or ("<unknown>", 0)

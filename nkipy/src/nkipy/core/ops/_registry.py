@@ -7,8 +7,10 @@ coverage table iterate over. See the developer guide for a worked example.
 
 from __future__ import annotations
 
+import inspect
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -24,7 +26,9 @@ from nkipy.core.errors import (
     describe_call,
     describe_op_error,
 )
+from nkipy.core.known_tensor import holds_known, make_traced, operands
 from nkipy.core.ops._samples import ErrorSample, Sampler
+from nkipy.core.tensor import NKIPyTensorRef
 
 __all__ = [
     "NUMPY_TABLE",
@@ -34,6 +38,10 @@ __all__ = [
     "set_source_location",
 ]
 
+#: Types of arguments that are, and hold, no known array.
+_PASSED = frozenset(
+    (NKIPyTensorRef, np.ndarray, bool, int, float, str, type(None), type(...))
+)
 F = TypeVar("F", bound=Callable[..., Any])
 
 #: Every op with a record, by name.
@@ -59,6 +67,7 @@ class Op:
         reference: what defines the result, if not the NumPy function.
         rtol: relative tolerance against the reference, by dtype of the result.
         note: a limit or deviation, for the coverage table.
+        writes: names of the parameters that the op writes into.
         register: False keeps the op out of the registry (tests, local ops).
     """
 
@@ -74,6 +83,7 @@ class Op:
         reference: Callable[..., Any] | None = None,
         rtol: dict[np.dtype, float] | None = None,
         note: str = "",
+        writes: Sequence[str] = ("out",),
         register: bool | None = None,
     ) -> None:
         self.name = self.__name__ = name
@@ -86,6 +96,7 @@ class Op:
         self.reference = reference or (self.numpy[0] if self.numpy else None)
         self.rtol = rtol or {}
         self.note = note
+        self.writes = tuple(writes)
         self._impls: dict[str, Callable[..., Any]] = {}
         self._composed: Callable[..., Any] | None = None
         if register or (register is None and (self.numpy or samples is not None)):
@@ -160,6 +171,9 @@ class Op:
         if ctx is None:
             _refuse_leaked(args)
             return self._select("cpu")(*args, **kwargs)
+        if kwargs or not _PASSED.issuperset(map(type, args)):
+            if holds_known(args) or holds_known(kwargs):
+                args, kwargs = self._without_known(args, kwargs)
         outermost = ctx.current_source_location is None
         if outermost:
             ctx.current_source_location = caller_location(3)
@@ -172,6 +186,25 @@ class Op:
         finally:
             if outermost:
                 ctx.current_source_location = None
+
+    def _without_known(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments: known arrays as plain ones, those to write into as traced."""
+        for value in self._written(args, kwargs):  # which may be an operand as well
+            make_traced(value)
+        return operands(args), operands(kwargs)
+
+    def _written(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Any]:
+        """The arguments that the op writes into."""
+        for name, value in (*zip(self._positional, args), *kwargs.items()):
+            if name in self.writes:
+                yield value
+
+    @cached_property
+    def _positional(self) -> tuple[str, ...]:
+        function = self.implementation
+        return tuple(inspect.signature(function).parameters) if function else ()
 
     def _described(
         self, error: Exception, args: Any, kwargs: dict[str, Any], ctx: Any

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -87,6 +87,10 @@ class UFuncOp(Op):
                 store_out(ctx, r, o, where, casting) for r, o in zip(results, outs)
             )
         return wrapped[0] if self.ufunc.nout == 1 else wrapped
+
+    def _written(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Any]:
+        yield from args[self.ufunc.nin :]
+        yield kwargs.get("out")
 
     def _destinations(self, out: Any) -> tuple[Any, ...]:
         nout = self.ufunc.nout

@@ -52,7 +52,7 @@ _SCATTERS: dict[Any, str] = {
 reduce = Op("ufunc.reduce", register=True)
 accumulate = Op("ufunc.accumulate", register=True)
 outer = Op("ufunc.outer", register=True)
-at = Op("ufunc.at", register=True)
+at = Op("ufunc.at", writes=("a",), register=True)
 reduceat = Op("ufunc.reduceat", register=True)
 
 
@@ -286,8 +286,6 @@ def _at(ufunc: np.ufunc, a: Any, indices: Any, b: Any = NO_VALUE) -> None:
 
 
 def _destination(a: Any) -> NKIPyTensorRef:
-    resolve = getattr(a, "_as_traced_destination", None)
-    a = a if resolve is None else resolve()
     if not isinstance(a, NKIPyTensorRef):
         raise TypeError(
             "the first operand is written in place, so it must be a traced array, but "

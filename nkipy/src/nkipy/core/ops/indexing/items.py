@@ -44,6 +44,7 @@ setitem = Op(
     errors=setitem_errors,
     reference=setitem_reference,
     note=_NOTE,
+    writes=("x",),
 )
 
 

@@ -27,8 +27,6 @@ def one(dtype: np.dtype) -> Any:
 
 
 def destination(a: Any) -> NKIPyTensorRef:
-    resolve = getattr(a, "_as_traced_destination", None)
-    a = a if resolve is None else resolve()
     if not isinstance(a, NKIPyTensorRef):
         raise TypeError(
             "the destination must be a traced array: a parameter, the result of an op, "
@@ -88,6 +86,7 @@ def _put_samples(dtype: np.dtype) -> Iterator[Sample]:
 put = Op(
     "put",
     numpy=np.put,
+    writes=("a",),
     dtypes=dt.SUPPORTED,
     samples=_put_samples,
     errors=(
@@ -146,6 +145,7 @@ def _along_reference(arr: Any, indices: Any, values: Any, axis: Any) -> None:
 put_along_axis = Op(
     "put_along_axis",
     numpy=np.put_along_axis,
+    writes=("arr",),
     dtypes=dt.SUPPORTED,
     samples=_along_samples,
     reference=_along_reference,
@@ -196,6 +196,7 @@ def _putmask_samples(dtype: np.dtype) -> Iterator[Sample]:
 putmask = Op(
     "putmask",
     numpy=np.putmask,
+    writes=("a",),
     dtypes=dt.SUPPORTED,
     samples=_putmask_samples,
     errors=(ErrorSample((_X, np.ones(3, bool), 1), {}, ValueError, "same size"),),
@@ -236,6 +237,7 @@ def _place_samples(dtype: np.dtype) -> Iterator[Sample]:
 place = Op(
     "place",
     numpy=np.place,
+    writes=("arr",),
     dtypes=dt.SUPPORTED,
     samples=_place_samples,
     errors=(
@@ -284,6 +286,7 @@ def _diagonal_samples(dtype: np.dtype) -> Iterator[Sample]:
 fill_diagonal = Op(
     "fill_diagonal",
     numpy=np.fill_diagonal,
+    writes=("a",),
     dtypes=dt.SUPPORTED,
     samples=_diagonal_samples,
     errors=(

@@ -138,7 +138,8 @@ def _view(x: Any, dtype: Any = None, /) -> Any:
     """The bits of `x` read as another dtype of the same width. A view."""
     tensor = as_tensor(x)
     own = tensor.dtype
-    target = own if dtype is None else dt.narrow(dtype)
+    same = dtype is None or dtype is np.ndarray  # NumPy takes a class as well
+    target = own if same else dt.narrow(dtype)
     if target.itemsize != own.itemsize:
         raise NotImplementedError(
             f"a view of {own.name} as {target.name} changes the itemsize from "
@@ -176,6 +177,7 @@ def _copyto_samples(dtype: np.dtype) -> Iterator[Sample]:
 copyto = Op(
     "copyto",
     numpy=np.copyto,
+    writes=("dst",),
     dtypes=dt.SUPPORTED,
     samples=_copyto_samples,
     errors=(

@@ -1,0 +1,526 @@
+"""``KnownTensor``: an array made inside a kernel, while its values are known.
+
+NumPy computes functions of such arrays, as it does outside of a kernel, and the results
+are known as well. A traced value that is stored into one, or into a view of it, makes
+it and all that share its memory ordinary traced tensors, for good.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from nkipy.core import dtypes as dt
+from nkipy.core._known_memory import Memory
+from nkipy.core._memory_views import layout_of
+from nkipy.core._tensor_operators import TensorArithmeticMixin
+from nkipy.core.backend import _active_ctx
+from nkipy.core.backend._source import caller_location
+from nkipy.core.backend.hlo import HLOTraceContext, as_hlo_tensor, get_hlo_context
+from nkipy.core.errors import NKIPyNotImplementedError, NKIPyValueError
+from nkipy.core.tensor import NKIPyTensorRef
+from nkipy.hlo.ir import HLOInstruction
+
+__all__ = [
+    "KnownTensor",
+    "adopt",
+    "compute",
+    "holds_known",
+    "holds_traced",
+    "make_traced",
+    "operands",
+]
+
+_new = object.__new__
+_ndarray = np.ndarray
+#: What was handed to NumPy in the place of known arrays, by the id of the array.
+_Given = dict[int, tuple[np.ndarray, "KnownTensor"]]
+
+
+class KnownTensor(NKIPyTensorRef):
+    """A NumPy array, as far as a kernel can tell; see the module's text.
+
+    It is no ndarray, as a kernel's arguments are none. Whatever reads its memory gets
+    the values. A reader that keeps the memory (an iterator, a memoryview, a plain array
+    that shares it) must be gone before a traced value is stored.
+
+    Attributes:
+        _array: the values: the owner of the memory, or a view of it.
+        _memory: the memory, and all other views of it.
+    """
+
+    __slots__ = ()
+    _array: np.ndarray
+    _memory: Memory
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        raise TypeError("known arrays are made by NumPy's functions inside a kernel")
+
+    # -- as a traced tensor ------------------------------------------------------------
+    @property
+    def backend_tensor(self) -> HLOInstruction:
+        """The values as a constant of the active trace."""
+        return as_hlo_tensor(get_hlo_context(), self._array)
+
+    _value = backend_tensor
+    _ctx = _base = _view = _name = None  # type: ignore[assignment]
+    _version = _seen = 0
+
+    def _operand(self) -> Any:
+        return self._array
+
+    def _assign(self, value: HLOInstruction) -> None:
+        _forget(self)
+        self._assign(value)
+
+    def _is_zero_d_array(self) -> bool:
+        return True
+
+    def _layout(self) -> np.ndarray:
+        return self._array
+
+    # -- NumPy's protocols -------------------------------------------------------------
+    def __array_ufunc__(
+        self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any
+    ) -> Any:
+        if holds_traced(inputs) or (kwargs and holds_traced(kwargs)):
+            return super().__array_ufunc__(ufunc, method, *inputs, **kwargs)
+        given: _Given = {}
+        plain = _give(inputs, given)
+        result = getattr(ufunc, method)(*plain, **_give(kwargs, given))
+        return adopt(result, given, (inputs, kwargs))
+
+    def __array_function__(
+        self, func: Callable[..., Any], types: Any, args: Any, kwargs: Any
+    ) -> Any:
+        if holds_traced((args, kwargs)):
+            return super().__array_function__(func, types, args, kwargs)
+        return compute(func, args, kwargs)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self._array.view(), dtype, copy=copy)
+
+    def __buffer__(self, flags: int) -> memoryview:
+        return memoryview(self._array.view())
+
+    def __dlpack__(self, **kwargs: Any) -> Any:
+        return self._array.view().__dlpack__(**kwargs)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return self._array.view().__reduce_ex__(protocol)
+
+    def __copy__(self) -> Any:
+        return adopt(self._array.copy())
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        return adopt(self._array.copy())
+
+    # -- indexing ----------------------------------------------------------------------
+    def __getitem__(self, index: Any) -> Any:
+        if not _is_plain(index):
+            if holds_traced(index):
+                return super().__getitem__(index)
+            index = operands(index)
+        found = self._array[index]
+        return self._taken(found) if type(found) is _ndarray else found
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        if not _is_plain(index):
+            if holds_traced(index):
+                return super().__setitem__(index, value)
+            index = operands(index)
+        if type(value) not in _PLAIN:
+            if holds_traced(value):
+                return super().__setitem__(index, value)
+            value = operands(value)
+        self._array[index] = value
+        return None
+
+    def __iter__(self) -> Iterator[Any]:
+        if not self._array.shape:
+            raise TypeError("iteration over a 0-d array")
+        return (self[i] for i in range(self._array.shape[0]))
+
+    def _taken(self, found: np.ndarray) -> Any:
+        """What an index has found: a view, or a new array."""
+        memory = self._memory
+        if found.base is memory.array and found.dtype in dt.HLO_NAMES:
+            return _view(memory, found) if _active_ctx.get() is not None else found
+        return adopt(found, {id(self._array): (self._array, self)})
+
+    # -- what takes a class, or depends on who refers to the memory --------------------
+    def view(self, dtype: Any = None, type: Any = None) -> Any:
+        kinds = [k for k in (dtype, type) if _is_array_class(k)]
+        if any(kind is not _ndarray for kind in kinds):
+            raise NKIPyNotImplementedError(
+                f"a view as {kinds[-1].__name__}: a kernel's arrays have no subclasses",
+                op="view",
+                location=caller_location(),
+            )
+        if dtype is None or _is_array_class(dtype):
+            return adopt(self._array.view(), {0: (self._array, self)})
+        return adopt(self._array.view(dtype), {0: (self._array, self)})
+
+    def resize(self, *shape: Any, refcheck: bool = True) -> None:
+        """In place, as NumPy's; if this is the only array of its memory."""
+        if self._array is not self._memory.array or self._memory.is_shared():
+            raise ValueError(
+                "cannot resize an array that references or is referenced by another "
+                "array in this way. Use np.resize"
+            )
+        self._array.resize(*shape, refcheck=False)
+
+    @property
+    def base(self) -> Any:
+        """The array whose memory this is a view of, or None."""
+        if self._array.base is None:
+            return None
+        return adopt(self._memory.array.view(), {0: (self._array, self)})
+
+    @property
+    def flat(self) -> Any:
+        return self._array.view().flat
+
+    @flat.setter
+    def flat(self, value: Any) -> None:
+        self.reshape(-1)[...] = value if holds_traced(value) else operands(value)
+
+    def __repr__(self) -> str:
+        return repr(self._array)
+
+    def __str__(self) -> str:
+        return str(self._array)
+
+
+def _is_array_class(value: Any) -> bool:
+    return isinstance(value, type) and issubclass(value, _ndarray)
+
+
+# -- whatever else an ndarray has ------------------------------------------------------
+def _method(name: str) -> Callable[..., Any]:
+    concrete = getattr(_ndarray, name)
+    traced = getattr(NKIPyTensorRef, name, None)
+
+    def method(self: KnownTensor, *args: Any, **kwargs: Any) -> Any:
+        if args or kwargs:
+            if holds_traced((args, kwargs)):
+                if traced is None:
+                    return _not_traced(name)
+                return traced(self, *args, **kwargs)
+            given: _Given = {id(self._array): (self._array, self)}
+            args, kwargs = _give(args, given), _give(kwargs, given)
+            return adopt(concrete(self._array, *args, **kwargs), given, (args, kwargs))
+        result = concrete(self._array)
+        if type(result) in _SCALARS:
+            return result
+        return adopt(result, {id(self._array): (self._array, self)})
+
+    method.__name__ = name
+    method.__doc__ = f"As ``numpy.ndarray.{name}``."
+    return method
+
+
+def _not_traced(name: str) -> Any:
+    raise NKIPyNotImplementedError(
+        f"ndarray.{name} of a traced value", op=name, location=caller_location()
+    )
+
+
+def _property(name: str) -> property:
+    def read(self: KnownTensor) -> Any:
+        found = getattr(self._array, name)
+        if type(found) is not _ndarray:
+            return found
+        return adopt(found, {id(self._array): (self._array, self)})
+
+    def write(self: KnownTensor, value: Any) -> None:
+        setattr(self._array, name, operands(value))
+
+    return property(read, write, doc=f"As ``numpy.ndarray.{name}``.")
+
+
+def _keeping(name: str) -> property:
+    return property(lambda self: getattr(self._array.view(), name))
+
+
+def _operator(name: str) -> Callable[..., Any]:
+    concrete, traced = getattr(_ndarray, name), getattr(NKIPyTensorRef, name)
+
+    def method(self: KnownTensor, other: Any) -> Any:
+        kind = type(other)
+        if kind is KnownTensor:
+            other = other._array
+        elif kind not in _PLAIN:
+            if holds_traced(other):
+                return traced(self, other)
+            other = operands(other)
+        result = concrete(self._array, other)
+        return _fresh(result) if type(result) is _ndarray else adopt(result)
+
+    return method
+
+
+def _in_place(name: str) -> Callable[..., Any]:
+    concrete, traced = getattr(_ndarray, name), getattr(NKIPyTensorRef, name)
+
+    def method(self: KnownTensor, other: Any) -> Any:
+        if holds_traced(other):
+            _forget(self)
+            return traced(self, other)
+        result = concrete(self._array, operands(other))
+        return self if result is self._array else result
+
+    return method
+
+
+def _unary(name: str) -> Callable[..., Any]:
+    concrete = getattr(_ndarray, name)
+
+    def method(self: KnownTensor) -> Any:
+        return adopt(concrete(self._array))
+
+    return method
+
+
+# -- what holds known or traced values -------------------------------------------------
+_SCALARS = frozenset(
+    (bool, int, float, complex, str, bytes, type(None), type(...), np.bool_)
+    + tuple(np.sctypeDict.values())
+)
+_PLAIN = _SCALARS | {_ndarray}
+
+
+def _is_plain(index: Any) -> bool:
+    """Whether an index, of one of the usual kinds, holds no tensor."""
+    kind = type(index)
+    if kind is tuple:
+        return _PLAIN.issuperset(map(type, index))
+    if kind is slice:
+        return _PLAIN.issuperset(map(type, (index.start, index.stop, index.step)))
+    return kind in _PLAIN
+
+
+def holds_traced(value: Any) -> bool:
+    """Whether `value`, or something in its lists, dicts or slices, is traced."""
+    kind = type(value)
+    if kind in _PLAIN or kind is KnownTensor:
+        return False
+    if isinstance(value, NKIPyTensorRef):
+        return True
+    return any(map(holds_traced, _parts(value)))
+
+
+def holds_known(value: Any) -> bool:
+    """Whether `value`, or something in its lists, dicts or slices, is known."""
+    kind = type(value)
+    if kind in _PLAIN or kind is NKIPyTensorRef:
+        return False
+    return kind is KnownTensor or any(map(holds_known, _parts(value)))
+
+
+def _parts(value: Any) -> Iterable[Any]:
+    if isinstance(value, (list, tuple)):
+        return value
+    if isinstance(value, dict):
+        return value.values()
+    if isinstance(value, slice):
+        return value.start, value.stop, value.step
+    return ()
+
+
+def operands(value: Any) -> Any:
+    """`value` with its known arrays, nested ones too, as plain ones.
+
+    They must not be kept: a traced value may be stored into the array later.
+    """
+    return _with_arrays(value, lambda tensor: tensor._array)
+
+
+def _give(value: Any, given: _Given) -> Any:
+    """As `operands`, for functions that may return one, or a view of it."""
+
+    def view(tensor: KnownTensor) -> np.ndarray:
+        array = tensor._array.view()
+        given[id(array)] = array, tensor
+        return array
+
+    return _with_arrays(value, view)
+
+
+def _with_arrays(value: Any, array_of: Callable[[KnownTensor], np.ndarray]) -> Any:
+    kind = type(value)
+    if kind in _PLAIN:
+        return value
+    if kind is KnownTensor:
+        return array_of(value)
+    if kind is tuple or kind is list:
+        return kind([_with_arrays(part, array_of) for part in value])
+    if kind is dict:
+        return {key: _with_arrays(part, array_of) for key, part in value.items()}
+    if kind is slice:
+        return slice(*(_with_arrays(part, array_of) for part in _parts(value)))
+    return value
+
+
+def make_traced(out: Any) -> None:
+    """Have what an op writes into, a tensor or a tuple of some, be traced.
+
+    Raises:
+        ConcretizationError: an array was not made in the active trace; or something
+            outside of it refers to the memory.
+        ValueError: it is read-only.
+    """
+    for part in out if isinstance(out, tuple) else (out,):
+        if type(part) is KnownTensor:
+            _forget(part)
+
+
+def _forget(tensor: KnownTensor) -> None:
+    if not tensor._array.flags.writeable:
+        raise NKIPyValueError(
+            "assignment destination is read-only", location=caller_location()
+        )
+    tensor._memory.forget()
+
+
+# -- results of NumPy's ----------------------------------------------------------------
+def compute(
+    func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """A function of NumPy's, of known and plain arrays."""
+    given: _Given = {}
+    result = func(*_give(args, given), **_give(kwargs, given))
+    if func is np.empty_like and isinstance(result, _ndarray):
+        result.fill(0)
+    return adopt(result, given, (args, kwargs))
+
+
+def adopt(result: Any, given: _Given | None = None, others: Any = ()) -> Any:
+    """`result` with its plain arrays, in lists and tuples too, as known ones.
+
+    Args:
+        given: what stood for the known arrays among the arguments of the function that
+            made the result. The result may be one of them, or a view.
+        others: arguments of the function, nested or not. A plain array among them was
+            there before, and it and its views stay plain.
+    """
+    kind = type(result)
+    if kind is _ndarray:
+        return _adopt_array(result, given or {}, others)
+    if kind in _SCALARS:
+        return result
+    if kind is list or kind is tuple:
+        return kind([adopt(part, given, others) for part in result])
+    if isinstance(result, tuple) and hasattr(kind, "_make"):
+        return kind._make([adopt(part, given, others) for part in result])
+    return result
+
+
+def _adopt_array(result: np.ndarray, given: _Given, others: Any) -> Any:
+    same = given.get(id(result))
+    if same is not None and same[0] is result:
+        return same[1]
+    if _active_ctx.get() is None or result.dtype not in dt.HLO_NAMES:
+        return result
+    for _, tensor in given.values():
+        if type(tensor) is KnownTensor and _rests_on(result, tensor._memory.array):
+            return _within(tensor._memory, result)
+    existed = [t._memory.array for _, t in given.values() if type(t) is KnownTensor]
+    if any(a is result or _share(a, result) for a in (*existed, *_arrays_in(others))):
+        return result
+    if result.base is not None:  # an array of ours owns its memory
+        own = result.copy(order="K")
+        own.flags.writeable = result.flags.writeable
+        result = own
+    return _fresh(result)
+
+
+def _share(array: np.ndarray, result: np.ndarray) -> bool:
+    return result.base is not None and np.may_share_memory(array, result)
+
+
+def _arrays_in(value: Any) -> Iterator[np.ndarray]:
+    if isinstance(value, _ndarray):
+        yield value
+    elif type(value) is not KnownTensor:
+        for part in _parts(value):
+            yield from _arrays_in(part)
+
+
+def _rests_on(array: Any, owner: np.ndarray) -> bool:
+    """Whether `owner` is among the bases of `array`."""
+    while array is not None:
+        if array is owner:
+            return True
+        array = getattr(array, "base", None)
+    return False
+
+
+def _within(memory: Memory, array: np.ndarray) -> Any:
+    """`array`, which lies in the memory, as a view of it."""
+    owner = memory.array
+    if array.base is owner:
+        return _view(memory, array)
+    if array is owner:
+        return _view(memory, owner.view())
+    order = sorted(range(owner.ndim), key=lambda i: -owner.strides[i])
+    octets = owner.transpose(order).reshape(-1).view(np.uint8)
+    offset = layout_of(array).address - layout_of(owner).address
+    try:  # a base of its own, such as as_strided makes, would hide who refers to it
+        direct = np.ndarray(array.shape, array.dtype, octets, offset, array.strides)
+    except ValueError:  # beyond the memory
+        return array
+    if direct.base is not owner:
+        return array
+    direct.flags.writeable = array.flags.writeable
+    return _view(memory, direct)
+
+
+def _view(memory: Memory, array: np.ndarray) -> KnownTensor:
+    made = _new(KnownTensor)
+    made._array = array
+    made._memory = memory
+    memory.add(made)
+    return made
+
+
+def _fresh(array: np.ndarray) -> Any:
+    """An array that owns its memory, as a known one if a trace is active."""
+    ctx: HLOTraceContext | None = _active_ctx.get()
+    if ctx is None or array.dtype not in dt.HLO_NAMES:
+        return array
+    return _view(Memory(ctx, array), array)
+
+
+# -- the members that an ndarray has besides -------------------------------------------
+_UNARY = ("__neg__", "__pos__", "__abs__", "__invert__")
+_COMPARISONS = ("__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__")
+_SPECIAL = (
+    "__bool__ __int__ __float__ __complex__ __index__ __len__ __contains__ __format__"
+).split()
+#: They go on to refer to the array that they are asked of.
+_KEEPING = ("ctypes", "data")
+
+
+def _complete() -> None:
+    for name in vars(TensorArithmeticMixin):
+        if name in _UNARY:
+            setattr(KnownTensor, name, _unary(name))
+        elif name.startswith("__i"):
+            setattr(KnownTensor, name, _in_place(name))
+        elif name in _COMPARISONS or hasattr(_ndarray, name) > hasattr(object, name):
+            setattr(KnownTensor, name, _operator(name))
+    for name in [*(n for n in vars(_ndarray) if n[0] != "_"), *_SPECIAL]:
+        if name in vars(KnownTensor):
+            continue
+        if name in _KEEPING:
+            member: Any = _keeping(name)
+        else:
+            is_method = callable(getattr(_ndarray, name))
+            member = _method(name) if is_method else _property(name)
+        setattr(KnownTensor, name, member)
+
+
+_complete()
