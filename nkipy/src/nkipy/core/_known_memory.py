@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 import weakref
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 import numpy as np
 
@@ -19,9 +19,6 @@ from nkipy.core.errors import (
     NKIPyOverflowError,
 )
 from nkipy.core.tensor import NKIPyTensorRef, View, tensor_of
-
-if TYPE_CHECKING:
-    from nkipy.core.known_tensor import KnownTensor
 
 _OUTSIDE = (
     "a traced value cannot be stored into an array that was made outside of this "
@@ -50,10 +47,10 @@ class Memory:
     def __init__(self, ctx: HLOTraceContext, array: np.ndarray) -> None:
         self.array = array
         self.trace = weakref.ref(ctx)
-        self.views: list[weakref.ref[KnownTensor]] = []
+        self.views: list[weakref.ref[NKIPyTensorRef]] = []
         self._limit = 16
 
-    def add(self, view: KnownTensor) -> None:
+    def add(self, view: NKIPyTensorRef) -> None:
         """Remember a tensor that has just become a view."""
         if len(self.views) >= self._limit:
             self.views = [ref for ref in self.views if ref() is not None]
@@ -99,10 +96,10 @@ class Memory:
         views = self._live()
         return len(views) > 1 or self._is_exported(views)
 
-    def _live(self) -> list[KnownTensor]:
+    def _live(self) -> list[NKIPyTensorRef]:
         return [view for ref in self.views if (view := ref()) is not None]
 
-    def _is_exported(self, views: list[KnownTensor]) -> bool:
+    def _is_exported(self, views: list[NKIPyTensorRef]) -> bool:
         """Whether anything but the tensors refers to the memory."""
         owner = self.array
         # By ourselves, by this function twice, and by each view.
@@ -114,14 +111,14 @@ class Memory:
         )
 
 
-def _whole_first(views: list[KnownTensor], whole: Layout) -> KnownTensor | None:
+def _whole_first(views: list[NKIPyTensorRef], whole: Layout) -> NKIPyTensorRef | None:
     for view in views:
         if layout_of(view._array) == whole and view._array.flags.writeable:
             return view
     return None
 
 
-def _become_view(view: KnownTensor, root: NKIPyTensorRef, whole: Layout) -> None:
+def _become_view(view: NKIPyTensorRef, root: NKIPyTensorRef, whole: Layout) -> None:
     """Make `view` a view of `root`, which has the values of the whole memory."""
     array = view._array
     try:
@@ -141,19 +138,18 @@ _ALL = View(lambda b, base: base, lambda b, old, new: new, lambda a: a)
 
 
 def _replaced(
-    known: KnownTensor,
+    known: NKIPyTensorRef,
     tensor: NKIPyTensorRef,
     kind: type[NKIPyTensorRef] = NKIPyTensorRef,
 ) -> NKIPyTensorRef:
     """`known` itself, as the traced tensor that `tensor` is."""
     del known._array, known._memory
-    same: NKIPyTensorRef = known
-    same.__class__ = NKIPyTensorRef
-    same._ctx, same._value, same._name = tensor._ctx, tensor._value, None
-    same._base, same._view = tensor._base, tensor._view
-    same._seen, same._version = tensor._seen, tensor._version
-    same.__class__ = kind
-    return same
+    known.__class__ = NKIPyTensorRef
+    known._ctx, known._value, known._name = tensor._ctx, tensor._value, None
+    known._base, known._view = tensor._base, tensor._view
+    known._seen, known._version = tensor._seen, tensor._version
+    known.__class__ = kind
+    return known
 
 
 class _Unreachable(NKIPyTensorRef):

@@ -290,6 +290,7 @@ _SCALARS = frozenset(
     + tuple(np.sctypeDict.values())
 )
 _PLAIN = _SCALARS | {_ndarray}
+_UNKNOWN = _PLAIN | {NKIPyTensorRef, type}
 
 
 def _is_plain(index: Any) -> bool:
@@ -312,12 +313,24 @@ def holds_traced(value: Any) -> bool:
     return any(map(holds_traced, _parts(value)))
 
 
-def holds_known(value: Any) -> bool:
-    """Whether `value`, or something in its lists, dicts or slices, is known."""
-    kind = type(value)
-    if kind in _PLAIN or kind is NKIPyTensorRef:
-        return False
-    return kind is KnownTensor or any(map(holds_known, _parts(value)))
+def holds_known(values: Iterable[Any]) -> bool:
+    """Whether one of `values`, or something in lists and so on among them, is known."""
+    # Each op asks for its arguments: hence one loop and few calls.
+    for value in values:
+        kind = type(value)
+        if kind in _UNKNOWN:
+            continue
+        if kind is KnownTensor:
+            return True
+        if kind is slice:
+            if KnownTensor in (type(value.start), type(value.stop), type(value.step)):
+                return True
+        elif isinstance(value, (list, tuple)):
+            if holds_known(value):
+                return True
+        elif isinstance(value, dict) and holds_known(value.values()):
+            return True
+    return False
 
 
 def _parts(value: Any) -> Iterable[Any]:

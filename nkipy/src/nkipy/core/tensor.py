@@ -94,6 +94,8 @@ class NKIPyTensorRef(TensorArithmeticMixin, TensorMethodsMixin, Unknown):
         "__weakref__",
     )
     __array_priority__ = 1000.0
+    _array: np.ndarray
+    _memory: Any
 
     def __init__(self, backend_tensor: HLOInstruction, name: str | None = None) -> None:
         self._ctx: HLOTraceContext = get_hlo_context()

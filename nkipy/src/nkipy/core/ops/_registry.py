@@ -28,7 +28,6 @@ from nkipy.core.errors import (
 )
 from nkipy.core.known_tensor import holds_known, make_traced, operands
 from nkipy.core.ops._samples import ErrorSample, Sampler
-from nkipy.core.tensor import NKIPyTensorRef
 
 __all__ = [
     "NUMPY_TABLE",
@@ -38,10 +37,6 @@ __all__ = [
     "set_source_location",
 ]
 
-#: Types of arguments that are, and hold, no known array.
-_PASSED = frozenset(
-    (NKIPyTensorRef, np.ndarray, bool, int, float, str, type(None), type(...))
-)
 F = TypeVar("F", bound=Callable[..., Any])
 
 #: Every op with a record, by name.
@@ -171,9 +166,8 @@ class Op:
         if ctx is None:
             _refuse_leaked(args)
             return self._select("cpu")(*args, **kwargs)
-        if kwargs or not _PASSED.issuperset(map(type, args)):
-            if holds_known(args) or holds_known(kwargs):
-                args, kwargs = self._without_known(args, kwargs)
+        if holds_known(args) or (kwargs and holds_known(kwargs.values())):
+            args, kwargs = self._without_known(args, kwargs)
         outermost = ctx.current_source_location is None
         if outermost:
             ctx.current_source_location = caller_location(3)
