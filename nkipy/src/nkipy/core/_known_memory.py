@@ -5,7 +5,8 @@ from __future__ import annotations
 import gc
 import sys
 import weakref
-from typing import NoReturn
+from types import SimpleNamespace
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -76,20 +77,18 @@ class Memory:
         # In C order, whatever the order of the array, so that layouts stay true.
         array = self.array
         order = sorted(range(array.ndim), key=lambda i: -array.strides[i])
-        whole = array.transpose(order)
+        whole = layout_of(array.transpose(order))
         try:
-            value = as_hlo_tensor(ctx, whole)
+            value = as_hlo_tensor(ctx, array.transpose(order))
         except OverflowError as error:
             location = caller_location()
             raise NKIPyOverflowError(str(error), location=location) from None
-        first = _whole_first(views, layout_of(whole))
         root = tensor_of(ctx, value)
-        if first is not None:
-            root = _replaced(first, root)
         root._version = 1  # an array, not a scalar, though it may have no axes
-        for view in views:
-            if view is not first:
-                _become_view(view, root, layout_of(whole))
+        # Nothing fails from where the first view changes: none may keep the memory.
+        tensors = [_tensor_for(view, root, whole) for view in views]
+        for view, tensor in zip(views, tensors):
+            _become(view, ctx, tensor)
 
     def is_shared(self) -> bool:
         """Whether there is more than one view, or something outside refers to it."""
@@ -101,55 +100,57 @@ class Memory:
 
     def _is_exported(self, views: list[NKIPyTensorRef]) -> bool:
         """Whether anything but the tensors refers to the memory."""
-        owner = self.array
-        # By ourselves, by this function twice, and by each view.
-        if sys.getrefcount(owner) != 3 + len(views):
+        if _references(self, "array") != _ALONE + len(views):
             return True
-        # By the view, and by the call.
         return any(
-            v._array is not owner and sys.getrefcount(v._array) != 2 for v in views
+            v._array is not self.array and _references(v, "_array") != _ALONE
+            for v in views
         )
 
 
-def _whole_first(views: list[NKIPyTensorRef], whole: Layout) -> NKIPyTensorRef | None:
-    for view in views:
-        if layout_of(view._array) == whole and view._array.flags.writeable:
-            return view
-    return None
+def _references(holder: Any, name: str) -> int:
+    return sys.getrefcount(getattr(holder, name))
 
 
-def _become_view(view: NKIPyTensorRef, root: NKIPyTensorRef, whole: Layout) -> None:
-    """Make `view` a view of `root`, which has the values of the whole memory."""
+#: References to an attribute that nobody else has; Python's versions differ.
+_ALONE = _references(SimpleNamespace(array=np.empty(0)), "array")
+
+
+def _tensor_for(
+    view: NKIPyTensorRef, root: NKIPyTensorRef, whole: Layout
+) -> NKIPyTensorRef | None:
+    """The view of `root`, which has the values of the memory; None if there is none."""
     array = view._array
     try:
         made = tensor_view(root, whole, layout_of(array))
     except NotImplementedError:
-        _replaced(view, root, _Unreachable)
-        return
+        return None
     if made is root:
         made = root._make_view(_ALL)
     if not array.flags.writeable:
         assert made._view is not None
         made._view = made._view._replace(write=None)
-    _replaced(view, made)
+    return made
 
 
 _ALL = View(lambda b, base: base, lambda b, old, new: new, lambda a: a)
 
 
-def _replaced(
-    known: NKIPyTensorRef,
-    tensor: NKIPyTensorRef,
-    kind: type[NKIPyTensorRef] = NKIPyTensorRef,
-) -> NKIPyTensorRef:
-    """`known` itself, as the traced tensor that `tensor` is."""
+def _become(
+    known: NKIPyTensorRef, ctx: HLOTraceContext, tensor: NKIPyTensorRef | None
+) -> None:
+    """Have `known` be the traced tensor that `tensor` is."""
     del known._array, known._memory
     known.__class__ = NKIPyTensorRef
-    known._ctx, known._value, known._name = tensor._ctx, tensor._value, None
+    known._ctx = ctx
+    known._base = known._view = known._name = None
+    known._seen = known._version = 0
+    if tensor is None:
+        known.__class__ = _Unreachable
+        return
+    known._value = tensor._value
     known._base, known._view = tensor._base, tensor._view
     known._seen, known._version = tensor._seen, tensor._version
-    known.__class__ = kind
-    return known
 
 
 class _Unreachable(NKIPyTensorRef):

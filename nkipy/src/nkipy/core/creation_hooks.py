@@ -24,16 +24,11 @@ from typing import Any
 
 import numpy as np
 
+from nkipy.core._known_trees import holds_traced, operands
 from nkipy.core.backend import _active_ctx
 from nkipy.core.backend._source import caller_location
 from nkipy.core.errors import NKIPyNotImplementedError
-from nkipy.core.known_tensor import (
-    KnownTensor,
-    adopt,
-    compute,
-    holds_traced,
-    operands,
-)
+from nkipy.core.known_tensor import KnownTensor, adopt, compute
 from nkipy.core.op_table import OPS
 from nkipy.core.roles import Role, role_of_frame
 from nkipy.core.tensor import NKIPyTensorRef

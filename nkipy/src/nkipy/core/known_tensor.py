@@ -7,13 +7,23 @@ it and all that share its memory ordinary traced tensors, for good.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from nkipy.core import dtypes as dt
 from nkipy.core._known_memory import Memory
+from nkipy.core._known_trees import (
+    PLAIN,
+    SCALARS,
+    Given,
+    arrays_in,
+    give,
+    holds_traced,
+    is_plain_index,
+    operands,
+)
 from nkipy.core._memory_views import layout_of
 from nkipy.core._tensor_operators import TensorArithmeticMixin
 from nkipy.core.backend import _active_ctx
@@ -23,20 +33,10 @@ from nkipy.core.errors import NKIPyNotImplementedError, NKIPyValueError
 from nkipy.core.tensor import NKIPyTensorRef
 from nkipy.hlo.ir import HLOInstruction
 
-__all__ = [
-    "KnownTensor",
-    "adopt",
-    "compute",
-    "holds_known",
-    "holds_traced",
-    "make_traced",
-    "operands",
-]
+__all__ = ["KnownTensor", "adopt", "compute", "make_traced"]
 
 _new = object.__new__
 _ndarray = np.ndarray
-#: What was handed to NumPy in the place of known arrays, by the id of the array.
-_Given = dict[int, tuple[np.ndarray, "KnownTensor"]]
 
 
 class KnownTensor(NKIPyTensorRef):
@@ -52,7 +52,7 @@ class KnownTensor(NKIPyTensorRef):
     """
 
     __slots__ = ()
-    _array: np.ndarray
+    _is_known = True
     _memory: Memory
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -87,9 +87,9 @@ class KnownTensor(NKIPyTensorRef):
     ) -> Any:
         if holds_traced(inputs) or (kwargs and holds_traced(kwargs)):
             return super().__array_ufunc__(ufunc, method, *inputs, **kwargs)
-        given: _Given = {}
-        plain = _give(inputs, given)
-        result = getattr(ufunc, method)(*plain, **_give(kwargs, given))
+        given: Given = {}
+        plain = give(inputs, given)
+        result = getattr(ufunc, method)(*plain, **give(kwargs, given))
         return adopt(result, given, (inputs, kwargs))
 
     def __array_function__(
@@ -119,7 +119,7 @@ class KnownTensor(NKIPyTensorRef):
 
     # -- indexing ----------------------------------------------------------------------
     def __getitem__(self, index: Any) -> Any:
-        if not _is_plain(index):
+        if not is_plain_index(index):
             if holds_traced(index):
                 return super().__getitem__(index)
             index = operands(index)
@@ -127,11 +127,11 @@ class KnownTensor(NKIPyTensorRef):
         return self._taken(found) if type(found) is _ndarray else found
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        if not _is_plain(index):
+        if not is_plain_index(index):
             if holds_traced(index):
                 return super().__setitem__(index, value)
             index = operands(index)
-        if type(value) not in _PLAIN:
+        if type(value) not in PLAIN:
             if holds_traced(value):
                 return super().__setitem__(index, value)
             value = operands(value)
@@ -209,11 +209,11 @@ def _method(name: str) -> Callable[..., Any]:
                 if traced is None:
                     return _not_traced(name)
                 return traced(self, *args, **kwargs)
-            given: _Given = {id(self._array): (self._array, self)}
-            args, kwargs = _give(args, given), _give(kwargs, given)
+            given: Given = {id(self._array): (self._array, self)}
+            args, kwargs = give(args, given), give(kwargs, given)
             return adopt(concrete(self._array, *args, **kwargs), given, (args, kwargs))
         result = concrete(self._array)
-        if type(result) in _SCALARS:
+        if type(result) in SCALARS:
             return result
         return adopt(result, {id(self._array): (self._array, self)})
 
@@ -252,7 +252,7 @@ def _operator(name: str) -> Callable[..., Any]:
         kind = type(other)
         if kind is KnownTensor:
             other = other._array
-        elif kind not in _PLAIN:
+        elif kind not in PLAIN:
             if holds_traced(other):
                 return traced(self, other)
             other = operands(other)
@@ -284,99 +284,7 @@ def _unary(name: str) -> Callable[..., Any]:
     return method
 
 
-# -- what holds known or traced values -------------------------------------------------
-_SCALARS = frozenset(
-    (bool, int, float, complex, str, bytes, type(None), type(...), np.bool_)
-    + tuple(np.sctypeDict.values())
-)
-_PLAIN = _SCALARS | {_ndarray}
-_UNKNOWN = _PLAIN | {NKIPyTensorRef, type}
-
-
-def _is_plain(index: Any) -> bool:
-    """Whether an index, of one of the usual kinds, holds no tensor."""
-    kind = type(index)
-    if kind is tuple:
-        return _PLAIN.issuperset(map(type, index))
-    if kind is slice:
-        return _PLAIN.issuperset(map(type, (index.start, index.stop, index.step)))
-    return kind in _PLAIN
-
-
-def holds_traced(value: Any) -> bool:
-    """Whether `value`, or something in its lists, dicts or slices, is traced."""
-    kind = type(value)
-    if kind in _PLAIN or kind is KnownTensor:
-        return False
-    if isinstance(value, NKIPyTensorRef):
-        return True
-    return any(map(holds_traced, _parts(value)))
-
-
-def holds_known(values: Iterable[Any]) -> bool:
-    """Whether one of `values`, or something in lists and so on among them, is known."""
-    # Each op asks for its arguments: hence one loop and few calls.
-    for value in values:
-        kind = type(value)
-        if kind in _UNKNOWN:
-            continue
-        if kind is KnownTensor:
-            return True
-        if kind is slice:
-            if KnownTensor in (type(value.start), type(value.stop), type(value.step)):
-                return True
-        elif isinstance(value, (list, tuple)):
-            if holds_known(value):
-                return True
-        elif isinstance(value, dict) and holds_known(value.values()):
-            return True
-    return False
-
-
-def _parts(value: Any) -> Iterable[Any]:
-    if isinstance(value, (list, tuple)):
-        return value
-    if isinstance(value, dict):
-        return value.values()
-    if isinstance(value, slice):
-        return value.start, value.stop, value.step
-    return ()
-
-
-def operands(value: Any) -> Any:
-    """`value` with its known arrays, nested ones too, as plain ones.
-
-    They must not be kept: a traced value may be stored into the array later.
-    """
-    return _with_arrays(value, lambda tensor: tensor._array)
-
-
-def _give(value: Any, given: _Given) -> Any:
-    """As `operands`, for functions that may return one, or a view of it."""
-
-    def view(tensor: KnownTensor) -> np.ndarray:
-        array = tensor._array.view()
-        given[id(array)] = array, tensor
-        return array
-
-    return _with_arrays(value, view)
-
-
-def _with_arrays(value: Any, array_of: Callable[[KnownTensor], np.ndarray]) -> Any:
-    kind = type(value)
-    if kind in _PLAIN:
-        return value
-    if kind is KnownTensor:
-        return array_of(value)
-    if kind is tuple or kind is list:
-        return kind([_with_arrays(part, array_of) for part in value])
-    if kind is dict:
-        return {key: _with_arrays(part, array_of) for key, part in value.items()}
-    if kind is slice:
-        return slice(*(_with_arrays(part, array_of) for part in _parts(value)))
-    return value
-
-
+# -- how it becomes traced -------------------------------------------------------------
 def make_traced(out: Any) -> None:
     """Have what an op writes into, a tensor or a tuple of some, be traced.
 
@@ -403,14 +311,14 @@ def compute(
     func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
     """A function of NumPy's, of known and plain arrays."""
-    given: _Given = {}
-    result = func(*_give(args, given), **_give(kwargs, given))
+    given: Given = {}
+    result = func(*give(args, given), **give(kwargs, given))
     if func is np.empty_like and isinstance(result, _ndarray):
         result.fill(0)
     return adopt(result, given, (args, kwargs))
 
 
-def adopt(result: Any, given: _Given | None = None, others: Any = ()) -> Any:
+def adopt(result: Any, given: Given | None = None, others: Any = ()) -> Any:
     """`result` with its plain arrays, in lists and tuples too, as known ones.
 
     Args:
@@ -422,7 +330,7 @@ def adopt(result: Any, given: _Given | None = None, others: Any = ()) -> Any:
     kind = type(result)
     if kind is _ndarray:
         return _adopt_array(result, given or {}, others)
-    if kind in _SCALARS:
+    if kind in SCALARS:
         return result
     if kind is list or kind is tuple:
         return kind([adopt(part, given, others) for part in result])
@@ -431,35 +339,28 @@ def adopt(result: Any, given: _Given | None = None, others: Any = ()) -> Any:
     return result
 
 
-def _adopt_array(result: np.ndarray, given: _Given, others: Any) -> Any:
+def _adopt_array(result: np.ndarray, given: Given, others: Any) -> Any:
     same = given.get(id(result))
     if same is not None and same[0] is result:
         return same[1]
     if _active_ctx.get() is None or result.dtype not in dt.HLO_NAMES:
         return result
-    for _, tensor in given.values():
-        if type(tensor) is KnownTensor and _rests_on(result, tensor._memory.array):
-            return _within(tensor._memory, result)
-    existed = [t._memory.array for _, t in given.values() if type(t) is KnownTensor]
-    if any(a is result or _share(a, result) for a in (*existed, *_arrays_in(others))):
+    if result.base is None:
+        return result if _is_among(result, others) else _fresh(result)
+    memories = [t._memory for _, t in given.values() if type(t) is KnownTensor]
+    for memory in memories:
+        if _rests_on(result, memory.array):
+            return _within(memory, result)
+    existed = [memory.array for memory in memories]
+    if any(np.may_share_memory(a, result) for a in (*existed, *arrays_in(others))):
         return result
-    if result.base is not None:  # an array of ours owns its memory
-        own = result.copy(order="K")
-        own.flags.writeable = result.flags.writeable
-        result = own
-    return _fresh(result)
+    own = result.copy(order="K")  # an array of ours owns its memory
+    own.flags.writeable = result.flags.writeable
+    return _fresh(own)
 
 
-def _share(array: np.ndarray, result: np.ndarray) -> bool:
-    return result.base is not None and np.may_share_memory(array, result)
-
-
-def _arrays_in(value: Any) -> Iterator[np.ndarray]:
-    if isinstance(value, _ndarray):
-        yield value
-    elif type(value) is not KnownTensor:
-        for part in _parts(value):
-            yield from _arrays_in(part)
+def _is_among(result: np.ndarray, others: Any) -> bool:
+    return any(array is result for array in arrays_in(others))
 
 
 def _rests_on(array: Any, owner: np.ndarray) -> bool:
@@ -509,7 +410,6 @@ def _fresh(array: np.ndarray) -> Any:
 
 # -- the members that an ndarray has besides -------------------------------------------
 _UNARY = ("__neg__", "__pos__", "__abs__", "__invert__")
-_COMPARISONS = ("__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__")
 _SPECIAL = (
     "__bool__ __int__ __float__ __complex__ __index__ __len__ __contains__ __format__"
 ).split()
@@ -518,22 +418,22 @@ _KEEPING = ("ctypes", "data")
 
 
 def _complete() -> None:
-    for name in vars(TensorArithmeticMixin):
+    for name, member in vars(TensorArithmeticMixin).items():
         if name in _UNARY:
             setattr(KnownTensor, name, _unary(name))
         elif name.startswith("__i"):
             setattr(KnownTensor, name, _in_place(name))
-        elif name in _COMPARISONS or hasattr(_ndarray, name) > hasattr(object, name):
+        elif name.startswith("__") and callable(member):
             setattr(KnownTensor, name, _operator(name))
     for name in [*(n for n in vars(_ndarray) if n[0] != "_"), *_SPECIAL]:
         if name in vars(KnownTensor):
             continue
         if name in _KEEPING:
-            member: Any = _keeping(name)
+            setattr(KnownTensor, name, _keeping(name))
+        elif callable(getattr(_ndarray, name)):
+            setattr(KnownTensor, name, _method(name))
         else:
-            is_method = callable(getattr(_ndarray, name))
-            member = _method(name) if is_method else _property(name)
-        setattr(KnownTensor, name, member)
+            setattr(KnownTensor, name, _property(name))
 
 
 _complete()

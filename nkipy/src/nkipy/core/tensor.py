@@ -96,6 +96,8 @@ class NKIPyTensorRef(TensorArithmeticMixin, TensorMethodsMixin, Unknown):
     __array_priority__ = 1000.0
     _array: np.ndarray
     _memory: Any
+    #: Whether it is a :class:`~nkipy.core.known_tensor.KnownTensor` still.
+    _is_known = False
 
     def __init__(self, backend_tensor: HLOInstruction, name: str | None = None) -> None:
         self._ctx: HLOTraceContext = get_hlo_context()

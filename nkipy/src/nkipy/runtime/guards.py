@@ -36,7 +36,6 @@ from typing import Any
 import numpy as np
 
 from nkipy.core.arguments import is_array_like
-from nkipy.core.known_tensor import holds_traced
 from nkipy.core.tensor import NKIPyTensorRef, as_traced
 from nkipy.core.tree import children, is_container, own_state
 from nkipy.runtime import captured, places
@@ -349,7 +348,7 @@ def _is_plain_scalar(value: Any) -> bool:
 
 
 def _is_traced(value: Any) -> bool:
-    return isinstance(value, NKIPyTensorRef) and holds_traced(value)
+    return isinstance(value, NKIPyTensorRef) and not value._is_known
 
 
 def _objects(arguments: Any) -> list[Any]:

@@ -7,10 +7,10 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from nkipy.core._known_trees import holds_traced, operands
 from nkipy.core.backend import _active_ctx
 from nkipy.core.backend._source import warn_caller
 from nkipy.core.errors import LeakedTracerError
-from nkipy.core.known_tensor import holds_traced, operands
 from nkipy.core.trace import (
     NKIPyKernel,
     definition_of,

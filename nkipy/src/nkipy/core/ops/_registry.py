@@ -17,6 +17,7 @@ import numpy as np
 
 from nkipy.core import dtypes as dt
 from nkipy.core import op_table
+from nkipy.core._known_trees import holds_known, operands
 from nkipy.core.backend import _active_ctx, get_backend, set_source_location
 from nkipy.core.backend._source import caller_location
 from nkipy.core.backend.hlo import leaked
@@ -26,7 +27,7 @@ from nkipy.core.errors import (
     describe_call,
     describe_op_error,
 )
-from nkipy.core.known_tensor import holds_known, make_traced, operands
+from nkipy.core.known_tensor import make_traced
 from nkipy.core.ops._samples import ErrorSample, Sampler
 
 __all__ = [
