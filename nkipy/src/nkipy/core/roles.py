@@ -14,8 +14,8 @@ Packages say it themselves, in the globals of their ``__init__`` (or of one modu
 The nearest marker counts: that of the module, then those of the packages around it.
 ``False`` says that a part is the user's code after all. NumPy and its element types
 cannot carry a marker, and are internal; other well-known libraries that are written
-for NumPy's arrays are hidden. Those that hand arrays to compiled code, which reads their
-memory, are so too, and arrays that they make are ordinary ones.
+for NumPy's arrays are hidden. Arrays that they make are ordinary ones, if they hand
+arrays to compiled code, which reads their memory.
 """
 
 from __future__ import annotations
