@@ -352,7 +352,8 @@ def pair_kernel(a, b):
     made = {}
     for name, (shape, function) in PAIRS.items():
         x, y = rows if shape == V else (a, b)
-        if name not in APART:
+        wraps = name == "trapezoid" and "u" in (a.dtype.kind, b.dtype.kind)
+        if name not in APART and not wraps:  # where unsigned steps are negative
             made[name] = function(x, y), function(y, x)
     for name, function in PREDICATES.items():
         made[name] = function(a, b), function(b, a)
