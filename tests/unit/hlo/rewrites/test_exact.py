@@ -310,3 +310,27 @@ def test_nan_is_kept_by_minimum_and_maximum(execute):
     low, high = execute(lambda b, x, y: (b.minimum(x, y), b.maximum(x, y)), x, y)
     np.testing.assert_array_equal(low, [np.nan, np.nan, 2])
     np.testing.assert_array_equal(high, [np.nan, np.nan, 3])
+
+
+def test_a_matrix_that_is_only_moved_is_not_fenced(module_of):
+    weights = np.arange(6, dtype=np.float32).reshape(2, 3)
+    x = np.ones((4, 2), np.float32)
+
+    def body(b, p):
+        moved = b.transpose(b.constant(weights.T.copy()), (1, 0))
+        return b.dot(p, moved, ((1,), (0,)), ((), ()))
+
+    module = module_of(body, x)
+    zero = module.add_parameter((), np.uint64, "zero")
+    assert keep_exact(module, zero) is module
+
+
+def test_what_depends_on_constants_alone_is_not_folded(execute):
+    def body(b):
+        zero = b.full((3,), 0.0, np.dtype(np.float32))
+        steps = b.convert(b.iota((3,), 0), np.dtype(np.float32))
+        return b.binary("atan2", zero, zero), b.unary("exponential", steps)
+
+    angle, powers = execute(body)
+    np.testing.assert_array_equal(angle, np.zeros(3, np.float32))
+    np.testing.assert_allclose(powers, np.exp(np.arange(3.0)), rtol=1e-6)

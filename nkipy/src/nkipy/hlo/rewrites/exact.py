@@ -1,14 +1,17 @@
 """Keeps a compiler from computing something else than the module says.
 
-Two liberties are left that no option of XLA's on the CPU takes away, nor of others that
-generate code by LLVM:
+Three liberties are left that no option of XLA's on the CPU takes away, nor of others
+that generate code by LLVM:
 
 * ``a * b + c`` is contracted to one fused operation that does not round the product, so
   that ``x * y - y * x`` is not zero;
-* ``x + 0`` becomes ``x``, which is wrong where x is -0.
+* ``x + 0`` becomes ``x``, which is wrong where x is -0;
+* what depends on constants alone is computed while compiling, by other code than what
+  would compute it later: the last digit differs, subnormal numbers are not flushed,
+  ``atan2(0, 0)`` is NaN, and a signed integer of 32 bits has -32 leading zeros.
 
-A *fence* ends both: it passes a value's bits through a bitwise or with a zero that is
-read from memory at run time. It costs one instruction per element and keeps fusions.
+A *fence* ends all three: it passes a value's bits through a bitwise or with a zero that
+is read from memory at run time. It costs one instruction per element and keeps fusions.
 Fences go into the entry computation and into what loops, branches and calls run, which
 the zero is lent to. What enters or leaves those is fenced too: a compiler may put them
 into the place of the call. Computations that are applied to elements, by a reduction
@@ -22,7 +25,7 @@ import numpy as np
 from nkipy.hlo import dtypes as dt
 from nkipy.hlo.builder import HLOBuilder
 from nkipy.hlo.ir import HLOComputation, HLOInstruction, HLOModule
-from nkipy.hlo.opcodes import OPCODES, Keeps
+from nkipy.hlo.opcodes import OPCODES, CostKind, Keeps
 from nkipy.hlo.rewrites import lending
 from nkipy.hlo.rewrites.base import Place, rewrite
 
@@ -37,6 +40,16 @@ _BITS: dict[np.dtype, np.dtype] = {
     dt.float16: dt.uint16,
     dt.bfloat16: dt.uint16,
 }
+_COMPUTING = frozenset(
+    {
+        *(CostKind.ELEMENTWISE, CostKind.REDUCE, CostKind.WINDOW),
+        *(CostKind.DOT, CostKind.CONVOLUTION),
+    }
+)
+#: Of integers, which are folded to what they are otherwise.
+_FOLDED_WRONG = frozenset({"count-leading-zeros", "power"})
+#: What has a value of its own, whoever runs it.
+_LEAVES = frozenset({"constant", "iota"})
 
 
 def keep_exact(module: HLOModule, zero: Value) -> HLOModule:
@@ -48,17 +61,17 @@ def keep_exact(module: HLOModule, zero: Value) -> HLOModule:
             is zero, or whose last element is.
     """
     controlled = lending.controlled(module)
-    wanted = [c for c in controlled if _products_in_sums(c) or _added_zeros(c)]
+    wanted = [c for c in controlled if _products_in_sums(c) or _fenced_leaves(c)]
     if not wanted and not _products_in_sums(module.entry, is_entry=True):
-        if not _added_zeros(module.entry):
+        if not _fenced_leaves(module.entry):
             return module
     module, lent = lending.lend(module, zero, wanted)
     products: set[Value] = set()
-    zeros: set[Value] = set()
+    leaves: set[Value] = set()
     for computation in lent:
         is_entry = computation is module.entry
         products |= _products_in_sums(computation, is_entry=is_entry)
-        zeros |= _added_zeros(computation)
+        leaves |= _fenced_leaves(computation)
     fences = {computation: _Fence(value) for computation, value in lent.items()}
 
     def rule(inst: Value, operands: tuple[Value, ...], place: Place) -> Value | None:
@@ -68,12 +81,9 @@ def keep_exact(module: HLOModule, zero: Value) -> HLOModule:
         if inst in products:
             product = b.emit(inst.opcode, operands, inst.shape, inst.dtype)
             return fence(b, product)
-        if inst in zeros:
-            literal = inst.attributes["literal"]
-            constant = b.emit(
-                "constant", (), inst.shape, inst.dtype, {"literal": literal}
-            )
-            return fence(b, constant)
+        if inst in leaves:
+            leaf = b.emit(inst.opcode, (), inst.shape, inst.dtype, inst.attributes)
+            return fence(b, leaf)
         return None
 
     return rewrite(module, rule)
@@ -108,10 +118,46 @@ def _leaves(inst: Value) -> bool:
 
 def _moves(inst: Value) -> bool:
     """Whether elements are those of the (first) operand, perhaps negated."""
-    if inst.opcode == "negate":
+    return _keeps(inst) and inst.dtype == inst.operands[0].dtype
+
+
+def _keeps(inst: Value) -> bool:
+    """So too, or they are converted besides."""
+    return inst.opcode == "negate" or OPCODES[inst.opcode].keeps is not Keeps.NOTHING
+
+
+def _fenced_leaves(computation: HLOComputation) -> set[Value]:
+    return _added_zeros(computation) | _folded_leaves(computation)
+
+
+def _folded_leaves(computation: HLOComputation) -> set[Value]:
+    """Constants enough that nothing which folds to something else is folded.
+
+    Of each instruction's, the smallest one is enough; one that is only moved, such as
+    a transposed matrix of weights, is folded as before.
+    """
+    fenced: set[Value] = set()
+    smallest: dict[Value, Value] = {}
+    for inst in computation.instructions:
+        if inst.opcode in _LEAVES:
+            smallest[inst] = inst
+        known = [smallest[o] for o in inst.operands if o in smallest]
+        if not known or len(known) < len(inst.operands) or _leaves(inst):
+            continue
+        if not fenced.isdisjoint(known):
+            continue
+        smallest[inst] = min(known, key=lambda leaf: leaf.nbytes)
+        if _folds_differently(inst):
+            fenced.add(smallest[inst])
+    return fenced
+
+
+def _folds_differently(inst: Value) -> bool:
+    if OPCODES[inst.opcode].cost.kind not in _COMPUTING or _keeps(inst):
+        return False
+    if inst.opcode in _FOLDED_WRONG:
         return True
-    keeps = OPCODES[inst.opcode].keeps
-    return keeps is not Keeps.NOTHING and inst.dtype == inst.operands[0].dtype
+    return any(o.dtype is not None and dt.is_float(o.dtype) for o in inst.operands)
 
 
 def _added_zeros(computation: HLOComputation) -> set[Value]:
@@ -138,7 +184,7 @@ class _Fence:
 
     def __call__(self, b: HLOBuilder, x: Value) -> Value:
         assert x.dtype is not None
-        bits = _BITS[x.dtype]
+        bits = _BITS.get(x.dtype, dt.uint8) if dt.is_float(x.dtype) else x.dtype
         zeros = b.broadcast_to(self._zero(b, bits), x.shape)
         fenced = b.or_(b.bitcast_convert(x, bits), zeros)
         return b.bitcast_convert(fenced, x.dtype)

@@ -1,0 +1,171 @@
+"""XLA computes of constants what it computes of parameters with the same values.
+
+Each opcode of elements is asked in a process of its own: some of them ended it.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+from nkipy.hlo import dtypes as dt
+from nkipy.hlo.builder import HLOBuilder
+from nkipy.hlo.ir import HLOModule
+from nkipy.hlo.opcodes import OPCODES, CostKind
+from nkipy.hlo.opcodes.cost import SCALAR
+from nkipy.hlo.opcodes.elementwise import BINARY, DIRECTIONS, UNARY
+from nkipy_emulator.engine import XlaCpuEngine
+
+#: Those that the quick run has; the slow one has all.
+QUICK = ("atan2", "count-leading-zeros", "divide", "erf", "power", "remainder")
+#: Of opcodes in a module; one with many takes XLA long to compile.
+AT_ONCE = 16
+
+
+class Case(NamedTuple):
+    """An opcode with one operand type."""
+
+    opcode: str
+    dtype: np.dtype
+    operands: int
+    result: np.dtype
+    attributes: dict[str, Any]
+
+
+def special_values(dtype: np.dtype) -> np.ndarray:
+    """Zeros, ones, extremes, infinities, NaN. No subnormals, which may be flushed."""
+    if dtype == dt.bool_:
+        return np.array([False, True])
+    if dt.is_integer(dtype):
+        info = np.iinfo(dtype)
+        signed = {-1, -2, -7} if info.min else set()
+        extremes = {info.min, info.min + 1, info.max, info.max - 1}
+        return np.array(sorted({0, 1, 2, 3, 7} | extremes | signed), dtype)
+    info = ml_dtypes.finfo(dtype)
+    ends = [float(info.max), -float(info.max), float(info.tiny)]
+    values = [0.0, -0.0, 1, -1, 0.5, 2, -3, 3.75, np.inf, -np.inf, np.nan, *ends]
+    return np.array(values).astype(dtype)
+
+
+def cases() -> Iterator[Case]:
+    """Every opcode that computes elements, with every type of its operands."""
+    for table, operands in ((UNARY, 1), (BINARY, 2)):
+        for opcode, dtypes in table.items():
+            for dtype in dtypes:
+                yield Case(opcode, dtype, operands, dtype, {})
+    for dtype in sorted(OPCODES["is-finite"].dtypes, key=str):
+        yield Case("is-finite", dtype, 1, dt.bool_, {})
+    for dtype in dt.HLO_NAMES:
+        for direction in DIRECTIONS:
+            yield Case("compare", dtype, 2, dt.bool_, {"direction": direction})
+        for result in dt.HLO_NAMES:
+            yield Case("convert", dtype, 1, result, {})
+        yield Case("select", dtype, 3, dtype, {})
+        yield Case("clamp", dtype, 3, dtype, {})
+    for dtype in sorted(OPCODES["reduce-precision"].dtypes, key=str):
+        bits = {"exponent_bits": 4, "mantissa_bits": 3}
+        yield Case("reduce-precision", dtype, 1, dtype, bits)
+
+
+def operands_of(case: Case) -> list[np.ndarray]:
+    """All combinations of special values."""
+    values = special_values(case.dtype)
+    axes = [values] * case.operands
+    if case.opcode == "select":
+        axes[0] = special_values(dt.bool_)
+    return [grid.reshape(-1).copy() for grid in np.meshgrid(*axes)]
+
+
+def add_case(module: HLOModule, builder: HLOBuilder, case: Case) -> list[np.ndarray]:
+    """Have results of parameters, of constants, and of one scalar everywhere."""
+    arrays = operands_of(case)
+    zero = [np.zeros_like(array) for array in arrays]
+    for given in (arrays, zero):
+        parameters = [module.add_parameter(a.shape, a.dtype) for a in given]
+        for operands in (parameters, [builder.constant(a) for a in given]):
+            shape = arrays[0].shape
+            module.results.append(
+                builder.emit(
+                    case.opcode, tuple(operands), shape, case.result, case.attributes
+                )
+            )
+    return [*arrays, *zero]
+
+
+def is_same(opcode: str, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Where elements are equal, and zeros have one sign. NaN is like NaN.
+
+    Functions by approximation differ in the last digits from one loop to another.
+    """
+    if not dt.is_float(x.dtype):
+        return x == y
+    is_approximate = OPCODES[opcode].cost.engine == SCALAR
+    epsilon = float(ml_dtypes.finfo(x.dtype).eps) if is_approximate else 0.0
+    x, y = x.astype(np.float64), y.astype(np.float64)
+    equal = np.isclose(x, y, rtol=4 * epsilon, atol=0) & (
+        np.signbit(x) == np.signbit(y)
+    )
+    return equal | (np.isnan(x) & np.isnan(y))
+
+
+def compare_together(group: list[Case]) -> None:
+    """Run a module with these opcodes, and look for results that differ."""
+    module = HLOModule("folding")
+    builder = HLOBuilder(module.entry)
+    inputs = [a for case in group for a in add_case(module, builder, case)]
+    module.set_results(module.results)
+    outputs = [np.empty(r.shape, r.dtype) for r in module.results]
+    XlaCpuEngine().compile(module).run(inputs, outputs)
+    for i, case in enumerate(group):
+        for k in (4 * i, 4 * i + 2):
+            computed, folded = outputs[k], outputs[k + 1]
+            different = np.flatnonzero(~is_same(case.opcode, computed, folded))
+            at = [a[different[:3]] for a in operands_of(case)]
+            text = f"{case}: {computed[different[:3]]} but of constants "
+            assert not different.size, f"{text}{folded[different[:3]]} at {at}"
+
+
+def compare_opcode(opcode: str) -> None:
+    chosen = [case for case in cases() if case.opcode == opcode]
+    for start in range(0, len(chosen), AT_ONCE):
+        compare_together(chosen[start : start + AT_ONCE])
+
+
+ALL = sorted({case.opcode for case in cases()})
+
+
+def test_every_opcode_of_elements_is_among_them():
+    others = {"iota", "copy"}  # without operands; without anything to compute
+    elementwise = {n for n, o in OPCODES.items() if o.cost.kind is CostKind.ELEMENTWISE}
+    assert elementwise - others <= set(ALL)
+
+
+def run(opcodes: list[str]) -> None:
+    program = [sys.executable, __file__, *opcodes]
+    environment = {**os.environ, "NKIPY_EMULATOR_CODE_CACHE": "off"}
+    done = subprocess.run(
+        program, capture_output=True, text=True, timeout=300, env=environment
+    )
+    assert done.returncode == 0, (done.returncode, done.stderr[-3000:])
+
+
+def test_some_opcodes_of_constants():
+    run(list(QUICK))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("opcode", ALL)
+def test_each_opcode_of_constants(opcode):
+    run([opcode])
+
+
+if __name__ == "__main__":
+    for name in sys.argv[1:]:
+        compare_opcode(name)
