@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nkipy.execution.host_call import HostCall, ProfiledCall
+if TYPE_CHECKING:  # a simulation needs no device
+    from nkipy.execution.host_call import HostCall, ProfiledCall
 
 
 class PartOf:
