@@ -23,7 +23,7 @@ from nkipy.core.errors import ConcretizationError, NKIPyError
 from nkipy.core.known_tensor import KnownTensor
 from nkipy.core.tensor import NKIPyTensorRef
 from nkipy.core.trace import trace_function
-from nkipy.runtime import baremetal_jit
+from nkipy.runtime import baremetal_jit, simulate_jit
 from nkipy.testing import check_kernel
 
 X = np.arange(12, dtype=np.float32).reshape(3, 4) + 1
@@ -385,6 +385,25 @@ def test_arrays_without_axes_or_elements():
         return p, same, q, element, none, none.sum(), scalar
 
     check(kernel)
+
+
+def test_bfloat16_follows_the_same_rule_known_and_traced():
+    def kernel(x: Any, traced: bool) -> Any:
+        p = np.ones(300, ml_dtypes.bfloat16)
+        if traced:
+            p[:] = x
+        return (
+            [p * 0.5, 3 / p, p + np.int32(1), p - np.arange(300), p @ p, p > 0.3, -p],
+            [p.sum(), np.sum(p), p.mean(), np.dot(p, p), np.sqrt(p), p.clip(0, 0.5)],
+            [np.where(p > 0.5, p, 0.1), np.add.reduce(p), np.maximum(p, 2)],
+        )
+
+    x = np.ones(300, ml_dtypes.bfloat16)
+    jitted = simulate_jit(kernel)
+    for ours, want in zip(jitted(x, False), jitted(x, True)):
+        for a, b in zip(ours, want):
+            assert a.dtype == b.dtype
+            np.testing.assert_array_equal(a.astype(np.float32), b.astype(np.float32))
 
 
 # -- how it becomes traced -------------------------------------------------------------

@@ -7,7 +7,7 @@ it and all that share its memory ordinary traced tensors, for good.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,7 @@ from nkipy.core.backend import _active_ctx
 from nkipy.core.backend._source import caller_location
 from nkipy.core.backend.hlo import HLOTraceContext, as_hlo_tensor, get_hlo_context
 from nkipy.core.errors import NKIPyNotImplementedError, NKIPyValueError
+from nkipy.core.op_table import NUMPY_TABLE
 from nkipy.core.tensor import NKIPyTensorRef
 from nkipy.hlo.ir import HLOInstruction
 
@@ -85,17 +86,18 @@ class KnownTensor(NKIPyTensorRef):
     def __array_ufunc__(
         self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any
     ) -> Any:
-        if holds_traced(inputs) or (kwargs and holds_traced(kwargs)):
+        given_all = (inputs, kwargs)
+        if holds_traced(given_all) or _follows_table(ufunc, given_all):
             return super().__array_ufunc__(ufunc, method, *inputs, **kwargs)
         given: Given = {}
         plain = give(inputs, given)
         result = getattr(ufunc, method)(*plain, **give(kwargs, given))
-        return adopt(result, given, (inputs, kwargs))
+        return adopt(result, given, given_all)
 
     def __array_function__(
         self, func: Callable[..., Any], types: Any, args: Any, kwargs: Any
     ) -> Any:
-        if holds_traced((args, kwargs)):
+        if holds_traced((args, kwargs)) or _follows_table(func, (args, kwargs)):
             return super().__array_function__(func, types, args, kwargs)
         return compute(func, args, kwargs)
 
@@ -204,6 +206,9 @@ def _method(name: str) -> Callable[..., Any]:
     traced = getattr(NKIPyTensorRef, name, None)
 
     def method(self: KnownTensor, *args: Any, **kwargs: Any) -> Any:
+        if traced and name in _ARITHMETIC and self._array.dtype in _LOW:
+            if _is_traced():
+                return traced(self, *args, **kwargs)
         if args or kwargs:
             if holds_traced((args, kwargs)):
                 if traced is None:
@@ -256,6 +261,9 @@ def _operator(name: str) -> Callable[..., Any]:
             if holds_traced(other):
                 return traced(self, other)
             other = operands(other)
+        if self._array.dtype in _LOW or getattr(other, "dtype", None) in _LOW:
+            if _is_traced():
+                return traced(self, other)
         result = concrete(self._array, other)
         return _fresh(result) if type(result) is _ndarray else adopt(result)
 
@@ -304,6 +312,42 @@ def _forget(tensor: KnownTensor) -> None:
             "assignment destination is read-only", location=caller_location()
         )
     tensor._memory.forget()
+
+
+# -- bfloat16 and fp8 ------------------------------------------------------------------
+# NumPy has no rule for them. Ours, and sums in float32, are in the ops, so that these
+# compute what is more than a movement of elements, and the results are traced.
+_LOW = frozenset((dt.bfloat16, *dt.FP8))
+_COMPUTING = frozenset(("binary", "unary", "linalg", "reduce", "statistics", "conv"))
+_PROMOTING = (np.where, np.select, np.choose, np.interp)
+_ARITHMETIC = frozenset("clip cumprod cumsum dot mean prod std sum trace var".split())
+
+
+def _is_traced() -> bool:
+    return _active_ctx.get() is not None
+
+
+def _follows_table(function: Callable[..., Any], arguments: Any) -> bool:
+    """Whether an op is to compute this function of known arrays."""
+    if not _holds_low(arguments):
+        return False
+    op = NUMPY_TABLE.get(function)
+    computes = op is not None and op.chapter in _COMPUTING
+    return (computes or function in _PROMOTING) and _is_traced()
+
+
+def _holds_low(values: Iterable[Any]) -> bool:
+    for value in values:
+        kind = type(value)
+        if kind is KnownTensor or kind is _ndarray:
+            if value.dtype in _LOW:
+                return True
+        elif kind is tuple or kind is list:
+            if _holds_low(value):
+                return True
+        elif kind is dict and value and _holds_low(value.values()):
+            return True
+    return False
 
 
 # -- results of NumPy's ----------------------------------------------------------------

@@ -10,7 +10,9 @@ from typing import Any, Protocol
 
 
 class Callee(Protocol):
-    """What tensors know of an op: how to call it."""
+    """What tensors know of an op: how to call it, and what part of NumPy it is of."""
+
+    chapter: str
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
