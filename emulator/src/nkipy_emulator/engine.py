@@ -20,6 +20,7 @@ from nkipy.hlo.dtypes import uint8, uint64
 from nkipy.hlo.ir import HLOInstruction, HLOModule
 from nkipy.hlo.numerics import apply_auto_cast
 from nkipy.hlo.rewrites.bounds import with_bounds_flag
+from nkipy.hlo.rewrites.comparators import order_sorts
 from nkipy.hlo.rewrites.divisions import guard_divisions
 from nkipy.hlo.rewrites.dots import flatten_dots
 from nkipy.hlo.rewrites.exact import keep_exact
@@ -221,7 +222,7 @@ def _with_store(
     # XLA transposes the operands of other products even where that changes nothing. To
     # remove it is left to the algebraic simplifier, which exact results forbid
     # (_xla.EXACT): each copies a whole operand, say the weights of a layer, per call.
-    result = guard_divisions(flatten_dots(result))
+    result = order_sorts(guard_divisions(flatten_dots(result)))
     result = keep_exact(result, vector)
     store = HLOInstruction(
         "custom-call", (*result.results, vector), (1,), uint8, _STORE

@@ -80,7 +80,11 @@ def operands_of(case: Case) -> list[np.ndarray]:
     axes = [values] * case.operands
     if case.opcode == "select":
         axes[0] = special_values(dt.bool_)
-    return [grid.reshape(-1).copy() for grid in np.meshgrid(*axes)]
+    arrays = [grid.reshape(-1).copy() for grid in np.meshgrid(*axes)]
+    if case.opcode == "clamp":  # between bounds that have none between them: undefined
+        kept = ~(arrays[0] > arrays[2])
+        arrays = [array[kept] for array in arrays]
+    return arrays
 
 
 def add_case(module: HLOModule, builder: HLOBuilder, case: Case) -> list[np.ndarray]:
