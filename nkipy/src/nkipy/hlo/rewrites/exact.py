@@ -46,8 +46,8 @@ _COMPUTING = frozenset(
         *(CostKind.DOT, CostKind.CONVOLUTION),
     }
 )
-#: Of integers, which are folded to what they are otherwise.
-_FOLDED_WRONG = frozenset({"count-leading-zeros", "power"})
+#: Of integers and booleans, which are folded to what they are otherwise.
+_FOLDED_WRONG = frozenset({"clamp", "count-leading-zeros", "power"})
 #: What has a value of its own, whoever runs it.
 _LEAVES = frozenset({"constant", "iota"})
 
