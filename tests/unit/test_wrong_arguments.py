@@ -57,7 +57,7 @@ DATA = """
     AliasInfo Artifact BoundCall BoundSimulation CallTable CompilationTarget Shape
     SourceLocation HLOInstruction SimulatedProgram LoadedProgram TensorPlaceholder
     WindowDim Opcode SimulationOptions HLOModule.set_verified Opcode.decode Opcode.texts
-    Opcode.encode
+    Opcode.encode Opcode.taken Opcode.shown
 """.split()
 
 
