@@ -21,6 +21,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from nkipy_emulator.apart import run_apart
 from nkipy_emulator.errors import (
     EngineUnavailableError,
     OutOfBoundsError,
@@ -316,6 +317,7 @@ def compile_proto(
     store: CodeStore | None = None,
     store_key: str = "",
     fuse: bool = True,
+    seconds: float | None = None,
 ) -> Program:
     """Compile bytes of an ``HloModuleProto``.
 
@@ -326,9 +328,11 @@ def compile_proto(
         store: code that was compiled before is taken from there, and kept there.
         store_key: names all that the code depends on but XLA's version and options.
         fuse: have chains of instructions in one loop.
+        seconds: how long it may take; None is no limit.
 
     Raises:
         SimulationError: with XLA's reason.
+        TimeoutError: XLA takes longer, and still does in the background.
     """
     client = _client(num_replicas)
     devices = client.devices()
@@ -341,12 +345,16 @@ def compile_proto(
         options.executable_build_options.num_replicas = num_replicas
         options.executable_build_options.device_assignment = _assignment(num_replicas)
 
-    def compile_now() -> Any:
+    @_before_the_end()
+    def compile_here() -> Any:
         try:
             portable = _jax.mlir.hlo_to_stablehlo(proto)
             return client.compile_and_load(portable, device_list, options)
         except (RuntimeError, ValueError) as e:  # XlaRuntimeError, JaxRuntimeError
             raise SimulationError(_clean(str(e))) from None
+
+    def compile_now() -> Any:
+        return run_apart(compile_here, seconds)
 
     if store is None or num_replicas > 1:
         return Program(compile_now(), devices, device_list)

@@ -25,8 +25,9 @@ from nkipy.hlo.rewrites.divisions import guard_divisions
 from nkipy.hlo.rewrites.dots import flatten_dots
 from nkipy.hlo.rewrites.exact import keep_exact
 from nkipy_emulator import _xla
+from nkipy_emulator.apart import VARIABLE, compile_seconds
 from nkipy_emulator.custom_calls import TYPED_FFI, CustomCalls, lower_custom_calls
-from nkipy_emulator.errors import SimulationError
+from nkipy_emulator.errors import CompileTimeoutError, SimulationError
 from nkipy_emulator.memory import empty
 
 if TYPE_CHECKING:
@@ -103,6 +104,8 @@ class XlaCpuEngine:
             HLOVerificationError: the module breaks HLO's rules.
             UnsupportedCustomCallError: it calls what can neither be lowered to plain
                 HLO nor is registered (:func:`register_custom_call`).
+            CompileTimeoutError: XLA takes longer than `NKIPY_EMULATOR_COMPILE_TIMEOUT`
+                says. It is a SimulationError.
             SimulationError: XLA refuses it; the text says which instruction, and the
                 line of the kernel that it comes from.
         """
@@ -149,12 +152,16 @@ class XlaExecutable:
         prepared = _with_store(module, options, calls, check_bounds)
         proto = prepared.serialize()
         fast = options is not None and options.fast_compile
+        seconds = compile_seconds(sum(1 for _ in prepared.instructions()))
         try:
             # Numbers of handlers are those of this process alone.
             store = None if calls.sites else store
             program = _xla.compile_proto(
-                proto, num_replicas, fast, store, _store_key(module), _can_fuse(module)
+                *(proto, num_replicas, fast, store, _store_key(module)),
+                *(_can_fuse(module), seconds),
             )
+        except TimeoutError:
+            raise CompileTimeoutError(_too_long(module, seconds)) from None
         except SimulationError as e:
             calls.release()
             raise SimulationError(_located(str(e), proto)) from None
@@ -164,6 +171,14 @@ class XlaExecutable:
         self.run = self.runner.run
         self.run_replicas = self.runner.run_replicas
         _executables.add(self)
+
+
+def _too_long(module: HLOModule, seconds: float | None) -> str:
+    return (
+        f"XLA has not compiled module {module.name!r} in {seconds:.0f} seconds, and "
+        f"goes on in the background; {VARIABLE} sets how many it has for 1000 "
+        "instructions"
+    )
 
 
 def _store_key(module: HLOModule) -> str:

@@ -11,6 +11,14 @@ class SimulationError(RuntimeError):
     """XLA refused to compile a module, or failed while it ran one."""
 
 
+class SettingError(ValueError):
+    """An environment variable has a value that it cannot have."""
+
+
+class CompileTimeoutError(SimulationError, TimeoutError):
+    """XLA takes longer to compile a module than it may."""
+
+
 class UnsupportedCustomCallError(NotImplementedError):
     """A module calls a target that has neither a lowering nor a handler."""
 

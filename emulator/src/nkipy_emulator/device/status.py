@@ -13,8 +13,10 @@ from nkipy.hlo.errors import (
 )
 from nkipy_emulator.cost_model.errors import CostModelError
 from nkipy_emulator.errors import (
+    CompileTimeoutError,
     EngineUnavailableError,
     OutOfBoundsError,
+    SettingError,
     SimulationError,
     UnsupportedCustomCallError,
 )
@@ -47,6 +49,8 @@ def status_of(error: BaseException, phase: Phase) -> NrtStatus:
         return error.status
     if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
         return NrtStatus.RESOURCE
+    if isinstance(error, CompileTimeoutError):
+        return NrtStatus.TIMEOUT
     if isinstance(error, EngineUnavailableError):
         return NrtStatus.FAILURE
     if isinstance(error, OutOfBoundsError):
@@ -55,7 +59,7 @@ def status_of(error: BaseException, phase: Phase) -> NrtStatus:
         return NrtStatus.EXEC_COMPLETED_WITH_ERR
     if isinstance(error, HLOUnsupportedError):
         return NrtStatus.UNSUPPORTED_NEFF_VERSION
-    if isinstance(error, _BAD_PROGRAMS):
+    if isinstance(error, (*_BAD_PROGRAMS, SettingError)):
         return NrtStatus.INVALID
     return NrtStatus.FAILURE
 

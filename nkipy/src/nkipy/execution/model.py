@@ -11,6 +11,7 @@ from weakref import WeakSet
 
 import spike
 from neff import NeffError, read_neff
+from nkipy.execution.failures import explain
 from nkipy.execution.residency import LOADED
 from nkipy.hlo.ir import HLOModule
 from spike import NrtError, NrtModel, NrtStatus, SpikeError
@@ -156,9 +157,12 @@ class ResidentModel:
 
     def _load(self) -> NrtModel:
         runtime = spike.get_spike_singleton()
-        if self._rank is None:
-            return runtime.load_model(str(self.neff), self.core_id)
-        return runtime.load_model(str(self.neff), self.core_id, True, *self._rank)
+        rank = () if self._rank is None else (True, *self._rank)
+        try:
+            return runtime.load_model(str(self.neff), self.core_id, *rank)
+        except NrtError as error:
+            explain(error)
+            raise
 
 
 def _is_damaged(neff: Path, error: NrtError | SpikeError) -> bool:

@@ -1,0 +1,83 @@
+"""Runs what may take long on a thread of its own, which can be left behind.
+
+XLA's compiler cannot be stopped, and jaxlib, if a signal arrives while the main thread
+compiles, drops what the compiler is still using. On another thread it is left alone: a
+caller that is interrupted, or has waited long enough, goes on without it.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from nkipy_emulator.errors import SettingError
+
+T = TypeVar("T")
+
+#: Seconds that the compiler has for each 1000 instructions, or fewer; 0: no limit.
+VARIABLE = "NKIPY_EMULATOR_COMPILE_TIMEOUT"
+_DEFAULT = 300.0
+
+
+def compile_seconds(instructions: int) -> float | None:
+    """How long a module with that many instructions may be compiled; None: for ever.
+
+    Raises:
+        SettingError: the environment has something other than a number from 0 up.
+    """
+    text = os.environ.get(VARIABLE, "")
+    try:
+        seconds = float(text) if text else _DEFAULT
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise SettingError(f"{VARIABLE} must be a number from 0 up, but is {text!r}")
+    return min(seconds * max(1.0, instructions / 1000), threading.TIMEOUT_MAX) or None
+
+
+class _Task(Generic[T]):
+    """A function, and what has become of it."""
+
+    def __init__(self, function: Callable[[], T]) -> None:
+        self._function = function
+        self._result: list[T] = []
+        self._error: BaseException | None = None
+        self.done = threading.Event()
+
+    def run(self) -> None:
+        try:
+            self._result.append(self._function())
+        except BaseException as error:
+            self._error = error
+        self.done.set()
+
+    def result(self) -> T:
+        if self._error is not None:
+            try:
+                raise self._error
+            finally:
+                self._error = None  # whose traceback has this frame
+        return self._result[0]
+
+
+def run_apart(function: Callable[[], T], seconds: float | None = None) -> T:
+    """``function()``, on a thread of its own.
+
+    KeyboardInterrupt, and whatever else a signal's handler raises, ends the waiting at
+    once; the function goes on, and its result is dropped.
+
+    Args:
+        function: what to call.
+        seconds: how long to wait; None: for ever.
+
+    Raises:
+        TimeoutError: it takes longer. What the function raises is raised too.
+    """
+    task = _Task(function)
+    thread = threading.Thread(target=task.run, name="nkipy-compile", daemon=True)
+    thread.start()
+    if not task.done.wait(seconds):
+        raise TimeoutError(f"not done after {seconds:.0f} seconds")
+    return task.result()

@@ -1,0 +1,126 @@
+"""Compiling that is interrupted, or takes too long. In processes that get signals."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+
+from nkipy.hlo import dtypes as dt
+from nkipy_emulator.apart import VARIABLE, compile_seconds, run_apart
+from nkipy_emulator.errors import CompileTimeoutError, SettingError
+
+SLOW = 1500  # instructions in a row: XLA takes a second for them
+
+PROLOGUE = """
+import os, signal, sys, threading
+import numpy as np
+from nkipy.hlo import dtypes as dt
+from nkipy.hlo.builder import HLOBuilder
+from nkipy.hlo.ir import HLOModule
+from nkipy.runtime import baremetal_jit, simulate_jit
+from nkipy_emulator.engine import XlaCpuEngine
+
+x = np.ones(4, np.float32)
+
+def chain(x):
+    for i in range(SLOW):
+        x = np.tanh(x) if i % 2 else -x
+    return x
+
+def module():
+    made = HLOModule("chain")
+    b, value = HLOBuilder(made.entry), made.add_parameter((4,), dt.float32, "x")
+    for i in range(SLOW):
+        value = b.unary("tanh" if i % 2 else "negate", value)
+    made.set_results(value)
+    return made
+
+def send():
+    os.kill(os.getpid(), signal.SIGINT)
+
+def interrupt(compile):
+    # When the compiler's thread is there, the compiler is or soon will be running.
+    def watch():
+        while not any(t.name == "nkipy-compile" for t in threading.enumerate()):
+            pass
+        threading.Timer(0.2, send).start()
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        compile()
+    except KeyboardInterrupt:
+        print("interrupted")
+"""
+
+AFTERWARDS = """
+def kernel(x):
+    return np.exp(x) * 2
+for _ in range(3):
+    print(simulate_jit(kernel)(x)[0] > 5)
+"""
+
+COMPILES = {
+    "engine": "interrupt(lambda: XlaCpuEngine().compile(module()))",
+    "device": "baremetal_jit(np.negative)(x)\n"
+    "interrupt(lambda: baremetal_jit(chain)(x))",
+}
+
+
+def run(program: str, **variables: str) -> subprocess.CompletedProcess:
+    text = PROLOGUE.replace("SLOW", str(SLOW)) + textwrap.dedent(program)
+    environment = {**os.environ, "NKIPY_EMULATOR_CODE_CACHE": "off", **variables}
+    return subprocess.run(
+        [sys.executable, "-c", text],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=environment,
+    )
+
+
+@pytest.mark.parametrize("way", COMPILES)
+def test_an_interrupted_compile_leaves_a_sound_process(way, tmp_path):
+    done = run(COMPILES[way] + AFTERWARDS, NKIPY_CACHE_DIR=str(tmp_path))
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.split() == ["interrupted", "True", "True", "True"]
+
+
+def test_what_is_not_caught_ends_the_process_as_python_does():
+    program = "threading.Timer(0.5, send).start()\nXlaCpuEngine().compile(module())"
+    done = run(program)
+    assert done.stderr.rstrip().endswith("KeyboardInterrupt")
+    assert done.returncode in (130, -2)
+
+
+def test_a_compile_that_takes_too_long(engine, module_of, monkeypatch):
+    monkeypatch.setenv(VARIABLE, "0.000001")
+
+    def body(b, x):
+        for _ in range(100):
+            x = b.unary("tanh", x)
+        return x
+
+    with pytest.raises(CompileTimeoutError, match=VARIABLE):
+        engine.compile(module_of(body, np.ones(4, dt.float32)))
+
+
+def test_time_grows_with_the_module(monkeypatch):
+    monkeypatch.setenv(VARIABLE, "2")
+    assert [compile_seconds(n) for n in (1, 1000, 5000)] == [2.0, 2.0, 10.0]
+    monkeypatch.setenv(VARIABLE, "0")
+    assert compile_seconds(10) is None
+    for text in ("-1", "nan", "inf", "long"):
+        monkeypatch.setenv(VARIABLE, text)
+        with pytest.raises(SettingError, match=VARIABLE):
+            compile_seconds(10)
+
+
+def test_results_and_errors_come_back():
+    assert run_apart(lambda: 3) == 3
+    with pytest.raises(ZeroDivisionError):
+        run_apart(lambda: 1 // 0)
