@@ -71,7 +71,26 @@ def segments(x, i, b):
     ]
 
 
-@pytest.mark.parametrize("kernel", [reductions, scans, outers, segments])
+def of_one_element(x, i, b):
+    """A reduction starts with the identity, an accumulation with the element."""
+    return [
+        np.gcd.reduce(-abs(i[:1])),
+        np.gcd.reduceat(-abs(i), [3]),
+        np.gcd.accumulate(-abs(i[:1])),
+        np.gcd.reduce(i, axis=0, where=b),
+        np.hypot.reduce(-abs(x[:1])),
+        np.hypot.reduce(i[:1]),
+        np.logical_xor.reduce(x[:1], axis=0),
+        np.logical_xor.reduce(i, axis=0, where=b),
+        np.logical_and.accumulate(i),
+        np.subtract.reduce(x, initial=1, where=b),
+        np.fmax.reduce(x, axis=(0, 1)),
+    ]
+
+
+@pytest.mark.parametrize(
+    "kernel", [reductions, scans, outers, segments, of_one_element]
+)
 def test_method_equals_numpy(kernel):
     check_kernel(kernel, X, N, B, rtol=2e-6)
 

@@ -10,14 +10,22 @@ import numpy as np
 from nkipy.core import dtypes as dt
 from nkipy.core.backend.hlo import get_hlo_context, leaked
 from nkipy.core.op_table import NUMPY_TABLE, OPS
-from nkipy.core.ops._reduction import deliver, finish, many_axes, one_axis
+from nkipy.core.ops._reduction import (
+    deliver,
+    finish,
+    many_axes,
+    mask_for,
+    one_axis,
+)
 from nkipy.core.ops._registry import Op
 from nkipy.core.ops._ufunc import UFuncOp, as_value
+from nkipy.core.ops._views import duplicate
 from nkipy.core.ops.indexing._advanced import AdvancedIndex
 from nkipy.core.ops.indexing._parse import parse_index
 from nkipy.core.ops.reduce.scan import FOLDS, scan
 from nkipy.core.promotion import can_cast, is_ours, kind_of
 from nkipy.core.tensor import NKIPyTensorRef, as_operand, as_tensor
+from nkipy.hlo.builder import Value
 
 NO_VALUE = np._NoValue
 #: What has no opcode to fold with is unrolled, up to this many elements.
@@ -32,18 +40,26 @@ _REDUCTIONS: dict[Any, str] = {
     np.logical_and: "all",
     np.logical_or: "any",
 }
-#: Ufuncs that are one associative opcode: keys of the folds of a scan.
+#: Ufuncs that are one associative opcode of integers and bool: keys of the folds of a
+#: scan.
 _OPCODES: dict[Any, str] = {
     np.maximum: "maximum",
     np.minimum: "minimum",
     np.bitwise_and: "and",
     np.bitwise_or: "or",
     np.bitwise_xor: "xor",
+    np.logical_and: "and",
+    np.logical_or: "or",
+    np.logical_xor: "xor",
 }
+#: Those that are an opcode of floats as well.
+_FLOAT_SCANS = {np.maximum: "maximum", np.minimum: "minimum"}
+#: Ufuncs that have no identity, and reduce several axes all the same.
+_REORDERABLE = frozenset({np.maximum, np.minimum, np.fmax, np.fmin})
 _SCANS: dict[Any, str] = {np.add: "cumsum", np.multiply: "cumprod"}
 #: Opcodes by which a scatter combines; a bool sum is an or, a product an and.
 _SCATTERS: dict[Any, str] = {
-    **_OPCODES,
+    **{u: name for u, name in _OPCODES.items() if not u.__name__.startswith("logical")},
     np.add: "add",
     np.subtract: "add",
     np.multiply: "multiply",
@@ -99,8 +115,9 @@ def _reduce(
     _binary(ufunc, "reduce")
     x, out = as_tensor(array), _only(out)
     name = _REDUCTIONS.get(ufunc)
-    if name is None:
+    if name is None or (initial is None and 0 in x.shape):
         return _fold(ufunc, x, axis, dtype, out, keepdims, initial, where)
+    _reduction_loop(ufunc, x.dtype, dtype, out)  # raises where there is none
     keywords: dict[str, Any] = {"axis": axis, "keepdims": keepdims, "where": where}
     if name in ("sum", "prod"):
         keywords["dtype"] = dtype
@@ -128,69 +145,180 @@ def _fold(
     initial: Any,
     where: Any,
 ) -> NKIPyTensorRef:
-    if where is not True:
-        if ufunc.identity is None:
-            raise NotImplementedError(f"where= in a reduction by {ufunc.__name__}")
-        x = OPS["where"](where, x, as_tensor(ufunc.identity, x.dtype))
     ctx, shape = get_hlo_context(), x.shape
     axes = many_axes(axis, x.ndim)
-    x = x if dtype is None else x.astype(dtype)
-    opcode = _OPCODES.get(ufunc)
-    if opcode is not None and x.dtype in _integral:
-        fold = FOLDS[opcode]
-        value = ctx.reduce(x.backend_tensor, opcode, fold.start(x.dtype), axes)
-        result = NKIPyTensorRef._wrap(ctx, value)
-        if initial is not NO_VALUE and initial is not None:
-            result = ufunc(result, initial)
+    first, rest, result = _reduction_loop(ufunc, x.dtype, dtype, out)
+    x = x.astype(rest, copy=False)
+    start = ufunc.identity if initial is NO_VALUE else initial
+    mask = mask_for(ctx, where, shape)
+    if mask is not None:
+        x = _selected(ufunc, x, mask, start)
+    if len(axes) > 1 and ufunc.identity is None and ufunc not in _REORDERABLE:
+        raise ValueError(
+            f"reduction operation '{ufunc.__name__}' is not reorderable, so at most "
+            "one axis may be specified"
+        )
+    opcode = _opcode(ufunc, rest)
+    if opcode is not None and start is not None:
+        identity = FOLDS[opcode].start(rest)
+        value = ctx.reduce(x.backend_tensor, opcode, identity, axes)
+        made = NKIPyTensorRef._wrap(ctx, value)
+        if initial is not NO_VALUE:
+            made = ufunc(_constant(initial, first), made)
+    elif mask is None or ufunc.identity is not None:
+        step = _Step(ufunc, first, initial is NO_VALUE)
+        made = _unrolled(step, x, axes, start)
     else:
-        result = _narrow(_unrolled(ufunc, _wide(x), axes, initial), x)
-    return finish(ctx, result.backend_tensor, shape, axes, keepdims, out)
+        made = _masked(_Step(ufunc, first), x, mask, axes, start)
+    made = made.astype(result, copy=False)
+    return finish(ctx, made.backend_tensor, shape, axes, keepdims, out)
 
 
-def _wide(x: NKIPyTensorRef) -> NKIPyTensorRef:
-    """`x` as it is combined, many times: bfloat16 and fp8 in float32."""
-    return x.astype(np.float32) if is_ours(x.dtype) else x
+def _reduction_loop(
+    ufunc: np.ufunc, x: np.dtype, dtype: Any, out: Any, one_dtype: bool = False
+) -> tuple[np.dtype, np.dtype, np.dtype]:
+    """The dtypes of a reduction: of what is combined so far, of elements, the result.
+
+    bfloat16 and fp8 are combined, many times, in float32, and rounded once.
+
+    Raises:
+        TypeError: NumPy has no such reduction, as it has none of ``np.less``.
+    """
+    wanted = None if dtype is None else dt.as_dtype(dtype)
+    given = getattr(out, "dtype", None) if wanted is None else None
+    kinds = [given, x, None]
+    low = wanted if wanted is not None else given if given is not None else x
+    options: dict[str, Any] = {"reduction": True, "casting": "unsafe"}
+    if wanted is not None:
+        stand_in = dt.float32 if is_ours(wanted) else wanted
+        options["signature"] = (stand_in, None, None)
+    for i, kind in enumerate(kinds):
+        kinds[i] = dt.float32 if is_ours(kind) else kind
+    first, rest, made = map(dt.narrow, ufunc.resolve_dtypes(tuple(kinds), **options))
+    if first != made or (one_dtype and first != rest):
+        raise TypeError(
+            f"{ufunc.__name__} of {first.name} and {rest.name} gives {made.name}, "
+            "which a reduction cannot go on with"
+        )
+    rounds = is_ours(low) and first == dt.float32
+    return first, rest, low if rounds else first
 
 
-def _narrow(result: NKIPyTensorRef, x: NKIPyTensorRef) -> NKIPyTensorRef:
-    """What was made of ``_wide(x)``, rounded once."""
-    rounds = is_ours(x.dtype) and result.dtype == dt.float32
-    return result.astype(x.dtype) if rounds else result
+def _opcode(ufunc: np.ufunc, dtype: np.dtype) -> str | None:
+    """The opcode that is `ufunc` on elements of `dtype`, none of which changes it."""
+    return _OPCODES.get(ufunc) if dtype in _integral else None
 
 
 _integral = frozenset({*dt.INTEGERS, dt.bool_})
 
 
-def _unrolled(
-    ufunc: np.ufunc, x: NKIPyTensorRef, axes: tuple[int, ...], initial: Any
+def _constant(value: Any, dtype: np.dtype) -> NKIPyTensorRef:
+    return as_tensor(value).astype(dtype, copy=False)
+
+
+def _selected(
+    ufunc: np.ufunc, x: NKIPyTensorRef, mask: Value, start: Any
 ) -> NKIPyTensorRef:
-    """NumPy's own order: element after element along each axis."""
-    if len(axes) > 1 and ufunc.identity is None:
+    """`x`, with the identity where the mask does not hold, if there is one."""
+    if start is None:
         raise ValueError(
-            f"reduction operation '{ufunc.__name__}' is not reorderable, so at most "
-            "one axis may be specified"
+            f"reduction operation '{ufunc.__name__}' does not have an identity, so to "
+            "use a where mask one has to specify 'initial'"
         )
-    for axis in sorted(axes, reverse=True):
-        parts = list(_elements(x, axis))
-        if not parts:
-            x = _without_elements(ufunc, x, axis)
-            continue
-        x = parts[0]
-        for part in parts[1:]:
-            x = ufunc(x, part)
-    return x if initial is NO_VALUE or initial is None else ufunc(initial, x)
-
-
-def _without_elements(ufunc: np.ufunc, x: NKIPyTensorRef, axis: int) -> Any:
     if ufunc.identity is None:
-        raise ValueError(
-            f"zero-size array to reduction operation {ufunc.__name__} which has no "
-            "identity"
-        )
+        return x
     ctx = get_hlo_context()
+    other = ctx.full(x.shape, _constant_of(ufunc.identity, x.dtype), x.dtype)
+    return NKIPyTensorRef._wrap(ctx, ctx.select(mask, x.backend_tensor, other))
+
+
+def _constant_of(identity: Any, dtype: np.dtype) -> Any:
+    """An identity as a scalar of `dtype`: that of ``np.bitwise_and`` is -1."""
+    return np.array(identity).astype(dtype)[()]
+
+
+class _Step:
+    """One step of a reduction, whose result has the dtype of what it goes on with.
+
+    Args:
+        ufunc: what combines two.
+        dtype: of what is combined so far.
+        from_identity: whether reductions start with the ufunc's identity.
+    """
+
+    def __init__(
+        self, ufunc: np.ufunc, dtype: np.dtype, from_identity: bool = False
+    ) -> None:
+        self.ufunc = ufunc
+        self.dtype = dtype
+        self.from_identity = from_identity
+
+    def begin(self, value: Any) -> NKIPyTensorRef:
+        return _constant(value, self.dtype)
+
+    def first(self, start: Any, element: NKIPyTensorRef) -> NKIPyTensorRef:
+        """The first element combined with `start`, or itself if that is None."""
+        if start is None:
+            return self.begin(element)
+        if not self.from_identity:
+            start = OPS["broadcast_to"](self.begin(start), element.shape)
+            return self(start, element)
+        changed = self.ufunc in (np.gcd, np.hypot)  # an identity but for the sign
+        return self.begin(abs(element) if changed else element)
+
+    def __call__(self, so_far: Any, element: Any) -> NKIPyTensorRef:
+        return self.ufunc(so_far, element).astype(self.dtype, copy=False)
+
+
+def _unrolled(
+    step: _Step, x: NKIPyTensorRef, axes: tuple[int, ...], start: Any
+) -> NKIPyTensorRef:
+    """NumPy's own order: element after element along each axis, after `start`."""
+    if not axes:
+        return step.first(start, x)
+    for axis in reversed(axes):
+        begin = start if axis == axes[0] or 0 in x.shape else None
+        x = _along(step, x, axis, begin)
+    return x
+
+
+def _along(step: _Step, x: NKIPyTensorRef, axis: int, start: Any) -> NKIPyTensorRef:
+    parts = list(_elements(x, axis))
+    if not parts:
+        return _without_elements(step, x, axis, start)
+    so_far = step.first(start, parts[0])
+    for part in parts[1:]:
+        so_far = step(so_far, part)
+    return so_far
+
+
+def _without_elements(
+    step: _Step, x: NKIPyTensorRef, axis: int, start: Any
+) -> NKIPyTensorRef:
     shape = x.shape[:axis] + x.shape[axis + 1 :]
-    dtype = _result_dtype(ufunc, x.dtype, x.dtype)
-    return NKIPyTensorRef._wrap(ctx, ctx.full(shape, ufunc.identity, dtype))
+    if start is None and 0 not in shape:
+        raise ValueError(
+            f"zero-size array to reduction operation {step.ufunc.__name__} which has "
+            "no identity"
+        )
+    begin = step.begin(0 if start is None else start)
+    return duplicate(OPS["broadcast_to"](begin, shape))
+
+
+def _masked(
+    step: _Step, x: NKIPyTensorRef, mask: Value, axes: tuple[int, ...], start: Any
+) -> NKIPyTensorRef:
+    """A reduction of one axis by what has no identity: elements are passed over."""
+    chosen = NKIPyTensorRef._wrap(get_hlo_context(), mask)
+    so_far: Any = step.begin(start)
+    if not axes:
+        return OPS["where"](chosen, step(so_far, x), so_far)
+    if not x.shape[axes[0]]:
+        return _without_elements(step, x, axes[0], start)
+    pairs = zip(_elements(x, axes[0]), _elements(chosen, axes[0]))
+    for part, holds in pairs:
+        so_far = OPS["where"](holds, step(so_far, part), so_far)
+    return so_far
 
 
 def _result_dtype(ufunc: np.ufunc, *kinds: Any) -> np.dtype:
@@ -217,19 +345,21 @@ def _accumulate(
     name = _SCANS.get(ufunc)
     if name is not None:
         return OPS[name](x, axis=axis, dtype=dtype, out=out)
-    x = x if dtype is None else x.astype(dtype)
     axis = one_axis(axis, x.ndim)
-    opcode = _OPCODES.get(ufunc)
+    first, rest, result = _reduction_loop(ufunc, x.dtype, dtype, out, one_dtype=True)
+    x = x.astype(rest, copy=False)
+    opcode = _opcode(ufunc, rest) or _FLOAT_SCANS.get(ufunc)
     if opcode is not None:
-        return deliver(ctx, scan(ctx, x.backend_tensor, opcode, axis), out)
-    parts = _running(ufunc, list(_elements(_wide(x), axis)))
-    result: Any = _narrow(as_tensor(np.stack(parts, axis)), x) if parts else x
-    return deliver(ctx, result.backend_tensor, out)
+        value = scan(ctx, x.backend_tensor, opcode, axis)
+        return deliver(ctx, ctx.convert(value, result), out)
+    parts = _running(_Step(ufunc, first), list(_elements(x, axis)))
+    made: Any = as_tensor(np.stack(parts, axis)) if parts else x
+    return deliver(ctx, ctx.convert(made.backend_tensor, result), out)
 
 
-def _running(ufunc: np.ufunc, parts: list[Any]) -> list[Any]:
-    for i in range(1, len(parts)):
-        parts[i] = ufunc(parts[i - 1], parts[i])
+def _running(step: _Step, parts: list[Any]) -> list[Any]:
+    for i, part in enumerate(parts):
+        parts[i] = step(parts[i - 1], part) if i else step.begin(part)
     return parts
 
 
@@ -332,16 +462,33 @@ def _reduceat(
             "ufunc.reduceat with traced indices: the slices' lengths are not known; "
             "use ufunc.at with segment numbers"
         )
-    x = as_tensor(array)
+    ctx, x, out = get_hlo_context(), as_tensor(array), _only(out)
+    if not x.shape:
+        raise TypeError("cannot reduceat on a scalar")
     axis = one_axis(axis, x.ndim)
     size, starts = x.shape[axis], [int(i) for i in indices]
     for start in starts:
         if not 0 <= start < size:
             raise IndexError(f"index {start} out-of-bounds in reduceat [0, {size})")
+    result_dtype = _reduction_loop(ufunc, x.dtype, dtype, out, one_dtype=True)[2]
     parts: list[Any] = []
     for start, stop in zip(starts, [*starts[1:], size]):
         piece: list[Any] = [slice(None)] * x.ndim
         piece[axis] = slice(start, stop if stop > start else start + 1)
-        parts.append(_reduce(ufunc, x[tuple(piece)], axis, dtype, keepdims=True))
+        parts.append(_segment(ufunc, x[tuple(piece)], axis, dtype, out))
+    if not parts:
+        shape = [0 if i == axis else d for i, d in enumerate(x.shape)]
+        return deliver(ctx, ctx.full(shape, 0, result_dtype), out)
     result: Any = np.concatenate(parts, axis)
-    return deliver(get_hlo_context(), result.backend_tensor, _only(out))
+    return deliver(ctx, result.backend_tensor, out)
+
+
+def _segment(
+    ufunc: np.ufunc, x: NKIPyTensorRef, axis: int, dtype: Any, out: Any
+) -> NKIPyTensorRef:
+    """The reduction of one slice, which begins with its first element."""
+    if dtype is None:
+        dtype = getattr(out, "dtype", None)
+    if ufunc in _REDUCTIONS:
+        return _reduce(ufunc, x, axis, dtype, keepdims=True)
+    return _fold(ufunc, x, axis, dtype, None, True, None, True)
