@@ -165,13 +165,16 @@ cycle.append(cycle)
 def test_exit_with_everything_alive(negate, end, status):
     result = python(EXIT + end, negate)
     assert result.returncode == status and result.stdout == ""
-    assert result.stderr.count("\n") == (3 if status == 1 else 0), result.stderr
+    said = result.stderr.splitlines()
+    # Python 3.13 shows the line as well.
+    assert len(said) in ((3, 5) if status == 1 else (0,)), result.stderr
 
 
 FORK = """
-import os, sys
+import os, sys, warnings
 import numpy as np, spike
 X = np.ones((3, 4), np.float32)
+warnings.simplefilter("ignore", DeprecationWarning)  # of forks beside threads
 def run():
     model = spike.SpikeModel.load_from_neff(sys.argv[1])
     x = spike.SpikeTensor.from_numpy(X)
