@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 from collections.abc import Callable, Sequence
 from operator import index
@@ -135,6 +134,8 @@ def parameter_dtype(array: Any, name: str) -> np.dtype:
 
 
 def _digest(name: str) -> str:
+    import hashlib  # takes milliseconds, for names that hardly a kernel has
+
     return hashlib.sha256(name.encode()).hexdigest()[:16]
 
 

@@ -8,7 +8,6 @@ into.
 
 from __future__ import annotations
 
-import argparse
 import enum
 import functools
 import operator
@@ -51,7 +50,7 @@ _DYNAMIC_TYPES = (operator.attrgetter, operator.methodcaller)
 #: With one of these, texts in the code may be names of modules.
 _IMPORTING = frozenset(("import_module", "__import__", "modules"))
 #: Standard classes whose objects hold the attributes of somebody else.
-_OPEN = (SimpleNamespace, argparse.Namespace, FunctionType)
+_OPEN = (SimpleNamespace, FunctionType)
 #: Objects of NumPy's that hold nothing of others.
 _NUMPYS_OWN = (type, np.finfo, np.iinfo, np.ufunc, type(np.mean))
 #: Methods of the builtin containers that return nothing of what is in them.
@@ -368,7 +367,10 @@ def _is_open(value: Any) -> bool:
 
     A logger, say, leads to half of the process, and to nothing that a kernel reads.
     """
-    return not is_constant(type(value).__module__) or type(value) in _OPEN
+    kind = type(value)
+    if kind.__module__ == "argparse":  # importing it takes milliseconds
+        return kind.__name__ == "Namespace"
+    return not is_constant(kind.__module__) or kind in _OPEN
 
 
 @functools.lru_cache(maxsize=1024)
