@@ -53,7 +53,7 @@ _OPCODES: dict[Any, str] = {
     np.logical_xor: "xor",
 }
 #: Those that are an opcode of floats as well.
-_FLOAT_SCANS = {np.maximum: "maximum", np.minimum: "minimum"}
+_FLOAT_SCANS: dict[Any, str] = {np.maximum: "maximum", np.minimum: "minimum"}
 #: Ufuncs that have no identity, and reduce several axes all the same.
 _REORDERABLE = frozenset({np.maximum, np.minimum, np.fmax, np.fmin})
 _SCANS: dict[Any, str] = {np.add: "cumsum", np.multiply: "cumprod"}

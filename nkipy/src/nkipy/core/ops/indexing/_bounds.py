@@ -52,9 +52,9 @@ def bounded(b: HLOBuilder, indices: Any, size: int, mode: str) -> np.ndarray | V
 def _static_mode(array: np.ndarray, size: int, mode: str) -> np.ndarray:
     _check_mode(mode)
     if mode == "wrap":
-        return array % max(size, 1)
+        return np.asarray(array % max(size, 1))  # NumPy makes scalars of 0-d arrays
     if mode == "clip":
-        return np.clip(array, 0, max(size - 1, 0))
+        return np.asarray(np.clip(array, 0, max(size - 1, 0)))
     if array.size and not (-size <= array.min() and array.max() < size):
         wrong = array[(array < -size) | (array >= size)].flat[0]
         raise IndexError(f"index {wrong} is out of bounds for an axis of size {size}")

@@ -38,6 +38,8 @@ def _take_samples(dtype: np.dtype) -> Iterator[Sample]:
         yield Sample((x, rows), {"axis": axis}, label=f"axis {axis}")
         yield Sample((x, [2, 0, 1, 1], axis), label=f"static, axis {axis}")
     yield Sample((x, 2, 1), label="integer")
+    yield Sample((x, 9, 1), {"mode": "clip"}, label="integer, clip")
+    yield Sample((x, -9), {"mode": "wrap"}, label="integer, wrap")
     yield Sample((x, np.array(1, np.int16), 1), label="0-d")
     yield Sample((x, rows * 7), {"axis": 1, "mode": "wrap"}, label="wrap")
     yield Sample((x, rows * 7), {"axis": 1, "mode": "clip"}, label="clip")

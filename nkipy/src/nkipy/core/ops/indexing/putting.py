@@ -81,6 +81,8 @@ def _put_samples(dtype: np.dtype) -> Iterator[Sample]:
     yield Sample((make((3, 4), dtype), 3, one(dtype)), label="scalar")
     yield Sample((make((3, 4), dtype), index * 6, one(dtype), "wrap"), label="wrap")
     yield Sample((make((3, 4), dtype), [-9, 99], one(dtype)), {"mode": "clip"})
+    yield Sample((make((3, 4), dtype), 99, one(dtype)), {"mode": "clip"}, "one, clip")
+    yield Sample((make((3, 4), dtype), -9, one(dtype)), {"mode": "wrap"}, "one, wrap")
 
 
 put = Op(

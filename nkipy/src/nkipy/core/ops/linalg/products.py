@@ -38,13 +38,13 @@ def _arrays(a: Any, b: Any) -> tuple[Tensor, Tensor]:
 
 
 def _operands(a: Any, b: Any) -> tuple[HLOTraceContext, Value, Value, np.dtype]:
-    x, y = _arrays(a, b)
-    dtype = result_type(x.dtype, y.dtype)
+    x, y = as_arrays([as_operand(a), as_operand(b)])
+    dtype = result_type(x, y)  # before an array of 64 bits is narrowed
     ctx = get_hlo_context()
     return (
         ctx,
-        ctx.convert(x.backend_tensor, dtype),
-        ctx.convert(y.backend_tensor, dtype),
+        as_tensor(x, dtype).backend_tensor,
+        as_tensor(y, dtype).backend_tensor,
         dtype,
     )
 
@@ -187,16 +187,10 @@ outer = Op(
 
 @outer.impl("hlo")
 def _outer(a: Any, b: Any, out: Any = None) -> Tensor:
-    x, y = _arrays(a, b)
-    return OPS["multiply"](_column(x), _row(y), out=out)
-
-
-def _column(x: Tensor) -> Tensor:
-    return Tensor._wrap(x._ctx, x._ctx.reshape(x.backend_tensor, (x.size, 1)))
-
-
-def _row(x: Tensor) -> Tensor:
-    return Tensor._wrap(x._ctx, x._ctx.reshape(x.backend_tensor, (1, x.size)))
+    ctx, x, y, _ = _operands(a, b)
+    column = Tensor._wrap(ctx, ctx.reshape(x, (prod(x.shape), 1)))
+    row = Tensor._wrap(ctx, ctx.reshape(y, (1, prod(y.shape))))
+    return OPS["multiply"](column, row, out=out)
 
 
 linalg_outer = Op(

@@ -8,18 +8,19 @@ from typing import Any
 import numpy as np
 
 from nkipy.core import dtypes as dt
-from nkipy.core.backend.hlo import HLOTraceContext, as_hlo_tensor, get_hlo_context
+from nkipy.core.backend.hlo import HLOTraceContext, get_hlo_context
+from nkipy.core.op_table import OPS
 from nkipy.core.ops._cases import X
+from nkipy.core.ops._dtype_sets import ALL
 from nkipy.core.ops._reduction import (
     one_axis,
     operand,
     rounding_once,
-    spread,
 )
-from nkipy.core.ops._registry import Op, supports
+from nkipy.core.ops._registry import Op
 from nkipy.core.ops._samples import ErrorSample, Sample, make
 from nkipy.core.promotion import common_dtype, is_ours, kind_of
-from nkipy.core.tensor import NKIPyTensorRef, as_operand
+from nkipy.core.tensor import NKIPyTensorRef, as_operand, as_tensor
 from nkipy.hlo.builder import Value
 
 _AXIS_ERROR = ErrorSample((X,), {"axis": 2}, np.exceptions.AxisError, "out of bounds")
@@ -34,12 +35,15 @@ def _trapezoid_samples(dtype: np.dtype) -> Iterator[Sample]:
     yield Sample((make((2, 4), dtype), x), label="x")
     yield Sample((make((4, 2), dtype), x), {"axis": 0}, "x along axis 0")
     yield Sample((make((2, 4), dtype), make((2, 4), dtype, 0, 3)), label="x of all")
+    if dt.is_integer(dtype):
+        largest = np.full(3, np.iinfo(dtype).max, dtype)
+        yield Sample((largest,), label="sums wrap")
 
 
 trapezoid = Op(
     "trapezoid",
     numpy=np.trapezoid,
-    dtypes=supports(dt.FLOATS, dt.FP8, dt.SIGNED),
+    dtypes=ALL,
     samples=_trapezoid_samples,
     reference=rounding_once(np.trapezoid),
     errors=(_AXIS_ERROR, ErrorSample((X, X[0, :2]), {}, ValueError, "shape")),
@@ -48,17 +52,23 @@ trapezoid = Op(
 
 @trapezoid.impl("hlo")
 def _trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: Any = -1) -> NKIPyTensorRef:
-    """``numpy.trapezoid``, in float32."""
+    """``numpy.trapezoid``, in float32; integers are added before they are halved."""
     ctx = get_hlo_context()
     values = operand(y)
     along = one_axis(axis, values.ndim)
     result = _trapezoid_dtype(values, x, dx)
-    values = ctx.convert(values, dt.float32)
-    pairs = ctx.add(*_neighbours(ctx, values, along))
+    pairs = OPS["add"](*_neighbours(_exact(ctx, values), along))
     width = _widths(ctx, x, dx, pairs.shape, along)
-    areas = ctx.multiply(ctx.multiply(pairs, width), ctx.full_like(pairs, 0.5))
+    areas = as_tensor(OPS["multiply"](width, pairs), dt.float32).backend_tensor
+    areas = ctx.multiply(areas, ctx.full_like(areas, 0.5))
     total = ctx.reduce(areas, "add", 0, (along,))
     return NKIPyTensorRef._wrap(ctx, ctx.convert(total, result))
+
+
+def _exact(ctx: HLOTraceContext, x: Value) -> NKIPyTensorRef:
+    """Floats in float32; integers and bool as they are, whose sums NumPy wraps."""
+    exact = ctx.convert(x, dt.float32) if dt.is_float(x.dtype) else x
+    return NKIPyTensorRef._wrap(ctx, exact)
 
 
 def _trapezoid_dtype(y: Value, x: Any, dx: Any) -> np.dtype:
@@ -71,30 +81,30 @@ def _trapezoid_dtype(y: Value, x: Any, dx: Any) -> np.dtype:
     return dt.narrow(np.trapezoid(own, given, width).dtype)
 
 
-def _neighbours(ctx: HLOTraceContext, x: Value, axis: int) -> tuple[Value, Value]:
+def _neighbours(x: NKIPyTensorRef, axis: int) -> tuple[Any, Any]:
     """All but the first element along `axis`, and all but the last."""
-    size = x.shape[axis]
-    after = ctx.slice_dim(x, axis, min(1, size), size)
-    return after, ctx.slice_dim(x, axis, 0, max(size - 1, 0))
+    before = (slice(None),) * axis
+    return x[(*before, slice(1, None))], x[(*before, slice(None, -1))]
 
 
 def _widths(
     ctx: HLOTraceContext, x: Any, dx: Any, shape: tuple[int, ...], axis: int
-) -> Value:
+) -> Any:
+    """The widths of the intervals, which broadcast to `shape`."""
     if x is None:
-        width = as_hlo_tensor(ctx, as_operand(dx), dt.float32)
-        return ctx.broadcast_to(width, shape)
-    places = ctx.convert(operand(x), dt.float32)
-    one_row = places.ndim == 1
-    places = ctx.subtract(*_neighbours(ctx, places, 0 if one_row else axis))
-    if one_row:
-        if places.shape != (shape[axis],):
+        return as_operand(dx)
+    places = _exact(ctx, operand(x))
+    if places.ndim != 1:
+        widths = OPS["diff"](places, axis=axis)
+        if np.broadcast_shapes(widths.shape, shape) != shape:
             raise ValueError(
-                f"x and y have different shape along axis {axis}: x has intervals "
-                f"{places.shape}, y {shape}"
+                f"x of shape {widths.shape} does not fit y of shape {shape}"
             )
-        others = [i for i in range(len(shape)) if i != axis]
-        return spread(ctx, places, shape, others)
-    if np.broadcast_shapes(places.shape, shape) != shape:
-        raise ValueError(f"x of shape {places.shape} does not fit y of shape {shape}")
-    return ctx.broadcast_to(places, shape)
+        return widths
+    widths = OPS["diff"](places)
+    if widths.shape != (shape[axis],):
+        raise ValueError(
+            f"x and y have different shape along axis {axis}: x has intervals "
+            f"{widths.shape}, y {shape}"
+        )
+    return OPS["reshape"](widths, (-1,) + (1,) * (len(shape) - 1 - axis))

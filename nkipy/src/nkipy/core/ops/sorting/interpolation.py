@@ -27,6 +27,20 @@ def _samples(dtype: np.dtype) -> Iterator[Sample]:
     yield Sample((x, points[:1], values[:1]), label="one point")
     yield Sample((x, points, values), {"period": 11}, label="period")
     yield Sample((make((), dtype), points, values), label="0-d")
+    if dt.is_float(dtype) and dtype != dt.float8_e4m3fn:
+        yield from _infinite(dtype)
+
+
+def _infinite(dtype: np.dtype) -> Iterator[Sample]:
+    inf, nan = np.inf, np.nan
+    x = np.array([-inf, -7, -2, -1.5, -1, 0.5, 1, 2, 3, inf, nan]).astype(dtype)
+    values = [[0, 0.5, 1, 3], [2, 2, -inf, -inf], [inf, 1, inf, 2], [-inf, 3, nan, inf]]
+    for points in ([-inf, -1, 1, inf], [-inf, -inf, 1, 3], [-2, 1, inf, inf]):
+        for i, ends in enumerate(values):
+            args = (x, np.array(points).astype(dtype), np.array(ends).astype(dtype))
+            yield Sample(args, label=f"infinite {points} {i}")
+    one = np.array([inf]).astype(dtype)
+    yield Sample((x, one, one), {"left": 4}, "an infinite point")
 
 
 interp = Op(
@@ -85,15 +99,28 @@ def _periodic(x: Any, xp: Any, fp: Any, period: Any) -> tuple[Any, Any, Any]:
 
 def _between(x: Any, xp: Any, fp: Any, left: Any, right: Any) -> NKIPyTensorRef:
     where = OPS["where"]
-    last = max(xp.size - 2, 0)
+    if xp.size == 1:
+        result: Any = fp[0]  # beside one point, NumPy takes NaN for it
+    else:
+        result = _on_lines(x, xp, fp)
+    result = where(x == xp[-1], fp[-1], result)
+    above = fp[-1] if right is None else as_tensor(right, dt.float32)
+    below = fp[0] if left is None else as_tensor(left, dt.float32)
+    return where(x < xp[0], below, where(x > xp[-1], above, result))
+
+
+def _on_lines(x: Any, xp: Any, fp: Any) -> NKIPyTensorRef:
+    """Values of the lines through neighbouring points; NaN where `x` is.
+
+    As NumPy: from the left end, or, where that is NaN beside an infinity, from the
+    right one, or, where that is NaN as well, the value that both ends have.
+    """
+    where = OPS["where"]
+    last = xp.size - 2
     below = OPS["clip"](OPS["searchsorted"](xp, x, side="right") - 1, 0, last)
-    above = OPS["minimum"](below + 1, xp.size - 1)
-    x0, f0 = xp[below], fp[below]
-    slope = (fp[above] - f0) / (xp[above] - x0)
-    result = where(x == x0, f0, slope * (x - x0) + f0)
-    result = where(x >= xp[-1], fp[-1], result)
-    if right is not None:
-        result = where(x > xp[-1], as_tensor(right, dt.float32), result)
-    return where(
-        x < xp[0], fp[0] if left is None else as_tensor(left, dt.float32), result
-    )
+    x0, f0, x1, f1 = xp[below], fp[below], xp[below + 1], fp[below + 1]
+    slope = (f1 - f0) / (x1 - x0)
+    result = slope * (x - x0) + f0
+    result = where(result == result, result, slope * (x - x1) + f1)
+    result = where((result != result) & (f0 == f1), f0, result)
+    return where(x == x0, f0, where(x == x, result, x))

@@ -94,6 +94,9 @@ def _search_samples(dtype: np.dtype) -> Iterator[Sample]:
             ends = np.sort(special(dtype).astype(np.float32)).astype(dtype)
             yield Sample((ends, ends), {"side": side}, f"special, {side}")
     yield Sample((row, values[:0]), label="no values")
+    if dt.is_integer(dtype):
+        for value in (2**33, -(2**33)):
+            yield Sample((row, value), label=f"{value}")
     order = np.argsort(-make((6,), dt.float32), kind="stable")
     row = np.empty(6, dtype)
     row[order] = np.sort(make((6,), dtype, 0, 3).astype(np.float32)).astype(dtype)
@@ -129,13 +132,26 @@ def _searchsorted(
     if side not in ("left", "right"):
         raise ValueError(f"search side must be 'left' or 'right' (got {side!r})")
     ctx = get_hlo_context()
-    row, values = _common(ctx, a, v)
+    a, v = as_operand(a), as_operand(v)
+    known = _beyond(v, getattr(a, "dtype", None))
+    row, values = _common(ctx, a, v if known is None else 0)
     _one_dimensional(row, "a")
+    if known is not None:
+        place = row.shape[0] if known else 0
+        return NKIPyTensorRef._wrap(ctx, ctx.full((), place, dt.int32))
     if sorter is not None:
         row = _take(ctx, row, _check_sorter(operand(sorter), row.shape))
     return NKIPyTensorRef._wrap(
         ctx, insertion_points(ctx, row, values, side == "right")
     )
+
+
+def _beyond(v: Any, dtype: Any) -> bool | None:
+    """Whether a Python integer lies above all of `dtype`; None if among them."""
+    if type(v) is not int or dtype is None or not dt.is_integer(dtype):
+        return None
+    info = np.iinfo(dtype)
+    return None if info.min <= v <= info.max else v > info.max
 
 
 def _check_sorter(sorter: Value, shape: tuple[int, ...]) -> Value:

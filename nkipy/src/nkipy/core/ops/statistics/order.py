@@ -124,6 +124,54 @@ def _positions(size: int, q: Any, method: Any) -> np.ndarray:
     )
 
 
+def _touched(
+    size: int, q: np.ndarray, method: Any, positions: np.ndarray
+) -> list[tuple[int, int] | None]:
+    """The two neighbours that NumPy interpolates between, for a whole position.
+
+    It multiplies their distance by zero there, which is NaN if one is infinite. None
+    for a position that is not whole, or whose element NumPy takes as it is.
+    """
+    every = np.arange(size)
+    found: list[tuple[int, int] | None] = []
+    for fraction, position in zip(q, positions):
+        place = int(position)
+        if place != position or not _is_nan(np.full(size, np.inf), fraction, method):
+            found.append(None)
+            continue
+        after = _is_nan(np.where(every > place, np.inf, 0.0), fraction, method)
+        before = _is_nan(np.where(every < place, -np.inf, 0.0), fraction, method)
+        found.append((place - before, place + after))
+    return found
+
+
+def _is_nan(data: np.ndarray, q: Any, method: Any) -> int:
+    with np.errstate(invalid="ignore"):
+        return int(np.isnan(np.quantile(data, q, method=method)))
+
+
+def _nan_beside_infinities(
+    b: HLOBuilder,
+    rows: Value,
+    result: Value,
+    touched: list[tuple[int, int] | None],
+) -> Value:
+    """`result`, NaN where one of the neighbours of its position is infinite."""
+    if not dt.is_float(rows.dtype) or not any(touched):
+        return result
+    finite = []
+    for pair in touched:
+        low, high = (_is_finite(b, at(b, rows, place)) for place in pair or (0, 0))
+        both = b.binary("and", low, high)
+        finite.append(both if pair else b.full_like(both, True))
+    every = b.concatenate(finite, rows.ndim - 1)
+    return b.select(every, result, b.full_like(result, float("nan")))
+
+
+def _is_finite(b: HLOBuilder, x: Value) -> Value:
+    return b.emit("is-finite", (x,), x.shape, dt.bool_)
+
+
 def _interpolate(b: HLOBuilder, rows: Value, positions: np.ndarray) -> Value:
     """The elements of `rows` at fractional `positions`: the last dimension."""
     size = rows.shape[-1]
@@ -191,8 +239,12 @@ def _quantile(
     assert x.dtype is not None
     result = quantile_dtype(x.dtype, q, method)
     rows = sorted_rows(ctx, x, axes)
-    positions = _positions(rows.shape[-1], np.ravel(q), method)
+    size, fractions = rows.shape[-1], np.ravel(q)
+    positions = _positions(size, fractions, method)
     value = _interpolate(ctx, rows, positions)
+    if dt.is_float(x.dtype):
+        touched = _touched(size, fractions, method, positions)
+        value = _nan_beside_infinities(ctx, rows, value, touched)
     value = ctx.convert(nan_where_row_has_one(ctx, rows, value), result)
     return _arrange(ctx, value, np.shape(q), x.shape, axes, keepdims, out)
 
@@ -227,11 +279,27 @@ def _quantile_samples(scale: int) -> Any:
         if dt.is_float(dtype):
             x = np.array([[1, np.nan, 2], [3, 5, 4]]).astype(dtype)
             yield Sample((x, 0.4 * scale), {"axis": 1}, "NaN")
+        if dtype in (dt.float32, dt.float16):
+            q = [part * scale for part in (0.0, 0.2, 0.25, 0.5, 0.7, 1.0)]
+            for method in _METHODS:
+                options = {"axis": 1, "method": method}
+                yield Sample((_INFINITE.astype(dtype), q), options, f"inf {method}")
 
     return samples
 
 
-_METHODS = "linear lower higher midpoint nearest inverted_cdf hazen weibull".split()
+_METHODS = (
+    "linear lower higher midpoint nearest inverted_cdf hazen weibull "
+    "averaged_inverted_cdf median_unbiased"
+).split()
+_INFINITE = np.array(
+    [
+        [-np.inf, 1, 2, 3, np.inf],
+        [-np.inf, -np.inf, 1, 2, 3],
+        [1, 2, np.inf, np.inf, np.inf],
+        [-np.inf, -np.inf, -np.inf, np.inf, np.inf],
+    ]
+)
 
 
 def _quantile_errors(scale: int) -> tuple[ErrorSample, ...]:

@@ -127,6 +127,7 @@ view = Op(
     errors=[
         ErrorSample((X, np.float16), {}, NotImplementedError, "itemsize"),
         ErrorSample((X, np.complex64), {}, TypeError, "unsupported dtype"),
+        ErrorSample((X, X.dtype.newbyteorder()), {}, NotImplementedError, "byte order"),
         ErrorSample((np.zeros(2, np.int8), bool), {}, NotImplementedError, "astype"),
     ],
     note="the new dtype must have the itemsize of the old one",
@@ -139,6 +140,8 @@ def _view(x: Any, dtype: Any = None, /) -> Any:
     tensor = as_tensor(x)
     own = tensor.dtype
     same = dtype is None or dtype is np.ndarray  # NumPy takes a class as well
+    if not same:
+        _check_byte_order(dtype)
     target = own if same else dt.narrow(dtype)
     if target.itemsize != own.itemsize:
         raise NotImplementedError(
@@ -154,6 +157,17 @@ def _view(x: Any, dtype: Any = None, /) -> Any:
             lambda a: a,  # the layout is the same
         )
     )
+
+
+def _check_byte_order(dtype: Any) -> None:
+    """Refuse what has no counterpart, and would be read as if in the native order."""
+    given = np.dtype(dtype) if isinstance(dtype, (str, np.dtype)) else None
+    if given is not None and not given.isnative:
+        raise NotImplementedError(
+            f"a view as {np.dtype(dtype).str!r}, of another byte order than the "
+            "machine's; "
+            "call .byteswap() before the kernel"
+        )
 
 
 def _reinterpret(b: HLOBuilder, x: Value, dtype: np.dtype) -> Value:

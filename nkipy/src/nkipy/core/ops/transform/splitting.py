@@ -13,7 +13,7 @@ from nkipy.core.ops._cases import A, X, call, cases
 from nkipy.core.ops._dtype_sets import ALL
 from nkipy.core.ops._registry import Op
 from nkipy.core.ops._samples import ErrorSample
-from nkipy.core.ops._views import Tensor, piece, reshaped
+from nkipy.core.ops._views import Tensor, piece
 from nkipy.core.tensor import as_tensor
 
 AxisError = np.exceptions.AxisError
@@ -130,11 +130,10 @@ unstack = Op(
 
 @unstack.impl("hlo")
 def _unstack(x: Any, /, *, axis: int = 0) -> tuple[Tensor, ...]:
-    """The arrays that `x` is a stack of, along `axis`. Views."""
+    """The arrays that `x` is a stack of, along `axis`. Views, but for scalars."""
     tensor = as_tensor(x)
     if not tensor.ndim:
         raise ValueError("Input array must be at least 1-d.")
     axis = normalize_axis_index(axis, tensor.ndim)
-    shape = tensor.shape[:axis] + tensor.shape[axis + 1 :]
-    size = tensor.shape[axis]
-    return tuple(reshaped(piece(tensor, axis, i, i + 1), shape) for i in range(size))
+    before = (slice(None),) * axis
+    return tuple(tensor[(*before, i)] for i in range(tensor.shape[axis]))

@@ -76,6 +76,8 @@ repeat = Op(
         call(A(12), [0, 1, 2] * 4),
         call(A(3), [2]),
         call(A(), 2),
+        call(A(), 2, 0),
+        call(A(), [3], -1),
         call(A(2, 3), 0, 0),
     ),
     errors=[
@@ -83,6 +85,7 @@ repeat = Op(
         ErrorSample((X, [1, 2], 1), {}, ValueError, "one count per element"),
         ErrorSample((X, 1.5), {}, TypeError, "integer"),
         ErrorSample((X, 2, 2), {}, AxisError, "out of bounds"),
+        ErrorSample((np.ones(()), 2, 1), {}, AxisError, "out of bounds"),
         ErrorSample((X, np.ones(3, int), 1), {}, NotImplementedError, "static"),
     ],
 )
@@ -97,7 +100,7 @@ def _repeat(a: Any, repeats: Any, axis: int | None = None) -> Any:
     """
     x = as_tensor(a)
     ctx, value = x._ctx, x.backend_tensor
-    if axis is None:
+    if axis is None or not x.shape:  # a 0-d array has an axis 0 here
         value = ctx.reshape(value, (x.size,))
     axis = normalize_axis_index(axis or 0, value.ndim)
     counts = _counts(repeats, value.shape[axis])
