@@ -234,3 +234,31 @@ def test_a_0d_index_array_copies_even_beside_an_ellipsis():
         return row, element
 
     check_kernel(kernel, X)
+
+
+def test_conj_is_the_array_and_a_0_d_array_has_views():
+    def kernel(x):
+        x.conj()[0] = 0
+        x.conjugate()[1, 1] = 7
+        z = np.ones_like(x[0, 0])
+        z.reshape(1)[0] = x[1, 1]
+        return z, np.conj(x)
+
+    check_kernel(kernel, np.arange(6, dtype=np.float32).reshape(2, 3))
+
+
+def test_unstacked_scalars_are_copies():
+    def kernel(x, v):
+        rows, scalars = np.unstack(x), np.unstack(v)
+        rows[1][0] = 9
+        v[0] = 5
+        return scalars[0]
+
+    check_kernel(kernel, np.zeros((2, 3), np.float32), np.arange(3, dtype=np.float32))
+
+
+def test_full_like_keyword_takes_the_dtype_of_the_value():
+    def kernel(x):
+        return np.full(2, 7, like=x), np.full(2, True, like=x), np.full(2, 0.5, like=x)
+
+    check_kernel(kernel, np.zeros(2, np.float32))

@@ -84,7 +84,7 @@ _METHODS = (
     "dot flatten max mean min prod ptp put ravel repeat round searchsorted "
     "squeeze std sum swapaxes take trace var view nonzero conjugate"
 ).split()
-_METHOD_OPS = {"round": "round", "conjugate": "positive", "conj": "positive"}
+_METHOD_OPS = {"round": "round", "conjugate": "conj"}
 
 
 def _method(name: str, op: str) -> _Method:

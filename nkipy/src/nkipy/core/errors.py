@@ -68,6 +68,10 @@ class NKIPyOverflowError(NKIPyError, OverflowError):
     """A constant that does not fit its dtype."""
 
 
+class NKIPyZeroDivisionError(NKIPyError, ZeroDivisionError):
+    """A division by something that is known to be zero, where NumPy raises."""
+
+
 class NKIPyNotImplementedError(NKIPyError, NotImplementedError):
     """Something of NumPy's that has no lowering; the text names the alternative."""
 
@@ -88,6 +92,7 @@ _FAMILY: tuple[tuple[type[Exception], Callable[..., NKIPyError]], ...] = (
     (np.exceptions.AxisError, NKIPyAxisError),
     (IndexError, NKIPyIndexError),
     (OverflowError, NKIPyOverflowError),
+    (ZeroDivisionError, NKIPyZeroDivisionError),
     (NotImplementedError, NKIPyNotImplementedError),
     (TypeError, NKIPyTypeError),
     (ValueError, NKIPyValueError),

@@ -100,7 +100,7 @@ zeros = Op(
 )
 full = Op(
     "full",
-    numpy=np.full,
+    reference=np.full,
     dtypes=ALL,
     samples=cases(
         call((2, 3), 1, DType),
@@ -146,6 +146,33 @@ def _full(
     return _filled(shape, fill_value, np.float32 if dtype is None else dtype)
 
 
+#: ``np.full`` with ``like=``; `full` has a dtype of its own where none is given.
+filled = Op(
+    "filled",
+    numpy=np.full,
+    dtypes=ALL,
+    samples=cases(call((2, 3), 1, DType), call(4, 7), call(2, True)),
+    errors=[ErrorSample(((2,), 300, np.int8), {}, OverflowError, "300")],
+    note="without dtype=, that of the value",
+)
+
+
+@filled.impl("hlo")
+def _filled_by_value(
+    shape: Any,
+    fill_value: Any,
+    dtype: Any = None,
+    order: str = "C",
+    *,
+    device: Any = None,
+) -> Any:
+    """A traced array that holds `fill_value` everywhere, in its dtype by default."""
+    if dtype is None:
+        value = as_operand(fill_value)
+        dtype = value.dtype if hasattr(value, "dtype") else np.asarray(value).dtype
+    return _filled(shape, fill_value, dtype)
+
+
 @zeros.impl("cpu")
 def _zeros_cpu(shape: Any, dtype: Any = None, order: Any = "C") -> np.ndarray:
     return np.zeros(shape, np.float32 if dtype is None else dtype, order)
@@ -162,9 +189,12 @@ def _like(a: Any, value: Any, dtype: Any, shape: Any) -> Tensor:
     """An array like `a`: it depends on shape and dtype of `a`, never on its values."""
     a = as_operand(a)
     a = a if hasattr(a, "dtype") else np.asarray(a)
-    return _filled(
+    made = _filled(
         a.shape if shape is None else shape, value, a.dtype if dtype is None else dtype
     )
+    if not made.shape:  # an array, of which there are views, and no scalar
+        made._version = 1
+    return made
 
 
 _LIKE_SAMPLES = (

@@ -52,8 +52,9 @@ average = Op(
         ErrorSample((X,), {"axis": 2}, np.exceptions.AxisError, "out of bounds"),
         ErrorSample((X,), {"weights": X[0]}, TypeError, "Axis must be specified"),
         ErrorSample((X, 0, X[0]), {}, ValueError, "consistent"),
+        ErrorSample((X, 0, [1, -1]), {}, ZeroDivisionError, "sum to zero"),
     ),
-    note="weights that sum to zero give NaN or infinity: raising needs values",
+    note="traced weights that sum to zero give NaN or infinity, instead of raising",
 )
 
 
@@ -66,7 +67,11 @@ def _average(
     *,
     keepdims: Any = False,
 ) -> Any:
-    """``numpy.average``: float32 for integers."""
+    """``numpy.average``: float32 for integers.
+
+    Raises:
+        ZeroDivisionError: weights that are known while tracing sum to zero.
+    """
     ctx = get_hlo_context()
     x = operand(a)
     axes = many_axes(axis, x.ndim)
@@ -88,7 +93,8 @@ def _weighted(
     returned: bool,
     keepdims: Any,
 ) -> Any:
-    w = operand(weights)
+    known = as_operand(weights)
+    w = operand(known)
     assert x.dtype is not None
     result = result_type(x.dtype, w.dtype)
     if not is_ours(result):
@@ -96,6 +102,8 @@ def _weighted(
         result = own if own == w.dtype else result_type(own, w.dtype)
     result = mean_dtype(result, None)
     w = _align(ctx, ctx.convert(w, dt.float32), x.shape, axis, axes)
+    if not isinstance(known, NKIPyTensorRef):
+        _check_sums(np.asarray(known), x.shape, axes)
     total = ctx.reduce(w, "add", 0, axes)
     weighted = ctx.multiply(ctx.convert(x, dt.float32), w)
     value = ctx.divide(ctx.reduce(weighted, "add", 0, axes), total)
@@ -103,6 +111,15 @@ def _weighted(
     if not returned:
         return mean
     return mean, finish(ctx, ctx.convert(total, result), x.shape, axes, keepdims)
+
+
+def _check_sums(
+    weights: np.ndarray, shape: tuple[int, ...], axes: tuple[int, ...]
+) -> None:
+    """Raise NumPy's ZeroDivisionError where weights that are known sum to zero."""
+    total = weights.sum(axes if weights.shape == shape else None)
+    if np.any(total == 0):
+        raise ZeroDivisionError("Weights sum to zero, can't be normalized")
 
 
 def _align(

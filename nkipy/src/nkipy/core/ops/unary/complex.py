@@ -11,7 +11,7 @@ from nkipy.core.ops._cases import A, call, cases
 from nkipy.core.ops._dtype_sets import ALL
 from nkipy.core.ops._registry import Op
 from nkipy.core.ops._views import Tensor
-from nkipy.core.tensor import as_tensor
+from nkipy.core.tensor import as_tensor, store_out
 
 real = Op("real", numpy=np.real, dtypes=ALL, samples=cases(call(A(2, 3))))
 
@@ -19,6 +19,24 @@ real = Op("real", numpy=np.real, dtypes=ALL, samples=cases(call(A(2, 3))))
 real_if_close = Op(
     "real_if_close", numpy=np.real_if_close, dtypes=ALL, samples=cases(call(A(2, 3)))
 )
+
+
+conj = Op(
+    "conj",
+    reference=np.ndarray.conj,
+    dtypes=ALL,
+    samples=cases(call(A(2, 3))),
+    note="the method; np.conj makes a copy",
+)
+
+
+@conj.impl("hlo")
+def _conj(x: Any, out: Any = None) -> Any:
+    """`x` itself, as the method of NumPy's real arrays gives it."""
+    tensor = as_tensor(x)
+    if out is None:
+        return tensor
+    return store_out(tensor._ctx, tensor.backend_tensor, out)
 
 
 @real.impl("hlo")
