@@ -9,6 +9,7 @@ import re
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from math import prod
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ from nkipy_emulator.apart import VARIABLE, compile_seconds
 from nkipy_emulator.custom_calls import TYPED_FFI, CustomCalls, lower_custom_calls
 from nkipy_emulator.errors import CompileTimeoutError, SimulationError
 from nkipy_emulator.memory import empty
+from nkipy_emulator.program_size import check_size
 
 if TYPE_CHECKING:
     from nkipy.hlo.options import SimulationOptions
@@ -104,6 +106,8 @@ class XlaCpuEngine:
             HLOVerificationError: the module breaks HLO's rules.
             UnsupportedCustomCallError: it calls what can neither be lowered to plain
                 HLO nor is registered (:func:`register_custom_call`).
+            ProgramSizeError: it has too many instructions, see
+                :mod:`nkipy_emulator.program_size`. It is a SimulationError.
             CompileTimeoutError: XLA takes longer than `NKIPY_EMULATOR_COMPILE_TIMEOUT`
                 says. It is a SimulationError.
             SimulationError: XLA refuses it; the text says which instruction, and the
@@ -112,6 +116,7 @@ class XlaCpuEngine:
         if num_replicas < 1:
             raise ValueError(f"num_replicas must be at least 1, not {num_replicas}")
         module.ensure_verified()
+        check_size(module)
         return XlaExecutable(module, options, num_replicas, self._store, check_bounds)
 
 
@@ -152,7 +157,7 @@ class XlaExecutable:
         prepared = _with_store(module, options, calls, check_bounds)
         proto = prepared.serialize()
         fast = options is not None and options.fast_compile
-        seconds = compile_seconds(sum(1 for _ in prepared.instructions()))
+        seconds = compile_seconds(check_size(prepared))
         try:
             # Numbers of handlers are those of this process alone.
             store = None if calls.sites else store
@@ -188,10 +193,12 @@ def _store_key(module: HLOModule) -> str:
 
 
 def _can_fuse(module: HLOModule) -> bool:
-    """Whether XLA can be let fuse loops: 500 scalars in one take LLVM all memory."""
-    instructions = module.entry.instructions
-    scalars = sum(i.opcode == "constant" and not i.shape for i in instructions)
-    return scalars <= _MOST_SCALARS
+    """Whether XLA can be let fuse loops: 500 scalars in one take LLVM all memory.
+
+    A constant of one element is a scalar to it, whatever its shape.
+    """
+    ones = sum(i.opcode == "constant" and prod(i.shape) == 1 for i in module.instructions())
+    return ones <= _MOST_SCALARS
 
 
 _executables: weakref.WeakSet[XlaExecutable] = weakref.WeakSet()

@@ -19,6 +19,10 @@ class CompileTimeoutError(SimulationError, TimeoutError):
     """XLA takes longer to compile a module than it may."""
 
 
+class ProgramSizeError(SimulationError):
+    """A module has more instructions than XLA can stand."""
+
+
 class UnsupportedCustomCallError(NotImplementedError):
     """A module calls a target that has neither a lowering nor a handler."""
 

@@ -16,6 +16,7 @@ from nkipy_emulator.errors import (
     CompileTimeoutError,
     EngineUnavailableError,
     OutOfBoundsError,
+    ProgramSizeError,
     SettingError,
     SimulationError,
     UnsupportedCustomCallError,
@@ -47,7 +48,9 @@ def status_of(error: BaseException, phase: Phase) -> NrtStatus:
     """The status that `error`, raised while loading or executing, stands for."""
     if isinstance(error, DeviceError):
         return error.status
-    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
+    if isinstance(
+        error, (MemoryError, ProgramSizeError)
+    ) or "RESOURCE_EXHAUSTED" in str(error):
         return NrtStatus.RESOURCE
     if isinstance(error, CompileTimeoutError):
         return NrtStatus.TIMEOUT

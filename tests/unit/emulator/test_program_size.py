@@ -1,0 +1,64 @@
+"""Programs that are too large for XLA."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from neff.status import NrtStatus
+from nkipy.hlo import dtypes as dt
+from nkipy.hlo.builder import HLOBuilder
+from nkipy.hlo.ir import HLOComputation, HLOModule
+from nkipy_emulator.device.status import status_of
+from nkipy_emulator.errors import ProgramSizeError
+from nkipy_emulator.program_size import MAX_DEPTH, MAX_INSTRUCTIONS, check_size
+
+
+def doubling(steps):
+    """A module whose first computation is called 2**steps times."""
+    called = HLOComputation("c0")
+    parameter = called.add_parameter((4,), dt.float32, "x")
+    called.root = HLOBuilder(called).unary("tanh", parameter)
+    for i in range(steps):
+        caller = HLOComputation(f"c{i + 1}")
+        value = caller.add_parameter((4,), dt.float32, "x")
+        for _ in range(2):
+            value = call(HLOBuilder(caller), value, called)
+        caller.root, called = value, caller
+    module = HLOModule("doubling")
+    value = module.add_parameter((4,), dt.float32, "x")
+    module.set_results(call(HLOBuilder(module.entry), value, called))
+    return module
+
+
+def call(b, x, computation):
+    return b.emit("call", (x,), x.shape, x.dtype, {"to_apply": computation})
+
+
+@pytest.mark.parametrize("steps", [20, 60])
+def test_chains_of_calls_that_double(engine, steps):
+    with pytest.raises(ProgramSizeError, match=f"{MAX_INSTRUCTIONS:,}") as caught:
+        engine.compile(doubling(steps))
+    assert status_of(caught.value, "load") is NrtStatus.RESOURCE
+
+
+def test_a_short_chain_is_computed(engine):
+    module = doubling(3)
+    # Two instructions at the bottom, three in each caller: one parameter, two calls.
+    assert check_size(module) == 2 + 8 * 2 + (1 + 2 + 4) * 3
+    x, out = np.full(4, 0.5, np.float32), np.empty(4, np.float32)
+    engine.compile(module).run([x], [out])
+    expected = x
+    for _ in range(8):
+        expected = np.tanh(expected)
+    np.testing.assert_allclose(out, expected, rtol=1e-5)
+
+
+def test_many_in_a_row(engine, module_of):
+    def body(b, x):
+        for _ in range(MAX_DEPTH + 1):
+            x = b.negate(x)
+        return x
+
+    with pytest.raises(ProgramSizeError, match="in a row"):
+        engine.compile(module_of(body, np.ones(4, np.float32)))
