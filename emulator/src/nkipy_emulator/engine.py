@@ -197,7 +197,9 @@ def _can_fuse(module: HLOModule) -> bool:
 
     A constant of one element is a scalar to it, whatever its shape.
     """
-    ones = sum(i.opcode == "constant" and prod(i.shape) == 1 for i in module.instructions())
+    ones = sum(
+        i.opcode == "constant" and prod(i.shape) == 1 for i in module.instructions()
+    )
     return ones <= _MOST_SCALARS
 
 
