@@ -7,6 +7,7 @@ same over the releases that `KNOWN` spans. ``jax`` itself is not needed.
 from __future__ import annotations
 
 import atexit
+import ctypes
 import os
 import re
 import sys
@@ -205,9 +206,16 @@ def check_process() -> None:
         )
 
 
+def leave_alone(value: object) -> None:
+    """Never free `value`: for a forked child, where to do so may crash or hang."""
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(value))
+
+
 def _note_fork() -> None:
     global _used_before_fork
     _used_before_fork = _used_before_fork or bool(_clients)
+    for client in _clients.values():
+        leave_alone(client)
 
 
 os.register_at_fork(after_in_child=_note_fork)

@@ -30,6 +30,7 @@ from nkipy_emulator.apart import VARIABLE, compile_seconds
 from nkipy_emulator.custom_calls import TYPED_FFI, CustomCalls, lower_custom_calls
 from nkipy_emulator.errors import CompileTimeoutError, SimulationError
 from nkipy_emulator.memory import empty
+from nkipy_emulator.memory_maps import check_maps
 from nkipy_emulator.program_size import check_size
 
 if TYPE_CHECKING:
@@ -107,7 +108,8 @@ class XlaCpuEngine:
             UnsupportedCustomCallError: it calls what can neither be lowered to plain
                 HLO nor is registered (:func:`register_custom_call`).
             ProgramSizeError: it has too many instructions, see
-                :mod:`nkipy_emulator.program_size`. It is a SimulationError.
+                :mod:`nkipy_emulator.program_size`, or too many programs are alive. It
+                is a SimulationError.
             CompileTimeoutError: XLA takes longer than `NKIPY_EMULATOR_COMPILE_TIMEOUT`
                 says. It is a SimulationError.
             SimulationError: XLA refuses it; the text says which instruction, and the
@@ -117,6 +119,7 @@ class XlaCpuEngine:
             raise ValueError(f"num_replicas must be at least 1, not {num_replicas}")
         module.ensure_verified()
         check_size(module)
+        check_maps(len(_executables))
         return XlaExecutable(module, options, num_replicas, self._store, check_bounds)
 
 
@@ -209,6 +212,7 @@ _executables: weakref.WeakSet[XlaExecutable] = weakref.WeakSet()
 def _disable_after_fork() -> None:
     for executable in list(_executables):
         executable.run = executable.run_replicas = _refuse
+        _xla.leave_alone(executable.runner)
 
 
 def _refuse(inputs: Any, outputs: Any) -> None:

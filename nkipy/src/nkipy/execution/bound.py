@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -18,6 +17,7 @@ from nkipy.execution.device_arrays import (
 )
 from nkipy.execution.errors import BindingError
 from nkipy.execution.failures import explain
+from nkipy.execution.fork_locks import fork_lock
 from nkipy.execution.memory import Memory
 from nkipy.execution.model import ResidentModel
 from nkipy.execution.names import by_name, host_array
@@ -53,7 +53,7 @@ class BoundCall:
         allocate: Allocate,
     ) -> None:
         module = resident.module
-        self.lock = threading.Lock()
+        self.lock = fork_lock()
         self._resident = resident
         self._inputs = module.inputs
         self._outputs = module.outputs

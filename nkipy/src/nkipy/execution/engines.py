@@ -8,12 +8,12 @@ installed.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from nkipy.execution.fork_locks import fork_lock
 from nkipy.hlo.entry_points import load_first
 from nkipy.hlo.ir import HLOModule
 
@@ -66,7 +66,7 @@ class SimulatorNotFoundError(ImportError):
     """No package that can execute HLO is installed."""
 
 
-_lock = threading.Lock()
+_lock = fork_lock()
 _engine: Engine | None = None
 
 

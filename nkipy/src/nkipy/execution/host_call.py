@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from nkipy.execution.device_arrays import (
 )
 from nkipy.execution.errors import BindingError
 from nkipy.execution.failures import explain
+from nkipy.execution.fork_locks import fork_lock
 from nkipy.execution.memory import Memory
 from nkipy.execution.model import ResidentModel
 from nkipy.execution.residency import LOADED
@@ -40,7 +40,7 @@ class HostCall:
     def __init__(self, resident: ResidentModel) -> None:
         expect(resident, ResidentModel, "HostCall", "resident")
         self.resident = resident
-        self.lock = threading.Lock()
+        self.lock = fork_lock()
         self._memory: Memory | None = None
         self._call: PreparedCall | None = None
         self._device_calls: dict[tuple[int, ...], PreparedCall] = {}

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import threading
 
+from nkipy.execution.fork_locks import fork_rlock
 from nkipy.hlo.arguments import expect
 
 
@@ -44,7 +44,7 @@ class Bounded:
         self._limit = limit
         self._variable = variable
         self._default = default
-        self.lock = threading.RLock()
+        self.lock = fork_rlock()
 
     @property
     def limit(self) -> int:

@@ -12,6 +12,7 @@ from weakref import WeakSet
 import spike
 from neff import NeffError, read_neff
 from nkipy.execution.failures import explain
+from nkipy.execution.fork_locks import fork_lock
 from nkipy.execution.residency import LOADED
 from nkipy.hlo.ir import HLOModule
 from spike import NrtError, NrtModel, NrtStatus, SpikeError
@@ -60,7 +61,7 @@ class ResidentModel:
         self.core_id = core_id
         self._rebuild = rebuild
         self._rank = rank
-        self._lock = threading.Lock()
+        self._lock = fork_lock()
         self._model: NrtModel | None = None
         self._bound: WeakSet[Bound] = WeakSet()
 

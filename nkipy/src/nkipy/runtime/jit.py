@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +18,7 @@ from nkipy.core.trace import (
 )
 from nkipy.execution.call_cache import CALLS, CallTable
 from nkipy.execution.engines import Executable
+from nkipy.execution.fork_locks import fork_rlock
 from nkipy.hlo.ir import HLOModule
 from nkipy.runtime.call_key import (
     CallSignature,
@@ -71,7 +71,7 @@ class JitKernel:
         self.__module__ = getattr(kernel, "__module__", __name__)
         self._signature = CallSignature(kernel)
         self._programs: CallTable[Program] = CALLS.table()
-        self._lock = threading.RLock()
+        self._lock = fork_rlock()
         self._has_warned = False
 
     def __repr__(self) -> str:

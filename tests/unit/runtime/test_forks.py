@@ -1,0 +1,62 @@
+"""Children forked from processes that have executed, or are executing."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import os, sys, threading
+import numpy as np
+from nkipy.runtime import baremetal_jit, simulate_jit
+
+def kernel(x):
+    return np.exp(x) * 2
+
+x = np.ones(4, np.float32)
+call = (simulate_jit if sys.argv[1] == "simulated" else baremetal_jit)(kernel)
+call(x)
+stop = threading.Event()
+def work():
+    while not stop.is_set():
+        call(x)
+threads = [threading.Thread(target=work) for _ in range(int(sys.argv[2]))]
+for thread in threads:
+    thread.start()
+for _ in range(4):
+    child = os.fork()
+    if child == 0:
+        try:
+            call(x)
+        except RuntimeError as error:
+            print("refused:", error)
+        sys.exit(3)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+stop.set()
+for thread in threads:
+    thread.join()
+print(call(x)[0] > 5)
+"""
+
+
+@pytest.mark.parametrize("threads", [0, 2])
+@pytest.mark.parametrize("way", ["simulated", "device"])
+def test_a_child_is_refused_and_exits_as_it_wants(way, threads):
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, way, str(threads)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=os.environ,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    lines = done.stdout.splitlines()
+    assert [line for line in lines if not line.startswith("refused")] == [
+        *["3"] * 4,
+        "True",
+    ]
+    refusals = [line for line in lines if line.startswith("refused")]
+    assert len(refusals) == 4 and all("process" in line for line in refusals)
