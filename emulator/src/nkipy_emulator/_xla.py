@@ -123,9 +123,13 @@ def close_gate() -> None:
     For the end of the interpreter, which a thread inside of XLA must not outlive: see
     ``exit_gate.h``.
     """
+    global _is_ending
     _handlers.close_gate()
+    _is_ending = True
 
 
+#: Only the thread that ends the interpreter still gets in.
+_is_ending = False
 atexit.register(close_gate)
 
 
@@ -362,7 +366,7 @@ def compile_proto(
             raise SimulationError(_clean(str(e))) from None
 
     def compile_now() -> Any:
-        return run_apart(compile_here, seconds)
+        return compile_here() if _is_ending else run_apart(compile_here, seconds)
 
     if store is None or num_replicas > 1:
         return Program(compile_now(), devices, device_list)

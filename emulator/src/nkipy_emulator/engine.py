@@ -28,6 +28,7 @@ from nkipy.hlo.rewrites.exact import keep_exact
 from nkipy_emulator import _xla
 from nkipy_emulator.apart import VARIABLE, compile_seconds
 from nkipy_emulator.custom_calls import TYPED_FFI, CustomCalls, lower_custom_calls
+from nkipy_emulator.endless_loops import make_interruptible
 from nkipy_emulator.errors import CompileTimeoutError, SimulationError
 from nkipy_emulator.memory import empty
 from nkipy_emulator.memory_maps import check_maps
@@ -246,6 +247,7 @@ def _with_store(
     result = lower_custom_calls(result, vector, calls)
     if check_bounds:
         result = _telling_out_of_bounds(result, vector)
+    result = make_interruptible(result, vector)
     result = apply_auto_cast(result, options)
     # XLA transposes the operands of other products even where that changes nothing. To
     # remove it is left to the algebraic simplifier, which exact results forbid

@@ -90,6 +90,51 @@ def test_an_interrupted_compile_leaves_a_sound_process(way, tmp_path):
     assert done.stdout.split() == ["interrupted", "True", "True", "True"]
 
 
+ENDLESS = """
+from nkipy.hlo.ir import HLOComputation, Shape
+
+def loop(limit):
+    parts = Shape(dt.float32, ()), Shape(dt.float32, ())
+    def element(b, state, index):
+        attributes = {"index": index}
+        return b.emit("get-tuple-element", (state,), (), dt.float32, attributes)
+    condition, body = HLOComputation("condition"), HLOComputation("body")
+    state = condition.add_parameter((), None, "state", parts)
+    b = HLOBuilder(condition)
+    condition.root = b.compare(element(b, state, 0), element(b, state, 1), "LT")
+    state = body.add_parameter((), None, "state", parts)
+    b = HLOBuilder(body)
+    one = b.add(element(b, state, 0), b.scalar(1, dt.float32))
+    values = b.minimum(one, b.scalar(limit, dt.float32)), element(b, state, 1)
+    body.root = b.emit("tuple", values, (), None, tuple_shapes=parts)
+    made = HLOModule("loop")
+    start, end = (made.add_parameter((), dt.float32, n) for n in ("start", "end"))
+    b = HLOBuilder(made.entry)
+    first = b.emit("tuple", (start, end), (), None, tuple_shapes=parts)
+    attributes = {"condition": condition, "body": body}
+    last = b.emit("while", (first,), (), None, attributes, parts)
+    made.set_results(element(b, last, 0))
+    return made
+
+zero, ten, out = np.float32(0), np.float32(10), np.full((), -1, np.float32)
+ten, zero = np.array(ten), np.array(zero)
+endless = XlaCpuEngine().compile(loop(5))
+threading.Timer(0.3, send).start()
+try:
+    endless.run([zero, ten], [out])
+except KeyboardInterrupt:
+    print("interrupted", out)
+XlaCpuEngine().compile(loop(50)).run([zero, ten], [out])
+print(out)
+"""
+
+
+def test_a_loop_without_end():
+    done = run(ENDLESS)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.split() == ["interrupted", "-1.0", "10.0"]
+
+
 def test_what_is_not_caught_ends_the_process_as_python_does():
     program = "threading.Timer(0.5, send).start()\nXlaCpuEngine().compile(module())"
     done = run(program)
