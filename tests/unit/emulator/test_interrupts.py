@@ -43,14 +43,16 @@ def module():
 def send():
     os.kill(os.getpid(), signal.SIGINT)
 
-def interrupt(compile):
+def send_soon():
     # When the compiler's thread is there, the compiler is or soon will be running.
     def watch():
         while not any(t.name == "nkipy-compile" for t in threading.enumerate()):
             pass
-        threading.Timer(0.2, send).start()
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
+        threading.Timer(0.05, send).start()
+    threading.Thread(target=watch, daemon=True).start()
+
+def interrupt(compile):
+    send_soon()
     try:
         compile()
     except KeyboardInterrupt:
@@ -85,7 +87,11 @@ def run(program: str, **variables: str) -> subprocess.CompletedProcess:
 
 @pytest.mark.parametrize("way", COMPILES)
 def test_an_interrupted_compile_leaves_a_sound_process(way, tmp_path):
-    done = run(COMPILES[way] + AFTERWARDS, NKIPY_CACHE_DIR=str(tmp_path))
+    directories = {
+        "NKIPY_CACHE_DIR": str(tmp_path / "cache"),
+        "NKIPY_EMULATOR_LOCK_DIR": str(tmp_path / "locks"),
+    }
+    done = run(COMPILES[way] + AFTERWARDS, **directories)
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.split() == ["interrupted", "True", "True", "True"]
 
@@ -136,7 +142,7 @@ def test_a_loop_without_end():
 
 
 def test_what_is_not_caught_ends_the_process_as_python_does():
-    program = "threading.Timer(0.5, send).start()\nXlaCpuEngine().compile(module())"
+    program = "send_soon()\nXlaCpuEngine().compile(module())"
     done = run(program)
     assert done.stderr.rstrip().endswith("KeyboardInterrupt")
     assert done.returncode in (130, -2)
