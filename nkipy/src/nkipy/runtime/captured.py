@@ -21,7 +21,7 @@ from types import (
     ModuleType,
     SimpleNamespace,
 )
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -227,7 +227,8 @@ class Spaces:
     def add(self, function: FunctionType) -> Iterator[Read]:
         """Note the names of `function`; readers of builtins that are not Python's."""
         space: dict[str, Any] = function.__globals__
-        builtins: dict[str, Any] = function.__builtins__  # type: ignore[attr-defined]
+        # Not every version of the types knows it.
+        builtins: dict[str, Any] = cast(Any, function).__builtins__
         absent = global_names(function) - space.keys()
         if not absent:
             return
