@@ -27,7 +27,7 @@ UFUNCS = sorted(
     ),
     key=lambda ufunc: ufunc.__name__,
 )
-DTYPES = ["int32", "int8", "uint16", "bool", "float32", "float16"]
+DTYPES = ["int32", "float32", "int8", "uint16", "bool", "float16"]
 #: Zero, one and two elements along the axis, and an axis beside it.
 SHAPES = [(0,), (1,), (2,), (3, 2), (1, 2), (0, 2), (2, 0), ()]
 #: What is not defined for negative integers to the right.
@@ -134,7 +134,13 @@ def test_methods_on_the_device():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        *DTYPES[:2],
+        *(pytest.param(each, marks=pytest.mark.exhaustive) for each in DTYPES[2:]),
+    ],
+)
 @pytest.mark.parametrize("ufunc", UFUNCS)
 def test_methods_of_every_ufunc(ufunc, dtype):
     few = [shape for shape in SHAPES if np.prod(shape) < 2]
