@@ -142,12 +142,13 @@ def _plain(tree: Any) -> Any:
 
 
 def _wide(tree: Any) -> Any:
-    """`tree` with float32 in place of what is ours, arrays and dtypes."""
+    """`tree` with float32 in place of narrower floats: arrays, and dtypes of ours."""
 
     def widen(path: Any, leaf: Any) -> Any:
         if _given(leaf) in _OURS:
             return _F32
-        return leaf.astype(_F32) if _is_ours(leaf) else leaf
+        is_half = isinstance(leaf, np.ndarray) and leaf.dtype == _F16
+        return leaf.astype(_F32) if _is_ours(leaf) or is_half else leaf
 
     return map_tree(widen, _plain(tree))
 
@@ -306,6 +307,7 @@ class _Array(np.ndarray):
         if func is np.result_type:
             return table_dtype(*(_given(a) or a for a in args))
         if func in _NATIVE:
+            args = map_tree(_unshared, args)
             return map_tree(_wrapped, func(*_plain(args), **_plain(kwargs)))
         args, kwargs, out = _without_out(func, tuple(args), dict(kwargs))
         dtype = _decided(args, kwargs)
@@ -330,6 +332,22 @@ class _Scalar(_Array):
 
     def __setitem__(self, index: Any, value: Any) -> None:
         raise TypeError(f"{self.dtype.name} object does not support item assignment")
+
+
+def _unshared(path: Any, leaf: Any) -> Any:
+    """A scalar has no memory that a view could share."""
+    return leaf.copy() if isinstance(leaf, _Scalar) else leaf
+
+
+def _of_copy(name: str) -> Callable[..., Any]:
+    method = getattr(_Array, name)
+    return lambda self, *args, **kwargs: method(
+        self.view(_Array).copy(), *args, **kwargs
+    )
+
+
+for _name in "ravel reshape squeeze transpose".split():
+    setattr(_Scalar, _name, _of_copy(_name))
 
 
 def _in_place(function: Callable[..., Any]) -> Callable[..., Any]:
