@@ -10,13 +10,16 @@ standard library is needed.
 
 from __future__ import annotations
 
-import argparse
 import runpy
 import sys
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tools"))
+
+from generated_files import main  # noqa: E402
+
 SOURCE = "spike/src/neff/status.py"
 
 _NOTE = f"Made from {SOURCE} by tools/generate_statuses.py; not to be edited."
@@ -77,21 +80,5 @@ GENERATED = {
 }
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--check", action="store_true", help="write nothing")
-    check = parser.parse_args(arguments).check
-    stale = [
-        path
-        for path, make in GENERATED.items()
-        if not (ROOT / path).exists() or (ROOT / path).read_text() != make()
-    ]
-    for path in stale:
-        print(f"{path} is not current" if check else f"wrote {path}")
-        if not check:
-            (ROOT / path).write_text(GENERATED[path]())
-    return int(check and bool(stale))
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(__doc__, GENERATED))
