@@ -222,3 +222,45 @@ def test_concatenate_checks_out():
     check_kernel(kernel, X, np.zeros((4, 3), np.float16))
     with pytest.raises(TypeError, match="Cannot cast"):
         trace_function(kernel, (X, np.zeros((4, 3), np.int32)), {})
+
+
+@pytest.mark.parametrize(
+    "convert",
+    [
+        lambda a: np.ascontiguousarray(a),
+        lambda a: np.asfortranarray(a),
+        lambda a: np.asarray(a, order="F"),
+        lambda a: np.asarray(a, order="C"),
+        lambda a: np.array(a, order="F", copy=None),
+        lambda a: a.astype(a.dtype, order="C", copy=False),
+        lambda a: a.astype(a.dtype, order="F", copy=False),
+        lambda a: a.astype(a.dtype, order="F"),
+        lambda a: a.astype(a.dtype, order="K", copy=False),
+    ],
+)
+def test_an_order_decides_whether_there_is_a_copy(convert):
+    def kernel(a, b):
+        made, turned = convert(a), convert(b.T)
+        made[0], turned[1] = 7, 8  # reach the arguments, or do not
+        np.reshape(made, -1)[1], np.reshape(turned, -1)[2] = 9, 10  # or the results
+        return made, turned, a, b
+
+    check_kernel(kernel, X, X + 1)
+
+
+def test_an_order_that_there_is_not():
+    with pytest.raises(ValueError, match="order must be one of"):
+        trace_function(lambda a: a.astype(np.float32, order="X"), (X,), {})
+
+
+@pytest.mark.parametrize(
+    ("captured", "match"),
+    [
+        (X.view(np.matrix), "np.matrix"),
+        (np.ma.masked_array(X, mask=X > 1), "masked array"),
+    ],
+)
+@pytest.mark.parametrize("use", [np.add, np.matmul, lambda a, b: np.stack([a, b])])
+def test_captured_arrays_that_compute_otherwise_are_refused(captured, match, use):
+    with pytest.raises(TypeError, match=match):
+        trace_function(lambda a: use(a, captured), (X,), {})

@@ -13,7 +13,12 @@ from nkipy.core import dtypes as dt
 from nkipy.core.backend import _active_ctx
 from nkipy.core.backend._source import caller_location, warn_caller
 from nkipy.core.backend.hlo import HLOTraceContext, leaked
-from nkipy.core.errors import LeakedTracerError, NKIPyError, NKIPyTypeError
+from nkipy.core.errors import (
+    LeakedTracerError,
+    NKIPyError,
+    NKIPyTypeError,
+    refuse_other_meaning,
+)
 from nkipy.core.tensor import NKIPyTensorRef, as_traced, tensor_of
 from nkipy.core.tree import Path, path_name
 
@@ -110,16 +115,7 @@ def parameter_dtype(array: Any, name: str) -> np.dtype:
     """The dtype that argument `array` has on the device; warns where it is narrower."""
     if type(array) is np.ndarray and dt.is_supported(array.dtype):
         return array.dtype
-    if isinstance(array, np.ma.MaskedArray):
-        raise NKIPyTypeError(
-            f"argument '{name}' is a masked array, whose mask would be lost; pass data "
-            "and mask as two arrays"
-        )
-    if isinstance(array, np.matrix):
-        raise NKIPyTypeError(
-            f"argument '{name}' is an np.matrix, whose * and ** are matrix products, "
-            "unlike an array's; pass np.asarray of it, and write @"
-        )
+    refuse_other_meaning(array, f"argument '{name}'")
     try:
         own = np.dtype(array.dtype)
         dtype = dt.narrow(own)

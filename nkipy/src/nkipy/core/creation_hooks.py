@@ -56,6 +56,7 @@ _CONVERTING = {
     "asfortranarray": False,
 }
 _AT_LEAST_1D = (np.ascontiguousarray, np.asfortranarray)
+_ORDERS = {np.ascontiguousarray: "C", np.asfortranarray: "F"}
 
 
 def _from_kernel() -> bool:
@@ -175,7 +176,7 @@ def _convert_traced(
     value: Any,
     dtype: Any = None,
     *,
-    copy: bool | None = None,
+    copy: Any = np._NoValue,
     order: Any = None,
     ndmin: int = 0,
     **others: Any,
@@ -185,10 +186,12 @@ def _convert_traced(
     if isinstance(value, (list, tuple)):
         made = _stacked(value)
     else:
-        wanted = copies if copy is None else copy
+        wanted = copies if copy is np._NoValue else copy  # None: only if need be
         made = OPS["copy"](value) if wanted else value
-    if dtype is not None:
-        made = made.astype(dtype, copy=False)
+    order = _ORDERS.get(original, order)
+    if dtype is not None or order is not None:
+        target = made.dtype if dtype is None else dtype
+        made = made.astype(target, order=order or "K", copy=False)
     if not made.shape and not made._is_zero_d_array():  # a scalar so far
         made = OPS["copy"](made)
         made._version = 1

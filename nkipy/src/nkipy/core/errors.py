@@ -133,3 +133,21 @@ def describe_call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
     parts = [describe_value(a) for a in args]
     parts += [f"{k}={describe_value(v)}" for k, v in kwargs.items()]
     return ", ".join(parts)
+
+
+def refuse_other_meaning(array: Any, what: str) -> None:
+    """Refuse an array of a class that computes otherwise than an ndarray does.
+
+    Raises:
+        NKIPyTypeError: it is a matrix or a masked array.
+    """
+    if isinstance(array, np.ma.MaskedArray):
+        raise NKIPyTypeError(
+            f"{what} is a masked array, whose mask would be lost; pass data and mask "
+            "as two arrays"
+        )
+    if isinstance(array, np.matrix):
+        raise NKIPyTypeError(
+            f"{what} is an np.matrix, whose * and ** are matrix products, unlike an "
+            "array's; pass np.asarray of it, and write @"
+        )

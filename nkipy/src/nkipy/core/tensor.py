@@ -324,7 +324,7 @@ class NKIPyTensorRef(TensorArithmeticMixin, TensorMethodsMixin, Unknown):
         subok: bool = True,
         copy: bool = True,
     ) -> NKIPyTensorRef:
-        return OPS["astype"](self, dtype, casting=casting, copy=copy)
+        return OPS["astype"](self, dtype, order=order, casting=casting, copy=copy)
 
     def copy(self, order: str = "C") -> NKIPyTensorRef:
         return OPS["copy"](self)

@@ -11,7 +11,7 @@ from nkipy.core import dtypes as dt
 from nkipy.core.backend import _active_ctx
 from nkipy.core.backend._source import caller_location
 from nkipy.core.compatibility import names_for
-from nkipy.core.errors import LeakedTracerError
+from nkipy.core.errors import LeakedTracerError, refuse_other_meaning
 from nkipy.core.promotion import scalar_dtype
 from nkipy.hlo.builder import HLOBuilder
 from nkipy.hlo.instruction import Attributes
@@ -122,6 +122,7 @@ def as_hlo_tensor(
     Raises:
         LeakedTracerError: `value` belongs to another trace.
         OverflowError: an integer constant does not fit the dtype.
+        NKIPyTypeError: a constant is a matrix or a masked array.
     """
     wanted = None if dtype is None else dt.narrow(dtype)
     owner = getattr(value, "_ctx", None)
@@ -136,6 +137,8 @@ def as_hlo_tensor(
         return ctx.scalar(value, wanted or scalar_dtype(value))
     if isinstance(value, np.integer) and wanted in _FLOATS:  # not through 32 bits
         return ctx.scalar(int(value), dt.as_dtype(wanted))
+    if type(value) is not np.ndarray:
+        refuse_other_meaning(value, "a constant")
     return ctx.constant(narrow_constant(np.asarray(value), wanted))
 
 

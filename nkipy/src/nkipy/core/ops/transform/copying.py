@@ -91,11 +91,13 @@ def _astype(
     copy: bool = True,
     device: Any = None,
     casting: Any = "unsafe",
+    order: Any = "K",
 ) -> Any:
-    """`x` in `dtype`; itself if it has that and `copy` is false.
+    """`x` in `dtype`; itself if it has that, and the order, and `copy` is false.
 
     Raises:
         TypeError: `dtype` has no counterpart, or `casting` forbids the conversion.
+        ValueError: `order` is none of C, F, A and K.
     """
     tensor = as_tensor(x)
     wanted = dt.as_dtype(dtype)
@@ -106,9 +108,21 @@ def _astype(
             f"according to the rule '{casting}'"
         )
     if target == tensor.dtype:
-        return duplicate(tensor) if copy else tensor
+        return _laid_out(duplicate(tensor) if copy else tensor, order)
     ctx = tensor._ctx
-    return Tensor._wrap(ctx, ctx.convert(tensor.backend_tensor, target))
+    made = Tensor._wrap(ctx, ctx.convert(tensor.backend_tensor, target))
+    return _laid_out(made, order)
+
+
+def _laid_out(x: Tensor, order: Any) -> Tensor:
+    """`x` if its elements lie in this order, else a copy in which they do."""
+    if order not in ("C", "F", "A", "K", None):
+        raise ValueError(f"order must be one of 'C', 'F', 'A', or 'K' (got {order!r})")
+    flags = x._layout().flags
+    fits = {"C": flags.c_contiguous, "F": flags.f_contiguous}
+    if fits.get(order, True):
+        return x
+    return duplicate(x) if order == "C" else duplicate(x.T).T
 
 
 def _same_width(dtype: np.dtype) -> np.dtype:
