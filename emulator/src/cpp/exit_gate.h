@@ -1,14 +1,10 @@
 // The end of the interpreter, and threads that are inside calls: daemon threads, which
-// nobody joins. Before Python 3.14, one that asks for the interpreter's lock when that
-// has ended is ended itself, by unwinding its stack. That goes through destructors of
-// jaxlib's and ours, which aborts the process.
+// nobody joins. See ended_thread.h for what Python does to them.
 
 #ifndef NKIPY_EMULATOR_EXIT_GATE_H_
 #define NKIPY_EMULATOR_EXIT_GATE_H_
 
-#include <cxxabi.h>
 #include <pthread.h>
-#include <unistd.h>
 
 #include <chrono>
 #include <condition_variable>
@@ -16,19 +12,19 @@
 #include <mutex>
 #include <thread>
 
+#include "../libnrt/ended_thread.h"
 #include "python_support.h"
 
 namespace nkipy {
+
+using emulator::or_stop;
+using emulator::stop_for_good;
 
 // How long the end of the interpreter waits for calls that are under way.
 constexpr std::chrono::seconds kExitPatience{5};
 
 // How many scopes of the gate this thread is in.
 inline thread_local int gate_depth = 0;
-
-[[noreturn]] inline void stop_for_good() {
-  for (;;) pause();
-}
 
 // Has a thread that the end of the interpreter did not wait for stop where it is, if it
 // is inside of jaxlib, whose destructors would abort the process.
@@ -86,17 +82,6 @@ class Gate {
 };
 
 inline Gate exit_gate;
-
-// Does what may take the interpreter's lock. A thread that Python ends for it stops
-// here.
-template <typename Action>
-auto or_stop(Action action) {
-  try {
-    return action();
-  } catch (abi::__forced_unwind&) {
-    stop_for_good();
-  }
-}
 
 inline void restore_thread(PyThreadState* thread) {
   or_stop([thread] { PyEval_RestoreThread(thread); });

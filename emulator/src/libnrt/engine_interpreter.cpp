@@ -1,10 +1,10 @@
 #include "engine_interpreter.h"
 
-#include <cxxabi.h>
 #include <dlfcn.h>
-#include <unistd.h>
 
 #include <atomic>
+
+#include "ended_thread.h"
 
 namespace emulator {
 namespace {
@@ -90,6 +90,17 @@ std::string take_error(const Python& py) {
   return result;
 }
 
+// Does what needs the interpreter's lock, which others may get while it runs.
+template <typename Action>
+auto with_lock(const Python& py, Action action) {
+  return or_stop([&] {
+    const int gil = py.gil_ensure();
+    auto result = action();
+    py.gil_release(gil);
+    return result;
+  });
+}
+
 }  // namespace
 
 bool has_interpreter() { return is_alive(python()); }
@@ -97,24 +108,24 @@ bool has_interpreter() { return is_alive(python()); }
 bool interpreter_has(const char* module) {
   const Python* py = python();
   if (!is_alive(py)) return false;
-  const int gil = py->gil_ensure();
-  Object imported = py->import_module(module);
-  if (imported == nullptr) py->clear_error();
-  py->drop(imported);
-  py->gil_release(gil);
-  return imported != nullptr;
+  return with_lock(*py, [&] {
+    Object imported = py->import_module(module);
+    if (imported == nullptr) py->clear_error();
+    py->drop(imported);
+    return imported != nullptr;
+  });
 }
 
 std::string interpreter_path() {
   const Python* py = python();
   if (!is_alive(py)) return "";
-  const int gil = py->gil_ensure();
-  Object path = py->system_object("executable");
-  const char* utf8 = path != nullptr ? py->utf8(path, nullptr) : nullptr;
-  std::string result = utf8 != nullptr ? utf8 : "";
-  py->clear_error();  // None has no text
-  py->gil_release(gil);
-  return result;
+  return with_lock(*py, [py] {
+    Object path = py->system_object("executable");
+    const char* utf8 = path != nullptr ? py->utf8(path, nullptr) : nullptr;
+    std::string result = utf8 != nullptr ? utf8 : "";
+    py->clear_error();  // None has no text
+    return result;
+  });
 }
 
 InterpreterPause::InterpreterPause() {
@@ -125,13 +136,7 @@ InterpreterPause::InterpreterPause() {
 
 InterpreterPause::~InterpreterPause() {
   if (thread_state_ == nullptr) return;
-  try {
-    python()->restore_thread(thread_state_);
-  } catch (abi::__forced_unwind&) {
-    // The interpreter has ended, and before 3.14 ends a daemon thread that comes back
-    // to it. That would take this destructor along and abort the process.
-    for (;;) pause();
-  }
+  or_stop([this] { python()->restore_thread(thread_state_); });
 }
 
 void* import_capsule(const char* module, const char* attribute, const char* name,
@@ -141,16 +146,16 @@ void* import_capsule(const char* module, const char* attribute, const char* name
     *error = "there is no Python interpreter in this process";
     return nullptr;
   }
-  int gil = py->gil_ensure();
-  Object imported = py->import_module(module);
-  Object capsule =
-      imported != nullptr ? py->get_attribute(imported, attribute) : nullptr;
-  void* pointer = capsule != nullptr ? py->capsule_pointer(capsule, name) : nullptr;
-  if (pointer == nullptr) *error = take_error(*py);
-  py->drop(capsule);
-  py->drop(imported);
-  py->gil_release(gil);
-  return pointer;
+  return with_lock(*py, [&] {
+    Object imported = py->import_module(module);
+    Object capsule =
+        imported != nullptr ? py->get_attribute(imported, attribute) : nullptr;
+    void* pointer = capsule != nullptr ? py->capsule_pointer(capsule, name) : nullptr;
+    if (pointer == nullptr) *error = take_error(*py);
+    py->drop(capsule);
+    py->drop(imported);
+    return pointer;
+  });
 }
 
 }  // namespace emulator
