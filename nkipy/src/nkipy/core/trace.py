@@ -5,8 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -67,7 +66,6 @@ class OutputLeaf:
         return f"OutputLeaf({self.index})"
 
 
-@dataclass
 class Trace:
     """A traced call.
 
@@ -77,9 +75,15 @@ class Trace:
         parameter_paths: where in the arguments each parameter stood.
     """
 
-    module: HLOModule
-    result: Any
-    parameter_paths: list[Path] = field(default_factory=list)
+    def __init__(
+        self,
+        module: HLOModule,
+        result: Any,
+        parameter_paths: Sequence[Path] = (),
+    ) -> None:
+        self.module = module
+        self.result = result
+        self.parameter_paths = parameter_paths
 
 
 def kernel_name(func: Callable[..., Any]) -> str:

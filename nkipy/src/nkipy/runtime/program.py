@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,6 @@ from nkipy.execution.engines import Executable
 from nkipy.runtime.guards import Guards
 
 
-@dataclass
 class Program:
     """A traced and compiled call, ready to run.
 
@@ -25,16 +23,12 @@ class Program:
         changes_captured: it was not, right after the kernel had been traced.
     """
 
-    trace: Trace
-    executable: Executable
-    guards: Guards
-    changes_captured: bool = field(init=False, default=False)
-    shapes: list[tuple[tuple[int, ...], np.dtype]] = field(init=False)
-    dtypes: list[np.dtype] = field(init=False)
-    written: dict[int, int] = field(init=False)
-
-    def __post_init__(self) -> None:
-        module = self.trace.module
+    def __init__(self, trace: Trace, executable: Executable, guards: Guards) -> None:
+        self.trace = trace
+        self.executable = executable
+        self.guards = guards
+        self.changes_captured = False
+        module = trace.module
         self.shapes = [(r.shape, r.dtype) for r in module.results]
         self.dtypes = [p.dtype for p in module.parameters]
         self.written = module.input_output_alias

@@ -7,7 +7,6 @@ the dtype asked for, with ``axis=1``. Arrays may stand inside lists and tuples.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -47,7 +46,6 @@ def call(*args: Any, **kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
 _FEW = 3
 
 
-@dataclass(frozen=True)
 class Cases:
     """A sampler that makes these calls.
 
@@ -56,8 +54,11 @@ class Cases:
     leave out dtypes.
     """
 
-    calls: tuple[tuple[tuple[Any, ...], dict[str, Any]], ...]
-    thin: bool
+    def __init__(
+        self, calls: tuple[tuple[tuple[Any, ...], dict[str, Any]], ...], thin: bool
+    ) -> None:
+        self.calls = calls
+        self.thin = thin
 
     def __call__(self, dtype: np.dtype) -> Iterator[Sample]:
         for i, (args, kwargs) in enumerate(self.calls):

@@ -7,7 +7,6 @@ among a sample's arguments becomes a parameter of the traced kernel; all else is
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import ml_dtypes
@@ -16,23 +15,34 @@ import numpy as np
 from nkipy.core import dtypes as dt
 
 
-@dataclass(frozen=True)
 class Sample:
     """One call: positional and keyword arguments, and what tells it from others."""
 
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any] = field(default_factory=dict)
-    label: str = ""
+    def __init__(
+        self,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any] | None = None,
+        label: str = "",
+    ) -> None:
+        self.args = args
+        self.kwargs = {} if kwargs is None else kwargs
+        self.label = label
 
 
-@dataclass(frozen=True)
 class ErrorSample:
     """A call that must raise `error` at trace time, with `match` in its text."""
 
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any] = field(default_factory=dict)
-    error: type[Exception] = ValueError
-    match: str = ""
+    def __init__(
+        self,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any] | None = None,
+        error: type[Exception] = ValueError,
+        match: str = "",
+    ) -> None:
+        self.args = args
+        self.kwargs = {} if kwargs is None else kwargs
+        self.error = error
+        self.match = match
 
 
 Sampler = Callable[[np.dtype], Iterable[Sample]]

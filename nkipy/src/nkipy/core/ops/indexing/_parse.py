@@ -7,7 +7,6 @@ is emitted.
 from __future__ import annotations
 
 import operator
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -76,7 +75,6 @@ NEW_AXIS = -1
 SEPARATOR = -2
 
 
-@dataclass
 class ParsedIndex:
     """An index applied to a shape.
 
@@ -90,12 +88,13 @@ class ParsedIndex:
         scalar: NumPy would give a scalar, or a copy, rather than a view.
     """
 
-    shape: tuple[int, ...]
-    windows: list[Window]
-    order: list[int] = field(default_factory=list)
-    advanced: list[Advanced] = field(default_factory=list)
-    masks: list[Mask] = field(default_factory=list)
-    scalar: bool = False
+    def __init__(self, shape: tuple[int, ...], windows: list[Window]) -> None:
+        self.shape = shape
+        self.windows = windows
+        self.order: list[int] = []
+        self.advanced: list[Advanced] = []
+        self.masks: list[Mask] = []
+        self.scalar = False
 
     @property
     def is_basic(self) -> bool:
