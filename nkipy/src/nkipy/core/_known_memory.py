@@ -143,7 +143,7 @@ def _become(
     del known._array, known._memory
     known.__class__ = NKIPyTensorRef
     known._ctx = ctx
-    known._base = known._view = known._name = None
+    known._base = known._view = known._name = known._laid = None
     known._seen = known._version = 0
     if tensor is None:
         known.__class__ = _Unreachable

@@ -166,7 +166,10 @@ def _by_elements(root: NKIPyTensorRef, whole: Layout, part: Layout) -> NKIPyTens
         OPS["setitem"](target, index, NKIPyTensorRef._wrap(ctx, value))
         return target.backend_tensor
 
-    return root._make_view(View(read, write, lambda array: array[index]))
+    def layout(array: np.ndarray) -> np.ndarray:
+        return np.lib.stride_tricks.as_strided(array, part.shape, part.strides)
+
+    return root._make_view(View(read, write, layout))
 
 
 def _addresses(layout: Layout) -> np.ndarray:

@@ -66,7 +66,7 @@ class KnownTensor(NKIPyTensorRef):
         return as_hlo_tensor(get_hlo_context(), self._array)
 
     _value = backend_tensor
-    _ctx = _base = _view = _name = None  # type: ignore[assignment]
+    _ctx = _base = _view = _name = _laid = None  # type: ignore[assignment]
     _version = _seen = 0
 
     def _operand(self) -> Any:

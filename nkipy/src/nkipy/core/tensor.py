@@ -30,7 +30,11 @@ from nkipy.core.backend.hlo import (
     get_hlo_context,
     leaked,
 )
-from nkipy.core.errors import ConcretizationError, NKIPyValueError
+from nkipy.core.errors import (
+    ConcretizationError,
+    NKIPyNotImplementedError,
+    NKIPyValueError,
+)
 from nkipy.core.op_table import NUMPY_TABLE, OPS
 from nkipy.core.promotion import can_cast
 from nkipy.hlo.builder import HLOBuilder
@@ -40,6 +44,7 @@ __all__ = [
     "NO_KEYWORDS",
     "NKIPyTensorRef",
     "TensorArithmeticMixin",
+    "UnknownOrder",
     "View",
     "as_operand",
     "as_tensor",
@@ -67,6 +72,26 @@ class View(NamedTuple):
     key: Any = None
 
 
+class UnknownOrder(NamedTuple):
+    """In the place of a layout: in which order NumPy's result lies is not known.
+
+    Attributes:
+        op: the op that has made the tensor.
+    """
+
+    op: str
+
+    def error(self) -> NKIPyNotImplementedError:
+        """What to raise where it matters."""
+        return NKIPyNotImplementedError(
+            f"in which order NumPy lays out the result of {self.op} in memory is not "
+            "known here, and so neither whether a reshape or ravel of it is a view or "
+            "a copy; take a .copy() of the result, which is in C order, and reshape "
+            "that",
+            location=caller_location(),
+        )
+
+
 class NKIPyTensorRef(TensorArithmeticMixin, TensorMethodsMixin, Unknown):
     """A traced tensor: shape and dtype known, value not.
 
@@ -89,6 +114,7 @@ class NKIPyTensorRef(TensorArithmeticMixin, TensorMethodsMixin, Unknown):
         "_seen",
         "_version",
         "_name",
+        "_laid",
         "_array",  # the last ones are a KnownTensor's
         "_memory",
         "__weakref__",
@@ -107,6 +133,7 @@ class NKIPyTensorRef(TensorArithmeticMixin, TensorMethodsMixin, Unknown):
         self._seen = 0
         self._version = 0
         self._name = name
+        self._laid: np.ndarray | UnknownOrder | None = None
 
     @staticmethod
     def _wrap(ctx: HLOTraceContext, value: HLOInstruction) -> NKIPyTensorRef:
@@ -180,11 +207,35 @@ class NKIPyTensorRef(TensorArithmeticMixin, TensorMethodsMixin, Unknown):
         return self._root()._version > 0
 
     def _layout(self) -> np.ndarray:
-        """An array of this shape and strides, whose values are never read."""
-        if self._base is None:
-            return _contiguous_layout(self.shape, self.dtype.itemsize)
-        assert self._view is not None
-        return self._view.layout(self._base._layout())
+        """An array of this shape and strides, whose values are never read.
+
+        Raises:
+            NotImplementedError: the strides are not known.
+        """
+        laid = self._laid
+        if laid is None:
+            if self._base is None:
+                return _contiguous_layout(self.shape, self.dtype.itemsize)
+            assert self._view is not None
+            laid = self._laid = self._view.layout(self._base._layout())
+        if type(laid) is UnknownOrder:
+            raise laid.error()
+        assert isinstance(laid, np.ndarray)
+        return laid
+
+    def _known_layout(self) -> np.ndarray | None:
+        """As `_layout`; None if the strides are not known."""
+        try:
+            return self._layout()
+        except NotImplementedError:
+            return None
+
+    def _is_c_contiguous(self) -> bool:
+        """Whether the elements certainly lie in C order, and without gaps."""
+        if self._base is None and self._laid is None:
+            return True
+        layout = self._known_layout()
+        return layout is not None and layout.flags.c_contiguous
 
     # -- properties --------------------------------------------------------------------
     @property
@@ -221,7 +272,7 @@ class NKIPyTensorRef(TensorArithmeticMixin, TensorMethodsMixin, Unknown):
     @property
     def strides(self) -> tuple[int, ...]:
         """Bytes from one element to the next along each axis, as NumPy's array has."""
-        if self._base is None:
+        if self._base is None and self._laid is None:
             return _contiguous_strides(self.shape, self.dtype.itemsize)
         return self._layout().strides
 
@@ -327,7 +378,7 @@ class NKIPyTensorRef(TensorArithmeticMixin, TensorMethodsMixin, Unknown):
         return OPS["astype"](self, dtype, order=order, casting=casting, copy=copy)
 
     def copy(self, order: str = "C") -> NKIPyTensorRef:
-        return OPS["copy"](self)
+        return OPS["copy"](self, order)
 
     def compress(self, condition: Any, axis: Any = None, out: Any = None) -> Any:
         return OPS["compress"](condition, self, axis, out)
@@ -368,6 +419,19 @@ def _contiguous_layout(shape: tuple[int, ...], itemsize: int) -> np.ndarray:
     return np.lib.stride_tricks.as_strided(memory, shape, strides)
 
 
+def layout_in_order(
+    shape: tuple[int, ...], itemsize: int, axes: tuple[int, ...]
+) -> np.ndarray | None:
+    """A layout of `shape` without gaps, `axes` from the slowest to the fastest.
+
+    None for C order, which tensors have if nothing is said.
+    """
+    if axes == tuple(range(len(axes))):
+        return None
+    whole = _contiguous_layout(tuple([shape[axis] for axis in axes]), itemsize)
+    return whole.transpose(sorted(range(len(axes)), key=axes.__getitem__))
+
+
 def _contiguous_strides(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
     strides, step = [], itemsize
     for d in reversed(shape):
@@ -381,7 +445,7 @@ def tensor_of(ctx: HLOTraceContext, value: HLOInstruction) -> NKIPyTensorRef:
     made = _new(NKIPyTensorRef)
     made._ctx = ctx
     made._value = value
-    made._base = made._view = made._name = None
+    made._base = made._view = made._name = made._laid = None
     made._seen = made._version = 0
     return made
 

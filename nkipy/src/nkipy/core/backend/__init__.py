@@ -27,6 +27,7 @@ class TraceContext(Protocol):
 
     backend_name: str
     current_source_location: SourceLocation | None
+    current_op: Any
 
 
 # A context variable: each thread, and each nested trace, sees its own.

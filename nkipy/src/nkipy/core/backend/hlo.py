@@ -43,6 +43,9 @@ class HLOTraceContext(HLOBuilder):
 
     Args:
         module: the module that receives the instructions.
+
+    Attributes:
+        current_op: the op that is being lowered for the user, if one is.
     """
 
     backend_name = "hlo"
@@ -50,6 +53,7 @@ class HLOTraceContext(HLOBuilder):
     def __init__(self, module: HLOModule) -> None:
         super().__init__(module.entry)
         self.module = module
+        self.current_op: Any = None
 
     def set_source_location(self, location: tuple[str, int] | None) -> None:
         """Attribute what follows to a (file, line); None ends that."""

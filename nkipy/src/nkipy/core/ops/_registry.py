@@ -11,7 +11,7 @@ import inspect
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
-from typing import Any, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
 
@@ -28,6 +28,7 @@ from nkipy.core.errors import (
     describe_op_error,
 )
 from nkipy.core.known_tensor import make_traced
+from nkipy.core.ops._memory_order import lay_out
 from nkipy.core.ops._samples import ErrorSample, Sampler
 
 __all__ = [
@@ -64,6 +65,8 @@ class Op:
         rtol: relative tolerance against the reference, by dtype of the result.
         note: a limit or deviation, for the coverage table.
         writes: names of the parameters that the op writes into.
+        memory_order: in which order NumPy's results lie in memory. "operands": in C
+            order if all operands do; "C": in any case; "own": not even then.
         register: False keeps the op out of the registry (tests, local ops).
     """
 
@@ -80,6 +83,7 @@ class Op:
         rtol: dict[np.dtype, float] | None = None,
         note: str = "",
         writes: Sequence[str] = ("out",),
+        memory_order: Literal["operands", "C", "own"] = "operands",
         register: bool | None = None,
     ) -> None:
         self.name = self.__name__ = name
@@ -93,8 +97,10 @@ class Op:
         self.rtol = rtol or {}
         self.note = note
         self.writes = tuple(writes)
+        self.memory_order = memory_order
         self._impls: dict[str, Callable[..., Any]] = {}
         self._composed: Callable[..., Any] | None = None
+        self._modelling: Callable[..., Any] | None = None
         if register or (register is None and (self.numpy or samples is not None)):
             self.register()
 
@@ -155,6 +161,29 @@ class Op:
             )
         return found
 
+    def in_numpy(self) -> Iterator[Callable[..., Any]]:
+        """Functions of plain arrays that do what the op does."""
+        if self.numpy:
+            yield self.numpy[0]
+        elif "cpu" in self._impls or self._composed:
+            yield self._select("cpu")
+        if self.reference is not None:
+            yield self.reference
+
+    def modelled(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments, fit for arrays of a few elements along each axis.
+
+        NumPy is called with them to learn how the op's result lies in memory.
+        """
+        return self._modelling(args, kwargs) if self._modelling else (args, kwargs)
+
+    def modelling(self, function: F) -> F:
+        """Decorator: the function answers for `modelled`."""
+        self._modelling = function
+        return function
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.called(args, kwargs)
 
@@ -169,17 +198,22 @@ class Op:
             return self._select("cpu")(*args, **kwargs)
         if holds_known(args) or (kwargs and holds_known(kwargs.values())):
             args, kwargs = self._without_known(args, kwargs)
-        outermost = ctx.current_source_location is None
-        if outermost:
+        located = ctx.current_source_location is not None
+        if not located:
             ctx.current_source_location = caller_location(3)
+        outer, ctx.current_op = ctx.current_op, self
         try:
-            return self._select(ctx.backend_name)(*args, **kwargs)
+            result = self._select(ctx.backend_name)(*args, **kwargs)
+            if outer is None:
+                lay_out(self, result, args, kwargs)
+            return result
         except USER_ERRORS as error:
             if isinstance(error, NKIPyError) and error.op == self.name:
                 raise
             raise self._described(error, args, kwargs, ctx) from error
         finally:
-            if outermost:
+            ctx.current_op = outer
+            if not located:
                 ctx.current_source_location = None
 
     def _without_known(

@@ -88,6 +88,11 @@ class UFuncOp(Op):
             )
         return wrapped[0] if self.ufunc.nout == 1 else wrapped
 
+    def modelled(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        return tuple(map(as_operand, args)), kwargs
+
     def _written(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Any]:
         yield from args[self.ufunc.nin :]
         yield kwargs.get("out")

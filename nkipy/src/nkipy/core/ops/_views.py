@@ -49,18 +49,52 @@ def duplicate(x: Tensor) -> Tensor:
 
 def reshaped(x: Tensor, shape: Shape) -> Tensor:
     """`x` in another shape of the same size: a view where NumPy can make one."""
+    if not _has_known_reshape(x, shape):
+        return view_or_copy(x, shape)
     return _reshaped_view(x, shape) if is_reshape_view(x, shape) else in_shape(x, shape)
 
 
 def is_reshape_view(x: Tensor, shape: Shape) -> bool:
-    """Whether NumPy reshapes `x` to `shape` without copying its elements."""
-    if x._base is None:  # contiguous
+    """Whether NumPy reshapes `x` to `shape` without copying its elements.
+
+    Raises:
+        NotImplementedError: the order of `x` in memory is not known.
+    """
+    if x._base is None and x._laid is None:  # contiguous
+        return True
+    if _differ_by_ones(x.shape, shape):
         return True
     try:
         x._layout().reshape(shape, copy=False)
     except ValueError:
         return False
     return True
+
+
+def _has_known_reshape(x: Tensor, shape: Shape) -> bool:
+    if x._base is None and x._laid is None:
+        return True
+    return _differ_by_ones(x.shape, shape) or x._known_layout() is not None
+
+
+def _differ_by_ones(shape: Shape, other: Shape) -> bool:
+    """Whether all that differs are axes of one element."""
+    return [d for d in shape if d != 1] == [d for d in other if d != 1]
+
+
+def view_or_copy(x: Tensor, shape: Shape) -> Tensor:
+    """`x`, of unknown order in memory, in another shape of the same size.
+
+    A store into the one or the other is an error where its effect would differ.
+    """
+
+    def refuse(*_: Any) -> Any:
+        x._layout()  # raises
+        raise AssertionError("the order is known after all")
+
+    made = in_shape(x, shape)
+    made._share(x, View(refuse, refuse, refuse))
+    return made
 
 
 def in_shape(x: Tensor, shape: Shape) -> Tensor:

@@ -61,8 +61,8 @@ def _resolve_shape(x: Tensor, shape: Any) -> Shape:
 def _memory_order(x: Tensor, order: str) -> str:
     """The order "A" means: "F" if `x` lies in memory column by column, else "C"."""
     if order == "A":
-        flags = x._layout().flags if x._base is not None else None
-        return "F" if flags and flags.f_contiguous and not flags.c_contiguous else "C"
+        flags = x._layout().flags
+        return "F" if flags.f_contiguous and not flags.c_contiguous else "C"
     if order not in ("C", "F"):
         raise ValueError(f"order '{order}' is not permitted for reshaping")
     return order
@@ -136,8 +136,9 @@ def _ravel(a: Any, order: str = "C") -> Any:
     elif order != "C" and _memory_order(x, order) == "F":
         x = transposed(x, _backwards(x.ndim))
     # Unlike reshape, NumPy copies what has gaps even where a view could be made.
-    contiguous = x._base is None or x._layout().flags.c_contiguous
-    return (reshaped if contiguous else in_shape)(x, (x.size,))
+    if x._is_c_contiguous() or x._known_layout() is None:
+        return reshaped(x, (x.size,))
+    return in_shape(x, (x.size,))
 
 
 @flatten.impl("hlo")
