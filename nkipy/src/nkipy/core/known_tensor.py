@@ -65,8 +65,12 @@ class KnownTensor(NKIPyTensorRef):
         """The values as a constant of the active trace."""
         return as_hlo_tensor(get_hlo_context(), self._array)
 
+    @property
+    def _ctx(self) -> Any:  # type: ignore[override]
+        return _active_ctx.get()
+
     _value = backend_tensor
-    _ctx = _base = _view = _name = _laid = None  # type: ignore[assignment]
+    _base = _view = _name = _laid = None  # type: ignore[assignment]
     _version = _seen = 0
 
     def _operand(self) -> Any:
@@ -81,6 +85,9 @@ class KnownTensor(NKIPyTensorRef):
 
     def _layout(self) -> np.ndarray:
         return self._array
+
+    def _is_c_contiguous(self) -> bool:
+        return self._array.flags.c_contiguous
 
     # -- NumPy's protocols -------------------------------------------------------------
     def __array_ufunc__(

@@ -23,6 +23,7 @@ from nkipy.core._tensor_operators import (
     not_implemented,
 )
 from nkipy.core._tensor_unknown import Unknown
+from nkipy.core.backend import _active_ctx
 from nkipy.core.backend._source import caller_location
 from nkipy.core.backend.hlo import (
     HLOTraceContext,
@@ -46,6 +47,7 @@ __all__ = [
     "TensorArithmeticMixin",
     "UnknownOrder",
     "View",
+    "as_base",
     "as_operand",
     "as_tensor",
     "store_out",
@@ -64,12 +66,15 @@ class View(NamedTuple):
             for a view that is read-only in NumPy.
         layout: the same view of a NumPy array.
         key: equal for two views that select the same elements of a base, or None.
+        ordered: whether its axes lie in memory in C order if the base's do, perhaps
+            with gaps between elements.
     """
 
     read: Callable[[HLOBuilder, HLOInstruction], HLOInstruction]
     write: Callable[[HLOBuilder, HLOInstruction, HLOInstruction], HLOInstruction] | None
     layout: Callable[[np.ndarray], np.ndarray]
     key: Any = None
+    ordered: bool = False
 
 
 class UnknownOrder(NamedTuple):
@@ -130,7 +135,7 @@ class NKIPyTensorRef(TensorArithmeticMixin, TensorMethodsMixin, Unknown):
         self._value = backend_tensor
         self._base: NKIPyTensorRef | None = None
         self._view: View | None = None
-        self._seen = 0
+        self._seen: Any = 0
         self._version = 0
         self._name = name
         self._laid: np.ndarray | UnknownOrder | None = None
@@ -142,7 +147,7 @@ class NKIPyTensorRef(TensorArithmeticMixin, TensorMethodsMixin, Unknown):
     def _make_view(self, view: View) -> NKIPyTensorRef:
         """A tensor that shares this one's elements, as `view` selects them."""
         made = self._wrap(self._ctx, view.read(self._ctx, self.backend_tensor))
-        if self._value.shape or view.write is None or self._is_zero_d_array():
+        if self.shape or view.write is None or self._is_zero_d_array():
             made._share(self, view)
         return made
 
@@ -151,7 +156,7 @@ class NKIPyTensorRef(TensorArithmeticMixin, TensorMethodsMixin, Unknown):
         self._base, self._view = base, view
         while base._base is not None:
             base = base._base
-        self._seen = base._version
+        self._seen = base._version  # of a known one, what it had been read from
 
     def _operand(self) -> Any:
         """This tensor as ops take it."""
@@ -171,11 +176,23 @@ class NKIPyTensorRef(TensorArithmeticMixin, TensorMethodsMixin, Unknown):
         if base is not None:
             while base._base is not None:
                 base = base._base
-            if base._version != self._seen:
+            if base._is_known:
+                self._read_known()
+            elif base._version != self._seen:
                 assert self._base is not None and self._view is not None
                 self._value = self._view.read(self._ctx, self._base.backend_tensor)
                 self._seen = base._version
         return self._value
+
+    def _read_known(self) -> None:
+        """Read a base anew whose values are known, and may have changed unnoticed."""
+        if _active_ctx.get() is not self._ctx:
+            return
+        assert self._base is not None and self._view is not None
+        source = self._base.backend_tensor  # one instruction for equal values
+        if source is not self._seen:
+            self._value = self._view.read(self._ctx, source)
+            self._seen = source
 
     def _assign(self, value: HLOInstruction) -> None:
         """Replace the value, in the base too. `value` has this shape and dtype.
@@ -229,6 +246,16 @@ class NKIPyTensorRef(TensorArithmeticMixin, TensorMethodsMixin, Unknown):
             return self._layout()
         except NotImplementedError:
             return None
+
+    def _is_in_c_order(self) -> bool:
+        """Whether the axes lie in C order, there being gaps or not: without asking."""
+        tensor = self
+        while tensor._base is not None and tensor._laid is None:
+            assert tensor._view is not None
+            if not tensor._view.ordered:
+                return False
+            tensor = tensor._base
+        return tensor._laid is None and not tensor._is_known
 
     def _is_c_contiguous(self) -> bool:
         """Whether the elements certainly lie in C order, and without gaps."""
@@ -491,6 +518,18 @@ def as_tensor(value: Any, dtype: Any = None) -> NKIPyTensorRef:
             raise leaked(value)
         return value
     return NKIPyTensorRef._wrap(ctx, as_hlo_tensor(ctx, value, dtype))
+
+
+def as_base(value: Any) -> NKIPyTensorRef:
+    """`value` as a tensor that can have views: itself also if its values are known.
+
+    Raises:
+        LeakedTracerError: it belongs to another trace.
+        TypeError: it is nothing that an array operation can take.
+    """
+    if isinstance(value, NKIPyTensorRef) and value._is_known:
+        return value
+    return as_tensor(value)
 
 
 def store_out(

@@ -20,7 +20,7 @@ from nkipy.core import dtypes as dt
 from nkipy.core.backend import _active_ctx
 from nkipy.core.tensor import NKIPyTensorRef, UnknownOrder, layout_in_order
 
-__all__ = ["Asked", "lay_out"]
+__all__ = ["LONGEST", "Asked", "lay_out"]
 
 Shape = tuple[int, ...]
 #: The axes of an array, from the slowest in memory to the fastest.
@@ -48,33 +48,46 @@ def lay_out(
     Views of the arguments keep theirs, which follows from that of their bases.
     """
     if type(result) is NKIPyTensorRef:
-        if len(result._value.shape) < 2 or (args and result._base is args[0]):
+        base = result._base
+        if len(result._value.shape) < 2 or (base is not None and base is args[0]):
             return
+        if base is None and not kwargs and op.memory_order == "operands":
+            for value in args:  # as most calls are
+                if type(value) is NKIPyTensorRef:
+                    if value._base is not None or value._laid is not None:
+                        break
+                elif type(value) is not float and type(value) is not int:
+                    break
+            else:
+                return
     elif not isinstance(result, (tuple, list)):
         return
-    order = op.memory_order
-    ordinary = order == "C" or not (
-        order == "own" or _is_strided(args) or _is_strided(kwargs.values())
-    )
-    if ordinary and type(result) is NKIPyTensorRef and result._base is None:
+    if op.memory_order == "made":
         return
-    _lay_out(op, _tensors(result), args, kwargs, ordinary)
+    asks = op.memory_order == "own" or _is_strided(args)
+    asks = asks or (bool(kwargs) and _is_strided(kwargs.values()))
+    if asks or type(result) is not NKIPyTensorRef or result._base is not None:
+        _lay_out(op, list(_tensors(result)), args, kwargs, asks)
 
 
 #: Elements that the axes of models have at most: enough for second differences.
-_LONG = 4
+LONGEST = 4
 
 
 def _is_strided(values: Iterable[Any]) -> bool:
-    """Whether an array among `values` is not C-contiguous, or another order is named."""
+    """Whether axes of an array among `values` lie in another order than C.
+
+    Or another order is named. Gaps between elements do not matter: no result has them.
+    """
     for value in values:
         kind = type(value)
         if kind is NKIPyTensorRef:
-            if value._base is not None or value._laid is not None:
-                if not value._is_c_contiguous():
+            if not value._is_in_c_order():
+                layout = value._known_layout()
+                if layout is None or _is_out_of_order(layout):
                     return True
         elif kind is np.ndarray:
-            if not value.flags.c_contiguous:
+            if _is_out_of_order(value):
                 return True
         elif kind is str:
             if value == "F":
@@ -82,6 +95,21 @@ def _is_strided(values: Iterable[Any]) -> bool:
         elif kind is tuple or kind is list:
             if _is_strided(value):
                 return True
+        elif isinstance(value, NKIPyTensorRef):  # its values are known
+            if _is_out_of_order(value._layout()):
+                return True
+    return False
+
+
+def _is_out_of_order(layout: np.ndarray) -> bool:
+    if layout.flags.c_contiguous:
+        return False
+    before = None
+    for size, stride in zip(layout.shape, layout.strides):
+        if size > 1:
+            if stride <= 0 or (before is not None and stride > before):
+                return True
+            before = stride
     return False
 
 
@@ -97,20 +125,24 @@ def _tensors(tree: Any) -> Iterator[NKIPyTensorRef]:
 
 def _lay_out(
     op: Asked,
-    results: Iterator[NKIPyTensorRef],
+    made: list[NKIPyTensorRef],
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
-    ordinary: bool,
+    asks: bool,
 ) -> None:
+    if len(made) == 1 and made[0]._base is None and not kwargs:
+        if not any(made[0] is value for value in args):
+            orders = _orders(op, args, kwargs)
+            _set_order(made[0], orders[0] if len(orders) == 1 else None, op.name)
+        return
     existed = {id(tensor._root()) for tensor in _tensors([args, kwargs])}
-    made = list(results)
     new = [
         i
         for i, tensor in enumerate(made)
-        if id(tensor._root()) not in existed
-        and tensor.ndim > 1
+        if tensor.ndim > 1
+        and (asks or tensor._base is not None)
         and 0 not in tensor.shape
-        and not (ordinary and tensor._base is None)
+        and id(tensor._root()) not in existed
     ]
     if not new:
         return
@@ -121,7 +153,9 @@ def _lay_out(
 
 
 def _set_order(tensor: NKIPyTensorRef, found: Order | None, op: str) -> None:
-    long = tuple(d > 1 for d in tensor.shape)
+    if 0 in tensor.shape:
+        return
+    long = tuple([d > 1 for d in tensor.shape])
     if found is None or found.long != long or found.axes is None:
         if tensor._base is None:
             tensor._laid = UnknownOrder(op)
@@ -231,6 +265,12 @@ class _Model(NamedTuple):
         return made
 
 
+class _Layout(NamedTuple):
+    shape: Shape
+    strides: Shape
+    dtype: np.dtype
+
+
 class _Scalar(NamedTuple):
     dtype: np.dtype
 
@@ -246,8 +286,9 @@ class _Tree(NamedTuple):
     parts: tuple[Any, ...]
 
 
-def _model(shape: Shape, strides: Shape, dtype: np.dtype) -> _Model:
-    small = tuple([min(d, _LONG) for d in shape])
+def _model(layout: _Layout) -> _Model:
+    shape, strides, dtype = layout
+    small = tuple([min(d, LONGEST) for d in shape])
     step = 1 if _is_dense(shape, strides, dtype.itemsize) else 2
     steps = [0] * len(shape)
     for stride in sorted({abs(s) for d, s in zip(shape, strides) if d > 1 and s}):
@@ -263,7 +304,7 @@ def _stand_in(dtype: np.dtype) -> np.dtype:
 
 
 def _signature(value: Any) -> Any:
-    """`value` with models of its arrays, as something that can be hashed."""
+    """`value` with the layouts of its arrays, as something that can be hashed."""
     kind = type(value)
     if isinstance(value, NKIPyTensorRef):
         layout = value._known_layout()
@@ -271,23 +312,24 @@ def _signature(value: Any) -> Any:
             raise _Unanswerable
         if not layout.shape:
             return _Scalar(value.dtype)
-        return _model(layout.shape, layout.strides, value.dtype)
+        return _Layout(layout.shape, layout.strides, value.dtype)
     if isinstance(value, np.ndarray):
-        return _model(value.shape, value.strides, value.dtype)
+        return _Layout(value.shape, value.strides, value.dtype)
     if kind is tuple or kind is list:
-        return _Tree(kind, (), tuple(map(_signature, value)))
+        return _Tree(kind, (), tuple([_signature(part) for part in value]))
     if kind is dict:
-        return _Tree(kind, tuple(value), tuple(map(_signature, value.values())))
+        parts = [_signature(part) for part in value.values()]
+        return _Tree(kind, tuple(value), tuple(parts))
     if callable(value) and not isinstance(value, (type, np.ufunc)):
         raise _Unanswerable  # it is the user's, and must not be called once more
     return _Static(kind, value)
 
 
 def _models(signature: Any) -> Any:
-    """The tree that a signature is of, with arrays of NumPy's."""
+    """The tree that a signature is of, with small arrays."""
     kind = type(signature)
-    if kind is _Model:
-        return signature.array()
+    if kind is _Layout:
+        return _model(signature).array()
     if kind is _Scalar:
         return _stand_in(signature.dtype).type(0)
     if kind is _Static:

@@ -65,8 +65,10 @@ class Op:
         rtol: relative tolerance against the reference, by dtype of the result.
         note: a limit or deviation, for the coverage table.
         writes: names of the parameters that the op writes into.
-        memory_order: in which order NumPy's results lie in memory. "operands": in C
-            order if all operands do; "C": in any case; "own": not even then.
+        shares: whether the result may be a view of an argument.
+        memory_order: what decides in which order NumPy's results lie in memory.
+            "operands": if they lie in C order, so do results; "own": in any case
+            NumPy has to be asked; "made": results lie as the op has made them.
         register: False keeps the op out of the registry (tests, local ops).
     """
 
@@ -83,7 +85,8 @@ class Op:
         rtol: dict[np.dtype, float] | None = None,
         note: str = "",
         writes: Sequence[str] = ("out",),
-        memory_order: Literal["operands", "C", "own"] = "operands",
+        shares: bool = False,
+        memory_order: Literal["operands", "own", "made"] = "operands",
         register: bool | None = None,
     ) -> None:
         self.name = self.__name__ = name
@@ -97,6 +100,7 @@ class Op:
         self.rtol = rtol or {}
         self.note = note
         self.writes = tuple(writes)
+        self.shares = shares
         self.memory_order = memory_order
         self._impls: dict[str, Callable[..., Any]] = {}
         self._composed: Callable[..., Any] | None = None
@@ -219,9 +223,14 @@ class Op:
     def _without_known(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """The arguments: known arrays as plain ones, those to write into as traced."""
+        """The arguments: known arrays as plain ones, those to write into as traced.
+
+        Known arrays that the result may be a view of stay what they are.
+        """
         for value in self._written(args, kwargs):  # which may be an operand as well
             make_traced(value)
+        if self.shares:
+            return args, kwargs
         return operands(args), operands(kwargs)
 
     def _written(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Any]:

@@ -60,9 +60,7 @@ def is_reshape_view(x: Tensor, shape: Shape) -> bool:
     Raises:
         NotImplementedError: the order of `x` in memory is not known.
     """
-    if x._base is None and x._laid is None:  # contiguous
-        return True
-    if _differ_by_ones(x.shape, shape):
+    if x._is_c_contiguous() or _differ_by_ones(x.shape, shape):
         return True
     try:
         x._layout().reshape(shape, copy=False)
@@ -72,7 +70,7 @@ def is_reshape_view(x: Tensor, shape: Shape) -> bool:
 
 
 def _has_known_reshape(x: Tensor, shape: Shape) -> bool:
-    if x._base is None and x._laid is None:
+    if x._is_c_contiguous():
         return True
     return _differ_by_ones(x.shape, shape) or x._known_layout() is not None
 
@@ -108,6 +106,7 @@ def _reshaped_view(x: Tensor, shape: Shape) -> Tensor:
             lambda b, base: b.reshape(base, shape),
             lambda b, old, new: b.reshape(new, old.shape),
             lambda a: a.reshape(shape),
+            ordered=True,
         )
     )
 
@@ -166,6 +165,7 @@ def piece(x: Tensor, axis: int, start: int, limit: int) -> Tensor:
             lambda b, base: b.slice_dim(base, axis, start, limit),
             write,
             lambda a: a[index],
+            ordered=True,
         )
     )
 

@@ -10,12 +10,13 @@ from nkipy.core.ops._cases import A, X, call, cases
 from nkipy.core.ops._dtype_sets import ALL
 from nkipy.core.ops._registry import Op
 from nkipy.core.ops._samples import ErrorSample
-from nkipy.core.ops._views import Tensor
-from nkipy.core.tensor import as_tensor
+from nkipy.core.ops._views import Tensor, broadcast_view, duplicate, reshaped
+from nkipy.core.tensor import as_base
 
 meshgrid = Op(
     "meshgrid",
     numpy=np.meshgrid,
+    shares=True,
     dtypes=ALL,
     samples=cases(
         call(A(2), A(3)),
@@ -24,7 +25,7 @@ meshgrid = Op(
         call(A(2)),
     ),
     errors=[ErrorSample((X[0], X[0]), {"indexing": "yx"}, ValueError, "indexing")],
-    note="with copy=False the arrays are read-only",
+    note="with copy=False and without sparse=True, the arrays are read-only",
 )
 
 
@@ -35,18 +36,22 @@ def _meshgrid(
     """Coordinate arrays of a grid, from the coordinates along each axis."""
     if indexing not in ("xy", "ij"):
         raise ValueError("Valid values for `indexing` are 'xy' and 'ij'.")
-    tensors = [as_tensor(x) for x in xi]
+    tensors = [as_base(x) for x in xi]
     order = list(range(len(tensors)))
     if indexing == "xy" and len(order) > 1:
         order[:2] = [1, 0]  # the first coordinate varies along columns
     shape = [1] * len(tensors)
     for axis, x in zip(order, tensors):
         shape[axis] = x.size
-    return tuple(axis_grid(x, i, shape, sparse) for i, x in zip(order, tensors))
+    grids = (axis_grid(x, i, shape, sparse) for i, x in zip(order, tensors))
+    return tuple(map(duplicate, grids) if copy else grids)
 
 
 def axis_grid(x: Tensor, axis: int, shape: list[int], sparse: bool) -> Tensor:
-    ctx = x._ctx
-    own = [x.size if i == axis else 1 for i in range(len(shape))]
-    value = ctx.reshape(x.backend_tensor, own)
-    return Tensor._wrap(ctx, value if sparse else ctx.broadcast_to(value, shape))
+    """`x` along one axis of a grid, repeated along the others if not `sparse`. A view.
+
+    It is read-only where it is repeated.
+    """
+    own = reshaped(x, tuple(x.size if i == axis else 1 for i in range(len(shape))))
+    repeats = not sparse and own.shape != tuple(shape)
+    return broadcast_view(own, tuple(shape)) if repeats else own

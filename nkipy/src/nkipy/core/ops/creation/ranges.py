@@ -19,6 +19,7 @@ from nkipy.core.tensor import as_operand, as_tensor
 linspace = Op(
     "linspace",
     numpy=np.linspace,
+    memory_order="own",
     dtypes=(dt.float32, dt.int32, dt.uint8, dt.bool_),
     samples=cases(
         call(A(), 5.0, 7),

@@ -36,7 +36,9 @@ class BasicIndex:
         self.is_dynamic = any(w.start is not None for w in parsed.windows)
         self._starts: dict[int, Value] = {}
         self.shape = self._result_shape()
-        self.view = View(self.read, self.write, self.layout, parsed.key)
+        self.view = View(
+            self.read, self.write, self.layout, parsed.key, not self._reversed
+        )
 
     def _result_shape(self) -> tuple[int, ...]:
         """The shape of the result, if there are no advanced indices."""

@@ -150,6 +150,13 @@ def _take_along_axis(arr: Any, indices: Any, axis: Any = -1) -> NKIPyTensorRef:
     return NKIPyTensorRef._wrap(ctx, along.read(ctx, value))
 
 
+@take_along_axis.modelling
+def _along_modelled(
+    args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    return tuple(map(as_operand, args)), {k: as_operand(v) for k, v in kwargs.items()}
+
+
 # -- conditions that are static --------------------------------------------------------
 def _compress_samples(dtype: np.dtype) -> Iterator[Sample]:
     x = make((3, 4), dtype)

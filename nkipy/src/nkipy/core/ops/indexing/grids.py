@@ -11,11 +11,12 @@ from nkipy.core.ops._cases import A, X, call, cases
 from nkipy.core.ops._registry import Op, supports
 from nkipy.core.ops._samples import ErrorSample
 from nkipy.core.ops.creation.grids import axis_grid
-from nkipy.core.tensor import as_tensor
+from nkipy.core.tensor import as_base
 
 ix_ = Op(
     "ix_",
     numpy=np.ix_,
+    shares=True,
     dtypes=supports(dt.INTEGERS),
     samples=cases(call(A(2), A(3)), call(A(4), [0, 1], A(2))),
     errors=[
@@ -33,7 +34,7 @@ def _ix(*args: Any) -> tuple[Any, ...]:
         ValueError: an index is not 1-D.
         NotImplementedError: it is a traced mask, whose number of trues is not known.
     """
-    tensors = [as_tensor(a) for a in args]
+    tensors = [as_base(a) for a in args]
     for x in tensors:
         if x.ndim != 1:
             raise ValueError("Cross index must be 1 dimensional")

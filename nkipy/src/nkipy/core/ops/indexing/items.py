@@ -11,6 +11,7 @@ from nkipy.core.backend.hlo import HLOTraceContext, as_hlo_tensor, get_hlo_conte
 from nkipy.core.ops._registry import Op
 from nkipy.core.ops.indexing._advanced import AdvancedIndex
 from nkipy.core.ops.indexing._basic import BasicIndex
+from nkipy.core.ops.indexing._modelled import modelled_index
 from nkipy.core.ops.indexing._parse import ParsedIndex, parse_index
 from nkipy.core.ops.indexing._samples import (
     getitem_errors,
@@ -20,7 +21,7 @@ from nkipy.core.ops.indexing._samples import (
     setitem_reference,
     setitem_samples,
 )
-from nkipy.core.tensor import NKIPyTensorRef, as_operand, as_tensor
+from nkipy.core.tensor import NKIPyTensorRef, as_base, as_operand, as_tensor
 from nkipy.hlo.builder import Value
 
 _NOTE = (
@@ -35,6 +36,8 @@ getitem = Op(
     samples=getitem_samples,
     errors=getitem_errors,
     reference=getitem_reference,
+    shares=True,
+    memory_order="own",
     note=_NOTE,
 )
 setitem = Op(
@@ -57,7 +60,7 @@ def _getitem(x: Any, index: Any) -> NKIPyTensorRef:
         NotImplementedError: the result's shape would depend on traced values.
     """
     ctx = get_hlo_context()
-    x = as_tensor(x)
+    x = as_base(x)
     prepared = _prepare(ctx, x.shape, index)
     parsed = prepared if isinstance(prepared, ParsedIndex) else prepared.parsed
     if parsed.masks:
@@ -73,6 +76,14 @@ def _getitem(x: Any, index: Any) -> NKIPyTensorRef:
     if parsed.scalar:
         return NKIPyTensorRef._wrap(ctx, prepared.read(ctx, x.backend_tensor))
     return x._make_view(prepared.view)
+
+
+@getitem.modelling
+def _getitem_modelled(
+    args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    x, index = args
+    return (x, modelled_index(x.shape, index)), kwargs
 
 
 @setitem.impl("hlo")

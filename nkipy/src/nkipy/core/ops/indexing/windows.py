@@ -70,6 +70,7 @@ static_slice = Op(
     dtypes=dt.SUPPORTED,
     samples=_slice_samples,
     reference=lambda x, *rows: x[tuple(map(slice, *rows))],
+    memory_order="made",
     errors=(
         ErrorSample((_X, (0, 0), (3, 5)), match="axis 1 of size 4 has no window"),
         ErrorSample((_X, (-1, 0), (3, 4)), match="no window from -1"),
@@ -278,6 +279,15 @@ def _scatter_strided(
     shape = as_tensor(x).shape
     window = _window(shape, start_indices, limit_indices, strides)
     return _stored_traced(x, window, updates)
+
+
+@scatter_strided.modelling
+def _scatter_strided_modelled(
+    args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    x = as_tensor(args[0] if args else kwargs["x"])
+    nowhere = (0,) * x.ndim
+    return (x, 0, nowhere, nowhere), {}
 
 
 @scatter_strided.impl("cpu")

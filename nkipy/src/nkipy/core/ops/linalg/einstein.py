@@ -234,6 +234,7 @@ def _evaluate(
 einsum = Op(
     "einsum",
     numpy=np.einsum,
+    memory_order="own",
     dtypes=supports(dt.FLOATS, dt.FP8, dt.INTEGERS, dt.bool_),
     reference=single_precision(np.einsum),
     samples=cases(

@@ -296,6 +296,7 @@ NUMERIC = supports(dt.FLOATS, dt.INTEGERS)
 cross = Op(
     "cross",
     numpy=np.cross,
+    memory_order="own",
     dtypes=NUMERIC,
     samples=cases(
         call(A(3), A(3)),
@@ -360,6 +361,7 @@ def _zero_like(x: Tensor) -> Tensor:
 linalg_cross = Op(
     "linalg_cross",
     numpy=np.linalg.cross,
+    memory_order="own",
     dtypes=NUMERIC,
     samples=cases(call(A(4, 3), A(4, 3)), call(A(3, 2), A(3, 2), axis=0)),
     errors=(ErrorSample((X, X), {"axis": 0}, match="3-dimensional"),),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from inspect import signature
 from operator import index
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from nkipy.core import dtypes as dt
 from nkipy.core.backend.hlo import HLOTraceContext, get_hlo_context
+from nkipy.core.ops._memory_order import LONGEST
 from nkipy.core.ops._reduction import one_axis
 from nkipy.core.ops._registry import Op, supports
 from nkipy.core.ops._samples import ErrorSample, Sample, make, special
@@ -123,6 +125,15 @@ def _opposite(ctx: HLOTraceContext, x: Value, is_ascend: bool) -> Value:
     if not is_ascend:
         return x
     return ctx.negate(x) if dt.is_float(x.dtype) else ctx.not_(x)
+
+
+@topk.modelling
+def _modelled(
+    args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    bound = signature(_traced).bind(*args, **kwargs)
+    bound.arguments["k"] = min(index(bound.arguments["k"]), LONGEST)
+    return bound.args, bound.kwargs
 
 
 @topk.impl("cpu")

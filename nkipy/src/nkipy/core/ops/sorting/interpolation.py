@@ -46,6 +46,7 @@ def _infinite(dtype: np.dtype) -> Iterator[Sample]:
 interp = Op(
     "interp",
     numpy=np.interp,
+    memory_order="made",
     dtypes=(*dt.FLOATS, *dt.FP8, dt.int32),
     samples=_samples,
     errors=(

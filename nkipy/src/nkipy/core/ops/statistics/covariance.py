@@ -178,6 +178,7 @@ _COV_ERRORS = (
 cov = Op(
     "cov",
     numpy=np.cov,
+    memory_order="made",
     dtypes=NUMERIC,
     samples=_cov_samples,
     errors=_COV_ERRORS
@@ -190,6 +191,7 @@ cov = Op(
 corrcoef = Op(
     "corrcoef",
     numpy=np.corrcoef,
+    memory_order="made",
     dtypes=NUMERIC,
     samples=_corrcoef_samples,
     errors=_COV_ERRORS,

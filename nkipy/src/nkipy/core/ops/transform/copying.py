@@ -108,7 +108,8 @@ def _astype(
             f"according to the rule '{casting}'"
         )
     if target == tensor.dtype:
-        return _laid_out(duplicate(tensor) if copy else tensor, order)
+        copies = copy or wanted != target  # as NumPy has that dtype, and a copy for it
+        return _laid_out(duplicate(tensor) if copies else tensor, order)
     ctx = tensor._ctx
     made = Tensor._wrap(ctx, ctx.convert(tensor.backend_tensor, target))
     return _laid_out(made, order)
@@ -169,6 +170,7 @@ def _view(x: Any, dtype: Any = None, /) -> Any:
             lambda b, base: _reinterpret(b, base, target),
             lambda b, old, new: _reinterpret(b, new, own),
             lambda a: a,  # the layout is the same
+            ordered=True,
         )
     )
 

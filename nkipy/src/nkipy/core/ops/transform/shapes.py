@@ -30,7 +30,7 @@ from nkipy.core.ops.transform.copying import astype as astype
 from nkipy.core.ops.transform.copying import copy as copy
 from nkipy.core.ops.transform.joining import concatenate as concatenate
 from nkipy.core.ops.transform.joining import stack as stack
-from nkipy.core.tensor import as_tensor
+from nkipy.core.tensor import as_base, as_tensor
 
 AxisError = np.exceptions.AxisError
 
@@ -75,6 +75,7 @@ def _backwards(ndim: int) -> range:
 reshape = Op(
     "reshape",
     numpy=np.reshape,
+    memory_order="made",
     dtypes=ALL,
     samples=cases(
         call(A(2, 3, 5), (6, 5)),
@@ -338,13 +339,14 @@ def _make_atleast(ndim: int) -> Op:
     op = Op(
         f"atleast_{ndim}d",
         numpy=getattr(np, f"atleast_{ndim}d"),
+        shares=True,
         dtypes=ALL,
         samples=cases(call(A()), call(A(3)), call(A(2, 3), A(4)), call(A(2, 1, 3, 1))),
     )
 
     @op.impl("hlo")
     def atleast(*arys: Any) -> Any:
-        tensors = [as_tensor(a) for a in arys]
+        tensors = [as_base(a) for a in arys]
         made = tuple(
             x if x.ndim >= ndim else reshaped(x, at_least(ndim, x.shape))
             for x in tensors

@@ -14,7 +14,7 @@ from nkipy.core.ops._registry import Op
 from nkipy.core.ops._samples import ErrorSample
 from nkipy.core.ops._static_take import take_static
 from nkipy.core.ops._views import Shape, Tensor, as_shape, broadcast_view
-from nkipy.core.tensor import as_operand, as_tensor
+from nkipy.core.tensor import as_base, as_operand, as_tensor
 from nkipy.hlo.builder import HLOBuilder, Value
 
 AxisError = np.exceptions.AxisError
@@ -50,6 +50,7 @@ def _broadcast_to(array: Any, shape: Any, subok: bool = False) -> Any:
 broadcast_arrays = Op(
     "broadcast_arrays",
     numpy=np.broadcast_arrays,
+    shares=True,
     dtypes=ALL,
     samples=cases(call(A(3, 1), A(4), A()), call(A(2), A(2))),
     errors=[ErrorSample((X, X.T), {}, ValueError, "broadcast")],
@@ -60,7 +61,7 @@ broadcast_arrays = Op(
 @broadcast_arrays.impl("hlo")
 def _broadcast_arrays(*args: Any, subok: bool = False) -> Any:
     """Each array broadcast to their common shape. Read-only views."""
-    tensors = [as_tensor(a) for a in args]
+    tensors = [as_base(a) for a in args]
     shape = np.broadcast_shapes(*(x.shape for x in tensors))
     return tuple(x if x.shape == shape else broadcast_view(x, shape) for x in tensors)
 
