@@ -214,7 +214,9 @@ def _stacked(value: Any) -> Any:
         )
     if not any(map(holds_traced, parts)):
         return np.array(parts)
-    return OPS["stack"](parts)
+    stacked = OPS["stack"](parts)
+    in_order = stacked._is_c_contiguous()  # which stacking, unlike this, may not keep
+    return stacked if in_order else OPS["copy"](stacked, "C")
 
 
 def _random(name: str, original: Function) -> Function:

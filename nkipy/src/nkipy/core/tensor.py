@@ -446,6 +446,7 @@ def _contiguous_layout(shape: tuple[int, ...], itemsize: int) -> np.ndarray:
     return np.lib.stride_tricks.as_strided(memory, shape, strides)
 
 
+@lru_cache(maxsize=1024)
 def layout_in_order(
     shape: tuple[int, ...], itemsize: int, axes: tuple[int, ...]
 ) -> np.ndarray | None:

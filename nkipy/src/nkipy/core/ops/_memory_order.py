@@ -49,7 +49,9 @@ def lay_out(
     """
     if type(result) is NKIPyTensorRef:
         base = result._base
-        if len(result._value.shape) < 2 or (base is not None and base is args[0]):
+        if len(result._value.shape) < 2:
+            return
+        if base is not None and args and base is args[0]:
             return
         if base is None and not kwargs and op.memory_order == "operands":
             for value in args:  # as most calls are
@@ -139,7 +141,8 @@ def _lay_out(
     new = [
         i
         for i, tensor in enumerate(made)
-        if tensor.ndim > 1
+        if type(tensor) is NKIPyTensorRef
+        and tensor.ndim > 1
         and (asks or tensor._base is not None)
         and 0 not in tensor.shape
         and id(tensor._root()) not in existed
@@ -185,23 +188,26 @@ class _Unanswerable(Exception):
 
 def _orders(op: Asked, args: Any, kwargs: dict[str, Any]) -> tuple[Order, ...]:
     """The order of each array and scalar that NumPy gives; none if that is unknown."""
+    args, kwargs = op.modelled(args, kwargs)
     try:
-        signature = _signature(op.modelled(args, kwargs))
+        signature = tuple([_signature(value) for value in args])
+        named = _signature(kwargs) if kwargs else None
     except _Unanswerable:
         return ()
     try:
-        return _ask(op, signature)
+        return _ask(op, signature, named)
     except TypeError:  # something in it cannot be hashed
-        return _ask.__wrapped__(op, signature)
+        return _ask.__wrapped__(op, signature, named)
 
 
 @lru_cache(maxsize=4096)
-def _ask(op: Asked, signature: Any) -> tuple[Order, ...]:
+def _ask(op: Asked, signature: tuple[Any, ...], named: Any) -> tuple[Order, ...]:
     token = _active_ctx.set(None)
     try:
         with np.errstate(all="ignore"):
             for function in op.in_numpy():
-                args, kwargs = _models(signature)
+                args = map(_models, signature)
+                kwargs = {} if named is None else _models(named)
                 try:
                     return tuple(_orders_in(function(*args, **kwargs)))
                 except Exception:  # whatever it is that keeps it from answering
@@ -265,12 +271,6 @@ class _Model(NamedTuple):
         return made
 
 
-class _Layout(NamedTuple):
-    shape: Shape
-    strides: Shape
-    dtype: np.dtype
-
-
 class _Scalar(NamedTuple):
     dtype: np.dtype
 
@@ -286,8 +286,7 @@ class _Tree(NamedTuple):
     parts: tuple[Any, ...]
 
 
-def _model(layout: _Layout) -> _Model:
-    shape, strides, dtype = layout
+def _model(shape: Shape, strides: Shape, dtype: np.dtype) -> _Model:
     small = tuple([min(d, LONGEST) for d in shape])
     step = 1 if _is_dense(shape, strides, dtype.itemsize) else 2
     steps = [0] * len(shape)
@@ -304,7 +303,11 @@ def _stand_in(dtype: np.dtype) -> np.dtype:
 
 
 def _signature(value: Any) -> Any:
-    """`value` with the layouts of its arrays, as something that can be hashed."""
+    """`value`, if possible as something that can be hashed.
+
+    Arrays are tuples of their shape, strides in bytes, and dtype; all else is of one of
+    the classes above.
+    """
     kind = type(value)
     if isinstance(value, NKIPyTensorRef):
         layout = value._known_layout()
@@ -312,9 +315,9 @@ def _signature(value: Any) -> Any:
             raise _Unanswerable
         if not layout.shape:
             return _Scalar(value.dtype)
-        return _Layout(layout.shape, layout.strides, value.dtype)
+        return layout.shape, layout.strides, value.dtype
     if isinstance(value, np.ndarray):
-        return _Layout(value.shape, value.strides, value.dtype)
+        return value.shape, value.strides, value.dtype
     if kind is tuple or kind is list:
         return _Tree(kind, (), tuple([_signature(part) for part in value]))
     if kind is dict:
@@ -328,8 +331,8 @@ def _signature(value: Any) -> Any:
 def _models(signature: Any) -> Any:
     """The tree that a signature is of, with small arrays."""
     kind = type(signature)
-    if kind is _Layout:
-        return _model(signature).array()
+    if kind is tuple:
+        return _model(*signature).array()
     if kind is _Scalar:
         return _stand_in(signature.dtype).type(0)
     if kind is _Static:

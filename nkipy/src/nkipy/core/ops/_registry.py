@@ -239,6 +239,15 @@ class Op:
             if name in self.writes:
                 yield value
 
+    def bound(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> inspect.BoundArguments:
+        """The arguments by the names that the implementation has for them."""
+        assert self.implementation is not None
+        bound = inspect.signature(self.implementation).bind(*args, **kwargs)
+        bound.apply_defaults()
+        return bound
+
     @cached_property
     def _positional(self) -> tuple[str, ...]:
         function = self.implementation

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -65,11 +65,28 @@ _SCATTERS: dict[Any, str] = {
     np.multiply: "multiply",
 }
 
-reduce = Op("ufunc.reduce", register=True)
-accumulate = Op("ufunc.accumulate", register=True)
-outer = Op("ufunc.outer", register=True)
-at = Op("ufunc.at", writes=("a",), register=True)
-reduceat = Op("ufunc.reduceat", register=True)
+
+
+def _by_numpy(method: str) -> Callable[..., Any]:
+    """The method of a ufunc, as a function of the ufunc and its arguments."""
+
+    def call(ufunc: np.ufunc, *args: Any, **kwargs: Any) -> Any:
+        return getattr(ufunc, method)(*args, **kwargs)
+
+    return call
+
+
+def _method_op(method: str, **record: Any) -> Op:
+    return Op(
+        f"ufunc.{method}", reference=_by_numpy(method), register=True, **record
+    )
+
+
+reduce = _method_op("reduce")
+accumulate = _method_op("accumulate")
+outer = _method_op("outer")
+at = _method_op("at", writes=("a",))
+reduceat = _method_op("reduceat")
 
 
 def _binary(ufunc: np.ufunc, method: str) -> None:

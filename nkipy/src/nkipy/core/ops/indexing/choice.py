@@ -249,8 +249,8 @@ def _piecewise(
 def _piecewise_modelled(
     args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    x, conditions, functions = args[:3]  # of which NumPy knows by position only
-    return (x, conditions, [0] * len(functions)), {}
+    given = piecewise.bound(args, kwargs).arguments
+    return (given["x"], given["condlist"], [0] * len(given["funclist"])), {}
 
 
 def _piece(

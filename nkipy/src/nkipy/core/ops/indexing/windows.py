@@ -285,8 +285,8 @@ def _scatter_strided(
 def _scatter_strided_modelled(
     args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    x = as_tensor(args[0] if args else kwargs["x"])
-    nowhere = (0,) * x.ndim
+    x = scatter_strided.bound(args, kwargs).arguments["x"]
+    nowhere = (0,) * as_tensor(x).ndim
     return (x, 0, nowhere, nowhere), {}
 
 

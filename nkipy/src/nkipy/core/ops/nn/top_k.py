@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from inspect import signature
 from operator import index
 from typing import Any
 
@@ -131,7 +130,7 @@ def _opposite(ctx: HLOTraceContext, x: Value, is_ascend: bool) -> Value:
 def _modelled(
     args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    bound = signature(_traced).bind(*args, **kwargs)
+    bound = topk.bound(args, kwargs)
     bound.arguments["k"] = min(index(bound.arguments["k"]), LONGEST)
     return bound.args, bound.kwargs
 

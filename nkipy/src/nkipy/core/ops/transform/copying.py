@@ -34,6 +34,17 @@ def _copy(a: Any, order: str = "K", subok: bool = False) -> Any:
     return duplicate(as_tensor(a))
 
 
+@copy.modelling
+def _copy_modelled(
+    args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    bound = copy.bound(args, kwargs)
+    if bound.arguments["order"] == "C":  # whatever the order of `a`, known or not
+        shape = as_tensor(bound.arguments["a"]).shape
+        bound.arguments["a"] = np.broadcast_to(np.zeros((), np.int8), shape)
+    return bound.args, bound.kwargs
+
+
 def _astype_reference(x: np.ndarray, dtype: Any, **options: Any) -> np.ndarray:
     return x.astype(dtype, **options)
 
