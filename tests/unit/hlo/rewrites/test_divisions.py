@@ -10,6 +10,7 @@ from nkipy.hlo.builder import HLOBuilder
 from nkipy.hlo.ir import HLOComputation
 from nkipy.hlo.rewrites.divisions import guard_divisions
 from nkipy.runtime import simulate_jit
+from tests.support.integers import defined
 
 DTYPES = [dt.int8, dt.int16, dt.int32, dt.int64, dt.uint8, dt.uint32]
 
@@ -21,18 +22,6 @@ def pairs(dtype):
     values += [-1, -7] if info.min else []
     x, y = np.meshgrid(np.array(values, dtype), np.array(values, dtype))
     return x.reshape(-1), y.reshape(-1)
-
-
-def defined(opcode, x, y):
-    """What HLO says, in Python's integers."""
-    info = np.iinfo(x.dtype)
-    results = []
-    for a, b in zip(x.tolist(), y.tolist()):
-        quotient = -1 if b == 0 else abs(a) // abs(b) * (1 if a * b >= 0 else -1)
-        remainder = a if b == 0 else a - quotient * b
-        value = quotient if opcode == "divide" else remainder
-        results.append((value - info.min) % (info.max - info.min + 1) + info.min)
-    return np.array(results, x.dtype)
 
 
 @pytest.mark.parametrize("opcode", ["divide", "remainder"])

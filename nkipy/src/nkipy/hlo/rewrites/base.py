@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+import numpy as np
+
 from nkipy.hlo.builder import HLOBuilder
 from nkipy.hlo.ir import (
     HLOComputation,
@@ -29,6 +31,19 @@ class Place:
         self.computation = computation
         self.builder = builder
         self.is_entry = is_entry
+
+
+def constant_below(value: HLOInstruction) -> HLOInstruction | None:
+    """The constant whose elements `value` has, each as often as it may be; or None."""
+    while value.opcode in ("broadcast", "reshape"):
+        (value,) = value.operands
+    return value if value.opcode == "constant" else None
+
+
+def literal_below(value: HLOInstruction) -> np.ndarray | None:
+    """The literal of :func:`constant_below`."""
+    constant = constant_below(value)
+    return None if constant is None else constant.attributes["literal"]
 
 
 def rewrite(module: HLOModule, rule: Rule) -> HLOModule:

@@ -9,12 +9,10 @@ whatever folds the division has folded its divisor first, none sees a zero.
 
 from __future__ import annotations
 
-import numpy as np
-
 from nkipy.hlo.builder import HLOBuilder
 from nkipy.hlo.dtypes import lowest
 from nkipy.hlo.ir import HLOInstruction, HLOModule
-from nkipy.hlo.rewrites.base import Place, rewrite
+from nkipy.hlo.rewrites.base import Place, literal_below, rewrite
 
 Value = HLOInstruction
 
@@ -42,11 +40,9 @@ def _needs(inst: Value) -> bool:
 
 
 def _is_harmless(divisor: Value) -> bool:
-    while divisor.opcode in ("broadcast", "reshape"):
-        (divisor,) = divisor.operands
-    if divisor.opcode != "constant":
+    literal = literal_below(divisor)
+    if literal is None:
         return False
-    literal: np.ndarray = divisor.attributes["literal"]
     is_signed = literal.dtype.kind == "i"
     return bool(literal.all()) and not (is_signed and (literal == -1).any())
 

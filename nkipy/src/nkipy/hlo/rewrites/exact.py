@@ -27,7 +27,7 @@ from nkipy.hlo.builder import HLOBuilder
 from nkipy.hlo.ir import HLOComputation, HLOInstruction, HLOModule
 from nkipy.hlo.opcodes import OPCODES, CostKind, Keeps
 from nkipy.hlo.rewrites import lending
-from nkipy.hlo.rewrites.base import Place, rewrite
+from nkipy.hlo.rewrites.base import Place, constant_below, rewrite
 
 Value = HLOInstruction
 
@@ -167,11 +167,11 @@ def _added_zeros(computation: HLOComputation) -> set[Value]:
         if inst.opcode != "add" and not _leaves(inst):
             continue
         for operand in inst.operands:
-            while operand.opcode in ("broadcast", "reshape"):
-                operand = operand.operands[0]
-            if operand.opcode == "constant" and operand.dtype in _BITS:
-                if not operand.attributes["literal"].any():
-                    zeros.add(operand)
+            if operand.dtype not in _BITS:
+                continue
+            constant = constant_below(operand)
+            if constant is not None and not constant.attributes["literal"].any():
+                zeros.add(constant)
     return zeros
 
 

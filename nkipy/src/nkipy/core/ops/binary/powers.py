@@ -18,6 +18,7 @@ from nkipy.core.promotion import Loop
 from nkipy.core.tensor import NKIPyTensorRef
 from nkipy.hlo.builder import HLOBuilder, Value
 from nkipy.hlo.ir import HLOInstruction
+from nkipy.hlo.rewrites.powers import repeated_squaring
 
 _NEGATIVE = "Integers to negative integer powers are not allowed."
 
@@ -52,19 +53,11 @@ def _static_int_power(b: HLOBuilder, x: Value, exponent: int) -> Value:
 
 
 def _int_power(b: HLOBuilder, x: Value, y: Value) -> Value:
-    """Repeated squaring over the bits of the exponent, modulo 2**n as in NumPy."""
-    assert y.dtype is not None
+    """Modulo 2**n, as in NumPy."""
     exponent = uniform(y)
     if exponent is not None:
         return _static_int_power(b, x, int(exponent))
-    result, zero = b.full_like(x, 1), b.full_like(y, 0)
-    width = 8 * y.dtype.itemsize - (y.dtype in dt.SIGNED)
-    for bit in range(width):
-        chosen = b.compare(b.and_(y, b.full_like(y, 1 << bit)), zero, "NE")
-        result = b.select(chosen, b.multiply(result, x), result)
-        if bit + 1 < width:
-            x = b.multiply(x, x)
-    return result
+    return repeated_squaring(b, x, y)
 
 
 def _power(b: HLOBuilder, x: Value, y: Value) -> Value:
