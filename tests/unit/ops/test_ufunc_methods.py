@@ -85,6 +85,8 @@ def of_one_element(x, i, b):
         np.logical_and.accumulate(i),
         np.subtract.reduce(x, initial=1, where=b),
         np.fmax.reduce(x, axis=(0, 1)),
+        np.fmax.reduce(x, axis=(0, 1), where=b, initial=-9),
+        np.fmin.reduce(x, axis=None, where=b, initial=9, keepdims=True),
     ]
 
 

@@ -211,6 +211,20 @@ def _made(path: Any, leaf: Any) -> Any:
     return _scalar(leaf) if isinstance(leaf, np.generic) else _wrapped(path, leaf)
 
 
+def _require_cast(ufunc: np.ufunc, result: Any, out: Any, casting: Any) -> None:
+    """Check that `out` can take the result, as NumPy's own ufuncs do.
+
+    Among floats each cast is of the same kind.
+    """
+    for value, array in zip(result if isinstance(result, tuple) else (result,), out):
+        kinds = [_F32 if _is_ours(x) else x.dtype for x in (value, array)]
+        if not np.can_cast(*kinds, casting):
+            raise TypeError(
+                f"Cannot cast ufunc {ufunc.__name__!r} output from {value.dtype} to "
+                f"{array.dtype} with casting rule {casting!r}"
+            )
+
+
 def _stored(result: Any, out: Any) -> Any:
     for value, array in zip(
         *((x if isinstance(x, tuple) else (x,)) for x in (result, out))
@@ -298,8 +312,12 @@ class _Array(np.ndarray):
             kwargs["out"] = tuple(_wide(out))
         if out is not None and not elementwise:
             dtype = dtype and _dtype_of(out[0])
+        casting = kwargs.pop("casting", "same_kind")
         result = _evaluate(getattr(ufunc, method), inputs, kwargs, dtype)
-        return result if out is None else _stored(result, out)
+        if out is None:
+            return result
+        _require_cast(ufunc, result, out, casting)
+        return _stored(result, out)
 
     def __array_function__(
         self, func: Callable[..., Any], types: Any, args: Any, kwargs: Any

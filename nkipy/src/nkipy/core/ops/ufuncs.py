@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -325,9 +326,15 @@ def _without_elements(
 def _masked(
     step: _Step, x: NKIPyTensorRef, mask: Value, axes: tuple[int, ...], start: Any
 ) -> NKIPyTensorRef:
-    """A reduction of one axis by what has no identity: elements are passed over."""
+    """A reduction by what has no identity: elements are passed over.
+
+    Of several axes, whose order means nothing to those ufuncs that take them.
+    """
     chosen = NKIPyTensorRef._wrap(get_hlo_context(), mask)
     so_far: Any = step.begin(start)
+    if len(axes) > 1:
+        x, chosen = _merged(x, axes), _merged(chosen, axes)
+        axes = (0,)
     if not axes:
         return OPS["where"](chosen, step(so_far, x), so_far)
     if not x.shape[axes[0]]:
@@ -336,6 +343,13 @@ def _masked(
     for part, holds in pairs:
         so_far = OPS["where"](holds, step(so_far, part), so_far)
     return so_far
+
+
+def _merged(x: NKIPyTensorRef, axes: tuple[int, ...]) -> NKIPyTensorRef:
+    """`x` with `axes` as one, the first."""
+    x = OPS["moveaxis"](x, axes, range(len(axes)))
+    rest = x.shape[len(axes) :]
+    return OPS["reshape"](x, (math.prod(x.shape[: len(axes)]), *rest))
 
 
 def _result_dtype(ufunc: np.ufunc, *kinds: Any) -> np.dtype:

@@ -1,0 +1,8 @@
+"""Random programs: NumPy functions as text, each made from a source of randomness."""
+
+from __future__ import annotations
+
+from tests.support.programs.checking import REFUSED, SAME, check, shrink
+from tests.support.programs.writer import random_program
+
+__all__ = ["REFUSED", "SAME", "check", "random_program", "shrink"]
