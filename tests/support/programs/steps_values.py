@@ -132,7 +132,10 @@ def _reduction(w: Writer) -> str:
 
 def _with_out(w: Writer) -> str:
     x = w.array(2)
-    out = w.pick(lambda y: y.flags.writeable and y.shape == w.of(x).shape[1:])
+    kind, rest = w.of(x).dtype.kind, w.of(x).shape[1:]
+    out = w.pick(
+        lambda y: y.flags.writeable and y.shape == rest and y.dtype.kind == kind
+    )
     name = w.choose("sum", "max", "min", "prod", "any")
     return f"{w.new()} = np.{name}({x}, axis=0, out={out})"
 
@@ -393,7 +396,7 @@ def _einsum(w: Writer) -> str:
     x = w.array(2)
     if w.of(x).ndim != 2:
         raise Unfit
-    forms = ["ij->ji", "ij->", "ij->j", "ij,ij->i", "ij,kj->ik", "ij,kl->il", "ij,ij"]
+    forms = ["ij->ji", "ij->", "ij->j", "ij,ij->i", "ij,kj->ik", "ij,ij"]
     form = w.rng.choice(forms)
     operands = ", ".join([x] * (1 + form.count(",")))
     return f"{w.new()} = np.einsum('{form}', {operands})"

@@ -334,3 +334,17 @@ def test_what_depends_on_constants_alone_is_not_folded(execute):
     angle, powers = execute(body)
     np.testing.assert_array_equal(angle, np.zeros(3, np.float32))
     np.testing.assert_allclose(powers, np.exp(np.arange(3.0)), rtol=1e-6)
+
+
+def test_an_angle_of_zeros_that_only_generated_code_knows(execute):
+    """A multiple of an integer by 0 is no constant of the module."""
+
+    def body(b, x):
+        twice = b.broadcast_to(b.multiply(x, x), (2,))
+        zeros = b.multiply(twice, b.full((2,), 0, np.dtype(np.int32)))
+        y = b.convert(zeros, np.dtype(np.float32))
+        return b.binary("atan2", y, y), b.binary("atan2", y, b.negate(y))
+
+    results = execute(body, np.array([5], np.int32))
+    same(results[0], np.zeros(2, np.float32))
+    same(results[1], np.full(2, np.pi, np.float32))

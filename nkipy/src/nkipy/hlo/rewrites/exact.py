@@ -48,6 +48,9 @@ _COMPUTING = frozenset(
 )
 #: Of integers and booleans, which are folded to what they are otherwise.
 _FOLDED_WRONG = frozenset({"clamp", "count-leading-zeros", "power"})
+#: Computed otherwise where its operands turn out to be constant in generated code: of
+#: ``x * 0`` for an integer, say, which is no constant in the module.
+_FENCED = "atan2"
 #: What has a value of its own, whoever runs it.
 _LEAVES = frozenset({"constant", "iota"})
 
@@ -61,10 +64,9 @@ def keep_exact(module: HLOModule, zero: Value) -> HLOModule:
             is zero, or whose last element is.
     """
     controlled = lending.controlled(module)
-    wanted = [c for c in controlled if _products_in_sums(c) or _fenced_leaves(c)]
-    if not wanted and not _products_in_sums(module.entry, is_entry=True):
-        if not _fenced_leaves(module.entry):
-            return module
+    wanted = [c for c in controlled if _needs_fences(c)]
+    if not wanted and not _needs_fences(module.entry, is_entry=True):
+        return module
     module, lent = lending.lend(module, zero, wanted)
     products: set[Value] = set()
     leaves: set[Value] = set()
@@ -84,9 +86,19 @@ def keep_exact(module: HLOModule, zero: Value) -> HLOModule:
         if inst in leaves:
             leaf = b.emit(inst.opcode, (), inst.shape, inst.dtype, inst.attributes)
             return fence(b, leaf)
+        if inst.opcode == _FENCED:
+            first, *rest = operands
+            return b.emit(_FENCED, (fence(b, first), *rest), inst.shape, inst.dtype)
         return None
 
     return rewrite(module, rule)
+
+
+def _needs_fences(computation: HLOComputation, *, is_entry: bool = False) -> bool:
+    if any(i.opcode == _FENCED for i in computation.instructions):
+        return True
+    products = _products_in_sums(computation, is_entry=is_entry)
+    return bool(products or _fenced_leaves(computation))
 
 
 def _products_in_sums(
