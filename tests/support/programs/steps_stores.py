@@ -52,7 +52,12 @@ _VIEWS = (
     *("np.broadcast_arrays({0})[0]", "np.moveaxis({0}, 0, -1)", "{0}[()]", "{0}[...]"),
     *("np.diagonal({0})", "np.ascontiguousarray({0})", "{0}.astype({0}.dtype)"),
     *("{0}.astype({0}.dtype, copy=False)", "np.asfortranarray({0})", "({0} + 0)"),
-    *("({0}.T + 0)", "np.atleast_3d({0})", "next(iter({0}))", "np.array({0}, copy=None)"),
+    *(
+        "({0}.T + 0)",
+        "np.atleast_3d({0})",
+        "next(iter({0}))",
+        "np.array({0}, copy=None)",
+    ),
     *("{0}.T.copy()", "{0}.T.copy(order='K')", "np.ones_like({0}.T)", "{0}.flatten()"),
 )
 
@@ -62,7 +67,9 @@ def _through_view(w: Writer) -> str:
     name = w.new()
     view = w.rng.choice(_VIEWS).format(x)
     then = w.choose("", "", ".T", ".reshape(-1)", "[..., :1]", ".ravel()", "[1:]")
-    write = w.choose("[...] = {}", "[...] += {}", "[-1:] = {}", "[:1] *= {}", "[0] = {}")
+    write = w.choose(
+        "[...] = {}", "[...] += {}", "[-1:] = {}", "[:1] *= {}", "[0] = {}"
+    )
     return f"{name} = {view}{then}\n{name}{write.format(_plain_value(w, x))}"
 
 
@@ -76,7 +83,11 @@ def _masked(w: Writer) -> str:
     mask = f"{y} {w.choose('>', '<', '!=')} {w.choose('0', '1', '2')}"
     value = _plain_value(w, x)
     forms = [
-        *("{x}[{mask}] = {value}", "{x}[{mask}] += {value}", "{x}[{mask}] = {x}[{mask}]"),
+        *(
+            "{x}[{mask}] = {value}",
+            "{x}[{mask}] += {value}",
+            "{x}[{mask}] = {x}[{mask}]",
+        ),
         *("np.copyto({x}, {value}, where={mask})", "np.putmask({x}, {mask}, {value})"),
         *("np.place({x}, {mask}, [{value}])", "{x}[~({mask})] *= {value}"),
     ]
@@ -89,7 +100,11 @@ def _scattered(w: Writer) -> str:
     places = [w.rng.randrange(-n, n) for _ in range(w.rng.randint(1, 3))]
     value = w.choose(_plain_value(w, x), f"{x}[0]", f"{x}[-1]")
     forms = [
-        *("{x}[{places}] = {value}", "{x}[{places}] += {value}", "{x}[{places}, ...] = 1"),
+        *(
+            "{x}[{places}] = {value}",
+            "{x}[{places}] += {value}",
+            "{x}[{places}, ...] = 1",
+        ),
         *("{x}[[{places}]] = {value}", "{x}[np.array({places})] *= {value}"),
         *("{x}[..., [0, 0]] = 2", "np.put({x}, {places}, {value})"),
         *("np.put({x}, {places}, [1, 2], mode='wrap')", "{x}.put({places}, 1)"),
@@ -121,7 +136,10 @@ def _whole(w: Writer) -> str:
 def _exchanged(w: Writer) -> str:
     x = w.pick(lambda x: x.ndim and len(x) > 1 and x.flags.writeable)
     forms = [
-        *("{x}[0], {x}[1] = {x}[1].copy(), {x}[0].copy()", "{x}[0], {x}[1] = {x}[1], {x}[0]"),
+        *(
+            "{x}[0], {x}[1] = {x}[1].copy(), {x}[0].copy()",
+            "{x}[0], {x}[1] = {x}[1], {x}[0]",
+        ),
         *("{x}[[0, 1]] = {x}[[1, 0]]", "{x}[0] = {x}[1]\n{x}[1] = {x}[0]"),
     ]
     return w.rng.choice(forms).format(x=x)
@@ -143,7 +161,11 @@ def _made(w: Writer) -> str:
         *("np.arange({2}, dtype={1})", "np.eye(3, dtype={1})", "np.zeros({0})"),
         *("np.arange({2})", "np.identity(2)", "np.tri(3)", "np.linspace(0, 4, 5)"),
         *("np.array([1, 2, 3])", "np.array(2.0)", "np.array(3, {1})", "np.arange(6.0)"),
-        *("np.arange(6).reshape(2, 3)", "np.zeros((3, 2), {1}).T", "np.ones({0}, order='F')"),
+        *(
+            "np.arange(6).reshape(2, 3)",
+            "np.zeros((3, 2), {1}).T",
+            "np.ones({0}, order='F')",
+        ),
         *("np.full({0}, inf, f32)", "np.array([0.0, -0.0, inf, nan], f32)"),
         *("np.indices((2, 3))[1]", "np.meshgrid([1, 2], [3, 4])[0]", "np.float32(2)"),
         *("np.array([-2147483648, 2147483647, 0, -1], i32)", "np.full((3,), N)"),
@@ -158,7 +180,12 @@ def _like(w: Writer) -> str:
     forms = [
         *("np.zeros_like({0})", "np.ones_like({0})", "np.full_like({0}, 2)"),
         *("np.zeros({0}.shape, f32)", "np.ones({0}.shape, {0}.dtype)"),
-        *("np.zeros_like({0}, dtype=i32)", "np.full({0}.shape, 3)", "{0} * 0", "{0} - {0}"),
+        *(
+            "np.zeros_like({0}, dtype=i32)",
+            "np.full({0}.shape, 3)",
+            "{0} * 0",
+            "{0} - {0}",
+        ),
         *("np.arange({0}.size).reshape({0}.shape)", "np.zeros_like({0}, shape=(3,))"),
     ]
     return f"{w.new()} = {w.rng.choice(forms).format(x)}"
@@ -173,8 +200,15 @@ def _folding(w: Writer) -> str:
         *("np.full_like({0}, 3) // np.full_like({0}, 2)", "np.ones_like({0}) << 40"),
         *("np.minimum({0} * 0 + nan, 1)", "np.zeros({0}.shape, f32) / 0 + {0}"),
         *("np.zeros_like({0}) == -np.zeros_like({0})", "np.copysign(1, {0} * -0.0)"),
-        *("np.zeros({0}.shape, i32)[..., None] // 0", "np.sqrt(-np.ones({0}.shape, f32))"),
-        *("np.sort(np.zeros_like({0}))", "np.argmax(np.zeros_like({0}))", "1 / ({0} * 0)"),
+        *(
+            "np.zeros({0}.shape, i32)[..., None] // 0",
+            "np.sqrt(-np.ones({0}.shape, f32))",
+        ),
+        *(
+            "np.sort(np.zeros_like({0}))",
+            "np.argmax(np.zeros_like({0}))",
+            "1 / ({0} * 0)",
+        ),
         *("np.divmod(np.zeros_like({0}), 0)[1]", "np.gcd(np.zeros({0}.shape, i32), 0)"),
         *("np.power(np.full({0}.shape, 2), 3)", "np.cumsum(np.ones_like({0}))"),
     ]
@@ -190,11 +224,22 @@ def _filled(w: Writer) -> str:
     if dtype == "f32" and w.of(x).dtype.itemsize == 8:
         dtype = f"{x}.dtype"
     stores = [
-        *("{0}[...] = {1}", "{0}[0] = {1}[-1]", "{0}[::2] = {1}[::2]", "{0}.T[...] = {1}.T"),
-        *("for i in range({n}):\n    {0}[i] = {1}[i] + i", "{0}[[0, -1]] = {1}[[-1, 0]]"),
+        *(
+            "{0}[...] = {1}",
+            "{0}[0] = {1}[-1]",
+            "{0}[::2] = {1}[::2]",
+            "{0}.T[...] = {1}.T",
+        ),
+        *(
+            "for i in range({n}):\n    {0}[i] = {1}[i] + i",
+            "{0}[[0, -1]] = {1}[[-1, 0]]",
+        ),
         *("{0}.reshape(-1)[0] = {1}.reshape(-1)[-1]", "{0} += {1}", "{0}[{1} > 0] = 3"),
         *("{0}[..., 0] = {1}[..., -1]", "w = {0}[0:1]\n{0}[0] = {1}[0]\nw *= 2"),
-        *("w = {0}.ravel()\n{0}[0] = {1}[0]\nw[-1] = w[0]", "np.add({0}, {1}, out={0})"),
+        *(
+            "w = {0}.ravel()\n{0}[0] = {1}[0]\nw[-1] = w[0]",
+            "np.add({0}, {1}, out={0})",
+        ),
         *("np.copyto({0}, {1})", "np.put({0}, [0], {1}[-1])"),
     ]
     store = w.rng.choice(stores).format(name, x, n=len(w.of(x)))
@@ -204,7 +249,9 @@ def _filled(w: Writer) -> str:
 def _mixed(w: Writer) -> str:
     """An array of traced and other numbers."""
     x = w.pick(lambda x: x.ndim == 0)
-    form = w.choose("np.array([{0}, 1, {0}])", "np.stack([{0}, {0} * 2])", "np.array({0})")
+    form = w.choose(
+        "np.array([{0}, 1, {0}])", "np.stack([{0}, {0} * 2])", "np.array({0})"
+    )
     form = w.choose(form, "np.array([[1, {0}], [{0}, 2]])", "np.full((2, 3), {0})")
     return f"{w.new()} = {form.format(x)}"
 

@@ -276,7 +276,9 @@ def _joined(w: Writer) -> str:
     x = w.pick()
     shape = w.of(x).shape
     y = w.pick(lambda y: y.shape == shape)
-    name = w.choose("concatenate", "stack", "hstack", "vstack", "column_stack", "dstack")
+    name = w.choose(
+        "concatenate", "stack", "hstack", "vstack", "column_stack", "dstack"
+    )
     axis = w.maybe(0.4, f", axis={w.choose(0, -1)}") if name.endswith("e") else ""
     return f"{w.new()} = np.{name}([{x}, {y}]{axis})"
 
@@ -386,7 +388,9 @@ def _product(w: Writer) -> str:
     last = w.of(x).shape[-1]
     y = w.pick(lambda y: y.ndim and y.shape[-1] == last)
     if w.of(y).ndim > 1:
-        form = w.choose("{} @ {}.swapaxes(-1, -2)", "np.matmul({}, np.swapaxes({}, -1, -2))")
+        form = w.choose(
+            "{} @ {}.swapaxes(-1, -2)", "np.matmul({}, np.swapaxes({}, -1, -2))"
+        )
     else:
         form = w.choose("{} @ {}", "np.dot({}, {})", "{}.dot({})", "np.inner({}, {})")
     return f"{w.new()} = {form.format(x, y)}"

@@ -9,6 +9,7 @@ import sys
 import textwrap
 from concurrent.futures import ThreadPoolExecutor
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -321,3 +322,18 @@ def test_a_long_chain_with_many_scalars_compiles():
     out = np.empty(2, np.float32)
     XlaCpuEngine().compile(module).run([np.ones(2, np.float32)], [out])
     np.testing.assert_array_equal(out, 600 * 599 / 2 + 1)
+
+
+@pytest.mark.parametrize("dtype", [ml_dtypes.float8_e4m3, np.int8, np.float32])
+def test_transposes_around_a_conversion_compile(dtype):
+    """XLA's reshape mover made them thousands, which overflowed its stack."""
+    module = HLOModule("transposes")
+    b = HLOBuilder(module.entry)
+    x = module.add_parameter((2, 3), np.dtype(dtype), "x")
+    y = b.transpose(b.convert(b.transpose(x, (1, 0)), np.dtype(np.float32)), (1, 0))
+    y = b.multiply(y, b.full((2, 3), 3, y.dtype))
+    y = b.multiply(b.add(y, b.full((2, 3), 1, y.dtype)), b.full((2, 3), 2, y.dtype))
+    module.set_results(y)
+    out = np.empty((2, 3), np.float32)
+    XlaCpuEngine().compile(module).run([np.ones((2, 3), dtype)], [out])
+    np.testing.assert_array_equal(out, 8)

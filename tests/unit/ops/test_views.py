@@ -262,3 +262,18 @@ def test_full_like_keyword_takes_the_dtype_of_the_value():
         return np.full(2, 7, like=x), np.full(2, True, like=x), np.full(2, 0.5, like=x)
 
     check_kernel(kernel, np.zeros(2, np.float32))
+
+
+def test_flat_takes_values_in_the_order_of_the_elements():
+    """Again and again, whatever the layout in memory is."""
+
+    def kernel(x):
+        y, z = x * 2, x * 3
+        y.flat = 1
+        z.T.flat = [1, 2, 3, 4]
+        p, q = np.zeros((2, 3), np.float32, order="F"), np.zeros((3, 2), np.float32).T
+        p.flat, q.flat = x[1], [1, 2]
+        x.flat = q * x
+        return y, z, p, q
+
+    check_kernel(kernel, np.arange(6, dtype=np.float32).reshape(2, 3))

@@ -125,3 +125,8 @@ class Unknown:
             "ndarray.flat has no traced counterpart; use reshape(-1)",
             location=caller_location(),
         )
+
+    @flat.setter
+    def flat(self, value: Any) -> None:
+        """As NumPy's: the elements in order, the values again and again."""
+        self[...] = np.resize(value, self.shape)  # type: ignore[index]

@@ -194,7 +194,10 @@ class KnownTensor(NKIPyTensorRef):
 
     @flat.setter
     def flat(self, value: Any) -> None:
-        self.reshape(-1)[...] = value if holds_traced(value) else operands(value)
+        if holds_traced(value):
+            self[...] = np.resize(value, self.shape)
+        else:
+            self._array.flat = operands(value)
 
     def __repr__(self) -> str:
         return repr(self._array)
