@@ -304,8 +304,8 @@ EXACT: tuple[tuple[str, bool | str], ...] = (
     ("xla_allow_excess_precision", False),  # bfloat16 operations round one by one
     ("xla_cpu_enable_fast_math", False),
     ("xla_cpu_enable_fast_min_max", False),  # minimum and maximum return NaN
-    # The reshape mover leaves pairs of reshapes and transposes to the simplifier: without
-    # it they add up, from pass to pass, until their number overflows the stack.
+    # The reshape mover leaves pairs of reshapes and transposes to the simplifier, else
+    # they add up, from pass to pass, until their number overflows the stack.
     ("xla_disable_hlo_passes", "algsimp,reshape-mover"),
 )
 #: The same, without fused loops.

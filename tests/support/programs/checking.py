@@ -12,7 +12,7 @@ from nkipy.core.errors import NKIPyError
 from nkipy.core.tree import map_tree
 from nkipy.runtime import baremetal_jit, simulate_jit
 from nkipy.testing import compare
-from tests.support.programs.text import Program, namespace, reference
+from tests.support.programs.text import MISTAKES, Program, namespace, reference
 
 #: What :func:`check` returns: the program does the same in all modes; the kernel says
 #: that it cannot be.
@@ -29,6 +29,8 @@ def check(text: str, modes: Sequence[str] = ("simulate",)) -> str:
 
     Between the calls, what it captures changes.
 
+    A program that NumPy refuses must be refused by the kernel.
+
     Returns:
         `SAME`, or `REFUSED` and the reason, if a kernel refuses what NumPy does.
 
@@ -38,7 +40,10 @@ def check(text: str, modes: Sequence[str] = ("simulate",)) -> str:
     """
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
-        expected = list(_outcomes(reference(text), plain=True))
+        try:
+            expected = list(_outcomes(reference(text), plain=True))
+        except MISTAKES as error:
+            return _check_mistake(text, modes, error)
         for mode in modes:
             try:
                 got = list(_outcomes(_run_in(mode, text)))
@@ -46,6 +51,17 @@ def check(text: str, modes: Sequence[str] = ("simulate",)) -> str:
                 return f"{REFUSED}: {_kind(error)}"
             for call, (ours, numpys) in enumerate(zip(got, expected)):
                 compare(ours, numpys, label=f"{mode}, call {call}")
+    return SAME
+
+
+def _check_mistake(text: str, modes: Sequence[str], numpys: Exception) -> str:
+    """Check that kernels raise an error where NumPy does."""
+    for mode in modes:
+        try:
+            list(_outcomes(_run_in(mode, text)))
+        except (*MISTAKES, NotImplementedError):
+            continue
+        raise AssertionError(f"{mode} is silent where NumPy says: {numpys!r}")
     return SAME
 
 

@@ -11,7 +11,7 @@ def _held(w: Writer) -> str:
     name = w.new()
     forms = [
         "p = Pair({x}, {y})\np.left = p.left + p.scale\n{v} = p.left * p.right",
-        "p = Pair({x}, {y})\np = dataclasses.replace(p, scale=3.0)\n{v} = p.left * p.scale",
+        "p = dataclasses.replace(Pair({x}, {y}), scale=3.0)\n{v} = p.left * p.scale",
         "t = Two({x}, {y})\nt = t._replace(first=t.second)\n{v} = t.first + t[1]",
         "d = dict(x={x}, y={y})\nd['x'] = d['x'] * 2\n{v} = d['x'] - d['y']",
         "d = dict(x={x})\nd['x'] += 1\n{v} = d['x'] * 1",
@@ -63,12 +63,13 @@ def _loop(w: Writer) -> str:
     forms = [
         "{v} = 0\nfor row in {x}:\n    {v} = {v} + row",
         "{v} = 1\nfor i in range(3):\n    {v} = {v} * ({x} - i)",
-        "{v} = {x}[0]\nfor i, row in enumerate({x}[1:]):\n    {v} = np.maximum({v}, row * i)",
+        "{v} = 0\nfor i, e in enumerate({x}):\n    {v} = np.maximum({v}, e * i)",
         "{v} = np.stack([row * i for i, row in enumerate({x})])",
         "{v} = [row + 1 for row in {x}][-1]",
         "{v} = sum(a * b for a, b in zip({x}, reversed({x})))",
         "{v} = {x}\nwhile {v}.ndim > 1:\n    {v} = {v}.max(0)",
-        "{v} = np.zeros(len({x}), {x}.dtype)\nfor i in range(len({x})):\n    {v}[i] = {x}[i].max()",
+        "{v} = np.zeros(len({x}), {x}.dtype)\n"
+        "for i in range(len({x})):\n    {v}[i] = {x}[i].max()",
     ]
     return w.rng.choice(forms).format(x=x, v=w.new())
 

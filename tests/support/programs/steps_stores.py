@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tests.support.programs.writer import Step, Writer, literal
+from tests.support.programs.writer import Step, Writer, is_writable, literal
 
 
 # -- stores ----------------------------------------------------------------------------
@@ -22,7 +22,7 @@ def _is_small(y: np.ndarray) -> bool:
 
 
 def _target(w: Writer) -> str:
-    return w.pick(lambda x: x.flags.writeable and x.ndim)
+    return w.pick(lambda x: is_writable(x) and x.ndim)
 
 
 def _store(w: Writer) -> str:
@@ -95,7 +95,7 @@ def _masked(w: Writer) -> str:
 
 
 def _scattered(w: Writer) -> str:
-    x = w.pick(lambda x: x.ndim and x.size and x.flags.writeable)
+    x = w.pick(lambda x: x.ndim and x.size and is_writable(x))
     n = w.of(x).shape[0]
     places = [w.rng.randrange(-n, n) for _ in range(w.rng.randint(1, 3))]
     value = w.choose(_plain_value(w, x), f"{x}[0]", f"{x}[-1]")
@@ -114,7 +114,7 @@ def _scattered(w: Writer) -> str:
 
 
 def _by_index(w: Writer) -> str:
-    x = w.pick(lambda x: x.ndim and x.size and x.flags.writeable)
+    x = w.pick(lambda x: x.ndim and x.size and is_writable(x))
     i = w.integers()
     n = w.of(x).shape[0]
     return f"{x}[{i} % {n}] {w.choose('', '+', '*')}= {_plain_value(w, x)}"
@@ -134,7 +134,7 @@ def _whole(w: Writer) -> str:
 
 
 def _exchanged(w: Writer) -> str:
-    x = w.pick(lambda x: x.ndim and len(x) > 1 and x.flags.writeable)
+    x = w.pick(lambda x: x.ndim and len(x) > 1 and is_writable(x))
     forms = [
         *(
             "{x}[0], {x}[1] = {x}[1].copy(), {x}[0].copy()",

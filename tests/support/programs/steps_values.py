@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tests.support.programs.writer import Step, Unfit, Writer
+from tests.support.programs.writer import Step, Unfit, Writer, is_writable
 
 _EXACT = (
     "negative abs sign positive square floor ceil trunc rint isnan isinf isfinite "
@@ -133,9 +133,7 @@ def _reduction(w: Writer) -> str:
 def _with_out(w: Writer) -> str:
     x = w.array(2)
     kind, rest = w.of(x).dtype.kind, w.of(x).shape[1:]
-    out = w.pick(
-        lambda y: y.flags.writeable and y.shape == rest and y.dtype.kind == kind
-    )
+    out = w.pick(lambda y: is_writable(y) and y.shape == rest and y.dtype.kind == kind)
     name = w.choose("sum", "max", "min", "prod", "any")
     return f"{w.new()} = np.{name}({x}, axis=0, out={out})"
 
@@ -184,7 +182,7 @@ def _reduceat(w: Writer) -> str:
 
 
 def _at(w: Writer) -> str:
-    x = w.pick(lambda x: x.ndim and x.size and x.flags.writeable)
+    x = w.pick(lambda x: x.ndim and x.size and is_writable(x))
     n = w.of(x).shape[0]
     places = [w.rng.randrange(-n, n) for _ in range(3)]
     name = w.choose("add", "multiply", "maximum", "subtract")
@@ -263,7 +261,7 @@ _RESTS = [
     *("np.array([{0}, {0}])", "list({0})[-1]", "np.resize({0}, (2, 2))"),
     *("np.delete({0}, 0, 0)", "np.insert({0}, 1, 2)", "np.append({0}, 3)"),
     *("np.vander({0}, 3)", "np.array({0}, order='F')", "{0}.copy(order='F')"),
-    *("np.require({0}, f32)", "np.array(list({0}))", "{0}[()]", "np.asanyarray({0})"),
+    *("np.array(list({0}))", "{0}[()]", "np.asanyarray({0})"),
     *("np.roll({0}, 1, axis=-1)", "np.repeat({0}, [1, 0, 2], axis=-1)"),
 ]
 

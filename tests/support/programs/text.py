@@ -18,6 +18,9 @@ from nkipy.core.tree import map_tree
 from nkipy.testing import following_table
 from nkipy.testing.low_precision import _Array
 
+#: What NumPy raises for a wrong program.
+MISTAKES = (TypeError, ValueError, IndexError)
+
 LOW = "# low precision\n"
 HEADER = """\
 import collections
@@ -96,8 +99,8 @@ class _Numpy:
 
 
 _MAKERS = (
-    "arange array asanyarray asarray ascontiguousarray asfortranarray eye full identity "
-    "indices linspace meshgrid ones require tri zeros"
+    "arange array asanyarray asarray ascontiguousarray asfortranarray eye full "
+    "identity indices linspace meshgrid ones tri zeros"
 ).split()
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import re
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from tests.support.programs.text import Program, reference
+from tests.support.programs.text import MISTAKES, Program, reference
 
 #: Dtypes as the text writes them, and how often each is taken.
 DTYPES = {
@@ -23,7 +24,6 @@ DTYPES = {
     **{"np.uint32": 1, "np.int16": 1, "np.int64": 1, "np.float64": 1},
 }
 LOW_DTYPES = {**DTYPES, "bf16": 8, "e4m3": 3, "e5m2": 3}
-#: float16 is left to programs of its own dtype: NumPy adds in it, a kernel in float32.
 SHAPES = [(), (), (1,), (3,), (4,), (2, 3), (2, 3), (3, 1), (3, 3), (0, 3), (2, 3, 4)]
 _MAX_SIZE = 2000
 #: What a float may be to be an operand: a multiple of 1/64 up to 2048, or not finite.
@@ -32,6 +32,12 @@ _GRID, _MAX_FLOAT = 64, 2048
 #: Integers beyond it are not exact in float32.
 _WIDE = 1 << 20
 _INT32 = np.iinfo(np.int32)
+
+#: How often a wrong step is left in a program, as its last one.
+_MISTAKEN = 0.04
+
+#: What NumPy refuses only since it has scalars, where a kernel has arrays of no dimension.
+_SCALARS = re.compile("item assignment|must be of ArrayType")
 
 Values = dict[str, Any]
 Step = Callable[["Writer"], str]
@@ -46,7 +52,10 @@ def evaluate(program: Program) -> Values:
     names = _names(program)
     returned = "{" + ", ".join(f"'{name}': {name}" for name in names) + "}"
     made = reference(str(replace(program, returned=returned)))
-    with np.errstate(all="ignore"):
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        # NumPy is about to change its mind: who may write into broadcast arrays.
+        warnings.simplefilter("error", FutureWarning)
         found: Values = made["program"](*made["arguments"]())
     return found
 
@@ -72,6 +81,13 @@ def is_exact(value: Any) -> bool:
     finite = wide[np.isfinite(wide)]
     small = np.abs(finite) <= _MAX_FLOAT
     return bool(np.all(small & (finite * _GRID == np.rint(finite * _GRID))))
+
+
+def is_writable(x: np.ndarray) -> bool:
+    """Whether a store into `x` is one, and not deprecated."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return x.flags.writeable
 
 
 def is_narrow(value: Any) -> bool:
@@ -100,12 +116,14 @@ class Writer:
         rng: all randomness comes from it.
         program: what is written.
         values: what NumPy has of each name.
+        is_wrong: whether NumPy refuses the last step.
     """
 
     def __init__(self, rng: random.Random) -> None:
         self.rng = rng
         self.program = Program(low=rng.random() < 0.4)
         self.values: Values = {}
+        self.is_wrong = False
         self._made = 0
 
     # -- for steps ---------------------------------------------------------------------
@@ -155,7 +173,7 @@ class Writer:
 
     def writable(self) -> str:
         """The name of an array: a scalar cannot be written."""
-        return self.pick(lambda x: x.flags.writeable)
+        return self.pick(is_writable)
 
     def of(self, name: str) -> np.ndarray:
         """What NumPy has of a name."""
@@ -211,9 +229,18 @@ class Writer:
         made = self._made
         try:
             text = step(self)
-            longer = replace(self.program, steps=[*self.program.steps, text])
+        except (Unfit, ValueError, IndexError):  # nothing to be about
+            self._made = made
+            return False
+        longer = replace(self.program, steps=[*self.program.steps, text])
+        try:
             values = evaluate(longer)
-        except Exception:  # NumPy cannot, or there is nothing to be about
+        except MISTAKES as error:
+            if self.rng.random() < _MISTAKEN and not _SCALARS.search(str(error)):
+                self.program, self.is_wrong = longer, True
+            self._made = made
+            return False
+        except Exception:
             self._made = made
             return False
         if not self._same_in_32_bits(text, values):
@@ -242,7 +269,7 @@ def literal(rng: random.Random, shape: Sequence[int], dtype: str) -> str:
 
 def _number(rng: random.Random, dtype: str, special: bool) -> str:
     np_dtype = np.dtype(_DTYPE_OF[dtype])
-    if np_dtype == bool:
+    if np_dtype.kind == "b":
         return rng.choice(["False", "True"])
     if np_dtype.kind in "iu":
         if special and rng.random() < 0.4:
@@ -292,11 +319,11 @@ def random_program(rng: random.Random) -> Program:
     _begin(writer)
     steps, weights = zip(*STEPS)
     wanted, tries = rng.randint(1, 12), 60
-    while len(writer.program.steps) < wanted and tries:
+    while len(writer.program.steps) < wanted and tries and not writer.is_wrong:
         tries -= 1
         writer.take(rng.choices(steps, weights)[0])
     writer.program.returned = ", ".join(_results(writer)) or "None"
-    if not _runs_twice(writer.program):
+    if not writer.is_wrong and not _runs_twice(writer.program):
         writer.program.changes = []
     return writer.program
 
@@ -306,7 +333,8 @@ def _runs_twice(program: Program) -> bool:
     made = reference(str(program))
     try:
         made["change"]()
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             made["program"](*made["arguments"]())
     except Exception:
         return False
