@@ -16,7 +16,9 @@ SEED = os.environ.get("NKIPY_FUZZ_SEED", "0")
 
 @pytest.mark.slow
 @pytest.mark.timeout(float(SECONDS) + 120)
-@pytest.mark.parametrize("name", ["fuzz_neff", "fuzz_hlo", "fuzz_engine"])
+@pytest.mark.parametrize(
+    "name", ["fuzz_neff", "fuzz_hlo", "fuzz_engine", "fuzz_programs"]
+)
 def test_fuzz(name: str, tmp_path: Path) -> None:
     track = tmp_path / "case"
     command = [sys.executable, "-m", f"tests.fuzz.{name}", "--track", str(track)]

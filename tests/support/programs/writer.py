@@ -36,7 +36,7 @@ _INT32 = np.iinfo(np.int32)
 #: How often a wrong step is left in a program, as its last one.
 _MISTAKEN = 0.04
 
-#: What NumPy refuses only since it has scalars, where a kernel has arrays of no dimension.
+#: What NumPy refuses of its scalars, where a kernel has arrays of no dimension.
 _SCALARS = re.compile("item assignment|must be of ArrayType")
 
 Values = dict[str, Any]

@@ -451,3 +451,18 @@ def test_functions_of_dtypes_answer_by_the_rule():
         return a
 
     trace_function(kernel, (np.ones(2, BF16), np.ones(2, np.float16)), {})
+
+
+@pytest.mark.parametrize(
+    "kernel",
+    [
+        lambda a, i: np.add(i, a, out=i),
+        lambda a, i: np.multiply(a, 0.5, out=i),
+    ],
+)
+def test_the_reference_refuses_what_out_cannot_take(kernel):
+    a, i = np.ones(3, ml_dtypes.bfloat16), np.ones(3, np.int32)
+    with pytest.raises(TypeError, match="[Cc]ast"):
+        following_table(kernel)(a, i)
+    with pytest.raises(TypeError, match="[Cc]ast"):
+        check_kernel(kernel, a, i)

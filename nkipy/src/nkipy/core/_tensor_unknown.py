@@ -129,4 +129,4 @@ class Unknown:
     @flat.setter
     def flat(self, value: Any) -> None:
         """As NumPy's: the elements in order, the values again and again."""
-        self[...] = np.resize(value, self.shape)  # type: ignore[index]
+        self[...] = np.resize(value, self.shape)

@@ -197,7 +197,7 @@ class KnownTensor(NKIPyTensorRef):
         if holds_traced(value):
             self[...] = np.resize(value, self.shape)
         else:
-            self._array.flat = operands(value)
+            self._array.flat[:] = operands(value)
 
     def __repr__(self) -> str:
         return repr(self._array)

@@ -217,8 +217,8 @@ def _require_cast(ufunc: np.ufunc, result: Any, out: Any, casting: Any) -> None:
     Among floats each cast is of the same kind.
     """
     for value, array in zip(result if isinstance(result, tuple) else (result,), out):
-        kinds = [_F32 if _is_ours(x) else x.dtype for x in (value, array)]
-        if not np.can_cast(*kinds, casting):
+        given, kept = (_F32 if _is_ours(x) else x.dtype for x in (value, array))
+        if not np.can_cast(given, kept, casting):
             raise TypeError(
                 f"Cannot cast ufunc {ufunc.__name__!r} output from {value.dtype} to "
                 f"{array.dtype} with casting rule {casting!r}"
