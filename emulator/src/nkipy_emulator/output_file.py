@@ -67,7 +67,10 @@ def _is_written_in_place(path: Path, existing: os.stat_result | None) -> bool:
 def _replace(
     path: Path, existing: os.stat_result | None, parts: tuple[bytes, ...]
 ) -> None:
-    handle, temporary = tempfile.mkstemp(prefix=".neff-", dir=path.parent)
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=".neff-", dir=path.parent)
+    except OSError as error:  # it names the temporary file
+        raise OSError(error.errno, error.strerror, str(path)) from None
     try:
         with os.fdopen(handle, "wb") as file:
             file.writelines(parts)

@@ -41,7 +41,13 @@ def main(
     from nkipy_emulator.compiler.command import run
 
     argv = sys.argv[1:] if argv is None else argv
-    return run(argv, cwd or os.getcwd(), out or sys.stdout, err or sys.stderr)
+    out, err = out or sys.stdout, err or sys.stderr
+    try:
+        cwd = cwd or os.getcwd()
+    except FileNotFoundError:
+        err.write("[ERROR] the working directory was deleted; change to another one\n")
+        return 1
+    return run(argv, cwd, out, err)
 
 
 def console_main() -> int:

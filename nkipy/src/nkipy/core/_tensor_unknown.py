@@ -10,11 +10,23 @@ from nkipy.core.backend._source import caller_location
 from nkipy.core.errors import (
     ConcretizationError,
     NKIPyAttributeError,
-    NKIPyNotImplementedError,
 )
 from nkipy.hlo.ir import HLOInstruction
 
 _RETURN_IT = "return the array from the kernel"
+#: What to write in the place of an attribute that traced arrays lack.
+_INSTEAD = {
+    "base": "compare arrays with `is`",
+    "byteswap": "swap the bytes before the kernel is called",
+    "ctypes": _RETURN_IT,
+    "data": _RETURN_IT,
+    "flags": "the order and the memory of an array are not the kernel's to choose",
+    "flat": "use reshape(-1)",
+    "getfield": "use view",
+    "resize": "use np.resize, which makes another array",
+    "setfield": "use view",
+    "setflags": "the order and the memory of an array are not the kernel's to choose",
+}
 
 
 class Unknown:
@@ -84,7 +96,9 @@ class Unknown:
             f"{self!r} cannot become a NumPy array: its value is not known while the "
             "kernel is traced. To collect traced values, store them into an array that "
             "np.zeros, np.empty or np.zeros_like made inside the kernel, or use "
-            "np.stack",
+            "np.stack. Call np.asarray, np.zeros and the like by these names: a trace "
+            "does not see a function that was bound to another name before "
+            "(from numpy import asarray)",
             location=caller_location(),
         )
 
@@ -112,8 +126,11 @@ class Unknown:
 
     def __getattr__(self, name: str) -> NoReturn:
         if name[0] != "_" and hasattr(np.ndarray, name):
+            instead = _INSTEAD.get(name)
             raise NKIPyAttributeError(
-                f"ndarray.{name} has no traced counterpart", location=caller_location()
+                f"ndarray.{name} has no traced counterpart"
+                + (f"; {instead}" if instead else ""),
+                location=caller_location(),
             )
         raise AttributeError(
             f"{type(self).__name__!r} object has no attribute {name!r}"
@@ -121,10 +138,8 @@ class Unknown:
 
     @property
     def flat(self) -> NoReturn:
-        raise NKIPyNotImplementedError(
-            "ndarray.flat has no traced counterpart; use reshape(-1)",
-            location=caller_location(),
-        )
+        """It can be stored to, not read."""
+        self.__getattr__("flat")
 
     @flat.setter
     def flat(self, value: Any) -> None:

@@ -199,9 +199,31 @@ def bind_arguments(
     Raises:
         TypeError: they do not fit the function's signature.
     """
-    bound = signature_of(func).bind(*args, **kwargs)
+    return bind(signature_of(func), func, args, kwargs)
+
+
+def bind(
+    signature: inspect.Signature,
+    func: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> inspect.BoundArguments:
+    """As :func:`bind_arguments`, of a function whose signature is known."""
+    try:
+        bound = signature.bind(*args, **kwargs)
+    except TypeError as error:
+        raise TypeError(f"{kernel_name(func)}() {error}") from None
     bound.apply_defaults()
     return bound
+
+
+def kernel_name(func: Callable[..., Any]) -> str:
+    """A name for any callable: partials and callable objects have none of their own."""
+    name = getattr(func, "__name__", None)
+    if name is None:
+        inner = getattr(func, "func", None)
+        name = kernel_name(inner) if inner is not None else type(func).__name__
+    return name
 
 
 def signature_of(func: Callable[..., Any]) -> inspect.Signature:

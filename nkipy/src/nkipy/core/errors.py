@@ -76,8 +76,8 @@ class NKIPyNotImplementedError(NKIPyError, NotImplementedError):
     """Something of NumPy's that has no lowering; the text names the alternative."""
 
 
-class NKIPyAttributeError(NKIPyError, AttributeError):
-    """An attribute that ndarrays have, and traced arrays do not."""
+class NKIPyAttributeError(NKIPyNotImplementedError, AttributeError):
+    """An attribute that ndarrays have, and traced arrays do not: hasattr says so."""
 
 
 class ConcretizationError(NKIPyError, TypeError):

@@ -18,6 +18,7 @@ from nkipy.core.arguments import (
     Parameters,
     _sanitize_array_dtype,  # noqa: F401  (programs for earlier versions import it)
     bind_arguments,
+    kernel_name,
 )
 from nkipy.core.backend import tracing
 from nkipy.core.backend._source import raised_location
@@ -84,15 +85,6 @@ class Trace:
         self.module = module
         self.result = result
         self.parameter_paths = parameter_paths
-
-
-def kernel_name(func: Callable[..., Any]) -> str:
-    """A name for any callable: partials and callable objects have none of their own."""
-    name = getattr(func, "__name__", None)
-    if name is None:
-        inner = getattr(func, "func", None)
-        name = kernel_name(inner) if inner is not None else type(func).__name__
-    return name
 
 
 def trace_function(

@@ -6,8 +6,11 @@ import copy
 import dataclasses
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
+
+from nkipy.core.errors import NKIPyValueError
 
 Path = tuple[str, ...]
 
@@ -50,11 +53,66 @@ def map_tree(function: Callable[[Path, Any], Any], value: Any, path: Path = ()) 
     """`value` with each leaf replaced by ``function(path, leaf)``.
 
     Containers keep their type: dict subclasses, namedtuples, dataclasses included.
+
+    Raises:
+        ValueError: a container holds itself, or many are within each other.
     """
     if not is_container(value):
         return function(path, value)
-    made = [map_tree(function, child, (*path, key)) for key, child in children(value)]
+    with finite(value, path):
+        return _map_tree(function, value, path)
+
+
+def _map_tree(function: Callable[[Path, Any], Any], value: Any, path: Path) -> Any:
+    if not is_container(value):
+        return function(path, value)
+    made = [_map_tree(function, child, (*path, key)) for key, child in children(value)]
     return rebuild(value, made)
+
+
+#: How many containers may be within each other; some frames of Python's for each.
+_DEEPEST = 100
+
+
+@contextmanager
+def finite(tree: Any, path: Path = ()) -> Iterator[None]:
+    """Where `tree` is walked: says what is wrong with it if that does not end.
+
+    Args:
+        tree: what is walked.
+        path: where it is, for the message.
+
+    Raises:
+        ValueError: a container holds itself, or many are within each other.
+        RecursionError: neither is so: it is who calls that is too deep in calls.
+    """
+    try:
+        yield
+    except RecursionError:
+        problem = _endless(tree)
+        if problem is None:
+            raise
+        where = f"'{path_name(path)}'" if path else "an argument or a result"
+        raise NKIPyValueError(f"{where} {problem}") from None
+
+
+def _endless(tree: Any) -> str | None:
+    """Why a recursive walk over `tree` does not end, in words."""
+    stack = [iter([tree])]
+    within: list[int] = []  # the containers that the present one is in
+    while stack:
+        child = next(stack[-1], stack)
+        if child is stack:
+            stack.pop()
+            del within[-1:]
+        elif is_container(child):
+            if id(child) in within:
+                return f"holds a {type(child).__name__} that holds itself"
+            if len(within) >= _DEEPEST:
+                return f"holds more than {_DEEPEST} containers within each other"
+            within.append(id(child))
+            stack.append(held for _, held in children(child))
+    return None
 
 
 def rebuild(container: Any, made: list[Any]) -> Any:

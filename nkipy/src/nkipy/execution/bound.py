@@ -16,7 +16,7 @@ from nkipy.execution.device_arrays import (
     spike_array,
 )
 from nkipy.execution.errors import BindingError
-from nkipy.execution.failures import explain
+from nkipy.execution.failures import explain, forget
 from nkipy.execution.fork_locks import fork_lock
 from nkipy.execution.memory import Memory
 from nkipy.execution.model import ResidentModel
@@ -99,6 +99,7 @@ class BoundCall:
             memory = self._memory
             if memory is not None and LOADED.newest != id(self._resident):
                 LOADED.use(self._resident)
+            forget()
             try:
                 return self._execute_anew(inputs)
             except NrtError as error:

@@ -6,6 +6,12 @@ from nkipy.hlo import run_errors
 from spike import NrtError
 
 
+def forget() -> None:
+    """To be called before the device is: causes of earlier failures are not this one's."""
+    if run_errors.has_noted:
+        run_errors.forget()
+
+
 def explain(error: NrtError) -> None:
     """Give `error` its cause, if the device is emulated in this process.
 

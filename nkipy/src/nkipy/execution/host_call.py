@@ -15,7 +15,7 @@ from nkipy.execution.device_arrays import (
     spike_array,
 )
 from nkipy.execution.errors import BindingError
-from nkipy.execution.failures import explain
+from nkipy.execution.failures import explain, forget
 from nkipy.execution.fork_locks import fork_lock
 from nkipy.execution.memory import Memory
 from nkipy.execution.model import ResidentModel
@@ -83,6 +83,7 @@ class HostCall:
                 memory = self._enter(inputs)
             elif LOADED.newest != id(self.resident):
                 LOADED.use(self.resident)
+            forget()
             try:
                 self._run(memory, inputs, outputs, ntff)
             except SpikeError:

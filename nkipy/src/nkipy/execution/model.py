@@ -11,7 +11,7 @@ from weakref import WeakSet
 
 import spike
 from neff import NeffError, read_neff
-from nkipy.execution.failures import explain
+from nkipy.execution.failures import explain, forget
 from nkipy.execution.fork_locks import fork_lock
 from nkipy.execution.residency import LOADED
 from nkipy.hlo.ir import HLOModule
@@ -159,6 +159,7 @@ class ResidentModel:
     def _load(self) -> NrtModel:
         runtime = spike.get_spike_singleton()
         rank = () if self._rank is None else (True, *self._rank)
+        forget()
         try:
             return runtime.load_model(str(self.neff), self.core_id, *rank)
         except NrtError as error:

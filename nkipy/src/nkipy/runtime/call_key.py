@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from nkipy.core.arguments import is_array_like, signature_of
-from nkipy.core.tree import children, is_container, map_tree, own_state
+from nkipy.core.arguments import bind, is_array_like, signature_of
+from nkipy.core.tree import children, finite, is_container, map_tree, own_state
 from nkipy.runtime.captured import is_constant, slots_of
 from nkipy.runtime.places import own_attribute
 
@@ -59,8 +59,7 @@ class CallSignature:
         now = self._defaults_now()
         if len(now) != len(self._defaults) or not all(map(is_, now, self._defaults)):
             self._read()
-        bound = self._signature.bind(*args, **kwargs)
-        bound.apply_defaults()
+        bound = bind(self._signature, self._func, args, kwargs)
         return bound.arguments.values()
 
 
@@ -94,6 +93,7 @@ def describe_arguments(arguments: Any) -> tuple[tuple[Any, ...], list[Any]]:
 
     Raises:
         UnhashableStatic: a static value has no hash.
+        ValueError: a container holds itself, or many are within each other.
     """
     key: list[Any] = []
     arrays: list[Any] = []
@@ -101,6 +101,9 @@ def describe_arguments(arguments: Any) -> tuple[tuple[Any, ...], list[Any]]:
         if type(value) is np.ndarray:
             key.append((value.shape, value.dtype))
             arrays.append(value)
+        elif is_container(value):
+            with finite(value):
+                _describe(value, key, arrays)
         else:
             _describe(value, key, arrays)
     return tuple(key), arrays

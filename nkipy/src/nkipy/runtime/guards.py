@@ -155,7 +155,12 @@ class _Walk:
         """Visit all that is pending, and what it leads to."""
         # No recursion: a chain of objects, linked each to the next, may be long.
         while self._pending:
-            self._check(self._pending.popleft())
+            read = self._pending.popleft()
+            try:
+                self._check(read)
+            except RecursionError:
+                places.refuse_deep(read)
+                raise
         self.checks += self._spaces.checks()
 
     def _check(self, read: Read) -> None:
@@ -354,9 +359,13 @@ def _is_traced(value: Any) -> bool:
 def _objects(arguments: Any) -> list[Any]:
     """Static objects among the arguments, and classes of containers of the user's."""
     objects: list[Any] = []
+    seen: set[int] = set()  # an attribute may lead back to its container
 
     def collect(value: Any) -> None:
         if is_container(value):
+            if id(value) in seen:
+                return
+            seen.add(id(value))
             if type(value) not in (dict, list, tuple):
                 objects.append(type(value))
             for held in own_state(value).values():

@@ -20,7 +20,7 @@ from nkipy.core import op_table
 from nkipy.core._known_trees import holds_known, operands
 from nkipy.core.backend import _active_ctx, get_backend, set_source_location
 from nkipy.core.backend._source import caller_location
-from nkipy.core.backend.hlo import leaked
+from nkipy.core.backend.hlo import HLOTraceContext, leaked
 from nkipy.core.errors import (
     USER_ERRORS,
     NKIPyError,
@@ -259,9 +259,10 @@ class Op:
         received = describe_call(args, kwargs)
         location = ctx.current_source_location
         described = describe_op_error(error, self.name, received, location)
-        inner = getattr(self.implementation, "__name__", "")
-        if inner:  # Python names the implementation when arguments do not fit it
-            described.reason = described.reason.replace(f"{inner}()", f"{self.name}()")
+        # Python names the implementation when arguments do not fit it.
+        inner = getattr(self.implementation, "__qualname__", None)
+        if inner and described.reason.startswith(f"{inner}()"):
+            described.reason = self.name + described.reason.removeprefix(inner)
         return described
 
     def __repr__(self) -> str:
@@ -305,7 +306,7 @@ def chapter(module: str) -> Callable[[str], Op]:
 def _refuse_leaked(args: Iterable[Any]) -> None:
     """A traced value reached an op although no trace is active."""
     for arg in args:
-        if getattr(arg, "_ctx", None) is not None:
+        if isinstance(getattr(arg, "_ctx", None), HLOTraceContext):
             raise leaked(arg)
 
 

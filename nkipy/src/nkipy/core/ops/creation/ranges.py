@@ -13,7 +13,7 @@ from nkipy.core.ops._cases import A, DType, X, call, cases
 from nkipy.core.ops._registry import Op
 from nkipy.core.ops._samples import ErrorSample
 from nkipy.core.ops._views import Tensor
-from nkipy.core.promotion import as_arrays, is_ours, result_type
+from nkipy.core.promotion import as_arrays, is_ours, kind_of, result_type
 from nkipy.core.tensor import as_operand, as_tensor
 
 linspace = Op(
@@ -60,7 +60,10 @@ def _linspace(
     num = operator.index(num)
     if num < 0:
         raise ValueError(f"Number of samples, {num}, must be non-negative.")
-    ends = as_arrays([as_operand(start), as_operand(stop)])
+    operands = [as_operand(start), as_operand(stop)]
+    for operand in operands:
+        kind_of(operand)  # raises for what is no number
+    ends = as_arrays(operands)
     result = result_type(*ends)
     if not is_ours(result):
         kinds = [e if dt.is_float(dt.narrow(e.dtype)) else np.empty(0) for e in ends]

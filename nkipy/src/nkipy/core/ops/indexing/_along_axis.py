@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ class AlongAxis:
     def __init__(
         self, b: HLOBuilder, shape: tuple[int, ...], indices: Any, axis: int
     ) -> None:
-        rank = len(shape)
+        rank, axis = len(shape), operator.index(axis)
         if not -rank <= axis < rank:
             raise np.exceptions.AxisError(axis, rank)
         self.array = shape

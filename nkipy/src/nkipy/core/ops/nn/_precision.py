@@ -27,7 +27,7 @@ def working(x: Any) -> tuple[Array, np.dtype]:
         TypeError: `x` holds no numbers.
     """
     x = as_operand(x)
-    if not hasattr(x, "dtype"):
+    if not _has_dtype(x):
         x = np.asarray(x)
     if x.dtype == np.float64:
         return x, x.dtype
@@ -38,11 +38,16 @@ def working(x: Any) -> tuple[Array, np.dtype]:
     return x.astype(np.float32) if is_low(x.dtype) else x, x.dtype
 
 
+def _has_dtype(x: Any) -> bool:
+    # Classes of NumPy's scalars have something of that name, too.
+    return isinstance(getattr(x, "dtype", None), np.dtype)
+
+
 def in_dtype_of(x: Any, *others: Any) -> list[Any]:
     """The other arrays of a call, in the dtype that `x` is computed in; None stays."""
     arrays = []
     for other in map(as_operand, others):
-        if other is not None and not hasattr(other, "dtype"):
+        if other is not None and not _has_dtype(other):
             other = np.asarray(other)
         arrays.append(None if other is None else other.astype(x.dtype))
     return arrays

@@ -46,6 +46,8 @@ def _joined(
     """
     if out is not None and dtype is not None:
         raise TypeError("takes `out` or `dtype` as an argument, but both were provided")
+    if out is not None and not isinstance(out, Tensor):
+        raise TypeError(f"'out' must be an array, but received {type(out).__name__}")
     wanted = out.dtype if out is not None else dtype
     target = _common(values, kinds) if wanted is None else dt.as_dtype(wanted)
     if wanted is not None:
