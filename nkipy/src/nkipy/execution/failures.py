@@ -7,7 +7,7 @@ from spike import NrtError
 
 
 def forget() -> None:
-    """To be called before the device is: causes of earlier failures are not this one's."""
+    """Before the device is called: what earlier calls failed for is not its cause."""
     if run_errors.has_noted:
         run_errors.forget()
 
