@@ -124,8 +124,24 @@ def _save_array(path: Path, array: np.ndarray[Any, Any]) -> str:
     those is also a float32, so that is what they become."""
     named = array.dtype.kind != "V" and array.dtype.isbuiltin == 1
     path.parent.mkdir(parents=True, exist_ok=True)
-    np.save(path, array if named else array.astype(np.float32))
+    _save_whole(Path(os.path.realpath(path)), array if named else array.astype("f4"))
     return f"Saved {path}" + ("" if named else f" ({array.dtype} as float32)")
+
+
+def _save_whole(path: Path, array: np.ndarray[Any, Any]) -> None:
+    """Save all or nothing: on a full disk, what is there already stays."""
+    if path.exists() and not path.is_file():  # a device or a pipe
+        return np.save(path, array)
+    temporary = path.with_name(f".spike-{os.urandom(8).hex()}.npy")
+    try:
+        with open(temporary, "xb") as file:
+            np.lib.format.write_array(file, array, allow_pickle=False)
+        temporary.replace(path)
+    except OSError as error:  # NumPy's own does not say which file, nor why
+        why = error.strerror or f"{error}: is the disk full?"
+        raise OSError(f"output {path} cannot be written: {why}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 class _Run:
@@ -266,7 +282,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         said = _run(args)
     # SpikeError, NrtError, NeffError and TensorMismatchError are among them.
     except (RuntimeError, ValueError, TypeError, OSError) as error:
-        sys.stderr.write(f"spike-run: error: {error}\n")
+        is_nowhere = isinstance(error, FileNotFoundError) and error.filename is None
+        text = "the working directory was deleted" if is_nowhere else error
+        sys.stderr.write(f"spike-run: error: {text}\n")
         return 1
     sys.stdout.write("".join(line + "\n" for line in said))
     return 0

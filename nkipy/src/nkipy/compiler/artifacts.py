@@ -60,17 +60,34 @@ def cache_directory() -> Path:
     (``$XDG_CACHE_HOME`` or ``~/.cache``; ``~/Library/Caches`` on macOS).
 
     Raises:
-        ArtifactError: this user has no home directory.
+        ArtifactError: this user has no home directory, or the working directory was
+            deleted, which the variable is relative to.
     """
     named = os.environ.get(ENVIRONMENT_VARIABLE)
     if named:
-        return Path(named).expanduser().absolute()
+        return absolute(Path(named).expanduser(), ENVIRONMENT_VARIABLE)
     if sys.platform == "darwin":
         return _home() / "Library" / "Caches" / "nkipy"
     base = os.environ.get("XDG_CACHE_HOME", "")
     # The convention says to ignore relative paths.
     root = Path(base) if os.path.isabs(base) else _home() / ".cache"
     return root / "nkipy"
+
+
+def absolute(directory: Path, named_by: str) -> Path:
+    """The path from the root.
+
+    Raises:
+        ArtifactError: it is relative to a working directory that was deleted.
+    """
+    try:
+        return directory.absolute()
+    except FileNotFoundError:
+        raise ArtifactError(
+            errno.ENOENT,
+            f"cannot store compiled kernels in {directory}: the working directory was "
+            f"deleted; change to another one, or name a whole path in {named_by}",
+        ) from None
 
 
 def _home() -> Path:

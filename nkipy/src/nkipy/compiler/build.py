@@ -13,6 +13,7 @@ from pathlib import Path
 from nkipy.compiler.artifacts import (
     ENVIRONMENT_VARIABLE,
     ArtifactError,
+    absolute,
     cache_directory,
     get_or_make,
     is_cache_named,
@@ -138,7 +139,8 @@ def artifact_path(name: str, key: str, options: BuildOptions) -> Path:
     if directory is None:
         return _path_in_cache(cache_directory(), key)
     name = file_name(name)
-    return directory.absolute() / f"{name}_{key[:12]}" / f"{name}.neff"
+    directory = absolute(directory, options.named_by)
+    return directory / f"{name}_{key[:12]}" / f"{name}.neff"
 
 
 def _path_in_cache(root: Path, key: str) -> Path:
