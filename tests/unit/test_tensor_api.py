@@ -60,6 +60,43 @@ def test_tensors_are_not_hashed():
     trace(kernel, X)
 
 
+def test_hasattr_follows_pythons_protocol_for_all_that_ndarrays_have():
+    def kernel(x):
+        known = np.zeros((3, 2), np.float32)
+        for tensor in (x, x.T, known):  # of two dimensions, as .mT wants
+            for name in [n for n in dir(np.ndarray) if n[0] != "_"] + ["nonsense"]:
+                found = getattr(tensor, name, LACKING) is not LACKING
+                assert hasattr(tensor, name) == found
+                assert tensor is known or hasattr(tensor, name) == (name not in LACKING)
+        assert hasattr(known, "flat") and not hasattr(known, "nonsense")
+        with pytest.raises(
+            AttributeError, match=r"ndarray\.flat.*reshape\(-1\)"
+        ) as lacks:
+            _ = x.flat
+        assert lacks.value.location is not None
+        assert isinstance(lacks.value, NotImplementedError)
+        return x + 0
+
+    trace(kernel, X)
+
+
+LACKING = (
+    "base byteswap ctypes data flags flat getfield nonsense resize setfield setflags "
+    "to_device"
+).split()
+
+
+def test_functions_bound_by_name_are_told_of_where_they_fail():
+    bound = np.asarray
+    with pytest.raises(ConcretizationError, match="from numpy import asarray"):
+        trace(lambda x: bound(x), X)
+
+
+def test_an_unknown_keyword_is_the_ops():
+    with pytest.raises(TypeError, match=r"^\[sum\] sum\(\) got an unexpected keyword"):
+        trace(lambda x: x.sum(nonsense=1), X)
+
+
 # -- properties ------------------------------------------------------------------------
 @pytest.mark.parametrize("array", [X, N, B, X[0, 0], X[:0], np.ones((2, 1, 3), "f2")])
 def test_properties_are_the_arrays(array):

@@ -29,11 +29,11 @@ from neff import (
 )
 from neff.container import EMULATOR_FEATURE_BIT, HEADER_SIZE, payload_hash
 from neff.interface import INTERFACE_MEMBER, Interface
+from neff.output_file import write_atomically
 from neff.tensors import MAX_NAME
 from nkipy.chips import DEFAULT
 from nkipy.hlo.ir import HLOModule, Shape, TensorPlaceholder
 from nkipy.hlo.queries import constant_bytes, world_size
-from nkipy_emulator.output_file import write_atomically
 
 COMPILER_NAME = "nkipy-emulator"
 _NOTE = "made by nkipy's emulator: no machine code, runs on no Neuron device"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import re
 import sys
@@ -15,6 +16,7 @@ import numpy as np
 
 import spike
 from neff import read_neff
+from neff.output_file import write_atomically
 from neff.summary import describe
 from spike.library import NUM_CORES, VISIBLE_CORES, report
 
@@ -107,12 +109,8 @@ def _as_dtype(array: np.ndarray[Any, Any], dtype: str) -> np.ndarray[Any, Any]:
 def file_of(output: str) -> str:
     """The name of the file of an output. Raises ValueError if it cannot be one."""
     file = f"{output}.npy"
-    if (
-        output in ("", ".", "..")
-        or os.sep in output
-        or not output.isprintable()
-        or len(os.fsencode(file)) > _LONGEST_FILE_NAME
-    ):
+    unfit = output in ("", ".", "..") or os.sep in output or not output.isprintable()
+    if unfit or len(os.fsencode(file)) > _LONGEST_FILE_NAME:
         raise ValueError(
             f"no file in --output-dir can have the name of output {output!r}"
         )
@@ -124,24 +122,10 @@ def _save_array(path: Path, array: np.ndarray[Any, Any]) -> str:
     those is also a float32, so that is what they become."""
     named = array.dtype.kind != "V" and array.dtype.isbuiltin == 1
     path.parent.mkdir(parents=True, exist_ok=True)
-    _save_whole(Path(os.path.realpath(path)), array if named else array.astype("f4"))
+    content = io.BytesIO()  # to a full disk NumPy's own loses the end of small arrays
+    np.save(content, array if named else array.astype(np.float32))
+    write_atomically(path, content.getbuffer())
     return f"Saved {path}" + ("" if named else f" ({array.dtype} as float32)")
-
-
-def _save_whole(path: Path, array: np.ndarray[Any, Any]) -> None:
-    """Save all or nothing: on a full disk, what is there already stays."""
-    if path.exists() and not path.is_file():  # a device or a pipe
-        return np.save(path, array)
-    temporary = path.with_name(f".spike-{os.urandom(8).hex()}.npy")
-    try:
-        with open(temporary, "xb") as file:
-            np.lib.format.write_array(file, array, allow_pickle=False)
-        temporary.replace(path)
-    except OSError as error:  # NumPy's own does not say which file, nor why
-        why = error.strerror or f"{error}: is the disk full?"
-        raise OSError(f"output {path} cannot be written: {why}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 class _Run:
@@ -282,9 +266,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         said = _run(args)
     # SpikeError, NrtError, NeffError and TensorMismatchError are among them.
     except (RuntimeError, ValueError, TypeError, OSError) as error:
-        is_nowhere = isinstance(error, FileNotFoundError) and error.filename is None
-        text = "the working directory was deleted" if is_nowhere else error
-        sys.stderr.write(f"spike-run: error: {text}\n")
+        sys.stderr.write(f"spike-run: error: {error}\n")
         return 1
     sys.stdout.write("".join(line + "\n" for line in said))
     return 0

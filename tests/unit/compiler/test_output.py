@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from neff import read_neff
-from nkipy_emulator.compiler import compile_in_process
+from nkipy_emulator.compiler import compile_in_process, main
 from tests.support.neffs import small_module
 from tests.support.users import OTHER, needs_root, run_as_other, shared_place
 
@@ -207,7 +207,7 @@ def test_a_file_that_is_replaced_keeps_its_owner(work: Path) -> None:
     assert neff_of((work / "k.neff").read_bytes())
 
 
-WRITE = "from pathlib import Path\nfrom nkipy_emulator.output_file import *"
+WRITE = "from pathlib import Path\nfrom neff.output_file import *"
 
 
 @needs_root
@@ -247,3 +247,23 @@ def test_names_as_long_as_a_file_system_takes(work: Path) -> None:
     compile_to(work, "k" * 255)
     assert neff_of((work / ("k" * 255)).read_bytes())
     assert "name too long" in refusal(work, "k" * 256)
+
+
+# ---------------------------------------------------------------- where it is run
+
+
+def test_a_working_directory_that_was_deleted(work: Path, monkeypatch, capsys) -> None:
+    gone = work / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert main(arguments("k.neff")) == 1
+    assert "the working directory was deleted" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="no /dev/zero")
+def test_a_device_that_never_ends_is_no_file_with_hlo(work: Path) -> None:
+    done = compile_in_process(
+        ["compile", "/dev/zero", "--framework=XLA", "--target=trn2"], work
+    )
+    assert done.returncode == 1 and b"/dev/zero is a device" in done.stderr

@@ -11,6 +11,7 @@ import spike
 from nkipy.execution import build, load
 from nkipy.hlo import HLOBuilder, HLOModule, run_errors
 from nkipy_emulator import register_custom_call, unregister_custom_call
+from tests.support.faults import injected
 
 pytestmark = pytest.mark.device
 X = np.arange(4, dtype=np.float32)
@@ -61,6 +62,21 @@ def test_of_a_call_with_arrays_of_the_host(program):
         call.run([X - 9], [out])
     _check(raised.value)
     assert not out.any()
+
+
+def test_what_others_failed_for_is_no_cause(program):
+    model = spike.SpikeModel.load_from_neff(str(program.neff))
+    tensor = spike.SpikeTensor.from_numpy(X - 9, "x")
+    bound = program.bind()
+    call, out = program.host_call(), np.zeros(4, np.float32)
+    bound({"x": X})
+    for run in (lambda: bound({"x": X}), lambda: call.run([X], [out])):
+        with pytest.raises(spike.NrtError):
+            model({"x": tensor})  # nobody asks for its cause
+        with injected("nrt_execute=1004@once"), pytest.raises(spike.NrtError) as raised:
+            run()
+        assert raised.value.status == spike.NrtStatus.EXEC_COMPLETED_WITH_ERR
+        assert raised.value.__cause__ is None and "KeyError" not in str(raised.value)
 
 
 def test_a_failure_is_that_of_its_thread_its_status_and_no_other():

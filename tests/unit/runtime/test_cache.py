@@ -492,6 +492,16 @@ def test_a_user_without_a_home_directory_is_told(monkeypatch):
         cache_directory()
 
 
+def test_a_place_in_a_working_directory_that_was_deleted(tmp_path, monkeypatch):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    monkeypatch.setenv("NKIPY_CACHE_DIR", "relative")
+    with pytest.raises(ArtifactError, match="working directory was deleted.*CACHE_DIR"):
+        cache_directory()
+
+
 def test_an_error_that_is_not_about_the_directory_stays_what_it_is(tmp_path):
     def forbidden(scratch):
         raise PermissionError(errno.EACCES, "Permission denied", "/opt/compiler")

@@ -220,3 +220,56 @@ def test_a_call_that_computes_nothing_is_not_compiled(monkeypatch):
     assert Counting.total == 1
     with pytest.raises(AssertionError, match="compiles"):
         simulate_jit(lambda x: x)(X)
+
+
+class Linked(list):
+    """A list with an attribute that leads back to it."""
+
+
+def holding_itself():
+    held = [X]
+    held.append({"back": held})
+    return held
+
+
+def deep():
+    held = X
+    for _ in range(5000):
+        held = [held]
+    return held
+
+
+@pytest.mark.parametrize("jit", [simulate_jit, baremetal_jit])
+@pytest.mark.parametrize(
+    ("make", "match"),
+    [(holding_itself, "list that holds itself"), (deep, "more than 100 containers")],
+)
+def test_containers_that_do_not_end(jit, make, match):
+    held = make()
+    with pytest.raises(ValueError, match=match):
+        jit(lambda x, held: x)(X, held)
+    with pytest.raises(ValueError, match=match):
+        jit(lambda x: make())(X)
+    if make is deep:
+        with pytest.raises(ValueError, match="captures more than 100 containers"):
+            jit(lambda x: x * len(held))(X)
+    linked = Linked([X])
+    linked.back = linked
+    np.testing.assert_array_equal(jit(lambda held: held[0] + 1)(linked), X + 1)
+
+
+@pytest.mark.parametrize("jit", [simulate_jit, baremetal_jit])
+def test_arguments_that_do_not_fit_name_the_kernel(jit):
+    def add(x, y):
+        return x + y
+
+    kernel = jit(add)
+    for args, kwargs in (((X,), {}), ((X, X, X), {}), ((X, X), {"z": X})):
+        with pytest.raises(TypeError, match=r"^add\(\) "):
+            kernel(*args, **kwargs)
+
+
+def test_a_mock_object_is_of_no_trace():
+    for kernel in (lambda x: np.add(x, Mock()), lambda x: x @ MagicMock()):
+        with pytest.raises(TypeError, match=r"\[(add|matmul)\]"):
+            simulate_jit(kernel)(X)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import ml_dtypes
@@ -358,3 +361,62 @@ def test_files_that_would_be_written_over(run, negate, args, file):
     assert f"{file} would be written over what else is this file" in err
     assert Path(negate).read_bytes() == content
     assert not Path("y.npy").exists() and not Path("out").exists()
+
+
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """A block in which no file can be longer, as if the disk were full."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@pytest.mark.parametrize("size", [0, 140])  # nothing, and the header
+def test_outputs_and_profiles_that_do_not_fit_on_the_disk(run, negate, size, tmp_path):
+    Path("y.npy").write_bytes(b"old")
+    Path("k.ntff").write_bytes(b"old")
+    with files_of_at_most(size):
+        status, out, err = run(negate, "-ix=x.npy")
+        assert (status, out) == (1, "") and ": 'y.npy'" in err
+        assert "File too large" in err
+        traced = run(negate, "-ix=x.npy", "--save-trace", "--ntff-name=k.ntff")
+        assert traced[0] == 1 and "Failed to stop profile" in traced[2]
+    assert {p.name: p.read_bytes()[:3] for p in tmp_path.iterdir() if p.is_file()} == {
+        "k.neff": b"\x02\0\0",
+        "x.npy": b"\x93NU",
+        "y.npy": b"old",
+        "k.ntff": b"old",
+    }
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_devices_without_room(run, negate):
+    Path("y.npy").symlink_to("/dev/full")
+    status, _, err = run(negate, "-ix=x.npy")
+    assert status == 1 and "No space left on device: 'y.npy'" in err
+    assert Path("y.npy").is_symlink() and Path("/dev/full").is_char_device()
+    Path("y.npy").unlink()
+    traced = run(negate, "-ix=x.npy", "--save-trace", "--ntff-name=/dev/full")
+    assert traced[0] == 1 and "Failed to stop profile" in traced[2]
+
+
+def test_a_link_stays_and_what_it_leads_to_is_replaced(run, negate):
+    Path("kept.npy").write_bytes(b"old")
+    Path("y.npy").symlink_to("kept.npy")
+    assert run(negate, "-ix=x.npy")[0] == 0
+    assert Path("y.npy").is_symlink()
+    np.testing.assert_array_equal(np.load("kept.npy"), -X)
+
+
+def test_a_working_directory_that_was_deleted(run, negate, tmp_path, monkeypatch):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    inputs = f"-ix={tmp_path}/x.npy"
+    status, _, err = run(negate, inputs)
+    assert status == 1 and err.startswith("spike-run: error: [Errno 2] No such file")
+    assert run(negate, inputs, f"-o{tmp_path}")[0] == 0

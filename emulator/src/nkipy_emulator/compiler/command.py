@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
+from neff.output_file import is_same_file
 from nkipy_emulator.compiler.compilation import compile_file
 from nkipy_emulator.compiler.console import DEFAULT_LOG, Console
 from nkipy_emulator.compiler.diagnostics import CompilationError, UsageError
@@ -24,7 +25,6 @@ from nkipy_emulator.compiler.options import (
     read_options,
     take_apart,
 )
-from nkipy_emulator.output_file import is_same_file
 
 #: The program was refused; and: everything else that can go wrong.
 EXIT_COMPILATION_FAILED = 70

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import stat
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
+from neff.output_file import is_same_file
 from nkipy.hlo.errors import HLOProtoError, HLOVerificationError
 from nkipy.hlo.ir import HLOModule
 from nkipy.hlo.proto_reader import MAX_MODULE_BYTES
@@ -20,9 +22,9 @@ from nkipy_emulator.compiler.diagnostics import (
 from nkipy_emulator.compiler.identity import compiler_version
 from nkipy_emulator.compiler.options import CompileOptions
 from nkipy_emulator.neff_writer import ProgramDescription, write_neff
-from nkipy_emulator.output_file import is_same_file
 
 _MAX_FILE_NAME = 255
+_CHUNK = 1 << 24  # bytes
 #: Other files that end up here, by how they start.
 _OTHER_KINDS = {
     b"ML\xefR": "MLIR bytecode (StableHLO)",
@@ -66,16 +68,29 @@ def compile_file(options: CompileOptions, cwd: Path, console: Console) -> Path:
 
 def _read(path: Path) -> bytes:
     try:
-        size = path.stat().st_size
+        found = path.stat()
+        if stat.S_ISCHR(found.st_mode):  # some never end
+            raise UsageError(f"{path} is a device; expected a file")
+        with open(path, "rb") as file:
+            raw = b"" if found.st_size > MAX_MODULE_BYTES else _read_all(file)
+        size = max(found.st_size, len(raw))
         if size > MAX_MODULE_BYTES:
             raise UsageError(f"{path} has {size} bytes; {MAX_MODULE_BYTES} is most")
-        raw = path.read_bytes()
     except OSError as e:
         raise UsageError(f"the HLO file cannot be read: {e}") from None
     for start, kind in _OTHER_KINDS.items():
         if raw.startswith(start):
             raise UsageError(f"{path} is {kind}; expected a serialised HloModuleProto")
     return raw
+
+
+def _read_all(file: BinaryIO) -> bytes:
+    """All of a file; of a pipe that does not end, more than a module may have."""
+    parts, size = [], 0
+    while size <= MAX_MODULE_BYTES and (part := file.read(_CHUNK)):
+        parts.append(part)
+        size += len(part)
+    return b"".join(parts)
 
 
 def _parse(raw: bytes, *, to_look_at: bool = False) -> HLOModule:

@@ -234,6 +234,9 @@ def _piecewise(
     conditions = list(condlist) if isinstance(condlist, (list, tuple)) else [condlist]
     masks = [as_hlo_tensor(ctx, as_operand(c), dt.bool_) for c in conditions]
     n = len(masks)
+    for mask in masks:
+        if np.broadcast_shapes(mask.shape, x.shape) != x.shape:
+            raise ValueError(f"a condition of shape {mask.shape} is not one of {x!r}")
     if len(funclist) not in (n, n + 1):
         raise ValueError(
             f"with {n} condition(s), either {n} or {n + 1} functions are expected"

@@ -15,8 +15,8 @@ from nkipy.core.ops._contract import single_precision
 from nkipy.core.ops._reduction import many_axes, one_axis
 from nkipy.core.ops._registry import Op, supports
 from nkipy.core.ops._samples import ErrorSample
-from nkipy.core.promotion import float64_type
-from nkipy.core.tensor import as_tensor
+from nkipy.core.promotion import float64_type, is_ours, result_type
+from nkipy.core.tensor import as_tensor, store_out
 
 #: A traced array, to which NumPy's own functions apply.
 Tensor = Any
@@ -217,7 +217,7 @@ def _matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Tens
 matrix_power = Op(
     "matrix_power",
     numpy=np.linalg.matrix_power,
-    dtypes=supports(dt.float32, dt.float16, dt.int8, dt.int32, dt.bool_),
+    dtypes=supports(dt.FLOATS, dt.int8, dt.int32, dt.bool_),
     reference=single_precision(np.linalg.matrix_power),
     samples=cases(
         call(A(3, 3), 2),
@@ -238,8 +238,12 @@ matrix_power = Op(
 @matrix_power.composed_impl
 def _matrix_power(a: Any, n: Any) -> Any:
     x: Any = as_tensor(a)
+    if is_ours(x.dtype):  # rounded once, not after each product
+        return _matrix_power(x.astype(dt.float32), n).astype(x.dtype)
     exponent = index(n)
     _check_square(x)
+    if exponent == 3:  # in NumPy's order
+        return x @ x @ x
     if exponent < 0:
         x, exponent = OPS["inv"](x), -exponent
     if exponent == 0:
@@ -265,7 +269,7 @@ def _check_square(x: Tensor) -> None:
 multi_dot = Op(
     "multi_dot",
     numpy=np.linalg.multi_dot,
-    dtypes=supports(dt.float32, dt.int32),
+    dtypes=supports(dt.float32, dt.bfloat16, dt.int32),
     samples=cases(
         call([A(2, 3), A(3, 4)]),
         call([A(2, 3), A(3, 4), A(4, 2)]),
@@ -289,7 +293,11 @@ def _multi_dot(arrays: Any, *, out: Any = None) -> Any:
         raise ValueError(
             f"arrays must be matrices, or vectors at the ends; ranks: {ranks}"
         )
-    result = tensors[0]
+    common = result_type(*tensors)
+    if is_ours(common):  # rounded once, not after each product
+        made = _multi_dot([t.astype(dt.float32) for t in tensors]).astype(common)
+        return made if out is None else store_out(made._ctx, made.backend_tensor, out)
+    result: Any = tensors[0]
     for tensor in tensors[1:-1]:
         result = OPS["dot"](result, tensor)
     return OPS["dot"](result, tensors[-1], out=out)

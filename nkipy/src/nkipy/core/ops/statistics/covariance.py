@@ -226,11 +226,15 @@ def _result(
 ) -> NKIPyTensorRef:
     """A covariance matrix, or the number that the only one of its entries is."""
     if dtype is None:
-        arrays = [as_operand(v).dtype for v in (m, y) if v is not None]
-        dtype = float64_type(*arrays)
+        dtype = float64_type(*(_dtype_of(v) for v in (m, y) if v is not None))
     value = ctx.convert(value, dt.narrow(dtype))
     kept = [d for d in value.shape if d != 1]
     return NKIPyTensorRef._wrap(ctx, ctx.reshape(value, kept))
+
+
+def _dtype_of(variables: Any) -> np.dtype:
+    operand = as_operand(variables)
+    return operand.dtype if hasattr(operand, "dtype") else np.asarray(operand).dtype
 
 
 def _observations(ctx: HLOTraceContext, m: Any, y: Any, rowvar: bool) -> Value:

@@ -30,21 +30,29 @@ def is_same_file(one: Path, other: Path) -> bool:
         return os.path.realpath(one) == os.path.realpath(other)
 
 
-def write_atomically(path: Path, *parts: bytes) -> None:
+def write_atomically(path: Path, *parts: bytes | memoryview) -> None:
     """Put `parts` at `path` in one step; nothing is left behind if that fails.
 
     Raises:
-        OSError: it is a directory or write-protected, or cannot be written.
+        OSError: it is a directory or write-protected, or cannot be written; `path` is
+            the file that the error names.
     """
+    try:
+        _write(path, parts)
+    except OSError as error:  # which may name nothing, or the temporary file
+        raise OSError(error.errno, error.strerror, str(path)) from None
+
+
+def _write(path: Path, parts: tuple[bytes | memoryview, ...]) -> None:
     existing = _status(path)
     if existing is not None and stat.S_ISDIR(existing.st_mode):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     if _is_written_in_place(path, existing):
         with open(path, "wb") as file:
             file.writelines(parts)
         return
     if existing is not None and not os.access(path, os.W_OK):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     _replace(Path(os.path.realpath(path)), existing, parts)
 
 
@@ -65,12 +73,9 @@ def _is_written_in_place(path: Path, existing: os.stat_result | None) -> bool:
 
 
 def _replace(
-    path: Path, existing: os.stat_result | None, parts: tuple[bytes, ...]
+    path: Path, existing: os.stat_result | None, parts: tuple[bytes | memoryview, ...]
 ) -> None:
-    try:
-        handle, temporary = tempfile.mkstemp(prefix=".neff-", dir=path.parent)
-    except OSError as error:  # it names the temporary file
-        raise OSError(error.errno, error.strerror, str(path)) from None
+    handle, temporary = tempfile.mkstemp(prefix=".neff-", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             file.writelines(parts)
