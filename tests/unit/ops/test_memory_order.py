@@ -142,10 +142,7 @@ SAMPLED = [
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
     "order",
-    [
-        pytest.param(o, marks=[] if o == "F" else pytest.mark.slow, id=o)
-        for o in ORDERS
-    ],
+    [pytest.param(o, marks=[] if o == "F" else pytest.mark.slow, id=o) for o in ORDERS],
 )
 def test_results_have_numpys_strides_and_share_what_numpys_share(order: str) -> None:
     with np.errstate(all="ignore"):
@@ -192,7 +189,9 @@ def test_stores_through_reshapes_of_results() -> None:
             np.array([a.T, a.T]),
             b.T.sum(axis=0),
             np.cumsum(b.T, axis=1),
-            np.matmul(b.transpose(1, 0, 2)[..., None, :], b.transpose(1, 0, 2)[..., None]),
+            np.matmul(
+                b.transpose(1, 0, 2)[..., None, :], b.transpose(1, 0, 2)[..., None]
+            ),
             np.add([[1], [2], [3]], a.T),
         ):
             flat, column = r.reshape(-1), r.ravel(order="F")

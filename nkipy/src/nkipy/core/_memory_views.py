@@ -8,7 +8,7 @@ import numpy as np
 
 from nkipy.core import dtypes as dt
 from nkipy.core.op_table import OPS
-from nkipy.core.tensor import NKIPyTensorRef, View
+from nkipy.core.tensor import NKIPyTensorRef, View, layout_with
 from nkipy.hlo.builder import HLOBuilder, Value
 
 
@@ -167,7 +167,7 @@ def _by_elements(root: NKIPyTensorRef, whole: Layout, part: Layout) -> NKIPyTens
         return target.backend_tensor
 
     def layout(array: np.ndarray) -> np.ndarray:
-        return np.lib.stride_tricks.as_strided(array, part.shape, part.strides)
+        return layout_with(part.shape, part.strides, part.dtype.itemsize)
 
     return root._make_view(View(read, write, layout))
 

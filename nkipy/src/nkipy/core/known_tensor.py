@@ -31,7 +31,7 @@ from nkipy.core.backend._source import caller_location
 from nkipy.core.backend.hlo import HLOTraceContext, as_hlo_tensor, get_hlo_context
 from nkipy.core.errors import NKIPyNotImplementedError, NKIPyValueError
 from nkipy.core.op_table import NUMPY_TABLE
-from nkipy.core.tensor import NKIPyTensorRef
+from nkipy.core.tensor import NKIPyTensorRef, layout_with
 from nkipy.hlo.ir import HLOInstruction
 
 __all__ = ["KnownTensor", "adopt", "compute", "make_traced"]
@@ -70,7 +70,7 @@ class KnownTensor(NKIPyTensorRef):
         return _active_ctx.get()
 
     _value = backend_tensor
-    _base = _view = _name = _laid = None  # type: ignore[assignment]
+    _base = _view = _name = _laid = None
     _version = _seen = 0
 
     def _operand(self) -> Any:
@@ -84,7 +84,8 @@ class KnownTensor(NKIPyTensorRef):
         return True
 
     def _layout(self) -> np.ndarray:
-        return self._array
+        array = self._array  # which a layout may outlive
+        return layout_with(array.shape, array.strides, array.itemsize)
 
     def _is_c_contiguous(self) -> bool:
         return self._array.flags.c_contiguous

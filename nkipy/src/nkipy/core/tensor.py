@@ -440,9 +440,15 @@ class NKIPyTensorRef(TensorArithmeticMixin, TensorMethodsMixin, Unknown):
 
 @lru_cache(maxsize=1024)
 def _contiguous_layout(shape: tuple[int, ...], itemsize: int) -> np.ndarray:
+    return layout_with(shape, _contiguous_strides(shape, itemsize), itemsize)
+
+
+def layout_with(
+    shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int
+) -> np.ndarray:
+    """An array of this shape and strides, of whose memory there is but one element."""
     # Of bytes: as_strided does not know ml_dtypes.
     memory = np.empty((), np.dtype((np.void, itemsize)))
-    strides = _contiguous_strides(shape, itemsize)
     return np.lib.stride_tricks.as_strided(memory, shape, strides)
 
 

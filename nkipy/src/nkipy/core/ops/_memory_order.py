@@ -31,7 +31,12 @@ class Asked(Protocol):
     """What is asked of an op."""
 
     name: str
-    memory_order: str
+
+    @property
+    def memory_order(self) -> str:
+        """What decides the order of results, besides NumPy."""
+
+    def __hash__(self) -> int: ...
 
     def in_numpy(self) -> Iterator[Callable[..., Any]]:
         """Functions of plain arrays, of which the first that takes them is asked."""
@@ -267,7 +272,8 @@ class _Model(NamedTuple):
         steps = [step * size for step in self.steps]
         made = np.ndarray(self.shape, self.dtype, memory, first * size, steps)
         if self.dtype.kind == "f" and len(self.shape) > 1:
-            made[...] = np.eye(*self.shape[-2:])
+            rows, columns = self.shape[-2:]
+            made[...] = np.eye(rows, columns)
         return made
 
 

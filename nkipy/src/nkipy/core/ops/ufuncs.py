@@ -67,7 +67,6 @@ _SCATTERS: dict[Any, str] = {
 }
 
 
-
 def _by_numpy(method: str) -> Callable[..., Any]:
     """The method of a ufunc, as a function of the ufunc and its arguments."""
 
@@ -78,9 +77,7 @@ def _by_numpy(method: str) -> Callable[..., Any]:
 
 
 def _method_op(method: str, **record: Any) -> Op:
-    return Op(
-        f"ufunc.{method}", reference=_by_numpy(method), register=True, **record
-    )
+    return Op(f"ufunc.{method}", reference=_by_numpy(method), register=True, **record)
 
 
 reduce = _method_op("reduce")

@@ -131,10 +131,10 @@ def _laid_out(x: Tensor, order: Any) -> Tensor:
     if order not in ("C", "F", "A", "K", None):
         raise ValueError(f"order must be one of 'C', 'F', 'A', or 'K' (got {order!r})")
     flags = x._layout().flags
-    fits = {"C": flags.c_contiguous, "F": flags.f_contiguous}
-    if fits.get(order, True):
+    c, f = flags.c_contiguous, flags.f_contiguous
+    if {"C": c, "F": f, "A": c or f}.get(order, True):
         return x
-    return duplicate(x) if order == "C" else duplicate(x.T).T
+    return duplicate(x.T).T if order == "F" else duplicate(x)
 
 
 def _same_width(dtype: np.dtype) -> np.dtype:
