@@ -193,6 +193,7 @@ def test_stores_through_reshapes_of_results() -> None:
                 b.transpose(1, 0, 2)[..., None, :], b.transpose(1, 0, 2)[..., None]
             ),
             np.add([[1], [2], [3]], a.T),
+            a[::-1].astype(np.float32, order="A", copy=False),
         ):
             flat, column = r.reshape(-1), r.ravel(order="F")
             kept.append(np.add(flat, 0))
@@ -330,7 +331,7 @@ def test_functions_of_known_and_traced_arrays_give_views() -> None:
         made[0][t][0] = 5
         row = made[1][t]
         made[1][1] = 7  # which stays known
-        made[2][:, t][1] = a[0, 0]
+        made[2][:, t].reshape(-1)[1] = a[0, 0]
         first, _ = np.broadcast_arrays(made[3], a)
         made[3][0] = a[0]
         wide, _ = np.broadcast_arrays(made[4][:1], a)
