@@ -16,7 +16,7 @@ import numpy as np
 
 from nkipy.core.tree import map_tree
 from nkipy.testing import following_table
-from nkipy.testing.low_precision import _Array
+from nkipy.testing.low_precision import _Array, _decided, _evaluate
 
 #: What NumPy raises for a wrong program.
 MISTAKES = (TypeError, ValueError, IndexError)
@@ -93,13 +93,19 @@ def namespace(text: str) -> dict[str, Any]:
 class _Numpy:
     """NumPy, but that the arrays which it makes of nothing follow nkipy's rule."""
 
+    def array(self, value: Any, dtype: Any = None, **others: Any) -> Any:
+        """Numbers beside arrays are weak, which no array of NumPy's knows."""
+        if dtype is None and isinstance(value, (list, tuple)):
+            return _evaluate(np.array, (value,), others, _decided((value,), {}))
+        return following(np.array)(value, dtype, **others)
+
     def __getattr__(self, name: str) -> Any:
         found = getattr(np, name)
         return following(found) if name in _MAKERS else found
 
 
 _MAKERS = (
-    "arange array asanyarray asarray ascontiguousarray asfortranarray eye full "
+    "arange asanyarray asarray ascontiguousarray asfortranarray eye full "
     "identity indices linspace meshgrid ones tri zeros"
 ).split()
 

@@ -277,3 +277,45 @@ def test_flat_takes_values_in_the_order_of_the_elements():
         return y, z, p, q
 
     check_kernel(kernel, np.arange(6, dtype=np.float32).reshape(2, 3))
+
+
+#: NumPy's 0-d arrays: += writes into them, whoever else refers to them.
+_ARRAYS = {
+    "copy": lambda s, z, x: np.copy(s),
+    "copy of an array": lambda s, z, x: z.copy(),
+    "astype": lambda s, z, x: z.astype(np.int32),
+    "where": lambda s, z, x: np.where(s > 0, s, 1),
+    "select": lambda s, z, x: np.select([s > 0], [s]),
+    "tensordot": lambda s, z, x: np.tensordot(x, x, 2),
+    "cov": lambda s, z, x: np.cov(x[0]),
+    "full": lambda s, z, x: np.full((), s),
+    "piecewise": lambda s, z, x: np.piecewise(z, [z > 0], [1, 2]),
+    "resize": lambda s, z, x: np.resize(x, ()),
+    "array": lambda s, z, x: np.array(s),
+    "element of a view": lambda s, z, x: x[0, 1, ...],
+}
+#: NumPy's scalars: += makes a new one.
+_SCALARS = {
+    "copy of a scalar": lambda s, z, x: s.copy(),
+    "astype of a scalar": lambda s, z, x: s.astype(np.int32),
+    "norm": lambda s, z, x: np.linalg.norm(x),
+    "nan_to_num": lambda s, z, x: np.nan_to_num(z),
+    "interp": lambda s, z, x: np.interp(z, [0, 1, 9], [0, 4, 8]),
+    "corrcoef": lambda s, z, x: np.corrcoef(x[0]),
+    "sum": lambda s, z, x: np.sum(x),
+    "element": lambda s, z, x: x[0, 1],
+    "arithmetic": lambda s, z, x: z * 2,
+}
+
+
+@pytest.mark.parametrize("make", [*_ARRAYS.values(), *_SCALARS.values()])
+def test_results_without_axes_are_arrays_or_scalars_as_numpys_are(make):
+    def kernel(x, z):
+        made = other = make(x[1, 1], z, x)
+        other += 1
+        return made, other
+
+    x = np.arange(6, dtype=np.float32).reshape(2, 3)
+    check_kernel(kernel, x, np.array(2, np.float32))
+    made = kernel(x.copy(), np.array(2, np.float32))
+    assert (made[0] is made[1]) == (make in _ARRAYS.values())

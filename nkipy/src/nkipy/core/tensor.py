@@ -405,6 +405,8 @@ class NKIPyTensorRef(TensorArithmeticMixin, TensorMethodsMixin, Unknown):
         return OPS["astype"](self, dtype, order=order, casting=casting, copy=copy)
 
     def copy(self, order: str = "C") -> NKIPyTensorRef:
+        if not self.shape and not self._is_zero_d_array():  # a scalar, as NumPy's is
+            return self._wrap(self._ctx, self.backend_tensor)
         return OPS["copy"](self, order)
 
     def compress(self, condition: Any, axis: Any = None, out: Any = None) -> Any:
@@ -432,10 +434,10 @@ class NKIPyTensorRef(TensorArithmeticMixin, TensorMethodsMixin, Unknown):
         return np.empty(0).__array_namespace__(api_version=api_version)
 
     def __copy__(self) -> NKIPyTensorRef:
-        return OPS["copy"](self)
+        return self.copy()
 
     def __deepcopy__(self, memo: Any) -> NKIPyTensorRef:
-        return OPS["copy"](self)
+        return self.copy()
 
 
 @lru_cache(maxsize=1024)

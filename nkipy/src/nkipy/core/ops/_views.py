@@ -47,6 +47,14 @@ def duplicate(x: Tensor) -> Tensor:
     return Tensor._wrap(x._ctx, x.backend_tensor)
 
 
+def no_scalar(x: Tensor) -> Tensor:
+    """A new `x`, which without axes is NumPy's 0-d array: += writes into that."""
+    if not x.shape and not x._is_zero_d_array():
+        x = duplicate(x)
+        x._version = 1
+    return x
+
+
 def reshaped(x: Tensor, shape: Shape) -> Tensor:
     """`x` in another shape of the same size: a view where NumPy can make one."""
     if not _has_known_reshape(x, shape):

@@ -12,7 +12,7 @@ from nkipy.core.ops._cases import A, DType, Special, X, call, cases
 from nkipy.core.ops._dtype_sets import ALL
 from nkipy.core.ops._registry import Op
 from nkipy.core.ops._samples import ErrorSample
-from nkipy.core.ops._views import Shape, Tensor, as_shape, broadcasts
+from nkipy.core.ops._views import Shape, Tensor, as_shape, broadcasts, no_scalar
 from nkipy.core.tensor import as_operand, as_tensor
 
 
@@ -143,7 +143,7 @@ def _full(
     Raises:
         OverflowError: an integer does not fit the dtype.
     """
-    return _filled(shape, fill_value, np.float32 if dtype is None else dtype)
+    return no_scalar(_filled(shape, fill_value, np.float32 if dtype is None else dtype))
 
 
 #: ``np.full`` with ``like=``; `full` has a dtype of its own where none is given.
@@ -192,9 +192,7 @@ def _like(a: Any, value: Any, dtype: Any, shape: Any) -> Tensor:
     made = _filled(
         a.shape if shape is None else shape, value, a.dtype if dtype is None else dtype
     )
-    if not made.shape:  # an array, of which there are views, and no scalar
-        made._version = 1
-    return made
+    return no_scalar(made)
 
 
 _LIKE_SAMPLES = (

@@ -11,6 +11,7 @@ from nkipy.core import dtypes as dt
 from nkipy.core.backend.hlo import HLOTraceContext, as_hlo_tensor, get_hlo_context
 from nkipy.core.ops._registry import Op
 from nkipy.core.ops._samples import BROADCASTS, ErrorSample, Sample, make
+from nkipy.core.ops._views import no_scalar
 from nkipy.core.ops.indexing._bounds import apply_mode
 from nkipy.core.promotion import result_type
 from nkipy.core.tensor import (
@@ -76,7 +77,7 @@ def _where(condition: Any, x: Any = _MISSING, y: Any = _MISSING, /) -> NKIPyTens
     dtype = result_type(x, y)
     mask = as_hlo_tensor(ctx, condition, dt.bool_)
     values = [as_hlo_tensor(ctx, v, dtype) for v in (x, y)]
-    return NKIPyTensorRef._wrap(ctx, _select(ctx, mask, *values))
+    return no_scalar(NKIPyTensorRef._wrap(ctx, _select(ctx, mask, *values)))
 
 
 def _select(ctx: HLOTraceContext, mask: Value, x: Value, y: Value) -> Value:
@@ -134,7 +135,7 @@ def _select_impl(
     for mask, value in zip(reversed(masks), reversed(values)):
         result = _select(ctx, mask, value, result)
     shape = np.broadcast_shapes(*(v.shape for v in (*masks, *values, result)))
-    return NKIPyTensorRef._wrap(ctx, ctx.broadcast_to(result, shape))
+    return no_scalar(NKIPyTensorRef._wrap(ctx, ctx.broadcast_to(result, shape)))
 
 
 def _condition(ctx: HLOTraceContext, condition: Any) -> Value:
@@ -245,7 +246,7 @@ def _piecewise(
     result = pieces.pop() if len(pieces) > n else ctx.full(x.shape, 0, x.dtype)
     for mask, piece in zip(masks, pieces):
         result = ctx.broadcast_to(_select(ctx, mask, piece, result), x.shape)
-    return NKIPyTensorRef._wrap(ctx, ctx.broadcast_to(result, x.shape))
+    return no_scalar(NKIPyTensorRef._wrap(ctx, ctx.broadcast_to(result, x.shape)))
 
 
 @piecewise.modelling

@@ -15,6 +15,7 @@ from nkipy.core.ops._contract import single_precision
 from nkipy.core.ops._reduction import many_axes, one_axis
 from nkipy.core.ops._registry import Op, supports
 from nkipy.core.ops._samples import ErrorSample
+from nkipy.core.ops._views import duplicate
 from nkipy.core.promotion import float64_type, is_ours, result_type
 from nkipy.core.tensor import as_tensor, store_out
 
@@ -86,7 +87,7 @@ def _finished(
     result: Tensor, axes: Sequence[int], keepdims: bool, dtype: np.dtype
 ) -> Tensor:
     result = result.astype(dtype)
-    return result if keepdims else np.squeeze(result, axis=tuple(axes))
+    return result if keepdims else duplicate(np.squeeze(result, axis=tuple(axes)))
 
 
 _NORM_SAMPLES = (

@@ -24,6 +24,7 @@ from nkipy.core.ops._dtype_sets import ALL
 from nkipy.core.ops._reduction import one_axis
 from nkipy.core.ops._registry import Op, supports
 from nkipy.core.ops._samples import ErrorSample
+from nkipy.core.ops._views import no_scalar
 from nkipy.core.promotion import as_arrays, is_ours, result_type
 from nkipy.core.tensor import NKIPyTensorRef, as_operand, as_tensor, store_out
 from nkipy.hlo.builder import Value
@@ -246,7 +247,7 @@ def _tensordot(a: Any, b: Any, axes: Any = 2) -> Tensor:
     y_dims = [one_axis(j, y.ndim) for j in y_axes]
     if len(set(x_dims)) != len(x_dims) or len(set(y_dims)) != len(y_dims):
         raise ValueError(f"an axis is named twice in {x_axes} or {y_axes}")
-    return Tensor._wrap(ctx, _sum_products(ctx, x, y, (x_dims, y_dims)))
+    return no_scalar(Tensor._wrap(ctx, _sum_products(ctx, x, y, (x_dims, y_dims))))
 
 
 def _pairs(axes: Any, ndim: int) -> tuple[list[int], list[int]]:

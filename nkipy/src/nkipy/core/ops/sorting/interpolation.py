@@ -11,6 +11,7 @@ from nkipy.core import dtypes as dt
 from nkipy.core.op_table import OPS
 from nkipy.core.ops._registry import Op
 from nkipy.core.ops._samples import ErrorSample, Sample, make
+from nkipy.core.ops._views import duplicate
 from nkipy.core.promotion import as_arrays, float64_type
 from nkipy.core.tensor import NKIPyTensorRef, as_operand, as_tensor
 
@@ -82,7 +83,7 @@ def _interp(
     if period is not None:
         x, xp, fp = _periodic(x, xp, fp, period)
         left = right = None
-    return _between(x, xp, fp, left, right).astype(result, copy=False)
+    return duplicate(_between(x, xp, fp, left, right).astype(result, copy=False))
 
 
 def _periodic(x: Any, xp: Any, fp: Any, period: Any) -> tuple[Any, Any, Any]:

@@ -22,6 +22,7 @@ from nkipy.core.ops._reduction import (
 )
 from nkipy.core.ops._registry import Op
 from nkipy.core.ops._samples import ErrorSample, Sample, make
+from nkipy.core.ops._views import duplicate, no_scalar
 from nkipy.core.ops.reduce.moments import mean_
 from nkipy.core.promotion import float64_type, is_ours, result_type
 from nkipy.core.tensor import NKIPyTensorRef, as_operand
@@ -229,7 +230,7 @@ def _result(
         dtype = float64_type(*(_dtype_of(v) for v in (m, y) if v is not None))
     value = ctx.convert(value, dt.narrow(dtype))
     kept = [d for d in value.shape if d != 1]
-    return NKIPyTensorRef._wrap(ctx, ctx.reshape(value, kept))
+    return no_scalar(NKIPyTensorRef._wrap(ctx, ctx.reshape(value, kept)))
 
 
 def _dtype_of(variables: Any) -> np.dtype:
@@ -318,4 +319,4 @@ def _corrcoef(
     for axis in (1, 0):
         c = ctx.divide(c, spread(ctx, deviation, c.shape, (axis,)))
     c = ctx.clamp(ctx.full_like(c, -1), c, ctx.full_like(c, 1))
-    return _result(ctx, c, x, y, dtype)
+    return duplicate(_result(ctx, c, x, y, dtype))

@@ -13,7 +13,7 @@ from nkipy.core.ops._cases import A, DType, Special, X, call, cases
 from nkipy.core.ops._dtype_sets import ALL
 from nkipy.core.ops._registry import Op
 from nkipy.core.ops._samples import ErrorSample, Sample, make
-from nkipy.core.ops._views import Tensor, duplicate
+from nkipy.core.ops._views import Tensor, duplicate, no_scalar
 from nkipy.core.ops.indexing.items import broadcast_value, store_value
 from nkipy.core.ops.indexing.putting import destination, one
 from nkipy.core.promotion import can_cast, result_type
@@ -31,7 +31,7 @@ copy = Op(
 @copy.impl("hlo")
 def _copy(a: Any, order: str = "K", subok: bool = False) -> Any:
     """A tensor of the same value that later stores into `a` do not reach."""
-    return duplicate(as_tensor(a))
+    return no_scalar(duplicate(as_tensor(a)))
 
 
 @copy.modelling
@@ -119,10 +119,15 @@ def _astype(
             f"according to the rule '{casting}'"
         )
     if target == tensor.dtype:
-        copies = copy or wanted != target  # as NumPy has that dtype, and a copy for it
-        return _laid_out(duplicate(tensor) if copies else tensor, order)
-    ctx = tensor._ctx
-    made = Tensor._wrap(ctx, ctx.convert(tensor.backend_tensor, target))
+        # As NumPy has the dtype that was asked for, and a copy for it.
+        if not copy and wanted == target:
+            return _laid_out(tensor, order)
+        made = duplicate(tensor)
+    else:
+        ctx = tensor._ctx
+        made = Tensor._wrap(ctx, ctx.convert(tensor.backend_tensor, target))
+    if tensor._is_zero_d_array():
+        made = no_scalar(made)
     return _laid_out(made, order)
 
 

@@ -13,7 +13,7 @@ from nkipy.core.ops._dtype_sets import ALL
 from nkipy.core.ops._registry import Op
 from nkipy.core.ops._samples import ErrorSample
 from nkipy.core.ops._static_take import take_static
-from nkipy.core.ops._views import Shape, Tensor, as_shape, broadcast_view
+from nkipy.core.ops._views import Shape, Tensor, as_shape, broadcast_view, no_scalar
 from nkipy.core.tensor import as_base, as_operand, as_tensor
 from nkipy.hlo.builder import HLOBuilder, Value
 
@@ -217,4 +217,5 @@ def _resize(a: Any, new_shape: Any) -> Any:
     flat = ctx.reshape(x.backend_tensor, (x.size,))
     if size > x.size:
         flat = _tile_value(ctx, flat, (-(-size // x.size),))
-    return Tensor._wrap(ctx, ctx.reshape(ctx.slice_dim(flat, 0, 0, size), shape))
+    cut = ctx.reshape(ctx.slice_dim(flat, 0, 0, size), shape)
+    return no_scalar(Tensor._wrap(ctx, cut))

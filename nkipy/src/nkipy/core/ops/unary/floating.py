@@ -19,6 +19,7 @@ from nkipy.core.ops._lower import (
 from nkipy.core.ops._registry import Op, supports
 from nkipy.core.ops._samples import Sample, make, special
 from nkipy.core.ops._ufunc import UFuncOp, in_float32
+from nkipy.core.ops._views import duplicate
 from nkipy.core.ops.binary.floating import FLUSHED, NATIVE
 from nkipy.core.ops.unary.rounding import _trunc
 from nkipy.core.tensor import as_tensor
@@ -114,7 +115,7 @@ def _nan_to_num(
         ):
             result = np.where(where, as_tensor(value, x.dtype), result)
     if copy:
-        return result.copy() if result is x else result
+        return duplicate(result)
     if result is not x:
         x[...] = result
     return x
