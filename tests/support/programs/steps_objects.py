@@ -49,7 +49,7 @@ def _branch(w: Writer) -> str:
     forms = [
         "{v} = {x} * 2 if {x}.ndim > 1 else {x} + 1",
         "{v} = {x}.T if {x}.size > 3 else -{x}",
-        "{v} = {x} + 1 if {x}.dtype == f32 else {x} * 2",
+        "{v} = {x} + 1 if {x}.dtype.kind == 'f' else {x} * 2",
         "{v} = {x}[0] if len({x}) > 2 else {x}",
         "{v} = {x} - 1 if N > 2 else {x}",
         "{v} = {x} * 0 if np.arange(3)[1] == 1 else {x}",
