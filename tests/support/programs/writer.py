@@ -76,7 +76,7 @@ def is_exact(value: Any) -> bool:
     """Whether steps may compute with `value`: what follows is the same in float32."""
     array = _as_array(value)
     if array.dtype.kind in "biu":
-        return True
+        return array.dtype != np.uint64  # which makes float64 of integers
     wide = array.astype(np.float64)
     finite = wide[np.isfinite(wide)]
     small = np.abs(finite) <= _MAX_FLOAT

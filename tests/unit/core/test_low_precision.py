@@ -466,3 +466,16 @@ def test_the_reference_refuses_what_out_cannot_take(kernel):
         following_table(kernel)(a, i)
     with pytest.raises(TypeError, match="[Cc]ast"):
         check_kernel(kernel, a, i)
+
+
+def test_scalars_select_views_and_arrays_of_no_dimension_copies():
+    def kernel(a, i):
+        view, copy = a[i % 2], a[i]
+        view[0] = 50
+        copy[1] = 70
+        a[i % 2, 2] = 9
+        return view, copy
+
+    for dtype in (np.float32, ml_dtypes.bfloat16):
+        a = np.arange(6).reshape(2, 3).astype(dtype)
+        check_kernel(kernel, a, np.array(1, np.int32), modes="simulate")

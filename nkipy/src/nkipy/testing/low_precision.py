@@ -335,11 +335,14 @@ class _Array(np.ndarray):
         return _stored(_evaluate(func, args, kwargs, dtype and _dtype_of(out)), out)
 
     def __getitem__(self, index: Any) -> Any:
-        found = self.view(np.ndarray)[_plain(index)]
+        found = self.view(np.ndarray)[map_tree(_as_index, index)]
         return _made((), found)
 
     def __iter__(self) -> Iterator[Any]:
         return (self[i] for i in range(len(self)))
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        super().__setitem__(map_tree(_as_index, index), value)
 
     def sort(self, *args: Any, **kwargs: Any) -> None:
         self[...] = np.sort(self, *args, **kwargs)
@@ -350,6 +353,11 @@ class _Scalar(_Array):
 
     def __setitem__(self, index: Any, value: Any) -> None:
         raise TypeError(f"{self.dtype.name} object does not support item assignment")
+
+
+def _as_index(path: Any, leaf: Any) -> Any:
+    """A scalar selects a view, an array of no dimension a copy."""
+    return leaf.view(np.ndarray)[()] if isinstance(leaf, _Scalar) else leaf
 
 
 def _unshared(path: Any, leaf: Any) -> Any:
