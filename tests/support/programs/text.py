@@ -16,7 +16,7 @@ import numpy as np
 
 from nkipy.core.tree import map_tree
 from nkipy.testing import following_table
-from nkipy.testing.low_precision import _Array, _decided, _evaluate
+from nkipy.testing.low_precision import _Array, _decided, _evaluate, _is_ours
 
 #: What NumPy raises for a wrong program.
 MISTAKES = (TypeError, ValueError, IndexError)
@@ -91,7 +91,7 @@ def namespace(text: str) -> dict[str, Any]:
 
 
 class _Numpy:
-    """NumPy, but that the arrays which it makes of nothing follow nkipy's rule."""
+    """NumPy, but arrays of low precision that it makes of nothing follow the rule."""
 
     def array(self, value: Any, dtype: Any = None, **others: Any) -> Any:
         """Numbers beside arrays are weak, which no array of NumPy's knows."""
@@ -117,7 +117,7 @@ def following(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _following(leaf: Any) -> Any:
-    return leaf.view(_Array) if type(leaf) is np.ndarray else leaf
+    return leaf.view(_Array) if type(leaf) is np.ndarray and _is_ours(leaf) else leaf
 
 
 def reference(text: str) -> dict[str, Any]:
