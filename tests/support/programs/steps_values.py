@@ -365,8 +365,8 @@ def _chosen(w: Writer) -> str:
         "np.select([{0} > 1, {0} < 0], [{1}, {0}], {2})",
         "np.choose({0} > 0, [{0}, {1}])",
         "np.isin({0}, [1, 2])",
-        "np.allclose({0}, {1})",
-        "np.array_equal({0}, {1})",
+        "np.array(np.allclose({0}, {1}))",
+        "np.array(np.array_equal({0}, {1}))",
         "np.digitize({0}, [0, 1, 2])",
         "np.interp({0}, [0, 1, 2], [0, 4, 8])",
     )
