@@ -434,10 +434,10 @@ class NKIPyTensorRef(TensorArithmeticMixin, TensorMethodsMixin, Unknown):
         return np.empty(0).__array_namespace__(api_version=api_version)
 
     def __copy__(self) -> NKIPyTensorRef:
-        return self.copy()
+        return self.copy("K")
 
     def __deepcopy__(self, memo: Any) -> NKIPyTensorRef:
-        return self.copy()
+        return self.copy("K")
 
 
 @lru_cache(maxsize=1024)
