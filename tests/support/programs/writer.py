@@ -39,6 +39,8 @@ _MISTAKEN = 0.04
 #: What NumPy refuses of its scalars, where a kernel has arrays of no dimension.
 _SCALARS = re.compile("item assignment|must be of ArrayType")
 
+_SIGNS = re.compile("copysign|signbit")
+
 Values = dict[str, Any]
 Step = Callable[["Writer"], str]
 
@@ -96,6 +98,10 @@ def is_narrow(value: Any) -> bool:
     if array.dtype.kind not in "iu" or not array.size:
         return True
     return bool(np.max(np.abs(array.astype(np.float64))) <= _WIDE)
+
+
+def _is_finite(value: Any) -> bool:
+    return bool(np.isfinite(_as_array(value).astype(np.float64)).all())
 
 
 def _representable(value: Any) -> bool:
@@ -243,16 +249,19 @@ class Writer:
         except Exception:
             self._made = made
             return False
-        if not self._same_in_32_bits(text, values):
+        if not self._is_determined(text, values):
             self._made = made
             return False
         self.program, self.values = longer, values
         return True
 
-    def _same_in_32_bits(self, text: str, values: Values) -> bool:
+    def _is_determined(self, text: str, values: Values) -> bool:
+        """Whether a step has one right result: that of 64 bits in 32 bits, too."""
         if not all(map(_representable, values.values())):
             return False
         used = [values[n] for n in set(re.findall(r"\b[avk]\d+", text)) & set(values)]
+        if _SIGNS.search(text) and not all(map(_is_finite, used)):
+            return False  # the sign of a NaN that is computed is anyone's
         if all(map(is_narrow, used)):
             return True
         return all(_as_array(v).dtype.kind in "biu" for v in used)
