@@ -13,12 +13,13 @@ ROOT = Path(__file__).parents[2]
 SECONDS = os.environ.get("NKIPY_FUZZ_SECONDS", "20")
 SEED = os.environ.get("NKIPY_FUZZ_SEED", "0")
 
+#: Those in which XLA runs, here and in the child engine.
+RUNNING = ("fuzz_engine", "fuzz_child")
+
 
 @pytest.mark.slow
 @pytest.mark.timeout(float(SECONDS) + 120)
-@pytest.mark.parametrize(
-    "name", ["fuzz_neff", "fuzz_hlo", "fuzz_engine", "fuzz_programs"]
-)
+@pytest.mark.parametrize("name", ["fuzz_neff", "fuzz_hlo", "fuzz_programs", *RUNNING])
 def test_fuzz(name: str, tmp_path: Path) -> None:
     track = tmp_path / "case"
     command = [sys.executable, "-m", f"tests.fuzz.{name}", "--track", str(track)]

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include <chrono>
 #include <string>
 #include <vector>
 
@@ -17,12 +18,26 @@ namespace nkipy {
 
 namespace ffi = xla::ffi;
 
+using Clock = std::chrono::steady_clock;
+constexpr Clock::time_point kNoDeadline = Clock::time_point::max();
+
 struct CallState {
   bool failed = false;         // guarded by the GIL for writers
   bool out_of_bounds = false;  // set by any replica, atomically
   bool overlap = false;        // a result may overwrite an input that is read in place
   PyObject* error = nullptr;   // the first exception of a Python handler
+  Clock::time_point deadline = kNoDeadline;  // handlers fail from then on
 };
+
+inline PyObject* timeout_error = nullptr;  // an exception class
+
+// False, with an exception set, if the call has taken too long.
+inline bool has_time(const CallState* state) {
+  if (state == nullptr || Clock::now() < state->deadline) return true;
+  PyErr_SetString(timeout_error,
+                  "the program runs longer than NEURON_RT_EXEC_TIMEOUT says");
+  return false;
+}
 
 // Copies results of which some lie in memory that another result is written to (swapped
 // parameters, for example). Those are copied aside first.
@@ -156,7 +171,7 @@ inline ffi::Error call_python(int64_t id, int64_t has_state, ffi::RemainingArgs 
   ffi::Error result = ffi::Error::Success();
   if (state != nullptr && state->failed) {
     zero_fill(rets);
-  } else if (!call_hook(id, args, nargs, rets)) {
+  } else if (!has_time(state) || !call_hook(id, args, nargs, rets)) {
     PyObject* exception = take_exception();
     if (state == nullptr) {
       result = as_ffi_error(exception);

@@ -130,11 +130,12 @@ inline std::vector<Span> spans_at(const uint64_t* addresses,
 }
 
 // Executes with the interpreter's lock held; false with an exception set.
-inline bool run_at(Core* core, const uint64_t* inputs, const uint64_t* outputs) {
+inline bool run_at(Core* core, const uint64_t* inputs, const uint64_t* outputs,
+                   Clock::time_point deadline = kNoDeadline) {
   try {
     return core->run_spans(spans_at(inputs, core->inputs, core->replicas),
                            spans_at(outputs, core->outputs, core->replicas),
-                           kDeviceInPlaceFrom);
+                           kDeviceInPlaceFrom, deadline);
   } catch (const std::bad_alloc&) {
     PyErr_NoMemory();
     return false;
@@ -142,10 +143,12 @@ inline bool run_at(Core* core, const uint64_t* inputs, const uint64_t* outputs) 
 }
 
 inline int device_api_execute(nkipy_program* program, const uint64_t* inputs,
-                              const uint64_t* outputs, char** error) {
+                              const uint64_t* outputs, uint64_t timeout_ms,
+                              char** error) {
+  const auto deadline = Clock::now() + std::chrono::milliseconds(timeout_ms);
   Entry entry;
   if (!entry) return refuse_entry(error);
-  if (run_at(program->core, inputs, outputs)) return 0;
+  if (run_at(program->core, inputs, outputs, deadline)) return 0;
   return report_error("execute", error);
 }
 

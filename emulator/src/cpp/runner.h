@@ -67,7 +67,7 @@ struct Core {
   PyObject* stage(Frame& frame, size_t parameter, const std::vector<Span>& spans);
   bool run(const std::vector<Ref>& ins, const std::vector<Ref>& outs);
   bool run_spans(const std::vector<Span>& ins, const std::vector<Span>& outs,
-                 size_t in_place_from);
+                 size_t in_place_from, Clock::time_point deadline = kNoDeadline);
   bool place_input(Frame& frame, size_t parameter, const std::vector<Span>& ins,
                    const std::vector<Span>& outs, size_t in_place_from, bool* overlap);
   bool execute_frame(Frame& frame, bool overlap);
@@ -210,7 +210,6 @@ inline bool Core::place_input(Frame& frame, size_t parameter,
 
 inline bool Core::execute_frame(Frame& frame, bool overlap) {
   CallState& state = frame.state;
-  state = CallState();
   state.overlap = overlap;
   for (auto& vector : frame.vectors) {
     static_cast<uint64_t*>(vector.get())[0] = reinterpret_cast<uint64_t>(&state);
@@ -261,11 +260,13 @@ inline bool Core::run(const std::vector<Ref>& ins, const std::vector<Ref>& outs)
 }
 
 // Runs on memory, given replica by replica. Inputs of fewer than `in_place_from` bytes
-// are copied first.
+// are copied first. At the deadline, loops that may never end are left.
 inline bool Core::run_spans(const std::vector<Span>& ins, const std::vector<Span>& outs,
-                            size_t in_place_from) {
+                            size_t in_place_from, Clock::time_point deadline) {
   std::unique_ptr<Frame> frame = take_frame();
   if (!frame) return false;
+  frame->state = CallState();
+  frame->state.deadline = deadline;
   bool overlap = false, ok = true;
   frame->copies.clear();
   for (size_t i = 0; ok && i < inputs.size(); ++i) {

@@ -257,6 +257,12 @@ PyObject* set_error_translator(PyObject*, PyObject* translator) {
   Py_RETURN_NONE;
 }
 
+// set_timeout_error(class): what a call that takes too long raises.
+PyObject* set_timeout_error(PyObject*, PyObject* error) {
+  replace(&timeout_error, error);
+  Py_RETURN_NONE;
+}
+
 // set_out_of_bounds_error(class): what an index out of bounds raises.
 PyObject* set_out_of_bounds_error(PyObject*, PyObject* error) {
   replace(&out_of_bounds_error, error);
@@ -276,6 +282,8 @@ PyMethodDef module_methods[] = {
      "Wait for calls that are under way, and keep out those of other threads."},
     {"set_out_of_bounds_error", set_out_of_bounds_error, METH_O,
      "Set the exception class that an index out of bounds raises."},
+    {"set_timeout_error", set_timeout_error, METH_O,
+     "Set the exception class that a call which takes too long raises."},
     {"set_hook", set_hook, METH_O, "Set what answers `nkipy_call_python`."},
     {"flat_bytes", flat_bytes, METH_VARARGS,
      "flat_bytes(address, nbytes): DLPack capsule of u8[nbytes], not owning memory."},

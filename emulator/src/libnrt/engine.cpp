@@ -103,7 +103,7 @@ std::shared_ptr<Engine> make_engine(Session& session) {
   const Environment& environment = session.environment();
   return resolve_engine(environment) == EngineChoice::child
              ? make_child_engine(environment, session.memory())
-             : make_python_engine();
+             : make_python_engine(environment);
 }
 
 }  // namespace emulator

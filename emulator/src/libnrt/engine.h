@@ -116,7 +116,7 @@ class Session;
 std::shared_ptr<Engine> make_engine(Session& session);
 
 /// The engine in this process.
-std::shared_ptr<Engine> make_python_engine();
+std::shared_ptr<Engine> make_python_engine(const Environment& environment);
 
 /// The engine in a child process that shares `memory`, which outlives it.
 std::shared_ptr<Engine> make_child_engine(const Environment& environment,

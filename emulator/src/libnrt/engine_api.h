@@ -14,7 +14,7 @@
 extern "C" {
 #endif
 
-#define NKIPY_DEVICE_API_VERSION 2
+#define NKIPY_DEVICE_API_VERSION 3
 #define NKIPY_DEVICE_API_CAPSULE "nkipy_emulator.device.api"
 
 typedef struct nkipy_program nkipy_program;
@@ -31,9 +31,10 @@ typedef struct nkipy_device_api {
   /* Runs a program once. `inputs` and `outputs` are addresses in the order of the
    * description; those of rank r follow those of rank r-1. Outputs may be inputs or
    * overlap them: they are written when all inputs have been read, and only if nothing
-   * failed. Returns an NRT status, and a text to be freed if it is not 0. */
+   * failed. A loop that may never end is left after `timeout_ms`, which is a failure.
+   * Returns an NRT status, and a text to be freed if it is not 0. */
   int (*execute)(nkipy_program* program, const uint64_t* inputs,
-                 const uint64_t* outputs, char** error);
+                 const uint64_t* outputs, uint64_t timeout_ms, char** error);
 
   /* The cost model's account of one execution, made when it is first asked for.
    * Returns an NRT status. `*text` becomes JSON text, or the reason of a failure; the

@@ -1,5 +1,6 @@
 // The engine in this process, reached through the functions of engine_api.h.
 
+#include <chrono>
 #include <cstdlib>
 #include <utility>
 
@@ -20,8 +21,11 @@ std::string take_text(char* text) {
 class PythonProgram final : public Program {
  public:
   PythonProgram(const nkipy_device_api& api, nkipy_program* program,
-                ProgramDescription description)
-      : Program(std::move(description)), api_(api), program_(program) {}
+                ProgramDescription description, std::chrono::milliseconds timeout)
+      : Program(std::move(description)),
+        api_(api),
+        program_(program),
+        timeout_(timeout) {}
   ~PythonProgram() override { api_.unload(program_); }
 
   void execute(const std::vector<Place>& inputs,
@@ -31,7 +35,9 @@ class PythonProgram final : public Program {
     collect(inputs, &in);
     collect(outputs, &out);
     char* error = nullptr;
-    const int status = api_.execute(program_, in.data(), out.data(), &error);
+    const int status =
+        api_.execute(program_, in.data(), out.data(),
+                     static_cast<std::uint64_t>(timeout_.count()), &error);
     if (status != 0) {
       throw StatusError(static_cast<NRT_STATUS>(status), take_text(error));
     }
@@ -56,11 +62,13 @@ class PythonProgram final : public Program {
 
   const nkipy_device_api& api_;
   nkipy_program* program_;
+  const std::chrono::milliseconds timeout_;
 };
 
 class PythonEngine final : public Engine {
  public:
-  explicit PythonEngine(const nkipy_device_api& api) : api_(api) {}
+  PythonEngine(const nkipy_device_api& api, std::chrono::milliseconds timeout)
+      : api_(api), timeout_(timeout) {}
 
   std::shared_ptr<Program> load(const void* neff, std::size_t size,
                                 const LoadSettings& settings) override {
@@ -76,8 +84,8 @@ class PythonEngine final : public Engine {
  private:
   std::shared_ptr<Program> wrap(nkipy_program* program, const std::string& answer) {
     try {
-      return std::make_shared<PythonProgram>(api_, program,
-                                             ProgramDescription::parse(answer));
+      return std::make_shared<PythonProgram>(
+          api_, program, ProgramDescription::parse(answer), timeout_);
     } catch (...) {
       api_.unload(program);
       throw;
@@ -85,11 +93,12 @@ class PythonEngine final : public Engine {
   }
 
   const nkipy_device_api& api_;
+  const std::chrono::milliseconds timeout_;  // of an execution
 };
 
 }  // namespace
 
-std::shared_ptr<Engine> make_python_engine() {
+std::shared_ptr<Engine> make_python_engine(const Environment& environment) {
   std::string error;
   const void* table = import_capsule(NKIPY_DEVICE_API_CAPSULE, "CAPSULE",
                                      NKIPY_DEVICE_API_CAPSULE, &error);
@@ -103,7 +112,7 @@ std::shared_ptr<Engine> make_python_engine() {
   if (api.version != NKIPY_DEVICE_API_VERSION) {
     throw StatusError(NRT_FAILURE, "the engine in this process is of another version");
   }
-  return std::make_shared<PythonEngine>(api);
+  return std::make_shared<PythonEngine>(api, environment.execution_timeout);
 }
 
 }  // namespace emulator

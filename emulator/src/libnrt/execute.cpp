@@ -101,8 +101,8 @@ void Execution::execute(int times) {
   }
 }
 
-// An execution in this process cannot be interrupted: that it took too long is found
-// when it is over.
+// An execution in this process is left at the timeout if it is in a loop that may never
+// end. That another one took too long is found when it is over.
 void Execution::check_time(Clock::duration taken) const {
   const auto timeout = session_.environment().execution_timeout;
   if (taken <= timeout) return;

@@ -25,6 +25,7 @@ import numpy as np
 from nkipy_emulator.apart import run_apart
 from nkipy_emulator.errors import (
     EngineUnavailableError,
+    ExecutionTimeoutError,
     OutOfBoundsError,
     SimulationError,
 )
@@ -173,6 +174,7 @@ def _clean(text: str) -> str:
 
 
 _handlers.set_out_of_bounds_error(OutOfBoundsError)
+_handlers.set_timeout_error(ExecutionTimeoutError)
 _handlers.set_error_translator(lambda error: SimulationError(_clean(str(error))))
 
 

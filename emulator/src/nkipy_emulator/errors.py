@@ -19,6 +19,10 @@ class CompileTimeoutError(SimulationError, TimeoutError):
     """XLA takes longer to compile a module than it may."""
 
 
+class ExecutionTimeoutError(SimulationError, TimeoutError):
+    """A program on the emulated device runs longer than it may."""
+
+
 class ProgramSizeError(SimulationError):
     """A module has more instructions than XLA can stand."""
 

@@ -21,7 +21,7 @@ from nkipy.hlo.ir import HLOModule
 from nkipy.hlo.opcodes import OPCODES, CostKind
 from nkipy.hlo.opcodes.cost import SCALAR
 from nkipy.hlo.opcodes.elementwise import BINARY, DIRECTIONS, UNARY
-from nkipy_emulator.engine import XlaCpuEngine
+from tests.support.engines import ENGINES, Run, running
 
 #: Those that the quick run has; the slow one has all.
 QUICK = ("atan2", "count-leading-zeros", "divide", "erf", "power", "remainder")
@@ -92,7 +92,11 @@ def add_case(module: HLOModule, builder: HLOBuilder, case: Case) -> list[np.ndar
     arrays = operands_of(case)
     zero = [np.zeros_like(array) for array in arrays]
     for given in (arrays, zero):
-        parameters = [module.add_parameter(a.shape, a.dtype) for a in given]
+        first = len(module.parameters)
+        parameters = [
+            module.add_parameter(a.shape, a.dtype, f"x{first + i}")
+            for i, a in enumerate(given)
+        ]
         for operands in (parameters, [builder.constant(a) for a in given]):
             shape = arrays[0].shape
             module.results.append(
@@ -119,14 +123,13 @@ def is_same(opcode: str, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return equal | (np.isnan(x) & np.isnan(y))
 
 
-def compare_together(group: list[Case]) -> None:
+def compare_together(group: list[Case], run: Run) -> None:
     """Run a module with these opcodes, and look for results that differ."""
     module = HLOModule("folding")
     builder = HLOBuilder(module.entry)
     inputs = [a for case in group for a in add_case(module, builder, case)]
-    module.set_results(module.results)
-    outputs = [np.empty(r.shape, r.dtype) for r in module.results]
-    XlaCpuEngine().compile(module).run(inputs, outputs)
+    module.set_results(module.results, [f"y{i}" for i in range(len(module.results))])
+    outputs = run(module, inputs)
     for i, case in enumerate(group):
         for k in (4 * i, 4 * i + 2):
             computed, folded = outputs[k], outputs[k + 1]
@@ -136,10 +139,10 @@ def compare_together(group: list[Case]) -> None:
             assert not different.size, f"{text}{folded[different[:3]]} at {at}"
 
 
-def compare_opcode(opcode: str) -> None:
+def compare_opcode(opcode: str, run: Run) -> None:
     chosen = [case for case in cases() if case.opcode == opcode]
     for start in range(0, len(chosen), AT_ONCE):
-        compare_together(chosen[start : start + AT_ONCE])
+        compare_together(chosen[start : start + AT_ONCE], run)
 
 
 ALL = sorted({case.opcode for case in cases()})
@@ -151,25 +154,35 @@ def test_every_opcode_of_elements_is_among_them():
     assert elementwise - others <= set(ALL)
 
 
-def run(opcodes: list[str]) -> None:
-    program = [sys.executable, __file__, *opcodes]
+def run_apart(engine: str, *opcodes: str) -> None:
+    program = [sys.executable, "-m", "tests.unit.emulator.test_folding", engine]
     environment = {**os.environ, "NKIPY_EMULATOR_CODE_CACHE": "off"}
     done = subprocess.run(
-        program, capture_output=True, text=True, timeout=300, env=environment
+        [*program, *opcodes],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=environment,
     )
     assert done.returncode == 0, (done.returncode, done.stderr[-3000:])
 
 
 def test_some_opcodes_of_constants():
-    run(list(QUICK))
+    run_apart("inprocess", *QUICK)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("opcode", ALL)
-def test_each_opcode_of_constants(opcode):
-    run([opcode])
+@pytest.mark.parametrize("engine", ENGINES)
+def test_each_opcode_of_constants(engine, opcode):
+    run_apart(engine, opcode)
+
+
+def main(engine: str, *opcodes: str) -> None:
+    with running(engine) as run:
+        for opcode in opcodes:
+            compare_opcode(opcode, run)
 
 
 if __name__ == "__main__":
-    for name in sys.argv[1:]:
-        compare_opcode(name)
+    main(*sys.argv[1:])

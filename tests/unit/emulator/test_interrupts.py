@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from nkipy.hlo import dtypes as dt
 from nkipy_emulator.apart import VARIABLE, compile_seconds, run_apart
 from nkipy_emulator.errors import CompileTimeoutError, SettingError
 
+ROOT = Path(__file__).parents[3]
 SLOW = 1500  # instructions in a row: XLA takes a second for them
 
 PROLOGUE = """
@@ -82,6 +84,7 @@ def run(program: str, **variables: str) -> subprocess.CompletedProcess:
         text=True,
         timeout=120,
         env=environment,
+        cwd=ROOT,
     )
 
 
@@ -97,30 +100,7 @@ def test_an_interrupted_compile_leaves_a_sound_process(way, tmp_path):
 
 
 ENDLESS = """
-from nkipy.hlo.ir import HLOComputation, Shape
-
-def loop(limit):
-    parts = Shape(dt.float32, ()), Shape(dt.float32, ())
-    def element(b, state, index):
-        attributes = {"index": index}
-        return b.emit("get-tuple-element", (state,), (), dt.float32, attributes)
-    condition, body = HLOComputation("condition"), HLOComputation("body")
-    state = condition.add_parameter((), None, "state", parts)
-    b = HLOBuilder(condition)
-    condition.root = b.compare(element(b, state, 0), element(b, state, 1), "LT")
-    state = body.add_parameter((), None, "state", parts)
-    b = HLOBuilder(body)
-    one = b.add(element(b, state, 0), b.scalar(1, dt.float32))
-    values = b.minimum(one, b.scalar(limit, dt.float32)), element(b, state, 1)
-    body.root = b.emit("tuple", values, (), None, tuple_shapes=parts)
-    made = HLOModule("loop")
-    start, end = (made.add_parameter((), dt.float32, n) for n in ("start", "end"))
-    b = HLOBuilder(made.entry)
-    first = b.emit("tuple", (start, end), (), None, tuple_shapes=parts)
-    attributes = {"condition": condition, "body": body}
-    last = b.emit("while", (first,), (), None, attributes, parts)
-    made.set_results(element(b, last, 0))
-    return made
+from tests.support.loops import counting_loop as loop
 
 zero, ten, out = np.float32(0), np.float32(10), np.full((), -1, np.float32)
 ten, zero = np.array(ten), np.array(zero)
@@ -139,6 +119,85 @@ def test_a_loop_without_end():
     done = run(ENDLESS)
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.split() == ["interrupted", "-1.0", "10.0"]
+
+
+# Longer than the signal takes to come, and shorter than a test may take.
+LONG = """
+from tests.support.engine import make_module
+from tests.unit.hlo.sample import comparator
+
+LESS = comparator("f32")
+
+def sort(b, x):
+    attributes = {"dimension": 0, "is_stable": False, "to_apply": LESS}
+    return b.emit("sort", (x,), x.shape, x.dtype, attributes)
+
+data = np.random.default_rng(0).random(1 << 20, np.float32)
+module = make_module(sort, data)
+program = XlaCpuEngine().compile(module, num_replicas=RANKS)
+outs = [np.zeros_like(data) for _ in range(RANKS)]
+sorted_data = np.sort(data)
+
+def execute():
+    program.run_replicas([[data]] * RANKS, [[out] for out in outs])
+
+def is_right():
+    return all((out == sorted_data).all() for out in outs)
+
+def interrupt_execution(call):
+    started = threading.Event()
+    def watch():
+        started.wait()
+        send()
+    threading.Thread(target=watch, daemon=True).start()
+    threading.Timer(0.05, started.set).start()
+    try:
+        call()
+        for _ in range(10_000_000):
+            pass
+    except KeyboardInterrupt:
+        print("interrupted")
+"""
+
+IN_THE_MAIN_THREAD = """
+interrupt_execution(execute)
+execute()
+print(is_right())
+"""
+
+# A join that is interrupted takes its thread for ended, which an event does not.
+BESIDE_THE_MAIN_THREAD = """
+ended = threading.Event()
+def execute_there():
+    execute()
+    ended.set()
+def start_and_wait():
+    threading.Thread(target=execute_there).start()
+    ended.wait()
+interrupt_execution(start_and_wait)
+ended.wait()
+print(is_right())
+execute()
+print(is_right())
+"""
+
+
+@pytest.mark.parametrize(
+    ("ranks", "where"),
+    [
+        (1, IN_THE_MAIN_THREAD),
+        pytest.param(2, IN_THE_MAIN_THREAD, marks=pytest.mark.slow),
+        pytest.param(1, BESIDE_THE_MAIN_THREAD, marks=pytest.mark.slow),
+        pytest.param(2, BESIDE_THE_MAIN_THREAD, marks=pytest.mark.slow),
+    ],
+    ids=["main", "ranks", "beside", "ranks-beside"],
+)
+def test_a_long_execution(ranks, where):
+    """It comes to its end; the process is sound, and what it computes is right."""
+    done = run(f"RANKS = {ranks}\n{LONG}{where}")
+    assert done.returncode == 0, done.stderr[-3000:]
+    answers = done.stdout.split()
+    assert answers[0] == "interrupted" and set(answers[1:]) == {"True"}
 
 
 def test_what_is_not_caught_ends_the_process_as_python_does():

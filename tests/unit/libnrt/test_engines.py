@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 
 from nkipy.hlo.ir import AliasInfo
+from nkipy_emulator.neff_writer import ProgramDescription, neff_bytes
 from tests.support import libnrt, nrt_client
 from tests.support.libnrt import FAILURE, HOST, INVALID, TIMEOUT
+from tests.support.loops import counting_loop
 from tests.support.nrt_client import UNRECOVERABLE, Nrt, NrtFailure, make_neff
 
 X = np.arange(8, dtype=np.float32)
@@ -190,6 +192,32 @@ def states(process: int) -> set[str]:
     """The states of its threads, as /proc has them."""
     stats = Path(f"/proc/{process}/task").glob("*/stat")
     return {stat.read_text().rpartition(") ")[2][0] for stat in stats}
+
+
+def loop_neff(limit: float) -> bytes:
+    return neff_bytes(counting_loop(limit), ProgramDescription())
+
+
+def execute_loop(nrt: Nrt, limit: float) -> float:
+    ends = {"start": np.zeros((), np.float32), "end": np.full((), 10, np.float32)}
+    inputs = nrt.tensor_set({name: nrt.tensor(end) for name, end in ends.items()})
+    count = nrt.empty(4)
+    nrt.execute(nrt.load(loop_neff(limit)), inputs, nrt.tensor_set({"count": count}))
+    return float(nrt.read(count, (), np.float32))
+
+
+def test_a_loop_without_end_is_a_timeout_in_this_process(tmp_path):
+    with nrt_client.session(tmp_path, NEURON_RT_EXEC_TIMEOUT="1") as nrt:
+        assert failure_of(lambda: execute_loop(nrt, 5)) == TIMEOUT
+        assert execute_loop(nrt, 50) == 10  # the process and the core are sound
+
+
+@pytest.mark.slow
+def test_a_loop_without_end_is_a_timeout_in_the_child(tmp_path):
+    with nrt_client.session(tmp_path, NEURON_RT_EXEC_TIMEOUT="3", **CHILD) as nrt:
+        assert failure_of(lambda: execute_loop(nrt, 5)) == TIMEOUT
+    with nrt_client.session(tmp_path, **CHILD) as nrt:
+        assert execute_loop(nrt, 50) == 10
 
 
 def test_a_child_that_hangs_is_a_timeout_and_ended(tmp_path):

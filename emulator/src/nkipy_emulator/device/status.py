@@ -15,6 +15,7 @@ from nkipy_emulator.cost_model.errors import CostModelError
 from nkipy_emulator.errors import (
     CompileTimeoutError,
     EngineUnavailableError,
+    ExecutionTimeoutError,
     OutOfBoundsError,
     ProgramSizeError,
     SettingError,
@@ -52,7 +53,7 @@ def status_of(error: BaseException, phase: Phase) -> NrtStatus:
         error, (MemoryError, ProgramSizeError)
     ) or "RESOURCE_EXHAUSTED" in str(error):
         return NrtStatus.RESOURCE
-    if isinstance(error, CompileTimeoutError):
+    if isinstance(error, (CompileTimeoutError, ExecutionTimeoutError)):
         return NrtStatus.TIMEOUT
     if isinstance(error, EngineUnavailableError):
         return NrtStatus.FAILURE
