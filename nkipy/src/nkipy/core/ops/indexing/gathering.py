@@ -53,6 +53,7 @@ def _take_samples(dtype: np.dtype) -> Iterator[Sample]:
 take = Op(
     "take",
     numpy=np.take,
+    memory_order="made",
     dtypes=dt.SUPPORTED,
     samples=_take_samples,
     errors=(
@@ -168,6 +169,7 @@ def _compress_samples(dtype: np.dtype) -> Iterator[Sample]:
 compress = Op(
     "compress",
     numpy=np.compress,
+    memory_order="made",
     dtypes=(dt.float32, dt.int8, dt.bool_),
     samples=_compress_samples,
     errors=(

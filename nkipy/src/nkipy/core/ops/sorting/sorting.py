@@ -238,6 +238,15 @@ def _argsort(
     return NKIPyTensorRef._wrap(ctx, argsort_along(ctx, (x,), along))
 
 
+@partition.modelling
+def _partition_modelled(
+    args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    bound = partition.bound(args, kwargs)
+    bound.arguments["kth"] = 0
+    return bound.args, bound.kwargs
+
+
 @partition.impl("hlo")
 def _partition(
     a: Any, kth: Any, axis: Any = -1, kind: str = "introselect", order: Any = None
@@ -247,6 +256,15 @@ def _partition(
     x, along = flat_or_axis(ctx, operand(a), axis)
     _check_partition(kth, x.shape[along], kind, order)
     return NKIPyTensorRef._wrap(ctx, sort_along(ctx, (x,), (), along)[0])
+
+
+@argpartition.modelling
+def _argpartition_modelled(
+    args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    bound = argpartition.bound(args, kwargs)
+    bound.arguments["kth"] = 0
+    return bound.args, bound.kwargs
 
 
 @argpartition.impl("hlo")

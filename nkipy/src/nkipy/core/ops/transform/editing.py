@@ -55,6 +55,15 @@ delete = Op(
 )
 
 
+@delete.modelling
+def _delete_modelled(
+    args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    bound = delete.bound(args, kwargs)
+    bound.arguments["obj"] = 0
+    return bound.args, bound.kwargs
+
+
 @delete.impl("hlo")
 def _delete(arr: Any, obj: Any, axis: int | None = None) -> Any:
     """`arr` without the elements at static positions `obj` along `axis`.
@@ -87,6 +96,15 @@ insert = Op(
         ErrorSample((X, np.array([0]), 0), {}, NotImplementedError, "static"),
     ],
 )
+
+
+@insert.modelling
+def _insert_modelled(
+    args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    bound = insert.bound(args, kwargs)
+    bound.arguments.update(obj=0, values=0)
+    return bound.args, bound.kwargs
 
 
 @insert.impl("hlo")

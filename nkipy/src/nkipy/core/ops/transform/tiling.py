@@ -69,6 +69,7 @@ def _broadcast_arrays(*args: Any, subok: bool = False) -> Any:
 repeat = Op(
     "repeat",
     numpy=np.repeat,
+    memory_order="made",
     dtypes=ALL,
     samples=cases(
         call(A(2, 3), 2),
