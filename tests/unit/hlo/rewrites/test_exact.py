@@ -8,6 +8,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from nkipy.hlo import dtypes as dt
 from nkipy.hlo.builder import HLOBuilder
 from nkipy.hlo.ir import HLOComputation, HLOInstruction, Shape
 from nkipy.hlo.rewrites.exact import keep_exact
@@ -348,3 +349,18 @@ def test_an_angle_of_zeros_that_only_generated_code_knows(execute):
     results = execute(body, np.array([5], np.int32))
     same(results[0], np.zeros(2, np.float32))
     same(results[1], np.full(2, np.pi, np.float32))
+
+
+def test_a_constant_that_a_call_gets_is_not_folded_wrongly(execute):
+    called = HLOComputation("called")
+    parameter = called.add_parameter((3,), dt.int32, "x")
+    called.root = HLOBuilder(called).unary("count-leading-zeros", parameter)
+    x = np.array([-1, -(2**31), 5], np.int32)
+
+    def body(b, p):
+        attributes = {"to_apply": called}
+        given = (b.constant(x), p)
+        return [b.emit("call", (v,), (3,), dt.int32, attributes) for v in given]
+
+    for result in execute(body, x):
+        assert result.tolist() == [0, 0, 29]

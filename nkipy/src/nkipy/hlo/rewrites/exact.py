@@ -48,9 +48,10 @@ _COMPUTING = frozenset(
 )
 #: Of integers and booleans, which are folded to what they are otherwise.
 _FOLDED_WRONG = frozenset({"clamp", "count-leading-zeros", "power"})
-#: Computed otherwise where its operands turn out to be constant in generated code: of
-#: ``x * 0`` for an integer, say, which is no constant in the module.
-_FENCED = "atan2"
+#: Computed otherwise where their operands turn out to be constant later: in generated
+#: code of ``x * 0`` for an integer, say, or of a called computation that is put into
+#: the place of its call. Neither is a constant where the instruction is.
+_FENCED = frozenset({"atan2", "count-leading-zeros"})
 #: What has a value of its own, whoever runs it.
 _LEAVES = frozenset({"constant", "iota"})
 
@@ -86,16 +87,17 @@ def keep_exact(module: HLOModule, zero: Value) -> HLOModule:
         if inst in leaves:
             leaf = b.emit(inst.opcode, (), inst.shape, inst.dtype, inst.attributes)
             return fence(b, leaf)
-        if inst.opcode == _FENCED:
+        if inst.opcode in _FENCED:
             first, *rest = operands
-            return b.emit(_FENCED, (fence(b, first), *rest), inst.shape, inst.dtype)
+            given = (fence(b, first), *rest)
+            return b.emit(inst.opcode, given, inst.shape, inst.dtype)
         return None
 
     return rewrite(module, rule)
 
 
 def _needs_fences(computation: HLOComputation, *, is_entry: bool = False) -> bool:
-    if any(i.opcode == _FENCED for i in computation.instructions):
+    if any(i.opcode in _FENCED for i in computation.instructions):
         return True
     products = _products_in_sums(computation, is_entry=is_entry)
     return bool(products or _fenced_leaves(computation))
