@@ -291,6 +291,13 @@ def run_on_two_ranks(
 
 
 # ---------------------------------------------------------------- tests
+_KNOWN = pytest.mark.xfail(reason="XLA folds convolutions of s8 to other numbers")
+OPCODES_HERE = [
+    pytest.param(opcode, marks=[_KNOWN] if opcode == "convolution" else [])
+    for opcode in sorted({s.opcode for s in LISTED})
+]
+
+
 def test_every_opcode_is_in_a_list():
     listed = {s.opcode for s in LISTED}
     elementwise = {opcode for opcode in OPCODES if is_elementwise(opcode)}
@@ -322,7 +329,7 @@ def test_all_values_in_turn_in_the_child():
 
 @pytest.mark.slow
 @pytest.mark.timeout(1000)
-@pytest.mark.parametrize("opcode", sorted({s.opcode for s in LISTED}))
+@pytest.mark.parametrize("opcode", OPCODES_HERE)
 @pytest.mark.parametrize("engine", ENGINES)
 def test_each_value_in_each_type(engine, opcode):
     if engine == "child" and opcode in COLLECTIVES:
