@@ -17,6 +17,7 @@ from nkipy.core.ops._samples import Sample
 from nkipy.core.tensor import NKIPyTensorRef
 from nkipy.core.trace import trace_function
 from nkipy.core.tree import map_tree
+from nkipy.runtime import baremetal_jit, simulate_jit
 from nkipy.testing import check_kernel, run_simulated
 
 X = np.arange(1, 7, dtype=np.float32).reshape(2, 3)
@@ -237,6 +238,53 @@ def test_arrays_from_outside_have_their_order() -> None:
         return r, s
 
     check_kernel(kernel, X, X[0], modes="simulate")
+
+
+#: Views of an array of 4 x 6, which lie in memory in other ways than C's or have gaps.
+VIEWS: list[Callable[[np.ndarray], np.ndarray]] = [
+    lambda x: x,
+    lambda x: x.T,
+    lambda x: x[::-1],
+    lambda x: x[:, ::2],
+    lambda x: x[1:3],
+    lambda x: x[:, 1],
+    lambda x: x.reshape(2, 3, 4).transpose(1, 0, 2),
+    lambda x: x.T.astype(np.int64),
+]
+
+
+@pytest.mark.parametrize("jit", [simulate_jit, baremetal_jit])
+@pytest.mark.filterwarnings("ignore:argument")  # of 64 bits
+def test_arguments_lie_as_the_callers_arrays_do(jit: Callable[..., Any]) -> None:
+    def kernel(tree: dict[str, np.ndarray], y: np.ndarray) -> Any:
+        x = tree["x"]
+        flat, turned = x.reshape(-1), y.T.ravel()
+        flat[0] = 7
+        turned += 1
+        return x.ravel("K"), x.ravel("A"), (y * 2).ravel("K"), y.T.reshape(-1)
+
+    compiled = jit(kernel)
+    for take in VIEWS:
+        ours, theirs = (
+            [take(np.arange(24, dtype=np.int32).reshape(4, 6)) for _ in range(2)]
+            for _ in range(2)
+        )
+        result = compiled({"x": ours[0]}, ours[1])
+        expected = kernel({"x": theirs[0]}, theirs[1])
+        for mine, numpys in zip((*result, *ours), (*expected, *theirs)):
+            np.testing.assert_array_equal(mine, numpys)
+
+
+def test_fields_of_records_lie_apart() -> None:
+    field = np.zeros(4, [("number", np.float32), ("flag", np.int8)])["number"]
+
+    def kernel(x: np.ndarray) -> np.ndarray:
+        flat = x.reshape(2, 2)
+        flat[1, 0] = 3
+        return x * 2
+
+    assert simulate_jit(kernel)(field).tolist() == [0, 0, 6, 0]
+    assert field.tolist() == [0, 0, 3, 0]
 
 
 def test_asarray_with_another_dtype_is_a_copy() -> None:

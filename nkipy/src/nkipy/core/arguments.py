@@ -19,7 +19,7 @@ from nkipy.core.errors import (
     NKIPyTypeError,
     refuse_other_meaning,
 )
-from nkipy.core.tensor import NKIPyTensorRef, as_traced, tensor_of
+from nkipy.core.tensor import NKIPyTensorRef, as_traced, layout_with, tensor_of
 from nkipy.core.tree import Path, path_name
 
 #: Of a parameter, in characters; what is longer ends in a digest instead.
@@ -174,9 +174,20 @@ class Parameters:
         inst = self.ctx.module.add_parameter(leaf.shape, dtype, name)
         tensor = tensor_of(self.ctx, inst)
         tensor._name = name
+        if isinstance(leaf, np.ndarray) and not leaf.flags.c_contiguous:
+            tensor._laid = _laid_out(leaf, dtype)
         self.paths.append(path)
         self.tensors.append(tensor)
         return tensor
+
+
+def _laid_out(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """A layout like the array's, of elements of `dtype`, which may be narrower."""
+    own, strides = array.itemsize, array.strides
+    if any(stride % own for stride in strides):  # fields of records, say
+        return layout_with(array.shape, strides, own)
+    size = dtype.itemsize
+    return layout_with(array.shape, tuple(s // own * size for s in strides), size)
 
 
 def _passed_on(tensor: NKIPyTensorRef, name: str) -> NKIPyError:

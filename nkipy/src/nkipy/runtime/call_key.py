@@ -99,7 +99,7 @@ def describe_arguments(arguments: Any) -> tuple[tuple[Any, ...], list[Any]]:
     arrays: list[Any] = []
     for value in arguments:
         if type(value) is np.ndarray:
-            key.append((value.shape, value.dtype))
+            key.append(_array_key(value))
             arrays.append(value)
         elif is_container(value):
             with finite(value):
@@ -107,6 +107,13 @@ def describe_arguments(arguments: Any) -> tuple[tuple[Any, ...], list[Any]]:
         else:
             _describe(value, key, arrays)
     return tuple(key), arrays
+
+
+def _array_key(array: np.ndarray) -> tuple[Any, ...]:
+    """What a trace knows of an array: strides decide which reshapes are views."""
+    if array.flags.c_contiguous:
+        return array.shape, array.dtype
+    return array.shape, array.dtype, array.strides
 
 
 def arrays_of(arguments: Any) -> list[Any]:
@@ -133,6 +140,9 @@ def _describe(value: Any, key: list[Any], arrays: list[Any]) -> None:
         for name, held in own_state(value).items():
             key.extend((name, _static(held)))
         key.append(None)
+    elif isinstance(value, np.ndarray):
+        key.append((type(value), *_array_key(value)))
+        arrays.append(value)
     elif is_array_like(value):
         key.append((tuple(value.shape), value.dtype, type(value)))
         arrays.append(value)
