@@ -144,7 +144,7 @@ int AsyncExecution::make_event() noexcept {
 bool AsyncExecution::is_completed() noexcept {
   if (is_in_thread_) return executed_;
   bool completed = false;
-  int status = nrt().nrta_is_completed(sequence, &completed);
+  NRT_STATUS status = nrt().nrta_is_completed(sequence, &completed);
   if (status != NRT_SUCCESS) status_ = status;  // it will never be completed
   return completed || status != NRT_SUCCESS;
 }

@@ -111,8 +111,9 @@ ModelTensorInfo NrtModel::tensor_info() const {
   std::unique_ptr<nrt_tensor_info_array_t, decltype(release)> info(array, release);
   ModelTensorInfo result;
   for (uint64_t i = 0; i < info->tensor_count; ++i) {
-    const nrt_tensor_info_t& tensor = info->tensors[i];
-    auto& tensors = tensor.usage == kUsageInput ? result.inputs : result.outputs;
+    const nrt_tensor_info_t& tensor = info->tensor_array[i];
+    auto& tensors =
+        tensor.usage == NRT_TENSOR_USAGE_INPUT ? result.inputs : result.outputs;
     std::string name(tensor.name, strnlen(tensor.name, sizeof tensor.name));
     tensors.emplace_back(name, metadata(tensor));
   }

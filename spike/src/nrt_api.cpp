@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 
 #include "nrt_wrapper.h"
+#include "spike_statuses.h"
 
 namespace spike {
 namespace {

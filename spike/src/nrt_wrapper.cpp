@@ -73,7 +73,7 @@ NrtRuntime::Lease NrtRuntime::open(std::shared_ptr<const NrtApi> api) {
     throw SpikeError(refusal +
                      ": a previous instance still exists. Call close() on it, or "
                      "delete spike with all tensors/models first.");
-  int status = api->nrt_init(kFrameworkNone, "spike", "1.0");
+  int status = api->nrt_init(NRT_FRAMEWORK_TYPE_NO_FW, "spike", "1.0");
   check(status, "Failed to initialize NRT runtime",
         [&] { return describe_reason(*api) + describe_environment(); });
   std::shared_ptr<NrtRuntime> runtime(new NrtRuntime(std::move(api)));

@@ -16,10 +16,11 @@ std::string Spike::runtime_version(const NrtApi& api) {
   if (!api.nrt_get_version ||
       api.nrt_get_version(&version, sizeof version) != NRT_SUCCESS)
     return "unknown";
-  std::string text = std::to_string(version.major);
-  for (uint64_t part : {version.minor, version.patch, version.maintenance})
+  std::string text = std::to_string(version.rt_major);
+  for (uint64_t part : {version.rt_minor, version.rt_patch, version.rt_maintenance})
     text += "." + std::to_string(part);
-  std::string detail(version.detail, strnlen(version.detail, sizeof version.detail));
+  std::string detail(version.rt_detail,
+                     strnlen(version.rt_detail, sizeof version.rt_detail));
   return detail.empty() ? text : text + " (" + detail + ")";
 }
 

@@ -85,8 +85,8 @@ NrtTensor NrtTensor::allocate(const NrtRuntime::Lease& runtime, size_t size,
                               int core_id, const std::string& name) {
   Use nrt(runtime, "Unable to allocate a tensor");
   nrt_tensor_t* tensor = nullptr;
-  int status =
-      nrt->nrt_tensor_allocate(kPlacementDevice, core_id, size, name.c_str(), &tensor);
+  int status = nrt->nrt_tensor_allocate(NRT_TENSOR_PLACEMENT_DEVICE, core_id, size,
+                                        name.c_str(), &tensor);
   check(status, "Failed to allocate tensor", [&] {
     return std::to_string(size) + " bytes on " + describe_core(*nrt, core_id) +
            describe_memory(*runtime, core_id);

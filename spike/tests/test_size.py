@@ -1,7 +1,8 @@
 """How large spike is: lines of C++ and Python without blanks, comments and docstrings.
 
 What the specification names stays within its 1,500 lines. What goes beyond it has files
-of its own. Reading NEFFs is another package, and is not counted.
+of its own. Not counted are another package, which reads NEFFs, and the copies of
+libnrt's headers.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ SPECIFIED = """
     tensor.cpp tensor_set.cpp spike/__init__.py spike/benchmark.py spike/spike_model.py
     spike/spike_singleton.py spike/spike_tensor.py
 """.split()
-TOTAL = 3073
+TOTAL = 3029
 _LAYOUT = {
     *(tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE),
     *(tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER),

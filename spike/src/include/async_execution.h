@@ -49,7 +49,7 @@ class AsyncExecution : public Pending {
   std::mutex mutex_;
   std::atomic<bool> done_{false};
   std::optional<PinnedCall> call_;
-  int status_ = NRT_SUCCESS;  // libnrt writes it at completion
+  NRT_STATUS status_ = NRT_SUCCESS;  // libnrt writes it at completion
   bool is_in_thread_ = false;
   std::atomic<bool> executed_{false};  // by the thread
   std::atomic<int> event_{-1};         // readable once it is done

@@ -27,7 +27,7 @@ struct PinnedCall {
   }
 
   /// libnrt's status.
-  int run() const {
+  NRT_STATUS run() const {
     return model->runtime->api->nrt_execute(model->model, inputs->get(),
                                             outputs->get());
   }
