@@ -194,6 +194,8 @@ nb::class_<NrtModel> define_model(nb::module_& m) {
       .def_prop_ro("is_unloaded", &NrtModel::is_gone,
                    "Whether it was unloaded, or its runtime closed.")
       .def("tensor_info", &NrtModel::tensor_info)
+      .def("allocate", &NrtModel::allocate, "size"_a, "name"_a,
+           "A tensor on the model's core.")
       .def("unload", &NrtModel::unload,
            "Unload now, or after the last running call. Idempotent.")
       .def("__repr__", repr_of);
@@ -291,7 +293,6 @@ NB_MODULE(_spike, m) {
   spike::define_library(m);
   spike::define_metadata(m);
   spike::define_tensor(m);
-  spike::define_call_memory(m);
   auto model = spike::define_model(m);
   auto spike = spike::define_spike(m);
   spike::define_calls(m, model, spike);

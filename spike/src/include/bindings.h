@@ -30,7 +30,6 @@ using Tensors = nb::typed<nb::dict, nb::str, NrtTensor>;
 NamedTensors pin_all(nb::dict tensors);
 
 void define_library(nb::module_& m);
-void define_call_memory(nb::module_& m);
 void define_calls(nb::module_& m, nb::class_<NrtModel>& model,
                   nb::class_<Spike>& spike);
 void define_trace(nb::module_& m);

@@ -1,8 +1,8 @@
 // Calls that are made ready once and executed often.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
-#include <optional>
 
 #include "model.h"
 
@@ -110,24 +110,24 @@ class PreparedCall {
         inputs_(call.inputs),
         outputs_(call.outputs) {}
 
-  /// Nothing if it is invalid.
-  std::optional<PinnedCall> try_pin() const {
-    PinnedCall call{model_.lock(), {}, inputs_, outputs_};
-    if (!call.model || !call.model->runtime->is_open()) return {};
-    call.tensors.reserve(tensors_.size());
-    for (auto& tensor : tensors_) {
-      call.tensors.push_back(tensor.lock());
-      if (!call.tensors.back()) return {};
-    }
-    return call;
+  bool is_valid() const {
+    ModelPin model = model_.lock();
+    return model && model->runtime->is_open() &&
+           std::none_of(tensors_.begin(), tensors_.end(),
+                        [](const auto& tensor) { return tensor.expired(); });
   }
   /// Throws SpikeError if it is invalid.
   PinnedCall pin() const {
-    if (auto call = try_pin()) return *std::move(call);
     const char* refusal = "Unable to execute an unloaded model or with a freed tensor";
-    if (ModelPin model = model_.lock()) model->runtime->require_open(refusal);
-    throw SpikeError(std::string(refusal) +
-                     ": the model or a tensor of this prepared call is gone.");
+    PinnedCall call{model_.lock(), {}, inputs_, outputs_};
+    if (call.model) call.model->runtime->require_open(refusal);
+    call.tensors.reserve(tensors_.size());
+    for (auto& tensor : tensors_) call.tensors.push_back(tensor.lock());
+    auto gone = std::find(call.tensors.begin(), call.tensors.end(), nullptr);
+    if (!call.model || gone != call.tensors.end())
+      throw SpikeError(std::string(refusal) +
+                       ": the model or a tensor of this prepared call is gone.");
+    return call;
   }
 
  private:

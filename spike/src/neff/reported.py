@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from neff.container import EMULATOR_FEATURE_BIT, read_header
 from neff.description import read_neff
@@ -38,6 +38,17 @@ def is_same_dtype(expected: str, reported: str, actual: str) -> bool:
     return expected == reported and actual.startswith(_REPORTED_AS.get(reported, ()))
 
 
+class Metadata(Protocol):
+    """What libnrt says of a tensor: its size in bytes, dtype and shape."""
+
+    @property
+    def size(self) -> int: ...
+    @property
+    def dtype(self) -> str: ...
+    @property
+    def shape(self) -> Sequence[int]: ...
+
+
 class Reported(NamedTuple):
     """What a model takes and gives, in libnrt's order, and of each output that is
     written into an input, that input's name."""
@@ -49,20 +60,28 @@ class Reported(NamedTuple):
 
 def complete(
     path: str | os.PathLike[str],
-    inputs: Sequence[TensorInfo],
-    outputs: Sequence[TensorInfo],
+    reported_inputs: Mapping[str, Metadata],
+    reported_outputs: Mapping[str, Metadata],
 ) -> Reported:
     """What libnrt reported of a file's tensors, with the file's own dtypes where libnrt
     has no name for them, and with aliases: by the file, or else by the names."""
+    inputs, outputs = _infos(reported_inputs), _infos(reported_outputs)
     described = _described(path, [t.dtype for t in (*inputs, *outputs)])
     if described is None:
         by_name = aliases_by_name(inputs, outputs)
-        described = Interface(list(inputs), list(outputs), by_name)
+        described = Interface(inputs, outputs, by_name)
     return Reported(
         _refine(inputs, described.inputs),
         _refine(outputs, described.outputs),
         described.aliased_names,
     )
+
+
+def _infos(reported: Mapping[str, Metadata]) -> list[TensorInfo]:
+    return [
+        TensorInfo(name, tensor.dtype, tuple(tensor.shape), tensor.size)
+        for name, tensor in reported.items()
+    ]
 
 
 def _described(

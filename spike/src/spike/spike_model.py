@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
@@ -14,13 +14,15 @@ from neff.status import NrtStatus
 from neff.tensors import UNKNOWN_DTYPE, TensorInfo
 from spike._spike import (
     AsyncExecution,
-    CallMemory,
     NrtError,
     NrtModel,
+    NrtTensor,
     PreparedCall,
     TensorMetadata,
+    recall,
 )
 from spike.benchmark import BenchmarkResult
+from spike.call_memory import Arrays, Calls, remember
 from spike.device_array import DeviceMemory, SpikeArray, spike_array
 from spike.device_benchmark import benchmark_on_device
 from spike.spike_singleton import get_spike_singleton
@@ -31,7 +33,6 @@ if TYPE_CHECKING:
 
 # By name: SpikeTensors, or others that speak the device-array protocol.
 Tensors = dict[str, Any]
-Arrays = dict[str, SpikeArray]
 _BAD_NEFF = NrtStatus.INVALID, NrtStatus.UNSUPPORTED_NEFF_VERSION
 
 
@@ -40,16 +41,7 @@ class TensorMismatchError(ValueError, AssertionError):
     raise, so that it can still be caught as one.)"""
 
 
-class _Output(NamedTuple):
-    """How an output is made: of so many bytes, or as the input it is written into."""
-
-    nbytes: int
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    aliased: str | None
-
-
-class SpikeModel(CallMemory):
+class SpikeModel:
     """A NEFF loaded on a core.
 
     Call it with `inputs` and `outputs`, tensors by name, to execute. Without `outputs`
@@ -75,22 +67,17 @@ class SpikeModel(CallMemory):
     tensor_class: ClassVar[type[SpikeTensor]] = SpikeTensor
 
     def __init__(self, model_ref: NrtModel, name: str, neff_path: Path | str) -> None:
-        super().__init__()
+        self._calls: Calls = {}
         self._memory = DeviceMemory()
         self.model_ref = model_ref
         self.name = name
         self.neff_path = Path(neff_path)
         info = model_ref.tensor_info()
         self._reported = {"Input": info.inputs, "Output": info.outputs}
-        reported = complete(
-            neff_path, _tensor_infos(info.inputs), _tensor_infos(info.outputs)
-        )
-        self.input_tensors_info = _metadata(reported.inputs)
-        self.output_tensors_info = _metadata(reported.outputs)
-        self._outputs = {
-            name: _output(info, reported.aliased.get(name))
-            for name, info in self.output_tensors_info.items()
-        }
+        inputs, outputs, self._aliased = complete(neff_path, info.inputs, info.outputs)
+        self.input_tensors_info = _metadata(inputs)
+        self.output_tensors_info = _metadata(outputs)
+        self._outputs = {tensor.name: _layout(tensor) for tensor in outputs}
 
     @classmethod
     def load_from_neff(
@@ -118,6 +105,24 @@ class SpikeModel(CallMemory):
             raise
         return cls(ref, path.stem if name is None else name, path)
 
+    def __call__(
+        self,
+        inputs: Tensors,
+        outputs: Tensors | None = None,
+        save_trace: bool = False,
+        ntff_name: str | None = None,
+    ) -> Tensors | None:
+        made, calls = None, self._calls
+        call = recall(calls, inputs, outputs) or self._prepare(inputs, outputs)
+        if outputs is None:
+            made, memory = self._allocate(inputs)
+            call = call.with_outputs(memory)
+        if save_trace:
+            call.profile(str(ntff_name or self.neff_path.with_suffix(".ntff")))
+        else:
+            call.execute()
+        return made
+
     def execute_async(self, inputs: Tensors, outputs: Tensors) -> AsyncExecution:
         """Start an execution; its handle has `wait()` and `done()`.
 
@@ -127,7 +132,8 @@ class SpikeModel(CallMemory):
         for one.
         """
         self._check_is_dict("Output", outputs)
-        return self.submit(inputs, outputs)
+        known = recall(self._calls, inputs, outputs)
+        return (known or self._prepare(inputs, outputs)).execute_async()
 
     def benchmark(
         self,
@@ -152,7 +158,7 @@ class SpikeModel(CallMemory):
                 f"{benchmark_iter} and {warmup_iter}"
             )
         # A call keeps no tensors: the outputs' have to stay until it is over.
-        kept = self.allocate_outputs(inputs) if outputs is None else outputs
+        kept = self._allocate(inputs)[0] if outputs is None else outputs
         call = self._prepare(inputs, kept)
         if mode == "host":
             return call.benchmark(warmup_iter, benchmark_iter)
@@ -165,15 +171,27 @@ class SpikeModel(CallMemory):
         With `inputs` given, an output that is written into an input is that tensor.
         """
         inputs = inputs or {}
-        made = self.allocate_outputs(inputs)
+        made, _ = self._allocate(inputs)
         for name, tensor in made.items():
-            if self._outputs[name].aliased not in inputs:
+            if self._aliased.get(name) not in inputs:
                 tensor.tensor_ref.fill(0)
         return list(made.values())
 
+    def _allocate(self, inputs: Tensors) -> tuple[Tensors, dict[str, NrtTensor]]:
+        """Tensors of any contents for all outputs, or the inputs that they are written
+        into; and their memory."""
+        made: Tensors = {}
+        memory = {}
+        for name, (nbytes, shape, dtype) in self._outputs.items():
+            if (aliased := self._aliased.get(name)) in inputs:
+                made[name] = inputs[aliased]
+                memory[name] = self._memory.of(made[name])
+            else:
+                memory[name] = self.model_ref.allocate(nbytes, name)
+                made[name] = self.tensor_class(memory[name], shape, dtype, name)
+        return made, memory
+
     def _prepare(self, inputs: Tensors, outputs: Tensors | None) -> PreparedCall:
-        """A call with these tensors, that is remembered; with None for the outputs, one
-        that lacks just these."""
         arrays = self._validate("Input", self.input_tensors_info, inputs)
         of, made, given = self._memory.of, Arrays(), outputs or {}
         if outputs is not None:
@@ -184,7 +202,7 @@ class SpikeModel(CallMemory):
             {name: of(given[name], array) for name, array in made.items()},
             [array.tensor for ts in (arrays, made) for array in ts.values()],
         )
-        self.remember(call, inputs, arrays, outputs, made)
+        remember(self._calls, call, (inputs, arrays), (outputs, made))
         return call
 
     def _validate(
@@ -238,9 +256,8 @@ class SpikeModel(CallMemory):
             )
 
     def _check_aliases(self, inputs: Arrays, outputs: Arrays, given: Tensors) -> None:
-        for name, array in outputs.items():
-            aliased = self._outputs[name].aliased
-            if aliased and not array.is_same_memory(inputs[aliased]):
+        for name, aliased in self._aliased.items():
+            if not outputs[name].is_same_memory(inputs[aliased]):
                 raise TensorMismatchError(
                     f"Output {name}: expected the tensor of input {aliased}, which "
                     f"it is written into, got {given[name]!r}"
@@ -262,20 +279,14 @@ class SpikeModel(CallMemory):
         )
 
 
-def _tensor_infos(infos: Mapping[str, TensorMetadata]) -> list[TensorInfo]:
-    return [
-        TensorInfo(name, info.dtype, tuple(info.shape), info.size)
-        for name, info in infos.items()
-    ]
-
-
 def _metadata(tensors: Iterable[TensorInfo]) -> dict[str, TensorMetadata]:
     return {t.name: TensorMetadata(t.nbytes, t.dtype, list(t.shape)) for t in tensors}
 
 
-def _output(info: TensorMetadata, aliased: str | None) -> _Output:
-    if info.dtype != UNKNOWN_DTYPE:
-        shape, dtype = tuple(info.shape), np.dtype(info.dtype)
-        if prod(shape) * dtype.itemsize == info.size:
-            return _Output(info.size, shape, dtype, aliased)
-    return _Output(info.size, (info.size,), np.dtype(np.uint8), aliased)
+def _layout(output: TensorInfo) -> tuple[int, tuple[int, ...], np.dtype[Any]]:
+    """Bytes, shape and dtype of an output; so many uint8 if they do not agree."""
+    if output.dtype != UNKNOWN_DTYPE:
+        dtype = np.dtype(output.dtype)
+        if prod(output.shape) * dtype.itemsize == output.nbytes:
+            return output.nbytes, output.shape, dtype
+    return output.nbytes, (output.nbytes,), np.dtype(np.uint8)
