@@ -16,8 +16,11 @@ using Recalled = nb::typed<nb::object, std::optional<PreparedCall>>;
 PreparedCall prepare(const NrtModel& model, Tensors inputs, Tensors outputs,
                      const std::vector<const NrtTensor*>& others) {
   PinnedCall call = PinnedCall::make(model, pin_all(inputs), pin_all(outputs));
+  auto& kept = call.tensors;
   for (auto* tensor : others)
-    call.tensors.push_back(tensor->pin("Unable to execute with a freed tensor"));
+    kept.push_back(tensor->pin("Unable to execute with a freed tensor"));
+  std::sort(kept.begin(), kept.end());  // many are among the inputs and outputs
+  kept.erase(std::unique(kept.begin(), kept.end()), kept.end());
   return PreparedCall(call);
 }
 

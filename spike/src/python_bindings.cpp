@@ -9,6 +9,11 @@ namespace {
 
 using Text = std::optional<std::string>;
 
+template <class... Arguments>
+nb::str formatted(const char* text, const Arguments&... arguments) {
+  return nb::str(nb::str(text).format(arguments...));
+}
+
 // ---- Errors -------------------------------------------------------------------------
 
 void set_status(nb::handle error, int status, nb::object number) {
@@ -33,13 +38,12 @@ void define_errors(nb::module_& m) {
   nb::exception<SpikeError> spike(m, "SpikeError", base);
   nb::exception<NrtError> nrt(m, "NrtError", base);
   nb::exception<NeffFileError> file(m, "NeffFileError", nb::make_tuple(spike, nrt));
-  nb::setattr(base, "__doc__", nb::str("What spike raises."));
-  nb::setattr(spike, "__doc__", nb::str("A mistake that spike itself finds."));
-  nb::setattr(nrt, "__doc__",
-              nb::str("A failure that libnrt reports: number and name of its status."
-                      "\n\n`error_code` and `code` are other names of `status`."));
-  nb::setattr(file, "__doc__",
-              nb::str("A NEFF file that cannot be read; status is NRT_FAILURE."));
+  base.doc() = "What spike raises.";
+  spike.doc() = "A mistake that spike itself finds.";
+  nrt.doc() =
+      "A failure that libnrt reports: number and name of its status.\n\n"
+      "`error_code` and `code` are other names of `status`.";
+  file.doc() = "A NEFF file that cannot be read; status is NRT_FAILURE.";
   set_status(nrt, NRT_FAILURE, nb::int_(int(NRT_FAILURE)));
   nb::register_exception_translator(raise_nrt_error, nrt.ptr());
 }
@@ -93,9 +97,8 @@ NrtTensor slice(const NrtTensor& tensor, size_t offset, size_t size, const Text&
 }
 
 nb::str describe_tensor(const NrtTensor& tensor) {
-  return nb::str(
-      nb::str("NrtTensor(name={!r}, size={}, core_id={}, is_freed={})")
-          .format(tensor.label, tensor.size, tensor.core_id, tensor.is_gone()));
+  return formatted("NrtTensor(name={!r}, size={}, core_id={}, is_freed={})",
+                   tensor.label, tensor.size, tensor.core_id, tensor.is_gone());
 }
 
 void define_tensor(nb::module_& m) {
@@ -148,11 +151,11 @@ auto placed(const NrtModel& model) {
 }
 
 nb::str repr_of(const NrtModel& model) {
-  return nb::str(nb::str("NrtModel(ptr={:#x}, core_id={}, rank_id={}, world_size={}, "
-                         "is_collective={}, is_owner={})")
-                     .format(model.address(), model.placement.core_id,
-                             model.placement.rank_id, model.placement.world_size,
-                             model.placement.is_collective, model.address() != 0));
+  const auto [core, is_collective, rank, world] = model.placement;
+  return formatted(
+      "NrtModel(ptr={:#x}, core_id={}, rank_id={}, world_size={}, "
+      "is_collective={}, is_owner={})",
+      model.address(), core, rank, world, is_collective, model.address() != 0);
 }
 
 template <NamedMetadata ModelTensorInfo::* tensors>
@@ -171,16 +174,16 @@ void define_metadata(nb::module_& m) {
       .def_ro("dtype", &TensorMetadata::dtype)
       .def_ro("shape", &TensorMetadata::shape)
       .def("__repr__", [](const TensorMetadata& self) {
-        return nb::str(nb::str("TensorMetadata(size={}, dtype={!r}, shape={!r})")
-                           .format(self.size, self.dtype, self.shape));
+        return formatted("TensorMetadata(size={}, dtype={!r}, shape={!r})", self.size,
+                         self.dtype, self.shape);
       });
   nb::class_<ModelTensorInfo>(m, "ModelTensorInfo",
                               "What a model takes and gives, in the NEFF's order.")
       .def_prop_ro("inputs", by_name<&ModelTensorInfo::inputs>)
       .def_prop_ro("outputs", by_name<&ModelTensorInfo::outputs>)
       .def("__repr__", [](const ModelTensorInfo& self) {
-        return nb::str(nb::str("ModelTensorInfo(inputs={} tensors, outputs={} tensors)")
-                           .format(self.inputs.size(), self.outputs.size()));
+        return formatted("ModelTensorInfo(inputs={} tensors, outputs={} tensors)",
+                         self.inputs.size(), self.outputs.size());
       });
 }
 
@@ -214,8 +217,8 @@ Number integer(const char* name, nb::handle value) {
   Number number;
   if (nb::try_cast(value, number)) return number;
   using Limits = std::numeric_limits<Number>;
-  nb::str text = nb::str("{}: expected an int from {} to {}, got {!r}")
-                     .format(name, Limits::min(), Limits::max(), value);
+  nb::str text = formatted("{}: expected an int from {} to {}, got {!r}", name,
+                           Limits::min(), Limits::max(), value);
   if (PyIndex_Check(value.ptr())) throw nb::value_error(text.c_str());
   throw nb::type_error(text.c_str());
 }

@@ -14,17 +14,13 @@ class SystemTraceSession {
       // Not a lease: with the last tensor the runtime closes, and this stops.
       : runtime_(open_runtime()->shared_from_this()), core_id_(core_id) {
     Use nrt(runtime_, "Unable to start a system trace");
-    SystemTraceSession* none = nullptr;
-    if (!running.compare_exchange_strong(none, this))
+    std::lock_guard lock(starting);
+    if (running)
       throw SpikeError(
           "Cannot start sys trace: another session is running, and libnrt has one "
           "trace per process. Stop the other first.");
-    try {
-      start(nrt);
-    } catch (...) {
-      running = nullptr;
-      throw;
-    }
+    start(nrt);
+    running = this;
   }
   ~SystemTraceSession() {
     try {
@@ -84,6 +80,7 @@ class SystemTraceSession {
     return events;
   }
 
+  static inline std::mutex starting;
   static inline std::atomic<SystemTraceSession*> running{nullptr};
   const std::shared_ptr<NrtRuntime> runtime_;
   const std::optional<uint32_t> core_id_;

@@ -92,6 +92,46 @@ def test_a_repeated_call_allocates_outputs_without_looking_at_inputs(fake, model
         model(inputs)
 
 
+class Name(str):
+    """A string of another class."""
+
+
+def test_a_call_is_known_by_what_its_names_say(fake, model):
+    x, y, out = matrix(1), matrix(7), matrix()
+    model({"x": x, "y": y}, {"sum": out})
+    fake.reset()
+    made = ["".join(letters) for letters in (["x", ""], ["", "y"], ["su", "m"])]
+    model({made[0]: x, made[1]: y}, {made[2]: out})
+    assert fake.calls() == ["nrt_execute"] and byte(out) == 2
+    # Names of a class of their own are new each time, and may be where others were.
+    for a, b in (("y", "x"), (Name("x"), Name("y")), (Name("y"), Name("x"))):
+        fake.reset()
+        model({a: x, b: y}, {"sum": out})
+        assert fake.calls().count("nrt_add_tensor_to_tensor_set") == 3
+
+
+def test_calls_without_outputs_are_no_calls_with_none(fake):
+    model = SpikeModel.load_from_neff(fake.neff("input x float32 64 4 4"))
+    x = matrix()
+    assert model({"x": x}) == {} and model({"x": x}, {}) is None
+    fake.reset()
+    assert model({"x": x}) == {} and model({"x": x}, {}) is None
+
+
+def test_calls_are_forgotten_with_their_tensors(fake, model):
+    y, out = matrix(), matrix()
+    for value in range(6):
+        x = matrix(value)
+        model({"x": x, "y": y}, {"sum": out})
+        assert len(model._calls) == 1
+        del x
+        assert not model._calls
+    kept = [matrix(value) for value in range(6)]
+    for x in kept:
+        model({"x": x, "y": y}, {"sum": out})
+    assert len(model._calls) == 4
+
+
 def test_alternating_buffers_stay_prepared(fake, model):
     a, b, y = matrix(1), matrix(2), matrix()
     for _ in range(2):

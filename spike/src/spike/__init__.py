@@ -38,20 +38,18 @@ if TYPE_CHECKING:
     __version__: str
 
 _EXPORTS = {
-    "_spike": "AsyncExecution ModelTensorInfo NrtError NrtModel NrtTensor SpikeError "
-    "SystemTraceSession TensorMetadata __version__",
-    "benchmark": "BenchmarkResult",
-    "c_interface": "get_include",
-    "device_array": "SpikeArray spike_array",
-    "profiler": "SpikeProfiler",
-    "spike_model": "SpikeModel",
-    "spike_singleton": "configure get_spike_singleton reset",
-    "spike_tensor": "SpikeTensor",
+    "neff.status": "NrtStatus",
+    "spike._spike": "AsyncExecution ModelTensorInfo NrtError NrtModel NrtTensor "
+    "SpikeError SystemTraceSession TensorMetadata __version__",
+    "spike.benchmark": "BenchmarkResult",
+    "spike.c_interface": "get_include",
+    "spike.device_array": "SpikeArray spike_array",
+    "spike.profiler": "SpikeProfiler",
+    "spike.spike_model": "SpikeModel",
+    "spike.spike_singleton": "configure get_spike_singleton reset",
+    "spike.spike_tensor": "SpikeTensor",
 }
-_MODULES = {
-    name: f"spike.{module}" for module in _EXPORTS for name in _EXPORTS[module].split()
-}
-_MODULES["NrtStatus"] = "neff.status"
+_MODULES = {name: module for module in _EXPORTS for name in _EXPORTS[module].split()}
 __nkipy_internal__ = True  # see nkipy.core.roles
 
 __all__ = sorted(_MODULES)

@@ -29,16 +29,9 @@ class BenchmarkResult:
         estimated: bool = False,
     ) -> BenchmarkResult:
         """Summarise at least one duration."""
-        return cls(
-            fmean(durations_ms),
-            min(durations_ms),
-            max(durations_ms),
-            pstdev(durations_ms),
-            len(durations_ms),
-            warmup_iterations,
-            list(durations_ms),
-            estimated,
-        )
+        times = list(durations_ms)
+        spread = fmean(times), min(times), max(times), pstdev(times)
+        return cls(*spread, len(times), warmup_iterations, times, estimated)
 
     def __repr__(self) -> str:
         return (
