@@ -109,6 +109,10 @@ def _representable(value: Any) -> bool:
     array = _as_array(value)
     if array.dtype.kind in "OScUMm" or array.size > _MAX_SIZE:
         return False
+    if array.dtype == np.float64:
+        return bool(
+            np.all(~(np.abs(array) > np.finfo(np.float32).max) | np.isinf(array))
+        )
     if array.dtype.kind not in "iu" or array.dtype.itemsize < 8 or not array.size:
         return True
     top = 2 * _INT32.max + 1 if array.dtype.kind == "u" else _INT32.max
