@@ -26,15 +26,16 @@ int fail(int status, const char* text) noexcept {
 
 /// What is raised may raise in turn when it is asked for its status or text.
 int fail(const nb::python_error& error) noexcept {
-  nb::gil_scoped_acquire gil;
-  try {
-    nb::handle raised = error.value();
-    // NrtError has one.
-    nb::object status = nb::getattr(raised, "status", nb::int_(int(SPIKE_ERROR)));
-    return fail(nb::cast<int>(nb::int_(status)), nb::str(raised).c_str());
-  } catch (const std::exception&) {
-    return fail(SPIKE_ERROR, "a Python exception that cannot be shown");
-  }
+  return with_gil([&] {
+    try {
+      nb::handle raised = error.value();
+      // NrtError has one.
+      nb::object status = nb::getattr(raised, "status", nb::int_(int(SPIKE_ERROR)));
+      return fail(nb::cast<int>(nb::int_(status)), nb::str(raised).c_str());
+    } catch (const std::exception&) {
+      return fail(SPIKE_ERROR, "a Python exception that cannot be shown");
+    }
+  });
 }
 
 /// A function as C calls it: the status that it returns, or of what it throws.
@@ -83,8 +84,7 @@ void release(Handle* handle) {
 
 NrtRuntime::Lease opened() {
   if (auto runtime = NrtRuntime::active()) return runtime;
-  nb::gil_scoped_acquire gil;
-  return open_runtime();
+  return with_gil(open_runtime);
 }
 
 // ---- The runtime --------------------------------------------------------------------
@@ -97,8 +97,7 @@ SpikeState state() {
 }
 
 void core_count(uint32_t* count) {
-  nb::gil_scoped_acquire gil;
-  given(count) = Spike::visible_core_count(*library());
+  given(count) = Spike::visible_core_count(*with_gil(library));
 }
 
 void memory_stats(uint32_t core_id, size_t* used, size_t* limit) {
@@ -144,20 +143,23 @@ void tensor_copy(const SpikeTensor* source, size_t source_offset, SpikeTensor* t
 template <class Object, class Handle>
 void from_python(PyObject* object, Handle** out) {
   put(out, [&]() -> Object {
-    const Object* found = nullptr;
-    nb::gil_scoped_acquire gil;
-    if (!nb::try_cast(nb::handle(&given(object)), found) || !found)
-      throw SpikeError(std::string("expected an object of spike's, got one of ") +
-                       nb::type_name(nb::handle(object).type()).c_str());
-    return *found;
+    return with_gil([&] {
+      const Object* found = nullptr;
+      if (!nb::try_cast(nb::handle(&given(object)), found) || !found)
+        throw SpikeError(std::string("expected an object of spike's, got one of ") +
+                         nb::type_name(nb::handle(object).type()).c_str());
+      return *found;
+    });
   });
 }
 
 void tensor_to_python(const SpikeTensor* tensor, PyObject** out) {
-  nb::gil_scoped_acquire gil;
   PyObject*& place = given(out);
-  place =
-      nb::cast<const NrtTensor&>(given(tensor), nb::rv_policy::copy).release().ptr();
+  place = with_gil([&] {
+    return nb::cast<const NrtTensor&>(given(tensor), nb::rv_policy::copy)
+        .release()
+        .ptr();
+  });
 }
 
 // ---- Models and calls ---------------------------------------------------------------

@@ -1,8 +1,5 @@
 // Which libnrt is used, and Python's lock.
 
-#include <cxxabi.h>
-#include <unistd.h>
-
 #include "bindings.h"
 
 namespace spike {
@@ -11,13 +8,7 @@ namespace {
 void* release_gil() { return PyGILState_Check() ? PyEval_SaveThread() : nullptr; }
 
 void take_gil(void* thread_state) {
-  try {
-    PyEval_RestoreThread(static_cast<PyThreadState*>(thread_state));
-  } catch (abi::__forced_unwind&) {
-    // The interpreter has ended, and before 3.14 ends a daemon thread that comes back
-    // to it. That would take the destructor here along and abort the process.
-    for (;;) pause();
-  }
+  or_stop([=] { PyEval_RestoreThread(static_cast<PyThreadState*>(thread_state)); });
 }
 
 // Lets Python's handlers of signals run, of which one may raise.

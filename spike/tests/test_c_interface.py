@@ -246,13 +246,39 @@ def test_misuse_is_refused(fake, second):
     assert text.endswith("the runtime is closed.")
 
 
-def test_a_forked_child_is_told(fake, second, library):
-    result = fake.run(
-        f"""
+def importing(library: Path) -> str:
+    """Code that imports the second extension."""
+    return f"""
 import importlib.util, os
 spec = importlib.util.spec_from_file_location("second", {str(library)!r})
 second = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(second)
+"""
+
+
+def test_the_end_of_the_interpreter_meets_threads_of_c(fake, library):
+    """They come without its lock, and some open the runtime that it has closed."""
+    result = fake.run(
+        f"""
+{importing(library)}
+import sys, time
+
+class Last:  # which ends after the interpreter has begun to take no more threads
+    def __del__(self, sleep=time.sleep):
+        sleep(0.2)
+
+sys.modules["last"] = Last()
+second.call_for_ever()
+time.sleep(0.1)
+"""
+    )
+    assert result.returncode == 0, result.stderr
+
+
+def test_a_forked_child_is_told(fake, second, library):
+    result = fake.run(
+        f"""
+{importing(library)}
 second.open()
 if os.fork() == 0:
     try:

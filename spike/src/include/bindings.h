@@ -2,12 +2,14 @@
 // way, so the conversions are here too.
 #pragma once
 
+#include <cxxabi.h>
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
+#include <unistd.h>
 
 #include "prepared_call.h"
 #include "spike.h"
@@ -22,6 +24,28 @@ std::shared_ptr<const NrtApi> library();
 /// A lease of the open runtime; opens spike's own if none is.
 NrtRuntime::Lease open_runtime();
 void close_runtime();
+
+/// Does what may take Python's lock. Before 3.14, Python ends a thread that asks for
+/// the lock of an interpreter that has ended, by unwinding its stack, which would take
+/// destructors along and abort the process: such a thread stops here for good.
+template <class Action>
+auto or_stop(Action action) {
+  try {
+    return action();
+  } catch (abi::__forced_unwind&) {
+    for (;;) pause();
+  }
+}
+
+/// Does something with Python's lock, in a thread that may or may not hold it.
+template <class Action>
+auto with_gil(Action action) {
+  struct Held {
+    const PyGILState_STATE state = or_stop(PyGILState_Ensure);
+    ~Held() { PyGILState_Release(state); }
+  } held;
+  return or_stop(action);
+}
 
 /// An argument of any kind, for the callee to convert: the int that it is to be.
 using Int = nb::typed<nb::object, int>;

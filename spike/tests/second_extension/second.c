@@ -127,6 +127,31 @@ static PyObject* run_in_threads(PyObject* self, PyObject* args) {
   Py_RETURN_NONE;
 }
 
+static void* call_again(void* which) {
+  uint32_t count;
+  size_t used, limit;
+  for (;;) {
+    if (which == NULL)
+      spike->core_count(&count);
+    else
+      spike->memory_stats(0, &used, &limit);
+  }
+  return NULL;
+}
+
+/* Threads of C's that nobody joins. */
+static PyObject* call_for_ever(PyObject* self, PyObject* none) {
+  (void)self, (void)none;
+  static int opens;
+  void* which[] = {NULL, &opens};
+  for (int i = 0; i < 2; ++i) {
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, call_again, which[i]) == 0)
+      pthread_detach(thread);
+  }
+  Py_RETURN_NONE;
+}
+
 /* ---- Single functions ---- */
 
 static PyObject* open_runtime(PyObject* self, PyObject* none) {
@@ -290,6 +315,7 @@ static PyObject* misuse(PyObject* self, PyObject* args) {
 static PyMethodDef methods[] = {
     {"about", about, METH_NOARGS, NULL},
     {"allocate", allocate, METH_VARARGS, NULL},
+    {"call_for_ever", call_for_ever, METH_NOARGS, NULL},
     {"close", close_runtime, METH_NOARGS, NULL},
     {"copy", copy, METH_VARARGS, NULL},
     {"describe_slice", describe_slice, METH_VARARGS, NULL},
