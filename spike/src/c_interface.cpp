@@ -24,16 +24,36 @@ int fail(int status, const char* text) noexcept {
   return status;
 }
 
-/// What is raised may raise in turn when it is asked for its status or text.
-int fail(const nb::python_error& error) noexcept {
-  return with_gil([&] {
+/// A Python exception, with the lock held: its status and text, of which it may raise
+/// in turn when it is asked for them.
+struct Raised {
+  explicit Raised(const nb::python_error& error) {
     try {
       nb::handle raised = error.value();
+      text = nb::str(raised).c_str();
       // NrtError has one.
-      nb::object status = nb::getattr(raised, "status", nb::int_(int(SPIKE_ERROR)));
-      return fail(nb::cast<int>(nb::int_(status)), nb::str(raised).c_str());
+      nb::object own = nb::getattr(raised, "status", nb::int_(status));
+      status = nb::cast<int>(nb::int_(own));
     } catch (const std::exception&) {
-      return fail(SPIKE_ERROR, "a Python exception that cannot be shown");
+    }
+  }
+  int status = SPIKE_ERROR;
+  std::string text = "a Python exception that cannot be shown";
+};
+
+/// Does something with Python's lock, in a thread that may or may not hold it. Throws
+/// Raised for what Python raises.
+template <class Action>
+auto with_gil(Action action) {
+  struct Held {
+    const PyGILState_STATE state = or_stop(PyGILState_Ensure);
+    ~Held() { PyGILState_Release(state); }
+  } held;
+  return or_stop([&] {
+    try {
+      return action();
+    } catch (const nb::python_error& error) {
+      throw Raised(error);
     }
   });
 }
@@ -52,8 +72,11 @@ struct Guarded<function> {
       return NRT_SUCCESS;
     } catch (const NrtError& error) {
       return fail(error.status, error.what());
-    } catch (const nb::python_error& error) {
-      return fail(error);
+    } catch (const Raised& raised) {
+      return fail(raised.status, raised.text.c_str());
+    } catch (const nb::python_error& error) {  // of a handler of signals
+      const Raised raised(error);
+      return fail(raised.status, raised.text.c_str());
     } catch (const std::exception& error) {
       return fail(SPIKE_ERROR, error.what());
     } catch (...) {

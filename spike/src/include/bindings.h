@@ -37,16 +37,6 @@ auto or_stop(Action action) {
   }
 }
 
-/// Does something with Python's lock, in a thread that may or may not hold it.
-template <class Action>
-auto with_gil(Action action) {
-  struct Held {
-    const PyGILState_STATE state = or_stop(PyGILState_Ensure);
-    ~Held() { PyGILState_Release(state); }
-  } held;
-  return or_stop(action);
-}
-
 /// An argument of any kind, for the callee to convert: the int that it is to be.
 using Int = nb::typed<nb::object, int>;
 using Tensors = nb::typed<nb::dict, nb::str, NrtTensor>;

@@ -41,7 +41,7 @@ def check(text: str, modes: Sequence[str] = ("simulate",)) -> str:
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         try:
-            expected = list(_outcomes(reference(text), plain=True))
+            expected = list(_outcomes(reference(text)))
         except MISTAKES as error:
             return _check_mistake(text, modes, error)
         for mode in modes:
@@ -74,19 +74,13 @@ def _run_in(mode: str, text: str) -> dict[str, Any]:
     return {**made, "program": WAYS[mode](made["program"])}
 
 
-def _outcomes(made: dict[str, Any], plain: bool = False) -> Iterator[Any]:
+def _outcomes(made: dict[str, Any]) -> Iterator[Any]:
     """What two calls return, and their arguments afterwards."""
     for _ in range(2):
         arguments = made["arguments"]()
-        if plain:  # the layout of arguments is nothing that a kernel knows
-            arguments = map_tree(_contiguous, arguments)
         result = made["program"](*arguments)
         yield map_tree(_kept, {"result": result, "arguments": arguments})
         made["change"]()
-
-
-def _contiguous(path: Any, leaf: Any) -> Any:
-    return leaf.copy("C") if isinstance(leaf, np.ndarray) else leaf
 
 
 def _kept(path: Any, leaf: Any) -> Any:

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from tests.support.programs.writer import Step, Unfit, Writer, is_writable
+from tests.support.programs.writer import (
+    DTYPES,
+    LOW_DTYPES,
+    Step,
+    Unfit,
+    Writer,
+    is_writable,
+)
 
 _EXACT = (
     "negative abs sign positive square floor ceil trunc rint isnan isinf isfinite "
@@ -44,6 +51,9 @@ def _cast(w: Writer) -> str:
     dtype = w.dtype()
     x = w.pick(lambda x: dtype in ("f32", "bool") or _fits_int8(x))
     copy = w.maybe(0.3, ", copy=False")
+    if dtype in LOW_DTYPES.keys() - DTYPES.keys() and type(w.values[x]) is np.ndarray:
+        # Its reference is NumPy's own, and would go on by NumPy's rules.
+        return f"{w.new()} = np.array({x}, {dtype})"
     return f"{w.new()} = {x}.astype({dtype}{copy})"
 
 
