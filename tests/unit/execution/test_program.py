@@ -248,6 +248,15 @@ def test_results_are_written_in_this_machines_byte_order():
 
 
 @pytest.mark.parametrize("run", [lambda m: load(build(m)), simulate])
+def test_arrays_of_another_meaning_are_refused(run):
+    masked = np.ma.masked_array(X, mask=[0, 1, 0, 0])
+    with pytest.raises(BindingError, match="'x' is a masked array.*two arrays"):
+        run(affine()).bind()({"x": masked, "w": W, "b": B})
+    with pytest.raises(BindingError, match="'x' is a masked array.*two arrays"):
+        simulate(affine()).bind({"x": masked})
+
+
+@pytest.mark.parametrize("run", [lambda m: load(build(m)), simulate])
 def test_one_parameter_by_two_names_is_refused(run):
     names, bound = ("total", "total" + MUST_ALIAS_SUFFIX), run(step()).bind()
     for first, second in (names, reversed(names)):

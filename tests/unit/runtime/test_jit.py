@@ -282,6 +282,37 @@ def test_a_masked_array_and_a_complex_one_are_refused(jit):
         kernel(np.ones(2, np.complex64))
 
 
+class Shifted(np.ndarray):
+    def __mul__(self, other):
+        return np.asarray(self) * other + 100
+
+
+class Labelled(np.ndarray):
+    unit = "m"
+
+    def __array_finalize__(self, origin):
+        self.label = getattr(origin, "label", "")
+
+    def in_feet(self):
+        return self * 3.28
+
+
+@pytest.mark.parametrize("pack", [lambda x: x, lambda x: {"k": [x]}])
+def test_an_array_of_a_class_that_overrides_operators_is_refused(jit, pack):
+    kernel = jit(lambda x: (x["k"][0] if isinstance(x, dict) else x) * 2)
+    np.testing.assert_array_equal(kernel(pack(ones(3))), [2, 2, 2])
+    with pytest.raises(NKIPyTypeError, match="'x.*of class Shifted.*__mul__.*asarray"):
+        kernel(pack(ones(3).view(Shifted)))
+    np.testing.assert_array_equal(kernel(pack(ones(3).view(Labelled))), [2, 2, 2])
+
+
+def test_a_captured_array_of_a_class_that_overrides_operators_is_refused(jit):
+    captured = ones(3).view(Shifted)
+    assert jit(lambda x: captured * x)(ones(3))[0] == 101  # its own operator's doing
+    with pytest.raises(NKIPyTypeError, match="constant is of class Shifted"):
+        jit(lambda x: x + captured)(ones(3))
+
+
 def test_threads_share_one_kernel(jit):
     kernel = jit(lambda x, n: x * n)
     failures = []

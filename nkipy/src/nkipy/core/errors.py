@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from nkipy.core.dtypes import HLO_NAMES
+from nkipy.hlo.array_classes import other_meaning
 from nkipy.hlo.ir import SourceLocation
 
 
@@ -139,15 +140,9 @@ def refuse_other_meaning(array: Any, what: str) -> None:
     """Refuse an array of a class that computes otherwise than an ndarray does.
 
     Raises:
-        NKIPyTypeError: it is a matrix or a masked array.
+        NKIPyTypeError: it is a matrix, a masked array, or of a class that overrides
+            what ndarrays do.
     """
-    if isinstance(array, np.ma.MaskedArray):
-        raise NKIPyTypeError(
-            f"{what} is a masked array, whose mask would be lost; pass data and mask "
-            "as two arrays"
-        )
-    if isinstance(array, np.matrix):
-        raise NKIPyTypeError(
-            f"{what} is an np.matrix, whose * and ** are matrix products, unlike an "
-            "array's; pass np.asarray of it, and write @"
-        )
+    problem = other_meaning(array)
+    if problem is not None:
+        raise NKIPyTypeError(f"{what} {problem}")

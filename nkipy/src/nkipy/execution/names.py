@@ -9,6 +9,7 @@ import numpy as np
 
 from nkipy.execution.errors import BindingError
 from nkipy.hlo.arguments import describe
+from nkipy.hlo.array_classes import other_meaning
 from nkipy.hlo.dtypes import as_dtype
 from nkipy.hlo.ir import TensorPlaceholder
 
@@ -68,8 +69,11 @@ def host_array(array: Any, spec: TensorPlaceholder) -> np.ndarray:
     One of the other byte order is copied into this machine's.
 
     Raises:
-        BindingError: it is not.
+        BindingError: it is not, or its class computes otherwise than an ndarray does.
     """
+    problem = other_meaning(array)
+    if problem is not None:
+        raise BindingError(f"parameter '{spec.original_name}' {problem}")
     try:
         made = np.asarray(array)
     except (TypeError, ValueError) as error:

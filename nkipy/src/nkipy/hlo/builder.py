@@ -19,7 +19,8 @@ import numpy as np
 
 from nkipy.hlo import dtypes as dt
 from nkipy.hlo.arguments import expect, explained_methods
-from nkipy.hlo.errors import HLOArgumentValueError
+from nkipy.hlo.array_classes import other_meaning
+from nkipy.hlo.errors import HLOArgumentError, HLOArgumentValueError
 from nkipy.hlo.instruction import (
     NO_ATTRIBUTES,
     Form,
@@ -129,9 +130,15 @@ class HLOBuilder:
         """A constant holding a copy of `value`; identical constants are one.
 
         An array of one repeated value becomes a scalar and a broadcast.
+
+        Raises:
+            HLOArgumentError: its class computes otherwise than an ndarray does.
         """
         array = value
         if type(value) is not np.ndarray or dtype is not None:
+            problem = other_meaning(value)
+            if problem is not None:
+                raise HLOArgumentError(f"a constant's value {problem}")
             array = np.asarray(value, dtype=dtype)
         if array.nbytes > _SMALL_LITERAL_BYTES:
             return self._large_constant(array)

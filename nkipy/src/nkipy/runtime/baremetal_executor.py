@@ -10,7 +10,11 @@ import numpy as np
 
 from nkipy.core import dtypes as dt
 from nkipy.core.compile import get_ir
-from nkipy.core.errors import NKIPyNotImplementedError, NKIPyValueError
+from nkipy.core.errors import (
+    NKIPyNotImplementedError,
+    NKIPyValueError,
+    refuse_other_meaning,
+)
 from nkipy.core.trace import NKIPyKernel, Trace
 from nkipy.execution.engines import Executable
 from nkipy.execution.host_call import HostCall, ProfiledCall
@@ -227,6 +231,8 @@ def _matching_arrays(
     """The arrays among the arguments, which must be like those of the trace."""
     signature = CallSignature(compiled.traced_kernel.func)
     arrays = arrays_of(signature.arguments(args, kwargs))
+    for array, parameter in zip(arrays, compiled.ir.inputs):
+        refuse_other_meaning(array, f"argument '{parameter.original_name}'")
     expected = [(p.shape, p.dtype) for p in compiled.ir.inputs]
     received = [(tuple(a.shape), dt.narrow(a.dtype)) for a in arrays]
     if received != expected:

@@ -13,7 +13,7 @@ import numpy as np
 
 import spike
 from nkipy.core import dtypes as dt
-from nkipy.core.errors import NKIPyOverflowError
+from nkipy.core.errors import NKIPyOverflowError, refuse_other_meaning
 from spike import SpikeTensor
 
 if TYPE_CHECKING:
@@ -82,10 +82,11 @@ class DeviceTensor(SpikeTensor):
         """A copy of `array`, or of what NumPy makes an array of, on the device.
 
         Raises:
-            TypeError: the device does not have the dtype.
+            TypeError: the device does not have the dtype, or the array's class computes
+                otherwise than an ndarray does.
             OverflowError: an integer of 64 bits is out of range for 32.
         """
-        array = np.asarray(array)
+        array = _as_plain(array)
         dtype = _narrow(array.dtype)
         _check_range(array, dtype)
         array = array.astype(dtype, copy=False)
@@ -134,10 +135,11 @@ class DeviceTensor(SpikeTensor):
 
         Raises:
             ValueError: it has another number of bytes.
-            TypeError: it has another dtype. (One of 64 bits is narrowed.)
+            TypeError: it has another dtype (one of 64 bits is narrowed), or its class
+                computes otherwise than an ndarray does.
             OverflowError: an integer of 64 bits is out of range for 32.
         """
-        array = np.asarray(array)
+        array = _as_plain(array)
         if dt.narrow(array.dtype) == self.dtype:
             _check_range(array, self.dtype)
             array = array.astype(self.dtype, copy=False)
@@ -168,6 +170,11 @@ class DeviceTensor(SpikeTensor):
     def _read(self, array: np.ndarray) -> None:
         if array.size:
             self.tensor_ref.read_into(array, 0, array.nbytes)
+
+
+def _as_plain(array: Any) -> np.ndarray:
+    refuse_other_meaning(array, "the array")
+    return np.asarray(array)
 
 
 def _as_shape(shape: Any) -> tuple[int, ...]:

@@ -126,7 +126,8 @@ def as_hlo_tensor(
     Raises:
         LeakedTracerError: `value` belongs to another trace.
         OverflowError: an integer constant does not fit the dtype.
-        NKIPyTypeError: a constant is a matrix or a masked array.
+        NKIPyTypeError: a constant is a matrix, a masked array, or of a class that
+            overrides what ndarrays do.
     """
     wanted = None if dtype is None else dt.narrow(dtype)
     owner = getattr(value, "_ctx", None)
