@@ -8,11 +8,13 @@ import sys
 from dataclasses import MISSING, FrozenInstanceError, fields, replace
 from math import isclose
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from nkipy.chips import CHIPS, DEFAULT, Chip, find_chip
+from nkipy.chips import CHIPS, DEFAULT, Chip, Instance, find_chip
+from nkipy.chips.record import check_table
 from nkipy.hlo import dtypes as dt
 
 ROOT = Path(__file__).parents[3]
@@ -60,10 +62,40 @@ def test_every_part_says_what_it_is_and_where_it_is_told() -> None:
         assert field.metadata["text"] and field.metadata["source"], field.name
 
 
+def renamed(**parts: Any) -> Chip:
+    """A record with names of its own, but for `parts`."""
+    own = {
+        "name": "trn10",
+        "targets": ("trn10",),
+        "families": {"trn10": 99},
+        "instances": (Instance(name="trn10.48xlarge", size=7, chips=16),),
+    }
+    return replace(CHIPS[-1], **{**own, **parts})
+
+
+def test_records_that_share_what_tells_them_apart_are_refused() -> None:
+    last = CHIPS[-1]
+    check_table((*CHIPS, renamed()))
+    twice = (Instance(name="trn10", size=1, chips=1),) * 2
+    for record, match in (
+        (replace(last, name="trn10"), f"'{last.name}'.* and 'trn10'"),
+        (renamed(name=last.name), f"the name, target or family '{last.name}'"),
+        (renamed(targets=("trn2",)), "'trn2' .* and 'trn10' .*target 'trn2'"),
+        (renamed(targets=("trn1n", "trn10")), "'trn1' .*target 'trn1n'"),
+        (renamed(families={"trn2u": 99}), "'trn2' .*family 'trn2u'"),
+        (renamed(families={"trn10": 14}), "number of a family 14"),
+        (renamed(instances=last.instances), f"instance '{last.instances[0].name}'"),
+        (renamed(targets=("trn10", "trn10")), "'trn10' has the target 'trn10' twice"),
+        (renamed(instances=twice), "'trn10' has the instance 'trn10' twice"),
+        (renamed(compiles_as="trn11"), "compiles_as='trn11', and no chip"),
+    ):
+        with pytest.raises(ValueError, match=match):
+            check_table((*CHIPS, record))
+
+
 @each_chip
 def test_a_record_agrees_with_itself(chip: Chip) -> None:
     assert chip.name in chip.families and chip.name in chip.targets
-    assert chip.compiles_as in {c.name for c in CHIPS}
     assert sorted(chip.lnc) == list(range(1, max(chip.lnc) + 1))
     assert chip.cores % chip.cores_per_hbm == 0 == chip.cores % max(chip.lnc)
     assert chip.hbm_bytes % (chip.cores << 20) == 0

@@ -8,7 +8,7 @@ a chip is added.
 
 from __future__ import annotations
 
-from nkipy.chips.record import Chip, Instance
+from nkipy.chips.record import Chip, Instance, check_table
 from nkipy.chips.trn1 import INF2, TRN1
 from nkipy.chips.trn2 import TRN2
 from nkipy.chips.trn3 import TRN3
@@ -17,6 +17,7 @@ __all__ = ["CHIPS", "DEFAULT", "Chip", "Instance", "find_chip"]
 
 #: In the order of their generations.
 CHIPS: tuple[Chip, ...] = (TRN1, INF2, TRN2, TRN3)
+check_table(CHIPS)
 #: What is compiled for, and emulated, where nobody says.
 DEFAULT = TRN2
 

@@ -9,10 +9,10 @@ only the estimate of time looks at.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NoReturn
 
 #: Element types that every chip has, by NumPy's names; 64-bit ones may be narrowed.
 COMMON_DTYPES = (
@@ -168,3 +168,47 @@ class Chip:
     def psum_bank_bytes(self) -> int:
         """Of one partition: 512 elements of float32."""
         return self.psum_partition_bytes // self.psum_banks
+
+
+#: What tells chips apart: no two records share one of these, and none has it twice.
+_UNIQUE: Mapping[str, Callable[[Chip], Iterable[str | int]]] = {
+    "target": lambda chip: chip.targets,
+    "name, target or family": lambda chip: {chip.name, *chip.targets, *chip.families},
+    "number of a family": lambda chip: chip.families.values(),
+    "instance": lambda chip: [instance.name for instance in chip.instances],
+}
+
+
+def check_table(chips: Sequence[Chip]) -> None:
+    """Refuse records that share what tells chips apart.
+
+    A record that is `replace` of another has all of that one's which it does not give.
+
+    Raises:
+        ValueError: two records have a name, target, family, number of a family or
+            instance in common, or one has it twice; or one compiles as a chip that is
+            not in the table. The text says which records.
+    """
+    for what, values_of in _UNIQUE.items():
+        owners: dict[str | int, Chip] = {}
+        for chip in chips:
+            for value in values_of(chip):
+                if value in owners:
+                    _refuse_shared(owners[value], chip, f"{what} {value!r}")
+                owners[value] = chip
+    names = {chip.name for chip in chips}
+    for chip in chips:
+        if chip.compiles_as not in names:
+            raise ValueError(
+                f"the record of chip {chip.name!r} has compiles_as="
+                f"{chip.compiles_as!r}, and no chip of the table has that name"
+            )
+
+
+def _refuse_shared(first: Chip, second: Chip, what: str) -> NoReturn:
+    if first is second:
+        raise ValueError(f"the record of chip {first.name!r} has the {what} twice")
+    raise ValueError(
+        f"the records of chips {first.name!r} ({first.product}) and {second.name!r} "
+        f"({second.product}) both have the {what}; give each its own"
+    )
