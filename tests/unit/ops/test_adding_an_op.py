@@ -106,20 +106,46 @@ def _halved(x):
 '''
 
 
-def test_a_file_in_a_chapter_is_all_that_it_takes(tmp_path, monkeypatch):
-    (tmp_path / "halving.py").write_text(HALVED)
+@pytest.fixture
+def add_file(tmp_path, monkeypatch):
+    """Adds a file to the chapter `unary`, as one in its folder would be."""
+    names = set(OPS)
     monkeypatch.setattr(unary, "__path__", [*unary.__path__, str(tmp_path)])
-    ops._import_all(unary.__name__, unary.__path__)  # as importing the package does
-    try:
-        from nkipy.core.ops.unary import half_of, halved
 
-        assert halved is half_of is ops.halved is OPS["halved"]
-        check_op(halved, np.dtype(np.float32))
-        assert (
-            next(row for row in coverage() if row.name == "halved").chapter == "unary"
-        )
-    finally:
-        OPS["halved"].unregister()
-        del sys.modules[f"{unary.__name__}.halving"]
+    def add(name, text):
+        (tmp_path / f"{name}.py").write_text(text)
+        ops._import_all(unary.__name__, unary.__path__)  # as importing the package does
+
+    yield add
+    for name in set(OPS) - names:
+        OPS[name].unregister()
+    for path in tmp_path.glob("*.py"):
+        sys.modules.pop(f"{unary.__name__}.{path.stem}", None)
+        vars(unary).pop(path.stem, None)
+
+
+def test_a_file_in_a_chapter_is_all_that_it_takes(add_file):
+    add_file("halving", HALVED)
+    from nkipy.core.ops.unary import half_of, halved
+
+    assert halved is half_of is ops.halved is OPS["halved"]
+    check_op(halved, np.dtype(np.float32))
+    assert next(row for row in coverage() if row.name == "halved").chapter == "unary"
+    OPS["halved"].unregister()
     with pytest.raises(AttributeError):
         unary.halved  # noqa: B018
+
+
+def test_the_guides_op_with_a_lowering_is_its_chapters(add_file):
+    add_file("doubling", re.findall(r"```python\n(.*?)```", GUIDE.read_text(), re.S)[1])
+    from nkipy.core.ops.unary import double
+
+    assert double is ops.double and "double" in dir(unary)
+    x = np.ones(3, np.float32)
+    np.testing.assert_array_equal(simulate_jit(lambda x: double(x))(x), x + x)
+
+
+def test_a_record_in_a_chapter_without_an_implementation_is_refused(add_file):
+    record = "from nkipy.core.ops._registry import Op\nbessel = Op('bessel')\n"
+    with pytest.raises(TypeError, match=r"op 'bessel' in .*unfinished\.py has no impl"):
+        add_file("unfinished", record)

@@ -76,6 +76,24 @@ def test_no_other_chapter_gives_out_an_op(op):
                 assert getattr(chapter(name), own, None) is not op
 
 
+@pytest.mark.parametrize("name", sorted(CHAPTERS.keys() | FURTHER))
+def test_a_chapter_lists_its_ops(name):
+    module = chapter(name)
+    own = {
+        n
+        for op in OPS.values()
+        if op.chapter == name
+        for n in (op.name, *op.aliases)
+        if n.isidentifier()
+    }
+    assert own <= set(dir(module))
+    if hasattr(module, "__path__"):  # a chapter of several files has nothing else
+        assert set(module.__all__) == own
+        space = {}
+        exec(f"from {module.__name__} import *", space)
+        assert {n: space[n] for n in own} == {n: getattr(module, n) for n in own}
+
+
 def test_an_unknown_name_is_refused_as_in_any_module():
     with pytest.raises(ImportError, match="no_such_op"):
         from nkipy.core.ops.transform import no_such_op  # noqa: F401

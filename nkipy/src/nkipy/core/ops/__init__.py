@@ -13,16 +13,27 @@ from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any
 
-from nkipy.core.ops._registry import OPS, Op, get_backend, set_source_location
+from nkipy.core.ops._registry import (
+    OPS,
+    Op,
+    get_backend,
+    refuse_unfinished,
+    set_source_location,
+)
 
 
 def _import_all(package: str, path: Iterable[str]) -> None:
-    """Import the files of a package, and of those in it."""
+    """Import the files of a package, and of those in it.
+
+    Raises:
+        TypeError: a record in one has no implementation.
+    """
     for found in sorted(iter_modules(path), key=lambda found: found.name):
         if not found.name.startswith("_"):
             module = import_module(f"{package}.{found.name}")
             if found.ispkg:
                 _import_all(module.__name__, module.__path__)
+    refuse_unfinished(package)
 
 
 _import_all(__name__, __path__)

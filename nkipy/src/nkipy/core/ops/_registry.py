@@ -51,6 +51,7 @@ class Op:
     """One operation and all that is known of it.
 
     Attributes:
+        module: name of the module that has the record.
         chapter: the part of :mod:`nkipy.core.ops` that has the op, a heading in the
             coverage table.
 
@@ -69,7 +70,8 @@ class Op:
         memory_order: what decides in which order NumPy's results lie in memory.
             "operands": if they lie in C order, so do results; "own": in any case
             NumPy has to be asked; "made": results lie as the op has made them.
-        register: False keeps the op out of the registry (tests, local ops).
+        register: whether the op is in the registry. By default those are that are a
+            chapter's, answer a NumPy function, or have samples.
     """
 
     def __init__(
@@ -92,7 +94,8 @@ class Op:
         self.name = self.__name__ = name
         self.numpy = tuple(numpy) if isinstance(numpy, (list, tuple)) else (numpy,)
         self.aliases = tuple(aliases)
-        self.chapter = _chapter_of(_defining_module())
+        self.module = _defining_module()
+        self.chapter = _chapter_of(self.module)
         self.dtypes = tuple(dtypes)
         self.samples = samples
         self.errors = tuple(errors)
@@ -105,7 +108,11 @@ class Op:
         self._impls: dict[str, Callable[..., Any]] = {}
         self._composed: Callable[..., Any] | None = None
         self._modelling: Callable[..., Any] | None = None
-        if register or (register is None and (self.numpy or samples is not None)):
+        if register is None:
+            register = bool(self.numpy or samples) or self.module.startswith(
+                f"{_PACKAGE}."
+            )
+        if register:
             self.register()
 
     def register(self) -> None:
@@ -290,17 +297,45 @@ def _chapter_of(module: str) -> str:
     return inner.partition(".")[0] if inner != module else module.rpartition(".")[2]
 
 
-def chapter(module: str) -> Callable[[str], Op]:
-    """The ``__getattr__`` of a chapter: gives out the ops of its files."""
+def chapter(module: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """The ``__getattr__`` and ``__dir__`` of a chapter: the ops of its files."""
     own = _chapter_of(module)
 
-    def find(name: str) -> Op:
-        for op in OPS.values():
-            if op.chapter == own and name in (op.name, *op.aliases):
-                return op
-        raise AttributeError(f"module {module!r} has no attribute {name!r}")
+    def ops() -> dict[str, Op]:
+        return {
+            name: op
+            for op in OPS.values()
+            if op.chapter == own
+            for name in (op.name, *op.aliases)
+            if name.isidentifier()
+        }
 
-    return find
+    def find(name: str) -> Any:
+        if name == "__all__":  # import * asks for it
+            return sorted(ops())
+        try:
+            return ops()[name]
+        except KeyError:
+            raise AttributeError(
+                f"module {module!r} has no attribute {name!r}"
+            ) from None
+
+    return find, lambda: sorted(ops())
+
+
+def refuse_unfinished(package: str) -> None:
+    """Refuse records in the files of `package` that lack an implementation.
+
+    Raises:
+        TypeError: there is one; the text names the op and its file.
+    """
+    for op in OPS.values():
+        if op.implementation is None and op.module.startswith(f"{package}."):
+            file = getattr(sys.modules.get(op.module), "__file__", op.module)
+            raise TypeError(
+                f"the record of op {op.name!r} in {file} has no implementation: give "
+                f'it one by @{op.name}.impl("hlo") or @{op.name}.composed_impl'
+            )
 
 
 def _refuse_leaked(args: Iterable[Any]) -> None:

@@ -90,7 +90,7 @@ def _wrap(ctx: HLOTraceContext, value: Value) -> NKIPyTensorRef:
 
 
 # -- all_gather ------------------------------------------------------------------------
-all_gather = Op("all_gather", register=True)
+all_gather = Op("all_gather")
 
 
 @all_gather.impl("hlo")
@@ -124,7 +124,6 @@ def _all_gather_alone(
 # -- all_reduce ------------------------------------------------------------------------
 all_reduce = Op(
     "all_reduce",
-    register=True,
     note="small floats are summed as XLA and the hardware do, rounding to their dtype",
 )
 
@@ -171,7 +170,7 @@ def _all_reduce_alone(
 
 
 # -- reduce_scatter --------------------------------------------------------------------
-reduce_scatter = Op("reduce_scatter", register=True, note=all_reduce.note)
+reduce_scatter = Op("reduce_scatter", note=all_reduce.note)
 
 
 @reduce_scatter.impl("hlo")
@@ -218,7 +217,7 @@ def _reduce_scatter_alone(
 
 
 # -- all_to_all ------------------------------------------------------------------------
-all_to_all = Op("all_to_all", register=True)
+all_to_all = Op("all_to_all")
 
 
 @all_to_all.impl("hlo")
@@ -292,7 +291,7 @@ def _all_to_all_alone(
 
 
 # -- collective_permute ----------------------------------------------------------------
-collective_permute = Op("collective_permute", register=True)
+collective_permute = Op("collective_permute")
 
 
 @collective_permute.impl("hlo")
@@ -323,7 +322,7 @@ def _collective_permute_alone(data: Any, source_target_pairs: Any) -> np.ndarray
 
 
 # -- rank ------------------------------------------------------------------------------
-rank = Op("rank", register=True)
+rank = Op("rank")
 
 
 @rank.impl("hlo")

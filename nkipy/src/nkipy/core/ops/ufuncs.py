@@ -77,7 +77,7 @@ def _by_numpy(method: str) -> Callable[..., Any]:
 
 
 def _method_op(method: str, **record: Any) -> Op:
-    return Op(f"ufunc.{method}", reference=_by_numpy(method), register=True, **record)
+    return Op(f"ufunc.{method}", reference=_by_numpy(method), **record)
 
 
 reduce = _method_op("reduce")

@@ -2,4 +2,4 @@
 
 from nkipy.core.ops._registry import chapter
 
-__getattr__ = chapter(__name__)
+__getattr__, __dir__ = chapter(__name__)
