@@ -26,6 +26,7 @@ from nkipy.hlo.rewrites.divisions import guard_divisions
 from nkipy.hlo.rewrites.dots import flatten_dots
 from nkipy.hlo.rewrites.exact import keep_exact
 from nkipy.hlo.rewrites.powers import expand_powers
+from nkipy.hlo.rewrites.subnormals import flush_subnormals
 from nkipy_emulator import _xla
 from nkipy_emulator.apart import VARIABLE, compile_seconds
 from nkipy_emulator.custom_calls import TYPED_FFI, CustomCalls, lower_custom_calls
@@ -253,7 +254,8 @@ def _with_store(
     # XLA transposes the operands of other products even where that changes nothing. To
     # remove it is left to the algebraic simplifier, which exact results forbid
     # (_xla.EXACT): each copies a whole operand, say the weights of a layer, per call.
-    result = order_sorts(expand_powers(guard_divisions(flatten_dots(result))))
+    result = guard_divisions(flatten_dots(result))
+    result = flush_subnormals(order_sorts(expand_powers(result)))
     result = keep_exact(result, vector)
     store = HLOInstruction(
         "custom-call", (*result.results, vector), (1,), uint8, _STORE

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from nkipy.core.trace import trace_function
+from nkipy.runtime import simulate_jit
 from nkipy.testing import run_simulated
 from tests.support.kernels import check_kernel
 
@@ -99,3 +100,31 @@ def test_mistake_is_refused(func, error, match):
     with pytest.raises(error, match=match) as caught:
         trace_function(func, (X, N), {})
     assert __file__ in str(caught.value)
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.uint32])
+@pytest.mark.parametrize("decimals", [-1, -2, -5, -9])
+def test_round_gives_the_nearest_integer_where_none_is_so_round(dtype, decimals):
+    ends = np.iinfo(dtype)
+    values = [e + s * k for e, s in ((ends.min, 1), (ends.max, -1)) for k in range(60)]
+    values += [0, 5, 15, 25, 10**9, 15 * 10**8]
+    got = simulate_jit(lambda x: np.round(x, decimals))(np.array(values, dtype))
+    exact = [round(v, decimals) for v in values]  # of Python's integers
+    expected = np.array([min(max(v, ends.min), ends.max) for v in exact], dtype)
+    np.testing.assert_array_equal(got, expected)
+    assert got.dtype == dtype
+
+
+@pytest.mark.parametrize("function", [np.log, np.log2, np.log10])
+def test_logarithms_of_subnormal_numbers_are_those_of_zero(function):
+    x = np.array([1e-40, -1e-40, 1e-45, 0, 1.0], np.float32)
+    got = simulate_jit(lambda x: function(x))(x)
+    np.testing.assert_array_equal(got, [-np.inf, -np.inf, -np.inf, -np.inf, 0])
+
+
+def test_frexp_of_subnormal_numbers_has_no_exponent():
+    x = np.array([1e-40, -1e-45, 2.0**-126], np.float32)
+    mantissa, exponent = simulate_jit(lambda x: np.frexp(x))(x)
+    np.testing.assert_array_equal(exponent, [0, 0, -125])
+    np.testing.assert_array_equal(mantissa.view(np.int32)[:2], x.view(np.int32)[:2])
+    assert mantissa[2] == 0.5

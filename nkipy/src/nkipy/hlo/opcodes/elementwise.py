@@ -119,8 +119,17 @@ def _unary(
     dtypes: frozenset[np.dtype],
     cost: CostClass,
     compiled: Compiled = ROUNDED,
+    **record: Any,
 ) -> None:
-    define(names, operands=1, dtypes=dtypes, rule=unary, cost=cost, compiled=compiled)
+    define(
+        names,
+        operands=1,
+        dtypes=dtypes,
+        rule=unary,
+        cost=cost,
+        compiled=compiled,
+        **record,
+    )
 
 
 def _binary(
@@ -139,9 +148,11 @@ def _binary(
 _unary("abs", SIGNED, elementwise(), AS_IT_IS)
 _unary("sign", SIGNED, elementwise(steps=2), AS_IT_IS)
 _unary("negate", NUMERIC, elementwise(), AS_IT_IS)
-_unary("exponential log log-plus-one sqrt rsqrt", FLOAT, elementwise(SCALAR))
+_unary("exponential log-plus-one sqrt rsqrt", FLOAT, elementwise(SCALAR))
+_unary("log", FLOAT, elementwise(SCALAR), reads_subnormals=True)
 _unary("sine cosine tanh erf logistic", FLOAT, elementwise(SCALAR))
-_unary("exponential-minus-one cbrt", FLOAT, elementwise(SCALAR, 2))
+_unary("exponential-minus-one", FLOAT, elementwise(SCALAR, 2))
+_unary("cbrt", FLOAT, elementwise(SCALAR, 2), reads_subnormals=True)
 _unary("tan", FLOAT, elementwise(SCALAR, 3))
 _unary("round-nearest-even", FLOAT, elementwise(steps=2))
 _unary("floor ceil round-nearest-afz", FLOAT, elementwise(steps=3))

@@ -56,6 +56,8 @@ class Opcode:
             tuple.
         keeps: which values of the (first) operand the result consists of.
         is_variadic_in_xla: whether XLA has it with more operands as well.
+        reads_subnormals: whether XLA computes it on the CPU, which flushes subnormal
+            numbers, from the bits of the operand besides.
 
     Attributes:
         arity: the number of operands where only one is possible, else -1.
@@ -88,6 +90,7 @@ class Opcode:
         "checked_dtypes",
         "public",
         "is_variadic_in_xla",
+        "reads_subnormals",
     )
 
     def __init__(
@@ -103,6 +106,7 @@ class Opcode:
         takes_tuples: bool = False,
         keeps: Keeps = Keeps.NOTHING,
         is_variadic_in_xla: bool = False,
+        reads_subnormals: bool = False,
     ) -> None:
         if operands is None:
             raise _without(name, "operands")
@@ -123,6 +127,7 @@ class Opcode:
         self.takes_tuples = takes_tuples
         self.keeps = keeps
         self.is_variadic_in_xla = is_variadic_in_xla
+        self.reads_subnormals = reads_subnormals
         self.arity = count[0] if count[0] == count[1] else -1
         self.required = {a.name: a for a in attributes if a.required}
         self.callees = tuple(a.name for a in attributes if a.kind.calls)

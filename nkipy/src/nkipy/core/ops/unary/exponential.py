@@ -57,8 +57,9 @@ def _log2(b: HLOBuilder, x: Value) -> Value:
     mantissa = b.bitcast_convert(b.subtract(bits, offset), dt.float32)
     fraction = scale(b, b.unary("log", mantissa), 1 / math.log(2))
     regular = b.add(b.convert(exponent, dt.float32), fraction)
-    # Zero, infinity, NaN and negative numbers: log knows.
-    positive = b.compare(x, b.full_like(x, 0), "GT")
+    # Zero, subnormal numbers, infinity, NaN and negative numbers: log knows.
+    smallest = b.full_like(x, np.finfo(np.float32).tiny)
+    positive = b.compare(x, smallest, "GE")
     usual = b.and_(positive, b.compare(x, b.full_like(x, math.inf), "LT"))
     return b.select(usual, regular, b.unary("log", x))
 

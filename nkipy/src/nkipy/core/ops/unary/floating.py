@@ -12,7 +12,6 @@ import numpy as np
 from nkipy.core import dtypes as dt
 from nkipy.core.ops._lower import (
     fill,
-    is_zero,
     step_away,
     with_sign_of,
 )
@@ -67,8 +66,9 @@ def _frexp(b: HLOBuilder, x: Value) -> tuple[Value, Value]:
     half = b.or_(
         b.and_(bits, b.full_like(bits, ~0x7F800000)), b.full_like(bits, 126 << 23)
     )
-    finite = b.emit("is-finite", (x,), x.shape, dt.bool_)
-    usual = b.and_(finite, b.not_(is_zero(b, x)))
+    size, smallest = b.unary("abs", x), b.full_like(x, np.finfo(np.float32).tiny)
+    normal = b.compare(size, smallest, "GE")
+    usual = b.and_(normal, b.compare(size, b.full_like(x, math.inf), "LT"))
     exponent = b.subtract(field, b.full_like(bits, 126))
     mantissa = b.bitcast_convert(half, dt.float32)
     return b.select(usual, mantissa, x), b.select(usual, exponent, b.full_like(bits, 0))

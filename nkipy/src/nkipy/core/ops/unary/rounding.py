@@ -114,7 +114,18 @@ def _round_integers(a: NKIPyTensorRef, unit: int) -> NKIPyTensorRef:
     rest = wide - below * unit
     # Halves go to the even neighbour; an odd unit has none.
     up = (rest > unit // 2) | ((rest == unit / 2) & (below % 2 == 1))
-    return as_value_of((below + up) * unit, own)
+    return as_value_of(_in_range((below + up) * unit, wide, up), own)
+
+
+def _in_range(rounded: Any, wide: Any, up: Any) -> Any:
+    """The nearest integer of the dtype, where it has none that is so round.
+
+    NumPy casts a float that is out of range there, as C leaves undefined.
+    """
+    ends = np.iinfo(wide.dtype)
+    if wide.dtype == dt.int32:
+        rounded = np.where(~up & (rounded > wide), int(ends.min), rounded)
+    return np.where(up & (rounded < wide), int(ends.max), rounded)
 
 
 def as_value_of(a: NKIPyTensorRef, dtype: np.dtype) -> NKIPyTensorRef:
