@@ -291,11 +291,7 @@ def run_on_two_ranks(
 
 
 # ---------------------------------------------------------------- tests
-_KNOWN = pytest.mark.xfail(reason="XLA folds convolutions of s8 to other numbers")
-OPCODES_HERE = [
-    pytest.param(opcode, marks=[_KNOWN] if opcode == "convolution" else [])
-    for opcode in sorted({s.opcode for s in LISTED})
-]
+OPCODES_HERE = sorted({s.opcode for s in LISTED})
 
 
 def test_every_opcode_is_in_a_list():

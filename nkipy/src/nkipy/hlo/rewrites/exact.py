@@ -25,9 +25,9 @@ import numpy as np
 from nkipy.hlo import dtypes as dt
 from nkipy.hlo.builder import HLOBuilder
 from nkipy.hlo.ir import HLOComputation, HLOInstruction, HLOModule
-from nkipy.hlo.opcodes import OPCODES, CostKind, Keeps
 from nkipy.hlo.rewrites import lending
 from nkipy.hlo.rewrites.base import Place, constant_below, rewrite
+from nkipy.hlo.rewrites.folding import keeps, leaves_to_hide
 
 Value = HLOInstruction
 
@@ -40,20 +40,9 @@ _BITS: dict[np.dtype, np.dtype] = {
     dt.float16: dt.uint16,
     dt.bfloat16: dt.uint16,
 }
-_COMPUTING = frozenset(
-    {
-        *(CostKind.ELEMENTWISE, CostKind.REDUCE, CostKind.WINDOW),
-        *(CostKind.DOT, CostKind.CONVOLUTION),
-    }
-)
-#: Of integers and booleans, which are folded to what they are otherwise.
-_FOLDED_WRONG = frozenset({"clamp", "count-leading-zeros", "power"})
-#: Computed otherwise where their operands turn out to be constant later: in generated
-#: code of ``x * 0`` for an integer, say, or of a called computation that is put into
-#: the place of its call. Neither is a constant where the instruction is.
+#: Computed otherwise where their operands turn out to be constant in generated code: of
+#: ``x * 0`` for an integer, say, which is no constant of the module.
 _FENCED = frozenset({"atan2", "count-leading-zeros"})
-#: What has a value of its own, whoever runs it.
-_LEAVES = frozenset({"constant", "iota"})
 
 
 def keep_exact(module: HLOModule, zero: Value) -> HLOModule:
@@ -64,17 +53,18 @@ def keep_exact(module: HLOModule, zero: Value) -> HLOModule:
         zero: a parameter of its entry computation, u64[] or u64[n], which in every call
             is zero, or whose last element is.
     """
+    hidden = leaves_to_hide(module)
     controlled = lending.controlled(module)
-    wanted = [c for c in controlled if _needs_fences(c)]
-    if not wanted and not _needs_fences(module.entry, is_entry=True):
+    wanted = [c for c in controlled if _needs_fences(c, hidden)]
+    if not wanted and not _needs_fences(module.entry, hidden, is_entry=True):
         return module
     module, lent = lending.lend(module, zero, wanted)
     products: set[Value] = set()
-    leaves: set[Value] = set()
+    leaves = set(hidden)  # which the copies share with the original
     for computation in lent:
         is_entry = computation is module.entry
         products |= _products_in_sums(computation, is_entry=is_entry)
-        leaves |= _fenced_leaves(computation)
+        leaves |= _added_zeros(computation)
     fences = {computation: _Fence(value) for computation, value in lent.items()}
 
     def rule(inst: Value, operands: tuple[Value, ...], place: Place) -> Value | None:
@@ -96,11 +86,13 @@ def keep_exact(module: HLOModule, zero: Value) -> HLOModule:
     return rewrite(module, rule)
 
 
-def _needs_fences(computation: HLOComputation, *, is_entry: bool = False) -> bool:
-    if any(i.opcode in _FENCED for i in computation.instructions):
+def _needs_fences(
+    computation: HLOComputation, hidden: set[Value], *, is_entry: bool = False
+) -> bool:
+    if any(i.opcode in _FENCED or i in hidden for i in computation.instructions):
         return True
     products = _products_in_sums(computation, is_entry=is_entry)
-    return bool(products or _fenced_leaves(computation))
+    return bool(products or _added_zeros(computation))
 
 
 def _products_in_sums(
@@ -132,46 +124,7 @@ def _leaves(inst: Value) -> bool:
 
 def _moves(inst: Value) -> bool:
     """Whether elements are those of the (first) operand, perhaps negated."""
-    return _keeps(inst) and inst.dtype == inst.operands[0].dtype
-
-
-def _keeps(inst: Value) -> bool:
-    """So too, or they are converted besides."""
-    return inst.opcode == "negate" or OPCODES[inst.opcode].keeps is not Keeps.NOTHING
-
-
-def _fenced_leaves(computation: HLOComputation) -> set[Value]:
-    return _added_zeros(computation) | _folded_leaves(computation)
-
-
-def _folded_leaves(computation: HLOComputation) -> set[Value]:
-    """Constants enough that nothing which folds to something else is folded.
-
-    Of each instruction's, the smallest one is enough; one that is only moved, such as
-    a transposed matrix of weights, is folded as before.
-    """
-    fenced: set[Value] = set()
-    smallest: dict[Value, Value] = {}
-    for inst in computation.instructions:
-        if inst.opcode in _LEAVES:
-            smallest[inst] = inst
-        known = [smallest[o] for o in inst.operands if o in smallest]
-        if not known or len(known) < len(inst.operands) or _leaves(inst):
-            continue
-        if not fenced.isdisjoint(known):
-            continue
-        smallest[inst] = min(known, key=lambda leaf: leaf.nbytes)
-        if _folds_differently(inst):
-            fenced.add(smallest[inst])
-    return fenced
-
-
-def _folds_differently(inst: Value) -> bool:
-    if OPCODES[inst.opcode].cost.kind not in _COMPUTING or _keeps(inst):
-        return False
-    if inst.opcode in _FOLDED_WRONG:
-        return True
-    return any(o.dtype is not None and dt.is_float(o.dtype) for o in inst.operands)
+    return keeps(inst) and inst.dtype == inst.operands[0].dtype
 
 
 def _added_zeros(computation: HLOComputation) -> set[Value]:
