@@ -33,8 +33,13 @@ Make = Callable[[random.Random], bytes]
 Try = Callable[[bytes], str]
 
 
-def main(make: Make, attempt: Try, argv: Sequence[str] | None = None) -> int:
-    """The command line of a fuzzer. Returns the exit code."""
+def main(
+    make: Make,
+    attempt: Try,
+    argv: Sequence[str] | None = None,
+    cpu_seconds: float = MAX_CPU_SECONDS,
+) -> int:
+    """The command line of a fuzzer, whose cases take so much time. The exit code."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--seed", type=int, default=0)
@@ -43,7 +48,7 @@ def main(make: Make, attempt: Try, argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     _limit_memory()
     if options.case is not None:
-        outcome = _run(make, attempt, options.seed, options.case)
+        outcome = _run(make, attempt, options.seed, options.case, cpu_seconds)
         if outcome is not None:
             print(f"seed {options.seed}, case {options.case}: {outcome}")
         return 0 if outcome else 1
@@ -55,7 +60,7 @@ def main(make: Make, attempt: Try, argv: Sequence[str] | None = None) -> int:
             return attempt(raw)
 
         numbers = itertools.count()
-        return _loop(make, tracked, options.seed, options.seconds)
+        return _loop(make, tracked, options.seed, options.seconds, cpu_seconds)
 
 
 def _limit_memory() -> None:
@@ -64,13 +69,15 @@ def _limit_memory() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
-def _loop(make: Make, attempt: Try, seed: int, seconds: float) -> int:
+def _loop(
+    make: Make, attempt: Try, seed: int, seconds: float, cpu_seconds: float
+) -> int:
     counts: dict[str, int] = {}
     end = time.monotonic() + seconds
     report = 0.0
     case = 0
     while time.monotonic() < end:
-        outcome = _run(make, attempt, seed, case)
+        outcome = _run(make, attempt, seed, case, cpu_seconds)
         if outcome is None:
             return 1
         counts[outcome] = counts.get(outcome, 0) + 1
@@ -82,7 +89,9 @@ def _loop(make: Make, attempt: Try, seed: int, seconds: float) -> int:
     return 0
 
 
-def _run(make: Make, attempt: Try, seed: int, case: int) -> str | None:
+def _run(
+    make: Make, attempt: Try, seed: int, case: int, cpu_seconds: float
+) -> str | None:
     """The outcome of one case; None, after a report, if it shows a defect."""
     raw = make(random.Random(f"{seed}:{case}"))
     start = time.process_time()
@@ -91,7 +100,7 @@ def _run(make: Make, attempt: Try, seed: int, case: int) -> str | None:
     except Exception:
         return _fail(raw, seed, case, traceback.format_exc())
     used = time.process_time() - start
-    if used > MAX_CPU_SECONDS:
+    if used > cpu_seconds:
         return _fail(raw, seed, case, f"{used:.1f} s of processor time")
     return outcome
 

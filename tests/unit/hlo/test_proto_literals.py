@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
 
@@ -124,10 +122,8 @@ def test_large_constants_are_copied_once():
     import tracemalloc
 
     tracemalloc.start()
-    start = time.perf_counter()
     data = module.serialize()
-    seconds, peak = time.perf_counter() - start, tracemalloc.get_traced_memory()[1]
+    peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert len(data) > values.nbytes
     assert peak < values.nbytes * 1.1
-    assert seconds < 1

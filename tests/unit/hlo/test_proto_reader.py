@@ -453,12 +453,11 @@ def test_groups_of_too_many_devices():
     refuse(proto, "malformed iota_replica_group_list")
 
 
-def peak_of(call: Callable[[], None]) -> tuple[float, int]:
+def peak_of(call: Callable[[], None]) -> int:
     tracemalloc.start()
-    start = time.perf_counter()
     try:
         call()
-        return time.perf_counter() - start, tracemalloc.get_traced_memory()[1]
+        return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
 
@@ -470,15 +469,13 @@ def test_a_small_message_cannot_claim_much_memory():
 
     proto = message()
     change(proto, [1 << 40])
-    seconds, peak = peak_of(lambda: refuse(proto, "elements of f32 has 1"))
-    assert seconds < 1 and peak < 1 << 20
+    assert peak_of(lambda: refuse(proto, "elements of f32 has 1")) < 1 << 20
 
 
 @pytest.mark.parametrize("field", [b"\x1a\x00", b"\x1a\x02\x12\x00", b"\x22\x00"])
 def test_a_million_empty_messages(monkeypatch, field):
     monkeypatch.setattr(proto_reader, "MAX_FIELDS", 1 << 14)
-    seconds, peak = peak_of(lambda: refuse(field * (1 << 20), ""))
-    assert seconds < 5 and peak < 32 << 20
+    assert peak_of(lambda: refuse(field * (1 << 20), "")) < 32 << 20
 
 
 def test_long_varints_and_groups():
