@@ -293,3 +293,9 @@ def test_lower_to_nki_with_a_stand_in(no_vendor: Path, tmp_path: Path) -> None:
     argv = (tmp_path / "o" / "argv").read_text()
     assert "--pipeline tensorize SaveTemps" in argv
     assert "--tensorizer-options=--print-nki" in argv
+
+
+def test_a_command_that_no_shell_could_read_is_told_with_its_variable(monkeypatch):
+    monkeypatch.setenv("NKIPY_COMPILER", "'neuronx-cc")
+    with pytest.raises(ValueError, match="^NKIPY_COMPILER is .*No closing quotation"):
+        find_compiler()

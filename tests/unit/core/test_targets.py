@@ -84,5 +84,5 @@ def test_elsewhere_it_is_trn2_with_one_warning(
 
 
 def test_a_name_that_is_no_target_is_refused() -> None:
-    with pytest.raises(ValueError, match="takes one of trn1, .* received 'trn7'"):
+    with pytest.raises(ValueError, match="is one of trn1, .* received 'trn7'"):
         resolve_target("trn7")

@@ -59,10 +59,18 @@ def test_the_limit_comes_from_the_environment_when_it_is_needed(monkeypatch):
     assert CallCache().limit == 1024
     monkeypatch.setenv("NKIPY_CALL_CACHE_SIZE", "many")
     cache = CallCache()
-    with pytest.raises(ValueError, match="CACHE_SIZE must be a number from 1 up, but"):
+    match = "^NKIPY_CALL_CACHE_SIZE must be a number from 1 up, but is 'many'$"
+    with pytest.raises(ValueError, match=match):
         cache.table().put("a", 1)
+    with pytest.raises(ValueError, match=match):  # before it is known what to put
+        cache.table().find("a")
     monkeypatch.setenv("NKIPY_CALL_CACHE_SIZE", "7")
     assert cache.limit == 7
+
+
+def test_a_guard_that_cannot_be_called_is_refused():
+    with pytest.raises(TypeError, match="'holds'.*received 3"):
+        CallCache(1).table().put("a", 1, holds=3)
 
 
 def test_threads_may_share_it():

@@ -564,3 +564,51 @@ def test_a_program_that_changes_while_it_is_compiled_is_not_stored(
         build(adding(literal), options)
     assert not list(tmp_path.rglob("*.neff"))
     assert build(adding(literal), options).neff.is_file()
+
+
+class Answers:
+    """A device array that answers as it is told."""
+
+    def __init__(self, answer):
+        self.answer = answer
+
+    def __spike_array__(self):
+        return self.answer
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda right: right._replace(offset=-4),
+        lambda right: right._replace(offset="0"),
+        lambda right: right._replace(strides=None),
+        lambda right: right._replace(dtype="f4", strides=(8,)),
+        lambda right: tuple(right),
+        lambda right: 7,
+    ],
+)
+def test_an_answer_that_is_none_of_the_protocols_is_refused(program, answer):
+    x = on_device(*X)
+    wrong = Answers(answer(x.__spike_array__()))
+    bound = program.bind({"w": on_device(*W), "b": on_device(*B)})
+    bound({"x": x})
+    with pytest.raises(BindingError, match="'x'.*Answers"):
+        bound({"x": wrong})
+    changing = Answers(x.__spike_array__()._replace(token=1))
+    bound({"x": changing})
+    changing.answer = wrong.answer
+    with pytest.raises(BindingError, match="'x'.*Answers"):
+        bound({"x": changing})
+
+
+def test_options_that_no_compiler_takes_are_refused_when_they_are_made():
+    with pytest.raises(ValueError, match="^the target is one of trn1, .*'trn99'"):
+        BuildOptions(target="trn99")
+    with pytest.raises(ValueError, match='^additional_compiler_args is "\'a".*quot'):
+        BuildOptions(additional_compiler_args="'a")
+
+
+@pytest.mark.parametrize("rank", [(2, 1), (1, 1), (-1, 2), (0, 0)])
+def test_a_rank_that_there_is_not_is_refused(rank):
+    with pytest.raises(ValueError, match="'rank', but received .*tuple"):
+        load(build(affine()), rank=rank)

@@ -447,6 +447,13 @@ def test_a_directory_in_place_of_the_file_is_named(tmp_path):
     assert target.is_dir()
 
 
+def test_a_directory_in_place_of_the_lock_is_named(tmp_path):
+    (tmp_path / "k" / ".lock").mkdir(parents=True, mode=0o700)
+    (tmp_path / "k").chmod(0o700)
+    with pytest.raises(ArtifactError, match=r"k/\.lock; remove the directory"):
+        get_or_make(tmp_path / "k" / "x.neff", write("new"))
+
+
 def test_a_place_where_no_directory_can_be_is_named():
     with pytest.raises(ArtifactError, match="/proc/x.*make its parent"):
         get_or_make(Path("/proc/x/entry/file"), write("one"))

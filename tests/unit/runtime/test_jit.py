@@ -330,3 +330,15 @@ def test_threads_share_one_kernel(jit):
         t.join()
     assert not failures
     assert kernel.cache_size() == 3
+
+
+@pytest.mark.device
+def test_wrong_arguments_of_decorators_are_named_as_the_user_knows_them():
+    with pytest.raises(
+        TypeError, match=r"baremetal_jit\(\) takes an int for 'core_id'"
+    ):
+        baremetal_jit(core_id="a")(lambda x: x)
+    with pytest.raises(ValueError, match="^the target is one of .*'trn99'"):
+        baremetal_jit(target="trn99")(lambda x: x)
+    with pytest.raises(TypeError, match=r"simulate_jit\(\) takes an int for 'world"):
+        simulate_jit(world_size="2")(lambda x: x)

@@ -311,9 +311,10 @@ def _lock(directory: int, entry: Path) -> Iterator[None]:
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
         file = os.open(".lock", flags, 0o600, dir_fd=directory)
-    except OSError:
-        refuse_link(entry / ".lock", ".lock", directory)
-        raise
+    except OSError as error:
+        path = entry / ".lock"
+        refuse_link(path, ".lock", directory)
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from None
     try:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -359,13 +360,19 @@ def _explained(directory: Path, named_by: str) -> Iterator[None]:
         if advice is None or not _concerns(error, directory):
             raise
         obstacle = _obstacle(directory)
-        problem = obstacle[0] if obstacle else error.strerror
+        problem = obstacle[0] if obstacle else _problem(error)
         advice = obstacle[1] if obstacle else advice
         raise ArtifactError(
             error.errno,
             f"cannot store compiled kernels in {directory}: {problem}; {advice}, or "
             f"name another directory in {named_by}",
         ) from error
+
+
+def _problem(error: OSError) -> str | None:
+    if error.errno == errno.EISDIR and error.filename is not None:
+        return f"{error.strerror}: {error.filename}"
+    return error.strerror
 
 
 def _obstacle(directory: Path) -> tuple[str, str] | None:

@@ -19,9 +19,13 @@ from nkipy.compiler.artifacts import (
     is_cache_named,
     process_directory,
 )
-from nkipy.compiler.discovery import compiler_identity
+from nkipy.compiler.discovery import compiler_identity, split_words
 from nkipy.compiler.driver import CompilationConfig, Compiler
-from nkipy.compiler.targets import CompilationTarget, resolve_target
+from nkipy.compiler.targets import (
+    CompilationTarget,
+    known_target,
+    resolve_target,
+)
 from nkipy.hlo.arguments import checked, expect
 from nkipy.hlo.ir import HLOModule
 from nkipy.hlo.proto_writer import digest_module
@@ -55,6 +59,8 @@ class BuildOptions:
 
     Raises:
         HLOArgumentError: a field is of another kind.
+        HLOArgumentValueError: there is no such target, or the arguments have a quote
+            that is not closed.
     """
 
     target: CompilationTarget = CompilationTarget.DEFAULT
@@ -73,6 +79,8 @@ class BuildOptions:
         }
         for name, kind in kinds.items():
             expect(getattr(self, name), kind, "BuildOptions", name)
+        known_target(self.target)
+        split_words(self.additional_compiler_args, "additional_compiler_args")
 
     @property
     def build_dir(self) -> Path | None:

@@ -17,6 +17,7 @@ from subprocess import CompletedProcess
 from typing import Any, Protocol
 
 from nkipy.hlo.entry_points import load_first
+from nkipy.hlo.errors import HLOArgumentValueError
 
 VARIABLE = "NKIPY_COMPILER"
 VENDOR_COMMAND = "neuronx-cc"
@@ -101,10 +102,28 @@ def _find(choice: str, path: str) -> FoundCompiler:
     if choice == EMULATOR:
         return _emulator() or _not_found(choice)
     if choice:
-        return _of_command(shlex.split(choice), path)
+        return _of_command(split_words(choice, VARIABLE), path)
     if shutil.which(VENDOR_COMMAND, path=path) is not None:
         return _of_command([VENDOR_COMMAND], path)
     return _emulator() or _not_found(choice)
+
+
+def split_words(text: str, named: str) -> list[str]:
+    """The words of a command, as a shell reads them.
+
+    Args:
+        text: the command.
+        named: what holds it, for the error.
+
+    Raises:
+        HLOArgumentValueError: a quote is not closed, or a backslash is the last.
+    """
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise HLOArgumentValueError(
+            f"{named} is {text!r}, which a shell could not read: {error}"
+        ) from None
 
 
 def _not_found(choice: str) -> Any:

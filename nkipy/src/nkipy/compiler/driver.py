@@ -11,7 +11,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from nkipy.compiler.discovery import FoundCompiler, find_compiler
+from nkipy.compiler.discovery import FoundCompiler, find_compiler, split_words
 from nkipy.compiler.targets import CompilationTarget, resolve_target
 from nkipy.hlo.arguments import checked, expect
 from nkipy.hlo.errors import HLOArgumentError
@@ -111,7 +111,7 @@ class Compiler:
             "--target",
             target.value,
             f"--output={output}",
-            *shlex.split(self.config.additional_args),
+            *split_words(self.config.additional_args, "additional_args"),
         ]
 
     def compile(

@@ -92,6 +92,21 @@ def _family(name: str) -> CompilationTarget | None:
     return None if chip is None else CompilationTarget(chip.compiles_as)
 
 
+def known_target(target: CompilationTarget | str) -> CompilationTarget:
+    """`target`, which may be its name.
+
+    Raises:
+        HLOArgumentValueError: there is no such target.
+    """
+    try:
+        return CompilationTarget(target)
+    except ValueError:
+        known = ", ".join(t.value for t in CompilationTarget)
+        raise HLOArgumentValueError(
+            f"the target is one of {known}, but received {describe(target)}"
+        ) from None
+
+
 def resolve_target(target: CompilationTarget | str) -> CompilationTarget:
     """`target`, or for DEFAULT this machine's; warns at most once per process.
 
@@ -101,14 +116,7 @@ def resolve_target(target: CompilationTarget | str) -> CompilationTarget:
     Raises:
         ValueError: there is no such target, or as :func:`get_platform_target`.
     """
-    try:
-        target = CompilationTarget(target)
-    except ValueError:
-        known = ", ".join(t.value for t in CompilationTarget)
-        raise HLOArgumentValueError(
-            f"resolve_target() takes one of {known} for 'target', but received "
-            f"{describe(target)}"
-        ) from None
+    target = known_target(target)
     if target is not CompilationTarget.DEFAULT:
         return target
     override = os.environ.get(OVERRIDE_VARIABLE)

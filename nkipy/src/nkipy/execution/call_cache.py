@@ -51,13 +51,18 @@ class CallTable(Generic[Value]):
 
         Raises:
             HLOArgumentError: `key` cannot be hashed.
+            ValueError: as :attr:`CallCache.limit`, if there is none: before the work
+                begins whose result could not be put.
         """
         try:
             call = self._calls.get(key)
         except TypeError:
             expect(key, Hashable, "find", "key")
             raise
-        if call is None or call.holds is not None and not call.holds():
+        if call is None:
+            _ = self._cache.limit
+            return None
+        if call.holds is not None and not call.holds():
             return None
         call.used = _tick()
         return call.value
@@ -68,7 +73,6 @@ class CallTable(Generic[Value]):
         call = self._calls.get(key)
         return None if call is None else call.value
 
-    @explained
     def put(
         self, key: Hashable, value: Value, holds: Callable[[], bool] | None = None
     ) -> None:
@@ -80,8 +84,11 @@ class CallTable(Generic[Value]):
             holds: its guard, called before each use; None: it always holds.
 
         Raises:
+            HLOArgumentError: `key` cannot be hashed, or `holds` cannot be called.
             ValueError: as :attr:`CallCache.limit`.
         """
+        expect(key, Hashable, "put", "key")
+        expect(holds, Callable[[], bool] | None, "put", "holds")
         limit = self._cache.limit
         with self._cache.lock:
             self._calls.pop(key, None)  # the newest key is the last

@@ -14,6 +14,7 @@ import numpy as np
 
 from nkipy.execution.errors import BindingError
 from nkipy.execution.names import array_text
+from nkipy.hlo.arguments import describe
 from nkipy.hlo.ir import TensorPlaceholder
 from spike import NrtTensor
 from spike.device_array import (
@@ -53,10 +54,34 @@ def memory_of(
 
     Raises:
         BindingError: the array is another core's, has another shape or dtype, or its
-            elements do not lie one after another.
+            elements do not lie one after another; or the answer is none of the
+            protocol's.
         SpikeError: it is freed, or has fewer bytes than it says.
     """
     name = f"{what} '{spec.original_name}'"
+    try:
+        return _memory_of(value, array, spec, core_id, memory, name)
+    except (AttributeError, TypeError, OverflowError) as error:
+        raise BindingError(
+            f"{name} is a {type(value).__name__} whose __spike_array__() answers "
+            f"{describe(array)}, which is no SpikeArray with an offset from 0 up, "
+            "tuples of ints for shape and strides, and a NumPy dtype: "
+            f"{_first_line(error)}"
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
+
+
+def _memory_of(
+    value: Any,
+    array: SpikeArray,
+    spec: TensorPlaceholder,
+    core_id: int,
+    memory: DeviceMemory,
+    name: str,
+) -> NrtTensor:
     if array.core_id != core_id:
         raise BindingError(
             f"{name} is on core {array.core_id}, but the kernel runs on core {core_id}"

@@ -12,7 +12,8 @@ from nkipy.execution.errors import BindingError
 from nkipy.execution.host_call import HostCall
 from nkipy.execution.model import ResidentModel
 from nkipy.execution.names import named
-from nkipy.hlo.arguments import checked, expect
+from nkipy.hlo.arguments import checked, describe, expect
+from nkipy.hlo.errors import HLOArgumentValueError
 from nkipy.hlo.ir import TensorPlaceholder
 
 
@@ -94,8 +95,14 @@ def load(
 
     Raises:
         HLOArgumentError: an argument is of a wrong kind.
+        HLOArgumentValueError: the rank is none of that number of ranks.
         BindingError: a parameter or result has no elements, of which a device has none.
     """
+    if rank is not None and not 0 <= rank[0] < rank[1]:
+        raise HLOArgumentValueError(
+            f"load() takes a rank from 0 up and a greater number of ranks for 'rank', "
+            f"but received {describe(rank)}"
+        )
     module = artifact.module
     for spec in (*module.inputs, *module.outputs):
         if not prod(spec.shape):

@@ -17,6 +17,7 @@ from nkipy.execution.errors import BindingError
 from nkipy.execution.host_call import ProfiledCall
 from nkipy.execution.part import PartOf
 from nkipy.execution.program import load
+from nkipy.hlo.arguments import expect
 from nkipy.hlo.ir import HLOModule
 from nkipy.runtime.jit import JitKernel
 from nkipy.runtime.program import Program
@@ -75,6 +76,7 @@ class BaremetalKernel(JitKernel):
         ntff: Path | None = None,
     ) -> None:
         super().__init__(kernel)
+        expect(core_id, int, "baremetal_jit", "core_id")
         self.options = options or BuildOptions()
         self.core_id = core_id
         self.ntff = ntff

@@ -13,6 +13,7 @@ from nkipy.core.errors import NKIPyValueError
 from nkipy.core.trace import NKIPyKernel
 from nkipy.execution.engines import Executable, ReplicatedExecutable, find_engine
 from nkipy.execution.part import PartOf
+from nkipy.hlo.arguments import expect
 from nkipy.hlo.ir import HLOInstruction, HLOModule
 from nkipy.hlo.options import SimulationOptions
 from nkipy.hlo.queries import collectives, ranks_of, spans_ranks
@@ -44,6 +45,7 @@ class SimulatedKernel(JitKernel):
         world_size: int = 1,
     ) -> None:
         super().__init__(kernel)
+        expect(world_size, int, "simulate_jit", "world_size")
         if world_size < 1:
             raise ValueError(
                 f"world_size must be at least 1, but received {world_size}"
