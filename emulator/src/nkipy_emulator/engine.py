@@ -34,7 +34,7 @@ from nkipy_emulator.endless_loops import make_interruptible
 from nkipy_emulator.errors import CompileTimeoutError, SimulationError
 from nkipy_emulator.memory import empty
 from nkipy_emulator.memory_maps import check_maps
-from nkipy_emulator.program_size import check_size
+from nkipy_emulator.program_size import check_size, is_varied
 
 if TYPE_CHECKING:
     from nkipy.hlo.options import SimulationOptions
@@ -162,7 +162,7 @@ class XlaExecutable:
         calls = CustomCalls()
         prepared = _with_store(module, options, calls, check_bounds)
         proto = prepared.serialize()
-        fast = options is not None and options.fast_compile
+        fast = (options is not None and options.fast_compile) or is_varied(module)
         seconds = compile_seconds(check_size(prepared))
         try:
             # Numbers of handlers are those of this process alone.

@@ -3,10 +3,13 @@
 XLA puts computations into the place of their calls, so that what counts is how many
 instructions there are then: a chain of computations that call the next one twice has
 few, and doubles them at each step. It also follows operands by recursion, which takes
-stack for each instruction that waits for another one.
+stack for each instruction that waits for another one. And it takes a megabyte for each
+loop that it makes code of with care, unless it has made one like it before.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 from nkipy.hlo.instruction import callees_of
 from nkipy.hlo.ir import HLOComputation, HLOInstruction, HLOModule
@@ -17,6 +20,11 @@ MAX_INSTRUCTIONS = 200_000
 #: Instructions of which each one has the one before as an operand. XLA has compiled
 #: 10,000, in a minute, and overflows its stack before 30,000.
 MAX_DEPTH = 12_000
+#: Instructions unlike each other, above which code is made with less care. Of 2,000
+#: slices at different places, it takes 2 gigabytes otherwise.
+MANY_KINDS = 256
+#: What is no loop of its own.
+_NO_LOOPS = frozenset({"parameter", "constant", "tuple", "get-tuple-element"})
 
 
 def check_size(module: HLOModule) -> int:
@@ -41,6 +49,21 @@ def check_size(module: HLOModule) -> int:
     _refuse_above(MAX_INSTRUCTIONS, counts[module.entry], module, "instructions")
     _refuse_above(MAX_DEPTH, depths[module.entry], module, "instructions in a row")
     return counts[module.entry]
+
+
+def is_varied(module: HLOModule) -> bool:
+    """Whether it has more than `MANY_KINDS` of instructions; like layers count once."""
+    kinds = {_kind(i) for i in module.instructions() if i.opcode not in _NO_LOOPS}
+    return len(kinds) > MANY_KINDS
+
+
+def _kind(inst: HLOInstruction) -> tuple[Any, ...]:
+    """What the code for an instruction depends on."""
+    operands = tuple([(o.dtype, o.shape) for o in inst.operands])
+    given = inst.attributes.items()
+    attributes = [repr(item) for item in given if not callees_of(dict([item]))]
+    inner = [i.opcode for c in callees_of(inst.attributes) for i in c.instructions]
+    return inst.opcode, inst.dtype, inst.shape, operands, (*attributes, *inner)
 
 
 def _refuse_above(limit: int, found: int, module: HLOModule, what: str) -> None:

@@ -11,7 +11,13 @@ from nkipy.hlo.builder import HLOBuilder
 from nkipy.hlo.ir import HLOComputation, HLOModule
 from nkipy_emulator.device.status import status_of
 from nkipy_emulator.errors import ProgramSizeError
-from nkipy_emulator.program_size import MAX_DEPTH, MAX_INSTRUCTIONS, check_size
+from nkipy_emulator.program_size import (
+    MANY_KINDS,
+    MAX_DEPTH,
+    MAX_INSTRUCTIONS,
+    check_size,
+    is_varied,
+)
 
 
 def doubling(steps):
@@ -62,3 +68,29 @@ def test_many_in_a_row(engine, module_of):
 
     with pytest.raises(ProgramSizeError, match="in a row"):
         engine.compile(module_of(body, np.ones(4, np.float32)))
+
+
+def rows(module_of, numbers):
+    def body(b, x):
+        return b.concatenate([b.slice(x, (i, 0), (i + 1, 4)) for i in numbers], 0)
+
+    return module_of(body, np.zeros((2 * MANY_KINDS, 4), np.float32))
+
+
+def test_many_instructions_that_differ(engine, module_of):
+    numbers = list(range(MANY_KINDS, -1, -1))
+    module = rows(module_of, numbers)
+    assert is_varied(module)
+    x = np.arange(8 * MANY_KINDS, dtype=np.float32).reshape(-1, 4)
+    out = np.empty((len(numbers), 4), np.float32)
+    engine.compile(module).run([x], [out])
+    np.testing.assert_array_equal(out, x[numbers])
+
+
+def test_many_instructions_of_few_kinds(module_of):
+    assert not is_varied(rows(module_of, [3, 4] * MANY_KINDS))
+
+    def sums(b, x):  # each has a computation of its own
+        return [b.reduce(x, "add", 0, (0,)) for _ in range(MANY_KINDS)]
+
+    assert not is_varied(module_of(sums, np.zeros((3, 4), np.float32)))
