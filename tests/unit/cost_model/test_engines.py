@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -53,6 +55,12 @@ def test_vector_engine_one_and_two_tensors():
     # An instruction that waits for the one before takes 100 cycles more.
     chained = elementwise("negate", "f32[128,512]")
     assert ns(chained, chained=True) == (60 + 100 + 512) / 0.96
+
+
+def test_a_chip_with_more_partitions_takes_more_at_once():
+    wide = replace(TRN2, partitions=256)
+    assert ns(elementwise("negate", "f32[128,512]"), wide) == (60 + 256) / 0.96
+    assert wide.tile_bytes == 2 * TRN2.tile_bytes
 
 
 def test_vector_engine_is_twice_as_fast_on_16_bits_from_trn2_on():

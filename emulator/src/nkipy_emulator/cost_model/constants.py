@@ -12,14 +12,11 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 
-from nkipy.chips import CHIPS, DEFAULT, Chip, find_chip
+from nkipy.chips import CHIPS, Chip, find_chip
 from nkipy_emulator.cost_model.errors import CostModelError
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 
-#: Lanes of the SBUF, the PE array's side, and what one vector instruction covers: the
-#: same in each generation.
-PARTITIONS = DEFAULT.partitions
 #: Fewest cycles between two matmuls, and cycles to load 128 rows of stationary data
 #: with fast weight load (nki_perf_guide: MM_INIT_LATENCY 64; rows / 4).
 MATMUL_MIN_CYCLES = 64
@@ -39,9 +36,9 @@ DMA_FIXED_NS = 1300.0
 #: Contiguous bytes at which a descriptor reaches half of the rate. *Ours*, fitted to
 #: nki-dma-bandwidth-guide: 4 KiB saturates, below 512 B is much slower.
 DMA_HALF_RATE_BYTES = 512
-#: Granularity at which transfer, computation and store overlap. *Ours*: 2 KiB, the
-#: least efficient descriptor, on each partition.
-TILE_BYTES = PARTITIONS * 2 * KIB
+#: Granularity at which transfer, computation and store overlap, on each partition.
+#: *Ours*: the least efficient descriptor.
+TILE_PARTITION_BYTES = 2 * KIB
 #: Share of the SBUF that one value may take to stay there between two instructions that
 #: are not fused. *Ours*: there is no register allocation in this model.
 RESIDENT_FRACTION = 0.25
@@ -65,6 +62,8 @@ class Target:
     Attributes:
         name: what the compiler calls it.
         generation: 2, 3 or 4 (NeuronCore-v2, ...).
+        partitions: lanes of the SBUF, the PE array's side, and what one vector
+            instruction covers.
         tensor_ghz, vector_ghz, scalar_ghz, gpsimd_ghz: clocks of the engines.
         moving_columns: of the moving operand, in one product accumulated in float32.
         fp8_factor: TensorE time of an fp8 product relative to one of bfloat16.
@@ -80,6 +79,7 @@ class Target:
 
     name: str
     generation: int
+    partitions: int
     tensor_ghz: float
     vector_ghz: float
     scalar_ghz: float
@@ -96,6 +96,11 @@ class Target:
     max_lnc: int = 1
     launch_ns: float = LAUNCH_NS
 
+    @property
+    def tile_bytes(self) -> int:
+        """At which transfer, computation and store overlap."""
+        return self.partitions * TILE_PARTITION_BYTES
+
 
 def _core_of(chip: Chip) -> Target:
     """What one core has, with its share of what the chip's cores have in common."""
@@ -103,6 +108,7 @@ def _core_of(chip: Chip) -> Target:
     return Target(
         name=chip.name,
         generation=chip.generation,
+        partitions=chip.partitions,
         tensor_ghz=chip.tensor_ghz,
         vector_ghz=chip.vector_ghz,
         scalar_ghz=chip.scalar_ghz,

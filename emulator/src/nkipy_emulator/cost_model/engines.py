@@ -20,7 +20,6 @@ from nkipy_emulator.cost_model.constants import (
     LOAD_STATIONARY_CYCLES,
     MATMUL_MIN_CYCLES,
     OTHER_TENSOR_FACTOR,
-    PARTITIONS,
     SCALAR_FIXED_CYCLES,
     SCALAR_MIN_CYCLES,
     TENSOR_FACTORS,
@@ -83,7 +82,7 @@ class Engines:
             itemsize: of the widest of them.
             chained: whether the instruction waits for the one before it.
         """
-        columns: float = -(-elements // PARTITIONS)
+        columns: float = -(-elements // self.target.partitions)
         if cls.engine is SCALAR:
             cycles = SCALAR_FIXED_CYCLES + max(SCALAR_MIN_CYCLES, columns)
             return cls.steps * cycles / self.target.scalar_ghz
@@ -170,7 +169,8 @@ class Engines:
         self, stationary: int, moving: int, k: int, factor: float
     ) -> float:
         """Cycles with `stationary` rows held, and `moving` columns streamed."""
-        tiles = -(-stationary // PARTITIONS) * -(-k // PARTITIONS)
+        side = self.target.partitions
+        tiles = -(-stationary // side) * -(-k // side)
         most = self.target.moving_columns
         whole, rest = divmod(moving, most)
         columns = whole * most + (max(rest, MATMUL_MIN_CYCLES) if rest else 0)
@@ -186,7 +186,7 @@ class Engines:
 
     def transpose(self, inst: HLOInstruction) -> Work:
         """A product with the identity, which moves 128 elements a cycle."""
-        columns = -(-prod(inst.shape) // PARTITIONS)
+        columns = -(-prod(inst.shape) // self.target.partitions)
         factor = OTHER_TENSOR_FACTOR if inst.dtype.itemsize > 2 else 1.0
         cycles = LOAD_STATIONARY_CYCLES + max(MATMUL_MIN_CYCLES, columns * factor)
         return Work(TENSOR, cycles / self.target.tensor_ghz)
@@ -202,7 +202,7 @@ class Engines:
             columns = prod(inst.shape) // max(1, n * batch)
             updates, flops = n * n * columns // 2, n * n * columns
         fixed = n * (VECTOR_ACCESS_CYCLES + VECTOR_DEPENDENT_CYCLES)
-        cycles = batch * (fixed + ceil(updates / PARTITIONS))
+        cycles = batch * (fixed + ceil(updates / self.target.partitions))
         return Work(VECTOR, cycles / self.target.vector_ghz, batch * flops)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from nkipy_emulator.cost_model.constants import (
     DMA_FIXED_NS,
     DMA_HALF_RATE_BYTES,
-    TILE_BYTES,
     Target,
 )
 from nkipy_emulator.cost_model.types import DMA, LANES, Event
@@ -31,6 +30,7 @@ class Lanes:
         self.raw: list[Raw] = []  # the fields of Event, with times as floats
         self.end = 0.0
         self._gaps: list[Interval] = []
+        self._tile_bytes = target.tile_bytes
         # A copy inside the HBM uses its bandwidth twice.
         self._rates = (
             target.dma_gb_s,
@@ -61,7 +61,7 @@ class Lanes:
         first, last = inputs
         free = self.free[engine]
         start = free if free > first else first
-        tile = duration / (-(-nbytes // TILE_BYTES) or 1)
+        tile = duration / (-(-nbytes // self._tile_bytes) or 1)
         end = start + duration
         self.free[engine] = end
         self.busy[engine] += duration
@@ -94,7 +94,7 @@ class Lanes:
         if contiguous:
             rate *= contiguous / (contiguous + DMA_HALF_RATE_BYTES)
         duration = nbytes / rate
-        tile = duration / (-(-nbytes // TILE_BYTES) or 1)
+        tile = duration / (-(-nbytes // self._tile_bytes) or 1)
         start, end = self._slot(max(ready[0], ready[1] + tile - duration), duration)
         self.busy[DMA] += duration
         if end > self.end:

@@ -70,8 +70,9 @@ def _map_tree(function: Callable[[Path, Any], Any], value: Any, path: Path) -> A
     return rebuild(value, made)
 
 
-#: How many containers may be within each other; some frames of Python's for each.
-_DEEPEST = 100
+#: How many containers may be within each other, passed or captured: to walk them takes
+#: some frames of Python's for each.
+DEEPEST = 100
 
 
 @contextmanager
@@ -108,8 +109,8 @@ def _endless(tree: Any) -> str | None:
         elif is_container(child):
             if id(child) in within:
                 return f"holds a {type(child).__name__} that holds itself"
-            if len(within) >= _DEEPEST:
-                return f"holds more than {_DEEPEST} containers within each other"
+            if len(within) >= DEEPEST:
+                return f"holds more than {DEEPEST} containers within each other"
             within.append(id(child))
             stack.append(held for _, held in children(child))
     return None

@@ -11,6 +11,7 @@ from types import CellType, MemberDescriptorType
 from typing import Any
 
 from nkipy.core.errors import NKIPyValueError
+from nkipy.core.tree import DEEPEST
 
 Read = Callable[[], Any]
 
@@ -52,18 +53,14 @@ def item(read: Read, key: Any) -> Any:
         return MISSING
 
 
-#: How many containers may be within each other; reading takes a frame for each.
-_DEEPEST = 100
-
-
 def refuse_deep(read: Read) -> None:
     """Raise ValueError if what `read` gives is within very many containers."""
     depth = 0
     while (parts := _parts(read))[0] is item:
         read, depth = parts[1][0], depth + 1
-    if depth > _DEEPEST:
+    if depth > DEEPEST:
         raise NKIPyValueError(
-            f"the kernel captures more than {_DEEPEST} containers within each other, "
+            f"the kernel captures more than {DEEPEST} containers within each other, "
             "which cannot be watched; keep what they hold in one, or in objects"
         )
 
