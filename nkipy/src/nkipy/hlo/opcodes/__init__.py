@@ -19,7 +19,7 @@ from nkipy.hlo.opcodes.attribute import Attribute, Kind, Wire, optional
 from nkipy.hlo.opcodes.compiled import Cast, Compiled
 from nkipy.hlo.opcodes.cost import CostClass, CostKind
 from nkipy.hlo.opcodes.elementwise import BINARY, DIRECTIONS, UNARY
-from nkipy.hlo.opcodes.record import OPCODES, Keeps, Opcode, define
+from nkipy.hlo.opcodes.record import OPCODES, Keeps, OnCpu, Opcode, define
 from nkipy.hlo.opcodes.windows import WindowDim
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "CostClass",
     "CostKind",
     "Keeps",
+    "OnCpu",
     "Kind",
     "Opcode",
     "WindowDim",

@@ -29,7 +29,7 @@ from nkipy.hlo.opcodes.kinds import (
     is_int,
 )
 from nkipy.hlo.opcodes.movement import DIMENSION
-from nkipy.hlo.opcodes.record import define
+from nkipy.hlo.opcodes.record import OnCpu, define
 from nkipy.hlo.opcodes.rule import (
     Inst,
     Result,
@@ -165,6 +165,7 @@ define(
     rule=reduce,
     cost=CostClass(CostKind.REDUCE),
     compiled=AS_IT_IS,
+    on_cpu=OnCpu.CONTRACTS,
     attributes=(Attribute("dimensions", INTS), _TO_APPLY),
 )
 define(

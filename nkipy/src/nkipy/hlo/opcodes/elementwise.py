@@ -21,6 +21,7 @@ from nkipy.hlo.opcodes.record import (
     OPCODES,
     SIGNED,
     Keeps,
+    OnCpu,
     define,
 )
 from nkipy.hlo.opcodes.rule import (
@@ -137,8 +138,17 @@ def _binary(
     dtypes: frozenset[np.dtype],
     cost: CostClass,
     compiled: Compiled = ROUNDED,
+    **record: Any,
 ) -> None:
-    define(names, operands=2, dtypes=dtypes, rule=binary, cost=cost, compiled=compiled)
+    define(
+        names,
+        operands=2,
+        dtypes=dtypes,
+        rule=binary,
+        cost=cost,
+        compiled=compiled,
+        **record,
+    )
 
 
 # The numbers of steps are *ours*, counted from what the instruction set has: no
@@ -149,15 +159,21 @@ _unary("abs", SIGNED, elementwise(), AS_IT_IS)
 _unary("sign", SIGNED, elementwise(steps=2), AS_IT_IS)
 _unary("negate", NUMERIC, elementwise(), AS_IT_IS)
 _unary("exponential log-plus-one sqrt rsqrt", FLOAT, elementwise(SCALAR))
-_unary("log", FLOAT, elementwise(SCALAR), reads_subnormals=True)
+_unary("log", FLOAT, elementwise(SCALAR), on_cpu=OnCpu.READS_SUBNORMALS)
 _unary("sine cosine tanh erf logistic", FLOAT, elementwise(SCALAR))
 _unary("exponential-minus-one", FLOAT, elementwise(SCALAR, 2))
-_unary("cbrt", FLOAT, elementwise(SCALAR, 2), reads_subnormals=True)
+_unary("cbrt", FLOAT, elementwise(SCALAR, 2), on_cpu=OnCpu.READS_SUBNORMALS)
 _unary("tan", FLOAT, elementwise(SCALAR, 3))
 _unary("round-nearest-even", FLOAT, elementwise(steps=2))
 _unary("floor ceil round-nearest-afz", FLOAT, elementwise(steps=3))
 _unary("not", BITS, elementwise())
-_unary("popcnt count-leading-zeros", INTEGER, elementwise(GPSIMD, 5))
+_unary("popcnt", INTEGER, elementwise(GPSIMD, 5))
+_unary(
+    "count-leading-zeros",
+    INTEGER,
+    elementwise(GPSIMD, 5),
+    on_cpu=OnCpu.FOLDS_OTHERWISE | OnCpu.COMPUTES_OTHERWISE,
+)
 define(
     "copy",
     operands=1,
@@ -167,9 +183,10 @@ define(
     keeps=Keeps.ALL,
 )
 
-_binary("add multiply", ALL, elementwise())
+_binary("add", ALL, elementwise(), on_cpu=OnCpu.CONTRACTS)
+_binary("multiply", ALL, elementwise())
 _binary("maximum minimum", ALL, elementwise(), AS_IT_IS)
-_binary("subtract", NUMERIC, elementwise())
+_binary("subtract", NUMERIC, elementwise(), on_cpu=OnCpu.CONTRACTS)
 _binary("divide", NUMERIC, elementwise(steps=2))
 _binary("remainder", NUMERIC, elementwise(steps=4))
 _binary(
@@ -177,8 +194,9 @@ _binary(
     NUMERIC,
     elementwise(SCALAR, 3),
     refused("NCC_EVRF062", cast=Cast.RESULT),
+    on_cpu=OnCpu.FOLDS_OTHERWISE,
 )
-_binary("atan2", FLOAT, elementwise(SCALAR, 3))
+_binary("atan2", FLOAT, elementwise(SCALAR, 3), on_cpu=OnCpu.COMPUTES_OTHERWISE)
 _binary("and or xor", BITS, elementwise())
 _binary("shift-left shift-right-logical", INTEGER, elementwise())
 _binary("shift-right-arithmetic", INTEGER, elementwise(), refused("NCC_EVRF022"))
@@ -196,7 +214,14 @@ define(
     compiled=AS_IT_IS,
 )
 define("select", operands=3, rule=select, cost=elementwise(), compiled=AS_IT_IS)
-define("clamp", operands=3, rule=clamp, cost=elementwise(steps=2), compiled=AS_IT_IS)
+define(
+    "clamp",
+    operands=3,
+    rule=clamp,
+    cost=elementwise(steps=2),
+    compiled=AS_IT_IS,
+    on_cpu=OnCpu.FOLDS_OTHERWISE,
+)
 define(
     "convert",
     operands=1,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from enum import Enum, auto
+from enum import Enum, Flag, auto
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,6 +39,21 @@ class Keeps(Enum):
     ALL = auto()
 
 
+class OnCpu(Flag):
+    """What XLA on the CPU does otherwise than HLO says, unless it is prevented."""
+
+    AS_IT_SAYS = 0
+    #: It contracts a sum with a product, which is not rounded then.
+    CONTRACTS = auto()
+    #: Of integers and booleans, it folds constants to something else.
+    FOLDS_OTHERWISE = auto()
+    #: It computes something else where generated code turns out to have a constant: of
+    #: ``x * 0`` for an integer, say, which is no constant of the module.
+    COMPUTES_OTHERWISE = auto()
+    #: It flushes a subnormal number, and reads the number's bits besides.
+    READS_SUBNORMALS = auto()
+
+
 class Opcode:
     """One opcode. Verifier, printer, writer, reader, cost models and checks read it.
 
@@ -56,8 +71,7 @@ class Opcode:
             tuple.
         keeps: which values of the (first) operand the result consists of.
         is_variadic_in_xla: whether XLA has it with more operands as well.
-        reads_subnormals: whether XLA computes it on the CPU, which flushes subnormal
-            numbers, from the bits of the operand besides.
+        on_cpu: what the emulator's rewrites have to prevent.
 
     Attributes:
         arity: the number of operands where only one is possible, else -1.
@@ -90,7 +104,7 @@ class Opcode:
         "checked_dtypes",
         "public",
         "is_variadic_in_xla",
-        "reads_subnormals",
+        "on_cpu",
     )
 
     def __init__(
@@ -106,7 +120,7 @@ class Opcode:
         takes_tuples: bool = False,
         keeps: Keeps = Keeps.NOTHING,
         is_variadic_in_xla: bool = False,
-        reads_subnormals: bool = False,
+        on_cpu: OnCpu = OnCpu.AS_IT_SAYS,
     ) -> None:
         if operands is None:
             raise _without(name, "operands")
@@ -127,7 +141,7 @@ class Opcode:
         self.takes_tuples = takes_tuples
         self.keeps = keeps
         self.is_variadic_in_xla = is_variadic_in_xla
-        self.reads_subnormals = reads_subnormals
+        self.on_cpu = on_cpu
         self.arity = count[0] if count[0] == count[1] else -1
         self.required = {a.name: a for a in attributes if a.required}
         self.callees = tuple(a.name for a in attributes if a.kind.calls)

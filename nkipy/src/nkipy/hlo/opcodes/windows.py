@@ -20,7 +20,7 @@ from nkipy.hlo.opcodes.calls import each_of, reducer
 from nkipy.hlo.opcodes.compiled import Cast, refused
 from nkipy.hlo.opcodes.cost import CostClass, CostKind
 from nkipy.hlo.opcodes.kinds import COMPUTATION, INT, STR, is_ints
-from nkipy.hlo.opcodes.record import NUMERIC, define
+from nkipy.hlo.opcodes.record import NUMERIC, OnCpu, define
 from nkipy.hlo.opcodes.rule import (
     Inst,
     Result,
@@ -213,6 +213,7 @@ define(
     rule=reduce_window,
     cost=CostClass(CostKind.WINDOW),
     compiled=refused("NCC_EVRF017", "NCC_EVRF018", "NCC_EVRF019"),
+    on_cpu=OnCpu.CONTRACTS,
     attributes=(
         Attribute(
             "window",
@@ -310,6 +311,8 @@ define(
     rule=convolution,
     cost=CostClass(CostKind.CONVOLUTION),
     compiled=refused("NCC_EVRF010", "NCC_EVRF011", cast=Cast.OPERANDS),
+    # Integers end at the greatest and the least one, where they should wrap around.
+    on_cpu=OnCpu.FOLDS_OTHERWISE,
     attributes=(
         Attribute("window", _WINDOW, field="window.dimensions", text=_window_or_none),
         Attribute("dim_labels", _LABELS_KIND, field="convolution_dimension_numbers"),

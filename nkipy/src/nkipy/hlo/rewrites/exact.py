@@ -25,13 +25,13 @@ import numpy as np
 from nkipy.hlo import dtypes as dt
 from nkipy.hlo.builder import HLOBuilder
 from nkipy.hlo.ir import HLOComputation, HLOInstruction, HLOModule
+from nkipy.hlo.opcodes import OPCODES, OnCpu
 from nkipy.hlo.rewrites import lending
 from nkipy.hlo.rewrites.base import Place, constant_below, rewrite
 from nkipy.hlo.rewrites.folding import keeps, leaves_to_hide
 
 Value = HLOInstruction
 
-_SUMS = frozenset({"add", "subtract", "reduce", "reduce-window"})
 # The dtypes in which some CPU multiplies and adds at once: float16 with AVX512-FP16,
 # bfloat16 with AVX10.2. In fewer bits none does; XLA widens those, and rounds between.
 _BITS: dict[np.dtype, np.dtype] = {
@@ -40,9 +40,6 @@ _BITS: dict[np.dtype, np.dtype] = {
     dt.float16: dt.uint16,
     dt.bfloat16: dt.uint16,
 }
-#: Computed otherwise where their operands turn out to be constant in generated code: of
-#: ``x * 0`` for an integer, say, which is no constant of the module.
-_FENCED = frozenset({"atan2", "count-leading-zeros"})
 
 
 def keep_exact(module: HLOModule, zero: Value) -> HLOModule:
@@ -77,7 +74,7 @@ def keep_exact(module: HLOModule, zero: Value) -> HLOModule:
         if inst in leaves:
             leaf = b.emit(inst.opcode, (), inst.shape, inst.dtype, inst.attributes)
             return fence(b, leaf)
-        if inst.opcode in _FENCED:
+        if _is(inst, OnCpu.COMPUTES_OTHERWISE):
             first, *rest = operands
             given = (fence(b, first), *rest)
             return b.emit(inst.opcode, given, inst.shape, inst.dtype)
@@ -89,7 +86,8 @@ def keep_exact(module: HLOModule, zero: Value) -> HLOModule:
 def _needs_fences(
     computation: HLOComputation, hidden: set[Value], *, is_entry: bool = False
 ) -> bool:
-    if any(i.opcode in _FENCED or i in hidden for i in computation.instructions):
+    instructions = computation.instructions
+    if any(_is(i, OnCpu.COMPUTES_OTHERWISE) or i in hidden for i in instructions):
         return True
     products = _products_in_sums(computation, is_entry=is_entry)
     return bool(products or _added_zeros(computation))
@@ -101,8 +99,12 @@ def _products_in_sums(
     """The products that a sum, here or beyond a call, could be contracted with."""
     products: set[Value] = set()
     seen: set[Value] = set()
-    sinks = (i for i in computation.instructions if i.opcode in _SUMS or _leaves(i))
-    stack = [o for i in sinks for o in i.operands]
+    stack = [
+        operand
+        for inst in computation.instructions
+        if _is(inst, OnCpu.CONTRACTS) or _leaves(inst)
+        for operand in inst.operands
+    ]
     if not is_entry and computation.root is not None:
         stack.append(computation.root)
     while stack:
@@ -115,6 +117,10 @@ def _products_in_sums(
         elif _moves(inst):
             stack.append(inst.operands[0])
     return products
+
+
+def _is(inst: Value, kind: OnCpu) -> bool:
+    return kind in OPCODES[inst.opcode].on_cpu
 
 
 def _leaves(inst: Value) -> bool:

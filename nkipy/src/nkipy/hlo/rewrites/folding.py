@@ -15,7 +15,7 @@ import numpy as np
 
 from nkipy.hlo import dtypes as dt
 from nkipy.hlo.ir import HLOComputation, HLOInstruction, HLOModule, callees_of
-from nkipy.hlo.opcodes import OPCODES, CostKind, Keeps
+from nkipy.hlo.opcodes import OPCODES, CostKind, Keeps, OnCpu
 from nkipy.hlo.rewrites import lending
 
 Value = HLOInstruction
@@ -35,9 +35,6 @@ _COMPUTING = frozenset(
         *(CostKind.DOT, CostKind.CONVOLUTION),
     }
 )
-#: Of integers and booleans, which are folded to what they are otherwise. A convolution
-#: ends at the greatest and least integer, where it should wrap around.
-_FOLDED_WRONG = frozenset({"clamp", "convolution", "count-leading-zeros", "power"})
 
 
 def leaves_to_hide(module: HLOModule) -> set[Value]:
@@ -56,9 +53,10 @@ def keeps(inst: Value) -> bool:
 
 
 def _folds_differently(inst: Value) -> bool:
-    if OPCODES[inst.opcode].cost.kind not in _COMPUTING or keeps(inst):
+    opcode = OPCODES[inst.opcode]
+    if opcode.cost.kind not in _COMPUTING or keeps(inst):
         return False
-    if inst.opcode in _FOLDED_WRONG:
+    if OnCpu.FOLDS_OTHERWISE in opcode.on_cpu:
         return True
     return any(o.dtype is not None and dt.is_float(o.dtype) for o in inst.operands)
 

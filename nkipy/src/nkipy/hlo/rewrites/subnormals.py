@@ -12,7 +12,7 @@ import numpy as np
 from nkipy.hlo import dtypes as dt
 from nkipy.hlo.builder import HLOBuilder
 from nkipy.hlo.ir import HLOInstruction, HLOModule
-from nkipy.hlo.opcodes import OPCODES
+from nkipy.hlo.opcodes import OPCODES, OnCpu
 from nkipy.hlo.rewrites.base import Place, rewrite
 
 Value = HLOInstruction
@@ -41,7 +41,8 @@ def flush_subnormals(module: HLOModule) -> HLOModule:
 
 
 def _needs(inst: Value) -> bool:
-    return OPCODES[inst.opcode].reads_subnormals and inst.dtype in _FLUSHED
+    reads_them = OnCpu.READS_SUBNORMALS in OPCODES[inst.opcode].on_cpu
+    return reads_them and inst.dtype in _FLUSHED
 
 
 def _flushed(b: HLOBuilder, x: Value) -> Value:
