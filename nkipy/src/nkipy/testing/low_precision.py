@@ -312,7 +312,9 @@ class _Array(np.ndarray):
             kwargs["out"] = tuple(_wide(out))
         if out is not None and not elementwise:
             dtype = dtype and _dtype_of(out[0])
-        casting = kwargs.pop("casting", "same_kind")
+        casting = kwargs.get("casting", "same_kind")
+        if "dtype" not in kwargs:  # then it is about the result alone
+            kwargs.pop("casting", None)
         result = _evaluate(getattr(ufunc, method), inputs, kwargs, dtype)
         if out is None:
             return result
