@@ -168,10 +168,13 @@ def test_a_subnormal_constant_is_not_taken_for_zero(execute, dtype):
         np.testing.assert_array_equal(result, array.view(bits))
 
 
-def test_subnormal_constants_like_no_other_are_left(module_of):
-    arrays = [np.float32([x, 1e-39, np.inf, np.nan]) for x in (1, 2, 2, 3)]
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("dtype", [np.float32, ml_dtypes.bfloat16, np.float64])
+def test_subnormal_constants_like_no_other_are_left(module_of, dtype):
+    tiny = float(ml_dtypes.finfo(dtype).tiny)
+    rows = [[x, tiny / 2, np.inf, -np.inf, np.nan] for x in (1, 2, 2, 3)]
 
     def body(b):
-        return [b.constant(array) for array in arrays]
+        return [b.constant(np.array(row).astype(dtype)) for row in rows]
 
     assert hidden(module_of, body) == []

@@ -92,7 +92,8 @@ def _like_others(constants: Sequence[Value]) -> Iterator[Value]:
 
 
 def _subnormal(literal: np.ndarray) -> np.ndarray:
-    return (np.abs(literal) < ml_dtypes.finfo(literal.dtype).tiny) & (literal != 0)
+    with np.errstate(invalid="ignore"):  # bfloat16 warns of NaN
+        return (np.abs(literal) < ml_dtypes.finfo(literal.dtype).tiny) & (literal != 0)
 
 
 def _flushed(literal: np.ndarray, subnormal: np.ndarray) -> np.ndarray:
