@@ -24,7 +24,7 @@ from nkipy.hlo.opcodes.elementwise import BINARY, DIRECTIONS, UNARY
 from tests.support.engines import ENGINES, Run, running
 
 #: Those that the quick run has; the slow one has all.
-QUICK = ("atan2", "count-leading-zeros", "divide", "erf")
+QUICK = ("atan2", "count-leading-zeros", "divide")
 #: Of opcodes in a module; one with many takes XLA long to compile.
 AT_ONCE = 16
 

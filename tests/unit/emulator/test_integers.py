@@ -9,7 +9,7 @@ from nkipy.hlo import dtypes as dt
 from nkipy.hlo.opcodes import BINARY, UNARY
 from tests.support import integers
 
-QUICK = [dt.int8, dt.uint32]
+QUICK = [dt.int8]
 OTHERS = [dtype for dtype in dt.INTEGERS if dtype not in QUICK]
 OPCODES = [
     (opcode, count, dtypes)
