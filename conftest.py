@@ -6,13 +6,15 @@ still repeatably; ``explore`` looks at random.
 
 Each process that runs tests owns one NeuronCore (:mod:`nkipy.testing.pytest_plugin`).
 Each run of tests has directories of its own for compiled kernels and code, and for
-Python's bytecode where that is not to be written beside the sources.
+Python's bytecode where that is not to be written beside the sources. Interrupts reach
+what tests start, even if pytest runs in a shell's background, where they are ignored.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from importlib import import_module
 
@@ -26,6 +28,9 @@ from tools import workspace
 for member in workspace.members():
     if member.folder in member.packages:
         import_module(member.folder)
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # which children would inherit
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest_plugins = ["nkipy.testing.pytest_plugin"]
 
