@@ -47,6 +47,7 @@ def test_the_device_kernel_is_timed():
         assert "over 10 runs" in line and "TFLOP/s" in line
 
 
+@pytest.mark.slow
 @pytest.mark.device
 def test_all_modes_are_compared_by_the_larger_examples(tmp_path):
     text = run("-m", "examples.llama", "--steps", "4")

@@ -131,6 +131,7 @@ thread.start()
 """
 
 
+@pytest.mark.slow
 def test_an_end_that_takes_long():
     """A thread that the end waits for is told; a call that takes long is left.
 

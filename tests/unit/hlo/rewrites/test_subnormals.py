@@ -14,15 +14,14 @@ from nkipy.testing import special_values, subnormals
 @pytest.mark.parametrize("opcode", ["log", "cbrt"])
 @pytest.mark.parametrize("dtype", [np.float32, ml_dtypes.bfloat16])
 def test_a_subnormal_number_is_zero_in_any_place(execute, opcode, dtype):
-    small = subnormals(dtype)
-    for count in (1, 3, 5, 8, 17):
-        for x in small:
-            operand = np.full(count, x, dtype)
-            zeros = np.copysign(np.zeros(count, dtype), operand)
-            expected = np.full(count, -np.inf, dtype) if opcode == "log" else zeros
-            (result,) = execute(lambda b, p: [b.unary(opcode, p)], operand)
-            np.testing.assert_array_equal(result, expected)
-            np.testing.assert_array_equal(np.signbit(result), np.signbit(expected))
+    counts = (1, 3, 5, 8, 17)
+    operands = [np.full(n, x, dtype) for n in counts for x in subnormals(dtype)]
+    results = execute(lambda b, *ps: [b.unary(opcode, p) for p in ps], *operands)
+    for result, operand in zip(results, operands):
+        zeros = np.copysign(np.zeros_like(operand), operand)
+        expected = np.full_like(operand, -np.inf) if opcode == "log" else zeros
+        np.testing.assert_array_equal(result, expected)
+        np.testing.assert_array_equal(np.signbit(result), np.signbit(expected))
 
 
 def test_other_numbers_are_what_they_were(execute):
