@@ -324,6 +324,7 @@ def test_all_values_in_turn_in_the_child():
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.timeout(1000)
 @pytest.mark.parametrize("opcode", OPCODES_HERE)
 @pytest.mark.parametrize("engine", ENGINES)

@@ -21,7 +21,7 @@ from nkipy.hlo.ir import HLOComputation, HLOInstruction, HLOModule
 from nkipy.hlo.opcodes import OPCODES, CostKind
 from nkipy.hlo.opcodes.cost import SCALAR
 from nkipy.hlo.opcodes.elementwise import BINARY, DIRECTIONS, UNARY
-from tests.support.engines import ENGINES, Run, running
+from tests.support.engines import Run, running
 
 #: Those that the quick run has; the slow one has all.
 QUICK = ("atan2", "count-leading-zeros")
@@ -184,7 +184,9 @@ def test_some_opcodes_of_constants():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("opcode", ALL)
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(
+    "engine", ["inprocess", pytest.param("child", marks=pytest.mark.exhaustive)]
+)
 def test_each_opcode_of_constants(engine, opcode):
     run_apart(engine, opcode)
 
