@@ -14,9 +14,9 @@ namespace emulator {
 }
 
 // Does what may take the interpreter's lock. A thread that Python ends for it stops
-// here.
+// here. What is thrown then has no object, which sanitizers object to.
 template <typename Action>
-auto or_stop(Action action) {
+__attribute__((no_sanitize("null"))) auto or_stop(Action action) {
   try {
     return action();
   } catch (abi::__forced_unwind&) {

@@ -27,9 +27,10 @@ void close_runtime();
 
 /// Does what may take Python's lock. Before 3.14, Python ends a thread that asks for
 /// the lock of an interpreter that has ended, by unwinding its stack, which would take
-/// destructors along and abort the process: such a thread stops here for good.
+/// destructors along and abort the process: such a thread stops here for good. What is
+/// thrown then has no object, which sanitizers object to.
 template <class Action>
-auto or_stop(Action action) {
+__attribute__((no_sanitize("null"))) auto or_stop(Action action) {
   try {
     return action();
   } catch (abi::__forced_unwind&) {
