@@ -275,6 +275,24 @@ def test_arguments_lie_as_the_callers_arrays_do(jit: Callable[..., Any]) -> None
             np.testing.assert_array_equal(mine, numpys)
 
 
+@pytest.mark.parametrize("jit", [simulate_jit, baremetal_jit])
+def test_arguments_that_differ_in_strides_share_what_computes(
+    jit: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled = jit(lambda x: x * 2)
+    made = []
+    executable = compiled._executable
+    monkeypatch.setattr(
+        compiled,
+        "_executable",
+        lambda module: made.append(module) or executable(module),
+    )
+    for width in (4, 5, 6):
+        x = np.arange(3 * width, dtype=np.int32).reshape(3, width)[:, :3]
+        np.testing.assert_array_equal(compiled(x), x * 2)
+    assert len(made) == 1 and compiled.cache_size() == 3
+
+
 def test_fields_of_records_lie_apart() -> None:
     field = np.zeros(4, [("number", np.float32), ("flag", np.int8)])["number"]
 

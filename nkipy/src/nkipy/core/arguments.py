@@ -160,6 +160,8 @@ class Parameters:
         self.ctx = ctx
         self.name_of = UniqueNames()
         self.paths: list[Path] = []
+        #: Whether an array lies in memory otherwise than C-contiguous ones.
+        self.has_strided = False
         self.tensors: list[NKIPyTensorRef] = []
 
     def __call__(self, path: Path, leaf: Any) -> Any:
@@ -176,6 +178,7 @@ class Parameters:
         tensor._name = name
         if isinstance(leaf, np.ndarray) and not leaf.flags.c_contiguous:
             tensor._laid = _laid_out(leaf, dtype)
+            self.has_strided = True
         self.paths.append(path)
         self.tensors.append(tensor)
         return tensor

@@ -74,6 +74,8 @@ class Trace:
         module: the program.
         result: the kernel's result, with an :class:`OutputLeaf` for each array.
         parameter_paths: where in the arguments each parameter stood.
+        is_strided: whether an argument was an array that is not C-contiguous: others
+            that lie otherwise have traces of their own, and often the same module.
     """
 
     def __init__(
@@ -81,10 +83,12 @@ class Trace:
         module: HLOModule,
         result: Any,
         parameter_paths: Sequence[Path] = (),
+        is_strided: bool = False,
     ) -> None:
         self.module = module
         self.result = result
         self.parameter_paths = parameter_paths
+        self.is_strided = is_strided
 
 
 def trace_function(
@@ -94,9 +98,9 @@ def trace_function(
 
     Args:
         func: the kernel.
-        args, kwargs: its arguments. Of arrays only shape and dtype are used, so that
-            any object that has these, as :class:`~nkipy.core.arguments.ShapeDtype`,
-            stands for one.
+        args, kwargs: its arguments. Of arrays only shape, dtype and strides are used;
+            any object that has the first two, as
+            :class:`~nkipy.core.arguments.ShapeDtype`, stands for a C-contiguous one.
 
     Returns:
         The verified module, and how its outputs make up the kernel's result.
@@ -131,7 +135,7 @@ def trace_function(
     module.aliases = outputs.aliases
     eliminate_dead_code(module)
     verify_module(module, traced=True)
-    return Trace(module, result, parameters.paths)
+    return Trace(module, result, parameters.paths, parameters.has_strided)
 
 
 #: Refusals of Python's and NumPy's that do not say what is wrong with the object.

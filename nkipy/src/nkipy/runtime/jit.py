@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from typing import Any
+from weakref import WeakValueDictionary
 
 from nkipy.core._known_trees import holds_traced, operands
 from nkipy.core.backend import _active_ctx
@@ -12,6 +13,7 @@ from nkipy.core.backend._source import warn_caller
 from nkipy.core.errors import LeakedTracerError
 from nkipy.core.trace import (
     NKIPyKernel,
+    Trace,
     definition_of,
     kernel_name,
     trace_function,
@@ -20,6 +22,7 @@ from nkipy.execution.call_cache import CALLS, CallTable
 from nkipy.execution.engines import Executable
 from nkipy.execution.fork_locks import fork_rlock
 from nkipy.hlo.ir import HLOModule
+from nkipy.hlo.proto_writer import digest_module
 from nkipy.runtime.call_key import (
     CallSignature,
     UnhashableStatic,
@@ -71,6 +74,10 @@ class JitKernel:
         self.__module__ = getattr(kernel, "__module__", __name__)
         self._signature = CallSignature(kernel)
         self._programs: CallTable[Program] = CALLS.table()
+        #: Of traces of strided arguments, by the digest of their module.
+        self._executables: WeakValueDictionary[bytes, Executable] = (
+            WeakValueDictionary()
+        )
         self._lock = fork_rlock()
         self._has_warned = False
 
@@ -137,7 +144,17 @@ class JitKernel:
                 "an argument, and store into it or return it",
                 location=definition_of(self.func),
             )
-        return self.program_type(trace, self._executable(trace.module), guards)
+        return self.program_type(trace, self._executable_of(trace), guards)
+
+    def _executable_of(self, trace: Trace) -> Executable:
+        """What computes a trace: compiled once for arguments that differ in strides."""
+        if not trace.is_strided:
+            return self._executable(trace.module)
+        digest = digest_module(trace.module)
+        found = self._executables.get(digest)
+        if found is None:
+            found = self._executables[digest] = self._executable(trace.module)
+        return found
 
     # -- finding the program -----------------------------------------------------------
     def _program(
