@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -42,6 +44,18 @@ def running(engine: str) -> Iterator[Run]:
     with tempfile.TemporaryDirectory() as locks:
         with nrt_client.session(Path(locks), **CHILD) as nrt:
             yield lambda module, inputs: _run_on(nrt, module, inputs)
+
+
+def run_apart(module: str, *arguments: str, timeout: float) -> None:
+    """Run the main program of a module of tests, which may crash, to its good end."""
+    done = subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        env={**os.environ, "NKIPY_EMULATOR_CODE_CACHE": "off"},
+    )
+    assert done.returncode == 0, (done.returncode, done.stderr[-3000:])
 
 
 def _run_on(

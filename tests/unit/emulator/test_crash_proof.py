@@ -8,8 +8,6 @@ each reduction every opcode that can be one. It is run in processes of its own.
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -27,11 +25,13 @@ from nkipy.hlo.opcodes import BINARY, OPCODES, CostKind
 from nkipy.hlo.opcodes.cost import SCALAR
 from nkipy_emulator.engine import XlaCpuEngine
 from tests.support.engine import empty_results
-from tests.support.engines import ENGINES, Run, running
+from tests.support.engines import ENGINES, Run, run_apart, running
 from tests.unit.emulator.test_folding import is_same, special_values
 from tests.unit.hlo.sample import Sample, instruction, reducer, shapes_of
 from tests.unit.hlo.samples import SAMPLES
 
+#: Its main program runs what may crash.
+THIS = "tests.unit.emulator.test_crash_proof"
 #: Opcodes that are in no module of these, and why.
 EXEMPT = {"custom-call": "what it computes, the record of its target says"}
 COLLECTIVES = {
@@ -301,26 +301,13 @@ def test_every_opcode_is_in_a_list():
     assert not listed & (elementwise | set(EXEMPT))
 
 
-def run_apart(engine: str, *opcodes: str) -> None:
-    program = [sys.executable, "-m", "tests.unit.emulator.test_crash_proof", engine]
-    environment = {**os.environ, "NKIPY_EMULATOR_CODE_CACHE": "off"}
-    done = subprocess.run(
-        [*program, *opcodes],
-        capture_output=True,
-        text=True,
-        timeout=900,
-        env=environment,
-    )
-    assert done.returncode == 0, (done.returncode, done.stderr[-3000:])
-
-
 def test_all_values_in_turn():
-    run_apart("inprocess")
+    run_apart(THIS, "inprocess", timeout=900)
 
 
 @pytest.mark.slow
 def test_all_values_in_turn_in_the_child():
-    run_apart("child")
+    run_apart(THIS, "child", timeout=900)
 
 
 @pytest.mark.slow
@@ -331,7 +318,7 @@ def test_all_values_in_turn_in_the_child():
 def test_each_value_in_each_type(engine, opcode):
     if engine == "child" and opcode in COLLECTIVES:
         pytest.skip("the child's ranks are the parent's to bring together")
-    run_apart(engine, opcode)
+    run_apart(THIS, engine, opcode, timeout=900)
 
 
 def main(engine: str, *opcodes: str) -> None:

@@ -5,8 +5,6 @@ Each opcode of elements is asked in a process of its own: some of them ended it.
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -21,8 +19,10 @@ from nkipy.hlo.ir import HLOComputation, HLOInstruction, HLOModule
 from nkipy.hlo.opcodes import OPCODES, CostKind
 from nkipy.hlo.opcodes.cost import SCALAR
 from nkipy.hlo.opcodes.elementwise import BINARY, DIRECTIONS, UNARY
-from tests.support.engines import Run, running
+from tests.support.engines import Run, run_apart, running
 
+#: Its main program runs what may crash.
+THIS = "tests.unit.emulator.test_folding"
 #: Those that the quick run has; the slow one has all.
 QUICK = ("atan2", "count-leading-zeros")
 #: Of opcodes in a module; one with many takes XLA long to compile.
@@ -165,21 +165,8 @@ def test_every_opcode_of_elements_is_among_them():
     assert elementwise - others <= set(ALL)
 
 
-def run_apart(engine: str, *opcodes: str) -> None:
-    program = [sys.executable, "-m", "tests.unit.emulator.test_folding", engine]
-    environment = {**os.environ, "NKIPY_EMULATOR_CODE_CACHE": "off"}
-    done = subprocess.run(
-        [*program, *opcodes],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env=environment,
-    )
-    assert done.returncode == 0, (done.returncode, done.stderr[-3000:])
-
-
 def test_some_opcodes_of_constants():
-    run_apart("inprocess", *QUICK)
+    run_apart(THIS, "inprocess", *QUICK, timeout=300)
 
 
 @pytest.mark.slow
@@ -188,7 +175,7 @@ def test_some_opcodes_of_constants():
     "engine", ["inprocess", pytest.param("child", marks=pytest.mark.exhaustive)]
 )
 def test_each_opcode_of_constants(engine, opcode):
-    run_apart(engine, opcode)
+    run_apart(THIS, engine, opcode, timeout=300)
 
 
 def main(engine: str, *opcodes: str) -> None:

@@ -1,7 +1,8 @@
 """What distinguishes one call of a kernel from another: the key of its cached program.
 
 A key holds the structure of the arguments, shape and dtype of each array, strides of
-those that are not C-contiguous, and every static value; the arrays themselves come back beside it, in parameter order.
+those that are not C-contiguous, and every static value; the arrays themselves come back
+beside it, in parameter order.
 """
 
 from __future__ import annotations

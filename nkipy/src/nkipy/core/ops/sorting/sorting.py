@@ -239,6 +239,7 @@ def _argsort(
 
 
 @partition.modelling
+@argpartition.modelling
 def _partition_modelled(
     args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -256,15 +257,6 @@ def _partition(
     x, along = flat_or_axis(ctx, operand(a), axis)
     _check_partition(kth, x.shape[along], kind, order)
     return NKIPyTensorRef._wrap(ctx, sort_along(ctx, (x,), (), along)[0])
-
-
-@argpartition.modelling
-def _argpartition_modelled(
-    args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    bound = argpartition.bound(args, kwargs)
-    bound.arguments["kth"] = 0
-    return bound.args, bound.kwargs
 
 
 @argpartition.impl("hlo")
