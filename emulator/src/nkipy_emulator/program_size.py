@@ -53,8 +53,8 @@ def check_size(module: HLOModule) -> int:
 
 def is_varied(module: HLOModule) -> bool:
     """Whether it has more than `MANY_KINDS` of instructions; like layers count once."""
-    kinds = {_kind(i) for i in module.instructions() if i.opcode not in _NO_LOOPS}
-    return len(kinds) > MANY_KINDS
+    loops = [i for i in module.instructions() if i.opcode not in _NO_LOOPS]
+    return len(loops) > MANY_KINDS and len(set(map(_kind, loops))) > MANY_KINDS
 
 
 def _kind(inst: HLOInstruction) -> tuple[Any, ...]:
