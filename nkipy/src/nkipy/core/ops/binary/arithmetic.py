@@ -17,7 +17,7 @@ from nkipy.core.ops._lower import (
 )
 from nkipy.core.ops._samples import ErrorSample
 from nkipy.core.ops._ufunc import UFuncOp, in_float32, opcode
-from nkipy.core.ops._ufunc_samples import distinct_zeros, keyword_sampler
+from nkipy.core.ops._ufunc_samples import keyword_sampler
 from nkipy.hlo.builder import HLOBuilder, Value
 
 _F32 = np.ones((2, 3), np.float32)
@@ -42,21 +42,6 @@ _NO_CAST = ErrorSample(
 
 
 _add, _multiply = opcode("add", "or"), opcode("multiply", "and")
-_maximum, _minimum = opcode("maximum", "or"), opcode("minimum", "and")
-
-
-def _ignoring_nan(lower):  # type: ignore[no-untyped-def]
-    """`lower`, but where one operand is NaN the result is the other."""
-
-    def chosen(b: HLOBuilder, x: Value, y: Value) -> Value:
-        result = lower(b, x, y)
-        if not dt.is_float(x.dtype):
-            return result
-        return b.select(is_nan(b, x), y, b.select(is_nan(b, y), x, result))
-
-    return chosen
-
-
 add = UFuncOp(
     np.add, _add, dtypes=ALL, samples=keyword_sampler(), errors=(*MISTAKES, _NO_CAST)
 )
@@ -68,10 +53,6 @@ subtract = UFuncOp(
 )
 multiply = UFuncOp(np.multiply, _multiply, dtypes=ALL, errors=MISTAKES)
 divide = UFuncOp(np.divide, opcode("divide"), dtypes=ALL, errors=MISTAKES)
-maximum = UFuncOp(np.maximum, _maximum, dtypes=ALL, samples=distinct_zeros)
-minimum = UFuncOp(np.minimum, _minimum, dtypes=ALL, samples=distinct_zeros)
-fmax = UFuncOp(np.fmax, _ignoring_nan(_maximum), dtypes=ALL, samples=distinct_zeros)
-fmin = UFuncOp(np.fmin, _ignoring_nan(_minimum), dtypes=ALL, samples=distinct_zeros)
 
 
 def _distance(b: HLOBuilder, x: Value, y: Value) -> Value:

@@ -71,7 +71,7 @@ class CompareOp(UFuncOp):
             return None
         if x.dtype in dt.SIGNED and y.dtype == dt.uint32:
             left, right = broadcast(ctx, [as_hlo_tensor(ctx, v) for v in (x, y)])
-            return _signed_with_unsigned(ctx, left, right, direction)
+            return signed_with_unsigned(ctx, left, right, direction)
         if x.dtype in _WIDE and dt.is_float(y.dtype):
             y = as_hlo_tensor(ctx, y, dt.float32)
             left, right = broadcast(ctx, [as_hlo_tensor(ctx, x), y])
@@ -108,7 +108,7 @@ def _with_scalar(b: HLOBuilder, x: Value, value: Any, direction: str) -> Value |
     return b.full(x.shape, direction in true_for, dt.bool_)
 
 
-def _signed_with_unsigned(b: HLOBuilder, x: Value, y: Value, direction: str) -> Value:
+def signed_with_unsigned(b: HLOBuilder, x: Value, y: Value, direction: str) -> Value:
     """NumPy compares in int64. A negative number is below all unsigned ones."""
     as_unsigned = b.convert(b.convert(x, dt.int32), dt.uint32)
     result, below = b.compare(as_unsigned, y, direction), is_negative(b, x)
