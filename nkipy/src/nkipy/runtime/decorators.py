@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from nkipy.hlo.options import SimulationOptions
 from nkipy.runtime.simulate import SimulatedKernel
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from nkipy.core.compile import CompilationTarget
     from nkipy.runtime.baremetal import BaremetalKernel
 
@@ -123,6 +124,8 @@ def baremetal_jit(
         raise ValueError(f"Unknown backend {backend}")
 
     def compiled(function: Callable[..., Any]) -> BaremetalKernel:
+        from pathlib import Path
+
         from nkipy.compiler.build import BuildOptions
         from nkipy.core.compile import CompilationTarget
         from nkipy.runtime import BaremetalKernel
