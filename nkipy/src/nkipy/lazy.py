@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 
@@ -23,7 +25,7 @@ def lazy_names(
         if module is None:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         try:
-            value = getattr(import_module(module), name)
+            value = getattr(_imported(module), name)
         except ModuleNotFoundError as error:
             if error.name != "spike":
                 raise
@@ -37,3 +39,18 @@ def lazy_names(
         return sorted({*space, *modules})
 
     return getattribute, names
+
+
+def _imported(module: str) -> ModuleType:
+    """A module, imported without looking for cycles in what stays for good.
+
+    The collector would go through all code and records again and again as they become
+    more, which is a sixth of what importing them takes.
+    """
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        return import_module(module)
+    finally:
+        if collects:
+            gc.enable()

@@ -72,8 +72,7 @@ class TensorPlaceholder:
             object.__setattr__(self, "original_name", self.name)
 
 
-@dataclass(frozen=True)
-class AliasInfo:
+class AliasInfo(NamedTuple):
     """Output `output_index` is written into the memory of parameter `param_index`.
 
     ``is_user_returned`` tells an output that the kernel returned from one appended

@@ -16,7 +16,6 @@ what is compiled, or they follow from the order.
 
 from __future__ import annotations
 
-import hashlib
 from functools import lru_cache
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -69,8 +68,10 @@ def hash_module(module: HLOModule, compiler_args: str = "") -> str:
 
     See :func:`digest_module` for what makes two programs the same.
     """
+    from hashlib import sha256
+
     whole = digest_module(module) + compiler_args.encode()
-    return hashlib.sha256(whole).hexdigest()[:12]
+    return sha256(whole).hexdigest()[:12]
 
 
 @checked
@@ -86,11 +87,13 @@ def digest_module(module: HLOModule) -> bytes:
         EntryPointError: an installed package has the record of a custom call, which
             cannot be loaded.
     """
+    from hashlib import sha256  # loads OpenSSL
+
     encoded = _encoded(module)
     # In this order: another thread sets the digest first, then drops what it is of.
     hashed, digest = encoded.hashed, encoded.digest
     if digest is None:
-        sha = hashlib.sha256()
+        sha = sha256()
         for part in hashed:
             sha.update(part)
         encoded.digest = digest = sha.digest()
@@ -101,7 +104,7 @@ def digest_module(module: HLOModule) -> bytes:
     from nkipy.hlo.custom_calls import targets_of, versions
 
     text = versions(targets_of(encoded.computations))
-    return hashlib.sha256(digest + text.encode()).digest()
+    return sha256(digest + text.encode()).digest()
 
 
 def _calls_out(computation: HLOComputation) -> bool:

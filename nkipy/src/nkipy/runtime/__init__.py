@@ -4,29 +4,29 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nkipy.execution.engines import SimulatorNotFoundError
-from nkipy.hlo.options import SimulationOptions
 from nkipy.lazy import lazy_names
-from nkipy.runtime.decorators import baremetal_jit, simulate_jit
-from nkipy.runtime.devices import (
-    is_neuron_compatible,
-    max_loaded_kernels,
-    set_max_loaded_kernels,
-    unload_kernels,
-)
-from nkipy.runtime.simulate import PerRank, SimulatedKernel
 
 if TYPE_CHECKING:
     from nkipy.compiler.artifacts import ArtifactError, cache_directory
     from nkipy.core.compile import compile_to_neff, lower_to_nki
+    from nkipy.execution.engines import SimulatorNotFoundError
+    from nkipy.hlo.options import SimulationOptions
     from nkipy.runtime.baremetal import BaremetalKernel
     from nkipy.runtime.baremetal_executor import BaremetalExecutor, CompiledKernel
+    from nkipy.runtime.decorators import baremetal_jit, simulate_jit
     from nkipy.runtime.device_kernel import DeviceKernel
     from nkipy.runtime.device_tensor import DeviceTensor
+    from nkipy.runtime.devices import (
+        is_neuron_compatible,
+        max_loaded_kernels,
+        set_max_loaded_kernels,
+        unload_kernels,
+    )
     from nkipy.runtime.execute import (
         baremetal_run_traced_kernel,
         simulate_traced_kernel,
     )
+    from nkipy.runtime.simulate import PerRank, SimulatedKernel
 
 __all__ = [
     "ArtifactError",
@@ -60,11 +60,21 @@ _LAZY = {
     "CompiledKernel": "nkipy.runtime.baremetal_executor",
     "DeviceKernel": "nkipy.runtime.device_kernel",
     "DeviceTensor": "nkipy.runtime.device_tensor",
+    "PerRank": "nkipy.runtime.simulate",
+    "SimulatedKernel": "nkipy.runtime.simulate",
+    "SimulationOptions": "nkipy.hlo.options",
+    "SimulatorNotFoundError": "nkipy.execution.engines",
+    "baremetal_jit": "nkipy.runtime.decorators",
     "baremetal_run_traced_kernel": "nkipy.runtime.execute",
     "cache_directory": "nkipy.compiler.artifacts",
     "compile_to_neff": "nkipy.core.compile",
+    "is_neuron_compatible": "nkipy.runtime.devices",
     "lower_to_nki": "nkipy.core.compile",
+    "max_loaded_kernels": "nkipy.runtime.devices",
+    "set_max_loaded_kernels": "nkipy.runtime.devices",
+    "simulate_jit": "nkipy.runtime.decorators",
     "simulate_traced_kernel": "nkipy.runtime.execute",
+    "unload_kernels": "nkipy.runtime.devices",
 }
 
 

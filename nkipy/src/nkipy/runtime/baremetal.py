@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -64,7 +63,7 @@ class BaremetalKernel(JitKernel):
         ntff: a file that calls write a profile to.
     """
 
-    logger = logging.getLogger("nkipy.baremetal")
+    logger_name = "nkipy.baremetal"
     kind = "baremetal"
     program_type = BaremetalProgram
 

@@ -19,7 +19,7 @@ import array
 import functools
 import io
 import os
-import random
+import sys
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, MappingView, Sequence, Set
@@ -30,8 +30,9 @@ from types import (
     FunctionType,
     MethodType,
     MethodWrapperType,
+    ModuleType,
 )
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -52,6 +53,8 @@ _BOUND_IN_C = (BuiltinMethodType, MethodWrapperType)
 #: What functions and classes have that is neither in their namespace nor state.
 _LABELS = ("__name__", "__qualname__", "__doc__", "__annotations__", "__module__")
 _MEMORY = (bytearray, memoryview, array.array)
+#: Modules whose functions draw from a generator of their own.
+_DRAWING = frozenset({"random", "numpy.random"})
 
 
 class Guards:
@@ -74,6 +77,8 @@ class Guards:
                 walk.visit(functools.partial(_same, held))
             walk.run()
         if "random" in names.all:
+            import random
+
             walk.draws += [
                 _unchanged(np.random.get_state),
                 _unchanged(random.getstate),
@@ -326,7 +331,7 @@ class _Walk:
                 self.visit(functools.partial(_same, wrapped))
         else:
             self.visit(functools.partial(type, value))
-        if value is np.random or value is random:
+        if isinstance(value, ModuleType) and value.__name__ in _DRAWING:
             self.names.all.add("random")
         self._keeps_names(value)
         for name in captured.own_names(value, self.names):
@@ -384,13 +389,19 @@ def _state_of(value: Any) -> Callable[[], Any] | None:
     """What reads the state of `value`, if it is data as a whole."""
     if isinstance(value, _MEMORY):
         return functools.partial(bytes, value)
-    if isinstance(value, np.random.Generator):
+    if _is_of(value, "numpy.random", "Generator"):
         return lambda: value.bit_generator.state
-    if isinstance(value, np.random.RandomState):
-        return value.get_state
-    if isinstance(value, random.Random):
-        return value.getstate
+    if _is_of(value, "numpy.random", "RandomState"):
+        return cast("Read", value.get_state)
+    if _is_of(value, "random", "Random"):
+        return cast("Read", value.getstate)
     return None
+
+
+def _is_of(value: Any, module: str, name: str) -> bool:
+    """Whether `value` is of a class of a module, without importing that."""
+    loaded = sys.modules.get(module)
+    return loaded is not None and isinstance(value, getattr(loaded, name, ()))
 
 
 def _unchanged(read: Read) -> Check:

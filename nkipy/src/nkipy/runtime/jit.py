@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 from nkipy.core._known_trees import holds_traced, operands
@@ -33,6 +32,9 @@ from nkipy.runtime.guards import Guards
 from nkipy.runtime.per_rank import refuse_per_rank
 from nkipy.runtime.program import Program
 
+if TYPE_CHECKING:
+    import logging
+
 
 class HLOText(str):
     """HLO text that a notebook shows in fixed-width type."""
@@ -54,8 +56,8 @@ class JitKernel:
         kernel: a function, or an :class:`NKIPyKernel`.
     """
 
-    #: Says why a call was traced and compiled.
-    logger = logging.getLogger("nkipy")
+    #: Of :attr:`logger`.
+    logger_name = "nkipy"
     #: What `repr` calls such a kernel.
     kind = "compiled"
     program_type: type[Program] = Program
@@ -80,6 +82,13 @@ class JitKernel:
         )
         self._lock = fork_rlock()
         self._has_warned = False
+
+    @property
+    def logger(self) -> logging.Logger:
+        """Says at level INFO why a call was traced and compiled."""
+        import logging
+
+        return logging.getLogger(self.logger_name)
 
     def __repr__(self) -> str:
         return f"<{self.kind} kernel {self.__name__!r}>"
@@ -199,8 +208,6 @@ class JitKernel:
             )
 
     def _explain(self, key: Any, stale: Program | None) -> None:
-        if not self.logger.isEnabledFor(logging.INFO):
-            return
         if stale is not None:
             reason = "a captured global or closure variable has changed"
         elif not len(self._programs):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -35,7 +34,7 @@ class SimulatedKernel(JitKernel):
             :class:`PerRank`.
     """
 
-    logger = logging.getLogger("nkipy.simulate")
+    logger_name = "nkipy.simulate"
     kind = "simulated"
 
     def __init__(

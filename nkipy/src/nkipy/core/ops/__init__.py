@@ -8,7 +8,6 @@ entry elsewhere.
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Iterable
 from importlib import import_module
 from pkgutil import iter_modules
@@ -37,22 +36,7 @@ def _import_all(package: str, path: Iterable[str]) -> None:
     refuse_unfinished(package)
 
 
-def _import_chapters() -> None:
-    """Import all of them, without looking for cycles in what stays for good.
-
-    The collector would go through the code and the records again and again as they
-    become more, which is a sixth of what importing them takes.
-    """
-    collects = gc.isenabled()
-    gc.disable()
-    try:
-        _import_all(__name__, __path__)
-    finally:
-        if collects:
-            gc.enable()
-
-
-_import_chapters()
+_import_all(__name__, __path__)
 
 # Records made later, in other packages or in tests, are found by __getattr__.
 _named = {
