@@ -111,7 +111,7 @@ class SpikeModel:
         outputs: Tensors | None = None,
         save_trace: bool = False,
         ntff_name: str | None = None,
-    ) -> Tensors | None:
+    ) -> dict[str, SpikeTensor] | Any:
         made, calls = None, self._calls
         call = recall(calls, inputs, outputs) or self._prepare(inputs, outputs)
         if outputs is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import ml_dtypes  # noqa: F401  -- makes NumPy know bfloat16 and fp8 by name
 import numpy as np
@@ -32,7 +32,13 @@ class SpikeTensor(TensorExchange):
     """Device memory with a shape and a dtype; the memory is freed with the last tensor
     on it, or by `close`.
 
-    `tensor_ref`, `shape` and `dtype` (as given) never change; a `name` may.
+    All but a `name` never change.
+
+    Attributes:
+        tensor_ref: the memory, as an NrtTensor.
+        shape: dimensions, as a tuple.
+        dtype: element type, as it was given.
+        name: for messages, or None.
     """
 
     __slots__ = ("__weakref__", "_array", "_dtype", "_shape", "_tensor_ref", "name")
@@ -51,9 +57,9 @@ class SpikeTensor(TensorExchange):
         self._array: SpikeArray | None = None
 
     # Prepared calls recognise a tensor by its identity, so these must not change.
-    tensor_ref = property(attrgetter("_tensor_ref"), doc="The memory, as an NrtTensor.")
-    shape = property(attrgetter("_shape"), doc="Dimensions, as a tuple.")
-    dtype = property(attrgetter("_dtype"), doc="Element type, as it was given.")
+    tensor_ref: Final[NrtTensor] = property(attrgetter("_tensor_ref"))  # type: ignore[assignment]
+    shape: Final[tuple[int, ...]] = property(attrgetter("_shape"))  # type: ignore[assignment]
+    dtype: npt.DTypeLike = property(attrgetter("_dtype"))  # type: ignore[assignment]
 
     def __spike_array__(self) -> SpikeArray:
         """The device-array protocol: see :mod:`spike.device_array`."""

@@ -6,7 +6,7 @@ import inspect
 import re
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
 
@@ -50,6 +50,9 @@ from nkipy.hlo.ir import (
 )
 from nkipy.hlo.rewrites.dead_code import eliminate_dead_code
 from nkipy.hlo.verifier import verify_module
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = ["NKIPyKernel", "Trace", "trace_function"]
 
@@ -333,6 +336,16 @@ class NKIPyKernel:
     def _code(self) -> HLOModule | None:
         """The module of the last :meth:`specialize`."""
         return self._trace.module if self._trace is not None else None
+
+    @overload
+    @classmethod
+    def trace(cls, func: Callable[..., Any], backend: str = "hlo") -> Self: ...
+
+    @overload
+    @classmethod
+    def trace(
+        cls, func: None = None, backend: str = "hlo"
+    ) -> Callable[[Callable[..., Any]], Self]: ...
 
     @classmethod
     def trace(cls, func: Callable[..., Any] | None = None, backend: str = "hlo") -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from math import prod
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -24,7 +24,22 @@ from spike.device_array import (
     spike_array,
 )
 
-__all__ = ["DeviceMemory", "SpikeArray", "is_device_array", "memory_of", "spike_array"]
+__all__ = [
+    "DeviceArray",
+    "DeviceMemory",
+    "SpikeArray",
+    "is_device_array",
+    "memory_of",
+    "spike_array",
+]
+
+
+class DeviceArray(Protocol):
+    """An array in device memory, to type checkers."""
+
+    def __spike_array__(self) -> SpikeArray:
+        """Where it is, and what."""
+        ...
 
 
 def is_device_array(value: Any) -> bool:

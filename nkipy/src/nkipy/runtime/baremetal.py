@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
 from nkipy.compiler.build import BuildOptions, build
 from nkipy.core.errors import NKIPyValueError
@@ -18,8 +18,11 @@ from nkipy.execution.part import PartOf
 from nkipy.execution.program import load
 from nkipy.hlo.arguments import expect
 from nkipy.hlo.ir import HLOModule
-from nkipy.runtime.jit import JitKernel
+from nkipy.runtime.jit import JitKernel, P, R_co
 from nkipy.runtime.program import Program
+
+if TYPE_CHECKING:
+    from nkipy.execution.device_arrays import DeviceArray
 
 
 class BaremetalProgram(Program):
@@ -48,7 +51,7 @@ class BaremetalProgram(Program):
         return described.core_id, start, start + described.nbytes
 
 
-class BaremetalKernel(JitKernel):
+class BaremetalKernel(JitKernel[P, R_co]):
     """A kernel whose calls execute its NEFF on a NeuronCore.
 
     Arguments are NumPy arrays, which are uploaded, or :class:`DeviceTensor`, which are
@@ -69,7 +72,7 @@ class BaremetalKernel(JitKernel):
 
     def __init__(
         self,
-        kernel: Callable[..., Any] | NKIPyKernel,
+        kernel: Callable[P, R_co] | NKIPyKernel,
         options: BuildOptions | None = None,
         core_id: int = 0,
         ntff: Path | None = None,
@@ -79,6 +82,28 @@ class BaremetalKernel(JitKernel):
         self.options = options or BuildOptions()
         self.core_id = core_id
         self.ntff = ntff
+
+    if TYPE_CHECKING:
+        # Where a kernel's annotations say ndarray, arrays on the device may stand too;
+        # and no type says that of just some arguments, at whatever place.
+
+        @overload
+        def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
+
+        @overload
+        def __call__(self, a: DeviceArray, /, *args: Any, **kwargs: Any) -> R_co: ...
+
+        @overload
+        def __call__(
+            self, a: Any, b: DeviceArray, /, *args: Any, **kwargs: Any
+        ) -> R_co: ...
+
+        @overload
+        def __call__(
+            self, a: Any, b: Any, c: DeviceArray, /, *args: Any, **kwargs: Any
+        ) -> R_co: ...
+
+        def __call__(self, /, *args: Any, **kwargs: Any) -> Any: ...
 
     def unload(self) -> None:
         """Free what the kernel's programs occupy of the core; calls load them again."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, overload
 
 from nkipy.hlo.options import SimulationOptions
 from nkipy.runtime.simulate import SimulatedKernel
@@ -15,14 +15,41 @@ if TYPE_CHECKING:
     from nkipy.runtime.baremetal import BaremetalKernel
 
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
 @overload
-def simulate_jit(kernel: Callable[..., Any], /) -> SimulatedKernel: ...
+def simulate_jit(  # type: ignore[overload-overlap]  # 1 is an int, too
+    kernel: Callable[P, R],
+    /,
+    *,
+    world_size: Literal[1] = 1,
+    options: SimulationOptions | None = None,
+) -> SimulatedKernel[P, R]: ...
+
+
+@overload
+def simulate_jit(  # type: ignore[overload-overlap]
+    *, world_size: Literal[1] = 1, options: SimulationOptions | None = None
+) -> Callable[[Callable[P, R]], SimulatedKernel[P, R]]: ...
+
+
+# Of several ranks, any argument may be PerRank, whatever its annotation says.
+@overload
+def simulate_jit(
+    kernel: Callable[..., R],
+    /,
+    *,
+    world_size: int,
+    options: SimulationOptions | None = None,
+) -> SimulatedKernel[..., list[R]]: ...
 
 
 @overload
 def simulate_jit(
-    *, world_size: int = 1, options: SimulationOptions | None = None
-) -> Callable[[Callable[..., Any]], SimulatedKernel]: ...
+    *, world_size: int, options: SimulationOptions | None = None
+) -> Callable[[Callable[..., R]], SimulatedKernel[..., list[R]]]: ...
 
 
 def simulate_jit(
@@ -61,7 +88,15 @@ def simulate_jit(
 
 
 @overload
-def baremetal_jit(kernel_func: Callable[..., Any]) -> BaremetalKernel: ...
+def baremetal_jit(
+    kernel_func: Callable[P, R],
+    *,
+    backend: str = "hlo",
+    additional_compiler_args: str = "",
+    target: CompilationTarget | None = None,
+    artifacts_dir: str | Path | None = None,
+    core_id: int = 0,
+) -> BaremetalKernel[P, R]: ...
 
 
 @overload
@@ -72,7 +107,7 @@ def baremetal_jit(
     target: CompilationTarget | None = None,
     artifacts_dir: str | Path | None = None,
     core_id: int = 0,
-) -> Callable[[Callable[..., Any]], BaremetalKernel]: ...
+) -> Callable[[Callable[P, R]], BaremetalKernel[P, R]]: ...
 
 
 def baremetal_jit(
@@ -123,7 +158,7 @@ def baremetal_jit(
     if backend != "hlo":
         raise ValueError(f"Unknown backend {backend}")
 
-    def compiled(function: Callable[..., Any]) -> BaremetalKernel:
+    def compiled(function: Callable[..., Any]) -> BaremetalKernel[..., Any]:
         from pathlib import Path
 
         from nkipy.compiler.build import BuildOptions

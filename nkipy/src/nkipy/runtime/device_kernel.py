@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from nkipy.compiler.artifacts import cache_directory
 from nkipy.compiler.build import BuildOptions, build
 from nkipy.core.compile import CompilationTarget
 from nkipy.core.errors import NKIPyValueError
 from nkipy.core.trace import NKIPyKernel, kernel_name
+from nkipy.execution.device_arrays import DeviceArray
 from nkipy.execution.device_module import device_module
 from nkipy.execution.residency import LOADED
 from nkipy.hlo.ir import MUST_ALIAS_SUFFIX
@@ -25,14 +26,17 @@ from nkipy.runtime.collective import (
 from nkipy.runtime.contained import ContainedArrays
 from nkipy.runtime.device_tensor import DeviceTensor
 from nkipy.runtime.loaded_kernels import LoadedKernels
-from spike import BenchmarkResult, NrtModel, SpikeModel, SpikeTensor
+from spike import BenchmarkResult, NrtModel, SpikeModel
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
     from spike._spike import AsyncExecution
 
-Tensors = dict[str, SpikeTensor]
+Tensors = dict[str, Any]
+# A dict of one kind is none of another: inputs and outputs may be of either.
+InputT = TypeVar("InputT", bound=DeviceArray)
+OutputT = TypeVar("OutputT", bound=DeviceArray)
 
 #: Kernels that compile_and_load may return again, by cache key.
 _LOADED_KERNELS = LoadedKernels()
@@ -174,6 +178,24 @@ class DeviceKernel(SpikeModel):
         made = build(part.module, options, name, again=not use_cached_if_exists)
         return str(made.neff), f"{name}_{made.key[:24]}"
 
+    @overload  # type: ignore[override]  # the base takes any dict
+    def __call__(
+        self,
+        inputs: dict[str, InputT],
+        outputs: None = None,
+        save_trace: bool = False,
+        ntff_name: str | None = None,
+    ) -> dict[str, DeviceTensor]: ...
+
+    @overload
+    def __call__(
+        self,
+        inputs: dict[str, InputT],
+        outputs: dict[str, OutputT],
+        save_trace: bool = False,
+        ntff_name: str | None = None,
+    ) -> None: ...
+
     def __call__(
         self,
         inputs: Tensors,
@@ -227,7 +249,9 @@ class DeviceKernel(SpikeModel):
         inputs, named = self._named(inputs, outputs)
         return super().execute_async(inputs, outputs if named is None else named)
 
-    def allocate_output_tensors(self, inputs: Tensors | None = None) -> list[Any]:
+    def allocate_output_tensors(
+        self, inputs: Tensors | None = None
+    ) -> list[DeviceTensor]:
         """Tensors of zeros for all results, in order; see :meth:`__call__`.
 
         With `inputs` given, a result that is written into an input is that tensor.

@@ -5,11 +5,12 @@ from __future__ import annotations
 import importlib
 import operator
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 import spike
 from nkipy.core import dtypes as dt
@@ -39,11 +40,14 @@ class DeviceTensor(SpikeTensor):
 
     __slots__ = ()
 
+    if TYPE_CHECKING:
+        dtype: np.dtype[Any]
+
     @classmethod
     def empty(
         cls,
-        shape: Any,
-        dtype: Any = np.float32,
+        shape: int | Sequence[int],
+        dtype: npt.DTypeLike = np.float32,
         name: str | None = None,
         core_id: int = 0,
     ) -> Self:
@@ -67,8 +71,8 @@ class DeviceTensor(SpikeTensor):
     @classmethod
     def zeros(
         cls,
-        shape: Any,
-        dtype: Any = np.float32,
+        shape: int | Sequence[int],
+        dtype: npt.DTypeLike = np.float32,
         name: str | None = None,
         core_id: int = 0,
     ) -> Self:
@@ -78,7 +82,9 @@ class DeviceTensor(SpikeTensor):
         return made
 
     @classmethod
-    def from_numpy(cls, array: Any, name: str | None = None, core_id: int = 0) -> Self:
+    def from_numpy(
+        cls, array: npt.ArrayLike, name: str | None = None, core_id: int = 0
+    ) -> Self:
         """A copy of `array`, or of what NumPy makes an array of, on the device.
 
         Raises:
@@ -109,7 +115,7 @@ class DeviceTensor(SpikeTensor):
         made._write(_bytes_of_torch(tensor))
         return made
 
-    def numpy(self, out: np.ndarray | None = None) -> np.ndarray:
+    def numpy(self, out: npt.NDArray[Any] | None = None) -> npt.NDArray[Any]:
         """A copy on the host, in `out` if given: C-contiguous, this shape and dtype."""
         if self.nbytes:
             return super().numpy(out)
@@ -130,7 +136,7 @@ class DeviceTensor(SpikeTensor):
         self._read(made.reshape(-1).view(torch.uint8).numpy())
         return made
 
-    def write_from_numpy(self, array: Any) -> None:
+    def write_from_numpy(self, array: npt.ArrayLike) -> None:
         """Overwrite the array, with as many elements of the same dtype.
 
         Raises:

@@ -70,7 +70,7 @@ def baremetal_run_traced_kernel(
     directory = None if artifacts_dir is None else Path(artifacts_dir)
     options = BuildOptions(target, additional_compiler_args, directory)
     ntff = (directory or Path.cwd()) / "profile.ntff" if save_trace else None
-    compiled = BaremetalKernel(kernel, options, ntff=ntff)
+    compiled: BaremetalKernel[..., Any] = BaremetalKernel(kernel, options, ntff=ntff)
     return compiled.run_traced(kernel, args, kwargs)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from types import MethodType
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 from weakref import WeakValueDictionary
 
 from nkipy.core._known_trees import holds_traced, operands
@@ -34,6 +35,16 @@ from nkipy.runtime.program import Program
 
 if TYPE_CHECKING:
     import logging
+    from typing import Concatenate
+
+    from typing_extensions import Self
+
+#: Parameters of a kernel, those of a method without its instance, and that instance.
+P = ParamSpec("P")
+MethodP = ParamSpec("MethodP")
+InstanceT = TypeVar("InstanceT")
+#: What a call returns.
+R_co = TypeVar("R_co", covariant=True)
 
 
 class HLOText(str):
@@ -45,12 +56,12 @@ class HLOText(str):
         return f"<pre>{escape(self)}</pre>"
 
 
-class JitKernel:
+class JitKernel(Generic[P, R_co]):
     """A kernel that is traced and compiled on its first call, for each kind of call.
 
     Calls are cached by the structure of the arguments, shapes, dtypes and static
     values: a warm call neither traces nor compiles. Subclasses say how a traced call
-    is compiled.
+    is compiled. To type checkers it has the parameters and the result of its function.
 
     Args:
         kernel: a function, or an :class:`NKIPyKernel`.
@@ -64,7 +75,7 @@ class JitKernel:
     #: Ranks that one call runs.
     world_size = 1
 
-    def __init__(self, kernel: Callable[..., Any] | NKIPyKernel) -> None:
+    def __init__(self, kernel: Callable[P, R_co] | NKIPyKernel) -> None:
         if isinstance(kernel, NKIPyKernel):
             kernel = kernel.func
         if not callable(kernel):
@@ -93,10 +104,20 @@ class JitKernel:
     def __repr__(self) -> str:
         return f"<{self.kind} kernel {self.__name__!r}>"
 
+    @overload
+    def __get__(self, instance: None, owner: Any = None) -> Self: ...
+
+    @overload
+    def __get__(
+        self: JitKernel[Concatenate[InstanceT, MethodP], R_co],
+        instance: InstanceT,
+        owner: Any = None,
+    ) -> BoundKernel[MethodP, R_co]: ...
+
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else BoundKernel(self, instance)
 
-    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R_co:
         if self.world_size > 1 or _active_ctx.get() is not None:
             return self._call_otherwise(args, kwargs)
         program, arrays = self._program(args, kwargs)
@@ -217,14 +238,27 @@ class JitKernel:
         self.logger.info("%s: tracing and compiling: %s", self.__name__, reason)
 
 
-class BoundKernel:
+class BoundKernel(Generic[P, R_co]):
     """A compiled kernel that is a method, bound to its instance."""
 
-    def __init__(self, kernel: JitKernel, instance: Any) -> None:
+    def __init__(self, kernel: JitKernel[..., R_co], instance: Any) -> None:
         self._kernel = kernel
         self._instance = instance
+        self.__doc__ = kernel.__doc__
 
-    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+    @property
+    def __name__(self) -> str:
+        return self._kernel.__name__
+
+    def __repr__(self) -> str:
+        return f"<{self._kernel!r} of {self._instance!r}>"
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "__wrapped__":  # for who asks for the signature, and no call does
+            return MethodType(self._kernel.func, self._instance)
+        raise AttributeError(f"{self!r} has no attribute {name!r}")
+
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R_co:
         return self._kernel(self._instance, *args, **kwargs)
 
     def lower(self, /, *args: Any, **kwargs: Any) -> HLOModule:

@@ -16,14 +16,14 @@ from nkipy.hlo.arguments import expect
 from nkipy.hlo.ir import HLOInstruction, HLOModule
 from nkipy.hlo.options import SimulationOptions
 from nkipy.hlo.queries import collectives, ranks_of, spans_ranks
-from nkipy.runtime.jit import JitKernel
+from nkipy.runtime.jit import JitKernel, P, R_co
 from nkipy.runtime.per_rank import PerRank, select_rank
 from nkipy.runtime.program import Program
 
 __all__ = ["PerRank", "SimulatedKernel"]
 
 
-class SimulatedKernel(JitKernel):
+class SimulatedKernel(JitKernel[P, R_co]):
     """A kernel whose calls execute its HLO on the CPU.
 
     Args:
@@ -39,7 +39,7 @@ class SimulatedKernel(JitKernel):
 
     def __init__(
         self,
-        kernel: Callable[..., Any] | NKIPyKernel,
+        kernel: Callable[P, R_co] | NKIPyKernel,
         options: SimulationOptions | None = None,
         world_size: int = 1,
     ) -> None:

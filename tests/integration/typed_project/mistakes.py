@@ -1,0 +1,29 @@
+"""Calls that type checkers must refuse, each where it says so."""
+
+import numpy as np
+from kernels import Layer, both, on_core_1, on_device, scaled
+
+from nkipy.runtime import DeviceTensor, baremetal_jit, simulate_jit
+
+x = np.ones((2, 3), np.float32)
+tensor = DeviceTensor.from_numpy(x)
+layer = Layer(x)
+
+scaled(1, 2, nope=4)  # refused
+scaled(x)  # refused
+scaled(x, "two")  # refused
+scaled(x, 2.0, 1.0)  # refused
+both(x).sort()  # refused
+first, second, third = both(x, x)  # refused
+layer.forward(x, nope=4)  # refused
+layer.forward(layer, x)  # refused
+layer.on_device(x, 2)  # refused
+on_device(1, 2, nope=4)  # refused
+on_device(x, 2.0, 3.0)  # refused
+on_core_1(y=x)  # refused
+simulate_jit(options=1)  # refused
+baremetal_jit(core="0")  # refused
+tensor.shape.sum()  # refused
+print(tensor.dtype.nope)  # refused
+tensor.shape = (1,)  # refused
+DeviceTensor.zeros("x", np.float32, nope=1)  # refused
