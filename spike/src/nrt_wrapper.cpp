@@ -43,7 +43,6 @@ std::string describe_core(const NrtApi& api, int core) {
   return text + " of " + std::to_string(count) + " visible ones";
 }
 
-// Why the last call failed, where the library says so, for the front of a message.
 std::string describe_reason(const NrtApi& api) {
   const char* const reason =
       api.nkipy_emulator_last_error ? api.nkipy_emulator_last_error() : "";

@@ -32,7 +32,10 @@ void log_not_running(const char* function, NRT_STATUS status) noexcept;
 template <typename Body>
 NRT_STATUS api_call_any_time(const char* function, Body&& body) noexcept {
   const NRT_STATUS failure = injected(function);
-  if (failure != NRT_SUCCESS) return failure;
+  if (failure != NRT_SUCCESS) {
+    clear_last_error();
+    return failure;
+  }
   try {
     return body();
   } catch (...) {

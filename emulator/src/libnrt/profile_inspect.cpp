@@ -38,16 +38,27 @@ class Inspection {
   Inspection(const Inspection&) = delete;
   Inspection& operator=(const Inspection&) = delete;
 
+  /// Each file, though another one cannot be written.
   void write() const {
-    if (buffer_) {
-      profile::write_file(directory_ + "/" + kSystemTrace, buffer_->fetch({}) + "\n");
+    std::string problems;
+    if (buffer_) write_file(kSystemTrace, buffer_->fetch({}) + "\n", &problems);
+    if (runs_) {
+      const auto recording = runs_->recorder().recording();
+      write_file(kProfile, profile::chrome_trace(recording), &problems);
     }
-    if (!runs_) return;
-    profile::write_file(directory_ + "/" + kProfile,
-                        profile::chrome_trace(runs_->recorder().recording()));
+    if (!problems.empty()) throw StatusError(NRT_FAILURE, problems);
   }
 
  private:
+  void write_file(const std::string& name, const std::string& content,
+                  std::string* problems) const {
+    try {
+      profile::write_file(directory_ + "/" + name, content);
+    } catch (const StatusError& error) {
+      *problems += (problems->empty() ? "" : "; ") + std::string(error.what());
+    }
+  }
+
   static constexpr char kSystemTrace[] = "emulator_system_trace.json";
   static constexpr char kProfile[] = "emulator_profile.json";
 

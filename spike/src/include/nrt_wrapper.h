@@ -55,6 +55,9 @@ void check(int status, const char* text, Detail detail) {
 
 /// "core 9 of 8 visible ones", as a detail of errors.
 std::string describe_core(const NrtApi& api, int core);
+/// Why this thread's last call failed, where the library says so, for the front of a
+/// detail; else "".
+std::string describe_reason(const NrtApi& api);
 /// The environment's choice of cores, as a detail of errors.
 std::string describe_environment();
 

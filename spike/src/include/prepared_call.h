@@ -38,11 +38,12 @@ struct PinnedCall {
   /// Executes, and writes a profile to the file.
   void profile(const std::string& file) const {
     Use nrt(model->runtime, "Unable to profile a model");
-    check(nrt->nrt_profile_start(model->model, file.c_str()),
-          "Failed to start profile");
+    const auto why = [&] { return describe_reason(*nrt) + "'" + file + "'"; };
+    check(nrt->nrt_profile_start(model->model, file.c_str()), "Failed to start profile",
+          why);
     int status = run(), stopped = nrt->nrt_profile_stop(file.c_str());
     check_execution(status);
-    check(stopped, "Failed to stop profile");
+    check(stopped, "Failed to stop profile", why);
   }
   /// Milliseconds that each of `iterations` executions took on the host. Throws
   /// std::invalid_argument for numbers that cannot be.

@@ -2,7 +2,7 @@
 
 A regular file is replaced in one step and keeps its permissions and, where that is
 allowed, its owner. A link stays, and the file that it leads to is written. A device or
-a pipe is written to as it is. A directory is refused.
+a pipe is written to as it is. A directory is refused. What is appended is whole, too.
 """
 
 from __future__ import annotations
@@ -41,6 +41,34 @@ def write_atomically(path: Path, *parts: bytes | memoryview) -> None:
         _write(path, parts)
     except OSError as error:  # which may name nothing, or the temporary file
         raise OSError(error.errno, error.strerror, str(path)) from None
+
+
+def append_whole(path: str | Path, record: bytes) -> None:
+    """Append a record, or nothing of it; the file is made if it is missing.
+
+    Raises:
+        OSError: `path` is a link, or cannot be written; the error names it.
+    """
+    # In a directory of everybody's, another user may have put a link there.
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
+    descriptor = os.open(path, flags, 0o666)
+    done = 0
+    try:
+        while done < len(record):
+            done += os.write(descriptor, record[done:])
+    except OSError as error:
+        with suppress(OSError):
+            _take_back(descriptor, done)
+        raise OSError(error.errno, error.strerror, str(path)) from None
+    finally:
+        os.close(descriptor)
+
+
+def _take_back(descriptor: int, count: int) -> None:
+    """Remove the bytes that were just appended, unless others follow them."""
+    end = os.lseek(descriptor, 0, os.SEEK_CUR)
+    if os.fstat(descriptor).st_size == end:
+        os.ftruncate(descriptor, end - count)
 
 
 def _write(path: Path, parts: tuple[bytes | memoryview, ...]) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from pathlib import Path
 from typing import Any
 
+from neff.output_file import append_whole
 from spike._spike import NrtModel, Spike
 
 REPORT = "debug_rank_0.txt"
@@ -32,13 +32,10 @@ class SpikeProfiler(Spike):
             OSError: the report cannot be written, or is a link.
         """
         if _rank() == 0:
-            kernel = Path(model.neff_path).name.removesuffix(".neff")
+            kernel = os.path.basename(model.neff_path).removesuffix(".neff")
             source = self._source()
             text = f"PID: {os.getpid()}\nSOURCE: {source}\nKERNEL: {kernel}\n---\n"
-            # In a directory of everybody's, another user may have put a link there.
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
-            with open(os.open(REPORT, flags, 0o666), "a") as report:
-                report.write(text)
+            append_whole(REPORT, os.fsencode(text))
         super().execute(model, *args, **kwargs)
 
     def _source(self) -> str:

@@ -14,6 +14,7 @@ import pytest
 from neff import read_neff
 from nkipy_emulator.compiler import compile_in_process, main
 from tests.support.neffs import small_module
+from tests.support.odd_files import device
 from tests.support.users import OTHER, needs_root, run_as_other, shared_place
 
 INPUT = "hlo_module.pb"
@@ -58,19 +59,6 @@ def neff_of(content: bytes) -> bytes:
 
 
 # ------------------------------------------------------------------------- devices
-
-
-def device(directory: Path, name: str) -> Path:
-    """``null`` or ``full``; root's own, as the machine's would be lost to a defect."""
-    if os.geteuid() != 0:
-        return Path("/dev") / name
-    path, number = directory / name, os.stat(f"/dev/{name}").st_rdev
-    try:
-        os.mknod(path, 0o666 | stat.S_IFCHR, number)
-        open(path, "wb").close()
-    except PermissionError:
-        pytest.skip("no devices can be made here")
-    return path
 
 
 def test_a_device_stays_one(work: Path) -> None:

@@ -19,6 +19,7 @@ from nkipy.core import compile as nkc
 from nkipy.core import tensor_apis
 from nkipy.hlo.ir import HLOModule
 from nkipy_emulator.compiler import EmulatorCompiler
+from tests.support.odd_files import device, files_of_at_most
 
 EMULATOR_COMMAND = shlex.join([sys.executable, "-m", "nkipy_emulator.compiler"])
 
@@ -274,6 +275,41 @@ def test_a_link_in_the_place_of_the_neff_stays(tmp_path: Path) -> None:
     assert os.readlink(tmp_path / "k.neff") == "elsewhere/k.neff"
     assert read_neff(tmp_path / "elsewhere" / "k.neff").is_emulated
     assert os.listdir(tmp_path / "elsewhere") == ["k.neff"]
+
+
+def test_a_full_disk_leaves_what_was_there(tmp_path: Path) -> None:
+    (tmp_path / "hlo_module.pb").write_bytes(b"old")
+    with files_of_at_most(100):
+        with pytest.raises(OSError, match="too large: '.*/hlo_module.pb'"):
+            nkc.compile_to_neff(_kernel(), tmp_path, "k.neff", save_artifacts=True)
+    assert (tmp_path / "hlo_module.pb").read_bytes() == b"old"
+    assert sorted(os.listdir(tmp_path)) == ["bin", "hlo_module.pb"]
+
+
+def test_copies_of_artifacts_are_whole_or_missing(tmp_path: Path) -> None:
+    done = nkc.Compiler().compile_in_directory(_kernel()._code, tmp_path / "w")
+    done.neff_path.chmod(0o640)
+    copies = tmp_path / "copies"
+    copies.mkdir()
+    (copies / "file.neff").write_bytes(b"old")
+    with files_of_at_most(100), pytest.raises(OSError, match=f"{copies}/file.neff"):
+        done.save_artifacts(copies)
+    assert (copies / "file.neff").read_bytes() == b"old"
+    assert set(os.listdir(copies)) <= {"file.neff", "log-neuron-cc.txt"}
+    done.save_artifacts(copies)
+    assert (copies / "file.neff").read_bytes() == done.neff_path.read_bytes()
+    assert stat.S_IMODE((copies / "file.neff").stat().st_mode) == 0o640
+
+
+@pytest.mark.parametrize("name", ["hlo_module.pb", "k.neff"])
+def test_a_device_stays_one(tmp_path: Path, name: str) -> None:
+    full = device(tmp_path, "full")
+    (tmp_path / name).symlink_to(full)
+    with pytest.raises(OSError, match=f"No space left on device: '.*/{name}'"):
+        nkc.compile_to_neff(
+            _kernel(), tmp_path, "k.neff", save_artifacts=name[0] == "h"
+        )
+    assert full.is_char_device() and (tmp_path / name).is_symlink()
 
 
 # ------------------------------------------------------------------ NKI source

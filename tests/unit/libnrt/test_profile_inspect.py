@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+from contextlib import ExitStack
 from ctypes import byref, c_bool, c_char_p, c_int, c_size_t, c_void_p
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 from tests.support import nrt_client
 from tests.support.libnrt import FAILURE, INVALID, INVALID_HANDLE
 from tests.support.nrt_client import Nrt, NrtFailure, make_neff
+from tests.support.odd_files import files_of_at_most
 
 X = np.ones((4, 4), np.float32)
 SYSTEM, PROFILE = "emulator_system_trace.json", "emulator_profile.json"
@@ -120,6 +122,40 @@ def test_a_directory_that_cannot_be_made(tmp_path):
         ):
             pass
     assert failure.value.status == FAILURE
+
+
+def test_files_that_do_not_fit_on_the_disk_are_named(tmp_path, capfd):
+    output = tmp_path / "output"
+    own = {"ENABLE": "1", "DEVICE_PROFILE": "1", "OUTPUT_DIR": str(output)}
+    variables = {f"{PREFIX}{name}": value for name, value in own.items()}
+    with ExitStack() as stack:
+        nrt = stack.enter_context(nrt_client.session(tmp_path / "locks", **variables))
+        (directory,) = output.iterdir()
+        (directory / SYSTEM).write_text("old")
+        (directory / PROFILE).write_text("old")
+        run_once(nrt)
+        with files_of_at_most(900):  # what is logged is captured in a file, too
+            stack.close()
+    assert {p.name: p.read_text() for p in directory.iterdir()} == {
+        SYSTEM: "old",
+        PROFILE: "old",
+    }
+    (said,) = capfd.readouterr().err.splitlines()
+    for name in (SYSTEM, PROFILE):
+        assert f"cannot write '{directory}/{name}': File too large" in said
+
+
+def test_a_file_that_cannot_be_written_takes_no_other_with_it(nrt, tmp_path):
+    config = Config(nrt)
+    config.set("output_dir", os.fsencode(tmp_path / "output"))
+    config.set("activity", b"device_profile", c_bool(True))
+    nrt.call("inspect_begin_with_options", config.handle)
+    run_once(nrt)
+    (directory,) = (tmp_path / "output").iterdir()
+    (directory / SYSTEM).mkdir()
+    assert status_of(nrt.call, "inspect_stop") == FAILURE
+    assert sorted(p.name for p in directory.iterdir()) == [PROFILE, SYSTEM]
+    json.loads((directory / PROFILE).read_text())
 
 
 # ------------------------------------------------------------------ by calls

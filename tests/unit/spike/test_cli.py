@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import os
-import resource
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import ml_dtypes
@@ -19,6 +16,7 @@ import spike
 from nkipy.hlo.builder import HLOBuilder
 from nkipy.hlo.ir import HLOComputation
 from spike import cli
+from tests.support.odd_files import files_of_at_most
 
 pytestmark = pytest.mark.usefixtures("emulator")
 
@@ -363,17 +361,6 @@ def test_files_that_would_be_written_over(run, negate, args, file):
     assert not Path("y.npy").exists() and not Path("out").exists()
 
 
-@contextmanager
-def files_of_at_most(size: int) -> Iterator[None]:
-    """A block in which no file can be longer, as if the disk were full."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-
-
 @pytest.mark.parametrize("size", [0, 140])  # nothing, and the header
 def test_outputs_and_profiles_that_do_not_fit_on_the_disk(run, negate, size, tmp_path):
     Path("y.npy").write_bytes(b"old")
@@ -383,7 +370,8 @@ def test_outputs_and_profiles_that_do_not_fit_on_the_disk(run, negate, size, tmp
         assert (status, out) == (1, "") and ": 'y.npy'" in err
         assert "File too large" in err
         traced = run(negate, "-ix=x.npy", "--save-trace", "--ntff-name=k.ntff")
-        assert traced[0] == 1 and "Failed to stop profile" in traced[2]
+        assert traced[0] == 1 and "Failed to stop profile: cannot write" in traced[2]
+        assert f"'{tmp_path}/k.ntff': File too large; 'k.ntff'" in traced[2]
     assert {p.name: p.read_bytes()[:3] for p in tmp_path.iterdir() if p.is_file()} == {
         "k.neff": b"\x02\0\0",
         "x.npy": b"\x93NU",
@@ -400,7 +388,7 @@ def test_devices_without_room(run, negate):
     assert Path("y.npy").is_symlink() and Path("/dev/full").is_char_device()
     Path("y.npy").unlink()
     traced = run(negate, "-ix=x.npy", "--save-trace", "--ntff-name=/dev/full")
-    assert traced[0] == 1 and "Failed to stop profile" in traced[2]
+    assert traced[0] == 1 and "'/dev/full': No space left on device" in traced[2]
 
 
 def test_a_link_stays_and_what_it_leads_to_is_replaced(run, negate):

@@ -8,6 +8,8 @@ import shlex
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,7 +81,9 @@ class CompilationResult:
 
     def save_artifacts(self, output_dir: str | Path) -> None:
         """Copy all files of the compilation into `output_dir`, made if missing."""
-        shutil.copytree(self.work_dir, output_dir, dirs_exist_ok=True)
+        shutil.copytree(
+            self.work_dir, output_dir, dirs_exist_ok=True, copy_function=_copy
+        )
 
 
 class Compiler:
@@ -149,7 +153,8 @@ class Compiler:
         compiler = find_compiler()
         directory = Path(work_dir).resolve()
         hlo_file = directory / HLO_FILE
-        hlo_file.write_bytes(write_module(ir))
+        content = write_module(ir)
+        _make_whole(hlo_file, lambda place: place.write_bytes(content))
         arguments = self.arguments(hlo_file, directory / self.config.neff_name)
         result = Path(work_dir) / (output_file or self.config.neff_name)
         before = _stamp(result)
@@ -188,7 +193,8 @@ class Compiler:
             )
         with tempfile.TemporaryDirectory(prefix="nkipy-build-") as work_dir:
             made = self.compile(ir, work_dir, output_file)
-            return CompilationResult(directory, _move_into(made, directory))
+            neff = _copy(made, directory / made.name)
+            return CompilationResult(directory, neff)
 
 
 def _run(
@@ -209,18 +215,41 @@ def _stamp(path: Path) -> tuple[int, int] | None:
     return status.st_ino, status.st_mtime_ns
 
 
-def _move_into(file: Path, directory: Path) -> Path:
-    """Move in two steps, so that the file appears whole or not at all.
+def _copy(file: str | Path, target: str | Path) -> Path:
+    """A copy that appears whole or not at all, with the permissions of `file`."""
+    return _make_whole(Path(target), lambda place: shutil.copyfile(file, place), file)
 
-    A link that is there stays, and the file that it leads to is replaced.
+
+def _make_whole(
+    path: Path, make: Callable[[Path], object], like: str | Path | None = None
+) -> Path:
+    """Have `make` write a file elsewhere, which then appears at `path` as a whole.
+
+    A link that is there stays, and the file that it leads to is replaced. A device or
+    a pipe is written to.
+
+    Args:
+        path: the file's path, which is returned.
+        make: writes the file whose path it is given.
+        like: a file that has its permissions; by default those of any new file.
+
+    Raises:
+        OSError: it cannot be written; `path` is the file that the error names. What
+            was there is as it was.
     """
-    target = directory / file.name
-    place = Path(os.path.realpath(target))
-    partial = place.parent / f".nkipy-{file.parent.name}"
+    special = path.exists() and not path.is_file()
+    place = Path(os.path.realpath(path))
+    partial = path if special else place.parent / f".nkipy-{os.urandom(8).hex()}"
     try:
-        shutil.move(file, partial)
-        partial.replace(place)
-        return target
-    except OSError:
-        partial.unlink(missing_ok=True)
-        raise
+        make(partial)
+        if not special:
+            if like is not None:
+                shutil.copymode(like, partial)
+            partial.replace(place)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    finally:
+        if not special:
+            with suppress(OSError):
+                partial.unlink()
+    return path
