@@ -107,7 +107,7 @@ def test_the_tools_see_a_package_added_by_the_guide(
     assert "Success" in tool(root, *mypy)
     source = member.path / SOURCE
     source.write_text(source.read_text().replace("2 * x", "'2'"))
-    assert f"{folder}/{SOURCE}:8: error: Incompatible return" in tool(root, *mypy)
+    assert f"{folder}/{SOURCE}:9: error: Incompatible return" in tool(root, *mypy)
 
 
 LEFT_OUT = [
@@ -144,6 +144,32 @@ def test_a_line_that_is_forgotten_is_asked_for(
     edit(root, {line: ""})
     (problem,) = workspace.problems(root)
     assert problem.startswith("acme: ") and said in problem
+
+
+@pytest.mark.parametrize(
+    "required",
+    ["nkipy", "nkipy>=0.1.0", "NKIPy == 0.0.9", "nkipy ; python_version>'3'"],
+)
+def test_another_version_is_told_and_written_anew(root: Path, required: str) -> None:
+    settings = add(root, "acme").path / "pyproject.toml"
+    right = settings.read_text()
+    wrong = right.replace('"nkipy==0.1.0"', f'"{required}"')
+    settings.write_text(wrong.replace('version = "0.1.0"', 'version = "0.2"'))
+    for problem, said in zip(workspace.problems(root), ("version", "nkipy==0.1.0")):
+        assert said in problem and "tools/generate_versions.py" in problem
+    assert len(workspace.problems(root)) == 2
+
+    edit(root, {'version = "0.1.0"': 'version = "0.1.1"'})
+    shutil.copytree(ROOT / "tools", root / "tools")
+    tool = [sys.executable, "-I", str(root / "tools/generate_versions.py")]
+    assert subprocess.run([*tool, "--check"], capture_output=True).returncode == 1
+    subprocess.run(tool, check=True, capture_output=True)
+    assert workspace.problems(root) == []
+    written = settings.read_text()
+    assert 'version = "0.1.1"' in written and '"nkipy==0.1.1' in written
+    assert 'name = "nkipy-acme"' in written
+    emulator = workspace.load(root / "emulator")["project"]
+    assert {"nkipy==0.1.1", "spike==0.1.1"} <= set(emulator["dependencies"])
 
 
 def test_a_folder_that_no_glob_reaches_is_asked_for(root: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from importlib import import_module
 from importlib.metadata import entry_points, version
 from pathlib import Path
 
@@ -52,10 +53,17 @@ def test_git_tracks_no_lock_file() -> None:
     assert tracked.stdout == ""
 
 
-def test_nkipy_states_the_version_of_its_distribution() -> None:
-    import nkipy
+@pytest.mark.parametrize("member", workspace.members(), ids=lambda m: m.name)
+def test_packages_state_the_version_of_their_distribution(member) -> None:
+    assert version(member.name) == workspace.version_of()
+    for package in member.packages:
+        assert import_module(package).__version__ == version(member.name)
 
-    assert nkipy.__version__ == version("nkipy")
+
+def test_the_version_is_written_everywhere() -> None:
+    tool = [sys.executable, "-I", str(ROOT / "tools/generate_versions.py"), "--check"]
+    done = subprocess.run(tool, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_generated_protos_are_submodules_of_the_package() -> None:

@@ -79,6 +79,11 @@ def _member(path: Path, root: Path) -> Member:
     return Member(path, str(path.relative_to(root)), name, tuple(packages))
 
 
+def version_of(root: Path = ROOT) -> str:
+    """The version of all members, which the root's ``pyproject.toml`` states."""
+    return str(load(root)["project"]["version"])
+
+
 def sources(root: Path = ROOT) -> list[Path]:
     """The folders with the packages' sources."""
     return [member.src for member in members(root)]
@@ -91,7 +96,11 @@ def problems(root: Path = ROOT) -> list[str]:
     return [
         f"{member.folder}: {problem}"
         for member in members(root)
-        for problem in (*_of_member(member, root), *_of_settings(member, settings))
+        for problem in (
+            *_of_member(member, root),
+            *_of_version(member, root),
+            *_of_settings(member, settings),
+        )
     ]
 
 
@@ -111,13 +120,32 @@ def _of_member(member: Member, root: Path) -> Iterator[str]:
         yield "needs a copy of the root's LICENSE"
 
 
+def _of_version(member: Member, root: Path) -> Iterator[str]:
+    """Members of different versions must not be installed together, nor others' packages
+    of the same names: see tools/generate_versions.py."""
+    version, ours = version_of(root), {other.name for other in members(root)}
+    project, write = member.project["project"], "uv run tools/generate_versions.py"
+    if project.get("version") != version:
+        yield f'is not version = "{version}", the workspace\'s: {write}'
+    extras = project.get("optional-dependencies", {}).values()
+    for required in (*project.get("dependencies", ()), *(r for e in extras for r in e)):
+        name = distribution_of(required)
+        if name in ours and required.partition(";")[0].strip() != f"{name}=={version}":
+            yield f'requires "{required}", and not "{name}=={version}": {write}'
+
+
+def distribution_of(requirement: str) -> str:
+    """The distribution that a requirement names, such as of "Spike[x] >= 1 ; ..."."""
+    return re.sub(r"[-_.]+", "-", re.split(r"[^\w.-]", requirement)[0]).lower()
+
+
 def _of_settings(member: Member, settings: dict[str, Any]) -> Iterator[str]:
     tool = settings["tool"]
     if tool["uv"]["sources"].get(member.name) != {"workspace": True}:
         yield f"add {member.name} = {{ workspace = true }} to tool.uv.sources"
     groups = settings.get("dependency-groups", {}).values()
     installed = [*settings["project"]["dependencies"], *(r for g in groups for r in g)]
-    if member.name not in {re.split(r"[^\w.-]", r)[0] for r in installed}:
+    if member.name not in {distribution_of(r) for r in installed}:
         yield f'add "{member.name}" to dependencies, or to a dependency group'
     tests, globs = f"{member.folder}/tests", tool["pytest"]["ini_options"]["testpaths"]
     if member.tests and not any(_matches(tests, glob) for glob in globs):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from nkipy_emulator.engine import XlaCpuEngine
 
 __nkipy_internal__ = True  # see nkipy.core.roles
+__version__ = "0.1.0"
 
 __all__ = [
     "EngineUnavailableError",

@@ -34,3 +34,5 @@ __all__ = [
     "read_header",
     "read_neff",
 ]
+
+__version__ = "0.1.0"
