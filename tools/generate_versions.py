@@ -3,10 +3,10 @@
     uv run tools/generate_versions.py            # write the files anew
     uv run tools/generate_versions.py --check    # exit code 1 if one is not current
 
-The root's ``pyproject.toml`` has the one version. A member is built and installed without
-the root, so it states that version itself, and requires other members by exactly it: two
-of different versions were never tried together, and some of their names are other
-people's on the public index.
+The root's ``pyproject.toml`` has the one version. A member is built and installed
+without the root, so it states that version itself, and requires other members by that
+very one: two of different versions were never tried together, and some of their names
+are other people's on the public index.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from generated_files import main  # noqa: E402
-from workspace import ROOT, members, version_of  # noqa: E402
+from generated_files import main
+from workspace import ROOT, members, version_of
 
 _STATED = re.compile(r'^((?:__version__|version) = )"[^"]*"$', re.M)
 

@@ -121,8 +121,7 @@ def _of_member(member: Member, root: Path) -> Iterator[str]:
 
 
 def _of_version(member: Member, root: Path) -> Iterator[str]:
-    """Members of different versions must not be installed together, nor others' packages
-    of the same names: see tools/generate_versions.py."""
+    """Members go with no other version than their own: tools/generate_versions.py."""
     version, ours = version_of(root), {other.name for other in members(root)}
     project, write = member.project["project"], "uv run tools/generate_versions.py"
     if project.get("version") != version:
