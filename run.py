@@ -4,6 +4,7 @@
     python3 run.py demo             traces a NumPy kernel and runs its HLO
     python3 run.py test [ARG ...]   runs the tests side by side; arguments go to pytest
     python3 run.py uv ARG ...       any other uv command, such as: uv sync --all-groups
+    python3 run.py --help           prints this; --version, the workspace's version
 
 uv does the work. Where it is missing (or old), it is installed into .uv/ in this
 directory, and nowhere else. The packages are installed for the Python that runs this
@@ -12,6 +13,7 @@ script, unless .venv exists already or UV_PYTHON names another.
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 import shutil
@@ -19,11 +21,14 @@ import subprocess
 import sys
 import venv
 from pathlib import Path
+from typing import NoReturn
 
 ROOT = Path(__file__).resolve().parent
 DEMO = "examples/playground/simple_nkipy_kernel.py"
 UV_VERSION = "0.13.8"
 OLDEST_UV = (0, 8)  # as tool.uv.required-version
+COMMANDS = ("demo", "test", "uv", "--help", "--version")
+INSTALLING = (["run"], ["sync"])  # commands of uv
 
 
 def is_recent(uv: str) -> bool:
@@ -62,27 +67,97 @@ def environment() -> dict[str, str]:
     return env
 
 
+def reinstall() -> list[str]:
+    """Options that build the packages anew, if there is no environment yet.
+
+    uv keeps what it has built of this directory. Part of that lies beside the sources,
+    where `git clean` may have deleted it.
+    """
+    if (ROOT / ".venv").exists():
+        return []
+    projects = (
+        *ROOT.glob("*/pyproject.toml"),
+        *ROOT.glob("experimental/*/*/pyproject.toml"),
+    )
+    names = (stated("name", project) for project in sorted(projects))
+    return [f"--reinstall-package={name}" for name in names]
+
+
+def stated(key: str, project: Path = ROOT / "pyproject.toml") -> str:
+    """The first text of that name in a pyproject.toml, read as 3.10 can."""
+    found = re.search(rf'^{key} = "(.*)"$', project.read_text(), re.MULTILINE)
+    return found[1] if found else ""
+
+
 def command(arguments: list[str]) -> list[str]:
-    """What uv is to do for the arguments of this script."""
-    if arguments == ["demo"]:  # without the development groups: less to install
-        return ["run", "--no-default-groups", "python", DEMO]
-    if arguments[:1] == ["test"]:
-        return ["run", "pytest", "-n", "auto", *arguments[1:]]
-    if arguments[:1] == ["uv"] and len(arguments) > 1:
-        return arguments[1:]
-    sys.exit(__doc__)
+    """What uv is to do for the arguments of this script. Ends it for all others."""
+    name, *others = arguments or [""]
+    if name in ("--help", "-h", "help"):
+        print(str(__doc__).strip())
+        sys.exit()
+    if name == "--version":
+        print(f"run.py of {stated('name')} {stated('version')}")
+        sys.exit()
+    if name == "demo" and not others:  # no development groups: less to install
+        return ["run", *reinstall(), "--no-default-groups", "python", DEMO]
+    if name == "test":
+        return ["run", *reinstall(), "pytest", "-n", "auto", *others]
+    if name == "uv":
+        return [
+            *others[:1],
+            *(reinstall() if others[:1] in INSTALLING else []),
+            *others[1:],
+        ]
+    misuse(name, others)
 
 
-def main() -> int:
+def misuse(name: str, others: list[str]) -> NoReturn:
+    """End with status 2, and what was wrong."""
+    if not name:
+        print(str(__doc__).strip(), file=sys.stderr)
+    elif name == "demo":
+        print(
+            f"run.py: error: demo takes no arguments, got {' '.join(others)}",
+            file=sys.stderr,
+        )
+    else:
+        near = difflib.get_close_matches(name, COMMANDS, 1)
+        meant = (
+            f"did you mean {near[0]}?" if near else f"there are {', '.join(COMMANDS)}"
+        )
+        print(f"run.py: error: no command {name}; {meant}", file=sys.stderr)
+    sys.exit(2)
+
+
+def needs_compiler() -> bool:
+    """Whether packages are to be built, and there is no C++ compiler for it."""
+    if (ROOT / ".venv").exists() or os.environ.get("CXX"):
+        return False
+    return not any(map(shutil.which, ("c++", "g++", "clang++")))
+
+
+def main() -> None:
     if sys.version_info < (3, 10):  # noqa: UP036 - an older one may well run this
         sys.exit(f"Python 3.10 or later is needed, this is {sys.version.split()[0]}")
     wanted = command(sys.argv[1:])
+    if wanted[:1] in INSTALLING and needs_compiler():
+        sys.exit(
+            "run.py: error: a C++17 compiler is needed, and there is no c++, g++ or "
+            "clang++ on the PATH: install one (such as with: apt install g++), or name "
+            "yours in CXX"
+        )
     try:
         uv = find_uv()
     except subprocess.CalledProcessError as error:
         sys.exit(f"Installing uv failed with exit code {error.returncode}: see above")
-    return subprocess.run([uv, *wanted], cwd=ROOT, env=environment()).returncode
+    uv = os.path.abspath(uv)
+    os.chdir(ROOT)
+    # uv takes this process over, so that signals and Ctrl-C are its own.
+    os.execve(uv, [uv, *wanted], environment())
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)

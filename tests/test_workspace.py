@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import signal
 import subprocess
 import sys
 from importlib import import_module
@@ -83,12 +86,94 @@ def test_the_emulator_is_registered_as_a_simulator() -> None:
 
 def test_run_py_without_a_command_shows_its_usage() -> None:
     done = run_py()
-    assert done.returncode != 0
+    assert (done.returncode, done.stdout) == (2, "")
     assert "python3 run.py demo" in done.stderr
 
 
-def test_run_py_refuses_an_unknown_command() -> None:
-    assert run_py("tset").returncode != 0
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["tset"], "no command tset; did you mean test?"),
+        (["--hepl"], "no command --hepl; did you mean --help?"),
+        (["frobnicate"], "no command frobnicate; there are demo, test, uv, "),
+        (["demo", "now"], "demo takes no arguments, got now"),
+    ],
+)
+def test_run_py_refuses_what_it_does_not_know(arguments: list, said: str) -> None:
+    done = run_py(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"run.py: error: {said}")
+    assert done.stderr.count("\n") == 1
+
+
+def copy_of_run_py(place: Path) -> list[str]:
+    """Of a workspace in which nothing is installed."""
+    shutil.copy(ROOT / "run.py", place)
+    shutil.copy(ROOT / "pyproject.toml", place)
+    for member in workspace.members():
+        (place / member.folder).mkdir(parents=True)
+        shutil.copy(member.path / "pyproject.toml", place / member.folder)
+    return [sys.executable, str(place / "run.py")]
+
+
+@pytest.mark.parametrize("arguments", [["demo"], ["test"], ["uv", "sync"]])
+def test_run_py_says_that_there_is_no_compiler(tmp_path: Path, arguments: list) -> None:
+    command = [*copy_of_run_py(tmp_path), *arguments]
+    done = subprocess.run(command, env={"PATH": ""}, capture_output=True, text=True)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert "a C++17 compiler is needed" in done.stderr
+
+
+def test_what_git_clean_deleted_is_built_again(tmp_path: Path) -> None:
+    """Without .venv, for part of what uv keeps may be gone as well; and not with it."""
+    shown = tmp_path / "bin/uv"
+    shown.parent.mkdir()
+    shown.write_text('#!/bin/sh\necho "uv 0.99.0 $*"\n')
+    shown.chmod(0o755)
+    (tmp_path / "a clone").mkdir()
+    command = [*copy_of_run_py(tmp_path / "a clone"), "uv", "sync", "--frozen"]
+    env = {"PATH": f"{shown.parent}:/usr/bin:/bin", "CXX": "c++"}
+
+    def said() -> str:
+        return subprocess.run(command, env=env, capture_output=True, text=True).stdout
+
+    options = {f"--reinstall-package={member.name}" for member in workspace.members()}
+    words = said().split()[2:]
+    assert (words[0], words[-1]) == ("sync", "--frozen")
+    assert set(words[1:-1]) == options and len(words) == len(options) + 2
+    (tmp_path / "a clone/.venv").mkdir()
+    assert said() == "uv 0.99.0 sync --frozen\n"
+
+
+ENDS_LATE = """
+import signal, sys, time
+def end(*_):
+    time.sleep(0.3)
+    print("ended", flush=True)
+    sys.exit(7)
+signal.signal(signal.SIGINT, end)
+print("began", flush=True)
+time.sleep(60)
+"""
+
+
+def test_ctrl_c_in_run_py_waits_for_what_it_runs() -> None:
+    command = [sys.executable, str(ROOT / "run.py"), "uv", "run", "--no-sync", "python"]
+    with subprocess.Popen(
+        [*command, "-c", ENDS_LATE],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        assert process.stdout and process.stderr
+        assert process.stdout.readline() == "began\n"
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        process.wait(20)
+        os.set_blocking(process.stdout.fileno(), False)
+        assert process.stdout.read() == "ended\n"
+        assert "Traceback" not in process.stderr.read()
+    assert process.returncode == 7
 
 
 def test_run_py_passes_arguments_and_exit_code_to_uv() -> None:
