@@ -47,9 +47,11 @@ def texts(root: Path = ROOT) -> dict[str, str]:
     for member in members(root):
         settings = f"{member.folder}/pyproject.toml"
         made[settings] = required((root / settings).read_text(), version, names)
-        for package in member.packages:
-            module = f"{member.folder}/src/{package}/__init__.py"
-            made[module] = (root / module).read_text()
+        for file in (
+            *member.src.glob("*/__init__.py"),
+            *member.src.glob("*/_release.py"),
+        ):
+            made[str(file.relative_to(root))] = file.read_text()
     return {path: stated(text, version) for path, text in made.items()}
 
 

@@ -77,7 +77,9 @@ def test_a_broken_offer_is_named_where_there_is_no_other(machine):
 
 def test_none(machine):
     machine[1].clear()
-    with pytest.raises(SpikeError, match="no libnrt found: .* Install nkipy-emulator"):
+    with pytest.raises(
+        SpikeError, match="no libnrt found: .* install the wheel of nkipy-emulator"
+    ):
         library.locate()
 
 

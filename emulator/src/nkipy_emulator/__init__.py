@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+# First of all, since it checks that nkipy is ours.
+from nkipy_emulator._release import __version__ as __version__
 from nkipy_emulator.errors import (
     EngineUnavailableError,
     SimulationError,
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
     from nkipy_emulator.engine import XlaCpuEngine
 
 __nkipy_internal__ = True  # see nkipy.core.roles
-__version__ = "0.1.0"
 
 __all__ = [
     "EngineUnavailableError",

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from types import ModuleType
 from typing import Any
+
+from nkipy.installed import check_package
 
 
 def lazy_names(
@@ -24,15 +27,7 @@ def lazy_names(
         module = modules.get(name)
         if module is None:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        try:
-            value = getattr(_imported(module), name)
-        except ModuleNotFoundError as error:
-            if error.name != "spike":
-                raise
-            raise ImportError(
-                f"{name} needs the package spike, which talks to the Neuron runtime"
-            ) from error
-        space[name] = value
+        space[name] = value = getattr(_imported(module, name), name)
         return value
 
     def names() -> list[str]:
@@ -41,7 +36,28 @@ def lazy_names(
     return getattribute, names
 
 
-def _imported(module: str) -> ModuleType:
+def _imported(module: str, name: str) -> ModuleType:
+    """The module, for `name`. An ImportError says what is wrong with spike, if so."""
+    try:
+        imported = _without_collecting(module)
+    except ImportError as error:
+        if (error.name or "").partition(".")[0] in ("spike", "neff"):
+            _check_spike(name)
+        raise
+    if "spike" in sys.modules:
+        _check_spike(name)
+    return imported
+
+
+def _check_spike(name: str) -> None:
+    try:
+        check_package("spike")
+    except ImportError as error:
+        needs = f"{name} needs spike, which talks to the Neuron runtime: {error}"
+        raise ImportError(needs, name="spike") from error
+
+
+def _without_collecting(module: str) -> ModuleType:
     """A module, imported without looking for cycles in what stays for good.
 
     The collector would go through all code and records again and again as they become

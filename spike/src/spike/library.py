@@ -40,8 +40,8 @@ def locate() -> Library:
 
     why = (
         f"{ENVIRONMENT_VARIABLE} is not set, there is no Neuron device ({DEVICES}) "
-        "with a libnrt.so.1, and no installed package offers one. Install "
-        "nkipy-emulator to run on the CPU."
+        "with a libnrt.so.1, and no installed package offers one. To run on the "
+        "CPU, install the wheel of nkipy-emulator that came with spike's."
     )
     if broken:
         why = f"entry points of {ENTRY_POINT_GROUP!r} cannot be loaded: "
@@ -66,8 +66,12 @@ def _candidates(broken: list[str]) -> Iterator[Library]:
             yield Library(path, reason)
 
 
-def report() -> str:
-    """What `python -m spike` says. Raises SpikeError if libnrt cannot be used."""
+def facts() -> dict[str, str]:
+    """Which libnrt is used, why, and what it has, by name: a line each in `report`.
+
+    Raises:
+        SpikeError: libnrt cannot be used.
+    """
     import spike
     from spike._spike import NrtError, Spike, has_native_async
 
@@ -82,5 +86,11 @@ def report() -> str:
         lines["visible cores"] = f"none: {error}"
     for name in (VISIBLE_CORES, NUM_CORES):
         lines[name] = os.environ.get(name, "(not set)")
+    return lines
+
+
+def report() -> str:
+    """What `python -m spike` says. Raises SpikeError if libnrt cannot be used."""
+    lines = facts()
     width = max(map(len, lines)) + 2
     return "\n".join(f"{name + ':':{width}}{text}" for name, text in lines.items())

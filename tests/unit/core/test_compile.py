@@ -104,7 +104,7 @@ def test_no_compiler_at_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     with pytest.raises(nkc.CompilerNotFoundError) as caught:
         nkc.compile_to_neff(_kernel(), tmp_path)
     assert "AWS Neuron SDK" in str(caught.value)
-    assert "pip install nkipy-emulator" in str(caught.value)
+    assert "install the wheel of nkipy-emulator" in str(caught.value)
 
 
 def test_the_identity_changes_with_the_command(no_vendor: Path) -> None:

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 from nkipy.hlo.entry_points import load_first
 from nkipy.hlo.errors import HLOArgumentValueError
+from nkipy.installed import how_to_install
 
 VARIABLE = "NKIPY_COMPILER"
 VENDOR_COMMAND = "neuronx-cc"
@@ -130,8 +131,7 @@ def _not_found(choice: str) -> Any:
     asked = f"{VARIABLE}={choice} asks for it" if choice else "none is installed"
     raise CompilerNotFoundError(
         f"no compiler: {asked}. The vendor's command '{VENDOR_COMMAND}' comes with the "
-        "AWS Neuron SDK; for emulated NeuronCores, pip install nkipy-emulator (in a "
-        "checkout: uv sync)"
+        f"AWS Neuron SDK; for emulated NeuronCores, {how_to_install('nkipy-emulator')}"
     )
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from nkipy.execution.fork_locks import fork_lock
 from nkipy.hlo.entry_points import load_first
 from nkipy.hlo.ir import HLOModule
+from nkipy.installed import how_to_install
 
 if TYPE_CHECKING:
     from nkipy.hlo.options import SimulationOptions
@@ -89,6 +90,6 @@ def _load() -> Any:
     if make is None:
         raise SimulatorNotFoundError(
             "simulation executes HLO through XLA, which comes with the emulator: "
-            "pip install nkipy-emulator (in a checkout: uv sync)"
+            + how_to_install("nkipy-emulator")
         )
     return make()
