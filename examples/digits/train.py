@@ -58,7 +58,7 @@ def train(
     """
     steps = list(batches(len(data.x_train), batch, epochs))
     losses = np.empty(len(steps), np.float32)
-    with tqdm(steps, desc=f"{name:>8}", unit="step") as bar:
+    with tqdm(steps, desc=f"{name:>8}", unit="step", disable=None) as bar:
         for i, index in enumerate(bar):
             loss = step(params, data.x_train[index], data.y_train[index], rate)
             losses[i] = loss

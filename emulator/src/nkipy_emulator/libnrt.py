@@ -11,10 +11,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from nkipy.command_line import run_command
+from nkipy_emulator import __version__
+
 __all__ = ["include_dir", "library_dir", "library_path"]
 
 _PACKAGE = Path(__file__).resolve().parent
 _LIBRARY = "libnrt.so.1"
+_NAME = "python -m nkipy_emulator.libnrt"
 
 
 def library_path() -> Path:
@@ -53,20 +57,25 @@ def include_dir() -> Path:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print one of the paths, for use in a build."""
-    parser = argparse.ArgumentParser(prog="python -m nkipy_emulator.libnrt")
+    parser = argparse.ArgumentParser(
+        prog=_NAME, description="Print the path of the emulated libnrt.so.1."
+    )
+    version = f"nkipy-emulator {__version__}"
+    told = "print the emulator's version"
+    parser.add_argument("--version", action="version", version=version, help=told)
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--include", action="store_true", help="directory for -I")
     which.add_argument("--lib", action="store_true", help="directory for -L")
     options = parser.parse_args(arguments)
-    if options.include:
-        path = include_dir()
-    elif options.lib:
-        path = library_dir()
-    else:
-        path = library_path()
+    find = include_dir if options.include else library_path
+    try:
+        path = library_dir() if options.lib else find()
+    except FileNotFoundError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
     sys.stdout.write(f"{path}\n")
     return 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(run_command(main, _NAME))

@@ -1,6 +1,8 @@
 """``python -m spike``: which libnrt is used, why, its version and the visible cores."""
 
-from spike.cli import main
+import sys
+
+from spike.cli import console_main
 
 if __name__ == "__main__":
-    raise SystemExit(main(["--doctor"]))
+    sys.exit(console_main(["--doctor", *sys.argv[1:]]))

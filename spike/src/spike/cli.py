@@ -15,12 +15,14 @@ from typing import Any, Literal
 import numpy as np
 
 import spike
-from neff import read_neff
+from neff import NeffError, read_neff
 from neff.output_file import write_atomically
 from neff.summary import describe
+from spike.command_line import run_command
 from spike.library import NUM_CORES, VISIBLE_CORES, report
 
 Mode = Literal["device", "host"]
+_NAME = "spike-run"
 _LONGEST_FILE_NAME = 255  # bytes, on Linux's file systems
 
 
@@ -222,7 +224,11 @@ def _count(text: str) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("spike-run", description="Run or describe a NEFF.")
+    parser = argparse.ArgumentParser(
+        _NAME,
+        description="Run a NEFF on NeuronCores, or describe it. Inputs are .npy files, "
+        "and so become the outputs.",
+    )
     add = parser.add_argument
     add("neff_path", nargs="?", help="the NEFF; {rank} is replaced per core")
     npy = "a .npy file for an input; {rank} is replaced per core"
@@ -245,28 +251,44 @@ def _parser() -> argparse.ArgumentParser:
     add("--collective", action="store_true", help="make those cores one collective")
     add("--info", action="store_true", help="describe the NEFF without running it")
     add("--doctor", action="store_true", help="say which libnrt is used, and why")
+    add("--version", action="store_true", help="print spike's version")
     return parser
+
+
+def _described(path: str) -> list[str]:
+    try:
+        return describe(read_neff(path))
+    except NeffError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def _run(args: argparse.Namespace) -> list[str]:
     if args.doctor:
         return [report()]
     if args.info:
-        return describe(read_neff(args.neff_path))
+        return _described(args.neff_path)
     return run_multi_core(args) if args.num_cores > 1 else run_single_core(args)
+
+
+def console_main(argv: Sequence[str] | None = None) -> int:
+    """As :func:`main`, in a process of its own: what it prints may have no reader."""
+    return run_command(lambda: main(argv), _NAME)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     parser = _parser()
     args = parser.parse_args(argv)
-    if args.neff_path is None and not args.doctor:
+    if args.neff_path is None and not (args.doctor or args.version):
         parser.error("the following arguments are required: neff_path")
+    if args.version:
+        sys.stdout.write(f"{parser.prog} {spike.__version__}\n")
+        return 0
     try:
         said = _run(args)
     # SpikeError, NrtError, NeffError and TensorMismatchError are among them.
     except (RuntimeError, ValueError, TypeError, OSError) as error:
-        sys.stderr.write(f"spike-run: error: {error}\n")
+        sys.stderr.write(f"{_NAME}: error: {error}\n")
         return 1
     sys.stdout.write("".join(line + "\n" for line in said))
     return 0

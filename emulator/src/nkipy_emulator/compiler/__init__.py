@@ -51,8 +51,10 @@ def main(
 
 
 def console_main() -> int:
-    """Entry point of the console script."""
-    return main()
+    """Entry point of the console script: what it prints may have no reader."""
+    from nkipy.command_line import run_command
+
+    return run_command(main, "nkipy-neuronx-cc")
 
 
 def compile_in_process(

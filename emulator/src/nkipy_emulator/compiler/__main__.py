@@ -4,6 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from nkipy_emulator.compiler import main
+from nkipy_emulator.compiler import console_main
 
-sys.exit(main())
+sys.exit(console_main())

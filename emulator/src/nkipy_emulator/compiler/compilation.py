@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import stat
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -55,7 +56,11 @@ def compile_file(options: CompileOptions, cwd: Path, console: Console) -> Path:
             "would be lost; name another file"
         )
     raw = _read(cwd / options.model)
-    module = _parse(raw, to_look_at=True)
+    try:
+        module = _parse(raw, to_look_at=True)
+    except CompilationError as e:  # of what is no module at all, the name says most
+        told = [_of_file(options.model, d) for d in e.diagnostics]
+        raise CompilationError(told) from None
     if check_module(module, options):  # which is then told with the file's own names
         module = _parse(raw)
         _report(check_module(module, options), console)
@@ -104,6 +109,10 @@ def _parse(raw: bytes, *, to_look_at: bool = False) -> HLOModule:
     except HLOVerificationError as e:
         message = f"HLO verification failed: {e}"
         raise CompilationError([Diagnostic("NCC_EVRF064", message)]) from None
+
+
+def _of_file(name: str, diagnostic: Diagnostic) -> Diagnostic:
+    return replace(diagnostic, message=f"{name}: {diagnostic.message}")
 
 
 def _report(found: list[Diagnostic], console: Console) -> None:

@@ -33,17 +33,23 @@ def version_text() -> str:
 
 def usage_text() -> str:
     """What ``--help`` prints."""
-    from nkipy_emulator.compiler.options import known_options
+    from nkipy_emulator.compiler.options import (
+        explained_options,
+        options_without_effect,
+    )
     from nkipy_emulator.compiler.targets import TARGETS
 
     return (
         "usage: nkipy-neuronx-cc compile <HLO file> --framework XLA --target "
         f"{{{','.join(TARGETS)}}} [options]\n"
         "       nkipy-neuronx-cc list-operators --framework XLA\n"
-        "       nkipy-neuronx-cc --version\n\n"
-        "Compiles for nkipy's emulator, with neuronx-cc's command line. Options:\n"
-        + "".join(f"  {name}\n" for name in known_options())
-        + "Others of neuronx-cc's are accepted and have no effect.\n"
+        "       nkipy-neuronx-cc --version | --help\n\n"
+        "Compiles a serialised HloModuleProto for nkipy's emulator, with neuronx-cc's\n"
+        "command line; or lists HLO's operators that can be compiled. Exit status: 70\n"
+        "if the program cannot be compiled, 1 if anything else fails.\n\nOptions:\n"
+        + "".join(f"{line}\n" for line in explained_options())
+        + "\nTaken, without effect in the emulator, as others of neuronx-cc's are:\n"
+        + "".join(f"  {name}\n" for name in options_without_effect())
     )
 
 

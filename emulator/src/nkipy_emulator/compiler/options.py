@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from textwrap import wrap
 from typing import Any, get_args
 
 from nkipy.hlo.options import CAST_TYPES, AutoCast
+from nkipy_emulator.compiler.console import DEFAULT_LOG
 from nkipy_emulator.compiler.diagnostics import (
     CompilationError,
     Diagnostic,
@@ -214,7 +216,8 @@ def _pipeline(value: str, pending: list[str]) -> tuple[str, ...]:
 def _unknown(name: str) -> str:
     import difflib  # which no right command line needs
 
-    near = difflib.get_close_matches(name, [*_WITH_VALUE, *_FLAGS], 1)
+    known = [*_WITH_VALUE, *_FLAGS, "--help", "--version"]
+    near = difflib.get_close_matches(name, known, 1)
     return f"unknown option {name}" + (f"; did you mean {near[0]}?" if near else "")
 
 
@@ -316,6 +319,45 @@ def _notes(words: Words) -> tuple[str, ...]:
     )
 
 
-def known_options() -> list[str]:
-    """All options that have a meaning, for the help text."""
-    return sorted([*_WITH_VALUE, *_FLAGS, *_ALIASES, "--pipeline"])
+#: What the options that have an effect do, for the help text. {} are the values.
+_MEANINGS = {
+    "--framework": "what the file comes from: {}; required",
+    "--target": "the chip to compile for: {}; required",
+    "--output": f"the NEFF to write (default: {DEFAULT_OUTPUT})",
+    "--logfile": f"where all messages go (default: {DEFAULT_LOG})",
+    "--verbose": "the least level of messages shown: " + ", ".join(_LEVELS) + ", or a "
+    "number up to 100 (default: warning)",
+    "--lnc": "physical cores that act as one: {} (default: the chip's)",
+    "--auto-cast": "operands that are rounded: {} (default: none)",
+    "--auto-cast-type": "to what they are rounded: {} (default: bf16)",
+    "--optlevel": "{} (default: 2); 1 compiles faster when the program is loaded",
+    "--implicit-integer-downcast": "operators that may compute integers as floats: "
+    f"all, none, or a list of {', '.join(DOWNCASTS)} (default: all)",
+    "--pipeline": f"stages: {', '.join(_STAGES)} (default: compile)",
+    "--internal-emulator-checks": "{} (default: error); warn compiles what the "
+    "emulator can run, though the vendor's compiler would refuse it",
+    "--experimental-unsafe-fp8e4m3fn-as-fp8e4m3": "take F8E4M3FN on chips that have "
+    "F8E4M3 only",
+    "--enable-fast-loading-neuron-binaries": "write a NEFF that is not compressed",
+    "--model-type": "recorded in the NEFF: {}",
+    "--native-int64": "recorded in the NEFF: {}",
+    "--enable-mixed-precision-accumulation": "recorded in the NEFF",
+}
+
+
+def explained_options() -> list[str]:
+    """Lines of the help text: each option, with its short names and what it does."""
+    lines = []
+    for name in sorted({*_WITH_VALUE, *_FLAGS, "--pipeline"} - {*_WITHOUT_EFFECT}):
+        short = [alias for alias, full in _ALIASES.items() if full == name]
+        value = "" if name in _FLAGS else " VALUE"
+        lines.append(f"  {', '.join([name, *short])}{value}")
+        meaning = _MEANINGS[name].format(", ".join(_CHOICES.get(name, ())))
+        text = wrap(meaning, 70, break_on_hyphens=False)
+        lines += [f"        {line}" for line in text]
+    return lines
+
+
+def options_without_effect() -> list[str]:
+    """Options that are taken and change nothing, for the help text."""
+    return sorted(_WITHOUT_EFFECT)

@@ -11,13 +11,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nkipy.chips import DEFAULT
+from nkipy.command_line import run_command
 from nkipy.hlo.entry_points import EntryPointError
 from nkipy.hlo.errors import CustomCallError, HLOProtoError, HLOVerificationError
 from nkipy.hlo.ir import HLOModule
+from nkipy_emulator import __version__
 from nkipy_emulator.cost_model.constants import TARGETS
 from nkipy_emulator.cost_model.errors import CostModelError
 from nkipy_emulator.cost_model.model import estimate
 from nkipy_emulator.cost_model.report import estimate_table
+
+_NAME = "python -m nkipy_emulator.cost_model"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -70,7 +74,7 @@ def _from_neff(content: bytes) -> tuple[HLOModule, str | None, int]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m nkipy_emulator.cost_model",
+        prog=_NAME,
         description="Estimate the device time of a program. Nothing is measured.",
     )
     parser.add_argument("file", type=Path, help="a NEFF, or an HloModuleProto")
@@ -88,8 +92,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--launch-ns", type=float, help="cost of starting, in ns")
     parser.add_argument("--json", action="store_true", help="JSON, not a table")
+    version = f"nkipy-emulator {__version__}"
+    told = "print the emulator's version"
+    parser.add_argument("--version", action="version", version=version, help=told)
     return parser
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main, _NAME))
