@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -11,23 +12,28 @@ from zipfile import ZipFile
 
 import pytest
 
+from nkipy.testing import core_released
+from tests.support import pythons
 from tools import workspace
 
 ROOT = Path(__file__).resolve().parent.parent
 XLA = "nkipy/third_party/xla"
+VERSION = workspace.version_of()
 
-#: All C++ is compiled, which takes a busy machine longer than any other test.
-MINUTES = 15
+#: All C++ is compiled, part of it for each Python, which takes a busy machine longer
+#: than any other test.
+MINUTES = 30
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(60 * MINUTES)]
 
 
-def uv(*arguments: str | Path) -> str:
-    """Standard output of a uv command run at the top of the workspace."""
+def uv(*arguments: str | Path, cwd: Path = ROOT) -> str:
+    """Standard output of a uv command."""
     found = os.environ.get("UV") or shutil.which("uv")  # `uv run` sets UV
     assert found, "run the tests with `uv run pytest`"
     done = subprocess.run(
         [found, *arguments],
-        cwd=ROOT,
+        cwd=cwd,
+        env={**os.environ, "UV": found},
         capture_output=True,
         text=True,
         timeout=60 * MINUTES,
@@ -36,12 +42,41 @@ def uv(*arguments: str | Path) -> str:
     return done.stdout
 
 
-@pytest.fixture(scope="module")
-def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with the wheels, each built from its source archive as uv does."""
-    out = tmp_path_factory.mktemp("dist")
-    uv("build", "--all-packages", "--python", sys.executable, "--out-dir", out)
-    return out
+def in_git(folder: Path, *places: str) -> list[str]:
+    """The files below `folder` that git knows."""
+    command = ["git", "ls-files", "-z", *places]
+    done = subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    return [name for name in done.stdout.decode().split("\0") if name]
+
+
+@pytest.fixture(scope="session")
+def dist(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """A directory with the wheels for every Python that is here, built by our tool, out
+    of a clone whose path has a space; once for all of xdist's workers."""
+    place = tmp_path_factory.getbasetemp()
+    place = (place if worker_id == "master" else place.parent) / "wheels"
+    place.mkdir(exist_ok=True)
+    with open(place / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (place / "built").exists():
+            _build(place / "a clone", place / "dist")
+            (place / "built").touch()
+    return place / "dist"
+
+
+def _build(clone: Path, out: Path) -> None:
+    for name in in_git(ROOT):
+        (clone / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, clone / name)
+    for_each = [f"--python={path}" for path in pythons.found().values()]
+    tool = ["tools/build_wheels.py", *for_each, "--out-dir", out]
+    release = [
+        "run",
+        "--isolated",
+        "--only-group=release",
+        f"--python={sys.executable}",
+    ]
+    uv(*release, "python", *tool, cwd=clone)
 
 
 MEMBERS = {member.name.replace("-", "_"): member for member in workspace.members()}
@@ -69,40 +104,130 @@ SMOKE = {
 }
 
 
+#: Notices of what is compiled into a wheel.
+NOTICES = {"spike": ["nanobind.txt", "robin-map.txt"]}
+
+
 def sources_of(member: workspace.Member) -> set[str]:
     """The files in git of a member's packages, as they stand in its wheel."""
     places = [f"src/{package}" for package in member.packages]
-    command = ["git", "ls-files", *places]
-    done = subprocess.run(
-        command, cwd=member.path, check=True, capture_output=True, text=True
-    )
-    return {name.removeprefix("src/") for name in done.stdout.splitlines()}
+    return {name.removeprefix("src/") for name in in_git(member.path, *places)}
+
+
+def wheel_of(dist: Path, package: str, version: str | None = None) -> Path:
+    """The wheel of a package for a version of Python, by default the running one."""
+    version = version or f"{sys.version_info.major}.{sys.version_info.minor}"
+    own = f"cp{version.replace('.', '')}-cp"
+    wheels = list(dist.glob(f"{package}-*.whl"))
+    (wheel,) = [w for w in wheels if len(wheels) == 1 or f"-{own}" in w.name]
+    return wheel
 
 
 @pytest.mark.parametrize("package", MEMBERS)
 def test_wheel_holds_what_the_build_made(dist: Path, package: str) -> None:
-    (wheel,) = dist.glob(f"{package}-*.whl")
+    wheel = wheel_of(dist, package)
     names = set(ZipFile(wheel).namelist())
     expected = sources_of(MEMBERS[package])
     assert len(expected) > 1
     assert {*expected, *GENERATED.get(package, ())} - names == set()
-    assert any(name.endswith("/licenses/LICENSE") for name in names)
+    for notice in ("LICENSE", *NOTICES.get(package, ())):
+        assert any(n.endswith(f"/{notice}") and "/licenses/" in n for n in names)
     assert not any(name.startswith(("src/", "tests/", "build/")) for name in names)
 
 
 @pytest.mark.parametrize("package", MEMBERS)
+def test_compiled_wheels_say_which_linux_they_need(dist: Path, package: str) -> None:
+    name = wheel_of(dist, package).name
+    assert ("manylinux_" in name) is MEMBERS[package].has_cpp
+    assert "-linux_" not in name
+
+
+class Environment:
+    """A virtual environment, a home and a directory to work in, that have nothing of the
+    tree or of the user's."""
+
+    def __init__(self, place: Path, python: str) -> None:
+        self.work, self.home = place / "work", place / "home"
+        self.work.mkdir()
+        self.home.mkdir()
+        self.bin = place / "env" / "bin"
+        uv("venv", "--quiet", "--python", python, place / "env")
+
+    def install(self, *wheels: Path) -> None:
+        """As pip does, and from its cache what others have installed."""
+        uv("pip", "install", "--quiet", "--python", self.bin / "python", *wheels)
+
+    def run(self, command: str, *arguments: str | Path) -> str:
+        """Run a command of the environment; its standard output."""
+        kept = ("NKIPY_EMULATOR_LOCK_DIR", "NEURON_RT_VISIBLE_CORES", "LANG")
+        env = {name: os.environ[name] for name in kept if name in os.environ}
+        env |= {"PATH": f"{self.bin}:/usr/bin:/bin", "HOME": str(self.home)}
+        with core_released():
+            done = subprocess.run(
+                [self.bin / command, *arguments],
+                cwd=self.work,
+                env=env,
+                capture_output=True,
+                text=True,
+            )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+
+@pytest.mark.parametrize("package", MEMBERS)
 def test_wheel_imports_alone(dist: Path, tmp_path: Path, package: str) -> None:
-    """In an environment with the wheel, its dependencies, and nothing of the tree."""
-    (wheel,) = dist.glob(f"{package}-*.whl")
-    uv("venv", "--quiet", "--python", sys.executable, tmp_path / "env")
-    python = tmp_path / "env" / "bin" / "python"
-    install = ["pip", "install", "--quiet", "--find-links", dist, "--python", python]
-    uv(*install, wheel)
+    """With the wheel, those of ours that it requires, and their dependencies."""
+    environment = Environment(tmp_path, sys.executable)
+    requires = MEMBERS[package].project["project"]["dependencies"]
+    needed = {name for name in MEMBERS if f"{name}=={VERSION}" in requires} | {package}
+    environment.install(*(wheel_of(dist, name) for name in sorted(needed)))
     imports = f"import {', '.join(MEMBERS[package].packages)}"
-    done = subprocess.run(
-        [python, "-I", "-c", f"{imports}\n{SMOKE.get(package, '')}"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
+    environment.run("python", "-I", "-c", f"{imports}\n{SMOKE.get(package, '')}")
+
+
+#: A kernel on the device, and its NEFF and an input for spike-run.
+DEVICE_KERNEL = """
+import shutil
+import numpy as np
+from nkipy.runtime import DeviceKernel, DeviceTensor
+
+def twice(x):
+    return 2 * x
+
+x = np.arange(6, dtype=np.float32).reshape(2, 3)
+source = DeviceTensor.from_numpy(x)
+result = DeviceTensor.from_numpy(np.zeros_like(x))
+kernel = DeviceKernel.compile_and_load(twice, x=source)
+kernel(inputs={"x": source}, outputs={"output0": result})
+np.testing.assert_array_equal(result.numpy(), 2 * x)
+shutil.copy(kernel.neff_path, "twice.neff")
+np.save("x.npy", x)
+"""
+
+
+@pytest.mark.parametrize("way", ["in one command", "one by one"])
+@pytest.mark.parametrize("version", pythons.found())
+def test_wheels_work_on(dist: Path, tmp_path: Path, version: str, way: str) -> None:
+    """The demo, a kernel on the device and spike-run, on each Python that is here."""
+    environment = Environment(tmp_path, pythons.found()[version])
+    order = ["nkipy", "spike", "nkipy_emulator"]
+    assert set(order) == set(MEMBERS), "which of them need which"
+    wheels = [wheel_of(dist, package, version) for package in order]
+    for some in [wheels] if way == "in one command" else [[w] for w in wheels]:
+        environment.install(*some)
+
+    said = environment.run("python", "-m", "nkipy")
+    assert f"Python:         {version}." in said
+    for name in ("simulate_jit", "baremetal_jit"):
+        assert f"{name}: works" in " ".join(said.split())
+    assert str(ROOT) not in said
+
+    demo = shutil.copy(ROOT / "examples/playground/simple_nkipy_kernel.py", tmp_path)
+    assert "The same numbers" in environment.run("python", demo)
+    environment.run("python", "-c", DEVICE_KERNEL)
+    environment.run("spike-run", "twice.neff", "-i", "x=x.npy", "-o", "out")
+    check = "import numpy as np; assert np.load('out/output0.npy')[1, 2] == 10"
+    environment.run("python", "-c", check)
+    written = {path.name for path in environment.home.iterdir()}
+    assert written <= {".cache"}, "docs/install.md says what is written where"
+    assert [path.name for path in (environment.home / ".cache").iterdir()] == ["nkipy"]

@@ -110,6 +110,11 @@ def _of_member(member: Member, root: Path) -> Iterator[str]:
     for package in member.packages:
         if not (member.src / package / "py.typed").exists():
             yield f"is typed: add src/{package}/py.typed"
+    for field in ("authors", "keywords", "classifiers", "urls"):
+        if not member.project["project"].get(field):
+            yield f"says nothing of its {field} in pyproject.toml"
+    if "Typing :: Typed" not in member.project["project"].get("classifiers", ()):
+        yield 'lacks the classifier "Typing :: Typed"'
     if not (member.path / "README.md").exists():
         yield "has no README.md"
     license_ = member.path / "LICENSE"  # a source archive cannot link to the root's

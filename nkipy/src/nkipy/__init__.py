@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from nkipy._release import __version__ as __version__
-
 if TYPE_CHECKING:
     from nkipy.core.arguments import ShapeDtype
     from nkipy.core.knob import knob
 
 __all__ = ["ShapeDtype", "knob"]
 __nkipy_internal__ = True  # see nkipy.core.roles
+__version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
