@@ -32,10 +32,18 @@ def uv(*args: str, stdin: str = "") -> str:
 def requirements(text: str) -> list[str]:
     """The lines of uv's that pin something, sorted.
 
-    The workspace is for Linux only (``tool.uv.environments``): no need to repeat it.
+    Of their markers, those about the version of Python are kept. The others only say
+    where the package is needed, and would make uv resolve for machines apart.
     """
-    text = re.sub(r" (and|;) sys_platform == 'linux'", "", text)
-    return sorted(line for line in text.splitlines() if "==" in line.partition(";")[0])
+    lines = (_simple(line) for line in text.splitlines())
+    return sorted({line for line in lines if "==" in line.partition(";")[0]})
+
+
+def _simple(line: str) -> str:
+    pin, _, marker = line.partition(" ; ")
+    parts = marker.split(" and ")
+    kept = " and ".join(p for p in parts if p.startswith("python_full_version"))
+    return f"{pin} ; {kept}" if kept else pin
 
 
 def runtime_pins() -> list[str]:
