@@ -229,6 +229,8 @@ def _stored(result: Any, out: Any) -> Any:
     for value, array in zip(
         *((x if isinstance(x, tuple) else (x,)) for x in (result, out))
     ):
+        if isinstance(array, _Scalar):
+            raise TypeError("return arrays must be of ArrayType, but received a scalar")
         np.copyto(array.view(np.ndarray), _plain(value), casting="unsafe")
     return out[0] if isinstance(out, tuple) and len(out) == 1 else out
 
