@@ -236,6 +236,14 @@ def test_concatenate_checks_out():
         lambda a: a.astype(a.dtype, order="F", copy=False),
         lambda a: a.astype(a.dtype, order="F"),
         lambda a: a.astype(a.dtype, order="K", copy=False),
+        lambda a: np.require(a),
+        lambda a: np.require(a, np.float16),
+        lambda a: np.require(a, requirements="C"),
+        lambda a: np.require(a, None, ["FORTRAN", "WRITEABLE", "ALIGNED"]),
+        lambda a: np.require(a[:], requirements=["C", "O"]),
+        lambda a: np.require(a[:, ::-1], requirements=["owndata", "E"]),
+        lambda a: np.require(a + 1, None, "FOW"),
+        lambda a: np.require([a, a], like=a)[1],
     ],
 )
 def test_an_order_decides_whether_there_is_a_copy(convert):
@@ -246,6 +254,26 @@ def test_an_order_decides_whether_there_is_a_copy(convert):
         return made, turned, a, b
 
     check_kernel(kernel, X, X + 1)
+
+
+def test_requirements_that_cannot_be_met():
+    with pytest.raises(KeyError, match="Q"):
+        trace_function(lambda a: np.require(a, None, "Q"), (X,), {})
+    with pytest.raises(ValueError, match='both "C" and "F"'):
+        trace_function(lambda a: np.require(a, None, ["C", "F"]), (X,), {})
+    # X[:] of the caller's does not own its memory, X.copy() does: the program is one.
+    with pytest.raises(NotImplementedError, match="owns its memory.*copy"):
+        trace_function(lambda a: np.require(a, None, ["C", "O"]), (X,), {})
+
+
+def test_as_many_parts_as_nobody_can_list_are_refused_at_once():
+    def kernel(x, parts):
+        return np.array_split(x, parts)[1:4]
+
+    check_kernel(kernel, X, 70)
+    for parts in (2**31, 2**70):
+        with pytest.raises(NotImplementedError, match="would be empty.*at most 2"):
+            trace_function(kernel, (X, parts), {})
 
 
 def test_an_order_that_there_is_not():

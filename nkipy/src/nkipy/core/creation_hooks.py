@@ -139,6 +139,57 @@ def _sharing(name: str, original: Function) -> Function:
     return share
 
 
+def _requiring(name: str, original: Function) -> Function:
+    """``np.require``, which asks for the order and the owner of memory."""
+
+    @functools.wraps(original)
+    def require(*args: Any, **kwargs: Any) -> Any:
+        if not _from_kernel():
+            return original(*args, **kwargs)
+        value = args[0] if args else kwargs.get("a")
+        if type(value) is KnownTensor:
+            return compute(original, args, kwargs)
+        if holds_traced(value):
+            return _require_traced(original, *args, **kwargs)
+        return original(*args, **kwargs)
+
+    return require
+
+
+def _require_traced(
+    original: Function,
+    a: Any,
+    dtype: Any = None,
+    requirements: Any = None,
+    *,
+    like: Any = None,
+) -> Any:
+    """``np.require`` of a traced array. It can be written, and is aligned.
+
+    Raises:
+        KeyError, ValueError: NumPy does not know the requirements, or they exclude each
+            other.
+        NotImplementedError: an argument of the kernel is to own its memory.
+    """
+    original(np.empty(0), None, requirements)  # says what is wrong with them
+    wanted = {name[0].upper() for name in requirements or ()}
+    order = next((o for o in "CF" if o in wanted), "A") if wanted else None
+    made = _convert_traced(original, False, a, dtype, order=order)
+    if "O" not in wanted:
+        return made
+    if made._base is not None:
+        return made.copy(order)
+    if made._name is not None:
+        raise NKIPyNotImplementedError(
+            f"whether {made!r}, an argument, owns its memory is not known while the "
+            "kernel is traced, and so neither whether the result is a copy; take a "
+            ".copy() of it",
+            op="require",
+            location=caller_location(),
+        )
+    return made
+
+
 def _exchanging(name: str, original: Function) -> Function:
     """``np.from_dlpack``: of an array that a kernel has, a view of it."""
 
@@ -310,7 +361,8 @@ def _make_wrappers() -> list[_Replacement]:
         (np, _fresh, _FRESH),
         (np, _converting, list(_CONVERTING)),
         (np, _taking, ["take"]),
-        (np, _sharing, ["frombuffer", "require", "asarray_chkfinite"]),
+        (np, _sharing, ["frombuffer", "asarray_chkfinite"]),
+        (np, _requiring, ["require"]),
         (np, _exchanging, ["from_dlpack"]),
         (np, _indexed, ["r_", "c_", "mgrid", "ogrid"]),
         (np.lib.stride_tricks, _sharing, ["as_strided"]),

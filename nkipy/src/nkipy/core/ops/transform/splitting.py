@@ -19,11 +19,16 @@ from nkipy.core.tensor import as_tensor
 AxisError = np.exceptions.AxisError
 
 
+#: Of parts that have no elements; NumPy makes as many as memory holds.
+_MOST_EMPTY = 1 << 16
+
+
 def _bounds(n: int, indices_or_sections: Any, even: bool) -> list[int]:
     """Where parts of a dimension of size `n` begin and end.
 
     Raises:
         ValueError: `even` parts are asked for, which there are not.
+        NotImplementedError: nearly all parts would be empty, and they are very many.
     """
     if np.iterable(indices_or_sections):
         return [0, *(operator.index(i) for i in indices_or_sections), n]
@@ -34,6 +39,11 @@ def _bounds(n: int, indices_or_sections: Any, even: bool) -> list[int]:
         raise ValueError(
             f"array split does not result in an equal division: {n} by {sections}; "
             "np.array_split makes parts of unequal size"
+        )
+    if sections > n + _MOST_EMPTY:
+        raise NotImplementedError(
+            f"{sections} parts of an axis of {n}: all but {n} would be empty, and are "
+            f"more than can be listed; ask for at most {max(n, 1)}"
         )
     size, extra = divmod(n, sections)
     return [i * size + min(i, extra) for i in range(sections + 1)]
@@ -81,9 +91,20 @@ def _make_split(name: str, even: bool, *samples: Any, errors: Sequence[Any]) -> 
 
 
 split = _make_split(
-    "split", True, errors=[ErrorSample((X, 2, 1), {}, ValueError, "equal division")]
+    "split",
+    True,
+    errors=[
+        ErrorSample((X, 2, 1), {}, ValueError, "equal division"),
+        ErrorSample((X[:0], 2**31), {}, NotImplementedError, "would be empty"),
+    ],
 )
-array_split = _make_split("array_split", False, call(A(5), 3), call(A(2), 3), errors=())
+array_split = _make_split(
+    "array_split",
+    False,
+    call(A(5), 3),
+    call(A(2), 3),
+    errors=[ErrorSample((X, 2**31), {}, NotImplementedError, "would be empty")],
+)
 
 
 def _make_axis_split(name: str, least: int, axis: Callable[[int], int]) -> Op:
