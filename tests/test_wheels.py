@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from zipfile import ZipFile
 import pytest
 
 from nkipy.testing import core_released
-from tests.support import pythons
+from tests.support import packages, pythons
 from tools import workspace
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -236,3 +237,26 @@ def test_wheels_work_on(dist: Path, tmp_path: Path, version: str, way: str) -> N
     written = {path.name for path in environment.home.iterdir()}
     assert written <= {".cache"}, "docs/install.md says what is written where"
     assert [path.name for path in (environment.home / ".cache").iterdir()] == ["nkipy"]
+
+
+PAGE = (ROOT / "docs/install.md").read_text()
+SOURCES = re.findall(r"^\[tool\.uv\.sources\]\n(?:\w.+\n)+", PAGE, re.M)
+
+
+@pytest.mark.parametrize("kind", ["git", "editable"])
+def test_a_project_can_name_us_as_the_page_does(tmp_path: Path, kind: str) -> None:
+    """Each of ours then comes from the clone, and none from the public index."""
+    clone, mine = tmp_path / "clone", tmp_path / "mine"
+    mine.mkdir()
+    subprocess.run(["git", "clone", "--quiet", ROOT, clone], check=True)
+    (sources,) = [text for text in SOURCES if f"{kind} = " in text]
+    names = [member.name for member in MEMBERS.values()]
+    project = {"name": "mine", "version": "1", "dependencies": names}
+    project["requires-python"] = ">=3.10,<3.14"
+    lines = [f"{key} = {value!r}" for key, value in project.items()]
+    text = "\n".join(["[project]", *lines, "", sources.replace("URL", clone.as_uri())])
+    (mine / "pyproject.toml").write_text(text)
+    uv("lock", f"--python={sys.executable}", cwd=mine)
+    locked = packages.toml((mine / "uv.lock").read_text())["package"]
+    found = {package["name"]: package["source"] for package in locked}
+    assert {name for name in names if kind in found[name]} == set(names)
