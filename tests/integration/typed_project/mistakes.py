@@ -3,6 +3,8 @@
 import numpy as np
 from kernels import Layer, both, on_core_1, on_device, scaled
 
+from nkipy.core.tensor_apis import conv2d, softmax, topk
+from nkipy.distributed.collectives import all_gather
 from nkipy.runtime import DeviceTensor, baremetal_jit, simulate_jit
 
 x = np.ones((2, 3), np.float32)
@@ -27,3 +29,10 @@ tensor.shape.sum()  # refused
 print(tensor.dtype.nope)  # refused
 tensor.shape = (1,)  # refused
 DeviceTensor.zeros("x", np.float32, nope=1)  # refused
+softmax(x, axes=-1)  # refused
+softmax(x, axis="last")  # refused
+topk(x)  # refused
+topk(x, 2, 0, True, 1)  # refused
+conv2d(x, x, strides=2)  # refused
+all_gather(x, 0)  # refused
+all_gather(x, 0, replica_groups=2)  # refused

@@ -7,10 +7,16 @@ NumPy ones outside.
 
 from __future__ import annotations
 
-from nkipy.core.ops.conv.spatial import conv2d, conv3d
-from nkipy.core.ops.creation.filling import constant, full, zeros
-from nkipy.core.ops.nn.normalization import rms_norm, softmax
-from nkipy.core.ops.nn.top_k import topk
+from nkipy.core.ops import (
+    constant,
+    conv2d,
+    conv3d,
+    full,
+    rms_norm,
+    softmax,
+    topk,
+    zeros,
+)
 
 __all__ = [
     "constant",

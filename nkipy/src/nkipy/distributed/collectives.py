@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nkipy.core.ops.collectives import (
+from nkipy.core.ops import (
     all_gather,
     all_reduce,
     all_to_all,

@@ -11,7 +11,7 @@ import inspect
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
-from typing import Any, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 import numpy as np
 
@@ -31,6 +31,9 @@ from nkipy.core.known_tensor import make_traced
 from nkipy.core.ops._memory_order import lay_out
 from nkipy.core.ops._samples import ErrorSample, Sampler
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 __all__ = [
     "NUMPY_TABLE",
     "OPS",
@@ -47,8 +50,19 @@ OPS = cast("dict[str, Op]", op_table.OPS)
 NUMPY_TABLE = cast("dict[Callable[..., Any], Op]", op_table.NUMPY_TABLE)
 
 
+class _Signature:
+    """The signature of an op, made when it is asked for; the class has its own."""
+
+    def __get__(self, op: Op | None, owner: type[Op]) -> inspect.Signature:
+        if op is None:
+            raise AttributeError("__signature__")
+        return op.signature()
+
+
 class Op:
     """One operation and all that is known of it.
+
+    `inspect` and `help` take it for the function that it stands for.
 
     Attributes:
         module: name of the module that has the record.
@@ -74,6 +88,8 @@ class Op:
             chapter's, answer a NumPy function, or have samples.
     """
 
+    __signature__ = _Signature()
+
     def __init__(
         self,
         name: str,
@@ -91,10 +107,11 @@ class Op:
         memory_order: Literal["operands", "own", "made"] = "operands",
         register: bool | None = None,
     ) -> None:
-        self.name = self.__name__ = name
+        self.name = self.__name__ = self.__qualname__ = name
         self.numpy = tuple(numpy) if isinstance(numpy, (list, tuple)) else (numpy,)
         self.aliases = tuple(aliases)
-        self.module = _defining_module()
+        self.module = self.__module__ = _defining_module()
+        self.__doc__ = self._as_numpy()
         self.chapter = _chapter_of(self.module)
         self.dtypes = tuple(dtypes)
         self.samples = samples
@@ -153,8 +170,29 @@ class Op:
         return register
 
     def _adopt(self, function: Callable[..., Any]) -> None:
-        if function.__doc__ and "__doc__" not in self.__dict__:
+        if function.__doc__ and self.__doc__ == self._as_numpy():
             self.__doc__ = function.__doc__
+
+    def _as_numpy(self) -> str:
+        """What is said of the op where nothing else is."""
+        return f"As ``{numpy_name(self.numpy[0])}``." if self.numpy else ""
+
+    def signature(self) -> inspect.Signature:
+        """The parameters that calls have, and the result, annotated by texts.
+
+        Raises:
+            AttributeError: the op has no implementation yet.
+        """
+        from nkipy.core.ops._signature import signature_of
+
+        if self.implementation is None:
+            raise AttributeError(f"{self!r} has no signature")
+        return signature_of(self.implementation)
+
+    def __get__(self, instance: object, owner: Any = None) -> Self:
+        # An op is the same wherever it stands. That there is this method makes
+        # `inspect.isroutine` true, by which `help` and Sphinx tell functions from data.
+        return self
 
     @property
     def implementation(self) -> Callable[..., Any] | None:
@@ -276,6 +314,12 @@ class Op:
         backends = ", ".join(self._impls) or "none"
         composed = ", composed" if self._composed else ""
         return f"<Op '{self.name}' backends: {backends}{composed}>"
+
+
+def numpy_name(function: Any) -> str:
+    """``numpy.linalg.norm``, say: where users find a function of NumPy's."""
+    module = getattr(function, "__module__", None) or "numpy"
+    return f"{module}.{function.__name__}"
 
 
 def _defining_module() -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from nkipy.core.ops._samples import Sampler, binary_sampler, unary_sampler
 from nkipy.core.promotion import Kind, Loop, kind_of, resolve_loop
 from nkipy.core.tensor import NKIPyTensorRef, as_operand, store_out
 from nkipy.hlo.ir import HLOInstruction
+
+if TYPE_CHECKING:
+    import inspect
 
 #: Makes the result of operands that share a shape and have the loop's input dtypes.
 #: A ufunc with several results has a lowering that returns a tuple.
@@ -53,6 +56,11 @@ class UFuncOp(Op):
         self.lower = lower
         self.__doc__ = f"``numpy.{ufunc.__name__}``, element by element."
         self._impls["hlo"] = self._elementwise
+
+    def signature(self) -> inspect.Signature:
+        from nkipy.core.ops._signature import ufunc_signature
+
+        return ufunc_signature(self.ufunc.nin, self.ufunc.nout)
 
     def loop(self, kinds: tuple[Kind, ...], dtype: Any, casting: str) -> Loop:
         """The dtypes to compute in. Raises TypeError if NumPy has none."""

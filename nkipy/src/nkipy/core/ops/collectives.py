@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from operator import index
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from nkipy.core.ops._reduction import one_axis
 from nkipy.core.ops._registry import Op
 from nkipy.core.tensor import NKIPyTensorRef, as_tensor
 from nkipy.hlo.builder import Value
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 Groups = tuple[tuple[int, ...], ...]
 
@@ -94,7 +97,9 @@ all_gather = Op("all_gather")
 
 
 @all_gather.impl("hlo")
-def _all_gather(data: Any, all_gather_dim: int, replica_groups: Any) -> NKIPyTensorRef:
+def _all_gather(
+    data: ArrayLike, all_gather_dim: int, replica_groups: Sequence[Sequence[int]]
+) -> NKIPyTensorRef:
     """The data of all ranks of a group, one after the other along a dimension.
 
     Args:
@@ -130,7 +135,9 @@ all_reduce = Op(
 
 @all_reduce.impl("hlo")
 def _all_reduce(
-    data: Any, replica_groups: Any, reduce_op: Any = np.add
+    data: ArrayLike,
+    replica_groups: Sequence[Sequence[int]],
+    reduce_op: np.ufunc = np.add,
 ) -> NKIPyTensorRef:
     """The data of all ranks of a group, combined element by element.
 
@@ -175,10 +182,10 @@ reduce_scatter = Op("reduce_scatter", note=all_reduce.note)
 
 @reduce_scatter.impl("hlo")
 def _reduce_scatter(
-    data: Any,
+    data: ArrayLike,
     reduce_scatter_dim: int,
-    replica_groups: Any,
-    reduce_op: Any = np.add,
+    replica_groups: Sequence[Sequence[int]],
+    reduce_op: np.ufunc = np.add,
 ) -> NKIPyTensorRef:
     """The data of a group's ranks combined, of which each rank keeps its own part.
 
@@ -222,10 +229,10 @@ all_to_all = Op("all_to_all")
 
 @all_to_all.impl("hlo")
 def _all_to_all(
-    data: Any,
+    data: ArrayLike,
     split_dimension: int,
     concat_dimension: int,
-    replica_groups: Any,
+    replica_groups: Sequence[Sequence[int]],
 ) -> NKIPyTensorRef:
     """Send a part of the data to each rank of the group; join the parts received.
 
@@ -295,7 +302,9 @@ collective_permute = Op("collective_permute")
 
 
 @collective_permute.impl("hlo")
-def _collective_permute(data: Any, source_target_pairs: Any) -> NKIPyTensorRef:
+def _collective_permute(
+    data: ArrayLike, source_target_pairs: Sequence[Sequence[int]]
+) -> NKIPyTensorRef:
     """Send data from rank to rank. A rank that is no target receives zeros.
 
     Args:

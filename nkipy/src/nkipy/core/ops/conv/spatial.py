@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from nkipy.core.promotion import result_type
 from nkipy.core.tensor import NKIPyTensorRef, as_tensor
 from nkipy.hlo.builder import Value
 from nkipy.hlo.opcodes import WindowDim
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
     "_normalize_tuple_2d",
@@ -201,14 +204,14 @@ def _conv_op(n: int) -> Op:
     def define(backend: str, compute: Callable[..., Any]) -> None:
         @op.impl(backend)
         def conv(
-            input: Any,
-            weight: Any,
-            bias: Any = None,
-            stride: Any = 1,
-            padding: Any = 0,
-            dilation: Any = 1,
+            input: ArrayLike,
+            weight: ArrayLike,
+            bias: ArrayLike | None = None,
+            stride: int | Sequence[int] = 1,
+            padding: int | str | Sequence[int | Sequence[int]] = 0,
+            dilation: int | Sequence[int] = 1,
             groups: int = 1,
-        ) -> Any:
+        ) -> NDArray[Any]:
             return compute(n, input, weight, bias, stride, padding, dilation, groups)
 
     define("hlo", _traced)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +14,11 @@ from nkipy.core.ops._registry import Op
 from nkipy.core.ops._samples import ErrorSample
 from nkipy.core.ops._views import Shape, Tensor, as_shape, broadcasts, no_scalar
 from nkipy.core.tensor import as_operand, as_tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import ArrayLike, DTypeLike
 
 
 def _dims(shape: Any) -> Shape:
@@ -61,7 +66,7 @@ constant = Op(
 
 
 @constant.impl("hlo")
-def _constant(value: Any, dtype: Any = None) -> Tensor:
+def _constant(value: ArrayLike, dtype: DTypeLike | None = None) -> Tensor:
     """`value`, a scalar, list or array, as a traced array; a traced one as it is.
 
     Args:
@@ -113,8 +118,12 @@ full = Op(
 
 @zeros.impl("hlo")
 def _zeros(
-    shape: Any, dtype: Any = np.float32, order: str = "C", *, device: Any = None
-) -> Any:
+    shape: int | Sequence[int],
+    dtype: DTypeLike = np.float32,
+    order: str = "C",
+    *,
+    device: str | None = None,
+) -> Tensor:
     """A traced array of zeros.
 
     Args:
@@ -126,13 +135,13 @@ def _zeros(
 
 @full.impl("hlo")
 def _full(
-    shape: Any,
-    fill_value: Any,
-    dtype: Any = np.float32,
+    shape: int | Sequence[int],
+    fill_value: ArrayLike,
+    dtype: DTypeLike = np.float32,
     order: str = "C",
     *,
-    device: Any = None,
-) -> Any:
+    device: str | None = None,
+) -> Tensor:
     """A traced array that holds `fill_value` everywhere.
 
     Args:

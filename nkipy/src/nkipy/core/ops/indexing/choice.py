@@ -54,7 +54,7 @@ where = Op(
     ),
 )
 
-_MISSING: Any = object()
+_MISSING: Any = np._NoValue
 
 
 @where.impl("hlo")

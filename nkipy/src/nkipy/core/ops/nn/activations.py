@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from nkipy.core.ops.nn._precision import (
     working,
 )
 from nkipy.core.tensor import NKIPyTensorRef, as_operand, as_tensor
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
 
 
 def _elementwise(function: Callable[..., float]) -> Callable[..., Any]:
@@ -46,7 +49,7 @@ erf = Op(
 
 
 @erf.impl("hlo")
-def _erf(x: Any) -> NKIPyTensorRef:
+def _erf(x: ArrayLike) -> NKIPyTensorRef:
     """The error function, element by element."""
     ctx = get_hlo_context()
     work, dtype = working(x)
@@ -76,11 +79,12 @@ sigmoid = Op(
 
 
 @sigmoid.composed_impl
-def _sigmoid(x: Any) -> Any:
-    """``1 / (1 + exp(-x))``, without overflow."""
-    x, dtype = working(x)
-    small = np.exp(-np.abs(x))  # in (0, 1], whatever the sign
-    return (np.where(x >= 0, np.ones((), x.dtype), small) / (1 + small)).astype(dtype)
+def _sigmoid(x: ArrayLike) -> NDArray[Any]:
+    """``1 / (1 + exp(-x))``, element by element, without overflow."""
+    wide, dtype = working(x)
+    small = np.exp(-np.abs(wide))  # in (0, 1], whatever the sign
+    share = np.where(wide >= 0, np.ones((), wide.dtype), small)
+    return (share / (1 + small)).astype(dtype)
 
 
 def _silu_definition(x: float) -> float:
@@ -93,11 +97,11 @@ silu = Op(
 
 
 @silu.composed_impl
-def _silu(x: Any) -> Any:
-    """``x * sigmoid(x)``; 0 at minus infinity."""
-    x, dtype = working(x)
+def _silu(x: ArrayLike) -> NDArray[Any]:
+    """``x * sigmoid(x)``, element by element; 0 at minus infinity."""
+    wide, dtype = working(x)
     # Beyond -200 the product is below the least float32, and at -inf it would be NaN.
-    bounded = np.maximum(x, -1000.0)
+    bounded = np.maximum(wide, -1000.0)
     return (bounded * _sigmoid(bounded)).astype(dtype)
 
 
@@ -110,11 +114,11 @@ relu = Op(
 
 
 @relu.composed_impl
-def _relu(x: Any) -> Any:
-    """``max(x, 0)``, in the dtype of `x`."""
-    x = as_operand(x)
-    x = x if hasattr(x, "dtype") else np.asarray(x)
-    return np.maximum(x, np.zeros((), x.dtype))
+def _relu(x: ArrayLike) -> NDArray[Any]:
+    """``max(x, 0)``, element by element, in the dtype of `x`."""
+    operand = as_operand(x)
+    operand = operand if hasattr(operand, "dtype") else np.asarray(operand)
+    return np.maximum(operand, np.zeros((), operand.dtype))
 
 
 def _gelu_definition(x: float, approximate: str = "none") -> float:
@@ -142,8 +146,8 @@ gelu = Op(
 
 
 @gelu.composed_impl
-def _gelu(x: Any, approximate: str = "none") -> Any:
-    """``x`` times the normal distribution's share below it.
+def _gelu(x: ArrayLike, approximate: str = "none") -> NDArray[Any]:
+    """``x`` times the normal distribution's share below it, element by element.
 
     Args:
         x: an array.
@@ -154,8 +158,8 @@ def _gelu(x: Any, approximate: str = "none") -> Any:
     """
     if approximate not in ("none", "tanh"):
         raise ValueError(f"approximate must be 'none' or 'tanh', not {approximate!r}")
-    x, dtype = working(x)
-    bounded = np.maximum(x, -100.0)  # 0 below, and no infinity times zero
+    wide, dtype = working(x)
+    bounded = np.maximum(wide, -100.0)  # 0 below, and no infinity times zero
     if approximate == "tanh":
         inner = 0.7978845608028654 * (bounded + 0.044715 * bounded * bounded * bounded)
         share = 0.5 * (1 + np.tanh(inner))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,11 @@ from nkipy.core.ops.nn._precision import (
     rounded_once,
     working,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import ArrayLike, NDArray
 
 
 def _softmax_definition(x: np.ndarray, axis: Any = -1) -> np.ndarray:
@@ -58,10 +63,23 @@ softmax = Op(
 
 
 @softmax.composed_impl
-def _softmax(x: Any, axis: Any = -1) -> Any:
-    """Exponentials along `axis` (an int, a tuple, or None for all), which sum to 1."""
-    x, dtype = working(x)
-    powers = np.exp(x - np.max(x, axis=axis, keepdims=True, initial=-np.inf))
+def _softmax(x: ArrayLike, axis: int | Sequence[int] | None = -1) -> NDArray[Any]:
+    """Exponentials along an axis, scaled so that they sum to 1.
+
+    Args:
+        x: an array of numbers.
+        axis: an axis, several, or None for all.
+
+    Returns:
+        An array of the shape and dtype of `x`; float32 for integers. Floats below 32
+        bits are computed in float32 and rounded once.
+
+    Raises:
+        AxisError: there is no such axis.
+        TypeError: `x` holds no numbers.
+    """
+    wide, dtype = working(x)
+    powers = np.exp(wide - np.max(wide, axis=axis, keepdims=True, initial=-np.inf))
     return (powers / np.sum(powers, axis=axis, keepdims=True)).astype(dtype)
 
 
@@ -75,10 +93,22 @@ log_softmax = Op(
 
 
 @log_softmax.composed_impl
-def _log_softmax(x: Any, axis: Any = -1) -> Any:
-    """The logarithm of ``softmax``, exact also where that is almost zero."""
-    x, dtype = working(x)
-    below = x - np.max(x, axis=axis, keepdims=True, initial=-np.inf)
+def _log_softmax(x: ArrayLike, axis: int | Sequence[int] | None = -1) -> NDArray[Any]:
+    """The logarithm of ``softmax``, exact also where that is almost zero.
+
+    Args:
+        x: an array of numbers.
+        axis: an axis, several, or None for all.
+
+    Returns:
+        An array of the shape and dtype of `x`; float32 for integers.
+
+    Raises:
+        AxisError: there is no such axis.
+        TypeError: `x` holds no numbers.
+    """
+    wide, dtype = working(x)
+    below = wide - np.max(wide, axis=axis, keepdims=True, initial=-np.inf)
     total = np.sum(np.exp(below), axis=axis, keepdims=True)
     return (below - np.log(total)).astype(dtype)
 
@@ -98,12 +128,33 @@ rms_norm = Op(
 
 
 @rms_norm.composed_impl
-def _rms_norm(x: Any, weight: Any = None, eps: float = 1e-6, axis: Any = -1) -> Any:
-    """`x` divided by its root mean square along `axis`, times `weight`."""
-    x, dtype = working(x)
-    (weight,) = in_dtype_of(x, weight)
-    result = x / np.sqrt(np.mean(np.square(x), axis=axis, keepdims=True) + eps)
-    return (result if weight is None else result * weight).astype(dtype)
+def _rms_norm(
+    x: ArrayLike,
+    weight: ArrayLike | None = None,
+    eps: float = 1e-6,
+    axis: int | Sequence[int] | None = -1,
+) -> NDArray[Any]:
+    """An array divided by its root mean square along an axis, times a weight.
+
+    Args:
+        x: an array of numbers.
+        weight: what broadcasts to `x`, or None.
+        eps: what is added to the mean square.
+        axis: an axis, several, or None for all.
+
+    Returns:
+        An array of the shape and dtype of `x`; float32 for integers. Floats below 32
+        bits are computed in float32 and rounded once.
+
+    Raises:
+        AxisError: there is no such axis.
+        ValueError: `weight` does not broadcast to `x`.
+        TypeError: `x` holds no numbers.
+    """
+    wide, dtype = working(x)
+    (factor,) = in_dtype_of(wide, weight)
+    result = wide / np.sqrt(np.mean(np.square(wide), axis=axis, keepdims=True) + eps)
+    return (result if factor is None else result * factor).astype(dtype)
 
 
 layer_norm = Op(
@@ -122,13 +173,34 @@ layer_norm = Op(
 
 @layer_norm.composed_impl
 def _layer_norm(
-    x: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5, axis: Any = -1
-) -> Any:
-    """`x` shifted and scaled to mean 0 and variance 1 along `axis`; weight and bias."""
-    x, dtype = working(x)
-    weight, bias = in_dtype_of(x, weight, bias)
-    centred = x - np.mean(x, axis=axis, keepdims=True)
+    x: ArrayLike,
+    weight: ArrayLike | None = None,
+    bias: ArrayLike | None = None,
+    eps: float = 1e-5,
+    axis: int | Sequence[int] | None = -1,
+) -> NDArray[Any]:
+    """An array shifted and scaled to mean 0 and variance 1 along an axis.
+
+    Args:
+        x: an array of numbers.
+        weight: what the result is multiplied by, or None; it broadcasts to `x`.
+        bias: what is added to that, or None; it broadcasts to `x`.
+        eps: what is added to the variance.
+        axis: an axis, several, or None for all.
+
+    Returns:
+        An array of the shape and dtype of `x`; float32 for integers. Floats below 32
+        bits are computed in float32 and rounded once.
+
+    Raises:
+        AxisError: there is no such axis.
+        ValueError: `weight` or `bias` does not broadcast to `x`.
+        TypeError: `x` holds no numbers.
+    """
+    wide, dtype = working(x)
+    factor, added = in_dtype_of(wide, weight, bias)
+    centred = wide - np.mean(wide, axis=axis, keepdims=True)
     variance = np.mean(np.square(centred), axis=axis, keepdims=True)
     result = centred / np.sqrt(variance + eps)
-    result = result if weight is None else result * weight
-    return (result if bias is None else result + bias).astype(dtype)
+    result = result if factor is None else result * factor
+    return (result if added is None else result + added).astype(dtype)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from operator import index
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from nkipy.core.ops._samples import ErrorSample, Sample, make, special
 from nkipy.core.tensor import NKIPyTensorRef, as_tensor
 from nkipy.hlo.builder import Value
 from nkipy.hlo.ir import Shape
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 
 def _samples(dtype: np.dtype) -> Iterator[Sample]:
@@ -70,7 +73,7 @@ def _arguments(
 
 @topk.impl("hlo")
 def _traced(
-    x: Any, k: int, axis: int = 0, is_ascend: bool = False
+    x: ArrayLike, k: int, axis: int = 0, is_ascend: bool = False
 ) -> tuple[NKIPyTensorRef, NKIPyTensorRef]:
     """The k greatest elements along an axis, from the greatest on, and their indices.
 
