@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -11,6 +13,7 @@ from examples.llama.decoder import Config, decoder_layer
 from examples.modes import MODES, resident
 from nkipy.testing import run_python
 
+EXAMPLES = Path(__file__).parents[2] / "examples"
 device_modes = ["simulate", pytest.param("baremetal", marks=pytest.mark.device)]
 
 
@@ -45,6 +48,14 @@ def test_the_device_kernel_is_timed():
     for mode in ("device", "host"):
         (line,) = [x for x in text.splitlines() if x.strip().startswith(f"{mode}:")]
         assert "over 10 runs" in line and "TFLOP/s" in line
+
+
+def test_each_example_has_a_page():
+    """Which the build of the docs runs."""
+    pages = {path.stem for path in (EXAMPLES / "gallery").glob("[!_]*.py")}
+    scripts = {path.stem for path in (EXAMPLES / "playground").glob("[!_]*.py")}
+    programs = {path.parent.name for path in EXAMPLES.glob("*/__main__.py")}
+    assert len(pages) >= 5 and pages == scripts | programs
 
 
 @pytest.mark.slow

@@ -1,0 +1,1 @@
+"""Pages of the documentation, one for each example; Sphinx-Gallery runs them."""
