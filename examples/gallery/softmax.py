@@ -13,8 +13,11 @@ import matplotlib.pyplot as plt
 import ml_dtypes
 import numpy as np
 
+import nkipy
+from examples import timeline
 from examples.playground.softmax import softmax
 from nkipy.runtime import simulate_jit
+from nkipy_emulator.cost_model import estimate
 
 # %%
 # A row of values in order, so that its softmax rises from nearly zero. The exact result
@@ -46,3 +49,9 @@ for name, error in errors.items():
 axes.set(xlabel="x", ylabel="error / largest result", yscale="log")
 axes.set_title("Softmax, simulated, against float64")
 axes.legend()
+
+# %%
+# Where the time of a larger one would go, by the :doc:`cost model </cost_model>`.
+
+larger = simulated.lower(nkipy.ShapeDtype((128, 512), "float32"))
+timeline.draw(estimate(larger, "trn2"), "Softmax of 128 × 512 in float32")

@@ -1,7 +1,8 @@
-"""The Python in READMEs and docs runs as it stands there."""
+"""The Python in READMEs and docs runs as it stands there, and tutorials wholly."""
 
 from __future__ import annotations
 
+import doctest
 import logging
 import os
 import re
@@ -28,9 +29,23 @@ PACKAGES = (
     "adding_packages",
 )
 DOCS = sorted(p for p in ROOT.glob("docs/**/*.md") if p.stem not in PACKAGES)
-#: A block that shows an error is followed by its text.
+#: Python; of which a block that shows an error is followed by its text.
 BLOCK = re.compile(r"^```python\n(.*?)^```\n+(?:^```text\n(.*?)^```)?", re.M | re.S)
-PAGES = [page for page in READMES + DOCS if BLOCK.search(page.read_text())]
+#: Python with its results; and the shell's.
+SESSION = re.compile(r"^```pycon\n(.*?)^```", re.M | re.S)
+SHELL = re.compile(r"^```bash\n(.*?)^```", re.M | re.S)
+TUTORIALS = [page for page in DOCS if page.parent.name == "tutorials"]
+
+
+def pieces(page: Path) -> list[re.Match[str]]:
+    """What is run of a page, from top to bottom."""
+    text = page.read_text()
+    patterns = [BLOCK, SESSION, *[SHELL] * (page in TUTORIALS)]
+    found = [match for pattern in patterns for match in pattern.finditer(text)]
+    return sorted(found, key=re.Match.start)
+
+
+PAGES = [page for page in READMES + DOCS if pieces(page)]
 
 
 @pytest.fixture
@@ -43,20 +58,56 @@ def kernel_neff(tmp_path):
 
 @pytest.mark.usefixtures("kernel_neff")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_python_on_the_page_runs(page, tmp_path, monkeypatch):
+def test_what_the_page_shows_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     namespace = {"__name__": "page", "np": np}
-    for i, (code, shown) in enumerate(BLOCK.findall(page.read_text())):
-        file = tmp_path / f"block_{i}.py"
-        file.write_text(code)
-        compiled = compile(code, str(file), "exec")
-        if not shown:
-            exec(compiled, namespace)
-            continue
-        with pytest.raises(Exception) as caught:
-            exec(compiled, namespace)
-        assert str(caught.value).replace(str(file), "kernel.py") == shown.strip()
+    for i, piece in enumerate(pieces(page)):
+        if piece.re is BLOCK:
+            run_block(*piece.groups(), tmp_path / f"block_{i}.py", namespace)
+        elif piece.re is SESSION:
+            run_session(piece[1], page.stem, namespace)
+        else:
+            run_in_shell(piece[1])
     logging.getLogger("nkipy.simulate").setLevel(logging.NOTSET)
+
+
+def run_block(code, shown, file, namespace):
+    file.write_text(code)
+    compiled = compile(code, str(file), "exec")
+    if not shown:
+        exec(compiled, namespace)
+        return
+    with pytest.raises(Exception) as caught:
+        exec(compiled, namespace)
+    assert str(caught.value).replace(str(file), "kernel.py") == shown.strip()
+
+
+def run_session(code, name, namespace):
+    test = doctest.DocTestParser().get_doctest(code, {}, name, None, None)
+    test.globs = namespace
+    assert test.examples
+    report = []
+    doctest.DocTestRunner().run(test, out=report.append, clear_globs=False)
+    assert report == []
+
+
+def run_in_shell(commands):
+    """In the workspace's environment; what installs it is run by CI."""
+    if "run.py" in commands:
+        install, activate = commands.splitlines()
+        assert f"step {install}\n" in (ROOT / ".ci/run").read_text()
+        assert activate == "source .venv/bin/activate"
+        return
+    path = os.pathsep.join([sysconfig.get_path("scripts"), os.environ["PATH"]])
+    with core_released():
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", commands],
+            env={**os.environ, "PATH": path},
+            capture_output=True,
+            text=True,
+        )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
 
 
 def test_the_compile_command_on_the_page_and_what_it_says_of_lnc(tmp_path):
@@ -98,3 +149,11 @@ def test_the_compile_command_on_the_page_and_what_it_says_of_lnc(tmp_path):
 
 def test_the_readme_has_a_tour():
     assert len(BLOCK.findall(READMES[0].read_text())) >= 5
+
+
+def test_tutorials_show_nothing_that_is_not_run():
+    assert TUTORIALS
+    for page in TUTORIALS:
+        fences = re.findall(r"^```\w+\n", page.read_text(), re.M)
+        errors = sum(piece.re is BLOCK and bool(piece[2]) for piece in pieces(page))
+        assert len(fences) == len(pieces(page)) + errors > 5
