@@ -317,7 +317,7 @@ class NKIPyTensorRef(TensorArithmeticMixin, TensorMethodsMixin, Unknown):
 
     @property
     def imag(self) -> NKIPyTensorRef:
-        return OPS["zeros_like"](self)
+        return OPS["imag"](self)
 
     def __repr__(self) -> str:
         label = f" {self._name!r}" if self._name else ""
@@ -559,7 +559,10 @@ def store_out(
         ValueError: `result` does not broadcast to the shape of `out`.
     """
     assert result.dtype is not None
-    if out is None:
+    made = out is None
+    if made and where is True:
+        return NKIPyTensorRef._wrap(ctx, result)
+    if made:
         shape = np.broadcast_shapes(result.shape, np.shape(where))
         out = NKIPyTensorRef._wrap(ctx, ctx.full(shape, 0, result.dtype))
     if not isinstance(out, NKIPyTensorRef):
@@ -586,5 +589,7 @@ def store_out(
             raise TypeError(f"where= must be boolean, but received {mask.dtype}")
         mask = ctx.broadcast_to(mask, out.shape)
         value = ctx.select(mask, value, out.backend_tensor)
+    if made:  # without axes, a scalar
+        return NKIPyTensorRef._wrap(ctx, value)
     out._assign(value)
     return out

@@ -178,7 +178,8 @@ def _choose(
 
     Raises:
         TypeError: `a` is not an integer array.
-        ValueError: the shapes do not broadcast, or the mode is unknown.
+        ValueError: the shapes do not broadcast, `out` has another one, or the mode is
+            unknown.
     """
     ctx = get_hlo_context()
     options = [as_operand(c) for c in choices]
@@ -192,6 +193,8 @@ def _choose(
         chosen = ctx.compare(index, ctx.full_like(index, i), "EQ")
         result = _select(ctx, chosen, values[i], result)
     shape = np.broadcast_shapes(index.shape, *(v.shape for v in values))
+    if getattr(out, "shape", shape) != shape:
+        raise ValueError(f"out= has shape {out.shape}, but the result has {shape}")
     return store_out(ctx, ctx.broadcast_to(result, shape), out)
 
 

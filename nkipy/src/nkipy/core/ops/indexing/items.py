@@ -9,6 +9,7 @@ import numpy as np
 from nkipy.core import dtypes as dt
 from nkipy.core.backend.hlo import HLOTraceContext, as_hlo_tensor, get_hlo_context
 from nkipy.core.ops._registry import Op
+from nkipy.core.ops._views import no_scalar
 from nkipy.core.ops.indexing._advanced import AdvancedIndex
 from nkipy.core.ops.indexing._basic import BasicIndex
 from nkipy.core.ops.indexing._modelled import modelled_index
@@ -75,7 +76,7 @@ def _getitem(x: Any, index: Any) -> NKIPyTensorRef:
     assert isinstance(prepared, BasicIndex)
     if parsed.scalar:
         return NKIPyTensorRef._wrap(ctx, prepared.read(ctx, x.backend_tensor))
-    return x._make_view(prepared.view)
+    return no_scalar(x._make_view(prepared.view))
 
 
 @getitem.modelling

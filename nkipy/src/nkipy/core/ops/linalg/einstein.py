@@ -305,7 +305,8 @@ def _einsum(
     _check_sizes(subscripts, tensors)
     result_dtype = _result_dtype(tensors, dtype, casting)
     ctx = get_hlo_context()
-    if out is None and result_dtype == tensors[0].dtype and _only_moves(subscripts):
+    moves = out is None and bool(tensors[0].shape) and _only_moves(subscripts)
+    if moves and result_dtype == tensors[0].dtype:
         return _moved(tensors[0], subscripts)
     value = _lower(ctx, tensors, subscripts, result_dtype, optimize)
     if out is None:

@@ -14,7 +14,7 @@ from nkipy.core.ops._cases import A, X, call, cases
 from nkipy.core.ops._dtype_sets import ALL
 from nkipy.core.ops._registry import Op
 from nkipy.core.ops._samples import ErrorSample
-from nkipy.core.ops._views import Tensor, at_least, duplicate, in_shape
+from nkipy.core.ops._views import Tensor, at_least, duplicate, in_shape, no_scalar
 from nkipy.core.promotion import as_arrays, can_cast, result_type
 from nkipy.core.tensor import as_operand, as_tensor, store_out
 
@@ -346,4 +346,4 @@ def _block(arrays: Any) -> Any:
         )
     ndim = max([depths[0], *(getattr(a, "ndim", 0) for a in _leaves(arrays))])
     made = _join_nested(arrays, ndim, depths[0])
-    return made if depths[0] else duplicate(as_tensor(arrays))
+    return made if depths[0] else no_scalar(duplicate(as_tensor(arrays)))

@@ -14,7 +14,7 @@ from nkipy.core.ops._dtype_sets import ALL
 from nkipy.core.ops._registry import Op
 from nkipy.core.ops._samples import ErrorSample, Sample
 from nkipy.core.ops._static_take import take_static
-from nkipy.core.ops._views import Tensor
+from nkipy.core.ops._views import Tensor, duplicate, no_scalar
 from nkipy.core.tensor import as_operand, as_tensor
 from nkipy.hlo.builder import HLOBuilder, Value
 
@@ -110,6 +110,8 @@ def _pad(array: Any, pad_width: Any, mode: Any = "constant", **kwargs: Any) -> A
     x = as_tensor(array)
     widths = _widths(pad_width, x.ndim)
     option = _option(mode, kwargs)
+    if not x.ndim:
+        return no_scalar(duplicate(x))
     if mode == "constant":
         return _pad_constant(x, widths, kwargs.get("constant_values", 0))
     if mode == "empty":

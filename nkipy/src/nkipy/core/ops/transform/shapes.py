@@ -20,6 +20,7 @@ from nkipy.core.ops._views import (
     duplicate,
     in_shape,
     is_reshape_view,
+    no_scalar,
     reshaped,
     swapped,
     transposed,
@@ -298,7 +299,8 @@ def _expand_dims(a: Any, axis: Any) -> Any:
     ndim = x.ndim + len(axes)
     axes = normalize_axis_tuple(axes, ndim)
     kept = iter(x.shape)
-    return reshaped(x, tuple(1 if i in axes else next(kept) for i in range(ndim)))
+    shape = tuple(1 if i in axes else next(kept) for i in range(ndim))
+    return no_scalar(reshaped(x, shape))
 
 
 squeeze = Op(

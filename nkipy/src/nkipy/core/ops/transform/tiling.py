@@ -174,7 +174,7 @@ def _tile(A: Any, reps: Any) -> Any:
     value = ctx.reshape(x.backend_tensor, shape)
     if any(c != 1 for c in counts):
         value = _tile_value(ctx, value, counts)
-    return Tensor._wrap(ctx, value)
+    return no_scalar(Tensor._wrap(ctx, value))
 
 
 def _tile_value(b: HLOBuilder, x: Value, counts: Shape) -> Value:

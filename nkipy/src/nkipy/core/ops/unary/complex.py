@@ -10,7 +10,7 @@ from nkipy.core import dtypes as dt
 from nkipy.core.ops._cases import A, call, cases
 from nkipy.core.ops._dtype_sets import ALL
 from nkipy.core.ops._registry import Op
-from nkipy.core.ops._views import Tensor
+from nkipy.core.ops._views import Tensor, no_scalar
 from nkipy.core.tensor import as_tensor, store_out
 
 real = Op("real", numpy=np.real, dtypes=ALL, samples=cases(call(A(2, 3))))
@@ -47,8 +47,8 @@ def _real(val: Any) -> Any:
 
 @real_if_close.impl("hlo")
 def _real_if_close(a: Any, tol: float = 100) -> Any:
-    """`a` itself: no traced array is complex."""
-    return as_tensor(a)
+    """`a` itself, an array if it is a scalar: no traced array is complex."""
+    return no_scalar(as_tensor(a))
 
 
 def _make_constant_answer(name: str, value: Any, dtype: np.dtype | None) -> Op:

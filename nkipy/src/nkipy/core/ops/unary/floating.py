@@ -101,8 +101,14 @@ nan_to_num = Op(
 def _nan_to_num(
     x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, neginf: Any = None
 ) -> Any:
-    """`x` with NaN and infinities replaced, by default with 0 and the extremes."""
+    """`x` with NaN and infinities replaced, by default with 0 and the extremes.
+
+    Raises:
+        ValueError: `copy` is false, and `x` is a scalar, which cannot be written.
+    """
     x = as_tensor(x)
+    if not copy and not x.shape and not x._is_zero_d_array():
+        raise ValueError("with copy=False, values are replaced in an array: no scalar")
     result = x
     if dt.is_float(x.dtype):
         largest = float(ml_dtypes.finfo(x.dtype).max)
@@ -118,4 +124,4 @@ def _nan_to_num(
         return duplicate(result)
     if result is not x:
         x[...] = result
-    return x
+    return x if x.shape else duplicate(x)

@@ -16,4 +16,4 @@ sinc.errors = (ErrorSample((["text"],), error=TypeError),)
 def _sinc(x: Any) -> Any:
     angle = np.pi * x
     nonzero = np.where(angle == 0, 1, angle)
-    return np.where(angle == 0, 1, np.sin(nonzero) / nonzero)
+    return np.where(angle == 0, 1, np.sin(nonzero) / nonzero)[()]  # or a scalar
