@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 
 from nkipy.core import dtypes as dt
+from nkipy.core.backend._source import caller_location
 from nkipy.core.backend.hlo import HLOTraceContext, as_hlo_tensor, get_hlo_context
 from nkipy.core.ops._registry import Op
 from nkipy.core.ops._views import no_scalar
 from nkipy.core.ops.indexing._advanced import AdvancedIndex
 from nkipy.core.ops.indexing._basic import BasicIndex
+from nkipy.core.ops.indexing._mask_advice import advice
 from nkipy.core.ops.indexing._modelled import modelled_index
 from nkipy.core.ops.indexing._parse import ParsedIndex, parse_index
 from nkipy.core.ops.indexing._samples import (
@@ -65,9 +67,10 @@ def _getitem(x: Any, index: Any) -> NKIPyTensorRef:
     prepared = _prepare(ctx, x.shape, index)
     parsed = prepared if isinstance(prepared, ParsedIndex) else prepared.parsed
     if parsed.masks:
+        alike = isinstance(index, NKIPyTensorRef) and index.shape == x.shape
         raise NotImplementedError(
             "the number of elements that a traced boolean mask selects is not known "
-            "while tracing; keep the shape with np.where(mask, a, other)"
+            "while tracing; " + advice(caller_location(), alike)
         )
     if parsed.advanced:
         return NKIPyTensorRef._wrap(
