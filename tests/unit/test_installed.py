@@ -12,7 +12,6 @@ import pytest
 
 import nkipy
 import spike
-from nkipy import installed
 from nkipy.installed import check_package, how_to_install, problem_of
 from tests.support import packages
 from tools import workspace
@@ -32,7 +31,7 @@ def test_ours_are_right() -> None:
 
 
 def test_another_version_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(installed, "_version", lambda name: "0.0.7")
+    monkeypatch.setattr("spike._release.__version__", "0.0.7")
     with pytest.raises(ImportError, match="spike 0.0.7 is installed, and nkipy"):
         check_package("spike")
 

@@ -41,14 +41,14 @@ def problem_of(name: str) -> str:
         if error.name != name:
             raise
         return f"{name} is not installed: {how_to_install(name)}"
-    version = _version(name)
     if not getattr(package, _MARKER, False):
         return (
-            f"{name}{version and ' ' + version} in {_place(package)} is another "
-            "project's package of the same name, as the public index has one. "
-            f"Uninstall it (pip uninstall {name}), and {how_to_install(name)}"
+            f"{name} {_version(name)} in {_place(package)} is another project's "
+            "package of the same name, as the public index has one. Uninstall it (pip "
+            f"uninstall {name}), and {how_to_install(name)}"
         )
-    if version not in ("", __version__):
+    version = import_module(f"{name}._release").__version__
+    if version != __version__:
         return (
             f"{name} {version} is installed, and nkipy {__version__} works with "
             f"{name} {__version__} alone: {how_to_install(name)}"
@@ -57,13 +57,12 @@ def problem_of(name: str) -> str:
 
 
 def _version(distribution: str) -> str:
-    """What is installed; "" if it is used without having been installed."""
-    from importlib.metadata import PackageNotFoundError, version
+    from importlib.metadata import PackageNotFoundError, version  # takes long
 
     try:
         return version(distribution)
-    except PackageNotFoundError:
-        return ""
+    except PackageNotFoundError:  # used without having been installed
+        return "(of no known version)"
 
 
 def _place(package: ModuleType) -> str:
