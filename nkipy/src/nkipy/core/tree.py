@@ -141,7 +141,8 @@ def rebuild(container: Any, made: list[Any]) -> Any:
     return like
 
 
-_UNSAFE = re.compile(r"[^A-Za-z0-9_]+")
+#: What is in no name of Python's, in whichever script.
+_UNSAFE = re.compile(r"\W+")
 
 
 @lru_cache(maxsize=8192)
