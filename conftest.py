@@ -4,7 +4,7 @@ Hypothesis runs the same few examples each time by default, so that a run says
 something about the change and not about luck. ``HYPOTHESIS_PROFILE=ci`` looks further,
 still repeatably; ``explore`` looks at random.
 
-Each process that runs tests owns one NeuronCore (:mod:`nkipy.testing.pytest_plugin`).
+Each worker owns one NeuronCore: :mod:`nkipy.testing.pytest_plugin`, which pytest loads.
 Each run of tests has directories of its own for compiled kernels and code, and for
 Python's bytecode where that is not to be written beside the sources. Interrupts reach
 what tests start, even if pytest runs in a shell's background, where they are ignored.
@@ -31,8 +31,6 @@ for member in workspace.members():
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # which children would inherit
     signal.signal(signal.SIGINT, signal.default_int_handler)
-
-pytest_plugins = ["nkipy.testing.pytest_plugin"]
 
 # No deadline: a first call compiles, later ones do not.
 settings.register_profile(

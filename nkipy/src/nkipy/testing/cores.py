@@ -28,6 +28,8 @@ __all__ = [
 
 VISIBLE_CORES = "NEURON_RT_VISIBLE_CORES"
 NUM_CORES = "NEURON_RT_NUM_CORES"
+#: A core that no machine has.
+NO_CORE = 4095
 
 
 def parse_cores(text: str) -> list[int]:
@@ -42,40 +44,58 @@ def parse_cores(text: str) -> list[int]:
 def machine_cores(environment: Mapping[str, str] = os.environ) -> list[int]:
     """The cores that tests may use: those of the environment, else all there are.
 
-    Initialises nothing. Empty if no runtime library can be asked.
+    Initialises nothing. Empty if no runtime library can be asked. This process asks it
+    for its own environment, a child process for another one.
     """
     named = environment.get(VISIBLE_CORES)
     if named:
         return parse_cores(named)
+    own = environment is os.environ
+    return list(range(_count() if own else _count_in_child(environment)))
+
+
+def _count() -> int:
     try:
         from spike._spike import Spike
 
-        count = Spike.get_visible_neuron_core_count()
+        return Spike.get_visible_neuron_core_count()
     except Exception:  # spike is not installed, or it finds no runtime library
-        return []
-    return list(range(count))
+        return 0
 
 
-def core_of_worker(worker: str, cores: list[int]) -> int | None:
+def _count_in_child(environment: Mapping[str, str]) -> int:
+    code = f"from {__name__} import _count; print(_count())"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=dict(environment),
+    )
+    return int(done.stdout or 0)
+
+
+def core_of_worker(worker: str, cores: list[int] | None) -> int | None:
     """The core of xdist worker ``gw3``: the third after the first; None: no core left.
 
-    What is no worker is the only process, and takes the first core.
+    Where `cores` is None, the machine has not been asked, and that is core 3. What is
+    no worker is the only process, and takes the first core.
     """
     number = int(worker.removeprefix("gw")) if worker.startswith("gw") else 0
+    if cores is None:
+        return number
     return cores[number] if number < len(cores) else None
 
 
-def take_core(worker: str, cores: list[int]) -> None:
+def take_core(worker: str, cores: list[int] | None) -> None:
     """Make the worker's core the only one that this process and its children see.
 
     To be called before anything opens the runtime, which reads the variables once. A
-    worker for which no core is left sees one that there is not: never another's.
+    worker for which no core is left sees one that no machine has: never another's.
     """
     core = core_of_worker(worker, cores)
     os.environ.pop(NUM_CORES, None)
-    os.environ[VISIBLE_CORES] = str(
-        max(cores, default=-1) + 1 if core is None else core
-    )
+    os.environ[VISIBLE_CORES] = str(NO_CORE if core is None else core)
 
 
 @contextmanager

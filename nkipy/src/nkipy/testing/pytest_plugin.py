@@ -1,19 +1,17 @@
 """A pytest plugin: a NeuronCore for each process that runs tests.
 
-A project asks for it, in its outermost ``conftest.py``::
+pytest loads it wherever nkipy is installed: it is an entry point of ``pytest11``.
 
-    pytest_plugins = ["nkipy.testing.pytest_plugin"]
-
-or by ``-p nkipy.testing.pytest_plugin``. It is no entry point: pytest would load that
-into every session of everybody who has nkipy installed.
-
-* Each process sees one core, and pytest-xdist's worker ``gw3`` the fourth of the
-  visible ones. ``-n auto`` starts no more workers than there are cores.
-* Tests marked ``device`` fail in a process that has no core, and say so.
+* Where pytest-xdist runs tests side by side, each worker sees one core: ``gw3`` the
+  fourth of those in ``NEURON_RT_VISIBLE_CORES``, or of the machine. A worker that
+  stands in for one that crashed has the core of that one.
+* A test in a worker that has no core fails and says how many workers have one.
 * A run has an emulated machine of its own, so that two runs at once share no cores,
   unless ``NKIPY_EMULATOR_LOCK_DIR`` names one. Cores of silicon are not isolated so.
+* Without pytest-xdist, a test sees the cores that pytest was given.
 
-It opens no runtime and imports no XLA: only a test that uses the core takes it.
+It opens no runtime, and imports neither NumPy nor spike: only a test that uses the core
+takes it.
 """
 
 from __future__ import annotations
@@ -21,41 +19,72 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import count
 from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
 
-from nkipy.testing.cores import core_of_worker, machine_cores, run_python, take_core
+from nkipy.testing.cores import (
+    VISIBLE_CORES,
+    core_of_worker,
+    machine_cores,
+    parse_cores,
+    run_python,
+    take_core,
+)
 
 LOCKS = "NKIPY_EMULATOR_LOCK_DIR"
+#: For ``-n auto``: whether each worker needs a core.
+AUTO_WORKERS = "neuron_auto_workers"
+_INPUT = "neuron_slot"  # what a worker is told
+
+_environment = pytest.StashKey[dict[str, str]]()  # as it was before a core was taken
 _cores = pytest.StashKey[list[int]]()
+_slots = pytest.StashKey[dict[str, int]]()  # the place of each worker that runs
 _locks = pytest.StashKey[str]()
 
 
-def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addini(
+        AUTO_WORKERS,
+        "-n auto starts no more workers than there are NeuronCores",
+        type="bool",
+        default=False,
+    )
+
+
+@pytest.hookimpl(optionalhook=True, tryfirst=True)  # xdist's own has an answer, too
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     """``-n auto``: a worker for each processor, if each can have a core."""
+    if not config.getini(AUTO_WORKERS):
+        return None  # as without this plugin
     processors = len(os.sched_getaffinity(0))
     return max(1, min(processors, len(machine_cores()) or processors))
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """Tells a worker, which sees only the one it has, which cores there are."""
-    node.workerinput["neuron_cores"] = node.config.stash[_cores]
+    """Gives a worker that is about to start the first place that is free."""
+    slots = node.config.stash.setdefault(_slots, {})
+    slot = next(slot for slot in count() if slot not in slots.values())
+    slots[node.gateway.id] = node.workerinput[_INPUT] = slot
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    node.config.stash[_slots].pop(node.gateway.id, None)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "device: needs a NeuronCore, of silicon or emulated"
     )
-    workerinput = getattr(config, "workerinput", None)
-    cores: list[int] = workerinput["neuron_cores"] if workerinput else machine_cores()
-    config.stash[_cores] = cores
-    if workerinput or not getattr(config.option, "numprocesses", None):
-        take_core(_worker(config), cores)
-    if workerinput is None and LOCKS not in os.environ:  # children inherit it
+    config.stash[_environment] = dict(os.environ)
+    if hasattr(config, "workerinput"):
+        _take_core(config)
+    elif LOCKS not in os.environ:  # workers inherit it
         config.stash[_locks] = os.environ[LOCKS] = tempfile.mkdtemp(prefix="nkipy-")
 
 
@@ -71,36 +100,93 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         _core(item.config)
 
 
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Iterator[None]:
+    """Says of a test that could not open the runtime which cores there are for it."""
+    outcome: Any = yield
+    if call.excinfo is not None and _says_failed_start(call.excinfo.value):
+        report = outcome.get_result()
+        report.sections.append(("NeuronCores", _explain(item.config)))
+
+
+def _says_failed_start(error: BaseException) -> bool:
+    """Whether it is spike's error of a runtime that does not open."""
+    return type(error).__name__ == "NrtError" and "initialize" in str(error)
+
+
+def _take_core(config: pytest.Config) -> None:
+    named = os.environ.get(VISIBLE_CORES)
+    try:
+        cores = parse_cores(named) if named else None
+    except ValueError:
+        return  # libnrt says what is wrong, if a test opens it
+    take_core(_place(config), cores)
+
+
 def _worker(config: pytest.Config) -> str:
     """The name of this worker of pytest-xdist's."""
     workerinput = getattr(config, "workerinput", None)
     return workerinput["workerid"] if workerinput else "this process"
 
 
+def _place(config: pytest.Config) -> str:
+    """The name of the worker in whose place this process runs tests."""
+    workerinput = getattr(config, "workerinput", {})
+    return f"gw{workerinput[_INPUT]}" if _INPUT in workerinput else _worker(config)
+
+
+def _all_cores(config: pytest.Config) -> list[int]:
+    """The cores of the run. In a worker, which sees one of them, a child tells."""
+    if _cores not in config.stash:
+        worker = hasattr(config, "workerinput")
+        environment = config.stash[_environment] if worker else os.environ
+        try:
+            config.stash[_cores] = machine_cores(environment)
+        except ValueError:  # the variable is malformed
+            config.stash[_cores] = []
+    return config.stash[_cores]
+
+
 def _core(config: pytest.Config) -> int:
-    cores = config.stash[_cores]
-    core = core_of_worker(_worker(config), cores)
+    core = core_of_worker(_place(config), _all_cores(config))
     if core is None:
-        pytest.fail(
-            f"{_worker(config)} has no NeuronCore of its own: there are {len(cores)}, "
-            f"and each process owns its core; run at most -n {len(cores)}",
-            pytrace=False,
-        )
+        pytest.fail(_explain(config), pytrace=False)
     return core
+
+
+def _explain(config: pytest.Config) -> str:
+    """Which core this process has, or why none, and what to set."""
+    cores = _all_cores(config)
+    core = core_of_worker(_place(config), cores)
+    text = f"{VISIBLE_CORES}, set before pytest starts, names the cores of the run"
+    if not cores:
+        if named := config.stash[_environment].get(VISIBLE_CORES):
+            return f"{VISIBLE_CORES}={named} names no cores, such as 3 or 0-3"
+        return "there are no NeuronCores: `python -m spike` says which libnrt is used"
+    if core is None:
+        return (
+            f"{_worker(config)} has no NeuronCore of its own: there are {len(cores)}, "
+            f"and each process owns its core; run at most -n {len(cores)}, or give the "
+            f"run more: {text}; NKIPY_EMULATOR_INSTANCE emulates a larger machine"
+        )
+    if hasattr(config, "workerinput"):
+        return f"{_worker(config)} is to have NeuronCore {core} of {cores}; {text}"
+    return f"this process is to have NeuronCores {cores}; {text}"
 
 
 @pytest.fixture(scope="session")
 def neuron_cores(pytestconfig: pytest.Config) -> list[int]:
-    """The cores that this run of tests has, of which each process takes one."""
-    cores = pytestconfig.stash[_cores]
-    return list(cores)
+    """The cores that this run of tests has, of which each worker takes one."""
+    return list(_all_cores(pytestconfig))
 
 
 @pytest.fixture
 def neuron_core(pytestconfig: pytest.Config) -> int:
     """The core of this process; the test fails if there is none.
 
-    It is this process's ``core_id`` 0, being the only one that it sees.
+    It is this process's ``core_id`` 0, and the only one that a worker sees.
     """
     return _core(pytestconfig)
 
