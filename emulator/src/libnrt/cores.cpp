@@ -43,6 +43,9 @@ class PickingLock {
     text += (i == 0 ? "; taken by " : " and ") + owners[i];
   }
   if (owners.size() > kMost) text += " and others";
+  text +=
+      ". NEURON_RT_VISIBLE_CORES takes other cores, such as 4-7; "
+      "NKIPY_EMULATOR_LOCK_DIR=<an empty directory> is another emulated machine";
   throw StatusError(NRT_FAILURE, text);
 }
 
