@@ -51,6 +51,7 @@ class Profiles {
       models_.erase(found);
     }
     profile::write_file(stopped.path, chrome_trace(stopped.listening->recorder()));
+    profile::add_json_name(stopped.path);
   }
 
   void start_continuous(Session& session, const std::string& directory) {

@@ -18,9 +18,10 @@ constexpr int kHostProcess = 1;
 constexpr int kFirstCoreProcess = 100;
 constexpr int kExecutionLane = 1;
 
-/// In the order in which they are shown, below the lane of executions.
-const char* const kLanes[] = {"TensorE", "VectorE",     "ScalarE", "GpSimd",
-                              "DMA",     "collectives", "launch"};
+/// In the order in which they are shown, below the lane of executions: that in which a
+/// program goes through them.
+const char* const kLanes[] = {"launch",  "DMA",    "TensorE",    "VectorE",
+                              "ScalarE", "GpSimd", "collectives"};
 
 constexpr char kHead[] =
     "{\"otherData\":{\"emulated\":true,\"producer\":\"nkipy-emulator\",\"notice\":"
@@ -58,10 +59,19 @@ class Writer {
     text_ += event;
   }
 
+  /// What a process or a thread (a lane) is called, and where it is shown: by number.
   void add_name(const char* what, int process, int lane, const std::string& name) {
-    add("{\"ph\":\"M\",\"name\":\"" + std::string(what) +
+    const bool is_lane = std::string(what) == "thread";
+    add_metadata(what, "_name", process, lane, "\"name\":" + json::quote(name));
+    add_metadata(what, "_sort_index", process, lane,
+                 "\"sort_index\":" + std::to_string(is_lane ? lane : process));
+  }
+
+  void add_metadata(const char* what, const char* suffix, int process, int lane,
+                    const std::string& args) {
+    add("{\"ph\":\"M\",\"name\":\"" + std::string(what) + suffix +
         "\",\"pid\":" + std::to_string(process) + ",\"tid\":" + std::to_string(lane) +
-        ",\"args\":{\"name\":" + json::quote(name) + "}}");
+        ",\"args\":{" + args + "}}");
   }
 
   /// `args` are JSON members.
@@ -82,16 +92,15 @@ class Writer {
   void name_processes() {
     std::set<int> cores;
     for (const Run& run : recording_.runs) cores.insert(run.core);
-    add_name("process_name", kHostProcess, 0, "host (measured wall clock)");
+    add_name("process", kHostProcess, 0, "host (measured wall clock)");
     for (const int core : cores) {
       const std::string name = "core " + std::to_string(core);
-      add_name("thread_name", kHostProcess, 1 + core, "executions on " + name);
+      add_name("thread", kHostProcess, 1 + core, "executions on " + name);
       const int process = kFirstCoreProcess + core;
-      add_name("process_name", process, 0, name + " (ESTIMATE of a cost model)");
-      add_name("thread_name", process, kExecutionLane, "execution (estimate)");
+      add_name("process", process, 0, name + " (ESTIMATE of a cost model)");
+      add_name("thread", process, kExecutionLane, "execution (estimate)");
       for (const char* const lane : kLanes) {
-        add_name("thread_name", process, lane_of(lane),
-                 std::string(lane) + " (estimate)");
+        add_name("thread", process, lane_of(lane), std::string(lane) + " (estimate)");
       }
     }
   }
@@ -102,8 +111,8 @@ class Writer {
     const int process = kFirstCoreProcess + run.core;
     const std::int64_t host_ns =
         std::max<std::int64_t>(0, run.host_end_ns - run.host_begin_ns);
-    add_slice(program.name, "host", kHostProcess, 1 + run.core, run.host_begin_ns,
-              host_ns, model);
+    add_slice(program.name + " (host call)", "host", kHostProcess, 1 + run.core,
+              run.host_begin_ns, host_ns, model);
     add_slice(program.name, "estimate", process, kExecutionLane, run.device_begin_ns,
               static_cast<std::int64_t>(program.cost->total_ns), model);
     if (count_ + timeline(run.model_id).size() > kMaxEvents) return;

@@ -74,6 +74,16 @@ std::string temporary_name(const std::string& target) {
          ".tmp";
 }
 
+/// The first bytes of an ordinary file; empty if there is none.
+std::string beginning(const std::string& path) {
+  constexpr std::size_t kBytes = 64;  // more than half of what a profile says of itself
+  const Descriptor file(
+      open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+  char bytes[kBytes];
+  const ssize_t count = file.number() < 0 ? 0 : read(file.number(), bytes, kBytes);
+  return std::string(bytes, count > 0 ? static_cast<std::size_t>(count) : 0);
+}
+
 /// A new file; number -1, with errno, if that fails.
 Descriptor create(const std::string& path) {
   constexpr int kFlags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC;
@@ -114,6 +124,19 @@ void write_file(const std::string& path, const std::string& content) {
     errno = reason;
     fail("write", target);
   }
+}
+
+void add_json_name(const std::string& path) {
+  const std::string target = resolved(path), suffix = ".json";
+  const bool has_suffix =
+      target.size() >= suffix.size() &&
+      target.compare(target.size() - suffix.size(), suffix.size(), suffix) == 0;
+  if (has_suffix || is_special(target)) return;
+  const std::string name = target + suffix, temporary = temporary_name(name);
+  struct stat found;
+  if (lstat(name.c_str(), &found) == 0 && beginning(name) != beginning(target)) return;
+  if (link(target.c_str(), temporary.c_str()) != 0) return;
+  if (rename(temporary.c_str(), name.c_str()) != 0) unlink(temporary.c_str());
 }
 
 void make_directories(const std::string& path) {

@@ -14,6 +14,11 @@ std::string writable_path(const std::string& path);
 /// terminal) is written to as it is.
 void write_file(const std::string& path, const std::string& content);
 
+/// Gives the file of `path` the name `path`.json, too, unless the name ends so, or is a
+/// file of somebody else's: one that does not begin as this one does. Viewers choose
+/// files by that. Leaves it out where files cannot have two names.
+void add_json_name(const std::string& path);
+
 /// Makes a directory, and those above it. Throws StatusError(NRT_FAILURE).
 void make_directories(const std::string& path);
 

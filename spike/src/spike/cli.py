@@ -171,10 +171,19 @@ class _Run:
             Path(self.profile).parent.mkdir(parents=True, exist_ok=True)
         outputs = self.model(self.inputs, None, args.save_trace, self.profile) or {}
         if args.save_trace:
-            said.append(f"Trace saved: {self.profile}")
+            said += [f"Trace saved: {self.profile}", *_how_to_open(self.profile)]
         for name, tensor in outputs.items():
             said.append(_save_array(self.files[name], tensor.numpy()))
         return said
+
+
+def _how_to_open(profile: str) -> list[str]:
+    """What to do with a profile that is JSON, as the emulator's is: it has a second
+    name then, which says so. The vendor's tools open the others."""
+    name = f"{profile}.json"
+    if not (os.path.exists(name) and os.path.samefile(name, profile)):
+        return []
+    return [f"Timeline (estimated): open {name} at https://ui.perfetto.dev"]
 
 
 def _load(args: argparse.Namespace, cores: dict[int, int]) -> list[_Run]:

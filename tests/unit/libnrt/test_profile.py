@@ -152,7 +152,90 @@ def test_a_file_that_was_there_is_replaced(nrt, tmp_path):
     stop(nrt, link)
     assert link.is_symlink()
     assert json.loads(path.read_text())["otherData"]["emulated"] is True
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["link", "locks", "model.ntff"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "link",
+        "locks",
+        "model.ntff",
+        "model.ntff.json",
+    ]
+
+
+def profile_once(nrt: Nrt, path: Path, runs: int = 1) -> dict:
+    loaded = Loaded(nrt)
+    start(nrt, loaded.model, path)
+    loaded.run(runs)
+    stop(nrt, path)
+    return json.loads(path.read_text())
+
+
+def test_the_file_has_a_name_that_says_json(nrt, tmp_path):
+    path, name = tmp_path / "model.ntff", tmp_path / "model.ntff.json"
+    for runs in (1, 2):
+        profile_once(nrt, path, runs)
+        assert name.samefile(path)
+        assert len(slices(json.loads(name.read_text()), "host")) == runs
+    profile_once(nrt, tmp_path / "other.json")
+    assert not (tmp_path / "other.json.json").exists()
+    assert not list(tmp_path.glob("*.tmp"))
+
+
+def test_a_file_of_somebody_elses_keeps_that_name(nrt, tmp_path):
+    name = tmp_path / "model.ntff.json"
+    name.write_text("{}")
+    profile_once(nrt, tmp_path / "model.ntff")
+    assert name.read_text() == "{}"
+    name.unlink()
+    name.symlink_to(tmp_path / "elsewhere")
+    profile_once(nrt, tmp_path / "model.ntff")
+    assert name.is_symlink() and not (tmp_path / "elsewhere").exists()
+
+
+#: What the trace event format requires of an event of each phase, beyond its name.
+REQUIRED = {"X": {"ts", "dur", "pid", "tid", "cat"}, "M": {"pid", "tid", "args"}}
+
+
+def test_events_are_as_the_trace_event_format_requires(nrt, tmp_path):
+    trace = profile_once(nrt, tmp_path / "model.ntff", runs=3)
+    assert trace["displayTimeUnit"] in ("ms", "ns")
+    for event in trace["traceEvents"]:
+        assert REQUIRED[event["ph"]] <= event.keys()
+        assert isinstance(event["name"], str) and event["name"]
+        assert type(event["pid"]) is type(event["tid"]) is int
+        if event["ph"] == "X":
+            assert all(isinstance(event[t], (int, float)) for t in ("ts", "dur"))
+            assert event["ts"] >= 0 and event["dur"] >= 0
+    metadata = [e for e in trace["traceEvents"] if e["ph"] == "M"]
+    for what, member in (("name", str), ("sort_index", int)):
+        for kind in ("process", "thread"):
+            found = [e for e in metadata if e["name"] == f"{kind}_{what}"]
+            assert found and all(type(e["args"][what]) is member for e in found)
+    named = {(e["pid"], e["tid"]) for e in metadata if e["name"] == "thread_name"}
+    assert {(e["pid"], e["tid"]) for e in trace["traceEvents"] if "ts" in e} <= named
+
+
+def test_lanes_are_in_the_order_in_which_a_program_goes_through_them(nrt, tmp_path):
+    trace = profile_once(nrt, tmp_path / "model.ntff")
+    order = {
+        (e["pid"], e["tid"]): e["args"]["sort_index"]
+        for e in trace["traceEvents"]
+        if e["name"] == "thread_sort_index"
+    }
+    names = lane_names(trace)
+    assert order.keys() == names.keys()
+    device = sorted((i, names[at]) for at, i in order.items() if at[0] != HOST)
+    assert [name.removesuffix(" (estimate)") for _, name in device] == [
+        "execution",
+        "launch",
+        "DMA",
+        "TensorE",
+        "VectorE",
+        "ScalarE",
+        "GpSimd",
+        "collectives",
+    ]
+    (call,) = slices(trace, "host")
+    assert call["name"].endswith(" (host call)")
+    assert call["name"] not in {e["name"] for e in slices(trace, "estimate")}
 
 
 def test_a_device_is_written_to_not_replaced(nrt):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -54,11 +55,14 @@ def test_benchmark_and_trace(run, negate, tmp_path):
         negate, "--input=x=x.npy", "--benchmark", "--iterations=3", "--save-trace"
     )
     assert status == 0
-    benchmark, trace, saved = out.splitlines()
+    benchmark, trace, timeline, saved = out.splitlines()
     assert benchmark.startswith("Benchmark (device): BenchmarkResult(mean=")
     assert benchmark.endswith("iterations=3, warmup_iterations=5, estimated)")
     assert (trace, saved) == ("Trace saved: k.ntff", "Saved y.npy")
+    hint = "Timeline (estimated): open k.ntff.json at https://ui.perfetto.dev"
+    assert timeline == hint
     assert (tmp_path / "k.ntff").stat().st_size > 0
+    assert json.loads((tmp_path / "k.ntff.json").read_text())["traceEvents"]
 
 
 def test_several_cores(run, negate):
@@ -144,7 +148,8 @@ def test_rank_in_paths_of_one_core(run, neff):
         "--save-trace", "--ntff-name=t{rank}.ntff",
     )  # fmt: skip
     assert (status, err) == (0, "")
-    assert out == "Trace saved: t3.ntff\nSaved out3/y.npy\n"
+    hint = "Timeline (estimated): open t3.ntff.json at https://ui.perfetto.dev"
+    assert out == f"Trace saved: t3.ntff\n{hint}\nSaved out3/y.npy\n"
     assert Path("t3.ntff").stat().st_size > 0
 
 
