@@ -27,6 +27,9 @@ extensions = [
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = "nkipy"
+html_favicon = "_static/icon.svg"
+html_static_path = ["_static"]
+html_css_files = ["narrow.css"]
 
 # Docstrings put code in single backquotes as well as double ones.
 default_role = "code"

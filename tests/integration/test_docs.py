@@ -157,3 +157,9 @@ def test_tutorials_show_nothing_that_is_not_run():
         fences = re.findall(r"^```\w+\n", page.read_text(), re.M)
         errors = sum(piece.re is BLOCK and bool(piece[2]) for piece in pieces(page))
         assert len(fences) == len(pieces(page)) + errors > 5
+
+
+@pytest.mark.parametrize("page", READMES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_of_the_readme_lead_to_files(page):
+    links = re.findall(r"\]\((?!https?://)([^)#]+)[^)]*\)", page.read_text())
+    assert [link for link in links if not (page.parent / link).exists()] == []
