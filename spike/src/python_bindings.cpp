@@ -25,11 +25,14 @@ void raise_nrt_error(const std::exception_ptr& thrown, void* type) {
   try {
     std::rethrow_exception(thrown);
   } catch (const NrtError& error) {
-    nb::handle nrt_error(static_cast<PyObject*>(type));
-    nb::object raised = nrt_error(error.what());
-    nb::object statuses = nb::module_::import_("neff.status").attr("NrtStatus");
-    set_status(raised, error.status, statuses.attr("of")(error.status));
-    PyErr_SetObject(nrt_error.ptr(), raised.ptr());
+    auto& interrupt = library()->nkipy_emulator_take_interrupt;
+    auto raised = nb::steal(static_cast<PyObject*>(interrupt ? interrupt() : nullptr));
+    if (!raised.is_valid()) {
+      raised = nb::handle(static_cast<PyObject*>(type))(error.what());
+      nb::object statuses = nb::module_::import_("neff.status").attr("NrtStatus");
+      set_status(raised, error.status, statuses.attr("of")(error.status));
+    }
+    PyErr_SetObject(raised.type().ptr(), raised.ptr());
   }
 }
 

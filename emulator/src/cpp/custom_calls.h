@@ -3,9 +3,11 @@
 #ifndef NKIPY_EMULATOR_CUSTOM_CALLS_H_
 #define NKIPY_EMULATOR_CUSTOM_CALLS_H_
 
+#include <sched.h>
 #include <stdint.h>
 #include <string.h>
 
+#include <atomic>
 #include <chrono>
 #include <string>
 #include <vector>
@@ -22,20 +24,43 @@ using Clock = std::chrono::steady_clock;
 constexpr Clock::time_point kNoDeadline = Clock::time_point::max();
 
 struct CallState {
-  bool failed = false;         // guarded by the GIL for writers
-  bool out_of_bounds = false;  // set by any replica, atomically
-  bool overlap = false;        // a result may overwrite an input that is read in place
-  PyObject* error = nullptr;   // the first exception of a Python handler
+  std::atomic<bool> failed{false};  // nothing begins to be stored from then on
+  std::atomic<int> storing{0};      // how many replicas are at it
+  std::atomic<bool> out_of_bounds{false};
+  bool overlap = false;       // a result may overwrite an input that is read in place
+  PyObject* error = nullptr;  // the first exception of a Python handler
   Clock::time_point deadline = kNoDeadline;  // handlers fail from then on
+
+  void begin(Clock::time_point until) {
+    failed = out_of_bounds = overlap = false;
+    deadline = until;
+  }
+  // False if nothing is to be stored; else end_store() has to follow.
+  bool begin_store() {
+    ++storing;
+    if (!failed) return true;
+    end_store();
+    return false;
+  }
+  void end_store() { --storing; }
+  // The caller's memory is not written to any more.
+  void stop() {
+    failed = true;
+    while (storing != 0) sched_yield();
+  }
 };
 
 inline PyObject* timeout_error = nullptr;  // an exception class
 
+inline void set_timeout_error() {
+  PyErr_SetString(timeout_error,
+                  "the program runs longer than NEURON_RT_EXEC_TIMEOUT says");
+}
+
 // False, with an exception set, if the call has taken too long.
 inline bool has_time(const CallState* state) {
   if (state == nullptr || Clock::now() < state->deadline) return true;
-  PyErr_SetString(timeout_error,
-                  "the program runs longer than NEURON_RT_EXEC_TIMEOUT says");
+  set_timeout_error();
   return false;
 }
 
@@ -57,6 +82,28 @@ inline void store_overlapping(const std::vector<Span>& from, const uint64_t* to)
   }
 }
 
+// Copies all arguments but the last to where the call vector says. False without
+// memory.
+inline bool store_all(ffi::RemainingArgs args, const uint64_t* words, bool overlap) {
+  std::vector<Span> aliased;
+  for (size_t i = 0; i + 1 < args.size(); ++i) {
+    auto buffer = args.get<ffi::AnyBuffer>(i);
+    size_t size = buffer->size_bytes();
+    if (overlap) {
+      aliased.push_back(span_of(buffer->untyped_data(), size));
+    } else if (size != 0) {
+      memcpy(reinterpret_cast<void*>(words[i + 1]), buffer->untyped_data(), size);
+    }
+  }
+  if (!overlap) return true;
+  try {
+    store_overlapping(aliased, words + 1);
+  } catch (const std::bad_alloc&) {
+    return false;
+  }
+  return true;
+}
+
 inline ffi::Error store(ffi::RemainingArgs args, ffi::Result<ffi::AnyBuffer> done) {
   size_t n = args.size() - 1;
   auto vector = args.get<ffi::AnyBuffer>(n);
@@ -64,26 +111,13 @@ inline ffi::Error store(ffi::RemainingArgs args, ffi::Result<ffi::AnyBuffer> don
     return ffi::Error(ffi::ErrorCode::kInternal, "store: call vector of wrong length");
   }
   const auto* words = static_cast<const uint64_t*>(vector->untyped_data());
-  const auto* state = reinterpret_cast<const CallState*>(words[0]);
+  auto* state = reinterpret_cast<CallState*>(words[0]);
   *static_cast<uint8_t*>(done->untyped_data()) = 1;
-  if (state->failed) return ffi::Error::Success();
-  std::vector<Span> aliased;
-  for (size_t i = 0; i < n; ++i) {
-    auto buffer = args.get<ffi::AnyBuffer>(i);
-    size_t size = buffer->size_bytes();
-    if (state->overlap) {
-      aliased.push_back(span_of(buffer->untyped_data(), size));
-    } else if (size != 0) {
-      memcpy(reinterpret_cast<void*>(words[i + 1]), buffer->untyped_data(), size);
-    }
-  }
-  if (!state->overlap) return ffi::Error::Success();
-  try {
-    store_overlapping(aliased, words + 1);
-  } catch (const std::bad_alloc&) {
-    return ffi::Error(ffi::ErrorCode::kResourceExhausted, "no memory for a result");
-  }
-  return ffi::Error::Success();
+  if (!state->begin_store()) return ffi::Error::Success();
+  const bool stored = store_all(args, words, state->overlap);
+  state->end_store();
+  if (stored) return ffi::Error::Success();
+  return ffi::Error(ffi::ErrorCode::kResourceExhausted, "no memory for a result");
 }
 
 // Tells the call that its program has used an index out of bounds, if it has.
@@ -95,7 +129,7 @@ inline ffi::Error out_of_bounds(ffi::AnyBuffer flag, ffi::AnyBuffer vector,
   }
   auto word = static_cast<const uint64_t*>(vector.untyped_data())[0];
   auto* state = reinterpret_cast<CallState*>(word);
-  __atomic_store_n(&state->out_of_bounds, true, __ATOMIC_RELAXED);
+  state->out_of_bounds = true;
   return ffi::Error::Success();
 }
 

@@ -107,8 +107,17 @@ inline nkipy_program* load_program(const void* neff, size_t size, const char* op
   return program.release();
 }
 
+// The pending exception, which stays, if a handler of a signal has raised it: a strong
+// reference, or null. KeyboardInterrupt is no Exception.
+inline void* find_interrupt(bool is_interrupted) {
+  if (!is_interrupted && PyErr_ExceptionMatches(PyExc_Exception)) return nullptr;
+  Ref exception(take_exception());
+  raise(share(exception.get()).release());
+  return exception.release();
+}
+
 inline int device_api_load(const void* neff, size_t size, const char* options,
-                           nkipy_program** program, char** text) {
+                           nkipy_program** program, char** text, void** interrupt) {
   Entry entry;
   if (!entry) return refuse_entry(text);
   try {
@@ -117,7 +126,9 @@ inline int device_api_load(const void* neff, size_t size, const char* options,
     PyErr_NoMemory();
     *program = nullptr;
   }
-  return *program != nullptr ? 0 : report_error("load", text);
+  if (*program != nullptr) return 0;
+  *interrupt = find_interrupt(false);
+  return report_error("load", text);
 }
 
 inline std::vector<Span> spans_at(const uint64_t* addresses,
@@ -131,11 +142,11 @@ inline std::vector<Span> spans_at(const uint64_t* addresses,
 
 // Executes with the interpreter's lock held; false with an exception set.
 inline bool run_at(Core* core, const uint64_t* inputs, const uint64_t* outputs,
-                   Clock::time_point deadline = kNoDeadline) {
+                   const Keep& keep, Clock::time_point deadline = kNoDeadline) {
   try {
     return core->run_spans(spans_at(inputs, core->inputs, core->replicas),
                            spans_at(outputs, core->outputs, core->replicas),
-                           kDeviceInPlaceFrom, deadline);
+                           kDeviceInPlaceFrom, keep, deadline);
   } catch (const std::bad_alloc&) {
     PyErr_NoMemory();
     return false;
@@ -144,11 +155,16 @@ inline bool run_at(Core* core, const uint64_t* inputs, const uint64_t* outputs,
 
 inline int device_api_execute(nkipy_program* program, const uint64_t* inputs,
                               const uint64_t* outputs, uint64_t timeout_ms,
-                              char** error) {
+                              const nkipy_keeper* keeper, char** error,
+                              void** interrupt) {
   const auto deadline = Clock::now() + std::chrono::milliseconds(timeout_ms);
   Entry entry;
   if (!entry) return refuse_entry(error);
-  if (run_at(program->core, inputs, outputs, deadline)) return 0;
+  const auto keep = [keeper] {
+    return std::shared_ptr<void>(keeper->keep(keeper->context), keeper->release);
+  };
+  if (run_at(program->core, inputs, outputs, keep, deadline)) return 0;
+  *interrupt = find_interrupt(program->core->is_interrupted);
   return report_error("execute", error);
 }
 

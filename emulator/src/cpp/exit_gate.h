@@ -50,7 +50,16 @@ class Gate {
     return true;
   }
   void leave() {
-    if (--gate_depth > 0) return;
+    if (--gate_depth == 0) give_up();
+  }
+  // One thread more is inside, for this one, which is: a thread that it starts, which
+  // gets past the gate by ++gate_depth and leaves as any other. If it never runs,
+  // give_up() is what it would have done.
+  void admit() {
+    std::lock_guard<std::mutex> lock(mutex_);
+    ++inside_;
+  }
+  void give_up() {
     std::lock_guard<std::mutex> lock(mutex_);
     if (--inside_ == 0) empty_.notify_all();
   }

@@ -40,6 +40,11 @@ struct Ref {  // a strong reference; to be used with the GIL held
   explicit operator bool() const { return object != nullptr; }
 };
 
+inline Ref share(PyObject* borrowed) {
+  Py_INCREF(borrowed);
+  return Ref(borrowed);
+}
+
 struct Free {
   void operator()(void* p) const { free(p); }
 };

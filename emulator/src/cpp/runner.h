@@ -6,14 +6,16 @@
 
 #include <string.h>
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <utility>
 #include <vector>
 
-#include "../libnrt/copy.h"
+#include "apart_call.h"
 #include "custom_calls.h"
 #include "exit_gate.h"
+#include "frame.h"
 #include "python_support.h"
 
 namespace nkipy {
@@ -21,6 +23,9 @@ namespace nkipy {
 constexpr size_t kMaxImports = 4096;
 constexpr size_t kReleaseGilFrom = size_t{1} << 20;
 constexpr size_t kMaxPooledBytes = size_t{64} << 20;
+// What takes less runs in the calling thread, where nothing can end it: a signal may
+// wait for so long. Another thread costs a tenth of a millisecond.
+constexpr std::chrono::milliseconds kQuick{50};
 
 inline PyObject* error_translator = nullptr;  // what a RuntimeError of XLA's becomes
 
@@ -35,27 +40,22 @@ inline void translate_error() {
   if (ours != nullptr) raise(ours);
 }
 
-// What one call needs for itself: staging memory per parameter and replica with the XLA
-// arrays over it, and the call vectors. Frames are reused; one call has one at a time.
-struct Frame {
-  std::vector<std::vector<Memory>> staging;  // [parameter][replica], empty until used
-  std::vector<Ref> staged;                   // XLA array per parameter, null until used
-  std::vector<Memory> vectors;               // [replica]
-  std::vector<emulator::Copy> copies;        // into staging, for the call under way
-  Ref arguments;                             // the list that execute gets
-  size_t staged_bytes = 0;
-  CallState state;
-  bool abandoned = false;  // replicas may still be running: never to be freed
-};
+// Keeps what a call reads and writes for as long as its result lives.
+using Keep = std::function<std::shared_ptr<void>()>;
 
 struct Core {
   Ref execute;        // execute(list of arrays): runs all replicas, done on return
+  Ref apart;          // apart(function, seconds): calls it on another thread; or None
   Ref import_memory;  // import_memory(tuple of addresses, nbytes) -> array
   std::vector<size_t> inputs, outputs;  // bytes of each
   size_t replicas = 1;
   size_t zero_copy = 0;  // inputs from this size on are read in place if aligned
   std::vector<std::unique_ptr<Frame>> frames;
   size_t pooled_bytes = 0;
+  bool is_quick = false;  // as its last execution was: not known before the first
+  // Whether the last call has failed for what a handler of a signal has raised. To be
+  // looked at before the interpreter's lock is given up.
+  bool is_interrupted = false;
   // Arrays over callers' memory. They own nothing and are only used while the caller
   // holds that memory, so an entry for memory that was freed is harmless.
   std::map<std::vector<uint64_t>, Ref> imports;
@@ -65,12 +65,15 @@ struct Core {
   void give_back(std::unique_ptr<Frame> frame);
   PyObject* imported(const std::vector<Span>& spans);
   PyObject* stage(Frame& frame, size_t parameter, const std::vector<Span>& spans);
-  bool run(const std::vector<Ref>& ins, const std::vector<Ref>& outs);
+  bool run(const std::vector<Ref>& ins, const std::vector<Ref>& outs, const Keep& keep);
   bool run_spans(const std::vector<Span>& ins, const std::vector<Span>& outs,
-                 size_t in_place_from, Clock::time_point deadline = kNoDeadline);
+                 size_t in_place_from, const Keep& keep,
+                 Clock::time_point deadline = kNoDeadline);
   bool place_input(Frame& frame, size_t parameter, const std::vector<Span>& ins,
                    const std::vector<Span>& outs, size_t in_place_from, bool* overlap);
-  bool execute_frame(Frame& frame, bool overlap);
+  bool execute_frame(std::unique_ptr<Frame>& frame, const Keep& keep);
+  bool execute_apart(std::unique_ptr<Frame>& frame, const Keep& keep);
+  bool finish(Frame& frame, Ref results, Clock::duration taken);
 };
 
 struct RunnerObject {  // the Python object `Runner`
@@ -208,26 +211,54 @@ inline bool Core::place_input(Frame& frame, size_t parameter,
   return PyList_SetItem(frame.arguments.get(), index, array) == 0;
 }
 
-inline bool Core::execute_frame(Frame& frame, bool overlap) {
-  CallState& state = frame.state;
-  state.overlap = overlap;
-  for (auto& vector : frame.vectors) {
-    static_cast<uint64_t*>(vector.get())[0] = reinterpret_cast<uint64_t>(&state);
-  }
+// What is not known to be quick runs where it can be left; it then takes the frame.
+inline bool Core::execute_frame(std::unique_ptr<Frame>& frame, const Keep& keep) {
+  is_interrupted = false;
+  if (!is_quick && apart.get() != Py_None) return execute_apart(frame, keep);
+  const Clock::time_point start = Clock::now();
+  Ref results(call_xla(execute.get(), *frame));
+  return finish(*frame, std::move(results), Clock::now() - start);
+}
+
+inline bool Core::execute_apart(std::unique_ptr<Frame>& frame, const Keep& keep) {
+  const Clock::time_point deadline = frame->state.deadline;
+  Ref seconds = seconds_until(deadline);
+  if (!seconds) return false;
+  Ref capsule = ApartCall::make(execute.get(), keep(), std::move(frame));
+  Ref function = ApartCall::function(capsule.get());
+  if (!function) return false;
+  ApartCall* call = ApartCall::of(capsule.get());
   Ref results(or_stop([&] {
-    return PyObject_CallFunctionObjArgs(execute.get(), frame.arguments.get(), nullptr);
+    return PyObject_CallFunctionObjArgs(apart.get(), function.get(), seconds.get(),
+                                        nullptr);
   }));
+  if (!call->has_ended()) {
+    call->leave();
+    is_interrupted =
+        Clock::now() < deadline || !PyErr_ExceptionMatches(PyExc_TimeoutError);
+    if (!is_interrupted) set_timeout_error();
+    return false;
+  }
+  is_interrupted = !results && !call->has_failed();
+  frame = call->take_frame();
+  return finish(*frame, std::move(results), call->taken());
+}
+
+// Whether an execution has succeeded, which returned `results`; else an exception is
+// set.
+inline bool Core::finish(Frame& frame, Ref results, Clock::duration taken) {
+  is_quick = taken < kQuick;
+  CallState& state = frame.state;
   if (state.error != nullptr) {
     PyErr_Clear();
     raise(std::exchange(state.error, nullptr));
     return false;
   }
   if (!results) {
-    frame.abandoned = replicas > 1;
     translate_error();
     return false;
   }
-  if (__atomic_load_n(&state.out_of_bounds, __ATOMIC_RELAXED)) {
+  if (state.out_of_bounds) {
     PyErr_SetString(out_of_bounds_error,
                     "an index of a gather, scatter or dynamic slice is out of bounds");
     return false;
@@ -252,21 +283,23 @@ inline bool locate_all(const std::vector<Ref>& tuples, const std::vector<size_t>
 }
 
 // `ins` and `outs` hold one tuple of arrays per replica.
-inline bool Core::run(const std::vector<Ref>& ins, const std::vector<Ref>& outs) {
+inline bool Core::run(const std::vector<Ref>& ins, const std::vector<Ref>& outs,
+                      const Keep& keep) {
   std::vector<Span> sources, targets;
   if (!locate_all(outs, outputs, "output", "outputs", true, &targets)) return false;
   if (!locate_all(ins, inputs, "input", "inputs", false, &sources)) return false;
-  return run_spans(sources, targets, zero_copy);
+  return run_spans(sources, targets, zero_copy, keep);
 }
 
 // Runs on memory, given replica by replica. Inputs of fewer than `in_place_from` bytes
-// are copied first. At the deadline, loops that may never end are left.
+// are copied first. At the deadline, or if a handler of a signal raises, what is not
+// quick is left: it goes on, on memory that `keep` keeps, and stores nothing.
 inline bool Core::run_spans(const std::vector<Span>& ins, const std::vector<Span>& outs,
-                            size_t in_place_from, Clock::time_point deadline) {
+                            size_t in_place_from, const Keep& keep,
+                            Clock::time_point deadline) {
   std::unique_ptr<Frame> frame = take_frame();
   if (!frame) return false;
-  frame->state = CallState();
-  frame->state.deadline = deadline;
+  frame->state.begin(deadline);
   bool overlap = false, ok = true;
   frame->copies.clear();
   for (size_t i = 0; ok && i < inputs.size(); ++i) {
@@ -275,12 +308,14 @@ inline bool Core::run_spans(const std::vector<Span>& ins, const std::vector<Span
   if (ok) copy_staged(*frame);
   for (size_t r = 0; ok && r < replicas; ++r) {
     auto* words = static_cast<uint64_t*>(frame->vectors[r].get());
+    words[0] = reinterpret_cast<uint64_t>(&frame->state);
     for (size_t i = 0; i < outputs.size(); ++i) {
       words[i + 1] = outs[r * outputs.size() + i].begin;
     }
   }
-  ok = ok && execute_frame(*frame, overlap);
-  give_back(std::move(frame));
+  frame->state.overlap = overlap;
+  ok = ok && execute_frame(frame, keep);
+  if (frame) give_back(std::move(frame));
   return ok;
 }
 

@@ -82,20 +82,19 @@ bool read_sizes(PyObject* sequence, std::vector<size_t>* sizes) {
 }
 
 PyObject* runner_new(PyTypeObject* type, PyObject* args, PyObject*) {
-  PyObject *execute, *import_memory, *inputs, *outputs;
+  PyObject *execute, *import_memory, *inputs, *outputs, *apart;
   Py_ssize_t replicas, zero_copy;
-  if (!PyArg_ParseTuple(args, "OOOOnn", &execute, &import_memory, &inputs, &outputs,
-                        &replicas, &zero_copy)) {
+  if (!PyArg_ParseTuple(args, "OOOOnnO", &execute, &import_memory, &inputs, &outputs,
+                        &replicas, &zero_copy, &apart)) {
     return nullptr;
   }
   auto core = std::make_unique<Core>();
   if (!read_sizes(inputs, &core->inputs) || !read_sizes(outputs, &core->outputs)) {
     return nullptr;
   }
-  Py_INCREF(execute);
-  core->execute = Ref(execute);
-  Py_INCREF(import_memory);
-  core->import_memory = Ref(import_memory);
+  core->execute = share(execute);
+  core->import_memory = share(import_memory);
+  core->apart = share(apart);
   core->replicas = static_cast<size_t>(replicas);
   core->zero_copy = static_cast<size_t>(zero_copy);
   auto alloc = reinterpret_cast<allocfunc>(PyType_GetSlot(type, Py_tp_alloc));
@@ -112,12 +111,29 @@ void runner_dealloc(PyObject* self) {
   Py_DECREF(reinterpret_cast<PyObject*>(type));
 }
 
-PyObject* finish(Core* core, const std::vector<Ref>& ins,
+// What a call uses for as long as it goes on.
+struct Used {
+  Ref runner;
+  std::vector<Ref> tuples;
+};
+
+std::shared_ptr<Used> keep(PyObject* self, const std::vector<Ref>& ins,
+                           const std::vector<Ref>& outs) {
+  auto used = std::make_shared<Used>();
+  used->runner = share(self);
+  for (const std::vector<Ref>* tuples : {&ins, &outs}) {
+    for (const Ref& tuple : *tuples) used->tuples.push_back(share(tuple.get()));
+  }
+  return used;
+}
+
+PyObject* finish(PyObject* self, const std::vector<Ref>& ins,
                  const std::vector<Ref>& outs) {
   Passage passage;
   if (!passage) return nullptr;
   try {
-    if (!core->run(ins, outs)) return nullptr;
+    const auto kept = [&] { return keep(self, ins, outs); };
+    if (!core_of(self)->run(ins, outs, kept)) return nullptr;
   } catch (const std::bad_alloc&) {
     return PyErr_NoMemory();
   }
@@ -140,7 +156,7 @@ PyObject* runner_run(PyObject* self, PyObject* const* args, Py_ssize_t nargs) {
   }
   std::vector<Ref> ins, outs;
   if (!add_tuple(&ins, args[0]) || !add_tuple(&outs, args[1])) return nullptr;
-  return finish(core, ins, outs);
+  return finish(self, ins, outs);
 }
 
 bool add_ranks(std::vector<Ref>* list, PyObject* sequence, size_t replicas) {
@@ -163,7 +179,7 @@ PyObject* runner_run_replicas(PyObject* self, PyObject* const* args, Py_ssize_t 
   std::vector<Ref> ins, outs;
   if (!add_ranks(&ins, args[0], core->replicas)) return nullptr;
   if (!add_ranks(&outs, args[1], core->replicas)) return nullptr;
-  return finish(core, ins, outs);
+  return finish(self, ins, outs);
 }
 
 bool read_addresses(PyObject* sequence, size_t expected, const char* what,
@@ -190,7 +206,7 @@ PyObject* runner_run_at(PyObject* self, PyObject* const* args, Py_ssize_t nargs)
   size_t n = core->replicas;
   if (!read_addresses(args[0], n * core->inputs.size(), "inputs", &ins) ||
       !read_addresses(args[1], n * core->outputs.size(), "outputs", &outs) ||
-      !run_at(core, ins.data(), outs.data())) {
+      !run_at(core, ins.data(), outs.data(), [&] { return keep(self, {}, {}); })) {
     return nullptr;
   }
   Py_RETURN_NONE;
@@ -215,7 +231,7 @@ PyType_Slot runner_slots[] = {
     {Py_tp_dealloc, reinterpret_cast<void*>(runner_dealloc)},
     {Py_tp_methods, runner_methods},
     {Py_tp_doc, const_cast<char*>("Runner(execute, import_memory, input_sizes, "
-                                  "output_sizes, replicas, zero_copy)")},
+                                  "output_sizes, replicas, zero_copy, apart)")},
     {0, nullptr}};
 
 PyType_Spec runner_spec = {"nkipy_emulator._handlers.Runner", sizeof(RunnerObject), 0,

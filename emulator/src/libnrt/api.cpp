@@ -1,12 +1,17 @@
 #include "api.h"
 
 #include <exception>
+#include <memory>
 #include <string>
+
+#include "engine_interpreter.h"
 
 namespace emulator {
 namespace {
 
 thread_local std::string last_error;
+// What that was, if it was Interrupted: a strong PyObject*.
+thread_local std::shared_ptr<void> last_interrupt;
 
 void remember(const char* text) noexcept {
   try {
@@ -21,8 +26,14 @@ void remember(const char* text) noexcept {
 void clear_last_error() noexcept { last_error.clear(); }
 
 NRT_STATUS status_of_current_exception(const char* function) noexcept {
+  last_interrupt.reset();
   try {
     throw;
+  } catch (const Interrupted& error) {
+    remember(error.what());
+    last_interrupt = error.exception();
+    EMULATOR_LOG(nrt, info, function, "%s", error.what());
+    return error.status();
   } catch (const StatusError& error) {
     remember(error.what());
     EMULATOR_LOG(nrt, error, function, "%s", error.what());
@@ -42,6 +53,11 @@ NRT_STATUS status_of_current_exception(const char* function) noexcept {
 
 const char* last_error_text() noexcept { return last_error.c_str(); }
 
+void* take_last_interrupt() noexcept {
+  const std::shared_ptr<void> taken = std::move(last_interrupt);
+  return share_object(taken.get());
+}
+
 void log_not_running(const char* function, NRT_STATUS status) noexcept {
   if (Runtime::instance().forked()) {
     EMULATOR_LOG(nrt, error, function,
@@ -59,4 +75,10 @@ void log_not_running(const char* function, NRT_STATUS status) noexcept {
 // not known. Valid until the next one. What only the emulator has.
 NRT_API const char* nkipy_emulator_last_error(void) {
   return emulator::last_error_text();
+}
+
+// What a handler of a signal has raised, if that is why the last call of this thread
+// that failed did so: a strong PyObject*, the caller's from here on; else null.
+NRT_API void* nkipy_emulator_take_interrupt(void) {
+  return emulator::take_last_interrupt();
 }

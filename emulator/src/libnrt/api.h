@@ -21,7 +21,9 @@ NRT_STATUS status_of_current_exception(const char* function) noexcept;
 
 /// What the exception said that this thread handled last; "" if there was none.
 const char* last_error_text() noexcept;
-/// Forgets it.
+/// What a handler of a signal raised, if it was that, once: a strong PyObject*.
+void* take_last_interrupt() noexcept;
+/// Forgets what it said.
 void clear_last_error() noexcept;
 
 /// Logs that `function` was called outside of nrt_init and nrt_close.

@@ -20,8 +20,9 @@ NRT_STATUS execute(const char* function, nrt_model_t* model,
     const auto input_set = session.tensor_sets.get(inputs);
     const auto output_set = session.tensor_sets.get(outputs);
     const InterpreterPause pause;
-    Execution execution(session, std::move(loaded), *input_set, *output_set);
-    execution.run(times);
+    const auto execution = std::make_shared<Execution>(session, std::move(loaded),
+                                                       *input_set, *output_set);
+    execution->run(times);
     return NRT_SUCCESS;
   });
 }

@@ -65,7 +65,7 @@ template <typename Ready>
 bool wait_with_warning(Ready ready, std::int64_t timeout_us) {
   Parking& parking = Parking::instance();
   const auto deadline = deadline_after(timeout_us);
-  if (deadline) return parking.wait(ready, deadline);
+  if (deadline) return parking.wait(ready, *deadline);
   if (parking.wait(ready, Parking::Clock::now() + kWarnAfter)) return true;
   EMULATOR_LOG(nrt, warning, "nrt_tensor_check_output_completion",
                "has waited for %lld s", static_cast<long long>(kWarnAfter.count()));

@@ -9,6 +9,7 @@
 #include "engine_interpreter.h"
 #include "session.h"
 #include "status.h"
+#include "waiting.h"
 
 namespace emulator {
 namespace {
@@ -170,9 +171,12 @@ void RequestQueue::notify_all(int event_fd) {
 }
 
 void RequestQueue::drain() {
+  using Time = std::chrono::steady_clock::time_point;
   const InterpreterPause pause;
-  std::unique_lock<std::mutex> lock(mutex_);
-  changed_.wait(lock, [this] { return requests_.empty(); });
+  wait_with_signals(Time::max(), [this](Time until) {
+    std::unique_lock<std::mutex> lock(mutex_);
+    return changed_.wait_until(lock, until, [this] { return requests_.empty(); });
+  });
 }
 
 void RequestQueue::stop() noexcept {

@@ -49,7 +49,7 @@ class RequestQueue {
   void notify(std::uint64_t number, int event_fd);
   /// Signals `event_fd` at every completion; a negative one ends that.
   void notify_all(int event_fd);
-  /// Waits until nothing is queued or running.
+  /// Waits until nothing is queued or running. Throws Interrupted.
   void drain();
   /// Ends the thread: the running request is finished, queued ones get NRT_CLOSED.
   void stop() noexcept;

@@ -88,9 +88,12 @@ class Program {
 
   /// Runs once. Places come in the description's order, rank after rank. Outputs may
   /// overlap inputs; they are written when all inputs have been read, and not at all if
-  /// it fails. May be called from several threads. Throws StatusError.
+  /// it fails. May be called from several threads. Throws StatusError, and Interrupted:
+  /// inputs may still be read then, for as long as there is a share of `user`, which
+  /// has to keep them and this program.
   virtual void execute(const std::vector<Place>& inputs,
-                       const std::vector<Place>& outputs) = 0;
+                       const std::vector<Place>& outputs,
+                       const std::shared_ptr<const void>& user) = 0;
 
  private:
   /// The estimate as JSON text. Throws StatusError.

@@ -14,27 +14,39 @@
 extern "C" {
 #endif
 
-#define NKIPY_DEVICE_API_VERSION 3
+#define NKIPY_DEVICE_API_VERSION 4
 #define NKIPY_DEVICE_API_CAPSULE "nkipy_emulator.device.api"
 
 typedef struct nkipy_program nkipy_program;
+
+/* How an execution that is left behind keeps what it uses. */
+typedef struct nkipy_keeper {
+  /* A share in it, which is given up by `release` when the execution has ended. */
+  void* (*keep)(const void* context);
+  void (*release)(void* share);
+  const void* context;
+} nkipy_keeper;
 
 typedef struct nkipy_device_api {
   uint32_t version;
 
   /* Compiles the program in `size` bytes of a NEFF. `options` is JSON text. Returns an
    * NRT status. `*text` becomes a JSON description of the program, or the reason of a
-   * failure; the caller releases it with free(). */
+   * failure; the caller releases it with free(). `*interrupt` is as for `execute`. */
   int (*load)(const void* neff, size_t size, const char* options,
-              nkipy_program** program, char** text);
+              nkipy_program** program, char** text, void** interrupt);
 
   /* Runs a program once. `inputs` and `outputs` are addresses in the order of the
    * description; those of rank r follow those of rank r-1. Outputs may be inputs or
    * overlap them: they are written when all inputs have been read, and only if nothing
-   * failed. A loop that may never end is left after `timeout_ms`, which is a failure.
-   * Returns an NRT status, and a text to be freed if it is not 0. */
+   * failed. What takes longer than `timeout_ms` is a failure, and so is what a handler
+   * of a signal raises in this thread meanwhile: the execution goes on for nobody, and
+   * uses inputs, outputs and program for as long as it has a share of `keeper`.
+   * Returns an NRT status, and a text to be freed if it is not 0; with `*interrupt`
+   * what such a handler has raised, a strong PyObject*, else null. */
   int (*execute)(nkipy_program* program, const uint64_t* inputs,
-                 const uint64_t* outputs, uint64_t timeout_ms, char** error);
+                 const uint64_t* outputs, uint64_t timeout_ms,
+                 const nkipy_keeper* keeper, char** error, void** interrupt);
 
   /* The cost model's account of one execution, made when it is first asked for.
    * Returns an NRT status. `*text` becomes JSON text, or the reason of a failure; the

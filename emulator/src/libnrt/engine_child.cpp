@@ -124,8 +124,8 @@ class ChildProgram final : public Program {
         seat_(std::move(seat)) {}
   ~ChildProgram() override { seat_.child->unload(seat_.number); }
 
-  void execute(const std::vector<Place>& inputs,
-               const std::vector<Place>& outputs) override {
+  void execute(const std::vector<Place>& inputs, const std::vector<Place>& outputs,
+               const std::shared_ptr<const void>&) override {
     std::vector<std::uint64_t> offsets;
     std::vector<Staged> staged_inputs, staged_outputs;
     collect(inputs, &offsets, &staged_inputs);

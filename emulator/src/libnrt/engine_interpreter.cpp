@@ -1,10 +1,12 @@
 #include "engine_interpreter.h"
 
 #include <dlfcn.h>
+#include <unistd.h>
 
 #include <atomic>
 
 #include "ended_thread.h"
+#include "status.h"
 
 namespace emulator {
 namespace {
@@ -28,6 +30,9 @@ struct Python {
   Object (*system_object)(const char*);  // borrowed
   void (*clear_error)();
   void (*drop)(Object);
+  void (*share)(Object);
+  int (*check_signals)();
+  void (*normalize_error)(Object*, Object*, Object*);
   int (*is_finalizing)();
 };
 
@@ -52,6 +57,9 @@ bool resolve_all(Python* py) {
          resolve(&py->utf8, "PyUnicode_AsUTF8AndSize") &&
          resolve(&py->system_object, "PySys_GetObject") &&
          resolve(&py->clear_error, "PyErr_Clear") && resolve(&py->drop, "Py_DecRef") &&
+         resolve(&py->share, "Py_IncRef") &&
+         resolve(&py->check_signals, "PyErr_CheckSignals") &&
+         resolve(&py->normalize_error, "PyErr_NormalizeException") &&
          // Public from 3.13 on.
          (resolve(&py->is_finalizing, "Py_IsFinalizing") ||
           resolve(&py->is_finalizing, "_Py_IsFinalizing"));
@@ -79,14 +87,23 @@ bool is_alive(const Python* py) {
   return py != nullptr && py->is_initialized() != 0 && py->is_finalizing() == 0;
 }
 
-std::string take_error(const Python& py) {
+// The pending exception.
+Object take_exception(const Python& py) {
   Object type = nullptr, value = nullptr, traceback = nullptr;
   py.fetch_error(&type, &value, &traceback);
+  py.normalize_error(&type, &value, &traceback);
+  py.drop(type);
+  py.drop(traceback);
+  return value;
+}
+
+std::string take_error(const Python& py) {
+  Object value = take_exception(py);
   Object text = value != nullptr ? py.to_string(value) : nullptr;
   const char* utf8 = text != nullptr ? py.utf8(text, nullptr) : nullptr;
   std::string result = utf8 != nullptr ? utf8 : "(no message)";
   py.clear_error();
-  for (Object object : {text, type, value, traceback}) py.drop(object);
+  for (Object object : {text, value}) py.drop(object);
   return result;
 }
 
@@ -137,6 +154,31 @@ InterpreterPause::InterpreterPause() {
 InterpreterPause::~InterpreterPause() {
   if (thread_state_ == nullptr) return;
   or_stop([this] { python()->restore_thread(thread_state_); });
+}
+
+std::shared_ptr<void> own_object(void* object) {
+  return std::shared_ptr<void>(object, [](void* owned) {
+    const Python* py = python();
+    if (!is_alive(py)) return;
+    with_lock(*py, [&] { return py->drop(owned), true; });
+  });
+}
+
+void* share_object(void* object) {
+  const Python* py = python();
+  if (object == nullptr || !is_alive(py)) return nullptr;
+  return with_lock(*py, [&] { return py->share(object), object; });
+}
+
+void check_signals() {
+  const Python* py = python();
+  if (getpid() != gettid() || !is_alive(py)) return;
+  Object raised = with_lock(*py, [py]() -> Object {
+    return py->check_signals() != 0 ? take_exception(*py) : nullptr;
+  });
+  if (raised == nullptr) return;
+  throw Interrupted(NRT_FAILURE, "a handler of a signal has raised an exception",
+                    own_object(raised));
 }
 
 void* import_capsule(const char* module, const char* attribute, const char* name,

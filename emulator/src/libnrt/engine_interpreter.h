@@ -3,6 +3,8 @@
 
 #pragma once
 
+#include <chrono>
+#include <memory>
 #include <string>
 
 namespace emulator {
@@ -29,6 +31,19 @@ class InterpreterPause {
  private:
   void* thread_state_ = nullptr;
 };
+
+// Owns a strong PyObject*.
+std::shared_ptr<void> own_object(void* object);
+
+// A strong reference more to a PyObject*, if it is not null.
+void* share_object(void* object);
+
+// If this is the main thread, lets Python's handlers of signals run. Throws Interrupted
+// with what one raises. Not to be called with a lock in hand that Python code may want.
+void check_signals();
+
+// How long whoever waits does so without check_signals().
+constexpr std::chrono::milliseconds kSignalCheck{50};
 
 // The pointer in the capsule `attribute` of Python module `module`. Null with `*error`
 // set, if the module cannot be imported or has another capsule.

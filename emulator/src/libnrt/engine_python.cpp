@@ -18,6 +18,12 @@ std::string take_text(char* text) {
   return result;
 }
 
+[[noreturn]] void fail(int status, const std::string& text, void* interrupt) {
+  const auto code = static_cast<NRT_STATUS>(status);
+  if (interrupt == nullptr) throw StatusError(code, text);
+  throw Interrupted(code, text, own_object(interrupt));
+}
+
 class PythonProgram final : public Program {
  public:
   PythonProgram(const nkipy_device_api& api, nkipy_program* program,
@@ -28,19 +34,19 @@ class PythonProgram final : public Program {
         timeout_(timeout) {}
   ~PythonProgram() override { api_.unload(program_); }
 
-  void execute(const std::vector<Place>& inputs,
-               const std::vector<Place>& outputs) override {
+  void execute(const std::vector<Place>& inputs, const std::vector<Place>& outputs,
+               const std::shared_ptr<const void>& user) override {
     // Kept by each thread, so that a warm execution allocates nothing.
     thread_local std::vector<std::uint64_t> in, out;
     collect(inputs, &in);
     collect(outputs, &out);
+    const nkipy_keeper keeper{keep, release, &user};
     char* error = nullptr;
-    const int status =
-        api_.execute(program_, in.data(), out.data(),
-                     static_cast<std::uint64_t>(timeout_.count()), &error);
-    if (status != 0) {
-      throw StatusError(static_cast<NRT_STATUS>(status), take_text(error));
-    }
+    void* interrupt = nullptr;
+    const int status = api_.execute(program_, in.data(), out.data(),
+                                    static_cast<std::uint64_t>(timeout_.count()),
+                                    &keeper, &error, &interrupt);
+    if (status != 0) fail(status, take_text(error), interrupt);
   }
 
  private:
@@ -51,6 +57,12 @@ class PythonProgram final : public Program {
     if (status != 0) throw StatusError(static_cast<NRT_STATUS>(status), answer);
     return answer;
   }
+
+  using User = std::shared_ptr<const void>;
+  static void* keep(const void* user) {
+    return new User(*static_cast<const User*>(user));
+  }
+  static void release(void* share) { delete static_cast<User*>(share); }
 
   static void collect(const std::vector<Place>& places,
                       std::vector<std::uint64_t>* addresses) {
@@ -74,10 +86,12 @@ class PythonEngine final : public Engine {
                                 const LoadSettings& settings) override {
     nkipy_program* program = nullptr;
     char* text = nullptr;
+    void* interrupt = nullptr;
     const std::string options = settings.to_json();
-    const int status = api_.load(neff, size, options.c_str(), &program, &text);
+    const int status =
+        api_.load(neff, size, options.c_str(), &program, &text, &interrupt);
     std::string answer = take_text(text);
-    if (status != 0) throw StatusError(static_cast<NRT_STATUS>(status), answer);
+    if (status != 0) fail(status, answer, interrupt);
     return wrap(program, answer);
   }
 

@@ -28,7 +28,7 @@ Execution::Execution(Session& session, std::shared_ptr<Model> model,
                      const TensorSet& inputs, const TensorSet& outputs)
     : session_(session),
       model_(std::move(model)),
-      turn_(session.core(model_->core()).execution) {
+      turn_(std::in_place, session.core(model_->core()).execution) {
   const std::shared_ptr<const Binding> binding = model_->bind(inputs, outputs);
   const ProgramDescription& program = model_->description();
   inputs_ = take(binding->inputs, program.inputs, Use::reads);
@@ -75,18 +75,46 @@ void Execution::check(const TensorView& view, const TensorSpec& spec) const {
 }
 
 void Execution::run(int times) {
-  const auto timeout = session_.environment().execution_timeout;
-  if (!turn_.wait(Clock::now() + timeout)) {
-    throw StatusError(NRT_TIMEOUT, "core " + std::to_string(model_->core()) +
-                                       " was busy for more than " +
-                                       std::to_string(timeout.count()) +
-                                       " s (NEURON_RT_EXEC_TIMEOUT)");
-  }
+  wait_for_turn();
   const Clock::time_point start = Clock::now();
-  execute(times);
+  try {
+    execute(times);
+  } catch (...) {
+    leave();
+    throw;
+  }
   for (Operand& output : outputs_) output.tensor->completions().increment();
   check_time((Clock::now() - start) / times);
   if (session_.environment().fail_on_nan) check_results();
+}
+
+// What was left behind may still read memory that is to be written.
+void Execution::wait_for_turn() {
+  const auto timeout = session_.environment().execution_timeout;
+  const Clock::time_point deadline = Clock::now() + timeout;
+  bool is_free = turn_->wait(deadline);
+  for (const Operand& output : outputs_) {
+    const UseTracker& uses = output.view.storage->uses();
+    const auto ready = [&] { return !uses.is_left_in_use() || session_.closing(); };
+    is_free = is_free && Parking::instance().wait(ready, deadline);
+    if (uses.is_left_in_use() && session_.closing()) {
+      throw StatusError(NRT_CLOSED, "nrt_close was called meanwhile");
+    }
+  }
+  if (is_free) return;
+  throw StatusError(NRT_TIMEOUT, "core " + std::to_string(model_->core()) +
+                                     " was busy for more than " +
+                                     std::to_string(timeout.count()) +
+                                     " s (NEURON_RT_EXEC_TIMEOUT)");
+}
+
+// After a failure. If an execution goes on, it stores nothing, and the core is free for
+// others; but one of several ranks may.
+void Execution::leave() {
+  if (model_->description().ranks != 1) return;
+  outputs_.clear();
+  for (Operand& input : inputs_) input.pending.leave();
+  turn_.reset();
 }
 
 void Execution::execute(int times) {
@@ -95,14 +123,15 @@ void Execution::execute(int times) {
   for (int i = 0; i < times; ++i) {
     if (i == 1) feed_back();
     trace::ObservedRun observed(model_->core(), model_->id(), model_->program());
-    model_->seat().execute(input_places_, output_places_, Clock::now() + timeout,
-                           stopping);
+    model_->seat().execute({&input_places_, &output_places_, shared_from_this()},
+                           Clock::now() + timeout, stopping);
     observed.done();
   }
 }
 
-// An execution in this process is left at the timeout if it is in a loop that may never
-// end. That another one took too long is found when it is over.
+// What was quick before is not left at the timeout, and what calls functions in Python
+// only if it is in a loop that may never end: that it took too long is found when it is
+// over.
 void Execution::check_time(Clock::duration taken) const {
   const auto timeout = session_.environment().execution_timeout;
   if (taken <= timeout) return;

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -27,8 +28,10 @@ struct Operand {
 };
 
 /// An execution under way, from its submission on: it holds its place in the core's
-/// line, the model, and every tensor until it is destroyed.
-class Execution {
+/// line, the model, and every tensor until it is destroyed. What goes on after the
+/// caller was interrupted, or has waited too long, has a share of it: then it keeps the
+/// model and the inputs, and nothing of the session.
+class Execution : public std::enable_shared_from_this<Execution> {
  public:
   /// Checks the tensors against the model. Throws StatusError: NRT_INVALID for a
   /// tensor that is missing, was freed or is on another core, NRT_EXEC_BAD_INPUT for
@@ -39,7 +42,8 @@ class Execution {
   Execution& operator=(const Execution&) = delete;
 
   /// Waits for the core, executes `times` times and counts the completion. What an
-  /// iteration computes, the next one gets as input. Throws StatusError.
+  /// iteration computes, the next one gets as input. Throws StatusError, and
+  /// Interrupted.
   void run(int times = 1);
 
   const Model& model() const noexcept { return *model_; }
@@ -50,7 +54,9 @@ class Execution {
   std::vector<Operand> take(const std::vector<std::weak_ptr<Tensor>>& tensors,
                             const std::vector<TensorSpec>& specs, Use use);
   void check(const TensorView& view, const TensorSpec& spec) const;
+  void wait_for_turn();
   void execute(int times);
+  void leave();
   void feed_back();
   void check_time(Clock::duration taken) const;
   void check_results() const;
@@ -59,7 +65,7 @@ class Execution {
   const std::shared_ptr<Model> model_;
   std::vector<Operand> inputs_, outputs_;
   std::vector<Place> input_places_, output_places_;
-  Turn turn_;  // last to come, first to go
+  std::optional<Turn> turn_;  // last to come, first to go
 };
 
 }  // namespace emulator

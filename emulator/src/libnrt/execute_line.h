@@ -5,7 +5,9 @@
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
+#include <memory>
 #include <mutex>
+#include <utility>
 
 namespace emulator {
 
@@ -26,21 +28,21 @@ class ExecutionLine {
 /// A place in the line from construction to destruction.
 class Turn {
  public:
-  explicit Turn(ExecutionLine& line) : line_(line) {
-    std::lock_guard<std::mutex> lock(line_.mutex_);
-    ticket_ = line_.next_++;
-    line_.tickets_.push_back(ticket_);
+  explicit Turn(std::shared_ptr<ExecutionLine> line) : line_(std::move(line)) {
+    std::lock_guard<std::mutex> lock(line_->mutex_);
+    ticket_ = line_->next_++;
+    line_->tickets_.push_back(ticket_);
   }
   ~Turn();
   Turn(const Turn&) = delete;
   Turn& operator=(const Turn&) = delete;
 
   /// Waits to be first; false if the deadline came before. May be called on another
-  /// thread than the constructor.
+  /// thread than the constructor. Throws Interrupted.
   bool wait(std::chrono::steady_clock::time_point deadline);
 
  private:
-  ExecutionLine& line_;
+  const std::shared_ptr<ExecutionLine> line_;
   std::uint64_t ticket_;
 };
 

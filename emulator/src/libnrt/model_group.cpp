@@ -59,6 +59,14 @@ void RankGroup::execute(std::uint32_t rank, const RankCall& call,
   if (round->failure) std::rethrow_exception(round->failure);
 }
 
+namespace {
+
+std::shared_ptr<const void> share_of_all(const std::vector<RankCall>& calls) {
+  return std::make_shared<const std::vector<RankCall>>(calls);
+}
+
+}  // namespace
+
 void RankGroup::run_round(Round* round) {
   try {
     std::vector<Place> inputs, outputs;
@@ -66,10 +74,11 @@ void RankGroup::run_round(Round* round) {
       inputs.insert(inputs.end(), call.inputs->begin(), call.inputs->end());
       outputs.insert(outputs.end(), call.outputs->begin(), call.outputs->end());
     }
-    program_->execute(inputs, outputs);
+    program_->execute(inputs, outputs, share_of_all(round->calls));
   } catch (...) {
     round->failure = std::current_exception();
   }
+  for (RankCall& call : round->calls) call.user.reset();
   round->done.store(true);
   Parking::instance().wake();
 }
@@ -78,7 +87,12 @@ void RankGroup::wait_for_round(std::uint32_t rank, Round* round,
                                std::chrono::steady_clock::time_point deadline,
                                const std::function<bool()>& stopping) {
   const auto over = [&] { return round->done.load() || stopping(); };
-  Parking::instance().wait(over, deadline);
+  std::exception_ptr interrupt;
+  try {
+    Parking::instance().wait(over, deadline);
+  } catch (const Interrupted&) {
+    interrupt = std::current_exception();
+  }
   std::uint32_t arrived;
   {
     std::lock_guard<std::mutex> lock(mutex_);
@@ -89,6 +103,7 @@ void RankGroup::wait_for_round(std::uint32_t rank, Round* round,
       arrived = 0;
     }
   }
+  if (interrupt) std::rethrow_exception(interrupt);
   if (arrived == 0) {  // it has begun: our memory is in use until it ends
     Parking::instance().wait([&] { return round->done.load(); });
     return;
@@ -104,14 +119,13 @@ void RankGroup::wait_for_round(std::uint32_t rank, Round* round,
                                      " ranks to execute; all ranks must");
 }
 
-void RankSeat::execute(const std::vector<Place>& inputs,
-                       const std::vector<Place>& outputs,
+void RankSeat::execute(const RankCall& call,
                        std::chrono::steady_clock::time_point deadline,
                        const std::function<bool()>& stopping) const {
   if (group_) {
-    group_->execute(rank_, {&inputs, &outputs}, deadline, stopping);
+    group_->execute(rank_, call, deadline, stopping);
   } else {
-    program_->execute(inputs, outputs);
+    program_->execute(*call.inputs, *call.outputs, call.user);
   }
 }
 

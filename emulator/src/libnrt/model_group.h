@@ -16,10 +16,11 @@
 
 namespace emulator {
 
-/// What is known of one rank's call of a collective execution.
+/// What is known of one rank's call of an execution.
 struct RankCall {
   const std::vector<Place>* inputs = nullptr;
   const std::vector<Place>* outputs = nullptr;
+  std::shared_ptr<const void> user;  // keeps all of it, as in Program::execute
 };
 
 /// The ranks of one program. Safe to use from many threads.
@@ -37,7 +38,9 @@ class RankGroup {
 
   /// Executes as `rank`: returns when all ranks have. Throws StatusError: what the
   /// execution failed with, for every rank; NRT_TIMEOUT if not all ranks have come by
-  /// the deadline; NRT_EXEC_HW_ERR_COLLECTIVES if `stopping` says so meanwhile.
+  /// the deadline; NRT_EXEC_HW_ERR_COLLECTIVES if `stopping` says so meanwhile;
+  /// Interrupted: if all ranks have come, the execution goes on, and has a share of the
+  /// call's user.
   void execute(std::uint32_t rank, const RankCall& call,
                std::chrono::steady_clock::time_point deadline,
                const std::function<bool()>& stopping);
@@ -74,8 +77,7 @@ class RankSeat {
   Program& program() const noexcept { return group_ ? group_->program() : *program_; }
 
   /// As RankGroup::execute, or Program::execute for a program that runs alone.
-  void execute(const std::vector<Place>& inputs, const std::vector<Place>& outputs,
-               std::chrono::steady_clock::time_point deadline,
+  void execute(const RankCall& call, std::chrono::steady_clock::time_point deadline,
                const std::function<bool()>& stopping) const;
 
  private:

@@ -35,7 +35,8 @@ struct Core {
   const std::uint32_t absolute;  // within the instance
   const std::uint32_t hbm_index;
   const std::shared_ptr<HbmPool> hbm;
-  ExecutionLine execution;  // one thing at a time runs on the core
+  // One thing at a time runs on the core. What was left behind may outlive the session.
+  const std::shared_ptr<ExecutionLine> execution = std::make_shared<ExecutionLine>();
   CoreQueues queues;
 };
 

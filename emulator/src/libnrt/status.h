@@ -1,8 +1,10 @@
 // Statuses as exceptions: how a failure deep inside reaches the entry point.
 #pragma once
 
+#include <memory>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 #include "nrt/nrt_status.h"
 
@@ -18,6 +20,19 @@ class StatusError : public std::runtime_error {
 
  private:
   NRT_STATUS status_;
+};
+
+/// The call was left for what a handler of a signal has raised: a strong PyObject*.
+class Interrupted : public StatusError {
+ public:
+  Interrupted(NRT_STATUS status, const std::string& message,
+              std::shared_ptr<void> exception)
+      : StatusError(status, message), exception_(std::move(exception)) {}
+
+  const std::shared_ptr<void>& exception() const noexcept { return exception_; }
+
+ private:
+  std::shared_ptr<void> exception_;
 };
 
 /// The name of a status ("NRT_INVALID"), or nullptr for a number that is none.

@@ -240,8 +240,20 @@ class Program:
         self._devices = devices
         self._device_list = device_list
 
-    def runner(self, input_sizes: Sequence[int], output_sizes: Sequence[int]) -> Any:
-        """What calls it: ``run(inputs, outputs)`` and ``run_replicas``, in C++."""
+    def runner(
+        self,
+        input_sizes: Sequence[int],
+        output_sizes: Sequence[int],
+        calls_python: bool,
+    ) -> Any:
+        """What calls it: ``run(inputs, outputs)`` and ``run_replicas``, in C++.
+
+        Args:
+            input_sizes: bytes of each input.
+            output_sizes: bytes of each output.
+            calls_python: whether it calls functions in Python, which see signals
+                themselves, and their caller's thread. Any other can be left behind.
+        """
         one = len(self._devices) == 1
         importer = self._import_one if one else self._import_sharded
         return _handlers.Runner(
@@ -251,6 +263,7 @@ class Program:
             tuple(output_sizes),
             len(self._devices),
             ZERO_COPY_BYTES,
+            None if calls_python else _execute_apart,
         )
 
     def _execute_all(self, arguments: list[Any]) -> None:
@@ -277,6 +290,12 @@ class Program:
             return _jax.ArrayImpl(
                 _Aval(nbytes), sharding, shards, True, _skip_checks=True
             )
+
+
+def _execute_apart(execute: Callable[[], Any], seconds: float | None) -> Any:
+    if _is_ending:
+        return execute()
+    return run_apart(execute, seconds, "nkipy-execute")
 
 
 class _Aval:

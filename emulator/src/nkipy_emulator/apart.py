@@ -1,14 +1,16 @@
 """Runs what may take long on a thread of its own, which can be left behind.
 
-XLA's compiler cannot be stopped, and jaxlib, if a signal arrives while the main thread
-compiles, drops what the compiler is still using. On another thread it is left alone: a
-caller that is interrupted, or has waited long enough, goes on without it.
+XLA can be stopped neither in its compiler nor in what it has compiled, and jaxlib, if a
+signal arrives while the main thread compiles, drops what the compiler is still using.
+On another thread it is left alone: a caller that is interrupted, or has waited long
+enough, goes on without it.
 """
 
 from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -19,6 +21,9 @@ T = TypeVar("T")
 #: Seconds that the compiler has for each 1000 instructions, or fewer; 0: no limit.
 VARIABLE = "NKIPY_EMULATOR_COMPILE_TIMEOUT"
 _DEFAULT = 300.0
+#: Seconds after which whoever waits looks for signals. One wakes him only if the kernel
+#: hands it to his own thread.
+_GLANCE = 0.1
 
 
 def compile_seconds(instructions: int) -> float | None:
@@ -62,7 +67,11 @@ class _Task(Generic[T]):
         return self._result[0]
 
 
-def run_apart(function: Callable[[], T], seconds: float | None = None) -> T:
+def run_apart(
+    function: Callable[[], T],
+    seconds: float | None = None,
+    name: str = "nkipy-compile",
+) -> T:
     """``function()``, on a thread of its own.
 
     KeyboardInterrupt, and whatever else a signal's handler raises, ends the waiting at
@@ -71,13 +80,19 @@ def run_apart(function: Callable[[], T], seconds: float | None = None) -> T:
     Args:
         function: what to call.
         seconds: how long to wait; None: for ever.
+        name: of the thread.
 
     Raises:
         TimeoutError: it takes longer. What the function raises is raised too.
     """
     task = _Task(function)
-    thread = threading.Thread(target=task.run, name="nkipy-compile", daemon=True)
-    thread.start()
-    if not task.done.wait(seconds):
-        raise TimeoutError(f"not done after {seconds:.0f} seconds")
+    thread = threading.Thread(target=task.run, name=name, daemon=True)
+    try:
+        thread.start()
+    except RuntimeError:  # no thread is to be had, as at the end of the interpreter
+        task.run()
+    end = float("inf") if seconds is None else time.monotonic() + seconds
+    while not task.done.wait(max(0.0, min(_GLANCE, end - time.monotonic()))):
+        if time.monotonic() >= end:
+            raise TimeoutError(f"not done after {seconds:.0f} seconds")
     return task.result()

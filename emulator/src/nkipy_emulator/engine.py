@@ -178,7 +178,8 @@ class XlaExecutable:
             raise SimulationError(_located(str(e), proto)) from None
         calls.release_with(program)  # which `run` keeps, even without this object
         inputs = [p.nbytes for p in module.parameters]
-        self.runner = program.runner(inputs, [r.nbytes for r in module.results])
+        outputs = [r.nbytes for r in module.results]
+        self.runner = program.runner(inputs, outputs, bool(calls.sites))
         self.run = self.runner.run
         self.run_replicas = self.runner.run_replicas
         _executables.add(self)

@@ -48,12 +48,12 @@ class NrtApi {
   /// required function that it lacks.
   explicit NrtApi(const std::string& path);
 
-#define FUNCTION(name, ...) \
-  NrtFunction<decltype(::name)> name { #name, find(#name, __VA_ARGS__) }
-#define REQUIRED(name) FUNCTION(name, true)
-#define OPTIONAL(name) FUNCTION(name, false)
+#define FUNCTION(name, type, ...) \
+  NrtFunction<type> name { #name, find(#name, __VA_ARGS__) }
+#define REQUIRED(name) FUNCTION(name, decltype(::name), true)
+#define OPTIONAL(name) FUNCTION(name, decltype(::name), false)
 // In node NRT_2.0.0 functions of these names take other arguments.
-#define VERSION_3(name) FUNCTION(name, false, "NRT_3.0.0")
+#define VERSION_3(name) FUNCTION(name, decltype(::name), false, "NRT_3.0.0")
 
   REQUIRED(nrt_init);
   REQUIRED(nrt_close);
@@ -95,9 +95,10 @@ class NrtApi {
   VERSION_3(nrta_is_completed);
   OPTIONAL(nrta_event_register_seq_id_completion);
 
-  // What the emulator alone has.
-  NrtFunction<const char*()> nkipy_emulator_last_error{
-      "nkipy_emulator_last_error", find("nkipy_emulator_last_error", false)};
+  // What the emulator alone has. The latter is what a handler of a signal has raised,
+  // if this thread's last call that failed was left for that: a new PyObject*, or null.
+  FUNCTION(nkipy_emulator_last_error, const char*(), false);
+  FUNCTION(nkipy_emulator_take_interrupt, void*(), false);
 #undef FUNCTION
 #undef REQUIRED
 #undef OPTIONAL

@@ -37,7 +37,6 @@ class BenchmarkResult:
         return (
             f"BenchmarkResult(mean={self.mean_ms:.4f}ms, min={self.min_ms:.4f}ms, "
             f"max={self.max_ms:.4f}ms, std_dev={self.std_dev_ms:.4f}ms, "
-            f"iterations={self.iterations}, "
-            f"warmup_iterations={self.warmup_iterations}"
+            f"iterations={self.iterations}, warmup_iterations={self.warmup_iterations}"
             f"{', estimated' if self.estimated else ''})"
         )

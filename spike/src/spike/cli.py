@@ -43,12 +43,10 @@ def validate_core_config(num_cores: int) -> None:
 
     Raises ValueError if it does not.
     """
-    if VISIBLE_CORES in os.environ:
-        name = VISIBLE_CORES
-        allowed = len(parse_visible_cores(os.environ[name]))
-    else:
-        name = NUM_CORES
-        allowed = int(os.environ.get(name, "0")) or num_cores
+    is_list = VISIBLE_CORES in os.environ
+    name = VISIBLE_CORES if is_list else NUM_CORES
+    text = os.environ.get(name, "0")
+    allowed = len(parse_visible_cores(text)) if is_list else int(text) or num_cores
     if allowed < num_cores:
         raise ValueError(
             f"--num-cores={num_cores} conflicts with {name}={os.environ[name]}, which "
@@ -64,7 +62,7 @@ def load_inputs_for_core(
     A file whose dtype NumPy cannot name (bfloat16, fp8) has the model's. Raises
     ValueError for what is not an input of the model.
     """
-    tensors = {}
+    tensors, make = {}, spike.SpikeTensor.from_numpy
     for item in inputs:
         name, separator, path = item.partition("=")
         if not (name and separator and path):
@@ -77,9 +75,7 @@ def load_inputs_for_core(
             )
         dtype = model.input_tensors_info[name].dtype
         array = _load_array(path.replace("{rank}", str(rank)), dtype)
-        tensors[name] = spike.SpikeTensor.from_numpy(
-            array, name, model.model_ref.core_id
-        )
+        tensors[name] = make(array, name, model.model_ref.core_id)
     return tensors
 
 

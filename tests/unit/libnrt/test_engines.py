@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +44,8 @@ def children() -> set[int]:
     """Direct children of this process that run the engine."""
     pids = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
     for task in Path("/proc/self/task").iterdir():
-        pids += (task / "children").read_text().split()
+        with suppress(FileNotFoundError):  # a thread that has just ended
+            pids += (task / "children").read_text().split()
     return {int(p) for p in pids if b"device.server" in command_of(int(p))}
 
 

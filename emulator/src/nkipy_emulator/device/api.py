@@ -25,7 +25,7 @@ def _load(neff: memoryview, options: str) -> tuple[Any, str, Callable[[], str]]:
 def _describe(error: BaseException, phase: Phase) -> tuple[int, str]:
     """As :func:`describe_error`, telling besides who called libnrt in this thread."""
     status, text = describe_error(error, phase)
-    if phase == "execute" or isinstance(error, KeyboardInterrupt):
+    if phase == "execute":
         run_errors.note(error, status)
     return status, text
 

@@ -17,13 +17,8 @@ def explain(error: NrtError) -> None:
 
     Then what has been raised there, by a custom call for example, becomes the error's
     ``__cause__``, and its text the end of the error's.
-
-    Raises:
-        KeyboardInterrupt: that is what the device has failed for.
     """
     cause = run_errors.take(error.status)
-    if isinstance(cause, KeyboardInterrupt):
-        raise cause from None
     if cause is not None:
         error.__cause__ = cause
         error.args = (f"{error}; it raised {type(cause).__name__}: {cause}",)
