@@ -56,7 +56,7 @@ class ApartCall {
   void leave() {
     is_left_ = true;
     frame_->state.stop();
-    if (has_begun_) return;
+    if (has_begun_) return exit_gate.forget();
     end();
     exit_gate.give_up();
   }
@@ -75,7 +75,11 @@ class ApartCall {
     taken_ = Clock::now() - start;
     has_failed_ = results == nullptr;
     end();
-    exit_gate.leave();
+    if (is_left_) {
+      exit_gate.leave_forgotten();
+    } else {
+      exit_gate.leave();
+    }
     return results;
   }
 

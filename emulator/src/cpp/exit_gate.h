@@ -6,11 +6,13 @@
 
 #include <pthread.h>
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <exception>
 #include <mutex>
 #include <thread>
+#include <utility>
 
 #include "../libnrt/ended_thread.h"
 #include "python_support.h"
@@ -53,8 +55,8 @@ class Gate {
     if (--gate_depth == 0) give_up();
   }
   // One thread more is inside, for this one, which is: a thread that it starts, which
-  // gets past the gate by ++gate_depth and leaves as any other. If it never runs,
-  // give_up() is what it would have done.
+  // gets past the gate by ++gate_depth and leaves as any other, or by leave_forgotten().
+  // If it never runs, give_up() is what it would have done.
   void admit() {
     std::lock_guard<std::mutex> lock(mutex_);
     ++inside_;
@@ -63,11 +65,23 @@ class Gate {
     std::lock_guard<std::mutex> lock(mutex_);
     if (--inside_ == 0) empty_.notify_all();
   }
+  // The end of the interpreter need not wait for a thread that was admitted.
+  void forget() {
+    give_up();
+    ++forgotten_;
+  }
+  void leave_forgotten() {
+    --gate_depth;
+    --forgotten_;
+  }
   void close() {
     std::unique_lock<std::mutex> lock(mutex_);
     closer_ = std::this_thread::get_id();
-    closed_ = true;
-    if (empty_.wait_for(lock, kExitPatience, [this] { return inside_ == 0; })) return;
+    const bool is_first = !std::exchange(closed_, true);
+    const auto patience = is_first ? kExitPatience : std::chrono::seconds(0);
+    const bool is_empty =
+        empty_.wait_for(lock, patience, [this] { return inside_ == 0; });
+    if (is_empty && forgotten_ == 0) return;
     auto before = std::set_terminate(stop_or_terminate);
     if (before != stop_or_terminate) usual_terminate = before;
   }
@@ -76,6 +90,7 @@ class Gate {
     new (&mutex_) std::mutex;
     new (&empty_) std::condition_variable;
     inside_ = gate_depth > 0 ? 1 : 0;
+    forgotten_ = 0;
   }
 
  private:
@@ -87,6 +102,7 @@ class Gate {
   std::condition_variable empty_;
   std::thread::id closer_;
   int inside_ = 0;
+  std::atomic<int> forgotten_{0};
   bool closed_ = false;
 };
 

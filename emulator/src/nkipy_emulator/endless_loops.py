@@ -3,9 +3,10 @@
 A signal waits until Python code runs in the main thread, and XLA runs none. So the
 condition of each loop whose number of iterations cannot be seen, or is huge, calls a
 function in Python, which takes a few microseconds. An exception in it, such as
-KeyboardInterrupt, marks the call as failed and makes the condition false: the program
-comes to its end, stores nothing, and raises that exception. On the device, that it runs
-longer than an execution may is such an exception too.
+KeyboardInterrupt, marks the call as failed, as does a caller who leaves it behind, and
+makes the condition false: the program comes to its end, stores nothing, and raises that
+exception. On the device, that it runs longer than an execution may is such an exception
+too.
 """
 
 from __future__ import annotations

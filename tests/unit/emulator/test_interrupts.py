@@ -1,4 +1,5 @@
-"""Compiling that is interrupted, or takes too long. In processes that get signals."""
+"""Compiling and executing that is interrupted, or takes too long. In processes that get
+signals."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -45,10 +47,13 @@ def module():
 def send():
     os.kill(os.getpid(), signal.SIGINT)
 
-def send_soon():
-    # When the compiler's thread is there, the compiler is or soon will be running.
+def threads(name):
+    return [t for t in threading.enumerate() if t.name == name]
+
+def send_soon(name="nkipy-compile"):
+    # When that thread is there, XLA is or soon will be running in it.
     def watch():
-        while not any(t.name == "nkipy-compile" for t in threading.enumerate()):
+        while not threads(name):
             pass
         threading.Timer(0.05, send).start()
     threading.Thread(target=watch, daemon=True).start()
@@ -95,8 +100,7 @@ def test_an_interrupted_compile_leaves_a_sound_process(way, tmp_path):
         "NKIPY_EMULATOR_LOCK_DIR": str(tmp_path / "locks"),
     }
     done = run(COMPILES[way] + AFTERWARDS, **directories)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.split() == ["interrupted", "True", "True", "True"]
+    assert answers_of(done) == ["interrupted", "True", "True", "True"]
 
 
 ENDLESS = """
@@ -117,11 +121,10 @@ print(out)
 
 def test_a_loop_without_end():
     done = run(ENDLESS)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.split() == ["interrupted", "-1.0", "10.0"]
+    assert answers_of(done) == ["interrupted", "-1.0", "10.0"]
 
 
-# Longer than the signal takes to come, and shorter than a test may take.
+# Longer than the signal takes to come, on one core of any machine.
 LONG = """
 from tests.support.engine import make_module
 from tests.unit.hlo.sample import comparator
@@ -132,37 +135,39 @@ def sort(b, x):
     attributes = {"dimension": 0, "is_stable": False, "to_apply": LESS}
     return b.emit("sort", (x,), x.shape, x.dtype, attributes)
 
-data = np.random.default_rng(0).random(1 << 20, np.float32)
-module = make_module(sort, data)
-program = XlaCpuEngine().compile(module, num_replicas=RANKS)
-outs = [np.zeros_like(data) for _ in range(RANKS)]
+data = np.random.default_rng(0).random(1 << 22, np.float32)
 sorted_data = np.sort(data)
+
+def leave(call):
+    send_soon("nkipy-execute")
+    try:
+        call()
+    except KeyboardInterrupt:
+        print("interrupted", "early" if threads("nkipy-execute") else "late")
+
+def await_what_was_left():
+    for thread in threads("nkipy-execute"):
+        thread.join()
+"""
+
+SIMULATED = """
+program = XlaCpuEngine().compile(make_module(sort, data), num_replicas=RANKS)
+outs = [np.zeros_like(data) for _ in range(RANKS)]
 
 def execute():
     program.run_replicas([[data]] * RANKS, [[out] for out in outs])
 
-def is_right():
-    return all((out == sorted_data).all() for out in outs)
-
-def interrupt_execution(call):
-    started = threading.Event()
-    def watch():
-        started.wait()
-        send()
-    threading.Thread(target=watch, daemon=True).start()
-    threading.Timer(0.05, started.set).start()
-    try:
-        call()
-        for _ in range(10_000_000):
-            pass
-    except KeyboardInterrupt:
-        print("interrupted")
+def all_are(expected):
+    return all((out == expected).all() for out in outs)
 """
 
 IN_THE_MAIN_THREAD = """
-interrupt_execution(execute)
+leave(execute)
+print(all_are(0))
+await_what_was_left()
+print(all_are(0))
 execute()
-print(is_right())
+print(all_are(sorted_data))
 """
 
 # A join that is interrupted takes its thread for ended, which an event does not.
@@ -173,13 +178,19 @@ def execute_there():
     ended.set()
 def start_and_wait():
     threading.Thread(target=execute_there).start()
-    ended.wait()
-interrupt_execution(start_and_wait)
+    while not ended.wait(0.1):
+        pass
+leave(start_and_wait)
 ended.wait()
-print(is_right())
+print(all_are(sorted_data))
 execute()
-print(is_right())
+print(all_are(sorted_data))
 """
+
+
+def answers_of(done: subprocess.CompletedProcess) -> list[str]:
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout.split()
 
 
 @pytest.mark.parametrize(
@@ -193,11 +204,95 @@ print(is_right())
     ids=["main", "ranks", "beside", "ranks-beside"],
 )
 def test_a_long_execution(ranks, where):
-    """It comes to its end; the process is sound, and what it computes is right."""
-    done = run(f"RANKS = {ranks}\n{LONG}{where}")
-    assert done.returncode == 0, done.stderr[-3000:]
-    answers = done.stdout.split()
-    assert answers[0] == "interrupted" and set(answers[1:]) == {"True"}
+    """That of the main thread is left and stores nothing; others are not disturbed."""
+    answers = answers_of(run(f"RANKS = {ranks}\n{LONG}{SIMULATED}{where}"))
+    assert answers[:2] == ["interrupted", "early"] and set(answers[2:]) == {"True"}
+
+
+ON_THE_DEVICE = """
+kernel = baremetal_jit(np.sort)
+small = baremetal_jit(np.negative)
+leave(lambda: kernel(data))
+print(small(x)[0] == -1)
+print((kernel(data) == sorted_data).all())
+"""
+
+# With tensors of one's own: what was left reads `a`, and never writes `b`.
+WITH_SPIKE = """
+from spike import SpikeModel, SpikeTensor
+from tests.support.nrt_client import make_neff
+
+path = os.environ["NKIPY_CACHE_DIR"] + ".neff"
+with open(path, "wb") as file:
+    file.write(make_neff(sort, data, names=["x"], results=["y"]))
+model = SpikeModel.load_from_neff(path)
+a, b = SpikeTensor.from_numpy(data), SpikeTensor.from_numpy(np.zeros_like(data))
+leave(lambda: model({"x": a}, {"y": b}))
+print((b.numpy() == 0).all())
+a.write_from_numpy(-data)
+print((b.numpy() == 0).all())
+model({"x": a}, {"y": b})
+print((b.numpy() == -sorted_data[::-1]).all())
+"""
+
+# Of two that are queued and one that waits for them, the last is given up.
+QUEUED = """
+queued = [model.execute_async({"x": a}, {"y": b}) for _ in range(2)]
+leave(lambda: queued[-1].wait())
+leave(lambda: model({"x": b}, {"y": a}))
+queued[-1].wait()
+print((b.numpy() == -sorted_data[::-1]).all(), (a.numpy() == -data).all())
+"""
+
+
+def on_device(program: str, directory: Path) -> list[str]:
+    directories = {
+        "NKIPY_CACHE_DIR": str(directory / "cache"),
+        "NKIPY_EMULATOR_LOCK_DIR": str(directory / "locks"),
+    }
+    return answers_of(run(LONG + program, **directories))
+
+
+@pytest.mark.parametrize("program", [ON_THE_DEVICE, WITH_SPIKE], ids=["jit", "spike"])
+def test_a_long_execution_on_the_device(program, tmp_path):
+    answers = on_device(program, tmp_path)
+    assert answers[:2] == ["interrupted", "early"] and set(answers[2:]) == {"True"}
+
+
+@pytest.mark.slow
+def test_executions_that_are_queued(tmp_path):
+    answers = on_device(WITH_SPIKE + QUEUED, tmp_path)
+    assert answers.count("interrupted") == answers.count("early") == 3
+    assert set(answers) == {"interrupted", "early", "True"}
+
+
+HANDLED = """
+signal.signal(signal.SIGINT, lambda *_: print("handled"))
+send_soon("nkipy-execute")
+out = np.zeros_like(data)
+XlaCpuEngine().compile(make_module(sort, data)).run([data], [out])
+print((out == sorted_data).all())
+"""
+
+
+def test_a_handler_that_raises_nothing_changes_nothing():
+    assert answers_of(run(LONG + HANDLED)) == ["handled", "True"]
+
+
+WAYS_TO_END = {
+    "simulated": "send_soon('nkipy-execute')\nsimulate_jit(np.sort)(data)",
+    "device": "send_soon('nkipy-execute')\nbaremetal_jit(np.sort)(data)",
+}
+
+
+@pytest.mark.parametrize(
+    "way", ["simulated", pytest.param("device", marks=pytest.mark.slow)]
+)
+def test_a_process_ends_with_what_was_left(way, tmp_path):
+    locks = str(tmp_path / "locks")
+    done = run(LONG + WAYS_TO_END[way], NKIPY_EMULATOR_LOCK_DIR=locks)
+    assert done.stderr.rstrip().endswith("KeyboardInterrupt")
+    assert done.returncode in (130, -2)
 
 
 def test_what_is_not_caught_ends_the_process_as_python_does():
@@ -228,6 +323,14 @@ def test_time_grows_with_the_module(monkeypatch):
         monkeypatch.setenv(VARIABLE, text)
         with pytest.raises(SettingError, match=VARIABLE):
             compile_seconds(10)
+
+
+def test_what_takes_too_long_goes_on_without_its_caller():
+    goes_on, ended = threading.Event(), threading.Event()
+    with pytest.raises(TimeoutError):
+        run_apart(lambda: (goes_on.wait(), ended.set()), 0.01)
+    goes_on.set()
+    assert ended.wait(60)
 
 
 def test_results_and_errors_come_back():

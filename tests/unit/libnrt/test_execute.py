@@ -22,6 +22,7 @@ from tests.support.nrt_client import (
     NrtFailure,
     make_neff,
 )
+from tests.unit.hlo.sample import comparator
 
 X = np.arange(8, dtype=np.float32)
 SIZES = [1, 1000, 1024, 1 << 18]  # elements: staged, imported in place
@@ -403,6 +404,22 @@ def test_too_slow_is_a_timeout(tmp_path, handler, capfd):
         handler[0] = lambda ins, outs: np.copyto(outs[0], ins[0])
         nrt.execute(*execution)
         np.testing.assert_array_equal(nrt.read(out, X.shape, X.dtype), X)
+
+
+@pytest.mark.slow
+def test_what_is_left_at_the_timeout_stores_nothing(tmp_path, rng_of):
+    x = rng_of(1 << 24)
+    attributes = {"dimension": 0, "is_stable": False, "to_apply": comparator("f32")}
+    sort = make_neff(lambda b, p: b.emit("sort", (p,), p.shape, p.dtype, attributes), x)
+    with nrt_client.session(tmp_path, NEURON_RT_EXEC_TIMEOUT="1") as nrt:
+        out = nrt.tensor(np.zeros_like(x))
+        sets = nrt.tensor_set({"x0": nrt.tensor(x)}), nrt.tensor_set({"output0": out})
+        assert failure_of(nrt, nrt.load(sort), *sets) == TIMEOUT
+        assert nrt.run(make_neff(negate, X), X, like=X)[1] == -1
+        for thread in threading.enumerate():
+            if thread.name == "nkipy-execute":
+                thread.join()
+        assert not nrt.read(out, x.shape, x.dtype).any()
 
 
 def test_a_forked_child_is_refused_and_the_parent_works_on(nrt):
