@@ -55,8 +55,8 @@ class Gate {
     if (--gate_depth == 0) give_up();
   }
   // One thread more is inside, for this one, which is: a thread that it starts, which
-  // gets past the gate by ++gate_depth and leaves as any other, or by leave_forgotten().
-  // If it never runs, give_up() is what it would have done.
+  // gets past the gate by ++gate_depth and leaves as any other, or by
+  // leave_forgotten(). If it never runs, give_up() is what it would have done.
   void admit() {
     std::lock_guard<std::mutex> lock(mutex_);
     ++inside_;
