@@ -19,6 +19,7 @@ from pathlib import Path
 
 from nkipy.private_files import (
     UnsafePathError,
+    caches_of_user,
     open_private,
     private_directory,
     write_private,
@@ -173,7 +174,9 @@ class LateCodeCache(CodeCache):
 
 
 def user_cache() -> CodeCache | None:
-    """The cache that the environment names, else the user's; None if it says so.
+    """The cache that the environment names, else the user's.
+
+    None if it says so, or if the user has no home directory.
 
     Raises:
         UnsafePathError: the directory that it names is another user's, or can be
@@ -184,8 +187,8 @@ def user_cache() -> CodeCache | None:
         return None
     if named:
         return LateCodeCache(_checked(Path(named)))
-    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return LateCodeCache(Path(home) / "nkipy" / "emulator-code")
+    caches = caches_of_user()
+    return None if caches is None else LateCodeCache(caches / "nkipy" / "emulator-code")
 
 
 def _checked(directory: Path) -> Path:

@@ -4,13 +4,17 @@ A directory is opened first, without following a link, and looked at then: what 
 checked is what is used, whoever renames things meanwhile. Files in it are reached
 through its descriptor. That its parents can be written by others, as ``/tmp`` can, does
 no harm: what they put in its place is theirs, or a link, and is refused.
+
+The places themselves are here as well: where a user's caches are.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import pwd
 import stat
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -24,6 +28,34 @@ _OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 class UnsafePathError(PermissionError):
     """Another user owns a file or a directory, or can write it, or it is a link."""
+
+
+def caches_of_user() -> Path | None:
+    """The directory for this user's caches, by the convention of the system.
+
+    ``$XDG_CACHE_HOME`` or ``~/.cache``; ``~/Library/Caches`` on macOS. None if the user
+    has no home directory. Relative paths count as not set: they would be another place
+    in each working directory.
+    """
+    if sys.platform != "darwin":
+        base = os.environ.get("XDG_CACHE_HOME", "")
+        if os.path.isabs(base):
+            return Path(base)
+    home = home_of_user()
+    if home is None:
+        return None
+    return home / "Library" / "Caches" if sys.platform == "darwin" else home / ".cache"
+
+
+def home_of_user() -> Path | None:
+    """``$HOME``, else what the list of users says; None if there is neither."""
+    home = os.environ.get("HOME", "")
+    if not os.path.isabs(home):
+        try:
+            home = pwd.getpwuid(os.getuid()).pw_dir
+        except KeyError:  # a number without a name, as containers have
+            return None
+    return Path(home) if os.path.isabs(home) else None
 
 
 @contextmanager

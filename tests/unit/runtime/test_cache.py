@@ -488,17 +488,6 @@ except ArtifactError as error:
     assert names(target.parent) == [".lock"]
 
 
-def test_a_user_without_a_home_directory_is_told(monkeypatch):
-    def fail(cls):
-        raise RuntimeError("Could not determine home directory.")
-
-    monkeypatch.delenv("NKIPY_CACHE_DIR", raising=False)
-    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    monkeypatch.setattr(Path, "home", classmethod(fail))
-    with pytest.raises(ArtifactError, match="HOME is not set.*NKIPY_CACHE_DIR"):
-        cache_directory()
-
-
 def test_a_place_in_a_working_directory_that_was_deleted(tmp_path, monkeypatch):
     gone = tmp_path / "gone"
     gone.mkdir()

@@ -20,7 +20,6 @@ import hashlib
 import logging
 import os
 import shutil
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -30,6 +29,7 @@ from typing import IO
 
 from nkipy.private_files import (
     UnsafePathError,
+    caches_of_user,
     open_private,
     private_directory,
     refuse_link,
@@ -60,18 +60,33 @@ def cache_directory() -> Path:
     (``$XDG_CACHE_HOME`` or ``~/.cache``; ``~/Library/Caches`` on macOS).
 
     Raises:
-        ArtifactError: this user has no home directory, or the working directory was
-            deleted, which the variable is relative to.
+        ArtifactError: this user has no home directory, or the variable names one that
+            there is not, or the working directory was deleted, which it is relative to.
     """
     named = os.environ.get(ENVIRONMENT_VARIABLE)
     if named:
-        return absolute(Path(named).expanduser(), ENVIRONMENT_VARIABLE)
-    if sys.platform == "darwin":
-        return _home() / "Library" / "Caches" / "nkipy"
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    # The convention says to ignore relative paths.
-    root = Path(base) if os.path.isabs(base) else _home() / ".cache"
-    return root / "nkipy"
+        return absolute(_expanded(named), ENVIRONMENT_VARIABLE)
+    caches = caches_of_user()
+    if caches is None:
+        raise ArtifactError(
+            errno.ENOENT,
+            "cannot store compiled kernels: HOME is not set, and this user has no "
+            "other home directory; set it, or name a directory in "
+            f"{ENVIRONMENT_VARIABLE}",
+        )
+    return caches / "nkipy"
+
+
+def _expanded(named: str) -> Path:
+    """``~`` is the user's home directory, and ``~name`` another one's."""
+    try:
+        return Path(named).expanduser()
+    except RuntimeError:
+        raise ArtifactError(
+            errno.ENOENT,
+            f"cannot store compiled kernels in {named}: there is no such home "
+            f"directory; name a whole path in {ENVIRONMENT_VARIABLE}",
+        ) from None
 
 
 def absolute(directory: Path, named_by: str) -> Path:
@@ -87,17 +102,6 @@ def absolute(directory: Path, named_by: str) -> Path:
             errno.ENOENT,
             f"cannot store compiled kernels in {directory}: the working directory was "
             f"deleted; change to another one, or name a whole path in {named_by}",
-        ) from None
-
-
-def _home() -> Path:
-    try:
-        return Path.home()
-    except RuntimeError:
-        raise ArtifactError(
-            errno.ENOENT,
-            "cannot store compiled kernels: HOME is not set; set it, or name a "
-            f"directory in {ENVIRONMENT_VARIABLE}",
         ) from None
 
 
