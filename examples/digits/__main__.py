@@ -15,6 +15,7 @@ import numpy as np
 
 from examples.digits import model, train
 from examples.modes import MODES, add_mode, chosen, resident
+from nkipy.command_line import run_command
 
 
 def parse() -> argparse.Namespace:
@@ -49,4 +50,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run_command(main, "examples.digits"))

@@ -22,6 +22,7 @@ from examples.llama.decoder import (
     rotary_table,
 )
 from examples.modes import MODES, add_mode, chosen, on_host, resident
+from nkipy.command_line import run_command
 
 
 def generate(
@@ -80,4 +81,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run_command(main, "examples.llama"))

@@ -13,6 +13,7 @@ import argparse
 
 import numpy as np
 
+from nkipy.command_line import run_command
 from nkipy.runtime import DeviceKernel, DeviceTensor, simulate_jit
 
 
@@ -76,4 +77,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run_command(main, "device_kernel"))

@@ -12,6 +12,7 @@ import argparse
 
 import numpy as np
 
+from nkipy.command_line import run_command
 from nkipy.runtime import baremetal_jit, simulate_jit
 
 
@@ -50,4 +51,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run_command(main, "simple_nkipy_kernel"))

@@ -10,6 +10,7 @@ import argparse
 import ml_dtypes
 import numpy as np
 
+from nkipy.command_line import run_command
 from nkipy.runtime import baremetal_jit, simulate_jit
 
 
@@ -46,4 +47,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run_command(main, "softmax"))
