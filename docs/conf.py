@@ -10,7 +10,10 @@ from nkipy.core.ops._coverage import markdown
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
-sys.path[:0] = [str(ROOT / "tools"), str(ROOT)]  # the latter for ``examples``
+# The last one is for ``examples``.
+sys.path[:0] = [str(HERE), str(ROOT / "tools"), str(ROOT)]
+import api_pages  # noqa: E402
+import docstrings  # noqa: E402
 import generate_chips  # noqa: E402
 
 project = "nkipy"
@@ -34,11 +37,23 @@ html_css_files = ["narrow.css"]
 # Docstrings put code in single backquotes as well as double ones.
 default_role = "code"
 autodoc_member_order = "bysource"
-autodoc_typehints = "description"
-autodoc_typehints_description_target = "documented"
+# Overloads have types of their own: a description could only tell those of the function
+# that stands behind them, which are all Any.
+autodoc_typehints = "signature"
+autodoc_typehints_format = "short"
+autodoc_type_aliases = {
+    f"{module}{name}": name
+    for module in ("", "npt.")
+    for name in ("ArrayLike", "DTypeLike")
+}
+python_maximum_signature_line_length = 80
 napoleon_numpy_docstring = False
-# "Attributes:" of a docstring describe what autodoc lists as members anyway.
-napoleon_use_ivar = True
+# "Attributes:" are a list: as objects of their own, autodoc has them among the members,
+# and links to a `name` or a `shape` could go anywhere.
+napoleon_custom_sections = [
+    ("Attributes", "params_style"),
+    ("Raises on a call", "params_style"),
+]
 
 myst_enable_extensions = ["deflist", "fieldlist"]
 myst_heading_anchors = 3
@@ -60,8 +75,17 @@ sphinx_gallery_conf = {
 }
 
 # The coverage table is that of the registry, and the one of chips that of nkipy.chips.
-# Both are made anew with each build.
-(HERE / "coverage.md").write_text(
-    "# Coverage\n\nOne row for each op record.\n\n" + markdown()
-)
+# They are made anew with each build, as the API's pages are.
+COVERAGE = """# Coverage
+
+The functions of NumPy's reference, by its chapters, and the ops that answer them.
+Where there is none, the function works on arrays that are known while tracing, as
+NumPy's own; what cannot take a traced array says so.
+
+"""
+(HERE / "coverage.md").write_text(COVERAGE + markdown())
 (HERE / "chips.md").write_text(generate_chips.markdown())
+(HERE / "api.md").write_text("# API\n\n" + api_pages.index())
+api_pages.write(HERE / "api")
+
+setup = docstrings.setup

@@ -57,9 +57,9 @@ class SpikeTensor(TensorExchange):
         self._array: SpikeArray | None = None
 
     # Prepared calls recognise a tensor by its identity, so these must not change.
-    tensor_ref: Final[NrtTensor] = property(attrgetter("_tensor_ref"))  # type: ignore[assignment]
-    shape: Final[tuple[int, ...]] = property(attrgetter("_shape"))  # type: ignore[assignment]
-    dtype: npt.DTypeLike = property(attrgetter("_dtype"))  # type: ignore[assignment]
+    tensor_ref: Final[NrtTensor] = property(attrgetter("_tensor_ref"), doc="Memory.")  # type: ignore[assignment]
+    shape: Final[tuple[int, ...]] = property(attrgetter("_shape"), doc="Dimensions.")  # type: ignore[assignment]
+    dtype: npt.DTypeLike = property(attrgetter("_dtype"), doc="As it was given.")  # type: ignore[assignment]
 
     def __spike_array__(self) -> SpikeArray:
         """The device-array protocol: see :mod:`spike.device_array`."""

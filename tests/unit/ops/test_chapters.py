@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 from nkipy.core import ops
-from nkipy.core.ops._coverage import markdown
+from nkipy.core.ops._coverage import markdown, numpy_names
+from nkipy.core.ops._numpy_chapters import NUMPY_CHAPTERS, numpy_page
 from nkipy.core.ops._registry import OPS, Op
 
 #: Where users find the ops that NKIPy has had from the beginning.
@@ -101,6 +103,29 @@ def test_an_unknown_name_is_refused_as_in_any_module():
         chapter("unary").no_such_op  # noqa: B018
 
 
-def test_the_coverage_table_has_a_heading_for_each_chapter():
-    headings = [line[3:] for line in markdown().splitlines() if line[:3] == "## "]
-    assert headings == sorted(CHAPTERS.keys() | FURTHER)
+def test_the_coverage_table_has_a_row_for_each_function_that_an_op_answers():
+    """In chapters of NumPy's reference, each with a link to NumPy's page."""
+    rows = {}
+    for line in markdown().splitlines():
+        if found := re.match(r"\| \[`(.*?)`\]\((.*?)\) \| (.*?) \| ", line):
+            rows.setdefault(found[1], set()).add(found.groups()[1:])
+    for op in OPS.values():
+        for name in numpy_names(op):
+            page = f"https://numpy.org/doc/stable/reference/generated/numpy.{name}.html"
+            to_ours = f"{{py:func}}`{op.name} <nkipy.core.ops.{op.chapter}.{op.name}>`"
+            assert rows[name] == {(page, to_ours)}, name
+        assert numpy_names(op) or not op.numpy
+    assert rows["linalg.svd"] == {(numpy_page("linalg.svd"), "–")}
+
+
+def test_the_coverage_table_lists_each_function_once():
+    listed = [name for *_, names in NUMPY_CHAPTERS for name in names.split()]
+    assert len(listed) == len(set(listed))
+
+
+def test_the_coverage_table_has_the_ops_that_numpy_lacks():
+    _, table = markdown().split("## Ops that are no functions of NumPy's")
+    for op in (op for op in OPS.values() if not op.numpy):
+        assert re.search(
+            rf"^\| {op.chapter} \| .*\b{re.escape(op.name)}\b", table, re.M
+        )

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from nkipy.core import dtypes as dt
-from nkipy.core.ops._registry import OPS, Op
+from nkipy.core.ops._numpy_chapters import NUMPY_CHAPTERS, chapter_page, numpy_page
+from nkipy.core.ops._registry import OPS, Op, numpy_name
 
 
 class Row(NamedTuple):
@@ -38,29 +39,49 @@ def coverage() -> Iterator[Row]:
 
 
 def markdown() -> str:
-    """The table in Markdown, under one heading per chapter."""
+    """The table in Markdown, under one heading per chapter of NumPy's reference.
+
+    Ops that answer no function of NumPy's are under a heading of their own.
+    """
+    rows = {row.name: row for row in coverage()}
+    answers = {name: op for op in OPS.values() for name in numpy_names(op)}
     parts: list[str] = []
-    chapter = None
-    for row in coverage():
-        if row.chapter != chapter:
-            chapter = row.chapter
-            parts += ["", f"## {chapter}", "", "| op | NumPy | dtypes | notes |"]
-            parts += ["| --- | --- | --- | --- |"]
-        parts.append(
-            f"| `{row.name}` | {_code(row.numpy)} | {row.dtypes} | {row.note} |"
-        )
+    for title, page, names in NUMPY_CHAPTERS:
+        parts += ["", f"## {title}", "", f"[NumPy's chapter]({chapter_page(page)})", ""]
+        parts += ["| NumPy | op | dtypes | notes |", "| --- | --- | --- | --- |"]
+        for name in names.split():
+            op = answers.get(name)
+            text = "– | |" if op is None else _row(op, rows[op.name])
+            parts.append(f"| [`{name}`]({numpy_page(name)}) | {text} |")
+    parts += ["", "## Ops that are no functions of NumPy's", ""]
+    parts += ["| chapter | op | dtypes | notes |", "| --- | --- | --- | --- |"]
+    for op in sorted(OPS.values(), key=lambda op: (op.chapter, op.name)):
+        if not op.numpy:
+            parts.append(f"| {op.chapter} | {_row(op, rows[op.name])} |")
     return "\n".join(parts).strip() + "\n"
 
 
-def _code(names: str) -> str:
-    return ", ".join(f"`{name}`" for name in names.split(", ") if name)
+def _row(op: Op, row: Row) -> str:
+    """The op with a link to its page, its dtypes, and its note."""
+    name = f"`{op.name}`"
+    if op.name.isidentifier():
+        name = f"{{py:func}}`{op.name} <nkipy.core.ops.{op.chapter}.{op.name}>`"
+    return f"{name} | {row.dtypes} | {row.note}"
+
+
+def numpy_names(op: Op) -> list[str]:
+    """The functions of NumPy's that the op answers, by all their public names."""
+    answered = {id(function) for function in op.numpy}
+    return [
+        inner + name
+        for inner, space in (("", np), ("linalg.", np.linalg))
+        for name in space.__all__
+        if id(getattr(space, name, None)) in answered
+    ]
 
 
 def _numpy_name(function: object) -> str:
-    name = getattr(function, "__name__", str(function))
-    module = getattr(function, "__module__", "") or "numpy"
-    inner = module.removeprefix("numpy").lstrip(".")
-    return f"{inner}.{name}" if inner and not inner.startswith("_") else name
+    return numpy_name(function).removeprefix("numpy.")
 
 
 def _dtypes(op: Op) -> str:

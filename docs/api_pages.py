@@ -1,0 +1,194 @@
+"""The API's pages: one for each module that users import from, by public path.
+
+``docs/conf.py`` writes them with each build; here is what they hold. Each object is on
+one page alone, or links would not know where to go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from nkipy.core import ops  # noqa: F401  (fills the op tables)
+from nkipy.core.ops._registry import OPS
+
+#: The names that a module gives out, and nothing but its own text.
+ALL, NOTHING = "", "-"
+#: Headings, the pages under each, and the modules on a page, with their members; after
+#: a minus, those that are left out.
+API: Mapping[str, Mapping[str, Mapping[str, str]]] = {
+    "Running kernels": {
+        "nkipy": {"nkipy": ALL},
+        "nkipy.runtime": {"nkipy.runtime": ALL},
+        "nkipy.execution": {
+            "nkipy.execution": "BindingError, BoundCall, BoundSimulation, CallCache, "
+            "CallTable, HostCall, LoadedProgram, SimulatedProgram, load, simulate",
+            "nkipy.execution.model": "ResidentModel",
+            "nkipy.execution.residency": "Residency",
+            "nkipy.execution.engines": "Engine, Executable, "
+            "ReplicatedExecutable, find_engine",
+        },
+        "nkipy.compiler": {
+            "nkipy.compiler": "-ArtifactError, cache_directory",
+            "nkipy.compiler.build": "build",
+            "nkipy.compiler.discovery": "FoundCompiler, CompilerInProcess",
+        },
+    },
+    "Writing kernels": {
+        "nkipy.core.tensor_apis": {"nkipy.core.tensor_apis": ALL},
+        "nkipy.distributed.collectives": {"nkipy.distributed.collectives": ALL},
+        "nkipy.core.language": {"nkipy.core.language": NOTHING},
+        "nkipy.core.typing": {"nkipy.core.typing": ALL},
+        "nkipy.core.specs": {"nkipy.core.specs": ALL},
+        "nkipy.core.nki_op": {"nkipy.core.nki_op": ALL},
+        "nkipy.core.errors": {"nkipy.core.errors": ALL},
+        "nkipy.core.dtypes": {"nkipy.core.dtypes": ALL},
+        "nkipy.core.logger": {"nkipy.core.logger": ALL},
+    },
+    "Tracing by hand": {
+        "nkipy.core.trace": {
+            "nkipy.core.trace": "NKIPyKernel, trace_function, Trace",
+        },
+        "nkipy.core.compile": {
+            "nkipy.core.compile": "compile_to_neff, get_ir, lower_to_nki",
+        },
+        "nkipy.core.tensor": {"nkipy.core.tensor": "NKIPyTensorRef, View"},
+    },
+    "Testing": {
+        "nkipy.testing": {
+            "nkipy.testing": ALL,
+            "nkipy.testing.tolerances": NOTHING,
+        },
+        "nkipy.testing.samples": {
+            "nkipy.testing.samples": "sampled_ops, Sample, ErrorSample, A, Special, "
+            "DType, call, cases, make, unary_sampler, binary_sampler",
+        },
+        "nkipy.testing.pytest_plugin": {
+            "nkipy.testing.pytest_plugin": "neuron_core, neuron_cores, child_python",
+        },
+    },
+    "HLO modules": {
+        "nkipy.hlo": {"nkipy.hlo": "-SimulationOptions"},
+        "nkipy.hlo.opcodes": {
+            "nkipy.hlo.opcodes.record": "define",
+            "nkipy.hlo.opcodes.attribute": "Attribute, Kind, Wire, optional",
+            "nkipy.hlo.opcodes.cost": "CostClass, CostKind",
+        },
+        "nkipy.hlo.interface": {"nkipy.hlo.interface": ALL},
+        "nkipy.hlo.queries": {
+            "nkipy.hlo.queries": ALL,
+            "nkipy.hlo.numerics": ALL,
+        },
+        "nkipy.hlo.rewrites": {
+            f"nkipy.hlo.rewrites.{name}": ALL
+            for name in (
+                *("base", "dots", "comparators", "divisions", "exact", "bounds"),
+                *("ranks", "custom_calls", "dead_code"),
+            )
+        },
+        "nkipy.chips": {"nkipy.chips": "Chip, Instance, find_chip"},
+    },
+    "spike and NEFFs": {
+        "spike": {
+            "spike": ALL,
+            "spike.spike_model": "TensorMismatchError",
+            "spike.library": "Library, locate",
+        },
+        "neff": {
+            "neff": "Neff, TensorInfo, Alias, Limits, NeffError, read_neff",
+        },
+    },
+    "The emulator": {
+        "nkipy_emulator": {
+            "nkipy_emulator": ALL,
+            "nkipy_emulator.engine": "XlaExecutable",
+            "nkipy_emulator.custom_calls": "known_targets",
+            "nkipy_emulator.compiler": "main, compile_in_process, EmulatorCompiler",
+            "nkipy_emulator.neff_writer": ALL,
+            "nkipy_emulator.libnrt": "library_path, library_dir, include_dir",
+        },
+        "nkipy_emulator.cost_model": {
+            "nkipy_emulator.cost_model.model": "estimate",
+            "nkipy_emulator.cost_model.types": "Estimate, Event",
+        },
+    },
+}
+#: What is said under a heading.
+_ABOUT = {
+    "Writing kernels": "Kernels are written with NumPy's functions and operators, as "
+    "the [coverage table](coverage.md) lists them. `nkipy.core.tensor_apis` has what "
+    "NumPy lacks, and `nkipy.core.ops` all ops.",
+    "HLO modules": "[HLO without a tracer](hlo.md) shows these at work.",
+}
+#: What classes have from these is no news.
+_FOREIGN = "Generic, Protocol, Enum, IntEnum, int, tuple, str, BaseException, object"
+
+
+def write(folder: Path) -> None:
+    """Write the pages, and an index of them, into a folder."""
+    folder.mkdir(exist_ok=True)
+    pages = {name: page(name, m) for part in API.values() for name, m in part.items()}
+    pages |= {f"nkipy.core.ops.{c}": _ops_page(c) for c in _chapters()}
+    pages["nkipy.core.ops"] = _all_ops_page()
+    for name, text in pages.items():
+        path = folder / f"{name}.md"
+        if not path.exists() or path.read_text() != text:
+            path.write_text(text)  # what is the same need not be read anew
+
+
+def index() -> str:
+    """Tables of contents, one under each heading."""
+    parts = []
+    for title, pages in API.items():
+        names = [*pages]
+        if title == "Writing kernels":
+            names.append("nkipy.core.ops")
+        about = f"{_ABOUT[title]}\n\n" if title in _ABOUT else ""
+        parts.append(
+            f"## {title}\n\n{about}{_contents(f'api/{name}' for name in names)}"
+        )
+    return "\n".join(parts)
+
+
+def _contents(names: Iterable[str]) -> str:
+    lines = "\n".join(names)
+    return f"```{{toctree}}\n:maxdepth: 1\n\n{lines}\n```\n"
+
+
+def page(name: str, modules: Mapping[str, str]) -> str:
+    """A page on some modules, headed by the name of the first."""
+    return _eval_rst(name, [_automodule(m, members) for m, members in modules.items()])
+
+
+def _automodule(module: str, members: str) -> str:
+    lines = [f".. automodule:: {module}"]
+    named, minus, left_out = members.partition("-")
+    if named:
+        lines.append(f"   :members: {named}")
+    elif members != NOTHING:
+        lines += ["   :members:", f"   :inherited-members: {_FOREIGN}"]
+        lines += [f"   :exclude-members: {left_out}"] if minus else []
+    return "\n".join(lines)
+
+
+def _eval_rst(title: str, directives: list[str]) -> str:
+    body = "\n\n".join(directives)
+    return f"# {title}\n\n```{{eval-rst}}\n{body}\n```\n"
+
+
+def _chapters() -> list[str]:
+    return sorted({op.chapter for op in OPS.values() if op.name.isidentifier()})
+
+
+def _ops_page(chapter: str) -> str:
+    names = [op.name for op in OPS.values() if op.chapter == chapter]
+    members = ", ".join(sorted(name for name in names if name.isidentifier()))
+    directive = _automodule(f"nkipy.core.ops.{chapter}", members)
+    return _eval_rst(f"nkipy.core.ops.{chapter}", [directive])
+
+
+def _all_ops_page() -> str:
+    package = _eval_rst("nkipy.core.ops", [_automodule("nkipy.core.ops", NOTHING)])
+    record = _automodule("nkipy.core.ops._registry", "Op")
+    chapters = _contents(f"nkipy.core.ops.{c}" for c in _chapters())
+    return f"{package}\n{chapters}\n```{{eval-rst}}\n{record}\n```\n"
