@@ -22,7 +22,9 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m examples.digits")
     add_mode(parser)
     parser.add_argument("--epochs", type=int, default=25)
-    parser.add_argument("--plot", type=Path, default=Path("digits_loss.png"))
+    parser.add_argument(
+        "--plot", type=Path, metavar="FILE", help="draw the loss, as a PNG"
+    )
     return parser.parse_args()
 
 
@@ -45,8 +47,9 @@ def main() -> None:
             difference = np.max(np.abs(curves["numpy"] - curves[mode]))
             print(f"largest difference of the loss, {mode}: {difference:.1e}")
             np.testing.assert_allclose(curves[mode], curves["numpy"], atol=1e-3)
-    train.plot(curves, args.plot)
-    print(f"loss curve: {args.plot}")
+    if args.plot:
+        train.plot(curves, args.plot)
+        print(f"loss curve: {args.plot}")
 
 
 if __name__ == "__main__":

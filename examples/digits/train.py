@@ -76,17 +76,22 @@ def accuracy(
 
 
 def plot(curves: dict[str, np.ndarray], path: Path) -> None:
-    """Save the loss curves as a PNG."""
+    """Save the loss curves as a PNG, in a directory that is made if need be.
+
+    They coincide: so each is thinner than the one below it, which is seen beside it.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
-    for (name, losses), style in zip(curves.items(), ("-", "--", ":")):
-        axes.plot(losses, style, label=name, linewidth=1.5)
+    for i, (name, losses) in enumerate(curves.items()):
+        width = 1 + 2.5 * (len(curves) - 1 - i)
+        axes.plot(losses, label=name, linewidth=width, alpha=1 if i else 0.5)
     axes.set(xlabel="step", ylabel="cross-entropy", yscale="log")
     axes.set_title("Handwritten digits, one training loop, several ways to run it")
     axes.legend()
+    path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
     plt.close(figure)

@@ -48,6 +48,7 @@ def on_device(a: np.ndarray, b: np.ndarray) -> np.ndarray:
             f"{mode:>6}: mean {result.mean_ms:.3f} ms, min {result.min_ms:.3f} ms, "
             f"max {result.max_ms:.3f} ms over {result.iterations} runs, "
             f"{flops / result.mean_ms / 1e9:.3f} TFLOP/s"
+            f"{' (an estimate: nothing was measured)' if result.estimated else ''}"
         )
     return output.numpy()
 

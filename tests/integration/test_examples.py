@@ -48,6 +48,7 @@ def test_the_device_kernel_is_timed():
     for mode in ("device", "host"):
         (line,) = [x for x in text.splitlines() if x.strip().startswith(f"{mode}:")]
         assert "over 10 runs" in line and "TFLOP/s" in line
+        assert ("estimate" in line) == (mode == "device")
 
 
 def test_each_example_has_a_page():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import xml.etree.ElementTree
 
 import numpy as np
 import pytest
@@ -12,7 +13,14 @@ import pytest
 from nkipy.core.trace import trace_function
 from nkipy_emulator.cost_model import Estimate, Event, estimate
 from nkipy_emulator.cost_model.__main__ import main
-from nkipy_emulator.cost_model.report import estimate_table
+from nkipy_emulator.cost_model.report import (
+    NONE,
+    SEVERAL,
+    estimate_table,
+    event_columns,
+    lane_columns,
+    time_alone,
+)
 from nkipy_emulator.neff_writer import ProgramDescription, neff_bytes
 from tests.support.neffs import small_module
 
@@ -51,6 +59,80 @@ def test_table():
     assert "57.1 %" in table
     assert "note: something was assumed" in table
     assert "... and 1 more events" in estimate_table(make(), limit=1)
+
+
+def softmax(x):
+    e = np.exp(x - np.max(x, axis=-1, keepdims=True))
+    return e / np.sum(e, axis=-1, keepdims=True)
+
+
+@pytest.fixture(scope="module")
+def real() -> Estimate:
+    """Of a program whose lanes overlap and wait."""
+    x = np.zeros((256, 512), np.float32)
+    return estimate(trace_function(lambda x: softmax(x @ x.T), (x,), {}).module)
+
+
+def cells(columns: list, title: str) -> list[str]:
+    (column,) = (c for c in columns if c.title == title)
+    return column.cells
+
+
+def thousandths(texts: list[str]) -> int:
+    return sum(round(float(text) * 1000) for text in texts if text)
+
+
+@pytest.mark.parametrize("limit", [None, 3])
+def test_rows_add_up(real, limit):
+    lanes, events = lane_columns(real), event_columns(real, limit)
+    times = cells(lanes, "time us")
+    assert thousandths(times) == thousandths(cells(events, "time us"))
+    for lane, time, count in zip(cells(lanes, "lane"), times, cells(lanes, "events")):
+        if time:
+            own = [e.duration_ns for e in real.events if e.engine == lane]
+            assert (thousandths([time]), int(count)) == (sum(own), len(own))
+    *alone, total = cells(lanes, "alone us")
+    assert thousandths(alone) == thousandths([total]) == real.total_ns
+    assert thousandths(cells(lanes, "alone us")[-3:-2]) > 0  # several at once
+    nbytes = sum(int(text or 0) for text in cells(events, "bytes"))
+    assert nbytes == sum(e.bytes for e in real.events)
+
+
+def test_time_alone_is_told_from_time_together():
+    events = (
+        Event("a", "load", "DMA", 0, 10, 0, 0),
+        Event("b", "add", "VectorE", 5, 10, 0, 0),
+        Event("c", "dot", "TensorE", 20, 50, 0, 0),  # ends after the total
+    )
+    alone = time_alone(Estimate(40, events, {}, "trn2"))
+    assert {k: v for k, v in alone.items() if v} == {
+        "DMA": 5,
+        SEVERAL: 5,
+        "VectorE": 5,
+        NONE: 5,
+        "TensorE": 20,
+    }
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 100, 200])
+def test_the_table_is_within_the_width(real, width):
+    lines = estimate_table(real, width=width).splitlines()
+    rows = [line for line in lines[2:] if line.startswith(" ") or "  " in line.strip()]
+    assert len(rows) > len(real.events)
+    assert max(map(len, rows)) <= width
+    wide = estimate_table(real)
+    assert all(e.name in wide for e in real.events)
+
+
+def test_a_notebook_shows_tables(real):
+    html = real._repr_html_()
+    tags = xml.etree.ElementTree.fromstring(f"<div>{html}</div>")
+    lanes, events = tags.iter("table")
+    assert "ESTIMATE" in html.partition("<table>")[0]
+    assert len(list(events.iter("tr"))) == 1 + min(101, len(real.events))
+    assert [td.text for td in list(lanes.iter("tr"))[-1]][0] == "estimated total"
+    odd = Estimate(1, (Event("<b>", "add", "VectorE", 0, 1, 0, 0),), {}, "trn2")
+    assert "&lt;b&gt;" in odd._repr_html_()
 
 
 def test_command_reads_protos(tmp_path, capsys):

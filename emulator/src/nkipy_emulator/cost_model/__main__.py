@@ -9,6 +9,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from shutil import get_terminal_size
 
 from nkipy.chips import DEFAULT
 from nkipy.command_line import run_command
@@ -39,9 +40,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (CostModelError, CustomCallError, EntryPointError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
-    text = result.to_json() + "\n" if options.json else estimate_table(result)
-    sys.stdout.write(text)
+    table = estimate_table(result, width=_width())
+    sys.stdout.write(result.to_json() + "\n" if options.json else table)
     return 0
+
+
+def _width() -> int | None:
+    """How wide a line may be: as the terminal, anything in a file."""
+    return get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def read_program(path: Path) -> tuple[HLOModule, str | None, int]:

@@ -22,10 +22,10 @@ __all__ = [
     "Event",
 ]
 
-#: The lanes of a timeline. The engines are those of a NeuronCore; `launch` is the fixed
-#: cost of starting an execution.
+#: The lanes of a timeline, in the order in which a program goes through them. Engines
+#: are those of a NeuronCore; `launch` is the fixed cost of starting an execution.
 DMA, COLLECTIVES, LAUNCH = "DMA", "collectives", "launch"
-LANES = (*ENGINES, DMA, COLLECTIVES, LAUNCH)
+LANES = (LAUNCH, DMA, *ENGINES, COLLECTIVES)
 
 
 class Event(NamedTuple):
@@ -99,6 +99,12 @@ class Estimate:
 
     def to_json(self) -> str:
         return json.dumps(self.to_dict())
+
+    def _repr_html_(self) -> str:
+        """Tables, for a notebook."""
+        from nkipy_emulator.cost_model.report import estimate_html
+
+        return estimate_html(self)
 
 
 def _field(text: str) -> str:
