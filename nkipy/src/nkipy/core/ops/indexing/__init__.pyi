@@ -14,7 +14,8 @@ def choose(a: Any, choices: Any, out: Any = None, mode: str = "raise") -> NDArra
 
     Raises:
         TypeError: `a` is not an integer array.
-        ValueError: the shapes do not broadcast, or the mode is unknown.
+        ValueError: the shapes do not broadcast, `out` has another one, or the mode is
+            unknown.
     """
 
 def compress(condition: Any, a: Any, axis: Any = None, out: Any = None) -> NDArray[Any]:

@@ -462,7 +462,11 @@ def nan_to_num(
     posinf: Any = None,
     neginf: Any = None,
 ) -> Any:
-    """`x` with NaN and infinities replaced, by default with 0 and the extremes."""
+    """`x` with NaN and infinities replaced, by default with 0 and the extremes.
+
+    Raises:
+        ValueError: `copy` is false, and `x` is a scalar, which cannot be written.
+    """
 
 def negative(
     x: ArrayLike,
@@ -520,7 +524,7 @@ def real(val: Any) -> Any:
     """`val` itself: no traced array is complex."""
 
 def real_if_close(a: Any, tol: float = 100) -> Any:
-    """`a` itself: no traced array is complex."""
+    """`a` itself, an array if it is a scalar: no traced array is complex."""
 
 def reciprocal(
     x: ArrayLike,
