@@ -268,10 +268,11 @@ def test_arrays_of_every_dtype(jit, mode, dtype):
 def test_hlo_text_and_module_are_shown(jit):
     kernel = jit(lambda x: np.exp(x))
     text = kernel.hlo(ones(2))
-    assert "exponential" in text and "<pre>" in text._repr_html_()
     module = kernel.lower(ones(2))
     assert [o.op_name for o in module.operations] == ["exponential"]
-    assert "exponential" in module._repr_html_()
+    for shown in (text._repr_html_(), module._repr_html_()):
+        assert shown.startswith('<pre style="font-family: monospace;')
+        assert "exponential" in shown and "-&gt;" in shown
 
 
 def test_a_masked_array_and_a_complex_one_are_refused(jit):

@@ -7,13 +7,21 @@ the user's program.
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 import numpy as np
 
 from nkipy.core.dtypes import HLO_NAMES
+from nkipy.core.roles import role_of_frame
 from nkipy.hlo.array_classes import other_meaning
 from nkipy.hlo.ir import SourceLocation
+from nkipy.hlo.notebook import hide_frames
+
+
+def _is_ours(frame: FrameType) -> bool:
+    """Whether a frame runs what is not the user's code."""
+    return bool(role_of_frame(frame))
 
 
 class NKIPyError(Exception):
@@ -39,6 +47,7 @@ class NKIPyError(Exception):
         self.received = received
         self.location = location
         super().__init__(reason)
+        hide_frames(NKIPyError, _is_ours)
 
     def __str__(self) -> str:
         text = f"[{self.op}] {self.reason}" if self.op else self.reason

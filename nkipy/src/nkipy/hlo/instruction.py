@@ -18,6 +18,7 @@ import numpy as np
 from nkipy.hlo.arguments import describe, expect
 from nkipy.hlo.dtypes import HLO_NAMES, as_dtype
 from nkipy.hlo.errors import HLOArgumentError
+from nkipy.hlo.notebook import place
 
 NO_ATTRIBUTES: Mapping[str, Any] = MappingProxyType({})
 _new = object.__new__
@@ -45,7 +46,7 @@ class SourceLocation(NamedTuple):
     line: int
 
     def __str__(self) -> str:
-        return f"{self.filename}:{self.line}"
+        return place(self.filename, self.line)
 
 
 #: By opcode, what finds an attribute by the name that clients have for it. The records

@@ -375,6 +375,6 @@ class HLOModule:
         return self.to_text()
 
     def _repr_html_(self) -> str:
-        from html import escape
+        from nkipy.hlo.notebook import fixed_width
 
-        return f"<pre>{escape(self.to_text())}</pre>"
+        return fixed_width(self.to_text())

@@ -22,6 +22,7 @@ from nkipy.execution.call_cache import CALLS, CallTable
 from nkipy.execution.engines import Executable
 from nkipy.execution.fork_locks import fork_rlock
 from nkipy.hlo.ir import HLOModule
+from nkipy.hlo.notebook import fixed_width
 from nkipy.hlo.proto_writer import digest_module
 from nkipy.runtime.call_key import (
     CallSignature,
@@ -51,9 +52,11 @@ class HLOText(str):
     """HLO text that a notebook shows in fixed-width type."""
 
     def _repr_html_(self) -> str:
-        from html import escape
+        return fixed_width(self)
 
-        return f"<pre>{escape(self)}</pre>"
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """For what exports a notebook as plain text."""
+        printer.text(str(self))
 
 
 class JitKernel(Generic[P, R_co]):
