@@ -1,8 +1,8 @@
 """How large spike is: lines of C++ and Python without blanks, comments and docstrings.
 
 What the specification names stays within its 1,500 lines. What goes beyond it has files
-of its own. Not counted are another package, which reads NEFFs, and the copies of
-libnrt's headers.
+of its own. Not counted are another package, which reads NEFFs, and copies that a tool
+makes: of libnrt's headers, and of how nkipy's commands end.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ SPECIFIED = """
     tensor.cpp tensor_set.cpp spike/__init__.py spike/benchmark.py spike/spike_model.py
     spike/spike_singleton.py spike/spike_tensor.py
 """.split()
-TOTAL = 2970
+TOTAL = 2995
+_APART = ("spike/neff.py", "spike/command_line.py")
 _LAYOUT = {
     *(tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE),
     *(tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER),
@@ -56,7 +57,7 @@ def count() -> dict[str, int]:
     counted = {}
     for path in sorted(SOURCES.rglob("*")):
         name = path.relative_to(SOURCES).as_posix()
-        if name.startswith("neff/") or name == "spike/neff.py":
+        if name.startswith("neff/") or name in _APART:
             continue
         if path.suffix in (".cpp", ".h"):
             counted[name] = lines_of_cpp(path.read_text())
