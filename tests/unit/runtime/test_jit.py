@@ -145,6 +145,120 @@ def test_read_only_and_shared_arguments_are_refused_before_anything_happens(jit)
         kernel(base, base)
 
 
+SHARED = np.arange(6, dtype=F32)
+
+
+class Stepped:
+    def __init__(self):
+        self.w = ones(3)
+        self.table = {"b": [np.arange(4, dtype=F32)]}
+        self.record = np.zeros(2, [("x", F32), ("y", F32)])
+        self.memory = bytearray(16)
+
+    def attribute(self, a):
+        a -= 1
+        return self.w.sum()
+
+    def item(self, a):
+        a[0] = 100
+        return self.table["b"][0] * 1
+
+    def field(self, a):
+        a += 1
+        return a + self.record[0]["x"]
+
+    def buffer(self, a):
+        a += 1
+        return a + self.memory[0]
+
+
+def add_and_read_global(a):
+    a += 1
+    return SHARED[1:3] * 1
+
+
+def shared_arguments():
+    held = Stepped()
+    numbers = np.frombuffer(held.memory, F32)
+    return [
+        (add_and_read_global, SHARED, "the global 'SHARED'"),
+        (add_and_read_global, SHARED[::-2], "the global 'SHARED'"),
+        (held.attribute, held.w, "attribute 'w' of a Stepped"),
+        (held.attribute, held.w[None, :2], "attribute 'w' of a Stepped"),
+        (held.item, held.table["b"][0], "item 0"),
+        (held.field, held.record["x"], "attribute 'record' of a Stepped"),
+        (held.buffer, numbers, "attribute 'memory' of a Stepped"),
+    ]
+
+
+@pytest.mark.parametrize("place", range(7))
+def test_a_written_argument_that_was_captured_too_is_refused(jit, place):
+    function, shared, named = shared_arguments()[place]
+    kernel, before, other = jit(function), shared.copy(), shared.copy()
+    kernel(other)  # so that the next call is a warm one
+    np.testing.assert_array_equal(shared, before)
+    for _ in range(2):
+        with pytest.raises(NKIPyValueError, match=f"'a', which shares.*{named}"):
+            kernel(shared)
+    np.testing.assert_array_equal(shared, before)
+    kernel(before.copy())
+    assert kernel.cache_size() == 1 or not shared.flags.c_contiguous
+    with pytest.raises(NKIPyValueError, match="shares memory"):
+        jit(function)(shared)  # nor on a first call
+
+
+def test_an_argument_whose_memory_lies_between_what_was_captured(jit):
+    table = np.ones((4, 3), F32)
+    even, odd = table[::2, 1], table[1::2, 1]
+
+    @jit
+    def kernel(a):
+        a += 1
+        return even + 0
+
+    kernel(odd)
+    kernel(odd[:0])
+    np.testing.assert_array_equal(table[:, 1], [1, 2, 1, 2])
+    with pytest.raises(NKIPyValueError, match="a variable"):
+        kernel(even)
+
+
+def test_an_argument_that_is_a_captured_array_which_the_kernel_writes(jit):
+    state = np.zeros(3, F32)
+
+    def kernel(a):
+        before = a + 0
+        state[0] = 5
+        return before
+
+    with pytest.raises(NKIPyValueError, match="reads argument 'a'.*written"):
+        jit(kernel)(state)
+    np.testing.assert_array_equal(jit(kernel)(ones(3)), ones(3))
+
+
+def test_arguments_that_are_read_may_be_captured_too(jit):
+    w = ones(3)
+    kernel = jit(lambda a, b: a + b * w)
+    np.testing.assert_array_equal(kernel(w, w), [2, 2, 2])
+
+
+def test_a_default_that_is_written_is_an_argument(jit):
+    total, table = np.zeros(2, F32), {"n": np.zeros(2, F32)}
+
+    @jit
+    def kernel(x, total=total, *, table=table):
+        total += x
+        table["n"] += 1
+
+    kernel(ones(2))
+    kernel(ones(2))
+    np.testing.assert_array_equal(total, [2, 2])
+    np.testing.assert_array_equal(table["n"], [2, 2])
+    bound = jit(functools.partial(kernel.func, total=total))
+    bound(ones(2), table={"n": ones(2)})
+    np.testing.assert_array_equal(total, [3, 3])
+
+
 def test_a_failing_call_leaves_the_arguments_alone(jit):
     @jit
     def kernel(x, y):

@@ -28,7 +28,7 @@ class CallSignature:
 
     def __init__(self, func: Callable[..., Any]) -> None:
         self._func = func
-        self._holders = list(_holders_of_defaults(func))
+        self._holders = list(holders_of_defaults(func))
         self._read()
 
     def _read(self) -> None:
@@ -64,7 +64,7 @@ class CallSignature:
         return bound.arguments.values()
 
 
-def _holders_of_defaults(func: Any) -> Iterator[Any]:
+def holders_of_defaults(func: Any) -> Iterator[Any]:
     """Functions and partial functions which defaults of `func` may come from."""
     seen: set[int] = set()
     while func is not None and id(func) not in seen:

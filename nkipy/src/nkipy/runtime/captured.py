@@ -31,6 +31,7 @@ from nkipy.runtime.places import (
     Read,
     cell_value,
     class_member,
+    default,
     entry,
     own_attribute,
 )
@@ -161,10 +162,10 @@ def outside_of(function: FunctionType, names: Names) -> Iterator[Read]:
         yield entry(space, name)
     for cell in function.__closure__ or ():
         yield functools.partial(cell_value, cell)
-    for default in function.__defaults__ or ():
-        yield functools.partial(_same, default)
+    for value in function.__defaults__ or ():
+        yield functools.partial(default, function, value)
     if function.__kwdefaults__ is not None:
-        yield functools.partial(_same, function.__kwdefaults__)
+        yield functools.partial(default, function, function.__kwdefaults__)
     for name in own_names(function, names):
         yield functools.partial(own_attribute, function, name)
     if "__wrapped__" in vars(function):
@@ -397,7 +398,3 @@ def _numpys_attributes(value: Any) -> list[str] | None:
     if package != "numpy" or isinstance(value, _NUMPYS_OWN):
         return None
     return sorted(n for n in getattr(value, "__dict__", ()) if not _is_special(n))
-
-
-def _same(value: Any) -> Any:
-    return value

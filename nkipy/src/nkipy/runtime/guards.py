@@ -40,8 +40,9 @@ from nkipy.core.arguments import is_array_like
 from nkipy.core.tensor import NKIPyTensorRef, as_traced
 from nkipy.core.tree import children, is_container, own_state
 from nkipy.runtime import captured, places
-from nkipy.runtime.call_key import is_same_static
+from nkipy.runtime.call_key import holders_of_defaults, is_same_static
 from nkipy.runtime.captured import Check, Names, Spaces
+from nkipy.runtime.captured_arrays import CapturedArray
 from nkipy.runtime.places import MISSING, Read
 
 _SCALARS = (
@@ -89,6 +90,8 @@ class Guards:
         self._checks = [*walk.checks, *walk.draws]
         self._settled = walk.checks
         self._data = walk.data
+        self._memory = walk.memory
+        self._holders = list(holders_of_defaults(func))
 
     def put_back(self) -> str | None:
         """Undo that the kernel put traced values in the place of captured data.
@@ -102,6 +105,25 @@ class Guards:
         for read, was in replaced:
             places.write(read, was)
         return places.describe(replaced[0][0]) if replaced else None
+
+    def arrays(self) -> list[CapturedArray]:
+        """The memory that the kernel captured.
+
+        Defaults of its own are arguments: they are not captured.
+        """
+        first: dict[int, Read] = {}
+        for read, value in reversed(self._data):
+            if not self._is_default(read):
+                first[id(as_traced(value))] = read
+        return [
+            CapturedArray(first[id(value)], value, check)
+            for value, check in self._memory
+            if id(value) in first
+        ]
+
+    def _is_default(self, read: Read) -> bool:
+        holder = places.holder_of_default(read)
+        return any(holder is each for each in self._holders)
 
     @property
     def check(self) -> Callable[[], bool] | None:
@@ -139,6 +161,7 @@ class _Walk:
         checks: all that is not known by one value in one place.
         draws: checks of generators of random numbers.
         data: the scalars and arrays, with their places.
+        memory: the arrays, and what else has memory, with their checks.
     """
 
     def __init__(self, names: Names) -> None:
@@ -147,6 +170,7 @@ class _Walk:
         self.checks: list[Check] = []
         self.draws: list[Check] = []
         self.data: list[tuple[Read, Any]] = []
+        self.memory: list[tuple[Any, Check]] = []
         self._pending: deque[Read] = deque()
         #: Each object, kept alive so that no id comes twice, and its first place.
         self._seen: dict[int, tuple[Any, Read]] = {}
@@ -182,7 +206,7 @@ class _Walk:
         elif _is_container(value):
             self._container(value, read)
         else:
-            kinds = np.ndarray, NKIPyTensorRef, *_SCALARS
+            kinds = np.ndarray, NKIPyTensorRef, *_MEMORY, *_SCALARS
             if isinstance(value, kinds) and value is not None:
                 self.data.append((read, value))
             self.values.append((read, value))
@@ -207,7 +231,10 @@ class _Walk:
         )
         if not dtype.hasobject:
             kept = value.tobytes()
-            self.checks.append(lambda: read().tobytes() == kept)
+            check: Check = lambda: read().tobytes() == kept  # noqa: E731
+            self.checks.append(check)
+            self.data.append((read, value))
+            self.memory.append((value, check))
             return
         for name in dtype.names or ():
             self.visit(functools.partial(places.item, read, name))
@@ -255,8 +282,12 @@ class _Walk:
         if isinstance(value, np.ndarray):
             self._array(value)
         elif state is not None:
-            draws = not isinstance(value, _MEMORY)
-            (self.draws if draws else self.checks).append(_unchanged(state))
+            check = _unchanged(state)
+            if isinstance(value, _MEMORY):
+                self.checks.append(check)
+                self.memory.append((value, check))
+            else:
+                self.draws.append(check)
             if not captured.is_constant(type(value).__module__):
                 self._object(value)
         elif isinstance(value, FunctionType):
@@ -286,7 +317,9 @@ class _Walk:
             for i in range(value.size):
                 self.visit(functools.partial(value.flat.__getitem__, i))
         else:
-            self.checks.append(_is_unwritten(value))
+            check = _is_unwritten(value)
+            self.checks.append(check)
+            self.memory.append((value, check))
         if type(value) is not np.ndarray:
             self._object(value)
 

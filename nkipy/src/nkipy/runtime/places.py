@@ -53,6 +53,24 @@ def item(read: Read, key: Any) -> Any:
         return MISSING
 
 
+def default(function: Any, value: Any) -> Any:
+    """A default of `function`, or the dict of those that only have names."""
+    return value
+
+
+def holder_of_default(read: Read) -> Any:
+    """The function or partial function that `read` gives a default of, or None.
+
+    Also of what a container holds that is a default.
+    """
+    while (parts := _parts(read))[0] is item:
+        read = parts[1][0]
+    function, args = parts
+    if function is default or (function is getattr and args[1] == "keywords"):
+        return args[0]
+    return None
+
+
 def refuse_deep(read: Read) -> None:
     """Raise ValueError if what `read` gives is within very many containers."""
     depth = 0
@@ -109,6 +127,8 @@ def describe(read: Read) -> str:
         return f"attribute {args[1]!r} of a {type(args[0]).__name__}"
     if function is class_member:
         return f"attribute {args[1]!r} of the class {args[0].__name__}"
+    if function is default:
+        return f"a default of {args[0].__qualname__}"
     if _space_of(function) is not None:
         return f"the global {args[0]!r}"
     return f"item {args[1]!r}" if function is item else "a variable"

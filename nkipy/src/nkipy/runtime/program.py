@@ -10,6 +10,7 @@ from nkipy.core import dtypes as dt
 from nkipy.core.errors import NKIPyOverflowError, NKIPyValueError
 from nkipy.core.trace import OutputLeaf, Trace, result_tree
 from nkipy.execution.engines import Executable
+from nkipy.runtime.captured_arrays import CapturedArrays
 from nkipy.runtime.guards import Guards
 
 
@@ -32,11 +33,17 @@ class Program:
         self.shapes = [(r.shape, r.dtype) for r in module.results]
         self.dtypes = [p.dtype for p in module.parameters]
         self.written = module.input_output_alias
+        captured = guards.arrays()
+        self._captured = CapturedArrays(captured)
+        #: What the kernel wrote while it was traced, before the arguments are read.
+        self._captured_written = CapturedArrays(
+            [array for array in captured if not array.is_unwritten()]
+        )
 
     def run(self, arrays: list[Any]) -> Any:
         """The kernel's result for these arguments; it writes into mutated ones."""
         inputs = self.inputs(arrays)
-        if self.written:
+        if self.written or self._captured_written:
             outputs = self.outputs(arrays)
             self.executable.run(inputs, outputs)
             self.write_back(arrays, outputs)
@@ -67,7 +74,7 @@ class Program:
     def _narrowed(self, array: np.ndarray, dtype: np.dtype, index: int) -> np.ndarray:
         """`array` in `dtype`. Raises OverflowError where that changes an integer."""
         if not dt.fits(array, dtype):
-            name = self.trace.module.inputs[index].original_name
+            name = self._name(index)
             raise NKIPyOverflowError(
                 f"argument '{name}' holds values out of range for {dtype.name}, to "
                 f"which {array.dtype.name} is narrowed"
@@ -77,6 +84,8 @@ class Program:
     def outputs(self, arrays: list[Any]) -> list[Any]:
         """Where results go: the caller's arrays where the kernel writes into them."""
         self._check_writable(arrays)
+        if self._captured:
+            self._check_captured(arrays)
         made = []
         for i, (shape, dtype) in enumerate(self.shapes):
             target = arrays[self.written[i]] if i in self.written else None
@@ -119,16 +128,40 @@ class Program:
                 if _overlap(x, y) if x or y else _share_memory(target, other):
                     self._refuse_shared(written, i)
 
+    def _check_captured(self, arrays: list[Any]) -> None:
+        for i in self.written.values():
+            place = self._captured.sharing(arrays[i])
+            if place is not None:
+                name = self._name(i)
+                self._refuse_captured(
+                    f"the kernel writes into argument '{name}'", place
+                )
+        if self._captured_written:
+            for i, array in enumerate(arrays):
+                host = array if self.is_resident(array) else np.asarray(array)
+                place = self._captured_written.sharing(host)
+                if place is not None:
+                    use = f"the kernel reads argument '{self._name(i)}'"
+                    self._refuse_captured(use, f"{place}, written by the kernel")
+
+    def _refuse_captured(self, use: str, place: str) -> None:
+        raise NKIPyValueError(
+            f"{use}, which shares memory with an array that it captured ({place}); "
+            "pass a copy, or take both from the arguments"
+        )
+
+    def _name(self, index: int) -> str:
+        return self.trace.module.inputs[index].original_name
+
     def _is_writable(self, target: Any) -> bool:
         if isinstance(target, np.ndarray):
             return target.flags.writeable
         return self.is_resident(target)
 
     def _refuse_shared(self, i: int, j: int) -> None:
-        names = [p.original_name for p in self.trace.module.inputs]
         raise NKIPyValueError(
-            f"the kernel writes into argument '{names[i]}', which shares memory "
-            f"with argument '{names[j]}'; pass a copy of one of them"
+            f"the kernel writes into argument '{self._name(i)}', which shares memory "
+            f"with argument '{self._name(j)}'; pass a copy of one of them"
         )
 
     def result(self, outputs: list[Any]) -> Any:
