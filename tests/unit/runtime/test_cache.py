@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -222,13 +223,47 @@ def test_a_file_without_a_digest_of_its_own_is_not_believed(tmp_path):
         assert target.read_text() == "made again"
 
 
+@pytest.mark.parametrize("move", [shutil.copy2, os.replace])
+def test_another_entrys_file_and_digest_do_not_pass(tmp_path, caplog, move):
+    target, other = tmp_path / "a" / "file", tmp_path / "b" / "file"
+    get_or_make(target, write("one"), key="a")
+    get_or_make(other, write("two"), key="b")
+    for name in ("file", ".file.sha256"):
+        move(other.with_name(name), target.with_name(name))
+    assert target.read_text() == "two"
+    get_or_make(target, write("one"), key="a")
+    assert target.read_text() == "one"
+    assert f"{target} is damaged" in caplog.text
+
+
+@pytest.mark.device
+@pytest.mark.parametrize("directory", [None, "made"])
+def test_another_programs_neff_is_not_run(monkeypatch, tmp_path, directory):
+    monkeypatch.setenv("NKIPY_CACHE_DIR", str(tmp_path / "cache"))
+    made = None if directory is None else tmp_path / directory
+    x = np.ones(3, np.float32)
+
+    def twice(x):
+        return x * 2
+
+    baremetal_jit(twice, artifacts_dir=made)(x)
+    (neff,) = tmp_path.rglob("*.neff")
+    baremetal_jit(lambda x: x * 5, artifacts_dir=made)(x)
+    (other,) = set(tmp_path.rglob("*.neff")) - {neff}
+    shutil.copy(other, neff)
+    shutil.copy(
+        other.with_name(f".{other.name}.sha256"), neff.with_name(f".{neff.name}.sha256")
+    )
+    np.testing.assert_array_equal(baremetal_jit(twice, artifacts_dir=made)(x), x * 2)
+
+
 def test_a_file_is_read_once_per_process(tmp_path, monkeypatch):
     target = tmp_path / "entry" / "file"
     get_or_make(target, write("one"))
     artifacts._VERIFIED.clear()
     read = []
     digest = artifacts._digest
-    monkeypatch.setattr(artifacts, "_digest", lambda f: read.append(1) or digest(f))
+    monkeypatch.setattr(artifacts, "_digest", lambda *a: read.append(1) or digest(*a))
     for _ in range(3):
         get_or_make(target, full)
     assert len(read) == 1
@@ -445,6 +480,42 @@ def test_a_directory_in_place_of_the_file_is_named(tmp_path):
     with pytest.raises(ArtifactError, match="remove the directory"):
         get_or_make(target, write("one"))
     assert target.is_dir()
+
+
+@pytest.mark.parametrize("name", ["file", ".file.sha256"])
+def test_a_pipe_in_place_of_a_file_is_named(tmp_path, name):
+    target = tmp_path / "entry" / "file"
+    get_or_make(target, write("one"))
+    pipe = target.with_name(name)
+    pipe.unlink()
+    os.mkfifo(pipe, 0o600)
+    for _ in range(2):
+        with pytest.raises(ArtifactError, match=f"{name} is no regular.*remove what"):
+            get_or_make(target, write("two"))
+    assert pipe.is_fifo()
+
+
+def test_a_pipe_is_not_replaced_either_when_made_again(tmp_path):
+    target = tmp_path / "entry" / "file"
+    target.parent.mkdir(mode=0o700)
+    os.mkfifo(target)
+    with pytest.raises(ArtifactError, match="file is no regular file"):
+        get_or_make(target, write("one"), again=True)
+    assert target.is_fifo()
+    assert names(target.parent) == [".lock", "file"]
+
+
+@pytest.mark.device
+def test_a_kernel_runs_although_a_pipe_is_in_its_place(monkeypatch, tmp_path, caplog):
+    monkeypatch.setenv("NKIPY_CACHE_DIR", str(tmp_path))
+    x = np.ones(3, np.float32)
+    baremetal_jit(lambda x: x * 3)(x)
+    (neff,) = tmp_path.rglob("kernel.neff")
+    neff.unlink()
+    os.mkfifo(neff, 0o600)
+    np.testing.assert_array_equal(baremetal_jit(lambda x: x * 3)(x), x * 3)
+    assert "kernel.neff is no regular file" in caplog.text
+    assert neff.is_fifo()
 
 
 def test_a_directory_in_place_of_the_lock_is_named(tmp_path):

@@ -8,7 +8,8 @@ the one that counts last: a crash leaves no half-written result, only scratch, w
 next maker of the entry removes. Nothing else is ever deleted.
 
 Entries are private, and are not used where another user can write: what is in them is
-run. The file that counts is compared with its digest before it is first used.
+run. The file that counts is compared with its digest before it is first used. What it
+was made for is in the digest, too: a copy of another entry does not pass for this one.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import hashlib
 import logging
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -131,6 +133,7 @@ def get_or_make(
     target: Path,
     make: Callable[[Path], Path],
     *,
+    key: str = "",
     root: Path | None = None,
     keep_all: bool = False,
     again: bool = False,
@@ -141,6 +144,7 @@ def get_or_make(
     Args:
         target: the file, in a directory of its own.
         make: makes it in the empty directory that it is given, returns its path there.
+        key: what the file is made for; one of another key counts as damaged.
         root: the directory above from which on all must be private; by default the
             target's own.
         keep_all: move everything that `make` left beside `target`, not just the file.
@@ -158,36 +162,38 @@ def get_or_make(
     entry = target.parent
     base = entry if root is None else root
     parts = entry.relative_to(base).parts
-    if not again and _is_there(target, base, parts, named_by):
+    if not again and _is_there(target, key, base, parts, named_by):
         return target
     with (
         _explained(entry, named_by),
         private_directory(base, *parts, make=True) as directory,
         _lock(directory, entry),
     ):
-        if again or not _is_sound(directory, target):  # else another was faster
-            _make(directory, target, make, keep_all)
+        if again or not _is_sound(directory, target, key):  # else another was faster
+            _make(directory, target, key, make, keep_all)
     return target
 
 
-def _is_there(target: Path, base: Path, parts: tuple[str, ...], named_by: str) -> bool:
+def _is_there(
+    target: Path, key: str, base: Path, parts: tuple[str, ...], named_by: str
+) -> bool:
     """Whether `target` exists and is sound; an entry that is missing is neither."""
     with _explained(target.parent, named_by):
         try:
             with private_directory(base, *parts) as directory:
-                return _is_sound(directory, target, tell=False)
+                return _is_sound(directory, target, key, tell=False)
         except (FileNotFoundError, NotADirectoryError):
             return False
 
 
-#: What has been compared with its digest: device, inode, size, times; and the digest.
-_VERIFIED: dict[tuple[int, ...], str] = {}
+#: What has been compared with its digest: device, inode, size, times, key; the digest.
+_VERIFIED: dict[tuple[str | int, ...], str] = {}
 _MOST_VERIFIED = 1 << 16
 _CHUNK = 1 << 20
 _DIGEST_BYTES = 64  # in hex
 
 
-def _is_sound(directory: int, target: Path, tell: bool = True) -> bool:
+def _is_sound(directory: int, target: Path, key: str, tell: bool = True) -> bool:
     """Whether the file is there and is what was made; each is read once per process.
 
     Raises:
@@ -198,11 +204,11 @@ def _is_sound(directory: int, target: Path, tell: bool = True) -> bool:
     except (FileNotFoundError, IsADirectoryError):
         return False
     with os.fdopen(descriptor, "rb", buffering=0) as file:
-        identity = _identity(os.fstat(descriptor))
+        identity = _identity(os.fstat(descriptor), key)
         expected = _read_digest(directory, target)
         if expected and _VERIFIED.get(identity) == expected:
             return True
-        if expected == _digest(file):
+        if expected == _digest(file, key):
             _remember(identity, expected)
             return True
     if tell:
@@ -210,14 +216,14 @@ def _is_sound(directory: int, target: Path, tell: bool = True) -> bool:
     return False
 
 
-def _identity(status: os.stat_result) -> tuple[int, ...]:
+def _identity(status: os.stat_result, key: str) -> tuple[str | int, ...]:
     times = status.st_mtime_ns, status.st_ctime_ns
-    return (status.st_dev, status.st_ino, status.st_size, *times)
+    return (status.st_dev, status.st_ino, status.st_size, *times, key)
 
 
-def _digest(file: IO[bytes]) -> str:
-    """SHA-256 of all that is left of a file, in hex."""
-    sha = hashlib.sha256()
+def _digest(file: IO[bytes], key: str) -> str:
+    """SHA-256 of the key and all that is left of a file, in hex."""
+    sha = hashlib.sha256(len(key).to_bytes(8, "little") + key.encode())
     while chunk := file.read(_CHUNK):
         sha.update(chunk)
     return sha.hexdigest()
@@ -238,14 +244,18 @@ def _read_digest(directory: int, target: Path) -> str:
         return file.read(_DIGEST_BYTES).decode("ascii", errors="replace")
 
 
-def _remember(identity: tuple[int, ...], digest: str) -> None:
+def _remember(identity: tuple[str | int, ...], digest: str) -> None:
     if len(_VERIFIED) >= _MOST_VERIFIED:
         _VERIFIED.clear()
     _VERIFIED[identity] = digest
 
 
 def _make(
-    directory: int, target: Path, make: Callable[[Path], Path], keep_all: bool
+    directory: int,
+    target: Path,
+    key: str,
+    make: Callable[[Path], Path],
+    keep_all: bool,
 ) -> None:
     entry = target.parent
     _remove_scratch(entry)
@@ -253,22 +263,33 @@ def _make(
     try:
         made = make(scratch)
         _make_private(scratch)
-        digest = _flush(made)
+        digest = _flush(made, key)
         if keep_all:
             _move_others(scratch, made, entry)
-        _put(directory, made, target, digest)
+        _put(directory, made, target, key, digest)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _put(directory: int, made: Path, target: Path, digest: str) -> None:
+def _put(directory: int, made: Path, target: Path, key: str, digest: str) -> None:
     """Its digest first: between the two, the old file is taken for a damaged one."""
-    if target.is_dir():
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
+    _refuse_irregular(target)
     write_private(directory, _digest_name(target), [digest.encode()])
     made.replace(target)
     with suppress(OSError):
-        _remember(_identity(target.stat()), digest)
+        _remember(_identity(target.stat(), key), digest)
+
+
+def _refuse_irregular(target: Path) -> None:
+    """Raise OSError if what is there is no file: somebody has put it there."""
+    try:
+        mode = target.stat().st_mode
+    except FileNotFoundError:
+        return
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "is no regular file", str(target))
 
 
 def _make_private(directory: Path) -> None:
@@ -298,7 +319,7 @@ def _remove_scratch(entry: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def _flush(path: Path) -> str:
+def _flush(path: Path, key: str) -> str:
     """On disk before it gets its name, so that not even a power cut truncates it.
 
     Returns:
@@ -306,7 +327,7 @@ def _flush(path: Path) -> str:
     """
     with open(path, "rb+") as file:
         os.fsync(file.fileno())
-        return _digest(file)
+        return _digest(file, key)
 
 
 @contextmanager
@@ -339,6 +360,7 @@ _ADVICE = {
     errno.ENOTDIR: "remove what is in its place",
     errno.EEXIST: "remove what is in its place",
     errno.EISDIR: "remove the directory in the file's place",
+    errno.EINVAL: "remove what is in the file's place",
     errno.EFBIG: "raise the limit on the size of files",
     errno.ENOENT: "make its parent directory",
     errno.ENAMETOOLONG: "shorten its path",
@@ -374,8 +396,11 @@ def _explained(directory: Path, named_by: str) -> Iterator[None]:
 
 
 def _problem(error: OSError) -> str | None:
-    if error.errno == errno.EISDIR and error.filename is not None:
-        return f"{error.strerror}: {error.filename}"
+    if error.filename is not None:
+        if error.errno == errno.EISDIR:
+            return f"{error.strerror}: {error.filename}"
+        if error.errno == errno.EINVAL:
+            return f"{error.filename} {error.strerror}"
     return error.strerror
 
 
@@ -403,6 +428,6 @@ def _concerns(error: OSError, directory: Path) -> bool:
     if isinstance(error, ArtifactError):
         return False
     if not isinstance(error.filename, (str, Path)):
-        return True
+        return error.errno != errno.EINVAL  # which says little without a name
     named = Path(error.filename)
     return named.is_relative_to(directory) or directory.is_relative_to(named)

@@ -42,7 +42,7 @@ nkipy_compiler_args = (
 build_directory: ContextVar[Path | None] = ContextVar("nkipy_build_dir", default=None)
 
 #: Enters every key: artifacts of another layout are not found.
-_LAYOUT = b"nkipy-artifact-2"
+_LAYOUT = b"nkipy-artifact-3"
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.-]+")
 
 
@@ -214,6 +214,7 @@ def build(
         neff = get_or_make(
             target,
             compile_in,
+            key=key,
             keep_all=True,
             again=again,
             named_by=options.named_by,
@@ -229,7 +230,7 @@ def _get_cached(key: str, make: Callable[[Path], Path], again: bool) -> Path:
     """
     try:
         root = cache_directory()
-        return get_or_make(_path_in_cache(root, key), make, root=root, again=again)
+        return _get_in(root, key, make, again)
     except ArtifactError as error:
         if error.is_unsafe and is_cache_named():
             raise
@@ -240,7 +241,12 @@ def _get_cached(key: str, make: Callable[[Path], Path], again: bool) -> Path:
                 error.args[1],
             )
     root = process_directory()
-    return get_or_make(_path_in_cache(root, key), make, root=root, again=again)
+    return _get_in(root, key, make, again)
+
+
+def _get_in(root: Path, key: str, make: Callable[[Path], Path], again: bool) -> Path:
+    target = _path_in_cache(root, key)
+    return get_or_make(target, make, key=key, root=root, again=again)
 
 
 #: Caches that were of no use, which is said once.
