@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
+import pickle
 import threading
 
 import numpy as np
@@ -143,6 +145,75 @@ def test_read_only_and_shared_arguments_are_refused_before_anything_happens(jit)
     np.testing.assert_array_equal(base, ones(4))
     with pytest.raises(NKIPyValueError, match="shares memory"):
         kernel(base, base)
+
+
+@simulate_jit
+def simulated_of_this_module(x):
+    return x * 2
+
+
+def plain_of_this_module(x):
+    return x * 3
+
+
+class Model:
+    def __init__(self, jit):
+        self.scale = 2
+        self.call = jit(self.scaled)
+        self.other = jit(lambda x: x * 3)
+
+    def scaled(self, x):
+        return x * self.scale
+
+    @simulate_jit
+    def method(self, x):
+        return x * self.scale
+
+
+def test_a_deep_copy_of_what_holds_a_kernel(jit):
+    model = Model(jit)
+    model.call(ones(2))
+    made = copy.deepcopy(model)
+    made.scale = 5
+    np.testing.assert_array_equal(made.call(ones(2)), [5, 5])
+    np.testing.assert_array_equal(model.call(ones(2)), [2, 2])
+    np.testing.assert_array_equal(copy.deepcopy(model.method)(ones(2)), [2, 2])
+    assert made.other.func is model.other.func
+    assert repr(made.other) == repr(model.other)
+    for copied in (copy.copy(model.call), copy.deepcopy(model.call)):
+        assert copied is not model.call and type(copied) is type(model.call)
+        assert copied.cache_size() == 0
+        np.testing.assert_array_equal(copied(ones(2)), [2, 2])
+
+
+def test_kernels_can_be_pickled_where_their_functions_can(jit):
+    again = pickle.loads(pickle.dumps(simulated_of_this_module))
+    assert again is simulated_of_this_module
+    assert pickle.loads(pickle.dumps(Model.method)) is Model.method
+    kernel = jit(plain_of_this_module)
+    again = pickle.loads(pickle.dumps(kernel))
+    assert again.func is plain_of_this_module and again is not kernel
+    np.testing.assert_array_equal(again(ones(2)), [3, 3])
+    with pytest.raises((pickle.PicklingError, AttributeError), match="lambda"):
+        pickle.dumps(jit(lambda x: x))
+
+
+def test_a_thread_inside_a_kernel_is_refused_by_name(jit):
+    def kernel(x):
+        made = []
+
+        def work():
+            with pytest.raises(LeakedTracerError, match="in another thread") as caught:
+                x * 2
+            made.append(caught)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+        assert made
+        return x + 1
+
+    np.testing.assert_array_equal(jit(kernel)(ones(2)), [2, 2])
 
 
 SHARED = np.arange(6, dtype=F32)

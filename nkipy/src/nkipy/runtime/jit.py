@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import sys
 from collections.abc import Callable
 from types import MethodType
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
@@ -48,6 +50,12 @@ InstanceT = TypeVar("InstanceT")
 R_co = TypeVar("R_co", covariant=True)
 
 
+#: Attributes of a kernel that :meth:`JitKernel._prepare` makes.
+_UNCOPIED = frozenset(
+    ("_signature", "_programs", "_executables", "_lock", "_has_warned")
+)
+
+
 class HLOText(str):
     """HLO text that a notebook shows in fixed-width type."""
 
@@ -88,7 +96,11 @@ class JitKernel(Generic[P, R_co]):
         self.__name__ = kernel_name(kernel)
         self.__doc__ = kernel.__doc__
         self.__module__ = getattr(kernel, "__module__", __name__)
-        self._signature = CallSignature(kernel)
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """Begin with no programs."""
+        self._signature = CallSignature(self.func)
         self._programs: CallTable[Program] = CALLS.table()
         #: Of traces of strided arguments, by the digest of their module.
         self._executables: WeakValueDictionary[bytes, Executable] = (
@@ -96,6 +108,33 @@ class JitKernel(Generic[P, R_co]):
         )
         self._lock = fork_rlock()
         self._has_warned = False
+
+    # Programs belong to this process and this object; a copy compiles its own.
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in vars(self).items() if k not in _UNCOPIED}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._prepare()
+
+    def __reduce_ex__(self, protocol: Any) -> str | tuple[Any, ...]:
+        """By its name, as a function, where a module or class has it by that name."""
+        name = getattr(self.func, "__qualname__", "")
+        found: Any = sys.modules.get(self.__module__)
+        for part in name.split("."):
+            found = getattr(found, part, None)
+        return name if found is self else super().__reduce_ex__(protocol)
+
+    def __copy__(self) -> Self:
+        made = type(self).__new__(type(self))
+        made.__setstate__(self.__getstate__())
+        return made
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        made = type(self).__new__(type(self))
+        memo[id(self)] = made
+        made.__setstate__(copy.deepcopy(self.__getstate__(), memo))
+        return made
 
     @property
     def logger(self) -> logging.Logger:
@@ -255,6 +294,12 @@ class BoundKernel(Generic[P, R_co]):
 
     def __repr__(self) -> str:
         return f"<{self._kernel!r} of {self._instance!r}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return BoundKernel, (self._kernel, self._instance)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> BoundKernel[P, R_co]:
+        return BoundKernel(self._kernel, copy.deepcopy(self._instance, memo))
 
     def __getattr__(self, name: str) -> Any:
         if name == "__wrapped__":  # for who asks for the signature, and no call does

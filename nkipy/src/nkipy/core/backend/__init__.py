@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from threading import get_ident
 from typing import Any, Protocol
 
 from nkipy.core.compatibility import names_for
@@ -28,6 +29,8 @@ class TraceContext(Protocol):
     backend_name: str
     current_source_location: SourceLocation | None
     current_op: Any
+    #: The thread that is tracing; None before and afterwards.
+    thread: int | None
 
 
 # A context variable: each thread, and each nested trace, sees its own.
@@ -38,9 +41,11 @@ _active_ctx: ContextVar[Any] = ContextVar("nkipy_active_trace", default=None)
 def tracing(ctx: TraceContext) -> Iterator[TraceContext]:
     """Make `ctx` the active trace of this thread; the former one returns on exit."""
     token = _active_ctx.set(ctx)
+    ctx.thread = get_ident()
     try:
         yield ctx
     finally:
+        ctx.thread = None
         _active_ctx.reset(token)
 
 

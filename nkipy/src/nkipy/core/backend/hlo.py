@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from threading import get_ident
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,7 @@ class HLOTraceContext(HLOBuilder):
         super().__init__(module.entry)
         self.module = module
         self.current_op: Any = None
+        self.thread: int | None = None
 
     def set_source_location(self, location: tuple[str, int] | None) -> None:
         """Attribute what follows to a (file, line); None ends that."""
@@ -148,7 +150,14 @@ def as_hlo_tensor(
 
 
 def leaked(value: Any) -> LeakedTracerError:
-    """The error for a traced value used outside of its trace."""
+    """The error for a traced value used outside of its trace, or of its thread."""
+    if value._ctx.thread not in (None, get_ident()):
+        return LeakedTracerError(
+            f"{value!r} is used in another thread than the one that traces its kernel: "
+            "a kernel is traced in one thread; do the work there, one part after the "
+            "other, or call a jitted kernel with arrays in each thread",
+            location=caller_location(),
+        )
     made = value.backend_tensor.source_location
     origin = f"; it was made at {made}" if made else ""
     return LeakedTracerError(
