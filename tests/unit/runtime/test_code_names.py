@@ -29,6 +29,9 @@ def test_globals_and_imports_of_whole_modules(module):
     assert found.globals == disassembled(code, (*_LOOKUPS, *_WRITES))
     assert found.modules == disassembled(code, ("IMPORT_NAME",))
     assert found.globals < found.attributes
+    assert found.stored == disassembled(code, ("STORE_ATTR",))
+    reads = ("LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR", "IMPORT_FROM")
+    assert found.read == disassembled(code, reads)
 
 
 def test_names_beyond_the_255th():

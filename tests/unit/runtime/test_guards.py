@@ -507,6 +507,80 @@ def test_a_traced_value_in_the_place_of_captured_data(method, place):
             np.testing.assert_array_equal(kept, X * 0)
 
 
+class Recorder:
+    last = None
+
+    def __init__(self):
+        self.seen = [1, 2]
+        self.recent = collections.deque([0], maxlen=4)
+        self.inner = types.SimpleNamespace()
+
+    def missing(self, x):
+        self.h = x * 2
+        return x + 1
+
+    def of_class(self, x):
+        Recorder.last = [x * 2]
+        return x + 1
+
+    def nested(self, x):
+        self.inner.h = {"h": (x, 1)}
+        return x + 1
+
+    def appended(self, x):
+        self.seen.append(x * 2)
+        return x + 1
+
+    def queued(self, x):
+        self.recent.append(x * 2)
+        return x + 1
+
+
+@pytest.mark.parametrize(
+    ("method", "place"),
+    [
+        ("missing", "attribute 'h' of a Recorder"),
+        ("of_class", "attribute 'last' of the class Recorder"),
+        ("nested", "attribute 'h' of a SimpleNamespace"),
+        ("appended", "into a list"),
+        ("queued", "into a deque"),
+    ],
+)
+def test_a_traced_value_left_where_the_kernel_never_reads(method, place):
+    recorder = Recorder()
+    before = copy.deepcopy(vars(recorder))
+    jitted = simulate_jit(getattr(recorder, method))
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match=rf"(?s){place}.*test_guards\.py:\d"):
+            jitted(X)
+        assert vars(recorder) == before and Recorder.last is None
+
+
+def test_a_traced_value_appended_to_a_global_list():
+    kept = []
+
+    def kernel(x):
+        kept.append(x * 2)
+        return x
+
+    with pytest.raises(RuntimeError, match="into a list"):
+        simulate_jit(kernel)(X)
+    assert kept == []
+
+
+def test_a_tape_that_the_kernel_takes_from_may_keep_traced_values():
+    tape = []
+
+    def kernel(x):
+        tape.clear()
+        tape.append(x * 2)
+        return tape[-1] + 1
+
+    jitted = simulate_jit(kernel)
+    for _ in range(3):
+        np.testing.assert_array_equal(jitted(X), X * 3)
+
+
 def test_a_value_kept_for_the_next_call_is_refused_there():
     jitted = simulate_jit(Running().lazy)
     jitted(X)

@@ -92,6 +92,8 @@ class Names:
     def __init__(self) -> None:
         self.all: set[str] = set()
         self._texts: set[str] = set()
+        self._read: set[str] = set()
+        self._stored: set[str] = set()
         self.is_dynamic = False
 
     def add(self, code: CodeType) -> None:
@@ -99,6 +101,8 @@ class Names:
         mentioned = mentioned_by(code)
         self.all |= mentioned.attributes
         self._texts |= mentioned.texts
+        self._read |= mentioned.read
+        self._stored |= mentioned.stored
         if mentioned.matches or not _DYNAMIC.isdisjoint(mentioned.attributes):
             self.is_dynamic = True
         if self.is_dynamic:
@@ -108,6 +112,11 @@ class Names:
         """Note that code reaches attributes without naming them."""
         self.is_dynamic = True
         self.all |= self._texts
+
+    @property
+    def only_stored(self) -> set[str]:
+        """Attributes that the code sets, and never reads."""
+        return set() if self.is_dynamic else self._stored - self._read
 
     @property
     def extent(self) -> tuple[int, bool]:

@@ -22,8 +22,21 @@ _OF_GLOBALS = {
     )
     if name in dis.opmap
 }
-#: The lowest bit of LOAD_GLOBAL's argument is a flag, except in Python 3.10.
-_FLAG_BITS = 1 if sys.version_info >= (3, 11) else 0
+_LOAD_ATTR = dis.opmap["LOAD_ATTR"]
+#: Instructions that read an attribute.
+_READ_ATTRIBUTE = {
+    dis.opmap[name]
+    for name in ("LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR", "IMPORT_FROM")
+    if name in dis.opmap
+}
+_STORE_ATTRIBUTE = dis.opmap["STORE_ATTR"]
+#: The lowest bits of these instructions' arguments are flags; how many.
+_FLAGS: dict[int, int] = {}
+if sys.version_info >= (3, 11):
+    _FLAGS[_LOAD_GLOBAL] = 1
+if sys.version_info >= (3, 12):
+    _FLAGS |= {_LOAD_ATTR: 1, dis.opmap["LOAD_SUPER_ATTR"]: 2}
+_NAMED = _OF_GLOBALS | _READ_ATTRIBUTE | {_IMPORT, _STORE_ATTRIBUTE}
 
 
 class Mentioned(NamedTuple):
@@ -33,6 +46,7 @@ class Mentioned(NamedTuple):
         globals: names that are looked up among the globals.
         attributes: names of attributes; globals, too.
         texts: constants that could be a name, as in ``getattr(x, "scale")``.
+        read, stored: names of attributes that it reads, and that it sets.
         modules: what it imports when it runs.
         matches: whether it takes objects apart by ``match``.
     """
@@ -40,6 +54,8 @@ class Mentioned(NamedTuple):
     globals: frozenset[str]
     attributes: frozenset[str]
     texts: frozenset[str]
+    read: frozenset[str]
+    stored: frozenset[str]
     modules: frozenset[str]
     matches: bool
 
@@ -52,6 +68,8 @@ def mentioned_by(code: CodeType) -> Mentioned:
         frozenset(name for op, name in used if op in _OF_GLOBALS),
         frozenset(code.co_names),
         frozenset(_texts(code.co_consts)),
+        frozenset(name for op, name in used if op in _READ_ATTRIBUTE),
+        frozenset(name for op, name in used if op == _STORE_ATTRIBUTE),
         frozenset(name for op, name in used if op == _IMPORT),
         _MATCH in code.co_code[::2],
     )
@@ -67,14 +85,14 @@ def _both(a: Mentioned, b: Mentioned) -> Mentioned:
 
 
 def _names_used(code: CodeType) -> Iterator[tuple[int, str]]:
-    """(opcode, name) of each instruction that uses a global or imports."""
+    """(opcode, name) of each instruction that uses a global, attribute or module."""
     # Much faster than dis.get_instructions, as a first call goes through all its code.
     raw, names, high = code.co_code, code.co_names, 0
     for op, low in zip(raw[::2], raw[1::2]):
         arg = high | low
         high = arg << 8 if op == _EXTENDED else 0
-        if op in _OF_GLOBALS or op == _IMPORT:
-            yield op, names[arg >> _FLAG_BITS if op == _LOAD_GLOBAL else arg]
+        if op in _NAMED:
+            yield op, names[arg >> _FLAGS.get(op, 0)]
 
 
 def _texts(consts: tuple[object, ...]) -> Iterator[str]:

@@ -53,6 +53,9 @@ _SCALARS = (
 _BOUND_IN_C = (BuiltinMethodType, MethodWrapperType)
 #: What functions and classes have that is neither in their namespace nor state.
 _LABELS = ("__name__", "__qualname__", "__doc__", "__annotations__", "__module__")
+_GROWING = (list, deque)  # no set takes a traced value
+#: Methods that take out of these what a kernel may have put into them.
+_REMOVING = frozenset(("clear", "pop", "popleft", "remove"))
 _MEMORY = (bytearray, memoryview, array.array)
 #: Modules whose functions draw from a generator of their own.
 _DRAWING = frozenset({"random", "numpy.random"})
@@ -91,20 +94,39 @@ class Guards:
         self._settled = walk.checks
         self._data = walk.data
         self._memory = walk.memory
+        unread = names.only_stored
+        self._unread = [
+            (read, read()) for held in walk.objects for read in _places_in(held, unread)
+        ]
+        self._containers = [] if names.all & _REMOVING else walk.containers
         self._holders = list(holders_of_defaults(func))
 
     def put_back(self) -> str | None:
         """Undo that the kernel put traced values in the place of captured data.
 
-        They have no value after the trace, and the data would be lost.
+        They have no value after the trace, and the data would be lost. So it is of
+        attributes that the kernel sets and never reads, and of lists and deques that it
+        puts something into and takes nothing out of: what stands there is for
+        others. In other places, layers keep what a backward pass reads.
 
         Returns:
-            In words, one such place; None if there is none.
+            In words, where it put one; None if it did not.
         """
         replaced = [(read, was) for read, was in self._data if _is_traced(read())]
+        replaced += [
+            (read, was)
+            for read, was in self._unread
+            if (now := read()) is not was and _leads_to_traced(now)
+        ]
         for read, was in replaced:
             places.write(read, was)
-        return places.describe(replaced[0][0]) if replaced else None
+        grown = [held for held in self._containers if _has_gained_traced(*held)]
+        for container, items in grown:
+            _refill(container, items)
+        self._unread, self._containers = [], []
+        if replaced:
+            return f"in the place of {places.describe(replaced[0][0])}"
+        return f"into a {type(grown[0][0]).__name__}" if grown else None
 
     def arrays(self) -> list[CapturedArray]:
         """The memory that the kernel captured.
@@ -161,6 +183,8 @@ class _Walk:
         checks: all that is not known by one value in one place.
         draws: checks of generators of random numbers.
         data: the scalars and arrays, with their places.
+        objects: what has attributes that can be set.
+        containers: lists and deques, and what they hold.
         memory: the arrays, and what else has memory, with their checks.
     """
 
@@ -171,6 +195,8 @@ class _Walk:
         self.draws: list[Check] = []
         self.data: list[tuple[Read, Any]] = []
         self.memory: list[tuple[Any, Check]] = []
+        self.objects: list[Any] = []
+        self.containers: list[tuple[Any, list[Any]]] = []
         self._pending: deque[Read] = deque()
         #: Each object, kept alive so that no id comes twice, and its first place.
         self._seen: dict[int, tuple[Any, Read]] = {}
@@ -231,7 +257,7 @@ class _Walk:
         )
         if not dtype.hasobject:
             kept = value.tobytes()
-            check: Check = lambda: read().tobytes() == kept  # noqa: E731
+            check = functools.partial(_holds_bytes, read, kept)
             self.checks.append(check)
             self.data.append((read, value))
             self.memory.append((value, check))
@@ -264,6 +290,8 @@ class _Walk:
 
     def _items(self, value: Any, read: Read) -> None:
         items = list(value)
+        if isinstance(value, _GROWING):
+            self.containers.append((value, items))
         are_scalars = all(map(_is_plain_scalar, items))
         if isinstance(value, Set) or are_scalars:
             self.checks.append(lambda: _all_equal(read(), type(value), items))
@@ -352,12 +380,14 @@ class _Walk:
     def _class(self, kind: type) -> None:
         if captured.is_constant(kind.__module__):
             return
+        self.objects.append(kind)
         self.checks.append(captured.is_same_class(kind))
         self._labels(kind)
         for read in captured.class_members(kind, self.names):
             self.visit(read)
 
     def _object(self, value: Any) -> None:
+        self.objects.append(value)
         if captured.is_constant(type(value).__module__):
             wrapped = places.own_attribute(value, "__wrapped__")
             if wrapped is not MISSING:  # a compiled kernel within a kernel
@@ -392,6 +422,44 @@ def _is_plain_scalar(value: Any) -> bool:
 
 def _is_traced(value: Any) -> bool:
     return isinstance(value, NKIPyTensorRef) and not value._is_known
+
+
+def _holds_bytes(read: Read, kept: bytes) -> bool:
+    return read().tobytes() == kept
+
+
+def _places_in(held: Any, names: set[str]) -> Iterator[Read]:
+    """Readers of the attributes of those names that `held` may get."""
+    place = places.class_member if isinstance(held, type) else places.own_attribute
+    for name in sorted(names):
+        yield functools.partial(place, held, name)
+
+
+def _leads_to_traced(value: Any) -> bool:
+    """Whether `value` is traced, or holds what is in containers."""
+    pending, seen = [value], set()
+    while pending:
+        value = pending.pop()
+        if _is_traced(value):
+            return True
+        if isinstance(value, (list, tuple, deque, dict)) and id(value) not in seen:
+            seen.add(id(value))
+            pending += value.values() if isinstance(value, dict) else value
+    return False
+
+
+def _has_gained_traced(container: Any, items: list[Any]) -> bool:
+    """Whether more is in `container` than `items`, and of that something is traced."""
+    if len(container) <= len(items):
+        return False
+    known = {id(item) for item in items}
+    return any(id(now) not in known and _leads_to_traced(now) for now in container)
+
+
+def _refill(container: Any, items: list[Any]) -> None:
+    """Have `container` hold `items` again."""
+    container.clear()
+    container.extend(items)
 
 
 def _objects(arguments: Any) -> list[Any]:

@@ -211,7 +211,7 @@ class JitKernel(Generic[P, R_co]):
             replaced = guards.put_back()
         if replaced is not None:
             raise LeakedTracerError(
-                f"the kernel puts a traced value in the place of {replaced}, which it "
+                f"the kernel puts a traced value {replaced}, which it "
                 "captured, where it has no value after the call; pass what changes as "
                 "an argument, and store into it or return it",
                 location=definition_of(self.func),

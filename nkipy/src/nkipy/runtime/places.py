@@ -107,10 +107,16 @@ def write(read: Read, value: Any) -> None:
     function, args = _parts(read)
     if function is own_attribute:
         holder, name = args
-        object.__setattr__(holder, name, value)
+        if value is MISSING:
+            object.__delattr__(holder, name)
+        else:
+            object.__setattr__(holder, name, value)
     elif function is class_member:
         kind, name = args
-        setattr(kind, name, value)
+        if value is MISSING:
+            delattr(kind, name)
+        else:
+            setattr(kind, name, value)
     elif function is item:
         read_container, key = args
         read_container()[key] = value
