@@ -278,6 +278,23 @@ def test_a_written_argument_that_was_captured_too_is_refused(jit, place):
         jit(function)(shared)  # nor on a first call
 
 
+def test_one_of_many_captured_arrays_is_found(jit):
+    base = np.zeros((8, 16), F32)
+    many = [*base[::2, ::2], *(ones(n) for n in range(12)), base[1::2].T[::-1]]
+
+    @jit
+    def kernel(a):
+        a += 1
+        return sum(w.sum() for w in many)
+
+    for free in (base[::2, 1::2], ones(3), np.zeros((0, 3), F32)):
+        kernel(free)
+    for shared in (*many[:4], many[-1], many[-1][-1:, 3], base[7, ::5], base):
+        with pytest.raises(NKIPyValueError, match="'a', which shares.*item"):
+            kernel(shared)
+    kernel(many[4])  # which has no elements
+
+
 def test_an_argument_whose_memory_lies_between_what_was_captured(jit):
     table = np.ones((4, 3), F32)
     even, odd = table[::2, 1], table[1::2, 1]

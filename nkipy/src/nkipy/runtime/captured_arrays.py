@@ -15,6 +15,9 @@ import numpy as np
 from nkipy.runtime import places
 from nkipy.runtime.places import Read
 
+#: So many arrays are asked one by one as fast as an address is found out.
+_FEW = 5
+
 
 class CapturedArray(NamedTuple):
     """Memory that a kernel captured.
@@ -32,7 +35,9 @@ class CapturedArray(NamedTuple):
     def shares(self, array: np.ndarray) -> bool:
         """Whether `array` has an element in this memory."""
         mine = _as_array(self.value)
-        return mine is not None and np.shares_memory(mine, array)
+        if mine is None or not np.may_share_memory(mine, array):
+            return False
+        return np.shares_memory(mine, array)
 
 
 class CapturedArrays:
@@ -63,14 +68,17 @@ class CapturedArrays:
         if not isinstance(array, np.ndarray):
             return None  # on the device, where nothing captured lies
         found = self._others
-        start, end = _extent(array)
-        place = bisect_right(self._ends, start)
-        if place < len(self._starts) and self._starts[place] < end:
-            found = [*self._arrays, *self._others]
+        if len(self._arrays) <= _FEW or self._may_share(array):
+            found = self._arrays + self._others
         for captured in found:
             if captured.shares(array):
                 return places.describe(captured.read)
         return None
+
+    def _may_share(self, array: np.ndarray) -> bool:
+        start, end = _extent(array)
+        place = bisect_right(self._ends, start)
+        return place < len(self._starts) and self._starts[place] < end
 
 
 def _extent(array: np.ndarray) -> tuple[int, int]:
