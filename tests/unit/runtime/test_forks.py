@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -41,20 +42,55 @@ for thread in threads:
 print(call(x)[0] > 5)
 """
 
+#: The child has nothing to run what it has traced.
+IN_A_KERNEL = """
+import os, sys
+import numpy as np
+from nkipy.runtime import baremetal_jit, simulate_jit
 
-@pytest.mark.parametrize("threads", [0, 2])
-@pytest.mark.parametrize("way", ["simulated", "device"])
-def test_a_child_is_refused_and_exits_as_it_wants(way, threads, tmp_path):
+jit = simulate_jit if sys.argv[1] == "simulated" else baremetal_jit
+x = np.ones(4, np.float32)
+jit(np.negative)(x)
+
+def kernel(x):
+    global child
+    child = os.fork()
+    return x * 2
+
+try:
+    print(jit(kernel)(x)[0] == 2)
+except RuntimeError as error:
+    print("refused:", error)
+if child == 0:
+    sys.exit(3)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def run(program: str, directory: Path, *args: str) -> list[str]:
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, way, str(threads)],
+        [sys.executable, "-c", program, *args],
         capture_output=True,
         text=True,
         timeout=60,
         # Cores of its own: those of this machine may be this process's.
-        env={**os.environ, "NKIPY_EMULATOR_LOCK_DIR": str(tmp_path / "locks")},
+        env={**os.environ, "NKIPY_EMULATOR_LOCK_DIR": str(directory / "locks")},
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    lines = done.stdout.splitlines()
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize("way", ["simulated", "device"])
+def test_a_kernel_that_forks(way, tmp_path):
+    lines = sorted(run(IN_A_KERNEL, tmp_path, way))
+    assert lines[:2] == ["3", "True"] and len(lines) == 3
+    assert lines[2].startswith("refused: ") and "fork" in lines[2]
+
+
+@pytest.mark.parametrize("threads", [0, 2])
+@pytest.mark.parametrize("way", ["simulated", "device"])
+def test_a_child_is_refused_and_exits_as_it_wants(way, threads, tmp_path):
+    lines = run(PROGRAM, tmp_path, way, str(threads))
     assert [line for line in lines if not line.startswith("refused")] == [
         *["3"] * 4,
         "True",

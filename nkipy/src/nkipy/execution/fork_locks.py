@@ -31,7 +31,13 @@ def fork_rlock() -> Any:
 
 def _open_all() -> None:
     for lock in list(_locks):
-        lock._at_fork_reinit()  # as logging and threading do with theirs
+        if not _is_own(lock):
+            lock._at_fork_reinit()  # as logging and threading do with theirs
+
+
+def _is_own(lock: Any) -> bool:
+    """The thread that has forked holds it, as in a kernel that forks; it lets it go."""
+    return hasattr(lock, "_is_owned") and lock._is_owned()
 
 
 os.register_at_fork(after_in_child=_open_all)
