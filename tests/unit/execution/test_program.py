@@ -492,10 +492,12 @@ def test_no_tracer_is_imported():
     )
     assert done.returncode == 0, done.stderr
     assert set(ast.literal_eval(done.stdout)) <= {
+        "_release",
         "chips",
         "compiler",
         "execution",
         "hlo",
+        "installed",
         "lazy",
         "private_files",
         "third_party",
