@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, NoReturn
 
 from nkipy.core.backend._source import caller_location
-from nkipy.core.errors import NKIPyNotImplementedError, describe_call
+from nkipy.core.errors import NKIPyNotImplementedError, NKIPyTypeError, describe_call
 from nkipy.core.op_table import OPS
 
 NO_KEYWORDS: dict[str, Any] = {}  # never written
@@ -88,7 +89,7 @@ _METHOD_OPS = {"round": "round", "conjugate": "conj"}
 
 
 def _method(name: str, op: str) -> _Method:
-    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def method(self: Any, /, *args: Any, **kwargs: Any) -> Any:
         found = OPS.get(op)
         if found is None:
             return not_implemented(f"ndarray.{name}", (self, *args), kwargs)
@@ -123,6 +124,26 @@ _ALTERNATIVES = {
     "intersect1d": "its shape depends on values",
     "setdiff1d": "its shape depends on values",
 }
+
+
+def described(name: str, method: _Method) -> _Method:
+    """`method`, whose arguments that do not fit are an error as of an op."""
+
+    @functools.wraps(method)
+    def called(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return method(self, *args, **kwargs)
+        except TypeError as error:
+            trace = error.__traceback__
+            if trace is None or trace.tb_next is not None:  # raised inside of it
+                raise
+            reason = str(error).replace(method.__qualname__, name, 1)
+            received = describe_call((self, *args), kwargs)
+            raise NKIPyTypeError(
+                reason, op=name, received=received, location=caller_location()
+            ) from error
+
+    return called
 
 
 def not_implemented(name: str, args: Any, kwargs: dict[str, Any]) -> NoReturn:

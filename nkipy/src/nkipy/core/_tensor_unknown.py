@@ -10,7 +10,9 @@ from nkipy.core.backend._source import caller_location
 from nkipy.core.errors import (
     ConcretizationError,
     NKIPyAttributeError,
+    describe_call,
 )
+from nkipy.core.op_table import OPS
 from nkipy.hlo.ir import HLOInstruction
 
 _RETURN_IT = "return the array from the kernel"
@@ -27,6 +29,39 @@ _INSTEAD = {
     "setfield": "use view",
     "setflags": "the order and the memory of an array are not the kernel's to choose",
 }
+
+
+#: What to write instead of setting an attribute; else it is what is read-only.
+_INSTEAD_OF_SETTING = {
+    "shape": "use a = a.reshape(shape), which makes a view",
+    "dtype": "use a = a.view(dtype), or a.astype(dtype) to convert the values",
+    "strides": "use indices, transposes and reshapes, which make views",
+    "T": "store into it: a.T[...] = values",
+    "mT": "store into it: a.mT[...] = values",
+    "real": "store into the array: a[...] = values",
+    "imag": "complex dtypes are not supported",
+    "data": "store into the array: a[...] = values",
+}
+
+
+def refusing_to_be_set(name: str, owner: type) -> property:
+    """The property `name` of a tensor class, which says so where it is assigned to."""
+    found = vars(owner).get(name)
+
+    def read(self: Unknown) -> NoReturn:
+        self.__getattr__(name)
+
+    def refuse(self: Unknown, value: Any) -> NoReturn:
+        instead = _INSTEAD_OF_SETTING.get(name)
+        raise NKIPyAttributeError(
+            f"the {name} of a traced array cannot be set"
+            + (f"; {instead}" if instead else ""),
+            op=f"ndarray.{name}",
+            received=describe_call((self, value), {}),
+            location=caller_location(),
+        )
+
+    return (found or property(read)).setter(refuse)
 
 
 class Unknown:
@@ -132,8 +167,16 @@ class Unknown:
                 + (f"; {instead}" if instead else ""),
                 location=caller_location(),
             )
-        raise AttributeError(
-            f"{type(self).__name__!r} object has no attribute {name!r}"
+        text = f"{type(self).__name__!r} object has no attribute {name!r}"
+        if name[0] == "_":  # asked for by Python and libraries
+            raise AttributeError(text)
+        if name in OPS:
+            text += f"; nkipy.core.ops.{name} is a function: call it with the array"
+        raise NKIPyAttributeError(
+            text,
+            op=f"ndarray.{name}",
+            received=describe_call((self,), {}),
+            location=caller_location(),
         )
 
     @property

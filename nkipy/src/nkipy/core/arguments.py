@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Sequence
 from operator import index
@@ -242,7 +243,10 @@ def kernel_name(func: Callable[..., Any]) -> str:
 
 def signature_of(func: Callable[..., Any]) -> inspect.Signature:
     """The signature of `func`; of ufuncs and builtins too, which have none."""
-    if isinstance(func, np.ufunc):  # whose defaults may not all be passed at once
+    inner = func
+    while isinstance(inner, functools.partial):
+        inner = inner.func
+    if isinstance(inner, np.ufunc):  # whose defaults may not all be passed at once
         return _ANY_ARGUMENTS
     try:
         return inspect.signature(func)

@@ -20,9 +20,10 @@ from nkipy.core._tensor_operators import (
     NO_KEYWORDS,
     TensorArithmeticMixin,
     TensorMethodsMixin,
+    described,
     not_implemented,
 )
-from nkipy.core._tensor_unknown import Unknown
+from nkipy.core._tensor_unknown import Unknown, refusing_to_be_set
 from nkipy.core.backend import _active_ctx
 from nkipy.core.backend._source import caller_location
 from nkipy.core.backend.hlo import (
@@ -438,6 +439,18 @@ class NKIPyTensorRef(TensorArithmeticMixin, TensorMethodsMixin, Unknown):
 
     def __deepcopy__(self, memo: Any) -> NKIPyTensorRef:
         return self.copy("K")
+
+
+for _name in (
+    "transpose reshape astype copy compress fill sort partition item tolist tobytes "
+    "tofile dump dumps"
+).split():
+    setattr(NKIPyTensorRef, _name, described(_name, getattr(NKIPyTensorRef, _name)))
+for _name in (
+    "shape dtype ndim size itemsize nbytes strides T mT real imag device base ctypes "
+    "data flags"
+).split():
+    setattr(NKIPyTensorRef, _name, refusing_to_be_set(_name, NKIPyTensorRef))
 
 
 @lru_cache(maxsize=1024)

@@ -265,6 +265,22 @@ def _at(ufunc: np.ufunc, a: Any, indices: Any, *values: Any) -> None:
     a.view(np.ndarray)[...] = wide.astype(a.dtype)
 
 
+def _nan_to_num(
+    x: Any,
+    copy: bool = True,
+    nan: Any = 0.0,
+    posinf: Any = None,
+    neginf: Any = None,
+) -> Any:
+    """NumPy's, which leaves our dtypes as they are; the extremes are those of `x`'s."""
+    limits = ml_dtypes.finfo(x.dtype)
+    posinf = float(limits.max) if posinf is None else posinf
+    neginf = float(limits.min) if neginf is None else neginf
+    replaced = np.nan_to_num(_wide(x), True, nan, posinf, neginf)
+    result = _rounded(replaced, x.dtype)
+    return result if copy else _stored(result, x)
+
+
 #: What makes views, writes, or takes no dtype from all of its arguments: NumPy's own
 #: function does what is to be done.
 _NATIVE = {
@@ -331,6 +347,8 @@ class _Array(np.ndarray):
         if func in _NATIVE:
             args = map_tree(_unshared, args)
             return map_tree(_wrapped, func(*_plain(args), **_plain(kwargs)))
+        if func is np.nan_to_num and _is_ours(args[0] if args else kwargs["x"]):
+            return _nan_to_num(*args, **kwargs)
         args, kwargs, out = _without_out(func, tuple(args), dict(kwargs))
         dtype = _decided(args, kwargs)
         if out is None:

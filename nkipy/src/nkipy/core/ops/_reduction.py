@@ -174,9 +174,10 @@ def finish(
     """The result of a reduction of `shape` over `axes`, stored in `out` if given.
 
     Raises:
+        TypeError: `keepdims` is neither a bool nor an integer.
         ValueError: `out` does not have the shape of the result.
     """
-    if keepdims and keepdims is not NO_VALUE:
+    if keepdims is not NO_VALUE and index(keepdims):  # a number, as NumPy has it
         kept = [1 if i in axes else d for i, d in enumerate(shape)]
         value = ctx.reshape(value, kept)
     return deliver(ctx, value, out)

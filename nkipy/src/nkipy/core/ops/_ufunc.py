@@ -78,6 +78,8 @@ class UFuncOp(Op):
     ) -> Any:
         # order and subok concern NumPy's memory layout and subclasses; neither exists
         # in a trace.
+        if order != "K" or subok is not True:
+            require_layout(order, subok)
         nin = self.ufunc.nin
         if len(inputs) > nin:  # NumPy takes outputs by position too
             inputs, out = inputs[:nin], inputs[nin:]
@@ -136,6 +138,18 @@ class UFuncOp(Op):
                 return (results,)
             return (ctx.convert(results, wanted),)
         return tuple([ctx.convert(r, d) for r, d in zip(results, loop.outputs)])
+
+
+def require_layout(order: Any, subok: Any = True) -> None:
+    """Check keywords that a trace has no use for as NumPy does.
+
+    Raises:
+        TypeError: the order is no text, or `subok` no bool.
+        ValueError: the order is none of NumPy's.
+    """
+    np.empty(0).copy(order)
+    if not isinstance(subok, bool):
+        raise TypeError("'subok' must be a boolean")
 
 
 def as_value(ctx: HLOTraceContext, operand: Any, dtype: np.dtype) -> HLOInstruction:

@@ -12,6 +12,7 @@ from nkipy.core.ops._cases import A, DType, Special, X, call, cases
 from nkipy.core.ops._dtype_sets import ALL
 from nkipy.core.ops._registry import Op
 from nkipy.core.ops._samples import ErrorSample
+from nkipy.core.ops._ufunc import require_layout
 from nkipy.core.ops._views import Shape, Tensor, as_shape, broadcasts, no_scalar
 from nkipy.core.tensor import as_operand, as_tensor
 
@@ -236,6 +237,7 @@ def _make_like(name: str, value: int, **record: Any) -> Op:
         *,
         device: Any = None,
     ) -> Tensor:
+        require_layout(order)
         return _like(a, value, dtype, shape)
 
     op.__doc__ = f"An array of the shape and dtype of another that holds {value}."
@@ -281,4 +283,5 @@ def _full_like(
     device: Any = None,
 ) -> Tensor:
     """An array of the shape and dtype of `a` that holds `fill_value`."""
+    require_layout(order)
     return _like(a, fill_value, dtype, shape)

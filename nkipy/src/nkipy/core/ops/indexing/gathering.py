@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,20 +10,22 @@ import numpy as np
 
 from nkipy.core import dtypes as dt
 from nkipy.core.backend.hlo import get_hlo_context
+from nkipy.core.ops._reduction import deliver
 from nkipy.core.ops._registry import Op
 from nkipy.core.ops._samples import ErrorSample, Sample, make
 from nkipy.core.ops.indexing._along_axis import AlongAxis
 from nkipy.core.ops.indexing._bounds import bounded
 from nkipy.core.ops.indexing.items import getitem
-from nkipy.core.tensor import NKIPyTensorRef, as_operand, as_tensor, store_out
+from nkipy.core.tensor import NKIPyTensorRef, as_operand, as_tensor
 
 _X = np.zeros((3, 4), np.float32)
 _NOTE = "a traced index out of range takes the nearest element instead of raising."
 
 
 def normalize_axis(axis: Any, ndim: int) -> int:
-    """`axis` counted from the front. Raises AxisError out of range."""
-    index = int(axis)
+    """`axis` counted from the front. Raises AxisError out of range, TypeError if it
+    is not an integer."""
+    index = operator.index(axis)
     if not -ndim <= index < ndim:
         raise np.exceptions.AxisError(index, ndim)
     return index % ndim
@@ -61,6 +64,9 @@ take = Op(
         ErrorSample((_X, [0, 3], 0), {}, IndexError, "out of bounds"),
         ErrorSample((_X, np.zeros(2)), {}, TypeError, "integer"),
         ErrorSample((_X, [0]), {"mode": "bounce"}, ValueError, "mode"),
+        ErrorSample((_X, [0]), {"out": np.zeros(9, "f4")}, ValueError, "out= has"),
+        ErrorSample((_X, [0]), {"axis": 1.5}, TypeError, "integer"),
+        ErrorSample((_X, [0]), {"axis": "1"}, TypeError, "integer"),
     ),
     note=_NOTE,
 )
@@ -91,7 +97,7 @@ def _take(
     taken = getitem(a, (slice(None),) * axis + (index,))
     if out is None:
         return NKIPyTensorRef._wrap(ctx, taken.backend_tensor)
-    return store_out(ctx, taken.backend_tensor, out)
+    return deliver(ctx, taken.backend_tensor, out, "same_kind")
 
 
 # -- take_along_axis -------------------------------------------------------------------
@@ -175,6 +181,8 @@ compress = Op(
     errors=(
         ErrorSample((np.ones(3, bool), _X, 0), {}, NotImplementedError, "np.where"),
         ErrorSample(([True] * 4, _X, 0), {}, IndexError, "out of bounds"),
+        ErrorSample(([True], _X, 0.5), {}, TypeError, "integer"),
+        ErrorSample(([True], _X, 0, np.zeros((2, 4))), {}, ValueError, "out= has"),
     ),
     note="the condition must be static: it decides the result's shape.",
 )

@@ -23,6 +23,7 @@ from nkipy.core.ops._contract import (
 )
 from nkipy.core.ops._registry import Op, supports
 from nkipy.core.ops._samples import ErrorSample
+from nkipy.core.ops._ufunc import require_layout
 from nkipy.core.promotion import can_cast, result_type
 from nkipy.core.tensor import NKIPyTensorRef, View, as_tensor, store_out
 from nkipy.hlo.builder import HLOBuilder, Value
@@ -301,6 +302,7 @@ def _einsum(
 ) -> Tensor:
     if not operands:
         raise ValueError("must specify the einsum subscripts and at least one operand")
+    require_layout(order)
     tensors, subscripts = _arguments(operands)
     _check_sizes(subscripts, tensors)
     result_dtype = _result_dtype(tensors, dtype, casting)
@@ -329,6 +331,7 @@ def _arguments(operands: Sequence[Any]) -> tuple[list[Tensor], Subscripts]:
 
 def _result_dtype(tensors: Sequence[Tensor], dtype: Any, casting: Any) -> np.dtype:
     if dtype is None:
+        can_cast(dt.float32, dt.float32, casting)  # refuses what is no rule
         return result_type(*[x.dtype for x in tensors])
     wanted = dt.narrow(dtype)
     for x in tensors:

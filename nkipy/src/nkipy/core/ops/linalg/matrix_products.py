@@ -22,6 +22,7 @@ from nkipy.core.ops._dtype_sets import ALL
 from nkipy.core.ops._reduction import is_low, one_axis
 from nkipy.core.ops._registry import Op
 from nkipy.core.ops._samples import ErrorSample
+from nkipy.core.ops._ufunc import require_layout
 from nkipy.core.promotion import kind_of, resolve_loop
 from nkipy.core.tensor import NKIPyTensorRef, as_operand, store_out
 from nkipy.hlo.builder import Value
@@ -75,7 +76,7 @@ class ProductOp(Op):
         axis: Any = None,
         keepdims: bool = False,
     ) -> NKIPyTensorRef:
-        # order and subok concern NumPy's memory layout and subclasses.
+        require_layout(order, subok)  # which concern NumPy's memory and subclasses
         if axes is not None and not _names_last_axes(axes):
             raise NotImplementedError("axes= has no lowering; use np.moveaxis")
         if (axis is not None or keepdims) and self.core != ("k", "k", ""):

@@ -46,7 +46,7 @@ def _nanmedian(
     rows = ctx.convert(sorted_rows(ctx, x, axes), dt.float32)
     value = _middle_of_numbers(ctx, rows)
     value = round_unless(ctx, value, mean_dtype(x.dtype, None), out)
-    return finish(ctx, value, x.shape, axes, keepdims, out)
+    return finish(ctx, value, x.shape, axes, bool(keepdims), out)
 
 
 def _middle_of_numbers(b: HLOBuilder, rows: Value) -> Value:

@@ -97,7 +97,7 @@ def _median(
     middle = _middle(ctx, rows)
     middle = ctx.reshape(middle, middle.shape[:-1])
     value = round_unless(ctx, middle, mean_dtype(x.dtype, None), out)
-    return finish(ctx, value, x.shape, axes, keepdims, out)
+    return finish(ctx, value, x.shape, axes, bool(keepdims), out)
 
 
 def _middle(b: HLOBuilder, rows: Value) -> Value:

@@ -110,7 +110,8 @@ def ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Any:
     """Differences of neighbours in flat order, between `to_begin` and `to_end`.
 
     Raises:
-        TypeError: what to add cannot be cast to the dtype of `ary`.
+        TypeError: what to add cannot be cast to the dtype of `ary`, or that
+            is bool.
     """
 
 def expand_dims(a: Any, axis: Any) -> Any:

@@ -13,6 +13,7 @@ from nkipy.core.ops._cases import A, DType, Special, X, call, cases
 from nkipy.core.ops._dtype_sets import ALL
 from nkipy.core.ops._registry import Op
 from nkipy.core.ops._samples import ErrorSample, Sample, make
+from nkipy.core.ops._ufunc import require_layout
 from nkipy.core.ops._views import Tensor, duplicate, no_scalar
 from nkipy.core.ops.indexing.items import broadcast_value, store_value
 from nkipy.core.ops.indexing.putting import destination, one
@@ -31,6 +32,7 @@ copy = Op(
 @copy.impl("hlo")
 def _copy(a: Any, order: str = "K", subok: bool = False) -> Any:
     """A tensor of the same value that later stores into `a` do not reach."""
+    require_layout(order)
     return no_scalar(duplicate(as_tensor(a)))
 
 

@@ -218,9 +218,14 @@ def _ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Any:
     """Differences of neighbours in flat order, between `to_begin` and `to_end`.
 
     Raises:
-        TypeError: what to add cannot be cast to the dtype of `ary`.
+        TypeError: what to add cannot be cast to the dtype of `ary`, or that
+            is bool.
     """
     x = as_tensor(ary)
+    if x.dtype == dt.bool_:
+        raise TypeError(
+            "booleans cannot be subtracted: use np.diff, which tells where they differ"
+        )
     parts = [_diff(in_shape(x, (x.size,)))]
     for position, name, values in ((0, "to_begin", to_begin), (2, "to_end", to_end)):
         if values is None:

@@ -50,6 +50,7 @@ def _joined(
         raise TypeError(f"'out' must be an array, but received {type(out).__name__}")
     wanted = out.dtype if out is not None else dtype
     target = _common(values, kinds) if wanted is None else dt.as_dtype(wanted)
+    can_cast(dt.float32, dt.float32, casting)  # refuses what is no rule
     if wanted is not None:
         _check_casts(values, target, casting)
         target = dt.narrow(target)

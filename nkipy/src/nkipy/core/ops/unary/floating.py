@@ -91,7 +91,7 @@ def _nan_samples(dtype: np.dtype) -> Iterator[Sample]:
 nan_to_num = Op(
     "nan_to_num",
     numpy=np.nan_to_num,
-    dtypes=supports(dt.float32, dt.float16, dt.INTEGERS, dt.bool_),
+    dtypes=supports(dt.FLOATS, dt.FP8, dt.INTEGERS, dt.bool_),
     samples=_nan_samples,
     note="replaces in bfloat16 and fp8 too, which NumPy returns as they are",
 )

@@ -10,6 +10,7 @@ import numpy as np
 
 from nkipy.core import dtypes as dt
 from nkipy.core.backend.hlo import get_hlo_context
+from nkipy.core.ops._cases import X
 from nkipy.core.ops._dtype_sets import ALL, NUMERIC, REAL
 from nkipy.core.ops._lower import is_negative
 from nkipy.core.ops._registry import Op
@@ -74,7 +75,9 @@ round_ = Op(
     dtypes=NUMERIC,
     samples=_round_samples,
     errors=[
-        ErrorSample((np.ones(2, np.float32), 1.5), error=TypeError, match="integer")
+        ErrorSample((np.ones(2, np.float32), 1.5), error=TypeError, match="integer"),
+        ErrorSample((X[0], 1, np.zeros((2, 3))), error=ValueError, match="out= has"),
+        ErrorSample((X[0], 0, np.zeros((2, 3))), error=ValueError, match="out= has"),
     ],
     # One product and one quotient, each rounded: a result may be the next float.
     rtol={dt.float16: 4e-3},
@@ -85,6 +88,8 @@ round_ = Op(
 def _round(a: Any, decimals: Any = 0, out: Any = None) -> Any:
     """`a` rounded to `decimals` places, halves to even."""
     a = as_tensor(a)
+    if getattr(out, "shape", a.shape) != a.shape:
+        raise ValueError(f"out= has shape {out.shape}, but the result has {a.shape}")
     try:
         decimals = decimals.__index__()
     except AttributeError:

@@ -7,6 +7,7 @@ import numpy as np
 from nkipy.core.dtypes import FLOATS
 from nkipy.core.ops._registry import Op
 from nkipy.core.ops._samples import ErrorSample, unary_sampler
+from nkipy.core.ops.nn._precision import working
 
 sinc = Op("sinc", numpy=np.sinc, dtypes=FLOATS, samples=unary_sampler(specials=False))
 sinc.errors = (ErrorSample((["text"],), error=TypeError),)
@@ -14,6 +15,6 @@ sinc.errors = (ErrorSample((["text"],), error=TypeError),)
 
 @sinc.composed_impl
 def _sinc(x: Any) -> Any:
-    angle = np.pi * x
-    nonzero = np.where(angle == 0, 1, angle)
-    return np.where(angle == 0, 1, np.sin(nonzero) / nonzero)[()]  # or a scalar
+    wide, dtype = working(x)  # to compute in float32 at least, and round once
+    angle = np.pi * np.where(wide == 0, 1e-20, wide)
+    return (np.sin(angle) / angle).astype(dtype)[()]  # or a scalar
