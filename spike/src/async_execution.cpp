@@ -105,10 +105,6 @@ bool AsyncExecution::done() noexcept {
   return runtime && runtime->is_open() ? see_whether_done() : done_.load();
 }
 
-void AsyncExecution::finish() noexcept {
-  while (!sleep(-1)) continue;
-}
-
 bool AsyncExecution::wait(int64_t most) {
   if (auto runtime = runtime_.lock(); !done_ && runtime && runtime->is_forked())
     runtime->require_open("Unable to wait for an execution");

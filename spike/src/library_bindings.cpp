@@ -41,6 +41,14 @@ void close_runtime() {
   if (auto runtime = NrtRuntime::active()) runtime->close();
 }
 
+namespace {
+
+void close_at_exit() {
+  if (auto runtime = NrtRuntime::active()) runtime->close_at_exit();
+}
+
+}  // namespace
+
 NrtRuntime::Lease open_runtime() {
   NrtRuntime::Lease runtime = NrtRuntime::active();
   if (!runtime) {
@@ -61,7 +69,7 @@ void define_library(nb::module_& m) {
       "has_native_async", [] { return library()->has_async(); },
       "Whether libnrt executes asynchronously itself.");
   // While Python still works: executions that are to end may need it.
-  nb::module_::import_("atexit").attr("register")(m.attr("close_runtime"));
+  nb::module_::import_("atexit").attr("register")(nb::cpp_function(close_at_exit));
 }
 
 }  // namespace spike

@@ -24,7 +24,7 @@ class AsyncExecution : public Pending {
   }
 
   bool done() noexcept override;
-  void finish() noexcept override;
+  bool done_soon() noexcept override { return sleep(-1); }
   /// Waits for so many milliseconds, for ever if it is negative, not at all if it is 0.
   /// Whether it is done. Throws NrtError if it failed, what the caller's lock throws to
   /// end the waiting, and SpikeError in a child of the process that started it.

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <condition_variable>
+#include <functional>
 #include <list>
 #include <memory>
 #include <mutex>
@@ -66,7 +67,8 @@ class Pending {
  public:
   virtual ~Pending() = default;
   virtual bool done() noexcept = 0;
-  virtual void finish() noexcept = 0;
+  /// Sleeps until it is done, but not for long. Whether it is done.
+  virtual bool done_soon() noexcept = 0;
 };
 
 /// libnrt between nrt_init and nrt_close; at most one at a time in a process.
@@ -90,6 +92,11 @@ class NrtRuntime : public std::enable_shared_from_this<NrtRuntime> {
 
   /// Waits for what is running, then closes libnrt. Idempotent.
   void close() noexcept;
+  /// The same, unless the caller's lock throws to end the waiting: it stays open then.
+  void close_or_throw();
+  /// The same, for the end of the process. Calls that do not end soon are not waited
+  /// for, as the process may be ended beside them: libnrt then stays as it is.
+  void close_at_exit();
   bool is_open() const noexcept { return !closing_ && !is_forked(); }
   /// Whether it belongs to the parent process.
   bool is_forked() const noexcept;
@@ -110,11 +117,19 @@ class NrtRuntime : public std::enable_shared_from_this<NrtRuntime> {
   explicit NrtRuntime(std::shared_ptr<const NrtApi> api);
   bool enter() noexcept;  // false if it is not open
   void leave() noexcept;
+  void close_while(const std::function<bool()>& goes_on);
+  void close_in_turn(const std::function<bool()>& goes_on);
+  bool takes_turn_soon();
+  void end_turn();
+  bool is_idle_soon();
+  void close_now();
 
   const unsigned generation_;  // of forks, when opened
   std::weak_ptr<NrtRuntime> lease_;
-  std::once_flag closed_;
-  std::atomic<bool> closing_{false};
+  std::atomic<bool> closing_{false};  // or closed
+  std::atomic<bool> is_left_{false};  // nobody closes it any more
+  bool has_closer_ = false;           // guarded by idle_mutex_
+  bool is_closed_ = false;            // the closer's
   std::atomic<int> uses_{0};
   std::mutex idle_mutex_;
   std::condition_variable idle_;

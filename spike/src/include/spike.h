@@ -24,7 +24,7 @@ class Spike {
   static std::string runtime_version(const NrtApi& api);
 
   /// After running calls. Idempotent.
-  void close() { runtime_->close(); }
+  void close() { runtime_->close_or_throw(); }
   bool is_closed() const { return !runtime_->is_open(); }
   /// Bytes used and bytes that there are in the device memory of a core.
   std::pair<size_t, size_t> memory_stats(uint32_t core_id) const {

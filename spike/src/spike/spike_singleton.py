@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from spike._spike import Spike
 from spike.library import VISIBLE_CORES
 
-_lock = threading.Lock()
+_lock = threading.RLock()  # a handler of a signal may run while one closes
 _singleton: Spike | None = None
 
 
@@ -60,7 +60,11 @@ def get_spike_singleton() -> Spike:
 
 
 def reset() -> None:
-    """Close the runtime, if it is open: its tensors and models become invalid."""
+    """Close the runtime, if it is open: its tensors and models become invalid.
+
+    It waits for running calls and for what is in flight. If a handler of a signal
+    raises meanwhile, as that of Ctrl-C does, the runtime stays open.
+    """
     global _singleton
     with _lock:
         closing, _singleton = _singleton, None
@@ -72,4 +76,8 @@ def reset() -> None:
             UserWarning,
             stacklevel=2,
         )
-        closing.close()
+        try:
+            closing.close()
+        except BaseException:
+            _singleton = closing
+            raise
