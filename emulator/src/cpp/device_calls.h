@@ -27,8 +27,10 @@ constexpr int kNrtFailure = 1, kNrtResource = 4, kNrtClosed = 14;
 // Device tensors come back call after call, so that importing them pays off early.
 constexpr size_t kDeviceInPlaceFrom = 4096;
 
-inline PyObject* device_load = nullptr;   // see make_device_api
-inline PyObject* device_error = nullptr;  // error(exception, phase) -> (status, text)
+inline PyObject* device_load = nullptr;  // see make_device_api
+// error(exception, phase) -> (status, text, whether a handler of a signal has raised
+// it)
+inline PyObject* device_error = nullptr;
 
 // Set in a child that was forked after programs were loaded: it has an XLA that is of
 // no use to it.
@@ -65,8 +67,12 @@ inline char* copy_text(PyObject* string) {
   return strdup(text != nullptr ? text : "(no message)");
 }
 
-// The status that stands for the pending exception, which is dropped, and its text.
-inline int report_error(const char* phase, char** text) {
+// The status that stands for the pending exception, which is dropped, and its text. If
+// a handler of a signal has raised it, `*interrupt` becomes a strong reference to it;
+// that is known of those that are no Exception, as KeyboardInterrupt is none.
+inline int report_error(const char* phase, bool is_interrupted, char** text,
+                        void** interrupt) {
+  is_interrupted = is_interrupted || !PyErr_ExceptionMatches(PyExc_Exception);
   Ref error(take_exception());
   Ref name(PyUnicode_FromString(phase));
   Ref pair;
@@ -74,9 +80,12 @@ inline int report_error(const char* phase, char** text) {
     pair = Ref(
         PyObject_CallFunctionObjArgs(device_error, error.get(), name.get(), nullptr));
   }
-  int status = 0;
+  int status = 0, is_raised_by_handler = 0;
   PyObject* message = nullptr;
-  if (!pair || !PyArg_ParseTuple(pair.get(), "iO", &status, &message)) {
+  const bool is_told = pair && PyArg_ParseTuple(pair.get(), "iOp", &status, &message,
+                                                &is_raised_by_handler);
+  if (is_interrupted || is_raised_by_handler != 0) *interrupt = error.release();
+  if (!is_told) {
     PyErr_Clear();
     *text = strdup("an error whose text could not be made");
     return kNrtFailure;
@@ -91,7 +100,9 @@ inline nkipy_program* load_program(const void* neff, size_t size, const char* op
   Ref view(PyMemoryView_FromMemory(bytes, static_cast<Py_ssize_t>(size), kRead));
   Ref text(PyUnicode_FromString(options));
   if (!view || !text) return nullptr;
-  Ref parts(PyObject_CallFunctionObjArgs(device_load, view.get(), text.get(), nullptr));
+  Ref parts(emulator::or_stop([&] {
+    return PyObject_CallFunctionObjArgs(device_load, view.get(), text.get(), nullptr);
+  }));
   PyObject *runner = nullptr, *description_text = nullptr, *estimate = nullptr;
   if (!parts ||
       !PyArg_ParseTuple(parts.get(), "OOO", &runner, &description_text, &estimate)) {
@@ -107,15 +118,6 @@ inline nkipy_program* load_program(const void* neff, size_t size, const char* op
   return program.release();
 }
 
-// The pending exception, which stays, if a handler of a signal has raised it: a strong
-// reference, or null. KeyboardInterrupt is no Exception.
-inline void* find_interrupt(bool is_interrupted) {
-  if (!is_interrupted && PyErr_ExceptionMatches(PyExc_Exception)) return nullptr;
-  Ref exception(take_exception());
-  raise(share(exception.get()).release());
-  return exception.release();
-}
-
 inline int device_api_load(const void* neff, size_t size, const char* options,
                            nkipy_program** program, char** text, void** interrupt) {
   Entry entry;
@@ -127,8 +129,7 @@ inline int device_api_load(const void* neff, size_t size, const char* options,
     *program = nullptr;
   }
   if (*program != nullptr) return 0;
-  *interrupt = find_interrupt(false);
-  return report_error("load", text);
+  return report_error("load", false, text, interrupt);
 }
 
 inline std::vector<Span> spans_at(const uint64_t* addresses,
@@ -164,15 +165,19 @@ inline int device_api_execute(nkipy_program* program, const uint64_t* inputs,
     return std::shared_ptr<void>(keeper->keep(keeper->context), keeper->release);
   };
   if (run_at(program->core, inputs, outputs, keep, deadline)) return 0;
-  *interrupt = find_interrupt(program->core->is_interrupted);
-  return report_error("execute", error);
+  return report_error("execute", program->core->is_interrupted, error, interrupt);
 }
 
 inline int device_api_estimate(nkipy_program* program, char** text) {
   Entry entry;
   if (!entry) return refuse_entry(text);
   Ref made(PyObject_CallFunctionObjArgs(program->estimate.get(), nullptr));
-  if (!made) return report_error("load", text);
+  if (!made) {
+    void* interrupt = nullptr;
+    const int status = report_error("load", false, text, &interrupt);
+    Ref dropped(static_cast<PyObject*>(interrupt));
+    return status;
+  }
   *text = copy_text(made.get());
   return 0;
 }

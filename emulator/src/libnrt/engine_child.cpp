@@ -11,6 +11,7 @@
 
 #include "engine.h"
 #include "engine_channel.h"
+#include "engine_interpreter.h"
 #include "engine_process.h"
 #include "resident_memory.h"
 #include "status.h"
@@ -51,12 +52,14 @@ class Child {
     return call(RequestKind::estimate, program, nullptr, 0, -1, kLoadTimeout).text;
   }
   void unload(std::uint64_t program) noexcept;
-  /// Whether it was ended for its memory. Another one can take its place.
-  bool outgrew() noexcept { return process_.outgrew(); }
+  /// Whether it was ended for its memory, or by who did not want to wait for it.
+  /// Another one can take its place.
+  bool is_replaceable() noexcept { return is_given_up_ || process_.outgrew(); }
 
  private:
   Reply call(RequestKind kind, std::uint64_t program, const void* payload,
              std::size_t size, int descriptor, milliseconds timeout);
+  bool goes_on();
   Channel take_channel();
   void give_back(Channel channel);
   [[noreturn]] void fail(RequestKind kind, Channel::Outcome outcome,
@@ -66,6 +69,7 @@ class Child {
   const std::size_t memory_limit_;
   EngineProcess process_;
   std::atomic<bool> dead_{false};
+  std::atomic<bool> is_given_up_{false};
   std::mutex mutex_;
   std::vector<Channel> idle_;  // guarded by mutex_
 };
@@ -80,10 +84,11 @@ class ChildEngine : public Engine, public std::enable_shared_from_this<ChildEngi
   std::shared_ptr<Program> load(const void* neff, std::size_t size,
                                 const LoadSettings& settings) override;
   Memory& memory() noexcept { return memory_; }
-  /// The process for programs; another one if the last was ended for its memory.
+  /// The process for programs; another one if the last is replaceable.
   std::shared_ptr<Child> child() {
     std::lock_guard<std::mutex> lock(mutex_);
-    if (child_->outgrew()) child_ = std::make_shared<Child>(environment_, memory_);
+    if (child_->is_replaceable())
+      child_ = std::make_shared<Child>(environment_, memory_);
     return child_;
   }
 
@@ -159,12 +164,21 @@ class ChildProgram final : public Program {
   }
 
   Seat take_seat() {
+    Seat seat = known_seat();
+    if (!seat.child->is_replaceable()) return seat;
+    const auto child = engine_->child();
+    // Not under the lock: handlers of signals may run meanwhile.
+    const Reply reply = child->load(loadable_.neff, loadable_.size, loadable_.options);
+    seat = {child, reply.program};
+    std::unique_lock<std::mutex> lock(mutex_);
+    if (seat_.child->is_replaceable()) return seat_ = seat;
+    const Seat others = seat_;  // who was quicker
+    lock.unlock();
+    child->unload(seat.number);
+    return others;
+  }
+  Seat known_seat() {
     std::lock_guard<std::mutex> lock(mutex_);
-    if (seat_.child->outgrew()) {
-      const auto child = engine_->child();
-      seat_ = {child,
-               child->load(loadable_.neff, loadable_.size, loadable_.options).program};
-    }
     return seat_;
   }
 
@@ -220,8 +234,7 @@ Reply Child::call(RequestKind kind, std::uint64_t program, const void* payload,
   Channel::Outcome outcome = Channel::Outcome::closed;
   if (channel.send(kind, program, payload, static_cast<std::uint32_t>(size),
                    descriptor)) {
-    outcome = channel.receive(&reply, timeout,
-                              [this] { return process_.stays_within(memory_limit_); });
+    outcome = channel.receive(&reply, timeout, [this] { return goes_on(); });
   }
   if (outcome != Channel::Outcome::done) fail(kind, outcome, timeout);
   give_back(std::move(channel));
@@ -229,6 +242,20 @@ Reply Child::call(RequestKind kind, std::uint64_t program, const void* payload,
     throw StatusError(static_cast<NRT_STATUS>(reply.status), reply.text);
   }
   return reply;
+}
+
+// Asked now and then by who waits. Throws Interrupted: the process is ended then, as
+// what it is at cannot be stopped otherwise.
+bool Child::goes_on() {
+  try {
+    check_signals();
+  } catch (const Interrupted&) {
+    is_given_up_ = true;
+    dead_ = true;
+    process_.kill();
+    throw;
+  }
+  return process_.stays_within(memory_limit_);
 }
 
 void Child::fail(RequestKind kind, Channel::Outcome outcome, milliseconds timeout) {
@@ -239,6 +266,11 @@ void Child::fail(RequestKind kind, Channel::Outcome outcome, milliseconds timeou
                       "the engine's process did not answer within " +
                           std::to_string(timeout.count()) +
                           " ms and was ended; initialise the runtime again");
+  }
+  if (is_given_up_) {
+    throw StatusError(NRT_FAILURE,
+                      "the engine's process was ended, since another thread did not "
+                      "want to wait for it; call again");
   }
   if (process_.outgrew()) {
     throw StatusError(NRT_RESOURCE, "the engine's process " + process_.describe_end());

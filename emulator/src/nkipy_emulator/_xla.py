@@ -113,7 +113,8 @@ def device_api(load: Callable[..., Any], error: Callable[..., Any]) -> Any:
     Args:
         load: ``load(neff, options) -> (runner, description, estimate)``, the last one
             with ``estimate() -> text``.
-        error: ``error(exception, phase) -> (status, text)``.
+        error: ``error(exception, phase) -> (status, text, is_interrupt)``, the last one
+            if a handler of a signal has raised the exception.
     """
     return _handlers.device_api(load, error)
 
@@ -367,7 +368,7 @@ def compile_proto(
 
     Raises:
         SimulationError: with XLA's reason.
-        TimeoutError: XLA takes longer, and still does in the background.
+        NotDoneError: XLA takes longer, and still does in the background.
     """
     client = _client(num_replicas)
     devices = client.devices()

@@ -42,6 +42,33 @@ def compile_seconds(instructions: int) -> float | None:
     return min(seconds * max(1.0, instructions / 1000), threading.TIMEOUT_MAX) or None
 
 
+class NotDoneError(TimeoutError):
+    """What was called takes longer than the caller wants to wait."""
+
+
+class _Waiting(threading.local):
+    """What has ended this thread's last waiting."""
+
+    #: Of an exception of a signal's handler. Not that itself, which holds frames.
+    interrupt_id: int | None = None
+
+
+_waiting = _Waiting()
+
+
+def forget_interrupt() -> None:
+    """Make :func:`is_interrupt` false of whatever was raised before."""
+    _waiting.interrupt_id = None
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """Whether a signal's handler raised `error`, which has ended :func:`run_apart`.
+
+    To be asked while `error` is on its way.
+    """
+    return _waiting.interrupt_id == id(error)
+
+
 class _Task(Generic[T]):
     """A function, and what has become of it."""
 
@@ -57,6 +84,14 @@ class _Task(Generic[T]):
         except BaseException as error:
             self._error = error
         self.done.set()
+
+    def wait(self, seconds: float) -> bool:
+        """Whether it is done, at once or in time; handlers of signals may raise."""
+        try:
+            return self.done.wait(seconds)
+        except BaseException as error:
+            _waiting.interrupt_id = id(error)
+            raise
 
     def result(self) -> T:
         if self._error is not None:
@@ -83,8 +118,9 @@ def run_apart(
         name: of the thread.
 
     Raises:
-        TimeoutError: it takes longer. What the function raises is raised too.
+        NotDoneError: it takes longer. What the function raises is raised too.
     """
+    forget_interrupt()
     task = _Task(function)
     thread = threading.Thread(target=task.run, name=name, daemon=True)
     try:
@@ -92,7 +128,7 @@ def run_apart(
     except RuntimeError:  # no thread is to be had, as at the end of the interpreter
         task.run()
     end = float("inf") if seconds is None else time.monotonic() + seconds
-    while not task.done.wait(max(0.0, min(_GLANCE, end - time.monotonic()))):
+    while not task.wait(max(0.0, min(_GLANCE, end - time.monotonic()))):
         if time.monotonic() >= end:
-            raise TimeoutError(f"not done after {seconds:.0f} seconds")
+            raise NotDoneError(f"not done after {seconds:.0f} seconds")
     return task.result()

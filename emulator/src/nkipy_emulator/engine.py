@@ -28,7 +28,7 @@ from nkipy.hlo.rewrites.exact import keep_exact
 from nkipy.hlo.rewrites.powers import expand_powers
 from nkipy.hlo.rewrites.subnormals import flush_subnormals
 from nkipy_emulator import _xla
-from nkipy_emulator.apart import VARIABLE, compile_seconds
+from nkipy_emulator.apart import VARIABLE, NotDoneError, compile_seconds
 from nkipy_emulator.custom_calls import TYPED_FFI, CustomCalls, lower_custom_calls
 from nkipy_emulator.endless_loops import make_interruptible
 from nkipy_emulator.errors import CompileTimeoutError, SimulationError
@@ -171,7 +171,7 @@ class XlaExecutable:
                 *(proto, num_replicas, fast, store, _store_key(module)),
                 *(_can_fuse(module), seconds),
             )
-        except TimeoutError:
+        except NotDoneError:
             raise CompileTimeoutError(_too_long(module, seconds)) from None
         except SimulationError as e:
             calls.release()

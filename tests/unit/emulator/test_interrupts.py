@@ -337,3 +337,119 @@ def test_results_and_errors_come_back():
     assert run_apart(lambda: 3) == 3
     with pytest.raises(ZeroDivisionError):
         run_apart(lambda: 1 // 0)
+
+
+ENGINES = ["inprocess", "child"]
+
+#: XLA takes many times as long as this test.
+LONG_LOAD = """
+import time
+from spike import SpikeModel
+from tests.support.nrt_client import make_neff
+
+def long_chain(b, value):
+    for i in range(11000):
+        value = b.unary("tanh" if i % 2 else "negate", value)
+    return value
+
+def write(make, name):
+    path = f"{os.environ['NKIPY_CACHE_DIR']}-{name}.neff"
+    with open(path, "wb") as file:
+        file.write(make_neff(make, x))
+    return path
+
+long = write(long_chain, "long")
+short = write(lambda b, x: b.negate(x), "short")
+SpikeModel.load_from_neff(short)  # the engine is there
+"""
+
+EXIT = """
+def load():
+    SpikeModel.load_from_neff(long)
+    print("loaded")
+threading.Thread(target=load, daemon=True).start()
+while os.environ["NKIPY_EMULATOR_ENGINE"] != "child" and not threads("nkipy-compile"):
+    time.sleep(0.01)
+time.sleep(1)
+sys.exit(5)
+"""
+
+RAISE = """
+def handle(*_):
+    raise TimeoutError("the user's")
+signal.signal(signal.SIGINT, handle)
+threading.Timer(1, send).start()
+try:
+    SpikeModel.load_from_neff(long)
+except TimeoutError as error:
+    print(error)
+print(SpikeModel.load_from_neff(short).name)
+"""
+
+
+def run_on(engine: str, program: str, directory: Path) -> subprocess.CompletedProcess:
+    variables = {
+        "NKIPY_CACHE_DIR": str(directory / "cache"),
+        "NKIPY_EMULATOR_LOCK_DIR": str(directory / "locks"),
+        "NKIPY_EMULATOR_ENGINE": engine,
+    }
+    return run(program, **variables)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_end_waits_for_no_long_load_of_a_daemon_thread(engine, tmp_path):
+    done = run_on(engine, LONG_LOAD + EXIT, tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (5, "", "")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ENGINES)
+def test_what_a_handler_raises_during_a_load(engine, tmp_path):
+    """It arrives as it is, whatever its class, and the next load works."""
+    lines = run_on(engine, LONG_LOAD + RAISE, tmp_path).stdout.splitlines()
+    assert len(lines) == 2 and lines[0] == "the user's"
+
+
+IN_A_CHILD = """
+data = np.random.default_rng(0).random(1 << 24, np.float32)
+sorted_data = np.sort(data)
+kernel, small = baremetal_jit(np.sort), baremetal_jit(np.negative)
+small(x)
+kernel(data)
+threading.Timer(0.3, send).start()
+try:
+    kernel(data)
+except KeyboardInterrupt:
+    print("interrupted")
+print(small(x)[0] == -1)
+print((kernel(data) == sorted_data).all())
+"""
+
+
+@pytest.mark.slow
+def test_an_execution_in_a_child_is_ended_and_the_next_call_starts_another(tmp_path):
+    done = run_on("child", IN_A_CHILD, tmp_path)
+    assert answers_of(done) == ["interrupted", "True", "True"]
+
+
+RESET = """
+import warnings
+import spike
+warnings.simplefilter("ignore")
+queued = [model.execute_async({"x": a}, {"y": b}) for _ in range(3)]
+threading.Timer(0.1, send).start()
+try:
+    spike.reset()
+except KeyboardInterrupt:
+    print("interrupted", "late" if queued[-1].done() else "early")
+queued[-1].wait()
+print((b.numpy() == -sorted_data[::-1]).all())
+spike.reset()
+"""
+
+
+@pytest.mark.slow
+def test_a_runtime_whose_closing_is_interrupted_stays_open(tmp_path):
+    answers = on_device(WITH_SPIKE + RESET, tmp_path)
+    assert answers[-3:] == ["interrupted", "early", "True"]

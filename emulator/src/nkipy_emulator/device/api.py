@@ -11,23 +11,27 @@ from collections.abc import Callable
 from typing import Any
 
 from nkipy.hlo import run_errors
-from nkipy_emulator import _xla
+from nkipy_emulator import _xla, apart
 from nkipy_emulator.device.options import LoadOptions
 from nkipy_emulator.device.service import load
 from nkipy_emulator.device.status import Phase, describe_error
 
 
 def _load(neff: memoryview, options: str) -> tuple[Any, str, Callable[[], str]]:
+    apart.forget_interrupt()
     program = load(neff, LoadOptions.from_json(options))
     return program.executable.runner, program.description, program.estimate
 
 
-def _describe(error: BaseException, phase: Phase) -> tuple[int, str]:
-    """As :func:`describe_error`, telling besides who called libnrt in this thread."""
+def _describe(error: BaseException, phase: Phase) -> tuple[int, str, bool]:
+    """As :func:`describe_error`, telling besides who called libnrt in this thread.
+
+    The last member says whether a handler of a signal has raised it.
+    """
     status, text = describe_error(error, phase)
     if phase == "execute":
         run_errors.note(error, status)
-    return status, text
+    return status, text, apart.is_interrupt(error)
 
 
 #: What libnrt reads: a pointer to its table of functions.
