@@ -59,7 +59,7 @@ class Child {
  private:
   Reply call(RequestKind kind, std::uint64_t program, const void* payload,
              std::size_t size, int descriptor, milliseconds timeout);
-  bool goes_on();
+  bool goes_on(RequestKind kind);
   Channel take_channel();
   void give_back(Channel channel);
   [[noreturn]] void fail(RequestKind kind, Channel::Outcome outcome,
@@ -234,7 +234,7 @@ Reply Child::call(RequestKind kind, std::uint64_t program, const void* payload,
   Channel::Outcome outcome = Channel::Outcome::closed;
   if (channel.send(kind, program, payload, static_cast<std::uint32_t>(size),
                    descriptor)) {
-    outcome = channel.receive(&reply, timeout, [this] { return goes_on(); });
+    outcome = channel.receive(&reply, timeout, [&] { return goes_on(kind); });
   }
   if (outcome != Channel::Outcome::done) fail(kind, outcome, timeout);
   give_back(std::move(channel));
@@ -246,9 +246,11 @@ Reply Child::call(RequestKind kind, std::uint64_t program, const void* payload,
 
 // Asked now and then by who waits. Throws Interrupted: the process is ended then, as
 // what it is at cannot be stopped otherwise.
-bool Child::goes_on() {
+bool Child::goes_on(RequestKind kind) {
+  // Nobody hands on what is raised during the others.
+  const bool can_raise = kind == RequestKind::load || kind == RequestKind::execute;
   try {
-    check_signals();
+    if (can_raise) check_signals();
   } catch (const Interrupted&) {
     is_given_up_ = true;
     dead_ = true;
