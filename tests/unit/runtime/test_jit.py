@@ -199,21 +199,22 @@ def test_kernels_can_be_pickled_where_their_functions_can(jit):
 
 
 def test_a_thread_inside_a_kernel_is_refused_by_name(jit):
-    def kernel(x):
-        made = []
+    refused = []
 
+    def kernel(x):
         def work():
-            with pytest.raises(LeakedTracerError, match="in another thread") as caught:
+            try:
                 x * 2
-            made.append(caught)
+            except LeakedTracerError as error:
+                refused.append(str(error))
 
         thread = threading.Thread(target=work)
         thread.start()
         thread.join()
-        assert made
         return x + 1
 
     np.testing.assert_array_equal(jit(kernel)(ones(2)), [2, 2])
+    assert "in another thread" in refused[0]
 
 
 SHARED = np.arange(6, dtype=F32)
