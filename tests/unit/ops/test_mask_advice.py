@@ -77,6 +77,7 @@ def test_what_is_said_is_what_the_lines_do(tmp_path):
     check_kernel(advised, X, M, X + 1, reference=plain)
 
 
+@pytest.mark.slow
 def test_values_that_are_said_are_what_the_lines_give(tmp_path):
     exact = {v: t for v, t in VALUES.items() if "sort" not in v and "y[" not in v}
     exact.pop("x[x > y].sum() * 2")
