@@ -10,16 +10,20 @@ import numpy as np
 
 from nkipy.hlo.ir import SourceLocation
 
-#: By the name of a method, or of NumPy's function, what has the same value. Elements
-#: that are not selected are left out, or replaced by what does not change the result.
+#: By the name of a method, or of NumPy's function, that is called with nothing but the
+#: selection: what has the same value. Elements that are not selected are left out, or
+#: replaced by what does not change the result.
 _INSTEAD = {
     **dict.fromkeys(
         ("sum", "mean", "prod", "std", "var", "any", "all"),
         "np.{name}({x}, where={mask})",
     ),
-    **dict.fromkeys(("max", "amax"), "np.max({x}, where={mask}, initial={x}.min())"),
-    **dict.fromkeys(("min", "amin"), "np.min({x}, where={mask}, initial={x}.max())"),
-    "median": "np.nanmedian(np.where({mask}, {x}, np.nan))",
+    **dict.fromkeys(
+        ("max", "amax"), "np.max({x}, where={mask}, initial=np.nanmin({x}))"
+    ),
+    **dict.fromkeys(
+        ("min", "amin"), "np.min({x}, where={mask}, initial=np.nanmax({x}))"
+    ),
     **dict.fromkeys(("size", "len"), "np.count_nonzero({mask})"),
 }
 _GENERAL = "np.where({mask}, {x}, 0)"
@@ -35,7 +39,7 @@ def advice(location: SourceLocation | None, alike: bool) -> str:
     statement = _statement(location) if location is not None and alike else None
     found = statement and _own(statement)
     if found:
-        return f"write {found}"
+        return found
     return (
         "keep the shape with np.where(mask, x, 0), reduce with np.sum(x, where=mask), "
         "or store with x[...] = np.where(mask, x + 1, x), the mask in the shape of x"
@@ -93,7 +97,7 @@ def _stored(target: ast.expr, value: ast.expr, mask: str) -> str | None:
     assert isinstance(target, ast.Subscript)
     x = ast.unparse(target.value)
     whole = ast.unparse(_Unmasked(mask).visit(value))
-    return f"{x}[...] = np.where({mask}, {whole}, {x})"
+    return f"write {x}[...] = np.where({mask}, {whole}, {x})"
 
 
 def _is_elementwise(value: ast.expr, mask: str) -> bool:
@@ -125,20 +129,29 @@ class _Unmasked(ast.NodeTransformer):
 
 
 def _uses(statement: ast.stmt) -> Iterator[str]:
-    """What to write for each selection, by what is made of it."""
-    names: dict[ast.AST, str] = {}
-    for node in ast.walk(statement):  # parents come first
-        if isinstance(node, ast.Attribute):
-            names[node.value] = node.attr
-        elif isinstance(node, ast.Call) and node.args and len(node.args) == 1:
-            function = node.func
-            if isinstance(function, ast.Attribute):
-                names[node.args[0]] = function.attr
-            elif isinstance(function, ast.Name):
-                names[node.args[0]] = function.id
+    """What to do about each selection, by what is made of it."""
+    names = _functions(statement)
     for node in _masked(statement):
-        name = names.get(node, "")
-        text = _INSTEAD.get(name, _GENERAL)
-        yield text.format(
-            name=name, x=ast.unparse(node.value), mask=ast.unparse(node.slice)
-        )
+        instead = _INSTEAD.get(names.get(node, ""))
+        words = "write" if instead else "keep the shape with"
+        x, mask = ast.unparse(node.value), ast.unparse(node.slice)
+        text = (instead or _GENERAL).format(name=names.get(node), x=x, mask=mask)
+        yield f"{words} {text}"
+
+
+def _functions(statement: ast.stmt) -> dict[ast.AST, str]:
+    """The functions and methods that take an expression and nothing else, by that."""
+    names: dict[ast.AST, str] = {}
+    for node in ast.walk(statement):
+        if isinstance(node, ast.Attribute) and node.attr == "size":
+            names[node.value] = node.attr
+        if not isinstance(node, ast.Call) or node.keywords:
+            continue
+        if isinstance(node.func, ast.Attribute) and not node.args:
+            names[node.func.value] = node.func.attr
+        elif len(node.args) == 1 and isinstance(node.func, ast.Attribute):
+            if ast.unparse(node.func.value) in ("np", "numpy"):
+                names[node.args[0]] = node.func.attr
+        elif len(node.args) == 1 and isinstance(node.func, ast.Name):
+            names[node.args[0]] = node.func.id
+    return names
