@@ -17,6 +17,7 @@ import difflib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import venv
@@ -93,11 +94,9 @@ def command(arguments: list[str]) -> list[str]:
     """What uv is to do for the arguments of this script. Ends it for all others."""
     name, *others = arguments or [""]
     if name in ("--help", "-h", "help"):
-        print(str(__doc__).strip())
-        sys.exit()
+        tell(str(__doc__).strip())
     if name == "--version":
-        print(f"run.py of {stated('name')} {stated('version')}")
-        sys.exit()
+        tell(f"run.py of {stated('name')} {stated('version')}")
     if name == "demo" and not others:  # no development groups: less to install
         return ["run", *reinstall(), "--no-default-groups", "python", DEMO]
     if name == "test":
@@ -109,6 +108,16 @@ def command(arguments: list[str]) -> list[str]:
             *others[1:],
         ]
     misuse(name, others)
+
+
+def tell(text: str) -> NoReturn:
+    """Print it, and end."""
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python tries again at its end
+        sys.exit(f"run.py: error: the output cannot be written: {error.strerror}")
+    sys.exit()
 
 
 def misuse(name: str, others: list[str]) -> NoReturn:
@@ -139,6 +148,8 @@ def needs_compiler() -> bool:
 def main() -> None:
     if sys.version_info < (3, 10):  # noqa: UP036 - an older one may well run this
         sys.exit(f"Python 3.10 or later is needed, this is {sys.version.split()[0]}")
+    # Whoever stops reading ends this quietly, and uv, which inherits it: `| head`.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     wanted = command(sys.argv[1:])
     if wanted[:1] in INSTALLING and needs_compiler():
         sys.exit(

@@ -103,6 +103,23 @@ def test_a_closed_output_is_no_error(
     assert end(shell, length, status) == (ends, "")
 
 
+@pytest.mark.parametrize("name", ["nkipy", "spike-run", "run.py"])
+def test_help_that_nobody_reads_ends_quietly(name: str) -> None:
+    shell = 'set -o pipefail; (sleep 0.3; "$@" --help) | true'
+    done = subprocess.run(
+        ["bash", "-c", shell, "bash", *COMMANDS[name]], capture_output=True, text=True
+    )
+    assert done.stderr == "" and done.returncode in (0, 141)  # argparse says 0
+
+
+def test_help_that_has_no_place_is_one_line() -> None:
+    with open("/dev/full", "w") as full:
+        command = [*COMMANDS["run.py"], "--help"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    said = "run.py: error: the output cannot be written: No space left on device\n"
+    assert (done.returncode, done.stderr) == (1, said)
+
+
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize("length", [1, 100_000])
 def test_a_full_disk_is_one_line(length: int, unbuffered: str) -> None:
