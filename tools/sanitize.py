@@ -72,6 +72,9 @@ OURS = re.compile(
 RUNTIME = re.compile(r"lib[a-z]+san\.so|libsanitizer|[/(](libstdc\+\+|libc)\.so")
 FRAME = re.compile(r"^ +#\d+ .*", re.MULTILINE)
 CIRCUMSTANCE = re.compile(r"\s*(Mutex|Thread|Location) ")
+# The C library frees the thread-local variables of a thread that has ended, and ends
+# their lives in it before; that the one comes after the other no sanitizer sees.
+END_OF_THREAD = re.compile(r"_dl_deallocate_tls.*__call_tls_dtors", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -285,6 +288,8 @@ def is_ours(report: str) -> bool:
     """
     stacks = [part for part in re.split(r"\n\s*\n", report) if FRAME.search(part)]
     telling = [stack for stack in stacks if not CIRCUMSTANCE.match(stack)]
+    if END_OF_THREAD.search("".join(telling)):
+        return False
     return any(OURS.search(first_frame(stack)) for stack in telling)
 
 
