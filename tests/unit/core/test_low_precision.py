@@ -479,3 +479,13 @@ def test_scalars_select_views_and_arrays_of_no_dimension_copies():
     for dtype in (np.float32, ml_dtypes.bfloat16):
         a = np.arange(6).reshape(2, 3).astype(dtype)
         check_kernel(kernel, a, np.array(1, np.int32), modes="simulate")
+
+
+def test_einsum_of_one_array_that_sums_nothing_is_a_view():
+    def kernel(x):
+        turned = np.einsum("ij->ji", x)
+        summed = np.einsum("ij->i", x)
+        x[0] = x[1]
+        return x, turned, summed
+
+    check_kernel(kernel, np.arange(6).reshape(2, 3).astype(E5M2))
