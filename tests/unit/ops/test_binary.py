@@ -118,3 +118,51 @@ def test_mistake_is_refused(func, error, match):
 @pytest.mark.parametrize("exponent", [0, 1, 2, 3, True, 2.0])
 def test_powers_of_python_scalars_have_the_dtype_of_numpys(dtype, exponent):
     check_kernel(lambda x: x**exponent, np.array([1, 0], dtype))
+
+
+SIGNED = np.array([1, -1, 3, -7, 2**31 - 1, -(2**31), 0], np.int32)
+LARGE = np.array([0, 1, 3, 2**31 - 1, 2**31, 2**32 - 2, 2**32 - 1], np.uint32)
+
+
+@pytest.mark.parametrize("wide", [np.int32, np.int64])
+@pytest.mark.parametrize(
+    "ufunc", [np.floor_divide, np.remainder, np.fmod, np.gcd, np.lcm, np.maximum]
+)
+def test_large_uint32_beside_signed_integers_is_positive(ufunc, wide):
+    signed = SIGNED.astype(wide)
+    with np.errstate(all="ignore"):
+        check_kernel(lambda n, u: (ufunc.outer(n, u), ufunc.outer(u, n)), signed, LARGE)
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.int64])
+def test_large_uint32_counts_in_the_dtype_that_is_asked_for(dtype):
+    def kernel(n, u):
+        results = [u[1:] // u[:-1], np.floor_divide(u, n, dtype=dtype)]
+        results += [f(u, u[::-1], dtype=dtype) for f in (np.floor_divide, np.minimum)]
+        return [*results, np.maximum(u, n, dtype=dtype)]
+
+    with np.errstate(all="ignore"):
+        check_kernel(kernel, SIGNED, LARGE)
+
+
+def test_large_uint32_divides_in_place():
+    def kernel(n, u):
+        quotient, rest, shifted = n.copy(), n.copy(), n.copy()
+        quotient //= u
+        rest %= u
+        shifted >>= u
+        np.floor_divide.at(n, slice(2, None), u[2:])
+        return quotient, rest, shifted, n
+
+    with np.errstate(all="ignore"):
+        check_kernel(kernel, SIGNED, LARGE)
+
+
+@pytest.mark.parametrize("other", [1, 4, 3, -1, -4, 2**31 - 1, -(2**31), 0])
+def test_large_uint32_beside_known_numbers(other):
+    def kernel(u):
+        n = np.int64(other)
+        return u // n, u % n, np.fmod(u, n), n // u, n % u, u >> np.int64(abs(n) % 40)
+
+    with np.errstate(all="ignore"):
+        check_kernel(kernel, LARGE)

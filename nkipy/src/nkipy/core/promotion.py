@@ -133,21 +133,34 @@ def resolve_loop(
     kinds: tuple[Kind, ...],
     dtype: Any = None,
     casting: str = "same_kind",
+    keep_uint32: bool = False,
 ) -> Loop:
     """The loop that `ufunc` takes for inputs of these kinds, narrowed.
+
+    Args:
+        ufunc: the ufunc.
+        kinds: of its inputs.
+        dtype: that of the results, if one was asked for.
+        casting: which casts are allowed.
+        keep_uint32: whether a uint32 that NumPy takes to int64 remains one. In int32,
+            which int64 is narrowed to, a large one would be negative.
 
     Raises:
         TypeError: NumPy has no such loop, or its dtypes have no counterpart.
     """
-    key = (ufunc, kinds, dtype, casting)
+    key = (ufunc, kinds, dtype, casting, keep_uint32)
     found = _loops.get(key)
     if found is None:
-        found = _loops[key] = _resolve(ufunc, kinds, dtype, casting)
+        found = _loops[key] = _resolve(ufunc, kinds, dtype, casting, keep_uint32)
     return found
 
 
 def _resolve(
-    ufunc: np.ufunc, kinds: tuple[Kind, ...], dtype: Any, casting: str
+    ufunc: np.ufunc,
+    kinds: tuple[Kind, ...],
+    dtype: Any,
+    casting: str,
+    keep_uint32: bool,
 ) -> Loop:
     wanted = None if dtype is None else dt.as_dtype(dtype)
     if is_ours(wanted) or any(map(is_ours, kinds)):
@@ -156,8 +169,12 @@ def _resolve(
         kinds = tuple(np.dtype(k) for k in kinds)
     kinds = tuple(np.dtype(k) if k in _WEAK else k for k in kinds)
     resolved = _ask(ufunc, kinds, wanted, casting)
-    narrowed = tuple(dt.narrow(d) for d in resolved)
-    return Loop(narrowed[: ufunc.nin], narrowed[ufunc.nin :])
+    narrowed = [dt.narrow(d) for d in resolved]
+    if keep_uint32:
+        for i, kind in enumerate(kinds):
+            if kind == dt.uint32 and resolved[i] == dt.int64:
+                narrowed[i] = dt.uint32
+    return Loop(tuple(narrowed[: ufunc.nin]), tuple(narrowed[ufunc.nin :]))
 
 
 def _ask(

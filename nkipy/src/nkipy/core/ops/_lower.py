@@ -44,6 +44,12 @@ def absolute(b: HLOBuilder, x: Value) -> Value:
     return b.unary("abs", x)
 
 
+def magnitude(b: HLOBuilder, x: Value) -> Value:
+    """|x|, unsigned: the least signed integer has no signed magnitude."""
+    assert x.dtype is not None
+    return b.convert(absolute(b, x), np.dtype(f"uint{8 * x.dtype.itemsize}"))
+
+
 def fill(b: HLOBuilder, where: Value, value: Any, otherwise: Value) -> Value:
     """The scalar `value` where `where` holds, else `otherwise`."""
     return b.select(where, b.full_like(otherwise, value), otherwise)
@@ -76,12 +82,12 @@ def scale(b: HLOBuilder, x: Value, factor: float) -> Value:
 
 
 def shift_right(b: HLOBuilder, x: Value, y: Value) -> Value:
-    """`x >> y` of integers of one dtype, the sign kept.
+    """`x >> y` of integers of one width, the sign kept.
 
     In 32 bits: the Neuron compiler takes no narrower arithmetic shift (NCC_EVRF022).
     """
     if x.dtype in dt.UNSIGNED:
-        return b.binary("shift-right-logical", x, y)
+        return b.binary("shift-right-logical", x, b.convert(y, x.dtype))
     wide = b.convert(x, dt.int32), b.convert(y, dt.int32)
     return b.convert(b.binary("shift-right-arithmetic", *wide), x.dtype)
 

@@ -35,6 +35,9 @@ class UFuncOp(Op):
         ufunc: the ufunc. Its resolver decides the dtypes, which are then narrowed.
         lower: ``lower(builder, *operands)``, with operands broadcast and converted.
         name: the op's name, if not the ufunc's.
+        keep_uint32: whether `lower` takes a uint32 as such where NumPy takes it to
+            int64, as it does beside int32. An op needs that if its result modulo 2**32
+            depends on more than its operands modulo 2**32.
         record: the other fields of :class:`Op`; `numpy` is filled in.
     """
 
@@ -46,6 +49,7 @@ class UFuncOp(Op):
         name: str = "",
         also: Sequence[Callable[..., Any]] = (),
         samples: Sampler | None = None,
+        keep_uint32: bool = False,
         **record: Any,
     ) -> None:
         samples = samples or (unary_sampler() if ufunc.nin == 1 else binary_sampler())
@@ -54,6 +58,7 @@ class UFuncOp(Op):
         )
         self.ufunc = ufunc
         self.lower = lower
+        self.keep_uint32 = keep_uint32
         self.__doc__ = f"``numpy.{ufunc.__name__}``, element by element."
         self._impls["hlo"] = self._elementwise
 
@@ -64,7 +69,7 @@ class UFuncOp(Op):
 
     def loop(self, kinds: tuple[Kind, ...], dtype: Any, casting: str) -> Loop:
         """The dtypes to compute in. Raises TypeError if NumPy has none."""
-        return resolve_loop(self.ufunc, kinds, dtype, casting)
+        return resolve_loop(self.ufunc, kinds, dtype, casting, self.keep_uint32)
 
     def _elementwise(
         self,

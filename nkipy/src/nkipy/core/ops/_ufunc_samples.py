@@ -46,6 +46,16 @@ def distinct_zeros(dtype: np.dtype) -> Iterator[Sample]:
     yield Sample((x[:, None], x[None, :]), label="special")
 
 
+def large_uint32(least: int = -(2**31)) -> Iterator[Sample]:
+    """int32, not below `least`, with uint32 beyond int32, in both orders."""
+    signed = np.array([0, 1, 2, 7, 31, 2**31 - 1, -1, -3, -(2**31)], np.int32)
+    signed = signed[signed >= least]
+    unsigned = np.array([0, 1, 3, 2**31 - 1, 2**31, 2**32 - 3, 2**32 - 1], np.uint32)
+    yield Sample((signed, unsigned[:, None]), label="large uint32")
+    yield Sample((unsigned[:, None], signed), label="large uint32 first")
+    yield Sample((unsigned, np.int64(max(least, -4))), label="beside np.int64")
+
+
 def float_sampler(low: float = -4, high: float = 4) -> Sampler:
     """As unary_sampler; special values for floats only.
 

@@ -61,7 +61,8 @@ def repeated_squaring(b: HLOBuilder, x: Value, y: Value) -> Value:
     Args:
         b: what to build with.
         x: of any shape and integer type.
-        y: exponents of the same shape and type. Signs of negative ones are not seen.
+        y: exponents of the same shape, and of any integer type. Signs of negative ones
+            are not seen.
     """
     assert y.dtype is not None
     result, zero = b.full_like(x, 1), b.full_like(y, 0)

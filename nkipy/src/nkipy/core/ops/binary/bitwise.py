@@ -11,6 +11,7 @@ from nkipy.core.ops._dtype_sets import INTEGRAL
 from nkipy.core.ops._lower import shift_right
 from nkipy.core.ops._samples import ErrorSample, Sample, make, special
 from nkipy.core.ops._ufunc import UFuncOp, opcode
+from nkipy.core.ops._ufunc_samples import large_uint32
 
 _NO_FLOATS = (
     ErrorSample(
@@ -31,6 +32,8 @@ def _shifts(dtype: np.dtype) -> Iterator[Sample]:
     yield Sample((x[:, None], amounts), label="special")
     yield Sample((x, 1), label="right scalar")
     yield Sample((make((2, 0), dtype), make((1, 1), dtype, low=0)), label="empty")
+    if dtype == dt.int32:
+        yield from large_uint32()
 
 
 left_shift = UFuncOp(
@@ -45,5 +48,6 @@ right_shift = UFuncOp(
     shift_right,
     dtypes=dt.INTEGERS,
     samples=_shifts,
+    keep_uint32=True,
     errors=_NO_FLOATS,
 )

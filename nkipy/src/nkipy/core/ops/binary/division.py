@@ -10,16 +10,17 @@ import numpy as np
 from nkipy.core import dtypes as dt
 from nkipy.core.ops._dtype_sets import NUMERIC
 from nkipy.core.ops._lower import (
-    absolute,
     fill,
     is_negative,
     is_zero,
+    magnitude,
     shift_right,
     uniform,
 )
 from nkipy.core.ops._registry import supports
 from nkipy.core.ops._samples import Sample, binary_sampler
 from nkipy.core.ops._ufunc import UFuncOp, in_float32
+from nkipy.core.ops._ufunc_samples import large_uint32
 from nkipy.core.ops.binary.arithmetic import MISTAKES
 from nkipy.hlo.builder import HLOBuilder, Value
 
@@ -36,6 +37,8 @@ def _samples(dtype: np.dtype) -> Iterator[Sample]:
         yield Sample((x.astype(dtype), np.array(-0.7).astype(dtype)), label="by -0.7")
         huge = np.array([1e4, -1e4, 3.3e3, 5e-3]).astype(dtype)
         yield Sample((huge[:, None], np.array([0.1, -0.3]).astype(dtype)), label="huge")
+    if dtype == dt.int32:
+        yield from large_uint32()
 
 
 def _guard_zero(b: HLOBuilder, y: Value, result: Value) -> Value:
@@ -56,17 +59,43 @@ def _signs_differ(b: HLOBuilder, rest: Value, y: Value) -> Value:
 
 
 def _fmod(b: HLOBuilder, x: Value, y: Value) -> Value:
-    rest = b.binary("remainder", x, y)
-    return rest if dt.is_float(x.dtype) else _guard_zero(b, y, rest)
+    if dt.is_float(x.dtype):
+        return b.binary("remainder", x, y)
+    return _guard_zero(b, y, _truncated(b, x, y)[1])
+
+
+def _truncated(b: HLOBuilder, x: Value, y: Value) -> tuple[Value, Value]:
+    """Quotient toward zero and remainder of integers; those of int32 with uint32 in
+    int32, modulo 2**32."""
+    if x.dtype == y.dtype:
+        return b.divide(x, y), b.binary("remainder", x, y)
+    dividend, divisor = magnitude(b, x), magnitude(b, y)
+    quotient = b.convert(b.divide(dividend, divisor), dt.int32)
+    rest = b.convert(b.binary("remainder", dividend, divisor), dt.int32)
+    negative = is_negative(b, x)
+    opposed = b.xor(negative, is_negative(b, y))
+    return (
+        b.select(opposed, b.negate(quotient), quotient),
+        b.select(negative, b.negate(rest), rest),
+    )
+
+
+def _rounds_down(b: HLOBuilder, x: Value, y: Value, rest: Value) -> Value:
+    """Whether the quotient of integers is below that of :func:`_truncated`."""
+    if x.dtype == y.dtype:
+        return _signs_differ(b, rest, y)
+    # A remainder modulo 2**32 does not have the sign that the dividend has.
+    opposed = b.xor(is_negative(b, x), is_negative(b, y))
+    return b.and_(opposed, b.not_(is_zero(b, rest)))
 
 
 def _divmod_ints(b: HLOBuilder, x: Value, y: Value) -> tuple[Value, Value]:
-    quotient, rest = b.divide(x, y), b.binary("remainder", x, y)
-    if x.dtype in dt.SIGNED:  # truncated so far
-        assert x.dtype is not None
-        adjust = _signs_differ(b, rest, y)
-        quotient = b.subtract(quotient, b.convert(adjust, x.dtype))
-        rest = b.select(adjust, b.add(rest, y), rest)
+    quotient, rest = _truncated(b, x, y)
+    if quotient.dtype in dt.SIGNED:
+        dtype = _dtype(quotient)
+        adjust = _rounds_down(b, x, y, rest)
+        quotient = b.subtract(quotient, b.convert(adjust, dtype))
+        rest = b.select(adjust, b.add(rest, b.convert(y, dtype)), rest)
     return _guard_zero(b, y, quotient), _guard_zero(b, y, rest)
 
 
@@ -115,7 +144,11 @@ def _remainder(b: HLOBuilder, x: Value, y: Value) -> Value:
     return _divmod(b, x, y)[1]
 
 
-_RECORD: dict[str, Any] = {"dtypes": supports(NUMERIC, dt.bool_), "samples": _samples}
+_RECORD: dict[str, Any] = {
+    "dtypes": supports(NUMERIC, dt.bool_),
+    "samples": _samples,
+    "keep_uint32": True,
+}
 floor_divide = UFuncOp(
     np.floor_divide,
     in_float32(_floor_divide, _LOW_PRECISION),
@@ -133,19 +166,13 @@ fmod = UFuncOp(np.fmod, in_float32(_fmod, dt.FP8), **_RECORD)
 divmod = UFuncOp(np.divmod, in_float32(_divmod, _LOW_PRECISION), **_RECORD)
 
 
-def _magnitude(b: HLOBuilder, x: Value) -> Value:
-    """|x|, unsigned: the least signed integer has no signed magnitude."""
-    unsigned = np.dtype(f"uint{8 * _dtype(x).itemsize}")
-    return b.convert(absolute(b, x), unsigned)
-
-
 def _dtype(x: Value) -> np.dtype:
     assert x.dtype is not None
     return x.dtype
 
 
 def _gcd(b: HLOBuilder, x: Value, y: Value) -> Value:
-    divisor = _euclid(b, _magnitude(b, x), _magnitude(b, y))
+    divisor = _euclid(b, magnitude(b, x), magnitude(b, y))
     return b.convert(divisor, _dtype(x))
 
 
@@ -163,13 +190,23 @@ _EUCLID_STEPS = {1: 13, 2: 24, 4: 47}
 
 def _lcm(b: HLOBuilder, x: Value, y: Value) -> Value:
     dtype = _dtype(x)
-    x, y = _magnitude(b, x), _magnitude(b, y)
+    x, y = magnitude(b, x), magnitude(b, y)
     divisor = _euclid(b, x, y)
     quotient = _guard_zero(b, divisor, b.divide(x, divisor))
     return b.convert(b.multiply(quotient, y), dtype)
 
 
-_SAMPLES = binary_sampler(low=-100, high=100)
-_UNROLLED = "Euclid's algorithm unrolled: up to 240 instructions for 32 bits"
-gcd = UFuncOp(np.gcd, _gcd, dtypes=dt.INTEGERS, note=_UNROLLED, samples=_SAMPLES)
-lcm = UFuncOp(np.lcm, _lcm, dtypes=dt.INTEGERS, note=_UNROLLED, samples=_SAMPLES)
+def _divisor_samples(dtype: np.dtype) -> Iterator[Sample]:
+    yield from binary_sampler(low=-100, high=100)(dtype)
+    if dtype == dt.int32:
+        yield from large_uint32()
+
+
+_DIVISORS: dict[str, Any] = {
+    "dtypes": dt.INTEGERS,
+    "samples": _divisor_samples,
+    "keep_uint32": True,
+    "note": "Euclid's algorithm unrolled: up to 240 instructions for 32 bits",
+}
+gcd = UFuncOp(np.gcd, _gcd, **_DIVISORS)
+lcm = UFuncOp(np.lcm, _lcm, **_DIVISORS)

@@ -73,9 +73,16 @@ def _scalings(dtype: np.dtype) -> Iterator[Sample]:
     exponents = np.array([0, 1, -1, 5, -5, 100, -100, 300, -300, 2**31 - 1], np.int32)
     yield Sample((x[:, None], exponents), label="special")
     yield Sample((x, 3), label="right scalar")
+    large = np.array([3, 2**31, 2**32 - 3, 2**32 - 1], np.uint32)
+    yield Sample((x[:, None], large), label="large uint32")
     yield Sample((make((2, 0), dtype), np.ones((2, 1), np.int8)), label="empty")
 
 
 ldexp = UFuncOp(
-    np.ldexp, in_float32(_ldexp), dtypes=NATIVE, samples=_scalings, note=FLUSHED
+    np.ldexp,
+    in_float32(_ldexp),
+    dtypes=NATIVE,
+    samples=_scalings,
+    keep_uint32=True,
+    note=FLUSHED,
 )

@@ -14,6 +14,7 @@ from nkipy.core.ops._lower import uniform
 from nkipy.core.ops._registry import supports
 from nkipy.core.ops._samples import ErrorSample, Sample, make, special
 from nkipy.core.ops._ufunc import UFuncOp, in_float32
+from nkipy.core.ops._ufunc_samples import large_uint32
 from nkipy.core.promotion import Loop
 from nkipy.core.tensor import NKIPyTensorRef
 from nkipy.hlo.builder import HLOBuilder, Value
@@ -100,6 +101,14 @@ def _small_samples(dtype: np.dtype) -> Iterator[Sample]:
             yield sample
 
 
+def _exact_samples(dtype: np.dtype) -> Iterator[Sample]:
+    yield from _samples(dtype)
+    if dtype == dt.int32:
+        yield from large_uint32(least=0)
+        x = np.array([-1, -3, -(2**31)], np.int32)
+        yield Sample((x, np.array([[2**31], [2**32 - 1]], np.uint32)), label="wrap")
+
+
 _ERRORS = (
     ErrorSample((np.ones(2, np.int32), -1), error=ValueError, match="negative integer"),
     ErrorSample(
@@ -111,7 +120,8 @@ power = _PowerOp(
     np.power,
     in_float32(_power, dt.FP8),
     dtypes=ALL,
-    samples=_samples,
+    samples=_exact_samples,
+    keep_uint32=True,
     errors=_ERRORS,
     note="a negative traced exponent of integers cannot raise; its result is arbitrary",
 )
