@@ -166,3 +166,21 @@ def test_large_uint32_beside_known_numbers(other):
 
     with np.errstate(all="ignore"):
         check_kernel(kernel, LARGE)
+
+
+def test_large_uint32_moves_forward():
+    def kernel(n, u):
+        taken = [np.take(n, u, mode=mode) for mode in ("wrap", "clip")]
+        return [*taken, np.roll(n, u[-1]), np.roll(n, u[4])]
+
+    check_kernel(kernel, SIGNED, LARGE)
+
+
+@pytest.mark.parametrize("ufunc", [np.maximum, np.minimum])
+@pytest.mark.parametrize(("of", "by"), [("int32", "uint32"), ("int8", "int32")])
+def test_extremes_that_wrap_between_steps_are_refused(ufunc, of, by):
+    def kernel(a, b):
+        ufunc.at(a, [0, 0], b)
+
+    with pytest.raises(NotImplementedError, match="b.astype"):
+        trace_function(kernel, (np.ones(2, of), np.ones(2, by)), {})

@@ -430,6 +430,11 @@ def _at(ufunc: np.ufunc, a: Any, indices: Any, b: Any = NO_VALUE) -> None:
             "a[i] = f(a[i], b), or use np.where for a mask"
         )
     loop = _scatter_dtype(ufunc, a, values[0])
+    if ufunc in _FLOAT_SCANS and _wraps_between(a.dtype, kind_of(values[0]), loop):
+        raise NotImplementedError(
+            f"ufunc.at of {ufunc.__name__} stores numbers beyond {a.dtype.name} on the "
+            f"way, which depends on the order; convert b first: b.astype(a.dtype)"
+        )
     value = as_value(ctx, values[0], loop)
     value = ctx.negate(value) if ufunc is np.subtract else value
     index = AdvancedIndex(parsed)
@@ -458,6 +463,11 @@ def _scatter_dtype(ufunc: np.ufunc, a: NKIPyTensorRef, b: Any) -> np.dtype:
     result = _result_dtype(ufunc, a.dtype, kind_of(b))
     _check_cast(result, a.dtype)
     return result
+
+
+def _wraps_between(stored: np.dtype, given: Any, loop: np.dtype) -> bool:
+    """Whether what is stored step by step is another integer than what is compared."""
+    return dt.is_integer(loop) and (stored != loop or loop != given == dt.uint32)
 
 
 def _check_cast(given: np.dtype, wanted: np.dtype) -> None:

@@ -73,13 +73,14 @@ def apply_mode(
     _check_integer(index.dtype)
     if mode == "raise" and wraps:
         return wrap_negative(b, index, size)
-    index = b.convert(index, dt.int32)
+    # A large uint32 would be negative in int32.
+    large = mode != "raise" and index.dtype == dt.uint32
+    index = b.convert(index, dt.uint32 if large else dt.int32)
     if mode == "raise":
         return index
     if mode == "clip":
-        return b.clamp(
-            b.full_like(index, 0), index, b.full_like(index, max(size - 1, 0))
-        )
+        last = b.full_like(index, max(size - 1, 0))
+        return b.convert(b.clamp(b.full_like(index, 0), index, last), dt.int32)
     rest = b.binary("remainder", index, b.full_like(index, max(size, 1)))
     return wrap_negative(b, rest, size)
 

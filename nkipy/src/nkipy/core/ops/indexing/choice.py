@@ -153,6 +153,9 @@ def _choose_samples(dtype: np.dtype) -> Iterator[Sample]:
     yield Sample((index, make((3, 3), dtype)), label="array of choices")
     yield Sample((index - 3, [*choices[:2], choices[2][0]]), {"mode": "wrap"})
     yield Sample((index * 5 - 2, choices), {"mode": "clip"})
+    large = np.array([2**31, 1, 2**32 - 1], np.uint32)
+    for mode in ("wrap", "clip"):
+        yield Sample((large, choices), {"mode": mode}, f"large uint32, {mode}")
 
 
 choose = Op(

@@ -11,6 +11,7 @@ from nkipy.core import dtypes as dt
 from nkipy.core.backend.hlo import HLOTraceContext, as_hlo_tensor, get_hlo_context
 from nkipy.core.ops._cases import X
 from nkipy.core.ops._dtype_sets import ALL
+from nkipy.core.ops._lower import fill, is_negative
 from nkipy.core.ops._reduction import operand
 from nkipy.core.ops._registry import Op, supports
 from nkipy.core.ops._samples import ErrorSample, Sample, make, special
@@ -65,14 +66,31 @@ def _take(b: HLOBuilder, row: Value, places: Value) -> Value:
 
 
 def _common(ctx: HLOTraceContext, a: Any, v: Any) -> tuple[Value, Value]:
-    """Both in the dtype in which NumPy compares them."""
+    """Both in the dtype in which NumPy compares them; int32 and uint32 as they are."""
     a, v = as_operand(a), as_operand(v)
     dtype = result_type(a, v)
     if isinstance(a, (int, float)):
         raise ValueError("object of too small depth for desired array")
     if is_ours(dtype):  # in which integers would lose digits
         dtype = dt.float32
-    return as_hlo_tensor(ctx, a, dtype), as_hlo_tensor(ctx, v, dtype)
+    dtypes = [_beside(dtype, getattr(x, "dtype", dtype)) for x in (a, v)]
+    return as_hlo_tensor(ctx, a, dtypes[0]), as_hlo_tensor(ctx, v, dtypes[1])
+
+
+def _beside(common: np.dtype, own: np.dtype) -> np.dtype:
+    """The common dtype, or uint32 of what int32 does not hold."""
+    return own if own == dt.uint32 and common == dt.int32 else common
+
+
+def _count(b: HLOBuilder, row: Value, values: Value, right: bool) -> Value:
+    """:func:`insertion_points`, also of int32 among uint32 and the reverse."""
+    if row.dtype == values.dtype:
+        return insertion_points(b, row, values, right)
+    assert row.dtype is not None
+    found = insertion_points(b, row, b.convert(values, row.dtype), right)
+    # What the row's dtype does not hold lies before, or after, all of the row.
+    outside = is_negative(b, b.convert(values, dt.int32))
+    return fill(b, outside, 0 if row.dtype == dt.uint32 else row.shape[0], found)
 
 
 def _one_dimensional(x: Value, name: str) -> None:
@@ -81,6 +99,10 @@ def _one_dimensional(x: Value, name: str) -> None:
 
 
 # -- searchsorted ----------------------------------------------------------------------
+_SIGNED = np.array([-(2**31), -1, 0, 3, 2**31 - 1], np.int32)
+_LARGE = np.array([0, 3, 2**31 - 1, 2**31, 2**32 - 1], np.uint32)
+
+
 def _search_samples(dtype: np.dtype) -> Iterator[Sample]:
     # Sorted as float32: ml_dtypes does not put NaN last.
     row = np.sort(make((13,), dtype, -3, 3).astype(np.float32)).astype(dtype)
@@ -97,6 +119,10 @@ def _search_samples(dtype: np.dtype) -> Iterator[Sample]:
     if dt.is_integer(dtype):
         for value in (2**33, -(2**33)):
             yield Sample((row, value), label=f"{value}")
+    if dtype == dt.int32:
+        for side in ("left", "right"):
+            yield Sample((_SIGNED, _LARGE, side), label=f"large uint32, {side}")
+            yield Sample((_LARGE, _SIGNED, side), label=f"in large uint32, {side}")
     order = np.argsort(-make((6,), dt.float32), kind="stable")
     row = np.empty(6, dtype)
     row[order] = np.sort(make((6,), dtype, 0, 3).astype(np.float32)).astype(dtype)
@@ -141,9 +167,7 @@ def _searchsorted(
         return NKIPyTensorRef._wrap(ctx, ctx.full((), place, dt.int32))
     if sorter is not None:
         row = _take(ctx, row, _check_sorter(operand(sorter), row.shape))
-    return NKIPyTensorRef._wrap(
-        ctx, insertion_points(ctx, row, values, side == "right")
-    )
+    return NKIPyTensorRef._wrap(ctx, _count(ctx, row, values, side == "right"))
 
 
 def _beyond(v: Any, dtype: Any) -> bool | None:
@@ -172,6 +196,11 @@ def _digitize_samples(dtype: np.dtype) -> Iterator[Sample]:
         yield Sample((x, bins), {"right": right}, f"right {right}")
         yield Sample((x, bins[::-1].copy()), {"right": right}, f"falling {right}")
     yield Sample((x, bins[:1]), label="one bin")
+    if dtype == dt.int32:
+        for right in (False, True):
+            yield Sample((_SIGNED, _LARGE, right), label=f"in large uint32, {right}")
+            falling = _SIGNED[::-1].copy()
+            yield Sample((_LARGE, falling, right), label=f"large uint32, {right}")
 
 
 digitize = Op(
@@ -192,14 +221,14 @@ def _digitize(x: Any, bins: Any, right: bool = False) -> NKIPyTensorRef:
     _one_dimensional(row, "bins")
     size = row.shape[0]
     if size < 2:
-        found = insertion_points(ctx, row, values, not right)
+        found = _count(ctx, row, values, not right)
         return NKIPyTensorRef._wrap(ctx, found)
     first = ctx.reshape(ctx.slice_dim(row, 0, 0, 1), ())
     last = ctx.reshape(ctx.slice_dim(row, 0, size - 1, size), ())
     falls = precedes(ctx, last, first)
     rising = ctx.select(ctx.broadcast_to(falls, row.shape), ctx.reverse(row, (0,)), row)
     # As NumPy has it: the mirrored row is searched from the same side.
-    found = insertion_points(ctx, rising, values, not right)
+    found = _count(ctx, rising, values, not right)
     mirrored = ctx.subtract(ctx.full_like(found, size), found)
     falls = ctx.broadcast_to(falls, found.shape)
     return NKIPyTensorRef._wrap(ctx, ctx.select(falls, mirrored, found))

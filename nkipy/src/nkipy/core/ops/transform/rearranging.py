@@ -177,7 +177,10 @@ def _roll_by_traced(b: HLOBuilder, x: Value, d: int, shift: Tensor) -> Value:
     # A window of the array and its repetition: the start is n - shift % n.
     n = b.scalar(x.shape[d], dt.int32)
     zero = b.scalar(0, dt.int32)
-    rest = b.binary("remainder", b.convert(shift.backend_tensor, dt.int32), n)
+    by = shift.backend_tensor
+    by = by if by.dtype == dt.uint32 else b.convert(by, dt.int32)
+    rest = b.binary("remainder", by, b.convert(n, by.dtype))
+    rest = b.convert(rest, dt.int32)
     # HLO's remainder has the sign of the dividend.
     start = b.select(b.compare(rest, zero, "LE"), b.negate(rest), b.subtract(n, rest))
     starts = [start if i == d else zero for i in range(x.ndim)]

@@ -158,6 +158,12 @@ def _clip_samples(dtype: np.dtype) -> Iterator[Sample]:
     if dt.is_integer(dtype):
         yield Sample((special(dtype), -(10**10), 10**10), label="out of range")
     yield Sample((x, 0.25, 1.5), label="floats")
+    if dtype == dt.int32:
+        large = np.array([0, 9, 2**31, 2**32 - 1], np.uint32)
+        yield Sample((large, special(dtype)[:, None], -5), label="large uint32")
+        yield Sample((large, -5, special(dtype)[:, None]), label="large uint32 first")
+        yield Sample((special(dtype)[:, None], -5, large), label="to large uint32")
+        yield Sample((large, 3, np.int64(7)), label="beside np.int64")
 
 
 clip = Op(
@@ -234,9 +240,12 @@ def _clip_dtype(*kinds: Any) -> np.dtype:
 
 def _clamp(a: NKIPyTensorRef, low: Any, high: Any, dtype: Any) -> Value:
     ctx = get_hlo_context()
+    kinds = [kind_of(as_operand(v)) for v in (a, low, high)]
     if dtype is None:
-        dtype = _clip_dtype(*(kind_of(as_operand(v)) for v in (a, low, high)))
+        dtype = _clip_dtype(*kinds)
     common = dt.narrow(dtype)
+    if dt.uint32 in kinds and common == dt.int32 != dt.as_dtype(dtype):
+        return _clamp_mixed(a, low, high)
     values = [as_value(ctx, v, common) for v in (low, a, high)]
     shape = values[1].shape
     for bound in (values[0], values[2]):
@@ -249,3 +258,12 @@ def _clamp(a: NKIPyTensorRef, low: Any, high: Any, dtype: Any) -> Value:
         v if not v.shape else ctx.broadcast_to(v, shape) for v in values[::2]
     ]
     return ctx.clamp(lowest, ctx.broadcast_to(values[1], shape), highest)
+
+
+def _clamp_mixed(a: Any, low: Any, high: Any) -> Value:
+    """Signed integers and uint32, compared as what they are; in int32."""
+    below = np.less(a, low)
+    above = np.where(below, np.less(high, low), np.less(high, a))
+    a, low, high = [as_tensor(v, dt.int32) for v in (a, low, high)]
+    result: Any = np.where(above, high, np.where(below, low, a))
+    return result.backend_tensor
