@@ -79,8 +79,8 @@ def apply_mode(
     if mode == "raise":
         return index
     if mode == "clip":
-        last = b.full_like(index, max(size - 1, 0))
-        return b.convert(b.clamp(b.full_like(index, 0), index, last), dt.int32)
+        first, last = b.full_like(index, 0), b.full_like(index, max(size - 1, 0))
+        return b.convert(b.clamp(first, index, last), dt.int32)
     rest = b.binary("remainder", index, b.full_like(index, max(size, 1)))
     return wrap_negative(b, rest, size)
 
