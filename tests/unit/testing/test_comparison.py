@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 
 from nkipy.core import dtypes as dt
-from nkipy.testing import RTOL, Tolerance, compare, special_values, subnormals
+from nkipy.testing import (
+    RTOL,
+    Tolerance,
+    check_kernel,
+    compare,
+    special_values,
+    subnormals,
+)
 
 FLOATS = sorted(RTOL, key=str)
 ELEMENTWISE = Tolerance(elementwise=True)
@@ -100,3 +107,24 @@ def test_subnormals_are_between_zero_and_the_normal_numbers(dtype):
 def test_integers_have_no_subnormals():
     with pytest.raises(ValueError, match="int8 has no subnormal numbers"):
         subnormals(np.int8)
+
+
+def test_the_first_line_says_where_values_differ():
+    for got, expected in (
+        (np.ones(2, np.float32), np.zeros(2, np.float32)),
+        (np.ones(2, np.int32), np.zeros(2, np.int32)),
+    ):
+        with pytest.raises(AssertionError) as caught:
+            compare({"b": got}, {"b": expected}, label="softmax")
+        assert str(caught.value).splitlines()[0].startswith("softmax at b: ")
+        assert "Mismatched elements: 2 / 2" in str(caught.value)
+
+
+def test_pytest_shows_the_line_of_the_test_and_not_those_of_the_comparison():
+    with pytest.raises(AssertionError) as caught:
+        check_kernel(
+            np.tanh, np.ones(2, np.float32), modes="simulate", reference=np.sinh
+        )
+    assert [entry.path.name for entry in caught.traceback.filter(caught)] == [
+        "test_comparison.py"
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,7 @@ def compare(
     Raises:
         AssertionError: they differ; the text says where and how.
     """
+    __tracebackhide__ = True  # pytest shows the line of the test
     if is_container(expected) and is_container(got):
         ours, theirs = list(children(got)), list(children(expected))
         keys = [key for key, _ in ours], [key for key, _ in theirs]
@@ -54,6 +56,7 @@ def compare(
 def _require(
     true: bool, label: str, path: tuple[str, ...], text: str, *values: Any
 ) -> None:
+    __tracebackhide__ = True
     if not true:
         raise AssertionError(f"{_place(label, path)}: {text.format(*values)}")
 
@@ -70,6 +73,7 @@ def _compare_arrays(
     label: str,
     path: tuple[str, ...],
 ) -> None:
+    __tracebackhide__ = True
     array = np.asarray(got)
     if expected.dtype.kind not in _OTHER_KINDS:
         comparable = array.dtype.kind not in _OTHER_KINDS
@@ -83,17 +87,29 @@ def _compare_arrays(
     if dt.is_float(array.dtype):
         _compare_floats(array, expected, tolerance, _place(label, path))
     else:
-        np.testing.assert_array_equal(array, expected, err_msg=_place(label, path))
+        place = _place(label, path)
+        _check_values(place, lambda: np.testing.assert_array_equal(array, expected))
 
 
 def _compare_floats(
     got: np.ndarray, expected: np.ndarray, tolerance: Tolerance, place: str
 ) -> None:
+    __tracebackhide__ = True
     x, y = got.astype(np.float64), expected.astype(np.float64)
     rtol, atol = tolerance.limits(got.dtype, y)
-    np.testing.assert_allclose(x, y, rtol=rtol, atol=atol, err_msg=place)
+    _check_values(place, lambda: np.testing.assert_allclose(x, y, rtol=rtol, atol=atol))
     if tolerance.elementwise:
         zero = (x == 0) & (y == 0)
-        np.testing.assert_array_equal(
-            np.signbit(x[zero]), np.signbit(y[zero]), err_msg=f"{place}: sign of zero"
+        signs = np.signbit(x[zero]), np.signbit(y[zero])
+        _check_values(
+            f"{place}: sign of zero", lambda: np.testing.assert_array_equal(*signs)
         )
+
+
+def _check_values(place: str, check: Callable[[], None]) -> None:
+    """Say where values differ in the first line, which NumPy's text leaves empty."""
+    __tracebackhide__ = True
+    try:
+        check()
+    except AssertionError as error:
+        raise AssertionError(f"{place}: {str(error).strip()}") from None

@@ -103,6 +103,7 @@ def check_kernel(
         ValueError: there is no such mode, or none was given.
         Exception: what the kernel raises, in tracing, compiling or running.
     """
+    __tracebackhide__ = True  # pytest shows the line of the test, and the kernel's
     function = inspect.unwrap(kernel)
     allowed = replace(tolerance or Tolerance(), **_given(rtol=rtol, atol=atol))
     modes = (modes,) if isinstance(modes, str) else modes
@@ -122,6 +123,7 @@ def check_kernel(
 
 
 def _way(mode: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    __tracebackhide__ = True
     if mode not in _WAYS:
         raise ValueError(f"modes are {', '.join(MODES)}, but received {mode!r}")
     return _WAYS[mode]
@@ -135,6 +137,7 @@ def _outcome(
     called: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> dict[str, Any]:
     """What a call returns, and its arguments afterwards; the caller's stay as is."""
+    __tracebackhide__ = True
     args, kwargs = copy.deepcopy((args, kwargs))
     result = called(*args, **kwargs)
     return {"result": result, "arguments": args, "keywords": kwargs}
