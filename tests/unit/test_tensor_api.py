@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import operator
 from typing import Any
 
@@ -374,6 +375,9 @@ def test_traced_arrays_answer_the_array_api_as_arrays_do():
     [
         (lambda x: 1 if x > 0 else 2, "truth value"),
         (lambda x: 1 if x[0] else 2, "truth value"),
+        (lambda x: x[0] > 0 and x[1] > 0, "& and [|] for 'and' and 'or'"),
+        (lambda x: max(x[0], x[1]), "np.maximum and np.minimum for max and min"),
+        (lambda x: math.exp(x[0]), "np.exp for math.exp"),
         (lambda x: int(x[0]), "astype"),
         (lambda x: float(x[0]), "astype"),
         (lambda x: list(x[0]), "0-d"),
@@ -382,11 +386,18 @@ def test_traced_arrays_answer_the_array_api_as_arrays_do():
         (lambda x: x.item(), "item"),
         (lambda x: x.tolist(), "tolist"),
     ],
-    ids=["if", "if element", "int", "float", "list", "in", "range", "item", "tolist"],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_values_are_not_known_while_tracing(use, text):
     with pytest.raises(ConcretizationError, match=text) as caught:
         trace(use, X[0])
+    assert __file__ in str(caught.value)
+
+
+def test_an_attribute_that_no_array_has_is_said_to_be_none_of_numpys():
+    text = "a traced array has no attribute 'unsqueeze', and neither has an ndarray"
+    with pytest.raises(AttributeError, match=text) as caught:
+        trace(lambda x: x.unsqueeze(0), X)
     assert __file__ in str(caught.value)
 
 

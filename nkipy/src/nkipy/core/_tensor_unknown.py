@@ -87,7 +87,11 @@ class Unknown:
         )
 
     def __bool__(self) -> NoReturn:
-        self._concrete("the truth value", "use np.where to choose between values")
+        self._concrete(
+            "the truth value",
+            "use np.where to choose between values, & and | for 'and' and 'or', "
+            "np.maximum and np.minimum for max and min",
+        )
 
     def __contains__(self, item: Any) -> NoReturn:
         self._concrete("membership", "use np.any(x == item) as a traced value")
@@ -98,8 +102,9 @@ class Unknown:
     def __float__(self) -> NoReturn:
         self._concrete(
             "the float value",
-            "use .astype(np.float32), or store it into an array that np.zeros (called "
-            "so, as np.zeros) made inside the kernel",
+            "use .astype(np.float32), np.exp for math.exp and the like, or store it "
+            "into an array that np.zeros (called so, as np.zeros) made inside the "
+            "kernel",
         )
 
     def __complex__(self) -> NoReturn:
@@ -167,9 +172,10 @@ class Unknown:
                 + (f"; {instead}" if instead else ""),
                 location=caller_location(),
             )
-        text = f"{type(self).__name__!r} object has no attribute {name!r}"
         if name[0] == "_":  # asked for by Python and libraries
-            raise AttributeError(text)
+            kind = type(self).__name__
+            raise AttributeError(f"{kind!r} object has no attribute {name!r}")
+        text = f"a traced array has no attribute {name!r}, and neither has an ndarray"
         if name in OPS:
             text += f"; nkipy.core.ops.{name} is a function: call it with the array"
         raise NKIPyAttributeError(
