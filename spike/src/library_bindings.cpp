@@ -32,7 +32,9 @@ std::shared_ptr<const NrtApi> library() {
   auto& chosen = chosen_library();
   if (!chosen) {
     nb::object located = nb::module_::import_("spike.library").attr("locate")();
-    load_library(nb::cast<std::string>(located.attr("path")));
+    chosen =
+        std::make_shared<const NrtApi>(nb::cast<std::string>(located.attr("path")),
+                                       nb::cast<std::string>(located.attr("reason")));
   }
   return chosen;
 }

@@ -8,10 +8,11 @@
 namespace spike {
 namespace {
 
-void* open_library(const std::string& path) {
+void* open_library(const std::string& path, const std::string& reason) {
   void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
-  if (!library) throw SpikeError(std::string("Failed to load libnrt: ") + dlerror());
-  return library;
+  if (library) return library;
+  std::string why = reason.empty() ? "" : " (chosen because " + reason + ")";
+  throw SpikeError(std::string("Failed to load libnrt: ") + dlerror() + why);
 }
 
 }  // namespace
@@ -32,7 +33,8 @@ void fail_missing(const char* function) {
                    ", which this needs.");
 }
 
-NrtApi::NrtApi(const std::string& path) : library_(open_library(path)) {
+NrtApi::NrtApi(const std::string& path, const std::string& reason)
+    : library_(open_library(path, reason)) {
   if (!missing_.empty())
     throw SpikeError(path +
                      " is not a libnrt that spike can use. It lacks:" + missing_);

@@ -147,8 +147,9 @@ def _emulator() -> FoundCompiler | None:
 def _of_command(command: list[str], path: str) -> FoundCompiler:
     program = shutil.which(command[0], path=path) if command else None
     if program is None:
+        name = command[0] if command else ""
         raise CompilerNotFoundError(
-            f"the compiler command '{command[0] if command else ''}' is not on the PATH"
+            f"the compiler command '{name}' is not on the PATH; {VARIABLE} names it"
         )
     is_vendor = os.path.basename(program) == VENDOR_COMMAND
     identity = _identity(command, program, is_vendor)
