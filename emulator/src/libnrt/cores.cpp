@@ -44,7 +44,8 @@ class PickingLock {
   }
   if (owners.size() > kMost) text += " and others";
   text +=
-      ". NEURON_RT_VISIBLE_CORES takes other cores, such as 4-7; "
+      ". NEURON_RT_VISIBLE_CORES shares cores out, such as 0 to the one and 1 to the "
+      "other, where each would take all; "
       "NKIPY_EMULATOR_LOCK_DIR=<an empty directory> is another emulated machine";
   throw StatusError(NRT_FAILURE, text);
 }

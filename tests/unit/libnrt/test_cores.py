@@ -122,7 +122,7 @@ def test_who_has_the_cores_is_said(tmp_path: Path) -> None:
         assert f"; taken by process {one.pid} of user {user} (" in log
         assert Path(sys.executable).name in log.partition(" of user ")[2]
         assert log.count(" process ") == 1
-        assert "NEURON_RT_VISIBLE_CORES takes other cores" in log
+        assert "NEURON_RT_VISIBLE_CORES shares cores out, such as 0 to the one" in log
         assert "NKIPY_EMULATOR_LOCK_DIR=" in log
         with owner(tmp_path, NEURON_RT_VISIBLE_CORES="2-3") as other:
             _, log = attempt(tmp_path, NEURON_RT_VISIBLE_CORES="0-3")
