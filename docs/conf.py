@@ -64,6 +64,11 @@ sphinx_gallery_conf = {
     "examples_dirs": "../examples/gallery",
     "gallery_dirs": "gallery",
     "filename_pattern": r"\.py$",
+    "first_notebook_cell": (
+        "# To be run in a clone of the repository, of which it imports `examples`:\n"
+        "# see Notebooks in docs/install.md.\n"
+        "%matplotlib inline"
+    ),
     "ignore_pattern": r"__init__\.py$",
     "abort_on_example_error": True,
     "capture_repr": (),
