@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Installs the workspace and runs it, from nothing but Python and a C++17 compiler.
 
-    python3 run.py demo             traces a NumPy kernel and runs its HLO
+    python3 run.py demo             runs one kernel: NumPy, simulated, emulated
     python3 run.py test [ARG ...]   runs the tests side by side; arguments go to pytest
     python3 run.py uv ARG ...       any other uv command, such as: uv sync --all-groups
     python3 run.py --help           prints this; --version, the workspace's version
