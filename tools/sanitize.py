@@ -284,7 +284,7 @@ def is_ours(report: str) -> bool:
     """Whether what was done wrong was done, or prepared, by our code.
 
     That is, whether one of the stacks begins in it, those apart that only say where a
-    thread, a mutex or a block came from.
+    thread, a mutex or a block came from. The end of a thread (`END_OF_THREAD`) is not.
     """
     stacks = [part for part in re.split(r"\n\s*\n", report) if FRAME.search(part)]
     telling = [stack for stack in stacks if not CIRCUMSTANCE.match(stack)]

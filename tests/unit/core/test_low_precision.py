@@ -485,7 +485,8 @@ def test_einsum_of_one_array_that_sums_nothing_is_a_view():
     def kernel(x):
         turned = np.einsum("ij->ji", x)
         summed = np.einsum("ij->i", x)
+        converted = np.einsum("ij->ji", x, dtype=np.float32, casting="unsafe")
         x[0] = x[1]
-        return x, turned, summed
+        return x, turned, summed, converted
 
     check_kernel(kernel, np.arange(6).reshape(2, 3).astype(E5M2))

@@ -265,6 +265,16 @@ def _at(ufunc: np.ufunc, a: Any, indices: Any, *values: Any) -> None:
     a.view(np.ndarray)[...] = wide.astype(a.dtype)
 
 
+def _is_view_of_one(operands: tuple[Any, ...], options: dict[str, Any]) -> bool:
+    """Whether einsum sums nothing of these, nor converts: then it gives a view."""
+    operands = _wide(operands)
+    arrays = [x for x in operands if isinstance(x, np.ndarray)]
+    if len(arrays) != 1 or options.get("dtype") is not None:
+        return False
+    with np.errstate(all="ignore"):
+        return np.may_share_memory(np.einsum(*operands, **options), arrays[0])
+
+
 def _nan_to_num(
     x: Any,
     copy: bool = True,
@@ -300,16 +310,6 @@ _NATIVE = {
         np.may_share_memory,
     ),
 }
-
-
-def _is_view_of_one(operands: tuple[Any, ...]) -> bool:
-    """Whether einsum sums nothing of these: then it gives a view."""
-    operands = _wide(operands)
-    arrays = [x for x in operands if isinstance(x, np.ndarray)]
-    if len(arrays) != 1:
-        return False
-    with np.errstate(all="ignore"):
-        return np.may_share_memory(np.einsum(*operands), arrays[0])
 
 
 #: About neighbours among the numbers of a dtype, which float32 cannot stand in for.
@@ -360,7 +360,7 @@ class _Array(np.ndarray):
         if func is np.nan_to_num and _is_ours(args[0] if args else kwargs["x"]):
             return _nan_to_num(*args, **kwargs)
         args, kwargs, out = _without_out(func, tuple(args), dict(kwargs))
-        if func is np.einsum and out is None and _is_view_of_one(args):
+        if func is np.einsum and out is None and _is_view_of_one(args, kwargs):
             return _wrapped((), func(*_plain(args), **_plain(kwargs)))
         dtype = _decided(args, kwargs)
         if out is None:
