@@ -32,9 +32,7 @@ std::shared_ptr<const NrtApi> library() {
   auto& chosen = chosen_library();
   if (!chosen) {
     nb::object located = nb::module_::import_("spike.library").attr("locate")();
-    chosen =
-        std::make_shared<const NrtApi>(nb::cast<std::string>(located.attr("path")),
-                                       nb::cast<std::string>(located.attr("reason")));
+    load_library(nb::cast<std::string>(located.attr("path")));
   }
   return chosen;
 }

@@ -8,11 +8,10 @@
 namespace spike {
 namespace {
 
-void* open_library(const std::string& path, const std::string& reason) {
-  void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
-  if (library) return library;
-  std::string why = reason.empty() ? "" : " (chosen because " + reason + ")";
-  throw SpikeError(std::string("Failed to load libnrt: ") + dlerror() + why);
+void* open_library(const std::string& path) {
+  if (void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL)) return library;
+  throw SpikeError(std::string("Failed to load libnrt: ") + dlerror() +
+                   "; SPIKE_LIBNRT names the one to load");
 }
 
 }  // namespace
@@ -33,8 +32,7 @@ void fail_missing(const char* function) {
                    ", which this needs.");
 }
 
-NrtApi::NrtApi(const std::string& path, const std::string& reason)
-    : library_(open_library(path, reason)) {
+NrtApi::NrtApi(const std::string& path) : library_(open_library(path)) {
   if (!missing_.empty())
     throw SpikeError(path +
                      " is not a libnrt that spike can use. It lacks:" + missing_);

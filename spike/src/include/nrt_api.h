@@ -44,9 +44,9 @@ class NrtApi {
   void* find(const char* name, bool is_required, const char* version = nullptr);
 
  public:
-  /// Loads the library. Throws SpikeError when it cannot be loaded, with the reason
-  /// for which it was chosen, or names every required function that it lacks.
-  explicit NrtApi(const std::string& path, const std::string& reason = "");
+  /// Loads the library. Throws SpikeError when it cannot be loaded, or names every
+  /// required function that it lacks.
+  explicit NrtApi(const std::string& path);
 
 #define FUNCTION(name, type, ...) \
   NrtFunction<type> name { #name, find(#name, __VA_ARGS__) }

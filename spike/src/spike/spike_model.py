@@ -229,8 +229,7 @@ class SpikeModel:
         where, core = f"{kind} {name}: expected", self.model_ref.core_id
         array = spike_array(tensor)
         if array is None:
-            way = "; from_numpy makes one" if isinstance(tensor, np.ndarray) else ""
-            raise TypeError(f"{where} a SpikeTensor, got {type(tensor).__name__}{way}")
+            raise TypeError(f"{where} a SpikeTensor, got {type(tensor).__name__}")
         if array.core_id != core:
             raise TensorMismatchError(
                 f"{where} model and tensor on the same core, got model core_id {core} "

@@ -280,7 +280,7 @@ def test_doctor_without_a_libnrt(run, monkeypatch):
     status, out, err = run("--doctor")
     assert (status, out) == (1, "")
     assert "Failed to load libnrt: /no/libnrt.so.1" in err and err.count("\n") == 1
-    assert err.endswith("(chosen because SPIKE_LIBNRT names it)\n")
+    assert err.endswith("; SPIKE_LIBNRT names the one to load\n")
 
 
 def call_command(*command: str) -> tuple[int, str, str]:
