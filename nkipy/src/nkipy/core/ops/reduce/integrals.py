@@ -19,7 +19,7 @@ from nkipy.core.ops._reduction import (
 )
 from nkipy.core.ops._registry import Op
 from nkipy.core.ops._samples import ErrorSample, Sample, make
-from nkipy.core.promotion import common_dtype, is_ours, kind_of
+from nkipy.core.promotion import common_dtype, is_ours, kind_of, result_type
 from nkipy.core.tensor import NKIPyTensorRef, as_operand, as_tensor
 from nkipy.hlo.builder import Value
 
@@ -38,6 +38,11 @@ def _trapezoid_samples(dtype: np.dtype) -> Iterator[Sample]:
     if dt.is_integer(dtype):
         largest = np.full(3, np.iinfo(dtype).max, dtype)
         yield Sample((largest,), label="sums wrap")
+    if dtype == dt.int32:
+        heights = np.array([1, -2, -3], np.int32)  # no sum cancels in float32
+        large = np.array([0, 2**31, 2**31 + 2**30], np.uint32)
+        yield Sample((heights, large), label="large uint32 x")
+        yield Sample((large, heights), label="large uint32")
 
 
 trapezoid = Op(
@@ -59,6 +64,8 @@ def _trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: Any = -1) -> NKIPyTen
     result = _trapezoid_dtype(values, x, dx)
     pairs = OPS["add"](*_neighbours(_exact(ctx, values), along))
     width = _widths(ctx, x, dx, pairs.shape, along)
+    if _beyond_int32(width, pairs):
+        width, pairs = as_tensor(width, dt.float32), as_tensor(pairs, dt.float32)
     areas = as_tensor(OPS["multiply"](width, pairs), dt.float32).backend_tensor
     areas = ctx.multiply(areas, ctx.full_like(areas, 0.5))
     total = ctx.reduce(areas, "add", 0, (along,))
@@ -69,6 +76,12 @@ def _exact(ctx: HLOTraceContext, x: Value) -> NKIPyTensorRef:
     """Floats in float32; integers and bool as they are, whose sums NumPy wraps."""
     exact = ctx.convert(x, dt.float32) if dt.is_float(x.dtype) else x
     return NKIPyTensorRef._wrap(ctx, exact)
+
+
+def _beyond_int32(*factors: Any) -> bool:
+    """Whether NumPy multiplies them in int64 as one is uint32, the other signed."""
+    is_mixed = dt.uint32 in [kind_of(factor) for factor in factors]
+    return is_mixed and result_type(*factors) == dt.int32
 
 
 def _trapezoid_dtype(y: Value, x: Any, dx: Any) -> np.dtype:
