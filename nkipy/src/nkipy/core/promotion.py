@@ -164,17 +164,24 @@ def _resolve(
 ) -> Loop:
     wanted = None if dtype is None else dt.as_dtype(dtype)
     if is_ours(wanted) or any(map(is_ours, kinds)):
-        return _resolve_ours(ufunc, kinds, wanted, casting)
+        return _resolve_ours(ufunc, kinds, wanted, casting, keep_uint32)
     if all(isinstance(k, type) for k in kinds):  # scalars only
         kinds = tuple(np.dtype(k) for k in kinds)
     kinds = tuple(np.dtype(k) if k in _WEAK else k for k in kinds)
     resolved = _ask(ufunc, kinds, wanted, casting)
     narrowed = [dt.narrow(d) for d in resolved]
     if keep_uint32:
-        for i, kind in enumerate(kinds):
-            if kind == dt.uint32 and resolved[i] == dt.int64:
-                narrowed[i] = dt.uint32
+        _keep_uint32(narrowed, kinds, wanted)
     return Loop(tuple(narrowed[: ufunc.nin]), tuple(narrowed[ufunc.nin :]))
+
+
+def _keep_uint32(
+    narrowed: list[np.dtype], kinds: Sequence[Kind], wanted: np.dtype | None
+) -> None:
+    """Let each input that is a uint32 remain one, unless int32 was asked for."""
+    for i, kind in enumerate(kinds):
+        if kind == dt.uint32 and narrowed[i] == dt.int32 != wanted:
+            narrowed[i] = dt.uint32
 
 
 def _ask(
@@ -188,7 +195,11 @@ def _ask(
 
 
 def _resolve_ours(
-    ufunc: np.ufunc, kinds: tuple[Kind, ...], dtype: np.dtype | None, casting: str
+    ufunc: np.ufunc,
+    kinds: tuple[Kind, ...],
+    dtype: np.dtype | None,
+    casting: str,
+    keep_uint32: bool,
 ) -> Loop:
     """The loop that `ufunc` has for float32, with the common dtype for all its floats.
 
@@ -199,6 +210,8 @@ def _resolve_ours(
     stand_in = None if dtype is None else _stand_in(dtype)
     resolved = _ask(ufunc, tuple(map(_beside_float32, kinds)), stand_in, casting)
     found = [common if dt.is_float(d) else dt.narrow(d) for d in resolved]
+    if keep_uint32:
+        _keep_uint32(found, kinds, dtype)
     loop = Loop(tuple(found[: ufunc.nin]), tuple(found[ufunc.nin :]))
     if dtype is not None or casting in ("no", "equiv"):
         _check_inputs(ufunc, kinds, loop.inputs, casting)
