@@ -100,7 +100,7 @@ def is_narrow(value: Any) -> bool:
     return bool(np.max(np.abs(array.astype(np.float64))) <= _WIDE)
 
 
-def _is_finite(value: Any) -> bool:
+def is_finite(value: Any) -> bool:
     return bool(np.isfinite(_as_array(value).astype(np.float64)).all())
 
 
@@ -264,7 +264,7 @@ class Writer:
         if not all(map(_representable, values.values())):
             return False
         used = [values[n] for n in set(re.findall(r"\b[avk]\d+", text)) & set(values)]
-        if _SIGNS.search(text) and not all(map(_is_finite, used)):
+        if _SIGNS.search(text) and not all(map(is_finite, used)):
             return False  # the sign of a NaN that is computed is anyone's
         if all(map(is_narrow, used)):
             return True
