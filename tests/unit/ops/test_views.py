@@ -214,6 +214,20 @@ def test_an_array_made_of_a_scalar_has_views():
     check_kernel(kernel, X)
 
 
+def test_broadcast_arrays_of_scalars_are_arrays_of_their_own():
+    def kernel(x):
+        total = x.sum()
+        one, two = np.broadcast_arrays(total, total)
+        one[...] = 1
+        two += 2
+        array = np.array(x.max())
+        (same,) = np.broadcast_arrays(array)
+        same[...] = 4
+        return total, one, two, array
+
+    check_kernel(kernel, X)
+
+
 def test_a_0d_array_is_copied_by_flip_and_by_an_empty_index():
     def kernel(x):
         flipped, element = np.flip(x), x[()]

@@ -61,7 +61,7 @@ broadcast_arrays = Op(
 @broadcast_arrays.impl("hlo")
 def _broadcast_arrays(*args: Any, subok: bool = False) -> Any:
     """Each array broadcast to their common shape. Read-only views."""
-    tensors = [as_base(a) for a in args]
+    tensors = [no_scalar(as_base(a)) for a in args]
     shape = np.broadcast_shapes(*(x.shape for x in tensors))
     return tuple(x if x.shape == shape else broadcast_view(x, shape) for x in tensors)
 
