@@ -51,7 +51,9 @@ def _clip(w: Writer) -> str:
 def _cast(w: Writer) -> str:
     dtype = w.dtype()
     x = w.pick(lambda x: dtype in ("f32", "bool") or _fits_int8(x))
-    copy = w.maybe(0.3, ", copy=False")
+    # What has 64 bits in NumPy is of such a dtype already in a kernel, and not copied.
+    wide = w.of(x).dtype.itemsize == 8
+    copy = "" if wide else w.maybe(0.3, ", copy=False")
     if dtype in LOW_DTYPES.keys() - DTYPES.keys() and type(w.values[x]) is np.ndarray:
         # Its reference is NumPy's own, and would go on by NumPy's rules.
         return f"{w.new()} = np.array({x}, {dtype})"
