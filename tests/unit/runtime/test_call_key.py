@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import functools
+import math
+from datetime import datetime, timedelta, timezone
+from decimal import Decimal
+from fractions import Fraction
 from unittest.mock import MagicMock, Mock
 
 import numpy as np
@@ -12,6 +16,7 @@ from nkipy.runtime import baremetal_jit, simulate_jit
 from nkipy.runtime.call_key import CallSignature, is_same_static
 
 X = np.ones(2, np.float32)
+NOON = datetime(2020, 1, 1, 12, tzinfo=timezone.utc)
 
 
 def kernel(x, k=2.0, *, l=1.0):  # noqa: E741
@@ -73,11 +78,39 @@ def test_functions_that_wrap_each_other():
         (np.float32(1), np.float64(1), False),
         (np.float32("nan"), np.float32("nan"), True),
         (slice(1, 2), slice(1, 2), True),
+        (slice(1, 2), slice(True, 2), False),
+        (range(0, 3, 2), range(0, 3, 2), True),
+        (range(0, 3, 2), range(0, 4, 2), False),
+        (frozenset({1}), frozenset({True}), False),
+        (frozenset({0.0}), frozenset({-0.0}), False),
+        (Decimal("2"), Decimal("2.0"), False),
+        (Fraction(1, 2), Fraction(2, 4), True),
+        (NOON, datetime(2020, 1, 1, 12, tzinfo=timezone.utc), True),
+        (NOON, NOON.astimezone(timezone(timedelta(hours=1))), False),
+        (np.dtype("i4"), np.dtype(np.int32), True),
         ("1", 1, False),
     ],
 )
 def test_which_static_values_are_the_same(a, b, same):
     assert is_same_static(a, b) is same
+
+
+@pytest.mark.parametrize("jit", [simulate_jit, baremetal_jit])
+@pytest.mark.parametrize(
+    ("read", "one", "other"),
+    [
+        (lambda by: by.stop, range(0, 3, 2), range(0, 4, 2)),
+        (lambda by: len(str(by)), Decimal("2"), Decimal("2.00")),
+        (lambda by: by.hour, NOON, NOON.astimezone(timezone(timedelta(hours=1)))),
+        (lambda by: len(str([*by])), frozenset({1}), frozenset({True})),
+        (lambda by: next(iter(by)).stop, {range(0, 3, 2): X}, {range(0, 4, 2): X}),
+        (lambda by: math.copysign(2, next(iter(by))), {0.0: X}, {-0.0: X}),
+    ],
+)
+def test_equal_arguments_that_tell_different_things(jit, read, one, other):
+    kernel = jit(lambda x, by: x * read(by))
+    for by in (one, other, one):
+        np.testing.assert_array_equal(kernel(X, by), X * read(by))
 
 
 # ------------------------------------------------------------------ odd static objects

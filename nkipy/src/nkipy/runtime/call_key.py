@@ -22,6 +22,9 @@ from nkipy.core.tree import children, finite, is_container, map_tree, own_state
 from nkipy.runtime.captured import is_constant, slots_of
 from nkipy.runtime.places import own_attribute
 
+#: Classes whose objects are the same in all that code can see, if they are equal.
+_PLAIN = frozenset((bool, int, str, bytes, type(None), type(...)))
+
 
 class CallSignature:
     """Puts the arguments of a function's calls in the order of its parameters."""
@@ -134,7 +137,8 @@ def _describe(value: Any, key: list[Any], arrays: list[Any]) -> None:
     if is_container(value):
         key.append((type(value), len(key)))
         names = value if isinstance(value, dict) else ()  # 1 and "1" differ
-        key.extend((type(name), name) for name in names)
+        for name in names:
+            key.extend(_identity_of(name))
         for name, child in children(value):
             key.append(name)
             _describe(child, key, arrays)
@@ -221,4 +225,21 @@ def _identity_of(value: Any) -> tuple[Any, ...]:
         return type(value), value if value == value else "nan", math.copysign(1, value)
     if isinstance(value, complex):
         return type(value), _identity_of(value.real), _identity_of(value.imag)
-    return type(value), value
+    kind: Any = type(value)
+    if kind in _PLAIN or kind.__eq__ is object.__eq__ or isinstance(value, np.dtype):
+        return kind, value
+    text = _standard_text(value)
+    return (kind, value) if text is None else (kind, value, text)
+
+
+def _standard_text(value: Any) -> str | None:
+    """What a class of Python's writes of its object; None of a class without such.
+
+    Ranges, decimals, times and frozen sets call each other equal although their
+    attributes or elements differ: `range(0, 3, 2)` and `range(0, 4, 2)`.
+    """
+    for kind in type(value).__mro__:
+        if kind is not object and "__repr__" in vars(kind):
+            if is_constant(kind.__module__):
+                return str(kind.__repr__(value))
+    return None
