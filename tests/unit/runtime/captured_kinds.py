@@ -247,6 +247,17 @@ KINDS = [
         "d4_default['k'] += 1",
     ),
     _kind(
+        "what a dict has for keys that it lacks",
+        """
+        import collections
+        d0_more = [1.0]
+        d0 = collections.defaultdict(lambda: d0_more[0])
+        """,
+        "d0.copy()['k']",
+        *("d0_more[0] += 1", "d0.default_factory = lambda: 7.0"),
+        "d0.default_factory = lambda: d0_more[0]",
+    ),
+    _kind(
         "list",
         "l1 = [1.0, [2.0]]",
         "l1[0] + l1[-1][0] + len(l1) + (3.0 in l1)",
@@ -345,6 +356,17 @@ KINDS = [
         """,
         "f4(1.0)",
         *("f4_shift += 1", "f4_gain += 1", "f4 = f4_twice(lambda x: x)"),
+    ),
+    _kind(
+        "ufunc of a Python function",
+        """
+        f0_w = [2.0]
+        f0_called = lambda v: v * f0_w[0]
+        f0 = np.frompyfunc(lambda v: f0_called(v), 1, 1)
+        """,
+        "float(f0(3.0))",
+        *("f0_w[0] = 3.0", "f0_called = lambda v: v + 1.0"),
+        "f0 = np.frompyfunc(lambda v: v + f0_w[0], 1, 1)",
     ),
     _kind(
         "partial function",

@@ -8,8 +8,10 @@ into.
 
 from __future__ import annotations
 
+import collections
 import enum
 import functools
+import gc
 import operator
 import sys
 from collections.abc import Callable, Iterator
@@ -60,7 +62,7 @@ _ONLY_WRITE = frozenset(
     + ("insert", "update")
 )
 _WRAPPERS = (staticmethod, classmethod)
-#: What holds functions of a class, and in which attributes.
+#: What holds functions that no code names, and in which attributes.
 _PARTS: tuple[tuple[Any, tuple[str, ...]], ...] = (
     (_WRAPPERS, ("__func__",)),
     (property, ("fget", "fset", "fdel")),
@@ -68,6 +70,7 @@ _PARTS: tuple[tuple[Any, tuple[str, ...]], ...] = (
     (functools.partialmethod, ("func", "args", "keywords")),
     (functools.singledispatchmethod, ("dispatcher", "func")),
     (functools.partial, ("func", "args", "keywords")),
+    (collections.defaultdict, ("default_factory",)),
 )
 #: What the compiler and the interpreter put into a class, which is no state.
 _INTERPRETERS = frozenset(
@@ -155,7 +158,14 @@ def parts_of(value: Any) -> list[Read]:
     for kind, parts in _PARTS:
         if isinstance(value, kind):
             return [functools.partial(getattr, value, part) for part in parts]
+    if isinstance(value, np.ufunc):  # no attribute leads to what np.frompyfunc took
+        held = filter(callable, gc.get_referents(value))
+        return [functools.partial(_itself, each) for each in held]
     return []
+
+
+def _itself(value: Any) -> Any:
+    return value
 
 
 # -- functions -------------------------------------------------------------------------

@@ -273,6 +273,8 @@ class _Walk:
         is_plain = captured.is_constant(type(value).__module__)
         if not is_plain:
             self.values.append((read, value))  # for the attributes it has
+        for part in captured.parts_of(value):
+            self.visit(part)
         if isinstance(value, Mapping):
             self._keys(value, read)
         else:
