@@ -241,5 +241,5 @@ def _standard_text(value: Any) -> str | None:
     for kind in type(value).__mro__:
         if kind is not object and "__repr__" in vars(kind):
             if is_constant(kind.__module__):
-                return str(kind.__repr__(value))
+                return str(vars(kind)["__repr__"](value))
     return None
