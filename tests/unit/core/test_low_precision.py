@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import warnings
 from pathlib import Path
@@ -331,6 +332,15 @@ def test_functions_of_one_array_keep_its_dtype(name):
         made = traced(function, np.eye(3, dtype=dtype))
         made = made[0] if isinstance(made, (list, tuple)) else made
         assert made.dtype == dtype, name
+
+
+@pytest.mark.parametrize("method", ["linear", "hazen", "lower", "inverted_cdf"])
+@pytest.mark.parametrize("function", [np.quantile, np.percentile])
+def test_quantiles_have_the_common_dtype_of_data_and_fractions(function, method):
+    for q in (0.5, np.float64(0.5), 1, [0, 1], np.float32(0.5), [0.5], np.float16([1])):
+        ask = functools.partial(function, q=q, method=method)
+        q = q if np.isscalar(q) else np.asarray(q)
+        assert traced(ask, np.ones(3, BF16)).dtype == promotion.result_type(BF16, q)
 
 
 # -- values ----------------------------------------------------------------------------

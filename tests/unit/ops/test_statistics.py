@@ -39,6 +39,14 @@ def test_a_quantile_beside_infinities_is_nan_where_numpys_is():
     np.testing.assert_array_equal(got, expected)
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.int32])
+@pytest.mark.parametrize("q", [1, [1], 0.5, np.float64(0.5), np.int8(1), np.int8([1])])
+def test_dtype_of_quantiles_is_that_which_numpy_gives_for_these_fractions(dtype, q):
+    check_kernel(
+        lambda a: (np.quantile(a, q), np.percentile(a, q)), np.arange(4, dtype=dtype)
+    )
+
+
 def test_traced_quantiles_are_refused_with_a_way_out():
     x = np.zeros(3, np.float32)
     with pytest.raises(NKIPyNotImplementedError, match="Python floats"):

@@ -26,7 +26,7 @@ from nkipy.core.ops._registry import Op, supports
 from nkipy.core.ops._samples import ErrorSample, Sample, make
 from nkipy.core.ops.reduce.folds import MAXIMUM, MINIMUM, Fold, need_elements
 from nkipy.core.ops.sorting.sorting import sort_along
-from nkipy.core.promotion import is_ours
+from nkipy.core.promotion import is_ours, result_type
 from nkipy.core.tensor import NKIPyTensorRef, as_operand
 from nkipy.hlo.builder import HLOBuilder, Value
 
@@ -201,15 +201,15 @@ def _elements(b: HLOBuilder, rows: Value, places: np.ndarray) -> Value:
     return b.concatenate([at(b, rows, int(p)) for p in places], rows.ndim - 1)
 
 
-def quantile_dtype(x: np.dtype, q: Any, method: Any) -> np.dtype:
-    """The dtype of NumPy's result for data of dtype `x`, narrowed.
+def quantile_dtype(function: Any, x: np.dtype, q: Any, method: Any) -> np.dtype:
+    """The dtype that `function`, one of NumPy's, gives for data of dtype `x`, narrowed.
 
     Raises:
         TypeError: NumPy has no quantiles of it (bool).
     """
-    own = np.dtype(np.float32) if is_ours(x) else x
-    found = np.quantile(np.zeros(2, own), q, method=method).dtype
-    return x if is_ours(x) and found == own else dt.narrow(found)
+    if is_ours(x):
+        return result_type(x, q if np.isscalar(q) else np.asarray(q))
+    return dt.narrow(function(np.zeros(2, x), q, method=method).dtype)
 
 
 def static_q(q: Any, name: str) -> Any:
@@ -227,7 +227,14 @@ def static_q(q: Any, name: str) -> Any:
 
 
 def _quantile(
-    a: Any, q: Any, axis: Any, out: Any, method: str, keepdims: Any, weights: Any
+    function: Any,
+    a: Any,
+    q: Any,
+    axis: Any,
+    out: Any,
+    method: str,
+    keepdims: Any,
+    weights: Any,
 ) -> NKIPyTensorRef:
     if weights is not None:
         raise NotImplementedError(
@@ -237,9 +244,11 @@ def _quantile(
     x = operand(a)
     axes = many_axes(axis, x.ndim)
     assert x.dtype is not None
-    result = quantile_dtype(x.dtype, q, method)
+    q = static_q(q, "q")
+    result = quantile_dtype(function, x.dtype, q, method)
     rows = sorted_rows(ctx, x, axes)
-    size, fractions = rows.shape[-1], np.ravel(q)
+    size = rows.shape[-1]
+    fractions = np.ravel(q if function is np.quantile else np.true_divide(q, 100))
     positions = _positions(size, fractions, method)
     value = _interpolate(ctx, rows, positions)
     if dt.is_float(x.dtype):
@@ -360,7 +369,7 @@ def _quantile_impl(
     weights: Any = None,
 ) -> NKIPyTensorRef:
     """``numpy.quantile`` by every method; NaN if any element is."""
-    return _quantile(a, static_q(q, "q"), axis, out, method, keepdims, weights)
+    return _quantile(np.quantile, a, q, axis, out, method, keepdims, weights)
 
 
 @percentile.impl("hlo")
@@ -376,11 +385,7 @@ def _percentile_impl(
     weights: Any = None,
 ) -> NKIPyTensorRef:
     """``numpy.percentile`` by every method; NaN if any element is."""
-    # A Python float stays one: it does not widen the dtype of the result.
-    fraction = np.true_divide(static_q(q, "q"), 100)
-    if isinstance(q, (int, float)):
-        fraction = float(fraction)
-    return _quantile(a, fraction, axis, out, method, keepdims, weights)
+    return _quantile(np.percentile, a, q, axis, out, method, keepdims, weights)
 
 
 # -- range -----------------------------------------------------------------------------
