@@ -162,8 +162,10 @@ view = Op(
         ErrorSample((X, np.complex64), {}, TypeError, "unsupported dtype"),
         ErrorSample((X, X.dtype.newbyteorder()), {}, NotImplementedError, "byte order"),
         ErrorSample((np.zeros(2, np.int8), bool), {}, NotImplementedError, "astype"),
+        ErrorSample((X, np.int64), {}, NotImplementedError, "as int32"),
+        ErrorSample((X, float), {}, NotImplementedError, "as float32"),
     ],
-    note="the new dtype must have the itemsize of the old one",
+    note="the new dtype must have the itemsize of the old one, and not 64 bits",
 )
 
 
@@ -174,7 +176,7 @@ def _view(x: Any, dtype: Any = None, /) -> Any:
     own = tensor.dtype
     same = dtype is None or dtype is np.ndarray  # NumPy takes a class as well
     if not same:
-        _check_byte_order(dtype)
+        _check_bits(dtype)
     target = own if same else dt.narrow(dtype)
     if target.itemsize != own.itemsize:
         raise NotImplementedError(
@@ -193,14 +195,20 @@ def _view(x: Any, dtype: Any = None, /) -> Any:
     )
 
 
-def _check_byte_order(dtype: Any) -> None:
-    """Refuse what has no counterpart, and would be read as if in the native order."""
-    given = np.dtype(dtype) if isinstance(dtype, (str, np.dtype)) else None
-    if given is not None and not given.isnative:
+def _check_bits(dtype: Any) -> None:
+    """Refuse what would have other bits here: another byte order, and 64 of them."""
+    given = np.dtype(dtype)
+    if not given.isnative:
         raise NotImplementedError(
-            f"a view as {np.dtype(dtype).str!r}, of another byte order than the "
-            "machine's; "
+            f"a view as {given.str!r}, of another byte order than the machine's; "
             "call .byteswap() before the kernel"
+        )
+    narrow = dt.narrow(given)
+    if narrow.itemsize != given.itemsize:
+        raise NotImplementedError(
+            f"a view as {given.name}, whose bits the device does not have; view what "
+            f"has 32 bits as {narrow.name}, and use astype({given.name}) to convert "
+            "numbers"
         )
 
 
