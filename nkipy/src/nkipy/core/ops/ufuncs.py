@@ -24,7 +24,7 @@ from nkipy.core.ops._views import duplicate
 from nkipy.core.ops.indexing._advanced import AdvancedIndex
 from nkipy.core.ops.indexing._parse import parse_index
 from nkipy.core.ops.reduce.scan import FOLDS, scan
-from nkipy.core.promotion import can_cast, is_ours, kind_of
+from nkipy.core.promotion import as_arrays, can_cast, is_ours, kind_of
 from nkipy.core.tensor import NKIPyTensorRef, as_operand, as_tensor
 from nkipy.hlo.builder import Value
 
@@ -397,7 +397,7 @@ def _outer(ufunc: np.ufunc, A: Any, B: Any, **kwargs: Any) -> Any:
     """`ufunc` of every element of `A` with every one of `B`."""
     if ufunc.nin != 2:
         raise ValueError("outer product only supported for binary functions")
-    left, right = as_tensor(A), as_tensor(B)
+    left, right = map(as_tensor, as_arrays([as_operand(A), as_operand(B)]))
     return ufunc(left.reshape(left.shape + (1,) * right.ndim), right, **kwargs)
 
 

@@ -16,8 +16,8 @@ from nkipy.core.ops.conv._window import (
     Window,
 )
 from nkipy.core.ops.conv.spatial import convolution
-from nkipy.core.promotion import result_type
-from nkipy.core.tensor import NKIPyTensorRef, as_tensor
+from nkipy.core.promotion import as_arrays, result_type
+from nkipy.core.tensor import NKIPyTensorRef, as_operand, as_tensor
 
 # -- np.convolve, np.correlate ---------------------------------------------------------
 _MODES = ("valid", "same", "full")
@@ -39,6 +39,11 @@ def _slide(a: Any, v: Any, mode: Any, reverse: bool) -> NKIPyTensorRef:
     value = convolution(ctx, x_value, w_value, window, reverse)
     value = ctx.reshape(value, (value.shape[-1],))
     return NKIPyTensorRef._wrap(ctx, ctx.convert(value, dtype))
+
+
+def _vectors(a: Any, v: Any) -> tuple[NKIPyTensorRef, NKIPyTensorRef]:
+    x, w = as_arrays([as_operand(a), as_operand(v)])
+    return _vector(x, "a"), _vector(w, "v")
 
 
 def _vector(value: Any, name: str) -> NKIPyTensorRef:
@@ -87,7 +92,7 @@ convolve = Op(
 
 @convolve.impl("hlo")
 def _convolve(a: Any, v: Any, mode: str = "full") -> NKIPyTensorRef:
-    x, w = _vector(a, "a"), _vector(v, "v")
+    x, w = _vectors(a, v)
     if w.size > x.size:
         x, w = w, x
     return _slide(x, w, _mode(mode), reverse=True)
@@ -105,7 +110,7 @@ correlate = Op(
 
 @correlate.impl("hlo")
 def _correlate(a: Any, v: Any, mode: str = "valid") -> NKIPyTensorRef:
-    x, w = _vector(a, "a"), _vector(v, "v")
+    x, w = _vectors(a, v)
     if w.size <= x.size:
         return _slide(x, w, _mode(mode), reverse=False)
     turned = _slide(w, x, _mode(mode), reverse=False)

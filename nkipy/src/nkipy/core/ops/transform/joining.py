@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -303,13 +303,12 @@ def _depths(arrays: Any, depth: int = 0) -> Iterable[int]:
     return [d for a in arrays for d in _depths(a, depth + 1)]
 
 
-def _join_nested(arrays: Any, ndim: int, depth: int) -> Any:
+def _join_nested(arrays: Any, leaves: Iterator[Any], ndim: int, depth: int) -> Any:
     if not isinstance(arrays, list):
-        x = as_tensor(
-            np.asarray(arrays) if isinstance(arrays, (int, float)) else arrays
-        )
+        x = as_tensor(next(leaves))
         return in_shape(x, (1,) * (ndim - x.ndim) + x.shape)
-    return _concatenate([_join_nested(a, ndim, depth - 1) for a in arrays], axis=-depth)
+    rows = [_join_nested(a, leaves, ndim, depth - 1) for a in arrays]
+    return _concatenate(rows, axis=-depth)
 
 
 def _leaves(arrays: Any) -> Iterable[Any]:
@@ -346,5 +345,6 @@ def _block(arrays: Any) -> Any:
             f"List depths are mismatched: elements at depths {set(depths)}"
         )
     ndim = max([depths[0], *(getattr(a, "ndim", 0) for a in _leaves(arrays))])
-    made = _join_nested(arrays, ndim, depths[0])
+    leaves = iter(as_arrays([as_operand(x) for x in _leaves(arrays)]))
+    made = _join_nested(arrays, leaves, ndim, depths[0])
     return made if depths[0] else no_scalar(duplicate(as_tensor(arrays)))

@@ -16,7 +16,7 @@ from nkipy.core.ops._lower import is_negative
 from nkipy.core.ops._registry import Op
 from nkipy.core.ops._samples import ErrorSample, Sample, make, special
 from nkipy.core.ops._ufunc import UFuncOp, as_value, broadcast_shape
-from nkipy.core.promotion import common_dtype, is_ours, kind_of
+from nkipy.core.promotion import as_arrays, common_dtype, is_ours, kind_of
 from nkipy.core.tensor import NKIPyTensorRef, as_operand, as_tensor, store_out
 from nkipy.hlo.builder import HLOBuilder, Value
 
@@ -199,7 +199,8 @@ def _clip(
 ) -> NKIPyTensorRef:
     """`a` limited to the range from `a_min` to `a_max`, either of which may be None."""
     low, high = _bounds((a_min, a_max), (min, max))
-    a = as_tensor(a)
+    bounds = [as_operand(bound) for bound in (low, high) if bound is not None]
+    a = as_tensor(as_arrays([as_operand(a), *bounds])[0])
     if dt.is_integer(a.dtype):  # bounds that no value reaches need not fit the dtype
         info = np.iinfo(a.dtype)
         low = None if type(low) is int and low <= info.min else low
