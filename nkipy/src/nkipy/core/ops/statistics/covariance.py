@@ -186,6 +186,9 @@ cov = Op(
     + (
         ErrorSample((X,), {"ddof": 0.5}, ValueError, "ddof must be integer"),
         ErrorSample((X,), {"aweights": X}, ValueError, "1-D"),
+        ErrorSample((X,), {"aweights": [1, -1, 1]}, ValueError, "negative"),
+        ErrorSample((X,), {"fweights": [1, -1, 1]}, ValueError, "negative"),
+        ErrorSample((X,), {"fweights": [1, 0.5, 1]}, TypeError, "must be integer"),
     ),
     rtol={dt.float32: 1e-5},
 )
@@ -280,6 +283,16 @@ def _covariance(
     return ctx.divide(products, ctx.broadcast_to(factor, products.shape))
 
 
+def _check_weights(name: str, given: Any) -> None:
+    """Raise as NumPy does; what is traced may have any value."""
+    if isinstance(given, NKIPyTensorRef):
+        return
+    if name == "fweights" and np.any(np.rint(given) != given):
+        raise TypeError(f"fweights must be integer, but are {given}")
+    if np.any(np.less(given, 0)):
+        raise ValueError(f"{name} cannot be negative, but are {given}")
+
+
 def _weights(
     ctx: HLOTraceContext, fweights: Any, aweights: Any, size: int
 ) -> Value | None:
@@ -287,7 +300,9 @@ def _weights(
     for name, given in (("fweights", fweights), ("aweights", aweights)):
         if given is None:
             continue
-        w = as_hlo_tensor(ctx, as_operand(given), dt.float32)
+        given = as_operand(given)
+        _check_weights(name, given)
+        w = as_hlo_tensor(ctx, given, dt.float32)
         if w.shape != (size,):
             raise ValueError(f"{name} must be 1-D, one for each of {size} observations")
         product = w if product is None else ctx.multiply(product, w)
