@@ -22,6 +22,7 @@ from inspect import Parameter, Signature, cleandoc, signature
 from generated_files import ROOT, main
 
 from nkipy.core import ops
+from nkipy.core.ops._loading import name_in_numpy
 from nkipy.core.ops._registry import OPS, Op
 
 PACKAGE = ops.__name__
@@ -172,7 +173,27 @@ def _natural(line: str) -> tuple[str, list[tuple[str, int]]]:
     return module_name, [(text, int(number or 0)) for text, number in parts]
 
 
+def index() -> str:
+    """Which file has an op: what is to be imported when it is asked for."""
+    own = [op for op in OPS.values() if op.module.startswith(f"{PACKAGE}.")]
+    files = {op.name: op.module.removeprefix(f"{PACKAGE}.") for op in own}
+    aliases = {alias: op.name for op in own for alias in op.aliases}
+    answers = {name_in_numpy(f): op.name for op in own for f in op.numpy}
+    tables = (
+        _table("FILES", "The file of each op.", files),
+        _table("ALIASES", "The op of each other name.", aliases),
+        _table("ANSWERS", "The op that answers a function of NumPy's.", answers),
+    )
+    return f'"""Where ops are.\n\n{_NOTE}\n"""\n\n' + "\n".join(tables)
+
+
+def _table(name: str, text: str, entries: dict[str, str]) -> str:
+    lines = [f'    "{key}": "{value}",\n' for key, value in sorted(entries.items())]
+    return f"#: {text}\n{name} = {{\n{''.join(lines)}}}\n"
+
+
 GENERATED: dict[str, Callable[[], str]] = {
+    f"{FOLDER}/_index.py": index,
     f"{FOLDER}/__init__.pyi": package_stub,
     **{
         f"{FOLDER}/{chapter}/__init__.pyi": _chapter_stub(chapter)

@@ -13,6 +13,7 @@ from benchmarks.bench_ops import bench_op
 from nkipy.core import ops
 from nkipy.core.ops import unary
 from nkipy.core.ops._coverage import coverage
+from nkipy.core.ops._loading import import_all
 from nkipy.core.ops._registry import OPS
 from nkipy.runtime import simulate_jit
 from nkipy.testing import check_error, check_op
@@ -114,7 +115,7 @@ def add_file(tmp_path, monkeypatch):
 
     def add(name, text):
         (tmp_path / f"{name}.py").write_text(text)
-        ops._import_all(unary.__name__, unary.__path__)  # as importing the package does
+        import_all(unary.__name__, unary.__path__)  # as for a name that has no file
 
     yield add
     for name in set(OPS) - names:

@@ -29,7 +29,7 @@ from nkipy.core.backend import _active_ctx
 from nkipy.core.backend._source import caller_location
 from nkipy.core.errors import NKIPyNotImplementedError
 from nkipy.core.known_tensor import KnownTensor, adopt, compute
-from nkipy.core.op_table import OPS
+from nkipy.core.op_table import OPS, ORIGINALS
 from nkipy.core.roles import Role, role_of_frame
 from nkipy.core.tensor import NKIPyTensorRef
 
@@ -372,7 +372,9 @@ def _make_wrappers() -> list[_Replacement]:
     for module, make, names in groups:
         for name in names:
             original = getattr(module, name)
-            wrappers.append((module, name, original, make(name, original)))
+            wrapper = make(name, original)
+            ORIGINALS[wrapper] = original
+            wrappers.append((module, name, original, wrapper))
     return wrappers
 
 

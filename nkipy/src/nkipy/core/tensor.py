@@ -37,7 +37,7 @@ from nkipy.core.errors import (
     NKIPyNotImplementedError,
     NKIPyValueError,
 )
-from nkipy.core.op_table import NUMPY_TABLE, OPS
+from nkipy.core.op_table import NUMPY_TABLE, OPS, original
 from nkipy.core.promotion import can_cast
 from nkipy.hlo.builder import HLOBuilder
 from nkipy.hlo.ir import HLOInstruction
@@ -343,9 +343,8 @@ class NKIPyTensorRef(TensorArithmeticMixin, TensorMethodsMixin, Unknown):
     def __array_function__(
         self, func: Callable[..., Any], types: Any, args: Any, kwargs: Any
     ) -> Any:
-        op = NUMPY_TABLE.get(func)
-        if op is None:  # a creation function with like=, which tracing has wrapped
-            op = NUMPY_TABLE.get(getattr(func, "__wrapped__", func))
+        # A creation function with like= is what tracing has put in its place.
+        op = NUMPY_TABLE.get(original(func))
         if op is not None:
             return op.called(args, kwargs)
         module = func.__module__.removeprefix("numpy").lstrip(".")

@@ -8,8 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from nkipy.core import dtypes as dt
+from nkipy.core.ops._loading import name_in_numpy
 from nkipy.core.ops._numpy_chapters import NUMPY_CHAPTERS, chapter_page, numpy_page
-from nkipy.core.ops._registry import OPS, Op, numpy_name
+from nkipy.core.ops._registry import OPS, Op
 
 
 class Row(NamedTuple):
@@ -34,7 +35,7 @@ _GROUPS: tuple[tuple[str, tuple[np.dtype, ...]], ...] = (
 def coverage() -> Iterator[Row]:
     """A row for each record in the registry, by chapter and name."""
     for op in sorted(OPS.values(), key=lambda op: (op.chapter, op.name)):
-        names = ", ".join(_numpy_name(f) for f in op.numpy)
+        names = ", ".join(name_in_numpy(f) for f in op.numpy)
         yield Row(op.chapter, op.name, names, _dtypes(op), op.note)
 
 
@@ -78,10 +79,6 @@ def numpy_names(op: Op) -> list[str]:
         for name in space.__all__
         if id(getattr(space, name, None)) in answered
     ]
-
-
-def _numpy_name(function: object) -> str:
-    return numpy_name(function).removeprefix("numpy.")
 
 
 def _dtypes(op: Op) -> str:

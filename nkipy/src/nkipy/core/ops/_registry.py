@@ -28,6 +28,9 @@ from nkipy.core.errors import (
     describe_op_error,
 )
 from nkipy.core.known_tensor import make_traced
+from nkipy.core.op_table import OpTable, original
+from nkipy.core.ops import _loading
+from nkipy.core.ops._loading import PACKAGE, numpy_name
 from nkipy.core.ops._memory_order import lay_out
 from nkipy.core.ops._samples import ErrorSample, Sampler
 
@@ -45,9 +48,9 @@ __all__ = [
 F = TypeVar("F", bound=Callable[..., Any])
 
 #: Every op with a record, by name.
-OPS = cast("dict[str, Op]", op_table.OPS)
+OPS = cast("OpTable[str, Op]", op_table.OPS)
 #: NumPy's functions and ufuncs, each to the op that answers it.
-NUMPY_TABLE = cast("dict[Callable[..., Any], Op]", op_table.NUMPY_TABLE)
+NUMPY_TABLE = cast("OpTable[Callable[..., Any], Op]", op_table.NUMPY_TABLE)
 
 
 class _Signature:
@@ -108,7 +111,8 @@ class Op:
         register: bool | None = None,
     ) -> None:
         self.name = self.__name__ = self.__qualname__ = name
-        self.numpy = tuple(numpy) if isinstance(numpy, (list, tuple)) else (numpy,)
+        answered = numpy if isinstance(numpy, (list, tuple)) else (numpy,)
+        self.numpy = tuple(map(original, answered))
         self.aliases = tuple(aliases)
         self.module = self.__module__ = _defining_module()
         self.__doc__ = self._as_numpy()
@@ -116,7 +120,7 @@ class Op:
         self.dtypes = tuple(dtypes)
         self.samples = samples
         self.errors = tuple(errors)
-        self.reference = reference or (self.numpy[0] if self.numpy else None)
+        self.reference = original(reference) or (self.numpy[0] if self.numpy else None)
         self.rtol = rtol or {}
         self.note = note
         self.writes = tuple(writes)
@@ -127,26 +131,18 @@ class Op:
         self._modelling: Callable[..., Any] | None = None
         if register is None:
             register = bool(self.numpy or samples) or self.module.startswith(
-                f"{_PACKAGE}."
+                f"{PACKAGE}."
             )
         if register:
             self.register()
 
     def register(self) -> None:
         """Put the op into the registry. Raises ValueError where its name is taken."""
-        if self.name in OPS:
-            raise ValueError(f"an op named {self.name!r} is registered already")
-        taken = [f for f in self.numpy if f in NUMPY_TABLE]
-        if taken:
-            raise ValueError(f"{taken[0]} is answered by {NUMPY_TABLE[taken[0]]!r}")
-        OPS[self.name] = self
-        NUMPY_TABLE.update((f, self) for f in self.numpy)
+        _loading.add(self)
 
     def unregister(self) -> None:
         """Take the op out of the registry again."""
-        OPS.pop(self.name, None)
-        for function in self.numpy:
-            NUMPY_TABLE.pop(function, None)
+        _loading.remove(self)
 
     def impl(self, backend: str) -> Callable[[F], F]:
         """Decorator: the function implements this op on `backend` ("hlo", "cpu")."""
@@ -316,12 +312,6 @@ class Op:
         return f"<Op '{self.name}' backends: {backends}{composed}>"
 
 
-def numpy_name(function: Any) -> str:
-    """``numpy.linalg.norm``, say: where users find a function of NumPy's."""
-    module = getattr(function, "__module__", None) or "numpy"
-    return f"{module}.{function.__name__}"
-
-
 def _defining_module() -> str:
     """Name of the module that makes a record, the classes of records aside."""
     frame = sys._getframe(1)
@@ -332,12 +322,9 @@ def _defining_module() -> str:
     return frame.f_globals["__name__"]
 
 
-_PACKAGE = __name__.rpartition(".")[0]
-
-
 def _chapter_of(module: str) -> str:
     """``transform`` of ``nkipy.core.ops.transform.joining``; elsewhere the module."""
-    inner = module.removeprefix(f"{_PACKAGE}.")
+    inner = module.removeprefix(f"{PACKAGE}.")
     return inner.partition(".")[0] if inner != module else module.rpartition(".")[2]
 
 
@@ -357,29 +344,12 @@ def chapter(module: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]]
     def find(name: str) -> Any:
         if name == "__all__":  # import * asks for it
             return sorted(ops())
-        try:
-            return ops()[name]
-        except KeyError:
-            raise AttributeError(
-                f"module {module!r} has no attribute {name!r}"
-            ) from None
+        found = _loading.attribute(own, name)
+        if found is None:
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        return found
 
     return find, lambda: sorted(ops())
-
-
-def refuse_unfinished(package: str) -> None:
-    """Refuse records in the files of `package` that lack an implementation.
-
-    Raises:
-        TypeError: there is one; the text names the op and its file.
-    """
-    for op in OPS.values():
-        if op.implementation is None and op.module.startswith(f"{package}."):
-            file = getattr(sys.modules.get(op.module), "__file__", op.module)
-            raise TypeError(
-                f"the record of op {op.name!r} in {file} has no implementation: give "
-                f'it one by @{op.name}.impl("hlo") or @{op.name}.composed_impl'
-            )
 
 
 def _refuse_leaked(args: Iterable[Any]) -> None:
