@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.timing import Row, best, interleaved, micros, print_table
-from nkipy.core import ops  # noqa: F401  (fills the table)
+from nkipy.core import ops  # noqa: F401  (enters ops into the tables)
 from nkipy.core.ops._registry import OPS, Op
 from nkipy.core.trace import trace_function
 from nkipy.runtime import simulate_jit

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from nkipy.core import ops  # noqa: F401  (fills the op tables)
+from nkipy.core import ops  # noqa: F401  (enters ops into the tables)
 from nkipy.core.ops._registry import OPS
 
 #: The names that a module gives out, and nothing but its own text.

@@ -5,7 +5,7 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
-from nkipy.core import ops  # noqa: F401  (fills the op tables)
+from nkipy.core import ops  # noqa: F401  (enters ops into the tables)
 from nkipy.core.ops._coverage import markdown
 
 HERE = Path(__file__).parent

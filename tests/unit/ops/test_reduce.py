@@ -6,7 +6,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-import nkipy.core.ops  # noqa: F401  (fills the table)
+import nkipy.core.ops  # noqa: F401  (enters ops into the tables)
 from nkipy.core.trace import trace_function
 from nkipy.testing import run_simulated
 from tests.support.kernels import check_kernel

@@ -12,7 +12,7 @@ import numpy as np
 
 from nkipy.core import (
     creation_hooks,
-    ops,  # noqa: F401  (fills the op tables)
+    ops,  # noqa: F401  (enters ops into the tables)
 )
 from nkipy.core.arguments import (
     Parameters,

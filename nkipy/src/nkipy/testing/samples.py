@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-import nkipy.core.ops  # noqa: F401  (fills the table)
+import nkipy.core.ops  # noqa: F401  (enters ops into the tables)
 from nkipy.core import dtypes as dt
 from nkipy.core.ops._cases import A, Cases, DType, Special, call, cases
 from nkipy.core.ops._registry import OPS, Op

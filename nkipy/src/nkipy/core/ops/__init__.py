@@ -17,7 +17,7 @@ from nkipy.core.ops._registry import get_backend as get_backend
 from nkipy.core.ops._registry import set_source_location as set_source_location
 
 #: Nearly every kernel uses their files: better imported here than in a first trace.
-_COMMON = ("add", "exp", "getitem", "matmul", "negative", "reshape", "sum")
+_COMMON = "add exp getitem matmul mean negative reshape sum where".split()
 _OWN = ("Op", "get_backend", "set_source_location")
 
 

@@ -55,18 +55,24 @@ def name_in_numpy(function: Any) -> str:
 # -- registering -----------------------------------------------------------------------
 def add(op: Record) -> None:
     """Have an op found. Raises ValueError where another has its name or function."""
-    if _file_of(op.name) != op.module:
-        if op.name in _index.FILES:
-            OPS.get(op.name)
-        for function in op.numpy:
-            if _name_in_index(function) is not None:
-                NUMPY_TABLE.get(function)
-        _enter([op])
+    if _file_of(op.name) == op.module:
+        waiting = _waiting.setdefault(op.module, {})
+        if op.name in waiting or dict.__contains__(OPS, op.name):
+            raise _taken(op)
+        waiting[op.name] = op
         return
-    waiting = _waiting.setdefault(op.module, {})
-    if op.name in waiting or dict.__contains__(OPS, op.name):
-        raise _taken(op)
-    waiting[op.name] = op
+    if not op.module.startswith(f"{PACKAGE}."):
+        _enter_rivals(op)
+    _enter([op])
+
+
+def _enter_rivals(op: Record) -> None:
+    """Enter what chapters have by the name of an op, or for its functions."""
+    if op.name in _index.FILES:
+        OPS.get(op.name)
+    for function in op.numpy:
+        if _name_in_index(function) is not None:
+            NUMPY_TABLE.get(function)
 
 
 def remove(op: Record) -> None:
@@ -115,18 +121,15 @@ def attribute(inner: str, name: str) -> Record | ModuleType | None:
 
 
 def _enter_op(name: str) -> None:
-    file = _file_of(name)
-    if file is not None:
-        _enter_file(file)
+    _enter_by_index(name)
     if not dict.__contains__(OPS, name):
         enter_all()
 
 
 def _enter_answer(function: Any) -> None:
     name = _name_in_index(function)
-    file = _file_of(name) if name is not None else None
-    if file is not None:
-        _enter_file(file)
+    if name is not None:
+        _enter_by_index(name)
     if not dict.__contains__(NUMPY_TABLE, function):
         enter_all()
 
@@ -136,6 +139,18 @@ def _name_in_index(function: Any) -> str | None:
     if not hasattr(function, "__name__"):
         return None
     return _index.ANSWERS.get(name_in_numpy(function))
+
+
+def _enter_by_index(name: str) -> None:
+    """Enter the ops of the file that the index has for one, if it is there."""
+    file = _file_of(name)
+    if file is None:
+        return
+    try:
+        _enter_file(file)
+    except ModuleNotFoundError as error:
+        if not f"{file}.".startswith(f"{error.name}."):
+            raise
 
 
 def _file_of(name: str) -> str | None:
