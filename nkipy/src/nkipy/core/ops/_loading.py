@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable
 from contextvars import Context
+from functools import cache
 from importlib import import_module
 from types import ModuleType
 from typing import Any, Protocol, cast
@@ -111,13 +112,20 @@ def attribute(inner: str, name: str) -> Record | ModuleType | None:
     if name.startswith("_") or not name.isidentifier():
         return None
     below = f"{inner}.{name}".lstrip(".")
-    if any(f"{file}.".startswith(f"{below}.") for file in _index.FILES.values()):
+    if below in _modules():
         _import(f"{PACKAGE}.{below}")
         return sys.modules[f"{PACKAGE}.{below}"]
     op = OPS.get(_index.ALIASES.get(name, name))
     if op is None:
         op = next((op for op in OPS.values() if name in op.aliases), None)
     return op if op is not None and inner in ("", op.chapter) else None
+
+
+@cache
+def _modules() -> frozenset[str]:
+    """The chapters, and their files that have records."""
+    files = set(_index.FILES.values())
+    return frozenset(files | {file.partition(".")[0] for file in files})
 
 
 def _enter_op(name: str) -> None:
