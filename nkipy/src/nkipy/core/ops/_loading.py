@@ -180,8 +180,9 @@ def _import(module: str) -> None:
     try:
         Context().run(import_module, module)
     except BaseException:  # what has failed is imported anew the next time
-        for each in [each for each in _waiting if each not in sys.modules]:
-            del _waiting[each]
+        for each in list(_waiting):
+            if each not in sys.modules:
+                _waiting.pop(each, None)
         raise
 
 
