@@ -30,12 +30,15 @@ class OpTable(dict[K, V]):
     Who goes through the table, or counts, has all of them entered.
 
     Attributes:
-        enter: enters the op of a key, if it can; the registry's.
+        enter: enters the op of a key, if there is one. The registry of ops puts its own
+            function here, and in the other place.
         enter_all: enters all that there are.
     """
 
-    enter: Callable[[Any], None]
-    enter_all: Callable[[], None]
+    def __init__(self) -> None:
+        super().__init__()
+        self.enter: Callable[[Any], None] = lambda key: None
+        self.enter_all: Callable[[], None] = lambda: None
 
     def __missing__(self, key: K) -> V:
         self.enter(key)
