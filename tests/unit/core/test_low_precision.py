@@ -234,7 +234,6 @@ WITH_SCALAR = {
     "clip from below": lambda a, b: np.clip(a, b, None),
     "clip from above": lambda a, b: np.clip(a, None, b),
     "convolve": lambda a, b: np.convolve(*vectors(a, b)),
-    "correlate": lambda a, b: np.correlate(*vectors(a, b), "full"),
     "block": lambda a, b: np.block([*vectors(a, b)]),
     "where": lambda a, b: np.where(True if np.isscalar(a) else a > 0, a, b),
     "select": lambda a, b: np.select([np.array([[True]])], [a], b),

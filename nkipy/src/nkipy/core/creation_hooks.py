@@ -30,6 +30,7 @@ from nkipy.core.backend._source import caller_location
 from nkipy.core.errors import NKIPyNotImplementedError
 from nkipy.core.known_tensor import KnownTensor, adopt, compute
 from nkipy.core.op_table import OPS, ORIGINALS
+from nkipy.core.promotion import is_ours, literal_if_scalar, result_type
 from nkipy.core.roles import Role, role_of_frame
 from nkipy.core.tensor import NKIPyTensorRef
 
@@ -235,7 +236,7 @@ def _convert_traced(
     """``np.array`` of a traced array, or of lists that hold some."""
     value = operands(value)
     if isinstance(value, (list, tuple)):
-        made = _stacked(value)
+        made = _stacked(value, _dtype_of_scalars(value))
     else:
         wanted = copies if copy is np._NoValue else copy  # None: only if need be
         made = OPS["copy"](value) if wanted else value
@@ -252,11 +253,31 @@ def _convert_traced(
     return made[(None,) * lead] if lead else made
 
 
-def _stacked(value: Any) -> Any:
-    """Nested sequences as one array. Raises ValueError if they are ragged."""
+def _dtype_of_scalars(value: Any) -> np.dtype | None:
+    """The dtype of an array of these elements, if its scalars are weak beside them."""
+    leaves = list(_elements(value))
+    if any(is_ours(getattr(leaf, "dtype", None)) for leaf in leaves):
+        return result_type(*leaves)
+    return None
+
+
+def _elements(value: Any) -> Iterator[Any]:
+    if isinstance(value, (list, tuple)):
+        for part in value:
+            yield from _elements(part)
+    else:
+        yield value
+
+
+def _stacked(value: Any, dtype: np.dtype | None = None) -> Any:
+    """Nested sequences as one array, their weak scalars in the dtype if one is given.
+
+    Raises:
+        ValueError: they are ragged.
+    """
     if not isinstance(value, (list, tuple)):
-        return value
-    parts = [_stacked(v) for v in value]
+        return value if dtype is None else literal_if_scalar(value, dtype)
+    parts = [_stacked(v, dtype) for v in value]
     shapes = {np.shape(p) for p in parts}
     if len(shapes) > 1:
         raise ValueError(

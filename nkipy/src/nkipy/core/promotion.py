@@ -92,7 +92,16 @@ def as_arrays(operands: Sequence[Any]) -> list[Any]:
     if not any(is_ours(getattr(a, "dtype", None)) for a in operands):
         return [np.asarray(a) if isinstance(a, _SCALARS) else a for a in operands]
     dtype = common_dtype(*(kind_of(a) for a in operands if a is not None))
-    return [dt.literal(a, dtype) if isinstance(a, _SCALARS) else a for a in operands]
+    return [literal_if_scalar(a, dtype) for a in operands]
+
+
+def literal_if_scalar(value: Any, dtype: np.dtype) -> Any:
+    """A weak scalar as an array of the dtype; anything else as it is.
+
+    Raises:
+        OverflowError: it would be NaN there.
+    """
+    return dt.literal(value, dtype) if isinstance(value, _SCALARS) else value
 
 
 def can_cast(source: np.dtype, target: np.dtype, casting: Any = "safe") -> bool:

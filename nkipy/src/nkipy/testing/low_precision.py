@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import inspect
 import operator
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -75,15 +76,16 @@ def following_table(function: Callable[..., Any]) -> Callable[..., Any]:
     """`function`, a kernel or a function of NumPy's, with the rule of nkipy's guide.
 
     Its array arguments, also those in lists, tuples, dicts and dataclasses, are arrays
-    for which the rule holds, and so is whatever is computed of them. An array that the
-    function makes of nothing, or one that it captures, is NumPy's own, until it meets
-    one of those. What it returns are NumPy's arrays.
+    for which the rule holds, and so is whatever is computed of them, or made of their
+    elements. An array that the function makes of nothing, or one that it captures, is
+    NumPy's own, until it meets one of those. What it returns are NumPy's arrays.
     """
 
     @functools.wraps(function)
     def called(*args: Any, **kwargs: Any) -> Any:
         args, kwargs = map_tree(_wrapped, (args, kwargs))
-        return map_tree(_unwrapped, function(*args, **kwargs))
+        with _making:
+            return map_tree(_unwrapped, function(*args, **kwargs))
 
     return called
 
@@ -137,6 +139,39 @@ def _leaves(tree: Any) -> Iterator[Any]:
     return iter(found)
 
 
+#: Parameters that are no operands: the result has the dtype that it has without them.
+_APART = frozenset(
+    "initial ddof correction ord to_begin to_end left right fweights aweights "
+    "constant_values end_values".split()
+)
+#: The same, of these functions only: elsewhere what is called so is an operand.
+_APART_OF: dict[Any, frozenset[str]] = {
+    np.gradient: frozenset(("varargs",)),
+    np.interp: frozenset(("period",)),
+    np.nanvar: frozenset(("mean",)),
+    np.nanstd: frozenset(("mean",)),
+}
+#: Lists of operands, which are one by one what they are: not an array.
+_LISTS = ("choicelist", "choices")
+
+
+def _counting(
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> list[Any]:
+    """The operands among the arguments of a call."""
+    try:
+        given = dict(inspect.signature(function).bind(*args, **kwargs).arguments)
+        given.update(given.pop("kwargs", {}))  # those of a method of a ufunc
+    except (TypeError, ValueError):  # NumPy does not say
+        given = {**{str(i): arg for i, arg in enumerate(args)}, **kwargs}
+    apart = _APART | _APART_OF.get(function, frozenset())
+    found: list[Any] = []
+    for name, value in given.items():
+        for part in value if name in _LISTS else (value,):
+            found += _operands_in(part) if name not in apart else ()
+    return found
+
+
 def _plain(tree: Any) -> Any:
     return map_tree(_unwrapped, tree)
 
@@ -153,13 +188,18 @@ def _wide(tree: Any) -> Any:
     return map_tree(widen, _plain(tree))
 
 
-def _decided(args: Any, kwargs: dict[str, Any]) -> np.dtype | None:
+def _decided(
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> np.dtype | None:
     """The dtype of the floats that a call gives; None if it is NumPy's to decide."""
     if not involves_table((args, kwargs)):
         return None
     named = [kwargs["dtype"]] if isinstance(kwargs.get("dtype"), str) else []
     named += [d for d in map(_given, _leaves((args, kwargs))) if d is not None]
-    return np.dtype(named[0]) if named else table_dtype(*_operands_in((args, kwargs)))
+    if named:
+        return np.dtype(named[0])
+    operands = _counting(function, args, kwargs)
+    return table_dtype(*operands) if any(_floats(operands)) else _F32
 
 
 def _evaluate(
@@ -258,7 +298,7 @@ def _operands(
 
 def _at(ufunc: np.ufunc, a: Any, indices: Any, *values: Any) -> None:
     wide = _wide(a)
-    dtype = _decided((a, *values), {})
+    dtype = _decided(ufunc, (a, *values), {})
     if dtype is not None:
         values = _operands(ufunc, values, dtype)
     ufunc.at(wide, _plain(indices), *_plain(values))
@@ -291,6 +331,48 @@ def _nan_to_num(
     return result if copy else _stored(result, x)
 
 
+def _piecewise(
+    x: Any, condlist: Any, funclist: Iterable[Any], *args: Any, **kwargs: Any
+) -> Any:
+    """NumPy's, whose functions follow the table; what they give is cast to `x`'s."""
+
+    def following(function: Any) -> Any:
+        if not callable(function):
+            return _plain(function)
+        return lambda part, *a, **k: _plain(function(_wrapped((), part), *a, **k))
+
+    functions = [following(f) for f in funclist]
+    made = np.piecewise(_plain(x), _plain(condlist), functions, *args, **kwargs)
+    return _wrapped((), made)
+
+
+def _loses_nothing(source: np.dtype, target: np.dtype) -> bool:
+    """Whether a cast of which one dtype is ours is safe, by the guide."""
+    if target == source or target in (_F32, np.dtype(np.float64)):
+        return source in _OURS
+    if source in (_E4M3, _E4M3FN, _E5M2):
+        return target in (_BF16, _F16)
+    if source in (np.dtype(np.int8), np.dtype(np.uint8)):
+        return target == _BF16
+    return source == np.dtype(bool)
+
+
+def _put_by_mask(function: Callable[..., Any], a: Any, mask: Any, values: Any) -> None:
+    """NumPy's putmask or place, which cast arrays only safely, but any scalar."""
+    given = values if isinstance(values, np.generic) else np.asarray(values)
+    of_ours = _is_ours(a) or _is_ours(given)
+    is_array = isinstance(given, np.ndarray) and not isinstance(values, _WEAK)
+    if of_ours and is_array and not isinstance(values, _Scalar):
+        if not _loses_nothing(given.dtype, a.dtype):
+            raise TypeError(
+                f"Cannot cast array data from {given.dtype.name} to {a.dtype.name} "
+                "according to the rule 'safe'"
+            )
+    if of_ours:
+        given = np.asarray(_plain(given)).astype(a.dtype)
+    function(_plain(a), _plain(mask), _plain(given))
+
+
 #: What makes views, writes, or takes no dtype from all of its arguments: NumPy's own
 #: function does what is to be done.
 _NATIVE = {
@@ -299,9 +381,8 @@ _NATIVE = {
     *(np.split, np.array_split, np.hsplit, np.vsplit, np.dsplit, np.matrix_transpose),
     *(np.broadcast_to, np.broadcast_arrays, np.shape, np.ndim, np.size, np.real),
     *(np.atleast_1d, np.atleast_2d, np.atleast_3d, np.shares_memory, np.copyto),
-    *(np.put, np.putmask, np.place, np.put_along_axis, np.fill_diagonal),
+    *(np.put, np.put_along_axis, np.fill_diagonal),
     *(
-        np.pad,
         np.insert,
         np.full_like,
         np.zeros_like,
@@ -314,6 +395,56 @@ _NATIVE = {
 
 #: About neighbours among the numbers of a dtype, which float32 cannot stand in for.
 _OF_THE_DTYPE = (np.nextafter, np.spacing)
+
+
+class _Making:
+    """Within, NumPy's functions that make arrays follow the table, which asks nobody.
+
+    What is made of no array for which the rule holds is made as before, also in other
+    threads.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._entered = 0
+        self._replaced: dict[str, tuple[Any, Any]] = {}
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._entered += 1
+            if self._entered == 1:
+                found = {name: getattr(np, name) for name in _MAKING}
+                self._replaced = {n: (f, _making_of(f)) for n, f in found.items()}
+                for name, (_, replacement) in self._replaced.items():
+                    setattr(np, name, replacement)
+
+    def __exit__(self, *exception: Any) -> None:
+        with self._lock:
+            self._entered -= 1
+            if self._entered == 0:
+                for name, (original, replacement) in self._replaced.items():
+                    if getattr(np, name) is replacement:
+                        setattr(np, name, original)
+
+
+#: They look for no override in what an array is made of.
+_MAKING = ("array", "asarray", "ascontiguousarray", "asfortranarray", "full")
+_making = _Making()
+
+
+def _making_of(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def make(*args: Any, **kwargs: Any) -> Any:
+        if not any(isinstance(leaf, _Array) for leaf in _leaves((args, kwargs))):
+            return original(*args, **kwargs)
+        of_elements = args and isinstance(args[0], (list, tuple))
+        if not of_elements or kwargs.get("dtype") is not None or len(args) > 1:
+            return _wrapped((), original(*_plain(args), **_plain(kwargs)))
+        of_ours = involves_table(args[0])
+        dtype = table_dtype(*_leaves(args[0])) if of_ours else None
+        return _evaluate(original, args, kwargs, dtype)
+
+    return make
 
 
 class _Array(np.ndarray):
@@ -329,7 +460,7 @@ class _Array(np.ndarray):
     ) -> Any:
         if method == "at":
             return _at(ufunc, *inputs)
-        dtype = _decided(inputs, kwargs)
+        dtype = _decided(getattr(ufunc, method), inputs, kwargs)
         if dtype is not None and ufunc in _OF_THE_DTYPE:
             inputs = tuple(np.asarray(x).astype(dtype) for x in _plain(inputs))
             return _made((), getattr(ufunc, method)(*inputs, **kwargs))
@@ -359,10 +490,15 @@ class _Array(np.ndarray):
             return map_tree(_wrapped, func(*_plain(args), **_plain(kwargs)))
         if func is np.nan_to_num and _is_ours(args[0] if args else kwargs["x"]):
             return _nan_to_num(*args, **kwargs)
+        if func in (np.putmask, np.place):
+            given = inspect.signature(func).bind(*args, **kwargs).arguments
+            return _put_by_mask(func, *given.values())
+        if func is np.piecewise:
+            return _piecewise(*args, **kwargs)
         args, kwargs, out = _without_out(func, tuple(args), dict(kwargs))
         if func is np.einsum and out is None and _is_view_of_one(args, kwargs):
             return _wrapped((), func(*_plain(args), **_plain(kwargs)))
-        dtype = _decided(args, kwargs)
+        dtype = _decided(func, args, kwargs)
         if out is None:
             return _evaluate(func, args, kwargs, dtype)
         # It is rounded once, when it is stored.

@@ -104,12 +104,26 @@ correlate = Op(
     dtypes=supports(dt.FLOATS, dt.FP8, dt.INTEGERS, dt.bool_),
     reference=single_precision(np.correlate),
     samples=_VECTOR_CALLS,
-    errors=_VECTOR_ERRORS,
+    errors=_VECTOR_ERRORS
+    + (
+        ErrorSample((np.ones(2, "f4"), np.float32(1)), match="scalar"),
+        ErrorSample((2.0, np.ones(2, "f4")), match="scalar"),
+    ),
 )
 
 
 @correlate.impl("hlo")
 def _correlate(a: Any, v: Any, mode: str = "valid") -> NKIPyTensorRef:
+    """``numpy.correlate``, which unlike ``numpy.convolve`` takes no scalars.
+
+    Raises:
+        ValueError: an argument has not one dimension, is empty, or `mode` is unknown.
+    """
+    for name, value in (("a", a), ("v", v)):
+        if np.ndim(value) == 0:
+            raise ValueError(
+                f"{name} must be one-dimensional, but is a scalar; use np.convolve"
+            )
     x, w = _vectors(a, v)
     if w.size <= x.size:
         return _slide(x, w, _mode(mode), reverse=False)

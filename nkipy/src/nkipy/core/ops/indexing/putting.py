@@ -45,10 +45,6 @@ def _store_flat(ctx: HLOTraceContext, a: NKIPyTensorRef, flat: NKIPyTensorRef) -
 
 def _cycled(ctx: HLOTraceContext, values: Any, count: int, dtype: np.dtype) -> Value:
     """`values`, flattened, repeated or cut to `count` elements of `dtype`."""
-    operand = as_operand(values)
-    own = getattr(operand, "dtype", None)
-    if own is not None and getattr(operand, "shape", ()) != ():
-        _check_safe(own, dtype)
     value = store_value(ctx, values, dtype)
     size = int(np.prod(value.shape))
     if size == 1:
@@ -61,9 +57,28 @@ def _cycled(ctx: HLOTraceContext, values: Any, count: int, dtype: np.dtype) -> V
     return ctx.slice(value, (0,), (count,))
 
 
-def _check_safe(own: np.dtype, dtype: np.dtype) -> None:
-    # 64-bit constants stand for what the device has instead.
-    if not can_cast(dt.narrow(own), dtype, "safe") and own.kind not in "iu":
+#: What the device has instead of dtypes of 64 bits stands for those too.
+_STANDS_FOR = {
+    dt.float32: np.dtype(np.float64),
+    dt.int32: np.dtype(np.int64),
+    dt.uint32: np.dtype(np.uint64),
+}
+
+
+def _check_safe(values: Any, dtype: np.dtype) -> None:
+    """Raise TypeError for an array that putmask and place do not cast to `dtype`.
+
+    Scalars may have any value, as in NumPy.
+    """
+    operand = as_operand(values)
+    if isinstance(operand, NKIPyTensorRef):
+        is_array = bool(operand.shape) or operand._is_zero_d_array()
+    else:
+        is_array = isinstance(operand, np.ndarray)
+    if not is_array:
+        return
+    own = operand.dtype
+    if not can_cast(dt.narrow(own), _STANDS_FOR.get(dtype, dtype), "safe"):
         raise TypeError(
             f"Cannot cast array data from {own.name} to {dtype.name} according to the "
             "rule 'safe'"
@@ -105,7 +120,7 @@ def _put(a: Any, ind: Any, v: Any, mode: str = "raise") -> None:
 
     Raises:
         IndexError: a static index is out of range.
-        TypeError: the indices are not integers, or the values cannot be cast safely.
+        TypeError: the indices are not integers.
     """
     ctx = get_hlo_context()
     a = destination(a)
@@ -210,10 +225,12 @@ def _putmask(a: Any, mask: Any, values: Any) -> None:
     """``a.flat[i] = values[i % values.size]`` wherever the mask holds.
 
     Raises:
+        TypeError: the values are an array whose dtype cannot be cast safely.
         ValueError: the mask has another size.
     """
     ctx = get_hlo_context()
     a = destination(a)
+    _check_safe(values, a.dtype)
     where = _flat_mask(ctx, a, mask, "putmask")
     if np.size(values) == 0:
         return
@@ -257,12 +274,14 @@ def _place(arr: Any, mask: Any, vals: Any) -> None:
 
     Raises:
         NotImplementedError: the mask is traced and there are several values.
+        TypeError: the values are an array whose dtype cannot be cast safely.
         ValueError: the mask has another size, or there are no values.
     """
     a = destination(arr)
     mask = as_operand(mask)
     if np.size(vals) == 0:
         raise ValueError("Cannot insert from an empty array!")
+    _check_safe(vals, a.dtype)
     if np.size(vals) == 1:
         _putmask(a, mask, vals)
         return

@@ -38,7 +38,7 @@ def _magnitudes(x: Any) -> Tensor:
 
 def _by_power(x: Tensor, order: Any, axes: tuple[int, ...]) -> Tensor:
     total = np.sum(np.power(x, np.float32(order)), axis=axes, keepdims=True)
-    return np.power(total, np.float32(1 / order))
+    return np.power(total, np.float32(1 / float(order)))
 
 
 def _euclidean(x: Tensor, axes: tuple[int, ...]) -> Tensor:
@@ -64,6 +64,8 @@ _MATRIX: dict[Any, tuple[Callable[..., Tensor], int]] = {
 
 
 def _vector_norm_of(x: Tensor, order: Any, axes: tuple[int, ...]) -> Tensor:
+    if isinstance(order, np.ndarray) and not order.ndim:
+        order = order[()]  # which a dict can look for
     found = _VECTOR.get(order)
     return _by_power(x, order, axes) if found is None else found(x, axes)
 

@@ -29,7 +29,8 @@ from nkipy.core.ops._reduction import (
 )
 from nkipy.core.ops._registry import Op
 from nkipy.core.ops._samples import ErrorSample, Sample, make
-from nkipy.core.tensor import NKIPyTensorRef
+from nkipy.core.promotion import is_ours, result_type
+from nkipy.core.tensor import NKIPyTensorRef, as_operand
 from nkipy.hlo.builder import Value
 
 _SHAPES: tuple[tuple[tuple[int, ...], Any], ...] = (
@@ -218,6 +219,16 @@ def lower_by_variance(op: Op, lower: Callable[..., NKIPyTensorRef]) -> None:
         return lower(a, axis, dtype, out, ddof, keepdims, where, mean)
 
 
+def _spread_dtype(x: np.dtype, dtype: Any, mean: Any) -> np.dtype:
+    """The dtype of a variance of `x`, from which a given mean is subtracted."""
+    own = mean_dtype(x, dtype)
+    if dtype is not None or mean is NO_VALUE:
+        return own
+    mean = as_operand(mean)
+    common = result_type(x, mean)
+    return common if is_ours(common) else result_type(own, mean)
+
+
 def _spread(
     a: Any,
     axis: Any,
@@ -235,7 +246,7 @@ def _spread(
     x = operand(a)
     axes = many_axes(axis, x.ndim)
     assert x.dtype is not None
-    result = mean_dtype(x.dtype, dtype)
+    result = _spread_dtype(x.dtype, dtype, mean)
     if not dt.is_float(result):
         raise NotImplementedError(
             f"dtype={result.name} would round at each step; use dtype=np.float32 and "

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from nkipy.core import dtypes as dt
-from nkipy.core.backend.hlo import HLOTraceContext, get_hlo_context
+from nkipy.core.backend.hlo import HLOTraceContext, as_hlo_tensor, get_hlo_context
 from nkipy.core.ops._cases import X
 from nkipy.core.ops._dtype_sets import ALL
 from nkipy.core.ops._reduction import (
@@ -37,7 +37,7 @@ from nkipy.core.ops.reduce.folds import (
 )
 from nkipy.core.ops.reduce.moments import lower_by_variance, mean_, std_, var_
 from nkipy.core.ops.reduce.scan import lower_by_scan
-from nkipy.core.tensor import NKIPyTensorRef
+from nkipy.core.tensor import NKIPyTensorRef, as_operand
 from nkipy.hlo.builder import HLOBuilder, Value
 
 
@@ -238,7 +238,9 @@ def _spread(
     numbers = ctx.reduce(ctx.convert(good.backend_tensor, dt.int32), "add", 0, axes)
     few = ctx.compare(
         ctx.convert(numbers, dt.float32),
-        ctx.full(numbers.shape, ddof, dt.float32),
+        ctx.broadcast_to(
+            as_hlo_tensor(ctx, as_operand(ddof), dt.float32), numbers.shape
+        ),
         "LE",
     )
     # The variance of a NaN is one, without a detour around out=.
@@ -246,7 +248,10 @@ def _spread(
     x = ctx.select(poison, ctx.full_like(x, float("nan")), x)
     good = NKIPyTensorRef._wrap(ctx, ctx.or_(good.backend_tensor, poison))
     poisoned = NKIPyTensorRef._wrap(ctx, x)
-    return op(poisoned, axis, dtype, ddof=ddof, where=good, **options)
+    own = (
+        x.dtype if dtype is None else dtype
+    )  # a given mean does not count, as in NumPy
+    return op(poisoned, axis, own, ddof=ddof, where=good, **options)
 
 
 for _op, _of_numbers in ((nanvar, var_), (nanstd, std_)):
