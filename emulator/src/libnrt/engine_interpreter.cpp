@@ -4,9 +4,14 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <condition_variable>
+#include <mutex>
+#include <system_error>
+#include <thread>
 
 #include "ended_thread.h"
 #include "status.h"
+#include "waiting.h"
 
 namespace emulator {
 namespace {
@@ -118,6 +123,65 @@ auto with_lock(const Python& py, Action action) {
   });
 }
 
+// An import, shared by who waits for it and the thread that does it.
+class Import {
+ public:
+  explicit Import(std::string module) : module_(std::move(module)) {}
+  Import(const Import&) = delete;
+
+  void run(const Python& py) {
+    with_lock(py, [&] {
+      Object imported = py.import_module(module_.c_str());
+      if (imported == nullptr) error_ = take_error(py);
+      py.drop(imported);  // the interpreter keeps it
+      return true;
+    });
+    const std::lock_guard<std::mutex> lock(mutex_);
+    is_done_ = true;
+    changed_.notify_all();
+  }
+  // Throws Interrupted.
+  void wait() {
+    constexpr auto kNever = std::chrono::steady_clock::time_point::max();
+    wait_with_signals(kNever, [this](std::chrono::steady_clock::time_point until) {
+      std::unique_lock<std::mutex> lock(mutex_);
+      return changed_.wait_until(lock, until, [this] { return is_done_; });
+    });
+  }
+  // Why it has failed; empty if it has not.
+  const std::string& error() const { return error_; }
+
+ private:
+  const std::string module_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool is_done_ = false;
+  std::string error_;
+};
+
+// Imports a module. Returns why that has failed; nothing if it has not. Throws
+// Interrupted.
+//
+// The main thread lets another one do it: an extension module whose start is ended by
+// what a handler of a signal raises, as jaxlib's, ends the process, then or later. If
+// the caller is interrupted, the import goes on without him.
+std::string import_apart(const Python& py, const char* module) {
+  const auto import = std::make_shared<Import>(module);
+  const auto run = [&py, import] { import->run(py); };
+  if (getpid() != gettid()) {
+    run();
+    return import->error();
+  }
+  const InterpreterPause pause;
+  try {
+    std::thread(run).detach();
+  } catch (const std::system_error&) {  // there is no thread to be had
+    run();
+  }
+  import->wait();
+  return import->error();
+}
+
 }  // namespace
 
 bool has_interpreter() { return is_alive(python()); }
@@ -125,12 +189,7 @@ bool has_interpreter() { return is_alive(python()); }
 bool interpreter_has(const char* module) {
   const Python* py = python();
   if (!is_alive(py)) return false;
-  return with_lock(*py, [&] {
-    Object imported = py->import_module(module);
-    if (imported == nullptr) py->clear_error();
-    py->drop(imported);
-    return imported != nullptr;
-  });
+  return import_apart(*py, module).empty();
 }
 
 std::string interpreter_path() {
@@ -188,8 +247,10 @@ void* import_capsule(const char* module, const char* attribute, const char* name
     *error = "there is no Python interpreter in this process";
     return nullptr;
   }
+  *error = import_apart(*py, module);
+  if (!error->empty()) return nullptr;
   return with_lock(*py, [&] {
-    Object imported = py->import_module(module);
+    Object imported = py->import_module(module);  // it is there
     Object capsule =
         imported != nullptr ? py->get_attribute(imported, attribute) : nullptr;
     void* pointer = capsule != nullptr ? py->capsule_pointer(capsule, name) : nullptr;

@@ -12,7 +12,8 @@ namespace emulator {
 // Whether a Python interpreter runs in this process and is not about to end.
 bool has_interpreter();
 
-// Whether the interpreter, if there is one, can import a module; if so, it has.
+// Whether the interpreter, if there is one, can import a module; if so, it has. Throws
+// Interrupted.
 bool interpreter_has(const char* module);
 
 // The program that runs it, `sys.executable`; empty if that is not known.
@@ -46,7 +47,7 @@ void check_signals();
 constexpr std::chrono::milliseconds kSignalCheck{50};
 
 // The pointer in the capsule `attribute` of Python module `module`. Null with `*error`
-// set, if the module cannot be imported or has another capsule.
+// set, if the module cannot be imported or has another capsule. Throws Interrupted.
 void* import_capsule(const char* module, const char* attribute, const char* name,
                      std::string* error);
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from hashlib import sha256
-from importlib import metadata, util
+from importlib import import_module, metadata, util
 from importlib.machinery import ExtensionFileLoader
 from pathlib import Path
 from typing import Any, Protocol
@@ -57,7 +57,8 @@ def _import_jaxlib() -> tuple[Any, str]:
     try:
         version = metadata.version("jaxlib")
         check_version(version)
-        import jaxlib._jax as core
+        # Apart from handlers of signals: what one raises in the midst of it aborts.
+        core = run_apart(lambda: import_module("jaxlib._jax"), name="nkipy-import")
     except (ImportError, metadata.PackageNotFoundError) as e:
         if isinstance(e, EngineUnavailableError):
             raise

@@ -81,7 +81,11 @@ COMPILES = {
 
 
 def run(program: str, **variables: str) -> subprocess.CompletedProcess:
-    text = PROLOGUE.replace("SLOW", str(SLOW)) + textwrap.dedent(program)
+    prologue = PROLOGUE.replace("SLOW", str(SLOW))
+    return run_bare(prologue + textwrap.dedent(program), **variables)
+
+
+def run_bare(text: str, **variables: str) -> subprocess.CompletedProcess:
     environment = {**os.environ, "NKIPY_EMULATOR_CODE_CACHE": "off", **variables}
     return subprocess.run(
         [sys.executable, "-c", text],
@@ -453,3 +457,48 @@ spike.reset()
 def test_a_runtime_whose_closing_is_interrupted_stays_open(tmp_path):
     answers = on_device(WITH_SPIKE + RESET, tmp_path)
     assert answers[-3:] == ["interrupted", "early", "True"]
+
+
+IMPORTS = """
+import os, signal, sys
+import numpy as np
+from nkipy.runtime import baremetal_jit, simulate_jit
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sent = []
+
+def send(event, args):
+    if event == "import" and args[0] == NAME and not sent:
+        sent.append(NAME)
+        os.kill(os.getpid(), signal.SIGINT)
+
+sys.addaudithook(send)
+x = np.ones(4, np.float32)
+try:
+    JIT(np.negative)(x)
+except KeyboardInterrupt:
+    print("interrupted by", *sent)
+for _ in range(2):
+    print(JIT(np.exp)(x)[0] > 2)
+"""
+
+
+@pytest.mark.parametrize(
+    ("jit", "name"),
+    [
+        ("simulate_jit", "jaxlib._jax"),
+        ("baremetal_jit", "nkipy_emulator.device.api"),
+        ("baremetal_jit", "jaxlib._jax"),
+        pytest.param("baremetal_jit", "nkipy_emulator._xla", marks=pytest.mark.slow),
+        pytest.param("simulate_jit", "nkipy_emulator._xla", marks=pytest.mark.slow),
+    ],
+)
+def test_the_import_of_the_engine_is_interrupted(jit, name, tmp_path):
+    code = IMPORTS.replace("JIT", jit).replace("NAME", repr(name))
+    directories = {
+        "NKIPY_CACHE_DIR": str(tmp_path / "cache"),
+        "NKIPY_EMULATOR_LOCK_DIR": str(tmp_path / "locks"),
+    }
+    done = run_bare(code, **directories)
+    assert done.stdout.split("\n")[:3] == [f"interrupted by {name}", "True", "True"]
+    assert done.returncode == 0, done.stderr

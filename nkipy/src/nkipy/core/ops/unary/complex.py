@@ -65,7 +65,7 @@ def _make_constant_answer(name: str, value: Any, dtype: np.dtype | None) -> Op:
     return op
 
 
-imag = Op("imag", numpy=np.imag, dtypes=ALL, samples=cases(call(A(2, 3))))
+imag = Op("imag", numpy=np.imag, dtypes=ALL, samples=cases(call(A(2, 3))), shares=True)
 
 
 @imag.impl("hlo")
