@@ -10,7 +10,6 @@ from nkipy.core import tensor_apis
 from nkipy.core.ops import creation
 from nkipy.core.tensor import NKIPyTensorRef
 from nkipy.core.trace import trace_function
-from nkipy.runtime import simulate_jit
 from nkipy.testing import run_simulated
 from tests.support.kernels import check_kernel
 
@@ -172,16 +171,3 @@ def test_triangle_indices_are_static():
         return a[rows, columns] + a[np.triu_indices_from(a, k=1)]
 
     check_kernel(kernel, np.arange(9, dtype=np.float32).reshape(3, 3))
-
-
-def test_imaginary_parts_are_read_only():
-    def kernel(a):
-        part = a.imag.reshape(-1)
-        part[0] = 3
-        return part
-
-    for reference in (kernel, lambda a: np.imag(a).__setitem__(0, 1)):
-        with pytest.raises(ValueError, match="read-only"):
-            reference(X)
-        with pytest.raises(ValueError, match="read-only"):
-            simulate_jit(reference)(X)

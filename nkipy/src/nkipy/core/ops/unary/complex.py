@@ -10,7 +10,7 @@ from nkipy.core import dtypes as dt
 from nkipy.core.ops._cases import A, call, cases
 from nkipy.core.ops._dtype_sets import ALL
 from nkipy.core.ops._registry import Op
-from nkipy.core.ops._views import Tensor, View, no_scalar
+from nkipy.core.ops._views import Tensor, no_scalar
 from nkipy.core.tensor import as_tensor, store_out
 
 real = Op("real", numpy=np.real, dtypes=ALL, samples=cases(call(A(2, 3))))
@@ -65,17 +65,7 @@ def _make_constant_answer(name: str, value: Any, dtype: np.dtype | None) -> Op:
     return op
 
 
-imag = Op("imag", numpy=np.imag, dtypes=ALL, samples=cases(call(A(2, 3))), shares=True)
-
-
-@imag.impl("hlo")
-def _imag(val: Any) -> Any:
-    """``numpy.imag``: 0 everywhere, as no traced array is complex. It is read-only."""
-    x = as_tensor(val)
-    zeros = Tensor._wrap(x._ctx, x._ctx.full(x.shape, 0, x.dtype))
-    if not x.shape:
-        return zeros
-    return zeros._make_view(View(lambda b, base: base, None, lambda a: a[...]))
+imag = _make_constant_answer("imag", 0, None)
 
 
 isreal = _make_constant_answer("isreal", True, dt.bool_)
