@@ -7,6 +7,7 @@ import io
 import os
 import re
 import sys
+import tokenize
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -79,13 +80,17 @@ def load_inputs_for_core(
     return tensors
 
 
+#: What NumPy raises besides of a header that is no Python literal.
+_MALFORMED = (SyntaxError, RecursionError, tokenize.TokenError)
+
+
 def _load_array(path: str, dtype: str) -> np.ndarray[Any, Any]:
     try:
         with open(path, "rb") as file:
             array = np.lib.format.read_array(file, allow_pickle=False)
         return array if dtype == "unknown" else _as_dtype(array, dtype)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+    except (ValueError, *_MALFORMED) as error:
+        raise ValueError(f"{path}: {' '.join(str(error).split())}") from error
 
 
 def _as_dtype(array: np.ndarray[Any, Any], dtype: str) -> np.ndarray[Any, Any]:

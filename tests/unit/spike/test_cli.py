@@ -200,7 +200,25 @@ def test_files_that_do_not_fit(run, negate, array, text):
     assert (text or "") in err and err.count("\n") == status
 
 
-@pytest.mark.parametrize("content", [b"", b"no array", b"\x93NUMPY\x01\x00"])
+def headed(text, version=1):
+    size = len(text).to_bytes(2 if version == 1 else 4, "little")
+    return b"\x93NUMPY" + bytes((version, 0)) + size + text
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"no array",
+        b"\x93NUMPY\x01\x00",
+        headed(b"(" * 5000),
+        headed(b"[" * 9000 + b"]" * 900, 2),
+        headed(b" " * 60000),
+        headed(b"'" * 3),
+        headed(b"print(1)"),
+    ],
+    ids=range(8),
+)
 def test_a_file_that_is_no_array(run, negate, content):
     Path("x.npy").write_bytes(content)
     status, _, err = run(negate, "-i", "x=x.npy")
