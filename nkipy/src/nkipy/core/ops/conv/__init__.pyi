@@ -99,4 +99,8 @@ def convolve(a: Any, v: Any, mode: str = "full") -> NDArray[Any]:
     """As ``numpy.convolve``."""
 
 def correlate(a: Any, v: Any, mode: str = "valid") -> NDArray[Any]:
-    """As ``numpy.correlate``."""
+    """``numpy.correlate``, which unlike ``numpy.convolve`` takes no scalars.
+
+    Raises:
+        ValueError: an argument has not one dimension, is empty, or `mode` is unknown.
+    """

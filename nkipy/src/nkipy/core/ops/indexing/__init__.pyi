@@ -99,6 +99,7 @@ def place(arr: Any, mask: Any, vals: Any) -> None:
 
     Raises:
         NotImplementedError: the mask is traced and there are several values.
+        TypeError: the values are an array whose dtype cannot be cast safely.
         ValueError: the mask has another size, or there are no values.
     """
 
@@ -107,7 +108,7 @@ def put(a: Any, ind: Any, v: Any, mode: str = "raise") -> None:
 
     Raises:
         IndexError: a static index is out of range.
-        TypeError: the indices are not integers, or the values cannot be cast safely.
+        TypeError: the indices are not integers.
     """
 
 def put_along_axis(arr: Any, indices: Any, values: Any, axis: Any = -1) -> None:
@@ -122,6 +123,7 @@ def putmask(a: Any, mask: Any, values: Any) -> None:
     """``a.flat[i] = values[i % values.size]`` wherever the mask holds.
 
     Raises:
+        TypeError: the values are an array whose dtype cannot be cast safely.
         ValueError: the mask has another size.
     """
 
