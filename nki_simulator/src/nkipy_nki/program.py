@@ -1,0 +1,286 @@
+"""A kernel's program: what was run, as data that runs again without the kernel.
+
+An instruction names its record, its operands (views of tensors, registers, numbers),
+what else it was told, and the line of the kernel's source that it is of. Loops whose
+count only a register knows keep their body once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+from nkipy_nki.dtypes import DTypeRecord
+from nkipy_nki.engines import Engine
+from nkipy_nki.regions import MemoryRegion
+
+if TYPE_CHECKING:
+    from nkipy_nki.records import InstructionRecord
+
+
+class Line(NamedTuple):
+    """A place in a kernel's source."""
+
+    file: str
+    number: int
+    function: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.number}"
+
+
+NOWHERE = Line("<unknown>", 0, "")
+
+
+@dataclass(eq=False, slots=True)
+class Allocation:
+    """A tensor that a kernel has, or gets.
+
+    Attributes:
+        id: its place in the program's list.
+        region: where it lies.
+        shape: on the chip, the first dimension is that of partitions.
+        dtype: what it was declared with; views may read it otherwise.
+        name: given by the kernel, or "".
+        line: where it was made.
+        address: the partition and the byte in it where it was asked to lie, if so.
+        role: ``"local"``, ``"input"`` or ``"constant"``.
+        core: which core of a logical one has it; None if they share it.
+    """
+
+    id: int
+    region: MemoryRegion
+    shape: tuple[int, ...]
+    dtype: DTypeRecord
+    name: str = ""
+    line: Line = NOWHERE
+    address: tuple[int, int] | None = None
+    role: str = "local"
+    core: int | None = None
+
+    @property
+    def size(self) -> int:
+        """How many elements it has."""
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        return self.size * self.dtype.itemsize
+
+    @property
+    def partition_bytes(self) -> int:
+        """On the chip: bytes of a partition."""
+        return math.prod(self.shape[1:]) * self.dtype.itemsize
+
+    def __str__(self) -> str:
+        name = self.name or f"tensor {self.id}"
+        return f"{name} {list(self.shape)} {self.dtype.name} in {self.region.value}"
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Register:
+    """A register of the sequencer, by its number in the program."""
+
+    id: int
+    dtype: str = "int32"
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Dynamic:
+    """An index that only the run knows.
+
+    The element at ``(i, j, ...)`` of a view lies `step` times the index further.
+
+    Attributes:
+        index: a register; or a view, of one element (`axis` is None), of one for each
+            index of the view's axis `axis`, or as ``indirect`` has it (`group`).
+        step: in elements of the view's dtype.
+        limit: how many indices there are: the extent of the dimension that is indexed.
+        axis: the view's axis along which the index differs.
+        group: for ``indirect``: over how many partitions an index's elements are dealt.
+    """
+
+    index: Register | View
+    step: int
+    limit: int
+    axis: int | None = None
+    group: int | None = None
+
+
+class View:
+    """Elements of a tensor: an offset, and a stride and a count for each dimension.
+
+    Attributes:
+        allocation: the tensor.
+        dtype: what its bytes are read as.
+        offset: of the first element, in elements of `dtype`.
+        shape: counts.
+        strides: in elements of `dtype`.
+        dynamic: an index that is added to it at run time.
+    """
+
+    __slots__ = ("allocation", "dtype", "dynamic", "offset", "shape", "strides")
+
+    def __init__(
+        self,
+        allocation: Allocation,
+        dtype: DTypeRecord,
+        offset: int,
+        shape: tuple[int, ...],
+        strides: tuple[int, ...],
+        dynamic: Dynamic | None = None,
+    ) -> None:
+        self.allocation = allocation
+        self.dtype = dtype
+        self.offset = offset
+        self.shape = shape
+        self.strides = strides
+        self.dynamic = dynamic
+
+    @property
+    def region(self) -> MemoryRegion:
+        return self.allocation.region
+
+    @property
+    def size(self) -> int:
+        """How many elements it selects."""
+        return math.prod(self.shape)
+
+    @property
+    def partitions(self) -> int:
+        """On the chip: how many."""
+        return self.shape[0]
+
+    @property
+    def free_size(self) -> int:
+        """On the chip: elements of a partition."""
+        return math.prod(self.shape[1:])
+
+    @property
+    def first_partition(self) -> int:
+        """On the chip: the one it begins at."""
+        per_partition = self.allocation.partition_bytes // self.dtype.itemsize
+        return self.offset // per_partition if per_partition else 0
+
+    @property
+    def extent(self) -> tuple[int, int]:
+        """The first element, and one behind the last, a dynamic index left out."""
+        low = high = self.offset
+        for count, stride in zip(self.shape, self.strides):
+            if count == 0:
+                return self.offset, self.offset
+            low += min(0, (count - 1) * stride)
+            high += max(0, (count - 1) * stride)
+        return low, high + 1
+
+
+def contiguous_strides(shape: Sequence[int]) -> tuple[int, ...]:
+    """Those of an array in C's order, in elements."""
+    strides: list[int] = []
+    step = 1
+    for count in reversed(shape):
+        strides.append(step)
+        step *= count
+    return tuple(reversed(strides))
+
+
+def whole(allocation: Allocation) -> View:
+    """The view of all of a tensor."""
+    shape = allocation.shape
+    return View(allocation, allocation.dtype, 0, shape, contiguous_strides(shape))
+
+
+Operand: TypeAlias = "View | Register | float | int | None | tuple[View, ...]"
+
+
+@dataclass(eq=False, slots=True)
+class Instruction:
+    """One instruction.
+
+    Attributes:
+        record: what it is.
+        operands: by the record's names.
+        attributes: by the record's names: texts, numbers, tuples of those.
+        engine: which carries it out.
+        line: of the kernel.
+        name: given by the kernel, or "".
+        after: instructions that it waits for beside those that its data ask for.
+    """
+
+    record: InstructionRecord
+    operands: dict[str, Any]
+    attributes: dict[str, Any]
+    engine: Engine = Engine.unknown
+    line: Line = NOWHERE
+    name: str = ""
+    after: tuple[Instruction, ...] = ()
+
+    def views(self) -> Iterator[tuple[str, View]]:
+        """Its operands that are views, each with its name."""
+        for name, operand in self.operands.items():
+            if isinstance(operand, View):
+                yield name, operand
+            elif isinstance(operand, tuple):
+                yield from ((name, view) for view in operand)
+
+
+@dataclass(eq=False, slots=True)
+class Loop:
+    """Instructions that are run once for each value of a register, or while it is not 0.
+
+    Attributes:
+        counter: the register; of a `while` loop, its condition.
+        bounds: lower, upper (not reached) and step; None of a `while` loop, whose body
+            sets the condition.
+        body: what is run.
+        line: of the kernel.
+    """
+
+    counter: Register
+    bounds: tuple[int | Register, int | Register, int] | None
+    body: list[Step] = field(default_factory=list)
+    line: Line = NOWHERE
+
+
+Step: TypeAlias = "Instruction | Loop"
+
+
+@dataclass(eq=False, slots=True)
+class Program:
+    """What one core runs.
+
+    Attributes:
+        chip: the target's name, such as ``"trn2"``.
+        core: which of the logical core's.
+        allocations: its tensors; an :class:`Allocation`'s `id` is its place here.
+        body: what is run, in order.
+        constants: the values of tensors whose role is ``"constant"``, by id.
+        inputs: ids of the tensors that arguments lie in, in order.
+        outputs: the views that the kernel returns.
+        registers: how many registers there are.
+        returns_tuple: whether it returns several.
+    """
+
+    chip: str
+    core: int = 0
+    allocations: list[Allocation] = field(default_factory=list)
+    body: list[Step] = field(default_factory=list)
+    constants: dict[int, Any] = field(default_factory=dict)
+    inputs: list[int] = field(default_factory=list)
+    outputs: list[View] = field(default_factory=list)
+    registers: int = 0
+    returns_tuple: bool = False
+
+    def instructions(self) -> Iterator[Instruction]:
+        """Its instructions, those of a loop's body once."""
+        return _instructions(self.body)
+
+
+def _instructions(steps: Sequence[Step]) -> Iterator[Instruction]:
+    for step in steps:
+        if isinstance(step, Loop):
+            yield from _instructions(step.body)
+        else:
+            yield step

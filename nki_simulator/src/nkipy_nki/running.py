@@ -1,0 +1,195 @@
+"""A run of a kernel: instructions are made, checked, carried out and kept.
+
+The kernel that runs is found by a context variable, so that threads, nested kernels and
+the cores of one logical core do not meet.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from nkipy.chips import Chip
+from nkipy_nki.checking import check, operand_of
+from nkipy_nki.engines import Engine
+from nkipy_nki.errors import NkiValidationError
+from nkipy_nki.findings import Findings
+from nkipy_nki.machine import Machine
+from nkipy_nki.memory import Memory
+from nkipy_nki.program import (
+    NOWHERE,
+    Allocation,
+    Instruction,
+    Line,
+    Loop,
+    Program,
+    Register,
+    Step,
+)
+from nkipy_nki.records import InstructionRecord
+
+__all__ = ["Run", "current", "emit", "kernel_line", "running"]
+
+_CURRENT: ContextVar[Run | None] = ContextVar("nkipy_nki_run", default=None)
+_OURS = str(Path(__file__).parent) + "/"
+
+
+@dataclass
+class Grid:
+    """Which of how many programs this is."""
+
+    program: int = 0
+    programs: int = 1
+    dims: int = 0
+
+
+class Run:
+    """One core's run of a kernel.
+
+    Args:
+        chip: the target.
+        findings: where what is found goes.
+        memory: the tensors; None if nothing is carried out, only checked and kept.
+        grid: which of the programs it is.
+    """
+
+    def __init__(
+        self,
+        chip: Chip,
+        findings: Findings,
+        memory: Memory | None,
+        grid: Grid | None = None,
+    ) -> None:
+        self.chip = chip
+        self.findings = findings
+        self.grid = grid or Grid()
+        self.program = Program(chip.name, self.grid.program)
+        self.machine = Machine(chip, memory, findings) if memory is not None else None
+        self._bodies: list[list[Step]] = [self.program.body]
+        #: How many bodies are made that are not carried out.
+        self._idle = 0
+
+    # -- tensors and registers ---------------------------------------------------------
+    def allocate(self, **fields: Any) -> Allocation:
+        """A new tensor: the fields of an :class:`Allocation` but its `id`."""
+        made = Allocation(len(self.program.allocations), **fields)
+        self.program.allocations.append(made)
+        return made
+
+    def register(self, dtype: str = "int32") -> Register:
+        """A new register."""
+        self.program.registers += 1
+        return Register(self.program.registers - 1, dtype)
+
+    # -- instructions ------------------------------------------------------------------
+    @property
+    def executes(self) -> Machine | None:
+        """The machine, if what is made is carried out at once."""
+        return None if self._idle else self.machine
+
+    def add(self, instruction: Instruction) -> None:
+        """Check an instruction, carry it out, and keep it."""
+        check(instruction, self.chip, self.findings)
+        machine = self.executes
+        if machine is not None:
+            machine.execute(instruction)
+        self._bodies[-1].append(instruction)
+
+    @contextmanager
+    def loop(self, loop: Loop) -> Iterator[None]:
+        """What is made meanwhile is the loop's body, and its first iteration.
+
+        The loop is run to its end afterwards.
+        """
+        machine = self.executes
+        runs = machine is not None and self._starts(loop, machine)
+        self._bodies[-1].append(loop)
+        self._bodies.append(loop.body)
+        self._idle += not runs
+        try:
+            yield
+        finally:
+            self._idle -= not runs
+            self._bodies.pop()
+        if machine is not None and runs:
+            machine.run_loop(loop, done=1)
+
+    def _starts(self, loop: Loop, machine: Machine) -> bool:
+        """Set a loop's counter; whether the body is run at all."""
+        if loop.bounds is None:
+            return bool(machine.registers[loop.counter.id])
+        lower, upper, _ = loop.bounds
+        machine.registers[loop.counter.id] = machine.value(lower)
+        return machine.value(lower) < machine.value(upper)
+
+
+def current(what: str = "NKI") -> Run:
+    """The run that the caller is part of.
+
+    Raises:
+        NkiValidationError: no kernel is running.
+    """
+    run = _CURRENT.get()
+    if run is None:
+        raise NkiValidationError(
+            f"{what} is called outside of a kernel: call it in a function that "
+            "nki.jit decorates, or that nki.simulate runs"
+        )
+    return run
+
+
+def is_running() -> bool:
+    """Whether a kernel is running."""
+    return _CURRENT.get() is not None
+
+
+@contextmanager
+def running(run: Run) -> Iterator[Run]:
+    """Let `run` be the current one."""
+    token = _CURRENT.set(run)
+    try:
+        yield run
+    finally:
+        _CURRENT.reset(token)
+
+
+def emit(
+    record: InstructionRecord,
+    operands: Mapping[str, Any],
+    attributes: dict[str, Any],
+    name: str | None,
+) -> Instruction:
+    """Make an instruction of what a kernel calls, and add it to the current run."""
+    made = Instruction(
+        record,
+        {n: operand_of(given) for n, given in operands.items()},
+        attributes,
+        attributes.get("engine") or Engine.unknown,
+        kernel_line(),
+        name or "",
+    )
+    current(f"nki.isa.{record.name}").add(made)
+    return made
+
+
+@lru_cache(maxsize=1024)
+def _is_ours(file: str) -> bool:
+    return file.startswith((_OURS, "<nki."))
+
+
+def kernel_line() -> Line:
+    """The innermost line that is not of this package."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        code = frame.f_code
+        if not _is_ours(code.co_filename):
+            return Line(code.co_filename, frame.f_lineno, code.co_name)
+        frame = frame.f_back
+    return NOWHERE
