@@ -1,6 +1,26 @@
-"""The Neuron Kernel Interface: kernels for Trainium, run by NumPy."""
+"""The Neuron Kernel Interface: kernels in Python, and a simulator that runs them.
+
+The module is what ``nki`` is: :mod:`nkipy_nki.language` is ``nki.language``,
+:mod:`nkipy_nki.isa` is ``nki.isa``.
+"""
 
 from __future__ import annotations
 
-__nkipy_internal__ = True  # see nkipy.core.roles
-__version__ = "0.1.0"
+from nkipy_nki import isa, language
+from nkipy_nki._release import __version__
+from nkipy_nki.errors import NkiError, NkiValidationError
+from nkipy_nki.kernel import Kernel, jit, simulate
+from nkipy_nki.simulation import Simulation, Simulator
+
+__all__ = [
+    "Kernel",
+    "NkiError",
+    "NkiValidationError",
+    "Simulation",
+    "Simulator",
+    "__version__",
+    "isa",
+    "jit",
+    "language",
+    "simulate",
+]

@@ -18,7 +18,7 @@ __all__ = ["check", "operand_of"]
 def operand_of(given: Any) -> Any:
     """What a kernel gives for an operand, as a program has it.
 
-    A number stays one; what has a ``register`` is that, a grid of tiles is its ``data``.
+    A number stays one; what has a ``register`` is that, a grid is its ``data``.
     """
     if given is None or isinstance(given, (View, Register, int, float, str)):
         return given
@@ -83,7 +83,7 @@ def _operand_problem(operand: Any, rule: OperandRule) -> str | None:
     if isinstance(operand, View):
         return _view_problem(operand, rule)
     if operand is None:
-        return None if rule.optional else "is None, and must be a tensor"
+        return None if rule.optional else f"is None, and must be {rule.wanted}"
     if isinstance(operand, tuple) and rule.several:
         for view in operand:
             if problem := _operand_problem(view, rule):
@@ -92,12 +92,14 @@ def _operand_problem(operand: Any, rule: OperandRule) -> str | None:
     if isinstance(operand, Register):
         return None if rule.register else "is a register, and must be a tensor"
     if isinstance(operand, (int, float)):
-        return None if rule.scalar else f"is {operand!r}, and must be a tensor"
-    return f"is {type(operand).__name__}, and must be a tensor of the kernel"
+        return None if rule.scalar else f"is {operand!r}, and must be {rule.wanted}"
+    return f"is {type(operand).__name__}, and must be {rule.wanted}"
 
 
 def _view_problem(view: View, rule: OperandRule) -> str | None:
     region = view.allocation.region
+    if not rule.regions:
+        return f"is a tensor, and must be {rule.wanted}"
     if region not in rule.regions:
         names = sorted(r.value for r in rule.regions)
         return f"is in {region.value}, and may be in {', '.join(names)} only"

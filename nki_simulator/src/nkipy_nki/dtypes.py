@@ -57,6 +57,8 @@ DTYPES = _records()
 
 def find_dtype(dtype: Any) -> DTypeRecord:
     """The record of a name, of one of NumPy's dtypes or of ml_dtypes'."""
+    if isinstance(dtype, DTypeRecord):
+        return dtype
     name = dtype if isinstance(dtype, str) else np.dtype(dtype).name
     if name not in DTYPES:
         raise NkiValidationError(f"{dtype!r} is no element type of the language")

@@ -136,7 +136,7 @@ class Call:
         whole = _all_elements(view)
         marks = storage.marks(whole)
         if marks is not None:
-            taken = marks.reshape(whole.shape[0], -1).all(1)[places]
+            taken = np.asarray(marks.reshape(whole.shape[0], -1).all(1))[places]
             if not taken.all():
                 self._report_unwritten(view, taken, name)
         return storage.elements(whole)[places]
@@ -254,7 +254,8 @@ def _all_elements(view: View) -> View:
 def _dealt(index: np.ndarray, group: int, shape: tuple[int, ...]) -> np.ndarray:
     """The indices of each partition, out of a tile that deals them over a group.
 
-    Index i of the partitions of group g lies at ``[g * group + i % group, i // group]``.
+    Index i of the partitions of group g lies at
+    ``[g * group + i % group, i // group]``.
     """
     partitions, count = shape[0], shape[-1]
     i = np.arange(count)

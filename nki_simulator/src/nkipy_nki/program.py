@@ -10,14 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from nkipy_nki.dtypes import DTypeRecord
 from nkipy_nki.engines import Engine
+from nkipy_nki.records import InstructionRecord
 from nkipy_nki.regions import MemoryRegion
-
-if TYPE_CHECKING:
-    from nkipy_nki.records import InstructionRecord
 
 
 class Line(NamedTuple):
@@ -228,7 +226,7 @@ class Instruction:
 
 @dataclass(eq=False, slots=True)
 class Loop:
-    """Instructions that are run once for each value of a register, or while it is not 0.
+    """Instructions that are run for each value of a register, or while it is not 0.
 
     Attributes:
         counter: the register; of a `while` loop, its condition.

@@ -41,13 +41,36 @@ _CURRENT: ContextVar[Run | None] = ContextVar("nkipy_nki_run", default=None)
 _OURS = str(Path(__file__).parent) + "/"
 
 
-@dataclass
+@dataclass(frozen=True)
 class Grid:
-    """Which of how many programs this is."""
+    """Which program of a grid this is.
 
-    program: int = 0
-    programs: int = 1
-    dims: int = 0
+    Attributes:
+        place: along each dimension.
+        shape: how many programs there are along each; empty if there is no grid.
+    """
+
+    place: tuple[int, ...] = ()
+    shape: tuple[int, ...] = ()
+
+    @property
+    def dims(self) -> int:
+        return len(self.shape)
+
+    def program_id(self, axis: int) -> int:
+        """Where it is along a dimension; 0 without a grid."""
+        return self.place[self._axis(axis)] if self.shape else 0
+
+    def num_programs(self, axis: int) -> int:
+        """How many there are along a dimension; 1 without a grid."""
+        return self.shape[self._axis(axis)] if self.shape else 1
+
+    def _axis(self, axis: int) -> int:
+        if not 0 <= axis < self.dims:
+            raise NkiValidationError(
+                f"axis {axis} of a grid of {self.dims} dimensions: {list(self.shape)}"
+            )
+        return axis
 
 
 class Run:
@@ -58,6 +81,7 @@ class Run:
         findings: where what is found goes.
         memory: the tensors; None if nothing is carried out, only checked and kept.
         grid: which of the programs it is.
+        core: which core of a logical one runs it.
     """
 
     def __init__(
@@ -66,15 +90,17 @@ class Run:
         findings: Findings,
         memory: Memory | None,
         grid: Grid | None = None,
+        core: int = 0,
     ) -> None:
         self.chip = chip
         self.findings = findings
         self.grid = grid or Grid()
-        self.program = Program(chip.name, self.grid.program)
+        self.program = Program(chip.name, core)
         self.machine = Machine(chip, memory, findings) if memory is not None else None
         self._bodies: list[list[Step]] = [self.program.body]
         #: How many bodies are made that are not carried out.
         self._idle = 0
+        self._ordered = 0
 
     # -- tensors and registers ---------------------------------------------------------
     def allocate(self, **fields: Any) -> Allocation:
@@ -103,11 +129,25 @@ class Run:
         self._bodies[-1].append(instruction)
 
     @contextmanager
+    def in_order(self) -> Iterator[None]:
+        """What is made meanwhile keeps its order on all engines."""
+        self._ordered += 1
+        try:
+            yield
+        finally:
+            self._ordered -= 1
+
+    @contextmanager
     def loop(self, loop: Loop) -> Iterator[None]:
         """What is made meanwhile is the loop's body, and its first iteration.
 
         The loop is run to its end afterwards.
+
+        Raises:
+            NkiValidationError: it is inside of ``no_reorder``.
         """
+        if self._ordered:
+            raise NkiValidationError("a loop over a register inside of nl.no_reorder")
         machine = self.executes
         runs = machine is not None and self._starts(loop, machine)
         self._bodies[-1].append(loop)

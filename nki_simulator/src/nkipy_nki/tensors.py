@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from nkipy_nki.dtypes import find_dtype
 from nkipy_nki.program import View, whole
 from nkipy_nki.regions import MemoryRegion
 from nkipy_nki.running import current, kernel_line
-from nkipy_nki.dtypes import find_dtype
 
 __all__ = ["NkiTensor", "new_tensor"]
 

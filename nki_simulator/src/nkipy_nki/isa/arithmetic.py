@@ -9,12 +9,14 @@ import numpy as np
 
 from nkipy.chips import Chip
 from nkipy_nki.checking import same_elements, same_partitions
+from nkipy_nki.declaring import instruction
 from nkipy_nki.engines import Engine
 from nkipy_nki.machine import Call
 from nkipy_nki.operators import ALU, AluOp
 from nkipy_nki.program import Instruction
-from nkipy_nki.records import Sample, instruction, reads, writes
-from nkipy_nki.regions import MemoryRegion
+from nkipy_nki.records import Sample, reads, writes
+
+__all__ = ["tensor_tensor"]
 
 
 def _meaning(call: Call) -> None:
@@ -64,6 +66,3 @@ def tensor_tensor(
 ) -> Instruction:
     """Each element of `data1` with that of `data2`: ``dst = data1 op data2``."""
     raise NotImplementedError
-
-
-_ = MemoryRegion

@@ -1,0 +1,177 @@
+"""What a kernel is called with: arrays, which become tensors, and all else.
+
+Tensors lie in the caller's own memory where it is in C's order, so that what a kernel
+writes to them is there. Otherwise it is copied there at the end.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from nkipy_nki.dtypes import find_dtype
+from nkipy_nki.errors import NkiValidationError
+
+__all__ = ["Argument", "Arguments", "is_array"]
+
+#: torch's types that NumPy has not, stored as integers of as many bytes.
+_TORCH = {
+    "torch.bfloat16": ("int16", ml_dtypes.bfloat16),
+    "torch.float8_e4m3fn": ("int8", ml_dtypes.float8_e4m3fn),
+    "torch.float8_e5m2": ("int8", ml_dtypes.float8_e5m2),
+}
+
+
+@dataclass(eq=False)
+class Argument:
+    """One array among the arguments.
+
+    Attributes:
+        name: the parameter's; of a part of one, with where it is: ``"w[1]"``.
+        given: what the caller gave.
+        array: its values in C's order: the caller's memory, or a copy.
+    """
+
+    name: str
+    given: Any
+    array: np.ndarray
+
+    def write_back(self) -> None:
+        """Let the caller's array have what the tensor has, where it is a copy."""
+        mine = as_numpy(self.given, self.name)
+        if not np.shares_memory(mine, self.array) and mine.flags.writeable:
+            mine[...] = self.array.view(mine.dtype)
+
+
+class Arguments:
+    """The arguments of a call.
+
+    Args:
+        signature: the kernel's.
+        args: by position.
+        kwargs: by name.
+
+    Attributes:
+        arrays: the arrays, in the order of the parameters.
+
+    Raises:
+        TypeError: the kernel does not take them.
+        NkiValidationError: the language has no such element type.
+    """
+
+    def __init__(
+        self,
+        signature: inspect.Signature,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+    ) -> None:
+        bound = signature.bind(*args, **kwargs)
+        self._signature = signature
+        self._values = dict(bound.arguments)
+        self.arrays: list[Argument] = []
+        for name, value in self._values.items():
+            self._collect(name, value)
+
+    def _collect(self, name: str, value: Any) -> None:
+        if is_array(value):
+            self.arrays.append(Argument(name, value, _in_order(value, name)))
+        elif isinstance(value, (tuple, list)):
+            for i, part in enumerate(value):
+                self._collect(f"{name}[{i}]", part)
+        elif isinstance(value, Mapping):
+            for key, part in value.items():
+                self._collect(f"{name}[{key!r}]", part)
+
+    def call(self, function: Callable[..., Any], tensors: list[Any]) -> Any:
+        """Call a kernel with a tensor for each array; lists are tuples for it."""
+        left = iter(tensors)
+        made = {name: _replace(v, left) for name, v in self._values.items()}
+        bound = inspect.BoundArguments(self._signature, made)
+        return function(*bound.args, **bound.kwargs)
+
+    def write_back(self) -> None:
+        """Let the caller's arrays have what the kernel wrote to their tensors."""
+        for argument in self.arrays:
+            argument.write_back()
+
+    def as_given(self, array: np.ndarray) -> Any:
+        """A result, of the kind that the arrays are of: torch's, or NumPy's."""
+        if any(_is_torch(argument.given) for argument in self.arrays):
+            return _as_torch(array)
+        return array
+
+
+def is_array(value: Any) -> bool:
+    """Whether a tensor is made of an argument."""
+    if isinstance(value, np.generic):
+        return False
+    return isinstance(value, np.ndarray) or hasattr(value, "__array__")
+
+
+def _replace(value: Any, tensors: Any) -> Any:
+    if is_array(value):
+        return next(tensors)
+    if isinstance(value, (tuple, list)):
+        return tuple(_replace(part, tensors) for part in value)
+    if isinstance(value, Mapping):
+        return {key: _replace(part, tensors) for key, part in value.items()}
+    return value
+
+
+def _in_order(value: Any, name: str) -> np.ndarray:
+    """An argument's values in C's order, as the language's element type stores them."""
+    array = as_numpy(value, name)
+    if array.ndim == 0:
+        raise NkiValidationError(
+            f"argument {name} has no dimension: give a number, or an array of one "
+            "element in one dimension"
+        )
+    try:
+        stored = find_dtype(array.dtype)
+    except NkiValidationError as error:
+        raise NkiValidationError(
+            f"argument {name}: {error}; convert it first, as in "
+            f"{name}.astype(np.float32)"
+        ) from None
+    ordered = np.ascontiguousarray(array)
+    if ordered.dtype.byteorder not in "=|" or array.dtype.byteorder not in "=|":
+        raise NkiValidationError(f"argument {name} is {array.dtype.str}: byte-swapped")
+    return ordered.view(stored.element)
+
+
+def as_numpy(value: Any, name: str = "") -> np.ndarray:
+    """An array as NumPy's, in the same memory where that can be."""
+    if isinstance(value, np.ndarray):
+        return value.view(np.ndarray)
+    if not _is_torch(value):
+        return np.asarray(value)
+    value = value.detach()
+    if value.device.type != "cpu":
+        raise NkiValidationError(
+            f"argument {name} is on the device {value.device}: call .cpu() first"
+        )
+    stored = _TORCH.get(str(value.dtype))
+    if stored is None:
+        return np.asarray(value.numpy())
+    integers = getattr(sys.modules["torch"], stored[0])
+    return np.asarray(value.view(integers).numpy()).view(stored[1])
+
+
+def _is_torch(value: Any) -> bool:
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, getattr(torch, "Tensor", ()))
+
+
+def _as_torch(array: np.ndarray) -> Any:
+    torch = sys.modules["torch"]
+    for name, (integers, dtype) in _TORCH.items():
+        if array.dtype == dtype:
+            made = torch.from_numpy(array.view(integers))
+            return made.view(getattr(torch, name.partition(".")[2]))
+    return torch.from_numpy(array)

@@ -1,0 +1,156 @@
+"""Loops, and where in a grid a program is.
+
+Loops over numbers that are known are Python's own. Those that a register bounds keep
+their body once: it is carried out while it is made, and again from what was kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from nkipy_nki.errors import NkiValidationError
+from nkipy_nki.isa.registers import register_move
+from nkipy_nki.program import Loop, Register
+from nkipy_nki.registers import NkiScalar, VirtualRegister, new_register
+from nkipy_nki.running import current, kernel_line
+
+__all__ = [
+    "affine_range",
+    "fori_loop",
+    "no_reorder",
+    "num_programs",
+    "program_id",
+    "program_ndim",
+    "sequential_range",
+    "static_range",
+    "while_loop",
+]
+
+
+def _range(*args: Any, name: str = "range", **hints: Any) -> range:
+    """A loop over known numbers, which is unrolled."""
+    for bound in args:
+        if isinstance(bound, VirtualRegister):
+            raise TypeError(
+                f"nl.{name} takes numbers, and a register's value is not known when "
+                "the program is made: use nl.fori_loop"
+            )
+    return range(*args)
+
+
+def affine_range(*args: Any, **hints: Any) -> range:
+    """``range`` under an older name."""
+    return _range(*args, name="affine_range", **hints)
+
+
+def sequential_range(*args: Any, **hints: Any) -> range:
+    """``range`` under an older name."""
+    return _range(*args, name="sequential_range", **hints)
+
+
+def static_range(*args: Any, **hints: Any) -> range:
+    """``range`` under an older name."""
+    return _range(*args, name="static_range", **hints)
+
+
+def fori_loop(
+    lower: Any, upper: Any, body_fun: Callable[[Any], Any], step: int = 1
+) -> None:
+    """Run ``body_fun(i)`` for `i` from `lower` to `upper`, which is not reached.
+
+    Args:
+        lower: an int, a register or a scalar of 32 bits.
+        upper: the same.
+        body_fun: takes the counter: a :class:`NkiScalar`; a :class:`VirtualRegister`,
+            if a bound is one. It is called once.
+        step: a positive int.
+
+    Raises:
+        NkiValidationError: a bound has 64 bits, `step` is not positive, or the loop is
+            inside of ``no_reorder``.
+    """
+    run = current("nl.fori_loop")
+    if isinstance(step, bool) or not isinstance(step, int) or step < 1:
+        raise NkiValidationError(
+            f"nl.fori_loop: step is {step!r}, and must be a positive int"
+        )
+    kind = NkiScalar
+    for name, bound in (("lower", lower), ("upper", upper)):
+        _require_bound(name, bound)
+        if isinstance(bound, VirtualRegister) and not isinstance(bound, NkiScalar):
+            kind = VirtualRegister  # type: ignore[assignment]
+    counter = new_register(kind)
+    bounds = (_bound(lower), _bound(upper), step)
+    loop = Loop(counter.register, bounds, line=kernel_line())
+    with run.loop(loop):
+        body_fun(counter)
+
+
+def _require_bound(name: str, bound: Any) -> None:
+    if isinstance(bound, NkiScalar) and bound.dtype != "int32":
+        raise NkiValidationError(
+            f"nl.fori_loop: {name} has 64 bits, and a bound must have 32"
+        )
+    if isinstance(bound, VirtualRegister):
+        return
+    if isinstance(bound, bool) or not hasattr(bound, "__index__"):
+        raise NkiValidationError(
+            f"nl.fori_loop: {name} is {bound!r}, and must be an int or a register"
+        )
+
+
+def _bound(given: Any) -> int | Register:
+    if isinstance(given, VirtualRegister):
+        return given.register
+    return int(given)
+
+
+def while_loop(init: Any, body_fun: Callable[[], Any]) -> None:
+    """Run ``body_fun()`` while a register is not 0.
+
+    Args:
+        init: the register, or scalar, that says whether the loop is begun.
+        body_fun: returns the register that says whether it goes on. It is called once.
+
+    Raises:
+        NkiValidationError: one of the two is no register.
+    """
+    run = current("nl.while_loop")
+    condition = new_register(VirtualRegister)
+    _require_condition("init", init)
+    register_move(condition, init)
+    with run.loop(Loop(condition.register, None, line=kernel_line())):
+        going = body_fun()
+        _require_condition("what its body returns", going)
+        register_move(condition, going)
+
+
+def _require_condition(name: str, given: Any) -> None:
+    if not isinstance(given, VirtualRegister):
+        raise NkiValidationError(
+            f"nl.while_loop: {name} is {given!r}, and must be a register"
+        )
+
+
+@contextmanager
+def no_reorder() -> Iterator[None]:
+    """Instructions made meanwhile keep their order on all engines."""
+    with current("nl.no_reorder").in_order():
+        yield
+
+
+def program_id(axis: int = 0) -> int:
+    """Which program of the grid this is, along an axis."""
+    return current("nl.program_id").grid.program_id(axis)
+
+
+def num_programs(axes: int = 0) -> int:
+    """How many programs the grid has along an axis; 1 without a grid."""
+    return current("nl.num_programs").grid.num_programs(axes)
+
+
+def program_ndim() -> int:
+    """How many dimensions the grid has; 0 without one."""
+    return current("nl.program_ndim").grid.dims

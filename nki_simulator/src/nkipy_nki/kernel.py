@@ -1,0 +1,111 @@
+"""Kernels: what ``nki.jit`` makes of a function."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from nkipy.chips import Chip
+from nkipy_nki.errors import NkiValidationError
+from nkipy_nki.running import is_running
+from nkipy_nki.simulation import Simulator
+
+__all__ = ["Kernel", "jit", "simulate"]
+
+
+class Kernel:
+    """A function in the language, to be run by one core or by the two of a logical one.
+
+    A call with arrays runs it by the simulator: there is no other device. Called in
+    another kernel, it is part of that. An argument that has a method
+    ``__nki_kernel__(kernel, args, kwargs)`` is asked what to do instead: such are the
+    arrays of a program that is being traced.
+
+    Args:
+        func: the function.
+        lnc: by how many cores, 1 or 2; None is what ``NEURON_LOGICAL_NC_CONFIG`` says.
+        options: what else it was told.
+
+    Attributes:
+        func: the function.
+        lnc: by how many cores; None if nobody said.
+        options: what else it was told.
+    """
+
+    def __init__(
+        self, func: Callable[..., Any], lnc: int | None = None, **options: Any
+    ) -> None:
+        self.func = func
+        self.lnc = lnc
+        self.options = options
+        functools.update_wrapper(self, func)
+
+    def __repr__(self) -> str:
+        cores = "" if self.lnc is None else f"[{self.lnc}]"
+        return f"<NKI kernel {self.func.__qualname__}{cores}>"
+
+    def __getitem__(self, lnc: Any) -> Kernel:
+        """The kernel for 1 or 2 cores.
+
+        Raises:
+            NkiValidationError: it is another number.
+        """
+        (cores,) = lnc if isinstance(lnc, tuple) and len(lnc) == 1 else (lnc,)
+        if isinstance(cores, bool) or cores not in (1, 2):
+            raise NkiValidationError(
+                f"{self.func.__name__}[{lnc!r}]: a kernel runs on 1 or 2 cores"
+            )
+        return Kernel(self.func, int(cores), **self.options)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run it.
+
+        Raises:
+            NkiValidationError: it does what is not allowed.
+        """
+        if is_running():
+            return self.func(*args, **kwargs)
+        for value in (*args, *kwargs.values()):
+            hook = getattr(type(value), "__nki_kernel__", None)
+            if hook is not None:
+                return hook(value, self, args, kwargs)
+        return simulate(self)(*args, **kwargs)
+
+
+def jit(func: Any = None, **options: Any) -> Any:
+    """Make a kernel of a function: a decorator, with or without arguments.
+
+    Args:
+        func: the function.
+        options: ``compile_config``, ``specialization_config`` and others of the
+            vendor's compiler, which the simulator does not look at.
+
+    Returns:
+        A :class:`Kernel`; without `func`, what makes one of a function.
+    """
+    if func is None:
+        return functools.partial(jit, **options)
+    if isinstance(func, Kernel):
+        return Kernel(func.func, func.lnc, **{**func.options, **options})
+    if not callable(func):
+        raise TypeError(f"nki.jit takes a function, not {type(func).__name__}")
+    return Kernel(func, **options)
+
+
+def simulate(
+    kernel: Callable[..., Any],
+    *,
+    target: str | Chip | None = None,
+    findings: Mapping[str, str] | None = None,
+) -> Simulator:
+    """What runs `kernel` by the simulator when it is called.
+
+    Args:
+        kernel: a kernel, ``kernel[2]``, or a plain function.
+        target: the chip, such as ``"trn2"`` or ``"gen3"``.
+        findings: levels (``"error"``, ``"warning"``, ``"off"``) of kinds of findings.
+    """
+    if isinstance(kernel, Kernel):
+        return Simulator(kernel.func, kernel.lnc, target, findings)
+    return Simulator(kernel, None, target, findings)

@@ -1,0 +1,138 @@
+"""Registers of the sequencers, as a kernel has them.
+
+What a register holds is known when the program runs, not when it is made: a kernel
+cannot branch on it, only give it to what takes registers.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+from nkipy_nki.errors import NkiValidationError
+from nkipy_nki.program import Register
+from nkipy_nki.records import INSTRUCTIONS
+from nkipy_nki.running import current, emit
+
+__all__ = ["NkiScalar", "VirtualRegister", "new_register"]
+
+_WAYS_OUT = (
+    "its value is known when the program runs, not when it is made: use nl.fori_loop "
+    "or nl.while_loop for loops, and the register itself as an index (nl.ds(register, "
+    "size)) or a scalar_offset"
+)
+
+
+class VirtualRegister:
+    """A register of 32 bits.
+
+    Attributes:
+        register: what the program calls it.
+    """
+
+    __slots__ = ("register",)
+
+    def __init__(self, register: Register) -> None:
+        self.register = register
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.register.id}>"
+
+    def _refuse(self, what: str) -> NoReturn:
+        raise TypeError(f"{what} of a register cannot be: {_WAYS_OUT}")
+
+    def __bool__(self) -> bool:
+        self._refuse("the truth")
+
+    def __int__(self) -> int:
+        self._refuse("int()")
+
+    def __index__(self) -> int:
+        self._refuse("range() or an index of Python's")
+
+    def __float__(self) -> float:
+        self._refuse("float()")
+
+
+class NkiScalar(VirtualRegister):
+    """A whole number of 32 or 64 bits that wraps; arithmetic makes instructions."""
+
+    __slots__ = ()
+
+    @property
+    def dtype(self) -> str:
+        """``"int32"`` or ``"int64"``."""
+        return self.register.dtype
+
+    def __add__(self, other: Any) -> NkiScalar:
+        return _computed("add", self, other)
+
+    def __radd__(self, other: Any) -> NkiScalar:
+        return _computed("add", other, self)
+
+    def __sub__(self, other: Any) -> NkiScalar:
+        return _computed("subtract", self, other)
+
+    def __rsub__(self, other: Any) -> NkiScalar:
+        return _computed("subtract", other, self)
+
+    def __mul__(self, other: Any) -> NkiScalar:
+        return _computed("multiply", self, other)
+
+    def __rmul__(self, other: Any) -> NkiScalar:
+        return _computed("multiply", other, self)
+
+    def __floordiv__(self, other: Any) -> NkiScalar:
+        return _computed("floor_divide", self, other)
+
+    def __rfloordiv__(self, other: Any) -> NkiScalar:
+        return _computed("floor_divide", other, self)
+
+    def __mod__(self, other: Any) -> NkiScalar:
+        return _computed("mod", self, other)
+
+    def __rmod__(self, other: Any) -> NkiScalar:
+        return _computed("mod", other, self)
+
+    def __neg__(self) -> NkiScalar:
+        return _computed("subtract", 0, self)
+
+    def __lt__(self, other: Any) -> NkiScalar:
+        return _computed("less", self, other)
+
+    def __le__(self, other: Any) -> NkiScalar:
+        return _computed("less_equal", self, other)
+
+    def __gt__(self, other: Any) -> NkiScalar:
+        return _computed("greater", self, other)
+
+    def __ge__(self, other: Any) -> NkiScalar:
+        return _computed("greater_equal", self, other)
+
+    def __eq__(self, other: object) -> Any:
+        return _computed("equal", self, other)
+
+    def __ne__(self, other: object) -> Any:
+        return _computed("not_equal", self, other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def new_register(kind: type[VirtualRegister], dtype: str = "int32") -> Any:
+    """A new register of the current run."""
+    return kind(current("a register").register(dtype))
+
+
+def _computed(op: str, left: Any, right: Any) -> NkiScalar:
+    """A new scalar, with what an instruction computes of two."""
+    for operand in (left, right):
+        if isinstance(operand, bool) or not isinstance(operand, (int, NkiScalar)):
+            raise NkiValidationError(
+                f"arithmetic of a scalar takes another or an int, not {operand!r}"
+            )
+    kinds = [o.dtype for o in (left, right) if isinstance(o, NkiScalar)]
+    result: NkiScalar = new_register(
+        NkiScalar, "int64" if "int64" in kinds else "int32"
+    )
+    operands = {"dst": result, "left": left, "right": right}
+    emit(INSTRUCTIONS["scalar_op"], operands, {"op": op}, None)
+    return result
