@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from nkipy_nki import NkiValidationError
 from nkipy_nki.records import INSTRUCTIONS, InstructionRecord, Sample
-
 from tests.support.nki import EXPECTED
 from tests.support.nki.samples import run_sample
 

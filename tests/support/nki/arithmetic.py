@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from nkipy_nki.records import Sample
 
+from nkipy_nki.records import Sample
 from tests.support.nki.samples import expects
 
 

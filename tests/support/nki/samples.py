@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
+
 from nkipy.chips import find_chip
 from nkipy_nki.dtypes import find_dtype
 from nkipy_nki.findings import Findings
