@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["NkiError", "NkiValidationError"]
+__all__ = ["NkiError", "NkiProgramError", "NkiValidationError"]
 
 
 class NkiError(Exception):
@@ -15,3 +15,7 @@ class NkiValidationError(NkiError, AssertionError):
     It is an AssertionError as well, which is what the vendor's simulator raises for a
     part of these; kernels and tests catch either.
     """
+
+
+class NkiProgramError(NkiError, ValueError):
+    """Bytes are no program of a kernel, or one that does what may not be."""

@@ -10,6 +10,7 @@ import numpy as np
 from nkipy.chips import Chip
 from nkipy_nki.dtypes import narrow, widen
 from nkipy_nki.engines import Engine
+from nkipy_nki.errors import NkiValidationError
 from nkipy_nki.findings import Findings
 from nkipy_nki.memory import Memory, Storage
 from nkipy_nki.program import Instruction, Loop, Register, Step, View
@@ -49,7 +50,7 @@ class Machine:
         """Run a loop, of which so many iterations were run."""
         number = loop.counter.id
         if loop.bounds is None:
-            while self.registers[number]:
+            while self.value(loop.counter):
                 self.run(loop.body)
             return
         lower, upper, step = loop.bounds
@@ -64,9 +65,12 @@ class Machine:
 
     def value(self, number: int | Register) -> int:
         """A number, or what a register holds."""
-        if isinstance(number, Register):
-            return self.registers[number.id]
-        return number
+        if not isinstance(number, Register):
+            return number
+        held = self.registers.get(number.id)
+        if held is None:
+            raise NkiValidationError("a register is read that was never set")
+        return held
 
 
 class Call:
@@ -116,7 +120,7 @@ class Call:
         if isinstance(operand, View):
             return self.read(name).reshape(operand.shape[0], -1)
         if isinstance(operand, Register):
-            return np.float32(self.machine.registers[operand.id])
+            return np.float32(self.machine.value(operand))
         return np.float32(operand)
 
     def elements(self, view: View, name: str = "") -> np.ndarray:
@@ -184,7 +188,7 @@ class Call:
         dynamic = view.dynamic
         assert dynamic is not None
         if isinstance(dynamic.index, Register):
-            index = np.asarray(self.machine.registers[dynamic.index.id])
+            index = np.asarray(self.machine.value(dynamic.index))
         else:
             index = np.asarray(self.elements(dynamic.index, name)).astype(np.int64)
         if dynamic.group is not None:

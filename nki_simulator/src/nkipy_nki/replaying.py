@@ -1,0 +1,73 @@
+"""Runs a kernel's program again, without the kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from nkipy.chips import find_chip
+from nkipy_nki.errors import NkiError, NkiProgramError
+from nkipy_nki.findings import Findings
+from nkipy_nki.machine import Machine
+from nkipy_nki.memory import Memory
+from nkipy_nki.program import Program
+
+__all__ = ["replay"]
+
+
+def replay(
+    programs: Sequence[Program],
+    arrays: Sequence[np.ndarray],
+    findings: Findings | None = None,
+) -> list[np.ndarray]:
+    """Run the programs of a kernel's cores.
+
+    Args:
+        programs: one for each core.
+        arrays: the inputs, in C's order, in the order of the kernel's parameters. What
+            the kernel writes to them is written there.
+        findings: where what is found goes.
+
+    Returns:
+        What the kernel returned, as the first core has it.
+
+    Raises:
+        NkiProgramError: the arrays do not fit.
+        NkiValidationError: what only values show is found, such as an index out of
+            bounds.
+    """
+    (program,) = programs
+    machine = _machine(program, arrays, findings or Findings())
+    try:
+        machine.run(program.body)
+    except NkiError:
+        raise
+    except Exception as error:  # the bytes may be anybody's
+        raise NkiProgramError(f"the program cannot be run: {error!r}") from error
+    return [machine.memory.values(view) for view in program.outputs]
+
+
+def _machine(
+    program: Program, arrays: Sequence[np.ndarray], findings: Findings
+) -> Machine:
+    chip = find_chip(program.chip)
+    if chip is None:
+        raise NkiProgramError(f"no chip is called {program.chip!r}")
+    memory = Memory()
+    if len(arrays) != len(program.inputs):
+        raise NkiProgramError(
+            f"the kernel has {len(program.inputs)} inputs, and {len(arrays)} are given"
+        )
+    for number, array in zip(program.inputs, arrays):
+        made = program.allocations[number]
+        if array.shape != made.shape or array.dtype != made.dtype.element:
+            raise NkiProgramError(
+                f"the input {made} is given {list(array.shape)} of {array.dtype}"
+            )
+        if not array.flags.c_contiguous:
+            raise NkiProgramError(f"the input {made} is not in C's order")
+        memory.share(made, array)
+    for number, values in program.constants.items():
+        memory.share(program.allocations[number], np.array(values))
+    return Machine(chip, memory, findings)
