@@ -145,7 +145,7 @@ def distribution_of(requirement: str) -> str:
 
 def _of_settings(member: Member, settings: dict[str, Any]) -> Iterator[str]:
     tool = settings["tool"]
-    if tool["uv"]["sources"].get(member.name) != {"workspace": True}:
+    if not tool["uv"]["sources"].get(member.name, {}).get("workspace"):
         yield f"add {member.name} = {{ workspace = true }} to tool.uv.sources"
     groups = settings.get("dependency-groups", {}).values()
     installed = [*settings["project"]["dependencies"], *(r for g in groups for r in g)]
