@@ -57,7 +57,8 @@ def check_variable() -> None:
     if _value() not in _ON:
         raise ImportError(
             f"{VARIABLE} is {_value()!r}, and must be one of {', '.join(_ON[1:])} for "
-            f"`import nki` to reach nkipy-nki, or one of {', '.join(_OFF)}"
+            f"`import nki` to reach nkipy-nki, or one of {', '.join(_OFF)}",
+            name="nki",
         )
 
 
