@@ -1,8 +1,14 @@
-"""Element types: what is stored, and how numbers get there."""
+"""Element types: what is stored, and how numbers get there and back.
+
+Engines compute in float32. :func:`widen` gives them an operand's values, and
+:func:`narrow` rounds what they computed to the destination's type.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import ml_dtypes
@@ -10,7 +16,21 @@ import numpy as np
 
 from nkipy_nki.errors import NkiValidationError
 
-__all__ = ["DType", "DTYPES", "DTypeRecord", "find_dtype", "narrow", "widen"]
+__all__ = [
+    "DTYPES",
+    "DType",
+    "DTypeRecord",
+    "convert",
+    "find_dtype",
+    "narrow",
+    "pack",
+    "unpack",
+    "widen",
+]
+
+_FLOAT32 = np.dtype(np.float32)
+#: How many elements one of a packed type holds.
+PACKED = 4
 
 
 class DType(str):
@@ -19,63 +39,467 @@ class DType(str):
     __slots__ = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DTypeRecord:
-    """An element type.
+    """An element type. There is one record of each, so `is` compares them.
 
     Attributes:
         name: that of the language.
         element: what is stored, as NumPy has it.
+        kind: ``"float"``, ``"integer"``, ``"bool"`` or ``"packed"``.
+        lowest, highest: the least and the greatest finite value; 0 of a packed type.
+        rounding: makes elements of any numbers that NumPy has.
+        widening: makes float32 of elements.
+        device_itemsize: bytes of an element on the device. It differs from `itemsize`
+            if values are kept in float32 only.
+        packs: the type of the elements that one of a packed type holds.
+        is_scalar_only: whether there are numbers of it, and no tensors.
     """
 
     name: DType
     element: np.dtype
+    kind: str
+    lowest: float
+    highest: float
+    rounding: Callable[[np.ndarray], np.ndarray]
+    widening: Callable[[np.ndarray], np.ndarray]
+    device_itemsize: int
+    packs: DTypeRecord | None = None
+    is_scalar_only: bool = False
+
+    def __repr__(self) -> str:
+        return f"<element type {self.name}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _named, (str(self.name), self.is_kept_in_float32)
 
     @property
     def itemsize(self) -> int:
-        """Bytes of an element."""
+        """Bytes of an element as it is stored here."""
         return self.element.itemsize
 
     @property
     def is_float(self) -> bool:
-        return self.element.kind not in "iub"
+        return self.kind == "float"
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether it is of whole numbers; ``bool_`` is not."""
+        return self.kind == "integer"
+
+    @property
+    def is_packed(self) -> bool:
+        return self.packs is not None
+
+    @property
+    def is_kept_in_float32(self) -> bool:
+        """Whether values are stored unrounded, though the device would round them."""
+        return self.itemsize != self.device_itemsize
+
+
+# -- floats ----------------------------------------------------------------------------
+def _as_float32(values: np.ndarray) -> np.ndarray:
+    """Numbers as an engine hands them over."""
+    if values.dtype == _FLOAT32:
+        return values
+    with np.errstate(all="ignore"):
+        return values.astype(np.float32)
+
+
+def _same(elements: np.ndarray) -> np.ndarray:
+    return elements
+
+
+def _has_nan(values: np.ndarray) -> bool:
+    return bool(np.isnan(values).any())
+
+
+def _cast(element: np.dtype) -> Callable[[np.ndarray], np.ndarray]:
+    def rounding(values: np.ndarray) -> np.ndarray:
+        with np.errstate(all="ignore"):
+            return _as_float32(values).astype(element)
+
+    return rounding
+
+
+def _to_tfloat32(values: np.ndarray) -> np.ndarray:
+    """A float32 of 10 bits of mantissa; nearest even."""
+    values = _as_float32(values)
+    bits = values.view(np.uint32)
+    sums = bits >> np.uint32(13)
+    sums &= np.uint32(1)
+    sums += np.uint32(0xFFF)
+    sums += bits
+    sums &= np.uint32(0xFFFFE000)
+    rounded = sums.view(np.float32)
+    if _has_nan(values):  # the sum could carry one into infinity
+        np.copyto(rounded, np.float32(np.nan), where=np.isnan(values))
+    return rounded
+
+
+def _odd_halves(values: np.ndarray) -> np.ndarray:
+    """The upper 16 bits of float32 values, the last of them set if a lower one is.
+
+    Rounding that to fewer bits gives what rounding the whole gives.
+    """
+    bits = values.view(np.uint32)
+    halves = bits & np.uint32(0xFFFF)
+    halves += np.uint32(0xFFFF)
+    halves |= bits
+    halves >>= np.uint32(16)
+    return halves
+
+
+@lru_cache(maxsize=16)
+def _rounded_halves(element: np.dtype) -> np.ndarray:
+    """By 16 bits of a float32, what a type of 8 bits or fewer rounds it to."""
+    bits = np.arange(1 << 16, dtype=np.uint32) << np.uint32(16)
+    with np.errstate(all="ignore"):
+        table = bits.view(np.float32).astype(element).view(np.uint8)
+    table.flags.writeable = False
+    return table
+
+
+@lru_cache(maxsize=16)
+def _values_of_bytes(element: np.dtype) -> np.ndarray:
+    """By its byte, the value of an element."""
+    table = np.arange(1 << 8, dtype=np.uint8).view(element).astype(np.float32)
+    table.flags.writeable = False
+    return table
+
+
+def _to_byte(element: np.dtype) -> Callable[[np.ndarray], np.ndarray]:
+    """Rounds to a type of one byte, by a table: a cast takes five times as long.
+
+    What is too great becomes infinity, or NaN where there is none.
+    """
+
+    def rounding(values: np.ndarray) -> np.ndarray:
+        halves = _odd_halves(_as_float32(values))
+        return _rounded_halves(element).take(halves, mode="clip").view(element)
+
+    return rounding
+
+
+def _from_byte(element: np.dtype) -> Callable[[np.ndarray], np.ndarray]:
+    def widening(elements: np.ndarray) -> np.ndarray:
+        return _values_of_bytes(element).take(elements.view(np.uint8), mode="wrap")
+
+    return widening
+
+
+# -- whole numbers ---------------------------------------------------------------------
+def _to_integer(element: np.dtype) -> Callable[[np.ndarray], np.ndarray]:
+    """Rounds floats half to even; what is too great or too small is the limit.
+
+    NaN becomes 0, which no document says. Whole numbers are taken as they are.
+    """
+    limits = np.iinfo(element)
+    above = np.float32(limits.max)  # of 32 bits and more, the limit plus 1
+    top = above if int(above) <= limits.max else np.nextafter(above, np.float32(0))
+    bottom = np.float32(limits.min)
+
+    def rounding(values: np.ndarray) -> np.ndarray:
+        if values.dtype.kind in "iub":
+            return _saturated(values, element)
+        values = _as_float32(values)
+        whole = np.rint(values)
+        if _has_nan(values):
+            np.copyto(whole, np.float32(0), where=np.isnan(values))
+        made = np.clip(whole, bottom, top).astype(element)
+        if top != above:
+            np.copyto(made, element.type(limits.max), where=whole >= above)
+        return made
+
+    return rounding
+
+
+def _saturated(values: np.ndarray, element: np.dtype) -> np.ndarray:
+    """Whole numbers in another type of them."""
+    if values.dtype == element or values.dtype.kind == "b":
+        return values.astype(element, copy=False)
+    have, want = np.iinfo(values.dtype), np.iinfo(element)
+    low, high = max(have.min, want.min), min(have.max, want.max)
+    return np.clip(values, low, high).astype(element)
+
+
+def _to_bool(values: np.ndarray) -> np.ndarray:
+    """1 of everything that is not 0, NaN among it."""
+    return (values != 0).view(np.uint8)
+
+
+# -- packed types ----------------------------------------------------------------------
+def _refused(name: str) -> Callable[[np.ndarray], np.ndarray]:
+    def refuse(elements: np.ndarray) -> np.ndarray:
+        raise NkiValidationError(
+            f"{name} holds {PACKED} numbers in an element, and no engine computes with "
+            "it: quantize_mx makes it, nc_matmul_mx reads it, dma_copy moves it"
+        )
+
+    return refuse
+
+
+# -- the records -----------------------------------------------------------------------
+def _float(name: str) -> DTypeRecord:
+    element = np.dtype(getattr(ml_dtypes, name, name))
+    limits = ml_dtypes.finfo(element)
+    by_itemsize = {
+        1: (_to_byte(element), _from_byte(element)),
+        2: (_cast(element), _as_float32),
+        4: (_as_float32, _same),
+    }
+    return DTypeRecord(
+        DType(name),
+        element,
+        "float",
+        float(limits.min),
+        float(limits.max),
+        *by_itemsize[element.itemsize],
+        device_itemsize=element.itemsize,
+    )
+
+
+def _tfloat32() -> DTypeRecord:
+    highest = float(np.uint32(0x7F7FE000).view(np.float32))
+    return DTypeRecord(
+        DType("tfloat32"),
+        _FLOAT32,
+        "float",
+        -highest,
+        highest,
+        _to_tfloat32,
+        _same,
+        device_itemsize=4,
+    )
+
+
+def _integer(name: str) -> DTypeRecord:
+    element = np.dtype(name)
+    limits = np.iinfo(element)
+    return DTypeRecord(
+        DType(name),
+        element,
+        "integer",
+        limits.min,
+        limits.max,
+        _to_integer(element),
+        _as_float32,
+        device_itemsize=element.itemsize,
+        is_scalar_only=element.itemsize == 8,
+    )
+
+
+def _bool() -> DTypeRecord:
+    element = np.dtype(np.uint8)
+    return DTypeRecord(
+        DType("bool_"), element, "bool", 0, 1, _to_bool, _as_float32, device_itemsize=1
+    )
+
+
+def _packed(packs: DTypeRecord, storage: str) -> DTypeRecord:
+    name = f"{packs.name}_x{PACKED}"
+    element, refuse = np.dtype(storage), _refused(name)
+    return DTypeRecord(
+        DType(name),
+        element,
+        "packed",
+        0,
+        0,
+        refuse,
+        refuse,
+        device_itemsize=element.itemsize,
+        packs=packs,
+    )
 
 
 def _records() -> dict[str, DTypeRecord]:
-    names = "int8 int16 int32 uint8 uint16 uint32 float16 float32".split()
-    ours = "bfloat16 float8_e4m3 float8_e4m3fn float8_e5m2".split()
-    found = {
-        **{name: np.dtype(name) for name in names},
-        **{name: np.dtype(getattr(ml_dtypes, name)) for name in ours},
-    }
-    return {n: DTypeRecord(DType(n), d) for n, d in found.items()}
+    floats = "float16 bfloat16 float32 float8_e4m3 float8_e4m3fn float8_e5m2"
+    whole = "int8 int16 int32 int64 uint8 uint16 uint32"
+    records = [
+        _bool(),
+        *map(_integer, whole.split()),
+        *map(_float, floats.split()),
+        _float("float8_e8m0fnu"),
+        _tfloat32(),
+        _packed(_float("float8_e5m2"), "uint32"),
+        _packed(_float("float8_e4m3fn"), "uint32"),
+        _packed(_float("float4_e2m1fn"), "uint16"),
+    ]
+    return {record.name: record for record in records}
 
 
-#: By name.
+#: Every type, by name.
 DTYPES = _records()
+#: Other names that NumPy or kernels have for them.
+_ALIASES = {"bool": "bool_"}
 
 
-def find_dtype(dtype: Any) -> DTypeRecord:
-    """The record of a name, of one of NumPy's dtypes or of ml_dtypes'."""
-    if isinstance(dtype, DTypeRecord):
-        return dtype
-    name = dtype if isinstance(dtype, str) else np.dtype(dtype).name
-    if name not in DTYPES:
-        raise NkiValidationError(f"{dtype!r} is no element type of the language")
-    return DTYPES[name]
+@lru_cache(maxsize=64)
+def _kept_in_float32(name: str) -> DTypeRecord:
+    """The record of a float of fewer bits whose values are stored unrounded."""
+    record = DTYPES[name]
+    return DTypeRecord(
+        record.name,
+        _FLOAT32,
+        record.kind,
+        record.lowest,
+        record.highest,
+        _as_float32,
+        _same,
+        device_itemsize=record.device_itemsize,
+    )
+
+
+def _named(name: str, kept: bool) -> DTypeRecord:
+    return _kept_in_float32(name) if kept else DTYPES[name]
+
+
+# -- what others call ------------------------------------------------------------------
+def find_dtype(
+    dtype: Any, *, precise: bool = True, is_scalar: bool = False
+) -> DTypeRecord:
+    """The record of a type.
+
+    Args:
+        dtype: a record, a name of the language, one of NumPy's or ml_dtypes' dtypes or
+            scalar types, or Python's ``bool``.
+        precise: if false, tensors of floats of fewer than 32 bits keep their values in
+            float32, as ``NKI_PRECISE_FP=0`` asks for. Scales (``float8_e8m0fnu``) and
+            packed types stay as they are, since kernels make their bits.
+        is_scalar: whether it is of a number, which may be an int64 as well.
+
+    Raises:
+        NkiValidationError: there is none, or none of tensors.
+    """
+    record = dtype if isinstance(dtype, DTypeRecord) else _find(dtype)
+    if record.is_scalar_only and not is_scalar:
+        raise NkiValidationError(
+            f"{record.name} is a type of scalars only, not of tensors: take int32"
+        )
+    if precise or not record.is_float or record.name == "float8_e8m0fnu":
+        return record
+    return record if record.itemsize == 4 else _kept_in_float32(record.name)
+
+
+def _find(dtype: Any) -> DTypeRecord:
+    name = dtype if isinstance(dtype, str) else _numpy_name(dtype)
+    found = DTYPES.get(_ALIASES.get(name, name))
+    if found is None:
+        raise NkiValidationError(
+            f"{dtype!r} is no element type of the language, which has "
+            f"{', '.join(DTYPES)}"
+        )
+    return found
+
+
+def _numpy_name(dtype: Any) -> str:
+    """The name of what NumPy takes for a dtype; "" if it takes it for none."""
+    try:
+        found = None if dtype is None else np.dtype(dtype)
+    except (TypeError, ValueError):
+        return ""
+    return found.name if found is not None and found.isnative else ""
 
 
 def widen(array: np.ndarray, dtype: DTypeRecord) -> np.ndarray:
-    """The values in float32, in which engines compute."""
-    return array.astype(np.float32, copy=False)
+    """Elements as float32, in which engines compute. It may be `array` itself.
+
+    A whole number of more than 24 bits is rounded, as it is on the device.
+
+    Raises:
+        NkiValidationError: the type is packed; :func:`unpack` gives its numbers.
+    """
+    return dtype.widening(array)
 
 
 def narrow(values: np.ndarray, dtype: DTypeRecord) -> np.ndarray:
-    """Float32 values rounded to an element type: nearest even; integers saturate."""
-    if values.dtype == dtype.element:
-        return values
-    if dtype.is_float:
-        return values.astype(dtype.element)
-    limits = np.iinfo(dtype.element)
-    whole = np.nan_to_num(np.rint(values.astype(np.float64)))
-    return np.clip(whole, limits.min, limits.max).astype(dtype.element)
+    """Numbers as elements of a type. It may be `values` itself.
+
+    Floats are float32 first, as an engine hands them over, and round to nearest even.
+    To whole numbers they round half to even and saturate, and NaN becomes 0. Whole
+    numbers become others exactly, or the limit. What is too great for fp8 becomes
+    infinity, or NaN where the type has no infinity (``float8_e4m3fn``), as ml_dtypes
+    has it; the documents do not say. ``bool_`` is 1 where a number is not 0.
+
+    Args:
+        values: of any dtype that NumPy or ml_dtypes has numbers of.
+        dtype: what to make of them.
+
+    Raises:
+        NkiValidationError: the type is packed; :func:`pack` makes its elements.
+    """
+    return dtype.rounding(values)
+
+
+def convert(
+    array: np.ndarray, source: DTypeRecord, dtype: DTypeRecord, *, exact: bool = False
+) -> np.ndarray:
+    """Elements of one type as those of another, as copies and transfers make them.
+
+    Equal types keep every bit. Otherwise values pass through float32.
+
+    Args:
+        array: elements of `source`.
+        source: their type.
+        dtype: the type to make.
+        exact: whether whole numbers become others without float32 in between.
+
+    Raises:
+        NkiValidationError: one of the types is packed and the other is not the same.
+    """
+    if source is dtype:
+        return array
+    if exact and not source.is_float and not dtype.is_float:
+        return narrow(array, dtype)
+    return narrow(widen(array, source), dtype)
+
+
+def unpack(array: np.ndarray, dtype: DTypeRecord) -> np.ndarray:
+    """The numbers in elements of a packed type.
+
+    Args:
+        array: elements, of shape (..., n).
+        dtype: their type. The first number lies in the lowest bits.
+
+    Returns:
+        Float32, of shape (..., 4 * n).
+
+    Raises:
+        NkiValidationError: the type is not packed.
+    """
+    inner = _inner(dtype)
+    parts = np.ascontiguousarray(array).view(np.uint8)
+    if dtype.itemsize < PACKED:  # two to a byte
+        parts = np.stack([parts & 15, parts >> 4], -1).reshape(*parts.shape[:-1], -1)
+    return widen(parts.view(inner.element), inner)
+
+
+def pack(values: np.ndarray, dtype: DTypeRecord) -> np.ndarray:
+    """Elements of a packed type: numbers rounded to what it packs, four in each.
+
+    Args:
+        values: of shape (..., 4 * n).
+        dtype: a packed type. The first number goes into the lowest bits.
+
+    Returns:
+        Elements, of shape (..., n).
+
+    Raises:
+        NkiValidationError: the type is not packed, or the last axis is no multiple of 4.
+    """
+    inner = _inner(dtype)
+    if not values.ndim or values.shape[-1] % PACKED:
+        raise NkiValidationError(
+            f"{dtype.name} takes {PACKED} numbers for an element, and the last axis of "
+            f"{list(values.shape)} is no multiple of that"
+        )
+    parts = np.ascontiguousarray(narrow(values, inner)).view(np.uint8)
+    if dtype.itemsize < PACKED:
+        parts = parts[..., 0::2] | parts[..., 1::2] << 4
+    return np.ascontiguousarray(parts).view(dtype.element)
+
+
+def _inner(dtype: DTypeRecord) -> DTypeRecord:
+    if dtype.packs is None:
+        raise NkiValidationError(f"{dtype.name} is no packed type")
+    return dtype.packs
