@@ -12,6 +12,8 @@ from nkipy_nki.errors import NkiError, NkiValidationError
 from nkipy_nki.kernel import Kernel, jit, simulate
 from nkipy_nki.simulation import Simulation, Simulator
 
+__nkipy_internal__ = True  # see nkipy.core.roles
+
 __all__ = [
     "Kernel",
     "NkiError",

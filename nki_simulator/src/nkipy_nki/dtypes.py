@@ -39,9 +39,13 @@ class DType(str):
     __slots__ = ()
 
 
-@dataclass(frozen=True, eq=False)
-class DTypeRecord:
-    """An element type. There is one record of each, so `is` compares them.
+@dataclass(frozen=True, eq=False, repr=False)
+class DTypeRecord(DType):
+    """An element type with what is known of it; as a text it is its name.
+
+    So a tensor's ``dtype`` is a record here, and ``"float32"`` to a kernel, which
+    compares it with ``nl.float32`` and gives it to ``nl.ndarray``. There is one record
+    of each, so `is` compares them here.
 
     Attributes:
         name: that of the language.
@@ -67,11 +71,11 @@ class DTypeRecord:
     packs: DTypeRecord | None = None
     is_scalar_only: bool = False
 
-    def __repr__(self) -> str:
-        return f"<element type {self.name}>"
-
     def __reduce__(self) -> tuple[Any, ...]:
         return _named, (str(self.name), self.is_kept_in_float32)
+
+    def __new__(cls, name: str, *others: Any, **more: Any) -> DTypeRecord:
+        return super().__new__(cls, name)
 
     @property
     def itemsize(self) -> int:

@@ -13,7 +13,7 @@ from nkipy_nki.engines import Engine
 from nkipy_nki.errors import NkiValidationError
 from nkipy_nki.findings import Findings
 from nkipy_nki.memory import Memory, Storage
-from nkipy_nki.program import Instruction, Loop, Register, Step, View
+from nkipy_nki.program import Dynamic, Instruction, Loop, Register, Step, View
 
 __all__ = ["Call", "Machine"]
 
@@ -126,11 +126,12 @@ class Call:
     def elements(self, view: View, name: str = "") -> np.ndarray:
         """The elements of any view, which must have been written."""
         storage = self.machine.memory.storage(view.allocation)
-        if view.dynamic is not None:
+        shift = 0 if view.dynamic is None else self._shift(view, storage)
+        if shift is None:
             return self._gather(view, storage, name)
-        if storage.written is not None and storage.unwritten(view):
-            self._report_unwritten(view, storage.marks(view), name)
-        return storage.elements(view)
+        if storage.written is not None and storage.unwritten(view, shift):
+            self._report_unwritten(view, storage.marks(view, shift), name)
+        return storage.elements(view, shift)
 
     def _gather(self, view: View, storage: Storage, name: str) -> np.ndarray:
         places, valid = self.places(view, name)
@@ -157,12 +158,13 @@ class Call:
         if elements.shape != view.shape:
             elements = np.reshape(elements, view.shape)
         storage = self.machine.memory.storage(view.allocation)
-        if view.dynamic is not None:
+        shift = 0 if view.dynamic is None else self._shift(view, storage)
+        if shift is None:
             self._scatter(view, storage, elements, name)
             return
-        storage.elements(view)[...] = elements
+        storage.elements(view, shift)[...] = elements
         if storage.written is not None:
-            storage.mark(view)
+            storage.mark(view, shift)
 
     def _scatter(
         self, view: View, storage: Storage, elements: np.ndarray, name: str
@@ -178,6 +180,32 @@ class Call:
             marks[places] = True
 
     # -- dynamic indices ---------------------------------------------------------------
+    def _shift(self, view: View, storage: Storage) -> int | None:
+        """How far all elements of a view are moved.
+
+        Returns:
+            Elements of its dtype; None if they are moved differently, or one would be
+            out of bounds.
+        """
+        dynamic = view.dynamic
+        if dynamic is None or not dynamic.is_scalar:
+            return None
+        shift = 0
+        for link in dynamic.chain():
+            index = int(self._index(link).reshape(()))
+            if not 0 <= index < link.limit:
+                return None
+            shift += index * link.step
+        low, high = view.extent
+        size = storage.data.size // view.dtype.itemsize
+        return shift if 0 <= low + shift and high + shift <= size else None
+
+    def _index(self, dynamic: Dynamic) -> np.ndarray:
+        """What a register, or the elements of a view, say."""
+        if isinstance(dynamic.index, Register):
+            return np.asarray(self.machine.value(dynamic.index), np.int64)
+        return np.asarray(self.elements(dynamic.index, "an index")).astype(np.int64)
+
     def places(self, view: View, name: str = "") -> tuple[np.ndarray, np.ndarray]:
         """Where each element of a view with a dynamic index lies in its tensor.
 
@@ -185,30 +213,50 @@ class Call:
             Positions in elements of the view's dtype, of the view's shape; and whether
             each is in bounds.
         """
-        dynamic = view.dynamic
-        assert dynamic is not None
-        if isinstance(dynamic.index, Register):
-            index = np.asarray(self.machine.value(dynamic.index))
-        else:
-            index = np.asarray(self.elements(dynamic.index, name)).astype(np.int64)
-        if dynamic.group is not None:
-            index = _dealt(index, dynamic.group, view.shape)
-        elif dynamic.axis is None:
-            index = index.reshape(())
-        else:
-            shape = [1] * len(view.shape)
-            shape[dynamic.axis] = -1
-            index = index.reshape(shape)
-        places = view.offset + index * dynamic.step
+        assert view.dynamic is not None
+        indexed = {link.axis for link in view.dynamic.chain()}
+        places = np.asarray(view.offset)
         for axis, (count, stride) in enumerate(zip(view.shape, view.strides)):
-            steps = np.arange(count) * stride
-            places = places + steps.reshape(
-                [-1 if a == axis else 1 for a in range(len(view.shape))]
-            )
+            steps = np.arange(count) * (0 if axis in indexed else stride)
+            places = places + _along(steps, axis, len(view.shape))
+        valid: Any = True
+        for link in view.dynamic.chain():
+            index = self._spread(link, view)
+            places = places + index * link.step
+            valid = valid & (index >= 0) & (index < link.limit)
         limit = view.allocation.nbytes // view.dtype.itemsize
-        valid = (places >= 0) & (places < limit)
-        valid &= (index >= 0) & (index < dynamic.limit)
-        return places, valid
+        return places, np.asarray(valid & (places >= 0) & (places < limit))
+
+    def _spread(self, dynamic: Dynamic, view: View) -> np.ndarray:
+        """An index, of a shape that is broadcast to the view's."""
+        index = self._index(dynamic)
+        if dynamic.dealt:
+            return self._dealt(index, view.shape)
+        if dynamic.axis is None:
+            return index.reshape(())
+        count = view.shape[dynamic.axis]
+        in_order = index.reshape(index.shape[0], -1).T.reshape(-1)[:count]
+        return _along(in_order, dynamic.axis, len(view.shape))
+
+    def _dealt(self, index: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+        """The indices of each partition, out of a tile that deals them over groups.
+
+        Index i of the partitions of group g lies at ``[g * n + i % n, i // n]`` of a
+        tile, where n is 16, and 32 for the tensor engine.
+        """
+        group = 32 if self.instruction.engine is Engine.tensor else 16
+        i = np.arange(shape[1])
+        rows = np.arange(shape[0])[:, None] // group * group + i % group
+        rows_needed, columns_needed = int(rows.max()) + 1, int(i[-1]) // group + 1
+        if rows_needed > index.shape[0] or columns_needed > index.shape[1]:
+            self.report(
+                "out-of-bounds",
+                f"indirect takes {shape[1]} indices for {shape[0]} partitions from a "
+                f"tile of shape {list(index.shape)}: dealt over groups of {group}, "
+                f"they are in {[rows_needed, columns_needed]}",
+            )
+            return np.full(shape, -1)
+        return index[rows, i // group]
 
     # -- findings ----------------------------------------------------------------------
     def report(self, kind: str, message: str, **details: Any) -> None:
@@ -255,15 +303,6 @@ def _all_elements(view: View) -> View:
     return View(view.allocation, view.dtype, 0, (count,), (1,))
 
 
-def _dealt(index: np.ndarray, group: int, shape: tuple[int, ...]) -> np.ndarray:
-    """The indices of each partition, out of a tile that deals them over a group.
-
-    Index i of the partitions of group g lies at
-    ``[g * group + i % group, i // group]``.
-    """
-    partitions, count = shape[0], shape[-1]
-    i = np.arange(count)
-    g = np.arange(partitions) // group
-    rows = g[:, None] * group + i % group
-    found = index.reshape(index.shape[0], -1)[rows, i // group]
-    return found.reshape(partitions, *([1] * (len(shape) - 2)), count)
+def _along(values: np.ndarray, axis: int, ndim: int) -> np.ndarray:
+    """Values along one axis of so many."""
+    return values.reshape([-1 if a == axis else 1 for a in range(ndim)])

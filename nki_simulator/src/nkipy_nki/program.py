@@ -92,19 +92,36 @@ class Dynamic:
     The element at ``(i, j, ...)`` of a view lies `step` times the index further.
 
     Attributes:
-        index: a register; or a view, of one element (`axis` is None), of one for each
-            index of the view's axis `axis`, or as ``indirect`` has it (`group`).
+        index: a register; or a view: of one element, if `axis` is None; of one for each
+            element along `axis`, those of a column before those of the next; or as
+            ``indirect`` has it (`dealt`).
         step: in elements of the view's dtype.
-        limit: how many indices there are: the extent of the dimension that is indexed.
-        axis: the view's axis along which the index differs.
-        group: for ``indirect``: over how many partitions an index's elements are dealt.
+        limit: how many indices there are: each is less.
+        axis: the view's axis along which the index differs. It takes the place of the
+            position along it.
+        dealt: whether the index is that of ``indirect``, which differs by partition:
+            the indices of a group of partitions are dealt over its rows.
+        more: a further index, added to this one.
     """
 
     index: Register | View
     step: int
     limit: int
     axis: int | None = None
-    group: int | None = None
+    dealt: bool = False
+    more: Dynamic | None = None
+
+    def chain(self) -> Iterator[Dynamic]:
+        """This index and the further ones."""
+        link: Dynamic | None = self
+        while link is not None:
+            yield link
+            link = link.more
+
+    @property
+    def is_scalar(self) -> bool:
+        """Whether all elements of the view are moved alike."""
+        return all(link.axis is None for link in self.chain())
 
 
 class View:

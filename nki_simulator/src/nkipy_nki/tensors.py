@@ -2,20 +2,267 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
 
-from nkipy_nki.dtypes import find_dtype
-from nkipy_nki.program import View, whole
+from nkipy_nki import indexing, patterns, views
+from nkipy_nki.assigning import copy_into
+from nkipy_nki.dtypes import DTypeRecord, find_dtype
+from nkipy_nki.errors import NkiValidationError
+from nkipy_nki.program import Allocation, Dynamic, View, whole
 from nkipy_nki.regions import MemoryRegion
 from nkipy_nki.running import current, kernel_line
 
-__all__ = ["NkiTensor", "new_tensor"]
+__all__ = ["NkiTensor", "Shape", "new_tensor"]
+
+
+class Shape(tuple[int, ...]):
+    """Counts of elements along each dimension: a tuple that a list can equal."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is list:
+            return list(self) == other
+        return tuple.__eq__(self, other)
+
+    def __ne__(self, other: object) -> bool:
+        if type(other) is list:
+            return list(self) != other
+        return tuple.__ne__(self, other)
+
+    __hash__ = tuple.__hash__
 
 
 class NkiTensor(View):
-    """A tensor, or a view of one: nothing is copied."""
+    """A tensor, or a view of one: nothing is copied.
 
-    __slots__ = ()
+    On the chip, dimension 0 is that of partitions. It is never moved, split, merged or
+    taken away, and a view has at least two dimensions; in HBM, at least one.
+
+    Attributes:
+        shape: how many elements there are along each dimension.
+        strides: from one element to the next along each, in elements.
+        offset: where the first element lies in the tensor, in elements.
+        dtype: the element type.
+    """
+
+    __slots__ = ("__weakref__",)
+
+    def __init__(
+        self,
+        allocation: Allocation,
+        dtype: DTypeRecord,
+        offset: int,
+        shape: tuple[int, ...],
+        strides: tuple[int, ...],
+        dynamic: Dynamic | None = None,
+    ) -> None:
+        self.allocation = allocation
+        self.dtype = dtype
+        self.offset = offset
+        self.shape = Shape(shape)
+        self.strides = strides
+        self.dynamic = dynamic
+
+    # -- what it is --------------------------------------------------------------------
+    @property
+    def name(self) -> str:
+        """What the kernel called the tensor, or ""."""
+        return self.allocation.name
+
+    @property
+    def buffer(self) -> MemoryRegion:
+        """Where the tensor lies."""
+        return self.allocation.region
+
+    @property
+    def ndim(self) -> int:
+        """How many dimensions it has."""
+        return len(self.shape)
+
+    def is_contiguous(self) -> bool:
+        """Whether its elements lie side by side, in the order of the indices."""
+        return views.is_contiguous(self)
+
+    def is_indirect(self) -> bool:
+        """Whether a register, or a tensor's elements, say where it lies."""
+        return self.dynamic is not None
+
+    def get_pattern(self) -> list[list[int]]:
+        """``[stride, count]`` of each dimension, as :meth:`ap` takes it."""
+        return patterns.pattern_of(self)
+
+    def __repr__(self) -> str:
+        name = f" {self.name!r}" if self.name else ""
+        return f"<tensor{name} {list(self.shape)} {self.dtype} in {self.buffer.value}>"
+
+    # -- views -------------------------------------------------------------------------
+    def __getitem__(self, given: Any) -> NkiTensor:
+        return indexing.index(self, given)
+
+    def __setitem__(self, given: Any, value: Any) -> None:
+        copy_into(indexing.index(self, given), value)
+
+    def slice(self, dim: int, start: int, end: int, step: int = 1) -> NkiTensor:
+        """The elements ``start:end:step`` of dimension `dim`."""
+        return indexing.slice_dim(self, dim, start, end, step)
+
+    def select(self, dim: int, index: Any) -> NkiTensor:
+        """One element of dimension `dim`, which goes away.
+
+        Args:
+            dim: any dimension; that of partitions stays, with one element.
+            index: an int; or a register or a tensor of one integer.
+        """
+        return indexing.select(self, dim, index)
+
+    def vector_select(self, dim: int, index: Any) -> NkiTensor:
+        """Elements of dimension 0 by a tile of indices; in HBM, and once only."""
+        return indexing.vector_select(self, dim, index)
+
+    def permute(self, dims: Sequence[int]) -> NkiTensor:
+        """The dimensions in the order in which `dims` names them."""
+        return views.permute(self, dims)
+
+    def broadcast(self, dim: int, size: int) -> NkiTensor:
+        """Dimension `dim`, which has one element, with that `size` times."""
+        return views.broadcast(self, dim, size)
+
+    def broadcast_to(self, shape: Sequence[int]) -> NkiTensor:
+        """Each dimension of one element as often as `shape`, of equal rank, says."""
+        return views.broadcast_to(self, shape)
+
+    def expand_dim(self, dim: int) -> NkiTensor:
+        """A new dimension `dim` of one element."""
+        return views.expand_dim(self, dim)
+
+    def squeeze_dim(self, dim: int) -> NkiTensor:
+        """Without dimension `dim`, which has one element."""
+        return views.squeeze_dim(self, dim)
+
+    def reshape_dim(self, dim: int, shape: Sequence[int]) -> NkiTensor:
+        """Dimension `dim` as several."""
+        return views.reshape_dim(self, dim, shape)
+
+    def flatten_dims(self, start_dim: int, end_dim: int) -> NkiTensor:
+        """Dimensions from `start_dim` to `end_dim`, which is among them, as one."""
+        return views.flatten_dims(self, start_dim, end_dim)
+
+    def reshape(self, shape: Sequence[int]) -> NkiTensor:
+        """Another shape of as many elements; refused if it needs a copy."""
+        return views.reshape(self, shape)
+
+    def rearrange(
+        self,
+        src: Sequence[Any],
+        dst: Sequence[Any],
+        sizes: Mapping[str, int] | None = None,
+    ) -> NkiTensor:
+        """Split, order and merge dimensions, which `src` and `dst` name."""
+        return views.rearrange(self, src, dst, sizes)
+
+    def view(self, dtype: Any) -> NkiTensor:
+        """The same bytes as another element type: the last dimension scales."""
+        return views.reinterpret(self, dtype)
+
+    reinterpret_cast = view
+
+    def ap(
+        self,
+        pattern: Sequence[Sequence[int]],
+        offset: int | None = None,
+        scalar_offset: Any = None,
+        vector_offset: Any = None,
+        indirect_dim: int = 0,
+        dtype: Any = None,
+    ) -> NkiTensor:
+        """A view of the tensor's bytes by ``[stride, count]`` of each dimension.
+
+        Args:
+            pattern: in elements. On the chip, the first stride is the number of
+                elements of a partition.
+            offset: in elements, added to where this view begins.
+            scalar_offset: a register, or a tensor of one element: the index along
+                `indirect_dim` where the pattern begins.
+            vector_offset: in HBM, a tile of such indices, one for each index of the
+                first dimension, whose stride they replace.
+            indirect_dim: a dimension of this tensor.
+            dtype: what the bytes are read as.
+        """
+        return patterns.access(
+            self, pattern, offset, scalar_offset, vector_offset, indirect_dim, dtype
+        )
+
+    def indirect(self, index: Any, num_elem: int | None = None) -> NkiTensor:
+        """`num_elem` elements of each partition, by a tile of indices."""
+        return views.indirect(self, index, num_elem)
+
+    # -- what it is not ----------------------------------------------------------------
+    #: NumPy's operators leave it to the tensor's own.
+    __array_ufunc__ = None
+
+    def __bool__(self) -> bool:
+        self._refuse("a tensor has no truth value: its elements are known at run time "
+                     "only; compare shapes and dtypes, or use nl.where")  # fmt: skip
+
+    def __len__(self) -> int:
+        self._refuse("len() of a tensor: use t.shape[0]")
+
+    def __iter__(self) -> Any:
+        self._refuse("a tensor is not iterated over: use for i in range(t.shape[0])")
+
+    def _refuse(self, problem: str) -> NoReturn:
+        raise NkiValidationError(f"{problem}; got {self!r}\n  at {kernel_line()}")
+
+
+#: What is called instead of an operator, by the operator's method.
+_INSTEAD = {
+    "add": "nl.add or nisa.tensor_tensor",
+    "sub": "nl.subtract or nisa.tensor_tensor",
+    "mul": "nl.multiply or nisa.tensor_tensor",
+    "truediv": "nl.divide, or nisa.reciprocal and nl.multiply",
+    "floordiv": "nl.divide and nl.floor",
+    "mod": "nl.mod",
+    "pow": "nl.power",
+    "matmul": "nisa.nc_matmul",
+    "and": "nl.bitwise_and",
+    "or": "nl.bitwise_or",
+    "xor": "nl.bitwise_xor",
+    "lshift": "nl.left_shift",
+    "rshift": "nl.right_shift",
+    "lt": "nl.less",
+    "le": "nl.less_equal",
+    "gt": "nl.greater",
+    "ge": "nl.greater_equal",
+    "neg": "nl.negative",
+    "abs": "nl.abs",
+    "invert": "nl.invert",
+    "float": "nisa.register_load",
+    "int": "nisa.register_load",
+}
+_COMPARISONS = {"lt", "le", "gt", "ge"}
+_OF_ONE = {"neg", "abs", "invert", "float", "int"}
+
+
+def _add_refusals() -> None:
+    """Give the class a method for each operator, which says what to call."""
+    for name, instead in _INSTEAD.items():
+        kinds = ("",) if name in _COMPARISONS | _OF_ONE else ("", "r", "i")
+        for kind in kinds:
+            method = f"__{kind}{name}__"
+            setattr(NkiTensor, method, _refusal(method, instead))
+
+
+def _refusal(method: str, instead: str) -> Any:
+    def refuse(self: NkiTensor, *others: Any) -> NoReturn:
+        self._refuse(f"a tensor has no {method}: use {instead}")
+
+    refuse.__name__ = method
+    return refuse
+
+
+_add_refusals()
 
 
 def as_tensor(view: View) -> NkiTensor:

@@ -94,7 +94,7 @@ class _Writer:
         return [
             made.region.value,
             list(made.shape),
-            str(made.dtype.name),
+            made.dtype.name,
             made.name,
             self._line(made.line),
             None if made.address is None else list(made.address),
@@ -114,7 +114,7 @@ class _Writer:
     def _view(self, view: View) -> int:
         row = [
             view.allocation.id,
-            str(view.dtype.name),
+            view.dtype.name,
             view.offset,
             list(view.shape),
             list(view.strides),
@@ -129,7 +129,8 @@ class _Writer:
 
     def _dynamic(self, dynamic: Dynamic) -> list[Any]:
         index = self._operand(dynamic.index)
-        return [index, dynamic.step, dynamic.limit, dynamic.axis, dynamic.group]
+        made = [index, dynamic.step, dynamic.limit, dynamic.axis, dynamic.dealt]
+        return made if dynamic.more is None else [*made, self._dynamic(dynamic.more)]
 
     def _step(self, step: Step) -> Any:
         if isinstance(step, Loop):
@@ -345,14 +346,17 @@ class _Reader:
             _refuse(f"a view leaves {made.allocation}")
         return made
 
-    def _dynamic(self, row: Any) -> Dynamic:
-        index, step, limit, axis, group = row
+    def _dynamic(self, row: Any, depth: int = 0) -> Dynamic:
+        index, step, limit, axis, dealt, *more = row
+        if type(dealt) is not bool or depth > _MAX_DEPTH:
+            _refuse(f"{row!r} is no index")
         return Dynamic(
             self._operand(index),
             _integer(step),
             _integer(limit, 0),
             None if axis is None else _integer(axis, 0, 32),
-            None if group is None else _integer(group, 1, 129),
+            dealt,
+            self._dynamic(*more, depth + 1) if more else None,
         )
 
     def _step(self, row: Any, depth: int) -> Step:
