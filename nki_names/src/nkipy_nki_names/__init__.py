@@ -1,4 +1,4 @@
-"""Lets ``import nki`` and ``import neuronxcc`` reach ours where the vendor's are absent.
+"""Lets ``import nki`` and ``import neuronxcc`` reach ours where the vendor has none.
 
 Every Python that starts imports this module: it imports nothing before it must.
 """

@@ -4,8 +4,9 @@
     python -m nkipy_nki_names run SCRIPT [ARG ...]
     python -m nkipy_nki_names run -m MODULE [ARG ...]
 
-The second form is for where Python has not read our .pth file: `python -S`, archives. The
-exit status of the first is 0 if `import nki` works, and 1 if not; that of a misuse is 2.
+The second form is for where Python has not read our .pth file: `python -S`, archives.
+The exit status of the first is 0 if `import nki` works, and 1 if not; that of a misuse
+is 2.
 """
 
 from __future__ import annotations

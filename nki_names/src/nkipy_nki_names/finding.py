@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from importlib import import_module
 from importlib.machinery import ModuleSpec
 from types import CodeType, ModuleType
+from typing import Any
 
 from nkipy_nki_names import FINDER, STANDS_FOR
 
@@ -94,7 +95,7 @@ def folders(top: str) -> list[str]:
 
 
 def _specs(name: str, path: list[str] | None = None) -> Iterator[ModuleSpec]:
-    """What each other finder has; those of editable packages come after ``sys.path``."""
+    """What each other finder has; editable packages' come after ``sys.path``."""
     for finder in list(sys.meta_path):
         find = getattr(finder, "find_spec", None)
         spec = find(name, path) if find and finder is not FINDER else None
@@ -167,6 +168,7 @@ class OwnLoader:
 
 def _under(name: str, own: str, found: ModuleSpec) -> ModuleSpec:
     is_package = found.submodule_search_locations is not None
-    spec = ModuleSpec(name, OwnLoader(own), origin=found.origin, is_package=is_package)
+    loader: Any = OwnLoader(own)
+    spec = ModuleSpec(name, loader, origin=found.origin, is_package=is_package)
     spec.submodule_search_locations = found.submodule_search_locations
     return spec

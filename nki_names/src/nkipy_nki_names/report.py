@@ -60,8 +60,9 @@ def _why_not(at_start: bool) -> str:
         return str(error)
     if not at_start:
         return (
-            "Python has not read nkipy_nki_names.pth, as with -S, or where it is not in "
-            "a site directory; `python -m nkipy_nki_names run SCRIPT` needs no such file"
+            "Python has not read nkipy_nki_names.pth, as with -S, or where it is not "
+            "in a site directory; `python -m nkipy_nki_names run SCRIPT` needs no such "
+            "file"
         )
     return ""
 
@@ -103,7 +104,8 @@ def _described(top: str, spec: ModuleSpec) -> str:
     name = " ".join(found)
     if top == "nki" and found == _PLACEHOLDER:
         return (
-            f"{name}, {_place(spec)}: the public index's placeholder, which only raises "
+            f"{name}, {_place(spec)}: the public index's placeholder, which only "
+            "raises "
             "ImportError. `pip uninstall nki` lets nkipy's have the name"
         )
     return f"the vendor's {name}, {_place(spec)}"

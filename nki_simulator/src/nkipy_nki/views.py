@@ -3,8 +3,8 @@
 Each makes a view of its argument's class and copies nothing. What a view may leave, the
 tensor's bytes, is checked when it is made, so that a run need not look at it again.
 
-The first dimension is *fixed* where it is that of partitions, and where a tensor says at
-run time which elements along it are meant: it cannot be moved, split or merged.
+The first dimension is *fixed* where it is that of partitions, and where a tensor says
+at run time which elements along it are meant: it cannot be moved, split or merged.
 """
 
 from __future__ import annotations

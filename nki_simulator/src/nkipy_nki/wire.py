@@ -335,7 +335,7 @@ class _Reader:
             _integer(offset, 0),
             _integers(shape, 0, _MAX_ELEMENTS),
             _integers(strides),
-            self._dynamic(*dynamic) if dynamic else None,
+            self._dynamic(dynamic[0]) if dynamic else None,
         )
         if len(made.shape) != len(made.strides):
             _refuse(f"{row!r} is no view")
@@ -356,7 +356,7 @@ class _Reader:
             _integer(limit, 0),
             None if axis is None else _integer(axis, 0, 32),
             dealt,
-            self._dynamic(*more, depth + 1) if more else None,
+            self._dynamic(more[0], depth + 1) if more else None,
         )
 
     def _step(self, row: Any, depth: int) -> Step:
