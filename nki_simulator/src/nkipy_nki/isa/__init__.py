@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from nkipy_nki.engines import Engine as engine
 from nkipy_nki.errors import NkiValidationError as NkiValidationError
 from nkipy_nki.isa.arithmetic import *
 from nkipy_nki.isa.movement import *
+from nkipy_nki.isa.names import *
 from nkipy_nki.isa.registers import *
 from nkipy_nki.program import Instruction as NkiInstruction
 from nkipy_nki.registers import NkiScalar as NkiScalar
 from nkipy_nki.registers import VirtualRegister as VirtualRegister
 
 __all__ = [name for name in dir() if not name.startswith("_")]
-_ = engine, NkiInstruction
+_ = NkiInstruction
