@@ -1,4 +1,4 @@
-"""``python -m nkipy_nki_names``: whose the names are, and scripts without .pth files."""
+"""``python -m nkipy_nki_names``: whose the names are, and scripts without .pth."""
 
 from __future__ import annotations
 
