@@ -18,7 +18,7 @@ import numpy as np
 from nkipy_nki.dtypes import find_dtype
 from nkipy_nki.errors import NkiValidationError
 
-__all__ = ["Argument", "Arguments", "is_array"]
+__all__ = ["Argument", "Arguments", "ArraySpec", "is_array"]
 
 #: torch's types that NumPy has not, stored as integers of as many bytes.
 _TORCH = {
@@ -28,6 +28,21 @@ _TORCH = {
 }
 
 
+@dataclass(frozen=True)
+class ArraySpec:
+    """An array of which only shape and dtype are known.
+
+    Attributes:
+        shape: its shape.
+        dtype: its dtype, NumPy's or ml_dtypes'.
+        of: whatever it stands for.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    of: Any = None
+
+
 @dataclass(eq=False)
 class Argument:
     """One array among the arguments.
@@ -35,12 +50,13 @@ class Argument:
     Attributes:
         name: the parameter's; of a part of one, with where it is: ``"w[1]"``.
         given: what the caller gave.
-        array: its values in C's order: the caller's memory, or a copy.
+        array: its values in C's order: the caller's memory, or a copy. Of an
+            :class:`ArraySpec`, that itself.
     """
 
     name: str
     given: Any
-    array: np.ndarray
+    array: Any
 
     def write_back(self) -> None:
         """Let the caller's array have what the tensor has, where it is a copy."""
@@ -111,7 +127,7 @@ def is_array(value: Any) -> bool:
     """Whether a tensor is made of an argument."""
     if isinstance(value, np.generic):
         return False
-    return isinstance(value, np.ndarray) or hasattr(value, "__array__")
+    return isinstance(value, (np.ndarray, ArraySpec)) or hasattr(value, "__array__")
 
 
 def _replace(value: Any, tensors: Any) -> Any:
@@ -124,10 +140,13 @@ def _replace(value: Any, tensors: Any) -> Any:
     return value
 
 
-def _in_order(value: Any, name: str) -> np.ndarray:
+def _in_order(value: Any, name: str) -> Any:
     """An argument's values in C's order, as the language's element type stores them."""
-    array = as_numpy(value, name)
-    if array.ndim == 0:
+    if isinstance(value, ArraySpec):
+        array: Any = value
+    else:
+        array = as_numpy(value, name)
+    if array.shape == ():
         raise NkiValidationError(
             f"argument {name} has no dimension: give a number, or an array of one "
             "element in one dimension"
@@ -139,6 +158,8 @@ def _in_order(value: Any, name: str) -> np.ndarray:
             f"argument {name}: {error}; convert it first, as in "
             f"{name}.astype(np.float32)"
         ) from None
+    if isinstance(array, ArraySpec):
+        return array
     ordered = np.ascontiguousarray(array)
     if ordered.dtype.byteorder not in "=|" or array.dtype.byteorder not in "=|":
         raise NkiValidationError(f"argument {name} is {array.dtype.str}: byte-swapped")

@@ -13,7 +13,7 @@ from nkipy_nki.machine import Machine
 from nkipy_nki.memory import Memory
 from nkipy_nki.program import Program
 
-__all__ = ["replay"]
+__all__ = ["replay", "run_in"]
 
 
 def replay(
@@ -37,15 +37,24 @@ def replay(
         NkiValidationError: what only values show is found, such as an index out of
             bounds.
     """
+    views = run_in(programs, arrays, findings or Findings())
+    return [view.copy() for view in views]
+
+
+def run_in(
+    programs: Sequence[Program], arrays: Sequence[np.ndarray], findings: Findings
+) -> list[np.ndarray]:
+    """The same; what is returned lies in the memory of the run, or in the inputs'."""
     (program,) = programs
-    machine = _machine(program, arrays, findings or Findings())
+    machine = _machine(program, arrays, findings)
     try:
         machine.run(program.body)
     except NkiError:
         raise
     except Exception as error:  # the bytes may be anybody's
         raise NkiProgramError(f"the program cannot be run: {error!r}") from error
-    return [machine.memory.values(view) for view in program.outputs]
+    memory = machine.memory
+    return [memory.storage(v.allocation).elements(v) for v in program.outputs]
 
 
 def _machine(

@@ -11,18 +11,18 @@ from typing import Any
 import numpy as np
 
 from nkipy.chips import Chip
-from nkipy_nki.arguments import Arguments
+from nkipy_nki.arguments import Arguments, ArraySpec
 from nkipy_nki.dtypes import find_dtype
 from nkipy_nki.errors import NkiValidationError
 from nkipy_nki.findings import Finding, Findings
 from nkipy_nki.memory import Memory
-from nkipy_nki.program import NOWHERE, Line, Program, View
+from nkipy_nki.program import NOWHERE, Line, Program, View, whole
 from nkipy_nki.regions import MemoryRegion
 from nkipy_nki.running import Grid, Run, running
 from nkipy_nki.targets import target_chip
-from nkipy_nki.tensors import as_tensor, whole
+from nkipy_nki.tensors import as_tensor
 
-__all__ = ["Simulation", "Simulator"]
+__all__ = ["CoreRun", "Returned", "Simulation", "Simulator", "begin", "results_of"]
 
 #: How many physical cores a logical one has, unless a kernel says.
 LNC_VARIABLE = "NEURON_LOGICAL_NC_CONFIG"
@@ -74,17 +74,18 @@ class Simulator:
         Raises:
             NkiValidationError: it does what is not allowed.
         """
-        function = self.function
         chip = target_chip(self.target)
-        arguments = Arguments(inspect.signature(function), args, kwargs)
+        arguments = Arguments(inspect.signature(self.function), args, kwargs)
         findings = Findings(self.findings)
-        cores = self.lnc or _configured_cores()
-        runs = _runs(chip, findings, cores)
-        returned = _run_all(runs, lambda run: _call(function, run, arguments))
-        values = [_results(run, made, arguments) for run, made in zip(runs, returned)]
+        runs = begin(chip, findings, self.lnc or _configured_cores())
+        made = [run.call(self.function, arguments) for run in runs]
+        returned = [results_of(run, value) for run, value in zip(runs, made)]
         arguments.write_back()
+        values = returned[0].fill(
+            [_value(runs[0], view, arguments) for view in returned[0].views]
+        )
         programs = tuple(run.program for run in runs)
-        return Simulation(values[0], programs, findings.found, chip)
+        return Simulation(values, programs, findings.found, chip)
 
 
 def _configured_cores() -> int:
@@ -94,66 +95,127 @@ def _configured_cores() -> int:
     return int(text)
 
 
-def _runs(chip: Chip, findings: Findings, cores: int) -> list[Run]:
+class CoreRun(Run):
+    """A run that a kernel's arguments are given to."""
+
+    def call(self, function: Callable[..., Any], arguments: Arguments) -> Any:
+        """Run a kernel's function: its result, with tensors in it."""
+        tensors = [as_tensor(whole(self._input(a, function))) for a in arguments.arrays]
+        with running(self):
+            return arguments.call(function, tensors)
+
+    def _input(self, argument: Any, function: Callable[..., Any]) -> Any:
+        region = MemoryRegion.private_hbm
+        if self.grid.shape:
+            region = MemoryRegion.shared_hbm
+        made = self.allocate(
+            region=region,
+            shape=tuple(argument.array.shape),
+            dtype=find_dtype(argument.array.dtype),
+            name=argument.name,
+            line=_first_line(function),
+            role="input",
+        )
+        self.program.inputs.append(made.id)
+        if self.machine is not None and not isinstance(argument.array, ArraySpec):
+            self.machine.memory.share(made, argument.array)
+        return made
+
+
+def _first_line(function: Callable[..., Any]) -> Line:
+    code = getattr(function, "__code__", None)
+    if code is None:
+        return NOWHERE
+    return Line(code.co_filename, code.co_firstlineno, code.co_name)
+
+
+def begin(
+    chip: Chip, findings: Findings, cores: int, *, executes: bool = True
+) -> list[CoreRun]:
+    """A run for each core.
+
+    Args:
+        chip: the target.
+        findings: where what is found goes.
+        cores: how many there are.
+        executes: whether instructions are carried out, or only checked and kept.
+    """
     shape = (cores,) if cores > 1 else ()
     return [
-        Run(chip, findings, Memory(), Grid((core,)[: len(shape)], shape), core)
+        CoreRun(
+            chip,
+            findings,
+            Memory() if executes else None,
+            Grid((core,)[: len(shape)], shape),
+            core,
+        )
         for core in range(cores)
     ]
 
 
-def _run_all(runs: Sequence[Run], call: Callable[[Run], Any]) -> list[Any]:
-    (run,) = runs
-    return [call(run)]
+@dataclass(frozen=True)
+class Returned:
+    """What a kernel returned.
+
+    Attributes:
+        structure: numbers stand for tensors, in tuples as the kernel has them.
+        views: the tensors.
+    """
+
+    structure: Any
+    views: tuple[View, ...]
+
+    def fill(self, values: Sequence[Any]) -> Any:
+        """The structure with a value for each tensor."""
+        return _fill(self.structure, values)
 
 
-def _call(function: Callable[..., Any], run: Run, arguments: Arguments) -> Any:
-    """Run the function: its result, tensors in it."""
-    region = MemoryRegion.private_hbm if not run.grid.shape else None
-    code = getattr(function, "__code__", None)
-    line = NOWHERE
-    if code is not None:
-        line = Line(code.co_filename, code.co_firstlineno, code.co_name)
-    tensors = []
-    for argument in arguments.arrays:
-        made = run.allocate(
-            region=region or MemoryRegion.shared_hbm,
-            shape=argument.array.shape,
-            dtype=find_dtype(argument.array.dtype),
-            name=argument.name,
-            line=line,
-            role="input",
-        )
-        run.program.inputs.append(made.id)
-        assert run.machine is not None
-        run.machine.memory.share(made, argument.array)
-        tensors.append(as_tensor(whole(made)))
-    with running(run):
-        return arguments.call(function, tensors)
+@dataclass(frozen=True)
+class _Place:
+    """Where a tensor is in what a kernel returned."""
+
+    number: int
 
 
-def _results(run: Run, returned: Any, arguments: Arguments) -> Any:
-    """Arrays for the tensors of what a kernel returned."""
-    if isinstance(returned, (tuple, list)):
-        run.program.returns_tuple = True
-        return tuple(_results(run, part, arguments) for part in returned)
-    if not isinstance(returned, View):
-        return returned
-    require_result(run, returned)
-    run.program.outputs.append(returned)
-    for argument, number in zip(arguments.arrays, run.program.inputs):
-        if returned.allocation.id == number and returned.size == argument.array.size:
-            return argument.given
-    assert run.machine is not None
-    return arguments.as_given(run.machine.memory.values(returned))
+def _fill(structure: Any, values: Sequence[Any]) -> Any:
+    if isinstance(structure, tuple):
+        return tuple(_fill(part, values) for part in structure)
+    return values[structure.number] if isinstance(structure, _Place) else structure
 
 
-def require_result(run: Run, view: View) -> None:
-    """Report what a result may not be.
+def results_of(run: Run, returned: Any) -> Returned:
+    """The tensors that a kernel returned, which become its program's outputs.
 
     Raises:
-        NkiValidationError: it is not in HBM, or not wholly written.
+        NkiValidationError: one is not in HBM, or not wholly written.
     """
+    views: list[View] = []
+
+    def place(value: Any) -> Any:
+        if isinstance(value, (tuple, list)):
+            return tuple(place(part) for part in value)
+        if not isinstance(value, View):
+            return value
+        _require_result(run, value)
+        views.append(value)
+        return _Place(len(views) - 1)
+
+    structure = place(returned)
+    run.program.returns_tuple = isinstance(structure, tuple)
+    run.program.outputs.extend(views)
+    return Returned(structure, tuple(views))
+
+
+def _value(run: Run, view: View, arguments: Arguments) -> Any:
+    """A result: the caller's own array if the kernel returns an argument."""
+    for argument, number in zip(arguments.arrays, run.program.inputs):
+        if view.allocation.id == number and view.shape == argument.array.shape:
+            return argument.given
+    assert run.machine is not None
+    return arguments.as_given(run.machine.memory.values(view))
+
+
+def _require_result(run: Run, view: View) -> None:
     made = view.allocation
     if made.region.is_on_chip:
         run.findings.report(

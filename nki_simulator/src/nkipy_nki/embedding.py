@@ -1,0 +1,175 @@
+"""Kernels inside other programs: what a custom call carries, costs and does.
+
+It is what the entry point ``nki`` of the group ``nkipy.kernel_languages`` names: who
+traces, compiles or executes a program with kernels in it finds the functions here.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from nkipy.chips import find_chip
+from nkipy_nki._release import __version__
+from nkipy_nki.arguments import Arguments, ArraySpec
+from nkipy_nki.findings import Findings
+from nkipy_nki.kernel import Kernel
+from nkipy_nki.program import Program, View, whole
+from nkipy_nki.replaying import run_in
+from nkipy_nki.simulation import begin, results_of
+from nkipy_nki.targets import target_chip
+from nkipy_nki.wire import decode, encode
+
+__all__ = ["ArraySpec", "Embedded", "Interface", "embed", "interface", "run", "version"]
+
+#: Of what a program means: it changes whenever the same bytes would do otherwise.
+version = __version__
+
+
+@dataclass(frozen=True)
+class Interface:
+    """What a program takes and gives.
+
+    Attributes:
+        chip: the target's name.
+        generation: the target's.
+        inputs: shape and element type of each.
+        outputs: shape and element type of each.
+        aliases: output to input: such an output is the input, updated in place.
+    """
+
+    chip: str
+    generation: int
+    inputs: tuple[tuple[tuple[int, ...], np.dtype], ...]
+    outputs: tuple[tuple[tuple[int, ...], np.dtype], ...]
+    aliases: Mapping[int, int]
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """A kernel that was traced for arrays of certain shapes.
+
+    Attributes:
+        program: the bytes of what it runs.
+        interface: what that takes and gives.
+        operands: the `of` of each array, in the order of the inputs.
+        returned: makes what the kernel returns of the outputs.
+    """
+
+    program: bytes
+    interface: Interface
+    operands: tuple[Any, ...]
+    returned: Callable[[Sequence[Any]], Any]
+
+
+def embed(
+    kernel: Kernel, args: tuple[Any, ...], kwargs: Mapping[str, Any], target: str
+) -> Embedded:
+    """Trace a kernel whose arrays are :class:`ArraySpec`.
+
+    Args:
+        kernel: the kernel.
+        args: its arguments.
+        kwargs: those by name.
+        target: the chip.
+
+    Raises:
+        NkiValidationError: the kernel does what is not allowed.
+    """
+    function = kernel.func
+    arguments = Arguments(inspect.signature(function), args, kwargs)
+    runs = begin(target_chip(target), Findings(), kernel.lnc or 1, executes=False)
+    made = [run.call(function, arguments) for run in runs]
+    structures = [results_of(run, value) for run, value in zip(runs, made)]
+    programs = tuple(run.program for run in runs)
+    for program in programs:
+        program.outputs.extend(_written_inputs(program))
+    return Embedded(
+        encode(programs),
+        _interface(programs),
+        tuple(argument.given.of for argument in arguments.arrays),
+        structures[0].fill,
+    )
+
+
+def _written_inputs(program: Program) -> list[View]:
+    """The inputs that a program writes to and does not return."""
+    returned = {view.allocation.id for view in program.outputs if _is_whole(view)}
+    written = {
+        view.allocation.id
+        for instruction in program.instructions()
+        for name, view in instruction.views()
+        if instruction.record.operands[name].written
+    }
+    numbers = [i for i in program.inputs if i in written - returned]
+    return [whole(program.allocations[i]) for i in numbers]
+
+
+def _is_whole(view: View) -> bool:
+    made = whole(view.allocation)
+    mine = (view.offset, view.shape, view.strides, view.dtype)
+    return mine == (made.offset, made.shape, made.strides, made.dtype)
+
+
+def _interface(programs: Sequence[Program]) -> Interface:
+    program = programs[0]
+    chip = find_chip(program.chip)
+    assert chip is not None
+    places = {number: i for i, number in enumerate(program.inputs)}
+    inputs = [program.allocations[number] for number in program.inputs]
+    return Interface(
+        chip.name,
+        chip.generation,
+        tuple((made.shape, made.dtype.element) for made in inputs),
+        tuple((view.shape, view.dtype.element) for view in program.outputs),
+        {
+            out: places[view.allocation.id]
+            for out, view in enumerate(program.outputs)
+            if view.allocation.id in places and _is_whole(view)
+        },
+    )
+
+
+@lru_cache(maxsize=16)
+def _decoded(program: bytes) -> tuple[Program, ...]:
+    return decode(program)
+
+
+def interface(program: bytes) -> Interface:
+    """What a program takes and gives.
+
+    Raises:
+        NkiProgramError: the bytes are no program.
+    """
+    return _interface(_decoded(program))
+
+
+def run(
+    program: bytes, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]
+) -> None:
+    """Run a program.
+
+    Args:
+        program: its bytes.
+        inputs: the arrays, in C's order; they are not written.
+        outputs: the arrays to fill. One that is an input updated in place holds the
+            input's values already.
+
+    Raises:
+        NkiProgramError: the bytes are no program, or the arrays do not fit it.
+        NkiValidationError: a finding that only values show.
+    """
+    programs = _decoded(program)
+    aliases = _interface(programs).aliases
+    arrays = [np.ascontiguousarray(array) for array in inputs]
+    for out, i in aliases.items():
+        arrays[i] = outputs[out]
+    values = run_in(programs, arrays, Findings())
+    for out, (array, view) in enumerate(zip(outputs, values)):
+        if out not in aliases:
+            array[...] = view
