@@ -23,9 +23,20 @@ from nkipy_nki.program import Program, View, whole
 from nkipy_nki.replaying import run_in
 from nkipy_nki.simulation import begin, results_of
 from nkipy_nki.targets import target_chip
-from nkipy_nki.wire import decode, encode
+from nkipy_nki.wire import decode, encode, is_program
 
-__all__ = ["ArraySpec", "Embedded", "Interface", "embed", "interface", "run", "version"]
+__all__ = [
+    "ArraySpec",
+    "Embedded",
+    "Interface",
+    "as_kernel",
+    "embed",
+    "engine_times",
+    "interface",
+    "is_program",
+    "run",
+    "version",
+]
 
 #: Of what a program means: it changes whenever the same bytes would do otherwise.
 version = __version__
@@ -65,6 +76,11 @@ class Embedded:
     interface: Interface
     operands: tuple[Any, ...]
     returned: Callable[[Sequence[Any]], Any]
+
+
+def as_kernel(kernel: Callable[..., Any]) -> Kernel:
+    """A kernel, of one or of a plain function."""
+    return kernel if isinstance(kernel, Kernel) else Kernel(kernel)
 
 
 def embed(
@@ -125,14 +141,22 @@ def _interface(programs: Sequence[Program]) -> Interface:
     return Interface(
         chip.name,
         chip.generation,
-        tuple((made.shape, made.dtype.element) for made in inputs),
-        tuple((view.shape, view.dtype.element) for view in program.outputs),
+        tuple((tuple(made.shape), made.dtype.element) for made in inputs),
+        tuple((tuple(v.shape), v.dtype.element) for v in program.outputs),
         {
             out: places[view.allocation.id]
             for out, view in enumerate(program.outputs)
             if view.allocation.id in places and _is_whole(view)
         },
     )
+
+
+def engine_times(program: bytes) -> list[tuple[str, float, float]]:
+    """How long each engine is busy with a program, and from when on, in ns.
+
+    An estimate.
+    """
+    return []
 
 
 @lru_cache(maxsize=16)

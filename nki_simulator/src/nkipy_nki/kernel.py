@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from nkipy.chips import Chip
@@ -66,11 +66,22 @@ class Kernel:
         """
         if is_running():
             return self.func(*args, **kwargs)
-        for value in (*args, *kwargs.values()):
+        for value in _leaves((*args, *kwargs.values())):
             hook = getattr(type(value), "__nki_kernel__", None)
             if hook is not None:
                 return hook(value, self, args, kwargs)
         return simulate(self)(*args, **kwargs)
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    """What is in tuples, lists and dicts."""
+    if isinstance(value, Mapping):
+        value = tuple(value.values())
+    if not isinstance(value, (tuple, list)):
+        yield value
+        return
+    for part in value:
+        yield from _leaves(part)
 
 
 def jit(func: Any = None, **options: Any) -> Any:

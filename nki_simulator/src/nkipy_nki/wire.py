@@ -37,7 +37,7 @@ from nkipy_nki.program import (
 from nkipy_nki.records import INSTRUCTIONS
 from nkipy_nki.regions import MemoryRegion
 
-__all__ = ["decode", "encode"]
+__all__ = ["decode", "encode", "is_program"]
 
 #: Of the format: it changes where older readers would misread what is written.
 VERSION = 1
@@ -163,6 +163,11 @@ def _plain(value: Any) -> Any:
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     raise TypeError(f"{value!r} is no plain data")
+
+
+def is_program(data: bytes) -> bool:
+    """Whether bytes begin as those of a program."""
+    return data[: len(_MAGIC)] == _MAGIC
 
 
 # -- reading ---------------------------------------------------------------------------

@@ -1,15 +1,23 @@
-"""Kernels written in the vendor's NKI language, as ops.
+"""Kernels written in the NKI language, as ops.
 
-They need the vendor's NKI frontend, which nkipy does not drive yet: these entry points
-check their arguments and then say so. Importing this module changes nothing elsewhere.
+A kernel that is called in a trace becomes one custom call, which carries the program
+that the kernel made for operands of those shapes. It is traced by the package that
+offers the language (``nkipy-nki``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
 
 from nkipy.core.backend import get_backend
+from nkipy.core.backend.hlo import get_hlo_context
+from nkipy.core.errors import NKIPyError
+from nkipy.core.tensor import NKIPyTensorRef, as_tensor
+from nkipy.hlo.instruction import Shape
+from nkipy.hlo.kernel_languages import TARGET, language
 
 __all__ = [
     "BETA2_NKI_AVAILABLE",
@@ -20,6 +28,7 @@ __all__ = [
     "NKICustomOp",
     "NKICustomOpHandle",
     "NKINotAvailableError",
+    "call_kernel",
     "nki_custom_op",
     "wrap_nki_kernel",
 ]
@@ -37,22 +46,125 @@ class NKINotAvailableError(ImportError):
     """An NKI kernel was used, and nothing here can trace one."""
 
 
-def _refuse(what: str) -> NoReturn:
-    raise NKINotAvailableError(
-        f"{what} needs the vendor's NKI frontend, which nkipy does not drive yet; "
-        "write the kernel with NumPy functions, which nkipy traces to HLO"
-    )
+def _language() -> Any:
+    """What traces kernels.
+
+    Raises:
+        NKINotAvailableError: no package that does is installed.
+    """
+    found = language()
+    if found is None:
+        raise NKINotAvailableError(
+            "NKI kernels are traced by the package nkipy-nki, which is not installed"
+        )
+    return found
+
+
+def call_kernel(
+    kernel: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], target: str = ""
+) -> Any:
+    """Call a kernel in a trace: what it returns, tensors of the program.
+
+    Tensors that the kernel writes to are written: the program's values of them are then
+    those that it leaves.
+
+    Args:
+        kernel: the kernel.
+        args: its arguments: tensors, arrays, and what else it takes.
+        kwargs: those by name.
+        target: the chip that it is traced for; "" is what
+            ``NEURON_PLATFORM_TARGET_OVERRIDE`` says, else nkipy's default.
+
+    Raises:
+        NKINotAvailableError: no package that traces kernels is installed.
+        nki.NkiValidationError: the kernel does what is not allowed.
+    """
+    nki = _language()
+    specs = _with_specs(nki, args), _with_specs(nki, dict(kwargs))
+    return _emit(nki.embed(kernel, *specs, target), None)
+
+
+def _with_specs(nki: Any, value: Any) -> Any:
+    """`value`, with a spec for each tensor and array in it."""
+    if isinstance(value, (NKIPyTensorRef, np.ndarray)):
+        tensor = as_tensor(value)
+        return nki.ArraySpec(tensor.shape, tensor.dtype, value)
+    if isinstance(value, (tuple, list)):
+        return tuple(_with_specs(nki, part) for part in value)
+    if isinstance(value, dict):
+        return {key: _with_specs(nki, part) for key, part in value.items()}
+    return value
+
+
+def _emit(embedded: Any, operands: Sequence[Any] | None) -> Any:
+    """Emit the custom call of a traced kernel."""
+    given = list(embedded.operands if operands is None else operands)
+    found = embedded.interface
+    ctx = get_hlo_context()
+    tensors = [as_tensor(value) for value in given]
+    shapes = [Shape(dtype, dims) for dims, dtype in found.outputs]
+    single = len(shapes) == 1
+    aliasing = tuple(((None if single else out), i) for out, i in found.aliases.items())
+    attributes = {
+        "custom_call_target": TARGET,
+        "backend_config": embedded.program,
+        **({"output_operand_aliasing": aliasing} if aliasing else {}),
+    }
+    values = tuple(tensor.backend_tensor for tensor in tensors)
+    if single:
+        (shape,) = shapes
+        made = ctx.emit("custom-call", values, shape.dims, shape.dtype, attributes)
+        parts = [made]
+    else:
+        parts = list(ctx.tuple_result("custom-call", values, tuple(shapes), attributes))
+    results = [NKIPyTensorRef._wrap(ctx, part) for part in parts]
+    for out, i in found.aliases.items():
+        results[out] = _written(given[i], tensors[i], results[out])
+    return embedded.returned(results)
+
+
+def _written(given: Any, tensor: NKIPyTensorRef, value: NKIPyTensorRef) -> Any:
+    """An argument that a kernel wrote to, with the values that it has then."""
+    if not isinstance(given, NKIPyTensorRef):
+        raise NKIPyError(
+            "the kernel writes to an argument that is an array of the program's "
+            "constants: make it an argument of the program, or copy it inside",
+            op="nki",
+        )
+    tensor[...] = value
+    return given
 
 
 class NKICustomOp:
     """An NKI kernel traced for operands of certain shapes; see `wrap_nki_kernel`.
 
-    Raises:
-        NKINotAvailableError: always; there is no NKI frontend.
+    Attributes:
+        config: the bytes that the custom call carries.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        _refuse("NKICustomOp")
+    def __init__(self, embedded: Any) -> None:
+        self._embedded = embedded
+        self.config: bytes = embedded.program
+
+    def __call__(self, *operands: Any) -> Any:
+        """Call it in a trace, with operands of the shapes that it was traced for.
+
+        Raises:
+            NotImplementedError: no trace is active.
+            ValueError: shapes or dtypes differ.
+        """
+        if get_backend() == "cpu":
+            raise NotImplementedError(
+                "an NKI kernel that was wrapped is called in a trace; call the kernel "
+                "itself to run it by the simulator"
+            )
+        given = [(o.shape, np.dtype(o.dtype)) for o in operands]
+        if given != list(self._embedded.interface.inputs):
+            raise ValueError(
+                f"the kernel was traced for {self._embedded.interface.inputs}, and "
+                f"received {given}"
+            )
+        return _emit(self._embedded, operands)
 
 
 def wrap_nki_kernel(
@@ -67,16 +179,28 @@ def wrap_nki_kernel(
 ) -> NKICustomOp:
     """Make an op of an NKI kernel, for operands of these shapes.
 
+    Args:
+        kernel: the kernel, or its function.
+        operands: arrays, or what has their shapes and dtypes.
+        grid: for how many cores: ``()``, ``(1,)`` or ``(2,)``.
+        is_nki_beta_2_version, is_nki_beta_3_version: of the vendor's NKI; ours is one.
+        platform_target: the chip.
+        nki_compile_mode, nisa_allocation_mode: for the vendor's compiler.
+
     Raises:
         ValueError: a mode is none that there is.
-        NKINotAvailableError: always else; there is no NKI frontend.
+        NKINotAvailableError: no package that traces kernels is installed.
     """
     _check_mode("nki_compile_mode", nki_compile_mode, BETA3_COMPILE_MODES)
     if nisa_allocation_mode is not None:
         _check_mode(
             "nisa_allocation_mode", nisa_allocation_mode, BETA3_ALLOCATION_MODES
         )
-    _refuse("wrap_nki_kernel")
+    nki = _language()
+    made = nki.as_kernel(kernel)
+    specs = tuple(nki.ArraySpec(tuple(o.shape), np.dtype(o.dtype)) for o in operands)
+    made = made[tuple(grid)] if grid else made
+    return NKICustomOp(nki.embed(made, specs, {}, platform_target or ""))
 
 
 def _check_mode(name: str, mode: str, known: Sequence[str]) -> None:
@@ -90,18 +214,18 @@ class NKICustomOpHandle:
     def __init__(self, nki_kernel: Callable[..., Any] | None) -> None:
         self.nki_kernel = nki_kernel
 
-    def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the kernel in a trace.
 
         Raises:
             RuntimeError: no trace is active, or there is no kernel for its backend.
-            NKINotAvailableError: always else; there is no NKI frontend.
+            NKINotAvailableError: no package that traces kernels is installed.
         """
         if get_backend() == "cpu":
             raise RuntimeError("an NKI kernel is not supported on backend 'cpu'")
         if self.nki_kernel is None:
             raise RuntimeError(f"no nki_kernel was given for backend '{get_backend()}'")
-        _refuse("calling an NKI kernel")
+        return call_kernel(_language().as_kernel(self.nki_kernel), args, kwargs)
 
 
 def nki_custom_op(

@@ -351,6 +351,12 @@ class NKIPyTensorRef(TensorArithmeticMixin, TensorMethodsMixin, Unknown):
         name = f"{module}.{func.__name__}" if module else func.__name__
         return not_implemented(name, args, kwargs)
 
+    def __nki_kernel__(self, kernel: Any, args: Any, kwargs: Any) -> Any:
+        """What an NKI kernel does that is called with a tensor."""
+        from nkipy.core.nki_op import call_kernel
+
+        return call_kernel(kernel, args, kwargs)
+
     def __len__(self) -> int:
         if not self.shape:
             raise TypeError("len() of unsized object")

@@ -1,0 +1,102 @@
+"""Kernels in another language inside of a program: who traces, costs and runs them.
+
+A package offers its language by an entry point of the group `GROUP`. What it names is a
+module, or any object, with the functions of ``nkipy_nki.embedding``: this file is all
+that uses them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from nkipy.chips import find_chip
+from nkipy.hlo.custom_call import CustomCall, Refusal, accept, shapes_of
+from nkipy.hlo.custom_call_costs import UNKNOWN_COST, EngineTime, EngineTimes
+from nkipy.hlo.entry_points import load_first, offers
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from nkipy.hlo.instruction import HLOInstruction
+
+__all__ = ["GROUP", "NATIVE_KERNEL", "language"]
+
+GROUP = "nkipy.kernel_languages"
+#: The target under which the vendor's frontends embed NKI kernels.
+TARGET = "AwsNeuronCustomNativeKernel"
+_NAME = "nki"
+
+
+@lru_cache(maxsize=1)
+def language() -> Any:
+    """What traces and runs NKI kernels; None if no package is installed that does.
+
+    Raises:
+        EntryPointError: there is one, and it cannot be loaded.
+    """
+    return load_first(GROUP, _NAME)
+
+
+def _run(
+    inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray], config: bytes
+) -> None:
+    language().run(config, inputs, outputs)
+
+
+def _check(inst: HLOInstruction, target: str) -> Iterator[Refusal]:
+    """What a compiler for `target` refuses of a kernel that was traced here.
+
+    Of one that the vendor's frontend traced, nothing is known.
+    """
+    config = inst.attributes["backend_config"]
+    if not language().is_program(config):
+        return
+    try:
+        found = language().interface(config)
+    except ValueError as error:
+        yield Refusal("NCC_EVRF013", str(error))
+        return
+    given = [(shape.dims, shape.dtype) for o in inst.operands for shape in shapes_of(o)]
+    results = [(shape.dims, shape.dtype) for shape in shapes_of(inst)]
+    if (given, results) != (list(found.inputs), list(found.outputs)):
+        received = ", ".join(o.shape_text() for o in inst.operands)
+        yield Refusal(
+            "NCC_EVRF013",
+            f"the NKI kernel does not fit its call: {inst.shape_text()} "
+            f"custom-call({received})",
+        )
+    chip = find_chip(target)
+    if chip is not None and chip.generation != found.generation:
+        yield Refusal(
+            "NCC_EVRF013",
+            f"the NKI kernel was traced for {found.chip} (gen{found.generation}), and "
+            f"is compiled for {chip.name} ({chip.nki_name}): "
+            "NEURON_PLATFORM_TARGET_OVERRIDE says what kernels are traced for",
+        )
+
+
+def _times(inst: HLOInstruction, target: str) -> Sequence[EngineTime]:
+    times = language().engine_times(inst.attributes["backend_config"])
+    return [EngineTime(*time) for time in times]
+
+
+def _record() -> CustomCall:
+    """The record of the call: computed where a package is installed that can."""
+    common: dict[str, Any] = {"target": TARGET}
+    if not any(offer.name == _NAME for offer in offers(GROUP)):
+        return CustomCall(
+            **common, version="1", check=accept, cost=UNKNOWN_COST, only_compiled=True
+        )
+    return CustomCall(
+        **common,
+        version=language().version,
+        check=_check,
+        cost=EngineTimes(_times),
+        run=_run,
+    )
+
+
+#: What the entry point of the call's target names.
+NATIVE_KERNEL = _record()
