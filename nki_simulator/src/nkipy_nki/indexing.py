@@ -75,15 +75,12 @@ def index(view: V, given: Any) -> V:
         offset += start * stride
         if at_run_time is not None:
             dynamic = Dynamic(at_run_time, stride, limit, more=dynamic)
-        if count:
-            if step != 1:
-                if axis == 0 and on_chip:
-                    _refuse_step(view, part)
-                stride *= step
-            counts.append(count)
-            strides.append(stride)
-        elif axis == 0 and on_chip:
-            counts.append(1)
+        if step != 1:
+            if axis == 0 and on_chip:
+                _refuse_step(view, part)
+            stride *= step
+        if count or (axis == 0 and on_chip):
+            counts.append(count or 1)
             strides.append(stride)
         axis += 1
     if len(counts) < (2 if on_chip else 1):
@@ -122,24 +119,19 @@ def _pick(view: View, axis: int, part: Any, extent: int) -> tuple[Any, ...]:
 def _slice(view: View, axis: int, part: slice) -> _Pick:
     what = _text(view, axis, part)
     for bound in (part.start, part.stop, part.step):
-        if bound is not None and not hasattr(bound, "__index__"):
-            refuse(
-                view, what, f"a bound is {bound!r}: use nl.ds(start, size) for a start "
-                "that is a register or a tensor",
-            )  # fmt: skip
+        if bound is not None and not _is_number(bound):
+            problem = "use nl.ds(start, size) for a start that is known at run time"
+            refuse(view, what, f"a bound is {bound!r}: {problem}")
     extent = view.shape[axis]
     step = 1 if part.step is None else as_int(part.step)
     if step < 1:
         refuse(view, what, f"the step is {step}, and must be positive")
     start = 0 if part.start is None else _from_end(as_int(part.start), extent)
     stop = extent if part.stop is None else _from_end(as_int(part.stop), extent)
-    if not 0 <= start <= extent or not 0 <= stop <= extent:
-        value = start if not 0 <= start <= extent else stop
-        given = part.start if value == start else part.stop
-        out_of_bounds(
-            view, what, as_int(given), extent,
-            f"index {given} of dimension {axis}, which has {extent} elements",
-        )  # fmt: skip
+    if not 0 <= start <= extent:
+        _beyond(view, axis, part, as_int(part.start))
+    if not 0 <= stop <= extent:
+        _beyond(view, axis, part, as_int(part.stop))
     count = len(range(start, stop, step))
     if count == 0:
         refuse(view, what, "no elements are selected")
@@ -165,7 +157,7 @@ def _dynamic_slice(view: View, axis: int, part: DynamicSlice) -> _Pick:
         refuse(view, what, f"the size is {size}, and must be positive")
     if size > extent:
         _beyond(view, axis, part, size)
-    if not hasattr(part.start, "__index__"):
+    if not _is_number(part.start):
         found = run_time_index(view, part.start, what)
         return _Pick(0, size, 1, found, extent - size + 1)
     start = as_int(part.start)
@@ -181,7 +173,7 @@ def _number(view: View, axis: int, part: Any) -> _Pick:
         refuse(view, what, "None adds no dimension: use .expand_dim")
     if isinstance(part, (bool, float, str, list)):
         refuse(view, what, f"an index is {part!r}, and must be an int or a slice")
-    if not hasattr(part, "__index__"):
+    if not _is_number(part):
         found = run_time_index(view, part, what)
         _require_one(view, found, what)
         return _Pick(0, 0, 1, found, extent)
@@ -191,12 +183,15 @@ def _number(view: View, axis: int, part: Any) -> _Pick:
     return _Pick(number % extent, 0)
 
 
+def _is_number(given: Any) -> bool:
+    """Whether an index is known when it is given; a register's value is not."""
+    return hasattr(given, "__index__") and not hasattr(given, "register")
+
+
 def _beyond(view: View, axis: int, part: Any, value: int) -> NoReturn:
     extent = view.shape[axis]
-    out_of_bounds(
-        view, _text(view, axis, part), value, extent,
-        f"index {value} of dimension {axis}, which has {extent} elements",
-    )  # fmt: skip
+    problem = f"index {value} of dimension {axis}, which has {extent} elements"
+    out_of_bounds(view, _text(view, axis, part), value, extent, problem)
 
 
 def _text(view: View, axis: int, part: Any) -> str:
@@ -229,10 +224,21 @@ def _completed(view: View, parts: tuple[Any, ...]) -> tuple[Any, ...]:
 def _require_whole(view: View, parts: tuple[Any, ...]) -> None:
     """What is indexed at run time must not be indexed again."""
     require_direct(view, "[...]")
-    whole = (slice(None), slice(0, view.shape[0]), Ellipsis)
-    if not view.region.is_on_chip and is_fixed(view):
-        if not any(parts[0] is part or parts[0] == part for part in whole):
-            require_free(view, 0, _text(view, 0, parts[0]), "indexed again")
+    if view.region.is_on_chip or not is_fixed(view):
+        return
+    first = parts[0]
+    if first is not Ellipsis and not _is_all(first, view.shape[0]):
+        require_free(view, 0, _text(view, 0, first), "indexed again")
+
+
+def _is_all(part: Any, extent: int) -> bool:
+    """Whether an index is a slice of all elements."""
+    if not isinstance(part, slice):
+        return False
+    bounds = (part.start, part.stop, part.step)
+    if not all(bound is None or _is_number(bound) for bound in bounds):
+        return False
+    return part.indices(extent) == (0, extent, 1)
 
 
 def _refuse_step(view: View, part: Any) -> NoReturn:
@@ -284,8 +290,8 @@ def vector_select(view: V, dim: int, given: Any) -> V:
 
 
 def vector_of(view: View, given: Any, what: str) -> View:
-    """A tile of indices, one for each of its partitions."""
+    """A tile of indices."""
     found = run_time_index(view, given, what)
-    if not isinstance(found, View) or not found.region.is_on_chip:
-        refuse(view, what, "the indices must be a tile on the chip")
+    if not isinstance(found, View):
+        refuse(view, what, f"the indices are {given!r}, and must be a tile")
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -18,9 +19,9 @@ class Kernel:
     """A function in the language, to be run by one core or by the two of a logical one.
 
     A call with arrays runs it by the simulator: there is no other device. Called in
-    another kernel, it is part of that. An argument that has a method
-    ``__nki_kernel__(kernel, args, kwargs)`` is asked what to do instead: such are the
-    arrays of a program that is being traced.
+    another kernel, it is part of that. If an argument's class has ``__nki_kernel__``,
+    the function ``f(kernel, args, kwargs)`` that it names as ``"module:f"`` does the
+    call: such are the arrays of a program that is being traced.
 
     Args:
         func: the function.
@@ -69,8 +70,15 @@ class Kernel:
         for value in _leaves((*args, *kwargs.values())):
             hook = getattr(type(value), "__nki_kernel__", None)
             if hook is not None:
-                return hook(value, self, args, kwargs)
+                return _function(hook)(self, args, kwargs)
         return simulate(self)(*args, **kwargs)
+
+
+def _function(name: str) -> Callable[..., Any]:
+    """The function of a name such as ``"package.module:function"``."""
+    module, _, function = name.partition(":")
+    found: Callable[..., Any] = getattr(importlib.import_module(module), function)
+    return found
 
 
 def _leaves(value: Any) -> Iterator[Any]:

@@ -214,7 +214,7 @@ class Call:
             each is in bounds.
         """
         assert view.dynamic is not None
-        indexed = {link.axis for link in view.dynamic.chain()}
+        indexed = view.dynamic.axes
         places = np.asarray(view.offset)
         for axis, (count, stride) in enumerate(zip(view.shape, view.strides)):
             steps = np.arange(count) * (0 if axis in indexed else stride)
@@ -284,17 +284,29 @@ class Call:
     ) -> None:
         """Report the first element of a view that is out of bounds."""
         position = tuple(map(int, np.argwhere(~valid)[0]))
-        extent = view.allocation.nbytes // view.dtype.itemsize
-        value = int(places[position])
+        value, extent = self._beyond(view, position)
+        what = "index"
+        if extent is None:
+            value, what = int(places[position]), "element"
+            extent = view.allocation.nbytes // view.dtype.itemsize
         self.report(
             "out-of-bounds",
-            f"{name} at {list(position)} of {list(view.shape)} is element {value} of "
-            f"{view.allocation}, which has {extent}",
+            f"{name} at {list(position)} of {list(view.shape)} is {what} {value}, and "
+            f"there are {extent}, of {view.allocation} made at {view.allocation.line}",
             operand=name,
             value=value,
             position=list(position),
             extent=extent,
         )
+
+    def _beyond(self, view: View, position: tuple[int, ...]) -> tuple[int, int | None]:
+        """The index at a position that is out of bounds, and how many there are."""
+        assert view.dynamic is not None
+        for link in view.dynamic.chain():
+            index = np.broadcast_to(self._spread(link, view), view.shape)[position]
+            if not 0 <= index < link.limit:
+                return int(index), link.limit
+        return 0, None
 
 
 def _all_elements(view: View) -> View:

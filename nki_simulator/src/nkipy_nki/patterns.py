@@ -69,7 +69,7 @@ def access(
     axis = axis_of(view, indirect_dim, what)
     step = _in(record, view, view.strides[axis], what)
     if scalar_offset is not None:
-        dynamic = _scalar(view, scalar_offset, axis, what)
+        dynamic = _scalar(view, scalar_offset, what)
     else:
         dynamic = _vector(view, vector_offset, axis, shape[0], what)
         strides[0] = step
@@ -86,9 +86,10 @@ def _require_pattern(view: View, pairs: list[tuple[int, ...]], what: str) -> Non
     if view.region.is_on_chip and len(pairs) < 2:
         refuse(view, what, "a pattern on the chip has at least two dimensions")
     for stride, count in pairs:
-        if stride < 0 or count < 1:
-            refuse(view, what, f"[{stride}, {count}]: a stride must not be negative, "
-                   "and a count must be positive")  # fmt: skip
+        if stride < 0:
+            refuse(view, what, f"[{stride}, {count}]: a stride must not be negative")
+        if count < 1:
+            refuse(view, what, f"[{stride}, {count}]: a count must be positive")
 
 
 def _in(record: DTypeRecord, view: View, number: int, what: str) -> int:
@@ -149,11 +150,11 @@ def _require_inside(
         out_of_bounds(view, what, value, size, f"element {value}, and there are {size}")
 
 
-def _scalar(view: View, given: Any, axis: int, what: str) -> Dynamic:
+def _scalar(view: View, given: Any, what: str) -> Dynamic:
     found = run_time_index(view, given, what)
     if isinstance(found, View) and found.size != 1:
-        refuse(view, what, f"scalar_offset has the shape {list(found.shape)}, and must "
-               "have one element")  # fmt: skip
+        shape = list(found.shape)
+        refuse(view, what, f"scalar_offset has the shape {shape}: it must be of one")
     return Dynamic(found, 1, 1)
 
 
@@ -163,8 +164,8 @@ def _vector(view: View, given: Any, axis: int, count: int, what: str) -> Dynamic
         refuse(view, what, "vector_offset is of dim 0 of a tensor in HBM")
     rows, columns = found.shape[0], found.free_size
     if rows * columns < count or (columns == 1 and rows != count):
-        refuse(view, what, f"{count} indices are needed, and vector_offset has the "
-               f"shape {list(found.shape)}")  # fmt: skip
+        problem = f"vector_offset has the shape {list(found.shape)}"
+        refuse(view, what, f"{count} indices are needed, and {problem}")
     return Dynamic(found, 1, 1, axis=0)
 
 

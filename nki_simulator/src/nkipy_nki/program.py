@@ -121,7 +121,12 @@ class Dynamic:
     @property
     def is_scalar(self) -> bool:
         """Whether all elements of the view are moved alike."""
-        return all(link.axis is None for link in self.chain())
+        return self.axis is None and (self.more is None or self.more.is_scalar)
+
+    @property
+    def axes(self) -> set[int]:
+        """Those along which an index takes the place of the position."""
+        return {link.axis for link in self.chain() if link.axis is not None}
 
 
 class View:
@@ -183,9 +188,12 @@ class View:
     def extent(self) -> tuple[int, int]:
         """The first element, and one behind the last, a dynamic index left out."""
         low = high = self.offset
-        for count, stride in zip(self.shape, self.strides):
+        indexed = () if self.dynamic is None else self.dynamic.axes
+        for axis, (count, stride) in enumerate(zip(self.shape, self.strides)):
             if count == 0:
                 return self.offset, self.offset
+            if axis in indexed:
+                continue
             low += min(0, (count - 1) * stride)
             high += max(0, (count - 1) * stride)
         return low, high + 1

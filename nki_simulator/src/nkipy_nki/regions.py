@@ -17,14 +17,13 @@ class MemoryRegion(Enum):
     #: HBM that the cores of a logical core share: arguments and results lie there.
     shared_hbm = "shared_hbm"
 
+    def __init__(self, name: str) -> None:
+        #: Whether the first dimension of its tensors is that of partitions.
+        self.is_on_chip = name in ("sbuf", "psum")
+
     def __repr__(self) -> str:
         return f"nl.{self.value}"
 
-    @property
-    def is_on_chip(self) -> bool:
-        """Whether its first dimension is that of partitions."""
-        return self in ON_CHIP
 
-
-ON_CHIP = frozenset({MemoryRegion.sbuf, MemoryRegion.psum})
-HBM = frozenset({MemoryRegion.private_hbm, MemoryRegion.shared_hbm})
+ON_CHIP = frozenset(region for region in MemoryRegion if region.is_on_chip)
+HBM = frozenset(region for region in MemoryRegion if not region.is_on_chip)

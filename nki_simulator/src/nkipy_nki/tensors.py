@@ -35,7 +35,7 @@ class Shape(tuple[int, ...]):
 
 
 class NkiTensor(View):
-    """A tensor, or a view of one: nothing is copied.
+    """A tensor, or a view of one: nothing is copied. Views of a subclass are of it.
 
     On the chip, dimension 0 is that of partitions. It is never moved, split, merged or
     taken away, and a view has at least two dimensions; in HBM, at least one.
@@ -47,7 +47,7 @@ class NkiTensor(View):
         dtype: the element type.
     """
 
-    __slots__ = ("__weakref__",)
+    __slots__ = ()
 
     def __init__(
         self,
@@ -203,8 +203,8 @@ class NkiTensor(View):
     __array_ufunc__ = None
 
     def __bool__(self) -> bool:
-        self._refuse("a tensor has no truth value: its elements are known at run time "
-                     "only; compare shapes and dtypes, or use nl.where")  # fmt: skip
+        way = "its elements are known at run time only; nl.where chooses by them"
+        self._refuse(f"a tensor has no truth value: {way}")
 
     def __len__(self) -> int:
         self._refuse("len() of a tensor: use t.shape[0]")

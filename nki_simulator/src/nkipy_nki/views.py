@@ -18,6 +18,7 @@ from typing import Any, NoReturn, TypeVar
 from nkipy_nki.dtypes import DTypeRecord, find_dtype
 from nkipy_nki.errors import NkiValidationError
 from nkipy_nki.program import Dynamic, Register, View, contiguous_strides
+from nkipy_nki.regions import MemoryRegion
 from nkipy_nki.running import current, is_running, kernel_line
 
 V = TypeVar("V", bound=View)
@@ -436,15 +437,17 @@ def add_index(
 
 
 def run_time_index(view: View, given: Any, what: str) -> Register | View:
-    """A register, or a tensor of integers, that was given as an index."""
+    """A register, or a tile of integers, that was given as an index."""
     found = getattr(given, "register", given)
     if isinstance(found, Register):
+        if found.dtype == "int64" and view.region.is_on_chip:
+            refuse(view, what, "an index of 64 bits, and on the chip it must have 32")
         return found
+    problem = f"an index is {given!r}, and must be"
     if not isinstance(found, View):
-        refuse(view, what, f"an index is {given!r}, and must be an int, a register or "
-               "a tensor")  # fmt: skip
-    if found.dtype.is_float:
-        refuse(view, what, f"an index is {found.dtype}, and must be of integers")
+        refuse(view, what, f"{problem} an int, a register or a tile of integers")
+    if found.dtype.is_float or found.region is not MemoryRegion.sbuf:
+        refuse(view, what, f"{problem} a register or a tile of integers in the SBUF")
     return found
 
 
@@ -465,7 +468,7 @@ def indirect(view: V, index: Any, num_elem: int | None) -> V:
     found = run_time_index(view, index, what)
     if not view.region.is_on_chip or not isinstance(found, View):
         refuse(view, what, "it is of a tile on the chip, by a tile of indices")
-    if not found.region.is_on_chip or len(found.shape) != 2:
+    if len(found.shape) != 2:
         refuse(view, what, "the indices must be a tile of two dimensions")
     runs = _runs(view.shape[1:], view.strides[1:])
     if len(runs) > 1:

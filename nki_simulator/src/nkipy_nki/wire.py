@@ -344,6 +344,8 @@ class _Reader:
         )
         if len(made.shape) != len(made.strides):
             _refuse(f"{row!r} is no view")
+        if made.dynamic is not None:
+            _require_indices(made, made.dynamic)
         if made.size > max(made.allocation.size, self._chip.sbuf_bytes):
             _refuse(f"a view of {made.allocation} has {made.size} elements")
         low, high = made.extent
@@ -353,10 +355,13 @@ class _Reader:
 
     def _dynamic(self, row: Any, depth: int = 0) -> Dynamic:
         index, step, limit, axis, dealt, *more = row
-        if type(dealt) is not bool or depth > _MAX_DEPTH:
+        found = self._operand(index)
+        if not isinstance(found, (Register, View)) or type(dealt) is not bool:
             _refuse(f"{row!r} is no index")
+        if depth > _MAX_DEPTH:
+            _refuse("a view has too many indices")
         return Dynamic(
-            self._operand(index),
+            found,
             _integer(step),
             _integer(limit, 0),
             None if axis is None else _integer(axis, 0, 32),
@@ -430,6 +435,22 @@ class _Reader:
         if dtype not in ("int32", "int64"):
             _refuse(f"a register of {dtype!r}")
         return Register(_integer(number, 0, self._program.registers), dtype)
+
+
+def _require_indices(view: View, dynamic: Dynamic) -> None:
+    """A view's indices must be as many as it needs."""
+    for link in dynamic.chain():
+        index = link.index
+        if link.axis is None:
+            fits = not link.dealt and (isinstance(index, Register) or index.size == 1)
+        elif isinstance(index, Register) or link.axis >= len(view.shape):
+            fits = False
+        elif link.dealt:
+            fits = len(view.shape) == len(index.shape) == 2 and link.axis == 1
+        else:
+            fits = index.size >= view.shape[link.axis] and index.shape != ()
+        if not fits:
+            _refuse(f"an index of a view of {view.allocation} does not fit it")
 
 
 def _attribute(found: Any) -> Any:

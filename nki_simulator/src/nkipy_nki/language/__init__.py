@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from nkipy_nki.control import *
 from nkipy_nki.dtypes import DTYPES
+from nkipy_nki.indexing import ds as ds
 from nkipy_nki.language.creation import *
 from nkipy_nki.language.names import *
 from nkipy_nki.regions import MemoryRegion as MemoryRegion
 from nkipy_nki.tensors import NkiTensor as NkiTensor
 
-globals().update({name: record.name for name, record in DTYPES.items()})
+globals().update(DTYPES)
 __all__ = [name for name in dir() if not name.startswith("_")]

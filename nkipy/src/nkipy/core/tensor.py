@@ -126,6 +126,8 @@ class NKIPyTensorRef(TensorArithmeticMixin, TensorMethodsMixin, Unknown):
         "__weakref__",
     )
     __array_priority__ = 1000.0
+    #: What an NKI kernel calls that is called with a tensor.
+    __nki_kernel__ = "nkipy.core.nki_op:call_kernel"
     _array: np.ndarray
     _memory: Any
     #: Whether it is a :class:`~nkipy.core.known_tensor.KnownTensor` still.
@@ -350,12 +352,6 @@ class NKIPyTensorRef(TensorArithmeticMixin, TensorMethodsMixin, Unknown):
         module = func.__module__.removeprefix("numpy").lstrip(".")
         name = f"{module}.{func.__name__}" if module else func.__name__
         return not_implemented(name, args, kwargs)
-
-    def __nki_kernel__(self, kernel: Any, args: Any, kwargs: Any) -> Any:
-        """What an NKI kernel does that is called with a tensor."""
-        from nkipy.core.nki_op import call_kernel
-
-        return call_kernel(kernel, args, kwargs)
 
     def __len__(self) -> int:
         if not self.shape:
