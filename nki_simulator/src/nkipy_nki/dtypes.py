@@ -489,7 +489,8 @@ def pack(values: np.ndarray, dtype: DTypeRecord) -> np.ndarray:
         Elements, of shape (..., n).
 
     Raises:
-        NkiValidationError: the type is not packed, or the last axis no multiple of 4.
+        NkiValidationError: the type is not packed, or the last axis has other than
+            multiples of four.
     """
     inner = _inner(dtype)
     if not values.ndim or values.shape[-1] % PACKED:
@@ -499,7 +500,7 @@ def pack(values: np.ndarray, dtype: DTypeRecord) -> np.ndarray:
         )
     parts = np.ascontiguousarray(narrow(values, inner)).view(np.uint8)
     if dtype.itemsize < PACKED:
-        parts = parts[..., 0::2] | np.left_shift(parts[..., 1::2], 4, dtype=np.uint8)
+        parts = np.bitwise_or(parts[..., 0::2], parts[..., 1::2] << np.uint8(4))
     return np.ascontiguousarray(parts).view(dtype.element)
 
 

@@ -12,7 +12,7 @@ from nkipy_nki.checking import same_elements, same_partitions
 from nkipy_nki.declaring import instruction
 from nkipy_nki.engines import Engine
 from nkipy_nki.machine import Call
-from nkipy_nki.operators import ALU, AluOp
+from nkipy_nki.operators import find_operation
 from nkipy_nki.program import Instruction
 from nkipy_nki.records import Sample, reads, writes
 
@@ -20,7 +20,7 @@ __all__ = ["tensor_tensor"]
 
 
 def _meaning(call: Call) -> None:
-    op: AluOp = ALU[call.attributes["op"]]
+    op = find_operation(call.attributes["op"], "arithmetic")
     call.write("dst", op(call.flat("data1"), call.flat("data2")))
 
 
