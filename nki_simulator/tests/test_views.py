@@ -216,7 +216,6 @@ def test_rows_of_hbm_have_a_step() -> None:
         ((Ellipsis, Ellipsis), "more than one ellipsis"),
         ((slice(None), ds(0, 0)), "the size is 0"),
     ],
-    ids=str,
 )
 def test_a_wrong_index_is_refused(index: Any, problem: str) -> None:
     with pytest.raises(NkiValidationError) as raised:

@@ -6,24 +6,23 @@ from dataclasses import dataclass
 from operator import index as as_int
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
+from nkipy_nki.gathering import run_time_index
 from nkipy_nki.program import Dynamic, Register, View
 from nkipy_nki.views import (
-    add_index,
     axis_of,
     is_fixed,
     out_of_bounds,
     refuse,
     require_direct,
     require_free,
-    run_time_index,
 )
 
 V = TypeVar("V", bound=View)
 
-__all__ = ["DynamicSlice", "ds", "index", "select", "slice_dim", "vector_select"]
+__all__ = ["DynamicSlice", "ds", "index", "select", "slice_dim"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False, slots=True)
 class DynamicSlice:
     """`size` elements from `start` on, which may be a register."""
 
@@ -274,24 +273,3 @@ def select(view: V, dim: int, given: Any) -> V:
     """One element of a dimension, which goes away, by a number or at run time."""
     axis = axis_of(view, dim, f"select({dim})")
     return _at(view, axis, given)
-
-
-def vector_select(view: V, dim: int, given: Any) -> V:
-    """Elements of dimension 0, in HBM, by a tensor ``[n, 1]`` of indices."""
-    what = f"vector_select({dim})"
-    if axis_of(view, dim, what) != 0 or view.region.is_on_chip:
-        refuse(view, what, "it is of dim 0 of a tensor in HBM")
-    if is_fixed(view):
-        refuse(view, what, "dim 0 is indexed at run time already")
-    found = vector_of(view, given, what)
-    dynamic = Dynamic(found, view.strides[0], view.shape[0], axis=0)
-    shape = (found.size, *view.shape[1:])
-    return add_index(view, view.offset, shape, view.strides, dynamic)
-
-
-def vector_of(view: View, given: Any, what: str) -> View:
-    """A tile of indices."""
-    found = run_time_index(view, given, what)
-    if not isinstance(found, View):
-        refuse(view, what, f"the indices are {given!r}, and must be a tile")
-    return found

@@ -8,16 +8,9 @@ from operator import index as as_int
 from typing import Any, TypeVar
 
 from nkipy_nki.dtypes import DTypeRecord, find_dtype
-from nkipy_nki.indexing import vector_of
+from nkipy_nki.gathering import add_index, run_time_index, vector_of
 from nkipy_nki.program import Dynamic, View
-from nkipy_nki.views import (
-    add_index,
-    axis_of,
-    derive,
-    out_of_bounds,
-    refuse,
-    run_time_index,
-)
+from nkipy_nki.views import axis_of, derive, out_of_bounds, refuse
 
 V = TypeVar("V", bound=View)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
-from nkipy_nki import indexing, patterns, views
+from nkipy_nki import gathering, indexing, patterns, views
 from nkipy_nki.assigning import copy_into
 from nkipy_nki.dtypes import DTypeRecord, find_dtype
 from nkipy_nki.errors import NkiValidationError
@@ -119,7 +119,7 @@ class NkiTensor(View):
 
     def vector_select(self, dim: int, index: Any) -> NkiTensor:
         """Elements of dimension 0 by a tile of indices; in HBM, and once only."""
-        return indexing.vector_select(self, dim, index)
+        return gathering.vector_select(self, dim, index)
 
     def permute(self, dims: Sequence[int]) -> NkiTensor:
         """The dimensions in the order in which `dims` names them."""
@@ -196,7 +196,7 @@ class NkiTensor(View):
 
     def indirect(self, index: Any, num_elem: int | None = None) -> NkiTensor:
         """`num_elem` elements of each partition, by a tile of indices."""
-        return views.indirect(self, index, num_elem)
+        return gathering.indirect(self, index, num_elem)
 
     # -- what it is not ----------------------------------------------------------------
     #: NumPy's operators leave it to the tensor's own.

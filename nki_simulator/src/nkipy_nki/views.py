@@ -17,8 +17,7 @@ from typing import Any, NoReturn, TypeVar
 
 from nkipy_nki.dtypes import DTypeRecord, find_dtype
 from nkipy_nki.errors import NkiValidationError
-from nkipy_nki.program import Dynamic, Register, View, contiguous_strides
-from nkipy_nki.regions import MemoryRegion
+from nkipy_nki.program import Dynamic, View, contiguous_strides
 from nkipy_nki.running import current, is_running, kernel_line
 
 V = TypeVar("V", bound=View)
@@ -28,7 +27,6 @@ __all__ = [
     "broadcast_to",
     "expand_dim",
     "flatten_dims",
-    "indirect",
     "is_contiguous",
     "permute",
     "rearrange",
@@ -120,7 +118,7 @@ def require_direct(view: View, what: str) -> None:
         refuse(view, what, "a view that .indirect made cannot be viewed again")
 
 
-def _sizes(view: View, shape: Any, what: str) -> tuple[int, ...]:
+def sizes_of(view: View, shape: Any, what: str) -> tuple[int, ...]:
     """A shape that was given: positive numbers."""
     given = shape if isinstance(shape, (tuple, list)) else (shape,)
     sizes = tuple(as_int(size) for size in given)
@@ -157,7 +155,7 @@ def broadcast(view: V, dim: int, size: int) -> V:
     """A dimension of one element as one of `size` equal elements."""
     what = f"broadcast({dim}, {size})"
     axis = axis_of(view, dim, what)
-    (count,) = _sizes(view, size, what)
+    (count,) = sizes_of(view, size, what)
     if view.shape[axis] == count:
         return view
     require_free(view, axis, what, "broadcast")
@@ -170,7 +168,7 @@ def broadcast(view: V, dim: int, size: int) -> V:
 
 def broadcast_to(view: V, shape: Any) -> V:
     """Each dimension of one element as often as `shape` says: same rank."""
-    sizes = _sizes(view, shape, "broadcast_to")
+    sizes = sizes_of(view, shape, "broadcast_to")
     if len(sizes) != len(view.shape):
         refuse(
             view,
@@ -218,7 +216,7 @@ def _require_dims(view: View, count: int, what: str) -> None:
 # -- shapes ----------------------------------------------------------------------------
 def reshape(view: V, shape: Any) -> V:
     """Another shape of as many elements, which must not need a copy."""
-    sizes = _sizes(view, shape, "reshape")
+    sizes = sizes_of(view, shape, "reshape")
     what = f"reshape({list(sizes)})"
     require_direct(view, what)
     if math.prod(sizes) != view.size:
@@ -242,7 +240,7 @@ def _reshaped(
     shape: Sequence[int], strides: Sequence[int], sizes: Sequence[int]
 ) -> tuple[int, ...] | None:
     """The strides that another shape has; None if there are none."""
-    runs = _runs(shape, strides)
+    runs = runs_of(shape, strides)
     left, step = runs.pop() if runs else (1, 1)
     found: list[int] = []
     for size in reversed(sizes):
@@ -256,7 +254,7 @@ def _reshaped(
     return tuple(reversed(found))
 
 
-def _runs(shape: Sequence[int], strides: Sequence[int]) -> list[tuple[int, int]]:
+def runs_of(shape: Sequence[int], strides: Sequence[int]) -> list[tuple[int, int]]:
     """Dimensions merged where they follow each other: counts and strides."""
     runs: list[tuple[int, int]] = []
     for count, stride in zip(shape, strides):
@@ -272,7 +270,7 @@ def reshape_dim(view: V, dim: int, shape: Any) -> V:
     """Dimension `dim` as several, whose sizes multiply to its own."""
     what = f"reshape_dim({dim}, {shape})"
     axis = axis_of(view, dim, what)
-    sizes = _sizes(view, shape, what)
+    sizes = sizes_of(view, shape, what)
     require_free(view, axis, what, "split")
     count, stride = view.shape[axis], view.strides[axis]
     if math.prod(sizes) != count:
@@ -369,7 +367,7 @@ def _parts(
     unknown = [name for name in names if name not in sizes]
     if len(unknown) > 1:
         refuse(view, what, f"the sizes of {' and '.join(unknown)} are not given")
-    known = math.prod(_sizes(view, [sizes[n] for n in names if n in sizes], what))
+    known = math.prod(sizes_of(view, [sizes[n] for n in names if n in sizes], what))
     if count % known or (not unknown and count != known):
         refuse(view, what, f"{count} elements are not divided by {known}")
     return [sizes.get(name, count // known) for name in names]
@@ -420,70 +418,3 @@ def _rescaled(dynamic: Dynamic | None, scale: _Scale) -> Dynamic | None:
     more = _rescaled(dynamic.more, scale)
     step = scale(dynamic.step, "the step of an index")
     return replace(dynamic, step=step, more=more)
-
-
-# -- indices that the run knows --------------------------------------------------------
-def add_index(
-    view: V,
-    offset: int,
-    shape: Sequence[int],
-    strides: Sequence[int],
-    dynamic: Dynamic,
-    **others: Any,
-) -> V:
-    """A view that has one more index at run time."""
-    linked = replace(dynamic, more=others.pop("before", view.dynamic))
-    return derive(view, offset, shape, strides, dynamic=linked, **others)
-
-
-def run_time_index(view: View, given: Any, what: str) -> Register | View:
-    """A register, or a tile of integers, that was given as an index."""
-    found = getattr(given, "register", given)
-    if isinstance(found, Register):
-        if found.dtype == "int64" and view.region.is_on_chip:
-            refuse(view, what, "an index of 64 bits, and on the chip it must have 32")
-        return found
-    problem = f"an index is {given!r}, and must be"
-    if not isinstance(found, View):
-        refuse(view, what, f"{problem} an int, a register or a tile of integers")
-    if found.dtype.is_float or found.region is not MemoryRegion.sbuf:
-        refuse(view, what, f"{problem} a register or a tile of integers in the SBUF")
-    return found
-
-
-def indirect(view: V, index: Any, num_elem: int | None) -> V:
-    """Elements of each partition by indices: those of groups of partitions differ.
-
-    Index i of a partition in group g is ``index[g * n + i % n, i // n]``, where n is
-    16, and 32 for the tensor engine.
-
-    Args:
-        view: on the chip; the elements of a partition must follow each other.
-        index: on the chip, of integers, of shape (partitions, k).
-        num_elem: how many; all that `index` has for groups of 16, if None.
-    """
-    what = f"indirect({num_elem})"
-    require_direct(view, what)
-    _require_generation(what)
-    found = run_time_index(view, index, what)
-    if not view.region.is_on_chip or not isinstance(found, View):
-        refuse(view, what, "it is of a tile on the chip, by a tile of indices")
-    if len(found.shape) != 2:
-        refuse(view, what, "the indices must be a tile of two dimensions")
-    runs = _runs(view.shape[1:], view.strides[1:])
-    if len(runs) > 1:
-        refuse(view, what, "the elements of a partition must follow each other")
-    step = runs[0][1] if runs else 1
-    most = found.shape[1] * 16
-    (count,) = _sizes(view, most if num_elem is None else num_elem, what)
-    if count > 2 * most:
-        refuse(view, what, f"the indices {list(found.shape)} are at most {2 * most}")
-    dynamic = Dynamic(found, step, view.free_size, axis=1, dealt=True)
-    shape, strides = (view.shape[0], count), (view.strides[0], step)
-    return add_index(view, view.offset, shape, strides, dynamic)
-
-
-def _require_generation(what: str) -> None:
-    if is_running() and current().chip.generation < 4:
-        text = f"{what}: tensor indirection is of gen4 and later"
-        current().findings.report("generation", text, kernel_line())
