@@ -243,8 +243,8 @@ def rsqrt(x: np.ndarray) -> np.ndarray:
     return np.divide(_ONE, made, out=made if isinstance(made, np.ndarray) else None)
 
 
-# Documented is that beyond [-pi, pi] the device goes on with a cubic, and that sin(9) is
-# about 27.65 then. Chosen: a cubic in the distance d from pi, odd around 0, with the
+# Documented is that beyond [-pi, pi] the device goes on with a cubic, and that sin(9)
+# is about 27.65 then. Chosen: a cubic in the distance d from pi, odd around 0, with the
 # sine's value and slope there and no square: -d + c * d ** 3. It has one free number,
 # which that figure gives.
 _SIN_FIGURE = (9.0, 27.65)
