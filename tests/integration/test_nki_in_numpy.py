@@ -1,0 +1,167 @@
+"""NKI kernels inside of NumPy: one custom call, wherever the program runs."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+
+import nkipy_nki as nki
+import nkipy_nki.isa as nisa
+import nkipy_nki.language as nl
+from nkipy.core import nki_op
+from nkipy.core.errors import NKIPyError
+from nkipy.core.trace import trace_function
+from nkipy.hlo import kernel_languages
+from nkipy.hlo.ir import Shape
+from nkipy.runtime import simulate_jit
+from nkipy.testing import check_kernel
+from nkipy_emulator.compiler import compile_in_process
+from tests.support import nrt_client
+from tests.support.nrt_client import make_neff
+
+X = np.linspace(-2, 2, 8 * 16, dtype=np.float32).reshape(8, 16)
+Y = np.arange(8 * 16, dtype=np.float32).reshape(8, 16)
+
+
+@nki.jit
+def added(x, y):
+    """x + y, and twice that."""
+    one = nl.ndarray(x.shape, x.dtype, buffer=nl.shared_hbm)
+    two = nl.ndarray(x.shape, x.dtype, buffer=nl.shared_hbm)
+    a, b = (nl.ndarray(t.shape, t.dtype) for t in (x, y))
+    nisa.dma_copy(a, x)
+    nisa.dma_copy(b, y)
+    nisa.tensor_tensor(a, a, b, op="add")
+    nisa.dma_copy(one, a)
+    nisa.tensor_tensor(a, a, a, op="add")
+    nisa.dma_copy(two, a)
+    return one, two
+
+
+@nki.jit
+def doubled_in_place(x):
+    tile = nl.ndarray(x.shape, x.dtype)
+    nisa.dma_copy(tile, x)
+    nisa.tensor_tensor(tile, tile, tile, op="add")
+    nisa.dma_copy(x, tile)
+
+
+@nki.jit
+def reads_what_is_not_there(x):
+    result = nl.ndarray(x.shape, x.dtype, buffer=nl.shared_hbm)
+    tile = nl.ndarray(x.shape, x.dtype)
+    nisa.dma_copy(result, tile)
+    return result
+
+
+def model(x, y):
+    total, twice = added(x * 2, y)
+    return np.maximum(total, 0), twice.sum(axis=0)
+
+
+def mutating(x, y):
+    z = x + y
+    doubled_in_place(z)
+    doubled_in_place(x)
+    return z
+
+
+@pytest.mark.device
+def test_a_kernel_in_a_program_gives_the_same_in_all_ways():
+    check_kernel(model, X, Y)
+
+
+@pytest.mark.device
+def test_what_a_kernel_writes_to_is_written():
+    check_kernel(mutating, X.copy(), Y)
+
+
+def test_a_kernel_is_one_custom_call():
+    module = trace_function(model, (X, Y), {}).module
+    calls = [i for i in module.instructions() if i.opcode == "custom-call"]
+    (call,) = calls
+    assert call.attributes["custom_call_target"] == "AwsNeuronCustomNativeKernel"
+    assert len(call.operands) == len(call.tuple_shapes) == 2
+
+
+def _embedded(b, x, y):
+    made = nki_op.language().embed(
+        added,
+        tuple(nki_op.language().ArraySpec(v.shape, v.dtype) for v in (x, y)),
+        {},
+        "trn2",
+    )
+    attributes = {
+        "custom_call_target": kernel_languages.TARGET,
+        "backend_config": made.program,
+    }
+    shapes = [Shape(dtype, dims) for dims, dtype in made.interface.outputs]
+    return b.tuple_result("custom-call", (x, y), shapes, attributes)[1]
+
+
+@pytest.mark.parametrize("engine", ["inprocess", "child"])
+def test_a_neff_carries_the_kernel(tmp_path, engine):
+    environment = {"NKIPY_EMULATOR_ENGINE": engine}
+    environment["NKIPY_EMULATOR_PYTHON"] = sys.executable
+    with nrt_client.session(tmp_path, **environment) as nrt:
+        model = nrt.load(make_neff(_embedded, X, Y))
+        x, y, out = nrt.tensor(X), nrt.tensor(Y), nrt.empty(X.nbytes)
+        inputs = nrt.tensor_set({"x0": x, "x1": y})
+        nrt.execute(model, inputs, nrt.tensor_set({"output0": out}))
+        np.testing.assert_array_equal(nrt.read(out, X.shape, X.dtype), 2 * (X + Y))
+
+
+def test_another_generation_is_refused_when_it_is_compiled(tmp_path):
+    module = nrt_client.make_module(_embedded, X, Y)
+    (tmp_path / "m.pb").write_bytes(module.serialize())
+    for target, code in (("trn1", 70), ("trn2", 0)):
+        options = ["--framework", "XLA", "--target", target, "--lnc", "1"]
+        done = compile_in_process(["compile", "m.pb", *options], tmp_path)
+        assert done.returncode == code
+        said = b"the NKI kernel was traced for trn2 (gen3)"
+        assert (said in done.stderr) == (target == "trn1")
+
+
+def test_what_only_values_show_is_said_with_the_kernels_line():
+    with pytest.raises(nki.NkiValidationError, match="never written") as raised:
+        simulate_jit(lambda x: reads_what_is_not_there(x))(X)
+    line = reads_what_is_not_there.func.__code__.co_firstlineno + 4
+    assert f"{__file__}:{line}" in str(raised.value)
+
+
+def test_what_the_language_refuses_is_refused_while_tracing():
+    @nki.jit
+    def wrong(x):
+        tile = nl.ndarray((4, 4), x.dtype)
+        nisa.dma_copy(tile, x)
+
+    with pytest.raises(nki.NkiValidationError, match="dma_copy"):
+        trace_function(lambda x: wrong(x), (X,), {})
+
+
+def test_wrapped_kernels_take_the_shapes_that_they_were_wrapped_for():
+    op = nki_op.wrap_nki_kernel(added, [X, Y])
+    one, two = simulate_jit(lambda x, y: op(x, y))(X, Y)
+    np.testing.assert_array_equal(two, 2 * one)
+    with pytest.raises(ValueError, match="was traced for"):
+        simulate_jit(lambda x, y: op(x[:4], y[:4]))(X, Y)
+    with pytest.raises(NotImplementedError):
+        op(X, Y)
+
+
+def test_a_constant_cannot_be_written():
+    @nki.jit
+    def copied(x, y):
+        nisa.dma_copy(y, x)
+
+    constant = X.copy()
+    with pytest.raises(NKIPyError, match="writes to an argument"):
+        trace_function(lambda x: copied(x, constant), (X,), {})
+
+
+def test_without_the_language_it_is_said_which_package_is_missing(monkeypatch):
+    monkeypatch.setattr(nki_op, "language", lambda: None)
+    with pytest.raises(nki_op.NKINotAvailableError, match="nkipy-nki"):
+        nki_op.wrap_nki_kernel(added, [X, Y])
