@@ -382,7 +382,7 @@ def find_dtype(
         )
     if precise or not record.is_float or record.name == "float8_e8m0fnu":
         return record
-    return record if record.itemsize == 4 else _kept_in_float32(record.name)
+    return record if record.itemsize == 4 else _kept_in_float32(str(record.name))
 
 
 def _find(dtype: Any) -> DTypeRecord:
@@ -405,6 +405,15 @@ def _numpy_name(dtype: Any) -> str:
     return found.name if found is not None and found.isnative else ""
 
 
+def _on_array(
+    function: Callable[[np.ndarray], np.ndarray], array: np.ndarray
+) -> np.ndarray:
+    """What a function makes of an array. NumPy makes scalars of those without axes."""
+    if array.ndim:
+        return function(array)
+    return function(array.reshape(1)).reshape(())
+
+
 def widen(array: np.ndarray, dtype: DTypeRecord) -> np.ndarray:
     """Elements as float32, in which engines compute. It may be `array` itself.
 
@@ -413,7 +422,7 @@ def widen(array: np.ndarray, dtype: DTypeRecord) -> np.ndarray:
     Raises:
         NkiValidationError: the type is packed; :func:`unpack` gives its numbers.
     """
-    return dtype.widening(array)
+    return _on_array(dtype.widening, array)
 
 
 def narrow(values: np.ndarray, dtype: DTypeRecord) -> np.ndarray:
@@ -432,7 +441,7 @@ def narrow(values: np.ndarray, dtype: DTypeRecord) -> np.ndarray:
     Raises:
         NkiValidationError: the type is packed; :func:`pack` makes its elements.
     """
-    return dtype.rounding(values)
+    return _on_array(dtype.rounding, values)
 
 
 def convert(

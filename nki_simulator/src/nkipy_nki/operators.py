@@ -118,8 +118,8 @@ def find_operation(given: Any, kind: str | tuple[str, ...]) -> Operation:
     """The operation that a kernel names.
 
     Args:
-        given: a record, a name, one of the language's functions (which has its record
-            or name as ``operation``), or a function of NumPy.
+        given: a record, a name, one of the language's functions (whose `operation` is
+            either), or a function of NumPy.
         kind: one of :data:`KINDS`, or several.
 
     Raises:
@@ -177,7 +177,7 @@ def _abs_min(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _shift(shift: np.ufunc) -> Callable[..., np.ndarray]:
-    """A shift that fills with 0; by as many places as there are bits it gives 0."""
+    """A shift that fills with 0, of any number of places."""
 
     def compute(x: np.ndarray, places: np.ndarray) -> np.ndarray:
         x, places = np.asarray(x), np.asarray(places)
