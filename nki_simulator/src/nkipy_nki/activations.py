@@ -35,7 +35,6 @@ __all__ = [
 ]
 
 _ONE = np.float32(1)
-_HALF = np.float32(0.5)
 _ZERO = np.float32(0)
 #: exp() of less than its negative is no float32, not even times as much.
 _EXP_END = np.float32(120)
@@ -267,13 +266,15 @@ def relu(x: np.ndarray) -> np.ndarray:
 
 def prelu(x: np.ndarray, slope: np.ndarray | np.float32) -> np.ndarray:
     """x, times `slope` where x is negative."""
-    return np.where(x < 0, x * slope, x)
+    made = np.minimum(x, _ZERO)
+    made *= slope
+    made += relu(x)
+    return made
 
 
 def rsqrt(x: np.ndarray) -> np.ndarray:
     """1 / sqrt(x)."""
-    made = np.sqrt(x)
-    return np.divide(_ONE, made, out=made if isinstance(made, np.ndarray) else None)
+    return _ONE / np.sqrt(x)
 
 
 # Documented is that beyond [-pi, pi] the device goes on with a cubic, and that sin(9)

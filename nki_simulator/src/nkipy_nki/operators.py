@@ -30,6 +30,9 @@ KINDS: Mapping[str, str] = {
 }
 
 
+_EVERYWHERE = ((-math.inf, math.inf),)
+
+
 @dataclass(frozen=True, eq=False)
 class Operation:
     """An operation. There is one record of each, so `is` compares them.
@@ -47,7 +50,8 @@ class Operation:
         reduction: if it reduces: reduces the last axis.
         identity: if it reduces: what to begin with.
         alu_engine: the one engine whose ALU has it, if only one has.
-        valid: from where to where it is documented, as an activation function.
+        valid: from where to where it is documented, as an activation function: one
+            interval or two, ends included.
         compiles: whether a chip is documented to have it; what has it not runs in
             simulators only.
     """
@@ -60,7 +64,7 @@ class Operation:
     reduction: Callable[[np.ndarray], np.ndarray] | None = None
     identity: float | None = None
     alu_engine: Engine | None = None
-    valid: tuple[float, float] = (-math.inf, math.inf)
+    valid: tuple[tuple[float, float], ...] = _EVERYWHERE
     compiles: bool = True
 
     def __call__(self, *arrays: Any) -> Any:
@@ -72,7 +76,7 @@ class Operation:
         return f"nl.{self.name}"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return OPERATIONS.__getitem__, (self.name,)
+        return _named, (self.name,)
 
     @property
     def reduces(self) -> bool:
@@ -83,6 +87,13 @@ class Operation:
     def is_bitvec(self) -> bool:
         """Whether it works on bits, not on numbers."""
         return "bitvec" in self.since
+
+    def undocumented(self, values: np.ndarray) -> np.ndarray:
+        """Which float32 values no document gives the activation function for."""
+        inside = np.zeros(values.shape, bool)
+        for low, high in self.valid:
+            inside |= (values >= np.float32(low)) & (values <= np.float32(high))
+        return ~inside
 
     def reduce(self, array: np.ndarray, axis: int | tuple[int, ...] = -1) -> np.ndarray:
         """Reduce one axis or several, which the result lacks.
@@ -102,7 +113,10 @@ class Operation:
         gone = sorted(a % array.ndim for a in axes)
         kept = [a for a in range(array.ndim) if a not in gone]
         shape = [array.shape[a] for a in kept]
-        rows = np.ascontiguousarray(array.transpose(*kept, *gone)).reshape(*shape, -1)
+        count = math.prod(array.shape[a] for a in gone)
+        rows = np.ascontiguousarray(array.transpose(*kept, *gone)).reshape(
+            *shape, count
+        )
         with np.errstate(all="ignore"):
             made = self.reduction(rows)
         return made if self.is_bitvec else np.asarray(made, np.float32)
@@ -146,7 +160,8 @@ def _named(given: Any) -> Operation | None:
         return given
     if isinstance(given, str):
         return OPERATIONS.get(given) or _BY_ALIAS.get(given)
-    if (named := getattr(given, "operation", None)) is not None:
+    named = getattr(given, "operation", None)
+    if isinstance(named, (Operation, str)):
         return _named(named)
     if isinstance(given, np.ufunc):
         return _named(given.__name__)
@@ -201,6 +216,23 @@ def _mean(rows: np.ndarray) -> np.ndarray:
     return np.add.reduce(rows, axis=-1) / np.float32(rows.shape[-1])
 
 
+def _in_order(compute: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
+    """The same on arrays that lie in C's order.
+
+    What NumPy approximates may come out otherwise for elements that lie apart.
+    """
+
+    def compute_in_order(*arrays: Any) -> np.ndarray:
+        return compute(*map(_ordered, arrays))
+
+    return compute_in_order
+
+
+def _ordered(array: Any) -> Any:
+    apart = isinstance(array, np.ndarray) and not array.flags.c_contiguous
+    return array.copy(order="C") if apart else array
+
+
 # -- the table -------------------------------------------------------------------------
 def _by(ufunc: np.ufunc) -> Callable[[np.ndarray], np.ndarray]:
     return partial(ufunc.reduce, axis=-1)
@@ -232,18 +264,19 @@ def _bitvec(
 def _activation(
     name: str,
     compute: Callable[..., np.ndarray],
-    valid: tuple[float, float] = (-math.inf, math.inf),
+    *valid: tuple[float, float],
     arity: int = 1,
     **fields: Any,
 ) -> Operation:
-    return Operation(name, compute, arity, {"activation": 2}, valid=valid, **fields)
+    fields["valid"] = valid or _EVERYWHERE
+    return Operation(name, _in_order(compute), arity, {"activation": 2}, **fields)
 
 
 def _language(
     name: str, compute: Callable[..., np.ndarray], *aliases: str
 ) -> Operation:
     since = {"language": 2}
-    return Operation(name, compute, 1, since, aliases, compiles=False)
+    return Operation(name, _in_order(compute), 1, since, aliases, compiles=False)
 
 
 _ACTIVATION_TOO = {"activation": 2}
@@ -263,7 +296,9 @@ _ARITHMETIC = (
     _arithmetic("greater", _truth(np.greater)),
     _arithmetic("less_equal", _truth(np.less_equal)),
     _arithmetic("less", _truth(np.less)),
-    _arithmetic("power", np.power, alu_engine=Engine.gpsimd, aliases=("pow",)),
+    _arithmetic(
+        "power", _in_order(np.power), alu_engine=Engine.gpsimd, aliases=("pow",)
+    ),
     _arithmetic("abs_max", _abs_max, generation=4),
     _arithmetic("abs_min", _abs_min, generation=4),
     _arithmetic("divide", np.divide, compiles=False, aliases=("true_divide",)),
@@ -278,14 +313,14 @@ _ARITHMETIC = (
         1,
         also=_ACTIVATION_TOO,
         alu_engine=Engine.gpsimd,
-        valid=(2.0**-87, 2.0**97),
+        valid=((2.0**-87, 2.0**97),),
     ),
     _arithmetic(
         "reciprocal",
         np.reciprocal,
         1,
         also=_ACTIVATION_TOO,
-        valid=(-(2.0**42), 2.0**42),
+        valid=((-(2.0**42), -(2.0**-42)), (2.0**-42, 2.0**42)),
     ),
 )
 _BITVEC = (
