@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 
 from nkipy.chips import Chip
+from nkipy_nki.engines import Engine
 from nkipy_nki.findings import Findings
 from nkipy_nki.program import Instruction, Register, View
 from nkipy_nki.records import InstructionRecord, OperandRule
+from nkipy_nki.regions import MemoryRegion
 
 __all__ = ["check", "operand_of"]
 
@@ -115,7 +117,7 @@ def _view_problem(view: View, rule: OperandRule) -> str | None:
         return f"has {view.shape[0]} partitions, and may have {rule.partitions}"
     if rule.dims and len(view.shape) > rule.dims:
         return f"has {len(view.shape)} dimensions, and may have {rule.dims}"
-    return _partition_problem(view)
+    return _partition_problem(view) if rule.aligned else None
 
 
 def _partition_problem(view: View) -> str | None:
@@ -163,4 +165,14 @@ def same_elements(instruction: Instruction, chip: Chip) -> str | None:
                 f"{name} has {view.free_size} elements in a partition, and {first[0]} "
                 f"has {first[1].free_size}"
             )
+    return None
+
+
+def gpsimd_reaches_no_psum(instruction: Instruction, chip: Chip) -> str | None:
+    """The GpSimd engine has no access to the PSUM."""
+    if instruction.engine is not Engine.gpsimd:
+        return None
+    for name, view in instruction.views():
+        if view.region is MemoryRegion.psum:
+            return f"{name} is in psum, which the gpsimd engine cannot reach"
     return None

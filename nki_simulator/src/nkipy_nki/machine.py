@@ -128,16 +128,29 @@ class Call:
         storage = self.machine.memory.storage(view.allocation)
         shift = 0 if view.dynamic is None else self._shift(view, storage)
         if shift is None:
-            return self._gather(view, storage, name)
+            return self._gather(view, name)
         if storage.written is not None and storage.unwritten(view, shift):
-            self._report_unwritten(view, storage.marks(view, shift), name)
+            marks = np.asarray(storage.marks(view, shift))
+            written = np.asarray(marks.reshape(*view.shape, -1).all(-1))
+            self._report_unwritten(view, written, name)
         return storage.elements(view, shift)
 
-    def _gather(self, view: View, storage: Storage, name: str) -> np.ndarray:
+    def _gather(self, view: View, name: str) -> np.ndarray:
         places, valid = self.places(view, name)
         if not valid.all():
             self.report_out_of_bounds(view, places, valid, name)
             places = np.where(valid, places, 0)
+        return self.elements_at(view, places, name)
+
+    def elements_at(self, view: View, places: np.ndarray, name: str) -> np.ndarray:
+        """The elements at positions in a view's tensor, which must have been written.
+
+        Args:
+            view: of the tensor, whose dtype is read.
+            places: in elements of that dtype, in bounds.
+            name: the operand's.
+        """
+        storage = self.machine.memory.storage(view.allocation)
         whole = _all_elements(view)
         marks = storage.marks(whole)
         if marks is not None:
@@ -160,24 +173,83 @@ class Call:
         storage = self.machine.memory.storage(view.allocation)
         shift = 0 if view.dynamic is None else self._shift(view, storage)
         if shift is None:
-            self._scatter(view, storage, elements, name)
+            self._scatter(view, elements, name)
             return
         storage.elements(view, shift)[...] = elements
-        if storage.written is not None:
+        if storage.written is not None or storage.in_psum:
             storage.mark(view, shift)
 
-    def _scatter(
-        self, view: View, storage: Storage, elements: np.ndarray, name: str
-    ) -> None:
+    def store_where(self, name: str, elements: Any, where: np.ndarray) -> None:
+        """Store elements where `where` is true; the others stay as they are.
+
+        Args:
+            name: the operand's.
+            elements: of its dtype, of a shape that broadcasts to its own.
+            where: booleans, of a shape that broadcasts to it as well.
+        """
+        view = self.operands[name]
+        where = np.broadcast_to(where, view.shape)
+        storage = self.machine.memory.storage(view.allocation)
+        shift = 0 if view.dynamic is None else self._shift(view, storage)
+        if shift is None:
+            places, valid = self.places(view, name)
+            if not valid[where].all():
+                self.report_out_of_bounds(view, places, valid | ~where, name)
+            where = where & valid
+            elements = np.broadcast_to(elements, view.shape)
+            self.store_at(view, places[where], elements[where])
+            return
+        np.copyto(storage.elements(view, shift), elements, where=where)
+        if storage.written is not None or storage.in_psum:
+            storage.mark(view, shift, where)
+
+    def store_at(self, view: View, places: np.ndarray, elements: np.ndarray) -> None:
+        """Store elements at positions in a view's tensor.
+
+        Args:
+            view: of the tensor, whose dtype is written.
+            places: in elements of that dtype, in bounds.
+            elements: one for each.
+        """
+        storage = self.machine.memory.storage(view.allocation)
+        whole = _all_elements(view)
+        storage.elements(whole)[places] = elements
+        if storage.written is not None or storage.in_psum:
+            where = np.zeros(whole.shape, bool)
+            where[places] = True
+            storage.mark(whole, 0, where)
+
+    def place(self, name: str) -> tuple[Storage, int]:
+        """Where an operand's elements are, to be changed there.
+
+        Returns:
+            The storage, and how many elements a dynamic index adds to the offset.
+
+        Raises:
+            NkiValidationError: the index is out of bounds, or moves elements
+                differently.
+        """
+        view = self.operands[name]
+        storage = self.machine.memory.storage(view.allocation)
+        if view.dynamic is None:
+            return storage, 0
+        shift = self._shift(view, storage)
+        if shift is None:
+            places, valid = self.places(view, name)
+            if not valid.all():
+                self.report_out_of_bounds(view, places, valid, name)
+            raise NkiValidationError(
+                f"{self.instruction.record.name}: {name} has an index for which "
+                f"nothing is done\n  at {self.instruction.line}"
+            )
+        return storage, shift
+
+    def _scatter(self, view: View, elements: np.ndarray, name: str) -> None:
         places, valid = self.places(view, name)
         if not valid.all():
             self.report_out_of_bounds(view, places, valid, name)
             places, elements = places[valid], elements[valid]
-        whole = _all_elements(view)
-        storage.elements(whole)[places] = elements
-        marks = storage.marks(whole)
-        if marks is not None:
-            marks[places] = True
+        self.store_at(view, places, elements)
 
     # -- dynamic indices ---------------------------------------------------------------
     def _shift(self, view: View, storage: Storage) -> int | None:
@@ -265,8 +337,7 @@ class Call:
         line = self.instruction.line
         self.machine.findings.report(kind, message, line, name, **details)
 
-    def _report_unwritten(self, view: View, marks: Any, name: str) -> None:
-        marks = marks.reshape(*view.shape, -1).all(-1)
+    def _report_unwritten(self, view: View, marks: np.ndarray, name: str) -> None:
         first = tuple(map(int, np.argwhere(~marks)[0]))
         missing = int(marks.size - marks.sum())
         self.report(

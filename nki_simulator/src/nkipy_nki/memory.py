@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from nkipy_nki.program import Allocation, View
+from nkipy_nki.regions import MemoryRegion
 
 __all__ = ["Memory", "Storage"]
 
@@ -16,17 +17,28 @@ _BOOL = np.dtype(bool)
 class Storage:
     """A tensor's bytes.
 
+    Who writes to the bytes says so to :meth:`mark`, if `written` is not None or the
+    tensor is `in_psum`; a product of matrices, to :meth:`mark_product`.
+
     Attributes:
         data: the bytes.
+        unit: bytes that are marked together.
         written: by unit of `unit` bytes, whether it was; None if all were.
+        in_psum: whether products are accumulated here.
+        valued: by unit, whether it was last written by what is no product of matrices;
+            None if nothing was, as in most tensors that products are accumulated in.
     """
 
-    __slots__ = ("data", "unit", "written")
+    __slots__ = ("data", "in_psum", "unit", "valued", "written")
 
-    def __init__(self, data: np.ndarray, unit: int, is_written: bool) -> None:
+    def __init__(
+        self, data: np.ndarray, unit: int, is_written: bool, in_psum: bool = False
+    ) -> None:
         self.data = data
         self.unit = unit
         self.written = None if is_written else np.zeros(data.size // unit, bool)
+        self.in_psum = in_psum
+        self.valued: np.ndarray | None = None
 
     def elements(self, view: View, offset: int = 0) -> np.ndarray:
         """The elements of a view without a dynamic index, in place.
@@ -49,40 +61,82 @@ class Storage:
 
         What is returned can be written.
         """
-        written = self.written
-        if written is None:
+        if self.written is None:
             return None
-        size, unit = view.dtype.itemsize, self.unit
-        if size < unit:
-            self._refine(size)
-            return self.marks(view, offset)
-        per = size // unit
+        self._refine(view.dtype.itemsize)
+        return self._units(self.written, view, offset)
+
+    def _units(self, marks: np.ndarray, view: View, offset: int) -> np.ndarray:
+        """The marks of a view's elements, of several for an element in a last axis."""
+        per = view.dtype.itemsize // self.unit
         strides = tuple([s * per for s in view.strides])
         shape = view.shape
         if per > 1:  # several marks for an element
             shape, strides = (*shape, per), (*strides, 1)
-        start = (view.offset + offset) * per
-        return np.ndarray(shape, _BOOL, self.written, start, strides)
+        return np.ndarray(shape, _BOOL, marks, (view.offset + offset) * per, strides)
 
-    def _refine(self, unit: int) -> None:
-        """Keep marks for smaller units."""
-        assert self.written is not None
-        self.written = np.repeat(self.written, self.unit // unit)
-        self.unit = unit
+    def _refine(self, size: int) -> None:
+        """Keep marks for units that are no larger than an element of so many bytes."""
+        if size >= self.unit:
+            return
+        times = self.unit // size
+        if self.written is not None:
+            self.written = np.repeat(self.written, times)
+        if self.valued is not None:
+            self.valued = np.repeat(self.valued, times)
+        self.unit = size
 
-    def mark(self, view: View, offset: int = 0) -> None:
-        """Remember that a view was written."""
+    def mark(
+        self, view: View, offset: int = 0, where: np.ndarray | None = None
+    ) -> None:
+        """Remember that a view was written; if `where` is given, where it is true."""
+        if self.in_psum:
+            self._value(view, offset, where)
+        self._write(view, offset, where)
+
+    def _write(self, view: View, offset: int, where: np.ndarray | None) -> None:
         marks = self.marks(view, offset)
         if marks is None:
             return
-        if view.size * view.dtype.itemsize == self.data.size and 0 not in view.strides:
+        if where is None and self._is_whole(view):
             self.written = None
             return
-        marks[...] = True
+        marks[... if where is None else where] = True
         assert self.written is not None
         if self.written.all():
             self.written = None
 
+    def _is_whole(self, view: View) -> bool:
+        """Whether a view is of all elements of the tensor."""
+        size = view.size * view.dtype.itemsize
+        return size == self.data.size and 0 not in view.strides
+
+    # -- accumulation ------------------------------------------------------------------
+    def _value(self, view: View, offset: int, where: np.ndarray | None) -> None:
+        if self.valued is None:
+            self.valued = np.zeros(self.data.size // self.unit, bool)
+        self._refine(view.dtype.itemsize)
+        units = self._units(self.valued, view, offset)
+        units[... if where is None else where] = True
+
+    def mark_product(self, view: View, offset: int = 0) -> None:
+        """Remember that a product of matrices was written to a view."""
+        if self.valued is not None:
+            if self._is_whole(view):
+                self.valued = None
+            else:
+                self._refine(view.dtype.itemsize)
+                self._units(self.valued, view, offset)[...] = False
+        self._write(view, offset, None)
+
+    def has_values(self, view: View, offset: int = 0) -> bool:
+        """Whether an element was last written by what is no product of matrices."""
+        if self.valued is None:
+            return False
+        self._refine(view.dtype.itemsize)
+        return bool(self._units(self.valued, view, offset).any())
+
+    # -- reading -----------------------------------------------------------------------
     def unwritten(self, view: View, offset: int = 0) -> bool:
         """Whether an element of a view was never written."""
         marks = self.marks(view, offset)
@@ -113,7 +167,8 @@ class Memory:
         found = self._storages.get(allocation)
         if found is None:
             data = np.zeros(allocation.nbytes, np.uint8)
-            found = Storage(data, allocation.dtype.itemsize, False)
+            in_psum = allocation.region is MemoryRegion.psum
+            found = Storage(data, allocation.dtype.itemsize, False, in_psum)
             self._storages[allocation] = found
         return found
 

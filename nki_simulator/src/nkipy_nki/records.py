@@ -56,6 +56,7 @@ class OperandRule:
         optional: it may be None.
         partitions: at most so many, on the chip.
         dims: at most so many dimensions, on the chip; 0 if any.
+        aligned: on the chip, it begins at a partition that engines can begin at.
     """
 
     read: bool = False
@@ -69,6 +70,7 @@ class OperandRule:
     optional: bool = False
     partitions: int = 128
     dims: int = 0
+    aligned: bool = True
 
     @property
     def wanted(self) -> str:
@@ -105,6 +107,7 @@ class Sample:
             what was there before matters.
         attributes: by name.
         regions: of operands that are not in the SBUF.
+        dtypes: of operands, where NumPy's dtype does not tell it, as of packed ones.
         chip: the target.
         label: what it shows.
         message: of a sample that must be refused: part of what is said.
@@ -113,6 +116,7 @@ class Sample:
     operands: Mapping[str, Any]
     attributes: Mapping[str, Any] = field(default_factory=dict)
     regions: Mapping[str, MemoryRegion] = field(default_factory=dict)
+    dtypes: Mapping[str, str] = field(default_factory=dict)
     chip: str = "trn2"
     label: str = ""
     message: str = ""

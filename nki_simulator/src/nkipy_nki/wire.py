@@ -22,6 +22,13 @@ from nkipy_nki.dtypes import DTypeRecord, find_dtype
 from nkipy_nki.engines import Engine
 from nkipy_nki.errors import NkiProgramError, NkiValidationError
 from nkipy_nki.findings import Findings
+from nkipy_nki.isa.names import (
+    dge_mode,
+    dma_engine,
+    matmul_perf_mode,
+    oob_mode,
+    reduce_cmd,
+)
 from nkipy_nki.program import (
     NOWHERE,
     Allocation,
@@ -462,4 +469,7 @@ def _attribute(found: Any) -> Any:
     return found
 
 
-_ENUMS: dict[str, Any] = {"Engine": Engine}
+_ENUMS: dict[str, Any] = {
+    kind.__name__: kind
+    for kind in (Engine, dge_mode, dma_engine, matmul_perf_mode, oob_mode, reduce_cmd)
+}

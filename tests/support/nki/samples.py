@@ -83,7 +83,8 @@ def _tensor(run: Run, sample: Sample, name: str, given: Any) -> Any:
     if isinstance(given, tuple):
         shape, dtype = given
         return new_tensor(shape, dtype, region, name)
-    made = new_tensor(given.shape, find_dtype(given.dtype), region, name)
+    dtype = find_dtype(sample.dtypes.get(name, given.dtype))
+    made = new_tensor(given.shape, dtype, region, name)
     assert run.machine is not None
     storage = run.machine.memory.storage(made.allocation)
     storage.elements(made)[...] = given.view(storage.elements(made).dtype)
