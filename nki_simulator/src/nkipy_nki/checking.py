@@ -10,8 +10,9 @@ import numpy as np
 from nkipy.chips import Chip
 from nkipy_nki.engines import Engine
 from nkipy_nki.findings import Findings
+from nkipy_nki.operators import KINDS, OPERATIONS
 from nkipy_nki.program import Instruction, Register, View
-from nkipy_nki.records import InstructionRecord, OperandRule
+from nkipy_nki.records import InstructionRecord, OperandRule, OperationRule, Rule
 from nkipy_nki.regions import MemoryRegion
 
 __all__ = ["check", "operand_of"]
@@ -48,6 +49,13 @@ def check(instruction: Instruction, chip: Chip, findings: Findings) -> None:
         findings.report("generation", text, line, name)
     for problem in _problems(instruction, chip):
         findings.report("wrong-operand", problem, line, name)
+    for attribute in record.operations:
+        operation = OPERATIONS.get(instruction.attributes[attribute])
+        if operation is not None and not operation.compiles:
+            text = (
+                f"{attribute} is {operation.name}, which no chip is documented to have"
+            )
+            findings.report("would-not-compile", text, line, name)
 
 
 def _generation(record: InstructionRecord, chip: Chip) -> str:
@@ -67,6 +75,10 @@ def _problems(instruction: Instruction, chip: Chip) -> Iterator[str]:
         if problem := _operand_problem(operand, rule):
             yield f"{name} {problem}"
             return
+    for name, allowed in record.operations.items():
+        if problem := _operation_problem(instruction.attributes[name], allowed, chip):
+            yield f"{name} {problem}"
+            return
     engine = instruction.engine
     if engine.value and engine not in record.engines:
         names = ", ".join(e.name for e in record.engines)
@@ -78,6 +90,26 @@ def _problems(instruction: Instruction, chip: Chip) -> Iterator[str]:
     for rule_of_all in record.rules:
         if problem := rule_of_all(instruction, chip):
             yield problem
+
+
+def _operation_problem(name: Any, rule: OperationRule, chip: Chip) -> str | None:
+    """What is wrong with an attribute that names an operation."""
+    if name is None:
+        return None if rule.optional else "is None, and must be an operation"
+    operation = OPERATIONS.get(name)
+    if operation is None:
+        return f"is {name!r}, and must be an operation"
+    since = [operation.since[kind] for kind in rule.kinds if kind in operation.since]
+    if not since or (rule.names and name not in rule.names):
+        allowed = rule.names or [KINDS[kind] for kind in rule.kinds]
+        return f"is {name}, and may be {', '.join(sorted(allowed))} only"
+    if min(since) > chip.generation:
+        return f"is {name}, which is of gen{min(since)} and later, not of {chip.name}"
+    if rule.arity and operation.arity != rule.arity:
+        return f"is {name}, which takes {operation.arity} operands, not {rule.arity}"
+    if rule.reduces and not operation.reduces:
+        return f"is {name}, which does not reduce"
+    return None
 
 
 def _operand_problem(operand: Any, rule: OperandRule) -> str | None:
@@ -130,6 +162,32 @@ def _partition_problem(view: View) -> str | None:
         f"begins at partition {first}, and {count} partitions may begin at "
         f"{', '.join(map(str, allowed))} only"
     )
+
+
+def at_most_one_in_psum(*names: str) -> Rule:
+    """Of these operands, one at most is in the PSUM."""
+
+    def rule(instruction: Instruction, chip: Chip) -> str | None:
+        found = [n for n in names if _in_psum(instruction.operands[n])]
+        if len(found) < 2:
+            return None
+        return f"{' and '.join(found)} are in psum, and one of them may be"
+
+    return rule
+
+
+def _in_psum(operand: Any) -> bool:
+    return isinstance(operand, View) and operand.region is MemoryRegion.psum
+
+
+def no_psum_by_gpsimd(instruction: Instruction, chip: Chip) -> str | None:
+    """The GpSimd engine does not reach the PSUM."""
+    if instruction.engine is not Engine.gpsimd:
+        return None
+    for name, view in instruction.views():
+        if view.region is MemoryRegion.psum:
+            return f"{name} is in psum, which the gpsimd engine does not reach"
+    return None
 
 
 # -- rules of several records ----------------------------------------------------------

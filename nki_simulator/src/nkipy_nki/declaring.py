@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 from nkipy_nki.engines import Engine
@@ -14,6 +14,7 @@ from nkipy_nki.records import (
     InstructionRecord,
     Meaning,
     OperandRule,
+    OperationRule,
     Rule,
     Sample,
 )
@@ -33,6 +34,7 @@ def instruction(
     samples: Callable[[], Iterable[Sample]],
     refused: Callable[[], Iterable[Sample]],
     choose_engine: Choice | None = None,
+    operations: Mapping[str, OperationRule] | None = None,
     since: int = 2,
     until: int | None = None,
     **operands: OperandRule,
@@ -50,6 +52,7 @@ def instruction(
             engines=engines,
             choose_engine=choose_engine,
             operands=operands,
+            operations=operations or {},
             signature=inspect.signature(function),
             doc=inspect.getdoc(function) or "",
             rules=tuple(rules),
@@ -75,6 +78,9 @@ def _check(record: InstructionRecord) -> None:
         "takes no name": "name" not in record.signature.parameters,
         "has an operand that its signature lacks": not (
             record.operands.keys() <= record.signature.parameters.keys()
+        ),
+        "has an operation that its signature lacks": not (
+            record.operations.keys() <= record.signature.parameters.keys()
         ),
     }
     for problem, holds in problems.items():

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from nkipy.chips import Chip
-from nkipy_nki.dtypes import narrow, widen
+from nkipy_nki.accumulators import ReduceRegisters
+from nkipy_nki.dtypes import DTYPES, narrow, widen
 from nkipy_nki.engines import Engine
 from nkipy_nki.errors import NkiValidationError
 from nkipy_nki.findings import Findings
@@ -16,6 +17,8 @@ from nkipy_nki.memory import Memory, Storage
 from nkipy_nki.program import Dynamic, Instruction, Loop, Register, Step, View
 
 __all__ = ["Call", "Machine"]
+
+_FLOAT32 = DTYPES["float32"]
 
 
 class Machine:
@@ -25,7 +28,7 @@ class Machine:
         chip: which it is of.
         memory: its tensors.
         registers: the sequencer's, by number.
-        accumulators: reduce registers, by engine: one float32 for each partition.
+        accumulators: reduce registers, by engine.
         findings: what is found.
         debug_output: what ``device_print`` wrote: a name and the values.
     """
@@ -35,7 +38,7 @@ class Machine:
         self.memory = memory
         self.findings = findings
         self.registers: dict[int, int] = {}
-        self.accumulators: dict[Engine, np.ndarray] = {}
+        self.accumulators: dict[Engine, ReduceRegisters] = {}
         self.debug_output: list[tuple[str, np.ndarray]] = []
 
     def run(self, steps: Sequence[Step]) -> None:
@@ -59,6 +62,7 @@ class Machine:
             self.registers[number] = i
             self.run(loop.body)
 
+    @np.errstate(all="ignore")
     def execute(self, instruction: Instruction) -> None:
         """Carry out one instruction."""
         instruction.record.meaning(Call(self, instruction))
@@ -164,6 +168,26 @@ class Call:
         """Round float32 values to an operand's dtype and store them there."""
         view = self.operands[name]
         self.store(name, narrow(np.asarray(values), view.dtype))
+
+    def place(self, name: str) -> np.ndarray | None:
+        """An operand's elements where they lie, for a result in float32.
+
+        What computes into them calls :meth:`mark` afterwards.
+
+        Returns:
+            None if they are of another dtype, or lie where only the run knows.
+        """
+        view = self.operands[name]
+        if view.dtype is not _FLOAT32 or view.dynamic is not None:
+            return None
+        return self.machine.memory.storage(view.allocation).elements(view)
+
+    def mark(self, name: str) -> None:
+        """Remember that the elements were written that `place` gave."""
+        view = self.operands[name]
+        storage = self.machine.memory.storage(view.allocation)
+        if storage.written is not None:
+            storage.mark(view)
 
     def store(self, name: str, elements: np.ndarray) -> None:
         """Store elements of the operand's dtype, in any shape of as many elements."""

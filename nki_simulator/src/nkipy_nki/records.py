@@ -97,6 +97,25 @@ def writes(
     return OperandRule(written=True, regions=regions, dtypes=dtypes, **others)
 
 
+@dataclass(frozen=True)
+class OperationRule:
+    """Which operation an attribute may name.
+
+    Attributes:
+        kinds: of ``operators.KINDS``: it is of one of them.
+        arity: how many operands it takes; 0 if any number.
+        names: those that it may be; empty if all of the kinds.
+        reduces: it reduces.
+        optional: it may be None.
+    """
+
+    kinds: tuple[str, ...] = ("arithmetic",)
+    arity: int = 0
+    names: frozenset[str] = frozenset()
+    reduces: bool = False
+    optional: bool = False
+
+
 @dataclass(frozen=True, eq=False)
 class Sample:
     """Operands to try an instruction with.
@@ -131,6 +150,8 @@ class InstructionRecord:
         engines: those that can carry it out, the one that does unless told first; or
             a function that says which does.
         operands: what each operand may be, by name, in the order of the signature.
+        operations: which attributes are operations, and what each may be. A program
+            has their names.
         signature: that of the public function.
         doc: its description.
         rules: further conditions, over several operands or attributes.
@@ -146,6 +167,7 @@ class InstructionRecord:
     engines: tuple[Engine, ...]
     choose_engine: Choice | None
     operands: Mapping[str, OperandRule]
+    operations: Mapping[str, OperationRule]
     signature: inspect.Signature
     doc: str
     rules: tuple[Rule, ...]

@@ -23,6 +23,7 @@ from nkipy_nki.errors import NkiValidationError
 from nkipy_nki.findings import Findings
 from nkipy_nki.machine import Machine
 from nkipy_nki.memory import Memory
+from nkipy_nki.operators import find_operation
 from nkipy_nki.program import (
     NOWHERE,
     Allocation,
@@ -33,7 +34,7 @@ from nkipy_nki.program import (
     Register,
     Step,
 )
-from nkipy_nki.records import InstructionRecord
+from nkipy_nki.records import InstructionRecord, OperationRule
 
 __all__ = ["Run", "current", "emit", "kernel_line", "running"]
 
@@ -207,6 +208,7 @@ def emit(
     name: str | None,
 ) -> Instruction:
     """Make an instruction of what a kernel calls, and add it to the current run."""
+    run = current(f"nki.isa.{record.name}")
     made = Instruction(
         record,
         {n: operand_of(given) for n, given in operands.items()},
@@ -215,8 +217,23 @@ def emit(
         kernel_line(),
         name or "",
     )
-    current(f"nki.isa.{record.name}").add(made)
+    for attribute, rule in record.operations.items():
+        if attributes[attribute] is not None:
+            attributes[attribute] = _operation(made, attribute, rule, run.findings)
+    run.add(made)
     return made
+
+
+def _operation(
+    made: Instruction, attribute: str, rule: OperationRule, findings: Findings
+) -> str:
+    """The name of the operation that an attribute is."""
+    try:
+        return find_operation(made.attributes[attribute], rule.kinds).name
+    except NkiValidationError as error:
+        text = f"{attribute} {str(error).removeprefix('op ')}"
+        findings.report("wrong-operand", text, made.line, made.record.name)
+        raise
 
 
 @lru_cache(maxsize=1024)

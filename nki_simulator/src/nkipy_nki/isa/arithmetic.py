@@ -5,56 +5,271 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from nkipy.chips import Chip
-from nkipy_nki.checking import same_elements, same_partitions
+from nkipy_nki.checking import (
+    at_most_one_in_psum,
+    no_psum_by_gpsimd,
+    same_elements,
+    same_partitions,
+)
+from nkipy_nki.computing import apply, compute, number_like, operands_of, values_like
+from nkipy_nki.costs import cycles, cycles_of_free
 from nkipy_nki.declaring import instruction
 from nkipy_nki.engines import Engine
+from nkipy_nki.isa.names import reduce_cmd as ReduceCommand
+from nkipy_nki.isa.reducing import REDUCE_RES, REDUCTIONS, accumulate, commands
 from nkipy_nki.machine import Call
-from nkipy_nki.operators import find_operation
-from nkipy_nki.program import Instruction
-from nkipy_nki.records import Sample, reads, writes
+from nkipy_nki.operators import OPERATIONS, Operation, as_bits
+from nkipy_nki.program import Instruction, View
+from nkipy_nki.records import OperationRule, Rule, Sample, reads, writes
+from nkipy_nki.regions import MemoryRegion
 
-__all__ = ["tensor_tensor"]
+__all__ = ["reciprocal", "scalar_tensor_tensor", "tensor_scalar", "tensor_tensor"]
+
+_WHOLE = frozenset({"int8", "int16", "int32", "uint8", "uint16", "uint32"})
+_WHOLE_32 = frozenset({"int32", "uint32"})
+#: Arithmetic of two operands that stays within whole numbers, in which GpSimd has it.
+_NATIVE = tuple(
+    o.name
+    for o in OPERATIONS.values()
+    if "arithmetic" in o.since and o.arity == 2 and o.compiles and o.name != "power"
+)
+#: What each generation has of those, and bitwise operations of two operands.
+_PLAIN = tuple(n for n in _NATIVE if OPERATIONS[n].since["arithmetic"] == 2)
+_BITVEC = tuple(o.name for o in OPERATIONS.values() if o.is_bitvec and o.arity == 2)
+
+#: A number for all elements, or one for each partition.
+_NUMBER = reads(scalar=True, vector=True, optional=True)
+_F32 = np.float32
 
 
-def _meaning(call: Call) -> None:
-    op = find_operation(call.attributes["op"], "arithmetic")
-    call.write("dst", op(call.flat("data1"), call.flat("data2")))
+# -- bit patterns ----------------------------------------------------------------------
+def _bits(elements: np.ndarray) -> np.ndarray:
+    """Whole numbers as bit patterns."""
+    return elements.view(f"u{elements.dtype.itemsize}")
 
 
-def _cost(made: Instruction, chip: Chip) -> float:
-    free = made.operands["dst"].free_size
-    return max(64.0, 2.0 * free)
+def _store_bits(call: Call, bits: np.ndarray) -> None:
+    """Store bit patterns; of a destination of other width, the lower bits."""
+    dst = call.operands["dst"]
+    call.store("dst", bits.astype(f"u{dst.dtype.itemsize}").view(dst.dtype.element))
 
 
-def _samples() -> Iterator[Sample]:
-    a = np.arange(12, dtype=np.float32).reshape(3, 4)
-    yield Sample(
-        {"dst": ((3, 4), "float32"), "data1": a, "data2": a + 1}, {"op": "add"}
+def _bit_number(call: Call, name: str, like: np.ndarray) -> Any:
+    """A number, or one for each partition, as bits of an array's dtype."""
+    operand = call.operands[name]
+    if isinstance(operand, View):
+        bits = _bits(call.raw(name)).astype(like.dtype)
+        return bits.reshape(-1, *(1,) * (like.ndim - 1))
+    return as_bits(int(operand), like.dtype)
+
+
+def _whole_numbers(*tiles: str) -> Rule:
+    """Tiles, and numbers beside them, are whole if the operations are of bits."""
+
+    def rule(made: Instruction, chip: Chip) -> str | None:
+        if not _operations(made)[0].is_bitvec:
+            return None
+        for name in tiles:
+            operand = made.operands[name]
+            if isinstance(operand, View) and operand.dtype.name not in _WHOLE:
+                kind = operand.dtype.name
+                return f"{name} is {kind}, and operations of bits take whole numbers"
+            if isinstance(operand, float) and not operand.is_integer():
+                return f"{name} is {operand}, and operations of bits take whole numbers"
+        return None
+
+    return rule
+
+
+def _operations(made: Instruction) -> list[Operation]:
+    """The operations of an instruction's attributes ``op``, or ``op0`` and ``op1``."""
+    names = (made.attributes.get(name) for name in ("op", "op0", "op1"))
+    return [OPERATIONS[name] for name in names if name is not None]
+
+
+# -- tensor_tensor ---------------------------------------------------------------------
+def _tensor_tensor(call: Call) -> None:
+    operation = OPERATIONS[call.attributes["op"]]
+    dst = call.operands["dst"]
+    if operation.is_bitvec:
+        data1, data2 = (_bits(call.raw(n)).reshape(dst.shape) for n in _PAIR)
+        _store_bits(call, operation.compute(data1, data2))
+    elif call.instruction.engine is Engine.gpsimd and _is_native(call.instruction):
+        pair = (call.raw(n).astype(np.int64).reshape(dst.shape) for n in _PAIR)
+        values = operation.compute(*pair).astype(np.int64, copy=False)
+        call.store("dst", values.astype(dst.dtype.element))
+    else:
+        pair = operands_of(
+            *(operation, values_like(call, "data1", dst)),
+            *(values_like(call, "data2", dst), False),
+        )
+        apply(call, operation, *pair)
+
+
+_PAIR = ("data1", "data2")
+
+
+def _is_native(made: Instruction) -> bool:
+    """Whether all is of 32-bit whole numbers, with which GpSimd computes exactly."""
+    return made.attributes["op"] in _NATIVE and all(
+        made.operands[name].dtype.name in _WHOLE_32 for name in ("dst", *_PAIR)
     )
 
 
-def _refused() -> Iterator[Sample]:
-    a = np.ones((3, 4), np.float32)
-    yield Sample(
-        {"dst": ((2, 4), "float32"), "data1": a, "data2": a},
-        {"op": "add"},
-        message="partitions",
+def _choose_for_pair(made: Instruction, chip: Chip) -> Engine:
+    if made.engine is not Engine.unknown:
+        return made.engine
+    if made.attributes["op"] == "power":
+        return Engine.gpsimd
+    in_psum = any(view.region is MemoryRegion.psum for _, view in made.views())
+    return Engine.gpsimd if _is_native(made) and not in_psum else Engine.vector
+
+
+def _engine_has(made: Instruction, chip: Chip) -> str | None:
+    """The engine has the operation."""
+    name = made.attributes["op"]
+    if name == "power" and made.engine is not Engine.gpsimd:
+        return f"op is power, which the {made.engine.name} engine does not have"
+    if OPERATIONS[name].is_bitvec and made.engine is not Engine.vector:
+        return f"op is {name}, which the {made.engine.name} engine does not have"
+    return None
+
+
+def _cost_of_pair(made: Instruction, chip: Chip) -> float:
+    """N cycles if an input is in the PSUM, or bfloat16 is added; 2 N otherwise."""
+    tiles = [made.operands[name] for name in ("dst", *_PAIR)]
+    fast = any(tile.region is MemoryRegion.psum for tile in tiles[1:]) or (
+        made.attributes["op"] in ("add", "subtract", "multiply")
+        and all(t.dtype.name == "bfloat16" and t.strides[-1] == 1 for t in tiles)
     )
+    return cycles(tiles[0].free_size * (1 if fast else 2))
+
+
+def _numbers(dtype: Any, shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
+    """Elements that are whole, small, of both signs, and exact in every dtype."""
+    values = np.random.default_rng(seed).integers(-6, 7, shape)
+    if np.dtype(dtype).kind == "u":
+        values = np.abs(values)
+    return values.astype(dtype)
+
+
+_DTYPES = (
+    *(np.float32, np.float16, ml_dtypes.bfloat16),
+    *(ml_dtypes.float8_e4m3, ml_dtypes.float8_e5m2, ml_dtypes.float8_e4m3fn),
+    *(np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32),
+)
+
+
+def _pair_samples() -> Iterator[Sample]:
+    shape = (3, 8)
+    for op in _PLAIN:
+        a, b = _numbers(_F32, shape), _numbers(_F32, shape, 1)
+        yield _pair(a, b, op, label=op)
+    a, b = _numbers(_F32, shape), np.abs(_numbers(_F32, shape, 1)) + 1
+    yield _pair(a, b, "divide", label="divide")
+    yield _pair(b, a, "power", label="power")
+    for dtype in _DTYPES:
+        a, b = _numbers(dtype, shape), _numbers(dtype, shape, 1)
+        name = np.dtype(dtype).name
+        yield _pair(a, b, "multiply", label=f"of-{name}")
+        yield _pair(a, a, "add", dst=(shape, "float32"), label=f"{name}-to-float32")
+        yield _pair(a.astype(_F32), b, "add", dst=(shape, name), label=f"to-{name}")
+    big = np.array([[2**24 + 1, 2**31 - 1, -(2**31), 7]], np.int32)
+    ones = np.array([[1, 1, -1, 2**24 + 1]], np.int32)
+    yield _pair(big, ones, "add", label="int32-exact-and-wrapping")
+    yield _pair(big, ones, "multiply", label="int32-product")
+    yield _pair(big, ones, "maximum", label="int32-maximum")
+    yield _pair(big, ones, "less", label="int32-comparison")
+    vector: Any = {"engine": Engine.vector}
+    yield _pair(big, ones, "add", label="int32-by-vector", **vector)
+    psum = {"data2": MemoryRegion.psum}
+    yield _pair(big, ones, "add", label="int32-psum", regions=psum)
+    unsigned = np.array([[2**32 - 1, 2**31, 5]], np.uint32)
+    yield _pair(unsigned, unsigned, "multiply", label="uint32-product")
+    yield _pair(unsigned, np.array([[1, -1, 9]], np.int32), "less", label="mixed-signs")
+    for op in _BITVEC:
+        for dtype in (np.int8, np.uint16, np.int32, np.uint32):
+            a = _numbers(dtype, shape)
+            b = np.abs(_numbers(dtype, shape, 1))
+            yield _pair(a, b, op, label=f"{op}-{np.dtype(dtype).name}")
+    high = np.array([[1e38, -1e38, 1e-38, np.inf]], _F32)
+    yield _pair(high, high * 3, "add", label="overflow")
+    yield _pair(high, high, "multiply", dst=((1, 4), "int16"), label="saturates")
+    half = np.array([[0.5, 1.5, 2.5, -0.5, -1.5, 300.0]], _F32)
+    yield _pair(half, half * 0, "add", dst=((1, 6), "uint8"), label="half-to-even")
+    a = _numbers(_F32, (3, 2, 4))
+    yield _pair(a, a.reshape(3, 8), "add", dst=((3, 4, 2), "float32"), label="shapes")
+    a = _numbers(_F32, (128, 16))
+    regions = {"data1": MemoryRegion.psum, "dst": MemoryRegion.psum}
+    yield _pair(a, a, "subtract", label="psum", regions=regions)
+
+
+def _pair(
+    data1: np.ndarray,
+    data2: np.ndarray,
+    op: str,
+    *,
+    dst: Any = None,
+    label: str = "",
+    message: str = "",
+    regions: Any = None,
+    chip: str = "trn2",
+    **attributes: Any,
+) -> Sample:
+    dst = dst or (data1.shape, data1.dtype.name)
+    return Sample(
+        {"dst": dst, "data1": data1, "data2": data2},
+        {"op": op, **attributes},
+        regions or {},
+        chip,
+        label,
+        message,
+    )
+
+
+def _pair_refused() -> Iterator[Sample]:
+    a, b = np.ones((3, 4), _F32), np.ones((3, 4), np.int32)
+    psum = MemoryRegion.psum
+    yield _pair(a, a, "add", dst=((2, 4), "float32"), message="partitions")
+    yield _pair(a, a[:, :2], "add", message="elements")
+    yield _pair(a, a, "exp", message="op is nl.exp")
+    yield _pair(a, a, "nonsense", message="nonsense")
+    yield _pair(a, a, "invert", message="op is invert")
+    both = {"data1": psum, "data2": psum}
+    yield _pair(a, a, "add", regions=both, message="data1 and data2 are in psum")
+    yield _pair(a, a, "power", regions={"dst": psum}, message="dst is in psum")
+    yield _pair(a, a, "power", engine=Engine.vector, message="op is power")
+    yield _pair(b, b, "bitwise_and", engine=Engine.gpsimd, message="op is bitwise_and")
+    yield _pair(a, a, "bitwise_and", message="whole numbers")
+    yield _pair(b, b, "bitwise_or", dst=((3, 4), "float32"), message="whole numbers")
+    yield _pair(a, a, "add", engine=Engine.scalar, message="engine is scalar")
+    gpsimd: Any = {"engine": Engine.gpsimd}
+    yield _pair(a, a, "add", regions={"data2": psum}, message="data2 is in", **gpsimd)
+    hbm = {"data1": MemoryRegion.private_hbm}
+    yield _pair(a, a, "add", regions=hbm, message="data1 is in private_hbm")
+    wide = np.ones((129, 1), _F32)
+    yield _pair(wide, wide, "add", message="129 partitions")
 
 
 @instruction(
     *(Engine.vector, Engine.gpsimd),
-    dst=writes(),
-    data1=reads(),
-    data2=reads(),
-    rules=[same_partitions, same_elements],
-    meaning=_meaning,
-    cost=_cost,
-    samples=_samples,
-    refused=_refused,
+    dst=writes(dims=5),
+    data1=reads(dims=5),
+    data2=reads(dims=5),
+    operations={"op": OperationRule(("arithmetic", "bitvec"), 2)},
+    choose_engine=_choose_for_pair,
+    rules=[
+        *(same_partitions, same_elements, at_most_one_in_psum("data1", "data2")),
+        *(_engine_has, no_psum_by_gpsimd, _whole_numbers("dst", "data1", "data2")),
+    ],
+    meaning=_tensor_tensor,
+    cost=_cost_of_pair,
+    samples=_pair_samples,
+    refused=_pair_refused,
 )
 def tensor_tensor(
     dst: Any,
@@ -64,5 +279,528 @@ def tensor_tensor(
     engine: Engine = Engine.unknown,
     name: str | None = None,
 ) -> Instruction:
-    """Each element of `data1` with that of `data2`: ``dst = data1 op data2``."""
+    """Each element of `data1` with that of `data2`: ``dst = data1 op data2``.
+
+    Computed in float32. 32-bit whole numbers throughout are computed exactly by the
+    GpSimd engine, modulo 2**32, unless one of them is in the PSUM or the engine is
+    given. Operations of bits take the elements as they are.
+
+    Args:
+        dst: the result. Partitions, and elements in a partition, are the same of all.
+        data1: the left operand.
+        data2: the right one. At most one of the two is in the PSUM.
+        op: an operation of two operands; ``nl.power`` is the GpSimd engine's.
+        engine: ``vector`` or ``gpsimd``, which does not reach the PSUM.
+        name: of the instruction.
+
+    Raises:
+        NkiValidationError: an operand, or the engine, is none of these.
+    """
+    raise NotImplementedError
+
+
+# -- tensor_scalar ---------------------------------------------------------------------
+def _tensor_scalar(call: Call) -> None:
+    attributes, dst = call.attributes, call.operands["dst"]
+    op0 = OPERATIONS[attributes["op0"]]
+    op1 = None if attributes["op1"] is None else OPERATIONS[attributes["op1"]]
+    if op0.is_bitvec:
+        _tensor_scalar_bits(call, op0, op1)
+        return
+    first = operands_of(
+        *(op0, values_like(call, "data", dst), _second(call, "operand0", op0)),
+        attributes["reverse0"],
+    )
+    if op1 is None:
+        apply(call, op0, *first)
+        return
+    values = _between(call, op0, first, "operand1")
+    second = operands_of(
+        op1, values, _second(call, "operand1", op1), attributes["reverse1"]
+    )
+    apply(call, op1, *second)
+
+
+def _second(call: Call, name: str, operation: Operation) -> Any:
+    """The number that an operation takes beside the tile, if it takes one."""
+    if operation.arity == 1:
+        return None
+    return number_like(call, name, call.operands["dst"])
+
+
+def _between(call: Call, operation: Operation, pair: Any, later: str) -> np.ndarray:
+    """What the first of two operations gives, for the second to read.
+
+    It is computed into the destination, unless that holds the second one's operand.
+    """
+    dst, other = call.operands["dst"], call.operands[later]
+    shared = isinstance(other, View) and other.allocation is dst.allocation
+    return compute(operation, *pair, out=None if shared else call.place("dst"))
+
+
+def _tensor_scalar_bits(call: Call, op0: Operation, op1: Operation | None) -> None:
+    bits = _bits(call.raw("data"))
+    steps = ((op0, "operand0", "reverse0"), (op1, "operand1", "reverse1"))
+    for operation, operand, reverse in steps:
+        if operation is not None:
+            number = _bit_number(call, operand, bits) if operation.arity == 2 else None
+            pair = operands_of(operation, bits, number, call.attributes[reverse])
+            bits = operation.compute(*pair)
+    _store_bits(call, bits)
+
+
+def _choose_for_scalars(made: Instruction, chip: Chip) -> Engine:
+    if made.engine is not Engine.unknown:
+        return made.engine
+    names = (made.attributes["op0"], made.attributes["op1"])
+    in_psum = any(view.region is MemoryRegion.psum for _, view in made.views())
+    return Engine.gpsimd if "rsqrt" in names and not in_psum else Engine.vector
+
+
+def _scalars_fit(made: Instruction, chip: Chip) -> str | None:
+    """Each operation has its number, both are of one kind, and the engine has them."""
+    operations = _operations(made)
+    for index, operation in enumerate(operations):
+        if problem := _number_problem(made, f"operand{index}", operation):
+            return problem
+    if len(operations) == 1 and made.operands["operand1"] is not None:
+        return "operand1 is given without op1"
+    if len({op.is_bitvec for op in operations}) > 1:
+        names = " and ".join(op.name for op in operations)
+        return f"op0 and op1 are {names}, and must be both of bits or both arithmetic"
+    return _engine_problem(made, chip, [op.name for op in operations])
+
+
+def _number_problem(made: Instruction, name: str, operation: Operation) -> str | None:
+    given = made.operands[name]
+    if operation.arity == 1:
+        if given is None or (not isinstance(given, View) and given == 0):
+            return None
+        return f"{name} is given, and {operation.name} takes one operand: leave it None"
+    if given is None:
+        return f"{name} is None, and {operation.name} takes two operands"
+    if operation.is_bitvec or not isinstance(given, View):
+        return None
+    if given.dtype.name == "float32":
+        return None
+    return f"{name} is {given.dtype.name}, and must be float32 beside {operation.name}"
+
+
+#: What the scalar engine of trn2 has.
+_BY_SCALAR = {("multiply", "add"), ("multiply",), ("add",)}
+
+
+def _engine_problem(made: Instruction, chip: Chip, names: list[str]) -> str | None:
+    engine = made.engine
+    fits = {
+        Engine.scalar: not OPERATIONS[names[0]].is_bitvec
+        and (chip.generation > 3 or tuple(names) in _BY_SCALAR),
+        Engine.gpsimd: "rsqrt" in names,
+    }
+    if fits.get(engine, True):
+        return None
+    ops = " and ".join(names)
+    return f"the {engine.name} engine of {chip.name} does not have {ops} here"
+
+
+def _scalars(
+    data: np.ndarray,
+    op0: str,
+    operand0: Any,
+    op1: str | None = None,
+    operand1: Any = None,
+    *,
+    dst: Any = None,
+    label: str = "",
+    message: str = "",
+    regions: Any = None,
+    chip: str = "trn2",
+    **attributes: Any,
+) -> Sample:
+    dst = dst or (data.shape, data.dtype.name)
+    return Sample(
+        {"dst": dst, "data": data, "operand0": operand0, "operand1": operand1},
+        {"op0": op0, "op1": op1, **attributes},
+        regions or {},
+        chip,
+        label,
+        message,
+    )
+
+
+def _scalar_samples() -> Iterator[Sample]:
+    shape = (4, 6)
+    a = _numbers(_F32, shape)
+    p = _numbers(_F32, (4, 1), 2)
+    for op in _PLAIN:
+        yield _scalars(a, op, 2.0, label=op)
+        yield _scalars(a, op, p, reverse0=True, label=f"{op}-vector-reversed")
+    for op in ("abs", "square", "relu"):
+        yield _scalars(a, op, None, label=op, chip="trn3")
+    one = np.abs(a) + 1
+    for op in ("rsqrt", "reciprocal"):
+        yield _scalars(one, op, 0.0, label=op)
+    yield _scalars(one, "add", 1e-6, "rsqrt", label="add-rsqrt")
+    psum = {"data": MemoryRegion.psum}
+    yield _scalars(one, "add", 1.0, "rsqrt", regions=psum, label="rsqrt-of-psum")
+    yield _scalars(a, "divide", 3.0, label="divide")
+    yield _scalars(one, "divide", 3.0, reverse0=True, label="divide-reversed")
+    yield _scalars(one, "power", -0.5, label="power")
+    yield _scalars(one, "multiply", 0.5, "power", p, label="multiply-power")
+    yield _scalars(a, "multiply", 0.1, "add", 0.3, label="two-roundings")
+    yield _scalars(a, "multiply", p, "add", p, label="two-vectors")
+    yield _scalars(
+        a,
+        "subtract",
+        1.0,
+        "subtract",
+        p,
+        reverse0=True,
+        reverse1=True,
+        label="both-reversed",
+    )
+    yield _scalars(a, "greater", 0.0, "multiply", p, label="mask")
+    scalar: Any = {"engine": Engine.scalar}
+    yield _scalars(a, "multiply", 2.0, "add", p, label="by-scalar", **scalar)
+    yield _scalars(a, "subtract", 2.0, label="scalar-trn3", chip="trn3", **scalar)
+    for dtype in _DTYPES:
+        name = np.dtype(dtype).name
+        yield _scalars(_numbers(dtype, shape), "add", 1.0, label=f"of-{name}")
+        yield _scalars(a, "multiply", 2.0, dst=(shape, name), label=f"to-{name}")
+    big = np.array([[2**24 + 1, 2**31 - 1]], np.int32)
+    yield _scalars(big, "add", 0.0, label="int32-through-float32")
+    for dtype in (np.int8, np.uint8, np.int16, np.uint32, np.int32):
+        whole, name = _numbers(dtype, shape), np.dtype(dtype).name
+        yield _scalars(whole, "bitwise_and", 5, label=f"bitwise_and-{name}")
+        yield _scalars(whole, "invert", None, label=f"invert-{name}")
+        yield _scalars(
+            whole,
+            "right_shift",
+            1,
+            "bitwise_xor",
+            np.abs(whole[:, :1]),
+            label=f"right_shift-bitwise_xor-{name}",
+        )
+        yield _scalars(
+            np.abs(whole), "left_shift", 1, reverse0=True, label=f"shifted-{name}"
+        )
+    yield _scalars(
+        _numbers(np.int32, shape), "bitwise_and", -2.0, label="a-float-that-is-whole"
+    )
+    a = _numbers(_F32, (2, 3, 2, 2))
+    yield _scalars(a, "add", a[:, 0, 0, :1], dst=((2, 12), "float32"), label="dims")
+    regions = {"data": MemoryRegion.psum, "operand0": MemoryRegion.psum}
+    yield _scalars(a[:, 0, 0], "add", p[:2], regions=regions, label="psum")
+
+
+def _scalar_refused() -> Iterator[Sample]:
+    a, whole = np.ones((3, 4), _F32), np.ones((3, 4), np.int32)
+    p = np.ones((3, 1), _F32)
+    yield _scalars(a, "add", None, message="operand0 is None")
+    yield _scalars(a, "add", p, "multiply", message="operand1 is None")
+    yield _scalars(a, "add", p, None, p, message="operand1 is given without op1")
+    yield _scalars(a, "reciprocal", 2.0, message="takes one operand")
+    yield _scalars(a, "add", p.astype(np.float16), message="operand0 is float16")
+    yield _scalars(a, "add", a, message="must be [P, 1]")
+    yield _scalars(a, "add", p[:2], message="partitions")
+    yield _scalars(whole, "add", 1, "bitwise_and", 1, message="both of bits or both")
+    yield _scalars(a, "bitwise_and", 1, message="whole numbers")
+    yield _scalars(whole, "bitwise_and", 1.5, message="whole numbers")
+    yield _scalars(a, "exp", 1.0, message="op0 is nl.exp")
+    scalar: Any = {"engine": Engine.scalar}
+    yield _scalars(a, "subtract", 1.0, message="does not have subtract", **scalar)
+    yield _scalars(
+        whole, "bitwise_or", 1, message="does not have", chip="trn3", **scalar
+    )
+    yield _scalars(a, "add", 1.0, engine=Engine.gpsimd, message="does not have add")
+    yield _scalars(a, "add", 1.0, engine=Engine.tensor, message="engine is tensor")
+    psum = {"data": MemoryRegion.psum}
+    gpsimd: Any = {"engine": Engine.gpsimd}
+    yield _scalars(a, "rsqrt", None, regions=psum, message="data is in psum", **gpsimd)
+
+
+@instruction(
+    *(Engine.vector, Engine.scalar, Engine.gpsimd),
+    dst=writes(dims=5),
+    data=reads(dims=5),
+    operand0=_NUMBER,
+    operand1=_NUMBER,
+    operations={
+        "op0": OperationRule(("arithmetic", "bitvec")),
+        "op1": OperationRule(("arithmetic", "bitvec"), optional=True),
+    },
+    choose_engine=_choose_for_scalars,
+    rules=[
+        *(same_partitions, same_elements, _scalars_fit, no_psum_by_gpsimd),
+        _whole_numbers("dst", "data", "operand0", "operand1"),
+    ],
+    meaning=_tensor_scalar,
+    cost=cycles_of_free("dst"),
+    samples=_scalar_samples,
+    refused=_scalar_refused,
+)
+def tensor_scalar(
+    dst: Any,
+    data: Any,
+    op0: Any,
+    operand0: Any,
+    reverse0: bool = False,
+    op1: Any = None,
+    operand1: Any = None,
+    reverse1: bool = False,
+    engine: Engine = Engine.unknown,
+    name: str | None = None,
+) -> Instruction:
+    """Each element with one number or two: ``dst = (data op0 operand0) op1 operand1``.
+
+    Computed in float32. Operations of bits take the elements as they are.
+
+    Args:
+        dst: the result.
+        data: the tile.
+        op0: the first operation. One of a single operand takes no `operand0`.
+        operand0: a number, or a float32 tile ``[P, 1]``; beside an operation of bits a
+            whole number, or a tile of them.
+        reverse0: whether it is ``operand0 op0 data``.
+        op1: the second operation, if any; of bits if `op0` is.
+        operand1: as `operand0`.
+        reverse1: whether `operand1` is on the left.
+        engine: ``vector``; ``gpsimd`` with ``nl.rsqrt``; ``scalar``, which up to trn2
+            has ``multiply`` and ``add``, alone or in this order.
+        name: of the instruction.
+
+    Raises:
+        NkiValidationError: an operand, or the engine, is none of these.
+    """
+    raise NotImplementedError
+
+
+# -- scalar_tensor_tensor --------------------------------------------------------------
+def _scalar_tensor_tensor(call: Call) -> None:
+    attributes, dst = call.attributes, call.operands["dst"]
+    op0, op1 = OPERATIONS[attributes["op0"]], OPERATIONS[attributes["op1"]]
+    tile = values_like(call, "operand1", dst)
+    first = operands_of(
+        *(op0, values_like(call, "data", dst), _second(call, "operand0", op0)),
+        attributes["reverse0"],
+    )
+    values = _between(call, op0, first, "operand1")
+    pair = operands_of(op1, values, tile, attributes["reverse1"])
+    result = apply(call, op1, *pair)
+    if attributes["reduce_op"] is not None:
+        accumulate(
+            call, "data", result, attributes["reduce_op"], attributes["reduce_cmd"]
+        )
+
+
+def _cost_of_three(made: Instruction, chip: Chip) -> float:
+    """N cycles if bfloat16 is subtracted, then multiplied, N even; 2 N otherwise."""
+    free = made.operands["dst"].free_size
+    ops = (made.attributes["op0"], made.attributes["op1"])
+    tiles = [made.operands[name] for name in ("dst", "data", "operand1")]
+    fast = (
+        ops == ("subtract", "multiply")
+        and free % 2 == 0
+        and all(tile.dtype.name == "bfloat16" for tile in tiles)
+    )
+    return cycles(free * (1 if fast else 2))
+
+
+def _three_fit(made: Instruction, chip: Chip) -> str | None:
+    op0 = OPERATIONS[made.attributes["op0"]]
+    if problem := _number_problem(made, "operand0", op0):
+        return problem
+    if made.attributes["reduce_op"] is None and made.operands["reduce_res"] is not None:
+        return "reduce_res is given without reduce_op"
+    return None
+
+
+def _three(
+    data: np.ndarray,
+    op0: str,
+    operand0: Any,
+    op1: str,
+    operand1: Any,
+    *,
+    dst: Any = None,
+    reduced: Any = None,
+    label: str = "",
+    message: str = "",
+    regions: Any = None,
+    **attributes: Any,
+) -> Sample:
+    operands = {
+        "dst": dst or (data.shape, data.dtype.name),
+        "data": data,
+        "operand0": operand0,
+        "operand1": operand1,
+        "reduce_res": reduced,
+    }
+    named = {"op0": op0, "op1": op1, **attributes}
+    return Sample(operands, named, regions or {}, label=label, message=message)
+
+
+def _three_samples() -> Iterator[Sample]:
+    shape = (4, 6)
+    a, b = _numbers(_F32, shape), _numbers(_F32, shape, 1)
+    p = _numbers(_F32, (4, 1), 2)
+    for op in ("add", "subtract", "multiply", "maximum", "minimum", "less"):
+        yield _three(a, op, 2.0, "add", b, label=f"{op}-add")
+        yield _three(a, "multiply", p, op, b, label=f"multiply-{op}")
+    yield _three(
+        a, "subtract", p, "subtract", b, reverse0=True, reverse1=True, label="reversed"
+    )
+    yield _three(a, "abs", None, "multiply", b, label="one-operand")
+    for dtype in _DTYPES:
+        c, d, name = _numbers(dtype, shape), _numbers(dtype, shape, 1), np.dtype(dtype)
+        yield _three(c, "subtract", 1.0, "multiply", d, label=f"of-{name.name}")
+    psum = MemoryRegion.psum
+    yield _three(a, "add", p, "add", b, regions={"data": psum}, label="data-in-psum")
+    yield _three(a, "add", p, "add", b, regions={"operand1": psum}, label="psum")
+    reduced = ((4, 1), "float32")
+    yield _three(
+        a, "add", p, "multiply", b, reduced=reduced, reduce_op="add", label="reduced"
+    )
+    yield _three(
+        a,
+        "add",
+        p,
+        "multiply",
+        b,
+        reduced=reduced,
+        reduce_op="maximum",
+        label="greatest",
+    )
+
+
+def _three_refused() -> Iterator[Sample]:
+    a, p = np.ones((3, 4), _F32), np.ones((3, 1), _F32)
+    psum = {"data": MemoryRegion.psum, "operand1": MemoryRegion.psum}
+    yield _three(a, "add", p, "add", a, regions=psum, message="data and operand1 are")
+    yield _three(a, "bitwise_and", 1, "add", a, message="op0 is nl.bitwise_and")
+    yield _three(a, "add", 1.0, "abs", a, message="op1 is abs")
+    yield _three(a, "add", None, "add", a, message="operand0 is None")
+    yield _three(a, "add", 1.0, "add", 1.0, message="operand1 is 1.0")
+    yield _three(a, "add", 1.0, "add", a[:, :3], message="elements in a partition")
+    reduced = ((3, 1), "float32")
+    yield _three(a, "add", p, "add", a, reduced=reduced, message="without reduce_op")
+    yield _three(
+        a,
+        "add",
+        p,
+        "add",
+        a,
+        reduced=((3, 2), "float32"),
+        reduce_op="add",
+        message="[P, 1]",
+    )
+
+
+@instruction(
+    Engine.vector,
+    dst=writes(dims=5),
+    data=reads(dims=5),
+    operand0=_NUMBER,
+    operand1=reads(dims=5),
+    reduce_res=REDUCE_RES,
+    operations={
+        "op0": OperationRule(),
+        "op1": OperationRule(arity=2),
+        "reduce_op": OperationRule(names=REDUCTIONS, optional=True),
+    },
+    rules=[
+        *(same_partitions, same_elements, at_most_one_in_psum("data", "operand1")),
+        *(_three_fit, commands(ReduceCommand.reset_reduce, ReduceCommand.reduce)),
+    ],
+    meaning=_scalar_tensor_tensor,
+    cost=_cost_of_three,
+    samples=_three_samples,
+    refused=_three_refused,
+)
+def scalar_tensor_tensor(
+    dst: Any,
+    data: Any,
+    op0: Any,
+    operand0: Any,
+    op1: Any,
+    operand1: Any,
+    reverse0: bool = False,
+    reverse1: bool = False,
+    reduce_cmd: ReduceCommand = ReduceCommand.reset_reduce,
+    reduce_op: Any = None,
+    reduce_res: Any = None,
+    name: str | None = None,
+) -> Instruction:
+    """Each element with a number, then with a tile's: ``(data op0 operand0) op1 tile``.
+
+    Computed in float32.
+
+    Args:
+        dst: the result.
+        data: the tile. One of it and `operand1` is in the PSUM, at most.
+        op0: the first operation, arithmetic.
+        operand0: a number, or a float32 tile ``[P, 1]``.
+        op1: the second one, of two operands.
+        operand1: a tile of as many elements.
+        reverse0: whether `operand0` is on the left.
+        reverse1: whether `operand1` is on the left.
+        reduce_cmd: what is done with the vector engine's reduce registers.
+        reduce_op: by what the result is reduced into them; None if it is not.
+        reduce_res: where the registers are written to, ``[P, 1]``.
+        name: of the instruction.
+
+    Raises:
+        NkiValidationError: an operand is none of these.
+    """
+    raise NotImplementedError
+
+
+# -- reciprocal ------------------------------------------------------------------------
+def _reciprocal(call: Call) -> None:
+    values = values_like(call, "data", call.operands["dst"])
+    apply(call, OPERATIONS["reciprocal"], values)
+
+
+def _reciprocal_samples() -> Iterator[Sample]:
+    a = _numbers(_F32, (4, 6)) + _F32(0.5)
+    for dtype in _DTYPES:
+        name = np.dtype(dtype).name
+        yield Sample({"dst": ((4, 6), name), "data": a}, label=f"to-{name}")
+        ones = np.abs(_numbers(dtype, (4, 6))) + np.ones(1, dtype)
+        data = ones.astype(dtype)
+        yield Sample({"dst": ((4, 6), "float32"), "data": data}, label=f"of-{name}")
+    zeros = np.array([[0.0, -0.0, np.inf, -np.inf]], _F32)
+    yield Sample({"dst": ((1, 4), "float32"), "data": zeros}, label="of-zero")
+    psum = {"dst": MemoryRegion.psum, "data": MemoryRegion.psum}
+    yield Sample({"dst": ((4, 6), "float32"), "data": a}, regions=psum, label="psum")
+
+
+def _reciprocal_refused() -> Iterator[Sample]:
+    a = np.ones((3, 4), _F32)
+    yield Sample({"dst": ((3, 5), "float32"), "data": a}, message="elements")
+    yield Sample({"dst": ((4, 4), "float32"), "data": a}, message="partitions")
+    yield Sample({"dst": ((3, 4), "float32"), "data": 1.0}, message="data is 1.0")
+
+
+@instruction(
+    Engine.vector,
+    dst=writes(dims=5),
+    data=reads(dims=5),
+    rules=[same_partitions, same_elements],
+    meaning=_reciprocal,
+    cost=cycles_of_free("dst", 8),
+    samples=_reciprocal_samples,
+    refused=_reciprocal_refused,
+)
+def reciprocal(dst: Any, data: Any, name: str | None = None) -> Instruction:
+    """``dst = 1 / data``, element by element, in float32.
+
+    Args:
+        dst: the result.
+        data: the tile, of as many partitions and elements.
+        name: of the instruction.
+
+    Raises:
+        NkiValidationError: the shapes differ.
+    """
     raise NotImplementedError

@@ -1,0 +1,98 @@
+"""How engines compute: operands in float32, results rounded to a destination."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from nkipy_nki.machine import Call
+from nkipy_nki.operators import Operation
+from nkipy_nki.program import View
+
+__all__ = ["apply", "compute", "number_like", "operands_of", "values_like"]
+
+#: Functions of NumPy's that round each element in one way only. Others may give other
+#: bits for elements that do not lie side by side.
+_EXACT: frozenset[Any] = frozenset(
+    {
+        *(np.add, np.subtract, np.multiply, np.divide, np.reciprocal, np.square),
+        *(np.maximum, np.minimum, np.abs, np.negative, np.sqrt, np.sign),
+        *(np.invert, np.bitwise_and, np.bitwise_or, np.bitwise_xor),
+    }
+)
+
+
+def _side_by_side(array: Any) -> Any:
+    """The same values in C's order, aligned."""
+    flags = getattr(array, "flags", None)
+    if flags is None or (flags.c_contiguous and flags.aligned):
+        return array
+    return array.copy()
+
+
+def values_like(call: Call, name: str, like: View) -> np.ndarray:
+    """An operand's values in float32, in the shape of another."""
+    values = call.read(name)
+    return values if values.shape == like.shape else values.reshape(like.shape)
+
+
+def number_like(call: Call, name: str, like: View) -> Any:
+    """A number, or one for each partition, to be broadcast over a view's elements."""
+    number = call.number(name)
+    if isinstance(number, np.ndarray):
+        return number.reshape(-1, *(1,) * (len(like.shape) - 1))
+    return number
+
+
+def operands_of(operation: Operation, data: Any, other: Any, reverse: bool) -> Any:
+    """What an operation takes: its one operand, or two in their order."""
+    if operation.arity == 1:
+        return (data,)
+    return (other, data) if reverse else (data, other)
+
+
+def compute(
+    operation: Operation, *arrays: Any, out: np.ndarray | None = None
+) -> np.ndarray:
+    """What an operation gives, with bits that depend on values and shapes alone.
+
+    Args:
+        operation: what to compute.
+        arrays: float32, to be broadcast. They may overlap with `out`.
+        out: of float32, where the result may be written.
+
+    Returns:
+        The result: `out` only if it was written there.
+    """
+    function = operation.compute
+    if function not in _EXACT:
+        arrays = tuple(_side_by_side(array) for array in arrays)
+        if out is not None and not out.flags.carray:
+            out = None
+    if out is None or not isinstance(function, np.ufunc):
+        return np.asarray(function(*arrays))
+    return function(*arrays, out=out)
+
+
+def apply(
+    call: Call, operation: Operation, *arrays: Any, name: str = "dst"
+) -> np.ndarray:
+    """Compute an operation and round what it gives to an operand.
+
+    Args:
+        call: the instruction.
+        operation: what to compute.
+        arrays: float32, to be broadcast to the operand's shape.
+        name: the operand's.
+
+    Returns:
+        What was computed, before it was rounded. It may lie in the operand.
+    """
+    place = call.place(name)
+    values = compute(operation, *arrays, out=place)
+    if values is place:
+        call.mark(name)
+    else:
+        call.write(name, values)
+    return values

@@ -1,0 +1,165 @@
+"""What instructions do with reduce registers: shared by those that have ``reduce_cmd``.
+
+All instructions of an engine share its registers. On the vector engine, one that has
+``reduce_cmd.idle`` leaves them in a state that is not known; on the scalar engine it
+does not touch them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nkipy.chips import Chip
+from nkipy_nki.accumulators import ReduceRegisters
+from nkipy_nki.engines import Engine
+from nkipy_nki.isa.names import reduce_cmd as ReduceCommand
+from nkipy_nki.machine import Call
+from nkipy_nki.operators import OPERATIONS
+from nkipy_nki.program import Instruction, View
+from nkipy_nki.records import Rule, writes
+
+__all__ = [
+    "REDUCE_RES",
+    "REDUCTIONS",
+    "accumulate",
+    "begin",
+    "commands",
+    "initial_values",
+    "lanes_of",
+    "reduction_is_named",
+    "read_registers",
+    "registers_of",
+]
+
+#: Operations that the vector engine's registers reduce by.
+REDUCTIONS = frozenset({"add", "multiply", "maximum", "minimum"})
+#: Where the registers are written to.
+REDUCE_RES = writes(vector=True, optional=True)
+
+
+def commands(*allowed: ReduceCommand) -> Rule:
+    """``reduce_cmd`` is one of these."""
+
+    def rule(made: Instruction, chip: Chip) -> str | None:
+        command = made.attributes["reduce_cmd"]
+        if command in allowed:
+            return None
+        names = ", ".join(c.name for c in allowed)
+        given = getattr(command, "name", repr(command))
+        return f"reduce_cmd is {given}, and may be {names} only"
+
+    return rule
+
+
+def reduction_is_named(made: Instruction, chip: Chip) -> str | None:
+    """``reduce_op`` is given where something is reduced."""
+    if made.attributes["reduce_op"] is not None:
+        return None
+    command = made.attributes["reduce_cmd"]
+    if command in (ReduceCommand.idle, ReduceCommand.reset):
+        return None
+    return f"reduce_op is None, and reduce_cmd is {command.name}"
+
+
+def initial_values(name: str) -> Rule:
+    """An operand is given with ``load_reduce``, and with it only."""
+
+    def rule(made: Instruction, chip: Chip) -> str | None:
+        given = made.operands[name]
+        is_given = isinstance(given, View) or given not in (None, 0)
+        if made.attributes["reduce_cmd"] is ReduceCommand.load_reduce:
+            if given is None:
+                return f"{name} is None, and reduce_cmd is load_reduce"
+        elif is_given:
+            return f"{name} is given, and reduce_cmd is not load_reduce"
+        return None
+
+    return rule
+
+
+def registers_of(call: Call) -> ReduceRegisters:
+    """The reduce registers of the instruction's engine."""
+    engine = call.instruction.engine
+    return call.machine.accumulators.setdefault(engine, ReduceRegisters())
+
+
+def lanes_of(view: View) -> slice:
+    """The registers of a tile's partitions."""
+    return slice(view.first_partition, view.first_partition + view.shape[0])
+
+
+def begin(
+    call: Call,
+    lanes: slice,
+    operation: str,
+    command: ReduceCommand,
+    initial: str = "",
+) -> np.ndarray:
+    """Set the registers as a command asks, which is not ``idle``.
+
+    Args:
+        call: the instruction.
+        lanes: the registers.
+        operation: by which it reduces.
+        command: what to do.
+        initial: the operand that ``load_reduce`` takes.
+
+    Returns:
+        What the registers hold, to be reduced with.
+    """
+    registers = registers_of(call)
+    if command in (ReduceCommand.reset, ReduceCommand.reset_reduce):
+        registers.set(lanes, operation, float(OPERATIONS[operation].identity or 0.0))
+    elif command is ReduceCommand.load_reduce:
+        held = np.ravel(np.asarray(call.number(initial), np.float32))
+        registers.set(lanes, operation, held)
+    elif problem := registers.problem(lanes, operation):
+        call.report("reduce-register", problem)
+    return registers.values[lanes]
+
+
+def accumulate(
+    call: Call,
+    tile: str,
+    values: np.ndarray,
+    operation: str | None,
+    command: ReduceCommand,
+    initial: str = "",
+) -> None:
+    """Reduce values into the engine's registers, and those into ``reduce_res``.
+
+    Args:
+        call: the instruction.
+        tile: the operand whose partitions say which registers.
+        values: what to reduce: float32, of shape (partitions, ...).
+        operation: by which; None if nothing is reduced.
+        command: what to do with the registers.
+        initial: the operand that ``load_reduce`` takes.
+    """
+    lanes = lanes_of(call.operands[tile])
+    if command is ReduceCommand.idle:
+        if call.instruction.engine is not Engine.scalar:
+            registers_of(call).disturb(lanes)
+    elif operation is not None:
+        held = begin(call, lanes, operation, command, initial)
+        if command is not ReduceCommand.reset:
+            reduction = OPERATIONS[operation]
+            flat = values.reshape(values.shape[0], -1)
+            held[...] = reduction(held, reduction.reduce(flat))
+    read_registers(call, lanes)
+
+
+def read_registers(call: Call, lanes: slice) -> None:
+    """Write the registers to ``reduce_res``, if it is given.
+
+    With ``reduce_res_negate`` they are written with the opposite sign.
+    """
+    if call.operands["reduce_res"] is None:
+        return
+    registers = registers_of(call)
+    if problem := registers.problem(lanes, None):
+        call.report("reduce-register", problem)
+    values = registers.values[lanes]
+    if call.attributes.get("reduce_res_negate"):
+        values = -values
+    call.write("reduce_res", values)
