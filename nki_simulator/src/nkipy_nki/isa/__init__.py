@@ -9,6 +9,7 @@ from nkipy_nki.isa.matmul import *
 from nkipy_nki.isa.microscaling import *
 from nkipy_nki.isa.movement import *
 from nkipy_nki.isa.names import *
+from nkipy_nki.isa.patterns import *
 from nkipy_nki.isa.registers import *
 from nkipy_nki.program import Instruction as NkiInstruction
 from nkipy_nki.registers import NkiScalar as NkiScalar
