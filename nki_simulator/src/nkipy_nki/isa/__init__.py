@@ -11,6 +11,7 @@ from nkipy_nki.isa.movement import *
 from nkipy_nki.isa.names import *
 from nkipy_nki.isa.patterns import *
 from nkipy_nki.isa.registers import *
+from nkipy_nki.isa.search import *
 from nkipy_nki.program import Instruction as NkiInstruction
 from nkipy_nki.registers import NkiScalar as NkiScalar
 from nkipy_nki.registers import VirtualRegister as VirtualRegister
