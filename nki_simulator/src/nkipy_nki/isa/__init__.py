@@ -7,6 +7,7 @@ from nkipy_nki.isa.arithmetic import *
 from nkipy_nki.isa.dma import *
 from nkipy_nki.isa.matmul import *
 from nkipy_nki.isa.microscaling import *
+from nkipy_nki.isa.gather import *
 from nkipy_nki.isa.movement import *
 from nkipy_nki.isa.names import *
 from nkipy_nki.isa.patterns import *
