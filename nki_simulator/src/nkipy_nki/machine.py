@@ -13,6 +13,7 @@ from nkipy_nki.dtypes import DTYPES, narrow, widen
 from nkipy_nki.engines import Engine
 from nkipy_nki.errors import NkiValidationError
 from nkipy_nki.findings import Findings
+from nkipy_nki.generators import Generators
 from nkipy_nki.memory import Memory, Storage
 from nkipy_nki.program import Dynamic, Instruction, Loop, Register, Step, View
 
@@ -29,6 +30,7 @@ class Machine:
         memory: its tensors.
         registers: the sequencer's, by number.
         accumulators: reduce registers, by engine.
+        generators: of random bits, by engine, each made when it is first asked for.
         findings: what is found.
         debug_output: what ``device_print`` wrote: a name and the values.
     """
@@ -39,6 +41,7 @@ class Machine:
         self.findings = findings
         self.registers: dict[int, int] = {}
         self.accumulators: dict[Engine, ReduceRegisters] = {}
+        self.generators: dict[Engine, Generators] = {}
         self.debug_output: list[tuple[str, np.ndarray]] = []
 
     def run(self, steps: Sequence[Step]) -> None:
@@ -66,6 +69,13 @@ class Machine:
     def execute(self, instruction: Instruction) -> None:
         """Carry out one instruction."""
         instruction.record.meaning(Call(self, instruction))
+
+    def generators_of(self, engine: Engine) -> Generators:
+        """The generators of random bits of an engine."""
+        found = self.generators.get(engine)
+        if found is None:
+            found = self.generators[engine] = Generators(engine)
+        return found
 
     def value(self, number: int | Register) -> int:
         """A number, or what a register holds."""

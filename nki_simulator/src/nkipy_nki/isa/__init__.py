@@ -11,6 +11,7 @@ from nkipy_nki.isa.gather import *
 from nkipy_nki.isa.movement import *
 from nkipy_nki.isa.names import *
 from nkipy_nki.isa.patterns import *
+from nkipy_nki.isa.random import *
 from nkipy_nki.isa.registers import *
 from nkipy_nki.isa.search import *
 from nkipy_nki.program import Instruction as NkiInstruction
