@@ -15,7 +15,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from nkipy_nki.dtypes import find_dtype
+from nkipy_nki.dtypes import tensor_dtype
 from nkipy_nki.errors import NkiValidationError
 
 __all__ = ["Argument", "Arguments", "ArraySpec", "is_array"]
@@ -152,7 +152,7 @@ def _in_order(value: Any, name: str) -> Any:
             "element in one dimension"
         )
     try:
-        stored = find_dtype(array.dtype)
+        stored = tensor_dtype(array.dtype, array.shape)
     except NkiValidationError as error:
         raise NkiValidationError(
             f"argument {name}: {error}; convert it first, as in "

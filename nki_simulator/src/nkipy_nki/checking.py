@@ -75,6 +75,10 @@ def _problems(instruction: Instruction, chip: Chip) -> Iterator[str]:
         if problem := _operand_problem(operand, rule):
             yield f"{name} {problem}"
             return
+        if isinstance(operand, View) and operand.dtype.is_scalar_only:
+            if "int64" not in rule.dtypes and Engine.dma not in record.engines:
+                yield f"{name} is int64, which only scalars and copies by DMA are of"
+                return
     for name, allowed in record.operations.items():
         if problem := _operation_problem(instruction.attributes[name], allowed, chip):
             yield f"{name} {problem}"

@@ -6,7 +6,8 @@ Engines compute in float32. :func:`widen` gives them an operand's values, and
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -24,6 +25,7 @@ __all__ = [
     "find_dtype",
     "narrow",
     "pack",
+    "tensor_dtype",
     "unpack",
     "widen",
 ]
@@ -57,7 +59,7 @@ class DTypeRecord(DType):
         device_itemsize: bytes of an element on the device. It differs from `itemsize`
             if values are kept in float32 only.
         packs: the type of the elements that one of a packed type holds.
-        is_scalar_only: whether there are numbers of it, and no tensors.
+        is_scalar_only: whether no tensor of it has more than one element.
     """
 
     name: DType
@@ -370,7 +372,7 @@ def find_dtype(
         precise: if false, tensors of floats of fewer than 32 bits keep their values in
             float32, as ``NKI_PRECISE_FP=0`` asks for. Scales (``float8_e8m0fnu``) and
             packed types stay as they are, since kernels make their bits.
-        is_scalar: whether it is of a number, which may be an int64 as well.
+        is_scalar: whether it is of one number, which may be an int64 as well.
 
     Raises:
         NkiValidationError: there is none, or none of tensors.
@@ -378,11 +380,21 @@ def find_dtype(
     record = dtype if isinstance(dtype, DTypeRecord) else _find(dtype)
     if record.is_scalar_only and not is_scalar:
         raise NkiValidationError(
-            f"{record.name} is a type of scalars only, not of tensors: take int32"
+            f"{record.name} is a type of scalars, and of tensors of one element: take "
+            "int32"
         )
     if precise or not record.is_float or record.name == "float8_e8m0fnu":
         return record
     return record if record.itemsize == 4 else _kept_in_float32(str(record.name))
+
+
+def tensor_dtype(dtype: Any, shape: Sequence[int]) -> DTypeRecord:
+    """The record of a tensor's type, which is int64 only for a tensor of one element.
+
+    Raises:
+        NkiValidationError: there is none, or none of such a tensor.
+    """
+    return find_dtype(dtype, is_scalar=math.prod(shape) == 1)
 
 
 def _find(dtype: Any) -> DTypeRecord:

@@ -52,16 +52,20 @@ class Machine:
             else:
                 self.execute(step)
 
-    def run_loop(self, loop: Loop, done: int = 0) -> None:
-        """Run a loop, of which so many iterations were run."""
+    def counts(self, loop: Loop) -> range:
+        """What the counter of a loop runs through, as the bounds are when it begins."""
+        assert loop.bounds is not None
+        lower, upper, step = loop.bounds
+        return range(self.value(lower), self.value(upper), step)
+
+    def run_loop(self, loop: Loop, counts: range | None = None) -> None:
+        """Run a loop, for those values of its counter if they are given."""
         number = loop.counter.id
         if loop.bounds is None:
             while self.value(loop.counter):
                 self.run(loop.body)
             return
-        lower, upper, step = loop.bounds
-        start, stop = self.value(lower), self.value(upper)
-        for i in range(start + done * step, stop, step):
+        for i in self.counts(loop) if counts is None else counts:
             self.registers[number] = i
             self.run(loop.body)
 

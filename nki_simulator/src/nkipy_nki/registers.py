@@ -13,7 +13,10 @@ from nkipy_nki.program import Register
 from nkipy_nki.records import INSTRUCTIONS
 from nkipy_nki.running import current, emit
 
-__all__ = ["NkiScalar", "VirtualRegister", "new_register"]
+__all__ = ["BITS", "NkiScalar", "VirtualRegister", "new_register"]
+
+#: By the type of a register, how many it has.
+BITS = {"int32": 32, "int64": 64}
 
 _WAYS_OUT = (
     "its value is known when the program runs, not when it is made: use nl.fori_loop "
@@ -54,7 +57,12 @@ class VirtualRegister:
 
 
 class NkiScalar(VirtualRegister):
-    """A whole number of 32 or 64 bits that wraps; arithmetic makes instructions."""
+    """A whole number of 32 or 64 bits that wraps; arithmetic makes instructions.
+
+    The other operand is an int, or a scalar of as many bits. Scalars of 64 bits are
+    added, subtracted and multiplied only. Scalars can be compared, but what comes of it
+    cannot be used.
+    """
 
     __slots__ = ()
 
@@ -96,23 +104,26 @@ class NkiScalar(VirtualRegister):
     def __neg__(self) -> NkiScalar:
         return _computed("subtract", 0, self)
 
+    def __pos__(self) -> NkiScalar:
+        return _computed("add", self, 0)
+
     def __lt__(self, other: Any) -> NkiScalar:
-        return _computed("less", self, other)
+        return _compared("less", self, other)
 
     def __le__(self, other: Any) -> NkiScalar:
-        return _computed("less_equal", self, other)
+        return _compared("less_equal", self, other)
 
     def __gt__(self, other: Any) -> NkiScalar:
-        return _computed("greater", self, other)
+        return _compared("greater", self, other)
 
     def __ge__(self, other: Any) -> NkiScalar:
-        return _computed("greater_equal", self, other)
+        return _compared("greater_equal", self, other)
 
     def __eq__(self, other: object) -> Any:
-        return _computed("equal", self, other)
+        return _compared("equal", self, other)
 
     def __ne__(self, other: object) -> Any:
-        return _computed("not_equal", self, other)
+        return _compared("not_equal", self, other)
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -122,17 +133,72 @@ def new_register(kind: type[VirtualRegister], dtype: str = "int32") -> Any:
     return kind(current("a register").register(dtype))
 
 
+class _Comparison(NkiScalar):
+    """What comes of a comparison, which nothing takes."""
+
+    __slots__ = ()
+
+    @property
+    def register(self) -> Register:  # type: ignore[override]
+        """Nothing can be told to read it."""
+        raise NkiValidationError(
+            "the result of a comparison of scalars cannot be used, as the compiler "
+            "does not support it: compute a condition in a tile, and load it with "
+            "register_load"
+        )
+
+    def __init__(self) -> None:
+        pass
+
+    def __repr__(self) -> str:
+        return "<a comparison of scalars>"
+
+
 def _computed(op: str, left: Any, right: Any) -> NkiScalar:
-    """A new scalar, with what an instruction computes of two."""
+    """A new scalar, with what an instruction computes of two.
+
+    Raises:
+        NkiValidationError: an operand is neither a scalar nor an int, both differ in
+            their bits, or there is no such operation on 64 bits.
+    """
+    dtype = _common_dtype(op, left, right)
+    result: NkiScalar = new_register(NkiScalar, dtype)
+    _emit_scalar_op(op, result.register, left, right)
+    return result
+
+
+def _compared(op: str, left: Any, right: Any) -> NkiScalar:
+    """What cannot be used; the comparison itself is an instruction."""
+    dtype = _common_dtype(op, left, right)
+    result = current("a comparison of scalars").register(dtype)
+    _emit_scalar_op(op, result, left, right)
+    return _Comparison()
+
+
+def _emit_scalar_op(op: str, result: Register, left: Any, right: Any) -> None:
+    operands = {"dst": result, "left": left, "right": right}
+    emit(INSTRUCTIONS["scalar_op"], operands, {"op": op}, None)
+
+
+def _common_dtype(op: str, left: Any, right: Any) -> str:
+    """The type of two operands of which at least one is a scalar."""
     for operand in (left, right):
         if isinstance(operand, bool) or not isinstance(operand, (int, NkiScalar)):
             raise NkiValidationError(
                 f"arithmetic of a scalar takes another or an int, not {operand!r}"
             )
-    kinds = [o.dtype for o in (left, right) if isinstance(o, NkiScalar)]
-    result: NkiScalar = new_register(
-        NkiScalar, "int64" if "int64" in kinds else "int32"
-    )
-    operands = {"dst": result, "left": left, "right": right}
-    emit(INSTRUCTIONS["scalar_op"], operands, {"op": op}, None)
-    return result
+    dtypes = sorted({o.register.dtype for o in (left, right) if not isinstance(o, int)})
+    if len(dtypes) > 1:
+        raise NkiValidationError(
+            f"{op} of an int32 and an int64 scalar: load both from tiles of one type"
+        )
+    (dtype,) = dtypes
+    if dtype == "int64" and op not in ("add", "subtract", "multiply"):
+        raise NkiValidationError(
+            f"{op} of int64 scalars: those are added, subtracted and multiplied only"
+        )
+    bits = BITS[dtype]
+    for operand in (left, right):
+        if isinstance(operand, int) and not -(1 << bits - 1) <= operand < 1 << bits - 1:
+            raise NkiValidationError(f"{op}: {operand} does not fit in an {dtype}")
+    return dtype

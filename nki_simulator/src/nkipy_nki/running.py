@@ -150,7 +150,9 @@ class Run:
         if self._ordered:
             raise NkiValidationError("a loop over a register inside of nl.no_reorder")
         machine = self.executes
-        runs = machine is not None and self._starts(loop, machine)
+        counts, runs = None, False
+        if machine is not None:
+            counts, runs = _started(loop, machine)
         self._bodies[-1].append(loop)
         self._bodies.append(loop.body)
         self._idle += not runs
@@ -160,15 +162,17 @@ class Run:
             self._idle -= not runs
             self._bodies.pop()
         if machine is not None and runs:
-            machine.run_loop(loop, done=1)
+            machine.run_loop(loop, counts and counts[1:])
 
-    def _starts(self, loop: Loop, machine: Machine) -> bool:
-        """Set a loop's counter; whether the body is run at all."""
-        if loop.bounds is None:
-            return bool(machine.registers[loop.counter.id])
-        lower, upper, _ = loop.bounds
-        machine.registers[loop.counter.id] = machine.value(lower)
-        return machine.value(lower) < machine.value(upper)
+
+def _started(loop: Loop, machine: Machine) -> tuple[range | None, bool]:
+    """Set a loop's counter: what it runs through, and whether the body is run."""
+    if loop.bounds is None:
+        return None, bool(machine.value(loop.counter))
+    counts = machine.counts(loop)
+    if counts:
+        machine.registers[loop.counter.id] = counts[0]
+    return counts, bool(counts)
 
 
 def current(what: str = "NKI") -> Run:

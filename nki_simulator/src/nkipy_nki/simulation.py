@@ -12,7 +12,7 @@ import numpy as np
 
 from nkipy.chips import Chip
 from nkipy_nki.arguments import Arguments, ArraySpec
-from nkipy_nki.dtypes import find_dtype
+from nkipy_nki.dtypes import tensor_dtype
 from nkipy_nki.errors import NkiValidationError
 from nkipy_nki.findings import Finding, Findings
 from nkipy_nki.memory import Memory
@@ -111,7 +111,7 @@ class CoreRun(Run):
         made = self.allocate(
             region=region,
             shape=tuple(argument.array.shape),
-            dtype=find_dtype(argument.array.dtype),
+            dtype=tensor_dtype(argument.array.dtype, argument.array.shape),
             name=argument.name,
             line=_first_line(function),
             role="input",

@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 from nkipy_nki import gathering, indexing, patterns, views
 from nkipy_nki.assigning import copy_into
-from nkipy_nki.dtypes import DTypeRecord, find_dtype
+from nkipy_nki.dtypes import DTypeRecord, tensor_dtype
 from nkipy_nki.errors import NkiValidationError
 from nkipy_nki.program import Allocation, Dynamic, View, whole
 from nkipy_nki.regions import MemoryRegion
@@ -279,7 +279,7 @@ def new_tensor(
     made = current("nl.ndarray").allocate(
         region=region,
         shape=tuple(shape),
-        dtype=find_dtype(dtype),
+        dtype=tensor_dtype(dtype, shape),
         name=name,
         line=kernel_line(),
         address=address,

@@ -310,6 +310,8 @@ class _Reader:
             role,
             None if core is None else _integer(core, 0, 2),
         )
+        if made.dtype.is_scalar_only and made.size != 1:
+            _refuse(f"{made} has more elements than one")
         if made.nbytes > self._room(made.region):
             _refuse(f"{made} is larger than {self._room(made.region)} bytes")
         return made
@@ -317,7 +319,7 @@ class _Reader:
     def _dtype(self, name: Any) -> DTypeRecord:
         if type(name) is not str:
             _refuse(f"{name!r} is no element type")
-        return find_dtype(name)
+        return find_dtype(name, is_scalar=True)
 
     def _address(self, found: Any) -> tuple[int, int]:
         partition, byte = _integers(found, 0)
@@ -353,6 +355,8 @@ class _Reader:
             _refuse(f"{row!r} is no view")
         if made.dynamic is not None:
             _require_indices(made, made.dynamic)
+        if made.dtype.is_scalar_only and made.dtype is not made.allocation.dtype:
+            _refuse(f"a view of {made.allocation} is of {made.dtype.name}")
         if made.size > max(made.allocation.size, self._chip.sbuf_bytes):
             _refuse(f"a view of {made.allocation} has {made.size} elements")
         low, high = made.extent

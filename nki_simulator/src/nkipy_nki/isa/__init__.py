@@ -13,6 +13,7 @@ from nkipy_nki.isa.names import *
 from nkipy_nki.isa.patterns import *
 from nkipy_nki.isa.random import *
 from nkipy_nki.isa.registers import *
+from nkipy_nki.isa.scalars import *
 from nkipy_nki.isa.search import *
 from nkipy_nki.program import Instruction as NkiInstruction
 from nkipy_nki.registers import NkiScalar as NkiScalar

@@ -12,15 +12,19 @@ from nkipy_nki.declaring import instruction
 from nkipy_nki.engines import Engine
 from nkipy_nki.machine import Call
 from nkipy_nki.program import Instruction, Register, View
-from nkipy_nki.records import Sample, reads, writes
+from nkipy_nki.records import Rule, Sample, reads, writes
 from nkipy_nki.regions import HBM, MemoryRegion
-from nkipy_nki.registers import VirtualRegister, new_register
+from nkipy_nki.registers import BITS, VirtualRegister, new_register
 
-__all__ = ["register_alloc", "register_load", "register_move", "register_store"]
+__all__ = [
+    "register_alloc",
+    "register_load",
+    "register_move",
+    "register_store",
+]
 
 _NOWHERE: frozenset[MemoryRegion] = frozenset()
 _MEMORY = frozenset({MemoryRegion.sbuf, *HBM})
-_BITS = {"int32": 32, "int64": 64}
 
 #: What scalars are computed with. Division rounds down, as Python's does.
 _SCALAR_OPS: dict[str, Callable[[int, int], int]] = {
@@ -40,7 +44,7 @@ _SCALAR_OPS: dict[str, Callable[[int, int], int]] = {
 
 def _wrapped(value: int, dtype: str) -> int:
     """A whole number in two's complement of a register's bits."""
-    bits = _BITS[dtype]
+    bits = BITS[dtype]
     return (value + (1 << (bits - 1))) % (1 << bits) - (1 << (bits - 1))
 
 
@@ -65,10 +69,23 @@ def _one_element(made: Instruction, chip: Chip) -> str | None:
     return None
 
 
+def _move_problem(made: Instruction, chip: Chip) -> str | None:
+    dst, src = made.operands["dst"], made.operands["src"]
+    if isinstance(src, Register):
+        if BITS[src.dtype] > BITS[dst.dtype]:
+            return f"src has {BITS[src.dtype]} bits, and dst {BITS[dst.dtype]}"
+        return None
+    bits = BITS[dst.dtype]
+    if not isinstance(src, int) or not -(1 << (bits - 1)) <= src < 1 << bits:
+        return f"src is {src!r}, and must be an int of {bits} bits, or a register"
+    return None
+
+
 @instruction(
     Engine.sync,
     dst=writes(_NOWHERE, register=True),
     src=reads(_NOWHERE, register=True, scalar=True),
+    rules=[_move_problem],
     meaning=lambda call: _set(call, call.machine.value(call.operands["src"])),
     cost=_sequencer,
     samples=_no_samples,
@@ -90,14 +107,25 @@ def _load(call: Call) -> None:
     if not view.dtype.is_float:
         _set(call, int(element))
         return
-    _set(call, int(call.read("src").reshape(()).astype("int64")))
+    value = float(call.read("src").reshape(()))
+    if not np.isfinite(value):
+        call.report("wrong-operand", f"src holds {value}, which is no whole number")
+        value = 0.0
+    _set(call, round(value))
+
+
+def _not_packed(made: Instruction, chip: Chip) -> str | None:
+    for name, view in made.views():
+        if view.dtype.is_packed:
+            return f"{name} is {view.dtype.name}, of which a register holds none"
+    return None
 
 
 @instruction(
     Engine.sync,
     dst=writes(_NOWHERE, register=True),
     src=reads(_MEMORY),
-    rules=[_one_element],
+    rules=[_one_element, _not_packed],
     meaning=_load,
     cost=_sequencer,
     samples=_no_samples,
@@ -108,7 +136,8 @@ def register_load(dst: Any, src: Any, name: str | None = None) -> Instruction:
 
     Args:
         dst: the register.
-        src: shape [1] or [1, 1].
+        src: shape [1] or [1, 1]. A float is rounded to the nearest whole number, half
+            to even.
     """
     raise NotImplementedError
 
@@ -123,7 +152,7 @@ def _store(call: Call) -> None:
     Engine.sync,
     dst=writes(_MEMORY),
     src=reads(_NOWHERE, register=True),
-    rules=[_one_element],
+    rules=[_one_element, _not_packed],
     meaning=_store,
     cost=_sequencer,
     samples=_no_samples,
@@ -139,6 +168,72 @@ def register_store(dst: Any, src: Any, name: str | None = None) -> Instruction:
     raise NotImplementedError
 
 
+# -- scalars ---------------------------------------------------------------------------
+_SCALARS = tuple(BITS)
+
+
+def _same_bits(tensor: str, scalar: str) -> Rule:
+    """A rule: a tensor of one element, and a scalar, are of one type."""
+
+    def rule(made: Instruction, chip: Chip) -> str | None:
+        view, register = made.operands[tensor], made.operands[scalar]
+        if view.shape not in ((1, 1), (1,)):
+            return f"{tensor} has the shape {list(view.shape)}, and must be [1, 1]"
+        if view.dtype.name != register.dtype:
+            return f"{tensor} is {view.dtype.name}, and {scalar} is {register.dtype}"
+        return None
+
+    return rule
+
+
+@instruction(
+    Engine.sync,
+    dst=writes(_NOWHERE, register=True),
+    src=reads(_MEMORY, *_SCALARS),
+    rules=[_same_bits("src", "dst")],
+    meaning=_load,
+    cost=_sequencer,
+    samples=_no_samples,
+    refused=_no_samples,
+)
+def scalar_load(dst: Any, src: Any, name: str | None = None) -> Instruction:
+    """Load a scalar from a tensor of one element: see ``nki.isa.scalar_load``."""
+    raise NotImplementedError
+
+
+def _store_scalar(call: Call) -> None:
+    view: View = call.operands["dst"]
+    value = call.machine.value(call.operands["value"])
+    call.store("dst", np.full(view.shape, value, view.dtype.element))
+
+
+@instruction(
+    Engine.sync,
+    dst=writes(_MEMORY, *_SCALARS),
+    value=reads(_NOWHERE, register=True),
+    rules=[_same_bits("dst", "value")],
+    meaning=_store_scalar,
+    cost=_sequencer,
+    samples=_no_samples,
+    refused=_no_samples,
+)
+def scalar_store(dst: Any, value: Any, name: str | None = None) -> Instruction:
+    """Store a scalar in a tensor of one element: see ``nki.isa.scalar_store``."""
+    raise NotImplementedError
+
+
+def _op_problem(made: Instruction, chip: Chip) -> str | None:
+    op, dst = made.attributes["op"], made.operands["dst"]
+    if op not in _SCALAR_OPS:
+        return f"op is {op!r}, and must be one of {', '.join(_SCALAR_OPS)}"
+    for name in ("left", "right"):
+        operand = made.operands[name]
+        dtype = operand.dtype if isinstance(operand, Register) else dst.dtype
+        if dtype != dst.dtype or isinstance(operand, float):
+            return f"{name} is {operand!r}, and must be of {dst.dtype}"
+    return None
+
+
 def _scalar_op(call: Call) -> None:
     left, right = (call.machine.value(call.operands[n]) for n in ("left", "right"))
     _set(call, _SCALAR_OPS[call.attributes["op"]](left, right))
@@ -149,6 +244,7 @@ def _scalar_op(call: Call) -> None:
     dst=writes(_NOWHERE, register=True),
     left=reads(_NOWHERE, register=True, scalar=True),
     right=reads(_NOWHERE, register=True, scalar=True),
+    rules=[_op_problem],
     meaning=_scalar_op,
     cost=_sequencer,
     samples=_no_samples,
