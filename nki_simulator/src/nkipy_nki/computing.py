@@ -89,7 +89,7 @@ def apply(
     Returns:
         What was computed, before it was rounded. It may lie in the operand.
     """
-    place = call.place(name)
+    place = call.destination(name)
     values = compute(operation, *arrays, out=place)
     if values is place:
         call.mark(name)

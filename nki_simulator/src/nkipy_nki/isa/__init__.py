@@ -5,9 +5,9 @@ from __future__ import annotations
 from nkipy_nki.errors import NkiValidationError as NkiValidationError
 from nkipy_nki.isa.arithmetic import *
 from nkipy_nki.isa.dma import *
+from nkipy_nki.isa.gather import *
 from nkipy_nki.isa.matmul import *
 from nkipy_nki.isa.microscaling import *
-from nkipy_nki.isa.gather import *
 from nkipy_nki.isa.movement import *
 from nkipy_nki.isa.names import *
 from nkipy_nki.isa.patterns import *

@@ -225,9 +225,9 @@ def _pair(
         {"dst": dst, "data1": data1, "data2": data2},
         {"op": op, **attributes},
         regions or {},
-        chip,
-        label,
-        message,
+        chip=chip,
+        label=label,
+        message=message,
     )
 
 
@@ -335,7 +335,7 @@ def _between(call: Call, operation: Operation, pair: Any, later: str) -> np.ndar
     """
     dst, other = call.operands["dst"], call.operands[later]
     shared = isinstance(other, View) and other.allocation is dst.allocation
-    return compute(operation, *pair, out=None if shared else call.place("dst"))
+    return compute(operation, *pair, out=None if shared else call.destination("dst"))
 
 
 def _tensor_scalar_bits(call: Call, op0: Operation, op1: Operation | None) -> None:
@@ -422,9 +422,9 @@ def _scalars(
         {"dst": dst, "data": data, "operand0": operand0, "operand1": operand1},
         {"op0": op0, "op1": op1, **attributes},
         regions or {},
-        chip,
-        label,
-        message,
+        chip=chip,
+        label=label,
+        message=message,
     )
 
 
