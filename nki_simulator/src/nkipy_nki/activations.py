@@ -11,6 +11,7 @@ import math
 import threading
 from collections.abc import Callable
 from functools import lru_cache
+from typing import TypeAlias
 
 import numpy as np
 
@@ -47,16 +48,15 @@ class _Scratch(threading.local):
     size = 1 << 15
 
     def __init__(self) -> None:
-        self.nearest = np.empty(self.size, np.float32)
+        self.point = np.empty(self.size, np.float32)
         self.bits = np.empty(self.size, np.uint32)
         self.places = np.empty(self.size, np.intp)
         self.found = np.empty(self.size, np.float32)
 
 
 _SCRATCH = _Scratch()
-#: A float32 plus this is rounded to a whole number, whose 16 bits are the lowest.
-_ROUNDING = np.float32(3 << 22)
 _ENTRIES = 1 << 16
+_Function: TypeAlias = Callable[[np.ndarray], np.ndarray]
 
 
 class _Expansion:
@@ -66,21 +66,20 @@ class _Expansion:
     derivative.
 
     Args:
-        value, slope: the function and its derivative.
-        end: beyond it, and its negative, the function does not change. It is at most
-            16, so that there are 2048 points to a unit.
+        value, slope: the function and its derivative, of float64.
+        end: beyond it, and its negative, the function does not change. It is a power of
+            2 up to 16.
     """
 
-    def __init__(
-        self, value: Callable[[float], float], slope: Callable[[float], float], end: int
-    ) -> None:
+    def __init__(self, value: _Function, slope: _Function, end: int) -> None:
         density = _ENTRIES // 2 // end
         # By 16 bits: those of negative numbers come last.
         points = np.arange(_ENTRIES, dtype=np.uint16).view(np.int16) / density
         self._end = np.float32(end - 1 / density)
-        self._density = np.float32(density)
-        self._values = np.array([value(x) for x in points], np.float32)
-        self._slopes = np.array([slope(x) / density for x in points], np.float32)
+        #: A number plus this is rounded to a point, whose place is the lowest 16 bits.
+        self._rounding = np.float32((3 << 22) / density)
+        self._values = value(points).astype(np.float32)
+        self._slopes = slope(points).astype(np.float32)
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         x = np.asarray(x, np.float32)
@@ -93,50 +92,54 @@ class _Expansion:
 
     def _compute(self, x: np.ndarray, made: np.ndarray) -> None:
         """Write the function of as many numbers as the scratch arrays hold."""
+        if not (x.min() >= -self._end and x.max() <= self._end):
+            x = np.clip(x, -self._end, self._end)
         count = x.size
-        nearest, bits = _SCRATCH.nearest[:count], _SCRATCH.bits[:count]
+        point, bits = _SCRATCH.point[:count], _SCRATCH.bits[:count]
         places, found = _SCRATCH.places[:count], _SCRATCH.found[:count]
-        np.clip(x, -self._end, self._end, out=made)
-        made *= self._density
-        np.add(made, _ROUNDING, out=nearest)
-        np.bitwise_and(nearest.view(np.uint32), np.uint32(_ENTRIES - 1), out=bits)
+        np.add(x, self._rounding, out=point)
+        np.bitwise_and(point.view(np.uint32), np.uint32(_ENTRIES - 1), out=bits)
         places[...] = bits
-        nearest -= _ROUNDING
-        made -= nearest
+        point -= self._rounding
+        np.subtract(x, point, out=made)
         self._slopes.take(places, mode="wrap", out=found)
         made *= found
         self._values.take(places, mode="wrap", out=found)
         made += found
 
 
-def _bell(x: float) -> float:
-    """The density of the normal distribution."""
-    return math.exp(-x * x / 2) / math.sqrt(2 * math.pi)
+def _each(function: Callable[[float], float]) -> _Function:
+    """A function of arrays, of one of numbers, which NumPy lacks."""
+    return lambda x: np.array([function(v) for v in x.tolist()])
 
 
-def _cumulated(x: float) -> float:
-    """The probability of less than x in the normal distribution."""
-    return math.erfc(-x / math.sqrt(2)) / 2
+def _density(x: np.ndarray) -> np.ndarray:
+    """That of the normal distribution."""
+    return np.exp(-x * x / 2) / math.sqrt(2 * math.pi)
 
 
-def _erf_slope(x: float) -> float:
-    return 2 / math.sqrt(math.pi) * math.exp(-x * x)
+def _probability(x: np.ndarray) -> np.ndarray:
+    """That of less than x in the normal distribution."""
+    return _each(math.erfc)(x * -math.sqrt(0.5)) / 2
 
 
 @lru_cache(maxsize=1)
 def _erf() -> _Expansion:
-    return _Expansion(math.erf, _erf_slope, 8)
+    slope = 2 / math.sqrt(math.pi)
+    return _Expansion(_each(math.erf), lambda x: slope * np.exp(-x * x), 8)
 
 
 @lru_cache(maxsize=1)
 def _normal() -> _Expansion:
-    return _Expansion(_cumulated, _bell, 16)
+    return _Expansion(_probability, _density, 16)
 
 
 @lru_cache(maxsize=1)
 def _gelu_slope() -> _Expansion:
     return _Expansion(
-        lambda x: _cumulated(x) + x * _bell(x), lambda x: (2 - x * x) * _bell(x), 16
+        lambda x: _probability(x) + x * _density(x),
+        lambda x: (2 - x * x) * _density(x),
+        16,
     )
 
 
@@ -159,7 +162,7 @@ def gelu(x: np.ndarray) -> np.ndarray:
     x = np.asarray(x, np.float32)
     made = _normal()(x)
     made *= x
-    if not math.isfinite(np.min(x, initial=0)):  # 0 times infinity is none
+    if x.size and not math.isfinite(x.min()):  # 0 times infinity is none
         np.copyto(made, _ZERO, where=np.isneginf(x))
     return made
 
