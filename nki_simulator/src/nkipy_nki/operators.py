@@ -43,7 +43,8 @@ class Operation:
     Attributes:
         name: that of the language's function.
         compute: its meaning on arrays that broadcast: of float32, or of bits in any one
-            type of whole numbers. Comparisons give 1 and 0.
+            type of whole numbers. Comparisons give 1 and 0. What NumPy approximates may
+            differ with layout, which ``computing.compute`` sees to.
         arity: how many arrays it takes.
         since: by kind, the first generation that has it; its keys are its kinds.
         aliases: other names of it, those of NumPy's functions among them.
@@ -216,23 +217,6 @@ def _mean(rows: np.ndarray) -> np.ndarray:
     return np.add.reduce(rows, axis=-1) / np.float32(rows.shape[-1])
 
 
-def _in_order(compute: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
-    """The same on arrays that lie in C's order.
-
-    What NumPy approximates may come out otherwise for elements that lie apart.
-    """
-
-    def compute_in_order(*arrays: Any) -> np.ndarray:
-        return compute(*map(_ordered, arrays))
-
-    return compute_in_order
-
-
-def _ordered(array: Any) -> Any:
-    apart = isinstance(array, np.ndarray) and not array.flags.c_contiguous
-    return array.copy(order="C") if apart else array
-
-
 # -- the table -------------------------------------------------------------------------
 def _by(ufunc: np.ufunc) -> Callable[[np.ndarray], np.ndarray]:
     return partial(ufunc.reduce, axis=-1)
@@ -269,14 +253,14 @@ def _activation(
     **fields: Any,
 ) -> Operation:
     fields["valid"] = valid or _EVERYWHERE
-    return Operation(name, _in_order(compute), arity, {"activation": 2}, **fields)
+    return Operation(name, compute, arity, {"activation": 2}, **fields)
 
 
 def _language(
     name: str, compute: Callable[..., np.ndarray], *aliases: str
 ) -> Operation:
     since = {"language": 2}
-    return Operation(name, _in_order(compute), 1, since, aliases, compiles=False)
+    return Operation(name, compute, 1, since, aliases, compiles=False)
 
 
 _ACTIVATION_TOO = {"activation": 2}
@@ -296,9 +280,7 @@ _ARITHMETIC = (
     _arithmetic("greater", _truth(np.greater)),
     _arithmetic("less_equal", _truth(np.less_equal)),
     _arithmetic("less", _truth(np.less)),
-    _arithmetic(
-        "power", _in_order(np.power), alu_engine=Engine.gpsimd, aliases=("pow",)
-    ),
+    _arithmetic("power", np.power, alu_engine=Engine.gpsimd, aliases=("pow",)),
     _arithmetic("abs_max", _abs_max, generation=4),
     _arithmetic("abs_min", _abs_min, generation=4),
     _arithmetic("divide", np.divide, compiles=False, aliases=("true_divide",)),
