@@ -25,7 +25,7 @@ from generated_files import main  # noqa: E402
 from nkipy.chips import CHIPS, DEFAULT, Chip, Instance  # noqa: E402
 
 _NOTE = "Made from nkipy/src/nkipy/chips by tools/generate_chips.py; not to be edited."
-_SIZES = ((30, "GiB"), (20, "MiB"), (10, "KiB"))
+_SIZES = ((30, "GiB"), (20, "MiB"), (10, "KiB"), (0, "B"))
 
 
 def libnrt_instances() -> str:

@@ -1,6 +1,6 @@
 """What the estimate knows of the hardware, each figure with its source.
 
-What chips differ in is in :mod:`nkipy.chips`; here is what they have in common, and a
+What is recorded of chips is in :mod:`nkipy.chips`; here is what that leaves out, and a
 core's share of the chip. The sources are pages of the public SDK documentation, by
 their file names: ``nki_perf_guide``, ``nki-dma-bandwidth-guide`` and
 ``intranode-``/``internode-collective-comm``. Figures marked *ours* are published
@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 
-from nkipy.chips import CHIPS, Chip, find_chip
+from nkipy.chips import CHIPS, DEFAULT, Chip, find_chip
 from nkipy_emulator.cost_model.errors import CostModelError
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
@@ -24,18 +24,18 @@ LOAD_STATIONARY_CYCLES = 32
 #: SBUF access of a vector instruction, and the wait of one that depends on the one
 #: before (nki_perf_guide: about 60 and about 100 cycles).
 VECTOR_ACCESS_CYCLES = 60
-VECTOR_DEPENDENT_CYCLES = 100
+VECTOR_DEPENDENT_CYCLES = DEFAULT.overhead_cycles["vector"]
 #: ScalarE takes max(64, N) cycles; tiny dependent instructions were measured 264 cycles
 #: apart (nki_perf_guide: 189 ns on v2), hence 200 beyond the first 64.
 SCALAR_MIN_CYCLES = 64
-SCALAR_FIXED_CYCLES = 200
+SCALAR_FIXED_CYCLES = DEFAULT.overhead_cycles["scalar"]
 #: GpSimd has no published issue cost; *ours*: that of a dependent vector instruction.
-GPSIMD_FIXED_CYCLES = VECTOR_ACCESS_CYCLES + VECTOR_DEPENDENT_CYCLES
+GPSIMD_FIXED_CYCLES = DEFAULT.overhead_cycles["gpsimd"]
 #: Start and semaphore of a transfer (nki-dma-bandwidth-guide: about 1.3 us).
-DMA_FIXED_NS = 1300.0
+DMA_FIXED_NS = DEFAULT.dma_start_ns
 #: Contiguous bytes at which a descriptor reaches half of the rate. *Ours*, fitted to
 #: nki-dma-bandwidth-guide: 4 KiB saturates, below 512 B is much slower.
-DMA_HALF_RATE_BYTES = 512
+DMA_HALF_RATE_BYTES = DEFAULT.dma_half_rate_bytes
 #: Granularity at which transfer, computation and store overlap, on each partition.
 #: *Ours*: the least efficient descriptor.
 TILE_PARTITION_BYTES = 2 * KIB

@@ -92,6 +92,12 @@ class Chip:
     sbuf_bytes: int = _fact("SBUF of a core", "core", "bytes")
     psum_bytes: int = _fact("PSUM of a core", "core", "bytes")
     psum_banks: int = _fact("banks of the PSUM", "core")
+    sbuf_reserved_bytes: int = _fact(
+        "SBUF of a partition that a kernel cannot use",
+        "what public kernels leave free on trn2",
+        "bytes",
+        estimate=True,
+    )
     #: Pairs of engines that cannot access a memory at once: (engine, engine, memory).
     exclusive: tuple[tuple[str, str, str], ...] = _fact(
         "engines that exclude each other", "NKI architecture guides"
@@ -122,6 +128,18 @@ class Chip:
     vector_16bit_speedup: float = _fact(
         "VectorE on 16-bit types, relative to 32", "nki_perf_guide", estimate=True
     )
+    #: By engine, in its own cycles.
+    overhead_cycles: Mapping[str, int] = _fact(
+        "cycles until the next instruction can have a result",
+        "nki_perf_guide",
+        estimate=True,
+    )
+    hop_ns: float = _fact(
+        "wait of an engine for another one",
+        "published times of kernels of dependent instructions",
+        "ns",
+        estimate=True,
+    )
     # -- transfers -------------------------------------------------------------------
     dma_engines: int = _fact("DMA engines of a core", "chip")
     dma_engine_gb_s: float = _fact(
@@ -129,6 +147,15 @@ class Chip:
     )
     dma_engine_peak_gb_s: float = _fact(
         "peak of a DMA engine", "nki-dma-bandwidth-guide", "GB/s"
+    )
+    dma_start_ns: float = _fact(
+        "start of a transfer", "nki-dma-bandwidth-guide", "ns", estimate=True
+    )
+    dma_half_rate_bytes: int = _fact(
+        "contiguous bytes at which a DMA engine reaches half of its rate",
+        "nki-dma-bandwidth-guide",
+        "bytes",
+        estimate=True,
     )
     cc_cores: int = _fact("cores for collectives", "chip")
     link_gb_s: float = _fact("NeuronLink", "chip", "GB/s")
@@ -159,6 +186,11 @@ class Chip:
     @property
     def sbuf_partition_bytes(self) -> int:
         return self.sbuf_bytes // self.partitions
+
+    @property
+    def sbuf_usable_bytes(self) -> int:
+        """Of one partition, what a kernel's tiles can have."""
+        return self.sbuf_partition_bytes - self.sbuf_reserved_bytes
 
     @property
     def psum_partition_bytes(self) -> int:

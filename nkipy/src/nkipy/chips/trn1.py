@@ -31,6 +31,7 @@ TRN1 = Chip(
     sbuf_bytes=24 << 20,
     psum_bytes=2 << 20,
     psum_banks=8,
+    sbuf_reserved_bytes=16384 + 8,  # as on trn2: nothing is documented
     exclusive=(("vector", "gpsimd", "sbuf"), ("vector", "scalar", "psum")),
     tensor_ghz=2.8,
     vector_ghz=1.12,
@@ -49,9 +50,16 @@ TRN1 = Chip(
     native_int32_dot=True,
     fp8_factor=1.0,
     vector_16bit_speedup=1.0,
+    # TensorE: MM_INIT_LATENCY. VectorE: about 100. ScalarE: dependent instructions of
+    # one element start every 264 cycles, of which 64 are the instruction's own.
+    # GpSimd: ours, the 60 cycles of an access to the SBUF and VectorE's 100.
+    overhead_cycles={"tensor": 64, "vector": 100, "scalar": 200, "gpsimd": 160},
+    hop_ns=200,  # ours: chains of instructions take 0.2 to 0.35 us each
     dma_engines=16,
     dma_engine_gb_s=17,
     dma_engine_peak_gb_s=27.2,
+    dma_start_ns=1300,
+    dma_half_rate_bytes=512,  # ours, fitted: 4 KiB saturate the engine
     cc_cores=6,
     link_gb_s=384,  # trn1n has 768, which nothing looks at
     linked_chips=16,  # trn1.32xlarge
