@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from nkipy.chips import Chip
+from nkipy_nki.accesses import Accesses, Rectangle
 from nkipy_nki.engines import Engine
 from nkipy_nki.program import Instruction
-from nkipy_nki.timing.accesses import Access, Rectangle, accesses
 from nkipy_nki.timing.trace import Trace
 
 __all__ = ["dependencies", "engine_of", "queues"]
@@ -52,29 +52,36 @@ class _Cell:
     """A rectangle that was accessed, as such.
 
     Attributes:
+        rectangle: the bytes.
         writer: the place of its latest write, or -1.
         readers: the latest reads since, by queue.
-        others: cells that overlap it, and are not wholly in it.
-        inner: cells that are wholly in it, itself among them.
+        near: the other cells that overlap it.
+        inner: those of them that are wholly in it.
     """
 
-    __slots__ = ("inner", "others", "readers", "rectangle", "writer")
+    __slots__ = ("inner", "near", "readers", "rectangle", "writer")
 
     def __init__(self, rectangle: Rectangle) -> None:
         self.rectangle = rectangle
         self.writer = -1
         self.readers: dict[int, int] = {}
-        self.others: list[_Cell] = []
-        self.inner: list[_Cell] = [self]
+        self.near: tuple[_Cell, ...] = ()
+        self.inner: tuple[_Cell, ...] = ()
 
     def meet(self, other: _Cell) -> None:
         """Remember that another cell overlaps."""
-        mine, its = self.rectangle, other.rectangle
-        self._add(other, _holds(mine, its))
-        other._add(self, _holds(its, mine))
+        self.near += (other,)
+        if _holds(self.rectangle, other.rectangle):
+            self.inner += (other,)
 
-    def _add(self, other: _Cell, is_inner: bool) -> None:
-        (self.inner if is_inner else self.others).append(other)
+    def write(self, place: int) -> None:
+        """What was written in it before no longer is there, and nor are its readers."""
+        for inner in self.inner:
+            inner.writer = -1
+            inner.readers.clear()
+        self.writer = place
+        if self.readers:
+            self.readers.clear()
 
 
 def _holds(outer: Rectangle, inner: Rectangle) -> bool:
@@ -86,37 +93,41 @@ def _holds(outer: Rectangle, inner: Rectangle) -> bool:
     )
 
 
-class _Space:
-    """The cells of an allocation, or of a memory."""
+class _Space(dict[Rectangle, _Cell]):
+    """The cells of an allocation, or of a memory, by rectangle."""
 
-    __slots__ = ("_bounds", "_cells", "_list")
+    __slots__ = ("_bounds", "_list")
 
     def __init__(self) -> None:
-        self._cells: dict[Rectangle, _Cell] = {}
         self._list: list[_Cell] = []
-        self._bounds = np.empty((4, _MANY * 2), np.int64)
+        #: Of many cells, the rectangles.
+        self._bounds: np.ndarray | None = None
 
-    def cell(self, rectangle: Rectangle) -> _Cell:
-        found = self._cells.get(rectangle)
-        if found is None:
-            found = _Cell(rectangle)
+    def __missing__(self, rectangle: Rectangle) -> _Cell:
+        made = self[rectangle] = _Cell(rectangle)
+        if self._list:
             for other in self._overlapping(rectangle):
-                found.meet(other)
-            self._keep(found)
-        return found
+                made.meet(other)
+                other.meet(made)
+        self._list.append(made)
+        if self._bounds is not None or len(self._list) == _MANY:
+            self._extend(rectangle)
+        return made
 
-    def _keep(self, cell: _Cell) -> None:
+    def _extend(self, rectangle: Rectangle) -> None:
         count = len(self._list)
-        if count == self._bounds.shape[1]:
+        if self._bounds is None:
+            self._bounds = np.empty((4, 4 * _MANY), np.int64)
+            self._bounds[:, :count] = np.transpose([c.rectangle for c in self._list])
+            return
+        if count > self._bounds.shape[1]:
             self._bounds = np.concatenate([self._bounds, self._bounds], axis=1)
-        self._bounds[:, count] = cell.rectangle
-        self._cells[cell.rectangle] = cell
-        self._list.append(cell)
+        self._bounds[:, count - 1] = rectangle
 
     def _overlapping(self, rectangle: Rectangle) -> list[_Cell]:
         top, bottom, left, right = rectangle
         cells = self._list
-        if len(cells) >= _MANY:
+        if self._bounds is not None:
             tops, bottoms, lefts, rights = self._bounds[:, : len(cells)]
             hit = (tops < bottom) & (top < bottoms) & (lefts < right) & (left < rights)
             return [cells[i] for i in np.flatnonzero(hit)]
@@ -137,66 +148,67 @@ def dependencies(trace: Trace, queue_of: Sequence[int]) -> list[tuple[int, ...]]
         trace: what was carried out.
         queue_of: the queue of each step, of :func:`queues`.
     """
+    steps = trace.steps
     spaces: dict[Any, _Space] = {}
+    accesses = Accesses().of
+    named = any(step.after for step in steps)
     places: dict[Instruction, int] = {}
     found: list[tuple[int, ...]] = []
-    for place, step in enumerate(trace.steps):
+    for place, step in enumerate(steps):
         queue = queue_of[place]
         waits: dict[int, int] = {}
-        touched = _cells(accesses(step, trace.indices(place)), spaces)
-        for cell, is_write in touched:
-            (_before_write if is_write else _before_read)(cell, queue, queue_of, waits)
+        touched = []
+        for space, rectangle, is_write in accesses(step, trace.indices(place)):
+            if (cells := spaces.get(space)) is None:
+                cells = spaces[space] = _Space()
+            cell = cells[rectangle]
+            touched.append((cell, is_write))
+            _wait_for(cell, is_write, queue, queue_of, waits)
+            for other in cell.near:
+                _wait_for(other, is_write, queue, queue_of, waits)
         for cell, is_write in touched:
             if is_write:
-                for inner in cell.inner:
-                    inner.writer = -1
-                    inner.readers.clear()
-                cell.writer = place
+                cell.write(place)
             else:
                 cell.readers[queue] = place
-        for earlier in step.after:
-            if (at := places.get(earlier)) is not None:
-                _wait(waits, queue_of[at], at)
-        places[step] = place
+        if named:
+            _wait_for_named(step, places, queue_of, waits)
+            places[step] = place
         found.append(tuple(waits.values()))
     return found
 
 
-def _cells(
-    made: Sequence[Access], spaces: dict[Any, _Space]
-) -> list[tuple[_Cell, bool]]:
-    touched = []
-    for space, rectangle, is_write in made:
-        held = spaces.get(space)
-        if held is None:
-            held = spaces[space] = _Space()
-        touched.append((held.cell(rectangle), is_write))
-    return touched
-
-
-def _wait(waits: dict[int, int], queue: int, place: int) -> None:
-    if place > waits.get(queue, -1):
-        waits[queue] = place
-
-
-def _before_read(
-    cell: _Cell, queue: int, queue_of: Sequence[int], waits: dict[int, int]
+def _wait_for(
+    cell: _Cell,
+    is_write: bool,
+    queue: int,
+    queue_of: Sequence[int],
+    waits: dict[int, int],
 ) -> None:
-    """A read waits for writes."""
-    for others in (cell.inner, cell.others):
-        for other in others:
-            if other.writer >= 0:
-                _wait(waits, queue_of[other.writer], other.writer)
+    """An access waits for the writes of a cell; a write for its reads too.
+
+    Of its own queue, only a read has to wait: for the result.
+    """
+    writer = cell.writer
+    if writer >= 0:
+        its_queue = queue_of[writer]
+        if its_queue != queue or not is_write:
+            if writer > waits.get(its_queue, -1):
+                waits[its_queue] = writer
+    if is_write:
+        for its_queue, reader in cell.readers.items():
+            if its_queue != queue and reader > waits.get(its_queue, -1):
+                waits[its_queue] = reader
 
 
-def _before_write(
-    cell: _Cell, queue: int, queue_of: Sequence[int], waits: dict[int, int]
+def _wait_for_named(
+    step: Instruction,
+    places: dict[Instruction, int],
+    queue_of: Sequence[int],
+    waits: dict[int, int],
 ) -> None:
-    """A write waits for reads and writes of other queues."""
-    for others in (cell.inner, cell.others):
-        for other in others:
-            if other.writer >= 0 and queue_of[other.writer] != queue:
-                _wait(waits, queue_of[other.writer], other.writer)
-            for its_queue, reader in other.readers.items():
-                if its_queue != queue:
-                    _wait(waits, its_queue, reader)
+    """An instruction waits for those that the kernel named."""
+    for earlier in step.after:
+        place = places.get(earlier, -1)
+        if place >= 0 and place > waits.get(queue_of[place], -1):
+            waits[queue_of[place]] = place

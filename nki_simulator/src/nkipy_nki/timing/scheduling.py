@@ -6,8 +6,8 @@ queue is free and all that it waits for is done:
 
 - what an engine made can be read some cycles after the end (``overhead_cycles`` of the
   chip's record), and by another engine after a further hop (``hop_ns``);
-- a transfer begins ``dma_start_ns`` after what it waits for, unless its queue or the DMA
-  engines are busy for longer.
+- a transfer begins ``dma_start_ns`` after what it waits for, unless its queue or the
+  DMA engines are busy for longer.
 
 Not modelled: the time that a loop's branches take, the generation of descriptors, banks
 of the PSUM, other cores at the same HBM, waits of the cores of a logical core for each
@@ -20,13 +20,22 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TypeAlias
 
 from nkipy.chips import Chip, find_chip
 from nkipy_nki.engines import Engine
 from nkipy_nki.program import Instruction, Program
-from nkipy_nki.timing.dependencies import dependencies, engine_of, queues
+from nkipy_nki.timing.dependencies import (
+    FIRST_DMA_QUEUE,
+    dependencies,
+    engine_of,
+    queues,
+)
 from nkipy_nki.timing.trace import Trace, unrolled
-from nkipy_nki.timing.transfers import Pipe, Transfer, transfer_of
+from nkipy_nki.timing.transfers import Pipe, Transfer, Transfers
+
+#: When a step can begin, when what it waited for let go, and the place of that, or -1.
+_Ready: TypeAlias = "tuple[float, float, int]"
 
 __all__ = ["Part", "Schedule", "clock_of", "schedule"]
 
@@ -157,98 +166,101 @@ class _Scheduler:
     """Fills in a schedule."""
 
     def __init__(self, made: Schedule) -> None:
-        chip = made.chip
         self.made = made
+        self.chip = made.chip
         self.pipe = Pipe()
-        engines = list(Engine)
-        self.cycle = {e: 1 / clock_of(e, chip) for e in engines}
+        self.transfers = Transfers(made.chip)
+        #: By an engine's number: ns of a cycle, and until a result can be read.
+        self.cycle = {e.value: 1 / clock_of(e, self.chip) for e in Engine}
         self.overhead = {
-            e: chip.overhead_cycles.get(e.name, 0) * self.cycle[e] for e in engines
+            e.value: self.chip.overhead_cycles.get(e.name, 0) * self.cycle[e.value]
+            for e in Engine
         }
+        self.busy = dict.fromkeys(self.cycle, 0.0)
         #: The latest step of each queue.
         self.latest: dict[int, int] = {}
         self.exclusive = [
-            (frozenset((Engine[a], Engine[b])), memory)
-            for a, b, memory in chip.exclusive
+            (frozenset((Engine[a].value, Engine[b].value)), memory)
+            for a, b, memory in self.chip.exclusive
         ]
         #: The latest step of each engine that excludes another, by memory.
-        self.users: dict[tuple[str, Engine], int] = {}
+        self.users: dict[tuple[str, int], int] = {}
 
     def run(self) -> None:
-        made = self.made
-        made.busy = dict.fromkeys(map(engine_of, made.steps), 0.0)
-        for place, step in enumerate(made.steps):
-            engine = engine_of(step)
-            cost = _cost(step, made.chip)
-            if engine is Engine.dma:
-                self._transfer(place, step, cost)
+        made, latest = self.made, self.latest
+        chip = self.chip
+        hop, lead = chip.hop_ns, chip.dma_start_ns
+        for place, (step, queue) in enumerate(zip(made.steps, made.queues)):
+            cost = step.record.cost(step, chip)
+            if not 0 <= cost < math.inf:
+                raise ValueError(_WRONG_COST.format(step, cost))
+            if queue < FIRST_DMA_QUEUE:
+                self._compute(step, queue, cost, self._ready(place, queue, hop, 0.0))
             else:
-                self._compute(place, step, engine, cost)
-            self.latest[made.queues[place]] = place
+                found = self._ready(place, queue, 0.0, lead)
+                self._transfer(place, step, cost, found)
+            latest[queue] = place
+        used = {min(queue, FIRST_DMA_QUEUE) for queue in set(made.queues)}
+        made.busy = {e: self.busy[e.value] for e in Engine if _queue_of(e) in used}
 
-    def _ready(self, place: int, hop: float) -> tuple[float, float, int]:
-        """When all is done that a step waits for; until when it waited, for what."""
+    def _ready(self, place: int, queue: int, hop: float, lead: float) -> _Ready:
+        """When a step can begin, by its queue and what it waits for.
+
+        Args:
+            place: the step's.
+            queue: its queue.
+            hop: ns until another queue's end is known in this one.
+            lead: ns from when it could begin, its queue apart, until it does.
+        """
         made = self.made
-        done, queue_of, mine = made.done, made.queues, made.queues[place]
         ready, release, cause = 0.0, 0.0, -1
+        done, queues = made.done, made.queues
         for earlier in made.waits[place]:
             at = done[earlier]
-            then = at if queue_of[earlier] == mine else at + hop
+            then = at if queues[earlier] == queue else at + hop
             if then > ready:
                 ready, release, cause = then, at, earlier
+        ready += lead
+        before = self.latest.get(queue, -1)
+        if before >= 0 and (end := made.end[before]) >= ready:
+            return end, end, before
         return ready, release, cause
 
     def _compute(
-        self, place: int, step: Instruction, engine: Engine, cost: float
+        self, step: Instruction, engine: int, cost: float, found: _Ready
     ) -> None:
-        ready, release, cause = self._ready(place, self.made.chip.hop_ns)
-        before = self.latest.get(engine.value, -1)
-        if before >= 0 and self.made.end[before] >= ready:
-            ready = release = self.made.end[before]
-            cause = before
         if self.exclusive:
-            ready, release, cause = self._exclude(
-                place, step, engine, (ready, release, cause)
-            )
+            found = self._exclude(step, engine, found)
+        start, release, cause = found
         duration = cost * self.cycle[engine]
-        self.made.busy[engine] += duration
-        end = ready + duration
-        self._keep(ready, end, end + self.overhead[engine], release, cause)
+        self.busy[engine] += duration
+        end = start + duration
+        self._keep(start, end, end + self.overhead[engine], release, cause)
 
-    def _exclude(
-        self,
-        place: int,
-        step: Instruction,
-        engine: Engine,
-        found: tuple[float, float, int],
-    ) -> tuple[float, float, int]:
-        """Wait until no engine has a memory that it and this one cannot have at once."""
+    def _exclude(self, step: Instruction, engine: int, found: _Ready) -> _Ready:
+        """Wait until no engine has a memory that it and this one cannot share."""
+        ends = self.made.end
         for pair, memory in self.exclusive:
             if engine not in pair or not _touches(step, memory):
                 continue
-            self.users[memory, engine] = place
+            self.users[memory, engine] = len(ends)
             for other in pair - {engine}:
                 user = self.users.get((memory, other), -1)
-                if user >= 0 and self.made.end[user] > found[0]:
-                    found = self.made.end[user], self.made.end[user], user
+                if user >= 0 and ends[user] > found[0]:
+                    found = ends[user], ends[user], user
         return found
 
-    def _transfer(self, place: int, step: Instruction, factor: float) -> None:
+    def _transfer(
+        self, place: int, step: Instruction, factor: float, found: _Ready
+    ) -> None:
         made = self.made
-        transfer = transfer_of(step, made.chip, factor)
-        made.transfers[place] = transfer
-        ready, release, cause = self._ready(place, 0.0)
-        ready += made.chip.dma_start_ns
-        before = self.latest.get(made.queues[place], -1)
-        if before >= 0 and made.end[before] > ready:
-            ready = release = made.end[before]
-            cause = before
-        start = ready
+        transfer = made.transfers[place] = self.transfers.of(step, factor)
+        start, release, cause = found
         if transfer.share:
-            start, waited = self.pipe.place(ready, transfer.share, place)
+            start, waited = self.pipe.place(start, transfer.share, place)
             if waited >= 0:
                 release, cause = start, waited
-        made.busy[Engine.dma] += transfer.share
+        self.busy[Engine.dma.value] += transfer.share
         end = start + transfer.duration
         self._keep(start, end, end, release, cause)
 
@@ -263,14 +275,12 @@ class _Scheduler:
         made._cause.append(cause)
 
 
-def _cost(step: Instruction, chip: Chip) -> float:
-    cost = step.record.cost(step, chip)
-    if not 0 <= cost < math.inf:
-        raise ValueError(
-            f"the cost of {step.record.name} at {step.line} is {cost!r}, which is no "
-            "number of cycles"
-        )
-    return cost
+def _queue_of(engine: Engine) -> int:
+    """An engine's queue; of the DMA's, the first."""
+    return FIRST_DMA_QUEUE if engine is Engine.dma else engine.value
+
+
+_WRONG_COST = "the cost of {0.record.name} at {0.line} is {1!r}: no number of cycles"
 
 
 def _touches(step: Instruction, memory: str) -> bool:

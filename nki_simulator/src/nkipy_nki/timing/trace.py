@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
+from nkipy_nki.accesses import NO_INDICES, Indices
 from nkipy_nki.program import Instruction, Loop, Program, Register, Step
 
 if TYPE_CHECKING:
     from nkipy_nki.machine import Machine
 
-__all__ = ["Indices", "Trace", "unrolled"]
-
-#: What registers held, by number.
-Indices: TypeAlias = Mapping[int, int]
-_NONE: Indices = {}
+__all__ = ["Trace", "unrolled"]
 
 
 class Trace:
@@ -47,7 +44,7 @@ class Trace:
 
     def indices(self, place: int) -> Indices:
         """What the registers that index views of a step held."""
-        return self._indices.get(place, _NONE)
+        return self._indices.get(place, NO_INDICES)
 
 
 def _index_registers(instruction: Instruction) -> tuple[int, ...]:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from nkipy.chips import Chip
 from nkipy_nki.program import Instruction, View
+from nkipy_nki.regions import MemoryRegion
 
-__all__ = ["Pipe", "Transfer", "transfer_of"]
+__all__ = ["Pipe", "Transfer", "Transfers"]
 
 #: Partitions that one DMA engine serves (nki-dma-bandwidth-guide: 128 over 16 engines).
 PARTITIONS_OF_AN_ENGINE = 8
+_ENDLESS = 1 << 62
 
 
 class Transfer(NamedTuple):
@@ -29,41 +31,73 @@ class Transfer(NamedTuple):
     share: float
 
 
-def transfer_of(instruction: Instruction, chip: Chip, factor: float) -> Transfer:
-    """How long a transfer takes once it has begun.
+class Transfers:
+    """Tells how long transfers take; what it works out again and again it keeps."""
 
-    Args:
-        instruction: of the DMA.
-        chip: the target.
-        factor: how many times as long as a plain copy it takes: its record's cost.
-    """
-    totals = {True: 0, False: 0}
-    run, engines = 1 << 62, chip.dma_engines
-    rules = instruction.record.operands
-    for name, view in instruction.views():
-        nbytes = view.size * view.dtype.itemsize
-        totals[rules[name].written] += nbytes
-        run = min(run, _contiguous_bytes(view))
-        if view.region.is_on_chip:
-            engines = min(engines, -(-view.partitions // PARTITIONS_OF_AN_ENGINE))
-    nbytes = max(totals.values())
-    if not nbytes:
-        return Transfer(0, 0.0, 0.0)
-    engines = max(1, min(engines, -(-nbytes // chip.dma_half_rate_bytes)))
-    rate = chip.dma_engine_gb_s * run / (run + chip.dma_half_rate_bytes)
-    alone = factor * nbytes / rate
-    return Transfer(nbytes, alone / engines, alone / chip.dma_engines)
+    def __init__(self, chip: Chip) -> None:
+        self._chip = chip
+        self._known: dict[Any, _Side] = {}
+
+    def of(self, instruction: Instruction, factor: float) -> Transfer:
+        """How long a transfer takes once it has begun.
+
+        Args:
+            instruction: of the DMA.
+            factor: how many times as long as a plain copy it takes: its record's cost.
+        """
+        chip = self._chip
+        read = written = 0
+        run, engines = _ENDLESS, chip.dma_engines
+        rules = instruction.record.operands
+        for name, operand in instruction.operands.items():
+            for view in operand if isinstance(operand, tuple) else (operand,):
+                if not isinstance(view, View):
+                    continue
+                nbytes, its_run, its_engines = self._side(view)
+                if rules[name].written:
+                    written += nbytes
+                else:
+                    read += nbytes
+                if its_run < run:
+                    run = its_run
+                if its_engines < engines:
+                    engines = its_engines
+        nbytes = max(read, written)
+        if not nbytes:
+            return Transfer(0, 0.0, 0.0)
+        half = chip.dma_half_rate_bytes
+        engines = max(1, min(engines, -(-nbytes // half)))
+        alone = factor * nbytes * (run + half) / (run * chip.dma_engine_gb_s)
+        return Transfer(nbytes, alone / engines, alone / chip.dma_engines)
+
+    def _side(self, view: View) -> _Side:
+        region = view.allocation.region
+        is_on_chip = region is MemoryRegion.sbuf or region is MemoryRegion.psum
+        key = view.shape, view.strides, view.dtype.element.itemsize, is_on_chip
+        found = self._known.get(key)
+        if found is None:
+            found = self._known[key] = _side(*key)
+        return found
 
 
-def _contiguous_bytes(view: View) -> int:
-    """Bytes that lie beside one another; on the chip, in one partition."""
-    size = 1
-    first = 1 if view.region.is_on_chip else 0
-    for axis in range(len(view.shape) - 1, first - 1, -1):
-        if view.shape[axis] != 1 and view.strides[axis] != size:
+class _Side(NamedTuple):
+    """Of one side of a transfer: bytes, contiguous bytes, DMA engines that serve it."""
+
+    nbytes: int
+    run: int
+    engines: int
+
+
+def _side(
+    shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int, is_on_chip: bool
+) -> _Side:
+    run, first = 1, int(is_on_chip)
+    for count, stride in zip(shape[first:][::-1], strides[first:][::-1]):
+        if count != 1 and stride != run:
             break
-        size *= view.shape[axis]
-    return max(size, 1) * view.dtype.itemsize
+        run *= count
+    engines = -(-shape[0] // PARTITIONS_OF_AN_ENGINE) if is_on_chip else _ENDLESS
+    return _Side(math.prod(shape) * itemsize, max(run, 1) * itemsize, engines)
 
 
 class Pipe:
@@ -105,8 +139,3 @@ class Pipe:
             self._starts.insert(at, start)
             self._ends.insert(at, end)
             self._last.insert(at, place)
-
-    @property
-    def end(self) -> float:
-        """When the last transfer has had them."""
-        return self._ends[-1] if self._ends else math.nan

@@ -1,0 +1,185 @@
+"""What an instruction reads and writes, as rectangles of bytes.
+
+A tensor is rows of as many bytes: on the chip a row is a partition, in the HBM what
+the last dimension has. An access is the smallest rectangle of rows and of bytes in them
+that holds the view; rows are whole where a view runs from one into the next. What lies
+at an address that the kernel gave is placed in its memory, so that tensors which share
+an address meet there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple, TypeAlias
+
+from nkipy_nki.program import Allocation, Instruction, Register, View
+
+__all__ = ["NO_INDICES", "REGISTER", "Accesses", "Indices", "Rectangle"]
+
+#: What registers hold, by number.
+Indices: TypeAlias = Mapping[int, int]
+NO_INDICES: Indices = {}
+
+#: The first row, one behind the last, the first byte, one behind the last.
+Rectangle: TypeAlias = "tuple[int, int, int, int]"
+#: Of a register, which is all of its space.
+REGISTER: Rectangle = (0, 1, 0, 1)
+#: An access: what the rectangle is of (an allocation, a memory, or the number of a
+#: register), the rectangle, and whether it is written.
+Access: TypeAlias = "tuple[Any, Rectangle, bool]"
+
+
+class _Rows(NamedTuple):
+    """How a tensor's bytes lie in rows.
+
+    Attributes:
+        space: what its rectangles are of.
+        pitch: bytes of a row.
+        row: the first one.
+        byte: in a row, the first one.
+        whole: all of it.
+    """
+
+    space: Any
+    pitch: int
+    row: int
+    byte: int
+    whole: Rectangle
+
+
+def _rows_of(allocation: Allocation) -> _Rows:
+    space: Any = allocation
+    row, byte, shape = 0, 0, allocation.shape
+    if allocation.region.is_on_chip:
+        pitch = allocation.partition_bytes or 1
+        if allocation.address is not None:
+            space = allocation.region
+            row, byte = allocation.address
+    elif len(shape) > 1:
+        pitch = shape[-1] * allocation.dtype.itemsize or 1
+    else:
+        pitch = allocation.nbytes or 1
+    end = row + -(-allocation.nbytes // pitch)
+    return _Rows(space, pitch, row, byte, (row, end, byte, byte + pitch))
+
+
+class _Span(NamedTuple):
+    """How far a view reaches from its first element: rows, and bytes in a row."""
+
+    up: int
+    down: int
+    left: int
+    right: int
+
+
+def _span(
+    shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int, pitch: int
+) -> _Span | None:
+    """How far a view reaches; None if it has no elements."""
+    up = down = left = 0
+    right = itemsize
+    for count, stride in zip(shape, strides):
+        if count == 0:
+            return None
+        rows, rest = divmod(stride * itemsize, pitch)
+        reach = (count - 1) * (stride * itemsize if rest else rows)
+        if rest:
+            left, right = left + min(reach, 0), right + max(reach, 0)
+        else:
+            up, down = up + min(reach, 0), down + max(reach, 0)
+    return _Span(up, down, left, right)
+
+
+class Accesses:
+    """Finds accesses; what it has to work out again and again it keeps."""
+
+    def __init__(self) -> None:
+        self._rows: dict[Allocation, _Rows] = {}
+        self._spans: dict[Any, _Span | None] = {}
+
+    def of(
+        self, instruction: Instruction, indices: Indices = NO_INDICES
+    ) -> list[Access]:
+        """What an instruction reads and writes.
+
+        Args:
+            instruction: any.
+            indices: what registers hold that index its views. A view whose index is not
+                known accesses the whole tensor.
+        """
+        found: list[Access] = []
+        rules = instruction.record.operands
+        for name, operand in instruction.operands.items():
+            if operand is None or isinstance(operand, (int, float)):
+                continue
+            rule = rules[name]
+            for part in operand if isinstance(operand, tuple) else (operand,):
+                if isinstance(part, View):
+                    space, rectangle = self.place(part, indices)
+                    if part.dynamic is not None:
+                        found.append(self._index(part))
+                elif isinstance(part, Register):
+                    space, rectangle = part.id, REGISTER
+                else:
+                    continue
+                if rectangle is None:
+                    continue
+                if rule.read or not rule.written:
+                    found.append((space, rectangle, False))
+                if rule.written:
+                    found.append((space, rectangle, True))
+        return found
+
+    def place(
+        self, view: View, indices: Indices = NO_INDICES
+    ) -> tuple[Any, Rectangle | None]:
+        """The space and the rectangle of a view; None if it has no elements."""
+        allocation = view.allocation
+        rows = self._rows.get(allocation)
+        if rows is None:
+            rows = self._rows[allocation] = _rows_of(allocation)
+        offset = view.offset
+        if view.dynamic is not None:
+            shift = _shift(view, indices)
+            if shift is None:
+                return rows.space, rows.whole
+            offset += shift
+        space, pitch, row, byte, _ = rows
+        itemsize = view.dtype.element.itemsize
+        key = view.shape, view.strides, itemsize, pitch
+        span = self._spans.get(key, _UNKNOWN)
+        if span is _UNKNOWN:
+            span = self._spans[key] = _span(*key)
+        if span is None:
+            return space, None
+        up, down, left, right = span
+        top, start = divmod(offset * itemsize, pitch)
+        left, right = left + start, right + start
+        if left >= 0 and right <= pitch:
+            row += top
+            return space, (row + up, row + down + 1, byte + left, byte + right)
+        up, down = top + up + left // pitch, top + down + (right - 1) // pitch
+        return space, (row + up, row + down + 1, byte, byte + pitch)
+
+    def _index(self, view: View) -> Access:
+        """The read of a view's index."""
+        assert view.dynamic is not None
+        index = view.dynamic.index
+        if isinstance(index, Register):
+            return index.id, REGISTER, False
+        space, rectangle = self.place(index)
+        return space, rectangle or (0, 0, 0, 0), False
+
+
+_UNKNOWN: Any = object()
+
+
+def _shift(view: View, indices: Indices) -> int | None:
+    """How many elements further a dynamic index puts a view, if that is known."""
+    dynamic = view.dynamic
+    assert dynamic is not None
+    if isinstance(dynamic.index, Register):
+        index = indices.get(dynamic.index.id)
+        if index is not None and 0 <= index < dynamic.limit:
+            return index * dynamic.step
+    return None
