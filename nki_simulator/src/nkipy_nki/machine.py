@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,7 @@ class Machine:
         generators: of random bits, by engine, each made when it is first asked for.
         findings: what is found.
         debug_output: what ``device_print`` wrote: a name and the values.
+        observers: called with the machine and each instruction that was carried out.
     """
 
     def __init__(self, chip: Chip, memory: Memory, findings: Findings) -> None:
@@ -43,6 +44,7 @@ class Machine:
         self.accumulators: dict[Engine, ReduceRegisters] = {}
         self.generators: dict[Engine, Generators] = {}
         self.debug_output: list[tuple[str, np.ndarray]] = []
+        self.observers: list[Callable[[Machine, Instruction], None]] = []
 
     def run(self, steps: Sequence[Step]) -> None:
         """Run instructions and loops."""
@@ -73,6 +75,8 @@ class Machine:
     def execute(self, instruction: Instruction) -> None:
         """Carry out one instruction."""
         instruction.record.meaning(Call(self, instruction))
+        for observe in self.observers:
+            observe(self, instruction)
 
     def generators_of(self, engine: Engine) -> Generators:
         """The generators of random bits of an engine."""

@@ -156,7 +156,10 @@ class InstructionRecord:
         doc: its description.
         rules: further conditions, over several operands or attributes.
         meaning: what it does.
-        cost: cycles of its engine; of a transfer, nanoseconds, by ``timing``'s rules.
+        cost: cycles that it keeps its engine, without what each instruction of the
+            engine has beside that. Of a transfer: how many times as long as a plain
+            copy of its bytes it takes, 1.0 for most; ``timing`` knows the bytes from
+            the views.
         samples: operands to try it with.
         refused: operands that must be refused.
         since: the first generation that has it.

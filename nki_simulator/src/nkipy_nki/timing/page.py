@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import linecache
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from html import escape
@@ -257,9 +258,11 @@ def _sources(report: Report) -> Iterator[str]:
 def source_of(file: str) -> list[str]:
     """The lines of a Python file; none if it is not there, or is no Python file.
 
-    A program may come from others and name any file: none but sources are shown.
+    A program may come from others and name any file: none but sources are shown. A
+    notebook's cells are known by the names that Python has for them.
     """
-    if file.endswith(".py") or file in linecache.cache:
+    is_source = file.endswith(".py") and os.path.isabs(file)
+    if is_source or file in linecache.cache:
         return linecache.getlines(file)
     return []
 
