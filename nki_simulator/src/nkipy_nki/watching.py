@@ -281,7 +281,7 @@ def _written(machine: Machine, view: View) -> np.ndarray:
     marks = machine.memory.storage(view.allocation).marks(view)
     if marks is None:
         return np.ones(view.shape, bool)
-    return marks.reshape(*view.shape, -1).all(-1)
+    return np.asarray(marks.reshape(*view.shape, -1).all(-1))
 
 
 def _places(view: View) -> np.ndarray:

@@ -48,7 +48,7 @@ svg { width: 100%; min-width: 30rem; height: auto; display: block; }
 svg text { font: 11px system-ui, sans-serif; fill: #1b1f24; }
 .lane { fill: #f1f3f5; }
 .tensor { fill: #2f6fb3; } .vector { fill: #2b8a3e; } .scalar { fill: #c2410c; }
-.gpsimd { fill: #7c3aed; } .dma { fill: #64748b; } .sync, .unknown { fill: #999; }
+.gpsimd { fill: #7c3aed; } .dma { fill: #64748b; fill-opacity: .7; } .sync, .unknown { fill: #999; }
 .live { fill: #93b8dd; stroke: #2f6fb3; stroke-width: .5; }
 .limit { stroke: #c2410c; stroke-dasharray: 4 3; }
 """
@@ -171,19 +171,12 @@ def _axis(total: float, y: float) -> Iterator[str]:
         yield f'<text x="{_x(time, total):.1f}" y="{y}">{shown(time)}</text>'
 
 
-def _stretches(report: Report) -> Iterator[tuple[Engine, int, float, float]]:
-    """Of each step, when its engine works: of a transfer, its share of all."""
-    made = report.schedule
-    for place, step in enumerate(made.steps):
-        start, transfer = made.start[place], made.transfers.get(place)
-        end = start + transfer.share if transfer else made.end[place]
-        yield engine_of(step), place, start, end
-
-
 def _each(report: Report, engines: Sequence[Engine]) -> Iterator[str]:
+    """Each instruction by itself; transfers may lie over one another."""
     rows = {engine: row for row, engine in enumerate(engines)}
-    for engine, place, start, end in _stretches(report):
-        step = report.schedule.steps[place]
+    made = report.schedule
+    for step, start, end in zip(made.steps, made.start, made.end):
+        engine = engine_of(step)
         left, right = _x(start, report.total), _x(end, report.total)
         title = f"{step.record.name} at {step.line}: {shown(start)} to {shown(end)}"
         more = f"><title>{escape(title)}</title></rect>"
@@ -193,11 +186,15 @@ def _each(report: Report, engines: Sequence[Engine]) -> Iterator[str]:
 
 
 def _shares(report: Report, engines: Sequence[Engine]) -> Iterator[str]:
+    """How busy each engine is over time."""
+    made = report.schedule
     starts: dict[Engine, list[float]] = defaultdict(list)
     ends: dict[Engine, list[float]] = defaultdict(list)
-    for engine, _, start, end in _stretches(report):
+    for step, start, end in zip(made.steps, made.start, made.end):
+        engine = engine_of(step)
         starts[engine].append(start)
         ends[engine].append(end)
+    starts[Engine.dma], ends[Engine.dma] = made.pipe.starts, made.pipe.ends
     width = (_WIDTH - 70) / _BINS
     for row, engine in enumerate(engines):
         shares = busy_shares(starts[engine], ends[engine], report.total, _BINS)

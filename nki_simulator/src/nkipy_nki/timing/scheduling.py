@@ -71,6 +71,7 @@ class Schedule:
         busy: how long each engine works; of the DMA, how long all its engines would
             together.
         transfers: what is known of each step that is a transfer, by place.
+        pipe: when the DMA engines work.
     """
 
     program: Program
@@ -83,6 +84,7 @@ class Schedule:
     done: list[float] = field(default_factory=list)
     busy: dict[Engine, float] = field(default_factory=dict)
     transfers: dict[int, Transfer] = field(default_factory=dict)
+    pipe: Pipe = field(default_factory=Pipe)
     #: Of each step, the place of what it waited for last, or -1, and until when.
     _cause: list[int] = field(default_factory=list)
     _release: list[float] = field(default_factory=list)
@@ -168,7 +170,6 @@ class _Scheduler:
     def __init__(self, made: Schedule) -> None:
         self.made = made
         self.chip = made.chip
-        self.pipe = Pipe()
         self.transfers = Transfers(made.chip)
         #: By an engine's number: ns of a cycle, and until a result can be read.
         self.cycle = {e.value: 1 / clock_of(e, self.chip) for e in Engine}
@@ -256,12 +257,13 @@ class _Scheduler:
         made = self.made
         transfer = made.transfers[place] = self.transfers.of(step, factor)
         start, release, cause = found
+        end = start
         if transfer.share:
-            start, waited = self.pipe.place(start, transfer.share, place)
+            start, end, waited = made.pipe.take(start, transfer.share, place)
             if waited >= 0:
                 release, cause = start, waited
         self.busy[Engine.dma.value] += transfer.share
-        end = start + transfer.duration
+        end = max(end, start + transfer.duration)
         self._keep(start, end, end, release, cause)
 
     def _keep(

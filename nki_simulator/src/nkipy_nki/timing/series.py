@@ -32,7 +32,7 @@ def busy_shares(
     """For each of some equal parts of the time, which share of it an engine works.
 
     Args:
-        starts: when it begins something; such stretches do not overlap.
+        starts: when it begins something, in order; such stretches do not overlap.
         ends: when it ends that.
         total: the whole time.
         bins: how many parts there are.
@@ -40,8 +40,9 @@ def busy_shares(
     Returns:
         Numbers from 0 to 1, float64, of shape (bins,).
     """
-    order = np.argsort(starts, kind="stable")
-    begin, end = np.asarray(starts)[order], np.asarray(ends)[order]
+    if not len(starts) or not total:
+        return np.zeros(bins)
+    begin, end = np.asarray(starts), np.asarray(ends)
     times = np.stack([begin, end], axis=1).reshape(-1)
     done = np.cumsum(end - begin)
     worked = np.stack([done - (end - begin), done], axis=1).reshape(-1)

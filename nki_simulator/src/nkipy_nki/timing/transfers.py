@@ -101,41 +101,49 @@ def _side(
 
 
 class Pipe:
-    """The DMA engines together, as one after the other has them.
+    """The DMA engines together, which work at one transfer, or another, at a time.
 
-    A transfer takes the first gap that is long enough, so one that waits for its data
-    does not keep back others that are ready.
+    A transfer takes them whenever they are free from its start on, so that one which
+    waits for its data does not keep back others that are ready.
     """
 
     def __init__(self) -> None:
-        self._starts: list[float] = []
-        self._ends: list[float] = []
+        #: When they work: stretches that do not touch, in order.
+        self.starts: list[float] = []
+        self.ends: list[float] = []
         #: Of each stretch, the transfer at its end.
         self._last: list[int] = []
 
-    def place(self, ready: float, share: float, place: int) -> tuple[float, int]:
+    def take(self, ready: float, share: float, place: int) -> tuple[float, float, int]:
         """Take the engines for a while.
 
         Args:
             ready: from when on, in ns.
-            share: for how long.
+            share: for how long, more than 0.
             place: the transfer's.
 
         Returns:
-            When it begins, and the place of the transfer that it waited for, or -1.
+            When it begins and ends, and the place of the transfer whose end it waited
+            for, or -1.
         """
+        starts, ends = self.starts, self.ends
+        at = bisect_right(ends, ready)
         start, waited = ready, -1
-        at = bisect_right(self._ends, start)
-        while at < len(self._starts) and self._starts[at] < start + share:
-            start, waited = self._ends[at], self._last[at]
+        if at < len(starts) and starts[at] <= ready:
+            start, waited = ends[at], self._last[at]
             at += 1
-        self._insert(at, start, start + share, place)
-        return start, waited
-
-    def _insert(self, at: int, start: float, end: float, place: int) -> None:
-        if at and self._ends[at - 1] == start:
-            self._ends[at - 1], self._last[at - 1] = end, place
+        first, end = at, start
+        while at < len(starts) and share > starts[at] - end:
+            share -= starts[at] - end
+            end = ends[at]
+            at += 1
+        end += share
+        if first and ends[first - 1] == start:
+            first -= 1
+            start_of_all = starts[first]
         else:
-            self._starts.insert(at, start)
-            self._ends.insert(at, end)
-            self._last.insert(at, place)
+            start_of_all = start
+        starts[first:at] = [start_of_all]
+        ends[first:at] = [end]
+        self._last[first:at] = [place]
+        return start, end, waited

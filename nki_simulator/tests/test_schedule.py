@@ -1,0 +1,221 @@
+"""When instructions run: figures by hand, and what holds of every schedule."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import inf, isclose, nan
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nki_simulator.tests.hand_made import (
+    ADD,
+    COPIES,
+    LOAD,
+    MATMUL,
+    Kernel,
+    part,
+    random_kernel,
+    record,
+    tiled_sum,
+)
+from nkipy.chips import CHIPS, find_chip
+from nkipy_nki.engines import Engine
+from nkipy_nki.program import Loop
+from nkipy_nki.records import writes
+from nkipy_nki.timing import Schedule, Trace, schedule
+from nkipy_nki.timing.dependencies import FIRST_DMA_QUEUE, engine_of
+
+TRN2 = find_chip("trn2")
+assert TRN2 is not None
+
+
+@given(st.integers(0, 10**6), st.sampled_from([chip.name for chip in CHIPS]))
+def test_what_holds_of_every_schedule(seed: int, chip: str) -> None:
+    kernel = random_kernel(seed, chip=chip)
+    made = schedule(kernel.program)
+    assert len(made.start) == len(made.end) == len(made.done) == 60
+    assert 0 < max(made.busy.values()) <= made.total <= made.serial * (1 + 1e-12)
+    _check_order(made)
+    _check_path(made)
+
+
+def _check_order(made: Schedule) -> None:
+    latest: dict[int, int] = {}
+    for place, queue in enumerate(made.queues):
+        assert 0 <= made.start[place] <= made.end[place] <= made.done[place]
+        if queue in latest:
+            assert made.start[place] >= made.end[latest[queue]]
+        latest[queue] = place
+        for earlier in made.waits[place]:
+            hop = 0.0 if made.queues[earlier] == queue else made.chip.hop_ns
+            if queue >= FIRST_DMA_QUEUE:
+                hop = made.chip.dma_start_ns
+                if made.queues[earlier] == queue:
+                    hop = 0.0
+            assert made.start[place] >= made.done[earlier] + hop - 1e-6
+    pipe = made.pipe
+    worked = [end - start for start, end in zip(pipe.starts, pipe.ends)]
+    assert isclose(sum(worked), made.busy.get(Engine.dma, 0.0), abs_tol=1e-6)
+    assert all(end < start for end, start in zip(pipe.ends, pipe.starts[1:]))
+
+
+def _check_path(made: Schedule) -> None:
+    path = made.critical_path
+    assert isclose(sum(p.wait + p.time for p in path), made.total)
+    places = [p.place for p in path]
+    assert places == sorted(set(places))
+    assert all(p.wait >= 0 and p.time >= 0 for p in path)
+    assert made.done[places[-1]] == made.total
+
+
+def test_a_chain_by_hand() -> None:
+    made = Kernel()
+    source, tiles = made.hbm(128, 1024), [made.tile(128, 1024) for _ in range(3)]
+    made.add(LOAD, 1, dst=tiles[0], src=source)
+    made.add(COPIES[Engine.vector], 2, dst=tiles[1], src=tiles[0])
+    made.add(COPIES[Engine.vector], 3, dst=tiles[2], src=tiles[1])
+    made.add(COPIES[Engine.scalar], 4, dst=tiles[0], src=tiles[2])
+    found = schedule(made.program)
+    # 4 KiB lie beside one another: of 23 bytes a ns and engine, 8/9 are reached.
+    load = 128 * 4096 / (16 * 23) * (4096 + 512) / 4096
+    vector, scalar = 1024 / 0.96, 1024 / 1.2
+    starts = [1300.0, 1300 + load + 200]
+    starts.append(starts[1] + vector + 100 / 0.96)
+    starts.append(starts[2] + vector + 100 / 0.96 + 200)
+    assert found.start == pytest.approx(starts)
+    assert found.total == pytest.approx(starts[3] + scalar + 200 / 1.2)
+    assert found.busy == pytest.approx(
+        {Engine.scalar: scalar, Engine.dma: load, Engine.vector: 2 * vector}
+    )
+    path = [(p.place, p.wait, p.time) for p in found.critical_path]
+    expected = [(0, 1300, load), (1, 200, starts[2] - starts[1])]
+    expected += [(2, 0, vector + 100 / 0.96), (3, 200, scalar + 200 / 1.2)]
+    assert path == [pytest.approx(part) for part in expected]
+
+
+def test_the_published_transfer() -> None:
+    """32 KiB of 4 partitions: one DMA engine takes 1,416 ns once it has begun."""
+    made = Kernel()
+    source = made.tile(4, 4096, region=made.hbm(1).region, dtype="bfloat16")
+    made.add(LOAD, dst=made.tile(4, 4096, dtype="bfloat16"), src=source)
+    found = schedule(made.program)
+    assert found.end[0] - found.start[0] == pytest.approx(1416, rel=0.1)
+    assert found.transfers[0].nbytes == 32 << 10
+    # The others are free meanwhile.
+    assert found.busy[Engine.dma] == pytest.approx((found.end[0] - 1300) / 16)
+
+
+def test_products_follow_one_another_at_their_rate() -> None:
+    """1,024 products of 512 columns: 218.45 us on trn2, as published times have it."""
+    made = Kernel()
+    a, b = made.tile(128, 128), made.tile(128, 512)
+    psum = [made.psum(128, 512) for _ in range(4)]
+    for i in range(1024):
+        made.add(MATMUL, dst=psum[i // 16 % 4], a=a, b=b)
+    found = schedule(made.program)
+    assert found.busy[Engine.tensor] == pytest.approx(218453, rel=1e-4)
+    assert found.total - found.busy[Engine.tensor] == pytest.approx(64 / 2.4)
+
+
+def test_more_buffers_are_faster() -> None:
+    times = [schedule(tiled_sum(32, buffers).program).total for buffers in (1, 2, 4)]
+    assert times[0] > 1.2 * times[1] > 1.2 * times[2]
+    # At best, what is busiest is all the time.
+    found = schedule(tiled_sum(32, 8).program)
+    assert found.total < 1.15 * found.busy[Engine.dma] + 2 * TRN2.dma_start_ns
+
+
+def test_a_transfer_that_waits_keeps_no_other_back() -> None:
+    made = Kernel()
+    source, tiles = made.hbm(256, 512), [made.tile(128, 512) for _ in range(3)]
+    made.add(COPIES[Engine.vector], dst=tiles[1], src=tiles[0])
+    made.add(COPIES[Engine.vector], dst=tiles[1], src=tiles[1])
+    made.add(LOAD, dst=part(source, (0, 128), (0, 512)), src=tiles[1])
+    made.add(LOAD, dst=tiles[2], src=part(source, (128, 128), (0, 512)))
+    found = schedule(made.program)
+    assert found.end[3] <= found.start[2]
+
+
+def test_small_rows_are_slow() -> None:
+    times = []
+    for columns in (8, 32, 128, 1024):
+        made = Kernel()
+        wide = made.hbm(128, 2048)
+        for first in range(0, 1024, columns):
+            view = part(wide, (0, 128), (first, columns))
+            made.add(LOAD, dst=made.tile(128, columns), src=view)
+        times.append(schedule(made.program).busy[Engine.dma])
+    assert times == sorted(times, reverse=True) and times[0] > 10 * times[-1]
+
+
+def test_engines_that_exclude_each_other_take_turns() -> None:
+    """On trn1 VectorE and GpSimd cannot have the SBUF at once; on trn2 they can."""
+    totals = {}
+    for chip in ("trn1", "trn2"):
+        made = Kernel(chip)
+        for engine in (Engine.vector, Engine.gpsimd):
+            tiles = made.tile(128, 4096), made.tile(128, 4096)
+            made.add(COPIES[engine], dst=tiles[0], src=tiles[1])
+        totals[chip] = schedule(made.program)
+    for chip, found in totals.items():
+        overlap = min(found.end) - max(found.start)
+        assert (overlap > 0) is (chip == "trn2")
+
+
+def test_loops_are_unrolled_if_their_bounds_are_known() -> None:
+    made = Kernel()
+    tiles = [made.tile(128, 64) for _ in range(2)]
+
+    def inner(_: object) -> None:
+        made.add(ADD, dst=tiles[0], a=tiles[0], b=tiles[1])
+
+    made.loop(3, lambda i: made.loop(4, inner) and None)
+    assert len(schedule(made.program).steps) == 12
+    made.loop(made.register(), inner)
+    with pytest.raises(ValueError, match=r"the loop at kernel.py:1 .* trace of a run"):
+        schedule(made.program)
+    (step,) = (s for s in made.program.body[-1].body)  # type: ignore[union-attr]
+    assert len(schedule(made.program, [step] * 5).steps) == 5
+    made.program.body[-1] = Loop(made.register(), None, [step])
+    with pytest.raises(ValueError, match="trace of a run"):
+        schedule(made.program)
+
+
+@pytest.mark.parametrize("cost", [-1.0, nan, inf])
+def test_a_cost_that_is_none_is_refused(cost: float) -> None:
+    made = Kernel()
+    bad = record("odd", Engine.vector, lambda s, c: cost, lambda c: None, dst=writes())
+    made.add(bad, 7, dst=made.tile(128, 8))
+    with pytest.raises(ValueError, match="the cost of odd at kernel.py:7 is"):
+        schedule(made.program)
+
+
+def test_another_chip_and_none() -> None:
+    kernel = random_kernel(1)
+    assert schedule(kernel.program, chip=CHIPS[0]).chip is CHIPS[0]
+    kernel.program.chip = "trn99"
+    with pytest.raises(ValueError, match="trn99"):
+        schedule(kernel.program)
+
+
+def test_a_faster_clock_takes_less_time() -> None:
+    kernel = tiled_sum(8, 2, columns=2048)
+    fast = replace(TRN2, vector_ghz=10 * TRN2.vector_ghz)
+    before, after = schedule(kernel.program), schedule(kernel.program, chip=fast)
+    assert after.busy[Engine.vector] == pytest.approx(before.busy[Engine.vector] / 10)
+    assert after.total < before.total
+
+
+def test_nothing_takes_no_time() -> None:
+    found = schedule(Kernel().program, Trace())
+    assert (found.total, found.serial, found.critical_path) == (0.0, 0.0, [])
+
+
+def test_an_engine_that_is_not_told_is_the_record_s_first() -> None:
+    made = Kernel()
+    step = made.add(ADD, dst=made.tile(8, 8), a=made.tile(8, 8), b=made.tile(8, 8))
+    step.engine = Engine.unknown
+    assert engine_of(step) is Engine.vector
+    assert list(schedule(made.program).busy) == [Engine.vector]
