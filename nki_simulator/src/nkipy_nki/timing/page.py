@@ -48,7 +48,8 @@ svg { width: 100%; min-width: 30rem; height: auto; display: block; }
 svg text { font: 11px system-ui, sans-serif; fill: #1b1f24; }
 .lane { fill: #f1f3f5; }
 .tensor { fill: #2f6fb3; } .vector { fill: #2b8a3e; } .scalar { fill: #c2410c; }
-.gpsimd { fill: #7c3aed; } .dma { fill: #64748b; fill-opacity: .7; } .sync, .unknown { fill: #999; }
+.gpsimd { fill: #7c3aed; } .dma { fill: #64748b; fill-opacity: .7; }
+.sync, .unknown { fill: #999; }
 .live { fill: #93b8dd; stroke: #2f6fb3; stroke-width: .5; }
 .limit { stroke: #c2410c; stroke-dasharray: 4 3; }
 """

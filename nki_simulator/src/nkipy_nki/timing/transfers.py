@@ -108,7 +108,7 @@ class Pipe:
     """
 
     def __init__(self) -> None:
-        #: When they work: stretches that do not touch, in order.
+        #: When they work: stretches, in order.
         self.starts: list[float] = []
         self.ends: list[float] = []
         #: Of each stretch, the transfer at its end.
@@ -129,7 +129,7 @@ class Pipe:
         starts, ends = self.starts, self.ends
         at = bisect_right(ends, ready)
         start, waited = ready, -1
-        if at < len(starts) and starts[at] <= ready:
+        while at < len(starts) and starts[at] <= start:
             start, waited = ends[at], self._last[at]
             at += 1
         first, end = at, start
