@@ -218,13 +218,17 @@ class Peak:
     tiles: tuple[Allocation, ...]
 
 
-def peak(found: Mapping[Allocation, Lifetime], region: MemoryRegion) -> Peak:
-    """Where the most of a memory is live."""
+def peak(
+    found: Mapping[Allocation, Lifetime], region: MemoryRegion, over: int | None = None
+) -> Peak:
+    """Where the most of a memory is live; or, first of all, more than `over` bytes."""
     times = {tile: (life.first, life.last + 1) for tile, life in found.items()}
     most, at = 0, 0
     for time, nbytes in usage_over(times, region):
         if nbytes > most:
             most, at = nbytes, int(time)
+            if over is not None and most > over:
+                break
     tiles = [
         tile
         for tile, life in found.items()
@@ -268,7 +272,7 @@ def _check_memory(
     for tile in found:
         if tile.region is region and _end_of(tile) > usable:
             _report_large(tile, usable, chip, findings)
-    top = peak(found, region)
+    top = peak(found, region, over=usable)
     if top.nbytes <= usable:
         return
     step = next(s for i, s in enumerate(_flat(program.body)) if i == top.place)
@@ -284,6 +288,7 @@ def _check_memory(
         step.record.name,
         memory=region.value,
         live_bytes=top.nbytes,
+        peak_bytes=peak(found, region).nbytes,
         usable_bytes=usable,
         tiles=[described(tile) for tile in top.tiles],
     )
