@@ -34,6 +34,7 @@ _LINES = 2000
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem;
   padding: 0 1rem; color: #1b1f24; background: #fff; }
+h1, h3, p { overflow-wrap: anywhere; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
 table { border-collapse: collapse; }
 td, th { padding: .1rem .7rem; text-align: right; white-space: nowrap; }
