@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 from nkipy_nki.program import Allocation, Instruction, Register, View
+from nkipy_nki.records import OperandRule
 
 __all__ = ["NO_INDICES", "REGISTER", "Accesses", "Indices", "Rectangle"]
 
@@ -110,25 +111,28 @@ class Accesses:
         found: list[Access] = []
         rules = instruction.record.operands
         for name, operand in instruction.operands.items():
-            if operand is None or isinstance(operand, (int, float)):
-                continue
-            rule = rules[name]
-            for part in operand if isinstance(operand, tuple) else (operand,):
-                if isinstance(part, View):
-                    space, rectangle = self.place(part, indices)
-                    if part.dynamic is not None:
-                        found.append(self._index(part))
-                elif isinstance(part, Register):
-                    space, rectangle = part.id, REGISTER
-                else:
-                    continue
-                if rectangle is None:
-                    continue
-                if rule.read or not rule.written:
-                    found.append((space, rectangle, False))
-                if rule.written:
-                    found.append((space, rectangle, True))
+            if isinstance(operand, View):
+                self._add(operand, rules[name], indices, found)
+            elif isinstance(operand, Register):
+                found.append((operand.id, REGISTER, rules[name].written))
+            elif isinstance(operand, tuple):
+                for view in operand:
+                    self._add(view, rules[name], indices, found)
         return found
+
+    def _add(
+        self, view: View, rule: OperandRule, indices: Indices, found: list[Access]
+    ) -> None:
+        """Add the accesses that a view is, its index's with them."""
+        if view.dynamic is not None:
+            found.append(self._index(view))
+        space, rectangle = self.place(view, indices)
+        if rectangle is None:
+            return
+        if rule.read or not rule.written:
+            found.append((space, rectangle, False))
+        if rule.written:
+            found.append((space, rectangle, True))
 
     def place(
         self, view: View, indices: Indices = NO_INDICES

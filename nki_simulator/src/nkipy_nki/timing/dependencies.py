@@ -159,13 +159,15 @@ def dependencies(trace: Trace, queue_of: Sequence[int]) -> list[tuple[int, ...]]
         waits: dict[int, int] = {}
         touched = []
         for space, rectangle, is_write in accesses(step, trace.indices(place)):
-            if (cells := spaces.get(space)) is None:
+            cells = spaces.get(space)
+            if cells is None:
                 cells = spaces[space] = _Space()
             cell = cells[rectangle]
             touched.append((cell, is_write))
             _wait_for(cell, is_write, queue, queue_of, waits)
-            for other in cell.near:
-                _wait_for(other, is_write, queue, queue_of, waits)
+            if cell.near:
+                for other in cell.near:
+                    _wait_for(other, is_write, queue, queue_of, waits)
         for cell, is_write in touched:
             if is_write:
                 cell.write(place)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from nkipy.chips import Chip
@@ -36,7 +37,8 @@ class Transfers:
 
     def __init__(self, chip: Chip) -> None:
         self._chip = chip
-        self._known: dict[Any, _Side] = {}
+        self._sides: dict[Any, _Side] = {}
+        self._transfers: dict[Any, Transfer] = {}
 
     def of(self, instruction: Instruction, factor: float) -> Transfer:
         """How long a transfer takes once it has begun.
@@ -45,38 +47,26 @@ class Transfers:
             instruction: of the DMA.
             factor: how many times as long as a plain copy it takes: its record's cost.
         """
-        chip = self._chip
-        read = written = 0
-        run, engines = _ENDLESS, chip.dma_engines
         rules = instruction.record.operands
+        sides: list[tuple[bool, _Side]] = []
         for name, operand in instruction.operands.items():
-            for view in operand if isinstance(operand, tuple) else (operand,):
-                if not isinstance(view, View):
-                    continue
-                nbytes, its_run, its_engines = self._side(view)
-                if rules[name].written:
-                    written += nbytes
-                else:
-                    read += nbytes
-                if its_run < run:
-                    run = its_run
-                if its_engines < engines:
-                    engines = its_engines
-        nbytes = max(read, written)
-        if not nbytes:
-            return Transfer(0, 0.0, 0.0)
-        half = chip.dma_half_rate_bytes
-        engines = max(1, min(engines, -(-nbytes // half)))
-        alone = factor * nbytes * (run + half) / (run * chip.dma_engine_gb_s)
-        return Transfer(nbytes, alone / engines, alone / chip.dma_engines)
+            if isinstance(operand, View):
+                sides.append((rules[name].written, self._side(operand)))
+            elif isinstance(operand, tuple):
+                sides += [(rules[name].written, self._side(v)) for v in operand]
+        key = factor, *sides
+        found = self._transfers.get(key)
+        if found is None:
+            found = self._transfers[key] = _transfer(sides, factor, self._chip)
+        return found
 
     def _side(self, view: View) -> _Side:
         region = view.allocation.region
         is_on_chip = region is MemoryRegion.sbuf or region is MemoryRegion.psum
         key = view.shape, view.strides, view.dtype.element.itemsize, is_on_chip
-        found = self._known.get(key)
+        found = self._sides.get(key)
         if found is None:
-            found = self._known[key] = _side(*key)
+            found = self._sides[key] = _side(*key)
         return found
 
 
@@ -86,6 +76,22 @@ class _Side(NamedTuple):
     nbytes: int
     run: int
     engines: int
+
+
+def _transfer(
+    sides: Sequence[tuple[bool, _Side]], factor: float, chip: Chip
+) -> Transfer:
+    """How long a transfer takes, by its sides, and whether they are written."""
+    written = sum(side.nbytes for is_written, side in sides if is_written)
+    read = sum(side.nbytes for is_written, side in sides if not is_written)
+    nbytes = max(read, written)
+    if not nbytes:
+        return Transfer(0, 0.0, 0.0)
+    half = chip.dma_half_rate_bytes
+    run = min(side.run for _, side in sides)
+    engines = min(chip.dma_engines, -(-nbytes // half), *(s.engines for _, s in sides))
+    alone = factor * nbytes * (run + half) / (run * chip.dma_engine_gb_s)
+    return Transfer(nbytes, alone / max(engines, 1), alone / chip.dma_engines)
 
 
 def _side(
