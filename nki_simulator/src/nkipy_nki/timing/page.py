@@ -30,6 +30,8 @@ _BINS = 500
 _AROUND = 2
 #: Lines of a file that are shown at most.
 _LINES = 2000
+#: Tiles that are listed at most.
+_TILES = 200
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem;
@@ -213,8 +215,8 @@ def _memory(report: Report, use: MemoryUse) -> Iterator[str]:
     name = use.region.value.upper()
     tiles = len(use.peak.tiles)
     yield (
-        f"<p>{name}: at most {use.peak.nbytes:,} of {usable:,} bytes of a partition, "
-        f"{tiles} tiles.</p>"
+        f"<p>{name}: at most {use.peak.nbytes:,} of {usable:,} bytes of a partition "
+        f"are live, in {tiles} tile{'s' * (tiles != 1)}.</p>"
     )
     highest = max([usable, *(nbytes for _, nbytes in use.by_time)])
     yield _svg(_PLOT + 20, f"live bytes of the {name} over time")
@@ -231,6 +233,14 @@ def _memory(report: Report, use: MemoryUse) -> Iterator[str]:
     yield f'<text x="0" y="{y + 8:.2f}">usable</text>'
     yield from _axis(total, _PLOT + 14)
     yield "</svg></div>"
+    if use.peak.tiles:
+        yield f"<details><summary>Tiles of the {name} where the most is live</summary>"
+        rows = [
+            (str(tile), f"{tile.partition_bytes:,}", str(tile.line))
+            for tile in use.peak.tiles[:_TILES]
+        ]
+        yield from _table(("tile", "bytes of a partition", "made at"), rows, (0, 2))
+        yield "</details>"
 
 
 # -- source ----------------------------------------------------------------------------
