@@ -50,6 +50,7 @@ def record(
         engines=(engine,),
         choose_engine=None,
         operands=operands,
+        operations={},
         signature=inspect.Signature(),
         doc="Made by hand.",
         rules=(),

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from nki_simulator.tests.hand_made import ADD
 from nkipy.chips import DEFAULT
 from nkipy_nki.dtypes import find_dtype
 from nkipy_nki.findings import Findings
-from nkipy_nki.isa.arithmetic import tensor_tensor
 from nkipy_nki.memory import Memory
 from nkipy_nki.program import Loop, View, whole
 from nkipy_nki.regions import MemoryRegion
-from nkipy_nki.running import Run, running
+from nkipy_nki.running import Run, emit, running
 from nkipy_nki.timing import Report, Trace, schedule
 
 
@@ -38,19 +38,19 @@ def test_iterations_of_a_run(run: Run) -> None:
     count = run.register()
     run.machine.registers[count.id] = 5
     with running(run):
-        tensor_tensor(total, total, one, op="add")
+        emit(ADD, {"dst": total, "a": total, "b": one}, {}, None)
         with run.loop(Loop(run.register(), (0, count, 1))):
-            tensor_tensor(total, total, one, op="add")
+            emit(ADD, {"dst": total, "a": total, "b": one}, {}, None)
     assert run.machine.memory.values(total)[0, 0] == 6.0
     assert len(trace.steps) == 6
     assert len(list(run.program.instructions())) == 2
     with pytest.raises(ValueError, match="trace of a run"):
         schedule(run.program)
     report = Report(schedule(run.program, trace))
-    assert report.counts == {"tensor_tensor": 6}
+    assert report.counts == {"add": 6}
     # Each waits for the result of the one before it.
     assert [part.place for part in report.schedule.critical_path] == list(range(6))
     (first, second) = sorted(report.lines, key=lambda time: time.line)
     assert (first.instructions, second.instructions) == (1, 5)
     assert first.line.file == __file__ and second.line.number > first.line.number
-    assert "total, total, one" in report.page()
+    assert "emit(ADD, {&quot;dst&quot;: total" in report.page()

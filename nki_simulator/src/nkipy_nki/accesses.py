@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeAlias
 
-from nkipy_nki.program import Allocation, Instruction, Register, View
+from nkipy_nki.program import Allocation, Dynamic, Instruction, Register, View
 from nkipy_nki.records import OperandRule
 
 __all__ = ["NO_INDICES", "REGISTER", "Accesses", "Indices", "Rectangle"]
@@ -25,6 +25,7 @@ NO_INDICES: Indices = {}
 Rectangle: TypeAlias = "tuple[int, int, int, int]"
 #: Of a register, which is all of its space.
 REGISTER: Rectangle = (0, 1, 0, 1)
+_NOTHING: Rectangle = (0, 0, 0, 0)
 #: An access: what the rectangle is of (an allocation, a memory, or the number of a
 #: register), the rectangle, and whether it is written.
 Access: TypeAlias = "tuple[Any, Rectangle, bool]"
@@ -125,7 +126,7 @@ class Accesses:
     ) -> None:
         """Add the accesses that a view is, its index's with them."""
         if view.dynamic is not None:
-            found.append(self._index(view))
+            found += map(self._index, view.dynamic.chain())
         space, rectangle = self.place(view, indices)
         if rectangle is None:
             return
@@ -144,7 +145,7 @@ class Accesses:
             rows = self._rows[allocation] = _rows_of(allocation)
         offset = view.offset
         if view.dynamic is not None:
-            shift = _shift(view, indices)
+            shift = _shift(view.dynamic, indices)
             if shift is None:
                 return rows.space, rows.whole
             offset += shift
@@ -165,25 +166,25 @@ class Accesses:
         up, down = top + up + left // pitch, top + down + (right - 1) // pitch
         return space, (row + up, row + down + 1, byte, byte + pitch)
 
-    def _index(self, view: View) -> Access:
-        """The read of a view's index."""
-        assert view.dynamic is not None
-        index = view.dynamic.index
-        if isinstance(index, Register):
-            return index.id, REGISTER, False
-        space, rectangle = self.place(index)
-        return space, rectangle or (0, 0, 0, 0), False
+    def _index(self, link: Dynamic) -> Access:
+        """The read of an index."""
+        if isinstance(link.index, Register):
+            return link.index.id, REGISTER, False
+        space, rectangle = self.place(link.index)
+        return space, rectangle or _NOTHING, False
 
 
 _UNKNOWN: Any = object()
 
 
-def _shift(view: View, indices: Indices) -> int | None:
+def _shift(dynamic: Dynamic, indices: Indices) -> int | None:
     """How many elements further a dynamic index puts a view, if that is known."""
-    dynamic = view.dynamic
-    assert dynamic is not None
-    if isinstance(dynamic.index, Register):
-        index = indices.get(dynamic.index.id)
-        if index is not None and 0 <= index < dynamic.limit:
-            return index * dynamic.step
-    return None
+    shift = 0
+    for link in dynamic.chain():
+        if not isinstance(link.index, Register) or not dynamic.is_scalar:
+            return None
+        index = indices.get(link.index.id)
+        if index is None or not 0 <= index < link.limit:
+            return None
+        shift += index * link.step
+    return shift

@@ -136,10 +136,10 @@ def tiles_of(step: Instruction) -> Iterator[tuple[bool, View]]:
             if not isinstance(view, View):
                 continue
             rule = rules[name]
-            if view.dynamic is not None and isinstance(view.dynamic.index, View):
-                index = view.dynamic.index
-                if _is_on_chip(index):
-                    yield False, index
+            if view.dynamic is not None:
+                for link in view.dynamic.chain():
+                    if isinstance(link.index, View) and _is_on_chip(link.index):
+                        yield False, link.index
             if _is_on_chip(view):
                 if rule.read or not rule.written:
                     yield False, view

@@ -33,7 +33,9 @@ class Trace:
         """Keep an instruction that was carried out."""
         registers = machine.registers
         if registers and (needed := self._needed(instruction)):
-            self._indices[len(self.steps)] = {n: registers[n] for n in needed}
+            self._indices[len(self.steps)] = {
+                n: registers[n] for n in needed if n in registers
+            }
         self.steps.append(instruction)
 
     def _needed(self, instruction: Instruction) -> tuple[int, ...]:
@@ -55,7 +57,8 @@ def _index_registers(instruction: Instruction) -> tuple[int, ...]:
         for name, operand in instruction.operands.items()
         if isinstance(operand, Register) and rules[name].written
     }
-    indices = (v.dynamic.index for _, v in instruction.views() if v.dynamic)
+    dynamic = [view.dynamic for _, view in instruction.views() if view.dynamic]
+    indices = [link.index for first in dynamic for link in first.chain()]
     found = {index.id for index in indices if isinstance(index, Register)}
     return tuple(found - written)
 
