@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nki_simulator.tests.hand_made import ADD, Kernel, indexed, part
 from nkipy_nki.accesses import Accesses
-from nkipy_nki.program import View, whole
+from nkipy_nki.program import Dynamic, View, whole
 from nkipy_nki.regions import MemoryRegion
 
 
@@ -80,6 +82,15 @@ def test_a_register_puts_a_view_where_it_says() -> None:
     known = Accesses().of(step, {register.id: 3})
     assert (tile, (0, 128, 96, 128), False) in known
     assert (register.id, (0, 1, 0, 1), False) in known
+    # A further index is added.
+    second = made.register()
+    assert view.dynamic is not None
+    chain = replace(view.dynamic, more=Dynamic(second, step=2, limit=8))
+    view = View(tile, view.dtype, 0, view.shape, view.strides, chain)
+    both = made.add(ADD, dst=tile, a=view, b=tile)
+    found = Accesses().of(both, {register.id: 3, second.id: 1})
+    assert (tile, (0, 128, 104, 136), False) in found
+    assert (second.id, (0, 1, 0, 1), False) in found
     # Not known, or out of bounds: all of the tensor.
     for indices in ({}, {register.id: 9}):
         found = Accesses().of(step, indices)

@@ -38,6 +38,7 @@ def test_what_holds_of_every_schedule(seed: int, chip: str) -> None:
     assert len(made.start) == len(made.end) == len(made.done) == 60
     assert 0 < max(made.busy.values()) <= made.total <= made.serial * (1 + 1e-12)
     _check_order(made)
+    _check_exclusion(made)
     _check_path(made)
 
 
@@ -59,6 +60,22 @@ def _check_order(made: Schedule) -> None:
     worked = [end - start for start, end in zip(pipe.starts, pipe.ends)]
     assert isclose(sum(worked), made.busy.get(Engine.dma, 0.0), abs_tol=1e-6)
     assert all(end <= start for end, start in zip(pipe.ends, pipe.starts[1:]))
+
+
+def _check_exclusion(made: Schedule) -> None:
+    for first, second, memory in made.chip.exclusive:
+        stretches = {
+            engine: [
+                (made.start[place], made.end[place])
+                for place, step in enumerate(made.steps)
+                if engine_of(step) is Engine[engine]
+                and any(view.region.value == memory for _, view in step.views())
+            ]
+            for engine in (first, second)
+        }
+        for start, end in stretches[first]:
+            for its_start, its_end in stretches[second]:
+                assert end <= its_start + 1e-6 or its_end <= start + 1e-6
 
 
 def _check_path(made: Schedule) -> None:
@@ -162,6 +179,17 @@ def test_engines_that_exclude_each_other_take_turns() -> None:
     for chip, found in totals.items():
         overlap = min(found.end) - max(found.start)
         assert (overlap > 0) is (chip == "trn2")
+
+
+def test_engines_exclude_each_other_only_where_they_meet() -> None:
+    made = Kernel("trn1")
+    tiles = [made.tile(128, 256) for _ in range(6)]
+    made.add(LOAD, dst=tiles[0], src=made.hbm(128, 256))
+    made.add(COPIES[Engine.vector], dst=tiles[1], src=tiles[0])
+    made.add(COPIES[Engine.gpsimd], dst=tiles[2], src=tiles[3])  # long before
+    made.add(COPIES[Engine.scalar], dst=tiles[4], src=tiles[5])
+    found = schedule(made.program)
+    assert found.start[2] == found.start[3] == 0.0 < found.end[2] < found.start[1]
 
 
 def test_loops_are_unrolled_if_their_bounds_are_known() -> None:

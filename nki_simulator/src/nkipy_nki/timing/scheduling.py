@@ -9,14 +9,17 @@ queue is free and all that it waits for is done:
 - a transfer begins ``dma_start_ns`` after what it waits for, unless its queue or the
   DMA engines are busy for longer.
 
-Not modelled: the time that a loop's branches take, the generation of descriptors, banks
-of the PSUM, other cores at the same HBM, waits of the cores of a logical core for each
-other.
+Not modelled: how much fits in the memories, which transfers that run ahead may exceed
+(the report's memory over time shows it); the time that a loop's branches take; the
+generation of descriptors; banks of the PSUM; other cores at the same HBM, and waits of
+the cores of a logical core for each other.
 """
 
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -164,6 +167,40 @@ def schedule(
     return made
 
 
+class _Users:
+    """When an engine has a memory that another one cannot have meanwhile."""
+
+    __slots__ = ("ends", "places", "starts")
+
+    def __init__(self) -> None:
+        self.starts: list[float] = []
+        self.ends: list[float] = []
+        self.places: list[int] = []
+
+    def add(self, start: float, end: float, place: int) -> None:
+        """Remember a step; an engine's come in order."""
+        self.starts.append(start)
+        self.ends.append(end)
+        self.places.append(place)
+
+    def free(self, duration: float, found: _Ready) -> _Ready:
+        """From when on a step of another engine has the memory for so long."""
+        at = bisect_right(self.ends, found[0])
+        while at < len(self.ends) and self.starts[at] < found[0] + duration:
+            found = self.ends[at], self.ends[at], self.places[at]
+            at += 1
+        return found
+
+
+def _exclusive(chip: Chip) -> dict[int, dict[str, list[int]]]:
+    found: dict[int, dict[str, list[int]]] = {}
+    for first, second, memory in chip.exclusive:
+        for one, other in ((first, second), (second, first)):
+            memories = found.setdefault(Engine[one].value, {})
+            memories.setdefault(memory, []).append(Engine[other].value)
+    return found
+
+
 class _Scheduler:
     """Fills in a schedule."""
 
@@ -180,12 +217,9 @@ class _Scheduler:
         self.busy = dict.fromkeys(self.cycle, 0.0)
         #: The latest step of each queue.
         self.latest: dict[int, int] = {}
-        self.exclusive = [
-            (frozenset((Engine[a].value, Engine[b].value)), memory)
-            for a, b, memory in self.chip.exclusive
-        ]
-        #: The latest step of each engine that excludes another, by memory.
-        self.users: dict[tuple[str, int], int] = {}
+        #: By engine and memory, the engines that cannot have it at the same time.
+        self.exclusive = _exclusive(self.chip)
+        self.users: dict[tuple[str, int], _Users] = defaultdict(_Users)
 
     def run(self) -> None:
         made, latest = self.made, self.latest
@@ -196,7 +230,8 @@ class _Scheduler:
             if not 0 <= cost < math.inf:
                 raise ValueError(_WRONG_COST.format(step, cost))
             if queue < FIRST_DMA_QUEUE:
-                self._compute(step, queue, cost, self._ready(place, queue, hop, 0.0))
+                found = self._ready(place, queue, hop, 0.0)
+                self._compute(place, step, queue, cost, found)
             else:
                 found = self._ready(place, queue, 0.0, lead)
                 self._transfer(place, step, cost, found)
@@ -228,27 +263,29 @@ class _Scheduler:
         return ready, release, cause
 
     def _compute(
-        self, step: Instruction, engine: int, cost: float, found: _Ready
+        self, place: int, step: Instruction, engine: int, cost: float, found: _Ready
     ) -> None:
-        if self.exclusive:
-            found = self._exclude(step, engine, found)
-        start, release, cause = found
         duration = cost * self.cycle[engine]
+        memories = [m for m in self.exclusive.get(engine, ()) if _touches(step, m)]
+        if memories:
+            found = self._exclude(memories, engine, duration, found)
+        start, release, cause = found
         self.busy[engine] += duration
         end = start + duration
+        for memory in memories:
+            self.users[memory, engine].add(start, end, place)
         self._keep(start, end, end + self.overhead[engine], release, cause)
 
-    def _exclude(self, step: Instruction, engine: int, found: _Ready) -> _Ready:
+    def _exclude(
+        self, memories: Sequence[str], engine: int, duration: float, found: _Ready
+    ) -> _Ready:
         """Wait until no engine has a memory that it and this one cannot share."""
-        ends = self.made.end
-        for pair, memory in self.exclusive:
-            if engine not in pair or not _touches(step, memory):
-                continue
-            self.users[memory, engine] = len(ends)
-            for other in pair - {engine}:
-                user = self.users.get((memory, other), -1)
-                if user >= 0 and ends[user] > found[0]:
-                    found = ends[user], ends[user], user
+        others = [(m, other) for m in memories for other in self.exclusive[engine][m]]
+        before = None
+        while found is not before:
+            before = found
+            for key in others:
+                found = self.users[key].free(duration, found)
         return found
 
     def _transfer(
