@@ -7,15 +7,12 @@ import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from html import escape
-from typing import TYPE_CHECKING
 
 from nkipy_nki.engines import Engine
 from nkipy_nki.timing.dependencies import engine_of
+from nkipy_nki.timing.figures import Figures, LineTime, MemoryUse
 from nkipy_nki.timing.labels import NAMES, shown
 from nkipy_nki.timing.series import busy_shares
-
-if TYPE_CHECKING:
-    from nkipy_nki.timing.report import LineTime, MemoryUse, Report
 
 __all__ = ["page"]
 
@@ -74,7 +71,7 @@ rates and a model of the engines' queues; nothing was measured.</p>
 """
 
 
-def page(report: Report) -> str:
+def page(report: Figures) -> str:
     """The page of a report."""
     title = escape(
         f"{report.name} on {report.target}: {shown(report.total)} (estimate)"
@@ -116,7 +113,7 @@ def _class_of(column: int, texts: Sequence[int]) -> str:
     return ' class="text"' if column in texts else ""
 
 
-def _engines(report: Report) -> Iterator[str]:
+def _engines(report: Figures) -> Iterator[str]:
     rows = [
         (
             NAMES[engine],
@@ -132,7 +129,7 @@ def _engines(report: Report) -> Iterator[str]:
 
 
 # -- drawings --------------------------------------------------------------------------
-def _lanes(report: Report) -> Iterator[str]:
+def _lanes(report: Figures) -> Iterator[str]:
     engines = [engine for engine in NAMES if engine in report.schedule.busy]
     height = len(engines) * _LANE + 20
     yield _svg(height, "the engines' lanes")
@@ -175,7 +172,7 @@ def _axis(total: float, y: float) -> Iterator[str]:
         yield f'<text x="{_x(time, total):.1f}" y="{y}">{shown(time)}</text>'
 
 
-def _each(report: Report, engines: Sequence[Engine]) -> Iterator[str]:
+def _each(report: Figures, engines: Sequence[Engine]) -> Iterator[str]:
     """Each instruction by itself; transfers may lie over one another."""
     rows = {engine: row for row, engine in enumerate(engines)}
     made = report.schedule
@@ -189,7 +186,7 @@ def _each(report: Report, engines: Sequence[Engine]) -> Iterator[str]:
         yield _rectangle(engine.name, left, top, width, _LANE - 8, more)
 
 
-def _shares(report: Report, engines: Sequence[Engine]) -> Iterator[str]:
+def _shares(report: Figures, engines: Sequence[Engine]) -> Iterator[str]:
     """How busy each engine is over time."""
     made = report.schedule
     starts: dict[Engine, list[float]] = defaultdict(list)
@@ -210,7 +207,7 @@ def _shares(report: Report, engines: Sequence[Engine]) -> Iterator[str]:
             yield _rectangle(engine.name, 70 + place * width, top, width, high)
 
 
-def _memory(report: Report, use: MemoryUse) -> Iterator[str]:
+def _memory(report: Figures, use: MemoryUse) -> Iterator[str]:
     total, usable = report.total, use.usable
     name = use.region.value.upper()
     tiles = len(use.peak.tiles)
@@ -244,7 +241,7 @@ def _memory(report: Report, use: MemoryUse) -> Iterator[str]:
 
 
 # -- source ----------------------------------------------------------------------------
-def _sources(report: Report) -> Iterator[str]:
+def _sources(report: Figures) -> Iterator[str]:
     files: dict[str, dict[int, list[LineTime]]] = {}
     for time in report.lines:
         of_file = files.setdefault(time.line.file, {})
@@ -288,7 +285,7 @@ def _shown_lines(times: Iterable[int]) -> list[int]:
 
 
 def _source_line(
-    report: Report, number: int, times: Sequence[LineTime], code: str
+    report: Figures, number: int, times: Sequence[LineTime], code: str
 ) -> str:
     if not times:
         cells = [str(number), "", "", "", "", ""]

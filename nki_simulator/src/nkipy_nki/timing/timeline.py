@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nkipy_nki.engines import Engine
 from nkipy_nki.timing.dependencies import FIRST_DMA_QUEUE, engine_of
+from nkipy_nki.timing.figures import Figures
 from nkipy_nki.timing.labels import NAMES
-
-if TYPE_CHECKING:
-    from nkipy_nki.timing.report import Report
 
 __all__ = ["timeline"]
 
 _ORDER = {engine.value: place for place, engine in enumerate(NAMES)}
 
 
-def timeline(report: Report) -> dict[str, Any]:
+def timeline(report: Figures) -> dict[str, Any]:
     """Trace events of a report's schedule: lanes of queues, counters of memories.
 
     Returns:
@@ -37,7 +35,7 @@ def timeline(report: Report) -> dict[str, Any]:
     }
 
 
-def _lanes(report: Report) -> Iterator[dict[str, Any]]:
+def _lanes(report: Figures) -> Iterator[dict[str, Any]]:
     core = report.schedule.program.core
     name = f"{report.name} on {report.target}, core {core} (estimate)"
     yield _metadata(core, 0, "process_name", name=name)
@@ -54,7 +52,7 @@ def _metadata(core: int, queue: int, kind: str, **args: Any) -> dict[str, Any]:
     return {"ph": "M", "pid": core, "tid": queue, "name": kind, "args": args}
 
 
-def _steps(report: Report) -> Iterator[dict[str, Any]]:
+def _steps(report: Figures) -> Iterator[dict[str, Any]]:
     made = report.schedule
     core = made.program.core
     for place, step in enumerate(made.steps):
@@ -76,7 +74,7 @@ def _steps(report: Report) -> Iterator[dict[str, Any]]:
         }
 
 
-def _counters(report: Report) -> Iterator[dict[str, Any]]:
+def _counters(report: Figures) -> Iterator[dict[str, Any]]:
     core = report.schedule.program.core
     for region, use in report.memory.items():
         for time, nbytes in use.by_time:
