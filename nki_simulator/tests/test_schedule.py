@@ -211,6 +211,17 @@ def test_loops_are_unrolled_if_their_bounds_are_known() -> None:
         schedule(made.program)
 
 
+def test_too_many_instructions_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nkipy_nki.timing.trace._MOST", 100)
+    made = Kernel()
+    tile = made.tile(128, 8)
+    made.add(ADD, dst=tile, a=tile, b=tile)
+    for body in (made.steps[:], []):
+        made.steps[:] = [Loop(made.register(), (0, 1 << 40, 1), body)]
+        with pytest.raises(ValueError, match="more than 100 instructions"):
+            schedule(made.program)
+
+
 @pytest.mark.parametrize("cost", [-1.0, nan, inf])
 def test_a_cost_that_is_none_is_refused(cost: float) -> None:
     made = Kernel()

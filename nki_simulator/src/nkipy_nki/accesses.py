@@ -9,6 +9,7 @@ an address meet there.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeAlias
 
@@ -52,17 +53,18 @@ class _Rows(NamedTuple):
 def _rows_of(allocation: Allocation) -> _Rows:
     space: Any = allocation
     row, byte, shape = 0, 0, allocation.shape
+    itemsize = allocation.dtype.element.itemsize
     if allocation.region.is_on_chip:
-        pitch = allocation.partition_bytes or 1
+        rows, pitch = shape[0], math.prod(shape[1:]) * itemsize
         if allocation.address is not None:
             space = allocation.region
             row, byte = allocation.address
     elif len(shape) > 1:
-        pitch = shape[-1] * allocation.dtype.itemsize or 1
+        rows, pitch = math.prod(shape[:-1]), shape[-1] * itemsize
     else:
-        pitch = allocation.nbytes or 1
-    end = row + -(-allocation.nbytes // pitch)
-    return _Rows(space, pitch, row, byte, (row, end, byte, byte + pitch))
+        rows, pitch = 1, math.prod(shape) * itemsize
+    whole = row, row + rows, byte, byte + pitch
+    return _Rows(space, pitch or 1, row, byte, whole)
 
 
 class _Span(NamedTuple):

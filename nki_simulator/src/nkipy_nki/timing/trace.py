@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 __all__ = ["Trace", "unrolled"]
 
 
+#: As many as the vendor's compiler takes of a kernel whose loops are unrolled.
+_MOST = 5_000_000
+
+
 class Trace:
     """Instructions in the order in which they were carried out, loops' as often.
 
@@ -30,12 +34,14 @@ class Trace:
         self._registers: dict[Instruction, tuple[int, ...]] = {}
 
     def __call__(self, machine: Machine, instruction: Instruction) -> None:
-        """Keep an instruction that was carried out."""
-        registers = machine.registers
+        """Keep an instruction that a machine carried out."""
+        self.keep(instruction, machine.registers)
+
+    def keep(self, instruction: Instruction, registers: Indices) -> None:
+        """Keep an instruction that was carried out, and what indexed its views."""
         if registers and (needed := self._needed(instruction)):
-            self._indices[len(self.steps)] = {
-                n: registers[n] for n in needed if n in registers
-            }
+            known = {n: registers[n] for n in needed if n in registers}
+            self._indices[len(self.steps)] = known
         self.steps.append(instruction)
 
     def _needed(self, instruction: Instruction) -> tuple[int, ...]:
@@ -67,26 +73,43 @@ def unrolled(program: Program) -> Trace:
     """What a run of a program carries out, if no loop's bounds are only known then.
 
     Raises:
-        ValueError: a loop's bounds are in registers, or it is a `while` loop.
+        ValueError: a loop's bounds are in registers, or it is a `while` loop; or there
+            are more than 5,000,000 instructions and iterations.
     """
-    trace = Trace()
-    _unroll(program.body, {}, trace)
-    return trace
+    made = _Unroller()
+    made.run(program.body)
+    return made.trace
 
 
-def _unroll(steps: Sequence[Step], registers: dict[int, int], trace: Trace) -> None:
-    for step in steps:
-        if not isinstance(step, Loop):
-            needed = trace._needed(step)
-            known = {n: registers[n] for n in needed if n in registers}
-            if known:
-                trace._indices[len(trace.steps)] = known
-            trace.steps.append(step)
-            continue
-        for value in _values(step):
-            registers[step.counter.id] = value
-            _unroll(step.body, registers, trace)
-        registers.pop(step.counter.id, None)
+class _Unroller:
+    """Goes through a program as a run does whose registers are loops' counters only."""
+
+    def __init__(self) -> None:
+        self.trace = Trace()
+        self._registers: dict[int, int] = {}
+        self._count = 0
+
+    def run(self, steps: Sequence[Step]) -> None:
+        for step in steps:
+            if isinstance(step, Loop):
+                self._run_loop(step)
+            else:
+                self._take()
+                self.trace.keep(step, self._registers)
+
+    def _run_loop(self, loop: Loop) -> None:
+        for value in _values(loop):
+            self._take()
+            self._registers[loop.counter.id] = value
+            self.run(loop.body)
+        self._registers.pop(loop.counter.id, None)
+
+    def _take(self) -> None:
+        self._count += 1
+        if self._count > _MOST:
+            raise ValueError(
+                f"the program has more than {_MOST:,} instructions and iterations"
+            )
 
 
 def _values(loop: Loop) -> range:
