@@ -17,12 +17,15 @@ import numpy as np
 from nkipy.chips import find_chip
 from nkipy_nki._release import __version__
 from nkipy_nki.arguments import Arguments, ArraySpec
+from nkipy_nki.engines import Engine
 from nkipy_nki.findings import Findings
 from nkipy_nki.kernel import Kernel
 from nkipy_nki.program import Program, View, whole
 from nkipy_nki.replaying import run_in
 from nkipy_nki.simulation import begin, results_of
 from nkipy_nki.targets import target_chip
+from nkipy_nki.timing import Trace, schedule
+from nkipy_nki.timing.scheduling import engine_of
 from nkipy_nki.wire import decode, encode, is_program
 
 __all__ = [
@@ -102,6 +105,8 @@ def embed(
     runs = begin(target_chip(target), Findings(), kernel.lnc or 1, executes=False)
     made = [run.call(function, arguments) for run in runs]
     structures = [results_of(run, value) for run, value in zip(runs, made)]
+    for core in runs:
+        core.finish()
     programs = tuple(run.program for run in runs)
     for program in programs:
         program.outputs.extend(_written_inputs(program))
@@ -151,12 +156,54 @@ def _interface(programs: Sequence[Program]) -> Interface:
     )
 
 
-def engine_times(program: bytes) -> list[tuple[str, float, float]]:
-    """How long each engine is busy with a program, and from when on, in ns.
+@lru_cache(maxsize=16)
+def engine_times(program: bytes) -> tuple[tuple[str, float, float], ...]:
+    """When each engine is busy with a program of one core, or the first one's.
 
-    An estimate.
+    An estimate. Of a loop whose bounds only the run knows, the body counts once.
+
+    Returns:
+        Engine (``"VectorE"``, ``"DMA"``), how long in ns, from when on in ns; those of
+        an engine do not overlap.
+
+    Raises:
+        NkiProgramError: the bytes are no program.
     """
-    return []
+    made = _decoded(program)[0]
+    try:
+        found = schedule(made)
+    except ValueError:
+        found = schedule(made, Trace(made.instructions()))
+    busy: dict[str, list[tuple[float, float]]] = {}
+    for step, start, end in zip(found.steps, found.start, found.end):
+        if (engine := _ENGINES.get(engine_of(step))) and end > start:
+            busy.setdefault(engine, []).append((start, end))
+    return tuple(
+        (engine, end - start, start)
+        for engine, times in busy.items()
+        for start, end in _merged(times)
+    )
+
+
+#: The engines by the names that costs of custom calls have for them.
+_ENGINES = {
+    Engine.tensor: "TensorE",
+    Engine.vector: "VectorE",
+    Engine.scalar: "ScalarE",
+    Engine.gpsimd: "GpSimd",
+    Engine.dma: "DMA",
+}
+
+
+def _merged(times: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Times that overlap or touch, together."""
+    made: list[tuple[float, float]] = []
+    for start, end in sorted(times):
+        if made and start <= made[-1][1]:
+            made[-1] = made[-1][0], max(end, made[-1][1])
+        else:
+            made.append((start, end))
+    return made
 
 
 @lru_cache(maxsize=16)

@@ -12,6 +12,7 @@ import numpy as np
 
 from nkipy.chips import Chip
 from nkipy_nki.arguments import Arguments, ArraySpec
+from nkipy_nki.capacity import check_capacity
 from nkipy_nki.dtypes import tensor_dtype
 from nkipy_nki.errors import NkiValidationError
 from nkipy_nki.findings import Finding, Findings
@@ -21,6 +22,8 @@ from nkipy_nki.regions import MemoryRegion
 from nkipy_nki.running import Grid, Run, running
 from nkipy_nki.targets import target_chip
 from nkipy_nki.tensors import as_tensor
+from nkipy_nki.timing import Report, Trace, schedule
+from nkipy_nki.watching import watched
 
 __all__ = ["CoreRun", "Returned", "Simulation", "Simulator", "begin", "results_of"]
 
@@ -37,12 +40,20 @@ class Simulation:
         programs: what each core ran.
         findings: what was found that was no error.
         chip: the target.
+        traces: which instructions each core carried out, in order.
+        name: the kernel's.
     """
 
     values: Any
     programs: tuple[Program, ...]
+    chip: Chip
+    traces: tuple[Trace, ...]
     findings: list[Finding] = field(default_factory=list)
-    chip: Chip | None = None
+    name: str = ""
+
+    def report(self, core: int = 0) -> Report:
+        """Where a core's time goes: an estimate."""
+        return Report(schedule(self.programs[core], self.traces[core]), self.name)
 
 
 @dataclass(frozen=True)
@@ -80,12 +91,16 @@ class Simulator:
         runs = begin(chip, findings, self.lnc or _configured_cores())
         made = [run.call(self.function, arguments) for run in runs]
         returned = [results_of(run, value) for run, value in zip(runs, made)]
+        for run in runs:
+            run.finish()
         arguments.write_back()
         values = returned[0].fill(
             [_value(runs[0], view, arguments) for view in returned[0].views]
         )
         programs = tuple(run.program for run in runs)
-        return Simulation(values, programs, findings.found, chip)
+        traces = tuple(run.trace for run in runs)
+        name = getattr(self.function, "__name__", "")
+        return Simulation(values, programs, chip, traces, findings.found, name)
 
 
 def _configured_cores() -> int:
@@ -96,7 +111,29 @@ def _configured_cores() -> int:
 
 
 class CoreRun(Run):
-    """A run that a kernel's arguments are given to."""
+    """A run that a kernel's arguments are given to.
+
+    Attributes:
+        trace: which instructions were carried out, in order.
+    """
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.trace = Trace()
+        self._watches = watched()
+        if self.machine is not None:
+            self.machine.observers += [self.trace, *self._watches]
+
+    def finish(self) -> None:
+        """Look at what only the end of a run shows.
+
+        Raises:
+            NkiValidationError: tiles do not fit, or overwrite each other.
+        """
+        check_capacity(self.program, self.findings)
+        if self.machine is not None:
+            for watch in self._watches:
+                watch.finish(self.machine)
 
     def call(self, function: Callable[..., Any], arguments: Arguments) -> Any:
         """Run a kernel's function: its result, with tensors in it."""
