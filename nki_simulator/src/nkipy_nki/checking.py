@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +14,7 @@ from nkipy_nki.findings import Findings
 from nkipy_nki.operators import KINDS, OPERATIONS
 from nkipy_nki.program import Instruction, Register, View
 from nkipy_nki.records import InstructionRecord, OperandRule, OperationRule, Rule
-from nkipy_nki.regions import MemoryRegion
+from nkipy_nki.regions import ON_CHIP, MemoryRegion
 
 __all__ = ["check", "operand_of"]
 
@@ -147,7 +148,7 @@ def _view_problem(view: View, rule: OperandRule) -> str | None:
         for count, stride in zip(view.shape, view.strides):
             if stride == 0 and count > 1:
                 return "is written, and has elements that lie at one place"
-    if not region.is_on_chip:
+    if region not in ON_CHIP:
         return None
     if view.shape[0] > rule.partitions:
         return f"has {view.shape[0]} partitions, and may have {rule.partitions}"
@@ -158,7 +159,10 @@ def _view_problem(view: View, rule: OperandRule) -> str | None:
 
 def _partition_problem(view: View) -> str | None:
     """What is wrong with the partitions that a view is in."""
-    count, first = view.shape[0], view.first_partition
+    first = view.first_partition
+    if not first:
+        return None
+    count = view.shape[0]
     allowed = (0,) if count > 64 else (0, 64) if count > 32 else (0, 32, 64, 96)
     if first in allowed:
         return None
@@ -197,35 +201,35 @@ def no_psum_by_gpsimd(instruction: Instruction, chip: Chip) -> str | None:
 # -- rules of several records ----------------------------------------------------------
 def same_partitions(instruction: Instruction, chip: Chip) -> str | None:
     """All tiles have as many partitions."""
-    first: tuple[str, View] | None = None
-    for name, view in instruction.views():
-        if not view.allocation.region.is_on_chip:
+    first, name_of_first = None, ""
+    for name, view in instruction.operands.items():
+        if not isinstance(view, View) or view.allocation.region not in ON_CHIP:
             continue
         if first is None:
-            first = name, view
-        elif view.shape[0] != first[1].shape[0]:
-            return (
-                f"{name} has {view.shape[0]} partitions, and {first[0]} has "
-                f"{first[1].shape[0]}"
-            )
+            first, name_of_first = view.shape[0], name
+        elif view.shape[0] != first:
+            count = view.shape[0]
+            return f"{name} has {count} partitions, and {name_of_first} has {first}"
     return None
 
 
 def same_elements(instruction: Instruction, chip: Chip) -> str | None:
     """All tiles have as many elements in a partition, vectors apart."""
     operands = instruction.record.operands
-    first: tuple[str, View] | None = None
-    for name, view in instruction.views():
+    shape: tuple[int, ...] | None = None
+    name_of_first = ""
+    for name, view in instruction.operands.items():
+        if not isinstance(view, View):
+            continue
         if operands[name].vector:
             if view.free_size != 1:
                 return f"{name} has the shape {list(view.shape)}, and must be [P, 1]"
-            continue
-        if first is None:
-            first = name, view
-        elif view.free_size != first[1].free_size:
+        elif shape is None:
+            shape, name_of_first = view.shape, name
+        elif view.shape != shape and view.free_size != math.prod(shape[1:]):
             return (
-                f"{name} has {view.free_size} elements in a partition, and {first[0]} "
-                f"has {first[1].free_size}"
+                f"{name} has {view.free_size} elements in a partition, and "
+                f"{name_of_first} has {math.prod(shape[1:])}"
             )
     return None
 

@@ -10,7 +10,15 @@ from nkipy_nki.machine import Call
 from nkipy_nki.operators import Operation
 from nkipy_nki.program import View
 
-__all__ = ["apply", "compute", "number_like", "operands_of", "values_like"]
+__all__ = [
+    "apply",
+    "compute",
+    "deliver",
+    "number_like",
+    "operands_of",
+    "scratch",
+    "values_like",
+]
 
 #: Functions of NumPy's that round each element in one way only. Others may give other
 #: bits for elements that do not lie side by side.
@@ -75,6 +83,16 @@ def compute(
     return function(*arrays, out=out)
 
 
+def deliver(
+    call: Call, values: np.ndarray, place: np.ndarray | None, name: str = "dst"
+) -> None:
+    """Round what was computed to an operand, unless it was computed in its place."""
+    if values is place:
+        call.mark(name)
+    else:
+        call.write(name, values)
+
+
 def apply(
     call: Call, operation: Operation, *arrays: Any, name: str = "dst"
 ) -> np.ndarray:
@@ -91,8 +109,23 @@ def apply(
     """
     place = call.destination(name)
     values = compute(operation, *arrays, out=place)
-    if values is place:
-        call.mark(name)
-    else:
-        call.write(name, values)
+    deliver(call, values, place, name)
     return values
+
+
+def scratch(call: Call, *later: str) -> np.ndarray | None:
+    """The destination's elements for what is between two steps.
+
+    Args:
+        call: the instruction.
+        later: operands that later steps read.
+
+    Returns:
+        None if they are not float32, or an operand that is read later is among them.
+    """
+    made = call.operands["dst"].allocation
+    for name in later:
+        operand = call.operands[name]
+        if isinstance(operand, View) and operand.allocation is made:
+            return None
+    return call.place("dst")

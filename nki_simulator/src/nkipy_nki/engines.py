@@ -22,5 +22,8 @@ class Engine(Enum):
     #: Registers and branches.
     sync = 6
 
+    #: Members are single objects, and Enum's own hash takes longer than a check.
+    __hash__ = object.__hash__
+
     def __repr__(self) -> str:
         return f"nisa.engine.{self.name}"

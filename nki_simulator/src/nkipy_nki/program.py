@@ -181,6 +181,8 @@ class View:
     @property
     def first_partition(self) -> int:
         """On the chip: the one it begins at."""
+        if not self.offset:
+            return 0
         per_partition = self.allocation.partition_bytes // self.dtype.itemsize
         return self.offset // per_partition if per_partition else 0
 

@@ -21,6 +21,9 @@ class MemoryRegion(Enum):
         #: Whether the first dimension of its tensors is that of partitions.
         self.is_on_chip = name in ("sbuf", "psum")
 
+    #: Members are single objects, and Enum's own hash takes longer than a check.
+    __hash__ = object.__hash__
+
     def __repr__(self) -> str:
         return f"nl.{self.value}"
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 
 from nkipy_nki.isa import engine
@@ -17,29 +16,12 @@ from tests.support.nki.numbers import (
     as_dtype,
     bits_of,
     column,
+    empty,
     f32,
+    flat,
     from_bits,
 )
 from tests.support.nki.samples import expects
-
-
-def empty_dst(sample: Sample, name: str = "dst") -> tuple[np.ndarray, np.ndarray]:
-    """A destination to fill, and the same as (partitions, elements)."""
-    shape, dtype = sample.operands[name]
-    made = np.zeros(shape, _DTYPES.get(dtype, dtype))
-    return made, made.reshape(shape[0], -1)
-
-
-def _dtypes() -> dict[str, Any]:
-    names = ("bfloat16", "float8_e4m3", "float8_e5m2", "float8_e4m3fn")
-    return {name: getattr(ml_dtypes, name) for name in names}
-
-
-_DTYPES = _dtypes()
-
-
-def _flat(array: np.ndarray) -> np.ndarray:
-    return array.reshape(array.shape[0], -1)
 
 
 def _step(operation: str, a: Any, b: Any, reverse: bool = False) -> np.float32:
@@ -61,8 +43,8 @@ def _bit_step(operation: str, bits: int, count: int, other: Any, reverse: bool) 
 
 @expects("tensor_tensor")
 def _tensor_tensor(sample: Sample) -> Mapping[str, np.ndarray]:
-    data1, data2 = (_flat(sample.operands[n]) for n in ("data1", "data2"))
-    made, dst = empty_dst(sample)
+    data1, data2 = (flat(sample.operands[n]) for n in ("data1", "data2"))
+    made, dst = empty(sample)
     op = sample.attributes["op"]
     dtypes = (data1.dtype, data2.dtype, dst.dtype)
     whole = all(dtype.name in ("int32", "uint32") for dtype in dtypes)
@@ -82,8 +64,8 @@ def _tensor_tensor(sample: Sample) -> Mapping[str, np.ndarray]:
 
 @expects("tensor_scalar")
 def _tensor_scalar(sample: Sample) -> Mapping[str, np.ndarray]:
-    data = _flat(sample.operands["data"])
-    made, dst = empty_dst(sample)
+    data = flat(sample.operands["data"])
+    made, dst = empty(sample)
     for p, i in np.ndindex(*dst.shape):
         bits, count = 0, 0
         value = data[p, i]
@@ -108,9 +90,9 @@ def _tensor_scalar(sample: Sample) -> Mapping[str, np.ndarray]:
 
 @expects("scalar_tensor_tensor")
 def _scalar_tensor_tensor(sample: Sample) -> Mapping[str, np.ndarray]:
-    data, tile = (_flat(sample.operands[n]) for n in ("data", "operand1"))
+    data, tile = (flat(sample.operands[n]) for n in ("data", "operand1"))
     attributes = sample.attributes
-    made, dst = empty_dst(sample)
+    made, dst = empty(sample)
     reduced = np.zeros((len(dst), 1), np.float32)
     for p in range(len(dst)):
         total: Any = None
@@ -131,8 +113,8 @@ def _scalar_tensor_tensor(sample: Sample) -> Mapping[str, np.ndarray]:
 
 @expects("reciprocal")
 def _reciprocal(sample: Sample) -> Mapping[str, np.ndarray]:
-    data = _flat(sample.operands["data"])
-    made, dst = empty_dst(sample)
+    data = flat(sample.operands["data"])
+    made, dst = empty(sample)
     for i in np.ndindex(*dst.shape):
         dst[i] = as_dtype(_step("reciprocal", data[i], None), dst.dtype)
     return {"dst": made}

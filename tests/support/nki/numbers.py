@@ -6,9 +6,22 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
-__all__ = ["ARITHMETIC", "BITS", "as_dtype", "bits_of", "column", "f32", "from_bits"]
+from nkipy_nki.records import Sample
+
+__all__ = [
+    "ARITHMETIC",
+    "BITS",
+    "as_dtype",
+    "bits_of",
+    "column",
+    "empty",
+    "f32",
+    "flat",
+    "from_bits",
+]
 
 
 def f32(number: Any) -> np.float32:
@@ -95,3 +108,15 @@ def from_bits(bits: int, dtype: Any) -> Any:
 def column(operand: Any, partition: int) -> Any:
     """What a number, or a tile of one for each partition, is in a partition."""
     return operand[partition].ravel()[0] if isinstance(operand, np.ndarray) else operand
+
+
+def flat(array: np.ndarray) -> np.ndarray:
+    """Of shape (partitions, elements of a partition)."""
+    return array.reshape(array.shape[0], -1)
+
+
+def empty(sample: Sample, name: str = "dst") -> tuple[np.ndarray, np.ndarray]:
+    """An operand to fill, and the same of shape (partitions, elements)."""
+    shape, dtype = sample.operands[name]
+    made = np.zeros(shape, getattr(ml_dtypes, dtype, dtype))
+    return made, flat(made)

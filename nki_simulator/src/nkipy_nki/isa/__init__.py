@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nkipy_nki.errors import NkiValidationError as NkiValidationError
+from nkipy_nki.isa.activation import *
 from nkipy_nki.isa.arithmetic import *
 from nkipy_nki.isa.dma import *
 from nkipy_nki.isa.gather import *

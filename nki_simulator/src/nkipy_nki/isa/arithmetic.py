@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 
 from nkipy.chips import Chip
@@ -15,12 +14,27 @@ from nkipy_nki.checking import (
     same_elements,
     same_partitions,
 )
-from nkipy_nki.computing import apply, compute, number_like, operands_of, values_like
+from nkipy_nki.computing import (
+    apply,
+    compute,
+    deliver,
+    number_like,
+    operands_of,
+    scratch,
+    values_like,
+)
 from nkipy_nki.costs import cycles, cycles_of_free
 from nkipy_nki.declaring import instruction
 from nkipy_nki.engines import Engine
 from nkipy_nki.isa.names import reduce_cmd as ReduceCommand
-from nkipy_nki.isa.reducing import REDUCE_RES, REDUCTIONS, accumulate, commands
+from nkipy_nki.isa.reducing import (
+    REDUCE_RES,
+    REDUCTIONS,
+    accumulate,
+    commands,
+    read_registers,
+)
+from nkipy_nki.isa.sampling import DTYPES, numbers, sample
 from nkipy_nki.machine import Call
 from nkipy_nki.operators import OPERATIONS, Operation, as_bits
 from nkipy_nki.program import Instruction, View
@@ -115,8 +129,12 @@ _PAIR = ("data1", "data2")
 
 def _is_native(made: Instruction) -> bool:
     """Whether all is of 32-bit whole numbers, with which GpSimd computes exactly."""
-    return made.attributes["op"] in _NATIVE and all(
-        made.operands[name].dtype.name in _WHOLE_32 for name in ("dst", *_PAIR)
+    operands = made.operands
+    return (
+        operands["dst"].dtype.name in _WHOLE_32
+        and operands["data1"].dtype.name in _WHOLE_32
+        and operands["data2"].dtype.name in _WHOLE_32
+        and made.attributes["op"] in _NATIVE
     )
 
 
@@ -125,8 +143,11 @@ def _choose_for_pair(made: Instruction, chip: Chip) -> Engine:
         return made.engine
     if made.attributes["op"] == "power":
         return Engine.gpsimd
-    in_psum = any(view.region is MemoryRegion.psum for _, view in made.views())
-    return Engine.gpsimd if _is_native(made) and not in_psum else Engine.vector
+    return Engine.gpsimd if _is_native(made) and not _has_psum(made) else Engine.vector
+
+
+def _has_psum(made: Instruction) -> bool:
+    return any(view.region is MemoryRegion.psum for _, view in made.views())
 
 
 def _engine_has(made: Instruction, chip: Chip) -> str | None:
@@ -149,31 +170,16 @@ def _cost_of_pair(made: Instruction, chip: Chip) -> float:
     return cycles(tiles[0].free_size * (1 if fast else 2))
 
 
-def _numbers(dtype: Any, shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
-    """Elements that are whole, small, of both signs, and exact in every dtype."""
-    values = np.random.default_rng(seed).integers(-6, 7, shape)
-    if np.dtype(dtype).kind == "u":
-        values = np.abs(values)
-    return values.astype(dtype)
-
-
-_DTYPES = (
-    *(np.float32, np.float16, ml_dtypes.bfloat16),
-    *(ml_dtypes.float8_e4m3, ml_dtypes.float8_e5m2, ml_dtypes.float8_e4m3fn),
-    *(np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32),
-)
-
-
 def _pair_samples() -> Iterator[Sample]:
     shape = (3, 8)
     for op in _PLAIN:
-        a, b = _numbers(_F32, shape), _numbers(_F32, shape, 1)
+        a, b = numbers(_F32, shape), numbers(_F32, shape, 1)
         yield _pair(a, b, op, label=op)
-    a, b = _numbers(_F32, shape), np.abs(_numbers(_F32, shape, 1)) + 1
+    a, b = numbers(_F32, shape), np.abs(numbers(_F32, shape, 1)) + 1
     yield _pair(a, b, "divide", label="divide")
     yield _pair(b, a, "power", label="power")
-    for dtype in _DTYPES:
-        a, b = _numbers(dtype, shape), _numbers(dtype, shape, 1)
+    for dtype in DTYPES:
+        a, b = numbers(dtype, shape), numbers(dtype, shape, 1)
         name = np.dtype(dtype).name
         yield _pair(a, b, "multiply", label=f"of-{name}")
         yield _pair(a, a, "add", dst=(shape, "float32"), label=f"{name}-to-float32")
@@ -184,7 +190,7 @@ def _pair_samples() -> Iterator[Sample]:
     yield _pair(big, ones, "multiply", label="int32-product")
     yield _pair(big, ones, "maximum", label="int32-maximum")
     yield _pair(big, ones, "less", label="int32-comparison")
-    vector: Any = {"engine": Engine.vector}
+    vector = {"engine": Engine.vector}
     yield _pair(big, ones, "add", label="int32-by-vector", **vector)
     psum = {"data2": MemoryRegion.psum}
     yield _pair(big, ones, "add", label="int32-psum", regions=psum)
@@ -193,42 +199,24 @@ def _pair_samples() -> Iterator[Sample]:
     yield _pair(unsigned, np.array([[1, -1, 9]], np.int32), "less", label="mixed-signs")
     for op in _BITVEC:
         for dtype in (np.int8, np.uint16, np.int32, np.uint32):
-            a = _numbers(dtype, shape)
-            b = np.abs(_numbers(dtype, shape, 1))
+            a = numbers(dtype, shape)
+            b = np.abs(numbers(dtype, shape, 1))
             yield _pair(a, b, op, label=f"{op}-{np.dtype(dtype).name}")
     high = np.array([[1e38, -1e38, 1e-38, np.inf]], _F32)
     yield _pair(high, high * 3, "add", label="overflow")
     yield _pair(high, high, "multiply", dst=((1, 4), "int16"), label="saturates")
     half = np.array([[0.5, 1.5, 2.5, -0.5, -1.5, 300.0]], _F32)
     yield _pair(half, half * 0, "add", dst=((1, 6), "uint8"), label="half-to-even")
-    a = _numbers(_F32, (3, 2, 4))
+    a = numbers(_F32, (3, 2, 4))
     yield _pair(a, a.reshape(3, 8), "add", dst=((3, 4, 2), "float32"), label="shapes")
-    a = _numbers(_F32, (128, 16))
+    a = numbers(_F32, (128, 16))
     regions = {"data1": MemoryRegion.psum, "dst": MemoryRegion.psum}
     yield _pair(a, a, "subtract", label="psum", regions=regions)
 
 
-def _pair(
-    data1: np.ndarray,
-    data2: np.ndarray,
-    op: str,
-    *,
-    dst: Any = None,
-    label: str = "",
-    message: str = "",
-    regions: Any = None,
-    chip: str = "trn2",
-    **attributes: Any,
-) -> Sample:
-    dst = dst or (data1.shape, data1.dtype.name)
-    return Sample(
-        {"dst": dst, "data1": data1, "data2": data2},
-        {"op": op, **attributes},
-        regions or {},
-        chip=chip,
-        label=label,
-        message=message,
-    )
+def _pair(data1: np.ndarray, data2: np.ndarray, op: str, **named: Any) -> Sample:
+    dst = named.pop("dst", (data1.shape, data1.dtype.name))
+    return sample({"dst": dst, "data1": data1, "data2": data2}, op=op, **named)
 
 
 def _pair_refused() -> Iterator[Sample]:
@@ -247,7 +235,7 @@ def _pair_refused() -> Iterator[Sample]:
     yield _pair(a, a, "bitwise_and", message="whole numbers")
     yield _pair(b, b, "bitwise_or", dst=((3, 4), "float32"), message="whole numbers")
     yield _pair(a, a, "add", engine=Engine.scalar, message="engine is scalar")
-    gpsimd: Any = {"engine": Engine.gpsimd}
+    gpsimd: dict[str, Any] = {"engine": Engine.gpsimd}
     yield _pair(a, a, "add", regions={"data2": psum}, message="data2 is in", **gpsimd)
     hbm = {"data1": MemoryRegion.private_hbm}
     yield _pair(a, a, "add", regions=hbm, message="data1 is in private_hbm")
@@ -314,7 +302,7 @@ def _tensor_scalar(call: Call) -> None:
     if op1 is None:
         apply(call, op0, *first)
         return
-    values = _between(call, op0, first, "operand1")
+    values = compute(op0, *first, out=scratch(call, "operand1"))
     second = operands_of(
         op1, values, _second(call, "operand1", op1), attributes["reverse1"]
     )
@@ -326,16 +314,6 @@ def _second(call: Call, name: str, operation: Operation) -> Any:
     if operation.arity == 1:
         return None
     return number_like(call, name, call.operands["dst"])
-
-
-def _between(call: Call, operation: Operation, pair: Any, later: str) -> np.ndarray:
-    """What the first of two operations gives, for the second to read.
-
-    It is computed into the destination, unless that holds the second one's operand.
-    """
-    dst, other = call.operands["dst"], call.operands[later]
-    shared = isinstance(other, View) and other.allocation is dst.allocation
-    return compute(operation, *pair, out=None if shared else call.destination("dst"))
 
 
 def _tensor_scalar_bits(call: Call, op0: Operation, op1: Operation | None) -> None:
@@ -353,8 +331,8 @@ def _choose_for_scalars(made: Instruction, chip: Chip) -> Engine:
     if made.engine is not Engine.unknown:
         return made.engine
     names = (made.attributes["op0"], made.attributes["op1"])
-    in_psum = any(view.region is MemoryRegion.psum for _, view in made.views())
-    return Engine.gpsimd if "rsqrt" in names and not in_psum else Engine.vector
+    by_gpsimd = "rsqrt" in names and not _has_psum(made)
+    return Engine.gpsimd if by_gpsimd else Engine.vector
 
 
 def _scalars_fit(made: Instruction, chip: Chip) -> str | None:
@@ -409,29 +387,17 @@ def _scalars(
     operand0: Any,
     op1: str | None = None,
     operand1: Any = None,
-    *,
-    dst: Any = None,
-    label: str = "",
-    message: str = "",
-    regions: Any = None,
-    chip: str = "trn2",
-    **attributes: Any,
+    **named: Any,
 ) -> Sample:
-    dst = dst or (data.shape, data.dtype.name)
-    return Sample(
-        {"dst": dst, "data": data, "operand0": operand0, "operand1": operand1},
-        {"op0": op0, "op1": op1, **attributes},
-        regions or {},
-        chip=chip,
-        label=label,
-        message=message,
-    )
+    dst = named.pop("dst", (data.shape, data.dtype.name))
+    operands = {"dst": dst, "data": data, "operand0": operand0, "operand1": operand1}
+    return sample(operands, op0=op0, op1=op1, **named)
 
 
 def _scalar_samples() -> Iterator[Sample]:
     shape = (4, 6)
-    a = _numbers(_F32, shape)
-    p = _numbers(_F32, (4, 1), 2)
+    a = numbers(_F32, shape)
+    p = numbers(_F32, (4, 1), 2)
     for op in _PLAIN:
         yield _scalars(a, op, 2.0, label=op)
         yield _scalars(a, op, p, reverse0=True, label=f"{op}-vector-reversed")
@@ -460,17 +426,17 @@ def _scalar_samples() -> Iterator[Sample]:
         label="both-reversed",
     )
     yield _scalars(a, "greater", 0.0, "multiply", p, label="mask")
-    scalar: Any = {"engine": Engine.scalar}
+    scalar: dict[str, Any] = {"engine": Engine.scalar}
     yield _scalars(a, "multiply", 2.0, "add", p, label="by-scalar", **scalar)
     yield _scalars(a, "subtract", 2.0, label="scalar-trn3", chip="trn3", **scalar)
-    for dtype in _DTYPES:
+    for dtype in DTYPES:
         name = np.dtype(dtype).name
-        yield _scalars(_numbers(dtype, shape), "add", 1.0, label=f"of-{name}")
+        yield _scalars(numbers(dtype, shape), "add", 1.0, label=f"of-{name}")
         yield _scalars(a, "multiply", 2.0, dst=(shape, name), label=f"to-{name}")
     big = np.array([[2**24 + 1, 2**31 - 1]], np.int32)
     yield _scalars(big, "add", 0.0, label="int32-through-float32")
     for dtype in (np.int8, np.uint8, np.int16, np.uint32, np.int32):
-        whole, name = _numbers(dtype, shape), np.dtype(dtype).name
+        whole, name = numbers(dtype, shape), np.dtype(dtype).name
         yield _scalars(whole, "bitwise_and", 5, label=f"bitwise_and-{name}")
         yield _scalars(whole, "invert", None, label=f"invert-{name}")
         yield _scalars(
@@ -485,9 +451,9 @@ def _scalar_samples() -> Iterator[Sample]:
             np.abs(whole), "left_shift", 1, reverse0=True, label=f"shifted-{name}"
         )
     yield _scalars(
-        _numbers(np.int32, shape), "bitwise_and", -2.0, label="a-float-that-is-whole"
+        numbers(np.int32, shape), "bitwise_and", -2.0, label="a-float-that-is-whole"
     )
-    a = _numbers(_F32, (2, 3, 2, 2))
+    a = numbers(_F32, (2, 3, 2, 2))
     yield _scalars(a, "add", a[:, 0, 0, :1], dst=((2, 12), "float32"), label="dims")
     regions = {"data": MemoryRegion.psum, "operand0": MemoryRegion.psum}
     yield _scalars(a[:, 0, 0], "add", p[:2], regions=regions, label="psum")
@@ -507,7 +473,7 @@ def _scalar_refused() -> Iterator[Sample]:
     yield _scalars(a, "bitwise_and", 1, message="whole numbers")
     yield _scalars(whole, "bitwise_and", 1.5, message="whole numbers")
     yield _scalars(a, "exp", 1.0, message="op0 is nl.exp")
-    scalar: Any = {"engine": Engine.scalar}
+    scalar: dict[str, Any] = {"engine": Engine.scalar}
     yield _scalars(a, "subtract", 1.0, message="does not have subtract", **scalar)
     yield _scalars(
         whole, "bitwise_or", 1, message="does not have", chip="trn3", **scalar
@@ -515,7 +481,7 @@ def _scalar_refused() -> Iterator[Sample]:
     yield _scalars(a, "add", 1.0, engine=Engine.gpsimd, message="does not have add")
     yield _scalars(a, "add", 1.0, engine=Engine.tensor, message="engine is tensor")
     psum = {"data": MemoryRegion.psum}
-    gpsimd: Any = {"engine": Engine.gpsimd}
+    gpsimd: dict[str, Any] = {"engine": Engine.gpsimd}
     yield _scalars(a, "rsqrt", None, regions=psum, message="data is in psum", **gpsimd)
 
 
@@ -584,13 +550,15 @@ def _scalar_tensor_tensor(call: Call) -> None:
         *(op0, values_like(call, "data", dst), _second(call, "operand0", op0)),
         attributes["reverse0"],
     )
-    values = _between(call, op0, first, "operand1")
+    values = compute(op0, *first, out=scratch(call, "operand1"))
     pair = operands_of(op1, values, tile, attributes["reverse1"])
-    result = apply(call, op1, *pair)
+    place = call.place("dst")
+    result = compute(op1, *pair, out=place)
     if attributes["reduce_op"] is not None:
-        accumulate(
-            call, "data", result, attributes["reduce_op"], attributes["reduce_cmd"]
-        )
+        command = attributes["reduce_cmd"]
+        accumulate(call, "data", result, attributes["reduce_op"], command)
+    deliver(call, result, place)
+    read_registers(call, "data")
 
 
 def _cost_of_three(made: Instruction, chip: Chip) -> float:
@@ -616,34 +584,22 @@ def _three_fit(made: Instruction, chip: Chip) -> str | None:
 
 
 def _three(
-    data: np.ndarray,
-    op0: str,
-    operand0: Any,
-    op1: str,
-    operand1: Any,
-    *,
-    dst: Any = None,
-    reduced: Any = None,
-    label: str = "",
-    message: str = "",
-    regions: Any = None,
-    **attributes: Any,
+    data: np.ndarray, op0: str, operand0: Any, op1: str, operand1: Any, **named: Any
 ) -> Sample:
     operands = {
-        "dst": dst or (data.shape, data.dtype.name),
+        "dst": (data.shape, data.dtype.name),
         "data": data,
         "operand0": operand0,
         "operand1": operand1,
-        "reduce_res": reduced,
+        "reduce_res": named.pop("reduced", None),
     }
-    named = {"op0": op0, "op1": op1, **attributes}
-    return Sample(operands, named, regions or {}, label=label, message=message)
+    return sample(operands, op0=op0, op1=op1, **named)
 
 
 def _three_samples() -> Iterator[Sample]:
     shape = (4, 6)
-    a, b = _numbers(_F32, shape), _numbers(_F32, shape, 1)
-    p = _numbers(_F32, (4, 1), 2)
+    a, b = numbers(_F32, shape), numbers(_F32, shape, 1)
+    p = numbers(_F32, (4, 1), 2)
     for op in ("add", "subtract", "multiply", "maximum", "minimum", "less"):
         yield _three(a, op, 2.0, "add", b, label=f"{op}-add")
         yield _three(a, "multiply", p, op, b, label=f"multiply-{op}")
@@ -651,8 +607,8 @@ def _three_samples() -> Iterator[Sample]:
         a, "subtract", p, "subtract", b, reverse0=True, reverse1=True, label="reversed"
     )
     yield _three(a, "abs", None, "multiply", b, label="one-operand")
-    for dtype in _DTYPES:
-        c, d, name = _numbers(dtype, shape), _numbers(dtype, shape, 1), np.dtype(dtype)
+    for dtype in DTYPES:
+        c, d, name = numbers(dtype, shape), numbers(dtype, shape, 1), np.dtype(dtype)
         yield _three(c, "subtract", 1.0, "multiply", d, label=f"of-{name.name}")
     psum = MemoryRegion.psum
     yield _three(a, "add", p, "add", b, regions={"data": psum}, label="data-in-psum")
@@ -762,11 +718,11 @@ def _reciprocal(call: Call) -> None:
 
 
 def _reciprocal_samples() -> Iterator[Sample]:
-    a = _numbers(_F32, (4, 6)) + _F32(0.5)
-    for dtype in _DTYPES:
+    a = numbers(_F32, (4, 6)) + _F32(0.5)
+    for dtype in DTYPES:
         name = np.dtype(dtype).name
         yield Sample({"dst": ((4, 6), name), "data": a}, label=f"to-{name}")
-        ones = np.abs(_numbers(dtype, (4, 6))) + np.ones(1, dtype)
+        ones = np.abs(numbers(dtype, (4, 6))) + np.ones(1, dtype)
         data = ones.astype(dtype)
         yield Sample({"dst": ((4, 6), "float32"), "data": data}, label=f"of-{name}")
     zeros = np.array([[0.0, -0.0, np.inf, -np.inf]], _F32)

@@ -24,8 +24,8 @@ __all__ = [
     "accumulate",
     "begin",
     "commands",
+    "disturb",
     "initial_values",
-    "lanes_of",
     "reduction_is_named",
     "read_registers",
     "registers_of",
@@ -90,7 +90,7 @@ def lanes_of(view: View) -> slice:
 
 def begin(
     call: Call,
-    lanes: slice,
+    tile: str,
     operation: str,
     command: ReduceCommand,
     initial: str = "",
@@ -99,23 +99,28 @@ def begin(
 
     Args:
         call: the instruction.
-        lanes: the registers.
+        tile: the operand whose partitions say which registers.
         operation: by which it reduces.
         command: what to do.
         initial: the operand that ``load_reduce`` takes.
 
     Returns:
-        What the registers hold, to be reduced with.
+        What the registers hold, in place.
     """
-    registers = registers_of(call)
+    registers, lanes = registers_of(call), lanes_of(call.operands[tile])
     if command in (ReduceCommand.reset, ReduceCommand.reset_reduce):
-        registers.set(lanes, operation, float(OPERATIONS[operation].identity or 0.0))
+        registers.set(lanes, operation, _identity(operation))
     elif command is ReduceCommand.load_reduce:
         held = np.ravel(np.asarray(call.number(initial), np.float32))
         registers.set(lanes, operation, held)
     elif problem := registers.problem(lanes, operation):
         call.report("reduce-register", problem)
     return registers.values[lanes]
+
+
+def disturb(call: Call, tile: str) -> None:
+    """Let an instruction with ``idle`` leave the registers in no known state."""
+    registers_of(call).disturb(lanes_of(call.operands[tile]))
 
 
 def accumulate(
@@ -126,7 +131,7 @@ def accumulate(
     command: ReduceCommand,
     initial: str = "",
 ) -> None:
-    """Reduce values into the engine's registers, and those into ``reduce_res``.
+    """Reduce values into the registers of the instruction's engine.
 
     Args:
         call: the instruction.
@@ -136,27 +141,45 @@ def accumulate(
         command: what to do with the registers.
         initial: the operand that ``load_reduce`` takes.
     """
-    lanes = lanes_of(call.operands[tile])
     if command is ReduceCommand.idle:
-        if call.instruction.engine is not Engine.scalar:
-            registers_of(call).disturb(lanes)
-    elif operation is not None:
-        held = begin(call, lanes, operation, command, initial)
-        if command is not ReduceCommand.reset:
-            reduction = OPERATIONS[operation]
-            flat = values.reshape(values.shape[0], -1)
-            held[...] = reduction(held, reduction.reduce(flat))
-    read_registers(call, lanes)
+        if call.instruction.engine is Engine.vector:
+            disturb(call, tile)
+        return
+    name = operation or "add"
+    held = begin(call, tile, name, command, initial)
+    if command is not ReduceCommand.reset:
+        flat = values.reshape(values.shape[0], -1)
+        held[...] = OPERATIONS[name](held, _reduced(name, flat))
 
 
-def read_registers(call: Call, lanes: slice) -> None:
+#: Operations that reduce magnitudes, and what those are reduced by.
+_OF_MAGNITUDES = {"abs_max": "maximum", "abs_min": "minimum"}
+
+
+def _identity(operation: str) -> float:
+    """What the registers are reset to."""
+    if operation == "abs_max":
+        return 0.0
+    identity = OPERATIONS[_OF_MAGNITUDES.get(operation, operation)].identity
+    assert identity is not None
+    return identity
+
+
+def _reduced(operation: str, values: np.ndarray) -> np.ndarray:
+    plain = _OF_MAGNITUDES.get(operation)
+    if plain is None:
+        return OPERATIONS[operation].reduce(values)
+    return OPERATIONS[plain].reduce(np.abs(values))
+
+
+def read_registers(call: Call, tile: str) -> None:
     """Write the registers to ``reduce_res``, if it is given.
 
     With ``reduce_res_negate`` they are written with the opposite sign.
     """
     if call.operands["reduce_res"] is None:
         return
-    registers = registers_of(call)
+    registers, lanes = registers_of(call), lanes_of(call.operands[tile])
     if problem := registers.problem(lanes, None):
         call.report("reduce-register", problem)
     values = registers.values[lanes]
