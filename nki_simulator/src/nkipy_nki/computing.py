@@ -17,6 +17,7 @@ __all__ = [
     "number_like",
     "operands_of",
     "scratch",
+    "side_by_side",
     "values_like",
 ]
 
@@ -31,8 +32,8 @@ _EXACT: frozenset[Any] = frozenset(
 )
 
 
-def _side_by_side(array: Any) -> Any:
-    """The same values in C's order, aligned."""
+def side_by_side(array: Any) -> Any:
+    """The same values in C's order and aligned, for bits that depend on them alone."""
     flags = getattr(array, "flags", None)
     if flags is None or (flags.c_contiguous and flags.aligned):
         return array
@@ -75,7 +76,7 @@ def compute(
     """
     function = operation.compute
     if function not in _EXACT:
-        arrays = tuple(_side_by_side(array) for array in arrays)
+        arrays = tuple(side_by_side(array) for array in arrays)
         if out is not None and not out.flags.carray:
             out = None
     if out is None or not isinstance(function, np.ufunc):
@@ -84,10 +85,10 @@ def compute(
 
 
 def deliver(
-    call: Call, values: np.ndarray, place: np.ndarray | None, name: str = "dst"
+    call: Call, values: np.ndarray, room: np.ndarray | None, name: str = "dst"
 ) -> None:
     """Round what was computed to an operand, unless it was computed in its place."""
-    if values is place:
+    if values is room:
         call.mark(name)
     else:
         call.write(name, values)
@@ -107,9 +108,9 @@ def apply(
     Returns:
         What was computed, before it was rounded. It may lie in the operand.
     """
-    place = call.destination(name)
-    values = compute(operation, *arrays, out=place)
-    deliver(call, values, place, name)
+    room = call.room(name)
+    values = compute(operation, *arrays, out=room)
+    deliver(call, values, room, name)
     return values
 
 
@@ -128,4 +129,4 @@ def scratch(call: Call, *later: str) -> np.ndarray | None:
         operand = call.operands[name]
         if isinstance(operand, View) and operand.allocation is made:
             return None
-    return call.place("dst")
+    return call.room("dst")

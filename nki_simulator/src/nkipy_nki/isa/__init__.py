@@ -13,6 +13,7 @@ from nkipy_nki.isa.movement import *
 from nkipy_nki.isa.names import *
 from nkipy_nki.isa.patterns import *
 from nkipy_nki.isa.random import *
+from nkipy_nki.isa.reduction import *
 from nkipy_nki.isa.registers import *
 from nkipy_nki.isa.scalars import *
 from nkipy_nki.isa.search import *

@@ -32,6 +32,8 @@ from nkipy_nki.isa.reducing import (
     REDUCTIONS,
     accumulate,
     commands,
+    number_fits,
+    number_problem,
     read_registers,
 )
 from nkipy_nki.isa.sampling import DTYPES, numbers, sample
@@ -339,7 +341,7 @@ def _scalars_fit(made: Instruction, chip: Chip) -> str | None:
     """Each operation has its number, both are of one kind, and the engine has them."""
     operations = _operations(made)
     for index, operation in enumerate(operations):
-        if problem := _number_problem(made, f"operand{index}", operation):
+        if problem := number_problem(made, f"operand{index}", operation):
             return problem
     if len(operations) == 1 and made.operands["operand1"] is not None:
         return "operand1 is given without op1"
@@ -347,21 +349,6 @@ def _scalars_fit(made: Instruction, chip: Chip) -> str | None:
         names = " and ".join(op.name for op in operations)
         return f"op0 and op1 are {names}, and must be both of bits or both arithmetic"
     return _engine_problem(made, chip, [op.name for op in operations])
-
-
-def _number_problem(made: Instruction, name: str, operation: Operation) -> str | None:
-    given = made.operands[name]
-    if operation.arity == 1:
-        if given is None or (not isinstance(given, View) and given == 0):
-            return None
-        return f"{name} is given, and {operation.name} takes one operand: leave it None"
-    if given is None:
-        return f"{name} is None, and {operation.name} takes two operands"
-    if operation.is_bitvec or not isinstance(given, View):
-        return None
-    if given.dtype.name == "float32":
-        return None
-    return f"{name} is {given.dtype.name}, and must be float32 beside {operation.name}"
 
 
 #: What the scalar engine of trn2 has.
@@ -552,12 +539,12 @@ def _scalar_tensor_tensor(call: Call) -> None:
     )
     values = compute(op0, *first, out=scratch(call, "operand1"))
     pair = operands_of(op1, values, tile, attributes["reverse1"])
-    place = call.place("dst")
-    result = compute(op1, *pair, out=place)
+    room = call.room("dst")
+    result = compute(op1, *pair, out=room)
     if attributes["reduce_op"] is not None:
         command = attributes["reduce_cmd"]
         accumulate(call, "data", result, attributes["reduce_op"], command)
-    deliver(call, result, place)
+    deliver(call, result, room)
     read_registers(call, "data")
 
 
@@ -574,10 +561,8 @@ def _cost_of_three(made: Instruction, chip: Chip) -> float:
     return cycles(free * (1 if fast else 2))
 
 
-def _three_fit(made: Instruction, chip: Chip) -> str | None:
-    op0 = OPERATIONS[made.attributes["op0"]]
-    if problem := _number_problem(made, "operand0", op0):
-        return problem
+def _reduction_has_operation(made: Instruction, chip: Chip) -> str | None:
+    """``reduce_op`` is given if ``reduce_res`` is."""
     if made.attributes["reduce_op"] is None and made.operands["reduce_res"] is not None:
         return "reduce_res is given without reduce_op"
     return None
@@ -666,7 +651,8 @@ def _three_refused() -> Iterator[Sample]:
     },
     rules=[
         *(same_partitions, same_elements, at_most_one_in_psum("data", "operand1")),
-        *(_three_fit, commands(ReduceCommand.reset_reduce, ReduceCommand.reduce)),
+        *(number_fits("op0", "operand0"), _reduction_has_operation),
+        commands(ReduceCommand.reset_reduce, ReduceCommand.reduce),
     ],
     meaning=_scalar_tensor_tensor,
     cost=_cost_of_three,
