@@ -83,11 +83,11 @@ def _bit_number(call: Call, name: str, like: np.ndarray) -> Any:
     return as_bits(int(operand), like.dtype)
 
 
-def _whole_numbers(*tiles: str) -> Rule:
-    """Tiles, and numbers beside them, are whole if the operations are of bits."""
+def _whole_numbers(operation: str, *tiles: str) -> Rule:
+    """Tiles, and numbers beside them, are whole if an operation is of bits."""
 
     def rule(made: Instruction, chip: Chip) -> str | None:
-        if not _operations(made)[0].is_bitvec:
+        if not OPERATIONS[made.attributes[operation]].is_bitvec:
             return None
         for name in tiles:
             operand = made.operands[name]
@@ -102,9 +102,9 @@ def _whole_numbers(*tiles: str) -> Rule:
 
 
 def _operations(made: Instruction) -> list[Operation]:
-    """The operations of an instruction's attributes ``op``, or ``op0`` and ``op1``."""
-    names = (made.attributes.get(name) for name in ("op", "op0", "op1"))
-    return [OPERATIONS[name] for name in names if name is not None]
+    """The operations of ``op0`` and ``op1``."""
+    op0, op1 = made.attributes["op0"], made.attributes["op1"]
+    return [OPERATIONS[op0]] if op1 is None else [OPERATIONS[op0], OPERATIONS[op1]]
 
 
 # -- tensor_tensor ---------------------------------------------------------------------
@@ -254,7 +254,11 @@ def _pair_refused() -> Iterator[Sample]:
     choose_engine=_choose_for_pair,
     rules=[
         *(same_partitions, same_elements, at_most_one_in_psum("data1", "data2")),
-        *(_engine_has, no_psum_by_gpsimd, _whole_numbers("dst", "data1", "data2")),
+        *(
+            _engine_has,
+            no_psum_by_gpsimd,
+            _whole_numbers("op", "dst", "data1", "data2"),
+        ),
     ],
     meaning=_tensor_tensor,
     cost=_cost_of_pair,
@@ -485,7 +489,7 @@ def _scalar_refused() -> Iterator[Sample]:
     choose_engine=_choose_for_scalars,
     rules=[
         *(same_partitions, same_elements, _scalars_fit, no_psum_by_gpsimd),
-        _whole_numbers("dst", "data", "operand0", "operand1"),
+        _whole_numbers("op0", "dst", "data", "operand0", "operand1"),
     ],
     meaning=_tensor_scalar,
     cost=cycles_of_free("dst"),
