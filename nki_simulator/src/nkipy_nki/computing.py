@@ -85,10 +85,10 @@ def compute(
 
 
 def deliver(
-    call: Call, values: np.ndarray, room: np.ndarray | None, name: str = "dst"
+    call: Call, values: np.ndarray, out: np.ndarray | None, name: str = "dst"
 ) -> None:
     """Round what was computed to an operand, unless it was computed in its place."""
-    if values is room:
+    if values is out:
         call.mark(name)
     else:
         call.write(name, values)
@@ -108,9 +108,9 @@ def apply(
     Returns:
         What was computed, before it was rounded. It may lie in the operand.
     """
-    room = call.room(name)
-    values = compute(operation, *arrays, out=room)
-    deliver(call, values, room, name)
+    out = call.destination(name)
+    values = compute(operation, *arrays, out=out)
+    deliver(call, values, out, name)
     return values
 
 
@@ -129,4 +129,4 @@ def scratch(call: Call, *later: str) -> np.ndarray | None:
         operand = call.operands[name]
         if isinstance(operand, View) and operand.allocation is made:
             return None
-    return call.room("dst")
+    return call.destination("dst")

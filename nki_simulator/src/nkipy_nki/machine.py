@@ -187,7 +187,7 @@ class Call:
         view = self.operands[name]
         self.store(name, narrow(np.asarray(values), view.dtype))
 
-    def room(self, name: str) -> np.ndarray | None:
+    def destination(self, name: str) -> np.ndarray | None:
         """An operand's elements where they lie, for a result in float32.
 
         What computes into them calls :meth:`mark` afterwards.
@@ -201,7 +201,7 @@ class Call:
         return self.machine.memory.storage(view.allocation).elements(view)
 
     def mark(self, name: str) -> None:
-        """Remember that the elements were written that `room` gave."""
+        """Remember that the elements were written that `destination` gave."""
         view = self.operands[name]
         storage = self.machine.memory.storage(view.allocation)
         if storage.written is not None or storage.in_psum:

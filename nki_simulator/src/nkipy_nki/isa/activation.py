@@ -63,8 +63,8 @@ def _scaled(call: Call) -> np.ndarray:
     values = values_like(call, "data", dst)
     scale = call.operands["scale"]
     if isinstance(scale, View) or scale != 1:
-        room = scratch(call, "bias")
-        values = np.multiply(values, number_like(call, "scale", dst), out=room)
+        out = scratch(call, "bias")
+        values = np.multiply(values, number_like(call, "scale", dst), out=out)
     if isinstance(bias, View) or bias:
         values = np.add(values, number_like(call, "bias", dst), out=scratch(call))
     return values
@@ -72,10 +72,10 @@ def _scaled(call: Call) -> np.ndarray:
 
 def _activate(call: Call, command: ReduceCommand, *arrays: Any) -> None:
     """Apply the function, reduce what it gives, and write both."""
-    room = call.room("dst")
-    values = compute(OPERATIONS[call.attributes["op"]], *arrays, out=room)
+    out = call.destination("dst")
+    values = compute(OPERATIONS[call.attributes["op"]], *arrays, out=out)
     accumulate(call, "data", values, call.attributes["reduce_op"], command)
-    deliver(call, values, room)
+    deliver(call, values, out)
     read_registers(call, "data")
 
 
@@ -488,11 +488,11 @@ def _exponential(call: Call) -> None:
     if isinstance(number, View) or number:
         most = number_like(call, "max_value", dst)
         values = np.subtract(values, most, out=scratch(call, "reduce_init"))
-    room = scratch(call, "reduce_init")
-    result = compute(OPERATIONS["exp"], values, out=room)
+    out = scratch(call, "reduce_init")
+    result = compute(OPERATIONS["exp"], values, out=out)
     command = call.attributes["reduce_cmd"]
     accumulate(call, "src", result, "add", command, "reduce_init")
-    deliver(call, result, room)
+    deliver(call, result, out)
     read_registers(call, "src")
 
 

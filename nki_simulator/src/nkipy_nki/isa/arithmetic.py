@@ -543,12 +543,12 @@ def _scalar_tensor_tensor(call: Call) -> None:
     )
     values = compute(op0, *first, out=scratch(call, "operand1"))
     pair = operands_of(op1, values, tile, attributes["reverse1"])
-    room = call.room("dst")
-    result = compute(op1, *pair, out=room)
+    out = call.destination("dst")
+    result = compute(op1, *pair, out=out)
     if attributes["reduce_op"] is not None:
         command = attributes["reduce_cmd"]
         accumulate(call, "data", result, attributes["reduce_op"], command)
-    deliver(call, result, room)
+    deliver(call, result, out)
     read_registers(call, "data")
 
 

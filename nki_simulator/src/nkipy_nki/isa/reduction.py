@@ -334,13 +334,13 @@ def _tensor_scalar_reduce(call: Call) -> None:
     if operation.arity == 2:
         number = number_like(call, "operand0", dst)
     pair = operands_of(operation, values, number, False)
-    room = scratch(call, "reduce_init")
-    result = compute(operation, *pair, out=room)
+    out = scratch(call, "reduce_init")
+    result = compute(operation, *pair, out=out)
     accumulate(
         *(call, "data", result, attributes["reduce_op"]),
         *(attributes["reduce_cmd"], "reduce_init"),
     )
-    deliver(call, result, room)
+    deliver(call, result, out)
     read_registers(call, "data")
 
 
