@@ -200,7 +200,7 @@ def no_psum_by_gpsimd(instruction: Instruction, chip: Chip) -> str | None:
 
 # -- rules of several records ----------------------------------------------------------
 def same_partitions(instruction: Instruction, chip: Chip) -> str | None:
-    """All tiles have as many partitions."""
+    """All tiles have as many partitions, those of lists apart."""
     first, name_of_first = None, ""
     for name, view in instruction.operands.items():
         if not isinstance(view, View) or view.allocation.region not in ON_CHIP:
@@ -214,7 +214,7 @@ def same_partitions(instruction: Instruction, chip: Chip) -> str | None:
 
 
 def same_elements(instruction: Instruction, chip: Chip) -> str | None:
-    """All tiles have as many elements in a partition, vectors apart."""
+    """All tiles have as many elements in a partition, vectors and lists apart."""
     operands = instruction.record.operands
     shape: tuple[int, ...] | None = None
     name_of_first = ""

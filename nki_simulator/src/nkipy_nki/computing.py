@@ -6,11 +6,17 @@ from typing import Any
 
 import numpy as np
 
+from nkipy_nki.dtypes import DTYPES
 from nkipy_nki.machine import Call
 from nkipy_nki.operators import Operation
 from nkipy_nki.program import View
+from nkipy_nki.records import reads, writes
+from nkipy_nki.regions import ON_CHIP
 
 __all__ = [
+    "COMPUTED",
+    "RESULT",
+    "TILE",
     "apply",
     "compute",
     "deliver",
@@ -20,6 +26,17 @@ __all__ = [
     "side_by_side",
     "values_like",
 ]
+
+#: Names of the element types that engines compute with, the most used ones first.
+COMPUTED: tuple[str, ...] = tuple(
+    sorted(
+        (n for n, d in DTYPES.items() if not d.is_packed and not d.is_scalar_only),
+        key=lambda name: (name not in ("float32", "bfloat16"), name),
+    )
+)
+#: A tile that is computed with, and one that a result is rounded to.
+TILE = reads(ON_CHIP, *COMPUTED, dims=5)
+RESULT = writes(ON_CHIP, *COMPUTED, dims=5)
 
 #: Functions of NumPy's that round each element in one way only. Others may give other
 #: bits for elements that do not lie side by side.

@@ -11,6 +11,8 @@ import numpy as np
 from nkipy.chips import Chip
 from nkipy_nki.checking import no_psum_by_gpsimd, same_elements, same_partitions
 from nkipy_nki.computing import (
+    RESULT,
+    TILE,
     compute,
     deliver,
     number_like,
@@ -158,6 +160,8 @@ def _activation_refused() -> Iterator[Sample]:
     yield _sample(a, "add", message="op is nl.add")
     yield _sample(a, "prelu", chip="trn3", message="takes 2 operands")
     yield _sample(a, "exp", dst=((4, 5), "float32"), message="elements")
+    packed = ((4, 6), "float4_e2m1fn_x4")
+    yield _sample(a, "exp", dst=packed, message="dst is float4_e2m1fn_x4")
     half = p.astype(np.float16)
     yield _sample(a, "exp", more={"scale": half}, message="scale is float16")
     yield _sample(a, "exp", more={"bias": p.astype(np.int32)}, message="bias is int32")
@@ -184,8 +188,8 @@ def _activation_refused() -> Iterator[Sample]:
 
 @instruction(
     *(Engine.scalar, Engine.gpsimd),
-    dst=writes(dims=5),
-    data=reads(dims=5),
+    dst=RESULT,
+    data=TILE,
     bias=_BIAS,
     scale=_SCALE,
     reduce_res=REDUCE_RES,
@@ -265,8 +269,8 @@ def _reduce_refused() -> Iterator[Sample]:
 
 @instruction(
     Engine.scalar,
-    dst=writes(dims=5),
-    data=reads(dims=5),
+    dst=RESULT,
+    data=TILE,
     reduce_res=REDUCE_RES,
     bias=_BIAS,
     scale=_SCALE,
@@ -409,8 +413,8 @@ _IMMEDIATE = reads(scalar=True, vector=True, optional=True)
 
 @instruction(
     *(Engine.scalar, Engine.gpsimd),
-    dst=writes(dims=5),
-    data=reads(dims=5),
+    dst=RESULT,
+    data=TILE,
     imm0=_IMMEDIATE,
     imm1=_IMMEDIATE,
     relu_param=reads(scalar=True, vector=True),

@@ -15,6 +15,8 @@ from nkipy_nki.checking import (
     same_partitions,
 )
 from nkipy_nki.computing import (
+    RESULT,
+    TILE,
     apply,
     compute,
     deliver,
@@ -40,7 +42,7 @@ from nkipy_nki.isa.sampling import DTYPES, numbers, sample
 from nkipy_nki.machine import Call
 from nkipy_nki.operators import OPERATIONS, Operation, as_bits
 from nkipy_nki.program import Instruction, View
-from nkipy_nki.records import OperationRule, Rule, Sample, reads, writes
+from nkipy_nki.records import OperationRule, Rule, Sample, reads
 from nkipy_nki.regions import MemoryRegion
 
 __all__ = ["reciprocal", "scalar_tensor_tensor", "tensor_scalar", "tensor_tensor"]
@@ -239,6 +241,8 @@ def _pair_refused() -> Iterator[Sample]:
     yield _pair(a, a, "add", engine=Engine.scalar, message="engine is scalar")
     gpsimd: dict[str, Any] = {"engine": Engine.gpsimd}
     yield _pair(a, a, "add", regions={"data2": psum}, message="data2 is in", **gpsimd)
+    packed = ((3, 4), "float8_e4m3fn_x4")
+    yield _pair(a, a, "add", dst=packed, message="dst is float8_e4m3fn_x4")
     hbm = {"data1": MemoryRegion.private_hbm}
     yield _pair(a, a, "add", regions=hbm, message="data1 is in private_hbm")
     wide = np.ones((129, 1), _F32)
@@ -247,9 +251,9 @@ def _pair_refused() -> Iterator[Sample]:
 
 @instruction(
     *(Engine.vector, Engine.gpsimd),
-    dst=writes(dims=5),
-    data1=reads(dims=5),
-    data2=reads(dims=5),
+    dst=RESULT,
+    data1=TILE,
+    data2=TILE,
     operations={"op": OperationRule(("arithmetic", "bitvec"), 2)},
     choose_engine=_choose_for_pair,
     rules=[
@@ -478,8 +482,8 @@ def _scalar_refused() -> Iterator[Sample]:
 
 @instruction(
     *(Engine.vector, Engine.scalar, Engine.gpsimd),
-    dst=writes(dims=5),
-    data=reads(dims=5),
+    dst=RESULT,
+    data=TILE,
     operand0=_NUMBER,
     operand1=_NUMBER,
     operations={
@@ -643,10 +647,10 @@ def _three_refused() -> Iterator[Sample]:
 
 @instruction(
     Engine.vector,
-    dst=writes(dims=5),
-    data=reads(dims=5),
+    dst=RESULT,
+    data=TILE,
     operand0=_NUMBER,
-    operand1=reads(dims=5),
+    operand1=TILE,
     reduce_res=REDUCE_RES,
     operations={
         "op0": OperationRule(),
@@ -730,8 +734,8 @@ def _reciprocal_refused() -> Iterator[Sample]:
 
 @instruction(
     Engine.vector,
-    dst=writes(dims=5),
-    data=reads(dims=5),
+    dst=RESULT,
+    data=TILE,
     rules=[same_partitions, same_elements],
     meaning=_reciprocal,
     cost=cycles_of_free("dst", 8),

@@ -13,6 +13,9 @@ import numpy as np
 from nkipy.chips import Chip
 from nkipy_nki.checking import at_most_one_in_psum, same_elements, same_partitions
 from nkipy_nki.computing import (
+    COMPUTED,
+    RESULT,
+    TILE,
     compute,
     deliver,
     number_like,
@@ -190,8 +193,8 @@ def _reduce_refused() -> Iterator[Sample]:
 
 @instruction(
     Engine.vector,
-    dst=writes(dims=5),
-    data=reads(dims=5),
+    dst=RESULT,
+    data=TILE,
     operations={"op": OperationRule(("arithmetic", "bitvec"), reduces=True)},
     rules=[same_partitions, _axes_fit, _bits_are_whole],
     meaning=_tensor_reduce,
@@ -283,8 +286,8 @@ _OF_ROWS = ("add", "average", "maximum", "bitwise_or", "bitwise_and", "bitwise_x
 
 @instruction(
     Engine.gpsimd,
-    dst=writes(_SBUF, dims=5),
-    data=reads(_SBUF, dims=5),
+    dst=writes(_SBUF, *COMPUTED, dims=5),
+    data=reads(_SBUF, *COMPUTED, dims=5),
     operations={
         "op": OperationRule(
             ("arithmetic", "bitvec", "special"), names=frozenset(_OF_ROWS)
@@ -403,8 +406,8 @@ def _summed_refused() -> Iterator[Sample]:
 
 @instruction(
     Engine.vector,
-    dst=writes(dims=4),
-    data=reads(dims=4),
+    dst=writes(ON_CHIP, *COMPUTED, dims=4),
+    data=reads(ON_CHIP, *COMPUTED, dims=4),
     operand0=_NUMBER,
     reduce_res=REDUCE_RES,
     reduce_init=_NUMBER,
@@ -541,9 +544,9 @@ def _scan_refused() -> Iterator[Sample]:
 
 @instruction(
     Engine.vector,
-    dst=writes(dims=5),
-    data0=reads(dims=5),
-    data1=reads(dims=5),
+    dst=RESULT,
+    data0=TILE,
+    data1=TILE,
     initial=reads(scalar=True, vector=True),
     operations={"op0": OperationRule(arity=2), "op1": OperationRule(arity=2)},
     rules=[same_partitions, same_elements, at_most_one_in_psum("data0", "data1")],
@@ -793,7 +796,7 @@ _REDUCED_FLOAT = writes(ON_CHIP, *_FLOATS, "tfloat32", vector=True, optional=Tru
 
 @instruction(
     Engine.vector,
-    dst=writes(dims=5),
+    dst=RESULT,
     predicate=reads(ON_CHIP, "int8", "uint8", "int16", "uint16", dims=5),
     on_true=reads(ON_CHIP, *_FLOATS, "int8", "uint8", "int16", "uint16", dims=5),
     on_false=reads(scalar=True, vector=True),
@@ -923,7 +926,7 @@ _BOUND = reads(ON_CHIP, "float32", vector=True)
 
 @instruction(
     Engine.vector,
-    dst=writes(dims=5),
+    dst=RESULT,
     on_true_tile=reads(ON_CHIP, *_FLOATS, "tfloat32", dims=5),
     bound0=_BOUND,
     bound1=_BOUND,
@@ -1051,8 +1054,8 @@ def _stats_refused() -> Iterator[Sample]:
 
 @instruction(
     Engine.vector,
-    dst=writes(dims=5),
-    data=reads(dims=5),
+    dst=RESULT,
+    data=TILE,
     rules=[same_partitions, _elements(lambda n: 1 <= n <= 512, "1 up to 512", 6)],
     meaning=_bn_stats,
     cost=cycles_of_free("data"),
@@ -1094,8 +1097,8 @@ def _aggr_refused() -> Iterator[Sample]:
 
 @instruction(
     Engine.vector,
-    dst=writes(dims=5),
-    data=reads(dims=5),
+    dst=RESULT,
+    data=TILE,
     rules=[
         same_partitions,
         _elements(lambda n: n > 0 and n % 3 == 0, "a multiple of 3", 2),
