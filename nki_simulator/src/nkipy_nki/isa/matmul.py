@@ -43,8 +43,6 @@ def _matmul(call: Call) -> None:
         _move_through(call, moving)
         return
     _require_ones_and_zeros(call, stationary, moving)
-    if np.may_share_memory(stationary, moving):
-        stationary = stationary.copy()
     _accumulate(call, product(stationary, moving))
 
 
