@@ -261,7 +261,7 @@ class Call:
             where[places] = True
             storage.mark(whole, 0, where)
 
-    def place(self, name: str) -> tuple[Storage, int]:
+    def storage(self, name: str) -> tuple[Storage, int]:
         """Where an operand's elements are, to be changed there.
 
         Returns:

@@ -4,8 +4,8 @@ Products are BLAS's, in float32. What it computes may depend on how operands lie
 memory, on how many threads share a product, and on the routine: that of a vector
 differs, and so does that of a matrix with itself. So operands are copied into C's
 order, unless they are in it, filled up to blocks of one shape, and multiplied block by
-block, each so small that OpenBLAS leaves it to one thread. That takes a tenth to a third
-longer than one large product by one thread, and on a busy machine a fraction of what
+block, each so small that OpenBLAS leaves it to one thread. That takes a tenth to a
+third longer than one large product by one thread, and on a busy machine far less than
 several threads take, which wait for one another. Nobody's settings are changed.
 
 A product is added to what is in the PSUM afterwards, so that its own sums do not depend
@@ -78,7 +78,7 @@ def _filled(matrix: np.ndarray, width: int) -> np.ndarray:
 def overwrite(call: Call, elements: np.ndarray) -> None:
     """Let `dst` hold elements of its dtype that the tensor engine computed."""
     view = call.operands["dst"]
-    storage, shift = call.place("dst")
+    storage, shift = call.storage("dst")
     storage.elements(view, shift)[...] = elements.reshape(view.shape)
     storage.mark_product(view, shift)
 
@@ -92,7 +92,7 @@ def accumulate(call: Call, values: np.ndarray) -> None:
         values: the product, float32.
     """
     view = call.operands["dst"]
-    storage, shift = call.place("dst")
+    storage, shift = call.storage("dst")
     values = values.reshape(view.shape)
     elements = storage.elements(view, shift)
     there = _written(call, storage, view, shift)

@@ -126,19 +126,19 @@ class Sample:
             what was there before matters.
         attributes: by name.
         regions: of operands that are not in the SBUF.
-        dtypes: of operands, where NumPy's dtype does not tell it, as of packed ones.
         chip: the target.
         label: what it shows.
         message: of a sample that must be refused: part of what is said.
+        dtypes: of operands, where NumPy's dtype does not tell it, as of packed ones.
     """
 
     operands: Mapping[str, Any]
     attributes: Mapping[str, Any] = field(default_factory=dict)
     regions: Mapping[str, MemoryRegion] = field(default_factory=dict)
-    dtypes: Mapping[str, str] = field(default_factory=dict)
     chip: str = "trn2"
     label: str = ""
     message: str = ""
+    dtypes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

@@ -253,7 +253,7 @@ def _matmul_samples() -> Iterator[Sample]:
         yield Sample({**dst, **pair}, {}, _IN_PSUM, label=label)
     pair = {"stationary": left, "moving": right}
     yield Sample(
-        {**dst, **pair}, {}, _IN_PSUM, {"moving": "tfloat32"}, label="tfloat32"
+        {**dst, **pair}, {}, _IN_PSUM, dtypes={"moving": "tfloat32"}, label="tfloat32"
     )
     wide = {**pair, "moving": right.reshape(k, 3, 2, 2), "dst": ((m, 6, 2), "float32")}
     yield Sample(wide, {}, _IN_PSUM, label="several-dims")

@@ -348,31 +348,31 @@ def _matmul_samples() -> Iterator[Sample]:
             _product_of(first, second),
             {},
             _IN_PSUM,
-            {"stationary": first, "moving": second},
+            dtypes={"stationary": first, "moving": second},
             chip="trn3",
             label=f"{first}-{second}",
         )
     kinds = {"stationary": e4m3, "moving": e4m3}
     more = _product_of(e4m3, e4m3, rows=64, scales=36)
-    yield Sample(more, {}, _IN_PSUM, kinds, chip="trn3", label="two-quadrants")
+    yield Sample(more, {}, _IN_PSUM, dtypes=kinds, chip="trn3", label="two-quadrants")
     one = _product_of(e4m3, e4m3, n=1)
     of_e8m0 = {**kinds, "moving_scale": "float8_e8m0fnu"}
-    yield Sample(one, {}, _IN_PSUM, of_e8m0, chip="trn3", label="one-column")
+    yield Sample(one, {}, _IN_PSUM, dtypes=of_e8m0, chip="trn3", label="one-column")
     half = {**_product_of(e4m3, e4m3), "dst": ((6, 5), "bfloat16")}
-    yield Sample(half, {}, _IN_PSUM, kinds, chip="trn3", label="to-bfloat16")
+    yield Sample(half, {}, _IN_PSUM, dtypes=kinds, chip="trn3", label="to-bfloat16")
     before = {**_product_of(e4m3, e4m3), "dst": np.ones((6, 5), np.float32)}
     for flag in (None, True, False):
         yield Sample(
             before,
             {"accumulate": flag},
             _IN_PSUM,
-            kinds,
+            dtypes=kinds,
             chip="trn3",
             label=f"accumulate-{flag}",
         )
     tile = {"tile_size": (32, 128), "tile_position": (96, 0)}
     good = _product_of(e4m3, e4m3)
-    yield Sample(good, tile, _IN_PSUM, kinds, chip="trn3", label="tile")
+    yield Sample(good, tile, _IN_PSUM, dtypes=kinds, chip="trn3", label="tile")
 
 
 def _matmul_refused() -> Iterator[Sample]:
@@ -392,7 +392,7 @@ def _matmul_refused() -> Iterator[Sample]:
             {**good, **changes},
             attributes or {},
             regions,
-            dtypes,
+            dtypes=dtypes,
             chip=chip,
             message=message,
         )
