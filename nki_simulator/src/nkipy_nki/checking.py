@@ -232,13 +232,3 @@ def same_elements(instruction: Instruction, chip: Chip) -> str | None:
                 f"{name_of_first} has {math.prod(shape[1:])}"
             )
     return None
-
-
-def gpsimd_reaches_no_psum(instruction: Instruction, chip: Chip) -> str | None:
-    """The GpSimd engine has no access to the PSUM."""
-    if instruction.engine is not Engine.gpsimd:
-        return None
-    for name, view in instruction.views():
-        if view.region is MemoryRegion.psum:
-            return f"{name} is in psum, which the gpsimd engine cannot reach"
-    return None

@@ -16,7 +16,7 @@ from nkipy_nki.engines import Engine
 from nkipy_nki.isa.names import dge_mode, oob_mode
 from nkipy_nki.machine import Call
 from nkipy_nki.program import Instruction, View
-from nkipy_nki.records import Sample, reads, writes
+from nkipy_nki.records import OperationRule, Sample, reads, writes
 from nkipy_nki.regions import HBM, MemoryRegion
 
 __all__ = ["dma_compute", "dma_copy", "dma_transpose"]
@@ -458,16 +458,10 @@ def _turns(call: Call, targets: np.ndarray) -> Iterator[np.ndarray]:
         left = np.delete(left, first)
 
 
-def _is_addition(op: Any) -> bool:
-    return getattr(op, "__name__", op) == "add"
-
-
 def _computes(made: Instruction, chip: Chip) -> str | None:
     dst, sources = made.operands["dst"], made.operands["srcs"]
     if not 1 <= len(sources) <= _SOURCES:
         return f"srcs are {len(sources)} tensors, and may be 1 to {_SOURCES}"
-    if not _is_addition(made.attributes["reduce_op"]):
-        return f"reduce_op is {made.attributes['reduce_op']!r}, and must be nl.add"
     scales = made.attributes["scales"]
     if scales is not None and list(scales) != [1.0] * len(sources):
         return f"scales are {scales!r}, and must be None or 1.0 for each of srcs"
@@ -509,7 +503,8 @@ def _compute_refused() -> Iterator[Sample]:
     add = {"reduce_op": "add"}
     psum = {"dst": MemoryRegion.psum}
     yield Sample({"dst": dst, "srcs": [x] * 17}, add, message="17 tensors")
-    yield Sample({"dst": dst, "srcs": [x]}, {"reduce_op": "max"}, message="nl.add")
+    most = {"reduce_op": "max"}
+    yield Sample({"dst": dst, "srcs": [x]}, most, message="reduce_op is")
     yield Sample(
         {"dst": dst, "srcs": [x, x]}, {**add, "scales": [1.0, 2.0]}, message="scales"
     )
@@ -529,6 +524,7 @@ def _is_list(made: Instruction, chip: Chip) -> str | None:
     Engine.dma,
     dst=writes(_REACHED, aligned=False),
     srcs=reads(_REACHED, several=True, aligned=False),
+    operations={"reduce_op": OperationRule(names=frozenset({"add"}))},
     rules=[_modes, _is_list, _computes, _computes_with_numbers],
     meaning=_compute,
     cost=lambda made, chip: 1.0,

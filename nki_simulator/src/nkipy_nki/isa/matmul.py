@@ -10,6 +10,7 @@ import ml_dtypes
 import numpy as np
 
 from nkipy.chips import Chip
+from nkipy_nki.costs import INTERVAL, cycles
 from nkipy_nki.declaring import instruction
 from nkipy_nki.engines import Engine
 from nkipy_nki.isa.names import matmul_perf_mode
@@ -28,8 +29,6 @@ _IN_PSUM = {"dst": MemoryRegion.psum}
 _FP8 = ("float8_e4m3", "float8_e4m3fn", "float8_e5m2")
 _HALF = ("bfloat16", "float16")
 _WIDE = ("float32", "tfloat32")
-#: Cycles of the shortest instruction.
-_SHORTEST = 64.0
 #: How many times as long a product of float32 takes: it is one of four parts.
 _PASSES_OF_FLOAT32 = 4
 #: The largest tile that the vector engine transposes.
@@ -216,7 +215,7 @@ def _tiling(made: Instruction, chip: Chip) -> str | None:
 def _matmul_cost(made: Instruction, chip: Chip) -> float:
     """A column of `moving` a cycle; float32 takes four passes, or two of ones and 0."""
     columns = max(
-        min(_SHORTEST, _columns(made, "stationary")), float(_columns(made, "moving"))
+        min(INTERVAL, _columns(made, "stationary")), float(_columns(made, "moving"))
     )
     if made.operands["moving"].dtype.name != "float32":
         return columns
@@ -470,8 +469,8 @@ def _transposed_fits(made: Instruction, chip: Chip) -> str | None:
 def _transpose_cost(made: Instruction, chip: Chip) -> float:
     data = made.operands["data"]
     if made.engine is Engine.vector:
-        return max(_SHORTEST, float(data.free_size))
-    return max(float(data.shape[0]), min(_SHORTEST, float(data.free_size)))
+        return cycles(data.free_size)
+    return max(float(data.shape[0]), min(INTERVAL, float(data.free_size)))
 
 
 def _transpose_samples() -> Iterator[Sample]:

@@ -15,6 +15,7 @@ import ml_dtypes
 import numpy as np
 
 from nkipy.chips import Chip
+from nkipy_nki.costs import INTERVAL, cycles_of_free
 from nkipy_nki.declaring import instruction
 from nkipy_nki.dtypes import DTYPES, PACKED, pack, unpack
 from nkipy_nki.engines import Engine
@@ -41,7 +42,6 @@ _STARTS = (0, 4, 8, 12)
 #: What a scale's exponent is stored with, and how NaN is.
 _BIAS = 127
 _NAN = 255
-_SHORTEST = 64.0
 
 
 # -- scales ----------------------------------------------------------------------------
@@ -205,7 +205,7 @@ def _quantize_refused() -> Iterator[Sample]:
     dst_scale=writes(_SBUF, *_SCALES, aligned=False),
     rules=[_quantizes],
     meaning=_quantize,
-    cost=lambda made, chip: max(_SHORTEST, made.operands["src"].free_size / PACKED),
+    cost=cycles_of_free("src", 1 / PACKED),
     samples=_quantize_samples,
     refused=_quantize_refused,
     since=4,
@@ -311,7 +311,7 @@ def _row_tiling(made: Instruction, chip: Chip) -> str | None:
 
 def _matmul_cost(made: Instruction, chip: Chip) -> float:
     rows, columns = (made.operands[n].free_size for n in ("stationary", "moving"))
-    return max(min(_SHORTEST, rows), float(columns))
+    return max(min(INTERVAL, rows), float(columns))
 
 
 def _packed_numbers(seed: int, columns: int, packed: str, rows: int = 32) -> np.ndarray:

@@ -9,7 +9,13 @@ import ml_dtypes
 import numpy as np
 
 from nkipy.chips import Chip
-from nkipy_nki.checking import gpsimd_reaches_no_psum, same_elements, same_partitions
+from nkipy_nki.checking import (
+    at_most_one_in_psum,
+    no_psum_by_gpsimd,
+    same_elements,
+    same_partitions,
+)
+from nkipy_nki.costs import cycles, cycles_of_free
 from nkipy_nki.declaring import instruction
 from nkipy_nki.dtypes import DTypeRecord, convert, narrow, widen
 from nkipy_nki.engines import Engine
@@ -21,8 +27,6 @@ from nkipy_nki.regions import MemoryRegion
 __all__ = ["memset", "nc_stream_shuffle", "tensor_copy", "tensor_copy_predicated"]
 
 _PSUM = MemoryRegion.psum
-#: Cycles of the shortest instruction.
-_SHORTEST = 64.0
 #: nc_stream_shuffle moves data between so many partitions.
 _QUADRANT = 32
 #: In a shuffle's mask: the partition stays as it is.
@@ -58,14 +62,14 @@ def _equal_if_packed(made: Instruction, chip: Chip) -> str | None:
 
 def _copy_cost(made: Instruction, chip: Chip) -> float:
     """One element a cycle; VectorE takes two of 2 bytes, four that lie in the SBUF."""
-    cycles = max(_SHORTEST, float(made.operands["dst"].free_size))
+    plain = cycles(made.operands["dst"].free_size)
     if made.engine is not Engine.vector or chip.vector_16bit_speedup == 1:
-        return cycles
+        return plain
     views = [view for _, view in made.views()]
     if any(view.dtype.itemsize != 2 for view in views):
-        return cycles
+        return plain
     beside = all(v.region is not _PSUM and _is_contiguous(v) for v in views)
-    return cycles / (2 * chip.vector_16bit_speedup if beside else 2)
+    return plain / (2 * chip.vector_16bit_speedup if beside else 2)
 
 
 def _is_contiguous(view: View) -> bool:
@@ -121,7 +125,7 @@ def _copy_refused() -> Iterator[Sample]:
     rules=[
         same_partitions,
         same_elements,
-        gpsimd_reaches_no_psum,
+        no_psum_by_gpsimd,
         _scalar_is_newer,
         _equal_if_packed,
     ],
@@ -189,8 +193,6 @@ def _predicated(made: Instruction, chip: Chip) -> str | None:
         return (
             f"src is {src.dtype.name} and dst is {dst.dtype.name}: they must be equal"
         )
-    if src.region is _PSUM and made.operands["predicate"].region is _PSUM:
-        return "src and predicate are both in psum, and one may be"
     return None
 
 
@@ -199,7 +201,7 @@ def _predicated_cost(made: Instruction, chip: Chip) -> float:
     in_psum = predicate.region is _PSUM or (
         isinstance(src, View) and src.region is _PSUM
     )
-    return max(_SHORTEST, predicate.free_size * (1.0 if in_psum else 2.0))
+    return cycles(predicate.free_size * (1.0 if in_psum else 2.0))
 
 
 def _predicated_samples() -> Iterator[Sample]:
@@ -236,7 +238,7 @@ def _predicated_refused() -> Iterator[Sample]:
     yield Sample({**good, "src": x[:2]}, message="partitions")
     yield Sample(good, {"reverse_pred": True}, message="a number only")
     both = {"src": _PSUM, "predicate": _PSUM}
-    yield Sample(good, {}, both, message="both in psum")
+    yield Sample(good, {}, both, message="one of them may be")
     yield Sample({**good, "dst": ((3, 4), "int32"), "src": 1.0}, message="an int")
     dims = (3, 1, 1, 2, 2)
     many = x.reshape(dims)
@@ -250,7 +252,12 @@ def _predicated_refused() -> Iterator[Sample]:
     predicate=reads(
         frozenset({MemoryRegion.sbuf, _PSUM}), *("uint8", "uint16", "uint32"), dims=4
     ),
-    rules=[same_partitions, same_elements, _predicated],
+    rules=[
+        same_partitions,
+        same_elements,
+        at_most_one_in_psum("src", "predicate"),
+        _predicated,
+    ],
     meaning=_copy_where,
     cost=_predicated_cost,
     samples=_predicated_samples,
@@ -297,7 +304,7 @@ def _memset_cost(made: Instruction, chip: Chip) -> float:
     """Zeros of 2 bytes take half the time."""
     dst = made.operands["dst"]
     quick = made.attributes["value"] == 0 and dst.dtype.name in ("bfloat16", "float16")
-    return max(_SHORTEST, dst.free_size / (2 if quick else 1))
+    return cycles(dst.free_size / (2 if quick else 1))
 
 
 def _memset_samples() -> Iterator[Sample]:
@@ -328,7 +335,7 @@ def _memset_refused() -> Iterator[Sample]:
     yield Sample({"dst": ((2, 3), "uint8")}, {"value": -1}, message="up to 255")
     yield Sample({"dst": ((2, 3), "float8_e5m2_x4")}, {"value": 1}, message="0 only")
     yield Sample(dst, {"value": "0"}, message="must be a number")
-    yield Sample(dst, gpsimd, psum, message="cannot reach")
+    yield Sample(dst, gpsimd, psum, message="does not reach")
     scalar = {"value": 0, "engine": Engine.scalar}
     yield Sample(dst, scalar, message="engine is scalar")
     hbm = {"dst": MemoryRegion.private_hbm}
@@ -340,7 +347,7 @@ def _memset_refused() -> Iterator[Sample]:
 @instruction(
     *(Engine.vector, Engine.gpsimd),
     dst=writes(dims=5),
-    rules=[gpsimd_reaches_no_psum, _value_of_its_kind],
+    rules=[no_psum_by_gpsimd, _value_of_its_kind],
     meaning=_memset,
     cost=_memset_cost,
     samples=_memset_samples,
@@ -435,7 +442,7 @@ def _shuffle_refused() -> Iterator[Sample]:
     src=reads(),
     rules=[same_partitions, same_elements, _mask_of_a_quadrant],
     meaning=_shuffle,
-    cost=lambda made, chip: max(_SHORTEST, float(made.operands["dst"].free_size)),
+    cost=cycles_of_free("dst"),
     samples=_shuffle_samples,
     refused=_shuffle_refused,
 )
