@@ -273,3 +273,15 @@ def test_tables_are_made_by_threads_at_once() -> None:
     with ThreadPoolExecutor(4) as pool:
         made = list(pool.map(lambda _: narrow(values, record).tobytes(), range(8)))
     assert len(set(made)) == 1
+
+
+@pytest.mark.parametrize("name", ["float8_e4m3", "float8_e4m3fn", "float8_e5m2"])
+def test_many_bytes_are_widened_as_each_is(name: str) -> None:
+    dtype = find_dtype(name)
+    bytes_ = np.random.default_rng(0).integers(0, 256, (64, 130)).astype(np.uint8)
+    elements = bytes_.view(dtype.element)
+    expected = elements.astype(np.float32)
+    for part in (np.s_[:], np.s_[:, :129], np.s_[:, ::2], np.s_[:7]):
+        found = widen(elements[part], dtype)
+        np.testing.assert_array_equal(found, expected[part])
+        assert found.dtype == np.float32

@@ -31,6 +31,8 @@ __all__ = [
 ]
 
 _FLOAT32 = np.dtype(np.float32)
+#: From so many bytes on, two are looked up at a time.
+_MANY = 1 << 12
 #: How many elements one of a packed type holds.
 PACKED = 4
 
@@ -174,6 +176,13 @@ def _values_of_bytes(element: np.dtype) -> np.ndarray:
     return table
 
 
+def _are_pairs(elements: np.ndarray) -> bool:
+    """Whether bytes can be looked up two at a time, and are so many that it pays."""
+    if elements.size < _MANY or elements.shape[-1] % 2:
+        return False
+    return elements.flags.c_contiguous
+
+
 def _to_byte(element: np.dtype) -> Callable[[np.ndarray], np.ndarray]:
     """Rounds to a type of one byte, by a table: a cast takes five times as long.
 
@@ -187,8 +196,21 @@ def _to_byte(element: np.dtype) -> Callable[[np.ndarray], np.ndarray]:
     return rounding
 
 
+@lru_cache(maxsize=16)
+def _values_of_pairs(element: np.dtype) -> np.ndarray:
+    """By its two bytes, the values of a pair of elements, as one of 8 bytes."""
+    pairs = np.arange(1 << 16, dtype=np.uint16).view(np.uint8)
+    table = _values_of_bytes(element)[pairs].view(np.uint64)
+    table.flags.writeable = False
+    return table
+
+
 def _from_byte(element: np.dtype) -> Callable[[np.ndarray], np.ndarray]:
     def widening(elements: np.ndarray) -> np.ndarray:
+        if _are_pairs(elements):
+            pairs = elements.view(np.uint16)
+            found = _values_of_pairs(element).take(pairs, mode="wrap")
+            return np.asarray(found.view(_FLOAT32))
         return _values_of_bytes(element).take(elements.view(np.uint8), mode="wrap")
 
     return widening

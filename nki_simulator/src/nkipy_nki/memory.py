@@ -101,6 +101,8 @@ class Storage:
         if where is None and self._is_whole(view):
             self.written = None
             return
+        if marks.all():
+            return
         marks[... if where is None else where] = True
         assert self.written is not None
         if self.written.all():
