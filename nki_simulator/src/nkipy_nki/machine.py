@@ -245,6 +245,13 @@ class Call:
         if storage.written is not None or storage.in_psum:
             storage.mark(view, shift, where)
 
+    def store_part(self, view: View, elements: np.ndarray) -> None:
+        """Store elements in a view without an index, such as a part of an operand."""
+        storage = self.machine.memory.storage(view.allocation)
+        storage.elements(view)[...] = elements
+        if storage.written is not None or storage.in_psum:
+            storage.mark(view)
+
     def store_at(self, view: View, places: np.ndarray, elements: np.ndarray) -> None:
         """Store elements at positions in a view's tensor.
 

@@ -108,10 +108,7 @@ def _largest_exponent(inner: Any) -> int:
 
 def _store_scales(call: Call, stored: np.ndarray, partitions: int) -> None:
     view = _scales_of(call.operands["dst_scale"], partitions)
-    storage = call.machine.memory.storage(view.allocation)
-    storage.elements(view)[...] = stored.reshape(view.shape)
-    if storage.written is not None:
-        storage.mark(view)
+    call.store_part(view, stored.reshape(view.shape))
 
 
 def _quantizes(made: Instruction, chip: Chip) -> str | None:

@@ -349,13 +349,6 @@ def _part(
     return View(view.allocation, view.dtype, view.offset + offset, shape, strides)
 
 
-def _put(call: Call, view: View, elements: np.ndarray) -> None:
-    """Store elements in a part of an operand, and mark them as written."""
-    storage = call.machine.memory.storage(view.allocation)
-    storage.elements(view)[...] = elements
-    storage.mark(view)
-
-
 def _not_dynamic(made: Instruction, chip: Chip) -> str | None:
     for name, view in made.views():
         if view.dynamic is not None:
@@ -409,7 +402,7 @@ def _store_snakes(call: Call, name: str, results: np.ndarray, other: Any) -> Non
     for part in _snake(view, count):
         groups, rows, columns = part.shape
         taken = results[:, done : done + rows * columns]
-        _put(call, part, taken.reshape(groups, columns, rows).transpose(0, 2, 1))
+        call.store_part(part, taken.reshape(groups, columns, rows).transpose(0, 2, 1))
         done += rows * columns
     rest = count % _GROUP
     if rest:  # the engine writes columns of 16, of which documents tell no values
@@ -555,7 +548,7 @@ def _nonzero(call: Call) -> None:
         places = np.flatnonzero(found)
         row[: places.size] = places + told["index_offset"]
         row[-1] = places.size
-    _put(call, dst, narrow(result, dst.dtype).reshape(dst.shape))
+    call.store_part(dst, narrow(result, dst.dtype).reshape(dst.shape))
 
 
 def _nonzero_problem(made: Instruction, chip: Chip) -> str | None:
