@@ -6,7 +6,7 @@ The module is what ``nki`` is: :mod:`nkipy_nki.language` is ``nki.language``,
 
 from __future__ import annotations
 
-from nkipy_nki import isa, language
+from nkipy_nki import compiler, isa, language, typing
 from nkipy_nki._release import __version__
 from nkipy_nki.errors import NkiError, NkiValidationError
 from nkipy_nki.kernel import Kernel, jit, simulate
@@ -21,8 +21,10 @@ __all__ = [
     "Simulation",
     "Simulator",
     "__version__",
+    "compiler",
     "isa",
     "jit",
     "language",
     "simulate",
+    "typing",
 ]

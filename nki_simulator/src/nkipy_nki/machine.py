@@ -34,6 +34,7 @@ class Machine:
         findings: what is found.
         debug_output: what ``device_print`` wrote: a name and the values.
         observers: called with the machine and each instruction that was carried out.
+        show: what is called with both at once, if anything.
     """
 
     def __init__(self, chip: Chip, memory: Memory, findings: Findings) -> None:
@@ -45,6 +46,7 @@ class Machine:
         self.generators: dict[Engine, Generators] = {}
         self.debug_output: list[tuple[str, np.ndarray]] = []
         self.observers: list[Callable[[Machine, Instruction], None]] = []
+        self.show: Callable[[str, np.ndarray], None] | None = None
 
     def run(self, steps: Sequence[Step]) -> None:
         """Run instructions and loops."""
@@ -77,6 +79,12 @@ class Machine:
         instruction.record.meaning(Call(self, instruction))
         for observe in self.observers:
             observe(self, instruction)
+
+    def write_debug_output(self, name: str, values: np.ndarray) -> None:
+        """Keep values that a kernel prints, and show them."""
+        self.debug_output.append((name, values))
+        if self.show is not None:
+            self.show(name, values)
 
     def generators_of(self, engine: Engine) -> Generators:
         """The generators of random bits of an engine."""

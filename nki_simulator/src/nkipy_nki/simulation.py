@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,6 +43,7 @@ class Simulation:
         chip: the target.
         traces: which instructions each core carried out, in order.
         name: the kernel's.
+        debug_output: what ``nl.device_print`` printed, for each core: names and values.
     """
 
     values: Any
@@ -50,6 +52,7 @@ class Simulation:
     traces: tuple[Trace, ...]
     findings: list[Finding] = field(default_factory=list)
     name: str = ""
+    debug_output: tuple[list[tuple[str, np.ndarray]], ...] = ()
 
     def report(self, core: int = 0) -> Report:
         """Where a core's time goes: an estimate."""
@@ -89,6 +92,9 @@ class Simulator:
         arguments = Arguments(inspect.signature(self.function), args, kwargs)
         findings = Findings(self.findings)
         runs = begin(chip, findings, self.lnc or _configured_cores())
+        machines = [run.machine for run in runs if run.machine is not None]
+        for machine in machines:
+            machine.show = _print
         made = [run.call(self.function, arguments) for run in runs]
         returned = [results_of(run, value) for run, value in zip(runs, made)]
         for run in runs:
@@ -100,7 +106,14 @@ class Simulator:
         programs = tuple(run.program for run in runs)
         traces = tuple(run.trace for run in runs)
         name = getattr(self.function, "__name__", "")
-        return Simulation(values, programs, chip, traces, findings.found, name)
+        printed = tuple(machine.debug_output for machine in machines)
+        found = findings.found
+        return Simulation(values, programs, chip, traces, found, name, printed)
+
+
+def _print(name: str, values: np.ndarray) -> None:
+    """Print what a kernel prints, which is this function's purpose, to stdout."""
+    sys.stdout.write(f"{name} {values}\n")
 
 
 def _configured_cores() -> int:

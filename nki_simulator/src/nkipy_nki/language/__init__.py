@@ -7,6 +7,7 @@ from nkipy_nki.dtypes import DTYPES
 from nkipy_nki.indexing import ds as ds
 from nkipy_nki.language.creation import *
 from nkipy_nki.language.names import *
+from nkipy_nki.language.printing import *
 from nkipy_nki.regions import MemoryRegion as MemoryRegion
 from nkipy_nki.tensors import NkiTensor as NkiTensor
 
