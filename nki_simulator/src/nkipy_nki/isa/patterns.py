@@ -12,9 +12,9 @@ from nkipy_nki.checking import same_elements, same_partitions
 from nkipy_nki.declaring import instruction
 from nkipy_nki.engines import Engine
 from nkipy_nki.machine import Call
-from nkipy_nki.operators import find_operation
+from nkipy_nki.operators import OPERATIONS
 from nkipy_nki.program import Instruction
-from nkipy_nki.records import Sample, reads, writes
+from nkipy_nki.records import OperationRule, Sample, reads, writes
 from nkipy_nki.regions import MemoryRegion
 
 __all__ = ["affine_select", "iota", "sequence_bounds"]
@@ -186,17 +186,14 @@ _SELECTED = (
 
 
 def _affine_select(call: Call) -> None:
-    comparison = find_operation(call.attributes["cmp_op"], "arithmetic")
+    comparison = OPERATIONS[call.attributes["cmp_op"]]
     chosen = comparison.compute(_affine(call), np.int32(0)) != 0
     other = np.float32(call.attributes["on_false_value"])
     call.write("dst", np.where(chosen, call.flat("on_true_tile"), other))
 
 
 def _select_problem(made: Instruction, chip: Chip) -> str | None:
-    op, other = made.attributes["cmp_op"], made.attributes["on_false_value"]
-    named = find_operation(op, "arithmetic").name
-    if named not in _COMPARISONS:
-        return f"cmp_op is {named}, and must be one of {', '.join(_COMPARISONS)}"
+    other = made.attributes["on_false_value"]
     if isinstance(other, bool) or not isinstance(other, (int, float, np.floating)):
         return f"on_false_value is {other!r}, and must be a number"
     return None
@@ -247,6 +244,7 @@ def _select_refused() -> Iterator[Sample]:
     Engine.gpsimd,
     dst=writes(_SBUF, *_SELECTED),
     on_true_tile=reads(_SBUF, *_SELECTED),
+    operations={"cmp_op": OperationRule(names=frozenset(_COMPARISONS))},
     rules=[same_partitions, same_elements, _pattern_problem, _select_problem],
     meaning=_affine_select,
     cost=_cost,
