@@ -251,7 +251,10 @@ def _loaded(dtype: Any) -> Any:
             lambda a, b: nisa.scalar_store(result(dtype=nl.uint32), a),
             "dst is uint32",
         ),
-        (lambda a, b: nl.ndarray((2, 1), nl.int64), "of tensors of one element"),
+        (
+            lambda a, b: nl.ndarray((2, 1), nl.int64),
+            "which tensors of one element hold",
+        ),
         (lambda a, b: nl.ndarray((4, 4), nl.float32)[:, nl.ds(b, 2)], "64 bits"),
         (
             lambda a, b: nisa.register_alloc(result(dtype=nl.int64)),

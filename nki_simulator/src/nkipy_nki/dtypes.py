@@ -402,8 +402,8 @@ def find_dtype(
     record = dtype if isinstance(dtype, DTypeRecord) else _find(dtype)
     if record.is_scalar_only and not is_scalar:
         raise NkiValidationError(
-            f"{record.name} is a type of scalars, and of tensors of one element: take "
-            "int32"
+            f"{record.name} is a type of scalars only, which tensors of one element "
+            "hold: take int32"
         )
     if precise or not record.is_float or record.name == "float8_e8m0fnu":
         return record
