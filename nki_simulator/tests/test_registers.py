@@ -12,15 +12,19 @@ import nkipy_nki as nki
 import nkipy_nki.isa as nisa
 import nkipy_nki.language as nl
 from nkipy_nki import NkiValidationError, Simulation
+from nkipy_nki.findings import NkiWarning
 from nkipy_nki.program import Instruction, Loop
 from nkipy_nki.replaying import replay
 from nkipy_nki.wire import decode, encode
+
+#: Loops in loops are no finding.
+NESTED = {"would-not-compile": "off"}
 
 
 def ran(kernel: Callable[..., Any], *arrays: np.ndarray) -> Simulation:
     """Run a kernel, and its program again: both give the same bytes."""
     before = [array.copy() for array in arrays]
-    simulation = nki.simulate(kernel).run(*arrays)
+    simulation = nki.simulate(kernel, findings=NESTED).run(*arrays)
     values = simulation.values
     expected = values if isinstance(values, tuple) else (values,)
     for programs in (simulation.programs, decode(encode(simulation.programs))):
@@ -389,6 +393,18 @@ def test_loops_in_loops_count_each() -> None:
     np.testing.assert_array_equal(simulation.values, expected)
     (loop,) = loops(simulation)
     assert sum(isinstance(step, Loop) for step in loop.body) == 1
+
+
+def test_a_loop_in_a_loop_is_warned_of_at_its_line() -> None:
+    def nested() -> None:
+        nl.fori_loop(0, 2, lambda i: nl.fori_loop(0, 2, lambda j: None))
+
+    with pytest.warns(NkiWarning, match="a loop over a register is in another"):
+        (finding,) = nki.simulate(nested).run().findings
+    assert finding.kind == "would-not-compile" and finding.level == "warning"
+    assert (
+        finding.file == __file__ and finding.line == nested.__code__.co_firstlineno + 1
+    )
 
 
 def test_an_inner_loop_s_count_may_be_the_outer_s_counter() -> None:

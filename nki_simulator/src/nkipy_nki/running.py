@@ -149,6 +149,13 @@ class Run:
         """
         if self._ordered:
             raise NkiValidationError("a loop over a register inside of nl.no_reorder")
+        if len(self._bodies) > 1:
+            self.findings.report(
+                "would-not-compile",
+                "a loop over a register is in another: the compiler may refuse it; let "
+                "Python's range unroll one of them",
+                loop.line,
+            )
         machine = self.executes
         counts, runs = None, False
         if machine is not None:

@@ -22,13 +22,17 @@ COMPARISONS = {
 }
 
 
+def _element(dtype: str) -> np.dtype:
+    return np.dtype(getattr(ml_dtypes, dtype, None) or dtype)
+
+
 def _stored(value: float, dtype: str) -> np.generic:
     """One number, rounded to an element type."""
-    if np.issubdtype(np.dtype(dtype) if dtype != "bfloat16" else float, np.integer):
+    element = _element(dtype)
+    if element.kind in "iu":
         limits = np.iinfo(dtype)
-        return np.dtype(dtype).type(min(max(round(value), limits.min), limits.max))
-    element = ml_dtypes.bfloat16 if dtype == "bfloat16" else np.dtype(dtype).type
-    return element(np.float32(value))
+        return element.type(min(max(round(value), limits.min), limits.max))
+    return element.type(np.float32(value))
 
 
 def _affine(sample: Sample) -> Iterator[tuple[int, int, int]]:
@@ -45,7 +49,7 @@ def _affine(sample: Sample) -> Iterator[tuple[int, int, int]]:
 
 def _empty(sample: Sample) -> np.ndarray:
     shape, dtype = sample.operands["dst"]
-    return np.empty((shape[0], int(np.prod(shape[1:]))), _stored(0, dtype).dtype)
+    return np.empty((shape[0], int(np.prod(shape[1:]))), _element(dtype))
 
 
 @expects("iota")

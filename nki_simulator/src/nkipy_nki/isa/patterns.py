@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from nkipy.chips import Chip
@@ -86,8 +87,8 @@ def _count_problem(made: Instruction, counts: Sequence[int]) -> str | None:
 # -- iota ------------------------------------------------------------------------------
 def _iota_samples() -> Iterator[Sample]:
     yield Sample(
-        {"dst": ((128, 512), "int32")},
-        {"pattern": [[1, 512]], "channel_multiplier": 512},
+        {"dst": ((128, 40), "int32")},
+        {"pattern": [[1, 40]], "channel_multiplier": 40},
         label="places",
     )
     yield Sample(
@@ -217,6 +218,9 @@ def _select_samples() -> Iterator[Sample]:
         {**causal, "pattern": ((-3, 2), (-1, 3)), "on_false_value": 1e9},
         label="int16, several dimensions",
     )
+    for dtype in (ml_dtypes.bfloat16, ml_dtypes.float8_e4m3, ml_dtypes.float8_e5m2):
+        tile = {"dst": ((4, 6), np.dtype(dtype).name), "on_true_tile": x.astype(dtype)}
+        yield Sample(tile, {**causal, "on_false_value": -7.3}, label=dtype.__name__)
     yield Sample(
         {"dst": ((4, 6), "uint8"), "on_true_tile": x.astype("uint8")},
         {"pattern": [[1, 6]], "channel_multiplier": -1, "on_false_value": 300},

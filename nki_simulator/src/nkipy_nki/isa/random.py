@@ -13,7 +13,8 @@ import ml_dtypes
 import numpy as np
 
 from nkipy.chips import Chip
-from nkipy_nki.checking import same_elements, same_partitions
+from nkipy_nki.checking import no_psum_by_gpsimd, same_elements, same_partitions
+from nkipy_nki.costs import cycles
 from nkipy_nki.declaring import instruction
 from nkipy_nki.engines import Engine
 from nkipy_nki.generators import WORDS, uniform
@@ -46,9 +47,7 @@ _FLOATS = (
 
 def _cost(made: Instruction, chip: Chip) -> float:
     """Cycles: documented of ``dropout``; the others are taken to be like it."""
-    for _, view in made.views():
-        return max(64.0, view.free_size)
-    return 64.0
+    return cycles(max(view.free_size for _, view in made.views()))
 
 
 def _bits(call: Call, name: str) -> np.ndarray:
@@ -56,14 +55,6 @@ def _bits(call: Call, name: str) -> np.ndarray:
     view: View = call.operands[name]
     generators = call.machine.generators_of(call.instruction.engine)
     return generators.bits(view.first_partition, view.partitions, view.free_size)
-
-
-def _gpsimd_reaches(made: Instruction, chip: Chip) -> str | None:
-    """The GpSimd engine has no PSUM."""
-    for name, view in made.views():
-        if made.engine is Engine.gpsimd and view.region is _PSUM:
-            return f"{name} is in psum, which the GpSimd engine does not reach"
-    return None
 
 
 # -- rng -------------------------------------------------------------------------------
@@ -105,7 +96,7 @@ def _rng_refused() -> Iterator[Sample]:
 @instruction(
     *(Engine.vector, Engine.gpsimd),
     dst=writes(ON_CHIP, *_INTEGERS),
-    rules=[_rng_engine, _gpsimd_reaches],
+    rules=[_rng_engine, no_psum_by_gpsimd],
     meaning=_rng,
     cost=_cost,
     samples=_rng_samples,
