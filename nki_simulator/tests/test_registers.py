@@ -286,6 +286,17 @@ def test_a_comparison_says_nothing_to_python() -> None:
         nki.simulate(kernel)(np.ones((1, 1), np.int32))
 
 
+def test_lists_that_a_kernel_changes_afterwards_are_kept_as_they_were() -> None:
+    def kernel() -> Any:
+        tile, out, pattern = nl.ndarray((2, 4), nl.int32), result((2, 4)), [[1, 4]]
+        nisa.iota(tile, pattern)
+        pattern[0][0] = 100
+        nisa.dma_copy(out, tile)
+        return out
+
+    assert ran(kernel).values.tolist() == [[0, 1, 2, 3]] * 2
+
+
 # -- fori_loop -------------------------------------------------------------------------
 def copy_rows(x: Any, lower: Any, upper: Any, step: int = 1) -> Any:
     """Copy rows of a tensor, by a loop."""

@@ -34,7 +34,7 @@ class Machine:
         findings: what is found.
         debug_output: what ``device_print`` wrote: a name and the values.
         observers: called with the machine and each instruction that was carried out.
-        show: what is called with both at once, if anything.
+        show: called with what ``device_print`` wrote, at once, if there is anything.
     """
 
     def __init__(self, chip: Chip, memory: Memory, findings: Findings) -> None:

@@ -220,6 +220,9 @@ def emit(
 ) -> Instruction:
     """Make an instruction of what a kernel calls, and add it to the current run."""
     run = current(f"nki.isa.{record.name}")
+    for attribute, value in attributes.items():
+        if type(value) is list:  # which the kernel may change afterwards
+            attributes[attribute] = _frozen(value)
     made = Instruction(
         record,
         {n: operand_of(given) for n, given in operands.items()},
@@ -233,6 +236,11 @@ def emit(
             attributes[attribute] = _operation(made, attribute, rule, run.findings)
     run.add(made)
     return made
+
+
+def _frozen(value: Any) -> Any:
+    """Lists, and lists in them, as tuples."""
+    return tuple(map(_frozen, value)) if isinstance(value, (list, tuple)) else value
 
 
 def _operation(
