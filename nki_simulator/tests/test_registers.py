@@ -286,15 +286,16 @@ def test_a_comparison_says_nothing_to_python() -> None:
         nki.simulate(kernel)(np.ones((1, 1), np.int32))
 
 
-def test_lists_that_a_kernel_changes_afterwards_are_kept_as_they_were() -> None:
+def test_lists_are_kept_as_they_were_and_numbers_as_python_s() -> None:
     def kernel() -> Any:
-        tile, out, pattern = nl.ndarray((2, 4), nl.int32), result((2, 4)), [[1, 4]]
-        nisa.iota(tile, pattern)
+        tile, out = nl.ndarray((2, 4), nl.int32), result((2, 4))
+        pattern = [[1, np.int64(4)]]
+        nisa.iota(tile, pattern, offset=np.int32(5))
         pattern[0][0] = 100
         nisa.dma_copy(out, tile)
         return out
 
-    assert ran(kernel).values.tolist() == [[0, 1, 2, 3]] * 2
+    assert ran(kernel).values.tolist() == [[5, 6, 7, 8]] * 2
 
 
 # -- fori_loop -------------------------------------------------------------------------

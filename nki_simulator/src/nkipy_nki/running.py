@@ -16,6 +16,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import numpy as np
+
 from nkipy.chips import Chip
 from nkipy_nki.checking import check, operand_of
 from nkipy_nki.engines import Engine
@@ -221,8 +223,8 @@ def emit(
     """Make an instruction of what a kernel calls, and add it to the current run."""
     run = current(f"nki.isa.{record.name}")
     for attribute, value in attributes.items():
-        if type(value) is list:  # which the kernel may change afterwards
-            attributes[attribute] = _frozen(value)
+        if isinstance(value, (list, tuple, np.generic)):
+            attributes[attribute] = _plain(value)
     made = Instruction(
         record,
         {n: operand_of(given) for n, given in operands.items()},
@@ -238,9 +240,11 @@ def emit(
     return made
 
 
-def _frozen(value: Any) -> Any:
-    """Lists, and lists in them, as tuples."""
-    return tuple(map(_frozen, value)) if isinstance(value, (list, tuple)) else value
+def _plain(value: Any) -> Any:
+    """Numbers as Python's; lists, which the kernel may change afterwards, as tuples."""
+    if isinstance(value, (list, tuple)):
+        return tuple(map(_plain, value))
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _operation(
