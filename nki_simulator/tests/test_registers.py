@@ -155,6 +155,20 @@ def test_what_registers_and_loops_do_not_take_is_refused(
         nki.simulate(use)(np.ones((2, 2), np.int32))
 
 
+def test_errors_of_loops_and_scalars_name_the_kernel_s_line() -> None:
+    def kernel(x: Any) -> None:
+        nl.fori_loop(0, 2, print, step=-1)
+
+    def computes(x: Any) -> None:
+        nisa.scalar_load(x) + 0.5
+
+    for wrong in (kernel, computes):
+        with pytest.raises(NkiValidationError) as error:
+            nki.simulate(wrong)(np.ones((1, 1), np.int32))
+        line = wrong.__code__.co_firstlineno + 1
+        assert str(error.value).endswith(f"at {__file__}:{line}")
+
+
 def test_a_register_is_of_a_kernel() -> None:
     with pytest.raises(NkiValidationError, match="outside of a kernel"):
         nisa.register_alloc(1)

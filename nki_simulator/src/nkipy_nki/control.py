@@ -10,11 +10,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from nkipy_nki.errors import NkiValidationError
 from nkipy_nki.isa.registers import register_move
 from nkipy_nki.program import Loop, Register
 from nkipy_nki.registers import NkiScalar, VirtualRegister, new_register
-from nkipy_nki.running import current, kernel_line
+from nkipy_nki.running import current, invalid, kernel_line
 
 __all__ = [
     "affine_range",
@@ -73,9 +72,7 @@ def fori_loop(
     """
     run = current("nl.fori_loop")
     if isinstance(step, bool) or not isinstance(step, int) or step < 1:
-        raise NkiValidationError(
-            f"nl.fori_loop: step is {step!r}, and must be a positive int"
-        )
+        raise invalid(f"nl.fori_loop: step is {step!r}, and must be a positive int")
     kind = NkiScalar
     for name, bound in (("lower", lower), ("upper", upper)):
         _require_bound(name, bound)
@@ -90,13 +87,11 @@ def fori_loop(
 
 def _require_bound(name: str, bound: Any) -> None:
     if isinstance(bound, NkiScalar) and bound.dtype != "int32":
-        raise NkiValidationError(
-            f"nl.fori_loop: {name} has 64 bits, and a bound must have 32"
-        )
+        raise invalid(f"nl.fori_loop: {name} has 64 bits, and a bound must have 32")
     if isinstance(bound, VirtualRegister):
         return
     if isinstance(bound, bool) or not hasattr(bound, "__index__"):
-        raise NkiValidationError(
+        raise invalid(
             f"nl.fori_loop: {name} is {bound!r}, and must be an int or a register"
         )
 
@@ -129,9 +124,7 @@ def while_loop(init: Any, body_fun: Callable[[], Any]) -> None:
 
 def _require_condition(name: str, given: Any) -> None:
     if not isinstance(given, VirtualRegister):
-        raise NkiValidationError(
-            f"nl.while_loop: {name} is {given!r}, and must be a register"
-        )
+        raise invalid(f"nl.while_loop: {name} is {given!r}, and must be a register")
 
 
 @contextmanager

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from typing import Any, NoReturn
 
-from nkipy_nki.errors import NkiValidationError
 from nkipy_nki.program import Register
 from nkipy_nki.records import INSTRUCTIONS
-from nkipy_nki.running import current, emit
+from nkipy_nki.running import current, emit, invalid
 
 __all__ = ["BITS", "NkiScalar", "VirtualRegister", "new_register"]
 
@@ -141,7 +140,7 @@ class _Comparison(NkiScalar):
     @property
     def register(self) -> Register:  # type: ignore[override]
         """Nothing can be told to read it."""
-        raise NkiValidationError(
+        raise invalid(
             "the result of a comparison of scalars cannot be used, as the compiler "
             "does not support it: compute a condition in a tile, and load it with "
             "register_load"
@@ -184,21 +183,21 @@ def _common_dtype(op: str, left: Any, right: Any) -> str:
     """The type of two operands of which at least one is a scalar."""
     for operand in (left, right):
         if isinstance(operand, bool) or not isinstance(operand, (int, NkiScalar)):
-            raise NkiValidationError(
+            raise invalid(
                 f"arithmetic of a scalar takes another or an int, not {operand!r}"
             )
     dtypes = sorted({o.register.dtype for o in (left, right) if not isinstance(o, int)})
     if len(dtypes) > 1:
-        raise NkiValidationError(
+        raise invalid(
             f"{op} of an int32 and an int64 scalar: load both from tiles of one type"
         )
     (dtype,) = dtypes
     if dtype == "int64" and op not in ("add", "subtract", "multiply"):
-        raise NkiValidationError(
+        raise invalid(
             f"{op} of int64 scalars: those are added, subtracted and multiplied only"
         )
     bits = BITS[dtype]
     for operand in (left, right):
         if isinstance(operand, int) and not -(1 << bits - 1) <= operand < 1 << bits - 1:
-            raise NkiValidationError(f"{op}: {operand} does not fit in an {dtype}")
+            raise invalid(f"{op}: {operand} does not fit in an {dtype}")
     return dtype

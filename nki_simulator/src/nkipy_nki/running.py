@@ -38,7 +38,7 @@ from nkipy_nki.program import (
 )
 from nkipy_nki.records import InstructionRecord, OperationRule
 
-__all__ = ["Run", "current", "emit", "kernel_line", "running"]
+__all__ = ["Run", "current", "emit", "invalid", "kernel_line", "running"]
 
 _CURRENT: ContextVar[Run | None] = ContextVar("nkipy_nki_run", default=None)
 _OURS = str(Path(__file__).parent) + "/"
@@ -70,7 +70,7 @@ class Grid:
 
     def _axis(self, axis: int) -> int:
         if not 0 <= axis < self.dims:
-            raise NkiValidationError(
+            raise invalid(
                 f"axis {axis} of a grid of {self.dims} dimensions: {list(self.shape)}"
             )
         return axis
@@ -150,7 +150,7 @@ class Run:
             NkiValidationError: it is inside of ``no_reorder``.
         """
         if self._ordered:
-            raise NkiValidationError("a loop over a register inside of nl.no_reorder")
+            raise invalid("a loop over a register is inside of nl.no_reorder")
         if len(self._bodies) > 1:
             self.findings.report(
                 "would-not-compile",
@@ -273,3 +273,8 @@ def kernel_line() -> Line:
             return Line(code.co_filename, frame.f_lineno, code.co_name)
         frame = frame.f_back
     return NOWHERE
+
+
+def invalid(text: str) -> NkiValidationError:
+    """The error that says what a kernel does wrong, and in which of its lines."""
+    return NkiValidationError(f"{text}\n  at {kernel_line()}")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from nkipy_nki.errors import NkiValidationError
 from nkipy_nki.isa import registers
 from nkipy_nki.program import View
 from nkipy_nki.registers import BITS, NkiScalar, new_register
+from nkipy_nki.running import invalid
 
 __all__ = ["scalar_load", "scalar_store"]
 
@@ -41,7 +41,7 @@ def scalar_store(dst: Any, value: NkiScalar) -> None:
         NkiValidationError: `dst` is another tensor, or `value` is no scalar.
     """
     if not isinstance(value, NkiScalar):
-        raise NkiValidationError(
+        raise invalid(
             f"scalar_store: value is {value!r}, and must be an NkiScalar: a number "
             "that is known is set by memset, and a register stored by register_store"
         )
