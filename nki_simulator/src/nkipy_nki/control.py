@@ -7,9 +7,10 @@ their body once: it is carried out while it is made, and again from what was kep
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
+from nkipy_nki.deprecation import warn_deprecated
 from nkipy_nki.isa.registers import register_move
 from nkipy_nki.program import Loop, Register
 from nkipy_nki.registers import NkiScalar, VirtualRegister, new_register
@@ -17,6 +18,7 @@ from nkipy_nki.running import current, invalid, kernel_line
 
 __all__ = [
     "affine_range",
+    "dynamic_range",
     "fori_loop",
     "no_reorder",
     "num_programs",
@@ -28,30 +30,72 @@ __all__ = [
 ]
 
 
-def _range(*args: Any, name: str = "range", **hints: Any) -> range:
+def _range(name: str, bounds: tuple[Any, ...]) -> range:
     """A loop over known numbers, which is unrolled."""
-    for bound in args:
+    for bound in bounds:
         if isinstance(bound, VirtualRegister):
             raise TypeError(
                 f"nl.{name} takes numbers, and a register's value is not known when "
                 "the program is made: use nl.fori_loop"
             )
-    return range(*args)
+    warn_deprecated(f"nl.{name} is deprecated: use range")
+    return range(*bounds)
 
 
 def affine_range(*args: Any, **hints: Any) -> range:
     """``range`` under an older name."""
-    return _range(*args, name="affine_range", **hints)
+    return _range("affine_range", args)
 
 
 def sequential_range(*args: Any, **hints: Any) -> range:
     """``range`` under an older name."""
-    return _range(*args, name="sequential_range", **hints)
+    return _range("sequential_range", args)
 
 
 def static_range(*args: Any, **hints: Any) -> range:
     """``range`` under an older name."""
-    return _range(*args, name="static_range", **hints)
+    return _range("static_range", args)
+
+
+class dynamic_range:
+    """A loop whose body is kept once, as the language had it up to 0.6.
+
+    :func:`fori_loop` is what it has now. The body must be run to its end: what leaves
+    it by ``break`` or ``return`` is found when the kernel ends.
+
+    Args:
+        bounds: ``upper``; or ``lower, upper``; or ``lower, upper, step``: ints or
+            registers, and `step` a positive int.
+
+    Raises:
+        NkiValidationError: the bounds are none of these, or the loop is inside of
+            ``no_reorder``.
+    """
+
+    def __init__(self, *bounds: Any) -> None:
+        warn_deprecated("nl.dynamic_range is deprecated: use nl.fori_loop")
+        if not 1 <= len(bounds) <= 3:
+            raise invalid(f"nl.dynamic_range takes 1 to 3 bounds, not {len(bounds)}")
+        lower, upper, *rest = (0, *bounds) if len(bounds) == 1 else bounds
+        self._counter, self._body = _counted("nl.dynamic_range", lower, upper, *rest)
+        self._run, self._line = current(), kernel_line()
+        self._begun = False
+
+    def __iter__(self) -> dynamic_range:
+        return self
+
+    def __next__(self) -> VirtualRegister:
+        if self._begun:
+            self._run.open_loops.remove(self)
+            self._body.__exit__(None, None, None)
+            raise StopIteration
+        self._begun = True
+        self._run.open_loops.append(self)
+        self._body.__enter__()
+        return self._counter
+
+    def __repr__(self) -> str:
+        return f"nl.dynamic_range at {self._line}"
 
 
 def fori_loop(
@@ -70,29 +114,37 @@ def fori_loop(
         NkiValidationError: a bound has 64 bits, `step` is not positive, or the loop is
             inside of ``no_reorder``.
     """
-    run = current("nl.fori_loop")
+    counter, body = _counted("nl.fori_loop", lower, upper, step)
+    with body:
+        body_fun(counter)
+
+
+def _counted(
+    function: str, lower: Any, upper: Any, step: Any = 1
+) -> tuple[Any, AbstractContextManager[None]]:
+    """A loop's counter, and what its body is made in."""
+    run = current(function)
     if isinstance(step, bool) or not isinstance(step, int) or step < 1:
-        raise invalid(f"nl.fori_loop: step is {step!r}, and must be a positive int")
+        raise invalid(f"{function}: step is {step!r}, and must be a positive int")
     kind = NkiScalar
     for name, bound in (("lower", lower), ("upper", upper)):
-        _require_bound(name, bound)
+        _require_bound(function, name, bound)
         if isinstance(bound, VirtualRegister) and not isinstance(bound, NkiScalar):
             kind = VirtualRegister  # type: ignore[assignment]
     counter = new_register(kind)
     bounds = (_bound(lower), _bound(upper), step)
     loop = Loop(counter.register, bounds, line=kernel_line())
-    with run.loop(loop):
-        body_fun(counter)
+    return counter, run.loop(loop)
 
 
-def _require_bound(name: str, bound: Any) -> None:
+def _require_bound(function: str, name: str, bound: Any) -> None:
     if isinstance(bound, NkiScalar) and bound.dtype != "int32":
-        raise invalid(f"nl.fori_loop: {name} has 64 bits, and a bound must have 32")
+        raise invalid(f"{function}: {name} has 64 bits, and a bound must have 32")
     if isinstance(bound, VirtualRegister):
         return
     if isinstance(bound, bool) or not hasattr(bound, "__index__"):
         raise invalid(
-            f"nl.fori_loop: {name} is {bound!r}, and must be an int or a register"
+            f"{function}: {name} is {bound!r}, and must be an int or a register"
         )
 
 

@@ -101,6 +101,8 @@ class Run:
         self.program = Program(chip.name, core)
         self.machine = Machine(chip, memory, findings) if memory is not None else None
         self._bodies: list[list[Step]] = [self.program.body]
+        #: Loops of Python's ``for`` whose bodies are not made to their end.
+        self.open_loops: list[Any] = []
         #: How many bodies are made that are not carried out.
         self._idle = 0
         self._ordered = 0
@@ -130,6 +132,18 @@ class Run:
         if machine is not None:
             machine.execute(instruction)
         self._bodies[-1].append(instruction)
+
+    def require_no_open_loop(self) -> None:
+        """At a kernel's end, no loop's body may have been left before its end.
+
+        Raises:
+            NkiValidationError: one was.
+        """
+        if self.open_loops:
+            raise NkiValidationError(
+                f"{self.open_loops[-1]}: its body was left before its end, by break or "
+                "return, which a loop that is run on the device cannot do"
+            )
 
     @contextmanager
     def in_order(self) -> Iterator[None]:

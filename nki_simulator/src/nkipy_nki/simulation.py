@@ -152,7 +152,9 @@ class CoreRun(Run):
         """Run a kernel's function: its result, with tensors in it."""
         tensors = [as_tensor(whole(self._input(a, function))) for a in arguments.arrays]
         with running(self):
-            return arguments.call(function, tensors)
+            returned = arguments.call(function, tensors)
+        self.require_no_open_loop()
+        return returned
 
     def _input(self, argument: Any, function: Callable[..., Any]) -> Any:
         region = MemoryRegion.private_hbm

@@ -81,6 +81,11 @@ class NkiTensor(View):
         """How many dimensions it has."""
         return len(self.shape)
 
+    @property
+    def data(self) -> NkiTensor:
+        """The tensor itself, as that of a grid of tiles is what it selects."""
+        return self
+
     def is_contiguous(self) -> bool:
         """Whether its elements lie side by side, in the order of the indices."""
         return views.is_contiguous(self)
