@@ -9,6 +9,7 @@ from benchmarks import (
     bench_cost_model,
     bench_device,
     bench_import,
+    bench_nki,
     bench_simulate,
     bench_spike,
     bench_trace,
@@ -22,6 +23,7 @@ def main() -> None:
     bench_spike.main()
     bench_device.main()
     bench_cost_model.main()
+    bench_nki.main()
 
 
 if __name__ == "__main__":
