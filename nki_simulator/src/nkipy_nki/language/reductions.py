@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import math
 from collections.abc import Callable
 from operator import index
@@ -97,6 +98,8 @@ def _axes(tile: NkiTensor, axis: Any, function: str) -> tuple[int, ...]:
     """
     given = axis if isinstance(axis, (tuple, list)) else (axis,)
     ndim = len(tile.shape)
+    if not builtins.all(hasattr(a, "__index__") for a in given):
+        raise refuse(function, f"axis is {axis!r}, and must be an int, or several")
     found = tuple(sorted(a + ndim if a < 0 else a for a in map(index, given)))
     last = tuple(range(ndim - len(found), ndim))
     if found and (found == (0,) or (found == last and 0 not in found)):
