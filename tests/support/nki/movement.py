@@ -40,7 +40,7 @@ def _tensor_copy_predicated(sample: Sample) -> Mapping[str, np.ndarray]:
 @expects("memset", 0)
 def _memset(sample: Sample) -> Mapping[str, np.ndarray]:
     shape, dtype = sample.operands["dst"]
-    value, count = sample.attributes["value"], int(np.prod(shape))
+    value, count = sample.operands["value"], int(np.prod(shape))
     if dtype == "float4_e2m1fn_x4":
         return {"dst": np.zeros(shape, np.uint16)}
     return {"dst": elements_of([value] * count, dtype, shape)}

@@ -233,8 +233,8 @@ def _transposed_shape(made: Instruction, chip: Chip) -> str | None:
     if order is None:
         return f"src has {len(src.shape)} dimensions, and may have 2, 3 or 4"
     axes = made.attributes["axes"]
-    if axes is not None and tuple(axes) != order:
-        return f"axes is {tuple(axes)}, and must be {order} for {len(order)} dimensions"
+    if axes is not None and (not isinstance(axes, (tuple, list)) or (*axes,) != order):
+        return f"axes is {axes!r}, and must be {order} for {len(order)} dimensions"
     wanted = tuple(src.shape[axis] for axis in order)
     if tuple(dst.shape) != wanted:
         return f"dst has the shape {list(dst.shape)}, and must have {list(wanted)}"
@@ -463,7 +463,7 @@ def _computes(made: Instruction, chip: Chip) -> str | None:
     if not 1 <= len(sources) <= _SOURCES:
         return f"srcs are {len(sources)} tensors, and may be 1 to {_SOURCES}"
     scales = made.attributes["scales"]
-    if scales is not None and list(scales) != [1.0] * len(sources):
+    if scales not in (None, [1.0] * len(sources), (1.0,) * len(sources)):
         return f"scales are {scales!r}, and must be None or 1.0 for each of srcs"
     for i, view in enumerate(sources):
         if view.size != dst.size:

@@ -20,6 +20,7 @@ from nkipy_nki.products import overwrite, product
 from nkipy_nki.program import Instruction, View
 from nkipy_nki.records import Sample, reads, writes
 from nkipy_nki.regions import MemoryRegion
+from nkipy_nki.tiling import tiling_problem
 
 __all__ = ["nc_matmul", "nc_transpose"]
 
@@ -188,28 +189,9 @@ def _performance(made: Instruction, chip: Chip) -> str | None:
 
 
 def _tiling(made: Instruction, chip: Chip) -> str | None:
-    """Which part of the engine's rows and columns is used."""
-    size, position = made.attributes["tile_size"], made.attributes["tile_position"]
-    if not size and not position:
-        return None
-    if not size or not position or len(size) != 2 or len(position) != 2:
-        return (
-            f"tile_size is {size!r} and tile_position {position!r}: give both, each of "
-            "rows and columns, or neither"
-        )
     used = (made.operands["stationary"].shape[0], _columns(made, "stationary"))
     sizes = (32, 64, 128) if chip.generation >= 3 else (64, 128)
-    for what, length, start, needed in zip(("row", "column"), size, position, used):
-        if length not in sizes:
-            return f"tile_size has {length} {what}s, and may have {sizes}"
-        if start % length or not 0 <= start < 128:
-            return (
-                f"tile_position has the {what} {start}, which must be a multiple of "
-                f"{length} below 128"
-            )
-        if needed > length:
-            return f"stationary has {needed} {what}s, and the tile has {length}"
-    return None
+    return tiling_problem(made, used, (sizes, sizes))
 
 
 def _matmul_cost(made: Instruction, chip: Chip) -> float:

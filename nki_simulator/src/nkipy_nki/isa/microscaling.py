@@ -25,6 +25,7 @@ from nkipy_nki.products import product
 from nkipy_nki.program import Instruction, View
 from nkipy_nki.records import Sample, reads, writes
 from nkipy_nki.regions import MemoryRegion
+from nkipy_nki.tiling import tiling_problem
 
 __all__ = ["nc_matmul_mx", "quantize_mx"]
 
@@ -286,24 +287,10 @@ def _multiplies(made: Instruction, chip: Chip) -> str | None:
 
 
 def _row_tiling(made: Instruction, chip: Chip) -> str | None:
-    """Which of the engine's rows are used, by all of its columns."""
-    size, position = made.attributes["tile_size"], made.attributes["tile_position"]
-    if not size and not position:
-        return None
-    if not size or not position or len(size) != 2 or len(position) != 2:
-        return (
-            f"tile_size is {size!r} and tile_position {position!r}: give both, each of "
-            "rows and columns, or neither"
-        )
-    rows = made.operands["stationary"].shape[0]
-    if size[0] not in (32, 64, 128) or size[1] != 128 or size[0] < rows:
-        return f"tile_size is {tuple(size)}, and must have {rows} rows and 128 columns"
-    if position[0] % size[0] or not 0 <= position[0] < 128 or position[1]:
-        return (
-            f"tile_position is {tuple(position)}, and must be a multiple of {size[0]} "
-            "below 128, and 0"
-        )
-    return None
+    """A tile has some of the engine's rows, and all columns."""
+    stationary = made.operands["stationary"]
+    used = (stationary.shape[0], stationary.free_size)
+    return tiling_problem(made, used, ((32, 64, 128), (128,)))
 
 
 def _matmul_cost(made: Instruction, chip: Chip) -> float:
@@ -407,7 +394,7 @@ def _matmul_refused() -> Iterator[Sample]:
     yield wrong("never written", moving_scale=((4, 5), "uint8"))
     yield wrong("give both", {"tile_size": (32, 128)})
     sizes = {"tile_size": (32, 32), "tile_position": (0, 0)}
-    yield wrong("128 columns", sizes)
+    yield wrong("32 columns, and may have 128", sizes)
     yield wrong("below 128", {"tile_size": (32, 128), "tile_position": (16, 0)})
 
 

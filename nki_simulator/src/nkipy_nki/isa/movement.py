@@ -179,7 +179,8 @@ def _kind_problem(value: Any, dtype: DTypeRecord, name: str) -> str | None:
     if isinstance(value, float):
         return f"{name} is {value!r}, and must be an int as dst is {dtype.name}"
     if dtype.is_integer and not dtype.lowest <= value <= dtype.highest:
-        return f"{name} is {value}, and {dtype.name} is up to {int(dtype.highest)}"
+        limits = f"{int(dtype.lowest)} to {int(dtype.highest)}"
+        return f"{name} is {value}, and {dtype.name} is of {limits}"
     return None
 
 
@@ -285,7 +286,7 @@ def tensor_copy_predicated(
 
 # -- memset ----------------------------------------------------------------------------
 def _memset(call: Call) -> None:
-    dst, value = call.operands["dst"], call.attributes["value"]
+    dst, value = call.operands["dst"], call.operands["value"]
     if dst.dtype.is_packed:
         element = np.zeros((), dst.dtype.element)
     else:
@@ -294,59 +295,54 @@ def _memset(call: Call) -> None:
 
 
 def _value_of_its_kind(made: Instruction, chip: Chip) -> str | None:
-    value = made.attributes["value"]
-    if not isinstance(value, (int, float)):
-        return f"value is {type(value).__name__}, and must be a number"
-    return _kind_problem(value, made.operands["dst"].dtype, "value")
+    return _kind_problem(made.operands["value"], made.operands["dst"].dtype, "value")
 
 
 def _memset_cost(made: Instruction, chip: Chip) -> float:
     """Zeros of 2 bytes take half the time."""
     dst = made.operands["dst"]
-    quick = made.attributes["value"] == 0 and dst.dtype.name in ("bfloat16", "float16")
+    quick = made.operands["value"] == 0 and dst.dtype.name in ("bfloat16", "float16")
     return cycles(dst.free_size / (2 if quick else 1))
 
 
 def _memset_samples() -> Iterator[Sample]:
     for dtype in ("float32", "bfloat16", "float16", "float8_e4m3", "tfloat32"):
-        yield Sample({"dst": ((3, 4), dtype)}, {"value": 0.3}, label=dtype)
+        yield Sample({"dst": ((3, 4), dtype), "value": 0.3}, label=dtype)
     for dtype in ("int32", "uint8", "int16"):
-        yield Sample({"dst": ((3, 2, 2), dtype)}, {"value": 77}, label=dtype)
-    yield Sample({"dst": ((1, 2), "int32")}, {"value": 16777217}, label="exact")
-    yield Sample({"dst": ((2, 3), "float32")}, {"value": 3}, label="int-in-float32")
-    infinite = {"value": float("-inf")}
-    yield Sample({"dst": ((2, 3), "float32")}, infinite, label="infinity")
-    psum = {"dst": _PSUM}
-    yield Sample({"dst": ((2, 3), "float32")}, {"value": 1.5}, psum, label="psum")
-    gpsimd = {"value": 1.5, "engine": Engine.gpsimd}
-    yield Sample({"dst": ((2, 3), "float32")}, gpsimd, label="gpsimd")
-    packed = {"dst": ((2, 3), "float4_e2m1fn_x4")}
-    yield Sample(packed, {"value": 0}, chip="trn3", label="packed")
+        yield Sample({"dst": ((3, 2, 2), dtype), "value": 77}, label=dtype)
+    yield Sample({"dst": ((1, 2), "int32"), "value": 16777217}, label="exact")
+    dst = ((2, 3), "float32")
+    yield Sample({"dst": dst, "value": 3}, label="int-in-float32")
+    yield Sample({"dst": dst, "value": float("-inf")}, label="infinity")
+    yield Sample({"dst": dst, "value": np.float32(-1e38)}, label="numpy")
+    yield Sample({"dst": dst, "value": 1.5}, {}, {"dst": _PSUM}, label="psum")
+    yield Sample({"dst": dst, "value": 1.5}, {"engine": Engine.gpsimd}, label="gpsimd")
+    packed = {"dst": ((2, 3), "float4_e2m1fn_x4"), "value": 0}
+    yield Sample(packed, chip="trn3", label="packed")
 
 
 def _memset_refused() -> Iterator[Sample]:
-    psum = {"dst": _PSUM}
-    gpsimd = {"value": 0, "engine": Engine.gpsimd}
-    dst = {"dst": ((2, 3), "float32")}
-    whole = {"dst": ((2, 3), "int32")}
-    yield Sample(whole, {"value": 1.5}, message="of integers")
-    yield Sample(whole, {"value": 1.0}, message="must be an int")
-    yield Sample({"dst": ((2, 3), "uint8")}, {"value": 256}, message="up to 255")
-    yield Sample({"dst": ((2, 3), "uint8")}, {"value": -1}, message="up to 255")
-    yield Sample({"dst": ((2, 3), "float8_e5m2_x4")}, {"value": 1}, message="0 only")
-    yield Sample(dst, {"value": "0"}, message="must be a number")
-    yield Sample(dst, gpsimd, psum, message="does not reach")
-    scalar = {"value": 0, "engine": Engine.scalar}
-    yield Sample(dst, scalar, message="engine is scalar")
+    dst, whole = ((2, 3), "float32"), ((2, 3), "int32")
+    gpsimd, scalar = {"engine": Engine.gpsimd}, {"engine": Engine.scalar}
     hbm = {"dst": MemoryRegion.private_hbm}
-    yield Sample(dst, {"value": 0}, hbm, message="dst is in private_hbm")
-    yield Sample({"dst": ((2, 1, 1, 1, 1, 3), "int8")}, {"value": 0}, message="6 dim")
-    yield Sample({"dst": ((129, 3), "int8")}, {"value": 0}, message="129 partitions")
+    zero = {"dst": dst, "value": 0}
+    yield Sample({"dst": whole, "value": 1.5}, message="of integers")
+    yield Sample({"dst": whole, "value": 1.0}, message="must be an int")
+    yield Sample({"dst": ((2, 3), "uint8"), "value": 256}, message="0 to 255")
+    yield Sample({"dst": ((2, 3), "uint8"), "value": -1}, message="0 to 255")
+    yield Sample({"dst": ((2, 3), "float8_e5m2_x4"), "value": 1}, message="0 only")
+    yield Sample({"dst": dst, "value": "0"}, message="must be a number")
+    yield Sample(zero, gpsimd, {"dst": _PSUM}, message="does not reach")
+    yield Sample(zero, scalar, message="engine is scalar")
+    yield Sample(zero, {}, hbm, message="dst is in private_hbm")
+    yield Sample({"dst": ((2, 1, 1, 1, 1, 3), "int8"), "value": 0}, message="6 dim")
+    yield Sample({"dst": ((129, 3), "int8"), "value": 0}, message="129 partitions")
 
 
 @instruction(
     *(Engine.vector, Engine.gpsimd),
     dst=writes(dims=5),
+    value=reads(frozenset(), scalar=True),
     rules=[no_psum_by_gpsimd, _value_of_its_kind],
     meaning=_memset,
     cost=_memset_cost,
