@@ -14,6 +14,8 @@ from nkipy_nki import language as nl
 from nkipy_nki import simulate
 from nkipy_nki.findings import NkiWarning
 from nkipy_nki.isa import engine
+from nkipy_nki.replaying import replay
+from nkipy_nki.wire import decode, encode
 
 RNG = np.random.default_rng(7)
 A = RNG.standard_normal((8, 24)).astype(np.float32)
@@ -133,6 +135,28 @@ def test_bits_do_not_depend_on_where_elements_lie() -> None:
 
     first = _run(plain, A, B, side_by_side)
     np.testing.assert_array_equal(first, _run(apart, A, B, side_by_side))
+
+
+def test_a_program_gives_the_same_bits_from_its_bytes() -> None:
+    def kernel(a: Any, b: Any) -> Any:
+        tiles = [_tile(A.shape), _tile(B.shape)]
+        for tile, array in zip(tiles, (a, b)):
+            nisa.dma_copy(tile, array)
+        result = _tile((8, 10, 24))
+        nisa.memset(result, 0.0)
+        _functions(*tiles, result)
+        nisa.tensor_scalar_cumulative(tiles[0], tiles[1], "add", "maximum", 0.5)
+        nisa.activate2(
+            tiles[1], "prelu", tiles[0], 2.0, 0.5, "multiply", "subtract", 0.1
+        )
+        nisa.tensor_copy(result[:, 9], tiles[1])
+        out = nl.ndarray(result.shape, nl.float32, buffer=nl.shared_hbm)
+        nisa.dma_copy(out, result)
+        return out
+
+    run = simulate(kernel, target="trn3").run(A, B)
+    (again,) = replay(decode(encode(run.programs)), [A, B])
+    np.testing.assert_array_equal(run.values, again)
 
 
 # -- engines ---------------------------------------------------------------------------

@@ -65,10 +65,13 @@ def values_like(call: Call, name: str, like: View) -> np.ndarray:
 
 def number_like(call: Call, name: str, like: View) -> Any:
     """A number, or one for each partition, to be broadcast over a view's elements."""
-    number = call.number(name)
-    if isinstance(number, np.ndarray):
-        return number.reshape(-1, *(1,) * (len(like.shape) - 1))
-    return number
+    operand = call.operands[name]
+    if not isinstance(operand, View):
+        return call.number(name)
+    numbers = call.read(name)
+    if numbers.ndim == len(like.shape):
+        return numbers
+    return numbers.reshape(-1, *(1,) * (len(like.shape) - 1))
 
 
 def operands_of(operation: Operation, data: Any, other: Any, reverse: bool) -> Any:
