@@ -9,6 +9,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from nkipy.chips import find_chip
 from nkipy_nki import isa as nisa
 from nkipy_nki import language as nl
 from nkipy_nki import simulate
@@ -212,6 +213,74 @@ def test_which_engine_computes_with_numbers() -> None:
     assert _engine_of(body("abs")) is engine.vector
     assert _engine_of(body("rsqrt")) is engine.gpsimd
     assert _engine_of(body("rsqrt", engine=engine.vector)) is engine.vector
+
+
+# -- cycles ----------------------------------------------------------------------------
+HALF, PSUM = nl.bfloat16, nl.psum
+COSTS: list[tuple[str, str, Callable[[], Any], float]] = [
+    ("trn1", "two tiles", lambda: _two("add"), 1024),
+    ("trn1", "one in the PSUM", lambda: _two("add", buffer=PSUM), 512),
+    ("trn1", "sums of bfloat16", lambda: _two("add", HALF), 512),
+    ("trn1", "maxima of bfloat16", lambda: _two("maximum", HALF), 1024),
+    ("trn2", "maxima of bfloat16", lambda: _two("maximum", HALF), 512),
+    ("trn2", "a number", lambda: _one(nl.float32), 512),
+    ("trn1", "a number, bfloat16", lambda: _one(HALF), 512),
+    ("trn2", "a number, bfloat16", lambda: _one(HALF), 128),
+    ("trn2", "a number, bfloat16 of the PSUM", lambda: _one(HALF, PSUM), 256),
+    ("trn2", "a number, bfloat16 with gaps", lambda: _one(HALF, step=2), 128),
+    ("trn2", "little", lambda: _two("add", count=4), 64),
+    ("trn2", "1 / x", lambda: nisa.reciprocal(_row(), _row()), 4096),
+    ("trn2", "a function", lambda: nisa.activation(_row(), "exp", _row()), 512),
+    ("trn2", "and sums", lambda: _function_and_sums(), 576),
+    ("trn2", "a sum", lambda: nisa.tensor_reduce(_row(count=1), "add", _row(), 1), 512),
+    ("trn2", "a sum of bfloat16", lambda: _sum_of_halves(), 256),
+    ("trn2", "statistics", lambda: nisa.bn_stats(_row(count=6), _row()), 512),
+    ("trn2", "mean", lambda: nisa.bn_aggr(_row(count=2), _row(count=48)), 208),
+]
+
+
+def _row(dtype: Any = nl.float32, buffer: Any = nl.sbuf, count: int = 512) -> Any:
+    tile = nl.ndarray((4, count), dtype, buffer=buffer)
+    nisa.memset(tile, 1.0)
+    return tile
+
+
+def _two(
+    op: str, dtype: Any = nl.float32, buffer: Any = nl.sbuf, count: int = 512
+) -> Any:
+    data = _row(dtype, buffer, count), _row(dtype, count=count)
+    return nisa.tensor_tensor(_row(dtype, count=count), *data, op)
+
+
+def _one(dtype: Any, buffer: Any = nl.sbuf, step: int = 1) -> Any:
+    data = _row(dtype, buffer)[:, 0:512:step]
+    dst = _row(dtype, count=512 // step)
+    return nisa.tensor_scalar(dst, data, "multiply", 2.0)
+
+
+def _function_and_sums() -> Any:
+    return nisa.activation_reduce(_row(), "exp", _row(), "add", _row(count=1))
+
+
+def _sum_of_halves() -> Any:
+    return nisa.tensor_reduce(_row(HALF, count=1), "add", _row(HALF), axis=1)
+
+
+@pytest.mark.parametrize(
+    "target, body, cycles",
+    [(target, body, cycles) for target, _, body, cycles in COSTS],
+    ids=[f"{target}-{about}" for target, about, _, _ in COSTS],
+)
+def test_cycles(target: str, body: Callable[[], Any], cycles: float) -> None:
+    made: list[Any] = []
+
+    def kernel(a: Any) -> Any:
+        made.append(body())
+        return a
+
+    simulate(kernel, target=target)(np.zeros((1, 1), np.float32))
+    chip = find_chip(target)
+    assert made[0].record.cost(made[0], chip) == cycles
 
 
 # -- tokens ----------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from nkipy_nki.computing import (
     scratch,
     values_like,
 )
-from nkipy_nki.costs import cycles, cycles_of_free
+from nkipy_nki.costs import cycles, cycles_of_free, elements_per_cycle
 from nkipy_nki.declaring import instruction
 from nkipy_nki.engines import Engine
 from nkipy_nki.isa.names import reduce_cmd as ReduceCommand
@@ -165,13 +165,18 @@ def _engine_has(made: Instruction, chip: Chip) -> str | None:
 
 
 def _cost_of_pair(made: Instruction, chip: Chip) -> float:
-    """N cycles if an input is in the PSUM, or bfloat16 is added; 2 N otherwise."""
+    """N cycles if an input is in the PSUM, or all is bfloat16; 2 N otherwise.
+
+    Before trn2, bfloat16 is fast in sums, differences and products without gaps only.
+    """
     tiles = [made.operands[name] for name in ("dst", *_PAIR)]
-    fast = any(tile.region is MemoryRegion.psum for tile in tiles[1:]) or (
+    is_half = all(tile.dtype.name == "bfloat16" for tile in tiles)
+    is_fast = chip.generation >= 3 or (
         made.attributes["op"] in ("add", "subtract", "multiply")
-        and all(t.dtype.name == "bfloat16" and t.strides[-1] == 1 for t in tiles)
+        and all(tile.strides[-1] == 1 for tile in tiles)
     )
-    return cycles(tiles[0].free_size * (1 if fast else 2))
+    in_psum = any(tile.region is MemoryRegion.psum for tile in tiles[1:])
+    return cycles(tiles[0].free_size * (1 if in_psum or (is_half and is_fast) else 2))
 
 
 def _pair_samples() -> Iterator[Sample]:
@@ -337,6 +342,15 @@ def _tensor_scalar_bits(call: Call, op0: Operation, op1: Operation | None) -> No
     _store_bits(call, bits)
 
 
+def _cost_of_scalars(made: Instruction, chip: Chip) -> float:
+    """N cycles, of the vector engine fewer where it takes several in one."""
+    tiles = [made.operands["dst"], made.operands["data"]]
+    by_vector = made.engine is Engine.vector
+    return cycles(
+        tiles[0].free_size / (elements_per_cycle(tiles, chip) if by_vector else 1)
+    )
+
+
 def _choose_for_scalars(made: Instruction, chip: Chip) -> Engine:
     if made.engine is not Engine.unknown:
         return made.engine
@@ -496,7 +510,7 @@ def _scalar_refused() -> Iterator[Sample]:
         _whole_numbers("op0", "dst", "data", "operand0", "operand1"),
     ],
     meaning=_tensor_scalar,
-    cost=cycles_of_free("dst"),
+    cost=_cost_of_scalars,
     samples=_scalar_samples,
     refused=_scalar_refused,
 )
