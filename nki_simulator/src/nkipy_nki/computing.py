@@ -20,6 +20,7 @@ __all__ = [
     "apply",
     "compute",
     "deliver",
+    "flat",
     "number_like",
     "operands_of",
     "scratch",
@@ -55,6 +56,11 @@ def side_by_side(array: Any) -> Any:
     if flags is None or (flags.c_contiguous and flags.aligned):
         return array
     return array.copy()
+
+
+def flat(values: np.ndarray) -> np.ndarray:
+    """Of shape (partitions, elements of a partition)."""
+    return values.reshape(values.shape[0], -1)
 
 
 def values_like(call: Call, name: str, like: View) -> np.ndarray:

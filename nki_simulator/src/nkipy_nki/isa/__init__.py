@@ -5,6 +5,7 @@ from __future__ import annotations
 from nkipy_nki.errors import NkiValidationError as NkiValidationError
 from nkipy_nki.isa.activation import *
 from nkipy_nki.isa.arithmetic import *
+from nkipy_nki.isa.choices import *
 from nkipy_nki.isa.dma import *
 from nkipy_nki.isa.gather import *
 from nkipy_nki.isa.matmul import *
@@ -16,7 +17,9 @@ from nkipy_nki.isa.random import *
 from nkipy_nki.isa.reduction import *
 from nkipy_nki.isa.registers import *
 from nkipy_nki.isa.scalars import *
+from nkipy_nki.isa.scans import *
 from nkipy_nki.isa.search import *
+from nkipy_nki.isa.statistics import *
 from nkipy_nki.program import Instruction as NkiInstruction
 from nkipy_nki.registers import NkiScalar as NkiScalar
 from nkipy_nki.registers import VirtualRegister as VirtualRegister

@@ -11,6 +11,7 @@ import numpy as np
 
 from nkipy.chips import Chip
 from nkipy_nki.accumulators import ReduceRegisters
+from nkipy_nki.computing import flat
 from nkipy_nki.engines import Engine
 from nkipy_nki.isa.names import reduce_cmd as ReduceCommand
 from nkipy_nki.machine import Call
@@ -19,6 +20,7 @@ from nkipy_nki.program import Instruction, View
 from nkipy_nki.records import Rule, writes
 
 __all__ = [
+    "LOADING",
     "REDUCE_RES",
     "REDUCTIONS",
     "accumulate",
@@ -35,6 +37,12 @@ __all__ = [
 
 #: Operations that the vector engine's registers reduce by.
 REDUCTIONS = frozenset({"add", "multiply", "maximum", "minimum"})
+#: What instructions do with registers that they cannot leave alone.
+LOADING = (
+    ReduceCommand.reset_reduce,
+    ReduceCommand.reduce,
+    ReduceCommand.load_reduce,
+)
 #: Where the registers are written to.
 REDUCE_RES = writes(vector=True, optional=True)
 
@@ -175,8 +183,7 @@ def accumulate(
     name = operation or "add"
     held = begin(call, tile, name, command, initial)
     if command is not ReduceCommand.reset:
-        flat = values.reshape(values.shape[0], -1)
-        held[...] = OPERATIONS[name](held, _reduced(name, flat))
+        held[...] = OPERATIONS[name](held, _reduced(name, flat(values)))
 
 
 #: Operations that reduce magnitudes, and what those are reduced by.
