@@ -12,7 +12,7 @@ from nkipy.chips import Chip
 from nkipy_nki.engines import Engine
 from nkipy_nki.findings import Findings
 from nkipy_nki.operators import KINDS, OPERATIONS
-from nkipy_nki.program import Instruction, Register, View
+from nkipy_nki.program import Instruction, Register, View, plain_view
 from nkipy_nki.records import InstructionRecord, OperandRule, OperationRule, Rule
 from nkipy_nki.regions import ON_CHIP, MemoryRegion
 
@@ -24,7 +24,9 @@ def operand_of(given: Any) -> Any:
 
     A number stays one; what has a ``register`` is that, a grid is its ``data``.
     """
-    if given is None or isinstance(given, (View, Register, int, float, str)):
+    if isinstance(given, View):  # without what a kernel's own holds beside
+        return given if type(given) is View else plain_view(given)
+    if given is None or isinstance(given, (Register, int, float, str)):
         return given
     if isinstance(given, (tuple, list)):
         return tuple(operand_of(part) for part in given)

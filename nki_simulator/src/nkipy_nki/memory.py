@@ -145,15 +145,22 @@ class Storage:
         return marks is not None and not marks.all()
 
 
+#: The most bytes that are kept for tensors to come.
+_SPARE_BYTES = 32 << 20
+
+
 class Memory:
     """The tensors of a run, each made when it is first asked for.
 
-    Args:
-        arrays: the bytes of those that are the caller's, by id.
+    Attributes:
+        releases: whether the bytes of tiles that nobody has any more are let go.
     """
 
     def __init__(self) -> None:
+        self.releases = True
         self._storages: dict[Allocation, Storage] = {}
+        self._spare: dict[int, list[np.ndarray]] = {}
+        self._spare_bytes = 0
 
     def share(self, allocation: Allocation, array: np.ndarray) -> None:
         """Let a tensor lie where `array`, in C's order, does: it is all written."""
@@ -168,11 +175,36 @@ class Memory:
         """The bytes of a tensor."""
         found = self._storages.get(allocation)
         if found is None:
-            data = np.zeros(allocation.nbytes, np.uint8)
+            data = self._bytes(allocation.nbytes)
             in_psum = allocation.region is MemoryRegion.psum
             found = Storage(data, allocation.dtype.itemsize, False, in_psum)
             self._storages[allocation] = found
         return found
+
+    def _bytes(self, count: int) -> np.ndarray:
+        """So many bytes, all 0: those of a tile that was let go, if there are any.
+
+        The system takes long to give new ones.
+        """
+        spare = self._spare.get(count)
+        if not spare:
+            return np.zeros(count, np.uint8)
+        self._spare_bytes -= count
+        data = spare.pop()
+        data.fill(0)
+        return data
+
+    def release(self, allocation: Allocation) -> None:
+        """Let the bytes of a tile go: nothing will read or write it any more."""
+        if not self.releases:
+            return
+        storage = self._storages.pop(allocation, None)
+        if storage is None:
+            return
+        count = storage.data.size
+        if self._spare_bytes + count <= _SPARE_BYTES:
+            self._spare_bytes += count
+            self._spare.setdefault(count, []).append(storage.data)
 
     def values(self, view: View) -> Any:
         """A copy of a view's elements, without a look at whether they were written."""

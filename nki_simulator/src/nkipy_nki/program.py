@@ -8,6 +8,7 @@ count only a register knows keep their body once.
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
@@ -46,6 +47,7 @@ class Allocation:
         address: the partition and the byte in it where it was asked to lie, if so.
         role: ``"local"``, ``"input"`` or ``"constant"``.
         core: which core of a logical one has it; None if they share it.
+        lease: of a tile that a kernel has, what is told when it has it no more.
     """
 
     id: int
@@ -57,6 +59,7 @@ class Allocation:
     address: tuple[int, int] | None = None
     role: str = "local"
     core: int | None = None
+    lease: weakref.ref[Any] | None = None
 
     @property
     def size(self) -> int:
@@ -199,6 +202,13 @@ class View:
             low += min(0, (count - 1) * stride)
             high += max(0, (count - 1) * stride)
         return low, high + 1
+
+
+def plain_view(view: View) -> View:
+    """The same elements, by a view that is nothing more."""
+    return View(
+        view.allocation, view.dtype, view.offset, view.shape, view.strides, view.dynamic
+    )
 
 
 def contiguous_strides(shape: Sequence[int]) -> tuple[int, ...]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from nkipy.chips import find_chip
+from nkipy_nki.capacity import tiles_of
 from nkipy_nki.errors import NkiError, NkiProgramError
 from nkipy_nki.findings import Findings
 from nkipy_nki.machine import Machine
 from nkipy_nki.memory import Memory
-from nkipy_nki.program import Program
+from nkipy_nki.program import Allocation, Loop, Program, Step
 
 __all__ = ["replay", "run_in"]
 
@@ -48,13 +49,38 @@ def run_in(
     (program,) = programs
     machine = _machine(program, arrays, findings)
     try:
-        machine.run(program.body)
+        _run(machine, program)
     except NkiError:
         raise
     except Exception as error:  # the bytes may be anybody's
         raise NkiProgramError(f"the program cannot be run: {error!r}") from error
     memory = machine.memory
     return [memory.storage(v.allocation).elements(v) for v in program.outputs]
+
+
+def _run(machine: Machine, program: Program) -> None:
+    """Run a program's steps; a tile's bytes go after the last one that has it."""
+    last: dict[Allocation, int] = {}
+    for place, step in enumerate(program.body):
+        for made in _tiles(step):
+            last[made] = place
+    ends: dict[int, list[Allocation]] = {}
+    for made, place in last.items():
+        ends.setdefault(place, []).append(made)
+    for place, step in enumerate(program.body):
+        machine.run([step])
+        for made in ends.get(place, ()):
+            machine.memory.release(made)
+
+
+def _tiles(step: Step) -> Iterator[Allocation]:
+    """The tiles that a step has."""
+    if isinstance(step, Loop):
+        for inner in step.body:
+            yield from _tiles(inner)
+        return
+    for _, view in tiles_of(step):
+        yield view.allocation
 
 
 def _machine(

@@ -136,6 +136,7 @@ class CoreRun(Run):
         self._watches = watched()
         if self.machine is not None:
             self.machine.observers += [self.trace, *self._watches]
+            self.machine.memory.releases = not self._watches
 
     def finish(self) -> None:
         """Look at what only the end of a run shows.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
@@ -9,6 +10,7 @@ from nkipy_nki import gathering, indexing, patterns, views
 from nkipy_nki.assigning import copy_into
 from nkipy_nki.dtypes import DTypeRecord, tensor_dtype
 from nkipy_nki.errors import NkiValidationError
+from nkipy_nki.memory import Memory
 from nkipy_nki.program import Allocation, Dynamic, View, whole
 from nkipy_nki.regions import MemoryRegion
 from nkipy_nki.running import current, kernel_line
@@ -34,6 +36,22 @@ class Shape(tuple[int, ...]):
     __hash__ = tuple.__hash__
 
 
+class _Lease:
+    """Held by all views that a kernel has of a tile, whose bytes go with the last one.
+
+    What a program keeps are views of their own.
+    """
+
+    __slots__ = ("__weakref__", "_allocation", "_memory")
+
+    def __init__(self, allocation: Allocation, memory: Memory) -> None:
+        self._allocation = allocation
+        self._memory = memory
+
+    def __del__(self) -> None:
+        self._memory.release(self._allocation)
+
+
 class NkiTensor(View):
     """A tensor, or a view of one: nothing is copied. Views of a subclass are of it.
 
@@ -47,7 +65,7 @@ class NkiTensor(View):
         dtype: the element type.
     """
 
-    __slots__ = ()
+    __slots__ = ("_lease",)
 
     def __init__(
         self,
@@ -64,6 +82,7 @@ class NkiTensor(View):
         self.shape = Shape(shape)
         self.strides = strides
         self.dynamic = dynamic
+        self._lease = allocation.lease and allocation.lease()
 
     # -- what it is --------------------------------------------------------------------
     @property
@@ -281,7 +300,8 @@ def new_tensor(
     shape: Any, dtype: Any, region: MemoryRegion, name: str = "", address: Any = None
 ) -> NkiTensor:
     """A new tensor of the current run."""
-    made = current("nl.ndarray").allocate(
+    run = current("nl.ndarray")
+    made = run.allocate(
         region=region,
         shape=tuple(shape),
         dtype=tensor_dtype(dtype, shape),
@@ -289,4 +309,7 @@ def new_tensor(
         line=kernel_line(),
         address=address,
     )
+    if region.is_on_chip and run.machine is not None:
+        lease = _Lease(made, run.machine.memory)
+        made.lease = weakref.ref(lease)
     return as_tensor(whole(made))
