@@ -68,6 +68,34 @@ def mutating(x, y):
     return z
 
 
+@nki.jit
+def sums_on_two_cores(x, y):
+    """The halves' sum, which each core needs the other's half for; y is set to it."""
+    result = nl.ndarray(x.shape, x.dtype, buffer=nl.shared_hbm)
+    core, rows = nl.program_id(0), x.shape[0] // 2
+    mine, theirs = (nl.ndarray((rows, x.shape[1]), x.dtype) for _ in range(2))
+    nisa.dma_copy(mine, x[core * rows : (core + 1) * rows])
+    nisa.sendrecv(mine, theirs, 1 - core, 1 - core, 0)
+    nisa.tensor_tensor(mine, mine, theirs, op="add")
+    nisa.dma_copy(result[core * rows : (core + 1) * rows], mine)
+    nisa.core_barrier(result, (0, 1))
+    if core == 1:
+        nisa.dma_copy(y, result)
+    return result
+
+
+def on_two_cores(x, y):
+    z = y * 2
+    return sums_on_two_cores[2](x + 1, z), z
+
+
+def test_a_kernel_of_two_cores_runs_inside():
+    total, set_to_it = simulate_jit(on_two_cores)(X, Y)
+    expected = np.tile(X[:4] + 1 + (X[4:] + 1), (2, 1))
+    np.testing.assert_array_equal(total, expected)
+    np.testing.assert_array_equal(set_to_it, expected)
+
+
 @pytest.mark.device
 def test_a_kernel_in_a_program_gives_the_same_in_all_ways():
     check_kernel(model, X, Y)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ import numpy as np
 from nkipy.chips import find_chip
 from nkipy_nki._release import __version__
 from nkipy_nki.arguments import Arguments, ArraySpec
+from nkipy_nki.cores import Together, run_together
 from nkipy_nki.engines import Engine
 from nkipy_nki.findings import Findings
 from nkipy_nki.kernel import Kernel
@@ -102,14 +103,19 @@ def embed(
     """
     function = kernel.func
     arguments = Arguments(inspect.signature(function), args, kwargs)
-    runs = begin(target_chip(target), Findings(), kernel.lnc or 1, executes=False)
-    made = [run.call(function, arguments) for run in runs]
+    lnc = kernel.lnc or 1
+    together = Together(lnc) if lnc > 1 else None
+    runs = begin(target_chip(target), Findings(), together, executes=False)
+    made = run_together(
+        runs[0].core, [partial(run.call, function, arguments) for run in runs]
+    )
     structures = [results_of(run, value) for run, value in zip(runs, made)]
     for core in runs:
         core.finish()
     programs = tuple(run.program for run in runs)
+    written = _written_inputs(programs)
     for program in programs:
-        program.outputs.extend(_written_inputs(program))
+        program.outputs.extend(whole(program.allocations[i]) for i in written)
     return Embedded(
         encode(programs),
         _interface(programs),
@@ -118,17 +124,21 @@ def embed(
     )
 
 
-def _written_inputs(program: Program) -> list[View]:
-    """The inputs that a program writes to and does not return."""
-    returned = {view.allocation.id for view in program.outputs if _is_whole(view)}
+def _written_inputs(programs: Sequence[Program]) -> list[int]:
+    """The inputs that a core writes to and that are not returned.
+
+    Their numbers are those of all cores, which make the same tensors first.
+    """
+    first = programs[0]
+    returned = {view.allocation.id for view in first.outputs if _is_whole(view)}
     written = {
         view.allocation.id
+        for program in programs
         for instruction in program.instructions()
         for name, view in instruction.views()
         if instruction.record.operands[name].written
     }
-    numbers = [i for i in program.inputs if i in written - returned]
-    return [whole(program.allocations[i]) for i in numbers]
+    return [i for i in first.inputs if i in written - returned]
 
 
 def _is_whole(view: View) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from nkipy_nki.findings import Findings
 from nkipy_nki.generators import Generators
 from nkipy_nki.memory import Memory, Storage
 from nkipy_nki.program import Dynamic, Instruction, Loop, Register, Step, View
+
+if TYPE_CHECKING:
+    from nkipy_nki.cores import Core
 
 __all__ = ["Call", "Machine"]
 
@@ -35,10 +38,15 @@ class Machine:
         debug_output: what ``device_print`` wrote: a name and the values.
         observers: called with the machine and each instruction that was carried out.
         show: called with what ``device_print`` wrote, at once, if there is anything.
+        core: which it is of those that run together; None if it runs alone.
+        prepared: what a collective in two parts knows after the first one.
     """
 
-    def __init__(self, chip: Chip, memory: Memory, findings: Findings) -> None:
+    def __init__(
+        self, chip: Chip, memory: Memory, findings: Findings, core: Core | None = None
+    ) -> None:
         self.chip = chip
+        self.core = core
         self.memory = memory
         self.findings = findings
         self.registers: dict[int, int] = {}
@@ -47,6 +55,9 @@ class Machine:
         self.debug_output: list[tuple[str, np.ndarray]] = []
         self.observers: list[Callable[[Machine, Instruction], None]] = []
         self.show: Callable[[str, np.ndarray], None] | None = None
+        self.prepared: Any = None
+        if core is not None:
+            self.observers.append(core)
 
     def run(self, steps: Sequence[Step]) -> None:
         """Run instructions and loops."""

@@ -9,7 +9,7 @@ import numpy as np
 from nkipy_nki.program import Allocation, View
 from nkipy_nki.regions import MemoryRegion
 
-__all__ = ["Memory", "Storage"]
+__all__ = ["Memory", "SharedTensor", "Storage"]
 
 _BOOL = np.dtype(bool)
 
@@ -145,6 +145,32 @@ class Storage:
         return marks is not None and not marks.all()
 
 
+class SharedTensor:
+    """A tensor that several cores have, whose bytes are made when they are needed.
+
+    Attributes:
+        allocation: as the first of them made it.
+    """
+
+    def __init__(self, allocation: Allocation) -> None:
+        self.allocation = allocation
+        self._storage: Storage | None = None
+
+    def storage(self) -> Storage:
+        """The bytes."""
+        if self._storage is None:
+            self._storage = _new_storage(self.allocation)
+        return self._storage
+
+
+def _new_storage(allocation: Allocation, data: np.ndarray | None = None) -> Storage:
+    """Bytes that were never written: `data`, or new ones."""
+    if data is None:
+        data = np.zeros(allocation.nbytes, np.uint8)
+    in_psum = allocation.region is MemoryRegion.psum
+    return Storage(data, allocation.dtype.itemsize, False, in_psum)
+
+
 #: The most bytes that are kept for tensors to come.
 _SPARE_BYTES = 32 << 20
 
@@ -159,6 +185,7 @@ class Memory:
     def __init__(self) -> None:
         self.releases = True
         self._storages: dict[Allocation, Storage] = {}
+        self._adopted: dict[Allocation, SharedTensor] = {}
         self._spare: dict[int, list[np.ndarray]] = {}
         self._spare_bytes = 0
 
@@ -167,17 +194,19 @@ class Memory:
         data = array.reshape(-1).view(np.uint8)
         self._storages[allocation] = Storage(data, allocation.dtype.itemsize, True)
 
-    def adopt(self, allocation: Allocation, other: Memory) -> None:
-        """Let a tensor lie where another memory has it."""
-        self._storages[allocation] = other.storage(allocation)
+    def adopt(self, allocation: Allocation, tensor: SharedTensor) -> None:
+        """Let a tensor be one that other memories have too."""
+        self._adopted[allocation] = tensor
 
     def storage(self, allocation: Allocation) -> Storage:
         """The bytes of a tensor."""
         found = self._storages.get(allocation)
         if found is None:
-            data = self._bytes(allocation.nbytes)
-            in_psum = allocation.region is MemoryRegion.psum
-            found = Storage(data, allocation.dtype.itemsize, False, in_psum)
+            shared = self._adopted.get(allocation)
+            if shared is not None:
+                found = shared.storage()
+            else:
+                found = _new_storage(allocation, self._bytes(allocation.nbytes))
             self._storages[allocation] = found
         return found
 

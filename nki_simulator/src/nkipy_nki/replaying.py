@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import numpy as np
 
 from nkipy.chips import find_chip
 from nkipy_nki.capacity import tiles_of
-from nkipy_nki.errors import NkiError, NkiProgramError
+from nkipy_nki.cores import Core, Together, run_together
+from nkipy_nki.errors import NkiError, NkiProgramError, NkiValidationError
 from nkipy_nki.findings import Findings
 from nkipy_nki.machine import Machine
 from nkipy_nki.memory import Memory
@@ -21,6 +23,7 @@ def replay(
     programs: Sequence[Program],
     arrays: Sequence[np.ndarray],
     findings: Findings | None = None,
+    order: Sequence[int] | None = None,
 ) -> list[np.ndarray]:
     """Run the programs of a kernel's cores.
 
@@ -29,36 +32,53 @@ def replay(
         arrays: the inputs, in C's order, in the order of the kernel's parameters. What
             the kernel writes to them is written there.
         findings: where what is found goes.
+        order: in which the cores take turns; None is the order of the programs.
 
     Returns:
         What the kernel returned, as the first core has it.
 
     Raises:
-        NkiProgramError: the arrays do not fit.
+        NkiProgramError: the arrays do not fit, or the programs each other.
         NkiValidationError: what only values show is found, such as an index out of
             bounds.
     """
-    views = run_in(programs, arrays, findings or Findings())
+    views = run_in(programs, arrays, findings or Findings(), order)
     return [view.copy() for view in views]
 
 
 def run_in(
-    programs: Sequence[Program], arrays: Sequence[np.ndarray], findings: Findings
+    programs: Sequence[Program],
+    arrays: Sequence[np.ndarray],
+    findings: Findings,
+    order: Sequence[int] | None = None,
 ) -> list[np.ndarray]:
     """The same; what is returned lies in the memory of the run, or in the inputs'."""
-    (program,) = programs
-    machine = _machine(program, arrays, findings)
+    several = len(programs) > 1
+    cores: Sequence[Core | None] = (None,)
+    if several:
+        cores = Together(len(programs), order=order).cores
+    machines = [
+        _machine(program, arrays, findings, core)
+        for program, core in zip(programs, cores)
+    ]
+    calls = [
+        partial(_run, machine, program) for machine, program in zip(machines, programs)
+    ]
+    run_together(cores[0], calls)
+    memory = machines[0].memory
+    return [memory.storage(v.allocation).elements(v) for v in programs[0].outputs]
+
+
+def _run(machine: Machine, program: Program) -> None:
     try:
-        _run(machine, program)
+        _run_steps(machine, program)
     except NkiError:
         raise
     except Exception as error:  # the bytes may be anybody's
         raise NkiProgramError(f"the program cannot be run: {error!r}") from error
-    memory = machine.memory
-    return [memory.storage(v.allocation).elements(v) for v in program.outputs]
 
 
-def _run(machine: Machine, program: Program) -> None:
+def _run_steps(machine: Machine, program: Program) -> None:
     """Run a program's steps; a tile's bytes go after the last one that has it."""
     last: dict[Allocation, int] = {}
     for place, step in enumerate(program.body):
@@ -84,12 +104,36 @@ def _tiles(step: Step) -> Iterator[Allocation]:
 
 
 def _machine(
-    program: Program, arrays: Sequence[np.ndarray], findings: Findings
+    program: Program,
+    arrays: Sequence[np.ndarray],
+    findings: Findings,
+    core: Core | None,
 ) -> Machine:
     chip = find_chip(program.chip)
     if chip is None:
         raise NkiProgramError(f"no chip is called {program.chip!r}")
-    memory = Memory()
+    machine = Machine(chip, Memory(), findings, core)
+    _take_shared(program, core, machine)
+    _take_arrays(program, arrays, machine.memory)
+    for number, values in program.constants.items():
+        machine.memory.share(program.allocations[number], np.array(values))
+    return machine
+
+
+def _take_shared(program: Program, core: Core | None, machine: Machine) -> None:
+    """Let tensors in ``shared_hbm`` be those of the other cores."""
+    if core is None:
+        return
+    try:
+        for made in program.allocations:
+            core.allocated(made, machine)
+    except NkiValidationError as error:
+        raise NkiProgramError(f"the cores' programs do not fit: {error}") from error
+
+
+def _take_arrays(
+    program: Program, arrays: Sequence[np.ndarray], memory: Memory
+) -> None:
     if len(arrays) != len(program.inputs):
         raise NkiProgramError(
             f"the kernel has {len(program.inputs)} inputs, and {len(arrays)} are given"
@@ -103,6 +147,3 @@ def _machine(
         if not array.flags.c_contiguous:
             raise NkiProgramError(f"the input {made} is not in C's order")
         memory.share(made, array)
-    for number, values in program.constants.items():
-        memory.share(program.allocations[number], np.array(values))
-    return Machine(chip, memory, findings)

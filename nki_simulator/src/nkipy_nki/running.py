@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -37,6 +37,9 @@ from nkipy_nki.program import (
     Step,
 )
 from nkipy_nki.records import InstructionRecord, OperationRule
+
+if TYPE_CHECKING:
+    from nkipy_nki.cores import Core
 
 __all__ = ["Run", "current", "emit", "invalid", "kernel_line", "running"]
 
@@ -84,7 +87,7 @@ class Run:
         findings: where what is found goes.
         memory: the tensors; None if nothing is carried out, only checked and kept.
         grid: which of the programs it is.
-        core: which core of a logical one runs it.
+        core: which core runs it, of those that run together; None if it runs alone.
     """
 
     def __init__(
@@ -93,13 +96,16 @@ class Run:
         findings: Findings,
         memory: Memory | None,
         grid: Grid | None = None,
-        core: int = 0,
+        core: Core | None = None,
     ) -> None:
         self.chip = chip
+        self.core = core
         self.findings = findings
         self.grid = grid or Grid()
-        self.program = Program(chip.name, core)
-        self.machine = Machine(chip, memory, findings) if memory is not None else None
+        self.program = Program(chip.name, core.core if core else 0)
+        self.machine: Machine | None = None
+        if memory is not None:
+            self.machine = Machine(chip, memory, findings, core)
         self._bodies: list[list[Step]] = [self.program.body]
         #: Loops of Python's ``for`` whose bodies are not made to their end.
         self.open_loops: list[Any] = []
@@ -112,6 +118,8 @@ class Run:
         """A new tensor: the fields of an :class:`Allocation` but its `id`."""
         made = Allocation(len(self.program.allocations), **fields)
         self.program.allocations.append(made)
+        if self.core is not None:
+            self.core.allocated(made, self.machine)
         return made
 
     def register(self, dtype: str = "int32") -> Register:

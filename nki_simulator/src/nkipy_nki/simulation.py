@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy as np
 from nkipy.chips import Chip
 from nkipy_nki.arguments import Arguments, ArraySpec
 from nkipy_nki.capacity import check_capacity
+from nkipy_nki.cores import Core, Together, run_together
 from nkipy_nki.dtypes import tensor_dtype
 from nkipy_nki.errors import NkiValidationError
 from nkipy_nki.findings import Finding, Findings
@@ -68,12 +70,15 @@ class Simulator:
         lnc: how many cores run it; None is what ``NEURON_LOGICAL_NC_CONFIG`` says.
         target: the chip, such as ``"trn2"``, for ``targets.target_chip``.
         findings: levels of findings, by kind, where they differ from the default.
+        order: in which the cores take turns; None is that of their numbers. A kernel
+            without races gives the same in any order.
     """
 
     function: Callable[..., Any]
     lnc: int | None = None
     target: str | Chip | None = None
     findings: Mapping[str, str] | None = None
+    order: Sequence[int] | None = None
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """What the kernel returns, arrays for tensors. See :meth:`run`."""
@@ -88,27 +93,68 @@ class Simulator:
         Raises:
             NkiValidationError: it does what is not allowed.
         """
-        chip = target_chip(self.target)
+        lnc = self.lnc or configured_cores()
+        together = Together(lnc, order=self.order) if lnc > 1 else None
         arguments = Arguments(inspect.signature(self.function), args, kwargs)
-        findings = Findings(self.findings)
-        runs = begin(chip, findings, self.lnc or _configured_cores())
-        machines = [run.machine for run in runs if run.machine is not None]
-        for machine in machines:
-            machine.show = _print
-        made = [run.call(self.function, arguments) for run in runs]
-        returned = [results_of(run, value) for run, value in zip(runs, made)]
-        for run in runs:
-            run.finish()
-        arguments.write_back()
-        values = returned[0].fill(
-            [_value(runs[0], view, arguments) for view in returned[0].views]
-        )
-        programs = tuple(run.program for run in runs)
-        traces = tuple(run.trace for run in runs)
-        name = getattr(self.function, "__name__", "")
-        printed = tuple(machine.debug_output for machine in machines)
-        found = findings.found
-        return Simulation(values, programs, chip, traces, found, name, printed)
+        (made,) = launch(self, [arguments], together)
+        return made
+
+
+def launch(
+    simulator: Simulator, arguments: Sequence[Arguments], together: Together | None
+) -> list[Simulation]:
+    """Run a kernel on several ranks, or on one.
+
+    Args:
+        simulator: what to run, and how.
+        arguments: of each rank.
+        together: the cores of all ranks; None of one core alone.
+
+    Returns:
+        What each rank gave.
+
+    Raises:
+        NkiValidationError: the kernel does what is not allowed.
+    """
+    findings = Findings(simulator.findings)
+    runs = begin(target_chip(simulator.target), findings, together)
+    for run in runs:
+        if run.machine is not None:
+            run.machine.show = _print
+    cores = len(runs) // len(arguments)
+    calls = [
+        partial(run.call, simulator.function, arguments[number // cores])
+        for number, run in enumerate(runs)
+    ]
+    made = run_together(runs[0].core, calls)
+    returned = [results_of(run, value) for run, value in zip(runs, made)]
+    for run in runs:
+        run.finish()
+    name = getattr(simulator.function, "__name__", "")
+    simulations = []
+    for rank, given in enumerate(arguments):
+        own = slice(rank * cores, (rank + 1) * cores)
+        simulations.append(_simulation(name, given, runs[own], returned[own][0]))
+    return simulations
+
+
+def _simulation(
+    name: str, arguments: Arguments, runs: Sequence[CoreRun], returned: Returned
+) -> Simulation:
+    """What a rank gave, whose cores have ended."""
+    arguments.write_back()
+    first = runs[0]
+    values = returned.fill([_value(first, view, arguments) for view in returned.views])
+    machines = [run.machine for run in runs if run.machine is not None]
+    return Simulation(
+        values,
+        tuple(run.program for run in runs),
+        first.chip,
+        tuple(run.trace for run in runs),
+        first.findings.found,
+        name,
+        tuple(machine.debug_output for machine in machines),
+    )
 
 
 def _print(name: str, values: np.ndarray) -> None:
@@ -116,7 +162,12 @@ def _print(name: str, values: np.ndarray) -> None:
     sys.stdout.write(f"{name} {values}\n")
 
 
-def _configured_cores() -> int:
+def configured_cores() -> int:
+    """How many cores a kernel runs on that nobody said it of.
+
+    Raises:
+        NkiValidationError: the variable is neither 1 nor 2.
+    """
     text = os.environ.get(LNC_VARIABLE, "1")
     if text not in ("1", "2"):
         raise NkiValidationError(f"{LNC_VARIABLE}={text!r} is neither 1 nor 2")
@@ -183,26 +234,36 @@ def _first_line(function: Callable[..., Any]) -> Line:
 
 
 def begin(
-    chip: Chip, findings: Findings, cores: int, *, executes: bool = True
+    chip: Chip, findings: Findings, together: Together | None, *, executes: bool = True
 ) -> list[CoreRun]:
     """A run for each core.
 
     Args:
         chip: the target.
         findings: where what is found goes.
-        cores: how many there are.
+        together: the cores; None for one core alone.
         executes: whether instructions are carried out, or only checked and kept.
+
+    Raises:
+        NkiValidationError: the target has no logical cores of so many.
     """
-    shape = (cores,) if cores > 1 else ()
+    lnc = together.lnc if together else 1
+    if lnc not in chip.lnc:
+        raise NkiValidationError(
+            f"a kernel is run on {lnc} cores, and {chip.name} has logical cores of "
+            f"{' or '.join(map(str, chip.lnc))}: call kernel[1], or choose a target"
+        )
+    shape = (lnc,) if lnc > 1 else ()
+    cores: Sequence[Core | None] = together.cores if together else (None,)
     return [
         CoreRun(
             chip,
             findings,
             Memory() if executes else None,
-            Grid((core,)[: len(shape)], shape),
+            Grid((core.core,)[: len(shape)] if core else (), shape),
             core,
         )
-        for core in range(cores)
+        for core in cores
     ]
 
 
@@ -274,6 +335,13 @@ def _require_result(run: Run, view: View) -> None:
         run.findings.report(
             "wrong-operand",
             f"the kernel returns {made}, and results must be in shared_hbm",
+            made.line,
+        )
+    if run.grid.shape and made.region is MemoryRegion.private_hbm:
+        run.findings.report(
+            "wrong-operand",
+            f"the kernel returns {made}, of which each core has one: results of "
+            "several cores must be in shared_hbm",
             made.line,
         )
     if run.machine is None:

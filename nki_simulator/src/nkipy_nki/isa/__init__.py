@@ -6,6 +6,7 @@ from nkipy_nki.errors import NkiValidationError as NkiValidationError
 from nkipy_nki.isa.activation import *
 from nkipy_nki.isa.arithmetic import *
 from nkipy_nki.isa.choices import *
+from nkipy_nki.isa.cores import *
 from nkipy_nki.isa.dma import *
 from nkipy_nki.isa.gather import *
 from nkipy_nki.isa.matmul import *
