@@ -53,7 +53,7 @@ class _Rows(NamedTuple):
 def _rows_of(allocation: Allocation) -> _Rows:
     space: Any = allocation
     row, byte, shape = 0, 0, allocation.shape
-    itemsize = allocation.dtype.element.itemsize
+    itemsize = allocation.dtype.device_itemsize
     if allocation.region.is_on_chip:
         rows, pitch = shape[0], math.prod(shape[1:]) * itemsize
         if allocation.address is not None:
@@ -152,7 +152,7 @@ class Accesses:
                 return rows.space, rows.whole
             offset += shift
         space, pitch, row, byte, _ = rows
-        itemsize = view.dtype.element.itemsize
+        itemsize = view.dtype.device_itemsize
         key = view.shape, view.strides, itemsize, pitch
         span = self._spans.get(key, _UNKNOWN)
         if span is _UNKNOWN:

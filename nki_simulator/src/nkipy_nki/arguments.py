@@ -15,7 +15,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from nkipy_nki.dtypes import tensor_dtype
+from nkipy_nki.dtypes import narrow, tensor_dtype
 from nkipy_nki.errors import NkiValidationError
 
 __all__ = ["Argument", "Arguments", "ArraySpec", "is_array"]
@@ -58,11 +58,20 @@ class Argument:
     given: Any
     array: Any
 
+    def widen(self) -> None:
+        """Keep its values in float32, apart from the caller's array."""
+        self.array = self.array.astype(np.float32, copy=False)
+
     def write_back(self) -> None:
         """Let the caller's array have what the tensor has, where it is a copy."""
         mine = as_numpy(self.given, self.name)
-        if not np.shares_memory(mine, self.array) and mine.flags.writeable:
+        if np.shares_memory(mine, self.array) or not mine.flags.writeable:
+            return
+        stored = tensor_dtype(mine.dtype, mine.shape)
+        if self.array.dtype == stored.element:
             mine[...] = self.array.view(mine.dtype)
+        else:
+            mine[...] = narrow(self.array, stored)
 
 
 class Arguments:

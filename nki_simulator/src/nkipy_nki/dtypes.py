@@ -410,13 +410,20 @@ def find_dtype(
     return record if record.itemsize == 4 else _kept_in_float32(str(record.name))
 
 
-def tensor_dtype(dtype: Any, shape: Sequence[int]) -> DTypeRecord:
+def tensor_dtype(
+    dtype: Any, shape: Sequence[int], *, precise: bool = True
+) -> DTypeRecord:
     """The record of a tensor's type, which is int64 only for a tensor of one element.
+
+    Args:
+        dtype: as :func:`find_dtype` takes it.
+        shape: the tensor's.
+        precise: the same.
 
     Raises:
         NkiValidationError: there is none, or none of such a tensor.
     """
-    return find_dtype(dtype, is_scalar=math.prod(shape) == 1)
+    return find_dtype(dtype, precise=precise, is_scalar=math.prod(shape) == 1)
 
 
 def _find(dtype: Any) -> DTypeRecord:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from nkipy_nki.dtypes import DTypeRecord, find_dtype
 from nkipy_nki.gathering import add_index, run_time_index, vector_of
 from nkipy_nki.program import Dynamic, View
-from nkipy_nki.views import axis_of, derive, out_of_bounds, refuse
+from nkipy_nki.views import axis_of, derive, out_of_bounds, refuse, require_bits
 
 V = TypeVar("V", bound=View)
 
@@ -48,6 +48,8 @@ def access(
     record = view.dtype if dtype is None else find_dtype(dtype)
     pairs = [tuple(as_int(number) for number in pair) for pair in pattern]
     what = f"ap({[list(pair) for pair in pairs]})"
+    require_bits(view, record, what)
+    record = view.dtype if record == view.dtype else record
     _require_pattern(view, pairs, what)
     strides, shape = [list(numbers) for numbers in zip(*pairs)]
     start = _in(record, view, view.offset, what) + (0 if offset is None else offset)
@@ -94,7 +96,7 @@ def _in(record: DTypeRecord, view: View, number: int, what: str) -> int:
 
 
 def _partition_size(view: View, record: DTypeRecord) -> int:
-    return view.allocation.partition_bytes // record.itemsize
+    return view.allocation.stored_partition_bytes // record.itemsize
 
 
 def _require_partitions(

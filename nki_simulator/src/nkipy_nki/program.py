@@ -73,6 +73,11 @@ class Allocation:
     @property
     def partition_bytes(self) -> int:
         """On the chip: bytes of a partition."""
+        return math.prod(self.shape[1:]) * self.dtype.device_itemsize
+
+    @property
+    def stored_partition_bytes(self) -> int:
+        """The same as they are stored here."""
         return math.prod(self.shape[1:]) * self.dtype.itemsize
 
     def __str__(self) -> str:
@@ -186,7 +191,7 @@ class View:
         """On the chip: the one it begins at."""
         if not self.offset:
             return 0
-        per_partition = self.allocation.partition_bytes // self.dtype.itemsize
+        per_partition = self.allocation.stored_partition_bytes // self.dtype.itemsize
         return self.offset // per_partition if per_partition else 0
 
     @property

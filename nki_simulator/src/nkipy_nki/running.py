@@ -112,6 +112,8 @@ class Run:
         #: How many bodies are made that are not carried out.
         self._idle = 0
         self._ordered = 0
+        #: Whether new tensors' elements are rounded to their types.
+        self.precise = True
 
     # -- tensors and registers ---------------------------------------------------------
     def allocate(self, **fields: Any) -> Allocation:

@@ -20,6 +20,7 @@ from nkipy_nki.dtypes import tensor_dtype
 from nkipy_nki.errors import NkiValidationError
 from nkipy_nki.findings import Finding, Findings
 from nkipy_nki.memory import Memory
+from nkipy_nki.precision import is_precise
 from nkipy_nki.program import NOWHERE, Line, Program, View, whole
 from nkipy_nki.regions import MemoryRegion
 from nkipy_nki.running import Grid, Run, running
@@ -186,6 +187,7 @@ class CoreRun(Run):
         self.trace = Trace()
         self._watches = watched()
         if self.machine is not None:
+            self.precise = is_precise()
             self.machine.observers += [self.trace, *self._watches]
             self.machine.memory.releases = not self._watches
 
@@ -215,13 +217,17 @@ class CoreRun(Run):
         made = self.allocate(
             region=region,
             shape=tuple(argument.array.shape),
-            dtype=tensor_dtype(argument.array.dtype, argument.array.shape),
+            dtype=tensor_dtype(
+                argument.array.dtype, argument.array.shape, precise=self.precise
+            ),
             name=argument.name,
             line=_first_line(function),
             role="input",
         )
         self.program.inputs.append(made.id)
         if self.machine is not None and not isinstance(argument.array, ArraySpec):
+            if made.dtype.is_kept_in_float32:
+                argument.widen()
             self.machine.memory.share(made, argument.array)
         return made
 

@@ -304,7 +304,7 @@ def new_tensor(
     made = run.allocate(
         region=region,
         shape=tuple(shape),
-        dtype=tensor_dtype(dtype, shape),
+        dtype=tensor_dtype(dtype, shape, precise=run.precise),
         name=name,
         line=kernel_line(),
         address=address,

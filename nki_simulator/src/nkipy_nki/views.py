@@ -379,6 +379,9 @@ def reinterpret(view: V, dtype: Any) -> V:
     record = find_dtype(dtype)
     what = f"view({record})"
     require_direct(view, what)
+    require_bits(view, record, what)
+    if record == view.dtype:
+        return view
     if record.itemsize == view.dtype.itemsize:
         return derive(view, view.offset, view.shape, view.strides, dtype=record)
     if view.strides[-1] != 1 and view.shape[-1] > 1:
@@ -392,6 +395,21 @@ def reinterpret(view: V, dtype: Any) -> V:
     dynamic = _rescaled(view.dynamic, scale)
     offset = scale(view.offset, "the offset")
     return derive(view, offset, shape, (*strides, 1), dtype=record, dynamic=dynamic)
+
+
+def require_bits(view: View, record: DTypeRecord, what: str) -> None:
+    """Refuse another type of what is kept in float32, whose bits are not the device's.
+
+    Raises:
+        NkiValidationError: so it is.
+    """
+    if view.dtype.is_kept_in_float32 and record != view.dtype:
+        refuse(
+            view,
+            what,
+            f"NKI_PRECISE_FP=0 keeps {view.dtype} in float32, whose bits are others: "
+            "run without it",
+        )
 
 
 class _Scale:

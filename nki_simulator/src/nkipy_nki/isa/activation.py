@@ -348,11 +348,7 @@ def _steps_fit(made: Instruction, chip: Chip) -> str | None:
         if name == "bypass" and made.attributes[f"reverse{step}"]:
             return f"reverse{step} is given, and op{step} is bypass"
     imm0, imm1 = made.operands["imm0"], made.operands["imm1"]
-    if (
-        isinstance(imm0, View)
-        and isinstance(imm1, View)
-        and imm0.dtype is not imm1.dtype
-    ):
+    if isinstance(imm0, View) and isinstance(imm1, View) and imm0.dtype != imm1.dtype:
         return f"imm0 is {imm0.dtype.name}, and imm1 {imm1.dtype.name}"
     return None
 

@@ -261,7 +261,7 @@ def _transposing_hardware(made: Instruction, chip: Chip) -> str | None:
             f"src has {src.shape[-1]} columns, which must be a multiple of 128 if "
             "dge_mode is hwdge"
         )
-    if src.dtype.itemsize != 2:
+    if src.dtype.device_itemsize != 2:
         return f"src is {src.dtype.name}, and must have 2 bytes if dge_mode is hwdge"
     return None
 
@@ -282,7 +282,7 @@ def _gathering(made: Instruction, chip: Chip) -> str | None:
         ),
         "src has an index, and must be in HBM": src.region not in HBM,
         f"src is {src.dtype.name}, and must have 2 bytes if it has an index": (
-            src.dtype.itemsize != 2
+            src.dtype.device_itemsize != 2
         ),
         f"src has {src.shape[-1]} columns, and may have 128 if it has an index": (
             src.shape[-1] > 128

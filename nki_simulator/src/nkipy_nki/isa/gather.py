@@ -133,7 +133,7 @@ def _n_gather_refused() -> Iterator[Sample]:
     meaning=_n_gather,
     # Not documented: as that of a gather of single elements.
     cost=lambda made, chip: _gather_cycles(
-        made.operands["dst"].free_size, 1, made.operands["dst"].dtype.itemsize
+        made.operands["dst"].free_size, 1, made.operands["dst"].dtype.device_itemsize
     ),
     samples=_n_gather_samples,
     refused=_n_gather_refused,
@@ -285,7 +285,7 @@ def _local_refused() -> Iterator[Sample]:
     cost=lambda made, chip: _gather_cycles(
         _valid_indices(made),
         made.attributes["num_elem_per_idx"],
-        made.operands["dst"].dtype.itemsize,
+        made.operands["dst"].dtype.device_itemsize,
     ),
     samples=_local_samples,
     refused=_local_refused,

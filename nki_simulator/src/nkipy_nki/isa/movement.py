@@ -66,7 +66,7 @@ def _copy_cost(made: Instruction, chip: Chip) -> float:
     if made.engine is not Engine.vector or chip.vector_16bit_speedup == 1:
         return plain
     views = [view for _, view in made.views()]
-    if any(view.dtype.itemsize != 2 for view in views):
+    if any(view.dtype.device_itemsize != 2 for view in views):
         return plain
     beside = all(v.region is not _PSUM and _is_contiguous(v) for v in views)
     return plain / (2 * chip.vector_16bit_speedup if beside else 2)

@@ -195,7 +195,7 @@ def _dropout(call: Call) -> None:
 
 def _dropout_problem(made: Instruction, chip: Chip) -> str | None:
     dst, data, prob = (made.operands[n] for n in ("dst", "data", "prob"))
-    if dst.dtype is not data.dtype:
+    if dst.dtype != data.dtype:
         return f"dst is {dst.dtype.name}, and must be {data.dtype.name} as data is"
     if not isinstance(prob, View):
         return None if 0 <= prob <= 1 else f"prob is {prob!r}, and must be 0 to 1"

@@ -239,7 +239,7 @@ def shared_identity_matrix(n: int, dtype: Any = "uint8", dst: Any = None) -> Nki
         raise refuse("shared_identity_matrix", f"n is {n!r}, and must be 1 to 128")
     element = find_dtype(dtype)
     made = new_tile((n, n), element) if dst is None else as_tile(dst, "dst")
-    if tuple(made.shape) != (n, n) or made.dtype is not element:
+    if tuple(made.shape) != (n, n) or made.dtype != element:
         raise refuse(
             "shared_identity_matrix",
             f"dst is {list(made.shape)} {made.dtype}, and must be {[n, n]} {element}",

@@ -91,7 +91,7 @@ def new_tile(shape: Any, dtype: DTypeRecord) -> NkiTensor:
 
 def cast(tile: NkiTensor, dtype: DTypeRecord) -> NkiTensor:
     """A tile with another element type: itself, if it has it."""
-    if tile.dtype is dtype:
+    if tile.dtype == dtype:
         return tile
     made = new_tile(tile.shape, dtype)
     tensor_copy(made, tile)
@@ -120,7 +120,7 @@ def promoted(*operands: Any) -> DTypeRecord:
 
 
 def _together(one: DTypeRecord, other: DTypeRecord) -> DTypeRecord:
-    if one is other:
+    if one == other:
         return one
     if one.is_float != other.is_float:
         return one if one.is_float else other

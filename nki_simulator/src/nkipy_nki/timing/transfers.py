@@ -63,7 +63,7 @@ class Transfers:
     def _side(self, view: View) -> _Side:
         region = view.allocation.region
         is_on_chip = region is MemoryRegion.sbuf or region is MemoryRegion.psum
-        key = view.shape, view.strides, view.dtype.element.itemsize, is_on_chip
+        key = view.shape, view.strides, view.dtype.device_itemsize, is_on_chip
         found = self._sides.get(key)
         if found is None:
             found = self._sides[key] = _side(*key)
