@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from nkipy_nki import compiler, isa, language, typing
 from nkipy_nki._release import __version__
+from nkipy_nki.benchmarking import benchmark, profile
 from nkipy_nki.errors import NkiError, NkiValidationError
 from nkipy_nki.kernel import Kernel, jit, simulate
 from nkipy_nki.simulation import Simulation, Simulator
@@ -21,10 +22,12 @@ __all__ = [
     "Simulation",
     "Simulator",
     "__version__",
+    "benchmark",
     "compiler",
     "isa",
     "jit",
     "language",
+    "profile",
     "simulate",
     "typing",
 ]
