@@ -62,6 +62,7 @@ def instruction(
             refused=refused,
             since=since,
             until=until,
+            module=function.__module__,
         )
         _check(record)
         INSTRUCTIONS[record.name] = record

@@ -154,6 +154,7 @@ class InstructionRecord:
             has their names.
         signature: that of the public function.
         doc: its description.
+        module: the chapter that it is in.
         rules: further conditions, over several operands or attributes.
         meaning: what it does.
         cost: cycles that it keeps its engine, without what each instruction of the
@@ -180,6 +181,7 @@ class InstructionRecord:
     refused: Callable[[], Iterable[Sample]]
     since: int = 2
     until: int | None = None
+    module: str = ""
 
     def __repr__(self) -> str:
         return f"<record of {self.name}>"

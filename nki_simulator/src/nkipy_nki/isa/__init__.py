@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nkipy_nki.errors import NkiValidationError as NkiValidationError
+from nkipy_nki.exports import public_names as _public_names
 from nkipy_nki.isa.activation import *
 from nkipy_nki.isa.arithmetic import *
 from nkipy_nki.isa.choices import *
@@ -25,5 +26,5 @@ from nkipy_nki.program import Instruction as NkiInstruction
 from nkipy_nki.registers import NkiScalar as NkiScalar
 from nkipy_nki.registers import VirtualRegister as VirtualRegister
 
-__all__ = [name for name in dir() if not name.startswith("_")]
+__all__ = _public_names(globals())
 _ = NkiInstruction

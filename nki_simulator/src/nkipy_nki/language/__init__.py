@@ -5,6 +5,7 @@ from __future__ import annotations
 from nkipy_nki.control import *
 from nkipy_nki.dtypes import DTYPES
 from nkipy_nki.dtypes import DType as DType
+from nkipy_nki.exports import public_names as _public_names
 from nkipy_nki.indexing import ds as ds
 from nkipy_nki.language.composed import *
 from nkipy_nki.language.creation import *
@@ -21,4 +22,4 @@ from nkipy_nki.tensors import NkiTensor as NkiTensor
 globals().update(DTYPES)
 # Kernels write these two, which no document has.
 globals().update(bool=DTYPES["bool_"], range=range)
-__all__ = [name for name in dir() if not name.startswith("_")]
+__all__ = _public_names(globals())
