@@ -6,14 +6,31 @@ one page alone, or links would not know where to go.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import ModuleType
 
 from nkipy.core import ops  # noqa: F401  (enters ops into the tables)
 from nkipy.core.ops._registry import OPS
+from nkipy_nki import isa, language
 
 #: The names that a module gives out, and nothing but its own text.
 ALL, NOTHING = "", "-"
+
+
+def _chapters_of(package: ModuleType) -> dict[str, str]:
+    """The modules that a package takes its functions and classes from, with these."""
+    found: dict[str, list[str]] = {}
+    for name in package.__all__:
+        value = getattr(package, name)
+        defined = inspect.isfunction(value) or inspect.isclass(value)
+        if defined and value.__module__.startswith("nkipy_nki."):
+            found.setdefault(value.__module__, []).append(value.__name__)
+    chapters = {module: ", ".join(names) for module, names in sorted(found.items())}
+    return {package.__name__: NOTHING, **chapters}
+
+
 #: Headings, the pages under each, and the modules on a page, with their members; after
 #: a minus, those that are left out.
 API: Mapping[str, Mapping[str, Mapping[str, str]]] = {
@@ -87,6 +104,28 @@ API: Mapping[str, Mapping[str, Mapping[str, str]]] = {
             )
         },
         "nkipy.chips": {"nkipy.chips": "Chip, Instance, find_chip"},
+    },
+    "NKI kernels": {
+        "nkipy_nki": {
+            "nkipy_nki": "Kernel, NkiError, NkiValidationError, Simulation, "
+            "Simulator, benchmark, jit, profile, simulate",
+            "nkipy_nki.benchmarking": "BenchmarkResult, Estimated, Latency",
+        },
+        "nkipy_nki.language": _chapters_of(language),
+        "nkipy_nki.isa": _chapters_of(isa),
+        "nkipy_nki.typing": {"nkipy_nki.typing": ALL},
+        "nkipy_nki.compiler": {"nkipy_nki.compiler": ALL},
+        "nkipy_nki.findings": {"nkipy_nki.findings": "Finding, Findings, NkiWarning"},
+        "nkipy_nki.watching": {
+            "nkipy_nki.watching": "Divergence, Watch, Written, watching"
+        },
+        "nkipy_nki.timing": {"nkipy_nki.timing": ALL},
+        "nkipy_nki.records": {
+            "nkipy_nki.declaring": ALL,
+            "nkipy_nki.records": "InstructionRecord, OperandRule, OperationRule, "
+            "Sample, reads, writes",
+            "nkipy_nki.machine": "Call",
+        },
     },
     "spike and NEFFs": {
         "spike": {

@@ -15,6 +15,7 @@ sys.path[:0] = [str(HERE), str(ROOT / "tools"), str(ROOT)]
 import api_pages  # noqa: E402
 import docstrings  # noqa: E402
 import generate_chips  # noqa: E402
+import nki_pages  # noqa: E402
 
 project = "nkipy"
 author = "The nkipy authors"
@@ -92,5 +93,6 @@ NumPy's own; what cannot take a traced array says so.
 (HERE / "chips.md").write_text(generate_chips.markdown())
 (HERE / "api.md").write_text("# API\n\n" + api_pages.index())
 api_pages.write(HERE / "api")
+nki_pages.write(HERE / "nki")
 
 setup = docstrings.setup

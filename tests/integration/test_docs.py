@@ -26,6 +26,7 @@ PACKAGES = (
     "adding_ops",
     "adding_opcodes",
     "adding_custom_calls",
+    "adding_instructions",
     "adding_packages",
 )
 DOCS = sorted(p for p in ROOT.glob("docs/**/*.md") if p.stem not in PACKAGES)

@@ -13,6 +13,7 @@ from importlib.metadata import (
     distribution,
     distributions,
 )
+from importlib.util import find_spec
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from nkipy.installed import check_package, how_to_install
 
 _PACKAGES = ("nkipy", "spike")
 _EMULATOR = "nkipy-emulator"
+_KERNELS = "nkipy-nki"
 #: Results may differ between versions of these.
 _LIBRARIES = ("numpy", "ml_dtypes", "protobuf", "jaxlib")
 _WAYS = ("simulate_jit", "baremetal_jit")
@@ -48,6 +50,7 @@ def examine() -> list[Part]:
         Part("nkipy", f"{nkipy.__version__} in {nkipy.__path__[0]}"),
         _tried("spike", _spike),
         *_others(),
+        *_nki(),
         Part("libraries", ", ".join(_libraries())),
         _tried("engine", _engine),
         _tried("compiler", _compiler),
@@ -104,9 +107,21 @@ def _others() -> Iterator[Part]:
 
 def _required(package: Distribution) -> list[str]:
     """Its requirements of our packages, without markers."""
-    names = "|".join(_PACKAGES)
+    names = "|".join((*_PACKAGES, _KERNELS))
     requirements = [r.partition(";")[0].strip() for r in package.requires or ()]
     return [r for r in requirements if re.match(rf"({names})(?![\w.-])", r)]
+
+
+def _nki() -> Iterator[Part]:
+    """What `import nki` reaches, ours or the vendor's, if anything."""
+
+    def find() -> str:
+        found = find_spec("nki")
+        return f"is {found.origin}" if found else ""
+
+    part = _tried("import nki", find)
+    if part.text:
+        yield part
 
 
 def _libraries() -> Iterator[str]:

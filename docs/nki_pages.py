@@ -1,0 +1,111 @@
+"""The pages on NKI that are made of records, docstrings and a run of a kernel.
+
+``docs/conf.py`` writes them with each build, beside those that people write.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from nkipy_nki import coverage, simulate
+
+ROOT = Path(__file__).resolve().parent.parent
+#: Where sample kernels lie, which are files to read and to copy.
+SAMPLES = ("reference", "tutorials")
+_SOURCES = ROOT / "nki_simulator/src"
+
+COVERAGE = """# What there is
+
+Made from the records of the instructions and from the language itself. What a function
+takes and does is on its page of the [API](../api.md).
+
+## Instructions: `nki.isa`
+
+*Engines* are those that can carry an instruction out, the one that does unless told
+first. *Targets* are the chips that have it. An operand lies in one of the memories that
+are named, and has one of the types; without types, any.
+
+"""
+FINDINGS = """# What is found
+
+Each kind of finding is an error, which is raised at the line, a warning, which comes
+once a line, or off. The switch is a variable, as in
+`NKIPY_NKI_FINDINGS=capacity=warning,core-race=off`, or the argument `findings` of
+`nki.simulate`. [Debugging kernels](debugging.md) shows both.
+
+"""
+SAMPLES_PAGE = """# Sample kernels
+
+From published algorithms, in the package's folder `nki_simulator/src`, under the
+licence MIT-0: to be read, and to be copied.
+
+"""
+
+
+def write(folder: Path) -> None:
+    """Write the pages and the picture into a folder."""
+    pages = {
+        "coverage.md": f"{COVERAGE}{coverage.instructions()}\n## Functions: "
+        f"`nki.language`\n\n{coverage.functions()}\n## Element types\n\n"
+        f"{coverage.types()}",
+        "findings.md": FINDINGS + coverage.findings(),
+        "samples.md": SAMPLES_PAGE + "\n".join(_samples()),
+        "timeline.svg": timeline(folder / "timing.md"),
+    }
+    for name, text in pages.items():
+        path = folder / name
+        if not path.exists() or path.read_text() != text:
+            path.write_text(text)  # what is the same need not be read anew
+
+
+# -- sample kernels --------------------------------------------------------------------
+def _samples() -> Iterator[str]:
+    """What the files of the samples say of themselves, and of their kernels."""
+    for part in SAMPLES:
+        for file in sorted((_SOURCES / part).rglob("*.py")):
+            module = ast.parse(file.read_text())
+            kernels = [node for node in module.body if _is_kernel(node)]
+            if not kernels:
+                continue
+            title = file.relative_to(_SOURCES).as_posix()
+            yield f"## `{title}`\n\n{ast.get_docstring(module) or ''}\n"
+            for kernel in kernels:
+                yield _told(kernel)
+
+
+def _is_kernel(node: ast.AST) -> bool:
+    """Whether a statement is a function under ``nki.jit``."""
+    return isinstance(node, ast.FunctionDef) and any(
+        "nki.jit" in ast.unparse(decorator) for decorator in node.decorator_list
+    )
+
+
+def _told(kernel: Any) -> str:
+    """A kernel's signature and docstring."""
+    signature = f"{kernel.name}({ast.unparse(kernel.args)})"
+    doc = ast.get_docstring(kernel) or ""
+    return f"### `{kernel.name}`\n\n```text\n{signature}\n\n{doc}\n```\n"
+
+
+# -- a timeline ------------------------------------------------------------------------
+def timeline(page: Path) -> str:
+    """The lanes of the kernel that a page shows, as its report draws them."""
+    code = re.search(r"^```python\n(.*?)^```", page.read_text(), re.M | re.S)
+    assert code is not None, page
+    space: dict[str, Any] = {}
+    exec(compile(code[1], page.name, "exec"), space)
+    drawn = simulate(space["softmax"]).run(space["x"]).report().page()
+    style = re.search(r"<style>(.*?)</style>", drawn, re.S)
+    lanes = re.search(r'<svg viewBox="0 0 (\d+) (\d+)"(.*?)>(.*?)</svg>', drawn, re.S)
+    assert style is not None and lanes is not None
+    width, height, attributes, inner = lanes.groups()
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="-10 -10 {int(width) + 20} '
+        f'{int(height) + 20}"{attributes}><style>{style[1]}</style><rect x="-10" '
+        f'y="-10" width="{int(width) + 20}" height="{int(height) + 20}" rx="10" '
+        f'fill="#ffffff"/>{inner}</svg>\n'
+    )
