@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -16,9 +16,6 @@ from nkipy_nki.findings import Findings
 from nkipy_nki.generators import Generators
 from nkipy_nki.memory import Memory, Storage
 from nkipy_nki.program import Dynamic, Instruction, Loop, Register, Step, View
-
-if TYPE_CHECKING:
-    from nkipy_nki.cores import Core
 
 __all__ = ["Call", "Machine"]
 
@@ -43,7 +40,7 @@ class Machine:
     """
 
     def __init__(
-        self, chip: Chip, memory: Memory, findings: Findings, core: Core | None = None
+        self, chip: Chip, memory: Memory, findings: Findings, core: Any = None
     ) -> None:
         self.chip = chip
         self.core = core

@@ -9,7 +9,7 @@ the other, are a race. Elements are told apart exactly.
 from __future__ import annotations
 
 from bisect import bisect_right
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -17,7 +17,6 @@ from nkipy_nki.machine import Call
 from nkipy_nki.program import Line, View
 
 if TYPE_CHECKING:
-    from nkipy_nki.cores import Core
     from nkipy_nki.machine import Machine
     from nkipy_nki.program import Instruction
 
@@ -134,7 +133,7 @@ class Access(NamedTuple):
         is_write: whether it is written, or read.
     """
 
-    core: Core
+    core: Any
     machine: Machine
     instruction: Instruction
     name: str
@@ -147,7 +146,7 @@ class Accesses:
 
     def __init__(self) -> None:
         #: By core, its reads and its writes.
-        self._kinds: dict[Core, tuple[_Kind, _Kind]] = {}
+        self._kinds: dict[Any, tuple[_Kind, _Kind]] = {}
 
     def note(self, access: Access) -> None:
         """Note an access.
@@ -179,7 +178,7 @@ class Accesses:
 
 
 def _look(
-    access: Access, place: _Place, other: Core, kinds: tuple[_Kind, _Kind]
+    access: Access, place: _Place, other: Any, kinds: tuple[_Kind, _Kind]
 ) -> None:
     """Report what an access meets of another core's reads and writes."""
     known = access.core.clock[other.number]
@@ -193,7 +192,7 @@ def _look(
             _report(access, other, reads.lines[number], "reads")
 
 
-def _report(access: Access, other: Core, line: Line, what: str) -> None:
+def _report(access: Access, other: Any, line: Line, what: str) -> None:
     made, instruction = access.view.allocation, access.instruction
     access.machine.findings.report(
         "core-race",
