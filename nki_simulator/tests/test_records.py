@@ -23,7 +23,11 @@ OF_REGISTERS = {
 
 #: Instructions where cores meet, which one core alone cannot try: test_cores.py runs
 #: them on two, test_collectives.py on ranks.
-OF_SEVERAL_CORES = {"core_barrier", "sendrecv"}
+OF_SEVERAL_CORES = {"core_barrier", "sendrecv"} | {
+    name
+    for name, record in INSTRUCTIONS.items()
+    if record.meaning.__module__.startswith("nkipy_nki.collectives")
+}
 
 RECORDS = [
     record

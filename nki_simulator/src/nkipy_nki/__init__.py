@@ -6,11 +6,12 @@ The module is what ``nki`` is: :mod:`nkipy_nki.language` is ``nki.language``,
 
 from __future__ import annotations
 
-from nkipy_nki import compiler, isa, language, typing
+from nkipy_nki import collectives, compiler, isa, language, typing
 from nkipy_nki._release import __version__
 from nkipy_nki.benchmarking import benchmark, profile
 from nkipy_nki.errors import NkiError, NkiValidationError
 from nkipy_nki.kernel import Kernel, jit, simulate
+from nkipy_nki.ranks import simulate_ranks
 from nkipy_nki.simulation import Simulation, Simulator
 
 __nkipy_internal__ = True  # see nkipy.core.roles
@@ -23,11 +24,13 @@ __all__ = [
     "Simulator",
     "__version__",
     "benchmark",
+    "collectives",
     "compiler",
     "isa",
     "jit",
     "language",
     "profile",
     "simulate",
+    "simulate_ranks",
     "typing",
 ]

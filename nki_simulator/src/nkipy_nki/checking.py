@@ -127,6 +127,8 @@ def _operand_problem(operand: Any, rule: OperandRule) -> str | None:
         return None if rule.optional else f"is None, and must be {rule.wanted}"
     if isinstance(operand, tuple) and rule.several:
         for view in operand:
+            if isinstance(view, tuple):
+                return "is a list that has another in it"
             if problem := _operand_problem(view, rule):
                 return problem
         return None

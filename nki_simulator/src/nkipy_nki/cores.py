@@ -188,8 +188,11 @@ class Together:
     Args:
         lnc: how many cores a logical one has.
         ranks: how many ranks there are, each a logical core.
-        hbm_groups: which ranks share tensors in ``shared_hbm``, if each has one core.
-        order: in which the cores take turns: their numbers, those of a rank together.
+        hbm_groups: which ranks share an HBM.
+        shares: whether ranks of one core that share an HBM have the same tensors in
+            ``shared_hbm``.
+        order: in which the cores take turns: their numbers; those of a rank's cores
+            are side by side.
 
     Attributes:
         cores: all of them.
@@ -206,12 +209,14 @@ class Together:
         ranks: int = 1,
         hbm_groups: Sequence[Sequence[int]] = (),
         order: Sequence[int] | None = None,
+        *,
+        shares: bool = True,
     ) -> None:
         self.lnc = lnc
         self.ranks = ranks
         self.hbm_groups = tuple(tuple(group) for group in hbm_groups)
         self.accesses: dict[SharedTensor, Accesses] = {}
-        shared = self._shared_by_rank()
+        shared = self._shared_by_rank(shares)
         self.cores = [
             Core(rank * lnc + core, rank, core, self, shared[rank])
             for rank in range(ranks)
@@ -221,11 +226,11 @@ class Together:
             core.clock = [int(other is core) for other in self.cores]
         self.turns = Turns([core.name for core in self.cores], order)
 
-    def _shared_by_rank(self) -> list[SharedHbm | None]:
+    def _shared_by_rank(self, shares: bool) -> list[SharedHbm | None]:
         if self.lnc > 1:
             return [SharedHbm() for _ in range(self.ranks)]
         shared: list[SharedHbm | None] = [None] * self.ranks
-        for group in self.hbm_groups:
+        for group in self.hbm_groups if shares else ():
             one = SharedHbm()
             for rank in group:
                 shared[rank] = one

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,11 +15,27 @@ from nkipy_nki.errors import NkiValidationError
 from nkipy_nki.findings import Findings
 from nkipy_nki.generators import Generators
 from nkipy_nki.memory import Memory, Storage
-from nkipy_nki.program import Dynamic, Instruction, Loop, Register, Step, View
+from nkipy_nki.program import Dynamic, Instruction, Line, Loop, Register, Step, View
 
-__all__ = ["Call", "Machine"]
+__all__ = ["Call", "Machine", "Prepared"]
 
 _FLOAT32 = DTYPES["float32"]
+
+
+class Prepared(NamedTuple):
+    """The first part of an instruction in two parts, which was carried out.
+
+    Attributes:
+        name: the instruction's.
+        line: of the kernel.
+        operands: the tensors that it is of.
+        plan: what it has found out for the second part.
+    """
+
+    name: str
+    line: Line
+    operands: tuple[View, ...]
+    plan: Any
 
 
 class Machine:
@@ -36,7 +52,7 @@ class Machine:
         observers: called with the machine and each instruction that was carried out.
         show: called with what ``device_print`` wrote, at once, if there is anything.
         core: which it is of those that run together; None if it runs alone.
-        prepared: what a collective in two parts knows after the first one.
+        prepared: the first part of a collective in two parts, until the second.
     """
 
     def __init__(
@@ -52,7 +68,7 @@ class Machine:
         self.debug_output: list[tuple[str, np.ndarray]] = []
         self.observers: list[Callable[[Machine, Instruction], None]] = []
         self.show: Callable[[str, np.ndarray], None] | None = None
-        self.prepared: Any = None
+        self.prepared: Prepared | None = None
         if core is not None:
             self.observers.append(core)
 

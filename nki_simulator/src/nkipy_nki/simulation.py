@@ -19,6 +19,7 @@ from nkipy_nki.cores import Core, Together, run_together
 from nkipy_nki.dtypes import tensor_dtype
 from nkipy_nki.errors import NkiValidationError
 from nkipy_nki.findings import Finding, Findings
+from nkipy_nki.machine import Machine
 from nkipy_nki.memory import Memory
 from nkipy_nki.precision import is_precise
 from nkipy_nki.program import NOWHERE, Line, Program, View, whole
@@ -199,8 +200,15 @@ class CoreRun(Run):
         """
         check_capacity(self.program, self.findings)
         if self.machine is not None:
+            self._require_triggered(self.machine)
             for watch in self._watches:
                 watch.finish(self.machine)
+
+    def _require_triggered(self, machine: Machine) -> None:
+        if machine.prepared is not None:
+            name, line = machine.prepared.name, machine.prepared.line
+            text = "what it prepares is never triggered"
+            self.findings.report("wrong-operand", text, line, name)
 
     def call(self, function: Callable[..., Any], arguments: Arguments) -> Any:
         """Run a kernel's function: its result, with tensors in it."""

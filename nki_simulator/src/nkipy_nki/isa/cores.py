@@ -61,6 +61,12 @@ def _barrier(call: Call) -> None:
     if core is None or not members:
         return
     data = core.shared_tensor(call.operands["data"].allocation)
+    if data is None:
+        call.report(
+            "wrong-operand",
+            "data is this rank's own: tensors in shared_hbm are those of the ranks of "
+            "one core that share an HBM if NKI_LNC1_SHARED_HBM=1",
+        )
     brought = core.meet(call.instruction, "core_barrier", members, data)
     for other, theirs in brought.items():
         if theirs is not data:

@@ -1,0 +1,381 @@
+"""Collectives in which each rank sends and receives as much as the others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from nkipy.chips import Chip
+from nkipy_nki.collectives.groups import ReplicaGroup, equal_lists, valid_group
+from nkipy_nki.collectives.meeting import (
+    SINCE,
+    Meeting,
+    begin,
+    fits,
+    in_order,
+    memories_fit,
+    no_samples,
+    on_hbm,
+    one_tensor,
+    priority_of_gen4,
+    rank_of,
+    sources,
+    targets,
+    tensors,
+)
+from nkipy_nki.declaring import instruction
+from nkipy_nki.dtypes import DTypeRecord, narrow, widen
+from nkipy_nki.engines import Engine
+from nkipy_nki.machine import Call
+from nkipy_nki.operators import OPERATIONS
+from nkipy_nki.program import Instruction, View
+from nkipy_nki.records import OperationRule
+
+__all__ = [
+    "all_gather",
+    "all_reduce",
+    "all_to_all",
+    "collective_permute",
+    "reduce_scatter",
+]
+
+REDUCTION = {"op": OperationRule(names=frozenset({"add", "maximum", "minimum"}))}
+
+
+def reduced(op: str, parts: Sequence[np.ndarray], dtype: DTypeRecord) -> np.ndarray:
+    """Elements of ranks together, in the ranks' order: in float32; integers exactly."""
+    compute = OPERATIONS[op].compute
+    whole = np.issubdtype(parts[0].dtype, np.integer)
+    total: Any = None
+    for part in parts:
+        values = part.astype(np.int64) if whole else widen(part, dtype)
+        total = values if total is None else compute(total, values)
+    return narrow(total, dtype)
+
+
+def _split(elements: np.ndarray, count: int, place: int) -> np.ndarray:
+    """One of so many parts, along the first dimension."""
+    rows = elements.shape[0] // count
+    return elements[place * rows : (place + 1) * rows]
+
+
+def _for_each(call: Call, give: Any, *, same: bool = False) -> None:
+    """Exchange each source; `give` makes what is received of what all sent."""
+    meeting = begin(call)
+    if meeting is None:
+        return
+    pairs = list(zip(call.operands["srcs"], call.operands["dsts"]))
+    mine = [meeting.sent(src, "srcs") for src, _ in pairs]
+    brought = meeting.exchange(mine)
+    for number, (_, dst) in enumerate(pairs):
+        theirs = _nth(brought, number)
+        if meeting.require_alike(mine[number], "srcs", theirs):
+            parts = [values for values, _ in theirs]
+            received = give(meeting, parts, dst)
+            meeting.receive(dst, "dsts", received, same=same)
+    meeting.end()
+
+
+def _nth(brought: Sequence[Any], number: int) -> list[tuple[np.ndarray, str]]:
+    """What each rank brought of one of several tensors; nothing, if it has fewer."""
+    return [
+        (values[number] if number < len(values) else np.empty(0, bool), place)
+        for values, place in brought
+    ]
+
+
+def _same_shape(shape: tuple[int, ...], count: int, dim: int) -> Any:
+    return shape
+
+
+def _longer(shape: tuple[int, ...], count: int, dim: int) -> Any:
+    return (*shape[:dim], shape[dim] * count, *shape[dim + 1 :])
+
+
+def _shorter(shape: tuple[int, ...], count: int, dim: int) -> Any:
+    if shape[0] % count:
+        return f"srcs has {shape[0]} rows, which {count} ranks do not divide"
+    return (shape[0] // count, *shape[1:])
+
+
+def _divided(shape: tuple[int, ...], count: int, dim: int) -> Any:
+    wanted = _shorter(shape, count, dim)
+    return wanted if isinstance(wanted, str) else shape
+
+
+_LISTS = (valid_group, tensors("srcs", "dsts"), priority_of_gen4)
+
+
+# -- all_reduce ------------------------------------------------------------------------
+def _all_reduce(call: Call) -> None:
+    op = call.attributes["op"]
+
+    def give(meeting: Meeting, parts: list[np.ndarray], dst: View) -> np.ndarray:
+        return reduced(op, parts, dst.dtype)
+
+    _for_each(call, give, same=True)
+
+
+@instruction(
+    Engine.dma,
+    srcs=sources(),
+    dsts=targets(),
+    operations=REDUCTION,
+    rules=[in_order(*_LISTS, fits(_same_shape))],
+    meaning=_all_reduce,
+    cost=lambda made, chip: 1.0,
+    samples=no_samples,
+    refused=no_samples,
+    since=SINCE,
+)
+def all_reduce(
+    srcs: Any,
+    dsts: Any,
+    replica_group: ReplicaGroup,
+    op: Any,
+    priority: int | None = None,
+    name: str | None = None,
+) -> Instruction:
+    """Reduce the tensors of all ranks, element by element; each gets the result.
+
+    Floats are reduced in float32 in the order of the ranks in their list, integers
+    exactly.
+
+    Args:
+        srcs: tensors that the kernel has made, in HBM, or one of two dimensions in
+            SBUF. Ranks of one core send from ``private_hbm``.
+        dsts: as many, of the same shapes and dtypes.
+        replica_group: which ranks reduce together.
+        op: ``nl.add``, ``nl.minimum`` or ``nl.maximum``.
+        priority: 0 to 3, on gen4; the simulator does not look at it.
+    """
+    raise NotImplementedError
+
+
+# -- all_gather ------------------------------------------------------------------------
+def _all_gather(call: Call) -> None:
+    dim = call.attributes["collective_dim"]
+
+    def give(meeting: Meeting, parts: list[np.ndarray], dst: View) -> np.ndarray:
+        return np.concatenate(parts, dim)
+
+    _for_each(call, give, same=True)
+
+
+@instruction(
+    Engine.dma,
+    srcs=sources(),
+    dsts=targets(),
+    rules=[in_order(*_LISTS, equal_lists, fits(_longer))],
+    meaning=_all_gather,
+    cost=lambda made, chip: 1.0,
+    samples=no_samples,
+    refused=no_samples,
+    since=SINCE,
+)
+def all_gather(
+    srcs: Any,
+    dsts: Any,
+    replica_group: ReplicaGroup,
+    collective_dim: int,
+    priority: int | None = None,
+    name: str | None = None,
+) -> Instruction:
+    """Give each rank the tensors of all, one after the other.
+
+    Args:
+        srcs: as for ``all_reduce``.
+        dsts: as many; along `collective_dim` as many times as long as there are ranks.
+        replica_group: which ranks gather together, lists of one length.
+        collective_dim: 0; in SBUF also 1.
+        priority: 0 to 3, on gen4; the simulator does not look at it.
+    """
+    raise NotImplementedError
+
+
+# -- reduce_scatter --------------------------------------------------------------------
+def _reduce_scatter(call: Call) -> None:
+    op = call.attributes["op"]
+
+    def give(meeting: Meeting, parts: list[np.ndarray], dst: View) -> np.ndarray:
+        count, place = len(meeting.ranks), meeting.place
+        return reduced(op, [_split(p, count, place) for p in parts], dst.dtype)
+
+    _for_each(call, give)
+
+
+@instruction(
+    Engine.dma,
+    srcs=sources(),
+    dsts=targets(),
+    operations=REDUCTION,
+    rules=[in_order(*_LISTS, equal_lists, fits(_shorter))],
+    meaning=_reduce_scatter,
+    cost=lambda made, chip: 1.0,
+    samples=no_samples,
+    refused=no_samples,
+    since=SINCE,
+)
+def reduce_scatter(
+    srcs: Any,
+    dsts: Any,
+    replica_group: ReplicaGroup,
+    collective_dim: int,
+    op: Any,
+    priority: int | None = None,
+    name: str | None = None,
+) -> Instruction:
+    """Reduce the tensors of all ranks; each gets its part of the result.
+
+    Args:
+        srcs: as for ``all_reduce``; the ranks divide the first dimension.
+        dsts: as many; the first dimension is a rank's part.
+        replica_group: which ranks reduce together, lists of one length.
+        collective_dim: 0.
+        op: ``nl.add``, ``nl.minimum`` or ``nl.maximum``.
+        priority: 0 to 3, on gen4; the simulator does not look at it.
+    """
+    raise NotImplementedError
+
+
+# -- all_to_all ------------------------------------------------------------------------
+def _all_to_all(call: Call) -> None:
+    def give(meeting: Meeting, parts: list[np.ndarray], dst: View) -> np.ndarray:
+        count, place = len(meeting.ranks), meeting.place
+        return np.concatenate([_split(part, count, place) for part in parts])
+
+    _for_each(call, give)
+
+
+@instruction(
+    Engine.dma,
+    srcs=sources(),
+    dsts=targets(),
+    rules=[in_order(*_LISTS, on_hbm, equal_lists, fits(_divided))],
+    meaning=_all_to_all,
+    cost=lambda made, chip: 1.0,
+    samples=no_samples,
+    refused=no_samples,
+    since=SINCE,
+)
+def all_to_all(
+    srcs: Any,
+    dsts: Any,
+    replica_group: ReplicaGroup,
+    collective_dim: int,
+    priority: int | None = None,
+    name: str | None = None,
+) -> Instruction:
+    """Send each rank its part of a tensor, and receive as many parts.
+
+    Args:
+        srcs: tensors in HBM that the kernel has made; the ranks divide the first
+            dimension.
+        dsts: as many, of the same shapes.
+        replica_group: which ranks exchange parts, lists of one length.
+        collective_dim: 0.
+        priority: 0 to 3, on gen4; the simulator does not look at it.
+    """
+    raise NotImplementedError
+
+
+# -- collective_permute ----------------------------------------------------------------
+def _pairs_of_ranks(made: Instruction, chip: Chip) -> str | None:
+    pairs = made.attributes["source_target_pairs"]
+    if not isinstance(pairs, tuple) or not pairs:
+        return f"source_target_pairs is {pairs!r}, and must be a list of pairs"
+    for pair in pairs:
+        if not isinstance(pair, tuple) or [type(r) for r in pair] != [int, int]:
+            return f"source_target_pairs has {pair!r}, which is no pair of ranks"
+    for ranks, what in zip(zip(*pairs), ("source", "target")):
+        for rank in ranks:
+            if rank < 0 or ranks.count(rank) > 1:
+                return f"source_target_pairs has rank {rank} as a {what} " + (
+                    "twice" if rank >= 0 else "too"
+                )
+    return None
+
+
+def _equal_shapes(made: Instruction, chip: Chip) -> str | None:
+    (src,), (dst,) = made.operands["srcs"], made.operands["dsts"]
+    if tuple(src.shape) != tuple(dst.shape):
+        return (
+            f"srcs has the shape {list(src.shape)} and dsts {list(dst.shape)}: they "
+            "must be equal"
+        )
+    return None
+
+
+def _permute(call: Call) -> None:
+    pairs = call.attributes["source_target_pairs"]
+    ranks = sorted({rank for pair in pairs for rank in pair})
+    core = call.machine.core
+    count = 1 if core is None else core.together.ranks
+    if ranks[-1] >= count:
+        text = f"rank {ranks[-1]} does not take part: there are {count} ranks"
+        call.report("wrong-operand", text)
+        return
+    rank = rank_of(call)
+    if rank not in ranks or not memories_fit(call):
+        return
+    meeting = Meeting(call, ranks)
+    (src,), (dst,) = call.operands["srcs"], call.operands["dsts"]
+    sends = any(rank == source for source, _ in pairs)
+    brought = meeting.exchange(meeting.sent(src, "srcs") if sends else None)
+    for source, target in pairs:
+        if target == rank:
+            pass_on(meeting, brought[ranks.index(source)], dst, "dsts", source)
+    meeting.end()
+
+
+def pass_on(meeting: Meeting, brought: Any, dst: View, name: str, source: int) -> None:
+    """Receive what one rank sends."""
+    values, place = brought
+    if values.shape != tuple(dst.shape) or values.dtype != dst.dtype.element:
+        meeting.call.report(
+            "wrong-operand",
+            f"{name} is {list(dst.shape)} {dst.dtype.name}, and rank {source} sends "
+            f"{list(values.shape)} of {values.dtype} at {place}",
+        )
+        return
+    meeting.receive(dst, name, values)
+
+
+@instruction(
+    Engine.dma,
+    srcs=sources(),
+    dsts=targets(),
+    rules=[
+        in_order(
+            *(tensors("srcs", "dsts"), priority_of_gen4, on_hbm, one_tensor),
+            *(_pairs_of_ranks, _equal_shapes),
+        )
+    ],
+    meaning=_permute,
+    cost=lambda made, chip: 1.0,
+    samples=no_samples,
+    refused=no_samples,
+    since=SINCE,
+)
+def collective_permute(
+    srcs: Any,
+    dsts: Any,
+    source_target_pairs: Any,
+    priority: int | None = None,
+    name: str | None = None,
+) -> Instruction:
+    """Send tensors from rank to rank, as pairs say.
+
+    A rank that no pair has for a target keeps what it has in `dsts`; one that is in no
+    pair goes on at once.
+
+    Args:
+        srcs: one tensor in HBM that the kernel has made.
+        dsts: one of the same shape and dtype.
+        source_target_pairs: (source, target): a rank is the source of one pair at most,
+            and the target of one.
+        priority: 0 to 3, on gen4; the simulator does not look at it.
+    """
+    raise NotImplementedError

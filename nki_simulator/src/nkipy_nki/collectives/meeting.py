@@ -1,0 +1,344 @@
+"""How ranks meet in a collective: who takes part, what they bring, who writes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nkipy.chips import Chip
+from nkipy_nki.cores import Core
+from nkipy_nki.machine import Call
+from nkipy_nki.program import Instruction, View
+from nkipy_nki.records import OperandRule, Rule, Sample, reads, writes
+from nkipy_nki.regions import HBM, MemoryRegion
+
+__all__ = [
+    "SHARED_VARIABLE",
+    "SINCE",
+    "Brought",
+    "Meeting",
+    "begin",
+    "fits",
+    "in_order",
+    "memories_fit",
+    "no_samples",
+    "on_hbm",
+    "one_tensor",
+    "priority_of_gen4",
+    "rank_of",
+    "ranks_of",
+    "sources",
+    "targets",
+    "tensors",
+]
+
+#: With this variable set to 1, ranks of one core that share an HBM share tensors too.
+SHARED_VARIABLE = "NKI_LNC1_SHARED_HBM"
+SINCE = 3
+_REACHED = frozenset({MemoryRegion.sbuf, *HBM})
+
+
+def no_samples() -> Iterator[Sample]:
+    """One core alone cannot be tried: test_collectives.py runs kernels on ranks."""
+    return iter(())
+
+
+def sources(**others: Any) -> OperandRule:
+    """A list of tensors that are sent."""
+    return reads(_REACHED, several=True, aligned=False, **others)
+
+
+def targets(**others: Any) -> OperandRule:
+    """A list of tensors that are received into."""
+    return writes(_REACHED, several=True, aligned=False, **others)
+
+
+# -- rules -----------------------------------------------------------------------------
+def in_order(*rules: Rule) -> Rule:
+    """A rule: the first problem of these, of which each relies on those before."""
+
+    def rule(made: Instruction, chip: Chip) -> str | None:
+        return next(filter(None, (one(made, chip) for one in rules)), None)
+
+    return rule
+
+
+def tensors(*names: str) -> Rule:
+    """A rule: these operands are lists of as many tensors, as collectives take them.
+
+    The first are sources, the last is of targets.
+    """
+
+    def rule(made: Instruction, chip: Chip) -> str | None:
+        lists = {name: made.operands[name] for name in names}
+        for name, views in lists.items():
+            if not isinstance(views, tuple) or not views:
+                return f"{name} is {views!r}, and must be a list of tensors"
+        if len({len(views) for views in lists.values()}) > 1:
+            counts = ", ".join(f"{n} has {len(views)}" for n, views in lists.items())
+            return f"{counts} tensors: they must have as many"
+        return (
+            _of_a_kernels_own(lists) or _in_one_memory(lists) or _of_equal_types(lists)
+        )
+
+    return rule
+
+
+def _of_a_kernels_own(lists: dict[str, Any]) -> str | None:
+    for name in list(lists)[:-1]:
+        for view in lists[name]:
+            if view.allocation.role == "input":
+                return (
+                    f"{name} has {view.allocation}, an argument of the kernel: copy it "
+                    "to a tensor that the kernel makes, and send that"
+                )
+    for name, views in lists.items():
+        for view in views:
+            if view.dynamic is not None:
+                return f"{name} has a view whose index only the run knows"
+    return None
+
+
+def _in_one_memory(lists: dict[str, Any]) -> str | None:
+    regions = {n: {v.region for v in views} for n, views in lists.items()}
+    for name, found in regions.items():
+        if len(found) > 1:
+            names = " and ".join(sorted(region.value for region in found))
+            return f"{name} are in {names}: they must be in one memory"
+    on_chip = {next(iter(found)).is_on_chip for found in regions.values()}
+    if len(on_chip) > 1:
+        return "some tensors are in SBUF and some in HBM: all must be in one of them"
+    if on_chip == {False}:
+        return None
+    for name, views in lists.items():
+        if len(views) > 1:
+            return f"{name} has {len(views)} tensors, and may have one in SBUF"
+        if len(views[0].shape) != 2:
+            return f"{name} has the shape {list(views[0].shape)}, and must have 2 dims"
+    return None
+
+
+def _of_equal_types(lists: dict[str, Any]) -> str | None:
+    for views in zip(*lists.values()):
+        dtypes = [view.dtype.name for view in views]
+        if len(set(dtypes)) > 1:
+            found = ", ".join(f"{n} {d}" for n, d in zip(lists, dtypes))
+            return f"element types differ ({found}): they must be equal"
+    return None
+
+
+def on_hbm(made: Instruction, chip: Chip) -> str | None:
+    """A rule: the tensors are in HBM."""
+    for name, view in made.views():
+        if view.region.is_on_chip and name != "metadata_tensor":
+            return f"{name} is in {view.region.value}, and must be in HBM"
+    return None
+
+
+def one_tensor(made: Instruction, chip: Chip) -> str | None:
+    """A rule: lists are of one tensor."""
+    for name, operand in made.operands.items():
+        if isinstance(operand, tuple) and len(operand) != 1:
+            return f"{name} has {len(operand)} tensors, and must have one"
+    return None
+
+
+def priority_of_gen4(made: Instruction, chip: Chip) -> str | None:
+    """A rule: a priority is 0 to 3, and of gen4."""
+    priority = made.attributes["priority"]
+    if priority is None:
+        return None
+    if type(priority) is not int or not 0 <= priority <= 3:
+        return f"priority is {priority!r}, and may be 0 to 3"
+    if chip.generation < 4:
+        return f"priority is of gen4 and later, and the target is {chip.nki_name}"
+    return None
+
+
+def fits(shape: Callable[[tuple[int, ...], int, int], Any]) -> Rule:
+    """A rule: a target's shape is what `shape` gives.
+
+    Args:
+        shape: of a source's shape, how many ranks a list has, and `collective_dim` (0
+            if there is none): a shape, or what is wrong.
+    """
+
+    def rule(made: Instruction, chip: Chip) -> str | None:
+        count = len(made.attributes["replica_group"][0])
+        dim = made.attributes.get("collective_dim", 0)
+        for src, dst in zip(made.operands["srcs"], made.operands["dsts"]):
+            on_chip = src.region.is_on_chip
+            most = 1 if on_chip and made.record.name == "all_gather" else 0
+            if type(dim) is not int or not 0 <= dim <= most:
+                return f"collective_dim is {dim!r}, and may be 0{' or 1' * most} here"
+            wanted = shape(tuple(src.shape), count, dim)
+            if isinstance(wanted, str):
+                return wanted
+            if tuple(dst.shape) != wanted:
+                return (
+                    f"dsts has the shape {list(dst.shape)}, and must have "
+                    f"{list(wanted)} for {list(src.shape)} of {count} ranks"
+                )
+        return None
+
+    return rule
+
+
+# -- meeting ---------------------------------------------------------------------------
+class Brought(NamedTuple):
+    """What a rank brought.
+
+    Attributes:
+        values: what it sends.
+        place: where it did.
+    """
+
+    values: Any
+    place: str
+
+
+class Meeting:
+    """A collective as one core carries it out.
+
+    Args:
+        call: the instruction.
+        ranks: who takes part, this core's rank among them.
+
+    Attributes:
+        ranks: who takes part.
+        place: of this core's rank among them.
+    """
+
+    def __init__(self, call: Call, ranks: Sequence[int]) -> None:
+        self.call = call
+        self.ranks = tuple(ranks)
+        self.core = call.machine.core
+        self.place = self.ranks.index(rank_of(call))
+        self._members: list[Core] = []
+        if self.core is not None:
+            for rank in self.ranks:
+                self._members += self.core.together.of_rank(rank)
+
+    def sent(self, view: View, name: str) -> np.ndarray:
+        """A copy of a tensor's elements, as it is sent."""
+        self._note(view, name, False)
+        return self.call.elements(view, name).copy()
+
+    def _note(self, view: View, name: str, is_write: bool) -> None:
+        if self.core is not None:
+            machine, instruction = self.call.machine, self.call.instruction
+            self.core.access(machine, instruction, name, view, is_write)
+
+    def exchange(self, values: Any) -> list[Brought]:
+        """Wait for all, and take what each rank brought, by its place."""
+        mine = Brought(values, str(self.call.instruction.line))
+        if self.core is None:
+            return [mine]
+        brought = self._meet("begin", mine)
+        return [
+            brought[self.core.together.of_rank(rank)[self.core.core]]
+            for rank in self.ranks
+        ]
+
+    def end(self) -> None:
+        """Wait until all have what they receive."""
+        if self.core is not None:
+            self._meet("end", None)
+
+    def _meet(self, part: str, offer: Any) -> dict[Core, Any]:
+        assert self.core is not None
+        key = self.call.instruction.record.name, part
+        return self.core.meet(self.call.instruction, key, self._members, offer)
+
+    def receive(
+        self, view: View, name: str, elements: np.ndarray, *, same: bool = False
+    ) -> None:
+        """Store what is received.
+
+        Args:
+            view: where it goes.
+            name: the operand's.
+            elements: what it is.
+            same: whether it is the same on all ranks. Those that share the tensor then
+                write it once, as the cores of a rank do in any case.
+        """
+        if self._writes(view, same):
+            self._note(view, name, True)
+            self.call.store_part(view, elements.reshape(view.shape))
+
+    def _writes(self, view: View, same: bool) -> bool:
+        core = self.core
+        if core is None or core.shared_tensor(view.allocation) is None:
+            return True
+        sharing = [
+            other
+            for other in self._members
+            if other.shared is core.shared and (same or other.rank == core.rank)
+        ]
+        return sharing[0] is core
+
+    def require_alike(self, mine: np.ndarray, name: str, brought: list[Any]) -> bool:
+        """Report a rank that sends elements of another type or shape."""
+        for rank, (theirs, place) in zip(self.ranks, brought):
+            if theirs.shape != mine.shape or theirs.dtype != mine.dtype:
+                self.call.report(
+                    "wrong-operand",
+                    f"{name} is {list(mine.shape)} of {mine.dtype}, and that of rank "
+                    f"{rank} is {list(theirs.shape)} of {theirs.dtype} at {place}",
+                )
+                return False
+        return True
+
+
+def rank_of(call: Call) -> int:
+    """The rank that carries out an instruction."""
+    core = call.machine.core
+    return 0 if core is None else core.rank
+
+
+def ranks_of(call: Call, group: Sequence[Sequence[int]]) -> Sequence[int] | None:
+    """The list of a replica group in which the rank is that carries it out."""
+    core = call.machine.core
+    count = 1 if core is None else core.together.ranks
+    rank = rank_of(call)
+    for ranks in group:
+        beyond = [r for r in ranks if r >= count]
+        if beyond:
+            text = f"rank {beyond[0]} does not take part: nki.simulate_ranks was given "
+            call.report("wrong-operand", text + f"the arguments of {count}")
+            return None
+        if rank in ranks:
+            return ranks
+    call.report("wrong-operand", f"rank {rank} is in no list of the replica group")
+    return None
+
+
+def memories_fit(call: Call) -> bool:
+    """Report tensors in ``shared_hbm`` where a rank has one core."""
+    core = call.machine.core
+    if core is not None and core.together.lnc > 1:
+        return True
+    for name, view in call.instruction.views():
+        if view.region is not MemoryRegion.shared_hbm or name == "metadata_tensor":
+            continue
+        if not call.instruction.record.operands[name].written:
+            text = f"{name} is in shared_hbm, and must be in private_hbm if a rank has "
+            call.report("wrong-operand", text + "one core")
+            return False
+        if os.environ.get(SHARED_VARIABLE) != "1":
+            text = f"{name} is in shared_hbm, and a rank has one core: it must be in "
+            text += f"private_hbm, unless {SHARED_VARIABLE}=1"
+            call.report("wrong-operand", text)
+            return False
+    return True
+
+
+def begin(call: Call) -> Meeting | None:
+    """The meeting of the ranks of ``replica_group``; None if something is reported."""
+    ranks = ranks_of(call, call.attributes["replica_group"])
+    if ranks is None or not memories_fit(call):
+        return None
+    return Meeting(call, ranks)

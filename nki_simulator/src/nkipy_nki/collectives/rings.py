@@ -1,0 +1,346 @@
+"""Ranks in a ring: each sends to the next one of its list, over channels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from nkipy.chips import Chip
+from nkipy_nki.collectives.exchanges import REDUCTION, pass_on, reduced
+from nkipy_nki.collectives.groups import ReplicaGroup, valid_group
+from nkipy_nki.collectives.meeting import (
+    SINCE,
+    Meeting,
+    begin,
+    in_order,
+    no_samples,
+    priority_of_gen4,
+    rank_of,
+    ranks_of,
+    sources,
+    targets,
+    tensors,
+)
+from nkipy_nki.declaring import instruction
+from nkipy_nki.engines import Engine
+from nkipy_nki.errors import NkiValidationError
+from nkipy_nki.machine import Call
+from nkipy_nki.program import Instruction, View
+from nkipy_nki.records import OperandRule, writes
+from nkipy_nki.registers import VirtualRegister, new_register
+from nkipy_nki.running import kernel_line
+
+__all__ = [
+    "collective_permute_implicit",
+    "collective_permute_implicit_current_processing_rank_id",
+    "collective_permute_implicit_reduce",
+    "rank_id",
+]
+
+_MOST_CHANNELS = 4
+
+
+def _channels(made: Instruction, chip: Chip) -> str | None:
+    ids = made.attributes["channel_ids"]
+    if not isinstance(ids, tuple) or ids != tuple(range(len(ids))):
+        return f"channel_ids is {ids!r}, and must count from 0"
+    count = len(made.operands["dsts_by_channel"])
+    if len(ids) != count:
+        return f"channel_ids has {len(ids)} channels, and there are {count} tensors"
+    if count > _MOST_CHANNELS:
+        return f"there are {count} channels, and may be {_MOST_CHANNELS}"
+    return None
+
+
+def _same_shapes(made: Instruction, chip: Chip) -> str | None:
+    for views in zip(*made.operands.values()):
+        shapes = [list(view.shape) for view in views]
+        if any(shape != shapes[0] for shape in shapes):
+            return f"the shapes of a channel are {shapes}: they must be equal"
+    return None
+
+
+def _one_each(name: str, by_channel: Any) -> tuple[View, ...]:
+    """The tensors of lists that have one each."""
+    if not isinstance(by_channel, (list, tuple)) or not by_channel:
+        _refuse(f"{name} is {by_channel!r}, and must be a list for each channel")
+    for channel in by_channel:
+        if not isinstance(channel, (list, tuple)) or len(channel) != 1:
+            _refuse(f"{name} has {channel!r}, and must have lists of one tensor")
+    return tuple(channel[0] for channel in by_channel)
+
+
+def _refuse(text: str) -> None:
+    raise NkiValidationError(f"{text}\n  at {kernel_line()}")
+
+
+def _send_on(call: Call, give: Any) -> None:
+    """Send what `give` makes of a channel's sources to the next rank."""
+    meeting = begin(call)
+    if meeting is None:
+        return
+    channels = range(len(call.operands["dsts_by_channel"]))
+    brought = meeting.exchange([give(meeting, channel) for channel in channels])
+    before = (meeting.place - 1) % len(meeting.ranks)
+    values, place = brought[before]
+    for channel, dst in enumerate(call.operands["dsts_by_channel"]):
+        one = values[channel] if channel < len(values) else np.empty(0, bool)
+        pass_on(meeting, (one, place), dst, "dsts_by_channel", meeting.ranks[before])
+    meeting.end()
+
+
+# -- collective_permute_implicit -------------------------------------------------------
+def _implicit(call: Call) -> None:
+    def give(meeting: Meeting, channel: int) -> np.ndarray:
+        return meeting.sent(
+            call.operands["srcs_by_channel"][channel], "srcs_by_channel"
+        )
+
+    _send_on(call, give)
+
+
+_RULES = (valid_group, priority_of_gen4, _channels, _same_shapes)
+
+
+def _record_implicit(
+    srcs_by_channel: Any,
+    dsts_by_channel: Any,
+    replica_group: Any,
+    channel_ids: Any,
+    priority: Any,
+    name: str | None = None,
+) -> Instruction:
+    """Send tensors to the next rank: see ``nki.collectives``."""
+    raise NotImplementedError
+
+
+_record_implicit.__name__ = "collective_permute_implicit"
+_emit_implicit = instruction(
+    Engine.dma,
+    srcs_by_channel=sources(),
+    dsts_by_channel=targets(),
+    rules=[in_order(tensors("srcs_by_channel", "dsts_by_channel"), *_RULES)],
+    meaning=_implicit,
+    cost=lambda made, chip: 1.0,
+    samples=no_samples,
+    refused=no_samples,
+    since=SINCE,
+)(_record_implicit)
+
+
+def collective_permute_implicit(
+    srcs_by_channel: Sequence[Sequence[Any]],
+    dsts_by_channel: Sequence[Sequence[Any]],
+    replica_group: ReplicaGroup,
+    channel_ids: Sequence[int] = (0,),
+    priority: int | None = None,
+    name: str | None = None,
+) -> Instruction:
+    """Send a tensor to the next rank of the list, and receive one of that before.
+
+    After the last rank comes the first one.
+
+    Args:
+        srcs_by_channel: for each channel, a list of one tensor that the kernel has
+            made. Ranks of one core send from ``private_hbm``.
+        dsts_by_channel: the same, of the same shapes and dtypes.
+        replica_group: the rings.
+        channel_ids: 0, 1 and so on, at most 4.
+        priority: 0 to 3, on gen4; the simulator does not look at it.
+        name: the instruction's.
+
+    Raises:
+        NkiValidationError: this is not so.
+    """
+    return _emit_implicit(
+        _one_each("srcs_by_channel", srcs_by_channel),
+        _one_each("dsts_by_channel", dsts_by_channel),
+        replica_group,
+        tuple(channel_ids),
+        priority,
+        name,
+    )
+
+
+# -- collective_permute_implicit_reduce ------------------------------------------------
+def _implicit_reduce(call: Call) -> None:
+    op = call.attributes["op"]
+
+    def give(meeting: Meeting, channel: int) -> np.ndarray:
+        names = ("srcs0_by_channel", "srcs1_by_channel")
+        views = [call.operands[name][channel] for name in names]
+        parts = [meeting.sent(view, name) for view, name in zip(views, names)]
+        return reduced(op, parts, views[0].dtype)
+
+    _send_on(call, give)
+
+
+def _record_reduce(
+    srcs0_by_channel: Any,
+    srcs1_by_channel: Any,
+    dsts_by_channel: Any,
+    replica_group: Any,
+    op: Any,
+    channel_ids: Any,
+    priority: Any,
+    name: str | None = None,
+) -> Instruction:
+    """Reduce two tensors and send them on: see ``nki.collectives``."""
+    raise NotImplementedError
+
+
+_record_reduce.__name__ = "collective_permute_implicit_reduce"
+_emit_reduce = instruction(
+    Engine.dma,
+    srcs0_by_channel=sources(),
+    srcs1_by_channel=sources(),
+    dsts_by_channel=targets(),
+    operations=REDUCTION,
+    rules=[
+        in_order(
+            tensors("srcs0_by_channel", "srcs1_by_channel", "dsts_by_channel"),
+            *_RULES,
+        )
+    ],
+    meaning=_implicit_reduce,
+    cost=lambda made, chip: 1.0,
+    samples=no_samples,
+    refused=no_samples,
+    since=SINCE,
+)(_record_reduce)
+
+
+def collective_permute_implicit_reduce(
+    srcs0_by_channel: Sequence[Sequence[Any]],
+    srcs1_by_channel: Sequence[Sequence[Any]],
+    dsts_by_channel: Sequence[Sequence[Any]],
+    replica_group: ReplicaGroup,
+    op: Any,
+    channel_ids: Sequence[int] = (0,),
+    priority: int | None = None,
+    name: str | None = None,
+) -> Instruction:
+    """Reduce two tensors, send the result to the next rank, and receive one.
+
+    Args:
+        srcs0_by_channel: for each channel, a list of one tensor: the left operand.
+        srcs1_by_channel: the same: the right operand.
+        dsts_by_channel: where the result of the rank before goes.
+        replica_group: the rings.
+        op: ``nl.add``, ``nl.minimum`` or ``nl.maximum``.
+        channel_ids: 0, 1 and so on, at most 4.
+        priority: 0 to 3, on gen4; the simulator does not look at it.
+        name: the instruction's.
+
+    Raises:
+        NkiValidationError: this is not so.
+    """
+    return _emit_reduce(
+        _one_each("srcs0_by_channel", srcs0_by_channel),
+        _one_each("srcs1_by_channel", srcs1_by_channel),
+        _one_each("dsts_by_channel", dsts_by_channel),
+        replica_group,
+        op,
+        tuple(channel_ids),
+        priority,
+        name,
+    )
+
+
+# -- ranks -----------------------------------------------------------------------------
+_REGISTER: OperandRule = writes((), register=True)
+
+
+def _set(call: Call, rank: int) -> None:
+    call.machine.registers[call.operands["dst"].id] = rank
+
+
+def _record_rank(dst: Any, name: str | None = None) -> Instruction:
+    """Set a register to the rank: see ``nki.collectives.rank_id``."""
+    raise NotImplementedError
+
+
+_record_rank.__name__ = "rank_id"
+_emit_rank = instruction(
+    Engine.sync,
+    dst=_REGISTER,
+    meaning=lambda call: _set(call, rank_of(call)),
+    cost=lambda made, chip: 1.0,
+    samples=no_samples,
+    refused=no_samples,
+)(_record_rank)
+
+
+def rank_id(name: str | None = None) -> VirtualRegister:
+    """The rank that runs the kernel, in a register.
+
+    Args:
+        name: the instruction's.
+    """
+    made: VirtualRegister = new_register(VirtualRegister)
+    _emit_rank(made, name)
+    return made
+
+
+def _step_of_a_channel(made: Instruction, chip: Chip) -> str | None:
+    step, channel = made.attributes["iteration_id"], made.attributes["channel_id"]
+    if type(step) is not int or step < 0:
+        return f"iteration_id is {step!r}, and must be an int from 0 on"
+    if type(channel) is not int or not 0 <= channel < _MOST_CHANNELS:
+        return f"channel_id is {channel!r}, and may be 0 to {_MOST_CHANNELS - 1}"
+    return None
+
+
+def _processed(call: Call) -> None:
+    ranks = ranks_of(call, call.attributes["replica_group"])
+    if ranks is not None:
+        place = ranks.index(rank_of(call)) - call.attributes["iteration_id"]
+        _set(call, ranks[place % len(ranks)])
+
+
+def _record_processed(
+    dst: Any,
+    iteration_id: Any,
+    replica_group: Any,
+    channel_id: Any,
+    name: str | None = None,
+) -> Instruction:
+    """Set a register to the rank whose data are there: see ``nki.collectives``."""
+    raise NotImplementedError
+
+
+_record_processed.__name__ = "collective_permute_implicit_current_processing_rank_id"
+_emit_processed = instruction(
+    Engine.sync,
+    dst=_REGISTER,
+    rules=[valid_group, _step_of_a_channel],
+    meaning=_processed,
+    cost=lambda made, chip: 1.0,
+    samples=no_samples,
+    refused=no_samples,
+    since=SINCE,
+)(_record_processed)
+
+
+def collective_permute_implicit_current_processing_rank_id(
+    iteration_id: int,
+    replica_group: ReplicaGroup,
+    channel_id: int = 0,
+    name: str | None = None,
+) -> VirtualRegister:
+    """The rank whose data a rank has after so many steps of a ring, in a register.
+
+    Args:
+        iteration_id: how often data were sent on: at 0 it is the rank's own.
+        replica_group: the rings.
+        channel_id: of the data, 0 to 3; the ring is the same for all.
+        name: the instruction's.
+
+    Raises:
+        NkiValidationError: this is not so.
+    """
+    made: VirtualRegister = new_register(VirtualRegister)
+    _emit_processed(made, iteration_id, replica_group, channel_id, name)
+    return made

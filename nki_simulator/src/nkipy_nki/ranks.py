@@ -1,0 +1,128 @@
+"""``nki.simulate_ranks``: runs a kernel on several ranks, which exchange tensors."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from nkipy.chips import Chip
+from nkipy_nki.arguments import Arguments
+from nkipy_nki.collectives.meeting import SHARED_VARIABLE
+from nkipy_nki.cores import Together
+from nkipy_nki.kernel import Kernel
+from nkipy_nki.simulation import Simulation, Simulator, configured_cores, launch
+from nkipy_nki.targets import target_chip
+
+__all__ = ["simulate_ranks"]
+
+
+def simulate_ranks(
+    kernel: Callable[..., Any],
+    args_per_rank: Sequence[Sequence[Any]],
+    *,
+    kwargs_per_rank: Sequence[Mapping[str, Any]] | None = None,
+    hbm_groups: Sequence[Sequence[int]] = (),
+    target: str | Chip | None = None,
+    findings: Mapping[str, str] | None = None,
+    order: Sequence[int] | None = None,
+) -> list[Simulation]:
+    """Run a kernel on several ranks in this process.
+
+    The ranks take turns: one runs at a time, until it waits for others in a function of
+    ``nki.collectives``. The results do not depend on time::
+
+        group = ReplicaGroup([[0, 1]])
+        ran = nki.simulate_ranks(kernel, [(x0, group), (x1, group)])
+        y0, y1 = (rank.values for rank in ran)
+
+    Args:
+        kernel: a kernel, ``kernel[2]`` for ranks of two cores, or a plain function.
+        args_per_rank: the arguments of each rank; there are as many ranks.
+        kwargs_per_rank: arguments by name of each rank; None for none.
+        hbm_groups: which ranks share an HBM, as in ``[[0, 1], [2, 3]]``; a rank that is
+            not named has one of its own. Ranks of one core that share one can meet in
+            ``nisa.core_barrier``. If ``NKI_LNC1_SHARED_HBM`` is 1, their tensors in
+            ``shared_hbm`` are the same, results among them. The two cores of a rank
+            share theirs in any case.
+        target: the chip, such as ``"trn2"`` or ``"gen3"``.
+        findings: levels (``"error"``, ``"warning"``, ``"off"``) of kinds of findings.
+        order: in which the cores take turns: all of their numbers, those of rank 0
+            first. None is that order. A kernel without races gives the same in any.
+
+    Returns:
+        What each rank gave: its results are ``values``.
+
+    Raises:
+        NkiValidationError: the kernel does what is not allowed, or a rank waits for one
+            that does not come; it says which rank it is.
+        ValueError: the arguments above do not fit each other, or ranks write to an
+            array that was given to several.
+    """
+    function, lnc = kernel, None
+    if isinstance(kernel, Kernel):
+        function, lnc = kernel.func, kernel.lnc
+    lnc = lnc or configured_cores()
+    chip = target_chip(target)
+    count = len(args_per_rank)
+    kwargs = [{}] * count if kwargs_per_rank is None else kwargs_per_rank
+    if not count or len(kwargs) != count:
+        raise ValueError(
+            f"args_per_rank is of {count} ranks, and kwargs_per_rank of {len(kwargs)}"
+        )
+    _require_groups(hbm_groups, count, chip.cores_per_hbm // lnc)
+    signature = inspect.signature(function)
+    arguments = [
+        Arguments(signature, tuple(args), named)
+        for args, named in zip(args_per_rank, kwargs)
+    ]
+    copies = _copy_what_is_shared(arguments)
+    shares = lnc == 1 and os.environ.get(SHARED_VARIABLE) == "1"
+    together = Together(lnc, count, hbm_groups, order, shares=shares)
+    simulator = Simulator(function, lnc, chip, findings)
+    made = launch(simulator, arguments, together)
+    for rank, number in copies:
+        _require_unwritten(made[rank], rank, number)
+    return made
+
+
+def _require_groups(groups: Sequence[Sequence[int]], count: int, most: int) -> None:
+    named = [rank for group in groups for rank in group]
+    if sorted(named) != sorted(set(named) & set(range(count))):
+        raise ValueError(
+            f"hbm_groups is {groups}: each of {count} ranks may be there once"
+        )
+    for group in groups:
+        if len(group) > max(1, most):
+            raise ValueError(
+                f"hbm_groups has {group}, and an HBM is of {max(1, most)} ranks"
+            )
+
+
+def _copy_what_is_shared(arguments: Sequence[Arguments]) -> list[tuple[int, int]]:
+    """Give each rank memory of its own: the ranks and numbers of what is copied."""
+    copies: list[tuple[int, int]] = []
+    seen: list[np.ndarray] = []
+    for rank, given in enumerate(arguments):
+        for number, argument in enumerate(given.arrays):
+            if any(np.may_share_memory(argument.array, other) for other in seen):
+                argument.array = argument.array.copy()
+                copies.append((rank, number))
+        seen += [argument.array for argument in given.arrays]
+    return copies
+
+
+def _require_unwritten(ran: Simulation, rank: int, number: int) -> None:
+    """Require that a rank has only read an array that another was given too."""
+    for program in ran.programs:
+        made = program.allocations[program.inputs[number]]
+        for step in program.instructions():
+            for name, view in step.views():
+                if view.allocation is made and step.record.operands[name].written:
+                    raise ValueError(
+                        f"rank {rank} writes to {made.name} at {step.line}, and "
+                        "another rank was given the same array: give each its own"
+                    )
