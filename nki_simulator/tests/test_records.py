@@ -26,7 +26,7 @@ OF_REGISTERS = {
 OF_SEVERAL_CORES = {"core_barrier", "sendrecv"} | {
     name
     for name, record in INSTRUCTIONS.items()
-    if record.meaning.__module__.startswith("nkipy_nki.collectives")
+    if record.module.startswith("nkipy_nki.collectives")
 }
 
 RECORDS = [
