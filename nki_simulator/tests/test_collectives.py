@@ -103,6 +103,15 @@ def test_all_reduce_computes_as_documented(dtype: Any) -> None:
         np.testing.assert_array_equal(result, np.full((2, 3), total).astype(dtype))
 
 
+def test_floats_that_are_not_rounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers = [1.0, 2.0**-8, 2.0**-8, 2.0**-8]
+    inputs = [np.full((2, 3), n, ml_dtypes.bfloat16) for n in numbers]
+    kernel = exchanged(lambda s, d: ncc.all_reduce(s, d, ALL, "add"), (2, 3))
+    monkeypatch.setenv("NKI_PRECISE_FP", "0")
+    for ran in nki.simulate_ranks(kernel, [(x,) for x in inputs], target="trn2"):
+        np.testing.assert_array_equal(ran.values, np.float32(sum(numbers)))
+
+
 @pytest.mark.parametrize("group", [ALL, PAIRS])
 @pytest.mark.parametrize(
     "buffer, dim", [(nl.private_hbm, 0), (nl.sbuf, 0), (nl.sbuf, 1)]

@@ -7,6 +7,7 @@ import signal
 import threading
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -191,6 +192,17 @@ def test_scattered_rows_are_told_apart() -> None:
     with pytest.raises(NkiValidationError, match="core-race") as caught:
         run(scattered, X, where % 7)
     assert f"test_cores.py:{line_of(scattered, '# scatter')}" in str(caught.value)
+
+
+def test_floats_that_are_not_rounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = X.astype(ml_dtypes.bfloat16)
+    precise = run(sent, x).values
+    monkeypatch.setenv("NKI_PRECISE_FP", "0")
+    kept = run(sent, x).values
+    assert (precise.dtype, kept.dtype) == (x.dtype, np.float32)
+    expected = np.tile(x[:4].astype(np.float32) + x[4:].astype(np.float32), (2, 1))
+    np.testing.assert_array_equal(kept, expected)
+    np.testing.assert_array_equal(precise, expected.astype(x.dtype))
 
 
 # -- races -----------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import ml_dtypes
@@ -52,11 +52,16 @@ class Argument:
         given: what the caller gave.
         array: its values in C's order: the caller's memory, or a copy. Of an
             :class:`ArraySpec`, that itself.
+        dtype: that of its elements, however their values are kept.
     """
 
     name: str
     given: Any
     array: Any
+    dtype: np.dtype = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.dtype = self.array.dtype
 
     def widen(self) -> None:
         """Keep its values in float32, apart from the caller's array."""

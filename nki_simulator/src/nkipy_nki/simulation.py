@@ -226,7 +226,7 @@ class CoreRun(Run):
             region=region,
             shape=tuple(argument.array.shape),
             dtype=tensor_dtype(
-                argument.array.dtype, argument.array.shape, precise=self.precise
+                argument.dtype, argument.array.shape, precise=self.precise
             ),
             name=argument.name,
             line=_first_line(function),

@@ -133,8 +133,8 @@ def _small_for_gpsimd(made: Instruction, chip: Chip) -> str | None:
     if not isinstance(given, dma_engine):
         return f"dma_engine is {given!r}, and may be {', '.join(map(repr, dma_engine))}"
     src = made.operands["src"]
-    limit = _GPSIMD_LIMITS.get(src.dtype.itemsize)
-    size = math.prod(src.shape[1:]) * src.dtype.itemsize
+    limit = _GPSIMD_LIMITS.get(src.dtype.device_itemsize)
+    size = math.prod(src.shape[1:]) * src.dtype.device_itemsize
     if given is dma_engine.dma or limit is None or size <= limit:
         return None
     return (
