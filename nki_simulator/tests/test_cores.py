@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import json
+import random
 import signal
 import threading
 from typing import Any
@@ -18,7 +20,8 @@ from nkipy_nki.errors import NkiProgramError, NkiValidationError
 from nkipy_nki.kernel import Kernel
 from nkipy_nki.replaying import replay
 from nkipy_nki.simulation import Simulation, Simulator
-from nkipy_nki.wire import decode, encode
+from nkipy_nki.wire import _HEADER, _MAGIC, VERSION, decode, encode
+from tests.support.nki.damage import damage
 from tests.support.nki.lines import line_of
 
 X = np.arange(8 * 16, dtype=np.float32).reshape(8, 16) / 4 - 7
@@ -497,6 +500,49 @@ def test_programs_that_do_not_fit_are_no_program() -> None:
     for pair in ((first, other), (other, first)):
         with pytest.raises((NkiProgramError, NkiValidationError)):
             replay(decode(encode(pair)), [X])
+
+
+@pytest.mark.parametrize("kernel", [swapped, sent])
+def test_a_damaged_program_of_two_cores_is_refused_or_runs(kernel: Kernel) -> None:
+    rng = random.Random(7)
+    text = encode(run(kernel, X).programs)[_HEADER.size :]
+    for _ in range(100):
+        document = json.loads(text)
+        damage(document, rng)
+        damaged = json.dumps(document).encode()
+        try:
+            programs = decode(_HEADER.pack(_MAGIC, VERSION, len(damaged)) + damaged)
+            replay(programs, [X.copy()])
+        except (NkiProgramError, NkiValidationError):
+            continue
+
+
+@nki.jit
+def writes_bytes(x: Any) -> Any:
+    """Each core writes as other elements what the other one does not."""
+    result = nl.ndarray(x.shape, x.dtype, buffer=nl.shared_hbm)
+    tile = nl.ndarray(x.shape, x.dtype)
+    nisa.memset(tile, 0.0)
+    if nl.program_id(0) == 0:
+        nisa.dma_copy(result.view(nl.uint8)[:, 1::2], tile.view(nl.uint8)[:, 1::2])
+    else:
+        nisa.dma_copy(result.view(nl.uint8)[:, ::2], tile.view(nl.uint8)[:, ::2])
+    nisa.core_barrier(result, (0, 1))
+    if nl.program_id(0) == 0:
+        nisa.dma_copy(result.view(nl.uint16)[:, 1:3], tile.view(nl.uint16)[:, 1:3])
+    else:
+        nisa.dma_copy(result[:, :1], tile[:, :1])  # meets it
+    return result
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_elements_of_other_types_are_told_apart(order: tuple[int, int]) -> None:
+    with pytest.warns(UserWarning, match="core-race"):
+        ran = run(writes_bytes, X, order=order, core_race="warning")
+    (found,) = ran.findings
+    lines = {found.line, found.details["other_line"]}
+    mark = line_of(writes_bytes, "# meets it")
+    assert lines == {mark, mark - 2}
 
 
 # -- interruption ----------------------------------------------------------------------

@@ -15,6 +15,7 @@ import nkipy_nki.language as nl
 from nkipy_nki.errors import NkiProgramError, NkiValidationError
 from nkipy_nki.replaying import replay
 from nkipy_nki.wire import _HEADER, _MAGIC, VERSION, decode, encode
+from tests.support.nki.damage import damage
 
 X = np.arange(8 * 16, dtype=np.float32).reshape(8, 16)
 
@@ -68,28 +69,13 @@ def test_bytes_that_are_no_program_are_refused() -> None:
         decode(_HEADER.pack(_MAGIC, VERSION, len(deep)) + deep)
 
 
-_ODD = (None, True, -1, 0, 1, 7, 1 << 40, 1 << 70, 0.5, "", "sbuf", [], {}, [[]])
-
-
-def _places(found: Any) -> list[tuple[Any, Any]]:
-    """Every container of a document, with each of its keys."""
-    items: Any = ()
-    if isinstance(found, dict):
-        items = list(found.items())
-    elif isinstance(found, list):
-        items = list(enumerate(found))
-    return [(found, k) for k, _ in items] + [p for _, v in items for p in _places(v)]
-
-
 @pytest.mark.parametrize("seed", range(8))
 def test_a_damaged_program_is_refused_or_runs(seed: int) -> None:
     rng = random.Random(seed)
     text = _bytes()[_HEADER.size :]
     for _ in range(100):
         document = json.loads(text)
-        for _ in range(rng.randint(1, 2)):
-            container, key = rng.choice(_places(document))
-            container[key] = rng.choice(_ODD)
+        damage(document, rng)
         damaged = json.dumps(document).encode()
         try:
             programs = decode(_HEADER.pack(_MAGIC, VERSION, len(damaged)) + damaged)

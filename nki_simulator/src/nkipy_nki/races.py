@@ -8,6 +8,7 @@ the other, are a race. Elements are told apart exactly.
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -40,7 +41,9 @@ class _Kind:
         self.lines: list[Line] = []
         self._places: list[_Place] = []
         self._low, self._high = 0, 0
-        #: By byte, the number of the last access, from 1 on. Made when it is needed.
+        #: Bytes that are marked together: no element that was looked at is of fewer.
+        self._unit = 0
+        #: By unit, the number of the last access, from 1 on. Made when it is needed.
         self._last: np.ndarray | None = None
         self._marked = 0
 
@@ -50,6 +53,7 @@ class _Kind:
             self._low, self._high = place.low, place.high
         self._low = min(self._low, place.low)
         self._high = max(self._high, place.high)
+        self._refine(place.size)
         self.times.append(time)
         self.lines.append(line)
         self._places.append(place)
@@ -61,15 +65,22 @@ class _Kind:
             return None
         if place.low >= self._high or place.high <= self._low:
             return None
-        found = place.of(self._marks(place.nbytes))
+        self._refine(place.size)
+        found = place.of(self._marks(place.nbytes), self._unit)
         late = found[found > ordered]
         return int(late.min()) - 1 if late.size else None
 
+    def _refine(self, size: int) -> None:
+        """Mark units that elements of so many bytes are whole ones of."""
+        unit = math.gcd(self._unit, size)
+        if unit != self._unit:
+            self._unit, self._last, self._marked = unit, None, 0
+
     def _marks(self, nbytes: int) -> np.ndarray:
         if self._last is None:
-            self._last = np.zeros(nbytes, np.int32)
+            self._last = np.zeros(nbytes // self._unit, np.int32)
         for number in range(self._marked, len(self._places)):
-            self._places[number].set(self._last, number + 1)
+            self._places[number].set(self._last, self._unit, number + 1)
         self._marked = len(self._places)
         return self._last
 
@@ -78,47 +89,51 @@ class _Place:
     """Which bytes of a tensor an access is of.
 
     Attributes:
-        low: the first one.
+        size: bytes of an element.
+        low: the first byte.
         high: one behind the last one.
         nbytes: of the tensor.
     """
 
-    __slots__ = ("_bytes", "_view", "high", "low", "nbytes")
+    __slots__ = ("_places", "_view", "high", "low", "nbytes", "size")
 
     def __init__(self, access: Access) -> None:
         view = access.view
-        size = view.dtype.itemsize
+        self.size = view.dtype.itemsize
         self.nbytes = view.allocation.nbytes
-        self._view: View | None = view
-        if view.dynamic is None:
-            low, high = view.extent
-            self.low, self.high = low * size, high * size
-            return
-        call = Call(access.machine, access.instruction)
-        places, valid = call.places(view, access.name)
-        places = np.broadcast_to(places, view.shape)[np.broadcast_to(valid, view.shape)]
-        self._view = None
-        self._bytes = (places.reshape(-1, 1) * size + np.arange(size)).reshape(-1)
-        self.low = int(self._bytes.min(initial=self.nbytes))
-        self.high = int(self._bytes.max(initial=-1)) + 1
+        self._view = view
+        #: Of a view whose elements a tensor moves, where they lie, in elements.
+        self._places: np.ndarray | None = None
+        low, high = view.extent
+        if view.dynamic is not None:
+            call = Call(access.machine, access.instruction)
+            places, valid = call.places(view, access.name)
+            places = np.broadcast_to(places, view.shape)
+            self._places = places[np.broadcast_to(valid, view.shape)]
+            low = int(self._places.min(initial=self.nbytes))
+            high = int(self._places.max(initial=-1)) + 1
+        self.low, self.high = low * self.size, high * self.size
 
-    def of(self, marks: np.ndarray) -> np.ndarray:
-        """The marks of the bytes, of static views in place."""
-        view = self._view
-        if view is None:
-            return marks[self._bytes]
-        size = view.dtype.itemsize
-        step = marks.itemsize
-        shape = (*view.shape, size)
-        strides = (*(s * size * step for s in view.strides), step)
-        start = view.offset * size * step
-        return np.ndarray(shape, marks.dtype, marks, start, strides)
+    def of(self, marks: np.ndarray, unit: int) -> np.ndarray:
+        """The marks of its bytes, by `unit` bytes; those of static views in place."""
+        per = self.size // unit
+        if self._places is not None:
+            return marks[self._units(per)]
+        view, step = self._view, marks.itemsize
+        strides = (*(s * per * step for s in view.strides), step)
+        start = view.offset * per * step
+        return np.ndarray((*view.shape, per), marks.dtype, marks, start, strides)
 
-    def set(self, marks: np.ndarray, number: int) -> None:
-        if self._view is None:
-            marks[self._bytes] = number
+    def _units(self, per: int) -> np.ndarray:
+        assert self._places is not None
+        return (self._places[:, None] * per + np.arange(per)).reshape(-1)
+
+    def set(self, marks: np.ndarray, unit: int, number: int) -> None:
+        """Mark its bytes."""
+        if self._places is not None:
+            marks[self._units(self.size // unit)] = number
         else:
-            self.of(marks)[...] = number
+            self.of(marks, unit)[...] = number
 
 
 class Access(NamedTuple):
