@@ -495,6 +495,34 @@ def test_ranks_that_send_other_shapes_are_named() -> None:
         nki.simulate_ranks(kernel, args, target="trn2")
 
 
+DIFFERENT: dict[str, Callable[[int, Any, Any], Any]] = {
+    "op is add, and that of rank 1 is maximum": lambda rank, s, d: ncc.all_reduce(
+        s, d, [[0, 1]], ("add", "maximum")[rank]
+    ),
+    "the list of ranks is \\[0, 1\\], and that of rank 1 is \\[1, 0\\]": (
+        lambda rank, s, d: ncc.all_reduce(s, d, [[(0, 1), (1, 0)][rank]], "add")
+    ),
+    "source_target_pairs is": lambda rank, s, d: ncc.collective_permute(
+        s, d, [(0, 1), (1, 0)][: 1 + rank]
+    ),
+}
+
+
+@pytest.mark.parametrize("text", DIFFERENT)
+def test_ranks_must_say_the_same(text: str) -> None:
+    @nki.jit
+    def kernel(x: Any, rank: int) -> None:
+        src, dst = (
+            nl.ndarray(x.shape, x.dtype, buffer=nl.private_hbm) for _ in range(2)
+        )
+        nisa.dma_copy(src, x)
+        DIFFERENT[text](rank, [src], [dst])
+
+    args = [(values_of(rank, (4, 6)), rank) for rank in range(2)]
+    with pytest.raises(NkiValidationError, match=text):
+        nki.simulate_ranks(kernel, args, target="trn2")
+
+
 # -- what is refused -------------------------------------------------------------------
 TWO = ReplicaGroup([[0, 1]])
 REFUSED: dict[str, Callable[[Any, Any, Any], Any]] = {

@@ -148,6 +148,11 @@ class Core:
             accesses.note(Access(self, machine, instruction, name, view, is_write))
 
     # -- meetings ----------------------------------------------------------------------
+    def enter(self, instruction: Instruction) -> None:
+        """Carry out an instruction where cores may meet: it notes what it accesses."""
+        self._met = instruction
+        self.line = instruction.line
+
     def meet(
         self,
         instruction: Instruction,
@@ -158,7 +163,7 @@ class Core:
         """Wait for other cores: what they do afterwards comes after what this one did.
 
         Args:
-            instruction: where the core is. What it accesses the caller notes.
+            instruction: where the core is, see :meth:`enter`.
             key: which meeting it is.
             members: who must come, this one among them.
             offer: what this one brings.
@@ -166,8 +171,7 @@ class Core:
         Returns:
             What each brought.
         """
-        self._met = instruction
-        self.line = instruction.line
+        self.enter(instruction)
         if len(members) == 1:
             return {self: offer}
         place = f"{instruction.record.name} at {instruction.line}"

@@ -123,7 +123,7 @@ class Turns:
         """Let the first one begin, and wait for all."""
         try:
             self._pass_on()
-            while not self._done.wait(1.0):  # so that signals arrive on every system
+            while not self._done.wait(0.2):  # so that signals arrive on every system
                 pass
         except BaseException:  # such as KeyboardInterrupt
             self._stop()

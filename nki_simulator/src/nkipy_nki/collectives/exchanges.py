@@ -82,7 +82,7 @@ def _nth(brought: Sequence[Any], number: int) -> list[tuple[np.ndarray, str]]:
     """What each rank brought of one of several tensors; nothing, if it has fewer."""
     return [
         (values[number] if number < len(values) else np.empty(0, bool), place)
-        for values, place in brought
+        for values, place, _ in brought
     ]
 
 
@@ -317,6 +317,8 @@ def _permute(call: Call) -> None:
         text = f"rank {ranks[-1]} does not take part: there are {count} ranks"
         call.report("wrong-operand", text)
         return
+    if core is not None:
+        core.enter(call.instruction)
     rank = rank_of(call)
     if rank not in ranks or not memories_fit(call):
         return
@@ -326,13 +328,20 @@ def _permute(call: Call) -> None:
     brought = meeting.exchange(meeting.sent(src, "srcs") if sends else None)
     for source, target in pairs:
         if target == rank:
-            pass_on(meeting, brought[ranks.index(source)], dst, "dsts", source)
+            values, place, _ = brought[ranks.index(source)]
+            pass_on(meeting, values, place, dst, source)
     meeting.end()
 
 
-def pass_on(meeting: Meeting, brought: Any, dst: View, name: str, source: int) -> None:
-    """Receive what one rank sends."""
-    values, place = brought
+def pass_on(
+    meeting: Meeting,
+    values: np.ndarray,
+    place: str,
+    dst: View,
+    source: int,
+    name: str = "dsts",
+) -> None:
+    """Receive what one rank sends, at a place in its kernel."""
     if values.shape != tuple(dst.shape) or values.dtype != dst.dtype.element:
         meeting.call.report(
             "wrong-operand",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -194,10 +194,12 @@ class Brought(NamedTuple):
     Attributes:
         values: what it sends.
         place: where it did.
+        terms: what all must have said alike, by name.
     """
 
     values: Any
     place: str
+    terms: Mapping[str, Any]
 
 
 class Meeting:
@@ -234,14 +236,32 @@ class Meeting:
 
     def exchange(self, values: Any) -> list[Brought]:
         """Wait for all, and take what each rank brought, by its place."""
-        mine = Brought(values, str(self.call.instruction.line))
+        place = str(self.call.instruction.line)
+        mine = Brought(values, place, self._terms())
         if self.core is None:
             return [mine]
         brought = self._meet("begin", mine)
-        return [
+        theirs = [
             brought[self.core.together.of_rank(rank)[self.core.core]]
             for rank in self.ranks
         ]
+        for rank, other in zip(self.ranks, theirs):
+            self._require_terms(mine, rank, other)
+        return theirs
+
+    def _terms(self) -> dict[str, Any]:
+        names = ("op", "collective_dim", "source_target_pairs")
+        found = {n: a for n, a in self.call.attributes.items() if n in names}
+        return {"the list of ranks": list(self.ranks), **found}
+
+    def _require_terms(self, mine: Brought, rank: int, other: Brought) -> None:
+        for name, term in mine.terms.items():
+            if term != other.terms.get(name):
+                self.call.report(
+                    "wrong-operand",
+                    f"{name} is {term}, and that of rank {rank} is "
+                    f"{other.terms.get(name)} at {other.place}",
+                )
 
     def end(self) -> None:
         """Wait until all have what they receive."""

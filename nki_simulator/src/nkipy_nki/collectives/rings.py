@@ -84,10 +84,11 @@ def _send_on(call: Call, give: Any) -> None:
     channels = range(len(call.operands["dsts_by_channel"]))
     brought = meeting.exchange([give(meeting, channel) for channel in channels])
     before = (meeting.place - 1) % len(meeting.ranks)
-    values, place = brought[before]
+    values, place, _ = brought[before]
     for channel, dst in enumerate(call.operands["dsts_by_channel"]):
         one = values[channel] if channel < len(values) else np.empty(0, bool)
-        pass_on(meeting, (one, place), dst, "dsts_by_channel", meeting.ranks[before])
+        source = meeting.ranks[before]
+        pass_on(meeting, one, place, dst, source, "dsts_by_channel")
     meeting.end()
 
 

@@ -148,7 +148,7 @@ def _carry_out(call: Call, plan: _Plan, *, gathers: bool) -> None:
             continue
         chunks.append(meeting.sent(_part(src, start, count), "srcs"))
     brought = meeting.exchange(chunks)
-    received = [chunks[meeting.place] for chunks, _ in brought]
+    received = [chunks[meeting.place] for chunks, *_ in brought]
     for number, elements in enumerate(received):
         _take(meeting, plan, dst, number, elements, same=gathers)
     if not call.attributes["recv_counts_known"]:
