@@ -59,11 +59,12 @@ napoleon_custom_sections = [
 myst_enable_extensions = ["deflist", "fieldlist"]
 myst_heading_anchors = 3
 
-# A page for each file of examples/gallery, with what it prints and draws.
+# A page for each file of examples/gallery, and for each tutorial on kernels of NKI,
+# with what it prints and draws.
 os.environ["TQDM_DISABLE"] = "1"
 sphinx_gallery_conf = {
-    "examples_dirs": "../examples/gallery",
-    "gallery_dirs": "gallery",
+    "examples_dirs": ["../examples/gallery", "../nki_simulator/src/tutorials"],
+    "gallery_dirs": ["gallery", "tutorials/nki"],
     "filename_pattern": r"\.py$",
     "first_notebook_cell": (
         "# To be run in a clone of the repository, of which it imports `examples`:\n"
