@@ -164,7 +164,8 @@ def _of_settings(member: Member, settings: dict[str, Any]) -> Iterator[str]:
 
 
 def _unchecked(member: Member, exclude: list[str]) -> Iterator[str]:
-    for file in sorted(member.src.rglob("*.py")):
+    packages = (member.src / package for package in member.packages)
+    for file in sorted(file for package in packages for file in package.rglob("*.py")):
         name = file.relative_to(member.path)
         left_out = any(re.search(p, f"{member.folder}/{name}") for p in exclude)
         if left_out and not name.stem.endswith("_pb2"):

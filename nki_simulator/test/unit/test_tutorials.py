@@ -12,7 +12,7 @@ import pytest
 from nki_simulator.src import tutorials
 from nki_simulator.src.tutorials import layernorm, matrix_multiplication, transpose2d
 from nki_simulator.src.tutorials.rmsnorm import rmsnorm
-from nki_simulator.src.tutorials.tensor_addition import tensor_add
+from nki_simulator.src.tutorials.tensor_addition import tensor_add, tensor_add_spmd
 from nki_simulator.test import expected
 from nki_simulator.test.expected import DTYPES, check, numbers, wide
 
@@ -23,7 +23,14 @@ SCRIPTS = sorted(Path(next(iter(tutorials.__path__))).glob("*.py"))
 @pytest.mark.parametrize("shape", [(128, 512), (300, 700), (1, 1)])
 def test_tensor_addition(shape, dtype):
     a, b = (numbers(*shape, dtype=dtype, seed=seed) for seed in range(2))
-    np.testing.assert_array_equal(tensor_add(a, b), a + b)
+    for kernel in (tensor_add, tensor_add_spmd, tensor_add_spmd[2]):
+        np.testing.assert_array_equal(kernel(a, b), a + b)
+
+
+def test_tensors_of_two_shapes_are_refused():
+    for kernel in (tensor_add, tensor_add_spmd):
+        with pytest.raises(ValueError, match="of the shapes"):
+            kernel(numbers(2, 3), numbers(3, 2))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
