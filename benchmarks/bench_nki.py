@@ -14,6 +14,7 @@ import nkipy_nki as nki
 import nkipy_nki.isa as nisa
 import nkipy_nki.language as nl
 from benchmarks.timing import Row, best, interleaved, micros, print_table
+from nki_simulator.src.reference.attention import flash_fwd
 
 _P, _N, _COUNT = 128, 512, 200
 _RNG = np.random.default_rng(0)
@@ -63,6 +64,24 @@ def _products() -> list[Row]:
         name = f"1024^3 product, {threads or 'default'} BLAS threads (speed)"
         rows.append(Row(name, micros(ours), micros(numpy), f"{numpy / ours:.2f}", aim))
     return rows
+
+
+# -- flash attention -------------------------------------------------------------------
+def _attention() -> list[Row]:
+    tokens, d = 4096, 128
+    q, k, v = _floats(1, 1, d, tokens), _floats(1, 1, d, tokens), _floats(tokens, d)
+
+    def numpy() -> np.ndarray:
+        scores = q[0, 0].T @ k[0, 0] * np.float32(d**-0.5)
+        weights = np.exp(scores - scores.max(axis=1, keepdims=True))
+        return weights @ v / weights.sum(axis=1, keepdims=True)
+
+    run = nki.simulate(flash_fwd)
+    np.testing.assert_allclose(run(q, k, v[None, None])[0, 0], numpy(), atol=1e-4)
+    took = interleaved({"ours": lambda: run(q, k, v[None, None]), "numpy": numpy}, 6.0)
+    ours, peer = took.least("ours"), took.least("numpy")
+    name = f"flash attention forward, {tokens} x {d}, float32"
+    return [Row(name, micros(ours), micros(peer), f"{ours / peer:.2f}", "< 8")]
 
 
 # -- one instruction -------------------------------------------------------------------
@@ -203,6 +222,7 @@ def _functions() -> list[Row]:
 
 def main() -> None:
     print_table("NKI: products in tiles, beside NumPy", _products())
+    print_table("NKI: attention, beside NumPy", _attention())
     print_table("NKI: one instruction on 128 x 512, beside NumPy", _instructions())
     print_table("NKI: what a report costs", _recorded())
     print_table("NKI: fp8 and functions", _double_row() + _functions())

@@ -7,6 +7,7 @@ appears (Milakov and Gimelshein, arXiv:1805.02867).
 """
 
 import math
+from typing import Any, NamedTuple
 
 import nki
 import nki.isa as nisa
@@ -16,8 +17,9 @@ import nki.language as nl
 QUERIES = 128
 #: Keys of one product, whose scores fill a bank of the PSUM.
 KEYS = 512
-#: Keys whose scores one maximum and one exponential take: four banks of the PSUM.
-SPAN = 4 * KEYS
+#: Keys whose scores one maximum and one exponential take: two banks of the PSUM, of
+#: which two spans and a product leave room for transposes.
+SPAN = 2 * KEYS
 #: What is added to the score of a key that a query does not see.
 HIDDEN = -1e30
 
@@ -54,20 +56,35 @@ def flash_fwd(q, k, v, scale=None, causal=False):
     if scale <= 0:
         raise ValueError(f"scale is {scale}, and must be above 0")
     result = nl.ndarray((batch, heads, queries, d), q.dtype, buffer=nl.shared_hbm)
-    identity = _identity(q.dtype)
-    hidden = _hidden_above_the_diagonal(q.dtype) if causal else None
+    above = _above_the_diagonal(q.dtype) if causal else None
+    group = heads // kv_heads
     for b in range(batch):
-        for kv_head in range(kv_heads):
-            k_tile, v_tile = _load(k[b, kv_head], v[b, kv_head])
-            group = heads // kv_heads
-            for head in range(kv_head * group, (kv_head + 1) * group):
-                for row in range(0, queries, QUERIES):
-                    q_tile = nl.ndarray((d, QUERIES), q.dtype)
-                    nisa.dma_copy(q_tile, q[b, head, :, row : row + QUERIES])
-                    seen = row + QUERIES if causal else keys
-                    out = _attend(q_tile, k_tile, v_tile, seen, scale, identity, hidden)
-                    nisa.dma_copy(result[b, head, row : row + QUERIES, :], out)
+        for head in range(heads):
+            if head % group == 0:
+                k_tile, v_tile = _load(k[b, head // group], v[b, head // group])
+            spans = _spans(q[b, head], k_tile, v.dtype, scale, above)
+            _sum(result[b, head], _one_ahead(spans), v_tile)
     return result
+
+
+class Span(NamedTuple):
+    """What 128 queries take from some keys.
+
+    Attributes:
+        row: the first of the queries.
+        start: the first of the keys.
+        is_last: whether the queries see no more keys.
+        weights: (128, keys), the exponentials of the scores minus the largest so far.
+        total: (128, 1), their sums.
+        shrunk: (128, 1), what sums over the keys before are multiplied by.
+    """
+
+    row: int
+    start: int
+    is_last: bool
+    weights: Any
+    total: Any
+    shrunk: Any
 
 
 def _load(k, v):
@@ -80,41 +97,68 @@ def _load(k, v):
     return k_tile, v_tile
 
 
-def _attend(q, k, v, seen, scale, identity, hidden):
-    """The result of 128 queries, (128, d), over the first `seen` keys."""
-    d = q.shape[0]
-    largest = nl.ndarray((QUERIES, 1), nl.float32)
-    total = nl.ndarray((QUERIES, 1), nl.float32)
-    summed = nl.ndarray((QUERIES, d), nl.float32)
-    for start in range(0, seen, SPAN):
-        width = min(SPAN, seen - start)
-        scores = _scores(q, k, start, width)
-        if hidden is not None and start + width == seen:
-            # The last 128 keys are those of the queries themselves.
-            nisa.nc_matmul(scores[:, width - 128 : width], identity, hidden)
-        before = largest
-        largest = nl.ndarray((QUERIES, 1), nl.float32)
-        nisa.tensor_reduce(largest, nl.maximum, scores, axis=1)
-        if start:
-            nisa.tensor_tensor(largest, largest, before, nl.maximum)
-        bias = nl.ndarray((QUERIES, 1), nl.float32)
-        nisa.tensor_scalar(bias, largest, nl.multiply, -scale)
-        weights = nl.ndarray((QUERIES, width), v.dtype)
-        more = nl.ndarray((QUERIES, 1), nl.float32)
-        nisa.activation_reduce(weights, nl.exp, scores, nl.add, more, bias, scale)
-        product = _weighted(weights, v, start, identity)
-        if not start:
-            nisa.tensor_copy(total, more)
+def _spans(q, k, dtype, scale, above):
+    """A head's spans of keys, for one tile of queries after the other."""
+    (d, queries), keys = q.shape, k.shape[1]
+    for row in range(0, queries, QUERIES):
+        tile = nl.ndarray((d, QUERIES), q.dtype)
+        nisa.dma_copy(tile, q[:, row : row + QUERIES])
+        seen = keys if above is None else row + QUERIES
+        largest = shrunk = None
+        for start in range(0, seen, SPAN):
+            width = min(SPAN, seen - start)
+            scores = _scores(tile, k, start, width)
+            if above is not None and start + width == seen:
+                # The last 128 keys are those of the queries themselves.
+                nisa.nc_matmul(scores[:, width - 128 : width], *above)
+            before, largest = largest, nl.ndarray((QUERIES, 1), nl.float32)
+            nisa.tensor_reduce(largest, nl.maximum, scores, axis=1)
+            if start:
+                nisa.tensor_tensor(largest, largest, before, nl.maximum)
+            bias = nl.ndarray((QUERIES, 1), nl.float32)
+            nisa.tensor_scalar(bias, largest, nl.multiply, -scale)
+            weights = nl.ndarray((QUERIES, width), dtype)
+            total = nl.ndarray((QUERIES, 1), nl.float32)
+            nisa.activation_reduce(weights, nl.exp, scores, nl.add, total, bias, scale)
+            if start:
+                shrunk = nl.ndarray((QUERIES, 1), nl.float32)
+                nisa.activation(shrunk, nl.exp, before, bias=bias, scale=scale)
+            yield Span(row, start, start + width == seen, weights, total, shrunk)
+
+
+def _one_ahead(made):
+    """What a generator makes, each before the one before it is used.
+
+    Engines take instructions in order: while others work on what the tensor engine has
+    made last, it has the next to make, and need not wait.
+    """
+    before = next(made)
+    for after in made:
+        yield before
+        before = after
+    yield before
+
+
+def _sum(result, spans, v):
+    """Weighted sums of values for all queries of a head: `result`, (queries, d)."""
+    d = v.shape[2]
+    for span in spans:
+        product = _weighted(span.weights, v, span.start)
+        if span.start == 0:
+            total = nl.ndarray((QUERIES, 1), nl.float32)
+            summed = nl.ndarray((QUERIES, d), nl.float32)
+            nisa.tensor_copy(total, span.total)
             nisa.tensor_copy(summed, product)
-            continue
-        shrunk = nl.ndarray((QUERIES, 1), nl.float32)
-        nisa.activation(shrunk, nl.exp, before, bias=bias, scale=scale)
-        nisa.scalar_tensor_tensor(total, total, nl.multiply, shrunk, nl.add, more)
-        nisa.scalar_tensor_tensor(summed, summed, nl.multiply, shrunk, nl.add, product)
-    nisa.reciprocal(total, total)
-    out = nl.ndarray((QUERIES, d), q.dtype)
-    nisa.tensor_scalar(out, summed, nl.multiply, total)
-    return out
+        else:
+            for all_so_far, more in ((total, span.total), (summed, product)):
+                nisa.scalar_tensor_tensor(
+                    *(all_so_far, all_so_far, nl.multiply, span.shrunk, nl.add, more)
+                )
+        if span.is_last:
+            nisa.reciprocal(total, total)
+            out = nl.ndarray((QUERIES, d), result.dtype)
+            nisa.tensor_scalar(out, summed, nl.multiply, total)
+            nisa.dma_copy(result[span.row : span.row + QUERIES, :], out)
 
 
 def _scores(q, k, start, width):
@@ -126,61 +170,64 @@ def _scores(q, k, start, width):
     return scores
 
 
-def _weighted(weights, v, start, identity):
-    """``weights @ v``, (128, d) in the PSUM, of the keys from `start` on.
-
-    The tensor engine sums over partitions, and the keys of `weights` are not there: it
-    transposes them first, four blocks of 128 for one copy out of the PSUM.
-    """
+def _weighted(weights, v, start):
+    """``weights @ v``, (128, d) in the PSUM, of the keys from `start` on."""
     product = nl.ndarray((QUERIES, v.shape[2]), nl.float32, buffer=nl.psum)
-    for column in range(0, weights.shape[1], KEYS):
-        width = min(KEYS, weights.shape[1] - column)
-        turned = nl.ndarray((128, width), weights.dtype, buffer=nl.psum)
-        for block in range(0, width, 128):
-            at = column + block
-            nisa.nc_transpose(
-                turned[:, block : block + 128],
-                weights[:, at : at + 128],
-                engine=nisa.tensor_engine,
-            )
-        keys_first = nl.ndarray((128, width), weights.dtype)
-        nisa.tensor_copy(keys_first, turned)
-        for block in range(0, width, 128):
+    for column, turned in _one_ahead(_turned(weights)):
+        for block in range(0, turned.shape[1], 128):
             nisa.nc_matmul(
                 product,
-                keys_first[:, block : block + 128],
+                turned[:, block : block + 128],
                 v[:, (start + column + block) // 128, :],
             )
     return product
 
 
-def _identity(dtype):
-    """Ones on the diagonal, (128, 128) in the SBUF."""
-    ones = nl.ndarray((128, 128), dtype)
-    nisa.memset(ones, 1.0)
-    identity = nl.ndarray((128, 128), dtype)
-    nisa.affine_select(
-        identity,
-        pattern=[[-1, 128]],
-        channel_multiplier=1,
-        on_true_tile=ones,
-        on_false_value=0.0,
-        cmp_op=nl.equal,
-    )
-    return identity
+def _turned(weights):
+    """Blocks of (queries, keys) as (keys, queries), four beside one another.
+
+    The tensor engine sums over partitions, so that is where keys must be. Four blocks
+    of 128 keys fill a bank of the PSUM, and one copy takes them out of it.
+    """
+    for column in range(0, weights.shape[1], KEYS):
+        width = min(KEYS, weights.shape[1] - column)
+        bank = nl.ndarray((128, width), weights.dtype, buffer=nl.psum)
+        for block in range(0, width, 128):
+            at = column + block
+            nisa.nc_transpose(
+                bank[:, block : block + 128],
+                weights[:, at : at + 128],
+                engine=nisa.tensor_engine,
+            )
+        turned = nl.ndarray((128, width), weights.dtype)
+        nisa.tensor_copy(turned, bank)
+        yield column, turned
 
 
-def _hidden_above_the_diagonal(dtype):
-    """Zeros where query p sees key f, f <= p, and `HIDDEN` elsewhere."""
-    zeros = nl.ndarray((128, 128), dtype)
-    nisa.memset(zeros, 0.0)
-    hidden = nl.ndarray((128, 128), dtype)
+def _above_the_diagonal(dtype):
+    """Two matrices, of which the product hides from query p the keys f > p."""
+    identity = _by_diagonal(dtype, nl.equal, 1.0, 0.0)
+    return identity, _by_diagonal(dtype, nl.greater_equal, 0.0, HIDDEN)
+
+
+def _by_diagonal(dtype, where, value, otherwise):
+    """(128, 128): `value` where p - f compares with 0, `otherwise` elsewhere.
+
+    Args:
+        dtype: the element type.
+        where: the comparison, of a partition p and an element f in it.
+        value: a number.
+        otherwise: a number.
+    """
+    values = nl.ndarray((128, 128), dtype)
+    nisa.memset(values, value)
+    chosen = nl.ndarray((128, 128), dtype)
     nisa.affine_select(
-        hidden,
+        chosen,
         pattern=[[-1, 128]],
         channel_multiplier=1,
-        on_true_tile=zeros,
-        on_false_value=HIDDEN,
-        cmp_op=nl.greater_equal,
+        on_true_tile=values,
+        on_false_value=otherwise,
+        cmp_op=where,
     )
-    return hidden
+    return chosen
