@@ -7,10 +7,13 @@ one page alone, or links would not know where to go.
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+import nkipy_nki
 from nkipy.core import ops  # noqa: F401  (enters ops into the tables)
 from nkipy.core.ops._registry import OPS
 from nkipy_nki import isa, language
@@ -24,11 +27,21 @@ def _chapters_of(package: ModuleType) -> dict[str, str]:
     found: dict[str, list[str]] = {}
     for name in package.__all__:
         value = getattr(package, name)
-        defined = inspect.isfunction(value) or inspect.isclass(value)
-        if defined and value.__module__.startswith("nkipy_nki."):
-            found.setdefault(value.__module__, []).append(value.__name__)
-    chapters = {module: ", ".join(names) for module, names in sorted(found.items())}
+        if inspect.isfunction(value) or inspect.isclass(value):
+            found.setdefault(_home(name, value), []).append(name)
+    chapters = {module: ", ".join(found[module]) for module in sorted(found) if module}
     return {package.__name__: NOTHING, **chapters}
+
+
+def _home(name: str, value: Any) -> str:
+    """The module of ours that gives a name out; "" if none, or it has another page."""
+    if value in vars(nkipy_nki).values():
+        return ""
+    ours = [m for m in sys.modules if m.startswith("nkipy_nki.")]
+    homes = [m for m in ours if name in getattr(sys.modules[m], "__all__", ())]
+    homes = [m for m in homes if not hasattr(sys.modules[m], "__path__")]
+    homes = [m for m in homes if getattr(sys.modules[m], name) is value]
+    return value.__module__ if value.__module__ in homes else (homes or [""])[0]
 
 
 #: Headings, the pages under each, and the modules on a page, with their members; after
@@ -113,7 +126,7 @@ API: Mapping[str, Mapping[str, Mapping[str, str]]] = {
         },
         "nkipy_nki.language": _chapters_of(language),
         "nkipy_nki.isa": _chapters_of(isa),
-        "nkipy_nki.typing": {"nkipy_nki.typing": ALL},
+        "nkipy_nki.typing": {"nkipy_nki.typing": NOTHING},
         "nkipy_nki.compiler": {"nkipy_nki.compiler": ALL},
         "nkipy_nki.findings": {"nkipy_nki.findings": "Finding, Findings, NkiWarning"},
         "nkipy_nki.watching": {

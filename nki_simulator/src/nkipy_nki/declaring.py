@@ -110,6 +110,7 @@ def _public(function: Callable[P, R], record: InstructionRecord) -> Callable[P, 
     made.__module__ = function.__module__
     made.__annotations__ = function.__annotations__
     made.__signature__ = record.signature
+    made.__wrapped__ = function  # in whose module the annotations are evaluated
     made.record = record
     return made
 

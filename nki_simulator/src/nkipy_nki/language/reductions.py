@@ -84,7 +84,7 @@ def _reduction(
     function.__doc__ = _DOC.format(
         about=about,
         partitions="; or 0, that of partitions" if partitions else "",
-        default=default or "that of `x`",
+        default=f"`{default}`" if default else "that of `x`",
     )
     return token(operation)(function) if operation else function
 
