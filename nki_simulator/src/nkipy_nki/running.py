@@ -243,8 +243,12 @@ def emit(
     operands: Mapping[str, Any],
     attributes: dict[str, Any],
     name: str | None,
+    line: Line | None = None,
 ) -> Instruction:
-    """Make an instruction of what a kernel calls, and add it to the current run."""
+    """Make an instruction of what a kernel calls, and add it to the current run.
+
+    Its line is the one that the kernel is at, unless `line` is given.
+    """
     run = current(f"nki.isa.{record.name}")
     for attribute, value in attributes.items():
         if isinstance(value, (list, tuple, np.generic)):
@@ -254,7 +258,7 @@ def emit(
         {n: operand_of(given) for n, given in operands.items()},
         attributes,
         attributes.get("engine") or Engine.unknown,
-        kernel_line(),
+        line or kernel_line(),
         name or "",
     )
     for attribute, rule in record.operations.items():

@@ -74,6 +74,7 @@ class Simulator:
         findings: levels of findings, by kind, where they differ from the default.
         order: in which the cores take turns; None is that of their numbers. A kernel
             without races gives the same in any order.
+        first: whether the kernel is of the first generation.
     """
 
     function: Callable[..., Any]
@@ -81,6 +82,7 @@ class Simulator:
     target: str | Chip | None = None
     findings: Mapping[str, str] | None = None
     order: Sequence[int] | None = None
+    first: bool = False
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """What the kernel returns, arrays for tensors. See :meth:`run`."""
@@ -118,7 +120,7 @@ def launch(
     Raises:
         NkiValidationError: the kernel does what is not allowed.
     """
-    findings = Findings(simulator.findings)
+    findings = Findings(simulator.findings, first=simulator.first)
     runs = begin(target_chip(simulator.target), findings, together)
     for run in runs:
         if run.machine is not None:

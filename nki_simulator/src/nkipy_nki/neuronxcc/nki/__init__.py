@@ -1,5 +1,33 @@
-"""The first generation of the kernel language, as ``neuronxcc.nki`` had it."""
+"""The first generation of the kernel language, as ``neuronxcc.nki`` had it.
+
+It was that of SDK 2.20 to 2.26: instructions return their results, masks say where
+they are carried out, and tiles have operators. Each instruction is one of today's
+records, so that checks, programs and times are the same.
+"""
 
 from __future__ import annotations
 
+from nkipy_nki.neuronxcc.nki import compiler, isa, language, typing
+from nkipy_nki.neuronxcc.nki.kernel import (
+    baremetal,
+    benchmark,
+    jit,
+    profile,
+    simulate_kernel,
+    trace,
+)
+
 __nkipy_internal__ = True  # see nkipy.core.roles
+
+__all__ = [
+    "baremetal",
+    "benchmark",
+    "compiler",
+    "isa",
+    "jit",
+    "language",
+    "profile",
+    "simulate_kernel",
+    "trace",
+    "typing",
+]

@@ -1,0 +1,147 @@
+"""Copies by lists of positions: what masks and indices of the first generation need.
+
+``nki.isa`` does not have it. ``neuronxcc.nki`` issues it where no access pattern shows
+the elements that a kernel means: those of a mask that is no rectangle, or of indices
+that are not affine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from nkipy.chips import Chip
+from nkipy_nki.costs import cycles
+from nkipy_nki.declaring import instruction
+from nkipy_nki.dtypes import convert, narrow
+from nkipy_nki.engines import Engine
+from nkipy_nki.machine import Call
+from nkipy_nki.program import Instruction, View
+from nkipy_nki.records import Sample, reads, writes
+from nkipy_nki.regions import HBM, MemoryRegion
+
+__all__: list[str] = []
+
+_ANYWHERE = frozenset(MemoryRegion)
+
+
+def _positions(call: Call, name: str, view: View) -> np.ndarray:
+    """Where the elements meant lie in a view's tensor; below 0, none is."""
+    given = call.operands[f"{name}_at"]
+    if given is not None:
+        found = call.raw(f"{name}_at").astype(np.int64)
+        limit = view.allocation.nbytes // view.dtype.itemsize
+        if not (found < limit).all():
+            text = f"{name}_at has {found.max()}, and {name}'s tensor {limit} elements"
+            call.report("out-of-bounds", text, value=int(found.max()), extent=limit)
+            found = np.where(found < limit, found, -1)
+        return found.reshape(-1)
+    places = np.asarray(view.offset)
+    for count, stride in zip(view.shape, view.strides):
+        places = places[..., None] + np.arange(count) * stride
+    return places.reshape(-1)
+
+
+def _copy(call: Call) -> None:
+    dst, src = call.operands["dst"], call.operands["src"]
+    places = _positions(call, "src", src)
+    meant = places >= 0
+    fill = narrow(np.full(places.shape, call.attributes["fill"], np.float32), dst.dtype)
+    taken = call.elements_at(src, places[meant], "src")
+    fill[meant] = convert(taken, src.dtype, dst.dtype)
+    where = _positions(call, "dst", dst)
+    call.store_at(dst, where[where >= 0], fill[where >= 0])
+
+
+def _within(made: Instruction, chip: Chip) -> str | None:
+    """As many elements are written as read."""
+    counts = {}
+    for name in ("dst", "src"):
+        given = made.operands[f"{name}_at"]
+        counts[name] = (made.operands[name] if given is None else given).size
+    if counts["dst"] == counts["src"]:
+        return None
+    return f"src has {counts['src']} elements, and dst {counts['dst']}"
+
+
+def _choose(made: Instruction, chip: Chip) -> Engine:
+    outside = any(made.operands[name].region in HBM for name in ("dst", "src"))
+    return Engine.dma if outside else Engine.vector
+
+
+def _cost(made: Instruction, chip: Chip) -> float:
+    """Of a transfer, its share of a plain one; else an element a cycle."""
+    if made.engine is Engine.dma:
+        return 1.0
+    given = made.operands["dst_at"]
+    count = made.operands["dst"].size if given is None else given.size
+    return cycles(count / max(made.operands["dst"].shape[0], 1))
+
+
+def _samples() -> Iterator[Sample]:
+    x = np.arange(12, dtype=np.float32).reshape(3, 4) + 0.5
+    dst = ((3, 4), "float32")
+    before = np.full((3, 4), -7, np.float32)
+    at = np.array([[0, 5, 10], [11, -1, 2]], np.int32)
+    hbm = MemoryRegion.shared_hbm
+    gathered = {"dst": ((2, 3), "float32"), "src": x, "src_at": at}
+    yield Sample(gathered, {"fill": 3.0}, {"src_at": hbm}, label="gathered")
+    yield Sample(gathered, {}, {"src_at": hbm, "src": hbm}, label="from-hbm")
+    yield Sample(
+        {"dst": before, "src": x[:2, :3].copy(), "dst_at": at},
+        {},
+        {"dst_at": hbm},
+        label="scattered",
+    )
+    both = {"dst": before, "src": x, "dst_at": at, "src_at": at[::-1].copy()}
+    yield Sample(both, {}, {"dst_at": hbm, "src_at": hbm}, label="both")
+    yield Sample({"dst": ((3, 4), "int16"), "src": x}, label="whole-to-int16")
+    yield Sample({"dst": dst, "src": x}, {}, {"src": hbm, "dst": hbm}, label="hbm")
+
+
+def _refused() -> Iterator[Sample]:
+    x = np.arange(12, dtype=np.float32).reshape(3, 4)
+    at = np.array([[0, 5]], np.int32)
+    hbm = {"src_at": MemoryRegion.shared_hbm}
+    wrong = {"dst": ((3, 4), "float32"), "src": x, "src_at": at}
+    yield Sample(wrong, {}, hbm, message="src has 2 elements, and dst 12")
+    unwritten = {"dst": ((1, 2), "float32"), "src": ((3, 4), "float32"), "src_at": at}
+    yield Sample(unwritten, {}, hbm, message="never written")
+    yield Sample({"dst": ((3, 4), "float32"), "src": 1.0}, message="must be a tensor")
+
+
+@instruction(
+    *(Engine.dma, Engine.vector),
+    dst=writes(_ANYWHERE, aligned=False),
+    src=reads(_ANYWHERE, aligned=False),
+    dst_at=reads(HBM, "int32", optional=True),
+    src_at=reads(HBM, "int32", optional=True),
+    choose_engine=_choose,
+    rules=[_within],
+    meaning=_copy,
+    cost=_cost,
+    samples=_samples,
+    refused=_refused,
+)
+def indexed_copy(
+    dst: Any,
+    src: Any,
+    dst_at: Any = None,
+    src_at: Any = None,
+    fill: float = 0.0,
+    name: str | None = None,
+) -> Instruction:
+    """Copy elements from positions in one tensor to positions in another.
+
+    Args:
+        dst: of the tensor that is written.
+        src: of the tensor that is read.
+        dst_at: int32 in HBM: a position in the whole of `dst`'s tensor for each element
+            in turn, in elements of its dtype; below 0, the element is left out. If
+            None, the elements are those of the view.
+        src_at: the same of `src`; below 0, none is read, and `fill` takes its place.
+        fill: a number.
+    """
+    raise NotImplementedError

@@ -1,0 +1,195 @@
+"""New tensors: partitions by ``nl.par_dim``, block dimensions before them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from nkipy_nki.dtypes import find_dtype, tensor_dtype
+from nkipy_nki.errors import NkiValidationError
+from nkipy_nki.neuronxcc.nki.faults import fault
+from nkipy_nki.neuronxcc.nki.issuing import constant, fill, require_tile
+from nkipy_nki.neuronxcc.nki.state import settle, state
+from nkipy_nki.neuronxcc.nki.tiles import Tile, allocate
+from nkipy_nki.regions import MemoryRegion
+from nkipy_nki.running import current, kernel_line
+
+__all__ = [
+    "empty_like",
+    "full",
+    "ndarray",
+    "ones",
+    "par_dim",
+    "shared_constant",
+    "shared_identity_matrix",
+    "static_cast",
+    "zeros",
+    "zeros_like",
+]
+
+_SBUF = MemoryRegion.sbuf
+
+
+class par_dim(int):
+    """The number of partitions, in a shape: ``nl.par_dim(128)``."""
+
+    def __repr__(self) -> str:
+        return f"nl.par_dim({int(self)})"
+
+
+def _arranged(shape: Any, region: MemoryRegion) -> tuple[tuple[int, ...], int]:
+    """A shape with partitions first, and how many block dimensions it has."""
+    try:
+        given = tuple(shape)
+    except TypeError:
+        given = (shape,)
+    marked = [i for i, count in enumerate(given) if isinstance(count, par_dim)]
+    sizes = tuple(int(count) for count in given)
+    if any(count < 1 for count in sizes):
+        raise NkiValidationError(f"the shape is {list(sizes)}\n  at {kernel_line()}")
+    if len(marked) > 1:
+        raise NkiValidationError(
+            f"the shape {list(given)} has {len(marked)} dimensions of partitions"
+            f"\n  at {kernel_line()}"
+        )
+    if not region.is_on_chip:
+        return sizes, 0
+    if len(sizes) < 2:
+        raise NkiValidationError(
+            f"a tensor on the chip has the shape {list(sizes)}, and must have two "
+            f"dimensions or more: give (n, 1)\n  at {kernel_line()}"
+        )
+    at = marked[0] if marked else 0
+    return (sizes[at], *sizes[:at], *sizes[at + 1 :]), at
+
+
+def ndarray(
+    shape: Any,
+    dtype: Any,
+    *,
+    buffer: MemoryRegion | None = None,
+    name: str = "",
+    **others: Any,
+) -> Tile:
+    """A new tensor, which holds nothing yet.
+
+    Args:
+        shape: on the chip, the first dimension is that of partitions, or the one that
+            ``nl.par_dim`` marks; those before it are block dimensions.
+        dtype: the element type.
+        buffer: where it lies: the SBUF, unless it is given.
+        name: for messages and reports.
+
+    Raises:
+        NkiValidationError: there can be no such tensor, or `buffer` is an allocator.
+    """
+    region = _SBUF if buffer is None else buffer
+    if not isinstance(region, MemoryRegion):
+        raise fault(
+            "unsupported_memory",
+            f"buffer is {buffer!r}: nl.sbuf, nl.psum, nl.hbm, nl.private_hbm and "
+            "nl.shared_hbm are known; explicit allocation is not supported here",
+        )
+    settle()
+    sizes, blocks = _arranged(shape, region)
+    element = tensor_dtype(dtype, sizes)
+    if region is MemoryRegion.shared_hbm:
+        return Tile(_shared(sizes, element, name))
+    return Tile(allocate(sizes, element, region, name), blocks)
+
+
+def _shared(shape: tuple[int, ...], dtype: Any, name: str) -> Any:
+    """A tensor that all programs of a grid have: each makes it in its turn."""
+    found = state()
+    if found.loops:
+        raise fault(
+            "shared_hbm_must_in_kernel_level",
+            "a tensor in shared_hbm is made in a loop: make it before",
+        )
+    place, found.place = found.place, found.place + 1
+    if place < len(found.shared):
+        view = found.shared[place]
+        if (tuple(view.shape), view.dtype) == (shape, dtype):
+            return view
+        raise NkiValidationError(
+            f"programs of the grid make different tensors in shared_hbm: {view!r} and "
+            f"{list(shape)} {dtype}\n  at {kernel_line()}"
+        )
+    view = allocate(shape, dtype, MemoryRegion.shared_hbm, name)
+    found.shared.append(view)
+    return view
+
+
+def full(
+    shape: Any,
+    fill_value: Any,
+    dtype: Any,
+    *,
+    buffer: MemoryRegion | None = None,
+    name: str = "",
+    **others: Any,
+) -> Tile:
+    """A new tensor on the chip of one number."""
+    if buffer is not None and not getattr(buffer, "is_on_chip", True):
+        raise fault(
+            "hbm_tensor_with_init_value_not_supported",
+            f"a tensor in {buffer!r} is made with values: make it with nl.ndarray, and "
+            "nl.store to it",
+        )
+    made = ndarray(shape, dtype, buffer=buffer, name=name)
+    fill(made, fill_value if made.dtype.is_float else int(fill_value))
+    return made
+
+
+def zeros(shape: Any, dtype: Any, **others: Any) -> Tile:
+    """A new tensor on the chip of zeros."""
+    return full(shape, 0, dtype, **others)
+
+
+def ones(shape: Any, dtype: Any, **others: Any) -> Tile:
+    """A new tensor on the chip of ones."""
+    return full(shape, 1, dtype, **others)
+
+
+def _like(a: Any, dtype: Any, buffer: MemoryRegion | None, what: str) -> Tile:
+    tile = require_tile(a, f"nl.{what}: a")
+    element = tile.dtype if dtype is None else find_dtype(dtype)
+    region = tile.buffer if buffer is None else buffer
+    settle()
+    return Tile(allocate(tuple(tile.tile_shape), element, region), tile.blocks)
+
+
+def empty_like(a: Any, dtype: Any = None, *, buffer: Any = None, **others: Any) -> Tile:
+    """A new tensor of the shape and dtype of another."""
+    return _like(a, dtype, buffer, "empty_like")
+
+
+def zeros_like(a: Any, dtype: Any = None, *, buffer: Any = None, **others: Any) -> Tile:
+    """The same, of zeros."""
+    made = _like(a, dtype, buffer, "zeros_like")
+    fill(made, 0)
+    return made
+
+
+def static_cast(value: Any, dtype: Any) -> np.ndarray:
+    """An array that is known, as another element type."""
+    return np.asarray(value).astype(find_dtype(dtype).element)
+
+
+def shared_constant(constant_: Any, dtype: Any = None, **others: Any) -> Tile:
+    """A tensor in HBM of values that are known.
+
+    Args:
+        constant_: an array.
+        dtype: of the tensor; the array's, if None.
+    """
+    values = np.asarray(constant_)
+    current("nl.shared_constant")
+    settle()
+    return Tile(constant(values if dtype is None else static_cast(values, dtype)))
+
+
+def shared_identity_matrix(n: int, dtype: Any = "uint8", **others: Any) -> Tile:
+    """A tensor in HBM with ones where both indices are the same."""
+    return shared_constant(np.eye(n, dtype=np.float32), dtype)

@@ -1,0 +1,32 @@
+"""Errors by the names that the first generation's documentation gives them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nkipy_nki.errors import NkiValidationError
+from nkipy_nki.running import current, is_running, kernel_line
+
+__all__ = ["fault", "report"]
+
+
+def fault(name: str, problem: str) -> NkiValidationError:
+    """The error of a name such as ``"1d_arange_not_supported"``, at the kernel's line.
+
+    The documentation's page `nki.errors` explains each under its name.
+    """
+    return NkiValidationError(
+        f"err_{name}: {problem}\n  at {kernel_line()} (see nki.errors, err_{name})"
+    )
+
+
+def report(kind: str, name: str, problem: str, **details: Any) -> None:
+    """Report a finding that the documentation has a name for.
+
+    Raises:
+        NkiValidationError: it is an error, or no kernel is running.
+    """
+    if not is_running():
+        raise fault(name, problem)
+    text = f"err_{name}: {problem} (see nki.errors, err_{name})"
+    current().findings.report(kind, text, kernel_line(), **details)

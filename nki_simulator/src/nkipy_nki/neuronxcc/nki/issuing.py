@@ -1,0 +1,423 @@
+"""How instructions are issued: masks, broadcasting, and where results are put."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nkipy_nki import isa
+from nkipy_nki.checking import operand_of
+from nkipy_nki.dtypes import DTYPES, DTypeRecord, find_dtype
+from nkipy_nki.errors import NkiValidationError
+from nkipy_nki.neuronxcc.nki.faults import fault
+from nkipy_nki.neuronxcc.nki.indices import Box, Mask, as_mask
+from nkipy_nki.neuronxcc.nki.lanes import box_for, positions_of, view_of, where_for
+from nkipy_nki.neuronxcc.nki.state import settle, state
+from nkipy_nki.neuronxcc.nki.tiles import Fresh, Part, Tile, allocate, stretched
+from nkipy_nki.program import Line
+from nkipy_nki.records import INSTRUCTIONS
+from nkipy_nki.regions import MemoryRegion
+from nkipy_nki.running import current, emit, kernel_line
+from nkipy_nki.tensors import NkiTensor
+
+__all__ = ["assign", "copied", "in_sbuf", "issue", "made", "on_chip", "require_tile"]
+
+SBUF, PSUM = MemoryRegion.sbuf, MemoryRegion.psum
+
+
+# -- which lanes -----------------------------------------------------------------------
+@dataclass(frozen=True)
+class Lanes:
+    """Where an instruction is carried out.
+
+    Attributes:
+        box: a rectangle; None if it is everywhere, or no rectangle.
+        mask: what is no rectangle.
+        nowhere: nowhere.
+    """
+
+    box: Box | None = None
+    mask: Mask | None = None
+    nowhere: bool = False
+
+
+def _joined(mask: Any, shape: tuple[int, ...], valid: list[Mask]) -> Mask | None:
+    """A mask and those of what is read, for a shape; None if it is true everywhere."""
+    found: Mask | None = None
+    if mask is not None:
+        found = as_mask(mask).broadcast(shape)
+    for other in valid:
+        found = other.broadcast(shape) if found is None else found & other
+    return None if found is None or found.is_full else found
+
+
+def _lanes(mask: Mask | None, by_dma: bool) -> Lanes:
+    if mask is None:
+        return Lanes()
+    if mask.is_empty:
+        return Lanes(nowhere=True)
+    if mask.box is None or (mask.box[0][0] and not by_dma):
+        return Lanes(mask=mask)  # engines do not begin at any partition
+    return Lanes(box=mask.box)
+
+
+# -- issuing ---------------------------------------------------------------------------
+def issue(
+    name: str,
+    outs: Mapping[str, Tile],
+    ins: Mapping[str, Any],
+    mask: Mask | None = None,
+    line: Line | None = None,
+    fill: float = 0.0,
+    **attributes: Any,
+) -> None:
+    """Issue an instruction where a mask is true.
+
+    Args:
+        name: of its record.
+        outs: operands that are written.
+        ins: the others: tiles, numbers, None.
+        mask: of the shape that all tiles are of, but for dimensions of one element.
+        line: of the kernel.
+        fill: what is read where the mask is false, if the instruction must read there.
+        attributes: what else it is told.
+    """
+    settle()
+    _require_mutable(outs)
+    record = INSTRUCTIONS[name]
+    lanes = _lanes(mask, name == "dma_copy")
+    if lanes.nowhere:
+        return
+    place = line or kernel_line()
+    given = {n: _input(v, lanes, place, fill) for n, v in ins.items()}
+    targets = {n: _output(v, lanes, place) for n, v in outs.items()}
+    given.update({n: view for n, (view, _) in targets.items()})
+    bound = record.signature.bind(**given, **attributes)
+    bound.apply_defaults()
+    values = bound.arguments
+    operands = {n: values[n] for n in record.operands}
+    others = {n: v for n, v in values.items() if n not in operands and n != "name"}
+    emit(record, operands, others, None, place)
+    for view, positions in targets.values():
+        if positions is not None:
+            _copy_by_positions(*positions, view, None, place)
+
+
+def _require_mutable(outs: Mapping[str, Tile]) -> None:
+    """Arguments are written only if they are declared so."""
+    immutable = state().immutable
+    if not immutable:
+        return
+    for tile in outs.values():
+        whole = tile.whole if isinstance(tile, Part) else tile
+        name = immutable.get(whole.view.allocation.id)
+        if name is not None:
+            raise fault(
+                "cannot_update_immutable_parameter",
+                f"the argument {name} is written: declare it as "
+                f"{name}: neuronxcc.nki.typing.mutable_tensor, and return it",
+            )
+
+
+def _input(given: Any, lanes: Lanes, line: Line, fill: float) -> Any:
+    """An operand that is read, as the record takes it."""
+    if not isinstance(given, Tile):
+        return given
+    shape = tuple(given.tile_shape)
+    if lanes.mask is None:
+        box = None if lanes.box is None else box_for(lanes.box, shape)
+        view = view_of(given, box)
+        if view is not None:
+            return view
+        where = None if box is None else Mask(shape, box).values
+    else:
+        where = where_for(lanes.mask, shape)
+        box = None
+    positions = positions_of(given, where)
+    if box is not None:
+        positions = positions[tuple(slice(*b) for b in box)]
+    region = given.buffer if given.buffer is PSUM else SBUF
+    temporary = allocate(positions.shape, given.dtype, region, line=line)
+    _copy_by_positions(temporary, None, _whole(given), positions, line, fill)
+    return temporary
+
+
+def _output(
+    tile: Tile, lanes: Lanes, line: Line
+) -> tuple[NkiTensor, tuple[NkiTensor, np.ndarray] | None]:
+    """An operand that is written; if that is a temporary one, where its elements go."""
+    shape = tuple(tile.tile_shape)
+    where = None
+    if lanes.mask is None:
+        box = None if lanes.box is None else box_for(lanes.box, shape)
+        view = view_of(tile, box)
+        if view is not None:
+            return view, None
+        where = None if box is None else Mask(shape, box).values
+    else:
+        where, box = where_for(lanes.mask, shape), None
+    positions = positions_of(tile, where)
+    if box is not None:
+        positions = positions[tuple(slice(*b) for b in box)]
+    region = tile.buffer if tile.buffer is PSUM else SBUF
+    temporary = allocate(positions.shape, tile.dtype, region, line=line)
+    return temporary, (_whole(tile), positions)
+
+
+def _whole(tile: Tile) -> NkiTensor:
+    return tile.whole.view if isinstance(tile, Part) else tile.view
+
+
+def _copy_by_positions(
+    dst: NkiTensor,
+    dst_at: np.ndarray | None,
+    src: NkiTensor,
+    src_at: np.ndarray | None,
+    line: Line,
+    fill: float = 0.0,
+) -> None:
+    operands = {
+        "dst": dst,
+        "src": src,
+        "dst_at": None if dst_at is None else constant(dst_at.astype(np.int32), line),
+        "src_at": None if src_at is None else constant(src_at.astype(np.int32), line),
+    }
+    emit(INSTRUCTIONS["indexed_copy"], operands, {"fill": fill}, None, line)
+
+
+def constant(values: np.ndarray, line: Line | None = None) -> NkiTensor:
+    """A tensor in HBM of values that are known."""
+    run = current()
+    dtype = find_dtype(values.dtype)
+    made = allocate(
+        values.shape, dtype, MemoryRegion.shared_hbm, line=line, role="constant"
+    )
+    kept = np.ascontiguousarray(values)
+    run.program.constants[made.allocation.id] = kept
+    if run.machine is not None:
+        run.machine.memory.share(made.allocation, kept.copy())
+    return made
+
+
+# -- operands --------------------------------------------------------------------------
+def require_tile(given: Any, what: str) -> Tile:
+    """An operand that must be a tile.
+
+    Raises:
+        NkiValidationError: it is none.
+    """
+    if isinstance(given, Tile):
+        return given
+    raise NkiValidationError(
+        f"{what} is {given!r}, and must be a tile\n  at {kernel_line()}"
+    )
+
+
+def on_chip(given: Any, what: str) -> Tile:
+    """An operand that must be a tile on the chip.
+
+    Raises:
+        NkiValidationError: it is none, or in HBM.
+    """
+    tile = require_tile(given, what)
+    if not tile.buffer.is_on_chip:
+        raise fault(
+            "unsupported_memory",
+            f"{what} is {tile!r}, and must be on the chip: nl.load it first",
+        )
+    return tile
+
+
+def number_of(given: Any) -> Any:
+    """A number of Python's; None if it is none."""
+    found = operand_of(given)
+    return found if isinstance(found, (bool, int, float)) else None
+
+
+def in_sbuf(tile: Tile) -> Tile:
+    """A tile, or a copy in the SBUF of one that is in the PSUM."""
+    return copied(tile, tile.dtype) if tile.buffer is PSUM else tile
+
+
+# -- results ---------------------------------------------------------------------------
+def made(
+    name: str,
+    shape: tuple[int, ...],
+    dtype: DTypeRecord,
+    ins: Mapping[str, Any],
+    mask: Any = None,
+    *,
+    over: tuple[int, ...] | None = None,
+    out: str = "dst",
+    region: MemoryRegion = SBUF,
+    blocks: int = 0,
+    outs: Mapping[str, Tile] | None = None,
+    inherits: bool = True,
+    fill: float = 0.0,
+    **attributes: Any,
+) -> Fresh:
+    """The result of an instruction, which is issued when its place is known.
+
+    Args:
+        name: of the instruction's record.
+        shape: of the result.
+        dtype: of the result.
+        ins: what is read.
+        mask: where it is carried out.
+        over: the shape that the mask is for; that of the result, unless it is given.
+        out: the operand that the result is.
+        region: where the result may lie.
+        blocks: how many block dimensions the result has.
+        outs: what else is written.
+        inherits: whether what was masked out of an operand is so of the result.
+        fill: what is read where the mask is false.
+        attributes: what else the instruction is told.
+    """
+    over = over or shape
+    if mask is not None and blocks:
+        raise NkiValidationError("a mask is given for a tile with block dimensions")
+    # Operands that wait for a place get it first.
+    for value in (*ins.values(), *(outs or {}).values()):
+        if isinstance(value, Fresh):
+            value.settle()
+    found = [
+        v.valid for v in ins.values() if isinstance(v, Tile) and v.valid is not None
+    ]
+    if over != shape:  # what is left out along a reduced dimension is read, and found
+        found = [_reduced(v.broadcast(over), shape).broadcast(over) for v in found]
+    joined = _joined(mask, over, found if inherits else [])
+
+    def put(dst: Tile, line: Line) -> None:
+        issue(name, {out: dst, **(outs or {})}, ins, joined, line, fill, **attributes)
+
+    result = Fresh(shape, dtype, region, put, blocks)
+    if joined is not None and over == shape:
+        result.valid = joined
+    elif joined is not None:
+        result.valid = _reduced(joined, shape)
+    return result
+
+
+def _reduced(mask: Mask, shape: tuple[int, ...]) -> Mask:
+    """Where a result has a value, of which an element stands for several of a mask."""
+    if mask.box is not None and not mask.is_empty:
+        return Mask(shape, box_for(mask.box, shape))
+    where = where_for(mask, shape)
+    return Mask(shape, None, np.broadcast_to(where, shape))
+
+
+def copied(tile: Tile, dtype: DTypeRecord, mask: Any = None) -> Fresh:
+    """A copy in the SBUF."""
+    source = on_chip(tile, "what is copied")
+    shape = tuple(source.tile_shape)
+    return made("tensor_copy", shape, dtype, {"src": source}, mask, blocks=tile.blocks)
+
+
+# -- assignment ------------------------------------------------------------------------
+def assign(dst: Tile, value: Any, mask: Any = None) -> None:
+    """Write a tile, or a number, to a part of a tensor on the chip.
+
+    A result that has no place yet is computed there.
+
+    Raises:
+        NkiValidationError: the shapes do not fit.
+    """
+    shape = tuple(dst.tile_shape)
+    number = number_of(value)
+    if number is not None:
+        fill(dst, number, mask)
+        return
+    tile = require_tile(value, "what is assigned")
+    if not dst.buffer.is_on_chip:
+        raise fault("unsupported_memory", f"{dst!r} is in HBM: use nl.store")
+    if _can_be_put(tile, dst, mask):
+        tile.put(dst)  # type: ignore[attr-defined]
+        return
+    source = fitted(on_chip(tile, "what is assigned"), shape)
+    joined = _joined(mask, shape, [source.valid] if source.valid is not None else [])
+    issue("tensor_copy", {"dst": dst}, {"src": source}, joined)
+
+
+def _can_be_put(tile: Tile, dst: Tile, mask: Any) -> bool:
+    """Whether a result can be computed where it is assigned to."""
+    return (
+        isinstance(tile, Fresh)
+        and tile.is_open
+        and mask is None
+        and tuple(tile.tile_shape) == tuple(dst.tile_shape)
+        and tile.dtype is dst.dtype
+        and tile.buffer is dst.buffer
+    )
+
+
+def fitted(tile: Tile, shape: tuple[int, ...]) -> Tile:
+    """A tile as one of another shape: broadcast, or with dimensions of 1 left out."""
+    if tuple(tile.tile_shape) == shape:
+        return tile
+    mine = [n for n in tile.tile_shape if n != 1]
+    if mine == [n for n in shape if n != 1] and not isinstance(tile, Part):
+        view = tile.view
+        steps = iter([s for n, s in zip(view.shape, view.strides) if n != 1])
+        strides = tuple(next(steps) if n != 1 else 1 for n in shape)
+        if view.shape[0] == shape[0]:
+            strides = (view.strides[0], *strides[1:])
+            return Tile(
+                NkiTensor(view.allocation, view.dtype, view.offset, shape, strides)
+            )
+    return stretched(tile, shape)
+
+
+def fill(dst: Tile, number: Any, mask: Any = None) -> None:
+    """Set a tile to a number."""
+    shape = tuple(dst.tile_shape)
+    joined = _joined(mask, shape, [])
+    value = float(number) if dst.dtype.is_float else number
+    if dst.buffer.is_on_chip:
+        issue("memset", {"dst": dst}, {}, joined, value=value)
+        return
+    line = kernel_line()
+    column = allocate((1, 1), dst.dtype, SBUF, line=line)
+    isa.memset(column, value)
+    source = NkiTensor(column.allocation, dst.dtype, 0, shape, (0,) * len(shape))
+    issue("dma_copy", {"dst": dst}, {"src": Tile(source)}, joined)
+
+
+def promoted(*operands: Any) -> DTypeRecord:
+    """The type of a result: that of the highest precision; a float before a number."""
+    dtypes = [o.dtype for o in operands if isinstance(o, Tile)]
+    found = dtypes[0]
+    for dtype in dtypes[1:]:
+        found = _together(found, dtype)
+    fraction = any(isinstance(number_of(o), float) for o in operands)
+    return DTYPES["float32"] if fraction and not found.is_float else found
+
+
+def _together(one: DTypeRecord, other: DTypeRecord) -> DTypeRecord:
+    if one is other:
+        return one
+    if one.is_float != other.is_float:
+        return one if one.is_float else other
+    if one.itemsize != other.itemsize:
+        return max(one, other, key=lambda dtype: dtype.itemsize)
+    if one.is_float:
+        return DTYPES["float32"] if one.itemsize > 1 else DTYPES["bfloat16"]
+    return DTYPES["int32"] if one.itemsize > 1 else DTYPES["int16"]
+
+
+# -- methods of tiles that issue instructions ------------------------------------------
+def _set_item(self: Tile, key: Any, value: Any) -> None:
+    if isinstance(value, Tile) and value._of[0] is self and value._of[1] is key:
+        return  # what += has written already
+    assign(self[key], value)
+
+
+def _as_type(self: Tile, dtype: Any) -> Fresh:
+    """A copy of another element type."""
+    return copied(self, find_dtype(dtype))
+
+
+for _name, _method in (("__setitem__", _set_item), ("astype", _as_type)):
+    setattr(Tile, _name, _method)

@@ -1,0 +1,382 @@
+"""Kernels of the first generation: what decorates them, and what runs them."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import itertools
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from nkipy.chips import Chip
+from nkipy_nki.errors import NkiValidationError
+from nkipy_nki.findings import NkiWarning
+from nkipy_nki.neuronxcc.nki.faults import fault, report
+from nkipy_nki.neuronxcc.nki.grids import grid_of
+from nkipy_nki.neuronxcc.nki.state import State, keeping, settle
+from nkipy_nki.neuronxcc.nki.tiles import Tile
+from nkipy_nki.running import Grid, current, is_running
+from nkipy_nki.simulation import Simulation, Simulator
+from nkipy_nki.tensors import NkiTensor
+from nkipy_nki.timing import Report
+
+__all__ = [
+    "BenchmarkResult",
+    "Kernel",
+    "baremetal",
+    "benchmark",
+    "jit",
+    "profile",
+    "simulate_kernel",
+    "trace",
+]
+
+_MODES = ("auto", "baremetal", "benchmark", "jax", "profile", "simulation", "torchxla")
+
+
+class Kernel:
+    """A function in the first generation's language.
+
+    A call with arrays runs it by the simulator, whatever its mode: there is no other
+    device. Called in another kernel, it is part of that.
+
+    Args:
+        func: the function.
+        mode: how it is to be run.
+        grid: the shape of its grid of programs; empty without one.
+        options: what else it was told.
+
+    Attributes:
+        func: the function.
+        mode: how it is to be run.
+        grid: the shape of its grid.
+        options: what else it was told.
+        simulation: of the last call of a kernel for ``benchmark`` or ``profile``.
+    """
+
+    def __init__(
+        self,
+        func: Callable[..., Any],
+        mode: str = "auto",
+        grid: tuple[int, ...] = (),
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.func = func
+        self.mode = mode
+        self.grid = grid
+        self.options = dict(options or {})
+        self.simulation: Simulation | None = None
+        functools.update_wrapper(self, func)
+
+    def __repr__(self) -> str:
+        grid = list(self.grid) if self.grid else ""
+        return f"<first-generation NKI kernel {self.func.__qualname__}{grid}>"
+
+    def __getitem__(self, grid: Any) -> Kernel:
+        """The kernel for a grid of programs.
+
+        Raises:
+            NkiValidationError: it is none.
+        """
+        return _Launched(self, grid_of(grid))
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run it.
+
+        Raises:
+            NkiValidationError: it does what is not allowed.
+        """
+        if is_running():
+            if self.grid:
+                raise fault(
+                    "nested_kernel_with_spmd_grid",
+                    f"{self!r} is called in a kernel, with a grid of its own",
+                )
+            return self.func(*args, **kwargs)
+        return self._remember(self.simulate(*args, **kwargs)).values
+
+    def _remember(self, simulation: Simulation) -> Simulation:
+        if self.mode in ("benchmark", "profile"):
+            self.simulation = simulation
+        return simulation
+
+    def simulate(self, *args: Any, **kwargs: Any) -> Simulation:
+        """Run it, and give what it returned with its program and what was found."""
+        programs: Any = _Programs(self)
+        return Simulator(programs, 1, self.options.get("target"), first=True).run(
+            *args, **kwargs
+        )
+
+    @property
+    def benchmark_result(self) -> BenchmarkResult:
+        """The estimated time of the last call.
+
+        Raises:
+            NkiValidationError: there was none.
+        """
+        return BenchmarkResult(self.report)
+
+    @property
+    def report(self) -> Report:
+        """Where the estimated time of the last call goes."""
+        if self.simulation is None:
+            raise NkiValidationError(
+                f"{self!r} has no report: it is not for benchmark or profile, or "
+                "was not called yet"
+            )
+        return self.simulation.report()
+
+
+class _Launched(Kernel):
+    """A kernel with a grid; its results are those of the kernel."""
+
+    def __init__(self, kernel: Kernel, grid: tuple[int, ...]) -> None:
+        super().__init__(kernel.func, kernel.mode, grid, kernel.options)
+        self._kernel = kernel
+
+    def _remember(self, simulation: Simulation) -> Simulation:
+        self._kernel._remember(simulation)
+        return super()._remember(simulation)
+
+
+class _Programs:
+    """The function that a simulator calls: runs all programs of a grid in turn."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+        self.__signature__ = inspect.signature(kernel.func)
+        self.__name__ = getattr(kernel.func, "__name__", "")
+        self.__code__ = getattr(kernel.func, "__code__", None)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        kernel, run = self._kernel, current()
+        bound = self.__signature__.bind(*args, **kwargs)
+        made = State()
+        if kernel.mode != "trace":
+            made.immutable = _immutable(kernel.func, bound.arguments)
+        args, kwargs = _tiles(bound.args), _tiles(bound.kwargs)
+        returned: Any = None
+        with keeping(made):
+            for place in itertools.product(*map(range, kernel.grid)):
+                run.grid = Grid(place, kernel.grid)
+                made.place = 0
+                returned = kernel.func(*args, **kwargs)
+                settle()
+            views = _views(returned)
+            _require_written(views)
+        if kernel.mode != "trace":
+            _require_returned(kernel.func, bound.arguments, views)
+        return views
+
+
+def _tiles(value: Any) -> Any:
+    """Tensors as the first generation has them, in whatever they are in."""
+    if isinstance(value, NkiTensor):
+        return Tile(value)
+    if isinstance(value, (tuple, list)):
+        return tuple(_tiles(part) for part in value)
+    if isinstance(value, Mapping):
+        return {key: _tiles(part) for key, part in value.items()}
+    return value
+
+
+def _views(value: Any) -> Any:
+    if isinstance(value, Tile):
+        return value.view
+    if isinstance(value, (tuple, list)):
+        return tuple(_views(part) for part in value)
+    return value
+
+
+def _leaves(value: Any) -> list[NkiTensor]:
+    if isinstance(value, (tuple, list)):
+        return [leaf for part in value for leaf in _leaves(part)]
+    return [value] if isinstance(value, NkiTensor) else []
+
+
+def _annotations(func: Callable[..., Any]) -> dict[str, bool]:
+    """Which parameters are declared to be written, by name."""
+    found = {}
+    for name, annotation in getattr(func, "__annotations__", {}).items():
+        if isinstance(annotation, str):
+            found[name] = "mutable" in annotation and "immutable" not in annotation
+        else:
+            found[name] = getattr(annotation, "is_mutable", False)
+    return found
+
+
+def _immutable(func: Callable[..., Any], given: Mapping[str, Any]) -> dict[int, str]:
+    """The arguments that must not be written: names by the tensors' ids."""
+    mutable = _annotations(func)
+    return {
+        tensor.allocation.id: name
+        for name, value in given.items()
+        if not mutable.get(name)
+        for tensor in _leaves(value)
+    }
+
+
+def _require_returned(
+    func: Callable[..., Any], given: Mapping[str, Any], views: Any
+) -> None:
+    """What is declared to be written is returned."""
+    returned = {view.allocation.id for view in _leaves(views)}
+    mutable = _annotations(func)
+    for name, value in given.items():
+        for tensor in _leaves(value) if mutable.get(name) else ():
+            if tensor.allocation.id not in returned:
+                raise fault(
+                    "mutable_parameter_not_returned",
+                    f"the argument {name} is declared mutable_tensor, and must be "
+                    "returned",
+                )
+
+
+def _require_written(views: Any) -> None:
+    """Each result was written to."""
+    machine = current().machine
+    for view in _leaves(views) if machine is not None else ():
+        marks = machine.memory.storage(view.allocation).marks(view)  # type: ignore[union-attr]
+        if marks is not None and not marks.any():
+            report(
+                "output-not-written",
+                "tensor_output_not_written_to",
+                f"the result {view.allocation} made at {view.allocation.line} was "
+                "never written to",
+            )
+
+
+# -- decorators ------------------------------------------------------------------------
+def _decorator(func: Any, mode: str, **options: Any) -> Any:
+    if func is None:
+        return functools.partial(_decorator, mode=mode, **options)
+    if isinstance(func, Kernel):
+        return Kernel(func.func, mode, func.grid, {**func.options, **options})
+    if not callable(func):
+        raise TypeError(f"a kernel is a function, not {type(func).__name__}")
+    return Kernel(func, mode, (), options)
+
+
+def jit(func: Any = None, mode: str = "auto", **options: Any) -> Any:
+    """Make a kernel of a function: a decorator, with or without arguments.
+
+    Args:
+        func: the function.
+        mode: ``"auto"``, ``"simulation"``, ``"baremetal"``, ``"benchmark"``,
+            ``"profile"``, ``"torchxla"`` or ``"jax"``. All run by the simulator.
+        options: of the vendor's compiler, which the simulator does not look at.
+
+    Raises:
+        NkiValidationError: there is no such mode.
+    """
+    if mode not in _MODES:
+        raise NkiValidationError(f"nki.jit: mode={mode!r} is none of {list(_MODES)}")
+    return _decorator(func, mode, **options)
+
+
+def baremetal(func: Any = None, **options: Any) -> Any:
+    """The same as ``nki.jit(mode="baremetal")``."""
+    return _decorator(func, "baremetal", **options)
+
+
+def trace(func: Any = None, **options: Any) -> Any:
+    """Make a kernel that writes to arguments instead of returning results."""
+    return _decorator(func, "trace", **options)
+
+
+def benchmark(func: Any = None, **options: Any) -> Any:
+    """Make a kernel whose calls are timed: ``kernel.benchmark_result.nc_latency``.
+
+    The time is an estimate, and the same in each iteration. No file is written.
+
+    Args:
+        func: the function.
+        options: ``warmup``, ``iters``, ``save_neff_name``, ``save_trace_name`` and
+            others of the vendor's.
+    """
+    _warn_of_files("benchmark", options)
+    return _decorator(func, "benchmark", **options)
+
+
+def profile(func: Any = None, **options: Any) -> Any:
+    """Make a kernel whose calls are timed: ``kernel.report`` says where time goes.
+
+    The times are estimates. No file is written: ``kernel.report`` has its own.
+
+    Args:
+        func: the function.
+        options: ``working_directory``, ``save_neff_name``, ``save_trace_name`` and
+            others of the vendor's.
+    """
+    _warn_of_files("profile", options)
+    return _decorator(func, "profile", **options)
+
+
+def _warn_of_files(name: str, options: Mapping[str, Any]) -> None:
+    files = [n for n in ("save_neff_name", "save_trace_name") if options.get(n)]
+    if files:
+        text = f"nki.{name}: {' and '.join(files)}: no such file is written here"
+        warnings.warn(NkiWarning(text), stacklevel=3)
+
+
+def simulate_kernel(
+    kernel: Any, *args: Any, target: str | Chip | None = None, **kwargs: Any
+) -> Any:
+    """Run a kernel by the simulator.
+
+    Args:
+        kernel: a kernel, one with a grid, or a function.
+        args: its arguments, arrays among them.
+        target: the chip, such as ``"trn1"``.
+        kwargs: its arguments by name.
+
+    Returns:
+        What it returns. What it writes to arguments of ``nki.trace`` is in the arrays.
+    """
+    found = kernel if isinstance(kernel, Kernel) else trace(kernel)
+    options = found.options if target is None else {**found.options, "target": target}
+    again = Kernel(found.func, found.mode, found.grid, options)
+    return again.simulate(*args, **kwargs).values
+
+
+class BenchmarkResult:
+    """The estimated time of a call, as ``nki.benchmark`` gives it.
+
+    Args:
+        report: on the call.
+
+    Attributes:
+        estimate: True: no time in it was measured.
+        report: on the call.
+        nc_latency: the time on a core.
+    """
+
+    estimate = True
+
+    def __init__(self, report: Report) -> None:
+        self.report = report
+        self.nc_latency = Latency(report.total)
+
+
+class Latency:
+    """An estimated time, which is the same in each iteration.
+
+    Args:
+        nanoseconds: the time.
+    """
+
+    estimate = True
+
+    def __init__(self, nanoseconds: float) -> None:
+        self._microseconds = nanoseconds / 1000
+
+    def get_latency_percentile(self, percentile: float) -> float:
+        """The time in microseconds: the estimate, whatever the percentile.
+
+        Raises:
+            ValueError: it is none.
+        """
+        if not 0 <= percentile <= 100:
+            raise ValueError(f"percentile {percentile} is not from 0 to 100")
+        return self._microseconds

@@ -1,0 +1,307 @@
+"""Loads, stores, copies, transposes and products."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from nkipy_nki.dtypes import DTYPES, find_dtype
+from nkipy_nki.engines import Engine
+from nkipy_nki.errors import NkiValidationError
+from nkipy_nki.neuronxcc.nki.faults import fault
+from nkipy_nki.neuronxcc.nki.indices import Grid, as_mask
+from nkipy_nki.neuronxcc.nki.issuing import (
+    PSUM,
+    SBUF,
+    copied,
+    fill,
+    fitted,
+    in_sbuf,
+    issue,
+    made,
+    number_of,
+    on_chip,
+    promoted,
+    require_tile,
+)
+from nkipy_nki.neuronxcc.nki.state import settle
+from nkipy_nki.neuronxcc.nki.tiles import Fresh, Part, Tile, allocate, stretched
+from nkipy_nki.program import Line
+from nkipy_nki.running import current, kernel_line
+from nkipy_nki.tensors import NkiTensor
+from nkipy_nki.views import expand_dim
+
+__all__ = [
+    "broadcast_to",
+    "copy",
+    "expand_dims",
+    "load",
+    "load_transpose2d",
+    "matmul",
+    "store",
+    "transpose",
+    "where",
+]
+
+
+def _source(src: Any, what: str) -> Tile:
+    """A part of a tensor in HBM that is to be a tile."""
+    tile = require_tile(src, f"{what}: src")
+    if tile.buffer.is_on_chip:
+        raise fault(
+            "unsupported_memory", f"{what}: src is {tile!r}, and must be in HBM"
+        )
+    if tile.ndim < 2:
+        raise fault(
+            "failed_to_infer_tile_from_local_tensor",
+            f"{what}: src is {tile!r}, and a tile has two dimensions or more",
+        )
+    return tile
+
+
+def load(src: Any, *, mask: Any = None, dtype: Any = None, **others: Any) -> Fresh:
+    """A tile in the SBUF of what is in HBM.
+
+    Args:
+        src: a part of a tensor in HBM, of at most as many rows as there are partitions.
+        mask: where it is read; elsewhere the tile has no values.
+        dtype: of the tile; if None, that of `src`.
+    """
+    tile = _source(src, "nl.load")
+    _require_partitions(tile.tile_shape[0])
+    element = tile.dtype if dtype is None else find_dtype(dtype)
+    return made("dma_copy", tuple(tile.tile_shape), element, {"src": tile}, mask)
+
+
+def _require_partitions(count: int) -> None:
+    most = current("nl.load").chip.partitions
+    if count > most:
+        raise fault(
+            "num_partition_exceed_arch_limit",
+            f"a tile of {count} partitions, and there are {most}",
+        )
+
+
+def load_transpose2d(
+    src: Any, *, mask: Any = None, dtype: Any = None, **others: Any
+) -> Fresh:
+    """A tile in the SBUF of what is in HBM, rows and columns exchanged.
+
+    Args:
+        src: a part of a tensor in HBM, of two dimensions.
+        mask: where it is read, by the dimensions of `src`.
+        dtype: of the tile; if None, that of `src`.
+    """
+    tile = _source(src, "nl.load_transpose2d")
+    if tile.ndim != 2:
+        raise NkiValidationError(
+            f"nl.load_transpose2d: src is {tile!r}, and must have two dimensions"
+            f"\n  at {kernel_line()}"
+        )
+    if mask is not None and not as_mask(mask).broadcast(tuple(tile.shape)).is_full:
+        raise NkiValidationError(
+            "nl.load_transpose2d: a mask that leaves elements out is not supported: "
+            f"load the part that is meant\n  at {kernel_line()}"
+        )
+    view = tile.view
+    _require_partitions(view.shape[1])
+    turned = NkiTensor(
+        view.allocation, view.dtype, view.offset, view.shape[::-1], view.strides[::-1]
+    )
+    element = tile.dtype if dtype is None else find_dtype(dtype)
+    return made("dma_copy", tuple(turned.shape), element, {"src": Tile(turned)})
+
+
+def store(dst: Any, value: Any, *, mask: Any = None, **others: Any) -> None:
+    """Write a tile, or a number, to a part of a tensor in HBM.
+
+    Args:
+        dst: the part.
+        value: a tile of its shape, or of one that broadcasts to it.
+        mask: where it is written.
+    """
+    target = require_tile(dst, "nl.store: dst")
+    if target.buffer.is_on_chip:
+        raise fault(
+            "unsupported_memory", f"nl.store: dst is {target!r}, and must be in HBM"
+        )
+    if number_of(value) is not None:
+        fill(target, value, mask)
+        return
+    tile = on_chip(value, "nl.store: value")
+    shape = tuple(target.tile_shape)
+    if math.prod(tile.tile_shape) > math.prod(shape):
+        raise fault(
+            "store_dst_shape_smaller_than_other_shape",
+            f"nl.store: a tile of shape {list(tile.shape)} is stored to "
+            f"{list(target.shape)}",
+        )
+    source = fitted(in_sbuf(tile), shape)
+    wanted = None if mask is None else as_mask(mask).broadcast(shape)
+    if isinstance(source, Fresh):
+        source.settle()
+    settle()
+    if wanted is not None and wanted.is_full:
+        wanted = None
+    issue("dma_copy", {"dst": target}, {"src": source}, wanted)
+
+
+def copy(src: Any, *, mask: Any = None, dtype: Any = None, **others: Any) -> Fresh:
+    """A copy of a tile, in the SBUF."""
+    tile = on_chip(src, "nl.copy: src")
+    return copied(tile, tile.dtype if dtype is None else find_dtype(dtype), mask)
+
+
+def broadcast_to(src: Any, *, shape: Any, **others: Any) -> Tile:
+    """A tile whose dimensions of one element are repeated; nothing is copied."""
+    return stretched(require_tile(src, "nl.broadcast_to: src"), tuple(shape))
+
+
+def expand_dims(data: Any, axis: Any) -> Tile:
+    """A tile with a new dimension of one element."""
+    tile = require_tile(data, "nl.expand_dims: data")
+    if isinstance(tile, Part) and any(isinstance(p, Grid) for p in tile.parts):
+        return Tile(expand_dim(tile.view, axis))
+    return Tile(expand_dim(tile.view, axis))
+
+
+def where(
+    condition: Any, x: Any, y: Any, *, dtype: Any = None, mask: Any = None
+) -> Tile:
+    """Elements of `x` where a condition is not 0, else those of `y`.
+
+    Args:
+        condition: a tile of whole numbers without a sign.
+        x: a tile or a number.
+        y: the same.
+        dtype: of the result; if None, that of `x` and `y`.
+        mask: where it is computed.
+    """
+    chosen = on_chip(condition, "nl.where: condition")
+    tiles = [on_chip(v, "nl.where: an operand") for v in (x, y) if number_of(v) is None]
+    if dtype is not None:
+        element = find_dtype(dtype)
+    else:
+        element = promoted(*tiles) if tiles else DTYPES["float32"]
+    if mask is not None and not as_mask(mask).is_full:
+        raise NkiValidationError("nl.where: a mask that leaves elements out")
+    shape = tuple(chosen.tile_shape)
+    settle()
+    result = Tile(allocate(shape, element, SBUF))
+    for value in (y, x):
+        if value is y:
+            _put(result, value, shape)
+            continue
+        other = Tile(allocate(shape, element, SBUF))
+        _put(other, value, shape)
+        if chosen.dtype.name not in ("uint8", "uint16", "uint32"):
+            truth = Tile(allocate(shape, DTYPES["uint8"], SBUF))
+            ins = {"data": chosen, "operand0": 0.0}
+            issue("tensor_scalar", {"dst": truth}, ins, op0="not_equal")
+            chosen = truth
+        ins = {"src": other, "predicate": chosen}
+        issue("tensor_copy_predicated", {"dst": result}, ins)
+    return result
+
+
+def _put(dst: Tile, value: Any, shape: tuple[int, ...]) -> None:
+    if number_of(value) is not None:
+        fill(dst, value)
+    else:
+        issue("tensor_copy", {"dst": dst}, {"src": stretched(value, shape)})
+
+
+# -- the tensor engine -----------------------------------------------------------------
+def product(stationary: Tile, moving: Tile, mask: Any = None, **options: Any) -> Fresh:
+    """``stationary.T @ moving``, in the PSUM; ``+=`` there accumulates it.
+
+    Args:
+        stationary: (K, M) in the SBUF.
+        moving: (K, N) in the SBUF.
+        mask: a truth value that is known: whether it is carried out.
+        options: as ``nisa.nc_matmul`` has them.
+    """
+    wanted = as_mask(True if mask is None else mask)
+    runs = wanted.is_full
+    if not runs and not wanted.is_empty:
+        raise fault(
+            "unsupported_expression_in_mask",
+            "a product takes a mask that is true or false as a whole: take parts of "
+            "the tiles, or load zeros where they end",
+        )
+    for tile in (stationary, moving):
+        if isinstance(tile, Fresh):
+            tile.settle()
+    if stationary.tile_shape[0] != moving.tile_shape[0]:
+        raise fault(
+            "num_partition_mismatch",
+            f"stationary is {stationary!r} and moving {moving!r}: they must have as "
+            "many partitions",
+        )
+    shape = math.prod(stationary.tile_shape[1:]), *moving.tile_shape[1:]
+    ins = {"stationary": stationary, "moving": moving}
+
+    def put(dst: Tile, line: Line, accumulate: bool = False) -> None:
+        if runs:
+            outs = {"dst": dst}
+            issue("nc_matmul", outs, ins, None, line, accumulate=accumulate, **options)
+
+    def add(dst: Tile, line: Line) -> None:
+        put(dst, line, True)
+
+    return Fresh(shape, DTYPES["float32"], PSUM, put, accumulate=add)
+
+
+def transposed(data: Tile, engine: Engine, dtype: Any, mask: Any) -> Fresh:
+    """Rows and columns exchanged: in the PSUM by TensorE, else in the SBUF."""
+    if data.blocks or len(data.tile_shape) != 2:
+        raise NkiValidationError(
+            f"a transpose of {data!r}, which must have two dimensions"
+            f"\n  at {kernel_line()}"
+        )
+    if mask is not None and not as_mask(mask).is_full:
+        raise fault(
+            "unsupported_expression_in_mask",
+            "a transpose takes no mask that is partly true",
+        )
+    small = max(data.tile_shape) <= 32
+    if engine is Engine.unknown:
+        engine = Engine.vector if small and data.buffer is PSUM else Engine.tensor
+    region = PSUM if engine is Engine.tensor else SBUF
+    source = in_sbuf(data) if engine is Engine.tensor else data
+    if dtype is not None and find_dtype(dtype) is not data.dtype:
+        raise NkiValidationError(
+            f"a transpose of {data!r} to {dtype}: it keeps the element type"
+            f"\n  at {kernel_line()}"
+        )
+    shape = tuple(data.tile_shape)[::-1]
+    return made(
+        "nc_transpose",
+        shape,
+        data.dtype,
+        {"data": source},
+        region=region,
+        engine=engine,
+    )
+
+
+def transpose(x: Any, *, dtype: Any = None, mask: Any = None, **others: Any) -> Fresh:
+    """A tile with rows and columns exchanged."""
+    return transposed(on_chip(x, "nl.transpose: x"), Engine.unknown, dtype, mask)
+
+
+def matmul(
+    x: Any, y: Any, *, transpose_x: bool = False, mask: Any = None, **others: Any
+) -> Fresh:
+    """``x @ y``, in the PSUM.
+
+    Args:
+        x: (M, K); with `transpose_x`, (K, M).
+        y: (K, N).
+        transpose_x: whether `x` is given with the dimension that is summed first.
+        mask: a truth value that is known: whether it is carried out.
+    """
+    left, right = on_chip(x, "nl.matmul: x"), on_chip(y, "nl.matmul: y")
+    if not transpose_x:
+        left = in_sbuf(transposed(left, Engine.tensor, None, None))
+    return product(in_sbuf(left), in_sbuf(right), mask)

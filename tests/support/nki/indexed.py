@@ -1,0 +1,27 @@
+"""What copies by lists of positions give."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from nkipy_nki.records import Sample
+from tests.support.nki.rounding import elements_of, given_dtype, shape_of
+from tests.support.nki.samples import expects
+
+
+@expects("indexed_copy", 0)
+def _indexed_copy(sample: Sample) -> Mapping[str, np.ndarray]:
+    src, given = sample.operands["src"].reshape(-1), sample.operands["dst"]
+    taken = sample.operands.get("src_at", np.arange(src.size)).reshape(-1)
+    fill = sample.attributes.get("fill", 0.0)
+    values = [src[i] if i >= 0 else np.float32(fill) for i in taken]
+    shape, dtype = shape_of(sample, "dst"), given_dtype(sample, "dst")
+    if isinstance(given, tuple):
+        return {"dst": elements_of(values, dtype, shape)}
+    result = given.reshape(-1).copy()
+    for value, place in zip(values, sample.operands["dst_at"].reshape(-1)):
+        if place >= 0:
+            result[place] = value
+    return {"dst": result.reshape(shape)}
