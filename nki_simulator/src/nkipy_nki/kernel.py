@@ -105,6 +105,8 @@ def jit(func: Any = None, **options: Any) -> Any:
     """
     if func is None:
         return functools.partial(jit, **options)
+    if hasattr(func, "__nki_simulator__"):
+        return func
     if isinstance(func, Kernel):
         return Kernel(func.func, func.lnc, **{**func.options, **options})
     if not callable(func):
@@ -124,7 +126,14 @@ def simulate(
         kernel: a kernel, ``kernel[2]``, or a plain function.
         target: the chip, such as ``"trn2"`` or ``"gen3"``.
         findings: levels (``"error"``, ``"warning"``, ``"off"``) of kinds of findings.
+
+    A kernel of another generation of the language has a method ``__nki_simulator__``,
+    which takes the target and the levels.
     """
+    maker = getattr(kernel, "__nki_simulator__", None)
+    if maker is not None:
+        found: Simulator = maker(target, findings)
+        return found
     if isinstance(kernel, Kernel):
         return Simulator(kernel.func, kernel.lnc, target, findings)
     return Simulator(kernel, None, target, findings)

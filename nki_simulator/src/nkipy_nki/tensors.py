@@ -300,14 +300,21 @@ def new_tensor(
     shape: Any, dtype: Any, region: MemoryRegion, name: str = "", address: Any = None
 ) -> NkiTensor:
     """A new tensor of the current run."""
+    return place_tensor(
+        shape, dtype, region, name=name, line=kernel_line(), address=address
+    )
+
+
+def place_tensor(
+    shape: Any, dtype: Any, region: MemoryRegion, **fields: Any
+) -> NkiTensor:
+    """A new tensor of the current run, with other fields of its allocation."""
     run = current("nl.ndarray")
     made = run.allocate(
         region=region,
         shape=tuple(shape),
         dtype=tensor_dtype(dtype, shape, precise=run.precise),
-        name=name,
-        line=kernel_line(),
-        address=address,
+        **fields,
     )
     if region.is_on_chip and run.machine is not None:
         lease = _Lease(made, run.machine.memory)

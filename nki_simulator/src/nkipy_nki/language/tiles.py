@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ __all__ = [
     "as_tile",
     "cast",
     "new_tile",
+    "promote",
     "promoted",
     "refuse",
     "require_same_shape",
@@ -111,11 +113,15 @@ def promoted(*operands: Any) -> DTypeRecord:
     next that holds both; float32 and int32 are the last. A number takes the tiles'
     type, but for a float beside whole numbers, which makes float32.
     """
-    tiles = [o.dtype for o in operands if isinstance(o, View)]
-    found = tiles[0]
-    for dtype in tiles[1:]:
+    dtypes = [o.dtype for o in operands if isinstance(o, View)]
+    return promote(dtypes, any(isinstance(o, float) for o in operands))
+
+
+def promote(dtypes: Sequence[DTypeRecord], fraction: bool = False) -> DTypeRecord:
+    """The same, of element types, and of whether a float is beside them."""
+    found = dtypes[0]
+    for dtype in dtypes[1:]:
         found = _together(found, dtype)
-    fraction = any(isinstance(o, float) for o in operands)
     return FLOAT32 if fraction and not found.is_float else found
 
 

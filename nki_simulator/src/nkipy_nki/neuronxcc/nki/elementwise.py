@@ -8,12 +8,12 @@ from typing import Any
 from nkipy_nki.dtypes import find_dtype
 from nkipy_nki.engines import Engine
 from nkipy_nki.errors import NkiValidationError
+from nkipy_nki.language.tiles import as_number
 from nkipy_nki.neuronxcc.nki.indices import broadcast_shapes
 from nkipy_nki.neuronxcc.nki.issuing import (
     PSUM,
     in_sbuf,
     made,
-    number_of,
     on_chip,
     promoted,
 )
@@ -43,7 +43,7 @@ def binary(name: str, x: Any, y: Any, dtype: Any = None, mask: Any = None) -> Fr
         mask: where it is computed.
     """
     operation = OPERATIONS[name]
-    numbers = number_of(x), number_of(y)
+    numbers = as_number(x), as_number(y)
     if not isinstance(x, Tile) and not isinstance(y, Tile):
         raise NkiValidationError(
             f"nl.{name} of {x!r} and {y!r}: one must be a tile\n  at {kernel_line()}"
@@ -54,7 +54,7 @@ def binary(name: str, x: Any, y: Any, dtype: Any = None, mask: Any = None) -> Fr
         tile = _reached(
             on_chip(y if reverse else x, f"nl.{name}: an operand"), operation
         )
-        number = numbers[0] if reverse else numbers[1]
+        number: Any = numbers[0] if reverse else numbers[1]
         if not operation.is_bitvec:
             number = float(number)
         return made(
@@ -220,7 +220,7 @@ def _add_operators() -> None:
 
 def _operator(name: str, swap: bool) -> Callable[[Tile, Any], Any]:
     def apply(self: Tile, other: Any) -> Any:
-        if not isinstance(other, Tile) and number_of(other) is None:
+        if not isinstance(other, Tile) and as_number(other) is None:
             return NotImplemented
         return FUNCTIONS[name](*((other, self) if swap else (self, other)))
 

@@ -23,6 +23,7 @@ from nkipy_nki.isa.names import scalar_engine as scalar_engine
 from nkipy_nki.isa.names import tensor_engine as tensor_engine
 from nkipy_nki.isa.names import unknown_engine as unknown_engine
 from nkipy_nki.isa.names import vector_engine as vector_engine
+from nkipy_nki.language.tiles import as_number
 from nkipy_nki.neuronxcc.nki.faults import fault
 from nkipy_nki.neuronxcc.nki.indices import Grid, Mask, as_mask
 from nkipy_nki.neuronxcc.nki.issuing import (
@@ -30,7 +31,6 @@ from nkipy_nki.neuronxcc.nki.issuing import (
     fill,
     issue,
     made,
-    number_of,
     on_chip,
     promoted,
     require_tile,
@@ -59,7 +59,7 @@ def _like(
 
 def _vector(given: Any, tile: Tile, what: str) -> Any:
     """A number, or a tile ``[P, 1]``, of as many dimensions as another."""
-    number = number_of(given)
+    number = as_number(given)
     if number is not None or given is None:
         return number
     column = on_chip(given, what)
@@ -435,7 +435,7 @@ def tensor_copy_predicated(
     """Copy elements of `src` to `dst` where a predicate is not 0."""
     target = on_chip(dst, "nisa.tensor_copy_predicated: dst")
     shape = tuple(target.tile_shape)
-    number = number_of(src)
+    number = as_number(src)
     source = number if number is not None else stretched(on_chip(src, "src"), shape)
     chosen = on_chip(predicate, "nisa.tensor_copy_predicated: predicate")
     ins = {"src": source, "predicate": stretched(chosen, shape)}

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from nkipy_nki import isa
-from nkipy_nki.checking import operand_of
-from nkipy_nki.dtypes import DTYPES, DTypeRecord, find_dtype
+from nkipy_nki.dtypes import DTypeRecord, find_dtype
 from nkipy_nki.errors import NkiValidationError
+from nkipy_nki.language.tiles import as_number, promote
 from nkipy_nki.neuronxcc.nki.faults import fault
 from nkipy_nki.neuronxcc.nki.indices import Box, Mask, as_mask
 from nkipy_nki.neuronxcc.nki.lanes import box_for, positions_of, view_of, where_for
@@ -231,12 +231,6 @@ def on_chip(given: Any, what: str) -> Tile:
     return tile
 
 
-def number_of(given: Any) -> Any:
-    """A number of Python's; None if it is none."""
-    found = operand_of(given)
-    return found if isinstance(found, (bool, int, float)) else None
-
-
 def in_sbuf(tile: Tile) -> Tile:
     """A tile, or a copy in the SBUF of one that is in the PSUM."""
     return copied(tile, tile.dtype) if tile.buffer is PSUM else tile
@@ -326,7 +320,7 @@ def assign(dst: Tile, value: Any, mask: Any = None) -> None:
         NkiValidationError: the shapes do not fit.
     """
     shape = tuple(dst.tile_shape)
-    number = number_of(value)
+    number = as_number(value)
     if number is not None:
         fill(dst, number, mask)
         return
@@ -348,7 +342,7 @@ def _can_be_put(tile: Tile, dst: Tile, mask: Any) -> bool:
         and tile.is_open
         and mask is None
         and tuple(tile.tile_shape) == tuple(dst.tile_shape)
-        and tile.dtype is dst.dtype
+        and tile.dtype == dst.dtype
         and tile.buffer is dst.buffer
     )
 
@@ -386,25 +380,9 @@ def fill(dst: Tile, number: Any, mask: Any = None) -> None:
 
 
 def promoted(*operands: Any) -> DTypeRecord:
-    """The type of a result: that of the highest precision; a float before a number."""
+    """The type that tiles and numbers have together, as today's language has it."""
     dtypes = [o.dtype for o in operands if isinstance(o, Tile)]
-    found = dtypes[0]
-    for dtype in dtypes[1:]:
-        found = _together(found, dtype)
-    fraction = any(isinstance(number_of(o), float) for o in operands)
-    return DTYPES["float32"] if fraction and not found.is_float else found
-
-
-def _together(one: DTypeRecord, other: DTypeRecord) -> DTypeRecord:
-    if one is other:
-        return one
-    if one.is_float != other.is_float:
-        return one if one.is_float else other
-    if one.itemsize != other.itemsize:
-        return max(one, other, key=lambda dtype: dtype.itemsize)
-    if one.is_float:
-        return DTYPES["float32"] if one.itemsize > 1 else DTYPES["bfloat16"]
-    return DTYPES["int32"] if one.itemsize > 1 else DTYPES["int16"]
+    return promote(dtypes, any(isinstance(as_number(o), float) for o in operands))
 
 
 # -- methods of tiles that issue instructions ------------------------------------------

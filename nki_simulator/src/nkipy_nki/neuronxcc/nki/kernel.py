@@ -5,13 +5,12 @@ from __future__ import annotations
 import functools
 import inspect
 import itertools
-import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from nkipy.chips import Chip
+from nkipy_nki import benchmarking
 from nkipy_nki.errors import NkiValidationError
-from nkipy_nki.findings import NkiWarning
 from nkipy_nki.neuronxcc.nki.faults import fault, report
 from nkipy_nki.neuronxcc.nki.grids import grid_of
 from nkipy_nki.neuronxcc.nki.state import State, keeping, settle
@@ -19,10 +18,8 @@ from nkipy_nki.neuronxcc.nki.tiles import Tile
 from nkipy_nki.running import Grid, current, is_running
 from nkipy_nki.simulation import Simulation, Simulator
 from nkipy_nki.tensors import NkiTensor
-from nkipy_nki.timing import Report
 
 __all__ = [
-    "BenchmarkResult",
     "Kernel",
     "baremetal",
     "benchmark",
@@ -52,7 +49,6 @@ class Kernel:
         mode: how it is to be run.
         grid: the shape of its grid.
         options: what else it was told.
-        simulation: of the last call of a kernel for ``benchmark`` or ``profile``.
     """
 
     def __init__(
@@ -66,7 +62,6 @@ class Kernel:
         self.mode = mode
         self.grid = grid
         self.options = dict(options or {})
-        self.simulation: Simulation | None = None
         functools.update_wrapper(self, func)
 
     def __repr__(self) -> str:
@@ -79,7 +74,7 @@ class Kernel:
         Raises:
             NkiValidationError: it is none.
         """
-        return _Launched(self, grid_of(grid))
+        return Kernel(self.func, self.mode, grid_of(grid), self.options)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run it.
@@ -94,50 +89,17 @@ class Kernel:
                     f"{self!r} is called in a kernel, with a grid of its own",
                 )
             return self.func(*args, **kwargs)
-        return self._remember(self.simulate(*args, **kwargs)).values
-
-    def _remember(self, simulation: Simulation) -> Simulation:
-        if self.mode in ("benchmark", "profile"):
-            self.simulation = simulation
-        return simulation
+        return self.simulate(*args, **kwargs).values
 
     def simulate(self, *args: Any, **kwargs: Any) -> Simulation:
         """Run it, and give what it returned with its program and what was found."""
+        return self.__nki_simulator__(None, None).run(*args, **kwargs)
+
+    def __nki_simulator__(
+        self, target: str | Chip | None, findings: Mapping[str, str] | None
+    ) -> Simulator:
         programs: Any = _Programs(self)
-        return Simulator(programs, 1, self.options.get("target"), first=True).run(
-            *args, **kwargs
-        )
-
-    @property
-    def benchmark_result(self) -> BenchmarkResult:
-        """The estimated time of the last call.
-
-        Raises:
-            NkiValidationError: there was none.
-        """
-        return BenchmarkResult(self.report)
-
-    @property
-    def report(self) -> Report:
-        """Where the estimated time of the last call goes."""
-        if self.simulation is None:
-            raise NkiValidationError(
-                f"{self!r} has no report: it is not for benchmark or profile, or "
-                "was not called yet"
-            )
-        return self.simulation.report()
-
-
-class _Launched(Kernel):
-    """A kernel with a grid; its results are those of the kernel."""
-
-    def __init__(self, kernel: Kernel, grid: tuple[int, ...]) -> None:
-        super().__init__(kernel.func, kernel.mode, grid, kernel.options)
-        self._kernel = kernel
-
-    def _remember(self, simulation: Simulation) -> Simulation:
-        self._kernel._remember(simulation)
-        return super()._remember(simulation)
+        return Simulator(programs, 1, target, findings, first=True)
 
 
 class _Programs:
@@ -272,6 +234,8 @@ def jit(func: Any = None, mode: str = "auto", **options: Any) -> Any:
     """
     if mode not in _MODES:
         raise NkiValidationError(f"nki.jit: mode={mode!r} is none of {list(_MODES)}")
+    if mode in _TIMED:
+        return _TIMED[mode](func, **options)
     return _decorator(func, mode, **options)
 
 
@@ -288,36 +252,25 @@ def trace(func: Any = None, **options: Any) -> Any:
 def benchmark(func: Any = None, **options: Any) -> Any:
     """Make a kernel whose calls are timed: ``kernel.benchmark_result.nc_latency``.
 
-    The time is an estimate, and the same in each iteration. No file is written.
-
-    Args:
-        func: the function.
-        options: ``warmup``, ``iters``, ``save_neff_name``, ``save_trace_name`` and
-            others of the vendor's.
+    The time is an estimate. Of `options`, see :func:`nkipy_nki.benchmarking.benchmark`.
     """
-    _warn_of_files("benchmark", options)
-    return _decorator(func, "benchmark", **options)
+    if func is None:
+        return functools.partial(benchmark, **options)
+    return benchmarking.benchmark(_decorator(func, "benchmark"), **options)
 
 
 def profile(func: Any = None, **options: Any) -> Any:
-    """Make a kernel whose calls are timed: ``kernel.report`` says where time goes.
+    """Make a kernel whose calls write where their time goes.
 
-    The times are estimates. No file is written: ``kernel.report`` has its own.
-
-    Args:
-        func: the function.
-        options: ``working_directory``, ``save_neff_name``, ``save_trace_name`` and
-            others of the vendor's.
+    The times are estimates. Of `options`, see :func:`nkipy_nki.benchmarking.profile`.
     """
-    _warn_of_files("profile", options)
-    return _decorator(func, "profile", **options)
+    if func is None:
+        return functools.partial(profile, **options)
+    return benchmarking.profile(_decorator(func, "profile"), **options)
 
 
-def _warn_of_files(name: str, options: Mapping[str, Any]) -> None:
-    files = [n for n in ("save_neff_name", "save_trace_name") if options.get(n)]
-    if files:
-        text = f"nki.{name}: {' and '.join(files)}: no such file is written here"
-        warnings.warn(NkiWarning(text), stacklevel=3)
+#: Modes that a decorator of their own has.
+_TIMED = {"benchmark": benchmark, "profile": profile}
 
 
 def simulate_kernel(
@@ -335,48 +288,4 @@ def simulate_kernel(
         What it returns. What it writes to arguments of ``nki.trace`` is in the arrays.
     """
     found = kernel if isinstance(kernel, Kernel) else trace(kernel)
-    options = found.options if target is None else {**found.options, "target": target}
-    again = Kernel(found.func, found.mode, found.grid, options)
-    return again.simulate(*args, **kwargs).values
-
-
-class BenchmarkResult:
-    """The estimated time of a call, as ``nki.benchmark`` gives it.
-
-    Args:
-        report: on the call.
-
-    Attributes:
-        estimate: True: no time in it was measured.
-        report: on the call.
-        nc_latency: the time on a core.
-    """
-
-    estimate = True
-
-    def __init__(self, report: Report) -> None:
-        self.report = report
-        self.nc_latency = Latency(report.total)
-
-
-class Latency:
-    """An estimated time, which is the same in each iteration.
-
-    Args:
-        nanoseconds: the time.
-    """
-
-    estimate = True
-
-    def __init__(self, nanoseconds: float) -> None:
-        self._microseconds = nanoseconds / 1000
-
-    def get_latency_percentile(self, percentile: float) -> float:
-        """The time in microseconds: the estimate, whatever the percentile.
-
-        Raises:
-            ValueError: it is none.
-        """
-        if not 0 <= percentile <= 100:
-            raise ValueError(f"percentile {percentile} is not from 0 to 100")
-        return self._microseconds
+    return found.__nki_simulator__(target, None)(*args, **kwargs)

@@ -8,6 +8,7 @@ from typing import Any
 from nkipy_nki.dtypes import DTYPES, find_dtype
 from nkipy_nki.engines import Engine
 from nkipy_nki.errors import NkiValidationError
+from nkipy_nki.language.tiles import as_number
 from nkipy_nki.neuronxcc.nki.faults import fault
 from nkipy_nki.neuronxcc.nki.indices import Grid, as_mask
 from nkipy_nki.neuronxcc.nki.issuing import (
@@ -19,7 +20,6 @@ from nkipy_nki.neuronxcc.nki.issuing import (
     in_sbuf,
     issue,
     made,
-    number_of,
     on_chip,
     promoted,
     require_tile,
@@ -125,7 +125,7 @@ def store(dst: Any, value: Any, *, mask: Any = None, **others: Any) -> None:
         raise fault(
             "unsupported_memory", f"nl.store: dst is {target!r}, and must be in HBM"
         )
-    if number_of(value) is not None:
+    if as_number(value) is not None:
         fill(target, value, mask)
         return
     tile = on_chip(value, "nl.store: value")
@@ -178,7 +178,7 @@ def where(
         mask: where it is computed.
     """
     chosen = on_chip(condition, "nl.where: condition")
-    tiles = [on_chip(v, "nl.where: an operand") for v in (x, y) if number_of(v) is None]
+    tiles = [on_chip(v, "nl.where: an operand") for v in (x, y) if as_number(v) is None]
     if dtype is not None:
         element = find_dtype(dtype)
     else:
@@ -205,7 +205,7 @@ def where(
 
 
 def _put(dst: Tile, value: Any, shape: tuple[int, ...]) -> None:
-    if number_of(value) is not None:
+    if as_number(value) is not None:
         fill(dst, value)
     else:
         issue("tensor_copy", {"dst": dst}, {"src": stretched(value, shape)})
@@ -269,7 +269,7 @@ def transposed(data: Tile, engine: Engine, dtype: Any, mask: Any) -> Fresh:
         engine = Engine.vector if small and data.buffer is PSUM else Engine.tensor
     region = PSUM if engine is Engine.tensor else SBUF
     source = in_sbuf(data) if engine is Engine.tensor else data
-    if dtype is not None and find_dtype(dtype) is not data.dtype:
+    if dtype is not None and find_dtype(dtype) != data.dtype:
         raise NkiValidationError(
             f"a transpose of {data!r} to {dtype}: it keeps the element type"
             f"\n  at {kernel_line()}"

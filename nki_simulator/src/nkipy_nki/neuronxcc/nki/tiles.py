@@ -16,7 +16,7 @@ from nkipy_nki.neuronxcc.nki.state import settle, state
 from nkipy_nki.program import Dynamic, Line
 from nkipy_nki.regions import MemoryRegion
 from nkipy_nki.running import current, kernel_line
-from nkipy_nki.tensors import NkiTensor, Shape
+from nkipy_nki.tensors import NkiTensor, Shape, place_tensor
 
 __all__ = ["Fresh", "Part", "Tile"]
 
@@ -282,8 +282,11 @@ class Part(Tile):
         if any(s < 0 for s in strides):
             return None
         if box is not None:
+            # The indices at run time are those of the rectangle's rows already.
             offset += sum(s * b[0] for s, b in zip(strides, box))
             shape = tuple(stop - start for start, stop in box)
+        if dynamic is not None:
+            strides[0] = dynamic.step
         return NkiTensor(
             base.allocation, base.dtype, offset, shape, tuple(strides), dynamic
         )
@@ -505,20 +508,9 @@ def allocate(
             "num_partition_exceed_arch_limit",
             f"{shape[0]} partitions, and there are {run.chip.partitions}",
         )
-    made = run.allocate(
-        region=region,
-        shape=tuple(shape),
-        dtype=dtype,
-        name=name,
-        line=line or kernel_line(),
-        role=role,
+    return place_tensor(
+        shape, dtype, region, name=name, line=line or kernel_line(), role=role
     )
-    strides = []
-    step = 1
-    for count in reversed(made.shape):
-        strides.append(step)
-        step *= count
-    return NkiTensor(made, dtype, 0, made.shape, tuple(reversed(strides)))
 
 
 def stretched(tile: Tile, shape: tuple[int, ...]) -> Tile:

@@ -1,0 +1,249 @@
+"""Indices and masks of the first generation: which elements are read and written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nkipy_nki import NkiValidationError
+from nkipy_nki.neuronxcc import nki
+from nkipy_nki.neuronxcc.nki import isa as nisa
+from nkipy_nki.neuronxcc.nki import language as nl
+from nkipy_nki.neuronxcc.nki.indices import Grid, Mask
+from nkipy_nki.replaying import replay
+from nkipy_nki.wire import decode, encode
+
+
+def random(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+# -- algebra ---------------------------------------------------------------------------
+def _expressions(p: Any, f: Any, choose: Callable[[int], int]) -> Any:
+    """A random expression of two indices, NumPy's or ours."""
+    made = p * choose(4) + f * (choose(5) - 1) + choose(3)
+    if choose(2):
+        made = made // (choose(3) + 1) + f
+    if choose(2):
+        made = made % (choose(6) + 2) + p
+    return 7 - made if choose(2) else made
+
+
+@given(st.lists(st.integers(0, 100), min_size=12, max_size=12))
+@settings(max_examples=60, deadline=None)
+def test_expressions_are_those_of_numpy(numbers: list[int]) -> None:
+    def chooser() -> Callable[[int], int]:
+        left = iter(numbers)
+        return lambda limit: next(left) % limit
+
+    ours = _expressions(nl.arange(5)[:, None], nl.arange(2, 8)[None, :], chooser())
+    numpys = _expressions(np.arange(5)[:, None], np.arange(2, 8)[None, :], chooser())
+    assert ours.shape == numpys.shape
+    np.testing.assert_array_equal(np.broadcast_to(ours.values, ours.shape), numpys)
+    assert ours.limits() == (numpys.min(), numpys.max())
+    limit = numbers[0] % 9
+    for one, other in (
+        (ours < limit, numpys < limit),
+        ((ours >= limit) & (nl.arange(6) > 2), (numpys >= limit) & (np.arange(6) > 2)),
+        (~(ours == limit) | (ours != 3), ~(numpys == limit) | (numpys != 3)),
+        ((ours <= limit) ^ True, (numpys <= limit) ^ True),
+    ):
+        assert isinstance(one, Mask)
+        np.testing.assert_array_equal(one.values, other)
+        assert one.is_empty == (not other.any())
+        assert one.is_full == other.all()
+
+
+def test_mgrid_is_that_of_numpy() -> None:
+    ours, numpys = nl.mgrid[0:4, 1:9:2, 3:5], np.mgrid[0:4, 1:9:2, 3:5]
+    for mine, its in zip(ours, numpys):
+        np.testing.assert_array_equal(np.broadcast_to(mine.values, mine.shape), its)
+    assert [ours.p is ours[0], ours.x is ours[1], ours.y is ours[2]] == [True] * 3
+    assert isinstance(ours.y, Grid)
+    with pytest.raises(AttributeError, match="no z"):
+        ours.z  # noqa: B018
+
+
+# -- masks -----------------------------------------------------------------------------
+MASKS: dict[str, Callable[[Any, Any], Any]] = {
+    "rows": lambda p, f: p < 5,
+    "columns": lambda p, f: f >= 3,
+    "rectangle": lambda p, f: (p < 6) & (f > 1) & (f < 8),
+    "not-from-the-first-row": lambda p, f: p > 2,
+    "triangle": lambda p, f: f <= p,
+    "every-other": lambda p, f: (p + f) % 2 == 0,
+    "but-one": lambda p, f: f != 4,
+    "either": lambda p, f: (p < 2) | (f < 2),
+    "nothing": lambda p, f: p < 0,
+    "all": lambda p, f: p >= 0,
+}
+
+
+@pytest.fixture(params=MASKS.values(), ids=MASKS.keys())
+def mask(request: Any) -> Any:
+    return request.param
+
+
+def where(mask: Callable[[Any, Any], Any], shape: tuple[int, int]) -> np.ndarray:
+    p, f = np.ogrid[: shape[0], : shape[1]]
+    return np.broadcast_to(mask(p, f), shape)
+
+
+@nki.trace
+def masked_everywhere(a, out, mask):
+    """A mask for the load, one for what is computed, one for the store."""
+    i_p, i_f = nl.arange(a.shape[0])[:, None], nl.arange(a.shape[1])[None, :]
+    made = nl.full(a.shape, -1.0, nl.float32)
+    made[i_p, i_f] = nl.load(a[i_p, i_f], mask=mask(i_p, i_f))
+    other = nl.full(a.shape, 5.0, nl.float32)
+    other[i_p, i_f] = nl.multiply(made, 3.0, mask=mask(i_p, i_f))
+    nl.store(out[i_p, i_f], value=other, mask=mask(i_p, i_f))
+
+
+def test_masks_say_what_is_read_and_written(mask: Any) -> None:
+    a, out = random(9, 10), np.full((9, 10), 7, np.float32)
+    nki.simulate_kernel(masked_everywhere, a, out, mask)
+    np.testing.assert_array_equal(out, np.where(where(mask, a.shape), a * 3, 7))
+
+
+@nki.trace
+def reduced_by_mask(a, out, mask):
+    i_p, i_f = nl.arange(a.shape[0])[:, None], nl.arange(a.shape[1])[None, :]
+    made = nl.full((a.shape[0], 1), 7.0, nl.float32)
+    made[...] = nisa.tensor_reduce(
+        np.max, nl.load(a), axis=[1], mask=mask(i_p, i_f), keepdims=True
+    )
+    nl.store(out, value=made)
+
+
+def test_a_reduction_takes_the_elements_of_its_mask(mask: Any) -> None:
+    a, out = random(9, 10), np.zeros((9, 1), np.float32)
+    nki.simulate_kernel(reduced_by_mask, a, out, mask)
+    meant = where(mask, a.shape)
+    wanted = np.where(meant, a, -np.inf).max(1, keepdims=True)
+    np.testing.assert_array_equal(out, np.where(meant.any(1, keepdims=True), wanted, 7))
+
+
+@nki.trace
+def beyond_the_end(a, out, last):
+    """What the mask leaves out may lie out of bounds."""
+    i_p, i_f = nl.arange(8)[:, None], nl.arange(6)[None, :]
+    x = nl.load(a[i_p * 2, i_f * i_f], mask=(i_p * 2 < 9) & (i_f * i_f < last))
+    nl.store(out[i_p, i_f], value=x, mask=(i_p * 2 < 9) & (i_f * i_f < last))
+
+
+def test_what_a_mask_leaves_out_may_lie_out_of_bounds() -> None:
+    a, out = random(9, 10), np.zeros((8, 6), np.float32)
+    nki.simulate_kernel(beyond_the_end, a, out, 10)
+    wanted = np.zeros_like(out)
+    wanted[:5, :4] = a[::2, [0, 1, 4, 9]]
+    np.testing.assert_array_equal(out, wanted)
+    with pytest.raises(NkiValidationError, match="err_tensor_access_out_of_bound"):
+        nki.simulate_kernel(beyond_the_end, a, out, 17)
+
+
+@nki.jit
+def predicated(a):
+    """A mask that loop variables alone decide."""
+    out = nl.ndarray(a.shape, a.dtype, buffer=nl.shared_hbm)
+    total = nl.zeros(a.shape, nl.float32)
+    x = nl.load(a)
+    for k in nl.sequential_range(4):
+        total[...] = nl.add(total, x, mask=k % 2 == 0)
+        total[...] = nl.multiply(total, 2.0, mask=(k == 3) | (k == 1))
+    nl.store(out, value=total)
+    return out
+
+
+def test_a_mask_of_loop_variables_is_a_condition() -> None:
+    a = random(4, 4)
+    np.testing.assert_allclose(predicated(a), ((a * 2) + a) * 2, rtol=1e-6)
+
+
+def test_what_a_mask_left_out_is_not_summed() -> None:
+    @nki.jit
+    def kernel(a):
+        i_p, i_f = nl.arange(4)[:, None], nl.arange(6)[None, :]
+        x = nl.load(a[i_p, i_f], mask=i_f < 3)
+        out = nl.ndarray((4, 1), a.dtype, buffer=nl.shared_hbm)
+        nl.store(out, value=nl.sum(x, axis=1))
+        return out
+
+    with pytest.raises(NkiValidationError, match="never written"):
+        kernel(random(4, 6))
+
+
+def test_what_a_mask_left_out_is_not_stored() -> None:
+    @nki.jit
+    def kernel(a):
+        i_p, i_f = nl.arange(4)[:, None], nl.arange(6)[None, :]
+        x = nl.load(a[i_p, i_f], mask=i_p < 3)
+        out = nl.ndarray(a.shape, a.dtype, buffer=nl.shared_hbm)
+        nl.store(out, value=nl.exp(x))
+        return out
+
+    with pytest.raises(NkiValidationError, match="never written"):
+        kernel(random(4, 6))
+
+
+# -- tiles of indices ------------------------------------------------------------------
+@nki.jit
+def gather_rows(table, rows):
+    out = nl.ndarray((rows.shape[0], table.shape[1]), table.dtype, buffer=nl.shared_hbm)
+    i_p, i_f = nl.arange(rows.shape[0])[:, None], nl.arange(table.shape[1])[None, :]
+    at = nl.load(rows)
+    nl.store(out[i_p, i_f], value=nl.load(table[at[i_p, 0], i_f]))
+    return out
+
+
+@nki.trace
+def scatter_rows(a, rows, out):
+    i_p, i_f = nl.arange(rows.shape[0])[:, None], nl.arange(a.shape[1])[None, :]
+    at = nl.load(rows)
+    nl.store(out[at[i_p, 0], i_f], value=nl.load(a), mask=i_p < 3)
+
+
+def test_rows_are_gathered_and_scattered_by_a_tile() -> None:
+    table = random(10, 6)
+    rows = np.array([[7], [0], [3], [3], [9]], np.int32)
+    np.testing.assert_array_equal(gather_rows(table, rows), table[rows[:, 0]])
+    a, out = random(5, 6, seed=1), np.zeros((10, 6), np.float32)
+    nki.simulate_kernel(scatter_rows, a, rows, out)
+    wanted = np.zeros_like(out)
+    wanted[rows[:3, 0]] = a[:3]
+    np.testing.assert_array_equal(out, wanted)
+
+
+def test_an_index_that_is_out_of_bounds_is_found() -> None:
+    with pytest.raises(NkiValidationError, match="out-of-bounds"):
+        gather_rows(random(10, 6), np.array([[1], [10]], np.int32))
+
+
+# -- patterns --------------------------------------------------------------------------
+@nki.jit
+def numbered(n):
+    out = nl.ndarray((4, 3 * n), nl.int32, buffer=nl.shared_hbm)
+    i_p, i_f = nl.arange(4)[:, None], nl.arange(3 * n)[None, :]
+    nl.store(out, value=nisa.iota(i_p * 10 + i_f * 2 + 1, dtype=nl.int32))
+    return out
+
+
+def test_iota_is_what_indices_are() -> None:
+    p, f = np.ogrid[:4, :6]
+    np.testing.assert_array_equal(numbered(2), p * 10 + f * 2 + 1)
+
+
+# -- programs --------------------------------------------------------------------------
+@pytest.mark.parametrize("name", ["triangle", "rectangle", "every-other"])
+def test_a_masked_program_runs_again_without_the_kernel(name: str) -> None:
+    a, out = random(9, 10), np.full((9, 10), 7, np.float32)
+    run = masked_everywhere.simulate(a, out.copy(), MASKS[name])
+    again = out.copy()
+    replay(decode(encode(run.programs)), [a, again])
+    wanted = np.where(where(MASKS[name], a.shape), a * 3, 7)
+    np.testing.assert_array_equal(again, wanted)
