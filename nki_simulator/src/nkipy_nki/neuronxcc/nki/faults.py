@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from nkipy_nki.errors import NkiValidationError
+from nkipy_nki.program import Line
 from nkipy_nki.running import current, is_running, kernel_line
 
 __all__ = ["fault", "report"]
@@ -20,8 +21,12 @@ def fault(name: str, problem: str) -> NkiValidationError:
     )
 
 
-def report(kind: str, name: str, problem: str, **details: Any) -> None:
+def report(
+    kind: str, name: str, problem: str, at: Line | None = None, **details: Any
+) -> None:
     """Report a finding that the documentation has a name for.
+
+    It is at the line that the kernel is at, unless `at` is given.
 
     Raises:
         NkiValidationError: it is an error, or no kernel is running.
@@ -29,4 +34,4 @@ def report(kind: str, name: str, problem: str, **details: Any) -> None:
     if not is_running():
         raise fault(name, problem)
     text = f"err_{name}: {problem} (see nki.errors, err_{name})"
-    current().findings.report(kind, text, kernel_line(), **details)
+    current().findings.report(kind, text, at or kernel_line(), **details)

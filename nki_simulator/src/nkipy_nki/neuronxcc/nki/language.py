@@ -11,6 +11,7 @@ from nkipy_nki.language.names import private_hbm as private_hbm
 from nkipy_nki.language.names import psum as psum
 from nkipy_nki.language.names import sbuf as sbuf
 from nkipy_nki.language.names import shared_hbm as shared_hbm
+from nkipy_nki.language.names import tile_size as tile_size
 from nkipy_nki.neuronxcc.nki.creation import *
 from nkipy_nki.neuronxcc.nki.elementwise import FUNCTIONS
 from nkipy_nki.neuronxcc.nki.grids import *
@@ -19,29 +20,8 @@ from nkipy_nki.neuronxcc.nki.indices import mgrid as mgrid
 from nkipy_nki.neuronxcc.nki.loops import *
 from nkipy_nki.neuronxcc.nki.moving import *
 from nkipy_nki.neuronxcc.nki.reductions import *
-from nkipy_nki.running import current
 
 globals().update(DTYPES)
 globals().update(FUNCTIONS)
 #: Limits of float32, as ``nl.fp32.min``.
 fp32 = np.finfo(np.float32)
-
-
-class _TileSize:
-    """The sizes that tiles may have: ``nl.tile_size``."""
-
-    #: Columns of the stationary operand of a product, and of the moving one.
-    gemm_stationary_fmax = 128
-    gemm_moving_fmax = 512
-    #: Elements of a partition that bn_stats takes.
-    bn_stats_fmax = 512
-    #: Elements of float32 in a partition of a bank of the PSUM.
-    psum_fmax = 512
-
-    @property
-    def pmax(self) -> int:
-        """Partitions."""
-        return current("nl.tile_size").chip.partitions
-
-
-tile_size = _TileSize()

@@ -12,6 +12,7 @@ from nkipy_nki.dtypes import find_dtype
 from nkipy_nki.errors import NkiValidationError
 from nkipy_nki.machine import Machine
 from nkipy_nki.neuronxcc.nki.elementwise import binary
+from nkipy_nki.neuronxcc.nki.faults import fault
 from nkipy_nki.neuronxcc.nki.issuing import issue, require_tile
 from nkipy_nki.neuronxcc.nki.races import Log
 from nkipy_nki.neuronxcc.nki.state import reducing, settle, state
@@ -68,9 +69,9 @@ class _Range:
     def __init__(self, name: str, args: tuple[Any, ...], is_parallel: bool) -> None:
         for given in args:
             if isinstance(given, Tile):
-                raise NkiValidationError(
-                    "err_dynamic_control_flow_not_supported: "
-                    f"nl.{name} takes numbers, and not {given!r}\n  at {kernel_line()}"
+                raise fault(
+                    "dynamic_control_flow_not_supported",
+                    f"nl.{name} takes numbers, and not {given!r}",
                 )
         self.numbers = range(*map(operator.index, args))
         self._is_parallel = is_parallel

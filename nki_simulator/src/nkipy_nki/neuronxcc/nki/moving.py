@@ -8,6 +8,7 @@ from typing import Any
 from nkipy_nki.dtypes import DTYPES, find_dtype
 from nkipy_nki.engines import Engine
 from nkipy_nki.errors import NkiValidationError
+from nkipy_nki.language.names import tile_size
 from nkipy_nki.language.tiles import as_number
 from nkipy_nki.neuronxcc.nki.faults import fault
 from nkipy_nki.neuronxcc.nki.indices import Grid, as_mask
@@ -24,7 +25,7 @@ from nkipy_nki.neuronxcc.nki.issuing import (
     promoted,
     require_tile,
 )
-from nkipy_nki.neuronxcc.nki.state import settle
+from nkipy_nki.neuronxcc.nki.state import settle, state
 from nkipy_nki.neuronxcc.nki.tiles import Fresh, Part, Tile, allocate, stretched
 from nkipy_nki.program import Line
 from nkipy_nki.running import current, kernel_line
@@ -74,7 +75,8 @@ def load(src: Any, *, mask: Any = None, dtype: Any = None, **others: Any) -> Fre
 
 
 def _require_partitions(count: int) -> None:
-    most = current("nl.load").chip.partitions
+    state("nl.load")
+    most = current().chip.partitions
     if count > most:
         raise fault(
             "num_partition_exceed_arch_limit",
@@ -239,6 +241,7 @@ def product(stationary: Tile, moving: Tile, mask: Any = None, **options: Any) ->
             "many partitions",
         )
     shape = math.prod(stationary.tile_shape[1:]), *moving.tile_shape[1:]
+    _require_sizes(shape)
     ins = {"stationary": stationary, "moving": moving}
 
     def put(dst: Tile, line: Line, accumulate: bool = False) -> None:
@@ -250,6 +253,19 @@ def product(stationary: Tile, moving: Tile, mask: Any = None, **options: Any) ->
         put(dst, line, True)
 
     return Fresh(shape, DTYPES["float32"], PSUM, put, accumulate=add)
+
+
+def _require_sizes(shape: tuple[int, ...]) -> None:
+    """The sizes of a product that all targets have."""
+    for name, size, most in (
+        ("stationary", shape[0], tile_size.gemm_stationary_fmax),
+        ("moving", math.prod(shape[1:]), tile_size.gemm_moving_fmax),
+    ):
+        if size > most:
+            raise fault(
+                "size_of_dimension_exceed_arch_limit",
+                f"{name} has {size} elements in a partition, and may have {most}",
+            )
 
 
 def transposed(data: Tile, engine: Engine, dtype: Any, mask: Any) -> Fresh:

@@ -143,10 +143,9 @@ def _report(allocation: Allocation, access: _Access, kind: str, other: int) -> N
         "iteration-race",
         "unexpected_output_dependencies",
         f"iterations of nl.affine_range depend on one another: {allocation} "
-        f"{did[access.kind]} by {access.instruction.record.name} at "
-        f"{access.instruction.line} in iteration {access.iteration}, and {did[kind]} "
-        f"by {by}; use nl.sequential_range",
-        line=access.instruction.line.number,
+        f"{did[access.kind]} by {access.instruction.record.name} in iteration "
+        f"{access.iteration}, and {did[kind]} by {by}; use nl.sequential_range",
+        at=access.instruction.line,
         iteration=access.iteration,
         other=other,
     )

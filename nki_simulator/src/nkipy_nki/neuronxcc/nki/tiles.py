@@ -286,6 +286,12 @@ class Part(Tile):
             offset += sum(s * b[0] for s, b in zip(strides, box))
             shape = tuple(stop - start for start, stop in box)
         if dynamic is not None:
+            if strides[0]:
+                raise fault(
+                    "indirect_indices_are_not_supported_with_nki_api",
+                    "a tile of indices picks the rows, and another index differs by "
+                    "partition too",
+                )
             strides[0] = dynamic.step
         return NkiTensor(
             base.allocation, base.dtype, offset, shape, tuple(strides), dynamic
