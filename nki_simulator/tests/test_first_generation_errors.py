@@ -104,6 +104,24 @@ CASES: dict[str, tuple[str, Callable[[], Any]]] = {
         "leading_dimension_of_tensor_must_be_partition",
         _partition_second,
     ),
+    "partitions-in-a-row": (
+        "leading_dimension_of_tensor_must_be_partition",
+        lambda: nl.exp(tile(8, 8)[nl.arange(8)[None, :], 0]),
+    ),
+    "partitions-by-parts": (
+        "leading_dimension_of_tensor_must_be_partition",
+        lambda: nl.exp(
+            tile(8, 8)[nl.arange(8)[:, None] // 2 + nl.arange(2)[None, :], 0]
+        ),
+    ),
+    "columns-by-partition": (
+        "leading_dimension_of_tensor_must_be_partition",
+        lambda: nl.exp(
+            tile(8, 8)[
+                nl.arange(8)[:, None], (nl.arange(8)[:, None] + nl.arange(8)) % 8
+            ]
+        ),
+    ),
     "partitions": ("num_partition_exceed_arch_limit", lambda: tile(129, 2)),
     "depth": (
         "num_partition_mismatch",

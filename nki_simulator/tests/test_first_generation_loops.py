@@ -216,7 +216,6 @@ def updated(a):
     return out
 
 
-@pytest.mark.filterwarnings("ignore:.*divide:UserWarning")
 def test_updates_are_in_place() -> None:
     a = random(4, 4)
     wanted = a + 1

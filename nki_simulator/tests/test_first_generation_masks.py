@@ -191,6 +191,21 @@ def test_what_a_mask_left_out_is_not_stored() -> None:
         kernel(random(4, 6))
 
 
+@pytest.mark.parametrize("part", ["grid", "slice", "columns"])
+def test_rows_that_a_mask_left_out_stay_so_in_parts(part: str) -> None:
+    @nki.jit
+    def kernel(a):
+        out = nl.ndarray(a.shape, a.dtype, buffer=nl.shared_hbm)
+        i_p, i_f = nl.arange(8)[:, None], nl.arange(6)[None, :]
+        x = nl.load(a[i_p, i_f], mask=i_p < a.shape[0])
+        y = {"grid": x[i_p, i_f], "slice": x[:, 0:6], "columns": x[...]}[part]
+        nl.store(out[i_p, i_f], value=nl.exp(y), mask=i_p < a.shape[0])
+        return out
+
+    a = random(5, 6)
+    np.testing.assert_allclose(kernel(a), np.exp(a), rtol=1e-6)
+
+
 # -- tiles of indices ------------------------------------------------------------------
 @nki.jit
 def gather_rows(table, rows):

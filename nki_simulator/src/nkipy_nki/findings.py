@@ -128,6 +128,8 @@ class Findings:
         given = {**levels_of(os.environ.get(VARIABLE, "")), **(levels or {})}
         for name, level in given.items():
             _require_known(name, level)
+        #: Whether the kernel is of the first generation.
+        self.is_first = first
         self._levels = {
             name: given.get(name, (first and kind.first) or kind.level)
             for name, kind in FINDINGS.items()

@@ -10,6 +10,7 @@ from typing import Any
 
 from nkipy.chips import Chip
 from nkipy_nki import benchmarking
+from nkipy_nki import kernel as kernels
 from nkipy_nki.errors import NkiValidationError
 from nkipy_nki.neuronxcc.nki.faults import fault, report
 from nkipy_nki.neuronxcc.nki.grids import grid_of
@@ -89,6 +90,11 @@ class Kernel:
                     f"{self!r} is called in a kernel, with a grid of its own",
                 )
             return self.func(*args, **kwargs)
+        # Arrays of a program that is being traced are for today's kernel to take.
+        programs: Any = _Programs(self)
+        leaves = (*args, *kwargs.values())
+        if any(hasattr(type(value), "__nki_kernel__") for value in leaves):
+            return kernels.Kernel(programs, 1)(*args, **kwargs)
         return self.simulate(*args, **kwargs).values
 
     def simulate(self, *args: Any, **kwargs: Any) -> Simulation:

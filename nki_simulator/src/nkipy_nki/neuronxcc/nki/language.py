@@ -12,6 +12,7 @@ from nkipy_nki.language.names import psum as psum
 from nkipy_nki.language.names import sbuf as sbuf
 from nkipy_nki.language.names import shared_hbm as shared_hbm
 from nkipy_nki.language.names import tile_size as tile_size
+from nkipy_nki.neuronxcc.nki.adapted import ADAPTED
 from nkipy_nki.neuronxcc.nki.creation import *
 from nkipy_nki.neuronxcc.nki.elementwise import FUNCTIONS
 from nkipy_nki.neuronxcc.nki.grids import *
@@ -23,5 +24,6 @@ from nkipy_nki.neuronxcc.nki.reductions import *
 
 globals().update(DTYPES)
 globals().update(FUNCTIONS)
+globals().update(ADAPTED)
 #: Limits of float32, as ``nl.fp32.min``.
 fp32 = np.finfo(np.float32)

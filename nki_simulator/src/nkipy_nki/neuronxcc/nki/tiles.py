@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
@@ -86,7 +86,30 @@ class Tile:
         else:
             made = self._basic(parts)
         made._of = self, key
+        made.valid = self._valid_rows(parts, tuple(made.tile_shape))
         return made
+
+    def _valid_rows(self, parts: Sequence[Any], shape: tuple[int, ...]) -> Mask | None:
+        """Which rows of a part have values, if a mask left out the last ones."""
+        found = self.valid
+        if found is None or found.box is None or self.blocks:
+            return None
+        if any(b != (0, n) for b, n in zip(found.box[1:], found.shape[1:])):
+            return None
+        first, end, start = parts[0], found.box[0][1], 0
+        if isinstance(first, Grid):
+            steps = first.broadcast(shape).steps
+            if steps is None or steps[0] != 1:
+                return None
+            start = first.offset
+        elif isinstance(first, slice) and first.step in (None, 1):
+            start = first.start or 0
+        else:
+            return None
+        rows = max(0, min(end - start, shape[0]))
+        if rows == shape[0] or start < 0 or found.box[0][0]:
+            return None
+        return Mask(shape, ((0, rows), *((0, n) for n in shape[1:])))
 
     def _basic(self, parts: tuple[Any, ...]) -> Tile:
         """What numbers and slices take."""
@@ -231,22 +254,24 @@ class Part(Tile):
 
     def _require_partitions(self) -> None:
         """The first dimension is that of partitions, and no other is."""
-        if self._shape[0] == 1:
-            return
-        at = self.whole.blocks
         for axis, part in enumerate(self.parts):
-            if not isinstance(part, Grid):
-                continue
-            steps = part.broadcast(self._shape).steps
-            if steps is None:
-                continue
-            wrong = any(steps[1:]) if axis == at else steps[0] != 0
-            if wrong:
+            if isinstance(part, Grid) and self._is_crossed(part, axis):
                 raise fault(
                     "leading_dimension_of_tensor_must_be_partition",
                     f"the index of dimension {axis} of {self.whole!r}: the first "
                     "dimension of a tile is that of partitions, and no other is",
                 )
+
+    def _is_crossed(self, part: Grid, axis: int) -> bool:
+        """Whether an index of partitions differs in a partition, or another by it."""
+        found = part.broadcast(self._shape)
+        is_partition = axis == self.whole.blocks
+        if found.steps is not None:
+            moves = [s != 0 and n > 1 for s, n in zip(found.steps, self._shape)]
+            return any(moves[1:]) if is_partition else moves[0]
+        values = np.broadcast_to(found.values, self._shape)
+        first = values[(slice(None), *(slice(1),) * (values.ndim - 1))]
+        return bool(((values != first) if is_partition else values != values[:1]).any())
 
     @property
     def view(self) -> NkiTensor:
