@@ -17,6 +17,9 @@ ROOT = Path(__file__).resolve().parent.parent
 #: Where sample kernels lie, which are files to read and to copy.
 SAMPLES = ("reference", "tutorials")
 _SOURCES = ROOT / "nki_simulator/src"
+#: A tutorial's docstring begins with the title of its page, which lies there.
+_TITLE = re.compile(r"\A.+\n=+\n+")
+_PAGE = "../tutorials/nki/{}.rst"
 
 COVERAGE = """# What there is
 
@@ -72,7 +75,12 @@ def _samples() -> Iterator[str]:
             if not kernels:
                 continue
             title = file.relative_to(_SOURCES).as_posix()
-            yield f"## `{title}`\n\n{ast.get_docstring(module) or ''}\n"
+            about = ast.get_docstring(module) or ""
+            if part == "tutorials":
+                about = (
+                    _TITLE.sub("", about) + f"\n\n[Its page]({_PAGE.format(file.stem)})"
+                )
+            yield f"## `{title}`\n\n{about}\n"
             for kernel in kernels:
                 yield _told(kernel)
 
