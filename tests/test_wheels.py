@@ -102,6 +102,9 @@ SMOKE = {
     "nkipy": "import nkipy.hlo.ir, nkipy.third_party.xla.service.hlo_pb2",
     "spike": "import spike; assert spike.__version__",
     "nkipy_emulator": "import nkipy_emulator.engine as e; e.XlaCpuEngine",
+    "nkipy_nki": "nkipy_nki.simulate(lambda x: x)(__import__('numpy').ones(3, 'f4'))"
+    ".sum() == 3 or 1 / 0",
+    "nkipy_nki_names": "import nki, neuronxcc.nki; assert nki.__name__ == 'nkipy_nki'",
 }
 
 

@@ -122,6 +122,23 @@ def test_bits_of_what_is_not_rounded_are_refused() -> None:
     np.testing.assert_array_equal(nki.simulate(same)(X), X.astype(np.float32))
 
 
+@pytest.mark.usefixtures("imprecise")
+def test_two_cores_share_what_is_not_rounded() -> None:
+    def kernel(x: Any) -> Any:
+        result = nl.ndarray(x.shape, x.dtype, buffer=nl.shared_hbm)
+        rows = slice(64 * nl.program_id(0), 64 * nl.program_id(0) + 64)
+        tile = nl.ndarray((64, 16), x.dtype, buffer=nl.sbuf)
+        nisa.dma_copy(tile, x[rows])
+        nisa.tensor_scalar(tile, tile, nl.multiply, 1.01)
+        nisa.tensor_scalar(tile, tile, nl.multiply, 3.0)
+        nisa.dma_copy(result[rows], tile)
+        return result
+
+    got = nki.simulate(nki.jit(kernel)[2])(X)
+    assert got.dtype == np.float32
+    np.testing.assert_allclose(got, in_float32(), rtol=1e-6)
+
+
 def test_another_value_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NKI_PRECISE_FP", "2")
     with pytest.raises(nki.NkiValidationError, match="NKI_PRECISE_FP='2'"):

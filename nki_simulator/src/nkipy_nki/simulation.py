@@ -172,7 +172,7 @@ def configured_cores() -> int:
     Raises:
         NkiValidationError: the variable is neither 1 nor 2.
     """
-    text = os.environ.get(LNC_VARIABLE, "1")
+    text = os.environ.get(LNC_VARIABLE) or "1"
     if text not in ("1", "2"):
         raise NkiValidationError(f"{LNC_VARIABLE}={text!r} is neither 1 nor 2")
     return int(text)
