@@ -16,7 +16,7 @@ from typing import Any
 import nkipy_nki
 from nkipy.core import ops  # noqa: F401  (enters ops into the tables)
 from nkipy.core.ops._registry import OPS
-from nkipy_nki import isa, language
+from nkipy_nki import collectives, isa, language
 
 #: The names that a module gives out, and nothing but its own text.
 ALL, NOTHING = "", "-"
@@ -121,11 +121,16 @@ API: Mapping[str, Mapping[str, Mapping[str, str]]] = {
     "NKI kernels": {
         "nkipy_nki": {
             "nkipy_nki": "Kernel, NkiError, NkiValidationError, Simulation, "
-            "Simulator, benchmark, jit, profile, simulate",
+            "Simulator, benchmark, jit, profile, simulate, simulate_ranks",
             "nkipy_nki.benchmarking": "BenchmarkResult, Estimated, Latency",
         },
         "nkipy_nki.language": _chapters_of(language),
         "nkipy_nki.isa": _chapters_of(isa),
+        "nkipy_nki.collectives": _chapters_of(collectives),
+        "nkipy_nki.neuronxcc.nki": {
+            "nkipy_nki.neuronxcc.nki": NOTHING,
+            "nkipy_nki.neuronxcc.nki.kernel": ALL,
+        },
         "nkipy_nki.typing": {"nkipy_nki.typing": NOTHING},
         "nkipy_nki.compiler": {"nkipy_nki.compiler": ALL},
         "nkipy_nki.findings": {"nkipy_nki.findings": "Finding, Findings, NkiWarning"},

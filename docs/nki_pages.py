@@ -26,7 +26,7 @@ COVERAGE = """# What there is
 Made from the records of the instructions and from the language itself. What a function
 takes and does is on its page of the [API](../api.md).
 
-## Instructions: `nki.isa`
+## Instructions: `nki.isa`, `nki.collectives`
 
 *Engines* are those that can carry an instruction out, the one that does unless told
 first. *Targets* are the chips that have it. An operand lies in one of the memories that
@@ -43,8 +43,10 @@ once a line, or off. The switch is a variable, as in
 """
 SAMPLES_PAGE = """# Sample kernels
 
-From published algorithms, in the package's folder `nki_simulator/src`, under the
-licence MIT-0: to be read, and to be copied.
+From published algorithms, in the folder `nki_simulator/src`, under the licence MIT-0:
+to be read, and to be copied. The [tutorials](../tutorials/nki/index.rst) walk through
+some of them. What they would take on a chip is estimated in
+`nki_simulator/docs/benchmarks`.
 
 """
 
