@@ -67,6 +67,20 @@ def test_each_core_writes_its_half_of_one_result() -> None:
         np.testing.assert_array_equal(result, expected)
 
 
+@pytest.mark.parametrize(("value", "cores"), [("", 1), ("1", 1), ("2", 2)])
+def test_the_variable_says_how_many_cores_run_it(
+    value: str, cores: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kernel(x: Any) -> Any:
+        return nl.num_programs(0)
+
+    monkeypatch.setenv("NEURON_LOGICAL_NC_CONFIG", value)
+    assert nki.simulate(kernel)(X) == cores
+    monkeypatch.setenv("NEURON_LOGICAL_NC_CONFIG", "3")
+    with pytest.raises(NkiValidationError, match="'3' is neither 1 nor 2"):
+        nki.simulate(kernel)(X)
+
+
 @nki.jit
 def interleaved(x: Any) -> Any:
     """One core has the even rows, the other the odd ones."""
