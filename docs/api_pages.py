@@ -131,6 +131,7 @@ API: Mapping[str, Mapping[str, Mapping[str, str]]] = {
             "nkipy_nki.neuronxcc.nki": NOTHING,
             "nkipy_nki.neuronxcc.nki.kernel": ALL,
         },
+        "nkipy_nki.simulator": {"nkipy_nki.simulator": ALL},
         "nkipy_nki.typing": {"nkipy_nki.typing": NOTHING},
         "nkipy_nki.compiler": {"nkipy_nki.compiler": ALL},
         "nkipy_nki.findings": {"nkipy_nki.findings": "Finding, Findings, NkiWarning"},

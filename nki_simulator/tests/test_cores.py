@@ -81,6 +81,17 @@ def test_the_variable_says_how_many_cores_run_it(
         nki.simulate(kernel)(X)
 
 
+def test_frameworks_say_how_many_cores_run_it() -> None:
+    def kernel(x: Any, more: int = 0) -> Any:
+        return nl.num_programs(0) + more
+
+    run_by = nki.simulator.simulate_kernel
+    assert run_by(kernel, (X,)) == run_by(nki.jit(kernel), [X], {}, 1) == 1
+    assert run_by(kernel, (X,), {"more": 5}, 2) == 7
+    with pytest.raises(NkiValidationError, match="1 or 2 cores"):
+        run_by(kernel, (X,), {}, 3)
+
+
 @nki.jit
 def interleaved(x: Any) -> Any:
     """One core has the even rows, the other the odd ones."""
