@@ -54,9 +54,7 @@ _KINDS = (
     FindingKind("core-race", "error", "unordered accesses of cores or ranks"),
     FindingKind("psum-never-written", "error", "accumulation onto nothing"),
     FindingKind("reduce-register", "error", "misuse of a reduce register"),
-    FindingKind(
-        "psum-value-initialized", "warning", "accumulation onto set PSUM", first="off"
-    ),
+    FindingKind("psum-value-initialized", "warning", "accumulation onto set PSUM"),
     FindingKind("would-not-compile", "warning", "what the compiler alone refuses"),
     FindingKind("iteration-race", "off", "iterations that depend", first="error"),
 )

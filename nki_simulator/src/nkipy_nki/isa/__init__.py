@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from nkipy_nki.errors import NkiValidationError as NkiValidationError
 from nkipy_nki.exports import public_names as _public_names
+from nkipy_nki.isa import clearing as _clearing
 from nkipy_nki.isa import indexed as _indexed
 from nkipy_nki.isa.activation import *
 from nkipy_nki.isa.arithmetic import *
@@ -28,4 +29,4 @@ from nkipy_nki.registers import NkiScalar as NkiScalar
 from nkipy_nki.registers import VirtualRegister as VirtualRegister
 
 __all__ = _public_names(globals())
-_ = NkiInstruction, _indexed
+_ = NkiInstruction, _clearing, _indexed

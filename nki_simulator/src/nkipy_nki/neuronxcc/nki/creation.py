@@ -9,7 +9,7 @@ import numpy as np
 from nkipy_nki.dtypes import find_dtype, tensor_dtype
 from nkipy_nki.errors import NkiValidationError
 from nkipy_nki.neuronxcc.nki.faults import fault
-from nkipy_nki.neuronxcc.nki.issuing import constant, fill, require_tile
+from nkipy_nki.neuronxcc.nki.issuing import constant, fill, issue, require_tile
 from nkipy_nki.neuronxcc.nki.state import settle, state
 from nkipy_nki.neuronxcc.nki.tiles import Tile, allocate
 from nkipy_nki.regions import MemoryRegion
@@ -138,7 +138,10 @@ def full(
             "nl.store to it",
         )
     made = ndarray(shape, dtype, buffer=buffer, name=name)
-    fill(made, fill_value if made.dtype.is_float else int(fill_value))
+    if made.buffer is MemoryRegion.psum and fill_value == 0:
+        issue("clear_psum", {"dst": made}, {})
+    else:
+        fill(made, fill_value if made.dtype.is_float else int(fill_value))
     return made
 
 
