@@ -46,13 +46,39 @@ def _positions(call: Call, name: str, view: View) -> np.ndarray:
 
 def _copy(call: Call) -> None:
     dst, src = call.operands["dst"], call.operands["src"]
+    if call.operands["where"] is not None:
+        _copy_where(call)
+        return
     places = _positions(call, "src", src)
     meant = places >= 0
-    fill = narrow(np.full(places.shape, call.attributes["fill"], np.float32), dst.dtype)
+    number = call.attributes["fill"] or 0.0
+    fill = narrow(np.full(places.shape, number, np.float32), dst.dtype)
     taken = call.elements_at(src, places[meant], "src")
     fill[meant] = convert(taken, src.dtype, dst.dtype)
     where = _positions(call, "dst", dst)
     call.store_at(dst, where[where >= 0], fill[where >= 0])
+
+
+def _copy_where(call: Call) -> None:
+    """Copy the elements of a view where a mask is true."""
+    dst, src = call.operands["dst"], call.operands["src"]
+    where = (call.raw("where") != 0).reshape(dst.shape)
+    storage, shift = call.storage("src")
+    if storage.unwritten(src, shift):
+        # Only those that the mask means must have been written.
+        meant = where.reshape(-1)
+        taken = np.zeros(src.size, src.dtype.element)
+        places = _positions(call, "src", src)[meant]
+        taken[meant] = call.elements_at(src, places, "src")
+    else:
+        taken = storage.elements(src, shift)
+    values = convert(taken, src.dtype, dst.dtype).reshape(dst.shape)
+    fill = call.attributes["fill"]
+    if fill is None:
+        call.store_where("dst", values, where)
+        return
+    other = narrow(np.full((), fill, np.float32), dst.dtype)
+    call.store("dst", np.where(where, values, other))
 
 
 def _within(made: Instruction, chip: Chip) -> str | None:
@@ -61,7 +87,10 @@ def _within(made: Instruction, chip: Chip) -> str | None:
     for name in ("dst", "src"):
         given = made.operands[f"{name}_at"]
         counts[name] = (made.operands[name] if given is None else given).size
-    if counts["dst"] == counts["src"]:
+    where = made.operands["where"]
+    if where is not None:
+        counts["where"] = where.size
+    if len(set(counts.values())) == 1:
         return None
     return f"src has {counts['src']} elements, and dst {counts['dst']}"
 
@@ -95,6 +124,14 @@ def _samples() -> Iterator[Sample]:
         {"dst_at": hbm},
         label="scattered",
     )
+    where = {"where": np.array([[1, 0, 1, 1], [0] * 4, [1] * 4], np.uint8)}
+    yield Sample({"dst": before, "src": x, **where}, {}, {"where": hbm}, label="where")
+    yield Sample(
+        {"dst": ((3, 4), "bfloat16"), "src": x, **where},
+        {"fill": -2.5},
+        {"where": hbm},
+        label="where-else-fill",
+    )
     both = {"dst": before, "src": x, "dst_at": at, "src_at": at[::-1].copy()}
     yield Sample(both, {}, {"dst_at": hbm, "src_at": hbm}, label="both")
     yield Sample({"dst": ((3, 4), "int16"), "src": x}, label="whole-to-int16")
@@ -118,6 +155,7 @@ def _refused() -> Iterator[Sample]:
     src=reads(_ANYWHERE, aligned=False),
     dst_at=reads(HBM, "int32", optional=True),
     src_at=reads(HBM, "int32", optional=True),
+    where=reads(HBM, "uint8", optional=True),
     choose_engine=_choose,
     rules=[_within],
     meaning=_copy,
@@ -130,7 +168,8 @@ def indexed_copy(
     src: Any,
     dst_at: Any = None,
     src_at: Any = None,
-    fill: float = 0.0,
+    where: Any = None,
+    fill: float | None = None,
     name: str | None = None,
 ) -> Instruction:
     """Copy elements from positions in one tensor to positions in another.
@@ -142,6 +181,8 @@ def indexed_copy(
             in turn, in elements of its dtype; below 0, the element is left out. If
             None, the elements are those of the view.
         src_at: the same of `src`; below 0, none is read, and `fill` takes its place.
+        where: instead of both, uint8 in HBM: elements of the views are copied where it
+            is not 0. If `fill` is None, the others of `dst` stay as they are.
         fill: a number.
     """
     raise NotImplementedError

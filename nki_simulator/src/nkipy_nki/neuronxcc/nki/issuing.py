@@ -15,7 +15,7 @@ from nkipy_nki.language.tiles import as_number, promote
 from nkipy_nki.neuronxcc.nki.faults import fault
 from nkipy_nki.neuronxcc.nki.indices import Box, Mask, as_mask
 from nkipy_nki.neuronxcc.nki.lanes import box_for, positions_of, view_of, where_for
-from nkipy_nki.neuronxcc.nki.state import settle, state
+from nkipy_nki.neuronxcc.nki.state import masking, settle, state
 from nkipy_nki.neuronxcc.nki.tiles import Fresh, Part, Tile, allocate, stretched
 from nkipy_nki.program import Line
 from nkipy_nki.records import INSTRUCTIONS
@@ -71,7 +71,7 @@ def issue(
     ins: Mapping[str, Any],
     mask: Mask | None = None,
     line: Line | None = None,
-    fill: float = 0.0,
+    fill: float | None = None,
     **attributes: Any,
 ) -> None:
     """Issue an instruction where a mask is true.
@@ -82,7 +82,7 @@ def issue(
         ins: the others: tiles, numbers, None.
         mask: of the shape that all tiles are of, but for dimensions of one element.
         line: of the kernel.
-        fill: what is read where the mask is false, if the instruction must read there.
+        fill: what is to be read where the mask is false; None if that is of no effect.
         attributes: what else it is told.
     """
     settle()
@@ -94,16 +94,16 @@ def issue(
     place = line or kernel_line()
     given = {n: _input(v, lanes, place, fill) for n, v in ins.items()}
     targets = {n: _output(v, lanes, place) for n, v in outs.items()}
-    given.update({n: view for n, (view, _) in targets.items()})
+    given.update({n: target.view for n, target in targets.items()})
     bound = record.signature.bind(**given, **attributes)
     bound.apply_defaults()
     values = bound.arguments
     operands = {n: values[n] for n in record.operands}
     others = {n: v for n, v in values.items() if n not in operands and n != "name"}
-    emit(record, operands, others, None, place)
-    for view, positions in targets.values():
-        if positions is not None:
-            _copy_by_positions(*positions, view, None, place)
+    with masking(lanes.mask):
+        emit(record, operands, others, None, place)
+    for target in targets.values():
+        target.finish(place)
 
 
 def _require_mutable(outs: Mapping[str, Tile]) -> None:
@@ -122,49 +122,124 @@ def _require_mutable(outs: Mapping[str, Tile]) -> None:
             )
 
 
-def _input(given: Any, lanes: Lanes, line: Line, fill: float) -> Any:
+def _input(given: Any, lanes: Lanes, line: Line, fill: float | None) -> Any:
     """An operand that is read, as the record takes it."""
     if not isinstance(given, Tile):
         return given
     shape = tuple(given.tile_shape)
-    if lanes.mask is None:
-        box = None if lanes.box is None else box_for(lanes.box, shape)
-        view = view_of(given, box)
-        if view is not None:
-            return view
-        where = None if box is None else Mask(shape, box).values
-    else:
-        where = where_for(lanes.mask, shape)
-        box = None
-    positions = positions_of(given, where)
-    if box is not None:
-        positions = positions[tuple(slice(*b) for b in box)]
-    region = given.buffer if given.buffer is PSUM else SBUF
-    temporary = allocate(positions.shape, given.dtype, region, line=line)
-    _copy_by_positions(temporary, None, _whole(given), positions, line, fill)
+    if lanes.mask is not None:
+        return _masked_input(given, lanes.mask, line, fill)
+    box = None if lanes.box is None else box_for(lanes.box, shape)
+    view = view_of(given, box)
+    if view is not None:
+        return view
+    positions = _in_box(given, box)
+    temporary = _temporary(given, positions.shape, line)
+    _copy_by_positions(temporary, None, _whole(given), positions, line)
     return temporary
 
 
-def _output(
-    tile: Tile, lanes: Lanes, line: Line
-) -> tuple[NkiTensor, tuple[NkiTensor, np.ndarray] | None]:
-    """An operand that is written; if that is a temporary one, where its elements go."""
+def _masked_input(tile: Tile, mask: Mask, line: Line, fill: float | None) -> NkiTensor:
+    """What is read where a mask that is no rectangle is true.
+
+    The instruction itself reads everywhere; so where something must not be read, or
+    must not count, it reads a copy.
+    """
     shape = tuple(tile.tile_shape)
-    where = None
-    if lanes.mask is None:
-        box = None if lanes.box is None else box_for(lanes.box, shape)
-        view = view_of(tile, box)
-        if view is not None:
-            return view, None
-        where = None if box is None else Mask(shape, box).values
+    view = _view_everywhere(tile)
+    if view is not None and fill is None and _is_written(view):
+        return view
+    where = where_for(mask, shape)
+    temporary = _temporary(tile, shape, line)
+    if view is not None:
+        _copy_where(temporary, view, where, line, fill or 0.0)
     else:
-        where, box = where_for(lanes.mask, shape), None
-    positions = positions_of(tile, where)
-    if box is not None:
-        positions = positions[tuple(slice(*b) for b in box)]
+        positions = positions_of(tile, where)
+        _copy_by_positions(temporary, None, _whole(tile), positions, line, fill or 0.0)
+    return temporary
+
+
+def _view_everywhere(tile: Tile) -> NkiTensor | None:
+    """All elements of a tile, if strides describe them and all are in bounds."""
+    if isinstance(tile, Part):
+        return tile.view_in() if tile.is_within() else None
+    return tile.view if tile.view.dynamic is None else None
+
+
+def _is_written(view: NkiTensor) -> bool:
+    """Whether all elements of a view are known to have been written."""
+    machine = current().executes
+    if machine is None:
+        return False
+    return not machine.memory.storage(view.allocation).unwritten(view)
+
+
+def _in_box(tile: Tile, box: Box | None) -> np.ndarray:
+    """Positions of the elements in a rectangle of a tile."""
+    if box is None:
+        return positions_of(tile, None)
+    positions = positions_of(tile, Mask(tuple(tile.tile_shape), box).values)
+    return positions[tuple(slice(*b) for b in box)]
+
+
+def _temporary(tile: Tile, shape: tuple[int, ...], line: Line) -> NkiTensor:
+    """A tensor for a copy of elements of a tile, in its memory, or in the SBUF."""
     region = tile.buffer if tile.buffer is PSUM else SBUF
-    temporary = allocate(positions.shape, tile.dtype, region, line=line)
-    return temporary, (_whole(tile), positions)
+    return allocate(shape, tile.dtype, region, line=line)
+
+
+@dataclass(frozen=True)
+class _Target:
+    """What an instruction writes, and how that gets to where it belongs.
+
+    Attributes:
+        view: what is written: a part of a tensor, or a temporary tensor.
+        tile: of a temporary one, the tile that it is for.
+        positions: where its elements go.
+        where: instead, the mask, for the view `final`.
+        final: the tile's elements.
+    """
+
+    view: NkiTensor
+    tile: Tile | None = None
+    positions: np.ndarray | None = None
+    where: np.ndarray | None = None
+    final: NkiTensor | None = None
+
+    def finish(self, line: Line) -> None:
+        """Copy what was written to where it belongs."""
+        if self.tile is None:
+            return
+        if self.final is not None and self.where is not None:
+            _copy_where(self.final, self.view, self.where, line, None)
+        else:
+            _copy_by_positions(_whole(self.tile), self.positions, self.view, None, line)
+
+
+def _output(tile: Tile, lanes: Lanes, line: Line) -> _Target:
+    """An operand that is written."""
+    shape = tuple(tile.tile_shape)
+    if lanes.mask is not None:
+        where, final = where_for(lanes.mask, shape), _view_everywhere(tile)
+        made = _temporary(tile, shape, line)
+        if final is not None:
+            return _Target(made, tile, None, where, final)
+        return _Target(made, tile, positions_of(tile, where))
+    box = None if lanes.box is None else box_for(lanes.box, shape)
+    view = view_of(tile, box)
+    if view is not None:
+        return _Target(view)
+    positions = _in_box(tile, box)
+    return _Target(_temporary(tile, positions.shape, line), tile, positions)
+
+
+def _copy_where(
+    dst: NkiTensor, src: NkiTensor, where: np.ndarray, line: Line, fill: float | None
+) -> None:
+    values = np.ascontiguousarray(np.broadcast_to(where, dst.shape)).view(np.uint8)
+    listed = {"where": constant(values, line), "dst_at": None, "src_at": None}
+    operands = {"dst": dst, "src": src, **listed}
+    emit(INSTRUCTIONS["indexed_copy"], operands, {"fill": fill}, None, line)
 
 
 def _whole(tile: Tile) -> NkiTensor:
@@ -184,6 +259,7 @@ def _copy_by_positions(
         "src": src,
         "dst_at": None if dst_at is None else constant(dst_at.astype(np.int32), line),
         "src_at": None if src_at is None else constant(src_at.astype(np.int32), line),
+        "where": None,
     }
     emit(INSTRUCTIONS["indexed_copy"], operands, {"fill": fill}, None, line)
 
@@ -250,7 +326,7 @@ def made(
     blocks: int = 0,
     outs: Mapping[str, Tile] | None = None,
     inherits: bool = True,
-    fill: float = 0.0,
+    fill: float | None = None,
     **attributes: Any,
 ) -> Fresh:
     """The result of an instruction, which is issued when its place is known.
@@ -267,7 +343,7 @@ def made(
         blocks: how many block dimensions the result has.
         outs: what else is written.
         inherits: whether what was masked out of an operand is so of the result.
-        fill: what is read where the mask is false.
+        fill: what is to be read where the mask is false; None if that is of no effect.
         attributes: what else the instruction is told.
     """
     over = over or shape

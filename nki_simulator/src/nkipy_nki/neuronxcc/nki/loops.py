@@ -49,7 +49,7 @@ class _Loop:
     def observe(self, machine: Machine, instruction: Instruction) -> None:
         """Keep what an instruction accesses."""
         if self._log is not None:
-            self._log.add(instruction, state().reducing)
+            self._log.add(instruction, state().reducing, state().mask)
 
     def begin(self) -> None:
         """Begin an iteration."""

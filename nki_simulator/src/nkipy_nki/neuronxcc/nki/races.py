@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nkipy_nki.neuronxcc.nki.faults import report
+from nkipy_nki.neuronxcc.nki.indices import Mask
+from nkipy_nki.neuronxcc.nki.lanes import where_for
 from nkipy_nki.program import Allocation, Instruction, View
 from nkipy_nki.running import current
 
@@ -30,6 +32,7 @@ class _Access(NamedTuple):
     operation: str
     instruction: Instruction
     operand: str
+    mask: Mask | None
 
 
 class Log:
@@ -45,7 +48,7 @@ class Log:
         self._iteration += 1
         self._older = allocations
 
-    def add(self, instruction: Instruction, operation: str) -> None:
+    def add(self, instruction: Instruction, operation: str, mask: Mask | None) -> None:
         """Keep what an instruction accesses of tensors older than the iteration."""
         rules = instruction.record.operands
         target = instruction.operands.get("dst")
@@ -58,7 +61,9 @@ class Log:
             for kind in kinds:
                 found = self._accesses.setdefault(view.allocation, [])
                 found.append(
-                    _Access(self._iteration, view, kind, operation, instruction, name)
+                    _Access(
+                        self._iteration, view, kind, operation, instruction, name, mask
+                    )
                 )
 
     def report(self) -> None:
@@ -151,6 +156,17 @@ def _report(allocation: Allocation, access: _Access, kind: str, other: int) -> N
     )
 
 
+def _meant(access: _Access) -> Any:
+    """Which elements of a view an access is of: all, or those of a mask."""
+    if access.mask is not None:
+        return where_for(access.mask, tuple(access.view.shape))
+    operand = access.instruction.operands.get("where")
+    if operand is None or access.instruction.record.name != "indexed_copy":
+        return ...
+    values = current().program.constants[operand.allocation.id].astype(bool)
+    return values.reshape(access.view.shape)
+
+
 def _places(access: _Access, unit: int) -> np.ndarray:
     """Which elements, or bytes, an access is of."""
     view = access.view
@@ -163,10 +179,8 @@ def _places(access: _Access, unit: int) -> np.ndarray:
     else:
         places = np.asarray(view.offset)
         for count, stride in zip(view.shape, view.strides):
-            if stride == 0:
-                count = 1
             places = places[..., None] + np.arange(count) * stride
-        found = places.reshape(-1)
+        found = places[_meant(access)].reshape(-1)
     if view.dtype.itemsize == unit:
         return found
     size = view.dtype.itemsize

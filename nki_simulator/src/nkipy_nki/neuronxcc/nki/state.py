@@ -10,7 +10,7 @@ from typing import Any
 
 from nkipy_nki.neuronxcc.nki.faults import fault
 
-__all__ = ["State", "keeping", "reducing", "settle", "state"]
+__all__ = ["State", "keeping", "masking", "reducing", "settle", "state"]
 
 _STATE: ContextVar[State | None] = ContextVar("nkipy_nki_first", default=None)
 
@@ -25,6 +25,7 @@ class State:
         shared: tensors in shared_hbm, which all programs of a grid have, in order.
         place: how many of them the current program has made.
         reducing: by which operation what is issued adds to what it writes to, or "".
+        mask: where what is issued is meant, if that is not what its views are.
         immutable: names of the arguments that must not be written, by allocation's id.
     """
 
@@ -33,6 +34,7 @@ class State:
     shared: list[Any] = field(default_factory=list)
     place: int = 0
     reducing: str = ""
+    mask: Any = None
     immutable: dict[int, str] = field(default_factory=dict)
 
 
@@ -77,3 +79,14 @@ def reducing(name: str) -> Iterator[None]:
         yield
     finally:
         found.reducing = before
+
+
+@contextmanager
+def masking(mask: Any) -> Iterator[None]:
+    """What is issued meanwhile is meant where a mask is true."""
+    found = state()
+    found.mask = mask
+    try:
+        yield
+    finally:
+        found.mask = None

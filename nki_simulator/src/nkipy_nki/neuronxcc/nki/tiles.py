@@ -322,6 +322,17 @@ class Part(Tile):
             base.allocation, base.dtype, offset, shape, tuple(strides), dynamic
         )
 
+    def is_within(self) -> bool:
+        """Whether affine indices, of all elements, are in bounds."""
+        for part, extent in zip(self.parts, self.whole.shape):
+            if isinstance(part, Grid):
+                low, high = part.limits()
+                if part.steps is None or low < 0 or high >= extent:
+                    return False
+            elif not isinstance(part, int) or not -extent <= part < extent:
+                return False
+        return True
+
     def within(self, axis: int, index: int) -> int:
         """A number that indexes a dimension of the tensor, from its beginning."""
         extent = self.whole.shape[axis]
