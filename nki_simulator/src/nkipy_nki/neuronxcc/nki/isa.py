@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from nkipy_nki.dtypes import DTYPES, DTypeRecord, find_dtype
 from nkipy_nki.engines import Engine
 from nkipy_nki.errors import NkiValidationError
@@ -506,12 +508,7 @@ def _of_rows(
     operand: str = "data",
 ) -> Fresh:
     """An instruction that gives some numbers for each partition."""
-    if mask is not None and not as_mask(mask).is_full:
-        raise fault(
-            "unsupported_expression_in_mask",
-            f"nisa.{name} takes no mask that leaves elements out: give it a part of "
-            "the tile",
-        )
+    _require_whole(mask, name)
     shape = tile.tile_shape[0], columns
     element = _element(dtype, tile.dtype)
     return made(name, shape, element, {operand: tile}, None, inherits=False)
@@ -520,6 +517,104 @@ def _of_rows(
 def max8(*, src: Any, mask: Any = None, dtype: Any = None, **others: Any) -> Fresh:
     """The eight greatest elements of each partition, the greatest first."""
     return _of_rows("max8", on_chip(src, "nisa.max8: src"), 8, dtype, mask, "src")
+
+
+# -- search and choice -----------------------------------------------------------------
+def nc_find_index8(
+    *, data: Any, vals: Any, mask: Any = None, dtype: Any = None, **others: Any
+) -> Fresh:
+    """Where each of eight values is found first in its partition, uint32."""
+    tile = on_chip(data, "nisa.nc_find_index8: data")
+    _require_whole(mask, "nc_find_index8")
+    ins = {"data": tile, "vals": on_chip(vals, "nisa.nc_find_index8: vals")}
+    element = _element(dtype, DTYPES["uint32"])
+    shape = tile.tile_shape[0], 8
+    return made("nc_find_index8", shape, element, ins, inherits=False)
+
+
+def nc_match_replace8(
+    *,
+    data: Any,
+    vals: Any,
+    imm: float,
+    dst_idx: Any = None,
+    mask: Any = None,
+    dtype: Any = None,
+    **others: Any,
+) -> Fresh:
+    """A tile in which the first elements equal to eight values are replaced."""
+    tile = on_chip(data, "nisa.nc_match_replace8: data")
+    _require_whole(mask, "nc_match_replace8")
+    ins = {"data": tile, "vals": on_chip(vals, "nisa.nc_match_replace8: vals")}
+    outs = {} if dst_idx is None else {"dst_idx": on_chip(dst_idx, "dst_idx")}
+    shape, element = tuple(tile.tile_shape), _element(dtype, tile.dtype)
+    return made(
+        "nc_match_replace8", shape, element, ins, outs=outs, inherits=False, imm=imm
+    )
+
+
+def range_select(
+    *,
+    on_true_tile: Any,
+    comp_op0: Any,
+    comp_op1: Any,
+    bound0: Any,
+    bound1: Any,
+    reduce_cmd: reduce_cmd = reduce_cmd.reset_reduce,
+    reduce_res: Any = None,
+    reduce_op: Any = "maximum",
+    range_start: int = 0,
+    on_false_value: float = float(np.finfo(np.float32).min),
+    mask: Any = None,
+    dtype: Any = None,
+    **others: Any,
+) -> Fresh:
+    """Elements of a tile whose free index is within two bounds, else a number."""
+    tile = on_chip(on_true_tile, "nisa.range_select: on_true_tile")
+    _require_whole(mask, "range_select")
+    ins = {
+        "on_true_tile": tile,
+        "bound0": _vector(bound0, tile, "nisa.range_select: bound0"),
+        "bound1": _vector(bound1, tile, "nisa.range_select: bound1"),
+    }
+    outs = {} if reduce_res is None else {"reduce_res": _target(reduce_res, tile)}
+    return _like(
+        "range_select",
+        tile,
+        dtype,
+        ins,
+        None,
+        outs=outs,
+        comp_op0=comp_op0,
+        comp_op1=comp_op1,
+        reduce_cmd=reduce_cmd,
+        reduce_op=reduce_op,
+        range_start=range_start,
+        on_false_value=on_false_value,
+    )
+
+
+def nc_stream_shuffle(
+    src: Any, dst: Any, shuffle_mask: Any, *, mask: Any = None, **others: Any
+) -> None:
+    """Copy partitions of `src` to `dst` in another order within each 32."""
+    _require_whole(mask, "nc_stream_shuffle")
+    issue(
+        "nc_stream_shuffle",
+        {"dst": on_chip(dst, "nisa.nc_stream_shuffle: dst")},
+        {"src": on_chip(src, "nisa.nc_stream_shuffle: src")},
+        shuffle_mask=list(shuffle_mask),
+    )
+
+
+def _require_whole(mask: Any, name: str) -> None:
+    """An instruction that takes no mask that leaves elements out."""
+    if mask is not None and not as_mask(mask).is_full:
+        raise fault(
+            "unsupported_expression_in_mask",
+            f"nisa.{name} takes no mask that leaves elements out: give it a part of "
+            "the tile",
+        )
 
 
 # -- patterns --------------------------------------------------------------------------
@@ -545,8 +640,7 @@ def iota(expr: Any, dtype: Any, *, mask: Any = None, **others: Any) -> Fresh:
             f"or more\n  at {kernel_line()}"
         )
     pattern, step, offset = _pattern(expr, "nisa.iota: expr")
-    if mask is not None and not as_mask(mask).broadcast(expr.shape).is_full:
-        raise fault("unsupported_expression_in_mask", "nisa.iota takes no such mask")
+    _require_whole(mask, "iota")
     return made(
         "iota",
         expr.shape,
@@ -575,9 +669,7 @@ def affine_select(
             f"nisa.affine_select: pred is {pred!r}, and must be one comparison of "
             f"indices that are affine\n  at {kernel_line()}"
         )
-    if mask is not None and not as_mask(mask).is_full:
-        problem = "nisa.affine_select takes no mask that leaves elements out"
-        raise fault("unsupported_expression_in_mask", problem)
+    _require_whole(mask, "affine_select")
     grid, compare = found
     pattern, step, offset = _pattern(
         grid.broadcast(tuple(tile.tile_shape)), "nisa.affine_select: pred"
