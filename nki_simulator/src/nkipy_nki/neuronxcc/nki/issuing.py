@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -95,15 +96,23 @@ def issue(
     given = {n: _input(v, lanes, place, fill) for n, v in ins.items()}
     targets = {n: _output(v, lanes, place) for n, v in outs.items()}
     given.update({n: target.view for n, target in targets.items()})
-    bound = record.signature.bind(**given, **attributes)
-    bound.apply_defaults()
-    values = bound.arguments
-    operands = {n: values[n] for n in record.operands}
-    others = {n: v for n, v in values.items() if n not in operands and n != "name"}
+    values = {**_defaults(name), **given, **attributes}
+    operands = {n: values.pop(n) for n in record.operands}
     with masking(lanes.mask):
-        emit(record, operands, others, None, place)
+        emit(record, operands, values, None, place)
     for target in targets.values():
         target.finish(place)
+
+
+@lru_cache(maxsize=256)
+def _defaults(name: str) -> dict[str, Any]:
+    """What an instruction's signature has for operands and attributes left out."""
+    parameters = INSTRUCTIONS[name].signature.parameters.values()
+    return {
+        p.name: p.default
+        for p in parameters
+        if p.default is not p.empty and p.name != "name"
+    }
 
 
 def _require_mutable(outs: Mapping[str, Tile]) -> None:
