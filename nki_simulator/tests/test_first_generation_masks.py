@@ -239,6 +239,26 @@ def test_an_index_that_is_out_of_bounds_is_found() -> None:
         gather_rows(random(10, 6), np.array([[1], [10]], np.int32))
 
 
+@nki.jit
+def by_parts_of_a_block(a):
+    """Indices that are not affine, of a part of a part of a block."""
+    out = nl.ndarray((4, 6), a.dtype, buffer=nl.shared_hbm)
+    tiles = nl.zeros((2, nl.par_dim(4), 10), a.dtype)
+    i_p, i_f = nl.arange(4)[:, None], nl.arange(6)[None, :]
+    half = tiles[1][:, 2:9]
+    half[i_p, i_f * i_f % 7] = nl.load(a[i_p, i_f], mask=i_f < 4)
+    nl.store(out, value=nl.copy(tiles[1, :, 2:8]))
+    return out
+
+
+def test_positions_are_those_of_the_part() -> None:
+    a = random(4, 6)
+    wanted = np.zeros((4, 7), np.float32)
+    for f in range(4):
+        wanted[:, f * f % 7] = a[:, f]
+    np.testing.assert_array_equal(by_parts_of_a_block(a), wanted[:, :6])
+
+
 # -- patterns --------------------------------------------------------------------------
 @nki.jit
 def numbered(n):

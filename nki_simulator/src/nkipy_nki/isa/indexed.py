@@ -29,19 +29,19 @@ _ANYWHERE = frozenset(MemoryRegion)
 
 def _positions(call: Call, name: str, view: View) -> np.ndarray:
     """Where the elements meant lie in a view's tensor; below 0, none is."""
-    given = call.operands[f"{name}_at"]
-    if given is not None:
-        found = call.raw(f"{name}_at").astype(np.int64)
-        limit = view.allocation.nbytes // view.dtype.itemsize
-        if not (found < limit).all():
-            text = f"{name}_at has {found.max()}, and {name}'s tensor {limit} elements"
-            call.report("out-of-bounds", text, value=int(found.max()), extent=limit)
-            found = np.where(found < limit, found, -1)
-        return found.reshape(-1)
     places = np.asarray(view.offset)
     for count, stride in zip(view.shape, view.strides):
         places = places[..., None] + np.arange(count) * stride
-    return places.reshape(-1)
+    places = places.reshape(-1)
+    if call.operands[f"{name}_at"] is None:
+        return places
+    found = call.raw(f"{name}_at").astype(np.int64).reshape(-1)
+    if not (found < places.size).all():
+        text = f"{name}_at has {found.max()}, and {name} {places.size} elements"
+        value = int(found.max())
+        call.report("out-of-bounds", text, value=value, extent=places.size)
+        found = np.where(found < places.size, found, -1)
+    return np.where(found >= 0, places[found], -1)
 
 
 def _copy(call: Call) -> None:
@@ -147,6 +147,8 @@ def _refused() -> Iterator[Sample]:
     unwritten = {"dst": ((1, 2), "float32"), "src": ((3, 4), "float32"), "src_at": at}
     yield Sample(unwritten, {}, hbm, message="never written")
     yield Sample({"dst": ((3, 4), "float32"), "src": 1.0}, message="must be a tensor")
+    beyond = {"dst": ((1, 2), "float32"), "src": x, "src_at": at + 7}
+    yield Sample(beyond, {}, hbm, message="src_at has 12, and src 12 elements")
 
 
 @instruction(
@@ -177,9 +179,8 @@ def indexed_copy(
     Args:
         dst: of the tensor that is written.
         src: of the tensor that is read.
-        dst_at: int32 in HBM: a position in the whole of `dst`'s tensor for each element
-            in turn, in elements of its dtype; below 0, the element is left out. If
-            None, the elements are those of the view.
+        dst_at: int32 in HBM: which of `dst`'s elements, counted in C's order, each is
+            copied to in turn; below 0, it is left out. If None, all in their order.
         src_at: the same of `src`; below 0, none is read, and `fill` takes its place.
         where: instead of both, uint8 in HBM: elements of the views are copied where it
             is not 0. If `fill` is None, the others of `dst` stay as they are.

@@ -18,11 +18,12 @@ from nkipy_nki.neuronxcc.nki.indices import Box, Mask, as_mask
 from nkipy_nki.neuronxcc.nki.lanes import box_for, positions_of, view_of, where_for
 from nkipy_nki.neuronxcc.nki.state import masking, settle, state
 from nkipy_nki.neuronxcc.nki.tiles import Fresh, Part, Tile, allocate, stretched
-from nkipy_nki.program import Line
+from nkipy_nki.program import Line, whole
 from nkipy_nki.records import INSTRUCTIONS
 from nkipy_nki.regions import MemoryRegion
 from nkipy_nki.running import current, emit, kernel_line
-from nkipy_nki.tensors import NkiTensor
+from nkipy_nki.tensors import NkiTensor, as_tensor
+from nkipy_nki.views import reinterpret
 
 __all__ = ["assign", "copied", "in_sbuf", "issue", "made", "on_chip", "require_tile"]
 
@@ -252,7 +253,10 @@ def _copy_where(
 
 
 def _whole(tile: Tile) -> NkiTensor:
-    return tile.whole.view if isinstance(tile, Part) else tile.view
+    """All of the tensor that a tile is of, in which positions are counted."""
+    view = tile.whole.view if isinstance(tile, Part) else tile.view
+    made = as_tensor(whole(view.allocation))
+    return made if view.dtype == made.dtype else reinterpret(made, view.dtype)
 
 
 def _copy_by_positions(
