@@ -57,8 +57,9 @@ def instructions() -> str:
 
 def _row(record: InstructionRecord) -> tuple[str, ...]:
     place = f"{record.module}.{record.name}"
+    public = record.name in importlib.import_module(record.module).__all__
     return (
-        f"{{py:func}}`{record.name} <{place}>`",
+        f"{{py:func}}`{record.name} <{place}>`" if public else f"`{record.name}`",
         ", ".join(engine.name for engine in record.engines),
         _targets(record),
         "<br>".join(_operand(*operand) for operand in record.operands.items()),
