@@ -20,8 +20,9 @@ KEYS = 512
 #: Keys whose scores one maximum and one exponential take: two banks of the PSUM, of
 #: which two spans and a product leave room for transposes.
 SPAN = 2 * KEYS
-#: What is added to the score of a key that a query does not see.
-HIDDEN = -1e30
+#: What is added to the score of a key that a query does not see: nearly the lowest
+#: number, so that no scale makes much of it.
+HIDDEN = -3e38
 
 
 @nki.jit
@@ -41,7 +42,7 @@ def flash_fwd(q, k, v, scale=None, causal=False):
         (batch, heads, queries, d), of the dtype of `q`.
 
     Raises:
-        ValueError: the shapes, or `scale`, are none of these.
+        ValueError: the shapes, the dtypes or `scale` are none of these.
     """
     batch, heads, d, queries = q.shape
     kv_heads, keys = k.shape[1], k.shape[3]
@@ -49,6 +50,8 @@ def flash_fwd(q, k, v, scale=None, causal=False):
         raise ValueError(f"k has the shape {k.shape}, and q {q.shape}")
     if tuple(v.shape) != (batch, kv_heads, keys, d):
         raise ValueError(f"v has the shape {v.shape}, and k {k.shape}")
+    if q.dtype not in (nl.float32, nl.bfloat16) or not q.dtype == k.dtype == v.dtype:
+        raise ValueError(f"q is {q.dtype}, k {k.dtype} and v {v.dtype}")
     if d > 128 or queries % QUERIES or keys % QUERIES or (causal and queries != keys):
         raise ValueError(f"{queries} queries and {keys} keys of {d} elements")
     if scale is None:
@@ -150,9 +153,14 @@ def _sum(result, spans, v):
             nisa.tensor_copy(total, span.total)
             nisa.tensor_copy(summed, product)
         else:
-            for all_so_far, more in ((total, span.total), (summed, product)):
+            for before, more in ((total, span.total), (summed, product)):
                 nisa.scalar_tensor_tensor(
-                    *(all_so_far, all_so_far, nl.multiply, span.shrunk, nl.add, more)
+                    dst=before,
+                    data=before,
+                    op0=nl.multiply,
+                    operand0=span.shrunk,
+                    op1=nl.add,
+                    operand1=more,
                 )
         if span.is_last:
             nisa.reciprocal(total, total)

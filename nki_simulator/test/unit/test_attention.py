@@ -61,6 +61,13 @@ def test_scores_are_scaled(scale):
     check(result, expected.attention(q, k, v, scale), np.float32)
 
 
+@pytest.mark.parametrize("scale", [1e-30, 1e8])
+def test_no_scale_shows_hidden_keys(scale):
+    q, k, v = operands(1, 1, 1, 16, 128, 128)
+    first = flash_fwd(q, k, v, scale=scale, causal=True)[0, 0, 0]
+    np.testing.assert_allclose(first, v[0, 0, 0], rtol=1e-6)
+
+
 def test_large_scores_do_not_overflow():
     q, k, v = operands(1, 1, 1, 128, 128, 256)
     result = flash_fwd(q * 100, k * 100, v, scale=1.0)
@@ -80,3 +87,11 @@ def test_large_scores_do_not_overflow():
 def test_what_it_does_not_take_is_refused(shape, more, said):
     with pytest.raises(ValueError, match=said):
         flash_fwd(*operands(*shape, dtype=BFLOAT16), **more)
+
+
+def test_other_dtypes_are_refused():
+    q, k, v = operands(1, 1, 1, 64, 128, 128)
+    with pytest.raises(ValueError, match="q is float16"):
+        flash_fwd(*(t.astype(np.float16) for t in (q, k, v)))
+    with pytest.raises(ValueError, match="v bfloat16"):
+        flash_fwd(q, k, v.astype(BFLOAT16))
