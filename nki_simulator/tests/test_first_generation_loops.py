@@ -242,3 +242,21 @@ def test_products_are_accumulated_by_one_instruction_each() -> None:
     names = [made.record.name for made in run.programs[0].instructions()]
     assert names.count("nc_matmul") == 3 and "tensor_tensor" not in names
     assert run.report().total > 0 and not run.findings
+
+
+def test_a_result_that_was_assigned_is_not_used_when_its_place_was_written() -> None:
+    @nki.jit
+    def kernel(a, changes):
+        out = nl.ndarray(a.shape, a.dtype, buffer=nl.shared_hbm)
+        tile = nl.ndarray(a.shape, a.dtype)
+        x = nl.load(a)
+        tile[...] = x
+        if changes:
+            tile += 1.0
+        nl.store(out, nl.multiply(x, 2.0))
+        return out
+
+    a = random(4, 4)
+    np.testing.assert_array_equal(kernel(a, False), a * 2)
+    with pytest.raises(NkiValidationError, match="was written since"):
+        kernel(a, True)

@@ -17,7 +17,14 @@ from nkipy_nki.neuronxcc.nki.faults import fault
 from nkipy_nki.neuronxcc.nki.indices import Box, Mask, as_mask
 from nkipy_nki.neuronxcc.nki.lanes import box_for, positions_of, view_of, where_for
 from nkipy_nki.neuronxcc.nki.state import masking, settle, state
-from nkipy_nki.neuronxcc.nki.tiles import Fresh, Part, Tile, allocate, stretched
+from nkipy_nki.neuronxcc.nki.tiles import (
+    Fresh,
+    Part,
+    Tile,
+    allocate,
+    count_write,
+    stretched,
+)
 from nkipy_nki.program import Line, whole
 from nkipy_nki.records import INSTRUCTIONS
 from nkipy_nki.regions import MemoryRegion
@@ -93,6 +100,8 @@ def issue(
     lanes = _lanes(mask, name == "dma_copy")
     if lanes.nowhere:
         return
+    for tile in outs.values():
+        count_write(tile)
     place = line or kernel_line()
     given = {n: _input(v, lanes, place, fill) for n, v in ins.items()}
     targets = {n: _output(v, lanes, place) for n, v in outs.items()}

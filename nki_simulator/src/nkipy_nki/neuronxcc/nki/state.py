@@ -26,6 +26,7 @@ class State:
         place: how many of them the current program has made.
         reducing: by which operation what is issued adds to what it writes to, or "".
         mask: where what is issued is meant, if that is not what its views are.
+        writes: how often instructions have written to a tensor, by its id.
         immutable: names of the arguments that must not be written, by allocation's id.
     """
 
@@ -35,6 +36,7 @@ class State:
     place: int = 0
     reducing: str = ""
     mask: Any = None
+    writes: dict[int, int] = field(default_factory=dict)
     immutable: dict[int, str] = field(default_factory=dict)
 
 

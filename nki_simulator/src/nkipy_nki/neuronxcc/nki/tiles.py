@@ -465,6 +465,8 @@ class Fresh(Tile):
         self._accumulate = accumulate
         self._line = kernel_line()
         self._made: NkiTensor | None = None
+        self._elsewhere: Tile | None = None
+        self._writes = 0
         self.blocks = blocks
         self.valid = None
         self._of = (None, None)
@@ -488,8 +490,8 @@ class Fresh(Tile):
         """Compute it at `dst`, of the same shape and dtype."""
         state().unsettled = None
         self._issue(dst, self._line)
-        self._made = dst.view if not isinstance(dst, Part) else None
         self._elsewhere = dst
+        self._writes = writes_to(dst)
 
     def add_to(self, dst: Tile) -> None:
         """Add it to what `dst` has."""
@@ -505,14 +507,16 @@ class Fresh(Tile):
     @property
     def view(self) -> NkiTensor:
         self.settle()
-        if self._made is None:
-            made = getattr(self, "_elsewhere", None)
-            if made is None:
-                self._refuse(
-                    "a result that was added to a tile has no place of its own"
-                )
-            return made.view
-        return self._made
+        if self._made is not None:
+            return self._made
+        if self._elsewhere is None:
+            self._refuse("a result that was added to a tile has no place of its own")
+        if writes_to(self._elsewhere) != self._writes:
+            self._refuse(
+                "a result lies where it was assigned to, and that was written since: "
+                "use the tile that it was assigned to, or assign nl.copy of it"
+            )
+        return self._elsewhere.view
 
     @property
     def shape(self) -> Shape:
@@ -553,6 +557,21 @@ def allocate(
     return place_tensor(
         shape, dtype, region, name=name, line=line or kernel_line(), role=role
     )
+
+
+def _allocation_of(tile: Tile) -> int:
+    return (tile.whole if isinstance(tile, Part) else tile).view.allocation.id
+
+
+def count_write(tile: Tile) -> None:
+    """Remember that an instruction writes to a tile's tensor."""
+    writes, number = state().writes, _allocation_of(tile)
+    writes[number] = writes.get(number, 0) + 1
+
+
+def writes_to(tile: Tile) -> int:
+    """How often instructions have written to a tile's tensor."""
+    return state().writes.get(_allocation_of(tile), 0)
 
 
 def stretched(tile: Tile, shape: tuple[int, ...]) -> Tile:
