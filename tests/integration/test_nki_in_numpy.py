@@ -193,3 +193,53 @@ def test_without_the_language_it_is_said_which_package_is_missing(monkeypatch):
     monkeypatch.setattr(nki_op, "language", lambda: None)
     with pytest.raises(nki_op.NKINotAvailableError, match="nkipy-nki"):
         nki_op.wrap_nki_kernel(added, [X, Y])
+
+
+def test_an_argument_that_is_returned_twice_is_one_result():
+    @nki.jit
+    def twice(x):
+        tile = nl.load(x)
+        nisa.tensor_tensor(tile, tile, tile, op="add")
+        nisa.dma_copy(x, tile)
+        return x, x
+
+    check_kernel(lambda x: twice(x), X.copy(), modes="simulate")
+
+
+def test_a_view_of_an_argument_is_a_result_of_its_own():
+    square = np.arange(64, dtype=np.float32).reshape(8, 8)
+    flipped = nki.simulate(lambda x: x.permute((1, 0)))
+    np.testing.assert_array_equal(flipped(square), square.T)
+    bits = nki.simulate(lambda x: x.view(nl.int32))(square)
+    assert bits.tobytes() == square.tobytes() and bits.dtype == np.int32
+
+
+def test_results_that_are_not_written_are_told_inside_of_numpy():
+    @nki.jit
+    def half(x):
+        result = nl.ndarray(x.shape, x.dtype, buffer=nl.shared_hbm)
+        nisa.dma_copy(result[:4], x[:4])
+        return result
+
+    with pytest.raises(nki.NkiValidationError, match="output-not-written"):
+        simulate_jit(lambda x: half(x))(X)
+
+
+def test_arguments_that_share_memory_are_refused_where_one_is_written():
+    @nki.jit
+    def copied(x, y):
+        nisa.dma_copy(y, x)
+
+    with pytest.raises(NKIPyError, match="shares its memory"):
+        trace_function(lambda x: copied(x[:4], x[4:]), (X.copy(),), {})
+
+
+def test_no_variable_lets_a_program_in_that_is_wrong(monkeypatch):
+    module = nki_op.language()
+    specs = tuple(module.ArraySpec(v.shape, v.dtype) for v in (X, Y))
+    made = module.embed(added, specs, {}, "trn2").program
+    monkeypatch.setenv("NKIPY_NKI_FINDINGS", "wrong-operand=off")
+    assert module.interface(made).inputs[0][0] == X.shape
+    wrong = made.replace(b"[8,16]", b"[8,15]", 1)
+    with pytest.raises(ValueError, match="no NKI program"):
+        module.interface(wrong)

@@ -21,7 +21,7 @@ from nkipy_nki.cores import Together, run_together
 from nkipy_nki.engines import Engine
 from nkipy_nki.findings import Findings
 from nkipy_nki.kernel import Kernel
-from nkipy_nki.program import Program, View, whole
+from nkipy_nki.program import Program, whole
 from nkipy_nki.replaying import run_in
 from nkipy_nki.simulation import begin, results_of
 from nkipy_nki.targets import target_chip
@@ -130,7 +130,7 @@ def _written_inputs(programs: Sequence[Program]) -> list[int]:
     Their numbers are those of all cores, which make the same tensors first.
     """
     first = programs[0]
-    returned = {view.allocation.id for view in first.outputs if _is_whole(view)}
+    returned = {view.allocation.id for view in first.outputs if view.is_whole}
     written = {
         view.allocation.id
         for program in programs
@@ -139,12 +139,6 @@ def _written_inputs(programs: Sequence[Program]) -> list[int]:
         if instruction.record.operands[name].written
     }
     return [i for i in first.inputs if i in written - returned]
-
-
-def _is_whole(view: View) -> bool:
-    made = whole(view.allocation)
-    mine = (view.offset, view.shape, view.strides, view.dtype)
-    return mine == (made.offset, made.shape, made.strides, made.dtype)
 
 
 def _interface(programs: Sequence[Program]) -> Interface:
@@ -158,12 +152,18 @@ def _interface(programs: Sequence[Program]) -> Interface:
         chip.generation,
         tuple((tuple(made.shape), made.dtype.element) for made in inputs),
         tuple((tuple(v.shape), v.dtype.element) for v in program.outputs),
-        {
-            out: places[view.allocation.id]
-            for out, view in enumerate(program.outputs)
-            if view.allocation.id in places and _is_whole(view)
-        },
+        _aliases(program, places),
     )
+
+
+def _aliases(program: Program, places: Mapping[int, int]) -> dict[int, int]:
+    """Output to input, of the first output that each input is."""
+    aliases: dict[int, int] = {}
+    for out, view in enumerate(program.outputs):
+        i = places.get(view.allocation.id)
+        if i is not None and view.is_whole and i not in aliases.values():
+            aliases[out] = i
+    return aliases
 
 
 @lru_cache(maxsize=16)

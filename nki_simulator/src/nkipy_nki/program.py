@@ -172,6 +172,16 @@ class View:
         return self.allocation.region
 
     @property
+    def is_whole(self) -> bool:
+        """Whether it is the tensor as it was made."""
+        made = self.allocation
+        return (
+            (self.offset, self.dtype, self.dynamic) == (0, made.dtype, None)
+            and tuple(self.shape) == tuple(made.shape)
+            and tuple(self.strides) == contiguous_strides(made.shape)
+        )
+
+    @property
     def size(self) -> int:
         """How many elements it selects."""
         return math.prod(self.shape)

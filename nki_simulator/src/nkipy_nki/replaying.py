@@ -15,6 +15,7 @@ from nkipy_nki.findings import Findings
 from nkipy_nki.machine import Machine
 from nkipy_nki.memory import Memory
 from nkipy_nki.program import Allocation, Loop, Program, Step
+from nkipy_nki.results import require_written
 
 __all__ = ["replay", "run_in"]
 
@@ -66,6 +67,8 @@ def run_in(
     ]
     run_together(cores[0], calls)
     memory = machines[0].memory
+    for view in programs[0].outputs:
+        require_written(memory, view, findings)
     return [memory.storage(v.allocation).elements(v) for v in programs[0].outputs]
 
 

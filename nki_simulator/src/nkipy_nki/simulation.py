@@ -24,6 +24,7 @@ from nkipy_nki.memory import Memory
 from nkipy_nki.precision import is_precise
 from nkipy_nki.program import NOWHERE, Line, Program, View, whole
 from nkipy_nki.regions import MemoryRegion
+from nkipy_nki.results import require_written
 from nkipy_nki.running import Grid, Run, running
 from nkipy_nki.targets import target_chip
 from nkipy_nki.tensors import as_tensor
@@ -326,6 +327,9 @@ def results_of(run: Run, returned: Any) -> Returned:
             return tuple(place(part) for part in value)
         if not isinstance(value, View):
             return value
+        for number, view in enumerate(views):
+            if view.allocation is value.allocation and view.is_whole and value.is_whole:
+                return _Place(number)
         _require_result(run, value)
         views.append(value)
         return _Place(len(views) - 1)
@@ -339,7 +343,7 @@ def results_of(run: Run, returned: Any) -> Returned:
 def _value(run: Run, view: View, arguments: Arguments) -> Any:
     """A result: the caller's own array if the kernel returns an argument."""
     for argument, number in zip(arguments.arrays, run.program.inputs):
-        if view.allocation.id == number and view.shape == argument.array.shape:
+        if view.allocation.id == number and view.is_whole:
             return argument.given
     assert run.machine is not None
     return arguments.as_given(run.machine.memory.values(view))
@@ -362,17 +366,4 @@ def _require_result(run: Run, view: View) -> None:
         )
     if run.machine is None:
         return
-    marks = run.machine.memory.storage(made).marks(view)
-    if marks is None or marks.all():
-        return
-    written = marks.reshape(*view.shape, -1).all(-1)
-    first = tuple(int(i) for i in np.argwhere(~written)[0])
-    missing = int(written.size - written.sum())
-    run.findings.report(
-        "output-not-written",
-        f"{missing} of {written.size} elements of the result {made} were never "
-        f"written, the first at {list(first)}",
-        made.line,
-        missing=missing,
-        position=list(first),
-    )
+    require_written(run.machine.memory, view, run.findings)

@@ -21,7 +21,7 @@ from nkipy_nki.checking import check
 from nkipy_nki.dtypes import DTypeRecord, find_dtype
 from nkipy_nki.engines import Engine
 from nkipy_nki.errors import NkiProgramError, NkiValidationError
-from nkipy_nki.findings import Findings
+from nkipy_nki.findings import FINDINGS, Findings
 from nkipy_nki.isa.names import (
     dge_mode,
     dma_engine,
@@ -240,6 +240,11 @@ def _integers(values: Any, low: int = -_INT64, high: int = _INT64) -> tuple[int,
     return tuple(_integer(value, low, high) for value in values)
 
 
+#: What a program is checked by that comes from anywhere: no variable changes that.
+_LEVELS = {name: kind.level for name, kind in FINDINGS.items()}
+_LEVELS["would-not-compile"] = "off"
+
+
 class _Reader:
     """Reads a program. `rest` is what stands behind the text."""
 
@@ -263,7 +268,7 @@ class _Reader:
         if chip is None:
             _refuse(f"no chip is called {self._found['chip']!r}")
         self._chip = chip
-        self._findings = Findings({"would-not-compile": "off"})
+        self._findings = Findings(_LEVELS)
         self._lines = [self._line(row) for row in self._found["lines"]]
         self._program = Program(chip.name, _integer(self._found["core"], 0, 2))
         self._views: list[View] = []

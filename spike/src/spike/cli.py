@@ -7,10 +7,10 @@ import io
 import os
 import re
 import sys
-import tokenize
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, Literal
 
 import numpy as np
@@ -34,8 +34,7 @@ def parse_visible_cores(text: str) -> list[int]:
         match = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part)
         if match is None:
             raise ValueError(f"not a list of cores: {text!r}")
-        first, last = match.groups()
-        cores += range(int(first), int(last or first) + 1)
+        cores += range(int(match[1]), int(match[2] or match[1]) + 1)
     return cores
 
 
@@ -65,8 +64,8 @@ def load_inputs_for_core(
     """
     tensors, make = {}, spike.SpikeTensor.from_numpy
     for item in inputs:
-        name, separator, path = item.partition("=")
-        if not (name and separator and path):
+        name, _, path = item.partition("=")
+        if not (name and path):
             raise ValueError(f"--input takes NAME=PATH, got {item!r}")
         if name in tensors:
             raise ValueError(f"--input takes each name once, got {name!r} twice")
@@ -80,16 +79,13 @@ def load_inputs_for_core(
     return tensors
 
 
-#: What NumPy raises besides of a header that is no Python literal.
-_MALFORMED = (SyntaxError, RecursionError, tokenize.TokenError)
-
-
 def _load_array(path: str, dtype: str) -> np.ndarray[Any, Any]:
     try:
         with open(path, "rb") as file:
             array = np.lib.format.read_array(file, allow_pickle=False)
         return array if dtype == "unknown" else _as_dtype(array, dtype)
-    except (ValueError, *_MALFORMED) as error:
+    # NumPy raises all of these of a header that is no literal of Python's.
+    except (ValueError, SyntaxError, RecursionError, TokenError) as error:
         raise ValueError(f"{path}: {' '.join(str(error).split())}") from error
 
 

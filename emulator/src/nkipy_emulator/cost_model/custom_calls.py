@@ -38,8 +38,12 @@ def place_custom_call(schedule: Schedule, inst: HLOInstruction) -> None:
     """Place a call that computes or moves something."""
     cost = _cost_of(schedule, inst)
     if isinstance(cost, EngineTimes):
-        _place_times(schedule, inst, cost.of(inst, schedule.costs.target.name))
-    elif cost.over == "operand" and inst.operands:
+        times = cost.of(inst, schedule.costs.target.name)
+        if times is not None:
+            _place_times(schedule, inst, times)
+            return
+        cost = _unknown(schedule, inst.attributes["custom_call_target"])
+    if cost.over == "operand" and inst.operands:
         cls = CostClass(CostKind.REDUCE, cost.engine, cost.steps)
         schedule.place(inst, schedule.costs.engines.reduce(inst, cls))
     else:
@@ -58,11 +62,17 @@ def _cost_of(schedule: Schedule, inst: HLOInstruction) -> Passes | EngineTimes:
     record = custom_calls.find(target)
     cost = UNKNOWN_COST if record is None else record.cost
     if cost is UNKNOWN_COST:
-        schedule.costs.note(
-            f"custom call {target!r} is not known: counted as one pass over its result"
-        )
+        _unknown(schedule, target)
     # A view of nothing is one pass, and calls with stand-ins have been replaced.
     return cost if isinstance(cost, (Passes, EngineTimes)) else UNKNOWN_COST
+
+
+def _unknown(schedule: Schedule, target: str) -> Passes:
+    """What is counted for a call of which nothing is known; the estimate says so."""
+    schedule.costs.note(
+        f"custom call {target!r} is not known: counted as one pass over its result"
+    )
+    return UNKNOWN_COST
 
 
 def _place_times(

@@ -110,6 +110,7 @@ def _emit(embedded: Any, operands: Sequence[Any] | None) -> Any:
         "backend_config": embedded.program,
         **({"output_operand_aliasing": aliasing} if aliasing else {}),
     }
+    _refuse_shared(given, set(found.aliases.values()))
     values = tuple(tensor.backend_tensor for tensor in tensors)
     if single:
         (shape,) = shapes
@@ -121,6 +122,18 @@ def _emit(embedded: Any, operands: Sequence[Any] | None) -> Any:
     for out, i in found.aliases.items():
         results[out] = _written(given[i], tensors[i], results[out])
     return embedded.returned(results)
+
+
+def _refuse_shared(given: Sequence[Any], written: set[int]) -> None:
+    """Refuse arguments that share memory, of which the kernel writes to one."""
+    roots = [g._root() if isinstance(g, NKIPyTensorRef) else g for g in given]
+    for i in written:
+        if sum(root is roots[i] for root in roots) > 1:
+            raise NKIPyError(
+                "the kernel writes to an argument that shares its memory with another "
+                "one: give it a copy",
+                op="nki",
+            )
 
 
 def _written(given: Any, tensor: NKIPyTensorRef, value: NKIPyTensorRef) -> Any:

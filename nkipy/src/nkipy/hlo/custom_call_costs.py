@@ -94,10 +94,10 @@ class EngineTimes:
 
     Attributes:
         of: ``of(call, target)``, with a chip's name (``"trn2"``). Times of one engine
-            do not overlap.
+            do not overlap. None: nothing is known of this call.
     """
 
-    of: Callable[[HLOInstruction, str], Sequence[EngineTime]]
+    of: Callable[[HLOInstruction, str], Sequence[EngineTime] | None]
 
 
 Cost = Passes | View | AsHLO | EngineTimes

@@ -77,9 +77,12 @@ def _check(inst: HLOInstruction, target: str) -> Iterator[Refusal]:
         )
 
 
-def _times(inst: HLOInstruction, target: str) -> Sequence[EngineTime]:
-    times = language().engine_times(inst.attributes["backend_config"])
-    return [EngineTime(*time) for time in times]
+def _times(inst: HLOInstruction, target: str) -> Sequence[EngineTime] | None:
+    """When engines work, by the program; None of what the vendor's frontend traced."""
+    config = inst.attributes["backend_config"]
+    if not language().is_program(config):
+        return None
+    return [EngineTime(*time) for time in language().engine_times(config)]
 
 
 def _record() -> CustomCall:
