@@ -1139,3 +1139,24 @@ def test_a_running_softmax() -> None:
 
     x = numbers(shape=(4, 32))
     close(nki.simulate(kernel)(x), np.log(np.exp(f64(x)).sum(1, keepdims=True)))
+
+
+@pytest.mark.parametrize(
+    "shape, buffer, problem",
+    [
+        ((4, 4), "sbuf", "buffer is 'sbuf'"),
+        ((4, -1), nl.sbuf, "must be of whole numbers"),
+        ((4, 1.5), nl.sbuf, "must be of whole numbers"),
+        ((), nl.sbuf, "must be of whole numbers"),
+        ((1 << 20, 1 << 20), nl.shared_hbm, "larger than the memory"),
+    ],
+)
+def test_what_cannot_be_a_tensor_is_refused(
+    shape: Any, buffer: Any, problem: str
+) -> None:
+    def kernel() -> None:
+        nl.ndarray(shape, nl.float32, buffer=buffer)
+
+    with pytest.raises(nki.NkiValidationError, match=problem) as raised:
+        nki.simulate(kernel)()
+    assert __file__ in str(raised.value)

@@ -362,3 +362,23 @@ def test_double_rows_sum_over_both_rows() -> None:
 
     expected = np.einsum("prm,prn->mn", left.astype("f4"), right.astype("f4"))
     np.testing.assert_array_equal(run(kernel, left, right), expected)
+
+
+def test_a_product_is_in_one_bank_of_the_psum() -> None:
+    def kernel(first: int) -> Any:
+        def body(x: Any) -> None:
+            tile = nl.ndarray((128, 128), nl.float32)
+            nisa.memset(tile, 0.0)
+            right = nl.ndarray((128, 512), nl.float32)
+            nisa.memset(right, 0.0)
+            total = nl.ndarray((128, 1024), nl.float32, buffer=nl.psum)
+            nisa.nc_matmul(total[:, first : first + 512], tile, right)
+
+        return body
+
+    x = np.zeros((1, 1), np.float32)
+    for first in (0, 512):
+        nki.simulate(kernel(first), target="trn2")(x)
+    with pytest.raises(nki.NkiValidationError, match="several banks of the PSUM"):
+        nki.simulate(kernel(256), target="trn2")(x)
+    nki.simulate(kernel(256), target="trn3")(x)

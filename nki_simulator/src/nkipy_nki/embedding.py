@@ -23,7 +23,7 @@ from nkipy_nki.findings import Findings
 from nkipy_nki.kernel import Kernel
 from nkipy_nki.program import Program, whole
 from nkipy_nki.replaying import run_in
-from nkipy_nki.simulation import begin, results_of
+from nkipy_nki.simulation import begin, configured_cores, results_of
 from nkipy_nki.targets import target_chip
 from nkipy_nki.timing import Trace, schedule
 from nkipy_nki.timing.scheduling import engine_of
@@ -103,7 +103,7 @@ def embed(
     """
     function = kernel.func
     arguments = Arguments(inspect.signature(function), args, kwargs)
-    lnc = kernel.lnc or 1
+    lnc = kernel.lnc or configured_cores()
     together = Together(lnc) if lnc > 1 else None
     runs = begin(target_chip(target), Findings(), together, executes=False)
     made = run_together(

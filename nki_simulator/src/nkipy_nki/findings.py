@@ -1,7 +1,7 @@
 """What a run finds about a kernel: each kind once, with what is done about it.
 
 A finding is an error, a warning, or not looked for. ``NKIPY_NKI_FINDINGS`` changes the
-default, as in ``uninitialized-read=warning,dead-store=off``, and so does the argument
+default, as in ``uninitialized-read=warning,capacity=off``, and so does the argument
 `findings` of ``nki.simulate``.
 """
 
@@ -165,4 +165,4 @@ class Findings:
         text += f"\n  at {line} in {line.function}"
         if level == "error":
             raise NkiValidationError(text)
-        warnings.warn(NkiWarning(text), stacklevel=2)
+        warnings.warn_explicit(NkiWarning(text), None, line.file, line.number or 1)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
+from nkipy.chips import Chip
 from nkipy_nki import gathering, indexing, patterns, views
 from nkipy_nki.assigning import copy_into
 from nkipy_nki.dtypes import DTypeRecord, tensor_dtype
@@ -13,7 +15,7 @@ from nkipy_nki.errors import NkiValidationError
 from nkipy_nki.memory import Memory
 from nkipy_nki.program import Allocation, Dynamic, View, whole
 from nkipy_nki.regions import MemoryRegion
-from nkipy_nki.running import current, kernel_line
+from nkipy_nki.running import current, invalid, kernel_line
 
 __all__ = ["NkiTensor", "Shape", "new_tensor"]
 
@@ -305,14 +307,43 @@ def new_tensor(
     )
 
 
+def _require_shape(shape: Any, region: Any, chip: Chip) -> tuple[int, ...]:
+    """The shape that a tensor can have.
+
+    Raises:
+        NkiValidationError: it has none, is too large, or lies nowhere.
+    """
+    if not isinstance(region, MemoryRegion):
+        raise invalid(
+            f"buffer is {region!r}, and must be nl.sbuf, nl.psum, nl.shared_hbm or "
+            "nl.private_hbm"
+        )
+    counts = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
+    if not counts or not all(_is_count(count) for count in counts):
+        raise invalid(f"a tensor's shape is {shape!r}, and must be of whole numbers")
+    if math.prod(map(int, counts)) > chip.hbm_bytes:
+        raise invalid(
+            f"a tensor of shape {list(counts)} is larger than the memory of a "
+            f"{chip.name}"
+        )
+    return tuple(map(int, counts))
+
+
+def _is_count(value: Any) -> bool:
+    if isinstance(value, bool) or hasattr(value, "register"):
+        return False
+    return hasattr(value, "__index__") and value >= 0
+
+
 def place_tensor(
     shape: Any, dtype: Any, region: MemoryRegion, **fields: Any
 ) -> NkiTensor:
     """A new tensor of the current run, with other fields of its allocation."""
     run = current("nl.ndarray")
+    counts = _require_shape(shape, region, run.chip)
     made = run.allocate(
         region=region,
-        shape=tuple(shape),
+        shape=counts,
         dtype=tensor_dtype(dtype, shape, precise=run.precise),
         **fields,
     )

@@ -126,6 +126,24 @@ def _shapes_fit(made: Instruction, chip: Chip) -> str | None:
     return None
 
 
+def _in_one_bank(made: Instruction, chip: Chip) -> str | None:
+    """Before gen4, what a product writes to a partition is in one bank of the PSUM."""
+    dst = made.operands["dst"]
+    if chip.generation >= 4 or dst.dynamic is not None or not dst.free_size:
+        return None
+    size = dst.dtype.itemsize
+    first = dst.offset * size % dst.allocation.partition_bytes
+    steps = zip(dst.shape[1:], dst.strides[1:])
+    last = first + sum((count - 1) * stride for count, stride in steps) * size
+    bank = chip.psum_bank_bytes
+    if first // bank == last // bank:
+        return None
+    return (
+        f"dst is in bytes {first} to {last + size} of a partition, which are in "
+        f"several banks of the PSUM, of {bank} bytes each"
+    )
+
+
 def _dtypes_fit(made: Instruction, chip: Chip) -> str | None:
     dst, stationary, moving = (
         str(made.operands[n].dtype.name) for n in ("dst", "stationary", "moving")
@@ -345,7 +363,10 @@ def _matmul_refused() -> Iterator[Sample]:
     dst=writes(_PSUM),
     stationary=reads(_SBUF, *_WIDE, *_HALF, *_FP8),
     moving=reads(_SBUF, *_WIDE, *_HALF, *_FP8),
-    rules=[_performance, _shapes_fit, _dtypes_fit, _transposes, _tiling],
+    rules=[
+        *(_performance, _shapes_fit, _dtypes_fit, _transposes, _tiling),
+        _in_one_bank,
+    ],
     meaning=_matmul,
     cost=_matmul_cost,
     samples=_matmul_samples,

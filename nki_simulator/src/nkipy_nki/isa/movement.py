@@ -15,7 +15,7 @@ from nkipy_nki.checking import (
     same_elements,
     same_partitions,
 )
-from nkipy_nki.costs import cycles, cycles_of_free
+from nkipy_nki.costs import cycles, cycles_of_free, elements_per_cycle
 from nkipy_nki.declaring import instruction
 from nkipy_nki.dtypes import DTypeRecord, convert, narrow, widen
 from nkipy_nki.engines import Engine
@@ -61,25 +61,11 @@ def _equal_if_packed(made: Instruction, chip: Chip) -> str | None:
 
 
 def _copy_cost(made: Instruction, chip: Chip) -> float:
-    """One element a cycle; VectorE takes two of 2 bytes, four that lie in the SBUF."""
-    plain = cycles(made.operands["dst"].free_size)
-    if made.engine is not Engine.vector or chip.vector_16bit_speedup == 1:
-        return plain
+    """N cycles, of the vector engine fewer where it takes several in one."""
     views = [view for _, view in made.views()]
-    if any(view.dtype.device_itemsize != 2 for view in views):
-        return plain
-    beside = all(v.region is not _PSUM and _is_contiguous(v) for v in views)
-    return plain / (2 * chip.vector_16bit_speedup if beside else 2)
-
-
-def _is_contiguous(view: View) -> bool:
-    """Whether a partition's elements lie beside one another."""
-    step = 1
-    for count, stride in zip(reversed(view.shape[1:]), reversed(view.strides[1:])):
-        if count > 1 and stride != step:
-            return False
-        step *= count
-    return True
+    several = made.engine is Engine.vector
+    count = made.operands["dst"].free_size
+    return cycles(count / (elements_per_cycle(views, chip) if several else 1))
 
 
 def _copy_samples() -> Iterator[Sample]:
