@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 __all__ = ["NkiError", "NkiProgramError", "NkiValidationError"]
 
 
@@ -14,7 +16,13 @@ class NkiValidationError(NkiError, AssertionError):
 
     It is an AssertionError as well, which is what the vendor's simulator raises for a
     part of these; kernels and tests catch either.
+
+    Attributes:
+        finding: of an error that a run found, the :class:`~nkipy_nki.findings.Finding`:
+            its kind, place and details as data. None of any other.
     """
+
+    finding: Any = None
 
 
 class NkiProgramError(NkiError, ValueError):

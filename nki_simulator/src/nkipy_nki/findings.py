@@ -164,5 +164,7 @@ class Findings:
         text = f"{f'{instruction}: ' if instruction else ''}{message} [{kind}]"
         text += f"\n  at {line} in {line.function}"
         if level == "error":
-            raise NkiValidationError(text)
+            error = NkiValidationError(text)
+            error.finding = finding
+            raise error
         warnings.warn_explicit(NkiWarning(text), None, line.file, line.number or 1)
