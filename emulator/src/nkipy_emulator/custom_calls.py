@@ -201,6 +201,11 @@ def lower_custom_calls(
         record = records[target]
         if record is None or not record.is_computed:
             raise UnsupportedCustomCallError(_unknown(target, inst))
+        if problem := record.problem(inst):
+            raise UnsupportedCustomCallError(
+                f"custom call to {target!r} cannot be simulated: {problem}"
+                f"{_where(inst)}"
+            )
         try:
             site = _site(record, inst)
         except CustomCallError as e:

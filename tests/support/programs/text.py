@@ -96,7 +96,9 @@ class _Numpy:
     def array(self, value: Any, dtype: Any = None, **others: Any) -> Any:
         """Numbers beside arrays are weak, which no array of NumPy's knows."""
         if dtype is None and isinstance(value, (list, tuple)):
-            return _evaluate(np.array, (value,), others, _decided((value,), {}))
+            return _evaluate(
+                np.array, (value,), others, _decided(np.array, (value,), {})
+            )
         return following(np.array)(value, dtype, **others)
 
     def __getattr__(self, name: str) -> Any:

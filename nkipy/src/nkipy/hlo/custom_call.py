@@ -42,6 +42,10 @@ def accept(inst: HLOInstruction, target: str) -> Iterable[Refusal]:
     return ()
 
 
+def _no_problem(inst: HLOInstruction) -> str | None:
+    return None
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CustomCall:
     """All that is known of a target of custom calls.
@@ -66,6 +70,8 @@ class CustomCall:
             updated in place. Its array holds the operand's values when `run` begins.
         only_compiled: the vendor's compiler knows the target, and nothing here computes
             it: a program with such a call compiles, and does not run.
+        problem: why `run` cannot compute a call, or None: a program with a call that it
+            cannot compute is not loaded.
 
     Raises:
         CustomCallError: something is missing or of the wrong kind.
@@ -79,6 +85,7 @@ class CustomCall:
     lowering: Lowering | None = None
     aliases: Mapping[int, int] = field(default_factory=dict)
     only_compiled: bool = False
+    problem: Callable[[HLOInstruction], str | None] = _no_problem
 
     def __post_init__(self) -> None:
         problems = list(_problems(self))

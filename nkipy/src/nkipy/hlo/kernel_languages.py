@@ -45,6 +45,26 @@ def _run(
     language().run(config, inputs, outputs)
 
 
+def _problem(inst: HLOInstruction) -> str | None:
+    """Why a kernel cannot be run, or None."""
+    config = inst.attributes["backend_config"]
+    if not language().is_program(config):
+        return "what it carries is no NKI kernel that was traced here"
+    try:
+        found = language().interface(config)
+    except ValueError as error:
+        return str(error)
+    given = [(shape.dims, shape.dtype) for o in inst.operands for shape in shapes_of(o)]
+    results = [(shape.dims, shape.dtype) for shape in shapes_of(inst)]
+    if (given, results) == (list(found.inputs), list(found.outputs)):
+        return None
+    received = ", ".join(o.shape_text() for o in inst.operands)
+    return (
+        f"the NKI kernel does not fit its call: {inst.shape_text()} "
+        f"custom-call({received})"
+    )
+
+
 def _check(inst: HLOInstruction, target: str) -> Iterator[Refusal]:
     """What a compiler for `target` refuses of a kernel that was traced here.
 
@@ -53,20 +73,10 @@ def _check(inst: HLOInstruction, target: str) -> Iterator[Refusal]:
     config = inst.attributes["backend_config"]
     if not language().is_program(config):
         return
-    try:
-        found = language().interface(config)
-    except ValueError as error:
-        yield Refusal("NCC_EVRF013", str(error))
+    if problem := _problem(inst):
+        yield Refusal("NCC_EVRF013", problem)
         return
-    given = [(shape.dims, shape.dtype) for o in inst.operands for shape in shapes_of(o)]
-    results = [(shape.dims, shape.dtype) for shape in shapes_of(inst)]
-    if (given, results) != (list(found.inputs), list(found.outputs)):
-        received = ", ".join(o.shape_text() for o in inst.operands)
-        yield Refusal(
-            "NCC_EVRF013",
-            f"the NKI kernel does not fit its call: {inst.shape_text()} "
-            f"custom-call({received})",
-        )
+    found = language().interface(config)
     chip = find_chip(target)
     if chip is not None and chip.generation != found.generation:
         yield Refusal(
@@ -98,6 +108,7 @@ def _record() -> CustomCall:
         check=_check,
         cost=EngineTimes(_times),
         run=_run,
+        problem=_problem,
     )
 
 
