@@ -216,7 +216,7 @@ def test_loops_in_many_loops_take_no_time() -> None:
             made.add(COPY, dst=tiles[0], src=tiles[1])
 
     nest(60)
-    found_in(made)
+    assert [found.kind for found in found_in(made)] == ["address-overlap"]
 
 
 def test_a_target_that_is_not_known() -> None:

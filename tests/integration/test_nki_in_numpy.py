@@ -243,3 +243,12 @@ def test_no_variable_lets_a_program_in_that_is_wrong(monkeypatch):
     wrong = made.replace(b"[8,16]", b"[8,15]", 1)
     with pytest.raises(ValueError, match="no NKI program"):
         module.interface(wrong)
+
+
+def test_an_argument_that_is_returned_unwritten_may_be_a_constant():
+    @nki.jit
+    def first_of(x, y):
+        return x, y
+
+    constant = X.copy()
+    check_kernel(lambda x: first_of(constant, x)[0] + x, X, modes="simulate")

@@ -181,7 +181,13 @@ def _require_condition(name: str, given: Any) -> None:
 
 @contextmanager
 def no_reorder() -> Iterator[None]:
-    """Instructions made meanwhile keep their order on all engines."""
+    """The compiler keeps the order of what is made meanwhile, as the simulator always.
+
+    Estimated times do not: engines run beside each other there.
+
+    Raises:
+        NkiValidationError: a loop over a register is made meanwhile.
+    """
     with current("nl.no_reorder").in_order():
         yield
 

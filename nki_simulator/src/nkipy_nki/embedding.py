@@ -131,14 +131,19 @@ def _written_inputs(programs: Sequence[Program]) -> list[int]:
     """
     first = programs[0]
     returned = {view.allocation.id for view in first.outputs if view.is_whole}
-    written = {
+    written = _written(programs)
+    return [i for i in first.inputs if i in written - returned]
+
+
+def _written(programs: Sequence[Program]) -> set[int]:
+    """The tensors that a core writes to."""
+    return {
         view.allocation.id
         for program in programs
         for instruction in program.instructions()
         for name, view in instruction.views()
         if instruction.record.operands[name].written
     }
-    return [i for i in first.inputs if i in written - returned]
 
 
 def _interface(programs: Sequence[Program]) -> Interface:
@@ -152,15 +157,17 @@ def _interface(programs: Sequence[Program]) -> Interface:
         chip.generation,
         tuple((tuple(made.shape), made.dtype.element) for made in inputs),
         tuple((tuple(v.shape), v.dtype.element) for v in program.outputs),
-        _aliases(program, places),
+        _aliases(program, places, _written(programs)),
     )
 
 
-def _aliases(program: Program, places: Mapping[int, int]) -> dict[int, int]:
-    """Output to input, of the first output that each input is."""
+def _aliases(
+    program: Program, places: Mapping[int, int], written: set[int]
+) -> dict[int, int]:
+    """Output to input, of the first output that each input is which is written."""
     aliases: dict[int, int] = {}
     for out, view in enumerate(program.outputs):
-        i = places.get(view.allocation.id)
+        i = places.get(view.allocation.id) if view.allocation.id in written else None
         if i is not None and view.is_whole and i not in aliases.values():
             aliases[out] = i
     return aliases
@@ -221,6 +228,7 @@ def _decoded(program: bytes) -> tuple[Program, ...]:
     return decode(program)
 
 
+@lru_cache(maxsize=16)
 def interface(program: bytes) -> Interface:
     """What a program takes and gives.
 
@@ -246,7 +254,7 @@ def run(
         NkiValidationError: a finding that only values show.
     """
     programs = _decoded(program)
-    aliases = _interface(programs).aliases
+    aliases = interface(program).aliases
     arrays = [np.ascontiguousarray(array) for array in inputs]
     for out, i in aliases.items():
         arrays[i] = outputs[out]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import partial
+from functools import lru_cache, partial
 
 import numpy as np
 
@@ -83,6 +83,16 @@ def _run(machine: Machine, program: Program) -> None:
 
 def _run_steps(machine: Machine, program: Program) -> None:
     """Run a program's steps; a tile's bytes go after the last one that has it."""
+    ends = _ends(program)
+    for place, step in enumerate(program.body):
+        machine.run([step])
+        for made in ends.get(place, ()):
+            machine.memory.release(made)
+
+
+@lru_cache(maxsize=32)  # programs are run again and again
+def _ends(program: Program) -> dict[int, list[Allocation]]:
+    """By the place of a step: the tiles that no later one has."""
     last: dict[Allocation, int] = {}
     for place, step in enumerate(program.body):
         for made in _tiles(step):
@@ -90,10 +100,7 @@ def _run_steps(machine: Machine, program: Program) -> None:
     ends: dict[int, list[Allocation]] = {}
     for made, place in last.items():
         ends.setdefault(place, []).append(made)
-    for place, step in enumerate(program.body):
-        machine.run([step])
-        for made in ends.get(place, ()):
-            machine.memory.release(made)
+    return ends
 
 
 def _tiles(step: Step) -> Iterator[Allocation]:

@@ -11,7 +11,7 @@ from nkipy_nki.errors import NkiValidationError
 from nkipy_nki.language.names import tile_size
 from nkipy_nki.language.tiles import as_number
 from nkipy_nki.neuronxcc.nki.faults import fault
-from nkipy_nki.neuronxcc.nki.indices import Grid, as_mask
+from nkipy_nki.neuronxcc.nki.indices import as_mask
 from nkipy_nki.neuronxcc.nki.issuing import (
     PSUM,
     SBUF,
@@ -26,7 +26,7 @@ from nkipy_nki.neuronxcc.nki.issuing import (
     require_tile,
 )
 from nkipy_nki.neuronxcc.nki.state import settle, state
-from nkipy_nki.neuronxcc.nki.tiles import Fresh, Part, Tile, allocate, stretched
+from nkipy_nki.neuronxcc.nki.tiles import Fresh, Tile, allocate, stretched
 from nkipy_nki.program import Line
 from nkipy_nki.running import current, kernel_line
 from nkipy_nki.tensors import NkiTensor
@@ -162,8 +162,6 @@ def broadcast_to(src: Any, *, shape: Any, **others: Any) -> Tile:
 def expand_dims(data: Any, axis: Any) -> Tile:
     """A tile with a new dimension of one element."""
     tile = require_tile(data, "nl.expand_dims: data")
-    if isinstance(tile, Part) and any(isinstance(p, Grid) for p in tile.parts):
-        return Tile(expand_dim(tile.view, axis))
     return Tile(expand_dim(tile.view, axis))
 
 
