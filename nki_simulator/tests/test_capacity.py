@@ -6,7 +6,7 @@ import pytest
 
 from nki_simulator.tests.hand_made import ADD, COPIES, LOAD, Kernel, part
 from nkipy.chips import CHIPS, find_chip
-from nkipy_nki.capacity import check_capacity, lifetimes, peak, usable_bytes
+from nkipy_nki.capacity import check_capacity, live_ranges, peak, usable_bytes
 from nkipy_nki.engines import Engine
 from nkipy_nki.errors import NkiValidationError
 from nkipy_nki.findings import Finding, Findings
@@ -122,19 +122,19 @@ def test_a_loop_keeps_what_the_next_iteration_reads() -> None:
         made.add(COPY, dst=made.tile(128, 8), src=made.tile(128, 8))
 
     made.loop(4, body)
-    lives = lifetimes(made.program.body)
+    lives = live_ranges(made.program.body)
     spans = [(lives[t].first, lives[t].last) for t in (outer, carried, inner)]
     assert spans == [(0, 5), (1, 5), (2, 4)]
     # In what a run carried out, iterations count one by one.
     steps = [*made.program.body[:2], *made.program.body[2].body * 4]  # type: ignore[union-attr]
-    lives = lifetimes(steps)
+    lives = live_ranges(steps)
     spans = [(lives[t].first, lives[t].last) for t in (outer, carried, inner)]
     assert spans == [(0, 14), (1, 15), (2, 16)]
 
 
 def test_the_peak_lists_what_is_live_there() -> None:
     made = held_together(3, (128, 100))
-    tile = peak(lifetimes(made.program.body), MemoryRegion.sbuf)
+    tile = peak(live_ranges(made.program.body), MemoryRegion.sbuf)
     assert (tile.place, tile.nbytes) == (3, 1204)
     assert [t.name for t in tile.tiles] == ["t0", "t1", "t2", ""]
 

@@ -1,4 +1,4 @@
-"""The two cores of ``kernel[2]``: what they share, where they meet, what is a race."""
+"""The two cores of ``kernel[2]``: what they share, how they synchronize, races."""
 
 from __future__ import annotations
 
@@ -475,7 +475,7 @@ def _one_of_two(x: Any) -> Any:
 
 
 @pytest.mark.parametrize("text", REFUSED)
-def test_what_meetings_refuse(text: str) -> None:
+def test_what_barriers_refuse(text: str) -> None:
     @nki.jit
     def kernel(x: Any) -> None:
         tile = nl.ndarray(x.shape, x.dtype)

@@ -50,16 +50,18 @@ def _check_order(made: Schedule) -> None:
             assert made.start[place] >= made.end[latest[queue]]
         latest[queue] = place
         for earlier in made.waits[place]:
-            hop = 0.0 if made.queues[earlier] == queue else made.chip.hop_ns
+            latency = (
+                0.0 if made.queues[earlier] == queue else made.chip.semaphore_latency_ns
+            )
             if queue >= FIRST_DMA_QUEUE:
-                hop = made.chip.dma_start_ns
+                latency = made.chip.dma_start_ns
                 if made.queues[earlier] == queue:
-                    hop = 0.0
-            assert made.start[place] >= made.done[earlier] + hop - 1e-6
-    pipe = made.pipe
-    worked = [end - start for start, end in zip(pipe.starts, pipe.ends)]
+                    latency = 0.0
+            assert made.start[place] >= made.done[earlier] + latency - 1e-6
+    reserved = made.reservations
+    worked = [end - start for start, end in zip(reserved.starts, reserved.ends)]
     assert isclose(sum(worked), made.busy.get(Engine.dma, 0.0), abs_tol=1e-6)
-    assert all(end <= start for end, start in zip(pipe.ends, pipe.starts[1:]))
+    assert all(end <= start for end, start in zip(reserved.ends, reserved.starts[1:]))
 
 
 def _check_exclusion(made: Schedule) -> None:

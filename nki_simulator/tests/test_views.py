@@ -628,7 +628,7 @@ def test_views_by_indices_are_the_same_from_bytes() -> None:
             decode(damaged.encode("latin-1"))
 
 
-def test_elements_by_indices_dealt_over_groups() -> None:
+def test_elements_by_indices_interleaved_over_groups() -> None:
     rng = np.random.default_rng(5)
     table = rng.normal(size=(32, 20)).astype(np.float32)
     index = rng.integers(0, 20, (32, 2)).astype(np.int32)

@@ -27,12 +27,12 @@ from nkipy_nki.program import Allocation, Instruction, Line, Loop, Program, Step
 from nkipy_nki.regions import MemoryRegion
 
 __all__ = [
-    "Lifetime",
+    "LiveRange",
     "MEMORIES",
     "Peak",
     "check_capacity",
     "described",
-    "lifetimes",
+    "live_ranges",
     "line_fields",
     "peak",
     "tiles_of",
@@ -55,8 +55,8 @@ def usable_bytes(region: MemoryRegion, chip: Chip) -> int:
 
 
 @dataclass(slots=True)
-class Lifetime:
-    """When a tile is live: from a step to a step, both by their places.
+class LiveRange:
+    """The live range of a tile: from a step to a step, both by their places.
 
     Attributes:
         first: the step of its first write, or the first that has to do with it.
@@ -67,19 +67,19 @@ class Lifetime:
     last: int
 
 
-def lifetimes(steps: Sequence[Step]) -> dict[Allocation, Lifetime]:
+def live_ranges(steps: Sequence[Step]) -> dict[Allocation, LiveRange]:
     """When each tile on the chip is live.
 
     Args:
         steps: of a program, whose loops count once; or what a run carried out.
     """
-    found: dict[Allocation, Lifetime] = {}
+    found: dict[Allocation, LiveRange] = {}
     _live_in(steps, 0, found)
     return found
 
 
 def _live_in(
-    steps: Sequence[Step], place: int, found: dict[Allocation, Lifetime]
+    steps: Sequence[Step], place: int, found: dict[Allocation, LiveRange]
 ) -> int:
     """Add what steps from a place on have to do with tiles; the place behind them."""
     for step in steps:
@@ -91,7 +91,7 @@ def _live_in(
         for _, view in tiles_of(step):
             known = found.get(view.allocation)
             if known is None:
-                found[view.allocation] = Lifetime(place, place)
+                found[view.allocation] = LiveRange(place, place)
             else:
                 known.last = place
         place += 1
@@ -99,7 +99,7 @@ def _live_in(
 
 
 def _keep_carried(
-    loop: Loop, begin: int, last: int, found: dict[Allocation, Lifetime]
+    loop: Loop, begin: int, last: int, found: dict[Allocation, LiveRange]
 ) -> None:
     """Tiles that the next iteration reads before it writes them live to the end."""
     written: set[Allocation] = set()
@@ -219,7 +219,7 @@ class Peak:
 
 
 def peak(
-    found: Mapping[Allocation, Lifetime], region: MemoryRegion, over: int | None = None
+    found: Mapping[Allocation, LiveRange], region: MemoryRegion, over: int | None = None
 ) -> Peak:
     """Where the most of a memory is live; or, first of all, more than `over` bytes."""
     times = {tile: (life.first, life.last + 1) for tile, life in found.items()}
@@ -254,7 +254,7 @@ def check_capacity(program: Program, findings: Findings) -> None:
     if chip is None:
         raise ValueError(f"no chip is called {program.chip!r}")
     if findings.wants("capacity"):
-        found = lifetimes(program.body)
+        found = live_ranges(program.body)
         for region in MEMORIES:
             _check_memory(program, found, region, chip, findings)
     if findings.wants("address-overlap"):
@@ -263,7 +263,7 @@ def check_capacity(program: Program, findings: Findings) -> None:
 
 def _check_memory(
     program: Program,
-    found: Mapping[Allocation, Lifetime],
+    found: Mapping[Allocation, LiveRange],
     region: MemoryRegion,
     chip: Chip,
     findings: Findings,

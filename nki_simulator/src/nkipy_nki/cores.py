@@ -1,7 +1,8 @@
 """Cores that run together: the two of a logical one, and those of several ranks.
 
-They take turns (:mod:`nkipy_nki.turns`). Cores that share an HBM have the same tensors
-in ``shared_hbm``, by the order in which they are made; all else is each one's own.
+They are cooperative threads (:mod:`nkipy_nki.cooperative`). Cores that share an HBM
+have the same tensors in ``shared_hbm``, by the order in which they are made; all else
+is each one's own.
 """
 
 from __future__ import annotations
@@ -10,17 +11,17 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from nkipy_nki.cooperative import CooperativeThreads
 from nkipy_nki.errors import NkiValidationError
 from nkipy_nki.memory import SharedTensor
 from nkipy_nki.program import Allocation, Instruction, Line, View
 from nkipy_nki.races import Access, Accesses
 from nkipy_nki.regions import MemoryRegion
-from nkipy_nki.turns import Turns
 
 if TYPE_CHECKING:
     from nkipy_nki.machine import Machine
 
-__all__ = ["Core", "SharedHbm", "Together", "run_together"]
+__all__ = ["Core", "CoreGroup", "SharedHbm", "run_cores"]
 
 T = TypeVar("T")
 
@@ -77,7 +78,7 @@ class Core:
         number: its place among all of them.
         rank: which rank it is of.
         core: which core of its logical one.
-        together: all of them.
+        group: all of them.
         shared: the tensors that it shares; None if it shares none.
         shared_count: how many of those it has made.
         clock: for each core, how much of what that did is known to have come before.
@@ -87,21 +88,21 @@ class Core:
     number: int
     rank: int
     core: int
-    together: Together
+    group: CoreGroup
     shared: SharedHbm | None
     shared_count: int = 0
     clock: list[int] = field(default_factory=list)
     line: Line | None = None
     _tensors: dict[Allocation, SharedTensor] = field(default_factory=dict)
-    _met: Instruction | None = None
+    _synchronizing: Instruction | None = None
 
     @property
     def name(self) -> str:
         """What messages call it."""
         parts = []
-        if self.together.ranks > 1:
+        if self.group.ranks > 1:
             parts.append(f"rank {self.rank}")
-        if self.together.lnc > 1:
+        if self.group.lnc > 1:
             parts.append(f"core {self.core}")
         return " ".join(parts) or "core 0"
 
@@ -123,7 +124,7 @@ class Core:
     def __call__(self, machine: Machine, instruction: Instruction) -> None:
         """Look at what an instruction accesses that was carried out."""
         self.line = instruction.line
-        if instruction is self._met:
+        if instruction is self._synchronizing:
             return
         rules = instruction.record.operands
         for name, view in instruction.views():
@@ -141,19 +142,19 @@ class Core:
         view: View,
         is_write: bool,
     ) -> None:
-        """Note an access to a tensor, and report one that no meeting orders."""
+        """Note an access to a tensor, and report one that no rendezvous orders."""
         tensor = self._tensors.get(view.allocation)
         if tensor is not None and machine.findings.wants("core-race"):
-            accesses = self.together.accesses.setdefault(tensor, Accesses())
+            accesses = self.group.accesses.setdefault(tensor, Accesses())
             accesses.note(Access(self, machine, instruction, name, view, is_write))
 
-    # -- meetings ----------------------------------------------------------------------
+    # -- rendezvous --------------------------------------------------------------------
     def enter(self, instruction: Instruction) -> None:
-        """Carry out an instruction where cores may meet: it notes what it accesses."""
-        self._met = instruction
+        """Carry out a synchronizing instruction, which notes what it accesses."""
+        self._synchronizing = instruction
         self.line = instruction.line
 
-    def meet(
+    def rendezvous(
         self,
         instruction: Instruction,
         key: Hashable,
@@ -164,29 +165,29 @@ class Core:
 
         Args:
             instruction: where the core is, see :meth:`enter`.
-            key: which meeting it is.
+            key: which rendezvous it is.
             members: who must come, this one among them.
             offer: what this one brings.
 
         Returns:
-            What each brought.
+            What each contributed.
         """
         self.enter(instruction)
         if len(members) == 1:
             return {self: offer}
         place = f"{instruction.record.name} at {instruction.line}"
         numbers = [member.number for member in members]
-        brought = self.together.turns.meet(
+        contributions = self.group.threads.rendezvous(
             self.number, key, numbers, (list(self.clock), offer), place
         )
-        for clock, _ in brought.values():
+        for clock, _ in contributions.values():
             self.clock = list(map(max, self.clock, clock))
         self.clock[self.number] += 1
-        cores = self.together.cores
-        return {cores[number]: theirs for number, (_, theirs) in brought.items()}
+        cores = self.group.cores
+        return {cores[number]: theirs for number, (_, theirs) in contributions.items()}
 
 
-class Together:
+class CoreGroup:
     """The cores of a logical one, or of several ranks.
 
     Args:
@@ -195,12 +196,12 @@ class Together:
         hbm_groups: which ranks share an HBM.
         shares: whether ranks of one core that share an HBM have the same tensors in
             ``shared_hbm``.
-        order: in which the cores take turns: their numbers; those of a rank's cores
+        order: round robin: their numbers; those of a rank's cores
             are side by side.
 
     Attributes:
         cores: all of them.
-        turns: how they take turns.
+        threads: that run the cores.
         accesses: to shared tensors.
 
     Raises:
@@ -228,7 +229,7 @@ class Together:
         ]
         for core in self.cores:
             core.clock = [int(other is core) for other in self.cores]
-        self.turns = Turns([core.name for core in self.cores], order)
+        self.threads = CooperativeThreads([core.name for core in self.cores], order)
 
     def _shared_by_rank(self, shares: bool) -> list[SharedHbm | None]:
         if self.lnc > 1:
@@ -245,7 +246,7 @@ class Together:
         return self.cores[rank * self.lnc : (rank + 1) * self.lnc]
 
     def run(self, functions: Sequence[Callable[[], T]]) -> list[T]:
-        """Run a function for each core, in turns.
+        """Run a function for each core, round robin.
 
         Raises:
             NkiValidationError: a core waits for one that does not come; or they make
@@ -254,7 +255,7 @@ class Together:
         if len(functions) == 1:
             results = [functions[0]()]
         else:
-            results = self.turns.run(functions, self._where)
+            results = self.threads.run(functions, self._where)
         for core in self.cores:
             if core.shared is not None:
                 core.shared.require_all(core)
@@ -265,8 +266,8 @@ class Together:
         return f"after {line}" if line else ""
 
 
-def run_together(core: Core | None, functions: Sequence[Callable[[], T]]) -> list[T]:
+def run_cores(core: Core | None, functions: Sequence[Callable[[], T]]) -> list[T]:
     """Run functions for a core and those that run with it; without one, in order."""
     if core is None:
         return [function() for function in functions]
-    return core.together.run(functions)
+    return core.group.run(functions)

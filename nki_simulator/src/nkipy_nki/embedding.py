@@ -17,7 +17,7 @@ import numpy as np
 from nkipy.chips import find_chip
 from nkipy_nki._release import __version__
 from nkipy_nki.arguments import Arguments, ArraySpec
-from nkipy_nki.cores import Together, run_together
+from nkipy_nki.cores import CoreGroup, run_cores
 from nkipy_nki.engines import Engine
 from nkipy_nki.findings import Findings
 from nkipy_nki.kernel import Kernel
@@ -104,9 +104,9 @@ def embed(
     function = kernel.func
     arguments = Arguments(inspect.signature(function), args, kwargs)
     lnc = kernel.lnc or configured_cores()
-    together = Together(lnc) if lnc > 1 else None
-    runs = begin(target_chip(target), Findings(), together, executes=False)
-    made = run_together(
+    group = CoreGroup(lnc) if lnc > 1 else None
+    runs = begin(target_chip(target), Findings(), group, executes=False)
+    made = run_cores(
         runs[0].core, [partial(run.call, function, arguments) for run in runs]
     )
     structures = [results_of(run, value) for run, value in zip(runs, made)]

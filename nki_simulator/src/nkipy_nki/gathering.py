@@ -100,7 +100,7 @@ def indirect(view: V, index: Any, num_elem: int | None) -> V:
     (count,) = sizes_of(view, most if num_elem is None else num_elem, what)
     if count > 2 * most:
         refuse(view, what, f"the indices {list(found.shape)} are at most {2 * most}")
-    dynamic = Dynamic(found, step, view.free_size, axis=1, dealt=True)
+    dynamic = Dynamic(found, step, view.free_size, axis=1, interleaved=True)
     shape, strides = (view.shape[0], count), (view.strides[0], step)
     return add_index(view, view.offset, shape, strides, dynamic)
 

@@ -190,11 +190,11 @@ class Call:
         return storage.elements(view, shift)
 
     def _gather(self, view: View, name: str) -> np.ndarray:
-        places, valid = self.places(view, name)
+        offsets, valid = self.element_offsets(view, name)
         if not valid.all():
-            self.report_out_of_bounds(view, places, valid, name)
-            places = np.where(valid, places, 0)
-        return self.elements_at(view, places, name)
+            self.report_out_of_bounds(view, offsets, valid, name)
+            offsets = np.where(valid, offsets, 0)
+        return self.elements_at(view, offsets, name)
 
     def elements_at(self, view: View, places: np.ndarray, name: str) -> np.ndarray:
         """The elements at positions in a view's tensor, which must have been written.
@@ -266,12 +266,12 @@ class Call:
         storage = self.machine.memory.storage(view.allocation)
         shift = 0 if view.dynamic is None else self._shift(view, storage)
         if shift is None:
-            places, valid = self.places(view, name)
+            offsets, valid = self.element_offsets(view, name)
             if not valid[where].all():
-                self.report_out_of_bounds(view, places, valid | ~where, name)
+                self.report_out_of_bounds(view, offsets, valid | ~where, name)
             where = where & valid
             elements = np.broadcast_to(elements, view.shape)
-            self.store_at(view, places[where], elements[where])
+            self.store_at(view, offsets[where], elements[where])
             return
         np.copyto(storage.elements(view, shift), elements, where=where)
         if storage.written is not None or storage.in_psum:
@@ -316,9 +316,9 @@ class Call:
             return storage, 0
         shift = self._shift(view, storage)
         if shift is None:
-            places, valid = self.places(view, name)
+            offsets, valid = self.element_offsets(view, name)
             if not valid.all():
-                self.report_out_of_bounds(view, places, valid, name)
+                self.report_out_of_bounds(view, offsets, valid, name)
             raise NkiValidationError(
                 f"{self.instruction.record.name}: {name} has an index for which "
                 f"nothing is done\n  at {self.instruction.line}"
@@ -326,11 +326,11 @@ class Call:
         return storage, shift
 
     def _scatter(self, view: View, elements: np.ndarray, name: str) -> None:
-        places, valid = self.places(view, name)
+        offsets, valid = self.element_offsets(view, name)
         if not valid.all():
-            self.report_out_of_bounds(view, places, valid, name)
-            places, elements = places[valid], elements[valid]
-        self.store_at(view, places, elements)
+            self.report_out_of_bounds(view, offsets, valid, name)
+            offsets, elements = offsets[valid], elements[valid]
+        self.store_at(view, offsets, elements)
 
     # -- dynamic indices ---------------------------------------------------------------
     def _shift(self, view: View, storage: Storage) -> int | None:
@@ -359,7 +359,9 @@ class Call:
             return np.asarray(self.machine.value(dynamic.index), np.int64)
         return np.asarray(self.elements(dynamic.index, "an index")).astype(np.int64)
 
-    def places(self, view: View, name: str = "") -> tuple[np.ndarray, np.ndarray]:
+    def element_offsets(
+        self, view: View, name: str = ""
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Where each element of a view with a dynamic index lies in its tensor.
 
         Returns:
@@ -368,31 +370,31 @@ class Call:
         """
         assert view.dynamic is not None
         indexed = view.dynamic.axes
-        places = np.asarray(view.offset)
+        offsets = np.asarray(view.offset)
         for axis, (count, stride) in enumerate(zip(view.shape, view.strides)):
             steps = np.arange(count) * (0 if axis in indexed else stride)
-            places = places + _along(steps, axis, len(view.shape))
+            offsets = offsets + _along(steps, axis, len(view.shape))
         valid: Any = True
         for link in view.dynamic.chain():
             index = self._spread(link, view)
-            places = places + index * link.step
+            offsets = offsets + index * link.step
             valid = valid & (index >= 0) & (index < link.limit)
         limit = view.allocation.nbytes // view.dtype.itemsize
-        return places, np.asarray(valid & (places >= 0) & (places < limit))
+        return offsets, np.asarray(valid & (offsets >= 0) & (offsets < limit))
 
     def _spread(self, dynamic: Dynamic, view: View) -> np.ndarray:
         """An index, of a shape that is broadcast to the view's."""
         index = self._index(dynamic)
-        if dynamic.dealt:
-            return self._dealt(index, view.shape)
+        if dynamic.interleaved:
+            return self._interleaved(index, view.shape)
         if dynamic.axis is None:
             return index.reshape(())
         count = view.shape[dynamic.axis]
         in_order = index.reshape(index.shape[0], -1).T.reshape(-1)[:count]
         return _along(in_order, dynamic.axis, len(view.shape))
 
-    def _dealt(self, index: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-        """The indices of each partition, out of a tile that deals them over groups.
+    def _interleaved(self, index: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+        """The indices of each partition, interleaved over groups in a tile.
 
         Index i of the partitions of group g lies at ``[g * n + i % n, i // n]`` of a
         tile, where n is 16, and 32 for the tensor engine.
@@ -405,8 +407,8 @@ class Call:
             self.report(
                 "out-of-bounds",
                 f"indirect takes {shape[1]} indices for {shape[0]} partitions from a "
-                f"tile of shape {list(index.shape)}: dealt over groups of {group}, "
-                f"they are in {[rows_needed, columns_needed]}",
+                f"tile of shape {list(index.shape)}: interleaved over groups of "
+                f"{group}, they are in {[rows_needed, columns_needed]}",
             )
             return np.full(shape, -1)
         return index[rows, i // group]

@@ -102,13 +102,13 @@ class Dynamic:
     Attributes:
         index: a register; or a view: of one element, if `axis` is None; of one for each
             element along `axis`, those of a column before those of the next; or as
-            ``indirect`` has it (`dealt`).
+            ``indirect`` has it (`interleaved`).
         step: in elements of the view's dtype.
         limit: how many indices there are: each is less.
         axis: the view's axis along which the index differs. It takes the place of the
             position along it.
-        dealt: whether the index is that of ``indirect``, which differs by partition:
-            the indices of a group of partitions are dealt over its rows.
+        interleaved: whether the index is that of ``indirect``, which differs by
+            partition: a group's indices are interleaved over its partitions.
         more: a further index, added to this one.
     """
 
@@ -116,7 +116,7 @@ class Dynamic:
     step: int
     limit: int
     axis: int | None = None
-    dealt: bool = False
+    interleaved: bool = False
     more: Dynamic | None = None
 
     def chain(self) -> Iterator[Dynamic]:

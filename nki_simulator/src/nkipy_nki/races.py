@@ -1,9 +1,9 @@
 """Accesses of cores to a tensor that they share, and which of them nothing orders.
 
-Each core counts its meetings, and learns at a meeting how far the others had come. An
-access of another core comes before what a core does if it is not later than that. Two
-accesses of one element, of which at least one writes, and of which neither comes before
-the other, are a race. Elements are told apart exactly.
+Each core has a vector clock, which advances at each rendezvous and takes over those of
+the other members. An access of another core comes before what a core does if the clock
+has it. Two accesses of one element, of which at least one writes, and of which neither
+comes before the other, are a race. Elements are told apart exactly.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class _Kind:
     """The reads, or the writes, of one core to one tensor.
 
     Attributes:
-        times: the core's count of meetings at each access.
+        times: the core's own clock at each access.
         lines: where each was.
     """
 
@@ -39,7 +39,7 @@ class _Kind:
         """Forget all accesses."""
         self.times: list[int] = []
         self.lines: list[Line] = []
-        self._places: list[_Place] = []
+        self._footprints: list[_Footprint] = []
         self._low, self._high = 0, 0
         #: Bytes that are marked together: no element that was looked at is of fewer.
         self._unit = 0
@@ -47,26 +47,26 @@ class _Kind:
         self._last: np.ndarray | None = None
         self._marked = 0
 
-    def add(self, place: _Place, time: int, line: Line) -> None:
+    def add(self, footprint: _Footprint, time: int, line: Line) -> None:
         """Add an access."""
         if not self.times:
-            self._low, self._high = place.low, place.high
-        self._low = min(self._low, place.low)
-        self._high = max(self._high, place.high)
-        self._refine(place.size)
+            self._low, self._high = footprint.low, footprint.high
+        self._low = min(self._low, footprint.low)
+        self._high = max(self._high, footprint.high)
+        self._refine(footprint.size)
         self.times.append(time)
         self.lines.append(line)
-        self._places.append(place)
+        self._footprints.append(footprint)
 
-    def first_race(self, place: _Place, known: int) -> int | None:
-        """Which access of these meets `place` and is later than `known`."""
+    def first_race(self, footprint: _Footprint, known: int) -> int | None:
+        """Which access of these meets `footprint` and is later than `known`."""
         ordered = bisect_right(self.times, known)
         if ordered == len(self.times):
             return None
-        if place.low >= self._high or place.high <= self._low:
+        if footprint.low >= self._high or footprint.high <= self._low:
             return None
-        self._refine(place.size)
-        found = place.of(self._marks(place.nbytes), self._unit)
+        self._refine(footprint.size)
+        found = footprint.of(self._marks(footprint.nbytes), self._unit)
         late = found[found > ordered]
         return int(late.min()) - 1 if late.size else None
 
@@ -79,13 +79,13 @@ class _Kind:
     def _marks(self, nbytes: int) -> np.ndarray:
         if self._last is None:
             self._last = np.zeros(nbytes // self._unit, np.int32)
-        for number in range(self._marked, len(self._places)):
-            self._places[number].set(self._last, self._unit, number + 1)
-        self._marked = len(self._places)
+        for number in range(self._marked, len(self._footprints)):
+            self._footprints[number].set(self._last, self._unit, number + 1)
+        self._marked = len(self._footprints)
         return self._last
 
 
-class _Place:
+class _Footprint:
     """Which bytes of a tensor an access is of.
 
     Attributes:
@@ -95,7 +95,7 @@ class _Place:
         nbytes: of the tensor.
     """
 
-    __slots__ = ("_places", "_view", "high", "low", "nbytes", "size")
+    __slots__ = ("_offsets", "_view", "high", "low", "nbytes", "size")
 
     def __init__(self, access: Access) -> None:
         view = access.view
@@ -103,21 +103,21 @@ class _Place:
         self.nbytes = view.allocation.nbytes
         self._view = view
         #: Of a view whose elements a tensor moves, where they lie, in elements.
-        self._places: np.ndarray | None = None
+        self._offsets: np.ndarray | None = None
         low, high = view.extent
         if view.dynamic is not None:
             call = Call(access.machine, access.instruction)
-            places, valid = call.places(view, access.name)
-            places = np.broadcast_to(places, view.shape)
-            self._places = places[np.broadcast_to(valid, view.shape)]
-            low = int(self._places.min(initial=self.nbytes))
-            high = int(self._places.max(initial=-1)) + 1
+            offsets, valid = call.element_offsets(view, access.name)
+            offsets = np.broadcast_to(offsets, view.shape)
+            self._offsets = offsets[np.broadcast_to(valid, view.shape)]
+            low = int(self._offsets.min(initial=self.nbytes))
+            high = int(self._offsets.max(initial=-1)) + 1
         self.low, self.high = low * self.size, high * self.size
 
     def of(self, marks: np.ndarray, unit: int) -> np.ndarray:
         """The marks of its bytes, by `unit` bytes; those of static views in place."""
         per = self.size // unit
-        if self._places is not None:
+        if self._offsets is not None:
             return marks[self._units(per)]
         view, step = self._view, marks.itemsize
         strides = (*(s * per * step for s in view.strides), step)
@@ -125,12 +125,12 @@ class _Place:
         return np.ndarray((*view.shape, per), marks.dtype, marks, start, strides)
 
     def _units(self, per: int) -> np.ndarray:
-        assert self._places is not None
-        return (self._places[:, None] * per + np.arange(per)).reshape(-1)
+        assert self._offsets is not None
+        return (self._offsets[:, None] * per + np.arange(per)).reshape(-1)
 
     def set(self, marks: np.ndarray, unit: int, number: int) -> None:
         """Mark its bytes."""
-        if self._places is not None:
+        if self._offsets is not None:
             marks[self._units(self.size // unit)] = number
         else:
             self.of(marks, unit)[...] = number
@@ -171,38 +171,38 @@ class Accesses:
         """
         if not access.view.size:
             return
-        place = _Place(access)
+        footprint = _Footprint(access)
         for other, kinds in self._kinds.items():
             if other is not access.core:
-                _look(access, place, other, kinds)
-        self._add(access, place)
+                _look(access, footprint, other, kinds)
+        self._add(access, footprint)
 
-    def _add(self, access: Access, place: _Place) -> None:
+    def _add(self, access: Access, footprint: _Footprint) -> None:
         core = access.core
         kinds = self._kinds.setdefault(core, (_Kind(), _Kind()))
         known = min(
             other.clock[core.number]
-            for other in core.together.cores
+            for other in core.group.cores
             if other.shared is core.shared
         )
         for kind in kinds:
             if kind.times and kind.times[-1] <= known:
                 kind.clear()
         line = access.instruction.line
-        kinds[access.is_write].add(place, core.clock[core.number], line)
+        kinds[access.is_write].add(footprint, core.clock[core.number], line)
 
 
 def _look(
-    access: Access, place: _Place, other: Any, kinds: tuple[_Kind, _Kind]
+    access: Access, footprint: _Footprint, other: Any, kinds: tuple[_Kind, _Kind]
 ) -> None:
     """Report what an access meets of another core's reads and writes."""
     known = access.core.clock[other.number]
     reads, writes = kinds
-    number = writes.first_race(place, known)
+    number = writes.first_race(footprint, known)
     if number is not None:
         _report(access, other, writes.lines[number], "has written")
     elif access.is_write:
-        number = reads.first_race(place, known)
+        number = reads.first_race(footprint, known)
         if number is not None:
             _report(access, other, reads.lines[number], "reads")
 

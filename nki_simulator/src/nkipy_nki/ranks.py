@@ -11,8 +11,8 @@ import numpy as np
 
 from nkipy.chips import Chip
 from nkipy_nki.arguments import Arguments
-from nkipy_nki.collectives.meeting import SHARED_VARIABLE
-from nkipy_nki.cores import Together
+from nkipy_nki.collectives.rendezvous import SHARED_VARIABLE
+from nkipy_nki.cores import CoreGroup
 from nkipy_nki.kernel import Kernel
 from nkipy_nki.simulation import Simulation, Simulator, configured_cores, launch
 from nkipy_nki.targets import target_chip
@@ -81,9 +81,9 @@ def simulate_ranks(
     ]
     copies = _copy_what_is_shared(arguments)
     shares = lnc == 1 and os.environ.get(SHARED_VARIABLE) == "1"
-    together = Together(lnc, count, hbm_groups, order, shares=shares)
+    group = CoreGroup(lnc, count, hbm_groups, order, shares=shares)
     simulator = Simulator(function, lnc, chip, findings)
-    made = launch(simulator, arguments, together)
+    made = launch(simulator, arguments, group)
     for rank, number in copies:
         _require_unwritten(made[rank], rank, number)
     return made

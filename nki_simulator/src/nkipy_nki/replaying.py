@@ -9,7 +9,7 @@ import numpy as np
 
 from nkipy.chips import find_chip
 from nkipy_nki.capacity import tiles_of
-from nkipy_nki.cores import Core, Together, run_together
+from nkipy_nki.cores import Core, CoreGroup, run_cores
 from nkipy_nki.errors import NkiError, NkiProgramError, NkiValidationError
 from nkipy_nki.findings import Findings
 from nkipy_nki.machine import Machine
@@ -57,7 +57,7 @@ def run_in(
     several = len(programs) > 1
     cores: Sequence[Core | None] = (None,)
     if several:
-        cores = Together(len(programs), order=order).cores
+        cores = CoreGroup(len(programs), order=order).cores
     machines = [
         _machine(program, arrays, findings, core)
         for program, core in zip(programs, cores)
@@ -65,7 +65,7 @@ def run_in(
     calls = [
         partial(_run, machine, program) for machine, program in zip(machines, programs)
     ]
-    run_together(cores[0], calls)
+    run_cores(cores[0], calls)
     memory = machines[0].memory
     for view in programs[0].outputs:
         require_written(memory, view, findings)

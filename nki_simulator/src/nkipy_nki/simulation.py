@@ -15,7 +15,7 @@ import numpy as np
 from nkipy.chips import Chip
 from nkipy_nki.arguments import Arguments, ArraySpec
 from nkipy_nki.capacity import check_capacity
-from nkipy_nki.cores import Core, Together, run_together
+from nkipy_nki.cores import Core, CoreGroup, run_cores
 from nkipy_nki.dtypes import tensor_dtype
 from nkipy_nki.errors import NkiValidationError
 from nkipy_nki.findings import Finding, Findings
@@ -99,21 +99,21 @@ class Simulator:
             NkiValidationError: it does what is not allowed.
         """
         lnc = self.lnc or configured_cores()
-        together = Together(lnc, order=self.order) if lnc > 1 else None
+        group = CoreGroup(lnc, order=self.order) if lnc > 1 else None
         arguments = Arguments(inspect.signature(self.function), args, kwargs)
-        (made,) = launch(self, [arguments], together)
+        (made,) = launch(self, [arguments], group)
         return made
 
 
 def launch(
-    simulator: Simulator, arguments: Sequence[Arguments], together: Together | None
+    simulator: Simulator, arguments: Sequence[Arguments], group: CoreGroup | None
 ) -> list[Simulation]:
     """Run a kernel on several ranks, or on one.
 
     Args:
         simulator: what to run, and how.
         arguments: of each rank.
-        together: the cores of all ranks; None of one core alone.
+        group: the cores of all ranks; None of one core alone.
 
     Returns:
         What each rank gave.
@@ -122,7 +122,7 @@ def launch(
         NkiValidationError: the kernel does what is not allowed.
     """
     findings = Findings(simulator.findings, first=simulator.first)
-    runs = begin(target_chip(simulator.target), findings, together)
+    runs = begin(target_chip(simulator.target), findings, group)
     for run in runs:
         if run.machine is not None:
             run.machine.show = _print
@@ -131,7 +131,7 @@ def launch(
         partial(run.call, simulator.function, arguments[number // cores])
         for number, run in enumerate(runs)
     ]
-    made = run_together(runs[0].core, calls)
+    made = run_cores(runs[0].core, calls)
     returned = [results_of(run, value) for run, value in zip(runs, made)]
     for run in runs:
         run.finish()
@@ -251,27 +251,27 @@ def _first_line(function: Callable[..., Any]) -> Line:
 
 
 def begin(
-    chip: Chip, findings: Findings, together: Together | None, *, executes: bool = True
+    chip: Chip, findings: Findings, group: CoreGroup | None, *, executes: bool = True
 ) -> list[CoreRun]:
     """A run for each core.
 
     Args:
         chip: the target.
         findings: where what is found goes.
-        together: the cores; None for one core alone.
+        group: the cores; None for one core alone.
         executes: whether instructions are carried out, or only checked and kept.
 
     Raises:
         NkiValidationError: the target has no logical cores of so many.
     """
-    lnc = together.lnc if together else 1
+    lnc = group.lnc if group else 1
     if lnc not in chip.lnc:
         raise NkiValidationError(
             f"a kernel is run on {lnc} cores, and {chip.name} has logical cores of "
             f"{' or '.join(map(str, chip.lnc))}: call kernel[1], or choose a target"
         )
     shape = (lnc,) if lnc > 1 else ()
-    cores: Sequence[Core | None] = together.cores if together else (None,)
+    cores: Sequence[Core | None] = group.cores if group else (None,)
     return [
         CoreRun(
             chip,

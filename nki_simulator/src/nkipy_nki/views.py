@@ -114,7 +114,7 @@ def require_free(view: View, axis: int, what: str, verb: str) -> None:
 
 def require_direct(view: View, what: str) -> None:
     """A view must not be one that ``indirect`` made."""
-    if view.dynamic is not None and any(d.dealt for d in view.dynamic.chain()):
+    if view.dynamic is not None and any(d.interleaved for d in view.dynamic.chain()):
         refuse(view, what, "a view that .indirect made cannot be viewed again")
 
 

@@ -136,7 +136,7 @@ class _Writer:
 
     def _dynamic(self, dynamic: Dynamic) -> list[Any]:
         index = self._operand(dynamic.index)
-        made = [index, dynamic.step, dynamic.limit, dynamic.axis, dynamic.dealt]
+        made = [index, dynamic.step, dynamic.limit, dynamic.axis, dynamic.interleaved]
         return made if dynamic.more is None else [*made, self._dynamic(dynamic.more)]
 
     def _step(self, step: Step) -> Any:
@@ -370,9 +370,9 @@ class _Reader:
         return made
 
     def _dynamic(self, row: Any, depth: int = 0) -> Dynamic:
-        index, step, limit, axis, dealt, *more = row
+        index, step, limit, axis, interleaved, *more = row
         found = self._operand(index)
-        if not isinstance(found, (Register, View)) or type(dealt) is not bool:
+        if not isinstance(found, (Register, View)) or type(interleaved) is not bool:
             _refuse(f"{row!r} is no index")
         if depth > _MAX_DEPTH:
             _refuse("a view has too many indices")
@@ -381,7 +381,7 @@ class _Reader:
             _integer(step),
             _integer(limit, 0),
             None if axis is None else _integer(axis, 0, 32),
-            dealt,
+            interleaved,
             self._dynamic(more[0], depth + 1) if more else None,
         )
 
@@ -458,10 +458,12 @@ def _require_indices(view: View, dynamic: Dynamic) -> None:
     for link in dynamic.chain():
         index = link.index
         if link.axis is None:
-            fits = not link.dealt and (isinstance(index, Register) or index.size == 1)
+            fits = not link.interleaved and (
+                isinstance(index, Register) or index.size == 1
+            )
         elif isinstance(index, Register) or link.axis >= len(view.shape):
             fits = False
-        elif link.dealt:
+        elif link.interleaved:
             fits = len(view.shape) == len(index.shape) == 2 and link.axis == 1
         else:
             fits = index.size >= view.shape[link.axis] and index.shape != ()

@@ -9,9 +9,9 @@ import numpy as np
 
 from nkipy.chips import Chip
 from nkipy_nki.collectives.groups import ReplicaGroup, equal_lists, valid_group
-from nkipy_nki.collectives.meeting import (
+from nkipy_nki.collectives.rendezvous import (
     SINCE,
-    Meeting,
+    Rendezvous,
     begin,
     fits,
     in_order,
@@ -55,34 +55,34 @@ def reduced(op: str, parts: Sequence[np.ndarray], dtype: DTypeRecord) -> np.ndar
     return narrow(total, dtype)
 
 
-def _split(elements: np.ndarray, count: int, place: int) -> np.ndarray:
+def _split(elements: np.ndarray, count: int, index: int) -> np.ndarray:
     """One of so many parts, along the first dimension."""
     rows = elements.shape[0] // count
-    return elements[place * rows : (place + 1) * rows]
+    return elements[index * rows : (index + 1) * rows]
 
 
 def _for_each(call: Call, give: Any, *, same: bool = False) -> None:
     """Exchange each source; `give` makes what is received of what all sent."""
-    meeting = begin(call)
-    if meeting is None:
+    rendezvous = begin(call)
+    if rendezvous is None:
         return
     pairs = list(zip(call.operands["srcs"], call.operands["dsts"]))
-    mine = [meeting.sent(src, "srcs") for src, _ in pairs]
-    brought = meeting.exchange(mine)
+    mine = [rendezvous.sent(src, "srcs") for src, _ in pairs]
+    contributions = rendezvous.exchange(mine)
     for number, (_, dst) in enumerate(pairs):
-        theirs = _nth(brought, number)
-        if meeting.require_alike(mine[number], "srcs", theirs):
+        theirs = _nth(contributions, number)
+        if rendezvous.require_alike(mine[number], "srcs", theirs):
             parts = [values for values, _ in theirs]
-            received = give(meeting, parts, dst)
-            meeting.receive(dst, "dsts", received, same=same)
-    meeting.end()
+            received = give(rendezvous, parts, dst)
+            rendezvous.receive(dst, "dsts", received, same=same)
+    rendezvous.end()
 
 
-def _nth(brought: Sequence[Any], number: int) -> list[tuple[np.ndarray, str]]:
-    """What each rank brought of one of several tensors; nothing, if it has fewer."""
+def _nth(contributions: Sequence[Any], number: int) -> list[tuple[np.ndarray, str]]:
+    """What each rank contributed of one tensor; nothing, if it has fewer."""
     return [
         (values[number] if number < len(values) else np.empty(0, bool), place)
-        for values, place, _ in brought
+        for values, place, _ in contributions
     ]
 
 
@@ -112,7 +112,7 @@ _LISTS = (valid_group, tensors("srcs", "dsts"), priority_of_gen4)
 def _all_reduce(call: Call) -> None:
     op = call.attributes["op"]
 
-    def give(meeting: Meeting, parts: list[np.ndarray], dst: View) -> np.ndarray:
+    def give(rendezvous: Rendezvous, parts: list[np.ndarray], dst: View) -> np.ndarray:
         return reduced(op, parts, dst.dtype)
 
     _for_each(call, give, same=True)
@@ -158,7 +158,7 @@ def all_reduce(
 def _all_gather(call: Call) -> None:
     dim = call.attributes["collective_dim"]
 
-    def give(meeting: Meeting, parts: list[np.ndarray], dst: View) -> np.ndarray:
+    def give(rendezvous: Rendezvous, parts: list[np.ndarray], dst: View) -> np.ndarray:
         return np.concatenate(parts, dim)
 
     _for_each(call, give, same=True)
@@ -199,9 +199,9 @@ def all_gather(
 def _reduce_scatter(call: Call) -> None:
     op = call.attributes["op"]
 
-    def give(meeting: Meeting, parts: list[np.ndarray], dst: View) -> np.ndarray:
-        count, place = len(meeting.ranks), meeting.place
-        return reduced(op, [_split(p, count, place) for p in parts], dst.dtype)
+    def give(rendezvous: Rendezvous, parts: list[np.ndarray], dst: View) -> np.ndarray:
+        count, index = len(rendezvous.ranks), rendezvous.index
+        return reduced(op, [_split(p, count, index) for p in parts], dst.dtype)
 
     _for_each(call, give)
 
@@ -242,9 +242,9 @@ def reduce_scatter(
 
 # -- all_to_all ------------------------------------------------------------------------
 def _all_to_all(call: Call) -> None:
-    def give(meeting: Meeting, parts: list[np.ndarray], dst: View) -> np.ndarray:
-        count, place = len(meeting.ranks), meeting.place
-        return np.concatenate([_split(part, count, place) for part in parts])
+    def give(rendezvous: Rendezvous, parts: list[np.ndarray], dst: View) -> np.ndarray:
+        count, index = len(rendezvous.ranks), rendezvous.index
+        return np.concatenate([_split(part, count, index) for part in parts])
 
     _for_each(call, give)
 
@@ -312,7 +312,7 @@ def _permute(call: Call) -> None:
     pairs = call.attributes["source_target_pairs"]
     ranks = sorted({rank for pair in pairs for rank in pair})
     core = call.machine.core
-    count = 1 if core is None else core.together.ranks
+    count = 1 if core is None else core.group.ranks
     if ranks[-1] >= count:
         text = f"rank {ranks[-1]} does not take part: there are {count} ranks"
         call.report("wrong-operand", text)
@@ -322,19 +322,19 @@ def _permute(call: Call) -> None:
     rank = rank_of(call)
     if rank not in ranks or not memories_fit(call):
         return
-    meeting = Meeting(call, ranks)
+    rendezvous = Rendezvous(call, ranks)
     (src,), (dst,) = call.operands["srcs"], call.operands["dsts"]
     sends = any(rank == source for source, _ in pairs)
-    brought = meeting.exchange(meeting.sent(src, "srcs") if sends else None)
+    contributions = rendezvous.exchange(rendezvous.sent(src, "srcs") if sends else None)
     for source, target in pairs:
         if target == rank:
-            values, place, _ = brought[ranks.index(source)]
-            pass_on(meeting, values, place, dst, source)
-    meeting.end()
+            values, place, _ = contributions[ranks.index(source)]
+            pass_on(rendezvous, values, place, dst, source)
+    rendezvous.end()
 
 
 def pass_on(
-    meeting: Meeting,
+    rendezvous: Rendezvous,
     values: np.ndarray,
     place: str,
     dst: View,
@@ -343,13 +343,13 @@ def pass_on(
 ) -> None:
     """Receive what one rank sends, at a place in its kernel."""
     if values.shape != tuple(dst.shape) or values.dtype != dst.dtype.element:
-        meeting.call.report(
+        rendezvous.call.report(
             "wrong-operand",
             f"{name} is {list(dst.shape)} {dst.dtype.name}, and rank {source} sends "
             f"{list(values.shape)} of {values.dtype} at {place}",
         )
         return
-    meeting.receive(dst, name, values)
+    rendezvous.receive(dst, name, values)
 
 
 @instruction(

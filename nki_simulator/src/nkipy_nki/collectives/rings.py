@@ -10,9 +10,9 @@ import numpy as np
 from nkipy.chips import Chip
 from nkipy_nki.collectives.exchanges import REDUCTION, pass_on, reduced
 from nkipy_nki.collectives.groups import ReplicaGroup, valid_group
-from nkipy_nki.collectives.meeting import (
+from nkipy_nki.collectives.rendezvous import (
     SINCE,
-    Meeting,
+    Rendezvous,
     begin,
     in_order,
     no_samples,
@@ -78,24 +78,26 @@ def _refuse(text: str) -> None:
 
 def _send_on(call: Call, give: Any) -> None:
     """Send what `give` makes of a channel's sources to the next rank."""
-    meeting = begin(call)
-    if meeting is None:
+    rendezvous = begin(call)
+    if rendezvous is None:
         return
     channels = range(len(call.operands["dsts_by_channel"]))
-    brought = meeting.exchange([give(meeting, channel) for channel in channels])
-    before = (meeting.place - 1) % len(meeting.ranks)
-    values, place, _ = brought[before]
+    contributions = rendezvous.exchange(
+        [give(rendezvous, channel) for channel in channels]
+    )
+    before = (rendezvous.index - 1) % len(rendezvous.ranks)
+    values, place, _ = contributions[before]
     for channel, dst in enumerate(call.operands["dsts_by_channel"]):
         one = values[channel] if channel < len(values) else np.empty(0, bool)
-        source = meeting.ranks[before]
-        pass_on(meeting, one, place, dst, source, "dsts_by_channel")
-    meeting.end()
+        source = rendezvous.ranks[before]
+        pass_on(rendezvous, one, place, dst, source, "dsts_by_channel")
+    rendezvous.end()
 
 
 # -- collective_permute_implicit -------------------------------------------------------
 def _implicit(call: Call) -> None:
-    def give(meeting: Meeting, channel: int) -> np.ndarray:
-        return meeting.sent(
+    def give(rendezvous: Rendezvous, channel: int) -> np.ndarray:
+        return rendezvous.sent(
             call.operands["srcs_by_channel"][channel], "srcs_by_channel"
         )
 
@@ -169,10 +171,10 @@ def collective_permute_implicit(
 def _implicit_reduce(call: Call) -> None:
     op = call.attributes["op"]
 
-    def give(meeting: Meeting, channel: int) -> np.ndarray:
+    def give(rendezvous: Rendezvous, channel: int) -> np.ndarray:
         names = ("srcs0_by_channel", "srcs1_by_channel")
         views = [call.operands[name][channel] for name in names]
-        parts = [meeting.sent(view, name) for view, name in zip(views, names)]
+        parts = [rendezvous.sent(view, name) for view, name in zip(views, names)]
         return reduced(op, parts, views[0].dtype)
 
     _send_on(call, give)

@@ -15,9 +15,9 @@ import numpy as np
 
 from nkipy.chips import Chip
 from nkipy_nki.collectives.groups import ReplicaGroup, equal_lists, valid_group
-from nkipy_nki.collectives.meeting import (
+from nkipy_nki.collectives.rendezvous import (
     SINCE,
-    Meeting,
+    Rendezvous,
     begin,
     in_order,
     no_samples,
@@ -100,12 +100,12 @@ class _Plan(NamedTuple):
     Attributes:
         counts: how many elements are sent to each rank.
         starts: where they begin.
-        places: where what comes from each rank goes; None if in equal parts.
+        displacements: where what comes from each rank goes; None if in equal parts.
     """
 
     counts: list[int]
     starts: list[int]
-    places: list[int] | None
+    displacements: list[int] | None
 
 
 def _row(view: View, number: int) -> View:
@@ -130,13 +130,13 @@ def _plan(call: Call, *, gathers: bool) -> _Plan:
 
     columns = 1 if gathers else count
     times = count if gathers else 1
-    places = row(3, count) if call.attributes["has_rdispls"] else None
-    return _Plan(row(0, columns) * times, row(1, columns) * times, places)
+    displacements = row(3, count) if call.attributes["has_rdispls"] else None
+    return _Plan(row(0, columns) * times, row(1, columns) * times, displacements)
 
 
 def _carry_out(call: Call, plan: _Plan, *, gathers: bool) -> None:
-    meeting = begin(call)
-    if meeting is None:
+    rendezvous = begin(call)
+    if rendezvous is None:
         return
     (src,), (dst,) = call.operands["srcs"], call.operands["dsts"]
     chunks: list[np.ndarray] = []
@@ -146,19 +146,19 @@ def _carry_out(call: Call, plan: _Plan, *, gathers: bool) -> None:
         if gathers and chunks:
             chunks.append(chunks[0])
             continue
-        chunks.append(meeting.sent(_part(src, start, count), "srcs"))
-    brought = meeting.exchange(chunks)
-    received = [chunks[meeting.place] for chunks, *_ in brought]
+        chunks.append(rendezvous.sent(_part(src, start, count), "srcs"))
+    contributions = rendezvous.exchange(chunks)
+    received = [chunks[rendezvous.index] for chunks, *_ in contributions]
     for number, elements in enumerate(received):
-        _take(meeting, plan, dst, number, elements, same=gathers)
+        _take(rendezvous, plan, dst, number, elements, same=gathers)
     if not call.attributes["recv_counts_known"]:
         counts = np.array([elements.size for elements in received], np.uint32)
-        meeting.receive(_row(call.operands[_NAME], 2), _NAME, counts, same=gathers)
-    meeting.end()
+        rendezvous.receive(_row(call.operands[_NAME], 2), _NAME, counts, same=gathers)
+    rendezvous.end()
 
 
 def _take(
-    meeting: Meeting,
+    rendezvous: Rendezvous,
     plan: _Plan,
     dst: View,
     number: int,
@@ -167,13 +167,13 @@ def _take(
     same: bool,
 ) -> None:
     """Store what one rank sends where it belongs."""
-    call, rank = meeting.call, meeting.ranks[number]
+    call, rank = rendezvous.call, rendezvous.ranks[number]
     if elements.dtype != dst.dtype.element:
         text = f"dsts is {dst.dtype.name}, and rank {rank} sends {elements.dtype}"
         call.report("wrong-operand", text)
         return
-    slot = dst.size // len(meeting.ranks)
-    if plan.places is None and elements.size > slot:
+    slot = dst.size // len(rendezvous.ranks)
+    if plan.displacements is None and elements.size > slot:
         call.report(
             "out-of-bounds",
             f"rank {rank} sends {elements.size} elements, and there is room for {slot}",
@@ -182,10 +182,10 @@ def _take(
             extent=slot,
         )
         return
-    start = number * slot if plan.places is None else plan.places[number]
+    start = number * slot if plan.displacements is None else plan.displacements[number]
     if elements.size and _is_inside(call, "dsts", dst, start, elements.size):
         part = _part(dst, start, elements.size)
-        meeting.receive(part, "dsts", elements, same=same)
+        rendezvous.receive(part, "dsts", elements, same=same)
 
 
 def _part(view: View, start: int, count: int) -> View:

@@ -1,4 +1,4 @@
-"""Where the cores of a logical core meet: barriers, and tiles that they exchange."""
+"""Where the cores of a logical core synchronize: barriers, and tiles exchanged."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def _two_cores(made: Instruction, chip: Chip) -> str | None:
 def _neighbours(call: Call) -> list[Core]:
     """The two cores that a barrier is of: those of a logical core, or of an HBM."""
     core = call.machine.core
-    if core is not None and core.together.lnc > 1:
-        return core.together.of_rank(core.rank)
+    if core is not None and core.group.lnc > 1:
+        return core.group.of_rank(core.rank)
     if core is not None:
-        for group in core.together.hbm_groups:
+        for group in core.group.hbm_groups:
             if core.rank in group and len(group) > 1:
-                return [core.together.cores[rank] for rank in group]
+                return [core.group.cores[rank] for rank in group]
     call.report(
         "wrong-operand",
         "the kernel runs on one core: core_barrier is for the two of kernel[2], or for "
@@ -67,8 +67,8 @@ def _barrier(call: Call) -> None:
             "data is this rank's own: tensors in shared_hbm are those of the ranks of "
             "one core that share an HBM if NKI_LNC1_SHARED_HBM=1",
         )
-    brought = core.meet(call.instruction, "core_barrier", members, data)
-    for other, theirs in brought.items():
+    contributions = core.rendezvous(call.instruction, "core_barrier", members, data)
+    for other, theirs in contributions.items():
         if theirs is not data:
             name = theirs.allocation if theirs else "a tensor of its own"
             call.report(
@@ -145,22 +145,24 @@ def _small_for_gpsimd(made: Instruction, chip: Chip) -> str | None:
 
 def _sent(call: Call) -> None:
     core = call.machine.core
-    if core is None or core.together.lnc < 2:
+    if core is None or core.group.lnc < 2:
         text = "the kernel runs on one core: sendrecv is for the two of kernel[2]"
         call.report("wrong-operand", text)
         return
-    members = core.together.of_rank(core.rank)
+    members = core.group.of_rank(core.rank)
     target = call.attributes["send_to_rank"]
     offer = target, call.raw("src").copy(), call.instruction.line
     key = "sendrecv", call.attributes["pipe_id"]
-    brought = core.meet(call.instruction, key, members, offer)
+    contributions = core.rendezvous(call.instruction, key, members, offer)
     source = members[call.attributes["recv_from_rank"]]
-    _take(call, core, source.name, brought[source])
+    _take(call, core, source.name, contributions[source])
 
 
-def _take(call: Call, core: Core, source: str, brought: tuple[int, Any, Line]) -> None:
+def _take(
+    call: Call, core: Core, source: str, contributions: tuple[int, Any, Line]
+) -> None:
     """Store what another core sent."""
-    target, elements, line = brought
+    target, elements, line = contributions
     dst = call.operands["dst"]
     if target != core.core:
         text = f"receives from {source}, which sends to core {target} at {line}"

@@ -38,12 +38,12 @@ def _skips(call: Call) -> bool:
 def _positions(call: Call, name: str, view: View) -> tuple[np.ndarray, np.ndarray]:
     """Where a view's elements lie in its tensor, and which of them are in bounds."""
     if view.dynamic is not None:
-        places, valid = call.places(view, name)
-        return np.broadcast_to(places, view.shape), np.broadcast_to(valid, view.shape)
-    places = np.asarray(view.offset)
+        offsets, valid = call.element_offsets(view, name)
+        return np.broadcast_to(offsets, view.shape), np.broadcast_to(valid, view.shape)
+    offsets = np.asarray(view.offset)
     for count, stride in zip(view.shape, view.strides):
-        places = places[..., None] + np.arange(count) * stride
-    return places, np.ones(view.shape, bool)
+        offsets = offsets[..., None] + np.arange(count) * stride
+    return offsets, np.ones(view.shape, bool)
 
 
 def _is_dynamic(made: Instruction) -> bool:
@@ -434,17 +434,17 @@ def _accumulate_in_bounds(
     for _, valid in read:
         kept &= valid.reshape(-1)
     targets = targets.reshape(-1)[kept]
-    places = [place.reshape(-1)[kept] for place, _ in read]
-    for turn in _turns(call, targets):
+    offsets = [place.reshape(-1)[kept] for place, _ in read]
+    for chosen in _rounds(call, targets):
         parts = [
-            widen(call.elements_at(view, place[turn], "srcs"), view.dtype)
-            for view, place in zip(sources, places)
+            widen(call.elements_at(view, place[chosen], "srcs"), view.dtype)
+            for view, place in zip(sources, offsets)
         ]
-        call.store_at(dst, targets[turn], narrow(_sum(parts), dst.dtype))
+        call.store_at(dst, targets[chosen], narrow(_sum(parts), dst.dtype))
 
 
-def _turns(call: Call, targets: np.ndarray) -> Iterator[np.ndarray]:
-    """Which elements can be written at once: none of a turn lie at one place."""
+def _rounds(call: Call, targets: np.ndarray) -> Iterator[np.ndarray]:
+    """Which elements can be written at once: none of a round share an offset."""
     left = np.arange(targets.size)
     while left.size:
         first = np.sort(np.unique(targets[left], return_index=True)[1])

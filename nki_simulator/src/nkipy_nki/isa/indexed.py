@@ -29,19 +29,19 @@ _ANYWHERE = frozenset(MemoryRegion)
 
 def _positions(call: Call, name: str, view: View) -> np.ndarray:
     """Where the elements meant lie in a view's tensor; below 0, none is."""
-    places = np.asarray(view.offset)
+    offsets = np.asarray(view.offset)
     for count, stride in zip(view.shape, view.strides):
-        places = places[..., None] + np.arange(count) * stride
-    places = places.reshape(-1)
+        offsets = offsets[..., None] + np.arange(count) * stride
+    offsets = offsets.reshape(-1)
     if call.operands[f"{name}_at"] is None:
-        return places
+        return offsets
     found = call.raw(f"{name}_at").astype(np.int64).reshape(-1)
-    if not (found < places.size).all():
-        text = f"{name}_at has {found.max()}, and {name} {places.size} elements"
+    if not (found < offsets.size).all():
+        text = f"{name}_at has {found.max()}, and {name} {offsets.size} elements"
         value = int(found.max())
-        call.report("out-of-bounds", text, value=value, extent=places.size)
-        found = np.where(found < places.size, found, -1)
-    return np.where(found >= 0, places[found], -1)
+        call.report("out-of-bounds", text, value=value, extent=offsets.size)
+        found = np.where(found < offsets.size, found, -1)
+    return np.where(found >= 0, offsets[found], -1)
 
 
 def _copy(call: Call) -> None:
@@ -49,11 +49,11 @@ def _copy(call: Call) -> None:
     if call.operands["where"] is not None:
         _copy_where(call)
         return
-    places = _positions(call, "src", src)
-    meant = places >= 0
+    offsets = _positions(call, "src", src)
+    meant = offsets >= 0
     number = call.attributes["fill"] or 0.0
-    fill = narrow(np.full(places.shape, number, np.float32), dst.dtype)
-    taken = call.elements_at(src, places[meant], "src")
+    fill = narrow(np.full(offsets.shape, number, np.float32), dst.dtype)
+    taken = call.elements_at(src, offsets[meant], "src")
     fill[meant] = convert(taken, src.dtype, dst.dtype)
     where = _positions(call, "dst", dst)
     call.store_at(dst, where[where >= 0], fill[where >= 0])
@@ -68,8 +68,8 @@ def _copy_where(call: Call) -> None:
         # Only those that the mask means must have been written.
         meant = where.reshape(-1)
         taken = np.zeros(src.size, src.dtype.element)
-        places = _positions(call, "src", src)[meant]
-        taken[meant] = call.elements_at(src, places, "src")
+        offsets = _positions(call, "src", src)[meant]
+        taken[meant] = call.elements_at(src, offsets, "src")
     else:
         taken = storage.elements(src, shift)
     values = convert(taken, src.dtype, dst.dtype).reshape(dst.shape)

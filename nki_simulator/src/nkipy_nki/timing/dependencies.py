@@ -35,7 +35,7 @@ def engine_of(instruction: Instruction) -> Engine:
 def queues(steps: Sequence[Instruction], chip: Chip) -> list[int]:
     """The queue of each instruction: its engine's number, or a DMA queue's.
 
-    Transfers are dealt to the DMA queues in turn.
+    Transfers are assigned to the DMA queues round robin.
     """
     dma, transfers, found = Engine.dma, 0, []
     for step in steps:

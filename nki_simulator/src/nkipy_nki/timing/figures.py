@@ -10,7 +10,7 @@ from functools import cached_property
 from nkipy_nki.capacity import (
     MEMORIES,
     Peak,
-    lifetimes,
+    live_ranges,
     peak,
     tiles_of,
     usable_bytes,
@@ -133,7 +133,7 @@ class Figures:
     def memory(self) -> Mapping[MemoryRegion, MemoryUse]:
         """How much of each memory on the chip is live."""
         steps = self.schedule.steps
-        found = lifetimes(steps)
+        found = live_ranges(steps)
         places = {tile: (life.first, life.last + 1) for tile, life in found.items()}
         times = self._live_times()
         return {

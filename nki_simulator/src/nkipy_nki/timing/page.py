@@ -195,7 +195,10 @@ def _shares(report: Figures, engines: Sequence[Engine]) -> Iterator[str]:
         engine = engine_of(step)
         starts[engine].append(start)
         ends[engine].append(end)
-    starts[Engine.dma], ends[Engine.dma] = made.pipe.starts, made.pipe.ends
+    starts[Engine.dma], ends[Engine.dma] = (
+        made.reservations.starts,
+        made.reservations.ends,
+    )
     width = (_WIDTH - 70) / _BINS
     for row, engine in enumerate(engines):
         shares = busy_shares(starts[engine], ends[engine], report.total, _BINS)

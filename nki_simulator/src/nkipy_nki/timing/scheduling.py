@@ -5,7 +5,7 @@ instruction takes its record's cost in cycles of the engine's clock. It begins w
 queue is free and all that it waits for is done:
 
 - what an engine made can be read some cycles after the end (``overhead_cycles`` of the
-  chip's record), and by another engine after a further hop (``hop_ns``);
+  chip's record), and by another engine after ``semaphore_latency_ns`` more;
 - a transfer begins ``dma_start_ns`` after what it waits for, unless its queue or the
   DMA engines are busy for longer.
 
@@ -35,7 +35,7 @@ from nkipy_nki.timing.dependencies import (
     queues,
 )
 from nkipy_nki.timing.trace import Trace, unrolled
-from nkipy_nki.timing.transfers import Pipe, Transfer, Transfers
+from nkipy_nki.timing.transfers import ReservationTable, Transfer, Transfers
 
 #: When a step can begin, when what it waited for let go, and the place of that, or -1.
 _Ready: TypeAlias = "tuple[float, float, int]"
@@ -74,7 +74,7 @@ class Schedule:
         busy: how long each engine works; of the DMA, how long all its engines would
             together.
         transfers: what is known of each step that is a transfer, by place.
-        pipe: when the DMA engines work.
+        reservations: when the DMA engines work.
     """
 
     program: Program
@@ -87,7 +87,7 @@ class Schedule:
     done: list[float] = field(default_factory=list)
     busy: dict[Engine, float] = field(default_factory=dict)
     transfers: dict[int, Transfer] = field(default_factory=dict)
-    pipe: Pipe = field(default_factory=Pipe)
+    reservations: ReservationTable = field(default_factory=ReservationTable)
     #: Of each step, the place of what it waited for last, or -1, and until when.
     _cause: list[int] = field(default_factory=list)
     _release: list[float] = field(default_factory=list)
@@ -107,7 +107,7 @@ class Schedule:
         """How long it would take if each step began when the one before it is done."""
         chip = self.chip
         steps = zip(self.steps, self.start, self.done)
-        lead = {True: chip.dma_start_ns, False: chip.hop_ns}
+        lead = {True: chip.dma_start_ns, False: chip.semaphore_latency_ns}
         return sum(
             lead[engine_of(step) is Engine.dma] + done - start
             for step, start, done in steps
@@ -224,13 +224,13 @@ class _Scheduler:
     def run(self) -> None:
         made, latest = self.made, self.latest
         chip = self.chip
-        hop, lead = chip.hop_ns, chip.dma_start_ns
+        latency, lead = chip.semaphore_latency_ns, chip.dma_start_ns
         for place, (step, queue) in enumerate(zip(made.steps, made.queues)):
             cost = step.record.cost(step, chip)
             if not 0 <= cost < math.inf:
                 raise ValueError(_WRONG_COST.format(step, cost))
             if queue < FIRST_DMA_QUEUE:
-                found = self._ready(place, queue, hop, 0.0)
+                found = self._ready(place, queue, latency, 0.0)
                 self._compute(place, step, queue, cost, found)
             else:
                 found = self._ready(place, queue, 0.0, lead)
@@ -239,13 +239,13 @@ class _Scheduler:
         used = {min(queue, FIRST_DMA_QUEUE) for queue in set(made.queues)}
         made.busy = {e: self.busy[e.value] for e in Engine if _queue_of(e) in used}
 
-    def _ready(self, place: int, queue: int, hop: float, lead: float) -> _Ready:
+    def _ready(self, place: int, queue: int, latency: float, lead: float) -> _Ready:
         """When a step can begin, by its queue and what it waits for.
 
         Args:
             place: the step's.
             queue: its queue.
-            hop: ns until another queue's end is known in this one.
+            latency: ns until another queue's end is known in this one.
             lead: ns from when it could begin, its queue apart, until it does.
         """
         made = self.made
@@ -253,7 +253,7 @@ class _Scheduler:
         done, queues = made.done, made.queues
         for earlier in made.waits[place]:
             at = done[earlier]
-            then = at if queues[earlier] == queue else at + hop
+            then = at if queues[earlier] == queue else at + latency
             if then > ready:
                 ready, release, cause = then, at, earlier
         ready += lead
@@ -296,7 +296,7 @@ class _Scheduler:
         start, release, cause = found
         end = start
         if transfer.share:
-            start, end, waited = made.pipe.take(start, transfer.share, place)
+            start, end, waited = made.reservations.reserve(start, transfer.share, place)
             if waited >= 0:
                 release, cause = start, waited
         self.busy[Engine.dma.value] += transfer.share

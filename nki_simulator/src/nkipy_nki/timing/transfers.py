@@ -11,7 +11,7 @@ from nkipy.chips import Chip
 from nkipy_nki.program import Instruction, View
 from nkipy_nki.regions import MemoryRegion
 
-__all__ = ["Pipe", "Transfer", "Transfers"]
+__all__ = ["ReservationTable", "Transfer", "Transfers"]
 
 #: Partitions that one DMA engine serves (nki-dma-bandwidth-guide: 128 over 16 engines).
 PARTITIONS_OF_AN_ENGINE = 8
@@ -106,8 +106,8 @@ def _side(
     return _Side(math.prod(shape) * itemsize, max(run, 1) * itemsize, engines)
 
 
-class Pipe:
-    """The DMA engines together, which work at one transfer, or another, at a time.
+class ReservationTable:
+    """A reservation table of the DMA engines: all work at one transfer at a time.
 
     A transfer takes them whenever they are free from its start on, so that one which
     waits for its data does not keep back others that are ready.
@@ -120,8 +120,10 @@ class Pipe:
         #: Of each stretch, the transfer at its end.
         self._last: list[int] = []
 
-    def take(self, ready: float, share: float, place: int) -> tuple[float, float, int]:
-        """Take the engines for a while.
+    def reserve(
+        self, ready: float, share: float, place: int
+    ) -> tuple[float, float, int]:
+        """Reserve the engines for a while.
 
         Args:
             ready: from when on, in ns.

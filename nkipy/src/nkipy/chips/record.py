@@ -134,7 +134,7 @@ class Chip:
         "nki_perf_guide",
         estimate=True,
     )
-    hop_ns: float = _fact(
+    semaphore_latency_ns: float = _fact(
         "wait of an engine for another one",
         "published times of kernels of dependent instructions",
         "ns",

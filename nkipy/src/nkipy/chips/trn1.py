@@ -54,7 +54,7 @@ TRN1 = Chip(
     # one element start every 264 cycles, of which 64 are the instruction's own.
     # GpSimd: ours, the 60 cycles of an access to the SBUF and VectorE's 100.
     overhead_cycles={"tensor": 64, "vector": 100, "scalar": 200, "gpsimd": 160},
-    hop_ns=200,  # ours: chains of instructions take 0.2 to 0.35 us each
+    semaphore_latency_ns=200,  # ours: chains of instructions take 0.2 to 0.35 us each
     dma_engines=16,
     dma_engine_gb_s=17,
     dma_engine_peak_gb_s=27.2,

@@ -1,4 +1,4 @@
-"""Threads that take turns: one runs at a time, and they change at meetings only.
+"""Cooperative threads: one runs at a time, and control passes on at rendezvous only.
 
 Which one runs next depends on what they do and on the order they were given, never on
 time: the same functions give the same results whenever they are run.
@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from nkipy_nki.errors import NkiError, NkiValidationError
 
-__all__ = ["Turns"]
+__all__ = ["CooperativeThreads"]
 
 T = TypeVar("T")
 
@@ -27,10 +27,10 @@ class _Stopped(BaseException):
 
 @dataclass(frozen=True)
 class _Arrival:
-    """One that waits at a meeting.
+    """One that waits at a rendezvous.
 
     Attributes:
-        key: which meeting it is.
+        key: which rendezvous it is.
         members: who must come.
         offer: what it brings.
         place: where it waits, in words.
@@ -42,12 +42,12 @@ class _Arrival:
     place: str
 
 
-class Turns:
-    """Runs functions in turns. Each has a number, by its place among them.
+class CooperativeThreads:
+    """Runs functions in cooperative threads, each with a number: its index among them.
 
     Args:
         names: what each is called, as in ``"core 1"``.
-        order: in which they take turns: their numbers; None is the order of the names.
+        order: round robin: their numbers; None is the order of the names.
 
     Raises:
         ValueError: `order` does not have each number once.
@@ -61,10 +61,10 @@ class Turns:
             raise ValueError(f"order is {list(order)}, and must have all of {numbers}")
         self._names = names
         self._order = list(numbers if order is None else order)
-        self._turns = [threading.Semaphore(0) for _ in names]
+        self._resume = [threading.Semaphore(0) for _ in names]
         self._ready = deque(self._order)
         self._waiting: dict[int, _Arrival] = {}
-        self._brought: dict[int, dict[int, Any]] = {}
+        self._contributions: dict[int, dict[int, Any]] = {}
         self._ended: dict[int, str] = {}
         self._running: int | None = None
         self._failure: tuple[int | None, BaseException] | None = None
@@ -92,7 +92,7 @@ class Turns:
         results: dict[int, T] = {}
 
         def work(number: int) -> None:
-            self._turns[number].acquire()
+            self._resume[number].acquire()
             try:
                 if not self._stopped:
                     results[number] = functions[number]()
@@ -101,7 +101,7 @@ class Turns:
                 pass
             except BaseException as error:
                 self._fail(number, error)
-            self._pass_on()
+            self._switch()
 
         threads = [
             threading.Thread(
@@ -122,7 +122,7 @@ class Turns:
     def _wait(self, threads: Sequence[threading.Thread]) -> None:
         """Let the first one begin, and wait for all."""
         try:
-            self._pass_on()
+            self._switch()
             while not self._done.wait(0.2):  # so that signals arrive on every system
                 pass
         except BaseException:  # such as KeyboardInterrupt
@@ -150,8 +150,8 @@ class Turns:
             error.args = (f"{self._names[number]}: {error.args[0]}", *error.args[1:])
         return error
 
-    # -- meetings ----------------------------------------------------------------------
-    def meet(
+    # -- rendezvous --------------------------------------------------------------------
+    def rendezvous(
         self,
         me: int,
         key: Hashable,
@@ -159,17 +159,17 @@ class Turns:
         offer: Any,
         place: str,
     ) -> dict[int, Any]:
-        """Wait until all members have come to the same meeting.
+        """Wait until all members have come to the same rendezvous.
 
         Args:
             me: the caller's number.
-            key: which meeting it is.
+            key: which rendezvous it is.
             members: who must come, the caller among them.
             offer: what the caller brings.
             place: where it waits, in words, as in ``"core_barrier at k.py:7"``.
 
         Returns:
-            What each member brought.
+            What each member contributed.
         """
         everyone = tuple(sorted(members))
         self._waiting[me] = _Arrival((key, everyone), everyone, offer, place)
@@ -177,20 +177,20 @@ class Turns:
             offers = {other: self._waiting.pop(other).offer for other in everyone}
             for other in self._order:
                 if other in offers:
-                    self._brought[other] = offers
+                    self._contributions[other] = offers
                     self._ready.append(other)
-        self._pass_on()
-        self._turns[me].acquire()
+        self._switch()
+        self._resume[me].acquire()
         if self._stopped:
             raise _Stopped
-        return self._brought.pop(me)
+        return self._contributions.pop(me)
 
     def _is_at(self, number: int, key: Hashable) -> bool:
         arrival = self._waiting.get(number)
         return arrival is not None and arrival.key == key
 
-    # -- turns -------------------------------------------------------------------------
-    def _pass_on(self) -> None:
+    # -- scheduling --------------------------------------------------------------------
+    def _switch(self) -> None:
         """Let the next one run; if there is none, it is over."""
         self._running = None
         if self._stopped:
@@ -198,7 +198,7 @@ class Turns:
             return
         if self._ready:
             self._running = self._ready.popleft()
-            self._turns[self._running].release()
+            self._resume[self._running].release()
             return
         if self._waiting:
             self._fail(None, NkiValidationError(self._missing()))
@@ -229,5 +229,5 @@ class Turns:
     def _stop(self) -> None:
         """End all that wait, now and afterwards."""
         self._stopped = True
-        for turn in self._turns:
-            turn.release()
+        for semaphore in self._resume:
+            semaphore.release()

@@ -1,4 +1,4 @@
-"""How ranks meet in a collective: who takes part, what they bring, who writes."""
+"""The rendezvous of ranks in a collective: who takes part, what is sent, who writes."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from nkipy_nki.regions import HBM, MemoryRegion
 __all__ = [
     "SHARED_VARIABLE",
     "SINCE",
-    "Brought",
-    "Meeting",
+    "Contribution",
+    "Rendezvous",
     "begin",
     "fits",
     "in_order",
@@ -187,9 +187,9 @@ def fits(shape: Callable[[tuple[int, ...], int, int], Any]) -> Rule:
     return rule
 
 
-# -- meeting ---------------------------------------------------------------------------
-class Brought(NamedTuple):
-    """What a rank brought.
+# -- rendezvous ------------------------------------------------------------------------
+class Contribution(NamedTuple):
+    """What a rank contributed.
 
     Attributes:
         values: what it sends.
@@ -202,7 +202,7 @@ class Brought(NamedTuple):
     terms: Mapping[str, Any]
 
 
-class Meeting:
+class Rendezvous:
     """A collective as one core carries it out.
 
     Args:
@@ -211,18 +211,18 @@ class Meeting:
 
     Attributes:
         ranks: who takes part.
-        place: of this core's rank among them.
+        index: of this core's rank among them.
     """
 
     def __init__(self, call: Call, ranks: Sequence[int]) -> None:
         self.call = call
         self.ranks = tuple(ranks)
         self.core = call.machine.core
-        self.place = self.ranks.index(rank_of(call))
+        self.index = self.ranks.index(rank_of(call))
         self._members: list[Core] = []
         if self.core is not None:
             for rank in self.ranks:
-                self._members += self.core.together.of_rank(rank)
+                self._members += self.core.group.of_rank(rank)
 
     def sent(self, view: View, name: str) -> np.ndarray:
         """A copy of a tensor's elements, as it is sent."""
@@ -234,15 +234,15 @@ class Meeting:
             machine, instruction = self.call.machine, self.call.instruction
             self.core.access(machine, instruction, name, view, is_write)
 
-    def exchange(self, values: Any) -> list[Brought]:
-        """Wait for all, and take what each rank brought, by its place."""
+    def exchange(self, values: Any) -> list[Contribution]:
+        """Wait for all, and take what each rank contributed, by its place."""
         place = str(self.call.instruction.line)
-        mine = Brought(values, place, self._terms())
+        mine = Contribution(values, place, self._terms())
         if self.core is None:
             return [mine]
-        brought = self._meet("begin", mine)
+        contributions = self._rendezvous("begin", mine)
         theirs = [
-            brought[self.core.together.of_rank(rank)[self.core.core]]
+            contributions[self.core.group.of_rank(rank)[self.core.core]]
             for rank in self.ranks
         ]
         for rank, other in zip(self.ranks, theirs):
@@ -254,7 +254,9 @@ class Meeting:
         found = {n: a for n, a in self.call.attributes.items() if n in names}
         return {"the list of ranks": list(self.ranks), **found}
 
-    def _require_terms(self, mine: Brought, rank: int, other: Brought) -> None:
+    def _require_terms(
+        self, mine: Contribution, rank: int, other: Contribution
+    ) -> None:
         for name, term in mine.terms.items():
             if term != other.terms.get(name):
                 self.call.report(
@@ -266,12 +268,12 @@ class Meeting:
     def end(self) -> None:
         """Wait until all have what they receive."""
         if self.core is not None:
-            self._meet("end", None)
+            self._rendezvous("end", None)
 
-    def _meet(self, part: str, offer: Any) -> dict[Core, Any]:
+    def _rendezvous(self, part: str, offer: Any) -> dict[Core, Any]:
         assert self.core is not None
         key = self.call.instruction.record.name, part
-        return self.core.meet(self.call.instruction, key, self._members, offer)
+        return self.core.rendezvous(self.call.instruction, key, self._members, offer)
 
     def receive(
         self, view: View, name: str, elements: np.ndarray, *, same: bool = False
@@ -300,9 +302,11 @@ class Meeting:
         ]
         return sharing[0] is core
 
-    def require_alike(self, mine: np.ndarray, name: str, brought: list[Any]) -> bool:
+    def require_alike(
+        self, mine: np.ndarray, name: str, contributions: list[Any]
+    ) -> bool:
         """Report a rank that sends elements of another type or shape."""
-        for rank, (theirs, place) in zip(self.ranks, brought):
+        for rank, (theirs, place) in zip(self.ranks, contributions):
             if theirs.shape != mine.shape or theirs.dtype != mine.dtype:
                 self.call.report(
                     "wrong-operand",
@@ -322,7 +326,7 @@ def rank_of(call: Call) -> int:
 def ranks_of(call: Call, group: Sequence[Sequence[int]]) -> Sequence[int] | None:
     """The list of a replica group in which the rank is that carries it out."""
     core = call.machine.core
-    count = 1 if core is None else core.together.ranks
+    count = 1 if core is None else core.group.ranks
     rank = rank_of(call)
     for ranks in group:
         beyond = [r for r in ranks if r >= count]
@@ -339,7 +343,7 @@ def ranks_of(call: Call, group: Sequence[Sequence[int]]) -> Sequence[int] | None
 def memories_fit(call: Call) -> bool:
     """Report tensors in ``shared_hbm`` where a rank has one core."""
     core = call.machine.core
-    if core is not None and core.together.lnc > 1:
+    if core is not None and core.group.lnc > 1:
         return True
     for name, view in call.instruction.views():
         if view.region is not MemoryRegion.shared_hbm or name == "metadata_tensor":
@@ -356,9 +360,9 @@ def memories_fit(call: Call) -> bool:
     return True
 
 
-def begin(call: Call) -> Meeting | None:
-    """The meeting of the ranks of ``replica_group``; None if something is reported."""
+def begin(call: Call) -> Rendezvous | None:
+    """The ranks of ``replica_group`` as a rendezvous; None if something is reported."""
     ranks = ranks_of(call, call.attributes["replica_group"])
     if ranks is None or not memories_fit(call):
         return None
-    return Meeting(call, ranks)
+    return Rendezvous(call, ranks)
