@@ -22,7 +22,7 @@ from nkipy_nki.dtypes import DTypeRecord, find_dtype
 from nkipy_nki.engines import Engine
 from nkipy_nki.errors import NkiProgramError, NkiValidationError
 from nkipy_nki.findings import FINDINGS, Findings
-from nkipy_nki.isa.names import (
+from nkipy_nki.modes import (
     dge_mode,
     dma_engine,
     matmul_perf_mode,

@@ -23,8 +23,12 @@ from nkipy_nki.computing import (
 from nkipy_nki.costs import INTERVAL, cycles
 from nkipy_nki.declaring import instruction
 from nkipy_nki.engines import Engine
-from nkipy_nki.isa.names import reduce_cmd as ReduceCommand
-from nkipy_nki.isa.reducing import (
+from nkipy_nki.machine import Call
+from nkipy_nki.modes import reduce_cmd as ReduceCommand
+from nkipy_nki.operators import OPERATIONS
+from nkipy_nki.program import Instruction, View
+from nkipy_nki.records import OperationRule, Sample, reads, writes
+from nkipy_nki.reduce_registers import (
     REDUCE_RES,
     accumulate,
     commands,
@@ -32,12 +36,8 @@ from nkipy_nki.isa.reducing import (
     read_registers,
     reduction_is_named,
 )
-from nkipy_nki.isa.sampling import DTYPES, column, numbers, sample
-from nkipy_nki.machine import Call
-from nkipy_nki.operators import OPERATIONS
-from nkipy_nki.program import Instruction, View
-from nkipy_nki.records import OperationRule, Sample, reads, writes
 from nkipy_nki.regions import ON_CHIP, MemoryRegion
+from nkipy_nki.sampling import DTYPES, column, numbers, sample
 
 __all__ = ["activate2", "activation", "activation_reduce", "exponential"]
 

@@ -28,22 +28,21 @@ from nkipy_nki.computing import (
 from nkipy_nki.costs import cycles, cycles_of_free, elements_per_cycle
 from nkipy_nki.declaring import instruction
 from nkipy_nki.engines import Engine
-from nkipy_nki.isa.names import reduce_cmd as ReduceCommand
-from nkipy_nki.isa.reducing import (
+from nkipy_nki.machine import Call
+from nkipy_nki.modes import reduce_cmd as ReduceCommand
+from nkipy_nki.operators import OPERATIONS, Operation, as_bits
+from nkipy_nki.program import Instruction, View
+from nkipy_nki.records import OperationRule, Rule, Sample, reads
+from nkipy_nki.reduce_registers import (
     REDUCE_RES,
     REDUCTIONS,
     accumulate,
     commands,
-    number_fits,
-    number_problem,
     read_registers,
 )
-from nkipy_nki.isa.sampling import DTYPES, numbers, sample
-from nkipy_nki.machine import Call
-from nkipy_nki.operators import OPERATIONS, Operation, as_bits
-from nkipy_nki.program import Instruction, View
-from nkipy_nki.records import OperationRule, Rule, Sample, reads
 from nkipy_nki.regions import MemoryRegion
+from nkipy_nki.sampling import DTYPES, numbers, sample
+from nkipy_nki.scalar_operands import number_fits, number_problem
 
 __all__ = ["reciprocal", "scalar_tensor_tensor", "tensor_scalar", "tensor_tensor"]
 

@@ -10,8 +10,8 @@ from nkipy.chips import Chip
 from nkipy_nki.cores import Core
 from nkipy_nki.declaring import instruction
 from nkipy_nki.engines import Engine
-from nkipy_nki.isa.names import dma_engine
 from nkipy_nki.machine import Call
+from nkipy_nki.modes import dma_engine
 from nkipy_nki.program import Instruction, Line
 from nkipy_nki.records import Sample, reads, writes
 from nkipy_nki.regions import MemoryRegion

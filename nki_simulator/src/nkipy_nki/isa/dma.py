@@ -13,8 +13,8 @@ from nkipy.chips import Chip
 from nkipy_nki.declaring import instruction
 from nkipy_nki.dtypes import convert, narrow, widen
 from nkipy_nki.engines import Engine
-from nkipy_nki.isa.names import dge_mode, oob_mode
 from nkipy_nki.machine import Call
+from nkipy_nki.modes import dge_mode, oob_mode
 from nkipy_nki.program import Instruction, View
 from nkipy_nki.records import OperationRule, Sample, reads, writes
 from nkipy_nki.regions import HBM, MemoryRegion

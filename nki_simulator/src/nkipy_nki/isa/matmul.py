@@ -13,8 +13,8 @@ from nkipy.chips import Chip
 from nkipy_nki.costs import INTERVAL, cycles
 from nkipy_nki.declaring import instruction
 from nkipy_nki.engines import Engine
-from nkipy_nki.isa.names import matmul_perf_mode
 from nkipy_nki.machine import Call
+from nkipy_nki.modes import matmul_perf_mode
 from nkipy_nki.products import accumulate as _accumulate
 from nkipy_nki.products import overwrite, product
 from nkipy_nki.program import Instruction, View

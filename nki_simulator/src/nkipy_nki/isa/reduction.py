@@ -27,23 +27,23 @@ from nkipy_nki.computing import (
 from nkipy_nki.costs import INTERVAL, cycles, cycles_of_free
 from nkipy_nki.declaring import instruction
 from nkipy_nki.engines import Engine
-from nkipy_nki.isa.names import reduce_cmd as ReduceCommand
-from nkipy_nki.isa.reducing import (
+from nkipy_nki.machine import Call
+from nkipy_nki.modes import reduce_cmd as ReduceCommand
+from nkipy_nki.operators import OPERATIONS
+from nkipy_nki.program import Instruction
+from nkipy_nki.records import OperationRule, Sample, reads, writes
+from nkipy_nki.reduce_registers import (
     LOADING,
     REDUCE_RES,
     REDUCTIONS,
     accumulate,
     commands,
     initial_values,
-    number_fits,
     read_registers,
 )
-from nkipy_nki.isa.sampling import DTYPES, column, numbers, sample
-from nkipy_nki.machine import Call
-from nkipy_nki.operators import OPERATIONS
-from nkipy_nki.program import Instruction
-from nkipy_nki.records import OperationRule, Sample, reads, writes
 from nkipy_nki.regions import ON_CHIP, MemoryRegion
+from nkipy_nki.sampling import DTYPES, column, numbers, sample
+from nkipy_nki.scalar_operands import number_fits
 
 __all__ = ["tensor_partition_reduce", "tensor_reduce", "tensor_scalar_reduce"]
 

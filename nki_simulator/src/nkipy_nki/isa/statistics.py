@@ -17,12 +17,12 @@ from nkipy_nki.computing import (
 from nkipy_nki.costs import cycles_of_free
 from nkipy_nki.declaring import instruction
 from nkipy_nki.engines import Engine
-from nkipy_nki.isa.sampling import numbers, sample
 from nkipy_nki.machine import Call
 from nkipy_nki.operators import OPERATIONS
 from nkipy_nki.program import Instruction
 from nkipy_nki.records import Rule, Sample
 from nkipy_nki.regions import MemoryRegion
+from nkipy_nki.sampling import numbers, sample
 
 __all__ = ["bn_aggr", "bn_stats"]
 

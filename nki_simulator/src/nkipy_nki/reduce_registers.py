@@ -1,4 +1,4 @@
-"""What chapters share: numbers beside tiles, and reduce registers.
+"""What instructions do with the reduce registers of their engine.
 
 All instructions of an engine share its registers. On the vector engine, one that has
 ``reduce_cmd.idle`` leaves them in a state that is not known; on the scalar engine it
@@ -13,9 +13,9 @@ from nkipy.chips import Chip
 from nkipy_nki.accumulators import ReduceRegisters
 from nkipy_nki.computing import flat
 from nkipy_nki.engines import Engine
-from nkipy_nki.isa.names import reduce_cmd as ReduceCommand
 from nkipy_nki.machine import Call
-from nkipy_nki.operators import OPERATIONS, Operation
+from nkipy_nki.modes import reduce_cmd as ReduceCommand
+from nkipy_nki.operators import OPERATIONS
 from nkipy_nki.program import Instruction, View
 from nkipy_nki.records import Rule, writes
 
@@ -28,8 +28,6 @@ __all__ = [
     "commands",
     "disturb",
     "initial_values",
-    "number_fits",
-    "number_problem",
     "reduction_is_named",
     "read_registers",
     "registers_of",
@@ -83,31 +81,6 @@ def initial_values(name: str) -> Rule:
         elif is_given:
             return f"{name} is given, and reduce_cmd is not load_reduce"
         return None
-
-    return rule
-
-
-def number_problem(made: Instruction, name: str, operation: Operation) -> str | None:
-    """What is wrong with the number that an operation takes beside a tile."""
-    given = made.operands[name]
-    if operation.arity == 1:
-        if given is None or (not isinstance(given, View) and given == 0):
-            return None
-        return f"{name} is given, and {operation.name} takes one operand: leave it None"
-    if given is None:
-        return f"{name} is None, and {operation.name} takes two operands"
-    if operation.is_bitvec or not isinstance(given, View):
-        return None
-    if given.dtype.name == "float32":
-        return None
-    return f"{name} is {given.dtype.name}, and must be float32 beside {operation.name}"
-
-
-def number_fits(operation: str, name: str) -> Rule:
-    """An operand is the number that an attribute's operation takes, if it takes one."""
-
-    def rule(made: Instruction, chip: Chip) -> str | None:
-        return number_problem(made, name, OPERATIONS[made.attributes[operation]])
 
     return rule
 
