@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from nkipy.chips import Chip
+from nkipy_nki.dtypes import DTypeRecord
 from nkipy_nki.engines import Engine
 from nkipy_nki.findings import Findings
 from nkipy_nki.operators import KINDS, OPERATIONS
@@ -50,6 +51,8 @@ def check(instruction: Instruction, chip: Chip, findings: Findings) -> None:
     line, name = instruction.line, record.name
     if text := _generation(record, chip):
         findings.report("generation", text, line, name)
+    for text in _dtype_generations(instruction, chip.generation):
+        findings.report("generation", f"{text} ({chip.name})", line, name)
     for problem in _problems(instruction, chip):
         findings.report("wrong-operand", problem, line, name)
     for attribute in record.operations:
@@ -67,11 +70,21 @@ def check(instruction: Instruction, chip: Chip, findings: Findings) -> None:
 def _generation(record: InstructionRecord, chip: Chip) -> str:
     if record.since <= chip.generation <= (record.until or chip.generation):
         return ""
-    until = f" to gen{record.until}" if record.until else ""
-    return (
-        f"is of gen{record.since}{until or ' and later'}, and the target is "
-        f"{chip.nki_name} ({chip.name})"
-    )
+    return f"{_span(record, chip.generation)} ({chip.name})"
+
+
+def _span(gated: InstructionRecord | DTypeRecord, target: int) -> str:
+    """Which generations have an instruction, or an element type, and which is asked."""
+    until = f" to gen{gated.until}" if gated.until else " and later"
+    return f"is of gen{gated.since}{until}, and the target is gen{target}"
+
+
+def _dtype_generations(instruction: Instruction, target: int) -> Iterator[str]:
+    """Operands of element types that a generation does not have."""
+    for name, operand in instruction.operands.items():
+        for view in operand if isinstance(operand, tuple) else (operand,):
+            if isinstance(view, View) and not view.dtype.is_of(target):
+                yield f"{name} is {view.dtype.name}, which {_span(view.dtype, target)}"
 
 
 def _problems(instruction: Instruction, chip: Chip) -> Iterator[str]:

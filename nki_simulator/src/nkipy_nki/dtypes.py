@@ -62,6 +62,8 @@ class DTypeRecord(DType):
             if values are kept in float32 only.
         packs: the type of the elements that one of a packed type holds.
         is_scalar_only: whether no tensor of it has more than one element.
+        since: the first generation of cores that has it.
+        until: the last one, if any.
     """
 
     name: DType
@@ -74,6 +76,8 @@ class DTypeRecord(DType):
     device_itemsize: int
     packs: DTypeRecord | None = None
     is_scalar_only: bool = False
+    since: int = 2
+    until: int | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _named, (str(self.name), self.is_kept_in_float32)
@@ -98,6 +102,10 @@ class DTypeRecord(DType):
     @property
     def is_packed(self) -> bool:
         return self.packs is not None
+
+    def is_of(self, generation: int) -> bool:
+        """Whether a generation of cores has it."""
+        return self.since <= generation <= (self.until or generation)
 
     @property
     def is_kept_in_float32(self) -> bool:
@@ -268,9 +276,21 @@ def _refused(name: str) -> Callable[[np.ndarray], np.ndarray]:
 
 
 # -- the records -----------------------------------------------------------------------
+#: The first and the last generation that has a type which not all have. Sources: the
+#: compiler's error codes EVRF051 (float8_e4m3fn: not of trn1 and trn2) and EVRF052
+#: (float8_e4m3: not of what is newer than trn3), and the pages of the packed types
+#: (NeuronCore-v4). Of float8_e8m0fnu, the type of their scales, no page says it.
+_GENERATIONS: dict[str, tuple[int, int | None]] = {
+    "float8_e4m3": (2, 4),
+    "float8_e4m3fn": (4, None),
+    "float8_e8m0fnu": (4, None),
+}
+
+
 def _float(name: str) -> DTypeRecord:
     element = np.dtype(getattr(ml_dtypes, name, name))
     limits = ml_dtypes.finfo(element)
+    since, until = _GENERATIONS.get(name, (2, None))
     by_itemsize = {
         1: (_to_byte(element), _from_byte(element)),
         2: (_cast(element), _as_float32),
@@ -284,6 +304,8 @@ def _float(name: str) -> DTypeRecord:
         float(limits.max),
         *by_itemsize[element.itemsize],
         device_itemsize=element.itemsize,
+        since=since,
+        until=until,
     )
 
 
@@ -337,6 +359,7 @@ def _packed(packs: DTypeRecord, storage: str) -> DTypeRecord:
         refuse,
         device_itemsize=element.itemsize,
         packs=packs,
+        since=4,
     )
 
 
@@ -375,6 +398,8 @@ def _kept_in_float32(name: str) -> DTypeRecord:
         _as_float32,
         _same,
         device_itemsize=record.device_itemsize,
+        since=record.since,
+        until=record.until,
     )
 
 

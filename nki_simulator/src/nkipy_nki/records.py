@@ -22,10 +22,14 @@ A parameter that is named among the operands is one; all others are attributes.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+import numpy as np
+
+from nkipy.chips import Chip, find_chip
+from nkipy_nki.dtypes import find_dtype
 from nkipy_nki.engines import Engine
 from nkipy_nki.regions import ON_CHIP, MemoryRegion
 
@@ -126,7 +130,7 @@ class Sample:
             what was there before matters.
         attributes: by name.
         regions: of operands that are not in the SBUF.
-        chip: the target.
+        chip: the target; if it is "", trn2, or trn3 for element types that only it has.
         label: what it shows.
         message: of a sample that must be refused: part of what is said.
         dtypes: of operands, where NumPy's dtype does not tell it, as of packed ones.
@@ -135,10 +139,33 @@ class Sample:
     operands: Mapping[str, Any]
     attributes: Mapping[str, Any] = field(default_factory=dict)
     regions: Mapping[str, MemoryRegion] = field(default_factory=dict)
-    chip: str = "trn2"
+    chip: str = ""
     label: str = ""
     message: str = ""
     dtypes: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def target(self) -> Chip:
+        """The chip that it is for.
+
+        Raises:
+            ValueError: there is no such chip, or none that has the element types.
+        """
+        dtypes = [find_dtype(name, is_scalar=True) for name in self._dtype_names()]
+        for name in (self.chip,) if self.chip else ("trn2", "trn3"):
+            chip = find_chip(name)
+            fits = chip and all(dtype.is_of(chip.generation) for dtype in dtypes)
+            if chip is not None and (self.chip or fits):
+                return chip
+        raise ValueError(f"no chip is called {self.chip!r}, or has {dtypes}")
+
+    def _dtype_names(self) -> Iterator[Any]:
+        for name, given in self.operands.items():
+            for part in given if isinstance(given, list) else [given]:
+                if isinstance(part, tuple):
+                    yield part[1]
+                elif isinstance(part, np.ndarray):
+                    yield self.dtypes.get(name, part.dtype)
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,6 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from nkipy.chips import find_chip
 from nkipy_nki.dtypes import find_dtype
 from nkipy_nki.findings import Findings
 from nkipy_nki.memory import Memory
@@ -63,9 +62,7 @@ def prepared(
         strided: each tile is a view of a larger one: of every second element, and
             where it has few partitions, not from the first on.
     """
-    chip = find_chip(sample.chip)
-    assert chip is not None, sample.chip
-    run = Run(chip, Findings({"would-not-compile": "off"}), Memory())
+    run = Run(sample.target, Findings({"would-not-compile": "off"}), Memory())
     make = _strided if strided else new_tensor
     with running(run):
         operands = {name: _operand(run, sample, name, make) for name in sample.operands}
