@@ -407,6 +407,11 @@ def _named(name: str, kept: bool) -> DTypeRecord:
     return _kept_in_float32(name) if kept else DTYPES[name]
 
 
+def on_device(record: DTypeRecord) -> DTypeRecord:
+    """The record of the type as the device stores it."""
+    return DTYPES[record.name]
+
+
 # -- what others call ------------------------------------------------------------------
 def find_dtype(
     dtype: Any, *, precise: bool = True, is_scalar: bool = False

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache, partial
+from itertools import cycle
+from typing import TypeAlias
 
 import numpy as np
 
@@ -14,10 +16,13 @@ from nkipy_nki.errors import NkiError, NkiProgramError, NkiValidationError
 from nkipy_nki.findings import Findings
 from nkipy_nki.machine import Machine
 from nkipy_nki.memory import Memory
-from nkipy_nki.program import Allocation, Loop, Program, Step
+from nkipy_nki.program import Allocation, Loop, Program, Step, View
 from nkipy_nki.results import require_written
 
-__all__ = ["replay", "run_in"]
+__all__ = ["Show", "replay", "run_in"]
+
+#: Called with a rank, the name of what it prints, and the values.
+Show: TypeAlias = Callable[[int, str, np.ndarray], None]
 
 
 def replay(
@@ -43,33 +48,59 @@ def replay(
         NkiValidationError: what only values show is found, such as an index out of
             bounds.
     """
-    views = run_in(programs, arrays, findings or Findings(), order)
+    (views,) = run_in(programs, [arrays], findings or Findings(), order)
     return [view.copy() for view in views]
 
 
 def run_in(
     programs: Sequence[Program],
-    arrays: Sequence[np.ndarray],
+    ranks: Sequence[Sequence[np.ndarray]],
     findings: Findings,
     order: Sequence[int] | None = None,
-) -> list[np.ndarray]:
-    """The same; what is returned lies in the memory of the run, or in the inputs'."""
-    several = len(programs) > 1
+    show: Show | None = None,
+) -> list[list[np.ndarray]]:
+    """Run the programs of a kernel's cores on several ranks, or on one.
+
+    Args:
+        programs: one for each core of a rank.
+        ranks: the inputs of each, as :func:`replay` takes them.
+        findings: where what is found goes.
+        order: in which all cores take turns; those of rank 0 come first.
+        show: called with what ``device_print`` prints, at once.
+
+    Returns:
+        What each rank returns: it lies in the memory of the run, or in the inputs'.
+
+    Raises:
+        NkiProgramError, NkiValidationError: as of :func:`replay`.
+    """
     cores: Sequence[Core | None] = (None,)
-    if several:
-        cores = CoreGroup(len(programs), order=order).cores
-    machines = [
-        _machine(program, arrays, findings, core)
-        for program, core in zip(programs, cores)
-    ]
+    if len(programs) * len(ranks) > 1:
+        cores = CoreGroup(len(programs), len(ranks), order=order).cores
+    machines: list[Machine] = []
+    for rank, arrays in enumerate(ranks):
+        for program in programs:
+            core = cores[len(machines)]
+            machine = _machine(program, arrays, findings, core)
+            machine.show = show and partial(show, rank)
+            machines.append(machine)
     calls = [
-        partial(_run, machine, program) for machine, program in zip(machines, programs)
+        partial(_run, machine, program)
+        for machine, program in zip(machines, cycle(programs))
     ]
     run_cores(cores[0], calls)
-    memory = machines[0].memory
-    for view in programs[0].outputs:
+    return [
+        _results(machine.memory, programs[0].outputs, findings)
+        for machine in machines[:: len(programs)]
+    ]
+
+
+def _results(
+    memory: Memory, outputs: Sequence[View], findings: Findings
+) -> list[np.ndarray]:
+    for view in outputs:
         require_written(memory, view, findings)
-    return [memory.storage(v.allocation).elements(v) for v in programs[0].outputs]
+    return [memory.storage(v.allocation).elements(v) for v in outputs]
 
 
 def _run(machine: Machine, program: Program) -> None:

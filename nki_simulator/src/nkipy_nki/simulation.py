@@ -31,7 +31,15 @@ from nkipy_nki.tensors import as_tensor
 from nkipy_nki.timing import Report, Trace, schedule
 from nkipy_nki.watching import watched
 
-__all__ = ["CoreRun", "Returned", "Simulation", "Simulator", "begin", "results_of"]
+__all__ = [
+    "CoreRun",
+    "Returned",
+    "Simulation",
+    "Simulator",
+    "begin",
+    "print_values",
+    "results_of",
+]
 
 #: How many physical cores a logical one has, unless a kernel says.
 LNC_VARIABLE = "NEURON_LOGICAL_NC_CONFIG"
@@ -125,7 +133,7 @@ def launch(
     runs = begin(target_chip(simulator.target), findings, group)
     for run in runs:
         if run.machine is not None:
-            run.machine.show = _print
+            run.machine.show = print_values
     cores = len(runs) // len(arguments)
     calls = [
         partial(run.call, simulator.function, arguments[number // cores])
@@ -162,7 +170,7 @@ def _simulation(
     )
 
 
-def _print(name: str, values: np.ndarray) -> None:
+def print_values(name: str, values: np.ndarray) -> None:
     """Print what a kernel prints, which is this function's purpose, to stdout."""
     sys.stdout.write(f"{name} {values}\n")
 
@@ -190,8 +198,8 @@ class CoreRun(Run):
         super().__init__(*args)
         self.trace = Trace()
         self._watches = watched()
+        self.precise = is_precise()
         if self.machine is not None:
-            self.precise = is_precise()
             self.machine.observers += [self.trace, *self._watches]
             self.machine.memory.releases = not self._watches
 

@@ -53,6 +53,8 @@ _HEADER = struct.Struct("<8sIQ")
 #: The most levels that loops may be in one another.
 _MAX_DEPTH = 16
 _MAX_ELEMENTS = 1 << 40
+#: Ends the name of a type whose values are kept in float32 (``NKI_PRECISE_FP=0``).
+_KEPT = " in float32"
 _INT64 = 1 << 63
 
 
@@ -101,7 +103,7 @@ class _Writer:
         return [
             made.region.value,
             list(made.shape),
-            made.dtype.name,
+            _dtype_name(made.dtype),
             made.name,
             self._line(made.line),
             None if made.address is None else list(made.address),
@@ -121,7 +123,7 @@ class _Writer:
     def _view(self, view: View) -> int:
         row = [
             view.allocation.id,
-            view.dtype.name,
+            _dtype_name(view.dtype),
             view.offset,
             list(view.shape),
             list(view.strides),
@@ -159,6 +161,10 @@ class _Writer:
         if isinstance(operand, tuple):
             return [self._operand(part) for part in operand]
         return operand
+
+
+def _dtype_name(dtype: DTypeRecord) -> str:
+    return f"{dtype.name}{_KEPT if dtype.is_kept_in_float32 else ''}"
 
 
 def _plain(value: Any) -> Any:
@@ -317,14 +323,18 @@ class _Reader:
         )
         if made.dtype.is_scalar_only and made.size != 1:
             _refuse(f"{made} has more elements than one")
-        if made.nbytes > self._room(made.region):
+        if made.size * made.dtype.device_itemsize > self._room(made.region):
             _refuse(f"{made} is larger than {self._room(made.region)} bytes")
         return made
 
     def _dtype(self, name: Any) -> DTypeRecord:
         if type(name) is not str:
             _refuse(f"{name!r} is no element type")
-        return find_dtype(name, is_scalar=True)
+        precise = not name.endswith(_KEPT)
+        found = find_dtype(name.removesuffix(_KEPT), precise=precise, is_scalar=True)
+        if _dtype_name(found) != name:
+            _refuse(f"{name!r} is no element type")
+        return found
 
     def _address(self, found: Any) -> tuple[int, int]:
         partition, byte = _integers(found, 0)
@@ -362,6 +372,8 @@ class _Reader:
             _require_indices(made, made.dynamic)
         if made.dtype.is_scalar_only and made.dtype is not made.allocation.dtype:
             _refuse(f"a view of {made.allocation} is of {made.dtype.name}")
+        if made.dtype.is_kept_in_float32 != made.allocation.dtype.is_kept_in_float32:
+            _refuse(f"a view of {made.allocation} is of other bits than the tensor")
         if made.size > max(made.allocation.size, self._chip.sbuf_bytes):
             _refuse(f"a view of {made.allocation} has {made.size} elements")
         low, high = made.extent

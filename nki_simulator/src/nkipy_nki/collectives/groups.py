@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import Enum
 from typing import Any
 
 from nkipy.chips import Chip
 from nkipy_nki.errors import NkiValidationError
-from nkipy_nki.program import Instruction
+from nkipy_nki.program import Instruction, Program
 
-__all__ = ["ReplicaGroup", "equal_lists", "rg_partition_op", "valid_group"]
+__all__ = [
+    "ReplicaGroup",
+    "equal_lists",
+    "named_ranks",
+    "rg_partition_op",
+    "valid_group",
+]
 
 _MOST_RANKS = 1 << 16
+#: Where the instructions are recorded of which each is of several ranks.
+_PACKAGE = __name__.rpartition(".")[0]
+#: The attributes that name ranks.
+_NAMING = ("replica_group", "source_target_pairs")
 
 
 class rg_partition_op(Enum):
@@ -103,3 +113,20 @@ def equal_lists(made: Instruction, chip: Chip) -> str | None:
     if len(lengths) > 1:
         return f"replica_group has lists of {sorted(lengths)} ranks: they must be equal"
     return None
+
+
+def named_ranks(programs: Sequence[Program]) -> tuple[tuple[int, ...], ...] | None:
+    """The lists of ranks that a kernel's programs name, each once, in order.
+
+    Returns:
+        None if no rank has anything to do with another, nor asks which one it is.
+    """
+    found: dict[tuple[int, ...], None] = {}
+    is_of_ranks = False
+    for program in programs:
+        for made in program.instructions():
+            if made.record.module.startswith(_PACKAGE):
+                is_of_ranks = True
+                for name in _NAMING:
+                    found |= dict.fromkeys(made.attributes.get(name, ()))
+    return tuple(found) if is_of_ranks else None

@@ -101,6 +101,7 @@ def _emit(embedded: Any, operands: Sequence[Any] | None) -> Any:
     given = list(embedded.operands if operands is None else operands)
     found = embedded.interface
     ctx = get_hlo_context()
+    ctx.variables.update(_language().VARIABLES)
     tensors = [as_tensor(value) for value in given]
     shapes = [Shape(dtype, dims) for dims, dtype in found.outputs]
     single = len(shapes) == 1
@@ -109,6 +110,7 @@ def _emit(embedded: Any, operands: Sequence[Any] | None) -> Any:
         "custom_call_target": TARGET,
         "backend_config": embedded.program,
         **({"output_operand_aliasing": aliasing} if aliasing else {}),
+        **({"has_side_effect": True} if found.prints else {}),
     }
     _refuse_shared(given, set(found.aliases.values()))
     values = tuple(tensor.backend_tensor for tensor in tensors)

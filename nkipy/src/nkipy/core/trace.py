@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
@@ -79,6 +79,7 @@ class Trace:
         parameter_paths: where in the arguments each parameter stood.
         is_strided: whether an argument was an array that is not C-contiguous: others
             that lie otherwise have traces of their own, and often the same module.
+        variables: of the environment, on whose values the module depends.
     """
 
     def __init__(
@@ -87,11 +88,13 @@ class Trace:
         result: Any,
         parameter_paths: Sequence[Path] = (),
         is_strided: bool = False,
+        variables: Collection[str] = (),
     ) -> None:
         self.module = module
         self.result = result
         self.parameter_paths = parameter_paths
         self.is_strided = is_strided
+        self.variables = variables
 
 
 def trace_function(
@@ -138,7 +141,8 @@ def trace_function(
     module.aliases = outputs.aliases
     eliminate_dead_code(module)
     verify_module(module, traced=True)
-    return Trace(module, result, parameters.paths, parameters.has_strided)
+    paths, is_strided = parameters.paths, parameters.has_strided
+    return Trace(module, result, paths, is_strided, ctx.variables)
 
 
 #: Refusals of Python's and NumPy's that do not say what is wrong with the object.

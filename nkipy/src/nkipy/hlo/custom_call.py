@@ -46,6 +46,21 @@ def _no_problem(inst: HLOInstruction) -> str | None:
     return None
 
 
+@dataclass(frozen=True)
+class RankedRun:
+    """How calls are run in which ranks exchange something.
+
+    Attributes:
+        groups: ``groups(call)``: the lists of ranks that it names; None of a call that
+            each rank runs alone, as ``run`` does.
+        run: as :attr:`CustomCall.run`, for all ranks at once: each array has a further
+            first dimension, of ranks.
+    """
+
+    groups: Callable[[HLOInstruction], tuple[tuple[int, ...], ...] | None]
+    run: Run
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CustomCall:
     """All that is known of a target of custom calls.
@@ -72,6 +87,8 @@ class CustomCall:
             it: a program with such a call compiles, and does not run.
         problem: why `run` cannot compute a call, or None: a program with a call that it
             cannot compute is not loaded.
+        ranked: how those calls are run in which ranks exchange something; None if there
+            are none.
 
     Raises:
         CustomCallError: something is missing or of the wrong kind.
@@ -86,6 +103,7 @@ class CustomCall:
     aliases: Mapping[int, int] = field(default_factory=dict)
     only_compiled: bool = False
     problem: Callable[[HLOInstruction], str | None] = _no_problem
+    ranked: RankedRun | None = None
 
     def __post_init__(self) -> None:
         problems = list(_problems(self))
@@ -144,6 +162,10 @@ class CustomCall:
                 f"HLO that its record puts in its place has {made.shape_text()}"
             )
         return made
+
+    def groups_in(self, inst: HLOInstruction) -> tuple[tuple[int, ...], ...] | None:
+        """The lists of ranks that exchange something in a call; None if none do."""
+        return None if self.ranked is None else self.ranked.groups(inst)
 
     def aliases_in(self, inst: HLOInstruction) -> dict[int, int]:
         """Output to operand, as the record and the call itself say.

@@ -62,6 +62,38 @@ class AsHLO:
 
 
 @dataclass(frozen=True)
+class EngineStep:
+    """What an engine does for a while, one of the steps of a call.
+
+    Attributes:
+        name: what it is called in a timeline.
+        start_ns: from when on, counted from when the call's operands are there.
+        duration_ns: how long.
+        lane: where several go on in one engine at once, as in its queues, which of them
+            it is: ``"queue 3"``.
+        source: the line that it is of, as ``file:number``.
+        nbytes: bytes moved.
+        flops: additions and multiplications of products.
+    """
+
+    name: str
+    start_ns: float
+    duration_ns: float
+    lane: str = ""
+    source: str = ""
+    nbytes: int = 0
+    flops: int = 0
+
+    def __post_init__(self) -> None:
+        _require_amounts(self, self.start_ns, self.duration_ns, self.nbytes, self.flops)
+
+
+def _require_amounts(made: object, *amounts: float) -> None:
+    if min(amounts) < 0 or not all(map(math.isfinite, amounts)):
+        raise CustomCallError(f"no such time: {made!r}")
+
+
+@dataclass(frozen=True)
 class EngineTime:
     """One engine at work on a call.
 
@@ -71,6 +103,7 @@ class EngineTime:
         start_ns: from when on, counted from when the operands are there.
         flops: additions and multiplications of products.
         nbytes: bytes moved, of ``"DMA"``.
+        steps: what it does meanwhile, as far as that is told.
     """
 
     engine: str
@@ -78,14 +111,12 @@ class EngineTime:
     start_ns: float = 0.0
     flops: int = 0
     nbytes: int = 0
+    steps: tuple[EngineStep, ...] = ()
 
     def __post_init__(self) -> None:
         if self.engine != "DMA":
             _require_engine(self.engine)
-        times = (self.duration_ns, self.start_ns)
-        amounts = (*times, self.flops, self.nbytes)
-        if min(amounts) < 0 or not all(map(math.isfinite, amounts)):
-            raise CustomCallError(f"no such time: {self!r}")
+        _require_amounts(self, self.duration_ns, self.start_ns, self.flops, self.nbytes)
 
 
 @dataclass(frozen=True)
@@ -95,9 +126,11 @@ class EngineTimes:
     Attributes:
         of: ``of(call, target)``, with a chip's name (``"trn2"``). Times of one engine
             do not overlap. None: nothing is known of this call.
+        notes: ``notes(call)``: what a reader of an estimate should know, or nothing.
     """
 
     of: Callable[[HLOInstruction, str], Sequence[EngineTime] | None]
+    notes: Callable[[HLOInstruction], Sequence[str]] = lambda call: ()
 
 
 Cost = Passes | View | AsHLO | EngineTimes

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from nkipy.hlo.arguments import expect
 from nkipy.hlo.custom_call import (
     CustomCall,
+    RankedRun,
     Refusal,
     Run,
     accept,
@@ -30,6 +31,7 @@ from nkipy.hlo.custom_call_costs import (
     AS_LOWERED,
     UNKNOWN_COST,
     AsHLO,
+    EngineStep,
     EngineTime,
     EngineTimes,
     Passes,
@@ -51,10 +53,12 @@ __all__ = [
     "AsHLO",
     "CustomCall",
     "CustomCallError",
+    "EngineStep",
     "EngineTime",
     "EngineTimes",
     "EntryPointError",
     "Passes",
+    "RankedRun",
     "Refusal",
     "View",
     "accept",

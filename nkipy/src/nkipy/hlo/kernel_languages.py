@@ -12,9 +12,15 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from nkipy.chips import find_chip
-from nkipy.hlo.custom_call import CustomCall, Refusal, accept, shapes_of
-from nkipy.hlo.custom_call_costs import UNKNOWN_COST, EngineTime, EngineTimes
+from nkipy.hlo.custom_call import CustomCall, RankedRun, Refusal, accept, shapes_of
+from nkipy.hlo.custom_call_costs import (
+    UNKNOWN_COST,
+    EngineStep,
+    EngineTime,
+    EngineTimes,
+)
 from nkipy.hlo.entry_points import load_first, offers
+from nkipy.hlo.printing import PRINTER
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,7 +48,26 @@ def language() -> Any:
 def _run(
     inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray], config: bytes
 ) -> None:
-    language().run(config, inputs, outputs)
+    language().run(config, inputs, outputs, PRINTER.get())
+
+
+def _run_ranks(
+    inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray], config: bytes
+) -> None:
+    language().run_ranks(config, inputs, outputs, PRINTER.get())
+
+
+def _groups(inst: HLOInstruction) -> tuple[tuple[int, ...], ...] | None:
+    """The ranks that exchange something in a kernel that was traced here."""
+    config = inst.attributes.get("backend_config", b"")
+    found = language()
+    if not found.is_program(config):
+        return None
+    try:
+        groups: tuple[tuple[int, ...], ...] | None = found.interface(config).ranks
+    except ValueError:  # which whoever runs it will say
+        return None
+    return groups
 
 
 def _problem(inst: HLOInstruction) -> str | None:
@@ -92,7 +117,37 @@ def _times(inst: HLOInstruction, target: str) -> Sequence[EngineTime] | None:
     config = inst.attributes["backend_config"]
     if not language().is_program(config):
         return None
-    return [EngineTime(*time) for time in language().engine_times(config)]
+    return [_time(work) for work in language().engine_times(config)]
+
+
+def _time(work: Any) -> EngineTime:
+    steps = [
+        EngineStep(
+            *(step.name, step.start, step.end - step.start),
+            *(step.lane, step.line, step.nbytes, step.flops),
+        )
+        for step in work.steps
+    ]
+    return EngineTime(
+        work.engine,
+        work.end - work.start,
+        work.start,
+        work.flops,
+        work.nbytes,
+        tuple(steps),
+    )
+
+
+def _notes(inst: HLOInstruction) -> Sequence[str]:
+    """That a timeline does not have all instructions of a kernel, if so."""
+    config = inst.attributes["backend_config"]
+    if not language().is_program(config):
+        return ()
+    hidden = sum(work.hidden for work in language().engine_times(config))
+    if not hidden:
+        return ()
+    name = inst.name or "an NKI kernel"
+    return (f"{name}: {hidden} more instructions of the kernel are not shown",)
 
 
 def _record() -> CustomCall:
@@ -106,9 +161,10 @@ def _record() -> CustomCall:
         **common,
         version=language().version,
         check=_check,
-        cost=EngineTimes(_times),
+        cost=EngineTimes(_times, _notes),
         run=_run,
         problem=_problem,
+        ranked=RankedRun(_groups, _run_ranks),
     )
 
 

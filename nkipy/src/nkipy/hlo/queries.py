@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from nkipy.hlo import custom_calls
 from nkipy.hlo.ir import HLOInstruction, HLOModule
 
 #: The attributes that name ranks: in groups, or in pairs of source and target.
@@ -20,7 +21,14 @@ def constant_bytes(module: HLOModule) -> int:
 
 def is_collective(inst: HLOInstruction) -> bool:
     """Whether ranks exchange values in this instruction."""
+    if inst.opcode == "custom-call":
+        return _groups_of_call(inst) is not None
     return any(name in inst.attributes for name in _RANK_ATTRIBUTES)
+
+
+def _groups_of_call(inst: HLOInstruction) -> tuple[tuple[int, ...], ...] | None:
+    record = custom_calls.find(inst.attributes["custom_call_target"])
+    return None if record is None else record.groups_in(inst)
 
 
 def collectives(module: HLOModule) -> Iterator[HLOInstruction]:
@@ -35,6 +43,8 @@ def rank_groups(inst: HLOInstruction) -> tuple[tuple[int, ...], ...]:
     group of all ranks that run the module, unless it is a collective-permute, which has
     no one then.
     """
+    if inst.opcode == "custom-call":
+        return _groups_of_call(inst) or ()
     for name in _RANK_ATTRIBUTES:
         if name in inst.attributes:
             return inst.attributes[name]
@@ -49,11 +59,12 @@ def ranks_of(inst: HLOInstruction) -> list[int]:
 def spans_ranks(inst: HLOInstruction, world_size: int) -> bool:
     """Whether a collective can be executed by `world_size` ranks.
 
-    Groups have to name each of them; a collective-permute may leave some out. XLA does
-    not check that: it reduces over the ranks that there are.
+    Groups have to name each of them; a collective-permute and a custom call may leave
+    some out. XLA does not check that: it reduces over the ranks that there are.
     """
     ranks = ranks_of(inst)
-    if not ranks or "source_target_pairs" in inst.attributes:
+    may_leave_out = "source_target_pairs" in inst.attributes
+    if not ranks or may_leave_out or inst.opcode == "custom-call":
         return all(rank < world_size for rank in ranks)
     return ranks == list(range(world_size))
 

@@ -22,7 +22,15 @@ import os
 import sys
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, MappingView, Sequence, Set
+from collections.abc import (
+    Callable,
+    Collection,
+    Iterator,
+    Mapping,
+    MappingView,
+    Sequence,
+    Set,
+)
 from contextvars import ContextVar
 from operator import attrgetter, is_
 from types import (
@@ -100,6 +108,11 @@ class Guards:
         ]
         self._containers = [] if names.all & _REMOVING else walk.containers
         self._holders = list(holders_of_defaults(func))
+
+    def watch_variables(self, names: Collection[str]) -> None:
+        """Have what these variables of the environment say be captured, too."""
+        if names:
+            self._checks.append(_unchanged(lambda: _variables(names)))
 
     def put_back(self) -> str | None:
         """Undo that the kernel put traced values in the place of captured data.
@@ -505,6 +518,10 @@ def _is_of(value: Any, module: str, name: str) -> bool:
     """Whether `value` is of a class of a module, without importing that."""
     loaded = sys.modules.get(module)
     return loaded is not None and isinstance(value, getattr(loaded, name, ()))
+
+
+def _variables(names: Collection[str]) -> dict[str, str | None]:
+    return {name: os.environ.get(name) for name in names}
 
 
 def _unchanged(read: Read) -> Check:

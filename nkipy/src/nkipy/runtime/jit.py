@@ -216,6 +216,7 @@ class JitKernel(Generic[P, R_co]):
                 "an argument, and store into it or return it",
                 location=definition_of(self.func),
             )
+        guards.watch_variables(trace.variables)
         return self.program_type(trace, self._executable_of(trace), guards)
 
     def _executable_of(self, trace: Trace) -> Executable:

@@ -47,6 +47,7 @@ class HLOTraceContext(HLOBuilder):
 
     Attributes:
         current_op: the op that is being lowered for the user, if one is.
+        variables: of the environment, whose values the trace depends on.
     """
 
     backend_name = "hlo"
@@ -56,6 +57,7 @@ class HLOTraceContext(HLOBuilder):
         self.module = module
         self.current_op: Any = None
         self.thread: int | None = None
+        self.variables: set[str] = set()
 
     def set_source_location(self, location: tuple[str, int] | None) -> None:
         """Attribute what follows to a (file, line); None ends that."""

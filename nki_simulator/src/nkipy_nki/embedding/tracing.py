@@ -1,0 +1,80 @@
+"""Traces kernels: what a custom call carries is made of one that is called."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from nkipy_nki.arguments import Arguments
+from nkipy_nki.cores import CoreGroup, run_cores
+from nkipy_nki.embedding.interfaces import Interface, interface_of, written_inputs
+from nkipy_nki.findings import Findings
+from nkipy_nki.kernel import Kernel
+from nkipy_nki.program import whole
+from nkipy_nki.simulation import begin, configured_cores, results_of
+from nkipy_nki.targets import target_chip
+from nkipy_nki.wire import encode
+
+__all__ = ["Embedded", "as_kernel", "embed"]
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """A kernel that was traced for arrays of certain shapes.
+
+    Attributes:
+        program: the bytes of what it runs.
+        interface: what that takes and gives.
+        operands: the `of` of each array, in the order of the inputs.
+        returned: makes what the kernel returns of the outputs.
+    """
+
+    program: bytes
+    interface: Interface
+    operands: tuple[Any, ...]
+    returned: Callable[[Sequence[Any]], Any]
+
+
+def as_kernel(kernel: Callable[..., Any]) -> Kernel:
+    """A kernel, of one or of a plain function."""
+    return kernel if isinstance(kernel, Kernel) else Kernel(kernel)
+
+
+def embed(
+    kernel: Kernel, args: tuple[Any, ...], kwargs: Mapping[str, Any], target: str
+) -> Embedded:
+    """Trace a kernel whose arrays are :class:`ArraySpec`.
+
+    Args:
+        kernel: the kernel.
+        args: its arguments.
+        kwargs: those by name.
+        target: the chip.
+
+    Raises:
+        NkiValidationError: the kernel does what is not allowed.
+    """
+    function = kernel.func
+    arguments = Arguments(inspect.signature(function), args, kwargs)
+    lnc = kernel.lnc or configured_cores()
+    group = CoreGroup(lnc) if lnc > 1 else None
+    runs = begin(target_chip(target), Findings(), group, executes=False)
+    made = run_cores(
+        runs[0].core, [partial(run.call, function, arguments) for run in runs]
+    )
+    structures = [results_of(run, value) for run, value in zip(runs, made)]
+    for core in runs:
+        core.finish()
+    programs = tuple(run.program for run in runs)
+    written = written_inputs(programs)
+    for program in programs:
+        program.outputs.extend(whole(program.allocations[i]) for i in written)
+    return Embedded(
+        encode(programs),
+        interface_of(programs),
+        tuple(argument.given.of for argument in arguments.arrays),
+        structures[0].fill,
+    )
