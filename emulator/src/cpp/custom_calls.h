@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "../libnrt/engine_api.h"
 #include "exit_gate.h"
 #include "python_support.h"
 #include "xla/ffi/api/ffi.h"
@@ -30,10 +31,12 @@ struct CallState {
   bool overlap = false;       // a result may overwrite an input that is read in place
   PyObject* error = nullptr;  // the first exception of a Python handler
   Clock::time_point deadline = kNoDeadline;  // handlers fail from then on
+  const nkipy_printer* printer = nullptr;    // until the call fails, or is left
 
-  void begin(Clock::time_point until) {
+  void begin(Clock::time_point until, const nkipy_printer* prints) {
     failed = out_of_bounds = overlap = false;
     deadline = until;
+    printer = prints;
   }
   // False if nothing is to be stored; else end_store() has to follow.
   bool begin_store() {
@@ -49,6 +52,16 @@ struct CallState {
     while (storing != 0) sched_yield();
   }
 };
+
+// What a replica's call vector points to.
+struct Replica {
+  CallState* call;
+  uint32_t rank;
+};
+
+inline Replica* replica_of(const uint64_t* vector) {
+  return reinterpret_cast<Replica*>(vector[0]);
+}
 
 inline PyObject* timeout_error = nullptr;  // an exception class
 
@@ -111,7 +124,7 @@ inline ffi::Error store(ffi::RemainingArgs args, ffi::Result<ffi::AnyBuffer> don
     return ffi::Error(ffi::ErrorCode::kInternal, "store: call vector of wrong length");
   }
   const auto* words = static_cast<const uint64_t*>(vector->untyped_data());
-  auto* state = reinterpret_cast<CallState*>(words[0]);
+  CallState* state = replica_of(words)->call;
   *static_cast<uint8_t*>(done->untyped_data()) = 1;
   if (!state->begin_store()) return ffi::Error::Success();
   const bool stored = store_all(args, words, state->overlap);
@@ -127,15 +140,15 @@ inline ffi::Error out_of_bounds(ffi::AnyBuffer flag, ffi::AnyBuffer vector,
   if (*static_cast<const uint8_t*>(flag.untyped_data()) == 0) {
     return ffi::Error::Success();
   }
-  auto word = static_cast<const uint64_t*>(vector.untyped_data())[0];
-  auto* state = reinterpret_cast<CallState*>(word);
-  state->out_of_bounds = true;
+  const auto* words = static_cast<const uint64_t*>(vector.untyped_data());
+  replica_of(words)->call->out_of_bounds = true;
   return ffi::Error::Success();
 }
 
 constexpr int kRead = 0x100, kWrite = 0x200;  // PyBUF_*, in the stable ABI from 3.11
 
-inline PyObject* python_hook = nullptr;  // hook(id, inputs, outputs) with memoryviews
+// hook(id, inputs, outputs, printer) with memoryviews; see print_tensor for the last.
+inline PyObject* python_hook = nullptr;
 
 inline Ref view_of(void* data, size_t size, int flags) {
   static char nothing;  // a memoryview needs an address even when it is empty
@@ -147,10 +160,66 @@ inline bool append(PyObject* list, Ref item) {
   return item && PyList_Append(list, item.get()) == 0;
 }
 
+constexpr char kPrinterCapsule[] = "nkipy_emulator.printer";
+
+// A capsule by which the hook prints for a replica for as long as it runs.
+class PrinterLoan {
+ public:
+  explicit PrinterLoan(Replica* replica)
+      : slot_(new Replica*(replica)),
+        capsule_(PyCapsule_New(slot_, kPrinterCapsule, [](PyObject* capsule) {
+          delete static_cast<Replica**>(PyCapsule_GetPointer(capsule, kPrinterCapsule));
+        })) {
+    if (!capsule_) delete slot_;
+  }
+  ~PrinterLoan() {
+    if (capsule_) *slot_ = nullptr;
+  }
+  PrinterLoan(const PrinterLoan&) = delete;
+  PyObject* capsule() const { return capsule_.get(); }
+
+ private:
+  Replica** const slot_;
+  const Ref capsule_;
+};
+
+// print_tensor(printer, rank, prefix, dtype, shape, data): whether it was taken. Nobody
+// takes it in a call that has no printer, or has failed. A call that is run for all
+// ranks is the first one's, and says which it prints for; others say 0.
+inline PyObject* print_tensor(PyObject*, PyObject* args) {
+  PyObject *capsule, *dimensions, *data;
+  unsigned int rank = 0;
+  const char *prefix, *dtype;
+  if (!PyArg_ParseTuple(args, "OIssO!O", &capsule, &rank, &prefix, &dtype,
+                        &PyTuple_Type, &dimensions, &data)) {
+    return nullptr;
+  }
+  auto** slot = static_cast<Replica**>(PyCapsule_GetPointer(capsule, kPrinterCapsule));
+  if (slot == nullptr) return nullptr;
+  const Replica* replica = *slot;
+  if (replica == nullptr || replica->call->printer == nullptr) Py_RETURN_FALSE;
+  if (replica->call->failed) Py_RETURN_TRUE;
+  std::vector<uint64_t> shape;
+  for (Py_ssize_t i = 0; i < PyTuple_Size(dimensions); ++i) {
+    shape.push_back(PyLong_AsUnsignedLongLong(PyTuple_GetItem(dimensions, i)));
+  }
+  char* bytes = nullptr;
+  Py_ssize_t size = 0;
+  if (PyErr_Occurred() != nullptr || PyBytes_AsStringAndSize(data, &bytes, &size) < 0) {
+    return nullptr;
+  }
+  const nkipy_printer* printer = replica->call->printer;
+  printer->print(printer->context, replica->rank + rank, prefix, dtype, shape.data(),
+                 shape.size(), bytes, static_cast<size_t>(size));
+  if (PyErr_Occurred() != nullptr) return nullptr;
+  Py_RETURN_TRUE;
+}
+
 inline bool call_hook(int64_t id, ffi::RemainingArgs& args, size_t nargs,
-                      ffi::RemainingRets& rets) {
+                      ffi::RemainingRets& rets, Replica* replica) {
   Ref inputs(PyList_New(0)), outputs(PyList_New(0)), number(PyLong_FromLongLong(id));
-  if (!inputs || !outputs || !number) return false;
+  const PrinterLoan printer(replica);
+  if (!inputs || !outputs || !number || printer.capsule() == nullptr) return false;
   for (size_t i = 0; i < nargs; ++i) {
     auto b = args.get<ffi::AnyBuffer>(i);
     if (!append(inputs.get(), view_of(b->untyped_data(), b->size_bytes(), kRead)))
@@ -163,7 +232,7 @@ inline bool call_hook(int64_t id, ffi::RemainingArgs& args, size_t nargs,
   }
   Ref result(or_stop([&] {
     return PyObject_CallFunctionObjArgs(python_hook, number.get(), inputs.get(),
-                                        outputs.get(), nullptr);
+                                        outputs.get(), printer.capsule(), nullptr);
   }));
   return static_cast<bool>(result);
 }
@@ -195,17 +264,17 @@ inline ffi::Error as_ffi_error(PyObject* exception) {
 inline ffi::Error call_python(int64_t id, int64_t has_state, ffi::RemainingArgs args,
                               ffi::RemainingRets rets) {
   size_t nargs = args.size() - (has_state != 0 ? 1 : 0);
-  CallState* state = nullptr;
+  Replica* replica = nullptr;
   if (has_state != 0) {
     auto vector = args.get<ffi::AnyBuffer>(nargs);
-    auto word = static_cast<const uint64_t*>(vector->untyped_data())[0];
-    state = reinterpret_cast<CallState*>(word);
+    replica = replica_of(static_cast<const uint64_t*>(vector->untyped_data()));
   }
+  CallState* state = replica != nullptr ? replica->call : nullptr;
   PyGILState_STATE gil = ensure_lock();
   ffi::Error result = ffi::Error::Success();
   if (state != nullptr && state->failed) {
     zero_fill(rets);
-  } else if (!has_time(state) || !call_hook(id, args, nargs, rets)) {
+  } else if (!has_time(state) || !call_hook(id, args, nargs, rets, replica)) {
     PyObject* exception = take_exception();
     if (state == nullptr) {
       result = as_ffi_error(exception);

@@ -143,11 +143,12 @@ inline std::vector<Span> spans_at(const uint64_t* addresses,
 
 // Executes with the interpreter's lock held; false with an exception set.
 inline bool run_at(Core* core, const uint64_t* inputs, const uint64_t* outputs,
-                   const Keep& keep, Clock::time_point deadline = kNoDeadline) {
+                   const Keep& keep, const nkipy_printer* printer,
+                   Clock::time_point deadline = kNoDeadline) {
   try {
     return core->run_spans(spans_at(inputs, core->inputs, core->replicas),
                            spans_at(outputs, core->outputs, core->replicas),
-                           kDeviceInPlaceFrom, keep, deadline);
+                           kDeviceInPlaceFrom, keep, deadline, printer);
   } catch (const std::bad_alloc&) {
     PyErr_NoMemory();
     return false;
@@ -156,15 +157,15 @@ inline bool run_at(Core* core, const uint64_t* inputs, const uint64_t* outputs,
 
 inline int device_api_execute(nkipy_program* program, const uint64_t* inputs,
                               const uint64_t* outputs, uint64_t timeout_ms,
-                              const nkipy_keeper* keeper, char** error,
-                              void** interrupt) {
+                              const nkipy_keeper* keeper, const nkipy_printer* printer,
+                              char** error, void** interrupt) {
   const auto deadline = Clock::now() + std::chrono::milliseconds(timeout_ms);
   Entry entry;
   if (!entry) return refuse_entry(error);
   const auto keep = [keeper] {
     return std::shared_ptr<void>(keeper->keep(keeper->context), keeper->release);
   };
-  if (run_at(program->core, inputs, outputs, keep, deadline)) return 0;
+  if (run_at(program->core, inputs, outputs, keep, printer, deadline)) return 0;
   return report_error("execute", program->core->is_interrupted, error, interrupt);
 }
 

@@ -24,6 +24,7 @@ struct Frame {
   Ref arguments;                             // the list that execute gets
   size_t staged_bytes = 0;
   CallState state;
+  std::vector<Replica> replicas;
   bool abandoned = false;  // replicas may still be running: never to be freed
 };
 

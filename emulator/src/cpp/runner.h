@@ -68,7 +68,8 @@ struct Core {
   bool run(const std::vector<Ref>& ins, const std::vector<Ref>& outs, const Keep& keep);
   bool run_spans(const std::vector<Span>& ins, const std::vector<Span>& outs,
                  size_t in_place_from, const Keep& keep,
-                 Clock::time_point deadline = kNoDeadline);
+                 Clock::time_point deadline = kNoDeadline,
+                 const nkipy_printer* printer = nullptr);
   bool place_input(Frame& frame, size_t parameter, const std::vector<Span>& ins,
                    const std::vector<Span>& outs, size_t in_place_from, bool* overlap);
   bool execute_frame(std::unique_ptr<Frame>& frame, const Keep& keep);
@@ -104,6 +105,7 @@ inline std::unique_ptr<Frame> Core::take_frame() {
   auto frame = std::make_unique<Frame>();
   frame->staging.resize(inputs.size());
   frame->staged.resize(inputs.size());
+  frame->replicas.resize(replicas);
   frame->arguments = Ref(PyList_New(static_cast<Py_ssize_t>(inputs.size() + 1)));
   if (!frame->arguments) return nullptr;
   for (size_t i = 0; i < inputs.size(); ++i) {  // no list item may be null
@@ -255,6 +257,7 @@ inline bool Core::finish(Frame& frame, Ref results, Clock::duration taken) {
     return false;
   }
   if (!results) {
+    state.failed = true;  // replicas that go on do not print
     translate_error();
     return false;
   }
@@ -296,10 +299,10 @@ inline bool Core::run(const std::vector<Ref>& ins, const std::vector<Ref>& outs,
 // quick is left: it goes on, on memory that `keep` keeps, and stores nothing.
 inline bool Core::run_spans(const std::vector<Span>& ins, const std::vector<Span>& outs,
                             size_t in_place_from, const Keep& keep,
-                            Clock::time_point deadline) {
+                            Clock::time_point deadline, const nkipy_printer* printer) {
   std::unique_ptr<Frame> frame = take_frame();
   if (!frame) return false;
-  frame->state.begin(deadline);
+  frame->state.begin(deadline, printer);
   bool overlap = false, ok = true;
   frame->copies.clear();
   for (size_t i = 0; ok && i < inputs.size(); ++i) {
@@ -308,7 +311,8 @@ inline bool Core::run_spans(const std::vector<Span>& ins, const std::vector<Span
   if (ok) copy_staged(*frame);
   for (size_t r = 0; ok && r < replicas; ++r) {
     auto* words = static_cast<uint64_t*>(frame->vectors[r].get());
-    words[0] = reinterpret_cast<uint64_t>(&frame->state);
+    frame->replicas[r] = {&frame->state, static_cast<uint32_t>(r)};
+    words[0] = reinterpret_cast<uint64_t>(&frame->replicas[r]);
     for (size_t i = 0; i < outputs.size(); ++i) {
       words[i + 1] = outs[r * outputs.size() + i].begin;
     }

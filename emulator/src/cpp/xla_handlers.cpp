@@ -2,7 +2,7 @@
 // and the call path that hands NumPy arrays to an XLA executable.
 //
 // A compiled module has one parameter more than the program: the *call vector*,
-// u64[2+n]. Word 0 points to the CallState of the running call, words 1..n say where
+// u64[2+n]. Word 0 points to the Replica that runs of the call, words 1..n say where
 // the results go, the last is zero (nkipy.hlo.rewrites.exact says what for). Its root
 // is the custom call `nkipy_store`, which copies every result there; so a warm call
 // creates no array object. Because the store is the one root, it runs after every
@@ -194,9 +194,28 @@ bool read_addresses(PyObject* sequence, size_t expected, const char* what,
   return true;
 }
 
+// Prints by a Python function.
+void print_by(const void* function, uint32_t rank, const char* prefix,
+              const char* dtype, const uint64_t* shape, size_t dimensions,
+              const void* data, size_t size) {
+  auto* callable = static_cast<PyObject*>(const_cast<void*>(function));
+  Ref tuple(PyTuple_New(static_cast<Py_ssize_t>(dimensions)));
+  for (size_t i = 0; tuple && i < dimensions; ++i) {
+    PyTuple_SetItem(tuple.get(), static_cast<Py_ssize_t>(i),
+                    PyLong_FromUnsignedLongLong(shape[i]));
+  }
+  if (!tuple) return;
+  Ref done(or_stop([&] {
+    return PyObject_CallFunction(callable, "IssOy#", rank, prefix, dtype, tuple.get(),
+                                 static_cast<const char*>(data),
+                                 static_cast<Py_ssize_t>(size));
+  }));
+}
+
 PyObject* runner_run_at(PyObject* self, PyObject* const* args, Py_ssize_t nargs) {
-  if (nargs != 2) {
-    PyErr_SetString(PyExc_TypeError, "run_at(inputs, outputs) takes two sequences");
+  if (nargs != 2 && nargs != 3) {
+    PyErr_SetString(PyExc_TypeError,
+                    "run_at(inputs, outputs, printer=None) takes two sequences");
     return nullptr;
   }
   Passage passage;
@@ -204,9 +223,12 @@ PyObject* runner_run_at(PyObject* self, PyObject* const* args, Py_ssize_t nargs)
   Core* core = core_of(self);
   std::vector<uint64_t> ins, outs;
   size_t n = core->replicas;
+  const nkipy_printer printer{print_by, nargs == 3 ? args[2] : nullptr};
   if (!read_addresses(args[0], n * core->inputs.size(), "inputs", &ins) ||
       !read_addresses(args[1], n * core->outputs.size(), "outputs", &outs) ||
-      !run_at(core, ins.data(), outs.data(), [&] { return keep(self, {}, {}); })) {
+      !run_at(
+          core, ins.data(), outs.data(), [&] { return keep(self, {}, {}); },
+          nargs == 3 ? &printer : nullptr)) {
     return nullptr;
   }
   Py_RETURN_NONE;
@@ -223,7 +245,9 @@ PyMethodDef runner_methods[] = {
     {"run_replicas", as_c_function(runner_run_replicas), METH_FASTCALL,
      "run_replicas(inputs, outputs): the same with one sequence of arrays per rank."},
     {"run_at", as_c_function(runner_run_at), METH_FASTCALL,
-     "run_at(inputs, outputs): the same on memory at these addresses, rank by rank."},
+     "run_at(inputs, outputs, printer=None): the same on memory at these addresses, "
+     "rank by rank. `printer(rank, prefix, dtype, shape, data)` takes what is "
+     "printed."},
     {nullptr, nullptr, 0, nullptr}};
 
 PyType_Slot runner_slots[] = {
@@ -261,7 +285,7 @@ void replace(PyObject** global, PyObject* value) {
   Py_XDECREF(std::exchange(*global, value));
 }
 
-// set_hook(callable): hook(id, inputs, outputs) answers `nkipy_call_python`.
+// set_hook(callable): hook(id, inputs, outputs, printer) answers `nkipy_call_python`.
 PyObject* set_hook(PyObject*, PyObject* hook) {
   replace(&python_hook, hook);
   Py_RETURN_NONE;
@@ -301,6 +325,8 @@ PyMethodDef module_methods[] = {
     {"set_timeout_error", set_timeout_error, METH_O,
      "Set the exception class that a call which takes too long raises."},
     {"set_hook", set_hook, METH_O, "Set what answers `nkipy_call_python`."},
+    {"print_tensor", print_tensor, METH_VARARGS,
+     "print_tensor(printer, rank, prefix, dtype, shape, data): whether it was taken."},
     {"flat_bytes", flat_bytes, METH_VARARGS,
      "flat_bytes(address, nbytes): DLPack capsule of u8[nbytes], not owning memory."},
     {nullptr, nullptr, 0, nullptr}};

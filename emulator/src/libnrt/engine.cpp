@@ -6,6 +6,16 @@
 #include "status.h"
 
 namespace emulator {
+
+void Printer::operator()(std::uint32_t rank,
+                         const debug_stream::DebugTensor& tensor) const noexcept {
+  try {
+    if (rank < cores_.size()) debug_stream::publish(cores_[rank], tensor);
+  } catch (const std::exception&) {
+    // Too many dimensions, or no memory.
+  }
+}
+
 namespace {
 
 TensorSpec read_spec(const json::Value& value) {

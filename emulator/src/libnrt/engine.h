@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "debug_stream.h"
 #include "env.h"
 #include "memory.h"
 
@@ -71,6 +72,19 @@ struct Place {
   std::size_t size = 0;
 };
 
+/// Where what a program prints goes: the cores of its ranks.
+class Printer {
+ public:
+  explicit Printer(std::vector<int> cores) : cores_(std::move(cores)) {}
+  /// Puts a tensor into the stream of a rank's core. One that cannot be printed is
+  /// left out: the program goes on.
+  void operator()(std::uint32_t rank,
+                  const debug_stream::DebugTensor& tensor) const noexcept;
+
+ private:
+  std::vector<int> cores_;
+};
+
 /// A loaded program. Destroying it unloads it; nobody may be executing it then.
 class Program {
  public:
@@ -90,10 +104,11 @@ class Program {
   /// overlap inputs; they are written when all inputs have been read, and not at all if
   /// it fails. May be called from several threads. Throws StatusError, and Interrupted:
   /// inputs may still be read then, for as long as there is a share of `user`, which
-  /// has to keep them and this program.
+  /// has to keep them and this program. `printer` takes what is printed until then.
   virtual void execute(const std::vector<Place>& inputs,
                        const std::vector<Place>& outputs,
-                       const std::shared_ptr<const void>& user) = 0;
+                       const std::shared_ptr<const void>& user,
+                       const Printer& printer) = 0;
 
  private:
   /// The estimate as JSON text. Throws StatusError.

@@ -14,7 +14,7 @@
 extern "C" {
 #endif
 
-#define NKIPY_DEVICE_API_VERSION 4
+#define NKIPY_DEVICE_API_VERSION 5
 #define NKIPY_DEVICE_API_CAPSULE "nkipy_emulator.device.api"
 
 typedef struct nkipy_program nkipy_program;
@@ -26,6 +26,15 @@ typedef struct nkipy_keeper {
   void (*release)(void* share);
   const void* context;
 } nkipy_keeper;
+
+/* Takes the tensors that kernels print, from any thread, one at a time. */
+typedef struct nkipy_printer {
+  /* `rank` is among those that the execution runs. The texts end in 0. */
+  void (*print)(const void* context, uint32_t rank, const char* prefix,
+                const char* dtype, const uint64_t* shape, size_t dimensions,
+                const void* data, size_t size);
+  const void* context;
+} nkipy_printer;
 
 typedef struct nkipy_device_api {
   uint32_t version;
@@ -43,10 +52,12 @@ typedef struct nkipy_device_api {
    * of a signal raises in this thread meanwhile: the execution goes on for nobody, and
    * uses inputs, outputs and program for as long as it has a share of `keeper`.
    * Returns an NRT status, and a text to be freed if it is not 0; with `*interrupt`
-   * what such a handler has raised, a strong PyObject*, else null. */
+   * what such a handler has raised, a strong PyObject*, else null. What is printed
+   * before it returns goes to `printer`. */
   int (*execute)(nkipy_program* program, const uint64_t* inputs,
                  const uint64_t* outputs, uint64_t timeout_ms,
-                 const nkipy_keeper* keeper, char** error, void** interrupt);
+                 const nkipy_keeper* keeper, const nkipy_printer* printer, char** error,
+                 void** interrupt);
 
   /* The cost model's account of one execution, made when it is first asked for.
    * Returns an NRT status. `*text` becomes JSON text, or the reason of a failure; the

@@ -75,8 +75,18 @@ bool Channel::send(RequestKind kind, std::uint64_t program, const void* payload,
 }
 
 Channel::Outcome Channel::receive(Reply* reply, std::chrono::milliseconds timeout,
-                                  const std::function<bool()>& goes_on) {
+                                  const std::function<bool()>& goes_on,
+                                  const std::function<void(const Reply&)>& printed) {
   const Clock::time_point deadline = Clock::now() + timeout;
+  for (;;) {
+    const Outcome outcome = receive_one(reply, deadline, goes_on);
+    if (outcome != Outcome::done || reply->status != kPrinted) return outcome;
+    printed(*reply);
+  }
+}
+
+Channel::Outcome Channel::receive_one(Reply* reply, Clock::time_point deadline,
+                                      const std::function<bool()>& goes_on) {
   ReplyHeader header{};
   Outcome outcome = receive_bytes(&header, sizeof header, deadline, goes_on);
   if (outcome != Outcome::done) return outcome;

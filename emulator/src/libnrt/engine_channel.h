@@ -36,6 +36,11 @@ struct Reply {
   std::string text;
 };
 
+/// The status of what comes before the reply to an execution: a tensor that is printed.
+/// `program` is the rank. The text has 8 bytes for the number of dimensions and each of
+/// these, the prefix and the dtype, both ending in 0, and the tensor's data.
+constexpr std::int32_t kPrinted = -1;
+
 /// One end of a socket. One thread uses it at a time.
 class Channel {
  public:
@@ -47,11 +52,14 @@ class Channel {
   bool send(RequestKind kind, std::uint64_t program, const void* payload,
             std::uint32_t size, int descriptor = -1);
   /// Waits for the reply to the last request, while `goes_on`, asked now and then, says
-  /// so.
+  /// so. What is printed before it is handed to `printed`.
   Outcome receive(Reply* reply, std::chrono::milliseconds timeout,
-                  const std::function<bool()>& goes_on);
+                  const std::function<bool()>& goes_on,
+                  const std::function<void(const Reply&)>& printed);
 
  private:
+  Outcome receive_one(Reply* reply, std::chrono::steady_clock::time_point deadline,
+                      const std::function<bool()>& goes_on);
   Outcome receive_bytes(void* bytes, std::size_t size,
                         std::chrono::steady_clock::time_point deadline,
                         const std::function<bool()>& goes_on);

@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstring>
@@ -44,9 +45,10 @@ class Child {
     return call(RequestKind::load, size, options.data(), options.size(), neff.get(),
                 kLoadTimeout);
   }
-  void execute(std::uint64_t program, const std::vector<std::uint64_t>& offsets) {
+  void execute(std::uint64_t program, const std::vector<std::uint64_t>& offsets,
+               const Printer& printer) {
     call(RequestKind::execute, program, offsets.data(),
-         offsets.size() * sizeof offsets[0], -1, timeout_);
+         offsets.size() * sizeof offsets[0], -1, timeout_, &printer);
   }
   std::string estimate(std::uint64_t program) {
     return call(RequestKind::estimate, program, nullptr, 0, -1, kLoadTimeout).text;
@@ -58,7 +60,8 @@ class Child {
 
  private:
   Reply call(RequestKind kind, std::uint64_t program, const void* payload,
-             std::size_t size, int descriptor, milliseconds timeout);
+             std::size_t size, int descriptor, milliseconds timeout,
+             const Printer* printer = nullptr);
   bool goes_on(RequestKind kind);
   Channel take_channel();
   void give_back(Channel channel);
@@ -130,7 +133,7 @@ class ChildProgram final : public Program {
   ~ChildProgram() override { seat_.child->unload(seat_.number); }
 
   void execute(const std::vector<Place>& inputs, const std::vector<Place>& outputs,
-               const std::shared_ptr<const void>&) override {
+               const std::shared_ptr<const void>&, const Printer& printer) override {
     std::vector<std::uint64_t> offsets;
     std::vector<Staged> staged_inputs, staged_outputs;
     collect(inputs, &offsets, &staged_inputs);
@@ -139,7 +142,7 @@ class ChildProgram final : public Program {
     }
     collect(outputs, &offsets, &staged_outputs);
     const Seat seat = take_seat();
-    seat.child->execute(seat.number, offsets);
+    seat.child->execute(seat.number, offsets, printer);
     for (const Staged& output : staged_outputs) {
       std::memcpy(output.original.address, output.copy->data(), output.original.size);
     }
@@ -226,15 +229,41 @@ void Child::unload(std::uint64_t program) noexcept {
   }
 }
 
+// A message of the server's, see kPrinted: it is taken for what it says within bounds.
+void print(const Reply& message, const Printer& printer) {
+  const std::string& text = message.text;
+  constexpr std::size_t kWord = sizeof(std::uint64_t), kMostDimensions = 8;
+  std::uint64_t words[1 + kMostDimensions] = {};
+  std::memcpy(words, text.data(), std::min(text.size(), sizeof words));
+  const std::size_t dimensions = words[0];
+  if (dimensions > kMostDimensions) return;
+  const std::size_t begin = (1 + dimensions) * kWord;
+  const std::size_t prefix_end = text.find('\0', begin);
+  if (prefix_end == std::string::npos) return;
+  const std::size_t dtype_end = text.find('\0', prefix_end + 1);
+  if (dtype_end == std::string::npos) return;
+  printer(static_cast<std::uint32_t>(message.program),
+          {text.substr(begin, prefix_end - begin),
+           0,
+           text.substr(prefix_end + 1, dtype_end - prefix_end - 1),
+           {words + 1, words + 1 + dimensions},
+           text.data() + dtype_end + 1,
+           text.size() - dtype_end - 1});
+}
+
 Reply Child::call(RequestKind kind, std::uint64_t program, const void* payload,
-                  std::size_t size, int descriptor, milliseconds timeout) {
+                  std::size_t size, int descriptor, milliseconds timeout,
+                  const Printer* printer) {
   if (dead_.load()) fail(kind, Channel::Outcome::closed, timeout);
   Channel channel = take_channel();
   Reply reply;
   Channel::Outcome outcome = Channel::Outcome::closed;
   if (channel.send(kind, program, payload, static_cast<std::uint32_t>(size),
                    descriptor)) {
-    outcome = channel.receive(&reply, timeout, [&] { return goes_on(kind); });
+    const auto printed = [printer](const Reply& message) {
+      if (printer != nullptr) print(message, *printer);
+    };
+    outcome = channel.receive(&reply, timeout, [&] { return goes_on(kind); }, printed);
   }
   if (outcome != Channel::Outcome::done) fail(kind, outcome, timeout);
   give_back(std::move(channel));

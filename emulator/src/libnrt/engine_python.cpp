@@ -35,17 +35,19 @@ class PythonProgram final : public Program {
   ~PythonProgram() override { api_.unload(program_); }
 
   void execute(const std::vector<Place>& inputs, const std::vector<Place>& outputs,
-               const std::shared_ptr<const void>& user) override {
+               const std::shared_ptr<const void>& user,
+               const Printer& printer) override {
     // Kept by each thread, so that a warm execution allocates nothing.
     thread_local std::vector<std::uint64_t> in, out;
     collect(inputs, &in);
     collect(outputs, &out);
     const nkipy_keeper keeper{keep, release, &user};
+    const nkipy_printer to_streams{print, &printer};
     char* error = nullptr;
     void* interrupt = nullptr;
     const int status = api_.execute(program_, in.data(), out.data(),
                                     static_cast<std::uint64_t>(timeout_.count()),
-                                    &keeper, &error, &interrupt);
+                                    &keeper, &to_streams, &error, &interrupt);
     if (status != 0) fail(status, take_text(error), interrupt);
   }
 
@@ -63,6 +65,12 @@ class PythonProgram final : public Program {
     return new User(*static_cast<const User*>(user));
   }
   static void release(void* share) { delete static_cast<User*>(share); }
+  static void print(const void* printer, std::uint32_t rank, const char* prefix,
+                    const char* dtype, const std::uint64_t* shape,
+                    std::size_t dimensions, const void* data, std::size_t size) {
+    (*static_cast<const Printer*>(printer))(
+        rank, {prefix, 0, dtype, {shape, shape + dimensions}, data, size});
+  }
 
   static void collect(const std::vector<Place>& places,
                       std::vector<std::uint64_t>* addresses) {

@@ -123,8 +123,9 @@ void Execution::execute(int times) {
   for (int i = 0; i < times; ++i) {
     if (i == 1) feed_back();
     trace::ObservedRun observed(model_->core(), model_->id(), model_->program());
-    model_->seat().execute({&input_places_, &output_places_, shared_from_this()},
-                           Clock::now() + timeout, stopping);
+    model_->seat().execute(
+        {&input_places_, &output_places_, shared_from_this(), model_->core()},
+        Clock::now() + timeout, stopping);
     observed.done();
   }
 }

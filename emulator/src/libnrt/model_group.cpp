@@ -70,11 +70,14 @@ std::shared_ptr<const void> share_of_all(const std::vector<RankCall>& calls) {
 void RankGroup::run_round(Round* round) {
   try {
     std::vector<Place> inputs, outputs;
+    std::vector<int> cores;
     for (const RankCall& call : round->calls) {
       inputs.insert(inputs.end(), call.inputs->begin(), call.inputs->end());
       outputs.insert(outputs.end(), call.outputs->begin(), call.outputs->end());
+      cores.push_back(call.core);
     }
-    program_->execute(inputs, outputs, share_of_all(round->calls));
+    program_->execute(inputs, outputs, share_of_all(round->calls),
+                      Printer(std::move(cores)));
   } catch (...) {
     round->failure = std::current_exception();
   }
@@ -125,7 +128,7 @@ void RankSeat::execute(const RankCall& call,
   if (group_) {
     group_->execute(rank_, call, deadline, stopping);
   } else {
-    program_->execute(*call.inputs, *call.outputs, call.user);
+    program_->execute(*call.inputs, *call.outputs, call.user, Printer({call.core}));
   }
 }
 

@@ -21,6 +21,7 @@ struct RankCall {
   const std::vector<Place>* inputs = nullptr;
   const std::vector<Place>* outputs = nullptr;
   std::shared_ptr<const void> user;  // keeps all of it, as in Program::execute
+  int core = 0;
 };
 
 /// The ranks of one program. Safe to use from many threads.

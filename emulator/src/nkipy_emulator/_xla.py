@@ -100,12 +100,39 @@ def _register_handlers() -> None:
 _register_handlers()
 
 
-Hook = Callable[[int, list[memoryview], list[memoryview]], None]
+Hook = Callable[[int, list[memoryview], list[memoryview], Any], None]
 
 
 def set_python_hook(hook: Hook) -> None:
-    """`hook(id, inputs, outputs)` answers the custom call ``nkipy_call_python``."""
+    """Let `hook` answer the custom call ``nkipy_call_python``.
+
+    Args:
+        hook: ``hook(id, inputs, outputs, printer)``, the last one for
+            :func:`print_tensor`.
+    """
     _handlers.set_hook(hook)
+
+
+def print_tensor(
+    printer: Any, rank: int, prefix: str, dtype: str, shape: Sequence[int], data: bytes
+) -> bool:
+    """Print a tensor to where the caller of an execution takes it.
+
+    Args:
+        printer: what the hook got; it is of use until the hook returns.
+        rank: for which, of a call that the first rank runs for all; else 0.
+        prefix: a text that stands before it, without NUL.
+        dtype: NumPy's or ml_dtypes' name.
+        shape: its shape.
+        data: its elements, in C's order.
+
+    Returns:
+        Whether it was taken: if not, nobody has said where it goes.
+    """
+    taken: bool = _handlers.print_tensor(
+        printer, rank, prefix, dtype, tuple(shape), data
+    )
+    return taken
 
 
 def device_api(load: Callable[..., Any], error: Callable[..., Any]) -> Any:

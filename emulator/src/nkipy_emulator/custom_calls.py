@@ -8,25 +8,19 @@ arrays and writes into the arrays of the results.
 from __future__ import annotations
 
 import itertools
-import threading
-import traceback
-import weakref
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import Any
 
 from nkipy.hlo import custom_calls
 from nkipy.hlo.builder import HLOBuilder
 from nkipy.hlo.custom_calls import CustomCall, CustomCallError, known_targets, shapes_of
-from nkipy.hlo.dtypes import bool_
-from nkipy.hlo.ir import HLOInstruction, HLOModule, Shape
+from nkipy.hlo.ir import HLOInstruction, HLOModule
 from nkipy.hlo.rewrites.base import Place, rewrite
 from nkipy.hlo.rewrites.custom_calls import expand_calls
-from nkipy_emulator import _xla
+from nkipy_emulator.call_sites import CallSite, CustomCalls, Handler
 from nkipy_emulator.errors import SimulationError, UnsupportedCustomCallError
+from nkipy_emulator.ranked_calls import gathered, own_result, ranked_site
 
 __all__ = [
     "Handler",
@@ -34,9 +28,6 @@ __all__ = [
     "register_custom_call",
     "unregister_custom_call",
 ]
-
-#: ``handler(inputs, outputs, backend_config)``. Inputs are read-only; it fills outputs.
-Handler = custom_calls.Run
 
 TYPED_FFI = 4  # XLA's custom_call_api_version of handlers with typed arguments
 
@@ -70,105 +61,9 @@ def unregister_custom_call(target: str) -> None:
     custom_calls.unregister(target)
 
 
-# -- call sites ------------------------------------------------------------------------
-class _Site(NamedTuple):
-    """One custom call of a compiled module."""
-
-    handler: Handler
-    backend_config: bytes
-    inputs: tuple[Shape, ...]
-    outputs: tuple[Shape, ...]
-    aliases: tuple[tuple[int, int], ...]  # (output, input that it updates)
-
-
-def _go_on(inputs: Any, outputs: Sequence[np.ndarray], config: bytes) -> None:
-    """True, if Python raises nothing for a signal before it is here."""
-    outputs[0][...] = True
-
-
-#: The one site whose number is the same in all processes, so that code is kept.
-LOOK_FOR_SIGNALS = 0
-_sites: dict[int, _Site] = {
-    LOOK_FOR_SIGNALS: _Site(_go_on, b"", (), (Shape(bool_, ()),), ())
-}
-_next_site = itertools.count(1)
-_lock = threading.Lock()
-
-
-def _call_site(
-    number: int, inputs: list[memoryview], outputs: list[memoryview]
-) -> None:
-    site = _sites[number]
-    for output, source in site.aliases:
-        outputs[output][:] = inputs[source]
-    try:
-        site.handler(
-            [_array(view, shape) for view, shape in zip(inputs, site.inputs)],
-            [_array(view, shape) for view, shape in zip(outputs, site.outputs)],
-            site.backend_config,
-        )
-    except BaseException as error:
-        _clear_frames(error)
-        for view in (*inputs, *outputs):
-            with suppress(BufferError):  # the handler has put an array somewhere
-                view.release()
-        raise
-
-
-def _clear_frames(error: BaseException) -> None:
-    """Take the arrays out of the frames that a traceback keeps: XLA frees their memory.
-
-    A debugger, or pytest when it shows arguments, would read it.
-    """
-    chain: list[BaseException | None] = [error]
-    seen = set()
-    while chain:
-        one = chain.pop()
-        if one is not None and id(one) not in seen:
-            seen.add(id(one))
-            traceback.clear_frames(one.__traceback__)
-            chain += [one.__cause__, one.__context__]
-
-
-def _array(view: memoryview, shape: Shape) -> np.ndarray:
-    return np.frombuffer(view, np.uint8).view(shape.dtype).reshape(shape.dims)
-
-
-_xla.set_python_hook(_call_site)
-
-
-class CustomCalls:
-    """The Python handlers that one compiled module uses; release them with it."""
-
-    def __init__(self) -> None:
-        self.sites: list[int] = []
-
-    def add(self, site: _Site) -> int:
-        number = next(_next_site)
-        with _lock:
-            _sites[number] = site
-        self.sites.append(number)
-        return number
-
-    def release(self) -> None:
-        """Forget the call sites."""
-        _forget_sites(self.sites)
-
-    def release_with(self, owner: object) -> None:
-        """Forget the call sites when `owner`, which makes the calls, is gone."""
-        if self.sites:
-            weakref.finalize(owner, _forget_sites, self.sites)
-
-
-def _forget_sites(numbers: list[int]) -> None:
-    with _lock:
-        for number in numbers:
-            _sites.pop(number, None)
-
-
 # -- modules ---------------------------------------------------------------------------
 def lower_custom_calls(
-    module: HLOModule, vector: HLOInstruction, calls: CustomCalls
+    module: HLOModule, vector: HLOInstruction, calls: CustomCalls, ranks: int = 1
 ) -> HLOModule:
     """A copy of `module` whose custom calls XLA can execute; itself if it has none.
 
@@ -176,6 +71,7 @@ def lower_custom_calls(
         module: what to copy.
         vector: the parameter that points to the state of the running call.
         calls: receives the call sites of Python handlers.
+        ranks: how many run it at once.
 
     Raises:
         UnsupportedCustomCallError: nothing here can compute a target.
@@ -210,8 +106,16 @@ def lower_custom_calls(
             site = _site(record, inst)
         except CustomCallError as e:
             raise SimulationError(f"{e}{_where(inst)}") from None
-        state = (vector,) if place.is_entry else ()
-        return _python_call(inst, operands, state, calls.add(site), place.builder)
+        b = place.builder
+        if ranks == 1 or record.groups_in(inst) is None:
+            state = (vector,) if place.is_entry else ()
+            return _python_call(inst, operands, state, calls.add(site), site, b)
+        if not place.is_entry:
+            raise UnsupportedCustomCallError(_nested(target, inst))
+        site = ranked_site(record, site, ranks)
+        given = gathered(operands, ranks, b)
+        made = _python_call(inst, given, (vector,), calls.add(site), site, b)
+        return own_result(made, ranks, b)
 
     return rewrite(module, rule)
 
@@ -227,11 +131,11 @@ def _lowered(
     return record.lower(inst, operands, builder)
 
 
-def _site(record: CustomCall, inst: HLOInstruction) -> _Site:
+def _site(record: CustomCall, inst: HLOInstruction) -> CallSite:
     assert record.run is not None
     inputs = [shapes_of(operand) for operand in inst.operands]
     first = list(itertools.accumulate(map(len, inputs), initial=0))
-    return _Site(
+    return CallSite(
         record.run,
         inst.attributes.get("backend_config", b""),
         tuple(itertools.chain(*inputs)),
@@ -245,6 +149,13 @@ def _unknown(target: str, inst: HLOInstruction) -> str:
         f"custom call to {target!r}{_where(inst)} cannot be simulated; known targets "
         f"are {', '.join(known_targets())}. nkipy_emulator.register_custom_call adds "
         f"one, and so does a package with an entry point of {custom_calls.GROUP!r}"
+    )
+
+
+def _nested(target: str, inst: HLOInstruction) -> str:
+    return (
+        f"custom call to {target!r}{_where(inst)} cannot be simulated: ranks exchange "
+        "something in it, which they can outside of loops and branches only"
     )
 
 
@@ -270,17 +181,16 @@ def _python_call(
     inst: HLOInstruction,
     operands: tuple[HLOInstruction, ...],
     state: tuple[HLOInstruction, ...],
-    site: int,
+    number: int,
+    site: CallSite,
     builder: HLOBuilder,
 ) -> HLOInstruction:
+    """A call of a site's function in the place of `inst`."""
     attributes = python_call_attributes(
-        site, len(state), bool(inst.attributes.get("has_side_effect", False))
+        number, len(state), bool(inst.attributes.get("has_side_effect", False))
     )
-    return builder.emit(
-        "custom-call",
-        (*operands, *state),
-        inst.shape,
-        inst.dtype,
-        attributes,
-        inst.tuple_shapes,
-    )
+    given = (*operands, *state)
+    if inst.tuple_shapes is not None:
+        return builder.emit("custom-call", given, (), None, attributes, site.outputs)
+    ((dtype, dims),) = site.outputs
+    return builder.emit("custom-call", given, dims, dtype, attributes)

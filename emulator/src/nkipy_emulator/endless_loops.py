@@ -15,7 +15,8 @@ from nkipy.hlo.builder import HLOBuilder
 from nkipy.hlo.dtypes import bool_
 from nkipy.hlo.ir import HLOComputation, HLOInstruction, HLOModule
 from nkipy.hlo.rewrites.lending import lend
-from nkipy_emulator.custom_calls import LOOK_FOR_SIGNALS, python_call_attributes
+from nkipy_emulator.call_sites import LOOK_FOR_SIGNALS
+from nkipy_emulator.custom_calls import python_call_attributes
 
 #: Iterations from which on a loop is taken for endless: minutes, whatever it does.
 _ENDLESS = 100_000_000

@@ -29,7 +29,8 @@ from nkipy.hlo.rewrites.powers import expand_powers
 from nkipy.hlo.rewrites.subnormals import flush_subnormals
 from nkipy_emulator import _xla
 from nkipy_emulator.apart import VARIABLE, NotDoneError, compile_seconds
-from nkipy_emulator.custom_calls import TYPED_FFI, CustomCalls, lower_custom_calls
+from nkipy_emulator.call_sites import CustomCalls
+from nkipy_emulator.custom_calls import TYPED_FFI, lower_custom_calls
 from nkipy_emulator.endless_loops import make_interruptible
 from nkipy_emulator.errors import CompileTimeoutError, SimulationError
 from nkipy_emulator.memory import empty
@@ -139,8 +140,8 @@ class XlaExecutable:
             SimulationError for a failure in XLA, and what a registered custom call
             raises; outputs are untouched then.
         run_replicas: the same for all ranks, with one sequence of arrays per rank.
-        runner: what has these two, and ``run_at(input_addresses, output_addresses)``
-            for the emulated device, whose tensors are no arrays.
+        runner: what has these two, and for the emulated device, whose tensors are no
+            arrays, ``run_at(input_addresses, output_addresses, printer)``.
     """
 
     #: ``empty(shape, dtype)``: an array for results. Large ones are aligned so that
@@ -160,7 +161,7 @@ class XlaExecutable:
     ) -> None:
         self.num_replicas = num_replicas
         calls = CustomCalls()
-        prepared = _with_store(module, options, calls, check_bounds)
+        prepared = _with_store(module, options, calls, check_bounds, num_replicas)
         proto = prepared.serialize()
         fast = (options is not None and options.fast_compile) or is_varied(module)
         seconds = compile_seconds(check_size(prepared))
@@ -231,6 +232,7 @@ def _with_store(
     options: SimulationOptions | None,
     calls: CustomCalls,
     check_bounds: bool = False,
+    ranks: int = 1,
 ) -> HLOModule:
     """The module that XLA gets: `module`, ending in a store of all its results.
 
@@ -247,7 +249,7 @@ def _with_store(
     )
     result.entry.instructions.insert(0, result.entry.instructions.pop())
     result.set_results(module.results)
-    result = lower_custom_calls(result, vector, calls)
+    result = lower_custom_calls(result, vector, calls, ranks)
     if check_bounds:
         result = _telling_out_of_bounds(result, vector)
     result = make_interruptible(result, vector)

@@ -24,9 +24,9 @@ from nkipy.hlo.custom_calls import (
 from nkipy.hlo.errors import HLOVerificationError
 from nkipy.hlo.ir import HLOComputation, HLOModule, Shape
 from nkipy_emulator import (
+    call_sites,
     SimulationError,
     UnsupportedCustomCallError,
-    custom_calls,
     register_custom_call,
     unregister_custom_call,
 )
@@ -235,12 +235,12 @@ def test_a_handler_outlives_its_registration(engine, double, module_of, results_
 
 def test_call_sites_go_with_the_executable(engine, double, module_of):
     gc.collect()
-    before = len(custom_calls._sites)
+    before = len(call_sites._sites)
     executable = engine.compile(module_of(lambda b, p: calls(b, p), np.ones(2)))
-    assert len(custom_calls._sites) == before + 1
+    assert len(call_sites._sites) == before + 1
     del executable
     gc.collect()
-    assert len(custom_calls._sites) == before
+    assert len(call_sites._sites) == before
 
 
 # -- records ---------------------------------------------------------------------------

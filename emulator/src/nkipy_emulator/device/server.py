@@ -19,11 +19,13 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from nkipy_emulator.device.service import LoadedProgram
+    from nkipy_emulator.device.service import LoadedProgram, Printer
     from nkipy_emulator.device.status import Phase
 
 _REQUEST = struct.Struct("=IIQ")  # kind, size of the payload, program
 _REPLY = struct.Struct("=iIQ")  # status, size of the text, program
+_PRINTED = -1  # the status of what comes before a reply, see engine_channel.h
+_MAX_PRINTED = 1 << 28  # bytes: libnrt keeps no more
 _LOAD, _EXECUTE, _UNLOAD, _CHANNEL, _ESTIMATE = 1, 2, 3, 4, 5
 _MAP_NORESERVE = 0x4000
 
@@ -57,13 +59,15 @@ class Server:
                 if request.kind == _CHANNEL:
                     self._serve_another(request.descriptor)
                 else:
-                    _reply(channel, *self._answer(request))
+                    _reply(channel, *self._answer(request, channel))
 
     def _serve_another(self, descriptor: int) -> None:
         channel = socket.socket(fileno=descriptor)
         threading.Thread(target=self.serve, args=(channel,), daemon=True).start()
 
-    def _answer(self, request: _Request) -> tuple[int, int, str]:
+    def _answer(
+        self, request: _Request, channel: socket.socket
+    ) -> tuple[int, int, str]:
         """Status, program and text of the reply. Never raises: nobody would know."""
         from nkipy_emulator.device.status import describe_error
 
@@ -73,7 +77,7 @@ class Server:
             if request.kind == _ESTIMATE:
                 return 0, 0, self._programs[request.program].estimate()
             if request.kind == _EXECUTE:
-                self._execute(request)
+                self._execute(request, channel)
             else:
                 with self._lock:
                     self._programs.pop(request.program, None)
@@ -96,14 +100,15 @@ class Server:
             self._programs[self._last_program] = program
             return self._last_program, program.description
 
-    def _execute(self, request: _Request) -> None:
+    def _execute(self, request: _Request, channel: socket.socket) -> None:
         program = self._programs[request.program]
         offsets = memoryview(request.payload).cast("Q").tolist()
         if any(offset >= self._extent for offset in offsets):
             raise ValueError(f"an offset outside of {self._extent} bytes of memory")
         addresses = [self._base + offset for offset in offsets]
         count = program.input_count
-        program.execute(addresses[:count], addresses[count:])
+        printer = _printer(channel)
+        program.execute(addresses[:count], addresses[count:], printer)
 
 
 def _receive(channel: socket.socket) -> _Request | None:
@@ -131,8 +136,27 @@ def _receive_bytes(channel: socket.socket, size: int) -> bytes:
     return b"".join(parts)
 
 
+def _printer(channel: socket.socket) -> Printer:
+    """What sends tensors that are printed, before the reply."""
+    lock = threading.Lock()  # which others wait for while one sends
+
+    def send(
+        rank: int, prefix: str, dtype: str, shape: tuple[int, ...], data: bytes
+    ) -> None:
+        if len(data) <= _MAX_PRINTED:
+            head = struct.pack(f"={1 + len(shape)}Q", len(shape), *shape)
+            text = f"{prefix}\0{dtype}\0".encode(errors="replace")
+            with lock:
+                _send(channel, _PRINTED, rank, head + text + data)
+
+    return send
+
+
 def _reply(channel: socket.socket, status: int, program: int, text: str) -> None:
-    data = text.encode(errors="replace")
+    _send(channel, status, program, text.encode(errors="replace"))
+
+
+def _send(channel: socket.socket, status: int, program: int, data: bytes) -> None:
     channel.sendall(_REPLY.pack(status, len(data), program) + data)
 
 

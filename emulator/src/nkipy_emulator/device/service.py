@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from neff import TensorInfo
 from nkipy.hlo.custom_calls import targets_of
@@ -26,6 +26,8 @@ from nkipy_emulator.engine import XlaCpuEngine
 if TYPE_CHECKING:
     from nkipy.hlo.ir import HLOModule
     from nkipy_emulator.engine import XlaExecutable
+
+Printer: TypeAlias = Callable[[int, str, str, tuple[int, ...], bytes], None]
 
 #: A larger program is not kept for an estimate that nobody may ask for.
 _MAX_KEPT = 1 << 20
@@ -53,7 +55,10 @@ class LoadedProgram:
     estimate: Callable[[], str]
 
     def execute(
-        self, input_addresses: Sequence[int], output_addresses: Sequence[int]
+        self,
+        input_addresses: Sequence[int],
+        output_addresses: Sequence[int],
+        printer: Printer,
     ) -> None:
         """Run once, on memory.
 
@@ -61,12 +66,14 @@ class LoadedProgram:
             input_addresses: of the inputs, of all ranks one after the other.
             output_addresses: the same for the outputs. They may be those of inputs, or
                 overlap them: results are stored when all inputs have been read.
+            printer: takes what kernels print: a rank, the prefix, the dtype's name, the
+                shape and the elements' bytes. From any thread, one call at a time.
 
         Raises:
             ValueError: not as many addresses as the program has inputs or outputs.
             SimulationError: XLA failed. Outputs are untouched.
         """
-        self.executable.runner.run_at(input_addresses, output_addresses)
+        self.executable.runner.run_at(input_addresses, output_addresses, printer)
 
 
 def load(neff: Any, options: LoadOptions) -> LoadedProgram:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
 
 import numpy as np
 
@@ -15,12 +16,15 @@ from nkipy_nki.simulation import print_values
 
 __all__ = ["run", "run_ranks"]
 
+#: Called with a rank, a name and values: whether it has taken them.
+Take: TypeAlias = Callable[[int, str, np.ndarray], bool]
+
 
 def run(
     program: bytes,
     inputs: Sequence[np.ndarray],
     outputs: Sequence[np.ndarray],
-    show: Show | None = None,
+    show: Take | None = None,
 ) -> None:
     """Run a program.
 
@@ -29,8 +33,8 @@ def run(
         inputs: the arrays, in C's order; they are not written.
         outputs: the arrays to fill. One that is an input updated in place holds the
             input's values already.
-        show: called with a rank, a name and the values that ``device_print`` prints;
-            None prints them to stdout.
+        show: called with a rank, a name and the values that ``device_print`` prints.
+            What it does not take, of which it says so, is printed to stdout.
 
     Raises:
         NkiProgramError: the bytes are no program, or the arrays do not fit it.
@@ -43,7 +47,7 @@ def run_ranks(
     program: bytes,
     inputs: Sequence[np.ndarray],
     outputs: Sequence[np.ndarray],
-    show: Show | None = None,
+    show: Take | None = None,
 ) -> None:
     """Run a program on several ranks, which exchange what it says.
 
@@ -67,7 +71,7 @@ def _run(
     program: bytes,
     inputs: Sequence[Sequence[np.ndarray]],
     outputs: Sequence[Sequence[np.ndarray]],
-    show: Show | None,
+    show: Take | None,
 ) -> None:
     """The same with the arrays of each rank."""
     programs = decoded(program)
@@ -76,14 +80,18 @@ def _run(
         _taken(programs[0], given, filled, aliases)
         for given, filled in zip(inputs, outputs)
     ]
-    ran = run_in(programs, taken, Findings(), show=show or _to_stdout)
+    ran = run_in(programs, taken, Findings(), show=_shown(show))
     for filled, values in zip(outputs, ran):
         for array, value, view in zip(filled, values, programs[0].outputs):
             _fill(array, value, view.dtype)
 
 
-def _to_stdout(rank: int, name: str, values: np.ndarray) -> None:
-    print_values(name, values)
+def _shown(take: Take | None) -> Show:
+    def show(rank: int, name: str, values: np.ndarray) -> None:
+        if take is None or not take(rank, name, values):
+            print_values(name, values)
+
+    return show
 
 
 def _taken(

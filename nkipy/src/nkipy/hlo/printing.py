@@ -11,8 +11,9 @@ if TYPE_CHECKING:
 
 __all__ = ["PRINTER", "Printer"]
 
-#: Called with a rank (0 of a call that each rank runs alone), a name and values.
-Printer: TypeAlias = "Callable[[int, str, np.ndarray], None]"
+#: Called with a rank (0 of a call that each rank runs alone), a name and values. Says
+#: whether it has taken them: if not, who runs the kernel prints them.
+Printer: TypeAlias = "Callable[[int, str, np.ndarray], bool]"
 
-#: What prints for the custom call that runs; None leaves it to who runs the kernel.
+#: What prints for the custom call that runs, if anything does.
 PRINTER: ContextVar[Printer | None] = ContextVar("nkipy_printer", default=None)
