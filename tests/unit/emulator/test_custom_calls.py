@@ -24,9 +24,9 @@ from nkipy.hlo.custom_calls import (
 from nkipy.hlo.errors import HLOVerificationError
 from nkipy.hlo.ir import HLOComputation, HLOModule, Shape
 from nkipy_emulator import (
-    call_sites,
     SimulationError,
     UnsupportedCustomCallError,
+    call_sites,
     register_custom_call,
     unregister_custom_call,
 )
