@@ -26,6 +26,10 @@ void load_library(const std::optional<std::string>& path) {
   chosen_library() = path ? std::make_shared<const NrtApi>(*path) : nullptr;
 }
 
+void close_at_exit() {
+  if (auto runtime = NrtRuntime::active()) runtime->close_at_exit();
+}
+
 }  // namespace
 
 std::shared_ptr<const NrtApi> library() {
@@ -40,14 +44,6 @@ std::shared_ptr<const NrtApi> library() {
 void close_runtime() {
   if (auto runtime = NrtRuntime::active()) runtime->close();
 }
-
-namespace {
-
-void close_at_exit() {
-  if (auto runtime = NrtRuntime::active()) runtime->close_at_exit();
-}
-
-}  // namespace
 
 NrtRuntime::Lease open_runtime() {
   NrtRuntime::Lease runtime = NrtRuntime::active();
@@ -64,6 +60,9 @@ void define_library(nb::module_& m) {
   m.def("load_library", load_library, "path"_a = nb::none(),
         "Use this libnrt from now on; without a path, look for one again.\n\n"
         "What is open keeps the one that it has.");
+  m.def(
+      "library_handle", [] { return library()->handle(); },
+      "dlopen's handle of the libnrt in use.");
   m.def("close_runtime", close_runtime, "Close the runtime, if one is open.");
   m.def(
       "has_native_async", [] { return library()->has_async(); },

@@ -130,24 +130,6 @@ void define_tensor(nb::module_& m) {
 
 // ---- Models -------------------------------------------------------------------------
 
-}  // namespace
-
-NamedTensors pin_all(nb::dict tensors) {
-  NamedTensors pins;
-  for (auto [key, value] : tensors) {
-    std::string name;
-    const NrtTensor* tensor = nullptr;
-    if (!nb::try_cast(key, name) || !nb::try_cast(value, tensor) || !tensor)
-      throw nb::type_error("inputs and outputs are each a dict of NrtTensor by name");
-    std::string refusal =
-        "Tensor '" + name + "' is freed. Unable to add it into the tensor set";
-    pins.emplace_back(name, tensor->pin(refusal));
-  }
-  return pins;
-}
-
-namespace {
-
 template <auto member>
 auto placed(const NrtModel& model) {
   return model.placement.*member;
@@ -234,9 +216,12 @@ NrtTensor allocate(const Spike& self, Int size, Int core_id, const Text& name) {
 
 NrtModel load_model(const Spike& self, const std::string& neff_file, Int core_id,
                     bool cc_enabled, Int rank_id, Int world_size) {
-  return self.load_model(neff_file, {integer<int>("core_id", core_id), cc_enabled,
-                                     integer<uint32_t>("rank_id", rank_id),
-                                     integer<uint32_t>("world_size", world_size)});
+  NrtModel model =
+      self.load_model(neff_file, {integer<int>("core_id", core_id), cc_enabled,
+                                  integer<uint32_t>("rank_id", rank_id),
+                                  integer<uint32_t>("world_size", world_size)});
+  nb::module_::import_("spike.spike_singleton").attr("watch")(model.placement.core_id);
+  return model;
 }
 
 /// What does something with a tensor, as a method of the Spike that it belongs to.
@@ -288,6 +273,21 @@ nb::class_<Spike> define_spike(nb::module_& m) {
 }
 
 }  // namespace
+
+NamedTensors pin_all(nb::dict tensors) {
+  NamedTensors pins;
+  for (auto [key, value] : tensors) {
+    std::string name;
+    const NrtTensor* tensor = nullptr;
+    if (!nb::try_cast(key, name) || !nb::try_cast(value, tensor) || !tensor)
+      throw nb::type_error("inputs and outputs are each a dict of NrtTensor by name");
+    std::string refusal =
+        "Tensor '" + name + "' is freed. Unable to add it into the tensor set";
+    pins.emplace_back(name, tensor->pin(refusal));
+  }
+  return pins;
+}
+
 }  // namespace spike
 
 NB_MODULE(_spike, m) {

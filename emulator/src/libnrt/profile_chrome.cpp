@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cinttypes>
 #include <cstdio>
+#include <map>
 #include <set>
+#include <utility>
 
 #include "engine_json.h"
 #include "profile_timeline.h"
@@ -38,6 +40,9 @@ int lane_of(const std::string& engine) {
   return lane;
 }
 
+/// Lanes of an engine's own queues or cores are numbered and shown below its lane.
+constexpr int kLanesOfEngine = 1000;
+
 /// Writes the events, one to a line.
 class Writer {
  public:
@@ -62,9 +67,10 @@ class Writer {
   /// What a process or a thread (a lane) is called, and where it is shown: by number.
   void add_name(const char* what, int process, int lane, const std::string& name) {
     const bool is_lane = std::string(what) == "thread";
+    const int place = lane < kLanesOfEngine ? lane * kLanesOfEngine : lane;
     add_metadata(what, "_name", process, lane, "\"name\":" + json::quote(name));
     add_metadata(what, "_sort_index", process, lane,
-                 "\"sort_index\":" + std::to_string(is_lane ? lane : process));
+                 "\"sort_index\":" + std::to_string(is_lane ? place : process));
   }
 
   void add_metadata(const char* what, const char* suffix, int process, int lane,
@@ -122,12 +128,28 @@ class Writer {
   }
 
   void add_engine_event(const Run& run, int process, const TimelineEvent& event) {
-    add_slice(event.name, "estimate", process, lane_of(event.engine),
+    std::string args = (event.is_step ? "\"call\":" : "\"opcode\":") +
+                       json::quote(event.opcode) +
+                       ",\"bytes\":" + std::to_string(event.bytes) +
+                       ",\"flops\":" + std::to_string(event.flops);
+    if (event.is_step) args += ",\"source\":" + json::quote(event.source);
+    add_slice(event.name, "estimate", process, lane_for(process, event),
               run.device_begin_ns + static_cast<std::int64_t>(event.start_ns),
-              static_cast<std::int64_t>(event.duration_ns),
-              "\"opcode\":" + json::quote(event.opcode) +
-                  ",\"bytes\":" + std::to_string(event.bytes) +
-                  ",\"flops\":" + std::to_string(event.flops));
+              static_cast<std::int64_t>(event.duration_ns), args);
+  }
+
+  /// The engine's lane, in which a step is shown below its event; or one of its own.
+  int lane_for(int process, const TimelineEvent& event) {
+    const int lane = lane_of(event.engine);
+    if (event.lane.empty()) return lane;
+    std::map<std::string, int>& known = lanes_[{process, lane}];
+    const auto [entry, is_new] = known.try_emplace(
+        event.lane, lane * kLanesOfEngine + static_cast<int>(known.size()) + 1);
+    if (is_new) {
+      add_name("thread", process, entry->second,
+               event.engine + " " + event.lane + " (estimate)");
+    }
+    return entry->second;
   }
 
   const std::vector<TimelineEvent>& timeline(std::uint64_t model_id) {
@@ -141,6 +163,8 @@ class Writer {
   const Recording& recording_;
   const std::int64_t origin_ns_;
   std::map<std::uint64_t, std::vector<TimelineEvent>> timelines_;
+  // Of engines' queues and cores, by process and the engine's lane.
+  std::map<std::pair<int, int>, std::map<std::string, int>> lanes_;
   std::string text_;
   std::size_t count_ = 0;
 };

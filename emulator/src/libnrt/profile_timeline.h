@@ -16,10 +16,15 @@ struct TimelineEvent {
   std::uint64_t duration_ns = 0;
   std::uint64_t bytes = 0;
   std::uint64_t flops = 0;
+  // Of a step, which goes on during an event, whose name is the opcode.
+  bool is_step = false;
+  std::string lane;    // which of several in the engine at once; "" if there is one
+  std::string source;  // the line of a kernel
 };
 
-/// Reads lines of tab-separated fields in the order of TimelineEvent. Lines that are
-/// not so are left out.
+/// Reads lines of tab-separated fields in the order of TimelineEvent, without
+/// `is_step`; only those of steps have the last two. Lines that are not so are left
+/// out.
 std::vector<TimelineEvent> parse_timeline(const std::string& text);
 
 }  // namespace emulator::profile

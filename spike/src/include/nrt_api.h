@@ -47,6 +47,8 @@ class NrtApi {
   /// Loads the library. Throws SpikeError when it cannot be loaded, or names every
   /// required function that it lacks.
   explicit NrtApi(const std::string& path);
+  /// dlopen's handle of it.
+  uintptr_t handle() const { return reinterpret_cast<uintptr_t>(library_); }
 
 #define FUNCTION(name, type, ...) \
   NrtFunction<type> name { #name, find(#name, __VA_ARGS__) }

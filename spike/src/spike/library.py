@@ -17,7 +17,8 @@ from pathlib import Path
 
 ENVIRONMENT_VARIABLE = "SPIKE_LIBNRT"
 # libnrt's own: which cores a process may use, and how many.
-VISIBLE_CORES, NUM_CORES = "NEURON_RT_VISIBLE_CORES", "NEURON_RT_NUM_CORES"
+_CHOOSING_CORES = "NEURON_RT_VISIBLE_CORES", "NEURON_RT_NUM_CORES"
+VISIBLE_CORES, NUM_CORES = _CHOOSING_CORES
 ENTRY_POINT_GROUP = "spike.libnrt"
 DEVICES = "/dev/neuron*"
 VENDOR_LIBRARY = Path("/opt/aws/neuron/lib/libnrt.so.1")
@@ -84,9 +85,7 @@ def facts() -> dict[str, str]:
         lines["visible cores"] = str(Spike.get_visible_neuron_core_count())
     except NrtError as error:
         lines["visible cores"] = f"none: {error}"
-    for name in (VISIBLE_CORES, NUM_CORES):
-        lines[name] = os.environ.get(name, "(not set)")
-    return lines
+    return lines | {n: os.environ.get(n, "(not set)") for n in _CHOOSING_CORES}
 
 
 def report() -> str:

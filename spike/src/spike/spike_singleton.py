@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import operator
 import os
 import threading
@@ -9,10 +10,12 @@ import warnings
 from collections.abc import Iterable
 
 from spike._spike import Spike
+from spike.debug_stream import DebugStreams
 from spike.library import VISIBLE_CORES
 
 _lock = threading.RLock()  # a handler of a signal may run while one closes
 _singleton: Spike | None = None
+_streams = DebugStreams()
 
 
 def configure(visible_cores: Iterable[int] | None = None) -> None:
@@ -52,11 +55,22 @@ def _core(core: int) -> int:
 
 def get_spike_singleton() -> Spike:
     """The runtime, opened if it is not."""
-    global _singleton
+    global _singleton, _streams
     with _lock:
         if _singleton is None or _singleton.is_closed:
-            _singleton = Spike()
+            _streams.stop()
+            _singleton, _streams = Spike(), DebugStreams()
         return _singleton
+
+
+def watch(core: int) -> None:
+    """Print what kernels print on a core, until the runtime closes."""
+    with _lock:
+        _streams.connect(core)
+
+
+# Before the end of the extension's, which closes libnrt.
+atexit.register(lambda: _streams.stop())
 
 
 def reset() -> None:
@@ -77,6 +91,7 @@ def reset() -> None:
             stacklevel=2,
         )
         try:
+            _streams.stop()
             closing.close()
         except BaseException:
             _singleton = closing

@@ -77,10 +77,11 @@ def _repeat(
     if count == 0:
         return at
     events = [part.lanes.raw for part in parts]
-    shown = len(lanes.raw) + sum(map(len, events)) <= MAX_EVENTS
+    steps = len(lanes.raw_steps) + sum(len(part.lanes.raw_steps) for part in parts)
+    shown = len(lanes.raw) + sum(map(len, events)) + steps <= MAX_EVENTS
     if shown:
         for part in parts:
-            lanes.extend(part.lanes.raw, at)
+            lanes.extend(part.lanes, at)
             at += part.lanes.end
     else:
         at += sum(part.lanes.end for part in parts)

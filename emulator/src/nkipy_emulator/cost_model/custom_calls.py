@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from nkipy_emulator.cost_model.schedule import Schedule
 
 
+#: Of a computation; each takes about 200 bytes of a timeline's file.
+MAX_STEPS = 1 << 14
+
+
 def with_stand_ins(module: HLOModule) -> HLOModule:
     """`module` with the HLO that calls are costed as in their place.
 
@@ -41,6 +45,8 @@ def place_custom_call(schedule: Schedule, inst: HLOInstruction) -> None:
         times = cost.of(inst, schedule.costs.target.name)
         if times is not None:
             _place_times(schedule, inst, times)
+            for note in cost.notes(inst):
+                schedule.costs.note(note)
             return
         cost = _unknown(schedule, inst.attributes["custom_call_target"])
     if cost.over == "operand" and inst.operands:
@@ -90,9 +96,28 @@ def _place_times(
         span = (begin, begin + time.duration_ns)
         name = inst.name or inst.opcode
         lanes.occupy(time.engine, name, inst.opcode, span, time.nbytes, time.flops)
+        _place_steps(schedule, name, time, start)
         lanes.free[time.engine] = max(lanes.free[time.engine], span[1])
         end = max(end, span[1])
     schedule.placed(inst, (end, end))
+
+
+def _place_steps(schedule: Schedule, name: str, time: EngineTime, start: float) -> None:
+    """Note what an engine does during a call that begins at `start`."""
+    known = schedule.lanes.raw_steps
+    if len(known) + len(time.steps) > MAX_STEPS:
+        schedule.costs.note(
+            f"the timeline has the first {len(known)} instructions of kernels"
+        )
+        return
+    known += [
+        (
+            *(step.name, name, time.engine, step.lane, step.source),
+            *(start + step.start_ns, start + step.start_ns + step.duration_ns),
+            *(step.nbytes, step.flops),
+        )
+        for step in time.steps
+    ]
 
 
 def _check_times(inst: HLOInstruction, times: Sequence[EngineTime]) -> None:

@@ -7,13 +7,14 @@ from nkipy_emulator.cost_model.constants import (
     DMA_HALF_RATE_BYTES,
     Target,
 )
-from nkipy_emulator.cost_model.types import DMA, LANES, Event
+from nkipy_emulator.cost_model.types import DMA, LANES, Event, Step
 
 #: Idle times of the DMA lane that are remembered, to be filled by later transfers.
 _MAX_GAPS = 16
 
 Interval = tuple[float, float]
 Raw = tuple[str, str, str, float, float, int, int]
+RawStep = tuple[str, str, str, str, str, float, float, int, int]
 
 
 class Lanes:
@@ -28,6 +29,7 @@ class Lanes:
         self.free = dict.fromkeys(LANES, 0.0)
         self.busy = dict.fromkeys(LANES, 0.0)  # without waits for the next tile
         self.raw: list[Raw] = []  # the fields of Event, with times as floats
+        self.raw_steps: list[RawStep] = []  # those of Step
         self.end = 0.0
         self._gaps: list[Interval] = []
         self._tile_bytes = target.tile_bytes
@@ -145,10 +147,13 @@ class Lanes:
         self.busy[engine] += span[1] - span[0]
         self.end = max(self.end, span[1])
 
-    def extend(self, raw: list[Raw], shift: float) -> None:
-        """Add another timeline's events, `shift` later."""
+    def extend(self, other: Lanes, shift: float) -> None:
+        """Add another timeline's events and steps, `shift` later."""
         self.raw += [
-            (e[0], e[1], e[2], e[3] + shift, e[4] + shift, *e[5:]) for e in raw
+            (e[0], e[1], e[2], e[3] + shift, e[4] + shift, *e[5:]) for e in other.raw
+        ]
+        self.raw_steps += [
+            (*s[:5], s[5] + shift, s[6] + shift, *s[7:]) for s in other.raw_steps
         ]
 
     def events(self) -> tuple[Event, ...]:
@@ -156,9 +161,25 @@ class Lanes:
         ordered = sorted(self.raw, key=_start)
         return tuple([_rounded(raw) for raw in ordered])
 
+    def steps(self) -> tuple[Step, ...]:
+        """What goes on during events, by start, in whole ns."""
+        ordered = sorted(self.raw_steps, key=_step_start)
+        return tuple([_rounded_step(raw) for raw in ordered])
+
 
 def _start(raw: Raw) -> float:
     return raw[3]
+
+
+def _step_start(raw: RawStep) -> float:
+    return raw[5]
+
+
+def _rounded_step(raw: RawStep) -> Step:
+    name, call, engine, lane, source, start, end, nbytes, flops = raw
+    begin = round(start)
+    duration = round(end) - begin
+    return Step(name, call, engine, lane, source, begin, duration, nbytes, flops)
 
 
 def _rounded(raw: Raw) -> Event:

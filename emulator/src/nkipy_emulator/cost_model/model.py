@@ -69,6 +69,7 @@ def estimate(
         target=hardware.name,
         lnc=lnc,
         notes=tuple(costs.notes),
+        steps=schedule.lanes.steps(),
     )
 
 

@@ -20,6 +20,7 @@ __all__ = [
     "VECTOR",
     "Estimate",
     "Event",
+    "Step",
 ]
 
 #: The lanes of a timeline, in the order in which a program goes through them. Engines
@@ -44,6 +45,25 @@ class Event(NamedTuple):
     flops: int
 
 
+class Step(NamedTuple):
+    """What an engine does for a while during an event: an instruction of a kernel.
+
+    ``call`` is the event's name. ``lane`` says which of several that go on in the
+    engine at once it is, as ``"queue 3"``; those of one lane do not overlap.
+    ``source`` is the kernel's line.
+    """
+
+    name: str
+    call: str
+    engine: str
+    lane: str
+    source: str
+    start_ns: int
+    duration_ns: int
+    bytes: int
+    flops: int
+
+
 @dataclass(frozen=True)
 class Estimate:
     """The estimated time of one execution. It is no measurement, and no promise.
@@ -55,6 +75,7 @@ class Estimate:
         target: the target's name.
         lnc: physical cores per logical core.
         notes: what the estimate had to assume, for a reader.
+        steps: what engines do during events, as far as that is told.
     """
 
     total_ns: int
@@ -63,6 +84,7 @@ class Estimate:
     target: str
     lnc: int = 1
     notes: tuple[str, ...] = ()
+    steps: tuple[Step, ...] = ()
 
     @property
     def flops(self) -> int:
@@ -73,15 +95,23 @@ class Estimate:
         return sum(e.bytes for e in self.events if e.engine == DMA)
 
     def timeline_text(self) -> str:
-        """The events as lines of tab-separated fields, for libnrt.
+        """The events and steps as lines of tab-separated fields, for libnrt.
 
-        Fields: engine, name, opcode, start_ns, duration_ns, bytes, flops.
+        Fields: engine, name, opcode, start_ns, duration_ns, bytes, flops. Those of a
+        step: its call's name for the opcode, and two more, lane and source.
         """
-        return "".join(
+        events = [
             f"{e.engine}\t{_field(e.name)}\t{e.opcode}\t{e.start_ns}\t"
             f"{e.duration_ns}\t{e.bytes}\t{e.flops}\n"
             for e in self.events
-        )
+        ]
+        steps = [
+            f"{s.engine}\t{_field(s.name)}\t{_field(s.call)}\t{s.start_ns}\t"
+            f"{s.duration_ns}\t{s.bytes}\t{s.flops}\t{_field(s.lane)}\t"
+            f"{_field(s.source)}\n"
+            for s in self.steps
+        ]
+        return "".join((*events, *steps))
 
     def to_dict(self) -> dict[str, Any]:
         """The estimate as JSON types; `kind` says what it is."""
@@ -95,6 +125,7 @@ class Estimate:
             "busy_ns": self.busy_ns,
             "notes": list(self.notes),
             "events": [e._asdict() for e in self.events],
+            "steps": [s._asdict() for s in self.steps],
         }
 
     def to_json(self) -> str:

@@ -60,11 +60,11 @@ def run_ranks(
         NkiProgramError, NkiValidationError: as of :func:`run`.
     """
     count = len([*inputs, *outputs][0])
-    by_rank = [
+    given, filled = (
         [[array[rank] for array in arrays] for rank in range(count)]
         for arrays in (inputs, outputs)
-    ]
-    _run(program, *by_rank, show)
+    )
+    _run(program, given, filled, show)
 
 
 def _run(
