@@ -45,6 +45,12 @@ def language() -> Any:
     return load_first(GROUP, _NAME)
 
 
+def variables() -> tuple[str, ...]:
+    """The environment variables that kernels are traced by, if any may have been."""
+    loaded = language.cache_info().currsize and language()
+    return loaded.VARIABLES if loaded else ()
+
+
 def _run(
     inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray], config: bytes
 ) -> None:

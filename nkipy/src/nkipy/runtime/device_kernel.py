@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from nkipy.core.trace import NKIPyKernel, kernel_name
 from nkipy.execution.device_arrays import DeviceArray
 from nkipy.execution.device_module import device_module
 from nkipy.execution.residency import LOADED
+from nkipy.hlo import kernel_languages
 from nkipy.hlo.ir import MUST_ALIAS_SUFFIX
 from nkipy.runtime.call_memo import CallMemo
 from nkipy.runtime.collective import (
@@ -435,6 +437,7 @@ class _Request:
             self.target,
             self.settings,
             self.core_id,
+            *((name, os.environ.get(name)) for name in kernel_languages.variables()),
         )
 
     def _loaded_key(self, key: str) -> str:
