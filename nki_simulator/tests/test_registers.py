@@ -571,6 +571,30 @@ def test_the_condition_may_be_a_scalar() -> None:
     assert ran(kernel, np.array([[4]], np.int32)).values.tolist() == [[0]]
 
 
+@pytest.mark.parametrize("load", [nisa.register_alloc, nisa.scalar_load])
+def test_the_body_takes_the_condition_by_value(load: Any) -> None:
+    def kernel(x: Any) -> Any:
+        seen = nl.ndarray((8, 1), nl.int32, buffer=nl.shared_hbm)
+        nisa.dma_copy(seen, nl.zeros((8, 1), nl.int32, nl.sbuf))
+        left = result()
+        nisa.dma_copy(left, x)
+
+        def body(going: Any) -> Any:
+            assert type(going) is type(load(x))
+            nisa.register_store(seen[nl.ds(going, 1)], going)
+            nisa.scalar_store(left, nisa.scalar_load(left) - 2)
+            # It is the body's own: what is loaded to it is not the loop's.
+            taken = nisa.register_alloc(left)
+            nisa.register_move(going, 0)
+            return taken
+
+        nl.while_loop(load(x), body)
+        return seen
+
+    seen = ran(kernel, np.array([[6]], np.int32)).values
+    assert seen.ravel().tolist() == [0, 0, 2, 0, 4, 0, 6, 0]
+
+
 def test_a_while_loop_in_a_fori_loop() -> None:
     def kernel() -> Any:
         total, left = result(), result()

@@ -6,6 +6,7 @@ their body once: it is carried out while it is made, and again from what was kep
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -154,12 +155,14 @@ def _bound(given: Any) -> int | Register:
     return int(given)
 
 
-def while_loop(init: Any, body_fun: Callable[[], Any]) -> None:
-    """Run ``body_fun()`` while a register is not 0.
+def while_loop(init: Any, body_fun: Callable[..., Any]) -> None:
+    """Run ``r = body_fun(r)`` while r, which is `init` at first, is not 0.
 
     Args:
         init: the register, or scalar, that says whether the loop is begun.
-        body_fun: returns the register that says whether it goes on. It is called once.
+        body_fun: takes r, by value: of the kind that `init` is; a function without
+            parameters takes nothing. It returns the register, or scalar, that says
+            whether the loop goes on. It is called once.
 
     Raises:
         NkiValidationError: one of the two is no register.
@@ -167,11 +170,25 @@ def while_loop(init: Any, body_fun: Callable[[], Any]) -> None:
     run = current("nl.while_loop")
     condition = new_register(VirtualRegister)
     _require_condition("init", init)
+    kind = NkiScalar if isinstance(init, NkiScalar) else VirtualRegister
     register_move(condition, init)
     with run.loop(Loop(condition.register, None, line=kernel_line())):
-        going = body_fun()
+        held = ()
+        if _takes_one(body_fun):
+            held = (new_register(kind),)
+            register_move(*held, condition)
+        going = body_fun(*held)
         _require_condition("what its body returns", going)
         register_move(condition, going)
+
+
+def _takes_one(function: Callable[..., Any]) -> bool:
+    """Whether a function can be called with one argument."""
+    try:
+        inspect.signature(function).bind(None)
+    except TypeError:
+        return False
+    return True
 
 
 def _require_condition(name: str, given: Any) -> None:
