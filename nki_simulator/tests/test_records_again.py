@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -12,11 +11,10 @@ from nkipy_nki.engines import Engine
 from nkipy_nki.findings import Findings
 from nkipy_nki.machine import Machine
 from nkipy_nki.memory import Memory
-from nkipy_nki.program import Instruction, View
+from nkipy_nki.program import View
 from nkipy_nki.records import INSTRUCTIONS, InstructionRecord, Sample
 from nkipy_nki.running import Run
 from nkipy_nki.wire import decode, encode
-from tests.support.nki.cycles import DOCUMENTED, UNDOCUMENTED, documented_cycles
 from tests.support.nki.samples import emit_sample, prepared, written
 
 #: As many of each instruction's samples as there are kinds of them.
@@ -103,31 +101,6 @@ def test_a_program_s_bytes_give_the_same(
         assert memory.storage(made).data.tobytes() == theirs.tobytes(), made
     (instruction,) = program.instructions()
     assert instruction.engine is not Engine.unknown
-    for made in (instruction, _wider(instruction, 48)):
-        cost = record.cost(made, run.chip)
-        if record.name in UNDOCUMENTED:
-            assert 0 <= cost < 1e5
-        else:
-            wanted = documented_cycles(made, run.chip.generation)
-            assert cost == pytest.approx(wanted)
-
-
-def _wider(made: Instruction, times: int) -> Instruction:
-    """An instruction on tiles that are so many times as wide, for its cycles alone."""
-    operands = dict(made.operands)
-    for name, view in operands.items():
-        if isinstance(view, View) and len(view.shape) > 1:
-            shape = (*view.shape[:-1], view.shape[-1] * times)
-            outer = [stride * times for stride in view.strides[:-1]]
-            operands[name] = View(
-                view.allocation, view.dtype, 0, shape, (*outer, view.strides[-1])
-            )
-    return replace(made, operands=operands)
-
-
-def test_cycles_are_documented_or_known_not_to_be() -> None:
-    tried = {record.name for record, _ in SAMPLES}
-    assert tried - UNDOCUMENTED == DOCUMENTED and UNDOCUMENTED <= tried
 
 
 def _written_marks(run: Run, number: int) -> np.ndarray | None:

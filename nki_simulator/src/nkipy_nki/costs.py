@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nkipy.chips import Chip
-from nkipy_nki.program import Instruction, View, contiguous_strides
+from nkipy_nki.program import Instruction, View
 from nkipy_nki.records import Cost
 from nkipy_nki.regions import MemoryRegion
 
-__all__ = ["INTERVAL", "cycles", "cycles_of_free", "elements_per_cycle"]
+__all__ = ["HALVES", "INTERVAL", "cycles", "cycles_of_free", "elements_per_cycle"]
 
 #: Cycles between the starts of two small instructions.
 INTERVAL = 64.0
@@ -33,23 +33,23 @@ def cycles_of_free(operand: str, factor: float = 1.0, more: float = 0.0) -> Cost
     return cost
 
 
-#: Element types of two bytes that the vector engine of trn2 and later is faster with.
-_HALVES = ("bfloat16", "float16")
+#: Element types that the vector engine of trn2 and later is faster with.
+HALVES = ("bfloat16", "float16")
 
 
 def elements_per_cycle(tiles: Sequence[View], chip: Chip) -> float:
     """How many the vector engine takes of tiles that it copies, or scales.
 
     The architecture guide of trn2 tells it of tiles of two-byte floats: 4 if all are in
-    the SBUF without gaps, 2 if they have gaps or one of them is in the PSUM.
+    the SBUF and the elements of their last dimension lie side by side; 2 if they do not
+    lie so, or if one of the tiles is in the PSUM instead.
     """
-    if chip.generation < 3 or any(t.dtype.name not in _HALVES for t in tiles):
+    if chip.generation < 3 or any(t.dtype.name not in HALVES for t in tiles):
         return 1.0
     in_psum = sum(tile.region is MemoryRegion.psum for tile in tiles)
-    if in_psum == 0 and all(_has_no_gaps(tile) for tile in tiles):
-        return 4.0
-    return 2.0 if in_psum <= 1 else 1.0
+    lacking = in_psum + any(_has_gaps(tile) for tile in tiles)
+    return {0: 4.0, 1: 2.0}.get(lacking, 1.0)
 
 
-def _has_no_gaps(tile: View) -> bool:
-    return tile.strides[1:] == contiguous_strides(tile.shape[1:])
+def _has_gaps(tile: View) -> bool:
+    return tile.shape[-1] > 1 and tile.strides[-1] != 1

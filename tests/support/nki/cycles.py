@@ -59,23 +59,16 @@ def _in_psum(made: Any, *names: str) -> int:
     return sum(str(getattr(t, "region", "")).endswith("psum") for t in tiles)
 
 
-def _has_gaps(tile: Any) -> bool:
-    step = 1
-    for count, stride in zip(tile.shape[:0:-1], tile.strides[:0:-1]):
-        if stride != step:
-            return True
-        step *= count
-    return False
-
-
 def _speed(made: Any, generation: int, *names: str) -> int:
     """Elements a cycle of the vector engine where it copies or scales."""
     if generation < 3 or not _dtype(made, *names) <= set(_HALVES):
         return 1
     in_psum = _in_psum(made, *names)
-    if not in_psum and not any(_has_gaps(made.operands[name]) for name in names):
-        return 4
-    return 2 if in_psum < 2 else 1
+    tiles = [made.operands[name] for name in names]
+    side_by_side = all(t.strides[-1] == 1 or t.shape[-1] == 1 for t in tiles)
+    if side_by_side:
+        return {0: 4, 1: 2, 2: 1}[in_psum]
+    return 1 if in_psum else 2
 
 
 @_of("nc_matmul")
@@ -138,12 +131,12 @@ def _tensor_tensor(made: Any, generation: int) -> float:
     if _in_psum(made, "data1", "data2"):
         return max(64, _n(made))
     names = ("dst", "data1", "data2")
-    if _dtype(made, *names) == {"bfloat16"}:
-        quick = made.attributes["op"] in ("add", "subtract", "multiply")
-        plain = all(made.operands[name].strides[-1] == 1 for name in names)
-        if generation > 2 or (quick and plain):
-            return max(64, _n(made))
-    return max(64, 2 * _n(made))
+    if generation > 2:
+        return max(64, (1 if _dtype(made, *names) <= set(_HALVES) else 2) * _n(made))
+    quick = made.attributes["op"] in ("add", "subtract", "multiply")
+    plain = all(made.operands[name].strides[-1] == 1 for name in names)
+    halves = _dtype(made, *names) == {"bfloat16"}
+    return max(64, (1 if quick and plain and halves else 2) * _n(made))
 
 
 @_of("scalar_tensor_tensor")

@@ -25,7 +25,7 @@ from nkipy_nki.computing import (
     scratch,
     values_like,
 )
-from nkipy_nki.costs import cycles, cycles_of_free, elements_per_cycle
+from nkipy_nki.costs import HALVES, cycles, cycles_of_free, elements_per_cycle
 from nkipy_nki.declaring import instruction
 from nkipy_nki.engines import Engine
 from nkipy_nki.machine import Call
@@ -164,18 +164,22 @@ def _engine_has(made: Instruction, chip: Chip) -> str | None:
 
 
 def _cost_of_pair(made: Instruction, chip: Chip) -> float:
-    """N cycles if an input is in the PSUM, or all is bfloat16; 2 N otherwise.
+    """N cycles if an input is in the PSUM, or all is of two-byte floats; 2 N otherwise.
 
-    Before trn2, bfloat16 is fast in sums, differences and products without gaps only.
+    Before trn2, only bfloat16 is fast, in sums, differences and products without gaps.
     """
     tiles = [made.operands[name] for name in ("dst", *_PAIR)]
-    is_half = all(tile.dtype.name == "bfloat16" for tile in tiles)
-    is_fast = chip.generation >= 3 or (
-        made.attributes["op"] in ("add", "subtract", "multiply")
-        and all(tile.strides[-1] == 1 for tile in tiles)
-    )
+    kinds = {tile.dtype.name for tile in tiles}
+    if chip.generation >= 3:
+        is_fast = kinds <= set(HALVES)
+    else:
+        is_fast = (
+            kinds == {"bfloat16"}
+            and made.attributes["op"] in ("add", "subtract", "multiply")
+            and all(tile.strides[-1] == 1 for tile in tiles)
+        )
     in_psum = any(tile.region is MemoryRegion.psum for tile in tiles[1:])
-    return cycles(tiles[0].free_size * (1 if in_psum or (is_half and is_fast) else 2))
+    return cycles(tiles[0].free_size * (1 if in_psum or is_fast else 2))
 
 
 def _pair_samples() -> Iterator[Sample]:
