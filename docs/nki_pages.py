@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from nkipy_nki import coverage, simulate
+from nkipy_nki.findings import JSON_VERSION, REFUSED
 
 ROOT = Path(__file__).resolve().parent.parent
 #: Where sample kernels lie, which are files to read and to copy.
@@ -41,6 +42,25 @@ once a line, or off. The switch is a variable, as in
 `nki.simulate`. [Debugging kernels](debugging.md) shows both.
 
 """
+DETAILS = """
+## As data
+
+A finding is `error.finding` of an error, one of a run's `findings`, or one of those
+that `python -m nkipy_nki check --json` gives. As JSON (`finding.as_json()`) it has
+these fields. `version` is {version}: it changes if a field gets another meaning, or
+goes.
+
+| field | type | what it is |
+|---|---|---|
+| `version` | number | of these fields |
+| `kind` | string | the name of its switch; `{refused}` of an error that has none |
+| `level` | string | `error` or `warning` |
+| `message` | string | what was found |
+| `file`, `line`, `function` | string, number, string | where, in the kernel's source |
+| `instruction` | string | the instruction's name, or empty |
+| `details` | object | numbers and texts by kind |
+
+"""
 SAMPLES_PAGE = """# Sample kernels
 
 From published algorithms, in the folder `nki_simulator/src`, under the licence MIT-0:
@@ -57,7 +77,11 @@ def write(folder: Path) -> None:
         "coverage.md": f"{COVERAGE}{coverage.instructions()}\n## Functions: "
         f"`nki.language`\n\n{coverage.functions()}\n## Element types\n\n"
         f"{coverage.types()}",
-        "findings.md": FINDINGS + coverage.findings(),
+        "findings.md": FINDINGS
+        + coverage.findings()
+        + f"\n{coverage.groups()}\n"
+        + DETAILS.format(version=JSON_VERSION, refused=REFUSED)
+        + coverage.details(),
         "samples.md": SAMPLES_PAGE + "\n".join(_samples()),
         "timeline.svg": timeline(folder / "timing.md"),
     }

@@ -427,7 +427,7 @@ def test_a_loop_in_a_loop_is_warned_of_at_its_line() -> None:
 
     with pytest.warns(NkiWarning, match="a loop over a register is in another"):
         (finding,) = nki.simulate(nested).run().findings
-    assert finding.kind == "would-not-compile" and finding.level == "warning"
+    assert finding.kind == "nested-loops" and finding.level == "warning"
     assert (
         finding.file == __file__ and finding.line == nested.__code__.co_firstlineno + 1
     )

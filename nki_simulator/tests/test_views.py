@@ -231,7 +231,7 @@ def test_an_index_beyond_the_end_is_a_finding_with_its_numbers(run: Run) -> None
         t[:, 2:9]
     (finding,) = run.findings.found
     assert (finding.kind, finding.file) == ("out-of-bounds", __file__)
-    assert finding.details == {"value": 9, "extent": 8}
+    assert finding.details == {"value": 9, "extent": 8, "dimension": 1}
 
 
 def test_no_view_leaves_the_bytes_where_the_finding_is_off() -> None:

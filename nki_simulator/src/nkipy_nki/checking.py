@@ -12,6 +12,7 @@ from nkipy.chips import Chip
 from nkipy_nki.dtypes import DTypeRecord
 from nkipy_nki.engines import Engine
 from nkipy_nki.findings import Findings
+from nkipy_nki.limits import check_compiles
 from nkipy_nki.operators import KINDS, OPERATIONS
 from nkipy_nki.program import Instruction, Register, View, plain_view
 from nkipy_nki.records import InstructionRecord, OperandRule, OperationRule, Rule
@@ -65,6 +66,7 @@ def check(instruction: Instruction, chip: Chip, findings: Findings) -> None:
                 f"{attribute} is {operation.name}, which no chip is documented to have"
             )
             findings.report("would-not-compile", text, line, name)
+    check_compiles(instruction, chip, findings)
 
 
 def _generation(record: InstructionRecord, chip: Chip) -> str:

@@ -13,9 +13,10 @@ from typing import Any
 
 from nkipy_nki.deprecation import warn_deprecated
 from nkipy_nki.isa.registers import register_move
+from nkipy_nki.iterations import Iterations
 from nkipy_nki.program import Loop, Register
 from nkipy_nki.registers import NkiScalar, VirtualRegister, new_register
-from nkipy_nki.running import current, invalid, kernel_line
+from nkipy_nki.running import current, invalid, is_running, kernel_line
 
 __all__ = [
     "affine_range",
@@ -43,9 +44,16 @@ def _range(name: str, bounds: tuple[Any, ...]) -> range:
     return range(*bounds)
 
 
-def affine_range(*args: Any, **hints: Any) -> range:
-    """``range`` under an older name."""
-    return _range("affine_range", args)
+def affine_range(*args: Any, **hints: Any) -> Any:
+    """``range`` under an older name.
+
+    With the finding ``iteration-race``, which is off unless told, iterations that
+    depend on one another are found at the loop's end.
+    """
+    numbers = _range("affine_range", args)
+    if is_running() and current().findings.wants("iteration-race"):
+        return Iterations(numbers)
+    return numbers
 
 
 def sequential_range(*args: Any, **hints: Any) -> range:

@@ -15,7 +15,7 @@ from typing import Any
 from nkipy.chips import CHIPS
 from nkipy_nki import language
 from nkipy_nki.dtypes import DTYPES, DTypeRecord
-from nkipy_nki.findings import FINDINGS, VARIABLE
+from nkipy_nki.findings import DETAILS, FINDINGS, VARIABLE
 from nkipy_nki.records import INSTRUCTIONS, InstructionRecord, OperandRule
 from nkipy_nki.regions import HBM, ON_CHIP, MemoryRegion
 
@@ -139,3 +139,26 @@ def findings() -> str:
         for kind in FINDINGS.values()
     ]
     return _table(head, rows)
+
+
+def details() -> str:
+    """A table of what each kind of finding tells as data, and one of what that is."""
+    kinds: list[Any] = [
+        (f"`{kind.name}`", ", ".join(f"`{name}`" for name in kind.details))
+        for kind in FINDINGS.values()
+        if kind.details
+    ]
+    meanings: list[Any] = [
+        (f"`{name}`", type_, about) for name, (type_, about) in DETAILS.items()
+    ]
+    told = _table(("kind", "its details"), kinds)
+    return told + "\n" + _table(("detail", "type", "what it is"), meanings)
+
+
+def groups() -> str:
+    """Which kinds another's switch is for as well, in a sentence."""
+    names = [f"`{kind.name}`" for kind in FINDINGS.values() if kind.group]
+    (group,) = {kind.group for kind in FINDINGS.values() if kind.group}
+    return (
+        f"The switch `{group}` is that of {', '.join(names)} too, unless they are set."
+    )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from nkipy_nki.program import Dynamic, Register, View
+from nkipy_nki.program import Dynamic, Register, View, runs_of
 from nkipy_nki.regions import MemoryRegion
 from nkipy_nki.running import current, is_running, kernel_line
 from nkipy_nki.views import (
@@ -15,7 +15,6 @@ from nkipy_nki.views import (
     is_fixed,
     refuse,
     require_direct,
-    runs_of,
     sizes_of,
 )
 

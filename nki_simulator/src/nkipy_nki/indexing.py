@@ -7,6 +7,7 @@ from operator import index as as_int
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
 from nkipy_nki.gathering import run_time_index
+from nkipy_nki.iterations import Iterations
 from nkipy_nki.program import Dynamic, Register, View
 from nkipy_nki.views import (
     axis_of,
@@ -110,6 +111,8 @@ def _pick(view: View, axis: int, part: Any, extent: int) -> tuple[Any, ...]:
         return _dynamic_slice(view, axis, part)
     if kind is range:
         return _range(view, axis, part)
+    if kind is Iterations:
+        return _range(view, axis, part.numbers)
     if part is Ellipsis:
         return _Pick(0, extent)
     return _number(view, axis, part)
@@ -190,7 +193,8 @@ def _is_number(given: Any) -> bool:
 def _beyond(view: View, axis: int, part: Any, value: int) -> NoReturn:
     extent = view.shape[axis]
     problem = f"index {value} of dimension {axis}, which has {extent} elements"
-    out_of_bounds(view, _text(view, axis, part), value, extent, problem)
+    text = _text(view, axis, part)
+    out_of_bounds(view, text, value, extent, problem, dimension=axis)
 
 
 def _text(view: View, axis: int, part: Any) -> str:

@@ -330,6 +330,7 @@ class Call:
         if not valid.all():
             self.report_out_of_bounds(view, offsets, valid, name)
             offsets, elements = offsets[valid], elements[valid]
+        self.require_apart(view, offsets, name)
         self.store_at(view, offsets, elements)
 
     # -- dynamic indices ---------------------------------------------------------------
@@ -431,6 +432,36 @@ class Call:
             operand=name,
             missing=missing,
             position=list(first),
+        )
+
+    def require_apart(self, view: View, places: np.ndarray, name: str) -> None:
+        """Report elements that are written to one place by indices.
+
+        Args:
+            view: the operand.
+            places: where its elements lie in its tensor, in elements.
+            name: the operand's.
+        """
+        if not self.machine.findings.wants("scattered-twice"):
+            return
+        where = places.reshape(-1)
+        times = np.zeros(view.allocation.nbytes // view.dtype.itemsize, bool)
+        times[where] = True
+        extra = where.size - int(np.count_nonzero(times))
+        if not extra:
+            return
+        kept = np.ones(where.size, bool)
+        kept[np.unique(where, return_index=True)[1]] = False
+        position = [int(i) for i in np.unravel_index(kept.argmax(), places.shape)]
+        self.report(
+            "scattered-twice",
+            f"{name} writes {extra} of {where.size} elements to places that others "
+            f"are written to as well, the first at {position}; which of them stays is "
+            "not defined: let indices differ, or add with nisa.dma_compute and "
+            "unique_indices=False",
+            operand=name,
+            count=extra,
+            position=position,
         )
 
     def report_out_of_bounds(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from operator import index as as_int
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from nkipy_nki.dtypes import DTypeRecord, find_dtype
 from nkipy_nki.gathering import add_index, run_time_index, vector_of
@@ -120,9 +120,8 @@ def _require_partitions(
         strides[0] = size
     last = start % size + _span(strides[1:], shape[1:])
     if start >= 0 and last >= size:
-        out_of_bounds(
-            view, what, last, size, f"element {last} of a partition, which has {size}"
-        )
+        why = f"element {last} of a partition, which has {size}"
+        _beyond(view, what, last, size, why, shape)
 
 
 def _span(strides: Sequence[int], shape: Sequence[int]) -> int:
@@ -142,7 +141,17 @@ def _require_inside(
     last = start + _span(strides, shape)
     if start < 0 or last >= size:
         value = start if start < 0 else last
-        out_of_bounds(view, what, value, size, f"element {value}, and there are {size}")
+        why = f"element {value}, and there are {size}"
+        _beyond(view, what, value, size, why, shape if start >= 0 else [1] * len(shape))
+
+
+def _beyond(
+    view: View, what: str, value: int, size: int, why: str, shape: Sequence[int]
+) -> NoReturn:
+    """Report the pattern's last element, which is out of bounds."""
+    position = [count - 1 for count in shape]
+    why = f"its element {position} is {why}"
+    out_of_bounds(view, what, value, size, why, position=position)
 
 
 def _scalar(view: View, given: Any, what: str) -> Dynamic:

@@ -236,6 +236,18 @@ def contiguous_strides(shape: Sequence[int]) -> tuple[int, ...]:
     return tuple(reversed(strides))
 
 
+def runs_of(shape: Sequence[int], strides: Sequence[int]) -> list[tuple[int, int]]:
+    """Dimensions merged where they follow each other: counts and strides."""
+    runs: list[tuple[int, int]] = []
+    for count, stride in zip(shape, strides):
+        if count == 1:
+            continue
+        if runs and runs[-1][1] == count * stride:
+            count *= runs.pop()[0]
+        runs.append((count, stride))
+    return runs
+
+
 def whole(allocation: Allocation) -> View:
     """The view of all of a tensor."""
     shape = allocation.shape

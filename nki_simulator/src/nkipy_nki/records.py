@@ -60,6 +60,9 @@ class OperandRule:
         optional: it may be None.
         partitions: at most so many, on the chip.
         dims: at most so many dimensions, on the chip; 0 if any.
+        strides: on the chip, how many its access can have beside that of partitions,
+            where those that follow each other are one. Documents give three to most
+            instructions, and four to what memories can do.
         aligned: on the chip, it begins at a partition that engines can begin at.
     """
 
@@ -74,6 +77,7 @@ class OperandRule:
     optional: bool = False
     partitions: int = 128
     dims: int = 0
+    strides: int = 3
     aligned: bool = True
 
     @property

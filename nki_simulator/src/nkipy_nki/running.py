@@ -177,7 +177,7 @@ class Run:
             raise invalid("a loop over a register is inside of nl.no_reorder")
         if len(self._bodies) > 1:
             self.findings.report(
-                "would-not-compile",
+                "nested-loops",
                 "a loop over a register is in another: the compiler may refuse it; let "
                 "Python's range unroll one of them",
                 loop.line,

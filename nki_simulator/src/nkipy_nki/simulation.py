@@ -19,6 +19,7 @@ from nkipy_nki.cores import Core, CoreGroup, run_cores
 from nkipy_nki.dtypes import tensor_dtype
 from nkipy_nki.errors import NkiValidationError
 from nkipy_nki.findings import Finding, Findings
+from nkipy_nki.limits import check_size
 from nkipy_nki.machine import Machine
 from nkipy_nki.memory import Memory
 from nkipy_nki.precision import is_precise
@@ -207,8 +208,10 @@ class CoreRun(Run):
         """Look at what only the end of a run shows.
 
         Raises:
-            NkiValidationError: tiles do not fit, or overwrite each other.
+            NkiValidationError: tiles do not fit, or overwrite each other; or another
+                finding that is an error.
         """
+        check_size(self.program, self.findings)
         check_capacity(self.program, self.findings)
         if self.machine is not None:
             self._require_triggered(self.machine)
@@ -357,6 +360,12 @@ def _value(run: Run, view: View, arguments: Arguments) -> Any:
     return arguments.as_given(run.machine.memory.values(view))
 
 
+def _needs_shared(run: Run) -> bool:
+    """Whether a result that is one core's own is none; not where ranks share an HBM."""
+    core = run.core
+    return core is None or core.together.lnc > 1 or not core.together.hbm_groups
+
+
 def _require_result(run: Run, view: View) -> None:
     made = view.allocation
     if made.region.is_on_chip:
@@ -370,6 +379,17 @@ def _require_result(run: Run, view: View) -> None:
             "wrong-operand",
             f"the kernel returns {made}, of which each core has one: results of "
             "several cores must be in shared_hbm",
+            made.line,
+        )
+    elif (
+        made.region is MemoryRegion.private_hbm
+        and made.role != "input"
+        and _needs_shared(run)
+    ):
+        run.findings.report(
+            "private-result",
+            f"the kernel returns {made}, and results must be in shared_hbm: give "
+            "buffer=nl.shared_hbm",
             made.line,
         )
     if run.machine is None:

@@ -17,7 +17,7 @@ from typing import Any, NoReturn, TypeVar
 
 from nkipy_nki.dtypes import DTypeRecord, find_dtype
 from nkipy_nki.errors import NkiValidationError
-from nkipy_nki.program import Dynamic, View, contiguous_strides
+from nkipy_nki.program import Dynamic, View, contiguous_strides, runs_of
 from nkipy_nki.running import current, is_running, kernel_line
 
 V = TypeVar("V", bound=View)
@@ -60,8 +60,18 @@ def refuse(view: View, what: str, problem: str) -> NoReturn:
     )
 
 
-def out_of_bounds(view: View, what: str, value: Any, extent: int, why: str) -> NoReturn:
+def out_of_bounds(
+    view: View, what: str, value: Any, extent: int, why: str, **where: Any
+) -> NoReturn:
     """Report an index beyond the end.
+
+    Args:
+        view: what is indexed.
+        what: the index as the kernel has it.
+        value: the number that is too great, or negative.
+        extent: how many there are.
+        why: the same in words.
+        where: the finding's detail that says which index it is.
 
     Raises:
         NkiValidationError: always, as there are no bytes to see.
@@ -70,7 +80,7 @@ def out_of_bounds(view: View, what: str, value: Any, extent: int, why: str) -> N
     if is_running():
         findings = current().findings
         findings.report(
-            "out-of-bounds", text, kernel_line(), value=value, extent=extent
+            "out-of-bounds", text, kernel_line(), value=value, extent=extent, **where
         )
     raise NkiValidationError(f"{text}\n  at {kernel_line()}")
 
@@ -252,18 +262,6 @@ def _reshaped(
         left //= size
         step *= size
     return tuple(reversed(found))
-
-
-def runs_of(shape: Sequence[int], strides: Sequence[int]) -> list[tuple[int, int]]:
-    """Dimensions merged where they follow each other: counts and strides."""
-    runs: list[tuple[int, int]] = []
-    for count, stride in zip(shape, strides):
-        if count == 1:
-            continue
-        if runs and runs[-1][1] == count * stride:
-            count *= runs.pop()[0]
-        runs.append((count, stride))
-    return runs
 
 
 def reshape_dim(view: V, dim: int, shape: Any) -> V:

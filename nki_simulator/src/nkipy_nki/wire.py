@@ -248,7 +248,11 @@ def _integers(values: Any, low: int = -_INT64, high: int = _INT64) -> tuple[int,
 
 #: What a program is checked by that comes from anywhere: no variable changes that.
 _LEVELS = {name: kind.level for name, kind in FINDINGS.items()}
-_LEVELS["would-not-compile"] = "off"
+_LEVELS |= {
+    name: "off"
+    for name, kind in FINDINGS.items()
+    if "would-not-compile" in (name, kind.group)
+}
 
 
 class _Reader:

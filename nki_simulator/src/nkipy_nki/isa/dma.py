@@ -74,7 +74,9 @@ def _move_in_bounds(
         sources, readable = sources.transpose(order), readable.transpose(order)
     moved = readable.reshape(-1) & writable.reshape(-1)
     elements = call.elements_at(src, sources.reshape(-1)[moved], "src")
-    call.store_at(dst, targets.reshape(-1)[moved], _converted(elements, src, dst))
+    places = targets.reshape(-1)[moved]
+    call.require_apart(dst, places, "dst")
+    call.store_at(dst, places, _converted(elements, src, dst))
 
 
 def _same_size(made: Instruction, chip: Chip) -> str | None:
@@ -103,6 +105,11 @@ def _hardware_descriptors(made: Instruction, chip: Chip) -> str | None:
         return (
             f"dst is {dst.name} and src is {src.name}, which must be equal if dge_mode "
             "is hwdge"
+        )
+    engine = made.attributes.get("engine", Engine.unknown)
+    if engine not in (Engine.unknown, Engine.scalar, Engine.sync):
+        return (
+            f"engine is {engine.name}, and may be scalar or sync if dge_mode is hwdge"
         )
     return None
 
@@ -168,6 +175,8 @@ def _copy_refused() -> Iterator[Sample]:
     yield Sample(
         {"dst": dst, "src": x}, hardware, chip="trn1", message="gen3 and later"
     )
+    by_vector = {**hardware, "engine": Engine.vector}
+    yield Sample({"dst": dst, "src": x}, by_vector, message="may be scalar or sync")
     yield Sample({"dst": dst, "src": 1.0}, message="must be a tensor")
     yield Sample({"dst": dst, "src": ((3, 4), "float32")}, message="never written")
     yield Sample({"dst": ((3, 4), "float8_e5m2_x4"), "src": x}, message="packed")

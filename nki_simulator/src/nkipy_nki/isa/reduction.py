@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -179,7 +180,7 @@ def _reduce_refused() -> Iterator[Sample]:
 @instruction(
     Engine.vector,
     dst=RESULT,
-    data=TILE,
+    data=replace(TILE, strides=4),  # its axes may be the last one to the last four
     operations={"op": OperationRule(("arithmetic", "bitvec"), reduces=True)},
     rules=[same_partitions, _axes_fit, _bits_are_whole],
     meaning=_tensor_reduce,

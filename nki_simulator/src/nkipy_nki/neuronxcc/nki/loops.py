@@ -10,15 +10,16 @@ from typing import Any
 
 from nkipy_nki.dtypes import find_dtype
 from nkipy_nki.errors import NkiValidationError
+from nkipy_nki.iterations import Log
 from nkipy_nki.machine import Machine
 from nkipy_nki.neuronxcc.nki.elementwise import binary
-from nkipy_nki.neuronxcc.nki.faults import fault
+from nkipy_nki.neuronxcc.nki.faults import fault, report
 from nkipy_nki.neuronxcc.nki.issuing import issue, require_tile
-from nkipy_nki.neuronxcc.nki.races import Log
+from nkipy_nki.neuronxcc.nki.lanes import where_for
 from nkipy_nki.neuronxcc.nki.state import reducing, settle, state
 from nkipy_nki.neuronxcc.nki.tiles import Tile, allocate
 from nkipy_nki.operators import find_operation
-from nkipy_nki.program import Instruction
+from nkipy_nki.program import Instruction, Line
 from nkipy_nki.regions import MemoryRegion
 from nkipy_nki.running import current, kernel_line
 
@@ -44,7 +45,7 @@ class _Loop:
 
     def __init__(self, is_parallel: bool) -> None:
         self.sums: dict[Any, Tile] = {}
-        self._log = Log() if is_parallel else None
+        self._log = Log(_report_dependency, where_for) if is_parallel else None
 
     def observe(self, machine: Machine, instruction: Instruction) -> None:
         """Keep what an instruction accesses."""
@@ -61,6 +62,11 @@ class _Loop:
         settle()
         if self._log is not None:
             self._log.report()
+
+
+def _report_dependency(text: str, line: Line, **details: Any) -> None:
+    name = "unexpected_output_dependencies"
+    report("iteration-race", name, text, at=line, **details)
 
 
 class _Range:

@@ -218,7 +218,7 @@ def beyond(tile: Tile, axis: int, value: int) -> NoReturn:
         f"of {tile.view.allocation}"
     )
     name = "tensor_access_out_of_bound"
-    report("out-of-bounds", name, problem, value=value, extent=extent)
+    report("out-of-bounds", name, problem, value=value, extent=extent, dimension=axis)
     raise fault(name, problem)
 
 
