@@ -16,7 +16,7 @@ from nkipy_nki.engines import Engine
 from nkipy_nki.machine import Call
 from nkipy_nki.modes import matmul_perf_mode
 from nkipy_nki.products import accumulate as _accumulate
-from nkipy_nki.products import overwrite, product
+from nkipy_nki.products import overwrite, product, product_in_passing
 from nkipy_nki.program import Instruction, View
 from nkipy_nki.records import Sample, reads, writes
 from nkipy_nki.regions import MemoryRegion
@@ -43,12 +43,14 @@ def _matmul(call: Call) -> None:
         _move_through(call, moving)
         return
     _require_ones_and_zeros(call, stationary, moving)
-    _accumulate(call, product(stationary, moving))
+    _accumulate(call, product_in_passing(stationary, moving))
 
 
 def _matrix(call: Call, name: str) -> np.ndarray:
     """An operand of shape (K, columns); of double rows, K is twice its partitions."""
-    values = np.ascontiguousarray(call.read(name))
+    values = call.read(name)
+    if values.ndim == 2 and not _is_double(call.instruction):
+        return values
     return values.reshape(_contraction(call.instruction, name), -1)
 
 
