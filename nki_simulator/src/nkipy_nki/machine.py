@@ -187,7 +187,8 @@ class Call:
             marks = np.asarray(storage.marks(view, shift))
             written = np.asarray(marks.reshape(*view.shape, -1).all(-1))
             self._report_unwritten(view, written, name)
-        return storage.elements(view, shift)
+            return storage.elements(view, shift)
+        return storage.room(view, shift)
 
     def _gather(self, view: View, name: str) -> np.ndarray:
         offsets, valid = self.element_offsets(view, name)
@@ -230,7 +231,7 @@ class Call:
         view = self.operands[name]
         if view.dtype is not _FLOAT32 or view.dynamic is not None:
             return None
-        return self.machine.memory.storage(view.allocation).elements(view)
+        return self.machine.memory.storage(view.allocation).room(view)
 
     def mark(self, name: str) -> None:
         """Remember that the elements were written that `destination` gave."""
@@ -249,7 +250,7 @@ class Call:
         if shift is None:
             self._scatter(view, elements, name)
             return
-        storage.elements(view, shift)[...] = elements
+        storage.room(view, shift)[...] = elements
         if storage.written is not None or storage.in_psum:
             storage.mark(view, shift)
 
@@ -280,7 +281,7 @@ class Call:
     def store_part(self, view: View, elements: np.ndarray) -> None:
         """Store elements in a view without an index, such as a part of an operand."""
         storage = self.machine.memory.storage(view.allocation)
-        storage.elements(view)[...] = elements
+        storage.room(view)[...] = elements
         if storage.written is not None or storage.in_psum:
             storage.mark(view)
 
@@ -351,7 +352,7 @@ class Call:
                 return None
             shift += index * link.step
         low, high = view.extent
-        size = storage.data.size // view.dtype.itemsize
+        size = storage.nbytes // view.dtype.itemsize
         return shift if 0 <= low + shift and high + shift <= size else None
 
     def _index(self, dynamic: Dynamic) -> np.ndarray:

@@ -20,8 +20,10 @@ class Storage:
     Who writes to the bytes says so to :meth:`mark`, if `written` is not None or the
     tensor is `in_psum`; a product of matrices, to :meth:`mark_product`.
 
+    Bytes of new tiles are what the memory held before. They are set to 0 before they can
+    be seen, which is never if all that is read was written.
+
     Attributes:
-        data: the bytes.
         unit: bytes that are marked together.
         written: by unit of `unit` bytes, whether it was; None if all were.
         in_psum: whether products are accumulated here.
@@ -29,19 +31,43 @@ class Storage:
             None if nothing was, as in most tensors that products are accumulated in.
     """
 
-    __slots__ = ("data", "in_psum", "unit", "valued", "written")
+    __slots__ = ("_data", "_is_clear", "in_psum", "unit", "valued", "written")
 
     def __init__(
-        self, data: np.ndarray, unit: int, is_written: bool, in_psum: bool = False
+        self,
+        data: np.ndarray,
+        unit: int,
+        is_written: bool,
+        in_psum: bool = False,
+        is_clear: bool = True,
     ) -> None:
-        self.data = data
+        self._data = data
+        self._is_clear = is_clear
         self.unit = unit
         self.written = None if is_written else np.zeros(data.size // unit, bool)
         self.in_psum = in_psum
         self.valued: np.ndarray | None = None
 
+    @property
+    def nbytes(self) -> int:
+        """How many bytes there are."""
+        return self._data.size
+
+    @property
+    def data(self) -> np.ndarray:
+        """The bytes; what was never written is 0."""
+        if not self._is_clear:
+            self._clear()
+        return self._data
+
+    def let_go(self) -> np.ndarray:
+        """The bytes, whatever they are, for another tensor."""
+        return self._data
+
     def elements(self, view: View, offset: int = 0) -> np.ndarray:
         """The elements of a view without a dynamic index, in place.
+
+        Those that were never written are 0.
 
         Args:
             view: what is looked at.
@@ -50,11 +76,23 @@ class Storage:
         Raises:
             ValueError, TypeError: it leaves the bytes.
         """
+        if not self._is_clear:
+            self._clear()
+        return self.room(view, offset)
+
+    def room(self, view: View, offset: int = 0) -> np.ndarray:
+        """The same, if all were written, or all are going to be."""
         dtype = view.dtype.element
         size = dtype.itemsize
         strides = tuple([s * size for s in view.strides])
         start = (view.offset + offset) * size
-        return np.ndarray(view.shape, dtype, self.data, start, strides)
+        return np.ndarray(view.shape, dtype, self._data, start, strides)
+
+    def _clear(self) -> None:
+        """Set what was never written to 0."""
+        self._is_clear = True
+        if self.written is not None:
+            self._data.reshape(-1, self.unit)[~self.written] = 0
 
     def marks(self, view: View, offset: int = 0) -> np.ndarray | None:
         """By element of a view, whether it was written; None if all of the tensor was.
@@ -111,12 +149,12 @@ class Storage:
     def _is_whole(self, view: View) -> bool:
         """Whether a view is of all elements of the tensor."""
         size = view.size * view.dtype.itemsize
-        return size == self.data.size and 0 not in view.strides
+        return size == self._data.size and 0 not in view.strides
 
     # -- accumulation ------------------------------------------------------------------
     def _value(self, view: View, offset: int, where: np.ndarray | None) -> None:
         if self.valued is None:
-            self.valued = np.zeros(self.data.size // self.unit, bool)
+            self.valued = np.zeros(self._data.size // self.unit, bool)
         self._refine(view.dtype.itemsize)
         units = self._units(self.valued, view, offset)
         units[... if where is None else where] = True
@@ -166,9 +204,9 @@ class SharedTensor:
 def _new_storage(allocation: Allocation, data: np.ndarray | None = None) -> Storage:
     """Bytes that were never written: `data`, or new ones."""
     if data is None:
-        data = np.zeros(allocation.nbytes, np.uint8)
+        data = np.empty(allocation.nbytes, np.uint8)
     in_psum = allocation.region is MemoryRegion.psum
-    return Storage(data, allocation.dtype.itemsize, False, in_psum)
+    return Storage(data, allocation.dtype.itemsize, False, in_psum, is_clear=False)
 
 
 #: The most bytes that are kept for tensors to come.
@@ -186,12 +224,14 @@ class Memory:
         self.releases = True
         self._storages: dict[Allocation, Storage] = {}
         self._adopted: dict[Allocation, SharedTensor] = {}
+        self._lent: set[Allocation] = set()
         self._spare: dict[int, list[np.ndarray]] = {}
         self._spare_bytes = 0
 
     def share(self, allocation: Allocation, array: np.ndarray) -> None:
         """Let a tensor lie where `array`, in C's order, does: it is all written."""
         data = array.reshape(-1).view(np.uint8)
+        self._lent.add(allocation)
         self._storages[allocation] = Storage(data, allocation.dtype.itemsize, True)
 
     def adopt(self, allocation: Allocation, tensor: SharedTensor) -> None:
@@ -211,17 +251,15 @@ class Memory:
         return found
 
     def _bytes(self, count: int) -> np.ndarray:
-        """So many bytes, all 0: those of a tile that was let go, if there are any.
+        """So many bytes: those of a tile that was let go, if there are any.
 
         The system takes long to give new ones.
         """
         spare = self._spare.get(count)
         if not spare:
-            return np.zeros(count, np.uint8)
+            return np.empty(count, np.uint8)
         self._spare_bytes -= count
-        data = spare.pop()
-        data.fill(0)
-        return data
+        return spare.pop()
 
     def release(self, allocation: Allocation) -> None:
         """Let the bytes of a tile go: nothing will read or write it any more."""
@@ -230,11 +268,23 @@ class Memory:
         storage = self._storages.pop(allocation, None)
         if storage is None:
             return
-        count = storage.data.size
+        count = storage.nbytes
         if self._spare_bytes + count <= _SPARE_BYTES:
             self._spare_bytes += count
-            self._spare.setdefault(count, []).append(storage.data)
+            self._spare.setdefault(count, []).append(storage.let_go())
 
     def values(self, view: View) -> Any:
         """A copy of a view's elements, without a look at whether they were written."""
         return self.storage(view.allocation).elements(view).copy()
+
+    def take(self, view: View) -> Any:
+        """A view's elements at the end of a run, not copied where nobody else has them.
+
+        A tensor that is taken as a whole is forgotten here.
+        """
+        made = view.allocation
+        if not view.is_whole or made in self._lent or made in self._adopted:
+            return self.values(view)
+        elements = self.storage(made).elements(view)
+        del self._storages[made]
+        return elements

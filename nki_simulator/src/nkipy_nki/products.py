@@ -141,7 +141,7 @@ def overwrite(call: Call, elements: np.ndarray) -> None:
     """Let `dst` hold elements of its dtype that the tensor engine computed."""
     view = call.operands["dst"]
     storage, shift = call.storage("dst")
-    storage.elements(view, shift)[...] = elements.reshape(view.shape)
+    storage.room(view, shift)[...] = elements.reshape(view.shape)
     storage.mark_product(view, shift)
 
 
@@ -156,11 +156,13 @@ def accumulate(call: Call, values: np.ndarray) -> None:
     view = call.operands["dst"]
     storage, shift = call.storage("dst")
     values = values.reshape(view.shape)
-    elements = storage.elements(view, shift)
     there = _written(call, storage, view, shift)
     if there is False:
-        elements[...] = narrow(values, view.dtype)
-    elif there is True and elements.dtype == values.dtype:
+        storage.room(view, shift)[...] = narrow(values, view.dtype)
+        storage.mark_product(view, shift)
+        return
+    elements = storage.elements(view, shift)
+    if there is True and elements.dtype == values.dtype:
         np.add(elements, values, out=elements)
     else:
         old = widen(elements, view.dtype)

@@ -357,7 +357,7 @@ def _value(run: Run, view: View, arguments: Arguments) -> Any:
         if view.allocation.id == number and view.is_whole:
             return argument.given
     assert run.machine is not None
-    return arguments.as_given(run.machine.memory.values(view))
+    return arguments.as_given(run.machine.memory.take(view))
 
 
 def _needs_shared(run: Run) -> bool:
