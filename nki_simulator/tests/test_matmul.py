@@ -236,7 +236,8 @@ def test_bits_do_not_depend_on_threads() -> None:
     assert len(found) == 1
 
 
-def test_a_tile_times_itself_and_times_a_copy_are_the_same() -> None:
+@pytest.mark.parametrize("depth", (64, 128))
+def test_a_tile_times_itself_and_times_a_copy_are_the_same(depth: int) -> None:
     def kernel(x: Any, is_copied: bool) -> Any:
         tile = loaded(x)
         other = loaded(x) if is_copied else tile
@@ -244,9 +245,41 @@ def test_a_tile_times_itself_and_times_a_copy_are_the_same() -> None:
         nisa.nc_matmul(total, tile, other)
         return stored(total)
 
-    x = np.random.default_rng(4).standard_normal((128, 64)).astype(np.float32)
+    x = np.random.default_rng(4).standard_normal((depth, 64)).astype(np.float32)
     once, again = (nki.simulate(kernel)(x, flag) for flag in (False, True))
     assert once.tobytes() == again.tobytes()
+
+
+def test_a_tile_that_was_written_again_is_multiplied_as_it_is() -> None:
+    """Blocks that are kept of an operand go when any of its elements changes."""
+
+    def kernel(x: Any, y: Any) -> Any:
+        tile, total = loaded(x), psum((8, 40))
+        for change in (
+            lambda: None,
+            lambda: nisa.memset(tile[0:1, 3:4], 7.0),
+            lambda: nisa.dma_copy(tile[2:5, 0:16], y[2:5, 0:16]),
+            lambda: nisa.tensor_tensor(tile, tile, tile, op=nl.add),
+            lambda: nisa.tensor_copy_predicated(tile, 2.0, loaded(y).view(nl.uint32)),
+            lambda: nisa.nc_transpose(tile[0:8, 0:8], tile[0:8, 8:16]),
+        ):
+            change()
+            nisa.nc_matmul(total, tile[:, 0:8], tile[:, 0:40], accumulate=False)
+            copy = nl.ndarray((64, 40), nl.float32)
+            nisa.tensor_copy(copy, tile)
+            again = psum((8, 40))
+            nisa.nc_matmul(again, copy[:, 0:8], copy[:, 0:40])
+            totals.append((stored(total), stored(again)))
+        return tuple(part for pair in totals for part in pair)
+
+    totals: list[Any] = []
+    random = np.random.default_rng(5)
+    x, y = (random.standard_normal((64, 40)).astype(np.float32) for _ in range(2))
+    y[:, ::2] = 0
+    found = nki.simulate(kernel)(x, y)
+    assert len({part.tobytes() for part in found[::2]}) == len(found) // 2
+    for mine, expected in zip(found[::2], found[1::2]):
+        assert mine.tobytes() == expected.tobytes()
 
 
 # -- transposes ------------------------------------------------------------------------

@@ -188,7 +188,7 @@ class Call:
             written = np.asarray(marks.reshape(*view.shape, -1).all(-1))
             self._report_unwritten(view, written, name)
             return storage.elements(view, shift)
-        return storage.room(view, shift)
+        return storage.written_elements(view, shift)
 
     def _gather(self, view: View, name: str) -> np.ndarray:
         offsets, valid = self.element_offsets(view, name)

@@ -29,9 +29,14 @@ class Storage:
         in_psum: whether products are accumulated here.
         valued: by unit, whether it was last written by what is no product of matrices;
             None if nothing was, as in most tensors that products are accumulated in.
+        derived: what readers made of the elements and may use again; it is emptied when
+            they may change.
     """
 
-    __slots__ = ("_data", "_is_clear", "in_psum", "unit", "valued", "written")
+    __slots__ = (
+        *("_data", "_is_clear"),
+        *("derived", "in_psum", "unit", "valued", "written"),
+    )
 
     def __init__(
         self,
@@ -47,6 +52,7 @@ class Storage:
         self.written = None if is_written else np.zeros(data.size // unit, bool)
         self.in_psum = in_psum
         self.valued: np.ndarray | None = None
+        self.derived: dict[Any, Any] = {}
 
     @property
     def nbytes(self) -> int:
@@ -55,9 +61,11 @@ class Storage:
 
     @property
     def data(self) -> np.ndarray:
-        """The bytes; what was never written is 0."""
+        """The bytes, to be changed; what was never written is 0."""
         if not self._is_clear:
             self._clear()
+        if self.derived:
+            self.derived = {}
         return self._data
 
     def let_go(self) -> np.ndarray:
@@ -65,7 +73,7 @@ class Storage:
         return self._data
 
     def elements(self, view: View, offset: int = 0) -> np.ndarray:
-        """The elements of a view without a dynamic index, in place.
+        """The elements of a view without a dynamic index, in place, to be changed.
 
         Those that were never written are 0.
 
@@ -81,7 +89,18 @@ class Storage:
         return self.room(view, offset)
 
     def room(self, view: View, offset: int = 0) -> np.ndarray:
-        """The same, if all were written, or all are going to be."""
+        """The same, if all of them are going to be written."""
+        if self.derived:
+            self.derived = {}
+        return self._at(view, offset)
+
+    def written_elements(self, view: View, offset: int = 0) -> np.ndarray:
+        """The same, to be read only, if all of them were written."""
+        found = self._at(view, offset)
+        found.flags.writeable = False
+        return found
+
+    def _at(self, view: View, offset: int) -> np.ndarray:
         dtype = view.dtype.element
         size = dtype.itemsize
         strides = tuple([s * size for s in view.strides])

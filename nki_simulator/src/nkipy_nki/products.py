@@ -24,7 +24,7 @@ from nkipy_nki.machine import Call
 from nkipy_nki.memory import Storage
 from nkipy_nki.program import View
 
-__all__ = ["accumulate", "overwrite", "product", "product_in_passing"]
+__all__ = ["Factor", "accumulate", "overwrite", "product", "product_in_passing"]
 
 
 #: OpenBLAS divides a product of so many multiplications, or fewer, among no threads
@@ -37,77 +37,99 @@ _LONG_SUM = 128
 _ROWS = 64
 
 
-class _Blocks:
-    """Memory for products of one shape: operands in blocks, and the result.
+def _block_shape(depth: int) -> tuple[int, int]:
+    """Rows and columns of a block for sums over so many elements: powers of two."""
+    columns = _COLUMNS_OF_LONG_SUMS if depth > _LONG_SUM else _COLUMNS
+    most = max(1, _OF_ONE_THREAD // (columns * depth))
+    return min(_ROWS, 1 << (most.bit_length() - 1)), columns
 
-    What fills blocks up stays 0.
+
+def _packed(matrix: np.ndarray, width: int) -> np.ndarray:
+    """A matrix in blocks of columns, each block's elements side by side.
 
     Args:
-        depth: over how many elements is summed.
-        rows, columns: of the result.
+        matrix: (depth, columns), of float32, or of floats that float32 has.
+        width: columns of a block.
+
+    Returns:
+        (blocks, depth, width) float32, of which the last one is filled up with 0.
+    """
+    depth, columns = matrix.shape
+    full, rest = divmod(columns, width)
+    if not rest:
+        blocks = np.empty((full, depth, width), np.float32)
+        blocks.transpose(1, 0, 2)[...] = matrix.reshape(depth, full, width)
+        return blocks
+    blocks = np.zeros((full + 1, depth, width), np.float32)
+    if full:
+        most = matrix[:, :-rest].reshape(depth, full, width)
+        blocks[:full].transpose(1, 0, 2)[...] = most
+    blocks[full, :, :rest] = matrix[:, -rest:]
+    return blocks
+
+
+class Factor:
+    """An operand of a product, whose blocks are kept with its tensor.
+
+    They are kept until that is written, as one is often multiplied by many.
+
+    Args:
+        matrix: (depth, columns) float32.
+        storage: of the tensor; None if nothing is kept.
+        view: the operand, if there is a `storage`.
     """
 
-    def __init__(self, depth: int, rows: int, columns: int) -> None:
-        width = _COLUMNS_OF_LONG_SUMS if depth > _LONG_SUM else _COLUMNS
-        most = max(1, _OF_ONE_THREAD // (width * depth))
-        height = min(_ROWS, 1 << (most.bit_length() - 1))
-        self._left = _Packed(depth, rows, height)
-        self._right = _Packed(depth, columns, width)
-        down, across = len(self._left.blocks), len(self._right.blocks)
-        result = np.empty((down * height, across * width), np.float32)
-        self._result = result[:rows, :columns]
-        self._factors = (
-            self._left.blocks.transpose(0, 2, 1)[:, None],
-            self._right.blocks[None],
-        )
-        self._made = result.reshape(down, height, across, width).transpose(0, 2, 1, 3)
+    __slots__ = ("_storage", "_view", "matrix")
 
-    def multiply(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-        """Their product, which is there until the next one."""
-        self._left.fill(left)
-        self._right.fill(right)
-        np.matmul(*self._factors, out=self._made)
-        return self._result
+    def __init__(
+        self,
+        matrix: np.ndarray,
+        storage: Storage | None = None,
+        view: View | None = None,
+    ) -> None:
+        self.matrix = matrix
+        self._storage = storage
+        self._view = view
 
-
-class _Packed:
-    """A matrix in blocks of columns.
-
-    Attributes:
-        blocks: (blocks, depth, width) float32, each block's elements side by side.
-    """
-
-    def __init__(self, depth: int, columns: int, width: int) -> None:
-        self.blocks = np.zeros((-(-columns // width), depth, width), np.float32)
-        full = columns // width
-        self._shape = depth, full, width
-        self._split = full * width
-        self._full = self.blocks[:full].transpose(1, 0, 2)
-        self._rest = self.blocks[-1, :, : columns % width]
-
-    def fill(self, matrix: np.ndarray) -> None:
-        """Take over a matrix of (depth, columns) numbers."""
-        split = self._split
-        np.copyto(self._full, matrix[:, :split].reshape(self._shape))
-        if split < matrix.shape[1]:
-            np.copyto(self._rest, matrix[:, split:])
+    def blocks(self, width: int) -> np.ndarray:
+        """Its blocks of so many columns, as :func:`_packed` has them."""
+        storage, view = self._storage, self._view
+        if storage is None or view is None:
+            return _packed(self.matrix, width)
+        kept = storage.derived
+        key = view.offset, view.shape, view.strides, id(view.dtype), width
+        found = kept.get(key)
+        if found is None:
+            found = _packed(self.matrix, width)
+            if (1 + len(kept)) * found.nbytes <= 2 * storage.nbytes:
+                kept[key] = found
+        return found
 
 
-class _Scratch(threading.local):
-    """The memory for products of each thread, of the last shapes."""
+class _Results(threading.local):
+    """The memory of each thread for the last results, by their shapes."""
 
     #: Memory is kept for so many shapes.
     most = 4
 
     def __init__(self) -> None:
-        self._by_shape: OrderedDict[tuple[int, int, int], _Blocks] = OrderedDict()
+        self._by_shape: OrderedDict[tuple[int, ...], tuple[np.ndarray, np.ndarray]] = (
+            OrderedDict()
+        )
 
-    def blocks(self, depth: int, rows: int, columns: int) -> _Blocks:
-        """Memory for products of a shape."""
-        shape = depth, rows, columns
+    def of(self, *shape: int) -> tuple[np.ndarray, np.ndarray]:
+        """A result by its blocks, of so many down and across, rows and columns.
+
+        Returns:
+            The blocks, (down, across, rows, columns) float32; and the matrix that they
+            make up.
+        """
         found = self._by_shape.get(shape)
         if found is None:
-            found = self._by_shape[shape] = _Blocks(*shape)
+            down, across, rows, columns = shape
+            matrix = np.empty((down * rows, across * columns), np.float32)
+            blocks = matrix.reshape(down, rows, across, columns).transpose(0, 2, 1, 3)
+            found = self._by_shape[shape] = blocks, matrix
             if len(self._by_shape) > self.most:
                 self._by_shape.popitem(last=False)
         else:
@@ -115,7 +137,7 @@ class _Scratch(threading.local):
         return found
 
 
-_SCRATCH = _Scratch()
+_RESULTS = _Results()
 
 
 def product(left: np.ndarray, right: np.ndarray) -> np.ndarray:
@@ -128,13 +150,19 @@ def product(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     Returns:
         (M, N).
     """
-    return product_in_passing(left, right).copy()
+    return product_in_passing(Factor(left), Factor(right)).copy()
 
 
-def product_in_passing(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+def product_in_passing(left: Factor, right: Factor) -> np.ndarray:
     """The same, in memory that the next product of the thread is written to."""
-    depth, rows = left.shape
-    return _SCRATCH.blocks(depth, rows, right.shape[1]).multiply(left, right)
+    depth, rows = left.matrix.shape
+    height, width = _block_shape(depth)
+    lefts, rights = left.blocks(height), right.blocks(width)
+    if lefts is rights:
+        lefts = lefts.copy()
+    blocks, result = _RESULTS.of(len(lefts), len(rights), height, width)
+    np.matmul(lefts.transpose(0, 2, 1)[:, None], rights, out=blocks)
+    return result[:rows, : right.matrix.shape[1]]
 
 
 def overwrite(call: Call, elements: np.ndarray) -> None:

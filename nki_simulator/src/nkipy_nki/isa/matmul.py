@@ -16,7 +16,7 @@ from nkipy_nki.engines import Engine
 from nkipy_nki.machine import Call
 from nkipy_nki.modes import matmul_perf_mode
 from nkipy_nki.products import accumulate as _accumulate
-from nkipy_nki.products import overwrite, product, product_in_passing
+from nkipy_nki.products import Factor, overwrite, product, product_in_passing
 from nkipy_nki.program import Instruction, View
 from nkipy_nki.records import Sample, reads, writes
 from nkipy_nki.regions import MemoryRegion
@@ -43,7 +43,15 @@ def _matmul(call: Call) -> None:
         _move_through(call, moving)
         return
     _require_ones_and_zeros(call, stationary, moving)
-    _accumulate(call, product_in_passing(stationary, moving))
+    factors = (_factor(call, "stationary", stationary), _factor(call, "moving", moving))
+    _accumulate(call, product_in_passing(*factors))
+
+
+def _factor(call: Call, name: str, values: np.ndarray) -> Factor:
+    view = call.operands[name]
+    if view.dynamic is not None:
+        return Factor(values)
+    return Factor(values, call.machine.memory.storage(view.allocation), view)
 
 
 def _matrix(call: Call, name: str) -> np.ndarray:
