@@ -228,6 +228,10 @@ class Findings:
     Args:
         levels: what is done about kinds, where it differs.
         first: whether the kernel is of the first generation.
+
+    Attributes:
+        found: what was found, in order.
+        kernel: the name of the kernel that is run, where that is known.
     """
 
     def __init__(
@@ -245,6 +249,7 @@ class Findings:
             for name, kind in FINDINGS.items()
         }
         self.found: list[Finding] = []
+        self.kernel = ""
         self._collector = _COLLECTORS[-1] if _COLLECTORS else None
         if self._collector is not None:
             self._collector.runs.append(self)

@@ -288,7 +288,8 @@ def _operation(
 
 
 @lru_cache(maxsize=1024)
-def _is_ours(file: str) -> bool:
+def is_ours(file: str) -> bool:
+    """Whether a file of sources is this package's."""
     return file.startswith((_OURS, "<nki."))
 
 
@@ -297,7 +298,7 @@ def kernel_line() -> Line:
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         code = frame.f_code
-        if not _is_ours(code.co_filename):
+        if not is_ours(code.co_filename):
             return Line(code.co_filename, frame.f_lineno, code.co_name)
         frame = frame.f_back
     return NOWHERE

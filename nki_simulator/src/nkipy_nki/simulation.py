@@ -131,6 +131,7 @@ def launch(
         NkiValidationError: the kernel does what is not allowed.
     """
     findings = Findings(simulator.findings, first=simulator.first)
+    name = findings.kernel = getattr(simulator.function, "__name__", "")
     runs = begin(target_chip(simulator.target), findings, group)
     for run in runs:
         if run.machine is not None:
@@ -144,7 +145,6 @@ def launch(
     returned = [results_of(run, value) for run, value in zip(runs, made)]
     for run in runs:
         run.finish()
-    name = getattr(simulator.function, "__name__", "")
     simulations = []
     for rank, given in enumerate(arguments):
         own = slice(rank * cores, (rank + 1) * cores)

@@ -61,7 +61,9 @@ def embed(
     arguments = Arguments(inspect.signature(function), args, kwargs)
     lnc = kernel.lnc or configured_cores()
     group = CoreGroup(lnc) if lnc > 1 else None
-    runs = begin(target_chip(target), Findings(), group, executes=False)
+    findings = Findings()
+    findings.kernel = getattr(function, "__name__", "")
+    runs = begin(target_chip(target), findings, group, executes=False)
     made = run_cores(
         runs[0].core, [partial(run.call, function, arguments) for run in runs]
     )
