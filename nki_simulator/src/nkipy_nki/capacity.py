@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -258,7 +258,7 @@ def check_capacity(program: Program, findings: Findings) -> None:
         for region in MEMORIES:
             _check_memory(program, found, region, chip, findings)
     if findings.wants("address-overlap"):
-        _check_addresses(program, chip, findings)
+        _check_addresses(program, findings)
 
 
 def _check_memory(
@@ -332,7 +332,7 @@ def line_fields(line: Line) -> dict[str, Any]:
     return {"file": line.file, "line": line.number, "function": line.function}
 
 
-def _check_addresses(program: Program, chip: Chip, findings: Findings) -> None:
+def _check_addresses(program: Program, findings: Findings) -> None:
     """Report reads of what another tile at the same address has overwritten."""
     for region in MEMORIES:
         tiles = [
@@ -341,7 +341,7 @@ def _check_addresses(program: Program, chip: Chip, findings: Findings) -> None:
             if tile.region is region and tile.address and min(tile.address) >= 0
         ]
         if shared := _overlapping(tiles):
-            _Owners(shared, chip, findings).run(program.body)
+            _Owners(shared, findings).run(program.body)
 
 
 def _overlapping(tiles: Sequence[Allocation]) -> set[Allocation]:
@@ -364,41 +364,51 @@ def _extent(tile: Allocation) -> Rectangle:
     return row, row + tile.shape[0], byte, byte + tile.partition_bytes
 
 
-class _Owners:
-    """Which tile wrote each byte of a memory last."""
+class _Access(NamedTuple):
+    """An access to a tile at an address: a rectangle, which it writes or reads."""
 
-    def __init__(
-        self, tiles: Iterable[Allocation], chip: Chip, findings: Findings
-    ) -> None:
+    step: Instruction
+    tile: int
+    is_write: bool
+    bounds: Rectangle
+
+
+class _Owners:
+    """Which tile wrote each part of a memory last.
+
+    A part is what no access divides: it has all of the rows, and all of the bytes in
+    them, from one bound of an access to the next.
+    """
+
+    def __init__(self, tiles: Iterable[Allocation], findings: Findings) -> None:
         self._tiles = {tile.id: tile for tile in tiles}
-        # What lies beyond the memory's end is left out.
-        shape = chip.partitions, chip.sbuf_partition_bytes
-        self._owner = np.full(shape, -1, np.int32)
-        self._accesses = Accesses()
         self._findings = findings
         self._reported: set[tuple[int, int]] = set()
 
     def run(self, steps: Sequence[Step]) -> None:
         """Go through steps; twice through a loop, for what an iteration leaves."""
+        accesses = list(self._accesses(steps))
+        rows = _numbers(a.bounds[:2] for a in accesses)
+        columns = _numbers(a.bounds[2:] for a in accesses)
+        owners = np.full((len(rows), len(columns)), -1, np.int32)
+        for step, mine, is_write, (top, bottom, left, right) in accesses:
+            part = owners[rows[top] : rows[bottom], columns[left] : columns[right]]
+            if is_write:
+                part[...] = mine
+                continue
+            others = part[(part != mine) & (part >= 0)]
+            if others.size:
+                self._report(step, mine, int(others[0]))
+
+    def _accesses(self, steps: Sequence[Step]) -> Iterator[_Access]:
+        finder = Accesses()
         for step in _flat(steps, times=2):
             for is_write, view in sorted(tiles_of(step), key=lambda tile: tile[0]):
-                self._access(step, view, is_write)
-
-    def _access(self, step: Instruction, view: View, is_write: bool) -> None:
-        mine = view.allocation.id
-        if mine not in self._tiles:
-            return
-        _, rectangle = self._accesses.place(view)
-        if rectangle is None:
-            return
-        top, bottom, left, right = rectangle
-        owner = self._owner[top:bottom, left:right]
-        if is_write:
-            owner[...] = mine
-            return
-        others = owner[(owner != mine) & (owner >= 0)]
-        if others.size:
-            self._report(step, mine, int(others[0]))
+                if view.allocation.id not in self._tiles:
+                    continue
+                _, bounds = finder.place(view)
+                if bounds is not None:
+                    yield _Access(step, view.allocation.id, is_write, bounds)
 
     def _report(self, step: Instruction, mine: int, other: int) -> None:
         if (mine, other) in self._reported:
@@ -413,3 +423,9 @@ class _Owners:
             step.record.name,
             tiles=[described(tile), described(by)],
         )
+
+
+def _numbers(bounds: Iterable[Sequence[int]]) -> dict[int, int]:
+    """Bounds, each once, with their numbers in order."""
+    found = sorted({bound for pair in bounds for bound in pair})
+    return {bound: number for number, bound in enumerate(found)}
