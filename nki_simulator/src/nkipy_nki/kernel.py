@@ -9,6 +9,7 @@ from typing import Any
 
 from nkipy.chips import Chip
 from nkipy_nki.errors import NkiValidationError
+from nkipy_nki.options import TODAY, checked, target_of
 from nkipy_nki.running import is_running
 from nkipy_nki.simulation import Simulator
 
@@ -97,14 +98,26 @@ def jit(func: Any = None, **options: Any) -> Any:
 
     Args:
         func: the function.
-        options: ``compile_config``, ``specialization_config`` and others of the
-            vendor's compiler, which the simulator does not look at.
+        options: ``compile_config`` and ``specialization_config`` of the vendor's
+            compiler, which the simulator does not look at. ``platform_target`` of older
+            kernels is the target unless :func:`simulate` is told another, and ``mode``
+            has no effect; both are warned of, as is any other.
 
     Returns:
         A :class:`Kernel`; without `func`, what makes one of a function.
+
+    Raises:
+        NkiValidationError: an option has a value that it cannot have.
     """
+    if options:
+        options = checked("nki.jit", options, TODAY)
     if func is None:
-        return functools.partial(jit, **options)
+        return functools.partial(_kernel_of, options)
+    return _kernel_of(options, func)
+
+
+def _kernel_of(options: dict[str, Any], func: Any) -> Any:
+    """A kernel with options that were looked at."""
     if hasattr(func, "__nki_simulator__"):
         return func
     if isinstance(func, Kernel):
@@ -135,5 +148,6 @@ def simulate(
         found: Simulator = maker(target, findings)
         return found
     if isinstance(kernel, Kernel):
+        target = target_of(kernel.options, target)
         return Simulator(kernel.func, kernel.lnc, target, findings)
     return Simulator(kernel, None, target, findings)

@@ -16,6 +16,7 @@ from nkipy_nki.neuronxcc.nki.faults import fault, report
 from nkipy_nki.neuronxcc.nki.grids import grid_of
 from nkipy_nki.neuronxcc.nki.state import State, keeping, settle
 from nkipy_nki.neuronxcc.nki.tiles import Tile
+from nkipy_nki.options import FIRST, checked, target_of
 from nkipy_nki.running import Grid, current, is_running
 from nkipy_nki.simulation import Simulation, Simulator
 from nkipy_nki.tensors import NkiTensor
@@ -105,6 +106,7 @@ class Kernel:
         self, target: str | Chip | None, findings: Mapping[str, str] | None
     ) -> Simulator:
         programs: Any = _Programs(self)
+        target = target_of(self.options, target)
         return Simulator(programs, 1, target, findings, first=True)
 
 
@@ -217,8 +219,16 @@ def _require_written(views: Any) -> None:
 
 # -- decorators ------------------------------------------------------------------------
 def _decorator(func: Any, mode: str, **options: Any) -> Any:
+    if options:
+        name = mode if mode in ("baremetal", "trace") else "jit"
+        options = checked(f"nki.{name}", options, FIRST)
     if func is None:
-        return functools.partial(_decorator, mode=mode, **options)
+        return functools.partial(_kernel_of, mode, options)
+    return _kernel_of(mode, options, func)
+
+
+def _kernel_of(mode: str, options: dict[str, Any], func: Any) -> Any:
+    """A kernel with options that were looked at."""
     if isinstance(func, Kernel):
         return Kernel(func.func, mode, func.grid, {**func.options, **options})
     if not callable(func):
@@ -233,10 +243,11 @@ def jit(func: Any = None, mode: str = "auto", **options: Any) -> Any:
         func: the function.
         mode: ``"auto"``, ``"simulation"``, ``"baremetal"``, ``"benchmark"``,
             ``"profile"``, ``"torchxla"`` or ``"jax"``. All run by the simulator.
-        options: of the vendor's compiler, which the simulator does not look at.
+        options: ``platform_target`` is the target unless a call is told another. A
+            warning says of all others that they have no effect.
 
     Raises:
-        NkiValidationError: there is no such mode.
+        NkiValidationError: there is no such mode, or target.
     """
     if mode not in _MODES:
         raise NkiValidationError(f"nki.jit: mode={mode!r} is none of {list(_MODES)}")
