@@ -110,7 +110,8 @@ def check(arguments: Sequence[str], *, is_module: bool, strict: bool) -> Checked
         is_module: whether it is a module.
         strict: whether warnings count as errors.
     """
-    failure, refused = "", ()
+    failure = ""
+    refused: tuple[Finding, ...] = ()
     with collecting() as collector:
         try:
             _run(arguments, is_module)

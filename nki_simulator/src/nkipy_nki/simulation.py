@@ -363,7 +363,7 @@ def _value(run: Run, view: View, arguments: Arguments) -> Any:
 def _needs_shared(run: Run) -> bool:
     """Whether a result that is one core's own is none; not where ranks share an HBM."""
     core = run.core
-    return core is None or core.together.lnc > 1 or not core.together.hbm_groups
+    return core is None or core.group.lnc > 1 or not core.group.hbm_groups
 
 
 def _require_result(run: Run, view: View) -> None:
