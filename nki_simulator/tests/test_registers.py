@@ -129,7 +129,7 @@ def test_python_cannot_ask_what_is_in_a_register(
         (lambda x: nisa.register_alloc(x), "must have one element"),
         (lambda x: nisa.register_alloc(1.5), "must be an int of 32 bits"),
         (lambda x: nisa.register_alloc(1 << 32), "must be an int of 32 bits"),
-        (lambda x: nisa.register_alloc("a"), "src is str"),
+        (lambda x: nisa.register_alloc("a"), "src is 'a'"),
         (lambda x: nisa.register_move(x, 1), "dst is a tensor"),
         (lambda x: nisa.register_store(x[:1, :1], 1), "src is 1, and must be"),
         (lambda x: nisa.scalar_store(x[:1, :1], 1), "must be an NkiScalar"),

@@ -104,6 +104,10 @@ def _problems(instruction: Instruction, chip: Chip) -> Iterator[str]:
         if problem := _operation_problem(instruction.attributes[name], allowed, chip):
             yield f"{name} {problem}"
             return
+    for name in record.flags:
+        if problem := _flag_problem(record, name, instruction.attributes[name]):
+            yield problem
+            return
     engine = instruction.engine
     if engine.value and engine not in record.engines:
         names = ", ".join(e.name for e in record.engines)
@@ -115,6 +119,16 @@ def _problems(instruction: Instruction, chip: Chip) -> Iterator[str]:
     for rule_of_all in record.rules:
         if problem := rule_of_all(instruction, chip):
             yield problem
+
+
+def _flag_problem(record: InstructionRecord, name: str, flag: Any) -> str | None:
+    """What is wrong with a truth value."""
+    if flag is True or flag is False:
+        return None
+    default = record.signature.parameters[name].default
+    if flag in (0, 1) or (flag is None and default is None):
+        return None
+    return f"{name} is {flag!r}, and must be True or False"
 
 
 def _operation_problem(name: Any, rule: OperationRule, chip: Chip) -> str | None:
@@ -154,7 +168,8 @@ def _operand_problem(operand: Any, rule: OperandRule) -> str | None:
         return None if rule.register else "is a register, and must be a tensor"
     if isinstance(operand, (int, float)):
         return None if rule.scalar else f"is {operand!r}, and must be {rule.wanted}"
-    return f"is {type(operand).__name__}, and must be {rule.wanted}"
+    given = repr(operand) if isinstance(operand, str) else type(operand).__name__
+    return f"is {given}, and must be {rule.wanted}"
 
 
 def _view_problem(view: View, rule: OperandRule) -> str | None:

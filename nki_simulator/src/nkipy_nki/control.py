@@ -16,7 +16,7 @@ from nkipy_nki.isa.registers import register_move
 from nkipy_nki.iterations import Iterations
 from nkipy_nki.program import Loop, Register
 from nkipy_nki.registers import NkiScalar, VirtualRegister, new_register
-from nkipy_nki.running import current, invalid, is_running, kernel_line
+from nkipy_nki.running import current, invalid, is_running, kernel_line, whole_number
 
 __all__ = [
     "affine_range",
@@ -38,10 +38,13 @@ def _range(name: str, bounds: tuple[Any, ...]) -> range:
         if isinstance(bound, VirtualRegister):
             raise TypeError(
                 f"nl.{name} takes numbers, and a register's value is not known when "
-                "the program is made: use nl.fori_loop"
+                f"the program is made: use nl.fori_loop\n  at {kernel_line()}"
             )
+    if not 1 <= len(bounds) <= 3:
+        raise invalid(f"nl.{name} takes 1 to 3 bounds, not {len(bounds)}")
+    numbers = [whole_number(bound, f"nl.{name}: a bound") for bound in bounds]
     warn_deprecated(f"nl.{name} is deprecated: use range")
-    return range(*bounds)
+    return range(*numbers)
 
 
 def affine_range(*args: Any, **hints: Any) -> Any:
@@ -123,6 +126,7 @@ def fori_loop(
         NkiValidationError: a bound has 64 bits, `step` is not positive, or the loop is
             inside of ``no_reorder``.
     """
+    _require_function("nl.fori_loop", body_fun)
     counter, body = _counted("nl.fori_loop", lower, upper, step)
     with body:
         body_fun(counter)
@@ -144,6 +148,11 @@ def _counted(
     bounds = (_bound(lower), _bound(upper), step)
     loop = Loop(counter.register, bounds, line=kernel_line())
     return counter, run.loop(loop)
+
+
+def _require_function(function: str, given: Any) -> None:
+    if not callable(given):
+        raise invalid(f"{function}: body_fun is {given!r}, and must be a function")
 
 
 def _require_bound(function: str, name: str, bound: Any) -> None:
@@ -177,6 +186,7 @@ def while_loop(init: Any, body_fun: Callable[..., Any]) -> None:
     """
     run = current("nl.while_loop")
     condition = new_register(VirtualRegister)
+    _require_function("nl.while_loop", body_fun)
     _require_condition("init", init)
     kind = NkiScalar if isinstance(init, NkiScalar) else VirtualRegister
     register_move(condition, init)
@@ -219,12 +229,14 @@ def no_reorder() -> Iterator[None]:
 
 def program_id(axis: int = 0) -> int:
     """Which program of the grid this is, along an axis."""
-    return current("nl.program_id").grid.program_id(axis)
+    grid = current("nl.program_id").grid
+    return grid.program_id(whole_number(axis, "nl.program_id: axis"))
 
 
 def num_programs(axes: int = 0) -> int:
     """How many programs the grid has along an axis; 1 without a grid."""
-    return current("nl.num_programs").grid.num_programs(axes)
+    grid = current("nl.num_programs").grid
+    return grid.num_programs(whole_number(axes, "nl.num_programs: axes"))
 
 
 def program_ndim() -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["NkiError", "NkiProgramError", "NkiValidationError"]
+__all__ = ["NkiError", "NkiProgramError", "NkiValidationError", "add_line"]
 
 
 class NkiError(Exception):
@@ -23,6 +23,16 @@ class NkiValidationError(NkiError, AssertionError):
     """
 
     finding: Any = None
+
+
+#: What stands before a line of the kernel in an error's text.
+_AT = "\n  at "
+
+
+def add_line(error: NkiError, line: Any) -> None:
+    """Let an error say the kernel's line, unless it does already."""
+    if _AT not in str(error):
+        error.args = (f"{error}{_AT}{line}",)
 
 
 class NkiProgramError(NkiError, ValueError):

@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from operator import index as as_int
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
+import numpy as np
+
 from nkipy_nki.gathering import run_time_index
 from nkipy_nki.iterations import Iterations
 from nkipy_nki.program import Dynamic, Register, View
+from nkipy_nki.running import whole_number
 from nkipy_nki.views import (
     axis_of,
     is_fixed,
@@ -154,7 +157,7 @@ def _range(view: View, axis: int, part: range) -> _Pick:
 
 def _dynamic_slice(view: View, axis: int, part: DynamicSlice) -> _Pick:
     what = _text(view, axis, part)
-    extent, size = view.shape[axis], as_int(part.size)
+    extent, size = view.shape[axis], whole_number(part.size, f"{what}: the size")
     if size < 1:
         refuse(view, what, f"the size is {size}, and must be positive")
     if size > extent:
@@ -187,6 +190,8 @@ def _number(view: View, axis: int, part: Any) -> _Pick:
 
 def _is_number(given: Any) -> bool:
     """Whether an index is known when it is given; a register's value is not."""
+    if isinstance(given, np.ndarray) and (given.ndim or given.dtype.kind not in "iu"):
+        return False
     return hasattr(given, "__index__") and not hasattr(given, "register")
 
 

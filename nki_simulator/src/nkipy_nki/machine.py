@@ -123,7 +123,10 @@ class Machine:
             return number
         held = self.registers.get(number.id)
         if held is None:
-            raise NkiValidationError("a register is read that was never set")
+            raise NkiValidationError(
+                f"register {number.id} is read, and was never set: set it with "
+                "nisa.register_alloc(value), register_move or register_load"
+            )
         return held
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from operator import index as as_int
 from typing import Any, NoReturn, TypeVar
 
 from nkipy_nki.dtypes import DTypeRecord, find_dtype
 from nkipy_nki.gathering import add_index, run_time_index, vector_of
 from nkipy_nki.program import Dynamic, View
+from nkipy_nki.running import whole_number
 from nkipy_nki.views import axis_of, derive, out_of_bounds, refuse, require_bits
 
 V = TypeVar("V", bound=View)
@@ -46,13 +46,15 @@ def access(
         dtype: what the bytes are read as; strides and offset are in its elements.
     """
     record = view.dtype if dtype is None else find_dtype(dtype)
-    pairs = [tuple(as_int(number) for number in pair) for pair in pattern]
+    pairs = _pairs(view, pattern)
     what = f"ap({[list(pair) for pair in pairs]})"
     require_bits(view, record, what)
     record = view.dtype if record == view.dtype else record
     _require_pattern(view, pairs, what)
     strides, shape = [list(numbers) for numbers in zip(*pairs)]
-    start = _in(record, view, view.offset, what) + (0 if offset is None else offset)
+    start = _in(record, view, view.offset, what)
+    if offset is not None:
+        start += whole_number(offset, f"{what}: offset")
     if view.region.is_on_chip:
         _require_partitions(view, record, start, strides, shape, what)
     if scalar_offset is not None and vector_offset is not None:
@@ -71,6 +73,18 @@ def access(
     limit = _limit(view, record, axis, start, step, strides, shape)
     dynamic = replace(dynamic, step=step, limit=limit)
     return add_index(view, start, shape, strides, dynamic, before=None, dtype=record)
+
+
+def _pairs(view: View, pattern: Any) -> list[tuple[int, ...]]:
+    """Strides and counts that a kernel gives."""
+    what = f"ap({pattern!r})"
+    if isinstance(pattern, (tuple, list)):
+        if all(isinstance(pair, (tuple, list)) for pair in pattern):
+            return [
+                tuple(whole_number(n, f"{what}: a stride or count") for n in pair)
+                for pair in pattern
+            ]
+    refuse(view, what, "a pattern is [stride, count] of each dimension")
 
 
 def _require_pattern(view: View, pairs: list[tuple[int, ...]], what: str) -> None:

@@ -24,6 +24,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -213,6 +214,15 @@ class InstructionRecord:
     since: int = 2
     until: int | None = None
     module: str = ""
+
+    @cached_property
+    def flags(self) -> tuple[str, ...]:
+        """The attributes that are truth values, or None if that is their default."""
+        return tuple(
+            name
+            for name, parameter in self.signature.parameters.items()
+            if str(parameter.annotation).startswith("bool")
+        )
 
     def __repr__(self) -> str:
         return f"<record of {self.name}>"

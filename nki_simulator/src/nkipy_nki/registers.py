@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 from nkipy_nki.program import Register
 from nkipy_nki.records import INSTRUCTIONS
-from nkipy_nki.running import current, emit, invalid
+from nkipy_nki.running import current, emit, invalid, kernel_line
 
 __all__ = ["BITS", "NkiScalar", "VirtualRegister", "new_register"]
 
@@ -40,7 +40,8 @@ class VirtualRegister:
         return f"<{type(self).__name__} {self.register.id}>"
 
     def _refuse(self, what: str) -> NoReturn:
-        raise TypeError(f"{what} of a register cannot be: {_WAYS_OUT}")
+        text = f"{what} of a register, {self!r}, cannot be: {_WAYS_OUT}"
+        raise TypeError(f"{text}\n  at {kernel_line()}")
 
     def __bool__(self) -> bool:
         self._refuse("the truth")
@@ -53,6 +54,22 @@ class VirtualRegister:
 
     def __float__(self) -> float:
         self._refuse("float()")
+
+
+def _refusal(method: str) -> Any:
+    def refuse(self: VirtualRegister, *others: Any) -> NoReturn:
+        self._refuse(f"{method}, which a scalar of nisa.scalar_load has,")
+
+    refuse.__name__ = method
+    return refuse
+
+
+for _name in ("add", "sub", "mul", "floordiv", "mod", "truediv"):
+    setattr(VirtualRegister, f"__{_name}__", _refusal(f"__{_name}__"))
+    setattr(VirtualRegister, f"__r{_name}__", _refusal(f"__r{_name}__"))
+for _name in ("lt", "le", "gt", "ge", "eq", "ne", "neg", "pos"):
+    setattr(VirtualRegister, f"__{_name}__", _refusal(f"__{_name}__"))
+VirtualRegister.__hash__ = object.__hash__  # type: ignore[method-assign]
 
 
 class NkiScalar(VirtualRegister):

@@ -7,13 +7,15 @@ the cores of one logical core do not meet.
 from __future__ import annotations
 
 import sys
+import sysconfig
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache
+from operator import index
 from pathlib import Path
-from types import FrameType
+from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +23,7 @@ import numpy as np
 from nkipy.chips import Chip
 from nkipy_nki.checking import check, operand_of
 from nkipy_nki.engines import Engine
-from nkipy_nki.errors import NkiValidationError
+from nkipy_nki.errors import NkiError, NkiValidationError, add_line
 from nkipy_nki.findings import Findings
 from nkipy_nki.machine import Machine
 from nkipy_nki.memory import Memory
@@ -41,10 +43,22 @@ from nkipy_nki.records import InstructionRecord, OperationRule
 if TYPE_CHECKING:
     from nkipy_nki.cores import Core
 
-__all__ = ["Run", "current", "emit", "invalid", "kernel_line", "running"]
+__all__ = [
+    "Run",
+    "current",
+    "emit",
+    "invalid",
+    "kernel_line",
+    "line_of",
+    "running",
+    "telling_lines",
+    "whole_number",
+]
 
 _CURRENT: ContextVar[Run | None] = ContextVar("nkipy_nki_run", default=None)
 _OURS = str(Path(__file__).parent) + "/"
+_NUMPY = str(Path(np.__file__).parent) + "/"
+_PYTHON = sysconfig.get_path("stdlib") + "/"
 
 
 @dataclass(frozen=True)
@@ -253,11 +267,16 @@ def emit(
     for attribute, value in attributes.items():
         if isinstance(value, (list, tuple, np.generic)):
             attributes[attribute] = _plain(value)
+    engine = attributes.get("engine") or Engine.unknown
+    if not isinstance(engine, Engine):
+        raise invalid(_not_an_engine(record, engine))
+    if name is not None and not isinstance(name, str):
+        raise invalid(f"nki.isa.{record.name}: name is {name!r}, and must be a str")
     made = Instruction(
         record,
         {n: operand_of(given) for n, given in operands.items()},
         attributes,
-        attributes.get("engine") or Engine.unknown,
+        engine,
         line or kernel_line(),
         name or "",
     )
@@ -266,6 +285,11 @@ def emit(
             attributes[attribute] = _operation(made, attribute, rule, run.findings)
     run.add(made)
     return made
+
+
+def _not_an_engine(record: InstructionRecord, given: Any) -> str:
+    names = ", ".join(f"nisa.engine.{engine.name}" for engine in record.engines)
+    return f"nki.isa.{record.name}: engine is {given!r}, and may be {names}"
 
 
 def _plain(value: Any) -> Any:
@@ -289,8 +313,10 @@ def _operation(
 
 @lru_cache(maxsize=1024)
 def is_ours(file: str) -> bool:
-    """Whether a file of sources is this package's."""
-    return file.startswith((_OURS, "<nki."))
+    """Whether a file is of this package, or of a library that calls it: no kernel's."""
+    if file.startswith((_OURS, "<nki.", _NUMPY)):
+        return True
+    return file.startswith(_PYTHON) and "-packages" not in file
 
 
 def kernel_line() -> Line:
@@ -302,6 +328,43 @@ def kernel_line() -> Line:
             return Line(code.co_filename, frame.f_lineno, code.co_name)
         frame = frame.f_back
     return NOWHERE
+
+
+def line_of(at: TracebackType | None) -> Line:
+    """The innermost line of a traceback that is not of this package."""
+    line = NOWHERE
+    while at is not None:
+        code = at.tb_frame.f_code
+        if not is_ours(code.co_filename):
+            line = Line(code.co_filename, at.tb_lineno, code.co_name)
+        at = at.tb_next
+    return line
+
+
+@contextmanager
+def telling_lines() -> Iterator[None]:
+    """Let each error of a kernel say in which of its lines it was made."""
+    try:
+        yield
+    except NkiError as error:
+        line = line_of(error.__traceback__)
+        if line is not NOWHERE:
+            add_line(error, line)
+        raise
+
+
+def whole_number(value: Any, what: str) -> int:
+    """A whole number that a kernel gives.
+
+    Raises:
+        NkiValidationError: it is none, or only the run knows it.
+    """
+    if isinstance(value, int) or (
+        hasattr(value, "__index__") and not hasattr(value, "register")
+    ):
+        return index(value)
+    why = ", whose value only the run knows" if hasattr(value, "register") else ""
+    raise invalid(f"{what} is {value!r}{why}, and must be a whole number")
 
 
 def invalid(text: str) -> NkiValidationError:

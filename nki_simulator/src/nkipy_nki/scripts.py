@@ -11,13 +11,11 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any
 
 from nkipy_nki.errors import NkiError
 from nkipy_nki.findings import JSON_VERSION, REFUSED, Finding, collecting
-from nkipy_nki.program import NOWHERE, Line
-from nkipy_nki.running import is_ours
+from nkipy_nki.running import line_of
 
 __all__ = ["FAILED", "FOUND", "MISUSE", "Checked", "check"]
 
@@ -149,19 +147,8 @@ def _in_a_line(error: BaseException) -> str:
 
 def _finding_of(error: NkiError) -> Finding:
     """What an error tells that no switch is for."""
-    line = _line_of(error.__traceback__)
+    line = line_of(error.__traceback__)
     return Finding(REFUSED, "error", str(error).partition("\n  at ")[0], *line)
-
-
-def _line_of(at: TracebackType | None) -> Line:
-    """The innermost line of a traceback that is not of this package."""
-    line = NOWHERE
-    while at is not None:
-        code = at.tb_frame.f_code
-        if not is_ours(code.co_filename):
-            line = Line(code.co_filename, at.tb_lineno, code.co_name)
-        at = at.tb_next
-    return line
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from nkipy_nki.precision import is_precise
 from nkipy_nki.program import NOWHERE, Line, Program, View, whole
 from nkipy_nki.regions import MemoryRegion
 from nkipy_nki.results import require_written
-from nkipy_nki.running import Grid, Run, running
+from nkipy_nki.running import Grid, Run, kernel_line, running, telling_lines
 from nkipy_nki.targets import target_chip
 from nkipy_nki.tensors import as_tensor
 from nkipy_nki.timing import Report, Trace, schedule
@@ -227,7 +227,7 @@ class CoreRun(Run):
     def call(self, function: Callable[..., Any], arguments: Arguments) -> Any:
         """Run a kernel's function: its result, with tensors in it."""
         tensors = [as_tensor(whole(self._input(a, function))) for a in arguments.arrays]
-        with running(self):
+        with running(self), telling_lines():
             returned = arguments.call(function, tensors)
         self.require_no_open_loop()
         return returned
@@ -336,6 +336,9 @@ def results_of(run: Run, returned: Any) -> Returned:
     def place(value: Any) -> Any:
         if isinstance(value, (tuple, list)):
             return tuple(place(part) for part in value)
+        if hasattr(value, "register"):
+            text = f"the kernel returns {value!r}, and results must be tensors"
+            run.findings.report("wrong-operand", text, kernel_line())
         if not isinstance(value, View):
             return value
         for number, view in enumerate(views):

@@ -225,8 +225,15 @@ class NkiTensor(View):
         return gathering.indirect(self, index, num_elem)
 
     # -- what it is not ----------------------------------------------------------------
-    #: NumPy's operators leave it to the tensor's own.
-    __array_ufunc__ = None
+    def __array_ufunc__(self, ufunc: Any, *args: Any, **kwargs: Any) -> NoReturn:
+        self._refuse_numpy(ufunc)
+
+    def _refuse_numpy(self, ufunc: Any) -> NoReturn:
+        name = getattr(ufunc, "__name__", ufunc)
+        self._refuse(f"a tensor is no array: use nl.{name} instead of np.{name}")
+
+    def __array__(self, *args: Any, **kwargs: Any) -> NoReturn:
+        self._refuse("a tensor is no array: its elements are known at run time only")
 
     def __bool__(self) -> bool:
         way = "its elements are known at run time only; nl.where chooses by them"
@@ -326,7 +333,34 @@ def _require_shape(shape: Any, region: Any, chip: Chip) -> tuple[int, ...]:
             f"a tensor of shape {list(counts)} is larger than the memory of a "
             f"{chip.name}"
         )
-    return tuple(map(int, counts))
+    sizes = tuple(map(int, counts))
+    if region.is_on_chip and len(sizes) < 2:
+        raise invalid(
+            f"a tensor in {region.value} has the shape {list(sizes)}, and must have "
+            "two dimensions at least: partitions, and elements in each"
+        )
+    return sizes
+
+
+def _require_address(address: Any, region: MemoryRegion) -> None:
+    """Refuse what is no place on the chip.
+
+    Raises:
+        NkiValidationError: so it is.
+    """
+    if address is None:
+        return
+    if not region.is_on_chip:
+        raise invalid(f"address is {address!r}, and a tensor in HBM can have none")
+    if (
+        isinstance(address, (tuple, list))
+        and len(address) == 2
+        and all(map(_is_count, address))
+    ):
+        return
+    raise invalid(
+        f"address is {address!r}, and must be a partition and a byte in it, from 0 on"
+    )
 
 
 def _is_count(value: Any) -> bool:
@@ -341,6 +375,7 @@ def place_tensor(
     """A new tensor of the current run, with other fields of its allocation."""
     run = current("nl.ndarray")
     counts = _require_shape(shape, region, run.chip)
+    _require_address(fields.get("address"), region)
     made = run.allocate(
         region=region,
         shape=counts,

@@ -12,13 +12,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from operator import index as as_int
 from typing import Any, NoReturn, TypeVar
 
 from nkipy_nki.dtypes import DTypeRecord, find_dtype
 from nkipy_nki.errors import NkiValidationError
 from nkipy_nki.program import Dynamic, View, contiguous_strides, runs_of
-from nkipy_nki.running import current, is_running, kernel_line
+from nkipy_nki.running import current, is_running, kernel_line, whole_number
 
 V = TypeVar("V", bound=View)
 
@@ -95,7 +94,7 @@ def axis_of(view: View, dim: Any, what: str, *, more: int = 0) -> int:
         more: how many dimensions there are beyond the view's.
     """
     ndim = len(view.shape) + more
-    axis = as_int(dim)
+    axis = whole_number(dim, f"{what}: dim")
     if not -ndim <= axis < ndim:
         refuse(view, what, f"dim {axis} of {ndim} dimensions")
     return axis % ndim
@@ -131,7 +130,7 @@ def require_direct(view: View, what: str) -> None:
 def sizes_of(view: View, shape: Any, what: str) -> tuple[int, ...]:
     """A shape that was given: positive numbers."""
     given = shape if isinstance(shape, (tuple, list)) else (shape,)
-    sizes = tuple(as_int(size) for size in given)
+    sizes = tuple(whole_number(size, f"{what}: a size") for size in given)
     if any(size < 1 for size in sizes):
         refuse(view, what, f"the shape {list(sizes)} has a size that is not positive")
     return sizes
@@ -150,6 +149,8 @@ def is_contiguous(view: View) -> bool:
 # -- order, size-1 dimensions ----------------------------------------------------------
 def permute(view: V, dims: Any) -> V:
     """The dimensions in another order: `dims` names for each which it is."""
+    if not isinstance(dims, (tuple, list)):
+        refuse(view, f"permute({dims!r})", "dims must be a tuple of dimensions")
     what = f"permute({tuple(dims)})"
     axes = [axis_of(view, dim, what) for dim in dims]
     if sorted(axes) != list(range(len(view.shape))):

@@ -190,6 +190,9 @@ def _modes(made: Instruction, chip: Chip) -> str | None:
         if not isinstance(given, kind):
             allowed = ", ".join(map(repr, kind))
             return f"{name} is {given!r}, and may be {allowed}"
+    priority = made.attributes.get("priority")
+    if priority is not None and not isinstance(priority, int):
+        return f"priority is {priority!r}, and must be a whole number"
     return None
 
 

@@ -80,6 +80,8 @@ def full(
         NkiValidationError: there can be no such tensor, or the number does not fit it.
     """
     made = new_tensor(shape, dtype, buffer, name)
+    if isinstance(fill_value, str) or not hasattr(fill_value, "__float__"):
+        raise refuse("full", f"fill_value is {fill_value!r}, and must be a number")
     value = float(fill_value) if made.dtype.is_float else fill_value
     if buffer.is_on_chip:
         memset(made, value)
@@ -235,7 +237,7 @@ def shared_identity_matrix(n: int, dtype: Any = "uint8", dst: Any = None) -> Nki
     Raises:
         NkiValidationError: `n` is out of bounds, or `dst` another tile.
     """
-    if not 1 <= n <= 128:
+    if not isinstance(n, int) or not 1 <= n <= 128:
         raise refuse("shared_identity_matrix", f"n is {n!r}, and must be 1 to 128")
     element = find_dtype(dtype)
     made = new_tile((n, n), element) if dst is None else as_tile(dst, "dst")

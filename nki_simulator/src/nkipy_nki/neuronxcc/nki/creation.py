@@ -13,7 +13,7 @@ from nkipy_nki.neuronxcc.nki.issuing import constant, fill, issue, require_tile
 from nkipy_nki.neuronxcc.nki.state import settle, state
 from nkipy_nki.neuronxcc.nki.tiles import Tile, allocate
 from nkipy_nki.regions import MemoryRegion
-from nkipy_nki.running import current, kernel_line
+from nkipy_nki.running import current, kernel_line, whole_number
 
 __all__ = [
     "empty_like",
@@ -34,6 +34,9 @@ _SBUF = MemoryRegion.sbuf
 class par_dim(int):
     """The number of partitions, in a shape: ``nl.par_dim(128)``."""
 
+    def __new__(cls, count: Any) -> par_dim:
+        return super().__new__(cls, whole_number(count, "nl.par_dim: the number"))
+
     def __repr__(self) -> str:
         return f"nl.par_dim({int(self)})"
 
@@ -45,7 +48,7 @@ def _arranged(shape: Any, region: MemoryRegion) -> tuple[tuple[int, ...], int]:
     except TypeError:
         given = (shape,)
     marked = [i for i, count in enumerate(given) if isinstance(count, par_dim)]
-    sizes = tuple(int(count) for count in given)
+    sizes = tuple(whole_number(n, f"a size of the shape {shape!r}") for n in given)
     if any(count < 1 for count in sizes):
         raise NkiValidationError(f"the shape is {list(sizes)}\n  at {kernel_line()}")
     if len(marked) > 1:

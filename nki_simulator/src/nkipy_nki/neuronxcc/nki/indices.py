@@ -15,6 +15,7 @@ import numpy as np
 
 from nkipy_nki.errors import NkiValidationError
 from nkipy_nki.neuronxcc.nki.faults import fault
+from nkipy_nki.running import whole_number
 
 __all__ = ["Grid", "Mask", "arange", "as_mask", "broadcast_shapes", "mgrid"]
 
@@ -390,7 +391,7 @@ def _compared(name: str, difference: Grid) -> Mask:
 
 def arange(*args: Any) -> Grid:
     """``arange(stop)``, ``arange(start, stop)`` or ``arange(start, stop, step)``."""
-    numbers = range(*map(operator.index, args))
+    numbers = range(*[whole_number(given, "nl.arange: a bound") for given in args])
     if not numbers:
         raise NkiValidationError(f"nl.arange{args} has no elements")
     return Grid((len(numbers),), numbers.start, (numbers.step,))

@@ -41,7 +41,7 @@ from nkipy_nki.neuronxcc.nki.moving import product, transposed
 from nkipy_nki.neuronxcc.nki.reductions import reduced
 from nkipy_nki.neuronxcc.nki.state import settle
 from nkipy_nki.neuronxcc.nki.tiles import Fresh, Tile, allocate, stretched
-from nkipy_nki.running import kernel_line
+from nkipy_nki.running import kernel_line, whole_number
 
 _UNKNOWN = Engine.unknown
 _FLOAT32 = DTYPES["float32"]
@@ -459,6 +459,11 @@ def reciprocal(
     return _like("reciprocal", tile, dtype, {"data": tile}, mask)
 
 
+def _sizes(shape: Any) -> tuple[int, ...]:
+    given = shape if isinstance(shape, (tuple, list)) else (shape,)
+    return tuple(whole_number(n, f"a size of the shape {shape!r}") for n in given)
+
+
 def memset(
     shape: Any,
     value: Any,
@@ -471,7 +476,7 @@ def memset(
     """A new tile in the SBUF of one number."""
     settle()
     element = find_dtype(dtype)
-    tile = Tile(allocate(tuple(int(n) for n in shape), element, SBUF))
+    tile = Tile(allocate(_sizes(shape), element, SBUF))
     fill(tile, value, mask)
     if mask is not None:
         tile.valid = as_mask(mask).broadcast(tuple(tile.tile_shape))

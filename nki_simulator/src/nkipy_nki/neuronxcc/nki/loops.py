@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +20,7 @@ from nkipy_nki.neuronxcc.nki.tiles import Tile, allocate
 from nkipy_nki.operators import find_operation
 from nkipy_nki.program import Instruction, Line
 from nkipy_nki.regions import MemoryRegion
-from nkipy_nki.running import current, kernel_line
+from nkipy_nki.running import current, invalid, kernel_line, whole_number
 
 __all__ = ["affine_range", "loop_reduce", "sequential_range", "static_range"]
 
@@ -79,7 +78,10 @@ class _Range:
                     "dynamic_control_flow_not_supported",
                     f"nl.{name} takes numbers, and not {given!r}",
                 )
-        self.numbers = range(*map(operator.index, args))
+        if not 1 <= len(args) <= 3:
+            raise invalid(f"nl.{name} takes 1 to 3 bounds, not {len(args)}")
+        bounds = [whole_number(given, f"nl.{name}: a bound") for given in args]
+        self.numbers = range(*bounds)
         self._is_parallel = is_parallel
 
     def __len__(self) -> int:

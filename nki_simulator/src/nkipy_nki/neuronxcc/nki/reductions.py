@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from operator import index
 from typing import Any
 
 from nkipy_nki.dtypes import DTYPES, DTypeRecord, find_dtype
@@ -15,7 +14,7 @@ from nkipy_nki.neuronxcc.nki.indices import as_mask
 from nkipy_nki.neuronxcc.nki.issuing import in_sbuf, made, on_chip
 from nkipy_nki.neuronxcc.nki.tiles import Tile
 from nkipy_nki.operators import OPERATIONS, find_operation
-from nkipy_nki.running import kernel_line
+from nkipy_nki.running import kernel_line, whole_number
 from nkipy_nki.tensors import NkiTensor
 
 __all__ = ["all", "max", "mean", "min", "prod", "rms_norm", "softmax", "sum", "var"]
@@ -27,7 +26,8 @@ def axes_of(tile: Tile, axis: Any, what: str) -> tuple[int, ...]:
     """The dimensions that are named, in order."""
     given = axis if isinstance(axis, (tuple, list)) else (axis,)
     dims = len(tile.tile_shape)
-    found = sorted({index(a) + dims if index(a) < 0 else index(a) for a in given})
+    numbers = [whole_number(a, f"{what}: axis") for a in given]
+    found = sorted({a + dims if a < 0 else a for a in numbers})
     if not found or found[0] < 0 or found[-1] >= dims:
         raise NkiValidationError(
             f"{what}: axis is {axis!r}, of a tile of shape {list(tile.shape)}"
