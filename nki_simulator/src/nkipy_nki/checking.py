@@ -105,9 +105,11 @@ def _problems(instruction: Instruction, chip: Chip) -> Iterator[str]:
             yield f"{name} {problem}"
             return
     for name in record.flags:
-        if problem := _flag_problem(record, name, instruction.attributes[name]):
-            yield problem
-            return
+        flag = instruction.attributes[name]
+        if flag is not True and flag is not False:
+            if problem := _flag_problem(record, name, flag):
+                yield problem
+                return
     engine = instruction.engine
     if engine.value and engine not in record.engines:
         names = ", ".join(e.name for e in record.engines)
@@ -123,8 +125,6 @@ def _problems(instruction: Instruction, chip: Chip) -> Iterator[str]:
 
 def _flag_problem(record: InstructionRecord, name: str, flag: Any) -> str | None:
     """What is wrong with a truth value."""
-    if flag is True or flag is False:
-        return None
     default = record.signature.parameters[name].default
     if flag in (0, 1) or (flag is None and default is None):
         return None

@@ -127,7 +127,7 @@ _KINDS = (
         ("operand", "count", "position"),
     ),
     FindingKind(
-        _COMPILER, "warning", "what no chip has: the compiler refuses operations"
+        _COMPILER, "warning", "an operation, or a branch on elements, of no chip"
     ),
     FindingKind(
         *(
@@ -275,13 +275,14 @@ class Findings:
         if level == "off":
             return
         finding = Finding(kind, level, message, *line, instruction, details)
-        if level == "warning" and any(
+        goes_on = level == "warning" or (self._collector and kind in _GO_ON)
+        if goes_on and any(
             (f.kind, f.file, f.line) == (kind, line.file, line.number)
             for f in self.found
         ):
             return
         self.found.append(finding)
-        if self._collector is not None and (level == "warning" or kind in _GO_ON):
+        if self._collector is not None and goes_on:
             return
         text = f"{f'{instruction}: ' if instruction else ''}{message} [{kind}]"
         text += f"\n  at {line} in {line.function}"

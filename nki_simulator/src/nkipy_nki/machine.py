@@ -11,7 +11,7 @@ from nkipy.chips import Chip
 from nkipy_nki.accumulators import ReduceRegisters
 from nkipy_nki.dtypes import DTYPES, narrow, widen
 from nkipy_nki.engines import Engine
-from nkipy_nki.errors import NkiValidationError
+from nkipy_nki.errors import NkiError, NkiValidationError, add_line
 from nkipy_nki.findings import Findings
 from nkipy_nki.generators import Generators
 from nkipy_nki.memory import Memory, Storage
@@ -84,7 +84,11 @@ class Machine:
         """What the counter of a loop runs through, as the bounds are when it begins."""
         assert loop.bounds is not None
         lower, upper, step = loop.bounds
-        return range(self.value(lower), self.value(upper), step)
+        try:
+            return range(self.value(lower), self.value(upper), step)
+        except NkiError as error:
+            add_line(error, loop.line)
+            raise
 
     def run_loop(self, loop: Loop, counts: range | None = None) -> None:
         """Run a loop, for those values of its counter if they are given."""
@@ -100,7 +104,11 @@ class Machine:
     @np.errstate(all="ignore")
     def execute(self, instruction: Instruction) -> None:
         """Carry out one instruction."""
-        instruction.record.meaning(Call(self, instruction))
+        try:
+            instruction.record.meaning(Call(self, instruction))
+        except NkiError as error:
+            add_line(error, instruction.line)
+            raise
         for observe in self.observers:
             observe(self, instruction)
 

@@ -56,7 +56,9 @@ def _copy(call: Call) -> None:
     taken = call.elements_at(src, offsets[meant], "src")
     fill[meant] = convert(taken, src.dtype, dst.dtype)
     where = _positions(call, "dst", dst)
-    call.store_at(dst, where[where >= 0], fill[where >= 0])
+    written = where[where >= 0]
+    call.require_apart(dst, written, "dst")
+    call.store_at(dst, written, fill[where >= 0])
 
 
 def _copy_where(call: Call) -> None:
