@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,14 @@ import nkipy_nki.isa as nisa
 import nkipy_nki.language as nl
 import nkipy_nki.neuronxcc.nki as first_nki
 import nkipy_nki.neuronxcc.nki.language as first_nl
+from nkipy_nki.records import INSTRUCTIONS, InstructionRecord
+from tests.support.nki.samples import emit_sample, prepared
+
+RECORDS = [
+    record
+    for _, record in sorted(INSTRUCTIONS.items())
+    if any(True for _ in record.samples())
+]
 
 X = np.arange(128 * 64, dtype=np.float32).reshape(128, 64)
 Call = Callable[[Any], Any]
@@ -209,3 +218,25 @@ def test_a_register_is_still_a_key() -> None:
         assert len({one, two, one}) == 2
 
     nki.simulate(kernel).run(X.copy())
+
+
+# -- anything for each parameter -------------------------------------------------------
+ANYTHING = [
+    *("text", None, -1, 3.5, 1 << 40, float("nan"), 1j, True),
+    *((), (1, 2, 3), [[1, "a"]], {}, object(), np.ones(3), np.ones(())),
+]
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=lambda record: record.name)
+def test_an_instruction_takes_a_value_or_refuses_it(record: InstructionRecord) -> None:
+    """No value of any kind for a parameter is another error than the language's."""
+    sample = next(iter(record.samples()))
+    run, operands = prepared(record, sample)
+    for name in record.signature.parameters.keys() - {"name"}:
+        for value in ANYTHING:
+            given, attributes = dict(operands), dict(sample.attributes)
+            (given if name in record.operands else attributes)[name] = value
+            try:
+                emit_sample(run, record, replace(sample, attributes=attributes), given)
+            except nki.NkiValidationError as error:
+                assert "samples.py:" in str(error), (name, value, error)

@@ -191,10 +191,10 @@ def while_loop(init: Any, body_fun: Callable[..., Any]) -> None:
     kind = NkiScalar if isinstance(init, NkiScalar) else VirtualRegister
     register_move(condition, init)
     with run.loop(Loop(condition.register, None, line=kernel_line())):
-        held = ()
+        held: tuple[Any, ...] = ()
         if _takes_one(body_fun):
             held = (new_register(kind),)
-            register_move(*held, condition)
+            register_move(held[0], condition)
         going = body_fun(*held)
         _require_condition("what its body returns", going)
         register_move(condition, going)

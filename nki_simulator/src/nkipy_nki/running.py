@@ -265,7 +265,7 @@ def emit(
     """
     run = current(f"nki.isa.{record.name}")
     for attribute, value in attributes.items():
-        if isinstance(value, (list, tuple, np.generic)):
+        if isinstance(value, (list, tuple, np.generic, np.ndarray)):
             attributes[attribute] = _plain(value)
     engine = attributes.get("engine") or Engine.unknown
     if not isinstance(engine, Engine):
@@ -293,9 +293,11 @@ def _not_an_engine(record: InstructionRecord, given: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Numbers as Python's; lists, which the kernel may change afterwards, as tuples."""
+    """Numbers as Python's; lists and arrays, which the kernel may change, as tuples."""
     if isinstance(value, (list, tuple)):
         return tuple(map(_plain, value))
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
     return value.item() if isinstance(value, np.generic) else value
 
 

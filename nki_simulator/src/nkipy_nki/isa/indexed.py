@@ -97,6 +97,13 @@ def _within(made: Instruction, chip: Chip) -> str | None:
     return f"src has {counts['src']} elements, and dst {counts['dst']}"
 
 
+def _fills_with_a_number(made: Instruction, chip: Chip) -> str | None:
+    fill = made.attributes["fill"]
+    if fill is None or isinstance(fill, (int, float)):
+        return None
+    return f"fill is {fill!r}, and must be a number or None"
+
+
 def _choose(made: Instruction, chip: Chip) -> Engine:
     outside = any(made.operands[name].region in HBM for name in ("dst", "src"))
     return Engine.dma if outside else Engine.vector
@@ -161,7 +168,7 @@ def _refused() -> Iterator[Sample]:
     src_at=reads(HBM, "int32", optional=True),
     where=reads(HBM, "uint8", optional=True),
     choose_engine=_choose,
-    rules=[_within],
+    rules=[_within, _fills_with_a_number],
     meaning=_copy,
     cost=_cost,
     samples=_samples,
