@@ -2,16 +2,21 @@
 
 A kernel that is called in a trace becomes one custom call, which carries the program
 that the kernel made for operands of those shapes. It is traced by the package that
-offers the language (``nkipy-nki``).
+offers the language (``nkipy-nki``); a kernel that the vendor's ``nki.jit`` made, by the
+vendor's frontend, for hardware (:mod:`nkipy.core.vendor_nki`).
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from nkipy.compiler.targets import OVERRIDE_VARIABLE, get_platform_target
+from nkipy.core import vendor_nki
 from nkipy.core.backend import get_backend
 from nkipy.core.backend.hlo import get_hlo_context
 from nkipy.core.errors import NKIPyError
@@ -33,10 +38,10 @@ __all__ = [
     "wrap_nki_kernel",
 ]
 
-#: Which versions of the vendor's NKI this package can trace kernels of: none yet.
-LEGACY_NKI_AVAILABLE = False
-BETA2_NKI_AVAILABLE = False
-BETA3_NKI_AVAILABLE = False
+#: Which versions of the vendor's NKI are installed, whose kernels are traced by it.
+BETA3_NKI_AVAILABLE, BETA2_NKI_AVAILABLE, LEGACY_NKI_AVAILABLE = (
+    frontend.is_available for frontend in vendor_nki.FRONTENDS
+)
 #: What the third version's compiler takes as modes.
 BETA3_COMPILE_MODES = ("standard", "integration-alloc")
 BETA3_ALLOCATION_MODES = ("fast", "ring", "max-reuse")
@@ -79,9 +84,87 @@ def call_kernel(
         NKINotAvailableError: no package that traces kernels is installed.
         nki.NkiValidationError: the kernel does what is not allowed.
     """
+    if frontend := vendor_nki.frontend_of(kernel):
+        return _emit_compiled(_compiled(frontend, kernel, args, kwargs, target))
     nki = _language()
     specs = _with_specs(nki, args), _with_specs(nki, dict(kwargs))
-    return _emit(nki.embed(kernel, *specs, target), None)
+    return _emit_embedded(nki.embed(kernel, *specs, target), None)
+
+
+@dataclass(frozen=True)
+class _Emitted:
+    """What is emitted for a kernel.
+
+    Attributes:
+        config: what the custom call carries.
+        outputs: shape and dtype of each.
+        aliases: output to operand: such an output is the operand, updated in place.
+        returned: makes what the kernel returns of the outputs.
+        attributes: of the call, besides.
+        variables: of the environment, that it was traced by.
+    """
+
+    config: bytes
+    outputs: tuple[tuple[tuple[int, ...], np.dtype], ...]
+    aliases: Mapping[int, int]
+    returned: Callable[[Sequence[Any]], Any]
+    attributes: Mapping[str, Any]
+    variables: tuple[str, ...]
+
+
+def _emit_embedded(embedded: Any, operands: Sequence[Any] | None) -> Any:
+    """Emit the call of a kernel that our language traced."""
+    found = embedded.interface
+    attributes = {"has_side_effect": True} if found.prints else {}
+    made = _Emitted(
+        *(embedded.program, found.outputs, found.aliases, embedded.returned),
+        *(attributes, _language().VARIABLES),
+    )
+    return _emit(made, list(embedded.operands if operands is None else operands))
+
+
+def _compiled(
+    frontend: vendor_nki.Frontend,
+    kernel: Any,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    target: str,
+    modes: tuple[Any, ...] = (),
+) -> tuple[vendor_nki.Compiled, list[Any]]:
+    """What the vendor's frontend makes of a call, and its operands."""
+    bound = inspect.signature(getattr(kernel, "func", kernel)).bind(*args, **kwargs)
+    bound.apply_defaults()
+    operands: list[Any] = []
+
+    def stand_in(value: Any) -> Any:
+        if isinstance(value, (tuple, list)):
+            return tuple(map(stand_in, value))
+        if not isinstance(value, (NKIPyTensorRef, np.ndarray)):
+            return value
+        operands.append(value)
+        return np.empty(value.shape, value.dtype)
+
+    given = {name: stand_in(value) for name, value in bound.arguments.items()}
+    chip = target or str(get_platform_target().value)
+    call = vendor_nki.Call(given, chip, *modes)
+    return frontend.compile(kernel, call), operands
+
+
+def _emit_compiled(made: tuple[vendor_nki.Compiled, list[Any]]) -> Any:
+    """Emit the call of a kernel that the vendor's frontend compiled."""
+    compiled, operands = made
+    collectives = {"frontend_attributes": (("has_collectives", "1"),)}
+    emitted = _Emitted(
+        *(compiled.config, compiled.outputs, compiled.aliases),
+        tuple if compiled.is_tuple else _only,
+        collectives if compiled.has_collectives else {},
+        (OVERRIDE_VARIABLE,),
+    )
+    return _emit(emitted, [*operands, *compiled.constants])
+
+
+def _only(results: Sequence[Any]) -> Any:
+    return results[0] if results else None
 
 
 def _with_specs(nki: Any, value: Any) -> Any:
@@ -96,21 +179,19 @@ def _with_specs(nki: Any, value: Any) -> Any:
     return value
 
 
-def _emit(embedded: Any, operands: Sequence[Any] | None) -> Any:
+def _emit(found: _Emitted, given: Sequence[Any]) -> Any:
     """Emit the custom call of a traced kernel."""
-    given = list(embedded.operands if operands is None else operands)
-    found = embedded.interface
     ctx = get_hlo_context()
-    ctx.variables.update(_language().VARIABLES)
+    ctx.variables.update(found.variables)
     tensors = [as_tensor(value) for value in given]
     shapes = [Shape(dtype, dims) for dims, dtype in found.outputs]
     single = len(shapes) == 1
     aliasing = tuple(((None if single else out), i) for out, i in found.aliases.items())
     attributes = {
         "custom_call_target": TARGET,
-        "backend_config": embedded.program,
+        "backend_config": found.config,
         **({"output_operand_aliasing": aliasing} if aliasing else {}),
-        **({"has_side_effect": True} if found.prints else {}),
+        **found.attributes,
     }
     _refuse_shared(given, set(found.aliases.values()))
     values = tuple(tensor.backend_tensor for tensor in tensors)
@@ -123,7 +204,7 @@ def _emit(embedded: Any, operands: Sequence[Any] | None) -> Any:
     results = [NKIPyTensorRef._wrap(ctx, part) for part in parts]
     for out, i in found.aliases.items():
         results[out] = _written(given[i], tensors[i], results[out])
-    return embedded.returned(results)
+    return found.returned(results)
 
 
 def _refuse_shared(given: Sequence[Any], written: set[int]) -> None:
@@ -153,13 +234,24 @@ def _written(given: Any, tensor: NKIPyTensorRef, value: NKIPyTensorRef) -> Any:
 class NKICustomOp:
     """An NKI kernel traced for operands of certain shapes; see `wrap_nki_kernel`.
 
-    Attributes:
+    Args:
         config: the bytes that the custom call carries.
+        inputs: shape and dtype of each operand.
+        emit: emits the call, of operands.
+
+    Attributes:
+        config: the same.
     """
 
-    def __init__(self, embedded: Any) -> None:
-        self._embedded = embedded
-        self.config: bytes = embedded.program
+    def __init__(
+        self,
+        config: bytes,
+        inputs: Sequence[tuple[tuple[int, ...], np.dtype]],
+        emit: Callable[[Sequence[Any]], Any],
+    ) -> None:
+        self.config = config
+        self._inputs = list(inputs)
+        self._emit = emit
 
     def __call__(self, *operands: Any) -> Any:
         """Call it in a trace, with operands of the shapes that it was traced for.
@@ -173,13 +265,12 @@ class NKICustomOp:
                 "an NKI kernel that was wrapped is called in a trace; call the kernel "
                 "itself to run it by the simulator"
             )
-        given = [(o.shape, np.dtype(o.dtype)) for o in operands]
-        if given != list(self._embedded.interface.inputs):
+        given = [(tuple(o.shape), np.dtype(o.dtype)) for o in operands]
+        if given != self._inputs:
             raise ValueError(
-                f"the kernel was traced for {self._embedded.interface.inputs}, and "
-                f"received {given}"
+                f"the kernel was traced for {self._inputs}, and received {given}"
             )
-        return _emit(self._embedded, operands)
+        return self._emit(operands)
 
 
 def wrap_nki_kernel(
@@ -195,10 +286,12 @@ def wrap_nki_kernel(
     """Make an op of an NKI kernel, for operands of these shapes.
 
     Args:
-        kernel: the kernel, or its function.
+        kernel: the kernel, or its function, which is the vendor's if its NKI is
+            installed.
         operands: arrays, or what has their shapes and dtypes.
         grid: for how many cores: ``()``, ``(1,)`` or ``(2,)``.
-        is_nki_beta_2_version, is_nki_beta_3_version: of the vendor's NKI; ours is one.
+        is_nki_beta_2_version, is_nki_beta_3_version: of the vendor's NKI; it is known
+            by the kernel's class.
         platform_target: the chip.
         nki_compile_mode, nisa_allocation_mode: for the vendor's compiler.
 
@@ -211,11 +304,28 @@ def wrap_nki_kernel(
         _check_mode(
             "nisa_allocation_mode", nisa_allocation_mode, BETA3_ALLOCATION_MODES
         )
+    found: Any = vendor_nki.with_vendors_jit(kernel)
+    if frontend := vendor_nki.frontend_of(found):
+        made = found[tuple(grid)] if grid else found
+        arrays = tuple(np.empty(o.shape, o.dtype) for o in operands)
+        modes = (nki_compile_mode, nisa_allocation_mode)
+        compiled, _ = _compiled(
+            frontend, made, arrays, {}, platform_target or "", modes
+        )
+        inputs = [(array.shape, array.dtype) for array in arrays]
+        return NKICustomOp(
+            *(compiled.config, inputs),
+            lambda given: _emit_compiled((compiled, list(given))),
+        )
     nki = _language()
     made = nki.as_kernel(kernel)
     specs = tuple(nki.ArraySpec(tuple(o.shape), np.dtype(o.dtype)) for o in operands)
     made = made[tuple(grid)] if grid else made
-    return NKICustomOp(nki.embed(made, specs, {}, platform_target or ""))
+    embedded = nki.embed(made, specs, {}, platform_target or "")
+    return NKICustomOp(
+        *(embedded.program, embedded.interface.inputs),
+        lambda given: _emit_embedded(embedded, given),
+    )
 
 
 def _check_mode(name: str, mode: str, known: Sequence[str]) -> None:
@@ -240,7 +350,10 @@ class NKICustomOpHandle:
             raise RuntimeError("an NKI kernel is not supported on backend 'cpu'")
         if self.nki_kernel is None:
             raise RuntimeError(f"no nki_kernel was given for backend '{get_backend()}'")
-        return call_kernel(_language().as_kernel(self.nki_kernel), args, kwargs)
+        kernel = vendor_nki.with_vendors_jit(self.nki_kernel)
+        if vendor_nki.frontend_of(kernel) is None:
+            kernel = _language().as_kernel(kernel)
+        return call_kernel(kernel, args, kwargs)
 
 
 def nki_custom_op(
@@ -265,3 +378,6 @@ def nki_custom_op(
     if kernel_builder is not None and (input_specs is None or output_specs is None):
         raise ValueError("input_specs and output_specs are required by kernel_builder")
     return NKICustomOpHandle(nki_kernel)
+
+
+vendor_nki.patch()

@@ -13,6 +13,7 @@ import numpy as np
 from nkipy.core import (
     creation_hooks,
     ops,  # noqa: F401  (enters ops into the tables)
+    vendor_nki,
 )
 from nkipy.core.arguments import (
     Parameters,
@@ -114,6 +115,7 @@ def trace_function(
     Raises:
         NKIPyError: the kernel does something that cannot be traced.
     """
+    vendor_nki.patch()
     bound = bind_arguments(func, args, kwargs)
     module = HLOModule(kernel_name(func))
     ctx = HLOTraceContext(module)

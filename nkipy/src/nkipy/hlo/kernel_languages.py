@@ -80,7 +80,10 @@ def _problem(inst: HLOInstruction) -> str | None:
     """Why a kernel cannot be run, or None."""
     config = inst.attributes["backend_config"]
     if not language().is_program(config):
-        return "what it carries is no NKI kernel that was traced here"
+        return (
+            "what it carries is no NKI kernel that was traced here: one under the jit "
+            "of nkipy_nki is"
+        )
     try:
         found = language().interface(config)
     except ValueError as error:
