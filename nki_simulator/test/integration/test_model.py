@@ -56,7 +56,9 @@ def engine(request, monkeypatch):
 
 @pytest.mark.device
 @pytest.mark.parametrize(
-    ("engine", "dtype"), zip(("inprocess", "child"), DTYPES), indirect=["engine"]
+    ("engine", "dtype"),
+    list(zip(("inprocess", "child"), DTYPES)),
+    indirect=["engine"],
 )
 @pytest.mark.usefixtures("engine")
 def test_the_emulated_device_gives_the_same(dtype):

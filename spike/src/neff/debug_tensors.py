@@ -60,8 +60,10 @@ class DebugTensor:
             OSError: they cannot be written.
         """
         # A name that a program chose leads nowhere else.
-        name = quote(self.prefix[:_LONGEST_NAME], safe=" ").replace("..", "%2E.")
-        place = _next_directory(Path(directory, name or "_", f"core_{self.core}"))
+        name = quote(self.prefix, safe=" ")[:_LONGEST_NAME]
+        if not name.strip("."):
+            name = "_" * (len(name) or 1)
+        place = _next_directory(Path(directory, name, f"core_{self.core}"))
         dtype, shape = self.array.dtype, list(self.array.shape)
         told = f"prefix: {self.prefix}\ndtype: {dtype}\nshape: {shape}\n"
         write_atomically(place / "metadata.txt", told.encode())
