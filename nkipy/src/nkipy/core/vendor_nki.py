@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from nkipy.core.backend import get_backend
+from nkipy.core.tensor import NKIPyTensorRef
 
 __all__ = [
     "FRONTENDS",
@@ -257,10 +258,8 @@ def _patched(original: Callable[..., Any]) -> Any:
     def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:
         if get_backend() == "cpu":
             return original(self, *args, **kwargs)
-        # Imported here, as it imports the compiler's targets.
-        from nkipy.core.nki_op import call_kernel
-
-        return call_kernel(self, args, kwargs)
+        module, _, function = NKIPyTensorRef.__nki_kernel__.partition(":")
+        return getattr(import_module(module), function)(self, args, kwargs)
 
     setattr(__call__, "__nkipy_original__", original)  # noqa: B010
     return __call__
