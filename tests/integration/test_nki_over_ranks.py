@@ -163,9 +163,12 @@ def test_more_ranks_than_there_are_are_refused():
 def test_what_one_rank_does_wrong_fails_all():
     @nki.jit
     def unwritten(x):
-        mine = nl.ndarray(x.shape, x.dtype, buffer=nl.private_hbm)
-        result = nl.ndarray(x.shape, x.dtype, buffer=nl.private_hbm)
-        ncc.all_reduce([mine], [result], ReplicaGroup([[0, 1]]), "add")
+        mine, total = (
+            nl.ndarray(x.shape, x.dtype, buffer=nl.private_hbm) for _ in range(2)
+        )
+        result = nl.ndarray(x.shape, x.dtype, buffer=nl.shared_hbm)
+        ncc.all_reduce([mine], [total], ReplicaGroup([[0, 1]]), "add")
+        nisa.dma_copy(result, total)
         return result
 
     simulated = simulate_jit(lambda x: unwritten(x) + 1, world_size=2)
