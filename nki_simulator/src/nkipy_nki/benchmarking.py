@@ -11,7 +11,7 @@ import json
 import os
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,9 @@ from typing import Any
 from nkipy.chips import Chip
 from nkipy_nki.errors import NkiValidationError
 from nkipy_nki.findings import NkiWarning
-from nkipy_nki.kernel import Kernel, jit, simulate
+from nkipy_nki.kernel import Kernel, jit, simulate, tracer_of
 from nkipy_nki.running import is_running
-from nkipy_nki.simulation import Simulation
+from nkipy_nki.simulation import Simulation, Simulator
 from nkipy_nki.timing import Report
 
 __all__ = ["BenchmarkResult", "Estimated", "Latency", "benchmark", "profile"]
@@ -132,18 +132,25 @@ class Estimated:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the kernel on arrays, and tell its estimated time.
 
+        In a program that is being traced it is part of that, and no time is told.
+
         Returns:
             What the kernel returns, arrays for tensors.
 
         Raises:
             NkiValidationError: it does what is not allowed.
         """
-        if is_running():
+        if is_running() or tracer_of(args, kwargs):
             return self.kernel(*args, **kwargs)
         run = simulate(self.kernel, target=self._target).run(*args, **kwargs)
         self._result = result_of(run)
         self._tell(self._result)
         return run.values
+
+    def __nki_simulator__(
+        self, target: str | Chip | None, findings: Mapping[str, str] | None
+    ) -> Simulator:
+        return simulate(self.kernel, target=target or self._target, findings=findings)
 
 
 def benchmark(

@@ -13,7 +13,7 @@ from nkipy_nki.options import TODAY, checked, target_of
 from nkipy_nki.running import is_running
 from nkipy_nki.simulation import Simulator
 
-__all__ = ["Kernel", "jit", "simulate"]
+__all__ = ["Kernel", "jit", "simulate", "tracer_of"]
 
 
 class Kernel:
@@ -68,11 +68,31 @@ class Kernel:
         """
         if is_running():
             return self.func(*args, **kwargs)
-        for value in _leaves((*args, *kwargs.values())):
-            hook = getattr(type(value), "__nki_kernel__", None)
-            if hook is not None:
-                return _function(hook)(self, args, kwargs)
-        return simulate(self)(*args, **kwargs)
+        traced = tracer_of(args, kwargs)
+        return (traced or _run)(self, args, kwargs)
+
+
+def _run(kernel: Kernel, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    return simulate(kernel)(*args, **kwargs)
+
+
+def tracer_of(
+    args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> Callable[..., Any] | None:
+    """What does a call in a program that is being traced: ``f(kernel, args, kwargs)``.
+
+    Args:
+        args: the arguments, of which some may be arrays of that program, or hold such.
+        kwargs: those by name.
+
+    Returns:
+        The function; None if there is no such array.
+    """
+    for value in _leaves((*args, *kwargs.values())):
+        hook = getattr(type(value), "__nki_kernel__", None)
+        if hook is not None:
+            return _function(hook)
+    return None
 
 
 def _function(name: str) -> Callable[..., Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import sysconfig
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -123,6 +123,8 @@ class Run:
         self._bodies: list[list[Step]] = [self.program.body]
         #: Loops of Python's ``for`` whose bodies are not made to their end.
         self.open_loops: list[Any] = []
+        #: Called with each instruction that is made.
+        self.listeners: list[Callable[[Instruction], None]] = []
         #: How many bodies are made that are not carried out.
         self._idle = 0
         self._ordered = 0
@@ -156,6 +158,8 @@ class Run:
         if machine is not None:
             machine.execute(instruction)
         self._bodies[-1].append(instruction)
+        for listen in self.listeners:
+            listen(instruction)
 
     def require_no_open_loop(self) -> None:
         """At a kernel's end, no loop's body may have been left before its end.

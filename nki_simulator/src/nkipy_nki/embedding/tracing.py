@@ -12,7 +12,7 @@ from nkipy_nki.arguments import Arguments
 from nkipy_nki.cores import CoreGroup, run_cores
 from nkipy_nki.embedding.interfaces import Interface, interface_of, written_inputs
 from nkipy_nki.findings import Findings
-from nkipy_nki.kernel import Kernel
+from nkipy_nki.kernel import Kernel, simulate
 from nkipy_nki.program import whole
 from nkipy_nki.simulation import begin, configured_cores, results_of
 from nkipy_nki.targets import target_chip
@@ -38,18 +38,20 @@ class Embedded:
     returned: Callable[[Sequence[Any]], Any]
 
 
-def as_kernel(kernel: Callable[..., Any]) -> Kernel:
-    """A kernel, of one or of a plain function."""
-    return kernel if isinstance(kernel, Kernel) else Kernel(kernel)
+def as_kernel(kernel: Callable[..., Any]) -> Any:
+    """A kernel of any generation, of one or of a plain function."""
+    if isinstance(kernel, Kernel) or hasattr(kernel, "__nki_simulator__"):
+        return kernel
+    return Kernel(kernel)
 
 
 def embed(
-    kernel: Kernel, args: tuple[Any, ...], kwargs: Mapping[str, Any], target: str
+    kernel: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], target: str
 ) -> Embedded:
     """Trace a kernel whose arrays are :class:`ArraySpec`.
 
     Args:
-        kernel: the kernel.
+        kernel: the kernel, of any generation.
         args: its arguments.
         kwargs: those by name.
         target: the chip.
@@ -57,11 +59,12 @@ def embed(
     Raises:
         NkiValidationError: the kernel does what is not allowed.
     """
-    function = kernel.func
+    simulator = simulate(kernel)
+    function = simulator.function
     arguments = Arguments(inspect.signature(function), args, kwargs)
-    lnc = kernel.lnc or configured_cores()
+    lnc = simulator.lnc or configured_cores()
     group = CoreGroup(lnc) if lnc > 1 else None
-    findings = Findings()
+    findings = Findings(first=simulator.first)
     findings.kernel = getattr(function, "__name__", "")
     runs = begin(target_chip(target), findings, group, executes=False)
     made = run_cores(

@@ -10,8 +10,8 @@ from typing import Any
 
 from nkipy.chips import Chip
 from nkipy_nki import benchmarking
-from nkipy_nki import kernel as kernels
 from nkipy_nki.errors import NkiValidationError
+from nkipy_nki.kernel import tracer_of
 from nkipy_nki.neuronxcc.nki.faults import fault, report
 from nkipy_nki.neuronxcc.nki.grids import grid_of
 from nkipy_nki.neuronxcc.nki.state import State, keeping, settle
@@ -91,11 +91,9 @@ class Kernel:
                     f"{self!r} is called in a kernel, with a grid of its own",
                 )
             return self.func(*args, **kwargs)
-        # Arrays of a program that is being traced are for today's kernel to take.
-        programs: Any = _Programs(self)
-        leaves = (*args, *kwargs.values())
-        if any(hasattr(type(value), "__nki_kernel__") for value in leaves):
-            return kernels.Kernel(programs, 1)(*args, **kwargs)
+        traced = tracer_of(args, kwargs)
+        if traced is not None:
+            return traced(self, args, kwargs)
         return self.simulate(*args, **kwargs).values
 
     def simulate(self, *args: Any, **kwargs: Any) -> Simulation:
@@ -134,7 +132,7 @@ class _Programs:
                 returned = kernel.func(*args, **kwargs)
                 settle()
             views = _views(returned)
-            _require_written(views)
+            _require_written(views, made)
         if kernel.mode != "trace":
             _require_returned(kernel.func, bound.arguments, views)
         return views
@@ -203,17 +201,16 @@ def _require_returned(
                 )
 
 
-def _require_written(views: Any) -> None:
-    """Each result was written to."""
-    machine = current().machine
-    for view in _leaves(views) if machine is not None else ():
-        marks = machine.memory.storage(view.allocation).marks(view)  # type: ignore[union-attr]
-        if marks is not None and not marks.any():
+def _require_written(views: Any, made: State) -> None:
+    """Each result that the kernel made was written to."""
+    for view in _leaves(views):
+        result = view.allocation
+        if result.role == "local" and not made.writes.get(result.id):
             report(
                 "output-not-written",
                 "tensor_output_not_written_to",
-                f"the result {view.allocation} made at {view.allocation.line} was "
-                "never written to",
+                f"the result {result} was never written to",
+                at=result.line,
             )
 
 
@@ -304,5 +301,5 @@ def simulate_kernel(
     Returns:
         What it returns. What it writes to arguments of ``nki.trace`` is in the arrays.
     """
-    found = kernel if isinstance(kernel, Kernel) else trace(kernel)
+    found = kernel if hasattr(kernel, "__nki_simulator__") else trace(kernel)
     return found.__nki_simulator__(target, None)(*args, **kwargs)

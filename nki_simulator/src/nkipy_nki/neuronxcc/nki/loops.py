@@ -10,7 +10,6 @@ from typing import Any
 from nkipy_nki.dtypes import find_dtype
 from nkipy_nki.errors import NkiValidationError
 from nkipy_nki.iterations import Log
-from nkipy_nki.machine import Machine
 from nkipy_nki.neuronxcc.nki.elementwise import binary
 from nkipy_nki.neuronxcc.nki.faults import fault, report
 from nkipy_nki.neuronxcc.nki.issuing import issue, require_tile
@@ -46,7 +45,7 @@ class _Loop:
         self.sums: dict[Any, Tile] = {}
         self._log = Log(_report_dependency, where_for) if is_parallel else None
 
-    def observe(self, machine: Machine, instruction: Instruction) -> None:
+    def listen(self, instruction: Instruction) -> None:
         """Keep what an instruction accesses."""
         if self._log is not None:
             self._log.add(instruction, state().reducing, state().mask)
@@ -110,16 +109,14 @@ class _Range:
 
 @contextmanager
 def _running(loop: _Loop) -> Iterator[None]:
-    found, machine = state(), current().machine
+    found, listeners = state(), current().listeners
     found.loops.append(loop)
-    if machine is not None:
-        machine.observers.append(loop.observe)
+    listeners.append(loop.listen)
     try:
         yield
     finally:
         found.loops.remove(loop)
-        if machine is not None:
-            machine.observers.remove(loop.observe)
+        listeners.remove(loop.listen)
 
 
 def affine_range(*args: Any, **hints: Any) -> Any:
