@@ -6,7 +6,13 @@ from typing import Any, NoReturn
 
 from nkipy_nki.errors import NkiValidationError
 
-__all__ = ["enable_stack_allocator", "psum", "sbuf", "skip_middle_end_transformations"]
+__all__ = [
+    "enable_stack_allocator",
+    "force_auto_alloc",
+    "psum",
+    "sbuf",
+    "skip_middle_end_transformations",
+]
 
 
 class _Allocators:
@@ -48,11 +54,20 @@ sbuf = _Allocators("sbuf")
 psum = _Allocators("psum")
 
 
-def skip_middle_end_transformations(function: Any) -> Any:
-    """The function itself: there are no such transformations."""
-    return function
-
-
-def enable_stack_allocator(function: Any = None, **options: Any) -> Any:
-    """The function itself: tensors are placed by what runs them."""
+def _as_it_is(function: Any) -> Any:
     return function if function is not None else lambda f: f
+
+
+def skip_middle_end_transformations(func: Any = None) -> Any:
+    """The function itself: there are no such transformations."""
+    return _as_it_is(func)
+
+
+def force_auto_alloc(func: Any = None) -> Any:
+    """The function itself: tensors are placed by what runs them."""
+    return _as_it_is(func)
+
+
+def enable_stack_allocator(func: Any = None, log_level: int = 50) -> Any:
+    """The function itself: tensors are placed by what runs them."""
+    return _as_it_is(func)

@@ -9,7 +9,8 @@ import numpy as np
 from nkipy_nki.dtypes import find_dtype, tensor_dtype
 from nkipy_nki.errors import NkiValidationError
 from nkipy_nki.neuronxcc.nki.faults import fault
-from nkipy_nki.neuronxcc.nki.issuing import constant, fill, issue, require_tile
+from nkipy_nki.neuronxcc.nki.issuing import constant as known
+from nkipy_nki.neuronxcc.nki.issuing import fill, issue, require_tile
 from nkipy_nki.neuronxcc.nki.state import settle, state
 from nkipy_nki.neuronxcc.nki.tiles import Tile, allocate
 from nkipy_nki.regions import MemoryRegion
@@ -73,7 +74,6 @@ def ndarray(
     *,
     buffer: MemoryRegion | None = None,
     name: str = "",
-    **others: Any,
 ) -> Tile:
     """A new tensor, which holds nothing yet.
 
@@ -131,7 +131,6 @@ def full(
     *,
     buffer: MemoryRegion | None = None,
     name: str = "",
-    **others: Any,
 ) -> Tile:
     """A new tensor on the chip of one number."""
     if buffer is not None and not getattr(buffer, "is_on_chip", True):
@@ -141,61 +140,79 @@ def full(
             "nl.store to it",
         )
     made = ndarray(shape, dtype, buffer=buffer, name=name)
-    if made.buffer is MemoryRegion.psum and fill_value == 0:
-        issue("clear_psum", {"dst": made}, {})
+    if fill_value == 0:
+        clear(made)
     else:
         fill(made, fill_value if made.dtype.is_float else int(fill_value))
     return made
 
 
-def zeros(shape: Any, dtype: Any, **others: Any) -> Tile:
+def clear(made: Tile) -> None:
+    """Set a new tensor to zeros; in the PSUM, they begin a sum of products."""
+    if made.buffer is MemoryRegion.psum:
+        issue("clear_psum", {"dst": made}, {})
+    else:
+        fill(made, 0)
+
+
+def zeros(
+    shape: Any, dtype: Any, *, buffer: MemoryRegion | None = None, name: str = ""
+) -> Tile:
     """A new tensor on the chip of zeros."""
-    return full(shape, 0, dtype, **others)
+    return full(shape, 0, dtype, buffer=buffer, name=name)
 
 
-def ones(shape: Any, dtype: Any, **others: Any) -> Tile:
+def ones(
+    shape: Any, dtype: Any, *, buffer: MemoryRegion | None = None, name: str = ""
+) -> Tile:
     """A new tensor on the chip of ones."""
-    return full(shape, 1, dtype, **others)
+    return full(shape, 1, dtype, buffer=buffer, name=name)
 
 
-def _like(a: Any, dtype: Any, buffer: MemoryRegion | None, what: str) -> Tile:
-    tile = require_tile(a, f"nl.{what}: a")
-    element = tile.dtype if dtype is None else find_dtype(dtype)
-    region = tile.buffer if buffer is None else buffer
-    settle()
-    return Tile(allocate(tuple(tile.tile_shape), element, region), tile.blocks)
+def empty_like(
+    a: Any, dtype: Any = None, *, buffer: Any = None, name: str = ""
+) -> Tile:
+    """A new tensor of the shape and dtype of another, which holds nothing yet.
+
+    Args:
+        a: the other.
+        dtype: the element type; that of `a`, if None.
+        buffer: where it lies: the SBUF, unless it is given.
+        name: for messages and reports.
+    """
+    tile = require_tile(a, "nl.empty_like: a")
+    at = tile.blocks
+    shape = tuple(par_dim(n) if i == at and at else n for i, n in enumerate(tile.shape))
+    return ndarray(shape, dtype or tile.dtype, buffer=buffer, name=name)
 
 
-def empty_like(a: Any, dtype: Any = None, *, buffer: Any = None, **others: Any) -> Tile:
-    """A new tensor of the shape and dtype of another."""
-    return _like(a, dtype, buffer, "empty_like")
-
-
-def zeros_like(a: Any, dtype: Any = None, *, buffer: Any = None, **others: Any) -> Tile:
+def zeros_like(
+    a: Any, dtype: Any = None, *, buffer: Any = None, name: str = ""
+) -> Tile:
     """The same, of zeros."""
-    made = _like(a, dtype, buffer, "zeros_like")
-    fill(made, 0)
+    made = empty_like(a, dtype, buffer=buffer, name=name)
+    clear(made)
     return made
 
 
-def static_cast(value: Any, dtype: Any) -> np.ndarray:
+def static_cast(input_data: Any, dtype: Any) -> np.ndarray:
     """An array that is known, as another element type."""
-    return np.asarray(value).astype(find_dtype(dtype).element)
+    return np.asarray(input_data).astype(find_dtype(dtype).element)
 
 
-def shared_constant(constant_: Any, dtype: Any = None, **others: Any) -> Tile:
+def shared_constant(constant: Any, dtype: Any = None) -> Tile:
     """A tensor in HBM of values that are known.
 
     Args:
-        constant_: an array.
+        constant: an array.
         dtype: of the tensor; the array's, if None.
     """
-    values = np.asarray(constant_)
+    values = np.asarray(constant)
     current("nl.shared_constant")
     settle()
-    return Tile(constant(values if dtype is None else static_cast(values, dtype)))
+    return Tile(known(values if dtype is None else static_cast(values, dtype)))
 
 
-def shared_identity_matrix(n: int, dtype: Any = "uint8", **others: Any) -> Tile:
+def shared_identity_matrix(n: int, dtype: Any = "uint8") -> Tile:
     """A tensor in HBM with ones where both indices are the same."""
     return shared_constant(np.eye(n, dtype=np.float32), dtype)

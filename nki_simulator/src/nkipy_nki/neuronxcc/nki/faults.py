@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from nkipy_nki.errors import NkiValidationError
 from nkipy_nki.program import Line
 from nkipy_nki.running import current, is_running, kernel_line
 
-__all__ = ["fault", "report"]
+__all__ = ["fault", "refusing", "report"]
 
 
 def fault(name: str, problem: str) -> NkiValidationError:
@@ -35,3 +36,23 @@ def report(
         raise fault(name, problem)
     text = f"err_{name}: {problem} (see nki.errors, err_{name})"
     current().findings.report(kind, text, at or kernel_line(), **details)
+
+
+def refusing(
+    short: str, module: str, refused: Mapping[str, str]
+) -> Callable[[str], Any]:
+    """A module's ``__getattr__`` that refuses names, and says why.
+
+    Args:
+        short: the module's name in messages: ``"nl"``.
+        module: its name.
+        refused: reasons by name, or by how names begin.
+    """
+
+    def find(name: str) -> Any:
+        for known, reason in refused.items():
+            if name.startswith(known):
+                raise NkiValidationError(f"{short}.{name} is refused: {reason}")
+        raise AttributeError(f"module {module!r} has no attribute {name!r}")
+
+    return find

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from nkipy_nki.control import num_programs as _count
@@ -18,9 +19,9 @@ def program_id(axis: int) -> int:
 
 
 def num_programs(axes: Any = None) -> Any:
-    """How many programs there are along an axis; a tuple for several, or for all."""
+    """How many programs there are along an axis; a tuple for several; None: in all."""
     if axes is None:
-        return tuple(_count(axis) for axis in range(program_ndim()))
+        return math.prod(_count(axis) for axis in range(program_ndim()))
     if isinstance(axes, (tuple, list)):
         return tuple(_count(axis) for axis in axes)
     return _count(axes)

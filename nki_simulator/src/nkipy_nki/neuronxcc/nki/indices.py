@@ -7,6 +7,7 @@ an array. A mask is a grid of truth values, and a rectangle as long as it is one
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -46,10 +47,12 @@ class Grid:
         shape: of the grid.
         offset: the first number, of an affine grid.
         steps: what is added along each dimension; None if the grid is not affine.
+        shift: a tile of one whole number, which only the run knows, that is added to an
+            affine grid; None without one.
     """
 
     __array_ufunc__ = None
-    __slots__ = ("_values", "offset", "shape", "steps")
+    __slots__ = ("_values", "offset", "shape", "shift", "steps")
 
     def __init__(
         self,
@@ -57,10 +60,12 @@ class Grid:
         offset: int = 0,
         steps: tuple[int, ...] | None = None,
         values: np.ndarray | None = None,
+        shift: Any = None,
     ) -> None:
         self.shape = shape
         self.offset = offset
         self.steps = steps
+        self.shift = shift
         self._values = values
 
     def __repr__(self) -> str:
@@ -88,7 +93,7 @@ class Grid:
         more = len(shape) - len(self.shape)
         pairs = zip(self.shape, self.steps)
         steps = (0,) * more + tuple(s if n > 1 else 0 for n, s in pairs)
-        return Grid(shape, self.offset, steps)
+        return Grid(shape, self.offset, steps, shift=self.shift)
 
     def limits(self, box: Box | None = None) -> tuple[int, int]:
         """The least and the greatest number, in a rectangle of it that is not empty."""
@@ -124,7 +129,7 @@ class Grid:
             values = np.broadcast_to(self.values, self.shape)
             return Grid(shape, values=values.reshape(shape))
         steps = tuple(0 if a is None else self.steps[a] for a in axes)
-        return Grid(shape, self.offset, steps)
+        return Grid(shape, self.offset, steps, shift=self.shift)
 
     # -- arithmetic --------------------------------------------------------------------
     def _linear(self, other: Any, mine: int, its: int) -> Grid:
@@ -132,13 +137,18 @@ class Grid:
         found = as_grid(other)
         shape = broadcast_shapes(self.shape, found.shape)
         left, right = self.broadcast(shape), found.broadcast(shape)
+        shift = left.shift if right.shift is None else right.shift
+        if shift is not None:
+            _require_sum(left, right, mine, its)
         if left.steps is None or right.steps is None:
             return Grid(shape, values=mine * left.values + its * right.values)
         steps = tuple(mine * a + its * b for a, b in zip(left.steps, right.steps))
-        return Grid(shape, mine * left.offset + its * right.offset, steps)
+        offset = mine * left.offset + its * right.offset
+        return Grid(shape, offset, steps, shift=shift)
 
     def _computed(self, other: Any, function: Callable[..., Any], swap: bool) -> Grid:
         found = as_grid(other)
+        _require_known(self, found)
         shape = broadcast_shapes(self.shape, found.shape)
         pair = self.broadcast(shape).values, found.broadcast(shape).values
         if function in (operator.floordiv, operator.mod) and not pair[1 - swap].all():
@@ -210,6 +220,24 @@ class Grid:
         raise NkiValidationError(f"{self!r} is not one number: index a tensor with it")
 
 
+def _require_known(*grids: Grid) -> None:
+    """Refuse indices of which a part is known at run time only."""
+    if any(grid.shift is not None for grid in grids):
+        raise fault(
+            "unsupported_expression_in_mask",
+            "a number that only the run knows is compared or computed with; it may be "
+            "added to indices once, of which a tensor is then indexed",
+        )
+
+
+def _require_sum(left: Grid, right: Grid, mine: int, its: int) -> None:
+    """One number that only the run knows may be added to affine indices."""
+    once = (left.shift is None) != (right.shift is None)
+    kept = mine == 1 if right.shift is None else its == 1
+    if not once or not kept or left.steps is None or right.steps is None:
+        _require_known(left, right)
+
+
 def as_grid(given: Any) -> Grid:
     """A grid, or a number as one without dimensions.
 
@@ -218,6 +246,8 @@ def as_grid(given: Any) -> Grid:
     """
     if isinstance(given, Grid):
         return given
+    if math.prod(getattr(given, "tile_shape", (0,))) == 1 and not given.dtype.is_float:
+        return Grid((), 0, (), shift=given)
     if hasattr(given, "__index__") and not isinstance(given, Mask):
         return Grid((), operator.index(given), ())
     raise fault(
@@ -365,6 +395,7 @@ _COMPARISONS = {
 
 def _compared(name: str, difference: Grid) -> Mask:
     """Where a grid compares with 0: a rectangle, if one dimension alone decides."""
+    _require_known(difference)
     compare = _COMPARISONS[name]
     shape, steps = difference.shape, difference.steps
     if steps is None:

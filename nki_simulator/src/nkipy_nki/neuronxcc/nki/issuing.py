@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -81,6 +81,7 @@ def issue(
     mask: Mask | None = None,
     line: Line | None = None,
     fill: float | None = None,
+    shifted: bool = False,
     **attributes: Any,
 ) -> None:
     """Issue an instruction where a mask is true.
@@ -92,10 +93,14 @@ def issue(
         mask: of the shape that all tiles are of, but for dimensions of one element.
         line: of the kernel.
         fill: what is to be read where the mask is false; None if that is of no effect.
+        shifted: whether it takes numbers that only the run knows in indices on the
+            chip.
         attributes: what else it is told.
     """
     settle()
     _require_mutable(outs)
+    if not shifted:
+        _require_known((*outs.values(), *ins.values()))
     record = INSTRUCTIONS[name]
     lanes = _lanes(mask, name == "dma_copy")
     if lanes.nowhere:
@@ -125,6 +130,18 @@ def _defaults(name: str) -> dict[str, Any]:
     }
 
 
+def _require_known(operands: Iterable[Any]) -> None:
+    """On the chip, only copies made for it take indices that only the run knows."""
+    for tile in operands:
+        if isinstance(tile, Part) and tile.is_shifted and tile.buffer.is_on_chip:
+            raise fault(
+                "copy_dynamic_indirect_indices_not_natively_supported",
+                f"{tile!r} is indexed by a number that only the run knows: it is read "
+                "by nisa.tensor_copy_dynamic_src, and written by "
+                "nisa.tensor_copy_dynamic_dst",
+            )
+
+
 def _require_mutable(outs: Mapping[str, Tile]) -> None:
     """Arguments are written only if they are declared so."""
     immutable = state().immutable
@@ -132,7 +149,7 @@ def _require_mutable(outs: Mapping[str, Tile]) -> None:
         return
     for tile in outs.values():
         whole = tile.whole if isinstance(tile, Part) else tile
-        name = immutable.get(whole.view.allocation.id)
+        name = immutable.get(whole.elements.allocation.id)
         if name is not None:
             raise fault(
                 "cannot_update_immutable_parameter",
@@ -143,6 +160,8 @@ def _require_mutable(outs: Mapping[str, Tile]) -> None:
 
 def _input(given: Any, lanes: Lanes, line: Line, fill: float | None) -> Any:
     """An operand that is read, as the record takes it."""
+    if isinstance(given, list):
+        return [_input(part, lanes, line, fill) for part in given]
     if not isinstance(given, Tile):
         return given
     shape = tuple(given.tile_shape)
@@ -182,7 +201,7 @@ def _view_everywhere(tile: Tile) -> NkiTensor | None:
     """All elements of a tile, if strides describe them and all are in bounds."""
     if isinstance(tile, Part):
         return tile.view_in() if tile.is_within() else None
-    return tile.view if tile.view.dynamic is None else None
+    return tile.elements if tile.elements.dynamic is None else None
 
 
 def _is_written(view: NkiTensor) -> bool:
@@ -263,7 +282,7 @@ def _copy_where(
 
 def _whole(tile: Tile) -> NkiTensor:
     """All of the tensor that a tile is of, in which positions are counted."""
-    view = tile.whole.view if isinstance(tile, Part) else tile.view
+    view = tile.whole.elements if isinstance(tile, Part) else tile.elements
     made = as_tensor(whole(view.allocation))
     return made if view.dtype == made.dtype else reinterpret(made, view.dtype)
 
@@ -451,7 +470,7 @@ def fitted(tile: Tile, shape: tuple[int, ...]) -> Tile:
         return tile
     mine = [n for n in tile.tile_shape if n != 1]
     if mine == [n for n in shape if n != 1] and not isinstance(tile, Part):
-        view = tile.view
+        view = tile.elements
         steps = iter([s for n, s in zip(view.shape, view.strides) if n != 1])
         strides = tuple(next(steps) if n != 1 else 1 for n in shape)
         if view.shape[0] == shape[0]:

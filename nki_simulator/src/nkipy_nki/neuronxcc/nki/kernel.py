@@ -151,7 +151,7 @@ def _tiles(value: Any) -> Any:
 
 def _views(value: Any) -> Any:
     if isinstance(value, Tile):
-        return value.view
+        return value.elements
     if isinstance(value, (tuple, list)):
         return tuple(_views(part) for part in value)
     return value

@@ -37,7 +37,7 @@ def view_of(tile: Tile, box: Box | None = None) -> NkiTensor | None:
     """
     if isinstance(tile, Part):
         return tile.view_in(box)
-    view = tile.view
+    view = tile.elements
     if box is None:
         return view
     offset = view.offset + sum(s * b[0] for s, b in zip(view.strides, box))
@@ -56,7 +56,7 @@ def positions_of(tile: Tile, where: np.ndarray | None) -> np.ndarray:
     """
     shape = tuple(tile.tile_shape)
     if not isinstance(tile, Part):
-        places = all_positions(tile.view)
+        places = all_positions(tile.elements)
     else:
         places = _positions_of_part(tile, where)
     made = np.broadcast_to(places, shape)
@@ -65,12 +65,12 @@ def positions_of(tile: Tile, where: np.ndarray | None) -> np.ndarray:
 
 def _positions_of_part(part: Part, where: np.ndarray | None) -> np.ndarray:
     shape = tuple(part.tile_shape)
-    places: Any = part.whole.view.offset
+    places: Any = part.whole.elements.offset
     for axis, (index, step) in enumerate(zip(part.parts, strides_of(part.whole))):
         if isinstance(index, int):
             places = places + part.within(axis, index) * step
             continue
-        if not isinstance(index, Grid):
+        if not isinstance(index, Grid) or index.shift is not None:
             raise fault(
                 "indirect_indices_are_not_supported_with_nki_api",
                 "a tile of indices goes with indices that are affine, and with masks "

@@ -173,7 +173,7 @@ def loop_reduce(
             binary(name, held, tile, held.dtype, mask).put(held)
         return held
     element = tile.dtype if dtype is None else find_dtype(dtype)
-    view = tile.view
+    view = tile.elements
     made = Tile(allocate(tuple(tile.tile_shape), element, MemoryRegion.sbuf))
     if mask is not None or tile.valid is not None:
         identity = find_operation(op, "arithmetic").identity

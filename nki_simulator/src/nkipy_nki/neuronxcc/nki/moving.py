@@ -8,6 +8,7 @@ from typing import Any
 from nkipy_nki.dtypes import DTYPES, find_dtype
 from nkipy_nki.engines import Engine
 from nkipy_nki.errors import NkiValidationError
+from nkipy_nki.isa.names import matmul_perf_mode
 from nkipy_nki.language.names import tile_size
 from nkipy_nki.language.tiles import as_number
 from nkipy_nki.neuronxcc.nki.faults import fault
@@ -25,14 +26,17 @@ from nkipy_nki.neuronxcc.nki.issuing import (
     promoted,
     require_tile,
 )
-from nkipy_nki.neuronxcc.nki.state import settle, state
-from nkipy_nki.neuronxcc.nki.tiles import Fresh, Tile, allocate, stretched
+from nkipy_nki.neuronxcc.nki.state import reducing, settle, state
+from nkipy_nki.neuronxcc.nki.tiles import Fresh, Part, Tile, allocate, stretched
+from nkipy_nki.operators import find_operation
 from nkipy_nki.program import Line
 from nkipy_nki.running import current, kernel_line
 from nkipy_nki.tensors import NkiTensor
-from nkipy_nki.views import expand_dim
+
+_NO_MODE = matmul_perf_mode.none
 
 __all__ = [
+    "atomic_rmw",
     "broadcast_to",
     "copy",
     "expand_dims",
@@ -60,7 +64,7 @@ def _source(src: Any, what: str) -> Tile:
     return tile
 
 
-def load(src: Any, *, mask: Any = None, dtype: Any = None, **others: Any) -> Fresh:
+def load(src: Any, *, mask: Any = None, dtype: Any = None) -> Fresh:
     """A tile in the SBUF of what is in HBM.
 
     Args:
@@ -84,9 +88,7 @@ def _require_partitions(count: int) -> None:
         )
 
 
-def load_transpose2d(
-    src: Any, *, mask: Any = None, dtype: Any = None, **others: Any
-) -> Fresh:
+def load_transpose2d(src: Any, *, mask: Any = None, dtype: Any = None) -> Fresh:
     """A tile in the SBUF of what is in HBM, rows and columns exchanged.
 
     Args:
@@ -105,7 +107,7 @@ def load_transpose2d(
             "nl.load_transpose2d: a mask that leaves elements out is not supported: "
             f"load the part that is meant\n  at {kernel_line()}"
         )
-    view = tile.view
+    view = tile.elements
     _require_partitions(view.shape[1])
     turned = NkiTensor(
         view.allocation, view.dtype, view.offset, view.shape[::-1], view.strides[::-1]
@@ -114,7 +116,7 @@ def load_transpose2d(
     return made("dma_copy", tuple(turned.shape), element, {"src": Tile(turned)})
 
 
-def store(dst: Any, value: Any, *, mask: Any = None, **others: Any) -> None:
+def store(dst: Any, value: Any, *, mask: Any = None) -> None:
     """Write a tile, or a number, to a part of a tensor in HBM.
 
     Args:
@@ -148,21 +150,73 @@ def store(dst: Any, value: Any, *, mask: Any = None, **others: Any) -> None:
     issue("dma_copy", {"dst": target}, {"src": source}, wanted)
 
 
-def copy(src: Any, *, mask: Any = None, dtype: Any = None, **others: Any) -> Fresh:
+def atomic_rmw(dst: Any, value: Any, op: Any, *, mask: Any = None) -> None:
+    """Add a tile, or a number, to rows of a tensor in HBM: ``dst = op(dst, value)``.
+
+    Args:
+        dst: rows that a tile of indices picks. What is added to one row by several
+            indices is added in order.
+        value: a tile of its shape, or of one that broadcasts to it.
+        op: ``np.add``.
+        mask: where it is done.
+    """
+    what = "nl.atomic_rmw"
+    target = require_tile(dst, f"{what}: dst")
+    if target.buffer.is_on_chip:
+        raise fault("unsupported_memory", f"{what}: dst is {target!r}: it is in HBM")
+    if not isinstance(target, Part) or not target.is_indirect:
+        raise NkiValidationError(
+            f"{what}: dst is {target!r}, and must be indexed by a tile of indices"
+            f"\n  at {kernel_line()}"
+        )
+    shape = tuple(target.tile_shape)
+    if as_number(value) is not None:
+        settle()
+        source = Tile(allocate(shape, target.dtype, SBUF))
+        fill(source, value)
+    else:
+        source = fitted(in_sbuf(on_chip(value, f"{what}: value")), shape)
+    wanted = None if mask is None else as_mask(mask).broadcast(shape)
+    accumulated(what, target, source, op, wanted)
+
+
+def accumulated(what: str, target: Tile, source: Tile, op: Any, mask: Any) -> None:
+    """Add to what is in a tensor, by DMA.
+
+    Raises:
+        NkiValidationError: `op` is not add.
+    """
+    if find_operation(op, "arithmetic").name != "add":
+        raise NkiValidationError(
+            f"{what}: {op!r} is not supported, and np.add is\n  at {kernel_line()}"
+        )
+    if isinstance(source, Fresh):
+        source.settle()
+    with reducing("add"):
+        issue(
+            "dma_compute",
+            {"dst": target},
+            {"srcs": [target, source]},
+            mask,
+            reduce_op="add",
+            unique_indices=False,
+        )
+
+
+def copy(src: Any, *, mask: Any = None, dtype: Any = None) -> Fresh:
     """A copy of a tile, in the SBUF."""
     tile = on_chip(src, "nl.copy: src")
     return copied(tile, tile.dtype if dtype is None else find_dtype(dtype), mask)
 
 
-def broadcast_to(src: Any, *, shape: Any, **others: Any) -> Tile:
+def broadcast_to(src: Any, *, shape: Any) -> Tile:
     """A tile whose dimensions of one element are repeated; nothing is copied."""
     return stretched(require_tile(src, "nl.broadcast_to: src"), tuple(shape))
 
 
 def expand_dims(data: Any, axis: Any) -> Tile:
-    """A tile with a new dimension of one element."""
-    tile = require_tile(data, "nl.expand_dims: data")
-    return Tile(expand_dim(tile.view, axis))
+    """A tile with a new dimension of one element, or several; nothing is copied."""
+    return require_tile(data, "nl.expand_dims: data").expand_dims(axis)
 
 
 def where(
@@ -238,7 +292,9 @@ def product(stationary: Tile, moving: Tile, mask: Any = None, **options: Any) ->
             f"stationary is {stationary!r} and moving {moving!r}: they must have as "
             "many partitions",
         )
-    shape = math.prod(stationary.tile_shape[1:]), *moving.tile_shape[1:]
+    # In double rows, the first free dimension is the second half of what is summed.
+    first = 1 if options.get("perf_mode", _NO_MODE) is _NO_MODE else 2
+    shape = math.prod(stationary.tile_shape[first:]), *moving.tile_shape[first:]
     _require_sizes(shape)
     ins = {"stationary": stationary, "moving": moving}
 
@@ -299,14 +355,12 @@ def transposed(data: Tile, engine: Engine, dtype: Any, mask: Any) -> Fresh:
     )
 
 
-def transpose(x: Any, *, dtype: Any = None, mask: Any = None, **others: Any) -> Fresh:
+def transpose(x: Any, *, dtype: Any = None, mask: Any = None) -> Fresh:
     """A tile with rows and columns exchanged."""
     return transposed(on_chip(x, "nl.transpose: x"), Engine.unknown, dtype, mask)
 
 
-def matmul(
-    x: Any, y: Any, *, transpose_x: bool = False, mask: Any = None, **others: Any
-) -> Fresh:
+def matmul(x: Any, y: Any, *, transpose_x: bool = False, mask: Any = None) -> Fresh:
     """``x @ y``, in the PSUM.
 
     Args:

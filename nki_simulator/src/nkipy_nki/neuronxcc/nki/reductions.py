@@ -96,7 +96,7 @@ def reduced(
     if wanted == ones:
         return result
     valid = result.valid
-    again = Tile(result.view.reshape(wanted))
+    again = Tile(result.elements.reshape(wanted))
     if valid is not None and valid.box is not None:
         again.valid = type(valid)(wanted, (valid.box[0], *((0, n) for n in wanted[1:])))
     elif valid is not None:
@@ -106,7 +106,7 @@ def reduced(
 
 def _turned(tile: Tile, axes: tuple[int, ...]) -> Tile:
     """A tile with some free dimensions moved to the end."""
-    view = tile.view
+    view = tile.elements
     order = [a for a in range(len(view.shape)) if a not in axes] + list(axes)
     return Tile(
         NkiTensor(
@@ -148,7 +148,6 @@ def _reducing(name: str, operation: str) -> Callable[..., Tile]:
         dtype: Any = None,
         mask: Any = None,
         keepdims: bool = False,
-        **others: Any,
     ) -> Tile:
         tile = on_chip(x, f"nl.{name}: x")
         element = tile.dtype if dtype is None else find_dtype(dtype)
@@ -190,7 +189,6 @@ def mean(
     dtype: Any = None,
     mask: Any = None,
     keepdims: bool = False,
-    **others: Any,
 ) -> Tile:
     """The mean of free dimensions, in float32."""
     tile = on_chip(x, "nl.mean: x")
@@ -211,7 +209,6 @@ def var(
     dtype: Any = None,
     mask: Any = None,
     keepdims: bool = False,
-    **others: Any,
 ) -> Tile:
     """The variance of free dimensions: the mean square of the distance to the mean."""
     tile = on_chip(x, "nl.var: x")
@@ -229,7 +226,6 @@ def all(
     dtype: Any = bool,
     mask: Any = None,
     keepdims: bool = False,
-    **others: Any,
 ) -> Tile:
     """Whether no element is 0: 1 if it is so, else 0."""
     tile = on_chip(x, "nl.all: x")
@@ -239,12 +235,25 @@ def all(
 
 
 def softmax(
-    x: Any, axis: Any, *, dtype: Any = None, mask: Any = None, **others: Any
+    x: Any,
+    axis: Any,
+    *,
+    dtype: Any = None,
+    compute_dtype: Any = None,
+    mask: Any = None,
 ) -> Tile:
-    """``exp(x - max) / sum`` along free dimensions."""
+    """``exp(x - max) / sum`` along free dimensions, in float32.
+
+    Args:
+        x: a tile.
+        axis: one or several free dimensions.
+        dtype: of the result; if None, that of `x`.
+        compute_dtype: the same: it was documented to set what `dtype` sets.
+        mask: one that leaves nothing out.
+    """
     tile = on_chip(x, "nl.softmax: x")
     _require_unmasked(mask, "nl.softmax")
-    element = tile.dtype if dtype is None else find_dtype(dtype)
+    element = find_dtype(dtype or compute_dtype or tile.dtype)
     greatest = reduced("maximum", tile, axis, _FLOAT32, keepdims=True)
     powers = unary("exp", binary("subtract", tile, greatest, _FLOAT32))
     total = reduced("add", powers, axis, _FLOAT32, keepdims=True)
@@ -259,8 +268,8 @@ def rms_norm(
     epsilon: float = 1e-6,
     *,
     dtype: Any = None,
+    compute_dtype: Any = None,
     mask: Any = None,
-    **others: Any,
 ) -> Tile:
     """``x / sqrt(sum(x * x) / n + epsilon) * w``.
 
@@ -270,6 +279,9 @@ def rms_norm(
         axis: a free dimension.
         n: by how many the sum of squares is divided.
         epsilon: what is added to it.
+        dtype: of the result; if None, that of `x`.
+        compute_dtype: the same: it was documented to set what `dtype` sets.
+        mask: one that leaves nothing out.
     """
     tile = on_chip(x, "nl.rms_norm: x")
     _require_unmasked(mask, "nl.rms_norm")
@@ -277,5 +289,5 @@ def rms_norm(
     total = reduced("add", squares, axis, _FLOAT32, keepdims=True)
     middle = binary("add", binary("multiply", total, 1.0 / n), float(epsilon))
     scaled = binary("multiply", tile, unary("rsqrt", middle), _FLOAT32)
-    element = tile.dtype if dtype is None else find_dtype(dtype)
+    element = find_dtype(dtype or compute_dtype or tile.dtype)
     return binary("multiply", scaled, w, element)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
@@ -11,7 +12,13 @@ from nkipy_nki import indexing, views
 from nkipy_nki.dtypes import DTypeRecord
 from nkipy_nki.errors import NkiValidationError
 from nkipy_nki.neuronxcc.nki.faults import fault, report
-from nkipy_nki.neuronxcc.nki.indices import Box, Grid, Mask, broadcast_shapes
+from nkipy_nki.neuronxcc.nki.indices import (
+    Box,
+    Grid,
+    Mask,
+    as_grid,
+    broadcast_shapes,
+)
 from nkipy_nki.neuronxcc.nki.state import settle, state
 from nkipy_nki.program import Dynamic, Line
 from nkipy_nki.regions import MemoryRegion
@@ -46,24 +53,24 @@ class Tile:
 
     # -- what it is --------------------------------------------------------------------
     @property
-    def view(self) -> NkiTensor:
+    def elements(self) -> NkiTensor:
         """Its elements."""
         return self._view
 
     @property
     def shape(self) -> Shape:
         """How many elements there are along each dimension."""
-        return Shape(_outside(self.view.shape, self.blocks))
+        return Shape(_outside(self.elements.shape, self.blocks))
 
     @property
     def dtype(self) -> DTypeRecord:
         """The element type."""
-        return self.view.dtype
+        return self.elements.dtype
 
     @property
     def buffer(self) -> MemoryRegion:
         """Where it lies."""
-        return self.view.buffer
+        return self.elements.buffer
 
     @property
     def ndim(self) -> int:
@@ -71,9 +78,14 @@ class Tile:
         return len(self.shape)
 
     @property
+    def itemsize(self) -> int:
+        """How many bytes an element has."""
+        return self.dtype.device_itemsize
+
+    @property
     def tile_shape(self) -> tuple[int, ...]:
         """The shape with the dimension of partitions first."""
-        return tuple(self.view.shape)
+        return tuple(self.elements.shape)
 
     def __repr__(self) -> str:
         return f"<tile {list(self.shape)} {self.dtype} in {self.buffer.value}>"
@@ -118,21 +130,32 @@ class Tile:
         at = self.blocks
         inside = (parts[at], *parts[:at], *parts[at + 1 :])
         left = sum(not hasattr(p, "__index__") for p in parts[:at])
-        return Tile(indexing.index(self.view, inside), left)
+        return Tile(indexing.index(self.elements, inside), left)
 
     def reshape(self, shape: Any) -> Tile:
         """Another shape of as many elements; on the chip, of as many partitions."""
         if self.blocks:
             self._refuse("a tile with block dimensions has no other shape")
-        return Tile(views.reshape(self.view, tuple(shape)))
+        return Tile(views.reshape(self.elements, tuple(shape)))
 
     def broadcast_to(self, shape: Any, **others: Any) -> Tile:
         """The same elements as often as `shape` says."""
         return stretched(self, tuple(shape))
 
-    def view_as(self, dtype: Any) -> Tile:
+    def expand_dims(self, axis: Any) -> Tile:
+        """The same elements with new dimensions of one: see :func:`nl.expand_dims`."""
+        given = axis if isinstance(axis, (tuple, list)) else (axis,)
+        if self.blocks:
+            self._refuse("a tile with block dimensions gets no other dimension")
+        dims = len(self.shape) + len(given)
+        made = self.elements
+        for at in sorted(a + dims if a < 0 else a for a in map(_number, given)):
+            made = views.expand_dim(made, at)
+        return Tile(made)
+
+    def view(self, dtype: Any) -> Tile:
         """The same bytes as another element type."""
-        return Tile(views.reinterpret(self.view, dtype), self.blocks)
+        return Tile(views.reinterpret(self.elements, dtype), self.blocks)
 
     def assert_shape(self, shape: Any) -> Tile:
         """The tile itself, if it has the shape."""
@@ -215,7 +238,7 @@ def beyond(tile: Tile, axis: int, value: int) -> NoReturn:
     extent = tile.shape[axis]
     problem = (
         f"index {value} of dimension {axis} of {tile!r}, which has {extent} elements, "
-        f"of {tile.view.allocation}"
+        f"of {tile.elements.allocation}"
     )
     name = "tensor_access_out_of_bound"
     report("out-of-bounds", name, problem, value=value, extent=extent, dimension=axis)
@@ -236,7 +259,8 @@ class Part(Tile):
     def __init__(self, whole: Tile, parts: tuple[Any, ...]) -> None:
         self.whole = whole
         self.parts = tuple(
-            p if isinstance(p, (Grid, Tile)) else _number(p) for p in parts
+            _index(p, axis, whole) if isinstance(p, (Grid, Tile)) else _number(p)
+            for axis, p in enumerate(parts)
         )
         shapes = [tuple(p.shape) for p in self.parts if not isinstance(p, int)]
         self._shape = broadcast_shapes(*shapes)
@@ -274,7 +298,17 @@ class Part(Tile):
         return bool(((values != first) if is_partition else values != values[:1]).any())
 
     @property
-    def view(self) -> NkiTensor:
+    def is_shifted(self) -> bool:
+        """Whether a number that only the run knows is part of an index."""
+        return any(isinstance(p, Grid) and p.shift is not None for p in self.parts)
+
+    @property
+    def is_indirect(self) -> bool:
+        """Whether a tile of indices, one for each row, is an index."""
+        return any(isinstance(p, Tile) for p in self.parts)
+
+    @property
+    def elements(self) -> NkiTensor:
         found = self.view_in()
         if found is None:
             self._refuse("indices that no strides describe have no view")
@@ -287,8 +321,9 @@ class Part(Tile):
             NkiValidationError: one is out of bounds.
         """
         shape = tuple(self.tile_shape)
-        strides, dynamic = [0] * len(shape), None
-        base = self.whole.view
+        strides: list[int] = [0] * len(shape)
+        dynamic: Dynamic | None = None
+        base = self.whole.elements
         offset = base.offset
         for axis, (index, step) in enumerate(zip(self.parts, strides_of(self.whole))):
             if isinstance(index, int):
@@ -300,6 +335,8 @@ class Part(Tile):
                 self._require_limits(axis, index.broadcast(shape), box)
                 offset += index.offset * step
                 strides = [s + step * i for s, i in zip(strides, steps)]
+                if index.shift is not None:
+                    dynamic = self._shifted(axis, index, step, dynamic)
             elif dynamic is not None:
                 return None
             else:
@@ -310,7 +347,7 @@ class Part(Tile):
             # The indices at run time are those of the rectangle's rows already.
             offset += sum(s * b[0] for s, b in zip(strides, box))
             shape = tuple(stop - start for start, stop in box)
-        if dynamic is not None:
+        if dynamic is not None and dynamic.axis == 0:
             if strides[0]:
                 raise fault(
                     "indirect_indices_are_not_supported_with_nki_api",
@@ -327,7 +364,12 @@ class Part(Tile):
         for part, extent in zip(self.parts, self.whole.shape):
             if isinstance(part, Grid):
                 low, high = part.limits()
-                if part.steps is None or low < 0 or high >= extent:
+                if (
+                    part.steps is None
+                    or part.shift is not None
+                    or low < 0
+                    or high >= extent
+                ):
                     return False
             elif not isinstance(part, int) or not -extent <= part < extent:
                 return False
@@ -345,6 +387,32 @@ class Part(Tile):
         extent = self.whole.shape[axis]
         if low < 0 or high >= extent:
             beyond(self.whole, axis, low if low < 0 else high)
+
+    def _shifted(
+        self, axis: int, index: Grid, step: int, more: Dynamic | None
+    ) -> Dynamic:
+        """The part of an index that only the run knows.
+
+        Raises:
+            NkiValidationError: it is no number in the SBUF, or of a dimension that
+                cannot have it.
+        """
+        shift, last = index.shift, len(self.parts) - 1
+        refused = axis == self.whole.blocks if self.buffer.is_on_chip else axis == last
+        if refused and last:
+            raise fault(
+                "indirect_indices_free_dim",
+                f"a number that only the run knows is given for dimension {axis} of "
+                f"{self.whole!r}: on the chip, it is not for that of partitions; in "
+                "HBM, not for the last",
+            )
+        if shift.buffer.value != "sbuf":
+            raise fault(
+                "indirect_indices_are_not_supported_with_nki_api",
+                f"an index is {shift!r}, and must be a whole number in the SBUF",
+            )
+        limit = self.whole.shape[axis] - index.limits()[1]
+        return Dynamic(shift.elements, step, limit, more=more)
 
     def _indirect(self, axis: int, index: Tile, step: int, box: Box | None) -> Dynamic:
         """Indices that are the elements of a tile ``[n, 1]``, one for each partition.
@@ -399,14 +467,14 @@ class Part(Tile):
         return super().__getitem__(key)
 
     def reshape(self, shape: Any) -> Tile:
-        return Tile(self.view).reshape(shape)
+        return Tile(self.elements).reshape(shape)
 
 
 def _rows_of(index: Tile, box: Box | None) -> NkiTensor | None:
     """The elements of a tile of indices, of a rectangle of it."""
     if isinstance(index, Part):
         return index.view_in(box)
-    view = index.view
+    view = index.elements
     if box is None:
         return view
     start, stop = box[0]
@@ -419,8 +487,15 @@ def _rows_of(index: Tile, box: Box | None) -> NkiTensor | None:
 
 def strides_of(whole: Tile) -> tuple[int, ...]:
     """A tensor's strides, dimension by dimension as the kernel has them."""
-    strides, blocks = tuple(whole.view.strides), whole.blocks
+    strides, blocks = tuple(whole.elements.strides), whole.blocks
     return (*strides[1 : 1 + blocks], strides[0], *strides[1 + blocks :])
+
+
+def _index(part: Grid | Tile, axis: int, whole: Tile) -> Grid | Tile:
+    """Indices; a tile of one number is added to all, unless it is of rows."""
+    if isinstance(part, Grid) or math.prod(part.tile_shape) != 1 or part.dtype.is_float:
+        return part
+    return part if axis == 0 and not whole.blocks and whole.ndim == 2 else as_grid(part)
 
 
 def _number(part: Any) -> int:
@@ -505,7 +580,7 @@ class Fresh(Tile):
         return self._accumulate is not None and self.is_open
 
     @property
-    def view(self) -> NkiTensor:
+    def elements(self) -> NkiTensor:
         self.settle()
         if self._made is not None:
             return self._made
@@ -516,7 +591,7 @@ class Fresh(Tile):
                 "a result lies where it was assigned to, and that was written since: "
                 "use the tile that it was assigned to, or assign nl.copy of it"
             )
-        return self._elsewhere.view
+        return self._elsewhere.elements
 
     @property
     def shape(self) -> Shape:
@@ -560,7 +635,7 @@ def allocate(
 
 
 def _allocation_of(tile: Tile) -> int:
-    return (tile.whole if isinstance(tile, Part) else tile).view.allocation.id
+    return (tile.whole if isinstance(tile, Part) else tile).elements.allocation.id
 
 
 def count_write(tile: Tile) -> None:
@@ -595,7 +670,7 @@ def stretched(tile: Tile, shape: tuple[int, ...]) -> Tile:
         )
         if any(isinstance(p, Grid) for p in parts):
             return Part(tile.whole, parts)
-    view = tile.view
+    view = tile.elements
     more = len(shape) - len(view.shape)
     kept = zip(view.shape, view.strides, shape[more:])
     strides = (0,) * more + tuple(s if n == m else 0 for n, s, m in kept)
