@@ -7,7 +7,10 @@ records, so that checks, programs and times are the same.
 
 from __future__ import annotations
 
+from typing import Any
+
 from nkipy_nki.neuronxcc.nki import compiler, isa, language, typing
+from nkipy_nki.neuronxcc.nki.faults import refusing
 from nkipy_nki.neuronxcc.nki.kernel import (
     baremetal,
     benchmark,
@@ -16,6 +19,13 @@ from nkipy_nki.neuronxcc.nki.kernel import (
     simulate_kernel,
     trace,
 )
+
+#: Why what the documentation names is not there.
+REFUSED = {
+    "FrameworkKernel": "frameworks made custom calls by it; nkipy's own op, of "
+    "nki_custom_op, does that here",
+}
+__getattr__: Any = refusing("nki", __name__, REFUSED)
 
 __nkipy_internal__ = True  # see nkipy.core.roles
 
