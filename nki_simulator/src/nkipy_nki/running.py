@@ -48,6 +48,7 @@ __all__ = [
     "current",
     "emit",
     "invalid",
+    "is_ours",
     "kernel_line",
     "line_of",
     "running",

@@ -12,6 +12,7 @@ from nkipy_nki.language.tiles import as_number
 from nkipy_nki.neuronxcc.nki.creation import full
 from nkipy_nki.neuronxcc.nki.faults import fault
 from nkipy_nki.neuronxcc.nki.indices import as_mask
+from nkipy_nki.neuronxcc.nki.issuing import on_chip
 from nkipy_nki.neuronxcc.nki.state import settle
 from nkipy_nki.neuronxcc.nki.tiles import Tile
 from nkipy_nki.tensors import NkiTensor
@@ -30,12 +31,10 @@ def _adapted(name: str) -> Callable[..., Any]:
                 "unsupported_expression_in_mask",
                 f"nl.{name} takes no mask that leaves elements out",
             )
-        given = [a for a in (*args, *kwargs.values()) if isinstance(a, Tile)]
         settle()
-        made = today(*map(_view, args), **{n: _view(v) for n, v in kwargs.items()})
-        if not isinstance(made, NkiTensor):
-            return None
-        return Tile(made, given[0].blocks if given else 0)
+        given = {key: _elements(name, value) for key, value in kwargs.items()}
+        made = today(*(_elements(name, value) for value in args), **given)
+        return Tile(made) if isinstance(made, NkiTensor) else None
 
     functools.update_wrapper(function, today)
     signature = inspect.signature(today)
@@ -75,8 +74,12 @@ def random_seed(seed: Any, *, mask: Any = None) -> None:
     _adapted("random_seed")(seed, mask=mask)
 
 
-def _view(given: Any) -> Any:
-    return given.elements if isinstance(given, Tile) else given
+def _elements(name: str, given: Any) -> Any:
+    """The elements of a tile, whose first dimension is that of partitions."""
+    if not isinstance(given, Tile):
+        return given
+    tile = on_chip(given, f"nl.{name}: an operand") if given.blocks else given
+    return tile.elements
 
 
 #: By name.

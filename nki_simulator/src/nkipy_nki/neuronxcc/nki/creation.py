@@ -8,7 +8,7 @@ import numpy as np
 
 from nkipy_nki.dtypes import find_dtype, tensor_dtype
 from nkipy_nki.errors import NkiValidationError
-from nkipy_nki.neuronxcc.nki.faults import fault
+from nkipy_nki.neuronxcc.nki.faults import fault, report
 from nkipy_nki.neuronxcc.nki.issuing import constant as known
 from nkipy_nki.neuronxcc.nki.issuing import fill, issue, require_tile
 from nkipy_nki.neuronxcc.nki.state import settle, state
@@ -109,6 +109,14 @@ def _shared(shape: tuple[int, ...], dtype: Any, name: str) -> Any:
         raise fault(
             "shared_hbm_must_in_kernel_level",
             "a tensor in shared_hbm is made in a loop: make it before",
+        )
+    line = kernel_line()
+    if found.function[0] and (line.file, line.function) != found.function:
+        report(
+            "would-not-compile",
+            "shared_hbm_must_in_kernel_level",
+            f"a tensor in shared_hbm is made in {line.function}, which the kernel "
+            f"{found.function[1]} calls: make it in the kernel",
         )
     place, found.place = found.place, found.place + 1
     if place < len(found.shared):

@@ -63,7 +63,6 @@ def binary(name: str, x: Any, y: Any, dtype: Any = None, mask: Any = None) -> Fr
             element,
             {"data": tile, "operand0": number},
             mask,
-            blocks=tile.blocks,
             op0=operation,
             reverse0=reverse,
         )
@@ -72,19 +71,8 @@ def binary(name: str, x: Any, y: Any, dtype: Any = None, mask: Any = None) -> Fr
     if left.buffer is PSUM and right.buffer is PSUM:
         right = in_sbuf(right)
     shape = broadcast_shapes(tuple(left.tile_shape), tuple(right.tile_shape))
-    blocks = max(left.blocks, right.blocks)
-    pair = {
-        "data1": stretched_blocks(left, shape),
-        "data2": stretched_blocks(right, shape),
-    }
-    return made(
-        "tensor_tensor", shape, element, pair, mask, blocks=blocks, op=operation
-    )
-
-
-def stretched_blocks(tile: Tile, shape: tuple[int, ...]) -> Tile:
-    """A tile of a shape; one of that shape with block dimensions is left as it is."""
-    return tile if tuple(tile.tile_shape) == shape else stretched(tile, shape)
+    pair = {"data1": stretched(left, shape), "data2": stretched(right, shape)}
+    return made("tensor_tensor", shape, element, pair, mask, op=operation)
 
 
 def _reached(tile: Tile, operation: Operation) -> Tile:
@@ -96,9 +84,9 @@ def unary(name: str, x: Any, dtype: Any = None, mask: Any = None) -> Fresh:
     """An operation of one tile: by an activation function, or by the ALU."""
     tile, operation = on_chip(x, f"nl.{name}: x"), OPERATIONS[name]
     element = tile.dtype if dtype is None else find_dtype(dtype)
-    shape, blocks = tuple(tile.tile_shape), tile.blocks
+    shape = tuple(tile.tile_shape)
     if name == "reciprocal":
-        return made("reciprocal", shape, element, {"data": tile}, mask, blocks=blocks)
+        return made("reciprocal", shape, element, {"data": tile}, mask)
     if "activation" in operation.since:
         return made(
             "activation",
@@ -106,7 +94,6 @@ def unary(name: str, x: Any, dtype: Any = None, mask: Any = None) -> Fresh:
             element,
             {"data": tile},
             mask,
-            blocks=blocks,
             op=operation,
         )
     return made(
@@ -115,7 +102,6 @@ def unary(name: str, x: Any, dtype: Any = None, mask: Any = None) -> Fresh:
         element,
         {"data": tile, "operand0": None},
         mask,
-        blocks=blocks,
         op0=operation,
     )
 

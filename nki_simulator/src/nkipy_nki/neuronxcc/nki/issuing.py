@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -345,6 +346,12 @@ def on_chip(given: Any, what: str) -> Tile:
             "unsupported_memory",
             f"{what} is {tile!r}, and must be on the chip: nl.load it first",
         )
+    if tile.blocks:
+        raise fault(
+            "failed_to_infer_tile_from_local_tensor",
+            f"{what} is {tile!r}, whose first dimension is not that of partitions: "
+            "index its block dimensions",
+        )
     return tile
 
 
@@ -364,7 +371,6 @@ def made(
     over: tuple[int, ...] | None = None,
     out: str = "dst",
     region: MemoryRegion = SBUF,
-    blocks: int = 0,
     outs: Mapping[str, Tile] | None = None,
     inherits: bool = True,
     fill: float | None = None,
@@ -381,15 +387,12 @@ def made(
         over: the shape that the mask is for; that of the result, unless it is given.
         out: the operand that the result is.
         region: where the result may lie.
-        blocks: how many block dimensions the result has.
         outs: what else is written.
         inherits: whether what was masked out of an operand is so of the result.
         fill: what is to be read where the mask is false; None if that is of no effect.
         attributes: what else the instruction is told.
     """
     over = over or shape
-    if mask is not None and blocks:
-        raise NkiValidationError("a mask is given for a tile with block dimensions")
     # Operands that wait for a place get it first.
     for value in (*ins.values(), *(outs or {}).values()):
         if isinstance(value, Fresh):
@@ -404,7 +407,7 @@ def made(
     def put(dst: Tile, line: Line) -> None:
         issue(name, {out: dst, **(outs or {})}, ins, joined, line, fill, **attributes)
 
-    result = Fresh(shape, dtype, region, put, blocks)
+    result = Fresh(shape, dtype, region, put)
     if joined is not None and over == shape:
         result.valid = joined
     elif joined is not None:
@@ -424,7 +427,7 @@ def copied(tile: Tile, dtype: DTypeRecord, mask: Any = None) -> Fresh:
     """A copy in the SBUF."""
     source = on_chip(tile, "what is copied")
     shape = tuple(source.tile_shape)
-    return made("tensor_copy", shape, dtype, {"src": source}, mask, blocks=tile.blocks)
+    return made("tensor_copy", shape, dtype, {"src": source}, mask)
 
 
 # -- assignment ------------------------------------------------------------------------
@@ -447,7 +450,13 @@ def assign(dst: Tile, value: Any, mask: Any = None) -> None:
     if _can_be_put(tile, dst, mask):
         tile.put(dst)  # type: ignore[attr-defined]
         return
-    source = fitted(on_chip(tile, "what is assigned"), shape)
+    found = on_chip(tile, "what is assigned")
+    if math.prod(found.tile_shape) > math.prod(shape):
+        raise fault(
+            "store_dst_shape_smaller_than_other_shape",
+            f"a tile of shape {list(found.shape)} is assigned to {list(dst.shape)}",
+        )
+    source = fitted(found, shape)
     joined = _joined(mask, shape, [source.valid] if source.valid is not None else [])
     issue("tensor_copy", {"dst": dst}, {"src": source}, joined)
 

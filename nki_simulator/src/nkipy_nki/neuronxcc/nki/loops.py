@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -19,7 +20,13 @@ from nkipy_nki.neuronxcc.nki.tiles import Tile, allocate
 from nkipy_nki.operators import find_operation
 from nkipy_nki.program import Instruction, Line
 from nkipy_nki.regions import MemoryRegion
-from nkipy_nki.running import current, invalid, kernel_line, whole_number
+from nkipy_nki.running import (
+    current,
+    invalid,
+    is_ours,
+    kernel_line,
+    whole_number,
+)
 
 __all__ = ["affine_range", "loop_reduce", "sequential_range", "static_range"]
 
@@ -37,21 +44,37 @@ class LoopIndex(int):
 class _Loop:
     """One run of a loop.
 
+    Args:
+        is_parallel: whether its iterations may not depend on each other.
+        number: how many runs of it were before in the iteration that it is in.
+
     Attributes:
-        sums: what :func:`loop_reduce` has reduced so far, by the place of its call.
+        number: the same.
+        index: the counter's value.
+        sums: what :func:`loop_reduce` has reduced so far: see :func:`_key`.
     """
 
-    def __init__(self, is_parallel: bool) -> None:
+    def __init__(self, is_parallel: bool, number: int) -> None:
+        self.number = number
+        self.index = 0
         self.sums: dict[Any, Tile] = {}
         self._log = Log(_report_dependency, where_for) if is_parallel else None
+        self._met: Counter[Any] = Counter()
+
+    def meet(self, place: Any) -> int:
+        """How often a place was come to before, in this iteration."""
+        self._met[place] += 1
+        return self._met[place] - 1
 
     def listen(self, instruction: Instruction) -> None:
         """Keep what an instruction accesses."""
         if self._log is not None:
             self._log.add(instruction, state().reducing, state().mask)
 
-    def begin(self) -> None:
+    def begin(self, index: int) -> None:
         """Begin an iteration."""
+        self.index = index
+        self._met.clear()
         if self._log is not None:
             self._log.begin(len(current().program.allocations))
 
@@ -95,16 +118,44 @@ class _Range:
     def __iter__(self) -> Iterator[int]:
         run = current("nl.affine_range")
         looks = self._is_parallel and run.findings.wants("iteration-race")
-        loop = _Loop(looks and len(self.numbers) > 1)
+        around = state().loops[-1:]
+        before = around[0].meet(_place()) if around else 0
+        loop = _Loop(looks and len(self.numbers) > 1, before)
         settle()
         with _running(loop):
             for number in self.numbers:
-                loop.begin()
+                loop.begin(number)
                 index = LoopIndex(number)
                 index.loop = loop
                 yield index
                 settle()
             loop.finish()
+
+
+def _place() -> tuple[Any, ...]:
+    """Where a kernel is: the calls that it is in."""
+    frame, found = sys._getframe(2), []
+    while frame is not None and not is_ours(frame.f_code.co_filename):
+        found.append((frame.f_code, frame.f_lasti))
+        frame = frame.f_back  # type: ignore[assignment]
+    return tuple(found)
+
+
+def _key(reduced: list[Any], place: Any) -> tuple[Any, ...]:
+    """Which sum a call of :func:`loop_reduce` adds to.
+
+    There is one for each place, for each iteration of the loops within the first that
+    is reduced over, but for those that are reduced over too. What Python's own loops
+    repeat is told apart by how often it was come to in an iteration.
+
+    Args:
+        reduced: the loops that are reduced over.
+        place: of the call.
+    """
+    loops = state().loops
+    within = loops[loops.index(reduced[0]) + 1 :]
+    kept = [(loop.number, None if loop in reduced else loop.index) for loop in within]
+    return place, loops[-1].meet(place), *kept
 
 
 @contextmanager
@@ -141,7 +192,7 @@ def static_range(*args: Any) -> Any:
 
 
 def loop_reduce(
-    x: Any, op: Any, loop_indices: Any, dtype: Any = None, mask: Any = None
+    x: Any, op: Any, loop_indices: Any, *, dtype: Any = None, mask: Any = None
 ) -> Tile:
     """Reduce a tile over loops: what is returned has all iterations behind them.
 
@@ -165,8 +216,7 @@ def loop_reduce(
             f"loops that are run\n  at {kernel_line()}"
         )
     name = find_operation(op, "arithmetic").name
-    frame = sys._getframe(1)
-    key = frame.f_code, frame.f_lasti
+    key = _key(running, _place())
     held = running[0].sums.get(key)
     if held is not None:
         with reducing(name):

@@ -97,15 +97,18 @@ def load_transpose2d(src: Any, *, mask: Any = None, dtype: Any = None) -> Fresh:
         dtype: of the tile; if None, that of `src`.
     """
     tile = _source(src, "nl.load_transpose2d")
-    if tile.ndim != 2:
-        raise NkiValidationError(
-            f"nl.load_transpose2d: src is {tile!r}, and must have two dimensions"
-            f"\n  at {kernel_line()}"
+    _require_two_dimensions("nl.load_transpose2d: src", tile)
+    if isinstance(tile, Part) and (tile.is_indirect or tile.is_shifted):
+        raise fault(
+            "indirect_indices_are_not_supported_with_nki_api",
+            f"nl.load_transpose2d: src is {tile!r}, which a tile indexes: nl.load it, "
+            "and nl.transpose it",
         )
     if mask is not None and not as_mask(mask).broadcast(tuple(tile.shape)).is_full:
-        raise NkiValidationError(
-            "nl.load_transpose2d: a mask that leaves elements out is not supported: "
-            f"load the part that is meant\n  at {kernel_line()}"
+        raise fault(
+            "unsupported_expression_in_mask",
+            "nl.load_transpose2d takes no mask that leaves elements out: load the part "
+            "that is meant",
         )
     view = tile.elements
     _require_partitions(view.shape[1])
@@ -322,42 +325,62 @@ def _require_sizes(shape: tuple[int, ...]) -> None:
             )
 
 
-def transposed(data: Tile, engine: Engine, dtype: Any, mask: Any) -> Fresh:
-    """Rows and columns exchanged: in the PSUM by TensorE, else in the SBUF."""
-    if data.blocks or len(data.tile_shape) != 2:
-        raise NkiValidationError(
-            f"a transpose of {data!r}, which must have two dimensions"
-            f"\n  at {kernel_line()}"
+def _require_two_dimensions(what: str, tile: Tile) -> None:
+    if len(tile.tile_shape) != 2:
+        raise fault(
+            "exceed_max_supported_dimension",
+            f"{what} is {tile!r}, and must have two dimensions",
         )
+
+
+def transposed(data: Tile, engine: Engine, dtype: Any, mask: Any) -> Fresh:
+    """Rows and columns exchanged: in the PSUM by TensorE, else in the SBUF.
+
+    Args:
+        data: a tile; its free dimensions count as one.
+        engine: which one does it; the one that it suits, if unknown.
+        dtype: of the result: one that is not that of `data` takes a further copy.
+        mask: a truth value that is known.
+    """
     if mask is not None and not as_mask(mask).is_full:
         raise fault(
             "unsupported_expression_in_mask",
             "a transpose takes no mask that is partly true",
         )
-    small = max(data.tile_shape) <= 32
-    if engine is Engine.unknown:
-        engine = Engine.vector if small and data.buffer is PSUM else Engine.tensor
-    region = PSUM if engine is Engine.tensor else SBUF
-    source = in_sbuf(data) if engine is Engine.tensor else data
-    if dtype is not None and find_dtype(dtype) != data.dtype:
-        raise NkiValidationError(
-            f"a transpose of {data!r} to {dtype}: it keeps the element type"
-            f"\n  at {kernel_line()}"
-        )
+    if len(data.tile_shape) > 2:
+        data = data.reshape((data.tile_shape[0], math.prod(data.tile_shape[1:])))
     shape = tuple(data.tile_shape)[::-1]
-    return made(
+    if engine is Engine.unknown:
+        small = max(shape) <= _SQUARES[Engine.vector] and data.buffer is PSUM
+        engine = Engine.vector if small else Engine.tensor
+    if max(shape) > _SQUARES.get(engine, max(shape)):
+        raise fault(
+            "size_of_dimension_exceed_arch_limit",
+            f"a transpose of {data!r}: {engine.name} has {_SQUARES[engine]} rows and "
+            "columns",
+        )
+    by_tensor = engine is Engine.tensor
+    made_of = made(
         "nc_transpose",
         shape,
         data.dtype,
-        {"data": source},
-        region=region,
+        {"data": in_sbuf(data) if by_tensor else data},
+        region=PSUM if by_tensor else SBUF,
         engine=engine,
     )
+    element = data.dtype if dtype is None else find_dtype(dtype)
+    return made_of if element == data.dtype else copied(made_of, element)
+
+
+#: The most rows and columns that an engine exchanges.
+_SQUARES = {Engine.tensor: tile_size.pmax, Engine.vector: 32}
 
 
 def transpose(x: Any, *, dtype: Any = None, mask: Any = None) -> Fresh:
     """A tile with rows and columns exchanged."""
-    return transposed(on_chip(x, "nl.transpose: x"), Engine.unknown, dtype, mask)
+    tile = on_chip(x, "nl.transpose: x")
+    _require_two_dimensions("nl.transpose: x", tile)
+    return transposed(tile, Engine.unknown, dtype, mask)
 
 
 def matmul(x: Any, y: Any, *, transpose_x: bool = False, mask: Any = None) -> Fresh:

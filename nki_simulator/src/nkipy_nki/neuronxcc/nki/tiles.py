@@ -168,8 +168,11 @@ class Tile:
 
     # -- what it is not ----------------------------------------------------------------
     def __bool__(self) -> bool:
+        one = math.prod(self.tile_shape) == 1
         raise fault(
-            "ambiguous_tensor_truth_value",
+            "dynamic_control_flow_not_supported"
+            if one
+            else "ambiguous_tensor_truth_value",
             f"{self!r} has no truth value: its elements are known at run time only",
         )
 
@@ -518,7 +521,6 @@ class Fresh(Tile):
         dtype: its element type.
         region: where it may lie.
         issue: issues the instructions, for the tile that they write to.
-        blocks: how many block dimensions the shape has behind that of partitions.
         accumulate: the same as `issue`, but adds to what the tile has; None if the
             instruction cannot.
     """
@@ -529,7 +531,6 @@ class Fresh(Tile):
         dtype: DTypeRecord,
         region: MemoryRegion,
         issue: Callable[[Tile, Line], None],
-        blocks: int = 0,
         accumulate: Callable[[Tile, Line], None] | None = None,
     ) -> None:
         settle()
@@ -542,7 +543,7 @@ class Fresh(Tile):
         self._made: NkiTensor | None = None
         self._elsewhere: Tile | None = None
         self._writes = 0
-        self.blocks = blocks
+        self.blocks = 0
         self.valid = None
         self._of = (None, None)
         state().unsettled = self
@@ -559,7 +560,7 @@ class Fresh(Tile):
         state().unsettled = None
         made = allocate(self._shape, self._dtype, self._region, line=self._line)
         self._made = made
-        self._issue(Tile(made, self.blocks), self._line)
+        self._issue(Tile(made), self._line)
 
     def put(self, dst: Tile) -> None:
         """Compute it at `dst`, of the same shape and dtype."""
@@ -595,7 +596,7 @@ class Fresh(Tile):
 
     @property
     def shape(self) -> Shape:
-        return Shape(_outside(self._shape, self.blocks))
+        return self._shape
 
     @property
     def tile_shape(self) -> tuple[int, ...]:

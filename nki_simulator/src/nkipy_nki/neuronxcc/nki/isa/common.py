@@ -59,7 +59,7 @@ def like(
         others: what else the instruction is told, and :func:`issuing.made`.
     """
     shape, element = tuple(tile.tile_shape), dtype_of(dtype, tile.dtype)
-    return made(name, shape, element, ins, mask, blocks=tile.blocks, **others)
+    return made(name, shape, element, ins, mask, **others)
 
 
 def vector(name: str, which: str, given: Any, tile: Tile) -> Any:
