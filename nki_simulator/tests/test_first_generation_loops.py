@@ -194,6 +194,54 @@ def test_tiles_are_reduced_over_loops() -> None:
     np.testing.assert_allclose(sums, np.exp(a).sum(1), rtol=1e-5)
 
 
+@nki.jit
+def reduced_apart(a):
+    """Sums over the outer loop: each place, and each of the inner ones, has its own."""
+
+    def summed(x: Any, over: Any) -> Any:
+        return nl.loop_reduce(x, op=np.add, loop_indices=[over])
+
+    sums = nl.ndarray((4, 8, 4), a.dtype, buffer=nl.shared_hbm)
+    kept = nl.ndarray((4, nl.par_dim(8), 4), a.dtype)
+    for i in nl.sequential_range(2):
+        for j in range(2):  # which is unrolled, and not seen
+            kept[j] = summed(nl.load(a[i, j]), i)
+        kept[2] = summed(nl.load(a[i, 2]), i)
+        kept[3] = summed(nl.load(a[i, 0]) * 2.0, i)
+    for j in nl.affine_range(4):
+        nl.store(sums[j], kept[j])
+    return sums
+
+
+def test_reductions_of_one_function_are_told_apart() -> None:
+    a = random(2, 3, 8, 4)
+    total = a.sum(0)
+    expected = np.stack([*total, 2 * total[0]])
+    np.testing.assert_allclose(reduced_apart(a), expected, rtol=1e-5, atol=1e-6)
+
+
+@nki.jit
+def reduced_around_a_loop(a):
+    """Over the outermost and the innermost of three loops."""
+    sums = nl.ndarray((3, 8, 4), a.dtype, buffer=nl.shared_hbm)
+    kept = nl.ndarray((3, nl.par_dim(8), 4), a.dtype)
+    for i in nl.sequential_range(2):
+        for j in nl.sequential_range(3):
+            for _ in nl.sequential_range(2):
+                over = [i, _]
+                kept[j] = nl.loop_reduce(nl.load(a[i, j]), np.add, loop_indices=over)
+    for j in nl.affine_range(3):
+        nl.store(sums[j], kept[j])
+    return sums
+
+
+def test_reductions_keep_the_loop_between() -> None:
+    a = random(2, 3, 8, 4)
+    np.testing.assert_allclose(
+        reduced_around_a_loop(a), 2 * a.sum(0), rtol=1e-5, atol=1e-6
+    )
+
+
 def test_reductions_over_no_loop_are_refused() -> None:
     @nki.jit
     def kernel():

@@ -110,14 +110,7 @@ def _shared(shape: tuple[int, ...], dtype: Any, name: str) -> Any:
             "shared_hbm_must_in_kernel_level",
             "a tensor in shared_hbm is made in a loop: make it before",
         )
-    line = kernel_line()
-    if found.function[0] and (line.file, line.function) != found.function:
-        report(
-            "would-not-compile",
-            "shared_hbm_must_in_kernel_level",
-            f"a tensor in shared_hbm is made in {line.function}, which the kernel "
-            f"{found.function[1]} calls: make it in the kernel",
-        )
+    _require_kernel_level(*found.function)
     place, found.place = found.place, found.place + 1
     if place < len(found.shared):
         view = found.shared[place]
@@ -130,6 +123,24 @@ def _shared(shape: tuple[int, ...], dtype: Any, name: str) -> Any:
     view = allocate(shape, dtype, MemoryRegion.shared_hbm, name)
     found.shared.append(view)
     return view
+
+
+def _require_kernel_level(file: str, name: str) -> None:
+    """Report a tensor that a function makes which a kernel calls.
+
+    Args:
+        file: the kernel's; "" if it is not known.
+        name: of the kernel's function.
+    """
+    line = kernel_line()
+    is_comprehension = line.function.startswith("<") and line.file == file
+    if file and not is_comprehension and (line.file, line.function) != (file, name):
+        report(
+            "would-not-compile",
+            "shared_hbm_must_in_kernel_level",
+            f"a tensor in shared_hbm is made in {line.function}, which the kernel "
+            f"{name} calls: make it in the kernel",
+        )
 
 
 def full(
