@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 
 from nkipy_nki import NkiValidationError
-from nkipy_nki.findings import NkiWarning
 from nkipy_nki.neuronxcc import nki
 from nkipy_nki.neuronxcc.nki import isa as nisa
 from nkipy_nki.neuronxcc.nki import language as nl
@@ -596,18 +595,3 @@ def test_what_is_declared_mutable_may_be_written_and_is_returned() -> None:
     with pytest.raises(NkiValidationError, match="err_mutable_parameter_not_returned"):
         kept(X.copy())
     np.testing.assert_array_equal(returned(X.copy()), X + 1)
-
-
-def _made_elsewhere(x: Any) -> Any:
-    return nl.ndarray(**_result(x))
-
-
-def test_a_result_that_another_function_makes_would_not_compile() -> None:
-    @nki.jit
-    def kernel(x):
-        out = _made_elsewhere(x)
-        nl.store(out, nl.load(x))
-        return out
-
-    with pytest.warns(NkiWarning, match="err_shared_hbm_must_in_kernel_level"):
-        np.testing.assert_array_equal(kernel(X), X)

@@ -8,7 +8,7 @@ import numpy as np
 
 from nkipy_nki.dtypes import find_dtype, tensor_dtype
 from nkipy_nki.errors import NkiValidationError
-from nkipy_nki.neuronxcc.nki.faults import fault, report
+from nkipy_nki.neuronxcc.nki.faults import fault
 from nkipy_nki.neuronxcc.nki.issuing import constant as known
 from nkipy_nki.neuronxcc.nki.issuing import fill, issue, require_tile
 from nkipy_nki.neuronxcc.nki.state import settle, state
@@ -110,7 +110,6 @@ def _shared(shape: tuple[int, ...], dtype: Any, name: str) -> Any:
             "shared_hbm_must_in_kernel_level",
             "a tensor in shared_hbm is made in a loop: make it before",
         )
-    _require_kernel_level(*found.function)
     place, found.place = found.place, found.place + 1
     if place < len(found.shared):
         view = found.shared[place]
@@ -123,24 +122,6 @@ def _shared(shape: tuple[int, ...], dtype: Any, name: str) -> Any:
     view = allocate(shape, dtype, MemoryRegion.shared_hbm, name)
     found.shared.append(view)
     return view
-
-
-def _require_kernel_level(file: str, name: str) -> None:
-    """Report a tensor that a function makes which a kernel calls.
-
-    Args:
-        file: the kernel's; "" if it is not known.
-        name: of the kernel's function.
-    """
-    line = kernel_line()
-    is_comprehension = line.function.startswith("<") and line.file == file
-    if file and not is_comprehension and (line.file, line.function) != (file, name):
-        report(
-            "would-not-compile",
-            "shared_hbm_must_in_kernel_level",
-            f"a tensor in shared_hbm is made in {line.function}, which the kernel "
-            f"{name} calls: make it in the kernel",
-        )
 
 
 def full(

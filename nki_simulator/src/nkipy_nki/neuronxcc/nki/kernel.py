@@ -14,7 +14,7 @@ from nkipy_nki.errors import NkiValidationError
 from nkipy_nki.kernel import tracer_of
 from nkipy_nki.neuronxcc.nki.faults import fault, report
 from nkipy_nki.neuronxcc.nki.grids import grid_of
-from nkipy_nki.neuronxcc.nki.state import State, calling, keeping, settle
+from nkipy_nki.neuronxcc.nki.state import State, keeping, settle
 from nkipy_nki.neuronxcc.nki.tiles import Tile
 from nkipy_nki.options import FIRST, checked, target_of
 from nkipy_nki.running import Grid, current, is_running
@@ -90,8 +90,7 @@ class Kernel:
                     "nested_kernel_with_spmd_grid",
                     f"{self!r} is called in a kernel, with a grid of its own",
                 )
-            with calling(_function_of(self.func)):
-                return self.func(*args, **kwargs)
+            return self.func(*args, **kwargs)
         traced = tracer_of(args, kwargs)
         if traced is not None:
             return traced(self, args, kwargs)
@@ -121,7 +120,7 @@ class _Programs:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         kernel, run = self._kernel, current()
         bound = self.__signature__.bind(*args, **kwargs)
-        made = State(function=_function_of(kernel.func))
+        made = State()
         if kernel.mode != "trace":
             made.immutable = _immutable(kernel.func, bound.arguments)
         args, kwargs = _tiles(bound.args), _tiles(bound.kwargs)
@@ -137,12 +136,6 @@ class _Programs:
         if kernel.mode != "trace":
             _require_returned(kernel.func, bound.arguments, views)
         return views
-
-
-def _function_of(func: Callable[..., Any]) -> tuple[str, str]:
-    """The file and the name of a kernel's function."""
-    code = getattr(inspect.unwrap(func), "__code__", None)
-    return (code.co_filename, code.co_name) if code else ("", "")
 
 
 def _tiles(value: Any) -> Any:

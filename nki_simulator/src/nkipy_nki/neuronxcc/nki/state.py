@@ -12,7 +12,6 @@ from nkipy_nki.neuronxcc.nki.faults import fault
 
 __all__ = [
     "State",
-    "calling",
     "keeping",
     "masking",
     "reducing",
@@ -35,7 +34,6 @@ class State:
         reducing: by which operation what is issued adds to what it writes to, or "".
         mask: where what is issued is meant, if that is not what its views are.
         writes: how often instructions have written to a tensor, by its id.
-        function: the file and the name of the kernel's function.
         immutable: names of the arguments that must not be written, by allocation's id.
     """
 
@@ -47,7 +45,6 @@ class State:
     mask: Any = None
     writes: dict[int, int] = field(default_factory=dict)
     immutable: dict[int, str] = field(default_factory=dict)
-    function: tuple[str, str] = ("", "")
 
 
 def state(what: str = "NKI") -> State:
@@ -80,17 +77,6 @@ def keeping(made: State) -> Iterator[State]:
         yield made
     finally:
         _STATE.reset(token)
-
-
-@contextmanager
-def calling(function: tuple[str, str]) -> Iterator[None]:
-    """A kernel that another calls is the kernel meanwhile."""
-    found = state("a kernel of neuronxcc.nki")
-    before, found.function = found.function, function
-    try:
-        yield
-    finally:
-        found.function = before
 
 
 @contextmanager
