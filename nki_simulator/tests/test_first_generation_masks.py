@@ -282,3 +282,136 @@ def test_a_masked_program_runs_again_without_the_kernel(name: str) -> None:
     replay(decode(encode(run.programs)), [a, again])
     wanted = np.where(where(MASKS[name], a.shape), a * 3, 7)
     np.testing.assert_array_equal(again, wanted)
+
+
+# -- masks of rows, on what is made of several instructions ----------------------------
+RAGGED = np.random.default_rng(3).standard_normal((200, 30)).astype(np.float32)
+
+
+def _statistics(x: Any, mask: Any) -> Any:
+    parts = nisa.bn_stats(x, mask=mask, dtype=nl.float32)
+    return nisa.bn_aggr(parts, mask=mask)[:, 1:2]
+
+
+def _identity(x: Any, mask: Any) -> Any:
+    eye = nl.load(nl.shared_identity_matrix(30, dtype=x.dtype))
+    return nl.matmul(x, eye, mask=mask)
+
+
+def _turned_twice(x: Any, mask: Any) -> Any:
+    return nl.transpose(nl.copy(nl.transpose(x, mask=mask)))
+
+
+_POWERS = np.exp(RAGGED - RAGGED.max(1, keepdims=True))
+_TRIANGLE = np.arange(30) <= np.arange(200)[:, None] % 128
+BY_ROWS: dict[str, tuple[Callable[[Any, Any], Any], np.ndarray]] = {
+    "softmax": (
+        lambda x, mask: nl.softmax(x, axis=-1, mask=mask),
+        _POWERS / _POWERS.sum(1, keepdims=True),
+    ),
+    "mean": (
+        lambda x, mask: nl.mean(x, axis=1, mask=mask, keepdims=True),
+        RAGGED.mean(1, keepdims=True),
+    ),
+    "var": (
+        lambda x, mask: nl.var(x, axis=[1], mask=mask),
+        RAGGED.var(1, keepdims=True),
+    ),
+    "rms-norm": (
+        lambda x, mask: nl.rms_norm(x, nl.ones((1, 30), x.dtype), 1, 30, mask=mask),
+        RAGGED / np.sqrt((RAGGED**2).mean(1, keepdims=True) + 1e-6),
+    ),
+    "where": (
+        lambda x, mask: nl.where(x > 0, x, 0.0, mask=mask),
+        np.maximum(RAGGED, 0),
+    ),
+    "statistics": (_statistics, RAGGED.var(1, keepdims=True)),
+    "max8": (
+        lambda x, mask: nisa.max8(src=x, mask=mask),
+        np.sort(RAGGED, 1)[:, ::-1][:, :8],
+    ),
+    "affine-select": (
+        lambda x, mask: nisa.affine_select(
+            nl.arange(128)[:, None] >= nl.arange(30)[None, :], x, -9.0, mask=mask
+        ),
+        np.where(_TRIANGLE, RAGGED, np.float32(-9)),
+    ),
+    "product": (_identity, RAGGED),
+    "transposes": (_turned_twice, RAGGED),
+}
+#: What searches reads all rows, unless it is told which.
+_INHERITED = [name for name in BY_ROWS if name not in ("statistics", "max8")]
+
+
+@pytest.mark.parametrize(
+    ("name", "is_given"),
+    [*((name, True) for name in BY_ROWS), *((name, False) for name in _INHERITED)],
+)
+@pytest.mark.filterwarnings("error")
+def test_rows_that_a_mask_leaves_out_do_not_count(name: str, is_given: bool) -> None:
+    function, expected = BY_ROWS[name]
+
+    @nki.jit
+    def kernel(a):
+        out = nl.ndarray(expected.shape, a.dtype, buffer=nl.shared_hbm)
+        p, f = nl.arange(128)[:, None], nl.arange(30)[None, :]
+        columns = nl.arange(expected.shape[1])[None, :]
+        for i in nl.affine_range(2):
+            inside = i * 128 + p < 200
+            x = nl.load(a[i * 128 + p, f], mask=inside)
+            made = function(x, inside if is_given else None)
+            nl.store(out[i * 128 + p, columns], made, mask=inside)
+        return out
+
+    np.testing.assert_allclose(kernel(RAGGED), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x, mask: nl.softmax(x, axis=1, mask=mask),
+        lambda x, mask: nl.where(x > 0, x, 0.0, mask=mask),
+        lambda x, mask: nisa.affine_select(
+            nl.arange(8)[:, None] >= nl.arange(8)[None, :], x, -9.0, mask=mask
+        ),
+        lambda x, mask: nl.transpose(x, mask=mask),
+        lambda x, mask: nl.matmul(x, x, mask=mask),
+        lambda x, mask: nisa.max8(src=x, mask=mask),
+    ],
+    ids=["softmax", "where", "affine-select", "transpose", "product", "max8"],
+)
+def test_what_a_false_mask_guards_is_not_done(function: Callable[..., Any]) -> None:
+    """Of a loop's iterations, only those that the mask is true for assign."""
+
+    @nki.jit
+    def kernel(a):
+        out = nl.ndarray((8, 8), a.dtype, buffer=nl.shared_hbm)
+        x, kept = nl.load(a), nl.zeros((8, 8), a.dtype)
+        for i in nl.sequential_range(3):
+            kept[...] = function(x + i, i == 1)
+        nl.store(out, kept)
+        return out
+
+    @nki.jit
+    def once(a):
+        out = nl.ndarray((8, 8), a.dtype, buffer=nl.shared_hbm)
+        nl.store(out, function(nl.load(a) + 1, True))
+        return out
+
+    a = RAGGED[:8, :8].copy()
+    np.testing.assert_array_equal(kernel(a), once(a))
+
+
+def test_a_pattern_with_a_mask_of_columns() -> None:
+    @nki.jit
+    def kernel():
+        out = nl.ndarray((8, 6), nl.int32, buffer=nl.shared_hbm)
+        p, f = nl.mgrid[0:8, 0:6]
+        nl.store(out, -1)
+        inside = (f >= 2) & (p >= 3)
+        nl.store(out[p, f], nisa.iota(10 * p + f, nl.int32, mask=inside), mask=inside)
+        return out
+
+    p, f = np.mgrid[0:8, 0:6]
+    expected = np.where((f >= 2) & (p >= 3), 10 * p + f, -1)
+    np.testing.assert_array_equal(kernel(), expected)

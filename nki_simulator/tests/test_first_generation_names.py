@@ -284,3 +284,20 @@ def test_an_argument_that_is_for_the_compiler_is_told_of_and_left_out():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         np.testing.assert_array_equal(loaded(X, name="x_tile"), X)
+
+
+@pytest.mark.parametrize("name", ["float32", "float16", "int32", "uint8", "bool_"])
+def test_element_types_equal_numpys(name):
+    mine, numpys = getattr(language, name), getattr(np, name)
+    assert mine == numpys and numpys == mine and np.dtype(numpys) == mine
+    assert mine != np.int16 and mine not in (int, object) and mine in (np.int16, numpys)
+    assert len({mine, str(mine)}) == 1
+
+
+def test_a_tensors_type_equals_numpys():
+    @nki.jit
+    def kernel(x):
+        assert x.dtype == np.float32 == language.load(x).dtype != np.float16
+        return x
+
+    kernel(X)

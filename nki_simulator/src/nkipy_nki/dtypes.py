@@ -79,6 +79,20 @@ class DTypeRecord(DType):
     since: int = 2
     until: int | None = None
 
+    def __eq__(self, other: object) -> bool:
+        """Whether `other` is its name; or NumPy's or ml_dtypes' type of that name."""
+        if isinstance(other, str) or not isinstance(other, (type, np.dtype)):
+            return str.__eq__(self, other)
+        try:
+            return str.__eq__(self, find_dtype(other, is_scalar=True))
+        except NkiValidationError:
+            return False
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = str.__hash__
+
     def __reduce__(self) -> tuple[Any, ...]:
         return _named, (str(self.name), self.is_kept_in_float32)
 

@@ -308,6 +308,13 @@ class Mask:
             return all(b == (0, n) for b, n in zip(self.box, self.shape))
         return bool(self.values.all())
 
+    @property
+    def is_first_rows(self) -> bool:
+        """Whether it is true for the first ones of the rows, and these wholly."""
+        if self.box is None or not self.box or self.box[0][0]:
+            return False
+        return all(b == (0, n) for b, n in zip(self.box[1:], self.shape[1:]))
+
     def broadcast(self, shape: tuple[int, ...]) -> Mask:
         """The same in a greater shape.
 

@@ -45,16 +45,22 @@ class Lanes:
 
     Attributes:
         box: a rectangle; None if it is everywhere, or no rectangle.
+        of: the shape that the rectangle is of.
         mask: what is no rectangle.
         nowhere: nowhere.
     """
 
     box: Box | None = None
+    of: tuple[int, ...] = ()
     mask: Mask | None = None
     nowhere: bool = False
 
+    def box_for(self, shape: tuple[int, ...]) -> Box | None:
+        """The rectangle for an operand of a shape."""
+        return None if self.box is None else box_for(self.box, shape, self.of)
 
-def _joined(mask: Any, shape: tuple[int, ...], valid: list[Mask]) -> Mask | None:
+
+def joined(mask: Any, shape: tuple[int, ...], valid: list[Mask]) -> Mask | None:
     """A mask and those of what is read, for a shape; None if it is true everywhere."""
     found: Mask | None = None
     if mask is not None:
@@ -64,14 +70,20 @@ def _joined(mask: Any, shape: tuple[int, ...], valid: list[Mask]) -> Mask | None
     return None if found is None or found.is_full else found
 
 
-def _lanes(mask: Mask | None, by_dma: bool) -> Lanes:
+#: Instructions whose results depend on where in the tile an element is.
+_BY_PLACE = frozenset({"affine_select", "iota", "range_select"})
+
+
+def _lanes(name: str, mask: Mask | None) -> Lanes:
     if mask is None:
         return Lanes()
     if mask.is_empty:
         return Lanes(nowhere=True)
-    if mask.box is None or (mask.box[0][0] and not by_dma):
+    if mask.box is None or (name in _BY_PLACE and not mask.is_first_rows):
+        return Lanes(mask=mask)
+    if mask.box[0][0] and name != "dma_copy":
         return Lanes(mask=mask)  # engines do not begin at any partition
-    return Lanes(box=mask.box)
+    return Lanes(box=mask.box, of=mask.shape)
 
 
 # -- issuing ---------------------------------------------------------------------------
@@ -103,7 +115,7 @@ def issue(
     if not shifted:
         _require_known((*outs.values(), *ins.values()))
     record = INSTRUCTIONS[name]
-    lanes = _lanes(mask, name == "dma_copy")
+    lanes = _lanes(name, mask)
     if lanes.nowhere:
         return
     for tile in outs.values():
@@ -168,7 +180,7 @@ def _input(given: Any, lanes: Lanes, line: Line, fill: float | None) -> Any:
     shape = tuple(given.tile_shape)
     if lanes.mask is not None:
         return _masked_input(given, lanes.mask, line, fill)
-    box = None if lanes.box is None else box_for(lanes.box, shape)
+    box = lanes.box_for(shape)
     view = view_of(given, box)
     if view is not None:
         return view
@@ -264,7 +276,7 @@ def _output(tile: Tile, lanes: Lanes, line: Line) -> _Target:
         if final is not None:
             return _Target(made, tile, None, where, final)
         return _Target(made, tile, positions_of(tile, where))
-    box = None if lanes.box is None else box_for(lanes.box, shape)
+    box = lanes.box_for(shape)
     view = view_of(tile, box)
     if view is not None:
         return _Target(view)
@@ -397,28 +409,27 @@ def made(
     for value in (*ins.values(), *(outs or {}).values()):
         if isinstance(value, Fresh):
             value.settle()
-    found = [
-        v.valid for v in ins.values() if isinstance(v, Tile) and v.valid is not None
-    ]
+    tiles = [v for v in ins.values() if isinstance(v, Tile)] if inherits else []
+    found = [tile.valid for tile in tiles if tile.valid is not None]
     if over != shape:  # what is left out along a reduced dimension is read, and found
         found = [_reduced(v.broadcast(over), shape).broadcast(over) for v in found]
-    joined = _joined(mask, over, found if inherits else [])
+    wanted = joined(mask, over, found)
 
     def put(dst: Tile, line: Line) -> None:
-        issue(name, {out: dst, **(outs or {})}, ins, joined, line, fill, **attributes)
+        issue(name, {out: dst, **(outs or {})}, ins, wanted, line, fill, **attributes)
 
     result = Fresh(shape, dtype, region, put)
-    if joined is not None and over == shape:
-        result.valid = joined
-    elif joined is not None:
-        result.valid = _reduced(joined, shape)
+    if wanted is not None and over == shape:
+        result.valid = wanted
+    elif wanted is not None:
+        result.valid = _reduced(wanted, shape)
     return result
 
 
 def _reduced(mask: Mask, shape: tuple[int, ...]) -> Mask:
     """Where a result has a value, of which an element stands for several of a mask."""
     if mask.box is not None and not mask.is_empty:
-        return Mask(shape, box_for(mask.box, shape))
+        return Mask(shape, box_for(mask.box, shape, mask.shape))
     where = where_for(mask, shape)
     return Mask(shape, None, np.broadcast_to(where, shape))
 
@@ -457,8 +468,8 @@ def assign(dst: Tile, value: Any, mask: Any = None) -> None:
             f"a tile of shape {list(found.shape)} is assigned to {list(dst.shape)}",
         )
     source = fitted(found, shape)
-    joined = _joined(mask, shape, [source.valid] if source.valid is not None else [])
-    issue("tensor_copy", {"dst": dst}, {"src": source}, joined)
+    wanted = joined(mask, shape, [source.valid] if source.valid is not None else [])
+    issue("tensor_copy", {"dst": dst}, {"src": source}, wanted)
 
 
 def _can_be_put(tile: Tile, dst: Tile, mask: Any) -> bool:
@@ -493,16 +504,16 @@ def fitted(tile: Tile, shape: tuple[int, ...]) -> Tile:
 def fill(dst: Tile, number: Any, mask: Any = None) -> None:
     """Set a tile to a number."""
     shape = tuple(dst.tile_shape)
-    joined = _joined(mask, shape, [])
+    wanted = joined(mask, shape, [])
     value = float(number) if dst.dtype.is_float else number
     if dst.buffer.is_on_chip:
-        issue("memset", {"dst": dst}, {}, joined, value=value)
+        issue("memset", {"dst": dst}, {}, wanted, value=value)
         return
     line = kernel_line()
     column = allocate((1, 1), dst.dtype, SBUF, line=line)
     isa.memset(column, value)
     source = NkiTensor(column.allocation, dst.dtype, 0, shape, (0,) * len(shape))
-    issue("dma_copy", {"dst": dst}, {"src": Tile(source)}, joined)
+    issue("dma_copy", {"dst": dst}, {"src": Tile(source)}, wanted)
 
 
 def promoted(*operands: Any) -> DTypeRecord:

@@ -14,8 +14,18 @@ from nkipy_nki.tensors import NkiTensor
 __all__ = ["box_for", "positions_of", "view_of", "where_for"]
 
 
-def box_for(box: Box, shape: tuple[int, ...]) -> Box:
-    """A rectangle for an operand, which has one element where it is broadcast."""
+def box_for(box: Box, shape: tuple[int, ...], of: tuple[int, ...]) -> Box:
+    """A rectangle for an operand, which has one element where it is broadcast.
+
+    Args:
+        box: the rectangle.
+        shape: the operand's.
+        of: the shape that the rectangle is of. If it is of whole rows, the operand may
+            have any number of elements in a row.
+    """
+    if all(b == (0, n) for b, n in zip(box[1:], of[1:])):
+        first = (0, 1) if shape[0] == 1 else box[0]
+        return (first, *((0, n) for n in shape[1:]))
     return tuple((0, 1) if n == 1 else b for b, n in zip(box, shape))
 
 

@@ -12,7 +12,7 @@ from nkipy_nki.isa.names import matmul_perf_mode
 from nkipy_nki.language.names import tile_size
 from nkipy_nki.language.tiles import as_number
 from nkipy_nki.neuronxcc.nki.faults import fault
-from nkipy_nki.neuronxcc.nki.indices import as_mask
+from nkipy_nki.neuronxcc.nki.indices import Box, Mask, as_mask
 from nkipy_nki.neuronxcc.nki.issuing import (
     PSUM,
     SBUF,
@@ -21,11 +21,13 @@ from nkipy_nki.neuronxcc.nki.issuing import (
     fitted,
     in_sbuf,
     issue,
+    joined,
     made,
     on_chip,
     promoted,
     require_tile,
 )
+from nkipy_nki.neuronxcc.nki.lanes import view_of
 from nkipy_nki.neuronxcc.nki.state import reducing, settle, state
 from nkipy_nki.neuronxcc.nki.tiles import Fresh, Part, Tile, allocate, stretched
 from nkipy_nki.operators import find_operation
@@ -240,32 +242,26 @@ def where(
         element = find_dtype(dtype)
     else:
         element = promoted(*tiles) if tiles else DTYPES["float32"]
-    if mask is not None and not as_mask(mask).is_full:
-        raise NkiValidationError("nl.where: a mask that leaves elements out")
     shape = tuple(chosen.tile_shape)
+    valid = [tile.valid for tile in (chosen, *tiles) if tile.valid is not None]
+    wanted = joined(mask, shape, valid)
     settle()
-    result = Tile(allocate(shape, element, SBUF))
-    for value in (y, x):
-        if value is y:
-            _put(result, value, shape)
-            continue
-        other = Tile(allocate(shape, element, SBUF))
-        _put(other, value, shape)
-        if chosen.dtype.name not in ("uint8", "uint16", "uint32"):
-            truth = Tile(allocate(shape, DTYPES["uint8"], SBUF))
-            ins = {"data": chosen, "operand0": 0.0}
-            issue("tensor_scalar", {"dst": truth}, ins, op0="not_equal")
-            chosen = truth
-        ins = {"src": other, "predicate": chosen}
-        issue("tensor_copy_predicated", {"dst": result}, ins)
+    if chosen.dtype.name not in ("uint8", "uint16", "uint32"):
+        truth = Tile(allocate(shape, DTYPES["uint8"], SBUF))
+        ins = {"data": chosen, "operand0": 0.0}
+        issue("tensor_scalar", {"dst": truth}, ins, wanted, op0="not_equal")
+        chosen = truth
+    result, other = (Tile(allocate(shape, element, SBUF)) for _ in range(2))
+    for dst, value in ((result, y), (other, x)):
+        if as_number(value) is not None:
+            fill(dst, value)
+        else:
+            ins = {"src": stretched(value, shape)}
+            issue("tensor_copy", {"dst": dst}, ins, wanted)
+    ins = {"src": other, "predicate": chosen}
+    issue("tensor_copy_predicated", {"dst": result}, ins, wanted)
+    result.valid = wanted
     return result
-
-
-def _put(dst: Tile, value: Any, shape: tuple[int, ...]) -> None:
-    if as_number(value) is not None:
-        fill(dst, value)
-    else:
-        issue("tensor_copy", {"dst": dst}, {"src": stretched(value, shape)})
 
 
 # -- the tensor engine -----------------------------------------------------------------
@@ -275,17 +271,9 @@ def product(stationary: Tile, moving: Tile, mask: Any = None, **options: Any) ->
     Args:
         stationary: (K, M) in the SBUF.
         moving: (K, N) in the SBUF.
-        mask: a truth value that is known: whether it is carried out.
+        mask: a truth value that is known, or the first rows and columns of the result.
         options: as ``nisa.nc_matmul`` has them.
     """
-    wanted = as_mask(True if mask is None else mask)
-    runs = wanted.is_full
-    if not runs and not wanted.is_empty:
-        raise fault(
-            "unsupported_expression_in_mask",
-            "a product takes a mask that is true or false as a whole: take parts of "
-            "the tiles, or load zeros where they end",
-        )
     for tile in (stationary, moving):
         if isinstance(tile, Fresh):
             tile.settle()
@@ -299,17 +287,70 @@ def product(stationary: Tile, moving: Tile, mask: Any = None, **options: Any) ->
     first = 1 if options.get("perf_mode", _NO_MODE) is _NO_MODE else 2
     shape = math.prod(stationary.tile_shape[first:]), *moving.tile_shape[first:]
     _require_sizes(shape)
-    ins = {"stationary": stationary, "moving": moving}
+    # Columns that masks left out have no value, and neither has what is made of them.
+    box = _first(joined(mask, shape, _made_of(shape, stationary, moving)), "a product")
+    operands = {"stationary": stationary, "moving": moving}
+    if box is not None and len(shape) == 2 and first == 1:
+        for (name, tile), columns in zip(operands.items(), box):
+            operands[name] = _part(tile, ((0, tile.tile_shape[0]), columns))
+    elif box is not None and all(end for _, end in box):
+        stationary._refuse("a mask on a product of more than two dimensions")
 
     def put(dst: Tile, line: Line, accumulate: bool = False) -> None:
-        if runs:
-            outs = {"dst": dst}
-            issue("nc_matmul", outs, ins, None, line, accumulate=accumulate, **options)
+        if box is None or all(end for _, end in box):
+            outs, told = {"dst": _part(dst, box)}, {"accumulate": accumulate, **options}
+            issue("nc_matmul", outs, operands, None, line, **told)
 
     def add(dst: Tile, line: Line) -> None:
         put(dst, line, True)
 
-    return Fresh(shape, DTYPES["float32"], PSUM, put, accumulate=add)
+    result = Fresh(shape, DTYPES["float32"], PSUM, put, accumulate=add)
+    result.valid = None if box is None else Mask(shape, box)
+    return result
+
+
+def _valid(tile: Tile) -> list[Mask]:
+    return [] if tile.valid is None else [tile.valid]
+
+
+def _made_of(shape: tuple[int, ...], *tiles: Tile) -> list[Mask]:
+    """Where a product has values: of columns that masks did not leave out."""
+    found = []
+    for axis, tile in enumerate(tiles):
+        valid = tile.valid
+        if valid is None or valid.box is None or len(valid.shape) != 2:
+            continue
+        if valid.box[0] == (0, valid.shape[0]) and len(shape) == 2:
+            whole = [(0, n) for n in shape]
+            whole[axis] = valid.box[1]
+            found.append(Mask(shape, tuple(whole)))
+    return found
+
+
+def _first(mask: Mask | None, what: str) -> Box | None:
+    """The rectangle of a mask, which begins at 0; None without one.
+
+    Raises:
+        NkiValidationError: it is no such rectangle.
+    """
+    if mask is None:
+        return None
+    if mask.is_empty:
+        return ((0, 0),) * len(mask.shape)
+    if mask.box is None or any(start for start, _ in mask.box):
+        raise fault(
+            "unsupported_expression_in_mask",
+            f"{what} takes a mask of a rectangle that begins at 0",
+        )
+    return mask.box
+
+
+def _part(tile: Tile, box: Box | None) -> Tile:
+    """A rectangle of a tile; all of it, if None."""
+    found = None if box is None else view_of(tile, box)
+    if box is not None and found is None:
+        tile._refuse("a mask leaves out elements of indices that no strides describe")
+    return tile if found is None else Tile(found)
 
 
 def _require_sizes(shape: tuple[int, ...]) -> None:
@@ -340,13 +381,8 @@ def transposed(data: Tile, engine: Engine, dtype: Any, mask: Any) -> Fresh:
         data: a tile; its free dimensions count as one.
         engine: which one does it; the one that it suits, if unknown.
         dtype: of the result: one that is not that of `data` takes a further copy.
-        mask: a truth value that is known.
+        mask: of a rectangle that begins at 0.
     """
-    if mask is not None and not as_mask(mask).is_full:
-        raise fault(
-            "unsupported_expression_in_mask",
-            "a transpose takes no mask that is partly true",
-        )
     if len(data.tile_shape) > 2:
         data = data.reshape((data.tile_shape[0], math.prod(data.tile_shape[1:])))
     shape = tuple(data.tile_shape)[::-1]
@@ -360,16 +396,21 @@ def transposed(data: Tile, engine: Engine, dtype: Any, mask: Any) -> Fresh:
             "columns",
         )
     by_tensor = engine is Engine.tensor
-    made_of = made(
-        "nc_transpose",
-        shape,
-        data.dtype,
-        {"data": in_sbuf(data) if by_tensor else data},
-        region=PSUM if by_tensor else SBUF,
-        engine=engine,
-    )
+    box = _first(joined(mask, shape[::-1], _valid(data)), "a transpose")
+    source = in_sbuf(data) if by_tensor else data
+    if isinstance(source, Fresh):
+        source.settle()
+    turned = None if box is None else box[::-1]
+
+    def put(dst: Tile, line: Line) -> None:
+        if turned is None or all(end for _, end in turned):
+            outs, ins = {"dst": _part(dst, turned)}, {"data": _part(source, box)}
+            issue("nc_transpose", outs, ins, None, line, engine=engine)
+
+    result = Fresh(shape, data.dtype, PSUM if by_tensor else SBUF, put)
+    result.valid = None if turned is None else Mask(shape, turned)
     element = data.dtype if dtype is None else find_dtype(dtype)
-    return made_of if element == data.dtype else copied(made_of, element)
+    return result if element == data.dtype else copied(result, element)
 
 
 #: The most rows and columns that an engine exchanges.

@@ -11,7 +11,7 @@ from nkipy_nki.errors import NkiValidationError
 from nkipy_nki.neuronxcc.nki.elementwise import FUNCTIONS, binary, unary
 from nkipy_nki.neuronxcc.nki.faults import fault
 from nkipy_nki.neuronxcc.nki.indices import as_mask
-from nkipy_nki.neuronxcc.nki.issuing import in_sbuf, made, on_chip
+from nkipy_nki.neuronxcc.nki.issuing import in_sbuf, joined, made, on_chip
 from nkipy_nki.neuronxcc.nki.tiles import Tile
 from nkipy_nki.operators import OPERATIONS, find_operation
 from nkipy_nki.running import kernel_line, whole_number
@@ -173,13 +173,26 @@ max = _reducing("max", "maximum")
 min = _reducing("min", "minimum")
 
 
-def _require_unmasked(mask: Any, what: str) -> None:
-    if mask is not None and not as_mask(mask).is_full:
+def _masked(x: Any, mask: Any, what: str) -> Tile:
+    """A tile of which some rows count: those of a mask.
+
+    Raises:
+        NkiValidationError: it leaves out parts of rows.
+    """
+    tile = on_chip(x, f"{what}: x")
+    valid = [] if tile.valid is None else [tile.valid]
+    found = joined(mask, tuple(tile.tile_shape), valid)
+    if mask is None or found is None:
+        return tile
+    if not (found.is_empty or found.is_first_rows):
         raise fault(
             "unsupported_expression_in_mask",
-            f"{what} takes no mask that leaves elements out: give it to the functions "
+            f"{what} takes a mask of the first rows only: give others to the functions "
             "that it is made of",
         )
+    made = Tile(tile.elements)
+    made.valid = found
+    return made
 
 
 def mean(
@@ -191,8 +204,7 @@ def mean(
     keepdims: bool = False,
 ) -> Tile:
     """The mean of free dimensions, in float32."""
-    tile = on_chip(x, "nl.mean: x")
-    _require_unmasked(mask, "nl.mean")
+    tile = _masked(x, mask, "nl.mean")
     element = tile.dtype if dtype is None else find_dtype(dtype)
     total = reduced("add", tile, axis, _FLOAT32, None, keepdims=keepdims)
     count = math.prod(tile.tile_shape[a] for a in axes_of(tile, axis, "nl.mean"))
@@ -211,8 +223,7 @@ def var(
     keepdims: bool = False,
 ) -> Tile:
     """The variance of free dimensions: the mean square of the distance to the mean."""
-    tile = on_chip(x, "nl.var: x")
-    _require_unmasked(mask, "nl.var")
+    tile = _masked(x, mask, "nl.var")
     middle = mean(tile, axis, dtype=_FLOAT32, keepdims=True)
     apart = unary("square", binary("subtract", tile, middle, _FLOAT32), _FLOAT32)
     element = tile.dtype if dtype is None else dtype
@@ -249,10 +260,9 @@ def softmax(
         axis: one or several free dimensions.
         dtype: of the result; if None, that of `x`.
         compute_dtype: the same: it was documented to set what `dtype` sets.
-        mask: one that leaves nothing out.
+        mask: of the first rows.
     """
-    tile = on_chip(x, "nl.softmax: x")
-    _require_unmasked(mask, "nl.softmax")
+    tile = _masked(x, mask, "nl.softmax")
     element = find_dtype(dtype or compute_dtype or tile.dtype)
     greatest = reduced("maximum", tile, axis, _FLOAT32, keepdims=True)
     powers = unary("exp", binary("subtract", tile, greatest, _FLOAT32))
@@ -281,10 +291,9 @@ def rms_norm(
         epsilon: what is added to it.
         dtype: of the result; if None, that of `x`.
         compute_dtype: the same: it was documented to set what `dtype` sets.
-        mask: one that leaves nothing out.
+        mask: of the first rows.
     """
-    tile = on_chip(x, "nl.rms_norm: x")
-    _require_unmasked(mask, "nl.rms_norm")
+    tile = _masked(x, mask, "nl.rms_norm")
     squares = unary("square", tile, _FLOAT32)
     total = reduced("add", squares, axis, _FLOAT32, keepdims=True)
     middle = binary("add", binary("multiply", total, 1.0 / n), float(epsilon))

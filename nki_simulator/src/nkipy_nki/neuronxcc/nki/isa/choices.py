@@ -14,7 +14,7 @@ from nkipy_nki.neuronxcc.nki.isa.common import (
     dtype_of,
     like,
     operand,
-    require_whole,
+    row_mask,
     shaped,
     target,
     vector,
@@ -53,16 +53,15 @@ def iota(expr: Any, dtype: Any, *, mask: Any = None) -> Fresh:
     Args:
         expr: affine indices, of two dimensions or more.
         dtype: of the tile.
-        mask: one that leaves nothing out.
+        mask: where it is made.
     """
-    require_whole("iota", mask)
     if not isinstance(expr, Grid) or len(expr.shape) < 2:
         raise NkiValidationError(
             f"nisa.iota: expr is {expr!r}, and must be of nl.arange, of two dimensions "
             f"or more\n  at {kernel_line()}"
         )
     told = _pattern(expr, "nisa.iota: expr")
-    return made("iota", expr.shape, find_dtype(dtype), {}, **told)
+    return made("iota", expr.shape, find_dtype(dtype), {}, mask, **told)
 
 
 def affine_select(
@@ -79,11 +78,10 @@ def affine_select(
         pred: one comparison of affine indices.
         on_true_tile: the tile.
         on_false_value: the number.
-        mask: one that leaves nothing out.
+        mask: where it is computed.
         dtype: of the result; if None, that of the tile.
     """
     name = "affine_select"
-    require_whole(name, mask)
     tile = operand(name, "on_true_tile", on_true_tile)
     found = pred.comparison if isinstance(pred, Mask) else None
     if found is None:
@@ -95,7 +93,7 @@ def affine_select(
     shape = tuple(tile.tile_shape)
     told = _pattern(grid.broadcast(shape), "nisa.affine_select: pred")
     told |= {"cmp_op": compare, "on_false_value": float(on_false_value)}
-    return like(name, tile, dtype, {"on_true_tile": tile}, None, **told)
+    return like(name, tile, dtype, {"on_true_tile": tile}, mask, **told)
 
 
 def sequence_bounds(*, segment_ids: Any, dtype: Any = None) -> Fresh:
@@ -133,8 +131,8 @@ def range_select(
 ) -> Fresh:
     """Elements of a tile whose free index is within two bounds, else a number."""
     name = "range_select"
-    require_whole(name, mask)
     tile = operand(name, "on_true_tile", on_true_tile)
+    rows = row_mask(name, mask, tile)
     given = {"bound0": bound0, "bound1": bound1}
     ins = {n: vector(name, n, value, tile) for n, value in given.items()}
     told = {
@@ -147,7 +145,7 @@ def range_select(
     }
     outs = target(name, reduce_res, tile)
     ins["on_true_tile"] = tile
-    return like(name, tile, dtype, ins, None, outs=outs, **told)
+    return like(name, tile, dtype, ins, rows, outs=outs, **told)
 
 
 def select_reduce(
@@ -174,11 +172,10 @@ def select_reduce(
         reduce_cmd: what is done with those.
         reduce_op: the maximum.
         reverse_pred: whether 0 is true.
-        mask: one that leaves nothing out.
+        mask: of the first rows.
         dtype: that of `dst`.
     """
     name = "select_reduce"
-    require_whole(name, mask)
     written = operand(name, "dst", dst)
     if dtype_of(dtype, written.dtype) != written.dtype:
         raise NkiValidationError(
@@ -195,6 +192,7 @@ def select_reduce(
         name,
         {"dst": written, **target(name, reduce_res, tile)},
         ins,
+        row_mask(name, mask, written),
         reduce_cmd=reduce_cmd,
         reduce_op=reduce_op,
         reverse_pred=reverse_pred,

@@ -9,17 +9,18 @@ from nkipy_nki.dtypes import DTypeRecord, find_dtype
 from nkipy_nki.errors import NkiValidationError
 from nkipy_nki.language.tiles import as_number
 from nkipy_nki.neuronxcc.nki.faults import fault
-from nkipy_nki.neuronxcc.nki.indices import as_mask
+from nkipy_nki.neuronxcc.nki.indices import Mask, as_mask
 from nkipy_nki.neuronxcc.nki.issuing import made, on_chip
 from nkipy_nki.neuronxcc.nki.tiles import Fresh, Tile, stretched
 from nkipy_nki.running import kernel_line
 
 __all__ = [
     "dtype_of",
+    "known_mask",
     "like",
     "of_rows",
     "operand",
-    "require_whole",
+    "row_mask",
     "shaped",
     "target",
     "vector",
@@ -103,21 +104,40 @@ def of_rows(
     name: str, tile: Tile, columns: int, dtype: Any, mask: Any, which: str = "data"
 ) -> Fresh:
     """The result of an instruction that gives some numbers for each partition."""
-    require_whole(name, mask)
-    shape = tile.tile_shape[0], columns
-    element = dtype_of(dtype, tile.dtype)
-    return made(name, shape, element, {which: tile}, None, inherits=False)
+    shape, over = (tile.tile_shape[0], columns), tuple(tile.tile_shape)
+    element, rows = dtype_of(dtype, tile.dtype), row_mask(name, mask, tile)
+    ins = {which: tile}
+    return made(name, shape, element, ins, rows, over=over, inherits=False)
 
 
-def require_whole(name: str, mask: Any) -> None:
-    """Refuse a mask that leaves elements out.
+def row_mask(name: str, mask: Any, tile: Tile) -> Mask | None:
+    """A mask that is true for the first rows of a tile; None if it is for all.
 
     Raises:
-        NkiValidationError: it does.
+        NkiValidationError: it is another.
     """
-    if mask is not None and not as_mask(mask).is_full:
-        raise fault(
-            "unsupported_expression_in_mask",
-            f"nisa.{name} takes no mask that leaves elements out: give it a part of "
-            "the tile",
-        )
+    found = None if mask is None else as_mask(mask).broadcast(tuple(tile.tile_shape))
+    if found is None or found.is_full:
+        return None
+    if found.is_empty or found.is_first_rows:
+        return found
+    raise fault(
+        "unsupported_expression_in_mask",
+        f"nisa.{name} takes a mask of the first rows only: give it a part of the tile",
+    )
+
+
+def known_mask(name: str, mask: Any) -> bool:
+    """Whether a mask that is true or false as a whole is true.
+
+    Raises:
+        NkiValidationError: it is another.
+    """
+    found = as_mask(True if mask is None else mask)
+    if found.is_full or found.is_empty:
+        return found.is_full
+    raise fault(
+        "unsupported_expression_in_mask",
+        f"nisa.{name} takes a mask that is true or false as a whole: give it a part of "
+        "the tile",
+    )

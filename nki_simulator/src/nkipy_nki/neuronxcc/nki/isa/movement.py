@@ -13,9 +13,9 @@ from nkipy_nki.neuronxcc.nki.faults import fault
 from nkipy_nki.neuronxcc.nki.indices import as_mask
 from nkipy_nki.neuronxcc.nki.isa.common import (
     dtype_of,
+    known_mask,
     like,
     operand,
-    require_whole,
     shaped,
 )
 from nkipy_nki.neuronxcc.nki.issuing import SBUF, fill, issue, made, require_tile
@@ -145,9 +145,9 @@ def nc_stream_shuffle(
 ) -> None:
     """Copy partitions of `src` to `dst` in another order within each 32."""
     name = "nc_stream_shuffle"
-    require_whole(name, mask)
     outs, ins = {"dst": operand(name, "dst", dst)}, {"src": operand(name, "src", src)}
-    issue(name, outs, ins, shuffle_mask=list(shuffle_mask))
+    if known_mask(name, mask):
+        issue(name, outs, ins, shuffle_mask=list(shuffle_mask))
 
 
 # -- by DMA ----------------------------------------------------------------------------
@@ -204,12 +204,12 @@ def dma_transpose(
     Args:
         src: in HBM or the SBUF, of 2, 3 or 4 dimensions.
         axes: (1, 0), (2, 1, 0) or (3, 1, 2, 0), as there are dimensions.
-        mask: one that leaves nothing out.
+        mask: a truth value that is known.
         dtype: of the tile; if None, that of `src`.
         dge_mode: who makes the descriptors.
     """
     name = "dma_transpose"
-    require_whole(name, mask)
+    runs = known_mask(name, mask)
     tile = require_tile(src, "nisa.dma_transpose: src")
     if isinstance(tile, Part) and (tile.is_shifted or tile.is_indirect):
         raise fault(
@@ -226,4 +226,4 @@ def dma_transpose(
     shape = tuple(tile.tile_shape[axis] for axis in order)
     element = dtype_of(dtype, tile.dtype)
     told: dict[str, Any] = {"axes": order, "dge_mode": dge_mode}
-    return made(name, shape, element, {"src": tile}, inherits=False, **told)
+    return made(name, shape, element, {"src": tile}, runs, inherits=False, **told)

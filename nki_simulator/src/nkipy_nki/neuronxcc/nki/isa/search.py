@@ -6,7 +6,13 @@ import math
 from typing import Any
 
 from nkipy_nki.dtypes import DTYPES
-from nkipy_nki.neuronxcc.nki.isa.common import dtype_of, of_rows, operand, require_whole
+from nkipy_nki.neuronxcc.nki.isa.common import (
+    dtype_of,
+    known_mask,
+    of_rows,
+    operand,
+    row_mask,
+)
 from nkipy_nki.neuronxcc.nki.issuing import made
 from nkipy_nki.neuronxcc.nki.tiles import Fresh, Tile
 
@@ -43,11 +49,14 @@ def nc_find_index8(
 ) -> Fresh:
     """Where each of eight values is found first in its partition, uint32."""
     name = "nc_find_index8"
-    require_whole(name, mask)
     tile = operand(name, "data", data)
-    ins = {"data": tile, "vals": operand(name, "vals", vals)}
+    ins, rows = (
+        {"data": tile, "vals": operand(name, "vals", vals)},
+        row_mask(name, mask, tile),
+    )
     shape, element = (tile.tile_shape[0], 8), dtype_of(dtype, DTYPES["uint32"])
-    return made(name, shape, element, ins, inherits=False)
+    over = tuple(tile.tile_shape)
+    return made(name, shape, element, ins, rows, over=over, inherits=False)
 
 
 def nc_match_replace8(
@@ -66,16 +75,16 @@ def nc_match_replace8(
         vals: the values, ``[P, 8]``.
         imm: what replaces them.
         dst_idx: a tile ``[P, 8]`` that gets where they were.
-        mask: one that leaves nothing out.
+        mask: of the first rows.
         dtype: of the result; if None, that of `data`.
     """
     name = "nc_match_replace8"
-    require_whole(name, mask)
     tile = operand(name, "data", data)
     ins = {"data": tile, "vals": operand(name, "vals", vals)}
+    rows = row_mask(name, mask, tile)
     outs = {} if dst_idx is None else {"dst_idx": operand(name, "dst_idx", dst_idx)}
     shape, element = tuple(tile.tile_shape), dtype_of(dtype, tile.dtype)
-    return made(name, shape, element, ins, outs=outs, inherits=False, imm=imm)
+    return made(name, shape, element, ins, rows, outs=outs, inherits=False, imm=imm)
 
 
 def local_gather(
@@ -94,14 +103,14 @@ def local_gather(
             ``i // 16``.
         num_elem_per_idx: how many elements each index takes: a power of 2 up to 32.
         num_valid_indices: how many indices of a group count; if None, all.
-        mask: one that leaves nothing out.
+        mask: a truth value that is known.
 
     Returns:
         Of the dtype of `src_buffer`, and of the shape (P, n / 16, 16, e) for n indices
         of e elements; (P, n, e), if n is no multiple of 16.
     """
     name = "local_gather"
-    require_whole(name, mask)
+    runs = known_mask(name, mask)
     tile = operand(name, "src_buffer", src_buffer)
     indices = operand(name, "index", index)
     count = num_valid_indices
@@ -112,6 +121,7 @@ def local_gather(
         (tile.tile_shape[0], count * num_elem_per_idx),
         tile.dtype,
         {"src_buffer": tile, "index": indices},
+        runs,
         inherits=False,
         num_elem_per_idx=num_elem_per_idx,
         num_valid_indices=num_valid_indices,
