@@ -663,6 +663,73 @@ def attention(q, k, v):
     return out
 
 
+_KEYS, _QUERIES, _VALUES = floats(32, 512), floats(32, 512), floats(512, 32)
+_SCORES = _QUERIES.T @ _KEYS / math.sqrt(32)
+_BELOW = np.tril(np.ones((512, 512))) > 0
+
+
+def _scores(query: Any, key: Any, row: int, column: int, causal: bool) -> Any:
+    """A tile of the scores, of which masks that loops decide say how it is made."""
+    p, f = nl.mgrid[0:128, 0:256]
+    is_needed = not causal or column < row + 128
+    made = nl.zeros((nl.par_dim(128), 256), np.float32, buffer=nl.psum)
+    made[p, f] += nl.matmul(query, key, transpose_x=True, mask=is_needed)
+    result, part = (nl.ndarray((128, 256), np.float32) for _ in range(2))
+    is_whole = not causal or column + 255 <= row
+    result[p, f] = nl.copy(made[p, f], mask=is_whole)
+    part[p, f] = nl.copy(made[p, f], mask=not is_whole)
+    result[p, f] = nisa.affine_select(
+        pred=row + p >= column + f,
+        on_true_tile=part[p, f],
+        on_false_value=-9984.0,
+        mask=not is_whole,
+    )
+    return result
+
+
+def _flash(query: Any, key: Any, value: Any, causal: bool) -> Any:
+    out = nl.ndarray(**_out((512, 32)))
+    for i in nl.affine_range(4):
+        row = i * 128
+        scaled = nl.load(query[:, nl.ds(row, 128)]) * (1 / math.sqrt(32))
+        sums = nl.zeros((nl.par_dim(128), 32), np.float32)
+        total = nl.zeros((128, 1), np.float32)
+        most = nl.full((128, 1), -1e30, np.float32)
+        for j in nl.sequential_range(2):
+            column = j * 256
+            if causal and column >= row + 128:
+                continue
+            keys = nl.load(key[:, nl.ds(column, 256)])
+            scores = _scores(scaled, keys, row, column, causal)
+            before = nl.copy(most)
+            most[...] = nl.maximum(before, nisa.tensor_reduce(np.max, scores, axis=1))
+            less = nisa.tensor_scalar(most, np.multiply, -1.0)
+            shrunk = nisa.activation(np.exp, before, bias=less)
+            part = nl.ndarray((128, 1), np.float32)
+            powers = nisa.activation_reduce(
+                np.exp, scores, bias=less, reduce_op=nl.add, reduce_res=part
+            )
+            made = nl.zeros((nl.par_dim(128), 32), np.float32, buffer=nl.psum)
+            for h in nl.affine_range(2):
+                turned = nl.copy(nl.transpose(powers[:, nl.ds(h * 128, 128)]))
+                values = nl.load(value[nl.ds(column + h * 128, 128)])
+                made += nl.matmul(turned, values, transpose_x=True)
+            sums[...] = nl.add(nl.multiply(sums, shrunk), made)
+            total[...] = nl.add(nl.multiply(total, shrunk), part)
+        nl.store(out[nl.ds(row, 128)], nl.multiply(sums, nl.reciprocal(total)))
+    return out
+
+
+@case(_softmax(_SCORES) @ _VALUES, _QUERIES, _KEYS, _VALUES)
+def flash_attention(query, key, value):
+    return _flash(query, key, value, False)
+
+
+@case(_softmax(np.where(_BELOW, _SCORES, -9984)) @ _VALUES, _QUERIES, _KEYS, _VALUES)
+def causal_flash_attention(query, key, value):
+    return _flash(query, key, value, True)
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_a_documented_example(name: str) -> None:
     kernel, args, expected = CASES[name]

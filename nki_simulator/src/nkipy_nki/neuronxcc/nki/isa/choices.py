@@ -14,6 +14,7 @@ from nkipy_nki.neuronxcc.nki.isa.common import (
     dtype_of,
     like,
     operand,
+    predicate_of,
     row_mask,
     shaped,
     target,
@@ -184,7 +185,7 @@ def select_reduce(
         )
     tile = shaped(name, "on_true", on_true, written)
     ins = {
-        "predicate": shaped(name, "predicate", predicate, written),
+        "predicate": predicate_of(name, predicate, written),
         "on_true": tile,
         "on_false": vector(name, "on_false", on_false, tile),
     }

@@ -20,6 +20,7 @@ __all__ = [
     "like",
     "of_rows",
     "operand",
+    "predicate_of",
     "row_mask",
     "shaped",
     "target",
@@ -88,6 +89,14 @@ def shaped(name: str, which: str, given: Any, tile: Tile) -> Tile:
     found = operand(name, which, given)
     shape = tuple(tile.tile_shape)
     return found if tuple(found.tile_shape) == shape else stretched(found, shape)
+
+
+def predicate_of(name: str, given: Any, tile: Tile) -> Tile:
+    """A predicate, of the shape of a tile; truth values are read as bytes."""
+    found = operand(name, "predicate", given)
+    if found.dtype.kind == "bool":
+        found = found.view("uint8")
+    return shaped(name, "predicate", found, tile)
 
 
 def target(name: str, given: Any, tile: Tile) -> dict[str, Tile]:

@@ -16,6 +16,7 @@ from nkipy_nki.neuronxcc.nki.isa.common import (
     known_mask,
     like,
     operand,
+    predicate_of,
     shaped,
 )
 from nkipy_nki.neuronxcc.nki.issuing import SBUF, fill, issue, made, require_tile
@@ -117,7 +118,7 @@ def tensor_copy_predicated(
     target = operand(name, "dst", dst)
     number = as_number(src)
     source = number if number is not None else shaped(name, "src", src, target)
-    ins = {"src": source, "predicate": shaped(name, "predicate", predicate, target)}
+    ins = {"src": source, "predicate": predicate_of(name, predicate, target)}
     wanted = None if mask is None else as_mask(mask).broadcast(target.tile_shape)
     issue(name, {"dst": target}, ins, wanted, reverse_pred=reverse_pred)
 
