@@ -38,7 +38,7 @@ def _batches(count: int, size: int) -> list[range]:
     return [range(i, i + size) for i in range(0, count, size)]
 
 
-@pytest.mark.parametrize("cases", _batches(16, FEW), ids=str)
+@pytest.mark.parametrize("cases", _batches(24, FEW), ids=str)
 def test_sequences_give_what_elements_give(cases: Sequence[int]) -> None:
     run("0", cases)
 

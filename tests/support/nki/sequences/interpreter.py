@@ -38,6 +38,8 @@ class Interpreter:
         self.plan = plan
         self.memory = Memory(plan.tensors)
         self.registers: dict[str, int] = {}
+        #: By engine and partition, what its reduce register holds, and how exactly.
+        self.reduced: dict[tuple[str, int], tuple[float, float]] = {}
         filled = (tensor for tensor in plan.tensors if tensor.filled)
         for tensor, array in zip(filled, values):
             self.memory.store(self.see(Place(tensor.name)), array)
@@ -102,6 +104,8 @@ class _Operands:
 
     def __init__(self, interpreter: Interpreter, step: Step) -> None:
         self.memory = interpreter.memory
+        self.registers = interpreter.registers
+        self.reduced = interpreter.reduced
         self.told = step.told
         self.seen = {
             name: interpreter.see(given)
@@ -134,6 +138,14 @@ class _Operands:
 
     def dtype(self, name: str) -> str:
         return self.seen[name].dtype
+
+    def lanes(self, name: str) -> list[int]:
+        """The partitions that a view is in."""
+        seen = self.seen[name]
+        tensor = self.memory.tensors[seen.tensor]
+        size = math.prod(tensor.shape[1:]) * element(tensor.dtype).itemsize
+        first = seen.at.reshape(seen.shape[0], -1)[:, 0]
+        return [int(at) // size for at in first]
 
     def region(self, name: str) -> str:
         return self.memory.tensors[self.seen[name].tensor].region
@@ -172,6 +184,14 @@ OPERATIONS = {
     "minimum": _of_two(min),
     "relu": lambda a: a if math.isnan(a) else max(a, 0.0),
     "sign": lambda a: a if math.isnan(a) else float((a > 0) - (a < 0)),
+    "abs_max": _of_two(lambda a, b: max(abs(a), abs(b))),
+    "abs_min": _of_two(lambda a, b: min(abs(a), abs(b))),
+    "silu": lambda a: a / (1 + math.exp(-a)),
+    "softplus": lambda a: max(a, 0.0) + math.log1p(math.exp(-abs(a))),
+    "erf": math.erf,
+    "gelu_apprx_tanh": lambda a: (
+        a / 2 * (1 + math.tanh(math.sqrt(2 / math.pi) * (a + 0.044715 * a**3)))
+    ),
 }
 WHOLE_32 = {"int32", "uint32"}
 
@@ -286,7 +306,7 @@ EXACT_FUNCTIONS = ("copy", "square", "relu", "abs", "sign")
 
 
 def _function(name: str, a: float) -> float:
-    if name == "gelu" and math.isinf(a):
+    if math.isinf(a) and name in ("gelu", "gelu_apprx_tanh", "silu"):
         return max(a, 0.0)
     try:
         return OPERATIONS[name](a)
@@ -309,12 +329,27 @@ def _activation(o: _Operands) -> dict[str, Result]:
     if exact:
         values = values.astype(np.float32).astype(np.float64)
     error = 0.0 if exact else _FUNCTION * np.maximum(np.abs(values), _TINY / _FUNCTION)
-    if op == "gelu":  # of small differences near -5
+    if op.startswith("gelu"):  # of small differences near -5
         error = error + 1e-6
     made: dict[str, Result] = {"dst": Near(values, error)}
-    if "reduce_res" in o.seen:
-        made["reduce_res"] = _sum(values, error)
+    if "reduce_cmd" in o.told:
+        total = _registered(o, "scalar", "data", _sum(values, error))
+        if "reduce_res" in o.seen:
+            made["reduce_res"] = total
     return made
+
+
+def _registered(o: _Operands, engine: str, tile: str, sums: Near) -> Near:
+    """What an engine's registers hold after sums were set, or added, there."""
+    made = []
+    for lane, value, off in zip(o.lanes(tile), sums.values.flat, sums.error.flat):
+        if o.told["reduce_cmd"] == "reduce":
+            before, was_off = o.reduced[engine, lane]
+            value = before + value
+            off += was_off + abs(value) * _HALF
+        o.reduced[engine, lane] = float(value), float(off)
+        made.append(o.reduced[engine, lane])
+    return Near([[value] for value, _ in made], [[off] for _, off in made])
 
 
 def _sum(values: np.ndarray, error: Any = 0.0) -> Near:
@@ -392,7 +427,102 @@ def _tensor_tensor_scan(o: _Operands) -> dict[str, Result]:
     return {"dst": Near(made)}
 
 
+@_plays("tensor_scalar_cumulative")
+def _tensor_scalar_cumulative(o: _Operands) -> dict[str, Result]:
+    rows = o.floats("src")
+    made = []
+    for row, number in zip(rows, o.number("imm0", len(rows))):
+        state = {"add": 0.0, "multiply": 1.0, "maximum": -math.inf}[o.told["op1"]]
+        line = []
+        for a in row:
+            state = _pair(o.told["op1"], _pair(o.told["op0"], a, number), state)
+            line.append(state)
+        made.append(line)
+    return {"dst": Near(made)}
+
+
+@_plays("exponential")
+def _exponential(o: _Operands) -> dict[str, Result]:
+    rows = o.floats("src")
+    numbers = o.number("max_value", len(rows))
+    values = np.array(
+        [
+            [_function("exp", single(a - most)) for a in row]
+            for row, most in zip(rows, numbers)
+        ]
+    )
+    return {"dst": Near(values, _FUNCTION * np.abs(values) + _TINY)}
+
+
+@_plays("max8")
+def _max8(o: _Operands) -> dict[str, Result]:
+    rows = np.array(o.floats("src"))
+    # Which of NaN is greater, no document says.
+    error = np.isnan(rows).any(1, keepdims=True) * np.full(8, math.inf)
+    error = np.where(np.isnan(error), 0, error)
+    return {"dst": Near([sorted(row)[:-9:-1] for row in rows.tolist()], error)}
+
+
+# -- choices ---------------------------------------------------------------------------
+@_plays("select_reduce")
+def _select_reduce(o: _Operands) -> dict[str, Result]:
+    rows, predicate = o.floats("on_true"), o.whole("predicate")
+    numbers = o.number("on_false", len(rows))
+    back = o.told.get("reverse_pred", False)
+    made = [
+        [a if (p != 0) != back else s for a, p in zip(*row)]
+        for *row, s in zip(rows, predicate, numbers)
+    ]
+    return {"dst": Near(made), "reduce_res": _reduce("maximum", made)}
+
+
+@_plays("range_select")
+def _range_select(o: _Operands) -> dict[str, Result]:
+    rows, told = o.floats("on_true_tile"), o.told
+    low, high = (o.number(f"bound{i}", len(rows)) for i in (0, 1))
+    lowest = float(np.finfo(np.float32).min)
+
+    def fits(place: int, p: int) -> bool:
+        first = ARITHMETIC[told["comp_op0"]](place, low[p])
+        return bool(first and ARITHMETIC[told["comp_op1"]](place, high[p]))
+
+    start = told["range_start"]
+    return {
+        "dst": Near(
+            [
+                [a if fits(start + i, p) else lowest for i, a in enumerate(row)]
+                for p, row in enumerate(rows)
+            ]
+        )
+    }
+
+
+@_plays("nc_n_gather")
+def _nc_n_gather(o: _Operands) -> dict[str, Result]:
+    data, indices = o.elements("data"), o.whole("indices")
+    made = [[row[i] for i in places] for row, places in zip(data, indices)]
+    return {"dst": np.array(made, data.dtype)}
+
+
 # -- copies ----------------------------------------------------------------------------
+@_plays("assign")
+def _assign(o: _Operands) -> dict[str, Result]:
+    return {"dst": _converted(o, "src")}
+
+
+@_plays("dma_transpose")
+def _dma_transpose(o: _Operands) -> dict[str, Result]:
+    converted = _converted(o, "src")
+    if isinstance(converted, Near):
+        return {"dst": Near(converted.values.T)}
+    return {"dst": np.ascontiguousarray(converted.T)}
+
+
+@_plays("register_store")
+def _register_store(o: _Operands) -> dict[str, Result]:
+    return {"dst": Near([[float(o.registers[o.told["src"]])]])}
+
+
 def _converted(o: _Operands, name: str, through: bool = False) -> Result:
     """Elements as they are if the types are equal; else what float32 makes of them."""
     if o.dtype(name) == o.dtype("dst") and not through:
@@ -418,14 +548,15 @@ def _memset(o: _Operands) -> dict[str, Result]:
 @_plays("tensor_copy_predicated")
 def _tensor_copy_predicated(o: _Operands) -> dict[str, Result]:
     made = o.elements("dst").copy()
-    predicate = o.elements("predicate")
+    if "src" in o.seen:
+        source = o.elements("src")
+    else:
+        number = Near(np.full(made.shape, float(o.given["src"])))
+        source = stored(number, o.dtype("dst"))
+    predicate = o.whole("predicate")
     for p, i in np.ndindex(*made.shape):
-        if (predicate[p, i] != 0) != o.told.get("reverse_pred", False):
-            if "src" in o.seen:
-                made[p, i] = o.elements("src")[p, i]
-            else:
-                value = np.array(float(o.given["src"]))
-                made[p, i] = stored(Near(value), o.dtype("dst"))
+        if (predicate[p][i] != 0) != o.told.get("reverse_pred", False):
+            made[p, i] = source[p, i]
     return {"dst": made}
 
 

@@ -84,6 +84,11 @@ class _Player:
         for name, enumeration in _ENUMERATIONS.items():
             if name in told:
                 told[name] = getattr(enumeration, told[name])
+        if step.name == "assign":
+            operands["dst"][...] = operands["src"]
+            return
+        if step.name == "register_store":
+            told["src"] = self._registers[told["src"]]
         getattr(nisa, step.name)(**operands, **told)
 
     def _show(self, view: Any) -> None:

@@ -62,12 +62,11 @@ def problem(result: Near | np.ndarray, got: np.ndarray, dtype: str) -> str | Non
 
 def _are_same(mine: np.ndarray, theirs: np.ndarray) -> np.ndarray:
     """Equal bits; or both NaN, or both 0."""
-    same = (mine.view(np.uint8) == theirs.copy().view(np.uint8)).reshape(
-        *mine.shape, mine.dtype.itemsize
-    )
+    bits = f"u{mine.dtype.itemsize}"
+    same = mine.copy().view(bits) == theirs.copy().view(bits)
     a, b = mine.astype(np.float64), theirs.astype(np.float64)
     both = (np.isnan(a) & np.isnan(b)) | ((a == 0) & (b == 0))
-    return np.asarray(same.all(-1) | both)
+    return np.asarray(same | both)
 
 
 def _is_between(result: Near, got: np.ndarray, dtype: str) -> np.ndarray:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.support.nki.sequences.plan import Place, Step
-from tests.support.nki.sequences.values import FLOATS, INDICES, WHOLE
+from tests.support.nki.sequences.values import FLOATS, INDICES, PICKS, WHOLE
 
 __all__ = ["STEPS", "Unfit", "loop_step"]
 
@@ -132,6 +132,7 @@ def scalar_tensor_tensor(w: Any) -> Step:
 
 _FUNCTIONS = (
     *("copy", "exp", "tanh", "sigmoid", "square", "relu", "abs", "gelu", "sign"),
+    *("silu", "softplus", "erf", "gelu_apprx_tanh"),
 )
 
 
@@ -152,6 +153,41 @@ def activation(w: Any) -> Step:
         told |= {"reduce_op": "add", "reduce_cmd": "reset_reduce"}
         return Step("activation", operands, told, ("dst", "reduce_res"))
     return Step("activation", operands, told)
+
+
+def summed_twice(w: Any) -> tuple[Step, ...]:
+    """Two instructions that add to the same reduce registers."""
+    rows, free = w.counts()
+    data = w.place(rows, free, _TILES)
+    steps = []
+    for command in ("reset_reduce", "reduce"):
+        dst = w.place(rows, free, _TILES, written=True)
+        if dst.tensor == data.tensor:
+            raise Unfit
+        told = {"op": w.rng.choice(_FUNCTIONS), "reduce_op": "add"}
+        told["reduce_cmd"] = command
+        operands: dict[str, Any] = {"dst": dst, "data": data}
+        steps.append(Step("activation", operands, told))
+    operands["reduce_res"] = _result(w, rows, dst)
+    steps[-1] = Step("activation", operands, told, ("dst", "reduce_res"))
+    return tuple(steps)
+
+
+def exponential(w: Any) -> Step:
+    if w.generation < 4:
+        raise Unfit
+    rows, free = w.counts()
+    allowed = tuple(d for d in FLOATS if d != "float8_e4m3fn")
+    src = w.place(rows, free, _TILES, allowed)
+    dst = w.place(rows, free, _TILES, allowed, written=True)
+    operands = {"dst": dst, "src": src, "max_value": _scalar(w, rows)}
+    return Step("exponential", operands)
+
+
+def greatest(w: Any) -> Step:
+    if w.generation < 4:
+        raise Unfit
+    return tensor_tensor(w, ("abs_max", "abs_min"))
 
 
 def _result(w: Any, rows: int, dst: Place) -> Place:
@@ -214,7 +250,87 @@ def tensor_tensor_scan(w: Any) -> Step:
     return Step("tensor_tensor_scan", operands, told)
 
 
+_UP_TO_16 = (*FLOATS, *(d for d in WHOLE if not d.endswith("32")))
+
+
+def tensor_scalar_cumulative(w: Any) -> Step:
+    rows, free = w.counts()
+    src = w.place(rows, free, _TILES, _UP_TO_16)
+    dst = w.place(rows, free, _TILES, _UP_TO_16, written=True)
+    operands = {"dst": dst, "src": src, "imm0": _scalar(w, rows)}
+    told = {"op0": w.rng.choice(_PLAIN)}
+    told["op1"] = w.rng.choice(("add", "multiply", "maximum"))
+    return Step("tensor_scalar_cumulative", operands, told)
+
+
+def max8(w: Any) -> Step:
+    rows, _ = w.counts()
+    src = w.place(rows, (w.rng.choice((8, 11, 16)),), _TILES)
+    dst = w.place(rows, (8,), _TILES, written=True)
+    return Step("max8", {"dst": dst, "src": src})
+
+
+# -- choices ---------------------------------------------------------------------------
+def select_reduce(w: Any) -> Step:
+    rows, free = w.counts()
+    kinds = ("int8", "uint8", "int16", "uint16")
+    predicate = w.place(rows, free, "sbuf", kinds)
+    on_true = w.place(rows, free, _TILES, _UP_TO_16)
+    dst = w.place(rows, free, _TILES, written=True)
+    result = w.place(rows, (1,), _TILES, FLOATS, written=True)
+    if result.tensor == dst.tensor:
+        raise Unfit
+    operands = {"dst": dst, "predicate": predicate, "on_true": on_true}
+    operands |= {"on_false": _scalar(w, rows), "reduce_res": result}
+    told = {"reduce_cmd": "reset_reduce", "reverse_pred": w.rng.random() < 0.5}
+    return Step("select_reduce", operands, told, ("dst", "reduce_res"))
+
+
+def range_select(w: Any) -> Step:
+    if w.generation < 3:
+        raise Unfit
+    rows, free = w.counts()
+    tile = w.place(rows, free, _TILES, ("float32",))
+    dst = w.place(rows, free, _TILES, ("float32",), written=True)
+    operands: dict[str, Any] = {"dst": dst, "on_true_tile": tile}
+    operands |= {f"bound{i}": _vector(w, rows) for i in (0, 1)}
+    told = {f"comp_op{i}": w.rng.choice(_COMPARISONS[2:]) for i in (0, 1)}
+    told["range_start"] = w.rng.randrange(4)
+    return Step("range_select", operands, told)
+
+
+def nc_n_gather(w: Any) -> Step:
+    rows = w.rng.choice((1, 3, 8, 33, 128))
+    data = w.place(rows, (w.rng.choice((PICKS[1], 12)),), "sbuf")
+    count = w.rng.choice((1, 4, 6))
+    dst = w.place(rows, (count,), "sbuf", (w.dtype(data),), written=True)
+    looks = ("slice", 0, 0, rows, 1), ("slice", 1, 0, count, 1)
+    picks = Place(PICKS[0], looks)
+    return Step("nc_n_gather", {"dst": dst, "data": data, "indices": picks})
+
+
 # -- copies ----------------------------------------------------------------------------
+def assign(w: Any) -> Step:
+    rows, free = w.counts()
+    src = w.place(rows, free, "sbuf")
+    dst = w.place(rows, free, _TILES, written=True)
+    return Step("assign", {"dst": dst, "src": src})
+
+
+def register_store(w: Any) -> Step:
+    dst = w.place(1, (1,), "sbuf", written=True)
+    return Step("register_store", {"dst": dst}, {"src": w.rng.choice(("r0", "r1"))})
+
+
+def dma_transpose(w: Any) -> Step:
+    rows, columns = w.rng.choice((1, 2, 5, 8)), w.rng.choice((1, 3, 8, 12))
+    src = w.place(rows, (columns,), "sbuf hbm", aligned=False)
+    dst = w.place(columns, (rows,), "sbuf", written=True)
+    if src.tensor == dst.tensor:
+        raise Unfit
+    return Step("dma_transpose", {"dst": dst, "src": src})
+
+
 def tensor_copy(w: Any) -> Step:
     rows, free = w.counts()
     engines = ["", "", "vector", "gpsimd"] + ["scalar"] * (w.generation > 2)
@@ -335,6 +451,19 @@ def nc_matmul(w: Any) -> Step:
     return Step("nc_matmul", operands, told)
 
 
+def double_row(w: Any) -> Step:
+    if w.generation < 3:
+        raise Unfit
+    depth = w.rng.choice((1, 2, 8, 33))
+    rows, columns = w.rng.choice((1, 2, 4, 8)), w.rng.choice((1, 3, 4, 8))
+    kinds = ("float8_e4m3", "float8_e5m2")
+    stationary = w.place(depth, (2, rows), "sbuf", kinds)
+    moving = w.place(depth, (2, columns), "sbuf", kinds)
+    dst = w.place(rows, (columns,), "psum", ("float32",), written=True)
+    operands = {"dst": dst, "stationary": stationary, "moving": moving}
+    return Step("nc_matmul", operands, {"perf_mode": "double_row"})
+
+
 def nc_transpose(w: Any) -> Step:
     rows, columns = w.rng.choice((1, 2, 4, 8, 16, 32)), w.rng.choice((1, 3, 8, 16))
     data = w.place(rows, (columns,), _TILES)
@@ -356,25 +485,14 @@ def loop_step(w: Any) -> Step:
 
 
 #: Each with its weight.
-STEPS: tuple[tuple[Callable[[Any], Step], int], ...] = (
-    (tensor_tensor, 5),
-    (bits_of_two, 3),
-    (tensor_scalar, 5),
-    (bits_of_one, 3),
-    (scalar_tensor_tensor, 3),
-    (activation, 5),
-    (tensor_reduce, 4),
-    (tensor_partition_reduce, 2),
-    (tensor_scalar_reduce, 2),
-    (tensor_tensor_scan, 2),
-    (tensor_copy, 4),
-    (memset, 2),
-    (tensor_copy_predicated, 2),
-    (nc_stream_shuffle, 1),
-    (dma_copy, 5),
-    (rows_by_index, 2),
-    (iota, 2),
-    (affine_select, 2),
-    (nc_matmul, 5),
-    (nc_transpose, 3),
+STEPS: tuple[tuple[Callable[[Any], Any], int], ...] = (
+    *((tensor_tensor, 5), (bits_of_two, 3), (tensor_scalar, 5), (bits_of_one, 3)),
+    *((scalar_tensor_tensor, 3), (activation, 5), (summed_twice, 2), (greatest, 2)),
+    *((exponential, 2), (tensor_reduce, 4), (tensor_partition_reduce, 2)),
+    *((tensor_scalar_reduce, 2), (tensor_scalar_cumulative, 2), (max8, 2)),
+    *((tensor_tensor_scan, 2), (select_reduce, 2), (range_select, 2)),
+    *((nc_n_gather, 2), (assign, 2), (register_store, 1), (dma_transpose, 2)),
+    *((tensor_copy, 4), (memset, 2), (tensor_copy_predicated, 2), (dma_copy, 5)),
+    *((nc_stream_shuffle, 1), (rows_by_index, 2), (iota, 2), (affine_select, 2)),
+    *((nc_matmul, 5), (double_row, 3), (nc_transpose, 3)),
 )

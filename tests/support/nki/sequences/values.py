@@ -10,7 +10,7 @@ import numpy as np
 from tests.support.nki.sequences.memory import element
 from tests.support.nki.sequences.plan import Plan, Tensor
 
-__all__ = ["COUNT", "FLOATS", "INDICES", "WHOLE", "values_of"]
+__all__ = ["COUNT", "FLOATS", "INDICES", "PICKS", "WHOLE", "values_of"]
 
 FLOATS = (
     *("float32", "bfloat16", "float16", "float8_e4m3", "float8_e5m2"),
@@ -19,6 +19,8 @@ FLOATS = (
 WHOLE = ("int8", "int16", "int32", "uint8", "uint16", "uint32")
 #: The tensor of indices, each of which is another, less than so many.
 INDICES = "rows", 6
+#: The tensor of indices for each partition, each less than so many.
+PICKS = "picks", 8
 #: The tensor of one element that a loop counts down.
 COUNT = "count"
 
@@ -35,6 +37,8 @@ def _values(rng: np.random.Generator, tensor: Tensor) -> np.ndarray:
     count = math.prod(tensor.shape)
     if tensor.name == INDICES[0]:
         found = rng.permutation(INDICES[1])[:count]
+    elif tensor.name == PICKS[0]:
+        found = rng.integers(0, PICKS[1], count)
     elif tensor.name == COUNT:
         found = rng.integers(0, 4, count)
     elif tensor.dtype in WHOLE:

@@ -9,7 +9,7 @@ from tests.support.nki.sequences.interpreter import Interpreter
 from tests.support.nki.sequences.memory import Seen, element
 from tests.support.nki.sequences.plan import Loop, Place, Plan, Register, Step, Tensor
 from tests.support.nki.sequences.steps import STEPS, Unfit, loop_step
-from tests.support.nki.sequences.values import COUNT, FLOATS, INDICES, WHOLE
+from tests.support.nki.sequences.values import COUNT, FLOATS, INDICES, PICKS, WHOLE
 
 __all__ = ["random_plan"]
 
@@ -73,6 +73,7 @@ class _Writer:
         made.append(Tensor("g", "hbm", (8, 24), self._dtype()))
         made.append(Tensor(INDICES[0], "sbuf", (4, 1), "int32"))
         made.append(Tensor(COUNT, "sbuf", (1, 1), "int32"))
+        made.append(Tensor(PICKS[0], "sbuf", (128, 6), "uint32"))
         for i in range(3):
             dtype = "float32" if i < 2 else self._dtype()
             shape = (self.rng.choice((32, 128)), self.rng.choice((16, 24)))
@@ -85,7 +86,7 @@ class _Writer:
             tensor.name
             for tensor in self.plan.tensors
             if tensor.region in regions.split()
-            and tensor.name not in (INDICES[0], COUNT)
+            and tensor.name not in (INDICES[0], COUNT, PICKS[0])
             and (not dtypes or tensor.dtype in dtypes)
         ]
 
@@ -275,21 +276,22 @@ class _Writer:
                 if self.rng.random() < 0.08:
                     self._add_loop()
                 else:
-                    self._add(self._step())
+                    self._add(self._steps())
             except Unfit:
                 continue
         self._show_all()
         return self.plan
 
-    def _step(self) -> Step:
+    def _steps(self) -> tuple[Step, ...]:
         names, weights = zip(*((make, weight) for make, weight in STEPS))
         (make,) = self.rng.choices(names, weights)
-        made: Step = make(self)
-        return made
+        made: Step | tuple[Step, ...] = make(self)
+        return made if isinstance(made, tuple) else (made,)
 
-    def _add(self, step: Step) -> None:
-        self.plan.steps.append(step)
-        self._mark(step)
+    def _add(self, steps: tuple[Step, ...]) -> None:
+        for step in steps:
+            self.plan.steps.append(step)
+            self._mark(step)
 
     def _mark(self, step: Step) -> None:
         for name in step.writes:
