@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import nkipy_nki as nki
@@ -775,8 +775,91 @@ def _reinterpreted(draw: Any, view: NkiTensor, array: np.ndarray) -> Pair:
     return got, array.view(dtype)
 
 
+def _indexed(draw: Any, view: NkiTensor, array: np.ndarray) -> Pair:
+    """By one index: numbers, ranges, slices from the end, and an ellipsis."""
+    parts: list[Any] = []
+    kept: list[Any] = []
+    on_chip = view.buffer is SBUF
+    for axis, count in enumerate(array.shape):
+        first = draw(st.integers(0, count - 1))
+        size = draw(st.integers(1, count - first))
+        last = first + size
+        ways: list[tuple[Any, Any]] = [
+            (slice(first - count, last if last == count else last - count), None),
+            (ds(first, size), slice(first, last)),
+            (range(first, last), slice(first, last)),
+        ]
+        if axis or not on_chip:
+            ways.append((first - count, first))
+        else:
+            ways.append((first, slice(first, first + 1)))
+        given, same = draw(st.sampled_from(ways))
+        parts.append(given)
+        kept.append(given if same is None else same)
+    least = 2 if on_chip else 1
+    while sum(isinstance(part, slice) for part in kept) < least:
+        # What would be too few dimensions keeps the last ones, of one element.
+        axis = max(i for i, part in enumerate(kept) if not isinstance(part, slice))
+        kept[axis] = slice(kept[axis], kept[axis] + 1)
+    if draw(st.booleans()):
+        place = draw(st.integers(0, len(parts)))
+        parts.insert(place, Ellipsis)
+    return view[tuple(parts)], array[tuple(kept)]
+
+
+def _divisors(count: int) -> list[int]:
+    return [d for d in range(1, count + 1) if count % d == 0]
+
+
+def _split(draw: Any, view: NkiTensor, array: np.ndarray) -> Pair:
+    axis = draw(st.integers(int(view.buffer is SBUF), array.ndim - 1))
+    count = array.shape[axis]
+    outer = draw(st.sampled_from(_divisors(count)))
+    sizes = (outer, count // outer)
+    shape = (*array.shape[:axis], *sizes, *array.shape[axis + 1 :])
+    return view.reshape_dim(axis, sizes), array.reshape(shape, copy=False)
+
+
+def _rearranged(draw: Any, view: NkiTensor, array: np.ndarray) -> Pair:
+    """One dimension is split, and the parts, with the others, are put in an order."""
+    fixed = int(view.buffer is SBUF)
+    axis = draw(st.integers(fixed, array.ndim - 1))
+    names: list[Any] = [f"d{i}" for i in range(array.ndim)]
+    outer = draw(st.sampled_from(_divisors(array.shape[axis])))
+    source = [*names[:axis], ("o", "i"), *names[axis + 1 :]]
+    flat = [*names[:axis], "o", "i", *names[axis + 1 :]]
+    order = [*flat[:fixed], *draw(st.permutations(flat[fixed:]))]
+    sizes = (outer, array.shape[axis] // outer)
+    shape = (*array.shape[:axis], *sizes, *array.shape[axis + 1 :])
+    turned = array.reshape(shape, copy=False).transpose([flat.index(n) for n in order])
+    return view.rearrange(source, order, {"o": outer}), turned
+
+
+def _squeezed(draw: Any, view: NkiTensor, array: np.ndarray) -> Pair:
+    on_chip = view.buffer is SBUF
+    axes = [a for a in range(int(on_chip), array.ndim) if array.shape[a] == 1]
+    if not axes or array.ndim <= (2 if on_chip else 1):
+        return view, array
+    axis = draw(st.sampled_from(axes))
+    return view.squeeze_dim(axis), array.squeeze(axis)
+
+
+def _widened(draw: Any, view: NkiTensor, array: np.ndarray) -> Pair:
+    fixed = int(view.buffer is SBUF)
+    shape = [
+        draw(st.integers(1, 3)) if count == 1 and axis >= fixed else count
+        for axis, count in enumerate(array.shape)
+    ]
+    return view.broadcast_to(shape), np.broadcast_to(array, shape)
+
+
 _STEPS = [
     _sliced,
+    _indexed,
+    _split,
+    _rearranged,
+    _squeezed,
+    _widened,
     _selected,
     _permuted,
     _expanded,
@@ -798,6 +881,12 @@ def test_chains_of_views_show_what_numpy_shows(data: st.DataObject) -> None:
         np.testing.assert_array_equal(shown(view), array)
     low, high = view.extent
     assert 0 <= low < high <= view.allocation.nbytes // view.dtype.itemsize
+    assert view.is_contiguous() is bool(array.flags.c_contiguous)
+    pattern = view.get_pattern()
+    assert pattern == [list(pair) for pair in zip(view.strides, view.shape)]
+    # The same pattern, from the tensor's beginning on, shows the same elements.
+    again = as_tensor(whole(view.allocation)).ap(pattern, view.offset, dtype=view.dtype)
+    np.testing.assert_array_equal(shown(again), array)
 
 
 @given(st.data())
@@ -831,3 +920,81 @@ def test_patterns_show_what_strides_show_and_stay_inside(data: st.DataObject) ->
         [stride * flat.itemsize for stride, _ in pattern],
     )
     np.testing.assert_array_equal(shown(view), expected)
+
+
+@given(st.data())
+@settings(max_examples=25)
+def test_patterns_by_an_index_show_what_strides_show(data: st.DataObject) -> None:
+    """What an index moves, along any dimension of any part of a tensor in HBM."""
+    draw = data.draw
+    first, columns = draw(st.integers(0, 3)), draw(st.integers(2, 12))
+    rows = draw(st.integers(first + 1, 10))
+    offset, axis = draw(st.integers(0, 6)), draw(st.integers(0, 1))
+    pairs = draw(
+        st.lists(
+            st.tuples(st.integers(0, 13), st.integers(1, 4)), min_size=1, max_size=3
+        )
+    )
+    index, kind = draw(st.integers(-1, 12)), draw(st.sampled_from(["tile", "register"]))
+    table = TABLE[:10]
+    begin = first * 12 + offset
+    span = sum(stride * (count - 1) for stride, count in pairs)
+    if begin + span >= table.size:
+        return  # refused whatever the index is
+
+    def look(t: Any, i: Any) -> Any:
+        if kind == "register":
+            tile, i = i, nisa.register_alloc(0)
+            nisa.register_load(i, tile)
+        part = t[first:rows, :columns]
+        return part.ap(pairs, offset, scalar_offset=i, indirect_dim=axis)
+
+    shape = tuple(count for _, count in pairs)
+    at = begin + index * (12, 1)[axis]
+    is_inside = at >= 0 and at + span < table.size
+    is_index = 0 <= index < (rows - first, columns)[axis]
+    try:
+        got = gathered(look, [[index]], shape)
+    except NkiValidationError as error:
+        assert "out-of-bounds" in str(error)
+        assert not (is_inside and is_index)
+        return
+    assert is_inside
+    wanted = np.lib.stride_tricks.as_strided(
+        table.reshape(-1)[at:], shape, [4 * stride for stride, _ in pairs]
+    )
+    np.testing.assert_array_equal(got, wanted)
+
+
+@given(st.data())
+@settings(max_examples=25)
+def test_patterns_by_rows_show_what_is_taken(data: st.DataObject) -> None:
+    """Rows by a tile of indices, which takes the place of the first stride."""
+    draw = data.draw
+    first, offset = draw(st.integers(0, 3)), draw(st.integers(0, 6))
+    pairs = draw(
+        st.lists(
+            st.tuples(st.integers(0, 5), st.integers(1, 3)), min_size=1, max_size=2
+        )
+    )
+    rows = draw(st.lists(st.integers(-1, 10), min_size=1, max_size=4))
+    span = sum(stride * (count - 1) for stride, count in pairs)
+    if first * 12 + offset + span >= TABLE.size:
+        return
+
+    def look(t: Any, i: Any) -> Any:
+        pattern = [(12, len(rows)), *pairs]
+        return t[first:].ap(pattern, offset, vector_offset=i)
+
+    at = [first * 12 + offset + 12 * row for row in rows]
+    is_right = all(0 <= a and a + span < TABLE.size for a in at) and min(rows) >= 0
+    shape = (len(rows), *(count for _, count in pairs))
+    index = [[row] for row in rows]
+    if not is_right:
+        with pytest.raises(NkiValidationError, match="out-of-bounds"):
+            gathered(look, index, shape)
+        return
+    strides = [4 * stride for stride, _ in pairs]
+    flat = TABLE.reshape(-1)
+    wanted = [np.lib.stride_tricks.as_strided(flat[a:], shape[1:], strides) for a in at]
+    np.testing.assert_array_equal(gathered(look, index, shape), wanted)
