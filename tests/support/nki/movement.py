@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from nkipy_nki.engines import Engine
 from nkipy_nki.records import Sample
 from tests.support.nki.rounding import elements_of, given_dtype, shape_of
 from tests.support.nki.samples import expects
@@ -16,8 +15,7 @@ from tests.support.nki.samples import expects
 def _tensor_copy(sample: Sample) -> Mapping[str, np.ndarray]:
     src, dtype = sample.operands["src"], given_dtype(sample, "dst")
     shape = shape_of(sample, "dst")
-    by_scalar = sample.attributes.get("engine") is Engine.scalar
-    if src.dtype.name == dtype and not by_scalar:
+    if src.dtype.name == dtype:
         return {"dst": src.reshape(shape)}
     in_float32 = [np.float32(value) for value in src.reshape(-1)]
     return {"dst": elements_of(in_float32, dtype, shape)}

@@ -17,7 +17,7 @@ from nkipy_nki.checking import (
 )
 from nkipy_nki.costs import cycles, cycles_of_free, elements_per_cycle
 from nkipy_nki.declaring import instruction
-from nkipy_nki.dtypes import DTypeRecord, convert, narrow, widen
+from nkipy_nki.dtypes import DTypeRecord, convert, narrow
 from nkipy_nki.engines import Engine
 from nkipy_nki.machine import Call
 from nkipy_nki.program import Instruction, View
@@ -36,12 +36,7 @@ _KEPT = 255
 # -- tensor_copy -----------------------------------------------------------------------
 def _copy(call: Call) -> None:
     src, dst = call.operands["src"], call.operands["dst"]
-    elements = call.raw("src")
-    if call.instruction.engine is Engine.scalar and not src.dtype.is_packed:
-        elements = narrow(widen(elements, src.dtype), dst.dtype)
-    else:
-        elements = convert(elements, src.dtype, dst.dtype)
-    call.store("dst", elements)
+    call.store("dst", convert(call.raw("src"), src.dtype, dst.dtype))
 
 
 def _scalar_is_newer(made: Instruction, chip: Chip) -> str | None:
@@ -83,7 +78,9 @@ def _copy_samples() -> Iterator[Sample]:
         yield Sample(exact, {"engine": engine}, label=f"int32-{engine.name}")
     yield Sample({"dst": ((2, 2), "uint32"), "src": large}, label="int32-to-uint32")
     nan = np.array([[0x7FC12345, 0x80000000]], np.uint32).view(np.float32)
-    yield Sample({"dst": ((1, 2), "float32"), "src": nan}, label="nan")
+    for engine in (Engine.vector, Engine.scalar):
+        told, label = {"engine": engine}, f"nan-{engine.name}"
+        yield Sample({"dst": ((1, 2), "float32"), "src": nan}, told, label=label)
     half = x.astype(ml_dtypes.bfloat16)
     yield Sample({"dst": dst, "src": half}, {"engine": Engine.scalar}, label="scalar")
 
@@ -125,8 +122,7 @@ def tensor_copy(
 ) -> Instruction:
     """Copy a tile within SBUF and PSUM.
 
-    Different dtypes pass through float32. Equal ones keep every bit, but on the scalar
-    engine, where whole numbers of more than 24 bits are rounded.
+    Different dtypes pass through float32. Equal ones keep every bit, on each engine.
 
     Args:
         dst: (P, ...) in SBUF or PSUM.

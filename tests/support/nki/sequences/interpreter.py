@@ -505,11 +505,6 @@ def _nc_n_gather(o: _Operands) -> dict[str, Result]:
 
 
 # -- copies ----------------------------------------------------------------------------
-@_plays("assign")
-def _assign(o: _Operands) -> dict[str, Result]:
-    return {"dst": _converted(o, "src")}
-
-
 @_plays("dma_transpose")
 def _dma_transpose(o: _Operands) -> dict[str, Result]:
     converted = _converted(o, "src")
@@ -523,20 +518,17 @@ def _register_store(o: _Operands) -> dict[str, Result]:
     return {"dst": Near([[float(o.registers[o.told["src"]])]])}
 
 
-def _converted(o: _Operands, name: str, through: bool = False) -> Result:
+def _converted(o: _Operands, name: str) -> Result:
     """Elements as they are if the types are equal; else what float32 makes of them."""
-    if o.dtype(name) == o.dtype("dst") and not through:
+    if o.dtype(name) == o.dtype("dst"):
         return o.memory.elements(o.seen[name])
     return Near(o.memory.elements(o.seen[name]).astype(np.float32).astype(np.float64))
 
 
+@_plays("assign")
 @_plays("tensor_copy")
-def _tensor_copy(o: _Operands) -> dict[str, Result]:
-    return {"dst": _converted(o, "src", o.told.get("engine") == "scalar")}
-
-
 @_plays("dma_copy")
-def _dma_copy(o: _Operands) -> dict[str, Result]:
+def _copy(o: _Operands) -> dict[str, Result]:
     return {"dst": _converted(o, "src")}
 
 
