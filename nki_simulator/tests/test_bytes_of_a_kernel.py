@@ -157,16 +157,19 @@ def test_an_argument_that_cannot_be_written_is_not() -> None:
 # -- threads ---------------------------------------------------------------------------
 def test_threads_do_not_matter() -> None:
     here = digest(*arguments())
-    for threads in ("1", "2", "4"):
-        done = subprocess.run(
+    running = {
+        threads: subprocess.Popen(
             [sys.executable, "-m", "nki_simulator.tests.test_bytes_of_a_kernel"],
             env={**os.environ, "OPENBLAS_NUM_THREADS": threads},
             cwd=ROOT,
-            check=True,
-            capture_output=True,
+            stdout=subprocess.PIPE,
             text=True,
         )
-        assert done.stdout.strip() == here, threads
+        for threads in ("1", "2", "4")
+    }
+    for threads, process in running.items():
+        out, _ = process.communicate()
+        assert (process.returncode, out.strip()) == (0, here), threads
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ import pytest
 import nkipy_nki as nki
 import nkipy_nki.isa as nisa
 import nkipy_nki.language as nl
+from nkipy_nki.findings import NkiWarning
 from nkipy_nki.program import Instruction
 
 RANDOM = np.random.default_rng(11)
@@ -833,14 +834,15 @@ def product_of_one_tile(left: Any, right: Any) -> Any:
 
 def test_a_product_of_one_tile() -> None:
     left, right = normal(128, 128), normal(128, 512)
-    got = nki.simulate(product_of_one_tile)(left, right)
+    with pytest.warns(NkiWarning, match="give buffer=nl.shared_hbm"):
+        got = nki.simulate(product_of_one_tile)(left, right)
     np.testing.assert_allclose(got, left.T @ right, 1e-5, 1e-4)
 
 
 @nki.jit
 def product_in_tiles(left: Any, right: Any) -> Any:
     (k, m), n = left.shape, right.shape[1]
-    result = nl.ndarray(shape=(m, n), dtype=left.dtype, buffer=nl.hbm)
+    result = nl.ndarray(shape=(m, n), dtype=left.dtype, buffer=nl.shared_hbm)
     for i in nl.affine_range(m // 128):
         for j in nl.affine_range(n // 512):
             total = nl.ndarray((128, 512), dtype=nl.float32, buffer=nl.psum)
