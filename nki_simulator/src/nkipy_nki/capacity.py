@@ -23,6 +23,7 @@ import numpy as np
 from nkipy.chips import Chip, find_chip
 from nkipy_nki.accesses import Accesses, Rectangle
 from nkipy_nki.findings import Findings
+from nkipy_nki.geometry import QUADRANT
 from nkipy_nki.program import Allocation, Instruction, Line, Loop, Program, Step, View
 from nkipy_nki.regions import MemoryRegion
 
@@ -42,8 +43,6 @@ __all__ = [
 
 #: The memories that are on the chip.
 MEMORIES = (MemoryRegion.sbuf, MemoryRegion.psum)
-#: Partitions of a quarter: tiles begin at a multiple of these.
-_QUARTER = 32
 _DEPTH = 4
 
 
@@ -168,7 +167,7 @@ class Usage:
     def change(self, tile: Allocation, sign: int) -> None:
         """Add a tile, or take it away (`sign` is -1)."""
         nbytes = sign * tile.partition_bytes
-        quarters = -(-tile.shape[0] // _QUARTER)
+        quarters = -(-tile.shape[0] // QUADRANT)
         self.area += nbytes * (4 if quarters > 4 else quarters)
         if quarters > 2:
             self.broad += nbytes

@@ -12,6 +12,7 @@ from nkipy.chips import Chip
 from nkipy_nki.dtypes import DTypeRecord
 from nkipy_nki.engines import Engine
 from nkipy_nki.findings import Findings
+from nkipy_nki.geometry import aligned_starts
 from nkipy_nki.limits import check_compiles
 from nkipy_nki.operators import KINDS, OPERATIONS
 from nkipy_nki.program import Instruction, Register, View, plain_view
@@ -200,7 +201,7 @@ def _partition_problem(view: View) -> str | None:
     if not first:
         return None
     count = view.shape[0]
-    allowed = (0,) if count > 64 else (0, 64) if count > 32 else (0, 32, 64, 96)
+    allowed = aligned_starts(count)
     if first in allowed:
         return None
     return (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 from nkipy_nki.engines import Engine
 from nkipy_nki.records import (
@@ -17,10 +17,16 @@ from nkipy_nki.records import (
     OperationRule,
     Rule,
     Sample,
+    TransferTime,
 )
 from nkipy_nki.running import emit
 
 __all__ = ["instruction"]
+
+#: Makes operands and attributes of what a function is given for them.
+Prepare: TypeAlias = Callable[
+    [dict[str, Any], dict[str, Any]], "tuple[dict[str, Any], dict[str, Any]]"
+]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -35,11 +41,19 @@ def instruction(
     refused: Callable[[], Iterable[Sample]],
     choose_engine: Choice | None = None,
     operations: Mapping[str, OperationRule] | None = None,
+    transfer_ns: TransferTime | None = None,
+    prepare: Prepare | None = None,
     since: int = 2,
     until: int | None = None,
     **operands: OperandRule,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Make a record of a function's signature, and give the public function.
+
+    Args:
+        engines, rules, meaning, cost, samples, refused, choose_engine, operations,
+        transfer_ns, since, until, operands: see :class:`InstructionRecord`.
+        prepare: makes the instruction's operands and attributes of what the function
+            is given for them; None if they are that.
 
     Raises:
         ValueError: the record does not fit the signature, lacks a description, or its
@@ -60,13 +74,14 @@ def instruction(
             cost=cost,
             samples=samples,
             refused=refused,
+            transfer_ns=transfer_ns,
             since=since,
             until=until,
             module=function.__module__,
         )
         _check(record)
         INSTRUCTIONS[record.name] = record
-        return _public(function, record)
+        return _public(function, record, prepare)
 
     return declare
 
@@ -89,7 +104,9 @@ def _check(record: InstructionRecord) -> None:
             raise ValueError(f"the record of instruction {record.name} {problem}")
 
 
-def _public(function: Callable[P, R], record: InstructionRecord) -> Callable[P, R]:
+def _public(
+    function: Callable[P, R], record: InstructionRecord, prepare: Prepare | None
+) -> Callable[P, R]:
     """The function that emits the instruction, with the signature of `function`.
 
     It is compiled from that, as a call that is bound by hand takes longer than all
@@ -99,11 +116,14 @@ def _public(function: Callable[P, R], record: InstructionRecord) -> Callable[P, 
     operands = ", ".join(f"{n!r}: {n}" for n in names if n in record.operands)
     attributes = ", ".join(f"{n!r}: {n}" for n in names if n not in record.operands)
     parameters, defaults = _parameters(record.signature)
+    given = f"{{{operands}}}, {{{attributes}}}"
+    if prepare is not None:
+        given = f"*prepare({given})"
     source = (
-        f"def {record.name}({parameters}):\n"
-        f"    return emit(record, {{{operands}}}, {{{attributes}}}, name)\n"
+        f"def {record.name}({parameters}):\n    return emit(record, {given}, name)\n"
     )
     scope: dict[str, Any] = {"emit": emit, "record": record, "defaults": defaults}
+    scope["prepare"] = prepare
     exec(compile(source, f"<nki.isa.{record.name}>", "exec"), scope)
     made = scope[record.name]
     made.__doc__ = record.doc

@@ -32,6 +32,7 @@ import numpy as np
 from nkipy.chips import Chip, find_chip
 from nkipy_nki.dtypes import find_dtype
 from nkipy_nki.engines import Engine
+from nkipy_nki.geometry import PARTITIONS
 from nkipy_nki.regions import ON_CHIP, MemoryRegion
 
 #: A condition on an :class:`~nkipy_nki.program.Instruction` for a
@@ -41,6 +42,8 @@ Rule: TypeAlias = Callable[[Any, Any], "str | None"]
 Meaning: TypeAlias = Callable[[Any], None]
 #: Cycles of an instruction on a chip.
 Cost: TypeAlias = Callable[[Any, Any], float]
+#: Ns of a transfer on a chip, by those of a copy of its bytes within the core.
+TransferTime: TypeAlias = Callable[[Any, Any, float], float]
 #: Which engine carries out an instruction on a chip.
 Choice: TypeAlias = Callable[[Any, Any], Engine]
 
@@ -76,7 +79,7 @@ class OperandRule:
     vector: bool = False
     several: bool = False
     optional: bool = False
-    partitions: int = 128
+    partitions: int = PARTITIONS
     dims: int = 0
     strides: int = 3
     aligned: bool = True
@@ -193,6 +196,8 @@ class InstructionRecord:
             engine has beside that. Of a transfer: how many times as long as a plain
             copy of its bytes it takes, 1.0 for most; ``timing`` knows the bytes from
             the views.
+        transfer_ns: of a transfer that is more than a copy within the core: ns from its
+            start to its end, by those that such a copy takes.
         samples: operands to try it with.
         refused: operands that must be refused.
         since: the first generation that has it.
@@ -211,6 +216,7 @@ class InstructionRecord:
     cost: Cost
     samples: Callable[[], Iterable[Sample]]
     refused: Callable[[], Iterable[Sample]]
+    transfer_ns: TransferTime | None = None
     since: int = 2
     until: int | None = None
     module: str = ""

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from nkipy_nki.geometry import PARTITIONS, QUADRANT
 from nkipy_nki.program import Instruction
 
-__all__ = ["tiling_problem"]
+__all__ = ["TILE_SIZES", "tiling_problem"]
 
-#: Rows and columns of the engine.
-_EXTENT = 128
+#: How many rows, or columns, a tile may have (page of nc_matmul): the first from trn2
+#: on.
+TILE_SIZES = (QUADRANT, 2 * QUADRANT, PARTITIONS)
 
 
 def tiling_problem(
@@ -37,10 +39,10 @@ def tiling_problem(
         if length not in allowed:
             names = ", ".join(map(str, allowed))
             return f"tile_size has {length} {what}s, and may have {names}"
-        if start % length or not 0 <= start < _EXTENT:
+        if start % length or not 0 <= start < PARTITIONS:
             return (
                 f"tile_position has the {what} {start}, which must be a multiple of "
-                f"{length} below {_EXTENT}"
+                f"{length} below {PARTITIONS}"
             )
         if needed > length:
             return f"stationary has {needed} {what}s, and the tile has {length}"

@@ -23,6 +23,14 @@ UNDOCUMENTED = frozenset(
     }
 )
 _HALVES = ("bfloat16", "float16")
+_FP8 = ("float8_e4m3", "float8_e4m3fn", "float8_e5m2", "float8_e8m0fnu")
+#: By engine and generation, the types that its data path takes more of in a cycle
+#: (tables of the architecture guides).
+_FAST = {
+    ("vector", 3): {*_HALVES},
+    ("vector", 4): {*_HALVES, *_FP8},
+    ("scalar", 4): {"bfloat16", *_FP8},
+}
 
 
 def documented_cycles(made: Any, generation: int) -> float:
@@ -59,9 +67,18 @@ def _in_psum(made: Any, *names: str) -> int:
     return sum(str(getattr(t, "region", "")).endswith("psum") for t in tiles)
 
 
+def _is_fast(made: Any, engine: str, generation: int, *names: str) -> bool:
+    """Whether an engine's data path takes more of all these tiles' types."""
+    return _dtype(made, *names) <= _FAST.get((engine, generation), set())
+
+
 def _speed(made: Any, generation: int, *names: str) -> int:
-    """Elements a cycle of the vector engine where it copies or scales."""
-    if generation < 3 or not _dtype(made, *names) <= set(_HALVES):
+    """Elements a cycle of the engine where it copies or scales."""
+    if made.engine.name == "scalar":
+        return 2 if _is_fast(made, "scalar", generation, *names) else 1
+    if made.engine.name != "vector":
+        return 1
+    if not _is_fast(made, "vector", generation, *names):
         return 1
     in_psum = _in_psum(made, *names)
     tiles = [made.operands[name] for name in names]
@@ -79,7 +96,7 @@ def _matmul(made: Any, generation: int) -> float:
     cycles = max(min(64, stationary), moving)
     if _dtype(made, "moving") != {"float32"}:
         return cycles
-    flags = ("is_stationary_onezero", "is_moving_onezero")
+    flags = ("is_stationary_onezero", "is_moving_onezero", "is_transpose")
     return cycles * (2 if any(made.attributes[flag] for flag in flags) else 4)
 
 
@@ -94,7 +111,9 @@ def _transpose(made: Any, generation: int) -> float:
 @_of("activation", "activation_reduce")
 def _activation(made: Any, generation: int) -> float:
     reads_registers = made.operands["reduce_res"] is not None
-    return max(64, _n(made)) + 64 * reads_registers
+    is_scalar = made.engine.name == "scalar"
+    speed = _speed(made, generation, "dst", "data") if is_scalar else 1
+    return max(64, _n(made) / speed) + 64 * reads_registers
 
 
 @_of("tensor_scalar_reduce")
@@ -114,16 +133,16 @@ def _reciprocal(made: Any, generation: int) -> float:
 
 @_of("tensor_copy")
 def _copy(made: Any, generation: int) -> float:
-    is_vector = made.engine.name == "vector"
-    speed = _speed(made, generation, "dst", "src") if is_vector else 1
-    return max(64, _n(made) / speed)
+    found = max(64, _n(made) / _speed(made, generation, "dst", "src"))
+    dynamic = any(made.operands[name].dynamic for name in ("dst", "src"))
+    return max(600, found) if dynamic else found
 
 
 @_of("tensor_scalar")
 def _tensor_scalar(made: Any, generation: int) -> float:
-    if made.engine.name == "vector":
-        return max(64, _n(made) / _speed(made, generation, "dst", "data"))
-    return max(64, _n(made)) * (4 if made.engine.name == "gpsimd" else 1)
+    if made.engine.name == "gpsimd":
+        return 4 * max(64, _n(made))
+    return max(64, _n(made) / _speed(made, generation, "dst", "data"))
 
 
 @_of("tensor_tensor")
@@ -131,8 +150,8 @@ def _tensor_tensor(made: Any, generation: int) -> float:
     if _in_psum(made, "data1", "data2"):
         return max(64, _n(made))
     names = ("dst", "data1", "data2")
-    if generation > 2:
-        return max(64, (1 if _dtype(made, *names) <= set(_HALVES) else 2) * _n(made))
+    if _is_fast(made, "vector", generation, *names):
+        return max(64, _n(made))
     quick = made.attributes["op"] in ("add", "subtract", "multiply")
     plain = all(made.operands[name].strides[-1] == 1 for name in names)
     halves = _dtype(made, *names) == {"bfloat16"}

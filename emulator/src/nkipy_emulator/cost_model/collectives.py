@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nkipy.chips.links import Link
 from nkipy.hlo.ir import HLOInstruction
 from nkipy.hlo.queries import rank_groups
 from nkipy_emulator.cost_model.constants import HOP_NS, NETWORK_HOP_NS, Target
@@ -46,10 +47,11 @@ def ring_ns(inst: HLOInstruction, size: int, target: Target) -> float:
     if size <= 1:
         return 0.0
     across = size > target.cores_per_instance
-    hop = NETWORK_HOP_NS if across else HOP_NS
-    rate = target.network_gb_s if across else target.link_gb_s
+    if across:
+        link = Link(NETWORK_HOP_NS, target.network_gb_s)
+    else:
+        link = Link(HOP_NS, target.link_gb_s)
     nbytes = max(nbytes_of(inst), nbytes_of(inst.operands[0]))
     if inst.opcode == "collective-permute":
-        return hop + nbytes / rate
-    rounds = 2 if inst.opcode == "all-reduce" else 1
-    return rounds * (size - 1) * (hop + nbytes / size / rate)
+        return link.send_ns(nbytes)
+    return link.ring_ns(nbytes, size, 2 if inst.opcode == "all-reduce" else 1)

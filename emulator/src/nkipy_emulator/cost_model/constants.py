@@ -33,9 +33,6 @@ SCALAR_FIXED_CYCLES = DEFAULT.overhead_cycles["scalar"]
 GPSIMD_FIXED_CYCLES = DEFAULT.overhead_cycles["gpsimd"]
 #: Start and semaphore of a transfer (nki-dma-bandwidth-guide: about 1.3 us).
 DMA_FIXED_NS = DEFAULT.dma_start_ns
-#: Contiguous bytes at which a descriptor reaches half of the rate. *Ours*, fitted to
-#: nki-dma-bandwidth-guide: 4 KiB saturates, below 512 B is much slower.
-DMA_HALF_RATE_BYTES = DEFAULT.dma_half_rate_bytes
 #: Granularity at which transfer, computation and store overlap, on each partition.
 #: *Ours*: the least efficient descriptor.
 TILE_PARTITION_BYTES = 2 * KIB
@@ -44,8 +41,8 @@ TILE_PARTITION_BYTES = 2 * KIB
 RESIDENT_FRACTION = 0.25
 #: Ring hop inside an instance and between instances, ns (intranode-: 1-2 us;
 #: internode-collective-comm: about 15 us).
-HOP_NS = 1500.0
-NETWORK_HOP_NS = 15000.0
+HOP_NS = DEFAULT.link_latency_ns
+NETWORK_HOP_NS = DEFAULT.network_latency_ns
 #: Branch and semaphores of a loop iteration or a branch. *Ours*.
 CONTROL_NS = 200.0
 #: Cost of one nrt_execute on the device. *Ours*: not published. The one hint, of
@@ -73,6 +70,7 @@ class Target:
         sbuf_bytes: on-chip memory.
         link_gb_s: NeuronLink, bytes per ns.
         network_gb_s: network between instances, bytes per ns.
+        chip: which it is of.
         cores_per_instance: cores that need no network to reach each other.
         max_lnc: physical cores that a logical core may have.
     """
@@ -93,6 +91,7 @@ class Target:
     link_gb_s: float
     network_gb_s: float
     cores_per_instance: int
+    chip: Chip
     max_lnc: int = 1
     launch_ns: float = LAUNCH_NS
 
@@ -104,7 +103,7 @@ class Target:
 
 def _core_of(chip: Chip) -> Target:
     """What one core has, with its share of what the chip's cores have in common."""
-    cores = chip.linked_chips * chip.cores
+    cores = chip.linked_cores
     return Target(
         name=chip.name,
         generation=chip.generation,
@@ -122,6 +121,7 @@ def _core_of(chip: Chip) -> Target:
         link_gb_s=chip.link_gb_s / chip.cores,
         network_gb_s=chip.network_gb_s / cores,
         cores_per_instance=cores,
+        chip=chip,
         max_lnc=max(chip.lnc),
     )
 

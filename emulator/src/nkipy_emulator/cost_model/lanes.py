@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from nkipy_emulator.cost_model.constants import (
     DMA_FIXED_NS,
-    DMA_HALF_RATE_BYTES,
     Target,
 )
 from nkipy_emulator.cost_model.types import DMA, LANES, Event, Step
@@ -33,6 +32,7 @@ class Lanes:
         self.end = 0.0
         self._gaps: list[Interval] = []
         self._tile_bytes = target.tile_bytes
+        self._slowdown = target.chip.dma_slowdown
         # A copy inside the HBM uses its bandwidth twice.
         self._rates = (
             target.dma_gb_s,
@@ -94,7 +94,7 @@ class Lanes:
         """
         rate = self._rates[hbm_ends]
         if contiguous:
-            rate *= contiguous / (contiguous + DMA_HALF_RATE_BYTES)
+            rate /= self._slowdown(contiguous)
         duration = nbytes / rate
         tile = duration / (-(-nbytes // self._tile_bytes) or 1)
         start, end = self._slot(max(ready[0], ready[1] + tile - duration), duration)

@@ -8,30 +8,20 @@ from typing import Any
 import numpy as np
 
 from nkipy.chips import Chip
+from nkipy_nki.collectives.declaring import REDUCTION, by_ring, collective, one_step
 from nkipy_nki.collectives.groups import ReplicaGroup, equal_lists, valid_group
-from nkipy_nki.collectives.rendezvous import (
-    SINCE,
-    Rendezvous,
-    begin,
+from nkipy_nki.collectives.rendezvous import Rendezvous, begin, memories_fit, rank_of
+from nkipy_nki.collectives.rules import (
     fits,
-    in_order,
-    memories_fit,
-    no_samples,
     on_hbm,
     one_tensor,
     priority_of_gen4,
-    rank_of,
-    sources,
-    targets,
     tensors,
 )
-from nkipy_nki.declaring import instruction
 from nkipy_nki.dtypes import DTypeRecord, narrow, widen
-from nkipy_nki.engines import Engine
 from nkipy_nki.machine import Call
 from nkipy_nki.operators import OPERATIONS
 from nkipy_nki.program import Instruction, View
-from nkipy_nki.records import OperationRule
 
 __all__ = [
     "all_gather",
@@ -40,8 +30,6 @@ __all__ = [
     "collective_permute",
     "reduce_scatter",
 ]
-
-REDUCTION = {"op": OperationRule(names=frozenset({"add", "maximum", "minimum"}))}
 
 
 def reduced(op: str, parts: Sequence[np.ndarray], dtype: DTypeRecord) -> np.ndarray:
@@ -118,18 +106,7 @@ def _all_reduce(call: Call) -> None:
     _for_each(call, give, same=True)
 
 
-@instruction(
-    Engine.dma,
-    srcs=sources(),
-    dsts=targets(),
-    operations=REDUCTION,
-    rules=[in_order(*_LISTS, fits(_same_shape))],
-    meaning=_all_reduce,
-    cost=lambda made, chip: 1.0,
-    samples=no_samples,
-    refused=no_samples,
-    since=SINCE,
-)
+@collective(_all_reduce, [*_LISTS, fits(_same_shape)], by_ring(2), operations=REDUCTION)
 def all_reduce(
     srcs: Any,
     dsts: Any,
@@ -164,17 +141,7 @@ def _all_gather(call: Call) -> None:
     _for_each(call, give, same=True)
 
 
-@instruction(
-    Engine.dma,
-    srcs=sources(),
-    dsts=targets(),
-    rules=[in_order(*_LISTS, equal_lists, fits(_longer))],
-    meaning=_all_gather,
-    cost=lambda made, chip: 1.0,
-    samples=no_samples,
-    refused=no_samples,
-    since=SINCE,
-)
+@collective(_all_gather, [*_LISTS, equal_lists, fits(_longer)], by_ring())
 def all_gather(
     srcs: Any,
     dsts: Any,
@@ -206,17 +173,11 @@ def _reduce_scatter(call: Call) -> None:
     _for_each(call, give)
 
 
-@instruction(
-    Engine.dma,
-    srcs=sources(),
-    dsts=targets(),
+@collective(
+    _reduce_scatter,
+    [*_LISTS, equal_lists, fits(_shorter)],
+    by_ring(),
     operations=REDUCTION,
-    rules=[in_order(*_LISTS, equal_lists, fits(_shorter))],
-    meaning=_reduce_scatter,
-    cost=lambda made, chip: 1.0,
-    samples=no_samples,
-    refused=no_samples,
-    since=SINCE,
 )
 def reduce_scatter(
     srcs: Any,
@@ -249,17 +210,7 @@ def _all_to_all(call: Call) -> None:
     _for_each(call, give)
 
 
-@instruction(
-    Engine.dma,
-    srcs=sources(),
-    dsts=targets(),
-    rules=[in_order(*_LISTS, on_hbm, equal_lists, fits(_divided))],
-    meaning=_all_to_all,
-    cost=lambda made, chip: 1.0,
-    samples=no_samples,
-    refused=no_samples,
-    since=SINCE,
-)
+@collective(_all_to_all, [*_LISTS, on_hbm, equal_lists, fits(_divided)], by_ring())
 def all_to_all(
     srcs: Any,
     dsts: Any,
@@ -352,21 +303,13 @@ def pass_on(
     rendezvous.receive(dst, name, values)
 
 
-@instruction(
-    Engine.dma,
-    srcs=sources(),
-    dsts=targets(),
-    rules=[
-        in_order(
-            *(tensors("srcs", "dsts"), priority_of_gen4, on_hbm, one_tensor),
-            *(_pairs_of_ranks, _equal_shapes),
-        )
+@collective(
+    _permute,
+    [
+        *(tensors("srcs", "dsts"), priority_of_gen4, on_hbm, one_tensor),
+        *(_pairs_of_ranks, _equal_shapes),
     ],
-    meaning=_permute,
-    cost=lambda made, chip: 1.0,
-    samples=no_samples,
-    refused=no_samples,
-    since=SINCE,
+    one_step(),
 )
 def collective_permute(
     srcs: Any,

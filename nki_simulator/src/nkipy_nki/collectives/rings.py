@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
 from nkipy.chips import Chip
-from nkipy_nki.collectives.exchanges import REDUCTION, pass_on, reduced
-from nkipy_nki.collectives.groups import ReplicaGroup, valid_group
-from nkipy_nki.collectives.rendezvous import (
+from nkipy_nki.collectives.declaring import (
+    REDUCTION,
     SINCE,
-    Rendezvous,
-    begin,
-    in_order,
-    no_samples,
-    priority_of_gen4,
-    rank_of,
-    ranks_of,
+    collective,
+    one_step,
     sources,
     targets,
-    tensors,
 )
+from nkipy_nki.collectives.exchanges import pass_on, reduced
+from nkipy_nki.collectives.groups import ReplicaGroup, valid_group
+from nkipy_nki.collectives.rendezvous import Rendezvous, begin, rank_of, ranks_of
+from nkipy_nki.collectives.rules import priority_of_gen4, tensors
+from nkipy_nki.costs import INTERVAL
 from nkipy_nki.declaring import instruction
 from nkipy_nki.engines import Engine
 from nkipy_nki.errors import NkiValidationError
 from nkipy_nki.machine import Call
 from nkipy_nki.program import Instruction, View
-from nkipy_nki.records import OperandRule, writes
+from nkipy_nki.records import Rule, Sample, writes
 from nkipy_nki.registers import VirtualRegister, new_register
 from nkipy_nki.running import kernel_line
 
@@ -39,7 +37,11 @@ __all__ = [
     "rank_id",
 ]
 
+#: Channels of a ring (the page of collective_permute_implicit).
 _MOST_CHANNELS = 4
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def _channels(made: Instruction, chip: Chip) -> str | None:
@@ -70,6 +72,14 @@ def _one_each(name: str, by_channel: Any) -> tuple[View, ...]:
         if not isinstance(channel, (list, tuple)) or len(channel) != 1:
             _refuse(f"{name} has {channel!r}, and must have lists of one tensor")
     return tuple(channel[0] for channel in by_channel)
+
+
+def _by_channel(
+    operands: dict[str, Any], attributes: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Lists of one tensor for each channel as lists of tensors."""
+    flat = {name: _one_each(name, given) for name, given in operands.items()}
+    return flat, {**attributes, "channel_ids": tuple(attributes["channel_ids"])}
 
 
 def _refuse(text: str) -> None:
@@ -107,32 +117,14 @@ def _implicit(call: Call) -> None:
 _RULES = (valid_group, priority_of_gen4, _channels, _same_shapes)
 
 
-def _record_implicit(
-    srcs_by_channel: Any,
-    dsts_by_channel: Any,
-    replica_group: Any,
-    channel_ids: Any,
-    priority: Any,
-    name: str | None = None,
-) -> Instruction:
-    """Send tensors to the next rank: see ``nki.collectives``."""
-    raise NotImplementedError
-
-
-_record_implicit.__name__ = "collective_permute_implicit"
-_emit_implicit = instruction(
-    Engine.dma,
+@collective(
+    _implicit,
+    [tensors("srcs_by_channel", "dsts_by_channel"), *_RULES],
+    one_step(),
+    prepare=_by_channel,
     srcs_by_channel=sources(),
     dsts_by_channel=targets(),
-    rules=[in_order(tensors("srcs_by_channel", "dsts_by_channel"), *_RULES)],
-    meaning=_implicit,
-    cost=lambda made, chip: 1.0,
-    samples=no_samples,
-    refused=no_samples,
-    since=SINCE,
-)(_record_implicit)
-
-
+)
 def collective_permute_implicit(
     srcs_by_channel: Sequence[Sequence[Any]],
     dsts_by_channel: Sequence[Sequence[Any]],
@@ -157,14 +149,7 @@ def collective_permute_implicit(
     Raises:
         NkiValidationError: this is not so.
     """
-    return _emit_implicit(
-        _one_each("srcs_by_channel", srcs_by_channel),
-        _one_each("dsts_by_channel", dsts_by_channel),
-        replica_group,
-        tuple(channel_ids),
-        priority,
-        name,
-    )
+    raise NotImplementedError
 
 
 # -- collective_permute_implicit_reduce ------------------------------------------------
@@ -180,41 +165,16 @@ def _implicit_reduce(call: Call) -> None:
     _send_on(call, give)
 
 
-def _record_reduce(
-    srcs0_by_channel: Any,
-    srcs1_by_channel: Any,
-    dsts_by_channel: Any,
-    replica_group: Any,
-    op: Any,
-    channel_ids: Any,
-    priority: Any,
-    name: str | None = None,
-) -> Instruction:
-    """Reduce two tensors and send them on: see ``nki.collectives``."""
-    raise NotImplementedError
-
-
-_record_reduce.__name__ = "collective_permute_implicit_reduce"
-_emit_reduce = instruction(
-    Engine.dma,
+@collective(
+    _implicit_reduce,
+    [tensors("srcs0_by_channel", "srcs1_by_channel", "dsts_by_channel"), *_RULES],
+    one_step(),
+    operations=REDUCTION,
+    prepare=_by_channel,
     srcs0_by_channel=sources(),
     srcs1_by_channel=sources(),
     dsts_by_channel=targets(),
-    operations=REDUCTION,
-    rules=[
-        in_order(
-            tensors("srcs0_by_channel", "srcs1_by_channel", "dsts_by_channel"),
-            *_RULES,
-        )
-    ],
-    meaning=_implicit_reduce,
-    cost=lambda made, chip: 1.0,
-    samples=no_samples,
-    refused=no_samples,
-    since=SINCE,
-)(_record_reduce)
-
-
+)
 def collective_permute_implicit_reduce(
     srcs0_by_channel: Sequence[Sequence[Any]],
     srcs1_by_channel: Sequence[Sequence[Any]],
@@ -240,24 +200,33 @@ def collective_permute_implicit_reduce(
     Raises:
         NkiValidationError: this is not so.
     """
-    return _emit_reduce(
-        _one_each("srcs0_by_channel", srcs0_by_channel),
-        _one_each("srcs1_by_channel", srcs1_by_channel),
-        _one_each("dsts_by_channel", dsts_by_channel),
-        replica_group,
-        op,
-        tuple(channel_ids),
-        priority,
-        name,
-    )
+    raise NotImplementedError
 
 
 # -- ranks -----------------------------------------------------------------------------
-_REGISTER: OperandRule = writes((), register=True)
-
-
 def _set(call: Call, rank: int) -> None:
     call.machine.registers[call.operands["dst"].id] = rank
+
+
+def _to_register(
+    meaning: Any, rules: Sequence[Rule] = (), since: int = 2
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """A record of an instruction that sets a register, its operand `dst`."""
+    return instruction(
+        Engine.sync,
+        dst=writes((), register=True),
+        rules=rules,
+        meaning=meaning,
+        cost=lambda made, chip: INTERVAL,
+        samples=_no_samples,
+        refused=_no_samples,
+        since=since,
+    )
+
+
+def _no_samples() -> Iterator[Sample]:
+    """What is written is a register, which a sample cannot look at."""
+    return iter(())
 
 
 def _record_rank(dst: Any, name: str | None = None) -> Instruction:
@@ -266,14 +235,7 @@ def _record_rank(dst: Any, name: str | None = None) -> Instruction:
 
 
 _record_rank.__name__ = "rank_id"
-_emit_rank = instruction(
-    Engine.sync,
-    dst=_REGISTER,
-    meaning=lambda call: _set(call, rank_of(call)),
-    cost=lambda made, chip: 1.0,
-    samples=no_samples,
-    refused=no_samples,
-)(_record_rank)
+_emit_rank = _to_register(lambda call: _set(call, rank_of(call)))(_record_rank)
 
 
 def rank_id(name: str | None = None) -> VirtualRegister:
@@ -315,16 +277,9 @@ def _record_processed(
 
 
 _record_processed.__name__ = "collective_permute_implicit_current_processing_rank_id"
-_emit_processed = instruction(
-    Engine.sync,
-    dst=_REGISTER,
-    rules=[valid_group, _step_of_a_channel],
-    meaning=_processed,
-    cost=lambda made, chip: 1.0,
-    samples=no_samples,
-    refused=no_samples,
-    since=SINCE,
-)(_record_processed)
+_emit_processed = _to_register(_processed, [valid_group, _step_of_a_channel], SINCE)(
+    _record_processed
+)
 
 
 def collective_permute_implicit_current_processing_rank_id(

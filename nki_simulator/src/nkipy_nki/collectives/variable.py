@@ -8,32 +8,22 @@ part of the destination.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, NamedTuple
+from types import FunctionType
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
 
 from nkipy.chips import Chip
+from nkipy_nki.collectives.declaring import by_ring, collective, sources, targets
 from nkipy_nki.collectives.groups import ReplicaGroup, equal_lists, valid_group
-from nkipy_nki.collectives.rendezvous import (
-    SINCE,
-    Rendezvous,
-    begin,
-    in_order,
-    no_samples,
-    on_hbm,
-    one_tensor,
-    priority_of_gen4,
-    sources,
-    targets,
-    tensors,
-)
-from nkipy_nki.declaring import instruction
-from nkipy_nki.engines import Engine
+from nkipy_nki.collectives.rendezvous import Rendezvous, begin
+from nkipy_nki.collectives.rules import on_hbm, one_tensor, priority_of_gen4, tensors
 from nkipy_nki.errors import NkiValidationError
 from nkipy_nki.machine import Call, Prepared
 from nkipy_nki.program import Instruction, View, contiguous_strides
-from nkipy_nki.records import OperandRule
+from nkipy_nki.records import OperandRule, TransferTime
 from nkipy_nki.regions import HBM, MemoryRegion
 from nkipy_nki.running import kernel_line
 
@@ -45,6 +35,9 @@ __all__ = [
     "all_to_all_v_prepare",
     "all_to_all_v_trigger",
 ]
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 _NAME = "metadata_tensor"
 _METADATA = OperandRule(
@@ -86,10 +79,8 @@ def _rows_fit(made: Instruction, chip: Chip) -> str | None:
 
 
 _RULES = (
-    in_order(
-        *(valid_group, equal_lists, tensors("srcs", "dsts"), priority_of_gen4),
-        *(on_hbm, one_tensor, _rows_fit, _flat),
-    ),
+    *(valid_group, equal_lists, tensors("srcs", "dsts"), priority_of_gen4),
+    *(on_hbm, one_tensor, _rows_fit, _flat),
 )
 
 
@@ -265,20 +256,21 @@ _LATER: dict[str, Any] = {
 }
 
 
-def _declared(meaning: Any, operands: dict[str, Any] = _LISTS) -> Any:
-    return instruction(
-        Engine.dma,
-        rules=_RULES,
-        meaning=meaning,
-        cost=lambda made, chip: 1.0,
-        samples=no_samples,
-        refused=no_samples,
-        since=SINCE,
-        **operands,
-    )
+def _declared(
+    meaning: Any, transfer_ns: TransferTime | None, operands: dict[str, Any] = _LISTS
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    return collective(meaning, _RULES, transfer_ns, **operands)
 
 
-@_declared(_at_once(False))
+def _alike(name: str, doc: str) -> Any:
+    """A function with the signature of ``all_to_all_v``, for another record."""
+    like = all_to_all_v.__wrapped__  # type: ignore[attr-defined]
+    made = FunctionType(like.__code__, like.__globals__, name, like.__defaults__)
+    made.__doc__, made.__annotations__ = doc, like.__annotations__
+    return made
+
+
+@_declared(_at_once(False), by_ring())
 def all_to_all_v(
     srcs: Any,
     dsts: Any,
@@ -308,88 +300,44 @@ def all_to_all_v(
     raise NotImplementedError
 
 
-@_declared(_at_once(True))
-def all_gather_v(
-    srcs: Any,
-    dsts: Any,
-    replica_group: ReplicaGroup,
-    metadata_tensor: Any,
-    recv_counts_known: bool = False,
-    has_rdispls: bool = False,
-    priority: int | None = None,
-    name: str | None = None,
-) -> Instruction:
-    """Give all ranks as many elements of each as a tensor says.
+all_gather_v = _declared(_at_once(True), by_ring())(
+    _alike(
+        "all_gather_v",
+        """Give all ranks as many elements of each as a tensor says.
 
-    Args:
-        srcs: as for ``all_to_all_v``.
-        dsts: the same.
-        replica_group: which ranks gather together, lists of one length.
-        metadata_tensor: as for ``all_to_all_v``, but of rows 0 and 1 only the first
-            column is read: what is sent to all ranks.
-        recv_counts_known: whether row 2 is left alone. It is written otherwise.
-        has_rdispls: whether row 3 says where elements go.
-        priority: 0 to 3, on gen4; the simulator does not look at it.
-    """
-    raise NotImplementedError
+        Args:
+            srcs: as for ``all_to_all_v``.
+            dsts: the same.
+            replica_group: which ranks gather together, lists of one length.
+            metadata_tensor: as for ``all_to_all_v``, but of rows 0 and 1 only the first
+                column is read: what is sent to all ranks.
+            recv_counts_known: whether row 2 is left alone. It is written otherwise.
+            has_rdispls: whether row 3 says where elements go.
+            priority: 0 to 3, on gen4; the simulator does not look at it.
+        """,
+    )
+)
 
+_PREPARE = """Begin an ``{name}``: the tensor is read that says how much is sent.
 
-@_declared(_prepare(False), _LATER)
-def all_to_all_v_prepare(
-    srcs: Any,
-    dsts: Any,
-    replica_group: ReplicaGroup,
-    metadata_tensor: Any,
-    recv_counts_known: bool = False,
-    has_rdispls: bool = False,
-    priority: int | None = None,
-    name: str | None = None,
-) -> Instruction:
-    """Begin an ``all_to_all_v``: the tensor is read that says how much is sent.
-
-    What it returns goes to ``all_to_all_v_trigger``, before anything else is prepared.
-    The arguments are those of ``all_to_all_v``; `srcs` may be filled afterwards.
-    """
-    raise NotImplementedError
+What it returns goes to ``{name}_trigger``, before anything else is prepared. The
+arguments are those of ``{name}``; `srcs` may be filled afterwards.
+"""
+_TRIGGER = "Carry out what was prepared: see ``nki.collectives``."
 
 
-@_declared(_prepare(True), _LATER)
-def all_gather_v_prepare(
-    srcs: Any,
-    dsts: Any,
-    replica_group: ReplicaGroup,
-    metadata_tensor: Any,
-    recv_counts_known: bool = False,
-    has_rdispls: bool = False,
-    priority: int | None = None,
-    name: str | None = None,
-) -> Instruction:
-    """Begin an ``all_gather_v``: the tensor is read that says how much is sent.
-
-    What it returns goes to ``all_gather_v_trigger``, before anything else is prepared.
-    The arguments are those of ``all_gather_v``; `srcs` may be filled afterwards.
-    """
-    raise NotImplementedError
+def _in_two_parts(name: str, gathers: bool) -> tuple[Any, Any]:
+    """The records of a collective's two parts: prepare, and trigger."""
+    prepare = _alike(f"{name}_prepare", _PREPARE.format(name=name))
+    trigger = _alike(f"{name}_trigger", _TRIGGER)
+    return (
+        _declared(_prepare(gathers), None, _LATER)(prepare),
+        _declared(_trigger(gathers), by_ring())(trigger),
+    )
 
 
-def _record_trigger(
-    srcs: Any,
-    dsts: Any,
-    replica_group: Any,
-    metadata_tensor: Any,
-    recv_counts_known: Any,
-    has_rdispls: Any,
-    priority: Any,
-    name: str | None = None,
-) -> Instruction:
-    """Carry out what was prepared: see ``nki.collectives``."""
-    raise NotImplementedError
-
-
-_record_trigger.__name__ = "all_to_all_v_trigger"
-_emit_all_to_all = _declared(_trigger(False))(_record_trigger)
-_record_trigger.__name__ = "all_gather_v_trigger"
-_emit_all_gather = _declared(_trigger(True))(_record_trigger)
+all_to_all_v_prepare, _emit_all_to_all = _in_two_parts("all_to_all_v", False)
+all_gather_v_prepare, _emit_all_gather = _in_two_parts("all_gather_v", True)
 
 
 def _triggered(emit: Any, prepare: str, given: Any, name: str | None) -> Instruction:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,12 @@ from nkipy_nki.computing import (
     scratch,
     values_like,
 )
-from nkipy_nki.costs import HALVES, cycles, cycles_of_free, elements_per_cycle
+from nkipy_nki.costs import (
+    cycles,
+    cycles_of_free,
+    elements_per_cycle,
+    vector_elements_per_cycle,
+)
 from nkipy_nki.declaring import instruction
 from nkipy_nki.engines import Engine
 from nkipy_nki.machine import Call
@@ -164,20 +169,16 @@ def _engine_has(made: Instruction, chip: Chip) -> str | None:
 
 
 def _cost_of_pair(made: Instruction, chip: Chip) -> float:
-    """N cycles if an input is in the PSUM, or all is of two-byte floats; 2 N otherwise.
+    """N cycles if an input is in the PSUM, or all is of a fast type; 2 N otherwise.
 
-    Before trn2, only bfloat16 is fast, in sums, differences and products without gaps.
+    On trn1 bfloat16 is, in sums, differences and products without gaps; from trn2 on
+    all types that the chip's record has a wider data path for (performance mode).
     """
     tiles = [made.operands[name] for name in ("dst", *_PAIR)]
-    kinds = {tile.dtype.name for tile in tiles}
-    if chip.generation >= 3:
-        is_fast = kinds <= set(HALVES)
-    else:
-        is_fast = (
-            kinds == {"bfloat16"}
-            and made.attributes["op"] in ("add", "subtract", "multiply")
-            and all(tile.strides[-1] == 1 for tile in tiles)
-        )
+    is_fast = elements_per_cycle("vector", tiles, chip) > 1 or (
+        made.attributes["op"] in ("add", "subtract", "multiply")
+        and all(t.dtype.name == "bfloat16" and t.strides[-1] == 1 for t in tiles)
+    )
     in_psum = any(tile.region is MemoryRegion.psum for tile in tiles[1:])
     return cycles(tiles[0].free_size * (1 if in_psum or is_fast else 2))
 
@@ -345,24 +346,35 @@ def _tensor_scalar_bits(call: Call, op0: Operation, op1: Operation | None) -> No
     _store_bits(call, bits)
 
 
-def _cost_of_scalars(made: Instruction, chip: Chip) -> float:
-    """N cycles, of the vector engine fewer where it takes several in one.
+#: How many times as long as the scalar engine's the root of GpSimd takes (page of
+#: tensor_scalar).
+_GPSIMD_FACTOR = 4
 
-    The root of GpSimd takes four times as long as the scalar engine's.
+
+def _cost_of_scalars(made: Instruction, chip: Chip) -> float:
+    """N cycles, fewer where the engine takes several in one.
+
+    Of GpSimd's power nothing is documented: it is taken for as long as the root.
     """
     tiles = [made.operands["dst"], made.operands["data"]]
     count = tiles[0].free_size
     if made.engine is Engine.vector:
-        return cycles(count / elements_per_cycle(tiles, chip))
-    return cycles(count) * (4 if made.engine is Engine.gpsimd else 1)
+        return cycles(count / vector_elements_per_cycle(tiles, chip))
+    if made.engine is Engine.scalar:
+        return cycles(count / elements_per_cycle("scalar", tiles, chip))
+    return cycles(count) * _GPSIMD_FACTOR
 
 
 def _choose_for_scalars(made: Instruction, chip: Chip) -> Engine:
     if made.engine is not Engine.unknown:
         return made.engine
-    names = (made.attributes["op0"], made.attributes["op1"])
-    by_gpsimd = "rsqrt" in names and not _has_psum(made)
-    return Engine.gpsimd if by_gpsimd else Engine.vector
+    names = [operation.name for operation in _operations(made)]
+    return Engine.gpsimd if _by_gpsimd(names) and not _has_psum(made) else Engine.vector
+
+
+def _by_gpsimd(names: Sequence[str]) -> bool:
+    """Whether an operation is one that the table of operations gives GpSimd."""
+    return any(OPERATIONS[name].alu_engine is Engine.gpsimd for name in names)
 
 
 def _scalars_fit(made: Instruction, chip: Chip) -> str | None:
@@ -388,7 +400,7 @@ def _engine_problem(made: Instruction, chip: Chip, names: list[str]) -> str | No
     fits = {
         Engine.scalar: not OPERATIONS[names[0]].is_bitvec
         and (chip.generation > 3 or tuple(names) in _BY_SCALAR),
-        Engine.gpsimd: "rsqrt" in names,
+        Engine.gpsimd: _by_gpsimd(names),
     }
     if fits.get(engine, True):
         return None

@@ -8,6 +8,7 @@ from typing import Any
 
 from nkipy.chips import Chip
 from nkipy_nki.cores import Core
+from nkipy_nki.costs import INTERVAL
 from nkipy_nki.declaring import instruction
 from nkipy_nki.engines import Engine
 from nkipy_nki.machine import Call
@@ -21,7 +22,8 @@ __all__ = ["core_barrier", "sendrecv"]
 _SHARED = frozenset({MemoryRegion.shared_hbm})
 _SBUF = frozenset({MemoryRegion.sbuf})
 _GEN3 = 3
-#: By bytes of an element, how many of a partition the GpSimd engine's DMA moves.
+#: By bytes of an element, how many of a partition the GpSimd engine's DMA moves (page
+#: of sendrecv).
 _GPSIMD_LIMITS = {4: 1024, 2: 512, 1: 256}
 
 
@@ -81,7 +83,7 @@ def _barrier(call: Call) -> None:
     data=reads(_SHARED),
     rules=[_two_cores],
     meaning=_barrier,
-    cost=lambda made, chip: 64.0,
+    cost=lambda made, chip: INTERVAL,
     samples=_no_samples,
     refused=_no_samples,
     since=_GEN3,
@@ -159,10 +161,10 @@ def _sent(call: Call) -> None:
 
 
 def _take(
-    call: Call, core: Core, source: str, contributions: tuple[int, Any, Line]
+    call: Call, core: Core, source: str, contribution: tuple[int, Any, Line]
 ) -> None:
     """Store what another core sent."""
-    target, elements, line = contributions
+    target, elements, line = contribution
     dst = call.operands["dst"]
     if target != core.core:
         text = f"receives from {source}, which sends to core {target} at {line}"
@@ -177,6 +179,11 @@ def _take(
         call.store("dst", elements)
 
 
+def _exchange_ns(made: Instruction, chip: Chip, copy_ns: float) -> float:
+    """Not documented in figures: a copy, and a signal to the other core and back."""
+    return copy_ns + 2 * chip.semaphore_latency_ns
+
+
 @instruction(
     Engine.dma,
     src=reads(_SBUF, aligned=False),
@@ -184,6 +191,7 @@ def _take(
     rules=[_ranks, _same_tiles, _small_for_gpsimd],
     meaning=_sent,
     cost=lambda made, chip: 1.0,
+    transfer_ns=_exchange_ns,
     samples=_no_samples,
     refused=_no_samples,
     since=_GEN3,

@@ -13,6 +13,7 @@ from nkipy.chips import Chip
 from nkipy_nki.declaring import instruction
 from nkipy_nki.dtypes import convert, narrow, widen
 from nkipy_nki.engines import Engine
+from nkipy_nki.geometry import GPSIMD_PARTITIONS, PARTITIONS
 from nkipy_nki.machine import Call
 from nkipy_nki.modes import dge_mode, oob_mode
 from nkipy_nki.program import Instruction, View
@@ -27,6 +28,9 @@ _SHARED = MemoryRegion.shared_hbm
 _ORDERS = {2: (1, 0), 3: (2, 1, 0), 4: (3, 1, 2, 0)}
 #: How many tensors dma_compute adds.
 _SOURCES = 16
+#: Rows of a transpose whose descriptors hardware makes (page of dma_transpose); of a
+#: source of 2 dimensions the last of them.
+_HARDWARE_ROWS = (1, 2, 4, 8, 16)
 
 
 # -- what transfers share --------------------------------------------------------------
@@ -44,6 +48,12 @@ def _positions(call: Call, name: str, view: View) -> tuple[np.ndarray, np.ndarra
     for count, stride in zip(view.shape, view.strides):
         offsets = offsets[..., None] + np.arange(count) * stride
     return offsets, np.ones(view.shape, bool)
+
+
+def _described_ns(made: Instruction, chip: Chip, copy_ns: float) -> float:
+    """A copy, and the time in which hardware makes the descriptors."""
+    by_hardware = made.attributes["dge_mode"] is dge_mode.hwdge
+    return copy_ns + (chip.hwdge_ns if by_hardware else 0.0)
 
 
 def _is_dynamic(made: Instruction) -> bool:
@@ -204,6 +214,7 @@ def _modes(made: Instruction, chip: Chip) -> str | None:
     rules=[_modes, _same_size, _packed_as_they_are, _hardware_descriptors],
     meaning=_move,
     cost=lambda made, chip: 1.0,
+    transfer_ns=_described_ns,
     samples=_copy_samples,
     refused=_copy_refused,
 )
@@ -262,13 +273,13 @@ def _transposing_hardware(made: Instruction, chip: Chip) -> str | None:
         return "dge_mode is swdge, which is for a src with an index only"
     if mode is not dge_mode.hwdge:
         return None
-    rows = (16,) if len(src.shape) == 2 else (1, 2, 4, 8, 16)
+    rows = _HARDWARE_ROWS[-1:] if len(src.shape) == 2 else _HARDWARE_ROWS
     if src.shape[0] not in rows:
         allowed = ", ".join(map(str, rows))
         return (
             f"src has {src.shape[0]} rows, and may have {allowed} if dge_mode is hwdge"
         )
-    if src.shape[-1] % 128:
+    if src.shape[-1] % PARTITIONS:
         return (
             f"src has {src.shape[-1]} columns, which must be a multiple of 128 if "
             "dge_mode is hwdge"
@@ -297,10 +308,10 @@ def _gathering(made: Instruction, chip: Chip) -> str | None:
             src.dtype.device_itemsize != 2
         ),
         f"src has {src.shape[-1]} columns, and may have 128 if it has an index": (
-            src.shape[-1] > 128
+            src.shape[-1] > PARTITIONS
         ),
         f"src has {src.shape[0]} rows, which must be a multiple of 16 if it has an "
-        "index": src.shape[0] % 16 != 0,
+        "index": src.shape[0] % GPSIMD_PARTITIONS != 0,
         f"one of the middle dimensions of src {list(src.shape)} must be 1": (
             len(src.shape) == 4 and 1 not in src.shape[1:3]
         ),
@@ -309,10 +320,10 @@ def _gathering(made: Instruction, chip: Chip) -> str | None:
         ),
         "the index must be in SBUF": index.region is not MemoryRegion.sbuf,
         f"the index has {rows} partitions, and may have a multiple of 16 up to 128": (
-            rows % 16 != 0 or not 16 <= rows <= 128
+            rows % GPSIMD_PARTITIONS != 0 or not GPSIMD_PARTITIONS <= rows <= PARTITIONS
         ),
         f"the index has {rows} partitions, and must have 128 as it has {columns} "
-        "columns": columns > 1 and rows != 128,
+        "columns": columns > 1 and rows != PARTITIONS,
     }
     return next((text for text, wrong in conditions.items() if wrong), None)
 
@@ -385,6 +396,7 @@ def _transpose_refused() -> Iterator[Sample]:
     ],
     meaning=_transpose,
     cost=_transposing_factor,
+    transfer_ns=_described_ns,
     samples=_transpose_samples,
     refused=_transpose_refused,
 )

@@ -10,8 +10,10 @@ import numpy as np
 
 from nkipy.chips import Chip
 from nkipy_nki.checking import same_partitions
+from nkipy_nki.costs import GPSIMD_START
 from nkipy_nki.declaring import instruction
 from nkipy_nki.engines import Engine
+from nkipy_nki.geometry import GPSIMD_PARTITIONS
 from nkipy_nki.machine import Call
 from nkipy_nki.program import Instruction, View
 from nkipy_nki.records import Sample, reads, writes
@@ -20,8 +22,6 @@ from nkipy_nki.regions import MemoryRegion
 __all__ = ["local_gather", "nc_n_gather"]
 
 _SBUF = frozenset({MemoryRegion.sbuf})
-#: Partitions that one core of the GpSimd engine reaches.
-_GROUP = 16
 
 
 def _by_partition(elements: np.ndarray) -> np.ndarray:
@@ -68,6 +68,10 @@ def _same_dtype(dst: str, src: str) -> Any:
         return None
 
     return rule
+
+
+#: Indices of a core of the GpSimd engine (page of local_gather).
+_MOST_INDICES = 4096
 
 
 # -- nc_n_gather -----------------------------------------------------------------------
@@ -155,29 +159,32 @@ def nc_n_gather(
 def _gather_cycles(indices: int, per_index: int, itemsize: int) -> float:
     """Cycles of one core, as the first generation's page has them."""
     ratio = (28 + 4 * per_index) / (4 * per_index)
-    return 150.0 + indices * per_index * min(4 / itemsize, per_index) / ratio
+    return GPSIMD_START + indices * per_index * min(4 / itemsize, per_index) / ratio
 
 
 def _valid_indices(made: Instruction) -> int:
     """How many indices each core takes."""
     given = made.attributes["num_valid_indices"]
-    return made.operands["index"].free_size * _GROUP if given is None else int(given)
+    if given is not None:
+        return int(given)
+    return made.operands["index"].free_size * GPSIMD_PARTITIONS
 
 
 def _local_gather(call: Call) -> None:
     count = _valid_indices(call.instruction)
     per_index = call.attributes["num_elem_per_idx"]
     src, index = _by_partition(call.raw("src_buffer")), call.operands["index"]
-    groups = src.shape[0] // _GROUP
+    groups = src.shape[0] // GPSIMD_PARTITIONS
     # Counted through partitions first; what is behind the last need not be written.
-    columns = -(-count // _GROUP)
+    columns = -(-count // GPSIMD_PARTITIONS)
     raw = _first_columns(call, index, columns)
-    flat = raw.reshape(groups, _GROUP, columns).transpose(0, 2, 1)
+    flat = raw.reshape(groups, GPSIMD_PARTITIONS, columns).transpose(0, 2, 1)
     flat = flat.reshape(groups, -1)[:, :count].astype(np.int64)
     limit = src.shape[1] - per_index + 1
     flat = _in_bounds(call, "index", flat, limit, "src_buffer")
-    places = (flat[:, :, None] + np.arange(per_index)).reshape(groups, 1, -1)
-    taken = np.take_along_axis(src.reshape(groups, _GROUP, -1), places, axis=2)
+    offsets = (flat[:, :, None] + np.arange(per_index)).reshape(groups, 1, -1)
+    of_cores = src.reshape(groups, GPSIMD_PARTITIONS, -1)
+    taken = np.take_along_axis(of_cores, offsets, axis=2)
     call.store("dst", taken)
 
 
@@ -194,20 +201,21 @@ def _local_problem(made: Instruction, chip: Chip) -> str | None:
     dst, src, index = (made.operands[n] for n in ("dst", "src_buffer", "index"))
     per_index = made.attributes["num_elem_per_idx"]
     given = made.attributes["num_valid_indices"]
-    if index.partitions % _GROUP:
+    if index.partitions % GPSIMD_PARTITIONS:
         return (
-            f"index has {index.partitions} partitions, and must have a multiple of 16"
+            f"index has {index.partitions} partitions, and must have a "
+            f"multiple of {GPSIMD_PARTITIONS}"
         )
     if type(per_index) is not int or per_index not in (1, 2, 4, 8, 16, 32):
         return f"num_elem_per_idx is {per_index!r}, and must be a power of 2 up to 32"
-    most = min(4096, index.free_size * _GROUP)
+    most = min(_MOST_INDICES, index.free_size * GPSIMD_PARTITIONS)
     if given is not None and (
         isinstance(given, bool) or not isinstance(given, int) or not 1 <= given <= most
     ):
         return f"num_valid_indices is {given!r}, and must be 1 to {most}"
     count = _valid_indices(made)
-    if count > 4096:
-        return f"index has {count} indices for a core, and may have 4096"
+    if count > _MOST_INDICES:
+        return f"index has {count} indices for a core, and may have {_MOST_INDICES}"
     if dst.free_size != count * per_index:
         return (
             f"dst has {dst.free_size} elements in a partition, and {count} indices of "

@@ -13,14 +13,15 @@ from nkipy.chips import Chip
 from nkipy_nki.costs import INTERVAL, cycles
 from nkipy_nki.declaring import instruction
 from nkipy_nki.engines import Engine
+from nkipy_nki.geometry import PARTITIONS
 from nkipy_nki.machine import Call
 from nkipy_nki.modes import matmul_perf_mode
-from nkipy_nki.products import accumulate as _accumulate
 from nkipy_nki.products import Factor, overwrite, product, product_in_passing
+from nkipy_nki.products import accumulate as _accumulate
 from nkipy_nki.program import Instruction, View
 from nkipy_nki.records import Sample, reads, writes
 from nkipy_nki.regions import MemoryRegion
-from nkipy_nki.tiling import tiling_problem
+from nkipy_nki.tiling import TILE_SIZES, tiling_problem
 
 __all__ = ["nc_matmul", "nc_transpose"]
 
@@ -30,9 +31,10 @@ _IN_PSUM = {"dst": MemoryRegion.psum}
 _FP8 = ("float8_e4m3", "float8_e4m3fn", "float8_e5m2")
 _HALF = ("bfloat16", "float16")
 _WIDE = ("float32", "tfloat32")
-#: How many times as long a product of float32 takes: it is one of four parts.
+#: How many times as long a product of float32 takes: it is one of four parts (page of
+#: nc_matmul).
 _PASSES_OF_FLOAT32 = 4
-#: The largest tile that the vector engine transposes.
+#: The largest tile that the vector engine transposes (page of nc_transpose).
 _VECTOR_TILE = 32
 
 
@@ -208,25 +210,29 @@ def _performance(made: Instruction, chip: Chip) -> str | None:
         if len(view.shape) < 3 or view.shape[1] != 2:
             return f"{name} has the shape {list(view.shape)}, and must be [K, 2, ...]"
     size = made.attributes["tile_size"]
-    if size and size[1] != 128:
-        return f"tile_size is {tuple(size)}: double_row takes all 128 columns"
+    if size and size[1] != PARTITIONS:
+        return f"tile_size is {tuple(size)}: double_row takes all {PARTITIONS} columns"
     return None
 
 
 def _tiling(made: Instruction, chip: Chip) -> str | None:
     used = (made.operands["stationary"].shape[0], _columns(made, "stationary"))
-    sizes = (32, 64, 128) if chip.generation >= 3 else (64, 128)
+    sizes = TILE_SIZES[0 if chip.generation >= 3 else 1 :]
     return tiling_problem(made, used, (sizes, sizes))
 
 
 def _matmul_cost(made: Instruction, chip: Chip) -> float:
-    """A column of `moving` a cycle; float32 takes four passes, or two of ones and 0."""
+    """A column of `moving` a cycle; float32 takes four passes.
+
+    It takes two of ones and zeros (page of nc_matmul), and to be transposed (guide of
+    trn2).
+    """
     columns = max(
         min(INTERVAL, _columns(made, "stationary")), float(_columns(made, "moving"))
     )
     if made.operands["moving"].dtype.name != "float32":
         return columns
-    flags = ("is_stationary_onezero", "is_moving_onezero")
+    flags = ("is_stationary_onezero", "is_moving_onezero", "is_transpose")
     halved = any(made.attributes[flag] for flag in flags)
     return columns * (_PASSES_OF_FLOAT32 / 2 if halved else _PASSES_OF_FLOAT32)
 

@@ -19,13 +19,14 @@ from nkipy_nki.costs import INTERVAL, cycles_of_free
 from nkipy_nki.declaring import instruction
 from nkipy_nki.dtypes import DTYPES, PACKED, pack, unpack
 from nkipy_nki.engines import Engine
+from nkipy_nki.geometry import QUADRANT
 from nkipy_nki.machine import Call
-from nkipy_nki.products import accumulate as _accumulate
 from nkipy_nki.products import Factor, product_in_passing
+from nkipy_nki.products import accumulate as _accumulate
 from nkipy_nki.program import Instruction, View
 from nkipy_nki.records import Sample, reads, writes
 from nkipy_nki.regions import MemoryRegion
-from nkipy_nki.tiling import tiling_problem
+from nkipy_nki.tiling import TILE_SIZES, tiling_problem
 
 __all__ = ["nc_matmul_mx", "quantize_mx"]
 
@@ -36,9 +37,8 @@ _SCALES = ("float8_e8m0fnu", "uint8")
 _PACKED = tuple(name for name, dtype in DTYPES.items() if dtype.is_packed)
 #: Partitions of a block, and of a quadrant.
 _BLOCK = 8
-_QUADRANT = 32
 #: Partitions of scales in a quadrant, and where they may begin in it.
-_ROWS = _QUADRANT // _BLOCK
+_ROWS = QUADRANT // _BLOCK
 _STARTS = (0, 4, 8, 12)
 #: What a scale's exponent is stored with, and how NaN is.
 _BIAS = 127
@@ -49,22 +49,22 @@ _NAN = 255
 def _scales_of(view: View, partitions: int) -> View:
     """The scales of so many partitions: (quadrants, 4, ...), of bytes."""
     step, *others = view.strides
-    shape = (partitions // _QUADRANT, _ROWS, *view.shape[1:])
-    strides = (_QUADRANT * step, step, *others)
+    shape = (partitions // QUADRANT, _ROWS, *view.shape[1:])
+    strides = (QUADRANT * step, step, *others)
     bytes_ = DTYPES["uint8"]
     return View(view.allocation, bytes_, view.offset, shape, strides, view.dynamic)
 
 
 def _scales_problem(name: str, scales: View, data: View) -> str | None:
     """What is wrong with the scales of packed elements."""
-    quadrants = data.shape[0] // _QUADRANT
-    least, most = (quadrants - 1) * _QUADRANT + _ROWS, quadrants * _QUADRANT
+    quadrants = data.shape[0] // QUADRANT
+    least, most = (quadrants - 1) * QUADRANT + _ROWS, quadrants * QUADRANT
     if not least <= scales.shape[0] <= most:
         return (
             f"{name} has {scales.shape[0]} partitions, and must have {least} to "
-            f"{most}: {_ROWS} of each {_QUADRANT}"
+            f"{most}: {_ROWS} of each {QUADRANT}"
         )
-    if scales.first_partition % _QUADRANT not in _STARTS:
+    if scales.first_partition % QUADRANT not in _STARTS:
         return (
             f"{name} begins at partition {scales.first_partition}, and may begin at "
             "0, 4, 8 or 12 of a quadrant of 32"
@@ -78,7 +78,7 @@ def _scales_problem(name: str, scales: View, data: View) -> str | None:
 
 
 def _whole_quadrants(name: str, view: View) -> str | None:
-    if view.shape[0] % _QUADRANT:
+    if view.shape[0] % QUADRANT:
         return f"{name} has {view.shape[0]} partitions, and may have 32, 64, 96 or 128"
     return None
 
@@ -290,7 +290,7 @@ def _row_tiling(made: Instruction, chip: Chip) -> str | None:
     """A tile has some of the engine's rows, and all columns."""
     stationary = made.operands["stationary"]
     used = (stationary.shape[0], stationary.free_size)
-    return tiling_problem(made, used, ((32, 64, 128), (128,)))
+    return tiling_problem(made, used, (TILE_SIZES, TILE_SIZES[-1:]))
 
 
 def _matmul_cost(made: Instruction, chip: Chip) -> float:

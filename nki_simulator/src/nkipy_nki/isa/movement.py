@@ -15,10 +15,17 @@ from nkipy_nki.checking import (
     same_elements,
     same_partitions,
 )
-from nkipy_nki.costs import cycles, cycles_of_free, elements_per_cycle
+from nkipy_nki.costs import (
+    DYNAMIC_INTERVAL,
+    cycles,
+    cycles_of_free,
+    elements_per_cycle,
+    vector_elements_per_cycle,
+)
 from nkipy_nki.declaring import instruction
 from nkipy_nki.dtypes import DTypeRecord, convert, narrow
 from nkipy_nki.engines import Engine
+from nkipy_nki.geometry import QUADRANT
 from nkipy_nki.machine import Call
 from nkipy_nki.program import Instruction, View
 from nkipy_nki.records import Sample, reads, writes
@@ -27,8 +34,6 @@ from nkipy_nki.regions import MemoryRegion
 __all__ = ["memset", "nc_stream_shuffle", "tensor_copy", "tensor_copy_predicated"]
 
 _PSUM = MemoryRegion.psum
-#: nc_stream_shuffle moves data between so many partitions.
-_QUADRANT = 32
 #: In a shuffle's mask: the partition stays as it is.
 _KEPT = 255
 
@@ -56,11 +61,19 @@ def _equal_if_packed(made: Instruction, chip: Chip) -> str | None:
 
 
 def _copy_cost(made: Instruction, chip: Chip) -> float:
-    """N cycles, of the vector engine fewer where it takes several in one."""
+    """N cycles, fewer where the engine takes several in one.
+
+    With an address that only the run knows, instructions start less often.
+    """
     views = [view for _, view in made.views()]
-    several = made.engine is Engine.vector
-    count = made.operands["dst"].free_size
-    return cycles(count / (elements_per_cycle(views, chip) if several else 1))
+    rate = 1.0
+    if made.engine is Engine.vector:
+        rate = vector_elements_per_cycle(views, chip)
+    elif made.engine is Engine.scalar:
+        rate = elements_per_cycle("scalar", views, chip)
+    found = cycles(made.operands["dst"].free_size / rate)
+    is_dynamic = any(view.dynamic is not None for view in views)
+    return max(DYNAMIC_INTERVAL, found) if is_dynamic else found
 
 
 def _copy_samples() -> Iterator[Sample]:
@@ -349,7 +362,7 @@ def _shuffle(call: Call) -> None:
     dst = call.operands["dst"]
     src = call.raw("src").reshape(dst.shape)
     mask = np.array(call.attributes["shuffle_mask"])
-    starts = np.arange(0, dst.shape[0], _QUADRANT)
+    starts = np.arange(0, dst.shape[0], QUADRANT)
     rows = (starts[:, None] + np.where(mask == _KEPT, 0, mask)).reshape(-1)
     moved = np.tile(mask != _KEPT, len(starts))
     call.store_where("dst", src[rows], moved.reshape(-1, *[1] * (src.ndim - 1)))
@@ -358,16 +371,16 @@ def _shuffle(call: Call) -> None:
 def _mask_of_a_quadrant(made: Instruction, chip: Chip) -> str | None:
     src, dst = made.operands["src"], made.operands["dst"]
     mask = made.attributes["shuffle_mask"]
-    if not isinstance(mask, (list, tuple)) or len(mask) != _QUADRANT:
-        return f"shuffle_mask must be a list of {_QUADRANT} ints, and is {mask!r}"
+    if not isinstance(mask, (list, tuple)) or len(mask) != QUADRANT:
+        return f"shuffle_mask must be a list of {QUADRANT} ints, and is {mask!r}"
     for i, row in enumerate(mask):
-        if not isinstance(row, int) or not (0 <= row < _QUADRANT or row == _KEPT):
+        if not isinstance(row, int) or not (0 <= row < QUADRANT or row == _KEPT):
             return f"shuffle_mask[{i}] is {row!r}, and may be 0 to 31, or {_KEPT}"
     if src.dtype.name != dst.dtype.name:
         return (
             f"src is {src.dtype.name} and dst is {dst.dtype.name}: they must be equal"
         )
-    if src.shape[0] % _QUADRANT:
+    if src.shape[0] % QUADRANT:
         return f"src has {src.shape[0]} partitions, and may have 32, 64, 96 or 128"
     return None
 

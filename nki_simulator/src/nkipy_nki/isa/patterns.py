@@ -10,6 +10,7 @@ import numpy as np
 
 from nkipy.chips import Chip
 from nkipy_nki.checking import same_elements, same_partitions
+from nkipy_nki.costs import GPSIMD_START
 from nkipy_nki.declaring import instruction
 from nkipy_nki.engines import Engine
 from nkipy_nki.machine import Call
@@ -35,7 +36,7 @@ _COMPARISONS = (
 
 def _cost(made: Instruction, chip: Chip) -> float:
     """Cycles, as the first generation's pages have them."""
-    return 150.0 + made.operands["dst"].free_size
+    return GPSIMD_START + made.operands["dst"].free_size
 
 
 # -- the affine expression -------------------------------------------------------------

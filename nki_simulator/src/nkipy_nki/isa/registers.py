@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from nkipy.chips import Chip
+from nkipy_nki.costs import INTERVAL
 from nkipy_nki.declaring import instruction
 from nkipy_nki.engines import Engine
 from nkipy_nki.machine import Call
@@ -54,7 +55,7 @@ def _set(call: Call, value: int) -> None:
 
 
 def _sequencer(made: Instruction, chip: Chip) -> float:
-    return 64.0
+    return INTERVAL
 
 
 def _no_samples() -> Iterator[Sample]:

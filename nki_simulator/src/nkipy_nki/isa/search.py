@@ -14,6 +14,7 @@ from nkipy_nki.checking import same_partitions
 from nkipy_nki.declaring import instruction
 from nkipy_nki.dtypes import narrow, widen
 from nkipy_nki.engines import Engine
+from nkipy_nki.geometry import GPSIMD_PARTITIONS
 from nkipy_nki.machine import Call
 from nkipy_nki.program import Instruction, View
 from nkipy_nki.records import Rule, Sample, reads, writes
@@ -23,8 +24,11 @@ __all__ = ["max8", "nc_find_index8", "nc_match_replace8", "nonzero_with_count", 
 
 _SBUF = frozenset({MemoryRegion.sbuf})
 _PSUM = MemoryRegion.psum
-#: Partitions that one core of the GpSimd engine reaches.
-_GROUP = 16
+
+
+#: Elements of a partition that are searched (pages of max8, nc_find_index8 and
+#: nc_match_replace8).
+_MOST_SEARCHED = 16384
 
 
 def _sized(name: str, least: int, most: int) -> Rule:
@@ -102,7 +106,7 @@ def _max8_refused() -> Iterator[Sample]:
     Engine.vector,
     dst=writes(dims=3),
     src=reads(dims=5),
-    rules=[same_partitions, _sized("src", 8, 16384), _sized("dst", 8, 8)],
+    rules=[same_partitions, _sized("src", 8, _MOST_SEARCHED), _sized("dst", 8, 8)],
     meaning=_max8,
     cost=_cost_of("src"),
     samples=_max8_samples,
@@ -203,7 +207,7 @@ def _find_refused() -> Iterator[Sample]:
     vals=reads(dims=3),
     rules=[
         same_partitions,
-        _sized("data", 8, 16384),
+        _sized("data", 8, _MOST_SEARCHED),
         _sized("vals", 8, 8),
         _sized("dst", 8, 8),
     ],
@@ -306,7 +310,7 @@ def _replace_refused() -> Iterator[Sample]:
     rules=[
         same_partitions,
         _as_data,
-        _sized("data", 8, 16384),
+        _sized("data", 8, _MOST_SEARCHED),
         _sized("vals", 8, 8),
         _sized("dst_idx", 8, 8),
         _imm_problem,
@@ -364,12 +368,12 @@ def _snake(view: View, count: int) -> list[View]:
         Views of the shape (groups, 16, columns) and (groups, rest, 1), of those that
         are not empty.
     """
-    groups = view.partitions // _GROUP
+    groups = view.partitions // GPSIMD_PARTITIONS
     down, right = view.strides
-    columns, rest = divmod(count, _GROUP)
-    strides = (_GROUP * down, down, right)
+    columns, rest = divmod(count, GPSIMD_PARTITIONS)
+    strides = (GPSIMD_PARTITIONS * down, down, right)
     parts = [
-        _part(view, 0, (groups, _GROUP, columns), strides),
+        _part(view, 0, (groups, GPSIMD_PARTITIONS, columns), strides),
         _part(view, columns * right, (groups, rest, 1), strides),
     ]
     return [part for part in parts if part.size]
@@ -404,14 +408,14 @@ def _store_snakes(call: Call, name: str, results: np.ndarray, other: Any) -> Non
         taken = results[:, done : done + rows * columns]
         call.store_part(part, taken.reshape(groups, columns, rows).transpose(0, 2, 1))
         done += rows * columns
-    rest = count % _GROUP
+    rest = count % GPSIMD_PARTITIONS
     if rest:  # the engine writes columns of 16, of which documents tell no values
         down, right = view.strides
         lost = _part(
             view,
-            rest * down + count // _GROUP * right,
-            (view.partitions // _GROUP, _GROUP - rest),
-            (_GROUP * down, down),
+            rest * down + count // GPSIMD_PARTITIONS * right,
+            (view.partitions // GPSIMD_PARTITIONS, GPSIMD_PARTITIONS - rest),
+            (GPSIMD_PARTITIONS * down, down),
         )
         call.machine.memory.storage(view.allocation).elements(lost)[...] = other
 
@@ -419,16 +423,19 @@ def _store_snakes(call: Call, name: str, results: np.ndarray, other: Any) -> Non
 def _topk_problem(made: Instruction, chip: Chip) -> str | None:
     val, idx, src = (made.operands[n] for n in ("val_dst", "idx_dst", "src"))
     n = made.attributes["n"]
-    if src.partitions % _GROUP:
-        return f"src has {src.partitions} partitions, and must have a multiple of 16"
+    if src.partitions % GPSIMD_PARTITIONS:
+        return (
+            f"src has {src.partitions} partitions, and must have a multiple of "
+            f"{GPSIMD_PARTITIONS}"
+        )
     if val.shape != idx.shape:
         return f"idx_dst has the shape {list(idx.shape)}, and val_dst {list(val.shape)}"
     if isinstance(n, bool) or not isinstance(n, int) or not 8 <= n < 65536:
         return f"n is {n!r}, and must be an int from 8 to 65535"
-    if src.free_size < ceil(n / _GROUP):
+    if src.free_size < ceil(n / GPSIMD_PARTITIONS):
         return (
             f"src has {src.free_size} elements in a partition, and a snake of {n} "
-            f"needs {ceil(n / _GROUP)}"
+            f"needs {ceil(n / GPSIMD_PARTITIONS)}"
         )
     if not 1 <= val.free_size < 32768 or val.free_size > n:
         return f"val_dst has {val.free_size} places, and must have 1 to {min(n, 32767)}"
@@ -535,8 +542,10 @@ def topk(
 # -- nonzero_with_count ----------------------------------------------------------------
 def _reached(view: View) -> View:
     """Every 16th partition of a tile, in which the engine's cores work."""
-    shape = (ceil(view.partitions / _GROUP), *view.shape[1:])
-    return _part(view, 0, shape, (_GROUP * view.strides[0], *view.strides[1:]))
+    shape = (ceil(view.partitions / GPSIMD_PARTITIONS), *view.shape[1:])
+    return _part(
+        view, 0, shape, (GPSIMD_PARTITIONS * view.strides[0], *view.strides[1:])
+    )
 
 
 def _nonzero(call: Call) -> None:

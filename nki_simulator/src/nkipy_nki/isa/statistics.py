@@ -63,10 +63,10 @@ def _bn_aggr(call: Call) -> None:
     call.write("dst", np.stack([common, spread / total], axis=1))
 
 
-def _elements(data: Callable[[int], bool], wanted: str, result: int) -> Rule:
+def _elements(problem: Callable[[int, Chip], str | None], result: int) -> Rule:
     def rule(made: Instruction, chip: Chip) -> str | None:
         count = made.operands["data"].free_size
-        if not data(count):
+        if wanted := problem(count, chip):
             return f"data has {count} elements in a partition, and must have {wanted}"
         if made.operands["dst"].free_size != result:
             found = made.operands["dst"].free_size
@@ -74,6 +74,15 @@ def _elements(data: Callable[[int], bool], wanted: str, result: int) -> Rule:
         return None
 
     return rule
+
+
+def _stats_problem(count: int, chip: Chip) -> str | None:
+    most = chip.bn_stats_elements
+    return None if 1 <= count <= most else f"1 up to {most}"
+
+
+def _aggr_problem(count: int, chip: Chip) -> str | None:
+    return None if count > 0 and count % 3 == 0 else "a multiple of 3"
 
 
 def _stats_samples() -> Iterator[Sample]:
@@ -101,7 +110,7 @@ def _stats_refused() -> Iterator[Sample]:
     Engine.vector,
     dst=RESULT,
     data=TILE,
-    rules=[same_partitions, _elements(lambda n: 1 <= n <= 512, "1 up to 512", 6)],
+    rules=[same_partitions, _elements(_stats_problem, 6)],
     meaning=_bn_stats,
     cost=cycles_of_free("data"),
     samples=_stats_samples,
@@ -144,10 +153,7 @@ def _aggr_refused() -> Iterator[Sample]:
     Engine.vector,
     dst=RESULT,
     data=TILE,
-    rules=[
-        same_partitions,
-        _elements(lambda n: n > 0 and n % 3 == 0, "a multiple of 3", 2),
-    ],
+    rules=[same_partitions, _elements(_aggr_problem, 2)],
     meaning=_bn_aggr,
     cost=cycles_of_free("data", 13 / 3),
     samples=_aggr_samples,

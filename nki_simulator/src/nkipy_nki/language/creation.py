@@ -9,6 +9,7 @@ import numpy as np
 
 from nkipy_nki.arguments import as_numpy
 from nkipy_nki.dtypes import find_dtype
+from nkipy_nki.geometry import PARTITIONS
 from nkipy_nki.isa.arithmetic import tensor_scalar
 from nkipy_nki.isa.dma import dma_copy
 from nkipy_nki.isa.movement import memset, tensor_copy
@@ -237,8 +238,10 @@ def shared_identity_matrix(n: int, dtype: Any = "uint8", dst: Any = None) -> Nki
     Raises:
         NkiValidationError: `n` is out of bounds, or `dst` another tile.
     """
-    if not isinstance(n, int) or not 1 <= n <= 128:
-        raise refuse("shared_identity_matrix", f"n is {n!r}, and must be 1 to 128")
+    if not isinstance(n, int) or not 1 <= n <= PARTITIONS:
+        raise refuse(
+            "shared_identity_matrix", f"n is {n!r}, and must be 1 to {PARTITIONS}"
+        )
     element = find_dtype(dtype)
     made = new_tile((n, n), element) if dst is None else as_tile(dst, "dst")
     if tuple(made.shape) != (n, n) or made.dtype != element:

@@ -7,6 +7,7 @@ from typing import Any
 
 from nkipy_nki.checking import operand_of
 from nkipy_nki.dtypes import find_dtype
+from nkipy_nki.geometry import PARTITIONS
 from nkipy_nki.isa.arithmetic import tensor_scalar
 from nkipy_nki.isa.dma import dma_copy, dma_transpose
 from nkipy_nki.isa.gather import nc_n_gather
@@ -141,8 +142,9 @@ def _require_tile_shape(tensor: NkiTensor, function: str) -> None:
     shape = list(tensor.shape)
     if len(shape) < 2:
         raise refuse(function, f"a tile has two dimensions at least, not {shape}")
-    if shape[0] > 128:
-        raise refuse(function, f"a tile of {shape} has more than 128 partitions")
+    if shape[0] > PARTITIONS:
+        text = f"a tile of {shape} has more than {PARTITIONS} partitions"
+        raise refuse(function, text)
 
 
 # -- shapes ----------------------------------------------------------------------------

@@ -58,7 +58,11 @@ class Transfers:
         found = self._transfers.get(key)
         if found is None:
             found = self._transfers[key] = _transfer(sides, factor, self._chip)
-        return found
+        transfer_ns = instruction.record.transfer_ns
+        if transfer_ns is None:
+            return found
+        duration = transfer_ns(instruction, self._chip, found.duration)
+        return found._replace(duration=duration)
 
     def _side(self, view: View) -> _Side:
         region = view.allocation.region
@@ -87,10 +91,10 @@ def _transfer(
     nbytes = max(read, written)
     if not nbytes:
         return Transfer(0, 0.0, 0.0)
-    half = chip.dma_half_rate_bytes
     run = min(side.run for _, side in sides)
-    engines = min(chip.dma_engines, -(-nbytes // half), *(s.engines for _, s in sides))
-    alone = factor * nbytes * (run + half) / (run * chip.dma_engine_gb_s)
+    pieces = -(-nbytes // min(run, chip.dma_saturating_bytes))
+    engines = min(chip.dma_engines, pieces, *(s.engines for _, s in sides))
+    alone = factor * nbytes * chip.dma_slowdown(run) / chip.dma_engine_gb_s
     return Transfer(nbytes, alone / max(engines, 1), alone / chip.dma_engines)
 
 

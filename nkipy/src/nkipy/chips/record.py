@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, NoReturn
 
+from nkipy.chips.links import Link
+
 #: Element types that every chip has, by NumPy's names; 64-bit ones may be narrowed.
 COMMON_DTYPES = (
     *("float32", "float16", "bfloat16", "float8_e4m3", "float8_e5m2"),
@@ -151,18 +153,38 @@ class Chip:
     dma_start_ns: float = _fact(
         "start of a transfer", "nki-dma-bandwidth-guide", "ns", estimate=True
     )
+    dma_saturating_bytes: int = _fact(
+        "contiguous bytes from which on a DMA engine reaches its payload rate",
+        "nki-dma-bandwidth-guide",
+        "bytes",
+    )
     dma_half_rate_bytes: int = _fact(
-        "contiguous bytes at which a DMA engine reaches half of its rate",
+        "contiguous bytes that take a DMA engine as long as the start of a descriptor",
         "nki-dma-bandwidth-guide",
         "bytes",
         estimate=True,
     )
+    hwdge_ns: float = _fact(
+        "descriptors of a transfer, made by hardware", "nki-dge", "ns", estimate=True
+    )
     cc_cores: int = _fact("cores for collectives", "chip")
     link_gb_s: float = _fact("NeuronLink", "chip", "GB/s")
+    link_latency_ns: float = _fact(
+        "NeuronLink, from a core to the next",
+        "intranode-collective-comm",
+        "ns",
+        estimate=True,
+    )
     linked_chips: int = _fact(
         "chips that NeuronLink joins", "trn1-arch to trn3-arch", estimate=True
     )
     network_gb_s: float = _fact("network of so many chips", "chip", "GB/s")
+    network_latency_ns: float = _fact(
+        "network, from a core to the next",
+        "internode-collective-comm",
+        "ns",
+        estimate=True,
+    )
 
     def __post_init__(self) -> None:
         for name, value in vars(self).copy().items():
@@ -191,6 +213,32 @@ class Chip:
     def sbuf_usable_bytes(self) -> int:
         """Of one partition, what a kernel's tiles can have."""
         return self.sbuf_partition_bytes - self.sbuf_reserved_bytes
+
+    @property
+    def linked_cores(self) -> int:
+        """Cores that need no network to reach each other."""
+        return self.linked_chips * self.cores
+
+    def link(self, groups: Iterable[Iterable[int]]) -> Link:
+        """What joins the cores of each group, by their numbers over all instances."""
+        for group in groups:
+            if len({core // self.linked_cores for core in group}) > 1:
+                share = self.network_gb_s / self.linked_cores
+                return Link(self.network_latency_ns, share)
+        return Link(self.link_latency_ns, self.link_gb_s / self.cores)
+
+    def dma_slowdown(self, run: float) -> float:
+        """How many times as long as at its payload rate a DMA engine takes.
+
+        A descriptor's start counts as so many bytes more; with that, the runs that
+        saturate the engine go at the payload rate.
+
+        Args:
+            run: contiguous bytes of a descriptor.
+        """
+        start = self.dma_half_rate_bytes
+        saturated = 1 + start / self.dma_saturating_bytes
+        return max(1.0, (1 + start / run) / saturated)
 
     @property
     def psum_partition_bytes(self) -> int:

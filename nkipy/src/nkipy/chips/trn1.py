@@ -59,11 +59,15 @@ TRN1 = Chip(
     dma_engine_gb_s=17,
     dma_engine_peak_gb_s=27.2,
     dma_start_ns=1300,
-    dma_half_rate_bytes=512,  # ours, fitted: 4 KiB saturate the engine
+    dma_saturating_bytes=4096,
+    dma_half_rate_bytes=512,  # ours: much slower below 512 bytes
+    hwdge_ns=0,  # there is none
     cc_cores=6,
     link_gb_s=384,  # trn1n has 768, which nothing looks at
+    link_latency_ns=1500,  # 1 to 2 us
     linked_chips=16,  # trn1.32xlarge
     network_gb_s=800 / 8,  # trn1.32xlarge; trn1n has twice that
+    network_latency_ns=15000,
 )
 
 INF2 = replace(

@@ -61,9 +61,13 @@ TRN2 = Chip(
     dma_engine_gb_s=23,
     dma_engine_peak_gb_s=27.2,
     dma_start_ns=1300,
+    dma_saturating_bytes=4096,
     dma_half_rate_bytes=512,
+    hwdge_ns=600,
     cc_cores=16,
     link_gb_s=1280,
+    link_latency_ns=1500,
     linked_chips=16,  # trn2.48xlarge; an UltraServer has 64
     network_gb_s=3200 / 8,  # trn2.48xlarge
+    network_latency_ns=15000,
 )

@@ -54,9 +54,13 @@ TRN3 = Chip(
     dma_engine_gb_s=33,
     dma_engine_peak_gb_s=38.4,
     dma_start_ns=1300,
+    dma_saturating_bytes=4096,
     dma_half_rate_bytes=512,
+    hwdge_ns=600,
     cc_cores=16,
     link_gb_s=2560,  # 2,048 GiB/s on the page of the architecture
+    link_latency_ns=1500,
     linked_chips=64,  # UltraServer of the first generation
     network_gb_s=12800 / 8,  # of that
+    network_latency_ns=15000,
 )
