@@ -925,6 +925,7 @@ def test_a_dynamic_loop_cannot_be_left() -> None:
         nki.simulate(kernel)(numbers())
 
 
+@pytest.mark.filterwarnings("ignore:nl[.].* on hardware")
 def test_programs_run_again_from_their_bytes() -> None:
     def kernel(x: Any) -> Any:
         tile = nl.load(x)
@@ -963,6 +964,7 @@ def test_generations_give_the_same() -> None:
 
 
 # -- kernels as guides have them -------------------------------------------------------
+@pytest.mark.filterwarnings("ignore:nl[.].* on hardware")
 def test_attention_of_one_head() -> None:
     """Scores, softmax and values, each a function of the language."""
 
@@ -1009,6 +1011,7 @@ def test_layer_norm_by_tiles() -> None:
     )
 
 
+@pytest.mark.filterwarnings("ignore:nl[.].* on hardware")
 def test_a_mask_by_iota_and_where() -> None:
     def kernel(x: Any) -> Any:
         tile = nl.load(x)
@@ -1082,6 +1085,7 @@ def test_pooling_by_an_access_pattern() -> None:
     close(nki.simulate(kernel)(x, 2), expected)
 
 
+@pytest.mark.filterwarnings("ignore:nl[.].* on hardware")
 def test_rms_norm_with_a_row_of_weights() -> None:
     def kernel(x: Any, weight: Any) -> Any:
         tile = nl.load(x)

@@ -30,9 +30,6 @@ KINDS: Mapping[str, str] = {
 }
 
 
-_EVERYWHERE = ((-math.inf, math.inf),)
-
-
 @dataclass(frozen=True, eq=False)
 class Operation:
     """An operation. There is one record of each, so `is` compares them.
@@ -51,8 +48,6 @@ class Operation:
         reduction: if it reduces: reduces the last axis.
         identity: if it reduces: what to begin with.
         alu_engine: the one engine whose ALU has it, if only one has.
-        valid: from where to where it is documented, as an activation function: one
-            interval or two, ends included.
         compiles: whether a chip is documented to have it; what has it not runs in
             simulators only.
     """
@@ -65,7 +60,6 @@ class Operation:
     reduction: Callable[[np.ndarray], np.ndarray] | None = None
     identity: float | None = None
     alu_engine: Engine | None = None
-    valid: tuple[tuple[float, float], ...] = _EVERYWHERE
     compiles: bool = True
 
     def __call__(self, *arrays: Any) -> Any:
@@ -88,13 +82,6 @@ class Operation:
     def is_bitvec(self) -> bool:
         """Whether it works on bits, not on numbers."""
         return "bitvec" in self.since
-
-    def undocumented(self, values: np.ndarray) -> np.ndarray:
-        """Which float32 values no document gives the activation function for."""
-        inside = np.zeros(values.shape, bool)
-        for low, high in self.valid:
-            inside |= (values >= np.float32(low)) & (values <= np.float32(high))
-        return ~inside
 
     def reduce(self, array: np.ndarray, axis: int | tuple[int, ...] = -1) -> np.ndarray:
         """Reduce one axis or several, which the result lacks.
@@ -248,12 +235,9 @@ def _bitvec(
 def _activation(
     name: str,
     compute: Callable[..., np.ndarray],
-    *valid: tuple[float, float],
     arity: int = 1,
-    **fields: Any,
 ) -> Operation:
-    fields["valid"] = valid or _EVERYWHERE
-    return Operation(name, compute, arity, {"activation": 2}, **fields)
+    return Operation(name, compute, arity, {"activation": 2})
 
 
 def _language(
@@ -295,14 +279,12 @@ _ARITHMETIC = (
         1,
         also=_ACTIVATION_TOO,
         alu_engine=Engine.gpsimd,
-        valid=((2.0**-87, 2.0**97),),
     ),
     _arithmetic(
         "reciprocal",
         np.reciprocal,
         1,
         also=_ACTIVATION_TOO,
-        valid=((-(2.0**42), -(2.0**-42)), (2.0**-42, 2.0**42)),
     ),
 )
 _BITVEC = (
@@ -331,10 +313,10 @@ _ACTIVATIONS = (
     _activation("erf_dx", activations.erf_dx),
     _activation("exp", np.exp),
     _activation("sign", np.sign),
-    _activation("log", np.log, (2.0**-64, 2.0**64)),
-    _activation("sin", activations.sin, (-math.pi, math.pi)),
-    _activation("arctan", np.arctan, (-math.pi / 2, math.pi / 2)),
-    _activation("sqrt", np.sqrt, (2.0**-116, 2.0**118)),
+    _activation("log", np.log),
+    _activation("sin", activations.sin),
+    _activation("arctan", np.arctan),
+    _activation("sqrt", np.sqrt),
 )
 _OTHERS = (
     Operation("bypass", _same, 1, {"special": 4}),

@@ -19,6 +19,7 @@ from nkipy_nki.language.tiles import (
     new_tile,
     promoted,
     refuse,
+    report_known_issue,
     require_same_shape,
     result_dtype,
 )
@@ -175,6 +176,12 @@ def of_two(name: str, x: Any, y: Any, dtype: Any) -> NkiTensor:
 def _with_number(
     name: str, tile: NkiTensor, number: float, dtype: Any, reverse: bool
 ) -> NkiTensor:
+    if name == "power" and not reverse:
+        report_known_issue(
+            "power",
+            "an exponent that is a number is not supported on hardware: give a tile, "
+            "or take nisa.tensor_scalar with nl.power",
+        )
     made = new_tile(tile.shape, result_dtype(dtype, tile, number))
     tensor_scalar(made, tile, OPERATIONS[name], number, reverse)
     return made
@@ -206,7 +213,9 @@ add = _arithmetic("add", "The sum.")
 subtract = _arithmetic("subtract", "The difference ``x - y``.")
 multiply = _arithmetic("multiply", "The product.")
 divide = _arithmetic("divide", "The quotient ``x / y``; no chip is known to have it.")
-power = _arithmetic("power", "`x` to the power of `y`.")
+power = _arithmetic(
+    "power", "`x` to the power of `y`; of a tile and a number in simulators only."
+)
 maximum = _arithmetic("maximum", "The greater of the two.")
 minimum = _arithmetic("minimum", "The lesser of the two.")
 abs_max = _arithmetic("abs_max", "The greater magnitude; of gen4 and later.")

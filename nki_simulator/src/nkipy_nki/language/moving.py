@@ -22,6 +22,7 @@ from nkipy_nki.language.tiles import (
     new_tile,
     promoted,
     refuse,
+    report_known_issue,
     result_dtype,
 )
 from nkipy_nki.operators import OPERATIONS
@@ -322,7 +323,8 @@ def matmul(x: Any, y: Any, transpose_x: bool = False) -> NkiTensor:
     Args:
         x: (M, K) in the SBUF, at most 128 by 128; (K, M) if `transpose_x`.
         y: (K, N) in the SBUF, N at most 512.
-        transpose_x: whether `x` is transposed already; if not, it is transposed first.
+        transpose_x: whether `x` is transposed already; if not, it is transposed first,
+            which simulators alone do.
 
     Returns:
         A new tile (M, N) in the PSUM, of the type of `x` and `y` together; which must
@@ -345,6 +347,11 @@ def matmul(x: Any, y: Any, transpose_x: bool = False) -> NkiTensor:
             f"{turned} of the shapes {list(left.shape)} and {list(right.shape)}",
         )
     if not transpose_x:
+        report_known_issue(
+            "matmul",
+            "transpose_x=False is not supported on hardware: give x transposed, and "
+            "transpose_x=True",
+        )
         left = copy(transpose(left))
     made = _in_psum((left.shape[1], right.shape[1]), promoted(left, right))
     nc_matmul(made, left, right)

@@ -16,6 +16,7 @@ from nkipy_nki.language.tiles import (
     as_tile,
     cast,
     new_tile,
+    report_known_issue,
     require_same_shape,
     result_dtype,
 )
@@ -23,6 +24,11 @@ from nkipy_nki.operators import OPERATIONS
 from nkipy_nki.tensors import NkiTensor
 
 __all__ = ["dropout", "rms_norm", "softmax"]
+
+_BROADCASTS = (
+    "it fails on hardware, where its operands are not broadcast: take the instructions "
+    "of nki.isa that it is made of"
+)
 
 
 def softmax(x: Any, axis: Any = -1, dtype: Any = None) -> NkiTensor:
@@ -40,6 +46,7 @@ def softmax(x: Any, axis: Any = -1, dtype: Any = None) -> NkiTensor:
         NkiValidationError: `x` is no tile, or `axis` names other dimensions.
     """
     tile = as_tile(x, "softmax")
+    report_known_issue("softmax", _BROADCASTS)
     powers = new_tile(tile.shape, FLOAT32)
     top = greatest(tile, axis, FLOAT32, keepdims=True)
     with_rows(powers, tile, "subtract", top)
@@ -80,6 +87,7 @@ def rms_norm(
     """
     tile, weights = as_tile(x, "rms_norm"), as_tile(w, "rms_norm", "w")
     require_same_shape("rms_norm", x=tile, w=weights)
+    report_known_issue("rms_norm", _BROADCASTS)
     between = result_dtype(compute_dtype or FLOAT32)
     squares = new_tile(tile.shape, between)
     activation(squares, OPERATIONS["square"], tile)

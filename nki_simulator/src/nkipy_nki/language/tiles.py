@@ -13,7 +13,7 @@ from nkipy_nki.errors import NkiValidationError
 from nkipy_nki.isa.movement import tensor_copy
 from nkipy_nki.program import View
 from nkipy_nki.regions import MemoryRegion
-from nkipy_nki.running import invalid
+from nkipy_nki.running import current, invalid, kernel_line
 from nkipy_nki.tensors import NkiTensor, as_tensor, new_tensor
 
 __all__ = [
@@ -39,6 +39,18 @@ UINT8 = DTYPES["uint8"]
 def refuse(function: str, problem: str) -> NkiValidationError:
     """The error that a function raises, with the kernel's line."""
     return invalid(f"nl.{function}: {problem}")
+
+
+def report_known_issue(function: str, problem: str) -> None:
+    """Report a call that fails when it is compiled for a chip.
+
+    Such calls are known issues in the release notes of NKI 0.3.0; no later ones say
+    that they are mended. The first generation's documents have no such limits.
+    """
+    run = current(f"nl.{function}")
+    if run.executes is not None and not run.findings.is_first:
+        text = f"nl.{function}: {problem}"
+        run.findings.report("would-not-compile", text, kernel_line())
 
 
 # -- operands --------------------------------------------------------------------------
