@@ -196,6 +196,55 @@ def test_a_product_takes_a_cycle_a_column(
     assert made.record.cost(made, chip_of("trn2")) == passes * cycles
 
 
+@pytest.mark.parametrize(
+    "flag, passes",
+    [("is_transpose", 2), ("is_moving_onezero", 2), ("is_stationary_onezero", 2)],
+)
+def test_float32_that_takes_two_passes(flag: str, passes: int) -> None:
+    """Transposed, or of ones and zeros: half as long as other products of float32."""
+
+    def kernel(data: Any, identity: Any) -> Any:
+        result = nl.ndarray((128, 128), nl.float32, buffer=nl.shared_hbm)
+        made = product(nl.load(data), nl.load(identity), **{flag: True})
+        nisa.dma_copy(result, made)
+        return result
+
+    ran = nki.Simulator(kernel, target="trn2").run(ones(shape=(128, 128)), EYE)
+    (made,) = (
+        s for s in ran.programs[0].instructions() if s.record.name == "nc_matmul"
+    )
+    assert made.record.cost(made, chip_of("trn2")) == passes * 128
+
+
+EYE = np.eye(128, dtype=np.float32)
+
+
+@pytest.mark.parametrize(
+    "target, published", [("trn1", 189), ("trn2", 222)], ids=["trn1", "trn2"]
+)
+def test_published_starts_of_dependent_instructions(
+    target: str, published: float
+) -> None:
+    """Of one element each, on ScalarE: so many ns apart (guide to performance)."""
+
+    def kernel(x: Any) -> Any:
+        result = nl.ndarray(x.shape, x.dtype, buffer=nl.shared_hbm)
+        tile = nl.load(x)
+        for _ in range(4):
+            nisa.activation(tile, op=nl.copy, data=tile, scale=2.0)
+        nl.store(result, tile)
+        return result
+
+    ran = nki.Simulator(kernel, target=target).run(ones(shape=(128, 1)))
+    found = schedule(ran.programs[0])
+    starts = [
+        start
+        for start, step in zip(found.start, found.steps)
+        if step.record.name == "activation"
+    ]
+    assert np.diff(starts) == pytest.approx([published] * 3, rel=0.01)
+
+
 def test_the_published_products() -> None:
     """2,048 cubed in bfloat16 keeps TensorE busy for 218.45 us on trn2: 78.6 TFLOPS."""
     chip = chip_of("trn2")
@@ -312,6 +361,33 @@ def test_an_exchange_of_cores_is_a_copy_and_a_signal_each_way() -> None:
     # 256 bytes of each partition: a start as long as 512 bytes beside each.
     copy = 128 * 256 / (16 * 23) * (1 + 512 / 256) / (1 + 512 / 4096)
     assert found.transfers[at].duration == pytest.approx(copy + 2 * 200)
+
+
+# -- invariants ------------------------------------------------------------------------
+def _pipelined(x: Any, buffers: int) -> Any:
+    """Columns that are loaded, computed with and stored, by so many tiles in turn."""
+    result = nl.ndarray(x.shape, x.dtype, buffer=nl.shared_hbm)
+    tiles = [nl.ndarray((128, N), x.dtype) for _ in range(buffers)]
+    for i in range(x.shape[1] // N):
+        tile, columns = tiles[i % buffers], nl.ds(i * N, N)
+        nisa.dma_copy(tile, x[:, columns])
+        nisa.activation(tile, op=nl.exp, data=tile)
+        nisa.dma_copy(result[:, columns], tile)
+    return result
+
+
+@pytest.mark.parametrize("target", ALL)
+def test_a_kernel_is_as_long_as_its_busiest_engine_and_no_longer_than_all(
+    target: str,
+) -> None:
+    x = ones(shape=(128, 8 * N))
+    totals = []
+    for buffers in (1, 2, 4):
+        kernel = partial(_pipelined, buffers=buffers)
+        found = schedule(nki.Simulator(kernel, target=target).run(x).programs[0])
+        assert max(found.busy.values()) <= found.total <= found.serial * (1 + 1e-12)
+        totals.append(found.total)
+    assert totals[0] > 1.5 * totals[1] and totals[1] > totals[2]
 
 
 # -- one record ------------------------------------------------------------------------

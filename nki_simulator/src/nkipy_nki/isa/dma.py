@@ -328,9 +328,15 @@ def _gathering(made: Instruction, chip: Chip) -> str | None:
     return next((text for text, wrong in conditions.items() if wrong), None)
 
 
+#: Of a copy's rate, what a transpose reaches at most: from HBM, and within the SBUF
+#: (page of dma_transpose).
+_TRANSPOSE_RATE_OF_HBM, _TRANSPOSE_RATE_OF_SBUF = 0.9, 0.5
+
+
 def _transposing_factor(made: Instruction, chip: Chip) -> float:
-    """At most nine tenths of a copy's rate from HBM, and half of it within SBUF."""
-    return 1 / 0.9 if made.operands["src"].region in HBM else 2.0
+    if made.operands["src"].region in HBM:
+        return 1 / _TRANSPOSE_RATE_OF_HBM
+    return 1 / _TRANSPOSE_RATE_OF_SBUF
 
 
 def _transpose_samples() -> Iterator[Sample]:

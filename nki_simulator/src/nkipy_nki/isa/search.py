@@ -11,6 +11,7 @@ import numpy as np
 
 from nkipy.chips import Chip
 from nkipy_nki.checking import same_partitions
+from nkipy_nki.costs import GPSIMD_START
 from nkipy_nki.declaring import instruction
 from nkipy_nki.dtypes import narrow, widen
 from nkipy_nki.engines import Engine
@@ -614,7 +615,7 @@ def _nonzero_refused() -> Iterator[Sample]:
     rules=[same_partitions, _not_dynamic, _nonzero_problem],
     meaning=_nonzero,
     # Not documented: as that of the other instructions of this engine.
-    cost=lambda made, chip: 150.0 + made.operands["src"].free_size,
+    cost=lambda made, chip: GPSIMD_START + made.operands["src"].free_size,
     samples=_nonzero_samples,
     refused=_nonzero_refused,
     since=3,

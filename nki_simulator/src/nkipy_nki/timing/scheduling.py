@@ -11,8 +11,8 @@ queue is free and all that it waits for is done:
 
 Not modelled: how much fits in the memories, which transfers that run ahead may exceed
 (the report's memory over time shows it); the time that a loop's branches take; the
-generation of descriptors; banks of the PSUM; other cores at the same HBM, and waits of
-the cores of a logical core for each other.
+generation of descriptors by software; banks of the PSUM; other cores at the same HBM,
+and waits of cores for each other.
 """
 
 from __future__ import annotations
