@@ -20,8 +20,8 @@ class Storage:
     Who writes to the bytes says so to :meth:`mark`, if `written` is not None or the
     tensor is `in_psum`; a product of matrices, to :meth:`mark_product`.
 
-    Bytes of new tiles are what the memory held before. They are set to 0 before they can
-    be seen, which is never if all that is read was written.
+    Bytes of new tiles are what the memory held before. They are set to 0 before they
+    can be seen, which is never if all that is read was written.
 
     Attributes:
         unit: bytes that are marked together.
