@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
+from enum import Enum
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -43,12 +44,89 @@ def operand_of(given: Any) -> Any:
     return given
 
 
-def check(instruction: Instruction, chip: Chip, findings: Findings) -> None:
-    """Report what an instruction may not be.
+#: By the forms of instructions that nothing is wrong with, on one chip: the engine, and
+#: the attributes that a rule has written otherwise.
+Sound: TypeAlias = dict[Any, tuple[Engine, dict[str, Any]]]
+#: So many forms are remembered.
+_MOST_FORMS = 4096
+
+
+def check(
+    instruction: Instruction,
+    chip: Chip,
+    findings: Findings,
+    sound: Sound | None = None,
+) -> None:
+    """Report what an instruction may not be, and choose its engine.
+
+    Args:
+        instruction: any.
+        chip: the target.
+        findings: where it is reported.
+        sound: where forms that nothing is wrong with are remembered, as most
+            instructions of a kernel are of few forms.
 
     Raises:
         NkiValidationError: there is something, and it is an error.
     """
+    form = None if sound is None else _form(instruction)
+    if sound is None or form is None:
+        _check(instruction, chip, findings)
+    elif (known := sound.get(form)) is not None:
+        instruction.engine, changed = known
+        if changed:
+            instruction.attributes.update(changed)
+    else:
+        given, before = dict(instruction.attributes), findings.reports
+        _check(instruction, chip, findings)
+        if findings.reports == before and len(sound) < _MOST_FORMS:
+            made = instruction.attributes.items()
+            changed = {n: value for n, value in made if value is not given[n]}
+            sound[form] = instruction.engine, changed
+
+
+def _form(instruction: Instruction) -> tuple[Any, ...] | None:
+    """All that rules look at; None if that is much.
+
+    Of where a view lies they look at its partition, and in the PSUM at its bank.
+    """
+    form: list[Any] = [instruction.record, instruction.engine]
+    for operand in instruction.operands.values():
+        kind = type(operand)
+        if kind is View:
+            if operand.dynamic is not None:
+                return None
+            made, place = operand.allocation, operand.offset
+            region = made.region
+            form += (region, made.role, id(operand.dtype), operand.strides)
+            form.append(tuple(operand.shape))
+            if region is MemoryRegion.psum:
+                form += (place, made.stored_partition_bytes, id(made.dtype))
+            elif place and region.is_on_chip:
+                size = made.stored_partition_bytes
+                form.append(size and place * operand.dtype.itemsize // size)
+        elif kind in _PLAIN:
+            form += (kind, operand)
+        else:
+            return None
+    for value in instruction.attributes.values():
+        kind = type(value)
+        if kind not in _PLAIN and (value != () if kind is tuple else not _is_enum(kind)):
+            return None
+        form += (kind, value)
+    return tuple(form)
+
+
+#: Types whose values are equal only if they are the same to every rule.
+_PLAIN = frozenset({type(None), bool, int, float, str})
+
+
+def _is_enum(kind: type) -> bool:
+    return issubclass(kind, Enum)
+
+
+def _check(instruction: Instruction, chip: Chip, findings: Findings) -> None:
+    """Report what is wrong."""
     record = instruction.record
     line, name = instruction.line, record.name
     if text := _generation(record, chip):

@@ -231,6 +231,7 @@ class Findings:
 
     Attributes:
         found: what was found, in order.
+        reports: how often something was reported, of whatever level.
         kernel: the name of the kernel that is run, where that is known.
     """
 
@@ -249,6 +250,7 @@ class Findings:
             for name, kind in FINDINGS.items()
         }
         self.found: list[Finding] = []
+        self.reports = 0
         self.kernel = ""
         self._collector = _COLLECTORS[-1] if _COLLECTORS else None
         if self._collector is not None:
@@ -271,6 +273,7 @@ class Findings:
         Raises:
             NkiValidationError: its kind is an error.
         """
+        self.reports += 1
         level = self._levels[kind]
         if level == "off":
             return

@@ -48,6 +48,7 @@ class Allocation:
         role: ``"local"``, ``"input"`` or ``"constant"``.
         core: which core of a logical one has it; None if they share it.
         lease: of a tile that a kernel has, what is told when it has it no more.
+        stored_partition_bytes: on the chip, bytes of a partition as they are stored here.
     """
 
     id: int
@@ -60,6 +61,11 @@ class Allocation:
     role: str = "local"
     core: int | None = None
     lease: weakref.ref[Any] | None = None
+    stored_partition_bytes: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        per_partition = math.prod(self.shape[1:])
+        self.stored_partition_bytes = per_partition * self.dtype.itemsize
 
     @property
     def size(self) -> int:
@@ -74,11 +80,6 @@ class Allocation:
     def partition_bytes(self) -> int:
         """On the chip: bytes of a partition."""
         return math.prod(self.shape[1:]) * self.dtype.device_itemsize
-
-    @property
-    def stored_partition_bytes(self) -> int:
-        """The same as they are stored here."""
-        return math.prod(self.shape[1:]) * self.dtype.itemsize
 
     def __str__(self) -> str:
         name = self.name or f"tensor {self.id}"

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nkipy.chips import Chip
-from nkipy_nki.checking import check, operand_of
+from nkipy_nki.checking import Sound, check, operand_of
 from nkipy_nki.engines import Engine
 from nkipy_nki.errors import NkiError, NkiValidationError, add_line
 from nkipy_nki.findings import Findings
@@ -129,6 +129,7 @@ class Run:
         #: How many bodies are made that are not carried out.
         self._idle = 0
         self._ordered = 0
+        self._sound: Sound = {}
         #: Whether new tensors' elements are rounded to their types.
         self.precise = True
 
@@ -154,7 +155,7 @@ class Run:
 
     def add(self, instruction: Instruction) -> None:
         """Check an instruction, carry it out, and keep it."""
-        check(instruction, self.chip, self.findings)
+        check(instruction, self.chip, self.findings, self._sound)
         machine = self.executes
         if machine is not None:
             machine.execute(instruction)
@@ -268,9 +269,9 @@ def emit(
 
     Its line is the one that the kernel is at, unless `line` is given.
     """
-    run = current(f"nki.isa.{record.name}")
+    run = _CURRENT.get() or current(f"nki.isa.{record.name}")
     for attribute, value in attributes.items():
-        if isinstance(value, (list, tuple, np.generic, np.ndarray)):
+        if type(value) not in _PLAIN and isinstance(value, _TO_MAKE_PLAIN):
             attributes[attribute] = _plain(value)
     engine = attributes.get("engine") or Engine.unknown
     if not isinstance(engine, Engine):
@@ -295,6 +296,10 @@ def emit(
 def _not_an_engine(record: InstructionRecord, given: Any) -> str:
     names = ", ".join(f"nisa.engine.{engine.name}" for engine in record.engines)
     return f"nki.isa.{record.name}: engine is {given!r}, and may be {names}"
+
+
+_PLAIN = frozenset({type(None), bool, int, float, str, Engine})
+_TO_MAKE_PLAIN = (list, tuple, np.generic, np.ndarray)
 
 
 def _plain(value: Any) -> Any:
