@@ -2,7 +2,8 @@
 
 The device evaluates piecewise polynomials that no document gives. These are the
 functions themselves, to a few units in the last place, with the limits at infinities.
-All take and give float32 arrays; warnings are the caller's to silence.
+All take and give float32 arrays; warnings are the caller's to silence. Those of
+:data:`INTO` write to an array if one is given, in C's order, that no other overlaps.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import TypeAlias
 import numpy as np
 
 __all__ = [
+    "INTO",
     "erf",
     "erf_dx",
     "gelu",
@@ -48,7 +50,7 @@ class _Scratch(threading.local):
     size = 1 << 15
 
     def __init__(self) -> None:
-        self.point = np.empty(self.size, np.float32)
+        self.rest = np.empty(self.size, np.float32)
         self.bits = np.empty(self.size, np.uint32)
         self.places = np.empty(self.size, np.intp)
         self.found = np.empty(self.size, np.float32)
@@ -56,6 +58,7 @@ class _Scratch(threading.local):
 
 _SCRATCH = _Scratch()
 _ENTRIES = 1 << 16
+_LAST_ENTRY = np.uint32(_ENTRIES - 1)
 _Function: TypeAlias = Callable[[np.ndarray], np.ndarray]
 
 
@@ -73,39 +76,54 @@ class _Expansion:
 
     def __init__(self, value: _Function, slope: _Function, end: int) -> None:
         density = _ENTRIES // 2 // end
-        # By 16 bits: those of negative numbers come last.
-        points = np.arange(_ENTRIES, dtype=np.uint16).view(np.int16) / density
+        points = (np.arange(_ENTRIES) - _ENTRIES // 2) / density
         self._end = np.float32(end - 1 / density)
-        #: A number plus this is rounded to a point, whose place is the lowest 16 bits.
+        #: A number plus this is rounded to a point, whose place is what the bits are more
+        #: than those of the first one's.
         self._rounding = np.float32((3 << 22) / density)
+        self._first = self._rounding.view(np.uint32) - np.uint32(_ENTRIES // 2)
         self._values = value(points).astype(np.float32)
         self._slopes = slope(points).astype(np.float32)
 
-    def __call__(self, x: np.ndarray) -> np.ndarray:
+    def __call__(
+        self, x: np.ndarray, out: np.ndarray | None = None, *, times_x: bool = False
+    ) -> np.ndarray:
+        """The function of each number; if `times_x`, times that."""
         x = np.asarray(x, np.float32)
-        made = np.empty(x.shape, np.float32)
+        made = np.empty(x.shape, np.float32) if out is None else out
         given, results = x.reshape(-1), made.reshape(-1)
         for start in range(0, x.size, _Scratch.size):
             part = slice(start, start + _Scratch.size)
-            self._compute(given[part], results[part])
+            self._compute(given[part], results[part], times_x)
         return made
 
-    def _compute(self, x: np.ndarray, made: np.ndarray) -> None:
+    def _compute(self, x: np.ndarray, made: np.ndarray, times_x: bool) -> None:
         """Write the function of as many numbers as the scratch arrays hold."""
-        if not (x.min() >= -self._end and x.max() <= self._end):
-            x = np.clip(x, -self._end, self._end)
         count = x.size
-        point, bits = _SCRATCH.point[:count], _SCRATCH.bits[:count]
-        places, found = _SCRATCH.places[:count], _SCRATCH.found[:count]
-        np.add(x, self._rounding, out=point)
-        np.bitwise_and(point.view(np.uint32), np.uint32(_ENTRIES - 1), out=bits)
+        rest, bits = _SCRATCH.rest[:count], _SCRATCH.bits[:count]
+        places, slopes = _SCRATCH.places[:count], _SCRATCH.found[:count]
+        self._find(x, rest, bits)
+        inside = x
+        if np.maximum.reduce(bits) > _LAST_ENTRY:
+            inside = np.clip(x, -self._end, self._end)
+            self._find(inside, rest, bits)
+            bits &= _LAST_ENTRY  # NaN is nowhere, and stays NaN
         places[...] = bits
-        point -= self._rounding
-        np.subtract(x, point, out=made)
-        self._slopes.take(places, mode="wrap", out=found)
-        made *= found
-        self._values.take(places, mode="wrap", out=found)
-        made += found
+        rest -= self._rounding
+        np.subtract(inside, rest, out=rest)
+        self._slopes.take(places, mode="wrap", out=slopes)
+        rest *= slopes
+        self._values.take(places, mode="wrap", out=made)
+        made += rest
+        if times_x:
+            made *= x
+            if inside is not x:  # 0 times infinity is none
+                np.copyto(made, _ZERO, where=np.isneginf(x))
+
+    def _find(self, x: np.ndarray, rounded: np.ndarray, places: np.ndarray) -> None:
+        """The nearest points, plus a number, and their places if they have any."""
+        np.add(x, self._rounding, out=rounded)
+        np.subtract(rounded.view(np.uint32), self._first, out=places)
 
 
 def _each(function: Callable[[float], float]) -> _Function:
@@ -143,9 +161,9 @@ def _gelu_slope() -> _Expansion:
     )
 
 
-def erf(x: np.ndarray) -> np.ndarray:
+def erf(x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     """The error function."""
-    return _erf()(x)
+    return _erf()(x, out)
 
 
 def erf_dx(x: np.ndarray) -> np.ndarray:
@@ -157,19 +175,18 @@ def erf_dx(x: np.ndarray) -> np.ndarray:
     return x
 
 
-def gelu(x: np.ndarray) -> np.ndarray:
+def gelu(x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     """x times the probability of less than x in the normal distribution."""
-    x = np.asarray(x, np.float32)
-    made = _normal()(x)
-    made *= x
-    if x.size and not math.isfinite(x.min()):  # 0 times infinity is none
-        np.copyto(made, _ZERO, where=np.isneginf(x))
-    return made
+    return _normal()(x, out, times_x=True)
 
 
-def gelu_dx(x: np.ndarray) -> np.ndarray:
+def gelu_dx(x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     """The derivative of :func:`gelu`."""
-    return _gelu_slope()(x)
+    return _gelu_slope()(x, out)
+
+
+#: Functions that write to an array which is given.
+INTO: frozenset[Callable[..., np.ndarray]] = frozenset({erf, gelu, gelu_dx})
 
 
 def _finite_below(x: np.ndarray) -> np.ndarray:

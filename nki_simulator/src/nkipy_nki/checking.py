@@ -111,7 +111,9 @@ def _form(instruction: Instruction) -> tuple[Any, ...] | None:
             return None
     for value in instruction.attributes.values():
         kind = type(value)
-        if kind not in _PLAIN and (value != () if kind is tuple else not _is_enum(kind)):
+        if kind not in _PLAIN and (
+            value != () if kind is tuple else not _is_enum(kind)
+        ):
             return None
         form += (kind, value)
     return tuple(form)

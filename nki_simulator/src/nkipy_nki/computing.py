@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from nkipy_nki.activations import INTO
 from nkipy_nki.dtypes import DTYPES
 from nkipy_nki.machine import Call
 from nkipy_nki.operators import Operation
@@ -105,7 +106,9 @@ def compute(
         arrays = tuple(side_by_side(array) for array in arrays)
         if out is not None and not out.flags.carray:
             out = None
-    if out is None or not isinstance(function, np.ufunc):
+    if out is None or not (isinstance(function, np.ufunc) or function in INTO):
+        return np.asarray(function(*arrays))
+    if function in INTO and any(np.may_share_memory(a, out) for a in arrays):
         return np.asarray(function(*arrays))
     return function(*arrays, out=out)
 
