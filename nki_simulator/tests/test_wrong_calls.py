@@ -122,6 +122,7 @@ REFUSED: list[tuple[Call, str, str]] = [
     (lambda x: nl.load("a"), "'a'", "must be"),
     (lambda x: nl.add(tile(), "a"), "'a'", "must be"),
     (lambda x: nl.exp(tile(), dtype="f77"), "'f77'", "which has bool_"),
+    (lambda x: nl.rms_norm(tile(), tile(), 1, "n"), "'n'", "not 0"),
     (lambda x: nl.sum(tile(), axis="a"), "'a'", "axis"),
 ]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import sysconfig
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache
@@ -371,11 +371,10 @@ def whole_number(value: Any, what: str) -> int:
     Raises:
         NkiValidationError: it is none, or only the run knows it.
     """
-    if isinstance(value, int) or (
-        hasattr(value, "__index__") and not hasattr(value, "register")
-    ):
-        return index(value)
     why = ", whose value only the run knows" if hasattr(value, "register") else ""
+    if not why:
+        with suppress(TypeError):
+            return index(value)
     raise invalid(f"{what} is {value!r}{why}, and must be a whole number")
 
 

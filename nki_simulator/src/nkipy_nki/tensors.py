@@ -7,6 +7,8 @@ import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
+import numpy as np
+
 from nkipy.chips import Chip
 from nkipy_nki import gathering, indexing, patterns, views
 from nkipy_nki.assigning import copy_into
@@ -325,6 +327,8 @@ def _require_shape(shape: Any, region: Any, chip: Chip) -> tuple[int, ...]:
             f"buffer is {region!r}, and must be nl.sbuf, nl.psum, nl.shared_hbm or "
             "nl.private_hbm"
         )
+    if isinstance(shape, np.ndarray):
+        shape = tuple(shape.tolist()) if shape.ndim else shape.item()
     counts = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
     if not counts or not all(_is_count(count) for count in counts):
         raise invalid(f"a tensor's shape is {shape!r}, and must be of whole numbers")
@@ -379,7 +383,7 @@ def place_tensor(
     made = run.allocate(
         region=region,
         shape=counts,
-        dtype=tensor_dtype(dtype, shape, precise=run.precise),
+        dtype=tensor_dtype(dtype, counts, precise=run.precise),
         **fields,
     )
     if region.is_on_chip and run.machine is not None:

@@ -21,6 +21,7 @@ from nkipy_nki.language.tiles import (
     result_dtype,
 )
 from nkipy_nki.operators import OPERATIONS
+from nkipy_nki.running import invalid
 from nkipy_nki.tensors import NkiTensor
 
 __all__ = ["dropout", "rms_norm", "softmax"]
@@ -88,6 +89,8 @@ def rms_norm(
     tile, weights = as_tile(x, "rms_norm"), as_tile(w, "rms_norm", "w")
     require_same_shape("rms_norm", x=tile, w=weights)
     report_known_issue("rms_norm", _BROADCASTS)
+    if not isinstance(n, (int, float)) or not n:
+        raise invalid(f"nl.rms_norm: n is {n!r}, and must be a number that is not 0")
     between = result_dtype(compute_dtype or FLOAT32)
     squares = new_tile(tile.shape, between)
     activation(squares, OPERATIONS["square"], tile)
