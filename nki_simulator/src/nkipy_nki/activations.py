@@ -78,8 +78,8 @@ class _Expansion:
         density = _ENTRIES // 2 // end
         points = (np.arange(_ENTRIES) - _ENTRIES // 2) / density
         self._end = np.float32(end - 1 / density)
-        #: A number plus this is rounded to a point, whose place is what the bits are more
-        #: than those of the first one's.
+        #: A number plus this is rounded to a point, plus this. Less the bits of that of
+        #: the first point, its bits are the point's place.
         self._rounding = np.float32((3 << 22) / density)
         self._first = self._rounding.view(np.uint32) - np.uint32(_ENTRIES // 2)
         self._values = value(points).astype(np.float32)

@@ -24,7 +24,7 @@ from nkipy_nki.machine import Call
 from nkipy_nki.memory import Storage
 from nkipy_nki.program import View
 
-__all__ = ["Factor", "accumulate", "overwrite", "product", "product_in_passing"]
+__all__ = ["accumulate", "multiply", "overwrite", "product"]
 
 
 #: OpenBLAS divides a product of so many multiplications, or fewer, among no threads
@@ -35,6 +35,8 @@ _COLUMNS, _COLUMNS_OF_LONG_SUMS = 64, 32
 _LONG_SUM = 128
 #: At most so many rows of a block.
 _ROWS = 64
+#: Blocks that are kept of a tensor are at most so many times its bytes.
+_KEPT_TIMES = 2
 
 
 def _block_shape(depth: int) -> tuple[int, int]:
@@ -68,42 +70,30 @@ def _packed(matrix: np.ndarray, width: int) -> np.ndarray:
     return blocks
 
 
-class Factor:
-    """An operand of a product, whose blocks are kept with its tensor.
+def _factor(call: Call, name: str, depth: int, width: int) -> np.ndarray:
+    """The blocks of an operand, which are kept until its tensor is written.
 
-    They are kept until that is written, as one is often multiplied by many.
+    One operand is often multiplied by many.
 
     Args:
-        matrix: (depth, columns) float32.
-        storage: of the tensor; None if nothing is kept.
-        view: the operand, if there is a `storage`.
+        call: of a product.
+        name: the operand's.
+        depth: over how many elements of a column is summed.
+        width: columns of a block.
     """
-
-    __slots__ = ("_storage", "_view", "matrix")
-
-    def __init__(
-        self,
-        matrix: np.ndarray,
-        storage: Storage | None = None,
-        view: View | None = None,
-    ) -> None:
-        self.matrix = matrix
-        self._storage = storage
-        self._view = view
-
-    def blocks(self, width: int) -> np.ndarray:
-        """Its blocks of so many columns, as :func:`_packed` has them."""
-        storage, view = self._storage, self._view
-        if storage is None or view is None:
-            return _packed(self.matrix, width)
-        kept = storage.derived
-        key = view.offset, view.shape, view.strides, id(view.dtype), width
-        found = kept.get(key)
-        if found is None:
-            found = _packed(self.matrix, width)
-            if (1 + len(kept)) * found.nbytes <= 2 * storage.nbytes:
-                kept[key] = found
-        return found
+    view = call.operands[name]
+    if view.dynamic is not None:
+        return _packed(call.read(name).reshape(depth, -1), width)
+    storage = call.machine.memory.storage(view.allocation)
+    kept = storage.derived
+    key = view.offset, view.shape, view.strides, id(view.dtype), depth, width
+    found: np.ndarray | None = kept.get(key)
+    if found is None:
+        found = _packed(call.read(name).reshape(depth, -1), width)
+        few = (1 + len(kept)) * found.nbytes <= _KEPT_TIMES * storage.nbytes
+        if few and storage.written is None:
+            kept[key] = found
+    return found
 
 
 class _Results(threading.local):
@@ -150,19 +140,38 @@ def product(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     Returns:
         (M, N).
     """
-    return product_in_passing(Factor(left), Factor(right)).copy()
-
-
-def product_in_passing(left: Factor, right: Factor) -> np.ndarray:
-    """The same, in memory that the next product of the thread is written to."""
-    depth, rows = left.matrix.shape
+    depth, rows = left.shape
     height, width = _block_shape(depth)
-    lefts, rights = left.blocks(height), right.blocks(width)
+    made = _multiplied(_packed(left, height), _packed(right, width))
+    return made[:rows, : right.shape[1]].copy()
+
+
+def _multiplied(lefts: np.ndarray, rights: np.ndarray) -> np.ndarray:
+    """The product of two matrices in blocks, filled up as they are.
+
+    It is in memory that the next product of the thread is written to.
+    """
     if lefts is rights:
         lefts = lefts.copy()
-    blocks, result = _RESULTS.of(len(lefts), len(rights), height, width)
+    shape = len(lefts), len(rights), lefts.shape[2], rights.shape[2]
+    blocks, result = _RESULTS.of(*shape)
     np.matmul(lefts.transpose(0, 2, 1)[:, None], rights, out=blocks)
-    return result[:rows, : right.matrix.shape[1]]
+    return result
+
+
+def multiply(call: Call, depth: int) -> None:
+    """Write ``stationary.T @ moving`` to `dst`, or add it: see :func:`accumulate`.
+
+    Args:
+        call: the instruction.
+        depth: over how many elements of a column is summed.
+    """
+    height, width = _block_shape(depth)
+    lefts = _factor(call, "stationary", depth, height)
+    rights = _factor(call, "moving", depth, width)
+    made = _multiplied(lefts, rights)
+    dst = call.operands["dst"]
+    accumulate(call, made[: dst.shape[0], : dst.free_size])
 
 
 def overwrite(call: Call, elements: np.ndarray) -> None:
@@ -183,20 +192,21 @@ def accumulate(call: Call, values: np.ndarray) -> None:
     """
     view = call.operands["dst"]
     storage, shift = call.storage("dst")
-    values = values.reshape(view.shape)
+    if values.shape != view.shape:
+        values = values.reshape(view.shape)
     there = _written(call, storage, view, shift)
     if there is False:
         storage.room(view, shift)[...] = narrow(values, view.dtype)
-        storage.mark_product(view, shift)
-        return
-    elements = storage.elements(view, shift)
-    if there is True and elements.dtype == values.dtype:
-        np.add(elements, values, out=elements)
     else:
-        old = widen(elements, view.dtype)
-        total = np.where(there, old + values, values)
-        elements[...] = narrow(total, view.dtype)
-    storage.mark_product(view, shift)
+        elements = storage.elements(view, shift)
+        if there is True and elements.dtype == values.dtype:
+            np.add(elements, values, out=elements)
+        else:
+            old = widen(elements, view.dtype)
+            total = np.where(there, old + values, values)
+            elements[...] = narrow(total, view.dtype)
+    if storage.written is not None or storage.valued is not None:
+        storage.mark_product(view, shift)
 
 
 def _written(call: Call, storage: Storage, view: View, shift: int) -> bool | np.ndarray:

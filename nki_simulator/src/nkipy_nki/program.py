@@ -48,7 +48,7 @@ class Allocation:
         role: ``"local"``, ``"input"`` or ``"constant"``.
         core: which core of a logical one has it; None if they share it.
         lease: of a tile that a kernel has, what is told when it has it no more.
-        stored_partition_bytes: on the chip, bytes of a partition as they are stored here.
+        stored_partition_bytes: on the chip, bytes of a partition as they are kept here.
     """
 
     id: int
@@ -222,8 +222,9 @@ class View:
 
 def plain_view(view: View) -> View:
     """The same elements, by a view that is nothing more."""
+    shape = tuple(view.shape)
     return View(
-        view.allocation, view.dtype, view.offset, view.shape, view.strides, view.dynamic
+        view.allocation, view.dtype, view.offset, shape, view.strides, view.dynamic
     )
 
 

@@ -36,9 +36,9 @@ from nkipy_nki.geometry import PARTITIONS
 from nkipy_nki.regions import ON_CHIP, MemoryRegion
 
 #: A condition on an :class:`~nkipy_nki.program.Instruction` for a
-#: :class:`~nkipy.chips.Chip`: what is wrong, or None. It goes by numbers, attributes and
-#: the form of views: region, role, element type, shape and strides; the first partition,
-#: and in the PSUM the offset. So it need not be asked again for one of the same form.
+#: :class:`~nkipy.chips.Chip`: what is wrong, or None. It goes by numbers, attributes
+#: and the form of views: region, role, element type, shape and strides; the first
+#: partition, and in the PSUM the offset. So it is asked once for each form.
 Rule: TypeAlias = Callable[[Any, Any], "str | None"]
 #: What an instruction does with a :class:`~nkipy_nki.machine.Call`.
 Meaning: TypeAlias = Callable[[Any], None]

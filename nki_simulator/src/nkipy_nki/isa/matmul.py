@@ -16,8 +16,7 @@ from nkipy_nki.engines import Engine
 from nkipy_nki.geometry import PARTITIONS
 from nkipy_nki.machine import Call
 from nkipy_nki.modes import matmul_perf_mode
-from nkipy_nki.products import Factor, overwrite, product, product_in_passing
-from nkipy_nki.products import accumulate as _accumulate
+from nkipy_nki.products import multiply, overwrite, product
 from nkipy_nki.program import Instruction, View
 from nkipy_nki.records import Sample, reads, writes
 from nkipy_nki.regions import MemoryRegion
@@ -40,28 +39,18 @@ _VECTOR_TILE = 32
 
 # -- nc_matmul -------------------------------------------------------------------------
 def _matmul(call: Call) -> None:
-    stationary, moving = _matrix(call, "stationary"), _matrix(call, "moving")
     if call.attributes["is_transpose"]:
-        _move_through(call, moving)
+        _move_through(call, _matrix(call, "moving"))
         return
-    _require_ones_and_zeros(call, stationary, moving)
-    factors = (_factor(call, "stationary", stationary), _factor(call, "moving", moving))
-    _accumulate(call, product_in_passing(*factors))
-
-
-def _factor(call: Call, name: str, values: np.ndarray) -> Factor:
-    view = call.operands[name]
-    if view.dynamic is not None:
-        return Factor(values)
-    return Factor(values, call.machine.memory.storage(view.allocation), view)
+    for name in ("stationary", "moving"):
+        if call.attributes[_ONES_AND_ZEROS[name]]:
+            _require_ones_and_zeros(call, name)
+    multiply(call, _contraction(call.instruction, "moving"))
 
 
 def _matrix(call: Call, name: str) -> np.ndarray:
     """An operand of shape (K, columns); of double rows, K is twice its partitions."""
-    values = call.read(name)
-    if values.ndim == 2 and not _is_double(call.instruction):
-        return values
-    return values.reshape(_contraction(call.instruction, name), -1)
+    return call.read(name).reshape(_contraction(call.instruction, name), -1)
 
 
 def _contraction(made: Instruction, name: str) -> int:
@@ -79,21 +68,20 @@ def _is_double(made: Instruction) -> bool:
     return made.attributes["perf_mode"] is matmul_perf_mode.double_row
 
 
-def _require_ones_and_zeros(
-    call: Call, stationary: np.ndarray, moving: np.ndarray
-) -> None:
+_ONES_AND_ZEROS = {n: f"is_{n}_onezero" for n in ("stationary", "moving")}
+
+
+def _require_ones_and_zeros(call: Call, name: str) -> None:
     """What is said of an operand's values has to be true: the engine relies on it."""
-    for name, values in (("stationary", stationary), ("moving", moving)):
-        if not call.attributes[f"is_{name}_onezero"]:
-            continue
-        other = (values != 0) & (values != 1)
-        if other.any():
-            call.report(
-                "wrong-operand",
-                f"is_{name}_onezero is True, and {name} has the value "
-                f"{values[other][0]!s}",
-                operand=name,
-            )
+    values = _matrix(call, name)
+    other = (values != 0) & (values != 1)
+    if other.any():
+        call.report(
+            "wrong-operand",
+            f"{_ONES_AND_ZEROS[name]} is True, and {name} has the value "
+            f"{values[other][0]!s}",
+            operand=name,
+        )
 
 
 def _move_through(call: Call, moving: np.ndarray) -> None:

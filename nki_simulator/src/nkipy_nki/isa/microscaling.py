@@ -21,8 +21,8 @@ from nkipy_nki.dtypes import DTYPES, PACKED, pack, unpack
 from nkipy_nki.engines import Engine
 from nkipy_nki.geometry import QUADRANT
 from nkipy_nki.machine import Call
-from nkipy_nki.products import Factor, product_in_passing
 from nkipy_nki.products import accumulate as _accumulate
+from nkipy_nki.products import product
 from nkipy_nki.program import Instruction, View
 from nkipy_nki.records import Sample, reads, writes
 from nkipy_nki.regions import MemoryRegion
@@ -231,7 +231,7 @@ def quantize_mx(
 def _matmul(call: Call) -> None:
     stationary, moving = (_scaled(call, n) for n in ("stationary", "moving"))
     with np.errstate(all="ignore"):
-        _accumulate(call, product_in_passing(Factor(stationary), Factor(moving)))
+        _accumulate(call, product(stationary, moving))
 
 
 def _scaled(call: Call, name: str) -> np.ndarray:
