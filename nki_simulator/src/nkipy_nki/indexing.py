@@ -74,6 +74,13 @@ def index(view: V, given: Any) -> V:
     counts: list[int] = []
     strides: list[int] = []
     for part, extent, stride in zip(parts, shape, view.strides):
+        if type(part) is int and 0 <= part < extent:  # most are such, or slices
+            offset += part * stride
+            if axis == 0 and on_chip:
+                counts.append(1)
+                strides.append(stride)
+            axis += 1
+            continue
         start, count, step, at_run_time, limit = _pick(view, axis, part, extent)
         offset += start * stride
         if at_run_time is not None:
@@ -100,6 +107,8 @@ def _pick(view: View, axis: int, part: Any, extent: int) -> tuple[Any, ...]:
     kind = type(part)
     if kind is slice:
         start, stop = part.start, part.stop
+        if start is stop is part.step is None and extent:
+            return 0, extent, 1, None, 0
         if part.step is None:
             if start is None:
                 start = 0
@@ -108,8 +117,6 @@ def _pick(view: View, axis: int, part: Any, extent: int) -> tuple[Any, ...]:
             if type(start) is type(stop) is int and 0 <= start < stop <= extent:
                 return start, stop - start, 1, None, 0
         return _slice(view, axis, part)
-    if kind is int and 0 <= part < extent:
-        return part, 0, 1, None, 0
     if kind is DynamicSlice:
         return _dynamic_slice(view, axis, part)
     if kind is range:

@@ -34,7 +34,7 @@ class Storage:
     """
 
     __slots__ = (
-        *("_data", "_is_clear"),
+        *("_data", "_hole", "_is_clear"),
         *("derived", "in_psum", "unit", "valued", "written"),
     )
 
@@ -51,6 +51,8 @@ class Storage:
         self.unit = unit
         self.written = None if is_written else np.zeros(data.size // unit, bool)
         self.in_psum = in_psum
+        #: A unit that was not written when this was last looked at.
+        self._hole = 0
         self.valued: np.ndarray | None = None
         self.derived: dict[Any, Any] = {}
 
@@ -139,6 +141,7 @@ class Storage:
         times = self.unit // size
         if self.written is not None:
             self.written = np.repeat(self.written, times)
+            self._hole *= times
         if self.valued is not None:
             self.valued = np.repeat(self.valued, times)
         self.unit = size
@@ -158,12 +161,15 @@ class Storage:
         if where is None and self._is_whole(view):
             self.written = None
             return
-        if marks.all():
-            return
         marks[... if where is None else where] = True
-        assert self.written is not None
-        if self.written.all():
+        written = self.written
+        assert written is not None
+        if not written.size:
             self.written = None
+        elif written[self._hole]:
+            self._hole = int(written.argmin())
+            if written[self._hole]:
+                self.written = None
 
     def _is_whole(self, view: View) -> bool:
         """Whether a view is of all elements of the tensor."""

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from functools import lru_cache
 
 import numpy as np
 
@@ -39,6 +40,7 @@ _ROWS = 64
 _KEPT_TIMES = 2
 
 
+@lru_cache(maxsize=256)
 def _block_shape(depth: int) -> tuple[int, int]:
     """Rows and columns of a block for sums over so many elements: powers of two."""
     columns = _COLUMNS_OF_LONG_SUMS if depth > _LONG_SUM else _COLUMNS
@@ -171,7 +173,10 @@ def multiply(call: Call, depth: int) -> None:
     rights = _factor(call, "moving", depth, width)
     made = _multiplied(lefts, rights)
     dst = call.operands["dst"]
-    accumulate(call, made[: dst.shape[0], : dst.free_size])
+    rows, columns = dst.shape[0], dst.free_size
+    if made.shape != (rows, columns):
+        made = made[:rows, :columns]
+    accumulate(call, made)
 
 
 def overwrite(call: Call, elements: np.ndarray) -> None:

@@ -37,6 +37,8 @@ from nkipy_nki.program import (
     Program,
     Register,
     Step,
+    View,
+    plain_view,
 )
 from nkipy_nki.records import InstructionRecord, OperationRule
 
@@ -280,7 +282,10 @@ def emit(
         raise invalid(f"nki.isa.{record.name}: name is {name!r}, and must be a str")
     made = Instruction(
         record,
-        {n: operand_of(given) for n, given in operands.items()},
+        {
+            n: plain_view(given) if isinstance(given, View) else operand_of(given)
+            for n, given in operands.items()
+        },
         attributes,
         engine,
         line or kernel_line(),
@@ -305,7 +310,7 @@ _TO_MAKE_PLAIN = (list, tuple, np.generic, np.ndarray)
 def _plain(value: Any) -> Any:
     """Numbers as Python's; lists and arrays, which the kernel may change, as tuples."""
     if isinstance(value, (list, tuple)):
-        return tuple(map(_plain, value))
+        return tuple(map(_plain, value)) if value else ()
     if isinstance(value, np.ndarray):
         return _plain(value.tolist())
     return value.item() if isinstance(value, np.generic) else value
