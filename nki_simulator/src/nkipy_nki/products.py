@@ -113,14 +113,15 @@ class _Results(threading.local):
         """A result by its blocks, of so many down and across, rows and columns.
 
         Returns:
-            The blocks, (down, across, rows, columns) float32; and the matrix that they
+            The blocks, (across, down, rows, columns) float32, as one of the right is
+            multiplied by all of the left while it is near; and the matrix that they
             make up.
         """
         found = self._by_shape.get(shape)
         if found is None:
             down, across, rows, columns = shape
             matrix = np.empty((down * rows, across * columns), np.float32)
-            blocks = matrix.reshape(down, rows, across, columns).transpose(0, 2, 1, 3)
+            blocks = matrix.reshape(down, rows, across, columns).transpose(2, 0, 1, 3)
             found = self._by_shape[shape] = blocks, matrix
             if len(self._by_shape) > self.most:
                 self._by_shape.popitem(last=False)
@@ -157,7 +158,7 @@ def _multiplied(lefts: np.ndarray, rights: np.ndarray) -> np.ndarray:
         lefts = lefts.copy()
     shape = len(lefts), len(rights), lefts.shape[2], rights.shape[2]
     blocks, result = _RESULTS.of(*shape)
-    np.matmul(lefts.transpose(0, 2, 1)[:, None], rights, out=blocks)
+    np.matmul(lefts.transpose(0, 2, 1), rights[:, None], out=blocks)
     return result
 
 
