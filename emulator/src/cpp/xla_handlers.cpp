@@ -8,6 +8,8 @@
 // creates no array object. Because the store is the one root, it runs after every
 // reader of an input that a result overwrites.
 
+#include <string.h>
+
 #include "custom_calls.h"
 #include "device_calls.h"
 #include "exit_gate.h"
@@ -64,6 +66,27 @@ PyObject* flat_bytes(PyObject*, PyObject* args) {
   PyObject* capsule = PyCapsule_New(&flat->managed, "dltensor", drop_unused_capsule);
   if (capsule == nullptr) delete flat;
   return capsule;
+}
+
+bool is_of_jax(PyObject* module) {
+  const Ref bytes(PyUnicode_AsUTF8String(module));
+  const char* name = bytes ? PyBytes_AsString(bytes.get()) : nullptr;
+  return name != nullptr && strncmp(name, "jax", 3) == 0 && strchr(".", name[3]);
+}
+
+// import_without_jax(name, globals, locals, fromlist, level): as __import__; of jax and
+// its parts, it fails without running code in Python.
+PyObject* import_without_jax(PyObject*, PyObject* args) {
+  PyObject *name, *globals, *locals, *names;
+  int level = 0;
+  if (!PyArg_ParseTuple(args, "UOOOi", &name, &globals, &locals, &names, &level)) {
+    return nullptr;
+  }
+  if (!is_of_jax(name)) {
+    return PyImport_ImportModuleLevelObject(name, globals, locals, names, level);
+  }
+  PyErr_SetString(PyExc_ModuleNotFoundError, "jax is not wanted here");
+  return nullptr;
 }
 
 // ---------------------------------------------------------------- Runner
@@ -327,6 +350,9 @@ PyMethodDef module_methods[] = {
     {"set_hook", set_hook, METH_O, "Set what answers `nkipy_call_python`."},
     {"print_tensor", print_tensor, METH_VARARGS,
      "print_tensor(printer, rank, prefix, dtype, shape, data): whether it was taken."},
+    {"import_without_jax", import_without_jax, METH_VARARGS,
+     "import_without_jax(name, globals, locals, fromlist, level): as __import__, but "
+     "there is no jax."},
     {"flat_bytes", flat_bytes, METH_VARARGS,
      "flat_bytes(address, nbytes): DLPack capsule of u8[nbytes], not owning memory."},
     {nullptr, nullptr, 0, nullptr}};

@@ -18,6 +18,7 @@ from hashlib import sha256
 from importlib import import_module, metadata, util
 from importlib.machinery import ExtensionFileLoader
 from pathlib import Path
+from types import FunctionType
 from typing import Any, Protocol
 
 import numpy as np
@@ -173,25 +174,29 @@ def _before_the_end() -> Iterator[None]:
         _handlers.leave_gate()
 
 
-@contextmanager
-def _without_jax() -> Iterator[None]:
-    """Keep jaxlib from importing jax.
+def _call(function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
+    return function(*arguments, **keywords)
+
+
+#: The same, for functions in C, which import with the builtins of who calls them.
+_call_where_no_jax_is = FunctionType(
+    _call.__code__, {"__builtins__": {"__import__": _handlers.import_without_jax}}
+)
+
+
+def _call_without_jax(
+    make: Callable[..., Any], *arguments: Any, **keywords: Any
+) -> Any:
+    """``make(*arguments, **keywords)``, which does not import jax.
 
     Whenever an array is made, jaxlib tries to import jax for what only jax's own code
     would ask of that array. That takes seconds where jax is installed and a futile
-    search where it is not. None in ``sys.modules`` ends the attempt at once. It is
-    there only while we make an array (once per executable and argument), and not at all
-    when the program uses jax itself.
+    search where it is not. It goes on without jax whatever the attempt raises, so no
+    code in Python may run in it: what a handler of a signal raises there would be lost.
+    If the program uses jax itself, there is nothing left to import.
     """
-    if "jax" in sys.modules:
-        yield
-        return
-    sys.modules["jax"] = None  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        if sys.modules.get("jax", ...) is None:
-            del sys.modules["jax"]
+    call = _call if "jax" in sys.modules else _call_where_no_jax_is
+    return call(make, *arguments, **keywords)
 
 
 _NOISE = re.compile(r"Failed to parse using StableHLO|note: in bytecode version")
@@ -302,8 +307,7 @@ class Program:
         results.consume_token().block_until_ready()
 
     def _import_one(self, addresses: tuple[int, ...], nbytes: int) -> Any:
-        with _without_jax():
-            return _import_memory(addresses[0], nbytes, self._devices[0])
+        return _import_memory(addresses[0], nbytes, self._devices[0])
 
     def _import_sharded(self, addresses: tuple[int, ...], nbytes: int) -> Any:
         from jaxlib import xla_client
@@ -311,14 +315,13 @@ class Program:
         sharding = _jax.GSPMDSharding(
             self._device_list, xla_client.HloSharding.replicate()
         )
-        with _without_jax():
-            shards = [
-                _import_memory(address, nbytes, device)
-                for address, device in zip(addresses, self._devices)
-            ]
-            return _jax.ArrayImpl(
-                _Aval(nbytes), sharding, shards, True, _skip_checks=True
-            )
+        shards = [
+            _import_memory(address, nbytes, device)
+            for address, device in zip(addresses, self._devices)
+        ]
+        return _call_without_jax(
+            _jax.ArrayImpl, _Aval(nbytes), sharding, shards, True, _skip_checks=True
+        )
 
 
 def _execute_apart(execute: Callable[[], Any], seconds: float | None) -> Any:
@@ -343,7 +346,8 @@ def _import_memory(address: int, nbytes: int, device: Any) -> Any:
     XLA compares sizes only, so everything is flat bytes, whatever its dtype.
     """
     capsule = _handlers.flat_bytes(address, nbytes)
-    return _jax.dlpack_managed_tensor_to_buffer(capsule, device, None)
+    make = _jax.dlpack_managed_tensor_to_buffer
+    return _call_without_jax(make, capsule, device, None)
 
 
 #: Results are those of the program as written. XLA's algebraic simplifier computes

@@ -8,9 +8,11 @@ enough, goes on without it.
 
 from __future__ import annotations
 
+import _thread
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -69,6 +71,12 @@ def is_interrupt(error: BaseException) -> bool:
     return _waiting.interrupt_id == id(error)
 
 
+#: Keeps the object of a thread until another thread like it drops it. Python calls
+#: a function of its own when such an object goes, and what a handler of a signal raises
+#: in that, as it could in the main thread, is not passed on.
+_recent: deque[threading.Thread] = deque(maxlen=64)
+
+
 class _Task(Generic[T]):
     """A function, and what has become of it."""
 
@@ -76,22 +84,31 @@ class _Task(Generic[T]):
         self._function = function
         self._result: list[T] = []
         self._error: BaseException | None = None
-        self.done = threading.Event()
+        #: Until it is done. An Event waits in Python code, with a lock in hand: see
+        #: :func:`start`.
+        self._is_under_way = threading.Lock()
+        self._is_under_way.acquire()
 
     def run(self) -> None:
         try:
             self._result.append(self._function())
         except BaseException as error:
             self._error = error
-        self.done.set()
+        self._is_under_way.release()
 
-    def wait(self, seconds: float) -> bool:
-        """Whether it is done, at once or in time; handlers of signals may raise."""
-        try:
-            return self.done.wait(seconds)
-        except BaseException as error:
-            _waiting.interrupt_id = id(error)
-            raise
+    def run_in_thread(self) -> None:
+        _recent.append(threading.current_thread())
+        self.run()
+
+    def wait(self, seconds: float | None) -> bool:
+        """Whether it is done in time; None: for ever. Handlers of signals may raise."""
+        end = float("inf") if seconds is None else time.monotonic() + seconds
+        while True:
+            left = max(0.0, end - time.monotonic())
+            if self._is_under_way.acquire(timeout=min(_GLANCE, left)):
+                return True
+            if time.monotonic() >= end:
+                return False
 
     def result(self) -> T:
         if self._error is not None:
@@ -100,6 +117,35 @@ class _Task(Generic[T]):
             finally:
                 self._error = None  # whose traceback has this frame
         return self._result[0]
+
+
+def start(thread: threading.Thread) -> bool:
+    """Start a thread; False if there is none to be had, as when the interpreter ends.
+
+    What a handler of a signal raises meanwhile is raised; the thread starts all the
+    same. Not so of ``thread.start()``, which waits with a lock in hand: it may raise
+    an error of that lock's instead, and leave a thread that does nothing. So another
+    thread, where no handler runs, calls that.
+    """
+    is_starting = threading.Lock()
+    is_starting.acquire()
+    refusals: list[RuntimeError] = []
+
+    def start_here() -> None:
+        try:
+            thread.start()
+        except RuntimeError as error:
+            refusals.append(error)
+        is_starting.release()
+
+    try:
+        _thread.start_new_thread(start_here, ())
+    except RuntimeError as error:
+        if error.__traceback__ is not None and error.__traceback__.tb_next is not None:
+            raise  # a handler has raised it
+        return False
+    is_starting.acquire()
+    return not refusals
 
 
 def run_apart(
@@ -122,13 +168,14 @@ def run_apart(
     """
     forget_interrupt()
     task = _Task(function)
-    thread = threading.Thread(target=task.run, name=name, daemon=True)
+    thread = threading.Thread(target=task.run_in_thread, name=name, daemon=True)
     try:
-        thread.start()
-    except RuntimeError:  # no thread is to be had, as at the end of the interpreter
-        task.run()
-    end = float("inf") if seconds is None else time.monotonic() + seconds
-    while not task.wait(max(0.0, min(_GLANCE, end - time.monotonic()))):
-        if time.monotonic() >= end:
-            raise NotDoneError(f"not done after {seconds:.0f} seconds")
+        if not start(thread):
+            task.run()
+        is_done = task.wait(seconds)
+    except BaseException as error:
+        _waiting.interrupt_id = id(error)
+        raise
+    if not is_done:
+        raise NotDoneError(f"not done after {seconds:.0f} seconds")
     return task.result()

@@ -24,6 +24,7 @@ from nkipy.private_files import (
     private_directory,
     write_private,
 )
+from nkipy_emulator.apart import start
 
 logger = logging.getLogger("nkipy.emulator")
 
@@ -162,10 +163,8 @@ class LateCodeCache(CodeCache):
     def keep(self, key: str, make: Callable[[], bytes]) -> None:
         """Keep the entry that `make` makes, unless XLA cannot make it."""
         thread = threading.Thread(target=self._keep_soon, args=(key, make))
-        try:
-            thread.start()
-        except RuntimeError as error:  # the interpreter ends, or has no thread left
-            logger.info("no code is kept of a program: %s", error)
+        if not start(thread):
+            logger.info("no code is kept of a program: there is no thread to be had")
 
     def _keep_soon(self, key: str, make: Callable[[], bytes]) -> None:
         # Whatever the main thread waits for in the end waits no longer than needed.

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -502,3 +503,112 @@ def test_the_import_of_the_engine_is_interrupted(jit, name, tmp_path):
     done = run_bare(code, **directories)
     assert done.stdout.split("\n")[:3] == [f"interrupted by {name}", "True", "True"]
     assert done.returncode == 0, done.stderr
+
+
+# A signal as Python gets a lock back, for the thread that waits until another starts.
+STARTS = """
+import os, signal, sys, threading, time
+import numpy as np
+from nkipy.runtime import baremetal_jit, simulate_jit
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+begin = threading.Thread._bootstrap_inner
+threading.Thread._bootstrap_inner = lambda thread: (time.sleep(0.1), begin(thread))
+restore = threading.Condition._acquire_restore
+sent = []
+
+def starting():
+    frame = sys._getframe(1)
+    while frame:
+        if frame.f_code is threading.Thread.start.__code__:
+            return frame.f_locals["self"].name
+        frame = frame.f_back
+    return ""
+
+def send(*arguments):
+    if NAME in starting() and not sent:
+        sent.append(NAME)
+        os.kill(os.getpid(), signal.SIGINT)
+    return restore(*arguments)
+
+threading.Condition._acquire_restore = send
+x = np.ones(4, np.float32)
+try:
+    JIT(np.negative)(x)
+except KeyboardInterrupt:
+    print("interrupted by", *sent)
+for _ in range(2):
+    print(JIT(np.exp)(x)[0] > 2)
+"""
+
+
+@pytest.mark.parametrize(
+    ("jit", "name"),
+    [
+        ("simulate_jit", "nkipy-import"),
+        ("baremetal_jit", "nkipy-compile"),
+        ("baremetal_jit", "_keep_soon"),  # what was compiled
+    ],
+)
+def test_the_start_of_a_thread_is_interrupted(jit, name, tmp_path):
+    code = STARTS.replace("JIT", jit).replace("NAME", repr(name))
+    directories = {
+        "NKIPY_CACHE_DIR": str(tmp_path / "cache"),
+        "NKIPY_EMULATOR_LOCK_DIR": str(tmp_path / "locks"),
+        "NKIPY_EMULATOR_CODE_CACHE": str(tmp_path / "code"),
+    }
+    done = run_bare(code, **directories)
+    assert done.stdout.split("\n")[:3] == [f"interrupted by {name}", "True", "True"]
+    assert done.returncode == 0, done.stderr
+
+
+# One signal comes at some moment of each call. What its handler raises has to arrive.
+AT_ANY_MOMENT = """
+import random, signal, time
+from nkipy_emulator import _xla
+from nkipy_emulator.apart import run_apart
+
+device, = _xla._client(1).devices()
+memory = np.zeros(128, np.uint8)
+address = -(-memory.ctypes.data // 64) * 64
+handled = []
+
+def handle(*_):
+    handled.append(True)
+    raise TimeoutError("the user's")
+
+def is_lost(call, delay):
+    handled.clear()
+    try:
+        signal.setitimer(signal.ITIMER_REAL, delay)
+        call()
+        while not handled:
+            time.sleep(0)
+    except TimeoutError:
+        return False
+    return True
+
+signal.signal(signal.SIGALRM, handle)
+for call in (lambda: _xla._import_memory(address, 64, device), lambda: run_apart(int)):
+    delays = [random.uniform(1e-6, 3e-4) for _ in range(TRIES)]
+    print(sum(is_lost(call, delay) for delay in delays))
+"""
+
+
+def test_what_a_handler_raises_at_any_moment_is_not_lost():
+    program = AT_ANY_MOMENT.replace("TRIES", "1000")
+    assert answers_of(run(program)) == ["0", "0"]
+
+
+def test_the_object_of_a_thread_does_not_go_in_the_thread_that_waits():
+    objects: list[weakref.ref[threading.Thread]] = []
+    run_apart(lambda: objects.append(weakref.ref(threading.current_thread())))
+    assert objects[0]() is not None
+
+
+def test_who_can_have_no_thread_calls_the_function_himself(monkeypatch):
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert run_apart(threading.current_thread) is threading.current_thread()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
+import ctypes
 import subprocess
 import sys
 import textwrap
@@ -74,12 +74,19 @@ def test_jax_is_not_imported_and_nothing_is_printed():
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_jax_can_be_imported_after_an_array_was_made():
-    assert "jax" not in sys.modules or sys.modules["jax"] is not None
-    with _xla._without_jax():
-        if importlib.util.find_spec("jaxlib") and "jax" not in sys.modules:
-            pytest.fail("the attempt to import jax would not be ended at once")
-    assert sys.modules.get("jax", ...) is not None
+def test_c_code_that_makes_an_array_finds_no_jax_and_everyone_else_does(monkeypatch):
+    monkeypatch.delitem(sys.modules, "jax", raising=False)
+    import_in_c = ctypes.PyDLL(None).PyImport_ImportModule
+    import_in_c.argtypes, import_in_c.restype = [ctypes.c_char_p], ctypes.py_object
+    for name in (b"jax", b"jax.core"):
+        with pytest.raises(ModuleNotFoundError, match="not wanted"):
+            _xla._call_without_jax(import_in_c, name)
+    assert "jax" not in sys.modules
+    for module in (np.testing, subprocess):
+        name = module.__name__.encode()
+        assert _xla._call_without_jax(import_in_c, name) is module
+    monkeypatch.setitem(sys.modules, "jax", textwrap)
+    assert _xla._call_without_jax(import_in_c, b"jax") is textwrap
 
 
 def test_garbage_is_refused():
