@@ -164,6 +164,13 @@ _is_ending = False
 atexit.register(close_gate)
 
 
+def apart_until_the_end(
+    function: Callable[[], Any], seconds: float | None, name: str
+) -> Any:
+    """As :func:`run_apart`; in this thread if no other gets past the gate any more."""
+    return function() if _is_ending else run_apart(function, seconds, name)
+
+
 @contextmanager
 def _before_the_end() -> Iterator[None]:
     """The interpreter does not end meanwhile."""
@@ -325,9 +332,7 @@ class Program:
 
 
 def _execute_apart(execute: Callable[[], Any], seconds: float | None) -> Any:
-    if _is_ending:
-        return execute()
-    return run_apart(execute, seconds, "nkipy-execute")
+    return apart_until_the_end(execute, seconds, "nkipy-execute")
 
 
 class _Aval:
@@ -422,7 +427,7 @@ def compile_proto(
             raise SimulationError(_clean(str(e))) from None
 
     def compile_now() -> Any:
-        return compile_here() if _is_ending else run_apart(compile_here, seconds)
+        return apart_until_the_end(compile_here, seconds, "nkipy-compile")
 
     if store is None or num_replicas > 1:
         return Program(compile_now(), devices, device_list)

@@ -71,7 +71,7 @@ def is_interrupt(error: BaseException) -> bool:
     return _waiting.interrupt_id == id(error)
 
 
-#: Keeps the object of a thread until another thread like it drops it. Python calls
+#: Keeps the object of a thread until the start of another one drops it. Python calls
 #: a function of its own when such an object goes, and what a handler of a signal raises
 #: in that, as it could in the main thread, is not passed on.
 _recent: deque[threading.Thread] = deque(maxlen=64)
@@ -95,10 +95,6 @@ class _Task(Generic[T]):
         except BaseException as error:
             self._error = error
         self._is_under_way.release()
-
-    def run_in_thread(self) -> None:
-        _recent.append(threading.current_thread())
-        self.run()
 
     def wait(self, seconds: float | None) -> bool:
         """Whether it is done in time; None: for ever. Handlers of signals may raise."""
@@ -129,14 +125,16 @@ def start(thread: threading.Thread) -> bool:
     """
     is_starting = threading.Lock()
     is_starting.acquire()
-    refusals: list[RuntimeError] = []
+    refusals: list[Exception] = []
 
     def start_here() -> None:
         try:
+            _recent.append(thread)
             thread.start()
-        except RuntimeError as error:
+        except (RuntimeError, MemoryError) as error:
             refusals.append(error)
-        is_starting.release()
+        finally:
+            is_starting.release()
 
     try:
         _thread.start_new_thread(start_here, ())
@@ -168,7 +166,7 @@ def run_apart(
     """
     forget_interrupt()
     task = _Task(function)
-    thread = threading.Thread(target=task.run_in_thread, name=name, daemon=True)
+    thread = threading.Thread(target=task.run, name=name, daemon=True)
     try:
         if not start(thread):
             task.run()

@@ -347,15 +347,10 @@ def test_results_and_errors_come_back():
 ENGINES = ["inprocess", "child"]
 
 #: XLA takes many times as long as this test.
-LONG_LOAD = """
+LOADS = """
 import time
 from spike import SpikeModel
 from tests.support.nrt_client import make_neff
-
-def long_chain(b, value):
-    for i in range(11000):
-        value = b.unary("tanh" if i % 2 else "negate", value)
-    return value
 
 def write(make, name):
     path = f"{os.environ['NKIPY_CACHE_DIR']}-{name}.neff"
@@ -363,9 +358,17 @@ def write(make, name):
         file.write(make_neff(make, x))
     return path
 
-long = write(long_chain, "long")
 short = write(lambda b, x: b.negate(x), "short")
 SpikeModel.load_from_neff(short)  # the engine is there
+"""
+
+LONG_LOAD = f"""{LOADS}
+def long_chain(b, value):
+    for i in range(11000):
+        value = b.unary("tanh" if i % 2 else "negate", value)
+    return value
+
+long = write(long_chain, "long")
 """
 
 EXIT = """
@@ -414,6 +417,37 @@ def test_what_a_handler_raises_during_a_load(engine, tmp_path):
     """It arrives as it is, whatever its class, and the next load works."""
     lines = run_on(engine, LONG_LOAD + RAISE, tmp_path).stdout.splitlines()
     assert len(lines) == 2 and lines[0] == "the user's"
+
+
+# Between two lines of ours, not in XLA.
+READING = """
+from nkipy_emulator.device import service
+
+read = service.read_program
+
+def read_slowly(*arguments):
+    send()
+    time.sleep(0.5)
+    return read(*arguments)
+
+def handle(*_):
+    raise ValueError("the user's")
+
+signal.signal(signal.SIGINT, handle)
+service.read_program = read_slowly
+try:
+    SpikeModel.load_from_neff(short)
+except ValueError as error:
+    print(error)
+service.read_program = read
+print(SpikeModel.load_from_neff(short).name)
+"""
+
+
+def test_what_a_handler_raises_while_a_neff_is_read(tmp_path):
+    done = run_on("inprocess", LOADS + READING, tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == ["the user's", "cache-short"]
 
 
 IN_A_CHILD = """
@@ -606,9 +640,10 @@ def test_the_object_of_a_thread_does_not_go_in_the_thread_that_waits():
     assert objects[0]() is not None
 
 
-def test_who_can_have_no_thread_calls_the_function_himself(monkeypatch):
+@pytest.mark.parametrize("error", [RuntimeError, MemoryError])
+def test_who_can_have_no_thread_calls_the_function_himself(monkeypatch, error):
     def refuse(thread: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
+        raise error("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
     assert run_apart(threading.current_thread) is threading.current_thread()

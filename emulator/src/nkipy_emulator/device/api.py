@@ -7,20 +7,33 @@ program runs in C++ alone (``emulator/src/cpp/device_calls.h``).
 from __future__ import annotations
 
 import atexit
+import threading
 from collections.abc import Callable
 from typing import Any
 
 from nkipy.hlo import run_errors
 from nkipy_emulator import _xla, apart
 from nkipy_emulator.device.options import LoadOptions
-from nkipy_emulator.device.service import load
+from nkipy_emulator.device.service import LoadedProgram, load
 from nkipy_emulator.device.status import Phase, describe_error
 
 
 def _load(neff: memoryview, options: str) -> tuple[Any, str, Callable[[], str]]:
     apart.forget_interrupt()
-    program = load(neff, LoadOptions.from_json(options))
+    program = _load_apart(neff, LoadOptions.from_json(options))
     return program.executable.runner, program.description, program.estimate
+
+
+def _load_apart(neff: memoryview, options: LoadOptions) -> LoadedProgram:
+    """Load where no handler of a signal runs.
+
+    Of what one raises in the midst of it, nobody could tell whether the program had
+    raised it.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return load(neff, options)
+    kept = bytes(neff)  # what is left behind goes on after the caller has freed his
+    return _xla.apart_until_the_end(lambda: load(kept, options), None, "nkipy-load")
 
 
 def _describe(error: BaseException, phase: Phase) -> tuple[int, str, bool]:
