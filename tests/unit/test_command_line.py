@@ -166,3 +166,14 @@ def test_spikes_copy_is_current() -> None:
     tool = [sys.executable, "-I", str(ROOT / "tools/generate_command_line.py")]
     done = subprocess.run([*tool, "--check"], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("spike-run", []), ("spike-run", ["--info"]), ("cost_model", [])],
+)
+def test_a_named_pipe_is_refused_and_not_waited_for(name, options, tmp_path) -> None:
+    os.mkfifo(tmp_path / "pipe.neff")
+    done = call(name, *options, str(tmp_path / "pipe.neff"), timeout=60)
+    assert done.returncode == 1
+    assert "regular file" in done.stderr and "pipe.neff" in done.stderr

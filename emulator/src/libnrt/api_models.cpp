@@ -1,8 +1,12 @@
 // Entry points: models.
+#include <pthread.h>
+
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <mutex>
+#include <unordered_set>
 
 #include "api.h"
 #include "engine_interpreter.h"
@@ -75,6 +79,48 @@ nrt_tensor_info_array_t* make_info(const ProgramDescription& program) {
   return info;
 }
 
+// What callers have been given and not given back: nothing else is freed.
+class GivenInfos {
+ public:
+  void add(const nrt_tensor_info_array_t* info) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    given_.insert(info);
+  }
+  // Whether it had been given.
+  bool remove(const nrt_tensor_info_array_t* info) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return given_.erase(info) != 0;
+  }
+  // A fork comes when no other thread is in here, or the child would wait for it.
+  void before_fork() { mutex_.lock(); }
+  void after_fork() { mutex_.unlock(); }
+
+ private:
+  std::mutex mutex_;
+  std::unordered_set<const void*> given_;
+};
+
+// Never destroyed: a thread may free one while the process ends.
+GivenInfos& given_infos() {
+  static auto* const given = new GivenInfos;
+  static const int noted =
+      pthread_atfork([] { given->before_fork(); }, [] { given->after_fork(); },
+                     [] { given->after_fork(); });
+  (void)noted;
+  return *given;
+}
+
+nrt_tensor_info_array_t* give_info(const ProgramDescription& program) {
+  auto* info = make_info(program);
+  try {
+    given_infos().add(info);
+  } catch (...) {
+    free_info(info);
+    throw;
+  }
+  return info;
+}
+
 NRT_STATUS load(const char* function, const LoadRequest& request, nrt_model_t** model) {
   return api_call(function, [&](Session& session) {
     require(model != nullptr, "the address for the model is NULL");
@@ -128,7 +174,7 @@ NRT_API NRT_STATUS nrt_get_model_tensor_info(nrt_model_t* model,
                                              nrt_tensor_info_array_t** info) {
   return api_call("nrt_get_model_tensor_info", [&](Session& session) {
     require(info != nullptr, "the address for the information is NULL");
-    *info = make_info(session.models.get(model)->description());
+    *info = give_info(session.models.get(model)->description());
     return NRT_SUCCESS;
   });
 }
@@ -136,6 +182,8 @@ NRT_API NRT_STATUS nrt_get_model_tensor_info(nrt_model_t* model,
 NRT_API NRT_STATUS nrt_free_model_tensor_info(nrt_tensor_info_array_t* info) {
   return api_call_any_time("nrt_free_model_tensor_info", [&] {
     require(info != nullptr, "the information is NULL");
+    require(given_infos().remove(info),
+            "the information is none of nrt_get_model_tensor_info's, or freed already");
     free_info(info);
     return NRT_SUCCESS;
   });

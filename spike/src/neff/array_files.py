@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from neff.input_file import open_regular
 from neff.output_file import write_atomically
 
 __all__ = ["file_of", "load_array", "save_array"]
@@ -27,7 +28,7 @@ def load_array(path: str, dtype: str) -> np.ndarray[Any, Any]:
         OSError: it cannot be read.
     """
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             array = np.lib.format.read_array(file, allow_pickle=False)
         return array if dtype == "unknown" else _as_dtype(array, dtype)
     # NumPy raises all of these of a header that is no literal of Python's.

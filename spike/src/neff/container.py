@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from neff.errors import NeffError
+from neff.input_file import NotRegularError, open_regular
 from neff.tar import Buffer, Limits, read_members
 
 #: The header's fields, little-endian and without gaps: see docs/neff.md.
@@ -201,16 +201,13 @@ def read_header(path: str | os.PathLike[str]) -> NeffHeader:
 
 @contextmanager
 def _open(path: str | os.PathLike[str]) -> Iterator[tuple[BinaryIO, int]]:
-    """A file and its size. Does not wait, as opening a named pipe would."""
-    with open(path, "rb", opener=_open_at_once) as file:
-        found = os.fstat(file.fileno())
-        if not stat.S_ISREG(found.st_mode):
-            raise NeffError(f"{os.fspath(path)} is no regular file")
-        yield file, found.st_size
-
-
-def _open_at_once(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)
+    """A file and its size."""
+    try:
+        file = open_regular(path)
+    except NotRegularError as error:
+        raise NeffError(f"{error.filename} {error.strerror}") from None
+    with file:
+        yield file, os.fstat(file.fileno()).st_size
 
 
 def _load(source: Source, limits: Limits) -> memoryview:

@@ -90,6 +90,20 @@ def test_a_pipe_gets_the_neff(work: Path) -> None:
     assert (work / "pipe").is_fifo()
 
 
+def test_nobody_is_waited_for_at_a_pipe(work: Path) -> None:
+    module = (work / INPUT).read_bytes()
+    os.mkfifo(work / "log")
+    assert "no log file" in compile_to(work, "k.neff", "--logfile=log")
+    (work / INPUT).unlink()
+    os.mkfifo(work / INPUT)
+    assert compile_in_process(arguments("k.neff"), work).returncode != 0
+    # Who writes is: the pipe ends when he has ended.
+    (work / INPUT).unlink()
+    (work / INPUT).symlink_to("/dev/stdin")
+    subprocess.run([*COMMAND, *arguments("k.neff")], cwd=work, input=module, check=True)
+    assert neff_of((work / "k.neff").read_bytes()) == module
+
+
 def test_a_full_device_is_an_error(work: Path) -> None:
     full = device(work, "full")
     assert "No space left on device" in refusal(work, full)

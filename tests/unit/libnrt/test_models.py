@@ -80,6 +80,18 @@ def test_dtypes_have_the_codes_of_the_interface(nrt, dtype, code):
     assert [info[2] for info in nrt.tensor_info(model)] == [like.nbytes] * 2
 
 
+def test_tensor_information_is_freed_once_and_only_if_it_is_ours(nrt):
+    model = nrt.load(make_neff(negate, X))
+    info, memory = c_void_p(), (c_uint32 * 64)()
+    nrt.call("get_model_tensor_info", model, byref(info))
+    for foreign in (c_void_p(12345), byref(memory), model, c_void_p(info.value + 16)):
+        assert nrt.lib.nrt_free_model_tensor_info(foreign) == INVALID
+    nrt.unload(model)
+    nrt.call("free_model_tensor_info", info)
+    assert nrt.lib.nrt_free_model_tensor_info(info) == INVALID
+    assert nrt.lib.nrt_free_model_tensor_info(None) == INVALID
+
+
 def test_a_name_of_255_characters_is_told_whole(nrt):
     name = "n" * 255
     model = nrt.load(make_neff(negate, X, names=[name]))

@@ -133,6 +133,50 @@ def test_separated_advanced_indices_go_first():
     check_kernel(kernel, X)
 
 
+# -- out of range ----------------------------------------------------------------------
+def _put(x: Any, i: Any) -> Any:
+    np.put(x, i, 99)
+    return x
+
+
+def _put_along(x: Any, i: Any) -> Any:
+    np.put_along_axis(x, i, np.float32(99), 0)
+    return x
+
+
+def _store(x: Any, i: Any) -> Any:
+    x[i] = 99
+    return x
+
+
+@pytest.mark.parametrize(
+    ("index", "nearest"),
+    [
+        (np.int32(-7), 0),
+        (np.int32(-12), 0),
+        (np.int32(6), 5),
+        (np.uint32(6), 5),
+        (np.uint32(2**31), 5),
+        (np.uint32(2**32 - 1), 5),
+        (np.int8(-128), 0),
+        (np.uint8(255), 5),
+    ],
+    ids=str,
+)
+def test_traced_indices_out_of_range_read_the_nearest_and_store_nowhere(index, nearest):
+    x, i = X[0].copy(), np.array([index])
+    reads = [
+        lambda x, i: x[i],
+        lambda x, i: np.take(x, i),
+        lambda x, i: np.take_along_axis(x, i, 0),
+        lambda x, i: x[i[0]].reshape(1),
+    ]
+    for read in reads:
+        assert run_simulated(read, x, i).tolist() == [x[nearest]]
+    for store in (_store, _put, _put_along):
+        np.testing.assert_array_equal(run_simulated(store, x.copy(), i), x)
+
+
 # -- traced slices ---------------------------------------------------------------------
 @pytest.mark.parametrize("t", [0, 1, -3])
 def test_traced_start_with_static_length(t):

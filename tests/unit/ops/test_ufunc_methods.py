@@ -161,3 +161,41 @@ def test_at_values_have_the_index_shape():
 def test_mistake_is_refused(kernel, error, match):
     with pytest.raises(error, match=match):
         trace_function(kernel, (X,), {})
+
+
+# -- uint32 in int64 -------------------------------------------------------------------
+LARGE = np.array([[0, 7, 2**31], [2**32 - 1, 2**31 + 8, 3], [5, 1, 2**32 - 6]], "u4")
+BY_SIZE = [np.maximum, np.minimum, np.fmax, np.fmin, np.floor_divide, np.remainder]
+BY_SIZE += [np.fmod, np.gcd, np.right_shift]
+
+
+def wrapped(x):
+    """The last 32 bits, which remain of what NumPy has in int64."""
+    return x.astype(np.int64).astype(np.int32)
+
+
+@pytest.mark.parametrize("ufunc", BY_SIZE, ids=lambda ufunc: ufunc.__name__)
+def test_large_uint32_count_as_what_they_are_where_the_result_is_int64(ufunc):
+    def kernel(x):
+        return [
+            wrapped(result)
+            for result in (
+                ufunc.reduce(x, dtype=np.int64),
+                ufunc.reduce(x, axis=1, dtype=np.int64, keepdims=True),
+                ufunc.accumulate(x, axis=1, dtype=np.int64),
+                ufunc.reduceat(x, [0, 1], dtype=np.int64),
+            )
+        ]
+
+    with np.errstate(divide="ignore"):
+        check_kernel(kernel, LARGE)
+
+
+def test_a_negative_start_of_such_a_reduction_is_refused():
+    def kernel(x):
+        return np.maximum.reduce(x, dtype=np.int64, initial=-5)
+
+    with pytest.raises(
+        NotImplementedError, match="initial=-5 of a reduction of uint32"
+    ):
+        trace_function(kernel, (LARGE,), {})

@@ -112,6 +112,46 @@ def test_read_only_views_follow_their_base_and_refuse_stores(show):
         trace_function(store, (x,), {})
 
 
+@pytest.mark.parametrize(
+    "lay",
+    [
+        lambda a: a,
+        lambda a: a.T,
+        lambda a: a[..., ::2],
+        lambda a: a[0, 0, 0:1].reshape(()),
+    ],
+    ids=["C", "F", "strided", "0-d"],
+)
+@pytest.mark.parametrize("part", [lambda a: a.imag, np.imag], ids=["method", "numpy"])
+def test_the_imaginary_part_of_reals_is_laid_out_as_they_are_and_read_only(lay, part):
+    def kernel(a):
+        return part(lay(a)), part(lay(a)).copy() + 1
+
+    def strides(a):
+        return part(lay(a)).strides
+
+    def store(a):
+        part(lay(a))[...] = 1
+
+    check_kernel(kernel, X)
+    traced = []
+    trace_function(lambda a: traced.append(strides(a)), (X,), {})
+    assert traced == [strides(X)]
+    with pytest.raises(ValueError, match="read-only"):
+        store(X)
+    with pytest.raises(ValueError, match="read-only"):
+        trace_function(store, (X,), {})
+
+
+def test_the_imaginary_part_of_a_scalar_is_one():
+    def kernel(a):
+        part = a.sum().imag
+        part += 1
+        return part
+
+    check_kernel(kernel, X)
+
+
 def test_a_view_of_another_dtype_shares_the_bits():
     def kernel(a):
         bits = a.view(np.uint32)

@@ -50,6 +50,12 @@ def test_run(run, negate):
     np.testing.assert_array_equal(np.load("out/y.npy"), -X)
 
 
+def test_an_input_that_is_a_pipe_is_refused_and_not_waited_for(run, negate):
+    os.mkfifo("pipe")
+    status, out, err = run(negate, "-i", "x=pipe")
+    assert (status, out) == (1, "") and "is no regular file: 'pipe'" in err
+
+
 def test_benchmark_and_trace(run, negate, tmp_path):
     status, out, _ = run(
         negate, "--input=x=x.npy", "--benchmark", "--iterations=3", "--save-trace"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import stat
 from dataclasses import replace
 from pathlib import Path
@@ -73,10 +74,10 @@ def compile_file(options: CompileOptions, cwd: Path, console: Console) -> Path:
 
 def _read(path: Path) -> bytes:
     try:
-        found = path.stat()
-        if stat.S_ISCHR(found.st_mode):  # some never end
-            raise UsageError(f"{path} is a device; expected a file")
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=_open_at_once) as file:
+            found = os.fstat(file.fileno())
+            if stat.S_ISCHR(found.st_mode):  # some never end
+                raise UsageError(f"{path} is a device; expected a file")
             raw = b"" if found.st_size > MAX_MODULE_BYTES else _read_all(file)
         size = max(found.st_size, len(raw))
         if size > MAX_MODULE_BYTES:
@@ -87,6 +88,13 @@ def _read(path: Path) -> bytes:
         if raw.startswith(start):
             raise UsageError(f"{path} is {kind}; expected a serialised HloModuleProto")
     return raw
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Without waiting for somebody who writes to a pipe: one without is empty."""
+    descriptor = os.open(path, flags | os.O_NONBLOCK)
+    os.set_blocking(descriptor, True)
+    return descriptor
 
 
 def _read_all(file: BinaryIO) -> bytes:

@@ -28,7 +28,13 @@ class Console:
     def open_log(self, path: Path) -> None:
         """Start the log file. Without one, compilation goes on with a warning."""
         try:
-            self.log = path.open("w", encoding="utf-8", errors="backslashreplace")
+            self.log = open(
+                path,
+                "w",
+                encoding="utf-8",
+                errors="backslashreplace",
+                opener=_open_at_once,
+            )
         except OSError as e:
             self.message(logging.WARNING, f"no log file: {e}")
 
@@ -63,6 +69,11 @@ class Console:
         if self.log is not None:
             self.log.close()
             self.log = None
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Without waiting for a reader, if it is a pipe: that is an error."""
+    return os.open(path, flags | os.O_NONBLOCK, 0o666)
 
 
 def _displayable(text: str) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from shutil import get_terminal_size
 
+from neff.input_file import open_regular
 from nkipy.chips import DEFAULT
 from nkipy.command_line import run_command
 from nkipy.hlo.entry_points import EntryPointError
@@ -57,7 +58,8 @@ def read_program(path: Path) -> tuple[HLOModule, str | None, int]:
         CostModelError: the file holds no module that we can read.
         OSError: it cannot be read at all.
     """
-    content = path.read_bytes()
+    with open_regular(path) as file:
+        content = file.read()
     try:
         if path.suffix == ".neff":
             return _from_neff(content)

@@ -168,7 +168,8 @@ def _set_order(tensor: NKIPyTensorRef, found: Order | None, op: str) -> None:
         if tensor._base is None:
             tensor._laid = UnknownOrder(op)
         return
-    if tensor._base is not None:  # of something that nobody else has
+    view = tensor._view
+    if view is not None and view.write is not None:  # of what nobody else has
         tensor._value = tensor.backend_tensor
         tensor._base = tensor._view = None
     tensor._laid = layout_in_order(tensor.shape, tensor.dtype.itemsize, found.axes)

@@ -29,6 +29,7 @@ from nkipy.core.tensor import NKIPyTensorRef, as_operand, as_tensor
 from nkipy.hlo.builder import Value
 
 NO_VALUE = np._NoValue
+_INT64 = np.dtype(np.int64)
 #: What has no opcode to fold with is unrolled, up to this many elements.
 MAX_UNROLLED = 256
 
@@ -132,8 +133,13 @@ def _reduce(
     name = _REDUCTIONS.get(ufunc)
     if name is None or (initial is None and 0 in x.shape):
         return _fold(ufunc, x, axis, dtype, out, keepdims, initial, where)
-    _reduction_loop(ufunc, x.dtype, dtype, out)  # raises where there is none
+    _, rest, result = _reduction_loop(ufunc, x.dtype, dtype, out)
     keywords: dict[str, Any] = {"axis": axis, "keepdims": keepdims, "where": where}
+    if rest != result and rest == dt.uint32:
+        _check_initial(initial)
+        made = OPS[name](x, **keywords, initial=initial)
+        ctx = get_hlo_context()
+        return deliver(ctx, ctx.convert(made.backend_tensor, result), out)
     if name in ("sum", "prod"):
         keywords["dtype"] = dtype
     elif dtype is not None:
@@ -163,6 +169,8 @@ def _fold(
     ctx, shape = get_hlo_context(), x.shape
     axes = many_axes(axis, x.ndim)
     first, rest, result = _reduction_loop(ufunc, x.dtype, dtype, out)
+    if first == dt.uint32 != result:
+        _check_initial(initial)
     x = x.astype(rest, copy=False)
     start = ufunc.identity if initial is NO_VALUE else initial
     mask = mask_for(ctx, where, shape)
@@ -194,7 +202,9 @@ def _reduction_loop(
 ) -> tuple[np.dtype, np.dtype, np.dtype]:
     """The dtypes of a reduction: of what is combined so far, of elements, the result.
 
-    bfloat16 and fp8 are combined, many times, in float32, and rounded once.
+    bfloat16 and fp8 are combined, many times, in float32, and rounded once. uint32
+    remain uint32 where NumPy takes int64 and the order of numbers matters; only the
+    result wraps.
 
     Raises:
         TypeError: NumPy has no such reduction, as it has none of ``np.less``.
@@ -209,14 +219,34 @@ def _reduction_loop(
         options["signature"] = (stand_in, None, None)
     for i, kind in enumerate(kinds):
         kinds[i] = dt.float32 if is_ours(kind) else kind
-    first, rest, made = map(dt.narrow, ufunc.resolve_dtypes(tuple(kinds), **options))
+    loop = ufunc.resolve_dtypes(tuple(kinds), **options)
+    first, rest, made = map(dt.narrow, loop)
     if first != made or (one_dtype and first != rest):
         raise TypeError(
             f"{ufunc.__name__} of {first.name} and {rest.name} gives {made.name}, "
             "which a reduction cannot go on with"
         )
+    if x == dt.uint32 and set(loop) == {_INT64} and _keeps_uint32(ufunc):
+        return x, x, first
     rounds = is_ours(low) and first == dt.float32
     return first, rest, low if rounds else first
+
+
+def _keeps_uint32(ufunc: np.ufunc) -> bool:
+    op = NUMPY_TABLE[ufunc]
+    assert isinstance(op, UFuncOp)
+    return op.keep_uint32
+
+
+def _check_initial(initial: Any) -> None:
+    """Raise NotImplementedError unless uint32 can be combined with it as uint32."""
+    if initial is NO_VALUE or initial is None:
+        return
+    if isinstance(initial, NKIPyTensorRef) or not 0 <= initial < 2**32:
+        raise NotImplementedError(
+            f"initial={initial} of a reduction of uint32 in int64, which is int32 "
+            "here; without initial= large numbers count as what they are"
+        )
 
 
 def _opcode(ufunc: np.ufunc, dtype: np.dtype) -> str | None:

@@ -13,6 +13,8 @@ from nkipy.core.ops.indexing._parse import NEW_AXIS, ParsedIndex, Window
 from nkipy.core.tensor import View
 from nkipy.hlo.builder import HLOBuilder, Value
 
+_LARGEST = 2**31 - 1  # int32
+
 
 class BasicIndex:
     """The basic part of an index, as instructions.
@@ -166,11 +168,18 @@ def _as_numpy(window: Window) -> int | slice:
 def wrap_negative(b: HLOBuilder, index: Value, size: int) -> Value:
     """`index` as int32, with negative ones counted from the end of an axis."""
     signed = index.dtype.kind == "i"
-    index = b.convert(index, dt.int32)
+    index = as_int32(b, index)
     if not signed:
         return index
     below = b.compare(index, b.full_like(index, 0), "LT")
     return b.select(below, b.add(index, b.full_like(index, size)), index)
+
+
+def as_int32(b: HLOBuilder, index: Value) -> Value:
+    """`index` as int32. A uint32 beyond that, out of range of any axis, stays so."""
+    if index.dtype == dt.uint32:
+        index = b.binary("minimum", index, b.full_like(index, _LARGEST))
+    return b.convert(index, dt.int32)
 
 
 def is_uniform(value: Value) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from nkipy.core import dtypes as dt
-from nkipy.core.ops.indexing._basic import wrap_negative
+from nkipy.core.ops.indexing._basic import as_int32, wrap_negative
 from nkipy.core.tensor import NKIPyTensorRef, as_operand
 from nkipy.hlo.builder import HLOBuilder, Value
 
@@ -35,8 +35,14 @@ def _check_integer(dtype: Any) -> None:
         raise TypeError(f"indices must be integer arrays, but received {dtype}")
 
 
-def bounded(b: HLOBuilder, indices: Any, size: int, mode: str) -> np.ndarray | Value:
+def bounded(
+    b: HLOBuilder, indices: Any, size: int, mode: str, wraps: bool = True
+) -> np.ndarray | Value:
     """`indices` (static or traced) into an axis of `size`, with `mode` applied.
+
+    Args:
+        wraps: whether mode "raise" counts traced negative ones from the end. Who uses
+            them as an index leaves that to the index, or it would be done twice.
 
     Raises:
         IndexError: mode "raise", and a static index is out of range.
@@ -46,7 +52,7 @@ def bounded(b: HLOBuilder, indices: Any, size: int, mode: str) -> np.ndarray | V
     found = integer_indices(indices)
     if isinstance(found, np.ndarray):
         return _static_mode(found, size, mode)
-    return apply_mode(b, found, size, mode)
+    return apply_mode(b, found, size, mode, wraps)
 
 
 def _static_mode(array: np.ndarray, size: int, mode: str) -> np.ndarray:
@@ -71,13 +77,10 @@ def apply_mode(
     """
     _check_mode(mode)
     _check_integer(index.dtype)
-    if mode == "raise" and wraps:
-        return wrap_negative(b, index, size)
-    # A large uint32 would be negative in int32.
-    large = mode != "raise" and index.dtype == dt.uint32
-    index = b.convert(index, dt.uint32 if large else dt.int32)
     if mode == "raise":
-        return index
+        return wrap_negative(b, index, size) if wraps else as_int32(b, index)
+    if index.dtype != dt.uint32:  # a large one would be negative in int32
+        index = b.convert(index, dt.int32)
     if mode == "clip":
         first, last = b.full_like(index, 0), b.full_like(index, max(size - 1, 0))
         return b.convert(b.clamp(first, index, last), dt.int32)

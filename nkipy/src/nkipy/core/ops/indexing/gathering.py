@@ -91,7 +91,7 @@ def _take(
         a = NKIPyTensorRef._wrap(ctx, ctx.reshape(a.backend_tensor, (a.size,)))
         axis = 0
     axis = normalize_axis(axis, a.ndim)
-    index: Any = bounded(ctx, indices, a.shape[axis], mode)
+    index: Any = bounded(ctx, indices, a.shape[axis], mode, wraps=False)
     if not isinstance(index, np.ndarray):
         index = NKIPyTensorRef._wrap(ctx, index)
     taken = getitem(a, (slice(None),) * axis + (index,))

@@ -124,7 +124,7 @@ def _put(a: Any, ind: Any, v: Any, mode: str = "raise") -> None:
     """
     ctx = get_hlo_context()
     a = destination(a)
-    index = bounded(ctx, ind, a.size, mode)
+    index = bounded(ctx, ind, a.size, mode, wraps=False)
     count = int(np.prod(index.shape))
     if not count or np.size(v) == 0:
         return

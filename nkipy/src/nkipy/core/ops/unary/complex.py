@@ -11,7 +11,7 @@ from nkipy.core.ops._cases import A, call, cases
 from nkipy.core.ops._dtype_sets import ALL
 from nkipy.core.ops._registry import Op
 from nkipy.core.ops._views import Tensor, no_scalar
-from nkipy.core.tensor import as_tensor, store_out
+from nkipy.core.tensor import View, as_tensor, store_out
 
 real = Op("real", numpy=np.real, dtypes=ALL, samples=cases(call(A(2, 3))))
 
@@ -51,24 +51,42 @@ def _real_if_close(a: Any, tol: float = 100) -> Any:
     return no_scalar(as_tensor(a))
 
 
-def _make_constant_answer(name: str, value: Any, dtype: np.dtype | None) -> Op:
+imag = Op(
+    "imag",
+    numpy=np.imag,
+    dtypes=ALL,
+    samples=cases(call(A(2, 3))),
+    note="zeros, as no traced array is complex",
+)
+_READ_ONLY = View(lambda b, base: base, None, lambda array: array, ordered=True)
+
+
+@imag.impl("hlo")
+def _imag(val: Any) -> Any:
+    """Zeros, which NumPy lets nobody write: they are no part of `val`."""
+    tensor = as_tensor(val)
+    ctx = tensor._ctx
+    zeros = Tensor._wrap(ctx, ctx.full(tensor.shape, 0, tensor.dtype))
+    if tensor.shape or tensor._is_zero_d_array():
+        return zeros._make_view(_READ_ONLY)
+    return zeros
+
+
+def _make_predicate(name: str, value: bool) -> Op:
     """An op whose answer, for arrays that are never complex, is the same everywhere."""
     op = Op(name, numpy=getattr(np, name), dtypes=ALL, samples=cases(call(A(2, 3))))
 
     @op.impl("hlo")
     def answer(x: Any) -> Any:
         tensor = as_tensor(x)
-        ctx, kind = tensor._ctx, dtype or tensor.dtype
-        return Tensor._wrap(ctx, ctx.full(tensor.shape, value, kind))
+        ctx = tensor._ctx
+        return Tensor._wrap(ctx, ctx.full(tensor.shape, value, dt.bool_))
 
     op.__doc__ = f"``numpy.{name}``: {value} everywhere, as no traced array is complex."
     return op
 
 
-imag = _make_constant_answer("imag", 0, None)
+isreal = _make_predicate("isreal", True)
 
 
-isreal = _make_constant_answer("isreal", True, dt.bool_)
-
-
-iscomplex = _make_constant_answer("iscomplex", False, dt.bool_)
+iscomplex = _make_predicate("iscomplex", False)
