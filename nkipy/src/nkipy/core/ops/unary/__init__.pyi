@@ -306,8 +306,8 @@ def frexp(
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """``numpy.frexp``, element by element."""
 
-def imag(x: Any) -> Any:
-    """``numpy.imag``: 0 everywhere, as no traced array is complex."""
+def imag(val: Any) -> Any:
+    """Zeros, which NumPy lets nobody write: they are no part of `val`."""
 
 def invert(
     x: ArrayLike,
