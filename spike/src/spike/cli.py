@@ -7,7 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any, Literal
 
@@ -149,6 +149,14 @@ def run_single_core(args: argparse.Namespace) -> list[str]:
     return run.execute()
 
 
+def _execute(numbered: tuple[int, _Run]) -> list[str]:
+    core, run = numbered
+    try:
+        return [f"Core {core}: {line}" for line in run.execute()]
+    except Exception as error:
+        raise RuntimeError(f"Core {core} failed: {error}") from error
+
+
 def run_multi_core(args: argparse.Namespace) -> list[str]:
     """Run on several cores at once, a thread each; outputs go to
     `<output-dir>/core_<i>/<name>.npy`. Raises RuntimeError that names the first core
@@ -158,15 +166,9 @@ def run_multi_core(args: argparse.Namespace) -> list[str]:
     else:
         spike.configure(range(args.num_cores))
     runs = _load(args, {core: core for core in range(args.num_cores)})
-    with ThreadPoolExecutor(args.num_cores) as pool:
-        futures = [pool.submit(run.execute) for run in runs]
-    said: list[str] = []
-    for core, future in enumerate(futures):
-        try:
-            said += [f"Core {core}: {line}" for line in future.result()]
-        except Exception as error:
-            raise RuntimeError(f"Core {core} failed: {error}") from error
-    return said
+    with ThreadPool(args.num_cores) as pool:  # whose end waits for no core
+        said = list(pool.imap(_execute, enumerate(runs)))
+    return [line for lines in said for line in lines]
 
 
 def _count(text: str) -> int:

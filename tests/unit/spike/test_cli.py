@@ -121,6 +121,37 @@ def test_cores_that_are_one_collective(run, neff):
         assert np.load(f"core_{rank}/rank.npy") == rank
 
 
+# One core waits, as for a peer that never comes, when the signal does.
+INTERRUPTED = """
+import os, signal, sys, threading, time
+from spike import cli
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+execute, is_waiting = cli._Run.execute, threading.Event()
+
+def wait_or_execute(run):
+    if run.model.model_ref.core_id == 0:
+        return execute(run)
+    is_waiting.set()
+    time.sleep(600)
+
+def send():
+    is_waiting.wait()
+    os.kill(os.getpid(), signal.SIGINT)
+
+cli._Run.execute = wait_or_execute
+threading.Thread(target=send, daemon=True).start()
+sys.exit(cli.console_main(sys.argv[1:]))
+"""
+
+
+def test_an_interrupted_run_waits_for_no_core(run, negate, tmp_path):
+    command = [sys.executable, "-c", INTERRUPTED, negate, "-ix=x.npy", "--num-cores=2"]
+    environment = {**os.environ, "NKIPY_EMULATOR_LOCK_DIR": str(tmp_path / "own")}
+    done = subprocess.run(command, env=environment, capture_output=True, timeout=120)
+    assert done.returncode in (130, -2), done.stderr
+
+
 @pytest.mark.parametrize(
     ("flags", "loaded"),
     [
