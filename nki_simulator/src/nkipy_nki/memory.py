@@ -303,13 +303,11 @@ class Memory:
         return self.storage(view.allocation).elements(view).copy()
 
     def take(self, view: View) -> Any:
-        """A view's elements at the end of a run, not copied where nobody else has them.
+        """A view's elements at the end of a run, not copied if they are a tensor's all.
 
-        A tensor that is taken as a whole is forgotten here.
+        That is for one that only this memory has, and each is taken as a whole once.
         """
         made = view.allocation
         if not view.is_whole or made in self._lent or made in self._adopted:
             return self.values(view)
-        elements = self.storage(made).elements(view)
-        del self._storages[made]
-        return elements
+        return self.storage(made).elements(view)
