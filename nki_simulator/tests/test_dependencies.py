@@ -16,10 +16,12 @@ from nki_simulator.tests.hand_made import (
     random_kernel,
 )
 from nkipy.chips import DEFAULT
+from nkipy_nki.edges import Edge, dependency
 from nkipy_nki.engines import Engine
 from nkipy_nki.program import Dynamic, Instruction, Register, View, whole
 from nkipy_nki.timing import Trace
-from nkipy_nki.timing.dependencies import dependencies, queues
+from nkipy_nki.timing.dependencies import dependencies
+from nkipy_nki.timing.queues import queues
 from nkipy_nki.timing.trace import unrolled
 
 
@@ -90,7 +92,7 @@ def test_what_the_kernel_names_is_waited_for() -> None:
     tiles = [made.tile(128, 8) for _ in range(4)]
     first = made.add(COPIES[Engine.vector], dst=tiles[0], src=tiles[1])
     second = made.add(COPIES[Engine.scalar], dst=tiles[2], src=tiles[3])
-    second.after = (first,)
+    second.after = (Edge(first, dependency.runtime),)
     assert waits_of(made) == [set(), {0}]
 
 

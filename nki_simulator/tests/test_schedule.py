@@ -25,7 +25,7 @@ from nkipy_nki.engines import Engine
 from nkipy_nki.program import Loop
 from nkipy_nki.records import writes
 from nkipy_nki.timing import Schedule, Trace, schedule
-from nkipy_nki.timing.dependencies import FIRST_DMA_QUEUE, engine_of
+from nkipy_nki.timing.queues import FIRST_DMA_QUEUE, engine_of
 
 TRN2 = find_chip("trn2")
 assert TRN2 is not None

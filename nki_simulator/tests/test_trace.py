@@ -8,11 +8,12 @@ import pytest
 from nki_simulator.tests.hand_made import ADD
 from nkipy.chips import DEFAULT
 from nkipy_nki.dtypes import find_dtype
+from nkipy_nki.emitting import emit
 from nkipy_nki.findings import Findings
 from nkipy_nki.memory import Memory
 from nkipy_nki.program import Loop, View, whole
 from nkipy_nki.regions import MemoryRegion
-from nkipy_nki.running import Run, emit, running
+from nkipy_nki.running import Run, running
 from nkipy_nki.timing import Report, Trace, schedule
 
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypeAlias
 from nkipy_nki.program import Allocation, Dynamic, Instruction, Register, View
 from nkipy_nki.records import OperandRule
 
-__all__ = ["NO_INDICES", "REGISTER", "Accesses", "Indices", "Rectangle"]
+__all__ = ["NO_INDICES", "REGISTER", "Access", "Accesses", "Indices", "Rectangle"]
 
 #: What registers hold, by number.
 Indices: TypeAlias = Mapping[int, int]

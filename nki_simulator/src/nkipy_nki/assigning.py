@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from nkipy_nki.emitting import emit
 from nkipy_nki.errors import NkiValidationError
 from nkipy_nki.program import View
 from nkipy_nki.records import INSTRUCTIONS
-from nkipy_nki.running import emit, kernel_line
+from nkipy_nki.running import kernel_line
 
 __all__ = ["copy_into"]
 

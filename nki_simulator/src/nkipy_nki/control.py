@@ -218,7 +218,8 @@ def _require_condition(name: str, given: Any) -> None:
 def no_reorder() -> Iterator[None]:
     """The compiler keeps the order of what is made meanwhile, as the simulator always.
 
-    Estimated times do not: engines run beside each other there.
+    Instructions are issued in that order, which estimated times go by: none begins
+    before the one that was made before it. On several engines they may overlap.
 
     Raises:
         NkiValidationError: a loop over a register is made meanwhile.

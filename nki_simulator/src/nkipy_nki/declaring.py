@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ParamSpec, TypeAlias, TypeVar
 
+from nkipy_nki.emitting import emit
 from nkipy_nki.engines import Engine
 from nkipy_nki.records import (
     INSTRUCTIONS,
@@ -19,7 +20,6 @@ from nkipy_nki.records import (
     Sample,
     TransferTime,
 )
-from nkipy_nki.running import emit
 
 __all__ = ["instruction"]
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from nkipy.chips import Chip
+from nkipy_nki.edges import dependency
 from nkipy_nki.errors import NkiValidationError
 from nkipy_nki.options import TODAY, checked, target_of
+from nkipy_nki.ordering import asked_of, scheduled
 from nkipy_nki.running import is_running
 from nkipy_nki.simulation import Simulator
 
@@ -59,6 +61,26 @@ class Kernel:
                 f"{self.func.__name__}[{lnc!r}]: a kernel runs on 1 or 2 cores"
             )
         return Kernel(self.func, int(cores), **self.options)
+
+    def with_schedule(
+        self, schedule: Iterable[Any], kind: dependency = dependency.schedule
+    ) -> Kernel:
+        """The kernel with an order of instructions that have names (``name=``).
+
+        The instructions are carried out as before: estimated times go by the order.
+
+        Args:
+            schedule: edges: the name of an instruction, and the name, or a list of
+                names, of those that it comes after; and, if it is another, the kind.
+            kind: of edges that say none.
+
+        Raises:
+            NkiValidationError: it is no such list; when the kernel runs: a name is that
+                of no instruction, or of several, or what comes first needs what the
+                other one does.
+        """
+        asked = tuple(asked_of(schedule, kind))
+        return Kernel(scheduled(self.func, asked), self.lnc, **self.options)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run it.

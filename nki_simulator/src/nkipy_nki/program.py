@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
 from nkipy_nki.dtypes import DTypeRecord
+from nkipy_nki.edges import Edge
 from nkipy_nki.engines import Engine
 from nkipy_nki.records import InstructionRecord
 from nkipy_nki.regions import MemoryRegion
@@ -270,7 +271,7 @@ class Instruction:
         engine: which carries it out.
         line: of the kernel.
         name: given by the kernel, or "".
-        after: instructions that it waits for beside those that its data ask for.
+        after: what it comes after beside what its data ask for.
     """
 
     record: InstructionRecord
@@ -279,7 +280,7 @@ class Instruction:
     engine: Engine = Engine.unknown
     line: Line = NOWHERE
     name: str = ""
-    after: tuple[Instruction, ...] = ()
+    after: tuple[Edge, ...] = ()
 
     def views(self) -> Iterator[tuple[str, View]]:
         """Its operands that are views, each with its name."""

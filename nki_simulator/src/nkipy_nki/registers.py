@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import Any, NoReturn
 
+from nkipy_nki.emitting import emit
 from nkipy_nki.program import Register
 from nkipy_nki.records import INSTRUCTIONS
-from nkipy_nki.running import current, emit, invalid, kernel_line
+from nkipy_nki.running import current, invalid, kernel_line
 
 __all__ = ["BITS", "NkiScalar", "VirtualRegister", "new_register"]
 

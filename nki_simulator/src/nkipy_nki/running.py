@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import sysconfig
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -21,13 +21,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nkipy.chips import Chip
-from nkipy_nki.checking import Sound, check, operand_of
-from nkipy_nki.engines import Engine
+from nkipy_nki.checking import Sound, check
+from nkipy_nki.edges import Edge, dependency
 from nkipy_nki.errors import NkiError, NkiValidationError, add_line
 from nkipy_nki.findings import Findings
 from nkipy_nki.machine import Machine
 from nkipy_nki.memory import Memory
-from nkipy_nki.operators import find_operation
 from nkipy_nki.program import (
     NOWHERE,
     Allocation,
@@ -37,10 +36,7 @@ from nkipy_nki.program import (
     Program,
     Register,
     Step,
-    View,
-    plain_view,
 )
-from nkipy_nki.records import InstructionRecord, OperationRule
 
 if TYPE_CHECKING:
     from nkipy_nki.cores import Core
@@ -48,7 +44,6 @@ if TYPE_CHECKING:
 __all__ = [
     "Run",
     "current",
-    "emit",
     "invalid",
     "is_ours",
     "kernel_line",
@@ -131,6 +126,12 @@ class Run:
         #: How many bodies are made that are not carried out.
         self._idle = 0
         self._ordered = 0
+        #: The latest instruction that must keep its order.
+        self._latest: Instruction | None = None
+        #: How many instructions were made, those of loops' bodies once.
+        self.made = 0
+        #: What stands for the run, and the loops over registers that are made.
+        self.scope: tuple[object, ...] = (object(),)
         self._sound: Sound = {}
         #: Whether new tensors' elements are rounded to their types.
         self.precise = True
@@ -162,6 +163,11 @@ class Run:
         if machine is not None:
             machine.execute(instruction)
         self._bodies[-1].append(instruction)
+        self.made += 1
+        if self._ordered:
+            if self._latest is not None:
+                instruction.after += (Edge(self._latest, dependency.schedule),)
+            self._latest = instruction
         for listen in self.listeners:
             listen(instruction)
 
@@ -180,6 +186,8 @@ class Run:
     @contextmanager
     def in_order(self) -> Iterator[None]:
         """What is made meanwhile keeps its order on all engines."""
+        if not self._ordered:
+            self._latest = None
         self._ordered += 1
         try:
             yield
@@ -210,11 +218,13 @@ class Run:
             counts, runs = _started(loop, machine)
         self._bodies[-1].append(loop)
         self._bodies.append(loop.body)
+        scope, self.scope = self.scope, (*self.scope, loop)
         self._idle += not runs
         try:
             yield
         finally:
             self._idle -= not runs
+            self.scope = scope
             self._bodies.pop()
         if machine is not None and runs:
             machine.run_loop(loop, counts and counts[1:])
@@ -258,74 +268,6 @@ def running(run: Run) -> Iterator[Run]:
         yield run
     finally:
         _CURRENT.reset(token)
-
-
-def emit(
-    record: InstructionRecord,
-    operands: Mapping[str, Any],
-    attributes: dict[str, Any],
-    name: str | None,
-    line: Line | None = None,
-) -> Instruction:
-    """Make an instruction of what a kernel calls, and add it to the current run.
-
-    Its line is the one that the kernel is at, unless `line` is given.
-    """
-    run = _CURRENT.get() or current(f"nki.isa.{record.name}")
-    for attribute, value in attributes.items():
-        if type(value) not in _PLAIN and isinstance(value, _TO_MAKE_PLAIN):
-            attributes[attribute] = _plain(value)
-    engine = attributes.get("engine") or Engine.unknown
-    if not isinstance(engine, Engine):
-        raise invalid(_not_an_engine(record, engine))
-    if name is not None and not isinstance(name, str):
-        raise invalid(f"nki.isa.{record.name}: name is {name!r}, and must be a str")
-    made = Instruction(
-        record,
-        {
-            n: plain_view(given) if isinstance(given, View) else operand_of(given)
-            for n, given in operands.items()
-        },
-        attributes,
-        engine,
-        line or kernel_line(),
-        name or "",
-    )
-    for attribute, rule in record.operations.items():
-        if attributes[attribute] is not None:
-            attributes[attribute] = _operation(made, attribute, rule, run.findings)
-    run.add(made)
-    return made
-
-
-def _not_an_engine(record: InstructionRecord, given: Any) -> str:
-    names = ", ".join(f"nisa.engine.{engine.name}" for engine in record.engines)
-    return f"nki.isa.{record.name}: engine is {given!r}, and may be {names}"
-
-
-_PLAIN = frozenset({type(None), bool, int, float, str, Engine})
-_TO_MAKE_PLAIN = (list, tuple, np.generic, np.ndarray)
-
-
-def _plain(value: Any) -> Any:
-    """Numbers as Python's; lists and arrays, which the kernel may change, as tuples."""
-    if isinstance(value, (list, tuple)):
-        return tuple(map(_plain, value)) if value else ()
-    if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
-    return value.item() if isinstance(value, np.generic) else value
-
-
-def _operation(
-    made: Instruction, attribute: str, rule: OperationRule, findings: Findings
-) -> str:
-    """The name of the operation that an attribute is."""
-    try:
-        return find_operation(made.attributes[attribute], rule.kinds).name
-    except NkiValidationError as error:
-        text = f"{attribute} {str(error).removeprefix('op ')}"
-        findings.report("wrong-operand", text, made.line, made.record.name)
-        raise
 
 
 @lru_cache(maxsize=1024)

@@ -255,7 +255,7 @@ class CoreRun(Run):
 
 
 def _first_line(function: Callable[..., Any]) -> Line:
-    code = getattr(function, "__code__", None)
+    code = getattr(inspect.unwrap(function), "__code__", None)
     if code is None:
         return NOWHERE
     return Line(code.co_filename, code.co_firstlineno, code.co_name)

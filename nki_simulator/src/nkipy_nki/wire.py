@@ -19,16 +19,11 @@ import numpy as np
 from nkipy.chips import find_chip
 from nkipy_nki.checking import check
 from nkipy_nki.dtypes import DTypeRecord, find_dtype
+from nkipy_nki.edges import Edge, dependency
 from nkipy_nki.engines import Engine
 from nkipy_nki.errors import NkiProgramError, NkiValidationError
 from nkipy_nki.findings import FINDINGS, Findings
-from nkipy_nki.modes import (
-    dge_mode,
-    dma_engine,
-    matmul_perf_mode,
-    oob_mode,
-    reduce_cmd,
-)
+from nkipy_nki.ordering import add_edges
 from nkipy_nki.program import (
     NOWHERE,
     Allocation,
@@ -41,7 +36,7 @@ from nkipy_nki.program import (
     Step,
     View,
 )
-from nkipy_nki.records import INSTRUCTIONS
+from nkipy_nki.records import INSTRUCTIONS, InstructionRecord
 from nkipy_nki.regions import MemoryRegion
 
 __all__ = ["decode", "encode", "is_program"]
@@ -79,6 +74,8 @@ class _Writer:
         self._views: dict[Any, int] = {}
         self._view_rows: list[Any] = []
         self._lines: dict[Line, int] = {}
+        #: By instruction, how many come before it.
+        self._numbers: dict[Instruction, int] = {}
 
     def write(self) -> dict[str, Any]:
         program = self._program
@@ -97,7 +94,17 @@ class _Writer:
             "registers": program.registers,
             "returns_tuple": program.returns_tuple,
             "body": body,
+            "edges": self._edges(),
         }
+
+    def _edges(self) -> list[list[Any]]:
+        """What comes after what: the numbers of two instructions, and how."""
+        numbers = self._numbers
+        return [
+            [number, numbers[edge.producer], edge.kind.value]
+            for step, number in numbers.items()
+            for edge in step.after
+        ]
 
     def _allocation(self, made: Allocation) -> list[Any]:
         return [
@@ -147,6 +154,7 @@ class _Writer:
             body = [self._step(inner) for inner in step.body]
             counter = [step.counter.id, step.counter.dtype]
             return {"loop": [counter, bounds, self._line(step.line), body]}
+        self._numbers[step] = len(self._numbers)
         operands = {n: self._operand(o) for n, o in step.operands.items()}
         attributes = {n: _plain(value) for n, value in step.attributes.items()}
         line = self._line(step.line)
@@ -299,7 +307,19 @@ class _Reader:
         program.outputs = [self._at(self._views, i) for i in found["outputs"]]
         program.returns_tuple = found["returns_tuple"]
         program.body = [self._step(row, 0) for row in found["body"]]
+        self._add_edges(found.get("edges", []))
         return program
+
+    def _add_edges(self, rows: Any) -> None:
+        if type(rows) is not list:
+            _refuse(f"edges is {type(rows).__name__}, not list")
+        steps = list(self._program.instructions())
+        edges: dict[Instruction, list[Edge]] = {}
+        for consumer, producer, kind in rows:
+            edge = Edge(self._at(steps, producer), dependency(kind))
+            edges.setdefault(self._at(steps, consumer), []).append(edge)
+        if problem := add_edges(self._program, edges):
+            _refuse(problem)
 
     def _at(self, table: list[Any], number: Any) -> Any:
         return table[_integer(number, 0, len(table))]
@@ -437,7 +457,7 @@ class _Reader:
         made = Instruction(
             kind,
             {n: self._operand(o) for n, o in operands.items()},
-            {n: _attribute(value) for n, value in attributes.items()},
+            {n: _attribute(value, kind, n) for n, value in attributes.items()},
             Engine(engine),
             self._at(self._lines, line) if self._lines else NOWHERE,
             name,
@@ -487,16 +507,14 @@ def _require_indices(view: View, dynamic: Dynamic) -> None:
             _refuse(f"an index of a view of {view.allocation} does not fit it")
 
 
-def _attribute(found: Any) -> Any:
+def _attribute(found: Any, record: InstructionRecord, name: str) -> Any:
+    """An attribute's value. One of an enumeration is of its default's."""
     if isinstance(found, list):
-        return tuple(_attribute(part) for part in found)
+        return tuple(_attribute(part, record, name) for part in found)
     if isinstance(found, dict):
-        kind, name = found["enum"]
-        return _ENUMS[kind][name]
+        kind, member = found["enum"]
+        known = type(record.signature.parameters[name].default)
+        if not issubclass(known, Enum) or kind != known.__name__:
+            _refuse(f"{name} of {record.name} is of {kind!r}")
+        return known[member]
     return found
-
-
-_ENUMS: dict[str, Any] = {
-    kind.__name__: kind
-    for kind in (Engine, dge_mode, dma_engine, matmul_perf_mode, oob_mode, reduce_cmd)
-}

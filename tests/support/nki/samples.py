@@ -8,12 +8,13 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from nkipy_nki.dtypes import find_dtype
+from nkipy_nki.emitting import emit
 from nkipy_nki.findings import Findings
 from nkipy_nki.memory import Memory
 from nkipy_nki.program import View
 from nkipy_nki.records import InstructionRecord, Sample
 from nkipy_nki.regions import ON_CHIP, MemoryRegion
-from nkipy_nki.running import Run, emit, running
+from nkipy_nki.running import Run, running
 from nkipy_nki.tensors import new_tensor
 
 #: What is written, by operand, from a sample.

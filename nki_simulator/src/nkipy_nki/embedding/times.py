@@ -11,8 +11,8 @@ from nkipy_nki.embedding.interfaces import decoded
 from nkipy_nki.engines import Engine
 from nkipy_nki.program import Instruction, Program
 from nkipy_nki.timing import Schedule, Trace, schedule
-from nkipy_nki.timing.dependencies import FIRST_DMA_QUEUE, engine_of
 from nkipy_nki.timing.labels import NAMES
+from nkipy_nki.timing.queues import FIRST_DMA_QUEUE, engine_of
 
 __all__ = ["StepTime", "WorkTime", "engine_times"]
 

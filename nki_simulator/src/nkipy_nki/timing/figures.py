@@ -19,7 +19,7 @@ from nkipy_nki.capacity import (
 from nkipy_nki.engines import Engine
 from nkipy_nki.program import Allocation, Line
 from nkipy_nki.regions import MemoryRegion
-from nkipy_nki.timing.dependencies import engine_of
+from nkipy_nki.timing.queues import engine_of
 from nkipy_nki.timing.scheduling import Schedule
 from nkipy_nki.timing.series import thinned
 

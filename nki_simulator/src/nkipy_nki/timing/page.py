@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 
 from nkipy_nki.engines import Engine
-from nkipy_nki.timing.dependencies import engine_of
 from nkipy_nki.timing.figures import Figures, LineTime, MemoryUse
 from nkipy_nki.timing.labels import NAMES, shown
+from nkipy_nki.timing.queues import engine_of
 from nkipy_nki.timing.series import busy_shares
 
 __all__ = ["page"]

@@ -6,6 +6,8 @@ queue is free and all that it waits for is done:
 
 - what an engine made can be read some cycles after the end (``overhead_cycles`` of the
   chip's record), and by another engine after ``semaphore_latency_ns`` more;
+- what the kernel says comes after another instruction waits for its end too, or for
+  its start only (``nisa.dependency``, ``nl.no_reorder``, ``with_schedule``);
 - a transfer begins ``dma_start_ns`` after what it waits for, unless its queue or the
   DMA engines are busy for longer.
 
@@ -20,7 +22,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypeAlias
@@ -28,12 +30,9 @@ from typing import TypeAlias
 from nkipy.chips import Chip, find_chip
 from nkipy_nki.engines import Engine
 from nkipy_nki.program import Instruction, Program
-from nkipy_nki.timing.dependencies import (
-    FIRST_DMA_QUEUE,
-    dependencies,
-    engine_of,
-    queues,
-)
+from nkipy_nki.timing.dependencies import dependencies, issue_order
+from nkipy_nki.timing.queues import FIRST_DMA_QUEUE, engine_of, queues
+from nkipy_nki.timing.rearranging import rearranged
 from nkipy_nki.timing.trace import Trace, unrolled
 from nkipy_nki.timing.transfers import ReservationTable, Transfer, Transfers
 
@@ -68,6 +67,7 @@ class Schedule:
         trace: what was carried out.
         queues: of each step, its engine's number, or that of its DMA queue.
         waits: of each step, the places of those that it waits for.
+        issued: by place, those of steps that a step does not begin before.
         start: of each step, when it begins.
         end: when its engine is free again.
         done: when its result can be read.
@@ -82,6 +82,7 @@ class Schedule:
     trace: Trace
     queues: list[int]
     waits: list[tuple[int, ...]]
+    issued: Mapping[int, Sequence[int]] = field(default_factory=dict)
     start: list[float] = field(default_factory=list)
     end: list[float] = field(default_factory=list)
     done: list[float] = field(default_factory=list)
@@ -161,8 +162,10 @@ def schedule(
     if executed is None:
         executed = unrolled(program)
     trace = executed if isinstance(executed, Trace) else Trace(executed)
+    trace = rearranged(program, trace)
     queue_of = queues(trace.steps, chip)
-    made = Schedule(program, chip, trace, queue_of, dependencies(trace, queue_of))
+    waits = dependencies(trace, queue_of)
+    made = Schedule(program, chip, trace, queue_of, waits, issue_order(trace.steps))
     _Scheduler(made).run()
     return made
 
@@ -257,6 +260,9 @@ class _Scheduler:
             if then > ready:
                 ready, release, cause = then, at, earlier
         ready += lead
+        for earlier in made.issued.get(place, ()):
+            if (at := made.start[earlier]) > ready:
+                ready, release, cause = at, at, earlier
         before = self.latest.get(queue, -1)
         if before >= 0 and (end := made.end[before]) >= ready:
             return end, end, before

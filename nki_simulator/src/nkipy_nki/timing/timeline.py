@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from nkipy_nki.engines import Engine
-from nkipy_nki.timing.dependencies import FIRST_DMA_QUEUE, engine_of
 from nkipy_nki.timing.figures import Figures
 from nkipy_nki.timing.labels import NAMES
+from nkipy_nki.timing.queues import FIRST_DMA_QUEUE, engine_of
 
 __all__ = ["timeline"]
 

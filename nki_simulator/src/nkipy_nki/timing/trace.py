@@ -50,6 +50,14 @@ class Trace:
             found = self._registers[instruction] = _index_registers(instruction)
         return found
 
+    def in_order(self, places: Sequence[int]) -> Trace:
+        """The same instructions in another order: their places."""
+        made = Trace(self.steps[place] for place in places)
+        for new, place in enumerate(places):
+            if place in self._indices:
+                made._indices[new] = self._indices[place]
+        return made
+
     def indices(self, place: int) -> Indices:
         """What the registers that index views of a step held."""
         return self._indices.get(place, NO_INDICES)

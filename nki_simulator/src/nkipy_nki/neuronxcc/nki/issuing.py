@@ -12,6 +12,7 @@ import numpy as np
 
 from nkipy_nki import isa
 from nkipy_nki.dtypes import DTypeRecord, find_dtype
+from nkipy_nki.emitting import emit
 from nkipy_nki.errors import NkiValidationError
 from nkipy_nki.language.tiles import as_number, promote
 from nkipy_nki.neuronxcc.nki.faults import fault
@@ -29,7 +30,7 @@ from nkipy_nki.neuronxcc.nki.tiles import (
 from nkipy_nki.program import Line, whole
 from nkipy_nki.records import INSTRUCTIONS
 from nkipy_nki.regions import MemoryRegion
-from nkipy_nki.running import current, emit, kernel_line
+from nkipy_nki.running import current, kernel_line
 from nkipy_nki.tensors import NkiTensor, as_tensor
 from nkipy_nki.views import reinterpret
 

@@ -1,0 +1,89 @@
+"""Makes instructions of what a kernel calls."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from nkipy_nki.checking import operand_of
+from nkipy_nki.engines import Engine
+from nkipy_nki.errors import NkiValidationError
+from nkipy_nki.findings import Findings
+from nkipy_nki.operators import find_operation
+from nkipy_nki.ordering import NkiInstruction
+from nkipy_nki.program import Line, View, plain_view
+from nkipy_nki.records import InstructionRecord, OperationRule
+from nkipy_nki.running import current, invalid, kernel_line
+
+__all__ = ["emit"]
+
+
+def emit(
+    record: InstructionRecord,
+    operands: Mapping[str, Any],
+    attributes: dict[str, Any],
+    name: str | None,
+    line: Line | None = None,
+) -> NkiInstruction:
+    """Make an instruction of what a kernel calls, and add it to the current run.
+
+    Its line is the one that the kernel is at, unless `line` is given.
+    """
+    run = current(f"nki.isa.{record.name}")
+    for attribute, value in attributes.items():
+        if type(value) not in _PLAIN and isinstance(value, _TO_MAKE_PLAIN):
+            attributes[attribute] = _plain(value)
+    engine = attributes.get("engine") or Engine.unknown
+    if not isinstance(engine, Engine):
+        raise invalid(_not_an_engine(record, engine))
+    if name is not None and not isinstance(name, str):
+        raise invalid(f"nki.isa.{record.name}: name is {name!r}, and must be a str")
+    made = NkiInstruction(
+        record,
+        {
+            n: plain_view(given) if isinstance(given, View) else operand_of(given)
+            for n, given in operands.items()
+        },
+        attributes,
+        engine,
+        line or kernel_line(),
+        name or "",
+    )
+    for attribute, rule in record.operations.items():
+        if attributes[attribute] is not None:
+            attributes[attribute] = _operation(made, attribute, rule, run.findings)
+    made.number, made.scope = run.made, run.scope
+    run.add(made)
+    return made
+
+
+def _not_an_engine(record: InstructionRecord, given: Any) -> str:
+    names = ", ".join(f"nisa.engine.{engine.name}" for engine in record.engines)
+    return f"nki.isa.{record.name}: engine is {given!r}, and may be {names}"
+
+
+_PLAIN = frozenset({type(None), bool, int, float, str, Engine})
+_TO_MAKE_PLAIN = (list, tuple, np.generic, np.ndarray)
+
+
+def _plain(value: Any) -> Any:
+    """Numbers as Python's; lists and arrays, which the kernel may change, as tuples."""
+    if isinstance(value, (list, tuple)):
+        return tuple(map(_plain, value)) if value else ()
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _operation(
+    made: NkiInstruction, attribute: str, rule: OperationRule, findings: Findings
+) -> str:
+    """The name of the operation that an attribute is."""
+    try:
+        return find_operation(made.attributes[attribute], rule.kinds).name
+    except NkiValidationError as error:
+        text = f"{attribute} {str(error).removeprefix('op ')}"
+        findings.report("wrong-operand", text, made.line, made.record.name)
+        raise
