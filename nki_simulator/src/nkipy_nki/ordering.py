@@ -188,6 +188,8 @@ def add_edges(
     turns: dict[int, tuple[Sequence[Step], Instruction, Edge]] = {}
     for consumer, its in edges.items():
         for edge in its:
+            if edge.producer is consumer:
+                return f"{_told(consumer)} cannot come after itself"
             where, other = bodies[consumer], bodies[edge.producer]
             if where.loops[: len(other.loops)] != other.loops:
                 return _told_of(consumer, edge, "which is in a loop that it is not in")
