@@ -142,7 +142,7 @@ def _changed(step: Instruction) -> str:
     chapter = step.record.module.removeprefix("nkipy_nki.")
     if chapter.startswith(("collectives", "isa.cores", "language.printing")):
         return "others"
-    if chapter.startswith(("isa.random", "isa.sampling")):
+    if chapter == "isa.random":
         return "random bits"
     if Engine.dma in step.record.engines:
         return ""
@@ -175,5 +175,5 @@ def _overlap(view: View, other: View) -> bool:
     if view.allocation is not other.allocation or not view.size or not other.size:
         return False
     marks = np.zeros(view.allocation.nbytes, bool)
-    elements_in(marks, view, view.dtype.itemsize)[...] = True
-    return bool(elements_in(marks, other, other.dtype.itemsize).any())
+    elements_in(marks, view, per=view.dtype.itemsize)[...] = True
+    return bool(elements_in(marks, other, per=other.dtype.itemsize).any())

@@ -15,7 +15,7 @@ from nkipy_nki.cooperative import CooperativeThreads
 from nkipy_nki.errors import NkiValidationError
 from nkipy_nki.memory import SharedTensor
 from nkipy_nki.program import Allocation, Instruction, Line, View
-from nkipy_nki.races import Access, Accesses
+from nkipy_nki.races import AccessHistory, SharedAccess
 from nkipy_nki.regions import MemoryRegion
 
 if TYPE_CHECKING:
@@ -145,8 +145,10 @@ class Core:
         """Note an access to a tensor, and report one that no rendezvous orders."""
         tensor = self._tensors.get(view.allocation)
         if tensor is not None and machine.findings.wants("core-race"):
-            accesses = self.group.accesses.setdefault(tensor, Accesses())
-            accesses.note(Access(self, machine, instruction, name, view, is_write))
+            accesses = self.group.accesses.setdefault(tensor, AccessHistory())
+            accesses.note(
+                SharedAccess(self, machine, instruction, name, view, is_write)
+            )
 
     # -- rendezvous --------------------------------------------------------------------
     def enter(self, instruction: Instruction) -> None:
@@ -220,7 +222,7 @@ class CoreGroup:
         self.lnc = lnc
         self.ranks = ranks
         self.hbm_groups = tuple(tuple(group) for group in hbm_groups)
-        self.accesses: dict[SharedTensor, Accesses] = {}
+        self.accesses: dict[SharedTensor, AccessHistory] = {}
         shared = self._shared_by_rank(shares)
         self.cores = [
             Core(rank * lnc + core, rank, core, self, shared[rank])

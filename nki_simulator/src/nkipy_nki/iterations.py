@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nkipy_nki.machine import Machine
+from nkipy_nki.positions import element_offsets
 from nkipy_nki.program import Allocation, Instruction, Line, View
 from nkipy_nki.running import current
 
@@ -168,10 +169,7 @@ class Log:
         elif view.dynamic is not None:
             found = np.arange(view.allocation.nbytes // view.dtype.itemsize)
         else:
-            places = np.asarray(view.offset)
-            for count, stride in zip(view.shape, view.strides):
-                places = places[..., None] + np.arange(count) * stride
-            found = places[self._meant(access)].reshape(-1)
+            found = element_offsets(view)[self._meant(access)].reshape(-1)
         if view.dtype.itemsize == unit:
             return found
         size = view.dtype.itemsize

@@ -15,6 +15,7 @@ from nkipy_nki.errors import NkiError, NkiValidationError, add_line
 from nkipy_nki.findings import Findings
 from nkipy_nki.generators import Generators
 from nkipy_nki.memory import Memory, Storage
+from nkipy_nki.positions import along, element_offsets
 from nkipy_nki.program import Dynamic, Instruction, Line, Loop, Register, Step, View
 
 __all__ = ["Call", "Machine", "Prepared"]
@@ -382,11 +383,7 @@ class Call:
             each is in bounds.
         """
         assert view.dynamic is not None
-        indexed = view.dynamic.axes
-        offsets = np.asarray(view.offset)
-        for axis, (count, stride) in enumerate(zip(view.shape, view.strides)):
-            steps = np.arange(count) * (0 if axis in indexed else stride)
-            offsets = offsets + _along(steps, axis, len(view.shape))
+        offsets = element_offsets(view)
         valid: Any = True
         for link in view.dynamic.chain():
             index = self._spread(link, view)
@@ -404,7 +401,7 @@ class Call:
             return index.reshape(())
         count = view.shape[dynamic.axis]
         in_order = index.reshape(index.shape[0], -1).T.reshape(-1)[:count]
-        return _along(in_order, dynamic.axis, len(view.shape))
+        return along(in_order, dynamic.axis, len(view.shape))
 
     def _interleaved(self, index: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
         """The indices of each partition, interleaved over groups in a tile.
@@ -510,8 +507,3 @@ def _all_elements(view: View) -> View:
     """A tensor's elements, in one dimension, of a view's dtype."""
     count = view.allocation.nbytes // view.dtype.itemsize
     return View(view.allocation, view.dtype, 0, (count,), (1,))
-
-
-def _along(values: np.ndarray, axis: int, ndim: int) -> np.ndarray:
-    """Values along one axis of so many."""
-    return values.reshape([-1 if a == axis else 1 for a in range(ndim)])

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from nkipy_nki.positions import elements_in
 from nkipy_nki.program import Allocation, View
 from nkipy_nki.regions import MemoryRegion
 
@@ -103,11 +104,7 @@ class Storage:
         return found
 
     def _at(self, view: View, offset: int) -> np.ndarray:
-        dtype = view.dtype.element
-        size = dtype.itemsize
-        strides = tuple([s * size for s in view.strides])
-        start = (view.offset + offset) * size
-        return np.ndarray(view.shape, dtype, self._data, start, strides)
+        return elements_in(self._data, view, offset, view.dtype.element)
 
     def _clear(self) -> None:
         """Set what was never written to 0."""
@@ -128,11 +125,7 @@ class Storage:
     def _units(self, marks: np.ndarray, view: View, offset: int) -> np.ndarray:
         """The marks of a view's elements, of several for an element in a last axis."""
         per = view.dtype.itemsize // self.unit
-        strides = tuple([s * per for s in view.strides])
-        shape = view.shape
-        if per > 1:  # several marks for an element
-            shape, strides = (*shape, per), (*strides, 1)
-        return np.ndarray(shape, _BOOL, marks, (view.offset + offset) * per, strides)
+        return elements_in(marks, view, offset, _BOOL, per)
 
     def _refine(self, size: int) -> None:
         """Keep marks for units that are no larger than an element of so many bytes."""

@@ -1,7 +1,7 @@
 """Where the elements of a view lie among the elements of its tensor.
 
-All that looks at a view's elements, or at what is kept for each of them, finds them by
-these two functions.
+What looks at a view's elements, or at what is kept for each of them, finds them by one
+of these functions.
 """
 
 from __future__ import annotations
@@ -10,40 +10,49 @@ import numpy as np
 
 from nkipy_nki.program import View
 
-__all__ = ["along", "elements_in", "places_of"]
+__all__ = ["along", "element_offsets", "elements_in"]
 
 
 def elements_in(
-    table: np.ndarray, view: View, per: int = 1, shift: int = 0
+    table: np.ndarray,
+    view: View,
+    shift: int = 0,
+    dtype: np.dtype | None = None,
+    per: int = 1,
 ) -> np.ndarray:
     """What a table has for each element of a view, in place.
 
     Args:
-        table: `per` entries for each element of the view's tensor, in order, as it is
-            stored; of one dimension.
+        table: `per` entries for each element of the view's tensor, as it is stored; of
+            one dimension.
         view: whose dynamic index is left out.
-        per: entries of an element. If there are several, they are a last dimension.
         shift: elements by which the view is put further.
+        dtype: of entries; None is that of `table`.
+        per: entries of an element. If there are several, they are a last dimension.
 
     Raises:
-        ValueError: the view leaves the table.
+        ValueError, TypeError: the view leaves the table.
     """
-    size = table.itemsize * per
-    shape, strides = view.shape, tuple([s * size for s in view.strides])
+    dtype = dtype or table.dtype
+    shape, size = view.shape, dtype.itemsize * per
+    strides = tuple([s * size for s in view.strides])
     if per > 1:
-        shape, strides = (*shape, per), (*strides, table.itemsize)
-    start = (view.offset + shift) * size
-    return np.ndarray(shape, table.dtype, table, start, strides)
+        shape, strides = (*shape, per), (*strides, dtype.itemsize)
+    return np.ndarray(shape, dtype, table, (view.offset + shift) * size, strides)
 
 
-def places_of(view: View) -> np.ndarray:
-    """The place of each element among those of its tensor; indices count as 0."""
+def element_offsets(view: View) -> np.ndarray:
+    """The offset of each element in the view's tensor, dynamic indices as if 0.
+
+    Returns:
+        Whole numbers, of the view's shape, in elements of its dtype.
+    """
     indexed = () if view.dynamic is None else view.dynamic.axes
-    places = np.asarray(view.offset)
+    offsets = np.asarray(view.offset)
     for axis, (count, stride) in enumerate(zip(view.shape, view.strides)):
-        steps = np.arange(count) * (0 if axis in indexed else stride)
-        places = places + along(steps, axis, len(view.shape))
-    return places
+        steps = np.zeros(count, int) if axis in indexed else np.arange(count) * stride
+        offsets = offsets[..., None] + steps
+    return offsets
 
 
 def along(values: np.ndarray, axis: int, ndim: int) -> np.ndarray:

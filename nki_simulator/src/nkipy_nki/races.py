@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from nkipy_nki.machine import Call
+from nkipy_nki.positions import elements_in
 from nkipy_nki.program import Line, View
 
 if TYPE_CHECKING:
     from nkipy_nki.machine import Machine
     from nkipy_nki.program import Instruction
 
-__all__ = ["Access", "Accesses"]
+__all__ = ["SharedAccess", "AccessHistory"]
 
 
 class _Kind:
@@ -97,7 +98,7 @@ class _Footprint:
 
     __slots__ = ("_offsets", "_view", "high", "low", "nbytes", "size")
 
-    def __init__(self, access: Access) -> None:
+    def __init__(self, access: SharedAccess) -> None:
         view = access.view
         self.size = view.dtype.itemsize
         self.nbytes = view.allocation.nbytes
@@ -119,10 +120,7 @@ class _Footprint:
         per = self.size // unit
         if self._offsets is not None:
             return marks[self._units(per)]
-        view, step = self._view, marks.itemsize
-        strides = (*(s * per * step for s in view.strides), step)
-        start = view.offset * per * step
-        return np.ndarray((*view.shape, per), marks.dtype, marks, start, strides)
+        return elements_in(marks, self._view, per=per)
 
     def _units(self, per: int) -> np.ndarray:
         assert self._offsets is not None
@@ -136,7 +134,7 @@ class _Footprint:
             self.of(marks, unit)[...] = number
 
 
-class Access(NamedTuple):
+class SharedAccess(NamedTuple):
     """An access to a tensor that cores share.
 
     Attributes:
@@ -156,14 +154,14 @@ class Access(NamedTuple):
     is_write: bool
 
 
-class Accesses:
+class AccessHistory:
     """The accesses of all cores to one tensor that they share."""
 
     def __init__(self) -> None:
         #: By core, its reads and its writes.
         self._kinds: dict[Any, tuple[_Kind, _Kind]] = {}
 
-    def note(self, access: Access) -> None:
+    def note(self, access: SharedAccess) -> None:
         """Note an access.
 
         Raises:
@@ -177,7 +175,7 @@ class Accesses:
                 _look(access, footprint, other, kinds)
         self._add(access, footprint)
 
-    def _add(self, access: Access, footprint: _Footprint) -> None:
+    def _add(self, access: SharedAccess, footprint: _Footprint) -> None:
         core = access.core
         kinds = self._kinds.setdefault(core, (_Kind(), _Kind()))
         known = min(
@@ -193,7 +191,7 @@ class Accesses:
 
 
 def _look(
-    access: Access, footprint: _Footprint, other: Any, kinds: tuple[_Kind, _Kind]
+    access: SharedAccess, footprint: _Footprint, other: Any, kinds: tuple[_Kind, _Kind]
 ) -> None:
     """Report what an access meets of another core's reads and writes."""
     known = access.core.clock[other.number]
@@ -207,7 +205,7 @@ def _look(
             _report(access, other, reads.lines[number], "reads")
 
 
-def _report(access: Access, other: Any, line: Line, what: str) -> None:
+def _report(access: SharedAccess, other: Any, line: Line, what: str) -> None:
     made, instruction = access.view.allocation, access.instruction
     access.machine.findings.report(
         "core-race",

@@ -24,6 +24,7 @@ import ml_dtypes
 import numpy as np
 
 from nkipy_nki.dtypes import DTypeRecord
+from nkipy_nki.positions import element_offsets
 from nkipy_nki.program import Allocation, Instruction, Line, View, whole
 
 if TYPE_CHECKING:
@@ -217,7 +218,7 @@ class Watch:
             return
         place = np.ravel_multi_index(found.position, found.tile.shape)
         for number, instruction, view in reversed(writes):
-            if (_places(view) == place).any():
+            if (element_offsets(view) == place).any():
                 fields = {**vars(found), "number": number, "instruction": instruction}
                 self.divergence = Divergence(**fields)
                 return
@@ -229,7 +230,7 @@ class Watch:
         tile = view.allocation
         places: np.ndarray | None = None
         if expected.shape == tile.shape and view.dtype == tile.dtype:
-            places = _places(view)
+            places = element_offsets(view)
             expected = expected.reshape(-1)[places]
         elif expected.shape != view.shape:
             raise ValueError(
@@ -282,15 +283,6 @@ def _written(machine: Machine, view: View) -> np.ndarray:
     if marks is None:
         return np.ones(view.shape, bool)
     return np.asarray(marks.reshape(*view.shape, -1).all(-1))
-
-
-def _places(view: View) -> np.ndarray:
-    """The numbers of a view's elements, in its tile."""
-    places = np.full(view.shape, view.offset)
-    for axis, (count, stride) in enumerate(zip(view.shape, view.strides)):
-        steps = np.arange(count) * stride
-        places += steps.reshape([-1 if a == axis else 1 for a in range(places.ndim)])
-    return places
 
 
 def _close(got: np.ndarray, wanted: np.ndarray, rtol: float, atol: float) -> np.ndarray:

@@ -16,6 +16,7 @@ from nkipy_nki.engines import Engine
 from nkipy_nki.geometry import GPSIMD_PARTITIONS, PARTITIONS
 from nkipy_nki.machine import Call
 from nkipy_nki.modes import dge_mode, oob_mode
+from nkipy_nki.positions import element_offsets
 from nkipy_nki.program import Instruction, View
 from nkipy_nki.records import OperationRule, Sample, reads, writes
 from nkipy_nki.regions import HBM, MemoryRegion
@@ -44,10 +45,7 @@ def _positions(call: Call, name: str, view: View) -> tuple[np.ndarray, np.ndarra
     if view.dynamic is not None:
         offsets, valid = call.element_offsets(view, name)
         return np.broadcast_to(offsets, view.shape), np.broadcast_to(valid, view.shape)
-    offsets = np.asarray(view.offset)
-    for count, stride in zip(view.shape, view.strides):
-        offsets = offsets[..., None] + np.arange(count) * stride
-    return offsets, np.ones(view.shape, bool)
+    return element_offsets(view), np.ones(view.shape, bool)
 
 
 def _described_ns(made: Instruction, chip: Chip, copy_ns: float) -> float:

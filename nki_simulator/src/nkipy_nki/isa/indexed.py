@@ -18,6 +18,7 @@ from nkipy_nki.declaring import instruction
 from nkipy_nki.dtypes import convert, narrow
 from nkipy_nki.engines import Engine
 from nkipy_nki.machine import Call
+from nkipy_nki.positions import element_offsets
 from nkipy_nki.program import Instruction, View
 from nkipy_nki.records import Sample, reads, writes
 from nkipy_nki.regions import HBM, MemoryRegion
@@ -29,10 +30,7 @@ _ANYWHERE = frozenset(MemoryRegion)
 
 def _positions(call: Call, name: str, view: View) -> np.ndarray:
     """Where the elements meant lie in a view's tensor; below 0, none is."""
-    offsets = np.asarray(view.offset)
-    for count, stride in zip(view.shape, view.strides):
-        offsets = offsets[..., None] + np.arange(count) * stride
-    offsets = offsets.reshape(-1)
+    offsets = element_offsets(view).reshape(-1)
     if call.operands[f"{name}_at"] is None:
         return offsets
     found = call.raw(f"{name}_at").astype(np.int64).reshape(-1)

@@ -8,7 +8,8 @@ import numpy as np
 
 from nkipy_nki.neuronxcc.nki.faults import fault
 from nkipy_nki.neuronxcc.nki.indices import Box, Grid, Mask
-from nkipy_nki.neuronxcc.nki.tiles import Part, Tile, all_positions, beyond, strides_of
+from nkipy_nki.neuronxcc.nki.tiles import Part, Tile, beyond, strides_of
+from nkipy_nki.positions import element_offsets
 from nkipy_nki.tensors import NkiTensor
 
 __all__ = ["box_for", "positions_of", "view_of", "where_for"]
@@ -66,7 +67,7 @@ def positions_of(tile: Tile, where: np.ndarray | None) -> np.ndarray:
     """
     shape = tuple(tile.tile_shape)
     if not isinstance(tile, Part):
-        places = all_positions(tile.elements)
+        places = element_offsets(tile.elements)
     else:
         places = _positions_of_part(tile, where)
     made = np.broadcast_to(places, shape)

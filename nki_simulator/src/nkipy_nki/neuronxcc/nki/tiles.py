@@ -681,11 +681,3 @@ def stretched(tile: Tile, shape: tuple[int, ...]) -> Tile:
     found = Tile(made)
     found.valid = None if tile.valid is None else tile.valid.broadcast(shape)
     return found
-
-
-def all_positions(view: NkiTensor) -> np.ndarray:
-    """Where each element of a view lies in its tensor."""
-    places = np.asarray(view.offset)
-    for count, stride in zip(view.shape, view.strides):
-        places = places[..., None] + np.arange(count) * stride
-    return places
