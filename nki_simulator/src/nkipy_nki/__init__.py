@@ -6,7 +6,7 @@ The module is what ``nki`` is: :mod:`nkipy_nki.language` is ``nki.language``,
 
 from __future__ import annotations
 
-from nkipy_nki import collectives, compiler, isa, language, simulator, typing
+from nkipy_nki import collectives, compiler, dtype, isa, language, simulator, typing
 from nkipy_nki._release import __version__
 from nkipy_nki.benchmarking import benchmark, profile
 from nkipy_nki.errors import NkiError, NkiValidationError
@@ -26,6 +26,7 @@ __all__ = [
     "benchmark",
     "collectives",
     "compiler",
+    "dtype",
     "isa",
     "jit",
     "language",

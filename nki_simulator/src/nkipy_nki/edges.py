@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
+
+from nkipy_nki.modes import Named
 
 if TYPE_CHECKING:
     from nkipy_nki.program import Instruction
@@ -11,16 +12,13 @@ if TYPE_CHECKING:
 __all__ = ["Edge", "dependency"]
 
 
-class dependency(Enum):
+class dependency(Named):
     """How an instruction comes after another."""
 
     #: It begins when the other one is done, on any engine: a semaphore is waited for.
     runtime = "runtime"
     #: It is issued after the other one. On another engine it may run beside it.
     schedule = "schedule"
-
-    def __repr__(self) -> str:
-        return f"nisa.dependency.{self.name}"
 
 
 class Edge(NamedTuple):

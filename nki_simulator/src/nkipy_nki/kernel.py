@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from nkipy.chips import Chip
+from nkipy_nki.compiler import CompileConfig, SpecializationConfig
 from nkipy_nki.edges import dependency
 from nkipy_nki.errors import NkiValidationError
 from nkipy_nki.options import TODAY, checked, target_of
@@ -135,27 +136,39 @@ def _leaves(value: Any) -> Iterator[Any]:
         yield from _leaves(part)
 
 
-def jit(func: Any = None, **options: Any) -> Any:
+def jit(
+    fn: Any = None,
+    *,
+    compile_config: CompileConfig | None = None,
+    specialization_config: SpecializationConfig | None = None,
+    **options: Any,
+) -> Any:
     """Make a kernel of a function: a decorator, with or without arguments.
 
     Args:
-        func: the function.
-        options: ``compile_config`` and ``specialization_config`` of the vendor's
-            compiler, which the simulator does not look at. ``platform_target`` of older
-            kernels is the target unless :func:`simulate` is told another, and ``mode``
-            has no effect; both are warned of, as is any other.
+        fn: the function. It was called `func` before, and may be given so.
+        compile_config: how AWS's compiler compiles it: the simulator does not look.
+        specialization_config: how AWS's compiler traces it: the same.
+        options: ``platform_target`` of older kernels is the target unless
+            :func:`simulate` is told another, and ``mode`` has no effect; both are
+            warned of, as is any other.
 
     Returns:
-        A :class:`Kernel`; without `func`, what makes one of a function.
+        A :class:`Kernel`; without `fn`, what makes one of a function.
 
     Raises:
         NkiValidationError: an option has a value that it cannot have.
     """
+    fn = options.pop("func", fn)
+    if compile_config is not None:
+        options["compile_config"] = compile_config
+    if specialization_config is not None:
+        options["specialization_config"] = specialization_config
     if options:
         options = checked("nki.jit", options, TODAY)
-    if func is None:
+    if fn is None:
         return functools.partial(_kernel_of, options)
-    return _kernel_of(options, func)
+    return _kernel_of(options, fn)
 
 
 def _kernel_of(options: dict[str, Any], func: Any) -> Any:

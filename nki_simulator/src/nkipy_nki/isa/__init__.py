@@ -6,6 +6,7 @@ from nkipy_nki.edges import dependency as dependency
 from nkipy_nki.errors import NkiValidationError as NkiValidationError
 from nkipy_nki.exports import public_names as _public_names
 from nkipy_nki.isa import clearing as _clearing
+from nkipy_nki.isa import constants as constants
 from nkipy_nki.isa import indexed as _indexed
 from nkipy_nki.isa.activation import *
 from nkipy_nki.isa.arithmetic import *
