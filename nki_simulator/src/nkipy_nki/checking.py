@@ -165,9 +165,17 @@ def _span(gated: InstructionRecord | DTypeRecord, target: int) -> str:
 def _dtype_generations(instruction: Instruction, target: int) -> Iterator[str]:
     """Operands of element types that a generation does not have."""
     for name, operand in instruction.operands.items():
-        for view in operand if isinstance(operand, tuple) else (operand,):
-            if isinstance(view, View) and not view.dtype.is_of(target):
-                yield f"{name} is {view.dtype.name}, which {_span(view.dtype, target)}"
+        if isinstance(operand, View):
+            dtype = operand.dtype
+            # Most types are of all generations: that is seen without a call.
+            if (dtype.since > 2 or dtype.until is not None) and not dtype.is_of(target):
+                yield f"{name} is {dtype.name}, which {_span(dtype, target)}"
+        elif isinstance(operand, tuple):
+            for view in operand:
+                if isinstance(view, View) and not view.dtype.is_of(target):
+                    yield f"{name} has {view.dtype.name}, which " + _span(
+                        view.dtype, target
+                    )
 
 
 def _problems(instruction: Instruction, chip: Chip) -> Iterator[str]:
