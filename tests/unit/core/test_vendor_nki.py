@@ -229,6 +229,31 @@ def test_collectives_cores_and_modes_are_passed_on(run):
     )
 
 
+def test_a_mode_that_the_frontend_lacks_is_refused(run):
+    lacking = THIRD["nki/framework/compiled.py"].replace(
+        'nki_compile_mode: str = "?"', ""
+    )
+    lacking = lacking.replace("self.nki_compile_mode", "None")
+    run(
+        """
+        import nki
+        from nkipy.core import nki_op
+
+        kernel = nki.jit(added)
+        nki_op.wrap_nki_kernel(kernel, [x, x])
+        try:
+            nki_op.wrap_nki_kernel(
+                kernel, [x, x], nki_compile_mode="integration-alloc"
+            )
+        except ValueError as error:
+            assert "nki_compile_mode='integration-alloc'" in str(error), error
+        else:
+            raise SystemExit("it was taken")
+        """,
+        {**THIRD, "nki/framework/compiled.py": lacking},
+    )
+
+
 def test_ours_is_driven_where_it_is_asked_for(run):
     run(
         """

@@ -121,7 +121,11 @@ def _is_installed(module: str) -> bool:
 
 # -- the third generation --------------------------------------------------------------
 def _compile_third(kernel: Any, call: Call) -> Compiled:
-    """Have ``CompileKernel`` compile to what the compiler of a program takes in."""
+    """Have ``CompileKernel`` compile to what the compiler of a program takes in.
+
+    Raises:
+        ValueError: it does not take the modes.
+    """
     known = _fields_of(kernel)
     # The compiler of the program reads what is there: it stays.
     directory = tempfile.mkdtemp(prefix="nkipy_nki_")
@@ -133,7 +137,13 @@ def _compile_third(kernel: Any, call: Call) -> Compiled:
         "nki_compile_mode": call.compile_mode,
         "nisa_allocation_mode": call.allocation_mode,
     }
-    known |= {name: mode for name, mode in modes.items() if name in wanted}
+    for name, mode in modes.items():
+        if name not in wanted and mode not in ("standard", None):
+            raise ValueError(
+                f"{name}={mode!r}: the frontend of the NKI that is installed does not "
+                "take it"
+            )
+    known |= modes
     made = compiling(**{name: v for name, v in known.items() if name in wanted})
     frontend = made._frontend_cls(enable_backend_opt=made._enable_backend_opt)
     result = made._cached_compile_to_bir(
