@@ -16,9 +16,9 @@ from nki_simulator.tests.hand_made import (
     random_kernel,
 )
 from nkipy.chips import DEFAULT
-from nkipy_nki.edges import Edge, dependency
 from nkipy_nki.engines import Engine
-from nkipy_nki.program import Dynamic, Instruction, Register, View, whole
+from nkipy_nki.modes import dependency
+from nkipy_nki.program import Dynamic, Edge, Instruction, Register, View, whole
 from nkipy_nki.timing import Trace
 from nkipy_nki.timing.dependencies import dependencies
 from nkipy_nki.timing.queues import queues

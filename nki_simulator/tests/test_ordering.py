@@ -17,11 +17,11 @@ import nkipy_nki.isa as nisa
 import nkipy_nki.language as nl
 from nki_simulator.tests.hand_made import COPIES, Kernel, random_kernel
 from nkipy_nki.conflicts import Unordered, in_order
-from nkipy_nki.edges import Edge, dependency
 from nkipy_nki.embedding import ArraySpec, embed
 from nkipy_nki.errors import NkiProgramError
 from nkipy_nki.findings import Findings
-from nkipy_nki.program import Loop, Program
+from nkipy_nki.modes import dependency
+from nkipy_nki.program import Edge, Loop, Program
 from nkipy_nki.replaying import replay
 from nkipy_nki.simulation import Simulation
 from nkipy_nki.timing import Schedule, schedule

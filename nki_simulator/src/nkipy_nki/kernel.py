@@ -9,8 +9,8 @@ from typing import Any
 
 from nkipy.chips import Chip
 from nkipy_nki.compiler import CompileConfig, SpecializationConfig
-from nkipy_nki.edges import dependency
 from nkipy_nki.errors import NkiValidationError
+from nkipy_nki.modes import dependency
 from nkipy_nki.options import TODAY, checked, target_of
 from nkipy_nki.ordering import asked_of, scheduled
 from nkipy_nki.running import is_running

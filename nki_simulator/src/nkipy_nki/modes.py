@@ -6,6 +6,7 @@ from enum import Enum
 
 __all__ = [
     "Named",
+    "dependency",
     "dge_mode",
     "dma_engine",
     "matmul_perf_mode",
@@ -72,3 +73,12 @@ class dma_engine(Named):
     dma = 0
     #: The GpSimd engine's own.
     gpsimd_dma = 1
+
+
+class dependency(Named):
+    """How an instruction comes after another."""
+
+    #: It begins when the other one is done, on any engine: a semaphore is waited for.
+    runtime = "runtime"
+    #: It is issued after the other one. On another engine it may run beside it.
+    schedule = "schedule"

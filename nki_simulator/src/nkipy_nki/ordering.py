@@ -14,8 +14,8 @@ from typing import Any, NamedTuple, NoReturn, TypeVar
 
 from nkipy_nki.conflicts import Unordered, in_order, turned
 from nkipy_nki.deprecation import warn_deprecated
-from nkipy_nki.edges import Edge, dependency
-from nkipy_nki.program import Instruction, Loop, Program, Step
+from nkipy_nki.modes import dependency
+from nkipy_nki.program import Edge, Instruction, Loop, Program, Step
 from nkipy_nki.running import current, invalid
 
 __all__ = ["Asked", "NkiInstruction", "add_edges", "asked_of", "scheduled"]

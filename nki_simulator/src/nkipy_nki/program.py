@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
 from nkipy_nki.dtypes import DTypeRecord
-from nkipy_nki.edges import Edge
 from nkipy_nki.engines import Engine
+from nkipy_nki.modes import dependency
 from nkipy_nki.records import InstructionRecord
 from nkipy_nki.regions import MemoryRegion
 
@@ -258,6 +258,18 @@ def whole(allocation: Allocation) -> View:
 
 
 Operand: TypeAlias = "View | Register | float | int | None | tuple[View, ...]"
+
+
+class Edge(NamedTuple):
+    """What an instruction comes after.
+
+    Attributes:
+        producer: the other instruction.
+        kind: how.
+    """
+
+    producer: Instruction
+    kind: dependency
 
 
 @dataclass(eq=False, slots=True)

@@ -22,14 +22,15 @@ import numpy as np
 
 from nkipy.chips import Chip
 from nkipy_nki.checking import Sound, check
-from nkipy_nki.edges import Edge, dependency
 from nkipy_nki.errors import NkiError, NkiValidationError, add_line
 from nkipy_nki.findings import Findings
 from nkipy_nki.machine import Machine
 from nkipy_nki.memory import Memory
+from nkipy_nki.modes import dependency
 from nkipy_nki.program import (
     NOWHERE,
     Allocation,
+    Edge,
     Instruction,
     Line,
     Loop,

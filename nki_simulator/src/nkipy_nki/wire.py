@@ -19,15 +19,16 @@ import numpy as np
 from nkipy.chips import find_chip
 from nkipy_nki.checking import check
 from nkipy_nki.dtypes import DTypeRecord, find_dtype
-from nkipy_nki.edges import Edge, dependency
 from nkipy_nki.engines import Engine
 from nkipy_nki.errors import NkiProgramError, NkiValidationError
 from nkipy_nki.findings import FINDINGS, Findings
+from nkipy_nki.modes import dependency
 from nkipy_nki.ordering import add_edges
 from nkipy_nki.program import (
     NOWHERE,
     Allocation,
     Dynamic,
+    Edge,
     Instruction,
     Line,
     Loop,

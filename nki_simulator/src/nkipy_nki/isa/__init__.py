@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from nkipy_nki.edges import dependency as dependency
 from nkipy_nki.errors import NkiValidationError as NkiValidationError
 from nkipy_nki.exports import public_names as _public_names
 from nkipy_nki.isa import clearing as _clearing
@@ -26,6 +25,7 @@ from nkipy_nki.isa.scalars import *
 from nkipy_nki.isa.scans import *
 from nkipy_nki.isa.search import *
 from nkipy_nki.isa.statistics import *
+from nkipy_nki.modes import dependency as dependency
 from nkipy_nki.ordering import NkiInstruction as NkiInstruction
 from nkipy_nki.registers import NkiScalar as NkiScalar
 from nkipy_nki.registers import VirtualRegister as VirtualRegister

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from nkipy_nki.accesses import Accesses
-from nkipy_nki.edges import dependency
+from nkipy_nki.modes import dependency
 from nkipy_nki.program import Instruction
 from nkipy_nki.timing.cells import Cell, Space
 from nkipy_nki.timing.trace import Trace
