@@ -50,8 +50,9 @@ def instruction(
     """Make a record of a function's signature, and give the public function.
 
     Args:
-        engines, rules, meaning, cost, samples, refused, choose_engine, operations,
-        transfer_ns, since, until, operands: see :class:`InstructionRecord`.
+        engines, rules, meaning, cost: see :class:`InstructionRecord`.
+        samples, refused, choose_engine, operations: see there.
+        transfer_ns, since, until, operands: see there.
         prepare: makes the instruction's operands and attributes of what the function
             is given for them; None if they are that.
 
