@@ -10,6 +10,7 @@ import pytest
 from nkipy_nki.engines import Engine
 from nkipy_nki.findings import Findings
 from nkipy_nki.machine import Machine
+from nkipy_nki.marks import Marks
 from nkipy_nki.memory import Memory
 from nkipy_nki.program import View
 from nkipy_nki.records import INSTRUCTIONS, InstructionRecord, Sample
@@ -103,7 +104,7 @@ def test_a_program_s_bytes_give_the_same(
     assert instruction.engine is not Engine.unknown
 
 
-def _written_marks(run: Run, number: int) -> np.ndarray | None:
+def _written_marks(run: Run, number: int) -> Marks | None:
     assert run.machine is not None
     written = run.machine.memory.storage(run.program.allocations[number]).written
     return None if written is None else written.copy()

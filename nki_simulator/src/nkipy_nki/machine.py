@@ -195,11 +195,12 @@ class Call:
         shift = 0 if view.dynamic is None else self._shift(view, storage)
         if shift is None:
             return self._gather(view, name)
-        if storage.written is not None and storage.unwritten(view, shift):
-            marks = np.asarray(storage.marks(view, shift))
-            written = np.asarray(marks.reshape(*view.shape, -1).all(-1))
-            self._report_unwritten(view, written, name)
-            return storage.elements(view, shift)
+        if storage.written is not None:
+            written = storage.written_of(view, shift)
+            if written is not True:
+                marks = np.broadcast_to(written, view.shape)
+                self._report_unwritten(view, marks, name)
+                return storage.elements(view, shift)
         return storage.written_elements(view, shift)
 
     def _gather(self, view: View, name: str) -> np.ndarray:

@@ -6,13 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from nkipy_nki.marks import Marks, units_of
 from nkipy_nki.positions import elements_in
 from nkipy_nki.program import Allocation, View
 from nkipy_nki.regions import MemoryRegion
 
 __all__ = ["Memory", "SharedTensor", "Storage"]
-
-_BOOL = np.dtype(bool)
 
 
 class Storage:
@@ -25,8 +24,8 @@ class Storage:
     can be seen, which is never if all that is read was written.
 
     Attributes:
-        unit: bytes that are marked together.
-        written: by unit of `unit` bytes, whether it was; None if all were.
+        unit: bytes of which `valued` tells together.
+        written: which elements were; None if all were.
         in_psum: whether products are accumulated here.
         valued: by unit, whether it was last written by what is no product of matrices;
             None if nothing was, as in most tensors that products are accumulated in.
@@ -35,7 +34,7 @@ class Storage:
     """
 
     __slots__ = (
-        *("_data", "_hole", "_is_clear"),
+        *("_data", "_is_clear"),
         *("derived", "in_psum", "unit", "valued", "written"),
     )
 
@@ -46,14 +45,13 @@ class Storage:
         is_written: bool,
         in_psum: bool = False,
         is_clear: bool = True,
+        pitch: int = 0,
     ) -> None:
         self._data = data
         self._is_clear = is_clear
         self.unit = unit
-        self.written = None if is_written else np.zeros(data.size // unit, bool)
+        self.written = None if is_written else Marks(data.size, unit, pitch)
         self.in_psum = in_psum
-        #: A unit that was not written when this was last looked at.
-        self._hole = 0
         self.valued: np.ndarray | None = None
         self.derived: dict[Any, Any] = {}
 
@@ -110,34 +108,22 @@ class Storage:
         """Set what was never written to 0."""
         self._is_clear = True
         if self.written is not None:
-            self._data.reshape(-1, self.unit)[~self.written] = 0
+            written = self.written
+            self._data.reshape(-1, written.unit)[~written.units] = 0
 
     def marks(self, view: View, offset: int = 0) -> np.ndarray | None:
         """By element of a view, whether it was written; None if all of the tensor was.
 
         What is returned can be written.
         """
-        if self.written is None:
-            return None
-        self._refine(view.dtype.itemsize)
-        return self._units(self.written, view, offset)
-
-    def _units(self, marks: np.ndarray, view: View, offset: int) -> np.ndarray:
-        """The marks of a view's elements, of several for an element in a last axis."""
-        per = view.dtype.itemsize // self.unit
-        return elements_in(marks, view, offset, _BOOL, per)
+        return None if self.written is None else self.written.of(view, offset)
 
     def _refine(self, size: int) -> None:
-        """Keep marks for units that are no larger than an element of so many bytes."""
-        if size >= self.unit:
-            return
-        times = self.unit // size
-        if self.written is not None:
-            self.written = np.repeat(self.written, times)
-            self._hole *= times
-        if self.valued is not None:
-            self.valued = np.repeat(self.valued, times)
-        self.unit = size
+        """Tell of units that are no larger than an element of so many bytes."""
+        if size < self.unit:
+            if self.valued is not None:
+                self.valued = np.repeat(self.valued, self.unit // size)
+            self.unit = size
 
     def mark(
         self, view: View, offset: int = 0, where: np.ndarray | None = None
@@ -148,21 +134,13 @@ class Storage:
         self._write(view, offset, where)
 
     def _write(self, view: View, offset: int, where: np.ndarray | None) -> None:
-        marks = self.marks(view, offset)
-        if marks is None:
+        written = self.written
+        if written is None:
             return
         if where is None and self._is_whole(view):
             self.written = None
-            return
-        marks[... if where is None else where] = True
-        written = self.written
-        assert written is not None
-        if not written.size:
+        elif written.add(view, offset, where):
             self.written = None
-        elif written[self._hole]:
-            self._hole = int(written.argmin())
-            if written[self._hole]:
-                self.written = None
 
     def _is_whole(self, view: View) -> bool:
         """Whether a view is of all elements of the tensor."""
@@ -174,7 +152,7 @@ class Storage:
         if self.valued is None:
             self.valued = np.zeros(self._data.size // self.unit, bool)
         self._refine(view.dtype.itemsize)
-        units = self._units(self.valued, view, offset)
+        units = units_of(self.valued, self.unit, view, offset)
         units[... if where is None else where] = True
 
     def mark_product(self, view: View, offset: int = 0) -> None:
@@ -184,7 +162,7 @@ class Storage:
                 self.valued = None
             else:
                 self._refine(view.dtype.itemsize)
-                self._units(self.valued, view, offset)[...] = False
+                units_of(self.valued, self.unit, view, offset)[...] = False
         self._write(view, offset, None)
 
     def has_values(self, view: View, offset: int = 0) -> bool:
@@ -192,13 +170,17 @@ class Storage:
         if self.valued is None:
             return False
         self._refine(view.dtype.itemsize)
-        return bool(self._units(self.valued, view, offset).any())
+        return bool(units_of(self.valued, self.unit, view, offset).any())
 
     # -- reading -----------------------------------------------------------------------
     def unwritten(self, view: View, offset: int = 0) -> bool:
         """Whether an element of a view was never written."""
-        marks = self.marks(view, offset)
-        return marks is not None and not marks.all()
+        return self.written_of(view, offset) is not True
+
+    def written_of(self, view: View, offset: int = 0) -> bool | np.ndarray:
+        """Whether all elements of a view were written, or none; else of each, whether."""
+        written = self.written
+        return True if written is None else written.written(view, offset)
 
 
 class SharedTensor:
@@ -224,7 +206,12 @@ def _new_storage(allocation: Allocation, data: np.ndarray | None = None) -> Stor
     if data is None:
         data = np.empty(allocation.nbytes, np.uint8)
     in_psum = allocation.region is MemoryRegion.psum
-    return Storage(data, allocation.dtype.itemsize, False, in_psum, is_clear=False)
+    rows = allocation.shape[0]
+    return Storage(
+        *(data, allocation.dtype.itemsize, False, in_psum),
+        is_clear=False,
+        pitch=data.size // rows if rows else 0,
+    )
 
 
 #: The most bytes that are kept for tensors to come.

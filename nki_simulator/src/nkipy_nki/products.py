@@ -204,8 +204,10 @@ def accumulate(call: Call, values: np.ndarray) -> None:
     if there is False:
         storage.room(view, shift)[...] = narrow(values, view.dtype)
     else:
-        elements = storage.elements(view, shift)
-        if there is True and elements.dtype == values.dtype:
+        all_of_them = there is True
+        find = storage.room if all_of_them else storage.elements
+        elements = find(view, shift)
+        if all_of_them and elements.dtype == values.dtype:
             np.add(elements, values, out=elements)
         else:
             old = widen(elements, view.dtype)
@@ -220,13 +222,10 @@ def _written(call: Call, storage: Storage, view: View, shift: int) -> bool | np.
     wanted = call.attributes["accumulate"]
     if wanted is not None and not wanted:
         return False
-    marks = storage.marks(view, shift)
-    written: bool | np.ndarray = True
-    if marks is not None and not marks.all():
-        some = np.asarray(marks.reshape(*view.shape, -1).all(-1))
-        written = some if some.any() else False
+    written = storage.written_of(view, shift)
     if wanted and written is not True:
         _report_nothing(call, view, np.broadcast_to(written, view.shape))
+        storage.elements(view, shift)  # of which those that were not are 0
         written = True
     if written is not False and call.machine.chip.generation < 4:
         if storage.has_values(view, shift):
