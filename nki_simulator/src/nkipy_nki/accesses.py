@@ -27,6 +27,8 @@ Rectangle: TypeAlias = "tuple[int, int, int, int]"
 #: Of a register, which is all of its space.
 REGISTER: Rectangle = (0, 1, 0, 1)
 _NOTHING: Rectangle = (0, 0, 0, 0)
+#: Rectangles of so many views are kept.
+_MOST_PLACES = 1 << 16
 #: An access: what the rectangle is of (an allocation, a memory, or the number of a
 #: register), the rectangle, and whether it is written.
 Access: TypeAlias = "tuple[Any, Rectangle, bool]"
@@ -100,6 +102,7 @@ class Accesses:
     def __init__(self) -> None:
         self._rows: dict[Allocation, _Rows] = {}
         self._spans: dict[Any, _Span | None] = {}
+        self._places: dict[Any, tuple[Any, Rectangle | None]] = {}
 
     def of(
         self, instruction: Instruction, indices: Indices = NO_INDICES
@@ -115,7 +118,22 @@ class Accesses:
         rules = instruction.record.operands
         for name, operand in instruction.operands.items():
             if isinstance(operand, View):
-                self._add(operand, rules[name], indices, found)
+                rule = rules[name]
+                if operand.dynamic is not None or rule.read is rule.written:
+                    self._add(operand, rule, indices, found)
+                    continue
+                key = (
+                    *(operand.allocation, operand.offset, operand.dtype),
+                    *(operand.shape, operand.strides),
+                )
+                place = self._places.get(key)
+                if place is None:
+                    if len(self._places) >= _MOST_PLACES:
+                        self._places.clear()
+                    place = self._places[key] = self.place(operand)
+                space, rectangle = place
+                if rectangle is not None:
+                    found.append((space, rectangle, rule.written))
             elif isinstance(operand, Register):
                 found.append((operand.id, REGISTER, rules[name].written))
             elif isinstance(operand, tuple):

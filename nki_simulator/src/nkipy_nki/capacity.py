@@ -87,7 +87,7 @@ def _live_in(
             place = _live_in(step.body, begin, found)
             _keep_carried(step, begin, place - 1, found)
             continue
-        for _, view in tiles_of(step):
+        for view in _tiles_in(step):
             known = found.get(view.allocation)
             if known is None:
                 found[view.allocation] = LiveRange(place, place)
@@ -144,6 +144,20 @@ def tiles_of(step: Instruction) -> Iterator[tuple[bool, View]]:
                     yield False, view
                 if rule.written:
                     yield True, view
+
+
+def _tiles_in(step: Instruction) -> list[View]:
+    """The same views."""
+    found: list[View] = []
+    for operand in step.operands.values():
+        if isinstance(operand, View):
+            if operand.dynamic is not None:
+                return [view for _, view in tiles_of(step)]
+            if operand.allocation.region.is_on_chip:
+                found.append(operand)
+        elif isinstance(operand, tuple):
+            return [view for _, view in tiles_of(step)]
+    return found
 
 
 def _is_on_chip(view: View) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any, TypeAlias
 
@@ -44,9 +45,21 @@ def operand_of(given: Any) -> Any:
     return given
 
 
-#: By the forms of instructions that nothing is wrong with, on one chip: the engine, and
-#: the attributes that a rule has written otherwise.
-Sound: TypeAlias = dict[Any, tuple[Engine, dict[str, Any]]]
+@dataclass(frozen=True, eq=False, slots=True)
+class Form:
+    """What instructions of one form are, with which nothing is wrong on one chip.
+
+    Attributes:
+        engine: which carries them out.
+        changed: the attributes that a rule has written otherwise.
+    """
+
+    engine: Engine
+    changed: dict[str, Any]
+
+
+#: By all that rules look at.
+Sound: TypeAlias = dict[Any, Form]
 #: So many forms are remembered.
 _MOST_FORMS = 4096
 
@@ -73,16 +86,16 @@ def check(
     if sound is None or form is None:
         _check(instruction, chip, findings)
     elif (known := sound.get(form)) is not None:
-        instruction.engine, changed = known
-        if changed:
-            instruction.attributes.update(changed)
+        instruction.engine, instruction.form = known.engine, known
+        if known.changed:
+            instruction.attributes.update(known.changed)
     else:
         given, before = dict(instruction.attributes), findings.reports
         _check(instruction, chip, findings)
         if findings.reports == before and len(sound) < _MOST_FORMS:
             made = instruction.attributes.items()
             changed = {n: value for n, value in made if value is not given[n]}
-            sound[form] = instruction.engine, changed
+            instruction.form = sound[form] = Form(instruction.engine, changed)
 
 
 def _form(instruction: Instruction) -> tuple[Any, ...] | None:

@@ -93,16 +93,13 @@ class Storage:
         """The same, if all of them are going to be written."""
         if self.derived:
             self.derived = {}
-        return self._at(view, offset)
+        return elements_in(self._data, view, offset, view.dtype.element)
 
     def written_elements(self, view: View, offset: int = 0) -> np.ndarray:
         """The same, to be read only, if all of them were written."""
-        found = self._at(view, offset)
+        found = elements_in(self._data, view, offset, view.dtype.element)
         found.flags.writeable = False
         return found
-
-    def _at(self, view: View, offset: int) -> np.ndarray:
-        return elements_in(self._data, view, offset, view.dtype.element)
 
     def _clear(self) -> None:
         """Set what was never written to 0."""
@@ -178,7 +175,7 @@ class Storage:
         return self.written_of(view, offset) is not True
 
     def written_of(self, view: View, offset: int = 0) -> bool | np.ndarray:
-        """Whether all elements of a view were written, or none; else of each, whether."""
+        """Whether all elements of a view were written, or none; or of each, whether."""
         written = self.written
         return True if written is None else written.written(view, offset)
 

@@ -129,8 +129,10 @@ def find_operation(given: Any, kind: str | tuple[str, ...]) -> Operation:
     """
     kinds = (kind,) if isinstance(kind, str) else kind
     found = _named(given)
-    if found is not None and any(k in found.since for k in kinds):
-        return found
+    if found is not None:
+        for one in kinds:
+            if one in found.since:
+                return found
     what = (
         repr(given)
         if found is None

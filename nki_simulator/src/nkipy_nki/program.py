@@ -284,6 +284,8 @@ class Instruction:
         line: of the kernel.
         name: given by the kernel, or "".
         after: what it comes after beside what its data ask for.
+        form: what stands for all that its record's rules and its cost look at, the same
+            object for instructions that are alike in that; None if it is not known.
     """
 
     record: InstructionRecord
@@ -293,6 +295,7 @@ class Instruction:
     line: Line = NOWHERE
     name: str = ""
     after: tuple[Edge, ...] = ()
+    form: object = None
 
     def views(self) -> Iterator[tuple[str, View]]:
         """Its operands that are views, each with its name."""

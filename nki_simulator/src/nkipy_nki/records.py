@@ -197,7 +197,8 @@ class InstructionRecord:
         cost: cycles that it keeps its engine, without what each instruction of the
             engine has beside that. Of a transfer: how many times as long as a plain
             copy of its bytes it takes, 1.0 for most; ``timing`` knows the bytes from
-            the views.
+            the views. It looks at no more of operands than rules may: not at where in
+            a partition, or in the HBM, they lie.
         transfer_ns: of a transfer that is more than a copy within the core: ns from its
             start to its end, by those that such a copy takes.
         samples: operands to try it with.

@@ -8,15 +8,18 @@ instruction is enough. The edges of the program ask for more.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any
 
-from nkipy_nki.accesses import Accesses
+from nkipy_nki.accesses import NO_INDICES, Accesses
 from nkipy_nki.modes import dependency
 from nkipy_nki.program import Instruction
 from nkipy_nki.timing.cells import Cell, Space
 from nkipy_nki.timing.trace import Trace
 
 __all__ = ["dependencies", "issue_order"]
+
+_AFTER = attrgetter("after")
 
 
 def dependencies(trace: Trace, queue_of: Sequence[int]) -> list[tuple[int, ...]]:
@@ -31,20 +34,23 @@ def dependencies(trace: Trace, queue_of: Sequence[int]) -> list[tuple[int, ...]]
     steps = trace.steps
     spaces: dict[Any, Space] = {}
     accesses = Accesses().of
-    named = any(step.after for step in steps)
+    named = any(map(_AFTER, steps))
     places: dict[Instruction, int] = {}
     found: list[tuple[int, ...]] = []
+    is_indexed = trace.is_indexed
     for place, step in enumerate(steps):
         queue = queue_of[place]
         waits: dict[int, int] = {}
         touched = []
-        for space, rectangle, is_write in accesses(step, trace.indices(place)):
+        indices = trace.indices(place) if is_indexed else NO_INDICES
+        for space, rectangle, is_write in accesses(step, indices):
             cells = spaces.get(space)
             if cells is None:
                 cells = spaces[space] = Space()
             cell = cells[rectangle]
             touched.append((cell, is_write))
-            _wait_for(cell, is_write, queue, queue_of, waits)
+            if is_write or cell.writer >= 0:
+                _wait_for(cell, is_write, queue, queue_of, waits)
             if cell.near:
                 for other in cell.near:
                     _wait_for(other, is_write, queue, queue_of, waits)
@@ -100,7 +106,7 @@ def _wait_for_edges(
 
 def issue_order(steps: Sequence[Instruction]) -> dict[int, list[int]]:
     """By place: those of earlier steps that a step must not begin before."""
-    if not any(step.after for step in steps):
+    if not any(map(_AFTER, steps)):
         return {}
     found: dict[int, list[int]] = {}
     places: dict[Instruction, int] = {}

@@ -12,12 +12,13 @@ __all__ = ["FIRST_DMA_QUEUE", "engine_of", "queues"]
 
 #: Numbers of the DMA queues begin here, behind those of engines.
 FIRST_DMA_QUEUE = 16
+_UNKNOWN = Engine.unknown
 
 
 def engine_of(instruction: Instruction) -> Engine:
     """The engine that carries an instruction out."""
     engine = instruction.engine
-    return engine if engine.value else instruction.record.engines[0]
+    return instruction.record.engines[0] if engine is _UNKNOWN else engine
 
 
 def queues(steps: Sequence[Instruction], chip: Chip) -> list[int]:
@@ -26,11 +27,12 @@ def queues(steps: Sequence[Instruction], chip: Chip) -> list[int]:
     Transfers are assigned to the DMA queues round robin.
     """
     dma, transfers, found = Engine.dma, 0, []
+    numbers = {engine: engine.value for engine in Engine}
     for step in steps:
         engine = engine_of(step)
         if engine is dma:
             found.append(FIRST_DMA_QUEUE + transfers % chip.dma_engines)
             transfers += 1
         else:
-            found.append(engine.value)
+            found.append(numbers[engine])
     return found

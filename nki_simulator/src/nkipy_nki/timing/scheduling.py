@@ -228,10 +228,14 @@ class _Scheduler:
         made, latest = self.made, self.latest
         chip = self.chip
         latency, lead = chip.semaphore_latency_ns, chip.dma_start_ns
+        costs: dict[object, float] = {}
         for place, (step, queue) in enumerate(zip(made.steps, made.queues)):
-            cost = step.record.cost(step, chip)
-            if not 0 <= cost < math.inf:
-                raise ValueError(_WRONG_COST.format(step, cost))
+            form = step.form
+            cost = costs.get(form, -1.0)
+            if cost < 0:
+                cost = self._cost(step)
+                if form is not None:
+                    costs[form] = cost
             if queue < FIRST_DMA_QUEUE:
                 found = self._ready(place, queue, latency, 0.0)
                 self._compute(place, step, queue, cost, found)
@@ -241,6 +245,12 @@ class _Scheduler:
             latest[queue] = place
         used = {min(queue, FIRST_DMA_QUEUE) for queue in set(made.queues)}
         made.busy = {e: self.busy[e.value] for e in Engine if _queue_of(e) in used}
+
+    def _cost(self, step: Instruction) -> float:
+        cost = step.record.cost(step, self.chip)
+        if not 0 <= cost < math.inf:
+            raise ValueError(_WRONG_COST.format(step, cost))
+        return cost
 
     def _ready(self, place: int, queue: int, latency: float, lead: float) -> _Ready:
         """When a step can begin, by its queue and what it waits for.

@@ -58,6 +58,11 @@ class Trace:
                 made._indices[new] = self._indices[place]
         return made
 
+    @property
+    def is_indexed(self) -> bool:
+        """Whether registers index views of any step."""
+        return bool(self._indices)
+
     def indices(self, place: int) -> Indices:
         """What the registers that index views of a step held."""
         return self._indices.get(place, NO_INDICES)
