@@ -10,6 +10,7 @@ import pytest
 import nkipy_nki as nki
 import nkipy_nki.isa as nisa
 import nkipy_nki.language as nl
+from nkipy_nki.memory import _Spare
 from nkipy_nki.replaying import replay
 from nkipy_nki.running import current
 from nkipy_nki.watching import Watch, watching
@@ -70,6 +71,33 @@ def test_bytes_that_are_used_again_are_not_written_for_the_checks() -> None:
 
     with pytest.raises(nki.NkiValidationError, match="never written"):
         kernel(X)
+
+
+def test_bytes_of_another_run_are_not_seen() -> None:
+    nki.simulate(many).run(X)
+
+    @nki.jit
+    def kernel(x: Any) -> Any:
+        result = nl.ndarray(x.shape, x.dtype, buffer=nl.shared_hbm)
+        tile = nl.ndarray(x.shape, x.dtype)
+        nisa.dma_copy(tile[:, :8], x[:, :8])
+        nl.store(result, tile)
+        return result
+
+    given = nki.simulate(kernel, findings={"uninitialized-read": "off"})(X)
+    np.testing.assert_array_equal(given[:, :8], X[:, :8])
+    assert not given[:, 8:].any()
+
+
+def test_few_bytes_are_kept_for_tiles_to_come() -> None:
+    spare = _Spare()
+    spare.most = 100
+    for count in (40, 40, 40, 30, 101, 10, 90):
+        spare.give(np.empty(count, np.uint8))
+        kept = [size * len(parts) for size, parts in spare._by_size.items()]
+        assert sum(kept) == spare._total <= 100
+    assert spare.take(90).size == 90
+    assert spare.take(91).size == 91
 
 
 def test_a_loops_tile_is_there_in_every_iteration() -> None:

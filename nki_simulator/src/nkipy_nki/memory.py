@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections import OrderedDict
 from typing import Any
 
 import numpy as np
@@ -211,8 +213,50 @@ def _new_storage(allocation: Allocation, data: np.ndarray | None = None) -> Stor
     )
 
 
-#: The most bytes that are kept for tensors to come.
-_SPARE_BYTES = 32 << 20
+class _Spare(threading.local):
+    """Bytes of each thread's tiles that were let go, for tiles to come, of any run.
+
+    The system takes long to give new ones. A collection of garbage may give bytes at
+    any time, in the midst of these methods too.
+    """
+
+    #: The most bytes that are kept.
+    most = 32 << 20
+
+    def __init__(self) -> None:
+        #: By size; that which was let go latest is the last.
+        self._by_size: OrderedDict[int, list[np.ndarray]] = OrderedDict()
+        self._total = 0
+
+    def take(self, count: int) -> np.ndarray:
+        """So many bytes, whatever they are."""
+        kept = self._by_size.get(count)
+        if not kept:
+            return np.empty(count, np.uint8)
+        self._total -= count
+        return kept.pop()
+
+    def give(self, data: np.ndarray) -> None:
+        """Keep bytes, and forget those of the size that was let go the longest ago."""
+        count = data.size
+        kept = self._by_size.pop(count, None) or []
+        if (len(kept) + 1) * count <= self.most:
+            kept.append(data)
+            self._total += count
+        self._by_size[count] = kept
+        while self._total > self.most and len(self._by_size) > 1:
+            size, forgotten = self._by_size.popitem(last=False)
+            self._total -= size * len(forgotten)
+
+
+_SPARE = _Spare()
+
+
+def _bytes_for(allocation: Allocation) -> np.ndarray:
+    """Those of a new tensor; what is not on the chip the caller may be given."""
+    if allocation.region.is_on_chip:
+        return _SPARE.take(allocation.nbytes)
+    return np.empty(allocation.nbytes, np.uint8)
 
 
 class Memory:
@@ -227,8 +271,6 @@ class Memory:
         self._storages: dict[Allocation, Storage] = {}
         self._adopted: dict[Allocation, SharedTensor] = {}
         self._lent: set[Allocation] = set()
-        self._spare: dict[int, list[np.ndarray]] = {}
-        self._spare_bytes = 0
 
     def share(self, allocation: Allocation, array: np.ndarray) -> None:
         """Let a tensor lie where `array`, in C's order, does: it is all written."""
@@ -248,32 +290,17 @@ class Memory:
             if shared is not None:
                 found = shared.storage()
             else:
-                found = _new_storage(allocation, self._bytes(allocation.nbytes))
+                found = _new_storage(allocation, _bytes_for(allocation))
             self._storages[allocation] = found
         return found
-
-    def _bytes(self, count: int) -> np.ndarray:
-        """So many bytes: those of a tile that was let go, if there are any.
-
-        The system takes long to give new ones.
-        """
-        spare = self._spare.get(count)
-        if not spare:
-            return np.empty(count, np.uint8)
-        self._spare_bytes -= count
-        return spare.pop()
 
     def release(self, allocation: Allocation) -> None:
         """Let the bytes of a tile go: nothing will read or write it any more."""
         if not self.releases:
             return
         storage = self._storages.pop(allocation, None)
-        if storage is None:
-            return
-        count = storage.nbytes
-        if self._spare_bytes + count <= _SPARE_BYTES:
-            self._spare_bytes += count
-            self._spare.setdefault(count, []).append(storage.let_go())
+        if storage is not None:
+            _SPARE.give(storage.let_go())
 
     def values(self, view: View) -> Any:
         """A copy of a view's elements, without a look at whether they were written."""
