@@ -36,7 +36,7 @@ _COLUMNS, _COLUMNS_OF_LONG_SUMS = 64, 32
 _LONG_SUM = 128
 #: At most so many rows of a block.
 _ROWS = 64
-#: Blocks that are kept of a tensor are at most so many times its bytes.
+#: Blocks that are kept of a tensor are at most so many times its elements in float32.
 _KEPT_TIMES = 2
 
 
@@ -92,7 +92,7 @@ def _factor(call: Call, name: str, depth: int, width: int) -> np.ndarray:
     found: np.ndarray | None = kept.get(key)
     if found is None:
         found = _packed(call.read(name).reshape(depth, -1), width)
-        few = (1 + len(kept)) * found.nbytes <= _KEPT_TIMES * storage.nbytes
+        few = (1 + len(kept)) * found.size <= _KEPT_TIMES * view.allocation.size
         if few and storage.written is None:
             kept[key] = found
     return found
