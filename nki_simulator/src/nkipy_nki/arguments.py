@@ -9,13 +9,13 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 
-from nkipy_nki.dtypes import narrow, tensor_dtype
+from nkipy_nki.dtypes import as_outside, narrow, tensor_dtype
 from nkipy_nki.errors import NkiValidationError
 
 __all__ = ["Argument", "Arguments", "ArraySpec", "is_array"]
@@ -52,16 +52,13 @@ class Argument:
         given: what the caller gave.
         array: its values in C's order: the caller's memory, or a copy. Of an
             :class:`ArraySpec`, that itself.
-        dtype: that of its elements, however their values are kept.
+        dtype: the caller's, however the values are kept.
     """
 
     name: str
     given: Any
     array: Any
-    dtype: np.dtype = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.dtype = self.array.dtype
+    dtype: np.dtype
 
     def widen(self) -> None:
         """Keep its values in float32, apart from the caller's array."""
@@ -70,13 +67,14 @@ class Argument:
     def write_back(self) -> None:
         """Let the caller's array have what the tensor has, where it is a copy."""
         mine = as_numpy(self.given, self.name)
-        if np.shares_memory(mine, self.array) or not mine.flags.writeable:
+        if not mine.flags.writeable:
             return
         stored = tensor_dtype(mine.dtype, mine.shape)
-        if self.array.dtype == stored.element:
-            mine[...] = self.array.view(mine.dtype)
-        else:
+        is_copy = not np.shares_memory(mine, self.array)
+        if self.array.dtype != stored.element:
             mine[...] = narrow(self.array, stored)
+        elif is_copy or stored.outside != stored.element:
+            mine[...] = as_outside(self.array, stored)
 
 
 class Arguments:
@@ -110,7 +108,7 @@ class Arguments:
 
     def _collect(self, name: str, value: Any) -> None:
         if is_array(value):
-            self.arrays.append(Argument(name, value, _in_order(value, name)))
+            self.arrays.append(Argument(name, value, *_in_order(value, name)))
         elif isinstance(value, (tuple, list)):
             for i, part in enumerate(value):
                 self._collect(f"{name}[{i}]", part)
@@ -154,8 +152,11 @@ def _replace(value: Any, tensors: Any) -> Any:
     return value
 
 
-def _in_order(value: Any, name: str) -> Any:
-    """An argument's values in C's order, as the language's element type stores them."""
+def _in_order(value: Any, name: str) -> tuple[Any, np.dtype]:
+    """An argument's values in C's order, and their dtype.
+
+    They are as the language's element type stores them.
+    """
     if isinstance(value, ArraySpec):
         array: Any = value
     else:
@@ -173,11 +174,11 @@ def _in_order(value: Any, name: str) -> Any:
             f"{name}.astype(np.float32)"
         ) from None
     if isinstance(array, ArraySpec):
-        return array
+        return array, array.dtype
     ordered = np.ascontiguousarray(array)
     if ordered.dtype.byteorder not in "=|" or array.dtype.byteorder not in "=|":
         raise NkiValidationError(f"argument {name} is {array.dtype.str}: byte-swapped")
-    return ordered.view(stored.element)
+    return ordered.view(stored.element), array.dtype
 
 
 def as_numpy(value: Any, name: str = "") -> np.ndarray:

@@ -21,6 +21,7 @@ __all__ = [
     "DTYPES",
     "DType",
     "DTypeRecord",
+    "as_outside",
     "convert",
     "find_dtype",
     "narrow",
@@ -31,6 +32,7 @@ __all__ = [
 ]
 
 _FLOAT32 = np.dtype(np.float32)
+_BOOL = np.dtype(np.bool_)
 #: From so many bytes on, two are looked up at a time.
 _MANY = 1 << 12
 #: How many elements one of a packed type holds.
@@ -103,6 +105,11 @@ class DTypeRecord(DType):
     def itemsize(self) -> int:
         """Bytes of an element as it is stored here."""
         return self.element.itemsize
+
+    @property
+    def outside(self) -> np.dtype:
+        """That of a caller's arrays: NumPy's bool of ``bool_``, which stores bytes."""
+        return _BOOL if self.kind == "bool" else self.element
 
     @property
     def is_float(self) -> bool:
@@ -550,6 +557,14 @@ def convert(
     if exact and not source.is_float and not dtype.is_float:
         return narrow(array, dtype)
     return narrow(widen(array, source), dtype)
+
+
+def as_outside(elements: np.ndarray, dtype: DTypeRecord) -> np.ndarray:
+    """Elements as a caller's arrays have them. They may be `elements` themselves.
+
+    A ``bool_`` that a kernel made of other bits is True where any of them is 1.
+    """
+    return elements != 0 if dtype.outside == _BOOL else elements
 
 
 def unpack(array: np.ndarray, dtype: DTypeRecord) -> np.ndarray:

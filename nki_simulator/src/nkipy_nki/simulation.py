@@ -16,7 +16,7 @@ from nkipy.chips import Chip
 from nkipy_nki.arguments import Arguments, ArraySpec
 from nkipy_nki.capacity import check_capacity
 from nkipy_nki.cores import Core, CoreGroup, run_cores
-from nkipy_nki.dtypes import tensor_dtype
+from nkipy_nki.dtypes import as_outside, tensor_dtype
 from nkipy_nki.errors import NkiValidationError
 from nkipy_nki.findings import Finding, Findings
 from nkipy_nki.limits import check_size
@@ -360,7 +360,8 @@ def _value(run: Run, view: View, arguments: Arguments) -> Any:
         if view.allocation.id == number and view.is_whole:
             return argument.given
     assert run.machine is not None
-    return arguments.as_given(run.machine.memory.take(view))
+    values = run.machine.memory.take(view)
+    return arguments.as_given(as_outside(values, view.dtype))
 
 
 def _needs_shared(run: Run) -> bool:

@@ -71,8 +71,8 @@ def interface_of(programs: Sequence[Program]) -> Interface:
     return Interface(
         chip.name,
         chip.generation,
-        tuple((tuple(m.shape), on_device(m.dtype).element) for m in inputs),
-        tuple((tuple(v.shape), on_device(v.dtype).element) for v in program.outputs),
+        tuple((tuple(m.shape), on_device(m.dtype).outside) for m in inputs),
+        tuple((tuple(v.shape), on_device(v.dtype).outside) for v in program.outputs),
         _aliases(program, places, _written(programs)),
         named_ranks(programs),
         any(

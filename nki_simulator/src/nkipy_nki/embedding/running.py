@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from nkipy_nki.dtypes import DTypeRecord, narrow, on_device
+from nkipy_nki.dtypes import DTypeRecord, as_outside, narrow, on_device
 from nkipy_nki.embedding.interfaces import decoded, interface
 from nkipy_nki.findings import Findings
 from nkipy_nki.program import Program
@@ -105,8 +105,11 @@ def _taken(
     for out, i in aliases.items():
         arrays[i] = outputs[out]
     for i, number in enumerate(program.inputs[: len(arrays)]):
-        if program.allocations[number].dtype.is_kept_in_float32:
+        dtype = program.allocations[number].dtype
+        if dtype.is_kept_in_float32:
             arrays[i] = arrays[i].astype(np.float32)
+        elif arrays[i].dtype == dtype.outside:
+            arrays[i] = arrays[i].view(dtype.element)
     return arrays
 
 
@@ -114,5 +117,5 @@ def _fill(array: np.ndarray, values: np.ndarray, dtype: DTypeRecord) -> None:
     """Store a result, rounded if it was kept in float32."""
     if dtype.is_kept_in_float32:
         array[...] = narrow(values, on_device(dtype))
-    elif not np.may_share_memory(array, values):
-        array[...] = values
+    elif dtype.outside != dtype.element or not np.may_share_memory(array, values):
+        array[...] = as_outside(values, dtype)
