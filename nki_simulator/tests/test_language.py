@@ -693,7 +693,7 @@ def test_reductions_over_partitions(name: str, keepdims: bool) -> None:
 def test_all() -> None:
     x = np.array([[1, 2, -3], [1, 0, 5], [0, 0, 0]], np.float32)
     found = run(lambda t: nl.all(t, axis=1), x)
-    assert found.dtype == np.uint8
+    assert found.dtype == np.bool_
     np.testing.assert_array_equal(found, [[1], [0], [0]])
 
 

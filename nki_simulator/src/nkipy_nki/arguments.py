@@ -170,15 +170,29 @@ def _in_order(value: Any, name: str) -> tuple[Any, np.dtype]:
         stored = tensor_dtype(array.dtype, array.shape)
     except NkiValidationError as error:
         raise NkiValidationError(
-            f"argument {name}: {error}; convert it first, as in "
-            f"{name}.astype(np.float32)"
+            f"argument {name}: {error}; {_way_out(array.dtype, name)}"
         ) from None
     if isinstance(array, ArraySpec):
         return array, array.dtype
     ordered = np.ascontiguousarray(array)
-    if ordered.dtype.byteorder not in "=|" or array.dtype.byteorder not in "=|":
-        raise NkiValidationError(f"argument {name} is {array.dtype.str}: byte-swapped")
     return ordered.view(stored.element), array.dtype
+
+
+#: By kind of dtype, what an array is converted to, or made of.
+_WAYS = {
+    "i": "convert it first, as in {}.astype(np.int32)",
+    "u": "convert it first, as in {}.astype(np.uint32)",
+    "c": "give two arrays, {0}.real and {0}.imag",
+    **dict.fromkeys("USMmO", "give an array of numbers"),
+}
+
+
+def _way_out(dtype: np.dtype, name: str) -> str:
+    """What to do about an array of a dtype that the language has not."""
+    if dtype.names:
+        return f"give an array for each field, as {name}[{dtype.names[0]!r}]"
+    way = _WAYS.get(dtype.kind, "convert it first, as in {}.astype(np.float32)")
+    return way.format(name)
 
 
 def as_numpy(value: Any, name: str = "") -> np.ndarray:

@@ -37,7 +37,8 @@ def emit(
             attributes[attribute] = _plain(value)
     engine = attributes.get("engine") or Engine.unknown
     if not isinstance(engine, Engine):
-        raise invalid(_not_an_engine(record, engine))
+        text = _not_an_engine(record, engine)
+        raise NkiValidationError(f"{text}\n  at {line or kernel_line()}")
     if name is not None and not isinstance(name, str):
         raise invalid(f"nki.isa.{record.name}: name is {name!r}, and must be a str")
     made = NkiInstruction(

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["NkiError", "NkiProgramError", "NkiValidationError", "add_line"]
+__all__ = [
+    "NkiError",
+    "NkiProgramError",
+    "NkiValidationError",
+    "add_line",
+    "has_line",
+]
 
 
 class NkiError(Exception):
@@ -31,8 +37,13 @@ _AT = "\n  at "
 
 def add_line(error: NkiError, line: Any) -> None:
     """Let an error say the kernel's line, unless it does already."""
-    if _AT not in str(error):
+    if not has_line(error):
         error.args = (f"{error}{_AT}{line}",)
+
+
+def has_line(error: Exception) -> bool:
+    """Whether an error says a line of the kernel."""
+    return _AT in str(error)
 
 
 class NkiProgramError(NkiError, ValueError):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from inspect import isfunction as _isfunction
+
+from nkipy_nki.boundary import refusing_values as _refusing_values
 from nkipy_nki.control import *
 from nkipy_nki.dtypes import DTYPES
 from nkipy_nki.dtypes import DType as DType
@@ -19,6 +22,15 @@ from nkipy_nki.language.reductions import *
 from nkipy_nki.regions import MemoryRegion as MemoryRegion
 from nkipy_nki.tensors import NkiTensor as NkiTensor
 
+#: What calls functions of the kernel, whose errors are its own.
+_CALLING = {"fori_loop", "no_reorder", "while_loop"}
+globals().update(
+    {
+        name: _refusing_values(f"nl.{name}", found)
+        for name, found in list(globals().items())
+        if _isfunction(found) and not name.startswith("_") and name not in _CALLING
+    }
+)
 globals().update(DTYPES)
 # Kernels write these two, which no document has.
 globals().update(bool=DTYPES["bool_"], range=range)

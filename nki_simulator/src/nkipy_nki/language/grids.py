@@ -157,9 +157,10 @@ class NkiGrid:
             ValueError: no tensor can show it.
         """
         if not self.is_data_representable:
-            raise ValueError(
+            raise _wrong(
+                ValueError,
                 f"what is selected of {self._tensor.allocation} is not one view of it: "
-                f"select a tile with an index\n  at {kernel_line()}"
+                f"select a tile with an index\n  at {kernel_line()}",
             )
         if self._dense:
             return self._dense_data()
@@ -302,12 +303,12 @@ def _of_source(
     if isinstance(source, NkiGrid):
         shape = source.tile_shape if tile_shape is None else tile_shape
         if any(axis.step > 1 for axis in source._axes):
-            raise ValueError(
-                "tiles that do not follow each other are not grouped again"
+            raise _wrong(
+                ValueError, "tiles that do not follow each other are not grouped again"
             )
         if source._dense and tuple(shape) != source.tile_shape:
-            raise ValueError(
-                f"the tiles are stored as {source.tile_shape}, not {shape}"
+            raise _wrong(
+                ValueError, f"the tiles are stored as {source.tile_shape}, not {shape}"
             )
         gone = [a for a in source._axes if a.consumed and not a.tiled]
         if gone:
@@ -315,9 +316,11 @@ def _of_source(
         axes = source._axes
         return source._tensor, axes, source._dense, _tile_shape(shape, len(axes))
     if not isinstance(source, View):
-        raise TypeError(f"source is {source!r}, and must be a tensor or a grid")
+        raise _wrong(TypeError, f"source is {source!r}, and must be a tensor or a grid")
     if tile_shape is None:
-        raise TypeError("tile_shape is missing: a tensor has no tiles of its own")
+        raise _wrong(
+            TypeError, "tile_shape is missing: a tensor has no tiles of its own"
+        )
     tensor = source if isinstance(source, NkiTensor) else as_tensor(source)
     whole = tuple(_Axis(0, size, 1) for size in tensor.shape)
     return tensor, whole, (), _tile_shape(tile_shape, len(whole))
@@ -414,15 +417,18 @@ def _stored(
     name: str,
 ) -> tuple[NkiTensor, tuple[_Axis, ...], tuple[int, ...]]:
     if not isinstance(buffer, MemoryRegion):
-        raise TypeError(f"buffer is {buffer!r}, and must be a memory, such as nl.sbuf")
+        raise _wrong(
+            TypeError, f"buffer is {buffer!r}, and must be a memory, such as nl.sbuf"
+        )
     elements = _positive(element_shape, "element_shape")
     tile = _tile_shape(tile_shape, len(elements))
     axes = tuple(_Axis(0, size, 1) for size in elements)
     if not buffer.is_on_chip:
         return new_tensor(elements, dtype, buffer, name, address), axes, ()
     if len(tile) != len(elements):
-        raise ValueError(
-            f"on the chip tiles have all dimensions of {elements}, not {len(tile)}"
+        raise _wrong(
+            ValueError,
+            f"on the chip tiles have all dimensions of {elements}, not {len(tile)}",
         )
     counts = tuple(-(-size // part) for size, part in zip(elements, tile))
     shape = (tile[0], prod(counts) * prod(tile[1:]))
@@ -430,25 +436,32 @@ def _stored(
 
 
 # -- shapes ----------------------------------------------------------------------------
+def _wrong(kind: type[Exception], text: str) -> Exception:
+    """An error of a documented class, with the kernel's line."""
+    return kind(f"{text}\n  at {kernel_line()}")
+
+
 def _positive(shape: Any, name: str) -> tuple[int, ...]:
     if not isinstance(shape, tuple) or any(type(size) is not int for size in shape):
-        raise TypeError(f"{name} is {shape!r}, and must be a tuple of ints")
+        raise _wrong(TypeError, f"{name} is {shape!r}, and must be a tuple of ints")
     if any(size < 1 for size in shape):
-        raise ValueError(f"{name} is {shape}, and must be positive")
+        raise _wrong(ValueError, f"{name} is {shape}, and must be positive")
     return shape
 
 
 def _tile_shape(shape: Any, dims: int) -> tuple[int, ...]:
     found = _positive(shape, "tile_shape")
     if not 2 <= len(found) <= dims:
-        raise ValueError(f"tile_shape is {found}, and must have 2 to {dims} dimensions")
+        raise _wrong(
+            ValueError, f"tile_shape is {found}, and must have 2 to {dims} dimensions"
+        )
     return found
 
 
 def _block_shape(shape: Any, tile: tuple[int, ...]) -> tuple[int, ...]:
     found = _positive(shape, "block_shape")
     if len(found) != len(tile):
-        raise ValueError(
-            f"block_shape is {found}, and tiles have {len(tile)} dimensions"
+        raise _wrong(
+            ValueError, f"block_shape is {found}, and tiles have {len(tile)} dimensions"
         )
     return found

@@ -19,7 +19,8 @@ from nkipy.compiler.targets import OVERRIDE_VARIABLE, get_platform_target
 from nkipy.core import vendor_nki
 from nkipy.core.backend import get_backend
 from nkipy.core.backend.hlo import get_hlo_context
-from nkipy.core.errors import NKIPyError
+from nkipy.core.dtypes import HLO_NAMES
+from nkipy.core.errors import NKIPyError, NKIPyTypeError
 from nkipy.core.tensor import NKIPyTensorRef, as_tensor
 from nkipy.hlo.instruction import Shape
 from nkipy.hlo.kernel_languages import TARGET, language
@@ -170,8 +171,7 @@ def _only(results: Sequence[Any]) -> Any:
 def _with_specs(nki: Any, value: Any) -> Any:
     """`value`, with a spec for each tensor and array in it."""
     if isinstance(value, (NKIPyTensorRef, np.ndarray)):
-        tensor = as_tensor(value)
-        return nki.ArraySpec(tensor.shape, tensor.dtype, value)
+        return nki.ArraySpec(tuple(value.shape), np.dtype(value.dtype), value)
     if isinstance(value, (tuple, list)):
         return tuple(_with_specs(nki, part) for part in value)
     if isinstance(value, dict):
@@ -183,7 +183,15 @@ def _emit(found: _Emitted, given: Sequence[Any]) -> Any:
     """Emit the custom call of a traced kernel."""
     ctx = get_hlo_context()
     ctx.variables.update(found.variables)
+    for number, (_, dtype) in enumerate(found.outputs):
+        if dtype not in HLO_NAMES:
+            raise NKIPyTypeError(
+                f"result {number} of the kernel is {dtype}, which a program has no "
+                "tensors of: return its bits, as in result.view(nl.uint8)",
+                op="nki",
+            )
     tensors = [as_tensor(value) for value in given]
+    _refuse_converted(given, tensors)
     shapes = [Shape(dtype, dims) for dims, dtype in found.outputs]
     single = len(shapes) == 1
     aliasing = tuple(((None if single else out), i) for out, i in found.aliases.items())
@@ -205,6 +213,17 @@ def _emit(found: _Emitted, given: Sequence[Any]) -> Any:
     for out, i in found.aliases.items():
         results[out] = _written(given[i], tensors[i], results[out])
     return found.returned(results)
+
+
+def _refuse_converted(given: Sequence[Any], tensors: Sequence[NKIPyTensorRef]) -> None:
+    """Refuse arrays that are constants of another dtype in a program."""
+    for value, tensor in zip(given, tensors):
+        if value.dtype != tensor.dtype:
+            raise NKIPyTypeError(
+                f"an array of {value.dtype} is given to the kernel, and a program has "
+                f"no such tensors: give it as in x.astype(np.{tensor.dtype})",
+                op="nki",
+            )
 
 
 def _refuse_shared(given: Sequence[Any], written: set[int]) -> None:

@@ -64,7 +64,7 @@ class Lanes:
 def joined(mask: Any, shape: tuple[int, ...], valid: list[Mask]) -> Mask | None:
     """A mask and those of what is read, for a shape; None if it is true everywhere."""
     found: Mask | None = None
-    if mask is not None:
+    if mask is not None and mask is not True:
         found = as_mask(mask).broadcast(shape)
     for other in valid:
         found = other.broadcast(shape) if found is None else found & other

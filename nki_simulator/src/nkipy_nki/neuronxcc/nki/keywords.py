@@ -14,6 +14,7 @@ from difflib import get_close_matches
 from types import ModuleType
 from typing import Any
 
+from nkipy_nki.boundary import refusing_values
 from nkipy_nki.findings import NkiWarning
 from nkipy_nki.running import kernel_line
 
@@ -38,12 +39,13 @@ def lenient(module: str, function: Callable[..., Any]) -> Callable[..., Any]:
     """
     known = frozenset(inspect.signature(function).parameters)
     name = f"{module}.{function.__name__}"
+    guarded = refusing_values(name, function)
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         if not kwargs.keys() <= known:
             kwargs = _known(name, known, kwargs)
-        return function(*args, **kwargs)
+        return guarded(*args, **kwargs)
 
     return call
 
