@@ -1,6 +1,6 @@
 """Any value for each parameter of each function, of both generations of the language.
 
-A function takes it, or refuses it by the documented class of error, at the kernel's line.
+A function takes it, or refuses it by the documented class of error, at its line.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ FUNCTIONS = [(module, name) for module in MODULES for name in functions(module)]
 #: These are documented to raise TypeError and ValueError.
 GRIDS = ("alloc_blocks", "alloc_tiles", "blocks", "tiles")
 #: With these a kernel runs on for long.
+#: (the value `1 << 40`)
 ENDLESS = {("fori_loop", "upper"), ("while_loop", "init")}
 #: What only trn3 has.
 LATE = ("abs_max", "abs_min")
@@ -52,7 +53,7 @@ def test_a_function_takes_a_value_or_refuses_it(module: str, name: str) -> None:
         allowed += (TypeError, ValueError)
     for parameter in parameters(module, name):
         for value in ANYTHING:
-            if (name, parameter.name) in ENDLESS and value == 1 << 40:
+            if value is ANYTHING[4] and (name, parameter.name) in ENDLESS:
                 continue
             given = {parameter.name: value}
             try:

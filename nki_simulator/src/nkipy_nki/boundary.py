@@ -19,7 +19,7 @@ __all__ = ["refusing_values"]
 
 _RAISED = (
     *(TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError),
-    *(ZeroDivisionError, MemoryError),
+    *(ZeroDivisionError, MemoryError, OSError),
 )
 #: How much of an argument a message shows.
 _SHOWN = 60

@@ -16,7 +16,14 @@ from nkipy_nki.isa.registers import register_move
 from nkipy_nki.iterations import Iterations
 from nkipy_nki.program import Loop, Register
 from nkipy_nki.registers import NkiScalar, VirtualRegister, new_register
-from nkipy_nki.running import current, invalid, is_running, kernel_line, whole_number
+from nkipy_nki.running import (
+    current,
+    invalid,
+    is_running,
+    is_whole_number,
+    kernel_line,
+    whole_number,
+)
 
 __all__ = [
     "affine_range",
@@ -160,7 +167,7 @@ def _require_bound(function: str, name: str, bound: Any) -> None:
         raise invalid(f"{function}: {name} has 64 bits, and a bound must have 32")
     if isinstance(bound, VirtualRegister):
         return
-    if isinstance(bound, bool) or not hasattr(bound, "__index__"):
+    if isinstance(bound, bool) or not is_whole_number(bound):
         raise invalid(
             f"{function}: {name} is {bound!r}, and must be an int or a register"
         )

@@ -46,6 +46,7 @@ __all__ = [
     "Run",
     "current",
     "invalid",
+    "is_whole_number",
     "is_ours",
     "kernel_line",
     "line_of",
@@ -324,6 +325,14 @@ def whole_number(value: Any, what: str) -> int:
         with suppress(TypeError):
             return index(value)
     raise invalid(f"{what} is {value!r}{why}, and must be a whole number")
+
+
+def is_whole_number(value: Any) -> bool:
+    """Whether something is a whole number, and of an array its only element."""
+    with suppress(TypeError):
+        index(value)
+        return True
+    return False
 
 
 def invalid(text: str) -> NkiValidationError:

@@ -29,6 +29,7 @@ ANYTHING = [
 ]
 
 Made = Callable[[], Any]
+_LOOPS: list[Any] = []
 
 
 def _today(dtype: Any = nl.float32, shape: Any = (32, 16), value: int = 1) -> Made:
@@ -83,12 +84,22 @@ def _indexed() -> Any:
     return _first_hbm()()[rows[first_nl.arange(32)[:, None], 0], _columns()]
 
 
+def _counters() -> Any:
+    """That of a loop, which ends with the kernel."""
+    _LOOPS[:] = [iter(first_nl.affine_range(2))]
+    return [next(_LOOPS[0])]
+
+
 def _columns() -> Any:
     return first_nl.arange(16)[None, :]
 
 
-def _body(*values: Any) -> Any:
-    """What a loop repeats, which ends it."""
+def _body(*_: Any) -> None:
+    """What a loop repeats."""
+
+
+def _last(*_: Any) -> Any:
+    """What a loop repeats that ends with it."""
     return nisa.register_alloc(0)
 
 
@@ -145,7 +156,10 @@ _SPECIAL: dict[str, dict[str, dict[str, Made]]] = {
         "where": {"condition": _today(nl.uint8)},
         "tiles": {"source": _hbm(), "tile_shape": _is((32, 16))},
         "blocks": {"source": _hbm(), "tile_shape": _is((32, 16))},
-        "while_loop": {"init": lambda: nisa.register_alloc(0)},
+        "while_loop": {
+            "init": lambda: nisa.register_alloc(0),
+            "body_fun": _is(_last),
+        },
         "random_seed": {"seed": _today(nl.uint32, (1, 1))},
         "matmul": {"y": _today(shape=(16, 16))},
     },
@@ -156,7 +170,7 @@ _SPECIAL: dict[str, dict[str, dict[str, Made]]] = {
         "store": {"dst": _first_hbm()},
         "gather_flattened": {"indices": _first("uint32")},
         "where": {"condition": _first("uint8")},
-        "loop_reduce": {"loop_indices": _is([])},
+        "loop_reduce": {"loop_indices": _counters},
         "matmul": {"y": _first(shape=(16, 16))},
         "rms_norm": {"w": _first(shape=(1, 16))},
         "atomic_rmw": {"dst": _indexed, "value": _first()},
@@ -187,7 +201,7 @@ _SPECIAL: dict[str, dict[str, dict[str, Made]]] = {
             "on_false": _is(0.0),
         },
         "sequence_bounds": {"segment_ids": _first(shape=(1, 32))},
-        "tensor_copy_dynamic_dst": {"dst": _moved},
+        "tensor_copy_dynamic_dst": {"dst": _moved, "src": _first(shape=(32, 1))},
         "tensor_copy_dynamic_src": {"src": _moved},
         "tensor_copy_predicated": {"predicate": _first("uint8")},
     },
@@ -216,7 +230,7 @@ def parameters(module: str, name: str) -> Iterator[inspect.Parameter]:
 
 
 def called(module: str, name: str, given: Mapping[str, Any]) -> Any:
-    """Call a function with what is given, and sound values for what it needs besides."""
+    """Call a function with what is given, and sound values for what else it needs."""
     known = _TODAY if module == "nl" else _FIRST
     special = _SPECIAL[module].get(name, {})
     known = {**known, **special}

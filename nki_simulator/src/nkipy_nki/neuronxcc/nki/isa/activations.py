@@ -84,5 +84,6 @@ def activation_reduce(
     """The same as :func:`activation`, and its sum over each partition."""
     name = "activation_reduce"
     tile = operand(name, "data", data)
-    ins, outs = _ins(name, tile, bias, scale), target(name, reduce_res, tile)
+    result = operand(name, "reduce_res", reduce_res)
+    ins, outs = _ins(name, tile, bias, scale), target(name, result, tile)
     return like(name, tile, dtype, ins, mask, outs=outs, op=op, reduce_op=reduce_op)

@@ -9,6 +9,7 @@ from nkipy_nki.isa.names import matmul_perf_mode
 from nkipy_nki.neuronxcc.nki.isa.common import operand
 from nkipy_nki.neuronxcc.nki.moving import product, transposed
 from nkipy_nki.neuronxcc.nki.tiles import Fresh
+from nkipy_nki.running import invalid
 
 __all__ = ["nc_matmul", "nc_transpose"]
 
@@ -53,8 +54,27 @@ def nc_matmul(
         is_transpose=is_transpose,
         tile_position=tuple(tile_position),
         tile_size=tuple(tile_size),
-        perf_mode=_MODES.get(perf_mode, perf_mode or matmul_perf_mode.none),
+        perf_mode=_mode(perf_mode),
     )
+
+
+def _mode(given: Any) -> matmul_perf_mode:
+    """The mode of a name, or one of today's.
+
+    Raises:
+        NkiValidationError: there is none.
+    """
+    if given is None:
+        return matmul_perf_mode.none
+    if isinstance(given, matmul_perf_mode):
+        return given
+    found = _MODES.get(given) if isinstance(given, str) else None
+    if found is None:
+        raise invalid(
+            f"nisa.nc_matmul: perf_mode is {given!r}, and may be None or one of "
+            f"{', '.join(map(repr, _MODES))}"
+        )
+    return found
 
 
 def nc_transpose(
