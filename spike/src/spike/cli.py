@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 import spike
 from neff import NeffError, read_neff
-from neff.array_files import file_of, load_array, save_array
 from neff.summary import describe
+from spike.array_files import file_of, load_array, save_array
 from spike.command_line import run_command
 from spike.library import NUM_CORES, VISIBLE_CORES, report
 

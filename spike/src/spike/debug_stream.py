@@ -11,8 +11,8 @@ import select
 import sys
 import threading
 
-from neff.debug_tensors import DebugTensor
 from spike._spike import library_handle
+from spike.debug_tensors import DebugTensor
 
 DIRECTORY = "NEURON_RT_DEBUG_OUTPUT_DIR"
 

@@ -8,7 +8,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from neff.debug_tensors import DebugTensor
+from spike.debug_tensors import DebugTensor
 
 
 def payload(array: np.ndarray, prefix: str = "x", dtype: str = "", pipe: int = 0):
