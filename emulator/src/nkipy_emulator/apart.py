@@ -12,6 +12,7 @@ import _thread
 import os
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
@@ -26,6 +27,8 @@ _DEFAULT = 300.0
 #: Seconds after which whoever waits looks for signals. One wakes him only if the kernel
 #: hands it to his own thread.
 _GLANCE = 0.1
+#: Seconds in which a thread begins, unless there is no memory for its first frame.
+_BEGINS_WITHIN = 10.0
 
 
 def compile_seconds(instructions: int) -> float | None:
@@ -88,8 +91,12 @@ class _Task(Generic[T]):
         #: :func:`start`.
         self._is_under_way = threading.Lock()
         self._is_under_way.acquire()
+        self._is_unclaimed = threading.Lock()  # taken by whoever runs it
 
     def run(self) -> None:
+        """Call the function, unless another thread does or has done so."""
+        if not self._is_unclaimed.acquire(blocking=False):
+            return
         try:
             self._result.append(self._function())
         except BaseException as error:
@@ -118,6 +125,9 @@ class _Task(Generic[T]):
 def start(thread: threading.Thread) -> bool:
     """Start a thread; False if there is none to be had, as when the interpreter ends.
 
+    False also if it has not begun in time: without memory for its first frame a thread
+    ends, and Python tells nobody. One that is only slow may still begin.
+
     What a handler of a signal raises meanwhile is raised; the thread starts all the
     same. Not so of ``thread.start()``, which waits with a lock in hand: it may raise
     an error of that lock's instead, and leave a thread that does nothing. So another
@@ -142,7 +152,14 @@ def start(thread: threading.Thread) -> bool:
         if error.__traceback__ is not None and error.__traceback__.tb_next is not None:
             raise  # a handler has raised it
         return False
-    is_starting.acquire()
+    # A thread holds its function until it ends.
+    starter = weakref.ref(start_here)
+    del start_here
+    end = time.monotonic() + _BEGINS_WITHIN
+    while not is_starting.acquire(timeout=_GLANCE):
+        has_ended = starter() is None or time.monotonic() >= end
+        if has_ended and not is_starting.acquire(blocking=False):
+            return False
     return not refusals
 
 

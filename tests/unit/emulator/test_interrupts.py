@@ -3,6 +3,7 @@ signals."""
 
 from __future__ import annotations
 
+import _thread
 import os
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 
 from nkipy.hlo import dtypes as dt
+from nkipy_emulator import apart
 from nkipy_emulator.apart import VARIABLE, compile_seconds, run_apart
 from nkipy_emulator.errors import CompileTimeoutError, SettingError
 
@@ -647,3 +649,27 @@ def test_who_can_have_no_thread_calls_the_function_himself(monkeypatch, error):
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
     assert run_apart(threading.current_thread) is threading.current_thread()
+
+
+def test_a_thread_that_ends_before_it_begins_is_not_waited_for(monkeypatch):
+    monkeypatch.setattr(_thread, "start_new_thread", lambda function, arguments: 1)
+    assert run_apart(threading.current_thread) is threading.current_thread()
+
+
+def test_a_thread_that_begins_too_late_finds_the_function_called(monkeypatch):
+    begin, begun = threading.Event(), threading.Event()
+    start = threading.Thread.start
+
+    def start_late(thread: threading.Thread) -> None:
+        begin.wait()
+        start(thread)
+        thread.join()
+        begun.set()
+
+    monkeypatch.setattr(threading.Thread, "start", start_late)
+    monkeypatch.setattr(apart, "_BEGINS_WITHIN", 0.0)
+    callers = []
+    run_apart(lambda: callers.append(threading.current_thread()))
+    begin.set()
+    begun.wait()
+    assert callers == [threading.current_thread()]
