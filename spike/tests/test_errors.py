@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 import spike
@@ -145,6 +147,9 @@ def test_a_missing_neff_is_both_errors(fake, tmp_path):
     assert e.value.status_name == "NRT_FAILURE"
     with pytest.raises(SpikeError, match="it is not a regular file"):
         runtime.load_model(str(tmp_path))
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(SpikeError, match="pipe: it is not a regular file"):
+        runtime.load_model(str(tmp_path / "pipe"))
     assert "nrt_load" not in fake.calls()
     (tmp_path / "empty.neff").touch()
     with pytest.raises(NrtError, match="Failed to load model"):
