@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -232,6 +233,12 @@ def test_constants(tmp_path: Any) -> None:
     for result in nki.simulate(kernel)():
         np.testing.assert_array_equal(result, array)
     refused(lambda x: nl.shared_constant(np.float32(1)), numbers(), match="elements")
+
+
+def test_a_constant_of_a_pipe_is_refused_at_once(tmp_path: Any) -> None:
+    os.mkfifo(tmp_path / "c.npy")
+    with pytest.raises(OSError, match="is no regular file"):
+        nki.simulate(lambda x: nl.shared_constant(tmp_path / "c.npy"))(numbers())
 
 
 @pytest.mark.parametrize("target", ["trn2", "trn3"])

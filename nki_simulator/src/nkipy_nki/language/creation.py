@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from typing import Any
 
 import numpy as np
@@ -204,7 +206,7 @@ def shared_constant(constant: Any) -> NkiTensor:
         OSError, ValueError: the file cannot be read.
     """
     if isinstance(constant, (str, os.PathLike)):
-        constant = np.load(constant, allow_pickle=False)
+        constant = _load(constant)
     run = current("nl.shared_constant")
     array = np.array(as_numpy(constant, "constant"), order="C")
     if not array.ndim or not array.size:
@@ -225,6 +227,18 @@ def shared_constant(constant: Any) -> NkiTensor:
     if run.machine is not None:
         run.machine.memory.share(made, stored.copy())
     return as_tensor(whole(made))
+
+
+def _load(path: str | os.PathLike[str]) -> Any:
+    """What a file holds. Opening a named pipe does not wait for who writes to it."""
+    with open(path, "rb", opener=_open_at_once) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "is no regular file", os.fspath(path))
+        return np.load(file, allow_pickle=False)
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def shared_identity_matrix(n: int, dtype: Any = "uint8", dst: Any = None) -> NkiTensor:
