@@ -191,6 +191,25 @@ def test_large_uint32_count_as_what_they_are_where_the_result_is_int64(ufunc):
         check_kernel(kernel, LARGE)
 
 
+@pytest.mark.parametrize(
+    ("given", "dtype"), [(np.int16, np.int64), (np.uint32, np.uint64)]
+)
+def test_least_common_multiples_pass_32_bits_on_the_way(given, dtype):
+    x = np.random.default_rng(3).integers(9000, 2**15, (3, 5)).astype(given)
+    x[2, 0], x[0, 1], x[:2, 2], x[0, 3] = 0, 0, 0, x[1, 3]
+
+    def kernel(x):
+        return [
+            result.astype(np.uint32)
+            for result in (
+                np.lcm.reduce(x, dtype=dtype, initial=35, where=x % 3 != 1),
+                np.lcm.accumulate(x, dtype=dtype),
+            )
+        ]
+
+    check_kernel(kernel, x)
+
+
 def test_a_negative_start_of_such_a_reduction_is_refused():
     def kernel(x):
         return np.maximum.reduce(x, dtype=np.int64, initial=-5)

@@ -176,6 +176,7 @@ def _fold(
     mask = mask_for(ctx, where, shape)
     if mask is not None:
         x = _selected(ufunc, x, mask, start)
+    is_wide = _is_lcm_in_64_bits(ufunc, dtype)
     if len(axes) > 1 and ufunc.identity is None and ufunc not in _REORDERABLE:
         raise ValueError(
             f"reduction operation '{ufunc.__name__}' is not reorderable, so at most "
@@ -189,8 +190,12 @@ def _fold(
         if initial is not NO_VALUE:
             made = ufunc(_constant(initial, first), made)
     elif mask is None or ufunc.identity is not None:
-        step = _Step(ufunc, first, initial is NO_VALUE)
+        step = _Step(ufunc, first, initial is NO_VALUE, is_wide)
         made = _unrolled(step, x, axes, start)
+    elif is_wide:
+        chosen = NKIPyTensorRef._wrap(ctx, mask)
+        step = _Step(ufunc, first, is_wide=True)
+        made = _unrolled(step, OPS["where"](chosen, x, _constant(1, rest)), axes, start)
     else:
         made = _masked(_Step(ufunc, first), x, mask, axes, start)
     made = made.astype(result, copy=False)
@@ -289,14 +294,21 @@ class _Step:
         ufunc: what combines two.
         dtype: of what is combined so far.
         from_identity: whether reductions start with the ufunc's identity.
+        is_wide: whether what is combined so far has 64 bits for NumPy, and the last 32
+            of these depend on all: see :func:`_lcms`.
     """
 
     def __init__(
-        self, ufunc: np.ufunc, dtype: np.dtype, from_identity: bool = False
+        self,
+        ufunc: np.ufunc,
+        dtype: np.dtype,
+        from_identity: bool = False,
+        is_wide: bool = False,
     ) -> None:
         self.ufunc = ufunc
         self.dtype = dtype
         self.from_identity = from_identity
+        self.is_wide = is_wide
 
     def begin(self, value: Any) -> NKIPyTensorRef:
         return _constant(value, self.dtype)
@@ -332,6 +344,8 @@ def _along(step: _Step, x: NKIPyTensorRef, axis: int, start: Any) -> NKIPyTensor
     if not parts:
         return _without_elements(step, x, axis, start)
     so_far = step.first(start, parts[0])
+    if step.is_wide:
+        return _lcms(step, [so_far, *parts[1:]])[-1]
     for part in parts[1:]:
         so_far = step(so_far, part)
     return so_far
@@ -410,15 +424,43 @@ def _accumulate(
     if opcode is not None:
         value = scan(ctx, x.backend_tensor, opcode, axis)
         return deliver(ctx, ctx.convert(value, result), out)
-    parts = _running(_Step(ufunc, first), list(_elements(x, axis)))
+    step = _Step(ufunc, first, is_wide=_is_lcm_in_64_bits(ufunc, dtype))
+    parts = _running(step, list(_elements(x, axis)))
     made: Any = as_tensor(np.stack(parts, axis)) if parts else x
     return deliver(ctx, ctx.convert(made.backend_tensor, result), out)
 
 
 def _running(step: _Step, parts: list[Any]) -> list[Any]:
+    if step.is_wide:
+        return _lcms(step, parts)
     for i, part in enumerate(parts):
         parts[i] = step(parts[i - 1], part) if i else step.begin(part)
     return parts
+
+
+# -- lcm in 64 bits --------------------------------------------------------------------
+def _is_lcm_in_64_bits(ufunc: np.ufunc, dtype: Any) -> bool:
+    """Whether NumPy has least common multiples beyond 32 bits before the last one."""
+    return ufunc is np.lcm and dtype is not None and dt.as_dtype(dtype).itemsize == 8
+
+
+def _lcms(step: _Step, parts: list[Any]) -> list[Any]:
+    """The last 32 bits of the least common multiples of each part and all before it.
+
+    Each part is a factor of the next multiple when it has been divided by what it has
+    in common with the factors before: these have 32 bits, and a product may wrap.
+    """
+    multiples = [step.begin(part) for part in parts[:1]]
+    if len(parts) == 1:
+        return multiples
+    rest: Any = abs(np.stack(parts)).astype(dt.uint32)
+    multiple = factor = rest[0]
+    while rest.shape[0] > 1:
+        rest = rest[1:] // np.maximum(np.gcd(factor, rest[1:]), 1)
+        factor = rest[0]
+        multiple = multiple * factor
+        multiples.append(step.begin(multiple))
+    return multiples
 
 
 # -- outer -----------------------------------------------------------------------------
