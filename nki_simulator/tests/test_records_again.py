@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import islice
 
 import numpy as np
 import pytest
 
+from nkipy.chips import Chip
+from nkipy_nki.cores import Core, run_cores
 from nkipy_nki.engines import Engine
 from nkipy_nki.findings import Findings
 from nkipy_nki.machine import Machine
-from nkipy_nki.marks import Marks
 from nkipy_nki.memory import Memory
-from nkipy_nki.program import View
+from nkipy_nki.program import Program
 from nkipy_nki.records import INSTRUCTIONS, InstructionRecord, Sample
 from nkipy_nki.running import Run
 from nkipy_nki.wire import decode, encode
-from tests.support.nki.samples import emit_sample, prepared, written
+from tests.support.nki.samples import (
+    Prepared,
+    cores_for,
+    emit_sample,
+    prepared,
+    views_of,
+    written,
+)
 
 #: As many of each instruction's samples as there are kinds of them.
 SAMPLES = [
@@ -42,69 +51,90 @@ def _same(mine: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> None:
 def test_views_give_the_bytes_that_whole_tiles_give(
     record: InstructionRecord, sample: Sample
 ) -> None:
-    plain, operands = prepared(record, sample)
-    emit_sample(plain, record, sample, operands)
-    run, views = prepared(record, sample, strided=True)
-    before = _all_bytes(run)
-    emit_sample(run, record, sample, views)
-    if record.name not in RANDOM:
-        _same(written(run, record, views), written(plain, record, operands))
-    _only_views_changed(run, record, views, before)
+    plain = prepared(record, sample)
+    emit_sample(record, plain)
+    cores = prepared(record, sample, strided=not sample.dense)
+    before = [_all_bytes(core.run) for core in cores]
+    emit_sample(record, cores)
+    for mine, theirs, data in zip(cores, plain, before):
+        if record.name not in RANDOM:
+            _same(written(record, mine), written(record, theirs))
+        _only_views_changed(record, mine, data)
+
+
+def _memory(run: Run) -> Memory:
+    assert run.machine is not None
+    return run.machine.memory
 
 
 def _all_bytes(run: Run) -> list[np.ndarray]:
-    assert run.machine is not None
-    memory = run.machine.memory
+    memory = _memory(run)
     return [memory.storage(made).data.copy() for made in run.program.allocations]
 
 
 def _only_views_changed(
-    run: Run,
-    record: InstructionRecord,
-    operands: dict[str, object],
-    before: list[np.ndarray],
+    record: InstructionRecord, core: Prepared, before: list[np.ndarray]
 ) -> None:
     """What lies between the elements of what is written is as it was."""
-    assert run.machine is not None
-    for name, view in operands.items():
-        if isinstance(view, View) and record.operands[name].written:
-            number = view.allocation.id
-            storage = run.machine.memory.storage(view.allocation)
-            storage.elements(view).view(f"u{view.dtype.itemsize}")[...] = 0
+    for name, rule in record.operands.items():
+        if not rule.written:
+            continue
+        for key, view in views_of(name, core.operands[name]):
+            storage = _memory(core.run).storage(view.allocation)
+            unsigned = f"u{view.dtype.itemsize}"
+            elements = storage.elements(view).view(unsigned)
+            data = before[view.allocation.id]
+            start = view.offset * view.dtype.itemsize
             expected = np.ndarray(
-                storage.elements(view).shape,
-                f"u{view.dtype.itemsize}",
-                before[number],
-                view.offset * view.dtype.itemsize,
-                storage.elements(view).strides,
+                elements.shape, unsigned, data, start, elements.strides
             )
-            expected[...] = 0
-            assert storage.data.tobytes() == before[number].tobytes(), name
+            elements[...] = expected[...] = 0
+            assert storage.data.tobytes() == data.tobytes(), key
 
 
 @pytest.mark.parametrize("record, sample", SAMPLES, ids=_names())
 def test_a_program_s_bytes_give_the_same(
     record: InstructionRecord, sample: Sample
 ) -> None:
-    run, operands = prepared(record, sample)
-    before = _all_bytes(run)
-    marks = [_written_marks(run, i) for i in range(len(before))]
-    emit_sample(run, record, sample, operands)
-    (program,) = decode(encode((run.program,)))
-    memory = Memory()
-    for made, data, marked in zip(program.allocations, before, marks):
-        storage = memory.storage(made)
-        storage.data[:] = data
-        storage.written = marked
-    machine = Machine(run.chip, memory, Findings({"would-not-compile": "off"}))
-    machine.run(program.body)
-    for made, theirs in zip(program.allocations, _all_bytes(run)):
-        assert memory.storage(made).data.tobytes() == theirs.tobytes(), made
-    (instruction,) = program.instructions()
-    assert instruction.engine is not Engine.unknown
+    cores = prepared(record, sample)
+    before = [_State(core.run) for core in cores]
+    emit_sample(record, cores)
+    programs = [decode(encode((core.run.program,)))[0] for core in cores]
+    group = cores_for(sample)
+    machines = [
+        state.machine(core.run.chip, program, one)
+        for state, core, program, one in zip(before, cores, programs, group)
+    ]
+    calls = [partial(m.run, p.body) for m, p in zip(machines, programs)]
+    run_cores(group[0], calls)
+    for machine, program, core in zip(machines, programs, cores):
+        for made, theirs in zip(program.allocations, _all_bytes(core.run)):
+            assert machine.memory.storage(made).data.tobytes() == theirs.tobytes(), made
+        assert core.run.machine is not None
+        assert machine.registers == core.run.machine.registers
+        *_, instruction = program.instructions()
+        assert instruction.engine is not Engine.unknown
 
 
-def _written_marks(run: Run, number: int) -> Marks | None:
-    assert run.machine is not None
-    written = run.machine.memory.storage(run.program.allocations[number]).written
-    return None if written is None else written.copy()
+class _State:
+    """What a core's memory and registers hold."""
+
+    def __init__(self, run: Run) -> None:
+        assert run.machine is not None
+        self._data = _all_bytes(run)
+        self._registers = dict(run.machine.registers)
+        storages = map(_memory(run).storage, run.program.allocations)
+        written = [storage.written for storage in storages]
+        self._marks = [None if w is None else w.copy() for w in written]
+
+    def machine(self, chip: Chip, program: Program, core: Core | None) -> Machine:
+        """A machine that holds the same, in the tensors of a program."""
+        made = Machine(chip, Memory(), Findings({"would-not-compile": "off"}), core)
+        made.registers.update(self._registers)
+        for tensor, data, marks in zip(program.allocations, self._data, self._marks):
+            if core is not None:
+                core.allocated(tensor, made)
+            storage = made.memory.storage(tensor)
+            storage.data[:] = data
+            storage.written = marks
+        return made

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 from nkipy_nki.emitting import emit
@@ -17,7 +17,7 @@ from nkipy_nki.records import (
     OperandRule,
     OperationRule,
     Rule,
-    Sample,
+    Samples,
     TransferTime,
 )
 
@@ -37,8 +37,8 @@ def instruction(
     rules: Sequence[Rule] = (),
     meaning: Meaning,
     cost: Cost,
-    samples: Callable[[], Iterable[Sample]],
-    refused: Callable[[], Iterable[Sample]],
+    samples: Samples,
+    refused: Samples,
     choose_engine: Choice | None = None,
     operations: Mapping[str, OperationRule] | None = None,
     transfer_ns: TransferTime | None = None,

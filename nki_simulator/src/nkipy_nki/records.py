@@ -22,7 +22,14 @@ A parameter that is named among the operands is one; all others are attributes.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import (
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeAlias
@@ -130,20 +137,39 @@ class OperationRule:
     optional: bool = False
 
 
+@dataclass(frozen=True)
+class Held:
+    """A register to try an instruction with.
+
+    Attributes:
+        value: what it holds; None if it was never set.
+        dtype: ``"int32"`` or ``"int64"``.
+    """
+
+    value: int | None = None
+    dtype: str = "int32"
+
+
 @dataclass(frozen=True, eq=False)
 class Sample:
     """Operands to try an instruction with.
 
     Attributes:
-        operands: by name: an array to read (with `regions`, where it lies), or a
-            number. Of those that are written, a shape and a dtype; or an array, if
-            what was there before matters.
+        operands: by name: an array to read (with `regions`, where it lies), a number,
+            or a register (:class:`Held`). Of those that are written, a shape and a
+            dtype; or an array, if what was there before matters. A list of tensors is
+            a list of those.
         attributes: by name.
         regions: of operands that are not in the SBUF.
         chip: the target; if it is "", trn2, or trn3 for element types that only it has.
         label: what it shows.
         message: of a sample that must be refused: part of what is said.
         dtypes: of operands, where NumPy's dtype does not tell it, as of packed ones.
+        others: of an instruction where cores meet, what the other cores give: those of
+            a rank are side by side.
+        lnc: how many cores a rank has.
+        after: the name of an instruction that is carried out with all of this first.
+        dense: tensors must lie side by side: no views with strides are tried.
     """
 
     operands: Mapping[str, Any]
@@ -153,6 +179,10 @@ class Sample:
     label: str = ""
     message: str = ""
     dtypes: Mapping[str, str] = field(default_factory=dict)
+    others: Sequence[Sample] = ()
+    lnc: int = 1
+    after: str = ""
+    dense: bool = False
 
     @property
     def target(self) -> Chip:
@@ -176,6 +206,10 @@ class Sample:
                     yield part[1]
                 elif isinstance(part, np.ndarray):
                     yield self.dtypes.get(name, part.dtype)
+
+
+#: Makes the samples of an instruction.
+Samples: TypeAlias = Callable[[], Iterable[Sample]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -217,8 +251,8 @@ class InstructionRecord:
     rules: tuple[Rule, ...]
     meaning: Meaning
     cost: Cost
-    samples: Callable[[], Iterable[Sample]]
-    refused: Callable[[], Iterable[Sample]]
+    samples: Samples
+    refused: Samples
     transfer_ns: TransferTime | None = None
     since: int = 2
     until: int | None = None

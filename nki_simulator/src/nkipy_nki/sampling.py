@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
 from typing import Any
 
 import ml_dtypes
@@ -10,7 +11,7 @@ import numpy as np
 
 from nkipy_nki.records import Sample
 
-__all__ = ["DTYPES", "column", "numbers", "sample"]
+__all__ = ["DTYPES", "column", "numbers", "sample", "together"]
 
 #: Element types of tiles that engines compute with.
 DTYPES = (
@@ -35,8 +36,14 @@ def column(values: Any, dtype: Any = np.float32) -> np.ndarray:
 
 def sample(operands: Mapping[str, Any], **named: Any) -> Sample:
     """A sample, of which what is no field of :class:`Sample` is an attribute."""
-    fields = {n: named.pop(n) for n in _FIELDS if n in named}
-    return Sample(operands, named, **fields)
+    own = {n: named.pop(n) for n in _FIELDS if n in named}
+    return Sample(operands, named, **own)
 
 
-_FIELDS = ("chip", "label", "message", "regions")
+_FIELDS = frozenset(field.name for field in fields(Sample)) - {"operands", "attributes"}
+
+
+def together(samples: Sequence[Sample]) -> Sample:
+    """A sample of several cores: what each of them gives."""
+    first, *others = samples
+    return replace(first, others=tuple(others))

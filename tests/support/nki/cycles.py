@@ -20,6 +20,14 @@ UNDOCUMENTED = frozenset(
         *("nc_matmul_mx", "nc_n_gather", "nonzero_with_count", "select_reduce"),
         *("rand2", "rand_get_state", "rand_set_state", "rng", "set_rng_seed"),
         *("sequence_bounds", "tensor_partition_reduce", "tensor_scalar_cumulative"),
+        *("register_load", "register_move", "register_store", "scalar_load"),
+        *("scalar_op", "scalar_store", "core_barrier", "sendrecv"),
+        *("all_gather", "all_reduce", "all_to_all", "reduce_scatter", "rank_id"),
+        *("all_gather_v", "all_gather_v_prepare", "all_gather_v_trigger"),
+        *("all_to_all_v", "all_to_all_v_prepare", "all_to_all_v_trigger"),
+        *("collective_permute", "collective_permute_implicit"),
+        "collective_permute_implicit_current_processing_rank_id",
+        "collective_permute_implicit_reduce",
     }
 )
 _HALVES = ("bfloat16", "float16")

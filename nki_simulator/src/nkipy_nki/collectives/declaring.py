@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 from nkipy.chips import Chip
@@ -16,7 +16,7 @@ from nkipy_nki.records import (
     OperandRule,
     OperationRule,
     Rule,
-    Sample,
+    Samples,
     TransferTime,
     reads,
     writes,
@@ -92,15 +92,13 @@ def _nbytes(made: Instruction) -> int:
     return max(sums.values())
 
 
-def _no_samples() -> Iterator[Sample]:
-    """One core alone cannot be tried: test_collectives.py runs kernels on ranks."""
-    return iter(())
-
-
 def collective(
     meaning: Callable[[Call], None],
     rules: Sequence[Rule],
     transfer_ns: TransferTime | None,
+    *,
+    samples: Samples,
+    refused: Samples,
     **fields: Any,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """A record of a function's signature, as :func:`instruction` makes it.
@@ -109,6 +107,8 @@ def collective(
         meaning: what it does.
         rules: in order, each of which relies on those before.
         transfer_ns: how long it takes.
+        samples: to try it with, of all the ranks that take part.
+        refused: to try that it refuses them.
         fields: operands (`srcs` and `dsts` unless told), and others of the record.
     """
     if not any(isinstance(field, OperandRule) for field in fields.values()):
@@ -119,8 +119,8 @@ def collective(
         meaning=meaning,
         cost=lambda made, chip: 1.0,
         transfer_ns=transfer_ns,
-        samples=_no_samples,
-        refused=_no_samples,
+        samples=samples,
+        refused=refused,
         since=SINCE,
         **fields,
     )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from nkipy.chips import Chip
@@ -18,10 +21,21 @@ from nkipy_nki.collectives.rules import (
     priority_of_gen4,
     tensors,
 )
+from nkipy_nki.collectives.sampling import (
+    DTYPES,
+    GROUPS,
+    PAIR,
+    given,
+    of_ranks,
+    wrong_lists,
+)
 from nkipy_nki.dtypes import DTypeRecord, narrow, widen
 from nkipy_nki.machine import Call
 from nkipy_nki.operators import OPERATIONS
 from nkipy_nki.program import Instruction, View
+from nkipy_nki.records import Sample
+from nkipy_nki.regions import MemoryRegion
+from nkipy_nki.sampling import numbers, together
 
 __all__ = [
     "all_gather",
@@ -106,7 +120,47 @@ def _all_reduce(call: Call) -> None:
     _for_each(call, give, same=True)
 
 
-@collective(_all_reduce, [*_LISTS, fits(_same_shape)], by_ring(2), operations=REDUCTION)
+def _reductions() -> Iterator[Sample]:
+    for group in GROUPS:
+        ranks = sum(map(len, group))
+        for op in ("add", "maximum", "minimum"):
+            yield _alike(ranks, (4, 6), (4, 6), replica_group=group, op=op, label=op)
+    for dtype in DTYPES:
+        x = _alike(2, (4, 6), (4, 6), dtype, replica_group=PAIR, op="add")
+        yield replace(x, label=np.dtype(dtype).name)
+    on_chip = {"region": MemoryRegion.sbuf, "label": "SBUF"}
+    yield _alike(2, (4, 6), (4, 6), **on_chip, replica_group=PAIR, op="add")
+    yield _alike(2, (4, 6), (4, 6), tensors=3, replica_group=PAIR, op="add")
+
+
+def _alike(count: int, *shapes: Any, **named: Any) -> Sample:
+    """All ranks give the same, but for the elements."""
+    return of_ranks(count, lambda rank: given(rank, *shapes, **named))
+
+
+def _wrong_reductions() -> Iterator[Sample]:
+    right = {"replica_group": PAIR, "op": "add"}
+    yield from wrong_lists(**right)
+    yield given(0, (4, 6), (4, 5), **right, message="must have [4, 6]")
+    wrong = {**right, "op": "multiply"}
+    yield given(0, (4, 6), (4, 6), **wrong, message="op is multiply")
+    several = {"tensors": 2, "region": MemoryRegion.sbuf}
+    yield given(0, (4, 6), (4, 6), **several, **right, message="may have one in SBUF")
+    shared = {**right, "region": MemoryRegion.shared_hbm}
+    yield _alike(2, (4, 6), (4, 6), **shared, message="must be in private_hbm")
+    other = given(1, (4, 5), (4, 5), **right)
+    first = given(0, (4, 6), (4, 6), **right, message="that of rank")
+    yield together([first, other])
+
+
+@collective(
+    _all_reduce,
+    [*_LISTS, fits(_same_shape)],
+    by_ring(2),
+    samples=_reductions,
+    refused=_wrong_reductions,
+    operations=REDUCTION,
+)
 def all_reduce(
     srcs: Any,
     dsts: Any,
@@ -141,7 +195,33 @@ def _all_gather(call: Call) -> None:
     _for_each(call, give, same=True)
 
 
-@collective(_all_gather, [*_LISTS, equal_lists, fits(_longer)], by_ring())
+def _gatherings() -> Iterator[Sample]:
+    for group in GROUPS:
+        ranks, of_list = sum(map(len, group)), len(group[0])
+        named = {"replica_group": group, "collective_dim": 0}
+        yield _alike(ranks, (2, 6), (2 * of_list, 6), **named)
+    for dtype in DTYPES:
+        yield _alike(2, (2, 6), (4, 6), dtype, replica_group=PAIR, collective_dim=0)
+    on_chip = {"region": MemoryRegion.sbuf, "replica_group": PAIR}
+    yield _alike(2, (4, 6), (4, 12), **on_chip, collective_dim=1, label="columns")
+
+
+def _wrong_gatherings() -> Iterator[Sample]:
+    right = {"replica_group": PAIR, "collective_dim": 0}
+    yield given(0, (4, 6), (4, 6), **right, message="must have [8, 6]")
+    wrong = {**right, "collective_dim": 1}
+    yield given(0, (4, 6), (4, 12), **wrong, message="may be 0 here")
+    unequal = {**right, "replica_group": ((0, 1), (2,))}
+    yield given(0, (4, 6), (8, 6), **unequal, message="lists of [1, 2] ranks")
+
+
+@collective(
+    _all_gather,
+    [*_LISTS, equal_lists, fits(_longer)],
+    by_ring(),
+    samples=_gatherings,
+    refused=_wrong_gatherings,
+)
 def all_gather(
     srcs: Any,
     dsts: Any,
@@ -173,10 +253,33 @@ def _reduce_scatter(call: Call) -> None:
     _for_each(call, give)
 
 
+def _scatterings() -> Iterator[Sample]:
+    for group in GROUPS:
+        ranks, of_list = sum(map(len, group)), len(group[0])
+        for op in ("add", "maximum"):
+            named = {"replica_group": group, "collective_dim": 0, "op": op}
+            yield _alike(ranks, (4, 6), (4 // of_list, 6), **named)
+    for dtype in DTYPES:
+        named = {"replica_group": PAIR, "collective_dim": 0, "op": "minimum"}
+        yield _alike(2, (4, 6), (2, 6), dtype, **named)
+
+
+def _wrong_scatterings() -> Iterator[Sample]:
+    right = {"replica_group": PAIR, "collective_dim": 0, "op": "add"}
+    yield given(0, (3, 6), (1, 6), **right, message="which 2 ranks do not divide")
+    yield given(0, (4, 6), (4, 6), **right, message="must have [2, 6]")
+    wrong = {**right, "collective_dim": 1}
+    yield given(0, (4, 6), (2, 6), **wrong, message="may be 0 here")
+    wrong = {**right, "op": "multiply"}
+    yield given(0, (4, 6), (2, 6), **wrong, message="op is multiply")
+
+
 @collective(
     _reduce_scatter,
     [*_LISTS, equal_lists, fits(_shorter)],
     by_ring(),
+    samples=_scatterings,
+    refused=_wrong_scatterings,
     operations=REDUCTION,
 )
 def reduce_scatter(
@@ -210,7 +313,28 @@ def _all_to_all(call: Call) -> None:
     _for_each(call, give)
 
 
-@collective(_all_to_all, [*_LISTS, on_hbm, equal_lists, fits(_divided)], by_ring())
+def _parts_for_all() -> Iterator[Sample]:
+    for group in GROUPS:
+        ranks = sum(map(len, group))
+        named = {"replica_group": group, "collective_dim": 0}
+        yield _alike(ranks, (4, 6), (4, 6), **named)
+        yield _alike(ranks, (4, 2), (4, 2), np.int32, tensors=2, **named)
+
+
+def _wrong_parts_for_all() -> Iterator[Sample]:
+    right = {"replica_group": PAIR, "collective_dim": 0}
+    yield given(0, (3, 6), (3, 6), **right, message="which 2 ranks do not divide")
+    on_chip = {"region": MemoryRegion.sbuf}
+    yield given(0, (4, 6), (4, 6), **on_chip, **right, message="must be in HBM")
+
+
+@collective(
+    _all_to_all,
+    [*_LISTS, on_hbm, equal_lists, fits(_divided)],
+    by_ring(),
+    samples=_parts_for_all,
+    refused=_wrong_parts_for_all,
+)
 def all_to_all(
     srcs: Any,
     dsts: Any,
@@ -303,6 +427,42 @@ def pass_on(
     rendezvous.receive(dst, name, values)
 
 
+#: By how many ranks: which sends to which.
+_PERMUTATIONS = (
+    *((2, ((0, 1), (1, 0))), (4, ((0, 1), (1, 2), (2, 3), (3, 0)))),
+    *((3, ((0, 2), (2, 0))), (3, ((0, 1), (1, 2)))),
+)
+
+
+def _permutations() -> Iterator[Sample]:
+    for count, pairs in _PERMUTATIONS:
+        for dtype in (np.float32, ml_dtypes.bfloat16):
+            yield of_ranks(count, partial(_permuted, pairs, dtype))
+
+
+def _permuted(pairs: Any, dtype: Any, rank: int) -> Sample:
+    """A rank that no pair has for a target keeps what it has."""
+    made = given(rank, (4, 6), (4, 6), dtype, source_target_pairs=pairs)
+    kept = [numbers(dtype, (4, 6), 77 + rank)]
+    return replace(made, operands={**made.operands, "dsts": kept})
+
+
+def _wrong_permutations() -> Iterator[Sample]:
+    yield from wrong_lists(source_target_pairs=((0, 0),))
+    for pairs, message in (
+        ((), "must be a list of pairs"),
+        (((0, 1), (0, 2)), "rank 0 as a source twice"),
+        (((0, 1), (2, 1)), "rank 1 as a target twice"),
+        (((0,),), "no pair of ranks"),
+        (((0, 7),), "rank 7 does not take part"),
+    ):
+        x = given(0, (4, 6), (4, 6), source_target_pairs=pairs, message=message)
+        yield x
+    right = {"source_target_pairs": ((0, 0),)}
+    yield given(0, (4, 6), (6, 4), **right, message="they must be equal")
+    yield given(0, (4, 6), (4, 6), tensors=2, **right, message="must have one")
+
+
 @collective(
     _permute,
     [
@@ -310,6 +470,8 @@ def pass_on(
         *(_pairs_of_ranks, _equal_shapes),
     ],
     one_step(),
+    samples=_permutations,
+    refused=_wrong_permutations,
 )
 def collective_permute(
     srcs: Any,

@@ -20,15 +20,17 @@ from nkipy_nki.collectives.exchanges import pass_on, reduced
 from nkipy_nki.collectives.groups import ReplicaGroup, valid_group
 from nkipy_nki.collectives.rendezvous import Rendezvous, begin, rank_of, ranks_of
 from nkipy_nki.collectives.rules import priority_of_gen4, tensors
+from nkipy_nki.collectives.sampling import DTYPES, GROUPS, PAIR, given, of_ranks
 from nkipy_nki.costs import INTERVAL
 from nkipy_nki.declaring import instruction
 from nkipy_nki.engines import Engine
 from nkipy_nki.errors import NkiValidationError
 from nkipy_nki.machine import Call
 from nkipy_nki.program import Instruction, View
-from nkipy_nki.records import Rule, Sample, writes
+from nkipy_nki.records import Held, Rule, Sample, Samples, writes
 from nkipy_nki.registers import VirtualRegister, new_register
 from nkipy_nki.running import kernel_line
+from nkipy_nki.sampling import sample, together
 
 __all__ = [
     "collective_permute_implicit",
@@ -117,10 +119,50 @@ def _implicit(call: Call) -> None:
 _RULES = (valid_group, priority_of_gen4, _channels, _same_shapes)
 
 
+_SENT_ON = ("srcs_by_channel", "dsts_by_channel")
+
+
+def _rings() -> Iterator[Sample]:
+    for group in GROUPS:
+        for channels in (1, 2):
+            yield _ring(group, channels, _SENT_ON)
+    for dtype in DTYPES:
+        yield _ring(PAIR, 1, _SENT_ON, dtype=dtype)
+
+
+def _ring(group: Any, channels: int, names: Sequence[str], **more: Any) -> Sample:
+    ranks = sum(map(len, group))
+
+    def one(rank: int) -> Sample:
+        return given(
+            *(rank, (4, 6), (4, 6)),
+            tensors=channels,
+            names=names,
+            replica_group=group,
+            channel_ids=tuple(range(channels)),
+            priority=None,
+            **more,
+        )
+
+    return of_ranks(ranks, one)
+
+
+def _wrong_rings() -> Iterator[Sample]:
+    right = {"replica_group": PAIR, "channel_ids": (0,), "priority": None}
+    for channels in ((1,), (0, 1), 0):
+        wrong = {**right, "channel_ids": channels}
+        yield given(0, (4, 6), (4, 6), names=_SENT_ON, **wrong, message="channel_ids")
+    twice = {**right, "replica_group": ((0, 0),)}
+    yield given(0, (4, 6), (4, 6), names=_SENT_ON, **twice, message="there twice")
+    yield given(0, (4, 6), (4, 5), names=_SENT_ON, **right, message="must be equal")
+
+
 @collective(
     _implicit,
     [tensors("srcs_by_channel", "dsts_by_channel"), *_RULES],
     one_step(),
+    samples=_rings,
+    refused=_wrong_rings,
     prepare=_by_channel,
     srcs_by_channel=sources(),
     dsts_by_channel=targets(),
@@ -165,10 +207,31 @@ def _implicit_reduce(call: Call) -> None:
     _send_on(call, give)
 
 
+_REDUCED_ON = ("srcs0_by_channel", "srcs1_by_channel", "dsts_by_channel")
+
+
+def _reducing_rings() -> Iterator[Sample]:
+    for group in GROUPS:
+        for op in ("add", "maximum", "minimum"):
+            yield _ring(group, 2, _REDUCED_ON, op=op)
+    for dtype in DTYPES:
+        yield _ring(PAIR, 1, _REDUCED_ON, dtype=dtype, op="add")
+
+
+def _wrong_reducing_rings() -> Iterator[Sample]:
+    right = {"replica_group": PAIR, "channel_ids": (0,), "priority": None, "op": "add"}
+    wrong = {**right, "op": "multiply"}
+    x = {"names": _REDUCED_ON}
+    yield given(0, (4, 6), (4, 6), **x, **wrong, message="op is multiply")
+    yield given(0, (4, 6), (4, 5), **x, **right, message="must be equal")
+
+
 @collective(
     _implicit_reduce,
     [tensors("srcs0_by_channel", "srcs1_by_channel", "dsts_by_channel"), *_RULES],
     one_step(),
+    samples=_reducing_rings,
+    refused=_wrong_reducing_rings,
     operations=REDUCTION,
     prepare=_by_channel,
     srcs0_by_channel=sources(),
@@ -209,7 +272,11 @@ def _set(call: Call, rank: int) -> None:
 
 
 def _to_register(
-    meaning: Any, rules: Sequence[Rule] = (), since: int = 2
+    meaning: Any,
+    samples: Samples,
+    refused: Samples,
+    rules: Sequence[Rule] = (),
+    since: int = 2,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """A record of an instruction that sets a register, its operand `dst`."""
     return instruction(
@@ -218,15 +285,20 @@ def _to_register(
         rules=rules,
         meaning=meaning,
         cost=lambda made, chip: INTERVAL,
-        samples=_no_samples,
-        refused=_no_samples,
+        samples=samples,
+        refused=refused,
         since=since,
     )
 
 
-def _no_samples() -> Iterator[Sample]:
-    """What is written is a register, which a sample cannot look at."""
-    return iter(())
+def _own_ranks() -> Iterator[Sample]:
+    yield sample({"dst": Held()}, label="alone")
+    yield of_ranks(3, lambda rank: sample({"dst": Held()}))
+    yield together([sample({"dst": Held()}, lnc=2)] * 4)
+
+
+def _wrong_own_ranks() -> Iterator[Sample]:
+    yield sample({"dst": 3}, message="must be a register")
 
 
 def _record_rank(dst: Any, name: str | None = None) -> Instruction:
@@ -235,7 +307,9 @@ def _record_rank(dst: Any, name: str | None = None) -> Instruction:
 
 
 _record_rank.__name__ = "rank_id"
-_emit_rank = _to_register(lambda call: _set(call, rank_of(call)))(_record_rank)
+_emit_rank = _to_register(
+    lambda call: _set(call, rank_of(call)), _own_ranks, _wrong_own_ranks
+)(_record_rank)
 
 
 def rank_id(name: str | None = None) -> VirtualRegister:
@@ -265,6 +339,27 @@ def _processed(call: Call) -> None:
         _set(call, ranks[place % len(ranks)])
 
 
+def _steps() -> Iterator[Sample]:
+    for group in GROUPS:
+        ranks = sum(map(len, group))
+        for step in (0, 1, 3):
+            x = sample(
+                {"dst": Held()}, iteration_id=step, replica_group=group, channel_id=0
+            )
+            yield together([x] * ranks)
+
+
+def _wrong_steps() -> Iterator[Sample]:
+    right = {"iteration_id": 0, "replica_group": PAIR, "channel_id": 0}
+    for name, value, message in (
+        ("iteration_id", -1, "must be an int from 0 on"),
+        ("channel_id", 4, "may be 0 to 3"),
+        ("replica_group", ((0, 0),), "there twice"),
+    ):
+        wrong = {**right, name: value}
+        yield sample({"dst": Held()}, **wrong, message=message)
+
+
 def _record_processed(
     dst: Any,
     iteration_id: Any,
@@ -277,9 +372,9 @@ def _record_processed(
 
 
 _record_processed.__name__ = "collective_permute_implicit_current_processing_rank_id"
-_emit_processed = _to_register(_processed, [valid_group, _step_of_a_channel], SINCE)(
-    _record_processed
-)
+_emit_processed = _to_register(
+    _processed, _steps, _wrong_steps, [valid_group, _step_of_a_channel], SINCE
+)(_record_processed)
 
 
 def collective_permute_implicit_current_processing_rank_id(

@@ -8,8 +8,9 @@ part of the destination.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from types import FunctionType
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
@@ -23,9 +24,10 @@ from nkipy_nki.collectives.rules import on_hbm, one_tensor, priority_of_gen4, te
 from nkipy_nki.errors import NkiValidationError
 from nkipy_nki.machine import Call, Prepared
 from nkipy_nki.program import Instruction, View, contiguous_strides
-from nkipy_nki.records import OperandRule, TransferTime
+from nkipy_nki.records import OperandRule, Sample, Samples, TransferTime
 from nkipy_nki.regions import HBM, MemoryRegion
 from nkipy_nki.running import kernel_line
+from nkipy_nki.sampling import numbers, sample, together
 
 __all__ = [
     "all_gather_v",
@@ -256,10 +258,88 @@ _LATER: dict[str, Any] = {
 }
 
 
+#: How many elements go to each of four ranks, where they begin, and where those of a
+#: rank go.
+_COUNTS = ((1, 2, 0, 3), (4, 0, 1, 2), (0, 0, 0, 0), (2, 2, 2, 2))
+_STARTS = ((0, 1, 3, 3), (0, 4, 4, 5), (9, 9, 9, 9), (6, 4, 2, 0))
+_PLACES = (12, 8, 4, 0)
+_ALL = ((0, 1, 2, 3),)
+
+
+def _samples(*before: str) -> Iterator[Sample]:
+    for dtype in (np.float32, np.int16):
+        for known in (False, True):
+            for displaced in (False, True):
+                yield _of_all(dtype, known, displaced, *before)
+    yield _of_all(np.float32, False, False, *before, on_chip=True)
+
+
+def _of_all(*named: Any, **others: Any) -> Sample:
+    return together([_of_rank(rank, *named, **others) for rank in range(4)])
+
+
+def _of_rank(
+    rank: int,
+    dtype: Any,
+    known: bool,
+    displaced: bool,
+    before: str = "",
+    on_chip: bool = False,
+) -> Sample:
+    rows = [_COUNTS[rank], _STARTS[rank], (77,) * 4, _PLACES][: 3 + displaced]
+    metadata = np.array([rows] if on_chip else rows, np.uint32)
+    regions = dict.fromkeys(("srcs", "dsts", _NAME), MemoryRegion.private_hbm)
+    if on_chip:
+        regions[_NAME] = MemoryRegion.sbuf
+    return sample(
+        {
+            "srcs": [numbers(dtype, (10,), rank)],
+            "dsts": [numbers(dtype, (16,), 50 + rank)],
+            _NAME: metadata,
+        },
+        regions=regions,
+        replica_group=_ALL,
+        recv_counts_known=known,
+        has_rdispls=displaced,
+        priority=None,
+        after=before,
+        dense=True,
+    )
+
+
+def _refused() -> Iterator[Sample]:
+    right = _of_rank(0, np.float32, False, False)
+    named = {**right.attributes, "regions": right.regions}
+    for name, value, message in (
+        ("recv_counts_known", 1, "must be True or False"),
+        ("has_rdispls", None, "must be True or False"),
+        ("replica_group", ((0, 0, 1, 2),), "there twice"),
+        ("has_rdispls", True, "must have [4, 4]"),
+    ):
+        yield sample(right.operands, **{**named, name: value}, message=message)
+    short = {**right.operands, "dsts": [((15,), "float32")]}
+    yield sample(short, **named, message="which 4 ranks do not divide")
+    signed = {**right.operands, _NAME: np.zeros((3, 4), np.int32)}
+    yield sample(signed, **named, message="is int32, and may be uint32")
+
+
+def _refused_alone() -> Iterator[Sample]:
+    """What is triggered must have been prepared."""
+    right = _of_rank(0, np.float32, False, False)
+    yield replace(right, message="there is no")
+    yield from _refused()
+
+
 def _declared(
-    meaning: Any, transfer_ns: TransferTime | None, operands: dict[str, Any] = _LISTS
+    meaning: Any,
+    transfer_ns: TransferTime | None,
+    operands: dict[str, Any] = _LISTS,
+    samples: Samples = _samples,
+    refused: Samples = _refused,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    return collective(meaning, _RULES, transfer_ns, **operands)
+    return collective(
+        meaning, _RULES, transfer_ns, samples=samples, refused=refused, **operands
+    )
 
 
 def _alike(name: str, doc: str) -> Any:
@@ -332,7 +412,12 @@ def _in_two_parts(name: str, gathers: bool) -> tuple[Any, Any]:
     trigger = _alike(f"{name}_trigger", _TRIGGER)
     return (
         _declared(_prepare(gathers), None, _LATER)(prepare),
-        _declared(_trigger(gathers), by_ring())(trigger),
+        _declared(
+            _trigger(gathers),
+            by_ring(),
+            samples=partial(_samples, f"{name}_prepare"),
+            refused=_refused_alone,
+        )(trigger),
     )
 
 

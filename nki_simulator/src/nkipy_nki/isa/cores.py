@@ -6,6 +6,9 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+import ml_dtypes
+import numpy as np
+
 from nkipy.chips import Chip
 from nkipy_nki.cores import Core
 from nkipy_nki.costs import INTERVAL
@@ -16,6 +19,7 @@ from nkipy_nki.modes import dma_engine
 from nkipy_nki.program import Instruction, Line
 from nkipy_nki.records import Sample, reads, writes
 from nkipy_nki.regions import MemoryRegion
+from nkipy_nki.sampling import numbers, sample, together
 
 __all__ = ["core_barrier", "sendrecv"]
 
@@ -25,11 +29,6 @@ _GEN3 = 3
 #: By bytes of an element, how many of a partition the GpSimd engine's DMA moves (page
 #: of sendrecv).
 _GPSIMD_LIMITS = {4: 1024, 2: 512, 1: 256}
-
-
-def _no_samples() -> Iterator[Sample]:
-    """One core alone cannot be tried: test_cores.py runs kernels on two."""
-    return iter(())
 
 
 # -- core_barrier ----------------------------------------------------------------------
@@ -78,14 +77,34 @@ def _barrier(call: Call) -> None:
             )
 
 
+def _barriers() -> Iterator[Sample]:
+    data = {"data": np.ones((4, 8), np.float32)}
+    shared = {"data": MemoryRegion.shared_hbm}
+    for engine in (Engine.gpsimd, Engine.vector, Engine.scalar, Engine.tensor):
+        one = sample(
+            data, cores=(0, 1), engine=engine, regions=shared, lnc=2, label=engine.name
+        )
+        yield together([one, one])
+
+
+def _wrong_barriers() -> Iterator[Sample]:
+    data = {"data": np.ones((4, 8), np.float32)}
+    shared = {"data": MemoryRegion.shared_hbm}
+    yield sample(data, cores=(0, 1), regions=shared, message="runs on one core")
+    yield sample(data, cores=(0,), regions=shared, message="must be (0, 1)")
+    own = {"data": MemoryRegion.private_hbm}
+    yield sample(data, cores=(0, 1), regions=own, message="is in private_hbm")
+    yield sample(data, cores=(0, 1), regions=shared, chip="trn1", message="is of gen3")
+
+
 @instruction(
     *(Engine.gpsimd, Engine.vector, Engine.scalar, Engine.tensor, Engine.sync),
     data=reads(_SHARED),
     rules=[_two_cores],
     meaning=_barrier,
     cost=lambda made, chip: INTERVAL,
-    samples=_no_samples,
-    refused=_no_samples,
+    samples=_barriers,
+    refused=_wrong_barriers,
     since=_GEN3,
 )
 def core_barrier(
@@ -184,6 +203,50 @@ def _exchange_ns(made: Instruction, chip: Chip, copy_ns: float) -> float:
     return copy_ns + 2 * chip.semaphore_latency_ns
 
 
+_DTYPES = (np.float32, ml_dtypes.bfloat16, np.int8, np.uint32)
+
+
+def _exchanges() -> Iterator[Sample]:
+    for dtype in _DTYPES:
+        yield _exchange((4, 8), dtype, label=np.dtype(dtype).name)
+    yield _exchange((32, 2, 3), np.float32, label="3 dims")
+    yield _exchange((4, 256), np.float32, dma_engine=dma_engine.gpsimd_dma)
+
+
+def _exchange(shape: tuple[int, ...], dtype: Any, **others: Any) -> Sample:
+    """Each core sends to the other one."""
+    return together(
+        [
+            sample(
+                {"src": numbers(dtype, shape, core), "dst": (shape, dtype)},
+                send_to_rank=1 - core,
+                recv_from_rank=1 - core,
+                pipe_id=0,
+                lnc=2,
+                **others,
+            )
+            for core in range(2)
+        ]
+    )
+
+
+def _wrong_exchanges() -> Iterator[Sample]:
+    x = {"src": np.ones((4, 8), np.float32), "dst": ((4, 8), "float32")}
+    to = {"send_to_rank": 1, "recv_from_rank": 1, "pipe_id": 0}
+    yield sample(x, **to, message="runs on one core")
+    yield sample(x, **{**to, "send_to_rank": 2}, message="must be 0 or 1")
+    yield sample(x, **{**to, "pipe_id": "a"}, message="must be an int")
+    other = {**x, "dst": ((4, 4), "float32")}
+    yield sample(other, **to, message="they must be equal")
+    large = {"src": np.ones((4, 257), np.float32), "dst": ((4, 257), "float32")}
+    yield sample(
+        large, **to, dma_engine=dma_engine.gpsimd_dma, message="may have 1024 of"
+    )
+    yield sample(x, **to, dma_engine="dma", message="dma_engine is 'dma'")
+    alone = [sample(x, **to, lnc=2, message="sends to core"), sample(x, **to, lnc=2)]
+    yield together(alone)
+
+
 @instruction(
     Engine.dma,
     src=reads(_SBUF, aligned=False),
@@ -192,8 +255,8 @@ def _exchange_ns(made: Instruction, chip: Chip, copy_ns: float) -> float:
     meaning=_sent,
     cost=lambda made, chip: 1.0,
     transfer_ns=_exchange_ns,
-    samples=_no_samples,
-    refused=_no_samples,
+    samples=_exchanges,
+    refused=_wrong_exchanges,
     since=_GEN3,
 )
 def sendrecv(
