@@ -419,12 +419,47 @@ def three_exponentials(a: Any, b: Any, c: Any, in_order: bool) -> Any:
     return tuple(results)
 
 
+def comes_after(ran: Any) -> dict[str, list[str]]:
+    """By an instruction's name, those of what it must come after."""
+    return {
+        step.name: [edge.producer.name for edge in step.after]
+        for step in ran.programs[0].instructions()
+        if step.name
+    }
+
+
 @pytest.mark.parametrize("in_order", [False, True])
-def test_a_block_without_reordering(in_order: bool) -> None:
+def test_a_chain_of_edges_and_a_block_without_reordering(in_order: bool) -> None:
     arrays = [normal(32, 64) for _ in range(3)]
-    made = nki.simulate(three_exponentials)(*arrays, in_order)
-    for got, x in zip(made, arrays):
+    kernel = three_exponentials
+    if not in_order:
+        edges = [(f"exp{i}", f"exp{i - 1}") for i in range(1, 3)]
+        kernel = kernel.with_schedule(edges)
+    ran = nki.simulate(kernel).run(*arrays, in_order)
+    for got, x in zip(ran.values, arrays):
         np.testing.assert_allclose(got, np.exp(x), 1e-6)
+    found = comes_after(ran)
+    assert (found["exp1"], found["exp2"]) == (["exp0"], ["exp1"])
+
+
+@nki.jit()
+def inverse_plus_more(x: Any) -> Any:
+    tile = tile_of(x)
+    a, b, c = (nl.ndarray(x.shape, x.dtype, buffer=nl.sbuf) for _ in range(3))
+    nisa.reciprocal(dst=a, data=tile, name="inverse")
+    nisa.tensor_scalar(dst=b, data=tile, op0=nl.add, operand0=1, name="more")
+    nisa.tensor_tensor(dst=c, data1=a, data2=b, op=nl.add)
+    result = result_like(x)
+    nisa.dma_copy(dst=result, src=c)
+    return result
+
+
+@pytest.mark.parametrize("edges", [("more", "inverse"), ("more", ["inverse"])])
+def test_an_instruction_waits_for_a_named_one(edges: Any) -> None:
+    x = positive(32, 64)
+    ran = nki.simulate(inverse_plus_more.with_schedule([edges])).run(x)
+    np.testing.assert_array_equal(ran.values, 1 / x + (x + 1))
+    assert comes_after(ran) == {"inverse": [], "more": ["inverse"]}
 
 
 # -- the simulator ---------------------------------------------------------------------
