@@ -37,10 +37,11 @@ def _combined(operation: str, elements: Any, dtype: Any) -> Any:
     total = f32(first)
     if operation.startswith("logical") and not rest:
         total = f32(first != 0)
-    name = "add" if operation == "average" else operation
+    averages = operation in ("average", "mean")
+    name = "add" if averages else operation
     for element in rest:
         total = f32(ARITHMETIC[name](float(total), float(element)))
-    return f32(total / f32(len(rest) + 1)) if operation == "average" else total
+    return f32(total / f32(len(rest) + 1)) if averages else total
 
 
 def _rounded(value: Any, dtype: np.dtype, operation: str = "") -> Any:

@@ -246,15 +246,16 @@ def _rows(data: np.ndarray, op: str, dst: Any = None, **named: Any) -> Sample:
 
 def _rows_samples() -> Iterator[Sample]:
     a = numbers(_F32, (8, 5))
-    for op in ("add", "average", "maximum"):
+    for op in ("add", "average", "mean", "maximum"):
         yield _rows(a, op, label=op)
-    for op in ("bitwise_or", "bitwise_and"):
+    for op in ("bitwise_or", "bitwise_and", "bitwise_xor"):
         for name in ("uint8", "int32"):
             yield _rows(numbers(name, (8, 5)), op, label=f"{op}-{name}")
     for dtype in DTYPES:
         data, name = numbers(dtype, (3, 2, 2)), np.dtype(dtype).name
         yield _rows(data, "maximum", label=f"of-{name}")
         yield _rows(a[:3], "add", ((1, 5), name), label=f"to-{name}")
+    yield _rows(numbers(_F32, (3, 2, 1, 2, 2)), "add", label="4 free dims")
 
 
 def _rows_refused() -> Iterator[Sample]:
@@ -263,11 +264,14 @@ def _rows_refused() -> Iterator[Sample]:
     yield _rows(a, "add", ((2, 6), "float32"), message="must have 1")
     yield _rows(a, "add", ((1, 5), "float32"), message="elements in a partition")
     yield _rows(a, "add", regions={"data": _PSUM}, message="data is in psum")
-    yield _rows(a, "bitwise_or", message="takes whole numbers")
+    six = np.ones((4, 2, 1, 1, 1, 2), _F32)
+    yield _rows(six, "add", message="may have 5")
+    for op in ("bitwise_or", "bitwise_xor"):
+        yield _rows(a, op, message="takes whole numbers")
 
 
 _SBUF = frozenset({MemoryRegion.sbuf})
-_OF_ROWS = ("add", "average", "maximum", "bitwise_or", "bitwise_and")
+_OF_ROWS = ("add", "average", "maximum", "bitwise_or", "bitwise_and", "bitwise_xor")
 
 
 @instruction(
@@ -295,7 +299,8 @@ def tensor_partition_reduce(
 
     Args:
         dst: the result, in one partition.
-        op: ``add``, ``average``, ``maximum``, ``bitwise_and`` or ``bitwise_or``.
+        op: ``add``, ``average`` (``mean`` too), ``maximum``, ``bitwise_and``,
+            ``bitwise_or`` or ``bitwise_xor``.
         data: the tile, in the SBUF.
         name: of the instruction.
 
