@@ -1,4 +1,4 @@
-"""The arrays of a NEFF's tensors, as .npy files."""
+"""The arrays of a model's tensors, as .npy files."""
 
 from __future__ import annotations
 
