@@ -129,6 +129,37 @@ def test_a_reduction_takes_the_elements_of_its_mask(mask: Any) -> None:
     np.testing.assert_array_equal(out, np.where(meant.any(1, keepdims=True), wanted, 7))
 
 
+@nki.jit
+def reduced_where(a: Any, op: Any, over_rows: bool) -> Any:
+    shape = (1, 4) if over_rows else (8, 1)
+    result = nl.ndarray(shape, dtype=a.dtype, buffer=nl.shared_hbm)
+    i, j = nl.arange(8)[:, None], nl.arange(4)[None, :]
+    tile = nl.load(a)[i, j]
+    if over_rows:
+        made = nisa.tensor_partition_reduce(op, tile, mask=(i < j + 2))
+    else:
+        made = nisa.tensor_reduce(op, tile, axis=[1], mask=(j <= i))
+    nl.store(result, made)
+    return result
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "uint32", "int8", "int32"])
+@pytest.mark.parametrize("op", [np.bitwise_and, np.bitwise_or])
+def test_bits_that_a_mask_leaves_out_do_not_count(op: Any, dtype: str) -> None:
+    a = (np.random.default_rng(4).integers(0, 100, (8, 4)) | 9).astype(dtype)
+    for over_rows in (True, False):
+        got = nki.simulate_kernel(reduced_where, a, op, over_rows).reshape(-1)
+        columns = [a[: k + 2, k] for k in range(4)]
+        parts = columns if over_rows else [a[k, : k + 1] for k in range(8)]
+        for mine, part in zip(got, parts, strict=True):
+            assert mine == op.reduce(part)
+
+
+def test_a_mean_over_partitions_has_a_mask_of_rows() -> None:
+    with pytest.raises(NkiValidationError, match="a mask that is no rectangle"):
+        nki.simulate_kernel(reduced_where, np.ones((8, 4), np.float32), np.mean, True)
+
+
 @nki.trace
 def beyond_the_end(a, out, last):
     """What the mask leaves out may lie out of bounds."""

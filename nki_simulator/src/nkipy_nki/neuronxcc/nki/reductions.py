@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from nkipy_nki.dtypes import DTYPES, DTypeRecord, find_dtype
 from nkipy_nki.errors import NkiValidationError
 from nkipy_nki.neuronxcc.nki.elementwise import FUNCTIONS, binary, unary
@@ -13,7 +15,7 @@ from nkipy_nki.neuronxcc.nki.faults import fault
 from nkipy_nki.neuronxcc.nki.indices import as_mask
 from nkipy_nki.neuronxcc.nki.issuing import in_sbuf, joined, made, on_chip
 from nkipy_nki.neuronxcc.nki.tiles import Tile
-from nkipy_nki.operators import OPERATIONS, find_operation
+from nkipy_nki.operators import OPERATIONS, Operation, find_operation
 from nkipy_nki.running import kernel_line, whole_number
 from nkipy_nki.tensors import NkiTensor
 
@@ -65,7 +67,7 @@ def reduced(
     if 0 in axes:
         return _over_partitions(operation, x, axes, dtype, mask)
     last = tuple(range(len(shape) - len(axes), len(shape)))
-    fill = float(operation.identity or 0.0)
+    fill = _of_no_effect(operation, x, mask)
     if axes != last:
         if mask is not None and not as_mask(mask).is_full:
             raise NkiValidationError(f"{what}: a mask goes with the last dimensions")
@@ -135,9 +137,30 @@ def _over_partitions(
         {"data": in_sbuf(x)},
         mask,
         over=tuple(x.tile_shape),
-        fill=float(operation.identity or 0.0),
+        fill=_of_no_effect(operation, x, mask),
         op=operation,
     )
+
+
+def _of_no_effect(operation: Operation, x: Tile, mask: Any) -> float:
+    """The number that changes no reduction, to be read where the mask is false.
+
+    Raises:
+        NkiValidationError: there is none, and the mask is no rectangle.
+    """
+    identity = operation.identity
+    if identity is None:
+        if mask is not None and as_mask(mask).box is None:
+            raise NkiValidationError(
+                f"a reduction by {operation.name} has a mask that is no rectangle: no "
+                "number stands for what is left out. Reduce by nl.add, and divide by "
+                f"how many there are\n  at {kernel_line()}"
+            )
+        return 0.0
+    element = x.dtype.element
+    if operation.is_bitvec and np.issubdtype(element, np.unsignedinteger):
+        return float(int(identity) & int(np.iinfo(element).max))  # -1 is all bits
+    return float(identity)
 
 
 def _reducing(name: str, operation: str) -> Callable[..., Tile]:
