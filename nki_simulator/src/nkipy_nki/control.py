@@ -175,6 +175,7 @@ def _require_bound(function: str, name: str, bound: Any) -> None:
 
 def _bound(given: Any) -> int | Register:
     if isinstance(given, VirtualRegister):
+        current().require_own(given.register, "a loop's bound")
         return given.register
     return int(given)
 

@@ -13,9 +13,9 @@ from nkipy_nki.errors import NkiValidationError
 from nkipy_nki.findings import Findings
 from nkipy_nki.operators import find_operation
 from nkipy_nki.ordering import NkiInstruction
-from nkipy_nki.program import Line, View, plain_view
+from nkipy_nki.program import Line, Register, View, plain_view
 from nkipy_nki.records import InstructionRecord, OperationRule
-from nkipy_nki.running import current, invalid, kernel_line
+from nkipy_nki.running import Run, current, invalid, kernel_line
 
 __all__ = ["emit"]
 
@@ -41,12 +41,15 @@ def emit(
         raise NkiValidationError(f"{text}\n  at {line or kernel_line()}")
     if name is not None and not isinstance(name, str):
         raise invalid(f"nki.isa.{record.name}: name is {name!r}, and must be a str")
+    taken, owner = {}, run.owner
+    for operand, given in operands.items():
+        if isinstance(given, View) and given.allocation.owner is owner:
+            taken[operand] = plain_view(given)
+        else:
+            taken[operand] = _own(given, record, operand, run, line)
     made = NkiInstruction(
         record,
-        {
-            n: plain_view(given) if isinstance(given, View) else operand_of(given)
-            for n, given in operands.items()
-        },
+        taken,
         attributes,
         engine,
         line or kernel_line(),
@@ -58,6 +61,22 @@ def emit(
     made.number, made.scope = run.made, run.scope
     run.add(made)
     return made
+
+
+def _own(
+    given: Any, record: InstructionRecord, name: str, run: Run, line: Line | None
+) -> Any:
+    """An operand as a program has it, which must be of this run."""
+    found = operand_of(given)
+    if type(found) in _PLAIN:
+        return found
+    what = f"nki.isa.{record.name}: {name}"
+    for part in found if isinstance(found, tuple) else (found,):
+        if isinstance(part, View):
+            run.require_own(part.allocation, what, line)
+        elif isinstance(part, Register):
+            run.require_own(part, what, line)
+    return found
 
 
 def _not_an_engine(record: InstructionRecord, given: Any) -> str:

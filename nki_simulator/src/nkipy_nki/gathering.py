@@ -39,6 +39,9 @@ def add_index(
 def run_time_index(view: View, given: Any, what: str) -> Register | View:
     """A register, or a tile of integers, that was given as an index."""
     found = getattr(given, "register", given)
+    if is_running() and isinstance(found, (Register, View)):
+        held = found.allocation if isinstance(found, View) else found
+        current().require_own(held, f"{what}: an index")
     if isinstance(found, Register):
         if found.dtype == "int64" and view.region.is_on_chip:
             refuse(view, what, "an index of 64 bits, and on the chip it must have 32")

@@ -49,6 +49,7 @@ class Allocation:
         role: ``"local"``, ``"input"`` or ``"constant"``.
         core: which core of a logical one has it; None if they share it.
         lease: of a tile that a kernel has, what is told when it has it no more.
+        owner: what stands for the run that made it.
         stored_partition_bytes: on the chip, bytes of a partition as they are kept here.
     """
 
@@ -62,6 +63,7 @@ class Allocation:
     role: str = "local"
     core: int | None = None
     lease: weakref.ref[Any] | None = None
+    owner: object = None
     stored_partition_bytes: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -89,10 +91,20 @@ class Allocation:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Register:
-    """A register of the sequencer, by its number in the program."""
+    """A register of the sequencer, by its number in the program.
+
+    Attributes:
+        id: the number.
+        dtype: ``"int32"`` or ``"int64"``.
+        owner: what stands for the run that made it.
+    """
 
     id: int
     dtype: str = "int32"
+    owner: object = None
+
+    def __str__(self) -> str:
+        return f"register {self.id}"
 
 
 @dataclass(frozen=True, eq=False, slots=True)

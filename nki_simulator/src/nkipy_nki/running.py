@@ -132,8 +132,10 @@ class Run:
         self._latest: Instruction | None = None
         #: How many instructions were made, those of loops' bodies once.
         self.made = 0
-        #: What stands for the run, and the loops over registers that are made.
-        self.scope: tuple[object, ...] = (object(),)
+        #: What stands for the run: its tensors and registers are told by it.
+        self.owner = object()
+        #: That, and the loops over registers that are made.
+        self.scope: tuple[object, ...] = (self.owner,)
         self._sound: Sound = {}
         #: Whether new tensors' elements are rounded to their types.
         self.precise = True
@@ -141,7 +143,7 @@ class Run:
     # -- tensors and registers ---------------------------------------------------------
     def allocate(self, **fields: Any) -> Allocation:
         """A new tensor: the fields of an :class:`Allocation` but its `id`."""
-        made = Allocation(len(self.program.allocations), **fields)
+        made = Allocation(len(self.program.allocations), owner=self.owner, **fields)
         self.program.allocations.append(made)
         if self.core is not None:
             self.core.allocated(made, self.machine)
@@ -150,7 +152,28 @@ class Run:
     def register(self, dtype: str = "int32") -> Register:
         """A new register."""
         self.program.registers += 1
-        return Register(self.program.registers - 1, dtype)
+        return Register(self.program.registers - 1, dtype, self.owner)
+
+    def require_own(
+        self, held: Allocation | Register, what: str, line: Line | None = None
+    ) -> None:
+        """Refuse what the kernel has kept of another run.
+
+        Args:
+            held: what is used.
+            what: how it is used, for the message.
+            line: of the kernel; None is the one that it is at.
+
+        Raises:
+            NkiValidationError: another run made it; or another core.
+        """
+        if held.owner is self.owner:
+            return
+        where = f", made at {held.line}," if isinstance(held, Allocation) else ","
+        raise NkiValidationError(
+            f"{what} is {held}{where} which another run makes: a run of a kernel has "
+            f"its arguments, and what it makes itself\n  at {line or kernel_line()}"
+        )
 
     # -- instructions ------------------------------------------------------------------
     @property

@@ -341,6 +341,7 @@ def results_of(run: Run, returned: Any) -> Returned:
             run.findings.report("wrong-operand", text, kernel_line())
         if not isinstance(value, View):
             return value
+        run.require_own(value.allocation, "what the kernel returns")
         for number, view in enumerate(views):
             if view.allocation is value.allocation and view.is_whole and value.is_whole:
                 return _Place(number)
