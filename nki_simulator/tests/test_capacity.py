@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
+import nkipy_nki as nki
+import nkipy_nki.isa as nisa
+import nkipy_nki.language as nl
 from nki_simulator.tests.hand_made import ADD, COPIES, LOAD, Kernel, part
 from nkipy.chips import CHIPS, find_chip
 from nkipy_nki.capacity import check_capacity, live_ranges, peak, usable_bytes
@@ -224,3 +228,113 @@ def test_a_target_that_is_not_known() -> None:
     with pytest.raises(ValueError, match="trn99"):
         check_capacity(made.program, Findings())
     assert find_chip("trn99") is None
+
+
+# -- tiles that no partition can hold --------------------------------------------------
+X = np.ones((128, 64), np.float32)
+
+
+def placed(shape: tuple[int, int], **options: object) -> Exception | None:
+    """What the run of a kernel raises that fills a tile, if it does."""
+
+    def kernel(x: object) -> None:
+        made = nl.ndarray(shape, nl.float32, **options)  # type: ignore[arg-type]
+        nisa.memset(made, 1.0)
+
+    try:
+        nki.simulate(kernel, target="trn2").run(X)
+    except Exception as error:
+        return error
+    return None
+
+
+def line_of_placed() -> str:
+    return f"{__file__}:{placed.__code__.co_firstlineno + 4} "
+
+
+@pytest.mark.parametrize(
+    "shape, options, text",
+    [
+        ((128, 60000), {}, "takes 240000 bytes of a partition"),
+        ((1, 60000), {}, "takes 240000 bytes of a partition"),
+        ((128, 1 << 28), {}, "takes 1073741824 bytes of a partition"),
+        ((128, 4097), {"buffer": nl.psum}, "takes 16388 bytes of a partition"),
+        ((128, 64), {"address": (0, 1 << 20)}, "from byte 1048576 on"),
+        ((128, 64), {"address": (64, 0)}, "128 partitions from partition 64 on"),
+        ((64, 64), {"address": (96, 0)}, "64 partitions from partition 96 on"),
+        ((32, 64), {"address": (128, 0)}, "32 partitions from partition 128 on"),
+    ],
+)
+def test_a_tile_that_does_not_fit_is_refused_where_it_is_made(
+    shape: tuple[int, int], options: dict[str, object], text: str
+) -> None:
+    error = placed(shape, **options)
+    assert isinstance(error, NkiValidationError)
+    assert text in str(error) and "[capacity]" in str(error)
+    assert line_of_placed() in str(error)
+    assert error.finding.details["tiles"][0]["shape"] == list(shape)
+
+
+@pytest.mark.parametrize("address", [(0, 0), (32, 0), (64, 64), (96, 128)])
+def test_a_tile_ends_with_the_last_partition(
+    address: tuple[int, int],
+) -> None:
+    assert placed((min(32, 128 - address[0]), 64), address=address) is None
+
+
+@pytest.mark.parametrize(
+    "shape, buffer",
+    [
+        ((128, 1 << 28), nl.sbuf),
+        ((128, 4097), nl.psum),
+        ((1 << 20, 1 << 20), nl.private_hbm),
+        ((1 << 30, 30), nl.shared_hbm),  # fewer elements than there are bytes
+    ],
+)
+def test_what_is_larger_than_the_memory_is_refused_in_any_case(
+    shape: tuple[int, int], buffer: MemoryRegion
+) -> None:
+    def kernel(x: object) -> None:
+        nl.ndarray(shape, nl.float32, buffer=buffer)
+
+    off = nki.simulate(kernel, target="trn2", findings={"capacity": "off"})
+    with pytest.raises(NkiValidationError, match="larger than the memory of a trn2"):
+        off.run(X)
+
+
+def none_left(*_: object, **__: object) -> None:
+    raise MemoryError("no more")
+
+
+def test_what_this_machine_cannot_hold_is_the_language_s_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def kernel(x: object) -> object:
+        return nl.ndarray((128, 64), nl.float32, buffer=nl.shared_hbm)
+
+    monkeypatch.setattr("nkipy_nki.memory._bytes_for", none_left)
+    made = f"{__file__}:{kernel.__code__.co_firstlineno + 1}"
+    for error in (placed((128, 64)), _raised_by(kernel)):
+        assert isinstance(error, NkiValidationError)
+        assert "not enough memory here for tensor 1 [128, 64]" in str(error)
+    assert str(error).endswith(f"at {made}")
+
+
+def test_what_this_machine_cannot_compute_is_the_language_s_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def kernel(x: object) -> None:
+        nisa.memset(nl.ndarray((128, 64), nl.float32), 1.0)
+
+    monkeypatch.setattr("nkipy_nki.machine.Call.store", none_left)
+    monkeypatch.setattr("nkipy_nki.machine.Call.destination", none_left)
+    error = _raised_by(kernel)
+    assert isinstance(error, NkiValidationError)
+    assert "memset: there is not enough memory here" in str(error)
+    assert f"at {__file__}:{kernel.__code__.co_firstlineno + 1}" in str(error)
+
+
+def _raised_by(kernel: object) -> Exception:
+    with pytest.raises(Exception) as raised:
+        nki.simulate(kernel).run(X)  # type: ignore[arg-type]
+    return raised.value

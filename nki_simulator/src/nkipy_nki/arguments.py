@@ -166,6 +166,11 @@ def _in_order(value: Any, name: str) -> tuple[Any, np.dtype]:
             f"argument {name} has no dimension: give a number, or an array of one "
             "element in one dimension"
         )
+    if 0 in array.shape:
+        raise NkiValidationError(
+            f"argument {name} has the shape {list(array.shape)}, and no elements: a "
+            "tensor has elements"
+        )
     try:
         stored = tensor_dtype(array.dtype, array.shape)
     except NkiValidationError as error:

@@ -32,10 +32,12 @@ __all__ = [
     "MEMORIES",
     "Peak",
     "check_capacity",
+    "check_tile",
     "described",
     "live_ranges",
     "line_fields",
     "peak",
+    "size_problem",
     "tiles_of",
     "usable_bytes",
     "usage_over",
@@ -51,6 +53,22 @@ def usable_bytes(region: MemoryRegion, chip: Chip) -> int:
     if region is MemoryRegion.sbuf:
         return chip.sbuf_usable_bytes
     return chip.psum_partition_bytes
+
+
+def size_problem(made: Allocation, chip: Chip) -> str | None:
+    """What is wrong with a tensor that is larger than all of the memory it lies in.
+
+    It can have no bytes here either; what fits a partition is :func:`check_tile`'s.
+    """
+    rooms = {MemoryRegion.sbuf: chip.sbuf_bytes, MemoryRegion.psum: chip.psum_bytes}
+    room = rooms.get(made.region, chip.hbm_bytes)
+    nbytes = made.size * made.dtype.device_itemsize
+    if nbytes <= room:
+        return None
+    return (
+        f"{made} is larger than the memory of a {chip.name}: it has {nbytes} bytes, "
+        f"and {made.region.value} has {room}"
+    )
 
 
 @dataclass(slots=True)
@@ -283,8 +301,8 @@ def _check_memory(
 ) -> None:
     usable = usable_bytes(region, chip)
     for tile in found:
-        if tile.region is region and _end_of(tile) > usable:
-            _report_large(tile, usable, chip, findings)
+        if tile.region is region:
+            check_tile(tile, chip, findings)
     top = peak(found, region, over=usable)
     if top.nbytes <= usable:
         return
@@ -305,6 +323,32 @@ def _check_memory(
         usable_bytes=usable,
         tiles=[described(tile) for tile in top.tiles],
     )
+
+
+def check_tile(tile: Allocation, chip: Chip, findings: Findings) -> None:
+    """Report a tile that does not fit, whatever else is live.
+
+    Args:
+        tile: on the chip.
+        chip: the target.
+        findings: where it is reported, as ``capacity``.
+
+    Raises:
+        NkiValidationError: it does not fit, and that is an error.
+    """
+    usable = usable_bytes(tile.region, chip)
+    if _end_of(tile) > usable:
+        _report_large(tile, usable, chip, findings)
+    elif tile.address and tile.address[0] + tile.shape[0] > chip.partitions:
+        first, count = tile.address[0], tile.shape[0]
+        findings.report(
+            "capacity",
+            f"{tile} takes {count} partitions from partition {first} on, and "
+            f"{chip.name} has {chip.partitions}",
+            tile.line,
+            memory=tile.region.value,
+            tiles=[described(tile)],
+        )
 
 
 def _end_of(tile: Allocation) -> int:

@@ -110,6 +110,11 @@ class Machine:
         except NkiError as error:
             add_line(error, instruction.line)
             raise
+        except MemoryError as error:
+            raise NkiValidationError(
+                f"{instruction.record.name}: there is not enough memory here for what "
+                f"it computes ({error})\n  at {instruction.line}"
+            ) from error
         for observe in self.observers:
             observe(self, instruction)
 

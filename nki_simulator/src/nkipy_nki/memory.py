@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from nkipy_nki.errors import NkiValidationError
 from nkipy_nki.marks import Marks, units_of
 from nkipy_nki.positions import elements_in
 from nkipy_nki.program import Allocation, View
@@ -200,10 +201,22 @@ class SharedTensor:
         return self._storage
 
 
-def _new_storage(allocation: Allocation, data: np.ndarray | None = None) -> Storage:
-    """Bytes that were never written: `data`, or new ones."""
-    if data is None:
-        data = np.empty(allocation.nbytes, np.uint8)
+def _new_storage(allocation: Allocation) -> Storage:
+    """A tensor's bytes, which were never written.
+
+    Raises:
+        NkiValidationError: this machine has not so many.
+    """
+    try:
+        return _unwritten(allocation, _bytes_for(allocation))
+    except MemoryError as error:
+        raise NkiValidationError(
+            f"there is not enough memory here for {allocation}, which has "
+            f"{allocation.nbytes} bytes\n  at {allocation.line}"
+        ) from error
+
+
+def _unwritten(allocation: Allocation, data: np.ndarray) -> Storage:
     in_psum = allocation.region is MemoryRegion.psum
     rows = allocation.shape[0]
     return Storage(
@@ -290,7 +303,7 @@ class Memory:
             if shared is not None:
                 found = shared.storage()
             else:
-                found = _new_storage(allocation, _bytes_for(allocation))
+                found = _new_storage(allocation)
             self._storages[allocation] = found
         return found
 

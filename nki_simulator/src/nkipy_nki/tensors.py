@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
 
-from nkipy.chips import Chip
 from nkipy_nki import gathering, indexing, patterns, views
 from nkipy_nki.assigning import copy_into
+from nkipy_nki.capacity import check_tile, size_problem
 from nkipy_nki.dtypes import DTypeRecord, tensor_dtype
 from nkipy_nki.errors import NkiValidationError
 from nkipy_nki.memory import Memory
@@ -316,11 +315,11 @@ def new_tensor(
     )
 
 
-def _require_shape(shape: Any, region: Any, chip: Chip) -> tuple[int, ...]:
+def _require_shape(shape: Any, region: Any) -> tuple[int, ...]:
     """The shape that a tensor can have.
 
     Raises:
-        NkiValidationError: it has none, is too large, or lies nowhere.
+        NkiValidationError: it has none, has no elements, or lies nowhere.
     """
     if not isinstance(region, MemoryRegion):
         raise invalid(
@@ -332,12 +331,12 @@ def _require_shape(shape: Any, region: Any, chip: Chip) -> tuple[int, ...]:
     counts = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
     if not counts or not all(_is_count(count) for count in counts):
         raise invalid(f"a tensor's shape is {shape!r}, and must be of whole numbers")
-    if math.prod(map(int, counts)) > chip.hbm_bytes:
-        raise invalid(
-            f"a tensor of shape {list(counts)} is larger than the memory of a "
-            f"{chip.name}"
-        )
     sizes = tuple(map(int, counts))
+    if 0 in sizes:
+        raise invalid(
+            f"a tensor's shape is {list(sizes)}, and must be of positive numbers: a "
+            "tensor has elements"
+        )
     if region.is_on_chip and len(sizes) < 2:
         raise invalid(
             f"a tensor in {region.value} has the shape {list(sizes)}, and must have "
@@ -378,7 +377,7 @@ def place_tensor(
 ) -> NkiTensor:
     """A new tensor of the current run, with other fields of its allocation."""
     run = current("nl.ndarray")
-    counts = _require_shape(shape, region, run.chip)
+    counts = _require_shape(shape, region)
     _require_address(fields.get("address"), region)
     made = run.allocate(
         region=region,
@@ -386,6 +385,10 @@ def place_tensor(
         dtype=tensor_dtype(dtype, counts, precise=run.precise),
         **fields,
     )
+    if region.is_on_chip:
+        check_tile(made, run.chip, run.findings)
+    if problem := size_problem(made, run.chip):
+        raise invalid(problem)
     if region.is_on_chip and run.machine is not None:
         lease = _Lease(made, run.machine.memory)
         made.lease = weakref.ref(lease)

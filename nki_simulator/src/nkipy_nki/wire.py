@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from nkipy.chips import find_chip
+from nkipy_nki.capacity import size_problem
 from nkipy_nki.checking import check
 from nkipy_nki.dtypes import DTypeRecord, find_dtype
 from nkipy_nki.engines import Engine
@@ -338,7 +339,7 @@ class _Reader:
         made = Allocation(
             number,
             MemoryRegion(region),
-            _integers(shape, 0, _MAX_ELEMENTS),
+            _integers(shape, 1, _MAX_ELEMENTS),
             self._dtype(dtype),
             name,
             self._at(self._lines, line),
@@ -348,8 +349,8 @@ class _Reader:
         )
         if made.dtype.is_scalar_only and made.size != 1:
             _refuse(f"{made} has more elements than one")
-        if made.size * made.dtype.device_itemsize > self._room(made.region):
-            _refuse(f"{made} is larger than {self._room(made.region)} bytes")
+        if problem := size_problem(made, self._chip):
+            _refuse(problem)
         return made
 
     def _dtype(self, name: Any) -> DTypeRecord:
@@ -364,13 +365,6 @@ class _Reader:
     def _address(self, found: Any) -> tuple[int, int]:
         partition, byte = _integers(found, 0)
         return partition, byte
-
-    def _room(self, region: MemoryRegion) -> int:
-        chip = self._chip
-        return {
-            MemoryRegion.sbuf: chip.sbuf_bytes,
-            MemoryRegion.psum: chip.psum_bytes,
-        }.get(region, chip.hbm_bytes)
 
     def _constant(self, row: Any) -> None:
         number, start, size = _integers(row, 0)
@@ -387,7 +381,7 @@ class _Reader:
             self._at(self._program.allocations, allocation),
             self._dtype(dtype),
             _integer(offset, 0),
-            _integers(shape, 0, _MAX_ELEMENTS),
+            _integers(shape, 1, _MAX_ELEMENTS),
             _integers(strides),
             self._dynamic(dynamic[0]) if dynamic else None,
         )

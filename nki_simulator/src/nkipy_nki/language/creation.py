@@ -55,7 +55,8 @@ def ndarray(
         address: on the chip, the partition and the byte in it where it begins.
 
     Raises:
-        NkiValidationError: there can be no such tensor, or no kernel is running.
+        NkiValidationError: there can be no such tensor: it has no elements, or does not
+            fit the memory; or no kernel is running.
     """
     return new_tensor(shape, dtype, buffer, name, address)
 
