@@ -615,3 +615,104 @@ def test_a_while_loop_in_a_fori_loop() -> None:
         return total
 
     assert ran(kernel).values.tolist() == [[10]]
+
+
+# -- partitions that a register says ---------------------------------------------------
+def copies_from(start: int, count: int, skip: int) -> Any:
+    """A kernel that copies partitions from one on that only the run knows."""
+
+    def kernel(x: Any) -> Any:
+        tile, out = nl.load(x), result((count, 64), nl.float32)
+        made = nl.ndarray((count, 64), nl.float32)
+
+        def body(i: Any) -> None:
+            nisa.tensor_copy(made, tile[skip:][nl.ds(i, count)])
+
+        nl.fori_loop(start, start + 1, body)
+        nisa.dma_copy(out, made)
+        return out
+
+    return kernel
+
+
+def moved_by_dma(x: Any) -> Any:
+    tile, out = nl.load(x), result((32, 64), nl.float32)
+    nl.fori_loop(1, 2, lambda i: nisa.dma_copy(out, tile[nl.ds(i, 32)]))
+    return out
+
+
+MATRIX = np.arange(128 * 64, dtype=np.float32).reshape(128, 64)
+
+
+@pytest.mark.parametrize(
+    "start, count, skip",
+    [(0, 32, 0), (32, 32, 0), (96, 32, 0), (64, 64, 0), (96, 1, 0), (16, 32, 16)],
+)
+def test_partitions_by_a_register(start: int, count: int, skip: int) -> None:
+    values = ran(copies_from(start, count, skip), MATRIX.copy()).values
+    first = start + skip
+    np.testing.assert_array_equal(values, MATRIX[first : first + count])
+
+
+@pytest.mark.parametrize(
+    "start, count, skip, allowed",
+    [
+        (1, 32, 0, "0, 32, 64, 96"),
+        (33, 1, 0, "0, 32, 64, 96"),
+        (32, 64, 0, "0, 64"),
+        (32, 32, 16, "0, 32, 64, 96"),
+        (1, 127, 0, "0"),
+    ],
+)
+def test_engines_begin_at_few_partitions(
+    start: int, count: int, skip: int, allowed: str
+) -> None:
+    text = f"src begins at partition {start + skip}, and {count} partitions may begin"
+    with pytest.raises(NkiValidationError, match=f"{text} at {allowed} only") as raised:
+        nki.simulate(copies_from(start, count, skip)).run(MATRIX.copy())
+    assert raised.value.finding.kind == "wrong-operand"
+    assert "test_registers.py:" in str(raised.value)
+
+
+def test_a_destination_too() -> None:
+    def kernel(x: Any) -> None:
+        tile = nl.load(x)
+        nl.fori_loop(1, 2, lambda i: nisa.memset(tile[nl.ds(i, 32)], 0.0))
+
+    with pytest.raises(NkiValidationError, match="dst begins at partition 1, and"):
+        nki.simulate(kernel).run(MATRIX.copy())
+
+
+def test_it_is_found_in_the_iteration_that_has_it() -> None:
+    def kernel(x: Any) -> None:
+        tile = nl.load(x)
+        made = nl.ndarray((32, 64), nl.float32)
+
+        def body(i: Any) -> None:
+            nisa.tensor_copy(made, tile[nl.ds(i, 32)])
+
+        nl.fori_loop(0, 40, body, step=32)
+        nl.fori_loop(0, 40, body, step=20)
+
+    with pytest.raises(NkiValidationError, match="begins at partition 20"):
+        nki.simulate(kernel).run(MATRIX.copy())
+
+
+def test_a_transfer_begins_at_any_partition() -> None:
+    np.testing.assert_array_equal(ran(moved_by_dma, MATRIX.copy()).values, MATRIX[1:33])
+
+
+def test_a_program_that_runs_again_is_refused_too() -> None:
+    def kernel(x: Any, starts: Any) -> Any:
+        tile, out = nl.load(x), result((32, 64), nl.float32)
+        made = nl.ndarray((32, 64), nl.float32)
+        first = nisa.register_alloc()
+        nisa.register_load(first, nl.load(starts))
+        nisa.tensor_copy(made, tile[nl.ds(first, 32)])
+        nisa.dma_copy(out, made)
+        return out
+
+    starts = np.array([[32]], np.int32)
+    programs = decode(encode(ran(kernel, MATRIX.copy(), starts).programs))
+    with pytest.raises(NkiValidationError, match="begins at partition 1, and"):
+        replay(programs, [MATRIX.copy(), np.array([[1]], np.int32)])

@@ -14,7 +14,7 @@ from nkipy.chips import Chip
 from nkipy_nki.dtypes import DTypeRecord
 from nkipy_nki.engines import Engine
 from nkipy_nki.findings import Findings
-from nkipy_nki.geometry import aligned_starts
+from nkipy_nki.geometry import start_problem
 from nkipy_nki.limits import check_compiles
 from nkipy_nki.operators import KINDS, OPERATIONS
 from nkipy_nki.program import Instruction, Register, View, plain_view
@@ -297,17 +297,22 @@ def _view_problem(view: View, rule: OperandRule) -> str | None:
 
 
 def _partition_problem(view: View) -> str | None:
-    """What is wrong with the partitions that a view is in."""
-    first = view.first_partition
-    if not first:
+    """What is wrong with the partitions that a view is in.
+
+    Those that a register says are looked at when it is known, by the machine.
+    """
+    if view.dynamic is not None and _moves_partitions(view):
         return None
-    count = view.shape[0]
-    allowed = aligned_starts(count)
-    if first in allowed:
-        return None
-    return (
-        f"begins at partition {first}, and {count} partitions may begin at "
-        f"{', '.join(map(str, allowed))} only"
+    return start_problem(view.first_partition, view.shape[0])
+
+
+def _moves_partitions(view: View) -> bool:
+    """Whether an index at run time says at which partition a view begins."""
+    per_partition = view.partition_step
+    assert view.dynamic is not None
+    return any(
+        link.axis is None and abs(link.step) >= per_partition
+        for link in view.dynamic.chain()
     )
 
 

@@ -7,7 +7,13 @@ from __future__ import annotations
 
 from nkipy.chips import DEFAULT
 
-__all__ = ["GPSIMD_PARTITIONS", "PARTITIONS", "QUADRANT", "aligned_starts"]
+__all__ = [
+    "GPSIMD_PARTITIONS",
+    "PARTITIONS",
+    "QUADRANT",
+    "aligned_starts",
+    "start_problem",
+]
 
 #: Partitions of the SBUF and of the PSUM, and rows and columns of the tensor engine.
 PARTITIONS = DEFAULT.partitions
@@ -25,3 +31,13 @@ def aligned_starts(count: int) -> tuple[int, ...]:
     if count > 2 * QUADRANT:
         return (0,)
     return tuple(range(0, PARTITIONS, QUADRANT if count <= QUADRANT else 2 * QUADRANT))
+
+
+def start_problem(first: int, count: int) -> str | None:
+    """What is wrong with so many partitions that begin at the partition `first`."""
+    if not first or first in (allowed := aligned_starts(count)):
+        return None
+    return (
+        f"begins at partition {first}, and {count} partitions may begin at "
+        f"{', '.join(map(str, allowed))} only"
+    )

@@ -14,6 +14,7 @@ from nkipy_nki.engines import Engine
 from nkipy_nki.errors import NkiError, NkiValidationError, add_line
 from nkipy_nki.findings import Findings
 from nkipy_nki.generators import Generators
+from nkipy_nki.geometry import start_problem
 from nkipy_nki.memory import Memory, Storage
 from nkipy_nki.positions import along, element_offsets
 from nkipy_nki.program import Dynamic, Instruction, Line, Loop, Register, Step, View
@@ -197,7 +198,7 @@ class Call:
     def elements(self, view: View, name: str = "") -> np.ndarray:
         """The elements of any view, which must have been written."""
         storage = self.machine.memory.storage(view.allocation)
-        shift = 0 if view.dynamic is None else self._shift(view, storage)
+        shift = 0 if view.dynamic is None else self._shift(view, storage, name)
         if shift is None:
             return self._gather(view, name)
         if storage.written is not None:
@@ -264,7 +265,7 @@ class Call:
         if elements.shape != view.shape:
             elements = np.reshape(elements, view.shape)
         storage = self.machine.memory.storage(view.allocation)
-        shift = 0 if view.dynamic is None else self._shift(view, storage)
+        shift = 0 if view.dynamic is None else self._shift(view, storage, name)
         if shift is None:
             self._scatter(view, elements, name)
             return
@@ -283,7 +284,7 @@ class Call:
         view = self.operands[name]
         where = np.broadcast_to(where, view.shape)
         storage = self.machine.memory.storage(view.allocation)
-        shift = 0 if view.dynamic is None else self._shift(view, storage)
+        shift = 0 if view.dynamic is None else self._shift(view, storage, name)
         if shift is None:
             offsets, valid = self.element_offsets(view, name)
             if not valid[where].all():
@@ -333,7 +334,7 @@ class Call:
         storage = self.machine.memory.storage(view.allocation)
         if view.dynamic is None:
             return storage, 0
-        shift = self._shift(view, storage)
+        shift = self._shift(view, storage, name)
         if shift is None:
             offsets, valid = self.element_offsets(view, name)
             if not valid.all():
@@ -353,7 +354,7 @@ class Call:
         self.store_at(view, offsets, elements)
 
     # -- dynamic indices ---------------------------------------------------------------
-    def _shift(self, view: View, storage: Storage) -> int | None:
+    def _shift(self, view: View, storage: Storage, name: str) -> int | None:
         """How far all elements of a view are moved.
 
         Returns:
@@ -371,7 +372,25 @@ class Call:
             shift += index * link.step
         low, high = view.extent
         size = storage.nbytes // view.dtype.itemsize
-        return shift if 0 <= low + shift and high + shift <= size else None
+        if not (0 <= low + shift and high + shift <= size):
+            return None
+        self._require_aligned(view, view.offset + shift, name)
+        return shift
+
+    def _require_aligned(self, view: View, begin: int, name: str) -> None:
+        """Report a view that begins at a partition where engines do not.
+
+        Args:
+            view: any.
+            begin: its first element, with what the run adds, in elements.
+            name: the operand's.
+        """
+        rule = self.instruction.record.operands.get(name)
+        if rule is None or not rule.aligned or not view.region.is_on_chip:
+            return
+        first = begin // (view.partition_step or 1)
+        if problem := start_problem(first, view.shape[0]):
+            self.report("wrong-operand", f"{name} {problem}", operand=name)
 
     def _index(self, dynamic: Dynamic) -> np.ndarray:
         """What a register, or the elements of a view, say."""
@@ -396,7 +415,10 @@ class Call:
             offsets = offsets + index * link.step
             valid = valid & (index >= 0) & (index < link.limit)
         limit = view.allocation.nbytes // view.dtype.itemsize
-        return offsets, np.asarray(valid & (offsets >= 0) & (offsets < limit))
+        valid = np.asarray(valid & (offsets >= 0) & (offsets < limit))
+        if valid.all() and offsets.size:
+            self._require_aligned(view, int(offsets.flat[0]), name)
+        return offsets, valid
 
     def _spread(self, dynamic: Dynamic, view: View) -> np.ndarray:
         """An index, of a shape that is broadcast to the view's."""

@@ -211,11 +211,16 @@ class View:
         return math.prod(self.shape[1:])
 
     @property
+    def partition_step(self) -> int:
+        """On the chip: elements of the view's dtype from a partition to the next."""
+        return self.allocation.stored_partition_bytes // self.dtype.itemsize
+
+    @property
     def first_partition(self) -> int:
-        """On the chip: the one it begins at."""
+        """On the chip: the one it begins at, a dynamic index left out."""
         if not self.offset:
             return 0
-        per_partition = self.allocation.stored_partition_bytes // self.dtype.itemsize
+        per_partition = self.partition_step
         return self.offset // per_partition if per_partition else 0
 
     @property
