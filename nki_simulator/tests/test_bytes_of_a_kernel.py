@@ -147,11 +147,14 @@ def test_an_argument_that_cannot_be_written_is_not() -> None:
     """Each element of a broadcast array lies at several places of the tensor."""
     _, y, z = arguments()
     x = np.broadcast_to(np.float32(0.5), (128, 96))
-    expected = nki.simulate(many)(np.array(x), y, z)
-    made = nki.simulate(many)(x, y, z)
-    for mine, theirs in zip(made, expected):
-        assert mine.tobytes() == theirs.tobytes()
+    with pytest.raises(nki.NkiValidationError, match="the argument x, .* read-only"):
+        nki.simulate(many)(x, y, z)
     assert (x == 0.5).all()
+    # One that is only read may be such.
+    read = np.broadcast_to(y[:1], y.shape)
+    expected = nki.simulate(many)(np.array(x), np.array(read), z)
+    for mine, theirs in zip(nki.simulate(many)(np.array(x), read, z), expected):
+        assert mine.tobytes() == theirs.tobytes()
 
 
 # -- threads ---------------------------------------------------------------------------

@@ -216,6 +216,43 @@ def test_a_register_is_no_result() -> None:
         nki.simulate(lambda x: register(3)).run(X.copy())
 
 
+def yields(x: Any) -> Any:
+    yield x
+
+
+async def waits(x: Any) -> Any:
+    return x
+
+
+async def yields_and_waits(x: Any) -> Any:
+    yield x
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    "kernel, what",
+    [
+        (yields, "a generator"),
+        (waits, "a coroutine"),
+        (yields_and_waits, "an asynchronous generator"),
+        (lambda x: (x, yields(x)), "a generator"),
+    ],
+)
+def test_what_was_not_run_is_no_result(kernel: Call, what: str) -> None:
+    with pytest.raises(nki.NkiValidationError, match="results must be tensors") as one:
+        nki.jit(kernel)(X.copy())
+    with pytest.raises(nki.NkiValidationError, match="results must be tensors"):
+        first_nki.jit(kernel)(X.copy())
+    assert what in str(one.value) and f"at {__file__}:" in str(one.value)
+
+
+def test_outside_of_a_kernel_that_is_the_error() -> None:
+    for call in (lambda: nl.load(X), lambda: nl.exp(X), lambda: tile()):
+        with pytest.raises(nki.NkiValidationError, match="outside of a kernel") as one:
+            call()
+        assert f"at {__file__}:" in str(one.value)
+
+
 def test_a_register_is_still_a_key() -> None:
     def kernel(x: Any) -> None:
         one, two = register(1), register(2)

@@ -60,6 +60,13 @@ class Argument:
     array: Any
     dtype: np.dtype
 
+    @property
+    def is_read_only(self) -> bool:
+        """Whether the caller's array cannot be written to."""
+        if isinstance(self.array, ArraySpec):
+            return False
+        return not as_numpy(self.given, self.name).flags.writeable
+
     def widen(self) -> None:
         """Keep its values in float32, apart from the caller's array."""
         self.array = self.array.astype(np.float32, copy=False)
@@ -81,7 +88,7 @@ class Arguments:
     """The arguments of a call.
 
     Args:
-        signature: the kernel's.
+        function: the kernel's.
         args: by position.
         kwargs: by name.
 
@@ -95,12 +102,16 @@ class Arguments:
 
     def __init__(
         self,
-        signature: inspect.Signature,
+        function: Callable[..., Any],
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any],
     ) -> None:
-        bound = signature.bind(*args, **kwargs)
-        self._signature = signature
+        self._signature = inspect.signature(function)
+        try:
+            bound = self._signature.bind(*args, **kwargs)
+        except TypeError as error:
+            name = getattr(function, "__name__", "")
+            raise TypeError(f"kernel {name}: {error}") from None
         self._values = dict(bound.arguments)
         self.arrays: list[Argument] = []
         for name, value in self._values.items():

@@ -35,7 +35,7 @@ class NkiValidationError(NkiError, AssertionError):
 _AT = "\n  at "
 
 
-def add_line(error: NkiError, line: Any) -> None:
+def add_line(error: Exception, line: Any) -> None:
     """Let an error say the kernel's line, unless it does already."""
     if not has_line(error):
         error.args = (f"{error}{_AT}{line}",)

@@ -13,7 +13,7 @@ from nkipy_nki.errors import NkiValidationError
 from nkipy_nki.modes import dependency
 from nkipy_nki.options import TODAY, checked, target_of
 from nkipy_nki.ordering import asked_of, scheduled
-from nkipy_nki.running import is_running
+from nkipy_nki.running import invalid, is_running, kernel_line
 from nkipy_nki.simulation import Simulator
 
 __all__ = ["Kernel", "jit", "simulate", "tracer_of"]
@@ -59,7 +59,8 @@ class Kernel:
         (cores,) = lnc if isinstance(lnc, tuple) and len(lnc) == 1 else (lnc,)
         if isinstance(cores, bool) or cores not in (1, 2):
             raise NkiValidationError(
-                f"{self.func.__name__}[{lnc!r}]: a kernel runs on 1 or 2 cores"
+                f"{self.func.__name__}[{lnc!r}]: a kernel runs on 1 or 2 cores\n"
+                f"  at {kernel_line()}"
             )
         return Kernel(self.func, int(cores), **self.options)
 

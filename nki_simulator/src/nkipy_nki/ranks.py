@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -14,6 +13,7 @@ from nkipy_nki.arguments import Arguments
 from nkipy_nki.collectives.rendezvous import SHARED_VARIABLE
 from nkipy_nki.cores import CoreGroup
 from nkipy_nki.kernel import Kernel
+from nkipy_nki.running import telling_caller
 from nkipy_nki.simulation import Simulation, Simulator, configured_cores, launch
 from nkipy_nki.targets import target_chip
 
@@ -74,11 +74,11 @@ def simulate_ranks(
             f"args_per_rank is of {count} ranks, and kwargs_per_rank of {len(kwargs)}"
         )
     _require_groups(hbm_groups, count, chip.cores_per_hbm // lnc)
-    signature = inspect.signature(function)
-    arguments = [
-        Arguments(signature, tuple(args), named)
-        for args, named in zip(args_per_rank, kwargs)
-    ]
+    with telling_caller(TypeError):
+        arguments = [
+            Arguments(function, tuple(args), named)
+            for args, named in zip(args_per_rank, kwargs)
+        ]
     copies = _copy_what_is_shared(arguments)
     shares = lnc == 1 and os.environ.get(SHARED_VARIABLE) == "1"
     group = CoreGroup(lnc, count, hbm_groups, order, shares=shares)

@@ -51,6 +51,7 @@ __all__ = [
     "kernel_line",
     "line_of",
     "running",
+    "telling_caller",
     "telling_lines",
     "whole_number",
 ]
@@ -137,6 +138,8 @@ class Run:
         #: That, and the loops over registers that are made.
         self.scope: tuple[object, ...] = (self.owner,)
         self._sound: Sound = {}
+        #: Arguments that the caller lets nobody write to.
+        self.read_only: set[Allocation] = set()
         #: Whether new tensors' elements are rounded to their types.
         self.precise = True
 
@@ -184,6 +187,8 @@ class Run:
     def add(self, instruction: Instruction) -> None:
         """Check an instruction, carry it out, and keep it."""
         check(instruction, self.chip, self.findings, self._sound)
+        if self.read_only:
+            self._require_writeable(instruction)
         machine = self.executes
         if machine is not None:
             machine.execute(instruction)
@@ -195,6 +200,17 @@ class Run:
             self._latest = instruction
         for listen in self.listeners:
             listen(instruction)
+
+    def _require_writeable(self, instruction: Instruction) -> None:
+        rules = instruction.record.operands
+        for name, view in instruction.views():
+            if rules[name].written and view.allocation in self.read_only:
+                argument = view.allocation.name
+                raise NkiValidationError(
+                    f"{instruction.record.name}: {name} is the argument {argument}, "
+                    f"whose array is read-only: give {argument}.copy(), or return a "
+                    f"new tensor\n  at {instruction.line}"
+                )
 
     def require_no_open_loop(self) -> None:
         """At a kernel's end, no loop's body may have been left before its end.
@@ -273,7 +289,7 @@ def current(what: str = "NKI") -> Run:
     """
     run = _CURRENT.get()
     if run is None:
-        raise NkiValidationError(
+        raise invalid(
             f"{what} is called outside of a kernel: call it in a function that "
             "nki.jit decorates, or that nki.simulate runs"
         )
@@ -334,6 +350,21 @@ def telling_lines() -> Iterator[None]:
         line = line_of(error.__traceback__)
         if line is not NOWHERE:
             add_line(error, line)
+        raise
+
+
+@contextmanager
+def telling_caller(*others: type[Exception]) -> Iterator[None]:
+    """Let each error of a kernel's arguments say in which line it is called.
+
+    Args:
+        others: beside the language's errors, of which classes they are.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, (NkiError, *others)):
+            add_line(error, kernel_line())
         raise
 
 

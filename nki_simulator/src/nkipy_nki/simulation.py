@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,14 @@ from nkipy_nki.precision import is_precise
 from nkipy_nki.program import NOWHERE, Line, Program, View, whole
 from nkipy_nki.regions import MemoryRegion
 from nkipy_nki.results import require_written
-from nkipy_nki.running import Grid, Run, kernel_line, running, telling_lines
+from nkipy_nki.running import (
+    Grid,
+    Run,
+    kernel_line,
+    running,
+    telling_caller,
+    telling_lines,
+)
 from nkipy_nki.targets import target_chip
 from nkipy_nki.tensors import as_tensor
 from nkipy_nki.timing import Report, Trace, schedule
@@ -109,7 +117,8 @@ class Simulator:
         """
         lnc = self.lnc or configured_cores()
         group = CoreGroup(lnc, order=self.order) if lnc > 1 else None
-        arguments = Arguments(inspect.signature(self.function), args, kwargs)
+        with telling_caller(TypeError):
+            arguments = Arguments(self.function, args, kwargs)
         (made,) = launch(self, [arguments], group)
         return made
 
@@ -247,6 +256,8 @@ class CoreRun(Run):
             role="input",
         )
         self.program.inputs.append(made.id)
+        if argument.is_read_only:
+            self.read_only.add(made)
         if self.machine is not None and not isinstance(argument.array, ArraySpec):
             if made.dtype.is_kept_in_float32:
                 argument.widen()
@@ -336,6 +347,7 @@ def results_of(run: Run, returned: Any) -> Returned:
     def place(value: Any) -> Any:
         if isinstance(value, (tuple, list)):
             return tuple(place(part) for part in value)
+        _require_finished(value, run.findings.kernel)
         if hasattr(value, "register"):
             text = f"the kernel returns {value!r}, and results must be tensors"
             run.findings.report("wrong-operand", text, kernel_line())
@@ -353,6 +365,29 @@ def results_of(run: Run, returned: Any) -> Returned:
     run.program.returns_tuple = isinstance(structure, tuple)
     run.program.outputs.extend(views)
     return Returned(structure, tuple(views))
+
+
+#: What Python makes of a function whose body it has not run, and where its code is.
+_UNFINISHED = {
+    GeneratorType: ("a generator", "gi_code"),
+    CoroutineType: ("a coroutine", "cr_code"),
+    AsyncGeneratorType: ("an asynchronous generator", "ag_code"),
+}
+
+
+def _require_finished(value: Any, kernel: str) -> None:
+    """Refuse what ``yield`` and ``async`` make of a kernel: it was not run."""
+    if type(value) not in _UNFINISHED:
+        return
+    what, attribute = _UNFINISHED[type(value)]
+    code = getattr(value, attribute)
+    if isinstance(value, CoroutineType):
+        value.close()  # or Python warns that nobody has waited for it
+    line = Line(code.co_filename, code.co_firstlineno, code.co_name)
+    raise NkiValidationError(
+        f"the kernel {kernel} returns {what}, and results must be tensors: a kernel "
+        f"has neither yield nor async\n  at {line}"
+    )
 
 
 def _value(run: Run, view: View, arguments: Arguments) -> Any:

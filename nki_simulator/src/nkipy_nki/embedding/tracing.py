@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -61,7 +60,7 @@ def embed(
     """
     simulator = simulate(kernel)
     function = simulator.function
-    arguments = Arguments(inspect.signature(function), args, kwargs)
+    arguments = Arguments(function, args, kwargs)
     lnc = simulator.lnc or configured_cores()
     group = CoreGroup(lnc) if lnc > 1 else None
     findings = Findings(first=simulator.first)

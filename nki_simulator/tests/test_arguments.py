@@ -1,0 +1,101 @@
+"""What a kernel is called with: what is refused, and what stays as it is."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+import nkipy_nki as nki
+import nkipy_nki.language as nl
+import nkipy_nki.neuronxcc.nki as first_nki
+import nkipy_nki.neuronxcc.nki.language as first_nl
+
+X = np.arange(128 * 64, dtype=np.float32).reshape(128, 64)
+
+
+@nki.jit
+def twice(x: Any) -> None:
+    """Doubles an argument in place."""
+    both = nl.add(nl.load(x), nl.load(x))
+    nl.store(x, both)
+
+
+def locked(array: np.ndarray) -> np.ndarray:
+    array.flags.writeable = False
+    return array
+
+
+# -- read-only arrays ------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "array",
+    [
+        locked(X.copy()),
+        locked(X.copy())[:64],
+        locked(X.copy())[:, ::2],  # which is copied, as it is not in C's order
+        locked(X.astype(ml_dtypes.bfloat16)),
+        np.broadcast_to(X[0], (4, 64)),
+    ],
+)
+def test_a_read_only_argument_is_not_written(array: np.ndarray) -> None:
+    before = array.copy()
+    with pytest.raises(nki.NkiValidationError, match="dst is the argument x") as raised:
+        twice(array)
+    assert "read-only" in str(raised.value)
+    store = inspect.getsourcelines(twice.func)[1] + 4
+    assert f"at {__file__}:{store}" in str(raised.value)
+    np.testing.assert_array_equal(array, before)
+
+
+def test_it_is_read_and_returned() -> None:
+    array = locked(X.copy())
+    assert nki.jit(lambda x: x)(array) is array
+
+
+def test_one_that_is_not_written_beside_one_that_is() -> None:
+    def kernel(x: Any, out: Any) -> None:
+        nl.store(out, nl.load(x))
+
+    out = np.zeros_like(X)
+    nki.simulate(kernel).run(locked(X.copy()), out)
+    np.testing.assert_array_equal(out, X)
+
+
+def test_the_first_generation_does_not_write_it() -> None:
+    def kernel(x: Any) -> None:
+        first_nl.store(x, first_nl.load(x))
+
+    with pytest.raises(nki.NkiValidationError, match="read-only"):
+        first_nki.simulate_kernel(kernel, locked(X.copy()))
+
+
+def test_no_rank_writes_it() -> None:
+    with pytest.raises(nki.NkiValidationError, match="read-only"):
+        nki.simulate_ranks(twice, [(X.copy(),), (locked(X.copy()),)])
+
+
+# -- calls that cannot be --------------------------------------------------------------
+@pytest.mark.parametrize(
+    "call, text",
+    [
+        (lambda: twice(X.astype(complex)), "argument x: "),
+        (lambda: twice(np.array(1.0)), "argument x has no dimension"),
+        (lambda: twice([X, X[0:0]]), r"argument x.1. has the shape .0, 64."),
+        (lambda: twice[3], "1 or 2 cores"),
+        (lambda: twice(), "kernel twice: missing a required argument: 'x'"),
+        (lambda: twice(X, X), "kernel twice: too many positional arguments"),
+        (lambda: twice(X, y=X), "kernel twice: .* unexpected keyword argument 'y'"),
+        (lambda: nki.simulate_ranks(twice, [()]), "kernel twice: missing a required"),
+        (lambda: first_nki.jit(twice.func)(), "kernel twice: missing a required"),
+    ],
+)
+def test_a_wrong_call_of_a_kernel_names_its_line(
+    call: Callable[[], Any], text: str
+) -> None:
+    with pytest.raises((nki.NkiValidationError, TypeError), match=text) as raised:
+        call()
+    assert f"\n  at {__file__}:{call.__code__.co_firstlineno}" in str(raised.value)
