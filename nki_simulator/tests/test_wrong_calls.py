@@ -123,6 +123,12 @@ REFUSED: list[tuple[Call, str, str]] = [
     (lambda x: product(is_transpose="no"), "'no'", "must be True or False"),
     (lambda x: nisa.iota(tile(dtype=nl.int32), "ab"), "'ab'", "must be"),
     (lambda x: nl.load("a"), "'a'", "must be"),
+    (lambda x: nl.load(X), "an ndarray [128, 64] float32", "nl.shared_constant"),
+    (lambda x: nl.exp(X), "an ndarray [128, 64] float32", "nl.shared_constant"),
+    (lambda x: nl.zeros_like(X), "an ndarray [128, 64]", "nl.shared_constant"),
+    (lambda x: nisa.dma_copy(tile(), X), "an ndarray [128, 64]", "nl.shared_constant"),
+    (lambda x: nki.jit(nl.load)(X), "kernel load", "called in another kernel with"),
+    (lambda x: nki.jit(nl.load)([X]), "kernel load", "called in another kernel with"),
     (lambda x: nl.add(tile(), "a"), "'a'", "must be"),
     (lambda x: nl.exp(tile(), dtype="f77"), "'f77'", "which has bool_"),
     (lambda x: nl.rms_norm(tile(), tile(), 1, "n"), "'n'", "not 0"),
@@ -130,6 +136,8 @@ REFUSED: list[tuple[Call, str, str]] = [
 ]
 
 FIRST: list[tuple[Call, str, str]] = [
+    (lambda x: first_nl.exp(X), "an ndarray [128, 64]", "nl.shared_constant"),
+    (lambda x: first_nki.jit(first_nl.load)(X), "kernel load", "in another kernel"),
     (lambda x: first_nl.load(x, dtype="f77"), "'f77'", "which has bool_"),
     (lambda x: first_nl.zeros("ab", dtype=np.float32), "'a'", "a whole number"),
     (lambda x: first_nl.par_dim("a"), "'a'", "must be a whole number"),

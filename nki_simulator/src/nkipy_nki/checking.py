@@ -21,7 +21,7 @@ from nkipy_nki.program import Instruction, Register, View, plain_view
 from nkipy_nki.records import InstructionRecord, OperandRule, OperationRule, Rule
 from nkipy_nki.regions import ON_CHIP, MemoryRegion
 
-__all__ = ["check", "operand_of"]
+__all__ = ["check", "operand_of", "told", "way_out"]
 
 
 def operand_of(given: Any) -> Any:
@@ -43,6 +43,20 @@ def operand_of(given: Any) -> Any:
         if hasattr(given, name) and not isinstance(given, np.ndarray):
             return operand_of(getattr(given, name))
     return given
+
+
+def told(given: Any) -> str:
+    """What a kernel gives, in few words: an array by its shape."""
+    if isinstance(given, np.ndarray):
+        return f"an ndarray {list(given.shape)} {given.dtype}"
+    return repr(given)
+
+
+def way_out(given: Any) -> str:
+    """What to do where an array is given, and a tensor is wanted."""
+    if not isinstance(given, np.ndarray):
+        return ""
+    return "; nl.shared_constant makes a tensor in HBM of an array"
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -270,8 +284,9 @@ def _operand_problem(operand: Any, rule: OperandRule) -> str | None:
         return None if rule.register else "is a register, and must be a tensor"
     if isinstance(operand, (int, float)):
         return None if rule.scalar else f"is {operand!r}, and must be {rule.wanted}"
-    given = repr(operand) if isinstance(operand, str) else type(operand).__name__
-    return f"is {given}, and must be {rule.wanted}"
+    plain = isinstance(operand, (str, np.ndarray))
+    given = told(operand) if plain else type(operand).__name__
+    return f"is {given}, and must be {rule.wanted}{way_out(operand)}"
 
 
 def _view_problem(view: View, rule: OperandRule) -> str | None:

@@ -7,7 +7,10 @@ import importlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+import numpy as np
+
 from nkipy.chips import Chip
+from nkipy_nki.checking import told
 from nkipy_nki.compiler import CompileConfig, SpecializationConfig
 from nkipy_nki.errors import NkiValidationError
 from nkipy_nki.modes import dependency
@@ -91,9 +94,27 @@ class Kernel:
             NkiValidationError: it does what is not allowed.
         """
         if is_running():
+            require_no_arrays(self.func, args, kwargs)
             return self.func(*args, **kwargs)
         traced = tracer_of(args, kwargs)
         return (traced or _run)(self, args, kwargs)
+
+
+def require_no_arrays(
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> None:
+    """Refuse arrays in a call of a kernel that another one makes.
+
+    Raises:
+        NkiValidationError: there is one.
+    """
+    for value in _leaves((*args, *kwargs.values())):
+        if isinstance(value, np.ndarray):
+            name = getattr(function, "__name__", function)
+            raise invalid(
+                f"kernel {name} is called in another kernel with {told(value)}: in a "
+                "kernel it takes tensors; nl.shared_constant makes one of an array"
+            )
 
 
 def _run(kernel: Kernel, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:

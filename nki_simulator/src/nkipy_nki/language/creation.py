@@ -17,7 +17,13 @@ from nkipy_nki.isa.dma import dma_copy
 from nkipy_nki.isa.movement import memset, tensor_copy
 from nkipy_nki.isa.patterns import affine_select
 from nkipy_nki.isa.random import rand2, rng, set_rng_seed
-from nkipy_nki.language.tiles import FLOAT32, as_tile, new_tile, refuse
+from nkipy_nki.language.tiles import (
+    FLOAT32,
+    as_tile,
+    new_tile,
+    not_a_tensor,
+    refuse,
+)
 from nkipy_nki.operators import OPERATIONS
 from nkipy_nki.program import View, whole
 from nkipy_nki.regions import MemoryRegion
@@ -139,7 +145,7 @@ def empty_like(
 
 def _tensor(given: Any, function: str) -> View:
     if not isinstance(given, View):
-        raise refuse(function, f"x is {given!r}, and must be a tensor")
+        raise not_a_tensor(function, "x", given, "a tensor")
     return given
 
 

@@ -20,6 +20,7 @@ from nkipy_nki.language.tiles import (
     as_tile,
     cast,
     new_tile,
+    not_a_tensor,
     promoted,
     refuse,
     report_known_issue,
@@ -133,7 +134,7 @@ def copy(x: Any, dtype: Any = None) -> NkiTensor:
 def _in_hbm(given: Any, function: str, name: str) -> NkiTensor:
     found = operand_of(given)
     if not isinstance(found, View):
-        raise refuse(function, f"{name} is {given!r}, and must be a tensor in HBM")
+        raise not_a_tensor(function, name, given, "a tensor in HBM")
     if found.region.is_on_chip:
         raise refuse(function, f"{name} is {found.allocation}, and must be in HBM")
     return found if isinstance(found, NkiTensor) else as_tensor(found)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from nkipy_nki.checking import operand_of
+from nkipy_nki.checking import operand_of, told, way_out
 from nkipy_nki.dtypes import DTYPES, DTypeRecord, find_dtype
 from nkipy_nki.errors import NkiValidationError
 from nkipy_nki.isa.movement import tensor_copy
@@ -24,6 +24,7 @@ __all__ = [
     "as_tile",
     "cast",
     "new_tile",
+    "not_a_tensor",
     "promote",
     "promoted",
     "refuse",
@@ -53,6 +54,19 @@ def report_known_issue(function: str, problem: str) -> None:
         run.findings.report("would-not-compile", text, kernel_line())
 
 
+def not_a_tensor(
+    function: str, name: str, given: Any, wanted: str
+) -> NkiValidationError:
+    """The error of an operand that must be a tensor; of an array, with the way out.
+
+    Raises:
+        NkiValidationError: no kernel is running, which is the error then.
+    """
+    current(f"nl.{function}")
+    text = f"{name} is {told(given)}, and must be {wanted}{way_out(given)}"
+    return refuse(function, text)
+
+
 # -- operands --------------------------------------------------------------------------
 def as_tile(given: Any, function: str, name: str = "x") -> NkiTensor:
     """An operand that must be a tile: on the chip.
@@ -62,7 +76,7 @@ def as_tile(given: Any, function: str, name: str = "x") -> NkiTensor:
     """
     found = operand_of(given)
     if not isinstance(found, View):
-        raise refuse(function, f"{name} is {given!r}, and must be a tile")
+        raise not_a_tensor(function, name, given, "a tile")
     if not found.region.is_on_chip:
         raise refuse(
             function,

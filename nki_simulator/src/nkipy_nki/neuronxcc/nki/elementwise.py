@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from nkipy_nki.checking import told
 from nkipy_nki.dtypes import find_dtype
 from nkipy_nki.engines import Engine
 from nkipy_nki.errors import NkiValidationError
@@ -46,7 +47,8 @@ def binary(name: str, x: Any, y: Any, dtype: Any = None, mask: Any = None) -> Fr
     numbers = as_number(x), as_number(y)
     if not isinstance(x, Tile) and not isinstance(y, Tile):
         raise NkiValidationError(
-            f"nl.{name} of {x!r} and {y!r}: one must be a tile\n  at {kernel_line()}"
+            f"nl.{name} of {told(x)} and {told(y)}: one must be a tile"
+            f"\n  at {kernel_line()}"
         )
     element = promoted(x, y) if dtype is None else find_dtype(dtype)
     if numbers[0] is not None or numbers[1] is not None:

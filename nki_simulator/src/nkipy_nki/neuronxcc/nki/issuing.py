@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from nkipy_nki import isa
+from nkipy_nki.checking import told, way_out
 from nkipy_nki.dtypes import DTypeRecord, find_dtype
 from nkipy_nki.emitting import emit
 from nkipy_nki.errors import NkiValidationError
@@ -343,7 +344,8 @@ def require_tile(given: Any, what: str) -> Tile:
     if isinstance(given, Tile):
         return given
     raise NkiValidationError(
-        f"{what} is {given!r}, and must be a tile\n  at {kernel_line()}"
+        f"{what} is {told(given)}, and must be a tile{way_out(given)}"
+        f"\n  at {kernel_line()}"
     )
 
 

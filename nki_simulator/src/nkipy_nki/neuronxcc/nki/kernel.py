@@ -11,7 +11,7 @@ from typing import Any
 from nkipy.chips import Chip
 from nkipy_nki import benchmarking
 from nkipy_nki.errors import NkiValidationError
-from nkipy_nki.kernel import tracer_of
+from nkipy_nki.kernel import require_no_arrays, tracer_of
 from nkipy_nki.neuronxcc.nki.faults import fault, report
 from nkipy_nki.neuronxcc.nki.grids import grid_of
 from nkipy_nki.neuronxcc.nki.state import State, keeping, settle
@@ -90,6 +90,7 @@ class Kernel:
                     "nested_kernel_with_spmd_grid",
                     f"{self!r} is called in a kernel, with a grid of its own",
                 )
+            require_no_arrays(self.func, args, kwargs)
             return self.func(*args, **kwargs)
         traced = tracer_of(args, kwargs)
         if traced is not None:
