@@ -152,6 +152,17 @@ def test_another_generation_is_refused_when_it_is_compiled(tmp_path):
         assert (said in done.stderr) == (target == "trn1")
 
 
+@pytest.mark.parametrize("part", [np.sum, lambda x: x[0:0]])
+def test_a_call_that_cannot_be_names_its_line(part):
+    def model(x):
+        return added(x, part(x))
+
+    with pytest.raises(nki.NkiValidationError, match="argument y has") as raised:
+        simulate_jit(model)(X)
+    line = model.__code__.co_firstlineno + 1
+    assert f"at {__file__}:{line}" in str(raised.value)
+
+
 def test_what_only_values_show_is_said_with_the_kernels_line():
     with pytest.raises(nki.NkiValidationError, match="never written") as raised:
         simulate_jit(lambda x: reads_what_is_not_there(x))(X)

@@ -16,7 +16,7 @@ from nkipy_nki.errors import NkiValidationError
 from nkipy_nki.modes import dependency
 from nkipy_nki.options import TODAY, checked, target_of
 from nkipy_nki.ordering import asked_of, scheduled
-from nkipy_nki.running import invalid, is_running, kernel_line
+from nkipy_nki.running import invalid, is_running, kernel_line, telling_caller
 from nkipy_nki.simulation import Simulator
 
 __all__ = ["Kernel", "jit", "simulate", "tracer_of"]
@@ -97,7 +97,10 @@ class Kernel:
             require_no_arrays(self.func, args, kwargs)
             return self.func(*args, **kwargs)
         traced = tracer_of(args, kwargs)
-        return (traced or _run)(self, args, kwargs)
+        if traced is None:
+            return _run(self, args, kwargs)
+        with telling_caller():
+            return traced(self, args, kwargs)
 
 
 def require_no_arrays(

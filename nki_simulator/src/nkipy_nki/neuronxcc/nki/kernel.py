@@ -17,7 +17,7 @@ from nkipy_nki.neuronxcc.nki.grids import grid_of
 from nkipy_nki.neuronxcc.nki.state import State, keeping, settle
 from nkipy_nki.neuronxcc.nki.tiles import Tile
 from nkipy_nki.options import FIRST, checked, target_of
-from nkipy_nki.running import Grid, current, is_running
+from nkipy_nki.running import Grid, current, is_running, telling_caller
 from nkipy_nki.simulation import Simulation, Simulator
 from nkipy_nki.tensors import NkiTensor
 
@@ -94,7 +94,8 @@ class Kernel:
             return self.func(*args, **kwargs)
         traced = tracer_of(args, kwargs)
         if traced is not None:
-            return traced(self, args, kwargs)
+            with telling_caller():
+                return traced(self, args, kwargs)
         return self.simulate(*args, **kwargs).values
 
     def simulate(self, *args: Any, **kwargs: Any) -> Simulation:
