@@ -237,7 +237,7 @@ def test_constants(tmp_path: Any) -> None:
 
 def test_a_constant_of_a_pipe_is_refused_at_once(tmp_path: Any) -> None:
     os.mkfifo(tmp_path / "c.npy")
-    with pytest.raises(OSError, match="is no regular file"):
+    with pytest.raises(nki.NkiValidationError, match="is no regular file"):
         nki.simulate(lambda x: nl.shared_constant(tmp_path / "c.npy"))(numbers())
 
 

@@ -209,8 +209,8 @@ def shared_constant(constant: Any) -> NkiTensor:
         constant: an array, or the path of a ``.npy`` file.
 
     Raises:
-        NkiValidationError: its type is none of the language's, or it has no dimension.
-        OSError, ValueError: the file cannot be read.
+        NkiValidationError: its type is none of the language's, it has no elements or no
+            dimension, or the file cannot be read.
     """
     if isinstance(constant, (str, os.PathLike)):
         constant = _load(constant)
