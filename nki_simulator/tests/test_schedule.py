@@ -37,9 +37,17 @@ def test_what_holds_of_every_schedule(seed: int, chip: str) -> None:
     made = schedule(kernel.program)
     assert len(made.start) == len(made.end) == len(made.done) == 60
     assert 0 < max(made.busy.values()) <= made.total <= made.serial * (1 + 1e-12)
+    assert isclose(made.serial, sum(_alone(made, place) for place in range(60)))
     _check_order(made)
     _check_exclusion(made)
     _check_path(made)
+
+
+def _alone(made: Schedule, place: int) -> float:
+    """How long a step takes in a program of its own, with what is before it."""
+    alone = schedule(made.program, [made.steps[place]])
+    is_transfer = made.queues[place] >= FIRST_DMA_QUEUE
+    return alone.total + (0.0 if is_transfer else made.chip.semaphore_latency_ns)
 
 
 def _check_order(made: Schedule) -> None:
@@ -84,7 +92,9 @@ def _check_path(made: Schedule) -> None:
     path = made.critical_path
     assert isclose(sum(p.wait + p.time for p in path), made.total)
     places = [p.place for p in path]
-    assert places == sorted(set(places))
+    assert len(places) == len(set(places))
+    starts = [made.start[place] for place in places]
+    assert starts == sorted(starts)
     assert all(p.wait >= 0 and p.time >= 0 for p in path)
     assert made.done[places[-1]] == made.total
 
@@ -183,6 +193,46 @@ def test_a_transfer_that_waits_keeps_no_other_back() -> None:
     made.add(LOAD, dst=tiles[2], src=part(source, (128, 128), (0, 512)))
     found = schedule(made.program)
     assert found.end[3] <= found.start[2]
+
+
+def test_what_instructions_take_alone_does_not_depend_on_buffers() -> None:
+    found = [schedule(tiled_sum(32, buffers).program) for buffers in (1, 2, 4, 8)]
+    assert [made.serial for made in found] == [found[0].serial] * 4
+    assert len({made.total for made in found}) > 1
+
+
+def test_of_two_transfers_the_one_that_can_begin_first_has_the_engines() -> None:
+    """The one that comes later in the program waits for nothing, and begins before."""
+    made = Kernel()
+    source, tiles = made.hbm(128, 8192), [made.tile(128, 4096) for _ in range(2)]
+    small = made.tile(128, 96)
+    made.add(COPIES[Engine.vector], dst=small, src=small)
+    made.add(LOAD, dst=part(source, (0, 128), (0, 96)), src=small)
+    made.add(LOAD, dst=tiles[0], src=part(source, (0, 128), (4096, 4096)))
+    found = schedule(made.program)
+    alone = schedule(made.program, [found.steps[2]])
+    assert found.start[2] < found.start[1] == found.end[2]
+    assert found.end[2] == pytest.approx(alone.total)
+    assert [part.place for part in found.critical_path] == [2, 1]
+
+
+def test_what_comes_later_does_not_keep_back_a_transfer_that_has_begun() -> None:
+    """Else an instruction that is added before what comes later made all faster."""
+    totals = []
+    for added in (0, 1):
+        made = Kernel()
+        source, result = made.hbm(128, 512), made.hbm(128, 4096)
+        loaded, stored = made.tile(128, 512), made.tile(128, 4096)
+        first = part(stored, (0, 128), (0, 96))
+        for _ in range(added):
+            made.add(COPIES[Engine.vector], dst=stored, src=stored)
+        made.add(COPIES[Engine.vector], dst=first, src=first)
+        made.add(LOAD, dst=result, src=stored)
+        made.add(LOAD, dst=loaded, src=source)
+        for _ in range(16):
+            made.add(COPIES[Engine.scalar], dst=loaded, src=loaded)
+        totals.append(schedule(made.program).total)
+    assert totals[0] <= totals[1]
 
 
 def test_small_rows_are_slow() -> None:

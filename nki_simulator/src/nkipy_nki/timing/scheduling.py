@@ -11,6 +11,10 @@ queue is free and all that it waits for is done:
 - a transfer begins ``dma_start_ns`` after what it waits for, unless its queue or the
   DMA engines are busy for longer.
 
+What several steps want at the same time goes to the one that can begin first, and of
+two that can begin together to the one earlier in the program: the DMA engines, and a
+memory that two engines cannot have at once.
+
 Not modelled: how much fits in the memories, which transfers that run ahead may exceed
 (the report's memory over time shows it); the time that a loop's branches take; the
 generation of descriptors by software; banks of the PSUM; other cores at the same HBM,
@@ -20,11 +24,11 @@ and waits of cores for each other.
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from heapq import heappop, heappush
 from typing import TypeAlias
 
 from nkipy.chips import Chip, find_chip
@@ -83,15 +87,23 @@ class Schedule:
     queues: list[int]
     waits: list[tuple[int, ...]]
     issued: Mapping[int, Sequence[int]] = field(default_factory=dict)
-    start: list[float] = field(default_factory=list)
-    end: list[float] = field(default_factory=list)
-    done: list[float] = field(default_factory=list)
+    start: list[float] = field(init=False)
+    end: list[float] = field(init=False)
+    done: list[float] = field(init=False)
     busy: dict[Engine, float] = field(default_factory=dict)
     transfers: dict[int, Transfer] = field(default_factory=dict)
     reservations: ReservationTable = field(default_factory=ReservationTable)
+    #: Of each step, ns that it takes if nothing else runs, with what is before it.
+    _alone: list[float] = field(init=False)
     #: Of each step, the place of what it waited for last, or -1, and until when.
-    _cause: list[int] = field(default_factory=list)
-    _release: list[float] = field(default_factory=list)
+    _cause: list[int] = field(init=False)
+    _release: list[float] = field(init=False)
+
+    def __post_init__(self) -> None:
+        count = len(self.trace.steps)
+        self.start, self.end, self.done = ([0.0] * count for _ in range(3))
+        self._alone, self._release = [0.0] * count, [0.0] * count
+        self._cause = [-1] * count
 
     @property
     def steps(self) -> Sequence[Instruction]:
@@ -105,14 +117,13 @@ class Schedule:
 
     @cached_property
     def serial(self) -> float:
-        """How long it would take if each step began when the one before it is done."""
-        chip = self.chip
-        steps = zip(self.steps, self.start, self.done)
-        lead = {True: chip.dma_start_ns, False: chip.semaphore_latency_ns}
-        return sum(
-            lead[engine_of(step) is Engine.dma] + done - start
-            for step, start, done in steps
-        )
+        """How long it would take if each step began when the one before it is done.
+
+        It is a sum over the steps, whatever they wait for: of a transfer, its start
+        (``dma_start_ns``) and how long it takes alone; of others, the way from another
+        engine (``semaphore_latency_ns``), the cost, and until the result can be read.
+        """
+        return math.fsum(self._alone)
 
     @cached_property
     def critical_path(self) -> list[Part]:
@@ -170,31 +181,6 @@ def schedule(
     return made
 
 
-class _Users:
-    """When an engine has a memory that another one cannot have meanwhile."""
-
-    __slots__ = ("ends", "places", "starts")
-
-    def __init__(self) -> None:
-        self.starts: list[float] = []
-        self.ends: list[float] = []
-        self.places: list[int] = []
-
-    def add(self, start: float, end: float, place: int) -> None:
-        """Remember a step; an engine's come in order."""
-        self.starts.append(start)
-        self.ends.append(end)
-        self.places.append(place)
-
-    def free(self, duration: float, found: _Ready) -> _Ready:
-        """From when on a step of another engine has the memory for so long."""
-        at = bisect_right(self.ends, found[0])
-        while at < len(self.ends) and self.starts[at] < found[0] + duration:
-            found = self.ends[at], self.ends[at], self.places[at]
-            at += 1
-        return found
-
-
 def _exclusive(chip: Chip) -> dict[int, dict[str, list[int]]]:
     found: dict[int, dict[str, list[int]]] = {}
     for first, second, memory in chip.exclusive:
@@ -205,7 +191,11 @@ def _exclusive(chip: Chip) -> dict[int, dict[str, list[int]]]:
 
 
 class _Scheduler:
-    """Fills in a schedule."""
+    """Fills in a schedule: step by step, in the order in which they can begin.
+
+    That a step is begun lets no other begin earlier than it could, so that all that
+    could begin before have begun.
+    """
 
     def __init__(self, made: Schedule) -> None:
         self.made = made
@@ -218,33 +208,67 @@ class _Scheduler:
             for e in Engine
         }
         self.busy = dict.fromkeys(self.cycle, 0.0)
+        #: Cycles of the forms of instructions.
+        self.costs: dict[object, float] = {}
         #: The latest step of each queue.
         self.latest: dict[int, int] = {}
         #: By engine and memory, the engines that cannot have it at the same time.
         self.exclusive = _exclusive(self.chip)
-        self.users: dict[tuple[str, int], _Users] = defaultdict(_Users)
+        #: By memory and engine, the latest step that had a memory for itself.
+        self.users: dict[tuple[str, int], int] = {}
+        #: What of each queue is still to come, the next at the end.
+        self.coming: dict[int, list[int]] = defaultdict(list)
+        for place in reversed(range(len(made.queues))):
+            self.coming[made.queues[place]].append(place)
+        self.begun = bytearray(len(made.queues))
+        #: By a step that has not begun, the first of queues that wait for it.
+        self.blocked: dict[int, list[int]] = {}
+        #: The first of queues that wait for none: when they can begin, and their place.
+        self.ready: list[tuple[float, int, _Ready]] = []
 
     def run(self) -> None:
-        made, latest = self.made, self.latest
-        chip = self.chip
-        latency, lead = chip.semaphore_latency_ns, chip.dma_start_ns
-        costs: dict[object, float] = {}
-        for place, (step, queue) in enumerate(zip(made.steps, made.queues)):
-            form = step.form
-            cost = costs.get(form, -1.0)
-            if cost < 0:
-                cost = self._cost(step)
-                if form is not None:
-                    costs[form] = cost
-            if queue < FIRST_DMA_QUEUE:
-                found = self._ready(place, queue, latency, 0.0)
-                self._compute(place, step, queue, cost, found)
-            else:
-                found = self._ready(place, queue, 0.0, lead)
-                self._transfer(place, step, cost, found)
-            latest[queue] = place
-        used = {min(queue, FIRST_DMA_QUEUE) for queue in set(made.queues)}
+        made, coming = self.made, self.coming
+        for places in coming.values():
+            self._offer(places.pop())
+        while self.ready:
+            _, place, found = heappop(self.ready)
+            queue = made.queues[place]
+            self._begin(place, queue, found)
+            self.latest[queue] = place
+            self.begun[place] = True
+            for other in self.blocked.pop(place, ()):
+                self._offer(other)
+            if coming[queue]:
+                self._offer(coming[queue].pop())
+        used = {min(queue, FIRST_DMA_QUEUE) for queue in coming}
         made.busy = {e: self.busy[e.value] for e in Engine if _queue_of(e) in used}
+
+    def _offer(self, place: int) -> None:
+        """Let the first step of a queue begin when all that it waits for has."""
+        made, begun = self.made, self.begun
+        for earlier in (*made.waits[place], *made.issued.get(place, ())):
+            if not begun[earlier]:
+                self.blocked.setdefault(earlier, []).append(place)
+                return
+        queue = made.queues[place]
+        if queue < FIRST_DMA_QUEUE:
+            found = self._ready(place, queue, self.chip.semaphore_latency_ns, 0.0)
+        else:
+            found = self._ready(place, queue, 0.0, self.chip.dma_start_ns)
+        heappush(self.ready, (found[0], place, found))
+
+    def _begin(self, place: int, queue: int, found: _Ready) -> None:
+        step = self.made.steps[place]
+        form = step.form
+        cost = self.costs.get(form, -1.0)
+        if cost < 0:
+            cost = self._cost(step)
+            if form is not None:
+                self.costs[form] = cost
+        if queue < FIRST_DMA_QUEUE:
+            self._compute(place, step, queue, cost, found)
+        else:
+            self._transfer(place, step, cost, found)
 
     def _cost(self, step: Instruction) -> float:
         cost = step.record.cost(step, self.chip)
@@ -281,27 +305,25 @@ class _Scheduler:
     def _compute(
         self, place: int, step: Instruction, engine: int, cost: float, found: _Ready
     ) -> None:
-        duration = cost * self.cycle[engine]
+        made, duration = self.made, cost * self.cycle[engine]
         memories = [m for m in self.exclusive.get(engine, ()) if _touches(step, m)]
-        if memories:
-            found = self._exclude(memories, engine, duration, found)
-        start, release, cause = found
-        self.busy[engine] += duration
-        end = start + duration
         for memory in memories:
-            self.users[memory, engine].add(start, end, place)
-        self._keep(start, end, end + self.overhead[engine], release, cause)
+            found = self._exclude(memory, engine, found)
+            self.users[memory, engine] = place
+        self.busy[engine] += duration
+        end = found[0] + duration
+        done = end + self.overhead[engine]
+        alone = duration + self.overhead[engine]
+        made._alone[place] = self.chip.semaphore_latency_ns + alone
+        self._keep(place, found, end, done)
 
-    def _exclude(
-        self, memories: Sequence[str], engine: int, duration: float, found: _Ready
-    ) -> _Ready:
+    def _exclude(self, memory: str, engine: int, found: _Ready) -> _Ready:
         """Wait until no engine has a memory that it and this one cannot share."""
-        others = [(m, other) for m in memories for other in self.exclusive[engine][m]]
-        before = None
-        while found is not before:
-            before = found
-            for key in others:
-                found = self.users[key].free(duration, found)
+        ends = self.made.end
+        for other in self.exclusive[engine][memory]:
+            user = self.users.get((memory, other), -1)
+            if user >= 0 and ends[user] > found[0]:
+                found = ends[user], ends[user], user
         return found
 
     def _transfer(
@@ -309,25 +331,21 @@ class _Scheduler:
     ) -> None:
         made = self.made
         transfer = made.transfers[place] = self.transfers.of(step, factor)
-        start, release, cause = found
-        end = start
+        end = found[0]
         if transfer.share:
-            start, end, waited = made.reservations.reserve(start, transfer.share, place)
+            start, end, waited = made.reservations.reserve(end, transfer.share, place)
             if waited >= 0:
-                release, cause = start, waited
+                found = start, start, waited
         self.busy[Engine.dma.value] += transfer.share
-        end = max(end, start + transfer.duration)
-        self._keep(start, end, end, release, cause)
+        end = max(end, found[0] + transfer.duration)
+        alone = max(transfer.share, transfer.duration)
+        made._alone[place] = self.chip.dma_start_ns + alone
+        self._keep(place, found, end, end)
 
-    def _keep(
-        self, start: float, end: float, done: float, release: float, cause: int
-    ) -> None:
+    def _keep(self, place: int, found: _Ready, end: float, done: float) -> None:
         made = self.made
-        made.start.append(start)
-        made.end.append(end)
-        made.done.append(done)
-        made._release.append(release)
-        made._cause.append(cause)
+        made.start[place], made._release[place], made._cause[place] = found
+        made.end[place], made.done[place] = end, done
 
 
 def _queue_of(engine: Engine) -> int:

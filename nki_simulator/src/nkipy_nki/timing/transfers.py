@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -111,18 +110,14 @@ def _side(
 
 
 class ReservationTable:
-    """A reservation table of the DMA engines: all work at one transfer at a time.
-
-    A transfer takes them whenever they are free from its start on, so that one which
-    waits for its data does not keep back others that are ready.
-    """
+    """When the DMA engines work: all at one transfer at a time, first come first."""
 
     def __init__(self) -> None:
         #: When they work: stretches, in order.
         self.starts: list[float] = []
         self.ends: list[float] = []
-        #: Of each stretch, the transfer at its end.
-        self._last: list[int] = []
+        #: The transfer that they were reserved for last.
+        self._last = -1
 
     def reserve(
         self, ready: float, share: float, place: int
@@ -130,7 +125,7 @@ class ReservationTable:
         """Reserve the engines for a while.
 
         Args:
-            ready: from when on, in ns.
+            ready: from when on, in ns; no earlier than in the call before.
             share: for how long, more than 0.
             place: the transfer's.
 
@@ -138,24 +133,12 @@ class ReservationTable:
             When it begins and ends, and the place of the transfer whose end it waited
             for, or -1.
         """
-        starts, ends = self.starts, self.ends
-        at = bisect_right(ends, ready)
-        start, waited = ready, -1
-        while at < len(starts) and starts[at] <= start:
-            start, waited = ends[at], self._last[at]
-            at += 1
-        first, end = at, start
-        while at < len(starts) and share > starts[at] - end:
-            share -= starts[at] - end
-            end = ends[at]
-            at += 1
-        end += share
-        if first and ends[first - 1] == start:
-            first -= 1
-            start_of_all = starts[first]
+        ends, waited = self.ends, -1
+        if ends and ends[-1] >= ready:
+            ready, waited = ends[-1], self._last
+            ends[-1] += share
         else:
-            start_of_all = start
-        starts[first:at] = [start_of_all]
-        ends[first:at] = [end]
-        self._last[first:at] = [place]
-        return start, end, waited
+            self.starts.append(ready)
+            ends.append(ready + share)
+        self._last = place
+        return ready, ends[-1], waited
