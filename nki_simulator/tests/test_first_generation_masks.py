@@ -446,3 +446,96 @@ def test_a_pattern_with_a_mask_of_columns() -> None:
     p, f = np.mgrid[0:8, 0:6]
     expected = np.where((f >= 2) & (p >= 3), 10 * p + f, -1)
     np.testing.assert_array_equal(kernel(), expected)
+
+
+# -- masks of products -----------------------------------------------------------------
+def _operands(k: int, m: int, n: int) -> tuple[np.ndarray, np.ndarray]:
+    return random(k, m, seed=1), random(k, n, seed=2)
+
+
+def _product_of_rows(multiply: Callable[..., Any], loads: Callable[..., Any]) -> Any:
+    @nki.jit
+    def kernel(a, b):
+        (k, m), n = a.shape, b.shape[1]
+        out = nl.ndarray((m, n), nl.float32, buffer=nl.shared_hbm)
+        i_p, i_m, i_n = nl.arange(128)[:, None], nl.arange(m)[None], nl.arange(n)[None]
+        total = nl.zeros((m, n), nl.float32, buffer=nl.psum)
+        for i in nl.affine_range((k + 127) // 128):
+            inside = i * 128 + i_p < k
+            left, right = loads(a, b, i * 128 + i_p, i_m, i_n, inside)
+            total += multiply(left[i_p, i_m], right[i_p, i_n], mask=inside)
+        nl.store(out, nl.copy(total))
+        return out
+
+    return kernel
+
+
+def _masked_loads(a: Any, b: Any, p: Any, m: Any, n: Any, inside: Any) -> Any:
+    return nl.load(a[p, m], mask=inside), nl.load(b[p, n], mask=inside)
+
+
+def _filled_loads(a: Any, b: Any, p: Any, m: Any, n: Any, inside: Any) -> Any:
+    """Tiles that have values everywhere, of which the last rows are not meant."""
+    left = nl.full((128, a.shape[1]), 7.0, a.dtype)
+    right = nl.full((128, b.shape[1]), 7.0, b.dtype)
+    left[...] = nl.load(a[p, m], mask=inside)
+    right[...] = nl.load(b[p, n], mask=inside)
+    return left, right
+
+
+MULTIPLY: dict[str, Callable[..., Any]] = {
+    "nl": lambda x, y, mask: nl.matmul(x, y, transpose_x=True, mask=mask),
+    "nisa": lambda x, y, mask: nisa.nc_matmul(x, y, mask=mask),
+}
+
+
+@pytest.mark.parametrize("multiply", MULTIPLY.values(), ids=MULTIPLY.keys())
+@pytest.mark.parametrize("loads, m", [(_masked_loads, 128), (_filled_loads, 64)])
+def test_rows_that_a_mask_leaves_out_are_not_summed(
+    multiply: Callable[..., Any], loads: Callable[..., Any], m: int
+) -> None:
+    a, b = _operands(200, m, 96)
+    found = _product_of_rows(multiply, loads)(a, b)
+    np.testing.assert_allclose(found, a.T @ b, rtol=1e-4, atol=1e-4)
+
+
+def test_a_mask_of_rows_and_of_columns_of_a_product() -> None:
+    @nki.jit
+    def kernel(a, b):
+        out = nl.ndarray((16, 24), nl.float32, buffer=nl.shared_hbm)
+        p, n = nl.arange(32)[:, None], nl.arange(24)[None, :]
+        nl.store(out, 0.0)
+        inside = (p < 20) & (n < 9)
+        made = nisa.nc_matmul(nl.load(a), nl.load(b), mask=inside)
+        nl.store(out[:, 0:9], made[:, 0:9])
+        return out
+
+    a, b = _operands(32, 16, 24)
+    expected = np.zeros((16, 24), np.float32)
+    expected[:, :9] = a[:20].T @ b[:20, :9]
+    np.testing.assert_allclose(kernel(a, b), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("multiply", MULTIPLY.values(), ids=MULTIPLY.keys())
+@pytest.mark.parametrize(
+    "mask, problem",
+    [
+        (lambda p: p < 20, "the 32 rows of the mask may be those of the result, or"),
+        (lambda p: nl.arange(31)[:, None] < 20, r"shape \[31, 1\] fits neither the res"),
+        (lambda p: p >= 20, r"do not begin at 0 .* x\[0:n\] to sum over the first n"),
+    ],
+    ids=["of-which", "of-none", "from-the-middle"],
+)
+def test_a_mask_that_a_product_cannot_have_is_told(
+    multiply: Callable[..., Any], mask: Callable[[Any], Any], problem: str
+) -> None:
+    @nki.jit
+    def kernel(a, b):
+        out = nl.ndarray((32, 24), nl.float32, buffer=nl.shared_hbm)
+        x, y = nl.load(a), nl.load(b)
+        nl.store(out, multiply(x, y, mask=mask(nl.arange(32)[:, None])))
+        return out
+
+    name = "nl.matmul" if multiply is MULTIPLY["nl"] else "nisa.nc_matmul"
+    with pytest.raises(NkiValidationError, match=f"in_mask: {name}: .*{problem}"):
+        kernel(*_operands(32, 32, 24))

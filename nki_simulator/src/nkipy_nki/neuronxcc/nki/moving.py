@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from nkipy_nki.dtypes import DTYPES, find_dtype
@@ -265,14 +266,28 @@ def where(
 
 
 # -- the tensor engine -----------------------------------------------------------------
-def product(stationary: Tile, moving: Tile, mask: Any = None, **options: Any) -> Fresh:
+def product(
+    name: str,
+    stationary: Tile,
+    moving: Tile,
+    mask: Any = None,
+    *,
+    of_operands: bool = True,
+    **options: Any,
+) -> Fresh:
     """``stationary.T @ moving``, in the PSUM; ``+=`` there accumulates it.
 
     Args:
+        name: what the kernel calls, for errors.
         stationary: (K, M) in the SBUF.
         moving: (K, N) in the SBUF.
-        mask: a truth value that is known, or the first rows and columns of the result.
+        mask: a truth value that is known, or the first rows and columns of the result;
+            its rows may be those that are summed over.
+        of_operands: whether that is so: whether the kernel gave both by these rows.
         options: as ``nisa.nc_matmul`` has them.
+
+    Raises:
+        NkiValidationError: the operands or the mask do not fit.
     """
     for tile in (stationary, moving):
         if isinstance(tile, Fresh):
@@ -287,9 +302,13 @@ def product(stationary: Tile, moving: Tile, mask: Any = None, **options: Any) ->
     first = 1 if options.get("perf_mode", _NO_MODE) is _NO_MODE else 2
     shape = math.prod(stationary.tile_shape[first:]), *moving.tile_shape[first:]
     _require_sizes(shape)
-    # Columns that masks left out have no value, and neither has what is made of them.
-    box = _first(joined(mask, shape, _made_of(shape, stationary, moving)), "a product")
     operands = {"stationary": stationary, "moving": moving}
+    if mask is not None:
+        rows, mask = _split(name, as_mask(mask), operands, shape, of_operands)
+        operands = {which: _first_rows(tile, rows) for which, tile in operands.items()}
+    # Columns that masks left out have no value, and neither has what is made of them.
+    valid = _made_of(shape, *operands.values())
+    box = _first(joined(mask, shape, valid), f"{name}: a product")
     if box is not None and len(shape) == 2 and first == 1:
         for (name, tile), columns in zip(operands.items(), box):
             operands[name] = _part(tile, ((0, tile.tile_shape[0]), columns))
@@ -307,6 +326,74 @@ def product(stationary: Tile, moving: Tile, mask: Any = None, **options: Any) ->
     result = Fresh(shape, DTYPES["float32"], PSUM, put, accumulate=add)
     result.valid = None if box is None else Mask(shape, box)
     return result
+
+
+def _split(
+    name: str,
+    mask: Mask,
+    operands: Mapping[str, Tile],
+    shape: tuple[int, ...],
+    of_operands: bool,
+) -> tuple[int, Mask]:
+    """What a mask says of a product: how many rows are summed over, and of its result.
+
+    Args:
+        name: what the kernel calls.
+        mask: its mask.
+        operands: of the product; each has as many rows.
+        shape: of the result.
+        of_operands: whether rows of the mask may be those of the operands.
+
+    Raises:
+        NkiValidationError: the mask fits neither, or cannot be told to be of which.
+    """
+    count, box = operands["stationary"].tile_shape[0], mask.box
+    if mask.is_empty:
+        return count, Mask(shape, ((0, 0),) * len(shape))
+    if of_operands and box is not None and mask.shape[:1] == (count,) != (1,):
+        begin, end = box[0]
+        is_of_rows = count != shape[0] or any(
+            _has_no_more(tile, end) for tile in operands.values()
+        )
+        if is_of_rows and len(mask.shape) == len(shape) and not begin:
+            count, mask = end, Mask((1, *mask.shape[1:]), ((0, 1), *box[1:]))
+        elif (begin, end) != (0, count):
+            raise fault("unsupported_expression_in_mask", _WHOSE.format(name, count))
+    try:
+        return count, mask.broadcast(shape)
+    except NkiValidationError:
+        sizes = f"({count}, {shape[0]}) and ({count}, {', '.join(map(str, shape[1:]))})"
+        raise fault(
+            "unsupported_expression_in_mask",
+            f"{name}: a mask of shape {list(mask.shape)} fits neither the result "
+            f"{list(shape)} nor the rows that operands {sizes} are summed over: give "
+            "it parts of the operands instead",
+        ) from None
+
+
+_WHOSE = (
+    "{0}: the {1} rows of the mask may be those of the result, or those of the operands "
+    "that are summed over, and do not begin at 0 or cannot be told apart: give parts of "
+    "the operands, x[0:n] to sum over the first n rows and stationary[:, 0:n] for the "
+    "first n rows of the result; or load the operands with the same mask"
+)
+
+
+def _has_no_more(tile: Tile, rows: int) -> bool:
+    """Whether masks left out all rows of a tile but the first ones."""
+    valid = tile.valid
+    return valid is not None and valid.box is not None and valid.box[0] == (0, rows)
+
+
+def _first_rows(tile: Tile, rows: int) -> Tile:
+    if rows == tile.tile_shape[0]:
+        return tile
+    others = tuple((0, count) for count in tile.tile_shape[1:])
+    part, valid = _part(tile, ((0, rows), *others)), tile.valid
+    if valid is not None and valid.box is not None:
+        box = ((0, min(rows, valid.box[0][1])), *valid.box[1:])
+        part.valid = Mask((rows, *valid.shape[1:]), box)
+    return part
 
 
 def _valid(tile: Tile) -> list[Mask]:
@@ -431,9 +518,12 @@ def matmul(x: Any, y: Any, *, transpose_x: bool = False, mask: Any = None) -> Fr
         x: (M, K); with `transpose_x`, (K, M).
         y: (K, N).
         transpose_x: whether `x` is given with the dimension that is summed first.
-        mask: a truth value that is known: whether it is carried out.
+        mask: a truth value that is known, or the first rows and columns of the result;
+            with `transpose_x`, its rows are those of `x` and `y`, which are summed
+            over, if only that fits.
     """
     left, right = on_chip(x, "nl.matmul: x"), on_chip(y, "nl.matmul: y")
     if not transpose_x:
         left = in_sbuf(transposed(left, Engine.tensor, None, None))
-    return product(in_sbuf(left), in_sbuf(right), mask)
+    operands = in_sbuf(left), in_sbuf(right)
+    return product("nl.matmul", *operands, mask, of_operands=transpose_x)

@@ -43,9 +43,11 @@ def nc_matmul(
         tile_position: of the processing elements, where it begins.
         tile_size: of them, how many it takes.
         perf_mode: ``"double_row_gen3"``, of operands (K, 2, M) and (K, 2, N).
-        mask: a truth value that is known: whether it is carried out.
+        mask: a truth value that is known, the first rows and columns of the result, or
+            the first rows of both operands: those that are summed over.
     """
     return product(
+        "nisa.nc_matmul",
         operand("nc_matmul", "stationary", stationary),
         operand("nc_matmul", "moving", moving),
         mask,
