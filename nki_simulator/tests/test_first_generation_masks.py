@@ -521,7 +521,10 @@ def test_a_mask_of_rows_and_of_columns_of_a_product() -> None:
     "mask, problem",
     [
         (lambda p: p < 20, "the 32 rows of the mask may be those of the result, or"),
-        (lambda p: nl.arange(31)[:, None] < 20, r"shape \[31, 1\] fits neither the res"),
+        (
+            lambda p: nl.arange(31)[:, None] < 20,
+            r"shape \[31, 1\] fits neither the",
+        ),
         (lambda p: p >= 20, r"do not begin at 0 .* x\[0:n\] to sum over the first n"),
     ],
     ids=["of-which", "of-none", "from-the-middle"],

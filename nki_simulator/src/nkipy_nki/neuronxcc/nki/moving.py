@@ -372,10 +372,11 @@ def _split(
 
 
 _WHOSE = (
-    "{0}: the {1} rows of the mask may be those of the result, or those of the operands "
-    "that are summed over, and do not begin at 0 or cannot be told apart: give parts of "
-    "the operands, x[0:n] to sum over the first n rows and stationary[:, 0:n] for the "
-    "first n rows of the result; or load the operands with the same mask"
+    "{0}: the {1} rows of the mask may be those of the result, or those of the "
+    "operands that are summed over, and do not begin at 0 or cannot be told apart: "
+    "give parts of the operands, x[0:n] to sum over the first n rows and "
+    "stationary[:, 0:n] for the first n rows of the result; or load the operands with "
+    "the same mask"
 )
 
 
