@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -183,6 +184,35 @@ def test_arguments_are_not_written_unless_they_are_declared_so() -> None:
 
     with pytest.raises(NkiValidationError, match="cannot_update_immutable_parameter"):
         kernel(zeros(4, 4))
+
+
+@pytest.mark.parametrize("decorate", [nki.baremetal, nki.benchmark])
+def test_the_first_release_s_kernels_write_to_arguments_and_return_nothing(
+    decorate: Callable[..., Any], capsys: Any
+) -> None:
+    @decorate
+    def kernel(a, out):
+        nl.store(out[0:2], nl.load(a[0:2]) + 1)
+        nl.store(out[2:4], nl.load(a[2:4]) + 1)
+
+    a, out = np.ones((4, 4), np.float32), zeros(4, 4)
+    with pytest.warns(DeprecationWarning, match="argument out is written, .*2.20") as w:
+        assert kernel(a, out) is None
+    np.testing.assert_array_equal(out, a + 1)
+    assert [Path(found.filename).name for found in w] == [Path(__file__).name]
+
+
+def test_a_kernel_that_returns_something_writes_to_no_argument() -> None:
+    @nki.baremetal
+    def kernel(a, out):
+        nl.store(out, nl.load(a) + 1)
+        return out
+
+    with pytest.warns(DeprecationWarning), pytest.raises(NkiValidationError) as caught:
+        kernel(zeros(4, 4), zeros(4, 4))
+    assert "err_cannot_update_immutable_parameter: the argument out" in str(
+        caught.value
+    )
 
 
 def test_a_mutable_argument_must_be_returned() -> None:

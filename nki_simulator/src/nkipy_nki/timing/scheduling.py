@@ -35,7 +35,7 @@ from nkipy.chips import Chip, find_chip
 from nkipy_nki.engines import Engine
 from nkipy_nki.program import Instruction, Program
 from nkipy_nki.timing.dependencies import dependencies, issue_order
-from nkipy_nki.timing.queues import FIRST_DMA_QUEUE, engine_of, queues
+from nkipy_nki.timing.queues import FIRST_DMA_QUEUE, queues
 from nkipy_nki.timing.rearranging import rearranged
 from nkipy_nki.timing.trace import Trace, unrolled
 from nkipy_nki.timing.transfers import ReservationTable, Transfer, Transfers

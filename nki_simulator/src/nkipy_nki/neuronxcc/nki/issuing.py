@@ -12,6 +12,7 @@ import numpy as np
 
 from nkipy_nki import isa
 from nkipy_nki.checking import told, way_out
+from nkipy_nki.deprecation import warn_deprecated
 from nkipy_nki.dtypes import DTypeRecord, find_dtype
 from nkipy_nki.emitting import emit
 from nkipy_nki.errors import NkiValidationError
@@ -158,19 +159,29 @@ def _require_known(operands: Iterable[Any]) -> None:
 
 
 def _require_mutable(outs: Mapping[str, Tile]) -> None:
-    """Arguments are written only if they are declared so."""
-    immutable = state().immutable
+    """Arguments are written only if they are declared so, or nothing is returned."""
+    found = state()
+    immutable = found.immutable
     if not immutable:
         return
     for tile in outs.values():
         whole = tile.whole if isinstance(tile, Part) else tile
         name = immutable.get(whole.elements.allocation.id)
-        if name is not None:
-            raise fault(
-                "cannot_update_immutable_parameter",
-                f"the argument {name} is written: declare it as "
-                f"{name}: neuronxcc.nki.typing.mutable_tensor, and return it",
-            )
+        if name is None or name in found.written:
+            continue
+        error = fault(
+            "cannot_update_immutable_parameter",
+            f"the argument {name} is written: declare it as "
+            f"{name}: neuronxcc.nki.typing.mutable_tensor, and return it",
+        )
+        if not found.by_reference:
+            raise error
+        found.written[name] = error
+        warn_deprecated(
+            f"the argument {name} is written, as kernels of SDK 2.20 give results: "
+            f"from 2.21 on, declare it as {name}: neuronxcc.nki.typing.mutable_tensor "
+            "and return it, or return a tensor in nl.shared_hbm"
+        )
 
 
 def _input(given: Any, lanes: Lanes, line: Line, fill: float | None) -> Any:

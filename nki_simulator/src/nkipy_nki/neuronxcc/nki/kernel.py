@@ -110,6 +110,11 @@ class Kernel:
         return Simulator(programs, 1, target, findings, first=True)
 
 
+#: Decorators that SDK 2.20 had, in which kernels wrote to arguments and returned
+#: nothing (release notes of December 2024: outputs are returned from then on).
+_BY_REFERENCE = frozenset({"baremetal", "benchmark"})
+
+
 class _Programs:
     """The function that a simulator calls: runs all programs of a grid in turn."""
 
@@ -125,6 +130,7 @@ class _Programs:
         made = State()
         if kernel.mode != "trace":
             made.immutable = _immutable(kernel.func, bound.arguments)
+            made.by_reference = kernel.mode in _BY_REFERENCE
         args, kwargs = _tiles(bound.args), _tiles(bound.kwargs)
         returned: Any = None
         with keeping(made):
@@ -135,6 +141,8 @@ class _Programs:
                 settle()
             views = _views(returned)
             _require_written(views, made)
+        for error in made.written.values() if _leaves(views) else ():
+            raise error
         if kernel.mode != "trace":
             _require_returned(kernel.func, bound.arguments, views)
         return views

@@ -8,6 +8,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
+from nkipy_nki.errors import NkiValidationError
 from nkipy_nki.neuronxcc.nki.faults import fault
 
 __all__ = [
@@ -35,6 +36,8 @@ class State:
         mask: where what is issued is meant, if that is not what its views are.
         writes: how often instructions have written to a tensor, by its id.
         immutable: names of the arguments that must not be written, by allocation's id.
+        by_reference: whether that is an error only of a kernel that returns something.
+        written: the errors of those that were written nevertheless, by name.
     """
 
     unsettled: Any = None
@@ -45,6 +48,8 @@ class State:
     mask: Any = None
     writes: dict[int, int] = field(default_factory=dict)
     immutable: dict[int, str] = field(default_factory=dict)
+    by_reference: bool = False
+    written: dict[str, NkiValidationError] = field(default_factory=dict)
 
 
 def state(what: str = "NKI") -> State:
