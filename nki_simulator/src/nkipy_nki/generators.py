@@ -11,12 +11,12 @@ from __future__ import annotations
 import numpy as np
 
 from nkipy_nki.engines import Engine
+from nkipy_nki.geometry import PARTITIONS
 
 __all__ = ["WORDS", "Generators", "uniform"]
 
 #: By engine, the words of a partition's state.
 WORDS = {Engine.vector: 24, Engine.gpsimd: 6}
-_LANES = 128
 _GOLDEN = np.uint32(0x9E3779B9)
 
 
@@ -38,7 +38,7 @@ class Generators:
     """
 
     def __init__(self, engine: Engine) -> None:
-        self.words = np.zeros((_LANES, WORDS[engine]), np.uint32)
+        self.words = np.zeros((PARTITIONS, WORDS[engine]), np.uint32)
         self.seed(0)
 
     def seed(self, number: int) -> None:

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nkipy.chips import Chip
-from nkipy_nki.accumulators import ReduceRegisters
 from nkipy_nki.dtypes import DTYPES, narrow, widen
 from nkipy_nki.engines import Engine
 from nkipy_nki.errors import NkiError, NkiValidationError, add_line
@@ -18,6 +17,7 @@ from nkipy_nki.geometry import start_problem
 from nkipy_nki.memory import Memory, Storage
 from nkipy_nki.positions import along, element_offsets
 from nkipy_nki.program import Dynamic, Instruction, Line, Loop, Register, Step, View
+from nkipy_nki.reduce_registers import ReduceRegisters
 
 __all__ = ["Call", "Machine", "Prepared"]
 
@@ -47,7 +47,7 @@ class Machine:
         chip: which it is of.
         memory: its tensors.
         registers: the sequencer's, by number.
-        accumulators: reduce registers, by engine.
+        reduce_registers: those of each engine.
         generators: of random bits, by engine, each made when it is first asked for.
         findings: what is found.
         debug_output: what ``device_print`` wrote: a name and the values.
@@ -65,7 +65,7 @@ class Machine:
         self.memory = memory
         self.findings = findings
         self.registers: dict[int, int] = {}
-        self.accumulators: dict[Engine, ReduceRegisters] = {}
+        self.reduce_registers: dict[Engine, ReduceRegisters] = {}
         self.generators: dict[Engine, Generators] = {}
         self.debug_output: list[tuple[str, np.ndarray]] = []
         self.observers: list[Callable[[Machine, Instruction], None]] = []

@@ -8,7 +8,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from nkipy_nki import gathering, indexing, patterns, views
+from nkipy.chips import Chip
+from nkipy_nki import access_patterns, gathering, indexing, views
 from nkipy_nki.assigning import copy_into
 from nkipy_nki.capacity import check_tile, size_problem
 from nkipy_nki.dtypes import DTypeRecord, tensor_dtype
@@ -118,7 +119,7 @@ class NkiTensor(View):
 
     def get_pattern(self) -> list[list[int]]:
         """``[stride, count]`` of each dimension, as :meth:`ap` takes it."""
-        return patterns.pattern_of(self)
+        return access_patterns.pattern_of(self)
 
     def __repr__(self) -> str:
         name = f" {self.name!r}" if self.name else ""
@@ -217,7 +218,7 @@ class NkiTensor(View):
             indirect_dim: a dimension of this tensor.
             dtype: what the bytes are read as.
         """
-        return patterns.access(
+        return access_patterns.access(
             self, pattern, offset, scalar_offset, vector_offset, indirect_dim, dtype
         )
 

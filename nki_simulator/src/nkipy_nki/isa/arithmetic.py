@@ -38,7 +38,7 @@ from nkipy_nki.modes import reduce_cmd as ReduceCommand
 from nkipy_nki.operators import OPERATIONS, Operation, as_bits
 from nkipy_nki.program import Instruction, View
 from nkipy_nki.records import OperationRule, Rule, Sample, reads
-from nkipy_nki.reduce_registers import (
+from nkipy_nki.reduce_commands import (
     REDUCE_RES,
     REDUCTIONS,
     accumulate,

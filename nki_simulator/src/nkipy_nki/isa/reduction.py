@@ -33,7 +33,7 @@ from nkipy_nki.modes import reduce_cmd as ReduceCommand
 from nkipy_nki.operators import OPERATIONS
 from nkipy_nki.program import Instruction
 from nkipy_nki.records import OperationRule, Sample, reads, writes
-from nkipy_nki.reduce_registers import (
+from nkipy_nki.reduce_commands import (
     LOADING,
     REDUCE_RES,
     REDUCTIONS,
