@@ -391,3 +391,11 @@ def same_elements(instruction: Instruction, chip: Chip) -> str | None:
                 f"{name_of_first} has {math.prod(shape[1:])}"
             )
     return None
+
+
+def not_dynamic(made: Instruction, chip: Chip) -> str | None:
+    """No operand is indexed at run time."""
+    for name, view in made.views():
+        if view.dynamic is not None:
+            return f"{name} is indexed by a register or a tensor, and must not be"
+    return None

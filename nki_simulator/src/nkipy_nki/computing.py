@@ -24,6 +24,7 @@ __all__ = [
     "flat",
     "number_like",
     "operands_of",
+    "part_of",
     "scratch",
     "side_by_side",
     "values_like",
@@ -159,3 +160,10 @@ def scratch(call: Call, *later: str) -> np.ndarray | None:
         if isinstance(operand, View) and operand.allocation is made:
             return None
     return call.destination("dst")
+
+
+def part_of(
+    view: View, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]
+) -> View:
+    """Other elements of a view's tensor, `offset` from the view's first."""
+    return View(view.allocation, view.dtype, view.offset + offset, shape, strides)

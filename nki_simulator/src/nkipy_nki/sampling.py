@@ -11,7 +11,7 @@ import numpy as np
 
 from nkipy_nki.records import Sample
 
-__all__ = ["DTYPES", "column", "numbers", "sample", "together"]
+__all__ = ["DTYPES", "column", "numbers", "sample", "shuffled", "together"]
 
 #: Element types of tiles that engines compute with.
 DTYPES = (
@@ -47,3 +47,9 @@ def together(samples: Sequence[Sample]) -> Sample:
     """A sample of several cores: what each of them gives."""
     first, *others = samples
     return replace(first, others=tuple(others))
+
+
+def shuffled(partitions: int, count: int, dtype: Any = np.float32) -> np.ndarray:
+    """Whole numbers, the same ones in each partition, in an order of its own."""
+    places = np.arange(partitions)[:, None] * 7 + np.arange(count) * 5
+    return (places % count - count // 2).astype(dtype)

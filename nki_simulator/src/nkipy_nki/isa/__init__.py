@@ -8,22 +8,25 @@ from nkipy_nki.isa import clearing as _clearing
 from nkipy_nki.isa import constants as constants
 from nkipy_nki.isa import indexed as _indexed
 from nkipy_nki.isa.activation import *
+from nkipy_nki.isa.affine import *
 from nkipy_nki.isa.arithmetic import *
 from nkipy_nki.isa.choices import *
 from nkipy_nki.isa.cores import *
 from nkipy_nki.isa.dma import *
 from nkipy_nki.isa.gather import *
+from nkipy_nki.isa.largest import *
 from nkipy_nki.isa.matmul import *
 from nkipy_nki.isa.microscaling import *
 from nkipy_nki.isa.movement import *
 from nkipy_nki.isa.names import *
-from nkipy_nki.isa.patterns import *
+from nkipy_nki.isa.nonzero import *
 from nkipy_nki.isa.random import *
 from nkipy_nki.isa.reduction import *
 from nkipy_nki.isa.registers import *
 from nkipy_nki.isa.scalars import *
 from nkipy_nki.isa.scans import *
 from nkipy_nki.isa.search import *
+from nkipy_nki.isa.segments import *
 from nkipy_nki.isa.statistics import *
 from nkipy_nki.modes import dependency as dependency
 from nkipy_nki.ordering import NkiInstruction as NkiInstruction

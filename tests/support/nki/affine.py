@@ -71,18 +71,3 @@ def _affine_select(sample: Sample) -> Mapping[str, np.ndarray]:
         chosen = float(tile[p, place]) if holds(value, 0) else told["on_false_value"]
         result[p, place] = _stored(chosen, dtype)
     return {"dst": result.reshape(shape)}
-
-
-@expects("sequence_bounds")
-def _sequence_bounds(sample: Sample) -> Mapping[str, np.ndarray]:
-    (ids,) = sample.operands["segment_ids"].tolist()
-    shape, dtype = sample.operands["dst"]
-    result = np.empty(shape, dtype)
-    for i, number in enumerate(ids):
-        first = last = i
-        while first > 0 and ids[first - 1] == number:
-            first -= 1
-        while last + 1 < len(ids) and ids[last + 1] == number:
-            last += 1
-        result[0, :, i] = (first, last + 1) if number else (len(ids), -1)
-    return {"dst": result}
