@@ -399,3 +399,8 @@ def not_dynamic(made: Instruction, chip: Chip) -> str | None:
         if view.dynamic is not None:
             return f"{name} is indexed by a register or a tensor, and must not be"
     return None
+
+
+def has_psum(made: Instruction) -> bool:
+    """Whether an operand is in the PSUM."""
+    return any(view.region is MemoryRegion.psum for _, view in made.views())

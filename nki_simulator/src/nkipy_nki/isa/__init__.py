@@ -10,9 +10,11 @@ from nkipy_nki.isa import indexed as _indexed
 from nkipy_nki.isa.activation import *
 from nkipy_nki.isa.affine import *
 from nkipy_nki.isa.arithmetic import *
+from nkipy_nki.isa.broadcasts import *
 from nkipy_nki.isa.choices import *
 from nkipy_nki.isa.cores import *
 from nkipy_nki.isa.dma import *
+from nkipy_nki.isa.exponentials import *
 from nkipy_nki.isa.gather import *
 from nkipy_nki.isa.largest import *
 from nkipy_nki.isa.matmul import *

@@ -13,12 +13,8 @@ import numpy as np
 
 from nkipy_nki.dtypes import DTypeRecord
 from nkipy_nki.isa.activation import activation
-from nkipy_nki.isa.arithmetic import (
-    reciprocal,
-    scalar_tensor_tensor,
-    tensor_scalar,
-    tensor_tensor,
-)
+from nkipy_nki.isa.arithmetic import reciprocal, tensor_tensor
+from nkipy_nki.isa.broadcasts import scalar_tensor_tensor, tensor_scalar
 from nkipy_nki.isa.movement import tensor_copy, tensor_copy_predicated
 from nkipy_nki.language.elementwise import OfOne, of_one
 from nkipy_nki.language.tiles import FLOAT32, INT32, UINT8, cast, new_tile

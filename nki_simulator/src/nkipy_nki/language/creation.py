@@ -13,7 +13,7 @@ from nkipy_nki.arguments import as_numpy
 from nkipy_nki.dtypes import find_dtype
 from nkipy_nki.geometry import PARTITIONS
 from nkipy_nki.isa.affine import affine_select
-from nkipy_nki.isa.arithmetic import tensor_scalar
+from nkipy_nki.isa.broadcasts import tensor_scalar
 from nkipy_nki.isa.dma import dma_copy
 from nkipy_nki.isa.movement import memset, tensor_copy
 from nkipy_nki.isa.random import rand2, rng, set_rng_seed

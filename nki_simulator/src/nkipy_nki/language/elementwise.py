@@ -12,7 +12,8 @@ from typing import Any, Protocol, cast
 from nkipy_nki import isa
 from nkipy_nki.dtypes import DTypeRecord
 from nkipy_nki.isa.activation import activation
-from nkipy_nki.isa.arithmetic import tensor_scalar, tensor_tensor
+from nkipy_nki.isa.arithmetic import tensor_tensor
+from nkipy_nki.isa.broadcasts import tensor_scalar
 from nkipy_nki.language.tiles import (
     as_number,
     as_tile,

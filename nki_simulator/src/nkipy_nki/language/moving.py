@@ -8,7 +8,7 @@ from typing import Any
 from nkipy_nki.checking import operand_of
 from nkipy_nki.dtypes import find_dtype
 from nkipy_nki.geometry import PARTITIONS
-from nkipy_nki.isa.arithmetic import tensor_scalar
+from nkipy_nki.isa.broadcasts import tensor_scalar
 from nkipy_nki.isa.dma import dma_copy, dma_transpose
 from nkipy_nki.isa.gather import nc_n_gather
 from nkipy_nki.isa.matmul import nc_matmul, nc_transpose

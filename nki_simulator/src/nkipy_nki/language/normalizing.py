@@ -6,7 +6,8 @@ from typing import Any
 
 from nkipy_nki.checking import operand_of
 from nkipy_nki.isa.activation import activation
-from nkipy_nki.isa.arithmetic import reciprocal, tensor_scalar, tensor_tensor
+from nkipy_nki.isa.arithmetic import reciprocal, tensor_tensor
+from nkipy_nki.isa.broadcasts import tensor_scalar
 from nkipy_nki.isa.random import dropout as isa_dropout
 from nkipy_nki.language.reductions import max as greatest
 from nkipy_nki.language.reductions import sum as total

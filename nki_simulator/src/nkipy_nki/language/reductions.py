@@ -9,7 +9,8 @@ from operator import index
 from typing import Any, Protocol
 
 from nkipy_nki.dtypes import DTypeRecord
-from nkipy_nki.isa.arithmetic import tensor_scalar, tensor_tensor
+from nkipy_nki.isa.arithmetic import tensor_tensor
+from nkipy_nki.isa.broadcasts import tensor_scalar
 from nkipy_nki.isa.reduction import tensor_partition_reduce, tensor_reduce
 from nkipy_nki.language.elementwise import token
 from nkipy_nki.language.moving import copy
