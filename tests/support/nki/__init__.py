@@ -1,6 +1,6 @@
 """What an NKI instruction must give, written apart from its record.
 
-A chapter of instructions has a module here, of loops over elements or of documented
+Chapters of instructions have a module here, of loops over elements or of documented
 vectors. It shares nothing with the simulator but the samples.
 """
 

@@ -21,6 +21,7 @@ __all__ = [
     "f32",
     "flat",
     "from_bits",
+    "rows_of",
 ]
 
 
@@ -120,3 +121,8 @@ def empty(sample: Sample, name: str = "dst") -> tuple[np.ndarray, np.ndarray]:
     shape, dtype = sample.operands[name]
     made = np.zeros(shape, getattr(ml_dtypes, dtype, dtype))
     return made, flat(made)
+
+
+def rows_of(tile: np.ndarray) -> list[list[float]]:
+    """A tile's elements as numbers, by partition."""
+    return [[float(x) for x in row] for row in tile.reshape(len(tile), -1)]

@@ -9,13 +9,10 @@ import ml_dtypes
 import numpy as np
 
 from nkipy_nki.records import Sample
+from tests.support.nki.numbers import rows_of
 from tests.support.nki.samples import expects
 
 ALL_ONES = {"uint32": 0xFFFFFFFF, "uint16": 0xFFFF}
-
-
-def _rows(tile: np.ndarray) -> list[list[float]]:
-    return [[float(x) for x in row] for row in tile.reshape(len(tile), -1)]
 
 
 def _tile(rows: Iterable[Any], written: tuple[Any, str]) -> np.ndarray:
@@ -26,7 +23,7 @@ def _tile(rows: Iterable[Any], written: tuple[Any, str]) -> np.ndarray:
 
 @expects("max8")
 def _max8(sample: Sample) -> Mapping[str, np.ndarray]:
-    rows = [sorted(row)[:-9:-1] for row in _rows(sample.operands["src"])]
+    rows = [sorted(row)[:-9:-1] for row in rows_of(sample.operands["src"])]
     return {"dst": _tile(rows, sample.operands["dst"])}
 
 
@@ -50,15 +47,15 @@ def _indices(found: list[list[int]], written: tuple[Any, str]) -> np.ndarray:
 
 @expects("nc_find_index8")
 def _find_index8(sample: Sample) -> Mapping[str, np.ndarray]:
-    pairs = zip(_rows(sample.operands["data"]), _rows(sample.operands["vals"]))
+    pairs = zip(rows_of(sample.operands["data"]), rows_of(sample.operands["vals"]))
     found = [_places(row, values, range(8)) for row, values in pairs]
     return {"dst": _indices(found, sample.operands["dst"])}
 
 
 @expects("nc_match_replace8")
 def _match_replace8(sample: Sample) -> Mapping[str, np.ndarray]:
-    rows = _rows(sample.operands["data"])
-    pairs = zip(rows, _rows(sample.operands["vals"]))
+    rows = rows_of(sample.operands["data"])
+    pairs = zip(rows, rows_of(sample.operands["vals"]))
     found = [_places(row, values, reversed(range(8))) for row, values in pairs]
     if sample.label.startswith("indices"):  # the documented example
         assert found == [[2, 10, 9, 8, 7, 6, 5, 4]]
@@ -70,36 +67,3 @@ def _match_replace8(sample: Sample) -> Mapping[str, np.ndarray]:
     if sample.operands["dst_idx"] is not None:
         expected["dst_idx"] = _indices(found, sample.operands["dst_idx"])
     return expected
-
-
-@expects("topk")
-def _topk(sample: Sample) -> Mapping[str, np.ndarray]:
-    src, told = sample.operands["src"], sample.attributes
-    (partitions, k), _ = sample.operands["val_dst"]
-    values = np.zeros((partitions, k), ml_dtypes.bfloat16)
-    indices = np.zeros((partitions, k), np.uint32)
-    for first in range(0, partitions, 16):
-        snake = [float(src[first + i % 16, i // 16]) for i in range(told["n"])]
-        best = sorted(range(told["n"]), key=lambda i: (-snake[i], i))[:k]
-        if not told.get("sorted", False):
-            best.reverse()
-        for slot in range((k + 15) // 16 * 16):
-            at = first + slot % 16, slot // 16
-            values[at] = snake[best[slot]] if slot < k else np.nan
-            indices[at] = best[slot] if slot < k else 0xFFFFFFFF
-    return {"val_dst": values, "idx_dst": indices}
-
-
-@expects("nonzero_with_count")
-def _nonzero_with_count(sample: Sample) -> Mapping[str, np.ndarray]:
-    written, told = sample.operands["dst"], sample.attributes
-    result = written.copy() if isinstance(written, np.ndarray) else np.zeros(*written)
-    for p, row in enumerate(_rows(sample.operands["src"])):
-        if p % 16:
-            continue
-        places = [told.get("index_offset", 0) + i for i, x in enumerate(row) if x != 0]
-        padding = [told.get("padding_val", -1)] * (len(row) - len(places))
-        result[p] = [*places, *padding, len(places)]
-    if sample.label.startswith("documented"):
-        assert result.tolist() == [[17, 18, 21, -1, -1, -1, -1, -1, 3]]
-    return {"dst": result}
