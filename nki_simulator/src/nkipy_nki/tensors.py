@@ -8,7 +8,6 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from nkipy.chips import Chip
 from nkipy_nki import access_patterns, gathering, indexing, views
 from nkipy_nki.assigning import copy_into
 from nkipy_nki.capacity import check_tile, size_problem
