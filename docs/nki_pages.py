@@ -53,12 +53,15 @@ goes.
 | field | type | what it is |
 |---|---|---|
 | `version` | number | of these fields |
-| `kind` | string | the name of its switch; `{refused}` of an error that has none |
+| `kind` | string | the name of its switch; of an error that has none, see below |
 | `level` | string | `error` or `warning` |
 | `message` | string | what was found |
 | `file`, `line`, `function` | string, number, string | where, in the kernel's source |
 | `instruction` | string | the instruction's name, or empty |
 | `details` | object | numbers and texts by kind |
+
+An error that has no switch, as nothing can go on after it, is `{refused}`; or it is
+called what the first generation's documentation calls it, `err_...`.
 
 """
 SAMPLES_PAGE = """# Sample kernels

@@ -105,6 +105,65 @@ def test_all_findings_are_told_as_json(tmp_path: Path) -> None:
     assert read["details"]["missing"] == 64 * 64
 
 
+CAUGHT = """
+import nkipy_nki.neuronxcc.nki as first
+import nkipy_nki.neuronxcc.nki.language as fl
+
+
+def body(change):
+    def kernel(x):
+        result = nl.ndarray(x.shape, x.dtype, buffer=nl.shared_hbm)
+        tile = nl.ndarray(x.shape, x.dtype)
+        nisa.dma_copy(tile, x)
+        change(tile)
+        nisa.dma_copy(result, tile)
+        return result
+
+    return nki.jit(kernel)
+
+
+@first.jit
+def indexed(x):
+    tile = fl.load(x)
+    return fl.exp(tile[fl.arange(4), 0])  # err_1d_arange_not_supported
+
+
+refused = [
+    lambda t: t + t,  # refused
+    lambda t: t.ap([[3, 128], [1, 64]]),  # refused
+    lambda t: nl.ndarray((128, 4), "floaty"),  # refused
+    lambda t: nl.ndarray((128, -4), nl.float32),  # refused
+    lambda t: nl.ndarray((128, 4), nl.float32, buffer="sbuf2"),  # refused
+    lambda t: t[nisa.register_alloc(3) : 5],  # refused
+    lambda t: nl.load(nl.ndarray((256, 4), nl.float32, buffer=nl.hbm)),  # refused
+]
+for function in [*map(body, refused), indexed]:
+    try:
+        function(x)
+    except Exception:
+        pass
+try:
+    kernel(x.astype(np.int64), 128, nl.shared_hbm, (0, 1))  # refused
+except Exception:
+    pass
+"""
+
+
+def test_what_a_script_catches_is_told_with_its_kind(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [*COMMAND, "--json", written(tmp_path, CAUGHT)], capture_output=True, text=True
+    )
+    told: dict[str, Any] = json.loads(done.stdout)
+    assert (done.returncode, told["status"], told["failure"]) == (1, 1, None)
+    expected = [
+        (number, line.rpartition("# ")[2])
+        for number, line in enumerate((HEAD + CAUGHT).splitlines(), 1)
+        if line.endswith(("# refused", "_supported"))
+    ]
+    found = [(found["line"], found["kind"]) for found in told["findings"]]
+    assert sorted(found) == expected and len(expected) == told["errors"] == 9
+
+
 @pytest.mark.usefixtures("_interpreter")
 def test_text_has_a_line_for_each_finding(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -24,11 +24,15 @@ class NkiValidationError(NkiError, AssertionError):
     part of these; kernels and tests catch either.
 
     Attributes:
-        finding: of an error that a run found, the :class:`~nkipy_nki.findings.Finding`:
-            its kind, place and details as data. None of any other.
+        finding: of an error of a kernel's run, the
+            :class:`~nkipy_nki.findings.Finding`: its kind, place and details as data.
+            None of any other.
+        documented: the name that the first generation's documentation explains it by,
+            such as ``"err_1d_arange_not_supported"``; or "".
     """
 
     finding: Any = None
+    documented: str = ""
 
 
 #: What stands before a line of the kernel in an error's text.

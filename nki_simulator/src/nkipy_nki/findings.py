@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from nkipy_nki.errors import NkiValidationError
+from nkipy_nki.errors import NkiError, NkiValidationError
 from nkipy_nki.program import Line
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "NkiWarning",
     "REFUSED",
     "collecting",
+    "finding_of",
 ]
 
 VARIABLE = "NKIPY_NKI_FINDINGS"
@@ -166,7 +167,8 @@ _KINDS = (
 )
 #: By name.
 FINDINGS = {kind.name: kind for kind in _KINDS}
-#: The kind of an error that has no switch, as nothing can go on after it.
+#: The kind of an error that has no switch, as nothing can go on after it, and no name
+#: in documents.
 REFUSED = "refused"
 #: Of the fields that :meth:`Finding.as_json` gives, and of all JSON made of them.
 JSON_VERSION = 1
@@ -177,7 +179,8 @@ class Finding:
     """One finding.
 
     Attributes:
-        kind: the name of its kind; `REFUSED` if it has none.
+        kind: the name of its kind. What has no switch is `REFUSED`, or is called what
+            the first generation's documentation calls it: ``err_...``.
         level: ``"error"`` or ``"warning"``.
         message: what was found.
         file: the kernel's file.
@@ -260,6 +263,13 @@ class Findings:
         """Whether a kind is to be looked for."""
         return self._levels[kind] != "off"
 
+    def refuse(self, error: NkiError, line: Line) -> None:
+        """Keep an error that has no switch, and let it have its finding."""
+        made = finding_of(error, line)
+        self.found.append(made)
+        if isinstance(error, NkiValidationError):
+            error.finding = made
+
     def report(
         self,
         kind: str,
@@ -294,6 +304,12 @@ class Findings:
             error.finding = finding
             raise error
         warnings.warn_explicit(NkiWarning(text), None, line.file, line.number or 1)
+
+
+def finding_of(error: NkiError, line: Line) -> Finding:
+    """What an error tells that no switch is for."""
+    kind = getattr(error, "documented", "") or REFUSED
+    return Finding(kind, "error", str(error).partition("\n  at ")[0], *line)
 
 
 # -- all findings of a process ---------------------------------------------------------

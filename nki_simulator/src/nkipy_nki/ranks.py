@@ -74,16 +74,17 @@ def simulate_ranks(
             f"args_per_rank is of {count} ranks, and kwargs_per_rank of {len(kwargs)}"
         )
     _require_groups(hbm_groups, count, chip.cores_per_hbm // lnc)
-    with telling_caller(TypeError):
-        arguments = [
-            Arguments(function, tuple(args), named)
-            for args, named in zip(args_per_rank, kwargs)
-        ]
-    copies = _copy_what_is_shared(arguments)
     shares = lnc == 1 and os.environ.get(SHARED_VARIABLE) == "1"
     group = CoreGroup(lnc, count, hbm_groups, order, shares=shares)
     simulator = Simulator(function, lnc, chip, findings)
-    made = launch(simulator, arguments, group)
+    with simulator.finding() as found:
+        with telling_caller(TypeError):
+            arguments = [
+                Arguments(function, tuple(args), named)
+                for args, named in zip(args_per_rank, kwargs)
+            ]
+        copies = _copy_what_is_shared(arguments)
+        made = launch(simulator, found, arguments, group)
     for rank, number in copies:
         _require_unwritten(made[rank], rank, number)
     return made

@@ -50,6 +50,7 @@ __all__ = [
     "is_ours",
     "kernel_line",
     "line_of",
+    "refusing",
     "running",
     "telling_caller",
     "telling_lines",
@@ -365,6 +366,21 @@ def telling_caller(*others: type[Exception]) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, (NkiError, *others)):
             add_line(error, kernel_line())
+        raise
+
+
+@contextmanager
+def refusing(findings: Findings) -> Iterator[None]:
+    """Let findings have each error of a run that is not one of them yet.
+
+    Its line is that of the kernel, or else the one that calls it.
+    """
+    try:
+        yield
+    except NkiError as error:
+        if getattr(error, "finding", None) is None:
+            line = line_of(error.__traceback__)
+            findings.refuse(error, kernel_line() if line is NOWHERE else line)
         raise
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nkipy_nki.errors import NkiError
-from nkipy_nki.findings import JSON_VERSION, REFUSED, Finding, collecting
+from nkipy_nki.findings import JSON_VERSION, Finding, collecting, finding_of
 from nkipy_nki.running import line_of
 
 __all__ = ["FAILED", "FOUND", "MISUSE", "Checked", "check"]
@@ -119,7 +119,7 @@ def check(arguments: Sequence[str], *, is_module: bool, strict: bool) -> Checked
         except NkiError as error:
             failure = _in_a_line(error)
             if getattr(error, "finding", None) is None:
-                refused = (_finding_of(error),)
+                refused = (finding_of(error, line_of(error.__traceback__)),)
         except Exception as error:  # the script's own, whatever it is
             failure = _in_a_line(error)
             traceback.print_exc()
@@ -143,12 +143,6 @@ def _run(arguments: Sequence[str], is_module: bool) -> None:
 
 def _in_a_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-
-
-def _finding_of(error: NkiError) -> Finding:
-    """What an error tells that no switch is for."""
-    line = line_of(error.__traceback__)
-    return Finding(REFUSED, "error", str(error).partition("\n  at ")[0], *line)
 
 
 @contextmanager

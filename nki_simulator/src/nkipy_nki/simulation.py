@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
@@ -31,6 +32,7 @@ from nkipy_nki.running import (
     Grid,
     Run,
     kernel_line,
+    refusing,
     running,
     telling_caller,
     telling_lines,
@@ -115,21 +117,34 @@ class Simulator:
         Raises:
             NkiValidationError: it does what is not allowed.
         """
-        lnc = self.lnc or configured_cores()
-        group = CoreGroup(lnc, order=self.order) if lnc > 1 else None
-        with telling_caller(TypeError):
-            arguments = Arguments(self.function, args, kwargs)
-        (made,) = launch(self, [arguments], group)
+        with self.finding() as findings:
+            lnc = self.lnc or configured_cores()
+            group = CoreGroup(lnc, order=self.order) if lnc > 1 else None
+            with telling_caller(TypeError):
+                arguments = Arguments(self.function, args, kwargs)
+            (made,) = launch(self, findings, [arguments], group)
         return made
+
+    @contextmanager
+    def finding(self) -> Iterator[Findings]:
+        """What is found in a run, which has the error that ends it as well."""
+        findings = Findings(self.findings, first=self.first)
+        findings.kernel = getattr(self.function, "__name__", "")
+        with refusing(findings):
+            yield findings
 
 
 def launch(
-    simulator: Simulator, arguments: Sequence[Arguments], group: CoreGroup | None
+    simulator: Simulator,
+    findings: Findings,
+    arguments: Sequence[Arguments],
+    group: CoreGroup | None,
 ) -> list[Simulation]:
     """Run a kernel on several ranks, or on one.
 
     Args:
         simulator: what to run, and how.
+        findings: of its run.
         arguments: of each rank.
         group: the cores of all ranks; None of one core alone.
 
@@ -139,8 +154,6 @@ def launch(
     Raises:
         NkiValidationError: the kernel does what is not allowed.
     """
-    findings = Findings(simulator.findings, first=simulator.first)
-    name = findings.kernel = getattr(simulator.function, "__name__", "")
     runs = begin(target_chip(simulator.target), findings, group)
     for run in runs:
         if run.machine is not None:
@@ -155,6 +168,7 @@ def launch(
     for run in runs:
         run.finish()
     simulations = []
+    name = findings.kernel
     for rank, given in enumerate(arguments):
         own = slice(rank * cores, (rank + 1) * cores)
         simulations.append(_simulation(name, given, runs[own], returned[own][0]))

@@ -12,6 +12,7 @@ from nkipy_nki.embedding.interfaces import decoded, interface
 from nkipy_nki.findings import Findings
 from nkipy_nki.program import Program
 from nkipy_nki.replaying import Show, run_in
+from nkipy_nki.running import refusing
 from nkipy_nki.simulation import print_values
 
 __all__ = ["run", "run_ranks"]
@@ -80,7 +81,9 @@ def _run(
         _taken(programs[0], given, filled, aliases)
         for given, filled in zip(inputs, outputs)
     ]
-    ran = run_in(programs, taken, Findings(), show=_shown(show))
+    findings = Findings()
+    with refusing(findings):
+        ran = run_in(programs, taken, findings, show=_shown(show))
     for filled, values in zip(outputs, ran):
         for array, value, view in zip(filled, values, programs[0].outputs):
             _fill(array, value, view.dtype)

@@ -13,7 +13,7 @@ from nkipy_nki.embedding.interfaces import Interface, interface_of, written_inpu
 from nkipy_nki.findings import Findings
 from nkipy_nki.kernel import Kernel, simulate
 from nkipy_nki.program import whole
-from nkipy_nki.simulation import begin, configured_cores, results_of
+from nkipy_nki.simulation import Simulator, begin, configured_cores, results_of
 from nkipy_nki.targets import target_chip
 from nkipy_nki.wire import encode
 
@@ -59,12 +59,21 @@ def embed(
         NkiValidationError: the kernel does what is not allowed.
     """
     simulator = simulate(kernel)
+    with simulator.finding() as findings:
+        return _embedded(simulator, findings, args, kwargs, target)
+
+
+def _embedded(
+    simulator: Simulator,
+    findings: Findings,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    target: str,
+) -> Embedded:
     function = simulator.function
     arguments = Arguments(function, args, kwargs)
     lnc = simulator.lnc or configured_cores()
     group = CoreGroup(lnc) if lnc > 1 else None
-    findings = Findings(first=simulator.first)
-    findings.kernel = getattr(function, "__name__", "")
     runs = begin(target_chip(target), findings, group, executes=False)
     made = run_cores(
         runs[0].core, [partial(run.call, function, arguments) for run in runs]

@@ -17,9 +17,11 @@ def fault(name: str, problem: str) -> NkiValidationError:
 
     The documentation's page `nki.errors` explains each under its name.
     """
-    return NkiValidationError(
+    made = NkiValidationError(
         f"err_{name}: {problem}\n  at {kernel_line()} (see nki.errors, err_{name})"
     )
+    made.documented = f"err_{name}"
+    return made
 
 
 def report(
