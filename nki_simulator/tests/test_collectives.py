@@ -420,6 +420,9 @@ def test_ranks_that_share_an_hbm(
     assert {f.details["other_core"] for f in findings} == {f"rank {order[0]}"}
     with pytest.raises(NkiValidationError, match=f"test_collectives.py:{write}"):
         run(False)
+    with pytest.raises(NkiValidationError, match="call nisa.core_barrier") as caught:
+        run(False, **{"uninitialized-read": "error"})
+    assert caught.value.finding.kind == "core-race"
 
 
 def test_all_reduce_into_a_tensor_that_ranks_share(

@@ -278,8 +278,7 @@ def writes_too_early(x: Any, waits: bool) -> Any:
     return result
 
 
-#: Kernels with a race, their arguments, and orders in which it is what is found: what
-#: is read too early may never have been written.
+#: Kernels with a race, their arguments, and orders in which the cores take turns.
 RACES: list[tuple[Kernel, tuple[Any, ...], tuple[int, int]]] = [
     (writes_the_same, (), (0, 1)),
     (writes_the_same, (), (1, 0)),
@@ -304,6 +303,59 @@ def test_accesses_that_nothing_orders_are_found(
     with pytest.raises(NkiValidationError, match=rf"test_cores.py:{lines[0]}"):
         run(kernel, X.copy(), *args, order=order)
     assert not run(kernel, X.copy(), *args, core_race="off").findings
+
+
+@nki.jit
+def crosswise(x: Any, where: Any, barrier: bool, missing: int, gathers: bool) -> Any:
+    """Each core writes its half, but for some rows, and reads the other's."""
+    shared = nl.ndarray(x.shape, x.dtype, buffer=nl.shared_hbm)
+    result = nl.ndarray(x.shape, x.dtype, buffer=nl.shared_hbm)
+    rows = x.shape[0] // 2
+    core = nl.program_id(0)
+    mine = nl.ds(core * rows, rows - missing)
+    theirs = nl.ds((1 - core) * rows, rows)
+    tile = nl.ndarray((rows, x.shape[1]), x.dtype)
+    index = nl.ndarray((rows, 1), where.dtype)
+    nisa.dma_copy(index, where[theirs])
+    nisa.dma_copy(shared[mine], x[mine])  # write
+    if barrier:
+        nisa.core_barrier(shared, (0, 1))
+    if gathers:
+        n = x.shape[1]
+        rows_there = shared.ap([[n, rows], [1, n]], vector_offset=index)
+        nisa.dma_copy(tile, rows_there)  # gather
+    else:
+        nisa.dma_copy(tile, shared[theirs])  # read
+    nisa.dma_copy(result[nl.ds(core * rows, rows)], tile)
+    return result
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("mark", ["# read", "# gather"])
+def test_who_reads_before_another_writes_is_told_of_a_barrier(
+    mark: str, order: tuple[int, int]
+) -> None:
+    where = np.arange(8, dtype=np.int32)[:, None]
+    gathers = mark == "# gather"
+    write, read = line_of(crosswise, "# write"), line_of(crosswise, mark)
+    with pytest.warns(UserWarning, match="core_barrier"):
+        (found,) = run(
+            *(crosswise, X, where, False, 0, gathers), order=order, core_race="warning"
+        ).findings
+    assert (found.kind, found.line) == ("core-race", read)
+    assert found.details["other_line"] == write
+    assert found.message.startswith(f"core {order[1]} reads")
+    assert found.details["other_core"] == f"core {order[0]}"
+    for missing in (0, 1):  # rows that nobody writes do not hide the others
+        with pytest.raises(NkiValidationError, match="call nisa.core_barrier") as error:
+            run(crosswise, X, where, False, missing, gathers, order=order)
+        assert error.value.finding.kind == "core-race"
+    with pytest.raises(NkiValidationError, match="never written") as error:
+        run(crosswise, X, where, True, 1, gathers, order=order)
+    assert error.value.finding.details["missing"] == X.shape[1]
+    ran = run(crosswise, X, where, True, 0, gathers, order=order)
+    assert not ran.findings
+    np.testing.assert_array_equal(ran.values, np.concatenate([X[4:], X[:4]]))
 
 
 @pytest.mark.parametrize("kernel", [reads_too_early, writes_too_early])

@@ -1,4 +1,4 @@
-"""Cooperative threads: one runs at a time, and control passes on at rendezvous only.
+"""Cooperative threads: one runs at a time, and passes control on where it says so.
 
 Which one runs next depends on what they do and on the order they were given, never on
 time: the same functions give the same results whenever they are run.
@@ -63,6 +63,8 @@ class CooperativeThreads:
         self._order = list(numbers if order is None else order)
         self._resume = [threading.Semaphore(0) for _ in names]
         self._ready = deque(self._order)
+        #: Those that go on when no other can.
+        self._last = deque[int]()
         self._waiting: dict[int, _Arrival] = {}
         self._contributions: dict[int, dict[int, Any]] = {}
         self._ended: dict[int, str] = {}
@@ -179,11 +181,20 @@ class CooperativeThreads:
                 if other in offers:
                     self._contributions[other] = offers
                     self._ready.append(other)
+        self._pass_on(me)
+        return self._contributions.pop(me)
+
+    def let_others(self, me: int) -> None:
+        """Let all others run first, until each waits at a rendezvous or has ended."""
+        self._last.append(me)
+        self._pass_on(me)
+
+    def _pass_on(self, me: int) -> None:
+        """Let others run, until it is one's turn again."""
         self._switch()
         self._resume[me].acquire()
         if self._stopped:
             raise _Stopped
-        return self._contributions.pop(me)
 
     def _is_at(self, number: int, key: Hashable) -> bool:
         arrival = self._waiting.get(number)
@@ -196,8 +207,8 @@ class CooperativeThreads:
         if self._stopped:
             self._done.set()
             return
-        if self._ready:
-            self._running = self._ready.popleft()
+        if self._ready or self._last:
+            self._running = (self._ready or self._last).popleft()
             self._resume[self._running].release()
             return
         if self._waiting:

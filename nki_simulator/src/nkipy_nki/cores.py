@@ -150,6 +150,19 @@ class Core:
                 SharedAccess(self, machine, instruction, name, view, is_write)
             )
 
+    def let_others_write(self, view: View) -> bool:
+        """Let others run until they wait, if they share a tensor.
+
+        What one of them writes then comes neither before nor after what this core does.
+
+        Returns:
+            Whether the tensor is shared.
+        """
+        if view.allocation not in self._tensors:
+            return False
+        self.group.threads.let_others(self.number)
+        return True
+
     # -- rendezvous --------------------------------------------------------------------
     def enter(self, instruction: Instruction) -> None:
         """Carry out a synchronizing instruction, which notes what it accesses."""

@@ -201,12 +201,13 @@ class Call:
         shift = 0 if view.dynamic is None else self._shift(view, storage, name)
         if shift is None:
             return self._gather(view, name)
-        if storage.written is not None:
-            written = storage.written_of(view, shift)
-            if written is not True:
-                marks = np.broadcast_to(written, view.shape)
-                self._report_unwritten(view, marks, name)
-                return storage.elements(view, shift)
+        if storage.written is not None and storage.unwritten(view, shift):
+            written = self._looked_at_again(
+                view, lambda: _written(storage, view, shift), name
+            )
+            if not written.all():
+                self._report_unwritten(view, written, name)
+            return storage.elements(view, shift)
         return storage.written_elements(view, shift)
 
     def _gather(self, view: View, name: str) -> np.ndarray:
@@ -226,12 +227,37 @@ class Call:
         """
         storage = self.machine.memory.storage(view.allocation)
         whole = _all_elements(view)
-        marks = storage.marks(whole)
-        if marks is not None:
-            taken = np.asarray(marks.reshape(whole.shape[0], -1).all(1))[places]
+        if storage.written is not None:
+            taken = self._looked_at_again(
+                view, lambda: _written(storage, whole, 0)[places], name
+            )
             if not taken.all():
                 self._report_unwritten(view, taken, name)
         return storage.elements(whole)[places]
+
+    def _looked_at_again(
+        self, view: View, look: Callable[[], np.ndarray], name: str
+    ) -> np.ndarray:
+        """Whether elements were written, after other cores had time to.
+
+        What one of them has written meanwhile is reported as a race: only the order in
+        which cores take turns makes it a read of what was never written.
+
+        Args:
+            view: what is read.
+            look: tells of each element whether it was written.
+            name: the operand's.
+        """
+        written, machine = look(), self.machine
+        core = machine.core
+        if core is None or not machine.findings.wants("uninitialized-read"):
+            return written
+        if written.all() or not core.let_others_write(view):
+            return written
+        again = look()
+        if again.sum() > written.sum():
+            core.access(machine, self.instruction, name, view, is_write=False)
+        return again
 
     # -- writing -----------------------------------------------------------------------
     def write(self, name: str, values: np.ndarray) -> None:
@@ -529,6 +555,11 @@ class Call:
             if not 0 <= index < link.limit:
                 return int(index), link.limit
         return 0, None
+
+
+def _written(storage: Storage, view: View, shift: int) -> np.ndarray:
+    """By element of a view, whether it was written."""
+    return np.broadcast_to(storage.written_of(view, shift), view.shape)
 
 
 def _all_elements(view: View) -> View:
