@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
 import pytest
 
+import nkipy_nki as nki
+import nkipy_nki.isa as nisa
+import nkipy_nki.language as nl
 from nki_simulator.tests.hand_made import ADD, COPIES, LOAD, Kernel, indexed, part
 from nkipy.chips import DEFAULT
 from nkipy_nki.engines import Engine
-from nkipy_nki.findings import Findings
+from nkipy_nki.findings import Findings, NkiWarning
 from nkipy_nki.machine import Machine
 from nkipy_nki.memory import Memory
 from nkipy_nki.program import Allocation, Register
@@ -186,8 +190,39 @@ def test_what_cannot_be_watched() -> None:
 
 def test_watches_are_those_of_a_context() -> None:
     first, second = Watch("a"), Watch("b")
-    with watching(first):
-        with watching(second):
+    with pytest.warns(NkiWarning, match="no tensor that has a name"), watching(first):
+        with pytest.warns(NkiWarning, match="no write"), watching(second):
             assert watched() == (first, second)
         assert watched() == (first,)
     assert watched() == ()
+
+
+@nki.jit
+def named(x: Any) -> Any:
+    result = nl.ndarray(x.shape, x.dtype, buffer=nl.shared_hbm)
+    for name in ("scores", "weights"):
+        tile = nl.ndarray(x.shape, x.dtype, name=name)
+        nisa.dma_copy(tile, x)
+        nisa.dma_copy(result, tile)
+    return result
+
+
+@pytest.mark.parametrize(
+    "place, text",
+    [
+        ({"name": "scroes"}, r"Watch\('scroes'\) .* no write.*mean scores\?"),
+        ({"name": "nosuch"}, "written was: scores, weights$"),
+        ({"name": "scores", "line": 1}, r"Watch\('scores', line=1\)"),
+        ({"line": "other.py:3"}, r"Watch\(line='other.py:3'\)"),
+    ],
+)
+def test_a_watch_that_saw_nothing_says_so(place: dict[str, Any], text: str) -> None:
+    watch = Watch(**place, reference=X)
+    with pytest.warns(NkiWarning, match=text) as seen:
+        with watching(watch, Watch("weights", reference=X)):
+            named(X)
+    assert [warning.filename for warning in seen] == [__file__]
+    with pytest.raises(KeyError), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with watching(Watch("nosuch")):
+            raise KeyError  # which is what is to be seen

@@ -12,7 +12,9 @@ A machine calls a watch after each instruction; :meth:`Watch.finish` at a run's 
 
 from __future__ import annotations
 
+import difflib
 import threading
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,8 +26,10 @@ import ml_dtypes
 import numpy as np
 
 from nkipy_nki.dtypes import DTypeRecord
+from nkipy_nki.findings import NkiWarning
 from nkipy_nki.positions import element_offsets
 from nkipy_nki.program import Allocation, Instruction, Line, View, whole
+from nkipy_nki.running import kernel_line
 
 if TYPE_CHECKING:
     from nkipy_nki.machine import Machine
@@ -35,6 +39,8 @@ __all__ = ["Divergence", "Watch", "Written", "watched", "watching"]
 #: What a tile should hold; or, by the number of the write, what that should write, or
 #: None if that is not to be looked at.
 Reference: TypeAlias = "np.ndarray | Callable[[int], Any]"
+#: So many names a warning has at most.
+_MOST_NAMES = 8
 
 
 @dataclass(frozen=True)
@@ -153,6 +159,8 @@ class Watch:
         self._lock = threading.Lock()
         #: What was written last to each tile, for a comparison in the end.
         self._last: dict[Allocation, list[tuple[int, Instruction, View]]] = {}
+        #: Names of what was written and is not watched.
+        self._unwatched: set[str] = set()
         self.count = 0
         self.writes: deque[Written] = deque(maxlen=keep)
         self.divergence: Divergence | None = None
@@ -162,9 +170,31 @@ class Watch:
         """Look at what an instruction has written."""
         rules = instruction.record.operands
         for name, view in instruction.views():
-            if rules[name].written and self._wants(view.allocation, instruction):
+            if not rules[name].written:
+                continue
+            if self._wants(view.allocation, instruction):
                 with self._lock:
                     self._note(machine, instruction, view)
+            elif not self.count and view.allocation.name:
+                self._unwatched.add(view.allocation.name)
+
+    def unseen(self) -> str:
+        """What to say if nothing was seen that is watched; "" if something was."""
+        if self.count:
+            return ""
+        names = sorted(self._unwatched)
+        close = difflib.get_close_matches(self.name, names, 1)
+        found = ", ".join(names[:_MOST_NAMES]) or "no tensor that has a name"
+        more = ", ..." if len(names) > _MOST_NAMES else ""
+        hint = f"did you mean {close[0]}?" if close else f"written was: {found}{more}"
+        return f"{self!r} has seen no write, and compared nothing: {hint}"
+
+    def __repr__(self) -> str:
+        given = [repr(self.name)] if self.name else []
+        if self._line is not None:
+            place = f"{self._file}:{self._line}" if self._file else self._line
+            given.append(f"line={place!r}")
+        return f"Watch({', '.join(given)})"
 
     def _wants(self, tile: Allocation, instruction: Instruction) -> bool:
         if self.name and tile.name != self.name:
@@ -297,12 +327,18 @@ _WATCHED: ContextVar[tuple[Watch, ...]] = ContextVar("nkipy_nki_watched", defaul
 
 @contextmanager
 def watching(*watches: Watch) -> Iterator[None]:
-    """Let the runs that begin meanwhile be watched."""
+    """Let the runs that begin meanwhile be watched.
+
+    A warning at the end says of each watch that has seen no write.
+    """
     token = _WATCHED.set((*_WATCHED.get(), *watches))
     try:
         yield
     finally:
         _WATCHED.reset(token)
+    line = kernel_line()
+    for text in filter(None, (watch.unseen() for watch in watches)):
+        warnings.warn_explicit(NkiWarning(text), None, line.file, line.number or 1)
 
 
 def watched() -> tuple[Watch, ...]:
