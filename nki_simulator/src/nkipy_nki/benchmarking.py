@@ -20,6 +20,7 @@ from nkipy.chips import Chip
 from nkipy_nki.errors import NkiValidationError
 from nkipy_nki.findings import NkiWarning
 from nkipy_nki.kernel import Kernel, jit, simulate, tracer_of
+from nkipy_nki.pickling import ByName
 from nkipy_nki.running import is_running
 from nkipy_nki.simulation import Simulation, Simulator
 from nkipy_nki.timing import Report
@@ -85,7 +86,7 @@ def result_of(run: Simulation) -> BenchmarkResult:
     return BenchmarkResult(latency, reports, run)
 
 
-class Estimated:
+class Estimated(ByName):
     """A kernel whose time is told when it is called.
 
     Args:

@@ -16,13 +16,14 @@ from nkipy_nki.errors import NkiValidationError
 from nkipy_nki.modes import dependency
 from nkipy_nki.options import TODAY, checked, target_of
 from nkipy_nki.ordering import asked_of, scheduled
+from nkipy_nki.pickling import ByName
 from nkipy_nki.running import invalid, is_running, kernel_line, telling_caller
 from nkipy_nki.simulation import Simulator
 
 __all__ = ["Kernel", "jit", "simulate", "tracer_of"]
 
 
-class Kernel:
+class Kernel(ByName):
     """A function in the language, to be run by one core or by the two of a logical one.
 
     A call with arrays runs it by the simulator: there is no other device. Called in
@@ -52,6 +53,9 @@ class Kernel:
     def __repr__(self) -> str:
         cores = "" if self.lnc is None else f"[{self.lnc}]"
         return f"<NKI kernel {self.func.__qualname__}{cores}>"
+
+    def _made_of(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        return (self.lnc,), self.options
 
     def __getitem__(self, lnc: Any) -> Kernel:
         """The kernel for 1 or 2 cores.

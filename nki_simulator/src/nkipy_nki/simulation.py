@@ -7,8 +7,9 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
+from pickle import PicklingError
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any
 
@@ -77,6 +78,20 @@ class Simulation:
     findings: list[Finding] = field(default_factory=list)
     name: str = ""
     debug_output: tuple[list[tuple[str, np.ndarray]], ...] = ()
+
+    def __reduce__(self) -> Any:
+        """It is not pickled: instructions are of this process.
+
+        Raises:
+            PicklingError: always.
+        """
+        raise PicklingError(
+            f"a Simulation of {self.name or 'a kernel'} cannot be pickled: send what "
+            "is needed of it, such as values, findings, or numbers of its report()"
+        )
+
+    def __copy__(self) -> Simulation:
+        return replace(self)
 
     def report(self, core: int = 0) -> Report:
         """Where a core's time goes: an estimate."""

@@ -17,6 +17,7 @@ from nkipy_nki.neuronxcc.nki.grids import grid_of
 from nkipy_nki.neuronxcc.nki.state import State, keeping, settle
 from nkipy_nki.neuronxcc.nki.tiles import Tile
 from nkipy_nki.options import FIRST, checked, target_of
+from nkipy_nki.pickling import ByName
 from nkipy_nki.running import Grid, current, is_running, telling_caller
 from nkipy_nki.simulation import Simulation, Simulator
 from nkipy_nki.tensors import NkiTensor
@@ -34,7 +35,7 @@ __all__ = [
 _MODES = ("auto", "baremetal", "benchmark", "jax", "profile", "simulation", "torchxla")
 
 
-class Kernel:
+class Kernel(ByName):
     """A function in the first generation's language.
 
     A call with arrays runs it by the simulator, whatever its mode: there is no other
@@ -69,6 +70,9 @@ class Kernel:
     def __repr__(self) -> str:
         grid = list(self.grid) if self.grid else ""
         return f"<first-generation NKI kernel {self.func.__qualname__}{grid}>"
+
+    def _made_of(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        return (self.mode, self.grid, self.options), {}
 
     def __getitem__(self, grid: Any) -> Kernel:
         """The kernel for a grid of programs.
