@@ -218,6 +218,19 @@ def levels_of(text: str) -> dict[str, str]:
     return levels
 
 
+def _configured_levels() -> dict[str, str]:
+    """The levels that the variable gives.
+
+    Raises:
+        NkiValidationError: there are none such.
+    """
+    text = os.environ.get(VARIABLE, "")
+    try:
+        return levels_of(text)
+    except ValueError as error:
+        raise NkiValidationError(f"{VARIABLE}={text!r}: {error}") from None
+
+
 def _require_known(name: str, level: str) -> None:
     if name not in FINDINGS:
         raise ValueError(f"no finding is called {name!r}: {', '.join(FINDINGS)}")
@@ -241,7 +254,7 @@ class Findings:
     def __init__(
         self, levels: Mapping[str, str] | None = None, *, first: bool = False
     ) -> None:
-        given = {**levels_of(os.environ.get(VARIABLE, "")), **(levels or {})}
+        given = {**_configured_levels(), **(levels or {})}
         for name, level in given.items():
             _require_known(name, level)
         #: Whether the kernel is of the first generation.

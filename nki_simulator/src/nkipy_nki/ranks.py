@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ from nkipy.chips import Chip
 from nkipy_nki.arguments import Arguments
 from nkipy_nki.collectives.rendezvous import SHARED_VARIABLE
 from nkipy_nki.cores import CoreGroup
+from nkipy_nki.flags import flag
 from nkipy_nki.kernel import Kernel
 from nkipy_nki.running import telling_caller
 from nkipy_nki.simulation import Simulation, Simulator, configured_cores, launch
@@ -74,7 +74,7 @@ def simulate_ranks(
             f"args_per_rank is of {count} ranks, and kwargs_per_rank of {len(kwargs)}"
         )
     _require_groups(hbm_groups, count, chip.cores_per_hbm // lnc)
-    shares = lnc == 1 and os.environ.get(SHARED_VARIABLE) == "1"
+    shares = lnc == 1 and flag(SHARED_VARIABLE, False)
     group = CoreGroup(lnc, count, hbm_groups, order, shares=shares)
     simulator = Simulator(function, lnc, chip, findings)
     with simulator.finding() as found:

@@ -22,6 +22,7 @@ from nkipy_nki.cores import Core, CoreGroup, run_cores
 from nkipy_nki.dtypes import as_outside, tensor_dtype
 from nkipy_nki.errors import NkiValidationError
 from nkipy_nki.findings import Finding, Findings
+from nkipy_nki.flags import flag
 from nkipy_nki.limits import check_size
 from nkipy_nki.machine import Machine
 from nkipy_nki.memory import Memory
@@ -55,6 +56,8 @@ __all__ = [
 
 #: How many physical cores a logical one has, unless a kernel says.
 LNC_VARIABLE = "NEURON_LOGICAL_NC_CONFIG"
+#: Tells AWS's `nki` to simulate. Here kernels always are simulated.
+SIMULATOR_VARIABLE = "NKI_SIMULATOR"
 
 
 @dataclass
@@ -313,8 +316,10 @@ def begin(
         executes: whether instructions are carried out, or only checked and kept.
 
     Raises:
-        NkiValidationError: the target has no logical cores of so many.
+        NkiValidationError: the target has no logical cores of so many; or an
+            environment variable has a value that it cannot have.
     """
+    flag(SIMULATOR_VARIABLE, True)
     lnc = group.lnc if group else 1
     if lnc not in chip.lnc:
         raise NkiValidationError(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from nkipy_nki.cores import Core
+from nkipy_nki.flags import flag
 from nkipy_nki.machine import Call
 from nkipy_nki.program import View
 from nkipy_nki.regions import MemoryRegion
@@ -191,7 +191,7 @@ def memories_fit(call: Call) -> bool:
             text = f"{name} is in shared_hbm, and must be in private_hbm if a rank has "
             call.report("wrong-operand", text + "one core")
             return False
-        if os.environ.get(SHARED_VARIABLE) != "1":
+        if not flag(SHARED_VARIABLE, False):
             text = f"{name} is in shared_hbm, and a rank has one core: it must be in "
             text += f"private_hbm, unless {SHARED_VARIABLE}=1"
             call.report("wrong-operand", text)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from nkipy.chips import Chip
 from nkipy_nki.deprecation import warn_deprecated
 from nkipy_nki.errors import NkiValidationError
+from nkipy_nki.flags import flag
 from nkipy_nki.program import View
 from nkipy_nki.regions import HBM, ON_CHIP, MemoryRegion
 from nkipy_nki.running import current, is_running
@@ -116,7 +116,7 @@ class _TileSize:
     def psum_num_banks(self) -> int:
         """Banks of the PSUM that a kernel has."""
         chip = self._chip
-        kept = os.environ.get(TRANSPOSE_VARIABLE, "").lower() in ("1", "true")
+        kept = flag(TRANSPOSE_VARIABLE, False)
         return chip.psum_banks - (kept and chip.generation >= 3)
 
     @property
