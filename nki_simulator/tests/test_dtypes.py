@@ -21,6 +21,7 @@ from nkipy_nki.dtypes import (
     widen,
 )
 from nkipy_nki.errors import NkiValidationError
+from nkipy_nki.kernel import simulate
 
 BYTES = ("float8_e4m3", "float8_e4m3fn", "float8_e5m2", "float8_e8m0fnu")
 FLOATS = (*BYTES, "float16", "bfloat16")
@@ -191,6 +192,21 @@ def test_int64_is_of_one_number() -> None:
     with pytest.raises(NkiValidationError, match="a type of scalars.*take int32"):
         find_dtype(np.int64)
     assert find_dtype("int64", is_scalar=True).itemsize == 8
+
+
+@pytest.mark.parametrize(
+    "given, hint",
+    [
+        ("int64", r"take int32; .* as in x.astype\(np.int32\)$"),
+        ("uint64", r"x.astype\(np.uint32\)$"),
+        ("float64", r"x.astype\(np.float32\)$"),
+        ("complex64", "give two arrays, x.real and x.imag$"),
+        ("S4", "give an array of numbers$"),
+    ],
+)
+def test_an_array_is_converted_to_a_type_of_its_kind(given: str, hint: str) -> None:
+    with pytest.raises(NkiValidationError, match=f"argument x: .*{hint}"):
+        simulate(lambda x: x)(np.zeros((4, 4), given))
 
 
 PACKED = ("float8_e5m2_x4", "float8_e4m3fn_x4", "float4_e2m1fn_x4")

@@ -182,6 +182,15 @@ def test_a_misuse_is_told(arguments: list[str]) -> None:
     assert main(arguments) == 2
 
 
+@pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["check", "--help"]])
+def test_help_is_no_error(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 0
+    told = capsys.readouterr()
+    assert told.out.startswith("Runs a script") and not told.err
+
+
 def test_a_module_is_checked(tmp_path: Path) -> None:
     (tmp_path / "some_kernels.py").write_text(HEAD + SOUND)
     done = subprocess.run(

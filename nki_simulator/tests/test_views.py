@@ -552,6 +552,28 @@ def test_an_index_at_run_time_beyond_the_end(
 
 
 @pytest.mark.parametrize(
+    "look, index, text",
+    [
+        (
+            lambda t, i: t[:, ds(i, 4)],
+            [[9]],
+            "starts at index 9, .* 0 to 8, in",
+        ),
+        (
+            lambda t, i: t.vector_select(0, i),
+            [[1], [10]],
+            "index 10, and there are 10",
+        ),
+    ],
+)
+def test_what_an_index_may_be_is_told(
+    look: Callable[..., Any], index: Any, text: str
+) -> None:
+    with pytest.raises(NkiValidationError, match=text):
+        gathered(look, index, (10, 4) if len(index) == 1 else (2, 12))
+
+
+@pytest.mark.parametrize(
     "look, problem",
     [
         (lambda t, i: t.vector_select(0, i)[0:2], "indexed at run time"),

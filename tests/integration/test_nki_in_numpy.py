@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -196,7 +197,7 @@ def test_a_constant_cannot_be_written():
         nisa.dma_copy(y, x)
 
     constant = X.copy()
-    with pytest.raises(NKIPyError, match="writes to an argument"):
+    with pytest.raises(NKIPyError, match="writes to its argument y"):
         trace_function(lambda x: copied(x, constant), (X,), {})
 
 
@@ -241,8 +242,21 @@ def test_arguments_that_share_memory_are_refused_where_one_is_written():
     def copied(x, y):
         nisa.dma_copy(y, x)
 
-    with pytest.raises(NKIPyError, match="shares its memory"):
+    with pytest.raises(NKIPyError, match="argument y, .* shares its memory with x:"):
         trace_function(lambda x: copied(x[:4], x[4:]), (X.copy(),), {})
+    for arguments in (lambda x: (x, x), lambda x: (x, X.copy())):
+
+        def program(x, arguments=arguments):
+            return copied(*arguments(x))  # called here
+
+        with pytest.raises(NKIPyError, match="writes to its argument y, which") as made:
+            trace_function(program, (X.copy(),), {})
+        (line,) = [
+            number
+            for number, text in enumerate(Path(__file__).read_text().splitlines(), 1)
+            if text.endswith("# called here")
+        ]
+        assert made.value.location == (__file__, line)
 
 
 def test_no_variable_lets_a_program_in_that_is_wrong(monkeypatch):

@@ -19,11 +19,14 @@ import sys
 from nkipy_nki.scripts import MISUSE, check, standard_output_apart
 
 _OPTIONS = {"--json", "--strict"}
+_HELP = ("-h", "--help")
 
 
 def main(arguments: list[str]) -> int:
     """The exit status, after doing what the arguments say."""
-    if arguments and arguments[0] in ("-h", "--help"):
+    if arguments[:1] == ["check"] and arguments[1:2] in ([h] for h in _HELP):
+        arguments = arguments[1:]
+    if arguments and arguments[0] in _HELP:
         sys.stdout.write(str(__doc__))
         return 0
     if not arguments or arguments[0] != "check":

@@ -252,10 +252,11 @@ class Call:
         core = machine.core
         if core is None or not machine.findings.wants("uninitialized-read"):
             return written
-        if written.all() or not core.let_others_write(view):
+        count = np.count_nonzero(written)  # what was looked at may change in place
+        if count == written.size or not core.let_others_write(view):
             return written
         again = look()
-        if again.sum() > written.sum():
+        if np.count_nonzero(again) > count:
             core.access(machine, self.instruction, name, view, is_write=False)
         return again
 
@@ -532,29 +533,40 @@ class Call:
     ) -> None:
         """Report the first element of a view that is out of bounds."""
         position = tuple(map(int, np.argwhere(~valid)[0]))
-        value, extent = self._beyond(view, position)
-        what = "index"
+        made = view.allocation
+        value, extent, is_start = self._beyond(view, position)
         if extent is None:
-            value, what = int(places[position]), "element"
-            extent = view.allocation.nbytes // view.dtype.itemsize
+            value, extent = int(places[position]), made.nbytes // view.dtype.itemsize
+            where = f" is element {value}, and there are {extent}"
+        elif is_start:
+            where = f" starts at index {value}, and may start at 0 to {extent - 1}"
+        else:
+            where = f" is index {value}, and there are {extent}"
         self.report(
             "out-of-bounds",
-            f"{name} at {list(position)} of {list(view.shape)} is {what} {value}, and "
-            f"there are {extent}, of {view.allocation} made at {view.allocation.line}",
+            f"{name} at {list(position)} of {list(view.shape)}{where}, in {made} made "
+            f"at {made.line}",
             operand=name,
             value=value,
             position=list(position),
             extent=extent,
         )
 
-    def _beyond(self, view: View, position: tuple[int, ...]) -> tuple[int, int | None]:
-        """The index at a position that is out of bounds, and how many there are."""
+    def _beyond(
+        self, view: View, position: tuple[int, ...]
+    ) -> tuple[int, int | None, bool]:
+        """The index at a position that is out of bounds, and how many there may be.
+
+        Returns:
+            Those, and whether it is where the whole view starts.
+        """
         assert view.dynamic is not None
         for link in view.dynamic.chain():
             index = np.broadcast_to(self._spread(link, view), view.shape)[position]
             if not 0 <= index < link.limit:
-                return int(index), link.limit
-        return 0, None
+                is_start = link.axis is None and not link.interleaved
+                return int(index), link.limit, is_start
+        return 0, None, False
 
 
 def _written(storage: Storage, view: View, shift: int) -> np.ndarray:

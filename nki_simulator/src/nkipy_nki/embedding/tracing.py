@@ -28,12 +28,14 @@ class Embedded:
         program: the bytes of what it runs.
         interface: what that takes and gives.
         operands: the `of` of each array, in the order of the inputs.
+        names: what each is called: its parameter, or a part of that, as in ``"w[1]"``.
         returned: makes what the kernel returns of the outputs.
     """
 
     program: bytes
     interface: Interface
     operands: tuple[Any, ...]
+    names: tuple[str, ...]
     returned: Callable[[Sequence[Any]], Any]
 
 
@@ -89,5 +91,6 @@ def _embedded(
         encode(programs),
         interface_of(programs),
         tuple(argument.given.of for argument in arguments.arrays),
+        tuple(argument.name for argument in arguments.arrays),
         structures[0].fill,
     )

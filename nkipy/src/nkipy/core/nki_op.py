@@ -18,6 +18,7 @@ import numpy as np
 from nkipy.compiler.targets import OVERRIDE_VARIABLE, get_platform_target
 from nkipy.core import vendor_nki
 from nkipy.core.backend import get_backend
+from nkipy.core.backend._source import caller_location
 from nkipy.core.backend.hlo import get_hlo_context
 from nkipy.core.dtypes import HLO_NAMES
 from nkipy.core.errors import NKIPyError, NKIPyTypeError
@@ -102,6 +103,7 @@ class _Emitted:
         aliases: output to operand: such an output is the operand, updated in place.
         returned: makes what the kernel returns of the outputs.
         attributes: of the call, besides.
+        names: of the operands, as the kernel has them.
         variables: of the environment, that it was traced by.
     """
 
@@ -110,6 +112,7 @@ class _Emitted:
     aliases: Mapping[int, int]
     returned: Callable[[Sequence[Any]], Any]
     attributes: Mapping[str, Any]
+    names: Sequence[str]
     variables: tuple[str, ...]
 
 
@@ -119,7 +122,7 @@ def _emit_embedded(embedded: Any, operands: Sequence[Any] | None) -> Any:
     attributes = {"has_side_effect": True} if found.prints else {}
     made = _Emitted(
         *(embedded.program, found.outputs, found.aliases, embedded.returned),
-        *(attributes, _language().VARIABLES),
+        *(attributes, embedded.names, _language().VARIABLES),
     )
     return _emit(made, list(embedded.operands if operands is None else operands))
 
@@ -131,34 +134,38 @@ def _compiled(
     kwargs: Mapping[str, Any],
     target: str,
     modes: tuple[Any, ...] = (),
-) -> tuple[vendor_nki.Compiled, list[Any]]:
-    """What the vendor's frontend makes of a call, and its operands."""
+) -> tuple[vendor_nki.Compiled, list[Any], list[str]]:
+    """What the vendor's frontend makes of a call, its operands and their names."""
     bound = inspect.signature(getattr(kernel, "func", kernel)).bind(*args, **kwargs)
     bound.apply_defaults()
     operands: list[Any] = []
+    names: list[str] = []
 
-    def stand_in(value: Any) -> Any:
+    def stand_in(value: Any, name: str) -> Any:
         if isinstance(value, (tuple, list)):
-            return tuple(map(stand_in, value))
+            parts = enumerate(value)
+            return tuple(stand_in(part, f"{name}[{i}]") for i, part in parts)
         if not isinstance(value, (NKIPyTensorRef, np.ndarray)):
             return value
         operands.append(value)
+        names.append(name)
         return np.empty(value.shape, value.dtype)
 
-    given = {name: stand_in(value) for name, value in bound.arguments.items()}
+    given = {name: stand_in(value, name) for name, value in bound.arguments.items()}
     chip = target or str(get_platform_target().value)
     call = vendor_nki.Call(given, chip, *modes)
-    return frontend.compile(kernel, call), operands
+    return frontend.compile(kernel, call), operands, names
 
 
-def _emit_compiled(made: tuple[vendor_nki.Compiled, list[Any]]) -> Any:
+def _emit_compiled(made: tuple[vendor_nki.Compiled, list[Any], list[str]]) -> Any:
     """Emit the call of a kernel that the vendor's frontend compiled."""
-    compiled, operands = made
+    compiled, operands, names = made
     collectives = {"frontend_attributes": (("has_collectives", "1"),)}
     emitted = _Emitted(
         *(compiled.config, compiled.outputs, compiled.aliases),
         tuple if compiled.is_tuple else _only,
         collectives if compiled.has_collectives else {},
+        [*names, *("a constant of the kernel" for _ in compiled.constants)],
         (OVERRIDE_VARIABLE,),
     )
     return _emit(emitted, [*operands, *compiled.constants])
@@ -201,7 +208,7 @@ def _emit(found: _Emitted, given: Sequence[Any]) -> Any:
         **({"output_operand_aliasing": aliasing} if aliasing else {}),
         **found.attributes,
     }
-    _refuse_shared(given, set(found.aliases.values()))
+    _refuse_shared(given, found.names, set(found.aliases.values()))
     values = tuple(tensor.backend_tensor for tensor in tensors)
     if single:
         (shape,) = shapes
@@ -211,7 +218,7 @@ def _emit(found: _Emitted, given: Sequence[Any]) -> Any:
         parts = list(ctx.tuple_result("custom-call", values, tuple(shapes), attributes))
     results = [NKIPyTensorRef._wrap(ctx, part) for part in parts]
     for out, i in found.aliases.items():
-        results[out] = _written(given[i], tensors[i], results[out])
+        results[out] = _written(given[i], tensors[i], results[out], found.names[i])
     return found.returned(results)
 
 
@@ -226,25 +233,37 @@ def _refuse_converted(given: Sequence[Any], tensors: Sequence[NKIPyTensorRef]) -
             )
 
 
-def _refuse_shared(given: Sequence[Any], written: set[int]) -> None:
+def _refuse_shared(
+    given: Sequence[Any], names: Sequence[str], written: set[int]
+) -> None:
     """Refuse arguments that share memory, of which the kernel writes to one."""
     roots = [g._root() if isinstance(g, NKIPyTensorRef) else g for g in given]
-    for i in written:
-        if sum(root is roots[i] for root in roots) > 1:
+    for i in sorted(written):
+        others = [
+            name
+            for name, root in zip(names, roots)
+            if root is roots[i] and name != names[i]
+        ]
+        if others:
             raise NKIPyError(
-                "the kernel writes to an argument that shares its memory with another "
-                "one: give it a copy",
+                f"the kernel writes to its argument {names[i]}, which shares its "
+                f"memory with {', '.join(others)}: give it a copy",
                 op="nki",
+                location=caller_location(),
             )
 
 
-def _written(given: Any, tensor: NKIPyTensorRef, value: NKIPyTensorRef) -> Any:
+def _written(
+    given: Any, tensor: NKIPyTensorRef, value: NKIPyTensorRef, name: str
+) -> Any:
     """An argument that a kernel wrote to, with the values that it has then."""
     if not isinstance(given, NKIPyTensorRef):
         raise NKIPyError(
-            "the kernel writes to an argument that is an array of the program's "
-            "constants: make it an argument of the program, or copy it inside",
+            f"the kernel writes to its argument {name}, which is an array of the "
+            "program's constants: make it an argument of the program, or copy it "
+            "inside",
             op="nki",
+            location=caller_location(),
         )
     tensor[...] = value
     return given
@@ -328,13 +347,13 @@ def wrap_nki_kernel(
         made = found[tuple(grid)] if grid else found
         arrays = tuple(np.empty(o.shape, o.dtype) for o in operands)
         modes = (nki_compile_mode, nisa_allocation_mode)
-        compiled, _ = _compiled(
+        compiled, _, names = _compiled(
             frontend, made, arrays, {}, platform_target or "", modes
         )
         inputs = [(array.shape, array.dtype) for array in arrays]
         return NKICustomOp(
             *(compiled.config, inputs),
-            lambda given: _emit_compiled((compiled, list(given))),
+            lambda given: _emit_compiled((compiled, list(given), names)),
         )
     nki = _language()
     made = nki.as_kernel(kernel)
