@@ -19,6 +19,7 @@ TOOLS = (
     "run.py",
     "tests/support",
     "tests/fuzz",
+    "nki_simulator/tests/test_sequences.py",
     "spike/pyproject.toml",
     "tests/unit/spike/test_threads.py",
     "tests/unit/libnrt/test_threads.py",
@@ -66,7 +67,7 @@ def _asked_of_environ(node: ast.AST) -> list[ast.expr]:
         return [node.slice]
     if isinstance(node, ast.Compare) and ast.unparse(node).endswith(" in os.environ"):
         return [node.left]
-    functions = ("os.environ.get", "os.environ.setdefault", "os.getenv")
+    functions = ("os.environ.get", "os.environ.setdefault", "os.getenv", "flag")
     if isinstance(node, ast.Call) and ast.unparse(node.func) in functions:
         return node.args[:1]
     return []
@@ -92,10 +93,10 @@ def test_the_ways_to_read_a_variable_are_recognised(tmp_path):
     file = tmp_path / "reads.py"
     file.write_text(
         'A = "AN_A"\nimport os\nos.environ.get(A, "x")\nos.environ["B"]\n'
-        '"C" in os.environ\nos.getenv("D")\n'
+        '"C" in os.environ\nos.getenv("D")\nflag("F", True)\n'
         'print("NKIPY_E", "NKIPY_ no", "NKIPY_EMU001")'
     )
-    assert set(read_by_python(file)) == {"AN_A", "B", "C", "D", "NKIPY_E"}
+    assert set(read_by_python(file)) == {"AN_A", "B", "C", "D", "F", "NKIPY_E"}
 
 
 def test_every_variable_is_documented():

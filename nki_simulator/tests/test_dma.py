@@ -250,3 +250,23 @@ def test_sound_transfers_have_no_finding() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert not nki.simulate(gathered).run(ROWS, indices([1])).findings
+
+
+@pytest.mark.parametrize("region", [nl.sbuf, nl.private_hbm])
+@pytest.mark.parametrize("to, source", [(0, 3), (3, 0)])
+def test_a_copy_onto_what_it_reads_reads_all_first(
+    region: Any, to: int, source: int
+) -> None:
+    @nki.jit
+    def moved(x: Any) -> Any:
+        tensor = nl.ndarray(x.shape, x.dtype, buffer=region)
+        result = nl.ndarray(x.shape, x.dtype, buffer=nl.shared_hbm)
+        nisa.dma_copy(tensor, x)
+        nisa.dma_copy(tensor[:, to : to + 9], tensor[:, source : source + 9])
+        nisa.dma_copy(result, tensor)
+        return result
+
+    x = np.arange(48, dtype=np.float32).reshape(4, 12)
+    expected = x.copy()
+    expected[:, to : to + 9] = x[:, source : source + 9].copy()
+    np.testing.assert_array_equal(moved(x), expected)
