@@ -77,9 +77,10 @@ def lists_of(group: ReplicaGroup, rank: int) -> tuple[list[int], int]:
 @pytest.mark.parametrize("buffer", [nl.private_hbm, nl.sbuf])
 @pytest.mark.parametrize("group", [ALL, PAIRS])
 @pytest.mark.parametrize(
-    "op, numpy", [("add", np.add), ("maximum", np.maximum), ("minimum", np.minimum)]
+    "op, numpy",
+    [(nl.add, np.add), (nl.maximum, np.maximum), (nl.minimum, np.minimum)],
 )
-def test_all_reduce(group: ReplicaGroup, buffer: Any, op: str, numpy: Any) -> None:
+def test_all_reduce(group: ReplicaGroup, buffer: Any, op: Any, numpy: Any) -> None:
     inputs = [values_of(rank, (8, 6)) for rank in range(4)]
     kernel = exchanged(lambda s, d: ncc.all_reduce(s, d, group, op), (8, 6), buffer)
     for rank, result in enumerate(simulate(kernel, inputs)):
@@ -95,7 +96,7 @@ def test_all_reduce_computes_as_documented(dtype: Any) -> None:
         np.uint8: [200, 100, 3, 250],
     }.get(dtype, [1.0, 2.0**-8, 2.0**-8, 2.0**-8])
     inputs = [np.full((2, 3), n, dtype) for n in numbers]
-    kernel = exchanged(lambda s, d: ncc.all_reduce(s, d, ALL, "add"), (2, 3))
+    kernel = exchanged(lambda s, d: ncc.all_reduce(s, d, ALL, nl.add), (2, 3))
     total: Any = sum(numbers)
     if dtype in (np.int32, np.uint8):
         total = min(total, np.iinfo(dtype).max)  # exact, and saturates
@@ -106,7 +107,7 @@ def test_all_reduce_computes_as_documented(dtype: Any) -> None:
 def test_floats_that_are_not_rounded(monkeypatch: pytest.MonkeyPatch) -> None:
     numbers = [1.0, 2.0**-8, 2.0**-8, 2.0**-8]
     inputs = [np.full((2, 3), n, ml_dtypes.bfloat16) for n in numbers]
-    kernel = exchanged(lambda s, d: ncc.all_reduce(s, d, ALL, "add"), (2, 3))
+    kernel = exchanged(lambda s, d: ncc.all_reduce(s, d, ALL, nl.add), (2, 3))
     monkeypatch.setenv("NKI_PRECISE_FP", "0")
     for ran in nki.simulate_ranks(kernel, [(x,) for x in inputs], target="trn2"):
         np.testing.assert_array_equal(ran.values, np.float32(sum(numbers)))
@@ -135,7 +136,7 @@ def test_reduce_scatter(group: ReplicaGroup, buffer: Any) -> None:
     inputs = [values_of(rank, (8, 6)) for rank in range(4)]
     rows = 8 // len(group[0])
     kernel = exchanged(
-        lambda s, d: ncc.reduce_scatter(s, d, group, 0, "add"), (rows, 6), buffer
+        lambda s, d: ncc.reduce_scatter(s, d, group, 0, nl.add), (rows, 6), buffer
     )
     for rank, result in enumerate(simulate(kernel, inputs)):
         ranks, place = lists_of(group, rank)
@@ -165,7 +166,7 @@ def test_several_tensors_at_once() -> None:
         result = nl.ndarray(x.shape, x.dtype, buffer=nl.shared_hbm)
         for number, tensor in enumerate(sent):
             nisa.dma_copy(tensor, x[number])
-        ncc.all_reduce(sent, got, ALL, "add")
+        ncc.all_reduce(sent, got, ALL, nl.add)
         for number, tensor in enumerate(got):
             nisa.dma_copy(result[number], tensor)
         return result
@@ -221,7 +222,7 @@ def test_a_ring_reduces_over_two_channels() -> None:
         for number in range(2):
             nisa.dma_copy(tensors[number][0], x[number])
         ncc.collective_permute_implicit_reduce(
-            tensors[:2], tensors[1::-1], tensors[2:], PAIRS, "add", [0, 1]
+            tensors[:2], tensors[1::-1], tensors[2:], PAIRS, nl.add, [0, 1]
         )
         for number in range(2):
             nisa.dma_copy(result[number], tensors[2 + number][0])
@@ -353,7 +354,7 @@ def reduced_by_two_cores(x: Any, waits: bool) -> Any:
     nisa.dma_copy(src[own], x[own])
     if waits:
         nisa.core_barrier(src, (0, 1))
-    ncc.all_reduce([src], [dst], ReplicaGroup([[0, 1]]), "add")  # reads all of src
+    ncc.all_reduce([src], [dst], ReplicaGroup([[0, 1]]), nl.add)  # reads all of src
     nisa.dma_copy(result[own], dst[own])
     return result
 
@@ -433,7 +434,7 @@ def test_all_reduce_into_a_tensor_that_ranks_share(
         src = nl.ndarray(x.shape, x.dtype, buffer=nl.private_hbm)
         dst = nl.ndarray(x.shape, x.dtype, buffer=nl.shared_hbm)
         nisa.dma_copy(src, x)
-        ncc.all_reduce([src], [dst], ReplicaGroup([[0, 1]]), "add")
+        ncc.all_reduce([src], [dst], ReplicaGroup([[0, 1]]), nl.add)
         return dst
 
     inputs = [values_of(rank, (4, 6)) for rank in range(2)]
@@ -458,7 +459,7 @@ def one_rank_differs(x: Any, does: Any) -> None:
         ncc.all_gather([src], [dst], ReplicaGroup([[0], [1], [2]]), 0)
         ncc.all_to_all([src], [dst], ReplicaGroup([[0, 1, 2]]), 0)
     elif does != "end":
-        ncc.all_reduce([src], [dst], ReplicaGroup([[0, 1, 2]]), "add")  # waits
+        ncc.all_reduce([src], [dst], ReplicaGroup([[0, 1, 2]]), nl.add)  # waits
 
 
 @pytest.mark.parametrize(
@@ -491,7 +492,7 @@ def test_ranks_that_send_other_shapes_are_named() -> None:
             nl.ndarray(x.shape, x.dtype, buffer=nl.private_hbm) for _ in range(2)
         )
         nisa.dma_copy(src, x)
-        ncc.all_reduce([src], [dst], ReplicaGroup([[0, 1]]), "add")
+        ncc.all_reduce([src], [dst], ReplicaGroup([[0, 1]]), nl.add)
 
     args = [(values_of(0, (4, 6)),), (values_of(0, (4, 5)),)]
     with pytest.raises(NkiValidationError, match=r"that of rank 1 is \[4, 5\]"):
@@ -500,10 +501,10 @@ def test_ranks_that_send_other_shapes_are_named() -> None:
 
 DIFFERENT: dict[str, Callable[[int, Any, Any], Any]] = {
     "op is add, and that of rank 1 is maximum": lambda rank, s, d: ncc.all_reduce(
-        s, d, [[0, 1]], ("add", "maximum")[rank]
+        s, d, [[0, 1]], (nl.add, nl.maximum)[rank]
     ),
     "the list of ranks is \\[0, 1\\], and that of rank 1 is \\[1, 0\\]": (
-        lambda rank, s, d: ncc.all_reduce(s, d, [[(0, 1), (1, 0)][rank]], "add")
+        lambda rank, s, d: ncc.all_reduce(s, d, [[(0, 1), (1, 0)][rank]], nl.add)
     ),
     "source_target_pairs is": lambda rank, s, d: ncc.collective_permute(
         s, d, [(0, 1), (1, 0)][: 1 + rank]
@@ -529,41 +530,41 @@ def test_ranks_must_say_the_same(text: str) -> None:
 # -- what is refused -------------------------------------------------------------------
 TWO = ReplicaGroup([[0, 1]])
 REFUSED: dict[str, Callable[[Any, Any, Any], Any]] = {
-    "an argument of the kernel": lambda x, s, d: ncc.all_reduce([x], [d], TWO, "add"),
-    "must be a list": lambda x, s, d: ncc.all_reduce(s, d, TWO, "add"),
-    "as many": lambda x, s, d: ncc.all_reduce([s, s], [d], TWO, "add"),
+    "an argument of the kernel": lambda x, s, d: ncc.all_reduce([x], [d], TWO, nl.add),
+    "must be a list": lambda x, s, d: ncc.all_reduce(s, d, TWO, nl.add),
+    "as many": lambda x, s, d: ncc.all_reduce([s, s], [d], TWO, nl.add),
     "in one memory": lambda x, s, d: ncc.all_reduce(
-        [s, _new(s, nl.shared_hbm)], [d, d], TWO, "add"
+        [s, _new(s, nl.shared_hbm)], [d, d], TWO, nl.add
     ),
     "some in HBM|some tensors are in SBUF": lambda x, s, d: ncc.all_reduce(
-        [s], [_new(s, nl.sbuf)], TWO, "add"
+        [s], [_new(s, nl.sbuf)], TWO, nl.add
     ),
     "may have one in SBUF": lambda x, s, d: ncc.all_reduce(
-        [_new(s, nl.sbuf)] * 2, [_new(s, nl.sbuf)] * 2, TWO, "add"
+        [_new(s, nl.sbuf)] * 2, [_new(s, nl.sbuf)] * 2, TWO, nl.add
     ),
     "must have 2 dims": lambda x, s, d: ncc.all_reduce(
-        *[[nl.ndarray((4, 2, 3), x.dtype)]] * 2, TWO, "add"
+        *[[nl.ndarray((4, 2, 3), x.dtype)]] * 2, TWO, nl.add
     ),
     "element types": lambda x, s, d: ncc.all_reduce(
-        [s], [nl.ndarray(s.shape, nl.bfloat16, buffer=nl.private_hbm)], TWO, "add"
+        [s], [nl.ndarray(s.shape, nl.bfloat16, buffer=nl.private_hbm)], TWO, nl.add
     ),
-    "op is multiply": lambda x, s, d: ncc.all_reduce([s], [d], TWO, "multiply"),
-    "no list of lists": lambda x, s, d: ncc.all_reduce([s], [d], (), "add"),
+    "op is multiply": lambda x, s, d: ncc.all_reduce([s], [d], TWO, nl.multiply),
+    "no list of lists": lambda x, s, d: ncc.all_reduce([s], [d], (), nl.add),
     "rank 0 is there twice": lambda x, s, d: ncc.all_reduce(
-        [s], [d], [[0, 1], [0]], "add"
+        [s], [d], [[0, 1], [0]], nl.add
     ),
-    "in no list": lambda x, s, d: ncc.all_reduce([s], [d], [[1]], "add"),
+    "in no list": lambda x, s, d: ncc.all_reduce([s], [d], [[1]], nl.add),
     "rank 5 does not take part": lambda x, s, d: ncc.all_reduce(
-        [s], [d], [[0, 1, 5]], "add"
+        [s], [d], [[0, 1, 5]], nl.add
     ),
     "must have \\[8, 6\\]": lambda x, s, d: ncc.all_gather([s], [d], TWO, 0),
     "collective_dim is 1": lambda x, s, d: ncc.all_gather([s], [d], TWO, 1),
-    "collective_dim is 2": lambda x, s, d: ncc.reduce_scatter([s], [d], TWO, 2, "add"),
+    "collective_dim is 2": lambda x, s, d: ncc.reduce_scatter([s], [d], TWO, 2, nl.add),
     "do not divide": lambda x, s, d: ncc.all_to_all([s[:3]], [d[:3]], TWO, 0),
     "must be equal": lambda x, s, d: ncc.all_to_all([s], [d], [[0, 1], [2]], 0),
     "must be in HBM": lambda x, s, d: ncc.all_to_all(*[[_new(s, nl.sbuf)]] * 2, TWO, 0),
-    "priority is of gen4": lambda x, s, d: ncc.all_reduce([s], [d], TWO, "add", 1),
-    "priority is 4": lambda x, s, d: ncc.all_reduce([s], [d], TWO, "add", 4),
+    "priority is of gen4": lambda x, s, d: ncc.all_reduce([s], [d], TWO, nl.add, 1),
+    "priority is 4": lambda x, s, d: ncc.all_reduce([s], [d], TWO, nl.add, 4),
     "may have one|must have one": lambda x, s, d: ncc.collective_permute(
         [s, s], [d, d], [(0, 1)]
     ),
@@ -573,7 +574,7 @@ REFUSED: dict[str, Callable[[Any, Any, Any], Any]] = {
     "no pair of ranks": lambda x, s, d: ncc.collective_permute([s], [d], [(0, 1, 2)]),
     "rank 7": lambda x, s, d: ncc.collective_permute([s], [d], [(0, 7)]),
     "srcs is in shared_hbm": lambda x, s, d: ncc.all_reduce(
-        [_new(s, nl.shared_hbm)], [d], TWO, "add"
+        [_new(s, nl.shared_hbm)], [d], TWO, nl.add
     ),
     "must count from 0": lambda x, s, d: ncc.collective_permute_implicit(
         [[s]], [[d]], TWO, [1]
@@ -646,14 +647,14 @@ def test_what_collectives_refuse(text: str) -> None:
 
 
 def test_collectives_are_of_gen3() -> None:
-    kernel = exchanged(lambda s, d: ncc.all_reduce(s, d, [[0]], "add"), (4, 6))
+    kernel = exchanged(lambda s, d: ncc.all_reduce(s, d, [[0]], nl.add), (4, 6))
     with pytest.raises(NkiValidationError, match="gen3 and later"):
         nki.simulate(kernel, target="trn1")(values_of(0, (4, 6)))
 
 
 def test_one_rank_alone_is_a_rank() -> None:
     x = values_of(0, (4, 6))
-    kernel = exchanged(lambda s, d: ncc.all_reduce(s, d, [[0]], "add"), (4, 6))
+    kernel = exchanged(lambda s, d: ncc.all_reduce(s, d, [[0]], nl.add), (4, 6))
     ran = nki.simulate(kernel, target="trn2").run(x)
     np.testing.assert_array_equal(ran.values, x)
     (again,) = replay(decode(encode(ran.programs)), [x])
@@ -684,7 +685,7 @@ def test_groups() -> None:
 )
 def test_what_simulate_ranks_refuses(options: dict[str, Any], text: str) -> None:
     x = values_of(0, (4, 6))
-    kernel = exchanged(lambda s, d: ncc.all_reduce(s, d, TWO, "add"), (4, 6))
+    kernel = exchanged(lambda s, d: ncc.all_reduce(s, d, TWO, nl.add), (4, 6))
     with pytest.raises(ValueError, match=text):
         nki.simulate_ranks(kernel, [(x,), (x,)], target="trn2", **options)
 
@@ -704,7 +705,7 @@ def test_an_array_that_ranks_share_is_not_written() -> None:
 
 def test_programs_of_ranks_may_be_anybodys() -> None:
     """A collective of more ranks than there are, from a program's bytes."""
-    kernel = exchanged(lambda s, d: ncc.all_reduce(s, d, TWO, "add"), (4, 6))
+    kernel = exchanged(lambda s, d: ncc.all_reduce(s, d, TWO, nl.add), (4, 6))
     x = values_of(0, (4, 6))
     ran = nki.simulate_ranks(kernel, [(x,), (x,)], target="trn2")
     data = encode(ran[0].programs)

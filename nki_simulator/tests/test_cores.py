@@ -56,7 +56,7 @@ def halves(x: Any) -> Any:
     core = nl.program_id(0)
     tile = nl.ndarray((rows, x.shape[1]), x.dtype)
     nisa.dma_copy(tile, x[core * rows : (core + 1) * rows])
-    nisa.tensor_scalar(tile, tile, "multiply", float(core + 2))
+    nisa.tensor_scalar(tile, tile, nl.multiply, float(core + 2))
     nisa.dma_copy(result[core * rows : (core + 1) * rows], tile)
     return result
 
@@ -142,12 +142,12 @@ def in_a_loop(x: Any) -> Any:
 
     def body(i: Any) -> None:
         if core == 0:
-            nisa.tensor_scalar(tile, tile, "add", 1.0)
+            nisa.tensor_scalar(tile, tile, nl.add, 1.0)
             nisa.dma_copy(shared, tile)
         nisa.core_barrier(shared, (0, 1))
         if core == 1:
             nisa.dma_copy(tile, shared)
-            nisa.tensor_tensor(seen, seen, tile, "add")
+            nisa.tensor_tensor(seen, seen, tile, nl.add)
         nisa.core_barrier(shared, (0, 1))
 
     nl.fori_loop(0, nisa.register_alloc(4), body)
@@ -169,7 +169,7 @@ def sent(x: Any) -> Any:
     mine, theirs = (nl.ndarray((rows, x.shape[1]), x.dtype) for _ in range(2))
     nisa.dma_copy(mine, x[core * rows : (core + 1) * rows])
     nisa.sendrecv(mine, theirs, other, other, 0)
-    nisa.tensor_tensor(theirs, theirs, mine, "add")
+    nisa.tensor_tensor(theirs, theirs, mine, nl.add)
     nisa.sendrecv(theirs, mine, other, other, 1, nisa.dma_engine.gpsimd_dma)
     nisa.dma_copy(result[core * rows : (core + 1) * rows], mine)
     return result
@@ -186,7 +186,7 @@ def adds_in_place(x: Any, y: Any) -> None:
     target = (x, y)[nl.program_id(0)]
     tile = nl.ndarray(target.shape, target.dtype)
     nisa.dma_copy(tile, target)
-    nisa.tensor_scalar(tile, tile, "add", 1.0)
+    nisa.tensor_scalar(tile, tile, nl.add, 1.0)
     nisa.dma_copy(target, tile)
 
 
@@ -240,7 +240,7 @@ def writes_the_same(x: Any) -> Any:
     core = nl.program_id(0)
     tile = nl.ndarray(x.shape, x.dtype)
     nisa.dma_copy(tile, x)
-    nisa.tensor_scalar(tile, tile, "add", float(core))
+    nisa.tensor_scalar(tile, tile, nl.add, float(core))
     if core == 0:
         nisa.dma_copy(result, tile)  # by 0
     else:

@@ -20,6 +20,7 @@ import nkipy_nki as nki
 import nkipy_nki.isa as nisa
 import nkipy_nki.language as nl
 import nkipy_nki.neuronxcc.nki as first_nki
+import nkipy_nki.neuronxcc.nki.isa as first_nisa
 import nkipy_nki.neuronxcc.nki.language as first_nl
 from nkipy_nki import limits
 from nkipy_nki.findings import DETAILS, FINDINGS, JSON_VERSION, NkiWarning
@@ -321,6 +322,30 @@ def test_the_switch_of_a_group_is_that_of_its_kinds(
     monkeypatch.setenv("NKIPY_NKI_FINDINGS", f"{group}=off,{kind}=error")
     with pytest.raises(nki.NkiValidationError, match=kind):
         _run(kind, broken=True)
+
+
+@pytest.mark.parametrize("op", ["add", np.add, np.sum])
+def test_an_operation_that_is_not_the_languages_is_told(op: Any) -> None:
+    def kernel(x: Any, op: Any) -> Any:
+        result, tile = _result(x), nl.ndarray(x.shape, x.dtype)
+        nisa.dma_copy(tile, x)
+        nisa.tensor_tensor(tile, tile, tile, op)
+        nisa.dma_copy(result, tile)
+        return result
+
+    with pytest.warns(NkiWarning, match=r"op is .*nl.add \[would-not-compile\]"):
+        run = nki.simulate(kernel).run(X.copy(), op)
+    np.testing.assert_array_equal(run.values, 2 * X)
+    assert not nki.simulate(kernel).run(X.copy(), nl.add).findings
+
+    @first_nki.jit
+    def first(x: Any, op: Any) -> Any:
+        result = first_nl.ndarray(x.shape, x.dtype, buffer=first_nl.shared_hbm)
+        tile = first_nl.load(x)
+        first_nl.store(result, first_nisa.tensor_tensor(tile, tile, op))
+        return result
+
+    assert not first.simulate(X.copy(), op).findings
 
 
 def test_iterations_that_depend_are_found_under_nki_if_asked() -> None:

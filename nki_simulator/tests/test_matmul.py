@@ -112,7 +112,7 @@ def set_in_part(total: Any, left: Any, right: Any) -> None:
 
 def set_by_computing(total: Any, left: Any, right: Any) -> None:
     nisa.nc_matmul(total, left, right)
-    nisa.tensor_tensor(total, right[:6], right[:6], op="add")
+    nisa.tensor_tensor(total, right[:6], right[:6], op=nl.add)
 
 
 def set_and_overwritten(total: Any, left: Any, right: Any) -> None:

@@ -22,7 +22,7 @@ def kernel(x: Any) -> Any:
     src = nl.ndarray(x.shape, x.dtype, buffer=nl.private_hbm)
     dst = nl.ndarray(x.shape, x.dtype, buffer=nl.shared_hbm)
     nisa.dma_copy(src, x)
-    ncc.all_reduce([src], [dst], ReplicaGroup([[0]]), "add")
+    ncc.all_reduce([src], [dst], ReplicaGroup([[0]]), nl.add)
     return dst, nl.tile_size.psum_num_banks
 
 

@@ -27,7 +27,7 @@ def grown(x: Any) -> Any:
     nisa.dma_copy(tile, x)
 
     def body(i: Any) -> None:
-        nisa.tensor_tensor(tile, tile, tile, op="add")
+        nisa.tensor_tensor(tile, tile, tile, op=nl.add)
 
     nl.fori_loop(0, nisa.register_alloc(3), body)
     nisa.dma_copy(result, tile)

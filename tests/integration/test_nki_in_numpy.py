@@ -34,9 +34,9 @@ def added(x, y):
     a, b = (nl.ndarray(t.shape, t.dtype) for t in (x, y))
     nisa.dma_copy(a, x)
     nisa.dma_copy(b, y)
-    nisa.tensor_tensor(a, a, b, op="add")
+    nisa.tensor_tensor(a, a, b, op=nl.add)
     nisa.dma_copy(one, a)
-    nisa.tensor_tensor(a, a, a, op="add")
+    nisa.tensor_tensor(a, a, a, op=nl.add)
     nisa.dma_copy(two, a)
     return one, two
 
@@ -45,7 +45,7 @@ def added(x, y):
 def doubled_in_place(x):
     tile = nl.ndarray(x.shape, x.dtype)
     nisa.dma_copy(tile, x)
-    nisa.tensor_tensor(tile, tile, tile, op="add")
+    nisa.tensor_tensor(tile, tile, tile, op=nl.add)
     nisa.dma_copy(x, tile)
 
 
@@ -77,7 +77,7 @@ def sums_on_two_cores(x, y):
     mine, theirs = (nl.ndarray((rows, x.shape[1]), x.dtype) for _ in range(2))
     nisa.dma_copy(mine, x[core * rows : (core + 1) * rows])
     nisa.sendrecv(mine, theirs, 1 - core, 1 - core, 0)
-    nisa.tensor_tensor(mine, mine, theirs, op="add")
+    nisa.tensor_tensor(mine, mine, theirs, op=nl.add)
     nisa.dma_copy(result[core * rows : (core + 1) * rows], mine)
     nisa.core_barrier(result, (0, 1))
     if core == 1:
@@ -211,7 +211,7 @@ def test_an_argument_that_is_returned_twice_is_one_result():
     @nki.jit
     def twice(x):
         tile = nl.load(x)
-        nisa.tensor_tensor(tile, tile, tile, op="add")
+        nisa.tensor_tensor(tile, tile, tile, op=nl.add)
         nisa.dma_copy(x, tile)
         return x, x
 

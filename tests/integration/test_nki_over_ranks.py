@@ -57,7 +57,7 @@ def summed(x, ranks):
     )
     group = ReplicaGroup([list(range(ranks))])
     nisa.dma_copy(mine, x)
-    ncc.all_reduce([mine], [sum_], group, "add")
+    ncc.all_reduce([mine], [sum_], group, nl.add)
     nisa.dma_copy(total, sum_)
     pairs = [(rank, (rank + 1) % ranks) for rank in range(ranks)]
     ncc.collective_permute([mine], [before], pairs)
@@ -167,7 +167,7 @@ def test_what_one_rank_does_wrong_fails_all():
             nl.ndarray(x.shape, x.dtype, buffer=nl.private_hbm) for _ in range(2)
         )
         result = nl.ndarray(x.shape, x.dtype, buffer=nl.shared_hbm)
-        ncc.all_reduce([mine], [total], ReplicaGroup([[0, 1]]), "add")
+        ncc.all_reduce([mine], [total], ReplicaGroup([[0, 1]]), nl.add)
         nisa.dma_copy(result, total)
         return result
 
@@ -188,7 +188,7 @@ def halves_swapped(x, y):
     nisa.dma_copy(mine, y[own])
     nisa.sendrecv(mine, theirs, 1 - core, 1 - core, 0)
     nisa.dma_copy(mine, x[own])
-    nisa.tensor_tensor(mine, mine, theirs, op="add")
+    nisa.tensor_tensor(mine, mine, theirs, op=nl.add)
     nisa.dma_copy(result[own], mine)
     nisa.core_barrier(result, (0, 1))
     if core == 1:
@@ -243,7 +243,7 @@ def reduced_by_two_cores(x):
     own = slice(nl.program_id(0) * rows, (nl.program_id(0) + 1) * rows)
     nisa.dma_copy(src[own], x[own])
     nisa.core_barrier(src, (0, 1))
-    ncc.all_reduce([src], [dst], ReplicaGroup([[0, 1]]), "add")
+    ncc.all_reduce([src], [dst], ReplicaGroup([[0, 1]]), nl.add)
     nisa.dma_copy(result[own], dst[own])
     return result
 

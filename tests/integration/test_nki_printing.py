@@ -135,7 +135,7 @@ def test_each_rank_prints_on_its_core(tmp_path, engine):
         nisa.dma_copy(mine, x)
         nl.device_print("a/../tile", mine)
         result = nl.ndarray(x.shape, x.dtype, buffer=nl.shared_hbm)
-        ncc.all_reduce([mine], [total], ncc.ReplicaGroup([[0, 1]]), "add")
+        ncc.all_reduce([mine], [total], ncc.ReplicaGroup([[0, 1]]), nl.add)
         nisa.dma_copy(result, total)
         return result
 

@@ -11,7 +11,7 @@ from nkipy_nki.checking import operand_of
 from nkipy_nki.engines import Engine
 from nkipy_nki.errors import NkiValidationError
 from nkipy_nki.findings import Findings
-from nkipy_nki.operators import find_operation
+from nkipy_nki.operators import find_operation, is_of_numpy
 from nkipy_nki.ordering import NkiInstruction
 from nkipy_nki.program import Line, Register, View, plain_view
 from nkipy_nki.records import InstructionRecord, OperationRule
@@ -101,9 +101,20 @@ def _operation(
     made: NkiInstruction, attribute: str, rule: OperationRule, findings: Findings
 ) -> str:
     """The name of the operation that an attribute is."""
+    given, line, name = made.attributes[attribute], made.line, made.record.name
     try:
-        return find_operation(made.attributes[attribute], rule.kinds).name
+        found = find_operation(given, rule.kinds)
     except NkiValidationError as error:
         text = f"{attribute} {str(error).removeprefix('op ')}"
-        findings.report("wrong-operand", text, made.line, made.record.name)
+        findings.report("wrong-operand", text, line, name)
         raise
+    # The first generation documented NumPy's functions as well.
+    if not findings.is_first and (isinstance(given, str) or is_of_numpy(given)):
+        findings.report(
+            "would-not-compile",
+            f"{attribute} is {given!r}, and must be an operation of nki.language, as "
+            f"in {attribute}=nl.{found.name}",
+            line,
+            name,
+        )
+    return found.name

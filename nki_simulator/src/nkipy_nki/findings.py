@@ -128,7 +128,8 @@ _KINDS = (
         ("operand", "count", "position"),
     ),
     FindingKind(
-        _COMPILER, "warning", "an operation, or a branch on elements, of no chip"
+        *(_COMPILER, "warning"),
+        "an operation of no chip, or not of `nki.language`; a branch on elements",
     ),
     FindingKind(
         *(

@@ -18,7 +18,14 @@ from nkipy_nki import activations
 from nkipy_nki.engines import Engine
 from nkipy_nki.errors import NkiValidationError
 
-__all__ = ["KINDS", "OPERATIONS", "Operation", "as_bits", "find_operation"]
+__all__ = [
+    "KINDS",
+    "OPERATIONS",
+    "Operation",
+    "as_bits",
+    "find_operation",
+    "is_of_numpy",
+]
 
 #: What an operation may be, and what that is called in messages.
 KINDS: Mapping[str, str] = {
@@ -155,8 +162,14 @@ def _named(given: Any) -> Operation | None:
         return _named(named)
     if isinstance(given, np.ufunc):
         return _named(given.__name__)
-    of_numpy = str(getattr(given, "__module__", "")).partition(".")[0] == "numpy"
-    return _named(getattr(given, "__name__", "")) if of_numpy else None
+    return _named(getattr(given, "__name__", "")) if is_of_numpy(given) else None
+
+
+def is_of_numpy(given: Any) -> bool:
+    """Whether what is given for an operation is a function of NumPy."""
+    if isinstance(given, np.ufunc):
+        return True
+    return str(getattr(given, "__module__", "")).partition(".")[0] == "numpy"
 
 
 def _names(operations: Iterable[Operation]) -> str:
