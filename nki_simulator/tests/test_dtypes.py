@@ -205,7 +205,7 @@ def test_int64_is_of_one_number() -> None:
     ],
 )
 def test_an_array_is_converted_to_a_type_of_its_kind(given: str, hint: str) -> None:
-    with pytest.raises(NkiValidationError, match=f"argument x: .*{hint}"):
+    with pytest.raises(NkiValidationError, match=f"(?m)argument x: .*{hint}"):
         simulate(lambda x: x)(np.zeros((4, 4), given))
 
 
