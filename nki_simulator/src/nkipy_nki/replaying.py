@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache, partial
 from itertools import cycle
 from typing import TypeAlias
@@ -49,7 +50,8 @@ def replay(
             bounds.
     """
     (views,) = run_in(programs, [arrays], findings or Findings(), order)
-    return [view.copy() for view in views]
+    with _refusing():
+        return [view.copy() for view in views]
 
 
 def run_in(
@@ -81,7 +83,8 @@ def run_in(
     for rank, arrays in enumerate(ranks):
         for program in programs:
             core = cores[len(machines)]
-            machine = _machine(program, arrays, findings, core)
+            with _refusing():
+                machine = _machine(program, arrays, findings, core)
             machine.show = show and partial(show, rank)
             machines.append(machine)
     calls = [
@@ -104,12 +107,27 @@ def _results(
 
 
 def _run(machine: Machine, program: Program) -> None:
-    try:
+    with _refusing():
         _run_steps(machine, program)
-    except NkiError:
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """Let what goes wrong be an error of the program, whose bytes may be anybody's."""
+    try:
+        yield
+    except (NkiError, TimeoutError):
         raise
-    except Exception as error:  # the bytes may be anybody's
+    except MemoryError as error:
+        raise NkiProgramError(
+            f"the program needs more memory than there is{_told(error)}"
+        ) from error
+    except Exception as error:
         raise NkiProgramError(f"the program cannot be run: {error!r}") from error
+
+
+def _told(error: MemoryError) -> str:
+    return f": {error}" if str(error) else ""
 
 
 def _run_steps(machine: Machine, program: Program) -> None:

@@ -3,16 +3,18 @@
 The bytes are JSON, in which tensors, views, lines and values stand in tables and are
 referred to by number, and behind it the values of constants. Nothing in them is code.
 What is read may come from anywhere: everything is checked before it is used, and no
-more memory is taken than there are bytes.
+more memory is taken than there are bytes. What is wrong is said with its place, such as
+``body[3]``, the fourth step of a program.
 """
 
 from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
-from typing import Any, NoReturn
+from reprlib import Repr
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 
@@ -21,7 +23,7 @@ from nkipy_nki.capacity import size_problem
 from nkipy_nki.checking import check
 from nkipy_nki.dtypes import DTypeRecord, find_dtype
 from nkipy_nki.engines import Engine
-from nkipy_nki.errors import NkiProgramError, NkiValidationError
+from nkipy_nki.errors import NkiError, NkiProgramError, NkiValidationError
 from nkipy_nki.findings import FINDINGS, Findings
 from nkipy_nki.modes import dependency
 from nkipy_nki.ordering import add_edges
@@ -50,6 +52,9 @@ _HEADER = struct.Struct("<8sIQ")
 #: The most levels that loops may be in one another.
 _MAX_DEPTH = 16
 _MAX_ELEMENTS = 1 << 40
+#: The most indices that are read to find one view's elements: an index is a view, which
+#: may have an index. It bounds the time of one access.
+_MAX_INDICES = 64
 #: Ends the name of a type whose values are kept in float32 (``NKI_PRECISE_FP=0``).
 _KEPT = " in float32"
 _INT64 = 1 << 63
@@ -200,23 +205,124 @@ def decode(data: bytes) -> tuple[Program, ...]:
     Raises:
         NkiProgramError: the bytes are no program, or one that does what may not be.
     """
-    text, rest = _split(data)
+    place = _Place()
     try:
-        found = json.loads(text)
-        programs = _fields(found, programs=list)["programs"]
-        if not 1 <= len(programs) <= 2:
-            _refuse(f"it is of {len(programs)} cores")
-        return tuple(_Reader(row, rest).read() for row in programs)
+        return _programs(data, place)
     except RecursionError:
-        _refuse("it is nested too deep")
-    except (ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
-        if isinstance(error, NkiProgramError):
-            raise
-        _refuse(f"{type(error).__name__}: {error}")
+        raise _refusal(f"{place}it is nested too deep") from None
+    except _WrongError as error:
+        raise _refusal(f"{place}{error}") from None
+    except (ValueError, TypeError, LookupError, ArithmeticError) as error:
+        raise _refusal(f"{place}it is made otherwise ({error!r})") from error
+
+
+def _programs(data: bytes, place: _Place) -> tuple[Program, ...]:
+    text, rest = _split(data)
+    rows = _fields(_document(text), programs=list)["programs"]
+    if not 1 <= len(rows) <= 2:
+        _refuse(f"it is of {len(rows)} cores")
+    programs: list[Program] = []
+    for number, row in enumerate(rows):
+        place.core = number
+        programs.append(_Reader(row, rest, place).read())
+    place.core, place.path = 0, []
+    _require_apart(programs, len(rest))
+    if any(program.inputs != programs[0].inputs for program in programs):
+        _refuse("its cores do not have the same inputs")
+    return tuple(programs)
+
+
+def _document(text: bytes) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:  # UnicodeDecodeError is one
+        _refuse(f"its text is no JSON ({error})")
+
+
+def _require_apart(programs: Sequence[Program], size: int) -> None:
+    """Constants do not share bytes: a run has a copy of each."""
+    total = sum(
+        program.allocations[number].nbytes
+        for program in programs
+        for number in program.constants
+    )
+    if total > size:
+        _refuse(f"its constants are {total} bytes, and {size} are behind its text")
+
+
+class _WrongError(ValueError):
+    """Something in a program is wrong."""
+
+
+class _Place:
+    """What is read: for the text of an error.
+
+    Attributes:
+        core: which program.
+        path: the table and the row; of a step in loops, each of their rows.
+    """
+
+    def __init__(self) -> None:
+        self.core = 0
+        self.path: list[str] = []
+
+    def __str__(self) -> str:
+        where = "".join(self.path)
+        if not where:
+            return ""
+        return f"{f'core {self.core}, ' if self.core else ''}{where}: "
+
+    def each(self, name: str, rows: Sequence[Any]) -> Iterator[Any]:
+        """The rows of a table, each while it is what is read."""
+        for number, row in enumerate(rows):
+            self.path.append(f"{name}[{number}]")
+            yield row
+            self.path.pop()
+
+
+def _refusal(why: str) -> NkiProgramError:
+    return NkiProgramError(f"this is no NKI program that can be run: {why}")
 
 
 def _refuse(why: str) -> NoReturn:
-    raise NkiProgramError(f"this is no NKI program that can be run: {why}")
+    raise _WrongError(why)
+
+
+_SHORT = Repr()
+_SHORT.maxstring = _SHORT.maxother = 60
+_SHORT.maxlevel = 3
+
+
+def _text(found: Any) -> str:
+    """Anything from a program, in a text."""
+    return _SHORT.repr(found)
+
+
+def _row(found: Any, what: str, fields: str, optional: int = 0) -> list[Any]:
+    """A list that must have these fields, the last ones of which may be missing."""
+    names = fields.split()
+    if type(found) is list and len(names) - optional <= len(found) <= len(names):
+        return found
+    _refuse(f"{_text(found)} is no {what}: that is a list of {', '.join(names)}")
+
+
+_Member = TypeVar("_Member", bound=Enum)
+_Entry = TypeVar("_Entry")
+
+
+def _member(kind: type[_Member], value: Any, what: str) -> _Member:
+    """The member of an enumeration that has a value."""
+    for member in kind:
+        if type(member.value) is type(value) and member.value == value:
+            return member
+    names = ", ".join(str(member.value) for member in kind)
+    _refuse(f"{what} is {_text(value)}, and must be one of {names}")
+
+
+def _string(value: Any, what: str) -> str:
+    if type(value) is not str:
+        _refuse(f"{what} is {_text(value)}, and must be a text")
+    return value
 
 
 def _split(data: bytes) -> tuple[bytes, memoryview]:
@@ -243,17 +349,25 @@ def _fields(found: Any, **kinds: type) -> dict[str, Any]:
     return found
 
 
-def _integer(value: Any, low: int = -_INT64, high: int = _INT64) -> int:
+def _integer(value: Any, what: str, low: int = -_INT64, high: int = _INT64) -> int:
     """An int from `low` on, below `high`."""
     if type(value) is not int or not low <= value < high:
-        _refuse(f"{value!r} is no whole number from {low} on, below {high}")
+        wanted = f"must be a whole number from {low} on, below {high}"
+        _refuse(f"{what} is {_text(value)}, and {wanted}")
     return value
 
 
-def _integers(values: Any, low: int = -_INT64, high: int = _INT64) -> tuple[int, ...]:
+def _integers(
+    values: Any, what: str, low: int = -_INT64, high: int = _INT64
+) -> tuple[int, ...]:
     if type(values) is not list or len(values) > 32:
-        _refuse(f"{values!r} is no short list")
-    return tuple(_integer(value, low, high) for value in values)
+        _refuse(f"{what} is {_text(values)}, and must be a list of at most 32")
+    return tuple(_integer(value, what, low, high) for value in values)
+
+
+def _at(table: Sequence[_Entry], number: Any, what: str) -> _Entry:
+    """The entry of a table that is referred to by number."""
+    return table[_integer(number, what, 0, len(table))]
 
 
 #: What a program is checked by that comes from anywhere: no variable changes that.
@@ -268,7 +382,7 @@ _LEVELS |= {
 class _Reader:
     """Reads a program. `rest` is what stands behind the text."""
 
-    def __init__(self, found: Any, rest: memoryview) -> None:
+    def __init__(self, found: Any, rest: memoryview, place: _Place) -> None:
         self._found = _fields(
             found,
             chip=str,
@@ -284,68 +398,88 @@ class _Reader:
             body=list,
         )
         self._rest = rest
+        self._place = place
         chip = find_chip(self._found["chip"])
         if chip is None:
-            _refuse(f"no chip is called {self._found['chip']!r}")
+            _refuse(f"no chip is called {_text(self._found['chip'])}")
         self._chip = chip
         self._findings = Findings(_LEVELS)
-        self._lines = [self._line(row) for row in self._found["lines"]]
-        self._program = Program(chip.name, _integer(self._found["core"], 0, 2))
+        self._program = Program(chip.name, _integer(self._found["core"], "core", 0, 2))
+        self._lines: list[Line] = []
         self._views: list[View] = []
+        #: By view, how many indices are read to find its elements.
+        self._indices: dict[View, int] = {}
 
     def read(self) -> Program:
         found, program = self._found, self._program
-        for number, row in enumerate(found["allocations"]):
+        self._lines = [self._line(row) for row in self._each("lines")]
+        for number, row in enumerate(self._each("allocations")):
             program.allocations.append(self._allocation(number, row))
         if sum(made.nbytes for made in program.allocations) > 2 * self._chip.hbm_bytes:
             _refuse(f"its tensors are larger than the memory of a {self._chip.name}")
-        program.registers = _integer(found["registers"], 0, 1 << 24)
-        for row in found["views"]:
+        program.registers = _integer(found["registers"], "registers", 0, 1 << 24)
+        for row in self._each("views"):
             self._views.append(self._view(row))
-        for row in found["constants"]:
+        for row in self._each("constants"):
             self._constant(row)
-        count = len(program.allocations)
-        program.inputs = [_integer(i, 0, count) for i in found["inputs"]]
-        program.outputs = [self._at(self._views, i) for i in found["outputs"]]
+        for number in self._each("inputs"):
+            self._input(number)
+        program.outputs = [self._at_view(i) for i in self._each("outputs")]
+        if sum(v.size * v.dtype.itemsize for v in program.outputs) > (
+            2 * self._chip.hbm_bytes
+        ):
+            _refuse(f"its outputs are larger than the memory of a {self._chip.name}")
         program.returns_tuple = found["returns_tuple"]
-        program.body = [self._step(row, 0) for row in found["body"]]
+        program.body = [self._step(row) for row in self._each("body")]
         self._add_edges(found.get("edges", []))
         return program
 
+    def _each(self, name: str) -> Iterator[Any]:
+        return self._place.each(name, self._found[name])
+
     def _add_edges(self, rows: Any) -> None:
         if type(rows) is not list:
-            _refuse(f"edges is {type(rows).__name__}, not list")
+            _refuse(f"edges is {_text(rows)}, and must be a list")
         steps = list(self._program.instructions())
         edges: dict[Instruction, list[Edge]] = {}
-        for consumer, producer, kind in rows:
-            edge = Edge(self._at(steps, producer), dependency(kind))
-            edges.setdefault(self._at(steps, consumer), []).append(edge)
+        for row in self._place.each("edges", rows):
+            consumer, producer, kind = _row(row, "edge", "consumer producer kind")
+            how = _member(dependency, kind, "kind")
+            edge = Edge(_at(steps, producer, "producer"), how)
+            edges.setdefault(_at(steps, consumer, "consumer"), []).append(edge)
         if problem := add_edges(self._program, edges):
             _refuse(problem)
 
-    def _at(self, table: list[Any], number: Any) -> Any:
-        return table[_integer(number, 0, len(table))]
+    def _at_view(self, number: Any) -> View:
+        return _at(self._views, number, "a view's number")
+
+    def _at_line(self, number: Any) -> Line:
+        return _at(self._lines, number, "line")
 
     def _line(self, row: Any) -> Line:
-        file, number, function = row
-        if type(file) is not str or type(function) is not str:
-            _refuse(f"{row!r} is no line")
-        return Line(file, _integer(number, 0, 1 << 31), function)
+        file, number, function = _row(row, "line", "file number function")
+        return Line(
+            _string(file, "file"),
+            _integer(number, "number", 0, 1 << 31),
+            _string(function, "function"),
+        )
 
     def _allocation(self, number: int, row: Any) -> Allocation:
-        region, shape, dtype, name, line, address, role, core = row
-        if role not in ("local", "input", "constant") or type(name) is not str:
-            _refuse(f"{row!r} is no tensor")
+        region, shape, dtype, name, line, address, role, core = _row(
+            row, "tensor", "region shape dtype name line address role core"
+        )
+        if type(role) is not str or role not in ("local", "input", "constant"):
+            _refuse(f"role is {_text(role)}, and must be local, input or constant")
         made = Allocation(
             number,
-            MemoryRegion(region),
-            _integers(shape, 1, _MAX_ELEMENTS),
+            _member(MemoryRegion, region, "region"),
+            _integers(shape, "shape", 1, _MAX_ELEMENTS),
             self._dtype(dtype),
-            name,
-            self._at(self._lines, line),
+            _string(name, "name"),
+            self._at_line(line),
             None if address is None else self._address(address),
             role,
-            None if core is None else _integer(core, 0, 2),
+            None if core is None else _integer(core, "core", 0, 2),
         )
         if made.dtype.is_scalar_only and made.size != 1:
             _refuse(f"{made} has more elements than one")
@@ -354,39 +488,57 @@ class _Reader:
         return made
 
     def _dtype(self, name: Any) -> DTypeRecord:
-        if type(name) is not str:
-            _refuse(f"{name!r} is no element type")
-        precise = not name.endswith(_KEPT)
-        found = find_dtype(name.removesuffix(_KEPT), precise=precise, is_scalar=True)
-        if _dtype_name(found) != name:
-            _refuse(f"{name!r} is no element type")
+        text = _string(name, "dtype")
+        precise = not text.endswith(_KEPT)
+        try:
+            found = find_dtype(
+                text.removesuffix(_KEPT), precise=precise, is_scalar=True
+            )
+        except (TypeError, ValueError, NkiError):
+            found = None
+        if found is None or _dtype_name(found) != text:
+            _refuse(f"dtype is {_text(name)}, which is no element type")
         return found
 
     def _address(self, found: Any) -> tuple[int, int]:
-        partition, byte = _integers(found, 0)
+        place = _row(found, "address", "partition byte")
+        partition, byte = _integers(place, "address", 0)
         return partition, byte
 
     def _constant(self, row: Any) -> None:
-        number, start, size = _integers(row, 0)
-        made = self._at(self._program.allocations, number)
+        number, start, size = _integers(
+            _row(row, "constant", "tensor start size"), "it", 0
+        )
+        made = _at(self._program.allocations, number, "tensor")
         if start + size > len(self._rest) or size != made.nbytes:
             _refuse(f"the values of {made} are not there")
+        if made.role != "constant" or number in self._program.constants:
+            _refuse(f"{made} is no constant, or has values already")
         data = np.frombuffer(self._rest[start : start + size], np.uint8)
         element = made.dtype.element
         self._program.constants[number] = data.view(element).reshape(made.shape)
 
+    def _input(self, number: Any) -> None:
+        made = _at(self._program.allocations, number, "an input")
+        if made.role != "input" or number in self._program.inputs:
+            _refuse(f"{made} is no input, or is one already")
+        self._program.inputs.append(number)
+
     def _view(self, row: Any) -> View:
-        allocation, dtype, offset, shape, strides, *dynamic = row
+        allocation, dtype, offset, shape, strides, *dynamic = _row(
+            row, "view", "tensor dtype offset shape strides index", optional=1
+        )
         made = View(
-            self._at(self._program.allocations, allocation),
+            _at(self._program.allocations, allocation, "tensor"),
             self._dtype(dtype),
-            _integer(offset, 0),
-            _integers(shape, 1, _MAX_ELEMENTS),
-            _integers(strides),
+            _integer(offset, "offset", 0),
+            _integers(shape, "shape", 1, _MAX_ELEMENTS),
+            _integers(strides, "strides"),
             self._dynamic(dynamic[0]) if dynamic else None,
         )
         if len(made.shape) != len(made.strides):
-            _refuse(f"{row!r} is no view")
+            _refuse(f"it has {len(made.shape)} counts and {len(made.strides)} strides")
+        self._indices[made] = self._count_indices(made)
         if made.dynamic is not None:
             _require_indices(made, made.dynamic)
         if made.dtype.is_scalar_only and made.dtype is not made.allocation.dtype:
@@ -400,37 +552,81 @@ class _Reader:
             _refuse(f"a view leaves {made.allocation}")
         return made
 
+    def _count_indices(self, view: View) -> int:
+        """How many indices are read to find a view's elements."""
+        links = () if view.dynamic is None else view.dynamic.chain()
+        count = 0
+        for link in links:
+            count += 1
+            if isinstance(link.index, View):
+                count += self._indices[link.index]
+        if count > _MAX_INDICES:
+            _refuse(
+                f"{count} indices are read to find the elements of this view of "
+                f"{view.allocation}, and {_MAX_INDICES} may be: an index whose "
+                "tensor is indexed itself counts with all of its own"
+            )
+        return count
+
     def _dynamic(self, row: Any, depth: int = 0) -> Dynamic:
-        index, step, limit, axis, interleaved, *more = row
+        index, step, limit, axis, interleaved, *more = _row(
+            row, "index", "index step limit axis interleaved more", optional=1
+        )
         found = self._operand(index)
-        if not isinstance(found, (Register, View)) or type(interleaved) is not bool:
-            _refuse(f"{row!r} is no index")
+        if not isinstance(found, (Register, View)):
+            _refuse(f"index is {_text(index)}, and must be a register or a view")
+        if type(interleaved) is not bool:
+            _refuse(f"interleaved is {_text(interleaved)}, and must be true or false")
         if depth > _MAX_DEPTH:
             _refuse("a view has too many indices")
         return Dynamic(
             found,
-            _integer(step),
-            _integer(limit, 0),
-            None if axis is None else _integer(axis, 0, 32),
+            _integer(step, "step"),
+            _integer(limit, "limit", 0),
+            None if axis is None else _integer(axis, "axis", 0, 32),
             interleaved,
             self._dynamic(more[0], depth + 1) if more else None,
         )
 
-    def _step(self, row: Any, depth: int) -> Step:
-        if depth > _MAX_DEPTH:
-            _refuse("loops are too many levels in one another")
+    def _step(self, row: Any, depth: int = 0) -> Step:
         if isinstance(row, dict):
-            counter, bounds, line, body = _fields(row, loop=list)["loop"]
-            made = Loop(self._register(counter), None, [], self._at(self._lines, line))
-            if bounds is not None:
-                lower, upper, step = bounds
-                made.bounds = self._bound(lower), self._bound(upper), _integer(step, 1)
-            made.body = [self._step(inner, depth + 1) for inner in body]
-            return made
-        return self._instruction(*row)
+            return self._loop(row, depth)
+        return self._instruction(
+            *_row(
+                row,
+                "instruction",
+                "record operands attributes engine line name",
+                optional=1,
+            )
+        )
 
-    def _bound(self, found: Any) -> int | Register:
-        return self._operand(found) if isinstance(found, dict) else _integer(found)
+    def _loop(self, row: dict[str, Any], depth: int) -> Loop:
+        counter, bounds, line, body = _row(
+            _fields(row, loop=list)["loop"], "loop", "counter bounds line body"
+        )
+        if depth == _MAX_DEPTH:
+            _refuse(f"loops are more than {_MAX_DEPTH} levels in one another")
+        if type(body) is not list:
+            _refuse(f"body is {_text(body)}, and must be a list")
+        made = Loop(self._register(counter), None, [], self._at_line(line))
+        if bounds is not None:
+            lower, upper, step = _row(bounds, "bounds of a loop", "lower upper step")
+            made.bounds = (
+                self._bound(lower, "lower"),
+                self._bound(upper, "upper"),
+                _integer(step, "step", 1),
+            )
+        for inner in self._place.each(".body", body):
+            made.body.append(self._step(inner, depth + 1))
+        return made
+
+    def _bound(self, found: Any, what: str) -> int | Register:
+        if not isinstance(found, dict):
+            return _integer(found, what)
+        operand = self._operand(found)
+        if not isinstance(operand, Register):
+            _refuse(f"{what} is a view, and must be a whole number or a register")
+        return operand
 
     def _instruction(
         self,
@@ -442,46 +638,68 @@ class _Reader:
         name: Any = "",
     ) -> Instruction:
         if type(record) is not str or record not in INSTRUCTIONS:
-            _refuse(f"no instruction is called {record!r}")
+            _refuse(f"no instruction is called {_text(record)}")
         kind = INSTRUCTIONS[record]
-        names = [n for n in kind.signature.parameters if n != "name"]
-        if sorted([*_fields(operands), *_fields(attributes)]) != sorted(names):
-            _refuse(f"{record} has other operands or attributes")
-        if set(operands) != set(kind.operands) or type(name) is not str:
-            _refuse(f"{record} has other operands")
+        others = set(kind.signature.parameters) - set(kind.operands) - {"name"}
+        _require_names(operands, set(kind.operands), f"operands of {record}")
+        _require_names(attributes, others, f"attributes of {record}")
         made = Instruction(
             kind,
-            {n: self._operand(o) for n, o in operands.items()},
+            {n: self._named_operand(n, o) for n, o in operands.items()},
             {n: _attribute(value, kind, n) for n, value in attributes.items()},
-            Engine(engine),
-            self._at(self._lines, line) if self._lines else NOWHERE,
-            name,
+            _member(Engine, engine, "engine"),
+            self._at_line(line) if self._lines else NOWHERE,
+            _string(name, "name"),
         )
+        self._check(made)
+        return made
+
+    def _check(self, made: Instruction) -> None:
         try:
             check(made, self._chip, self._findings)
         except NkiValidationError as error:
             _refuse(str(error))
-        return made
+        except (ValueError, TypeError, KeyError, IndexError, ArithmeticError):
+            given = ", ".join(f"{n}={_text(v)}" for n, v in made.attributes.items())
+            _refuse(f"{made.record.name} does not take these attributes: {given}")
+
+    def _named_operand(self, name: str, found: Any) -> Any:
+        try:
+            return self._operand(found)
+        except _WrongError as error:
+            _refuse(f"{name}: {error}")
 
     def _operand(self, found: Any) -> Any:
         if isinstance(found, list):
             return tuple(self._operand(part) for part in found)
         if isinstance(found, dict):
-            ((kind, value),) = found.items()
             readers: dict[str, Callable[[Any], Any]] = {
-                "view": lambda number: self._at(self._views, number),
+                "view": self._at_view,
                 "register": self._register,
             }
+            if len(found) != 1 or not found.keys() <= readers.keys():
+                _refuse(f"{_text(found)} is no operand: that is a view or a register")
+            ((kind, value),) = found.items()
             return readers[kind](value)
         if found is None or type(found) in (int, float, str):
             return found
-        _refuse(f"{found!r} is no operand")
+        _refuse(f"{_text(found)} is no operand")
 
     def _register(self, found: Any) -> Register:
-        number, dtype = found
-        if dtype not in ("int32", "int64"):
-            _refuse(f"a register of {dtype!r}")
-        return Register(_integer(number, 0, self._program.registers), dtype)
+        number, dtype = _row(found, "register", "number dtype")
+        if type(dtype) is not str or dtype not in ("int32", "int64"):
+            _refuse(f"a register is of {_text(dtype)}, and must be of int32 or int64")
+        count = self._program.registers
+        return Register(_integer(number, "a register's number", 0, count), dtype)
+
+
+def _require_names(found: Any, names: set[str], what: str) -> None:
+    """A dict must have these keys."""
+    given = set(_fields(found))
+    if missing := sorted(names - given):
+        _refuse(f"the {what} lack {', '.join(missing)}")
+    if extra := sorted(given - names):
+        _refuse(f"the {what} have {_text(extra[0])} among them")
 
 
 def _require_indices(view: View, dynamic: Dynamic) -> None:
@@ -506,10 +724,15 @@ def _attribute(found: Any, record: InstructionRecord, name: str) -> Any:
     """An attribute's value. One of an enumeration is of its default's."""
     if isinstance(found, list):
         return tuple(_attribute(part, record, name) for part in found)
-    if isinstance(found, dict):
-        kind, member = found["enum"]
-        known = type(record.signature.parameters[name].default)
-        if not issubclass(known, Enum) or kind != known.__name__:
-            _refuse(f"{name} of {record.name} is of {kind!r}")
-        return known[member]
-    return found
+    if not isinstance(found, dict):
+        return found
+    if list(found) != ["enum"]:
+        _refuse(f"{name} is {_text(found)}, which is no value of an enumeration")
+    kind, member = _row(found["enum"], "value of an enumeration", "kind member")
+    known = type(record.signature.parameters[name].default)
+    if not issubclass(known, Enum) or kind != known.__name__:
+        _refuse(f"{name} is of {_text(kind)}, and {record.name} does not take that")
+    if type(member) is not str or member not in known.__members__:
+        names = ", ".join(known.__members__)
+        _refuse(f"{name} is {_text(member)}, and must be one of {names}")
+    return known[member]

@@ -11,6 +11,7 @@ import numpy as np
 from nkipy.chips import find_chip
 from nkipy_nki.collectives.groups import named_ranks
 from nkipy_nki.dtypes import on_device
+from nkipy_nki.errors import NkiProgramError
 from nkipy_nki.program import Program
 from nkipy_nki.wire import decode
 
@@ -56,14 +57,25 @@ def interface(program: bytes) -> Interface:
     """What a program takes and gives.
 
     Raises:
-        NkiProgramError: the bytes are no program.
+        NkiProgramError: the bytes are no program, or it writes to an input that it does
+            not return.
     """
     return interface_of(decoded(program))
 
 
 def interface_of(programs: Sequence[Program]) -> Interface:
-    """What the programs of a kernel's cores take and give."""
+    """What the programs of a kernel's cores take and give.
+
+    Raises:
+        NkiProgramError: an input is written and not returned, so that who calls would
+            find it changed.
+    """
     program = programs[0]
+    for number in written_inputs(programs):
+        raise NkiProgramError(
+            f"the program writes to its input {program.allocations[number]}, and does "
+            "not return it as a whole: an input that is updated is an output too"
+        )
     chip = find_chip(program.chip)
     assert chip is not None
     places = {number: i for i, number in enumerate(program.inputs)}
