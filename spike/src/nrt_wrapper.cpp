@@ -43,10 +43,22 @@ std::string describe_core(const NrtApi& api, int core) {
   return text + " of " + std::to_string(count) + " visible ones";
 }
 
+namespace {
+
+std::string last_error(const NrtApi& api) {
+  return api.nkipy_emulator_last_error ? api.nkipy_emulator_last_error() : "";
+}
+
+}  // namespace
+
 std::string describe_reason(const NrtApi& api) {
-  const char* const reason =
-      api.nkipy_emulator_last_error ? api.nkipy_emulator_last_error() : "";
-  return *reason ? std::string(reason) + "; " : "";
+  const std::string reason = last_error(api);
+  return reason.empty() ? reason : reason + "; ";
+}
+
+std::string reason_at_end(const NrtApi& api) {
+  const std::string reason = last_error(api);
+  return reason.empty() ? reason : "; " + reason;
 }
 
 std::string describe_environment() {

@@ -215,6 +215,14 @@ inline PyObject* print_tensor(PyObject*, PyObject* args) {
   Py_RETURN_TRUE;
 }
 
+// require_time(printer): fails if the call that the hook runs for has taken too long.
+inline PyObject* require_time(PyObject*, PyObject* capsule) {
+  auto** slot = static_cast<Replica**>(PyCapsule_GetPointer(capsule, kPrinterCapsule));
+  if (slot == nullptr) return nullptr;
+  if (*slot != nullptr && !has_time((*slot)->call)) return nullptr;
+  Py_RETURN_NONE;
+}
+
 inline bool call_hook(int64_t id, ffi::RemainingArgs& args, size_t nargs,
                       ffi::RemainingRets& rets, Replica* replica) {
   Ref inputs(PyList_New(0)), outputs(PyList_New(0)), number(PyLong_FromLongLong(id));

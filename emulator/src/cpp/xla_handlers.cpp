@@ -350,6 +350,8 @@ PyMethodDef module_methods[] = {
     {"set_hook", set_hook, METH_O, "Set what answers `nkipy_call_python`."},
     {"print_tensor", print_tensor, METH_VARARGS,
      "print_tensor(printer, rank, prefix, dtype, shape, data): whether it was taken."},
+    {"require_time", require_time, METH_O,
+     "require_time(printer): raise if the call has taken too long."},
     {"import_without_jax", import_without_jax, METH_VARARGS,
      "import_without_jax(name, globals, locals, fromlist, level): as __import__, but "
      "there is no jax."},

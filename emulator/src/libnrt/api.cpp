@@ -59,6 +59,7 @@ void* take_last_interrupt() noexcept {
 }
 
 void log_not_running(const char* function, NRT_STATUS status) noexcept {
+  clear_last_error();
   if (Runtime::instance().forked()) {
     EMULATOR_LOG(nrt, error, function,
                  "this process was forked from one that had initialised the runtime, "

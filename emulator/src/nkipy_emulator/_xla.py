@@ -109,7 +109,7 @@ def set_python_hook(hook: Hook) -> None:
 
     Args:
         hook: ``hook(id, inputs, outputs, printer)``, the last one for
-            :func:`print_tensor`.
+            :func:`print_tensor` and :func:`require_time`.
     """
     _handlers.set_hook(hook)
 
@@ -134,6 +134,18 @@ def print_tensor(
         printer, rank, prefix, dtype, tuple(shape), data
     )
     return taken
+
+
+def require_time(printer: Any) -> None:
+    """Look at the time of an execution on a device, from within a call of Python's.
+
+    Args:
+        printer: what the hook got; it is of use until the hook returns.
+
+    Raises:
+        ExecutionTimeoutError: the execution takes longer than it may.
+    """
+    _handlers.require_time(printer)
 
 
 def device_api(load: Callable[..., Any], error: Callable[..., Any]) -> Any:

@@ -12,6 +12,7 @@ import traceback
 import weakref
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +21,7 @@ from nkipy.hlo import custom_calls
 from nkipy.hlo.dtypes import bool_
 from nkipy.hlo.ir import Shape
 from nkipy.hlo.printing import PRINTER, Printer
+from nkipy.hlo.time_limits import GO_ON
 from nkipy_emulator import _xla
 
 __all__ = ["LOOK_FOR_SIGNALS", "CallSite", "CustomCalls", "Handler"]
@@ -56,7 +58,7 @@ def _call_site(
     number: int, inputs: list[memoryview], outputs: list[memoryview], loan: Any
 ) -> None:
     site = _sites[number]
-    token = PRINTER.set(_printer(loan))
+    tokens = PRINTER.set(_printer(loan)), GO_ON.set(partial(_xla.require_time, loan))
     for output, source in site.aliases:
         outputs[output][:] = inputs[source]
     try:
@@ -72,7 +74,8 @@ def _call_site(
                 view.release()
         raise
     finally:
-        PRINTER.reset(token)
+        PRINTER.reset(tokens[0])
+        GO_ON.reset(tokens[1])
 
 
 def _printer(loan: Any) -> Printer:

@@ -53,6 +53,8 @@ class Machine:
         debug_output: what ``device_print`` wrote: a name and the values.
         observers: called with the machine and each instruction that was carried out.
         show: called with what ``device_print`` wrote, at once, if there is anything.
+        go_on: called before steps of a program, if there is anything: it raises a
+            TimeoutError if the run takes too long.
         core: which it is of those that run together; None if it runs alone.
         prepared: the first part of a collective in two parts, until the second.
     """
@@ -70,13 +72,19 @@ class Machine:
         self.debug_output: list[tuple[str, np.ndarray]] = []
         self.observers: list[Callable[[Machine, Instruction], None]] = []
         self.show: Callable[[str, np.ndarray], None] | None = None
+        self.go_on: Callable[[], None] | None = None
         self.prepared: Prepared | None = None
         if core is not None:
             self.observers.append(core)
 
     def run(self, steps: Sequence[Step]) -> None:
         """Run instructions and loops."""
+        look = self.go_on
+        if look is not None and not steps:
+            look()
         for step in steps:
+            if look is not None:
+                look()
             if isinstance(step, Loop):
                 self.run_loop(step)
             else:

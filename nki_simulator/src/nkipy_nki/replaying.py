@@ -60,6 +60,7 @@ def run_in(
     findings: Findings,
     order: Sequence[int] | None = None,
     show: Show | None = None,
+    go_on: Callable[[], None] | None = None,
 ) -> list[list[np.ndarray]]:
     """Run the programs of a kernel's cores on several ranks, or on one.
 
@@ -69,6 +70,7 @@ def run_in(
         findings: where what is found goes.
         order: in which all cores take turns; those of rank 0 come first.
         show: called with what ``device_print`` prints, at once.
+        go_on: called before each step; what it raises, a TimeoutError, ends the run.
 
     Returns:
         What each rank returns: it lies in the memory of the run, or in the inputs'.
@@ -86,6 +88,7 @@ def run_in(
             with _refusing():
                 machine = _machine(program, arrays, findings, core)
             machine.show = show and partial(show, rank)
+            machine.go_on = go_on
             machines.append(machine)
     calls = [
         partial(_run, machine, program)

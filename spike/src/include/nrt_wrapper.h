@@ -45,13 +45,21 @@ inline void check(int status, const char* text) {
 }
 
 /// Throws NrtError unless the status is success; its text also has what `detail()`, a
-/// string, says was asked for, and where libnrt tells more.
+/// string, says was asked for, where libnrt tells more, and what `reason()` says.
+template <class Detail, class Reason>
+void check(int status, const char* text, Detail detail, Reason reason) {
+  if (status == NRT_SUCCESS) return;
+  const std::string why = reason();  // before the library is called again
+  throw NrtError(status, text + (": " + detail()) +
+                             " (libnrt's log says why; NEURON_RT_LOG_LEVEL sets how "
+                             "much it says)" +
+                             why);
+}
+
+/// The same without a reason.
 template <class Detail>
 void check(int status, const char* text, Detail detail) {
-  if (status != NRT_SUCCESS)
-    throw NrtError(status, text + (": " + detail()) +
-                               " (libnrt's log says why; NEURON_RT_LOG_LEVEL sets how "
-                               "much it says)");
+  check(status, text, detail, [] { return std::string(); });
 }
 
 /// "core 9 of 8 visible ones", as a detail of errors.
@@ -59,6 +67,8 @@ std::string describe_core(const NrtApi& api, int core);
 /// Why this thread's last call failed, where the library says so, for the front of a
 /// detail; else "".
 std::string describe_reason(const NrtApi& api);
+/// The same for the end of a text.
+std::string reason_at_end(const NrtApi& api);
 /// The environment's choice of cores, as a detail of errors.
 std::string describe_environment();
 

@@ -94,10 +94,12 @@ struct PinnedCall {
   }
 
   void check_execution(int status) const {
-    check(status, "Failed to execute model", [this] {
-      return describe_model(*model->runtime->api, model->neff_path,
-                            model->placement.core_id);
-    });
+    const NrtApi& api = *model->runtime->api;
+    const auto detail = [&] {
+      return describe_model(api, model->neff_path, model->placement.core_id);
+    };
+    check(status, "Failed to execute model", detail,
+          [&] { return reason_at_end(api); });
   }
 };
 

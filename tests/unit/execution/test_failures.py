@@ -44,7 +44,7 @@ def program():
 def _check(error: spike.NrtError) -> None:
     assert error.status == spike.NrtStatus.EXEC_COMPLETED_WITH_ERR
     assert isinstance(error.__cause__, KeyError)
-    assert str(error).endswith("; it raised KeyError: 'negative values'")
+    assert str(error).endswith("says); KeyError: 'negative values'")
 
 
 def test_of_a_bound_call(program):

@@ -19,6 +19,8 @@ __all__ = ["run", "run_ranks"]
 
 #: Called with a rank, a name and values: whether it has taken them.
 Take: TypeAlias = Callable[[int, str, np.ndarray], bool]
+#: Called before each step: it raises a TimeoutError if the run takes too long.
+GoOn: TypeAlias = Callable[[], None]
 
 
 def run(
@@ -26,6 +28,7 @@ def run(
     inputs: Sequence[np.ndarray],
     outputs: Sequence[np.ndarray],
     show: Take | None = None,
+    go_on: GoOn | None = None,
 ) -> None:
     """Run a program.
 
@@ -36,12 +39,13 @@ def run(
             input's values already.
         show: called with a rank, a name and the values that ``device_print`` prints.
             What it does not take, of which it says so, is printed to stdout.
+        go_on: called before each step; what it raises, a TimeoutError, ends the run.
 
     Raises:
         NkiProgramError: the bytes are no program, or the arrays do not fit it.
         NkiValidationError: a finding that only values show.
     """
-    _run(program, [inputs], [outputs], show)
+    _run(program, [inputs], [outputs], show, go_on)
 
 
 def run_ranks(
@@ -49,13 +53,14 @@ def run_ranks(
     inputs: Sequence[np.ndarray],
     outputs: Sequence[np.ndarray],
     show: Take | None = None,
+    go_on: GoOn | None = None,
 ) -> None:
     """Run a program on several ranks, which exchange what it says.
 
     Args:
         program: its bytes.
         inputs, outputs: as of :func:`run`, with a first dimension: a row for each rank.
-        show: as of :func:`run`.
+        show, go_on: as of :func:`run`.
 
     Raises:
         NkiProgramError, NkiValidationError: as of :func:`run`.
@@ -65,7 +70,7 @@ def run_ranks(
         [[array[rank] for array in arrays] for rank in range(count)]
         for arrays in (inputs, outputs)
     )
-    _run(program, given, filled, show)
+    _run(program, given, filled, show, go_on)
 
 
 def _run(
@@ -73,6 +78,7 @@ def _run(
     inputs: Sequence[Sequence[np.ndarray]],
     outputs: Sequence[Sequence[np.ndarray]],
     show: Take | None,
+    go_on: GoOn | None,
 ) -> None:
     """The same with the arrays of each rank."""
     programs = decoded(program)
@@ -83,7 +89,7 @@ def _run(
     ]
     findings = Findings()
     with refusing(findings):
-        ran = run_in(programs, taken, findings, show=_shown(show))
+        ran = run_in(programs, taken, findings, show=_shown(show), go_on=go_on)
     for filled, values in zip(outputs, ran):
         for array, value, view in zip(filled, values, programs[0].outputs):
             _fill(array, value, view.dtype)

@@ -13,11 +13,15 @@ from nkipy_nki.program import Instruction, Program
 from nkipy_nki.timing import Schedule, Trace, schedule
 from nkipy_nki.timing.labels import NAMES
 from nkipy_nki.timing.queues import FIRST_DMA_QUEUE, engine_of
+from nkipy_nki.timing.trace import unrolled
 
 __all__ = ["StepTime", "WorkTime", "engine_times"]
 
 #: The engines whose times a custom call's cost has.
 _WORKING = (Engine.tensor, Engine.vector, Engine.scalar, Engine.gpsimd, Engine.dma)
+#: The instructions and iterations of a core's program up to which loops are unrolled:
+#: it is estimated when a program is loaded, whoever made it.
+_MOST_UNROLLED = 50_000
 #: The instructions of a core that are told one by one; the others are summed up.
 _MOST_STEPS = 1000
 #: The times of an engine that are told; what is later is summed up in the last one.
@@ -71,8 +75,9 @@ class WorkTime:
 def engine_times(program: bytes) -> tuple[WorkTime, ...]:
     """When each engine is busy with a program, on any of its cores, and with what.
 
-    An estimate: cores do not wait for each other in it, and of a loop whose bounds only
-    the run knows, the body counts once.
+    An estimate: cores do not wait for each other in it. The body of a loop counts once
+    if only the run knows the bounds of one, or the program has more than 50,000
+    instructions and iterations, of which the estimate would take long.
 
     Raises:
         NkiProgramError: the bytes are no program.
@@ -87,7 +92,7 @@ def engine_times(program: bytes) -> tuple[WorkTime, ...]:
 
 def _scheduled(program: Program) -> Schedule:
     try:
-        return schedule(program)
+        return schedule(program, unrolled(program, _MOST_UNROLLED))
     except ValueError:
         return schedule(program, Trace(program.instructions()))
 

@@ -38,8 +38,10 @@ def _positions(call: Call, name: str, view: View) -> np.ndarray:
         text = f"{name}_at has {found.max()}, and {name} {offsets.size} elements"
         value = int(found.max())
         call.report("out-of-bounds", text, value=value, extent=offsets.size)
-        found = np.where(found < offsets.size, found, -1)
-    return np.where(found >= 0, offsets[found], -1)
+    positions = np.full(found.shape, -1)
+    meant = (found >= 0) & (found < offsets.size)
+    positions[meant] = offsets[found[meant]]
+    return positions
 
 
 def _copy(call: Call) -> None:
@@ -68,7 +70,7 @@ def _copy_where(call: Call) -> None:
         # Only those that the mask means must have been written.
         meant = where.reshape(-1)
         taken = np.zeros(src.size, src.dtype.element)
-        offsets = _positions(call, "src", src)[meant]
+        offsets = _positions(call, "src", src)[meant] + shift
         taken[meant] = call.elements_at(src, offsets, "src")
     else:
         taken = storage.elements(src, shift)
@@ -93,6 +95,15 @@ def _within(made: Instruction, chip: Chip) -> str | None:
     if len(set(counts.values())) == 1:
         return None
     return f"src has {counts['src']} elements, and dst {counts['dst']}"
+
+
+def _at_known_places(made: Instruction, chip: Chip) -> str | None:
+    """What is copied by positions has no index beside: positions count from a view."""
+    moved = ("src", "dst") if made.operands["where"] is None else ()
+    for name in moved:
+        if made.operands[name].dynamic is not None:
+            return f"{name} has an index, which it must not have"
+    return None
 
 
 def _fills_with_a_number(made: Instruction, chip: Chip) -> str | None:
@@ -166,7 +177,7 @@ def _refused() -> Iterator[Sample]:
     src_at=reads(HBM, "int32", optional=True),
     where=reads(HBM, "uint8", optional=True),
     choose_engine=_choose,
-    rules=[_within, _fills_with_a_number],
+    rules=[_within, _at_known_places, _fills_with_a_number],
     meaning=_copy,
     cost=_cost,
     samples=_samples,

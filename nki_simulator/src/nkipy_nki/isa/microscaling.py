@@ -69,6 +69,8 @@ def _scales_problem(name: str, scales: View, data: View) -> str | None:
             f"{name} begins at partition {scales.first_partition}, and may begin at "
             "0, 4, 8 or 12 of a quadrant of 32"
         )
+    if scales.dynamic is not None and not scales.dynamic.is_scalar:
+        return f"{name} has an index that differs along its elements, and must not"
     if scales.free_size != data.free_size:
         return (
             f"{name} has {scales.free_size} elements in a partition, and must have "

@@ -82,16 +82,45 @@ def _index_registers(instruction: Instruction) -> tuple[int, ...]:
     return tuple(found - written)
 
 
-def unrolled(program: Program) -> Trace:
+def unrolled(program: Program, most: int | None = None) -> Trace:
     """What a run of a program carries out, if no loop's bounds are only known then.
+
+    Args:
+        program: any.
+        most: how many instructions and iterations there may be; None is 5,000,000.
 
     Raises:
         ValueError: a loop's bounds are in registers, or it is a `while` loop; or there
-            are more than 5,000,000 instructions and iterations.
+            are more instructions and iterations.
     """
+    most = _MOST if most is None else most
+    if _count(program.body) > most:
+        raise ValueError(
+            f"the program has more than {most:,} instructions and iterations"
+        )
     made = _Unroller()
     made.run(program.body)
     return made.trace
+
+
+def _count(steps: Sequence[Step]) -> int:
+    """How many instructions and iterations of loops there are, without a look at each.
+
+    Raises:
+        ValueError: a loop's bounds are not known.
+    """
+    count = 0
+    for step in steps:
+        if isinstance(step, Loop):
+            count += _length(_values(step)) * (1 + _count(step.body))
+        else:
+            count += 1
+    return count
+
+
+def _length(values: range) -> int:
+    """As `len`, which takes no range of 2**63 and more."""
+    return max(0, -((values.start - values.stop) // values.step))
 
 
 class _Unroller:
@@ -100,29 +129,19 @@ class _Unroller:
     def __init__(self) -> None:
         self.trace = Trace()
         self._registers: dict[int, int] = {}
-        self._count = 0
 
     def run(self, steps: Sequence[Step]) -> None:
         for step in steps:
             if isinstance(step, Loop):
                 self._run_loop(step)
             else:
-                self._take()
                 self.trace.keep(step, self._registers)
 
     def _run_loop(self, loop: Loop) -> None:
         for value in _values(loop):
-            self._take()
             self._registers[loop.counter.id] = value
             self.run(loop.body)
         self._registers.pop(loop.counter.id, None)
-
-    def _take(self) -> None:
-        self._count += 1
-        if self._count > _MOST:
-            raise ValueError(
-                f"the program has more than {_MOST:,} instructions and iterations"
-            )
 
 
 def _values(loop: Loop) -> range:

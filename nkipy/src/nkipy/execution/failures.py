@@ -16,9 +16,8 @@ def explain(error: NrtError) -> None:
     """Give `error` its cause, if the device is emulated in this process.
 
     Then what has been raised there, by a custom call for example, becomes the error's
-    ``__cause__``, and its text the end of the error's.
+    ``__cause__``. Its text is the end of the error's, in a child process too.
     """
     cause = run_errors.take(error.status)
     if cause is not None:
         error.__cause__ = cause
-        error.args = (f"{error}; it raised {type(cause).__name__}: {cause}",)

@@ -21,6 +21,7 @@ from nkipy.hlo.custom_call_costs import (
 )
 from nkipy.hlo.entry_points import load_first, offers
 from nkipy.hlo.printing import PRINTER
+from nkipy.hlo.time_limits import GO_ON
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,13 +55,13 @@ def variables() -> tuple[str, ...]:
 def _run(
     inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray], config: bytes
 ) -> None:
-    language().run(config, inputs, outputs, PRINTER.get())
+    language().run(config, inputs, outputs, PRINTER.get(), GO_ON.get())
 
 
 def _run_ranks(
     inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray], config: bytes
 ) -> None:
-    language().run_ranks(config, inputs, outputs, PRINTER.get())
+    language().run_ranks(config, inputs, outputs, PRINTER.get(), GO_ON.get())
 
 
 def _groups(inst: HLOInstruction) -> tuple[tuple[int, ...], ...] | None:
