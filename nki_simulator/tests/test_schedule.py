@@ -26,6 +26,7 @@ from nkipy_nki.program import Loop
 from nkipy_nki.records import writes
 from nkipy_nki.timing import Schedule, Trace, schedule
 from nkipy_nki.timing.queues import FIRST_DMA_QUEUE, engine_of
+from nkipy_nki.timing.trace import unrolled
 
 TRN2 = find_chip("trn2")
 assert TRN2 is not None
@@ -338,3 +339,17 @@ def test_an_engine_that_is_not_told_is_the_record_s_first() -> None:
     step.engine = Engine.unknown
     assert engine_of(step) is Engine.vector
     assert list(schedule(made.program).busy) == [Engine.vector]
+
+
+def test_the_times_of_a_kernel_in_a_program_are_estimated_in_bounded_time() -> None:
+    made = Kernel()
+    tile = made.tile(128, 8)
+    made.add(ADD, dst=tile, a=tile, b=tile)
+    body = made.steps[:]
+    made.steps[:] = [Loop(made.register(), (-(1 << 63), (1 << 63) - 1, 1), body)]
+    with pytest.raises(ValueError, match="more than 50 instructions"):
+        unrolled(made.program, 50)
+    made.steps[:] = [Loop(made.register(), (9, -9, 1), body), *body]
+    assert len(unrolled(made.program, 50).steps) == 1
+    made.steps[:] = [Loop(made.register(), (0, 49, 2), body)]
+    assert len(unrolled(made.program, 50).steps) == 25

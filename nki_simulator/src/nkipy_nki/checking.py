@@ -304,8 +304,6 @@ def _view_problem(view: View, rule: OperandRule) -> str | None:
                 return "is written, and has elements that lie at one place"
     if region not in ON_CHIP:
         return None
-    if 0 in view.shape:
-        return f"has the shape {list(view.shape)}, which is no elements"
     if view.shape[0] > rule.partitions:
         return f"has {view.shape[0]} partitions, and may have {rule.partitions}"
     if rule.dims and len(view.shape) > rule.dims:

@@ -52,6 +52,8 @@ _HEADER = struct.Struct("<8sIQ")
 #: The most levels that loops may be in one another.
 _MAX_DEPTH = 16
 _MAX_ELEMENTS = 1 << 40
+#: How far an index may move elements: all indices of a view together fit 64 bits.
+_MAX_REACH = 1 << 56
 #: The most indices that are read to find one view's elements: an index is a view, which
 #: may have an index. It bounds the time of one access.
 _MAX_INDICES = 64
@@ -533,7 +535,7 @@ class _Reader:
             self._dtype(dtype),
             _integer(offset, "offset", 0),
             _integers(shape, "shape", 1, _MAX_ELEMENTS),
-            _integers(strides, "strides"),
+            _integers(strides, "strides", -_MAX_ELEMENTS, _MAX_ELEMENTS),
             self._dynamic(dynamic[0]) if dynamic else None,
         )
         if len(made.shape) != len(made.strides):
@@ -579,10 +581,12 @@ class _Reader:
             _refuse(f"interleaved is {_text(interleaved)}, and must be true or false")
         if depth > _MAX_DEPTH:
             _refuse("a view has too many indices")
+        if abs(_integer(step, "step")) * _integer(limit, "limit", 0) > _MAX_REACH:
+            _refuse(f"{limit} indices with a step of {step} reach beyond any tensor")
         return Dynamic(
             found,
-            _integer(step, "step"),
-            _integer(limit, "limit", 0),
+            step,
+            limit,
             None if axis is None else _integer(axis, "axis", 0, 32),
             interleaved,
             self._dynamic(more[0], depth + 1) if more else None,
