@@ -181,6 +181,7 @@ _WRONG: list[tuple[str, Any, str]] = [
     ("allocations 0 1", 8, "allocations[0]: shape is 8, and must be a list"),
     ("allocations 0 2", "float", "allocations[0]: dtype is 'float', which is no"),
     ("allocations 0 6", [], "allocations[0]: role is [], and must be local, input or"),
+    ("allocations 2 1", [], "[] float32 in sbuf has no dimension, and the first is"),
     ("allocations 0 1", [0, 16], "allocations[0]: shape is 0, and must be a whole num"),
     ("views 0 3", [8, 0], "views[0]: shape is 0, and must be a whole number from 1 on"),
     ("views 0", [], "views[0]: [] is no view: that is a list of tensor, dtype"),

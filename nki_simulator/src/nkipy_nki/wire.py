@@ -485,6 +485,8 @@ class _Reader:
         )
         if made.dtype.is_scalar_only and made.size != 1:
             _refuse(f"{made} has more elements than one")
+        if made.region.is_on_chip and not made.shape:
+            _refuse(f"{made} has no dimension, and the first is that of partitions")
         if problem := size_problem(made, self._chip):
             _refuse(problem)
         return made
