@@ -12,6 +12,7 @@ from nkipy_emulator.device.options import LoadOptions
 from nkipy_emulator.device.ranks import for_ranks
 from nkipy_emulator.device.service import load
 from nkipy_emulator.device.status import DeviceError
+from tests.support.engines import no_prints
 from tests.support.nrt_client import make_module, make_neff
 
 X = np.arange(4, dtype=np.float32)
@@ -39,7 +40,7 @@ def test_ranks_that_exchange_nothing_know_their_number(rank, reachable):
     options = LoadOptions(rank=rank, world_size=6, peers_reachable=reachable)
     program = load(make_neff(number, X), options)
     out = np.zeros_like(X)
-    program.execute([X.ctypes.data], [out.ctypes.data])
+    program.execute([X.ctypes.data], [out.ctypes.data], no_prints)
     np.testing.assert_array_equal(out, X + rank)
     assert json.loads(program.description)["ranks"] == 1
     assert program.input_count == 1
@@ -50,7 +51,9 @@ def test_ranks_that_talk_run_together():
     assert json.loads(program.description)["ranks"] == 2
     assert program.input_count == 2
     ins, outs = [X + 1, X + 50], [np.ones_like(X) for _ in range(2)]
-    program.execute([a.ctypes.data for a in ins], [a.ctypes.data for a in outs])
+    program.execute(
+        [a.ctypes.data for a in ins], [a.ctypes.data for a in outs], no_prints
+    )
     np.testing.assert_array_equal(outs, [X * 0, X + 1])
 
 

@@ -19,6 +19,7 @@ from nkipy_emulator.device.program import read_program
 from nkipy_emulator.device.service import load
 from nkipy_emulator.device.status import DeviceError
 from nkipy_emulator.neff_writer import ProgramDescription, neff_bytes
+from tests.support.engines import no_prints
 from tests.support.neffs import pack, tar_of, zipped
 from tests.support.nrt_client import make_module, make_neff
 
@@ -37,7 +38,7 @@ def addresses(*arrays: np.ndarray) -> list[int]:
 def test_results_are_stored_at_the_addresses():
     program = load(make_neff(lambda b, x, y: (b.add(x, y), b.negate(x)), X, X), HERE)
     total, negative = np.zeros_like(X), np.zeros_like(X)
-    program.execute(addresses(X, X * 2), addresses(total, negative))
+    program.execute(addresses(X, X * 2), addresses(total, negative), no_prints)
     np.testing.assert_array_equal(total, X * 3)
     np.testing.assert_array_equal(negative, -X)
 
@@ -50,25 +51,25 @@ def test_addresses_need_no_alignment(offset):
     target = memory[offset + 4 * count : offset + 8 * count].view(np.float32)
     source[...] = np.arange(count)
     program = load(make_neff(negate, source), HERE)
-    program.execute(addresses(source), addresses(target))
+    program.execute(addresses(source), addresses(target), no_prints)
     np.testing.assert_array_equal(target, -np.arange(count, dtype=np.float32))
 
 
 def test_outputs_may_be_inputs_in_another_order():
     a, b = (np.full(20000, v, np.float32) for v in (1, 2))
     program = load(make_neff(lambda _, x, y: (y, x), a, b), HERE)
-    program.execute(addresses(a, b), addresses(a, b))
+    program.execute(addresses(a, b), addresses(a, b), no_prints)
     assert (a == 2).all() and (b == 1).all()
 
 
 def test_a_wrong_number_of_addresses_is_an_error():
     program = load(make_neff(negate, X), HERE)
     with pytest.raises(ValueError, match="got 2 inputs; the module has 1"):
-        program.execute([0, 0], [0])
+        program.execute([0, 0], [0], no_prints)
     with pytest.raises(ValueError, match="got 0 outputs; the module has 1"):
-        program.execute(addresses(X), [])
+        program.execute(addresses(X), [], no_prints)
     with pytest.raises((OverflowError, TypeError)):
-        program.execute([-1], [0])
+        program.execute([-1], [0], no_prints)
 
 
 def test_the_description_has_what_clients_are_told():
@@ -229,7 +230,7 @@ def test_results_without_elements_are_no_tensors(build, outputs):
     described = json.loads(program.description)["outputs"]
     assert [t["name"] for t in described] == outputs
     made = [np.zeros_like(X) for _ in outputs]
-    program.execute(addresses(X), addresses(*made))
+    program.execute(addresses(X), addresses(*made), no_prints)
     for array in made:
         np.testing.assert_array_equal(array, -X)
 
@@ -249,5 +250,5 @@ def test_parameters_without_elements_are_no_tensors():
     assert [t["name"] for t in described["inputs"]] == ["x1.must_alias_input"]
     assert described["aliases"] == [[0, 0]] and program.input_count == 1
     x = X.copy()
-    program.execute(addresses(x), addresses(x))
+    program.execute(addresses(x), addresses(x), no_prints)
     np.testing.assert_array_equal(x, -X)
