@@ -1,69 +1,20 @@
 #include "model.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <cerrno>
 #include <cstring>
+
+#include "neff_file.h"
 
 namespace spike {
 namespace {
 
 constexpr uint32_t kMaxRank = 64;
 constexpr int kOneCore = 1, kAnyCore = -1;
-constexpr const char* kNotRegular = "it is not a regular file";
 
 // By libnrt's number of the dtype.
 constexpr const char* kDtypes[] = {
     "unknown",  "uint64",      "int8",        "uint8",      "int16",   "uint16",
     "bfloat16", "float16",     "int32",       "uint32",     "float32", "unknown",
     "int64",    "float8_e3m4", "float8_e4m3", "float8_e5m2"};
-
-// Closes a file.
-struct OpenFile {
-  explicit OpenFile(int file) : file(file) {}
-  OpenFile(const OpenFile&) = delete;
-  OpenFile& operator=(const OpenFile&) = delete;
-  ~OpenFile() { close(file); }
-
-  const int file;
-};
-
-[[noreturn]] void refuse_file(const std::string& path, const char* why) {
-  throw NeffFileError("Failed to read NEFF file: " + path + ": " + why);
-}
-
-// Opens at once, as a named pipe would not, and looks then at what it has.
-int open_file(const std::string& path) {
-  const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  // What a socket says.
-  if (file < 0 && errno == ENXIO) refuse_file(path, kNotRegular);
-  if (file < 0)
-    throw NeffFileError(
-        "Failed to open NEFF file: " + path +
-        ". Please check if the file exists and have read permission. (" +
-        std::strerror(errno) + ")");
-  return file;
-}
-
-// Its bytes, not zeroed before as a vector's would be, and how many.
-std::pair<std::unique_ptr<char[]>, size_t> read_file(const std::string& path) {
-  const OpenFile opened(open_file(path));
-  struct stat found{};
-  if (fstat(opened.file, &found)) refuse_file(path, std::strerror(errno));
-  if (!S_ISREG(found.st_mode)) refuse_file(path, kNotRegular);
-  const size_t size = found.st_size;
-  std::unique_ptr<char[]> data(new char[size]);
-  for (size_t done = 0; done < size;) {
-    const ssize_t count = read(opened.file, data.get() + done, size - done);
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) refuse_file(path, std::strerror(errno));
-    if (count == 0) refuse_file(path, "it became shorter");
-    done += count;
-  }
-  return {std::move(data), size};
-}
 
 TensorMetadata metadata(const nrt_tensor_info_t& info) {
   if (info.ndim > kMaxRank)
@@ -104,7 +55,7 @@ NrtModel NrtModel::load(const NrtRuntime::Lease& runtime, const std::string& nef
     throw SpikeError("Unable to load '" + neff_path + "'" + where +
                      ": ranks count from 0");
   Use nrt(runtime, "Unable to load a model");
-  auto [data, size] = read_file(neff_path);
+  auto [data, size] = read_neff(neff_path);
   nrt_model_t* model = nullptr;
   int status = is_collective ? nrt->nrt_load_collectives(data.get(), size, core,
                                                          kOneCore, rank, world, &model)

@@ -22,7 +22,7 @@ SPECIFIED = """
     tensor.cpp tensor_set.cpp spike/__init__.py spike/benchmark.py spike/spike_model.py
     spike/spike_singleton.py spike/spike_tensor.py
 """.split()
-TOTAL = 3190
+TOTAL = 3223
 _APART = ("spike/neff.py", "spike/command_line.py")
 _LAYOUT = {
     *(tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE),
