@@ -100,6 +100,19 @@ def test_few_bytes_are_kept_for_tiles_to_come() -> None:
     assert spare.take(91).size == 91
 
 
+def test_spare_bytes_given_in_the_midst_of_giving_are_counted_right() -> None:
+    class Collects(_Spare):
+        def _keep(self, data: np.ndarray) -> None:
+            self.give(np.empty(data.size, np.uint8))  # as a collection may
+            super()._keep(data)
+
+    spare = Collects()
+    for count in (40, 40, 30):
+        spare.give(np.empty(count, np.uint8))
+    kept = {size: len(parts) for size, parts in spare._by_size.items()}
+    assert kept == {40: 2, 30: 1} and spare._total == 110
+
+
 def test_a_loops_tile_is_there_in_every_iteration() -> None:
     @nki.jit
     def kernel(x: Any) -> Any:

@@ -59,9 +59,9 @@ def _call_site(
 ) -> None:
     site = _sites[number]
     tokens = PRINTER.set(_printer(loan)), GO_ON.set(partial(_xla.require_time, loan))
-    for output, source in site.aliases:
-        outputs[output][:] = inputs[source]
     try:
+        for output, source in site.aliases:
+            outputs[output][:] = inputs[source]
         site.handler(
             [_array(view, shape) for view, shape in zip(inputs, site.inputs)],
             [_array(view, shape) for view, shape in zip(outputs, site.outputs)],

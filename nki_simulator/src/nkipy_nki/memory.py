@@ -240,17 +240,31 @@ class _Spare(threading.local):
         #: By size; that which was let go latest is the last.
         self._by_size: OrderedDict[int, list[np.ndarray]] = OrderedDict()
         self._total = 0
+        self._is_giving = False
 
     def take(self, count: int) -> np.ndarray:
         """So many bytes, whatever they are."""
         kept = self._by_size.get(count)
         if not kept:
             return np.empty(count, np.uint8)
+        data = kept.pop()
         self._total -= count
-        return kept.pop()
+        return data
 
     def give(self, data: np.ndarray) -> None:
-        """Keep bytes, and forget those of the size that was let go the longest ago."""
+        """Keep bytes, and forget those of the size that was let go the longest ago.
+
+        What a collection gives in the midst of it is not kept.
+        """
+        if self._is_giving:
+            return
+        self._is_giving = True
+        try:
+            self._keep(data)
+        finally:
+            self._is_giving = False
+
+    def _keep(self, data: np.ndarray) -> None:
         count = data.size
         kept = self._by_size.pop(count, None) or []
         if (len(kept) + 1) * count <= self.most:

@@ -520,6 +520,18 @@ for _ in range(2):
 """
 
 
+def require_interrupted(code: str, jit: str, name: str, directory: Path) -> None:
+    """A fresh process is interrupted in its first call, and goes on to work."""
+    directories = {
+        "NKIPY_CACHE_DIR": str(directory / "cache"),
+        "NKIPY_EMULATOR_LOCK_DIR": str(directory / "locks"),
+        "NKIPY_EMULATOR_CODE_CACHE": str(directory / "code"),
+    }
+    done = run_bare(code.replace("JIT", jit).replace("NAME", repr(name)), **directories)
+    assert done.stdout.split("\n")[:3] == [f"interrupted by {name}", "True", "True"]
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize(
     ("jit", "name"),
     [
@@ -531,14 +543,7 @@ for _ in range(2):
     ],
 )
 def test_the_import_of_the_engine_is_interrupted(jit, name, tmp_path):
-    code = IMPORTS.replace("JIT", jit).replace("NAME", repr(name))
-    directories = {
-        "NKIPY_CACHE_DIR": str(tmp_path / "cache"),
-        "NKIPY_EMULATOR_LOCK_DIR": str(tmp_path / "locks"),
-    }
-    done = run_bare(code, **directories)
-    assert done.stdout.split("\n")[:3] == [f"interrupted by {name}", "True", "True"]
-    assert done.returncode == 0, done.stderr
+    require_interrupted(IMPORTS, jit, name, tmp_path)
 
 
 # A signal as Python gets a lock back, for the thread that waits until another starts.
@@ -587,15 +592,7 @@ for _ in range(2):
     ],
 )
 def test_the_start_of_a_thread_is_interrupted(jit, name, tmp_path):
-    code = STARTS.replace("JIT", jit).replace("NAME", repr(name))
-    directories = {
-        "NKIPY_CACHE_DIR": str(tmp_path / "cache"),
-        "NKIPY_EMULATOR_LOCK_DIR": str(tmp_path / "locks"),
-        "NKIPY_EMULATOR_CODE_CACHE": str(tmp_path / "code"),
-    }
-    done = run_bare(code, **directories)
-    assert done.stdout.split("\n")[:3] == [f"interrupted by {name}", "True", "True"]
-    assert done.returncode == 0, done.stderr
+    require_interrupted(STARTS, jit, name, tmp_path)
 
 
 # One signal comes at some moment of each call. What its handler raises has to arrive.
