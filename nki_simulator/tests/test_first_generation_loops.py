@@ -308,3 +308,42 @@ def test_a_result_that_was_assigned_is_not_used_when_its_place_was_written() -> 
     np.testing.assert_array_equal(kernel(a, False), a * 2)
     with pytest.raises(NkiValidationError, match="was written since"):
         kernel(a, True)
+
+
+@pytest.mark.parametrize(
+    ("op", "reduced"),
+    [
+        (np.add, np.sum),
+        (np.maximum, np.max),
+        (np.minimum, np.min),
+        (np.multiply, np.prod),
+    ],
+)
+def test_a_mask_leaves_iterations_out_of_a_sum(
+    op: np.ufunc, reduced: Callable[..., np.ndarray]
+) -> None:
+    x = -1 - np.arange(4 * 16, dtype=np.float32).reshape(4, 16) / 16
+    given = masked_sum(op)(np.repeat(x, 4, axis=0))
+    np.testing.assert_array_equal(given[0], reduced(x[1:], axis=0))  # all exact
+
+
+@pytest.mark.parametrize("op", [np.subtract, np.divide, np.power])
+def test_what_nothing_begins_with_takes_no_mask(op: np.ufunc) -> None:
+    with pytest.raises(NkiValidationError, match="which no number begins with"):
+        masked_sum(op)(np.ones((16, 16), np.float32))
+
+
+def masked_sum(op: np.ufunc) -> Callable[..., np.ndarray]:
+    """Reduces blocks of four rows with an operation, without the first block."""
+
+    @nki.jit
+    def kernel(a):
+        out = nl.ndarray((4, 16), dtype=a.dtype, buffer=nl.shared_hbm)
+        rows, columns = nl.mgrid[0:4, 0:16]
+        for i in nl.affine_range(4):
+            tile = nl.load(a[i * 4 + rows, columns])
+            total = nl.loop_reduce(tile, op=op, loop_indices=[i], mask=(i > 0))
+        nl.store(out[rows, columns], total)
+        return out
+
+    return kernel

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
+
 from nkipy_nki.dtypes import find_dtype
 from nkipy_nki.errors import NkiValidationError
 from nkipy_nki.iterations import Log
@@ -204,7 +206,8 @@ def loop_reduce(
         mask: where `x` counts.
 
     Raises:
-        NkiValidationError: an index is no loop's, or the loop is not run.
+        NkiValidationError: an index is no loop's, or the loop is not run; or elements
+            do not count, and no number leaves the others as they are with `op`.
     """
     tile = require_tile(x, "nl.loop_reduce: x")
     given = loop_indices if isinstance(loop_indices, (tuple, list)) else [loop_indices]
@@ -226,11 +229,22 @@ def loop_reduce(
     view = tile.elements
     made = Tile(allocate(tuple(tile.tile_shape), element, MemoryRegion.sbuf))
     if mask is not None or tile.valid is not None:
-        identity = find_operation(op, "arithmetic").identity
-        issue("memset", {"dst": made}, {}, None, value=float(identity or 0.0))
+        issue("memset", {"dst": made}, {}, None, value=_beginning(op))
         with reducing(name):
             binary(name, made, tile, element, mask).put(made)
     else:
         issue("tensor_copy", {"dst": made}, {"src": Tile(view)})
     running[0].sums[key] = made
     return made
+
+
+def _beginning(op: Any) -> float:
+    """What is there before the first element that counts, which it leaves as it is."""
+    operation = find_operation(op, "arithmetic")
+    identity, probe = operation.identity, np.float32(3)
+    if identity is None or operation(np.float32(identity), probe) != probe:
+        raise NkiValidationError(
+            f"nl.loop_reduce: op is {operation!r}, which no number begins with, and a "
+            f"mask leaves elements out: give all elements\n  at {kernel_line()}"
+        )
+    return float(identity)
