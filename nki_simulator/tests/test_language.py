@@ -1171,3 +1171,13 @@ def test_what_cannot_be_a_tensor_is_refused(
     with pytest.raises(nki.NkiValidationError, match=problem) as raised:
         nki.simulate(kernel)()
     assert __file__ in str(raised.value)
+
+
+@pytest.mark.parametrize("shape", [(3, 70000), (2, 2, 40000), (100000,)])
+def test_full_in_hbm_of_long_rows(shape: tuple[int, ...]) -> None:
+    @nki.jit
+    def kernel() -> Any:
+        return nl.full(shape, 2.5, nl.float32, buffer=nl.shared_hbm)
+
+    made = kernel()
+    assert made.shape == shape and (made == 2.5).all()

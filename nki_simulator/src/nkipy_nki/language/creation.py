@@ -68,6 +68,10 @@ def ndarray(
 
 
 # -- filled ----------------------------------------------------------------------------
+#: The most elements of the tile that a tensor in HBM is filled from.
+_ROW = 16384
+
+
 def full(
     shape: Any,
     fill_value: Any,
@@ -96,10 +100,15 @@ def full(
     if buffer.is_on_chip:
         memset(made, value)
         return made
-    row = new_tile((1, made.shape[-1]), made.dtype)
+    width = made.shape[-1]
+    times = made.size // width
+    row = new_tile((1, min(width, _ROW)), made.dtype)
     memset(row, value)
-    times = made.size // made.shape[-1]
-    dma_copy(made, row.expand_dim(1).broadcast(1, times))
+    for start in range(0, width, _ROW):
+        stop = min(start + _ROW, width)
+        part = row[:, : stop - start]
+        whole = made if width <= _ROW else made[..., start:stop]
+        dma_copy(whole, part.expand_dim(1).broadcast(1, times))
     return made
 
 
