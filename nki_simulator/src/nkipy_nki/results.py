@@ -1,14 +1,155 @@
-"""What may be told of a kernel's results at the end of its run."""
+"""What a kernel returned: which tensors may be results, and their values."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
+from typing import Any
+
 import numpy as np
 
+from nkipy_nki.arguments import Arguments
+from nkipy_nki.dtypes import as_outside
+from nkipy_nki.errors import NkiValidationError
 from nkipy_nki.findings import Findings
 from nkipy_nki.memory import Memory
-from nkipy_nki.program import View
+from nkipy_nki.program import Line, View
+from nkipy_nki.regions import MemoryRegion
+from nkipy_nki.running import Run, kernel_line
 
-__all__ = ["require_written"]
+__all__ = ["Returned", "require_written", "results_of", "value_of"]
+
+
+@dataclass(frozen=True)
+class Returned:
+    """What a kernel returned.
+
+    Attributes:
+        structure: numbers stand for tensors, in tuples as the kernel has them.
+        views: the tensors.
+    """
+
+    structure: Any
+    views: tuple[View, ...]
+
+    def fill(self, values: Sequence[Any]) -> Any:
+        """The structure with a value for each tensor."""
+        return _fill(self.structure, values)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a tensor is in what a kernel returned."""
+
+    number: int
+
+
+def _fill(structure: Any, values: Sequence[Any]) -> Any:
+    if isinstance(structure, tuple):
+        return tuple(_fill(part, values) for part in structure)
+    return values[structure.number] if isinstance(structure, _Place) else structure
+
+
+def results_of(run: Run, returned: Any) -> Returned:
+    """The tensors that a kernel returned, which become its program's outputs.
+
+    Raises:
+        NkiValidationError: one is not in HBM, or not wholly written.
+    """
+    views: list[View] = []
+
+    def place(value: Any) -> Any:
+        if isinstance(value, (tuple, list)):
+            return tuple(place(part) for part in value)
+        _require_finished(value, run.findings.kernel)
+        if hasattr(value, "register"):
+            text = f"the kernel returns {value!r}, and results must be tensors"
+            run.findings.report("wrong-operand", text, kernel_line())
+        if not isinstance(value, View):
+            return value
+        run.require_own(value.allocation, "what the kernel returns")
+        for number, view in enumerate(views):
+            if view.allocation is value.allocation and view.is_whole and value.is_whole:
+                return _Place(number)
+        _require_result(run, value)
+        views.append(value)
+        return _Place(len(views) - 1)
+
+    structure = place(returned)
+    run.program.returns_tuple = isinstance(structure, tuple)
+    run.program.outputs.extend(views)
+    return Returned(structure, tuple(views))
+
+
+#: What Python makes of a function whose body it has not run, and where its code is.
+_UNFINISHED = {
+    GeneratorType: ("a generator", "gi_code"),
+    CoroutineType: ("a coroutine", "cr_code"),
+    AsyncGeneratorType: ("an asynchronous generator", "ag_code"),
+}
+
+
+def _require_finished(value: Any, kernel: str) -> None:
+    """Refuse what ``yield`` and ``async`` make of a kernel: it was not run."""
+    if type(value) not in _UNFINISHED:
+        return
+    what, attribute = _UNFINISHED[type(value)]
+    code = getattr(value, attribute)
+    if isinstance(value, CoroutineType):
+        value.close()  # or Python warns that nobody has waited for it
+    line = Line(code.co_filename, code.co_firstlineno, code.co_name)
+    raise NkiValidationError(
+        f"the kernel {kernel} returns {what}, and results must be tensors: a kernel "
+        f"has neither yield nor async\n  at {line}"
+    )
+
+
+def value_of(run: Run, view: View, arguments: Arguments) -> Any:
+    """A result: the caller's own array if the kernel returns an argument."""
+    for argument, number in zip(arguments.arrays, run.program.inputs):
+        if view.allocation.id == number and view.is_whole:
+            return argument.given
+    assert run.machine is not None
+    values = run.machine.memory.take(view)
+    return arguments.as_given(as_outside(values, view.dtype))
+
+
+def _needs_shared(run: Run) -> bool:
+    """Whether a result that is one core's own is none; not where ranks share an HBM."""
+    core = run.core
+    return core is None or core.group.lnc > 1 or not core.group.hbm_groups
+
+
+def _require_result(run: Run, view: View) -> None:
+    made = view.allocation
+    if made.region.is_on_chip:
+        run.findings.report(
+            "wrong-operand",
+            f"the kernel returns {made}, and results must be in shared_hbm",
+            made.line,
+        )
+    if run.grid.shape and made.region is MemoryRegion.private_hbm:
+        run.findings.report(
+            "wrong-operand",
+            f"the kernel returns {made}, of which each core has one: results of "
+            "several cores must be in shared_hbm",
+            made.line,
+        )
+    elif (
+        made.region is MemoryRegion.private_hbm
+        and made.role != "input"
+        and _needs_shared(run)
+    ):
+        run.findings.report(
+            "private-result",
+            f"the kernel returns {made}, and results must be in shared_hbm: give "
+            "buffer=nl.shared_hbm",
+            made.line,
+        )
+    if run.machine is None:
+        return
+    require_written(run.machine.memory, view, run.findings)
 
 
 def require_written(memory: Memory, view: View, findings: Findings) -> None:

@@ -13,7 +13,8 @@ from nkipy_nki.embedding.interfaces import Interface, interface_of, written_inpu
 from nkipy_nki.findings import Findings
 from nkipy_nki.kernel import Kernel, simulate
 from nkipy_nki.program import whole
-from nkipy_nki.simulation import Simulator, begin, configured_cores, results_of
+from nkipy_nki.results import results_of
+from nkipy_nki.simulation import Simulator, begin, configured_cores
 from nkipy_nki.targets import target_chip
 from nkipy_nki.wire import encode
 
