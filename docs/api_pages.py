@@ -140,10 +140,10 @@ API: Mapping[str, Mapping[str, Mapping[str, str]]] = {
         },
         "nkipy_nki.timing": {"nkipy_nki.timing": ALL},
         "nkipy_nki.records": {
+            "nkipy_nki.calls": "Call",
             "nkipy_nki.declaring": ALL,
             "nkipy_nki.records": "InstructionRecord, OperandRule, OperationRule, "
             "Sample, reads, writes",
-            "nkipy_nki.machine": "Call",
         },
     },
     "spike and NEFFs": {

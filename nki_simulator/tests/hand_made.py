@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from nkipy.chips import Chip
+from nkipy_nki.calls import Call
 from nkipy_nki.dtypes import find_dtype
 from nkipy_nki.engines import Engine
-from nkipy_nki.machine import Call
 from nkipy_nki.program import (
     Allocation,
     Dynamic,

@@ -326,8 +326,8 @@ def test_what_this_machine_cannot_compute_is_the_language_s_error(
     def kernel(x: object) -> None:
         nisa.memset(nl.ndarray((128, 64), nl.float32), 1.0)
 
-    monkeypatch.setattr("nkipy_nki.machine.Call.store", none_left)
-    monkeypatch.setattr("nkipy_nki.machine.Call.destination", none_left)
+    monkeypatch.setattr("nkipy_nki.calls.Call.store", none_left)
+    monkeypatch.setattr("nkipy_nki.calls.Call.destination", none_left)
     error = _raised_by(kernel)
     assert isinstance(error, NkiValidationError)
     assert "memset: there is not enough memory here" in str(error)

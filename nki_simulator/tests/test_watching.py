@@ -14,6 +14,7 @@ import nkipy_nki.language as nl
 from nki_simulator.tests.hand_made import ADD, COPIES, LOAD, Kernel, indexed, part
 from nkipy.chips import DEFAULT
 from nkipy_nki.engines import Engine
+from nkipy_nki.executing import run_steps
 from nkipy_nki.findings import Findings, NkiWarning
 from nkipy_nki.machine import Machine
 from nkipy_nki.memory import Memory
@@ -32,7 +33,7 @@ def run(made: Kernel, inputs: dict[Allocation, np.ndarray], *observers: Any) -> 
         memory.share(tensor, array)
     machine = Machine(DEFAULT, memory, Findings())
     machine.observers += observers
-    machine.run(made.program.body)
+    run_steps(machine, made.program.body)
     for observer in observers:
         if isinstance(observer, Watch):
             observer.finish(machine)

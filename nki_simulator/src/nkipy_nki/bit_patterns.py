@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from nkipy.chips import Chip
-from nkipy_nki.machine import Call
+from nkipy_nki.calls import Call
 from nkipy_nki.operators import OPERATIONS, as_bits
 from nkipy_nki.program import Instruction, View
 from nkipy_nki.records import Rule

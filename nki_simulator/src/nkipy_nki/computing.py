@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from nkipy_nki.activations import INTO
+from nkipy_nki.calls import Call
 from nkipy_nki.dtypes import DTYPES
-from nkipy_nki.machine import Call
 from nkipy_nki.operators import Operation
 from nkipy_nki.program import View
 from nkipy_nki.records import reads, writes

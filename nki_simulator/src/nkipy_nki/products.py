@@ -20,8 +20,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from nkipy_nki.calls import Call
 from nkipy_nki.dtypes import narrow, widen
-from nkipy_nki.machine import Call
 from nkipy_nki.memory import Storage
 from nkipy_nki.program import View
 

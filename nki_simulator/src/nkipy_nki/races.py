@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from nkipy_nki.machine import Call
+from nkipy_nki.calls import Call
 from nkipy_nki.positions import elements_in
 from nkipy_nki.program import Line, View
 

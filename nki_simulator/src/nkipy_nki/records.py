@@ -47,7 +47,7 @@ from nkipy_nki.regions import ON_CHIP, MemoryRegion
 #: and the form of views: region, role, element type, shape and strides; the first
 #: partition, and in the PSUM the offset. So it is asked once for each form.
 Rule: TypeAlias = Callable[[Any, Any], "str | None"]
-#: What an instruction does with a :class:`~nkipy_nki.machine.Call`.
+#: What an instruction does with a :class:`~nkipy_nki.calls.Call`.
 Meaning: TypeAlias = Callable[[Any], None]
 #: Cycles of an instruction on a chip.
 Cost: TypeAlias = Callable[[Any, Any], float]

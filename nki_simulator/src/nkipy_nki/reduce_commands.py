@@ -10,9 +10,9 @@ from __future__ import annotations
 import numpy as np
 
 from nkipy.chips import Chip
+from nkipy_nki.calls import Call
 from nkipy_nki.computing import flat
 from nkipy_nki.engines import Engine
-from nkipy_nki.machine import Call
 from nkipy_nki.modes import reduce_cmd as ReduceCommand
 from nkipy_nki.operators import OPERATIONS
 from nkipy_nki.program import Instruction, View

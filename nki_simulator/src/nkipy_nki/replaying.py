@@ -14,6 +14,7 @@ from nkipy.chips import find_chip
 from nkipy_nki.capacity import tiles_of
 from nkipy_nki.cores import Core, CoreGroup, run_cores
 from nkipy_nki.errors import NkiError, NkiProgramError, NkiValidationError
+from nkipy_nki.executing import run_steps
 from nkipy_nki.findings import Findings
 from nkipy_nki.machine import Machine
 from nkipy_nki.memory import Memory
@@ -137,7 +138,7 @@ def _run_steps(machine: Machine, program: Program) -> None:
     """Run a program's steps; a tile's bytes go after the last one that has it."""
     ends = _ends(program)
     for place, step in enumerate(program.body):
-        machine.run([step])
+        run_steps(machine, [step])
         for made in ends.get(place, ()):
             machine.memory.release(made)
 

@@ -23,6 +23,7 @@ import numpy as np
 from nkipy.chips import Chip
 from nkipy_nki.checking import Sound, check
 from nkipy_nki.errors import NkiError, NkiValidationError, add_line
+from nkipy_nki.executing import counts_of, execute, run_loop
 from nkipy_nki.findings import Findings
 from nkipy_nki.machine import Machine
 from nkipy_nki.memory import Memory
@@ -192,7 +193,7 @@ class Run:
             self._require_writeable(instruction)
         machine = self.executes
         if machine is not None:
-            machine.execute(instruction)
+            execute(machine, instruction)
         self._bodies[-1].append(instruction)
         self.made += 1
         if self._ordered:
@@ -269,14 +270,14 @@ class Run:
             self.scope = scope
             self._bodies.pop()
         if machine is not None and runs:
-            machine.run_loop(loop, counts and counts[1:])
+            run_loop(machine, loop, counts and counts[1:])
 
 
 def _started(loop: Loop, machine: Machine) -> tuple[range | None, bool]:
     """Set a loop's counter: what it runs through, and whether the body is run."""
     if loop.bounds is None:
         return None, bool(machine.value(loop.counter))
-    counts = machine.counts(loop)
+    counts = counts_of(machine, loop)
     if counts:
         machine.registers[loop.counter.id] = counts[0]
     return counts, bool(counts)

@@ -7,10 +7,10 @@ from typing import Any, ParamSpec, TypeVar
 
 from nkipy.chips import Chip
 from nkipy.chips.links import Link
+from nkipy_nki.calls import Call
 from nkipy_nki.collectives.rules import in_order
 from nkipy_nki.declaring import instruction
 from nkipy_nki.engines import Engine
-from nkipy_nki.machine import Call
 from nkipy_nki.program import Instruction
 from nkipy_nki.records import (
     OperandRule,

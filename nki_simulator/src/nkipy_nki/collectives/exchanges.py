@@ -11,6 +11,7 @@ import ml_dtypes
 import numpy as np
 
 from nkipy.chips import Chip
+from nkipy_nki.calls import Call
 from nkipy_nki.collectives.declaring import REDUCTION, by_ring, collective, one_step
 from nkipy_nki.collectives.groups import ReplicaGroup, equal_lists, valid_group
 from nkipy_nki.collectives.rendezvous import Rendezvous, begin, memories_fit, rank_of
@@ -30,7 +31,6 @@ from nkipy_nki.collectives.sampling import (
     wrong_lists,
 )
 from nkipy_nki.dtypes import DTypeRecord, narrow, widen
-from nkipy_nki.machine import Call
 from nkipy_nki.operators import OPERATIONS
 from nkipy_nki.program import Instruction, View
 from nkipy_nki.records import Sample

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from nkipy_nki.calls import Call
 from nkipy_nki.cores import Core
 from nkipy_nki.flags import flag
-from nkipy_nki.machine import Call
 from nkipy_nki.program import View
 from nkipy_nki.regions import MemoryRegion
 

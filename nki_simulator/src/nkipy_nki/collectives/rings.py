@@ -8,6 +8,7 @@ from typing import Any, ParamSpec, TypeVar
 import numpy as np
 
 from nkipy.chips import Chip
+from nkipy_nki.calls import Call
 from nkipy_nki.collectives.declaring import (
     REDUCTION,
     SINCE,
@@ -25,7 +26,6 @@ from nkipy_nki.costs import INTERVAL
 from nkipy_nki.declaring import instruction
 from nkipy_nki.engines import Engine
 from nkipy_nki.errors import NkiValidationError
-from nkipy_nki.machine import Call
 from nkipy_nki.program import Instruction, View
 from nkipy_nki.records import Held, Rule, Sample, Samples, writes
 from nkipy_nki.registers import VirtualRegister, new_register

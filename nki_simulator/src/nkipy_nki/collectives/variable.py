@@ -17,12 +17,13 @@ from typing import Any, NamedTuple, ParamSpec, TypeVar
 import numpy as np
 
 from nkipy.chips import Chip
+from nkipy_nki.calls import Call
 from nkipy_nki.collectives.declaring import by_ring, collective, sources, targets
 from nkipy_nki.collectives.groups import ReplicaGroup, equal_lists, valid_group
 from nkipy_nki.collectives.rendezvous import Rendezvous, begin
 from nkipy_nki.collectives.rules import on_hbm, one_tensor, priority_of_gen4, tensors
 from nkipy_nki.errors import NkiValidationError
-from nkipy_nki.machine import Call, Prepared
+from nkipy_nki.machine import Prepared
 from nkipy_nki.program import Instruction, View, contiguous_strides
 from nkipy_nki.records import OperandRule, Sample, Samples, TransferTime
 from nkipy_nki.regions import HBM, MemoryRegion

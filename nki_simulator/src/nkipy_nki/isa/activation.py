@@ -9,6 +9,7 @@ import ml_dtypes
 import numpy as np
 
 from nkipy.chips import Chip
+from nkipy_nki.calls import Call
 from nkipy_nki.checking import no_psum_by_gpsimd, same_elements, same_partitions
 from nkipy_nki.computing import (
     RESULT,
@@ -23,7 +24,6 @@ from nkipy_nki.computing import (
 from nkipy_nki.costs import INTERVAL, cycles, elements_per_cycle
 from nkipy_nki.declaring import instruction
 from nkipy_nki.engines import Engine
-from nkipy_nki.machine import Call
 from nkipy_nki.modes import reduce_cmd as ReduceCommand
 from nkipy_nki.operators import OPERATIONS
 from nkipy_nki.program import Instruction, View

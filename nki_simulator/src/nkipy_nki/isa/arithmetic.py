@@ -9,6 +9,7 @@ import numpy as np
 
 from nkipy.chips import Chip
 from nkipy_nki.bit_patterns import bits_of, store_bits, whole_numbers
+from nkipy_nki.calls import Call
 from nkipy_nki.checking import (
     at_most_one_in_psum,
     has_psum,
@@ -30,7 +31,6 @@ from nkipy_nki.costs import (
 )
 from nkipy_nki.declaring import instruction
 from nkipy_nki.engines import Engine
-from nkipy_nki.machine import Call
 from nkipy_nki.operators import OPERATIONS
 from nkipy_nki.program import Instruction
 from nkipy_nki.records import OperationRule, Sample

@@ -9,6 +9,7 @@ import numpy as np
 
 from nkipy.chips import Chip
 from nkipy_nki.bit_patterns import bit_number, bits_of, store_bits, whole_numbers
+from nkipy_nki.calls import Call
 from nkipy_nki.checking import (
     at_most_one_in_psum,
     has_psum,
@@ -35,7 +36,6 @@ from nkipy_nki.costs import (
 from nkipy_nki.declaring import instruction
 from nkipy_nki.engines import Engine
 from nkipy_nki.isa.arithmetic import PLAIN
-from nkipy_nki.machine import Call
 from nkipy_nki.modes import reduce_cmd as ReduceCommand
 from nkipy_nki.operators import OPERATIONS, Operation
 from nkipy_nki.program import Instruction

@@ -9,6 +9,7 @@ import ml_dtypes
 import numpy as np
 
 from nkipy.chips import Chip
+from nkipy_nki.calls import Call
 from nkipy_nki.checking import at_most_one_in_psum, same_elements, same_partitions
 from nkipy_nki.computing import (
     RESULT,
@@ -18,7 +19,6 @@ from nkipy_nki.computing import (
 from nkipy_nki.costs import cycles_of_free
 from nkipy_nki.declaring import instruction
 from nkipy_nki.engines import Engine
-from nkipy_nki.machine import Call
 from nkipy_nki.modes import reduce_cmd as ReduceCommand
 from nkipy_nki.operators import OPERATIONS
 from nkipy_nki.program import Instruction

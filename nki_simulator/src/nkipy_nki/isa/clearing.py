@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from nkipy_nki.calls import Call
 from nkipy_nki.declaring import instruction
 from nkipy_nki.engines import Engine
-from nkipy_nki.machine import Call
 from nkipy_nki.products import overwrite
 from nkipy_nki.program import Instruction
 from nkipy_nki.records import Sample, writes

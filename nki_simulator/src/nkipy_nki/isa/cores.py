@@ -10,11 +10,11 @@ import ml_dtypes
 import numpy as np
 
 from nkipy.chips import Chip
+from nkipy_nki.calls import Call
 from nkipy_nki.cores import Core
 from nkipy_nki.costs import INTERVAL
 from nkipy_nki.declaring import instruction
 from nkipy_nki.engines import Engine
-from nkipy_nki.machine import Call
 from nkipy_nki.modes import dma_engine
 from nkipy_nki.program import Instruction, Line
 from nkipy_nki.records import Sample, reads, writes

@@ -10,11 +10,11 @@ import ml_dtypes
 import numpy as np
 
 from nkipy.chips import Chip
+from nkipy_nki.calls import Call
 from nkipy_nki.declaring import instruction
 from nkipy_nki.dtypes import convert, narrow, widen
 from nkipy_nki.engines import Engine
 from nkipy_nki.geometry import GPSIMD_PARTITIONS, PARTITIONS
-from nkipy_nki.machine import Call
 from nkipy_nki.modes import dge_mode, oob_mode
 from nkipy_nki.positions import element_offsets
 from nkipy_nki.program import Instruction, View

@@ -9,12 +9,12 @@ import ml_dtypes
 import numpy as np
 
 from nkipy.chips import Chip
+from nkipy_nki.calls import Call
 from nkipy_nki.checking import same_partitions
 from nkipy_nki.costs import GPSIMD_START
 from nkipy_nki.declaring import instruction
 from nkipy_nki.engines import Engine
 from nkipy_nki.geometry import GPSIMD_PARTITIONS
-from nkipy_nki.machine import Call
 from nkipy_nki.program import Instruction, View
 from nkipy_nki.records import Sample, reads, writes
 from nkipy_nki.regions import MemoryRegion

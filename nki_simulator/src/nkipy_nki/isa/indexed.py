@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from nkipy.chips import Chip
+from nkipy_nki.calls import Call
 from nkipy_nki.costs import cycles
 from nkipy_nki.declaring import instruction
 from nkipy_nki.dtypes import convert, narrow
 from nkipy_nki.engines import Engine
-from nkipy_nki.machine import Call
 from nkipy_nki.positions import element_offsets
 from nkipy_nki.program import Instruction, View
 from nkipy_nki.records import Sample, reads, writes

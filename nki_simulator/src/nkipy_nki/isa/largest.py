@@ -10,13 +10,13 @@ import ml_dtypes
 import numpy as np
 
 from nkipy.chips import Chip
+from nkipy_nki.calls import Call
 from nkipy_nki.checking import not_dynamic, same_partitions
 from nkipy_nki.computing import part_of
 from nkipy_nki.declaring import instruction
 from nkipy_nki.dtypes import narrow, widen
 from nkipy_nki.engines import Engine
 from nkipy_nki.geometry import GPSIMD_PARTITIONS
-from nkipy_nki.machine import Call
 from nkipy_nki.program import Instruction, View
 from nkipy_nki.records import Sample, reads, writes
 from nkipy_nki.regions import MemoryRegion

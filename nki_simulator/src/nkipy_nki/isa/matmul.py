@@ -10,11 +10,11 @@ import ml_dtypes
 import numpy as np
 
 from nkipy.chips import Chip
+from nkipy_nki.calls import Call
 from nkipy_nki.costs import INTERVAL, cycles
 from nkipy_nki.declaring import instruction
 from nkipy_nki.engines import Engine
 from nkipy_nki.geometry import PARTITIONS
-from nkipy_nki.machine import Call
 from nkipy_nki.modes import matmul_perf_mode
 from nkipy_nki.products import multiply, overwrite, product
 from nkipy_nki.program import Instruction, View

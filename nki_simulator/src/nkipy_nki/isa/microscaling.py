@@ -15,12 +15,12 @@ import ml_dtypes
 import numpy as np
 
 from nkipy.chips import Chip
+from nkipy_nki.calls import Call
 from nkipy_nki.costs import INTERVAL, cycles_of_free
 from nkipy_nki.declaring import instruction
 from nkipy_nki.dtypes import DTYPES, PACKED, pack, unpack
 from nkipy_nki.engines import Engine
 from nkipy_nki.geometry import QUADRANT
-from nkipy_nki.machine import Call
 from nkipy_nki.products import accumulate as _accumulate
 from nkipy_nki.products import product
 from nkipy_nki.program import Instruction, View

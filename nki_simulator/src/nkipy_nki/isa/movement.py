@@ -9,6 +9,7 @@ import ml_dtypes
 import numpy as np
 
 from nkipy.chips import Chip
+from nkipy_nki.calls import Call
 from nkipy_nki.checking import (
     at_most_one_in_psum,
     no_psum_by_gpsimd,
@@ -26,7 +27,6 @@ from nkipy_nki.declaring import instruction
 from nkipy_nki.dtypes import DTypeRecord, convert, narrow
 from nkipy_nki.engines import Engine
 from nkipy_nki.geometry import QUADRANT
-from nkipy_nki.machine import Call
 from nkipy_nki.program import Instruction, View
 from nkipy_nki.records import Sample, reads, writes
 from nkipy_nki.regions import MemoryRegion

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from nkipy.chips import Chip
+from nkipy_nki.calls import Call
 from nkipy_nki.checking import not_dynamic, same_partitions
 from nkipy_nki.computing import part_of
 from nkipy_nki.costs import GPSIMD_START
@@ -16,7 +17,6 @@ from nkipy_nki.declaring import instruction
 from nkipy_nki.dtypes import narrow
 from nkipy_nki.engines import Engine
 from nkipy_nki.geometry import GPSIMD_PARTITIONS
-from nkipy_nki.machine import Call
 from nkipy_nki.program import Instruction, View
 from nkipy_nki.records import Sample, reads, writes
 from nkipy_nki.regions import MemoryRegion

@@ -13,12 +13,12 @@ import ml_dtypes
 import numpy as np
 
 from nkipy.chips import Chip
+from nkipy_nki.calls import Call
 from nkipy_nki.checking import no_psum_by_gpsimd, same_elements, same_partitions
 from nkipy_nki.costs import cycles
 from nkipy_nki.declaring import instruction
 from nkipy_nki.engines import Engine
 from nkipy_nki.generators import WORDS, uniform
-from nkipy_nki.machine import Call
 from nkipy_nki.program import Instruction, View
 from nkipy_nki.records import Sample, reads, writes
 from nkipy_nki.regions import ON_CHIP, MemoryRegion

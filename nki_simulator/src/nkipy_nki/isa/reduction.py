@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from nkipy.chips import Chip
+from nkipy_nki.calls import Call
 from nkipy_nki.checking import same_elements, same_partitions
 from nkipy_nki.computing import (
     COMPUTED,
@@ -28,7 +29,6 @@ from nkipy_nki.computing import (
 from nkipy_nki.costs import INTERVAL, cycles, cycles_of_free
 from nkipy_nki.declaring import instruction
 from nkipy_nki.engines import Engine
-from nkipy_nki.machine import Call
 from nkipy_nki.modes import reduce_cmd as ReduceCommand
 from nkipy_nki.operators import OPERATIONS
 from nkipy_nki.program import Instruction

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from nkipy.chips import Chip
+from nkipy_nki.calls import Call
 from nkipy_nki.costs import INTERVAL
 from nkipy_nki.declaring import instruction
 from nkipy_nki.dtypes import find_dtype
 from nkipy_nki.engines import Engine
-from nkipy_nki.machine import Call
 from nkipy_nki.program import Instruction, Register, View
 from nkipy_nki.records import Held, Rule, Sample, reads, writes
 from nkipy_nki.regions import HBM, MemoryRegion

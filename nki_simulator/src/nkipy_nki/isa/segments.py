@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from nkipy.chips import Chip
+from nkipy_nki.calls import Call
 from nkipy_nki.costs import GPSIMD_START
 from nkipy_nki.declaring import instruction
 from nkipy_nki.engines import Engine
-from nkipy_nki.machine import Call
 from nkipy_nki.program import Instruction
 from nkipy_nki.records import Sample, reads, writes
 from nkipy_nki.regions import MemoryRegion

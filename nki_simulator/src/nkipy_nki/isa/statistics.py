@@ -9,6 +9,7 @@ import ml_dtypes
 import numpy as np
 
 from nkipy.chips import Chip
+from nkipy_nki.calls import Call
 from nkipy_nki.checking import same_partitions
 from nkipy_nki.computing import (
     RESULT,
@@ -17,7 +18,6 @@ from nkipy_nki.computing import (
 from nkipy_nki.costs import cycles_of_free
 from nkipy_nki.declaring import instruction
 from nkipy_nki.engines import Engine
-from nkipy_nki.machine import Call
 from nkipy_nki.operators import OPERATIONS
 from nkipy_nki.program import Instruction
 from nkipy_nki.records import Rule, Sample

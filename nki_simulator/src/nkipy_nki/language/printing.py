@@ -9,9 +9,9 @@ import ml_dtypes
 import numpy as np
 
 from nkipy.chips import Chip
+from nkipy_nki.calls import Call
 from nkipy_nki.declaring import instruction
 from nkipy_nki.engines import Engine
-from nkipy_nki.machine import Call
 from nkipy_nki.program import Instruction
 from nkipy_nki.records import Sample, reads
 from nkipy_nki.regions import HBM, MemoryRegion
