@@ -2,7 +2,7 @@
 
 The kernels use what the pages' examples use; names and sentences are our own. Tutorials
 that the package has as samples (addition, transpose, products, norms, the scan of
-Mamba) are tried with those; average pooling is in test_language.py.
+Mamba) are tried with those; average pooling is in test_language_kernels.py.
 """
 
 from __future__ import annotations
