@@ -7,7 +7,6 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-import nkipy_nki.isa as nisa
 import nkipy_nki.language as nl
 
 RANDOM = np.random.default_rng(11)
@@ -24,12 +23,6 @@ def positive(*shape: int) -> np.ndarray:
 
 def result_like(x: Any, shape: Any = None, dtype: Any = None) -> Any:
     return nl.ndarray(shape or x.shape, dtype or x.dtype, buffer=nl.shared_hbm)
-
-
-def tile_of(x: Any) -> Any:
-    tile = nl.ndarray(x.shape, x.dtype, buffer=nl.sbuf)
-    nisa.dma_copy(dst=tile, src=x)
-    return tile
 
 
 def names_of(ran: Any) -> list[str]:

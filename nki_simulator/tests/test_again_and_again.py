@@ -10,22 +10,17 @@ import pytest
 import nkipy_nki as nki
 import nkipy_nki.isa as nisa
 import nkipy_nki.language as nl
+from nki_simulator.tests.kernels import loaded
 from nkipy_nki.errors import NkiValidationError
 from nkipy_nki.simulation import Simulator
 
 X = np.arange(128 * 8, dtype=np.float32).reshape(128, 8)
 
 
-def _loaded(x: Any) -> Any:
-    tile = nl.ndarray(x.shape, x.dtype)
-    nisa.dma_copy(tile, x)
-    return tile
-
-
 # -- forms -----------------------------------------------------------------------------
 def test_a_place_that_is_not_allowed_is_refused_after_ones_that_are() -> None:
     def kernel(x: Any) -> None:
-        tile = _loaded(x)
+        tile = loaded(x)
         for first in (0, 32, 64, 5):
             part = tile[first : first + 32, :]
             nisa.tensor_copy(part, part)
@@ -36,7 +31,7 @@ def test_a_place_that_is_not_allowed_is_refused_after_ones_that_are() -> None:
 
 def test_a_bank_is_looked_at_after_another_offset() -> None:
     def kernel(x: Any) -> None:
-        tile = _loaded(x)
+        tile = loaded(x)
         total = nl.ndarray((8, 1024), nl.float32, buffer=nl.psum)
         for first in (0, 512, 508):
             nisa.nc_matmul(total[:, first : first + 8], tile, tile, accumulate=False)
@@ -58,7 +53,7 @@ def test_numbers_that_are_equal_are_not_the_same_to_rules() -> None:
 
 def test_attributes_that_a_rule_writes_otherwise_are_so_each_time() -> None:
     def kernel(x: Any) -> Any:
-        tile, result = _loaded(x), nl.ndarray((3, 128, 1), nl.float32, nl.shared_hbm)
+        tile, result = loaded(x), nl.ndarray((3, 128, 1), nl.float32, nl.shared_hbm)
         for i, axis in enumerate((1, 1, -1)):
             made = nl.ndarray((128, 1), nl.float32)
             nisa.tensor_reduce(made, op=nl.add, data=tile, axis=axis)
@@ -74,7 +69,7 @@ def test_attributes_that_a_rule_writes_otherwise_are_so_each_time() -> None:
 
 def test_a_warning_is_given_at_each_line() -> None:
     def kernel(x: Any) -> None:
-        tile = _loaded(x)
+        tile = loaded(x)
         nisa.tensor_tensor(tile, tile, tile, op=nl.divide)
         nisa.tensor_tensor(tile, tile, tile, op=nl.divide)
 
@@ -89,7 +84,7 @@ def test_what_was_never_written_is_0_wherever_it_lies() -> None:
     def kernel(x: Any) -> Any:
         result = nl.ndarray((4, 128, 8), nl.float32, buffer=nl.shared_hbm)
         for i in range(4):
-            old = _loaded(x)
+            old = loaded(x)
             nisa.tensor_copy(old, old)
             del old
             new = nl.ndarray((128, 8), nl.float32)

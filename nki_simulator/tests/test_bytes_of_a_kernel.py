@@ -20,31 +20,16 @@ import pytest
 import nkipy_nki as nki
 import nkipy_nki.isa as nisa
 import nkipy_nki.language as nl
+from nki_simulator.tests.kernels import loaded, stored
 from nkipy_nki import NkiValidationError
 
 ROOT = Path(__file__).parents[2]
 
 
-def _tile(x: Any) -> Any:
-    tile = nl.ndarray(x.shape, x.dtype, buffer=nl.sbuf)
-    nisa.dma_copy(tile, x)
-    return tile
-
-
-def _stored(tile: Any) -> Any:
-    result = nl.ndarray(tile.shape, tile.dtype, buffer=nl.shared_hbm)
-    if tile.buffer == nl.psum:
-        copy = nl.ndarray(tile.shape, tile.dtype, buffer=nl.sbuf)
-        nisa.tensor_copy(copy, tile)
-        tile = copy
-    nisa.dma_copy(result, tile)
-    return result
-
-
 @nki.jit
 def many(x: Any, y: Any, z: Any) -> Any:
     """What is approximate or summed: of x [128, 96], y [128, 200] and z, fp8 of x."""
-    a, b, c = _tile(x), _tile(y), _tile(z)
+    a, b, c = loaded(x), loaded(y), loaded(z)
     product = nl.ndarray((96, 200), nl.float32, buffer=nl.psum)
     nisa.nc_matmul(product, a, b)
     nisa.nc_matmul(product[:, 0:1], a, b[:, 7:8])
@@ -52,18 +37,18 @@ def many(x: Any, y: Any, z: Any) -> Any:
     pair = c.reshape_dim(1, (2, 48))
     mode = nisa.matmul_perf_mode.double_row
     nisa.nc_matmul(double, pair, pair, perf_mode=mode)
-    made = [_stored(product), _stored(double)]
+    made = [stored(product), stored(double)]
     for op in ("exp", "tanh", "gelu", "sigmoid", "softplus"):
         result = nl.ndarray(b.shape, nl.float32, buffer=nl.sbuf)
         total = nl.ndarray((128, 1), nl.float32, buffer=nl.sbuf)
         nisa.activation_reduce(result, op, b, "add", total, scale=0.5)
-        made += [_stored(result), _stored(total)]
+        made += [stored(result), stored(total)]
     rows = nl.ndarray((128, 8), nl.float32, buffer=nl.sbuf)
     nisa.tensor_reduce(rows, "add", b.reshape_dim(1, (8, 25)), axis=2)
     columns = nl.ndarray((1, 200), nl.bfloat16, buffer=nl.sbuf)
     nisa.tensor_partition_reduce(columns, "add", b)
     nisa.dma_copy(x[0:64, 0:8], rows[0:64])
-    return (*made, _stored(rows), _stored(columns))
+    return (*made, stored(rows), stored(columns))
 
 
 def arguments() -> tuple[np.ndarray, ...]:

@@ -12,33 +12,15 @@ import pytest
 import nkipy_nki as nki
 import nkipy_nki.isa as nisa
 import nkipy_nki.language as nl
+from nki_simulator.tests.kernels import loaded, run
 from nkipy_nki import NkiValidationError
-from nkipy_nki.replaying import replay
-from nkipy_nki.wire import decode, encode
 
 ROWS = np.arange(10 * 6, dtype=np.float32).reshape(10, 6)
 SKIP = nisa.oob_mode.skip
 
 
-def run(kernel: Any, *arrays: np.ndarray, **options: Any) -> Any:
-    """What a kernel returns, which its program gives again from bytes."""
-    inputs = [array.copy() for array in arrays]
-    ran = nki.simulate(kernel, **options).run(*arrays)
-    (again,) = replay(decode(encode(ran.programs)), inputs)
-    assert again.tobytes() == ran.values.tobytes()
-    for mine, theirs in zip(inputs, arrays):
-        assert mine.tobytes() == theirs.tobytes()
-    return ran.values
-
-
 def indices(values: list[int], dtype: str = "int32") -> np.ndarray:
     return np.array(values, dtype).reshape(-1, 1)
-
-
-def loaded(array: Any) -> Any:
-    tile = nl.ndarray(array.shape, array.dtype)
-    nisa.dma_copy(tile, array)
-    return tile
 
 
 def by_rows(tensor: Any, index: Any) -> Any:

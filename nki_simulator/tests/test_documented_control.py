@@ -18,8 +18,8 @@ from nki_simulator.tests.documented_kernels import (
     normal,
     positive,
     result_like,
-    tile_of,
 )
+from nki_simulator.tests.kernels import loaded
 
 
 # -- order -----------------------------------------------------------------------------
@@ -31,7 +31,7 @@ def exponential_of(i: int, given: list[Any], made: list[Any]) -> None:
 
 @nki.jit
 def three_exponentials(a: Any, b: Any, c: Any, in_order: bool) -> Any:
-    given = [tile_of(x) for x in (a, b, c)]
+    given = [loaded(x) for x in (a, b, c)]
     made: list[Any] = []
     if in_order:
         with nl.no_reorder():
@@ -72,7 +72,7 @@ def test_a_chain_of_edges_and_a_block_without_reordering(in_order: bool) -> None
 
 @nki.jit()
 def inverse_plus_more(x: Any) -> Any:
-    tile = tile_of(x)
+    tile = loaded(x)
     a, b, c = (nl.ndarray(x.shape, x.dtype, buffer=nl.sbuf) for _ in range(3))
     nisa.reciprocal(dst=a, data=tile, name="inverse")
     nisa.tensor_scalar(dst=b, data=tile, op0=nl.add, operand0=1, name="more")
@@ -131,7 +131,7 @@ def squared_in_a_loop(x: Any) -> Any:
     result = result_like(x)
 
     def body(_: Any) -> None:
-        tile = tile_of(x[0:128, 0:512])
+        tile = loaded(x[0:128, 0:512])
         made = nl.ndarray((128, 512), dtype=nl.float32, buffer=nl.sbuf)
         nisa.tensor_tensor(dst=made, data1=tile, data2=tile, op=nl.multiply)
         nisa.dma_copy(src=made, dst=result[0:128, 0:512])
@@ -178,7 +178,7 @@ def repeated(count: Any) -> Any:
     passes = nl.zeros((1, 1), dtype=nl.float32, buffer=nl.sbuf)
     one = nl.full((1, 1), 1.0, dtype=nl.float32, buffer=nl.sbuf)
     upper = nisa.register_alloc()
-    nisa.register_load(upper, tile_of(count))
+    nisa.register_load(upper(count))
 
     def body(i: Any) -> None:
         nisa.dma_copy(dst=result.ap([[8, 1], [1, 1]], 0, i, indirect_dim=1), src=one)
@@ -199,8 +199,8 @@ def test_a_tensor_says_how_often(count: int) -> None:
 @nki.jit
 def counted_down(x: Any, count: Any) -> Any:
     """x as often as count says, by a condition that is stored and loaded again."""
-    given, total = tile_of(x), nl.zeros((1, 1), dtype=nl.float32, buffer=nl.sbuf)
-    left = tile_of(count)
+    given, total = loaded(x), nl.zeros((1, 1), dtype=nl.float32, buffer=nl.sbuf)
+    left = loaded(count)
     first = nisa.register_alloc()
     nisa.register_load(first, left)
 

@@ -19,8 +19,8 @@ from nki_simulator.tests.documented_kernels import (
     names_of,
     normal,
     result_like,
-    tile_of,
 )
+from nki_simulator.tests.kernels import loaded
 from nkipy_nki.findings import NkiWarning
 from nkipy_nki.program import Instruction
 
@@ -33,7 +33,7 @@ def product_of_one_tile(left: Any, right: Any) -> Any:
     assert m <= nl.tile_size.gemm_stationary_fmax
     assert n <= nl.tile_size.gemm_moving_fmax
     total = nl.ndarray(shape=(m, n), dtype=nl.float32, buffer=nl.psum)
-    nisa.nc_matmul(dst=total, stationary=tile_of(left), moving=tile_of(right))
+    nisa.nc_matmul(dst=total, stationary=loaded(left), moving=loaded(right))
     tile = nl.ndarray(shape=total.shape, dtype=total.dtype, buffer=nl.sbuf)
     nisa.tensor_copy(dst=tile, src=total)
     result = nl.ndarray(shape=tile.shape, dtype=tile.dtype, buffer=nl.hbm)
@@ -60,8 +60,8 @@ def product_in_tiles(left: Any, right: Any) -> Any:
                 depth = nl.ds(step * 128, 128)
                 nisa.nc_matmul(
                     dst=total,
-                    stationary=tile_of(left[depth, rows]),
-                    moving=tile_of(right[depth, columns]),
+                    stationary=loaded(left[depth, rows]),
+                    moving=loaded(right[depth, columns]),
                 )
             tile = nl.ndarray((128, 512), dtype=nl.float32, buffer=nl.sbuf)
             nisa.tensor_copy(dst=tile, src=total)
@@ -79,8 +79,8 @@ def test_a_product_in_tiles_is_accumulated() -> None:
 @nki.jit
 def sums_of_two_products(a: Any, b: Any, x: Any, is_one: bool) -> Any:
     """Each of 64 rows: in tiles of their own, or in two halves of one."""
-    moving = tile_of(x)
-    stationary = tile_of(a), tile_of(b)
+    moving = loaded(x)
+    stationary = loaded(a)(b)
     result = nl.ndarray((128, 1), nl.float32, buffer=nl.shared_hbm)
     if is_one:
         total = nl.ndarray((128, 256), nl.float32, buffer=nl.psum)
@@ -114,7 +114,7 @@ def test_two_products_share_the_partitions_of_one_tile() -> None:
 
 @nki.jit
 def scaled_shifted_exponential(x: Any, scale: Any, bias: Any, at_once: bool) -> Any:
-    data, factors, terms = tile_of(x), tile_of(scale), tile_of(bias)
+    data, factors, terms = loaded(x)(scale)(bias)
     made = nl.ndarray(x.shape, x.dtype, buffer=nl.sbuf)
     if at_once:
         nisa.activation(made, nl.exp, data, bias=terms, scale=factors)
@@ -142,7 +142,7 @@ def test_one_instruction_does_what_three_do() -> None:
 @nki.jit
 def rounded_in_the_psum(a: Any, x: Any) -> Any:
     """Sums that are bfloat16 in the PSUM, where the second product is added."""
-    stationary, moving = tile_of(a), tile_of(x)
+    stationary, moving = loaded(a)(x)
     total = nl.ndarray((64, 256), nl.bfloat16, buffer=nl.psum)
     nisa.nc_matmul(total, stationary, moving, accumulate=False)
     nisa.nc_matmul(total, stationary, moving, accumulate=True)
@@ -185,7 +185,7 @@ def test_two_places_are_used_in_turn() -> None:
 @nki.jit
 def transposed_three_ways(x: Any) -> Any:
     """By the tensor engine, by an identity, and by a transfer."""
-    tile = tile_of(x)
+    tile = loaded(x)
     rows, columns = x.shape
     results = []
     for way in range(3):
@@ -215,7 +215,7 @@ def test_bits_are_moved_where_numbers_are_not_finite(dtype: Any) -> None:
 
 @nki.jit
 def first_partition_everywhere(x: Any) -> Any:
-    tile, made = tile_of(x), nl.ndarray(x.shape, x.dtype, buffer=nl.sbuf)
+    tile, made = loaded(x), nl.ndarray(x.shape, x.dtype, buffer=nl.sbuf)
     nisa.nc_stream_shuffle(made, tile, shuffle_mask=[0] * 32)
     result = result_like(x)
     nisa.dma_copy(result, made)
@@ -252,7 +252,7 @@ def test_descriptors_are_made_in_several_ways(mode: str, engine: str) -> None:
 @nki.jit
 def turned(x: Any, rows: Any) -> Any:
     """Rows of x by indices, as columns."""
-    index = tile_of(rows)
+    index = loaded(rows)
     tile = nl.ndarray((128, 128), x.dtype, buffer=nl.sbuf)
     source = x.ap(pattern=[[128, 128], [1, 128]], vector_offset=index, indirect_dim=0)
     nisa.dma_transpose(dst=tile, src=source, dge_mode=nisa.dge_mode.swdge)
@@ -276,7 +276,7 @@ def test_rows_are_gathered_and_transposed() -> None:
 def test_exponentials_of_a_tile(shape: tuple[int, int]) -> None:
     @nki.jit
     def kernel(x: Any) -> Any:
-        tile, made = tile_of(x), nl.ndarray(x.shape, x.dtype, buffer=nl.sbuf)
+        tile, made = loaded(x), nl.ndarray(x.shape, x.dtype, buffer=nl.sbuf)
         nisa.activation(dst=made, op=nl.exp, data=tile)
         result = result_like(x)
         nisa.dma_copy(dst=result, src=made)

@@ -24,8 +24,8 @@ from nki_simulator.tests.documented_kernels import (
     normal,
     positive,
     result_like,
-    tile_of,
 )
+from nki_simulator.tests.kernels import loaded
 
 
 # -- the guide to the language ---------------------------------------------------------
@@ -35,7 +35,7 @@ def added(x: Any, y: Any) -> Any:
     assert x.shape[0] <= nl.tile_size.pmax
     print(f"{x.dtype} of {x.shape}")
     total = nl.ndarray(shape=x.shape, dtype=x.dtype, buffer=nl.sbuf)
-    nisa.tensor_tensor(dst=total, data1=tile_of(x), data2=tile_of(y), op=nl.add)
+    nisa.tensor_tensor(dst=total, data1=loaded(x), data2=loaded(y), op=nl.add)
     result = nl.ndarray(dtype=x.dtype, shape=x.shape, buffer=nl.shared_hbm)
     nisa.dma_copy(dst=result, src=total)
     return result
@@ -81,7 +81,7 @@ def test_loops_and_conditions_are_resolved_when_the_kernel_is_made() -> None:
 
 @nki.jit
 def transposed_or_inverted(a: Any, b: Any, c: Any) -> Any:
-    inputs = [tile_of(a), tile_of(b), tile_of(c)]
+    inputs = [loaded(a)(b)(c)]
     outputs = [nl.ndarray((32, 32), a.dtype, buffer=nl.sbuf) for _ in inputs]
     for i in range(len(inputs)):
         if i % 2 == 0:
@@ -105,7 +105,7 @@ def test_a_list_of_tiles_is_processed_by_position() -> None:
 
 @nki.jit
 def written_by_one_view(x: Any) -> Any:
-    tile = tile_of(x)
+    tile = loaded(x)
     split, part = tile.reshape((128, 8, 8)), tile[:, 16:32]
     nisa.memset(dst=split[:, 2:4, :], value=1.0)
     result = result_like(x, shape=(128, 16))
@@ -120,7 +120,7 @@ def test_views_share_their_tensor() -> None:
 @nki.jit
 def looked_at(x: Any, picked: Any) -> Any:
     """Views on the chip, whose shapes the guide tells."""
-    tile = tile_of(x)  # (64, 8, 16)
+    tile = loaded(x)  # (64, 8, 16)
     assert tile[:, 0:4, :].shape == (64, 4, 16)
     assert tile[..., ::2].shape == (64, 8, 8)
     assert tile[:, :, 0].shape == (64, 8)
@@ -141,7 +141,7 @@ def looked_at(x: Any, picked: Any) -> Any:
     assert tile.ap(pattern=pattern).shape == (32, 8, 16)
     every_other = result_like(x, shape=(64, 64))
     nisa.dma_copy(dst=every_other, src=tile.ap(pattern=[(128, 64), (2, 64)]))
-    index = tile_of(picked)
+    index = loaded(picked)
     row = result_like(x, shape=(8, 16))
     nisa.dma_copy(dst=row, src=x.select(dim=0, index=index))
     columns = result_like(x, shape=(32, 8))
@@ -183,7 +183,7 @@ class Step(Enum):
 @nki.jit
 def by_objects(x: Any, switch: Switch, step: Step) -> Any:
     switch.turn()
-    tile = tile_of(x)
+    tile = loaded(x)
     op = nl.subtract if step == Step.negate else nl.multiply
     number = 0.0 if step == Step.negate else switch.factor
     reverse = step == Step.negate
@@ -206,7 +206,7 @@ def test_objects_and_enumerations_are_arguments() -> None:
 def in_tiles(source: Any, target: Any, function: Any) -> None:
     for i in range(source.shape[0] // nl.tile_size.pmax):
         rows = slice(i * 128, (i + 1) * 128)
-        tile = tile_of(source[rows, :])
+        tile = loaded(source[rows, :])
         made = nl.ndarray(tile.shape, dtype=tile.dtype, buffer=nl.sbuf)
         function(dst=made, src=tile)
         nisa.dma_copy(dst=target[rows, :], src=made)
@@ -266,7 +266,7 @@ def copied_in_parts(x: Any) -> Any:
         rows = slice(i * 128, min(129, i * 128 + 128))
         for j in range(2):
             columns = slice(j * 512, min(513, j * 512 + 512))
-            tile = tile_of(x[rows, columns])
+            tile = loaded(x[rows, columns])
             copy = nl.ndarray(tile.shape, x.dtype, buffer=nl.sbuf)
             nisa.tensor_copy(copy, tile)
             nisa.dma_copy(result[rows, columns], copy)
@@ -288,7 +288,7 @@ def in_one_buffer(x: Any, kind: str) -> Any:
         if kind == "all":
             place = held[0:128, i, 0:64]
         else:
-            place = tile_of(x[i]) if kind == "new" else held[0:128, 0:64]
+            place = loaded(x[i]) if kind == "new" else held[0:128, 0:64]
         nisa.dma_copy(place, x[i])
         nisa.dma_copy(result[i], place)
     return result
@@ -308,7 +308,7 @@ def test_blocks_have_three_places() -> None:
 @nki.jit
 def even_and_odd(x: Any) -> Any:
     rows, columns = x.shape
-    tile = tile_of(x)
+    tile = loaded(x)
     halves = []
     for first in (0, 1):
         part = tile[:, first:columns:2]
@@ -329,7 +329,7 @@ def test_columns_by_parity() -> None:
 @nki.jit
 def greatest_in_windows(x: Any, size: int) -> Any:
     channels, height, width = x.shape
-    tile = tile_of(x)
+    tile = loaded(x)
     pattern = [
         *([height * width, channels], [size * width, height // size]),
         *([size, width // size], [width, size], [1, size]),

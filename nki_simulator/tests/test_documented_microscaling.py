@@ -17,8 +17,8 @@ import nkipy_nki.language as nl
 from nki_simulator.tests.documented_kernels import (
     BF16,
     RANDOM,
-    tile_of,
 )
+from nki_simulator.tests.kernels import loaded
 
 E4M3 = np.dtype(ml_dtypes.float8_e4m3fn)
 
@@ -84,7 +84,7 @@ def product_of_packed(a: Any, a_scale: Any, b: Any, b_scale: Any) -> Any:
 @nki.jit
 def product_with_quantized(a: Any, a_scale: Any, b: Any) -> Any:
     dtype = nl.float8_e4m3fn_x4
-    return product_of_blocks(packed(a, a_scale, dtype), quantized(tile_of(b), dtype))
+    return product_of_blocks(packed(a, a_scale, dtype), quantized(loaded(b), dtype))
 
 
 @nki.jit

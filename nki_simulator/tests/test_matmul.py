@@ -17,38 +17,13 @@ from hypothesis import strategies as st
 import nkipy_nki as nki
 import nkipy_nki.isa as nisa
 import nkipy_nki.language as nl
+from nki_simulator.tests.kernels import loaded, run, stored
 from nkipy_nki import NkiValidationError
 from nkipy_nki.findings import NkiWarning
 from nkipy_nki.products import product
-from nkipy_nki.replaying import replay
-from nkipy_nki.wire import decode, encode
 
 LEFT = np.random.default_rng(1).integers(-4, 5, (8, 6)).astype(np.float32)
 RIGHT = np.random.default_rng(2).integers(-4, 5, (8, 10)).astype(np.float32)
-
-
-def run(kernel: Any, *arrays: np.ndarray, **options: Any) -> Any:
-    """What a kernel returns, which its program gives again from bytes."""
-    ran = nki.simulate(kernel, **options).run(*arrays)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NkiWarning)
-        (again,) = replay(decode(encode(ran.programs)), arrays)
-    assert again.tobytes() == ran.values.tobytes()
-    return ran.values
-
-
-def loaded(array: Any) -> Any:
-    tile = nl.ndarray(array.shape, array.dtype)
-    nisa.dma_copy(tile, array)
-    return tile
-
-
-def stored(tile: Any) -> Any:
-    result = nl.ndarray(tile.shape, tile.dtype, buffer=nl.shared_hbm)
-    copy = nl.ndarray(tile.shape, tile.dtype)
-    nisa.tensor_copy(copy, tile)
-    nisa.dma_copy(result, copy)
-    return result
 
 
 def psum(shape: tuple[int, ...], dtype: Any = nl.float32) -> Any:

@@ -11,9 +11,8 @@ import pytest
 import nkipy_nki as nki
 import nkipy_nki.isa as nisa
 import nkipy_nki.language as nl
+from nki_simulator.tests.kernels import loaded, run, stored
 from nkipy_nki import NkiValidationError
-from nkipy_nki.replaying import replay
-from nkipy_nki.wire import decode, encode
 
 X = np.arange(8 * 24, dtype=np.float32).reshape(8, 24)
 #: Parts of a tile of 24 columns that have 12 of them.
@@ -23,26 +22,6 @@ PARTS = {
     "every-other": np.s_[:, ::2],
     "middle": np.s_[:, 6:18],
 }
-
-
-def run(kernel: Any, *arrays: np.ndarray) -> Any:
-    """What a kernel returns, which its program gives again from bytes."""
-    ran = nki.simulate(kernel).run(*arrays)
-    (again,) = replay(decode(encode(ran.programs)), arrays)
-    assert again.tobytes() == ran.values.tobytes()
-    return ran.values
-
-
-def loaded(array: Any) -> Any:
-    tile = nl.ndarray(array.shape, array.dtype)
-    nisa.dma_copy(tile, array)
-    return tile
-
-
-def stored(tile: Any) -> Any:
-    result = nl.ndarray(tile.shape, tile.dtype, buffer=nl.shared_hbm)
-    nisa.dma_copy(result, tile)
-    return result
 
 
 @pytest.mark.parametrize("to, source", list(itertools.product(PARTS, PARTS)))

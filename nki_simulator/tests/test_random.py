@@ -9,19 +9,7 @@ import numpy as np
 import nkipy_nki as nki
 import nkipy_nki.isa as nisa
 import nkipy_nki.language as nl
-
-
-def _stored(tile: Any) -> Any:
-    """A result that a tile in SBUF is copied to."""
-    out = nl.ndarray(tile.shape, tile.dtype, buffer=nl.shared_hbm)
-    nisa.dma_copy(out, tile)
-    return out
-
-
-def _loaded(array: Any) -> Any:
-    tile = nl.ndarray(array.shape, array.dtype, buffer=nl.sbuf)
-    nisa.dma_copy(tile, array)
-    return tile
+from nki_simulator.tests.kernels import loaded, stored
 
 
 def _bits(shape: tuple[int, ...], **options: Any) -> Any:
@@ -34,8 +22,8 @@ def test_a_seed_gives_the_same_numbers_again_and_another_seed_others() -> None:
     def kernel(seeds: Any) -> Any:
         found = []
         for i in (0, 1, 0):
-            nisa.set_rng_seed(_loaded(seeds[i : i + 1, :]))
-            found += [_stored(_bits((128, 16))), _stored(_bits((128, 16)))]
+            nisa.set_rng_seed(loaded(seeds[i : i + 1, :]))
+            found += [stored(_bits((128, 16))), stored(_bits((128, 16)))]
         return tuple(found)
 
     seeds = np.array([[41], [42]], np.int32)
@@ -55,10 +43,10 @@ def test_an_engine_has_a_state_that_can_be_kept_and_set_again() -> None:
         def kernel(engine: Any = engine, words: int = words) -> Any:
             before = nl.ndarray((128, words), nl.uint32)
             nisa.rand_get_state(before, engine=engine)
-            first = _stored(_bits((128, 7), engine=engine))
+            first = stored(_bits((128, 7), engine=engine))
             nisa.rand_set_state(before, engine=engine)
-            again = _stored(_bits((128, 7), engine=engine))
-            return first, again, _stored(_bits((128, 7), engine=engine))
+            again = stored(_bits((128, 7), engine=engine))
+            return first, again, stored(_bits((128, 7), engine=engine))
 
         first, again, later = nki.simulate(kernel, target="trn3")()
         np.testing.assert_array_equal(first, again)
@@ -71,10 +59,10 @@ def test_partitions_and_engines_have_generators_of_their_own() -> None:
         nisa.rng(tile[64:128, :])
         nisa.rng(tile[0:64, :])
         other = _bits((128, 4), engine=nisa.engine.gpsimd)
-        return _stored(tile), _stored(other), _stored(_bits((128, 4)))
+        return stored(tile), stored(other), stored(_bits((128, 4)))
 
     def whole() -> Any:
-        return _stored(_bits((128, 8)))
+        return stored(_bits((128, 8)))
 
     tile, other, later = nki.simulate(kernel)()
     np.testing.assert_array_equal(np.hstack([tile, later]), nki.simulate(whole)())
@@ -83,7 +71,7 @@ def test_partitions_and_engines_have_generators_of_their_own() -> None:
 
 def test_numpy_is_neither_asked_nor_changed() -> None:
     def kernel() -> Any:
-        return _stored(_bits((8, 8)))
+        return stored(_bits((8, 8)))
 
     np.random.seed(1)
     before = np.random.get_state()[1].copy()  # type: ignore[index]
@@ -97,7 +85,7 @@ def test_bits_are_evenly_spread() -> None:
     def kernel() -> Any:
         tile = nl.ndarray((128, 512), nl.uint8)
         nisa.rng(tile)
-        return _stored(tile), _stored(_bits((128, 512)))
+        return stored(tile), stored(_bits((128, 512)))
 
     small, bits = nki.simulate(kernel)()
     # Chi-squared of 255 degrees of freedom: 400 is eight standard deviations off.
@@ -114,7 +102,7 @@ def test_uniform_numbers_stay_in_their_bounds() -> None:
     def kernel() -> Any:
         tile = nl.ndarray((128, 512), nl.float32)
         nisa.rand2(tile, -1.0, 3.0)
-        return _stored(tile)
+        return stored(tile)
 
     values = nki.simulate(kernel, target="trn3")()
     assert values.min() >= -1 and values.max() <= 3
@@ -125,8 +113,8 @@ def test_uniform_numbers_stay_in_their_bounds() -> None:
 def test_dropout_drops_as_often_as_it_is_told_and_scales_nothing() -> None:
     def kernel(x: Any, prob: Any) -> Any:
         out = nl.ndarray(x.shape, x.dtype)
-        nisa.dropout(out, _loaded(x), _loaded(prob))
-        return _stored(out)
+        nisa.dropout(out, loaded(x), loaded(prob))
+        return stored(out)
 
     x = np.full((128, 512), 3, np.float32)
     prob = np.linspace(0, 1, 128, dtype=np.float32)[:, None]
