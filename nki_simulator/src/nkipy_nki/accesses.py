@@ -122,10 +122,8 @@ class Accesses:
                 if operand.dynamic is not None or rule.read is rule.written:
                     self._add(operand, rule, indices, found)
                     continue
-                key = (
-                    *(operand.allocation, operand.offset, operand.dtype),
-                    *(operand.shape, operand.strides),
-                )
+                where = operand.offset, operand.shape, operand.strides
+                key = operand.allocation, operand.dtype, where
                 place = self._places.get(key)
                 if place is None:
                     if len(self._places) >= _MOST_PLACES:
