@@ -178,7 +178,7 @@ def repeated(count: Any) -> Any:
     passes = nl.zeros((1, 1), dtype=nl.float32, buffer=nl.sbuf)
     one = nl.full((1, 1), 1.0, dtype=nl.float32, buffer=nl.sbuf)
     upper = nisa.register_alloc()
-    nisa.register_load(upper(count))
+    nisa.register_load(upper, loaded(count))
 
     def body(i: Any) -> None:
         nisa.dma_copy(dst=result.ap([[8, 1], [1, 1]], 0, i, indirect_dim=1), src=one)

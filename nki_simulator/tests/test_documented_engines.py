@@ -80,7 +80,7 @@ def test_a_product_in_tiles_is_accumulated() -> None:
 def sums_of_two_products(a: Any, b: Any, x: Any, is_one: bool) -> Any:
     """Each of 64 rows: in tiles of their own, or in two halves of one."""
     moving = loaded(x)
-    stationary = loaded(a)(b)
+    stationary = loaded(a), loaded(b)
     result = nl.ndarray((128, 1), nl.float32, buffer=nl.shared_hbm)
     if is_one:
         total = nl.ndarray((128, 256), nl.float32, buffer=nl.psum)
@@ -114,7 +114,7 @@ def test_two_products_share_the_partitions_of_one_tile() -> None:
 
 @nki.jit
 def scaled_shifted_exponential(x: Any, scale: Any, bias: Any, at_once: bool) -> Any:
-    data, factors, terms = loaded(x)(scale)(bias)
+    data, factors, terms = loaded(x), loaded(scale), loaded(bias)
     made = nl.ndarray(x.shape, x.dtype, buffer=nl.sbuf)
     if at_once:
         nisa.activation(made, nl.exp, data, bias=terms, scale=factors)
@@ -142,7 +142,7 @@ def test_one_instruction_does_what_three_do() -> None:
 @nki.jit
 def rounded_in_the_psum(a: Any, x: Any) -> Any:
     """Sums that are bfloat16 in the PSUM, where the second product is added."""
-    stationary, moving = loaded(a)(x)
+    stationary, moving = loaded(a), loaded(x)
     total = nl.ndarray((64, 256), nl.bfloat16, buffer=nl.psum)
     nisa.nc_matmul(total, stationary, moving, accumulate=False)
     nisa.nc_matmul(total, stationary, moving, accumulate=True)

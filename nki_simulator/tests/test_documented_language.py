@@ -81,7 +81,7 @@ def test_loops_and_conditions_are_resolved_when_the_kernel_is_made() -> None:
 
 @nki.jit
 def transposed_or_inverted(a: Any, b: Any, c: Any) -> Any:
-    inputs = [loaded(a)(b)(c)]
+    inputs = [loaded(a), loaded(b), loaded(c)]
     outputs = [nl.ndarray((32, 32), a.dtype, buffer=nl.sbuf) for _ in inputs]
     for i in range(len(inputs)):
         if i % 2 == 0:
