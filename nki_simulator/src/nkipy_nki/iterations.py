@@ -18,7 +18,7 @@ from nkipy_nki.positions import element_offsets
 from nkipy_nki.program import Allocation, Instruction, Line, View
 from nkipy_nki.running import current
 
-__all__ = ["Iterations", "Log", "report_dependency"]
+__all__ = ["Counts", "Iterations", "Log", "report_dependency"]
 
 _NONE, _SEVERAL = -1, -2
 
@@ -209,13 +209,11 @@ _CONFLICTS = {
 
 
 # -- a loop of today's language --------------------------------------------------------
-class Iterations:
-    """What ``nl.affine_range`` runs over if iterations that depend are looked for.
-
-    Products that are added to one tile are not taken to depend on one another.
+class Counts:
+    """What a loop runs through, which is looked at as a ``range`` is.
 
     Args:
-        numbers: what it runs through.
+        numbers: those.
     """
 
     def __init__(self, numbers: range) -> None:
@@ -229,6 +227,13 @@ class Iterations:
 
     def __repr__(self) -> str:
         return repr(self.numbers)
+
+
+class Iterations(Counts):
+    """What ``nl.affine_range`` runs over if iterations that depend are looked for.
+
+    Products that are added to one tile are not taken to depend on one another.
+    """
 
     def __iter__(self) -> Iterator[int]:
         run, log = current("nl.affine_range"), Log()

@@ -12,7 +12,7 @@ import numpy as np
 
 from nkipy_nki.dtypes import find_dtype
 from nkipy_nki.errors import NkiValidationError
-from nkipy_nki.iterations import Log
+from nkipy_nki.iterations import Counts, Log
 from nkipy_nki.neuronxcc.nki.elementwise import binary
 from nkipy_nki.neuronxcc.nki.faults import fault, report
 from nkipy_nki.neuronxcc.nki.issuing import issue, require_tile
@@ -92,7 +92,7 @@ def _report_dependency(text: str, line: Line, **details: Any) -> None:
     report("iteration-race", name, text, at=line, **details)
 
 
-class _Range:
+class _Range(Counts):
     """What a loop runs over, once or several times."""
 
     def __init__(self, name: str, args: tuple[Any, ...], is_parallel: bool) -> None:
@@ -105,17 +105,8 @@ class _Range:
         if not 1 <= len(args) <= 3:
             raise invalid(f"nl.{name} takes 1 to 3 bounds, not {len(args)}")
         bounds = [whole_number(given, f"nl.{name}: a bound") for given in args]
-        self.numbers = range(*bounds)
+        super().__init__(range(*bounds))
         self._is_parallel = is_parallel
-
-    def __len__(self) -> int:
-        return len(self.numbers)
-
-    def __getitem__(self, key: Any) -> Any:
-        return self.numbers[key]
-
-    def __repr__(self) -> str:
-        return repr(self.numbers)
 
     def __iter__(self) -> Iterator[int]:
         run = current("nl.affine_range")
