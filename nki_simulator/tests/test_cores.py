@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
-import random
 import signal
 import threading
 from typing import Any
@@ -20,8 +18,8 @@ from nkipy_nki.errors import NkiProgramError, NkiValidationError
 from nkipy_nki.kernel import Kernel
 from nkipy_nki.replaying import replay
 from nkipy_nki.simulation import Simulation, Simulator
-from nkipy_nki.wire import _HEADER, _MAGIC, VERSION, decode, encode
-from tests.support.nki.damage import damage
+from nkipy_nki.wire import decode, encode
+from tests.support.nki.damage import run_damaged
 from tests.support.nki.lines import line_of
 
 X = np.arange(8 * 16, dtype=np.float32).reshape(8, 16) / 4 - 7
@@ -581,17 +579,7 @@ def test_programs_that_do_not_fit_are_no_program() -> None:
 
 @pytest.mark.parametrize("kernel", [swapped, sent])
 def test_a_damaged_program_of_two_cores_is_refused_or_runs(kernel: Kernel) -> None:
-    rng = random.Random(7)
-    text = encode(run(kernel, X).programs)[_HEADER.size :]
-    for _ in range(100):
-        document = json.loads(text)
-        damage(document, rng)
-        damaged = json.dumps(document).encode()
-        try:
-            programs = decode(_HEADER.pack(_MAGIC, VERSION, len(damaged)) + damaged)
-            replay(programs, [X.copy()])
-        except (NkiProgramError, NkiValidationError):
-            continue
+    run_damaged(encode(run(kernel, X).programs), 7, [X])
 
 
 @nki.jit

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 from typing import Any
 
 import numpy as np
@@ -13,10 +12,10 @@ import nkipy_nki as nki
 import nkipy_nki.isa as nisa
 import nkipy_nki.language as nl
 from nkipy_nki.embedding import interface, run
-from nkipy_nki.errors import NkiProgramError, NkiValidationError
+from nkipy_nki.errors import NkiProgramError
 from nkipy_nki.replaying import replay
-from nkipy_nki.wire import _HEADER, _MAGIC, VERSION, decode, encode
-from tests.support.nki.damage import damage
+from nkipy_nki.wire import VERSION, decode, encode
+from tests.support.nki.damage import packed, run_damaged, unpacked
 
 X = np.arange(8 * 16, dtype=np.float32).reshape(8, 16)
 
@@ -62,23 +61,22 @@ def test_bytes_that_are_no_program_are_refused() -> None:
     for wrong in (b"", b"x" * 100, data[:-1], data[:30], b"\0" + data[1:]):
         with pytest.raises(NkiProgramError, match="no NKI program"):
             decode(wrong)
-    newer = _HEADER.pack(_MAGIC, VERSION + 1, 0) + data[_HEADER.size :]
+    newer = packed(*unpacked(data), VERSION + 1)
     with pytest.raises(NkiProgramError, match=f"version {VERSION + 1}"):
         decode(newer)
     deep = b"[" * 100_000
     with pytest.raises(NkiProgramError):
-        decode(_HEADER.pack(_MAGIC, VERSION, len(deep)) + deep)
+        decode(packed(deep))
 
 
 def _document() -> tuple[Any, Any]:
     """A program as JSON has it, and the one core's part of it."""
-    document = json.loads(_bytes()[_HEADER.size :])
+    document = json.loads(unpacked(_bytes())[0])
     return document, document["programs"][0]
 
 
 def _packed(document: Any, rest: bytes = b"") -> bytes:
-    text = json.dumps(document).encode()
-    return _HEADER.pack(_MAGIC, VERSION, len(text)) + text + rest
+    return packed(json.dumps(document).encode(), rest)
 
 
 def _refused(data: bytes) -> str:
@@ -207,20 +205,10 @@ def test_a_wrong_program_is_told_by_place_and_field(
 
 def test_text_that_is_no_json_is_said_so() -> None:
     for text in (b"{", b"\xff\xfe", b"[1] 2"):
-        said = _refused(_HEADER.pack(_MAGIC, VERSION, len(text)) + text)
+        said = _refused(packed(text))
         assert said.startswith("its text is no JSON (")
 
 
 @pytest.mark.parametrize("seed", range(8))
 def test_a_damaged_program_is_refused_or_runs(seed: int) -> None:
-    rng = random.Random(seed)
-    text = _bytes()[_HEADER.size :]
-    for _ in range(100):
-        document = json.loads(text)
-        damage(document, rng)
-        damaged = json.dumps(document).encode()
-        try:
-            programs = decode(_HEADER.pack(_MAGIC, VERSION, len(damaged)) + damaged)
-            replay(programs, [X.copy()])
-        except (NkiProgramError, NkiValidationError):
-            continue
+    run_damaged(_bytes(), seed, [X])

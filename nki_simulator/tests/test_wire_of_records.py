@@ -16,8 +16,8 @@ from nkipy_nki.findings import FINDINGS, Findings
 from nkipy_nki.program import Program
 from nkipy_nki.records import INSTRUCTIONS, InstructionRecord
 from nkipy_nki.replaying import replay
-from nkipy_nki.wire import _HEADER, _MAGIC, VERSION, decode, encode
-from tests.support.nki.damage import alter, damage
+from nkipy_nki.wire import decode, encode
+from tests.support.nki.damage import alter, damage, packed, unpacked
 from tests.support.nki.samples import emit_sample, prepared
 
 #: What only values show is not reported, so that meanings see what they never do else.
@@ -40,10 +40,7 @@ def _programs() -> list[tuple[str, bytes, bytes]]:
 def _parts(record: InstructionRecord, sample: Any) -> tuple[bytes, bytes]:
     cores = prepared(record, sample)
     emit_sample(record, cores)
-    data = encode((cores[0].run.program,))
-    _, _, size = _HEADER.unpack_from(data)
-    end = _HEADER.size + size
-    return data[_HEADER.size : end], data[end:]
+    return unpacked(encode((cores[0].run.program,)))
 
 
 def _run(programs: tuple[Program, ...]) -> None:
@@ -61,9 +58,8 @@ def _change(seed: int, count: int) -> None:
         document = json.loads(text)
         (alter if rng.random() < 0.8 else damage)(document["programs"][0], rng)
         changed = json.dumps(document).encode()
-        header = _HEADER.pack(_MAGIC, VERSION, len(changed))
         try:
-            _run(decode(header + changed + values))
+            _run(decode(packed(changed, values)))
         except (NkiProgramError, NkiValidationError) as error:
             said = str(error)
             assert not any(raw in said for raw in _RAW), (name, said, changed)
@@ -75,8 +71,7 @@ def _document(name: str) -> tuple[Any, bytes]:
 
 
 def _decoded(document: Any, values: bytes) -> tuple[Program, ...]:
-    text = json.dumps(document).encode()
-    return decode(_HEADER.pack(_MAGIC, VERSION, len(text)) + text + values)
+    return decode(packed(json.dumps(document).encode(), values))
 
 
 def test_scales_have_no_index_that_differs_along_them() -> None:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from typing import Any
 
+import numpy as np
+
 from nkipy_nki.dtypes import DTYPES
+from nkipy_nki.errors import NkiProgramError, NkiValidationError
 from nkipy_nki.operators import OPERATIONS
 from nkipy_nki.records import INSTRUCTIONS
 from nkipy_nki.regions import MemoryRegion
+from nkipy_nki.replaying import replay
+from nkipy_nki.wire import _HEADER, _MAGIC, VERSION, decode
 
-__all__ = ["alter", "damage"]
+__all__ = ["alter", "damage", "packed", "run_damaged", "unpacked"]
 
 _ODD = (None, True, -1, 0, 1, 7, 1 << 40, 1 << 70, 0.5, "", "sbuf", [], {}, [[]])
 
@@ -33,6 +39,32 @@ def damage(document: Any, rng: random.Random) -> None:
     for _ in range(rng.randint(1, 2)):
         container, key = rng.choice(_places(document))
         container[key] = deepcopy(rng.choice(_ODD))
+
+
+def unpacked(data: bytes) -> tuple[bytes, bytes]:
+    """The text, as JSON has it, and the constants of programs' bytes."""
+    _, _, size = _HEADER.unpack_from(data)
+    end = _HEADER.size + size
+    return data[_HEADER.size : end], data[end:]
+
+
+def packed(text: bytes, constants: bytes = b"", version: int = VERSION) -> bytes:
+    """Programs' bytes of a text and constants."""
+    return _HEADER.pack(_MAGIC, version, len(text)) + text + constants
+
+
+def run_damaged(data: bytes, seed: int, arrays: Sequence[np.ndarray]) -> None:
+    """Damage programs in a hundred ways: each is refused, or runs."""
+    rng = random.Random(seed)
+    text, constants = unpacked(data)
+    for _ in range(100):
+        document = json.loads(text)
+        damage(document, rng)
+        damaged = packed(json.dumps(document).encode(), constants)
+        try:
+            replay(decode(damaged), [array.copy() for array in arrays])
+        except (NkiProgramError, NkiValidationError):
+            continue
 
 
 # -- programs that are made as programs are ------------------------------------------
