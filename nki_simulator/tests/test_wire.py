@@ -14,7 +14,8 @@ import nkipy_nki.language as nl
 from nkipy_nki.embedding import interface, run
 from nkipy_nki.errors import NkiProgramError
 from nkipy_nki.replaying import replay
-from nkipy_nki.wire import VERSION, decode, encode
+from nkipy_nki.wire import decode, encode
+from nkipy_nki.wire.framing import VERSION
 from tests.support.nki.damage import packed, run_damaged, unpacked
 
 X = np.arange(8 * 16, dtype=np.float32).reshape(8, 16)

@@ -17,7 +17,8 @@ from nkipy_nki.operators import OPERATIONS
 from nkipy_nki.records import INSTRUCTIONS
 from nkipy_nki.regions import MemoryRegion
 from nkipy_nki.replaying import replay
-from nkipy_nki.wire import _HEADER, _MAGIC, VERSION, decode
+from nkipy_nki.wire import decode
+from nkipy_nki.wire.framing import HEADER, MAGIC, VERSION
 
 __all__ = ["alter", "damage", "packed", "run_damaged", "unpacked"]
 
@@ -43,14 +44,14 @@ def damage(document: Any, rng: random.Random) -> None:
 
 def unpacked(data: bytes) -> tuple[bytes, bytes]:
     """The text, as JSON has it, and the constants of programs' bytes."""
-    _, _, size = _HEADER.unpack_from(data)
-    end = _HEADER.size + size
-    return data[_HEADER.size : end], data[end:]
+    _, _, size = HEADER.unpack_from(data)
+    end = HEADER.size + size
+    return data[HEADER.size : end], data[end:]
 
 
 def packed(text: bytes, constants: bytes = b"", version: int = VERSION) -> bytes:
     """Programs' bytes of a text and constants."""
-    return _HEADER.pack(_MAGIC, version, len(text)) + text + constants
+    return HEADER.pack(MAGIC, version, len(text)) + text + constants
 
 
 def run_damaged(data: bytes, seed: int, arrays: Sequence[np.ndarray]) -> None:
