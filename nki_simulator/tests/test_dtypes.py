@@ -10,7 +10,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from nkipy_nki import dtypes
+from nkipy_nki import rounding
 from nkipy_nki.dtypes import (
     DTYPES,
     convert,
@@ -283,7 +283,7 @@ def test_floats_of_64_bits_are_rounded_to_float32_first() -> None:
 
 
 def test_tables_are_made_by_threads_at_once() -> None:
-    dtypes._rounded_halves.cache_clear()
+    rounding._rounded_halves.cache_clear()
     values = every_half()
     record = find_dtype("float8_e5m2")
     with ThreadPoolExecutor(4) as pool:

@@ -16,6 +16,16 @@ import ml_dtypes
 import numpy as np
 
 from nkipy_nki.errors import NkiValidationError
+from nkipy_nki.rounding import (
+    as_float32,
+    cast,
+    from_byte,
+    same,
+    to_bool,
+    to_byte,
+    to_integer,
+    to_tfloat32,
+)
 
 __all__ = [
     "DTYPES",
@@ -33,8 +43,6 @@ __all__ = [
 
 _FLOAT32 = np.dtype(np.float32)
 _BOOL = np.dtype(np.bool_)
-#: From so many bytes on, two are looked up at a time.
-_MANY = 1 << 12
 #: How many elements one of a packed type holds.
 PACKED = 4
 
@@ -134,157 +142,6 @@ class DTypeRecord(DType):
         return self.itemsize != self.device_itemsize
 
 
-# -- floats ----------------------------------------------------------------------------
-def _as_float32(values: np.ndarray) -> np.ndarray:
-    """Numbers as an engine hands them over."""
-    if values.dtype == _FLOAT32:
-        return values
-    with np.errstate(all="ignore"):
-        return values.astype(np.float32)
-
-
-def _same(elements: np.ndarray) -> np.ndarray:
-    return elements
-
-
-def _has_nan(values: np.ndarray) -> bool:
-    return bool(np.isnan(values).any())
-
-
-def _cast(element: np.dtype) -> Callable[[np.ndarray], np.ndarray]:
-    def rounding(values: np.ndarray) -> np.ndarray:
-        with np.errstate(all="ignore"):
-            return _as_float32(values).astype(element)
-
-    return rounding
-
-
-def _to_tfloat32(values: np.ndarray) -> np.ndarray:
-    """A float32 of 10 bits of mantissa; nearest even."""
-    values = _as_float32(values)
-    bits = values.view(np.uint32)
-    sums = bits >> np.uint32(13)
-    sums &= np.uint32(1)
-    sums += np.uint32(0xFFF)
-    sums += bits
-    sums &= np.uint32(0xFFFFE000)
-    rounded = sums.view(np.float32)
-    if _has_nan(values):  # the sum could carry one into infinity
-        np.copyto(rounded, np.float32(np.nan), where=np.isnan(values))
-    return rounded
-
-
-def _odd_halves(values: np.ndarray) -> np.ndarray:
-    """The upper 16 bits of float32 values, the last of them set if a lower one is.
-
-    Rounding that to fewer bits gives what rounding the whole gives.
-    """
-    bits = values.view(np.uint32)
-    halves = bits & np.uint32(0xFFFF)
-    halves += np.uint32(0xFFFF)
-    halves |= bits
-    halves >>= np.uint32(16)
-    return halves
-
-
-@lru_cache(maxsize=16)
-def _rounded_halves(element: np.dtype) -> np.ndarray:
-    """By 16 bits of a float32, what a type of 8 bits or fewer rounds it to."""
-    bits = np.arange(1 << 16, dtype=np.uint32) << np.uint32(16)
-    with np.errstate(all="ignore"):
-        table = bits.view(np.float32).astype(element).view(np.uint8)
-    table.flags.writeable = False
-    return table
-
-
-@lru_cache(maxsize=16)
-def _values_of_bytes(element: np.dtype) -> np.ndarray:
-    """By its byte, the value of an element."""
-    table = np.arange(1 << 8, dtype=np.uint8).view(element).astype(np.float32)
-    table.flags.writeable = False
-    return table
-
-
-def _are_pairs(elements: np.ndarray) -> bool:
-    """Whether bytes can be looked up two at a time, and are so many that it pays."""
-    if elements.size < _MANY or elements.shape[-1] % 2:
-        return False
-    return elements.flags.c_contiguous
-
-
-def _to_byte(element: np.dtype) -> Callable[[np.ndarray], np.ndarray]:
-    """Rounds to a type of one byte, by a table: a cast takes five times as long.
-
-    What is too great becomes infinity, or NaN where there is none.
-    """
-
-    def rounding(values: np.ndarray) -> np.ndarray:
-        halves = _odd_halves(_as_float32(values))
-        return _rounded_halves(element).take(halves, mode="clip").view(element)
-
-    return rounding
-
-
-@lru_cache(maxsize=16)
-def _values_of_pairs(element: np.dtype) -> np.ndarray:
-    """By its two bytes, the values of a pair of elements, as one of 8 bytes."""
-    pairs = np.arange(1 << 16, dtype=np.uint16).view(np.uint8)
-    table = _values_of_bytes(element)[pairs].view(np.uint64)
-    table.flags.writeable = False
-    return table
-
-
-def _from_byte(element: np.dtype) -> Callable[[np.ndarray], np.ndarray]:
-    def widening(elements: np.ndarray) -> np.ndarray:
-        if _are_pairs(elements):
-            pairs = elements.view(np.uint16)
-            found = _values_of_pairs(element).take(pairs, mode="wrap")
-            return np.asarray(found.view(_FLOAT32))
-        return _values_of_bytes(element).take(elements.view(np.uint8), mode="wrap")
-
-    return widening
-
-
-# -- whole numbers ---------------------------------------------------------------------
-def _to_integer(element: np.dtype) -> Callable[[np.ndarray], np.ndarray]:
-    """Rounds floats half to even; what is too great or too small is the limit.
-
-    NaN becomes 0, which no document says. Whole numbers are taken as they are.
-    """
-    limits = np.iinfo(element)
-    above = np.float32(limits.max)  # of 32 bits and more, the limit plus 1
-    top = above if int(above) <= limits.max else np.nextafter(above, np.float32(0))
-    bottom = np.float32(limits.min)
-
-    def rounding(values: np.ndarray) -> np.ndarray:
-        if values.dtype.kind in "iub":
-            return _saturated(values, element)
-        values = _as_float32(values)
-        whole = np.rint(values)
-        if _has_nan(values):
-            np.copyto(whole, np.float32(0), where=np.isnan(values))
-        made = np.clip(whole, bottom, top).astype(element)
-        if top != above:
-            np.copyto(made, element.type(limits.max), where=whole >= above)
-        return made
-
-    return rounding
-
-
-def _saturated(values: np.ndarray, element: np.dtype) -> np.ndarray:
-    """Whole numbers in another type of them."""
-    if values.dtype == element or values.dtype.kind == "b":
-        return values.astype(element, copy=False)
-    have, want = np.iinfo(values.dtype), np.iinfo(element)
-    low, high = max(have.min, want.min), min(have.max, want.max)
-    return np.clip(values, low, high).astype(element)
-
-
-def _to_bool(values: np.ndarray) -> np.ndarray:
-    """1 of everything that is not 0, NaN among it."""
-    return (values != 0).view(np.uint8)
-
-
 # -- packed types ----------------------------------------------------------------------
 def _refused(name: str) -> Callable[[np.ndarray], np.ndarray]:
     def refuse(elements: np.ndarray) -> np.ndarray:
@@ -313,9 +170,9 @@ def _float(name: str) -> DTypeRecord:
     limits = ml_dtypes.finfo(element)
     since, until = _GENERATIONS.get(name, (2, None))
     by_itemsize = {
-        1: (_to_byte(element), _from_byte(element)),
-        2: (_cast(element), _as_float32),
-        4: (_as_float32, _same),
+        1: (to_byte(element), from_byte(element)),
+        2: (cast(element), as_float32),
+        4: (as_float32, same),
     }
     return DTypeRecord(
         DType(name),
@@ -338,8 +195,8 @@ def _tfloat32() -> DTypeRecord:
         "float",
         -highest,
         highest,
-        _to_tfloat32,
-        _same,
+        to_tfloat32,
+        same,
         device_itemsize=4,
     )
 
@@ -353,8 +210,8 @@ def _integer(name: str) -> DTypeRecord:
         "integer",
         limits.min,
         limits.max,
-        _to_integer(element),
-        _as_float32,
+        to_integer(element),
+        as_float32,
         device_itemsize=element.itemsize,
         is_scalar_only=element.itemsize == 8,
     )
@@ -363,7 +220,7 @@ def _integer(name: str) -> DTypeRecord:
 def _bool() -> DTypeRecord:
     element = np.dtype(np.uint8)
     return DTypeRecord(
-        DType("bool_"), element, "bool", 0, 1, _to_bool, _as_float32, device_itemsize=1
+        DType("bool_"), element, "bool", 0, 1, to_bool, as_float32, device_itemsize=1
     )
 
 
@@ -416,8 +273,8 @@ def _kept_in_float32(name: str) -> DTypeRecord:
         record.kind,
         record.lowest,
         record.highest,
-        _as_float32,
-        _same,
+        as_float32,
+        same,
         device_itemsize=record.device_itemsize,
         since=record.since,
         until=record.until,
