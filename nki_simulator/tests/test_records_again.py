@@ -11,6 +11,7 @@ import pytest
 from nkipy.chips import Chip
 from nkipy_nki.cores import Core, run_cores
 from nkipy_nki.engines import Engine
+from nkipy_nki.executing import run_steps
 from nkipy_nki.findings import Findings
 from nkipy_nki.machine import Machine
 from nkipy_nki.memory import Memory
@@ -105,7 +106,7 @@ def test_a_program_s_bytes_give_the_same(
         state.machine(core.run.chip, program, one)
         for state, core, program, one in zip(before, cores, programs, group)
     ]
-    calls = [partial(m.run, p.body) for m, p in zip(machines, programs)]
+    calls = [partial(run_steps, m, p.body) for m, p in zip(machines, programs)]
     run_cores(group[0], calls)
     for machine, program, core in zip(machines, programs, cores):
         for made, theirs in zip(program.allocations, _all_bytes(core.run)):
