@@ -262,8 +262,8 @@ inline ffi::Error as_ffi_error(PyObject* exception) {
   return ffi::Error(ffi::ErrorCode::kInternal, "custom call failed: " + message);
 }
 
-// A handler registered from Python. With `state`, the last operand is the call vector;
-// only calls in the entry computation can have it.
+// A handler registered from Python. With `state`, the last operand is the call vector:
+// all have it but those that are applied to elements, by a reduction for example.
 //
 // With it, a failing handler does not fail the XLA call: other replicas could then wait
 // for this one in a collective until XLA aborts the process. It marks the call as

@@ -15,9 +15,10 @@ from typing import Any
 from nkipy.hlo import custom_calls
 from nkipy.hlo.builder import HLOBuilder
 from nkipy.hlo.custom_calls import CustomCall, CustomCallError, known_targets, shapes_of
-from nkipy.hlo.ir import HLOInstruction, HLOModule
+from nkipy.hlo.ir import HLOComputation, HLOInstruction, HLOModule
 from nkipy.hlo.rewrites.base import Place, rewrite
 from nkipy.hlo.rewrites.custom_calls import expand_calls
+from nkipy.hlo.rewrites.lending import controlled, lend
 from nkipy_emulator.call_sites import CallSite, CustomCalls, Handler
 from nkipy_emulator.errors import SimulationError, UnsupportedCustomCallError
 from nkipy_emulator.ranked_calls import gathered, own_result, ranked_site
@@ -87,6 +88,7 @@ def lower_custom_calls(
     if not targets:
         return module
     records = {target: custom_calls.find(target) for target in targets}
+    module, lent = lend(module, vector, filter(_calls_something, controlled(module)))
 
     def rule(
         inst: HLOInstruction, operands: tuple[HLOInstruction, ...], place: Place
@@ -108,7 +110,8 @@ def lower_custom_calls(
             raise SimulationError(f"{e}{_where(inst)}") from None
         b = place.builder
         if ranks == 1 or record.groups_in(inst) is None:
-            state = (vector,) if place.is_entry else ()
+            lends = vector if place.is_entry else lent.get(place.computation)
+            state = () if lends is None else (lends,)
             return _python_call(inst, operands, state, calls.add(site), site, b)
         if not place.is_entry:
             raise UnsupportedCustomCallError(_nested(target, inst))
@@ -118,6 +121,10 @@ def lower_custom_calls(
         return own_result(made, ranks, b)
 
     return rewrite(module, rule)
+
+
+def _calls_something(computation: HLOComputation) -> bool:
+    return any(i.opcode == "custom-call" for i in computation.instructions)
 
 
 def _lowered(

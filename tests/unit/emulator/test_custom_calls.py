@@ -203,8 +203,9 @@ def test_handler_within_a_branch(engine, double, module_of, results_of):
     executable, (out,) = engine.compile(module), results_of(module)
     executable.run([flag, x], [out])
     np.testing.assert_array_equal(out, 2 * x)
-    with pytest.raises(SimulationError, match="no such kernel"):
+    with pytest.raises(KeyError, match="no such kernel") as raised:
         executable.run([np.array(1, np.int32), x], [out])
+    assert raised.traceback[-1].name == "handler"
     np.testing.assert_array_equal(out, 2 * x)
 
 
