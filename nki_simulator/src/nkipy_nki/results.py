@@ -17,6 +17,7 @@ from nkipy_nki.memory import Memory
 from nkipy_nki.program import Line, View
 from nkipy_nki.regions import MemoryRegion
 from nkipy_nki.running import Run, kernel_line
+from nkipy_nki.trees import map_tree
 
 __all__ = ["Returned", "require_written", "results_of", "value_of"]
 
@@ -26,7 +27,7 @@ class Returned:
     """What a kernel returned.
 
     Attributes:
-        structure: numbers stand for tensors, in tuples as the kernel has them.
+        structure: places stand for tensors, in the containers that the kernel has.
         views: the tensors.
     """
 
@@ -35,7 +36,11 @@ class Returned:
 
     def fill(self, values: Sequence[Any]) -> Any:
         """The structure with a value for each tensor."""
-        return _fill(self.structure, values)
+
+        def filled(leaf: Any) -> Any:
+            return values[leaf.number] if isinstance(leaf, _Place) else leaf
+
+        return map_tree(filled, self.structure)
 
 
 @dataclass(frozen=True)
@@ -45,28 +50,24 @@ class _Place:
     number: int
 
 
-def _fill(structure: Any, values: Sequence[Any]) -> Any:
-    if isinstance(structure, tuple):
-        return tuple(_fill(part, values) for part in structure)
-    return values[structure.number] if isinstance(structure, _Place) else structure
-
-
 def results_of(run: Run, returned: Any) -> Returned:
     """The tensors that a kernel returned, which become its program's outputs.
 
+    They may be in dicts, lists, tuples and dataclasses: see :mod:`nkipy_nki.trees`.
+
     Raises:
-        NkiValidationError: one is not in HBM, or not wholly written.
+        NkiValidationError: one is not in HBM, or not wholly written; or a container
+            holds itself.
     """
     views: list[View] = []
 
     def place(value: Any) -> Any:
-        if isinstance(value, (tuple, list)):
-            return tuple(place(part) for part in value)
         _require_finished(value, run.findings.kernel)
         if hasattr(value, "register"):
             text = f"the kernel returns {value!r}, and results must be tensors"
             run.findings.report("wrong-operand", text, kernel_line())
         if not isinstance(value, View):
+            _require_no_grid(run, value)
             return value
         run.require_own(value.allocation, "what the kernel returns")
         for number, view in enumerate(views):
@@ -76,10 +77,20 @@ def results_of(run: Run, returned: Any) -> Returned:
         views.append(value)
         return _Place(len(views) - 1)
 
-    structure = place(returned)
-    run.program.returns_tuple = isinstance(structure, tuple)
+    structure = map_tree(place, returned)
+    run.program.returns_tuple = isinstance(returned, (tuple, list))
     run.program.outputs.extend(views)
     return Returned(structure, tuple(views))
+
+
+def _require_no_grid(run: Run, value: Any) -> None:
+    """Refuse a tensor whose indices count tiles: the tensor itself is a result."""
+    if isinstance(getattr(value, "data", None), View):
+        text = (
+            f"the kernel returns a {type(value).__name__}, and results must be "
+            "tensors: return its data"
+        )
+        run.findings.report("wrong-operand", text, kernel_line())
 
 
 #: What Python makes of a function whose body it has not run, and where its code is.

@@ -61,7 +61,7 @@ class Simulation:
     """What a run of a kernel gave.
 
     Attributes:
-        values: what the kernel returned: arrays for tensors.
+        values: what the kernel returned: arrays for tensors, in the same containers.
         programs: what each core ran.
         findings: what was found that was no error.
         chip: the target.

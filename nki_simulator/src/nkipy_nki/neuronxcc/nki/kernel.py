@@ -21,6 +21,7 @@ from nkipy_nki.pickling import ByName
 from nkipy_nki.running import Grid, current, is_running, telling_caller
 from nkipy_nki.simulation import Simulation, Simulator
 from nkipy_nki.tensors import NkiTensor
+from nkipy_nki.trees import leaves, map_tree
 
 __all__ = [
     "Kernel",
@@ -143,7 +144,7 @@ class _Programs:
                 made.place = 0
                 returned = kernel.func(*args, **kwargs)
                 settle()
-            views = _views(returned)
+            views = map_tree(_view, returned)
             _require_written(views, made)
         for error in made.written.values() if _leaves(views) else ():
             raise error
@@ -163,18 +164,12 @@ def _tiles(value: Any) -> Any:
     return value
 
 
-def _views(value: Any) -> Any:
-    if isinstance(value, Tile):
-        return value.elements
-    if isinstance(value, (tuple, list)):
-        return tuple(_views(part) for part in value)
-    return value
+def _view(value: Any) -> Any:
+    return value.elements if isinstance(value, Tile) else value
 
 
 def _leaves(value: Any) -> list[NkiTensor]:
-    if isinstance(value, (tuple, list)):
-        return [leaf for part in value for leaf in _leaves(part)]
-    return [value] if isinstance(value, NkiTensor) else []
+    return [leaf for leaf in leaves(value) if isinstance(leaf, NkiTensor)]
 
 
 def _annotations(func: Callable[..., Any]) -> dict[str, bool]:
