@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from math import inf, isclose, nan
+from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import nkipy_nki as nki
+import nkipy_nki.isa as nisa
+import nkipy_nki.language as nl
 from nki_simulator.tests.hand_made import (
     ADD,
     COPIES,
@@ -22,7 +27,7 @@ from nki_simulator.tests.hand_made import (
 )
 from nkipy.chips import CHIPS, find_chip
 from nkipy_nki.engines import Engine
-from nkipy_nki.program import Loop
+from nkipy_nki.program import Loop, Register
 from nkipy_nki.records import writes
 from nkipy_nki.timing import Schedule, Trace, schedule
 from nkipy_nki.timing.queues import FIRST_DMA_QUEUE, engine_of
@@ -353,3 +358,70 @@ def test_the_times_of_a_kernel_in_a_program_are_estimated_in_bounded_time() -> N
     assert len(unrolled(made.program, 50).steps) == 1
     made.steps[:] = [Loop(made.register(), (0, 49, 2), body)]
     assert len(unrolled(made.program, 50).steps) == 25
+
+
+def _loads(tiles: int, dynamic: bool) -> Schedule:
+    """The example of the SDK's page on dynamic loops: so many tiles an iteration."""
+
+    def iteration(x: Any, result: Any, first: Any) -> None:
+        for row in range(tiles):
+            tile = nl.ndarray((128, 2048), nl.float32, buffer=nl.sbuf)
+            place: dict[str, Any] = {"offset": 128 * 2048 * row, "scalar_offset": first}
+            if not dynamic:
+                place: dict[str, Any] = {"offset": 2048 * (128 * row + first)}
+            given, made = (t.ap([[2048, 128], [1, 2048]], **place) for t in (x, result))
+            nisa.dma_copy(tile, given)
+            nisa.activation(tile, nl.exp, tile)
+            nisa.tensor_scalar(tile, tile, nl.multiply, 2.0)
+            nisa.dma_copy(made, tile)
+
+    def kernel(x: Any) -> Any:
+        result = nl.ndarray(x.shape, x.dtype, buffer=nl.shared_hbm)
+        bounds = 0, x.shape[0], 128 * tiles
+        if dynamic:
+            nl.fori_loop(*bounds[:2], lambda i: iteration(x, result, i), bounds[2])
+        else:
+            for first in range(*bounds):
+                iteration(x, result, first)
+        return result
+
+    x = np.zeros((64 * 128, 2048), np.float32)
+    return nki.simulate(kernel, target="trn1").run(x).report().schedule
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("tiles", "dynamic", "published"),
+    [(1, False, 7.5), (1, True, 17.9), (4, True, 10.2)],
+)
+def test_published_times_of_dynamic_loops(
+    tiles: int, dynamic: bool, published: float
+) -> None:
+    """64 iterations on trn1, in microseconds a tile; the second is fitted."""
+    made = _loads(tiles, dynamic)
+    assert made.total / 64 / 1000 == pytest.approx(published, rel=0.15)
+    assert max(made.busy.values()) <= made.total <= made.serial * (1 + 1e-12)
+
+
+def test_iterations_of_a_loop_on_the_device_do_not_overlap() -> None:
+    kernel = Kernel()
+    source = kernel.hbm(128, 512)
+    one, other = (kernel.tile(128, 512) for _ in range(2))
+
+    def body(_: Register) -> None:
+        kernel.add(LOAD, dst=other, src=source)
+        kernel.add(ADD, dst=one, a=one, b=one)
+
+    kernel.add(LOAD, dst=one, src=source)
+    kernel.loop(3, body)
+    kernel.add(LOAD, dst=other, src=source)
+    made = schedule(kernel.program)
+    assert dict(made.barriers) == {3: 1, 5: 1, 7: 1}
+    barrier = made.chip.loop_barrier_ns
+    for place in made.barriers:
+        assert made.floors[place] == max(made.done[:place]) + barrier
+        assert min(made.start[place:]) >= made.floors[place]
+    # The first begins beside what is before it.
+    assert made.start[1] < made.done[0] + made.chip.dma_start_ns
+    assert max(made.busy.values()) <= made.total <= made.serial * (1 + 1e-12)
+    assert sum(p.wait + p.time for p in made.critical_path) == pytest.approx(made.total)

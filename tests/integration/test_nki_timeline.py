@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -11,9 +12,13 @@ import nkipy_nki as nki
 import nkipy_nki.isa as nisa
 import nkipy_nki.language as nl
 from nkipy.core.trace import trace_function
+from nkipy.hlo.builder import HLOBuilder
+from nkipy.hlo.ir import HLOModule
+from nkipy.hlo.kernel_languages import TARGET
 from nkipy.runtime import DeviceKernel, DeviceTensor
 from nkipy_emulator.cost_model import estimate
-from nkipy_nki.embedding import ArraySpec, embed, engine_times
+from nkipy_nki.embedding import ArraySpec, embed, engine_times, times
+from nkipy_nki.findings import NkiWarning
 
 X = np.linspace(-2, 2, 128 * 64, dtype=np.float32).reshape(128, 64)
 
@@ -55,6 +60,96 @@ def halves(x):
         nisa.tensor_scalar(tile, tile, nl.add, 1.0)
     nisa.dma_copy(result[rows], tile)
     return result
+
+
+def _program_of(outer: int, inner: int, register: bool = False) -> bytes:
+    """A loop in a loop, with something before, between and behind them."""
+
+    @nki.jit
+    def looped(x):
+        result = nl.ndarray(x.shape, x.dtype, buffer=nl.shared_hbm)
+        tile, other = (nl.ndarray(x.shape, x.dtype) for _ in range(2))
+        nisa.dma_copy(tile, x)
+
+        def inside(_):
+            nisa.tensor_scalar(tile, tile, nl.add, 1.0)
+            nisa.activation(other, nl.exp, tile)
+
+        def outside(_):
+            nisa.dma_copy(other, x)
+            nl.fori_loop(0, nisa.register_alloc(3) if register else inner, inside)
+            nisa.tensor_tensor(tile, tile, other, nl.add)
+
+        nl.fori_loop(0, outer, outside)
+        nisa.dma_copy(result, tile)
+        return result
+
+    with warnings.catch_warnings():  # of loops in loops
+        warnings.simplefilter("ignore", NkiWarning)
+        return embed(looped, (ArraySpec(X.shape, X.dtype),), {}, "trn2").program
+
+
+def _sums(program: bytes) -> dict[str, list[float]]:
+    """By engine: its last end, how long it works, its instructions and bytes."""
+    sums: dict[str, list[float]] = {}
+    for work in engine_times(program):
+        found = sums.setdefault(work.engine, [0.0, 0.0, 0.0, 0.0])
+        found[0] = max(found[0], work.end)
+        shown = sum("iterations" not in step.name for step in work.steps)
+        for i, one in enumerate((work.end - work.start, shown + work.hidden), 1):
+            found[i] += one
+        found[3] += work.nbytes
+    return sums
+
+
+@pytest.mark.parametrize(("outer", "inner"), [(1, 9), (2, 5), (7, 1), (6, 2), (5, 7)])
+def test_iterations_that_are_left_out_are_extrapolated(outer, inner, monkeypatch):
+    """As if all had been estimated, which those of few are."""
+    program = _program_of(outer, inner)
+    full = _sums(program)
+    engine_times.cache_clear()
+    monkeypatch.setattr(times, "_MOST_UNROLLED", 1)
+    short = _sums(program)
+    engine_times.cache_clear()
+    assert short.keys() == full.keys()
+    for engine, (_, *sums) in full.items():
+        assert short[engine][1:] == pytest.approx(sums, rel=1e-9)
+    ends = (max(end for end, *_ in sums.values()) for sums in (short, full))
+    assert next(ends) == pytest.approx(next(ends), rel=1e-9)
+
+
+def test_a_loop_of_many_iterations_is_told_as_such():
+    program = _program_of(1000, 2000)
+    found = engine_times(program)
+    steps = [step for work in found for step in work.steps]
+    names = {step.name for step in steps if "extrapolated" in step.name}
+    assert "1,998 more iterations (extrapolated)" in names
+    vector = sum(w.end - w.start for w in found if w.engine == "VectorE")
+    assert 1000 * 2000 * 64 / 0.96 < vector < 1.1 * 1000 * 2000 * 64 / 0.96 + 1e6
+    cost = estimate(_module_of(program), "trn2")
+    (note,) = (note for note in cost.notes if "not shown" in note)
+    assert "the time of the others is extrapolated" in note
+    assert_nested(cost)
+
+
+def test_a_loop_of_unknown_bounds_counts_once_in_one_of_many_iterations():
+    found = engine_times(_program_of(1000, 3, register=True))
+    vector = sum(
+        work.hidden + sum("iterations" not in step.name for step in work.steps)
+        for work in found
+        if work.engine == "VectorE"
+    )
+    assert vector == 2 * 1000
+
+
+def _module_of(program: bytes):
+    module = HLOModule("kernel")
+    x = module.add_parameter(X.shape, X.dtype, "x")
+    attributes = {"custom_call_target": TARGET, "backend_config": program}
+    b = HLOBuilder(module.entry)
+    made = b.emit("custom-call", (x,), X.shape, X.dtype, attributes)
+    module.set_results(made, ["output0"])
+    return module
 
 
 def estimated(kernel, *arrays, lnc=1):
@@ -123,12 +218,12 @@ def test_many_instructions_are_summed_up_and_it_is_said():
     (note,) = (note for note in cost.notes if "not shown" in note)
     assert "502 more instructions of the kernel" in note
     spec = ArraySpec(X.shape, X.dtype)
-    times = engine_times(embed(repeated, (spec,), {}, "trn2").program)
-    shown = sum(len(work.steps) for work in times)
-    assert (shown, sum(work.hidden for work in times)) == (1000, 502)
+    found = engine_times(embed(repeated, (spec,), {}, "trn2").program)
+    shown = sum(len(work.steps) for work in found)
+    assert (shown, sum(work.hidden for work in found)) == (1000, 502)
     assert_nested(cost)
     alone = nki.simulate(repeated).run(X).report().schedule
-    assert max(work.end for work in times) == pytest.approx(alone.total, rel=0.01)
+    assert max(work.end for work in found) == pytest.approx(alone.total, rel=0.01)
 
 
 def test_each_of_two_cores_has_lanes():

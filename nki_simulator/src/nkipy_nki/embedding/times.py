@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import pairwise
 
 from nkipy_nki.dtypes import PACKED
 from nkipy_nki.embedding.interfaces import decoded
@@ -13,7 +14,7 @@ from nkipy_nki.program import Instruction, Program
 from nkipy_nki.timing import Schedule, Trace, schedule
 from nkipy_nki.timing.labels import NAMES
 from nkipy_nki.timing.queues import FIRST_DMA_QUEUE, engine_of
-from nkipy_nki.timing.trace import unrolled
+from nkipy_nki.timing.trace import sampled, unrolled
 
 __all__ = ["StepTime", "WorkTime", "engine_times"]
 
@@ -22,6 +23,8 @@ _WORKING = (Engine.tensor, Engine.vector, Engine.scalar, Engine.gpsimd, Engine.d
 #: The instructions and iterations of a core's program up to which loops are unrolled:
 #: it is estimated when a program is loaded, whoever made it.
 _MOST_UNROLLED = 50_000
+#: The instructions up to which two iterations of each loop are estimated otherwise.
+_MOST_SAMPLED = 50_000
 #: The instructions of a core that are told one by one; the others are summed up.
 _MOST_STEPS = 1000
 #: The times of an engine that are told; what is later is summed up in the last one.
@@ -60,6 +63,8 @@ class WorkTime:
         steps: what it does, by start. Of a core, the first 1,000 are told.
         hidden: how many it does besides.
         nbytes, flops: of all of them.
+        extrapolated: of the hidden ones, those of iterations that nothing was computed
+            for: each is taken to be as long as the second of its loop.
     """
 
     engine: str
@@ -69,51 +74,110 @@ class WorkTime:
     hidden: int
     nbytes: int
     flops: int
+    extrapolated: int = 0
 
 
 @lru_cache(maxsize=16)
 def engine_times(program: bytes) -> tuple[WorkTime, ...]:
     """When each engine is busy with a program, on any of its cores, and with what.
 
-    An estimate: cores do not wait for each other in it. The body of a loop counts once
-    if only the run knows the bounds of one, or the program has more than 50,000
-    instructions and iterations, of which the estimate would take long.
+    An estimate: cores do not wait for each other in it. Of a program of more than
+    50,000 instructions and iterations, or with a loop whose bounds only the run knows,
+    two iterations of each loop are estimated; the others are as long as the second, in
+    steps that say so. The body of a loop of unknown bounds counts once. All bodies do
+    if two iterations of each are too many, or ``with_schedule`` turns instructions
+    around in such a program.
 
     Raises:
         NkiProgramError: the bytes are no program.
     """
     cores = decoded(program)
     work: dict[str, list[WorkTime]] = {}
-    for made in cores:
-        for one in _steps(_scheduled(made), several=len(cores) > 1):
+    for core in cores:
+        for one in _steps(*_scheduled(core), several=len(cores) > 1):
             work.setdefault(one.engine, []).append(one)
     return tuple(one for done in work.values() for one in _bounded(_merged(done)))
 
 
-def _scheduled(program: Program) -> Schedule:
+def _scheduled(program: Program) -> tuple[Schedule, Mapping[int, int]]:
+    """A schedule, and how often what comes from a place on is carried out."""
     try:
-        return schedule(program, unrolled(program, _MOST_UNROLLED))
+        return schedule(program, unrolled(program, _MOST_UNROLLED)), {}
     except ValueError:
-        return schedule(program, Trace(program.instructions()))
+        pass
+    trace, times = sampled(program, _MOST_SAMPLED)
+    made = schedule(program, trace)
+    if made.trace is trace:
+        return made, times
+    return schedule(program, Trace(program.instructions())), {}
 
 
-def _steps(made: Schedule, several: bool) -> Iterable[WorkTime]:
-    """Each instruction that takes an engine's time."""
+def _steps(
+    made: Schedule, times: Mapping[int, int], several: bool
+) -> Iterable[WorkTime]:
+    """Each instruction that takes an engine's time, and iterations left out."""
     told = set(sorted(range(len(made.steps)), key=made.start.__getitem__)[:_MOST_STEPS])
-    for place, step in enumerate(made.steps):
-        engine, start, end = engine_of(step), made.start[place], made.end[place]
-        if engine not in _WORKING or end <= start:
-            continue
-        transfer = made.transfers.get(place)
-        nbytes = transfer.nbytes if transfer else 0
-        flops = _flops(step)
+    edges = [0, *(place for place in sorted(times) if place), len(made.steps)]
+    later = 0.0
+    for first, stop in pairwise(edges):
+        done = [
+            _moved(one, later)
+            for place in range(first, stop)
+            for one in _step(made, place, place in told, several)
+        ]
+        yield from done
+        more = times.get(first, 1) - 1
+        if more and done:
+            barrier = made.chip.loop_barrier_ns
+            end = max(made.done[first:stop]) + barrier
+            end = made.floors.get(stop, end)
+            later += more * (end - made.floors.get(first, 0.0))
+            yield from _left_out(done, more, end + later - barrier)
+
+
+def _step(
+    made: Schedule, place: int, is_told: bool, several: bool
+) -> Iterable[WorkTime]:
+    """An instruction, if it takes an engine's time."""
+    step = made.steps[place]
+    engine, start, end = engine_of(step), made.start[place], made.end[place]
+    if engine not in _WORKING or end <= start:
+        return
+    transfer = made.transfers.get(place)
+    nbytes = transfer.nbytes if transfer else 0
+    flops = _flops(step)
+    steps: tuple[StepTime, ...] = ()
+    if is_told:
+        lane = _lane(made, place, several)
+        line, name = str(step.line), _name(step)
+        steps = (StepTime(name, lane, line, start, end, nbytes, flops),)
+    yield WorkTime(NAMES[engine], start, end, steps, 1 - len(steps), nbytes, flops)
+
+
+def _moved(one: WorkTime, by: float) -> WorkTime:
+    if not by:
+        return one
+    steps = tuple(replace(s, start=s.start + by, end=s.end + by) for s in one.steps)
+    return replace(one, start=one.start + by, end=one.end + by, steps=steps)
+
+
+def _left_out(done: Sequence[WorkTime], more: int, end: float) -> Iterable[WorkTime]:
+    """Iterations of which each does what `done` is, engine by engine, in one piece.
+
+    Each piece ends when the last iteration does.
+    """
+    for engine in dict.fromkeys(one.engine for one in done):
+        own = [one for one in done if one.engine == engine]
+        whole = _together(own)
+        busy = sum(one.end - one.start for one in _merged(own))
+        start, count = end - more * busy, more * (whole.hidden + len(whole.steps))
+        nbytes, flops = more * whole.nbytes, more * whole.flops
         steps: tuple[StepTime, ...] = ()
-        if place in told:
-            lane = _lane(made, place, several)
-            line, name = str(step.line), _name(step)
-            steps = (StepTime(name, lane, line, start, end, nbytes, flops),)
-        name = NAMES[engine]
-        yield WorkTime(name, start, end, steps, 1 - len(steps), nbytes, flops)
+        if whole.steps:
+            name = f"{more:,} more iterations (extrapolated)"
+            like = replace(whole.steps[0], name=name, start=start, end=end)
+            steps = (replace(like, nbytes=nbytes, flops=flops),)
+        yield WorkTime(engine, start, end, steps, count, nbytes, flops, count)
 
 
 def _name(step: Instruction) -> str:
@@ -157,6 +221,7 @@ def _together(parts: Sequence[WorkTime]) -> WorkTime:
         hidden=sum(part.hidden for part in parts),
         nbytes=sum(part.nbytes for part in parts),
         flops=sum(part.flops for part in parts),
+        extrapolated=sum(part.extrapolated for part in parts),
     )
 
 

@@ -9,14 +9,16 @@ queue is free and all that it waits for is done:
 - what the kernel says comes after another instruction waits for its end too, or for
   its start only (``nisa.dependency``, ``nl.no_reorder``, ``with_schedule``);
 - a transfer begins ``dma_start_ns`` after what it waits for, unless its queue or the
-  DMA engines are busy for longer.
+  DMA engines are busy for longer;
+- an iteration of a loop of the device's ends when all that it began is done, and
+  ``loop_barrier_ns`` later something else begins (:mod:`nkipy_nki.timing.iterations`).
 
 What several steps want at the same time goes to the one that can begin first, and of
 two that can begin together to the one earlier in the program: the DMA engines, and a
 memory that two engines cannot have at once.
 
 Not modelled: how much fits in the memories, which transfers that run ahead may exceed
-(the report's memory over time shows it); the time that a loop's branches take; the
+(the report's memory over time shows it); the
 generation of descriptors by software; banks of the PSUM; other cores at the same HBM,
 and waits of cores for each other.
 """
@@ -35,6 +37,7 @@ from nkipy.chips import Chip, find_chip
 from nkipy_nki.engines import Engine
 from nkipy_nki.program import Instruction, Program
 from nkipy_nki.timing.dependencies import dependencies, issue_order
+from nkipy_nki.timing.iterations import iteration_ends
 from nkipy_nki.timing.queues import FIRST_DMA_QUEUE, queues
 from nkipy_nki.timing.rearranging import rearranged
 from nkipy_nki.timing.trace import Trace, unrolled
@@ -72,6 +75,8 @@ class Schedule:
         queues: of each step, its engine's number, or that of its DMA queue.
         waits: of each step, the places of those that it waits for.
         issued: by place, those of steps that a step does not begin before.
+        barriers: by place, how many iterations of loops end before a step.
+        floors: by place of those, when what comes from there on can begin.
         start: of each step, when it begins.
         end: when its engine is free again.
         done: when its result can be read.
@@ -87,6 +92,8 @@ class Schedule:
     queues: list[int]
     waits: list[tuple[int, ...]]
     issued: Mapping[int, Sequence[int]] = field(default_factory=dict)
+    barriers: Mapping[int, int] = field(default_factory=dict)
+    floors: dict[int, float] = field(default_factory=dict)
     start: list[float] = field(init=False)
     end: list[float] = field(init=False)
     done: list[float] = field(init=False)
@@ -122,8 +129,10 @@ class Schedule:
         It is a sum over the steps, whatever they wait for: of a transfer, its start
         (``dma_start_ns``) and how long it takes alone; of others, the way from another
         engine (``semaphore_latency_ns``), the cost, and until the result can be read.
+        At each end of an iteration, ``loop_barrier_ns`` comes in addition.
         """
-        return math.fsum(self._alone)
+        ends = sum(self.barriers.values())
+        return math.fsum((*self._alone, ends * self.chip.loop_barrier_ns))
 
     @cached_property
     def critical_path(self) -> list[Part]:
@@ -176,7 +185,8 @@ def schedule(
     trace = rearranged(program, trace)
     queue_of = queues(trace.steps, chip)
     waits = dependencies(trace, queue_of)
-    made = Schedule(program, chip, trace, queue_of, waits, issue_order(trace.steps))
+    issued, ends = issue_order(trace.steps), iteration_ends(program, trace.steps)
+    made = Schedule(program, chip, trace, queue_of, waits, issued, ends)
     _Scheduler(made).run()
     return made
 
@@ -216,10 +226,8 @@ class _Scheduler:
         self.exclusive = _exclusive(self.chip)
         #: By memory and engine, the latest step that had a memory for itself.
         self.users: dict[tuple[str, int], int] = {}
-        #: What of each queue is still to come, the next at the end.
-        self.coming: dict[int, list[int]] = defaultdict(list)
-        for place in reversed(range(len(made.queues))):
-            self.coming[made.queues[place]].append(place)
+        #: When what comes after the last end of an iteration can begin.
+        self.floor: _Ready = (0.0, 0.0, -1)
         self.begun = bytearray(len(made.queues))
         #: By a step that has not begun, the first of queues that wait for it.
         self.blocked: dict[int, list[int]] = {}
@@ -227,9 +235,28 @@ class _Scheduler:
         self.ready: list[tuple[float, int, _Ready]] = []
 
     def run(self) -> None:
-        made, coming = self.made, self.coming
-        for places in coming.values():
-            self._offer(places.pop())
+        made, first = self.made, 0
+        for place in (*made.barriers, len(made.queues)):
+            self._run(range(first, place))
+            if first < place < len(made.queues):
+                last = max(range(first, place), key=made.done.__getitem__)
+                at = max(made.done[last], self.floor[0])
+                wait = made.barriers[place] * self.chip.loop_barrier_ns
+                self.floor = at + wait, at, last
+                made.floors[place] = at + wait
+            first = place
+        used = {min(queue, FIRST_DMA_QUEUE) for queue in made.queues}
+        made.busy = {e: self.busy[e.value] for e in Engine if _queue_of(e) in used}
+
+    def _run(self, places: range) -> None:
+        """Run steps between which no iteration ends."""
+        made = self.made
+        #: What of each queue is still to come, the next at the end.
+        coming: dict[int, list[int]] = defaultdict(list)
+        for place in reversed(places):
+            coming[made.queues[place]].append(place)
+        for waiting in coming.values():
+            self._offer(waiting.pop())
         while self.ready:
             _, place, found = heappop(self.ready)
             queue = made.queues[place]
@@ -240,8 +267,6 @@ class _Scheduler:
                 self._offer(other)
             if coming[queue]:
                 self._offer(coming[queue].pop())
-        used = {min(queue, FIRST_DMA_QUEUE) for queue in coming}
-        made.busy = {e: self.busy[e.value] for e in Engine if _queue_of(e) in used}
 
     def _offer(self, place: int) -> None:
         """Let the first step of a queue begin when all that it waits for has."""
@@ -286,7 +311,7 @@ class _Scheduler:
             lead: ns from when it could begin, its queue apart, until it does.
         """
         made = self.made
-        ready, release, cause = 0.0, 0.0, -1
+        ready, release, cause = self.floor
         done, queues = made.done, made.queues
         for earlier in made.waits[place]:
             at = done[earlier]

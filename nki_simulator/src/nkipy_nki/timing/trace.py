@@ -11,7 +11,7 @@ from nkipy_nki.program import Instruction, Loop, Program, Register, Step
 if TYPE_CHECKING:
     from nkipy_nki.machine import Machine
 
-__all__ = ["Trace", "unrolled"]
+__all__ = ["Trace", "sampled", "unrolled"]
 
 
 #: As many as the vendor's compiler takes of a kernel whose loops are unrolled.
@@ -103,6 +103,39 @@ def unrolled(program: Program, most: int | None = None) -> Trace:
     return made.trace
 
 
+def sampled(program: Program, most: int) -> tuple[Trace, dict[int, int]]:
+    """What a run of a program carries out, of each loop the first iterations only.
+
+    Iterations of a loop do not overlap, so that one is as long as another but for the
+    first, which begins beside what is before the loop. The body of a loop whose bounds
+    only a run knows counts once.
+
+    Args:
+        program: any.
+        most: how many instructions there may be; if two iterations of each loop have
+            more, one of each is taken, and for all.
+
+    Returns:
+        A trace of two iterations at most of each loop; and by place of a step, how
+        often what comes from there on is carried out, up to the next such place.
+    """
+    made = _Unroller(2)
+    if _sampled_count(program.body, 2) > most:
+        return Trace(program.instructions()), {}
+    made.run(program.body)
+    return made.trace, made.times
+
+
+def _sampled_count(steps: Sequence[Step], iterations: int) -> int:
+    """How many instructions there are in so many iterations of each loop."""
+    return sum(
+        iterations * _sampled_count(step.body, iterations)
+        if isinstance(step, Loop)
+        else 1
+        for step in steps
+    )
+
+
 def _count(steps: Sequence[Step]) -> int:
     """How many instructions and iterations of loops there are, without a look at each.
 
@@ -124,10 +157,23 @@ def _length(values: range) -> int:
 
 
 class _Unroller:
-    """Goes through a program as a run does whose registers are loops' counters only."""
+    """Goes through a program as a run does whose registers are loops' counters only.
 
-    def __init__(self) -> None:
+    Args:
+        most: how many iterations of a loop; None is all of them. With a number, loops
+            may have bounds that are not known: they are gone through once.
+
+    Attributes:
+        trace: what is carried out.
+        times: with a number of iterations, by place: how often what comes from there
+            on is carried out.
+    """
+
+    def __init__(self, most: int | None = None) -> None:
         self.trace = Trace()
+        self.times: dict[int, int] = {}
+        self._most = most
+        self._factor = 1
         self._registers: dict[int, int] = {}
 
     def run(self, steps: Sequence[Step]) -> None:
@@ -138,10 +184,27 @@ class _Unroller:
                 self.trace.keep(step, self._registers)
 
     def _run_loop(self, loop: Loop) -> None:
-        for value in _values(loop):
-            self._registers[loop.counter.id] = value
+        if self._most is not None and not _is_known(loop):
+            self.run(loop.body)
+            return
+        values, most = _values(loop), self._most
+        count, factor = _length(values), self._factor
+        last = count if most is None else min(count, most)
+        for number in range(last):
+            self._registers[loop.counter.id] = values[number]
+            if number == last - 1 and last < count:
+                self._begin(factor * (count - number))
             self.run(loop.body)
         self._registers.pop(loop.counter.id, None)
+        self._begin(factor)
+
+    def _begin(self, factor: int) -> None:
+        if self._most is not None:
+            self._factor = self.times[len(self.trace.steps)] = factor
+
+
+def _is_known(loop: Loop) -> bool:
+    return loop.bounds is not None and all(isinstance(b, int) for b in loop.bounds)
 
 
 def _values(loop: Loop) -> range:

@@ -142,6 +142,12 @@ class Chip:
         "ns",
         estimate=True,
     )
+    loop_barrier_ns: float = _fact(
+        "end of an iteration of a loop of the device's",
+        "nki-dynamic-loops",
+        "ns",
+        estimate=True,
+    )
     # -- transfers -------------------------------------------------------------------
     dma_engines: int = _fact("DMA engines of a core", "chip")
     dma_engine_gb_s: float = _fact(

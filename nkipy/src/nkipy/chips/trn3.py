@@ -50,6 +50,7 @@ TRN3 = Chip(
     # As on trn1.
     overhead_cycles={"tensor": 64, "vector": 100, "scalar": 200, "gpsimd": 160},
     semaphore_latency_ns=200,  # as on trn1
+    loop_barrier_ns=3700,  # as on trn1
     dma_engines=16,
     dma_engine_gb_s=33,
     dma_engine_peak_gb_s=38.4,

@@ -149,15 +149,25 @@ def _time(work: Any) -> EngineTime:
 
 
 def _notes(inst: HLOInstruction) -> Sequence[str]:
-    """That a timeline does not have all instructions of a kernel, if so."""
+    """That a timeline does not have all instructions of a kernel, if so.
+
+    And that it is not known how long some of them take, other than by others.
+    """
     config = inst.attributes["backend_config"]
     if not language().is_program(config):
         return ()
-    hidden = sum(work.hidden for work in language().engine_times(config))
+    times = language().engine_times(config)
+    hidden = sum(work.hidden for work in times)
     if not hidden:
         return ()
-    name = inst.name or "an NKI kernel"
-    return (f"{name}: {hidden} more instructions of the kernel are not shown",)
+    note = f"{inst.name or 'an NKI kernel'}: {hidden} more instructions of the kernel "
+    note += "are not shown"
+    if extrapolated := sum(work.extrapolated for work in times):
+        note += (
+            f"; {extrapolated} of them are of loops of which two iterations were "
+            "estimated, and the time of the others is extrapolated"
+        )
+    return (note,)
 
 
 def _record() -> CustomCall:
