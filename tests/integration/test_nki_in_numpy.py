@@ -19,6 +19,7 @@ from nkipy.hlo.ir import Shape
 from nkipy.runtime import simulate_jit
 from nkipy.testing import check_kernel
 from nkipy_emulator.compiler import compile_in_process
+from nkipy_nki.neuronxcc import nki as first_nki
 from tests.support import nrt_client
 from tests.support.nrt_client import make_neff
 
@@ -277,3 +278,19 @@ def test_an_argument_that_is_returned_unwritten_may_be_a_constant():
 
     constant = X.copy()
     check_kernel(lambda x: first_of(constant, x)[0] + x, X, modes="simulate")
+
+
+@pytest.mark.parametrize("language", ["today", "first"])
+def test_a_call_without_an_argument_names_its_line(language):
+    def function(x, y):
+        return x + y
+
+    kernel = nki.jit(function) if language == "today" else first_nki.jit(function)
+
+    def layer(x):
+        return kernel(x)  # no y
+
+    line = layer.__code__.co_firstlineno + 1
+    with pytest.raises(TypeError, match="missing a required argument: 'y'") as raised:
+        simulate_jit(layer)(X)
+    assert f"at {__file__}:{line}" in str(raised.value)

@@ -18,7 +18,7 @@ import numpy as np
 from nkipy_nki.dtypes import as_outside, narrow, tensor_dtype
 from nkipy_nki.errors import NkiValidationError
 
-__all__ = ["Argument", "Arguments", "ArraySpec", "is_array"]
+__all__ = ["Argument", "Arguments", "ArraySpec", "WrongCallError", "is_array"]
 
 #: torch's types that NumPy has not, stored as integers of as many bytes.
 _TORCH = {
@@ -84,6 +84,10 @@ class Argument:
             mine[...] = as_outside(self.array, stored)
 
 
+class WrongCallError(TypeError):
+    """A kernel is called with other arguments than it takes."""
+
+
 class Arguments:
     """The arguments of a call.
 
@@ -96,7 +100,7 @@ class Arguments:
         arrays: the arrays, in the order of the parameters.
 
     Raises:
-        TypeError: the kernel does not take them.
+        WrongCallError: the kernel does not take them; it is a TypeError.
         NkiValidationError: the language has no such element type.
     """
 
@@ -111,7 +115,7 @@ class Arguments:
             bound = self._signature.bind(*args, **kwargs)
         except TypeError as error:
             name = getattr(function, "__name__", "")
-            raise TypeError(f"kernel {name}: {error}") from None
+            raise WrongCallError(f"kernel {name}: {error}") from None
         self._values = dict(bound.arguments)
         self.arrays: list[Argument] = []
         for name, value in self._values.items():

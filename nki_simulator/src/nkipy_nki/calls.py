@@ -193,6 +193,7 @@ class Call:
             if not valid[where].all():
                 self.report_out_of_bounds(view, offsets, valid | ~where, name)
             where = where & valid
+            self.require_apart(view, offsets, name, where)
             elements = np.broadcast_to(elements, view.shape)
             self.store_at(view, offsets[where], elements[where])
             return
@@ -374,17 +375,27 @@ class Call:
             position=list(first),
         )
 
-    def require_apart(self, view: View, places: np.ndarray, name: str) -> None:
+    def require_apart(
+        self,
+        view: View,
+        places: np.ndarray,
+        name: str,
+        chosen: np.ndarray | None = None,
+    ) -> None:
         """Report elements that are written to one place by indices.
 
         Args:
             view: the operand.
             places: where its elements lie in its tensor, in elements.
             name: the operand's.
+            chosen: of the same shape, which of them are written; None is all.
         """
         if not self.machine.findings.wants("scattered-twice"):
             return
-        where = places.reshape(-1)
+        numbers = (
+            np.arange(places.size) if chosen is None else chosen.ravel().nonzero()[0]
+        )
+        where = places.reshape(-1)[numbers]
         times = np.zeros(view.allocation.nbytes // view.dtype.itemsize, bool)
         times[where] = True
         extra = where.size - int(np.count_nonzero(times))
@@ -392,7 +403,8 @@ class Call:
             return
         kept = np.ones(where.size, bool)
         kept[np.unique(where, return_index=True)[1]] = False
-        position = [int(i) for i in np.unravel_index(kept.argmax(), places.shape)]
+        first = numbers[kept.argmax()]
+        position = [int(i) for i in np.unravel_index(first, places.shape)]
         self.report(
             "scattered-twice",
             f"{name} writes {extra} of {where.size} elements to places that others "

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from nkipy.chips import Chip
+from nkipy_nki.arguments import WrongCallError
 from nkipy_nki.checking import told
 from nkipy_nki.compiler import CompileConfig, SpecializationConfig
 from nkipy_nki.errors import NkiValidationError
@@ -103,7 +104,7 @@ class Kernel(ByName):
         traced = tracer_of(args, kwargs)
         if traced is None:
             return _run(self, args, kwargs)
-        with telling_caller():
+        with telling_caller(WrongCallError):
             return traced(self, args, kwargs)
 
 

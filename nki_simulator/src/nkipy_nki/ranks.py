@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from nkipy.chips import Chip
-from nkipy_nki.arguments import Arguments
+from nkipy_nki.arguments import Arguments, WrongCallError
 from nkipy_nki.collectives.rendezvous import SHARED_VARIABLE
 from nkipy_nki.cores import CoreGroup
 from nkipy_nki.flags import flag
@@ -78,7 +78,7 @@ def simulate_ranks(
     group = CoreGroup(lnc, count, hbm_groups, order, shares=shares)
     simulator = Simulator(function, lnc, chip, findings)
     with simulator.finding() as found:
-        with telling_caller(TypeError):
+        with telling_caller(WrongCallError):
             arguments = [
                 Arguments(function, tuple(args), named)
                 for args, named in zip(args_per_rank, kwargs)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from nkipy.chips import Chip
-from nkipy_nki.arguments import Arguments, ArraySpec
+from nkipy_nki.arguments import Arguments, ArraySpec, WrongCallError
 from nkipy_nki.capacity import check_capacity
 from nkipy_nki.cores import Core, CoreGroup, run_cores
 from nkipy_nki.dtypes import tensor_dtype
@@ -134,7 +134,7 @@ class Simulator:
         with self.finding() as findings:
             lnc = self.lnc or configured_cores()
             group = CoreGroup(lnc, order=self.order) if lnc > 1 else None
-            with telling_caller(TypeError):
+            with telling_caller(WrongCallError):
                 arguments = Arguments(self.function, args, kwargs)
             (made,) = launch(self, findings, [arguments], group)
         return made

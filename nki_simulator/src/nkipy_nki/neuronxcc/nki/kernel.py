@@ -10,6 +10,7 @@ from typing import Any
 
 from nkipy.chips import Chip
 from nkipy_nki import benchmarking
+from nkipy_nki.arguments import WrongCallError
 from nkipy_nki.errors import NkiValidationError
 from nkipy_nki.kernel import require_no_arrays, tracer_of
 from nkipy_nki.neuronxcc.nki.faults import fault, report
@@ -99,7 +100,7 @@ class Kernel(ByName):
             return self.func(*args, **kwargs)
         traced = tracer_of(args, kwargs)
         if traced is not None:
-            with telling_caller():
+            with telling_caller(WrongCallError):
                 return traced(self, args, kwargs)
         return self.simulate(*args, **kwargs).values
 
