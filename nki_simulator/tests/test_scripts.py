@@ -200,3 +200,45 @@ def test_a_module_is_checked(tmp_path: Path) -> None:
         text=True,
     )
     assert done.returncode == 0, done.stderr
+
+
+_STARTS = {
+    "fork": ("os.waitpid(os.fork() or os._exit(0), 0)", ["fork"]),
+    "system": ("os.system('true')", ["true"]),
+    "subprocess": ("subprocess.run(['/bin/true', 'x'])", ["true"]),
+    "shell": ("subprocess.run('true; true', shell=True)", ["sh"]),
+    "spawn": ("os.posix_spawn('/bin/true', ['true'], {})", ["true"]),
+    "none": ("import json", []),
+}
+
+
+@pytest.mark.usefixtures("_interpreter")
+@pytest.mark.parametrize("kind", _STARTS)
+def test_processes_that_a_script_starts_are_told(
+    kind: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    statement, names = _STARTS[kind]
+    script = written(tmp_path, f"import os, subprocess\n{statement}\n{SOUND}")
+    assert main(["check", "--json", script]) == 0
+    told = capfd.readouterr().out
+    assert json.loads(told[told.index("{") :])["processes"] == names
+    assert main(["check", script]) == 0
+    note = "kernels that those ran were not checked"
+    assert (note in capfd.readouterr().out) == bool(names)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_processes_of_multiprocessing_are_told(method: str, tmp_path: Path) -> None:
+    calls = f"""
+import multiprocessing
+if __name__ == "__main__":
+    process = multiprocessing.get_context({method!r}).Process(target=print)
+    process.start()
+    process.join()
+    {SOUND}
+"""
+    script = written(tmp_path, calls)
+    done = subprocess.run([*COMMAND, "--json", script], capture_output=True, text=True)
+    assert "multiprocessing" in json.loads(done.stdout)["processes"], done.stderr
+    assert done.returncode == 0

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from nkipy_nki.child_processes import noting_processes
 from nkipy_nki.errors import NkiError
 from nkipy_nki.findings import JSON_VERSION, Finding, collecting, finding_of
 from nkipy_nki.running import line_of
@@ -34,6 +35,8 @@ class Checked:
         findings: what was found, each once, in order.
         failure: the exception that ended the script, in a line; "" if none did.
         strict: whether warnings count as errors.
+        processes: what the script started, of which the kernels are not seen: names of
+            programs, ``"fork"``, ``"multiprocessing"``.
     """
 
     script: str
@@ -41,6 +44,7 @@ class Checked:
     findings: tuple[Finding, ...]
     failure: str = ""
     strict: bool = False
+    processes: tuple[str, ...] = ()
 
     @property
     def errors(self) -> int:
@@ -69,6 +73,7 @@ class Checked:
             "errors": self.errors,
             "warnings": self.warnings,
             "failure": self.failure or None,
+            "processes": list(self.processes),
             "findings": [found.as_json() for found in self.findings],
         }
         return json.dumps(fields, indent=2)
@@ -85,6 +90,11 @@ class Checked:
             )
         if self.failure:
             yield f"the script was ended by {self.failure}"
+        if self.processes:
+            yield (
+                f"note: the script started processes ({', '.join(self.processes)}); "
+                "kernels that those ran were not checked"
+            )
         if not self.kernels:
             yield "no kernel was run"
             return
@@ -110,7 +120,7 @@ def check(arguments: Sequence[str], *, is_module: bool, strict: bool) -> Checked
     """
     failure = ""
     refused: tuple[Finding, ...] = ()
-    with collecting() as collector:
+    with collecting() as collector, noting_processes() as processes:
         try:
             _run(arguments, is_module)
         except SystemExit as error:
@@ -125,7 +135,7 @@ def check(arguments: Sequence[str], *, is_module: bool, strict: bool) -> Checked
             traceback.print_exc()
     names = dict.fromkeys(run.kernel for run in collector.runs if run.kernel)
     found = (*collector.found, *refused)
-    return Checked(arguments[0], tuple(names), found, failure, strict)
+    return Checked(arguments[0], tuple(names), found, failure, strict, tuple(processes))
 
 
 def _run(arguments: Sequence[str], is_module: bool) -> None:
