@@ -119,8 +119,8 @@ def test_a_kernel_of_ranks_gives_the_same_alone():
 
 
 @contextmanager
-def running(tmp_path, engine: str, cores: int):
-    environment = {"NKIPY_EMULATOR_ENGINE": engine}
+def running(tmp_path, engine: str, cores: int, **variables: str):
+    environment = {"NKIPY_EMULATOR_ENGINE": engine, **variables}
     environment["NKIPY_EMULATOR_PYTHON"] = sys.executable
     with nrt_client.session(tmp_path, cores=cores, **environment) as nrt:
         yield nrt
@@ -253,6 +253,24 @@ def test_ranks_of_two_cores_exchange_tensors():
     simulated = simulate_jit(lambda x: reduced_by_two_cores[2](x) * 2, world_size=2)
     for result in simulated(PerRank(inputs)):
         assert result.tobytes() == ((inputs[0] + inputs[1]) * 2).tobytes()
+
+
+def twice_reduced(x):
+    return reduced_by_two_cores[2](x) * 2
+
+
+@pytest.mark.device
+@pytest.mark.parametrize("engine", ENGINES)
+def test_ranks_of_two_cores_exchange_tensors_on_emulated_cores(tmp_path, engine):
+    """The NEFF is of logical cores of two, as its kernel is."""
+    inputs = [values_of(rank, (8, 6), np.float32) for rank in range(2)]
+    expected = [((inputs[0] + inputs[1]) * 2,)] * 2
+    neff = neff_bytes(
+        trace_function(twice_reduced, (inputs[0],), {}).module,
+        ProgramDescription(lnc=2),
+    )
+    with running(tmp_path, engine, 2, NEURON_RT_VIRTUAL_CORE_SIZE="2") as nrt:
+        assert_same(on_device(nrt, neff, inputs, list(expected[0])), expected)
 
 
 def test_a_kernel_of_ranks_in_a_branch_is_refused():
