@@ -425,3 +425,48 @@ def test_iterations_of_a_loop_on_the_device_do_not_overlap() -> None:
     assert made.start[1] < made.done[0] + made.chip.dma_start_ns
     assert max(made.busy.values()) <= made.total <= made.serial * (1 + 1e-12)
     assert sum(p.wait + p.time for p in made.critical_path) == pytest.approx(made.total)
+
+
+@pytest.mark.parametrize("meeting", ["core_barrier", "sendrecv"])
+def test_cores_wait_for_each_other(meeting: str) -> None:
+    """The second core works five times as long before they meet as the first."""
+
+    @nki.jit
+    def kernel(x: Any) -> Any:
+        result = nl.ndarray(x.shape, x.dtype, buffer=nl.shared_hbm)
+        core = nl.program_id(0)
+        rows = slice(64 * core, 64 * core + 64)
+        tile, other = (nl.ndarray((64, 512), x.dtype) for _ in range(2))
+        nisa.dma_copy(tile, x[rows])
+        for meets in range(2):
+            for _ in range(20 if core == meets else 100):
+                nisa.tensor_scalar(tile, tile, nl.add, 1.0)
+            if meeting == "sendrecv":
+                nisa.sendrecv(tile, other, 1 - core, 1 - core, 0)
+            else:
+                nisa.dma_copy(result[rows], tile)
+                nisa.core_barrier(result, (0, 1))
+        nisa.dma_copy(result[rows], tile)
+        return result
+
+    ran = nki.simulate(kernel[2]).run(np.ones((128, 512), np.float32))
+    made = [ran.report(core).schedule for core in range(2)]
+    alone = [schedule(p, t) for p, t in zip(ran.programs, ran.traces)]
+    places = [
+        [i for i, step in enumerate(one.steps) if step.record.name == meeting]
+        for one in made
+    ]
+    # A transfer may begin a little later, where the DMA engines are busy.
+    for first, second in zip(*places):
+        assert made[0].start[first] == pytest.approx(made[1].start[second], abs=500)
+    early, late = (one.start[at[0]] for one, at in zip(alone, places))
+    assert early < 0.4 * late
+    assert made[0].start[places[0][0]] == pytest.approx(late, abs=500)
+    for one, by_itself in zip(made, alone):
+        assert one.total >= by_itself.total and by_itself.waited == 0
+        assert max(one.busy.values()) <= one.total <= one.serial * (1 + 1e-12)
+        path = one.critical_path
+        assert sum(p.wait + p.time for p in path) == pytest.approx(one.total)
+    assert made[0].waited >= 0.9 * (late - early)
+    if meeting == "sendrecv":  # which all that comes after waits for
+        assert made[0].total > 1.4 * alone[0].total

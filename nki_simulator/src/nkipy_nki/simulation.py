@@ -39,7 +39,7 @@ from nkipy_nki.running import (
 )
 from nkipy_nki.targets import target_chip
 from nkipy_nki.tensors import as_tensor
-from nkipy_nki.timing import Report, Trace, schedule
+from nkipy_nki.timing import Report, Trace, schedule_together
 from nkipy_nki.watching import watched
 
 __all__ = [
@@ -93,8 +93,9 @@ class Simulation:
         return replace(self)
 
     def report(self, core: int = 0) -> Report:
-        """Where a core's time goes: an estimate."""
-        return Report(schedule(self.programs[core], self.traces[core]), self.name)
+        """Where a core's time goes: an estimate, with waits for the other core."""
+        made = schedule_together(self.programs, self.traces)
+        return Report(made[core], self.name)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from nkipy_nki.dtypes import PACKED
 from nkipy_nki.embedding.interfaces import decoded
 from nkipy_nki.engines import Engine
 from nkipy_nki.program import Instruction, Program
-from nkipy_nki.timing import Schedule, Trace, schedule
+from nkipy_nki.timing import Schedule, Trace, schedule, schedule_together
 from nkipy_nki.timing.labels import NAMES
 from nkipy_nki.timing.queues import FIRST_DMA_QUEUE, engine_of
 from nkipy_nki.timing.trace import sampled, unrolled
@@ -81,9 +81,9 @@ class WorkTime:
 def engine_times(program: bytes) -> tuple[WorkTime, ...]:
     """When each engine is busy with a program, on any of its cores, and with what.
 
-    An estimate: cores do not wait for each other in it. Of a program of more than
-    50,000 instructions and iterations, or with a loop whose bounds only the run knows,
-    two iterations of each loop are estimated; the others are as long as the second, in
+    An estimate. Of a program of more than 50,000 instructions and iterations, or with a
+    loop whose bounds only the run knows, two iterations of each loop are estimated, and
+    cores do not wait for each other; the other iterations are as long as the second, in
     steps that say so. The body of a loop of unknown bounds counts once. All bodies do
     if two iterations of each are too many, or ``with_schedule`` turns instructions
     around in such a program.
@@ -93,18 +93,24 @@ def engine_times(program: bytes) -> tuple[WorkTime, ...]:
     """
     cores = decoded(program)
     work: dict[str, list[WorkTime]] = {}
-    for core in cores:
-        for one in _steps(*_scheduled(core), several=len(cores) > 1):
+    for made, times in _scheduled(cores):
+        for one in _steps(made, times, several=len(cores) > 1):
             work.setdefault(one.engine, []).append(one)
     return tuple(one for done in work.values() for one in _bounded(_merged(done)))
 
 
-def _scheduled(program: Program) -> tuple[Schedule, Mapping[int, int]]:
-    """A schedule, and how often what comes from a place on is carried out."""
+def _scheduled(
+    cores: Sequence[Program],
+) -> list[tuple[Schedule, Mapping[int, int]]]:
+    """The schedules, and how often what comes from a place on is carried out."""
     try:
-        return schedule(program, unrolled(program, _MOST_UNROLLED)), {}
+        traces = [unrolled(program, _MOST_UNROLLED) for program in cores]
+        return [(made, {}) for made in schedule_together(cores, traces)]
     except ValueError:
-        pass
+        return [_extrapolated(program) for program in cores]
+
+
+def _extrapolated(program: Program) -> tuple[Schedule, Mapping[int, int]]:
     trace, times = sampled(program, _MOST_SAMPLED)
     made = schedule(program, trace)
     if made.trace is trace:

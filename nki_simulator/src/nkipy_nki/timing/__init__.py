@@ -14,7 +14,7 @@ All times are estimates: they are made from documented rates, and nothing was me
 from __future__ import annotations
 
 from nkipy_nki.timing.report import Report
-from nkipy_nki.timing.scheduling import Schedule, schedule
+from nkipy_nki.timing.scheduling import Schedule, schedule, schedule_together
 from nkipy_nki.timing.trace import Trace
 
-__all__ = ["Report", "Schedule", "Trace", "schedule"]
+__all__ = ["Report", "Schedule", "Trace", "schedule", "schedule_together"]

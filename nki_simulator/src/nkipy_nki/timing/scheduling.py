@@ -10,6 +10,8 @@ queue is free and all that it waits for is done:
   its start only (``nisa.dependency``, ``nl.no_reorder``, ``with_schedule``);
 - a transfer begins ``dma_start_ns`` after what it waits for, unless its queue or the
   DMA engines are busy for longer;
+- ``core_barrier`` and ``sendrecv`` begin when those of the other core of a logical one
+  can, if that is estimated too (:func:`schedule_together`);
 - an iteration of a loop of the device's ends when all that it began is done, and
   ``loop_barrier_ns`` later something else begins (:mod:`nkipy_nki.timing.iterations`).
 
@@ -19,15 +21,14 @@ memory that two engines cannot have at once.
 
 Not modelled: how much fits in the memories, which transfers that run ahead may exceed
 (the report's memory over time shows it); the
-generation of descriptors by software; banks of the PSUM; other cores at the same HBM,
-and waits of cores for each other.
+generation of descriptors by software; banks of the PSUM; other cores at the same HBM.
 """
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from heapq import heappop, heappush
@@ -46,7 +47,7 @@ from nkipy_nki.timing.transfers import ReservationTable, Transfer, Transfers
 #: When a step can begin, when what it waited for let go, and the place of that, or -1.
 _Ready: TypeAlias = "tuple[float, float, int]"
 
-__all__ = ["Part", "Schedule", "clock_of", "schedule"]
+__all__ = ["Part", "Schedule", "clock_of", "schedule", "schedule_together"]
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,7 @@ class Schedule:
         issued: by place, those of steps that a step does not begin before.
         barriers: by place, how many iterations of loops end before a step.
         floors: by place of those, when what comes from there on can begin.
+        waited: ns of waits for the other core.
         start: of each step, when it begins.
         end: when its engine is free again.
         done: when its result can be read.
@@ -94,6 +96,7 @@ class Schedule:
     issued: Mapping[int, Sequence[int]] = field(default_factory=dict)
     barriers: Mapping[int, int] = field(default_factory=dict)
     floors: dict[int, float] = field(default_factory=dict)
+    waited: float = 0.0
     start: list[float] = field(init=False)
     end: list[float] = field(init=False)
     done: list[float] = field(init=False)
@@ -129,10 +132,11 @@ class Schedule:
         It is a sum over the steps, whatever they wait for: of a transfer, its start
         (``dma_start_ns``) and how long it takes alone; of others, the way from another
         engine (``semaphore_latency_ns``), the cost, and until the result can be read.
-        At each end of an iteration, ``loop_barrier_ns`` comes in addition.
+        At each end of an iteration, ``loop_barrier_ns`` comes in addition, and where
+        the other core is waited for, how long.
         """
-        ends = sum(self.barriers.values())
-        return math.fsum((*self._alone, ends * self.chip.loop_barrier_ns))
+        ends = sum(self.barriers.values()) * self.chip.loop_barrier_ns
+        return math.fsum((*self._alone, ends, self.waited))
 
     @cached_property
     def critical_path(self) -> list[Part]:
@@ -176,6 +180,66 @@ def schedule(
         ValueError: the target is not known; a loop's bounds are not, and `executed` is
             not given; or a record's cost is no time.
     """
+    made = _unscheduled(program, executed, chip)
+    for _ in _Scheduler(made).run({}):
+        raise AssertionError("a core alone meets no other")
+    return made
+
+
+def schedule_together(
+    programs: Sequence[Program], executed: Sequence[Trace], chip: Chip | None = None
+) -> list[Schedule]:
+    """Estimate when the instructions of the cores of a logical core begin and end.
+
+    Where all cores carry out as many ``core_barrier`` and ``sendrecv``, each of those
+    begins when the cores' are ready for it; else cores do not wait for each other.
+
+    Args:
+        programs: of the cores.
+        executed: what each carried out.
+        chip: for another target than the programs'.
+
+    Raises:
+        ValueError: as of :func:`schedule`.
+    """
+    made = [_unscheduled(p, t, chip) for p, t in zip(programs, executed)]
+    meetings = [
+        [place for place, step in enumerate(one.steps) if step.record.name in _MEETING]
+        for one in made
+    ]
+    if len({len(places) for places in meetings}) > 1:
+        meetings = [[] for _ in made]
+    cores = [_Scheduler(one) for one in made]
+    going = [
+        core.run({place: number for number, place in enumerate(places)})
+        for core, places in zip(cores, meetings)
+    ]
+    while [one for one in [next(core, False) for core in going] if one is not False]:
+        met = set.intersection(*({*core.held} for core in cores))
+        if not met:
+            break
+        for number in met:
+            at = max(core.held[number][1][0] for core in cores)
+            for core in cores:
+                core.meet(number, at)
+    for core, rest in zip(cores, going):
+        while core.held:  # in an order that no run has
+            for number in [*core.held]:
+                core.meet(number, core.held[number][1][0])
+            next(rest, None)
+    return made
+
+
+#: The instructions at which cores wait for each other.
+_MEETING = frozenset({"core_barrier", "sendrecv"})
+
+
+def _unscheduled(
+    program: Program,
+    executed: Trace | Iterable[Instruction] | None,
+    chip: Chip | None,
+) -> Schedule:
+    """A schedule without times."""
     chip = chip or find_chip(program.chip)
     if chip is None:
         raise ValueError(f"no chip is called {program.chip!r}")
@@ -186,9 +250,7 @@ def schedule(
     queue_of = queues(trace.steps, chip)
     waits = dependencies(trace, queue_of)
     issued, ends = issue_order(trace.steps), iteration_ends(program, trace.steps)
-    made = Schedule(program, chip, trace, queue_of, waits, issued, ends)
-    _Scheduler(made).run()
-    return made
+    return Schedule(program, chip, trace, queue_of, waits, issued, ends)
 
 
 def _exclusive(chip: Chip) -> dict[int, dict[str, list[int]]]:
@@ -233,11 +295,22 @@ class _Scheduler:
         self.blocked: dict[int, list[int]] = {}
         #: The first of queues that wait for none: when they can begin, and their place.
         self.ready: list[tuple[float, int, _Ready]] = []
+        #: Those that wait for another core, by number; and which have met it.
+        self.held: dict[int, tuple[int, _Ready]] = {}
+        self.met: set[int] = set()
 
-    def run(self) -> None:
+    def run(self, meetings: Mapping[int, int]) -> Iterator[None]:
+        """Fill the schedule in.
+
+        Args:
+            meetings: by place, the numbers of steps at which another core is met.
+
+        Yields:
+            Where nothing can begin before a step that is held has been let go.
+        """
         made, first = self.made, 0
         for place in (*made.barriers, len(made.queues)):
-            self._run(range(first, place))
+            yield from self._run(range(first, place), meetings)
             if first < place < len(made.queues):
                 last = max(range(first, place), key=made.done.__getitem__)
                 at = max(made.done[last], self.floor[0])
@@ -248,7 +321,14 @@ class _Scheduler:
         used = {min(queue, FIRST_DMA_QUEUE) for queue in made.queues}
         made.busy = {e: self.busy[e.value] for e in Engine if _queue_of(e) in used}
 
-    def _run(self, places: range) -> None:
+    def meet(self, number: int, at: float) -> None:
+        """Let a step go that was held, to begin when the other core's does."""
+        place, (start, release, cause) = self.held.pop(number)
+        self.made.waited += at - start
+        self.met.add(number)
+        heappush(self.ready, (at, place, (at, release, cause)))
+
+    def _run(self, places: range, meetings: Mapping[int, int]) -> Iterator[None]:
         """Run steps between which no iteration ends."""
         made = self.made
         #: What of each queue is still to come, the next at the end.
@@ -257,8 +337,15 @@ class _Scheduler:
             coming[made.queues[place]].append(place)
         for waiting in coming.values():
             self._offer(waiting.pop())
-        while self.ready:
+        while self.ready or self.held:
+            if not self.ready:
+                yield
+                continue
             _, place, found = heappop(self.ready)
+            number = meetings.get(place, -1) if meetings else -1
+            if number >= 0 and number not in self.met:
+                self.held[number] = place, found
+                continue
             queue = made.queues[place]
             self._begin(place, queue, found)
             self.latest[queue] = place
