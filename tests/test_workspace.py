@@ -81,7 +81,7 @@ def test_generated_protos_are_submodules_of_the_package() -> None:
 
 def test_the_emulator_is_registered_as_a_simulator() -> None:
     (found,) = entry_points(group="nkipy.simulators", name="xla-cpu")
-    assert found.value == "nkipy_emulator.engine:XlaCpuEngine"
+    assert found.value == "nkipy_emulator.engine:XlaCpuSimulator"
 
 
 def test_run_py_without_a_command_shows_its_usage() -> None:

@@ -31,6 +31,7 @@ from nkipy_emulator.errors import (
     SimulationError,
 )
 from nkipy_emulator.memory import ZERO_COPY_BYTES
+from nkipy_emulator.progress import ProgressLine
 
 #: The first and the last release of jaxlib that this module was tried with.
 KNOWN = ("0.6.2", "0.11")
@@ -82,6 +83,12 @@ def _import_handlers() -> Any:
     module = util.module_from_spec(spec)
     loader.exec_module(module)
     return module
+
+
+def environment() -> tuple[str, ...]:
+    """What XLA takes from the environment that its code depends on."""
+    get = os.environ.get
+    return get("XLA_FLAGS", ""), get("NPROC", ""), get("PJRT_NPROC", "")
 
 
 _jax, VERSION = _import_jaxlib()
@@ -177,10 +184,13 @@ atexit.register(close_gate)
 
 
 def apart_until_the_end(
-    function: Callable[[], Any], seconds: float | None, name: str
+    function: Callable[[], Any],
+    seconds: float | None,
+    name: str,
+    tell: Callable[[float], None] | None = None,
 ) -> Any:
     """As :func:`run_apart`; in this thread if no other gets past the gate any more."""
-    return function() if _is_ending else run_apart(function, seconds, name)
+    return function() if _is_ending else run_apart(function, seconds, name, tell)
 
 
 @contextmanager
@@ -403,6 +413,7 @@ def compile_proto(
     store_key: str = "",
     fuse: bool = True,
     seconds: float | None = None,
+    name: str = "",
 ) -> Program:
     """Compile bytes of an ``HloModuleProto``.
 
@@ -411,9 +422,11 @@ def compile_proto(
         num_replicas: how many ranks run it at once.
         fast_compile: compile in less time, to code that may be slower.
         store: code that was compiled before is taken from there, and kept there.
-        store_key: names all that the code depends on but XLA's version and options.
+        store_key: names the module, and all else that the code depends on but XLA's
+            version and options.
         fuse: have chains of instructions in one loop.
         seconds: how long it may take; None is no limit.
+        name: what a terminal calls it if that takes long.
 
     Raises:
         SimulationError: with XLA's reason.
@@ -439,11 +452,19 @@ def compile_proto(
             raise SimulationError(_clean(str(e))) from None
 
     def compile_now() -> Any:
-        return apart_until_the_end(compile_here, seconds, "nkipy-compile")
+        line = ProgressLine(f"compiling {name!r}")
+        try:
+            return apart_until_the_end(
+                compile_here, seconds, "nkipy-compile", line.tell
+            )
+        finally:
+            line.erase()
 
     if store is None or num_replicas > 1:
         return Program(compile_now(), devices, device_list)
-    key = sha256(f"{store_key} {VERSION} {overrides}\0".encode() + proto).hexdigest()
+    key = sha256(f"{store_key} {VERSION} {overrides}".encode()).hexdigest()
+    # In this thread: on another one, the C library's memory for it grows page by page,
+    # which takes longer than the loading.
     executable = _load_code(client, store.get(key), device_list)
     if executable is None:
         executable = compile_now()

@@ -103,15 +103,23 @@ class _Task(Generic[T]):
             self._error = error
         self._is_under_way.release()
 
-    def wait(self, seconds: float | None) -> bool:
-        """Whether it is done in time; None: for ever. Handlers of signals may raise."""
-        end = float("inf") if seconds is None else time.monotonic() + seconds
+    def wait(
+        self, seconds: float | None, tell: Callable[[float], None] | None = None
+    ) -> bool:
+        """Whether it is done in time; None: for ever. Handlers of signals may raise.
+
+        `tell` is called now and then, with the seconds so far.
+        """
+        start = time.monotonic()
+        end = float("inf") if seconds is None else start + seconds
         while True:
             left = max(0.0, end - time.monotonic())
             if self._is_under_way.acquire(timeout=min(_GLANCE, left)):
                 return True
             if time.monotonic() >= end:
                 return False
+            if tell is not None:
+                tell(time.monotonic() - start)
 
     def result(self) -> T:
         if self._error is not None:
@@ -167,6 +175,7 @@ def run_apart(
     function: Callable[[], T],
     seconds: float | None = None,
     name: str = "nkipy-compile",
+    tell: Callable[[float], None] | None = None,
 ) -> T:
     """``function()``, on a thread of its own.
 
@@ -177,6 +186,7 @@ def run_apart(
         function: what to call.
         seconds: how long to wait; None: for ever.
         name: of the thread.
+        tell: called while this waits, some times in a second, with the seconds so far.
 
     Raises:
         NotDoneError: it takes longer. What the function raises is raised too.
@@ -187,7 +197,7 @@ def run_apart(
     try:
         if not start(thread):
             task.run()
-        is_done = task.wait(seconds)
+        is_done = task.wait(seconds, tell)
     except BaseException as error:
         _waiting.interrupt_id = id(error)
         raise

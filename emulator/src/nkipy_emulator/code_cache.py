@@ -32,13 +32,13 @@ logger = logging.getLogger("nkipy.emulator")
 VARIABLE = "NKIPY_EMULATOR_CODE_CACHE"
 #: When there is more, the entries unused for longest are removed.
 MAX_BYTES = 512 << 20
+#: The same of entries: a directory is looked through in milliseconds.
+MAX_ENTRIES = 20_000
 #: Code beyond this takes as long to load as to compile.
 MAX_ENTRY_BYTES = 32 << 20
 
 #: By then, a program's first execution is mostly over.
 _DELAY_SECONDS = 0.3
-
-logger = logging.getLogger("nkipy.emulator")
 
 _MAGIC = b"nkipy-code-1\n"
 _DIGEST_BYTES = hashlib.sha256().digest_size
@@ -47,6 +47,8 @@ _ENTRY = re.compile(r"[0-9a-f]{64}")
 _TEMPORARY = re.compile(r"\.new-[0-9a-f]{16}")
 #: No entry takes that long to write.
 _ABANDONED_SECONDS = 3600
+#: How often a process looks through a directory that it keeps entries in.
+_PRUNING_SECONDS = 5.0
 _PEEK = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -90,11 +92,19 @@ class CodeCache:
         try:
             with private_directory(self.directory, make=True) as directory:
                 write_private(directory, key, parts, temporary)
-                _prune(directory)
+                if self._is_time_to_prune():
+                    _prune(directory)
         except UnsafePathError as error:
             _warn(error)
         except OSError:
             pass
+
+    def _is_time_to_prune(self) -> bool:
+        now, before = time.monotonic(), _pruned_at.get(self.directory)
+        if before is not None and now < before + _PRUNING_SECONDS:
+            return False
+        _pruned_at[self.directory] = now
+        return True
 
     def keep(self, key: str, make: Callable[[], bytes]) -> None:
         """Keep the entry that `make` makes, unless XLA cannot make it."""
@@ -106,6 +116,8 @@ class CodeCache:
             self.put(key, code)
 
 
+#: When this process last looked through a directory; it has few.
+_pruned_at: dict[Path, float] = {}
 _warned: set[str] = set()
 
 
@@ -131,16 +143,20 @@ def _prune(directory: int) -> None:
             is_old = status.st_mtime < time.time() - _ABANDONED_SECONDS
             if is_old and _is_ours(directory, entry.name):
                 os.unlink(entry.name, dir_fd=directory)
-    if sum(size for _, size, _ in entries) <= MAX_BYTES:
+    if not _are_too_many(len(entries), sum(size for _, size, _ in entries)):
         return
     entries = sorted(entry for entry in entries if _is_ours(directory, entry[2]))
     total = sum(size for _, size, _ in entries)
-    for _, size, name in entries:
-        if total <= MAX_BYTES:
+    for place, (_, size, name) in enumerate(entries):
+        if not _are_too_many(len(entries) - place, total):
             break
         with suppress(OSError):
             os.unlink(name, dir_fd=directory)
         total -= size
+
+
+def _are_too_many(entries: int, total: int) -> bool:
+    return entries > MAX_ENTRIES or total > MAX_BYTES
 
 
 def _is_ours(directory: int, name: str) -> bool:
@@ -188,6 +204,16 @@ def user_cache() -> CodeCache | None:
         return LateCodeCache(_checked(Path(named)))
     caches = caches_of_user()
     return None if caches is None else LateCodeCache(caches / "nkipy" / "emulator-code")
+
+
+def cache_of_simulations() -> CodeCache | None:
+    """The same, for who only wants to be faster; None, with a warning, instead of an
+    error."""
+    try:
+        return user_cache()
+    except UnsafePathError as error:
+        _warn(error)
+        return None
 
 
 def _checked(directory: Path) -> Path:

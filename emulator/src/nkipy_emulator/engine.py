@@ -20,6 +20,7 @@ from nkipy.hlo.custom_calls import targets_of, versions
 from nkipy.hlo.dtypes import uint8, uint64
 from nkipy.hlo.ir import HLOInstruction, HLOModule
 from nkipy.hlo.numerics import apply_auto_cast
+from nkipy.hlo.proto_writer import serialize_to_run
 from nkipy.hlo.rewrites.bounds import with_bounds_flag
 from nkipy.hlo.rewrites.comparators import order_sorts
 from nkipy.hlo.rewrites.divisions import guard_divisions
@@ -30,6 +31,7 @@ from nkipy.hlo.rewrites.subnormals import flush_subnormals
 from nkipy_emulator import _xla
 from nkipy_emulator.apart import VARIABLE, NotDoneError, compile_seconds
 from nkipy_emulator.call_sites import CustomCalls
+from nkipy_emulator.code_cache import cache_of_simulations
 from nkipy_emulator.custom_calls import TYPED_FFI, lower_custom_calls
 from nkipy_emulator.endless_loops import make_interruptible
 from nkipy_emulator.errors import CompileTimeoutError, SimulationError
@@ -71,12 +73,14 @@ def _cpu_features() -> str:
     return f"{text}-{hashlib.sha256(flags.encode()).hexdigest()[:8]}"
 
 
+#: Bytes of a module whose code is kept: code has the constants in it.
+_MOST_KEPT = 16 << 20
 #: Of a module whose loops are fused.
 _MOST_SCALARS = 256
 
 
 class XlaCpuEngine:
-    """XLA on the CPU, the engine behind the entry point group ``nkipy.simulators``.
+    """XLA on the CPU.
 
     Every operation rounds as its dtype says, one by one, in the order of the module;
     transcendental functions are within a few units in the last place of NumPy's, and
@@ -87,6 +91,9 @@ class XlaCpuEngine:
     def __init__(self, store: CodeStore | None = None) -> None:
         """`store` keeps compiled code from one process to the next."""
         self._store = store
+
+    def _code_store(self) -> CodeStore | None:
+        return self._store
 
     @property
     def identity(self) -> str:
@@ -124,7 +131,19 @@ class XlaCpuEngine:
         module.ensure_verified()
         check_size(module)
         check_maps(len(_executables))
-        return XlaExecutable(module, options, num_replicas, self._store, check_bounds)
+        store = self._code_store()
+        return XlaExecutable(module, options, num_replicas, store, check_bounds)
+
+
+class XlaCpuSimulator(XlaCpuEngine):
+    """The engine behind the entry point group ``nkipy.simulators``.
+
+    It keeps compiled code where the emulated device does, and asks the environment for
+    the place at each compile: :func:`nkipy_emulator.code_cache.cache_of_simulations`.
+    """
+
+    def _code_store(self) -> CodeStore | None:
+        return cache_of_simulations()
 
 
 class XlaExecutable:
@@ -162,21 +181,23 @@ class XlaExecutable:
         self.num_replicas = num_replicas
         calls = CustomCalls()
         prepared = _with_store(module, options, calls, check_bounds, num_replicas)
-        proto = prepared.serialize()
+        proto, identify = serialize_to_run(prepared)
         fast = (options is not None and options.fast_compile) or is_varied(module)
         seconds = compile_seconds(check_size(prepared))
         try:
             # Numbers of handlers are those of this process alone.
-            store = None if calls.sites else store
+            if calls.sites or len(proto) > _MOST_KEPT:
+                store = None
+            key = "" if store is None else f"{identify().hex()} {_store_key(module)}"
             program = _xla.compile_proto(
-                *(proto, num_replicas, fast, store, _store_key(module)),
-                *(_can_fuse(module), seconds),
+                *(proto, num_replicas, fast, store, key, _can_fuse(module), seconds),
+                module.name,
             )
         except NotDoneError:
             raise CompileTimeoutError(_too_long(module, seconds)) from None
         except SimulationError as e:
             calls.release()
-            raise SimulationError(_located(str(e), proto)) from None
+            raise SimulationError(_located(str(e), prepared)) from None
         calls.release_with(program)  # which `run` keeps, even without this object
         inputs = [p.nbytes for p in module.parameters]
         outputs = [r.nbytes for r in module.results]
@@ -195,9 +216,18 @@ def _too_long(module: HLOModule, seconds: float | None) -> str:
 
 
 def _store_key(module: HLOModule) -> str:
-    """What code depends on besides what XLA gets: this CPU, and records of calls."""
+    """What code depends on besides what XLA gets: this CPU, its cores, XLA's variables
+    in the environment, and records of calls."""
     targets = targets_of(module.computations())
-    return f"{_cpu_features()}{versions(targets)}"
+    environment = _xla.environment()
+    return f"{_cpu_features()} {_cores()} {environment}{versions(targets)}"
+
+
+def _cores() -> int:
+    """Those that this process may use: loops are divided for as many."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _can_fuse(module: HLOModule) -> bool:
@@ -281,9 +311,9 @@ def _telling_out_of_bounds(module: HLOModule, vector: HLOInstruction) -> HLOModu
 # ------------------------------------------------------------------------- error text
 
 
-def _located(text: str, proto: bytes) -> str:
+def _located(text: str, module: HLOModule) -> str:
     """XLA's error with the source line of each instruction that it names."""
-    lines = _source_lines(proto)
+    lines = _source_lines(module)
     words = re.findall(r"[\w.-]+", text)
     found = {name: lines[name] for name in words if name in lines}
     if not found:
@@ -292,13 +322,10 @@ def _located(text: str, proto: bytes) -> str:
     return f"{text}\n{where}"
 
 
-def _source_lines(proto: bytes) -> dict[str, str]:
-    from nkipy.third_party.xla.service import hlo_pb2
-
-    module = hlo_pb2.HloModuleProto.FromString(proto)
+def _source_lines(module: HLOModule) -> dict[str, str]:
     return {
         inst.name: f"{inst.metadata.source_file}:{inst.metadata.source_line}"
-        for computation in module.computations
+        for computation in module.to_proto().computations
         for inst in computation.instructions
         if inst.metadata.source_file
     }

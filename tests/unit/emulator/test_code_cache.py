@@ -21,7 +21,8 @@ X = np.arange(6, dtype=np.float32).reshape(2, 3)
 
 
 @pytest.fixture
-def cache(tmp_path):
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setattr(code_cache, "_PRUNING_SECONDS", 0.0)
     return CodeCache(tmp_path / "a" / "b")
 
 
@@ -88,6 +89,26 @@ def test_the_oldest_entries_make_room(cache, monkeypatch):
         os.utime(cache.directory / key(number), (number, number))
         assert cache.get(key(0)) is not None  # used, and so kept
     assert sorted(os.listdir(cache.directory)) == [key(0), key(4)]
+
+
+def test_there_are_only_so_many_entries(cache, monkeypatch):
+    monkeypatch.setattr(code_cache, "MAX_ENTRIES", 2)
+    for number in range(4):
+        cache.put(key(number), b"code")
+        os.utime(cache.directory / key(number), (number, number))
+    assert sorted(os.listdir(cache.directory)) == [key(2), key(3)]
+
+
+def test_a_directory_is_looked_through_now_and_then(cache, monkeypatch):
+    """Not with each entry: a simulation may keep hundreds in a second."""
+    monkeypatch.setattr(code_cache, "_PRUNING_SECONDS", 1000.0)
+    monkeypatch.setattr(code_cache, "MAX_ENTRIES", 1)
+    for number in range(3):
+        cache.put(key(number), b"code")
+    assert len(os.listdir(cache.directory)) == 3
+    monkeypatch.setattr(code_cache, "_PRUNING_SECONDS", 0.0)
+    cache.put(key(3), b"code")
+    assert len(os.listdir(cache.directory)) == 1
 
 
 def test_making_room_removes_nothing_that_is_not_the_caches(

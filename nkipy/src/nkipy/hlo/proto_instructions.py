@@ -88,16 +88,19 @@ class InstructionEncoder:
         names: Names,
         computation_ids: dict[HLOComputation, int],
         hashed: list[Buffer],
+        with_sources: bool = True,
     ) -> None:
         self.names = names
+        self._where = _where if with_sources else _nowhere
         self.computation_ids = computation_ids
         self.hashed = hashed
         self.next_id = 0
         #: What `hashed` receives when the computation, or a large constant, ends.
         self._run: list[bytes] = []
         self._frames: dict[Any, bytes] = {}
-        #: Lead and frame by form or by frame, for each source line and length of the
-        #: id in digits.
+        #: By form or by frame, for each source line and length of the id in digits:
+        #: where it is from, the frame, and the beginning of a name that is made up,
+        #: whose number is left out; and the frame.
         self._known: dict[Any, dict[Any, tuple[bytes, bytes]]] = {}
 
     def encode(
@@ -176,11 +179,14 @@ class InstructionEncoder:
                     continue
                 if inst.name or self.names.may_clash:
                     name = self.names.of(inst, int(tail[:digits]))
-                    lead = _where(inst) + frame + _name_field(name)
+                    lead = self._where(inst) + frame + _name_field(name)
                     tail = tail[digits:]
                 else:
-                    lead, _ = found = known.get(frame) or _lead(inst, frame, digits)
-                    known[frame] = found
+                    found = known.get(frame)
+                    if found is None:
+                        head = frame + _name_head(inst.opcode, digits)
+                        found = known[frame] = self._where(inst) + head, frame
+                    lead = found[0]
                     if form is not None:
                         known[form] = found
             size = len(lead) + len(tail) + len(inputs)
@@ -201,7 +207,7 @@ class InstructionEncoder:
             self.hashed += (b"".join(self._run), *data)
             self._run.clear()
         name = _name_field(self.names.of(inst, number))
-        whole = b"".join((_where(inst), name, frame, _ID, varint(number), literal))
+        whole = b"".join((self._where(inst), name, frame, _ID, varint(number), literal))
         parts += (_INST + varint(len(whole) + sum(map(len, data))), whole, *data)
 
     def encode_root(
@@ -268,12 +274,8 @@ def _where(inst: HLOInstruction) -> bytes:
     return metadata(inst.opcode, inst.source_location)
 
 
-def _lead(inst: HLOInstruction, frame: bytes, digits: int) -> tuple[bytes, bytes]:
-    """Where an instruction comes from, its frame, and its name; the frame alone.
-
-    The name is made up, and its number, which has `digits`, is left out.
-    """
-    return _where(inst) + frame + _name_head(inst.opcode, digits), frame
+def _nowhere(inst: HLOInstruction) -> bytes:
+    return b""
 
 
 def _frame_key(inst: HLOInstruction) -> Any:

@@ -16,7 +16,8 @@ what is compiled, or they follow from the order.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Callable, Iterable
+from functools import lru_cache, partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -63,6 +64,26 @@ def serialize_module(module: HLOModule) -> bytes:
 
 
 @checked
+def serialize_to_run(module: HLOModule) -> tuple[bytes, Callable[[], bytes]]:
+    """The module as bytes that do not say where instructions come from.
+
+    For a compiler whose code is kept: the same program elsewhere is the same, and where
+    each instruction comes from costs a compiler time. Instructions have the names that
+    :func:`serialize_module` gives them.
+
+    Returns:
+        The bytes, and what makes 32 that are the same for another module only if it
+        computes the same, whatever its names are. It reads constants where they are.
+
+    Raises:
+        HLOVerificationError: as of :func:`serialize_module`.
+    """
+    encoded = _Encoder(module, with_sources=False).encode()
+    assert encoded.parts is not None
+    return b"".join(encoded.parts), partial(_digest, encoded.hashed)
+
+
+@checked
 def hash_module(module: HLOModule, compiler_args: str = "") -> str:
     """12 hex digits that identify the program and how it is compiled.
 
@@ -87,24 +108,30 @@ def digest_module(module: HLOModule) -> bytes:
         EntryPointError: an installed package has the record of a custom call, which
             cannot be loaded.
     """
-    from hashlib import sha256  # loads OpenSSL
-
     encoded = _encoded(module)
     # In this order: another thread sets the digest first, then drops what it is of.
     hashed, digest = encoded.hashed, encoded.digest
     if digest is None:
-        sha = sha256()
-        for part in hashed:
-            sha.update(part)
-        encoded.digest = digest = sha.digest()
+        encoded.digest = digest = _digest(hashed)
         encoded.hashed = []
     if not any(map(_calls_out, encoded.computations)):
         return digest
     # Imported here: few programs have custom calls.
+    from hashlib import sha256
+
     from nkipy.hlo.custom_calls import targets_of, versions
 
     text = versions(targets_of(encoded.computations))
     return sha256(digest + text.encode()).digest()
+
+
+def _digest(parts: Iterable[Buffer]) -> bytes:
+    from hashlib import sha256  # loads OpenSSL
+
+    sha = sha256()
+    for part in parts:
+        sha.update(part)
+    return sha.digest()
 
 
 def _calls_out(computation: HLOComputation) -> bool:
@@ -153,14 +180,14 @@ _field = lru_cache(maxsize=8192)(delimited)
 class _Encoder:
     """One pass over a module, producing its bytes and the bytes of its identity."""
 
-    def __init__(self, module: HLOModule) -> None:
+    def __init__(self, module: HLOModule, with_sources: bool = True) -> None:
         self.module = module
         self.computations = module.computations()
         self.computation_ids: dict[HLOComputation, int] = {}
         self.names = Names(self.computations)
         self.hashed: list[Buffer] = []
         self.instructions = InstructionEncoder(
-            self.names, self.computation_ids, self.hashed
+            *(self.names, self.computation_ids, self.hashed, with_sources)
         )
 
     def encode(self) -> _Encoded:
