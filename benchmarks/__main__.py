@@ -1,6 +1,7 @@
 """Runs every benchmark that has figures to reach.
 
-``bench_ops`` is apart: it times each op by itself, and its table is long.
+Apart are ``bench_ops``, which times each op by itself, and ``bench_kernels``, which
+compares sixty kernels with NumPy: their tables are long.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 from benchmarks import (
     bench_cost_model,
     bench_device,
+    bench_first_call,
     bench_import,
     bench_nki,
     bench_simulate,
@@ -20,6 +22,7 @@ def main() -> None:
     bench_import.main()
     bench_trace.main()
     bench_simulate.main()
+    bench_first_call.main()
     bench_spike.main()
     bench_device.main()
     bench_cost_model.main()

@@ -87,8 +87,8 @@ def _import_handlers() -> Any:
 
 def environment() -> tuple[str, ...]:
     """What XLA takes from the environment that its code depends on."""
-    get = os.environ.get
-    return get("XLA_FLAGS", ""), get("NPROC", ""), get("PJRT_NPROC", "")
+    flags = os.environ.get("XLA_FLAGS", "")
+    return flags, os.environ.get("NPROC", ""), os.environ.get("PJRT_NPROC", "")
 
 
 _jax, VERSION = _import_jaxlib()
@@ -228,7 +228,7 @@ def _call_without_jax(
     return call(make, *arguments, **keywords)
 
 
-_NOISE = re.compile(r"Failed to parse using StableHLO|note: in bytecode version")
+_NOISE = re.compile(r"Failed to parse using StableHLO|: in bytecode version \d")
 
 
 def _clean(text: str) -> str:

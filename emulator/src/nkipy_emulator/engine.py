@@ -311,9 +311,20 @@ def _telling_out_of_bounds(module: HLOModule, vector: HLOInstruction) -> HLOModu
 # ------------------------------------------------------------------------- error text
 
 
+#: How XLA says what is wrong with an instruction.
+_PLACED = re.compile(r'(?:<unknown>:0: )?(error|note): loc\("([\w.-]+)"\)')
+
+
 def _located(text: str, module: HLOModule) -> str:
     """XLA's error with the source line of each instruction that it names."""
     lines = _source_lines(module)
+
+    def with_line(found: re.Match[str]) -> str:
+        kind, name = found.groups()
+        where = f"{lines[name]}: " if name in lines else ""
+        return f"{where}{kind}: {name}"
+
+    text = _PLACED.sub(with_line, text)
     words = re.findall(r"[\w.-]+", text)
     found = {name: lines[name] for name in words if name in lines}
     if not found:

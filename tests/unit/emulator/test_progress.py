@@ -1,0 +1,142 @@
+"""The line on a terminal while something takes long."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from nkipy.hlo.builder import HLOBuilder
+from nkipy_emulator import apart, progress
+from nkipy_emulator.progress import ProgressLine
+from tests.support.engine import make_module
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+class Gone(Terminal):
+    def write(self, text):
+        raise OSError("no terminal any more")
+
+
+def shown(text: str) -> str:
+    """What stands on a terminal in the end, of a text without line feeds."""
+    return re.split("\x1b\\[K", text)[-1].strip("\r")
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    made = Terminal()
+    set_stderr(monkeypatch, made)
+    return made
+
+
+def set_stderr(monkeypatch, stream):
+    """For the module alone: pytest has sys.stderr be what it captures."""
+    monkeypatch.setattr(progress, "sys", SimpleNamespace(stderr=stream))
+
+
+def test_what_takes_no_time_is_not_told(terminal):
+    line = ProgressLine("compiling 'k'")
+    for seconds in (0.0, 1.0, 2.9):
+        line.tell(seconds)
+    line.erase()
+    assert terminal.getvalue() == ""
+
+
+def test_a_line_is_written_each_second_and_erased(terminal):
+    line = ProgressLine("compiling 'k'")
+    texts = []
+    for seconds in (3.0, 3.1, 3.9, 4.2):
+        line.tell(seconds)
+        texts.append(shown(terminal.getvalue()))
+    told = [f"compiling 'k': {n} s; Ctrl-C ends it" for n in (3, 3, 3, 4)]
+    assert texts == told
+    assert terminal.getvalue().count("\r") == 2
+    line.erase()
+    assert shown(terminal.getvalue()) == "" and "\n" not in terminal.getvalue()
+
+
+def test_there_is_one_line_at_a_time(terminal):
+    first, second = ProgressLine("first"), ProgressLine("second")
+    first.tell(5)
+    second.tell(6)
+    second.erase()
+    assert shown(terminal.getvalue()).startswith("first")
+    first.erase()
+    second.tell(7)
+    assert shown(terminal.getvalue()).startswith("second")
+    second.erase()
+
+
+def test_a_long_name_does_not_leave_the_line(terminal, monkeypatch):
+    monkeypatch.setattr(progress, "_columns", lambda: 20)
+    line = ProgressLine("compiling " + "k" * 100)
+    line.tell(3)
+    line.erase()
+    assert max(map(len, re.split("\r\x1b\\[K", terminal.getvalue()))) == 19
+
+
+@pytest.mark.parametrize("stream", [None, io.StringIO(), Gone()])
+def test_where_there_is_no_terminal_nothing_happens(monkeypatch, stream):
+    set_stderr(monkeypatch, stream)
+    line = ProgressLine("compiling 'k'")
+    line.tell(3)
+    line.erase()
+    if stream is not None:
+        assert stream.getvalue() == ""
+
+
+def test_a_closed_stderr_is_no_error(monkeypatch, terminal):
+    terminal.close()
+    line = ProgressLine("compiling 'k'")
+    line.tell(3)
+    line.erase()
+
+
+def test_a_compile_is_told_by_the_kernels_name_and_leaves_nothing(
+    engine, terminal, monkeypatch
+):
+    monkeypatch.setattr(progress, "AFTER_SECONDS", 0.0)
+    monkeypatch.setattr(apart, "_GLANCE", 0.001)
+
+    def chain(b: HLOBuilder, x):
+        for _ in range(20):
+            x = b.unary("tanh", b.unary("negate", x))
+        return x
+
+    module = make_module(chain, np.ones(3, np.float32))
+    module.name = "my_kernel"
+    engine.compile(module)
+    written = terminal.getvalue()
+    assert "compiling 'my_kernel': 0 s" in written and shown(written) == ""
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="no terminals here")
+def test_a_terminals_width_is_its_own(monkeypatch):
+    import fcntl
+    import struct
+    import termios
+
+    leader, follower = os.openpty()
+    try:
+        fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("4H", 10, 33, 0, 0))
+        with os.fdopen(os.dup(follower), "w") as stream:
+            set_stderr(monkeypatch, stream)
+            assert progress._columns() == 33
+            line = ProgressLine("compiling " + "k" * 100)
+            line.tell(3)
+            line.erase()
+        assert os.read(leader, 100) == b"\r\x1b[K" + b"compiling " + b"k" * 22 + (
+            b"\r\x1b[K"
+        )
+    finally:
+        os.close(leader)
+        os.close(follower)
