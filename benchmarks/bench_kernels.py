@@ -214,14 +214,15 @@ def _share(timed: Sequence[Timed], whose: str, least: float) -> str:
 
 
 def machine() -> str:
-    """What the figures are of."""
+    """What the figures are of, and what else there was to do meanwhile."""
     versions = [
         f"{name} {importlib.metadata.version(name)}"
         for name in ("numpy", "jaxlib", "jax")
     ]
     return (
         f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, "
-        f"Python {platform.python_version()}, {', '.join(versions)}"
+        f"Python {platform.python_version()}, {', '.join(versions)}; "
+        f"load average {os.getloadavg()[1]:.1f}, of which this run is 1 to 2"
     )
 
 
