@@ -19,6 +19,7 @@ from nkipy.hlo.ir import (
     SourceLocation,
     instruction_of,
 )
+from nkipy.hlo.proto_writer import serialize_to_run
 from nkipy.third_party.xla import xla_data_pb2
 from nkipy.third_party.xla.service import hlo_pb2
 from tests.support.xla import xla_hlo
@@ -535,3 +536,34 @@ def test_invalid_module_is_an_error_not_garbage():
     module.add_operation(stranger)
     with pytest.raises(HLOVerificationError, match=r"verify\(\) says where"):
         module.serialize()
+
+
+def _sum_of(line: int, constant: float = 2.0, name: str = "m") -> HLOModule:
+    module = HLOModule(name)
+    x = module.add_parameter((3,), np.float32, "x")
+    builder = HLOBuilder(module.entry)
+    total = builder.binary("add", x, builder.constant(np.full(3, constant, "f4")))
+    for inst in module.entry.instructions:
+        inst.source_location = SourceLocation("kernel.py", line)
+    module.set_results(builder.binary("multiply", total, x))
+    return module
+
+
+def test_what_is_run_says_all_but_where_it_comes_from():
+    module = _sum_of(7)
+    expected = module.to_proto()
+    assert "kernel.py" in str(expected)
+    for written_in in expected.computations:
+        for inst in written_in.instructions:
+            inst.ClearField("metadata")
+    written, _ = serialize_to_run(module)
+    assert hlo_pb2.HloModuleProto.FromString(written) == expected
+    assert "kernel.py" in str(module.to_proto())
+
+
+def test_what_is_run_is_known_by_what_it_computes():
+    def identity(module: HLOModule) -> bytes:
+        return serialize_to_run(module)[1]()
+
+    assert identity(_sum_of(7)) == identity(_sum_of(8, name="elsewhere"))
+    assert identity(_sum_of(7)) != identity(_sum_of(7, constant=3.0))
