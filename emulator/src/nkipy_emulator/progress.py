@@ -8,13 +8,14 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from contextlib import suppress
 
 #: Whoever waits no longer than this is told nothing.
 AFTER_SECONDS = 3.0
 
 #: Back to the beginning of the line, and away with what is there.
 _ERASE = "\r\x1b[K"
+#: Characters: a longer line would go on in the next, where it is not erased.
+_MOST = 79
 #: Held by the one whose line it is: there is one terminal.
 _terminal = threading.Lock()
 
@@ -40,34 +41,30 @@ class ProgressLine:
         if self._is_ours:
             self._told = int(seconds)
             text = f"{self._what}: {self._told} s; Ctrl-C ends it"
-            _write(_ERASE + text[: _columns() - 1])
+            _write(_ERASE + text[:_MOST])
 
     def erase(self) -> None:
         """Take the line away, if there is one."""
         if self._is_ours:
-            _write(_ERASE)
             self._is_ours = False
             _terminal.release()
+            if _is_terminal():
+                _write(_ERASE)
 
 
+# Nothing is caught here: what a handler of a signal raises meanwhile would be, too.
 def _is_terminal() -> bool:
-    try:
-        return sys.stderr is not None and sys.stderr.isatty()
-    except ValueError:  # closed
+    """Whether stderr is one, and still there: one that has hung up is none."""
+    stream = sys.stderr  # a program's own may have no more than write()
+    is_terminal = getattr(stream, "isatty", None)
+    if is_terminal is None or getattr(stream, "closed", False):
         return False
-
-
-def _columns() -> int:
-    with suppress(OSError, ValueError, AttributeError):
-        return os.get_terminal_size(sys.stderr.fileno()).columns or 80
-    return 80
+    return bool(is_terminal())
 
 
 def _write(text: str) -> None:
-    # A terminal that is gone is no reason to give up what takes so long.
-    with suppress(OSError, ValueError):
-        sys.stderr.write(text)
-        sys.stderr.flush()
+    sys.stderr.write(text)
+    sys.stderr.flush()
 
 
 def _release_after_fork() -> None:
