@@ -377,6 +377,8 @@ def _import_memory(address: int, nbytes: int, device: Any) -> Any:
     return _call_without_jax(make, capsule, device, None)
 
 
+#: The pass that removes them before loops are fused.
+_BARRIERS = "cse_barrier_expander"
 #: Results are those of the program as written. XLA's algebraic simplifier computes
 #: others, log(exp(1000)) = 1000 and x / 3 = x * (1 / 3) among them; without it nothing
 #: that was measured runs slower. What else there is to prevent,
@@ -386,11 +388,15 @@ EXACT: tuple[tuple[str, bool | str], ...] = (
     ("xla_cpu_enable_fast_math", False),
     ("xla_cpu_enable_fast_min_max", False),  # minimum and maximum return NaN
     # The reshape mover leaves pairs of reshapes and transposes to the simplifier, else
-    # they add up, from pass to pass, until their number overflows the stack.
-    ("xla_disable_hlo_passes", "algsimp,reshape-mover"),
+    # they add up, from pass to pass, until their number overflows the stack. Barriers
+    # stay until loops are fused, which is what they are for.
+    ("xla_disable_hlo_passes", f"algsimp,reshape-mover,{_BARRIERS}"),
 )
 #: The same, without fused loops.
-UNFUSED = (*EXACT[:-1], ("xla_disable_hlo_passes", "algsimp,reshape-mover,fusion"))
+UNFUSED = (
+    *EXACT[:-1],
+    ("xla_disable_hlo_passes", f"algsimp,reshape-mover,{_BARRIERS},fusion"),
+)
 #: Compiles small modules in half the time.
 FAST_COMPILE: tuple[tuple[str, bool | str], ...] = (
     ("xla_cpu_use_fusion_emitters", False),

@@ -26,6 +26,7 @@ from nkipy.hlo.rewrites.comparators import order_sorts
 from nkipy.hlo.rewrites.divisions import guard_divisions
 from nkipy.hlo.rewrites.dots import flatten_dots
 from nkipy.hlo.rewrites.exact import keep_exact
+from nkipy.hlo.rewrites.materializing import bound_duplication
 from nkipy.hlo.rewrites.powers import expand_powers
 from nkipy.hlo.rewrites.subnormals import flush_subnormals
 from nkipy_emulator import _xla
@@ -289,7 +290,7 @@ def _with_store(
     # (_xla.EXACT): each copies a whole operand, say the weights of a layer, per call.
     result = guard_divisions(flatten_dots(result))
     result = flush_subnormals(order_sorts(expand_powers(result)))
-    result = keep_exact(result, vector)
+    result = bound_duplication(keep_exact(result, vector))
     store = HLOInstruction(
         "custom-call", (*result.results, vector), (1,), uint8, _STORE
     )

@@ -67,3 +67,25 @@ def _gather(b: HLOBuilder, x: Value, indices: np.ndarray, axis: int) -> Value:
         slice_sizes=[1 if i == axis else d for i, d in enumerate(x.shape)],
         indices_are_sorted=bool((np.diff(indices) >= 0).all()),
     )
+
+
+def windows(
+    b: HLOBuilder, x: Value, starts: np.ndarray, length: int, axis: int
+) -> Value:
+    """``x[..., start : start + length, ...]`` for each of `starts`, along `axis`.
+
+    The result has one dimension more: the windows' number before their `length`.
+    """
+    shape = (*x.shape[:axis], len(starts), length, *x.shape[axis + 1 :])
+    first, last = int(starts[0]), int(starts[-1]) + length
+    if (np.diff(starts) == length).all():
+        return b.reshape(b.slice_dim(x, axis, first, last), shape)
+    return b.gather(
+        x,
+        b.constant(starts.reshape(-1, 1), dt.int32),
+        offset_dims=tuple(i for i in range(len(shape)) if i != axis),
+        collapsed_slice_dims=(),
+        start_index_map=(axis,),
+        slice_sizes=[length if i == axis else d for i, d in enumerate(x.shape)],
+        indices_are_sorted=bool((np.diff(starts) >= 0).all()),
+    )

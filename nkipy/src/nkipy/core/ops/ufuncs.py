@@ -19,6 +19,7 @@ from nkipy.core.ops._reduction import (
     one_axis,
 )
 from nkipy.core.ops._registry import Op
+from nkipy.core.ops._static_take import take_static, windows
 from nkipy.core.ops._ufunc import UFuncOp, as_value
 from nkipy.core.ops._views import duplicate
 from nkipy.core.ops.indexing._advanced import AdvancedIndex
@@ -581,22 +582,28 @@ def _reduceat(
         if not 0 <= start < size:
             raise IndexError(f"index {start} out-of-bounds in reduceat [0, {size})")
     result_dtype = _reduction_loop(ufunc, x.dtype, dtype, out, one_dtype=True)[2]
-    parts: list[Any] = []
-    for start, stop in zip(starts, [*starts[1:], size]):
-        piece: list[Any] = [slice(None)] * x.ndim
-        piece[axis] = slice(start, stop if stop > start else start + 1)
-        parts.append(_segment(ufunc, x[tuple(piece)], axis, dtype, out))
-    if not parts:
+    if not starts:
         shape = [0 if i == axis else d for i, d in enumerate(x.shape)]
         return deliver(ctx, ctx.full(shape, 0, result_dtype), out)
-    result: Any = np.concatenate(parts, axis)
-    return deliver(ctx, result.backend_tensor, out)
+    lengths = np.maximum(np.diff([*starts, size]), 1)
+    parts: list[Value] = []
+    order: list[int] = []
+    for length in np.unique(lengths).tolist():  # one reduction for each length
+        places = np.flatnonzero(lengths == length)
+        begins = np.array(starts)[places]
+        pieces = as_tensor(windows(ctx, x.backend_tensor, begins, length, axis))
+        part = _segments(ufunc, pieces, axis + 1, dtype, out)
+        kept = [d for i, d in enumerate(part.shape) if i != axis + 1]
+        parts.append(ctx.reshape(part.backend_tensor, kept))
+        order += places.tolist()
+    result = ctx.concatenate(parts, axis)
+    return deliver(ctx, take_static(ctx, result, np.argsort(order), axis), out)
 
 
-def _segment(
+def _segments(
     ufunc: np.ufunc, x: NKIPyTensorRef, axis: int, dtype: Any, out: Any
 ) -> NKIPyTensorRef:
-    """The reduction of one slice, which begins with its first element."""
+    """The reductions of slices that lie along `axis`, which begin with their first."""
     if dtype is None:
         dtype = getattr(out, "dtype", None)
     if ufunc in _REDUCTIONS:

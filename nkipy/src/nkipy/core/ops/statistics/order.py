@@ -24,6 +24,7 @@ from nkipy.core.ops._reduction import (
 )
 from nkipy.core.ops._registry import Op, supports
 from nkipy.core.ops._samples import ErrorSample, Sample, make
+from nkipy.core.ops._static_take import take_static
 from nkipy.core.ops.reduce.folds import MAXIMUM, MINIMUM, Fold, need_elements
 from nkipy.core.ops.sorting.sorting import sort_along
 from nkipy.core.promotion import is_ours, result_type
@@ -159,13 +160,15 @@ def _nan_beside_infinities(
     """`result`, NaN where one of the neighbours of its position is infinite."""
     if not dt.is_float(rows.dtype) or not any(touched):
         return result
-    finite = []
-    for pair in touched:
-        low, high = (_is_finite(b, at(b, rows, place)) for place in pair or (0, 0))
-        both = b.binary("and", low, high)
-        finite.append(both if pair else b.full_like(both, True))
-    every = b.concatenate(finite, rows.ndim - 1)
-    return b.select(every, result, b.full_like(result, float("nan")))
+    low, high = (
+        _is_finite(b, _elements(b, rows, np.array([p[i] if p else 0 for p in touched])))
+        for i in (0, 1)
+    )
+    both = b.binary("and", low, high)
+    if not all(touched):
+        ignored = b.constant(np.array([pair is None for pair in touched]))
+        both = b.binary("or", both, b.broadcast_to(ignored, both.shape))
+    return b.select(both, result, b.full_like(result, float("nan")))
 
 
 def _is_finite(b: HLOBuilder, x: Value) -> Value:
@@ -198,7 +201,7 @@ def _interpolate(b: HLOBuilder, rows: Value, positions: np.ndarray) -> Value:
 
 
 def _elements(b: HLOBuilder, rows: Value, places: np.ndarray) -> Value:
-    return b.concatenate([at(b, rows, int(p)) for p in places], rows.ndim - 1)
+    return take_static(b, rows, places, rows.ndim - 1)
 
 
 def quantile_dtype(function: Any, x: np.dtype, q: Any, method: Any) -> np.dtype:

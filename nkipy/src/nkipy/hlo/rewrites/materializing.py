@@ -1,0 +1,112 @@
+"""Has a compiler keep values that it would else compute again for each reader.
+
+A compiler that fuses loops puts the code for a value into the place of each of its
+readers. That is right for one reader, and for a few. But where a step of a program
+reads shifted, reversed or padded copies of what the step before has made, the copies of
+the code multiply from step to step: by three for ``x[:-2] + x[1:-1] + x[2:]``.
+
+So readings are counted, from results to parameters. An instruction that computes
+element by element reads its operands where it is read itself; one that moves elements
+reads them somewhere else, once for each place where it is read. A value that is read
+at more than a few places gets a barrier, which code is not copied across. Then the
+code of a module is at most that many times as long as the module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import count
+
+from nkipy.hlo.ir import HLOComputation, HLOInstruction, HLOModule, callees_of
+from nkipy.hlo.opcodes import OPCODES, CostKind
+from nkipy.hlo.rewrites import lending
+from nkipy.hlo.rewrites.base import Place, rewrite
+
+Value = HLOInstruction
+#: Where a value is read; only how many places there are matters, and which are equal.
+Places = frozenset[int]
+
+#: At how many places the code for a value may be.
+MOST_PLACES = 6
+#: How many instructions may be in a row in one loop: code for it takes a compiler a
+#: time that grows with the square.
+MOST_IN_A_ROW = 256
+
+#: What takes the place of its readers, and reads where it is read, or elsewhere.
+_SAME_PLACE = frozenset({CostKind.ELEMENTWISE})
+_OTHER_PLACE = frozenset({CostKind.VIEW, CostKind.TRANSPOSE, CostKind.MOVE})
+#: What is only renamed: ``bitcast-convert``, and ``reshape``, which is another place.
+_RENAME = CostKind.RENAME
+_LEAVES = frozenset({"parameter", "constant", "iota", "get-tuple-element"})
+_NEVER_FUSED = frozenset({"scatter", "opt-barrier"})
+
+
+def bound_duplication(module: HLOModule) -> HLOModule:
+    """`module` with barriers where code would multiply; itself if nowhere."""
+    computations = [*lending.controlled(module), module.entry]
+    kept: set[Value] = set()
+    for computation in computations:
+        results = module.results if computation is module.entry else [computation.root]
+        kept.update(_to_keep(computation, [r for r in results if r is not None]))
+    if not kept:
+        return module
+
+    def rule(inst: Value, operands: tuple[Value, ...], place: Place) -> Value | None:
+        if inst not in kept:
+            return None
+        b = place.builder
+        made = b.emit(inst.opcode, operands, inst.shape, inst.dtype, inst.attributes)
+        return b.emit("opt-barrier", (made,), inst.shape, inst.dtype)
+
+    return rewrite(module, rule)
+
+
+def _to_keep(computation: HLOComputation, results: Iterable[Value]) -> Iterator[Value]:
+    """The values that get a barrier."""
+    numbers = count()
+    is_moved = _moved_leaves(computation)
+    places: dict[Value, Places] = {}
+    rows: dict[Value, int] = {}
+    whole = {result: frozenset((next(numbers),)) for result in results}
+    for inst in reversed(computation.instructions):
+        read = places.pop(inst, frozenset()) | whole.get(inst, frozenset())
+        row = rows.pop(inst, 0) + 1
+        if not _is_fused(inst):
+            for operand in inst.operands:
+                whole.setdefault(operand, frozenset((next(numbers),)))
+            continue
+        if len(read) > MOST_PLACES or row > MOST_IN_A_ROW or not read:
+            read, row = frozenset((next(numbers),)), 1
+            # What is only moved costs little to do again; reducers are not copied.
+            if not is_moved[inst] and not callees_of(inst.attributes):
+                yield inst
+        for operand in inst.operands:
+            where = read
+            if not _reads_in_place(inst):
+                where = frozenset([next(numbers) for _ in read])
+            places[operand] = places.get(operand, frozenset()) | where
+            rows[operand] = max(rows.get(operand, 0), row)
+
+
+def _is_fused(inst: Value) -> bool:
+    if inst.opcode in _NEVER_FUSED or inst.opcode in _LEAVES:
+        return False
+    kind = OPCODES[inst.opcode].cost.kind
+    return kind in _SAME_PLACE or kind in _OTHER_PLACE or kind is _RENAME
+
+
+def _reads_in_place(inst: Value) -> bool:
+    kind = OPCODES[inst.opcode].cost.kind
+    return kind in _SAME_PLACE or inst.opcode == "bitcast-convert"
+
+
+def _moved_leaves(computation: HLOComputation) -> dict[Value, bool]:
+    """Whether a value is one of a leaf, or of several, that is only moved."""
+    found: dict[Value, bool] = {}
+    for inst in computation.instructions:
+        if inst.opcode in _LEAVES or not _is_fused(inst):
+            found[inst] = True
+        else:
+            moves = not _reads_in_place(inst) or inst.opcode == "bitcast-convert"
+            found[inst] = moves and all(found[o] for o in inst.operands)
+    return found
