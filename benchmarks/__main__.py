@@ -7,6 +7,7 @@ compares sixty kernels with NumPy: their tables are long.
 from __future__ import annotations
 
 from benchmarks import (
+    bench_compile,
     bench_cost_model,
     bench_device,
     bench_first_call,
@@ -21,6 +22,7 @@ from benchmarks import (
 def main() -> None:
     bench_import.main()
     bench_trace.main()
+    bench_compile.main()
     bench_simulate.main()
     bench_first_call.main()
     bench_spike.main()
