@@ -113,7 +113,7 @@ API: Mapping[str, Mapping[str, Mapping[str, str]]] = {
             f"nkipy.hlo.rewrites.{name}": ALL
             for name in (
                 *("base", "dots", "comparators", "divisions", "exact", "bounds"),
-                *("ranks", "custom_calls", "dead_code", "materializing"),
+                *("ranks", "custom_calls", "dead_code", "materializing", "stores"),
             )
         },
         "nkipy.chips": {"nkipy.chips": "Chip, Instance, find_chip"},

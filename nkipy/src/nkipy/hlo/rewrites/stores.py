@@ -1,0 +1,173 @@
+"""Has slices read what was stored, past the stores that lie between.
+
+A kernel that stores single elements or rows, ``x[i, j] = ...``, is a chain of
+``dynamic-update-slice``, and each reading of ``x`` waits for all stores before it.
+Where the places are known, it is known as well which store a slice reads, or that none
+touches it. A store whose elements are all overwritten before they are read is left out.
+
+So readers wait for what they need only, which makes rows of instructions shorter, and a
+compiler need not keep versions of the array for them.
+"""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+
+from nkipy.hlo.builder import HLOBuilder
+from nkipy.hlo.ir import HLOInstruction, HLOModule
+from nkipy.hlo.rewrites.base import literal_below
+
+Value = HLOInstruction
+Region = tuple[slice, ...]
+
+#: Elements of an array above which is not noted down who has stored which.
+_MOST_ELEMENTS = 1 << 16
+#: Elements that are looked at, in all, to find stores that nobody reads.
+_MOST_LOOKED_AT = 1 << 28
+#: A module with fewer stores is left as it is.
+_FEWEST_STORES = 16
+_STORE = "dynamic-update-slice"
+
+
+def forward_stores(module: HLOModule) -> HLOModule:
+    """`module` whose slices read past stores; itself if it has few stores."""
+    instructions = module.entry.instructions
+    if sum(i.opcode == _STORE for i in instructions) < _FEWEST_STORES:
+        return module
+    known = _Known(module)
+    unread = known.unread()
+    if not known.sources and not unread:
+        return module
+    made = HLOModule(module.name)
+    made.entry.parameters = list(module.parameters)
+    b = HLOBuilder(made.entry)
+    values: dict[Value, Value] = {}
+    for inst in instructions:
+        b.current_source_location = inst.source_location
+        if inst in unread:
+            values[inst] = values[inst.operands[0]]
+        elif inst in known.sources:
+            source, starts = known.sources[inst]
+            limits = [start + size for start, size in zip(starts, inst.shape)]
+            values[inst] = b.slice(values[source], starts, limits)
+        else:
+            values[inst] = _with_operands(inst, [values[o] for o in inst.operands])
+            made.entry.instructions.append(values[inst])
+    made.set_results([values[r] for r in module.results], module.output_names)
+    made.aliases = list(module.aliases)
+    return made
+
+
+def _with_operands(inst: Value, operands: list[Value]) -> Value:
+    if tuple(operands) == inst.operands:
+        return inst
+    return HLOInstruction(
+        *(inst.opcode, tuple(operands), inst.shape, inst.dtype, inst.attributes),
+        *(inst.source_location, inst.tuple_shapes, inst.name),
+    )
+
+
+def _starts(store: Value) -> tuple[int, ...] | None:
+    """Where it stores; None if that is not known, or not within the array."""
+    if store.opcode != _STORE:
+        return None
+    array, update, *starts = store.operands
+    literals = [literal_below(start) for start in starts]
+    if any(literal is None for literal in literals):
+        return None
+    found = tuple(int(literal) for literal in literals if literal is not None)
+    room = zip(found, update.shape, array.shape)
+    return found if all(0 <= s <= d - n for s, n, d in room) else None
+
+
+class _Chain:
+    """Stores into one array, each into what the one before has made.
+
+    Attributes:
+        base: the array before all of them.
+        stores: with where each stores.
+        last: the number of the store that each element has come from; -1 is `base`.
+    """
+
+    def __init__(self, base: Value) -> None:
+        self.base = base
+        self.stores: list[tuple[Value, tuple[int, ...]]] = []
+        self.last = np.full(base.shape, -1, np.int32)
+
+    def add(self, store: Value, starts: tuple[int, ...]) -> None:
+        self.last[_region(starts, store.operands[1].shape)] = len(self.stores)
+        self.stores.append((store, starts))
+
+    def source(self, inst: Value) -> tuple[Value, tuple[int, ...]] | None:
+        """Where all elements of a slice of the newest version come from."""
+        starts = inst.attributes["starts"]
+        numbers = self.last[_region(starts, inst.shape)]
+        if not numbers.size or (numbers != numbers.flat[0]).any():
+            return None
+        if numbers.flat[0] < 0:
+            return self.base, starts
+        store, begins = self.stores[numbers.flat[0]]
+        return store.operands[1], tuple(s - at for s, at in zip(starts, begins))
+
+
+def _region(starts: tuple[int, ...], shape: tuple[int, ...]) -> Region:
+    return tuple(slice(start, start + size) for start, size in zip(starts, shape))
+
+
+class _Known:
+    """What is known of the stores of an entry computation.
+
+    Attributes:
+        sources: for each slice that can read past stores: of what, and where it begins.
+    """
+
+    def __init__(self, module: HLOModule) -> None:
+        self._module = module
+        self._chains: list[_Chain] = []
+        self.sources: dict[Value, tuple[Value, tuple[int, ...]]] = {}
+        newest: dict[Value, _Chain] = {}
+        for inst in module.entry.instructions:
+            starts = _starts(inst)
+            if starts is not None and prod(inst.shape) <= _MOST_ELEMENTS:
+                chain = newest.pop(inst.operands[0], None)
+                if chain is None:
+                    chain = _Chain(inst.operands[0])
+                    self._chains.append(chain)
+                chain.add(inst, starts)
+                newest[inst] = chain
+            elif inst.opcode == "slice" and inst.operands[0] in newest:
+                if all(stride == 1 for stride in inst.attributes["strides"]):
+                    source = newest[inst.operands[0]].source(inst)
+                    if source is not None:
+                        self.sources[inst] = source
+
+    def unread(self) -> set[Value]:
+        """The stores of which nobody reads an element."""
+        read = set(self._module.results)
+        following = {
+            (chain.stores[i + 1][0], store)
+            for chain in self._chains
+            for i, (store, _) in enumerate(chain.stores[:-1])
+        }
+        for inst in self._module.entry.instructions:
+            if inst not in self.sources:
+                others = (o for i, o in enumerate(inst.operands) if i)
+                read.update(others)
+                if inst.operands and (inst, inst.operands[0]) not in following:
+                    read.add(inst.operands[0])
+        return {store for chain in self._chains for store in _unread_of(chain, read)}
+
+
+def _unread_of(chain: _Chain, read: set[Value]) -> set[Value]:
+    versions = [store for store, _ in chain.stores if store in read]
+    if len(versions) * chain.last.size > _MOST_LOOKED_AT:
+        return set()
+    needed: set[int] = set()
+    last = np.full_like(chain.last, -1)
+    for number, (store, starts) in enumerate(chain.stores):
+        last[_region(starts, store.operands[1].shape)] = number
+        if store in read:
+            needed.update(np.unique(last).tolist())
+    return {store for i, (store, _) in enumerate(chain.stores) if i not in needed}
