@@ -9,11 +9,14 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import nkipy_nki as nki
 import nkipy_nki.language as nl
 import nkipy_nki.neuronxcc.nki as first_nki
 import nkipy_nki.neuronxcc.nki.language as first_nl
+from nkipy_nki.shared_elements import has_shared_elements
 
 X = np.arange(128 * 64, dtype=np.float32).reshape(128, 64)
 
@@ -23,6 +26,12 @@ def twice(x: Any) -> None:
     """Doubles an argument in place."""
     both = nl.add(nl.load(x), nl.load(x))
     nl.store(x, both)
+
+
+@nki.jit
+def copied(x: Any, out: Any) -> None:
+    """Copies an argument."""
+    nl.store(out, nl.load(x))
 
 
 def locked(array: np.ndarray) -> np.ndarray:
@@ -57,11 +66,8 @@ def test_it_is_read_and_returned() -> None:
 
 
 def test_one_that_is_not_written_beside_one_that_is() -> None:
-    def kernel(x: Any, out: Any) -> None:
-        nl.store(out, nl.load(x))
-
     out = np.zeros_like(X)
-    nki.simulate(kernel).run(locked(X.copy()), out)
+    copied(locked(X.copy()), out)
     np.testing.assert_array_equal(out, X)
 
 
@@ -76,6 +82,65 @@ def test_the_first_generation_does_not_write_it() -> None:
 def test_no_rank_writes_it() -> None:
     with pytest.raises(nki.NkiValidationError, match="read-only"):
         nki.simulate_ranks(twice, [(X.copy(),), (locked(X.copy()),)])
+
+
+# -- arrays whose elements share memory ------------------------------------------------
+def strided(shape: tuple[int, ...], strides: tuple[int, ...]) -> np.ndarray:
+    """Of float32, with strides in elements."""
+    room = np.arange(200, dtype=np.float32)[100:]
+    in_bytes = [4 * s for s in strides]
+    return np.lib.stride_tricks.as_strided(room, shape, in_bytes)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        strided((3, 4), (0, 1)),
+        strided((2, 4), (-1, 1)),
+        strided((3, 4), (3, 2)),  # no stride is the other's multiple
+    ],
+)
+def test_an_argument_whose_elements_share_memory_is_not_written(array) -> None:
+    before = array.copy()
+    with pytest.raises(nki.NkiValidationError, match="dst is the argument x") as raised:
+        twice(array)
+    assert "share memory" in str(raised.value)
+    assert "np.ascontiguousarray(x)" in str(raised.value)
+    np.testing.assert_array_equal(array, before)
+    out = np.zeros(array.shape, np.float32)
+    copied(array, out)  # which reads it
+    np.testing.assert_array_equal(out, before)
+
+
+def test_one_whose_elements_only_lie_between_each_other_is_written() -> None:
+    array = strided((3, 3), (2, 3))
+    before = array.copy()
+    twice(array)
+    np.testing.assert_array_equal(array, 2 * before)
+
+
+def test_a_torch_tensor_whose_elements_share_memory_is_not_written() -> None:
+    torch = pytest.importorskip("torch")
+    with pytest.raises(nki.NkiValidationError, match=r"give x.contiguous\(\)"):
+        twice(torch.zeros(1, 4).expand(3, 4))
+
+
+@settings(max_examples=200)
+@given(
+    st.lists(st.tuples(st.integers(1, 4), st.integers(-7, 7)), min_size=1, max_size=3),
+    st.sampled_from([np.uint8, np.float32]),
+)
+def test_elements_share_memory_if_two_addresses_are_one(axes, dtype) -> None:
+    item = np.dtype(dtype).itemsize
+    shape, strides = zip(*axes)
+    room = np.zeros(400, np.uint8)[200 : 200 + item].view(dtype)
+    array = np.lib.stride_tricks.as_strided(room, shape, strides)
+    places = [
+        sum(i * s for i, s in zip(index, strides)) + byte
+        for index in np.ndindex(*shape)
+        for byte in range(item)
+    ]
+    assert has_shared_elements(array) == (len(set(places)) < len(places))
 
 
 # -- calls that cannot be --------------------------------------------------------------

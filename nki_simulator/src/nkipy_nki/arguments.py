@@ -10,6 +10,7 @@ import inspect
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import ml_dtypes
@@ -17,6 +18,7 @@ import numpy as np
 
 from nkipy_nki.dtypes import as_outside, narrow, tensor_dtype
 from nkipy_nki.errors import NkiValidationError
+from nkipy_nki.shared_elements import has_shared_elements
 
 __all__ = ["Argument", "Arguments", "ArraySpec", "WrongCallError", "is_array"]
 
@@ -60,12 +62,23 @@ class Argument:
     array: Any
     dtype: np.dtype
 
-    @property
-    def is_read_only(self) -> bool:
-        """Whether the caller's array cannot be written to."""
+    @cached_property
+    def why_unwritable(self) -> str:
+        """Why the caller's array cannot be written to, and the way out; "" if it can."""
         if isinstance(self.array, ArraySpec):
-            return False
-        return not as_numpy(self.given, self.name).flags.writeable
+            return ""
+        mine = as_numpy(self.given, self.name)
+        if not mine.flags.writeable:
+            return f"whose array is read-only: give {self.name}.copy()"
+        if has_shared_elements(mine):
+            way = "np.ascontiguousarray({})"
+            if _is_torch(self.given):
+                way = "{}.contiguous()"
+            return (
+                f"whose array has elements that share memory (its strides are "
+                f"{list(mine.strides)} bytes): give {way.format(self.name)}"
+            )
+        return ""
 
     def widen(self) -> None:
         """Keep its values in float32, apart from the caller's array."""
@@ -73,9 +86,9 @@ class Argument:
 
     def write_back(self) -> None:
         """Let the caller's array have what the tensor has, where it is a copy."""
-        mine = as_numpy(self.given, self.name)
-        if not mine.flags.writeable:
+        if self.why_unwritable:
             return
+        mine = as_numpy(self.given, self.name)
         stored = tensor_dtype(mine.dtype, mine.shape)
         is_copy = not np.shares_memory(mine, self.array)
         if self.array.dtype != stored.element:

@@ -140,8 +140,8 @@ class Run:
         #: That, and the loops over registers that are made.
         self.scope: tuple[object, ...] = (self.owner,)
         self._sound: Sound = {}
-        #: Arguments that the caller lets nobody write to.
-        self.read_only: set[Allocation] = set()
+        #: Arguments that cannot be written to, and why.
+        self.unwritable: dict[Allocation, str] = {}
         #: Whether new tensors' elements are rounded to their types.
         self.precise = True
 
@@ -189,7 +189,7 @@ class Run:
     def add(self, instruction: Instruction) -> None:
         """Check an instruction, carry it out, and keep it."""
         check(instruction, self.chip, self.findings, self._sound)
-        if self.read_only:
+        if self.unwritable:
             self._require_writeable(instruction)
         machine = self.executes
         if machine is not None:
@@ -206,12 +206,12 @@ class Run:
     def _require_writeable(self, instruction: Instruction) -> None:
         rules = instruction.record.operands
         for name, view in instruction.views():
-            if rules[name].written and view.allocation in self.read_only:
-                argument = view.allocation.name
+            why = self.unwritable.get(view.allocation)
+            if why is not None and rules[name].written:
                 raise NkiValidationError(
-                    f"{instruction.record.name}: {name} is the argument {argument}, "
-                    f"whose array is read-only: give {argument}.copy(), or return a "
-                    f"new tensor\n  at {instruction.line}"
+                    f"{instruction.record.name}: {name} is the argument "
+                    f"{view.allocation.name}, {why}, or return a new tensor\n"
+                    f"  at {instruction.line}"
                 )
 
     def require_no_open_loop(self) -> None:

@@ -287,8 +287,8 @@ class CoreRun(Run):
             role="input",
         )
         self.program.inputs.append(made.id)
-        if argument.is_read_only:
-            self.read_only.add(made)
+        if argument.why_unwritable:
+            self.unwritable[made] = argument.why_unwritable
         if self.machine is not None and not isinstance(argument.array, ArraySpec):
             if made.dtype.is_kept_in_float32:
                 argument.widen()

@@ -145,6 +145,10 @@ def test_read_only_and_shared_arguments_are_refused_before_anything_happens(jit)
     np.testing.assert_array_equal(base, ones(4))
     with pytest.raises(NKIPyValueError, match="shares memory"):
         kernel(base, base)
+    windows = np.lib.stride_tricks.sliding_window_view(base, 2, writeable=True)
+    with pytest.raises(NKIPyValueError, match="'x'.*elements that share memory"):
+        kernel(windows, ones(3, 2))
+    np.testing.assert_array_equal(base, ones(4))
 
 
 @simulate_jit
