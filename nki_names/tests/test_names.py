@@ -169,9 +169,11 @@ def test_a_module_below_runs_as_a_program(place) -> None:
 
 @pytest.mark.parametrize("name", ["nki", "neuronxcc"])
 def test_a_folder_of_the_name_is_passed_over(place, name) -> None:
-    (place.work / name / "kernels").mkdir(parents=True)
+    for below in ("kernels", "isa", "language", "nki/isa", "driver"):
+        (place.work / name / below).mkdir(parents=True)
     said = place.code("import nki, neuronxcc.nki; print(nki.__name__)")
     assert said == "nkipy_nki\n"
+    assert f"work/{name}, a folder" in place.run("-m", "nkipy_nki_names")
 
 
 @pytest.mark.parametrize("value", ["0", "false", "No", "off"])

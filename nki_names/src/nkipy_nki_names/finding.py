@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from _thread import get_ident
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from importlib.machinery import ModuleSpec
 from types import CodeType, ModuleType
@@ -98,9 +98,26 @@ def _specs(name: str, path: list[str] | None = None) -> Iterator[ModuleSpec]:
     """What each other finder has; editable packages' come after ``sys.path``."""
     for finder in list(sys.meta_path):
         find = getattr(finder, "find_spec", None)
-        spec = find(name, path) if find and finder is not FINDER else None
+        spec = _asked(find, name, path) if find and finder is not FINDER else None
         if spec is not None:
             yield spec
+
+
+def _asked(
+    find: Callable[..., ModuleSpec | None], name: str, path: list[str] | None
+) -> ModuleSpec | None:
+    """What a finder has; None of a folder below a package that is not imported.
+
+    A namespace package follows the path of the one above it, which its finder looks up
+    among the imported modules.
+    """
+    try:
+        return find(name, path)
+    except KeyError as error:
+        above = name.rpartition(".")[0]
+        if error.args != (above,) or above in sys.modules:
+            raise
+        return None
 
 
 def _is_package(spec: ModuleSpec, top: str) -> bool:
