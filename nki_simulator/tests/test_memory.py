@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,32 @@ def test_tiles_that_a_kernel_has_no_more_take_no_memory() -> None:
     np.testing.assert_array_equal(ran.values, 20 * X)
     (again,) = replay(decode(encode(ran.programs)), [X])
     assert again.tobytes() == ran.values.tobytes()
+
+
+@pytest.mark.parametrize("columns", [1 << 14, 1 << 17])  # 8 MiB and 64 MiB
+@pytest.mark.parametrize("level", ["error", "off"])
+def test_a_partly_written_result_takes_its_own_memory_and_its_marks(
+    columns: int, level: str
+) -> None:
+    def kernel(x: Any) -> Any:
+        result = nl.ndarray((128, columns), x.dtype, buffer=nl.shared_hbm)
+        nl.store(result[0:128, 3:67], nl.load(x))
+        nl.store(result[0:128:2, 80:144], nl.load(x[0:64]))
+        return result
+
+    simulator = nki.simulate(kernel, findings={"output-not-written": level})
+    expected = np.zeros((128, columns), np.float32)
+    expected[:, 3:67], expected[::2, 80:144] = X, X[:64]
+    tracemalloc.start()
+    try:
+        if level == "off":
+            np.testing.assert_array_equal(simulator(X)[:, :200], expected[:, :200])
+        else:
+            with pytest.raises(nki.NkiValidationError, match=r"first at \[0, 0\]"):
+                simulator(X)
+        assert tracemalloc.get_traced_memory()[1] < 1.6 * expected.nbytes
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_view_keeps_its_tile() -> None:

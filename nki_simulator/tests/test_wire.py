@@ -149,7 +149,11 @@ def test_what_needs_more_memory_than_there_is_is_said_so(
         raise MemoryError
 
     programs = decode(_bytes())
-    for place in ("executing.execute", "replaying._take_arrays"):
+    for place in (
+        "executing.execute",
+        "replaying._take_arrays",
+        "replaying.require_written",
+    ):
         with monkeypatch.context() as patch:
             patch.setattr(f"nkipy_nki.{place}", no_memory)
             with pytest.raises(NkiProgramError, match="needs more memory than there"):

@@ -64,7 +64,7 @@ class Argument:
 
     @cached_property
     def why_unwritable(self) -> str:
-        """Why the caller's array cannot be written to, and the way out; "" if it can."""
+        """Why nobody may write to the caller's array, and the way out; or ""."""
         if isinstance(self.array, ArraySpec):
             return ""
         mine = as_numpy(self.given, self.name)

@@ -109,7 +109,8 @@ class Storage:
         self._is_clear = True
         if self.written is not None:
             written = self.written
-            self._data.reshape(-1, written.unit)[~written.units] = 0
+            items = self._data.view(f"u{written.unit}")
+            np.copyto(items, 0, where=~written.units)
 
     def marks(self, view: View, offset: int = 0) -> np.ndarray | None:
         """By element of a view, whether it was written; None if all of the tensor was.
@@ -221,7 +222,7 @@ def _unwritten(allocation: Allocation, data: np.ndarray) -> Storage:
     rows = allocation.shape[0]
     return Storage(
         *(data, allocation.dtype.itemsize, False, in_psum),
-        is_clear=False,
+        is_clear=_comes_clear(allocation),
         pitch=data.size // rows if rows else 0,
     )
 
@@ -283,7 +284,14 @@ def _bytes_for(allocation: Allocation) -> np.ndarray:
     """Those of a new tensor; what is not on the chip the caller may be given."""
     if allocation.region.is_on_chip:
         return _SPARE.take(allocation.nbytes)
+    if _comes_clear(allocation):
+        return np.zeros(allocation.nbytes, np.uint8)
     return np.empty(allocation.nbytes, np.uint8)
+
+
+def _comes_clear(allocation: Allocation) -> bool:
+    """Whether new bytes are 0: so many take memory only where they are written."""
+    return not allocation.region.is_on_chip and allocation.nbytes > _Spare.most
 
 
 class Memory:

@@ -173,9 +173,9 @@ def require_written(memory: Memory, view: View, findings: Findings) -> None:
     marks = memory.storage(made).marks(view)
     if marks is None or marks.all():
         return
-    written = marks.reshape(*view.shape, -1).all(-1)
-    first = tuple(int(i) for i in np.argwhere(~written)[0])
-    missing = int(written.size - written.sum())
+    written = marks.all(-1) if marks.ndim > len(view.shape) else marks
+    first = tuple(int(i) for i in np.unravel_index(written.argmin(), view.shape))
+    missing = written.size - int(np.count_nonzero(written))
     findings.report(
         "output-not-written",
         f"{missing} of {written.size} elements of the result {made} were never "
