@@ -59,6 +59,10 @@ goes.
 | `file`, `line`, `function` | string, number, string | where, in the kernel's source |
 | `instruction` | string | the instruction's name, or empty |
 | `details` | object | numbers and texts by kind |
+| `calls` | list of objects | see below; empty if `function` is the kernel's own |
+
+`calls` has `file`, `line` and `function` of each call that leads from the kernel to
+`function`: the innermost is the first, and the last is in the kernel's own function.
 
 An error that has no switch, as nothing can go on after it, is `{refused}`; or it is
 called what the first generation's documentation calls it, `err_...`.

@@ -190,6 +190,7 @@ _WRONG: list[tuple[str, Any, str]] = [
     ("views 0", [], "views[0]: [] is no view: that is a list of tensor, dtype"),
     ("views 0 3", [8], "views[0]: it has 1 counts and 2 strides"),
     ("lines 0", "x", "lines[0]: 'x' is no line: that is a list of file, number"),
+    ("lines 0", ["k.py", 1, "f", 0], "lines[0]: line is 0"),
     ("inputs 0", None, "inputs[0]: an input is None, and must be a whole number"),
     ("edges", [[0, 0, 9]], "edges[0]: kind is 9, and must be one of"),
     ("chip", "x", "no chip is called 'x'"),

@@ -8,6 +8,7 @@ __all__ = [
     "NkiError",
     "NkiProgramError",
     "NkiValidationError",
+    "add_calls",
     "add_line",
     "has_line",
 ]
@@ -43,6 +44,15 @@ def add_line(error: Exception, line: Any) -> None:
     """Let an error say the kernel's line, unless it does already."""
     if not has_line(error):
         error.args = (f"{error}{_AT}{line}",)
+
+
+def add_calls(error: Exception, line: Any) -> None:
+    """Let an error that says `line` say which lines of the kernel call its function."""
+    text = str(error)
+    at = f"{_AT}{line}"
+    if line.calls and at in text and "\n  called at " not in text:
+        calls = "".join(f"\n  called at {c} in {c.function}" for c in line.calls)
+        error.args = (text + calls,)
 
 
 def has_line(error: Exception) -> bool:

@@ -189,6 +189,8 @@ class Finding:
         function: that the line is in.
         instruction: the instruction's name, or "".
         details: what `DETAILS` describes, such as ``value`` and ``extent``.
+        calls: the lines that call `function`, the innermost first; the last is in the
+            kernel's own function. Each has `file`, `line` and `function`.
     """
 
     kind: str
@@ -199,6 +201,7 @@ class Finding:
     function: str
     instruction: str = ""
     details: Mapping[str, Any] = field(default_factory=dict)
+    calls: list[dict[str, Any]] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
         """Its fields, and the version of those."""
@@ -301,7 +304,9 @@ class Findings:
         level = self._levels[kind]
         if level == "off":
             return
-        finding = Finding(kind, level, message, *line, instruction, details)
+        finding = Finding(
+            *(kind, level, message, *line, instruction, details), _calls(line)
+        )
         goes_on = level == "warning" or (self._collector and kind in _GO_ON)
         if goes_on and any(
             (f.kind, f.file, f.line) == (kind, line.file, line.number)
@@ -312,7 +317,7 @@ class Findings:
         if self._collector is not None and goes_on:
             return
         text = f"{f'{instruction}: ' if instruction else ''}{message} [{kind}]"
-        text += f"\n  at {line} in {line.function}"
+        text += f"\n{line.told}"
         if level == "error":
             error = NkiValidationError(text)
             error.finding = finding
@@ -323,7 +328,15 @@ class Findings:
 def finding_of(error: NkiError, line: Line) -> Finding:
     """What an error tells that no switch is for."""
     kind = getattr(error, "documented", "") or REFUSED
-    return Finding(kind, "error", str(error).partition("\n  at ")[0], *line)
+    message = str(error).partition("\n  at ")[0]
+    return Finding(kind, "error", message, *line, calls=_calls(line))
+
+
+def _calls(line: Line) -> list[dict[str, Any]]:
+    return [
+        {"file": at.file, "line": at.number, "function": at.function}
+        for at in line.calls
+    ]
 
 
 # -- all findings of a process ---------------------------------------------------------

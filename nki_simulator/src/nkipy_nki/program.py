@@ -30,7 +30,60 @@ class Line(NamedTuple):
     def __str__(self) -> str:
         return f"{self.file}:{self.number}"
 
+    @property
+    def caller(self) -> Line | None:
+        """The line that calls its function; None of one in the kernel's own."""
+        return None
 
+    @property
+    def calls(self) -> tuple[Line, ...]:
+        """The lines that lead to its function, from the innermost to the kernel's."""
+        found, caller = [], self.caller
+        while caller is not None:
+            found.append(caller)
+            caller = caller.caller
+        return tuple(found)
+
+    @property
+    def told(self) -> str:
+        """The line, its function, and the calls, for the end of an error's text."""
+        return f"  at {self} in {self.function}" + "".join(
+            f"\n  called at {line} in {line.function}" for line in self.calls
+        )
+
+
+class CalledLine(Line):
+    """A line of a function that the kernel calls. It equals the same line elsewhere."""
+
+    _caller: Line
+
+    @property
+    def caller(self) -> Line:
+        return self._caller
+
+    @staticmethod
+    def of(line: Line, callers: Sequence[Line]) -> Line:
+        """A line with those that lead to its function, the innermost first.
+
+        Of many, which a function makes that calls itself, those in the midst are left
+        out.
+        """
+        if len(callers) > MOST_CALLS:
+            callers = [*callers[: MOST_CALLS - 1], callers[-1]]
+        found: Line | None = None
+        for at in (*reversed(callers), line):
+            if found is None:
+                found = at
+                continue
+            made = CalledLine(*at)
+            made._caller = found
+            found = made
+        assert found is not None
+        return found
+
+
+#: At most so many calls are kept of a line.
+MOST_CALLS = 50
 NOWHERE = Line("<unknown>", 0, "")
 
 

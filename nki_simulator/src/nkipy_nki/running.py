@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nkipy.chips import Chip
+from nkipy_nki.arguments import Arguments
 from nkipy_nki.checking import Sound, check
-from nkipy_nki.errors import NkiError, NkiValidationError, add_line
+from nkipy_nki.errors import NkiError, NkiValidationError, add_calls, add_line
 from nkipy_nki.executing import counts_of, execute, run_loop
 from nkipy_nki.findings import Findings
 from nkipy_nki.machine import Machine
@@ -31,6 +32,7 @@ from nkipy_nki.modes import dependency
 from nkipy_nki.program import (
     NOWHERE,
     Allocation,
+    CalledLine,
     Edge,
     Instruction,
     Line,
@@ -58,6 +60,8 @@ __all__ = [
     "whole_number",
 ]
 
+#: What calls a kernel's function.
+_CALL = Arguments.call.__code__
 _CURRENT: ContextVar[Run | None] = ContextVar("nkipy_nki_run", default=None)
 _OURS = str(Path(__file__).parent) + "/"
 _NUMPY = str(Path(np.__file__).parent) + "/"
@@ -327,20 +331,40 @@ def kernel_line() -> Line:
     while frame is not None:
         code = frame.f_code
         if not is_ours(code.co_filename):
-            return Line(code.co_filename, frame.f_lineno, code.co_name)
+            line = Line(code.co_filename, frame.f_lineno, code.co_name)
+            return _called(line, frame.f_back)
         frame = frame.f_back
     return NOWHERE
 
 
+def _called(line: Line, frame: FrameType | None) -> Line:
+    """A line of a function that `frame` called, with the calls from the kernel on."""
+    callers: list[Line] = []
+    while frame is not None:
+        code = frame.f_code
+        if code is _CALL:
+            return CalledLine.of(line, callers) if callers else line
+        if not is_ours(code.co_filename):
+            callers.append(Line(code.co_filename, frame.f_lineno, code.co_name))
+        frame = frame.f_back
+    return line
+
+
 def line_of(at: TracebackType | None) -> Line:
     """The innermost line of a traceback that is not of this package."""
-    line = NOWHERE
+    lines: list[Line] = []
+    is_called = False
     while at is not None:
         code = at.tb_frame.f_code
-        if not is_ours(code.co_filename):
-            line = Line(code.co_filename, at.tb_lineno, code.co_name)
+        if code is _CALL:
+            lines, is_called = [], True
+        elif not is_ours(code.co_filename):
+            lines.append(Line(code.co_filename, at.tb_lineno, code.co_name))
         at = at.tb_next
-    return line
+    if not lines:
+        return NOWHERE
+    line, *callers = reversed(lines)
+    return CalledLine.of(line, callers if is_called else [])
 
 
 @contextmanager
@@ -352,6 +376,7 @@ def telling_lines() -> Iterator[None]:
         line = line_of(error.__traceback__)
         if line is not NOWHERE:
             add_line(error, line)
+            add_calls(error, line)
         raise
 
 

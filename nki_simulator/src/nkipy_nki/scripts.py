@@ -88,6 +88,8 @@ class Checked:
                 f"{found.file}:{found.line}: {found.level}: {what}"
                 f"{found.message.rstrip()} [{found.kind}]"
             )
+            for at in found.calls:
+                yield f"  called at {at['file']}:{at['line']} in {at['function']}"
         if self.failure:
             yield f"the script was ended by {self.failure}"
         if self.processes:

@@ -19,8 +19,10 @@ from nkipy_nki.findings import FINDINGS, Findings
 from nkipy_nki.modes import dependency
 from nkipy_nki.ordering import add_edges
 from nkipy_nki.program import (
+    MOST_CALLS,
     NOWHERE,
     Allocation,
+    CalledLine,
     Dynamic,
     Edge,
     Instruction,
@@ -156,7 +158,8 @@ class _Reader:
 
     def read(self) -> Program:
         found, program = self._found, self._program
-        self._lines = [self._line(row) for row in self._each("lines")]
+        for row in self._each("lines"):
+            self._lines.append(self._line(row))
         for number, row in enumerate(self._each("allocations")):
             program.allocations.append(self._allocation(number, row))
         if sum(made.nbytes for made in program.allocations) > 2 * self._chip.hbm_bytes:
@@ -201,12 +204,20 @@ class _Reader:
         return entry_of(self._lines, number, "line")
 
     def _line(self, row: Any) -> Line:
-        file, number, function = row_of(row, "line", "file number function")
-        return Line(
+        file, number, function, *caller = row_of(
+            row, "line", "file number function caller", optional=1
+        )
+        line = Line(
             string_of(file, "file"),
             integer_of(number, "number", 0, 1 << 31),
             string_of(function, "function"),
         )
+        if not caller:
+            return line
+        calls = self._at_line(caller[0])
+        if len(calls.calls) >= MOST_CALLS:
+            refuse(f"line {line} is called by more than {MOST_CALLS} others")
+        return CalledLine.of(line, (calls, *calls.calls))
 
     def _allocation(self, number: int, row: Any) -> Allocation:
         region, shape, dtype, name, line, address, role, core = row_of(

@@ -45,7 +45,8 @@ class _Writer:
         self._parts = parts
         self._views: dict[Any, int] = {}
         self._view_rows: list[Any] = []
-        self._lines: dict[Line, int] = {}
+        #: Their fields, and the number of the line that calls the function, if any.
+        self._lines: dict[tuple[Any, ...], int] = {}
         #: By instruction, how many come before it.
         self._numbers: dict[Instruction, int] = {}
 
@@ -97,7 +98,8 @@ class _Writer:
         return [number, start, len(data)]
 
     def _line(self, line: Line) -> int:
-        return self._lines.setdefault(line, len(self._lines))
+        caller = [] if line.caller is None else [self._line(line.caller)]
+        return self._lines.setdefault((*line, *caller), len(self._lines))
 
     def _view(self, view: View) -> int:
         row = [
