@@ -125,6 +125,9 @@ def test_the_timeline_is_one_of_trace_events(seed: int, tmp_path: Path) -> None:
     path = tmp_path / "timeline.json"
     report.save(path)
     assert [p.name for p in tmp_path.iterdir()] == ["timeline.json"]
+    nowhere = tmp_path / "nowhere" / "timeline.json"
+    with pytest.raises(FileNotFoundError, match=f"folder.*{nowhere}"):
+        report.save(nowhere)
     data = json.loads(path.read_text(), parse_constant=pytest.fail)
     assert data["displayTimeUnit"] in ("ms", "ns")
     assert data["otherData"]["estimate"] is True

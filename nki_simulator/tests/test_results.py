@@ -168,3 +168,26 @@ def test_one_in_a_dict_that_was_not_written_is_told():
 
     with pytest.raises(NkiValidationError, match="12 of 12 elements of the result"):
         kernel(X)
+
+
+@pytest.mark.parametrize("kind", [lambda t: {"x": t}, lambda t: Norm(t, {}), tuple])
+def test_one_in_a_container_that_is_not_in_hbm_is_told(kind):
+    @nki.jit
+    def kernel(x):
+        tile = nl.load(x)
+        return kind([tile]) if kind is tuple else kind(tile)
+
+    for call in (kernel, simulate_jit(lambda x: kernel(x))):
+        with pytest.raises(Exception, match="in sbuf, and results must be in shared"):
+            call(X)
+
+
+def test_what_is_no_tensor_is_returned_as_it_is():
+    @nki.jit
+    def kernel(x):
+        return times(x, 2.0), 5, np.ones(3), None
+
+    values, number, array, nothing = kernel(X)
+    np.testing.assert_array_equal(values, 2 * X)
+    np.testing.assert_array_equal(array, np.ones(3))
+    assert (number, nothing) == (5, None)

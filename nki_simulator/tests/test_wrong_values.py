@@ -5,6 +5,7 @@ A function takes it, or refuses it by the documented class of error, at its line
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 import nkipy_nki as nki
+import nkipy_nki.isa as nisa
 import nkipy_nki.language as nl
 import nkipy_nki.neuronxcc.nki as first_nki
 from nkipy_nki.neuronxcc.nki.state import settle
@@ -75,9 +77,27 @@ def test_a_refused_value_is_named_with_what_is_wrong_about_it() -> None:
 
 
 def test_arguments_that_are_missing_or_unknown_are_a_type_error() -> None:
-    for call in (lambda x: nl.sum(nl.load(x)), lambda x: nl.sum(x, 1, axes=2)):
-        with pytest.raises(TypeError, match="argument"):
+    for call, name in (
+        (lambda x: nl.sum(nl.load(x)), "sum"),
+        (lambda x: nl.sum(x, 1, axes=2), "sum"),
+        (lambda x: nisa.tensor_tensor(x, x), "tensor_tensor"),
+        (lambda x: nisa.tensor_copy(x, x, foo=1), "tensor_copy"),
+    ):
+        with pytest.raises(TypeError, match=rf"{name}\(\).* argument") as raised:
             nki.simulate(call)(np.ones((4, 4), np.float32))
+        line = call.__code__.co_firstlineno
+        assert str(raised.value).endswith(f"\n  at {__file__}:{line}")
+
+
+@pytest.mark.parametrize(
+    "call, text",
+    [
+        (lambda x: nl.load(x)[np.ones(4, bool)], r"tensor.<array .4. bool>.: .* mask"),
+        (lambda x: nl.ndarray((), x.dtype), "shape is .., and must have a dimension"),
+    ],
+)
+def test_a_refused_index_or_shape_says_what_it_is(call, text: str) -> None:
+    assert re.search(text, _error(call))
 
 
 def test_the_line_is_that_of_the_call_and_not_of_what_uses_its_result() -> None:

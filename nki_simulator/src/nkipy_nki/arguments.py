@@ -16,6 +16,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+from nkipy.chips import CHIPS
 from nkipy_nki.dtypes import as_outside, narrow, tensor_dtype
 from nkipy_nki.errors import NkiValidationError
 from nkipy_nki.shared_elements import has_shared_elements
@@ -203,12 +204,30 @@ def _in_order(value: Any, name: str) -> tuple[Any, np.dtype]:
         stored = tensor_dtype(array.dtype, array.shape)
     except NkiValidationError as error:
         raise NkiValidationError(
-            f"argument {name}: {error}; {_way_out(array.dtype, name)}"
+            f"argument {name}: {error}; {_way_out(array.dtype, value, name)}"
         ) from None
     if isinstance(array, ArraySpec):
         return array, array.dtype
-    ordered = np.ascontiguousarray(array)
-    return ordered.view(stored.element), array.dtype
+    return _as_one_piece(array, name).view(stored.element), array.dtype
+
+
+def _as_one_piece(array: np.ndarray, name: str) -> np.ndarray:
+    """An array in C's order: itself, or a copy.
+
+    Raises:
+        NkiValidationError: the copy is larger than a chip's memory, or this machine's.
+    """
+    if array.flags.c_contiguous:
+        return array
+    most = max(chip.hbm_bytes for chip in CHIPS)
+    problem = f"argument {name} is {array.nbytes} bytes, of the shape "
+    problem += f"{list(array.shape)}, and must be copied, as it is not in C's order"
+    if array.nbytes > most:
+        raise NkiValidationError(f"{problem}: no chip has more than {most} bytes")
+    try:
+        return np.ascontiguousarray(array)
+    except MemoryError as error:
+        raise NkiValidationError(f"{problem}: {error}") from error
 
 
 #: By kind of dtype, what an array is converted to, or made of.
@@ -220,16 +239,27 @@ _WAYS = {
 }
 
 
-def _way_out(dtype: np.dtype, name: str) -> str:
+def _way_out(dtype: np.dtype, given: Any, name: str) -> str:
     """What to do about an array of a dtype that the language has not."""
     if dtype.names:
         return f"give an array for each field, as {name}[{dtype.names[0]!r}]"
     way = _WAYS.get(dtype.kind, "convert it first, as in {}.astype(np.float32)")
+    if _is_torch(given):
+        way = way.replace(".astype(np.", ".to(torch.")
     return way.format(name)
 
 
 def as_numpy(value: Any, name: str = "") -> np.ndarray:
-    """An array as NumPy's, in the same memory where that can be."""
+    """An array as NumPy's, in the same memory where that can be.
+
+    Raises:
+        NkiValidationError: it has a mask, or torch cannot give its elements.
+    """
+    if isinstance(value, np.ma.MaskedArray):
+        raise NkiValidationError(
+            f"argument {name} is a masked array, and a tensor has no mask: give two "
+            f"arrays, {name}.data and {name}.mask, or {name}.filled()"
+        )
     if isinstance(value, np.ndarray):
         return value.view(np.ndarray)
     if not _is_torch(value):
@@ -240,10 +270,16 @@ def as_numpy(value: Any, name: str = "") -> np.ndarray:
             f"argument {name} is on the device {value.device}: call .cpu() first"
         )
     stored = _TORCH.get(str(value.dtype))
-    if stored is None:
-        return np.asarray(value.numpy())
-    integers = getattr(sys.modules["torch"], stored[0])
-    return np.asarray(value.view(integers).numpy()).view(stored[1])
+    try:
+        if stored is None:
+            return np.asarray(value.numpy())
+        integers = getattr(sys.modules["torch"], stored[0])
+        return np.asarray(value.view(integers).numpy()).view(stored[1])
+    except (RuntimeError, TypeError) as error:  # it is sparse, or its negative is meant
+        raise NkiValidationError(
+            f"argument {name} is a tensor of torch's whose elements NumPy cannot be "
+            f"given: {error}"
+        ) from error
 
 
 def _is_torch(value: Any) -> bool:

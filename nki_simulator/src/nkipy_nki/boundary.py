@@ -12,8 +12,8 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from nkipy_nki.errors import NkiError, has_line
-from nkipy_nki.running import invalid
+from nkipy_nki.errors import NkiError, add_line, has_line
+from nkipy_nki.running import invalid, kernel_line
 
 __all__ = ["refusing_values"]
 
@@ -28,7 +28,7 @@ _SHOWN = 60
 def refusing_values(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     """A function whose errors are all the language's, if values are why.
 
-    That arguments are missing, or unknown, stays Python's TypeError.
+    That arguments are missing, or unknown, stays Python's TypeError, with the line.
 
     Args:
         name: for messages: ``"nl.sum"``.
@@ -42,7 +42,9 @@ def refusing_values(name: str, function: Callable[..., Any]) -> Callable[..., An
         except NkiError:
             raise
         except _RAISED as error:
-            if has_line(error) or not _fit(function, args, kwargs):
+            if not _fit(function, args, kwargs):
+                add_line(error, kernel_line())
+            if has_line(error):
                 raise
             shown = [_shown(value) for value in args]
             shown += [f"{key}={_shown(value)}" for key, value in kwargs.items()]

@@ -185,6 +185,8 @@ def _number(view: View, axis: int, part: Any) -> _Pick:
         refuse(view, what, "None adds no dimension: use .expand_dim")
     if isinstance(part, (bool, float, str, list)):
         refuse(view, what, f"an index is {part!r}, and must be an int or a slice")
+    if isinstance(part, np.ndarray) and part.dtype.kind == "b":
+        refuse(view, what, "an index is a mask, and must be an int or a slice")
     if not _is_number(part):
         found = run_time_index(view, part, what)
         _require_one(view, found, what)
@@ -218,6 +220,8 @@ def _text(view: View, axis: int, part: Any) -> str:
         )
     elif isinstance(part, DynamicSlice):
         part = f"nl.ds({part.start}, {part.size})"
+    elif isinstance(part, np.ndarray) and part.ndim:
+        part = f"<array {list(part.shape)} {part.dtype}>"
     name = view.allocation.name or "tensor"
     return f"{name}[{':, ' * axis}{part}]"
 

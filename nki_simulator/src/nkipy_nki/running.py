@@ -41,6 +41,7 @@ from nkipy_nki.program import (
     Register,
     Step,
 )
+from nkipy_nki.records import INSTRUCTIONS
 
 if TYPE_CHECKING:
     from nkipy_nki.cores import Core
@@ -375,6 +376,14 @@ def telling_lines() -> Iterator[None]:
     except NkiError as error:
         line = line_of(error.__traceback__)
         if line is not NOWHERE:
+            add_line(error, line)
+            add_calls(error, line)
+        raise
+    except TypeError as error:
+        # Python finds wrong arguments at the call, before an instruction looks at any.
+        name, _, problem = str(error).partition("() ")
+        if name in INSTRUCTIONS and problem.startswith(("got ", "missing ", "takes ")):
+            line = line_of(error.__traceback__)
             add_line(error, line)
             add_calls(error, line)
         raise

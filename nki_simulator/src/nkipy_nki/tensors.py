@@ -329,7 +329,12 @@ def _require_shape(shape: Any, region: Any) -> tuple[int, ...]:
     if isinstance(shape, np.ndarray):
         shape = tuple(shape.tolist()) if shape.ndim else shape.item()
     counts = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
-    if not counts or not all(_is_count(count) for count in counts):
+    if not counts:
+        raise invalid(
+            "a tensor's shape is (), and must have a dimension: a number is none, and "
+            "an array of one element is of the shape (1,)"
+        )
+    if not all(_is_count(count) for count in counts):
         raise invalid(f"a tensor's shape is {shape!r}, and must be of whole numbers")
     sizes = tuple(map(int, counts))
     if 0 in sizes:

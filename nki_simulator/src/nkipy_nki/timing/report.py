@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import tempfile
@@ -108,7 +109,13 @@ class Report(Figures):
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a file at once, or not at all."""
+    """Write a file at once, or not at all.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    if not path.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "no folder for the file", str(path))
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with open(handle, "w", encoding="utf-8") as file:
