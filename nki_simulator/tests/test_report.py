@@ -24,6 +24,7 @@ from nkipy_nki.program import Line
 from nkipy_nki.regions import MemoryRegion
 from nkipy_nki.timing import Report, schedule
 from nkipy_nki.timing.series import busy_shares, thinned
+from nkipy_nki.timing.sources import shown_lines
 
 SEEDS = range(3)
 
@@ -128,6 +129,8 @@ def test_the_timeline_is_one_of_trace_events(seed: int, tmp_path: Path) -> None:
     nowhere = tmp_path / "nowhere" / "timeline.json"
     with pytest.raises(FileNotFoundError, match=f"folder.*{nowhere}"):
         report.save(nowhere)
+    with pytest.raises(IsADirectoryError, match=f"folder.*{tmp_path}'$"):
+        report.save_page(tmp_path)
     data = json.loads(path.read_text(), parse_constant=pytest.fail)
     assert data["displayTimeUnit"] in ("ms", "ns")
     assert data["otherData"]["estimate"] is True
@@ -254,6 +257,39 @@ def test_only_sources_are_shown(tmp_path: Path) -> None:
         made = Kernel(file=str(file))
         made.add(LOAD, 1, dst=made.tile(128, 8), src=made.hbm(128, 8))
         assert ("the secret" in report_on(made).page()) is is_shown
+
+
+FUNCTIONS = """import x
+@x.jit
+@x.other(
+    1)
+def kernel(a):
+    b = a
+
+    def body(i):
+        return b
+    body(1)
+    return a
+
+c = 1
+d = 2
+e = 3
+f = [
+"""
+
+
+@pytest.mark.parametrize(
+    "times, end, expected",
+    [
+        ([9], -1, range(2, 12)),  # the kernel, of whose inner function it is
+        ([9, 15], -1, [*range(2, 12), 13, 14, 15, 16, 17]),
+        ([6], None, range(4, 9)),  # no Python
+        ([40], 0, range(38, 43)),  # there is no such line
+    ],
+)
+def test_functions_are_shown_from_their_beginning(times, end, expected) -> None:
+    text = FUNCTIONS.splitlines(keepends=True)
+    assert shown_lines(text[:end], times) == list(expected)
 
 
 def test_a_report_on_nothing() -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import linecache
-import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from html import escape
@@ -13,6 +11,7 @@ from nkipy_nki.timing.figures import Figures, LineTime, MemoryUse
 from nkipy_nki.timing.labels import NAMES, shown
 from nkipy_nki.timing.queues import engine_of
 from nkipy_nki.timing.series import busy_shares
+from nkipy_nki.timing.sources import shown_lines, source_of
 
 __all__ = ["page"]
 
@@ -23,10 +22,6 @@ _PLOT = 60
 #: Up to so many instructions each is drawn by itself, else how busy an engine is.
 _EACH = 1000
 _BINS = 500
-#: Lines of a function that are shown around those that have times.
-_AROUND = 2
-#: Lines of a file that are shown at most.
-_LINES = 2000
 #: Tiles that are listed at most.
 _TILES = 200
 
@@ -40,7 +35,10 @@ td, th { padding: .1rem .7rem; text-align: right; white-space: nowrap; }
 th { border-bottom: 1px solid #999; font-weight: 600; }
 td.text, th.text { text-align: left; }
 .wide { overflow-x: auto; }
-.source td { font: 13px/1.45 ui-monospace, monospace; }
+.code { overflow-x: auto; width: 96vw; margin-left: calc(50% - 48vw); }
+.source td { font: 13px/1.45 ui-monospace, monospace; vertical-align: top; }
+.source td, .source th { padding: .1rem .35rem; }
+.source td:nth-child(5) { white-space: normal; }
 .source td.text { white-space: pre; }
 .source tr.timed { background: #eef4fb; }
 .source rect { fill: #2f6fb3; }
@@ -251,40 +249,17 @@ def _sources(report: Figures) -> Iterator[str]:
         of_file.setdefault(time.line.number, []).append(time)
     for file, times in files.items():
         yield f"<h3>{escape(file)}</h3>"
-        yield '<div class="wide"><table class="source">'
+        yield '<div class="code"><table class="source">'
         yield (
             '<tr><th>line</th><th>critical path</th><th class="text"></th>'
             "<th>of it waits</th><th>busy</th><th>count</th>"
             '<th class="text">source</th></tr>'
         )
         text = source_of(file)
-        for number in _shown_lines(times):
+        for number in shown_lines(text, times):
             code = text[number - 1].rstrip() if 0 < number <= len(text) else ""
             yield _source_line(report, number, times.get(number, ()), code)
         yield "</table></div>"
-
-
-def source_of(file: str) -> list[str]:
-    """The lines of a Python file; none if it is not there, or is no Python file.
-
-    A program may come from others and name any file: none but sources are shown. A
-    notebook's cells are known by the names that Python has for them.
-    """
-    is_source = file.endswith(".py") and os.path.isabs(file)
-    if is_source or file in linecache.cache:
-        return linecache.getlines(file)
-    return []
-
-
-def _shown_lines(times: Iterable[int]) -> list[int]:
-    """The numbers of lines that are shown: those with times, and some around them."""
-    shown_lines: set[int] = set()
-    for number in times:
-        if len(shown_lines) >= _LINES:
-            break
-        around = range(number - _AROUND, number + _AROUND + 1)
-        shown_lines.update(n for n in around if n > 0 or n == number)
-    return sorted(shown_lines)
 
 
 def _source_line(
@@ -300,6 +275,7 @@ def _source_line(
         for engine, ns in time.busy.items():
             busy[engine] += ns
     engines = ", ".join(f"{NAMES[e]} {shown(ns)}" for e, ns in busy.items())
+    engines = engines.replace(" ", "\N{NO-BREAK SPACE}").replace(",\xa0", ", ")
     share = whole / report.total if report.total else 0.0
     width = 80 * share
     bar = (

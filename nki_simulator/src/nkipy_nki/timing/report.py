@@ -116,6 +116,8 @@ def _write(path: Path, text: str) -> None:
     """
     if not path.parent.is_dir():
         raise FileNotFoundError(errno.ENOENT, "no folder for the file", str(path))
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "a folder has the name", str(path))
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with open(handle, "w", encoding="utf-8") as file:
