@@ -21,6 +21,7 @@ TOOLS = (
     "tests/fuzz",
     "nki_simulator/tests/test_sequences.py",
     "spike/pyproject.toml",
+    "tests/integration/test_pages.py",
     "tests/unit/spike/test_threads.py",
     "tests/unit/libnrt/test_threads.py",
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import functools
+import os
 import re
 import shutil
 import subprocess
@@ -18,6 +19,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 WIDTH = 390
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+#: The variable with the folder of pages that are built already, if they are.
+BUILT = "NKIPY_TEST_PAGES"
 HAS_PLAYWRIGHT = find_spec("playwright") is not None
 #: The first test waits until the pages are built.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
@@ -42,7 +45,10 @@ OVERFLOWING = """() => {
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """The built pages; of the processes of a run, the first one builds them for all."""
+    """The built pages: those that `BUILT` names; or else, of the processes of a run,
+    the first one builds them for all."""
+    if place := os.environ.get(BUILT):
+        return Path(place).resolve(strict=True)
     base = tmp_path_factory.getbasetemp()
     shared = base if base.name.startswith("pytest-") else base.parent
     html, built = shared / "html", shared / "html.built"
