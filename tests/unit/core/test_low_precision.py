@@ -420,11 +420,17 @@ def few_kernel(a):
     return weak, sums, products, chosen, np.hypot.reduce(a), np.round(a, 1), a < 0.3
 
 
-ALL_PAIRS = [(a, b) for a in OURS for b in SUPPORTED]
+def all_pairs():
+    """Each of ours with each dtype. The three of float8 are treated alike: CI has one
+    of them with each other dtype, each with itself, and none with bfloat16 twice."""
+    for a, (number, b) in itertools.product(OURS, enumerate(SUPPORTED)):
+        is_turn = a == b or a == OURS[1 + number % 3] and b != BF16
+        marks = [] if a == BF16 or is_turn else [pytest.mark.exhaustive]
+        yield pytest.param((a, b), marks=marks, id=f"{a}-{b}")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("pair", ALL_PAIRS, ids=str)
+@pytest.mark.parametrize("pair", list(all_pairs()))
 def test_values_of_pairs(pair):
     a, b = (random(M, dtype, seed) for seed, dtype in enumerate(pair))
     compared(pair_kernel, a, b, modes="simulate")
