@@ -3,7 +3,8 @@
 By default all samples in float32; and in one dtype of each other kind, another one for
 each op, some of them, some with the option `fast_compile`. Each sample is run in one of
 the kinds of narrow floats and in one of integers and booleans, if the op claims them
-all. ``-m slow`` is all samples in all dtypes.
+all. ``-m slow`` is all samples in all dtypes; ``and not exhaustive`` has all of them in
+one dtype of each kind, and every third one in the others of the kind.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from tests.support.samples import one_in
 
 SAMPLED = sampled_ops()
 NARROW_FLOATS = {dt.bfloat16, dt.float16, *dt.FP8}
+#: Of as many samples one is run in those dtypes of a kind that are like another one.
+OTHERS = 3
 
 
 def is_compiled_fast(op_number, dtype):
@@ -30,7 +33,8 @@ def is_compiled_fast(op_number, dtype):
 
 
 def case(op, dtype, step, turn, fast, *marks):
-    words = [op.name, str(dtype), *["fast"] * fast, *["some"] * (step > 1)]
+    some = ["slow-some" if marks else "some"] * (step > 1)
+    words = [op.name, str(dtype), *["fast"] * fast, *some]
     return pytest.param(op, dtype, step, turn, fast, id="-".join(words), marks=marks)
 
 
@@ -40,9 +44,20 @@ def every_case():
             step = 2 if dtype in NARROW_FLOATS else 3
             if dtype != dt.float32:
                 yield case(op, dtype, step, turn, is_compiled_fast(number, dtype))
-        for dtype in op.dtypes:
-            marks = [] if dtype == dt.float32 else [pytest.mark.slow]
-            yield case(op, dtype, 1, 0, False, *marks)
+        yield from in_every_dtype(op, number)
+
+
+def in_every_dtype(op, number):
+    slow, exhaustive = pytest.mark.slow, pytest.mark.exhaustive
+    chosen = one_of_each_kind(op, number + 1)  # mostly others than the quick ones
+    for turn, dtype in enumerate(op.dtypes):
+        if dtype == dt.float32:
+            yield case(op, dtype, 1, 0, False)
+        elif dtype in chosen:
+            yield case(op, dtype, 1, 0, False, slow)
+        else:
+            yield case(op, dtype, OTHERS, turn, False, slow)
+            yield case(op, dtype, 1, 0, False, slow, exhaustive)
 
 
 @pytest.mark.parametrize(("op", "dtype", "step", "turn", "fast"), list(every_case()))
