@@ -8,7 +8,9 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from zipfile import ZipFile
 
 import pytest
@@ -215,8 +217,15 @@ np.save("x.npy", x)
 """
 
 
-@pytest.mark.parametrize("way", ["in one command", "one by one"])
-@pytest.mark.parametrize("version", pythons.found())
+def _ways() -> Iterator[Any]:
+    """Each Python, with both ways of installing; the second is alike on all of them."""
+    for place, version in enumerate(pythons.found()):
+        yield pytest.param(version, "in one command")
+        marks = [pytest.mark.exhaustive] if place else []
+        yield pytest.param(version, "one by one", marks=marks)
+
+
+@pytest.mark.parametrize(("version", "way"), list(_ways()))
 def test_wheels_work_on(dist: Path, tmp_path: Path, version: str, way: str) -> None:
     """The demo, a kernel on the device and spike-run, on each Python that is here."""
     environment = Environment(tmp_path, pythons.found()[version])

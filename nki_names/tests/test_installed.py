@@ -79,13 +79,20 @@ package-dir = {nki = "odd/place"}
 """
 
 
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> Path:
+    """Ours, built out of its source archive."""
+    dist = tmp_path_factory.mktemp("dist")
+    uv("build", "--quiet", "--out-dir", dist, ROOT / "nki_names")
+    (built,) = dist.glob("*.whl")
+    return built
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("vendor", ["wheel", "editable"])
 @pytest.mark.parametrize("ours", ["before", "after"])
-def test_installed_with_the_vendors(bare, tmp_path, vendor, ours) -> None:
-    """By an installer, out of a source archive of ours."""
-    uv("build", "--quiet", "--out-dir", tmp_path / "dist", ROOT / "nki_names")
-    (wheel,) = (tmp_path / "dist").glob("*.whl")
+def test_installed_with_the_vendors(bare, wheel, tmp_path, vendor, ours) -> None:
+    """By an installer."""
     source = tmp_path / "vendor"
     (source / "odd/place").mkdir(parents=True)
     (source / "odd/place/__init__.py").touch()
