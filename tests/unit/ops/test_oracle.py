@@ -2,9 +2,10 @@
 
 By default all samples in float32; and in one dtype of each other kind, another one for
 each op, some of them, some with the option `fast_compile`. Each sample is run in one of
-the kinds of narrow floats and in one of integers and booleans, if the op claims them
-all. ``-m slow`` is all samples in all dtypes; ``and not exhaustive`` has all of them in
-one dtype of each kind, and every third one in the others of the kind.
+the kinds of integers and booleans, if the op claims them all, and with half of those of
+float8, which are slow, in one of narrow floats. ``-m slow`` is all samples in all
+dtypes; ``and not exhaustive`` has all of them in one dtype of each kind, and every third
+one in the others of the kind.
 """
 
 from __future__ import annotations
@@ -42,8 +43,12 @@ def every_case():
     for number, op in enumerate(SAMPLED):
         for turn, dtype in enumerate(one_of_each_kind(op, number)):
             step = 2 if dtype in NARROW_FLOATS else 3
-            if dtype != dt.float32:
-                yield case(op, dtype, step, turn, is_compiled_fast(number, dtype))
+            fast = is_compiled_fast(number, dtype)
+            if dtype in dt.FP8:  # which takes longest: half of it with the slow ones
+                yield case(op, dtype, 2 * step, turn, fast)
+                yield case(op, dtype, 2 * step, turn + step, fast, pytest.mark.slow)
+            elif dtype != dt.float32:
+                yield case(op, dtype, step, turn, fast)
         yield from in_every_dtype(op, number)
 
 

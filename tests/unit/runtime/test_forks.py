@@ -87,7 +87,7 @@ def test_a_kernel_that_forks(way, tmp_path):
     assert lines[2].startswith("refused: ") and "fork" in lines[2]
 
 
-@pytest.mark.parametrize("threads", [0, 2])
+@pytest.mark.parametrize("threads", [pytest.param(0, marks=pytest.mark.slow), 2])
 @pytest.mark.parametrize("way", ["simulated", "device"])
 def test_a_child_is_refused_and_exits_as_it_wants(way, threads, tmp_path):
     lines = run(PROGRAM, tmp_path, way, str(threads))
