@@ -4,8 +4,8 @@ By default all samples in float32; and in one dtype of each other kind, another 
 each op, some of them, some with the option `fast_compile`. Each sample is run in one of
 the kinds of integers and booleans, if the op claims them all, and with half of those of
 float8, which are slow, in one of narrow floats. ``-m slow`` is all samples in all
-dtypes; ``and not exhaustive`` has all of them in one dtype of each kind, and every third
-one in the others of the kind.
+dtypes; ``and not exhaustive`` has all of them in one dtype of each kind, and every
+third one in the others of the kind.
 """
 
 from __future__ import annotations
