@@ -12,7 +12,9 @@
 
 #include "custom_calls.h"
 #include "device_calls.h"
+#include "element_calls.h"
 #include "exit_gate.h"
+#include "numpy_kernels.h"
 #include "python_support.h"
 #include "runner.h"
 
@@ -293,7 +295,8 @@ PyObject* targets(PyObject*, PyObject*) {
   const std::pair<const char*, void*> table[] = {
       {"nkipy_store", reinterpret_cast<void*>(kStore)},
       {"nkipy_out_of_bounds", reinterpret_cast<void*>(kOutOfBounds)},
-      {"nkipy_call_python", reinterpret_cast<void*>(kCallPython)}};
+      {"nkipy_call_python", reinterpret_cast<void*>(kCallPython)},
+      {"nkipy_elements", reinterpret_cast<void*>(kElementCall)}};
   for (const auto& [name, function] : table) {
     Ref capsule(PyCapsule_New(function, kTargetCapsule, nullptr));
     if (!capsule || PyDict_SetItemString(dict.get(), name, capsule.get()) != 0) {
@@ -333,6 +336,8 @@ PyObject* set_out_of_bounds_error(PyObject*, PyObject* error) {
 }
 
 PyMethodDef module_methods[] = {
+    {"add_function", add_function, METH_VARARGS,
+     "add_function(name, ufunc, index): name loop `index` of a ufunc."},
     {"targets", targets, METH_NOARGS, "The custom calls as {name: capsule}."},
     {"set_error_translator", set_error_translator, METH_O,
      "Set what makes the exception to raise of one of XLA's."},
@@ -374,6 +379,7 @@ PyModuleDef module_definition = {PyModuleDef_HEAD_INIT,
 
 PyMODINIT_FUNC PyInit__handlers() {
   using namespace nkipy;
+  if (!find_numpy()) return nullptr;
   note_forks_at_gate();
   array_struct_name = PyUnicode_InternFromString("__array_struct__");
   Ref module(PyModule_Create(&module_definition));

@@ -108,6 +108,15 @@ def _register_handlers() -> None:
 _register_handlers()
 
 
+#: XLA's custom_call_api_version of handlers with typed arguments.
+TYPED_FFI = 4
+
+
+def add_function(name: str, ufunc: np.ufunc, index: int) -> None:
+    """Let handlers call the loop ``ufunc.types[index]`` by that name."""
+    _handlers.add_function(name, ufunc, index)
+
+
 Hook = Callable[[int, list[memoryview], list[memoryview], Any], None]
 
 

@@ -19,6 +19,7 @@ from nkipy.hlo.ir import HLOComputation, HLOInstruction, HLOModule
 from nkipy.hlo.rewrites.base import Place, rewrite
 from nkipy.hlo.rewrites.custom_calls import expand_calls
 from nkipy.hlo.rewrites.lending import controlled, lend
+from nkipy_emulator._xla import TYPED_FFI
 from nkipy_emulator.call_sites import CallSite, CustomCalls, Handler
 from nkipy_emulator.errors import SimulationError, UnsupportedCustomCallError
 from nkipy_emulator.ranked_calls import gathered, own_result, ranked_site
@@ -29,8 +30,6 @@ __all__ = [
     "register_custom_call",
     "unregister_custom_call",
 ]
-
-TYPED_FFI = 4  # XLA's custom_call_api_version of handlers with typed arguments
 
 
 def register_custom_call(

@@ -34,9 +34,10 @@ from nkipy_emulator import _xla
 from nkipy_emulator.apart import VARIABLE, NotDoneError, compile_seconds
 from nkipy_emulator.call_sites import CustomCalls
 from nkipy_emulator.code_cache import cache_of_simulations
-from nkipy_emulator.custom_calls import TYPED_FFI, lower_custom_calls
+from nkipy_emulator.custom_calls import lower_custom_calls
 from nkipy_emulator.endless_loops import make_interruptible
 from nkipy_emulator.errors import CompileTimeoutError, SimulationError
+from nkipy_emulator.fast_calls import FastCalls, chosen, send_to_numpy
 from nkipy_emulator.memory import empty
 from nkipy_emulator.memory_maps import check_maps
 from nkipy_emulator.program_size import check_size, is_varied
@@ -53,7 +54,7 @@ def _handler(target: str) -> Mapping[str, Any]:
     attributes = {
         "custom_call_target": target,
         "backend_config": b"{}",
-        "api_version": TYPED_FFI,
+        "api_version": _xla.TYPED_FFI,
         "has_side_effect": True,
     }
     return MappingProxyType(attributes)
@@ -90,17 +91,29 @@ class XlaCpuEngine:
     zero, as XLA does on CPUs. One replica runs in the calling thread and on XLA's own.
     """
 
-    def __init__(self, store: CodeStore | None = None) -> None:
-        """`store` keeps compiled code from one process to the next."""
+    def __init__(
+        self, store: CodeStore | None = None, fast_calls: FastCalls | None = None
+    ) -> None:
+        """An engine.
+
+        Args:
+            store: keeps compiled code from one process to the next.
+            fast_calls: where NumPy's loops are called in the place of XLA's code
+                (:mod:`nkipy_emulator.fast_calls`): ``"auto"`` where they are faster,
+                ``"always"`` or ``"never"``. The default is what the environment
+                variable `NKIPY_EMULATOR_FAST_CALLS` says, else ``"auto"``.
+        """
         self._store = store
+        self._fast_calls = fast_calls
 
     def _code_store(self) -> CodeStore | None:
         return self._store
 
     @property
     def identity(self) -> str:
-        """Names the engine, XLA's version and the CPU: what results may depend on."""
-        return f"xla-cpu jaxlib-{_xla.VERSION} {_cpu_features()}"
+        """Names the engine, its libraries and the CPU: what results may depend on."""
+        versions = f"jaxlib-{_xla.VERSION} numpy-{np.__version__}"
+        return f"xla-cpu {versions} {_cpu_features()}"
 
     def compile(
         self,
@@ -135,7 +148,10 @@ class XlaCpuEngine:
         check_size(module)
         check_maps(len(_executables))
         store = self._code_store()
-        return XlaExecutable(module, options, num_replicas, store, check_bounds)
+        fast_calls = chosen(self._fast_calls)
+        return XlaExecutable(
+            module, options, num_replicas, store, check_bounds, fast_calls
+        )
 
 
 class XlaCpuSimulator(XlaCpuEngine):
@@ -180,10 +196,13 @@ class XlaExecutable:
         num_replicas: int,
         store: CodeStore | None = None,
         check_bounds: bool = False,
+        fast_calls: FastCalls = "auto",
     ) -> None:
         self.num_replicas = num_replicas
         calls = CustomCalls()
-        prepared = _with_store(module, options, calls, check_bounds, num_replicas)
+        prepared = _with_store(
+            module, options, calls, check_bounds, num_replicas, fast_calls
+        )
         proto, identify = serialize_to_run(prepared)
         fast = (options is not None and options.fast_compile) or is_varied(module)
         seconds = compile_seconds(check_size(prepared))
@@ -266,6 +285,7 @@ def _with_store(
     calls: CustomCalls,
     check_bounds: bool = False,
     ranks: int = 1,
+    fast_calls: FastCalls = "never",
 ) -> HLOModule:
     """The module that XLA gets: `module`, ending in a store of all its results.
 
@@ -285,6 +305,8 @@ def _with_store(
     result = lower_custom_calls(result, vector, calls, ranks)
     if check_bounds:
         result = _telling_out_of_bounds(result, vector)
+    if options is None or options.auto_cast != "all":  # which rounds parts of functions
+        result = send_to_numpy(result, fast_calls)
     result = make_interruptible(result, vector)
     result = apply_auto_cast(result, options)
     # XLA transposes the operands of other products even where that changes nothing. To

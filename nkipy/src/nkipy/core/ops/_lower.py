@@ -8,8 +8,7 @@ import numpy as np
 
 from nkipy.core import dtypes as dt
 from nkipy.hlo.builder import HLOBuilder, Value
-
-_SIGNED_OF_WIDTH: dict[int, np.dtype] = {1: dt.int8, 2: dt.int16, 4: dt.int32}
+from nkipy.hlo.compositions import bits_of
 
 
 def uniform(x: Value) -> Any | None:
@@ -55,30 +54,9 @@ def fill(b: HLOBuilder, where: Value, value: Any, otherwise: Value) -> Value:
     return b.select(where, b.full_like(otherwise, value), otherwise)
 
 
-def bits_of(b: HLOBuilder, x: Value) -> Value:
-    """The bits of a float, as the signed integer of its width."""
-    assert x.dtype is not None
-    return b.bitcast_convert(x, _SIGNED_OF_WIDTH[x.dtype.itemsize])
-
-
 def sign_bit(b: HLOBuilder, x: Value) -> Value:
     """Whether the sign of a float is set, -0.0 and NaN included."""
     return is_negative(b, bits_of(b, x))
-
-
-def with_sign_of(b: HLOBuilder, magnitude: Value, sign: Value) -> Value:
-    """`magnitude` with the sign of `sign`; both floats of one dtype."""
-    dtype = magnitude.dtype
-    assert dtype is not None
-    m, s = bits_of(b, magnitude), bits_of(b, sign)
-    low, high = np.iinfo(m.dtype).max, np.iinfo(m.dtype).min
-    bits = b.or_(b.and_(m, b.full_like(m, low)), b.and_(s, b.full_like(s, high)))
-    return b.bitcast_convert(bits, dtype)
-
-
-def scale(b: HLOBuilder, x: Value, factor: float) -> Value:
-    """`x` times a constant."""
-    return b.multiply(x, b.full_like(x, factor))
 
 
 def shift_right(b: HLOBuilder, x: Value, y: Value) -> Value:

@@ -23,14 +23,23 @@ Rule = Callable[
 
 
 class Place:
-    """Where a rule is applied: in which computation, and what it may build with."""
+    """Where a rule is applied: in which computation, and what it may build with.
+
+    Attributes:
+        values: what each instruction before, of the original, is in the copy.
+    """
 
     def __init__(
-        self, computation: HLOComputation, builder: HLOBuilder, is_entry: bool
+        self,
+        computation: HLOComputation,
+        builder: HLOBuilder,
+        is_entry: bool,
+        values: Mapping[HLOInstruction, HLOInstruction],
     ) -> None:
         self.computation = computation
         self.builder = builder
         self.is_entry = is_entry
+        self.values = values
 
 
 def constant_below(value: HLOInstruction) -> HLOInstruction | None:
@@ -71,8 +80,8 @@ def _copy(
     """A copy, put into `entry` if that is given, and where each instruction went."""
     copy = entry if entry is not None else HLOComputation(computation.name)
     builder = HLOBuilder(copy)
-    place = Place(computation, builder, entry is not None)
     values: dict[HLOInstruction, HLOInstruction] = {}
+    place = Place(computation, builder, entry is not None, values)
     for inst in computation.instructions:
         operands = tuple(values[o] for o in inst.operands)
         builder.current_source_location = inst.source_location

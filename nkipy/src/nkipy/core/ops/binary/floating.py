@@ -11,12 +11,12 @@ from nkipy.core.ops._dtype_sets import REAL
 from nkipy.core.ops._lower import (
     is_nan,
     step_away,
-    with_sign_of,
 )
 from nkipy.core.ops._registry import supports
 from nkipy.core.ops._samples import Sample, binary_sampler, make, special
 from nkipy.core.ops._ufunc import UFuncOp, in_float32
 from nkipy.hlo.builder import HLOBuilder, Value
+from nkipy.hlo.compositions import with_sign_of
 
 NATIVE = supports(dt.FLOATS, dt.int8)
 

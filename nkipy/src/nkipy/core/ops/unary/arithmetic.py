@@ -10,12 +10,13 @@ import numpy as np
 
 from nkipy.core import dtypes as dt
 from nkipy.core.ops._dtype_sets import ALL, NUMERIC, REAL
-from nkipy.core.ops._lower import absolute, fill, is_zero, scale
+from nkipy.core.ops._lower import absolute, fill, is_zero
 from nkipy.core.ops._registry import supports
 from nkipy.core.ops._samples import ErrorSample, Sample, unary_sampler
 from nkipy.core.ops._ufunc import UFuncOp, in_float32, opcode
 from nkipy.core.ops._ufunc_samples import float_sampler
 from nkipy.hlo.builder import HLOBuilder, Value
+from nkipy.hlo.compositions import scale
 
 _NO_BOOL = ErrorSample((np.ones(2, bool),), error=TypeError, match="bool")
 #: NumPy rounds float16's result of float32 arithmetic; ml_dtypes its own types'.

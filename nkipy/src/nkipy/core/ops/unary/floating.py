@@ -13,7 +13,6 @@ from nkipy.core import dtypes as dt
 from nkipy.core.ops._lower import (
     fill,
     step_away,
-    with_sign_of,
 )
 from nkipy.core.ops._registry import Op, supports
 from nkipy.core.ops._samples import Sample, make, special
@@ -23,6 +22,7 @@ from nkipy.core.ops.binary.floating import FLUSHED, NATIVE
 from nkipy.core.ops.unary.rounding import _trunc
 from nkipy.core.tensor import as_tensor
 from nkipy.hlo.builder import HLOBuilder, Value
+from nkipy.hlo.compositions import with_sign_of
 
 
 def _spacing(b: HLOBuilder, x: Value) -> Value:

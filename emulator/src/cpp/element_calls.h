@@ -1,0 +1,75 @@
+// The custom call of element-wise functions, answered by NumPy's loops.
+
+#ifndef NKIPY_EMULATOR_ELEMENT_CALLS_H_
+#define NKIPY_EMULATOR_ELEMENT_CALLS_H_
+
+#include <string_view>
+
+#include "numpy_kernels.h"
+#include "work_sharing.h"
+#include "xla/ffi/api/ffi.h"
+
+namespace nkipy {
+
+namespace ffi = xla::ffi;
+
+// Elements to a piece of work: whole vectors, whatever their length, so that what lies
+// beside each other is computed together as it is in one piece.
+constexpr size_t kLeastPiece = 4096, kMostPiece = 32768;
+
+inline size_t piece_length(size_t count, size_t threads) {
+  const size_t even = (count / (threads * 4) + kLeastPiece - 1) / kLeastPiece;
+  return std::clamp(even * kLeastPiece, kLeastPiece, kMostPiece);
+}
+
+inline ffi::Error wrong_call(const char* text) {
+  return ffi::Error(ffi::ErrorCode::kInvalidArgument, text);
+}
+
+inline ffi::Error no_memory() {
+  return ffi::Error(ffi::ErrorCode::kResourceExhausted, "no memory for a kernel");
+}
+
+// `function` of all elements. An operand of one element is that for all of the result.
+inline ffi::Error element_call(ffi::ThreadPool pool, std::string_view function,
+                               ffi::RemainingArgs args,
+                               ffi::Result<ffi::AnyBuffer> result) {
+  const ElementFunction* found = find_function(function.data(), function.size());
+  if (found == nullptr) return wrong_call("a function that is not known");
+  const auto operands = static_cast<size_t>(found->operands);
+  if (args.size() != operands) return wrong_call("a wrong number of operands");
+  const size_t count = result->element_count();
+  if (count == 0) return ffi::Error::Success();
+  char* first[3];
+  Py_ssize_t steps[3];
+  for (size_t i = 0; i <= operands; ++i) {
+    const ffi::AnyBuffer buffer = i < operands ? *args.get<ffi::AnyBuffer>(i) : *result;
+    const size_t elements = buffer.element_count();
+    if (elements != count && elements != 1) return wrong_call("shapes that differ");
+    first[i] = static_cast<char*>(buffer.untyped_data());
+    const size_t step = elements == count ? buffer.size_bytes() / elements : 0;
+    steps[i] = static_cast<Py_ssize_t>(step);
+  }
+  const size_t length = piece_length(count, threads_of(pool));
+  const bool done = share_work(pool, (count + length - 1) / length, [&](size_t piece) {
+    const size_t begin = piece * length;
+    const auto size = static_cast<Py_ssize_t>(std::min(length, count - begin));
+    char* arrays[3];
+    for (size_t i = 0; i <= operands; ++i) {
+      arrays[i] = first[i] + static_cast<Py_ssize_t>(begin) * steps[i];
+    }
+    found->loop(arrays, &size, steps, found->data);
+  });
+  return done ? ffi::Error::Success() : no_memory();
+}
+
+XLA_FFI_DEFINE_HANDLER(kElementCall, element_call,
+                       ffi::Ffi::Bind()
+                           .Ctx<ffi::ThreadPool>()
+                           .Attr<std::string_view>("function")
+                           .RemainingArgs()
+                           .Ret<ffi::AnyBuffer>());
+
+}  // namespace nkipy
+
+#endif  // NKIPY_EMULATOR_ELEMENT_CALLS_H_

@@ -1,0 +1,42 @@
+// NumPy's own inner loops, which need neither arrays nor the interpreter's lock.
+
+#ifndef NKIPY_EMULATOR_NUMPY_KERNELS_H_
+#define NKIPY_EMULATOR_NUMPY_KERNELS_H_
+
+#include "python_support.h"
+
+namespace nkipy {
+
+// What NumPy's interface calls a PyUFuncGenericFunction.
+using ElementLoop = void (*)(char** arrays, const Py_ssize_t* count,
+                             const Py_ssize_t* steps, void* data);
+
+struct ElementFunction {
+  ElementLoop loop = nullptr;
+  void* data = nullptr;
+  int operands = 0;
+};
+
+enum class NumpyType { kInt16, kUint16, kInt32, kUint32, kUint64, kFloat32, kCount };
+
+// Without the lock held: what add_function() was given before. Null if there is none.
+const ElementFunction* find_function(const char* name, size_t length);
+
+// Sorts in the order of np.sort, of which NaN is last. Equal elements may change
+// places.
+void sort_by_numpy(NumpyType type, void* first, size_t count);
+
+// The index of the first NaN, else of the first of the greatest elements (the smallest,
+// if so wanted).
+size_t arg_extreme_by_numpy(NumpyType type, const void* first, size_t count,
+                            bool least);
+
+// add_function(name, ufunc, index): names loop `index` of a ufunc.
+PyObject* add_function(PyObject* module, PyObject* args);
+
+// False, with an exception set, if this NumPy has not what is wanted here.
+bool find_numpy();
+
+}  // namespace nkipy
+
+#endif  // NKIPY_EMULATOR_NUMPY_KERNELS_H_
