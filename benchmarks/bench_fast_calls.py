@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from benchmarks.timing import interleaved
+from nkipy.core.trace import NKIPyKernel
+from nkipy.hlo import dtypes as dt
 from nkipy.hlo.builder import HLOBuilder, Value
 from nkipy.hlo.compositions import COMPOSITIONS
 from nkipy.hlo.ir import HLOModule
@@ -56,6 +58,38 @@ def function(name: str, count: int) -> tuple[HLOModule, tuple[np.ndarray, ...]]:
     return module, values
 
 
+def sort(dtype: np.dtype, count: int) -> tuple[HLOModule, tuple[np.ndarray, ...]]:
+    """A module that sorts along the last axis, 1000 elements at most to a row."""
+    return _of_rows(partial(np.sort, axis=-1), dtype, count)
+
+
+def argsort(dtype: np.dtype, count: int) -> tuple[HLOModule, tuple[np.ndarray, ...]]:
+    """The same for the order of elements."""
+    return _of_rows(partial(np.argsort, axis=-1, kind="stable"), dtype, count)
+
+
+def argmax(dtype: np.dtype, count: int) -> tuple[HLOModule, tuple[np.ndarray, ...]]:
+    """The same for the index of the greatest."""
+    return _of_rows(partial(np.argmax, axis=-1), dtype, count)
+
+
+def _of_rows(
+    kernel: Callable[..., Any], dtype: np.dtype, count: int
+) -> tuple[HLOModule, tuple[np.ndarray, ...]]:
+    rng = np.random.default_rng(0)
+    values: np.ndarray = rng.integers(0, 2 if dtype == dt.bool_ else 100, count)
+    if dt.is_float(dtype):
+        values = rng.standard_normal(count)
+    rows = max(count // 1000, 1)
+    array = values[: count // rows * rows].reshape(rows, -1).astype(dtype)
+    # NumPy's functions take a traced array where they take one of its own.
+    module = NKIPyKernel.trace(lambda x: kernel(x)).specialize(array)
+    return module, (array,)
+
+
+ROWS = {"sort": sort, "argsort": argsort, "argmax": argmax}
+
+
 def both(
     module: HLOModule, arguments: tuple[np.ndarray, ...]
 ) -> Iterator[tuple[str, Callable[[], Any]]]:
@@ -83,26 +117,41 @@ def measure(
     return least, ratios
 
 
+def rows(
+    names: Sequence[str],
+) -> Iterator[
+    tuple[str, str, Callable[[int], tuple[HLOModule, tuple[np.ndarray, ...]]]]
+]:
+    """The rows of the table: a name, a dtype, and what makes its modules."""
+    for name in names:
+        if name not in ROWS:
+            yield name, "float32", partial(function, name)
+            continue
+        for dtype in fast_calls.COMPARED if name == "argmax" else fast_calls.SORTED:
+            yield name, str(dtype), partial(ROWS[name], dtype)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--write", action="store_true", help="keep the table")
     parser.add_argument("--seconds", type=float, default=0.2, help="for each size")
     parser.add_argument("names", nargs="*", help="functions; all of them if none")
     options = parser.parse_args()
-    known = sorted(fast_calls.known_functions())
+    known = [*sorted(fast_calls.known_functions()), *ROWS]
     table = {name: dict(row) for name, row in fast_calls.table().items()}
-    print("| function | from elements | " + " | ".join(f"{n:,}" for n in SHOWN) + " |")
-    print("|---|---|" + "---|" * len(SHOWN))
-    for name in options.names or known:
-        least, ratios = measure(partial(function, name), options.seconds)
-        table.pop(name, None)
+    columns = ["function", "dtype", "from elements", *(f"{n:,}" for n in SHOWN)]
+    print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
+    for name, dtype, make in rows(options.names or known):
+        least, ratios = measure(make, options.seconds)
+        row = table.setdefault(name, {})
+        row.pop(dtype, None)
         if least is not None:
-            table[name] = {"float32": least}
+            row[dtype] = least
         shown = " | ".join(f"{ratios[n]:.1f}" for n in SHOWN)
-        print(f"| {name} | {least or 'never'} | {shown} |", flush=True)
+        print(f"| {name} | {dtype} | {least or 'never'} | {shown} |", flush=True)
     if options.write:
-        text = json.dumps(dict(sorted(table.items())), indent=2)
-        fast_calls.TABLE.write_text(text + "\n")
+        kept = {name: row for name, row in sorted(table.items()) if row}
+        fast_calls.TABLE.write_text(json.dumps(kept, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@
 #include "element_calls.h"
 #include "exit_gate.h"
 #include "numpy_kernels.h"
+#include "order_calls.h"
 #include "python_support.h"
 #include "runner.h"
 
@@ -296,7 +297,9 @@ PyObject* targets(PyObject*, PyObject*) {
       {"nkipy_store", reinterpret_cast<void*>(kStore)},
       {"nkipy_out_of_bounds", reinterpret_cast<void*>(kOutOfBounds)},
       {"nkipy_call_python", reinterpret_cast<void*>(kCallPython)},
-      {"nkipy_elements", reinterpret_cast<void*>(kElementCall)}};
+      {"nkipy_elements", reinterpret_cast<void*>(kElementCall)},
+      {"nkipy_sort", reinterpret_cast<void*>(kSortCall)},
+      {"nkipy_extreme", reinterpret_cast<void*>(kExtremeCall)}};
   for (const auto& [name, function] : table) {
     Ref capsule(PyCapsule_New(function, kTargetCapsule, nullptr));
     if (!capsule || PyDict_SetItemString(dict.get(), name, capsule.get()) != 0) {

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
-from functools import lru_cache
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache, partial
 from math import prod
 from pathlib import Path
 from types import MappingProxyType
@@ -26,8 +26,9 @@ import numpy as np
 from nkipy.hlo import dtypes as dt
 from nkipy.hlo.builder import HLOBuilder
 from nkipy.hlo.compositions import COMPOSITIONS
-from nkipy.hlo.ir import HLOComputation, HLOInstruction, HLOModule
+from nkipy.hlo.ir import HLOComputation, HLOInstruction, HLOModule, Shape
 from nkipy.hlo.rewrites.base import Place, literal_below, rewrite
+from nkipy.hlo.rewrites.comparators import plain_order
 from nkipy.hlo.rewrites.lending import controlled
 from nkipy_emulator import _xla
 from nkipy_emulator.errors import SimulationError
@@ -168,10 +169,18 @@ class _Match:
 
 
 class _Call(NamedTuple):
-    """What takes an instruction's place."""
+    """What takes an instruction's place.
+
+    Attributes:
+        function: what the table knows it by: a function, ``"sort"``,
+            ``"argsort"`` (of several operands) or ``"argmax"`` (or argmin).
+        operands: its operands.
+        make: makes the call.
+    """
 
     function: str
     operands: tuple[Value, ...]
+    make: Callable[[_Call, Value, Place], Value]
 
 
 def _found(inst: Value, known: frozenset[str]) -> tuple[_Call, set[Value]] | None:
@@ -180,11 +189,134 @@ def _found(inst: Value, known: frozenset[str]) -> tuple[_Call, set[Value]] | Non
         for template in _templates().get(inst.opcode, ()):
             match = _Match(template, inst)
             if match.succeeds and template.name in known:
-                return _Call(template.name, match.operands), set(match.inner)
+                call = _Call(template.name, match.operands, _element_call)
+                return call, set(match.inner)
+    if inst.opcode == "sort":
+        return _sort(inst)
+    if inst.opcode == "reduce":
+        return _extreme(inst)
     name = OPCODES.get(inst.opcode)
     if name in known and inst.dtype in (dt.float32, *_WIDENED):
-        return _Call(name, inst.operands), {inst}
+        return _Call(name, inst.operands, _element_call), {inst}
     return None
+
+
+# -- sorts and extremes ----------------------------------------------------------------
+SORTED = (*_WIDENED, dt.float32, dt.bool_, dt.int8, dt.uint8)
+SORTED += (dt.int16, dt.uint16, dt.int32, dt.uint32)
+#: Of which NumPy finds extremes by vectors.
+COMPARED = (dt.float32, dt.int32, dt.uint32)
+_MOST_ELEMENTS = 2**31 - 1
+
+
+def _sort(inst: Value) -> tuple[_Call, set[Value]] | None:
+    """A sort by its first operand alone, in NumPy's order or the opposite one."""
+    keys = inst.operands[0]
+    if keys.dtype not in SORTED or prod(keys.shape) > _MOST_ELEMENTS:
+        return None
+    if plain_order(inst.attributes["to_apply"]) is None:
+        return None
+    name = "sort" if len(inst.operands) == 1 else "argsort"
+    return _Call(name, inst.operands, _sort_call), {inst}
+
+
+def _sort_call(call: _Call, inst: Value, place: Place) -> Value:
+    b = place.builder
+    axis, last = inst.attributes["dimension"], len(call.operands[0].shape) - 1
+    swapped = list(range(last + 1))
+    swapped[axis], swapped[last] = last, axis
+    order = plain_order(inst.attributes["to_apply"])
+    config = f"descending = {int(order == 'descending')} : i64"
+    attributes = handler("nkipy_sort", config)
+    given = tuple([b.transpose(place.values[x], swapped) for x in call.operands])
+    if len(given) == 1:
+        (x,) = given
+        made = b.emit("custom-call", given, x.shape, x.dtype, attributes)
+        return b.transpose(made, swapped)
+    shapes = [Shape(x.dtype, x.shape) for x in given if x.dtype is not None]
+    parts = b.tuple_result("custom-call", given, shapes, attributes)
+    turned = tuple([b.transpose(part, swapped) for part in parts])
+    return b.emit("tuple", turned, (), None, tuple_shapes=inst.tuple_shapes)
+
+
+def _extreme(inst: Value) -> tuple[_Call, set[Value]] | None:
+    """The least index along the last axis of what equals the extreme, or is NaN."""
+    if inst.dtype != dt.int32 or len(inst.operands) != 2 or _reduced(inst) != "minimum":
+        return None
+    candidates, size = inst.operands
+    if candidates.opcode != "select" or not _is_filled(size, candidates.shape[-1]):
+        return None
+    hit, places, none = candidates.operands
+    last = len(candidates.shape) - 1
+    if places.opcode != "iota" or places.attributes["iota_dimension"] != last:
+        return None
+    if inst.attributes["dimensions"] != (last,) or not _is_filled(
+        none, places.shape[-1]
+    ):
+        return None
+    x, extreme = _hit(hit)
+    if x is None or x.dtype not in COMPARED or 0 in x.shape:
+        return None
+    if extreme not in ("maximum", "minimum"):
+        return None
+    make = partial(_extreme_call, least=extreme == "minimum")
+    return _Call("argmax", (x,), make), {inst}
+
+
+def _hit(hit: Value) -> tuple[Value, str] | tuple[None, None]:
+    """The array of whose elements it is said that they are extremes, and of which."""
+    is_nan = None
+    if hit.opcode == "or":
+        hit, is_nan = hit.operands
+    if hit.opcode != "compare" or hit.attributes["direction"] != "EQ":
+        return None, None
+    x, spread = hit.operands
+    if dt.is_float(x.dtype) != (is_nan is not None):
+        return None, None
+    if is_nan is not None:
+        is_compared = is_nan.opcode == "compare" and is_nan.operands == (x, x)
+        if not is_compared or is_nan.attributes["direction"] != "NE":
+            return None, None
+    last = len(x.shape) - 1
+    if spread.opcode != "broadcast" or spread.attributes["dimensions"] != tuple(
+        range(last)
+    ):
+        return None, None
+    (best,) = spread.operands
+    if best.opcode != "reduce" or best.operands[0] is not x or len(best.operands) != 2:
+        return None, None
+    opcode = _reduced(best)
+    start = literal_below(best.operands[1])
+    if best.attributes["dimensions"] != (last,) or start is None or opcode is None:
+        return None, None
+    return (x, opcode) if start[()] == _least(x, opcode) else (None, None)
+
+
+def _least(x: Value, opcode: str) -> Any:
+    """Of all values the one that a reduction begins with."""
+    assert x.dtype is not None
+    if dt.is_float(x.dtype):
+        return -np.inf if opcode == "maximum" else np.inf
+    info = np.iinfo(x.dtype)
+    return info.min if opcode == "maximum" else info.max
+
+
+def _reduced(inst: Value) -> str | None:
+    """The opcode by which a reduction combines two elements, if it is but that."""
+    root = inst.attributes["to_apply"].root
+    parameters = inst.attributes["to_apply"].parameters
+    return root.opcode if root.operands == tuple(parameters) else None
+
+
+def _is_filled(x: Value, value: int) -> bool:
+    literal = literal_below(x)
+    return literal is not None and literal.size == 1 and literal.reshape(()) == value
+
+
+def _extreme_call(call: _Call, inst: Value, place: Place, least: bool) -> Value:
+    attributes = handler("nkipy_extreme", f"least = {int(least)} : i64")
+    given = (place.values[call.operands[0]],)
+    return place.builder.emit("custom-call", given, inst.shape, dt.int32, attributes)
 
 
 def _calls(module: HLOModule, mode: FastCalls) -> dict[Value, _Call]:
@@ -194,22 +326,23 @@ def _calls(module: HLOModule, mode: FastCalls) -> dict[Value, _Call]:
         covered: set[Value] = set()
         # From behind, so that a composition comes before its parts.
         for inst in reversed(computation.instructions):
-            if inst in covered or inst.tuple_shapes is not None:
+            if inst in covered:
                 continue
             found = _found(inst, known)
             if found is None:
                 continue
             call, inner = found
-            if mode == "always" or _is_faster(call.function, inst):
+            if mode == "always" or _is_faster(call):
                 calls[inst] = call
                 covered |= inner
     return calls
 
 
-def _is_faster(function: str, inst: Value) -> bool:
-    dtype = dt.float32 if inst.dtype in _WIDENED else inst.dtype
-    least = table().get(function, {}).get(str(dtype))
-    return least is not None and prod(inst.shape) >= least
+def _is_faster(call: _Call) -> bool:
+    x = call.operands[0]
+    dtype = dt.float32 if call.make is _element_call else x.dtype
+    least = table().get(call.function, {}).get(str(dtype))
+    return least is not None and prod(x.shape) >= least
 
 
 # -- what takes its place --------------------------------------------------------------
@@ -228,14 +361,16 @@ def send_to_numpy(module: HLOModule, mode: FastCalls) -> HLOModule:
         call = calls.get(inst)
         if call is None:
             return None
-        return _element_call(call, inst, place)
+        return call.make(call, inst, place)
 
     return rewrite(module, rule)
 
 
 def _element_call(call: _Call, inst: Value, place: Place) -> Value:
     b = place.builder
-    operands = [_one_or_all(x, place) for x in call.operands]
+    operands = [place.values[x] for x in call.operands]
+    if call.function != "power":  # NumPy's takes the root for a repeated exponent 0.5
+        operands = [_one_or_all(x, place) for x in call.operands]
     if inst.dtype in _WIDENED:
         operands = [b.convert(x, dt.float32) for x in operands]
     attributes = handler("nkipy_elements", f'function = "{call.function}"')

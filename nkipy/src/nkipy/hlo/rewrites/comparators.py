@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from math import prod
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -77,6 +77,28 @@ def order_sorts(module: HLOModule) -> HLOModule:
         )
 
     return rewrite(module, rule)
+
+
+def plain_order(comparator: HLOComputation) -> Literal["ascending", "descending"] | None:
+    """The order in which it puts rows, if that is NumPy's order of their first elements.
+
+    NaN is after all numbers there, and before them in a descending order.
+    """
+    try:
+        formula = _Formula(comparator)
+        (key,) = formula._domains(formula.root)
+        first = comparator.parameters[0]
+        if formula.keys[first] != key:
+            return None
+        nan_is_last = not formula.is_order(nan_is_last=False)
+        domains = formula._domains(formula.root)
+        found = formula._relation(formula.root, domains, nan_is_last)
+    except (_NoFormulaError, ValueError):
+        return None
+    ranks = np.arange(len(found))  # as elements of a domain are: NaN is the last
+    if (found == (ranks[:, None] < ranks)).all():
+        return "ascending"
+    return "descending" if (found == (ranks[:, None] > ranks)).all() else None
 
 
 def _ordered(comparator: HLOComputation, sort: Value) -> HLOComputation:
