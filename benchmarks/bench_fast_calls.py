@@ -3,8 +3,9 @@
     python -m benchmarks.bench_fast_calls            # the table
     python -m benchmarks.bench_fast_calls --write    # into the emulator, which reads it
 
-Each function runs alone, both ways, in turns. It has to win clearly: in a larger
-program XLA computes a function in one loop with what stands around it.
+Each function runs alone, both ways and in NumPy, in turns; the table says how many
+times as fast as NumPy XLA's code is, and the call. It has to win clearly: in a larger program
+XLA computes a function in one loop with what stands around it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import argparse
 import json
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,6 +27,8 @@ from nkipy.hlo.ir import HLOModule
 from nkipy_emulator import fast_calls
 from nkipy_emulator.engine import XlaCpuEngine
 
+#: Makes a module of so many elements, and its arguments.
+Make = Callable[[int], "tuple[HLOModule, tuple[np.ndarray, ...]]"]
 SIZES = (1 << 9, 1 << 10, 1 << 12, 1 << 14, 1 << 17, 1 << 20)
 SHOWN = (1000, 10_000, 1_000_000)
 #: By how much it has to be faster.
@@ -58,24 +61,18 @@ def function(name: str, count: int) -> tuple[HLOModule, tuple[np.ndarray, ...]]:
     return module, values
 
 
-def sort(dtype: np.dtype, count: int) -> tuple[HLOModule, tuple[np.ndarray, ...]]:
-    """A module that sorts along the last axis, 1000 elements at most to a row."""
-    return _of_rows(partial(np.sort, axis=-1), dtype, count)
+#: What is done with the last axis, as NumPy does it.
+ROWS: dict[str, Callable[..., Any]] = {
+    "sort": partial(np.sort, axis=-1),
+    "argsort": partial(np.argsort, axis=-1, kind="stable"),
+    "argmax": partial(np.argmax, axis=-1),
+}
 
 
-def argsort(dtype: np.dtype, count: int) -> tuple[HLOModule, tuple[np.ndarray, ...]]:
-    """The same for the order of elements."""
-    return _of_rows(partial(np.argsort, axis=-1, kind="stable"), dtype, count)
-
-
-def argmax(dtype: np.dtype, count: int) -> tuple[HLOModule, tuple[np.ndarray, ...]]:
-    """The same for the index of the greatest."""
-    return _of_rows(partial(np.argmax, axis=-1), dtype, count)
-
-
-def _of_rows(
-    kernel: Callable[..., Any], dtype: np.dtype, count: int
+def along_rows(
+    name: str, dtype: np.dtype, count: int
 ) -> tuple[HLOModule, tuple[np.ndarray, ...]]:
+    """A module of one of them, and its argument, 1000 elements at most to a row."""
     rng = np.random.default_rng(0)
     values: np.ndarray = rng.integers(0, 2 if dtype == dt.bool_ else 100, count)
     if dt.is_float(dtype):
@@ -83,16 +80,14 @@ def _of_rows(
     rows = max(count // 1000, 1)
     array = values[: count // rows * rows].reshape(rows, -1).astype(dtype)
     # NumPy's functions take a traced array where they take one of its own.
-    module = NKIPyKernel.trace(lambda x: kernel(x)).specialize(array)
+    module = NKIPyKernel.trace(lambda x: ROWS[name](x)).specialize(array)
+    assert module is not None
     return module, (array,)
-
-
-ROWS = {"sort": sort, "argsort": argsort, "argmax": argmax}
 
 
 def both(
     module: HLOModule, arguments: tuple[np.ndarray, ...]
-) -> Iterator[tuple[str, Callable[[], Any]]]:
+) -> Iterator[tuple[str, partial[None]]]:
     """A call without and one with NumPy's loops."""
     modes: tuple[fast_calls.FastCalls, ...] = ("never", "always")
     for mode in modes:
@@ -101,34 +96,44 @@ def both(
         yield mode, partial(executable.run, arguments, outputs)
 
 
-def measure(
-    make: Callable[[int], tuple[HLOModule, tuple[np.ndarray, ...]]], seconds: float
-) -> tuple[int | None, dict[int, float]]:
-    """From where on it is faster, and how many times so at each size."""
-    ratios = {}
+class Measured(NamedTuple):
+    """One row of the table.
+
+    Attributes:
+        least: from how many elements on a call is faster; None if never.
+        speeds: how many times as fast as NumPy XLA's code is, and the call, by size.
+    """
+
+    least: int | None
+    speeds: dict[int, tuple[float, float]]
+
+
+def measure(make: Make, numpy: Callable[..., Any], seconds: float) -> Measured:
+    """Time it both ways, and NumPy, at all sizes."""
+    speeds = {}
     for size in sorted({*SIZES, *SHOWN}):
-        took = interleaved(dict(both(*make(size))), seconds=seconds)
-        ratios[size] = took.least("never") / took.least("always")
+        module, values = make(size)
+        calls = {"numpy": partial(numpy, *values), **dict(both(module, values))}
+        took = interleaved(calls, seconds=seconds)
+        peer = took.least("numpy")
+        speeds[size] = peer / took.least("never"), peer / took.least("always")
     least = None
     for size in reversed(SIZES):
-        if ratios[size] < MARGIN:
+        code, call = speeds[size]
+        if call < MARGIN * code:
             break
         least = size
-    return least, ratios
+    return Measured(least, speeds)
 
 
-def rows(
-    names: Sequence[str],
-) -> Iterator[
-    tuple[str, str, Callable[[int], tuple[HLOModule, tuple[np.ndarray, ...]]]]
-]:
-    """The rows of the table: a name, a dtype, and what makes its modules."""
+def rows(names: Sequence[str]) -> Iterator[tuple[str, str, Make, Callable[..., Any]]]:
+    """A name, a dtype, what makes modules, and what NumPy does."""
     for name in names:
         if name not in ROWS:
-            yield name, "float32", partial(function, name)
+            yield name, "float32", partial(function, name), getattr(np, name)
             continue
         for dtype in fast_calls.COMPARED if name == "argmax" else fast_calls.SORTED:
-            yield name, str(dtype), partial(ROWS[name], dtype)
+            yield name, str(dtype), partial(along_rows, name, dtype), ROWS[name]
 
 
 def main() -> None:
@@ -141,13 +146,13 @@ def main() -> None:
     table = {name: dict(row) for name, row in fast_calls.table().items()}
     columns = ["function", "dtype", "from elements", *(f"{n:,}" for n in SHOWN)]
     print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
-    for name, dtype, make in rows(options.names or known):
-        least, ratios = measure(make, options.seconds)
+    for name, dtype, make, numpy in rows(options.names or known):
+        least, speeds = measure(make, numpy, options.seconds)
         row = table.setdefault(name, {})
         row.pop(dtype, None)
         if least is not None:
             row[dtype] = least
-        shown = " | ".join(f"{ratios[n]:.1f}" for n in SHOWN)
+        shown = " | ".join(f"{speeds[n][0]:.2f} → {speeds[n][1]:.2f}" for n in SHOWN)
         print(f"| {name} | {dtype} | {least or 'never'} | {shown} |", flush=True)
     if options.write:
         kept = {name: row for name, row in sorted(table.items()) if row}

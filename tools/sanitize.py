@@ -62,7 +62,9 @@ CHILD_TESTS = tuple(
     f"tests/unit/libnrt/test_{name}.py" for name in ("threads", "tensors")
 )
 THREADED_TEST = ("tests/unit/spike/test_threads.py", "-m", "slow")
-HANDLER_TESTS = ("tests/unit/emulator/test_custom_calls.py",)
+HANDLER_TESTS = tuple(
+    f"tests/unit/emulator/test_{name}.py" for name in ("custom_calls", "fast_calls")
+)
 # By the source, where a frame names it; else by the module, whose path may be missing.
 OURS = re.compile(
     rf"{re.escape(str(ROOT))}/({'|'.join(p.folder for p in PROJECTS)}|tests)/"

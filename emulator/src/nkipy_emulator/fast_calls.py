@@ -1,9 +1,10 @@
 """Sends instructions to NumPy's inner loops where those are faster than XLA's code.
 
-XLA's code for most transcendental functions is scalar, or a polynomial of its own;
-NumPy has vector loops, which a handler calls from all of XLA's threads without the
-interpreter's lock. A result is NumPy's own, bit by bit, however it is divided among
-threads. That goes for subnormal numbers too, which XLA's code flushes to zero.
+XLA's code for most transcendental functions is scalar, or a polynomial of its own, and
+its sorts call a comparator; NumPy has vector loops, which a handler calls from all of
+XLA's threads without the interpreter's lock. A function's result is NumPy's own, bit by
+bit, however it is divided among threads. That goes for subnormal numbers too, which
+XLA's code flushes to zero. Sorts are stable, whatever NumPy's are.
 
 From how many elements on a call is faster is measured (``benchmarks.bench_fast_calls``)
 and kept in ``fast_calls.json``. A cheap function stays where it is, in a loop that does
@@ -202,10 +203,12 @@ def _found(inst: Value, known: frozenset[str]) -> tuple[_Call, set[Value]] | Non
 
 
 # -- sorts and extremes ----------------------------------------------------------------
-SORTED = (*_WIDENED, dt.float32, dt.bool_, dt.int8, dt.uint8)
-SORTED += (dt.int16, dt.uint16, dt.int32, dt.uint32)
+SORTED: tuple[np.dtype, ...] = (
+    *(*_WIDENED, dt.float32, dt.bool_, dt.int8, dt.uint8),
+    *(dt.int16, dt.uint16, dt.int32, dt.uint32),
+)
 #: Of which NumPy finds extremes by vectors.
-COMPARED = (dt.float32, dt.int32, dt.uint32)
+COMPARED: tuple[np.dtype, ...] = (dt.float32, dt.int32, dt.uint32)
 _MOST_ELEMENTS = 2**31 - 1
 
 

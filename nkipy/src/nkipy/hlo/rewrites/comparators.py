@@ -79,7 +79,9 @@ def order_sorts(module: HLOModule) -> HLOModule:
     return rewrite(module, rule)
 
 
-def plain_order(comparator: HLOComputation) -> Literal["ascending", "descending"] | None:
+def plain_order(
+    comparator: HLOComputation,
+) -> Literal["ascending", "descending"] | None:
     """The order in which it puts rows, if that is NumPy's order of their first elements.
 
     NaN is after all numbers there, and before them in a descending order.
