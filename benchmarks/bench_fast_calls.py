@@ -4,8 +4,8 @@
     python -m benchmarks.bench_fast_calls --write    # into the emulator, which reads it
 
 Each function runs alone, both ways and in NumPy, in turns; the table says how many
-times as fast as NumPy XLA's code is, and the call. It has to win clearly: in a larger program
-XLA computes a function in one loop with what stands around it.
+times as fast as NumPy XLA's code is, and the call. It has to win clearly: in a larger
+program XLA computes a function in one loop with what stands around it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 // CPython and NumPy from C++: owned references, exceptions, where an array lies.
 //
-// Only CPython's stable ABI is used: one binary serves every Python from 3.10 on. NumPy
-// is reached through its `__array_struct__` protocol, which knows every dtype
-// (ml_dtypes have no buffer protocol) and needs no headers.
+// Only CPython's stable ABI is used: one binary serves every Python from 3.10 on. An
+// array is looked at through its `__array_struct__` protocol, which knows every dtype
+// (ml_dtypes have no buffer protocol); numpy_kernels.cpp has what needs NumPy's headers.
 
 #ifndef NKIPY_EMULATOR_PYTHON_SUPPORT_H_
 #define NKIPY_EMULATOR_PYTHON_SUPPORT_H_

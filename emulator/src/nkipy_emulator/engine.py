@@ -86,9 +86,10 @@ class XlaCpuEngine:
     """XLA on the CPU.
 
     Every operation rounds as its dtype says, one by one, in the order of the module;
-    transcendental functions are within a few units in the last place of NumPy's, and
-    sums add in an order of XLA's. Subnormal float32 and bfloat16 numbers are flushed to
-    zero, as XLA does on CPUs. One replica runs in the calling thread and on XLA's own.
+    transcendental functions are within a few units in the last place of NumPy's, or
+    computed by NumPy (:mod:`nkipy_emulator.fast_calls`), and sums add in an order of
+    XLA's. Subnormal float32 and bfloat16 numbers are flushed to zero, as XLA does on
+    CPUs, but in functions that NumPy computes. One replica runs in the calling thread and on XLA's own.
     """
 
     def __init__(

@@ -82,7 +82,7 @@ def order_sorts(module: HLOModule) -> HLOModule:
 def plain_order(
     comparator: HLOComputation,
 ) -> Literal["ascending", "descending"] | None:
-    """The order in which it puts rows, if that is NumPy's order of their first elements.
+    """The order of rows by their first elements, if it is NumPy's; else None.
 
     NaN is after all numbers there, and before them in a descending order.
     """
