@@ -410,6 +410,8 @@ UNFUSED = (
 FAST_COMPILE: tuple[tuple[str, bool | str], ...] = (
     ("xla_cpu_use_fusion_emitters", False),
 )
+#: Compiles many small loops in half the time again, to code as LLVM finds it.
+UNOPTIMIZED: tuple[tuple[str, int], ...] = (("xla_backend_optimization_level", 0),)
 
 
 class CodeStore(Protocol):
@@ -429,6 +431,7 @@ def compile_proto(
     fuse: bool = True,
     seconds: float | None = None,
     name: str = "",
+    optimize: bool = True,
 ) -> Program:
     """Compile bytes of an ``HloModuleProto``.
 
@@ -442,6 +445,7 @@ def compile_proto(
         fuse: have chains of instructions in one loop.
         seconds: how long it may take; None is no limit.
         name: what a terminal calls it if that takes long.
+        optimize: have LLVM spend time on making code fast.
 
     Raises:
         SimulationError: with XLA's reason.
@@ -450,7 +454,9 @@ def compile_proto(
     client = _client(num_replicas)
     devices = client.devices()
     device_list = _jax.DeviceList(tuple(devices))
-    overrides = [*(EXACT if fuse else UNFUSED), *(FAST_COMPILE if fast_compile else ())]
+    overrides: list[tuple[str, bool | str | int]] = list(EXACT if fuse else UNFUSED)
+    overrides += FAST_COMPILE if fast_compile else ()
+    overrides += () if optimize else UNOPTIMIZED
     options = _jax.CompileOptions()
     options.env_option_overrides = overrides
     if num_replicas > 1:

@@ -40,7 +40,7 @@ from nkipy_emulator.errors import CompileTimeoutError, SimulationError
 from nkipy_emulator.fast_calls import FastCalls, chosen, send_to_numpy
 from nkipy_emulator.memory import empty
 from nkipy_emulator.memory_maps import check_maps
-from nkipy_emulator.program_size import check_size, is_varied
+from nkipy_emulator.program_size import check_size, is_small, is_varied
 
 if TYPE_CHECKING:
     from nkipy.hlo.options import SimulationOptions
@@ -205,7 +205,9 @@ class XlaExecutable:
             module, options, calls, check_bounds, num_replicas, fast_calls
         )
         proto, identify = serialize_to_run(prepared)
-        fast = (options is not None and options.fast_compile) or is_varied(module)
+        varied = is_varied(module)
+        fast = (options is not None and options.fast_compile) or varied
+        optimize = not varied or not is_small(module)
         seconds = compile_seconds(check_size(prepared))
         try:
             # Numbers of handlers are those of this process alone.
@@ -214,7 +216,7 @@ class XlaExecutable:
             key = "" if store is None else f"{identify().hex()} {_store_key(module)}"
             program = _xla.compile_proto(
                 *(proto, num_replicas, fast, store, key, _can_fuse(module), seconds),
-                module.name,
+                *(module.name, optimize),
             )
         except NotDoneError:
             raise CompileTimeoutError(_too_long(module, seconds)) from None

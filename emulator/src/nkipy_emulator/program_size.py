@@ -9,6 +9,7 @@ loop that it makes code of with care, unless it has made one like it before.
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 from nkipy.hlo.instruction import callees_of
@@ -23,6 +24,10 @@ MAX_DEPTH = 12_000
 #: Instructions unlike each other, above which code is made with less care. Of 2,000
 #: slices at different places, it takes 2 gigabytes otherwise.
 MANY_KINDS = 256
+#: Elements of the largest array that is a small one.
+SMALL_ARRAY = 4096
+#: What runs its computations more than once.
+_LOOPS = frozenset({"while"})
 #: What is no loop of its own.
 _NO_LOOPS = frozenset({"parameter", "constant", "tuple", "get-tuple-element"})
 
@@ -55,6 +60,19 @@ def is_varied(module: HLOModule) -> bool:
     """Whether it has more than `MANY_KINDS` of instructions; like layers count once."""
     loops = [i for i in module.instructions() if i.opcode not in _NO_LOOPS]
     return len(loops) > MANY_KINDS and len(set(map(_kind, loops))) > MANY_KINDS
+
+
+def is_small(module: HLOModule) -> bool:
+    """Whether it has no array of more than `SMALL_ARRAY` elements, and no loop.
+
+    Then a call takes little time, whatever the code, beside that of compiling it.
+    """
+    return all(
+        i.opcode not in _LOOPS
+        and i.tuple_shapes is None
+        and prod(i.shape) <= SMALL_ARRAY
+        for i in module.instructions()
+    )
 
 
 def _kind(inst: HLOInstruction) -> tuple[Any, ...]:
