@@ -15,7 +15,9 @@ from nkipy_emulator.program_size import (
     MANY_KINDS,
     MAX_DEPTH,
     MAX_INSTRUCTIONS,
+    SMALL_ARRAY,
     check_size,
+    is_small,
     is_varied,
 )
 
@@ -94,3 +96,11 @@ def test_many_instructions_of_few_kinds(module_of):
         return [b.reduce(x, "add", 0, (0,)) for _ in range(MANY_KINDS)]
 
     assert not is_varied(module_of(sums, np.zeros((3, 4), np.float32)))
+
+
+@pytest.mark.parametrize(("size", "expected"), [(SMALL_ARRAY, True), (5000, False)])
+def test_a_module_of_small_arrays_is_small(size, expected):
+    module = HLOModule("one")
+    x = module.add_parameter((size,), dt.float32, "x")
+    module.set_results(HLOBuilder(module.entry).unary("tanh", x))
+    assert is_small(module) is expected
