@@ -17,7 +17,10 @@
 #include "numpy_kernels.h"
 #include "order_calls.h"
 #include "python_support.h"
+#include "row_calls.h"
 #include "runner.h"
+#include "scan_calls.h"
+#include "small_products.h"
 
 namespace nkipy {
 namespace {
@@ -299,7 +302,10 @@ PyObject* targets(PyObject*, PyObject*) {
       {"nkipy_call_python", reinterpret_cast<void*>(kCallPython)},
       {"nkipy_elements", reinterpret_cast<void*>(kElementCall)},
       {"nkipy_sort", reinterpret_cast<void*>(kSortCall)},
-      {"nkipy_extreme", reinterpret_cast<void*>(kExtremeCall)}};
+      {"nkipy_extreme", reinterpret_cast<void*>(kExtremeCall)},
+      {"nkipy_rows", reinterpret_cast<void*>(kRowsCall)},
+      {"nkipy_scan", reinterpret_cast<void*>(kScanCall)},
+      {"nkipy_small_products", reinterpret_cast<void*>(kSmallProductsCall)}};
   for (const auto& [name, function] : table) {
     Ref capsule(PyCapsule_New(function, kTargetCapsule, nullptr));
     if (!capsule || PyDict_SetItemString(dict.get(), name, capsule.get()) != 0) {

@@ -32,6 +32,7 @@ from nkipy.hlo.rewrites.stores import forward_stores
 from nkipy.hlo.rewrites.subnormals import flush_subnormals
 from nkipy_emulator import _xla
 from nkipy_emulator.apart import VARIABLE, NotDoneError, compile_seconds
+from nkipy_emulator.array_calls import send_to_handlers
 from nkipy_emulator.call_sites import CustomCalls
 from nkipy_emulator.code_cache import cache_of_simulations
 from nkipy_emulator.custom_calls import lower_custom_calls
@@ -315,7 +316,8 @@ def _with_store(
     # XLA transposes the operands of other products even where that changes nothing. To
     # remove it is left to the algebraic simplifier, which exact results forbid
     # (_xla.EXACT): each copies a whole operand, say the weights of a layer, per call.
-    result = guard_divisions(flatten_dots(result))
+    result = send_to_handlers(flatten_dots(result), fast_calls)
+    result = guard_divisions(result)
     result = flush_subnormals(order_sorts(expand_powers(result)))
     result = bound_duplication(keep_exact(result, vector))
     store = HLOInstruction(

@@ -1,0 +1,87 @@
+"""From how many elements on a handler for whole arrays beats XLA's own code.
+
+    python -m benchmarks.bench_array_calls            # the table
+    python -m benchmarks.bench_array_calls --write    # into the emulator
+
+Each kind runs alone, both ways, in turns. The size at which a call wins counts for all
+dtypes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Mapping
+from functools import partial
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from benchmarks.bench_fast_calls import measure
+from nkipy.core.trace import NKIPyKernel
+from nkipy.hlo.ir import HLOModule
+from nkipy_emulator import fast_calls
+
+Kernel = Callable[..., Any]
+Made = tuple[HLOModule, tuple[np.ndarray, ...]]
+#: Shown, of those that are measured.
+SHOWN = (1 << 10, 1 << 14, 1 << 20)
+
+
+def _normal(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+
+
+def rows(count: int) -> tuple[Kernel, tuple[np.ndarray, ...]]:
+    """Rows of 64."""
+    length = count // 64
+    indices = np.random.default_rng(1).integers(0, length, length).astype(np.int32)
+    return lambda table, i: table[i], (_normal(length, 64), indices)
+
+
+def scan(count: int) -> tuple[Kernel, tuple[np.ndarray, ...]]:
+    """A running sum."""
+    return np.cumsum, (_normal(count),)
+
+
+def small_products(count: int) -> tuple[Kernel, tuple[np.ndarray, ...]]:
+    """Of 4 by 4."""
+    shape = (count // 16, 4, 4)
+    return np.matmul, (_normal(*shape), _normal(*shape))
+
+
+KINDS: Mapping[str, Callable[[int], tuple[Kernel, tuple[np.ndarray, ...]]]] = (
+    MappingProxyType({"rows": rows, "scan": scan, "small products": small_products})
+)
+
+
+def module_of(kind: str, count: int) -> Made:
+    """A module of one call with about that many results, and arguments for it."""
+    kernel, arguments = KINDS[kind](count)
+    traced = NKIPyKernel.trace(lambda *xs: kernel(*xs))
+    return traced.specialize(*arguments), arguments
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--write", action="store_true", help="keep the table")
+    parser.add_argument("--seconds", type=float, default=0.2, help="for each size")
+    options = parser.parse_args()
+    table = {name: dict(row) for name, row in fast_calls.table().items()}
+    print("| kind | from elements | " + " | ".join(f"{n:,}" for n in SHOWN) + " |")
+    print("|---|---|" + "---|" * len(SHOWN))
+    for kind in KINDS:
+        least, ratios = measure(partial(module_of, kind), options.seconds)
+        table.pop(kind, None)
+        if least is not None:
+            table[kind] = {"any": least}
+        shown = " | ".join(f"{ratios[n]:.1f}" for n in SHOWN if n in ratios)
+        print(f"| {kind} | {least or 'never'} | {shown} |", flush=True)
+    if options.write:
+        text = json.dumps(dict(sorted(table.items())), indent=2)
+        fast_calls.TABLE.write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,222 @@
+// The custom call of running sums, products and extremes.
+
+#ifndef NKIPY_EMULATOR_SCAN_CALLS_H_
+#define NKIPY_EMULATOR_SCAN_CALLS_H_
+
+#include <string.h>
+
+#include <string_view>
+#include <type_traits>
+
+#include "element_calls.h"
+#include "work_sharing.h"
+#include "xla/ffi/api/ffi.h"
+
+namespace nkipy {
+
+// Integers wrap: their unsigned twins are what is added and multiplied.
+template <typename T, bool = std::is_integral_v<T>>
+struct Wrapping {
+  using Type = T;
+};
+template <typename T>
+struct Wrapping<T, true> {  // not of fewer bits than int, which would be promoted to it
+  using Type = std::conditional_t<sizeof(T) < sizeof(unsigned), unsigned,
+                                  std::make_unsigned_t<T>>;
+};
+
+struct Add {
+  static constexpr bool kByBlocks = true;
+  template <typename T>
+  static T of(T a, T b) {
+    using W = typename Wrapping<T>::Type;
+    return static_cast<T>(static_cast<W>(a) + static_cast<W>(b));
+  }
+};
+
+struct Multiply {
+  // A block may overflow to infinity, which times zero would be NaN.
+  static constexpr bool kByBlocks = false;
+  template <typename T>
+  static T of(T a, T b) {
+    using W = typename Wrapping<T>::Type;
+    return static_cast<T>(static_cast<W>(a) * static_cast<W>(b));
+  }
+};
+
+// NaN, if there is one.
+struct Maximum {
+  static constexpr bool kByBlocks = true;
+  template <typename T>
+  static T of(T a, T b) {
+    return a >= b || a != a ? a : b;
+  }
+};
+
+struct Minimum {
+  static constexpr bool kByBlocks = true;
+  template <typename T>
+  static T of(T a, T b) {
+    return a <= b || a != a ? a : b;
+  }
+};
+
+// Elements as (outer, count, inner), of which `count` is gone along.
+struct Axis {
+  size_t outer, count, inner;
+};
+
+// ---------------------------------------------------------------- running results
+
+constexpr size_t kSpans = 8, kSpan = 128;
+
+// One after the other, from `last` on.
+template <typename Op, typename T>
+T scan_in_order(const T* x, T* result, size_t count, T last) {
+  for (size_t i = 0; i < count; ++i) result[i] = last = Op::of(last, x[i]);
+  return last;
+}
+
+// By spans, several at once, since each step waits for the one before. To each element
+// of a span is added what there was before the span: so results of numbers that are
+// not negative never fall, and are rounded less often than one by one.
+template <typename Op, typename T>
+T scan_spans(const T* x, T* result, T last) {
+  T lanes[kSpans];
+  for (size_t k = 0; k < kSpans; ++k) result[k * kSpan] = lanes[k] = x[k * kSpan];
+  for (size_t i = 1; i < kSpan; ++i) {
+    for (size_t k = 0; k < kSpans; ++k) {
+      result[k * kSpan + i] = lanes[k] = Op::of(lanes[k], x[k * kSpan + i]);
+    }
+  }
+  for (size_t k = 0; k < kSpans; ++k) {
+    T* span = result + k * kSpan;
+    for (size_t i = 0; i < kSpan; ++i) span[i] = Op::of(last, span[i]);
+    last = span[kSpan - 1];
+  }
+  return last;
+}
+
+template <typename Op, typename T>
+void scan_row(const T* x, T* result, size_t count, T last) {
+  size_t i = 0;
+  if (Op::kByBlocks) {
+    for (; i + kSpans * kSpan <= count; i += kSpans * kSpan) {
+      last = scan_spans<Op>(x + i, result + i, last);
+    }
+  }
+  scan_in_order<Op>(x + i, result + i, count - i, last);
+}
+
+template <typename Op, typename T>
+void scan_columns(const T* x, T* result, const Axis& axis, size_t width, T start) {
+  for (size_t j = 0; j < width; ++j) result[j] = Op::of(start, x[j]);
+  for (size_t i = 1; i < axis.count; ++i) {
+    const T* before = result;
+    x += axis.inner;
+    result += axis.inner;
+    for (size_t j = 0; j < width; ++j) result[j] = Op::of(before[j], x[j]);
+  }
+}
+
+// ---------------------------------------------------------------- calls
+
+constexpr size_t kScanPiece = size_t{1} << 14;  // elements of rows that go together
+constexpr size_t kScanWidth = 256;              // columns that do
+
+struct Scanned {
+  const ffi::AnyBuffer& x;
+  const ffi::AnyBuffer& start;
+  const ffi::AnyBuffer& result;
+  Axis axis;
+};
+
+template <typename Op, typename T>
+bool share_scan(ffi::ThreadPool& pool, const Scanned& s) {
+  const Axis& axis = s.axis;
+  const auto* x = static_cast<const T*>(s.x.untyped_data());
+  auto* result = static_cast<T*>(s.result.untyped_data());
+  const T start = *static_cast<const T*>(s.start.untyped_data());
+  if (axis.inner == 1) {
+    const size_t rows = std::max<size_t>(kScanPiece / axis.count, 1);
+    return share_work(pool, (axis.outer + rows - 1) / rows, [&](size_t piece) {
+      const size_t end = std::min((piece + 1) * rows, axis.outer);
+      for (size_t row = piece * rows; row < end; ++row) {
+        const size_t at = row * axis.count;
+        scan_row<Op>(x + at, result + at, axis.count, start);
+      }
+    });
+  }
+  const size_t strips = (axis.inner + kScanWidth - 1) / kScanWidth;
+  return share_work(pool, axis.outer * strips, [&](size_t piece) {
+    const size_t begin = piece % strips * kScanWidth, outer = piece / strips;
+    const size_t width = std::min(kScanWidth, axis.inner - begin);
+    const size_t at = outer * axis.count * axis.inner + begin;
+    scan_columns<Op>(x + at, result + at, axis, width, start);
+  });
+}
+
+template <typename Op>
+ffi::Error scan_by(ffi::ThreadPool& pool, const Scanned& s) {
+  const auto answer = [](bool done) {
+    return done ? ffi::Error::Success() : no_memory();
+  };
+  switch (s.x.element_type()) {
+    case ffi::DataType::F32:
+      return answer(share_scan<Op, float>(pool, s));
+    case ffi::DataType::F64:
+      return answer(share_scan<Op, double>(pool, s));
+    case ffi::DataType::S8:
+      return answer(share_scan<Op, int8_t>(pool, s));
+    case ffi::DataType::U8:
+      return answer(share_scan<Op, uint8_t>(pool, s));
+    case ffi::DataType::S16:
+      return answer(share_scan<Op, int16_t>(pool, s));
+    case ffi::DataType::U16:
+      return answer(share_scan<Op, uint16_t>(pool, s));
+    case ffi::DataType::S32:
+      return answer(share_scan<Op, int32_t>(pool, s));
+    case ffi::DataType::U32:
+      return answer(share_scan<Op, uint32_t>(pool, s));
+    case ffi::DataType::S64:
+      return answer(share_scan<Op, int64_t>(pool, s));
+    case ffi::DataType::U64:
+      return answer(share_scan<Op, uint64_t>(pool, s));
+    default:
+      return wrong_call("elements of another type");
+  }
+}
+
+// `axes`: those of an Axis.
+inline ffi::Error scan_call(ffi::ThreadPool pool, std::string_view by,
+                            ffi::Span<const int64_t> axes, ffi::AnyBuffer x,
+                            ffi::AnyBuffer start, ffi::Result<ffi::AnyBuffer> result) {
+  if (axes.size() != 3) return wrong_call("not three sizes");
+  const auto size = [&](size_t i) { return static_cast<size_t>(axes[i]); };
+  const Axis axis{size(0), size(1), size(2)};
+  const Scanned s{x, start, *result, axis};
+  const size_t count = x.element_count();
+  if (count != axis.outer * axis.count * axis.inner ||
+      result->element_count() != count || start.element_count() != 1) {
+    return wrong_call("sizes that are not the operand's");
+  }
+  if (count == 0) return ffi::Error::Success();
+  if (by == "add") return scan_by<Add>(pool, s);
+  if (by == "multiply") return scan_by<Multiply>(pool, s);
+  if (by == "maximum") return scan_by<Maximum>(pool, s);
+  if (by == "minimum") return scan_by<Minimum>(pool, s);
+  return wrong_call("an operation that is not known");
+}
+
+XLA_FFI_DEFINE_HANDLER(kScanCall, scan_call,
+                       ffi::Ffi::Bind()
+                           .Ctx<ffi::ThreadPool>()
+                           .Attr<std::string_view>("by")
+                           .Attr<ffi::Span<const int64_t>>("axes")
+                           .Arg<ffi::AnyBuffer>()
+                           .Arg<ffi::AnyBuffer>()
+                           .Ret<ffi::AnyBuffer>());
+
+}  // namespace nkipy
+
+#endif  // NKIPY_EMULATOR_SCAN_CALLS_H_

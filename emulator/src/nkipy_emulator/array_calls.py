@@ -1,0 +1,202 @@
+"""Sends instructions that go over whole arrays to handlers where those are faster.
+
+XLA moves rows element by element, makes running sums by way of windows, and calls a
+library for each of many small products. The handlers (``row_calls.h``,
+``scan_calls.h``, ``small_products.h``) give the same elements; sums are rounded as
+NumPy's are, or less often, and in the same order however many threads there are.
+
+From how many elements on a call is faster stands in the table of
+:mod:`nkipy_emulator.fast_calls`, measured by ``benchmarks.bench_array_calls``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from math import prod
+from types import MappingProxyType
+from typing import NamedTuple
+
+from nkipy.hlo import dtypes as dt
+from nkipy.hlo.ir import HLOInstruction, HLOModule
+from nkipy.hlo.opcodes.windows import WindowDim
+from nkipy.hlo.rewrites.base import Place, literal_below, rewrite
+from nkipy.hlo.rewrites.lending import controlled
+from nkipy_emulator.fast_calls import FastCalls, handler, table
+
+Value = HLOInstruction
+_SCANNED = (dt.float32, dt.float64, *dt.INTEGERS, dt.int64, dt.uint64)
+_COMBINATIONS = ("add", "multiply", "maximum", "minimum")
+#: What changes nothing; extremes may count what they begin with as often as they like.
+_NEUTRAL: Mapping[str, int] = MappingProxyType({"add": 0, "multiply": 1})
+_MULTIPLIED = (dt.float32, dt.float64, dt.int32, dt.uint32)
+#: Elements of a row; XLA moves shorter ones as fast.
+_LEAST_ROW = 32
+_INDICES = (dt.int32, dt.uint32, dt.int64)
+#: Rows, columns and terms of a small product; so has it ``small_products.h``.
+_MOST_COLUMNS = 8
+#: Multiplications of a small product; XLA writes out what has fewer.
+_LEAST_MULTIPLICATIONS = 32
+
+
+class _Call(NamedTuple):
+    """What takes an instruction's place.
+
+    Attributes:
+        name: under which the table has it.
+        work: elements, as the table counts them.
+        target: the handler.
+        config: its attributes.
+    """
+
+    name: str
+    work: int
+    target: str
+    config: str
+
+
+def send_to_handlers(module: HLOModule, mode: FastCalls) -> HLOModule:
+    """`module` with calls of handlers; itself if there are none.
+
+    Args:
+        module: what to copy. Computations that are applied to elements are left.
+        mode: where handlers are called.
+    """
+    calls = {} if mode == "never" else _calls(module, mode)
+    if not calls:
+        return module
+
+    def rule(inst: Value, operands: tuple[Value, ...], place: Place) -> Value | None:
+        call = calls.get(inst)
+        if call is None:
+            return None
+        attributes = handler(call.target, call.config)
+        b = place.builder
+        return b.emit("custom-call", operands, inst.shape, inst.dtype, attributes)
+
+    return rewrite(module, rule)
+
+
+def _calls(module: HLOModule, mode: FastCalls) -> dict[Value, _Call]:
+    calls: dict[Value, _Call] = {}
+    for computation in (module.entry, *controlled(module)):
+        for inst in computation.instructions:
+            find = _FINDERS.get(inst.opcode)
+            call = None if find is None else find(inst)
+            if call is not None and (mode == "always" or _is_faster(call)):
+                calls[inst] = call
+    return calls
+
+
+def _is_faster(call: _Call) -> bool:
+    least = table().get(call.name, {}).get("any")
+    return least is not None and call.work >= least
+
+
+# -- rows -----------------------------------------------------------------------------
+def _rows(inst: Value) -> _Call | None:
+    """A gather of whole rows of the first axis."""
+    table_, indices = inst.operands
+    a = inst.attributes
+    rank, batch = len(table_.shape), len(indices.shape)
+    if a["index_vector_dim"] == batch - 1 and indices.shape[-1] == 1:
+        batch -= 1
+    elif a["index_vector_dim"] != batch:
+        return None
+    if a["start_index_map"] != (0,) or a["collapsed_slice_dims"] != (0,):
+        return None
+    if a.get("operand_batching_dims") or indices.dtype not in _INDICES:
+        return None
+    if a["offset_dims"] != tuple(range(batch, batch + rank - 1)):
+        return None
+    if a["slice_sizes"] != (1, *table_.shape[1:]) or 0 in table_.shape:
+        return None
+    if prod(table_.shape[1:]) < _LEAST_ROW:
+        return None
+    return _Call("rows", prod(inst.shape), "nkipy_rows", "")
+
+
+# -- combinations along an axis --------------------------------------------------------
+def _scan(inst: Value) -> _Call | None:
+    """Running sums, products or extremes."""
+    if len(inst.operands) != 2 or inst.dtype not in _SCANNED:
+        return None
+    by = _combination(inst)
+    along = [i for i, d in enumerate(inst.attributes["window"]) if d.size != 1]
+    if by is None or len(along) != 1:
+        return None
+    if by in _NEUTRAL and not _is_filled(inst.operands[1], _NEUTRAL[by]):
+        return None  # the padding of each window counts
+    (axis,) = along
+    shape = inst.operands[0].shape
+    plain = [WindowDim(1) for _ in shape]
+    plain[axis] = WindowDim(shape[axis], pad_low=shape[axis] - 1)
+    if tuple(inst.attributes["window"]) != tuple(plain):
+        return None
+    sizes = (prod(shape[:axis]), shape[axis], prod(shape[axis + 1 :]))
+    config = f'by = "{by}", {_numbers(axes=sizes)}'
+    return _Call("scan", prod(shape), "nkipy_scan", config)
+
+
+def _is_filled(x: Value, value: int) -> bool:
+    literal = literal_below(x)
+    return literal is not None and literal.size == 1 and literal.reshape(()) == value
+
+
+def _combination(inst: Value) -> str | None:
+    """The opcode by which two elements are combined, if it is but that."""
+    applied = inst.attributes["to_apply"]
+    if applied.root.operands != tuple(applied.parameters):
+        return None
+    return applied.root.opcode if applied.root.opcode in _COMBINATIONS else None
+
+
+# -- products --------------------------------------------------------------------------
+def _small_products(inst: Value) -> _Call | None:
+    """Many products of matrices of a few elements."""
+    left, right = (_side(inst, i, s) for i, s in enumerate(("lhs", "rhs")))
+    if inst.dtype not in _MULTIPLIED or left is None or right is None:
+        return None
+    count, (m, k), n = prod(left.batch), left.sizes, right.sizes[0]
+    if not left.batch or max(m, k, n) > _MOST_COLUMNS or min(m, n) < 2:
+        return None
+    if m * k * n < _LEAST_MULTIPLICATIONS:
+        return None
+    # The handler wants them as rows by terms, and terms by columns.
+    turned = (int(left.terms_first), int(not right.terms_first))
+    config = f"{_numbers(sizes=(count, m, k, n))}, {_numbers(turned=turned)}"
+    return _Call("small products", count * m * n, "nkipy_small_products", config)
+
+
+class _Side(NamedTuple):
+    """An operand of a product: free elements by terms, in either order."""
+
+    batch: tuple[int, ...]
+    sizes: tuple[int, int]
+    terms_first: bool
+
+
+def _side(dot: Value, index: int, name: str) -> _Side | None:
+    x, terms = dot.operands[index], dot.attributes[f"{name}_contracting_dims"]
+    batch = dot.attributes[f"{name}_batch_dims"]
+    first = len(batch)
+    if x.dtype != dot.dtype or batch != tuple(range(first)) or len(terms) != 1:
+        return None
+    free = [i for i in range(first, len(x.shape)) if i != terms[0]]
+    if len(free) != 1:
+        return None
+    sizes = (x.shape[free[0]], x.shape[terms[0]])
+    return _Side(x.shape[:first], sizes, terms[0] < free[0])
+
+
+def _numbers(**lists: tuple[int, ...]) -> str:
+    ((name, numbers),) = lists.items()
+    return f"{name} = array<i64: {', '.join(map(str, numbers))}>"
+
+
+_FINDERS: Mapping[str, Callable[[Value], _Call | None]] = MappingProxyType(
+    {
+        "gather": _rows,
+        "reduce-window": _scan,
+        "dot": _small_products,
+    }
+)
