@@ -27,10 +27,16 @@ import numpy as np
 from nkipy.hlo import dtypes as dt
 from nkipy.hlo.builder import HLOBuilder
 from nkipy.hlo.compositions import COMPOSITIONS
-from nkipy.hlo.ir import HLOComputation, HLOInstruction, HLOModule, Shape
+from nkipy.hlo.ir import (
+    HLOComputation,
+    HLOInstruction,
+    HLOModule,
+    Shape,
+    callees_of,
+)
 from nkipy.hlo.rewrites.base import Place, literal_below, rewrite
 from nkipy.hlo.rewrites.comparators import plain_order
-from nkipy.hlo.rewrites.lending import controlled
+from nkipy.hlo.rewrites.lending import controlled, is_control
 from nkipy_emulator import _xla
 from nkipy_emulator.errors import SimulationError
 
@@ -325,7 +331,10 @@ def _extreme_call(call: _Call, inst: Value, place: Place, least: bool) -> Value:
 def _calls(module: HLOModule, mode: FastCalls) -> dict[Value, _Call]:
     known = known_functions()
     calls: dict[Value, _Call] = {}
+    applied = _applied(module)
     for computation in (module.entry, *controlled(module)):
+        if computation in applied:
+            continue
         covered: set[Value] = set()
         # From behind, so that a composition comes before its parts.
         for inst in reversed(computation.instructions):
@@ -339,6 +348,19 @@ def _calls(module: HLOModule, mode: FastCalls) -> dict[Value, _Call]:
                 calls[inst] = call
                 covered |= inner
     return calls
+
+
+def _applied(module: HLOModule) -> set[HLOComputation]:
+    """What is applied to elements, and what that calls: XLA aborts at a call there.
+
+    A computation can be applied in one place and called in another.
+    """
+    found: set[HLOComputation] = set()
+    for computation in reversed(module.computations()):  # callers first
+        for inst in computation.instructions:
+            if computation in found or not is_control(inst):
+                found.update(callees_of(inst.attributes))
+    return found
 
 
 def _is_faster(call: _Call) -> bool:

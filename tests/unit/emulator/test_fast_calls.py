@@ -194,6 +194,33 @@ def test_loops_and_calls_have_them_and_what_is_applied_to_elements_has_not():
     assert np.isfinite(total)
 
 
+def test_what_is_called_and_applied_to_elements_too_is_left():
+    module = HLOModule("both")
+    b = HLOBuilder(module.entry)
+    x, y = (
+        module.add_parameter((300,), dt.float32),
+        module.add_parameter((), dt.float32),
+    )
+    inner = HLOComputation("inner")
+    inner.root = HLOBuilder(inner).unary("tan", inner.add_parameter((), dt.float32))
+    applied = HLOComputation("applied")
+    q, r = (applied.add_parameter((), dt.float32) for _ in range(2))
+    c = HLOBuilder(applied)
+    tangent = c.emit("call", (r,), (), dt.float32, {"to_apply": inner})
+    applied.root = c.add(q, tangent)
+    called = b.emit("call", (y, y), (), dt.float32, {"to_apply": applied})
+    also = b.emit("call", (y,), (), dt.float32, {"to_apply": inner})
+    attributes = {"dimensions": (0,), "to_apply": applied}
+    total = b.emit("reduce", (x, y), (), dt.float32, attributes)
+    module.set_results([called, also, total])
+    assert targets(module) == []  # XLA would end the process
+    value, one = np.linspace(0, 1, 300, dtype=np.float32), np.float32(0.5)
+    *results, total = run(module, [value, np.array(one)], "always")
+    expected = [one + np.tan(one), np.tan(one)]
+    np.testing.assert_allclose(results, expected, rtol=1e-5)
+    assert np.isfinite(total)  # in which order it adds is not said
+
+
 def test_ranks_run_them_at_once():
     module, (value,) = function("tan", 5000)
     executable = XlaCpuEngine(fast_calls="always").compile(module, num_replicas=2)
