@@ -64,6 +64,8 @@ OPCODES: Mapping[str, str] = MappingProxyType(
 )
 #: Computed in float32, and rounded once.
 _WIDENED = (dt.float16, dt.bfloat16)
+#: Of powers that XLA computes by a product, a square root or a quotient.
+_SIMPLE_EXPONENTS = (2, 0.5, -1)
 
 
 def chosen(mode: FastCalls | None) -> FastCalls:
@@ -317,7 +319,7 @@ def _reduced(inst: Value) -> str | None:
     return root.opcode if root.operands == tuple(parameters) else None
 
 
-def _is_filled(x: Value, value: int) -> bool:
+def _is_filled(x: Value, value: float) -> bool:
     literal = literal_below(x)
     return literal is not None and literal.size == 1 and literal.reshape(()) == value
 
@@ -365,6 +367,10 @@ def _applied(module: HLOModule) -> set[HLOComputation]:
 
 def _is_faster(call: _Call) -> bool:
     x = call.operands[0]
+    if call.function == "power" and any(
+        _is_filled(call.operands[1], e) for e in _SIMPLE_EXPONENTS
+    ):
+        return False
     dtype = dt.float32 if call.make is _element_call else x.dtype
     least = table().get(call.function, {}).get(str(dtype))
     return least is not None and prod(x.shape) >= least

@@ -124,6 +124,19 @@ def test_a_small_array_is_left_to_xla_and_a_large_one_is_not():
     assert targets(function("tan", least)[0], "never") == []
 
 
+@pytest.mark.parametrize(
+    ("exponent", "expected"),
+    [(2, []), (0.5, []), (-1, []), (2.5, ["nkipy_elements"])],
+)
+def test_powers_that_are_products_and_roots_are_left(exponent, expected):
+    module = HLOModule("power")
+    b = HLOBuilder(module.entry)
+    x = module.add_parameter((10_000,), dt.float32)
+    module.set_results([b.binary("power", x, b.full_like(x, exponent))])
+    assert targets(module, "auto") == expected
+    assert targets(module, "always") == ["nkipy_elements"]
+
+
 def test_a_composition_is_one_call():
     for name in FUNCTIONS:
         assert targets(function(name, 8)[0]) == ["nkipy_elements"], name
