@@ -95,13 +95,14 @@ inline void store_overlapping(const std::vector<Span>& from, const uint64_t* to)
   }
 }
 
-// Copies all arguments but the last to where the call vector says. False without
+// Copies all arguments but the last to where the call vector says: nowhere those for
+// which it has no address, since the caller takes XLA's own memory. False without
 // memory.
 inline bool store_all(ffi::RemainingArgs args, const uint64_t* words, bool overlap) {
   std::vector<Span> aliased;
   for (size_t i = 0; i + 1 < args.size(); ++i) {
     auto buffer = args.get<ffi::AnyBuffer>(i);
-    size_t size = buffer->size_bytes();
+    size_t size = words[i + 1] != 0 ? buffer->size_bytes() : 0;
     if (overlap) {
       aliased.push_back(span_of(buffer->untyped_data(), size));
     } else if (size != 0) {
@@ -120,7 +121,7 @@ inline bool store_all(ffi::RemainingArgs args, const uint64_t* words, bool overl
 inline ffi::Error store(ffi::RemainingArgs args, ffi::Result<ffi::AnyBuffer> done) {
   size_t n = args.size() - 1;
   auto vector = args.get<ffi::AnyBuffer>(n);
-  if (vector->element_count() != n + 2) {
+  if (vector->element_count() < n + 2) {
     return ffi::Error(ffi::ErrorCode::kInternal, "store: call vector of wrong length");
   }
   const auto* words = static_cast<const uint64_t*>(vector->untyped_data());

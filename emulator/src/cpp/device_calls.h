@@ -133,10 +133,11 @@ inline int device_api_load(const void* neff, size_t size, const char* options,
 }
 
 inline std::vector<Span> spans_at(const uint64_t* addresses,
-                                  const std::vector<size_t>& sizes, size_t replicas) {
-  std::vector<Span> spans(sizes.size() * replicas);
+                                  const std::vector<size_t>& sizes, size_t count,
+                                  size_t replicas) {
+  std::vector<Span> spans(count * replicas);
   for (size_t i = 0; i < spans.size(); ++i) {
-    spans[i] = {static_cast<uintptr_t>(addresses[i]), sizes[i % sizes.size()]};
+    spans[i] = {static_cast<uintptr_t>(addresses[i]), sizes[i % count]};
   }
   return spans;
 }
@@ -146,8 +147,9 @@ inline bool run_at(Core* core, const uint64_t* inputs, const uint64_t* outputs,
                    const Keep& keep, const nkipy_printer* printer,
                    Clock::time_point deadline = kNoDeadline) {
   try {
-    return core->run_spans(spans_at(inputs, core->inputs, core->replicas),
-                           spans_at(outputs, core->outputs, core->replicas),
+    return core->run_spans(spans_at(inputs, core->inputs, core->given(), core->replicas),
+                           spans_at(outputs, core->outputs, core->outputs.size(),
+                                    core->replicas),
                            kDeviceInPlaceFrom, keep, deadline, printer);
   } catch (const std::bad_alloc&) {
     PyErr_NoMemory();

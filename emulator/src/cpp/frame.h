@@ -22,6 +22,7 @@ struct Frame {
   std::vector<Memory> vectors;               // [replica]
   std::vector<emulator::Copy> copies;        // into staging, for the call under way
   Ref arguments;                             // the list that execute gets
+  Ref results;                               // of the call that has ended
   size_t staged_bytes = 0;
   CallState state;
   std::vector<Replica> replicas;

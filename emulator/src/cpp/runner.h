@@ -48,6 +48,12 @@ struct Core {
   Ref apart;          // apart(function, seconds): calls it on another thread; or None
   Ref import_memory;  // import_memory(tuple of addresses, nbytes) -> array
   std::vector<size_t> inputs, outputs;  // bytes of each
+  // Of an input that the program reads through a slice, the bytes of an element; else
+  // 0. The program takes such a one for kAlignment bytes larger than it is.
+  std::vector<size_t> steps;
+  Ref constants;                    // the last inputs, a tuple of arrays
+  std::vector<Span> constant_spans;  // where they lie
+  std::vector<bool> own;            // outputs that an execution has memory for itself
   size_t replicas = 1;
   size_t zero_copy = 0;  // inputs from this size on are read in place if aligned
   std::vector<std::unique_ptr<Frame>> frames;
@@ -60,16 +66,22 @@ struct Core {
   // holds that memory, so an entry for memory that was freed is harmless.
   std::map<std::vector<uint64_t>, Ref> imports;
 
+  // How many inputs a call gets.
+  size_t given() const { return inputs.size() - constant_spans.size(); }
+  size_t declared(size_t parameter) const {
+    return inputs[parameter] + (steps[parameter] != 0 ? kAlignment : 0);
+  }
   Ref import_at(const std::vector<uint64_t>& addresses, size_t nbytes);
   std::unique_ptr<Frame> take_frame();
   void give_back(std::unique_ptr<Frame> frame);
-  PyObject* imported(const std::vector<Span>& spans);
+  PyObject* imported(const std::vector<Span>& spans, size_t nbytes);
   PyObject* stage(Frame& frame, size_t parameter, const std::vector<Span>& spans);
-  bool run(const std::vector<Ref>& ins, const std::vector<Ref>& outs, const Keep& keep);
+  bool run(const std::vector<Ref>& ins, const std::vector<Ref>& outs, const Keep& keep,
+           Ref* results = nullptr);
   bool run_spans(const std::vector<Span>& ins, const std::vector<Span>& outs,
                  size_t in_place_from, const Keep& keep,
                  Clock::time_point deadline = kNoDeadline,
-                 const nkipy_printer* printer = nullptr);
+                 const nkipy_printer* printer = nullptr, Ref* results = nullptr);
   bool place_input(Frame& frame, size_t parameter, const std::vector<Span>& ins,
                    const std::vector<Span>& outs, size_t in_place_from, bool* overlap);
   bool execute_frame(std::unique_ptr<Frame>& frame, const Keep& keep);
@@ -112,7 +124,7 @@ inline std::unique_ptr<Frame> Core::take_frame() {
     Py_INCREF(Py_None);
     PyList_SetItem(frame->arguments.get(), static_cast<Py_ssize_t>(i), Py_None);
   }
-  size_t nbytes = (outputs.size() + 2) * sizeof(uint64_t);
+  size_t nbytes = (outputs.size() + inputs.size() + 2) * sizeof(uint64_t);
   std::vector<uint64_t> addresses;
   for (size_t r = 0; r < replicas; ++r) {
     frame->vectors.push_back(allocate(nbytes));
@@ -138,16 +150,18 @@ inline void Core::give_back(std::unique_ptr<Frame> frame) {
   frames.push_back(std::move(frame));
 }
 
-// An array over the callers' own memory. Borrowed; null with an exception set.
-inline PyObject* Core::imported(const std::vector<Span>& spans) {
+// An array over the callers' own memory, from the aligned address below it on, of
+// `nbytes`. What is not theirs of it, before (in the page of their first byte) and
+// behind, no program reads. Borrowed; null with an exception set.
+inline PyObject* Core::imported(const std::vector<Span>& spans, size_t nbytes) {
   std::vector<uint64_t> key;
-  for (const Span& span : spans) key.push_back(span.begin);
-  key.push_back(spans[0].size);
+  for (const Span& span : spans) key.push_back(span.begin / kAlignment * kAlignment);
+  key.push_back(nbytes);
   auto found = imports.find(key);
   if (found != imports.end()) return found->second.get();
   if (imports.size() >= kMaxImports) imports.clear();
   std::vector<uint64_t> addresses(key.begin(), key.end() - 1);
-  Ref array = import_at(addresses, spans[0].size);
+  Ref array = import_at(addresses, nbytes);
   if (!array) return nullptr;
   return imports.emplace(std::move(key), std::move(array)).first->second.get();
 }
@@ -160,10 +174,10 @@ inline PyObject* Core::stage(Frame& frame, size_t parameter,
     std::vector<Memory> memory;
     std::vector<uint64_t> addresses;
     for (size_t r = 0; r < replicas; ++r) {
-      memory.push_back(allocate(nbytes));
+      memory.push_back(allocate(declared(parameter)));
       addresses.push_back(reinterpret_cast<uint64_t>(memory.back().get()));
     }
-    Ref array = import_at(addresses, nbytes);
+    Ref array = import_at(addresses, declared(parameter));
     if (!array) return nullptr;
     frame.staging[parameter] = std::move(memory);
     frame.staged[parameter] = std::move(array);
@@ -185,8 +199,8 @@ inline void copy_staged(const Frame& frame) {
   if (thread != nullptr) restore_thread(thread);
 }
 
-// Puts the array for one parameter into the frame's argument list. Large aligned inputs
-// are read in place, unless another replica writes a result there; one that this call
+// Puts the array for one parameter into the frame's argument list. Large inputs that are
+// aligned, or that the program reads through a slice, are read in place, unless another replica writes a result there; one that this call
 // itself writes to is left to store_overlapping.
 inline bool Core::place_input(Frame& frame, size_t parameter,
                               const std::vector<Span>& ins,
@@ -197,16 +211,24 @@ inline bool Core::place_input(Frame& frame, size_t parameter,
   bool overlapped = false;
   std::vector<Span> spans(replicas);
   for (size_t r = 0; r < replicas; ++r) {
-    spans[r] = ins[r * inputs.size() + parameter];
-    in_place = in_place && spans[r].begin % kAlignment == 0;
+    spans[r] = parameter < given() ? ins[r * given() + parameter]
+                                   : constant_spans[parameter - given()];
+    const size_t step = steps[parameter] != 0 ? steps[parameter] : kAlignment;
+    in_place = in_place && spans[r].begin % kAlignment % step == 0;
     for (size_t o = 0; in_place && o < outs.size(); ++o) {
       if (!spans[r].overlaps(outs[o])) continue;
       overlapped = true;
       in_place = replicas == 1;
     }
   }
-  PyObject* array = in_place ? imported(spans) : stage(frame, parameter, spans);
+  PyObject* array = in_place ? imported(spans, declared(parameter))
+                             : stage(frame, parameter, spans);
   if (array == nullptr) return false;
+  for (size_t r = 0; steps[parameter] != 0 && r < replicas; ++r) {
+    auto* words = static_cast<uint64_t*>(frame.vectors[r].get());
+    words[1 + outputs.size() + parameter] =
+        in_place ? spans[r].begin % kAlignment / steps[parameter] : 0;
+  }
   *overlap = *overlap || (in_place && overlapped);
   if (PyList_GetItem(frame.arguments.get(), index) == array) return true;
   Py_INCREF(array);
@@ -266,32 +288,40 @@ inline bool Core::finish(Frame& frame, Ref results, Clock::duration taken) {
                     "an index of a gather, scatter or dynamic slice is out of bounds");
     return false;
   }
+  frame.results = std::move(results);
   return true;
 }
 
-// Where the arrays of all replicas lie, replica by replica.
+// Where the first `count` arrays of all replicas lie, replica by replica. One that is
+// `optional` may be None, which lies nowhere.
 inline bool locate_all(const std::vector<Ref>& tuples, const std::vector<size_t>& sizes,
-                       const char* role, const char* roles, bool write,
-                       std::vector<Span>* spans) {
+                       size_t count, const char* role, const char* roles, bool write,
+                       const std::vector<bool>* optional, std::vector<Span>* spans) {
   for (const Ref& tuple : tuples) {
-    if (!check_count(tuple.get(), sizes.size(), roles)) return false;
-    for (size_t i = 0; i < sizes.size(); ++i) {
+    if (!check_count(tuple.get(), count, roles)) return false;
+    for (size_t i = 0; i < count; ++i) {
       auto index = static_cast<Py_ssize_t>(i);
       PyObject* array = PyTuple_GetItem(tuple.get(), index);
       spans->emplace_back();
+      if (optional != nullptr && (*optional)[i] && array == Py_None) continue;
       if (!locate(array, sizes[i], role, index, write, &spans->back())) return false;
     }
   }
   return true;
 }
 
-// `ins` and `outs` hold one tuple of arrays per replica.
+// `ins` and `outs` hold one tuple of arrays per replica. With `results`, which become
+// those of the execution, outputs that it has memory for may be None.
 inline bool Core::run(const std::vector<Ref>& ins, const std::vector<Ref>& outs,
-                      const Keep& keep) {
+                      const Keep& keep, Ref* results) {
   std::vector<Span> sources, targets;
-  if (!locate_all(outs, outputs, "output", "outputs", true, &targets)) return false;
-  if (!locate_all(ins, inputs, "input", "inputs", false, &sources)) return false;
-  return run_spans(sources, targets, zero_copy, keep);
+  const std::vector<bool>* optional = results != nullptr ? &own : nullptr;
+  if (!locate_all(outs, outputs, outputs.size(), "output", "outputs", true, optional,
+                  &targets) ||
+      !locate_all(ins, inputs, given(), "input", "inputs", false, nullptr, &sources)) {
+    return false;
+  }
+  return run_spans(sources, targets, zero_copy, keep, kNoDeadline, nullptr, results);
 }
 
 // Runs on memory, given replica by replica. Inputs of fewer than `in_place_from` bytes
@@ -299,7 +329,8 @@ inline bool Core::run(const std::vector<Ref>& ins, const std::vector<Ref>& outs,
 // quick is left: it goes on, on memory that `keep` keeps, and stores nothing.
 inline bool Core::run_spans(const std::vector<Span>& ins, const std::vector<Span>& outs,
                             size_t in_place_from, const Keep& keep,
-                            Clock::time_point deadline, const nkipy_printer* printer) {
+                            Clock::time_point deadline, const nkipy_printer* printer,
+                            Ref* results) {
   std::unique_ptr<Frame> frame = take_frame();
   if (!frame) return false;
   frame->state.begin(deadline, printer);
@@ -319,6 +350,10 @@ inline bool Core::run_spans(const std::vector<Span>& ins, const std::vector<Span
   }
   frame->state.overlap = overlap;
   ok = ok && execute_frame(frame, keep);
+  if (frame) {
+    Ref made = std::move(frame->results);
+    if (results != nullptr) *results = std::move(made);
+  }
   if (frame) give_back(std::move(frame));
   return ok;
 }

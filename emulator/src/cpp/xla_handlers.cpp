@@ -2,11 +2,13 @@
 // and the call path that hands NumPy arrays to an XLA executable.
 //
 // A compiled module has one parameter more than the program: the *call vector*,
-// u64[2+n]. Word 0 points to the Replica that runs of the call, words 1..n say where
-// the results go, the last is zero (nkipy.hlo.rewrites.exact says what for). Its root
-// is the custom call `nkipy_store`, which copies every result there; so a warm call
-// creates no array object. Because the store is the one root, it runs after every
-// reader of an input that a result overwrites.
+// u64[2+n+m]. Word 0 points to the Replica that runs of the call, words 1..n say where
+// the results go, the next m by how many elements parameters begin behind an aligned
+// address (nkipy_emulator.operands), the last is zero (nkipy.hlo.rewrites.exact says
+// what for). Its root is the custom call `nkipy_store`, which copies every result
+// there; so a warm call creates no array object. Because all results are operands of
+// the store, it runs after every reader of an input that one overwrites. Beside it are
+// large results, which it need not copy if the caller has no memory for them.
 
 #include <string.h>
 
@@ -110,15 +112,44 @@ bool read_sizes(PyObject* sequence, std::vector<size_t>* sizes) {
   return true;
 }
 
+// Which outputs an execution makes itself.
+bool read_own(PyObject* sequence, Core* core) {
+  std::vector<size_t> indices;
+  if (!read_sizes(sequence, &indices)) return false;
+  core->own.resize(core->outputs.size());
+  for (const size_t index : indices) core->own.at(index) = true;
+  return true;
+}
+
+// Where the constants lie, which are the last inputs and stay as long as the runner.
+bool locate_constants(PyObject* sequence, Core* core) {
+  core->constants = Ref(PySequence_Tuple(sequence));
+  if (!core->constants) return false;
+  const Py_ssize_t count = PyTuple_Size(core->constants.get());
+  const size_t first = core->inputs.size() - static_cast<size_t>(count);
+  for (Py_ssize_t i = 0; i < count; ++i) {
+    PyObject* array = PyTuple_GetItem(core->constants.get(), i);
+    const size_t nbytes = core->inputs[first + static_cast<size_t>(i)];
+    core->constant_spans.emplace_back();
+    if (!locate(array, nbytes, "constant", i, false, &core->constant_spans.back())) {
+      return false;
+    }
+  }
+  return true;
+}
+
 PyObject* runner_new(PyTypeObject* type, PyObject* args, PyObject*) {
   PyObject *execute, *import_memory, *inputs, *outputs, *apart;
+  PyObject *steps, *constants, *own;
   Py_ssize_t replicas, zero_copy;
-  if (!PyArg_ParseTuple(args, "OOOOnnO", &execute, &import_memory, &inputs, &outputs,
-                        &replicas, &zero_copy, &apart)) {
+  if (!PyArg_ParseTuple(args, "OOOOnnOOOO", &execute, &import_memory, &inputs, &outputs,
+                        &replicas, &zero_copy, &apart, &steps, &constants, &own)) {
     return nullptr;
   }
   auto core = std::make_unique<Core>();
-  if (!read_sizes(inputs, &core->inputs) || !read_sizes(outputs, &core->outputs)) {
+  if (!read_sizes(inputs, &core->inputs) || !read_sizes(outputs, &core->outputs) ||
+      !read_sizes(steps, &core->steps) || !read_own(own, core.get()) ||
+      !locate_constants(constants, core.get())) {
     return nullptr;
   }
   core->execute = share(execute);
@@ -157,15 +188,18 @@ std::shared_ptr<Used> keep(PyObject* self, const std::vector<Ref>& ins,
 }
 
 PyObject* finish(PyObject* self, const std::vector<Ref>& ins,
-                 const std::vector<Ref>& outs) {
+                 const std::vector<Ref>& outs, bool wants_results = false) {
   Passage passage;
   if (!passage) return nullptr;
+  Ref results;
   try {
     const auto kept = [&] { return keep(self, ins, outs); };
-    if (!core_of(self)->run(ins, outs, kept)) return nullptr;
+    Ref* wanted = wants_results ? &results : nullptr;
+    if (!core_of(self)->run(ins, outs, kept, wanted)) return nullptr;
   } catch (const std::bad_alloc&) {
     return PyErr_NoMemory();
   }
+  if (results) return results.release();
   Py_RETURN_NONE;
 }
 
@@ -175,7 +209,8 @@ bool add_tuple(std::vector<Ref>* list, PyObject* sequence) {
   return static_cast<bool>(list->back());
 }
 
-PyObject* runner_run(PyObject* self, PyObject* const* args, Py_ssize_t nargs) {
+PyObject* run_one(PyObject* self, PyObject* const* args, Py_ssize_t nargs,
+                  bool wants_results) {
   Core* core = core_of(self);
   if (nargs != 2 || core->replicas != 1) {
     PyErr_SetString(PyExc_TypeError,
@@ -185,7 +220,15 @@ PyObject* runner_run(PyObject* self, PyObject* const* args, Py_ssize_t nargs) {
   }
   std::vector<Ref> ins, outs;
   if (!add_tuple(&ins, args[0]) || !add_tuple(&outs, args[1])) return nullptr;
-  return finish(self, ins, outs);
+  return finish(self, ins, outs, wants_results);
+}
+
+PyObject* runner_run(PyObject* self, PyObject* const* args, Py_ssize_t nargs) {
+  return run_one(self, args, nargs, false);
+}
+
+PyObject* runner_run_for(PyObject* self, PyObject* const* args, Py_ssize_t nargs) {
+  return run_one(self, args, nargs, true);
 }
 
 bool add_ranks(std::vector<Ref>* list, PyObject* sequence, size_t replicas) {
@@ -253,7 +296,7 @@ PyObject* runner_run_at(PyObject* self, PyObject* const* args, Py_ssize_t nargs)
   std::vector<uint64_t> ins, outs;
   size_t n = core->replicas;
   const nkipy_printer printer{print_by, nargs == 3 ? args[2] : nullptr};
-  if (!read_addresses(args[0], n * core->inputs.size(), "inputs", &ins) ||
+  if (!read_addresses(args[0], n * core->given(), "inputs", &ins) ||
       !read_addresses(args[1], n * core->outputs.size(), "outputs", &outs) ||
       !run_at(
           core, ins.data(), outs.data(), [&] { return keep(self, {}, {}); },
@@ -271,6 +314,9 @@ PyCFunction as_c_function(Function* f) {
 PyMethodDef runner_methods[] = {
     {"run", as_c_function(runner_run), METH_FASTCALL,
      "run(inputs, outputs): execute on one device, results into `outputs`."},
+    {"run_for", as_c_function(runner_run_for), METH_FASTCALL,
+     "run_for(inputs, outputs): the same, but outputs that the execution makes itself "
+     "may be None; XLA's results."},
     {"run_replicas", as_c_function(runner_run_replicas), METH_FASTCALL,
      "run_replicas(inputs, outputs): the same with one sequence of arrays per rank."},
     {"run_at", as_c_function(runner_run_at), METH_FASTCALL,
@@ -284,7 +330,8 @@ PyType_Slot runner_slots[] = {
     {Py_tp_dealloc, reinterpret_cast<void*>(runner_dealloc)},
     {Py_tp_methods, runner_methods},
     {Py_tp_doc, const_cast<char*>("Runner(execute, import_memory, input_sizes, "
-                                  "output_sizes, replicas, zero_copy, apart)")},
+                                  "output_sizes, replicas, zero_copy, apart, steps, "
+                                  "constants, own)")},
     {0, nullptr}};
 
 PyType_Spec runner_spec = {"nkipy_emulator._handlers.Runner", sizeof(RunnerObject), 0,

@@ -17,6 +17,7 @@ from functools import partial
 from hashlib import sha256
 from importlib import import_module, metadata, util
 from importlib.machinery import ExtensionFileLoader
+from math import prod
 from pathlib import Path
 from types import FunctionType
 from typing import Any, Protocol
@@ -317,14 +318,21 @@ class Program:
         input_sizes: Sequence[int],
         output_sizes: Sequence[int],
         calls_python: bool,
+        steps: Sequence[int] = (),
+        constants: Sequence[np.ndarray] = (),
+        own: Sequence[int] = (),
     ) -> Any:
         """What calls it: ``run(inputs, outputs)`` and ``run_replicas``, in C++.
 
         Args:
-            input_sizes: bytes of each input.
+            input_sizes: bytes of each input, those that are constant included.
             output_sizes: bytes of each output.
             calls_python: whether it calls functions in Python, which see signals
                 themselves, and their caller's thread. Any other can be left behind.
+            steps: for each input, 0, or of one that is read through a slice, how many
+                bytes an element has (:mod:`nkipy_emulator.operands`).
+            constants: the last inputs, the same in each call.
+            own: which results ``run_for`` makes itself, if it gets no array for them.
         """
         one = len(self._devices) == 1
         importer = self._import_one if one else self._import_sharded
@@ -336,6 +344,9 @@ class Program:
             len(self._devices),
             ZERO_COPY_BYTES,
             None if calls_python else _execute_apart,
+            tuple(steps) or (0,) * len(input_sizes),
+            tuple(constants),
+            tuple(own),
         )
 
     def _execute_all(self, arguments: list[Any]) -> None:
@@ -360,6 +371,37 @@ class Program:
         return _call_without_jax(
             _jax.ArrayImpl, _Aval(nbytes), sharding, shards, True, _skip_checks=True
         )
+
+
+class _Owned:
+    """Memory of an array of XLA's, as NumPy takes it."""
+
+    def __init__(self, array: Any, nbytes: int) -> None:
+        self._array = array  # frees the memory when it goes
+        self.__array_interface__ = {
+            "version": 3,
+            "typestr": "|u1",
+            "shape": (nbytes,),
+            "data": (array.unsafe_buffer_pointer(), False),
+        }
+
+
+def arrays_of(results: Any) -> Callable[[int, Sequence[int], np.dtype], np.ndarray]:
+    """What makes arrays of an execution's results, of their own memory.
+
+    Returns:
+        ``made(index, shape, dtype)``: an array over the memory of a result, which is
+        writable, and which XLA frees when nobody has an array of it any more. To be
+        called once for each result.
+    """
+    shards = _call_without_jax(results.disassemble_into_single_device_arrays)
+
+    def made(index: int, shape: Sequence[int], dtype: np.dtype) -> np.ndarray:
+        nbytes = dtype.itemsize * prod(shape)
+        flat = np.asarray(_Owned(shards[index][0], nbytes))
+        return flat.view(dtype).reshape(shape)
+
+    return made
 
 
 def _execute_apart(execute: Callable[[], Any], seconds: float | None) -> Any:

@@ -39,8 +39,9 @@ from nkipy_emulator.custom_calls import lower_custom_calls
 from nkipy_emulator.endless_loops import make_interruptible
 from nkipy_emulator.errors import CompileTimeoutError, SimulationError
 from nkipy_emulator.fast_calls import FastCalls, chosen, send_to_numpy
-from nkipy_emulator.memory import empty
+from nkipy_emulator.memory import ZERO_COPY_BYTES, empty
 from nkipy_emulator.memory_maps import check_maps
+from nkipy_emulator.operands import aligned, lift_constants, read_through_slices
 from nkipy_emulator.program_size import check_size, is_small, is_varied
 
 if TYPE_CHECKING:
@@ -124,12 +125,14 @@ class XlaCpuEngine:
         options: SimulationOptions | None = None,
         num_replicas: int = 1,
         check_bounds: bool = False,
+        makes_results: bool = True,
     ) -> XlaExecutable:
         """Compile `module`, to run on `num_replicas` ranks at once.
 
         With `check_bounds`, an execution raises OutOfBoundsError if an index of a
         gather, scatter or dynamic slice leaves its array; see
-        :mod:`nkipy.hlo.rewrites.bounds`.
+        :mod:`nkipy.hlo.rewrites.bounds`. Without `makes_results`, all results are for
+        memory of the caller's, and none for :meth:`XlaExecutable.run_new`.
 
         Raises:
             HLOVerificationError: the module breaks HLO's rules.
@@ -152,7 +155,8 @@ class XlaCpuEngine:
         store = self._code_store()
         fast_calls = chosen(self._fast_calls)
         return XlaExecutable(
-            module, options, num_replicas, store, check_bounds, fast_calls
+            *(module, options, num_replicas, store, check_bounds),
+            *(fast_calls, makes_results),
         )
 
 
@@ -199,11 +203,15 @@ class XlaExecutable:
         store: CodeStore | None = None,
         check_bounds: bool = False,
         fast_calls: FastCalls = "auto",
+        makes_results: bool = True,
     ) -> None:
         self.num_replicas = num_replicas
         calls = CustomCalls()
-        prepared = _with_store(
-            module, options, calls, check_bounds, num_replicas, fast_calls
+        makes_results = makes_results and num_replicas == 1
+        lifted, constants = lift_constants(module)
+        own = _own_results(module) if makes_results else ()
+        prepared, sliced = _with_store(
+            lifted, options, calls, check_bounds, num_replicas, fast_calls, own
         )
         proto, identify = serialize_to_run(prepared)
         varied = is_varied(module)
@@ -225,12 +233,62 @@ class XlaExecutable:
             calls.release()
             raise SimulationError(_located(str(e), prepared)) from None
         calls.release_with(program)  # which `run` keeps, even without this object
-        inputs = [p.nbytes for p in module.parameters]
-        outputs = [r.nbytes for r in module.results]
-        self.runner = program.runner(inputs, outputs, bool(calls.sites))
+        first_constant = len(module.parameters)
+        self.runner = program.runner(
+            [p.nbytes for p in lifted.parameters],
+            [r.nbytes for r in module.results],
+            bool(calls.sites),
+            steps=[
+                p.dtype.itemsize if i in sliced and p.dtype is not None else 0
+                for i, p in enumerate(lifted.parameters)
+            ],
+            constants=[
+                literal if first_constant + i in sliced else aligned(literal)
+                for i, literal in enumerate(constants)
+            ],
+            own=own,
+        )
+        self._results = [(r.shape, r.dtype) for r in module.results]
+        self._own = frozenset(own)
         self.run = self.runner.run
         self.run_replicas = self.runner.run_replicas
         _executables.add(self)
+
+
+    def run_new(self, inputs: Arrays) -> list[np.ndarray]:
+        """As `run`, but the results are new arrays.
+
+        Large ones are XLA's own memory, which nothing is copied from: it is free again
+        when nobody has an array of it any more.
+        """
+        outputs = [
+            None if i in self._own else empty(shape, dtype)
+            for i, (shape, dtype) in enumerate(self._results)
+        ]
+        if not self._own:
+            self.run(inputs, outputs)
+            return outputs
+        made = _xla.arrays_of(self.runner.run_for(inputs, outputs))
+        for place, index in enumerate(sorted(self._own), 1):
+            outputs[index] = made(place, *self._results[index])
+        return outputs
+
+
+def _own_results(module: HLOModule) -> tuple[int, ...]:
+    """The results that XLA makes in memory of their own: large ones that are computed.
+
+    Of others, an argument or the same array twice, it would make one copy more.
+    """
+    seen: set[HLOInstruction] = set(module.parameters)
+    written = module.input_output_alias
+    found = []
+    for i, result in enumerate(module.results):
+        if result in seen or i in written or result.nbytes < ZERO_COPY_BYTES:
+            continue
+        if result.opcode != "constant":
+            found.append(i)
+        seen.add(result)
+    return tuple(found)
 
 
 def _too_long(module: HLOModule, seconds: float | None) -> str:
@@ -290,20 +348,24 @@ def _with_store(
     check_bounds: bool = False,
     ranks: int = 1,
     fast_calls: FastCalls = "never",
-) -> HLOModule:
+    own: Sequence[int] = (),
+) -> tuple[HLOModule, frozenset[int]]:
     """The module that XLA gets: `module`, ending in a store of all its results.
 
-    It has no outputs of its own but a byte that says it is done, and one parameter
-    more, the call vector of the handler library: the state of the running call, where
-    each result goes, and a zero. Aliases are left out, since results go where the
-    caller says.
+    It has no outputs of its own but a byte that says it is done, then the results
+    `own`, and one parameter more, the call vector of the handler library: the state of
+    the running call, where each result goes, where parameters begin, and a zero.
+    Aliases are left out, since results go where the caller says.
+
+    Returns:
+        The module, and which parameters are sliced (:mod:`nkipy_emulator.operands`).
     """
     result = HLOModule(module.name)
     result.entry.instructions = list(module.entry.instructions)
     result.entry.parameters = list(module.parameters)
-    vector = result.add_parameter(
-        (2 + len(module.results),), uint64, "nkipy_call_vector"
-    )
+    first = 1 + len(module.results)
+    size = first + len(module.parameters) + 1
+    vector = result.add_parameter((size,), uint64, "nkipy_call_vector")
     result.entry.instructions.insert(0, result.entry.instructions.pop())
     result.set_results(module.results)
     result = lower_custom_calls(result, vector, calls, ranks)
@@ -320,12 +382,15 @@ def _with_store(
     result = guard_divisions(result)
     result = flush_subnormals(order_sorts(expand_powers(result)))
     result = bound_duplication(keep_exact(result, vector))
+    result, sliced = read_through_slices(result, vector, first)
     store = HLOInstruction(
         "custom-call", (*result.results, vector), (1,), uint8, _STORE
     )
+    made = [result.results[i] for i in own]
     result.add_operation(store)
-    result.set_results(store, ["done"])
-    return result
+    names = ["done", *(f"made{i}" for i in own)]
+    result.set_results([store, *made], names)
+    return result, sliced
 
 
 def _telling_out_of_bounds(module: HLOModule, vector: HLOInstruction) -> HLOModule:

@@ -94,6 +94,7 @@ def load(neff: Any, options: LoadOptions) -> LoadedProgram:
         options=program.numerics,
         num_replicas=ranks,
         check_bounds=options.fail_out_of_bounds,
+        makes_results=False,
     )
     description = json.dumps(_describe(program, left, ranks, options))
     count = len(left.inputs) * ranks

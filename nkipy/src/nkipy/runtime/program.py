@@ -33,6 +33,7 @@ class Program:
         self.shapes = [(r.shape, r.dtype) for r in module.results]
         self.dtypes = [p.dtype for p in module.parameters]
         self.written = module.input_output_alias
+        self._makes_results = getattr(executable, "run_new", None)
         captured = guards.arrays()
         self._captured = CapturedArrays(captured)
         #: What the kernel wrote while it was traced, before the arguments are read.
@@ -48,10 +49,17 @@ class Program:
             self.executable.run(inputs, outputs)
             self.write_back(arrays, outputs)
         else:
-            empty = self.executable.empty
-            outputs = [empty(shape, dtype) for shape, dtype in self.shapes]
-            self.executable.run(inputs, outputs)
+            outputs = self._run_new(inputs)
         return self.result(outputs)
+
+    def _run_new(self, inputs: list[Any]) -> list[Any]:
+        """Execute once, with new arrays for all results."""
+        if self._makes_results is not None:
+            return self._makes_results(inputs)
+        empty = self.executable.empty
+        outputs = [empty(shape, dtype) for shape, dtype in self.shapes]
+        self.executable.run(inputs, outputs)
+        return outputs
 
     def is_resident(self, array: Any) -> bool:
         """Whether `array` lies where the program runs, and is used in place."""
