@@ -51,9 +51,11 @@ struct Core {
   // Of an input that the program reads through a slice, the bytes of an element; else
   // 0. The program takes such a one for kAlignment bytes larger than it is.
   std::vector<size_t> steps;
-  Ref constants;                    // the last inputs, a tuple of arrays
+  Ref constants;                     // the last inputs, a tuple of arrays
   std::vector<Span> constant_spans;  // where they lie
-  std::vector<bool> own;            // outputs that an execution has memory for itself
+  std::vector<bool> own;             // outputs that an execution has memory for itself
+  Ref take;    // take(results): makes of an execution's results what the caller gets
+  Ref blanks;  // for each large one of its own: blank() -> array, which it becomes
   size_t replicas = 1;
   size_t zero_copy = 0;  // inputs from this size on are read in place if aligned
   std::vector<std::unique_ptr<Frame>> frames;
@@ -84,6 +86,7 @@ struct Core {
                  const nkipy_printer* printer = nullptr, Ref* results = nullptr);
   bool place_input(Frame& frame, size_t parameter, const std::vector<Span>& ins,
                    const std::vector<Span>& outs, size_t in_place_from, bool* overlap);
+  bool place_blanks(Frame& frame);
   bool execute_frame(std::unique_ptr<Frame>& frame, const Keep& keep);
   bool execute_apart(std::unique_ptr<Frame>& frame, const Keep& keep);
   bool finish(Frame& frame, Ref results, Clock::duration taken);
@@ -118,11 +121,11 @@ inline std::unique_ptr<Frame> Core::take_frame() {
   frame->staging.resize(inputs.size());
   frame->staged.resize(inputs.size());
   frame->replicas.resize(replicas);
-  frame->arguments = Ref(PyList_New(static_cast<Py_ssize_t>(inputs.size() + 1)));
+  frame->arguments = Ref(PyList_New(0));
   if (!frame->arguments) return nullptr;
-  for (size_t i = 0; i < inputs.size(); ++i) {  // no list item may be null
-    Py_INCREF(Py_None);
-    PyList_SetItem(frame->arguments.get(), static_cast<Py_ssize_t>(i), Py_None);
+  const auto blank = static_cast<size_t>(PyTuple_Size(blanks.get()));
+  for (size_t i = 0; i < inputs.size() + 1 + blank; ++i) {  // no item may be null
+    if (PyList_Append(frame->arguments.get(), Py_None) != 0) return nullptr;
   }
   size_t nbytes = (outputs.size() + inputs.size() + 2) * sizeof(uint64_t);
   std::vector<uint64_t> addresses;
@@ -235,6 +238,20 @@ inline bool Core::place_input(Frame& frame, size_t parameter,
   return PyList_SetItem(frame.arguments.get(), index, array) == 0;
 }
 
+// Gives the program new memory for large results of its own. What it got for the last
+// call has become a result.
+inline bool Core::place_blanks(Frame& frame) {
+  for (Py_ssize_t i = 0; i < PyTuple_Size(blanks.get()); ++i) {
+    PyObject* make = PyTuple_GetItem(blanks.get(), i);
+    PyObject* memory =
+        or_stop([&] { return PyObject_CallFunctionObjArgs(make, nullptr); });
+    const auto place = static_cast<Py_ssize_t>(inputs.size()) + 1 + i;
+    if (memory == nullptr) return false;
+    if (PyList_SetItem(frame.arguments.get(), place, memory) != 0) return false;
+  }
+  return true;
+}
+
 // What is not known to be quick runs where it can be left; it then takes the frame.
 inline bool Core::execute_frame(std::unique_ptr<Frame>& frame, const Keep& keep) {
   is_interrupted = false;
@@ -339,6 +356,7 @@ inline bool Core::run_spans(const std::vector<Span>& ins, const std::vector<Span
   for (size_t i = 0; ok && i < inputs.size(); ++i) {
     ok = place_input(*frame, i, ins, outs, in_place_from, &overlap);
   }
+  ok = ok && place_blanks(*frame);
   if (ok) copy_staged(*frame);
   for (size_t r = 0; ok && r < replicas; ++r) {
     auto* words = static_cast<uint64_t*>(frame->vectors[r].get());

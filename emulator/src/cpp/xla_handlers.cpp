@@ -18,6 +18,7 @@
 #include "exit_gate.h"
 #include "numpy_kernels.h"
 #include "order_calls.h"
+#include "own_results.h"
 #include "python_support.h"
 #include "row_calls.h"
 #include "runner.h"
@@ -140,10 +141,12 @@ bool locate_constants(PyObject* sequence, Core* core) {
 
 PyObject* runner_new(PyTypeObject* type, PyObject* args, PyObject*) {
   PyObject *execute, *import_memory, *inputs, *outputs, *apart;
-  PyObject *steps, *constants, *own;
+  PyObject *steps, *constants, *own, *take;
+  PyObject* blanks;
   Py_ssize_t replicas, zero_copy;
-  if (!PyArg_ParseTuple(args, "OOOOnnOOOO", &execute, &import_memory, &inputs, &outputs,
-                        &replicas, &zero_copy, &apart, &steps, &constants, &own)) {
+  if (!PyArg_ParseTuple(args, "OOOOnnOOOOOO", &execute, &import_memory, &inputs,
+                        &outputs, &replicas, &zero_copy, &apart, &steps, &constants,
+                        &own, &take, &blanks)) {
     return nullptr;
   }
   auto core = std::make_unique<Core>();
@@ -155,6 +158,9 @@ PyObject* runner_new(PyTypeObject* type, PyObject* args, PyObject*) {
   core->execute = share(execute);
   core->import_memory = share(import_memory);
   core->apart = share(apart);
+  core->take = share(take);
+  core->blanks = Ref(PySequence_Tuple(blanks));
+  if (!core->blanks) return nullptr;
   core->replicas = static_cast<size_t>(replicas);
   core->zero_copy = static_cast<size_t>(zero_copy);
   auto alloc = reinterpret_cast<allocfunc>(PyType_GetSlot(type, Py_tp_alloc));
@@ -199,8 +205,10 @@ PyObject* finish(PyObject* self, const std::vector<Ref>& ins,
   } catch (const std::bad_alloc&) {
     return PyErr_NoMemory();
   }
-  if (results) return results.release();
-  Py_RETURN_NONE;
+  if (!results) Py_RETURN_NONE;
+  PyObject* take = core_of(self)->take.get();
+  return or_stop(
+      [&] { return PyObject_CallFunctionObjArgs(take, results.get(), nullptr); });
 }
 
 // A tuple keeps its arrays alive while the GIL is released, whatever the caller does.
@@ -316,7 +324,7 @@ PyMethodDef runner_methods[] = {
      "run(inputs, outputs): execute on one device, results into `outputs`."},
     {"run_for", as_c_function(runner_run_for), METH_FASTCALL,
      "run_for(inputs, outputs): the same, but outputs that the execution makes itself "
-     "may be None; XLA's results."},
+     "may be None; what take(results) returns."},
     {"run_replicas", as_c_function(runner_run_replicas), METH_FASTCALL,
      "run_replicas(inputs, outputs): the same with one sequence of arrays per rank."},
     {"run_at", as_c_function(runner_run_at), METH_FASTCALL,
@@ -331,7 +339,7 @@ PyType_Slot runner_slots[] = {
     {Py_tp_methods, runner_methods},
     {Py_tp_doc, const_cast<char*>("Runner(execute, import_memory, input_sizes, "
                                   "output_sizes, replicas, zero_copy, apart, steps, "
-                                  "constants, own)")},
+                                  "constants, own, take, blanks)")},
     {0, nullptr}};
 
 PyType_Spec runner_spec = {"nkipy_emulator._handlers.Runner", sizeof(RunnerObject), 0,
@@ -345,6 +353,7 @@ PyObject* targets(PyObject*, PyObject*) {
   if (!dict) return nullptr;
   const std::pair<const char*, void*> table[] = {
       {"nkipy_store", reinterpret_cast<void*>(kStore)},
+      {"nkipy_blank", reinterpret_cast<void*>(kBlank)},
       {"nkipy_out_of_bounds", reinterpret_cast<void*>(kOutOfBounds)},
       {"nkipy_call_python", reinterpret_cast<void*>(kCallPython)},
       {"nkipy_elements", reinterpret_cast<void*>(kElementCall)},
@@ -416,6 +425,8 @@ PyMethodDef module_methods[] = {
     {"import_without_jax", import_without_jax, METH_VARARGS,
      "import_without_jax(name, globals, locals, fromlist, level): as __import__, but "
      "there is no jax."},
+    {"own", own, METH_O,
+     "own(array): a capsule that keeps an array of XLA's, and frees it in safety."},
     {"flat_bytes", flat_bytes, METH_VARARGS,
      "flat_bytes(address, nbytes): DLPack capsule of u8[nbytes], not owning memory."},
     {nullptr, nullptr, 0, nullptr}};

@@ -321,6 +321,8 @@ class Program:
         steps: Sequence[int] = (),
         constants: Sequence[np.ndarray] = (),
         own: Sequence[int] = (),
+        own_shapes: Results = (),
+        blanks: Sequence[Blank] = (),
     ) -> Any:
         """What calls it: ``run(inputs, outputs)`` and ``run_replicas``, in C++.
 
@@ -333,6 +335,9 @@ class Program:
                 bytes an element has (:mod:`nkipy_emulator.operands`).
             constants: the last inputs, the same in each call.
             own: which results ``run_for`` makes itself, if it gets no array for them.
+            own_shapes: shapes and dtypes of these.
+            blanks: memory for the last parameters, behind the call vector, which become
+                results.
         """
         one = len(self._devices) == 1
         importer = self._import_one if one else self._import_sharded
@@ -347,7 +352,13 @@ class Program:
             tuple(steps) or (0,) * len(input_sizes),
             tuple(constants),
             tuple(own),
+            partial(_take, own_shapes),
+            tuple(blanks),
         )
+
+    def blank(self) -> Blank:
+        """Of a program whose result is memory."""
+        return Blank(self._executable.execute_sharded)
 
     def _execute_all(self, arguments: list[Any]) -> None:
         # One replica is done on return; several are only under way by then. Their
@@ -373,11 +384,14 @@ class Program:
         )
 
 
+Results = Sequence[tuple[Sequence[int], np.dtype]]
+
+
 class _Owned:
     """Memory of an array of XLA's, as NumPy takes it."""
 
     def __init__(self, array: Any, nbytes: int) -> None:
-        self._array = array  # frees the memory when it goes
+        self._array = _handlers.own(array)  # frees the memory when it goes
         self.__array_interface__ = {
             "version": 3,
             "typestr": "|u1",
@@ -386,22 +400,34 @@ class _Owned:
         }
 
 
-def arrays_of(results: Any) -> Callable[[int, Sequence[int], np.dtype], np.ndarray]:
-    """What makes arrays of an execution's results, of their own memory.
+def _take(shapes: Results, results: Any) -> list[np.ndarray]:
+    """Arrays over the memory of an execution's results, behind the first.
 
-    Returns:
-        ``made(index, shape, dtype)``: an array over the memory of a result, which is
-        writable, and which XLA frees when nobody has an array of it any more. To be
-        called once for each result.
+    They are writable, nobody else has that memory, and XLA frees it when nobody has an
+    array of it any more.
     """
     shards = _call_without_jax(results.disassemble_into_single_device_arrays)
-
-    def made(index: int, shape: Sequence[int], dtype: np.dtype) -> np.ndarray:
-        nbytes = dtype.itemsize * prod(shape)
-        flat = np.asarray(_Owned(shards[index][0], nbytes))
-        return flat.view(dtype).reshape(shape)
-
+    made = []
+    for (shape, dtype), (array,) in zip(shapes, shards[1:]):
+        flat = np.asarray(_Owned(array, dtype.itemsize * prod(shape)))
+        made.append(flat.view(dtype).reshape(shape))
     return made
+
+
+class Blank:
+    """Makes memory of XLA's that a program may take for a result.
+
+    Args:
+        execute: executes what has the memory as its result.
+    """
+
+    def __init__(self, execute: Callable[[list[Any]], Any]) -> None:
+        self._execute = execute
+
+    def __call__(self) -> Any:
+        results = self._execute([])
+        split = results.disassemble_into_single_device_arrays
+        return _call_without_jax(split)[0][0]
 
 
 def _execute_apart(execute: Callable[[], Any], seconds: float | None) -> Any:

@@ -82,6 +82,8 @@ def _cpu_features() -> str:
 _MOST_KEPT = 16 << 20
 #: Of a module whose loops are fused.
 _MOST_SCALARS = 256
+#: Arrays from this size on NumPy asks large pages for.
+_BLANK_BYTES = 1 << 22
 
 
 class XlaCpuEngine:
@@ -234,6 +236,8 @@ class XlaExecutable:
             raise SimulationError(_located(str(e), prepared)) from None
         calls.release_with(program)  # which `run` keeps, even without this object
         first_constant = len(module.parameters)
+        self._results = [(r.shape, r.dtype) for r in module.results]
+        self._own = own
         self.runner = program.runner(
             [p.nbytes for p in lifted.parameters],
             [r.nbytes for r in module.results],
@@ -247,9 +251,13 @@ class XlaExecutable:
                 for i, literal in enumerate(constants)
             ],
             own=own,
+            own_shapes=[self._results[i] for i in own],
+            blanks=[
+                _blank(module.results[i].nbytes)
+                for i in own
+                if _needs_blank(module.results[i])
+            ],
         )
-        self._results = [(r.shape, r.dtype) for r in module.results]
-        self._own = frozenset(own)
         self.run = self.runner.run
         self.run_replicas = self.runner.run_replicas
         _executables.add(self)
@@ -268,9 +276,8 @@ class XlaExecutable:
         if not self._own:
             self.run(inputs, outputs)
             return outputs
-        made = _xla.arrays_of(self.runner.run_for(inputs, outputs))
-        for place, index in enumerate(sorted(self._own), 1):
-            outputs[index] = made(place, *self._results[index])
+        for i, made in zip(self._own, self.runner.run_for(inputs, outputs)):
+            outputs[i] = made
         return outputs
 
 
@@ -289,6 +296,25 @@ def _own_results(module: HLOModule) -> tuple[int, ...]:
             found.append(i)
         seen.add(result)
     return tuple(found)
+
+
+def _needs_blank(result: HLOInstruction) -> bool:
+    return result.nbytes >= _BLANK_BYTES
+
+
+@lru_cache(maxsize=64)
+def _blank(nbytes: int) -> _xla.Blank:
+    """What makes memory for a large result. XLA's own would be in small pages.
+
+    The system takes thousands of times to make 64 MB of those, longer than most
+    programs to fill it.
+    """
+    module = HLOModule("blank")
+    attributes = {**_handler("nkipy_blank"), "has_side_effect": False}
+    memory = HLOInstruction("custom-call", (), (nbytes,), uint8, attributes)
+    module.add_operation(memory)
+    module.set_results(memory)
+    return _xla.compile_proto(module.serialize()).blank()
 
 
 def _too_long(module: HLOModule, seconds: float | None) -> str:
@@ -390,7 +416,19 @@ def _with_store(
     result.add_operation(store)
     names = ["done", *(f"made{i}" for i in own)]
     result.set_results([store, *made], names)
+    _add_blanks(result)
     return result, sliced
+
+
+def _add_blanks(module: HLOModule) -> None:
+    """Have large results of the module's own written into further parameters."""
+    count = len(module.entry.instructions)
+    for i, made in enumerate(module.results):
+        if _needs_blank(made):
+            module.add_parameter(made.shape, made.dtype, f"nkipy_blank_{i}")
+            module.alias(i, len(module.parameters) - 1)
+    instructions = module.entry.instructions
+    instructions[:] = instructions[count:] + instructions[:count]
 
 
 def _telling_out_of_bounds(module: HLOModule, vector: HLOInstruction) -> HLOModule:
