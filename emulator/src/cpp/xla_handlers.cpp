@@ -16,6 +16,7 @@
 #include "device_calls.h"
 #include "element_calls.h"
 #include "exit_gate.h"
+#include "matvec.h"
 #include "numpy_kernels.h"
 #include "order_calls.h"
 #include "own_results.h"
@@ -354,6 +355,7 @@ PyObject* targets(PyObject*, PyObject*) {
   const std::pair<const char*, void*> table[] = {
       {"nkipy_store", reinterpret_cast<void*>(kStore)},
       {"nkipy_blank", reinterpret_cast<void*>(kBlank)},
+      {"nkipy_matvec", reinterpret_cast<void*>(kMatvec)},
       {"nkipy_out_of_bounds", reinterpret_cast<void*>(kOutOfBounds)},
       {"nkipy_call_python", reinterpret_cast<void*>(kCallPython)},
       {"nkipy_elements", reinterpret_cast<void*>(kElementCall)},

@@ -21,6 +21,7 @@ from nkipy.hlo.builder import HLOBuilder
 from nkipy.hlo.ir import HLOInstruction, HLOModule
 from nkipy.hlo.opcodes import OPCODES, CostKind
 from nkipy.hlo.rewrites.base import Place, rewrite
+from nkipy_emulator import products
 from nkipy_emulator.memory import ALIGNMENT, ZERO_COPY_BYTES, empty
 
 Value = HLOInstruction
@@ -103,16 +104,24 @@ def read_through_slices(
         and p.nbytes >= ZERO_COPY_BYTES
         and _is_read_through(p, users, results)
     ]
-    if not chosen:
+    if not chosen and not any(map(_is_product, module.entry.instructions)):
         return module, frozenset()
     return _with_slices(module, vector, first, chosen)
 
 
+def _is_product(inst: Value, of: Value | None = None) -> bool:
+    """Whether the handler of products computes `inst` (from where `of` lies)."""
+    product = products.product_of(inst, inst.operands)
+    if product is None:
+        return False
+    return of is None or of in (product.matrix.base, product.vector.base)
+
+
 def _is_read_through(
-    value: Value, users: dict[Value, list[Value]], results: Collection[Value]
+    parameter: Value, users: dict[Value, list[Value]], results: Collection[Value]
 ) -> bool:
-    """Whether all that reads `value` are loops over elements."""
-    stack, seen = [value], {value}
+    """Whether all that reads a parameter can do so behind any address."""
+    stack, seen = [parameter], {parameter}
     while stack:
         one = stack.pop()
         if one in results:
@@ -123,7 +132,7 @@ def _is_read_through(
                 if user not in seen:
                     seen.add(user)
                     stack.append(user)
-            elif kind not in _READ_THROUGH:
+            elif kind not in _READ_THROUGH and not _is_product(user, parameter):
                 return False
     return True
 
@@ -133,17 +142,31 @@ def _with_slices(
 ) -> tuple[HLOModule, frozenset[int]]:
     larger = {parameter: _larger(parameter) for parameter in chosen}
     slices: dict[Value, Value] = {}
+    sources: dict[Value, Value] = {}  # of slices: what they are of
+    words = {
+        memory: first + memory.attributes["parameter_number"]
+        for memory in larger.values()
+    }
 
     def rule(inst: Value, operands: tuple[Value, ...], place: Place) -> Value | None:
-        if larger.keys().isdisjoint(operands):
+        if not place.is_entry:
             return None
         b = place.builder
         for parameter in operands:
             if parameter in larger and parameter not in slices:
-                place_word = first + parameter.attributes["parameter_number"]
-                start = b.slice(vector, (place_word,), (place_word + 1,))
-                slices[parameter] = _slice(b, parameter, larger[parameter], start)
+                memory = larger[parameter]
+                word = words[memory]
+                start = b.slice(vector, (word,), (word + 1,))
+                slices[parameter] = _slice(b, parameter, memory, start)
+                sources[slices[parameter]] = memory
         given = tuple(slices.get(o, o) for o in operands)
+        product = products.product_of(inst, given, sources.get)
+        if product is not None:
+            call = products.call(product, inst, vector, lambda v: words.get(v, -1))
+            b.append(call)
+            return call
+        if given == operands:
+            return None
         return b.emit(inst.opcode, given, inst.shape, inst.dtype, inst.attributes)
 
     result = rewrite(module, rule)

@@ -1,0 +1,206 @@
+// Products of a matrix and a vector, or of two vectors, which take as long as reading
+// the matrix does: it is read where it lies, transposed or a slice of another as it may
+// be, by all cores. Each sum is taken in one order, however many cores there are.
+
+#ifndef NKIPY_EMULATOR_MATVEC_H_
+#define NKIPY_EMULATOR_MATVEC_H_
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <algorithm>
+#include <new>
+#include <thread>
+#include <vector>
+
+#include "../libnrt/copy_pieces.h"
+#include "xla/ffi/api/ffi.h"
+
+namespace nkipy {
+
+namespace ffi = xla::ffi;
+
+constexpr size_t kSumLanes = 32;      // sums side by side, which fill vector registers
+constexpr size_t kSumBlock = 1 << 15;  // elements that one sum of two vectors takes
+constexpr size_t kColumns = 2048;      // results of a piece where columns are in memory
+constexpr size_t kAloneBelow = 1 << 18;  // elements that one core multiplies
+
+// Elements of a matrix and a vector: results m, terms n.
+template <typename T>
+struct Product {
+  const T* matrix;
+  size_t m, n, row, column;  // steps from result to result, and from term to term
+  const T* vector;
+  T* result;
+};
+
+template <typename T>
+T sum_products(const T* a, const T* b, size_t n) {
+  T lanes[kSumLanes] = {};
+  size_t i = 0;
+  for (; i + kSumLanes <= n; i += kSumLanes) {
+    for (size_t k = 0; k < kSumLanes; ++k) lanes[k] += a[i + k] * b[i + k];
+  }
+  for (size_t k = 0; i < n; ++i, ++k) lanes[k] += a[i] * b[i];
+  for (size_t width = kSumLanes / 2; width > 0; width /= 2) {
+    for (size_t k = 0; k < width; ++k) lanes[k] += lanes[k + width];
+  }
+  return lanes[0];
+}
+
+// Long sums by blocks, whose sums are added in order.
+template <typename T>
+T sum_in_blocks(const T* a, const T* b, size_t n) {
+  T sum = 0;
+  for (size_t i = 0; i < n; i += kSumBlock) {
+    const T part = sum_products(a + i, b + i, std::min(kSumBlock, n - i));
+    sum = i == 0 ? part : sum + part;
+  }
+  return sum;
+}
+
+// Results of columns `begin` to `end`, each of which lies beside the next.
+template <typename T>
+void add_rows(const Product<T>& p, size_t begin, size_t end) {
+  const size_t width = end - begin;
+  T* result = p.result + begin;
+  std::fill(result, result + width, T{0});
+  size_t i = 0;
+  for (; i + 4 <= p.n; i += 4) {  // results are loaded and stored once for four rows
+    const T* a = p.matrix + i * p.column + begin;
+    const T *b = a + p.column, *c = b + p.column, *d = c + p.column;
+    const T *x = p.vector + i;
+    for (size_t k = 0; k < width; ++k) {
+      result[k] += (a[k] * x[0] + b[k] * x[1]) + (c[k] * x[2] + d[k] * x[3]);
+    }
+  }
+  for (; i < p.n; ++i) {
+    const T* a = p.matrix + i * p.column + begin;
+    for (size_t k = 0; k < width; ++k) result[k] += a[k] * p.vector[i];
+  }
+}
+
+inline void divide_work(size_t elements, size_t pieces,
+                        const std::function<void(size_t)>& piece) {
+  const size_t cores = std::max(1U, std::thread::hardware_concurrency());
+  const size_t helpers = elements < kAloneBelow ? 0 : std::min(cores, pieces) - 1;
+  emulator::run_pieces(pieces, helpers, piece);
+}
+
+template <typename T>
+void multiply(const Product<T>& p) {
+  const size_t elements = p.m * p.n;
+  if (p.m == 1) {
+    const size_t pieces = (p.n + kSumBlock - 1) / kSumBlock;
+    std::vector<T> sums(pieces);
+    divide_work(elements, pieces, [&](size_t i) {
+      const size_t begin = i * kSumBlock;
+      sums[i] = sum_products(p.matrix + begin, p.vector + begin,
+                             std::min(kSumBlock, p.n - begin));
+    });
+    p.result[0] = sums[0];
+    for (size_t i = 1; i < pieces; ++i) p.result[0] += sums[i];
+  } else if (p.column == 1) {
+    const size_t rows = std::max<size_t>(1, kAloneBelow / 2 / p.n);
+    divide_work(elements, (p.m + rows - 1) / rows, [&](size_t piece) {
+      for (size_t i = piece * rows; i < std::min(p.m, (piece + 1) * rows); ++i) {
+        p.result[i] = sum_in_blocks(p.matrix + i * p.row, p.vector, p.n);
+      }
+    });
+  } else {
+    divide_work(elements, (p.m + kColumns - 1) / kColumns, [&](size_t piece) {
+      add_rows(p, piece * kColumns, std::min(p.m, (piece + 1) * kColumns));
+    });
+  }
+}
+
+// Where an operand's first element is meant, if all that is meant lies in its buffer.
+struct Operand {
+  const char* first = nullptr;
+  Operand(const ffi::AnyBuffer& buffer, const ffi::AnyBuffer& vector, int64_t word,
+          int64_t offset, size_t last) {
+    const size_t words = vector.size_bytes() / sizeof(uint64_t);
+    if (offset < 0 || word >= static_cast<int64_t>(words)) return;
+    uint64_t start = static_cast<uint64_t>(offset);
+    if (word >= 0) start += static_cast<const uint64_t*>(vector.untyped_data())[word];
+    const size_t count = buffer.element_count();
+    if (start >= count || last >= count - start) return;
+    const size_t itemsize = buffer.size_bytes() / count;
+    first = static_cast<const char*>(buffer.untyped_data()) + start * itemsize;
+  }
+};
+
+template <typename T>
+bool multiply_at(const Operand& matrix, const Operand& vector, const int64_t* sizes,
+                 size_t step, void* result) {
+  const auto size = [sizes](int i) { return static_cast<size_t>(sizes[i]); };
+  Product<T> p{reinterpret_cast<const T*>(matrix.first),
+               size(0),
+               size(1),
+               size(2),
+               size(3),
+               reinterpret_cast<const T*>(vector.first),
+               static_cast<T*>(result)};
+  try {
+    std::vector<T> gathered;
+    if (step != 1) {
+      gathered.reserve(p.n);
+      for (size_t i = 0; i < p.n; ++i) gathered.push_back(p.vector[i * step]);
+      p.vector = gathered.data();
+    }
+    multiply(p);
+  } catch (const std::bad_alloc&) {
+    return false;
+  }
+  return true;
+}
+
+// matrix, vector, call vector -> their product. `layout` has, in elements: the word of
+// the call vector that says where the matrix begins, or -1; its offset from there; how
+// many results and terms there are, and the steps from one to the next; the same for
+// the vector: word, offset, step.
+inline ffi::Error matvec(ffi::Span<const int64_t> layout, ffi::AnyBuffer matrix,
+                         ffi::AnyBuffer vector, ffi::AnyBuffer words,
+                         ffi::Result<ffi::AnyBuffer> result) {
+  const ffi::Error wrong(ffi::ErrorCode::kInvalidArgument, "matvec: a wrong layout");
+  if (layout.size() != 9) return wrong;
+  const int64_t* l = layout.begin();
+  for (const int i : {2, 3}) {
+    if (l[i] < 1) return wrong;
+  }
+  for (const int i : {4, 5, 8}) {
+    if (l[i] < 0) return wrong;
+  }
+  if (l[2] > 1 && l[4] != 1 && l[5] != 1) return wrong;
+  if (l[2] == 1 && l[5] != 1) return wrong;
+  const auto dtype = matrix.element_type();
+  if (vector.element_type() != dtype || result->element_type() != dtype) return wrong;
+  if (result->element_count() != static_cast<size_t>(l[2])) return wrong;
+  const int64_t last = (l[2] - 1) * l[4] + (l[3] - 1) * l[5];
+  const Operand a(matrix, words, l[0], l[1], static_cast<size_t>(last));
+  const Operand x(vector, words, l[6], l[7], static_cast<size_t>((l[3] - 1) * l[8]));
+  if (a.first == nullptr || x.first == nullptr) return wrong;
+  const auto step = static_cast<size_t>(l[8]);
+  bool done = false;
+  if (dtype == ffi::DataType::F32) {
+    done = multiply_at<float>(a, x, l + 2, step, result->untyped_data());
+  } else if (dtype == ffi::DataType::F64) {
+    done = multiply_at<double>(a, x, l + 2, step, result->untyped_data());
+  } else {
+    return wrong;
+  }
+  if (done) return ffi::Error::Success();
+  return ffi::Error(ffi::ErrorCode::kResourceExhausted, "no memory for a product");
+}
+
+XLA_FFI_DEFINE_HANDLER(kMatvec, matvec,
+                       ffi::Ffi::Bind()
+                           .Attr<ffi::Span<const int64_t>>("layout")
+                           .Arg<ffi::AnyBuffer>()
+                           .Arg<ffi::AnyBuffer>()
+                           .Arg<ffi::AnyBuffer>()
+                           .Ret<ffi::AnyBuffer>());
+
+}  // namespace nkipy
+
+#endif  // NKIPY_EMULATOR_MATVEC_H_

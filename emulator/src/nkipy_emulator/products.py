@@ -1,0 +1,176 @@
+"""Products of a matrix and a vector, which a handler of ours computes where they lie.
+
+XLA copies a matrix that is transposed or begins at an address of no use to it, and
+multiplies vectors on one core in steps of one element.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import prod
+from typing import NamedTuple
+
+from nkipy.hlo.dtypes import float32, float64
+from nkipy.hlo.ir import HLOInstruction
+from nkipy_emulator.custom_calls import TYPED_FFI
+from nkipy_emulator.memory import ZERO_COPY_BYTES
+
+__all__ = ["Product", "View", "call", "product_of"]
+
+Value = HLOInstruction
+_DTYPES = (float32, float64)
+
+
+class View(NamedTuple):
+    """Elements of a value: those at ``offset + sum(index * step)``, in elements."""
+
+    base: Value
+    offset: int
+    shape: tuple[int, ...]
+    steps: tuple[int, ...]
+
+
+class Product(NamedTuple):
+    """A product of a matrix, results by terms, and a vector."""
+
+    matrix: View
+    vector: View
+
+
+def product_of(
+    dot: Value,
+    operands: tuple[Value, ...],
+    source: Callable[[Value], Value | None] = lambda value: None,
+) -> Product | None:
+    """What a dot multiplies, if the handler is to do it.
+
+    Args:
+        dot: an instruction.
+        operands: its operands, or what stands for them in a copy.
+        source: the memory that a value is a copy of, element by element, if any.
+    """
+    if dot.opcode != "dot" or dot.dtype not in _DTYPES:
+        return None
+    attributes = dot.attributes
+    if attributes["lhs_batch_dims"] or attributes["rhs_batch_dims"]:
+        return None
+    names = ("lhs_contracting_dims", "rhs_contracting_dims")
+    sides = [
+        _side(operand, attributes[name], source)
+        for operand, name in zip(operands, names)
+    ]
+    if any(operand.dtype != dot.dtype for operand in operands):
+        return None
+    sides.sort(key=lambda side: side is not None and side.shape[0] > 1)
+    vector, matrix = sides
+    if vector is None or matrix is None or vector.shape[0] > 1:
+        return None
+    results, terms = matrix.shape
+    if results * terms * dot.dtype.itemsize < ZERO_COPY_BYTES:
+        return None
+    row, column = matrix.steps
+    if column != 1 and (results == 1 or row != 1):
+        return None
+    return Product(matrix, vector)
+
+
+def _side(
+    operand: Value, contracting: tuple[int, ...], source: Callable[..., Value | None]
+) -> View | None:
+    """An operand as free elements by terms; None if it has not one dimension of each.
+
+    Dimensions of one element do not count.
+    """
+    view = _view(operand, source)
+    if len(contracting) != 1:
+        return None
+    term = contracting[0]
+    free = [i for i, n in enumerate(view.shape) if i != term and n != 1]
+    if len(free) > 1:
+        return None
+    count, step = (view.shape[free[0]], view.steps[free[0]]) if free else (1, 0)
+    return view._replace(
+        shape=(count, view.shape[term]), steps=(step, view.steps[term])
+    )
+
+
+def _view(value: Value, source: Callable[[Value], Value | None]) -> View:
+    """`value` as elements of what transposes, slices and reshapes take it from."""
+    # The index along an axis of `base`: a start, and a stride times one of `value`.
+    axes: list[int | None] = list(range(len(value.shape)))
+    strides = [1] * len(value.shape)
+    starts = [0] * len(value.shape)
+    base = value
+    while source(base) is None and base.opcode in ("transpose", "slice", "reshape"):
+        below = base.operands[0]
+        if base.opcode == "slice":
+            steps = base.attributes["strides"]
+            strides = [s if a is None else s * steps[a] for a, s in zip(axes, strides)]
+            begins = zip(base.attributes["starts"], starts, steps)
+            starts = [begin + start * step for begin, start, step in begins]
+        else:
+            places = _axes_below(base)
+            if places is None:
+                break
+            axes = [None if a is None else places.get(a) for a in axes]
+            moved = [0] * len(below.shape)
+            for upper, lower in places.items():
+                moved[lower] = starts[upper]
+            starts = moved
+        base = below
+    sizes = [prod(base.shape[i + 1 :]) for i in range(len(base.shape))]
+    offset = sum(start * size for start, size in zip(starts, sizes))
+    in_elements = [
+        0 if axis is None else stride * sizes[axis]
+        for axis, stride in zip(axes, strides)
+    ]
+    while source(base) is None and base.opcode == "reshape":  # elements stay in order
+        base = base.operands[0]
+    return View(source(base) or base, offset, value.shape, tuple(in_elements))
+
+
+def _axes_below(inst: Value) -> dict[int, int] | None:
+    """Which axis of a transpose's or reshape's result is which of its operand.
+
+    None for a reshape that does more than to add or drop axes of one element.
+    """
+    upper, lower = inst.shape, inst.operands[0].shape
+    if inst.opcode == "transpose":
+        return dict(enumerate(inst.attributes["dimensions"]))
+    ours = [i for i, n in enumerate(upper) if n != 1]
+    theirs = [i for i, n in enumerate(lower) if n != 1]
+    if [upper[i] for i in ours] != [lower[i] for i in theirs]:
+        return None
+    return dict(zip(ours, theirs))
+
+
+def call(
+    product: Product,
+    dot: Value,
+    vector: Value,
+    word: Callable[[Value], int],
+) -> Value:
+    """The call of the handler ``nkipy_matvec`` that takes the place of `dot`.
+
+    Args:
+        product: what it multiplies.
+        dot: the instruction.
+        vector: the call vector.
+        word: which of its words says where a value begins in its memory; -1 if none.
+    """
+    matrix, x = product
+    layout = (
+        *(word(matrix.base), matrix.offset, *matrix.shape, *matrix.steps),
+        *(word(x.base), x.offset, x.steps[1]),
+    )
+    text = f"{{layout = array<i64: {', '.join(map(str, layout))}>}}"
+    attributes = {
+        "custom_call_target": "nkipy_matvec",
+        "backend_config": text.encode(),
+        "api_version": TYPED_FFI,
+        "has_side_effect": False,
+    }
+    operands = (matrix.base, x.base, vector)
+    return HLOInstruction(
+        "custom-call", operands, dot.shape, dot.dtype, attributes, dot.source_location
+    )
