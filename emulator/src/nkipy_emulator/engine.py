@@ -39,9 +39,10 @@ from nkipy_emulator.custom_calls import lower_custom_calls
 from nkipy_emulator.endless_loops import make_interruptible
 from nkipy_emulator.errors import CompileTimeoutError, SimulationError
 from nkipy_emulator.fast_calls import FastCalls, chosen, send_to_numpy
-from nkipy_emulator.memory import ZERO_COPY_BYTES, empty
+from nkipy_emulator.memory import empty
 from nkipy_emulator.memory_maps import check_maps
 from nkipy_emulator.operands import aligned, lift_constants, read_through_slices
+from nkipy_emulator.own_results import add_blanks, blank, needs_blank, own_results
 from nkipy_emulator.program_size import check_size, is_small, is_varied
 
 if TYPE_CHECKING:
@@ -82,8 +83,6 @@ def _cpu_features() -> str:
 _MOST_KEPT = 16 << 20
 #: Of a module whose loops are fused.
 _MOST_SCALARS = 256
-#: Arrays from this size on NumPy asks large pages for.
-_BLANK_BYTES = 1 << 22
 
 
 class XlaCpuEngine:
@@ -211,7 +210,7 @@ class XlaExecutable:
         calls = CustomCalls()
         makes_results = makes_results and num_replicas == 1
         lifted, constants = lift_constants(module)
-        own = _own_results(module) if makes_results else ()
+        own = own_results(module) if makes_results else ()
         prepared, sliced = _with_store(
             lifted, options, calls, check_bounds, num_replicas, fast_calls, own
         )
@@ -253,15 +252,14 @@ class XlaExecutable:
             own=own,
             own_shapes=[self._results[i] for i in own],
             blanks=[
-                _blank(module.results[i].nbytes)
+                blank(module.results[i].nbytes)
                 for i in own
-                if _needs_blank(module.results[i])
+                if needs_blank(module.results[i])
             ],
         )
         self.run = self.runner.run
         self.run_replicas = self.runner.run_replicas
         _executables.add(self)
-
 
     def run_new(self, inputs: Arrays) -> list[np.ndarray]:
         """As `run`, but the results are new arrays.
@@ -279,42 +277,6 @@ class XlaExecutable:
         for i, made in zip(self._own, self.runner.run_for(inputs, outputs)):
             outputs[i] = made
         return outputs
-
-
-def _own_results(module: HLOModule) -> tuple[int, ...]:
-    """The results that XLA makes in memory of their own: large ones that are computed.
-
-    Of others, an argument or the same array twice, it would make one copy more.
-    """
-    seen: set[HLOInstruction] = set(module.parameters)
-    written = module.input_output_alias
-    found = []
-    for i, result in enumerate(module.results):
-        if result in seen or i in written or result.nbytes < ZERO_COPY_BYTES:
-            continue
-        if result.opcode != "constant":
-            found.append(i)
-        seen.add(result)
-    return tuple(found)
-
-
-def _needs_blank(result: HLOInstruction) -> bool:
-    return result.nbytes >= _BLANK_BYTES
-
-
-@lru_cache(maxsize=64)
-def _blank(nbytes: int) -> _xla.Blank:
-    """What makes memory for a large result. XLA's own would be in small pages.
-
-    The system takes thousands of times to make 64 MB of those, longer than most
-    programs to fill it.
-    """
-    module = HLOModule("blank")
-    attributes = {**_handler("nkipy_blank"), "has_side_effect": False}
-    memory = HLOInstruction("custom-call", (), (nbytes,), uint8, attributes)
-    module.add_operation(memory)
-    module.set_results(memory)
-    return _xla.compile_proto(module.serialize()).blank()
 
 
 def _too_long(module: HLOModule, seconds: float | None) -> str:
@@ -416,19 +378,8 @@ def _with_store(
     result.add_operation(store)
     names = ["done", *(f"made{i}" for i in own)]
     result.set_results([store, *made], names)
-    _add_blanks(result)
+    add_blanks(result)
     return result, sliced
-
-
-def _add_blanks(module: HLOModule) -> None:
-    """Have large results of the module's own written into further parameters."""
-    count = len(module.entry.instructions)
-    for i, made in enumerate(module.results):
-        if _needs_blank(made):
-            module.add_parameter(made.shape, made.dtype, f"nkipy_blank_{i}")
-            module.alias(i, len(module.parameters) - 1)
-    instructions = module.entry.instructions
-    instructions[:] = instructions[count:] + instructions[:count]
 
 
 def _telling_out_of_bounds(module: HLOModule, vector: HLOInstruction) -> HLOModule:

@@ -1,0 +1,72 @@
+"""Large results, which the caller gets in the memory that XLA has made them in.
+
+That is one copy less, and one array less at the peak. The memory is XLA's: it goes back
+where it comes from when nobody has an array of it any more, and no later call gets it
+before that.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from nkipy.hlo.dtypes import uint8
+from nkipy.hlo.ir import HLOInstruction, HLOModule
+from nkipy_emulator import _xla
+from nkipy_emulator.custom_calls import TYPED_FFI
+from nkipy_emulator.memory import ZERO_COPY_BYTES
+
+#: Arrays from this size on NumPy asks large pages for.
+_BLANK_BYTES = 1 << 22
+
+
+def own_results(module: HLOModule) -> tuple[int, ...]:
+    """The results that XLA makes in memory of their own: large ones that are computed.
+
+    Of others, an argument or the same array twice, it would make one copy more.
+    """
+    seen: set[HLOInstruction] = set(module.parameters)
+    written = module.input_output_alias
+    found = []
+    for i, result in enumerate(module.results):
+        if result in seen or i in written or result.nbytes < ZERO_COPY_BYTES:
+            continue
+        if result.opcode != "constant":
+            found.append(i)
+        seen.add(result)
+    return tuple(found)
+
+
+def needs_blank(result: HLOInstruction) -> bool:
+    """Whether memory for a result is to be made before the call: of large pages."""
+    return result.nbytes >= _BLANK_BYTES
+
+
+@lru_cache(maxsize=64)
+def blank(nbytes: int) -> _xla.Blank:
+    """What makes memory for a large result. XLA's own would be in small pages.
+
+    The system takes thousands of times to make 64 MB of those, longer than most
+    programs to fill it.
+    """
+    module = HLOModule("blank")
+    attributes = {
+        "custom_call_target": "nkipy_blank",
+        "backend_config": b"{}",
+        "api_version": TYPED_FFI,
+        "has_side_effect": False,
+    }
+    memory = HLOInstruction("custom-call", (), (nbytes,), uint8, attributes)
+    module.add_operation(memory)
+    module.set_results(memory)
+    return _xla.compile_proto(module.serialize()).blank()
+
+
+def add_blanks(module: HLOModule) -> None:
+    """Have large results of the module's own written into further parameters."""
+    count = len(module.entry.instructions)
+    for i, made in enumerate(module.results):
+        if needs_blank(made):
+            module.add_parameter(made.shape, made.dtype, f"nkipy_blank_{i}")
+            module.alias(i, len(module.parameters) - 1)
+    instructions = module.entry.instructions
+    instructions[:] = instructions[count:] + instructions[:count]
