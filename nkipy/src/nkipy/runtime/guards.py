@@ -79,10 +79,11 @@ class Guards:
 
     def __init__(self, func: Callable[..., Any] | None, arguments: Any = ()) -> None:
         names, known = Names(), None
+        unwritten: dict[int, tuple[np.ndarray, Check]] = {}
         # Code found late may name attributes of objects found early.
         while known != names.extent:
             known = names.extent
-            walk = _Walk(names)
+            walk = _Walk(names, unwritten)
             if func is not None:
                 walk.visit(lambda: func)
             for held in _objects(arguments):
@@ -201,8 +202,12 @@ class _Walk:
         memory: the arrays, and what else has memory, with their checks.
     """
 
-    def __init__(self, names: Names) -> None:
+    def __init__(
+        self, names: Names, unwritten: dict[int, tuple[np.ndarray, Check]]
+    ) -> None:
         self.names = names
+        #: Arrays, by id, whose check an earlier walk has made, with a copy of them.
+        self._unwritten = unwritten
         self.values: list[tuple[Read, Any]] = []
         self.checks: list[Check] = []
         self.draws: list[Check] = []
@@ -360,7 +365,9 @@ class _Walk:
             for i in range(value.size):
                 self.visit(functools.partial(value.flat.__getitem__, i))
         else:
-            check = _is_unwritten(value)
+            known = self._unwritten.get(id(value))
+            check = known[1] if known is not None else _is_unwritten(value)
+            self._unwritten[id(value)] = value, check
             self.checks.append(check)
             self.memory.append((value, check))
         if type(value) is not np.ndarray:

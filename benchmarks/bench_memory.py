@@ -1,0 +1,135 @@
+"""Large arrays: what a warm call takes, and the most memory of it, beside NumPy's.
+
+Arguments are where NumPy puts them, 16 bytes behind a multiple of 64.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import gc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.timing import Row, interleaved, micros, print_table
+from nkipy.runtime import simulate_jit
+
+_STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+_MB = 1 << 20
+
+
+def add(x: Any, y: Any) -> Any:
+    return x + y
+
+
+def negate(x: Any) -> Any:
+    return -x
+
+
+def chain(x: Any, y: Any) -> Any:
+    """A copy-heavy one: three results, one of them transposed."""
+    return x + y, x - y, x.T + 1
+
+
+def by_vector(a: Any, x: Any) -> Any:
+    return a @ x
+
+
+def transposed_by_vector(a: Any, x: Any) -> Any:
+    return a.T @ x
+
+
+def inner(x: Any, y: Any) -> Any:
+    return x @ y
+
+
+def capturing(function: Callable[..., Any], array: np.ndarray) -> Callable[..., Any]:
+    """`function` with its last argument from outside."""
+
+    def kernel(x: Any) -> Any:
+        return function(x, array)
+
+    return kernel
+
+
+def cases() -> list[tuple[str, Callable[..., Any], tuple[np.ndarray, ...], str]]:
+    """Name, kernel, arguments, the ratio of times aimed at."""
+    rng = np.random.default_rng(0)
+
+    def normal(*shape: int) -> np.ndarray:
+        return rng.standard_normal(shape, dtype=np.float32)
+
+    x, y, large, other = (normal(n) for n in (4_000_000, 4_000_000, 1 << 24, 1 << 24))
+    square, second, matrix = normal(2000, 2000), normal(2000, 2000), normal(4000, 4000)
+    vector = normal(4000)
+    return [
+        ("add, 2 x 16 MB", add, (x, y), "<= 1.0"),
+        ("negate, 16 MB", negate, (x,), "<= 1.0"),
+        ("add, 2 x 64 MB", add, (large, other), "<= 1.0"),
+        ("add, 64 MB captured", capturing(add, other), (large,), ""),
+        ("three results, 2 x 16 MB", chain, (square, second), "<= 1.0"),
+        ("matrix x vector, 64 MB", by_vector, (matrix, vector), "<= 1.0"),
+        (
+            "transposed x vector, 64 MB",
+            transposed_by_vector,
+            (matrix, vector),
+            "<= 1.0",
+        ),
+        ("vector x vector, 2 x 16 MB", inner, (x, y), "<= 1.0"),
+    ]
+
+
+def peak(function: Callable[[], Any]) -> int | None:
+    """The most bytes that a call has in memory beyond what was there before.
+
+    None where the system does not say.
+    """
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:  # what is free already counts again when it is used
+        trim(ctypes.c_size_t(0))
+    try:
+        _RESET.write_text("5")
+        before = _status("VmHWM")
+        result = function()
+        most = _status("VmHWM")
+    except (OSError, KeyError):
+        return None
+    del result
+    return most - before
+
+
+def _status(key: str) -> int:
+    """A size that the system knows of this process, in bytes."""
+    for line in _STATUS.read_text().splitlines():
+        if line.startswith(f"{key}:"):
+            return int(line.split()[1]) * 1024
+    raise KeyError(key)
+
+
+def _megabytes(size: int | None) -> str:
+    return "unknown" if size is None else f"{size / _MB:.0f} MB"
+
+
+def main() -> None:
+    """Print both tables."""
+    times, peaks = [], []
+    for name, kernel, args, aim in cases():
+        own = functools.partial(simulate_jit(kernel), *args)
+        numpy = functools.partial(kernel, *args)
+        took = interleaved({"ours": own, "numpy": numpy}, seconds=2.0)
+        ours, theirs = micros(took.least("ours")), micros(took.least("numpy"))
+        ratio = took.least("ours") / took.least("numpy")
+        times.append(Row(name, ours, theirs, f"{ratio:.2f}", aim))
+        most, peer = peak(own), peak(numpy)
+        shown = f"{most / peer:.2f}" if most is not None and peer else ""
+        peaks.append(Row(name, _megabytes(most), _megabytes(peer), shown, ""))
+    print_table("Warm call, large NumPy arrays in and out (peer: NumPy)", times)
+    print_table("The most memory of such a call beyond its arguments", peaks)
+
+
+if __name__ == "__main__":
+    main()
