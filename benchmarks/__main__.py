@@ -12,6 +12,7 @@ from benchmarks import (
     bench_device,
     bench_first_call,
     bench_import,
+    bench_memory,
     bench_nki,
     bench_simulate,
     bench_spike,
@@ -25,6 +26,7 @@ def main() -> None:
     bench_compile.main()
     bench_simulate.main()
     bench_first_call.main()
+    bench_memory.main()
     bench_spike.main()
     bench_device.main()
     bench_cost_model.main()

@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "../libnrt/copy.h"
 #include "../libnrt/engine_api.h"
 #include "exit_gate.h"
 #include "python_support.h"
@@ -98,17 +99,26 @@ inline void store_overlapping(const std::vector<Span>& from, const uint64_t* to)
 // Copies all arguments but the last to where the call vector says: nowhere those for
 // which it has no address, since the caller takes XLA's own memory. False without
 // memory.
+constexpr size_t kSharedCopy = size_t{1} << 20;
+
 inline bool store_all(ffi::RemainingArgs args, const uint64_t* words, bool overlap) {
   std::vector<Span> aliased;
+  std::vector<emulator::Copy> large;  // which several threads share
   for (size_t i = 0; i + 1 < args.size(); ++i) {
     auto buffer = args.get<ffi::AnyBuffer>(i);
     size_t size = words[i + 1] != 0 ? buffer->size_bytes() : 0;
     if (overlap) {
       aliased.push_back(span_of(buffer->untyped_data(), size));
+      continue;
+    }
+    auto* target = reinterpret_cast<void*>(words[i + 1]);
+    if (size >= kSharedCopy) {
+      large.push_back({target, buffer->untyped_data(), size});
     } else if (size != 0) {
-      memcpy(reinterpret_cast<void*>(words[i + 1]), buffer->untyped_data(), size);
+      memcpy(target, buffer->untyped_data(), size);
     }
   }
+  if (!large.empty()) emulator::copy_all(large.data(), large.size());
   if (!overlap) return true;
   try {
     store_overlapping(aliased, words + 1);

@@ -147,10 +147,10 @@ inline bool run_at(Core* core, const uint64_t* inputs, const uint64_t* outputs,
                    const Keep& keep, const nkipy_printer* printer,
                    Clock::time_point deadline = kNoDeadline) {
   try {
-    return core->run_spans(spans_at(inputs, core->inputs, core->given(), core->replicas),
-                           spans_at(outputs, core->outputs, core->outputs.size(),
-                                    core->replicas),
-                           kDeviceInPlaceFrom, keep, deadline, printer);
+    return core->run_spans(
+        spans_at(inputs, core->inputs, core->given(), core->replicas),
+        spans_at(outputs, core->outputs, core->outputs.size(), core->replicas),
+        kDeviceInPlaceFrom, keep, deadline, printer);
   } catch (const std::bad_alloc&) {
     PyErr_NoMemory();
     return false;

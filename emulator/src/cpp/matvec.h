@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include <algorithm>
+#include <functional>
 #include <new>
 #include <thread>
 #include <vector>
@@ -20,7 +21,7 @@ namespace nkipy {
 
 namespace ffi = xla::ffi;
 
-constexpr size_t kSumLanes = 32;      // sums side by side, which fill vector registers
+constexpr size_t kSumLanes = 32;       // sums side by side, which fill vector registers
 constexpr size_t kSumBlock = 1 << 15;  // elements that one sum of two vectors takes
 constexpr size_t kColumns = 2048;      // results of a piece where columns are in memory
 constexpr size_t kAloneBelow = 1 << 18;  // elements that one core multiplies
@@ -69,7 +70,7 @@ void add_rows(const Product<T>& p, size_t begin, size_t end) {
   for (; i + 4 <= p.n; i += 4) {  // results are loaded and stored once for four rows
     const T* a = p.matrix + i * p.column + begin;
     const T *b = a + p.column, *c = b + p.column, *d = c + p.column;
-    const T *x = p.vector + i;
+    const T* x = p.vector + i;
     for (size_t k = 0; k < width; ++k) {
       result[k] += (a[k] * x[0] + b[k] * x[1]) + (c[k] * x[2] + d[k] * x[3]);
     }

@@ -202,9 +202,10 @@ inline void copy_staged(const Frame& frame) {
   if (thread != nullptr) restore_thread(thread);
 }
 
-// Puts the array for one parameter into the frame's argument list. Large inputs that are
-// aligned, or that the program reads through a slice, are read in place, unless another replica writes a result there; one that this call
-// itself writes to is left to store_overlapping.
+// Puts the array for one parameter into the frame's argument list. Large inputs that
+// are aligned, or that the program reads through a slice, are read in place, unless
+// another replica writes a result there; one that this call itself writes to is left to
+// store_overlapping.
 inline bool Core::place_input(Frame& frame, size_t parameter,
                               const std::vector<Span>& ins,
                               const std::vector<Span>& outs, size_t in_place_from,
@@ -224,8 +225,8 @@ inline bool Core::place_input(Frame& frame, size_t parameter,
       in_place = replicas == 1;
     }
   }
-  PyObject* array = in_place ? imported(spans, declared(parameter))
-                             : stage(frame, parameter, spans);
+  PyObject* array =
+      in_place ? imported(spans, declared(parameter)) : stage(frame, parameter, spans);
   if (array == nullptr) return false;
   for (size_t r = 0; steps[parameter] != 0 && r < replicas; ++r) {
     auto* words = static_cast<uint64_t*>(frame.vectors[r].get());

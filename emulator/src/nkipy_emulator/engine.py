@@ -319,10 +319,11 @@ _executables: weakref.WeakSet[XlaExecutable] = weakref.WeakSet()
 def _disable_after_fork() -> None:
     for executable in list(_executables):
         executable.run = executable.run_replicas = _refuse
+        executable.run_new = _refuse  # type: ignore[method-assign]
         _xla.leave_alone(executable.runner)
 
 
-def _refuse(inputs: Any, outputs: Any) -> None:
+def _refuse(inputs: Any, outputs: Any = None) -> Any:
     _xla.check_process()
 
 

@@ -7,7 +7,9 @@ before that.
 
 from __future__ import annotations
 
+import os
 from functools import lru_cache
+from weakref import WeakSet
 
 from nkipy.hlo.dtypes import uint8
 from nkipy.hlo.ir import HLOInstruction, HLOModule
@@ -58,7 +60,20 @@ def blank(nbytes: int) -> _xla.Blank:
     memory = HLOInstruction("custom-call", (), (nbytes,), uint8, attributes)
     module.add_operation(memory)
     module.set_results(memory)
-    return _xla.compile_proto(module.serialize()).blank()
+    made = _xla.compile_proto(module.serialize()).blank()
+    _blanks.add(made)
+    return made
+
+
+_blanks: WeakSet[_xla.Blank] = WeakSet()
+
+
+def _keep_after_fork() -> None:
+    for made in _blanks:
+        _xla.leave_alone(made)
+
+
+os.register_at_fork(after_in_child=_keep_after_fork)
 
 
 def add_blanks(module: HLOModule) -> None:

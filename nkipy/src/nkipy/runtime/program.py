@@ -33,7 +33,6 @@ class Program:
         self.shapes = [(r.shape, r.dtype) for r in module.results]
         self.dtypes = [p.dtype for p in module.parameters]
         self.written = module.input_output_alias
-        self._makes_results = getattr(executable, "run_new", None)
         captured = guards.arrays()
         self._captured = CapturedArrays(captured)
         #: What the kernel wrote while it was traced, before the arguments are read.
@@ -54,8 +53,9 @@ class Program:
 
     def _run_new(self, inputs: list[Any]) -> list[Any]:
         """Execute once, with new arrays for all results."""
-        if self._makes_results is not None:
-            return self._makes_results(inputs)
+        run_new = getattr(self.executable, "run_new", None)
+        if run_new is not None:
+            return run_new(inputs)
         empty = self.executable.empty
         outputs = [empty(shape, dtype) for shape, dtype in self.shapes]
         self.executable.run(inputs, outputs)
