@@ -41,7 +41,7 @@ from nkipy_emulator.errors import CompileTimeoutError, SimulationError
 from nkipy_emulator.fast_calls import FastCalls, chosen, send_to_numpy
 from nkipy_emulator.memory import empty
 from nkipy_emulator.memory_maps import check_maps
-from nkipy_emulator.operands import aligned, lift_constants, read_through_slices
+from nkipy_emulator.operands import in_place, lift_constants, read_through_slices
 from nkipy_emulator.own_results import add_blanks, blank, needs_blank, own_results
 from nkipy_emulator.program_size import check_size, is_small, is_varied
 
@@ -246,7 +246,7 @@ class XlaExecutable:
                 for i, p in enumerate(lifted.parameters)
             ],
             constants=[
-                literal if first_constant + i in sliced else aligned(literal)
+                in_place(literal, is_sliced=first_constant + i in sliced)
                 for i, literal in enumerate(constants)
             ],
             own=own,
@@ -267,7 +267,7 @@ class XlaExecutable:
         Large ones are XLA's own memory, which nothing is copied from: it is free again
         when nobody has an array of it any more.
         """
-        outputs = [
+        outputs: list[Any] = [
             None if i in self._own else empty(shape, dtype)
             for i, (shape, dtype) in enumerate(self._results)
         ]

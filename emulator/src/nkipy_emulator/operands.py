@@ -67,9 +67,15 @@ def _move_to_front(module: HLOModule, count: int) -> None:
     instructions[:] = instructions[-count:] + instructions[:-count]
 
 
-def aligned(array: np.ndarray) -> np.ndarray:
-    """`array`, or a copy of it where XLA can read it in place."""
-    if array.ctypes.data % ALIGNMENT == 0:
+def in_place(array: np.ndarray, *, is_sliced: bool) -> np.ndarray:
+    """`array`, or a copy of it, where XLA can read it in place in every call.
+
+    Args:
+        array: a constant.
+        is_sliced: whether the program reads it through a slice.
+    """
+    needed = array.dtype.itemsize if is_sliced else ALIGNMENT
+    if array.ctypes.data % ALIGNMENT % needed == 0:
         return array
     made = empty(array.shape, array.dtype)
     np.copyto(made, array)
@@ -114,7 +120,7 @@ def _is_product(inst: Value, of: Value | None = None) -> bool:
     product = products.product_of(inst, inst.operands)
     if product is None:
         return False
-    return of is None or of in (product.matrix.base, product.vector.base)
+    return of is None or product.reads(of)
 
 
 def _is_read_through(
@@ -162,9 +168,7 @@ def _with_slices(
         given = tuple(slices.get(o, o) for o in operands)
         product = products.product_of(inst, given, sources.get)
         if product is not None:
-            call = products.call(product, inst, vector, lambda v: words.get(v, -1))
-            b.append(call)
-            return call
+            return products.call(product, inst, b, vector, lambda v: words.get(v, -1))
         if given == operands:
             return None
         return b.emit(inst.opcode, given, inst.shape, inst.dtype, inst.attributes)

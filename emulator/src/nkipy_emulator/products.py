@@ -1,17 +1,22 @@
 """Products of a matrix and a vector, which a handler of ours computes where they lie.
 
 XLA copies a matrix that is transposed or begins at an address of no use to it, and
-multiplies vectors on one core in steps of one element.
+multiplies vectors on one core in steps of one element. A sum of an argument's rows or
+columns is a product with ones.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import NamedTuple
 
+import numpy as np
+
+from nkipy.hlo.builder import HLOBuilder
 from nkipy.hlo.dtypes import float32, float64
-from nkipy.hlo.ir import HLOInstruction
+from nkipy.hlo.ir import HLOComputation, HLOInstruction
+from nkipy.hlo.rewrites.base import literal_below
 from nkipy_emulator.custom_calls import TYPED_FFI
 from nkipy_emulator.memory import ZERO_COPY_BYTES
 
@@ -31,26 +36,47 @@ class View(NamedTuple):
 
 
 class Product(NamedTuple):
-    """A product of a matrix, results by terms, and a vector."""
+    """A product of a matrix, results by terms, and a vector; None is one of ones."""
 
     matrix: View
-    vector: View
+    vector: View | None
+
+    def reads(self, value: Value) -> bool:
+        """Whether `value` is what an operand's elements are taken from."""
+        bases = (view.base for view in self if view is not None)
+        return any(base is value for base in bases)
 
 
 def product_of(
-    dot: Value,
+    inst: Value,
     operands: tuple[Value, ...],
     source: Callable[[Value], Value | None] = lambda value: None,
 ) -> Product | None:
-    """What a dot multiplies, if the handler is to do it.
+    """What an instruction multiplies, if the handler is to do it.
 
     Args:
-        dot: an instruction.
+        inst: any instruction.
         operands: its operands, or what stands for them in a copy.
         source: the memory that a value is a copy of, element by element, if any.
     """
-    if dot.opcode != "dot" or dot.dtype not in _DTYPES:
+    product = None
+    if inst.dtype in _DTYPES and inst.opcode == "dot":
+        product = _of_dot(inst, operands, source)
+    elif inst.dtype in _DTYPES and inst.opcode == "reduce":
+        product = _of_sum(inst, operands, source)
+    if product is None:
         return None
+    assert inst.dtype is not None
+    results, terms = product.matrix.shape
+    if results * terms * inst.dtype.itemsize < ZERO_COPY_BYTES:
+        return None
+    row, column = product.matrix.steps
+    return None if column != 1 and (results == 1 or row != 1) else product
+
+
+def _of_dot(
+    dot: Value, operands: tuple[Value, ...], source: Callable[[Value], Value | None]
+) -> Product | None:
     attributes = dot.attributes
     if attributes["lhs_batch_dims"] or attributes["rhs_batch_dims"]:
         return None
@@ -65,13 +91,49 @@ def product_of(
     vector, matrix = sides
     if vector is None or matrix is None or vector.shape[0] > 1:
         return None
-    results, terms = matrix.shape
-    if results * terms * dot.dtype.itemsize < ZERO_COPY_BYTES:
-        return None
-    row, column = matrix.steps
-    if column != 1 and (results == 1 or row != 1):
-        return None
     return Product(matrix, vector)
+
+
+def _of_sum(
+    inst: Value, operands: tuple[Value, ...], source: Callable[[Value], Value | None]
+) -> Product | None:
+    """Of a sum of an argument, or a view of one: what is computed is summed at once."""
+    if len(operands) != 2 or not _adds(inst.attributes["to_apply"]):
+        return None
+    start = literal_below(operands[1])
+    if start is None or start.any() or np.signbit(start):
+        return None
+    view = _view(operands[0], source)
+    if view.base.opcode != "parameter":
+        return None
+    summed = inst.attributes["dimensions"]
+    terms = _merged(view, summed)
+    free = _merged(view, [i for i in range(len(view.shape)) if i not in summed])
+    if terms is None or free is None:
+        return None
+    shape, steps = zip(free, terms)
+    return Product(view._replace(shape=shape, steps=steps), None)
+
+
+def _adds(computation: HLOComputation) -> bool:
+    root, parameters = computation.root, computation.parameters
+    if root is None or root.opcode != "add" or len(parameters) != 2:
+        return False
+    return set(root.operands) == set(parameters)
+
+
+def _merged(view: View, axes: Sequence[int]) -> tuple[int, int] | None:
+    """Several axes as one: how many elements, and the step between them; or None."""
+    size, step = 1, 0
+    for axis in reversed(axes):
+        if view.shape[axis] == 1:
+            continue
+        if size == 1:
+            step = view.steps[axis]
+        elif view.steps[axis] != step * size:
+            return None
+        size *= view.shape[axis]
+    return size, step
 
 
 def _side(
@@ -146,19 +208,24 @@ def _axes_below(inst: Value) -> dict[int, int] | None:
 
 def call(
     product: Product,
-    dot: Value,
+    inst: Value,
+    b: HLOBuilder,
     vector: Value,
     word: Callable[[Value], int],
 ) -> Value:
-    """The call of the handler ``nkipy_matvec`` that takes the place of `dot`.
+    """A call of the handler ``nkipy_matvec``, which takes the place of `inst`.
 
     Args:
         product: what it multiplies.
-        dot: the instruction.
+        inst: the instruction.
+        b: where the call goes.
         vector: the call vector.
         word: which of its words says where a value begins in its memory; -1 if none.
     """
+    assert inst.dtype is not None
     matrix, x = product
+    if x is None:
+        x = View(b.reshape(b.scalar(1, inst.dtype), (1,)), 0, (1, 1), (0, 0))
     layout = (
         *(word(matrix.base), matrix.offset, *matrix.shape, *matrix.steps),
         *(word(x.base), x.offset, x.steps[1]),
@@ -171,6 +238,4 @@ def call(
         "has_side_effect": False,
     }
     operands = (matrix.base, x.base, vector)
-    return HLOInstruction(
-        "custom-call", operands, dot.shape, dot.dtype, attributes, dot.source_location
-    )
+    return b.emit("custom-call", operands, inst.shape, inst.dtype, attributes)

@@ -133,7 +133,9 @@ def test_only_what_loops_read_is_sliced(rng):
     assert sliced(lambda b, x, v: b.negate(b.reshape(x, (512, LARGE // 512)))) == {0}
     assert sliced(lambda b, x, v: x) == frozenset()
     assert sliced(lambda b, x, v: [b.negate(x), x]) == frozenset()
-    assert sliced(lambda b, x, v: b.reduce(x, "add", 0.0, (0,))) == frozenset()
+    assert sliced(lambda b, x, v: b.reduce(x, "maximum", 0.0, (0,))) == frozenset()
+    assert sliced(lambda b, x, v: b.reduce(x, "add", 0.0, (0,))) == {0}
+    assert sliced(lambda b, x, v: b.reduce(x, "add", 1.0, (0,))) == frozenset()
 
 
 # ------------------------------------------------------------------------- constants
@@ -237,6 +239,15 @@ def test_products_of_views(offset, rng):
         "reshaped": (lambda a, x, y, w: a.reshape(-1) @ a.reshape(-1)),
         "with itself": (lambda a, x, y, w: a @ a[3]),
         "column of itself": (lambda a, x, y, w: a.T @ a[:, 5]),
+        "sum": (lambda a, x, y, w: a.sum()),
+        "sums of rows": (lambda a, x, y, w: a.sum(axis=1)),
+        "sums of columns": (lambda a, x, y, w: a.sum(axis=0, keepdims=True)),
+        "sums of a slice": (lambda a, x, y, w: a[3:, 10:500].sum(axis=1)),
+        "sum of a slice": (lambda a, x, y, w: a[:, 10:500].sum()),
+        "sums of a transpose": (lambda a, x, y, w: a.T.sum(axis=1)),
+        "sums of blocks": (lambda a, x, y, w: a.reshape(7, 100, 520).sum(axis=(1, 2))),
+        "sums of the middle": (lambda a, x, y, w: a.reshape(7, 100, 520).sum(axis=1)),
+        "sums of what is computed": (lambda a, x, y, w: (a * a).sum(axis=0)),
         "not a product": (lambda a, x, y, w: a + 1),
         "computed": (lambda a, x, y, w: (a * 2) @ y),
         "computed, transposed": (lambda a, x, y, w: (a * 2).T @ x),
@@ -251,7 +262,12 @@ def test_products_of_views(offset, rng):
     found = simulate_jit(all_of)(a, x, y, wide)
     for name, *triple in zip(cases, found, all_of(*exact), all_of(*bounds)):
         assert triple[0].dtype == dtype and products_close(*triple), name
-    for name in ("transposed", "column of itself"):  # by itself, the matrix is sliced
+    for name in (
+        "transposed",
+        "column of itself",
+        "sums of rows",
+        "sum",
+    ):  # by itself, the matrix is sliced
         kernel = cases[name]
         got = simulate_jit(kernel)(a, x, y, wide)
         assert products_close(got, kernel(*exact), kernel(*bounds)), name
@@ -265,6 +281,16 @@ def test_products_are_the_same_each_time(rng):
     for offset in (0, 4, 16, 60):
         for got, wanted in zip(kernel(shifted(a, offset), x), first):
             np.testing.assert_array_equal(got, wanted)
+
+
+def test_sums_of_what_is_no_number(rng):
+    a = np.ones((300, 300), np.float32)
+    a[0, 0], a[1, 1], a[2, 2], a[3] = np.inf, -np.inf, np.nan, -0.0
+    a[4, 3:5] = np.inf, -np.inf
+    got = simulate_jit(lambda a: (a.sum(axis=1), a.sum(axis=0)))(a)
+    with np.errstate(invalid="ignore"):
+        np.testing.assert_array_equal(got[0], a.sum(axis=1))
+        np.testing.assert_array_equal(got[1], a.sum(axis=0))
 
 
 def test_products_of_what_is_no_number(rng):
