@@ -22,7 +22,7 @@ namespace nkipy {
 namespace ffi = xla::ffi;
 
 constexpr size_t kSumLanes = 32;       // sums side by side, which fill vector registers
-constexpr size_t kSumBlock = 1 << 15;  // elements that one sum of two vectors takes
+constexpr size_t kSumBlock = 1 << 13;  // elements that one sum of two vectors takes
 constexpr size_t kColumns = 2048;      // results of a piece where columns are in memory
 constexpr size_t kAloneBelow = 1 << 18;  // elements that one core multiplies
 
@@ -33,6 +33,10 @@ struct Product {
   size_t m, n, row, column;  // steps from result to result, and from term to term
   const T* vector;
   T* result;
+  // 1, or 0 if the vector has one element for all terms, repeated for a block of them.
+  size_t vector_step = 1;
+
+  const T* from(size_t term) const { return vector + term * vector_step; }
 };
 
 template <typename T>
@@ -51,10 +55,10 @@ T sum_products(const T* a, const T* b, size_t n) {
 
 // Long sums by blocks, whose sums are added in order.
 template <typename T>
-T sum_in_blocks(const T* a, const T* b, size_t n) {
+T sum_in_blocks(const Product<T>& p, const T* a) {
   T sum = 0;
-  for (size_t i = 0; i < n; i += kSumBlock) {
-    const T part = sum_products(a + i, b + i, std::min(kSumBlock, n - i));
+  for (size_t i = 0; i < p.n; i += kSumBlock) {
+    const T part = sum_products(a + i, p.from(i), std::min(kSumBlock, p.n - i));
     sum = i == 0 ? part : sum + part;
   }
   return sum;
@@ -70,14 +74,14 @@ void add_rows(const Product<T>& p, size_t begin, size_t end) {
   for (; i + 4 <= p.n; i += 4) {  // results are loaded and stored once for four rows
     const T* a = p.matrix + i * p.column + begin;
     const T *b = a + p.column, *c = b + p.column, *d = c + p.column;
-    const T* x = p.vector + i;
+    const T* x = p.from(i);
     for (size_t k = 0; k < width; ++k) {
       result[k] += (a[k] * x[0] + b[k] * x[1]) + (c[k] * x[2] + d[k] * x[3]);
     }
   }
   for (; i < p.n; ++i) {
     const T* a = p.matrix + i * p.column + begin;
-    for (size_t k = 0; k < width; ++k) result[k] += a[k] * p.vector[i];
+    for (size_t k = 0; k < width; ++k) result[k] += a[k] * *p.from(i);
   }
 }
 
@@ -96,7 +100,7 @@ void multiply(const Product<T>& p) {
     std::vector<T> sums(pieces);
     divide_work(elements, pieces, [&](size_t i) {
       const size_t begin = i * kSumBlock;
-      sums[i] = sum_products(p.matrix + begin, p.vector + begin,
+      sums[i] = sum_products(p.matrix + begin, p.from(begin),
                              std::min(kSumBlock, p.n - begin));
     });
     p.result[0] = sums[0];
@@ -105,7 +109,7 @@ void multiply(const Product<T>& p) {
     const size_t rows = std::max<size_t>(1, kAloneBelow / 2 / p.n);
     divide_work(elements, (p.m + rows - 1) / rows, [&](size_t piece) {
       for (size_t i = piece * rows; i < std::min(p.m, (piece + 1) * rows); ++i) {
-        p.result[i] = sum_in_blocks(p.matrix + i * p.row, p.vector, p.n);
+        p.result[i] = sum_in_blocks(p, p.matrix + i * p.row);
       }
     });
   } else {
@@ -145,9 +149,11 @@ bool multiply_at(const Operand& matrix, const Operand& vector, const int64_t* si
   try {
     std::vector<T> gathered;
     if (step != 1) {
-      gathered.reserve(p.n);
-      for (size_t i = 0; i < p.n; ++i) gathered.push_back(p.vector[i * step]);
+      const size_t count = step == 0 ? std::min(p.n, kSumBlock) : p.n;
+      gathered.reserve(count);
+      for (size_t i = 0; i < count; ++i) gathered.push_back(p.vector[i * step]);
       p.vector = gathered.data();
+      p.vector_step = step == 0 ? 0 : 1;
     }
     multiply(p);
   } catch (const std::bad_alloc&) {

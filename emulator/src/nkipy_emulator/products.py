@@ -24,6 +24,8 @@ __all__ = ["Product", "View", "call", "product_of"]
 
 Value = HLOInstruction
 _DTYPES = (float32, float64)
+#: Results that lie beside each other are computed together: so many at least.
+_LEAST_ACROSS = 64
 
 
 class View(NamedTuple):
@@ -71,7 +73,8 @@ def product_of(
     if results * terms * inst.dtype.itemsize < ZERO_COPY_BYTES:
         return None
     row, column = product.matrix.steps
-    return None if column != 1 and (results == 1 or row != 1) else product
+    is_across = row == 1 and results >= _LEAST_ACROSS
+    return product if column == 1 or is_across else None
 
 
 def _of_dot(
