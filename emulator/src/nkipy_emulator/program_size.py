@@ -12,7 +12,7 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
-from nkipy.hlo.instruction import callees_of
+from nkipy.hlo.instruction import callees, callees_of
 from nkipy.hlo.ir import HLOComputation, HLOInstruction, HLOModule
 from nkipy_emulator.errors import ProgramSizeError
 
@@ -44,10 +44,13 @@ def check_size(module: HLOModule) -> int:
         depth: dict[HLOInstruction, int] = {}
         count = 0
         for inst in computation.instructions:
-            callees = callees_of(inst.attributes)
-            count += 1 + sum(counts[c] for c in callees)
-            inside = max((depths[c] for c in callees), default=0)
-            before = max((depth[o] for o in inst.operands), default=0)
+            count += 1
+            inside = before = 0
+            for callee in callees(inst):
+                count += counts[callee]
+                inside = max(inside, depths[callee])
+            for operand in inst.operands:
+                before = max(before, depth[operand])
             depth[inst] = 1 + before + inside
         counts[computation] = count
         depths[computation] = max(depth.values(), default=0)
@@ -80,7 +83,7 @@ def _kind(inst: HLOInstruction) -> tuple[Any, ...]:
     operands = tuple([(o.dtype, o.shape) for o in inst.operands])
     given = inst.attributes.items()
     attributes = [repr(item) for item in given if not callees_of(dict([item]))]
-    inner = [i.opcode for c in callees_of(inst.attributes) for i in c.instructions]
+    inner = [i.opcode for c in callees(inst) for i in c.instructions]
     return inst.opcode, inst.dtype, inst.shape, operands, (*attributes, *inner)
 
 

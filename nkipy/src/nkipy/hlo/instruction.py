@@ -465,11 +465,27 @@ def _parameter_form(number: int, shape: tuple[int, ...], dtype: np.dtype) -> For
     return Form("parameter", (), shape, dtype, {"parameter_number": number})
 
 
+def callees(inst: HLOInstruction) -> tuple[HLOComputation, ...]:
+    """The computations that an instruction calls, as :func:`callees_of` has them.
+
+    An instruction's form, if it has one, knows them.
+    """
+    attributes, form = inst.attributes, inst.form
+    if attributes is NO_ATTRIBUTES:
+        return ()
+    if form is not None and form.attributes is attributes:
+        return form.callees
+    return callees_of(attributes)
+
+
 def callees_of(attributes: Mapping[str, Any]) -> tuple[HLOComputation, ...]:
     """The computations among attributes, by name: those that an instruction calls."""
-    names = [name for name, value in attributes.items() if _is_callee(value)]
-    if not names:
+    for value in attributes.values():
+        if _is_callee(value):
+            break
+    else:  # of most
         return ()
+    names = [name for name, value in attributes.items() if _is_callee(value)]
     found: list[HLOComputation] = []
     for name in sorted(names):  # the order in which they were given means nothing
         value = attributes[name]
@@ -507,4 +523,4 @@ def _callees(computation: HLOComputation) -> Iterator[HLOComputation]:
         and (inst.form is None or inst.form.callees)
     ]
     for inst in calling:
-        yield from callees_of(inst.attributes)
+        yield from callees(inst)

@@ -11,7 +11,7 @@ from nkipy.hlo.ir import (
     HLOComputation,
     HLOInstruction,
     HLOModule,
-    callees_of,
+    callees,
     with_callees,
 )
 
@@ -83,7 +83,7 @@ def _copy(
     values: dict[HLOInstruction, HLOInstruction] = {}
     place = Place(computation, builder, entry is not None, values)
     for inst in computation.instructions:
-        operands = tuple(values[o] for o in inst.operands)
+        operands = tuple([values[o] for o in inst.operands])
         builder.current_source_location = inst.source_location
         replaced = None
         if inst.opcode != "parameter":
@@ -103,8 +103,9 @@ def _keep(
     operands: tuple[HLOInstruction, ...],
     copies: Mapping[HLOComputation, HLOComputation],
 ) -> HLOInstruction:
-    attributes = inst.attributes
-    if callees_of(attributes):
+    attributes, form = inst.attributes, inst.form
+    if callees(inst):
+        form = None
         attributes = with_callees(attributes, copies)
     if operands == inst.operands and attributes is inst.attributes:
         return inst
@@ -117,4 +118,5 @@ def _keep(
         inst.source_location,
         inst.tuple_shapes,
         inst.name,
+        form,
     )

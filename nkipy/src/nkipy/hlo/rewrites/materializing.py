@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from itertools import count
 
-from nkipy.hlo.ir import HLOComputation, HLOInstruction, HLOModule, callees_of
+from nkipy.hlo.ir import HLOComputation, HLOInstruction, HLOModule, callees
 from nkipy.hlo.opcodes import OPCODES, CostKind
 from nkipy.hlo.rewrites import lending
 from nkipy.hlo.rewrites.base import Place, rewrite
@@ -78,7 +78,7 @@ def _to_keep(computation: HLOComputation, results: Iterable[Value]) -> Iterator[
         if len(read) > MOST_PLACES or row > MOST_IN_A_ROW or not read:
             read, row = frozenset((next(numbers),)), 1
             # What is only moved costs little to do again; reducers are not copied.
-            if not is_moved[inst] and not callees_of(inst.attributes):
+            if not is_moved[inst] and not callees(inst):
                 yield inst
         for operand in inst.operands:
             where = read
