@@ -34,7 +34,7 @@ def run(module, arguments, mode):
 
 
 def targets(module, mode="always"):
-    made = _with_store(module, None, CustomCalls(), fast_calls=mode)
+    made, _ = _with_store(module, None, CustomCalls(), fast_calls=mode)
     calls = [i.attributes for i in made.instructions() if i.opcode == "custom-call"]
     found = [c["custom_call_target"] for c in calls]
     return [t for t in found if t != "nkipy_store"]

@@ -41,7 +41,7 @@ def run(module, arguments, mode, **options):
 
 def targets(module, mode="always", options=None):
     """What is called by the module that XLA gets."""
-    made = _with_store(module, options, CustomCalls(), fast_calls=mode)
+    made, _ = _with_store(module, options, CustomCalls(), fast_calls=mode)
     calls = [i.attributes for i in made.instructions() if i.opcode == "custom-call"]
     return [
         c["custom_call_target"]
