@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "numpy_kernels.h"
+#include "operands.h"
 #include "work_sharing.h"
 #include "xla/ffi/api/ffi.h"
 
@@ -26,30 +27,35 @@ inline ffi::Error wrong_call(const char* text) {
   return ffi::Error(ffi::ErrorCode::kInvalidArgument, text);
 }
 
+inline ffi::Error wrong_operands() {
+  return wrong_call("a wrong number of operands, or operands that are not located");
+}
+
 inline ffi::Error no_memory() {
   return ffi::Error(ffi::ErrorCode::kResourceExhausted, "no memory for a kernel");
 }
 
 // `function` of all elements. An operand of one element is that for all of the result.
-inline ffi::Error element_call(ffi::ThreadPool pool, std::string_view function,
-                               ffi::RemainingArgs args,
+inline ffi::Error element_call(ffi::ThreadPool pool, ffi::Span<const int64_t> words,
+                               std::string_view function, ffi::RemainingArgs args,
                                ffi::Result<ffi::AnyBuffer> result) {
   const ElementFunction* found = find_function(function.data(), function.size());
   if (found == nullptr) return wrong_call("a function that is not known");
   const auto operands = static_cast<size_t>(found->operands);
-  if (args.size() != operands) return wrong_call("a wrong number of operands");
+  Operand given[2];
+  if (operands > 2 || !locate(args, words, operands, given)) return wrong_operands();
   const size_t count = result->element_count();
   if (count == 0) return ffi::Error::Success();
   char* first[3];
   Py_ssize_t steps[3];
-  for (size_t i = 0; i <= operands; ++i) {
-    const ffi::AnyBuffer buffer = i < operands ? *args.get<ffi::AnyBuffer>(i) : *result;
-    const size_t elements = buffer.element_count();
+  for (size_t i = 0; i < operands; ++i) {
+    const size_t elements = given[i].count;
     if (elements != count && elements != 1) return wrong_call("shapes that differ");
-    first[i] = static_cast<char*>(buffer.untyped_data());
-    const size_t step = elements == count ? buffer.size_bytes() / elements : 0;
-    steps[i] = static_cast<Py_ssize_t>(step);
+    first[i] = const_cast<char*>(given[i].data);
+    steps[i] = static_cast<Py_ssize_t>(elements == count ? given[i].itemsize() : 0);
   }
+  first[operands] = static_cast<char*>(result->untyped_data());
+  steps[operands] = static_cast<Py_ssize_t>(result->size_bytes() / count);
   const size_t length = piece_length(count, threads_of(pool));
   const bool done = share_work(pool, (count + length - 1) / length, [&](size_t piece) {
     const size_t begin = piece * length;
@@ -66,6 +72,7 @@ inline ffi::Error element_call(ffi::ThreadPool pool, std::string_view function,
 XLA_FFI_DEFINE_HANDLER(kElementCall, element_call,
                        ffi::Ffi::Bind()
                            .Ctx<ffi::ThreadPool>()
+                           .Attr<ffi::Span<const int64_t>>("words")
                            .Attr<std::string_view>("function")
                            .RemainingArgs()
                            .Ret<ffi::AnyBuffer>());

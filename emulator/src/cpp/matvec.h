@@ -15,6 +15,8 @@
 #include <vector>
 
 #include "../libnrt/copy_pieces.h"
+#include "element_calls.h"
+#include "operands.h"
 #include "xla/ffi/api/ffi.h"
 
 namespace nkipy {
@@ -119,32 +121,25 @@ void multiply(const Product<T>& p) {
   }
 }
 
-// Where an operand's first element is meant, if all that is meant lies in its buffer.
-struct Operand {
-  const char* first = nullptr;
-  Operand(const ffi::AnyBuffer& buffer, const ffi::AnyBuffer& vector, int64_t word,
-          int64_t offset, size_t last) {
-    const size_t words = vector.size_bytes() / sizeof(uint64_t);
-    if (offset < 0 || word >= static_cast<int64_t>(words)) return;
-    uint64_t start = static_cast<uint64_t>(offset);
-    if (word >= 0) start += static_cast<const uint64_t*>(vector.untyped_data())[word];
-    const size_t count = buffer.element_count();
-    if (start >= count || last >= count - start) return;
-    const size_t itemsize = buffer.size_bytes() / count;
-    first = static_cast<const char*>(buffer.untyped_data()) + start * itemsize;
+// An operand's element at `offset`; null if it, or the last one from there, is none.
+inline const char* element_of(const Operand& operand, int64_t offset, size_t last) {
+  const auto start = static_cast<size_t>(offset);
+  if (offset < 0 || start >= operand.count || last >= operand.count - start) {
+    return nullptr;
   }
-};
+  return operand.data + start * operand.itemsize();
+}
 
 template <typename T>
-bool multiply_at(const Operand& matrix, const Operand& vector, const int64_t* sizes,
+bool multiply_at(const char* matrix, const char* vector, const int64_t* sizes,
                  size_t step, void* result) {
   const auto size = [sizes](int i) { return static_cast<size_t>(sizes[i]); };
-  Product<T> p{reinterpret_cast<const T*>(matrix.first),
+  Product<T> p{reinterpret_cast<const T*>(matrix),
                size(0),
                size(1),
                size(2),
                size(3),
-               reinterpret_cast<const T*>(vector.first),
+               reinterpret_cast<const T*>(vector),
                static_cast<T*>(result)};
   try {
     std::vector<T> gathered;
@@ -162,50 +157,45 @@ bool multiply_at(const Operand& matrix, const Operand& vector, const int64_t* si
   return true;
 }
 
-// matrix, vector, call vector -> their product. `layout` has, in elements: the word of
-// the call vector that says where the matrix begins, or -1; its offset from there; how
-// many results and terms there are, and the steps from one to the next; the same for
-// the vector: word, offset, step.
-inline ffi::Error matvec(ffi::Span<const int64_t> layout, ffi::AnyBuffer matrix,
-                         ffi::AnyBuffer vector, ffi::AnyBuffer words,
-                         ffi::Result<ffi::AnyBuffer> result) {
-  const ffi::Error wrong(ffi::ErrorCode::kInvalidArgument, "matvec: a wrong layout");
-  if (layout.size() != 9) return wrong;
-  const int64_t* l = layout.begin();
-  for (const int i : {2, 3}) {
-    if (l[i] < 1) return wrong;
-  }
-  for (const int i : {4, 5, 8}) {
-    if (l[i] < 0) return wrong;
-  }
-  if (l[2] > 1 && l[4] != 1 && l[5] != 1) return wrong;
-  if (l[2] == 1 && l[5] != 1) return wrong;
-  const auto dtype = matrix.element_type();
-  if (vector.element_type() != dtype || result->element_type() != dtype) return wrong;
-  if (result->element_count() != static_cast<size_t>(l[2])) return wrong;
-  const int64_t last = (l[2] - 1) * l[4] + (l[3] - 1) * l[5];
-  const Operand a(matrix, words, l[0], l[1], static_cast<size_t>(last));
-  const Operand x(vector, words, l[6], l[7], static_cast<size_t>((l[3] - 1) * l[8]));
-  if (a.first == nullptr || x.first == nullptr) return wrong;
-  const auto step = static_cast<size_t>(l[8]);
+// matrix, vector -> their product. `layout` has, in elements: where the matrix begins
+// in its operand, how many results and terms there are, and the steps from one to the
+// next; where the vector begins in its, and its step.
+inline ffi::Error matvec(ffi::Span<const int64_t> words, ffi::Span<const int64_t> layout,
+                         ffi::RemainingArgs args, ffi::Result<ffi::AnyBuffer> result) {
+  Operand operands[2];
+  if (!locate(args, words, 2, operands)) return wrong_operands();
+  const auto& [matrix, vector] = operands;
+  const ffi::Error wrong = wrong_call("matvec: a wrong layout");
+  if (layout.size() != 7) return wrong;
+  const int64_t *sizes = layout.begin() + 1, *steps = sizes + 2;
+  const int64_t step = layout[6];
+  if (sizes[0] < 1 || sizes[1] < 1) return wrong;
+  if (steps[0] < 0 || steps[1] < 0 || step < 0) return wrong;
+  if (steps[1] != 1 && (sizes[0] == 1 || steps[0] != 1)) return wrong;
+  if (vector.type != matrix.type || result->element_type() != matrix.type) return wrong;
+  if (result->element_count() != static_cast<size_t>(sizes[0])) return wrong;
+  const int64_t last = (sizes[0] - 1) * steps[0] + (sizes[1] - 1) * steps[1];
+  const char* a = element_of(matrix, layout[0], static_cast<size_t>(last));
+  const char* x =
+      element_of(vector, layout[5], static_cast<size_t>((sizes[1] - 1) * step));
+  if (a == nullptr || x == nullptr) return wrong;
+  const auto across = static_cast<size_t>(step);
   bool done = false;
-  if (dtype == ffi::DataType::F32) {
-    done = multiply_at<float>(a, x, l + 2, step, result->untyped_data());
-  } else if (dtype == ffi::DataType::F64) {
-    done = multiply_at<double>(a, x, l + 2, step, result->untyped_data());
+  if (matrix.type == ffi::DataType::F32) {
+    done = multiply_at<float>(a, x, sizes, across, result->untyped_data());
+  } else if (matrix.type == ffi::DataType::F64) {
+    done = multiply_at<double>(a, x, sizes, across, result->untyped_data());
   } else {
     return wrong;
   }
-  if (done) return ffi::Error::Success();
-  return ffi::Error(ffi::ErrorCode::kResourceExhausted, "no memory for a product");
+  return done ? ffi::Error::Success() : no_memory();
 }
 
 XLA_FFI_DEFINE_HANDLER(kMatvec, matvec,
                        ffi::Ffi::Bind()
+                           .Attr<ffi::Span<const int64_t>>("words")
                            .Attr<ffi::Span<const int64_t>>("layout")
-                           .Arg<ffi::AnyBuffer>()
-                           .Arg<ffi::AnyBuffer>()
-                           .Arg<ffi::AnyBuffer>()
+                           .RemainingArgs()
                            .Ret<ffi::AnyBuffer>());
 
 }  // namespace nkipy

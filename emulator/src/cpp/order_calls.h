@@ -11,6 +11,7 @@
 
 #include "element_calls.h"
 #include "numpy_kernels.h"
+#include "operands.h"
 #include "work_sharing.h"
 #include "xla/ffi/api/ffi.h"
 
@@ -262,29 +263,30 @@ inline size_t last_of(const ffi::AnyBuffer& buffer) {
 }
 
 // The operands in the order of the first one along the last axis, stable.
-inline ffi::Error sort_call(ffi::ThreadPool pool, int64_t descending,
-                            ffi::RemainingArgs args, ffi::RemainingRets results) {
-  if (args.size() == 0 || args.size() != results.size()) {
-    return wrong_call("a wrong number of operands");
-  }
-  const ffi::AnyBuffer keys = *args.get<ffi::AnyBuffer>(0);
-  const size_t count = last_of(keys), elements = keys.element_count();
+inline ffi::Error sort_call(ffi::ThreadPool pool, ffi::Span<const int64_t> words,
+                            int64_t descending, ffi::RemainingArgs args,
+                            ffi::RemainingRets results) {
+  if (results.size() == 0) return wrong_call("no operands");
+  const ffi::AnyBuffer sorted = **results.get<ffi::AnyBuffer>(0);
+  const size_t count = last_of(sorted), elements = sorted.element_count();
   if (elements == 0) return ffi::Error::Success();
   if (count > UINT32_MAX) return wrong_call("a row that is too long");
   bool done = false;
   try {
+    std::vector<Operand> operands(results.size());
+    if (!locate(args, words, operands.size(), operands.data())) return wrong_operands();
     std::vector<Column> columns;
-    for (size_t i = 0; i < args.size(); ++i) {
-      const ffi::AnyBuffer from = *args.get<ffi::AnyBuffer>(i);
+    for (size_t i = 0; i < operands.size(); ++i) {
       ffi::AnyBuffer to = **results.get<ffi::AnyBuffer>(i);
-      if (from.element_count() != elements || to.size_bytes() != from.size_bytes()) {
+      const Operand& from = operands[i];
+      if (from.count != elements || to.element_count() != elements ||
+          to.element_type() != from.type) {
         return wrong_call("shapes that differ");
       }
-      columns.push_back({static_cast<const char*>(from.untyped_data()),
-                         static_cast<char*>(to.untyped_data()),
-                         from.size_bytes() / elements});
+      columns.push_back(
+          {from.data, static_cast<char*>(to.untyped_data()), from.itemsize()});
     }
-    const bool known = with_element(keys.element_type(), [&](auto element) {
+    const bool known = with_element(operands[0].type, [&](auto element) {
       done = for_rows(pool, elements / count, count,
                       [&](ffi::ThreadPool* helpers, size_t row) {
                         return sort_columns<decltype(element)>(helpers, columns, row,
@@ -323,21 +325,24 @@ size_t arg_extreme(ffi::ThreadPool* pool, const T* row, size_t count, bool least
 }
 
 // Along the last axis, the index of the first NaN, else of the first extreme.
-inline ffi::Error extreme_call(ffi::ThreadPool pool, int64_t least, ffi::AnyBuffer x,
+inline ffi::Error extreme_call(ffi::ThreadPool pool, ffi::Span<const int64_t> words,
+                               int64_t least, ffi::RemainingArgs args,
                                ffi::Result<ffi::AnyBuffer> result) {
-  const size_t count = last_of(x), rows = result->element_count();
-  if (count * rows != x.element_count() || count == 0 || count > INT32_MAX ||
+  Operand x;
+  if (!locate(args, words, 1, &x)) return wrong_operands();
+  const size_t rows = result->element_count(), count = rows == 0 ? 0 : x.count / rows;
+  if (count * rows != x.count || count == 0 || count > INT32_MAX ||
       result->element_type() != ffi::DataType::S32) {
     return wrong_call("shapes that differ");
   }
   auto* indices = static_cast<int32_t*>(result->untyped_data());
   bool done = false;
   try {
-    with_element(x.element_type(), [&](auto element) {
+    with_element(x.type, [&](auto element) {
       using T = typename decltype(element)::Native;
       constexpr bool is_bits = std::is_same_v<T, uint16_t>;
       if constexpr (numpy_type<T>() != NumpyType::kCount && !is_bits) {
-        const T* first = static_cast<const T*>(x.untyped_data());
+        const T* first = x.as<T>();
         done = for_rows(pool, rows, count, [&](ffi::ThreadPool* helpers, size_t row) {
           indices[row] = static_cast<int32_t>(
               arg_extreme(helpers, first + row * count, count, least != 0));
@@ -354,14 +359,16 @@ inline ffi::Error extreme_call(ffi::ThreadPool pool, int64_t least, ffi::AnyBuff
 XLA_FFI_DEFINE_HANDLER(kSortCall, sort_call,
                        ffi::Ffi::Bind()
                            .Ctx<ffi::ThreadPool>()
+                           .Attr<ffi::Span<const int64_t>>("words")
                            .Attr<int64_t>("descending")
                            .RemainingArgs()
                            .RemainingRets());
 XLA_FFI_DEFINE_HANDLER(kExtremeCall, extreme_call,
                        ffi::Ffi::Bind()
                            .Ctx<ffi::ThreadPool>()
+                           .Attr<ffi::Span<const int64_t>>("words")
                            .Attr<int64_t>("least")
-                           .Arg<ffi::AnyBuffer>()
+                           .RemainingArgs()
                            .Ret<ffi::AnyBuffer>());
 
 }  // namespace nkipy

@@ -8,6 +8,7 @@
 #include <type_traits>
 
 #include "element_calls.h"
+#include "operands.h"
 #include "work_sharing.h"
 #include "xla/ffi/api/ffi.h"
 
@@ -33,14 +34,14 @@ void copy_rows(const char* from, size_t rows, size_t bytes, const Index* indices
 }
 
 template <typename Index>
-ffi::Error share_rows(ffi::ThreadPool& pool, const ffi::AnyBuffer& table, size_t rows,
-                      const ffi::AnyBuffer& indices, const ffi::AnyBuffer& result) {
-  const size_t count = indices.element_count(), bytes = table.size_bytes() / rows;
+ffi::Error share_rows(ffi::ThreadPool& pool, const Operand& table, size_t rows,
+                      const Operand& indices, const ffi::AnyBuffer& result) {
+  const size_t count = indices.count, bytes = table.count * table.itemsize() / rows;
   if (result.size_bytes() != count * bytes) return wrong_call("shapes that differ");
   if (count == 0 || bytes == 0) return ffi::Error::Success();
   const size_t length = std::max<size_t>(kPieceBytes / bytes, 1);
-  const auto* from = static_cast<const char*>(table.untyped_data());
-  const auto* first = static_cast<const Index*>(indices.untyped_data());
+  const char* from = table.data;
+  const auto* first = indices.as<Index>();
   auto* to = static_cast<char*>(result.untyped_data());
   const bool done = share_work(pool, (count + length - 1) / length, [&](size_t piece) {
     const size_t begin = piece * length, size = std::min(length, count - begin);
@@ -49,15 +50,18 @@ ffi::Error share_rows(ffi::ThreadPool& pool, const ffi::AnyBuffer& table, size_t
   return done ? ffi::Error::Success() : no_memory();
 }
 
-// Rows of a table, whatever a row is.
-inline ffi::Error rows_call(ffi::ThreadPool pool, ffi::AnyBuffer table,
-                            ffi::AnyBuffer indices,
+// Rows of a table of so many, whatever a row is.
+inline ffi::Error rows_call(ffi::ThreadPool pool, ffi::Span<const int64_t> words,
+                            int64_t table_rows, ffi::RemainingArgs args,
                             ffi::Result<ffi::AnyBuffer> result) {
-  if (table.dimensions().size() == 0 || table.dimensions()[0] <= 0) {
+  Operand operands[2];
+  if (!locate(args, words, 2, operands)) return wrong_operands();
+  const auto& [table, indices] = operands;
+  const auto rows = static_cast<size_t>(table_rows);
+  if (table_rows <= 0 || table.count % rows != 0) {
     return wrong_call("a table without rows");
   }
-  const auto rows = static_cast<size_t>(table.dimensions()[0]);
-  switch (indices.element_type()) {
+  switch (indices.type) {
     case ffi::DataType::S32:
       return share_rows<int32_t>(pool, table, rows, indices, *result);
     case ffi::DataType::U32:
@@ -72,8 +76,9 @@ inline ffi::Error rows_call(ffi::ThreadPool pool, ffi::AnyBuffer table,
 XLA_FFI_DEFINE_HANDLER(kRowsCall, rows_call,
                        ffi::Ffi::Bind()
                            .Ctx<ffi::ThreadPool>()
-                           .Arg<ffi::AnyBuffer>()
-                           .Arg<ffi::AnyBuffer>()
+                           .Attr<ffi::Span<const int64_t>>("words")
+                           .Attr<int64_t>("rows")
+                           .RemainingArgs()
                            .Ret<ffi::AnyBuffer>());
 
 }  // namespace nkipy

@@ -9,6 +9,7 @@
 #include <type_traits>
 
 #include "element_calls.h"
+#include "operands.h"
 #include "work_sharing.h"
 #include "xla/ffi/api/ffi.h"
 
@@ -125,8 +126,8 @@ constexpr size_t kScanPiece = size_t{1} << 14;  // elements of rows that go toge
 constexpr size_t kScanWidth = 256;              // columns that do
 
 struct Scanned {
-  const ffi::AnyBuffer& x;
-  const ffi::AnyBuffer& start;
+  const Operand& x;
+  const Operand& start;
   const ffi::AnyBuffer& result;
   Axis axis;
 };
@@ -134,9 +135,9 @@ struct Scanned {
 template <typename Op, typename T>
 bool share_scan(ffi::ThreadPool& pool, const Scanned& s) {
   const Axis& axis = s.axis;
-  const auto* x = static_cast<const T*>(s.x.untyped_data());
+  const T* x = s.x.as<T>();
   auto* result = static_cast<T*>(s.result.untyped_data());
-  const T start = *static_cast<const T*>(s.start.untyped_data());
+  const T start = *s.start.as<T>();
   if (axis.inner == 1) {
     const size_t rows = std::max<size_t>(kScanPiece / axis.count, 1);
     return share_work(pool, (axis.outer + rows - 1) / rows, [&](size_t piece) {
@@ -161,7 +162,7 @@ ffi::Error scan_by(ffi::ThreadPool& pool, const Scanned& s) {
   const auto answer = [](bool done) {
     return done ? ffi::Error::Success() : no_memory();
   };
-  switch (s.x.element_type()) {
+  switch (s.x.type) {
     case ffi::DataType::F32:
       return answer(share_scan<Op, float>(pool, s));
     case ffi::DataType::F64:
@@ -188,16 +189,20 @@ ffi::Error scan_by(ffi::ThreadPool& pool, const Scanned& s) {
 }
 
 // `axes`: those of an Axis.
-inline ffi::Error scan_call(ffi::ThreadPool pool, std::string_view by,
-                            ffi::Span<const int64_t> axes, ffi::AnyBuffer x,
-                            ffi::AnyBuffer start, ffi::Result<ffi::AnyBuffer> result) {
+inline ffi::Error scan_call(ffi::ThreadPool pool, ffi::Span<const int64_t> words,
+                            std::string_view by, ffi::Span<const int64_t> axes,
+                            ffi::RemainingArgs args,
+                            ffi::Result<ffi::AnyBuffer> result) {
+  Operand operands[2];
+  if (!locate(args, words, 2, operands)) return wrong_operands();
+  const auto& [x, start] = operands;
   if (axes.size() != 3) return wrong_call("not three sizes");
   const auto size = [&](size_t i) { return static_cast<size_t>(axes[i]); };
   const Axis axis{size(0), size(1), size(2)};
   const Scanned s{x, start, *result, axis};
-  const size_t count = x.element_count();
+  const size_t count = x.count;
   if (count != axis.outer * axis.count * axis.inner ||
-      result->element_count() != count || start.element_count() != 1) {
+      result->element_count() != count || start.count != 1) {
     return wrong_call("sizes that are not the operand's");
   }
   if (count == 0) return ffi::Error::Success();
@@ -211,10 +216,10 @@ inline ffi::Error scan_call(ffi::ThreadPool pool, std::string_view by,
 XLA_FFI_DEFINE_HANDLER(kScanCall, scan_call,
                        ffi::Ffi::Bind()
                            .Ctx<ffi::ThreadPool>()
+                           .Attr<ffi::Span<const int64_t>>("words")
                            .Attr<std::string_view>("by")
                            .Attr<ffi::Span<const int64_t>>("axes")
-                           .Arg<ffi::AnyBuffer>()
-                           .Arg<ffi::AnyBuffer>()
+                           .RemainingArgs()
                            .Ret<ffi::AnyBuffer>());
 
 }  // namespace nkipy

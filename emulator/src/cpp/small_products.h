@@ -69,11 +69,10 @@ auto small_kernel(const SmallProduct& p) {
 
 template <typename T>
 ffi::Error share_small(ffi::ThreadPool& pool, const SmallProduct& p, size_t batch,
-                       const ffi::AnyBuffer& x, const ffi::AnyBuffer& y,
-                       const ffi::AnyBuffer& z) {
+                       const Operand& x, const Operand& y, const ffi::AnyBuffer& z) {
   const auto kernel = small_kernel<T>(p);
-  const auto* left = static_cast<const T*>(x.untyped_data());
-  const auto* right = static_cast<const T*>(y.untyped_data());
+  const T* left = x.as<T>();
+  const T* right = y.as<T>();
   auto* result = static_cast<T*>(z.untyped_data());
   const size_t work = p.m * std::max<size_t>(p.k, 1) * p.n;
   const size_t length = std::max<size_t>(kProductPiece / work, 1);
@@ -88,23 +87,27 @@ ffi::Error share_small(ffi::ThreadPool& pool, const SmallProduct& p, size_t batc
 
 // `sizes`: batch, m, k, n. `turned`: whether an operand lies there transposed.
 inline ffi::Error small_products_call(ffi::ThreadPool pool,
+                                      ffi::Span<const int64_t> words,
                                       ffi::Span<const int64_t> sizes,
-                                      ffi::Span<const int64_t> turned, ffi::AnyBuffer x,
-                                      ffi::AnyBuffer y,
+                                      ffi::Span<const int64_t> turned,
+                                      ffi::RemainingArgs args,
                                       ffi::Result<ffi::AnyBuffer> result) {
+  Operand operands[2];
+  if (!locate(args, words, 2, operands)) return wrong_operands();
+  const auto& [x, y] = operands;
   if (sizes.size() != 4 || turned.size() != 2) return wrong_call("not four sizes");
   const auto size = [&](size_t i) { return static_cast<size_t>(sizes[i]); };
   SmallProduct p{size(1), size(2), size(3), size(2), 1, size(3), 1};
   if (turned[0] != 0) p.left_row = 1, p.left_term = p.m;
   if (turned[1] != 0) p.right_term = 1, p.right_column = p.k;
   const size_t batch = size(0);
-  if (p.n > kMostColumns || x.element_count() != batch * p.m * p.k ||
-      y.element_count() != batch * p.k * p.n ||
+  if (p.n > kMostColumns || x.count != batch * p.m * p.k ||
+      y.count != batch * p.k * p.n ||
       result->element_count() != batch * p.m * p.n) {
     return wrong_call("sizes that are not the operands'");
   }
   if (result->element_count() == 0) return ffi::Error::Success();
-  switch (x.element_type()) {
+  switch (x.type) {
     case ffi::DataType::F32:
       return share_small<float>(pool, p, batch, x, y, *result);
     case ffi::DataType::F64:
@@ -121,10 +124,10 @@ inline ffi::Error small_products_call(ffi::ThreadPool pool,
 XLA_FFI_DEFINE_HANDLER(kSmallProductsCall, small_products_call,
                        ffi::Ffi::Bind()
                            .Ctx<ffi::ThreadPool>()
+                           .Attr<ffi::Span<const int64_t>>("words")
                            .Attr<ffi::Span<const int64_t>>("sizes")
                            .Attr<ffi::Span<const int64_t>>("turned")
-                           .Arg<ffi::AnyBuffer>()
-                           .Arg<ffi::AnyBuffer>()
+                           .RemainingArgs()
                            .Ret<ffi::AnyBuffer>());
 
 }  // namespace nkipy

@@ -21,7 +21,8 @@ from nkipy.hlo.ir import HLOInstruction, HLOModule
 from nkipy.hlo.opcodes.windows import WindowDim
 from nkipy.hlo.rewrites.base import Place, literal_below, rewrite
 from nkipy.hlo.rewrites.lending import controlled
-from nkipy_emulator.fast_calls import FastCalls, handler, table
+from nkipy_emulator.fast_calls import FastCalls, table
+from nkipy_emulator.handler_calls import handler
 
 Value = HLOInstruction
 _SCANNED = (dt.float32, dt.float64, *dt.INTEGERS, dt.int64, dt.uint64)
@@ -112,7 +113,8 @@ def _rows(inst: Value) -> _Call | None:
         return None
     if prod(table_.shape[1:]) < _LEAST_ROW:
         return None
-    return _Call("rows", prod(inst.shape), "nkipy_rows", "")
+    config = f"rows = {table_.shape[0]} : i64"
+    return _Call("rows", prod(inst.shape), "nkipy_rows", config)
 
 
 # -- combinations along an axis --------------------------------------------------------

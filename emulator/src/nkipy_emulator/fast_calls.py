@@ -39,6 +39,7 @@ from nkipy.hlo.rewrites.comparators import plain_order
 from nkipy.hlo.rewrites.lending import controlled, is_control
 from nkipy_emulator import _xla
 from nkipy_emulator.errors import SimulationError
+from nkipy_emulator.handler_calls import handler
 
 Value = HLOInstruction
 #: Where they are faster, wherever there is one, nowhere.
@@ -414,14 +415,3 @@ def _one_or_all(x: Value, place: Place) -> Value:
     while x.opcode == "broadcast" and not x.operands[0].shape:
         (x,) = x.operands
     return place.values[x]
-
-
-def handler(target: str, config: str) -> Mapping[str, Any]:
-    """Attributes of a call to a handler of ours that has no effect but its results."""
-    attributes = {
-        "custom_call_target": target,
-        "backend_config": f"{{{config}}}".encode(),
-        "api_version": _xla.TYPED_FFI,
-        "has_side_effect": False,
-    }
-    return MappingProxyType(attributes)

@@ -4,7 +4,8 @@ XLA's code takes for granted that each parameter lies at a multiple of 64 bytes,
 NumPy's large arrays lie 16 bytes behind one. A parameter that the program reads element
 by element is therefore declared as the memory from the aligned address below its array
 on, and the program begins with a slice of that: of where the array lies, which each
-call says. Loops read through the slice; no copy of it is ever made.
+call says. Loops read through the slice; no copy of it is ever made. Handlers of ours
+get the memory itself (:mod:`nkipy_emulator.handler_calls`).
 
 Large constants become parameters, too: as part of the code they would be written,
 hashed, parsed and kept, several times over.
@@ -22,6 +23,7 @@ from nkipy.hlo.ir import HLOInstruction, HLOModule
 from nkipy.hlo.opcodes import OPCODES, CostKind
 from nkipy.hlo.rewrites.base import Place, rewrite
 from nkipy_emulator import products
+from nkipy_emulator.handler_calls import call_on_memory, is_handler_call
 from nkipy_emulator.memory import ALIGNMENT, ZERO_COPY_BYTES, empty
 
 Value = HLOInstruction
@@ -138,9 +140,20 @@ def _is_read_through(
                 if user not in seen:
                     seen.add(user)
                     stack.append(user)
-            elif kind not in _READ_THROUGH and not _is_product(user, parameter):
+            elif not (
+                kind in _READ_THROUGH
+                or _is_product(user, parameter)
+                or (is_handler_call(user) and _reshaped(one) is parameter)
+            ):
                 return False
     return True
+
+
+def _reshaped(value: Value, known: Collection[Value] = ()) -> Value:
+    """What `value` is a reshape of, as far down as what is known."""
+    while value not in known and value.opcode == "reshape":
+        (value,) = value.operands
+    return value
 
 
 def _with_slices(
@@ -167,11 +180,21 @@ def _with_slices(
                 sources[slices[parameter]] = memory
         given = tuple(slices.get(o, o) for o in operands)
         product = products.product_of(inst, given, sources.get)
+        made = inst
         if product is not None:
-            return products.call(product, inst, b, vector, lambda v: words.get(v, -1))
-        if given == operands:
+            made = products.call(product, inst, b)
+            given = made.operands
+        if is_handler_call(made):
+            memory = tuple(sources.get(_reshaped(o, sources), o) for o in given)
+            places = [words.get(m, -1) for m in memory]
+            if max(places, default=-1) >= 0:
+                return call_on_memory(made, (*memory, vector), places, b)
+        if made is inst and given == operands:
             return None
-        return b.emit(inst.opcode, given, inst.shape, inst.dtype, inst.attributes)
+        shapes = made.tuple_shapes
+        return b.emit(
+            made.opcode, given, made.shape, made.dtype, made.attributes, shapes
+        )
 
     result = rewrite(module, rule)
     entry = result.entry

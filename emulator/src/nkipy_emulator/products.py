@@ -17,7 +17,7 @@ from nkipy.hlo.builder import HLOBuilder
 from nkipy.hlo.dtypes import float32, float64
 from nkipy.hlo.ir import HLOComputation, HLOInstruction
 from nkipy.hlo.rewrites.base import literal_below
-from nkipy_emulator.custom_calls import TYPED_FFI
+from nkipy_emulator.handler_calls import handler
 from nkipy_emulator.memory import ZERO_COPY_BYTES
 
 __all__ = ["Product", "View", "call", "product_of"]
@@ -209,36 +209,20 @@ def _axes_below(inst: Value) -> dict[int, int] | None:
     return dict(zip(ours, theirs))
 
 
-def call(
-    product: Product,
-    inst: Value,
-    b: HLOBuilder,
-    vector: Value,
-    word: Callable[[Value], int],
-) -> Value:
-    """A call of the handler ``nkipy_matvec``, which takes the place of `inst`.
+def call(product: Product, inst: Value, b: HLOBuilder) -> Value:
+    """A call of the handler ``nkipy_matvec`` that can take the place of `inst`.
 
     Args:
         product: what it multiplies.
         inst: the instruction.
-        b: where the call goes.
-        vector: the call vector.
-        word: which of its words says where a value begins in its memory; -1 if none.
+        b: where the call is to go, which is not in there yet.
     """
     assert inst.dtype is not None
     matrix, x = product
     if x is None:
         x = View(b.reshape(b.scalar(1, inst.dtype), (1,)), 0, (1, 1), (0, 0))
-    layout = (
-        *(word(matrix.base), matrix.offset, *matrix.shape, *matrix.steps),
-        *(word(x.base), x.offset, x.steps[1]),
-    )
-    text = f"{{layout = array<i64: {', '.join(map(str, layout))}>}}"
-    attributes = {
-        "custom_call_target": "nkipy_matvec",
-        "backend_config": text.encode(),
-        "api_version": TYPED_FFI,
-        "has_side_effect": False,
-    }
-    operands = (matrix.base, x.base, vector)
-    return b.emit("custom-call", operands, inst.shape, inst.dtype, attributes)
+    layout = (matrix.offset, *matrix.shape, *matrix.steps, x.offset, x.steps[1])
+    text = f"layout = array<i64: {', '.join(map(str, layout))}>"
+    attributes = handler("nkipy_matvec", text)
+    operands = (matrix.base, x.base)
+    return HLOInstruction("custom-call", operands, inst.shape, inst.dtype, attributes)

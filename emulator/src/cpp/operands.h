@@ -1,0 +1,62 @@
+// Where the operands of a handler lie.
+
+#ifndef NKIPY_EMULATOR_OPERANDS_H_
+#define NKIPY_EMULATOR_OPERANDS_H_
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "python_support.h"
+#include "xla/ffi/api/ffi.h"
+
+namespace nkipy {
+
+namespace ffi = xla::ffi;
+
+// Elements that lie beside each other, at a multiple of their size.
+struct Operand {
+  const char* data = nullptr;
+  size_t count = 0;
+  ffi::DataType type = ffi::DataType::INVALID;
+
+  size_t itemsize() const { return ffi::ByteWidth(type); }
+  template <typename T>
+  const T* as() const {
+    return reinterpret_cast<const T*>(data);
+  }
+};
+
+// The operands of a call, of which there are to be `count`; false if they are others.
+//
+// `words` is empty, or has a number for each. That of an operand which is memory from an
+// aligned address on, kAlignment bytes larger than what is meant, is the word of the
+// call vector that says by how many elements this begins behind the address; others
+// have -1. The call vector is the last argument then.
+inline bool locate(const ffi::RemainingArgs& args, ffi::Span<const int64_t> words,
+                   size_t count, Operand* operands) {
+  const bool has_words = words.size() != 0;
+  if (args.size() != count + (has_words ? 1 : 0)) return false;
+  if (has_words && words.size() != count) return false;
+  for (size_t i = 0; i < count; ++i) {
+    const ffi::AnyBuffer buffer = *args.get<ffi::AnyBuffer>(i);
+    Operand& operand = operands[i];
+    operand = {static_cast<const char*>(buffer.untyped_data()), buffer.element_count(),
+               buffer.element_type()};
+    if (!has_words || words[i] < 0) continue;
+    const ffi::AnyBuffer vector = *args.get<ffi::AnyBuffer>(count);
+    const auto word = static_cast<size_t>(words[i]);
+    const size_t itemsize = operand.itemsize();
+    if (vector.element_type() != ffi::DataType::U64 || itemsize == 0) return false;
+    const size_t margin = kAlignment / itemsize;
+    if (word >= vector.element_count() || operand.count < margin) return false;
+    const uint64_t start = static_cast<const uint64_t*>(vector.untyped_data())[word];
+    if (start > margin) return false;
+    operand.data += start * itemsize;
+    operand.count -= margin;
+  }
+  return true;
+}
+
+}  // namespace nkipy
+
+#endif  // NKIPY_EMULATOR_OPERANDS_H_

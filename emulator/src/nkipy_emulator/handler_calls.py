@@ -1,0 +1,64 @@
+"""Calls of handlers of ours that compute, and read their operands where they lie.
+
+Such a handler takes an operand as it is, or memory that is larger, in which the operand
+begins where the call vector says (``operands.h``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+from nkipy.hlo.builder import HLOBuilder
+from nkipy.hlo.ir import HLOInstruction
+from nkipy_emulator import _xla
+
+Value = HLOInstruction
+#: What the configuration of a call begins with whose operands are no larger memory.
+_AS_THEY_ARE = b"{words = array<i64>"
+
+
+def handler(target: str, config: str) -> Mapping[str, Any]:
+    """Attributes of a call to a handler that has no effect but its results.
+
+    Args:
+        target: the handler.
+        config: its own attributes, of which it has at least one.
+    """
+    attributes = {
+        "custom_call_target": target,
+        "backend_config": _AS_THEY_ARE + f", {config}}}".encode(),
+        "api_version": _xla.TYPED_FFI,
+        "has_side_effect": False,
+    }
+    return MappingProxyType(attributes)
+
+
+def is_handler_call(inst: Value) -> bool:
+    """Whether `inst` is a call with such attributes."""
+    return inst.opcode == "custom-call" and inst.attributes.get(
+        "backend_config", b""
+    ).startswith(_AS_THEY_ARE)
+
+
+def call_on_memory(
+    call: Value, operands: tuple[Value, ...], words: Sequence[int], b: HLOBuilder
+) -> Value:
+    """The call on other operands, some of which are larger memory.
+
+    Args:
+        call: has attributes of :func:`handler`.
+        operands: those that take the place of the call's, and the call vector.
+        words: for each operand which word of the call vector says where in it the
+            call's begins; -1 where they are the same.
+        b: where the new call goes.
+    """
+    config = call.attributes["backend_config"].removeprefix(_AS_THEY_ARE)
+    numbers = ", ".join(map(str, words))
+    attributes = {
+        **call.attributes,
+        "backend_config": f"{{words = array<i64: {numbers}>".encode() + config,
+    }
+    shapes = call.tuple_shapes
+    return b.emit("custom-call", operands, call.shape, call.dtype, attributes, shapes)
