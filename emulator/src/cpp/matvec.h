@@ -160,8 +160,9 @@ bool multiply_at(const char* matrix, const char* vector, const int64_t* sizes,
 // matrix, vector -> their product. `layout` has, in elements: where the matrix begins
 // in its operand, how many results and terms there are, and the steps from one to the
 // next; where the vector begins in its, and its step.
-inline ffi::Error matvec(ffi::Span<const int64_t> words, ffi::Span<const int64_t> layout,
-                         ffi::RemainingArgs args, ffi::Result<ffi::AnyBuffer> result) {
+inline ffi::Error matvec(ffi::Span<const int64_t> words,
+                         ffi::Span<const int64_t> layout, ffi::RemainingArgs args,
+                         ffi::Result<ffi::AnyBuffer> result) {
   Operand operands[2];
   if (!locate(args, words, 2, operands)) return wrong_operands();
   const auto& [matrix, vector] = operands;

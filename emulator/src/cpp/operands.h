@@ -28,8 +28,8 @@ struct Operand {
 
 // The operands of a call, of which there are to be `count`; false if they are others.
 //
-// `words` is empty, or has a number for each. That of an operand which is memory from an
-// aligned address on, kAlignment bytes larger than what is meant, is the word of the
+// `words` is empty, or has a number for each. That of an operand which is memory from
+// an aligned address on, kAlignment bytes larger than what is meant, is the word of the
 // call vector that says by how many elements this begins behind the address; others
 // have -1. The call vector is the last argument then.
 inline bool locate(const ffi::RemainingArgs& args, ffi::Span<const int64_t> words,

@@ -102,8 +102,7 @@ inline ffi::Error small_products_call(ffi::ThreadPool pool,
   if (turned[1] != 0) p.right_term = 1, p.right_column = p.k;
   const size_t batch = size(0);
   if (p.n > kMostColumns || x.count != batch * p.m * p.k ||
-      y.count != batch * p.k * p.n ||
-      result->element_count() != batch * p.m * p.n) {
+      y.count != batch * p.k * p.n || result->element_count() != batch * p.m * p.n) {
     return wrong_call("sizes that are not the operands'");
   }
   if (result->element_count() == 0) return ffi::Error::Success();

@@ -36,6 +36,7 @@ from nkipy.hlo.ir import (
 )
 from nkipy.hlo.rewrites.base import Place, literal_below, rewrite
 from nkipy.hlo.rewrites.comparators import plain_order
+from nkipy.hlo.rewrites.dead_code import eliminate_dead_code
 from nkipy.hlo.rewrites.lending import controlled, is_control
 from nkipy_emulator import _xla
 from nkipy_emulator.errors import SimulationError
@@ -395,7 +396,9 @@ def send_to_numpy(module: HLOModule, mode: FastCalls) -> HLOModule:
             return None
         return call.make(call, inst, place)
 
-    return rewrite(module, rule)
+    result = rewrite(module, rule)
+    eliminate_dead_code(result)  # parts, which would count as readers of an operand
+    return result
 
 
 def _element_call(call: _Call, inst: Value, place: Place) -> Value:
