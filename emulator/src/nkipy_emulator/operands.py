@@ -185,10 +185,10 @@ def _with_slices(
             made = products.call(product, inst, b)
             given = made.operands
         if is_handler_call(made):
-            memory = tuple(sources.get(_reshaped(o, sources), o) for o in given)
-            places = [words.get(m, -1) for m in memory]
+            bases = tuple(sources.get(_reshaped(o, sources), o) for o in given)
+            places = [words.get(base, -1) for base in bases]
             if max(places, default=-1) >= 0:
-                return call_on_memory(made, (*memory, vector), places, b)
+                return call_on_memory(made, (*bases, vector), places, b)
         if made is inst and given == operands:
             return None
         shapes = made.tuple_shapes

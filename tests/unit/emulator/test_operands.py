@@ -174,7 +174,8 @@ def compiled(inputs, mode):
 def check_handled(executable, inputs, wanted):
     for name, got, expected in zip(HANDLED, executable.run_new(inputs), wanted):
         assert got.shape == expected.shape, name
-        np.testing.assert_allclose(got, expected, 1e-5, err_msg=name)
+        if not np.array_equal(got, expected):  # which takes less time
+            np.testing.assert_allclose(got, expected, 1e-5, err_msg=name)
 
 
 @pytest.mark.parametrize("name", HANDLED)
