@@ -42,7 +42,13 @@ from nkipy_emulator.fast_calls import FastCalls, chosen, send_to_numpy
 from nkipy_emulator.memory import empty
 from nkipy_emulator.memory_maps import check_maps
 from nkipy_emulator.operands import in_place, lift_constants, read_through_slices
-from nkipy_emulator.own_results import add_blanks, blank, needs_blank, own_results
+from nkipy_emulator.own_results import (
+    add_blanks,
+    blank,
+    needs_blank,
+    own_results,
+    transpose_once,
+)
 from nkipy_emulator.program_size import check_size, is_small, is_varied
 
 if TYPE_CHECKING:
@@ -373,6 +379,7 @@ def _with_store(
     result = flush_subnormals(order_sorts(expand_powers(result)))
     result = bound_duplication(keep_exact(result, vector))
     result, sliced = read_through_slices(result, vector, first)
+    transpose_once(result, own)
     store = HLOInstruction(
         "custom-call", (*result.results, vector), (1,), uint8, _STORE
     )

@@ -8,9 +8,11 @@ before that.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from functools import lru_cache
 from weakref import WeakSet
 
+from nkipy.hlo.builder import HLOBuilder
 from nkipy.hlo.dtypes import uint8
 from nkipy.hlo.ir import HLOInstruction, HLOModule
 from nkipy_emulator import _xla
@@ -36,6 +38,21 @@ def own_results(module: HLOModule) -> tuple[int, ...]:
             found.append(i)
         seen.add(result)
     return tuple(found)
+
+
+def transpose_once(module: HLOModule, own: Sequence[int]) -> None:
+    """Have XLA make results that are transposes once, before the store and all else.
+
+    A transpose is another layout of its operand to XLA, of which it makes a copy for
+    the store, and a slow one for the caller.
+    """
+    b = HLOBuilder(module.entry)
+    results = list(module.results)
+    for i in own:
+        made = results[i]
+        if made.opcode == "transpose":
+            results[i] = b.emit("opt-barrier", (made,), made.shape, made.dtype)
+    module.set_results(results, module.output_names)
 
 
 def needs_blank(result: HLOInstruction) -> bool:

@@ -439,6 +439,26 @@ def test_the_same_result_twice_and_an_argument(engine, rng):
     np.testing.assert_array_equal(outputs[1], 1 - x)
 
 
+def test_results_that_are_transposes(rng):
+    x = shifted(numbers(rng, (600, 500)), 16)
+
+    def transposed(a):
+        twice = a * 2
+        return [twice.T, twice, a.T, np.sort(a, axis=0), np.sort(a, axis=0).T, twice.T]
+
+    for got, wanted in zip(simulate_jit(transposed)(x), transposed(x)):
+        np.testing.assert_array_equal(got, wanted)
+        assert got.flags.c_contiguous
+
+
+def test_a_transpose_is_made_once(rng):
+    x = numbers(rng, (600, 500))
+    module = make_module(lambda b, x: b.transpose(b.negate(x), (1, 0)), x)
+    made, _ = _with_store(module, None, CustomCalls(), own=(0,))
+    store, result = made.results
+    assert result.opcode == "opt-barrier" and result in store.operands
+
+
 def test_results_in_the_callers_memory(engine, rng):
     x = numbers(rng, 1 << 20)
     executable = engine.compile(make_module(lambda b, x: [b.negate(x)], x))
