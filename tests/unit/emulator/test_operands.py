@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
-import mmap
 import os
 import threading
 
@@ -12,46 +10,18 @@ import numpy as np
 import pytest
 
 from nkipy.core import dtypes as dt
-from nkipy.core.trace import NKIPyKernel
 from nkipy.hlo.builder import HLOBuilder
 from nkipy.hlo.ir import HLOModule
 from nkipy.runtime import simulate_jit
 from nkipy_emulator.custom_calls import CustomCalls
-from nkipy_emulator.engine import XlaCpuEngine, _with_store
+from nkipy_emulator.engine import _with_store
 from nkipy_emulator.errors import SimulationError
 from nkipy_emulator.memory import ZERO_COPY_BYTES, empty
 from nkipy_emulator.operands import lift_constants, read_through_slices
 from tests.support.engine import make_module
+from tests.support.memory import at_the_end_of_memory, numbers, shifted
 
 LARGE = ZERO_COPY_BYTES
-
-
-def shifted(array, offset):
-    """A copy of `array` that begins `offset` bytes behind a multiple of 64."""
-    raw = np.full(array.nbytes + 128, 0x7F, np.uint8)
-    start = -raw.ctypes.data % 64 + offset
-    made = raw[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
-    made[...] = array
-    return made
-
-
-def numbers(rng, shape, dtype=np.float32):
-    return rng.integers(-50, 50, shape).astype(dtype)
-
-
-def at_the_end_of_memory(array):
-    """A copy of `array` behind which there is no memory."""
-    page = mmap.PAGESIZE
-    pages = -(-array.nbytes // page)
-    memory = mmap.mmap(-1, (pages + 1) * page)
-    address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
-    libc = ctypes.CDLL(None, use_errno=True)
-    end = ctypes.c_void_p(address + pages * page)
-    assert libc.mprotect(end, ctypes.c_size_t(page), 0) == 0  # no access
-    start = pages * page - array.nbytes
-    made = np.frombuffer(memory, array.dtype, array.size, start).reshape(array.shape)
-    made[...] = array
-    return made
 
 
 # ------------------------------------------------------------------------- arguments
@@ -139,87 +109,6 @@ def test_only_what_loops_read_is_sliced(rng):
     assert sliced(lambda b, x, v: b.reduce(x, "maximum", 0.0, (0,))) == frozenset()
     assert sliced(lambda b, x, v: b.reduce(x, "add", 0.0, (0,))) == {0}
     assert sliced(lambda b, x, v: b.reduce(x, "add", 1.0, (0,))) == frozenset()
-
-
-# ------------------------------------------------------------------------- handlers
-
-HANDLED = {
-    "function": lambda a, i: np.tan(a),
-    "function of two": lambda a, i: np.arctan2(a, a),
-    "sort": lambda a, i: np.sort(a.reshape(-1)),
-    "sorts of rows": lambda a, i: np.sort(a, axis=1),
-    "order": lambda a, i: np.argsort(a.reshape(-1), kind="stable"),
-    "extremes": lambda a, i: np.argmax(a, axis=1),
-    "running sums": lambda a, i: np.cumsum(a, axis=1),
-    "running sums of columns": lambda a, i: np.cumsum(a, axis=0),
-    "rows": lambda a, i: np.take(a, i, axis=0),
-    "small products": lambda a, i: a.reshape(-1, 6, 6) @ a.reshape(-1, 6, 6),
-}
-
-
-def handled(a, i):
-    return [kernel(a, i) for kernel in HANDLED.values()]
-
-
-def handled_inputs(rng, rows=LARGE // 144 + 1):
-    indices = rng.integers(0, rows, LARGE // 4 + 3).astype(np.int32)
-    return numbers(rng, (rows, 36)), indices
-
-
-def compiled(inputs, mode):
-    module = NKIPyKernel.trace(handled).specialize(*inputs)
-    return XlaCpuEngine(fast_calls=mode).compile(module)
-
-
-def check_handled(executable, inputs, wanted):
-    for name, got, expected in zip(HANDLED, executable.run_new(inputs), wanted):
-        assert got.shape == expected.shape, name
-        if not np.array_equal(got, expected):  # which takes less time
-            np.testing.assert_allclose(got, expected, 1e-5, err_msg=name)
-
-
-@pytest.mark.parametrize("name", HANDLED)
-def test_handlers_read_memory(name, rng):
-    inputs = handled_inputs(rng)
-    module = NKIPyKernel.trace(HANDLED[name]).specialize(*inputs)
-    made, sliced = _with_store(module, None, CustomCalls(), fast_calls="always")
-    assert 0 in sliced
-    readers = [i for i in made.instructions() if made.parameters[0] in i.operands]
-    calls = [i.attributes.get("custom_call_target") for i in readers]
-    assert any(calls), calls
-
-
-@pytest.mark.parametrize(
-    ("mode", "offsets"),
-    [
-        ("always", (*range(0, 64, 4), 17)),
-        pytest.param("never", (0, 16, 17), marks=pytest.mark.slow),
-    ],
-)
-def test_handlers_of_every_offset(mode, offsets, rng):
-    a, i = handled_inputs(rng)
-    wanted = handled(a, i)
-    executable = compiled((a, i), mode)
-    for offset in offsets:
-        inputs = [shifted(a, offset), shifted(i, 60 - offset % 61)]
-        before = [x.tobytes() for x in inputs]
-        check_handled(executable, inputs, wanted)
-        assert [x.tobytes() for x in inputs] == before
-
-
-@pytest.mark.parametrize("more", [1, 2, 4])
-def test_handlers_read_nothing_behind_an_argument(more, rng):
-    inputs = handled_inputs(rng, LARGE // 144 + more)
-    executable = compiled(inputs, "always")
-    check_handled(executable, [*map(at_the_end_of_memory, inputs)], handled(*inputs))
-
-
-def test_argument_that_a_handler_reads_and_a_store_overwrites(rng):
-    x = numbers(rng, LARGE)
-    module = NKIPyKernel.trace(np.sort).specialize(x)
-    given = shifted(x, 16)
-    XlaCpuEngine(fast_calls="always").compile(module).run([given], [given])
-    np.testing.assert_array_equal(given, np.sort(x))
 
 
 # ------------------------------------------------------------------------- constants
