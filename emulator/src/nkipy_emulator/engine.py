@@ -27,6 +27,7 @@ from nkipy.hlo.rewrites.divisions import guard_divisions
 from nkipy.hlo.rewrites.dots import flatten_dots
 from nkipy.hlo.rewrites.exact import keep_exact
 from nkipy.hlo.rewrites.materializing import bound_duplication
+from nkipy.hlo.rewrites.packing import pack_scalars
 from nkipy.hlo.rewrites.powers import expand_powers
 from nkipy.hlo.rewrites.stores import forward_stores
 from nkipy.hlo.rewrites.subnormals import flush_subnormals
@@ -157,7 +158,7 @@ class XlaCpuEngine:
         if num_replicas < 1:
             raise ValueError(f"num_replicas must be at least 1, not {num_replicas}")
         module.ensure_verified()
-        module = forward_stores(module)
+        module = pack_scalars(forward_stores(module))
         check_size(module)
         check_maps(len(_executables))
         store = self._code_store()

@@ -1,0 +1,125 @@
+"""Scalars that are computed alike become vectors."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+from nkipy.core.trace import trace_function
+from nkipy.hlo.rewrites.packing import pack_scalars
+from nkipy.hlo.rewrites.stores import forward_stores
+from nkipy_emulator.engine import XlaCpuEngine
+
+N = 12
+
+
+def gauss_seidel(x):
+    for _ in range(3):
+        for i in range(1, N - 1):
+            for j in range(1, N - 1):
+                x[i, j] = (x[i - 1, j] + x[i + 1, j] + x[i, j - 1] + x[i, j + 1]) / 5
+    return x
+
+
+def stacked(x):
+    return np.stack([x[i, j] * 2 for i in range(N) for j in range(N)])
+
+
+def reversed_columns(x):
+    y = [x[N - 1 - i, j] * x[i, 3] - x[i, j] for j in range(N) for i in range(N)]
+    return np.stack(y).reshape(N, N)
+
+
+def mixed(x):
+    """Constants that differ, other kinds, and elements that are read alone."""
+    y = [np.maximum(x[i, i] * (1 + i % 2), -x[i, 0]) for i in range(N)]
+    z = [np.where(v > 0, np.sqrt(abs(v)), v / 3) for v in y]
+    total = x.sum(axis=0)
+    w = [total[i] * z[i] + y[3] for i in range(N)]
+    return y[2], np.stack(z), w[5], np.stack(w), z[7] * x
+
+
+def versions(x):
+    """Stores of which a version between is read whole."""
+    y = x * 1
+    for i in range(N):
+        y[i, i] = x[i, 1] + x[1, i]
+    middle = y * 2
+    for i in range(N * 4):
+        y[i % 5, i % N] = y[0, i % N] + y[i % 3, 1] * 0.5
+    y[2] = y[3]
+    return middle, y
+
+
+KERNELS = [gauss_seidel, stacked, reversed_columns, mixed, versions]
+
+
+def traced(kernel, dtype=np.float32):
+    return trace_function(kernel, (np.ones((N, N), dtype),), {}).module
+
+
+def opcodes(module):
+    return Counter(i.opcode for i in module.entry.instructions)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16, ml_dtypes.bfloat16])
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_values_are_numpys_to_the_bit(
+    engine: XlaCpuEngine, results_of, rng: np.random.Generator, kernel, dtype
+):
+    x = rng.standard_normal((N, N)).astype(dtype)
+    module = traced(kernel, dtype)
+    packed = pack_scalars(forward_stores(module))
+    packed.verify()
+    assert packed is not module
+    outputs = results_of(packed)
+    engine.compile(packed).run([x.copy()], outputs)
+    if kernel is mixed:  # whose sum is in an order of the engine's
+        x = np.round(x)
+        engine.compile(packed).run([x.copy()], outputs)
+    expected = kernel(x.copy())
+    expected = expected if isinstance(expected, tuple) else (expected,)
+    for found, right in zip(outputs, expected):
+        np.testing.assert_array_equal(found, np.asarray(right))
+
+
+def test_one_vector_for_each_diagonal():
+    before = opcodes(traced(gauss_seidel))
+    after = opcodes(pack_scalars(forward_stores(traced(gauss_seidel))))
+    points = (N - 2) ** 2
+    assert before["divide"] == 3 * points
+    assert after["divide"] < points
+    assert after["dynamic-update-slice"] == 0
+
+
+def test_a_stack_of_scalars_is_one_expression():
+    after = opcodes(pack_scalars(traced(stacked)))
+    assert after["multiply"] == 1
+    assert after["slice"] == after["concatenate"] == after["gather"] == 0
+
+
+@pytest.mark.parametrize(
+    "kernel",
+    [
+        lambda x: np.stack([x[i, 0] * 2 for i in range(N)]),  # few
+        lambda x: [np.exp(x[i, j]) for i in range(N) for j in range(N)],  # inexact
+        lambda x: [x[i] * 2 for i in range(N)],
+    ],
+)
+def test_others_are_left_alone(kernel):
+    module = traced(kernel)
+    assert pack_scalars(module) is module
+
+
+def test_a_chain_is_left_alone():
+    def kernel(x):
+        y = x[0, 0]
+        for i in range(100):
+            y = y * x[0, i % N] + 1
+        return y
+
+    module = traced(kernel)
+    assert pack_scalars(module) is module
