@@ -82,6 +82,17 @@ def test_stores_of_earlier_sweeps_are_left_out():
     check_size(forwarded)
 
 
+def test_columns_across_rows_need_only_each_rows_last_store():
+    x = np.ones((N, N), np.float32)
+    module = trace_function(triangular, (x,), {}).module
+    forwarded = forward_stores(module)
+    before, after = (
+        Counter(i.opcode for i in m.entry.instructions) for m in (module, forwarded)
+    )
+    assert before["dynamic-update-slice"] == N * (N - 1) // 2
+    assert after["dynamic-update-slice"] == N - 1
+
+
 def test_few_stores_are_left_alone():
     def kernel(x):
         x[0] = x[1]

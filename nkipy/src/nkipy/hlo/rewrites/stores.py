@@ -3,7 +3,9 @@
 A kernel that stores single elements or rows, ``x[i, j] = ...``, is a chain of
 ``dynamic-update-slice``, and each reading of ``x`` waits for all stores before it.
 Where the places are known, it is known as well which store a slice reads, or that none
-touches it. A store whose elements are all overwritten before they are read is left out.
+touches it; or that it reads the newest store with its first or last elements, and with
+the others an older version of the array. A store whose elements are all overwritten
+before they are read is left out.
 
 So readers wait for what they need only, which makes rows of instructions shorter, and a
 compiler need not keep versions of the array for them.
@@ -12,6 +14,7 @@ compiler need not keep versions of the array for them.
 from __future__ import annotations
 
 from math import prod
+from typing import NamedTuple
 
 import numpy as np
 
@@ -49,9 +52,9 @@ def forward_stores(module: HLOModule) -> HLOModule:
         if inst in unread:
             values[inst] = values[inst.operands[0]]
         elif inst in known.sources:
-            source, starts = known.sources[inst]
-            limits = [start + size for start, size in zip(starts, inst.shape)]
-            values[inst] = b.slice(values[source], starts, limits)
+            parts = known.sources[inst]
+            read = [b.slice(values[p.of], p.starts, p.limits) for p in parts]
+            values[inst] = b.concatenate(read, parts[-1].axis)
         else:
             values[inst] = _with_operands(inst, [values[o] for o in inst.operands])
             made.entry.instructions.append(values[inst])
@@ -82,6 +85,19 @@ def _starts(store: Value) -> tuple[int, ...] | None:
     return found if all(0 <= s <= d - n for s, n, d in room) else None
 
 
+class _Part(NamedTuple):
+    """Elements of a slice: of which array, and where they go on in the slice."""
+
+    of: Value
+    starts: tuple[int, ...]
+    shape: tuple[int, ...]
+    axis: int = 0
+
+    @property
+    def limits(self) -> tuple[int, ...]:
+        return tuple(start + size for start, size in zip(self.starts, self.shape))
+
+
 class _Chain:
     """Stores into one array, each into what the one before has made.
 
@@ -100,16 +116,57 @@ class _Chain:
         self.last[_region(starts, store.operands[1].shape)] = len(self.stores)
         self.stores.append((store, starts))
 
-    def source(self, inst: Value) -> tuple[Value, tuple[int, ...]] | None:
-        """Where all elements of a slice of the newest version come from."""
+    def sources(self, inst: Value) -> list[_Part]:
+        """Where the elements of a slice of the newest version come from.
+
+        Its first or last ones along an axis may be the newest store's, and the others
+        older; they are read from the version that the newest of them was stored in.
+        """
         starts = inst.attributes["starts"]
         numbers = self.last[_region(starts, inst.shape)]
-        if not numbers.size or (numbers != numbers.flat[0]).any():
-            return None
-        if numbers.flat[0] < 0:
-            return self.base, starts
-        store, begins = self.stores[numbers.flat[0]]
-        return store.operands[1], tuple(s - at for s, at in zip(starts, begins))
+        if not numbers.size:
+            return []
+        newest = numbers.max()
+        is_new = numbers == newest
+        if is_new.all():
+            return [self._stored(newest, starts, inst.shape)]
+        divided = _divided(is_new)
+        if divided is None:
+            return []
+        axis, at, new_is_first = divided
+        parts = []
+        for first, end in ((0, at), (at, inst.shape[axis])):
+            begins, shape = list(starts), list(inst.shape)
+            begins[axis] += first
+            shape[axis] = end - first
+            if (first == 0) == new_is_first:
+                part = self._stored(newest, tuple(begins), tuple(shape))
+            else:
+                older = self.last[_region(tuple(begins), tuple(shape))].max()
+                of = self.base if older < 0 else self.stores[older][0]
+                part = _Part(of, tuple(begins), tuple(shape))
+            parts.append(part._replace(axis=axis))
+        return parts
+
+    def _stored(
+        self, number: int, starts: tuple[int, ...], shape: tuple[int, ...]
+    ) -> _Part:
+        """Elements that one store has stored."""
+        if number < 0:
+            return _Part(self.base, starts, shape)
+        store, begins = self.stores[number]
+        own = tuple(s - at for s, at in zip(starts, begins))
+        return _Part(store.operands[1], own, shape)
+
+
+def _divided(is_new: np.ndarray) -> tuple[int, int, bool] | None:
+    """The axis that divides new elements from old, where, and whether new are first."""
+    for axis, size in enumerate(is_new.shape):
+        along = np.moveaxis(is_new, axis, 0).reshape(size, -1)
+        changes = np.flatnonzero(along[1:, 0] != along[:-1, 0])
+        if len(changes) == 1 and (along == along[:, :1]).all():
+            return axis, int(changes[0]) + 1, bool(along[0, 0])
+    return None
 
 
 def _region(starts: tuple[int, ...], shape: tuple[int, ...]) -> Region:
@@ -126,7 +183,7 @@ class _Known:
     def __init__(self, module: HLOModule) -> None:
         self._module = module
         self._chains: list[_Chain] = []
-        self.sources: dict[Value, tuple[Value, tuple[int, ...]]] = {}
+        self.sources: dict[Value, list[_Part]] = {}
         newest: dict[Value, _Chain] = {}
         for inst in module.entry.instructions:
             starts = _starts(inst)
@@ -139,9 +196,9 @@ class _Known:
                 newest[inst] = chain
             elif inst.opcode == "slice" and inst.operands[0] in newest:
                 if all(stride == 1 for stride in inst.attributes["strides"]):
-                    source = newest[inst.operands[0]].source(inst)
-                    if source is not None:
-                        self.sources[inst] = source
+                    parts = newest[inst.operands[0]].sources(inst)
+                    if parts:
+                        self.sources[inst] = parts
 
     def unread(self) -> set[Value]:
         """The stores of which nobody reads an element."""
@@ -152,7 +209,9 @@ class _Known:
             for i, (store, _) in enumerate(chain.stores[:-1])
         }
         for inst in self._module.entry.instructions:
-            if inst not in self.sources:
+            if inst in self.sources:
+                read.update(part.of for part in self.sources[inst])
+            else:
                 others = (o for i, o in enumerate(inst.operands) if i)
                 read.update(others)
                 if inst.operands and (inst, inst.operands[0]) not in following:
