@@ -132,7 +132,7 @@ def test_random_numbers(target: str, buffer: Any) -> None:
         ((4, 4), "sbuf", "buffer is 'sbuf'"),
         ((4, -1), nl.sbuf, "must be of whole numbers"),
         ((4, 1.5), nl.sbuf, "must be of whole numbers"),
-        ((), nl.sbuf, "must be of whole numbers"),
+        ((), nl.sbuf, "must have a dimension"),
         ((1 << 20, 1 << 20), nl.shared_hbm, "larger than the memory"),
     ],
 )

@@ -268,7 +268,7 @@ def _extreme(inst: Value) -> tuple[_Call, set[Value]] | None:
     ):
         return None
     x, extreme = _hit(hit)
-    if x is None or x.dtype not in COMPARED or 0 in x.shape:
+    if x is None or 0 in x.shape:
         return None
     if extreme not in ("maximum", "minimum"):
         return None
@@ -284,7 +284,7 @@ def _hit(hit: Value) -> tuple[Value, str] | tuple[None, None]:
     if hit.opcode != "compare" or hit.attributes["direction"] != "EQ":
         return None, None
     x, spread = hit.operands
-    if dt.is_float(x.dtype) != (is_nan is not None):
+    if x.dtype not in COMPARED or dt.is_float(x.dtype) != (is_nan is not None):
         return None, None
     if is_nan is not None:
         is_compared = is_nan.opcode == "compare" and is_nan.operands == (x, x)
