@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -53,6 +53,18 @@ def literal_below(value: HLOInstruction) -> np.ndarray | None:
     """The literal of :func:`constant_below`."""
     constant = constant_below(value)
     return None if constant is None else constant.attributes["literal"]
+
+
+def with_operands(
+    inst: HLOInstruction, operands: Sequence[HLOInstruction]
+) -> HLOInstruction:
+    """`inst` if those are its operands, else a copy that has them."""
+    if tuple(operands) == inst.operands:
+        return inst
+    return HLOInstruction(
+        *(inst.opcode, tuple(operands), inst.shape, inst.dtype, inst.attributes),
+        *(inst.source_location, inst.tuple_shapes, inst.name, inst.form),
+    )
 
 
 def rewrite(module: HLOModule, rule: Rule) -> HLOModule:

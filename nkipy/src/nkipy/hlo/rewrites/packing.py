@@ -23,7 +23,8 @@ from nkipy.hlo import dtypes as dt
 from nkipy.hlo.builder import HLOBuilder
 from nkipy.hlo.ir import HLOInstruction, HLOModule
 from nkipy.hlo.opcodes import OPCODES, CostKind
-from nkipy.hlo.rewrites.base import constant_below
+from nkipy.hlo.rewrites.base import constant_below, with_operands
+from nkipy.hlo.rewrites.stores import starts_of
 
 Value = HLOInstruction
 #: An element: of which array, and its number there in C order.
@@ -52,7 +53,6 @@ _KINDS = frozenset(
     }
 )
 _LEAVES = frozenset({"parameter", "constant", "iota"})
-_STORE = "dynamic-update-slice"
 
 
 def pack_scalars(module: HLOModule) -> HLOModule:
@@ -201,13 +201,7 @@ class _Packing:
                 number = np.ravel_multi_index(inst.attributes["starts"], operand.shape)
                 self._elements[inst] = source, int(number)
                 return
-        operands = tuple([self._value(o) for o in inst.operands])
-        kept = inst
-        if operands != inst.operands:
-            kept = HLOInstruction(
-                *(inst.opcode, operands, inst.shape, inst.dtype, inst.attributes),
-                *(inst.source_location, inst.tuple_shapes, inst.name),
-            )
+        kept = with_operands(inst, [self._value(o) for o in inst.operands])
         self.made.entry.instructions.append(kept)
         self._values[inst] = kept
 
@@ -288,7 +282,7 @@ class _Packing:
         array = self._value(base)
         elements: list[Element] = [(array, i) for i in range(prod(base.shape))]
         for store in stores:
-            starts = _starts(store)
+            starts = starts_of(store)
             assert starts is not None
             number = int(np.ravel_multi_index(starts, base.shape))
             elements[number] = self._element(store.operands[1])
@@ -306,16 +300,6 @@ def _inside(grouped: dict[Value, Value], inner: set[Value]) -> set[Value]:
     return found
 
 
-def _starts(store: Value) -> tuple[int, ...] | None:
-    """Where an element is stored, if that is known."""
-    constants = [constant_below(start) for start in store.operands[2:]]
-    found = [int(c.attributes["literal"]) for c in constants if c is not None]
-    if len(found) < len(constants):
-        return None
-    room = zip(found, store.shape)
-    return tuple(found) if all(0 <= s < d for s, d in room) else None
-
-
 def _chains(module: HLOModule) -> dict[Value, list[Value]]:
     """Stores of elements of which only the last version is read, by the last."""
     readers: dict[Value, int] = defaultdict(int)
@@ -327,10 +311,9 @@ def _chains(module: HLOModule) -> dict[Value, list[Value]]:
     chains: dict[Value, list[Value]] = {}
     for inst in module.entry.instructions:
         if (
-            inst.opcode == _STORE
+            starts_of(inst) is not None
             and prod(inst.operands[1].shape) == 1
             and prod(inst.shape) <= _MOST_ELEMENTS
-            and _starts(inst) is not None
         ):
             before = inst.operands[0]
             one = before in chains and readers[before] == 1

@@ -20,7 +20,7 @@ import numpy as np
 
 from nkipy.hlo.builder import HLOBuilder
 from nkipy.hlo.ir import HLOInstruction, HLOModule
-from nkipy.hlo.rewrites.base import literal_below
+from nkipy.hlo.rewrites.base import literal_below, with_operands
 
 Value = HLOInstruction
 Region = tuple[slice, ...]
@@ -56,23 +56,14 @@ def forward_stores(module: HLOModule) -> HLOModule:
             read = [b.slice(values[p.of], p.starts, p.limits) for p in parts]
             values[inst] = b.concatenate(read, parts[-1].axis)
         else:
-            values[inst] = _with_operands(inst, [values[o] for o in inst.operands])
+            values[inst] = with_operands(inst, [values[o] for o in inst.operands])
             made.entry.instructions.append(values[inst])
     made.set_results([values[r] for r in module.results], module.output_names)
     made.aliases = list(module.aliases)
     return made
 
 
-def _with_operands(inst: Value, operands: list[Value]) -> Value:
-    if tuple(operands) == inst.operands:
-        return inst
-    return HLOInstruction(
-        *(inst.opcode, tuple(operands), inst.shape, inst.dtype, inst.attributes),
-        *(inst.source_location, inst.tuple_shapes, inst.name),
-    )
-
-
-def _starts(store: Value) -> tuple[int, ...] | None:
+def starts_of(store: Value) -> tuple[int, ...] | None:
     """Where it stores; None if that is not known, or not within the array."""
     if store.opcode != _STORE:
         return None
@@ -186,7 +177,7 @@ class _Known:
         self.sources: dict[Value, list[_Part]] = {}
         newest: dict[Value, _Chain] = {}
         for inst in module.entry.instructions:
-            starts = _starts(inst)
+            starts = starts_of(inst)
             if starts is not None and prod(inst.shape) <= _MOST_ELEMENTS:
                 chain = newest.pop(inst.operands[0], None)
                 if chain is None:
