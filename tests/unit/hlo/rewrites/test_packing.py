@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from nkipy.core.trace import trace_function
+from nkipy.hlo.rewrites import packing
 from nkipy.hlo.rewrites.packing import pack_scalars
 from nkipy.hlo.rewrites.stores import forward_stores
 from nkipy_emulator.engine import XlaCpuEngine
@@ -95,6 +96,22 @@ def test_a_stack_has_numpys_values(
     (found,) = outputs = results_of(module)
     engine.compile(module).run([x], outputs)
     np.testing.assert_array_equal(found, stacked(x))
+
+
+def test_elements_of_large_arrays_are_picked(
+    engine: XlaCpuEngine, results_of, rng: np.random.Generator, monkeypatch
+):
+    monkeypatch.setattr(packing, "_MOST_ELEMENTS", 20)
+
+    def kernel(x):
+        y = x * 2
+        return np.stack([x[i, j] * y[j, i] for i in range(N) for j in range(N)])
+
+    x = rng.standard_normal((N, N)).astype(np.float32)
+    module = traced(kernel)
+    (found,) = outputs = results_of(module)
+    engine.compile(module).run([x], outputs)
+    np.testing.assert_array_equal(found, kernel(x))
 
 
 def test_one_vector_for_each_diagonal():

@@ -196,11 +196,10 @@ class _Packing:
             if prod(operand.shape) == 1:
                 self._elements[inst] = self._element(operand)
                 return
-            if prod(operand.shape) <= _MOST_ELEMENTS:
-                source = self._value(operand)
-                number = np.ravel_multi_index(inst.attributes["starts"], operand.shape)
-                self._elements[inst] = source, int(number)
-                return
+            source = self._value(operand)
+            number = np.ravel_multi_index(inst.attributes["starts"], operand.shape)
+            self._elements[inst] = source, int(number)
+            return
         kept = with_operands(inst, [self._value(o) for o in inst.operands])
         self.made.entry.instructions.append(kept)
         self._values[inst] = kept
@@ -256,6 +255,9 @@ class _Packing:
         """A vector of elements."""
         b = self._b
         sources = list(dict.fromkeys(source for source, _ in elements))
+        if len(sources) > 1 and any(map(_is_large, sources)):
+            elements = self._picked(elements)
+            sources = list(dict.fromkeys(source for source, _ in elements))
         ends = np.cumsum([0, *(prod(source.shape) for source in sources)]).tolist()
         firsts = dict(zip(sources, ends))
         flat = [self._flatten(source) for source in sources]
@@ -276,6 +278,19 @@ class _Packing:
             slice_sizes=(1,),
         )
 
+    def _picked(self, elements: list[Element]) -> list[Element]:
+        """The same, those of large arrays from vectors of what is needed of them."""
+        needed: dict[Value, set[int]] = defaultdict(set)
+        for source, number in elements:
+            if _is_large(source):
+                needed[source].add(number)
+        places: dict[Element, Element] = {}
+        for source, numbers in needed.items():
+            own = [(source, number) for number in sorted(numbers)]
+            vector = self._gather(own)
+            places.update({e: (vector, i) for i, e in enumerate(own)})
+        return [places.get(element, element) for element in elements]
+
     def _stored(self, stores: list[Value]) -> Value:
         """The array that elements are stored into, one by one."""
         base = stores[0].operands[0]
@@ -287,6 +302,10 @@ class _Packing:
             number = int(np.ravel_multi_index(starts, base.shape))
             elements[number] = self._element(store.operands[1])
         return self._b.reshape(self._gather(elements), base.shape)
+
+
+def _is_large(value: Value) -> bool:
+    return prod(value.shape) > _MOST_ELEMENTS
 
 
 def _inside(grouped: dict[Value, Value], inner: set[Value]) -> set[Value]:
