@@ -62,8 +62,10 @@ def halves(x):
     return result
 
 
-def _program_of(outer: int, inner: int, register: bool = False) -> bytes:
-    """A loop in a loop, with something before, between and behind them."""
+def _program_of(
+    outer: int, inner: int, register: bool = False, around: str = "before behind"
+) -> bytes:
+    """A loop in a loop, with something `around` it, and around both."""
 
     @nki.jit
     def looped(x):
@@ -76,9 +78,11 @@ def _program_of(outer: int, inner: int, register: bool = False) -> bytes:
             nisa.activation(other, nl.exp, tile)
 
         def outside(_):
-            nisa.dma_copy(other, x)
+            if "before" in around:
+                nisa.dma_copy(other, x)
             nl.fori_loop(0, nisa.register_alloc(3) if register else inner, inside)
-            nisa.tensor_tensor(tile, tile, other, nl.add)
+            if "behind" in around:
+                nisa.tensor_tensor(tile, tile, other, nl.add)
 
         nl.fori_loop(0, outer, outside)
         nisa.dma_copy(result, tile)
@@ -102,10 +106,13 @@ def _sums(program: bytes) -> dict[str, list[float]]:
     return sums
 
 
+@pytest.mark.parametrize("around", ["before behind", "before", "behind", "nothing"])
 @pytest.mark.parametrize(("outer", "inner"), [(1, 9), (2, 5), (7, 1), (6, 2), (5, 7)])
-def test_iterations_that_are_left_out_are_extrapolated(outer, inner, monkeypatch):
+def test_iterations_that_are_left_out_are_extrapolated(
+    outer, inner, around, monkeypatch
+):
     """As if all had been estimated, which those of few are."""
-    program = _program_of(outer, inner)
+    program = _program_of(outer, inner, around=around)
     full = _sums(program)
     engine_times.cache_clear()
     monkeypatch.setattr(times, "_MOST_UNROLLED", 1)

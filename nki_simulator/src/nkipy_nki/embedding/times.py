@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
@@ -14,7 +14,7 @@ from nkipy_nki.program import Instruction, Program
 from nkipy_nki.timing import Schedule, Trace, schedule, schedule_together
 from nkipy_nki.timing.labels import NAMES
 from nkipy_nki.timing.queues import FIRST_DMA_QUEUE, engine_of
-from nkipy_nki.timing.trace import sampled, unrolled
+from nkipy_nki.timing.trace import Sampled, sampled, unrolled
 
 __all__ = ["StepTime", "WorkTime", "engine_times"]
 
@@ -99,46 +99,41 @@ def engine_times(program: bytes) -> tuple[WorkTime, ...]:
     return tuple(one for done in work.values() for one in _bounded(_merged(done)))
 
 
-def _scheduled(
-    cores: Sequence[Program],
-) -> list[tuple[Schedule, Mapping[int, int]]]:
-    """The schedules, and how often what comes from a place on is carried out."""
+def _scheduled(cores: Sequence[Program]) -> list[tuple[Schedule, Sampled]]:
+    """The schedules, and what was left out of them."""
     try:
         traces = [unrolled(program, _MOST_UNROLLED) for program in cores]
-        return [(made, {}) for made in schedule_together(cores, traces)]
+        return [(made, Sampled()) for made in schedule_together(cores, traces)]
     except ValueError:
         return [_extrapolated(program) for program in cores]
 
 
-def _extrapolated(program: Program) -> tuple[Schedule, Mapping[int, int]]:
-    trace, times = sampled(program, _MOST_SAMPLED)
+def _extrapolated(program: Program) -> tuple[Schedule, Sampled]:
+    trace, left_out = sampled(program, _MOST_SAMPLED)
     made = schedule(program, trace)
     if made.trace is trace:
-        return made, times
-    return schedule(program, Trace(program.instructions())), {}
+        return made, left_out
+    return schedule(program, Trace(program.instructions())), Sampled()
 
 
-def _steps(
-    made: Schedule, times: Mapping[int, int], several: bool
-) -> Iterable[WorkTime]:
+def _steps(made: Schedule, left_out: Sampled, several: bool) -> Iterable[WorkTime]:
     """Each instruction that takes an engine's time, and iterations left out."""
     told = set(sorted(range(len(made.steps)), key=made.start.__getitem__)[:_MOST_STEPS])
-    edges = [0, *(place for place in sorted(times) if place), len(made.steps)]
     later = 0.0
-    for first, stop in pairwise(edges):
+    for first, stop in pairwise(sorted({0, *left_out.times, len(made.steps)})):
         done = [
             _moved(one, later)
             for place in range(first, stop)
             for one in _step(made, place, place in told, several)
         ]
         yield from done
-        more = times.get(first, 1) - 1
+        more = left_out.times.get(first, 1) - 1
+        begin = made.floors.get(first, 0.0)
+        end = max(begin, *made.done[first:stop])
+        later += more * (end - begin)
+        later += left_out.ends.get(stop, 0) * made.chip.loop_barrier_ns
         if more and done:
-            barrier = made.chip.loop_barrier_ns
-            end = max(made.done[first:stop]) + barrier
-            end = made.floors.get(stop, end)
-            later += more * (end - made.floors.get(first, 0.0))
-            yield from _left_out(done, more, end + later - barrier)
+            yield from _left_out(done, more, end + later)
 
 
 def _step(

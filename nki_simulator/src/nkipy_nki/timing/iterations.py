@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from nkipy_nki.program import Instruction, Loop, Program, Step
 
-__all__ = ["iteration_ends"]
+__all__ = ["is_nest", "iteration_ends"]
 
 
 @dataclass
@@ -26,6 +26,11 @@ class _Open:
 
     loop: Loop
     seen: set[Step] = field(default_factory=set)
+
+
+def is_nest(loop: Loop) -> bool:
+    """Whether nothing is in a loop but another one, whose iterations are its own."""
+    return len(loop.body) == 1 and isinstance(loop.body[0], Loop)
 
 
 def iteration_ends(program: Program, steps: Sequence[Instruction]) -> dict[int, int]:
@@ -49,7 +54,7 @@ def iteration_ends(program: Program, steps: Sequence[Instruction]) -> dict[int, 
             if path[depth] is not running[depth].loop:
                 break
             depth += 1
-        ended = len(running) - depth
+        ended = sum(not is_nest(left.loop) for left in running[depth:])
         del running[depth:]
         if running:
             inside: Step = path[depth] if depth < len(path) else step

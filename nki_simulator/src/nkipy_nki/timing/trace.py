@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from nkipy_nki.accesses import NO_INDICES, Indices
 from nkipy_nki.program import Instruction, Loop, Program, Register, Step
+from nkipy_nki.timing.iterations import is_nest
 
 if TYPE_CHECKING:
     from nkipy_nki.machine import Machine
 
-__all__ = ["Trace", "sampled", "unrolled"]
+__all__ = ["Sampled", "Trace", "sampled", "unrolled"]
 
 
 #: As many as the vendor's compiler takes of a kernel whose loops are unrolled.
@@ -103,7 +105,22 @@ def unrolled(program: Program, most: int | None = None) -> Trace:
     return made.trace
 
 
-def sampled(program: Program, most: int) -> tuple[Trace, dict[int, int]]:
+@dataclass(frozen=True)
+class Sampled:
+    """Iterations left out of a trace.
+
+    Attributes:
+        times: by place of a step, how often what comes from there on is carried out,
+            up to the next such place.
+        ends: by the place behind iterations, how many of those left out end with a
+            barrier besides the work that is in them.
+    """
+
+    times: Mapping[int, int] = field(default_factory=dict)
+    ends: Mapping[int, int] = field(default_factory=dict)
+
+
+def sampled(program: Program, most: int) -> tuple[Trace, Sampled]:
     """What a run of a program carries out, of each loop the first iterations only.
 
     Iterations of a loop do not overlap, so that one is as long as another but for the
@@ -116,14 +133,13 @@ def sampled(program: Program, most: int) -> tuple[Trace, dict[int, int]]:
             more, one of each is taken, and for all.
 
     Returns:
-        A trace of two iterations at most of each loop; and by place of a step, how
-        often what comes from there on is carried out, up to the next such place.
+        A trace of two iterations at most of each loop, and what was left out.
     """
     made = _Unroller(2)
     if _sampled_count(program.body, 2) > most:
-        return Trace(program.instructions()), {}
+        return Trace(program.instructions()), Sampled()
     made.run(program.body)
-    return made.trace, made.times
+    return made.trace, Sampled(made.times, made.ends)
 
 
 def _sampled_count(steps: Sequence[Step], iterations: int) -> int:
@@ -165,13 +181,13 @@ class _Unroller:
 
     Attributes:
         trace: what is carried out.
-        times: with a number of iterations, by place: how often what comes from there
-            on is carried out.
+        times, ends: with a number of iterations, those of :class:`Sampled`.
     """
 
     def __init__(self, most: int | None = None) -> None:
         self.trace = Trace()
         self.times: dict[int, int] = {}
+        self.ends: dict[int, int] = {}
         self._most = most
         self._factor = 1
         self._registers: dict[int, int] = {}
@@ -186,6 +202,8 @@ class _Unroller:
     def _run_loop(self, loop: Loop) -> None:
         if self._most is not None and not _is_known(loop):
             self.run(loop.body)
+            if not is_nest(loop):
+                self._end()
             return
         values, most = _values(loop), self._most
         count, factor = _length(values), self._factor
@@ -195,12 +213,20 @@ class _Unroller:
             if number == last - 1 and last < count:
                 self._begin(factor * (count - number))
             self.run(loop.body)
+            if not is_nest(loop):
+                self._end()
         self._registers.pop(loop.counter.id, None)
         self._begin(factor)
 
     def _begin(self, factor: int) -> None:
         if self._most is not None:
             self._factor = self.times[len(self.trace.steps)] = factor
+
+    def _end(self) -> None:
+        """End iterations: as many as begin, of which one is in the trace."""
+        if self._most is not None:
+            place = len(self.trace.steps)
+            self.ends[place] = self.ends.get(place, 0) + self._factor - 1
 
 
 def _is_known(loop: Loop) -> bool:
