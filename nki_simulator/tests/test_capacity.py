@@ -70,6 +70,9 @@ def test_live_bytes_over_what_is_usable() -> None:
     assert finding.details["live_bytes"] == 5 * 4 * size
     assert finding.details["usable_bytes"] == 212984
     assert finding.details["peak_bytes"] == 5 * 4 * size + 4
+    assert finding.message.endswith("made at kernel.py:14")
+    with pytest.raises(NkiValidationError, match=r":14\n  \[capacity\]\n  at "):
+        check_capacity(made.program, Findings())
     assert [tile["line"] for tile in finding.details["tiles"]] == [10, 11, 12, 13, 14]
     for i in range(5):
         assert f"{4 * size} bytes: t{i} [128, {size}]" in finding.message

@@ -314,7 +314,7 @@ def _check_memory(
     findings.report(
         "capacity",
         f"{top.nbytes} bytes of a partition are live in {region.value}, and "
-        f"{chip.name} has {usable} that can be used; live are\n{listed}\n ",
+        f"{chip.name} has {usable} that can be used; live are\n{listed}",
         step.line,
         step.record.name,
         memory=region.value,

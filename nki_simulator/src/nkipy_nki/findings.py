@@ -316,8 +316,9 @@ class Findings:
         self.found.append(finding)
         if self._collector is not None and goes_on:
             return
-        text = f"{f'{instruction}: ' if instruction else ''}{message} [{kind}]"
-        text += f"\n{line.told}"
+        called = f"{instruction}: " if instruction else ""
+        behind = "\n  " if "\n" in message else " "  # what has lines of its own
+        text = f"{called}{message}{behind}[{kind}]\n{line.told}"
         if level == "error":
             error = NkiValidationError(text)
             error.finding = finding

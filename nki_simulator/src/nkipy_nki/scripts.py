@@ -86,7 +86,7 @@ class Checked:
             what = f"{found.instruction}: " if found.instruction else ""
             yield (
                 f"{found.file}:{found.line}: {found.level}: {what}"
-                f"{found.message.rstrip()} [{found.kind}]"
+                f"{found.message} [{found.kind}]"
             )
             for at in found.calls:
                 yield f"  called at {at['file']}:{at['line']} in {at['function']}"
