@@ -140,6 +140,33 @@ def test_an_argument_whose_elements_share_memory_is_not_written(array) -> None:
     np.testing.assert_array_equal(out, before)
 
 
+@nki.jit
+def added_to(x: Any, y: Any) -> None:
+    """``x += y``."""
+    nl.store(x, nl.add(nl.load(x), nl.load(y)))
+
+
+@pytest.mark.parametrize(
+    "others", [lambda x: x, lambda x: x.T, lambda x: x[::-1], lambda x: x.copy().T]
+)
+def test_arguments_that_share_memory_are_read_and_not_written(
+    others: Callable[[np.ndarray], np.ndarray],
+) -> None:
+    x = np.arange(16, dtype=np.float32).reshape(4, 4)
+    y, out = others(x), np.zeros((4, 4), np.float32)
+    before, total = x.copy(), x + y
+    added_to(out, y)
+    np.testing.assert_array_equal(out, y)
+    if np.shares_memory(x, y):
+        text = "dst is the argument x, whose array shares memory with the argument y"
+        with pytest.raises(nki.NkiValidationError, match=text):
+            added_to(x, y)
+        np.testing.assert_array_equal(x, before)
+    else:
+        added_to(x, y)
+        np.testing.assert_array_equal(x, total)
+
+
 def test_one_whose_elements_only_lie_between_each_other_is_written() -> None:
     array = strided((3, 3), (2, 3))
     before = array.copy()

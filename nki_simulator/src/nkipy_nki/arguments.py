@@ -9,8 +9,9 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import combinations
 from typing import Any
 
 import ml_dtypes
@@ -56,12 +57,14 @@ class Argument:
         array: its values in C's order: the caller's memory, or a copy. Of an
             :class:`ArraySpec`, that itself.
         dtype: the caller's, however the values are kept.
+        shares: the names of others whose arrays have memory in common with it.
     """
 
     name: str
     given: Any
     array: Any
     dtype: np.dtype
+    shares: list[str] = field(default_factory=list)
 
     @cached_property
     def why_unwritable(self) -> str:
@@ -78,6 +81,11 @@ class Argument:
             return (
                 f"whose array has elements that share memory (its strides are "
                 f"{list(mine.strides)} bytes): give {way.format(self.name)}"
+            )
+        if self.shares:
+            return (
+                f"whose array shares memory with the argument {self.shares[0]}: give a "
+                "copy of one of them"
             )
         return ""
 
@@ -134,6 +142,19 @@ class Arguments:
         self.arrays: list[Argument] = []
         for name, value in self._values.items():
             self._collect(name, value)
+        self._find_shared()
+
+    def _find_shared(self) -> None:
+        """Find arrays that have memory in common: of tensors, none has."""
+        held = [
+            (one, as_numpy(one.given, one.name))
+            for one in self.arrays
+            if not isinstance(one.array, ArraySpec)
+        ]
+        for (one, mine), (other, its) in combinations(held, 2):
+            if np.may_share_memory(mine, its) and np.shares_memory(mine, its):
+                one.shares.append(other.name)
+                other.shares.append(one.name)
 
     def _collect(self, name: str, value: Any) -> None:
         if is_array(value):
