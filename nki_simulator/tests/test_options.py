@@ -60,3 +60,15 @@ def test_a_misspelled_keyword_is_warned_of(jit: Any) -> None:
 def test_a_configuration_must_be_one() -> None:
     with pytest.raises(nki.NkiValidationError, match="CompileConfig"):
         nki.jit(compile_config={"dead_code_elim": True})
+
+
+@pytest.mark.parametrize("target", ["trn9", 3])
+def test_a_target_that_is_no_chip(target: Any) -> None:
+    with pytest.raises(nki.NkiValidationError, match="no chip has .* trn1, .*trn2"):
+        nki.simulate(nki.jit(_generation), target=target)(X)
+
+
+@pytest.mark.parametrize("core", [-1, 1, "first"])
+def test_a_report_is_on_a_core_that_ran(core: Any) -> None:
+    with pytest.raises(ValueError, match="was run on 1, counted from 0"):
+        nki.simulate(nki.jit(_generation)).run(X).report(core)

@@ -93,7 +93,16 @@ class Simulation:
         return replace(self)
 
     def report(self, core: int = 0) -> Report:
-        """Where a core's time goes: an estimate, with waits for the other core."""
+        """Where a core's time goes: an estimate, with waits for the other core.
+
+        Raises:
+            ValueError: the kernel was not run on such a core.
+        """
+        cores = len(self.programs)
+        if core not in range(cores):
+            raise ValueError(
+                f"core={core!r}: the kernel was run on {cores}, counted from 0"
+            )
         made = schedule_together(self.programs, self.traces)
         return Report(made[core], self.name)
 

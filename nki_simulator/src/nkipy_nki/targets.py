@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from nkipy.chips import DEFAULT, Chip, find_chip
+from nkipy.chips import CHIPS, DEFAULT, Chip, find_chip
 from nkipy_nki.errors import NkiValidationError
 
 __all__ = ["VARIABLE", "target_chip"]
@@ -28,8 +28,11 @@ def target_chip(target: str | Chip | None = None) -> Chip:
     name = target or os.environ.get(VARIABLE)
     if not name:
         return DEFAULT
-    chip = find_chip(name)
+    chip = find_chip(name) if isinstance(name, str) else None
     if chip is None:
         origin = "target" if target else VARIABLE
-        raise NkiValidationError(f"{origin}={name!r}: no chip has this name")
+        known = ", ".join(chip.name for chip in CHIPS)
+        raise NkiValidationError(
+            f"{origin}={name!r}: no chip has this name; there are {known}"
+        )
     return chip
