@@ -167,6 +167,20 @@ def test_arguments_that_share_memory_are_read_and_not_written(
         np.testing.assert_array_equal(x, total)
 
 
+@pytest.mark.parametrize("others", [lambda x: x, lambda x: x.T, lambda x: x[::-1]])
+def test_an_array_of_several_ranks_is_read_and_not_written(
+    others: Callable[[np.ndarray], np.ndarray],
+) -> None:
+    x = np.arange(16, dtype=np.float32).reshape(4, 4)
+    y, out = others(x), np.zeros((2, 4, 4), np.float32)
+    nki.simulate_ranks(added_to, [(out[0], x), (out[1], y)])
+    np.testing.assert_array_equal(out, [x, y])
+    text = "dst is the argument x, whose array shares memory with .* x of rank 0"
+    with pytest.raises(nki.NkiValidationError, match=text) as raised:
+        nki.simulate_ranks(added_to, [(x, out[0]), (y, out[1])])
+    assert "rank 1" in str(raised.value)
+
+
 def test_one_whose_elements_only_lie_between_each_other_is_written() -> None:
     array = strided((3, 3), (2, 3))
     before = array.copy()

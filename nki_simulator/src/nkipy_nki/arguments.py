@@ -22,7 +22,14 @@ from nkipy_nki.dtypes import as_outside, narrow, tensor_dtype
 from nkipy_nki.errors import NkiValidationError
 from nkipy_nki.shared_elements import has_shared_elements
 
-__all__ = ["Argument", "Arguments", "ArraySpec", "WrongCallError", "is_array"]
+__all__ = [
+    "Argument",
+    "Arguments",
+    "ArraySpec",
+    "WrongCallError",
+    "as_numpy",
+    "is_array",
+]
 
 #: torch's types that NumPy has not, stored as integers of as many bytes.
 _TORCH = {

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from nkipy.chips import Chip
-from nkipy_nki.arguments import Arguments, WrongCallError
+from nkipy_nki.arguments import Arguments, WrongCallError, as_numpy
 from nkipy_nki.collectives.rendezvous import SHARED_VARIABLE
 from nkipy_nki.cores import CoreGroup
 from nkipy_nki.flags import flag
@@ -57,10 +57,10 @@ def simulate_ranks(
         What each rank gave: its results are ``values``.
 
     Raises:
-        NkiValidationError: the kernel does what is not allowed, or a rank waits for one
-            that does not come; it says which rank it is.
-        ValueError: the arguments above do not fit each other, or ranks write to an
-            array that was given to several.
+        NkiValidationError: the kernel does what is not allowed, a rank waits for one
+            that does not come, or several write to one array of the caller's; it says
+            which rank it is.
+        ValueError: the arguments above do not fit each other.
     """
     function, lnc = kernel, None
     if isinstance(kernel, Kernel):
@@ -83,11 +83,8 @@ def simulate_ranks(
                 Arguments(function, tuple(args), named)
                 for args, named in zip(args_per_rank, kwargs)
             ]
-        copies = _copy_what_is_shared(arguments)
-        made = launch(simulator, found, arguments, group)
-    for rank, number in copies:
-        _require_unwritten(made[rank], rank, number)
-    return made
+        _part_what_is_shared(arguments)
+        return launch(simulator, found, arguments, group)
 
 
 def _require_groups(groups: Sequence[Sequence[int]], count: int, most: int) -> None:
@@ -103,27 +100,15 @@ def _require_groups(groups: Sequence[Sequence[int]], count: int, most: int) -> N
             )
 
 
-def _copy_what_is_shared(arguments: Sequence[Arguments]) -> list[tuple[int, int]]:
-    """Give each rank memory of its own: the ranks and numbers of what is copied."""
-    copies: list[tuple[int, int]] = []
-    seen: list[np.ndarray] = []
+def _part_what_is_shared(arguments: Sequence[Arguments]) -> None:
+    """Give each rank memory of its own; of several, only the first may write to it."""
+    seen: list[tuple[str, np.ndarray]] = []
     for rank, given in enumerate(arguments):
-        for number, argument in enumerate(given.arrays):
-            if any(np.may_share_memory(argument.array, other) for other in seen):
-                argument.array = argument.array.copy()
-                copies.append((rank, number))
-        seen += [argument.array for argument in given.arrays]
-    return copies
-
-
-def _require_unwritten(ran: Simulation, rank: int, number: int) -> None:
-    """Require that a rank has only read an array that another was given too."""
-    for program in ran.programs:
-        made = program.allocations[program.inputs[number]]
-        for step in program.instructions():
-            for name, view in step.views():
-                if view.allocation is made and step.record.operands[name].written:
-                    raise ValueError(
-                        f"rank {rank} writes to {made.name} at {step.line}, and "
-                        "another rank was given the same array: give each its own"
-                    )
+        mine = [(one, as_numpy(one.given, one.name)) for one in given.arrays]
+        for one, array in mine:
+            for name, other in seen:
+                if np.may_share_memory(array, other) and np.shares_memory(array, other):
+                    one.shares.append(name)
+                    one.array = one.array.copy()
+                    break
+        seen += [(f"{one.name} of rank {rank}", array) for one, array in mine]
