@@ -2,7 +2,8 @@
 //
 // Only CPython's stable ABI is used: one binary serves every Python from 3.10 on. An
 // array is looked at through its `__array_struct__` protocol, which knows every dtype
-// (ml_dtypes have no buffer protocol); numpy_kernels.cpp has what needs NumPy's headers.
+// (ml_dtypes have no buffer protocol); numpy_kernels.cpp has what needs NumPy's
+// headers.
 
 #ifndef NKIPY_EMULATOR_PYTHON_SUPPORT_H_
 #define NKIPY_EMULATOR_PYTHON_SUPPORT_H_
