@@ -15,6 +15,7 @@
 #include "../libnrt/copy.h"
 #include "../libnrt/engine_api.h"
 #include "exit_gate.h"
+#include "numpy_environment.h"
 #include "python_support.h"
 #include "xla/ffi/api/ffi.h"
 
@@ -273,7 +274,8 @@ inline ffi::Error as_ffi_error(PyObject* exception) {
   return ffi::Error(ffi::ErrorCode::kInternal, "custom call failed: " + message);
 }
 
-// A handler registered from Python. With `state`, the last operand is the call vector:
+// A handler registered from Python, which computes as it does outside of XLA's threads,
+// subnormal numbers too. With `state`, the last operand is the call vector:
 // all have it but those that are applied to elements, by a reduction for example.
 //
 // With it, a failing handler does not fail the XLA call: other replicas could then wait
@@ -289,6 +291,7 @@ inline ffi::Error call_python(int64_t id, int64_t has_state, ffi::RemainingArgs 
     replica = replica_of(static_cast<const uint64_t*>(vector->untyped_data()));
   }
   CallState* state = replica != nullptr ? replica->call : nullptr;
+  const NumpyEnvironment environment;
   PyGILState_STATE gil = ensure_lock();
   ffi::Error result = ffi::Error::Success();
   if (state != nullptr && state->failed) {

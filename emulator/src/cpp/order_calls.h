@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "element_calls.h"
+#include "numpy_environment.h"
 #include "numpy_kernels.h"
 #include "operands.h"
 #include "work_sharing.h"

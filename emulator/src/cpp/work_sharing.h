@@ -3,7 +3,6 @@
 #ifndef NKIPY_EMULATOR_WORK_SHARING_H_
 #define NKIPY_EMULATOR_WORK_SHARING_H_
 
-#include <fenv.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -14,24 +13,10 @@
 #include <mutex>
 #include <new>
 
+#include "numpy_environment.h"
 #include "xla/ffi/api/ffi.h"
 
 namespace nkipy {
-
-// The floating point environment that NumPy computes in, while it lives. XLA's threads
-// flush subnormal numbers to zero; and what is raised here is seen by nobody outside.
-class NumpyEnvironment {
- public:
-  NumpyEnvironment() {
-    fegetenv(&outside_);
-    fesetenv(FE_DFL_ENV);
-  }
-  ~NumpyEnvironment() { fesetenv(&outside_); }
-  NumpyEnvironment(const NumpyEnvironment&) = delete;
-
- private:
-  fenv_t outside_;
-};
 
 // Pieces of work, each of which is done once, by whichever thread takes it. A thread
 // that comes when all are taken touches nothing but this, which it shares.

@@ -122,6 +122,14 @@ def test_handler_gets_and_fills_arrays(execute, double, dtype, shape):
     assert [s[:2] for s in double] == [(b"\x00cfg", False)] * (x.size > 0)
 
 
+def test_handler_computes_subnormal_numbers(execute, double):
+    """In threads of XLA's, which flush them to zero in its own code."""
+    x = np.array([1e-40, -3e-41], np.float32)
+    called, plain = execute(lambda b, p: (calls(b, p), b.add(p, p)), x)
+    np.testing.assert_array_equal(called, x + x)
+    assert called.all() and not plain.any()
+
+
 def test_handler_with_several_results(execute, double):
     x, y = np.arange(3, dtype=np.float32), np.arange(4, dtype=np.int8)
 
