@@ -162,7 +162,11 @@ inline PyObject* Core::imported(const std::vector<Span>& spans, size_t nbytes) {
   key.push_back(nbytes);
   auto found = imports.find(key);
   if (found != imports.end()) return found->second.get();
-  if (imports.size() >= kMaxImports) imports.clear();
+  if (imports.size() >= kMaxImports) {
+    // jaxlib lets other threads in when it frees one.
+    std::map<std::vector<uint64_t>, Ref> old;
+    old.swap(imports);
+  }
   std::vector<uint64_t> addresses(key.begin(), key.end() - 1);
   Ref array = import_at(addresses, nbytes);
   if (!array) return nullptr;
