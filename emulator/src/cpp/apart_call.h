@@ -74,6 +74,10 @@ class ApartCall {
     PyObject* results = call_xla(execute_.get(), *frame_);
     taken_ = Clock::now() - start;
     has_failed_ = results == nullptr;
+    if (is_left_ && results != nullptr) {  // not to be freed outside of the gate
+      Py_DECREF(results);
+      results = share(Py_None).release();
+    }
     end();
     if (is_left_) {
       exit_gate.leave_forgotten();

@@ -127,7 +127,7 @@ class _Task(Generic[T]):
                 raise self._error
             finally:
                 self._error = None  # whose traceback has this frame
-        return self._result[0]
+        return self._result.pop()  # the thread may be the last to drop this object
 
 
 def start(thread: threading.Thread) -> bool:
