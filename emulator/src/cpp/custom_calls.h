@@ -98,11 +98,10 @@ inline void store_overlapping(const std::vector<Span>& from, const uint64_t* to)
 }
 
 // Copies all arguments but the last to where the call vector says: nowhere those for
-// which it has no address, since the caller takes XLA's own memory. False without
-// memory.
+// which it has no address, since the caller takes XLA's own memory.
 constexpr size_t kSharedCopy = size_t{1} << 20;
 
-inline bool store_all(ffi::RemainingArgs args, const uint64_t* words, bool overlap) {
+inline void store_all(ffi::RemainingArgs args, const uint64_t* words, bool overlap) {
   std::vector<Span> aliased;
   std::vector<emulator::Copy> large;  // which several threads share
   for (size_t i = 0; i + 1 < args.size(); ++i) {
@@ -120,13 +119,7 @@ inline bool store_all(ffi::RemainingArgs args, const uint64_t* words, bool overl
     }
   }
   if (!large.empty()) emulator::copy_all(large.data(), large.size());
-  if (!overlap) return true;
-  try {
-    store_overlapping(aliased, words + 1);
-  } catch (const std::bad_alloc&) {
-    return false;
-  }
-  return true;
+  if (overlap) store_overlapping(aliased, words + 1);
 }
 
 inline ffi::Error store(ffi::RemainingArgs args, ffi::Result<ffi::AnyBuffer> done) {
@@ -139,7 +132,12 @@ inline ffi::Error store(ffi::RemainingArgs args, ffi::Result<ffi::AnyBuffer> don
   CallState* state = replica_of(words)->call;
   *static_cast<uint8_t*>(done->untyped_data()) = 1;
   if (!state->begin_store()) return ffi::Error::Success();
-  const bool stored = store_all(args, words, state->overlap);
+  bool stored = true;
+  try {
+    store_all(args, words, state->overlap);
+  } catch (const std::bad_alloc&) {
+    stored = false;
+  }
   state->end_store();
   if (stored) return ffi::Error::Success();
   return ffi::Error(ffi::ErrorCode::kResourceExhausted, "no memory for a result");

@@ -309,13 +309,14 @@ size_t arg_extreme(ffi::ThreadPool* pool, const T* row, size_t count, bool least
   if (parts == 1) return arg_extreme_by_numpy(numpy_type<T>(), row, count, least);
   const size_t length = (count + parts - 1) / parts;
   std::vector<size_t> found(parts, count);
-  share_work(*pool, parts, [&](size_t part) {
+  const bool done = share_work(*pool, parts, [&](size_t part) {
     const size_t begin = part * length;
     if (begin >= count) return;
     const size_t size = std::min(length, count - begin);
     found[part] =
         begin + arg_extreme_by_numpy(numpy_type<T>(), row + begin, size, least);
   });
+  if (!done) throw std::bad_alloc();
   size_t best = found[0];
   for (size_t i : found) {
     if (i == count || row[best] != row[best]) break;
@@ -337,13 +338,14 @@ inline ffi::Error extreme_call(ffi::ThreadPool pool, ffi::Span<const int64_t> wo
     return wrong_call("shapes that differ");
   }
   auto* indices = static_cast<int32_t*>(result->untyped_data());
-  bool done = false;
+  bool known = false, done = false;
   try {
     with_element(x.type, [&](auto element) {
       using T = typename decltype(element)::Native;
       constexpr bool is_bits = std::is_same_v<T, uint16_t>;
       if constexpr (numpy_type<T>() != NumpyType::kCount && !is_bits) {
         const T* first = x.as<T>();
+        known = true;
         done = for_rows(pool, rows, count, [&](ffi::ThreadPool* helpers, size_t row) {
           indices[row] = static_cast<int32_t>(
               arg_extreme(helpers, first + row * count, count, least != 0));
@@ -354,7 +356,8 @@ inline ffi::Error extreme_call(ffi::ThreadPool pool, ffi::Span<const int64_t> wo
   } catch (const std::bad_alloc&) {
     return no_memory();
   }
-  return done ? ffi::Error::Success() : wrong_call("elements of another type");
+  if (!known) return wrong_call("elements of another type");
+  return done ? ffi::Error::Success() : no_memory();
 }
 
 XLA_FFI_DEFINE_HANDLER(kSortCall, sort_call,
