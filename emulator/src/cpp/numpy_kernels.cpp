@@ -73,7 +73,7 @@ PyObject* add_function(PyObject*, PyObject* args) {
   }
   Py_INCREF(object);  // whose tables stay, then
   const std::lock_guard<std::mutex> lock(functions_mutex);
-  functions.insert_or_assign(name, function);
+  functions.try_emplace(name, function);  // which handlers may be reading
   Py_RETURN_NONE;
 }
 
