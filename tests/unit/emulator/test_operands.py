@@ -13,6 +13,7 @@ from nkipy.core import dtypes as dt
 from nkipy.hlo.builder import HLOBuilder
 from nkipy.hlo.ir import HLOModule
 from nkipy.runtime import simulate_jit
+from nkipy.testing import run_python
 from nkipy_emulator.custom_calls import CustomCalls
 from nkipy_emulator.engine import _with_store
 from nkipy_emulator.errors import SimulationError
@@ -391,6 +392,34 @@ def test_results_that_a_forked_child_drops(doubling):
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 0
     assert (out == 2).all()
+
+
+@pytest.mark.slow  # in a process of its own, which may crash
+def test_threads_with_arguments_at_more_addresses_than_are_kept():
+    script = """
+import sys, threading
+import numpy as np
+from nkipy.core.trace import NKIPyKernel
+from nkipy_emulator.engine import XlaCpuEngine
+from nkipy_emulator.memory import ZERO_COPY_BYTES
+sys.setswitchinterval(1e-6)
+size, addresses, results = ZERO_COPY_BYTES // 4, 4096 + 400, []
+x = np.repeat(np.arange(addresses + size // 16, dtype=np.float32), 16)
+kernel = NKIPyKernel.trace(lambda x: x[:4] + 1)
+executable = XlaCpuEngine().compile(kernel.specialize(x[:size]))
+def run():
+    result = np.empty(4, np.float32)
+    for i in range(addresses):
+        executable.run([x[16 * i : 16 * i + size]], [result])
+        assert (result == i + 1).all(), i
+    results.append(result)
+threads = [threading.Thread(target=run) for _ in range(4)]
+[t.start() for t in threads]
+[t.join() for t in threads]
+assert len(results) == 4
+"""
+    done = run_python("-c", script)
+    assert done.returncode == 0, done.stderr
 
 
 def test_arguments_in_a_module_without_a_result_of_its_own(engine):
