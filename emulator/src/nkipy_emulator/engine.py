@@ -99,8 +99,10 @@ class XlaCpuEngine:
     transcendental functions are within a few units in the last place of NumPy's, or
     NumPy's (:mod:`nkipy_emulator.fast_calls`), and sums add in an order of XLA's, or
     of :mod:`nkipy_emulator.products`. Subnormal float32 and bfloat16 numbers are
-    flushed to zero, as XLA does on CPUs, but in functions that are NumPy's. One replica
-    runs in the calling thread and on XLA's.
+    flushed to zero, as XLA does on CPUs, but in functions that are NumPy's, handlers in
+    Python, and running sums and small products of
+    :mod:`nkipy_emulator.array_calls`. One replica runs in the calling thread and on
+    XLA's.
     """
 
     def __init__(
