@@ -26,8 +26,10 @@ struct ArrayKernels {
 
 ArrayKernels array_kernels[static_cast<size_t>(NumpyType::kCount)];
 
-// Entries are added while modules are imported and never removed: what is found stays.
-std::map<std::string, ElementFunction, std::less<>> functions;
+// Entries are added while modules are imported and never removed: what is found stays,
+// also while the process ends, which calls that were left may live to see.
+using Functions = std::map<std::string, ElementFunction, std::less<>>;
+Functions& functions = *new Functions;
 std::mutex functions_mutex;
 
 bool find_array_kernels() {
