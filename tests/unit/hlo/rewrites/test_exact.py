@@ -55,6 +55,29 @@ def test_products_are_rounded_before_they_are_added(execute, operands, dtype):
     same(results[3], x * y - y * x)
 
 
+def test_products_are_rounded_where_a_sum_has_other_elements_too(execute, rng):
+    w, x, y, z = rng.standard_normal((4, 64)).astype(np.float32)
+
+    def body(b, w, x, y, z):
+        product = b.multiply(x, y)
+        half = b.slice(product, (0,), (32,))
+        begins = b.compare(b.iota((64,), 0), b.full((64,), 9, dt.int32), "LT")
+        start = b.constant(np.int32(3))
+        return (
+            b.add(b.concatenate([half, b.slice(w, (0,), (32,))], 0), z),
+            b.add(z, b.pad(half, b.scalar(1.5, dt.float32), [(3, 29, 0)])),
+            b.subtract(b.select(begins, w, product), z),
+            b.add(b.dynamic_update_slice(w, half, [start]), z),
+        )
+
+    joined, padded, chosen, stored = execute(body, w, x, y, z)
+    product = x * y
+    same(joined, np.concatenate([product[:32], w[:32]]) + z)
+    same(padded, np.pad(product[:32], (3, 29), constant_values=np.float32(1.5)) + z)
+    same(chosen, np.where(np.arange(64) < 9, w, product) - z)
+    same(stored, np.concatenate([w[:3], product[:32], w[35:]]) + z)
+
+
 def origins(value: HLOInstruction) -> set[str]:
     """The opcodes that a sum of `value` could be contracted with, through moves."""
     if value.opcode in ("negate", "reshape", "broadcast", "transpose", "slice"):

@@ -41,6 +41,10 @@ _BITS: dict[np.dtype, np.dtype] = {
     dt.bfloat16: dt.uint16,
 }
 
+# Their elements are those of several operands. Where it is known which one's, as it is
+# in loops that are unrolled or divided, a sum of them is contracted with the product.
+_OF_SEVERAL = frozenset({"concatenate", "pad", "select", "dynamic-update-slice"})
+
 
 def keep_exact(module: HLOModule, zero: Value) -> HLOModule:
     """`module` with fences where they are needed; itself if nowhere.
@@ -116,6 +120,8 @@ def _products_in_sums(
             products.add(inst)
         elif _moves(inst):
             stack.append(inst.operands[0])
+        elif inst.opcode in _OF_SEVERAL:
+            stack += inst.operands
     return products
 
 
