@@ -328,6 +328,30 @@ def test_adding_zero_drops_the_sign_of_zero(execute, dtype, shape):
     same(difference, x)
 
 
+def test_adding_what_is_known_to_be_zero_drops_the_sign_of_zero(execute):
+    x = np.array([-0.0, 0.0, 1.0, -0.0], np.float32)
+    numbers = np.array([0, 0, 0, 0, 7], np.float32)
+
+    def body(b, x):
+        several = b.constant(numbers)
+        part = b.slice(several, (0,), (4,))
+        integers = b.broadcast_to(b.scalar(0, dt.int32), (4,))
+        index = b.iota((1,), 0, dt.float32)
+        minus = b.full((4,), -0.0, dt.float32)
+        return (
+            b.add(x, part),
+            b.add(x, b.reverse(part, (0,))),
+            b.add(b.concatenate([index, b.slice(part, (1,), (4,))], 0), x),
+            b.add(x, b.convert(integers, dt.float32)),
+            b.add(b.slice(x, (0,), (1,)), index),
+            b.subtract(x, minus),
+            b.subtract(x, b.negate(part)),
+        )
+
+    for result in execute(body, x):
+        same(result, (x + np.float32(0))[: len(result)])
+
+
 def test_nan_is_kept_by_minimum_and_maximum(execute):
     x = np.array([np.nan, 1, 2], np.float32)
     y = np.array([1, np.nan, 3], np.float32)

@@ -140,18 +140,51 @@ def _moves(inst: Value) -> bool:
 
 
 def _added_zeros(computation: HLOComputation) -> set[Value]:
-    """The zero constants that are added to something, or may be beyond a call."""
+    """What has the zeros that are added to something, or may be beyond a call.
+
+    A zero may be an element of a constant that is moved or converted. One that is
+    subtracted matters where it is negative.
+    """
     zeros: set[Value] = set()
+    stack: list[Value] = []
     for inst in computation.instructions:
-        if inst.opcode != "add" and not _leaves(inst):
+        subtracts = inst.opcode == "subtract"
+        if inst.opcode != "add" and not subtracts and not _leaves(inst):
             continue
         for operand in inst.operands:
+            constant = constant_below(operand)
             if operand.dtype not in _BITS:
                 continue
-            constant = constant_below(operand)
-            if constant is not None and not constant.attributes["literal"].any():
+            if constant is None:
+                stack.append(operand)
+                continue
+            literal = constant.attributes["literal"]
+            if not literal.any() and (not subtracts or _signs(literal).any()):
                 zeros.add(constant)
+    seen: set[Value] = set()
+    while stack:
+        inst = stack.pop()
+        if inst in seen:
+            continue
+        seen.add(inst)
+        if keeps(inst):
+            stack.append(inst.operands[0])
+        elif inst.opcode in _OF_SEVERAL:
+            stack += [o for o in inst.operands if o.dtype == inst.dtype]
+        elif _has_zeros(inst):
+            zeros.add(inst)
     return zeros
+
+
+def _signs(literal: np.ndarray) -> np.ndarray:
+    return np.signbit(literal.astype(np.float64))
+
+
+def _has_zeros(leaf: Value) -> bool:
+    """Whether it is a constant with a zero, or an iota that is zeros."""
+    if leaf.opcode == "iota":
+        return leaf.shape[leaf.attributes["iota_dimension"]] == 1
+    return leaf.opcode == "constant" and not leaf.attributes["literal"].all()
 
 
 class _Fence:
