@@ -261,6 +261,25 @@ def test_a_zero_that_is_added_inside_a_call_drops_the_sign_of_zero(execute):
     same(out, x + np.float32(0))
 
 
+def test_products_are_rounded_in_what_is_called_and_applied_to_elements(execute, rng):
+    x, y, z = map(np.array, rng.standard_normal(3).astype(np.float32))
+    made = HLOComputation("both")
+    p, q = (made.add_parameter((), dt.float32) for _ in range(2))
+    b = HLOBuilder(made)
+    made.root = b.add(p, b.multiply(q, b.scalar(3.7, dt.float32)))
+
+    def body(b, x, y, z):
+        attributes = {"to_apply": made}
+        called = b.emit("call", (x, y), (), dt.float32, attributes)
+        row = b.reshape(z, (1,))
+        attributes = {"to_apply": made, "dimensions": (0,)}
+        return called, b.emit("reduce", (row, x), (), dt.float32, attributes)
+
+    called, reduced = execute(body, x, y, z)
+    same(called, x + y * np.float32(3.7))
+    np.testing.assert_allclose(reduced, x + z * np.float32(3.7), rtol=1e-6)
+
+
 def test_products_are_rounded_before_they_are_summed(execute):
     # 1 + 2**-23 squared is not a float32; only an unrounded product leaves a rest.
     x = np.array([1 + 2**-12, -1 - 2**-12], np.float32)

@@ -61,7 +61,7 @@ def keep_exact(module: HLOModule, zero: Value) -> HLOModule:
         return module
     module, lent = lending.lend(module, zero, wanted)
     products: set[Value] = set()
-    leaves = set(hidden)  # which the copies share with the original
+    leaves = leaves_to_hide(module) if wanted else set(hidden)
     for computation in lent:
         is_entry = computation is module.entry
         products |= _products_in_sums(computation, is_entry=is_entry)

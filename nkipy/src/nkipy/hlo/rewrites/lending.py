@@ -62,12 +62,12 @@ def lend(
     takers = _takers(module, set(wanted))
     if not takers:
         return module, {module.entry: value}
-    lender, roles = _Lender(value, takers), _roles(module)
+    made = HLOModule(module.name)
+    lender, roles = _Lender(value, takers, made.entry), _roles(module)
     for computation in module.computations():
         if computation in takers:
             for role in roles[computation]:
                 lender.add(computation, role)
-    made = HLOModule(module.name)
     entry = _Copy(lender, module.entry, made.entry)
     entry.keep_parameters()
     lender.lent[made.entry] = entry.lent = value
@@ -114,13 +114,17 @@ class _Lender:
 
     Attributes:
         takers: the computations that get the value.
+        entry: the entry's copy.
         copies: their copies, by how they are called.
         lent: the value in each copy.
     """
 
-    def __init__(self, value: Value, takers: set[HLOComputation]) -> None:
+    def __init__(
+        self, value: Value, takers: set[HLOComputation], entry: HLOComputation
+    ) -> None:
         self.shape = Shape(value.dtype, value.shape)
         self.takers = takers
+        self.entry = entry
         self.copies: dict[tuple[HLOComputation, _Role], HLOComputation] = {}
         self.lent: dict[HLOComputation, Value] = {}
 
@@ -129,7 +133,7 @@ class _Lender:
         made = HLOComputation(f"{computation.name}.{role.name.lower()}")
         copy = _Copy(self, computation, made)
         if role is _Role.CALLED:
-            copy.keep_parameters()
+            copy.copy_parameters()
             copy.lent = made.add_parameter(self.shape.dims, self.shape.dtype)
         else:
             copy.widen_parameter()
@@ -143,6 +147,9 @@ class _Lender:
 
 class _Copy:
     """One computation while it is copied.
+
+    But for the entry, a copy has no instruction of the original's: that may stay in the
+    module, as what is applied to elements, and may be copied for another role.
 
     Attributes:
         lent: the value.
@@ -166,6 +173,13 @@ class _Copy:
         for p in self.computation.parameters:
             self.made.parameters.append(p)
             self.values[p] = p
+
+    def copy_parameters(self) -> None:
+        """Have parameters like the original's."""
+        for p in self.computation.parameters:
+            self.values[p] = self.made.add_parameter(
+                p.shape, p.dtype, p.name, p.tuple_shapes
+            )
 
     def widen_parameter(self) -> None:
         """Have a parameter with one element more, which is the value."""
@@ -228,7 +242,7 @@ class _Copy:
 
     def _kept(self, inst: Value) -> Value:
         operands = tuple(map(self.of, inst.operands))
-        if operands == inst.operands:
+        if operands == inst.operands and self.made is self.lender.entry:
             self.b.append(inst)
             return inst
         return self._like(inst, operands)
