@@ -61,9 +61,9 @@ struct Core {
   std::vector<std::unique_ptr<Frame>> frames;
   size_t pooled_bytes = 0;
   bool is_quick = false;  // as its last execution was: not known before the first
-  // Whether the last call has failed for what a handler of a signal has raised. To be
-  // looked at before the interpreter's lock is given up.
-  bool is_interrupted = false;
+  // Whether this thread's last call has failed for what a handler of a signal has
+  // raised. The interpreter's lock is given up before anybody asks: arrays are freed.
+  inline static thread_local bool is_interrupted = false;
   // Arrays over callers' memory. They own nothing and are only used while the caller
   // holds that memory, so an entry for memory that was freed is harmless.
   std::map<std::vector<uint64_t>, Ref> imports;
@@ -259,7 +259,6 @@ inline bool Core::place_blanks(Frame& frame) {
 
 // What is not known to be quick runs where it can be left; it then takes the frame.
 inline bool Core::execute_frame(std::unique_ptr<Frame>& frame, const Keep& keep) {
-  is_interrupted = false;
   if (!is_quick && apart.get() != Py_None) return execute_apart(frame, keep);
   const Clock::time_point start = Clock::now();
   Ref results(call_xla(execute.get(), *frame));
@@ -353,6 +352,7 @@ inline bool Core::run_spans(const std::vector<Span>& ins, const std::vector<Span
                             size_t in_place_from, const Keep& keep,
                             Clock::time_point deadline, const nkipy_printer* printer,
                             Ref* results) {
+  is_interrupted = false;
   std::unique_ptr<Frame> frame = take_frame();
   if (!frame) return false;
   frame->state.begin(deadline, printer);
