@@ -102,11 +102,18 @@ struct PyArrayInterface {  // NumPy's documented `__array_struct__`
 constexpr int kContiguous = 0x1, kNativeOrder = 0x200, kWriteable = 0x400;
 
 inline PyObject* array_struct_name = nullptr;
+inline PyTypeObject* array_type = nullptr;  // NumPy's ndarray
 
 // Where and how large `array` is; sets an exception unless it is a C-contiguous array
 // of `nbytes` bytes in native byte order (and writeable, for an output).
 inline bool locate(PyObject* array, size_t nbytes, const char* role, Py_ssize_t index,
                    bool write, Span* span) {
+  if (!PyObject_TypeCheck(array, array_type)) {  // a scalar's is of a copy that goes
+    PyErr_Format(PyExc_TypeError,
+                 "%s %zd has to be an array, not one of %R; np.asarray makes one", role,
+                 index, reinterpret_cast<PyObject*>(Py_TYPE(array)));
+    return false;
+  }
   Ref capsule(PyObject_GetAttr(array, array_struct_name));
   if (!capsule) return false;
   auto* a =

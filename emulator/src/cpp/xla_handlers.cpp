@@ -451,9 +451,15 @@ PyMODINIT_FUNC PyInit__handlers() {
   if (!find_numpy()) return nullptr;
   note_forks_at_gate();
   array_struct_name = PyUnicode_InternFromString("__array_struct__");
+  Ref numpy(PyImport_ImportModule("numpy"));
+  if (!numpy) return nullptr;
+  array_type =
+      reinterpret_cast<PyTypeObject*>(PyObject_GetAttrString(numpy.get(), "ndarray"));
   Ref module(PyModule_Create(&module_definition));
   Ref type(PyType_FromSpec(&runner_spec));
-  if (array_struct_name == nullptr || !module || !type) return nullptr;
+  if (array_struct_name == nullptr || array_type == nullptr || !module || !type) {
+    return nullptr;
+  }
   if (PyModule_AddObject(module.get(), "Runner", type.get()) != 0) return nullptr;
   type.release();  // the module took the reference
   return module.release();

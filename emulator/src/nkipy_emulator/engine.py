@@ -191,9 +191,10 @@ class XlaExecutable:
             in their order. Results are written into `outputs` when all else is done; an
             output may be one of the inputs, or overlap one. It releases the GIL and may
             be called from several threads at once. Raises ValueError for a wrong number
-            of arrays or a wrong size or layout (dtypes are not looked at),
-            SimulationError for a failure in XLA, and what a registered custom call
-            raises; outputs are untouched then.
+            of arrays or a wrong size or layout (dtypes are not looked at), TypeError
+            for what is no array, a scalar of NumPy's included, SimulationError for a
+            failure in XLA, and what a registered custom call raises; outputs are
+            untouched then.
         run_replicas: the same for all ranks, with one sequence of arrays per rank.
         runner: what has these two, and for the emulated device, whose tensors are no
             arrays, ``run_at(input_addresses, output_addresses, printer)``.

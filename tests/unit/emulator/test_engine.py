@@ -148,8 +148,11 @@ def test_wrong_arguments_are_refused(engine, module_of, inputs, outputs, message
 
 def test_arguments_that_are_no_arrays(engine, module_of):
     executable = engine.compile(module_of(add, X, X))
-    with pytest.raises(AttributeError, match="__array_struct__"):
+    with pytest.raises(TypeError, match="input 1 has to be an array, not.*'str'"):
         executable.run([X, "text"], [X])
+    scalars = engine.compile(module_of(add, X[0], X[0]))
+    with pytest.raises(TypeError, match="input 0 has to be an array.*numpy.float32"):
+        scalars.run([X[0], X[0]], [np.empty((), np.float32)])
     with pytest.raises(TypeError):
         executable.run(1, [X])
     with pytest.raises(TypeError, match="two sequences"):
