@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from nkipy.core.trace import trace_function
+from nkipy.hlo.builder import HLOBuilder
+from nkipy.hlo.ir import HLOModule
 from nkipy.hlo.rewrites import packing
 from nkipy.hlo.rewrites.packing import pack_scalars
 from nkipy.hlo.rewrites.stores import forward_stores
@@ -150,4 +152,13 @@ def test_a_chain_is_left_alone():
         return y
 
     module = traced(kernel)
+    assert pack_scalars(module) is module
+
+
+def test_arrays_whose_elements_have_no_int32_numbers_are_left_alone():
+    module = HLOModule("large")
+    b = HLOBuilder(module.entry)
+    x = module.add_parameter((2**31 + 70,), np.int8)
+    last = [b.slice(x, (2**31 + i,), (2**31 + i + 1,)) for i in range(70)]
+    module.set_results(b.concatenate([b.add(one, one) for one in last], 0))
     assert pack_scalars(module) is module

@@ -35,6 +35,8 @@ _FEWEST_ALIKE = 8
 _FEWEST_SCALARS = 64
 #: Elements of an array that is copied to be gathered from.
 _MOST_ELEMENTS = 4096
+#: Elements of an array that can be numbered, by an int32.
+_MOST_NUMBERED = 2**31 - 1
 #: Operations in one expression.
 _MOST_IN_TREE = 32
 
@@ -61,6 +63,8 @@ def pack_scalars(module: HLOModule) -> HLOModule:
     if sum(map(_is_packed, instructions)) < _FEWEST_SCALARS:
         return module
     if not all(_is_pure(inst) for inst in instructions):
+        return module
+    if any(prod(inst.shape) > _MOST_NUMBERED for inst in instructions):
         return module
     trees = _Trees(module)
     if not trees.groups:
