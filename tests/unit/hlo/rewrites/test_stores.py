@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from nkipy.core.trace import trace_function
+from nkipy.hlo.rewrites import stores
 from nkipy.hlo.rewrites.stores import forward_stores
 from nkipy_emulator.engine import XlaCpuEngine
 from nkipy_emulator.program_size import check_size
@@ -99,4 +100,11 @@ def test_few_stores_are_left_alone():
         return x
 
     module = trace_function(kernel, (np.ones((2, 2), np.float32),), {}).module
+    assert forward_stores(module) is module
+
+
+def test_no_more_is_noted_than_memory_is_meant_for(monkeypatch):
+    x = np.ones((N, N), np.float32)
+    module = trace_function(gauss_seidel, (x,), {}).module
+    monkeypatch.setattr(stores, "_MOST_NOTED", N * N - 1)
     assert forward_stores(module) is module

@@ -27,6 +27,8 @@ Region = tuple[slice, ...]
 
 #: Elements of an array above which is not noted down who has stored which.
 _MOST_ELEMENTS = 1 << 16
+#: Elements for which that is noted down, of all arrays.
+_MOST_NOTED = 1 << 25
 #: Elements that are looked at, in all, to find stores that nobody reads.
 _MOST_LOOKED_AT = 1 << 28
 #: A module with fewer stores is left as it is.
@@ -176,11 +178,15 @@ class _Known:
         self._chains: list[_Chain] = []
         self.sources: dict[Value, list[_Part]] = {}
         newest: dict[Value, _Chain] = {}
+        noted = 0
         for inst in module.entry.instructions:
             starts = starts_of(inst)
             if starts is not None and prod(inst.shape) <= _MOST_ELEMENTS:
                 chain = newest.pop(inst.operands[0], None)
                 if chain is None:
+                    noted += prod(inst.shape)
+                    if noted > _MOST_NOTED:
+                        continue
                     chain = _Chain(inst.operands[0])
                     self._chains.append(chain)
                 chain.add(inst, starts)
