@@ -78,6 +78,30 @@ def test_products_are_rounded_where_a_sum_has_other_elements_too(execute, rng):
     same(stored, np.concatenate([w[:3], product[:32], w[35:]]) + z)
 
 
+def test_products_are_rounded_behind_what_turns_out_to_change_nothing(execute, rng):
+    x, y, z = rng.standard_normal((3, 64)).astype(np.float32)
+
+    def body(b, x, y, z):
+        product = b.multiply(x, y)
+        low, high, one = (b.full((64,), v, dt.float32) for v in (-np.inf, np.inf, 1))
+        bits = b.bitcast_convert(product, dt.int32)
+        passed = (
+            b.maximum(product, low),
+            b.clamp(low, product, high),
+            b.minimum(product, product),
+            b.divide(product, one),
+            b.convert(b.convert(product, dt.float64), dt.float32),
+            b.bitcast_convert(b.or_(bits, b.full((64,), 0, dt.int32)), dt.float32),
+        )
+        square = b.emit("power", (x, b.full((64,), 2, dt.float32)), (64,), dt.float32)
+        return (*(b.add(p, z) for p in passed), b.add(square, z))
+
+    *sums, square = execute(body, x, y, z)
+    for found in sums:
+        same(found, x * y + z)
+    same(square, x * x + z)
+
+
 def origins(value: HLOInstruction) -> set[str]:
     """The opcodes that a sum of `value` could be contracted with, through moves."""
     if value.opcode in ("negate", "reshape", "broadcast", "transpose", "slice"):

@@ -41,9 +41,15 @@ _BITS: dict[np.dtype, np.dtype] = {
     dt.bfloat16: dt.uint16,
 }
 
-# Their elements are those of several operands. Where it is known which one's, as it is
-# in loops that are unrolled or divided, a sum of them is contracted with the product.
-_OF_SEVERAL = frozenset({"concatenate", "pad", "select", "dynamic-update-slice"})
+# Their elements are, or can be, those of an operand. Where that is known, as it is in
+# loops that are unrolled or divided, or beside an infinity, a sum of them is contracted
+# with the product.
+_OF_SEVERAL = frozenset(
+    {
+        *("concatenate", "pad", "select", "dynamic-update-slice"),
+        *("maximum", "minimum", "clamp", "and", "or", "xor"),
+    }
+)
 
 
 def keep_exact(module: HLOModule, zero: Value) -> HLOModule:
@@ -102,27 +108,47 @@ def _products_in_sums(
 ) -> set[Value]:
     """The products that a sum, here or beyond a call, could be contracted with."""
     products: set[Value] = set()
-    seen: set[Value] = set()
+    seen: set[tuple[Value, np.dtype]] = set()
+    # With the dtype of the sum: what is converted may be converted back.
     stack = [
-        operand
+        (operand, operand.dtype)
         for inst in computation.instructions
         if _is(inst, OnCpu.CONTRACTS) or _leaves(inst)
         for operand in inst.operands
+        if operand.dtype in _BITS
     ]
-    if not is_entry and computation.root is not None:
-        stack.append(computation.root)
+    root = computation.root
+    if not is_entry and root is not None and root.dtype in _BITS:
+        stack.append((root, root.dtype))
     while stack:
-        inst = stack.pop()
-        if inst in seen or inst.dtype not in _BITS:
+        inst, dtype = one = stack.pop()
+        if one in seen:
             continue
-        seen.add(inst)
-        if inst.opcode == "multiply":
-            products.add(inst)
-        elif _moves(inst):
-            stack.append(inst.operands[0])
-        elif inst.opcode in _OF_SEVERAL:
-            stack += inst.operands
+        seen.add(one)
+        if _is_product(inst):
+            if inst.dtype == dtype:
+                products.add(inst)
+        else:
+            stack += [(operand, dtype) for operand in _passed_on(inst)]
     return products
+
+
+def _is_product(inst: Value) -> bool:
+    """Whether it is one, or a power that becomes one."""
+    if inst.opcode == "power":
+        return constant_below(inst.operands[1]) is not None
+    return inst.opcode == "multiply"
+
+
+def _passed_on(inst: Value) -> list[Value]:
+    """The operands whose elements a result may have, perhaps negated or converted."""
+    if keeps(inst) or inst.opcode == "bitcast-convert":
+        return [inst.operands[0]]
+    if inst.opcode == "divide" and constant_below(inst.operands[1]) is not None:
+        return [inst.operands[0]]
+    if inst.opcode in _OF_SEVERAL:
+        return [o for o in inst.operands if o.dtype == inst.dtype]
+    return []
 
 
 def _is(inst: Value, kind: OnCpu) -> bool:
@@ -132,11 +158,6 @@ def _is(inst: Value, kind: OnCpu) -> bool:
 def _leaves(inst: Value) -> bool:
     """Whether operands go into another computation, or may do so as part of a tuple."""
     return inst.opcode == "tuple" or lending.is_control(inst)
-
-
-def _moves(inst: Value) -> bool:
-    """Whether elements are those of the (first) operand, perhaps negated."""
-    return keeps(inst) and inst.dtype == inst.operands[0].dtype
 
 
 def _added_zeros(computation: HLOComputation) -> set[Value]:
@@ -167,11 +188,8 @@ def _added_zeros(computation: HLOComputation) -> set[Value]:
         if inst in seen:
             continue
         seen.add(inst)
-        if keeps(inst):
-            stack.append(inst.operands[0])
-        elif inst.opcode in _OF_SEVERAL:
-            stack += [o for o in inst.operands if o.dtype == inst.dtype]
-        elif _has_zeros(inst):
+        stack += _passed_on(inst)
+        if _has_zeros(inst):
             zeros.add(inst)
     return zeros
 
