@@ -150,7 +150,7 @@ def test_a_repeated_scalar_is_an_operand_of_one_element():
     powers = b.binary("power", x, b.full_like(x, 2.5))
     module.set_results([powers, b.binary("atan2", b.broadcast_to(y, x.shape), x)])
     value = np.random.default_rng(2).uniform(0, 9, x.shape).astype(np.float32)
-    results = run(module, [value, np.float32(0.3)], "always")
+    results = run(module, [value, np.array(0.3, np.float32)], "always")
     expected = np.power(value, np.full_like(value, 2.5))
     np.testing.assert_allclose(results[0], expected, rtol=3e-7)
     expected = np.arctan2(np.full_like(value, 0.3), value)
