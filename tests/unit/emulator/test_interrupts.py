@@ -365,12 +365,17 @@ SpikeModel.load_from_neff(short)  # the engine is there
 """
 
 LONG_LOAD = f"""{LOADS}
-def long_chain(b, value):
-    for i in range(11000):
-        value = b.unary("tanh" if i % 2 else "negate", value)
-    return value
+def long_chains(b, x):
+    total = x
+    for start in range(4):
+        value = b.add(x, b.full_like(x, start))
+        for _ in range(1800):  # a sum is a loop of its own, which is compiled by itself
+            mean = b.reduce(value, "add", 0, (0,))
+            value = b.add(value, b.broadcast_to(b.negate(mean), value.shape))
+        total = b.add(total, value)
+    return total
 
-long = write(long_chain, "long")
+long = write(long_chains, "long")
 """
 
 EXIT = """
