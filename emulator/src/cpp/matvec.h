@@ -24,7 +24,8 @@ namespace nkipy {
 namespace ffi = xla::ffi;
 
 constexpr size_t kSumLanes = 32;       // sums side by side, which fill vector registers
-constexpr size_t kSumBlock = 1 << 13;  // elements that one sum of two vectors takes
+constexpr size_t kSumBlock = 1 << 10;  // elements that are added in such lanes
+constexpr size_t kSumPiece = 1 << 13;  // elements of one vector that one core adds
 constexpr size_t kColumns = 2048;      // results of a piece where columns are in memory
 constexpr size_t kAloneBelow = 1 << 18;  // elements that one core multiplies
 
@@ -55,15 +56,22 @@ T sum_products(const T* a, const T* b, size_t n) {
   return lanes[0];
 }
 
-// Long sums by blocks, whose sums are added in order.
+// The sum of `part(i)` from `begin` to `end`, in pairs of pairs, as NumPy adds: errors
+// grow with the logarithm of how many there are.
+template <typename T, typename Part>
+T sum_in_pairs(size_t begin, size_t end, const Part& part) {
+  if (end - begin == 1) return part(begin);
+  const size_t middle = begin + (end - begin + 1) / 2;
+  return sum_in_pairs<T>(begin, middle, part) + sum_in_pairs<T>(middle, end, part);
+}
+
+// The product of `count` terms of the vector, from `begin` on, and as many beside `a`.
 template <typename T>
-T sum_in_blocks(const Product<T>& p, const T* a) {
-  T sum = 0;
-  for (size_t i = 0; i < p.n; i += kSumBlock) {
-    const T part = sum_products(a + i, p.from(i), std::min(kSumBlock, p.n - i));
-    sum = i == 0 ? part : sum + part;
-  }
-  return sum;
+T sum_in_blocks(const Product<T>& p, const T* a, size_t begin, size_t count) {
+  return sum_in_pairs<T>(0, (count + kSumBlock - 1) / kSumBlock, [&](size_t block) {
+    const size_t i = block * kSumBlock;
+    return sum_products(a + i, p.from(begin + i), std::min(kSumBlock, count - i));
+  });
 }
 
 // Results of columns `begin` to `end`, each of which lies beside the next.
@@ -98,20 +106,19 @@ template <typename T>
 void multiply(const Product<T>& p) {
   const size_t elements = p.m * p.n;
   if (p.m == 1) {
-    const size_t pieces = (p.n + kSumBlock - 1) / kSumBlock;
+    const size_t pieces = (p.n + kSumPiece - 1) / kSumPiece;
     std::vector<T> sums(pieces);
     divide_work(elements, pieces, [&](size_t i) {
-      const size_t begin = i * kSumBlock;
-      sums[i] = sum_products(p.matrix + begin, p.from(begin),
-                             std::min(kSumBlock, p.n - begin));
+      const size_t begin = i * kSumPiece;
+      const size_t count = std::min(kSumPiece, p.n - begin);
+      sums[i] = sum_in_blocks(p, p.matrix + begin, begin, count);
     });
-    p.result[0] = sums[0];
-    for (size_t i = 1; i < pieces; ++i) p.result[0] += sums[i];
+    p.result[0] = sum_in_pairs<T>(0, pieces, [&](size_t i) { return sums[i]; });
   } else if (p.column == 1) {
     const size_t rows = std::max<size_t>(1, kAloneBelow / 2 / p.n);
     divide_work(elements, (p.m + rows - 1) / rows, [&](size_t piece) {
       for (size_t i = piece * rows; i < std::min(p.m, (piece + 1) * rows); ++i) {
-        p.result[i] = sum_in_blocks(p, p.matrix + i * p.row);
+        p.result[i] = sum_in_blocks(p, p.matrix + i * p.row, 0, p.n);
       }
     });
   } else {

@@ -257,6 +257,21 @@ def test_products_are_the_same_each_time(rng):
             np.testing.assert_array_equal(got, wanted)
 
 
+def test_long_sums_are_as_accurate_as_numpys(rng):
+    x = rng.random(
+        3_000_001, np.float32
+    )  # an error in order would be 10 times as large
+
+    def kernel(x):
+        return np.sum(x), np.sum(x.reshape(1, -1), axis=1), np.dot(x, x)
+
+    total, row, squares = simulate_jit(kernel)(x)
+    exact = x.astype(np.float64)
+    np.testing.assert_allclose(total, exact.sum(), rtol=1.2e-7)
+    np.testing.assert_allclose(row, [exact.sum()], rtol=1.2e-7)
+    np.testing.assert_allclose(squares, exact @ exact, rtol=1.2e-7)
+
+
 def test_sums_of_what_is_no_number(rng):
     a = np.ones((300, 300), np.float32)
     a[0, 0], a[1, 1], a[2, 2], a[3] = np.inf, -np.inf, np.nan, -0.0
