@@ -161,6 +161,7 @@ bool sort_row(ffi::ThreadPool* pool, T* row, size_t count) {
 
 // Of a sorted row: has elements that are equal and differ follow each other as they did
 // before, in `source`: zeros of both signs, and NaN, of which a sort may make others.
+// Who writes to `source` meanwhile may have put more of them there.
 inline void restore_equals(const float* source, float* row, size_t count) {
   float* nan = std::partition_point(row, row + count, [](float x) { return x == x; });
   float* zero = std::partition_point(row, nan, [](float x) { return x < 0; });
@@ -171,9 +172,9 @@ inline void restore_equals(const float* source, float* row, size_t count) {
   if (nan == row + count && !mixed) return;
   for (size_t i = 0; i < count; ++i) {
     if (source[i] != source[i]) {
-      memcpy(nan++, source + i, sizeof(float));
+      if (nan != row + count) memcpy(nan++, source + i, sizeof(float));
     } else if (mixed && source[i] == 0) {
-      *zero++ = source[i];
+      if (zero != above) *zero++ = source[i];
     }
   }
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import ml_dtypes
@@ -20,6 +21,7 @@ from nkipy.hlo.options import SimulationOptions
 from nkipy_emulator import SimulationError, fast_calls
 from nkipy_emulator.custom_calls import CustomCalls
 from nkipy_emulator.engine import XlaCpuEngine, _with_store
+from nkipy_emulator.memory import ZERO_COPY_BYTES
 
 FUNCTIONS = sorted(fast_calls.known_functions())
 MODES = ("never", "always")
@@ -333,6 +335,28 @@ def test_descending_sorts_have_nan_first(dtype):
     assert targets(module) == ["nkipy_sort"]
     for plain, fast in zip(run(module, [x], "never"), run(module, [x], "always")):
         np.testing.assert_array_equal(bits(plain), bits(fast))
+
+
+def test_more_equal_elements_than_were_sorted_are_not_put_behind_the_row():
+    x = np.ones(ZERO_COPY_BYTES // 4, np.float32)  # which is sorted from where it lies
+    executable = XlaCpuEngine(fast_calls="always").compile(kernel(np.sort, x))
+    result, ended = np.empty_like(x), threading.Event()
+
+    def write():
+        while not ended.is_set():
+            for value in (np.nan, 0.0, 1.0):
+                x[:] = value
+                x[::2] = -value
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for _ in range(200):
+            executable.run([x], [result])
+    finally:
+        ended.set()
+        writer.join()
+    assert (np.isnan(result) | (np.abs(result) <= 1)).all()
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2, -1])
