@@ -474,6 +474,8 @@ UNFUSED = (
     *EXACT[:-1],
     ("xla_disable_hlo_passes", f"algsimp,reshape-mover,{_BARRIERS},fusion"),
 )
+#: Makes one function of a small loop and its body, by code that knows no barriers.
+_HOISTING = "small-while-loop-hoisting"
 #: Compiles small modules in half the time.
 FAST_COMPILE: tuple[tuple[str, bool | str], ...] = (
     ("xla_cpu_use_fusion_emitters", False),
@@ -500,6 +502,7 @@ def compile_proto(
     seconds: float | None = None,
     name: str = "",
     optimize: bool = True,
+    hoist: bool = True,
 ) -> Program:
     """Compile bytes of an ``HloModuleProto``.
 
@@ -514,6 +517,7 @@ def compile_proto(
         seconds: how long it may take; None is no limit.
         name: what a terminal calls it if that takes long.
         optimize: have LLVM spend time on making code fast.
+        hoist: have small loops be one function each. None may have a barrier then.
 
     Raises:
         SimulationError: with XLA's reason.
@@ -522,7 +526,9 @@ def compile_proto(
     client = _client(num_replicas)
     devices = client.devices()
     device_list = _jax.DeviceList(tuple(devices))
-    overrides: list[tuple[str, bool | str | int]] = list(EXACT if fuse else UNFUSED)
+    *exact, (disabled, passes) = EXACT if fuse else UNFUSED
+    overrides: list[tuple[str, bool | str | int]] = list(exact)
+    overrides.append((disabled, passes if hoist else f"{passes},{_HOISTING}"))
     overrides += FAST_COMPILE if fast_compile else ()
     overrides += () if optimize else UNOPTIMIZED
     options = _jax.CompileOptions()

@@ -26,9 +26,11 @@ from nkipy.hlo.rewrites.comparators import order_sorts
 from nkipy.hlo.rewrites.divisions import guard_divisions
 from nkipy.hlo.rewrites.dots import flatten_dots
 from nkipy.hlo.rewrites.exact import keep_exact
+from nkipy.hlo.rewrites.lending import controlled
 from nkipy.hlo.rewrites.materializing import bound_duplication
 from nkipy.hlo.rewrites.packing import pack_scalars
 from nkipy.hlo.rewrites.powers import expand_powers
+from nkipy.hlo.rewrites.rolling import roll_steps
 from nkipy.hlo.rewrites.stores import forward_stores
 from nkipy.hlo.rewrites.subnormals import flush_subnormals
 from nkipy_emulator import _xla
@@ -160,7 +162,7 @@ class XlaCpuEngine:
         if num_replicas < 1:
             raise ValueError(f"num_replicas must be at least 1, not {num_replicas}")
         module.ensure_verified()
-        module = pack_scalars(forward_stores(module))
+        module = roll_steps(pack_scalars(forward_stores(module)))
         check_size(module)
         check_maps(len(_executables))
         store = self._code_store()
@@ -237,7 +239,7 @@ class XlaExecutable:
             key = "" if store is None else f"{identify().hex()} {_store_key(module)}"
             program = _xla.compile_proto(
                 *(proto, num_replicas, fast, store, key, _can_fuse(module), seconds),
-                *(module.name, optimize),
+                *(module.name, optimize, not _has_barriers_in_loops(prepared)),
             )
         except NotDoneError:
             raise CompileTimeoutError(_too_long(module, seconds)) from None
@@ -322,6 +324,14 @@ def _can_fuse(module: HLOModule) -> bool:
         i.opcode == "constant" and prod(i.shape) == 1 for i in module.instructions()
     )
     return ones <= _MOST_SCALARS
+
+
+def _has_barriers_in_loops(module: HLOModule) -> bool:
+    return any(
+        inst.opcode == "opt-barrier"
+        for computation in controlled(module)
+        for inst in computation.instructions
+    )
 
 
 _executables: weakref.WeakSet[XlaExecutable] = weakref.WeakSet()

@@ -1,0 +1,192 @@
+"""Repeated steps become loops."""
+
+from __future__ import annotations
+
+import operator
+import random
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+from nkipy.core.trace import trace_function
+from nkipy.hlo.rewrites import rolling
+from nkipy.hlo.rewrites.rolling import roll_steps
+from nkipy_emulator.engine import XlaCpuEngine
+
+SHAPE = (4, 4)
+STEPS = 61
+
+
+def same(x, y):
+    for _ in range(STEPS):
+        x = np.maximum(x * 0.5 + y, -x) - 0.25
+    return x
+
+
+def varied(x, y):
+    """Numbers that differ, two of them the same ones, one a zero."""
+    for i in range(STEPS):
+        x = x * (0.5 + i / 128) + (i - 3) / 4 - y * (0.5 + i / 128)
+    return x
+
+
+def delayed(x, y):
+    """What a step reads of two and three steps before."""
+    a = b = c = x * 1
+    for _ in range(STEPS):
+        a, b, c = a * 0.5 - b * 0.25 + c * y, a, b
+    return a, c, b - a
+
+
+def shifted(x, y):
+    """Elements are moved, and what comes before is read both as it was and anew."""
+    start = x * y
+    x = start
+    for _ in range(STEPS):
+        x = x * 0.5 + np.roll(x.T, 1, axis=0) * 0.25 - start * 0.125 + x[::-1]
+    return x + start
+
+
+def some_in_between(x, y):
+    """Of two runs, the first ends where something else is done."""
+    for _ in range(STEPS):
+        x = x * 0.5 + y
+    middle = abs(x)
+    for _ in range(STEPS):
+        x, y = np.minimum(x - y, middle) * 0.5, y * 0.5 + x
+    return x, middle, y
+
+
+def nested(x, y):
+    for i in range(12):
+        for _ in range(9):
+            x = x * 0.5 + 0.25
+        x = x.T - y * i
+    return x
+
+
+def lagging(x, y):
+    """What moves stops at one step, which is no step like the others."""
+    before = x * 1
+    for i in range(2 * STEPS):
+        made = x * 0.5 - before * 0.25
+        before = before if i == STEPS else x
+        x = made
+    return x, before
+
+
+KERNELS = [same, varied, delayed, shifted, some_in_between, nested, lagging]
+
+
+def traced(kernel, *arrays):
+    return trace_function(kernel, arrays, {}).module
+
+
+@pytest.fixture
+def rolled(monkeypatch):
+    """Modules with loops, of programs that are small enough to be tried."""
+    monkeypatch.setattr(rolling, "_FEWEST", 24)
+    monkeypatch.setattr(rolling, "_IN_BODY", 10)
+
+    def make(kernel, *arrays):
+        return roll_steps(traced(kernel, *arrays))
+
+    return make
+
+
+def arrays(dtype=np.float32):
+    rng = np.random.default_rng(3)
+    return [(rng.standard_normal(SHAPE) * 4).astype(dtype) for _ in range(2)]
+
+
+def check(module, kernel, given):
+    expected = kernel(*given)
+    expected = expected if isinstance(expected, tuple) else (expected,)
+    results = [np.empty(SHAPE, e.dtype) for e in expected]
+    XlaCpuEngine().compile(module).run([a.copy() for a in given], results)
+    for result, right in zip(results, expected):
+        np.testing.assert_array_equal(result, right)
+
+
+def loops(module):
+    return [i for i in module.entry.instructions if i.opcode == "while"]
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_loops_compute_what_numpy_does(rolled, kernel):
+    given = arrays()
+    module = rolled(kernel, *given)
+    module.verify()
+    assert len(loops(module)) == 2 - (kernel not in (some_in_between, lagging))
+    check(module, kernel, given)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.int32, ml_dtypes.bfloat16])
+def test_dtypes(rolled, dtype):
+    def kernel(x, y):
+        for i in range(STEPS):
+            x = np.maximum(x - y, y) + dtype(i % 3)
+        return x
+
+    given = arrays(dtype)
+    module = rolled(kernel, *given)
+    assert bool(loops(module)) is (dtype is not np.int32)  # whose constants differ
+    check(module, kernel, given)
+
+
+def test_what_is_read_of_every_step_is_not_rolled(rolled):
+    def kernel(x):
+        seen = []
+        for _ in range(STEPS):
+            x = x * 0.5 + 0.25
+            seen.append(x)
+        return np.stack(seen)
+
+    assert not loops(rolled(kernel, arrays()[0]))
+
+
+def test_short_programs_are_as_they_were():
+    module = traced(operator.add, *arrays())
+    assert roll_steps(module) is module
+
+
+def random_kernel(seed):
+    """Steps of a few operations, on what other steps before have made."""
+    r = random.Random(seed)
+    width = r.randint(1, 3)
+    plan = [
+        (r.choice(["add", "sub", "max", "T", "flip"]), r.randrange(5), r.randrange(5))
+        for _ in range(r.randint(1, 4))
+    ]
+    odd = r.choice([-1, 0, 17, STEPS - 1])
+    scales = r.choice([[0.5], [0.5, 0.25], [i / 64 for i in range(STEPS)]])
+
+    def kernel(x, y):
+        known = [x, y, *(x - y for _ in range(width))]
+        for i in range(STEPS):
+            made = known[-1] * scales[i % len(scales)]
+            for kind, a, b in plan:
+                p, q = known[a % len(known)], known[-1 - b % len(known)]
+                if kind == "T":
+                    made = made + p.T * 0.5
+                elif kind == "flip":
+                    made = made - q[::-1] * 0.5
+                elif kind == "max":
+                    made = np.maximum(made, q * 0.5)
+                elif kind == "add":
+                    made = made * 0.5 + p
+                else:
+                    made = made - q * 0.25
+            known = [*known[:2], *known[3:], made if i != odd else -made]
+        return tuple(known[2:])
+
+    return kernel
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_random_steps(rolled, seed):
+    kernel, given = random_kernel(seed), arrays()
+    module = rolled(kernel, *given)
+    module.verify()
+    check(module, kernel, given)
