@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from hashlib import sha256
-from importlib import import_module, metadata, util
+from importlib import import_module, util
 from importlib.machinery import ExtensionFileLoader
 from math import prod
 from pathlib import Path
@@ -58,11 +58,11 @@ def _import_jaxlib() -> tuple[Any, str]:
     # Otherwise XLA greets on stderr. An explicit setting of the user's wins.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
-        version = metadata.version("jaxlib")
+        version = import_module("jaxlib.version").__version__
         check_version(version)
         # Apart from handlers of signals: what one raises in the midst of it aborts.
         core = run_apart(lambda: import_module("jaxlib._jax"), name="nkipy-import")
-    except (ImportError, metadata.PackageNotFoundError) as e:
+    except ImportError as e:
         if isinstance(e, EngineUnavailableError):
             raise
         raise EngineUnavailableError(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import zipfile
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -35,6 +37,34 @@ def test_an_offer_is_described_with_its_package(site):
     assert load(offer) == "/"
 
 
+def test_what_is_read_is_what_the_library_finds(site, tmp_path, monkeypatch):
+    """Of all groups here, and of packages of the same name, the first on the path."""
+    later = tmp_path / "later"
+    install(later, "Two", {}, {"test.things": {"d": "os:sep"}})
+    (later / "two-2.0.egg-info").mkdir()
+    install(later, "x.y", {}, {"test.things": {"#e": "os:sep", "f": " os : sep [x]"}})
+    monkeypatch.setattr(sys, "path", [*sys.path, str(later), "/no/such/directory"])
+    groups = {*entry_points().groups}
+    assert {"test.things", "nkipy.simulators"} < groups
+    for group in groups:
+        wanted = {(e.name, e.value) for e in entry_points(group=group)}
+        assert {(o.name, o.value) for o in offers(group)} == wanted
+    (offer,) = (o for o in offers("test.things") if o.name == "f")
+    assert load(offer) == "/"
+
+
+def test_packages_in_archives_are_found(tmp_path, monkeypatch):
+    archive = tmp_path / "packages.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        info = "zipped-1.0.dist-info"
+        file.writestr(f"{info}/METADATA", "Name: zipped\nVersion: 1.0\n")
+        file.writestr(f"{info}/entry_points.txt", "[test.things]\nz = os.path:sep\n")
+    monkeypatch.syspath_prepend(str(archive))
+    assert [describe(o) for o in offers("test.things")] == [
+        "entry point 'z' of 'test.things' (os.path:sep, from zipped 1.0)"
+    ]
+
+
 @pytest.mark.parametrize(
     ("name", "reason"), [("a", "ModuleNotFound"), ("c", "Attribute")]
 )
@@ -55,10 +85,11 @@ def test_the_first_that_can_be_loaded_is_taken(site):
     assert load_first("test.things", "z") is None
 
 
-def test_importing_it_imports_no_metadata():
+def test_finding_a_simulator_imports_no_metadata():
     """It takes longer to import than what asks it."""
     script = (
-        "import sys, nkipy.hlo.entry_points\nprint('importlib.metadata' in sys.modules)"
+        "import sys\nfrom nkipy.execution.engines import find_engine\nfind_engine()\n"
+        "print('importlib.metadata' in sys.modules)"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], check=True, capture_output=True, text=True

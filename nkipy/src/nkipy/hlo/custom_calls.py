@@ -37,13 +37,11 @@ from nkipy.hlo.custom_call_costs import (
     Passes,
     View,
 )
-from nkipy.hlo.entry_points import EntryPointError, describe, load, offers
+from nkipy.hlo.entry_points import EntryPointError, Offer, describe, load, offers
 from nkipy.hlo.errors import CustomCallError
 from nkipy.hlo.vendor_calls import VENDOR_CALLS
 
 if TYPE_CHECKING:
-    from importlib.metadata import EntryPoint
-
     from nkipy.hlo.instruction import HLOComputation
 
 __all__ = [
@@ -165,7 +163,7 @@ def _offered(target: str) -> CustomCall | None:
     return record
 
 
-def _record_of(offer: EntryPoint) -> CustomCall:
+def _record_of(offer: Offer) -> CustomCall:
     record = load(offer)
     if not isinstance(record, CustomCall):
         raise EntryPointError(offer, f"is no CustomCall but a {type(record).__name__}")

@@ -2,16 +2,68 @@
 
 No package is imported before what it offers is wanted, and one that is broken breaks
 nothing but that: the error names the entry point and the package that it comes from.
+
+Where packages lie in directories, as installers put them, their entry points are read
+here: to import importlib.metadata takes longer than all that a first call imports of
+ours. What it finds besides, in archives or by finders of others, is left to it.
 """
 
 from __future__ import annotations
 
+import os
+import re
 import sys
+from collections.abc import Iterator
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from importlib import import_module
+from importlib.machinery import PathFinder
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from importlib.metadata import EntryPoint
+    from importlib.metadata import Distribution
+
+#: An object as the specification of entry points writes it; what extras it would need
+#: is not looked at.
+_OBJECT = re.compile(r"([\w.]+)\s*(?::\s*([\w.]+)\s*)?(?:\[.*\])?")
+
+
+class Offer(NamedTuple):
+    """An entry point.
+
+    Attributes:
+        name: its name.
+        value: the object that it names, ``module:attribute``.
+        group: the group that it is in.
+    """
+
+    name: str
+    value: str
+    group: str
+
+    @property
+    def dist(self) -> Distribution | None:
+        """The package that offers it; None if it is not installed any more."""
+        from importlib.metadata import entry_points
+
+        found = entry_points(group=self.group, name=self.name)
+        return next((e.dist for e in found if e.value == self.value), None)
+
+    def load(self) -> Any:
+        """The object.
+
+        Raises:
+            ValueError: its name is none.
+            ImportError, AttributeError: it is not there; and whatever else the module
+                raises.
+        """
+        named = _OBJECT.fullmatch(self.value.strip())
+        if named is None:
+            raise ValueError(f"{self.value!r} names no object: module:attribute does")
+        module, attribute = named.groups()
+        made = import_module(module)
+        for part in attribute.split(".") if attribute else ():
+            made = getattr(made, part)
+        return made
 
 
 class EntryPointError(ImportError):
@@ -21,12 +73,12 @@ class EntryPointError(ImportError):
         offer: the entry point.
     """
 
-    def __init__(self, offer: EntryPoint, problem: str) -> None:
+    def __init__(self, offer: Offer, problem: str) -> None:
         super().__init__(f"{describe(offer)} {problem}")
         self.offer = offer
 
 
-def offers(group: str) -> tuple[EntryPoint, ...]:
+def offers(group: str) -> tuple[Offer, ...]:
     """The entry points of a group, none of them loaded.
 
     The installed packages are looked through once for each ``sys.path``.
@@ -35,13 +87,57 @@ def offers(group: str) -> tuple[EntryPoint, ...]:
 
 
 @lru_cache(maxsize=32)
-def _offers(group: str, path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
-    from importlib.metadata import entry_points  # takes longer than our own modules
+def _offers(group: str, path: tuple[str, ...]) -> tuple[Offer, ...]:
+    if _are_all_in_directories(path):
+        return tuple(_in_directories(group, path))
+    from importlib.metadata import entry_points
 
-    return tuple(entry_points(group=group))
+    return tuple([Offer(e.name, e.value, e.group) for e in entry_points(group=group)])
 
 
-def load(offer: EntryPoint) -> Any:
+def _are_all_in_directories(path: tuple[str, ...]) -> bool:
+    """Whether nothing is installed in archives, eggs, or where only a finder knows."""
+    if any(hasattr(f, "find_distributions") for f in sys.meta_path if f != PathFinder):
+        return False
+    return not any(p.endswith(".egg") or os.path.isfile(p) for p in path)
+
+
+def _in_directories(group: str, path: tuple[str, ...]) -> Iterator[Offer]:
+    """The group's entry points, of each package that which comes first in `path`."""
+    seen = set()
+    for directory in path:
+        try:
+            entries = os.listdir(directory or ".")
+        except OSError:
+            continue
+        for entry in entries:
+            stem, kind = os.path.splitext(entry.lower())
+            if kind not in (".dist-info", ".egg-info"):
+                continue
+            package = re.sub("[-_.]+", "-", stem.partition("-")[0])
+            if package not in seen:
+                seen.add(package)
+                yield from _in_package(group, os.path.join(directory, entry))
+
+
+def _in_package(group: str, directory: str) -> Iterator[Offer]:
+    try:
+        with open(os.path.join(directory, "entry_points.txt"), "rb") as file:
+            text = file.read()
+    except OSError:
+        return
+    if group.encode() not in text:
+        return
+    section = None
+    for line in map(str.strip, text.decode(errors="replace").splitlines()):
+        if line.startswith("[") and line.endswith("]"):
+            section = line[1:-1]
+        elif section == group and not line.startswith("#") and "=" in line:
+            name, _, value = line.partition("=")
+            yield Offer(name.strip(), value.strip(), group)
+
+
+def load(offer: Offer) -> Any:
     """The object that an entry point names.
 
     Raises:
@@ -76,7 +172,8 @@ def load_first(group: str, name: str | None = None) -> Any:
     return None
 
 
-def describe(offer: EntryPoint) -> str:
+def describe(offer: Offer) -> str:
     """An entry point in words: name, group, object and package."""
-    package = f", from {offer.dist.name} {offer.dist.version}" if offer.dist else ""
+    dist = offer.dist
+    package = f", from {dist.name} {dist.version}" if dist else ""
     return f"entry point {offer.name!r} of {offer.group!r} ({offer.value}{package})"
