@@ -14,13 +14,12 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from hashlib import sha256
 from importlib import import_module, util
 from importlib.machinery import ExtensionFileLoader
 from math import prod
 from pathlib import Path
 from types import FunctionType
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -356,6 +355,16 @@ class Program:
             tuple(blanks),
         )
 
+    def code(self) -> bytes:
+        """What :func:`load_code` makes a program of, in another process too.
+
+        Raises:
+            RuntimeError, ValueError: XLA cannot make it.
+        """
+        if hasattr(self._executable, "serialize"):
+            return self._executable.serialize()
+        return _client(1).serialize_executable(self._executable)  # before jaxlib 0.8
+
     def blank(self) -> Blank:
         """Of a program whose result is memory."""
         return Blank(self._executable.execute_sharded)
@@ -484,20 +493,11 @@ FAST_COMPILE: tuple[tuple[str, bool | str], ...] = (
 UNOPTIMIZED: tuple[tuple[str, int], ...] = (("xla_backend_optimization_level", 0),)
 
 
-class CodeStore(Protocol):
-    """Where compiled code is kept: :class:`nkipy_emulator.code_cache.CodeCache`."""
-
-    def get(self, key: str) -> bytes | None: ...
-    def keep(self, key: str, make: Callable[[], bytes]) -> None: ...
-
-
 @_before_the_end()
 def compile_proto(
     proto: bytes,
     num_replicas: int = 1,
     fast_compile: bool = False,
-    store: CodeStore | None = None,
-    store_key: str = "",
     fuse: bool = True,
     seconds: float | None = None,
     name: str = "",
@@ -510,9 +510,6 @@ def compile_proto(
         proto: the module.
         num_replicas: how many ranks run it at once.
         fast_compile: compile in less time, to code that may be slower.
-        store: code that was compiled before is taken from there, and kept there.
-        store_key: names the module, and all else that the code depends on but XLA's
-            version and options.
         fuse: have chains of instructions in one loop.
         seconds: how long it may take; None is no limit.
         name: what a terminal calls it if that takes long.
@@ -555,32 +552,25 @@ def compile_proto(
         finally:
             line.erase()
 
-    if store is None or num_replicas > 1:
-        return Program(compile_now(), devices, device_list)
-    key = sha256(f"{store_key} {VERSION} {overrides}".encode()).hexdigest()
+    return Program(compile_now(), devices, device_list)
+
+
+@_before_the_end()
+def load_code(code: bytes) -> Program | None:
+    """The program of one rank whose :meth:`Program.code` that is.
+
+    None if this XLA does not understand it.
+    """
+    client = _client(1)
+    devices = client.devices()
+    device_list = _jax.DeviceList(tuple(devices))
     # In this thread: on another one, the C library's memory for it grows page by page,
     # which takes longer than the loading.
-    executable = _load_code(client, store.get(key), device_list)
-    if executable is None:
-        executable = compile_now()
-        store.keep(key, partial(_code_of, client, executable))
-    return Program(executable, devices, device_list)
-
-
-def _load_code(client: Any, code: bytes | None, device_list: Any) -> Any:
-    """The executable, or None if there is none that this XLA understands."""
-    if code is None:
-        return None
     try:
-        return client.deserialize_executable(code, device_list, None)
+        executable = client.deserialize_executable(code, device_list, None)
     except (RuntimeError, ValueError, TypeError):
         return None
-
-
-def _code_of(client: Any, executable: Any) -> bytes:
-    if hasattr(executable, "serialize"):
-        return executable.serialize()
-    return client.serialize_executable(executable)  # jaxlib before 0.8
+    return Program(executable, devices, device_list)
 
 
 def _assignment(num_replicas: int) -> Any:

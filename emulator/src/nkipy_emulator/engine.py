@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import platform
 import re
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
+from functools import cached_property, partial
 from math import prod
-from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -33,6 +30,7 @@ from nkipy.hlo.rewrites.powers import expand_powers
 from nkipy.hlo.rewrites.rolling import roll_steps
 from nkipy.hlo.rewrites.stores import forward_stores
 from nkipy.hlo.rewrites.subnormals import flush_subnormals
+from nkipy.hlo.vendor_calls import VENDOR_CALLS
 from nkipy_emulator import _xla
 from nkipy_emulator.apart import VARIABLE, NotDoneError, compile_seconds
 from nkipy_emulator.array_calls import send_to_handlers
@@ -41,7 +39,14 @@ from nkipy_emulator.code_cache import cache_of_simulations
 from nkipy_emulator.custom_calls import lower_custom_calls
 from nkipy_emulator.endless_loops import make_interruptible
 from nkipy_emulator.errors import CompileTimeoutError, SimulationError
-from nkipy_emulator.fast_calls import FastCalls, chosen, send_to_numpy
+from nkipy_emulator.fast_calls import (
+    NUMPY_CALL,
+    FastCalls,
+    chosen,
+    known_functions,
+    send_to_numpy,
+)
+from nkipy_emulator.kept_code import KeptCode, cpu_features, name_of
 from nkipy_emulator.memory import empty
 from nkipy_emulator.memory_maps import check_maps
 from nkipy_emulator.operands import in_place, lift_constants, read_through_slices
@@ -56,7 +61,6 @@ from nkipy_emulator.program_size import check_size, is_small, is_varied
 
 if TYPE_CHECKING:
     from nkipy.hlo.options import SimulationOptions
-    from nkipy_emulator._xla import CodeStore
 
 Arrays = Sequence[np.ndarray]
 
@@ -76,16 +80,11 @@ _STORE = _handler("nkipy_store")
 _TELL_OUT_OF_BOUNDS = _handler("nkipy_out_of_bounds")
 
 
-@lru_cache(maxsize=1)
-def _cpu_features() -> str:
-    """Identifies what code compiled here needs of a CPU."""
-    text = platform.machine()
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return text
-    flags = next((x for x in lines if x.startswith(("flags", "Features"))), "")
-    return f"{text}-{hashlib.sha256(flags.encode()).hexdigest()[:8]}"
+class CodeStore(Protocol):
+    """Where compiled code is kept: :class:`nkipy_emulator.code_cache.CodeCache`."""
+
+    def get(self, key: str) -> bytes | None: ...
+    def keep(self, key: str, make: Callable[[], bytes]) -> None: ...
 
 
 #: Bytes of a module whose code is kept: code has the constants in it.
@@ -129,7 +128,7 @@ class XlaCpuEngine:
     def identity(self) -> str:
         """Names the engine, its libraries and the CPU: what results may depend on."""
         versions = f"jaxlib-{_xla.VERSION} numpy-{np.__version__}"
-        return f"xla-cpu {versions} {_cpu_features()}"
+        return f"xla-cpu {versions} {cpu_features()}"
 
     def compile(
         self,
@@ -220,40 +219,24 @@ class XlaExecutable:
         makes_results: bool = True,
     ) -> None:
         self.num_replicas = num_replicas
-        calls = CustomCalls()
         makes_results = makes_results and num_replicas == 1
         lifted, constants = lift_constants(module)
         own = own_results(module) if makes_results else ()
-        prepared, sliced = _with_store(
-            lifted, options, calls, check_bounds, num_replicas, fast_calls, own
+        compilation = _Compilation(
+            *(module, lifted, options, num_replicas, check_bounds, fast_calls, own)
         )
-        proto, identify = serialize_to_run(prepared)
-        varied = is_varied(module)
-        fast = (options is not None and options.fast_compile) or varied
-        optimize = not varied or not is_small(module)
-        seconds = compile_seconds(check_size(prepared))
-        try:
-            # Numbers of handlers are those of this process alone.
-            if calls.sites or len(proto) > _MOST_KEPT:
-                store = None
-            key = "" if store is None else f"{identify().hex()} {_store_key(module)}"
-            program = _xla.compile_proto(
-                *(proto, num_replicas, fast, store, key, _can_fuse(module), seconds),
-                *(module.name, optimize, not _has_barriers_in_loops(prepared)),
-            )
-        except NotDoneError:
-            raise CompileTimeoutError(_too_long(module, seconds)) from None
-        except SimulationError as e:
-            calls.release()
-            raise SimulationError(_located(str(e), prepared)) from None
-        calls.release_with(program)  # which `run` keeps, even without this object
+        name = compilation.name if store is not None and num_replicas == 1 else None
+        if store is None or name is None:
+            program, sliced = compilation.compiled()
+        else:
+            program, sliced = compilation.kept(store, name)
         first_constant = len(module.parameters)
         self._results = [(r.shape, r.dtype) for r in module.results]
         self._own = own
         self.runner = program.runner(
             [p.nbytes for p in lifted.parameters],
             [r.nbytes for r in module.results],
-            bool(calls.sites),
+            compilation.calls_python,
             steps=[
                 p.dtype.itemsize if i in sliced and p.dtype is not None else 0
                 for i, p in enumerate(lifted.parameters)
@@ -292,27 +275,97 @@ class XlaExecutable:
         return outputs
 
 
+class _Compilation:
+    """What becomes of one module.
+
+    Attributes:
+        calls_python: whether the program calls functions in Python.
+    """
+
+    def __init__(
+        self,
+        module: HLOModule,
+        lifted: HLOModule,
+        options: SimulationOptions | None,
+        num_replicas: int,
+        check_bounds: bool,
+        fast_calls: FastCalls,
+        own: Sequence[int],
+    ) -> None:
+        self.calls_python = False
+        self._module = module
+        self._lifted = lifted
+        self._options = options
+        self._choices = (check_bounds, num_replicas, fast_calls, own)
+
+    @property
+    def name(self) -> str | None:
+        """What its code is kept by.
+
+        What others have written rewrites the calls of it, whatever it says it is. So of
+        a module with such calls it is what has been made of them that tells.
+        """
+        lifted, targets = self._lifted, targets_of(self._lifted.computations())
+        if all(target in VENDOR_CALLS for target in targets):
+            return name_of(lifted, self._options, *self._choices)
+        prepared, _, calls = self._prepared
+        if calls.sites:
+            return None
+        return name_of(prepared, versions(targets), self._options, *self._choices)
+
+    @cached_property
+    def _prepared(self) -> tuple[HLOModule, frozenset[int], CustomCalls]:
+        calls = CustomCalls()
+        made = _with_store(self._lifted, self._options, calls, *self._choices)
+        return *made, calls
+
+    def kept(self, store: CodeStore, name: str) -> tuple[_xla.Program, frozenset[int]]:
+        """The program, of code that is kept, else compiled and kept; what is sliced."""
+        entry = KeptCode.of(store.get(name))
+        program = None if entry is None else _xla.load_code(entry.code)
+        if entry is None or program is None:
+            return self.compiled(partial(store.keep, name))
+        if entry.calls_numpy:
+            known_functions()
+        return program, entry.sliced
+
+    def compiled(
+        self, keep: Callable[[Callable[[], bytes]], None] | None = None
+    ) -> tuple[_xla.Program, frozenset[int]]:
+        """The program, compiled, and which parameters are sliced."""
+        module, options = self._module, self._options
+        _, num_replicas, _, _ = self._choices
+        prepared, sliced, calls = self._prepared
+        proto, _ = serialize_to_run(prepared)
+        varied = is_varied(module)
+        fast = (options is not None and options.fast_compile) or varied
+        optimize = not varied or not is_small(module)
+        seconds = compile_seconds(check_size(prepared))
+        try:
+            program = _xla.compile_proto(
+                *(proto, num_replicas, fast, _can_fuse(module), seconds, module.name),
+                *(optimize, not _has_barriers_in_loops(prepared)),
+            )
+        except NotDoneError:
+            raise CompileTimeoutError(_too_long(module, seconds)) from None
+        except SimulationError as e:
+            calls.release()
+            raise SimulationError(_located(str(e), prepared)) from None
+        calls.release_with(program)  # which `run` keeps, even without this object
+        self.calls_python = bool(calls.sites)
+        # Numbers of handlers are those of this process alone.
+        if keep is not None and not calls.sites and len(proto) <= _MOST_KEPT:
+            calls_numpy = NUMPY_CALL in proto
+            keep(lambda: KeptCode(sliced, calls_numpy, program.code()).to_bytes())
+        return program, sliced
+
+
 def _too_long(module: HLOModule, seconds: float | None) -> str:
     return (
         f"XLA has not compiled module {module.name!r} in {seconds:.0f} seconds, and "
         f"goes on in the background; {VARIABLE} sets how many it has for 1000 "
         "instructions"
     )
-
-
-def _store_key(module: HLOModule) -> str:
-    """What code depends on besides what XLA gets: this CPU, its cores, XLA's variables
-    in the environment, and records of calls."""
-    targets = targets_of(module.computations())
-    environment = _xla.environment()
-    return f"{_cpu_features()} {_cores()} {environment}{versions(targets)}"
-
-
-def _cores() -> int:
-    """Those that this process may use: loops are divided for as many."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _can_fuse(module: HLOModule) -> bool:

@@ -48,6 +48,9 @@ FastCalls = Literal["auto", "always", "never"]
 VARIABLE = "NKIPY_EMULATOR_FAST_CALLS"
 TABLE = Path(__file__).with_name("fast_calls.json")
 
+#: The handler that calls one of :func:`known_functions`, as it stands in a module.
+NUMPY_CALL = b"nkipy_elements"
+
 #: HLO's opcodes that are functions of NumPy's.
 OPCODES: Mapping[str, str] = MappingProxyType(
     {
@@ -408,7 +411,7 @@ def _element_call(call: _Call, inst: Value, place: Place) -> Value:
         operands = [_one_or_all(x, place) for x in call.operands]
     if inst.dtype in _WIDENED:
         operands = [b.convert(x, dt.float32) for x in operands]
-    attributes = handler("nkipy_elements", f'function = "{call.function}"')
+    attributes = handler(NUMPY_CALL.decode(), f'function = "{call.function}"')
     made = b.emit("custom-call", tuple(operands), inst.shape, dt.float32, attributes)
     return b.convert(made, inst.dtype)
 

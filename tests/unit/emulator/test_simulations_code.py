@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import nkipy.hlo
 from nkipy.hlo.options import SimulationOptions
 from nkipy.runtime import simulate_jit
 from nkipy.testing import run_python
-from nkipy_emulator import _xla, code_cache, engine
+from nkipy_emulator import _xla, code_cache, engine, kept_code
 from tests.support.users import OTHER, needs_root
 
 X = np.arange(6, dtype=np.float32).reshape(2, 3)
@@ -89,11 +90,38 @@ def test_what_code_depends_on_tells_it_apart(directory, compiles, monkeypatch):
     assert len(compiles) == len(entries(directory)) == 6
     monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_enable_fast_min_max=false")
     run()
-    monkeypatch.setattr(engine, "_cores", lambda: 1000)
+    monkeypatch.setattr(kept_code, "_cores", lambda: 1000)
     run()
-    monkeypatch.setattr(engine, "_cpu_features", lambda: "another CPU")
+    monkeypatch.setattr(kept_code, "cpu_features", lambda: "another CPU")
     run()
-    assert len(compiles) == len(entries(directory)) == 9
+    monkeypatch.setenv("NKIPY_EMULATOR_FAST_CALLS", "always")
+    run()
+    assert len(compiles) == len(entries(directory)) == 10
+
+
+def test_what_is_found_is_not_rewritten(directory, compiles, monkeypatch):
+    first = run()
+    monkeypatch.setattr(engine, "_with_store", None)
+    assert np.array_equal(run(), first)
+    assert len(compiles) == 1
+
+
+def test_other_rewrites_make_other_code(directory, compiles, monkeypatch, tmp_path):
+    run()
+    (tmp_path / "hlo" / "rewrites").mkdir(parents=True)
+    file = tmp_path / "hlo" / "rewrites" / "some.py"
+    monkeypatch.setattr(nkipy.hlo, "__path__", [str(tmp_path / "hlo")])
+    for number, text in enumerate(("one", "two"), 2):
+        file.write_text(text)
+        kept_code._digest_of_sources.cache_clear()
+        run()
+        run()
+        assert len(compiles) == len(entries(directory)) == number
+    kept_code._digest_of_sources.cache_clear()
+    (tmp_path / "hlo" / "broken.py").symlink_to(tmp_path / "nowhere")
+    run()
+    assert (len(compiles), len(entries(directory))) == (4, 3)
+    kept_code._digest_of_sources.cache_clear()
 
 
 _PROCESS = """

@@ -1,0 +1,120 @@
+"""What of a compiled program is kept on disk, and the name that it is found by.
+
+The name is made of the program as it was traced, before anything is rewritten for XLA:
+so that a process that finds the code rewrites and writes nothing. It therefore names
+the rewrites, too, by the text of the modules that they are in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+import nkipy.hlo
+from nkipy.hlo.ir import HLOModule
+from nkipy.hlo.proto_writer import digest_module
+from nkipy_emulator import _xla
+
+_SOURCES = (".py", ".json", ".so")
+
+
+class KeptCode(NamedTuple):
+    """An entry.
+
+    Attributes:
+        sliced: which parameters are sliced (:mod:`nkipy_emulator.operands`).
+        calls_numpy: whether it calls loops of NumPy's, which handlers have to know.
+        code: XLA's.
+    """
+
+    sliced: frozenset[int]
+    calls_numpy: bool
+    code: bytes
+
+    def to_bytes(self) -> bytes:
+        """The entry, to keep."""
+        numbers = (int(self.calls_numpy), *sorted(self.sliced))
+        return " ".join(map(str, numbers)).encode() + b"\n" + self.code
+
+    @classmethod
+    def of(cls, data: bytes | None) -> KeptCode | None:
+        """What :meth:`to_bytes` has made; None if it is none of these."""
+        head, _, code = (data or b"").partition(b"\n")
+        try:
+            calls_numpy, *sliced = map(int, head.split())
+        except ValueError:
+            return None
+        return cls(frozenset(sliced), bool(calls_numpy), code)
+
+
+def name_of(module: HLOModule, *choices: object) -> str | None:
+    """A name for the code of `module`: 64 hex digits.
+
+    Besides the module, it depends on the packages that make the code and are called by
+    it, this CPU and its cores, and XLA's variables in the environment.
+
+    Args:
+        module: the program, as it is before it is rewritten.
+        choices: how it is compiled. Their representations tell them apart.
+
+    Returns:
+        The name. None if the sources of this package cannot be read.
+    """
+    sources = _digest_of_sources()
+    if sources is None:
+        return None
+    place = (cpu_features(), _cores(), _xla.environment())
+    versions = (sources, _xla.VERSION, np.__version__)
+    text = repr((digest_module(module), choices, place, versions))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@lru_cache(maxsize=1)
+def cpu_features() -> str:
+    """Identifies what code compiled here needs of a CPU."""
+    text = platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return text
+    flags = next((x for x in lines if x.startswith(("flags", "Features"))), "")
+    return f"{text}-{hashlib.sha256(flags.encode()).hexdigest()[:8]}"
+
+
+def _cores() -> int:
+    """Those that this process may use: loops are divided for as many."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@lru_cache(maxsize=1)
+def _digest_of_sources() -> str | None:
+    """Of all that makes XLA's input of a module, and of the handlers that it calls."""
+    whole = hashlib.blake2b(digest_size=32)
+    try:
+        for path in _sources():
+            with open(path, "rb", buffering=0) as file:
+                content = file.read()
+            whole.update(b"%d %s\n" % (len(content), os.path.basename(path).encode()))
+            whole.update(content)
+    except OSError:
+        return None
+    return whole.hexdigest()
+
+
+def _sources() -> Iterator[str]:
+    """The files of this package's own directory, and all below nkipy.hlo's."""
+    own = os.path.dirname(__file__)
+    below = sorted(d for p in nkipy.hlo.__path__ for d, _, _ in os.walk(p))
+    for directory in (own, *below):
+        for name in sorted(os.listdir(directory)):
+            if name.endswith(_SOURCES):
+                yield os.path.join(directory, name)
