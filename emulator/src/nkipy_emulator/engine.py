@@ -57,7 +57,7 @@ from nkipy_emulator.own_results import (
     own_results,
     transpose_once,
 )
-from nkipy_emulator.program_size import check_size, is_small, is_varied
+from nkipy_emulator.program_size import check_size, has_seams, is_small, is_varied
 
 if TYPE_CHECKING:
     from nkipy.hlo.options import SimulationOptions
@@ -339,12 +339,16 @@ class _Compilation:
         proto, _ = serialize_to_run(prepared)
         varied = is_varied(module)
         fast = (options is not None and options.fast_compile) or varied
-        optimize = not varied or not is_small(module)
+        optimization = _xla.OPTIMIZATION
+        if varied and is_small(module):
+            optimization = _xla.NO_OPTIMIZATION
+        elif has_seams(prepared):
+            optimization = _xla.MOST_OPTIMIZATION
         seconds = compile_seconds(check_size(prepared))
         try:
             program = _xla.compile_proto(
                 *(proto, num_replicas, fast, _can_fuse(module), seconds, module.name),
-                *(optimize, not _has_barriers_in_loops(prepared)),
+                *(optimization, not _has_barriers_in_loops(prepared)),
             )
         except NotDoneError:
             raise CompileTimeoutError(_too_long(module, seconds)) from None

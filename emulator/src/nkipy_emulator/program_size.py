@@ -30,6 +30,8 @@ SMALL_ARRAY = 4096
 _LOOPS = frozenset({"while"})
 #: What is no loop of its own.
 _NO_LOOPS = frozenset({"parameter", "constant", "tuple", "get-tuple-element"})
+#: What has elements of one array beside those of another.
+_SEAMS = frozenset({"concatenate", "pad"})
 
 
 def check_size(module: HLOModule) -> int:
@@ -76,6 +78,14 @@ def is_small(module: HLOModule) -> bool:
         and prod(i.shape) <= SMALL_ARRAY
         for i in module.instructions()
     )
+
+
+def has_seams(module: HLOModule) -> bool:
+    """Whether a loop may have to choose, for each element, which array it reads.
+
+    LLVM divides such a loop at its highest level only.
+    """
+    return any(i.opcode in _SEAMS for i in module.instructions())
 
 
 def _kind(inst: HLOInstruction) -> tuple[Any, ...]:

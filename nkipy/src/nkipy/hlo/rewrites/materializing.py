@@ -75,7 +75,8 @@ def _to_keep(computation: HLOComputation, results: Iterable[Value]) -> Iterator[
             for operand in inst.operands:
                 whole.setdefault(operand, frozenset((next(numbers),)))
             continue
-        if len(read) > MOST_PLACES or row > MOST_IN_A_ROW or not read:
+        many = len(read) > MOST_PLACES or row > MOST_IN_A_ROW or not read
+        if many and not _is_repeated(inst):
             read, row = frozenset((next(numbers),)), 1
             # What is only moved costs little to do again; reducers are not copied.
             if not is_moved[inst] and not callees(inst):
@@ -93,6 +94,11 @@ def _is_fused(inst: Value) -> bool:
         return False
     kind = OPCODES[inst.opcode].cost.kind
     return kind in _SAME_PLACE or kind in _OTHER_PLACE or kind is _RENAME
+
+
+def _is_repeated(inst: Value) -> bool:
+    """Whether its operand is what to keep, which takes less memory."""
+    return inst.opcode == "broadcast" and inst.operands[0].nbytes < inst.nbytes
 
 
 def _reads_in_place(inst: Value) -> bool:
