@@ -49,8 +49,21 @@ def small_products(count: int) -> tuple[Kernel, tuple[np.ndarray, ...]]:
     return np.matmul, (_normal(*shape), _normal(*shape))
 
 
+def rings(count: int) -> tuple[Kernel, tuple[np.ndarray, ...]]:
+    """Both neighbours of each element, four times."""
+
+    def steps(x: np.ndarray) -> np.ndarray:
+        for _ in range(4):
+            x = np.roll(x, 1) - 2 * x + np.roll(x, -1)
+        return x
+
+    return steps, (_normal(count),)
+
+
 KINDS: Mapping[str, Callable[[int], tuple[Kernel, tuple[np.ndarray, ...]]]] = (
-    MappingProxyType({"rows": rows, "scan": scan, "small products": small_products})
+    MappingProxyType(
+        {"rings": rings, "rows": rows, "scan": scan, "small products": small_products}
+    )
 )
 
 

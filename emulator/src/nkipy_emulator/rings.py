@@ -13,7 +13,7 @@ from collections import defaultdict
 from math import prod
 from typing import NamedTuple
 
-from nkipy.hlo.ir import HLOComputation, HLOInstruction, HLOModule
+from nkipy.hlo.ir import HLOComputation, HLOInstruction, HLOModule, callees
 from nkipy.hlo.opcodes import OPCODES, CostKind
 from nkipy.hlo.rewrites.base import Place, rewrite
 from nkipy.hlo.rewrites.lending import controlled
@@ -27,7 +27,9 @@ Ring = tuple[Value, int]
 #: Which part of an array may be copied twice.
 _MOST_REPEATED = 0.25
 #: What has its memory whoever reads it, and from where.
-_IN_MEMORY = frozenset({"parameter", "constant", "get-tuple-element", "opt-barrier"})
+_IN_MEMORY = frozenset(
+    {"parameter", "constant", "get-tuple-element", "opt-barrier", "custom-call"}
+)
 
 
 class _Roll(NamedTuple):
@@ -66,11 +68,10 @@ def read_rings(module: HLOModule, mode: FastCalls) -> HLOModule:
 
     def rule(inst: Value, operands: tuple[Value, ...], place: Place) -> Value | None:
         b = place.builder
-        if inst in sources and inst.opcode not in _IN_MEMORY:
-            made = b.emit(
-                *(inst.opcode, operands, inst.shape, inst.dtype, inst.attributes)
-            )
-            return b.emit("opt-barrier", (made,), inst.shape, inst.dtype)
+        if inst in sources and _is_fused(inst):
+            shape, dtype, attributes = inst.shape, inst.dtype, inst.attributes
+            made = b.emit(inst.opcode, operands, shape, dtype, attributes)
+            return b.emit("opt-barrier", (made,), shape, dtype)
         if inst not in rolls:
             return None
         roll = rolls[inst]
@@ -81,6 +82,11 @@ def read_rings(module: HLOModule, mode: FastCalls) -> HLOModule:
         return b.slice_dim(rings[ring], roll.axis, start, start + inst.shape[roll.axis])
 
     return rewrite(module, rule)
+
+
+def _is_fused(inst: Value) -> bool:
+    """Whether a loop that reads `inst` might make it once more, beside the copy."""
+    return inst.opcode not in _IN_MEMORY and not callees(inst)
 
 
 def _rolls_in(computation: HLOComputation, module: HLOModule) -> dict[Value, _Roll]:
