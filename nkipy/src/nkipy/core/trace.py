@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import re
 import warnings
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
@@ -33,6 +34,7 @@ from nkipy.core.errors import (
     describe_op_error,
     describe_value,
 )
+from nkipy.core.ops._memory_order import memory_order
 from nkipy.core.tensor import NKIPyTensorRef, as_traced
 from nkipy.core.tree import (
     Path,
@@ -81,6 +83,8 @@ class Trace:
         is_strided: whether an argument was an array that is not C-contiguous: others
             that lie otherwise have traces of their own, and often the same module.
         variables: of the environment, on whose values the module depends.
+        orders: of results that NumPy would not make in C order, which axes of theirs
+            lie in memory from the outermost to the innermost one.
     """
 
     def __init__(
@@ -90,12 +94,14 @@ class Trace:
         parameter_paths: Sequence[Path] = (),
         is_strided: bool = False,
         variables: Collection[str] = (),
+        orders: Mapping[int, tuple[int, ...]] = MappingProxyType({}),
     ) -> None:
         self.module = module
         self.result = result
         self.parameter_paths = parameter_paths
         self.is_strided = is_strided
         self.variables = variables
+        self.orders = orders
 
 
 def trace_function(
@@ -144,7 +150,7 @@ def trace_function(
     eliminate_dead_code(module)
     verify_module(module, traced=True)
     paths, is_strided = parameters.paths, parameters.has_strided
-    return Trace(module, result, paths, is_strided, ctx.variables)
+    return Trace(module, result, paths, is_strided, ctx.variables, outputs.orders)
 
 
 #: Refusals of Python's and NumPy's that do not say what is wrong with the object.
@@ -244,6 +250,7 @@ class _Outputs:
         self.values: list[HLOInstruction] = []
         self.names: list[str] = []
         self.aliases: list[AliasInfo] = []
+        self.orders: dict[int, tuple[int, ...]] = {}
         self.parameters = parameters.tensors
         self.written = {
             id(t): i for i, t in enumerate(parameters.tensors) if t._is_mutated
@@ -261,6 +268,9 @@ class _Outputs:
             if index is not None:
                 del self.written[id(leaf)]
                 return self._alias(index, user_returned=True)
+            order = memory_order(leaf)
+            if order is not None:
+                self.orders[len(self.values)] = order
             return self._output(leaf.backend_tensor)
         if isinstance(leaf, (np.ndarray, np.generic)):
             return self._output(self._constant(leaf))

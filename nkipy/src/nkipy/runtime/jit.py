@@ -221,13 +221,18 @@ class JitKernel(Generic[P, R_co]):
 
     def _executable_of(self, trace: Trace) -> Executable:
         """What computes a trace: compiled once for arguments that differ in strides."""
+        module = self._module_of(trace)
         if not trace.is_strided:
-            return self._executable(trace.module)
-        digest = digest_module(trace.module)
+            return self._executable(module)
+        digest = digest_module(module)
         found = self._executables.get(digest)
         if found is None:
-            found = self._executables[digest] = self._executable(trace.module)
+            found = self._executables[digest] = self._executable(module)
         return found
+
+    def _module_of(self, trace: Trace) -> HLOModule:
+        """What is compiled for a trace."""
+        return trace.module
 
     # -- finding the program -----------------------------------------------------------
     def _program(

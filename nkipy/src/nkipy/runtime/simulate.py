@@ -9,18 +9,37 @@ import numpy as np
 
 from nkipy.core.backend import _active_ctx
 from nkipy.core.errors import NKIPyValueError
-from nkipy.core.trace import NKIPyKernel
+from nkipy.core.trace import NKIPyKernel, Trace
 from nkipy.execution.engines import Executable, ReplicatedExecutable, find_engine
 from nkipy.execution.part import PartOf
 from nkipy.hlo.arguments import expect
 from nkipy.hlo.ir import HLOInstruction, HLOModule
 from nkipy.hlo.options import SimulationOptions
 from nkipy.hlo.queries import collectives, ranks_of, spans_ranks
+from nkipy.hlo.rewrites.orders import turn_results
+from nkipy.runtime.guards import Guards
 from nkipy.runtime.jit import JitKernel, P, R_co
 from nkipy.runtime.per_rank import PerRank, select_rank
 from nkipy.runtime.program import Program
 
 __all__ = ["PerRank", "SimulatedKernel"]
+
+
+class SimulatedProgram(Program):
+    """A program whose results lie in memory as those of NumPy do."""
+
+    def __init__(self, trace: Trace, executable: Executable, guards: Guards) -> None:
+        super().__init__(trace, executable, guards)
+        self._axes: dict[int, tuple[int, ...]] = {}
+        for i, order in trace.orders.items():
+            shape, dtype = self.shapes[i]
+            self.shapes[i] = tuple([shape[axis] for axis in order]), dtype
+            self._axes[i] = tuple([order.index(axis) for axis in range(len(order))])
+
+    def result(self, outputs: list[Any]) -> Any:
+        for i, axes in self._axes.items():
+            outputs[i] = outputs[i].transpose(axes)
+        return super().result(outputs)
 
 
 class SimulatedKernel(JitKernel[P, R_co]):
@@ -34,6 +53,7 @@ class SimulatedKernel(JitKernel[P, R_co]):
             :class:`PerRank`.
     """
 
+    program_type = SimulatedProgram
     logger_name = "nkipy.simulate"
     kind = "simulated"
 
@@ -62,6 +82,9 @@ class SimulatedKernel(JitKernel[P, R_co]):
         if self.world_size > 1:
             args, kwargs = select_rank((args, kwargs), 0, self.world_size)
         return super().lower(*args, **kwargs)
+
+    def _module_of(self, trace: Trace) -> HLOModule:
+        return turn_results(trace.module, trace.orders)
 
     def _executable(self, module: HLOModule) -> Executable:
         for inst in collectives(module):

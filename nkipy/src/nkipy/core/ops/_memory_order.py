@@ -20,7 +20,7 @@ from nkipy.core import dtypes as dt
 from nkipy.core.backend import _active_ctx
 from nkipy.core.tensor import NKIPyTensorRef, UnknownOrder, layout_in_order
 
-__all__ = ["LONGEST", "Asked", "lay_out"]
+__all__ = ["LONGEST", "Asked", "lay_out", "memory_order"]
 
 Shape = tuple[int, ...]
 #: The axes of an array, from the slowest in memory to the fastest.
@@ -75,6 +75,18 @@ def lay_out(
     asks = asks or (bool(kwargs) and _is_strided(kwargs.values()))
     if asks or type(result) is not NKIPyTensorRef or result._base is not None:
         _lay_out(op, list(_tensors(result)), args, kwargs, asks)
+
+
+def memory_order(tensor: NKIPyTensorRef) -> Axes | None:
+    """The axes of a tensor from the slowest to the fastest, if not in C order.
+
+    None also where the order is not known, or elements of others lie between.
+    """
+    if tensor.ndim < 2 or tensor._is_in_c_order():
+        return None
+    layout = tensor._known_layout()
+    axes = None if layout is None else _order_of(layout)
+    return None if axes == tuple(range(tensor.ndim)) else axes
 
 
 #: Elements that the axes of models have at most: enough for second differences.
