@@ -49,6 +49,12 @@ def small_products(count: int) -> tuple[Kernel, tuple[np.ndarray, ...]]:
     return np.matmul, (_normal(*shape), _normal(*shape))
 
 
+def joins(count: int) -> tuple[Kernel, tuple[np.ndarray, ...]]:
+    """Two arrays, one behind the other, of which the last element comes first."""
+    halves = _normal(2, count // 2)
+    return lambda x, y: np.concatenate([x, y])[::-1] + 1, tuple(halves)
+
+
 def rings(count: int) -> tuple[Kernel, tuple[np.ndarray, ...]]:
     """Both neighbours of each element, ten times."""
 
@@ -62,7 +68,13 @@ def rings(count: int) -> tuple[Kernel, tuple[np.ndarray, ...]]:
 
 KINDS: Mapping[str, Callable[[int], tuple[Kernel, tuple[np.ndarray, ...]]]] = (
     MappingProxyType(
-        {"rings": rings, "rows": rows, "scan": scan, "small products": small_products}
+        {
+            "joins": joins,
+            "rings": rings,
+            "rows": rows,
+            "scan": scan,
+            "small products": small_products,
+        }
     )
 )
 

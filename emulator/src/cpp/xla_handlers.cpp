@@ -16,12 +16,12 @@
 #include "device_calls.h"
 #include "element_calls.h"
 #include "exit_gate.h"
+#include "join_calls.h"
 #include "matvec.h"
 #include "numpy_kernels.h"
 #include "order_calls.h"
 #include "own_results.h"
 #include "python_support.h"
-#include "ring_calls.h"
 #include "row_calls.h"
 #include "runner.h"
 #include "scan_calls.h"
@@ -362,7 +362,7 @@ PyObject* targets(PyObject*, PyObject*) {
       {"nkipy_elements", reinterpret_cast<void*>(kElementCall)},
       {"nkipy_sort", reinterpret_cast<void*>(kSortCall)},
       {"nkipy_extreme", reinterpret_cast<void*>(kExtremeCall)},
-      {"nkipy_ring", reinterpret_cast<void*>(kRingCall)},
+      {"nkipy_join", reinterpret_cast<void*>(kJoinCall)},
       {"nkipy_rows", reinterpret_cast<void*>(kRowsCall)},
       {"nkipy_scan", reinterpret_cast<void*>(kScanCall)},
       {"nkipy_small_products", reinterpret_cast<void*>(kSmallProductsCall)}};

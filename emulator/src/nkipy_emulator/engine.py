@@ -46,6 +46,7 @@ from nkipy_emulator.fast_calls import (
     known_functions,
     send_to_numpy,
 )
+from nkipy_emulator.joins import join_by_handlers
 from nkipy_emulator.kept_code import KeptCode, cpu_features, name_of
 from nkipy_emulator.memory import empty
 from nkipy_emulator.memory_maps import check_maps
@@ -58,7 +59,6 @@ from nkipy_emulator.own_results import (
     transpose_once,
 )
 from nkipy_emulator.program_size import check_size, has_seams, is_small, is_varied
-from nkipy_emulator.rings import read_rings
 
 if TYPE_CHECKING:
     from nkipy.hlo.options import SimulationOptions
@@ -447,7 +447,7 @@ def _with_store(
     # remove it is left to the algebraic simplifier, which exact results forbid
     # (_xla.EXACT): each copies a whole operand, say the weights of a layer, per call.
     result = send_to_handlers(flatten_dots(result), fast_calls)
-    result = read_rings(result, fast_calls)
+    result = join_by_handlers(result, fast_calls)
     result = guard_divisions(result)
     result = flush_subnormals(order_sorts(expand_powers(result)))
     result = bound_duplication(keep_exact(result, vector))
