@@ -15,7 +15,6 @@ From how many elements on that is faster stands in the table of
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
 from math import prod
 from typing import NamedTuple
 
@@ -113,6 +112,8 @@ def join_by_handlers(module: HLOModule, mode: FastCalls) -> HLOModule:
 
 def _is_fused(inst: Value) -> bool:
     """Whether a loop that reads `inst` might make it once more, beside the copy."""
+    while inst.opcode == "reshape":
+        (inst,) = inst.operands
     return inst.opcode not in _IN_MEMORY and not callees(inst)
 
 
