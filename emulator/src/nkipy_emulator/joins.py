@@ -48,7 +48,7 @@ class _Piece(NamedTuple):
 
     source: Value
     start: int
-    count: int
+    size: int
 
 
 class _Roll(NamedTuple):
@@ -128,10 +128,10 @@ def _call(place: Place, pieces: list[_Piece], axis: int) -> Value:
     sources = list(dict.fromkeys(piece.source for piece in pieces))
     shape = list(first.shape)
     outer, inner = prod(shape[:axis]), prod(shape[axis + 1 :])
-    shape[axis] = sum(piece.count for piece in pieces)
+    shape[axis] = sum(piece.size for piece in pieces)
     numbers: list[int] = []
-    for source, start, count in pieces:
-        sizes = (source.shape[axis], start, count)
+    for source, start, size in pieces:
+        sizes = (source.shape[axis], start, size)
         numbers += (sources.index(source), *(n * inner for n in sizes))
     listed = ", ".join(map(str, numbers))
     config = f"rows = {outer} : i64, pieces = array<i64: {listed}>"
@@ -210,7 +210,7 @@ def _roll(inst: Value) -> _Roll | None:
     if last.source is not source or inst.shape != source.shape:
         return None
     size = source.shape[axis]
-    if first.count != size - step or last.start != 0 or step == 0:
+    if first.size != size - step or last.start != 0 or step == 0:
         return None
     return _Roll(source, axis, step if 2 * step <= size else step - size)
 
@@ -239,4 +239,4 @@ def _around(ring: Ring, reach: _Reach) -> list[_Piece]:
         _Piece(source, 0, size),
         _Piece(source, 0, reach.after),
     ]
-    return [piece for piece in pieces if piece.count]
+    return [piece for piece in pieces if piece.size]
