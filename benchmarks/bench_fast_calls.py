@@ -132,7 +132,7 @@ def rows(names: Sequence[str]) -> Iterator[tuple[str, str, Make, Callable[..., A
         if name not in ROWS:
             yield name, "float32", partial(function, name), getattr(np, name)
             continue
-        for dtype in fast_calls.COMPARED if name == "argmax" else fast_calls.SORTED:
+        for dtype in fast_calls.ORDERED:
             yield name, str(dtype), partial(along_rows, name, dtype), ROWS[name]
 
 

@@ -5,6 +5,7 @@
 #include <numpy/arrayobject.h>
 #include <numpy/ufuncobject.h>
 
+#include <iterator>
 #include <map>
 #include <mutex>
 #include <string>
@@ -16,8 +17,10 @@ namespace {
 static_assert(std::is_same_v<npy_intp, Py_ssize_t>, "as ElementLoop says");
 static_assert(std::is_same_v<ElementLoop, PyUFuncGenericFunction>, "ElementLoop");
 
-constexpr int kTypeNumbers[] = {NPY_INT16,  NPY_UINT16, NPY_INT32,
-                                NPY_UINT32, NPY_UINT64, NPY_FLOAT32};
+constexpr int kTypeNumbers[] = {NPY_BOOL,   NPY_INT8,    NPY_UINT8,  NPY_INT16,
+                                NPY_UINT16, NPY_INT32,   NPY_UINT32, NPY_INT64,
+                                NPY_UINT64, NPY_FLOAT32, NPY_FLOAT64};
+static_assert(std::size(kTypeNumbers) == static_cast<size_t>(NumpyType::kCount));
 
 struct ArrayKernels {
   PyArray_SortFunc* sort = nullptr;

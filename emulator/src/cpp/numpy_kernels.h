@@ -17,7 +17,20 @@ struct ElementFunction {
   int operands = 0;
 };
 
-enum class NumpyType { kInt16, kUint16, kInt32, kUint32, kUint64, kFloat32, kCount };
+enum class NumpyType {
+  kBool,
+  kInt8,
+  kUint8,
+  kInt16,
+  kUint16,
+  kInt32,
+  kUint32,
+  kInt64,
+  kUint64,
+  kFloat32,
+  kFloat64,
+  kCount
+};
 
 // Without the lock held: what add_function() was given before. Null if there is none.
 const ElementFunction* find_function(const char* name, size_t length);

@@ -1,4 +1,4 @@
-// The custom calls that sort and look for extremes along the last axis.
+// The custom call that sorts along the last axis.
 
 #ifndef NKIPY_EMULATOR_ORDER_CALLS_H_
 #define NKIPY_EMULATOR_ORDER_CALLS_H_
@@ -10,205 +10,133 @@
 #include <vector>
 
 #include "element_calls.h"
-#include "numpy_environment.h"
 #include "numpy_kernels.h"
 #include "operands.h"
-#include "work_sharing.h"
+#include "order_keys.h"
+#include "radix_sort.h"
+#include "row_parts.h"
 #include "xla/ffi/api/ffi.h"
 
 namespace nkipy {
 
-// Rows of fewer elements are not divided among threads.
-constexpr size_t kLongRow = size_t{1} << 16;
+// Rows of fewer elements are sorted by NumPy, others by their digits.
+constexpr size_t kLeastDigits = 1024;
 
-// ---------------------------------------------------------------- keys
+// ---------------------------------------------------------------- keys alone
 
-// Unsigned numbers in the order of NumPy's sort. All that it takes for equal has one
-// key: zeros of both signs, and all NaN, which are last.
-template <typename Bits>
-uint32_t key_of_float(Bits bits, Bits infinity) {
-  constexpr auto sign = static_cast<Bits>(Bits{1} << (8 * sizeof(Bits) - 1));
-  const auto magnitude = static_cast<Bits>(bits & ~sign);
-  if (magnitude > infinity) return UINT32_MAX;
-  if (magnitude == 0) return sign;
-  return static_cast<Bits>((bits & sign) != 0 ? ~bits : bits | sign);
-}
-
-template <ffi::DataType type>
-struct Element;  // how it is kept, and what NumPy sorts such by
-
-template <typename T>
-struct IntegerElement {
-  using Native = T;
-  static uint32_t key(T x) {
-    using U = std::make_unsigned_t<T>;
-    constexpr bool is_signed = std::is_signed_v<T>;
-    constexpr auto flip =
-        static_cast<U>(is_signed ? U{1} << (8 * sizeof(T) - 1) : U{0});
-    return static_cast<U>(static_cast<U>(x) ^ flip);
-  }
-};
-template <>
-struct Element<ffi::DataType::PRED> : IntegerElement<uint8_t> {};
-template <>
-struct Element<ffi::DataType::U8> : IntegerElement<uint8_t> {};
-template <>
-struct Element<ffi::DataType::S8> : IntegerElement<int8_t> {};
-template <>
-struct Element<ffi::DataType::U16> : IntegerElement<uint16_t> {};
-template <>
-struct Element<ffi::DataType::S16> : IntegerElement<int16_t> {};
-template <>
-struct Element<ffi::DataType::U32> : IntegerElement<uint32_t> {};
-template <>
-struct Element<ffi::DataType::S32> : IntegerElement<int32_t> {};
-template <>
-struct Element<ffi::DataType::F16> {
-  using Native = uint16_t;
-  static uint32_t key(uint16_t bits) { return key_of_float<uint16_t>(bits, 0x7C00); }
-};
-template <>
-struct Element<ffi::DataType::BF16> {
-  using Native = uint16_t;
-  static uint32_t key(uint16_t bits) { return key_of_float<uint16_t>(bits, 0x7F80); }
-};
-template <>
-struct Element<ffi::DataType::F32> {
-  using Native = float;
-  static uint32_t key(float x) {
-    uint32_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    return key_of_float<uint32_t>(bits, 0x7F800000);
-  }
-};
-
-// Calls `visit` with the element type; false if there is none for it.
-template <typename Visit>
-bool with_element(ffi::DataType type, const Visit& visit) {
-  switch (type) {
-#define NKIPY_CASE(name)                   \
-  case ffi::DataType::name:                \
-    visit(Element<ffi::DataType::name>()); \
-    return true;
-    NKIPY_CASE(PRED)
-    NKIPY_CASE(U8)
-    NKIPY_CASE(S8)
-    NKIPY_CASE(U16)
-    NKIPY_CASE(S16)
-    NKIPY_CASE(U32)
-    NKIPY_CASE(S32)
-    NKIPY_CASE(F16)
-    NKIPY_CASE(BF16)
-    NKIPY_CASE(F32)
-#undef NKIPY_CASE
-    default:
-      return false;
-  }
-}
-
-// What NumPy sorts a C++ type as; kCount if not at all.
-template <typename T>
-constexpr NumpyType numpy_type() {
-  if (std::is_same_v<T, int16_t>) return NumpyType::kInt16;
-  if (std::is_same_v<T, uint16_t>) return NumpyType::kUint16;
-  if (std::is_same_v<T, int32_t>) return NumpyType::kInt32;
-  if (std::is_same_v<T, uint32_t>) return NumpyType::kUint32;
-  if (std::is_same_v<T, uint64_t>) return NumpyType::kUint64;
-  if (std::is_same_v<T, float>) return NumpyType::kFloat32;
-  return NumpyType::kCount;
-}
-
-// ---------------------------------------------------------------- one row
-
-template <typename T>
-bool is_before(T x, T y) {
-  if constexpr (std::is_same_v<T, float>) return x < y || (x == x && y != y);
-  return x < y;
-}
-
-// Sorts a row; a long one by several threads, each a part, which are merged then.
-template <typename T>
-bool sort_row(ffi::ThreadPool* pool, T* row, size_t count) {
-  size_t parts = 1;
-  if (pool != nullptr && count >= kLongRow) {
-    while (parts * 2 <= std::min<size_t>(threads_of(*pool), 16)) parts *= 2;
-  }
-  if (parts == 1) {
-    sort_by_numpy(numpy_type<T>(), row, count);
-    return true;
-  }
-  const auto bound = [&](size_t part, size_t of) {
-    return count / of * part + std::min(part, count % of);
+// Of a sorted row: has elements that are equal and differ follow each other as they did
+// before, in `source`: zeros of both signs, and NaN. `has_bits`: whether the row has
+// the zeros of the source in another order, not just as many. Who writes to `source`
+// meanwhile may have put more of them there.
+template <typename E>
+void restore_equals(const typename E::Native* source, typename E::Native* row,
+                    size_t count, bool descending, bool has_bits) {
+  using T = typename E::Native;
+  using Key = typename E::Key;
+  const Key flip = descending ? E::kNan : Key{0};
+  const auto first_of = [&](Key key) {
+    const auto sought = static_cast<Key>(key ^ flip);
+    return std::partition_point(row, row + count, [&](T x) {
+      return static_cast<Key>(E::key(x) ^ flip) < sought;
+    });
   };
-  bool done = share_work(*pool, parts, [&](size_t part) {
-    T* begin = row + bound(part, parts);
-    sort_by_numpy(numpy_type<T>(), begin, row + bound(part + 1, parts) - begin);
-  });
-  std::vector<size_t> bounds;
-  for (size_t i = 0; i <= parts; ++i) bounds.push_back(bound(i, parts));
-  std::vector<T> scratch(count);
-  T *from = row, *to = scratch.data();
-  for (size_t step = 1; step < parts; step *= 2, std::swap(from, to)) {
-    done = done && share_work(*pool, parts / step / 2, [&](size_t pair) {
-             const size_t* at = &bounds[pair * step * 2];
-             std::merge(from + at[0], from + at[step], from + at[step],
-                        from + at[2 * step], to + at[0], is_before<T>);
-           });
+  T* zero = first_of(E::kZero);
+  T* nan = first_of(E::kNan);
+  const bool has_nan = nan != row + count && E::key(*nan) == E::kNan;
+  bool has_zeros = zero != row + count && E::key(*zero) == E::kZero;
+  if (has_zeros && has_bits) {
+    const auto sign = E::bits(*zero);
+    has_zeros = std::any_of(zero, row + count, [&](T x) {
+      return E::key(x) == E::kZero && E::bits(x) != sign;
+    });
   }
-  if (from != row) memcpy(row, from, count * sizeof(T));
+  if (!has_nan && !has_zeros) return;
+  const T* const end = row + count;
+  for (size_t i = 0; i < count; ++i) {
+    const Key key = E::key(source[i]);
+    if (has_nan && key == E::kNan && nan != end) memcpy(nan++, source + i, sizeof(T));
+    if (has_zeros && key == E::kZero && zero != end) *zero++ = source[i];
+  }
+}
+
+template <typename E>
+bool sort_alone(const Parts& parts, const typename E::Native* source,
+                typename E::Native* target, bool descending, Scratch* scratch) {
+  using T = typename E::Native;
+  using Key = typename E::Key;
+  const size_t count = parts.count;
+  if constexpr (is_of_numpy<E>()) {
+    if (count < kLeastDigits && !descending) {
+      memcpy(target, source, count * sizeof(T));
+      sort_by_numpy(numpy_type<T>(), target, count);
+      if constexpr (E::kIsFloat) restore_equals<E>(source, target, count, false, true);
+      return true;
+    }
+  }
+  auto* keys = reinterpret_cast<Key*>(target);
+  const auto flip = static_cast<Key>(descending ? ~Key{0} : Key{0});
+  bool done = parts.each([&](size_t, size_t begin, size_t end) {
+    for (size_t i = begin; i < end; ++i) {
+      keys[i] = static_cast<Key>(E::key(source[i]) ^ flip);
+    }
+  });
+  if (count < kLeastDigits) {
+    sort_by_numpy(numpy_type<Key>(), keys, count);
+  } else {
+    keys = done ? sort_by_digits(parts, keys, scratch->of<Key>(count), 0) : nullptr;
+  }
+  if (keys == nullptr) return false;
+  done = parts.each([&](size_t, size_t begin, size_t end) {
+    for (size_t i = begin; i < end; ++i) {
+      target[i] = E::of_key(static_cast<Key>(keys[i] ^ flip));
+    }
+  });
+  if constexpr (E::kIsFloat)
+    restore_equals<E>(source, target, count, descending, false);
   return done;
 }
 
-// Of a sorted row: has elements that are equal and differ follow each other as they did
-// before, in `source`: zeros of both signs, and NaN, of which a sort may make others.
-// Who writes to `source` meanwhile may have put more of them there.
-inline void restore_equals(const float* source, float* row, size_t count) {
-  float* nan = std::partition_point(row, row + count, [](float x) { return x == x; });
-  float* zero = std::partition_point(row, nan, [](float x) { return x < 0; });
-  float* above = std::partition_point(zero, nan, [](float x) { return x == 0; });
-  const auto negative = [](float x) { return __builtin_signbit(x) != 0; };
-  const bool mixed =
-      std::any_of(zero, above, negative) && !std::all_of(zero, above, negative);
-  if (nan == row + count && !mixed) return;
-  for (size_t i = 0; i < count; ++i) {
-    if (source[i] != source[i]) {
-      if (nan != row + count) memcpy(nan++, source + i, sizeof(float));
-    } else if (mixed && source[i] == 0) {
-      if (zero != above) *zero++ = source[i];
-    }
-  }
-}
+// ---------------------------------------------------------------- keys and others
 
-// The order of a row's elements: their keys, each with its index below it, which makes
-// the sort a stable one.
+// A key and whose it is: in one number, by which rows are sorted at once, if it fits.
+inline uint64_t ranked(uint32_t key, uint32_t index) {
+  return uint64_t{key} << 32 | index;
+}
+inline Ranked ranked(uint64_t key, uint32_t index) { return {key, index}; }
+inline uint32_t index_of(uint64_t x) { return static_cast<uint32_t>(x); }
+inline uint32_t index_of(const Ranked& x) { return x.index; }
+
 template <typename E>
-bool order_of(ffi::ThreadPool* pool, const typename E::Native* row, size_t count,
-              bool descending, std::vector<uint64_t>* order) {
-  order->resize(count);
-  for (size_t i = 0; i < count; ++i) {
-    const uint64_t key = descending ? ~E::key(row[i]) : E::key(row[i]);
-    (*order)[i] = key << 32 | i;
+using RankedKey = std::conditional_t<sizeof(typename E::Key) == 8, Ranked, uint64_t>;
+
+// The order of a row's elements, equal ones as they are; null without memory.
+template <typename E>
+const RankedKey<E>* order_of(const Parts& parts, const typename E::Native* row,
+                             bool descending, Scratch* scratch) {
+  using Pair = RankedKey<E>;
+  using Wide = std::conditional_t<sizeof(typename E::Key) == 8, uint64_t, uint32_t>;
+  const size_t count = parts.count;
+  const bool by_digits = count >= kLeastDigits;
+  Pair* order = scratch->of<Pair>(by_digits ? 2 * count : count);
+  const auto flip = static_cast<typename E::Key>(descending ? ~uint64_t{0} : 0);
+  const bool done = parts.each([&](size_t, size_t begin, size_t end) {
+    for (size_t i = begin; i < end; ++i) {
+      const auto key = static_cast<typename E::Key>(E::key(row[i]) ^ flip);
+      order[i] = ranked(static_cast<Wide>(key), static_cast<uint32_t>(i));
+    }
+  });
+  if (!done) return nullptr;
+  constexpr bool is_packed = std::is_same_v<Pair, uint64_t>;
+  if (by_digits) return sort_by_digits(parts, order, order + count, is_packed ? 32 : 0);
+  if constexpr (is_packed) {
+    sort_by_numpy(NumpyType::kUint64, order, count);
+  } else {
+    std::sort(order, order + count, [](const Ranked& x, const Ranked& y) {
+      return x.key != y.key ? x.key < y.key : x.index < y.index;
+    });
   }
-  return sort_row(pool, order->data(), count);
+  return order;
 }
-
-template <typename T>
-void gather(const std::vector<uint64_t>& order, const void* from, void* to) {
-  for (size_t i = 0; i < order.size(); ++i) {
-    static_cast<T*>(to)[i] =
-        static_cast<const T*>(from)[static_cast<uint32_t>(order[i])];
-  }
-}
-
-inline void gather_bytes(const std::vector<uint64_t>& order, size_t size,
-                         const char* from, char* to) {
-  if (size == 1) return gather<uint8_t>(order, from, to);
-  if (size == 2) return gather<uint16_t>(order, from, to);
-  if (size == 4) return gather<uint32_t>(order, from, to);
-  return gather<uint64_t>(order, from, to);
-}
-
-// ---------------------------------------------------------------- sort
 
 struct Column {
   const char* from;
@@ -216,44 +144,41 @@ struct Column {
   size_t size;  // of an element
 };
 
-template <typename E>
-bool sort_columns(ffi::ThreadPool* pool, const std::vector<Column>& columns, size_t row,
-                  size_t count, bool descending) {
-  using T = typename E::Native;
-  const auto* source = reinterpret_cast<const T*>(columns[0].from) + row * count;
-  if constexpr (numpy_type<T>() != NumpyType::kCount &&
-                (std::is_same_v<T, float> || std::is_base_of_v<IntegerElement<T>, E>)) {
-    if (columns.size() == 1 && !descending) {
-      T* target = reinterpret_cast<T*>(columns[0].to) + row * count;
-      memcpy(target, source, count * sizeof(T));
-      const bool done = sort_row(pool, target, count);
-      if constexpr (std::is_same_v<T, float>) restore_equals(source, target, count);
-      return done;
-    }
-  }
-  std::vector<uint64_t> order;
-  if (!order_of<E>(pool, source, count, descending, &order)) return false;
-  for (const Column& column : columns) {
-    const size_t offset = row * count * column.size;
-    gather_bytes(order, column.size, column.from + offset, column.to + offset);
-  }
-  return true;
+template <typename T, typename Pair>
+void gather(const Pair* order, const Column& column, size_t begin, size_t end) {
+  const T* from = reinterpret_cast<const T*>(column.from);
+  T* to = reinterpret_cast<T*>(column.to);
+  for (size_t i = begin; i < end; ++i) to[i] = from[index_of(order[i])];
 }
 
-// Calls `function(pool or null, row)`: rows at once, or one by one and each by all.
-template <typename Function>
-bool for_rows(ffi::ThreadPool& pool, size_t rows, size_t count,
-              const Function& function) {
-  if (rows < threads_of(pool) && count >= kLongRow) {
-    bool done = true;
-    const NumpyEnvironment environment;
-    for (size_t row = 0; done && row < rows; ++row) done = function(&pool, row);
-    return done;
+template <typename Pair>
+void gather_bytes(const Pair* order, const Column& column, size_t begin, size_t end) {
+  if (column.size == 1) return gather<uint8_t>(order, column, begin, end);
+  if (column.size == 2) return gather<uint16_t>(order, column, begin, end);
+  if (column.size == 4) return gather<uint32_t>(order, column, begin, end);
+  return gather<uint64_t>(order, column, begin, end);
+}
+
+// ---------------------------------------------------------------- the call
+
+template <typename E>
+bool sort_row(const Parts& parts, const std::vector<Column>& columns, size_t row,
+              bool descending, Scratch* scratch) {
+  using T = typename E::Native;
+  const auto at = [&](const Column& column) {
+    const size_t offset = row * parts.count * column.size;
+    return Column{column.from + offset, column.to + offset, column.size};
+  };
+  const Column keys = at(columns[0]);
+  const auto* source = reinterpret_cast<const T*>(keys.from);
+  if (columns.size() == 1) {
+    return sort_alone<E>(parts, source, reinterpret_cast<T*>(keys.to), descending,
+                         scratch);
   }
-  const size_t together = std::max<size_t>(kLeastPiece / std::max<size_t>(count, 1), 1);
-  return share_work(pool, (rows + together - 1) / together, [&](size_t piece) {
-    const size_t end = std::min(rows, (piece + 1) * together);
-    for (size_t row = piece * together; row < end; ++row) function(nullptr, row);
+  const auto* order = order_of<E>(parts, source, descending, scratch);
+  if (order == nullptr) return false;
+  return parts.each([&](size_t, size_t begin, size_t end) {
+    for (const Column& column : columns) gather_bytes(order, at(column), begin, end);
   });
 }
 
@@ -288,76 +213,20 @@ inline ffi::Error sort_call(ffi::ThreadPool pool, ffi::Span<const int64_t> words
       columns.push_back(
           {from.data, static_cast<char*>(to.untyped_data()), from.itemsize()});
     }
-    const bool known = with_element(operands[0].type, [&](auto element) {
+    const auto sort = [&](auto element) {
       done = for_rows(pool, elements / count, count,
-                      [&](ffi::ThreadPool* helpers, size_t row) {
-                        return sort_columns<decltype(element)>(helpers, columns, row,
-                                                               count, descending != 0);
+                      [&](ffi::ThreadPool* helpers, size_t row, Scratch* scratch) {
+                        const Parts parts(helpers, count);
+                        return sort_row<decltype(element)>(parts, columns, row,
+                                                           descending != 0, scratch);
                       });
-    });
-    if (!known) return wrong_call("keys of another type");
+    };
+    if (!with_element(operands[0].type, sort)) {
+      return wrong_call("keys of another type");
+    }
   } catch (const std::bad_alloc&) {
     return no_memory();
   }
-  return done ? ffi::Error::Success() : no_memory();
-}
-
-// ---------------------------------------------------------------- extremes
-
-template <typename T>
-size_t arg_extreme(ffi::ThreadPool* pool, const T* row, size_t count, bool least) {
-  const size_t parts = pool == nullptr ? 1 : threads_of(*pool);
-  if (parts == 1) return arg_extreme_by_numpy(numpy_type<T>(), row, count, least);
-  const size_t length = (count + parts - 1) / parts;
-  std::vector<size_t> found(parts, count);
-  const bool done = share_work(*pool, parts, [&](size_t part) {
-    const size_t begin = part * length;
-    if (begin >= count) return;
-    const size_t size = std::min(length, count - begin);
-    found[part] =
-        begin + arg_extreme_by_numpy(numpy_type<T>(), row + begin, size, least);
-  });
-  if (!done) throw std::bad_alloc();
-  size_t best = found[0];
-  for (size_t i : found) {
-    if (i == count || row[best] != row[best]) break;
-    const bool better = least ? row[i] < row[best] : row[best] < row[i];
-    if (better || row[i] != row[i]) best = i;
-  }
-  return best;
-}
-
-// Along the last axis, the index of the first NaN, else of the first extreme.
-inline ffi::Error extreme_call(ffi::ThreadPool pool, ffi::Span<const int64_t> words,
-                               int64_t least, ffi::RemainingArgs args,
-                               ffi::Result<ffi::AnyBuffer> result) {
-  Operand x;
-  if (!locate(args, words, 1, &x)) return wrong_operands();
-  const size_t rows = result->element_count(), count = rows == 0 ? 0 : x.count / rows;
-  if (count * rows != x.count || count == 0 || count > INT32_MAX ||
-      result->element_type() != ffi::DataType::S32) {
-    return wrong_call("shapes that differ");
-  }
-  auto* indices = static_cast<int32_t*>(result->untyped_data());
-  bool known = false, done = false;
-  try {
-    with_element(x.type, [&](auto element) {
-      using T = typename decltype(element)::Native;
-      constexpr bool is_bits = std::is_same_v<T, uint16_t>;
-      if constexpr (numpy_type<T>() != NumpyType::kCount && !is_bits) {
-        const T* first = x.as<T>();
-        known = true;
-        done = for_rows(pool, rows, count, [&](ffi::ThreadPool* helpers, size_t row) {
-          indices[row] = static_cast<int32_t>(
-              arg_extreme(helpers, first + row * count, count, least != 0));
-          return true;
-        });
-      }
-    });
-  } catch (const std::bad_alloc&) {
-    return no_memory();
-  }
-  if (!known) return wrong_call("elements of another type");
   return done ? ffi::Error::Success() : no_memory();
 }
 
@@ -368,13 +237,6 @@ XLA_FFI_DEFINE_HANDLER(kSortCall, sort_call,
                            .Attr<int64_t>("descending")
                            .RemainingArgs()
                            .RemainingRets());
-XLA_FFI_DEFINE_HANDLER(kExtremeCall, extreme_call,
-                       ffi::Ffi::Bind()
-                           .Ctx<ffi::ThreadPool>()
-                           .Attr<ffi::Span<const int64_t>>("words")
-                           .Attr<int64_t>("least")
-                           .RemainingArgs()
-                           .Ret<ffi::AnyBuffer>());
 
 }  // namespace nkipy
 

@@ -16,6 +16,7 @@
 #include "device_calls.h"
 #include "element_calls.h"
 #include "exit_gate.h"
+#include "extreme_calls.h"
 #include "join_calls.h"
 #include "matvec.h"
 #include "numpy_kernels.h"

@@ -187,7 +187,8 @@ class _Call(NamedTuple):
 
     Attributes:
         function: what the table knows it by: a function, ``"sort"``,
-            ``"argsort"`` (of several operands) or ``"argmax"`` (or argmin).
+            ``"argsort"`` (of several operands), ``"argmax"`` (or argmin) or
+            ``"argmax of columns"`` (along another axis than the last).
         operands: its operands.
         make: makes the call.
     """
@@ -216,19 +217,14 @@ def _found(inst: Value, known: frozenset[str]) -> tuple[_Call, set[Value]] | Non
 
 
 # -- sorts and extremes ----------------------------------------------------------------
-SORTED: tuple[np.dtype, ...] = (
-    *(*_WIDENED, dt.float32, dt.bool_, dt.int8, dt.uint8),
-    *(dt.int16, dt.uint16, dt.int32, dt.uint32),
-)
-#: Of which NumPy finds extremes by vectors.
-COMPARED: tuple[np.dtype, ...] = (dt.float32, dt.int32, dt.uint32)
+ORDERED: tuple[np.dtype, ...] = tuple(dt.HLO_NAMES)
 _MOST_ELEMENTS = 2**31 - 1
 
 
 def _sort(inst: Value) -> tuple[_Call, set[Value]] | None:
     """A sort by its first operand alone, in NumPy's order or the opposite one."""
     keys = inst.operands[0]
-    if keys.dtype not in SORTED or prod(keys.shape) > _MOST_ELEMENTS:
+    if prod(keys.shape) > _MOST_ELEMENTS:
         return None
     if plain_order(inst.attributes["to_apply"]) is None:
         return None
@@ -256,30 +252,32 @@ def _sort_call(call: _Call, inst: Value, place: Place) -> Value:
 
 
 def _extreme(inst: Value) -> tuple[_Call, set[Value]] | None:
-    """The least index along the last axis of what equals the extreme, or is NaN."""
+    """The least index along an axis of what equals the extreme, or is NaN."""
     if inst.dtype != dt.int32 or len(inst.operands) != 2 or _reduced(inst) != "minimum":
         return None
     candidates, size = inst.operands
-    if candidates.opcode != "select" or not _is_filled(size, candidates.shape[-1]):
+    if candidates.opcode != "select" or len(inst.attributes["dimensions"]) != 1:
         return None
+    (axis,) = inst.attributes["dimensions"]
     hit, places, none = candidates.operands
-    last = len(candidates.shape) - 1
-    if places.opcode != "iota" or places.attributes["iota_dimension"] != last:
+    if places.opcode != "iota" or places.attributes["iota_dimension"] != axis:
         return None
-    if inst.attributes["dimensions"] != (last,) or not _is_filled(
-        none, places.shape[-1]
-    ):
+    if not all(_is_filled(x, places.shape[axis]) for x in (size, none)):
         return None
-    x, extreme = _hit(hit)
-    if x is None or 0 in x.shape:
+    x, extreme = _hit(hit, axis)
+    if x is None or 0 in x.shape or prod(x.shape) > _MOST_ELEMENTS:
         return None
-    if extreme not in ("maximum", "minimum"):
-        return None
-    make = partial(_extreme_call, least=extreme == "minimum")
-    return _Call("argmax", (x,), make), {inst}
+    make = partial(_extreme_call, axis=axis, least=extreme in ("minimum", "and"))
+    sizes = _axes(x, axis)
+    return _Call("argmax" if sizes[2] == 1 else "argmax of columns", (x,), make), {inst}
 
 
-def _hit(hit: Value) -> tuple[Value, str] | tuple[None, None]:
+def _axes(x: Value, axis: int) -> tuple[int, int, int]:
+    """How many elements there are before, along and behind an axis."""
+    return prod(x.shape[:axis]), x.shape[axis], prod(x.shape[axis + 1 :])
+
+
+def _hit(hit: Value, axis: int) -> tuple[Value, str] | tuple[None, None]:
     """The array of whose elements it is said that they are extremes, and of which."""
     is_nan = None
     if hit.opcode == "or":
@@ -287,34 +285,39 @@ def _hit(hit: Value) -> tuple[Value, str] | tuple[None, None]:
     if hit.opcode != "compare" or hit.attributes["direction"] != "EQ":
         return None, None
     x, spread = hit.operands
-    if x.dtype not in COMPARED or dt.is_float(x.dtype) != (is_nan is not None):
+    if x.dtype is None or dt.is_float(x.dtype) != (is_nan is not None):
         return None, None
     if is_nan is not None:
         is_compared = is_nan.opcode == "compare" and is_nan.operands == (x, x)
         if not is_compared or is_nan.attributes["direction"] != "NE":
             return None, None
-    last = len(x.shape) - 1
-    if spread.opcode != "broadcast" or spread.attributes["dimensions"] != tuple(
-        range(last)
-    ):
+    others = tuple(i for i in range(len(x.shape)) if i != axis)
+    if spread.opcode != "broadcast" or spread.attributes["dimensions"] != others:
         return None, None
     (best,) = spread.operands
     if best.opcode != "reduce" or best.operands[0] is not x or len(best.operands) != 2:
         return None, None
     opcode = _reduced(best)
     start = literal_below(best.operands[1])
-    if best.attributes["dimensions"] != (last,) or start is None or opcode is None:
+    if best.attributes["dimensions"] != (axis,) or start is None or opcode is None:
         return None, None
-    return (x, opcode) if start[()] == _least(x, opcode) else (None, None)
+    if (x.dtype == dt.bool_) != (opcode in ("or", "and")):
+        return None, None
+    neutral = _NEUTRAL.get(opcode)
+    if neutral is None or start[()] != neutral(x.dtype):
+        return None, None
+    return x, opcode
 
 
-def _least(x: Value, opcode: str) -> Any:
-    """Of all values the one that a reduction begins with."""
-    assert x.dtype is not None
-    if dt.is_float(x.dtype):
-        return -np.inf if opcode == "maximum" else np.inf
-    info = np.iinfo(x.dtype)
-    return info.min if opcode == "maximum" else info.max
+#: What each reduction that yields an extreme begins with.
+_NEUTRAL: Mapping[str, Callable[[np.dtype], Any]] = MappingProxyType(
+    {
+        "maximum": dt.lowest,
+        "or": dt.lowest,
+        "minimum": dt.highest,
+        "and": dt.highest,
+    }
+)
 
 
 def _reduced(inst: Value) -> str | None:
@@ -329,9 +332,14 @@ def _is_filled(x: Value, value: float) -> bool:
     return literal is not None and literal.size == 1 and literal.reshape(()) == value
 
 
-def _extreme_call(call: _Call, inst: Value, place: Place, least: bool) -> Value:
-    attributes = handler("nkipy_extreme", f"least = {int(least)} : i64")
-    given = (place.values[call.operands[0]],)
+def _extreme_call(
+    call: _Call, inst: Value, place: Place, axis: int, least: bool
+) -> Value:
+    (x,) = call.operands
+    sizes = ", ".join(map(str, _axes(x, axis)))
+    config = f"least = {int(least)} : i64, axes = array<i64: {sizes}>"
+    attributes = handler("nkipy_extreme", config)
+    given = (place.values[x],)
     return place.builder.emit("custom-call", given, inst.shape, dt.int32, attributes)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import ml_dtypes
@@ -12,19 +11,15 @@ import numpy as np
 import pytest
 
 from benchmarks.bench_fast_calls import arguments, function, lower
-from nkipy.core.ops.nn import topk
-from nkipy.core.trace import NKIPyKernel
 from nkipy.hlo import dtypes as dt
 from nkipy.hlo.builder import HLOBuilder
 from nkipy.hlo.ir import HLOComputation, HLOModule
 from nkipy.hlo.options import SimulationOptions
 from nkipy_emulator import SimulationError, fast_calls
-from nkipy_emulator.custom_calls import CustomCalls
-from nkipy_emulator.engine import XlaCpuEngine, _with_store
-from nkipy_emulator.memory import ZERO_COPY_BYTES
+from nkipy_emulator.engine import XlaCpuEngine
+from tests.support.fast_calls import MODES, run, targets
 
 FUNCTIONS = sorted(fast_calls.known_functions())
-MODES = ("never", "always")
 TINY = np.finfo(np.float32).tiny
 ROOT = Path(__file__).resolve().parents[3]
 SPECIAL = np.array(
@@ -32,24 +27,6 @@ SPECIAL = np.array(
     + [TINY / 4, -TINY / 4, 1e-45, 3.4e38, -3.4e38, 1e10, 88.7, -104, 1 + 2**-23],
     np.float32,
 )
-
-
-def run(module, arguments, mode, **options):
-    executable = XlaCpuEngine(fast_calls=mode).compile(module, **options)
-    outputs = [executable.empty(r.shape, r.dtype) for r in module.results]
-    executable.run(arguments, outputs)
-    return outputs
-
-
-def targets(module, mode="always", options=None):
-    """What is called by the module that XLA gets."""
-    made, _ = _with_store(module, options, CustomCalls(), fast_calls=mode)
-    calls = [i.attributes for i in made.instructions() if i.opcode == "custom-call"]
-    return [
-        c["custom_call_target"]
-        for c in calls
-        if c["custom_call_target"] != "nkipy_store"
-    ]
 
 
 def same_bits(x, y):
@@ -279,142 +256,3 @@ np.testing.assert_array_equal(out, np.tan(x))
         command = [sys.executable, "-c", program, str(tmp_path)]
         subprocess.run(command, check=True, cwd=ROOT)
     assert any(tmp_path.rglob("*"))
-
-
-# -- sorts and extremes ----------------------------------------------------------------
-def kernel(function, *values):
-    return NKIPyKernel.trace(function).specialize(*values)
-
-
-def awkward(dtype, shape, seed=0):
-    """Many ties; of floats zeros of both signs, infinities and NaN of both signs."""
-    rng = np.random.default_rng(seed)
-    x = rng.integers(0, 2 if dtype == dt.bool_ else 100, shape)
-    if dtype.kind == "i":
-        x = x - 50
-    x = x.astype(dtype)
-    if dt.is_float(dtype):
-        few = np.array([0.0, -0.0, 1, -1, np.inf, -np.inf, np.nan, -np.nan], dtype)
-        x = np.where(rng.random(shape) < 0.5, rng.choice(few, shape), x).astype(dtype)
-    return x
-
-
-def bits(x):
-    return x.view(f"u{x.dtype.itemsize}")
-
-
-def stable_order(x):
-    """np.argsort, stable; ml_dtypes does not put NaN last."""
-    return np.argsort(
-        x.astype(np.float32) if dt.is_float(x.dtype) else x, kind="stable"
-    )
-
-
-@pytest.mark.parametrize("dtype", fast_calls.SORTED, ids=str)
-def test_sorts_are_stable_to_the_last_bit(dtype):
-    dtype = np.dtype(dtype)
-    shapes = [(7,), (3, 700), (2, 1 << 16), (1, (1 << 16) + 5)]
-    values = [awkward(dtype, shape) for shape in shapes]
-    module = kernel(
-        lambda *xs: [(np.sort(x), np.argsort(x, kind="stable")) for x in xs], *values
-    )
-    assert sorted(targets(module)) == ["nkipy_sort"] * 2 * len(values)
-    results = run(module, values, "always")
-    for i, x in enumerate(values):
-        order = stable_order(x)
-        np.testing.assert_array_equal(results[2 * i + 1], order)
-        expected = np.take_along_axis(x, order, -1)
-        np.testing.assert_array_equal(bits(results[2 * i]), bits(expected))
-
-
-@pytest.mark.parametrize("dtype", [dt.float32, dt.int32, dt.uint8, dt.bfloat16])
-def test_descending_sorts_have_nan_first(dtype):
-    dtype = np.dtype(dtype)
-    x = awkward(dtype, (5, 300))
-    module = kernel(lambda x: topk(x, 20, axis=1), x)
-    assert targets(module) == ["nkipy_sort"]
-    for plain, fast in zip(run(module, [x], "never"), run(module, [x], "always")):
-        np.testing.assert_array_equal(bits(plain), bits(fast))
-
-
-def test_more_equal_elements_than_were_sorted_are_not_put_behind_the_row():
-    x = np.ones(ZERO_COPY_BYTES // 4, np.float32)  # which is sorted from where it lies
-    executable = XlaCpuEngine(fast_calls="always").compile(kernel(np.sort, x))
-    result, ended = np.empty_like(x), threading.Event()
-
-    def write():
-        while not ended.is_set():
-            for value in (np.nan, 0.0, 1.0):
-                x[:] = value
-                x[::2] = -value
-
-    writer = threading.Thread(target=write)
-    writer.start()
-    try:
-        for _ in range(200):
-            executable.run([x], [result])
-    finally:
-        ended.set()
-        writer.join()
-    assert (np.isnan(result) | (np.abs(result) <= 1)).all()
-
-
-@pytest.mark.parametrize("axis", [0, 1, 2, -1])
-def test_any_axis_is_sorted(axis):
-    x = awkward(np.dtype(np.float32), (6, 40, 5))
-    module = kernel(lambda x: (np.sort(x, axis), np.argsort(x, axis)), x)
-    assert targets(module) == ["nkipy_sort"] * 2
-    ordered, order = run(module, [x], "always")
-    np.testing.assert_array_equal(ordered, np.sort(x, axis))
-    np.testing.assert_array_equal(order, np.argsort(x, axis, kind="stable"))
-
-
-def test_orders_by_several_keys_are_left():
-    x, y = (awkward(np.dtype(np.int32), (50,), seed) for seed in range(2))
-    module = kernel(lambda x, y: np.lexsort((x, y)), x, y)
-    assert targets(module) == []
-    (order,) = run(module, [x, y], "always")
-    np.testing.assert_array_equal(order, np.lexsort((x, y)))
-
-
-def test_medians_and_quantiles_are_those_of_numpy():
-    x = np.random.default_rng(0).standard_normal((50, 501)).astype(np.float32)
-    module = kernel(lambda x: (np.median(x, axis=1), np.quantile(x, 0.3, axis=0)), x)
-    assert set(targets(module)) == {"nkipy_sort"}
-    median, quantile = run(module, [x], "always")
-    np.testing.assert_array_equal(median, np.median(x, axis=1))
-    np.testing.assert_allclose(quantile, np.quantile(x, 0.3, axis=0), rtol=1e-5)
-
-
-@pytest.mark.parametrize("dtype", fast_calls.COMPARED, ids=str)
-@pytest.mark.parametrize("function", [np.argmax, np.argmin])
-def test_extremes_are_the_first(dtype, function):
-    dtype = np.dtype(dtype)
-    values = [awkward(dtype, shape) for shape in [(1,), (4, 500), (2, 70_001)]]
-    values += [np.abs(v[..., ::-1]) + 1 for v in values if dt.is_float(dtype)]
-    values += [np.where(v == v, v, 0).astype(dtype) for v in values]
-    module = kernel(
-        lambda *xs: [function(x, axis=-1) for x in xs] + [function(xs[1], axis=0)],
-        *values,
-    )
-    assert targets(module) == ["nkipy_extreme"] * len(values)
-    *results, along_rows = run(module, values, "always")
-    for x, result in zip(values, results, strict=True):
-        np.testing.assert_array_equal(result, function(x, axis=-1))
-    np.testing.assert_array_equal(along_rows, function(values[1], axis=0))
-
-
-@pytest.mark.parametrize("spoiled", ["EQ", "NE", "dimension", "start", "none"])
-def test_what_is_almost_an_argmax_is_left(spoiled):
-    module = HLOModule("almost")
-    b = HLOBuilder(module.entry)
-    x = module.add_parameter((3, 3), dt.float32)
-    best = b.reduce(x, "maximum", 0 if spoiled == "start" else -np.inf, (1,))
-    spread = b.broadcast_in_dim(best, x.shape, (int(spoiled == "dimension"),))
-    hit = b.compare(x, spread, "GE" if spoiled == "EQ" else "EQ")
-    if spoiled != "NE":
-        hit = b.or_(hit, b.compare(x, x, "NE"))
-    places = b.iota(x.shape, 1)
-    none = b.full_like(places, 2 if spoiled == "none" else 3)
-    module.set_results([b.reduce(b.select(hit, places, none), "minimum", 3, (1,))])
-    assert targets(module) == []

@@ -20,6 +20,7 @@ HANDLED = {
     "sorts of rows": lambda a, i: np.sort(a, axis=1),
     "order": lambda a, i: np.argsort(a.reshape(-1), kind="stable"),
     "extremes": lambda a, i: np.argmax(a, axis=1),
+    "extremes of columns": lambda a, i: np.argmin(a, axis=0),
     "running sums": lambda a, i: np.cumsum(a, axis=1),
     "running sums of columns": lambda a, i: np.cumsum(a, axis=0),
     "rows": lambda a, i: np.take(a, i, axis=0),

@@ -1,0 +1,217 @@
+// The custom call that looks for where the extremes along an axis lie.
+
+#ifndef NKIPY_EMULATOR_EXTREME_CALLS_H_
+#define NKIPY_EMULATOR_EXTREME_CALLS_H_
+
+#include <algorithm>
+#include <limits>
+#include <vector>
+
+#include "element_calls.h"
+#include "numpy_kernels.h"
+#include "operands.h"
+#include "order_keys.h"
+#include "row_parts.h"
+#include "scan_calls.h"
+#include "work_sharing.h"
+#include "xla/ffi/api/ffi.h"
+
+namespace nkipy {
+
+// Columns that go together, and of how many rows of theirs the greatest is found before
+// it is asked where that is: mostly it is none greater than the ones before.
+constexpr size_t kExtremeColumns = 256, kExtremeRows = 64, kExtremeBlock = 1024;
+
+template <typename E>
+typename E::Rank rank_of(typename E::Native x, bool least) {
+  return least ? E::opposite_rank(x) : E::rank(x);
+}
+
+// ---------------------------------------------------------------- rows
+
+template <typename E>
+size_t arg_extreme_by_ranks(const typename E::Native* row, size_t count, bool least) {
+  using Rank = typename E::Rank;
+  Rank best = rank_of<E>(row[0], least);
+  size_t found = 0;
+  for (size_t begin = 0; begin < count; begin += kExtremeBlock) {
+    const size_t end = std::min(count, begin + kExtremeBlock);
+    Rank most = std::numeric_limits<Rank>::min();
+    if (least) {
+      for (size_t i = begin; i < end; ++i) {
+        most = std::max(most, E::opposite_rank(row[i]));
+      }
+    } else {
+      for (size_t i = begin; i < end; ++i) most = std::max(most, E::rank(row[i]));
+    }
+    if (most <= best) continue;
+    best = most;
+    for (found = begin; rank_of<E>(row[found], least) != best;) ++found;
+  }
+  return found;
+}
+
+template <typename E>
+size_t arg_extreme_of(NumpyType type, const typename E::Native* row, size_t count,
+                      bool least) {
+  if constexpr (is_of_numpy<E>()) return arg_extreme_by_numpy(type, row, count, least);
+  return arg_extreme_by_ranks<E>(row, count, least);
+}
+
+template <typename E>
+size_t arg_extreme(const Parts& parts, NumpyType type, const typename E::Native* row,
+                   bool least) {
+  size_t found[kMostParts];
+  const bool done = parts.each([&](size_t part, size_t begin, size_t end) {
+    found[part] = begin + arg_extreme_of<E>(type, row + begin, end - begin, least);
+  });
+  if (!done) throw std::bad_alloc();
+  return *std::max_element(found, found + parts.parts, [&](size_t x, size_t y) {
+    return rank_of<E>(row[x], least) < rank_of<E>(row[y], least);
+  });
+}
+
+template <typename E>
+bool extremes_of_rows(ffi::ThreadPool& pool, const Operand& x, const Axis& axis,
+                      bool least, int32_t* indices) {
+  const auto* first = x.as<typename E::Native>();
+  const NumpyType type = x.type == ffi::DataType::PRED
+                             ? NumpyType::kBool
+                             : numpy_type<typename E::Native>();
+  return for_rows(pool, axis.outer, axis.count,
+                  [&](ffi::ThreadPool* helpers, size_t row, Scratch*) {
+                    const Parts parts(helpers, axis.count);
+                    indices[row] = static_cast<int32_t>(
+                        arg_extreme<E>(parts, type, first + row * axis.count, least));
+                    return true;
+                  });
+}
+
+// ---------------------------------------------------------------- columns
+
+// Of `width` columns, of which element `i` lies `i * axis.inner` behind the first,
+// those from `begin` to `end`.
+template <typename E, bool kLeast>
+void extremes_of_strip(const typename E::Native* x, const Axis& axis, size_t width,
+                       size_t begin, size_t end, int32_t* indices) {
+  using Rank = typename E::Rank;
+  const auto rank = [&](size_t i, size_t j) {
+    const auto value = x[i * axis.inner + j];
+    return kLeast ? E::opposite_rank(value) : E::rank(value);
+  };
+  Rank best[kExtremeColumns], most[kExtremeColumns];
+  for (size_t j = 0; j < width; ++j) best[j] = rank(begin, j);
+  std::fill_n(indices, width, static_cast<int32_t>(begin));
+  for (size_t i = begin; i < end;) {
+    const size_t block = i, block_end = std::min(end, i + kExtremeRows);
+    for (size_t j = 0; j < width; ++j) most[j] = rank(i, j);
+    for (++i; i < block_end; ++i) {
+      for (size_t j = 0; j < width; ++j) most[j] = std::max(most[j], rank(i, j));
+    }
+    for (size_t j = 0; j < width; ++j) {
+      if (most[j] <= best[j]) continue;
+      best[j] = most[j];
+      size_t found = block;
+      while (rank(found, j) != best[j]) ++found;
+      indices[j] = static_cast<int32_t>(found);
+    }
+  }
+}
+
+template <typename E, bool kLeast>
+bool extremes_of_columns(ffi::ThreadPool& pool, const Operand& x, const Axis& axis,
+                         int32_t* indices) {
+  using T = typename E::Native;
+  const T* first = x.as<T>();
+  const size_t strips = (axis.inner + kExtremeColumns - 1) / kExtremeColumns;
+  const size_t pieces = axis.outer * strips, columns = axis.outer * axis.inner;
+  size_t parts = 1;  // of each column
+  if (pieces < threads_of(pool) && x.count >= kLongRow) {
+    parts = std::min({threads_of(pool), kMostParts, axis.count});
+  }
+  std::vector<int32_t> apart(parts == 1 ? 0 : parts * columns);
+  int32_t* found = parts == 1 ? indices : apart.data();
+  const size_t length = (axis.count + parts - 1) / parts;
+  const size_t weight = length * std::min(axis.inner, kExtremeColumns);
+  const size_t together = std::max<size_t>(kLeastPiece / weight, 1);
+  const size_t all = pieces * parts;
+  const bool done = share_work(pool, (all + together - 1) / together, [&](size_t work) {
+    const size_t stop = std::min(all, (work + 1) * together);
+    for (size_t i = work * together; i < stop; ++i) {
+      const size_t part = i / pieces, outer = i % pieces / strips;
+      const size_t column = i % strips * kExtremeColumns;
+      const size_t width = std::min(kExtremeColumns, axis.inner - column);
+      const size_t begin = std::min(part * length, axis.count - 1);
+      const size_t end = std::min(begin + length, axis.count);
+      extremes_of_strip<E, kLeast>(
+          first + outer * axis.count * axis.inner + column, axis, width, begin, end,
+          found + part * columns + outer * axis.inner + column);
+    }
+  });
+  if (!done || parts == 1) return done;
+  for (size_t column = 0; column < columns; ++column) {
+    const size_t outer = column / axis.inner;
+    const T* top = first + outer * axis.count * axis.inner + column % axis.inner;
+    int32_t best = apart[column];
+    for (size_t part = 1; part < parts; ++part) {
+      const int32_t other = apart[part * columns + column];
+      const auto at = [&](int32_t i) {
+        return rank_of<E>(top[static_cast<size_t>(i) * axis.inner], kLeast);
+      };
+      if (at(other) > at(best)) best = other;
+    }
+    indices[column] = best;
+  }
+  return true;
+}
+
+// ---------------------------------------------------------------- the call
+
+// Along the middle one of `axes`, as an Axis has them, the index of the first NaN, else
+// of the first extreme.
+inline ffi::Error extreme_call(ffi::ThreadPool pool, ffi::Span<const int64_t> words,
+                               int64_t least, ffi::Span<const int64_t> axes,
+                               ffi::RemainingArgs args,
+                               ffi::Result<ffi::AnyBuffer> result) {
+  Operand x;
+  if (!locate(args, words, 1, &x)) return wrong_operands();
+  if (axes.size() != 3) return wrong_call("not three sizes");
+  const auto size = [&](size_t i) { return static_cast<size_t>(axes[i]); };
+  const Axis axis{size(0), size(1), size(2)};
+  if (x.count == 0 || x.count != axis.outer * axis.count * axis.inner ||
+      result->element_count() != axis.outer * axis.inner || axis.count > INT32_MAX ||
+      result->element_type() != ffi::DataType::S32) {
+    return wrong_call("sizes that are not the operand's");
+  }
+  auto* indices = static_cast<int32_t*>(result->untyped_data());
+  bool done = false;
+  try {
+    const bool known = with_element(x.type, [&](auto element) {
+      using E = decltype(element);
+      if (axis.inner == 1) {
+        done = extremes_of_rows<E>(pool, x, axis, least != 0, indices);
+      } else if (least != 0) {
+        done = extremes_of_columns<E, true>(pool, x, axis, indices);
+      } else {
+        done = extremes_of_columns<E, false>(pool, x, axis, indices);
+      }
+    });
+    if (!known) return wrong_call("elements of another type");
+  } catch (const std::bad_alloc&) {
+    return no_memory();
+  }
+  return done ? ffi::Error::Success() : no_memory();
+}
+
+XLA_FFI_DEFINE_HANDLER(kExtremeCall, extreme_call,
+                       ffi::Ffi::Bind()
+                           .Ctx<ffi::ThreadPool>()
+                           .Attr<ffi::Span<const int64_t>>("words")
+                           .Attr<int64_t>("least")
+                           .Attr<ffi::Span<const int64_t>>("axes")
+                           .RemainingArgs()
+                           .Ret<ffi::AnyBuffer>());
+
+}  // namespace nkipy
+
+#endif  // NKIPY_EMULATOR_EXTREME_CALLS_H_

@@ -1,0 +1,98 @@
+// Divides rows among threads: several at once, or one that is long.
+
+#ifndef NKIPY_EMULATOR_ROW_PARTS_H_
+#define NKIPY_EMULATOR_ROW_PARTS_H_
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <algorithm>
+#include <memory>
+
+#include "element_calls.h"
+#include "numpy_environment.h"
+#include "work_sharing.h"
+#include "xla/ffi/api/ffi.h"
+
+namespace nkipy {
+
+namespace ffi = xla::ffi;
+
+// Rows of fewer elements are not divided among threads.
+constexpr size_t kLongRow = size_t{1} << 16;
+constexpr size_t kMostParts = 16;
+
+// A row in parts, each of which a thread of its own may work on.
+struct Parts {
+  ffi::ThreadPool* pool;  // null for one part
+  size_t count, parts;
+
+  Parts(ffi::ThreadPool* threads, size_t elements)
+      : pool(threads), count(elements), parts(1) {
+    if (pool != nullptr && count >= kLongRow) {
+      parts = std::min(threads_of(*pool), kMostParts);
+    }
+  }
+
+  size_t begin(size_t part) const {
+    return count / parts * part + std::min(part, count % parts);
+  }
+
+  // Calls `function(part, begin, end)` for each part; false without memory.
+  template <typename Function>
+  bool each(const Function& function) const {
+    if (parts == 1) {
+      function(size_t{0}, size_t{0}, count);
+      return true;
+    }
+    return share_work(*pool, parts, [&](size_t part) {
+      function(part, begin(part), begin(part + 1));
+    });
+  }
+};
+
+// Memory that one row after the other uses.
+class Scratch {
+ public:
+  template <typename T>
+  T* of(size_t count) {
+    if (count * sizeof(T) > size_) {
+      bytes_.reset();
+      bytes_.reset(new char[count * sizeof(T)]);  // aligned for whatever fits into it
+      size_ = count * sizeof(T);
+    }
+    return reinterpret_cast<T*>(bytes_.get());
+  }
+
+ private:
+  std::unique_ptr<char[]> bytes_;
+  size_t size_ = 0;
+};
+
+// Calls `function(pool or null, row, scratch)`: rows at once, or one by one and each by
+// all threads. It returns false without memory, or throws.
+template <typename Function>
+bool for_rows(ffi::ThreadPool& pool, size_t rows, size_t count,
+              const Function& function) {
+  if (rows < threads_of(pool) && count >= kLongRow) {
+    const NumpyEnvironment environment;
+    Scratch scratch;
+    bool done = true;
+    for (size_t row = 0; done && row < rows; ++row) {
+      done = function(&pool, row, &scratch);
+    }
+    return done;
+  }
+  const size_t together = std::max<size_t>(kLeastPiece / std::max<size_t>(count, 1), 1);
+  return share_work(pool, (rows + together - 1) / together, [&](size_t piece) {
+    Scratch scratch;
+    const size_t end = std::min(rows, (piece + 1) * together);
+    for (size_t row = piece * together; row < end; ++row) {
+      if (!function(nullptr, row, &scratch)) throw std::bad_alloc();
+    }
+  });
+}
+
+}  // namespace nkipy
+
+#endif  // NKIPY_EMULATOR_ROW_PARTS_H_

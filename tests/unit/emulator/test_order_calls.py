@@ -1,0 +1,269 @@
+"""Handlers that sort and look for extremes: where, and that results are NumPy's."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+
+from nkipy.core.ops.nn import topk
+from nkipy.core.ops.reduce.extremes import arg_extreme
+from nkipy.core.ops.reduce.folds import MAXIMUM, MINIMUM
+from nkipy.core.ops.sorting.sorting import precedes
+from nkipy.hlo import dtypes as dt
+from nkipy.hlo.builder import HLOBuilder
+from nkipy.hlo.ir import HLOComputation, HLOModule, Shape
+from nkipy_emulator import fast_calls
+from nkipy_emulator.engine import XlaCpuEngine
+from nkipy_emulator.memory import ZERO_COPY_BYTES
+from tests.support.fast_calls import kernel, run, targets
+
+DTYPES = pytest.mark.parametrize("dtype", fast_calls.ORDERED, ids=str)
+#: Rows that NumPy sorts, that are sorted by short digits and by long ones, and that
+#: all threads sort.
+SHAPES = [(7,), (3, 700), (3, 1500), (2, 1 << 14), (2, 1 << 16), ((1 << 16) + 5,)]
+
+
+def awkward(dtype, shape, seed=0):
+    """Many ties; of floats zeros of both signs, infinities and NaN of both signs."""
+    rng = np.random.default_rng(seed)
+    if dt.is_integer(dtype) and seed % 2:
+        return rng.integers(*extent(dtype), shape, dtype, endpoint=True)
+    x = rng.integers(0, 2 if dtype == dt.bool_ else 100, shape)
+    if dtype.kind == "i":
+        x = x - 50
+    x = x.astype(dtype)
+    if dt.is_float(dtype):
+        few = np.array([0.0, -0.0, 1, -1, np.inf, -np.inf, np.nan, -np.nan], dtype)
+        x = np.where(rng.random(shape) < 0.5, rng.choice(few, shape), x).astype(dtype)
+    return x
+
+
+def extent(dtype):
+    return np.iinfo(dtype).min, np.iinfo(dtype).max
+
+
+def bits(x):
+    return x.view(f"u{x.dtype.itemsize}")
+
+
+def wide(x):
+    """In a type that NumPy compares as it should: it does not know ml_dtypes' NaN."""
+    return x.astype(np.float64) if dt.is_float(x.dtype) else x
+
+
+def stable_order(x, descending=False):
+    """np.argsort, stable; descending ones have NaN first."""
+    if not descending:
+        return np.argsort(wide(x), kind="stable")
+    return x.shape[-1] - 1 - np.argsort(wide(x)[..., ::-1], kind="stable")[..., ::-1]
+
+
+# -- sorts -----------------------------------------------------------------------------
+def comparator(dtype, others, descending, name):
+    """Compares rows by their first elements."""
+    made = HLOComputation(name)
+    x, y = (made.add_parameter((), dtype) for _ in range(2))
+    for other in others:
+        for _ in range(2):
+            made.add_parameter((), other)
+    b = HLOBuilder(made)
+    made.root = precedes(b, y, x) if descending else precedes(b, x, y)
+    return made
+
+
+def order_module(values, descending):
+    """Each of them sorted, alone and with places: HLO, of any dtype."""
+    module = HLOModule("orders")
+    b = HLOBuilder(module.entry)
+    results = []
+    given = [module.add_parameter(v.shape, v.dtype) for v in values]
+    for i, x in enumerate(given):
+        axis = len(x.shape) - 1
+        places = b.iota(x.shape, axis)
+        shapes = [Shape(x.dtype, x.shape), Shape(dt.int32, x.shape)]
+        attributes = {"dimension": axis, "is_stable": True}
+        attributes["to_apply"] = comparator(x.dtype, (), descending, f"one{i}")
+        results.append(b.emit("sort", (x,), x.shape, x.dtype, attributes))
+        compare = comparator(x.dtype, (dt.int32,), descending, f"two{i}")
+        attributes = {**attributes, "to_apply": compare}
+        results += b.tuple_result("sort", (x, places), shapes, attributes)
+    module.set_results(results)
+    return module
+
+
+@DTYPES
+@pytest.mark.parametrize("descending", [False, True])
+def test_sorts_are_stable_to_the_last_bit(dtype, descending):
+    dtype = np.dtype(dtype)
+    values = [awkward(dtype, shape, seed) for seed, shape in enumerate(SHAPES)]
+    values.append(awkward(dtype, (1200,), 1))
+    module = order_module(values, descending)
+    assert targets(module) == ["nkipy_sort"] * 2 * len(values)
+    results = run(module, values, "always")
+    for i, x in enumerate(values):
+        order = stable_order(x, descending)
+        expected = np.take_along_axis(x, order, -1)
+        alone, beside, places = results[3 * i : 3 * i + 3]
+        np.testing.assert_array_equal(places, order)
+        np.testing.assert_array_equal(bits(alone), bits(expected))
+        np.testing.assert_array_equal(bits(beside), bits(expected))
+
+
+@pytest.mark.parametrize("size", [100, 3000, 70_000])
+def test_elements_that_are_all_alike_and_zeros_of_one_sign(size):
+    values = [np.full(size, v, np.float32) for v in (2.5, -0.0, 0.0, np.nan)]
+    results = run(order_module(values, False), values, "always")
+    for i, x in enumerate(values):
+        np.testing.assert_array_equal(bits(results[3 * i]), bits(x))
+        np.testing.assert_array_equal(results[3 * i + 2], np.arange(size))
+
+
+@pytest.mark.parametrize("dtype", [dt.float32, dt.int32, dt.uint8, dt.bfloat16])
+def test_descending_sorts_have_nan_first(dtype):
+    dtype = np.dtype(dtype)
+    x = awkward(dtype, (5, 300))
+    module = kernel(lambda x: topk(x, 20, axis=1), x)
+    assert targets(module) == ["nkipy_sort"]
+    for plain, fast in zip(run(module, [x], "never"), run(module, [x], "always")):
+        np.testing.assert_array_equal(bits(plain), bits(fast))
+
+
+def test_more_equal_elements_than_were_sorted_are_not_put_behind_the_row():
+    x = np.ones(ZERO_COPY_BYTES // 4, np.float32)  # which is sorted from where it lies
+    executable = XlaCpuEngine(fast_calls="always").compile(kernel(np.sort, x))
+    result, ended = np.empty_like(x), threading.Event()
+
+    def write():
+        while not ended.is_set():
+            for value in (np.nan, 0.0, 1.0):
+                x[:] = value
+                x[::2] = -value
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for _ in range(200):
+            executable.run([x], [result])
+    finally:
+        ended.set()
+        writer.join()
+    assert (np.isnan(result) | (np.abs(result) <= 1)).all()
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2, -1])
+def test_any_axis_is_sorted(axis):
+    x = awkward(np.dtype(np.float32), (6, 40, 5))
+    module = kernel(lambda x: (np.sort(x, axis), np.argsort(x, axis)), x)
+    assert targets(module) == ["nkipy_sort"] * 2
+    ordered, order = run(module, [x], "always")
+    np.testing.assert_array_equal(ordered, np.sort(x, axis))
+    np.testing.assert_array_equal(order, np.argsort(x, axis, kind="stable"))
+
+
+def test_orders_by_several_keys_are_left():
+    x, y = (awkward(np.dtype(np.int32), (50,), seed) for seed in range(2))
+    module = kernel(lambda x, y: np.lexsort((x, y)), x, y)
+    assert targets(module) == []
+    (order,) = run(module, [x, y], "always")
+    np.testing.assert_array_equal(order, np.lexsort((x, y)))
+
+
+def test_medians_and_quantiles_are_those_of_numpy():
+    x = np.random.default_rng(0).standard_normal((50, 501)).astype(np.float32)
+    module = kernel(lambda x: (np.median(x, axis=1), np.quantile(x, 0.3, axis=0)), x)
+    assert set(targets(module)) == {"nkipy_sort"}
+    median, quantile = run(module, [x], "always")
+    np.testing.assert_array_equal(median, np.median(x, axis=1))
+    np.testing.assert_allclose(quantile, np.quantile(x, 0.3, axis=0), rtol=1e-5)
+
+
+# -- extremes --------------------------------------------------------------------------
+def extremes_module(values, axes):
+    """Where the greatest and the smallest along an axis lie: HLO, of any dtype."""
+    module = HLOModule("extremes")
+    b = HLOBuilder(module.entry)
+    given = [module.add_parameter(v.shape, v.dtype) for v in values]
+    module.set_results(
+        [
+            arg_extreme(b, fold, x, axis)
+            for x, axis in zip(given, axes, strict=True)
+            for fold in (MAXIMUM, MINIMUM)
+        ]
+    )
+    return module
+
+
+def first_extreme(x, axis, least):
+    """np.argmax or np.argmin."""
+    return (np.argmin if least else np.argmax)(wide(x), axis)
+
+
+#: With the axis: of rows, of columns in strips and a rest, of few columns by parts.
+EXTREMES = [
+    *(((1,), 0), ((4, 500), 1), ((2, 70_001), 1), ((3, 1030), 1), ((70_001,), 0)),
+    *(((4, 500), 0), ((300, 259), 0), ((9, 1), 0), ((35_000, 2), 0), ((1, 7), 0)),
+    *(((5, 130, 3), 1), ((2, 65, 257), 1), ((3, 4, 5), 0), ((2, 3, 1), 1)),
+]
+
+
+@DTYPES
+def test_extremes_are_the_first(dtype):
+    dtype = np.dtype(dtype)
+    values, axes = [], []
+    for seed, (shape, axis) in enumerate(EXTREMES):
+        x = awkward(dtype, shape, seed)
+        values += [x, np.where(x == x, x, 0).astype(dtype), np.sort(wide(x), axis)]
+        values[-1] = values[-1].astype(dtype)  # in which each is greater than the last
+        axes += [axis] * 3
+    module = extremes_module(values, axes)
+    assert targets(module) == ["nkipy_extreme"] * 2 * len(values)
+    results = run(module, values, "always")
+    wanted = [
+        first_extreme(x, axis, least)
+        for x, axis in zip(values, axes)
+        for least in (False, True)
+    ]
+    for got, expected in zip(results, wanted, strict=True):
+        assert got.dtype == np.int32
+        np.testing.assert_array_equal(got, expected)
+
+
+def test_extremes_as_users_write_them():
+    x = awkward(np.dtype(np.float32), (6, 40, 5))
+    module = kernel(
+        lambda x: (
+            np.argmax(x),
+            np.argmin(x, axis=0),
+            np.argmax(x > 0, axis=1),
+            np.nanargmin(x, axis=-1),
+        ),
+        x,
+    )
+    assert targets(module) == ["nkipy_extreme"] * 4
+    results = run(module, [x], "always")
+    expected = (
+        np.argmax(x),
+        np.argmin(x, axis=0),
+        np.argmax(x > 0, axis=1),
+        np.nanargmin(x, axis=-1),
+    )
+    for got, wanted in zip(results, expected, strict=True):
+        np.testing.assert_array_equal(got, wanted)
+
+
+@pytest.mark.parametrize("spoiled", ["EQ", "NE", "dimension", "start", "none", "iota"])
+def test_what_is_almost_an_argmax_is_left(spoiled):
+    module = HLOModule("almost")
+    b = HLOBuilder(module.entry)
+    x = module.add_parameter((3, 3), dt.float32)
+    best = b.reduce(x, "maximum", 0 if spoiled == "start" else -np.inf, (1,))
+    spread = b.broadcast_in_dim(best, x.shape, (int(spoiled == "dimension"),))
+    hit = b.compare(x, spread, "GE" if spoiled == "EQ" else "EQ")
+    if spoiled != "NE":
+        hit = b.or_(hit, b.compare(x, x, "NE"))
+    places = b.iota(x.shape, int(spoiled != "iota"))
+    none = b.full_like(places, 2 if spoiled == "none" else 3)
+    module.set_results([b.reduce(b.select(hit, places, none), "minimum", 3, (1,))])
+    assert targets(module) == []
