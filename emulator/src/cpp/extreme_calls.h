@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <type_traits>
 #include <vector>
 
 #include "element_calls.h"
@@ -20,7 +21,7 @@ namespace nkipy {
 
 // Columns that go together, and of how many rows of theirs the greatest is found before
 // it is asked where that is: mostly it is none greater than the ones before.
-constexpr size_t kExtremeColumns = 256, kExtremeRows = 64, kExtremeBlock = 1024;
+constexpr size_t kExtremeColumns = 512, kExtremeRows = 32, kExtremeBlock = 1024;
 
 template <typename E>
 typename E::Rank rank_of(typename E::Native x, bool least) {
@@ -89,30 +90,55 @@ bool extremes_of_rows(ffi::ThreadPool& pool, const Operand& x, const Axis& axis,
 
 // ---------------------------------------------------------------- columns
 
+// What is compared: the greatest one wins. Floats of C++ are compared as they are,
+// which is faster, and NaN is looked for apart.
+template <typename E, bool kLeast>
+struct Contest {
+  using T = typename E::Native;
+  static constexpr bool kIsNative = std::is_floating_point_v<T>;
+  using Value = std::conditional_t<kIsNative, T, typename E::Rank>;
+  using Flags = typename E::Key;  // as wide, so that they are found side by side
+
+  static Value of(T x) {
+    if constexpr (kIsNative) return kLeast ? -x : x;
+    return rank_of<E>(x, kLeast);
+  }
+  static bool is_nan(Value x) { return kIsNative && x != x; }
+};
+
 // Of `width` columns, of which element `i` lies `i * axis.inner` behind the first,
 // those from `begin` to `end`.
 template <typename E, bool kLeast>
 void extremes_of_strip(const typename E::Native* x, const Axis& axis, size_t width,
                        size_t begin, size_t end, int32_t* indices) {
-  using Rank = typename E::Rank;
-  const auto rank = [&](size_t i, size_t j) {
-    const auto value = x[i * axis.inner + j];
-    return kLeast ? E::opposite_rank(value) : E::rank(value);
-  };
-  Rank best[kExtremeColumns], most[kExtremeColumns];
-  for (size_t j = 0; j < width; ++j) best[j] = rank(begin, j);
+  using C = Contest<E, kLeast>;
+  using Value = typename C::Value;
+  const auto value = [&](size_t i, size_t j) { return C::of(x[i * axis.inner + j]); };
+  Value best[kExtremeColumns], most[kExtremeColumns];  // NaN stays the best
+  for (size_t j = 0; j < width; ++j) best[j] = value(begin, j);
   std::fill_n(indices, width, static_cast<int32_t>(begin));
-  for (size_t i = begin; i < end;) {
-    const size_t block = i, block_end = std::min(end, i + kExtremeRows);
-    for (size_t j = 0; j < width; ++j) most[j] = rank(i, j);
-    for (++i; i < block_end; ++i) {
-      for (size_t j = 0; j < width; ++j) most[j] = std::max(most[j], rank(i, j));
+  for (size_t block = begin, stop; block < end; block = stop) {
+    stop = std::min(end, block + kExtremeRows);
+    typename C::Flags has_nan = 0;
+    for (size_t j = 0; j < width; ++j) most[j] = value(block, j);
+    for (size_t i = block; i < stop; ++i) {
+      for (size_t j = 0; j < width; ++j) {
+        const Value v = value(i, j);
+        most[j] = v > most[j] ? v : most[j];
+        if (C::kIsNative) has_nan |= v != v;
+      }
     }
     for (size_t j = 0; j < width; ++j) {
-      if (most[j] <= best[j]) continue;
-      best[j] = most[j];
+      if (C::is_nan(best[j]) || (has_nan == 0 && !(most[j] > best[j]))) continue;
       size_t found = block;
-      while (rank(found, j) != best[j]) ++found;
+      if (has_nan != 0) {
+        while (found < stop && !C::is_nan(value(found, j))) ++found;
+        if (found == stop && !(most[j] > best[j])) continue;
+      }
+      if (has_nan == 0 || found == stop) {
+        for (found = block; value(found, j) != most[j];) ++found;
+      }
+      best[j] = value(found, j);
       indices[j] = static_cast<int32_t>(found);
     }
   }

@@ -19,10 +19,29 @@
 
 namespace nkipy {
 
-// Rows of fewer elements are sorted by NumPy, others by their digits.
-constexpr size_t kLeastDigits = 1024;
+// Rows of fewer elements are sorted by NumPy, others by their digits, of which short
+// keys have few; NumPy takes longer for the keys with their indices.
+template <typename Key>
+constexpr size_t least_digits(bool is_alone) {
+  return sizeof(Key) <= 2 ? 256 : is_alone ? 2048 : 768;
+}
 
 // ---------------------------------------------------------------- keys alone
+
+// Of a sorted row, whose keys are `flip`ped: where those of a key begin.
+template <typename E>
+typename E::Native* first_of(typename E::Native* row, size_t count, typename E::Key key,
+                             typename E::Key flip) {
+  const auto sought = static_cast<typename E::Key>(key ^ flip);
+  while (count > 0) {  // without a branch that is hard to foresee
+    const size_t half = (count + 1) / 2;
+    const bool is_before =
+        static_cast<typename E::Key>(E::key(row[half - 1]) ^ flip) < sought;
+    row += is_before ? half : 0;
+    count -= half;
+  }
+  return row;
+}
 
 // Of a sorted row: has elements that are equal and differ follow each other as they did
 // before, in `source`: zeros of both signs, and NaN. `has_bits`: whether the row has
@@ -34,15 +53,9 @@ void restore_equals(const typename E::Native* source, typename E::Native* row,
   using T = typename E::Native;
   using Key = typename E::Key;
   const Key flip = descending ? E::kNan : Key{0};
-  const auto first_of = [&](Key key) {
-    const auto sought = static_cast<Key>(key ^ flip);
-    return std::partition_point(row, row + count, [&](T x) {
-      return static_cast<Key>(E::key(x) ^ flip) < sought;
-    });
-  };
-  T* zero = first_of(E::kZero);
-  T* nan = first_of(E::kNan);
-  const bool has_nan = nan != row + count && E::key(*nan) == E::kNan;
+  const bool has_nan = E::key(row[descending ? 0 : count - 1]) == E::kNan;
+  T* nan = has_nan ? first_of<E>(row, count, E::kNan, flip) : nullptr;
+  T* zero = first_of<E>(row, count, E::kZero, flip);
   bool has_zeros = zero != row + count && E::key(*zero) == E::kZero;
   if (has_zeros && has_bits) {
     const auto sign = E::bits(*zero);
@@ -66,7 +79,7 @@ bool sort_alone(const Parts& parts, const typename E::Native* source,
   using Key = typename E::Key;
   const size_t count = parts.count;
   if constexpr (is_of_numpy<E>()) {
-    if (count < kLeastDigits && !descending) {
+    if (count < least_digits<Key>(true) && !descending) {
       memcpy(target, source, count * sizeof(T));
       sort_by_numpy(numpy_type<T>(), target, count);
       if constexpr (E::kIsFloat) restore_equals<E>(source, target, count, false, true);
@@ -80,7 +93,7 @@ bool sort_alone(const Parts& parts, const typename E::Native* source,
       keys[i] = static_cast<Key>(E::key(source[i]) ^ flip);
     }
   });
-  if (count < kLeastDigits) {
+  if (count < least_digits<Key>(true)) {
     sort_by_numpy(numpy_type<Key>(), keys, count);
   } else {
     keys = done ? sort_by_digits(parts, keys, scratch->of<Key>(count), 0) : nullptr;
@@ -116,7 +129,7 @@ const RankedKey<E>* order_of(const Parts& parts, const typename E::Native* row,
   using Pair = RankedKey<E>;
   using Wide = std::conditional_t<sizeof(typename E::Key) == 8, uint64_t, uint32_t>;
   const size_t count = parts.count;
-  const bool by_digits = count >= kLeastDigits;
+  const bool by_digits = count >= least_digits<typename E::Key>(false);
   Pair* order = scratch->of<Pair>(by_digits ? 2 * count : count);
   const auto flip = static_cast<typename E::Key>(descending ? ~uint64_t{0} : 0);
   const bool done = parts.each([&](size_t, size_t begin, size_t end) {

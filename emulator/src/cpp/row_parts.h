@@ -83,7 +83,8 @@ bool for_rows(ffi::ThreadPool& pool, size_t rows, size_t count,
     }
     return done;
   }
-  const size_t together = std::max<size_t>(kLeastPiece / std::max<size_t>(count, 1), 1);
+  const size_t length = piece_length(rows * count, threads_of(pool));
+  const size_t together = std::max<size_t>(length / std::max<size_t>(count, 1), 1);
   return share_work(pool, (rows + together - 1) / together, [&](size_t piece) {
     Scratch scratch;
     const size_t end = std::min(rows, (piece + 1) * together);

@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from math import prod
 from pathlib import Path
 from types import MappingProxyType
@@ -26,7 +26,7 @@ import numpy as np
 
 from nkipy.hlo import dtypes as dt
 from nkipy.hlo.builder import HLOBuilder
-from nkipy.hlo.compositions import COMPOSITIONS
+from nkipy.hlo.compositions import COMPOSITIONS, INTEGER_COMPOSITIONS
 from nkipy.hlo.ir import (
     HLOComputation,
     HLOInstruction,
@@ -109,6 +109,18 @@ def known_functions() -> frozenset[str]:
     return frozenset(found)
 
 
+@cache
+def integer_function(name: str, dtype: np.dtype) -> str | None:
+    """What handlers know NumPy's function of integers as; None if it has no loop."""
+    ufunc = getattr(np, name)
+    signature = f"{dtype.char * ufunc.nin}->{dtype.char}"
+    if signature not in ufunc.types:
+        return None
+    known = f"{name}_{dtype}"
+    _xla.add_function(known, ufunc, ufunc.types.index(signature))
+    return known
+
+
 # -- what is looked for ----------------------------------------------------------------
 class _Template(NamedTuple):
     """A composition, of parameters of any shape."""
@@ -129,6 +141,15 @@ def _templates() -> Mapping[str, tuple[_Template, ...]]:
         root = compose(HLOBuilder(made), *given)
         found.setdefault(root.opcode, []).append(_Template(name, given, root))
     return MappingProxyType({opcode: tuple(ts) for opcode, ts in found.items()})
+
+
+@cache
+def _integer_template(name: str, dtype: np.dtype, is_nonzero: bool) -> _Template:
+    """A composition of integers; whether its divisor is known not to be zero."""
+    made = HLOComputation(name)
+    x, y = (made.add_parameter((2,), dtype) for _ in range(2))
+    root = INTEGER_COMPOSITIONS[name](HLOBuilder(made), x, y, is_nonzero)
+    return _Template(name, (x, y), root)
 
 
 class _Match:
@@ -210,9 +231,31 @@ def _found(inst: Value, known: frozenset[str]) -> tuple[_Call, set[Value]] | Non
         return _sort(inst)
     if inst.opcode == "reduce":
         return _extreme(inst)
+    if inst.dtype in dt.INTEGERS:
+        return _divisors(inst)
     name = OPCODES.get(inst.opcode)
     if name in known and inst.dtype in (dt.float32, *_WIDENED):
         return _Call(name, inst.operands, _element_call), {inst}
+    return None
+
+
+#: What a function's last step is of, where that is not by zero.
+_LAST: Mapping[str, str] = MappingProxyType({"gcd": "remainder", "lcm": "divide"})
+
+
+def _divisors(inst: Value) -> tuple[_Call, set[Value]] | None:
+    """A greatest common divisor or a least common multiple."""
+    assert inst.dtype is not None
+    below = inst.operands[0] if inst.opcode == "convert" else inst
+    name = {"select": "gcd", "multiply": "lcm"}.get(below.opcode)
+    # Templates are long: only what ends as one does is compared with it.
+    guarded = [x.operands[-1].opcode for x in below.operands if x.opcode == "select"]
+    if name is None or _LAST[name] not in guarded:
+        return None
+    for is_nonzero in (False, True):
+        match = _Match(_integer_template(name, inst.dtype, is_nonzero), inst)
+        if match.succeeds and integer_function(name, inst.dtype) is not None:
+            return _Call(name, match.operands, _element_call), set(match.inner)
     return None
 
 
@@ -384,7 +427,8 @@ def _is_faster(call: _Call) -> bool:
         _is_filled(call.operands[1], e) for e in _SIMPLE_EXPONENTS
     ):
         return False
-    dtype = dt.float32 if call.make is _element_call else x.dtype
+    is_float = call.make is _element_call and call.function not in INTEGER_COMPOSITIONS
+    dtype = dt.float32 if is_float else x.dtype
     least = table().get(call.function, {}).get(str(dtype))
     return least is not None and prod(x.shape) >= least
 
@@ -417,10 +461,14 @@ def _element_call(call: _Call, inst: Value, place: Place) -> Value:
     operands = [place.values[x] for x in call.operands]
     if call.function != "power":  # NumPy's takes the root for a repeated exponent 0.5
         operands = [_one_or_all(x, place) for x in call.operands]
-    if inst.dtype in _WIDENED:
-        operands = [b.convert(x, dt.float32) for x in operands]
-    attributes = handler(NUMPY_CALL.decode(), f'function = "{call.function}"')
-    made = b.emit("custom-call", tuple(operands), inst.shape, dt.float32, attributes)
+    assert inst.dtype is not None
+    dtype, function = dt.float32, call.function
+    if inst.dtype in dt.INTEGERS:
+        dtype = inst.dtype
+        function = f"{integer_function(call.function, dtype)}"
+    operands = [b.convert(x, dtype) for x in operands]
+    attributes = handler(NUMPY_CALL.decode(), f'function = "{function}"')
+    made = b.emit("custom-call", tuple(operands), inst.shape, dtype, attributes)
     return b.convert(made, inst.dtype)
 
 

@@ -17,7 +17,7 @@ from nkipy.hlo.ir import HLOComputation, HLOModule
 from nkipy.hlo.options import SimulationOptions
 from nkipy_emulator import SimulationError, fast_calls
 from nkipy_emulator.engine import XlaCpuEngine
-from tests.support.fast_calls import MODES, run, targets
+from tests.support.fast_calls import MODES, kernel, run, targets
 
 FUNCTIONS = sorted(fast_calls.known_functions())
 TINY = np.finfo(np.float32).tiny
@@ -256,3 +256,37 @@ np.testing.assert_array_equal(out, np.tan(x))
         command = [sys.executable, "-c", program, str(tmp_path)]
         subprocess.run(command, check=True, cwd=ROOT)
     assert any(tmp_path.rglob("*"))
+
+
+# -- integers --------------------------------------------------------------------------
+@pytest.mark.parametrize("dtype", dt.INTEGERS, ids=str)
+def test_divisors_and_multiples_are_those_of_numpy(dtype):
+    dtype = np.dtype(dtype)
+    info, rng = np.iinfo(dtype), np.random.default_rng(3)
+    few = np.array([0, 1, 6, info.max, info.min, info.max - 1, 100, 75], dtype)
+    x, y = (v.ravel() for v in np.meshgrid(few, few))
+    x, y = (
+        np.concatenate([v, rng.integers(info.min, info.max, 5000, dtype)])
+        for v in (x, y)
+    )
+
+    def both(x, y):
+        return [f(*v) for f in (np.gcd, np.lcm) for v in ((x, y), (x, 12), (12, x))]
+
+    module = kernel(both, x, y)
+    assert targets(module) == ["nkipy_elements"] * 6
+    with np.errstate(over="ignore"):
+        expected = both(x, y)
+    for got, wanted in zip(run(module, [x, y], "always"), expected, strict=True):
+        assert got.dtype == wanted.dtype
+        np.testing.assert_array_equal(got, wanted)
+
+
+def test_a_divisor_of_other_numbers_is_left():
+    module = HLOModule("almost")
+    b = HLOBuilder(module.entry)
+    x, y = (module.add_parameter((9,), dt.uint8) for _ in range(2))
+    once = b.select(b.compare(y, b.full_like(y, 0), "EQ"), x, y)
+    rest = b.select(b.compare(x, y, "EQ"), x, b.binary("remainder", x, y))
+    module.set_results([b.select(b.compare(rest, x, "EQ"), once, rest)])
+    assert targets(module) == []

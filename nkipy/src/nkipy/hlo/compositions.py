@@ -1,8 +1,8 @@
 """Functions that HLO lacks, composed of its opcodes.
 
 What a composition computes is known by its name, which is NumPy's: a compiler that has
-a better way to compute it can look for the composition. They are of float32; wider and
-narrower types are converted around them.
+a better way to compute it can look for the composition. Those of floats are of float32;
+wider and narrower types are converted around them.
 """
 
 from __future__ import annotations
@@ -188,6 +188,59 @@ def hypot(b: HLOBuilder, x: Value, y: Value) -> Value:
     return b.select(either, infinity, result)
 
 
+# -- divisors of integers --------------------------------------------------------------
+#: Consecutive Fibonacci numbers take longest: the largest ones below 2**(8 * size).
+_EUCLID_STEPS = {1: 13, 2: 24, 4: 47}
+
+
+def _or_zero(b: HLOBuilder, y: Value, result: Value) -> Value:
+    """`result`; 0 where `y` is 0, by which NumPy divides so."""
+    is_zero = b.compare(y, b.full_like(y, 0), "EQ")
+    return b.select(is_zero, b.full_like(result, 0), result)
+
+
+def _unsigned(b: HLOBuilder, x: Value) -> Value:
+    """|x|: the least signed integer has no signed magnitude."""
+    assert x.dtype is not None
+    size = x if x.dtype in dt.UNSIGNED else b.unary("abs", x)
+    return b.convert(size, np.dtype(f"uint{8 * x.dtype.itemsize}"))
+
+
+def _euclid(b: HLOBuilder, x: Value, y: Value, is_nonzero: bool) -> Value:
+    """Euclid's algorithm, as many steps as the dtype can need."""
+    assert x.dtype is not None
+    for _ in range(_EUCLID_STEPS[x.dtype.itemsize]):
+        rest = b.binary("remainder", x, y)
+        rest = rest if is_nonzero else _or_zero(b, y, rest)
+        x, y = b.select(b.compare(y, b.full_like(y, 0), "EQ"), x, y), rest
+        is_nonzero = False
+    return x
+
+
+def gcd(b: HLOBuilder, x: Value, y: Value, is_nonzero: bool = False) -> Value:
+    """The greatest common divisor of integers of one dtype.
+
+    Args:
+        b: where to build it.
+        x: integers of up to 32 bits.
+        y: others.
+        is_nonzero: whether no `y` is known to be 0.
+    """
+    assert x.dtype is not None
+    divisor = _euclid(b, _unsigned(b, x), _unsigned(b, y), is_nonzero)
+    return b.convert(divisor, x.dtype)
+
+
+def lcm(b: HLOBuilder, x: Value, y: Value, is_nonzero: bool = False) -> Value:
+    """The least common multiple, as :func:`gcd`."""
+    assert x.dtype is not None
+    dtype = x.dtype
+    x, y = _unsigned(b, x), _unsigned(b, y)
+    divisor = _euclid(b, x, y, is_nonzero)
+    quotient = _or_zero(b, divisor, b.divide(x, divisor))
+    return b.convert(b.multiply(quotient, y), dtype)
+
+
 #: By NumPy's name: what makes the result of operands of one shape.
 COMPOSITIONS: Mapping[str, Callable[..., Value]] = MappingProxyType(
     {
@@ -197,4 +250,8 @@ COMPOSITIONS: Mapping[str, Callable[..., Value]] = MappingProxyType(
             *(exp2, log2, log10, logaddexp, logaddexp2, hypot),
         )
     }
+)
+#: The same of integers, of whichever dtype.
+INTEGER_COMPOSITIONS: Mapping[str, Callable[..., Value]] = MappingProxyType(
+    {"gcd": gcd, "lcm": lcm}
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from nkipy.core.ops._samples import Sample, binary_sampler
 from nkipy.core.ops._ufunc import UFuncOp, in_float32
 from nkipy.core.ops._ufunc_samples import large_uint32
 from nkipy.core.ops.binary.arithmetic import MISTAKES
+from nkipy.hlo import compositions
 from nkipy.hlo.builder import HLOBuilder, Value
 
 _LOW_PRECISION = (dt.float16, dt.bfloat16, *dt.FP8)
@@ -171,29 +172,12 @@ def _dtype(x: Value) -> np.dtype:
     return x.dtype
 
 
-def _gcd(b: HLOBuilder, x: Value, y: Value) -> Value:
-    divisor = _euclid(b, magnitude(b, x), magnitude(b, y))
-    return b.convert(divisor, _dtype(x))
+def _with_divisors(compose: Callable[..., Value]) -> Callable[..., Value]:
+    def lower(b: HLOBuilder, x: Value, y: Value) -> Value:
+        divisor = uniform(y) if y.dtype in dt.UNSIGNED else None
+        return compose(b, x, y, divisor is not None and divisor != 0)
 
-
-def _euclid(b: HLOBuilder, x: Value, y: Value) -> Value:
-    """Euclid's algorithm, as many steps as the dtype can need."""
-    for _ in range(_EUCLID_STEPS[_dtype(x).itemsize]):
-        rest = _guard_zero(b, y, b.binary("remainder", x, y))
-        x, y = b.select(is_zero(b, y), x, y), rest
-    return x
-
-
-# Consecutive Fibonacci numbers take longest: the largest ones below 2**(8 * size).
-_EUCLID_STEPS = {1: 13, 2: 24, 4: 47}
-
-
-def _lcm(b: HLOBuilder, x: Value, y: Value) -> Value:
-    dtype = _dtype(x)
-    x, y = magnitude(b, x), magnitude(b, y)
-    divisor = _euclid(b, x, y)
-    quotient = _guard_zero(b, divisor, b.divide(x, divisor))
-    return b.convert(b.multiply(quotient, y), dtype)
+    return lower
 
 
 def _divisor_samples(dtype: np.dtype) -> Iterator[Sample]:
@@ -208,5 +192,5 @@ _DIVISORS: dict[str, Any] = {
     "keep_uint32": True,
     "note": "Euclid's algorithm unrolled: up to 240 instructions for 32 bits",
 }
-gcd = UFuncOp(np.gcd, _gcd, **_DIVISORS)
-lcm = UFuncOp(np.lcm, _lcm, **_DIVISORS)
+gcd = UFuncOp(np.gcd, _with_divisors(compositions.gcd), **_DIVISORS)
+lcm = UFuncOp(np.lcm, _with_divisors(compositions.lcm), **_DIVISORS)
