@@ -14,15 +14,18 @@ import argparse
 import json
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from math import isqrt
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from benchmarks.timing import interleaved
-from nkipy.core.trace import NKIPyKernel
+from nkipy.core.ops.reduce.extremes import arg_extreme
+from nkipy.core.ops.reduce.folds import MAXIMUM
+from nkipy.core.ops.sorting.sorting import argsort_along, sort_along
 from nkipy.hlo import dtypes as dt
 from nkipy.hlo.builder import HLOBuilder, Value
-from nkipy.hlo.compositions import COMPOSITIONS
+from nkipy.hlo.compositions import COMPOSITIONS, INTEGER_COMPOSITIONS
 from nkipy.hlo.ir import HLOModule
 from nkipy_emulator import fast_calls
 from nkipy_emulator.engine import XlaCpuEngine
@@ -61,27 +64,72 @@ def function(name: str, count: int) -> tuple[HLOModule, tuple[np.ndarray, ...]]:
     return module, values
 
 
-#: What is done with the last axis, as NumPy does it.
-ROWS: dict[str, Callable[..., Any]] = {
-    "sort": partial(np.sort, axis=-1),
-    "argsort": partial(np.argsort, axis=-1, kind="stable"),
-    "argmax": partial(np.argmax, axis=-1),
+def divisor(
+    name: str, dtype: np.dtype, count: int
+) -> tuple[HLOModule, tuple[np.ndarray, ...]]:
+    """A module of gcd or lcm, and integers for it."""
+    rng = np.random.default_rng(0)
+    most = min(np.iinfo(dtype).max, 1_000_000)
+    values = tuple(rng.integers(1, most, count).astype(dtype) for _ in range(2))
+    module = HLOModule(name)
+    x, y = (module.add_parameter(v.shape, v.dtype) for v in values)
+    made = INTEGER_COMPOSITIONS[name](HLOBuilder(module.entry), x, y)
+    module.set_results([made])
+    return module, values
+
+
+class Along(NamedTuple):
+    """What is done along an axis of two.
+
+    Attributes:
+        numpy: as NumPy does it.
+        lower: in HLO.
+        axis: the axis.
+        skipped: dtypes that HLO has none of.
+    """
+
+    numpy: Callable[..., Any]
+    lower: Callable[[HLOBuilder, Value], Value]
+    axis: int = -1
+    skipped: tuple[np.dtype, ...] = ()
+
+
+ALONG: dict[str, Along] = {
+    "sort": Along(
+        partial(np.sort, axis=-1),
+        lambda b, x: sort_along(b, (x,), (), 1)[0],
+        skipped=dt.FP8,  # sorted as float32
+    ),
+    "argsort": Along(
+        partial(np.argsort, axis=-1, kind="stable"),
+        lambda b, x: argsort_along(b, (x,), 1),
+        skipped=dt.FP8,
+    ),
+    "argmax": Along(
+        partial(np.argmax, axis=-1), lambda b, x: arg_extreme(b, MAXIMUM, x, 1)
+    ),
+    "argmax of columns": Along(
+        partial(np.argmax, axis=0), lambda b, x: arg_extreme(b, MAXIMUM, x, 0), 0
+    ),
 }
 
 
-def along_rows(
+def along_axis(
     name: str, dtype: np.dtype, count: int
 ) -> tuple[HLOModule, tuple[np.ndarray, ...]]:
-    """A module of one of them, and its argument, 1000 elements at most to a row."""
+    """A module of one of them, and its argument.
+
+    Rows have 1000 elements at most; there are as many columns as rows.
+    """
     rng = np.random.default_rng(0)
     values: np.ndarray = rng.integers(0, 2 if dtype == dt.bool_ else 100, count)
     if dt.is_float(dtype):
         values = rng.standard_normal(count)
-    rows = max(count // 1000, 1)
+    rows = isqrt(count) if ALONG[name].axis == 0 else max(count // 1000, 1)
     array = values[: count // rows * rows].reshape(rows, -1).astype(dtype)
-    # NumPy's functions take a traced array where they take one of its own.
-    module = NKIPyKernel.trace(lambda x: ROWS[name](x)).specialize(array)
-    assert module is not None
+    module = HLOModule("along")
+    x = module.add_parameter(array.shape, array.dtype)
+    module.set_results([ALONG[name].lower(HLOBuilder(module.entry), x)])
     return module, (array,)
 
 
@@ -129,11 +177,17 @@ def measure(make: Make, numpy: Callable[..., Any], seconds: float) -> Measured:
 def rows(names: Sequence[str]) -> Iterator[tuple[str, str, Make, Callable[..., Any]]]:
     """A name, a dtype, what makes modules, and what NumPy does."""
     for name in names:
-        if name not in ROWS:
+        if name in ALONG:
+            for dtype in fast_calls.ORDERED:
+                if dtype not in ALONG[name].skipped:
+                    make = partial(along_axis, name, dtype)
+                    yield name, str(dtype), make, ALONG[name].numpy
+        elif name in INTEGER_COMPOSITIONS:
+            for dtype in dt.INTEGERS:
+                make = partial(divisor, name, dtype)
+                yield name, str(dtype), make, getattr(np, name)
+        else:
             yield name, "float32", partial(function, name), getattr(np, name)
-            continue
-        for dtype in fast_calls.ORDERED:
-            yield name, str(dtype), partial(along_rows, name, dtype), ROWS[name]
 
 
 def main() -> None:
@@ -142,7 +196,11 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=0.2, help="for each size")
     parser.add_argument("names", nargs="*", help="functions; all of them if none")
     options = parser.parse_args()
-    known = [*sorted(fast_calls.known_functions()), *ROWS]
+    known = [
+        *sorted(fast_calls.known_functions()),
+        *INTEGER_COMPOSITIONS,
+        *ALONG,
+    ]
     table = {name: dict(row) for name, row in fast_calls.table().items()}
     columns = ["function", "dtype", "from elements", *(f"{n:,}" for n in SHOWN)]
     print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")

@@ -62,6 +62,31 @@ struct Minimum {
   }
 };
 
+// Of integers alone, and so are the next two.
+struct And {
+  static constexpr bool kByBlocks = true;
+  template <typename T>
+  static T of(T a, T b) {
+    return static_cast<T>(a & b);
+  }
+};
+
+struct Or {
+  static constexpr bool kByBlocks = true;
+  template <typename T>
+  static T of(T a, T b) {
+    return static_cast<T>(a | b);
+  }
+};
+
+struct Xor {
+  static constexpr bool kByBlocks = true;
+  template <typename T>
+  static T of(T a, T b) {
+    return static_cast<T>(a ^ b);
+  }
+};
+
 // Elements as (outer, count, inner), of which `count` is gone along.
 struct Axis {
   size_t outer, count, inner;
@@ -157,35 +182,64 @@ bool share_scan(ffi::ThreadPool& pool, const Scanned& s) {
   });
 }
 
+template <typename T>
+struct ScannedType {
+  using Type = T;
+};
+
+// Calls `visit` with the type of an element that is a number; false if it is none.
+template <typename Visit>
+bool with_integer(ffi::DataType type, const Visit& visit) {
+  switch (type) {
+    case ffi::DataType::S8:
+      return visit(ScannedType<int8_t>()), true;
+    case ffi::DataType::U8:
+      return visit(ScannedType<uint8_t>()), true;
+    case ffi::DataType::S16:
+      return visit(ScannedType<int16_t>()), true;
+    case ffi::DataType::U16:
+      return visit(ScannedType<uint16_t>()), true;
+    case ffi::DataType::S32:
+      return visit(ScannedType<int32_t>()), true;
+    case ffi::DataType::U32:
+      return visit(ScannedType<uint32_t>()), true;
+    case ffi::DataType::S64:
+      return visit(ScannedType<int64_t>()), true;
+    case ffi::DataType::U64:
+      return visit(ScannedType<uint64_t>()), true;
+    default:
+      return false;
+  }
+}
+
+template <typename Visit>
+bool with_number(ffi::DataType type, const Visit& visit) {
+  if (type == ffi::DataType::F32) return visit(ScannedType<float>()), true;
+  if (type == ffi::DataType::F64) return visit(ScannedType<double>()), true;
+  return with_integer(type, visit);
+}
+
 template <typename Op>
 ffi::Error scan_by(ffi::ThreadPool& pool, const Scanned& s) {
-  const auto answer = [](bool done) {
-    return done ? ffi::Error::Success() : no_memory();
+  bool done = false;
+  const bool known = with_number(s.x.type, [&](auto type) {
+    done = share_scan<Op, typename decltype(type)::Type>(pool, s);
+  });
+  if (!known) return wrong_call("elements of another type");
+  return done ? ffi::Error::Success() : no_memory();
+}
+
+template <typename Op>
+ffi::Error scan_bits_by(ffi::ThreadPool& pool, const Scanned& s) {
+  bool done = false;
+  const auto visit = [&](auto type) {
+    done = share_scan<Op, typename decltype(type)::Type>(pool, s);
   };
-  switch (s.x.type) {
-    case ffi::DataType::F32:
-      return answer(share_scan<Op, float>(pool, s));
-    case ffi::DataType::F64:
-      return answer(share_scan<Op, double>(pool, s));
-    case ffi::DataType::S8:
-      return answer(share_scan<Op, int8_t>(pool, s));
-    case ffi::DataType::U8:
-      return answer(share_scan<Op, uint8_t>(pool, s));
-    case ffi::DataType::S16:
-      return answer(share_scan<Op, int16_t>(pool, s));
-    case ffi::DataType::U16:
-      return answer(share_scan<Op, uint16_t>(pool, s));
-    case ffi::DataType::S32:
-      return answer(share_scan<Op, int32_t>(pool, s));
-    case ffi::DataType::U32:
-      return answer(share_scan<Op, uint32_t>(pool, s));
-    case ffi::DataType::S64:
-      return answer(share_scan<Op, int64_t>(pool, s));
-    case ffi::DataType::U64:
-      return answer(share_scan<Op, uint64_t>(pool, s));
-    default:
-      return wrong_call("elements of another type");
+  const bool is_bool = s.x.type == ffi::DataType::PRED;
+  if (!with_integer(is_bool ? ffi::DataType::U8 : s.x.type, visit)) {
+    return wrong_call("elements of another type");
   }
+  return done ? ffi::Error::Success() : no_memory();
 }
 
 // `axes`: those of an Axis.
@@ -210,6 +264,9 @@ inline ffi::Error scan_call(ffi::ThreadPool pool, ffi::Span<const int64_t> words
   if (by == "multiply") return scan_by<Multiply>(pool, s);
   if (by == "maximum") return scan_by<Maximum>(pool, s);
   if (by == "minimum") return scan_by<Minimum>(pool, s);
+  if (by == "and") return scan_bits_by<And>(pool, s);
+  if (by == "or") return scan_bits_by<Or>(pool, s);
+  if (by == "xor") return scan_bits_by<Xor>(pool, s);
   return wrong_call("an operation that is not known");
 }
 

@@ -27,8 +27,10 @@ from nkipy_emulator.handler_calls import handler
 Value = HLOInstruction
 _SCANNED = (dt.float32, dt.float64, *dt.INTEGERS, dt.int64, dt.uint64)
 _COMBINATIONS = ("add", "multiply", "maximum", "minimum")
-#: What changes nothing; extremes may count what they begin with as often as they like.
-_NEUTRAL: Mapping[str, int] = MappingProxyType({"add": 0, "multiply": 1})
+#: Those of bits, of integers and bool.
+_OF_BITS = ("and", "or", "xor")
+#: What changes nothing; others may count what they begin with as often as they like.
+_NEUTRAL: Mapping[str, int] = MappingProxyType({"add": 0, "multiply": 1, "xor": 0})
 _MULTIPLIED = (dt.float32, dt.float64, dt.int32, dt.uint32)
 #: Elements of a row; XLA moves shorter ones as fast.
 _LEAST_ROW = 32
@@ -119,8 +121,8 @@ def _rows(inst: Value) -> _Call | None:
 
 # -- combinations along an axis --------------------------------------------------------
 def _scan(inst: Value) -> _Call | None:
-    """Running sums, products or extremes."""
-    if len(inst.operands) != 2 or inst.dtype not in _SCANNED:
+    """Running sums, products, extremes or bits."""
+    if len(inst.operands) != 2 or inst.dtype not in (*_SCANNED, dt.bool_):
         return None
     by = _combination(inst)
     along = [i for i, d in enumerate(inst.attributes["window"]) if d.size != 1]
@@ -149,7 +151,10 @@ def _combination(inst: Value) -> str | None:
     applied = inst.attributes["to_apply"]
     if applied.root.operands != tuple(applied.parameters):
         return None
-    return applied.root.opcode if applied.root.opcode in _COMBINATIONS else None
+    of_bits = inst.dtype is None or not dt.is_float(inst.dtype)
+    known = _COMBINATIONS if inst.dtype != dt.bool_ else ()
+    known = (*known, *(_OF_BITS if of_bits else ()))
+    return applied.root.opcode if applied.root.opcode in known else None
 
 
 # -- products --------------------------------------------------------------------------

@@ -4,7 +4,8 @@ XLA's code for most transcendental functions is scalar, or a polynomial of its o
 its sorts call a comparator; NumPy has vector loops, which a handler calls from all of
 XLA's threads without the interpreter's lock. A function's result is NumPy's own, bit by
 bit, however it is divided among threads. That goes for subnormal numbers too, which
-XLA's code flushes to zero. Sorts are stable, whatever NumPy's are.
+XLA's code flushes to zero. Sorts are stable, whatever NumPy's are; rows that are longer
+than NumPy's vectors are made for are sorted by their digits (``radix_sort.h``).
 
 From how many elements on a call is faster is measured (``benchmarks.bench_fast_calls``)
 and kept in ``fast_calls.json``. A cheap function stays where it is, in a loop that does

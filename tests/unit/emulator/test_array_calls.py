@@ -116,6 +116,20 @@ def test_running_extremes_are_exact_and_keep_nan(dtype):
                 np.testing.assert_array_equal(next(results), expected)
 
 
+@pytest.mark.parametrize("dtype", [dt.bool_, dt.uint8, dt.int32, dt.int64], ids=str)
+def test_running_bits(dtype):
+    dtype = np.dtype(dtype)
+    ones = dtype.type(~np.uint64(0)) if dtype == dt.bool_ else ~dtype.type(0)
+    starts = {"and": ones, "or": 0, "xor": 0}
+    module, values = scans(starts, dtype)
+    assert set(targets(module)) == {"nkipy_scan"}
+    results = iter(run(module, values, "always"))
+    for x, (_, axis) in zip(values, SHAPES, strict=True):
+        for opcode in starts:
+            expected = getattr(np, f"bitwise_{opcode}").accumulate(x, axis)
+            np.testing.assert_array_equal(next(results), expected)
+
+
 @pytest.mark.parametrize("count", [1, 2, 1023, 1024, 50_001])
 def test_running_sums_are_as_near_the_truth_as_those_of_numpy(count):
     x = numbers(count) + 1
