@@ -9,6 +9,7 @@ that are subnormal, or beyond the largest number, are not counted.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 
@@ -36,6 +37,7 @@ TRUTHS: dict[str, Callable[..., mpmath.mpf]] = {
     "log2": partial(mpmath.log, b=2),
     "logaddexp": lambda x, y: mpmath.log(mpmath.exp(x) + mpmath.exp(y)),
     "logaddexp2": lambda x, y: mpmath.log(2**x + 2**y, 2),
+    "fmod": lambda x, y: mpmath.mpf(math.fmod(x, y)),  # has no rounding
     "cbrt": lambda x: mpmath.sign(x) * mpmath.cbrt(abs(x)),
 }
 #: Where a function is real, or does not overflow, and the interval of even numbers.

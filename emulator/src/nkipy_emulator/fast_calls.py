@@ -66,6 +66,7 @@ OPCODES: Mapping[str, str] = MappingProxyType(
         "cbrt": "cbrt",
         "power": "power",
         "atan2": "arctan2",
+        "remainder": "fmod",
     }
 )
 #: Computed in float32, and rounded once.
