@@ -23,6 +23,7 @@ from nkipy.hlo.rewrites.comparators import order_sorts
 from nkipy.hlo.rewrites.divisions import guard_divisions
 from nkipy.hlo.rewrites.dots import flatten_dots
 from nkipy.hlo.rewrites.exact import keep_exact
+from nkipy.hlo.rewrites.joining import join_stores
 from nkipy.hlo.rewrites.lending import controlled
 from nkipy.hlo.rewrites.materializing import bound_duplication
 from nkipy.hlo.rewrites.packing import pack_scalars
@@ -162,7 +163,7 @@ class XlaCpuEngine:
         if num_replicas < 1:
             raise ValueError(f"num_replicas must be at least 1, not {num_replicas}")
         module.ensure_verified()
-        module = roll_steps(pack_scalars(forward_stores(module)))
+        module = join_stores(roll_steps(pack_scalars(forward_stores(module))))
         check_size(module)
         check_maps(len(_executables))
         store = self._code_store()
