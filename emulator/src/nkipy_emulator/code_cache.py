@@ -125,7 +125,9 @@ def _warn(error: UnsafePathError) -> None:
     text = f"compiled code is not kept: {error.filename} {error.strerror}"
     if text not in _warned:
         _warned.add(text)
-        logger.warning("%s; %s names another directory", text, VARIABLE)
+        if VARIABLE not in text:
+            text = f"{text}; {VARIABLE} names another directory"
+        logger.warning("%s", text)
 
 
 def _prune(directory: int) -> None:

@@ -236,6 +236,17 @@ def test_a_default_directory_that_others_can_write_is_warned_of_once(
         assert found.get(key(1)) is None
     (record,) = caplog.records
     assert str(directory) in record.getMessage() and "0777" in record.getMessage()
+    assert record.getMessage().count(code_cache.VARIABLE) == 1
+
+
+def test_a_simulation_is_warned_of_the_users_choice_and_told_once_where_it_comes_from(
+    monkeypatch, tmp_path, caplog
+):
+    tmp_path.chmod(0o777)
+    monkeypatch.setenv(code_cache.VARIABLE, str(tmp_path))
+    assert code_cache.cache_of_simulations() is None
+    (record,) = caplog.records
+    assert record.getMessage().count(code_cache.VARIABLE) == 1
 
 
 def test_a_limit_on_the_size_of_files_keeps_nothing_and_leaves_nothing(tmp_path):
