@@ -16,10 +16,10 @@ namespace ffi = xla::ffi;
 
 // Elements to a piece of work: whole vectors, whatever their length, so that what lies
 // beside each other is computed together as it is in one piece.
-constexpr size_t kLeastPiece = 4096, kMostPiece = 32768;
+constexpr size_t kLeastPiece = 4096, kMostPiece = 16384;
 
 inline size_t piece_length(size_t count, size_t threads) {
-  const size_t even = (count / (threads * 4) + kLeastPiece - 1) / kLeastPiece;
+  const size_t even = (count / (threads * 8) + kLeastPiece - 1) / kLeastPiece;
   return std::clamp(even * kLeastPiece, kLeastPiece, kMostPiece);
 }
 
@@ -57,15 +57,18 @@ inline ffi::Error element_call(ffi::ThreadPool pool, ffi::Span<const int64_t> wo
   first[operands] = static_cast<char*>(result->untyped_data());
   steps[operands] = static_cast<Py_ssize_t>(result->size_bytes() / count);
   const size_t length = piece_length(count, threads_of(pool));
-  const bool done = share_work(pool, (count + length - 1) / length, [&](size_t piece) {
-    const size_t begin = piece * length;
-    const auto size = static_cast<Py_ssize_t>(std::min(length, count - begin));
-    char* arrays[3];
-    for (size_t i = 0; i <= operands; ++i) {
-      arrays[i] = first[i] + static_cast<Py_ssize_t>(begin) * steps[i];
-    }
-    found->loop(arrays, &size, steps, found->data);
-  });
+  const bool done = share_work(
+      pool, (count + length - 1) / length,
+      [&](size_t piece) {
+        const size_t begin = piece * length;
+        const auto size = static_cast<Py_ssize_t>(std::min(length, count - begin));
+        char* arrays[3];
+        for (size_t i = 0; i <= operands; ++i) {
+          arrays[i] = first[i] + static_cast<Py_ssize_t>(begin) * steps[i];
+        }
+        found->loop(arrays, &size, steps, found->data);
+      },
+      true);
   return done ? ffi::Error::Success() : no_memory();
 }
 

@@ -1,4 +1,4 @@
-// Divides work between the calling thread and those of XLA's pool.
+// Divides work between the calling thread and the workers.
 
 #ifndef NKIPY_EMULATOR_WORK_SHARING_H_
 #define NKIPY_EMULATOR_WORK_SHARING_H_
@@ -8,88 +8,100 @@
 
 #include <algorithm>
 #include <atomic>
-#include <condition_variable>
-#include <memory>
-#include <mutex>
 #include <new>
 
 #include "numpy_environment.h"
+#include "workers.h"
 #include "xla/ffi/api/ffi.h"
 
 namespace nkipy {
 
-// Pieces of work, each of which is done once, by whichever thread takes it. A thread
-// that comes when all are taken touches nothing but this, which it shares.
-class SharedWork {
+// Pieces of work, each of which is done once, by whichever thread takes it: the caller
+// from the first one on, others from the last. Where calls on the same memory come one
+// after another, each core then finds much of its own in its caches.
+template <typename Function>
+class Pieces final : public SharedJob {
  public:
-  // `run(context, piece)` may throw bad_alloc, and nothing else.
-  using Run = void (*)(const void* context, size_t piece);
+  // `function(piece)` may throw bad_alloc, and nothing else.
+  Pieces(const Function& function, uint32_t count) : function_(function), end_(count) {}
 
-  SharedWork(Run run, const void* context, size_t pieces)
-      : run_(run), context_(context), pieces_(pieces) {}
-
-  void take_pieces() {
-    size_t done = 0;
-    for (size_t i = next_++; i < pieces_; i = next_++, ++done) run_piece(i);
-    if (done == 0 || (done_ += done) != pieces_) return;
-    const std::lock_guard<std::mutex> lock(mutex_);
-    all_done_.notify_all();
+  void take_pieces() noexcept override {
+    const NumpyEnvironment environment;
+    for (uint32_t piece; take_last(&piece);) run_piece(piece);
   }
-
-  // Pieces that are not done are under way in running threads: the wait has an end,
-  // also if it is one of the pool's threads that waits.
-  void wait() {
-    std::unique_lock<std::mutex> lock(mutex_);
-    all_done_.wait(lock, [this] { return done_ == pieces_; });
+  // For the caller.
+  void take_first_pieces(bool one = false) noexcept {
+    const NumpyEnvironment environment;
+    for (uint32_t piece; take_first(&piece);) {
+      run_piece(piece);
+      if (one) return;
+    }
   }
-
   bool has_failed() const { return failed_; }
 
  private:
-  void run_piece(size_t piece) {
-    const NumpyEnvironment environment;
+  bool take_first(uint32_t* piece) {
+    const uint64_t taken = ends_.fetch_add(kFirst);
+    *piece = static_cast<uint32_t>(taken / kFirst);
+    return is_left(taken);
+  }
+  bool take_last(uint32_t* piece) {
+    const uint64_t taken = ends_.fetch_add(kLast);
+    *piece = end_ - 1 - static_cast<uint32_t>(taken % kFirst);
+    return is_left(taken);
+  }
+  bool is_left(uint64_t taken) const { return taken / kFirst + taken % kFirst < end_; }
+
+  void run_piece(size_t piece) noexcept {
     try {
-      if (!failed_) run_(context_, piece);
+      if (!failed_) function_(piece);
     } catch (const std::bad_alloc&) {
       failed_ = true;
     }
   }
 
-  const Run run_;
-  const void* const context_;
-  const size_t pieces_;
-  std::atomic<size_t> next_{0}, done_{0};
+  // How many the caller has taken, and how many others have.
+  static constexpr uint64_t kFirst = uint64_t{1} << 32, kLast = 1;
+
+  const Function& function_;
+  const uint32_t end_;
+  std::atomic<uint64_t> ends_{0};
   std::atomic<bool> failed_{false};
-  std::mutex mutex_;
-  std::condition_variable all_done_;
 };
 
 inline size_t threads_of(const xla::ffi::ThreadPool& pool) {
   return static_cast<size_t>(std::max<int64_t>(pool.num_threads(), 1));
 }
 
-// Calls `function(piece)` for each piece from 0 on. False without memory.
+// Calls `function(piece)` for each piece from 0 on, in up to `threads` threads. False
+// without memory. Of pieces that are `short`, one is done to see how long all will
+// take, before threads are woken for the rest.
 template <typename Function>
-bool share_work(xla::ffi::ThreadPool& pool, size_t pieces, const Function& function) {
-  const SharedWork::Run run = [](const void* context, size_t piece) {
-    (*static_cast<const Function*>(context))(piece);
-  };
-  const size_t helpers = std::min(threads_of(pool), pieces) - (pieces == 0 ? 0 : 1);
+bool share_among(size_t threads, size_t pieces, const Function& function,
+                 bool are_short = false) {
+  Pieces<Function> work(function, static_cast<uint32_t>(pieces));
+  const size_t helpers = std::min(threads, pieces) - (pieces == 0 ? 0 : 1);
   if (helpers == 0) {
-    SharedWork work(run, &function, pieces);
-    work.take_pieces();
+    work.take_first_pieces();
     return !work.has_failed();
   }
-  std::shared_ptr<SharedWork> work;
-  try {
-    work = std::make_shared<SharedWork>(run, &function, pieces);
-    for (size_t i = 0; i < helpers; ++i) pool.Schedule([work] { work->take_pieces(); });
-  } catch (const std::bad_alloc&) {
-    if (!work) return false;  // else fewer threads take the pieces
+  Workers::Clock::duration left = Workers::Clock::duration::max();
+  if (are_short && !workers.are_looking()) {
+    const auto start = Workers::Clock::now();
+    work.take_first_pieces(true);
+    left = (Workers::Clock::now() - start) * (pieces - 1);
   }
-  work->take_pieces();
-  work->wait();
-  return !work->has_failed();
+  workers.offer(work, threads, helpers, left);
+  work.take_first_pieces();
+  workers.finish(work);
+  return !work.has_failed();
+}
+
+// The same, in as many threads as XLA has.
+template <typename Function>
+bool share_work(xla::ffi::ThreadPool& pool, size_t pieces, const Function& function,
+                bool are_short = false) {
+  return share_among(threads_of(pool), pieces, function, are_short);
 }
 
 }  // namespace nkipy

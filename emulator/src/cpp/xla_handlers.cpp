@@ -27,6 +27,7 @@
 #include "runner.h"
 #include "scan_calls.h"
 #include "small_products.h"
+#include "workers.h"
 
 namespace nkipy {
 namespace {
@@ -453,6 +454,7 @@ PyMODINIT_FUNC PyInit__handlers() {
   using namespace nkipy;
   if (!find_numpy()) return nullptr;
   note_forks_at_gate();
+  note_forks_of_workers();
   array_struct_name = PyUnicode_InternFromString("__array_struct__");
   Ref numpy(PyImport_ImportModule("numpy"));
   if (!numpy) return nullptr;
