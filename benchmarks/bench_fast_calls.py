@@ -5,7 +5,8 @@
 
 Each function runs alone, both ways and in NumPy, in turns; the table says how many
 times as fast as NumPy XLA's code is, and the call. It has to win clearly: in a larger
-program XLA computes a function in one loop with what stands around it.
+program XLA computes a function in one loop with what stands around it. The last column
+says from how many elements on what has no XLA in it (``element_programs``) is as fast.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ from nkipy.hlo.builder import HLOBuilder, Value
 from nkipy.hlo.compositions import COMPOSITIONS, INTEGER_COMPOSITIONS
 from nkipy.hlo.ir import HLOModule
 from nkipy_emulator import fast_calls
-from nkipy_emulator.engine import XlaCpuEngine
+from nkipy_emulator.element_programs import element_program
+from nkipy_emulator.engine import ElementExecutable, XlaCpuEngine
 
 #: Makes a module of so many elements, and its arguments.
 Make = Callable[[int], "tuple[HLOModule, tuple[np.ndarray, ...]]"]
@@ -36,6 +38,8 @@ SIZES = (1 << 9, 1 << 10, 1 << 12, 1 << 14, 1 << 17, 1 << 20)
 SHOWN = (1000, 10_000, 1_000_000)
 #: By how much it has to be faster.
 MARGIN = 1.3
+#: What a program without XLA, which need not be compiled, may lose.
+MARGIN_ALONE = 0.8
 
 
 def lower(b: HLOBuilder, name: str, *operands: Value) -> Value:
@@ -136,12 +140,17 @@ def along_axis(
 def both(
     module: HLOModule, arguments: tuple[np.ndarray, ...]
 ) -> Iterator[tuple[str, partial[None]]]:
-    """A call without and one with NumPy's loops."""
+    """A call without and one with NumPy's loops; one without XLA if that can be."""
     modes: tuple[fast_calls.FastCalls, ...] = ("never", "always")
     for mode in modes:
         executable = XlaCpuEngine(fast_calls=mode).compile(module)
         outputs = [executable.empty(r.shape, r.dtype) for r in module.results]
         yield mode, partial(executable.run, arguments, outputs)
+    program = element_program(module)
+    if program is not None:
+        alone = ElementExecutable(module, program)
+        outputs = [alone.empty(r.shape, r.dtype) for r in module.results]
+        yield fast_calls.ALONE, partial(alone.run, arguments, outputs)
 
 
 class Measured(NamedTuple):
@@ -149,29 +158,41 @@ class Measured(NamedTuple):
 
     Attributes:
         least: from how many elements on a call is faster; None if never.
+        alone: from how many elements on it is as fast without XLA; None if never.
         speeds: how many times as fast as NumPy XLA's code is, and the call, by size.
     """
 
     least: int | None
+    alone: int | None
     speeds: dict[int, tuple[float, float]]
 
 
 def measure(make: Make, numpy: Callable[..., Any], seconds: float) -> Measured:
     """Time it both ways, and NumPy, at all sizes."""
     speeds = {}
+    alone = {}
     for size in sorted({*SIZES, *SHOWN}):
         module, values = make(size)
         calls = {"numpy": partial(numpy, *values), **dict(both(module, values))}
         took = interleaved(calls, seconds=seconds)
         peer = took.least("numpy")
-        speeds[size] = peer / took.least("never"), peer / took.least("always")
+        code = took.least("never")
+        speeds[size] = peer / code, peer / took.least("always")
+        has_alone = fast_calls.ALONE in calls
+        alone[size] = code / took.least(fast_calls.ALONE) if has_alone else 0
+    least = _least({size: call / code for size, (code, call) in speeds.items()}, MARGIN)
+    least_alone = _least(alone, MARGIN_ALONE)
+    return Measured(least, 1 if least_alone == SIZES[0] else least_alone, speeds)
+
+
+def _least(gains: dict[int, float], margin: float) -> int | None:
+    """The size from which on all gains reach the margin."""
     least = None
     for size in reversed(SIZES):
-        code, call = speeds[size]
-        if call < MARGIN * code:
+        if gains[size] < margin:
             break
         least = size
-    return Measured(least, speeds)
+    return least
 
 
 def rows(names: Sequence[str]) -> Iterator[tuple[str, str, Make, Callable[..., Any]]]:
@@ -202,16 +223,24 @@ def main() -> None:
         *ALONG,
     ]
     table = {name: dict(row) for name, row in fast_calls.table().items()}
-    columns = ["function", "dtype", "from elements", *(f"{n:,}" for n in SHOWN)]
+    columns = [
+        "function",
+        "dtype",
+        "from elements",
+        *(f"{n:,}" for n in SHOWN),
+        "alone",
+    ]
     print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
     for name, dtype, make, numpy in rows(options.names or known):
-        least, speeds = measure(make, numpy, options.seconds)
+        least, alone, speeds = measure(make, numpy, options.seconds)
         row = table.setdefault(name, {})
-        row.pop(dtype, None)
-        if least is not None:
-            row[dtype] = least
+        for key, value in ((dtype, least), (fast_calls.ALONE, alone)):
+            row.pop(key, None)
+            if value is not None:
+                row[key] = value
         shown = " | ".join(f"{speeds[n][0]:.2f} → {speeds[n][1]:.2f}" for n in SHOWN)
-        print(f"| {name} | {dtype} | {least or 'never'} | {shown} |", flush=True)
+        cells = (name, dtype, least or "never", shown, alone or "never")
+        print(f"| {' | '.join(map(str, cells))} |", flush=True)
     if options.write:
         kept = {name: row for name, row in sorted(table.items()) if row}
         fast_calls.TABLE.write_text(json.dumps(kept, indent=2) + "\n")

@@ -146,14 +146,18 @@ bool locate_constants(PyObject* sequence, Core* core) {
 PyObject* runner_new(PyTypeObject* type, PyObject* args, PyObject*) {
   PyObject *execute, *import_memory, *inputs, *outputs, *apart;
   PyObject *steps, *constants, *own, *take;
-  PyObject* blanks;
+  PyObject *blanks, *elements;
   Py_ssize_t replicas, zero_copy;
-  if (!PyArg_ParseTuple(args, "OOOOnnOOOOOO", &execute, &import_memory, &inputs,
+  if (!PyArg_ParseTuple(args, "OOOOnnOOOOOOO", &execute, &import_memory, &inputs,
                         &outputs, &replicas, &zero_copy, &apart, &steps, &constants,
-                        &own, &take, &blanks)) {
+                        &own, &take, &blanks, &elements)) {
     return nullptr;
   }
   auto core = std::make_unique<Core>();
+  if (elements != Py_None) {
+    core->elements = read_element_program(elements);
+    if (!core->elements) return nullptr;
+  }
   if (!read_sizes(inputs, &core->inputs) || !read_sizes(outputs, &core->outputs) ||
       !read_sizes(steps, &core->steps) || !read_own(own, core.get()) ||
       !locate_constants(constants, core.get())) {
@@ -343,7 +347,7 @@ PyType_Slot runner_slots[] = {
     {Py_tp_methods, runner_methods},
     {Py_tp_doc, const_cast<char*>("Runner(execute, import_memory, input_sizes, "
                                   "output_sizes, replicas, zero_copy, apart, steps, "
-                                  "constants, own, take, blanks)")},
+                                  "constants, own, take, blanks, elements)")},
     {0, nullptr}};
 
 PyType_Spec runner_spec = {"nkipy_emulator._handlers.Runner", sizeof(RunnerObject), 0,

@@ -91,6 +91,13 @@ def environment() -> tuple[str, ...]:
     return flags, os.environ.get("NPROC", ""), os.environ.get("PJRT_NPROC", "")
 
 
+def cores() -> int:
+    """Those that this process may use: loops are divided for as many."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 _jax, VERSION = _import_jaxlib()
 _handlers = _import_handlers()
 
@@ -302,6 +309,23 @@ os.register_at_fork(after_in_child=_note_fork)
 # ------------------------------------------------------------------------- programs
 
 
+def element_runner(
+    input_sizes: Sequence[int], output_sizes: Sequence[int], program: tuple[Any, ...]
+) -> Any:
+    """As :meth:`Program.runner`, for what needs no XLA.
+
+    Args:
+        input_sizes: bytes of each input.
+        output_sizes: bytes of each output.
+        program: what ``read_element_program`` reads (``element_program.h``).
+    """
+    steps = (0,) * len(input_sizes)
+    return _handlers.Runner(
+        *(None, None, tuple(input_sizes), tuple(output_sizes), 1, ZERO_COPY_BYTES),
+        *(None, steps, (), (), None, (), tuple(program)),
+    )
+
+
 class Program:
     """A compiled program and what its arguments have to be made of."""
 
@@ -353,6 +377,7 @@ class Program:
             tuple(own),
             partial(_take, own_shapes),
             tuple(blanks),
+            None,
         )
 
     def code(self) -> bytes:

@@ -38,6 +38,7 @@ from nkipy_emulator.array_calls import send_to_handlers
 from nkipy_emulator.call_sites import CustomCalls
 from nkipy_emulator.code_cache import cache_of_simulations
 from nkipy_emulator.custom_calls import lower_custom_calls
+from nkipy_emulator.element_programs import ElementProgram, element_program, is_faster
 from nkipy_emulator.endless_loops import make_interruptible
 from nkipy_emulator.errors import CompileTimeoutError, SimulationError
 from nkipy_emulator.fast_calls import (
@@ -168,6 +169,11 @@ class XlaCpuEngine:
         check_maps(len(_executables))
         store = self._code_store()
         fast_calls = chosen(self._fast_calls)
+        rounds_functions = options is not None and options.auto_cast == "all"
+        if fast_calls == "auto" and num_replicas == 1 and not rounds_functions:
+            program = element_program(module)
+            if program is not None and is_faster(program):
+                return ElementExecutable(module, program)
         return XlaExecutable(
             *(module, options, num_replicas, store, check_bounds),
             *(fast_calls, makes_results),
@@ -275,6 +281,22 @@ class XlaExecutable:
         for i, made in zip(self._own, self.runner.run_for(inputs, outputs)):
             outputs[i] = made
         return outputs
+
+
+class ElementExecutable(XlaExecutable):
+    """One that needs no XLA, and works in a forked child."""
+
+    def __init__(self, module: HLOModule, program: ElementProgram) -> None:
+        self.num_replicas = 1
+        self._results = [(r.shape, r.dtype) for r in module.results]
+        self._own = ()
+        self.runner = _xla.element_runner(
+            [p.nbytes for p in module.parameters],
+            [r.nbytes for r in module.results],
+            program,
+        )
+        self.run = self.runner.run
+        self.run_replicas = self.runner.run_replicas
 
 
 class _Compilation:

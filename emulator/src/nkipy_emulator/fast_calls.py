@@ -1,8 +1,8 @@
 """Sends instructions to NumPy's inner loops where those are faster than XLA's code.
 
 XLA's code for most transcendental functions is scalar, or a polynomial of its own, and
-its sorts call a comparator; NumPy has vector loops, which a handler calls from all of
-XLA's threads without the interpreter's lock. A function's result is NumPy's own, bit by
+its sorts call a comparator; NumPy has vector loops, which a handler calls from several
+threads without the interpreter's lock. A function's result is NumPy's own, bit by
 bit, however it is divided among threads. That goes for subnormal numbers too, which
 XLA's code flushes to zero. Sorts are stable, whatever NumPy's are; rows that are longer
 than NumPy's vectors are made for are sorted by their digits (``radix_sort.h``).
@@ -51,6 +51,9 @@ TABLE = Path(__file__).with_name("fast_calls.json")
 
 #: The handler that calls one of :func:`known_functions`, as it stands in a module.
 NUMPY_CALL = b"nkipy_elements"
+#: Under which the table says from how many elements on a function is no slower than
+#: XLA's code where it is all of a program.
+ALONE = "alone"
 
 #: HLO's opcodes that are functions of NumPy's.
 OPCODES: Mapping[str, str] = MappingProxyType(
@@ -408,6 +411,17 @@ def _calls(module: HLOModule, mode: FastCalls) -> dict[Value, _Call]:
                 calls[inst] = call
                 covered |= inner
     return calls
+
+
+def element_calls(module: HLOModule) -> Mapping[Value, _Call]:
+    """The instructions of `module` that are functions of float32, as calls of them."""
+    return MappingProxyType(
+        {
+            inst: call
+            for inst, call in _calls(module, "always").items()
+            if call.make is _element_call and inst.dtype == dt.float32
+        }
+    )
 
 
 def _applied(module: HLOModule) -> set[HLOComputation]:

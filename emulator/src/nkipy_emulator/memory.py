@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,10 @@ ZERO_COPY_BYTES = 1 << 18
 
 def empty(shape: Sequence[int], dtype: Any) -> np.ndarray:
     """``np.empty``, aligned for XLA if it is large enough for that to matter."""
-    made = np.empty(shape, dtype)
-    if made.nbytes < ZERO_COPY_BYTES:
-        return made
-    raw = np.empty(made.nbytes + ALIGNMENT, np.uint8)
-    start = -raw.ctypes.data % ALIGNMENT
-    return raw[start : start + made.nbytes].view(made.dtype).reshape(shape)
+    dtype = np.dtype(dtype)
+    nbytes = dtype.itemsize * prod(shape)
+    if nbytes < ZERO_COPY_BYTES:
+        return np.empty(shape, dtype)
+    raw = np.empty(nbytes + ALIGNMENT, np.uint8)
+    address: int = raw.__array_interface__["data"][0]
+    return np.ndarray(shape, dtype, raw, -address % ALIGNMENT)
