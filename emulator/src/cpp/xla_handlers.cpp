@@ -18,6 +18,7 @@
 #include "exit_gate.h"
 #include "extreme_calls.h"
 #include "join_calls.h"
+#include "matrix_products.h"
 #include "matvec.h"
 #include "numpy_kernels.h"
 #include "order_calls.h"
@@ -363,6 +364,7 @@ PyObject* targets(PyObject*, PyObject*) {
       {"nkipy_store", reinterpret_cast<void*>(kStore)},
       {"nkipy_blank", reinterpret_cast<void*>(kBlank)},
       {"nkipy_matvec", reinterpret_cast<void*>(kMatvec)},
+      {"nkipy_matrix_products", reinterpret_cast<void*>(kMatrixProductsCall)},
       {"nkipy_out_of_bounds", reinterpret_cast<void*>(kOutOfBounds)},
       {"nkipy_call_python", reinterpret_cast<void*>(kCallPython)},
       {"nkipy_elements", reinterpret_cast<void*>(kElementCall)},

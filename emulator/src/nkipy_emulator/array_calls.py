@@ -2,7 +2,7 @@
 
 XLA moves rows element by element, makes running sums by way of windows, and calls a
 library for each of many small products. The handlers (``row_calls.h``,
-``scan_calls.h``, ``small_products.h``) give the same elements; sums are rounded as
+``scan_calls.h``, ``small_products.h``, ``matrix_products.h``) give the same elements; sums are rounded as
 NumPy's are, or less often, and in the same order however many threads there are.
 
 From how many elements on a call is faster stands in the table of
@@ -23,6 +23,7 @@ from nkipy.hlo.rewrites.base import Place, literal_below, rewrite
 from nkipy.hlo.rewrites.lending import controlled
 from nkipy_emulator.fast_calls import FastCalls, table
 from nkipy_emulator.handler_calls import handler
+from nkipy_emulator.matrix_products import matrix_product_of
 
 Value = HLOInstruction
 _SCANNED = (dt.float32, dt.float64, *dt.INTEGERS, dt.int64, dt.uint64)
@@ -49,12 +50,14 @@ class _Call(NamedTuple):
         work: elements, as the table counts them.
         target: the handler.
         config: its attributes.
+        operands: what it reads; None is what the instruction reads.
     """
 
     name: str
     work: int
     target: str
     config: str
+    operands: tuple[Value, ...] | None = None
 
 
 def send_to_handlers(module: HLOModule, mode: FastCalls) -> HLOModule:
@@ -74,6 +77,8 @@ def send_to_handlers(module: HLOModule, mode: FastCalls) -> HLOModule:
             return None
         attributes = handler(call.target, call.config)
         b = place.builder
+        if call.operands is not None:
+            operands = tuple([place.values[x] for x in call.operands])
         return b.emit("custom-call", operands, inst.shape, inst.dtype, attributes)
 
     return rewrite(module, rule)
@@ -158,6 +163,17 @@ def _combination(inst: Value) -> str | None:
 
 
 # -- products --------------------------------------------------------------------------
+def _products(inst: Value) -> _Call | None:
+    """Many products of small matrices, or products of larger ones."""
+    small = _small_products(inst)
+    product = None if small is not None else matrix_product_of(inst)
+    if product is None:
+        return small
+    target, config = "nkipy_matrix_products", _numbers(layout=product.layout)
+    work = product.multiplications
+    return _Call("matrix products", work, target, config, product.operands)
+
+
 def _small_products(inst: Value) -> _Call | None:
     """Many products of matrices of a few elements."""
     left, right = (_side(inst, i, s) for i, s in enumerate(("lhs", "rhs")))
@@ -204,6 +220,6 @@ _FINDERS: Mapping[str, Callable[[Value], _Call | None]] = MappingProxyType(
     {
         "gather": _rows,
         "reduce-window": _scan,
-        "dot": _small_products,
+        "dot": _products,
     }
 )

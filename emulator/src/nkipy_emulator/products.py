@@ -20,7 +20,7 @@ from nkipy.hlo.rewrites.base import literal_below
 from nkipy_emulator.handler_calls import handler
 from nkipy_emulator.memory import ZERO_COPY_BYTES
 
-__all__ = ["Product", "View", "call", "product_of"]
+__all__ = ["Product", "View", "call", "merged", "product_of", "view_of"]
 
 Value = HLOInstruction
 _DTYPES = (float32, float64)
@@ -106,12 +106,12 @@ def _of_sum(
     start = literal_below(operands[1])
     if start is None or start.any() or np.signbit(start):
         return None
-    view = _view(operands[0], source)
+    view = view_of(operands[0], source)
     if view.base.opcode != "parameter":
         return None
     summed = inst.attributes["dimensions"]
-    terms = _merged(view, summed)
-    free = _merged(view, [i for i in range(len(view.shape)) if i not in summed])
+    terms = merged(view, summed)
+    free = merged(view, [i for i in range(len(view.shape)) if i not in summed])
     if terms is None or free is None:
         return None
     shape, steps = zip(free, terms)
@@ -125,7 +125,7 @@ def _adds(computation: HLOComputation) -> bool:
     return set(root.operands) == set(parameters)
 
 
-def _merged(view: View, axes: Sequence[int]) -> tuple[int, int] | None:
+def merged(view: View, axes: Sequence[int]) -> tuple[int, int] | None:
     """Several axes as one: how many elements, and the step between them; or None."""
     size, step = 1, 0
     for axis in reversed(axes):
@@ -146,7 +146,7 @@ def _side(
 
     Dimensions of one element do not count.
     """
-    view = _view(operand, source)
+    view = view_of(operand, source)
     if len(contracting) != 1:
         return None
     term = contracting[0]
@@ -159,8 +159,15 @@ def _side(
     )
 
 
-def _view(value: Value, source: Callable[[Value], Value | None]) -> View:
-    """`value` as elements of what transposes, slices and reshapes take it from."""
+def view_of(
+    value: Value, source: Callable[[Value], Value | None] = lambda value: None
+) -> View:
+    """`value` as elements of what transposes, slices and reshapes take it from.
+
+    Args:
+        value: any array.
+        source: the memory that a value is a copy of, element by element, if any.
+    """
     # The index along an axis of `base`: a start, and a stride times one of `value`.
     axes: list[int | None] = list(range(len(value.shape)))
     strides = [1] * len(value.shape)
