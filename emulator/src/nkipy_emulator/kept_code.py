@@ -70,7 +70,7 @@ def name_of(module: HLOModule, *choices: object) -> str | None:
     sources = _digest_of_sources()
     if sources is None:
         return None
-    place = (cpu_features(), _cores(), _xla.environment())
+    place = (cpu_features(), _xla.cores(), _xla.environment())
     versions = (sources, _xla.VERSION, np.__version__)
     text = repr((digest_module(module), choices, place, versions))
     return hashlib.sha256(text.encode()).hexdigest()
@@ -86,13 +86,6 @@ def cpu_features() -> str:
         return text
     flags = next((x for x in lines if x.startswith(("flags", "Features"))), "")
     return f"{text}-{hashlib.sha256(flags.encode()).hexdigest()[:8]}"
-
-
-def _cores() -> int:
-    """Those that this process may use: loops are divided for as many."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 @lru_cache(maxsize=1)
