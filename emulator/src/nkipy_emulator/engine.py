@@ -23,6 +23,7 @@ from nkipy.hlo.rewrites.comparators import order_sorts
 from nkipy.hlo.rewrites.divisions import guard_divisions
 from nkipy.hlo.rewrites.dots import flatten_dots
 from nkipy.hlo.rewrites.exact import keep_exact
+from nkipy.hlo.rewrites.extremes import keep_nan
 from nkipy.hlo.rewrites.joining import join_stores
 from nkipy.hlo.rewrites.lending import controlled
 from nkipy.hlo.rewrites.materializing import bound_duplication
@@ -471,7 +472,7 @@ def _with_store(
     # (_xla.EXACT): each copies a whole operand, say the weights of a layer, per call.
     result = send_to_handlers(flatten_dots(result), fast_calls)
     result = join_by_handlers(result, fast_calls)
-    result = guard_divisions(result)
+    result = guard_divisions(keep_nan(result))
     result = flush_subnormals(order_sorts(expand_powers(result)))
     result = bound_duplication(keep_exact(result, vector))
     result, sliced = read_through_slices(result, vector, first)

@@ -128,6 +128,18 @@ def test_one_of_several_is_enough_and_the_next_call_is_judged_anew(engine, modul
                 executable.run([X, column(i), column(j)], outs)
 
 
+def test_a_program_that_asks_for_any_as_the_check_does(engine, module_of):
+    def body(b, x, i):
+        positive = b.compare(x, b.full_like(x, 0), "GT")
+        return take_rows(b, x, i), b.reduce(positive, "or", False, (0, 1))
+
+    module = module_of(body, X, column(0))
+    outs = [np.zeros((1, 3), np.float32), np.zeros((), bool)]
+    engine.compile(module, check_bounds=True).run([X, column(1)], outs)
+    np.testing.assert_array_equal(outs[0], X[1:2])
+    assert outs[1] == (X > 0).any()
+
+
 WITH_INDICES = [case for case in (*INSIDE, *OUTSIDE) if case[1].size]
 
 

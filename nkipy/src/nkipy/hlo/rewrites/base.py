@@ -75,12 +75,19 @@ def rewrite(module: HLOModule, rule: Rule) -> HLOModule:
     """
     copies: dict[HLOComputation, HLOComputation] = {}
     for computation in module.entry.called():
-        copies[computation], _ = _copy(computation, rule, copies, None)
+        copy, _ = _copy(computation, rule, copies, None)
+        # What all modules have, a builder may add once more.
+        is_same = computation.is_fixed and _are_alike(copy, computation)
+        copies[computation] = computation if is_same else copy
     result = HLOModule(module.name)
     _, values = _copy(module.entry, rule, copies, result.entry)
     result.set_results([values[r] for r in module.results], module.output_names)
     result.aliases = list(module.aliases)
     return result
+
+
+def _are_alike(one: HLOComputation, other: HLOComputation) -> bool:
+    return one.root is other.root and list(one.instructions) == list(other.instructions)
 
 
 def _copy(
