@@ -33,6 +33,8 @@ from workspace import ROOT, Member, members
 
 BUILD = ROOT / "build" / "sanitize"
 STRESS = ROOT / "tests" / "unit" / "libnrt" / "stress.cpp"
+#: Drives what the XLA handlers share work by, without XLA.
+SHARING = ROOT / "tests" / "unit" / "emulator" / "sharing_stress.cpp"
 THREADS, CORES = 8, 4
 MAKE_NEFF = """
 import sys, numpy
@@ -134,6 +136,7 @@ class Build:
         self.directory = BUILD / name
         self.packages = self.directory / "packages"
         self.stress = self.directory / "stress"
+        self.sharing = self.directory / "sharing_stress"
 
     def make(self) -> None:
         shutil.rmtree(self.packages, ignore_errors=True)
@@ -176,14 +179,26 @@ class Build:
 
     def _compile_stress(self) -> None:
         emulator = self.packages / "nkipy_emulator"
+        self._compile_program(
+            *(STRESS, "-o", self.stress, "-I", emulator / "include"),
+            *("-L", emulator / "lib", "-lnrt", "-lpthread"),
+            f"-Wl,-rpath,{emulator / 'lib'}",
+        )
+        found = find_spec("jaxlib")
+        assert found is not None and found.submodule_search_locations
+        of_xla = Path(found.submodule_search_locations[0]) / "include"
+        self._compile_program(
+            *(SHARING, "-o", self.sharing, "-I", ROOT / "emulator" / "src" / "cpp"),
+            *("-isystem", of_xla, "-lpthread"),
+        )
+
+    def _compile_program(self, *arguments: object) -> None:
         run(
             [
                 *(os.environ.get("CXX", "c++"), "-std=c++17", "-O0", "-g1"),
                 *(f"-fsanitize={self.sanitizer.flags}", "-fno-omit-frame-pointer"),
                 "-fno-sanitize-recover=undefined",
-                *(STRESS, "-o", self.stress, "-I", emulator / "include"),
-                *("-L", emulator / "lib", "-lnrt", "-lpthread"),
-                f"-Wl,-rpath,{emulator / 'lib'}",
+                *arguments,
             ]
         )
 
@@ -221,7 +236,9 @@ class Trial:
         return path
 
     def stress(self, seconds: int) -> None:
-        """The C++ program."""
+        """The C++ programs."""
+        sharing = [self.build.sharing, THREADS, min(seconds, 30)]
+        run(sharing, env=self.environment({}))
         neff = self.build.directory / "program.neff"
         run([sys.executable, "-c", MAKE_NEFF, neff], cwd=ROOT)
         env = {
@@ -330,7 +347,7 @@ def main() -> int:
     trial = Trial(build)
     try:
         trial.stress(options.seconds)
-        done("C++ program")
+        done("C++ programs")
         trial.tests(SPIKE_TESTS, {})
         done("spike's tests")
         extra = {"NKIPY_TEST_SECONDS": str(options.seconds)}
