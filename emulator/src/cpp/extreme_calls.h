@@ -30,24 +30,22 @@ typename E::Rank rank_of(typename E::Native x, bool least) {
 
 // ---------------------------------------------------------------- rows
 
-template <typename E>
-size_t arg_extreme_by_ranks(const typename E::Native* row, size_t count, bool least) {
+template <typename E, bool kLeast>
+size_t arg_extreme_by_ranks(const typename E::Native* row, size_t count) {
   using Rank = typename E::Rank;
-  Rank best = rank_of<E>(row[0], least);
+  const auto rank = [&](size_t i) { return rank_of<E>(row[i], kLeast); };
+  Rank best = rank(0);
   size_t found = 0;
   for (size_t begin = 0; begin < count; begin += kExtremeBlock) {
     const size_t end = std::min(count, begin + kExtremeBlock);
     Rank most = std::numeric_limits<Rank>::min();
-    if (least) {
-      for (size_t i = begin; i < end; ++i) {
-        most = std::max(most, E::opposite_rank(row[i]));
-      }
-    } else {
-      for (size_t i = begin; i < end; ++i) most = std::max(most, E::rank(row[i]));
+    for (size_t i = begin; i < end; ++i) {
+      const Rank other = rank(i);
+      most = other > most ? other : most;
     }
     if (most <= best) continue;
     best = most;
-    for (found = begin; rank_of<E>(row[found], least) != best;) ++found;
+    for (found = begin; rank(found) != best;) ++found;
   }
   return found;
 }
@@ -56,7 +54,8 @@ template <typename E>
 size_t arg_extreme_of(NumpyType type, const typename E::Native* row, size_t count,
                       bool least) {
   if constexpr (is_of_numpy<E>()) return arg_extreme_by_numpy(type, row, count, least);
-  return arg_extreme_by_ranks<E>(row, count, least);
+  return least ? arg_extreme_by_ranks<E, true>(row, count)
+               : arg_extreme_by_ranks<E, false>(row, count);
 }
 
 template <typename E>

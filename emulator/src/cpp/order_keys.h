@@ -80,12 +80,14 @@ struct FloatElement {
  private:
   template <bool is_opposite>
   static Rank rank_of(T x) {
+    // Without branches, so that many are computed at once.
     const auto b = static_cast<Rank>(bits(x));
     const auto magnitude = static_cast<Rank>(b & std::numeric_limits<Rank>::max());
-    const bool falls = (b < 0) != is_opposite;
-    const auto number = static_cast<Rank>(falls ? -magnitude : magnitude);
-    const bool is_nan = magnitude > static_cast<Rank>(kInfinity);
-    return is_nan ? std::numeric_limits<Rank>::max() : number;
+    const auto sign = static_cast<Rank>((is_opposite ? ~b : b) >> (8 * sizeof(b) - 1));
+    const auto number = static_cast<Rank>((magnitude ^ sign) - sign);
+    const auto is_nan = static_cast<Rank>(-(magnitude > static_cast<Rank>(kInfinity)));
+    return static_cast<Rank>((number & static_cast<Rank>(~is_nan)) |
+                             (std::numeric_limits<Rank>::max() & is_nan));
   }
 };
 

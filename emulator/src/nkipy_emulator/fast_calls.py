@@ -36,7 +36,7 @@ from nkipy.hlo.ir import (
     callees_of,
 )
 from nkipy.hlo.rewrites.base import Place, literal_below, rewrite
-from nkipy.hlo.rewrites.comparators import plain_order
+from nkipy.hlo.rewrites.comparators import ascending_keys, plain_order
 from nkipy.hlo.rewrites.dead_code import eliminate_dead_code
 from nkipy.hlo.rewrites.lending import controlled, is_control
 from nkipy_emulator import _xla
@@ -269,33 +269,45 @@ ORDERED: tuple[np.dtype, ...] = tuple(dt.HLO_NAMES)
 _MOST_ELEMENTS = 2**31 - 1
 
 
+#: Of a sort: each makes a sort of its own.
+_MOST_KEYS = 4
+
+
 def _sort(inst: Value) -> tuple[_Call, set[Value]] | None:
-    """A sort by its first operand alone, in NumPy's order or the opposite one."""
-    keys = inst.operands[0]
-    if prod(keys.shape) > _MOST_ELEMENTS:
+    """A sort by its first operands, in NumPy's order, or by one in the opposite one."""
+    if prod(inst.operands[0].shape) > _MOST_ELEMENTS:
         return None
-    if plain_order(inst.attributes["to_apply"]) is None:
+    comparator = inst.attributes["to_apply"]
+    order, keys = plain_order(comparator), 1
+    if order is None:
+        keys = ascending_keys(comparator) or _MOST_KEYS + 1
+    if keys > _MOST_KEYS:
         return None
     name = "sort" if len(inst.operands) == 1 else "argsort"
-    return _Call(name, inst.operands, _sort_call), {inst}
+    make = partial(_sort_call, descending=order == "descending", keys=keys)
+    return _Call(name, inst.operands, make), {inst}
 
 
-def _sort_call(call: _Call, inst: Value, place: Place) -> Value:
+def _sort_call(
+    call: _Call, inst: Value, place: Place, descending: bool, keys: int
+) -> Value:
     b = place.builder
     axis, last = inst.attributes["dimension"], len(call.operands[0].shape) - 1
     swapped = list(range(last + 1))
     swapped[axis], swapped[last] = last, axis
-    order = plain_order(inst.attributes["to_apply"])
-    config = f"descending = {int(order == 'descending')} : i64"
-    attributes = handler("nkipy_sort", config)
-    given = tuple([b.transpose(place.values[x], swapped) for x in call.operands])
-    if len(given) == 1:
-        (x,) = given
-        made = b.emit("custom-call", given, x.shape, x.dtype, attributes)
+    attributes = handler("nkipy_sort", f"descending = {int(descending)} : i64")
+    values = [b.transpose(place.values[x], swapped) for x in call.operands]
+    if len(values) == 1:
+        (x,) = values
+        made = b.emit("custom-call", (x,), x.shape, x.dtype, attributes)
         return b.transpose(made, swapped)
-    shapes = [Shape(x.dtype, x.shape) for x in given if x.dtype is not None]
-    parts = b.tuple_result("custom-call", given, shapes, attributes)
-    turned = tuple([b.transpose(part, swapped) for part in parts])
+    # The last key first: sorts by those before it keep its order where they are equal.
+    for key in reversed(range(keys)):
+        given = (values[key], *values[:key], *values[key + 1 :])
+        shapes = [Shape(x.dtype, x.shape) for x in given if x.dtype is not None]
+        moved, *others = b.tuple_result("custom-call", given, shapes, attributes)
+        values = [*others[:key], moved, *others[key:]]
+    turned = tuple([b.transpose(x, swapped) for x in values])
     return b.emit("tuple", turned, (), None, tuple_shapes=inst.tuple_shapes)
 
 

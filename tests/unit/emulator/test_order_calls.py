@@ -171,12 +171,30 @@ def test_any_axis_is_sorted(axis):
     np.testing.assert_array_equal(order, np.argsort(x, axis, kind="stable"))
 
 
-def test_orders_by_several_keys_are_left():
-    x, y = (awkward(np.dtype(np.int32), (50,), seed) for seed in range(2))
-    module = kernel(lambda x, y: np.lexsort((x, y)), x, y)
+@pytest.mark.parametrize("axis", [0, 1])
+def test_orders_by_several_keys(axis):
+    keys = [awkward(d, (5, 2000), 2) for d in (dt.int8, dt.float32, dt.bool_)]
+    module = kernel(lambda *xs: np.lexsort(xs, axis), *keys)
+    assert targets(module) == ["nkipy_sort"] * 3
+    (order,) = run(module, keys, "always")
+    np.testing.assert_array_equal(order, np.lexsort(keys, axis))
+
+
+def test_orders_that_are_not_by_one_key_after_the_other_are_left():
+    x = awkward(np.dtype(np.int32), (50,))
+    module = kernel(lambda *xs: np.lexsort(xs), *[x] * 5)  # too many
     assert targets(module) == []
-    (order,) = run(module, [x, y], "always")
-    np.testing.assert_array_equal(order, np.lexsort((x, y)))
+    module = HLOModule("both")
+    b = HLOBuilder(module.entry)
+    given = [module.add_parameter((50,), dt.int32) for _ in range(2)]
+    made = HLOComputation("by_the_second")
+    p = [made.add_parameter((), dt.int32) for _ in range(4)]
+    c = HLOBuilder(made)
+    made.root = c.compare(p[2], p[3], "LT")
+    attributes = {"dimension": 0, "is_stable": True, "to_apply": made}
+    shapes = [Shape(dt.int32, (50,))] * 2
+    module.set_results(b.tuple_result("sort", tuple(given), shapes, attributes))
+    assert targets(module) == []
 
 
 def test_medians_and_quantiles_are_those_of_numpy():

@@ -13,7 +13,7 @@ numbers, and equal to itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import prod
 from typing import Any, Literal
 
@@ -88,19 +88,25 @@ def plain_order(
     """
     try:
         formula = _Formula(comparator)
-        (key,) = formula._domains(formula.root)
-        first = comparator.parameters[0]
-        if formula.keys[first] != key:
-            return None
         nan_is_last = not formula.is_order(nan_is_last=False)
-        domains = formula._domains(formula.root)
-        found = formula._relation(formula.root, domains, nan_is_last)
+        return formula.plain_order(formula.root, comparator.parameters[0], nan_is_last)
     except (_NoFormulaError, ValueError):
         return None
-    ranks = np.arange(len(found))  # as elements of a domain are: NaN is the last
-    if (found == (ranks[:, None] < ranks)).all():
-        return "ascending"
-    return "descending" if (found == (ranks[:, None] > ranks)).all() else None
+
+
+def ascending_keys(comparator: HLOComputation) -> int | None:
+    """By how many of their first elements rows are in NumPy's ascending order.
+
+    The first one decides, then the second and so on. None if the order is another.
+    """
+    try:
+        formula = _Formula(comparator)
+        nan_is_last = not formula.is_order(nan_is_last=False)
+        return formula.ascending_keys(
+            formula.root, comparator.parameters[::2], nan_is_last
+        )
+    except (_NoFormulaError, ValueError):
+        return None
 
 
 def _ordered(comparator: HLOComputation, sort: Value) -> HLOComputation:
@@ -163,6 +169,34 @@ class _Formula:
             if self._is_first_key(first, rest, nan_is_last):
                 return self.is_order(nan_is_last, rest[1])
         raise _NoFormulaError(f"it has {len(domains)} keys and is not lexicographic")
+
+    def plain_order(
+        self, root: Value, first: Value, nan_is_last: bool
+    ) -> Literal["ascending", "descending"] | None:
+        """The order by one key, `first` of the one row."""
+        domains = self._domains(root)
+        if set(domains) != {self.keys[first]}:
+            return None
+        found = self._relation(root, domains, nan_is_last)
+        ranks = np.arange(len(found))  # as elements of a domain are: NaN is the last
+        if (found == (ranks[:, None] < ranks)).all():
+            return "ascending"
+        return "descending" if (found == (ranks[:, None] > ranks)).all() else None
+
+    def ascending_keys(
+        self, root: Value, firsts: Sequence[Value], nan_is_last: bool
+    ) -> int | None:
+        """How many of `firsts`, of the one row, it is lexicographic in."""
+        if self.plain_order(root, firsts[0], nan_is_last) == "ascending":
+            return 1
+        for first, rest in self._halves(root) if len(firsts) > 1 else ():
+            if self.plain_order(first, firsts[0], nan_is_last) != "ascending":
+                continue
+            if self._is_first_key(first, rest, nan_is_last):
+                more = self.ascending_keys(rest[1], firsts[1:], nan_is_last)
+                if more is not None:
+                    return 1 + more
+        return None
 
     def _halves(self, root: Value) -> Iterator[tuple[Value, tuple[Value, Value]]]:
         """All ways to read it as ``first or (same and rest)``."""
