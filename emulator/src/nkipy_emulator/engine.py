@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from math import prod
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -50,7 +50,7 @@ from nkipy_emulator.fast_calls import (
     send_to_numpy,
 )
 from nkipy_emulator.joins import join_by_handlers
-from nkipy_emulator.kept_code import KeptCode, cpu_features, name_of
+from nkipy_emulator.kept_code import CodeStore, KeptCode, cpu_features, name_of
 from nkipy_emulator.memory import empty
 from nkipy_emulator.memory_maps import check_maps
 from nkipy_emulator.operands import in_place, lift_constants, read_through_slices
@@ -82,13 +82,6 @@ def _handler(target: str) -> Mapping[str, Any]:
 
 _STORE = _handler("nkipy_store")
 _TELL_OUT_OF_BOUNDS = _handler("nkipy_out_of_bounds")
-
-
-class CodeStore(Protocol):
-    """Where compiled code is kept: :class:`nkipy_emulator.code_cache.CodeCache`."""
-
-    def get(self, key: str) -> bytes | None: ...
-    def keep(self, key: str, make: Callable[[], bytes]) -> None: ...
 
 
 #: Bytes of a module whose code is kept: code has the constants in it.
@@ -361,7 +354,7 @@ class _Compilation:
         module, options = self._module, self._options
         _, num_replicas, _, _ = self._choices
         prepared, sliced, calls = self._prepared
-        proto, _ = serialize_to_run(prepared)
+        proto = serialize_to_run(prepared)
         varied = is_varied(module)
         fast = (options is not None and options.fast_compile) or varied
         optimization = _xla.OPTIMIZATION

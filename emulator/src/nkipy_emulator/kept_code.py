@@ -10,10 +10,10 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -23,6 +23,13 @@ from nkipy.hlo.proto_writer import digest_module
 from nkipy_emulator import _xla
 
 _SOURCES = (".py", ".json", ".so")
+
+
+class CodeStore(Protocol):
+    """Where compiled code is kept: :class:`nkipy_emulator.code_cache.CodeCache`."""
+
+    def get(self, key: str) -> bytes | None: ...
+    def keep(self, key: str, make: Callable[[], bytes]) -> None: ...
 
 
 class KeptCode(NamedTuple):

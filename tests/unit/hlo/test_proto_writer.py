@@ -19,7 +19,7 @@ from nkipy.hlo.ir import (
     SourceLocation,
     instruction_of,
 )
-from nkipy.hlo.proto_writer import serialize_to_run
+from nkipy.hlo.proto_writer import digest_module, serialize_to_run
 from nkipy.third_party.xla import xla_data_pb2
 from nkipy.third_party.xla.service import hlo_pb2
 from tests.support.xla import xla_hlo
@@ -556,14 +556,12 @@ def test_what_is_run_says_all_but_where_it_comes_from():
     for written_in in expected.computations:
         for inst in written_in.instructions:
             inst.ClearField("metadata")
-    written, _ = serialize_to_run(module)
+    written = serialize_to_run(module)
     assert hlo_pb2.HloModuleProto.FromString(written) == expected
     assert "kernel.py" in str(module.to_proto())
 
 
-def test_what_is_run_is_known_by_what_it_computes():
-    def identity(module: HLOModule) -> bytes:
-        return serialize_to_run(module)[1]()
-
-    assert identity(_sum_of(7)) == identity(_sum_of(8, name="elsewhere"))
-    assert identity(_sum_of(7)) != identity(_sum_of(7, constant=3.0))
+def test_a_program_is_known_by_what_it_computes():
+    known = digest_module(_sum_of(7))
+    assert digest_module(_sum_of(8, name="elsewhere")) == known
+    assert digest_module(_sum_of(7, constant=3.0)) != known

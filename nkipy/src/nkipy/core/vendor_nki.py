@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import inspect
 import sys
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import wraps
 from importlib import import_module
 from importlib.machinery import PathFinder
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -35,8 +34,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
-class Call:
+class Call(NamedTuple):
     """A call of a kernel, by its signature.
 
     Attributes:
@@ -73,8 +71,7 @@ class Compiled:
     constants: tuple[np.ndarray, ...] = field(default=(), compare=False)
 
 
-@dataclass(frozen=True)
-class Frontend:
+class Frontend(NamedTuple):
     """A generation of the vendor's NKI.
 
     Attributes:
@@ -126,6 +123,8 @@ def _compile_third(kernel: Any, call: Call) -> Compiled:
     Raises:
         ValueError: it does not take the modes.
     """
+    import tempfile  # which kernels of ours have no use for
+
     known = _fields_of(kernel)
     # The compiler of the program reads what is there: it stays.
     directory = tempfile.mkdtemp(prefix="nkipy_nki_")

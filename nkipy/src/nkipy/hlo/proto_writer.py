@@ -16,8 +16,8 @@ what is compiled, or they follow from the order.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from functools import lru_cache, partial
+from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -64,23 +64,18 @@ def serialize_module(module: HLOModule) -> bytes:
 
 
 @checked
-def serialize_to_run(module: HLOModule) -> tuple[bytes, Callable[[], bytes]]:
+def serialize_to_run(module: HLOModule) -> bytes:
     """The module as bytes that do not say where instructions come from.
 
-    For a compiler whose code is kept: the same program elsewhere is the same, and where
-    each instruction comes from costs a compiler time. Instructions have the names that
-    :func:`serialize_module` gives them.
-
-    Returns:
-        The bytes, and what makes 32 that are the same for another module only if it
-        computes the same, whatever its names are. It reads constants where they are.
+    For a compiler that has no use for that: it costs time. Instructions have the names
+    that :func:`serialize_module` gives them.
 
     Raises:
         HLOVerificationError: as of :func:`serialize_module`.
     """
     encoded = _Encoder(module, with_sources=False).encode()
     assert encoded.parts is not None
-    return b"".join(encoded.parts), partial(_digest, encoded.hashed)
+    return b"".join(encoded.parts)
 
 
 @checked
