@@ -32,37 +32,53 @@ _IN_BODY = 64
 #: Instructions that are worth a loop, and how often it runs at least.
 _FEWEST = 192
 _FEWEST_ITERATIONS = 3
+#: The same of steps that move elements: a loop is in memory between its iterations, and
+#: each of them goes there for what is moved, so that calls take longer.
+_FEWEST_MOVING = 2000
 #: Equal instructions in a row, by which steps are taken to begin anew.
 _WINDOW = 8
 #: How many iterations ago a value that a body reads may have been made.
 _MOST_AGES = 4
 
-_KINDS = frozenset(
+#: What a loop may consist of. An index may be out of bounds, which is looked at where
+#: it is; products and sums are in orders of their own.
+_ROLLED = frozenset(
     {
-        *(CostKind.ELEMENTWISE, CostKind.VIEW, CostKind.TRANSPOSE, CostKind.MOVE),
-        CostKind.RENAME,
+        opcode
+        for opcode, record in OPCODES.items()
+        if record.cost.kind
+        in (CostKind.ELEMENTWISE, CostKind.VIEW, CostKind.TRANSPOSE, CostKind.RENAME)
     }
-)
-#: Of these kinds, but with an index that may be out of bounds, or effects.
-_NOT_ROLLED = frozenset(
-    {
-        *("gather", "scatter", "dynamic-slice", "dynamic-update-slice"),
-        *("rng", "rng-bit-generator", "opt-barrier"),
-    }
-)
+    | {"concatenate", "pad", "reverse"}
+) - {"dynamic-slice", "gather", "rng", "opt-barrier", "parameter"}
+_LEAVES = frozenset({"constant", "broadcast", "parameter"})
 #: What a number that is not known while compiling does not change the code of.
 _TAKE_VARIED = frozenset({"add", "subtract", "multiply", "maximum", "minimum"})
 
 
 def roll_steps(module: HLOModule) -> HLOModule:
     """`module` with loops for repeated steps; itself if it has none that are long."""
-    if len(module.entry.instructions) < _FEWEST:
+    if not _has_long_row(module):
         return module
     steps = _Steps(module)
-    if len(steps.values) < _FEWEST:
-        return module
     loops = [loop for run in steps.runs() for loop in steps.loops(run)]
     return _rolled(module, steps, loops) if loops else module
+
+
+def _has_long_row(module: HLOModule) -> bool:
+    """Whether so many that can be in a loop come one after the other as it is worth.
+
+    That is not so of most programs, for which no more is done.
+    """
+    row = 0
+    for inst in module.entry.instructions:
+        if inst.opcode in _ROLLED:
+            row += 1
+            if row >= _FEWEST:
+                return True
+        elif inst.opcode not in _LEAVES:
+            row = 0
+    return False
 
 
 class _Run(NamedTuple):
@@ -139,12 +155,7 @@ class _Steps:
 
     def _key(self, position: int, inst: Value) -> Hashable:
         """The same for instructions that differ in their operands alone."""
-        kind = OPCODES[inst.opcode].cost.kind
-        if (
-            kind not in _KINDS
-            or inst.opcode in _NOT_ROLLED
-            or inst.tuple_shapes is not None
-        ):
+        if inst.opcode not in _ROLLED or inst.tuple_shapes is not None:
             return position
         form = None if inst.form is None else self._of_forms.get(id(inst.form))
         if form is None:
@@ -167,9 +178,17 @@ class _Steps:
             period = i - before
             start = self._begin(i - 1, period, max(seen, done + period))
             seen = end = self._end(start, period)
-            if end - start >= _FEWEST:
+            if end - start >= self._fewest(start, period):
                 yield _Run(start, end, period)
                 done = end
+
+    def _fewest(self, start: int, period: int) -> int:
+        """How many values a loop is worth."""
+        kinds = [
+            OPCODES[i.opcode].cost.kind for i in self.values[start : start + period]
+        ]
+        moves = any(kind is not CostKind.ELEMENTWISE for kind in kinds)
+        return _FEWEST_MOVING if moves else _FEWEST
 
     def _begin(self, position: int, period: int, first: int) -> int:
         """From where on, back to `first`, each value is as one before it."""
