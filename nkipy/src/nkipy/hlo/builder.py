@@ -28,6 +28,7 @@ from nkipy.hlo.instruction import (
     HLOInstruction,
     Shape,
     SourceLocation,
+    fixed_copy,
     instruction_of,
 )
 
@@ -166,8 +167,7 @@ class HLOBuilder:
         return alike[-1]
 
     def _literal(self, array: np.ndarray) -> Value:
-        # Of bytes, so that nobody can ever write into it.
-        literal = np.ndarray(array.shape, array.dtype, array.tobytes())
+        literal = fixed_copy(array)
         attributes = {"literal": literal}
         return self.emit("constant", (), literal.shape, literal.dtype, attributes)
 
