@@ -22,7 +22,8 @@ from nkipy.hlo.ir import HLOModule
 from nkipy.hlo.proto_writer import digest_module
 from nkipy_emulator import _xla
 
-_SOURCES = (".py", ".json", ".so")
+#: What is hashed, and what is known by its size and when it was written: it is large.
+_SOURCES, _LIBRARIES = (".py", ".json"), (".so",)
 
 
 class CodeStore(Protocol):
@@ -98,12 +99,18 @@ def cpu_features() -> str:
 @lru_cache(maxsize=1)
 def _digest_of_sources() -> str | None:
     """Of all that makes XLA's input of a module, and of the handlers that it calls."""
-    whole = hashlib.blake2b(digest_size=32)
+    whole = hashlib.sha256()
     try:
         for path in _sources():
-            with open(path, "rb", buffering=0) as file:
-                content = file.read()
-            whole.update(b"%d %s\n" % (len(content), os.path.basename(path).encode()))
+            name = os.path.basename(path)
+            if name.endswith(_LIBRARIES):
+                status = os.stat(path)
+                head, content = (name, status.st_size, status.st_mtime_ns), b""
+            else:
+                with open(path, "rb", buffering=0) as file:
+                    content = file.read()
+                head = (name, len(content), 0)
+            whole.update(repr(head).encode())
             whole.update(content)
     except OSError:
         return None
@@ -116,5 +123,5 @@ def _sources() -> Iterator[str]:
     below = sorted(d for p in nkipy.hlo.__path__ for d, _, _ in os.walk(p))
     for directory in (own, *below):
         for name in sorted(os.listdir(directory)):
-            if name.endswith(_SOURCES):
+            if name.endswith((*_SOURCES, *_LIBRARIES)):
                 yield os.path.join(directory, name)

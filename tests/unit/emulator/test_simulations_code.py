@@ -90,7 +90,7 @@ def test_what_code_depends_on_tells_it_apart(directory, compiles, monkeypatch):
     assert len(compiles) == len(entries(directory)) == 6
     monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_enable_fast_min_max=false")
     run()
-    monkeypatch.setattr(kept_code, "_cores", lambda: 1000)
+    monkeypatch.setattr(_xla, "cores", lambda: 1000)
     run()
     monkeypatch.setattr(kept_code, "cpu_features", lambda: "another CPU")
     run()
