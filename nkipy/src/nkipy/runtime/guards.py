@@ -47,6 +47,7 @@ import numpy as np
 from nkipy.core.arguments import is_array_like
 from nkipy.core.tensor import NKIPyTensorRef, as_traced
 from nkipy.core.tree import children, is_container, own_state
+from nkipy.hlo.instruction import has_fixed_memory
 from nkipy.runtime import captured, places
 from nkipy.runtime.call_key import holders_of_defaults, is_same_static
 from nkipy.runtime.captured import Check, Names, Spaces
@@ -65,8 +66,13 @@ _GROWING = (list, deque)  # no set takes a traced value
 #: Methods that take out of these what a kernel may have put into them.
 _REMOVING = frozenset(("clear", "pop", "popleft", "remove"))
 _MEMORY = (bytearray, memoryview, array.array)
+#: Bytes of an array that is worth a digest, and words that are compared at once.
+_LARGE, _PIECE = 1 << 20, 1 << 16
 #: Modules whose functions draw from a generator of their own.
 _DRAWING = frozenset({"random", "numpy.random"})
+
+#: ``digest(array, keys)`` of a C-contiguous array.
+Digest = Callable[[np.ndarray, bytes], bytes]
 
 
 class Guards:
@@ -160,6 +166,18 @@ class Guards:
     def _is_default(self, read: Read) -> bool:
         holder = places.holder_of_default(read)
         return any(holder is each for each in self._holders)
+
+    def keep_digests(self, digest: Digest, keys: bytes) -> None:
+        """Have digests in the place of copies of large arrays.
+
+        Args:
+            digest: ``digest(array, keys)``, which reads an array once, where to compare
+                it with a copy would be to read two.
+            keys: what nobody knows who writes to the arrays.
+        """
+        for _, check in self._memory:
+            if isinstance(check, Unwritten):
+                check.keep_digest(digest, keys)
 
     @property
     def check(self) -> Callable[[], bool] | None:
@@ -366,7 +384,7 @@ class _Walk:
                 self.visit(functools.partial(value.flat.__getitem__, i))
         else:
             known = self._unwritten.get(id(value))
-            check = known[1] if known is not None else _is_unwritten(value)
+            check = known[1] if known is not None else Unwritten(value)
             self._unwritten[id(value)] = value, check
             self.checks.append(check)
             self.memory.append((value, check))
@@ -577,16 +595,60 @@ def _is_equal(now: Any, value: Any) -> bool:
     return _is_plain_scalar(value) and is_same_static(now, value)
 
 
-def _is_unwritten(array: np.ndarray) -> Check:
-    """Whether the array holds what it does now, of which a copy is kept."""
-    # A bytearray compares with any buffer as C's memcmp does, at the speed of memory.
-    kept, layout = bytearray(_bytes_of(array)), _layout(array)
-    if not array.flags.c_contiguous:
-        return lambda: _layout(array) == layout and kept == _bytes_of(array)
-    # An array in one piece is such a buffer itself.
-    if array.dtype.names:
-        return lambda: _layout(array) == layout and kept == array
-    return lambda: _layout_of(array) == layout and kept == array
+class Unwritten:
+    """Whether an array holds what it did when this was made.
+
+    A copy of it is kept, or a digest by which an engine tells large arrays apart. An
+    array of Python's bytes is not looked into: nobody can write to it.
+    """
+
+    def __init__(self, array: np.ndarray) -> None:
+        self._array, self._layout = array, _layout(array)
+        self._kept: Any = None
+        if not has_fixed_memory(array):
+            self._kept = _copy(array)
+        self._digest: Digest | None = None
+        self._keys = b""
+
+    def __call__(self) -> bool:
+        array = self._array
+        now = _layout(array) if array.dtype.names else _layout_of(array)
+        if now != self._layout:
+            return False
+        if self._digest is not None:
+            return self._digest(array, self._keys) == self._kept
+        if isinstance(self._kept, np.ndarray):
+            return _are_equal(self._kept, _bytes_of(array))
+        # An array in one piece is a buffer itself.
+        is_whole = array.flags.c_contiguous
+        return self._kept is None or self._kept == (
+            array if is_whole else _bytes_of(array)
+        )
+
+    def keep_digest(self, digest: Digest, keys: bytes) -> None:
+        """Have a digest in the place of the copy, if that is large."""
+        if isinstance(self._kept, np.ndarray) and self._array.flags.c_contiguous:
+            self._kept, self._keys = digest(self._kept, keys), keys
+            self._digest = digest
+
+
+def _copy(array: np.ndarray) -> Any:
+    """The bytes of an array, of a large one in memory of large pages."""
+    flat = _bytes_of(array)
+    if len(flat) < _LARGE:
+        return bytearray(flat)  # which compares with any buffer as C's memcmp does
+    return np.frombuffer(flat, np.uint8).copy()
+
+
+def _are_equal(kept: np.ndarray, now: memoryview) -> bool:
+    """Whether two large arrays of as many bytes are the same, piece by piece."""
+    mine, other = kept, np.frombuffer(now, np.uint8)
+    whole = len(mine) // 8 * 8
+    pieces = [(mine[whole:], other[whole:])]
+    words, others = mine[:whole].view(np.uint64), other[:whole].view(np.uint64)
+    for i in range(0, len(words), _PIECE):
+        pieces.append((words[i : i + _PIECE], others[i : i + _PIECE]))
+    return all(np.array_equal(x, y) for x, y in pieces)
 
 
 _layout_of = attrgetter("shape", "strides", "dtype", "flags.num")
