@@ -45,7 +45,8 @@ size_t arg_extreme_by_ranks(const typename E::Native* row, size_t count) {
     }
     if (most <= best) continue;
     best = most;
-    for (found = begin; rank(found) != best;) ++found;
+    // Which is not there any more if another thread writes to the operand meanwhile.
+    for (found = begin; found + 1 < end && rank(found) != best;) ++found;
   }
   return found;
 }
@@ -135,7 +136,7 @@ void extremes_of_strip(const typename E::Native* x, const Axis& axis, size_t wid
         if (found == stop && !(most[j] > best[j])) continue;
       }
       if (has_nan == 0 || found == stop) {
-        for (found = block; value(found, j) != most[j];) ++found;
+        for (found = block; found + 1 < stop && value(found, j) != most[j];) ++found;
       }
       best[j] = value(found, j);
       indices[j] = static_cast<int32_t>(found);

@@ -257,6 +257,31 @@ def test_extremes_are_the_first(dtype):
         np.testing.assert_array_equal(got, expected)
 
 
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("dtype", [dt.float16, dt.float32], ids=str)
+def test_extremes_that_are_written_to_meanwhile_lie_in_the_array(axis, dtype):
+    x = np.zeros((ZERO_COPY_BYTES // 128, 64), dtype)  # read from where it lies
+    executable = XlaCpuEngine(fast_calls="always").compile(extremes_module([x], [axis]))
+    results = [np.empty(x.shape[1 - axis], np.int32) for _ in range(2)]
+    ended = threading.Event()
+
+    def write():
+        while not ended.is_set():
+            for value in (np.nan, 1, 0, -1):
+                x[:] = value
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for _ in range(100):
+            executable.run([x], results)
+            for result in results:
+                assert 0 <= result.min() <= result.max() < x.shape[axis]
+    finally:
+        ended.set()
+        writer.join()
+
+
 def test_extremes_as_users_write_them():
     x = awkward(np.dtype(np.float32), (6, 40, 5))
     module = kernel(
