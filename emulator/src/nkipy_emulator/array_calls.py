@@ -20,7 +20,7 @@ from typing import NamedTuple
 from nkipy.hlo import dtypes as dt
 from nkipy.hlo.ir import HLOInstruction, HLOModule
 from nkipy.hlo.opcodes.windows import WindowDim
-from nkipy.hlo.rewrites.base import Place, literal_below, rewrite
+from nkipy.hlo.rewrites.base import Place, combination, is_filled, rewrite
 from nkipy.hlo.rewrites.lending import controlled
 from nkipy_emulator.fast_calls import FastCalls, table
 from nkipy_emulator.handler_calls import handler
@@ -130,11 +130,11 @@ def _scan(inst: Value) -> _Call | None:
     """Running sums, products, extremes or bits."""
     if len(inst.operands) != 2 or inst.dtype not in (*_SCANNED, dt.bool_):
         return None
-    by = _combination(inst)
+    by = _known_combination(inst)
     along = [i for i, d in enumerate(inst.attributes["window"]) if d.size != 1]
     if by is None or len(along) != 1:
         return None
-    if by in _NEUTRAL and not _is_filled(inst.operands[1], _NEUTRAL[by]):
+    if by in _NEUTRAL and not is_filled(inst.operands[1], _NEUTRAL[by]):
         return None  # the padding of each window counts
     (axis,) = along
     shape = inst.operands[0].shape
@@ -147,20 +147,13 @@ def _scan(inst: Value) -> _Call | None:
     return _Call("scan", prod(shape), "nkipy_scan", config)
 
 
-def _is_filled(x: Value, value: int) -> bool:
-    literal = literal_below(x)
-    return literal is not None and literal.size == 1 and literal.reshape(()) == value
-
-
-def _combination(inst: Value) -> str | None:
-    """The opcode by which two elements are combined, if it is but that."""
-    applied = inst.attributes["to_apply"]
-    if applied.root.operands != tuple(applied.parameters):
-        return None
+def _known_combination(inst: Value) -> str | None:
+    """The opcode by which two elements are combined, if the handler does that."""
     of_bits = inst.dtype is None or not dt.is_float(inst.dtype)
     known = _COMBINATIONS if inst.dtype != dt.bool_ else ()
     known = (*known, *(_OF_BITS if of_bits else ()))
-    return applied.root.opcode if applied.root.opcode in known else None
+    by = combination(inst)
+    return by if by in known else None
 
 
 # -- products --------------------------------------------------------------------------

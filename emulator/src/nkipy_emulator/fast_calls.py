@@ -35,7 +35,13 @@ from nkipy.hlo.ir import (
     Shape,
     callees_of,
 )
-from nkipy.hlo.rewrites.base import Place, literal_below, rewrite
+from nkipy.hlo.rewrites.base import (
+    Place,
+    combination,
+    is_filled,
+    literal_below,
+    rewrite,
+)
 from nkipy.hlo.rewrites.comparators import ascending_keys, plain_order
 from nkipy.hlo.rewrites.dead_code import eliminate_dead_code
 from nkipy.hlo.rewrites.lending import controlled, is_control
@@ -313,7 +319,11 @@ def _sort_call(
 
 def _extreme(inst: Value) -> tuple[_Call, set[Value]] | None:
     """The least index along an axis of what equals the extreme, or is NaN."""
-    if inst.dtype != dt.int32 or len(inst.operands) != 2 or _reduced(inst) != "minimum":
+    if (
+        inst.dtype != dt.int32
+        or len(inst.operands) != 2
+        or combination(inst) != "minimum"
+    ):
         return None
     candidates, size = inst.operands
     if candidates.opcode != "select" or len(inst.attributes["dimensions"]) != 1:
@@ -322,7 +332,7 @@ def _extreme(inst: Value) -> tuple[_Call, set[Value]] | None:
     hit, places, none = candidates.operands
     if places.opcode != "iota" or places.attributes["iota_dimension"] != axis:
         return None
-    if not all(_is_filled(x, places.shape[axis]) for x in (size, none)):
+    if not all(is_filled(x, places.shape[axis]) for x in (size, none)):
         return None
     x, extreme = _hit(hit, axis)
     if x is None or 0 in x.shape or prod(x.shape) > _MOST_ELEMENTS:
@@ -357,7 +367,7 @@ def _hit(hit: Value, axis: int) -> tuple[Value, str] | tuple[None, None]:
     (best,) = spread.operands
     if best.opcode != "reduce" or best.operands[0] is not x or len(best.operands) != 2:
         return None, None
-    opcode = _reduced(best)
+    opcode = combination(best)
     start = literal_below(best.operands[1])
     if best.attributes["dimensions"] != (axis,) or start is None or opcode is None:
         return None, None
@@ -378,18 +388,6 @@ _NEUTRAL: Mapping[str, Callable[[np.dtype], Any]] = MappingProxyType(
         "and": dt.highest,
     }
 )
-
-
-def _reduced(inst: Value) -> str | None:
-    """The opcode by which a reduction combines two elements, if it is but that."""
-    root = inst.attributes["to_apply"].root
-    parameters = inst.attributes["to_apply"].parameters
-    return root.opcode if root.operands == tuple(parameters) else None
-
-
-def _is_filled(x: Value, value: float) -> bool:
-    literal = literal_below(x)
-    return literal is not None and literal.size == 1 and literal.reshape(()) == value
 
 
 def _extreme_call(
@@ -452,7 +450,7 @@ def _applied(module: HLOModule) -> set[HLOComputation]:
 def _is_faster(call: _Call) -> bool:
     x = call.operands[0]
     if call.function == "power" and any(
-        _is_filled(call.operands[1], e) for e in _SIMPLE_EXPONENTS
+        is_filled(call.operands[1], e) for e in _SIMPLE_EXPONENTS
     ):
         return False
     is_float = call.make is _element_call and call.function not in INTEGER_COMPOSITIONS

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from nkipy.hlo.builder import HLOBuilder
 from nkipy.hlo.ir import HLOComputation
-from nkipy.hlo.rewrites.base import rewrite
+from nkipy.hlo.rewrites.base import combination, is_filled, rewrite
 
 X = np.zeros(4, np.float32)
 
@@ -75,3 +76,30 @@ def test_location_goes_to_what_a_rule_builds(module_of):
     assert {i.source_location for i in copy.operations} == {
         SourceLocation("kernel.py", 3)
     }
+
+
+def test_what_is_filled_with_one_element():
+    b = HLOBuilder(HLOComputation("c"))
+    two = b.broadcast_to(b.scalar(2, X.dtype), (3, 4))
+    assert is_filled(two, 2) and is_filled(b.reshape(two, (12,)), 2)
+    assert not is_filled(two, 3)
+    assert not is_filled(b.constant(np.array([2, 2, 3, 2]), X.dtype), 2)
+    assert not is_filled(b.broadcast_to(b.iota((1,), 0, X.dtype), (4,)), 0)
+
+
+@pytest.mark.parametrize(
+    ("root", "found"),
+    [
+        (lambda b, x, y: b.maximum(x, y), "maximum"),
+        (lambda b, x, y: b.subtract(y, x), None),
+        (lambda b, x, y: b.add(b.add(x, y), y), None),
+    ],
+)
+def test_what_a_reduction_combines_elements_by(root, found):
+    applied = HLOComputation("applied")
+    x, y = (applied.add_parameter((), X.dtype) for _ in range(2))
+    applied.root = root(HLOBuilder(applied), x, y)
+    b = HLOBuilder(HLOComputation("c"))
+    operands = (b.constant(X), b.scalar(0, X.dtype))
+    attributes = {"dimensions": (0,), "to_apply": applied}
+    assert combination(b.emit("reduce", operands, (), X.dtype, attributes)) == found

@@ -55,6 +55,23 @@ def literal_below(value: HLOInstruction) -> np.ndarray | None:
     return None if constant is None else constant.attributes["literal"]
 
 
+def is_filled(value: HLOInstruction, element: float) -> bool:
+    """Whether all elements of `value` are `element`, of one constant."""
+    literal = literal_below(value)
+    return literal is not None and literal.size == 1 and literal.reshape(()) == element
+
+
+def combination(inst: HLOInstruction) -> str | None:
+    """The opcode by which a reduction, or one of windows, combines two elements.
+
+    None if it does something else, or more, or takes them in the other order.
+    """
+    applied = inst.attributes["to_apply"]
+    if applied.root.operands != tuple(applied.parameters):
+        return None
+    return applied.root.opcode
+
+
 def with_operands(
     inst: HLOInstruction, operands: Sequence[HLOInstruction]
 ) -> HLOInstruction:
