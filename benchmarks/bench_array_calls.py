@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.bench_fast_calls import SHOWN, measure
+from benchmarks.bench_fast_calls import MARGIN, SHOWN, SIZES, measure
 from nkipy.core.trace import NKIPyKernel
 from nkipy.hlo.ir import HLOModule
 from nkipy_emulator import fast_calls
@@ -66,10 +66,17 @@ def rings(count: int) -> tuple[Kernel, tuple[np.ndarray, ...]]:
     return steps, (_normal(count),)
 
 
+def matrix_products(count: int) -> tuple[Kernel, tuple[np.ndarray, ...]]:
+    """Of a slice by a transpose, with that many multiplications."""
+    n = round(count ** (1 / 3))
+    return lambda x, y: x[:, 1:] @ y.T, (_normal(n, n + 1), _normal(n, n))
+
+
 KINDS: Mapping[str, Callable[[int], tuple[Kernel, tuple[np.ndarray, ...]]]] = (
     MappingProxyType(
         {
             "joins": joins,
+            "matrix products": matrix_products,
             "rings": rings,
             "rows": rows,
             "scan": scan,
@@ -77,6 +84,8 @@ KINDS: Mapping[str, Callable[[int], tuple[Kernel, tuple[np.ndarray, ...]]]] = (
         }
     )
 )
+#: Sizes of products, in multiplications, and by how much a call has to be faster.
+PRODUCTS = (1 << 15, 1 << 18, 1 << 20, 1 << 21, 1 << 22, 1 << 24, 1 << 27), 1.05
 
 
 def module_of(kind: str, count: int) -> Made:
@@ -92,13 +101,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--write", action="store_true", help="keep the table")
     parser.add_argument("--seconds", type=float, default=0.2, help="for each size")
+    parser.add_argument("kinds", nargs="*", help="all of them if none")
     options = parser.parse_args()
     table = {name: dict(row) for name, row in fast_calls.table().items()}
     columns = ["kind", "from elements", *(f"{n:,}" for n in SHOWN)]
     print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
-    for kind, make in KINDS.items():
-        peer, _ = make(SHOWN[0])
-        least, speeds = measure(partial(module_of, kind), peer, options.seconds)
+    for kind in options.kinds or KINDS:
+        peer, _ = KINDS[kind](SHOWN[0])
+        make = partial(module_of, kind)
+        sizes, margin = PRODUCTS if kind == "matrix products" else (SIZES, MARGIN)
+        least, _, speeds = measure(make, peer, options.seconds, sizes, margin)
         table.pop(kind, None)
         if least is not None:
             table[kind] = {"any": least}

@@ -10,6 +10,7 @@
 #include <atomic>
 #include <new>
 #include <thread>
+#include <utility>
 
 #include "element_calls.h"
 #include "matrix_tiles.h"
@@ -30,28 +31,47 @@ struct MatrixProduct {
   bool is_symmetric;
 };
 
-constexpr size_t kPackedBytes = size_t{1} << 22;  // of an operand, at a time
+constexpr size_t kPackedBytes = size_t{1} << 21;  // of an operand, at a time
 constexpr size_t kBlockRows = 128;                // of results, to a piece of work
 constexpr size_t kLeastBlockRows = 32;
-constexpr size_t kPiecesPerThread = 4;
+constexpr size_t kPiecesPerThread = 8;
 constexpr size_t kPackedPiece = size_t{1} << 14;  // elements
 
 inline size_t rounded_up(size_t n, size_t unit) { return (n + unit - 1) / unit * unit; }
 inline size_t parts(size_t n, size_t size) { return (n + size - 1) / size; }
 
-// Memory for packed operands, at a multiple of a cache line.
-template <typename T>
+// Memory for packed operands, at a multiple of a cache line. What the last product was
+// packed into is kept for the next: the system takes as long to make it as packing
+// does.
 class Packed {
  public:
-  explicit Packed(size_t count)
-      : data_(static_cast<T*>(operator new(count * sizeof(T), kLine))) {}
-  ~Packed() { operator delete(data_, kLine); }
+  explicit Packed(size_t nbytes) : memory_(spare().exchange(nullptr)) {
+    if (memory_ != nullptr && memory_->nbytes >= nbytes) return;
+    drop(std::exchange(memory_, nullptr));
+    memory_ = static_cast<Header*>(operator new(sizeof(Header) + nbytes, kLine));
+    memory_->nbytes = nbytes;
+  }
+  ~Packed() { drop(spare().exchange(memory_)); }
   Packed(const Packed&) = delete;
-  T* get() const { return data_; }
+
+  template <typename T>
+  T* get() const {
+    return reinterpret_cast<T*>(memory_ + 1);
+  }
 
  private:
   static constexpr std::align_val_t kLine{64};
-  T* data_;
+  struct alignas(64) Header {
+    size_t nbytes;
+  };
+
+  static std::atomic<Header*>& spare() {
+    static std::atomic<Header*> memory{nullptr};
+    return memory;
+  }
+  static void drop(Header* memory) { operator delete(memory, kLine); }
+
+  Header* memory_;
 };
 
 // A part of a product whose operands fit into packed memory, and how it is divided.
@@ -110,37 +130,41 @@ class Block {
     }
   }
 
-  // Packed are first the terms of one run of tiles, for all rows, then the next.
+  // Packed are the first kTerms terms, for all rows or columns, then the next.
   void pack(size_t piece) const {
     const bool is_left = piece < left_packs_;
-    const Strided<T>& from = is_left ? p_.left : p_.right;
-    const size_t tile = is_left ? kernel_.rows : kernel_.columns;
     const size_t chunk = is_left ? left_chunk_ : right_chunk_;
     const size_t begin = (is_left ? piece : piece - left_packs_) * chunk;
-    const size_t end = std::min(begin + chunk, is_left ? rows_ : columns_);
-    const size_t size = rounded_up(is_left ? rows_ : columns_, tile);
-    const size_t first = is_left ? row_ : column_;
-    T* to = is_left ? left_ : right_;
-    for (size_t k = 0; k < terms_; k += kTerms) {
-      const size_t count = std::min(kTerms, terms_ - k);
-      pack_tiles(from, first + begin, first + end, term_ + k, count, tile,
-                 to + k * size + begin * count);
+    const size_t count = std::min(chunk, (is_left ? rows_ : columns_) - begin);
+    const size_t tile = is_left ? kernel_.rows : kernel_.columns;
+    Strided<T> from = is_left ? p_.left : p_.right;
+    from.first += ((is_left ? row_ : column_) + begin) * from.row + term_ * from.term;
+    for (size_t k = 0; k < terms_; k += kTerms, from.first += kTerms * from.term) {
+      const size_t terms = std::min(kTerms, terms_ - k);
+      T* to = is_left ? left_at(begin, k, terms) : right_at(begin, k, terms);
+      pack_tiles(from, count, terms, tile, to);
     }
+  }
+
+  // Where packed rows begin, and packed columns, of terms from `k` on.
+  T* left_at(size_t i, size_t k, size_t terms) const {
+    return left_ + k * rounded_up(rows_, kernel_.rows) + i * terms;
+  }
+  T* right_at(size_t j, size_t k, size_t terms) const {
+    return right_ + k * rounded_up(columns_, kernel_.columns) + j * terms;
   }
 
   void multiply(size_t first_row, size_t first_column) const {
     const size_t end_row = std::min(first_row + block_rows_, rows_);
     const size_t end_column = std::min(first_column + block_columns_, columns_);
-    const size_t left_size = rounded_up(rows_, kernel_.rows);
-    const size_t right_size = rounded_up(columns_, kernel_.columns);
     for (size_t k = 0; k < terms_; k += kTerms) {
-      const size_t count = std::min(kTerms, terms_ - k);
+      const size_t terms = std::min(kTerms, terms_ - k);
       const bool adds = term_ + k != 0;
       for (size_t j = first_column; j < end_column; j += kernel_.columns) {
-        const T* right = right_ + k * right_size + j * count;
+        const T* right = right_at(j, k, terms);
         for (size_t i = first_row; i < end_row; i += kernel_.rows) {
           if (is_below(i, j)) break;
-          tile(left_ + k * left_size + i * count, right, count, i, j, adds);
+          tile(left_at(i, k, terms), right, terms, i, j, adds);
         }
       }
     }
@@ -190,14 +214,16 @@ template <typename T, typename Share>
 bool multiply_matrices(const MatrixProduct<T>& p, size_t threads, const Share& share) {
   const TileKernel<T> kernel = tile_kernel<T>();
   const size_t most = kPackedBytes / sizeof(T);
-  const size_t widest = std::max(p.m, p.n);
-  const size_t terms =
-      std::min(p.k, std::max(most / widest / kTerms * kTerms, kTerms));
+  const size_t widest = std::max({p.m, p.n, kLeastBlockRows});
+  const size_t terms = std::min(p.k, std::max(most / widest / kTerms * kTerms, kTerms));
   const size_t side = std::max(most / terms / 256 * 256, size_t{256});
   const size_t rows = std::min(p.m, side), columns = std::min(p.n, side);
-  const Packed<T> left(rounded_up(rows, kernel.rows) * terms);
-  const Packed<T> right(rounded_up(columns, kernel.columns) * terms);
-  Block<T> block(p, kernel, left.get(), right.get());
+  const size_t line = 64 / sizeof(T);
+  const size_t left = rounded_up(rounded_up(rows, kernel.rows) * terms, line);
+  const size_t right = rounded_up(columns, kernel.columns) * terms;
+  const Packed packed((left + right) * sizeof(T));
+  T* const memory = packed.get<T>();
+  Block<T> block(p, kernel, memory, memory + left);
   const auto run = [&block](size_t piece) { block.run(piece); };
   for (size_t i = 0; i < p.m; i += rows) {
     for (size_t j = 0; j < p.n; j += columns) {
@@ -233,9 +259,8 @@ bool share_products(ffi::ThreadPool& pool, const MatrixProduct<T>& first, size_t
       for (size_t piece = 0; piece < pieces; ++piece) run(piece);
       return true;
     };
-    return share_work(pool, batch, [&](size_t i) {
-      multiply_matrices(product(i), 1, alone);
-    });
+    return share_work(pool, batch,
+                      [&](size_t i) { multiply_matrices(product(i), 1, alone); });
   }
   const auto share = [&pool](size_t pieces, const auto& run) {
     return share_work(pool, pieces, run);
@@ -270,9 +295,8 @@ ffi::Error products_at(ffi::ThreadPool& pool, const char* left, const char* righ
   const Strided<T> x{reinterpret_cast<const T*>(left), number(6), number(7)};
   const Strided<T> y{reinterpret_cast<const T*>(right), number(10), number(11)};
   const size_t batch = number(0), m = number(1), n = number(2), k = number(3);
-  const bool is_symmetric =
-      m == n && left == right && x.row == y.row && x.term == y.term &&
-      (batch == 1 || number(5) == number(9));
+  const bool is_symmetric = m == n && left == right && x.row == y.row &&
+                            x.term == y.term && (batch == 1 || number(5) == number(9));
   const MatrixProduct<T> first{m, n, k, x, y, static_cast<T*>(result), is_symmetric};
   try {
     if (share_products(pool, first, batch, number(5), number(9))) {
@@ -313,8 +337,10 @@ inline ffi::Error matrix_products_call(ffi::ThreadPool pool,
   const char* right = element_of(y, sizes[8], right_last);
   if (left == nullptr || right == nullptr) return wrong;
   void* to = result->untyped_data();
-  if (x.type == ffi::DataType::F32) return products_at<float>(pool, left, right, layout, to);
-  if (x.type == ffi::DataType::F64) return products_at<double>(pool, left, right, layout, to);
+  if (x.type == ffi::DataType::F32)
+    return products_at<float>(pool, left, right, layout, to);
+  if (x.type == ffi::DataType::F64)
+    return products_at<double>(pool, left, right, layout, to);
   return wrong;
 }
 

@@ -2,13 +2,14 @@
 //
 // Why not a library: what NumPy calls has threads of its own, which wait actively for
 // each other, so that a product takes tens of times as long where cores are busy; it
-// adds in another order with another number of threads; and it takes matrices only whose
-// elements lie beside each other in rows or in columns.
+// adds in another order with another number of threads; and it takes matrices only
+// whose elements lie beside each other in rows or in columns.
 
 #ifndef NKIPY_EMULATOR_MATRIX_TILES_H_
 #define NKIPY_EMULATOR_MATRIX_TILES_H_
 
 #include <stddef.h>
+#include <string.h>
 
 #include <algorithm>
 
@@ -42,6 +43,10 @@ __attribute__((always_inline)) inline void add_tile(const T* left, const T* righ
   using V = typename Vector<T, kBytes>::Type;
   constexpr size_t kWidth = kBytes / sizeof(T);
   V sums[kRows][kVectors] = {};
+  for (size_t i = 0; i < kRows; ++i) {  // to be here when the sums are
+    __builtin_prefetch(result + i * row_step, 1);
+    __builtin_prefetch(result + i * row_step + kWidth * kVectors - 1, 1);
+  }
   for (size_t k = 0; k < terms; ++k, left += kRows, right += kWidth * kVectors) {
     V y[kVectors];
 #pragma GCC unroll 4
@@ -109,25 +114,69 @@ struct Strided {
   size_t row, term;
 };
 
-// Packs rows `begin` to `end` of terms from `term` on for tiles: the rows of a tile
-// term by term, then those of the next tile. What a last tile has too many is zero.
+// Four rows of four terms, each beside the next, as terms that are `tile` apart.
 template <typename T>
-void pack_tiles(const Strided<T>& from, size_t begin, size_t end, size_t term,
-                size_t terms, size_t tile, T* to) {
-  for (size_t row = begin; row < end; row += tile, to += tile * terms) {
-    const size_t rows = std::min(tile, end - row);
-    const T* first = from.first + row * from.row + term * from.term;
-    if (rows < tile) std::fill(to, to + tile * terms, T{0});
-    if (from.row == 1) {
-      for (size_t k = 0; k < terms; ++k) {
-        std::copy_n(first + k * from.term, rows, to + k * tile);
+void turn_block(const T* from, size_t row, T* to, size_t tile) {
+#if defined(__clang__) || __GNUC__ >= 12
+  using V = typename Vector<T, 4 * sizeof(T)>::Type;
+  const V a = *reinterpret_cast<const V*>(from);
+  const V b = *reinterpret_cast<const V*>(from + row);
+  const V c = *reinterpret_cast<const V*>(from + 2 * row);
+  const V d = *reinterpret_cast<const V*>(from + 3 * row);
+  const V ab = __builtin_shufflevector(a, b, 0, 4, 1, 5);
+  const V cd = __builtin_shufflevector(c, d, 0, 4, 1, 5);
+  const V ba = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+  const V dc = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+  *reinterpret_cast<V*>(to) = __builtin_shufflevector(ab, cd, 0, 1, 4, 5);
+  *reinterpret_cast<V*>(to + tile) = __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
+  *reinterpret_cast<V*>(to + 2 * tile) = __builtin_shufflevector(ba, dc, 0, 1, 4, 5);
+  *reinterpret_cast<V*>(to + 3 * tile) = __builtin_shufflevector(ba, dc, 2, 3, 6, 7);
+#else
+  for (size_t i = 0; i < 4; ++i) {
+    for (size_t k = 0; k < 4; ++k) to[k * tile + i] = from[i * row + k];
+  }
+#endif
+}
+
+// Packs `rows` of a tile. As many terms of a row are read as a cache line has, then
+// those of the next: rows may lie where they would drive each other from the cache.
+template <typename T>
+void pack_rows(const Strided<T>& from, size_t rows, size_t terms, size_t tile, T* to) {
+  constexpr size_t kRun = 64 / sizeof(T);
+  const size_t whole = from.term == 1 ? rows / 4 * 4 : 0;
+  for (size_t k = 0; k < terms; k += kRun) {
+    const size_t count = std::min(kRun, terms - k);
+    const T* x = from.first + k * from.term;
+    T* y = to + k * tile;
+    size_t i = 0;
+    for (; count == kRun && i < whole; i += 4) {
+      for (size_t c = 0; c < kRun; c += 4) {
+        turn_block(x + i * from.row + c, from.row, y + c * tile + i, tile);
       }
+    }
+    for (; i < rows; ++i) {
+      for (size_t c = 0; c < count; ++c) {
+        y[c * tile + i] = x[i * from.row + c * from.term];
+      }
+    }
+  }
+}
+
+// Packs rows of an operand, `tile` of them at a time: those of the first term, those of
+// the next, then the next tile. What a last tile has too many is zero.
+template <typename T>
+void pack_tiles(const Strided<T>& from, size_t rows, size_t terms, size_t tile, T* to) {
+  for (size_t row = 0; row < rows; row += tile, to += tile * terms) {
+    const size_t count = std::min(tile, rows - row);
+    const Strided<T> part{from.first + row * from.row, from.row, from.term};
+    if (count < tile) std::fill(to, to + tile * terms, T{0});
+    if (from.row != 1 || count < tile) {
+      pack_rows(part, count, terms, tile, to);
       continue;
     }
     for (size_t k = 0; k < terms; ++k) {
-      for (size_t i = 0; i < rows; ++i) {
-        to[k * tile + i] = first[i * from.row + k * from.term];
-      }
+      const T* x = part.first + k * part.term;
+      for (size_t i = 0; i < tile; ++i) to[k * tile + i] = x[i];
     }
   }
 }

@@ -1,10 +1,10 @@
 """Sends instructions that go over whole arrays to handlers where those are faster.
 
-XLA moves rows element by element, makes running sums by way of windows, and calls a
-library for each of many small products. The handlers (``row_calls.h``,
-``scan_calls.h``, ``small_products.h``, ``matrix_products.h``) give the same elements;
-sums are rounded as NumPy's are, or less often, and in the same order however many
-threads there are.
+XLA moves rows element by element, makes running sums by way of windows, calls a library
+for each of many small products, and copies operands of larger ones. The handlers
+(``row_calls.h``, ``scan_calls.h``, ``small_products.h``, ``matrix_products.h``) give
+the same elements; sums are rounded as NumPy's are, or less often, and in the same order
+however many threads there are.
 
 From how many elements on a call is faster stands in the table of
 :mod:`nkipy_emulator.fast_calls`, measured by ``benchmarks.bench_array_calls``.

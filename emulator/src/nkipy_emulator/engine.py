@@ -98,8 +98,8 @@ class XlaCpuEngine:
     NumPy's (:mod:`nkipy_emulator.fast_calls`), and sums add in an order of XLA's, or
     of :mod:`nkipy_emulator.products`. Subnormal float32 and bfloat16 numbers are
     flushed to zero, as XLA does on CPUs, but in functions that are NumPy's, handlers in
-    Python, and running sums and small products of
-    :mod:`nkipy_emulator.array_calls`. One replica runs in the calling thread and on
+    Python, and running sums and products of :mod:`nkipy_emulator.array_calls`. One
+    replica runs in the calling thread and on
     XLA's.
     """
 

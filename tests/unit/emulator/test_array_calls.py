@@ -295,7 +295,8 @@ def test_float64_and_no_terms():
 def test_products_that_are_few_large_or_narrow_types_are_left():
     for shape in ((8, 8), (10, 9, 9), (10, 2, 2)):
         x = numbers(shape)
-        assert targets(kernel(lambda x: x @ x, x)) == []
+        found = targets(kernel(lambda x: x @ x, x))
+        assert "nkipy_small_products" not in found
     x = numbers((10, 4, 4), ml_dtypes.bfloat16)
     assert targets(kernel(lambda x: x @ x, x)) == []
 

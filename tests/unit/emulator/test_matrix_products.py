@@ -1,0 +1,186 @@
+"""Products of matrices by a handler, of operands where they lie."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from nkipy.core import dtypes as dt
+from nkipy.hlo.options import SimulationOptions
+from nkipy_emulator.custom_calls import CustomCalls
+from nkipy_emulator.engine import XlaCpuEngine, _with_store
+from tests.support.engine import make_module
+from tests.support.memory import at_the_end_of_memory, shifted
+
+TARGET = "nkipy_matrix_products"
+#: m, n and k: of no tile, parts of tiles, more than one run of terms, several blocks.
+SIZES = [(2, 2, 1), (8, 32, 256), (9, 33, 257), (100, 7, 700), (61, 140, 1100)]
+
+
+def dot(b, x, y, contracting=((1,), (0,)), batch=((), ())):
+    return b.dot(x, y, contracting, batch, x.dtype)
+
+
+def run(module, arguments, mode="always"):
+    return XlaCpuEngine(fast_calls=mode).compile(module).run_new(arguments)
+
+
+def calls(module, mode="always"):
+    made, _ = _with_store(module, None, CustomCalls(), fast_calls=mode)
+    found = [i.attributes.get("custom_call_target") for i in made.instructions()]
+    return found.count(TARGET)
+
+
+def check(got, exact, limit):
+    """That errors are those of sums of products, of this sum of amounts."""
+    eps = np.finfo(got.dtype).eps
+    assert got.shape == exact.shape
+    assert (abs(got - exact) <= 16 * eps * limit).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_every_layout(dtype, rng):
+    def body(b, *given):
+        results = []
+        for x, xt, y, yt in zip(*[iter(given)] * 4, strict=True):
+            turned, yturned = b.transpose(xt, (1, 0)), b.transpose(yt, (1, 0))
+            results += [dot(b, x, y), dot(b, turned, y), dot(b, x, yturned)]
+            results += [dot(b, turned, yturned)]
+            results += [dot(b, xt, yt, ((0,), (1,)))]
+        return results
+
+    arguments = []
+    for m, n, k in SIZES:
+        x = rng.standard_normal((m, k)).astype(dtype)
+        y = rng.standard_normal((k, n)).astype(dtype)
+        arguments += [x, x.T.copy(), y, y.T.copy()]
+    module = make_module(body, *arguments)
+    assert calls(module) == 5 * len(SIZES)
+    results = iter(run(module, arguments))
+    for x, _, y, _ in zip(*[iter(arguments)] * 4, strict=True):
+        exact = x.astype(np.longdouble) @ y.astype(np.longdouble)
+        limit = abs(x).astype(np.longdouble) @ abs(y)
+        for _ in range(5):
+            check(next(results), exact, limit)
+
+
+def test_views_of_arguments_of_every_offset(rng):
+    x, y = (rng.standard_normal(s, np.float32) for s in ((300, 260), (260, 300)))
+
+    def body(b, x, y):
+        part = b.slice(x, (1, 3), (300, 260))
+        other = b.slice(b.transpose(y, (1, 0)), (0, 3), (300, 260))
+        odd = b.slice(x, (0, 1), (300, 260), (3, 2))
+        return [
+            dot(b, part, b.slice(y, (3, 0), (260, 299))),
+            dot(b, part, other, ((1,), (1,))),
+            dot(b, odd, odd, ((0,), (0,))),
+            dot(b, part, part, ((0,), (0,))),
+        ]
+
+    module = make_module(body, x, y)
+    assert calls(module) == 4
+    executable = XlaCpuEngine(fast_calls="always").compile(module)
+    p, q, o = x[1:, 3:], y.T[:, 3:], x[::3, 1::2]
+    pairs = [(p, y[3:, :-1]), (p, q.T), (o.T, o), (p.T, p)]
+    first = None
+    for given in (*((shifted(x, n), shifted(y, 60 - n)) for n in (0, 4, 16)),):
+        results = executable.run_new(given)
+        for got, (a, c) in zip(results, pairs, strict=True):
+            wide = a.astype(np.float64), c.astype(np.float64)
+            check(got, wide[0] @ wide[1], abs(wide[0]) @ abs(wide[1]))
+        for got, wanted in zip(results, first or results, strict=True):
+            np.testing.assert_array_equal(got, wanted)  # the same each time
+        first = results
+    results = executable.run_new([*map(at_the_end_of_memory, (x, y))])
+    np.testing.assert_array_equal(results[0], first[0])
+    np.testing.assert_array_equal(results[3], results[3].T)
+
+
+@pytest.mark.parametrize("batch", [2, 9])
+def test_batches_and_several_dimensions(batch, rng):
+    x = rng.standard_normal((batch, 3, 20, 30), np.float32)
+    y = rng.standard_normal((30, batch, 50), np.float32)
+
+    def body(b, x, y):
+        by_batch = dot(b, x, y, ((3,), (0,)), ((0,), (1,)))
+        several = dot(b, x, x, ((0, 3), (0, 3)))
+        return [by_batch, several]
+
+    module = make_module(body, x, y)
+    assert calls(module) == 2
+    got = run(module, [x, y])
+    exact = x.astype(float), y.astype(float)
+    np.testing.assert_allclose(got[0], np.einsum("bijk,kbn->bijn", *exact), 1e-4, 1e-4)
+    wanted = np.einsum("bijk,blmk->ijlm", exact[0], exact[0])
+    np.testing.assert_allclose(got[1], wanted, 1e-4, 1e-4)
+
+
+def test_more_terms_and_results_than_are_packed_at_once(rng):
+    shapes = (3, 70_000), (70_000, 4), (9, 5), (5, 70_000)
+    arguments = [rng.integers(-3, 4, s).astype(np.float32) for s in shapes]
+
+    def body(b, w, x, y, z):
+        return [dot(b, w, x), dot(b, y, z)]
+
+    module = make_module(body, *arguments)
+    assert calls(module) == 2
+    w, x, y, z = arguments
+    for got, wanted in zip(run(module, arguments), (w @ x, y @ z), strict=True):
+        np.testing.assert_array_equal(got, wanted)  # sums are exact
+
+
+def test_what_is_no_number_and_what_is_small(rng):
+    x = rng.standard_normal((40, 50), np.float32)
+    x[0, 0], x[1, 1], x[2, 2], x[3] = np.inf, -np.inf, np.nan, 0
+    x[4] = np.float32(1e-40)
+    y = np.ones((50, 33), np.float32)
+    (got,) = run(make_module(dot, x, y), [x, y])
+    with np.errstate(invalid="ignore"):
+        np.testing.assert_allclose(got, x @ y, 1e-4, 1e-4)
+    np.testing.assert_allclose(got[4], np.full(33, 50 * 1e-40), 1e-3)
+
+
+def test_result_that_overwrites_an_operand(rng):
+    x = shifted(rng.integers(-9, 9, (300, 300)).astype(np.float32), 16)
+    wanted = x @ x
+    XlaCpuEngine(fast_calls="always").compile(
+        make_module(lambda b, x: dot(b, x, x), x)
+    ).run([x], [x])
+    np.testing.assert_array_equal(x, wanted)
+
+
+def test_replicas_and_loops(rng):
+    x = rng.integers(-9, 9, (2, 70, 70)).astype(np.float32)
+    module = make_module(lambda b, x: dot(b, x, x), x[0])
+    executable = XlaCpuEngine(fast_calls="always").compile(module, num_replicas=2)
+    outputs = [[np.empty_like(x[0])] for _ in x]
+    executable.run_replicas([[x[0]], [x[1]]], outputs)
+    for given, (got,) in zip(x, outputs, strict=True):
+        np.testing.assert_array_equal(got, given @ given)
+
+
+def test_operands_are_rounded_as_options_say(rng):
+    x = rng.standard_normal((60, 60), np.float32)
+    module = make_module(dot, x, x)
+    options = SimulationOptions(auto_cast="matmult")
+    engine = XlaCpuEngine(fast_calls="always")
+    (got,) = engine.compile(module, options=options).run_new([x, x])
+    rounded = x.astype(dt.bfloat16).astype(np.float64)
+    check(got, rounded @ rounded, abs(rounded) @ abs(rounded))
+
+
+def test_what_is_left_to_xla():
+    def count(body, *arguments, mode="always"):
+        return calls(make_module(body, *arguments), mode)
+
+    x = np.ones((300, 300), np.float32)
+    assert count(lambda b, x: dot(b, x, x), x) == 1
+    assert count(lambda b, x: dot(b, x, x), x, mode="auto") == 1
+    assert count(lambda b, x: dot(b, x, x), x, mode="never") == 0
+    assert count(lambda b, x: dot(b, x, x), x[:20, :20], mode="auto") == 0
+    assert count(lambda b, x: dot(b, x, x), x[:0, :0]) == 0
+    assert count(lambda b, x, y: dot(b, x, y), x[:, :0], x[:0]) == 0
+    assert count(lambda b, x, y: dot(b, x, y), x, x[:, :1]) == 0
+    for dtype in (np.int32, np.float16, dt.bfloat16):
+        assert count(lambda b, x: dot(b, x, x), x.astype(dtype)) == 0
