@@ -47,6 +47,10 @@ size_t arg_extreme_by_numpy(NumpyType type, const void* first, size_t count,
 // add_function(name, ufunc, index): names loop `index` of a ufunc.
 PyObject* add_function(PyObject* module, PyObject* args);
 
+// orders_by_numpy(): whether there is what the two above call. They must not be called
+// if not.
+PyObject* orders_by_numpy(PyObject* module, PyObject* none);
+
 // False, with an exception set, if this NumPy has not what is wanted here.
 bool find_numpy();
 

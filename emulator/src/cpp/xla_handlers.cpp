@@ -20,6 +20,7 @@
 #include "join_calls.h"
 #include "matrix_products.h"
 #include "matvec.h"
+#include "memory_digest.h"
 #include "numpy_kernels.h"
 #include "order_calls.h"
 #include "own_results.h"
@@ -180,7 +181,10 @@ PyObject* runner_new(PyTypeObject* type, PyObject* args, PyObject*) {
 
 void runner_dealloc(PyObject* self) {
   PyTypeObject* type = Py_TYPE(self);
-  delete core_of(self);
+  if (exit_gate.enter()) {  // else nobody may free arrays of XLA's: see OwnedArray
+    delete core_of(self);
+    exit_gate.leave();
+  }
   auto release = reinterpret_cast<freefunc>(PyType_GetSlot(type, Py_tp_free));
   release(self);
   Py_DECREF(reinterpret_cast<PyObject*>(type));
@@ -415,6 +419,10 @@ PyObject* set_out_of_bounds_error(PyObject*, PyObject* error) {
 PyMethodDef module_methods[] = {
     {"add_function", add_function, METH_VARARGS,
      "add_function(name, ufunc, index): name loop `index` of a ufunc."},
+    {"digest", digest, METH_VARARGS,
+     "digest(array, nbytes, keys): 16 bytes for each block of 4096 bytes."},
+    {"orders_by_numpy", orders_by_numpy, METH_NOARGS,
+     "Whether this NumPy has the kernels that handlers of sorts and extremes call."},
     {"targets", targets, METH_NOARGS, "The custom calls as {name: capsule}."},
     {"set_error_translator", set_error_translator, METH_O,
      "Set what makes the exception to raise of one of XLA's."},

@@ -124,6 +124,25 @@ def add_function(name: str, ufunc: np.ufunc, index: int) -> None:
     _handlers.add_function(name, ufunc, index)
 
 
+#: Random bytes that :func:`digest` takes.
+DIGEST_KEYS = 4096
+
+
+def digest(array: np.ndarray, keys: bytes) -> bytes:
+    """What a C-contiguous array holds, by all cores, in a 256th of its bytes.
+
+    With other elements it has another digest, but for one in 2**64 of `keys`, which are
+    random and nobody else's, :data:`DIGEST_KEYS` of them. Raises ValueError for another
+    layout, or other than so many keys.
+    """
+    return _handlers.digest(array, array.nbytes, keys)
+
+
+def orders_by_numpy() -> bool:
+    """Whether handlers can sort, and look for extremes: NumPy has the kernels."""
+    return _handlers.orders_by_numpy()
+
+
 Hook = Callable[[int, list[memoryview], list[memoryview], Any], None]
 
 

@@ -207,6 +207,10 @@ class XlaExecutable:
     #: XLA can read them in place if they are inputs of a later call.
     empty = staticmethod(empty)
 
+    #: ``digest(array, keys)``: tells what a large array holds, see :mod:`._xla`.
+    digest = staticmethod(_xla.digest)
+    digest_keys = _xla.DIGEST_KEYS
+
     run: Callable[[Arrays, Arrays], None]
     run_replicas: Callable[[Sequence[Arrays], Sequence[Arrays]], None]
 

@@ -238,10 +238,9 @@ def _found(inst: Value, known: frozenset[str]) -> tuple[_Call, set[Value]] | Non
             if match.succeeds and template.name in known:
                 call = _Call(template.name, match.operands, _element_call)
                 return call, set(match.inner)
-    if inst.opcode == "sort":
-        return _sort(inst)
-    if inst.opcode == "reduce":
-        return _extreme(inst)
+    if inst.opcode in _ORDERED_BY:
+        find = _ORDERED_BY[inst.opcode]
+        return find(inst) if _xla.orders_by_numpy() else None
     if inst.dtype in dt.INTEGERS:
         return _divisors(inst)
     name = OPCODES.get(inst.opcode)
@@ -399,6 +398,9 @@ def _extreme_call(
     attributes = handler("nkipy_extreme", config)
     given = (place.values[x],)
     return place.builder.emit("custom-call", given, inst.shape, dt.int32, attributes)
+
+
+_ORDERED_BY = MappingProxyType({"sort": _sort, "reduce": _extreme})
 
 
 def _calls(module: HLOModule, mode: FastCalls) -> dict[Value, _Call]:
