@@ -14,7 +14,7 @@ from nkipy.core.ops.sorting.sorting import precedes
 from nkipy.hlo import dtypes as dt
 from nkipy.hlo.builder import HLOBuilder
 from nkipy.hlo.ir import HLOComputation, HLOModule, Shape
-from nkipy_emulator import fast_calls
+from nkipy_emulator import _xla, fast_calls
 from nkipy_emulator.engine import XlaCpuEngine
 from nkipy_emulator.memory import ZERO_COPY_BYTES
 from tests.support.fast_calls import kernel, run, targets
@@ -255,6 +255,14 @@ def test_extremes_are_the_first(dtype):
     for got, expected in zip(results, wanted, strict=True):
         assert got.dtype == np.int32
         np.testing.assert_array_equal(got, expected)
+
+
+def test_xla_does_it_where_numpy_has_no_kernels(monkeypatch):
+    x = awkward(dt.float32, (3, 40))
+    module = extremes_module([x], [1])
+    assert targets(module)
+    monkeypatch.setattr(_xla, "orders_by_numpy", lambda: False)
+    assert not targets(module)
 
 
 @pytest.mark.parametrize("axis", [0, 1])
