@@ -644,7 +644,7 @@ def _are_equal(kept: np.ndarray, now: memoryview) -> bool:
     """Whether two large arrays of as many bytes are the same, piece by piece."""
     mine, other = kept, np.frombuffer(now, np.uint8)
     whole = len(mine) // 8 * 8
-    pieces = [(mine[whole:], other[whole:])]
+    pieces: list[tuple[np.ndarray, np.ndarray]] = [(mine[whole:], other[whole:])]
     words, others = mine[:whole].view(np.uint64), other[:whole].view(np.uint64)
     for i in range(0, len(words), _PIECE):
         pieces.append((words[i : i + _PIECE], others[i : i + _PIECE]))
