@@ -26,6 +26,8 @@ namespace ffi = xla::ffi;
 using Clock = std::chrono::steady_clock;
 constexpr Clock::time_point kNoDeadline = Clock::time_point::max();
 
+class Seat;
+
 struct CallState {
   std::atomic<bool> failed{false};  // nothing begins to be stored from then on
   std::atomic<int> storing{0};      // how many replicas are at it
@@ -34,6 +36,7 @@ struct CallState {
   PyObject* error = nullptr;  // the first exception of a Python handler
   Clock::time_point deadline = kNoDeadline;  // handlers fail from then on
   const nkipy_printer* printer = nullptr;    // until the call fails, or is left
+  Seat* seat = nullptr;                      // the program's, if it has one
 
   void begin(Clock::time_point until, const nkipy_printer* prints) {
     failed = out_of_bounds = overlap = false;

@@ -27,7 +27,10 @@ constexpr int kNrtFailure = 1, kNrtResource = 4, kNrtClosed = 14;
 // Device tensors come back call after call, so that importing them pays off early.
 constexpr size_t kDeviceInPlaceFrom = 4096;
 
-inline PyObject* device_load = nullptr;  // see make_device_api
+// See make_device_api.
+inline PyObject* device_load = nullptr;
+inline PyObject* device_all_gather = nullptr;
+inline PyObject* device_close = nullptr;
 // error(exception, phase) -> (status, text, whether a handler of a signal has raised
 // it)
 inline PyObject* device_error = nullptr;
@@ -185,6 +188,42 @@ inline int device_api_estimate(nkipy_program* program, char** text) {
   return 0;
 }
 
+inline int device_api_all_gather(const char* meeting, const void* data, size_t size,
+                                 void* result, size_t result_size, char** text,
+                                 void** interrupt) {
+  Entry entry;
+  if (!entry) return refuse_entry(text);
+  Ref given(PyBytes_FromStringAndSize(static_cast<const char*>(data),
+                                      static_cast<Py_ssize_t>(size)));
+  Ref words(PyUnicode_FromString(meeting));
+  Ref all;
+  if (given && words) {
+    all = Ref(emulator::or_stop([&] {
+      return PyObject_CallFunctionObjArgs(device_all_gather, words.get(), given.get(),
+                                          nullptr);
+    }));
+  }
+  char* bytes = nullptr;
+  Py_ssize_t length = 0;
+  if (!all || PyBytes_AsStringAndSize(all.get(), &bytes, &length) != 0) {
+    return report_error("execute", false, text, interrupt);
+  }
+  if (static_cast<size_t>(length) != result_size) {
+    *text = strdup("the ranks gave another number of bytes");
+    return kNrtFailure;
+  }
+  if (length != 0) memcpy(result, bytes, result_size);
+  return 0;
+}
+
+inline void device_api_close() {
+  Entry entry;
+  if (!entry) return;
+  Ref done(emulator::or_stop(
+      [] { return PyObject_CallFunctionObjArgs(device_close, nullptr); }));
+  if (!done) PyErr_Clear();
+}
+
 inline void device_api_unload(nkipy_program* program) {
   Entry entry;
   // Without an interpreter to give it back to, the program ends with the process.
@@ -193,17 +232,23 @@ inline void device_api_unload(nkipy_program* program) {
 
 inline nkipy_device_api device_api = {NKIPY_DEVICE_API_VERSION, device_api_load,
                                       device_api_execute, device_api_estimate,
+                                      device_api_all_gather, device_api_close,
                                       device_api_unload};
 
-// device_api(load, error): the capsule that libnrt asks for. What is called is
-// load(neff, options) -> (runner, description, estimate).
+// device_api(load, error, all_gather, close): the capsule that libnrt asks for. What is
+// called is load(neff, options) -> (runner, description, estimate),
+// all_gather(meeting, data) -> bytes and close().
 inline PyObject* make_device_api(PyObject*, PyObject* args) {
-  PyObject *load, *error;
-  if (!PyArg_ParseTuple(args, "OO", &load, &error)) return nullptr;
-  Py_INCREF(load);
-  Py_XDECREF(std::exchange(device_load, load));
-  Py_INCREF(error);
-  Py_XDECREF(std::exchange(device_error, error));
+  PyObject* given[4];
+  if (!PyArg_ParseTuple(args, "OOOO", &given[0], &given[1], &given[2], &given[3])) {
+    return nullptr;
+  }
+  PyObject** const kept[] = {&device_load, &device_error, &device_all_gather,
+                             &device_close};
+  for (size_t i = 0; i < 4; ++i) {
+    Py_INCREF(given[i]);
+    Py_XDECREF(std::exchange(*kept[i], given[i]));
+  }
   static const bool registered =
       pthread_atfork(nullptr, nullptr, [] { is_useless_fork = true; }) == 0;
   (void)registered;

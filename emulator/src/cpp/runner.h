@@ -58,6 +58,7 @@ struct Core {
   Ref take;    // take(results): makes of an execution's results what the caller gets
   Ref blanks;  // for each large one of its own: blank() -> array, which it becomes
   std::unique_ptr<ElementProgram> elements;  // what runs in the place of `execute`
+  std::shared_ptr<Seat> seat;  // in the world that its collectives are among
   size_t replicas = 1;
   size_t zero_copy = 0;  // inputs from this size on are read in place if aligned
   std::vector<std::unique_ptr<Frame>> frames;
@@ -359,6 +360,7 @@ inline bool Core::run_spans(const std::vector<Span>& ins, const std::vector<Span
   std::unique_ptr<Frame> frame = take_frame();
   if (!frame) return false;
   frame->state.begin(deadline, printer);
+  frame->state.seat = seat.get();
   bool overlap = false, ok = true;
   frame->copies.clear();
   for (size_t i = 0; ok && i < inputs.size(); ++i) {

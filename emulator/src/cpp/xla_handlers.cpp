@@ -12,6 +12,7 @@
 
 #include <string.h>
 
+#include "collective_calls.h"
 #include "custom_calls.h"
 #include "device_calls.h"
 #include "element_calls.h"
@@ -28,6 +29,7 @@
 #include "row_calls.h"
 #include "runner.h"
 #include "scan_calls.h"
+#include "seat_type.h"
 #include "small_products.h"
 #include "workers.h"
 
@@ -332,7 +334,17 @@ PyCFunction as_c_function(Function* f) {
   return reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(f));
 }
 
+PyObject* runner_sit(PyObject* self, PyObject* seat) {
+  if (!PyObject_TypeCheck(seat, seat_type)) {
+    PyErr_SetString(PyExc_TypeError, "a Seat is needed");
+    return nullptr;
+  }
+  core_of(self)->seat = seat_of(seat);
+  Py_RETURN_NONE;
+}
+
 PyMethodDef runner_methods[] = {
+    {"sit", runner_sit, METH_O, "sit(seat): whose world its collectives are among."},
     {"run", as_c_function(runner_run), METH_FASTCALL,
      "run(inputs, outputs): execute on one device, results into `outputs`."},
     {"run_for", as_c_function(runner_run_for), METH_FASTCALL,
@@ -376,6 +388,8 @@ PyObject* targets(PyObject*, PyObject*) {
       {"nkipy_extreme", reinterpret_cast<void*>(kExtremeCall)},
       {"nkipy_join", reinterpret_cast<void*>(kJoinCall)},
       {"nkipy_rows", reinterpret_cast<void*>(kRowsCall)},
+      {"nkipy_collective", reinterpret_cast<void*>(kCollective)},
+      {"nkipy_rank", reinterpret_cast<void*>(kRank)},
       {"nkipy_scan", reinterpret_cast<void*>(kScanCall)},
       {"nkipy_small_products", reinterpret_cast<void*>(kSmallProductsCall)}};
   for (const auto& [name, function] : table) {
@@ -410,6 +424,19 @@ PyObject* set_timeout_error(PyObject*, PyObject* error) {
   Py_RETURN_NONE;
 }
 
+// world_bytes(ranks): how much memory the ranks of a world share on a machine.
+PyObject* world_bytes(PyObject*, PyObject* ranks) {
+  const unsigned long number = PyLong_AsUnsignedLong(ranks);
+  if (PyErr_Occurred() != nullptr) return nullptr;
+  return PyLong_FromSize_t(WorldMemory::size_for(static_cast<uint32_t>(number)));
+}
+
+// set_world_error(class): what a collective raises that cannot be completed.
+PyObject* set_world_error(PyObject*, PyObject* error) {
+  replace(&world_error, error);
+  Py_RETURN_NONE;
+}
+
 // set_out_of_bounds_error(class): what an index out of bounds raises.
 PyObject* set_out_of_bounds_error(PyObject*, PyObject* error) {
   replace(&out_of_bounds_error, error);
@@ -437,6 +464,10 @@ PyMethodDef module_methods[] = {
      "Set the exception class that an index out of bounds raises."},
     {"set_timeout_error", set_timeout_error, METH_O,
      "Set the exception class that a call which takes too long raises."},
+    {"world_bytes", world_bytes, METH_O,
+     "world_bytes(ranks): how much memory they share on one machine."},
+    {"set_world_error", set_world_error, METH_O,
+     "Set the exception class of collectives that cannot be completed."},
     {"set_hook", set_hook, METH_O, "Set what answers `nkipy_call_python`."},
     {"print_tensor", print_tensor, METH_VARARGS,
      "print_tensor(printer, rank, prefix, dtype, shape, data): whether it was taken."},
@@ -475,11 +506,17 @@ PyMODINIT_FUNC PyInit__handlers() {
   array_type =
       reinterpret_cast<PyTypeObject*>(PyObject_GetAttrString(numpy.get(), "ndarray"));
   Ref module(PyModule_Create(&module_definition));
-  Ref type(PyType_FromSpec(&runner_spec));
-  if (array_struct_name == nullptr || array_type == nullptr || !module || !type) {
+  Ref type(PyType_FromSpec(&runner_spec)), seat(PyType_FromSpec(&seat_spec));
+  if (array_struct_name == nullptr || array_type == nullptr || !module || !type ||
+      !seat) {
     return nullptr;
   }
   if (PyModule_AddObject(module.get(), "Runner", type.get()) != 0) return nullptr;
   type.release();  // the module took the reference
+  seat_type = reinterpret_cast<PyTypeObject*>(seat.get());
+  if (PyModule_AddObject(module.get(), "Seat", share(seat.get()).release()) != 0) {
+    return nullptr;
+  }
+  seat.release();  // lives as long as the process
   return module.release();
 }

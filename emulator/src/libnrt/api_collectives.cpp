@@ -1,28 +1,37 @@
-// Collectives of the host. One process with one rank needs no partner; more ranks are
-// not emulated yet, and say so.
+// Collectives of the host.
 #include <cstdio>
 #include <cstring>
 
 #include "api.h"
+#include "engine_interpreter.h"
 #include "session.h"
 
 namespace emulator {
 namespace {
 
-/// Checks the arguments that all of these share. `vnc` -1 stands for any core.
-void check_ranks(const Session& session, std::int64_t vnc, std::uint32_t rank,
-                 std::uint32_t count) {
+/// Gives each rank what all have. `vnc` -1 stands for any core.
+void all_gather(const char* function, Session& session, std::int64_t vnc,
+                std::uint32_t rank, std::uint32_t count, const void* data,
+                std::size_t size, void* result) {
   if (vnc != -1) session.core(vnc);
   require(count > 0 && rank < count, "the rank is not below the number of ranks");
-  if (count == 1) return;
-  throw StatusError(NRT_FAILURE, "the emulator does not support communication among " +
-                                     std::to_string(count) + " ranks");
+  if (count == 1) {
+    if (size > 0) std::memmove(result, data, size);
+    return;
+  }
+  const Environment& environment = session.environment();
+  require(!environment.root_comm_id.empty(),
+          "NEURON_RT_ROOT_COMM_ID has to say where the ranks meet (host:port)");
+  const InterpreterPause pause;
+  session.engine()->all_gather({function, environment.root_comm_id, rank, count,
+                                environment.execution_timeout},
+                               data, size, result);
 }
 
 NRT_STATUS meet(const char* function, std::int64_t vnc, std::uint32_t rank,
                 std::uint32_t count) {
   return api_call(function, [&](Session& session) {
-    check_ranks(session, vnc, rank, count);
+    all_gather(function, session, vnc, rank, count, nullptr, 0, nullptr);
     return NRT_SUCCESS;
   });
 }
@@ -51,9 +60,9 @@ NRT_API NRT_STATUS nrt_all_gather(int32_t vnc, uint32_t g_device_id,
                                   uint32_t g_device_count, uint32_t rank_input_size,
                                   void* input, void* output) {
   return api_call("nrt_all_gather", [&](Session& session) {
-    check_ranks(session, vnc, g_device_id, g_device_count);
     require((input && output) || rank_input_size == 0, "a buffer is NULL");
-    if (rank_input_size > 0) std::memmove(output, input, rank_input_size);
+    all_gather("nrt_all_gather", session, vnc, g_device_id, g_device_count, input,
+               rank_input_size, output);
     return NRT_SUCCESS;
   });
 }

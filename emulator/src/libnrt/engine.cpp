@@ -103,10 +103,19 @@ std::string LoadSettings::to_json() const {
          ", \"lnc\": " + std::to_string(logical_core_size) +
          ", \"rank\": " + std::to_string(rank) +
          ", \"world_size\": " + std::to_string(ranks) +
+         ", \"root_comm_id\": " + json::quote(root_comm_id) +
          ", \"peers_reachable\": " + flag(peers_reachable) +
          ", \"validate_hash\": " + flag(validate_hash) +
          ", \"allow_legacy\": " + flag(allow_legacy_neff) +
          ", \"fail_out_of_bounds\": " + flag(fail_out_of_bounds) + "}";
+}
+
+std::string Meeting::to_json() const {
+  return std::string("{\"function\": ") + json::quote(function) +
+         ", \"root_comm_id\": " + json::quote(root_comm_id) +
+         ", \"rank\": " + std::to_string(rank) +
+         ", \"world_size\": " + std::to_string(ranks) +
+         ", \"timeout_ms\": " + std::to_string(timeout.count()) + "}";
 }
 
 std::shared_ptr<Engine> make_engine(Session& session) {

@@ -2,6 +2,7 @@
 // interpreter that is there anyway, or in a child process.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -57,10 +58,22 @@ struct LoadSettings {
   std::uint32_t logical_core_size = 1;
   std::uint32_t rank = 0;
   std::uint32_t ranks = 1;
+  std::string root_comm_id;     // where ranks of several processes meet
   bool peers_reachable = true;  // all ranks fit into this process
   bool validate_hash = false;
   bool allow_legacy_neff = false;
   bool fail_out_of_bounds = false;
+
+  std::string to_json() const;
+};
+
+/// Ranks that exchange something outside of programs.
+struct Meeting {
+  std::string function;      // which one brings them together
+  std::string root_comm_id;  // where they meet
+  std::uint32_t rank = 0;
+  std::uint32_t ranks = 1;
+  std::chrono::milliseconds timeout{};
 
   std::string to_json() const;
 };
@@ -125,6 +138,10 @@ class Engine {
   /// Throws StatusError with the reason.
   virtual std::shared_ptr<Program> load(const void* neff, std::size_t size,
                                         const LoadSettings& settings) = 0;
+  /// Gives each rank the `size` bytes of all, one after the other. Throws StatusError,
+  /// Interrupted.
+  virtual void all_gather(const Meeting& meeting, const void* data, std::size_t size,
+                          void* result) = 0;
 };
 
 class Session;

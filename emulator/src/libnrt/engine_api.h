@@ -14,7 +14,7 @@
 extern "C" {
 #endif
 
-#define NKIPY_DEVICE_API_VERSION 5
+#define NKIPY_DEVICE_API_VERSION 6
 #define NKIPY_DEVICE_API_CAPSULE "nkipy_emulator.device.api"
 
 typedef struct nkipy_program nkipy_program;
@@ -63,6 +63,14 @@ typedef struct nkipy_device_api {
    * Returns an NRT status. `*text` becomes JSON text, or the reason of a failure; the
    * caller releases it with free(). */
   int (*estimate)(nkipy_program* program, char** text);
+
+  /* Gives each rank of a meeting the `size` bytes of all, one after the other, in
+   * `result`. `meeting` is JSON text. What else there is, is as for `load`. */
+  int (*all_gather)(const char* meeting, const void* data, size_t size, void* result,
+                    size_t result_size, char** error, void** interrupt);
+
+  /* Leaves the worlds that programs and meetings of ranks were in. */
+  void (*close)(void);
 
   /* Gives up a program that no thread is executing. */
   void (*unload)(nkipy_program* program);

@@ -22,6 +22,7 @@ enum class RequestKind : std::uint32_t {
   unload = 3,
   channel = 4,  // descriptor: another socket to serve. The only one without a reply
   estimate = 5,
+  all_gather = 6,  // program: size of the meeting's JSON; payload: that, and the data
 };
 
 struct RequestHeader {

@@ -24,6 +24,8 @@ using std::chrono::milliseconds;
 
 // Imports of the child included; large programs compile for minutes.
 constexpr std::chrono::minutes kLoadTimeout{30};
+// Who meets others is answered by the child when their time is over; if it still lives.
+constexpr std::chrono::seconds kLateAnswer{10};
 // Who ends a session does not want to wait for a child that hangs.
 constexpr std::chrono::seconds kUnloadTimeout{30};
 
@@ -49,6 +51,14 @@ class Child {
                const Printer& printer) {
     call(RequestKind::execute, program, offsets.data(),
          offsets.size() * sizeof offsets[0], -1, timeout_, &printer);
+  }
+  std::string all_gather(const std::string& meeting, const void* data,
+                         std::size_t size, milliseconds timeout) {
+    const std::string payload =
+        meeting + std::string(static_cast<const char*>(data), size);
+    return call(RequestKind::all_gather, meeting.size(), payload.data(), payload.size(),
+                -1, timeout + kLateAnswer)
+        .text;
   }
   std::string estimate(std::uint64_t program) {
     return call(RequestKind::estimate, program, nullptr, 0, -1, kLoadTimeout).text;
@@ -86,6 +96,16 @@ class ChildEngine : public Engine, public std::enable_shared_from_this<ChildEngi
 
   std::shared_ptr<Program> load(const void* neff, std::size_t size,
                                 const LoadSettings& settings) override;
+  void all_gather(const Meeting& meeting, const void* data, std::size_t size,
+                  void* result) override {
+    const std::string all =
+        child()->all_gather(meeting.to_json(), data, size, meeting.timeout);
+    if (all.size() != size * meeting.ranks) {
+      throw StatusError(NRT_FAILURE, "the engine's process answers with " +
+                                         std::to_string(all.size()) + " bytes");
+    }
+    std::memcpy(result, all.data(), all.size());
+  }
   Memory& memory() noexcept { return memory_; }
   /// The process for programs; another one if the last is replaceable.
   std::shared_ptr<Child> child() {
@@ -277,7 +297,8 @@ Reply Child::call(RequestKind kind, std::uint64_t program, const void* payload,
 // what it is at cannot be stopped otherwise.
 bool Child::goes_on(RequestKind kind) {
   // Nobody hands on what is raised during the others.
-  const bool can_raise = kind == RequestKind::load || kind == RequestKind::execute;
+  const bool can_raise = kind == RequestKind::load || kind == RequestKind::execute ||
+                         kind == RequestKind::all_gather;
   try {
     if (can_raise) check_signals();
   } catch (const Interrupted&) {

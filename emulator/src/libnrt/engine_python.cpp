@@ -89,6 +89,17 @@ class PythonEngine final : public Engine {
  public:
   PythonEngine(const nkipy_device_api& api, std::chrono::milliseconds timeout)
       : api_(api), timeout_(timeout) {}
+  ~PythonEngine() override { api_.close(); }
+
+  void all_gather(const Meeting& meeting, const void* data, std::size_t size,
+                  void* result) override {
+    char* text = nullptr;
+    void* interrupt = nullptr;
+    const int status =
+        api_.all_gather(meeting.to_json().c_str(), data, size, result,
+                        size * meeting.ranks, &text, &interrupt);
+    if (status != 0) fail(status, take_text(text), interrupt);
+  }
 
   std::shared_ptr<Program> load(const void* neff, std::size_t size,
                                 const LoadSettings& settings) override {

@@ -37,7 +37,7 @@ void check_ranks(const LoadRequest& request) {
   require(request.rank < request.ranks, "the rank must be below the number of ranks");
 }
 
-// Ranks in other processes cannot be reached: those that talk must all fit in here.
+// Whether those that talk could all be ranks of this process.
 bool peers_reachable(const Session& session, const LoadRequest& request) {
   return request.ranks <= kMaxRanks &&
          request.ranks <= static_cast<std::uint32_t>(session.core_count());
@@ -50,6 +50,7 @@ LoadSettings make_settings(const Session& session, const LoadRequest& request) {
   settings.logical_core_size = session.topology().logical_core_size();
   settings.rank = request.rank;
   settings.ranks = request.ranks;
+  settings.root_comm_id = environment.root_comm_id;
   settings.peers_reachable = peers_reachable(session, request);
   settings.validate_hash = environment.validate_hash;
   settings.allow_legacy_neff = environment.allow_legacy_neff;

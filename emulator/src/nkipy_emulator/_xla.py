@@ -29,6 +29,7 @@ from nkipy_emulator.errors import (
     ExecutionTimeoutError,
     OutOfBoundsError,
     SimulationError,
+    WorldError,
 )
 from nkipy_emulator.memory import ZERO_COPY_BYTES
 from nkipy_emulator.progress import ProgressLine
@@ -119,6 +120,30 @@ _register_handlers()
 TYPED_FFI = 4
 
 
+class Seat(Protocol):
+    """A rank's place in a world, in C++: ``seat_type.h``."""
+
+    rank: int
+    ranks: int
+    reason: str | None
+
+    def form(self, descriptor: int, spins: int) -> None: ...
+    def fail(self, reason: str) -> None: ...
+    def lose(self, rank: int) -> None: ...
+    def expect(self, whom: str) -> None: ...
+    def all_gather(self, data: bytes, text: str, seconds: float) -> bytes: ...
+
+
+def seat(rank: int, ranks: int) -> Seat:
+    """A place in a world that has not formed. Raises ValueError."""
+    return _handlers.Seat(rank, ranks)
+
+
+def world_bytes(ranks: int) -> int:
+    """How much memory as many ranks share on one machine."""
+    return _handlers.world_bytes(ranks)
+
+
 def add_function(name: str, ufunc: np.ufunc, index: int) -> None:
     """Let handlers call the loop ``ufunc.types[index]`` by that name."""
     _handlers.add_function(name, ufunc, index)
@@ -190,7 +215,12 @@ def require_time(printer: Any) -> None:
     _handlers.require_time(printer)
 
 
-def device_api(load: Callable[..., Any], error: Callable[..., Any]) -> Any:
+def device_api(
+    load: Callable[..., Any],
+    error: Callable[..., Any],
+    all_gather: Callable[[str, bytes], bytes],
+    close: Callable[[], None],
+) -> Any:
     """A capsule with the functions that libnrt calls (``libnrt/engine_api.h``).
 
     Args:
@@ -198,8 +228,10 @@ def device_api(load: Callable[..., Any], error: Callable[..., Any]) -> Any:
             with ``estimate() -> text``.
         error: ``error(exception, phase) -> (status, text, is_interrupt)``, the last one
             if a handler of a signal has raised the exception.
+        all_gather: ``all_gather(meeting, data) -> data of all ranks``.
+        close: leaves the worlds that the ranks of programs are in.
     """
-    return _handlers.device_api(load, error)
+    return _handlers.device_api(load, error, all_gather, close)
 
 
 def close_gate() -> None:
@@ -273,6 +305,7 @@ def _clean(text: str) -> str:
 
 _handlers.set_out_of_bounds_error(OutOfBoundsError)
 _handlers.set_timeout_error(ExecutionTimeoutError)
+_handlers.set_world_error(WorldError)
 _handlers.set_error_translator(lambda error: SimulationError(_clean(str(error))))
 
 

@@ -62,9 +62,11 @@ from nkipy_emulator.own_results import (
     transpose_once,
 )
 from nkipy_emulator.program_size import check_size, has_seams, is_small, is_varied
+from nkipy_emulator.world_calls import lower_collectives
 
 if TYPE_CHECKING:
     from nkipy.hlo.options import SimulationOptions
+    from nkipy_emulator._xla import Seat
 
 Arrays = Sequence[np.ndarray]
 
@@ -135,8 +137,12 @@ class XlaCpuEngine:
         num_replicas: int = 1,
         check_bounds: bool = False,
         makes_results: bool = True,
+        seat: Seat | None = None,
     ) -> XlaExecutable:
         """Compile `module`, to run on `num_replicas` ranks at once.
+
+        With a `seat` in a world, one rank runs it, and its collectives are among all
+        ranks of the world, which other processes may run.
 
         With `check_bounds`, an execution raises OutOfBoundsError if an index of a
         gather, scatter or dynamic slice leaves its array; see
@@ -170,7 +176,7 @@ class XlaCpuEngine:
                 return ElementExecutable(module, program)
         return XlaExecutable(
             *(module, options, num_replicas, store, check_bounds),
-            *(fast_calls, makes_results),
+            *(fast_calls, makes_results, seat),
         )
 
 
@@ -223,13 +229,16 @@ class XlaExecutable:
         check_bounds: bool = False,
         fast_calls: FastCalls = "auto",
         makes_results: bool = True,
+        seat: Seat | None = None,
     ) -> None:
         self.num_replicas = num_replicas
         makes_results = makes_results and num_replicas == 1
         lifted, constants = lift_constants(module)
         own = own_results(module) if makes_results else ()
+        world_size = 0 if seat is None else seat.ranks
         compilation = _Compilation(
-            *(module, lifted, options, num_replicas, check_bounds, fast_calls, own)
+            *(module, lifted, options, num_replicas, check_bounds, fast_calls, own),
+            world_size,
         )
         name = compilation.name if store is not None and num_replicas == 1 else None
         if store is None or name is None:
@@ -259,6 +268,8 @@ class XlaExecutable:
                 if needs_blank(module.results[i])
             ],
         )
+        if seat is not None:
+            self.runner.sit(seat)
         self.run = self.runner.run
         self.run_replicas = self.runner.run_replicas
         _executables.add(self)
@@ -313,12 +324,13 @@ class _Compilation:
         check_bounds: bool,
         fast_calls: FastCalls,
         own: Sequence[int],
+        world_size: int,
     ) -> None:
         self.calls_python = False
         self._module = module
         self._lifted = lifted
         self._options = options
-        self._choices = (check_bounds, num_replicas, fast_calls, own)
+        self._choices = (check_bounds, num_replicas, fast_calls, own, world_size)
 
     @property
     def name(self) -> str | None:
@@ -356,7 +368,7 @@ class _Compilation:
     ) -> tuple[_xla.Program, frozenset[int]]:
         """The program, compiled, and which parameters are sliced."""
         module, options = self._module, self._options
-        _, num_replicas, _, _ = self._choices
+        _, num_replicas, *_ = self._choices
         prepared, sliced, calls = self._prepared
         proto = serialize_to_run(prepared)
         varied = is_varied(module)
@@ -438,6 +450,7 @@ def _with_store(
     ranks: int = 1,
     fast_calls: FastCalls = "never",
     own: Sequence[int] = (),
+    world_size: int = 0,
 ) -> tuple[HLOModule, frozenset[int]]:
     """The module that XLA gets: `module`, ending in a store of all its results.
 
@@ -458,6 +471,8 @@ def _with_store(
     result.entry.instructions.insert(0, result.entry.instructions.pop())
     result.set_results(module.results)
     result = lower_custom_calls(result, vector, calls, ranks)
+    if world_size > 0:  # else its ranks are replicas
+        result = lower_collectives(result, vector, world_size)
     if check_bounds:
         result = _telling_out_of_bounds(result, vector)
     if options is None or options.auto_cast != "all":  # which rounds parts of functions

@@ -23,6 +23,10 @@ class ExecutionTimeoutError(SimulationError, TimeoutError):
     """A program on the emulated device runs longer than it may."""
 
 
+class WorldError(SimulationError):
+    """Ranks cannot exchange what a collective is for; the text says who is missing."""
+
+
 class ProgramSizeError(SimulationError):
     """A module has more instructions than XLA can stand."""
 

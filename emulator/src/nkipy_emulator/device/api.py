@@ -14,6 +14,7 @@ from typing import Any
 from nkipy.hlo import run_errors
 from nkipy_emulator import _xla, apart
 from nkipy_emulator.device.options import LoadOptions
+from nkipy_emulator.device.ranks import WORLDS, all_gather
 from nkipy_emulator.device.service import LoadedProgram, load
 from nkipy_emulator.device.status import Phase, describe_error
 
@@ -36,6 +37,16 @@ def _load_apart(neff: memoryview, options: LoadOptions) -> LoadedProgram:
     return _xla.apart_until_the_end(lambda: load(kept, options), None, "nkipy-load")
 
 
+def _all_gather(meeting: str, data: bytes) -> bytes:
+    apart.forget_interrupt()
+    if threading.current_thread() is not threading.main_thread():
+        return all_gather(meeting, data)
+    # Not here, where it could not be interrupted.
+    return _xla.apart_until_the_end(
+        lambda: all_gather(meeting, data), None, "nkipy-all-gather"
+    )
+
+
 def _describe(error: BaseException, phase: Phase) -> tuple[int, str, bool]:
     """As :func:`describe_error`, telling besides who called libnrt in this thread.
 
@@ -48,7 +59,7 @@ def _describe(error: BaseException, phase: Phase) -> tuple[int, str, bool]:
 
 
 #: What libnrt reads: a pointer to its table of functions.
-CAPSULE = _xla.device_api(_load, _describe)
+CAPSULE = _xla.device_api(_load, _describe, _all_gather, WORLDS.leave)
 
 # A thread that asks for the interpreter's lock while that ends never returns.
 # Before that of spike, which is older and closes libnrt: LIFO.

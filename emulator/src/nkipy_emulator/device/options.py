@@ -15,7 +15,9 @@ class LoadOptions:
         lnc: physical cores per logical core; 0 is any.
         rank: which one of the ranks loads the program.
         world_size: how many ranks there are; 1 outside of collectives.
-        peers_reachable: the other ranks can be run together with this one.
+        root_comm_id: ``host:port`` where ranks of several processes meet
+            (``NEURON_RT_ROOT_COMM_ID``); ``""`` is nowhere.
+        peers_reachable: this process has a core for each rank.
         validate_hash: compare the file's hash with its content
             (``NEURON_RT_VALIDATE_HASH``).
         allow_legacy: run what was compiled for an older generation
@@ -28,6 +30,7 @@ class LoadOptions:
     lnc: int = 0
     rank: int = 0
     world_size: int = 1
+    root_comm_id: str = ""
     peers_reachable: bool = True
     validate_hash: bool = False
     allow_legacy: bool = False

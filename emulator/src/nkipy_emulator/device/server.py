@@ -26,7 +26,7 @@ _REQUEST = struct.Struct("=IIQ")  # kind, size of the payload, program
 _REPLY = struct.Struct("=iIQ")  # status, size of the text, program
 _PRINTED = -1  # the status of what comes before a reply, see engine_channel.h
 _MAX_PRINTED = 1 << 28  # bytes: libnrt keeps no more
-_LOAD, _EXECUTE, _UNLOAD, _CHANNEL, _ESTIMATE = 1, 2, 3, 4, 5
+_LOAD, _EXECUTE, _UNLOAD, _CHANNEL, _ESTIMATE, _ALL_GATHER = 1, 2, 3, 4, 5, 6
 _MAP_NORESERVE = 0x4000
 
 
@@ -67,7 +67,7 @@ class Server:
 
     def _answer(
         self, request: _Request, channel: socket.socket
-    ) -> tuple[int, int, str]:
+    ) -> tuple[int, int, str | bytes]:
         """Status, program and text of the reply. Never raises: nobody would know."""
         from nkipy_emulator.device.status import describe_error
 
@@ -76,6 +76,8 @@ class Server:
                 return 0, *self._load(request)
             if request.kind == _ESTIMATE:
                 return 0, 0, self._programs[request.program].estimate()
+            if request.kind == _ALL_GATHER:
+                return 0, 0, _all_gather(request)
             if request.kind == _EXECUTE:
                 self._execute(request, channel)
             else:
@@ -109,6 +111,13 @@ class Server:
         count = program.input_count
         printer = _printer(channel)
         program.execute(addresses[:count], addresses[count:], printer)
+
+
+def _all_gather(request: _Request) -> bytes:
+    from nkipy_emulator.device.ranks import all_gather
+
+    meeting, data = request.payload[: request.program], request.payload
+    return all_gather(meeting.decode(), data[request.program :])
 
 
 def _receive(channel: socket.socket) -> _Request | None:
@@ -152,8 +161,11 @@ def _printer(channel: socket.socket) -> Printer:
     return send
 
 
-def _reply(channel: socket.socket, status: int, program: int, text: str) -> None:
-    _send(channel, status, program, text.encode(errors="replace"))
+def _reply(
+    channel: socket.socket, status: int, program: int, text: str | bytes
+) -> None:
+    data = text.encode(errors="replace") if isinstance(text, str) else text
+    _send(channel, status, program, data)
 
 
 def _send(channel: socket.socket, status: int, program: int, data: bytes) -> None:

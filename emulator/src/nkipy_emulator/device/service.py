@@ -87,14 +87,16 @@ def load(neff: Any, options: LoadOptions) -> LoadedProgram:
         CostModelError: the target or LNC is unknown to the cost model.
     """
     program = read_program(neff, options)
-    module, ranks = for_ranks(program.module, options)
-    left = without_empty_arrays(module)
+    ranked = for_ranks(program.module, options)
+    ranks = ranked.ranks
+    left = without_empty_arrays(ranked.module)
     executable = XlaCpuEngine(user_cache()).compile(
         left.module,
         options=program.numerics,
         num_replicas=ranks,
         check_bounds=options.fail_out_of_bounds,
         makes_results=False,
+        seat=ranked.seat,
     )
     description = json.dumps(_describe(program, left, ranks, options))
     count = len(left.inputs) * ranks

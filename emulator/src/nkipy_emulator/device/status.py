@@ -21,6 +21,7 @@ from nkipy_emulator.errors import (
     SettingError,
     SimulationError,
     UnsupportedCustomCallError,
+    WorldError,
 )
 
 Phase = Literal["load", "execute"]
@@ -59,6 +60,9 @@ def status_of(error: BaseException, phase: Phase) -> NrtStatus:
         return NrtStatus.FAILURE
     if isinstance(error, OutOfBoundsError):
         return NrtStatus.EXEC_OOB
+    if isinstance(error, WorldError):
+        is_load = phase == "load"
+        return NrtStatus.FAILURE if is_load else NrtStatus.EXEC_HW_ERR_COLLECTIVES
     if phase == "execute":
         return NrtStatus.EXEC_COMPLETED_WITH_ERR
     if isinstance(error, HLOUnsupportedError):

@@ -1,0 +1,268 @@
+#include "collective_exchange.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace nkipy {
+
+struct Member::Operation {
+  const Collective& collective;
+  const std::function<bool()>& is_over;
+  const std::function<std::string()>& why;
+  uint64_t group = 0, count = 0;  // as announced
+  Announcement* own = nullptr;
+  uint64_t parts = 0;           // that this rank has published
+  std::vector<uint64_t> first;  // by position: `published` before the first of them
+};
+
+// Another rank's announcement.
+struct Member::Seen {
+  uint64_t signature, first;
+  bool is_over;
+  const SharedText* text;
+};
+
+namespace {
+
+// Between processes the same, as std::hash need not be (FNV-1a).
+uint64_t hash_of(const std::vector<uint32_t>& group) {
+  uint64_t hash = 0xcbf29ce484222325;
+  for (const uint32_t rank : group) {
+    for (int shift = 0; shift < 32; shift += 8) {
+      hash = (hash ^ (rank >> shift & 0xff)) * 0x100000001b3;
+    }
+  }
+  return hash;
+}
+
+constexpr size_t kLine = 64;  // bytes
+
+// Bytes of what ranks share that fit into a slot at once: whole elements.
+size_t bytes_at_once(const Collective& c) {
+  const size_t pieces = c.is_split ? c.group.size() : 1;
+  const size_t room = kSlotBytes / pieces;
+  const size_t unit = std::max(c.element, kLine);
+  return room >= unit ? room / unit * unit : room / c.element * c.element;
+}
+
+// Calls copy(at, offset, size) for the pieces of [begin, end) of what ranks share: `at`
+// counts from `begin`, and `offset` is where the piece lies in an array with `pieces`
+// of them in each block, of which it is number `number`.
+template <typename Copy>
+void for_pieces(const Collective& c, size_t begin, size_t end, size_t pieces,
+                size_t number, const Copy& copy) {
+  if (pieces == 1 || c.outer == 1) {
+    copy(0, number * c.inner + begin, end - begin);
+    return;
+  }
+  for (size_t at = begin; at < end;) {
+    const size_t block = at / c.inner, within = at % c.inner;
+    const size_t size = std::min(c.inner - within, end - at);
+    copy(at - begin, (block * pieces + number) * c.inner + within, size);
+    at += size;
+  }
+}
+
+void lay(const Collective& c, const char* operand, size_t begin, size_t end,
+         char* slot) {
+  if (!c.is_split) {
+    memcpy(slot, operand + begin, end - begin);
+    return;
+  }
+  const size_t pieces = c.group.size();
+  for (size_t number = 0; number < pieces; ++number) {
+    char* row = slot + number * (end - begin);
+    for_pieces(c, begin, end, pieces, number, [&](size_t at, size_t from, size_t size) {
+      memcpy(row + at, operand + from, size);
+    });
+  }
+}
+
+void take(const Collective& c, const std::vector<const char*>& rows, size_t begin,
+          size_t end, char* result) {
+  if (c.kind == Collective::Kind::kReduce) {
+    c.reduce(result + begin, rows, (end - begin) / c.element);
+  } else if (c.kind == Collective::Kind::kPlace) {
+    for (size_t number = 0; number < rows.size(); ++number) {
+      for_pieces(c, begin, end, rows.size(), number,
+                 [&](size_t at, size_t to, size_t size) {
+                   memcpy(result + to, rows[number] + at, size);
+                 });
+    }
+  } else if (c.source >= 0) {
+    memcpy(result + begin, rows[static_cast<size_t>(c.source)], end - begin);
+  } else {
+    memset(result + begin, 0, end - begin);
+  }
+}
+
+}  // namespace
+
+void Member::run(const Collective& collective, const char* operand, char* result,
+                 const std::function<bool()>& is_over,
+                 const std::function<std::string()>& why) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  Operation operation{collective, is_over, why, 0, 0, nullptr, 0, {}};
+  if (memory_->has_failed()) throw WorldFailure(memory_->reason());
+  leave_group(operation);
+  announce(&operation);
+  if (collective.kind == Collective::Kind::kReduce && !collective.is_split &&
+      collective.group.size() > 2 && collective.shared() >= kSlotBytes / 8) {
+    reduce_in_shares(&operation, operand, result);
+  } else {
+    exchange(&operation, operand, result);
+  }
+  operation.own->is_over.store(1, std::memory_order_release);
+  memory_->ring(rank_);
+}
+
+// Waits for `rank`, or fails the world.
+void Member::await(const Operation& operation, uint32_t rank,
+                   const std::function<bool()>& is_there) {
+  if (memory_->wait_for(rank, is_there, operation.is_over)) return;
+  if (!memory_->has_failed()) {
+    const std::string whom = "rank " + std::to_string(rank);
+    const std::string& what = operation.collective.text;
+    if (memory_->board(rank).is_gone != 0) {
+      memory_->fail(whom + " has left, and rank " + std::to_string(rank_) +
+                    " waits for it in " + what);
+    } else {
+      memory_->fail(operation.why() + ", in " + what + ", which waited for " + whom);
+    }
+  }
+  throw WorldFailure(memory_->reason());
+}
+
+// Nothing if that operation is not announced, or not any more.
+std::optional<Member::Seen> Member::look(uint32_t rank, uint64_t group,
+                                         uint64_t count) const {
+  for (const Announcement& announced : memory_->board(rank).announced) {
+    const uint64_t number = announced.number.load(std::memory_order_acquire);
+    if (number == 0 || announced.group.load() != group ||
+        announced.count.load() != count) {
+      continue;
+    }
+    const Seen seen = {announced.signature.load(), announced.first.load(),
+                       announced.is_over.load() != 0, &announced.text};
+    // Another operation may have taken its place meanwhile.
+    if (announced.number.load() == number) return seen;
+  }
+  return std::nullopt;
+}
+
+// Slots are free for another group when all of the last one have read them.
+void Member::leave_group(const Operation& operation) {
+  if (last_count_ == 0 || last_group_ == operation.collective.group) return;
+  const uint64_t group = hash_of(last_group_);
+  for (const uint32_t rank : last_group_) {
+    await(operation, rank, [&] {
+      const std::optional<Seen> last = look(rank, group, last_count_);
+      return !last || last->is_over;  // a rank announces another when it has gone on
+    });
+  }
+}
+
+void Member::announce(Operation* operation) {
+  const Collective& c = operation->collective;
+  operation->group = hash_of(c.group);
+  operation->count = ++counts_[c.group];
+  last_group_ = c.group;
+  last_count_ = operation->count;
+  Board& board = memory_->board(rank_);
+  Announcement& own = board.announced[++operations_ % 2];
+  own.number.store(0);
+  own.group.store(operation->group);
+  own.count.store(operation->count);
+  own.signature.store(c.signature);
+  own.first.store(board.published.load());
+  own.is_over.store(0);
+  own.text.set(c.text);
+  own.number.store(operations_, std::memory_order_release);
+  operation->own = &own;
+}
+
+char* Member::own_slot() const {
+  return memory_->slot(rank_, memory_->board(rank_).published.load());
+}
+
+void Member::publish(Operation* operation) {
+  memory_->board(rank_).published.fetch_add(1, std::memory_order_release);
+  ++operation->parts;
+  memory_->ring(rank_);
+}
+
+// Waits until all have announced the operation, and compares what they have announced.
+void Member::meet(Operation* operation) {
+  const Collective& c = operation->collective;
+  operation->first.resize(c.group.size());
+  for (size_t i = 0; i < c.group.size(); ++i) {
+    const uint32_t rank = c.group[i];
+    std::optional<Seen> seen;
+    await(*operation, rank, [&] {
+      seen = look(rank, operation->group, operation->count);
+      return seen.has_value();
+    });
+    if (seen->signature != c.signature) {
+      memory_->fail("rank " + std::to_string(rank_) + " is in " + c.text +
+                    ", and rank " + std::to_string(rank) + " in " + seen->text->get() +
+                    ": all ranks have to run the same program, with the same shapes");
+      throw WorldFailure(memory_->reason());
+    }
+    operation->first[i] = seen->first;
+  }
+}
+
+// Waits for the part that this rank has published last, of all ranks of the group.
+std::vector<const char*> Member::published_rows(Operation* operation) {
+  if (operation->first.empty()) meet(operation);
+  const std::vector<uint32_t>& group = operation->collective.group;
+  std::vector<const char*> rows;
+  for (size_t i = 0; i < group.size(); ++i) {
+    const uint64_t part = operation->first[i] + operation->parts - 1;
+    const std::atomic<uint64_t>& published = memory_->board(group[i]).published;
+    await(*operation, group[i],
+          [&] { return published.load(std::memory_order_acquire) > part; });
+    rows.push_back(memory_->slot(group[i], part));
+  }
+  return rows;
+}
+
+void Member::exchange(Operation* operation, const char* operand, char* result) {
+  const Collective& c = operation->collective;
+  const size_t step = bytes_at_once(c), all = c.shared();
+  if (all == 0) return meet(operation);
+  for (size_t begin = 0; begin < all; begin += step) {
+    const size_t end = std::min(begin + step, all);
+    lay(c, operand, begin, end, own_slot());
+    publish(operation);
+    std::vector<const char*> rows = published_rows(operation);
+    if (c.is_split) {
+      for (const char*& row : rows) row += c.position * (end - begin);
+    }
+    take(c, rows, begin, end, result);
+  }
+}
+
+// Each rank reduces a share of each part, and all read that: for three ranks and more
+// this is less to read.
+void Member::reduce_in_shares(Operation* operation, const char* operand, char* result) {
+  const Collective& c = operation->collective;
+  const size_t ranks = c.group.size(), all = c.shared();
+  for (size_t begin = 0; begin < all; begin += kSlotBytes) {
+    const size_t elements = (std::min(begin + kSlotBytes, all) - begin) / c.element;
+    const auto share = [&](size_t i) { return elements * i / ranks * c.element; };
+    memcpy(own_slot(), operand + begin, elements * c.element);
+    publish(operation);
+    const size_t own = share(c.position), size = share(c.position + 1) - own;
+    std::vector<const char*> rows = published_rows(operation);
+    for (const char*& row : rows) row += own;
+    c.reduce(own_slot() + own, rows, size / c.element);
+    publish(operation);
+    rows = published_rows(operation);
+    for (size_t i = 0; i < ranks; ++i) {
+      memcpy(result + begin + share(i), rows[i] + share(i), share(i + 1) - share(i));
+    }
+  }
+}
+
+}  // namespace nkipy

@@ -1,0 +1,102 @@
+// Memory that the ranks of a world share on one machine, and how they wait in it.
+//
+// Each rank has two slots, which it fills in turn with parts of its operands, and a
+// board that tells what it is at. A rank fills a slot again only when those that read
+// it have gone on: see Member in collective_exchange.h.
+
+#ifndef NKIPY_EMULATOR_WORLD_MEMORY_H_
+#define NKIPY_EMULATOR_WORLD_MEMORY_H_
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <array>
+#include <atomic>
+#include <functional>
+#include <string>
+#include <string_view>
+
+namespace nkipy {
+
+constexpr uint32_t kMaxWorldRanks = 1024;
+constexpr size_t kSlotBytes = size_t{1} << 19;
+constexpr size_t kWorldTextBytes = 1024;
+
+// A text that others may read while it is written: they get old and new mixed then.
+class SharedText {
+ public:
+  void set(std::string_view text);
+  std::string get() const;
+
+ private:
+  std::array<std::atomic<uint64_t>, kWorldTextBytes / 8> words_;
+};
+
+// An operation as its rank announces it.
+struct Announcement {
+  std::atomic<uint64_t> number;     // of the rank's operations, from 1; 0: none
+  std::atomic<uint64_t> group;      // who takes part
+  std::atomic<uint64_t> count;      // which of the group's operations it is, from 1
+  std::atomic<uint64_t> signature;  // what all who take part must agree on
+  std::atomic<uint64_t> first;      // `published` before the first of its parts
+  std::atomic<uint32_t> is_over;    // the rank has read all it needs
+  SharedText text;                  // what it is, for people
+};
+
+struct alignas(64) Board {
+  std::atomic<uint64_t> published;  // parts that were laid into the slots
+  alignas(64) std::atomic<uint32_t> bell;  // a futex, which changes with all of this
+  std::atomic<uint32_t> sleepers;          // who waits at it
+  std::atomic<uint32_t> is_gone;           // the rank does nothing any more
+  alignas(64) Announcement announced[2];   // in turn
+};
+
+// Maps the segment of a world. What is in it is not trusted: other processes write it.
+class WorldMemory {
+ public:
+  // Bytes that a segment for `ranks` has.
+  static size_t size_for(uint32_t ranks);
+
+  // Maps a descriptor, which stays the caller's. Throws std::system_error, or
+  // std::invalid_argument if it is too small or for another number of ranks.
+  WorldMemory(int descriptor, uint32_t ranks);
+  ~WorldMemory();
+  WorldMemory(const WorldMemory&) = delete;
+  WorldMemory& operator=(const WorldMemory&) = delete;
+
+  uint32_t ranks() const { return ranks_; }
+  Board& board(uint32_t rank) const;
+  char* slot(uint32_t rank, uint64_t part) const;
+
+  // Ends all operations, for good. The first reason stays.
+  void fail(std::string_view reason);
+  bool has_failed() const;
+  std::string reason() const;
+
+  // What `rank` has not done by now it will not do.
+  void lose(uint32_t rank);
+
+  // Tells those who wait for `rank`.
+  void ring(uint32_t rank) const;
+
+  // Returns when `is_there()`; false if that can't be any more, because the world has
+  // failed or `rank` is gone, or if `is_over()`, which is asked fifty times a second.
+  bool wait_for(uint32_t rank, const std::function<bool()>& is_there,
+                const std::function<bool()>& is_over) const;
+
+  // How long to look before sleeping; 0 where ranks have to share processors.
+  void set_spins(uint32_t spins) { spins_ = spins; }
+
+ private:
+  struct Header;
+  Header* header() const;
+
+  const uint32_t ranks_;
+  const size_t size_;
+  char* base_ = nullptr;
+  uint32_t spins_ = 0;
+};
+
+}  // namespace nkipy
+
+#endif  // NKIPY_EMULATOR_WORLD_MEMORY_H_

@@ -1,0 +1,93 @@
+// A rank's place in a world that may still be forming.
+
+#ifndef NKIPY_EMULATOR_WORLD_SEAT_H_
+#define NKIPY_EMULATOR_WORLD_SEAT_H_
+
+#include <chrono>
+#include <condition_variable>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "collective_exchange.h"
+
+namespace nkipy {
+
+// Whoever joins a world gets a seat at once, and the world when all ranks have come.
+// Safe to use from many threads.
+class Seat {
+ public:
+  Seat(uint32_t rank, uint32_t ranks) : rank_(rank), ranks_(ranks) {}
+
+  uint32_t rank() const { return rank_; }
+  uint32_t ranks() const { return ranks_; }
+
+  // The world is there.
+  void form(std::shared_ptr<WorldMemory> memory) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (!reason_.empty()) memory->fail(reason_);
+    member_ = std::make_shared<Member>(std::move(memory), rank_);
+    changed_.notify_all();
+  }
+
+  // Ends it, for all its ranks if it is there. The first reason stays.
+  void fail(const std::string& reason) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (reason_.empty()) reason_ = reason;
+    if (member_) member_->memory().fail(reason);
+    changed_.notify_all();
+  }
+
+  // Another rank has left: the world goes on for what needs it no more.
+  void lose(uint32_t rank) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (member_ && rank < ranks_) member_->memory().lose(rank);
+  }
+
+  // Whom it still waits for, for people.
+  void expect(const std::string& whom) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    expected_ = whom;
+  }
+
+  std::string reason() const {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (member_ && member_->memory().has_failed()) return member_->memory().reason();
+    return reason_;
+  }
+
+  // As Member::run, in the world that has formed by then.
+  void run(const Collective& collective, const char* operand, char* result,
+           const std::function<bool()>& is_over,
+           const std::function<std::string()>& why) {
+    await(is_over, why, collective.text)
+        ->run(collective, operand, result, is_over, why);
+  }
+
+ private:
+  std::shared_ptr<Member> await(const std::function<bool()>& is_over,
+                                const std::function<std::string()>& why,
+                                const std::string& text) {
+    constexpr std::chrono::milliseconds kLookEvery{20};
+    std::unique_lock<std::mutex> lock(mutex_);
+    while (!member_) {
+      if (!reason_.empty()) throw WorldFailure(reason_);
+      if (is_over()) {
+        throw WorldFailure(why() + ", in " + text + ", which waited for " + expected_);
+      }
+      changed_.wait_for(lock, kLookEvery);
+    }
+    return member_;
+  }
+
+  const uint32_t rank_, ranks_;
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  std::shared_ptr<Member> member_;
+  std::string reason_, expected_ = "the other ranks";
+};
+
+}  // namespace nkipy
+
+#endif  // NKIPY_EMULATOR_WORLD_SEAT_H_

@@ -1,0 +1,260 @@
+"""A rank's membership in a world: joining, what becomes of the others, leaving."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from nkipy_emulator import _xla
+from nkipy_emulator.errors import WorldError
+from nkipy_emulator.worlds import shared_memory
+from nkipy_emulator.worlds.introduction import Introduction, machine
+from nkipy_emulator.worlds.messages import VERSION, MessageError, receive, send
+from nkipy_emulator.worlds.root import Root, share_root
+
+if TYPE_CHECKING:
+    from nkipy_emulator._xla import Seat
+
+#: Between two attempts to reach rank 0, which may not have started yet.
+_RETRY_SECONDS = 0.05
+#: For what two processes of one machine, both there, do together.
+_HANDSHAKE_SECONDS = 60.0
+#: How often a rank looks whether another has come before it sleeps; about 50 us.
+_SPINS = 2000
+
+
+class Membership:
+    """One rank of one world.
+
+    Attributes:
+        seat: what programs and barriers go by.
+    """
+
+    def __init__(
+        self, address: tuple[str, int], purpose: str, rank: int, ranks: int
+    ) -> None:
+        self.seat: Seat = _xla.seat(rank, ranks)
+        self.address = address
+        self._is_left = False
+        self._lock = threading.Lock()
+        self._connection: socket.socket | None = None
+        self._giver = shared_memory.MemoryGiver()
+        self._who = Introduction(
+            *(purpose, rank, ranks, machine()),
+            *(socket.gethostname(), os.getpid(), self._giver.name),
+        )
+        self._members: list[Introduction] = []
+        self._thread = threading.Thread(
+            target=self._run, name=f"nkipy-world-rank-{rank}", daemon=True
+        )
+        self._thread.start()
+
+    def leave(self) -> None:
+        """Leave, which the others are told. Programs of this world run no more."""
+        with self._lock:
+            if self._is_left:
+                return
+            self._is_left = True
+            connection = self._connection
+        self.seat.fail(f"rank {self._who.rank} has left: its runtime was closed")
+        if connection is not None:
+            try:
+                send(connection, {"leaving": True})
+                connection.shutdown(socket.SHUT_WR)
+            except OSError:
+                pass
+
+    def forget(self) -> None:
+        """In a forked child: have no part in it. Nothing is sent."""
+        self._giver.close()
+        if self._connection is not None:
+            self._connection.close()
+
+    # -- the thread ---------------------------------------------------------------------
+    def _run(self) -> None:
+        try:
+            self._join()
+        except (OSError, MessageError, WorldError) as e:
+            self.seat.fail(f"{self._who} cannot take part: {e}")
+        finally:
+            self._giver.close()
+            with self._lock:
+                connection, self._connection = self._connection, None
+            if connection is not None:
+                connection.close()
+
+    def _join(self) -> None:
+        while not self._is_left:
+            connection = self._connect()
+            if connection is None:
+                continue
+            with self._lock:
+                self._connection = connection
+            send(connection, {"version": VERSION, "rank": self._who.as_message()})
+            if self._attend(connection):
+                return
+            with self._lock:
+                self._connection = None
+            connection.close()
+            time.sleep(_RETRY_SECONDS)
+
+    def _connect(self) -> socket.socket | None:
+        host, port = self.address
+        try:
+            connection = socket.create_connection(self.address, timeout=5)
+        except (ConnectionError, TimeoutError) as e:
+            self.seat.expect(f"rank 0, which does not answer at {host}:{port} ({e})")
+            time.sleep(_RETRY_SECONDS)
+            return None
+        connection.settimeout(None)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        return connection
+
+    def _attend(self, connection: socket.socket) -> bool:
+        """Do what is said until the end; False if it is worth trying again."""
+        while True:
+            try:
+                message = receive(connection)
+            except ConnectionError:
+                message = None
+            if message is None:
+                return self._end()
+            if "taken" in message:
+                self.seat.expect(
+                    f"its own place, which {message['taken']} has: two jobs may have "
+                    "the same NEURON_RT_ROOT_COMM_ID, or two processes the same rank"
+                )
+                return False
+            if "missing" in message:
+                self.seat.expect(_missing(message))
+            elif "ranks" in message:
+                self._form([Introduction.from_message(m) for m in message["ranks"]])
+            elif "ended" in message:
+                who = Introduction.from_message(message["ended"])
+                self.seat.fail(f"{who} has ended")
+            elif "gone" in message:
+                self.seat.lose(Introduction.from_message(message["gone"]).rank)
+            elif "closed" in message:
+                self.seat.lose(0)
+                return bool(self._members) or self._is_left
+
+    def _end(self) -> bool:
+        if not self._members and not self._is_left:
+            return False  # rank 0 has ended before the world was complete
+        if self._members:
+            self.seat.fail(f"{self._members[0]} has ended")
+        return True
+
+    def _form(self, members: list[Introduction]) -> None:
+        here = [m for m in members if m.machine == self._who.machine]
+        if len(here) < len(members):
+            raise WorldError("ranks on several machines are not there yet")
+        self._members = members
+        size = _xla.world_bytes(self._who.ranks)
+        if here[0].rank == self._who.rank:
+            descriptor = shared_memory.make(size)
+            try:
+                self._take_seat(descriptor, len(here))
+                self._giver.give(descriptor, len(here) - 1, _HANDSHAKE_SECONDS)
+            finally:
+                os.close(descriptor)
+            return
+        descriptor = shared_memory.take(here[0].memory, _HANDSHAKE_SECONDS)
+        try:
+            self._take_seat(descriptor, len(here))
+        finally:
+            os.close(descriptor)
+
+    def _take_seat(self, descriptor: int, here: int) -> None:
+        processors = len(os.sched_getaffinity(0))
+        self.seat.form(descriptor, _SPINS if here <= processors else 0)
+
+
+def _missing(message: dict[str, Any]) -> str:
+    ranks = ", ".join(map(str, message["missing"]))
+    more = message["count"] - len(message["missing"])
+    return f"ranks {ranks}{f' and {more} more' if more else ''} that have not come"
+
+
+class Worlds:
+    """The worlds that ranks of this process are in. Safe to use from many threads.
+
+    Args:
+        purpose: worlds of another purpose are others, with the same address too.
+    """
+
+    def __init__(self, purpose: str) -> None:
+        self._purpose = purpose
+        self._lock = threading.Lock()
+        self._memberships: dict[tuple[str, int, int, int], Membership] = {}
+        self._roots: dict[tuple[str, int], Root] = {}
+        _all_worlds.add(self)
+
+    def join(self, address: str, rank: int, ranks: int) -> Seat:
+        """The seat of a rank of this process, which it has until :meth:`leave`.
+
+        This returns at once; who uses the seat waits until all ranks have come.
+
+        Args:
+            address: ``host:port`` where rank 0 listens.
+            rank: which rank.
+            ranks: how many there are.
+
+        Raises:
+            WorldError: `address` is none, or rank 0 cannot listen there.
+            ValueError: there is no such rank.
+        """
+        place = parse_address(address)
+        with self._lock:
+            key = *place, rank, ranks
+            found = self._memberships.get(key)
+            if found is None:
+                if rank == 0 and place not in self._roots:
+                    self._roots[place] = share_root(place)
+                found = Membership(place, self._purpose, rank, ranks)
+                self._memberships[key] = found
+            return found.seat
+
+    def leave(self) -> None:
+        """Leave all worlds. Programs of theirs run no more; others can be joined."""
+        with self._lock:
+            for membership in self._memberships.values():
+                membership.leave()
+            for root in self._roots.values():
+                root.give_up()
+            self._memberships.clear()
+            self._roots.clear()
+
+    def forget(self) -> None:
+        """In a forked child: have no part in them, and keep no connection open."""
+        self._lock = threading.Lock()
+        for membership in self._memberships.values():
+            membership.forget()
+        self._memberships.clear()
+        self._roots.clear()
+
+
+_all_worlds: weakref.WeakSet[Worlds] = weakref.WeakSet()
+
+
+def _forget_after_fork() -> None:
+    for worlds in _all_worlds:
+        worlds.forget()
+
+
+os.register_at_fork(after_in_child=_forget_after_fork)
+
+
+def parse_address(address: str) -> tuple[str, int]:
+    """Host and port. Raises WorldError."""
+    host, _, port = address.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    number = int(port) if port.isascii() and port.isdigit() and len(port) < 6 else 0
+    if not host or not 0 < number < 1 << 16:
+        raise WorldError(f"NEURON_RT_ROOT_COMM_ID has to be host:port, not {address!r}")
+    return host, number
