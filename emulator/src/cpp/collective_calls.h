@@ -14,11 +14,18 @@ namespace nkipy {
 
 inline PyObject* world_error = nullptr;  // an exception class
 
+// Who waits for others gives up a little before the call's deadline, when who waits for
+// the call would, without knowing whom it waits for.
+constexpr std::chrono::milliseconds kEarly{50};
+
+inline bool is_late(const CallState* state) {
+  return state->deadline != kNoDeadline && Clock::now() >= state->deadline - kEarly;
+}
+
 // Fails the call, not XLA's: see call_python.
 inline void fail_collective(CallState* state, const std::string& reason) {
-  const bool is_late = Clock::now() >= state->deadline;
   const PyGILState_STATE gil = ensure_lock();
-  PyErr_SetString(is_late ? timeout_error : world_error, reason.c_str());
+  PyErr_SetString(is_late(state) ? timeout_error : world_error, reason.c_str());
   PyObject* exception = take_exception();
   Py_XDECREF(std::exchange(state->error, exception));
   state->failed = true;
@@ -97,27 +104,26 @@ inline ffi::Error collective(ffi::AnyBuffer operand, ffi::AnyBuffer vector,
   if (seat == nullptr) {
     return ffi::Error(ffi::ErrorCode::kInternal, "a collective in no world");
   }
-  const CollectiveAttributes attributes = {kind, reduction, text, groups, sizes,
-                                           sources, outer, is_split, signature};
+  const CollectiveAttributes attributes = {
+      kind, reduction, text, groups, sizes, sources, outer, is_split, signature};
   Collective c;
-  const char* problem = plan(attributes, seat->rank(), operand.element_type(),
-                             operand.size_bytes(), &c);
+  const char* problem =
+      plan(attributes, seat->rank(), operand.element_type(), operand.size_bytes(), &c);
   const size_t ranks = c.group.size();
   const size_t needed = c.shared() * (c.kind == Collective::Kind::kPlace ? ranks : 1);
   if (problem == nullptr && result->size_bytes() != needed) problem = "wrong result";
   if (problem != nullptr) {
     return ffi::Error(ffi::ErrorCode::kInternal, "collective: " + std::string(problem));
   }
-  const auto is_over = [state] {
-    return state->failed || Clock::now() >= state->deadline;
-  };
+  const auto is_over = [state] { return state->failed || is_late(state); };
   const auto why = [state, seat] {
     const std::string rank = "rank " + std::to_string(seat->rank());
     return rank + (state->failed ? " has given up" : " has run out of time");
   };
   try {
     if (state->failed) {
-      seat->fail("rank " + std::to_string(seat->rank()) + " has failed before " + c.text);
+      seat->fail("rank " + std::to_string(seat->rank()) + " has failed before " +
+                 c.text);
     } else {
       seat->run(c, static_cast<const char*>(operand.untyped_data()),
                 static_cast<char*>(result->untyped_data()), is_over, why);

@@ -40,8 +40,8 @@ struct Collective {
   bool is_split = false;        // the operand has a piece for each rank of the group
   size_t element = 1;           // bytes
   Reduce reduce = nullptr;
-  std::string text;             // what it is, for people
-  uint64_t signature = 0;       // what all ranks have to agree on
+  std::string text;        // what it is, for people
+  uint64_t signature = 0;  // what all ranks have to agree on
 
   size_t shared() const { return outer * inner; }
 };
@@ -64,7 +64,8 @@ class Member {
   // Throws WorldFailure, also if `is_over` says that nobody waits for it any more;
   // `why` says then what the other ranks are told.
   void run(const Collective& collective, const char* operand, char* result,
-           const std::function<bool()>& is_over, const std::function<std::string()>& why);
+           const std::function<bool()>& is_over,
+           const std::function<std::string()>& why);
 
  private:
   struct Operation;

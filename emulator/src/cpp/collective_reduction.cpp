@@ -12,9 +12,9 @@ namespace {
 
 // Integers wrap around.
 template <typename T>
-using Wrapping = typename std::conditional_t<std::is_integral_v<T> && (sizeof(T) >= 4),
-                                             std::make_unsigned<T>,
-                                             std::common_type<T>>::type;
+using Wrapping =
+    typename std::conditional_t<std::is_integral_v<T> && (sizeof(T) >= 4),
+                                std::make_unsigned<T>, std::common_type<T>>::type;
 
 struct Add {
   template <typename T>

@@ -11,7 +11,8 @@
 
 namespace nkipy {
 
-// target[i] = (((source_0[i] op source_1[i]) op source_2[i]) ...), for `count` elements.
+// target[i] = (((source_0[i] op source_1[i]) op source_2[i]) ...), for `count`
+// elements.
 using Reduce = void (*)(char* target, const std::vector<const char*>& sources,
                         size_t count);
 

@@ -230,10 +230,9 @@ inline void device_api_unload(nkipy_program* program) {
   if (entry) delete program;
 }
 
-inline nkipy_device_api device_api = {NKIPY_DEVICE_API_VERSION, device_api_load,
-                                      device_api_execute, device_api_estimate,
-                                      device_api_all_gather, device_api_close,
-                                      device_api_unload};
+inline nkipy_device_api device_api = {
+    NKIPY_DEVICE_API_VERSION, device_api_load,  device_api_execute, device_api_estimate,
+    device_api_all_gather,    device_api_close, device_api_unload};
 
 // device_api(load, error, all_gather, close): the capsule that libnrt asks for. What is
 // called is load(neff, options) -> (runner, description, estimate),

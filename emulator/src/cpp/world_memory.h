@@ -44,7 +44,7 @@ struct Announcement {
 };
 
 struct alignas(64) Board {
-  std::atomic<uint64_t> published;  // parts that were laid into the slots
+  std::atomic<uint64_t> published;         // parts that were laid into the slots
   alignas(64) std::atomic<uint32_t> bell;  // a futex, which changes with all of this
   std::atomic<uint32_t> sleepers;          // who waits at it
   std::atomic<uint32_t> is_gone;           // the rank does nothing any more

@@ -23,9 +23,9 @@ void all_gather(const char* function, Session& session, std::int64_t vnc,
   require(!environment.root_comm_id.empty(),
           "NEURON_RT_ROOT_COMM_ID has to say where the ranks meet (host:port)");
   const InterpreterPause pause;
-  session.engine()->all_gather({function, environment.root_comm_id, rank, count,
-                                environment.execution_timeout},
-                               data, size, result);
+  session.engine()->all_gather(
+      {function, environment.root_comm_id, rank, count, environment.execution_timeout},
+      data, size, result);
 }
 
 NRT_STATUS meet(const char* function, std::int64_t vnc, std::uint32_t rank,

@@ -52,8 +52,8 @@ class Child {
     call(RequestKind::execute, program, offsets.data(),
          offsets.size() * sizeof offsets[0], -1, timeout_, &printer);
   }
-  std::string all_gather(const std::string& meeting, const void* data,
-                         std::size_t size, milliseconds timeout) {
+  std::string all_gather(const std::string& meeting, const void* data, std::size_t size,
+                         milliseconds timeout) {
     const std::string payload =
         meeting + std::string(static_cast<const char*>(data), size);
     return call(RequestKind::all_gather, meeting.size(), payload.data(), payload.size(),

@@ -95,9 +95,8 @@ class PythonEngine final : public Engine {
                   void* result) override {
     char* text = nullptr;
     void* interrupt = nullptr;
-    const int status =
-        api_.all_gather(meeting.to_json().c_str(), data, size, result,
-                        size * meeting.ranks, &text, &interrupt);
+    const int status = api_.all_gather(meeting.to_json().c_str(), data, size, result,
+                                       size * meeting.ranks, &text, &interrupt);
     if (status != 0) fail(status, take_text(text), interrupt);
   }
 

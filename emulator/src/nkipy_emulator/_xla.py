@@ -19,7 +19,7 @@ from importlib.machinery import ExtensionFileLoader
 from math import prod
 from pathlib import Path
 from types import FunctionType
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 

@@ -41,9 +41,7 @@ _REDUCED = (
 )
 
 
-def lower_collectives(
-    module: HLOModule, vector: Value, world_size: int
-) -> HLOModule:
+def lower_collectives(module: HLOModule, vector: Value, world_size: int) -> HLOModule:
     """A copy of `module` whose collectives are calls; itself if it has none.
 
     It is the same for all ranks, which learn when they run it who they are.
@@ -72,9 +70,7 @@ def _has_replaced(computation: HLOComputation) -> bool:
 class _Lowering:
     """What takes the place of collectives, and of what hands the call vector on."""
 
-    def __init__(
-        self, lent: dict[HLOComputation, Value], world_size: int
-    ) -> None:
+    def __init__(self, lent: dict[HLOComputation, Value], world_size: int) -> None:
         self._lent = lent
         self._world_size = world_size
         #: By computation: what the next call takes; a loop gives it back, as the last
@@ -236,9 +232,7 @@ def _applied(
     values = dict(zip(computation.parameters, arrays))
     for inst in computation.instructions:
         if inst.opcode == "constant":
-            values[inst] = b.broadcast_to(
-                b.constant(inst.attributes["literal"]), shape
-            )
+            values[inst] = b.broadcast_to(b.constant(inst.attributes["literal"]), shape)
         elif inst not in values:
             operands = tuple(values[x] for x in inst.operands)
             values[inst] = b.emit(

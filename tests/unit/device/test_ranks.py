@@ -9,7 +9,7 @@ import pytest
 
 from neff.status import NrtStatus
 from nkipy_emulator.device.options import LoadOptions
-from nkipy_emulator.device.ranks import for_ranks
+from nkipy_emulator.device.ranks import RankedProgram, for_ranks
 from nkipy_emulator.device.service import load
 from nkipy_emulator.device.status import DeviceError
 from tests.support.engines import no_prints
@@ -31,7 +31,7 @@ def shift(b, x):
 
 def test_one_rank_is_left_alone():
     module = make_module(number, X)
-    assert for_ranks(module, LoadOptions()) == (module, 1)
+    assert for_ranks(module, LoadOptions()) == RankedProgram(module)
 
 
 @pytest.mark.parametrize("rank", [0, 5])
@@ -75,7 +75,7 @@ def test_collectives_are_over_the_ranks_that_there_are(kernel, world_size):
     """One rank of two that ran alone would get its own values back as their sum."""
     module, options = make_module(kernel, X), LoadOptions(world_size=world_size)
     if world_size == 2 or (kernel is shift and world_size == 3):
-        assert for_ranks(module, options) == (module, world_size)
+        assert for_ranks(module, options) == RankedProgram(module, world_size)
         return
     with pytest.raises(DeviceError, match=r"ranks \[0, 1\].*loaded for . rank") as e:
         for_ranks(module, options)

@@ -259,7 +259,7 @@ def test_what_is_not_supported_says_so(tmp_path: Path) -> None:
     """
     said, log = run(tmp_path, code)
     assert said.splitlines() == [
-        f"{INVALID} {FAILURE} {FAILURE} {FAILURE} {INVALID} {INVALID}",
+        f"{INVALID} {FAILURE} {INVALID} {INVALID} {INVALID} {INVALID}",
         f"None {FAILURE} b'the emu'",
         "b'abc'",
     ]

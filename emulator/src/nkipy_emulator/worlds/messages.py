@@ -66,7 +66,9 @@ class Reader:
             return _LENGTH.size
         (length,) = _LENGTH.unpack_from(self._data)
         if length > self._limit:
-            raise MessageError(f"a message of {length} bytes; {self._limit} are allowed")
+            raise MessageError(
+                f"a message of {length} bytes; {self._limit} are allowed"
+            )
         return _LENGTH.size + length
 
     def feed(self, data: bytes) -> dict[str, Any] | None:

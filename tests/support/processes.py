@@ -1,0 +1,66 @@
+"""Runs a Python program as several ranks, each a process of its own."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def free_port() -> int:
+    """A port of this machine that nobody uses at the moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def start(
+    program: str, ranks: int, directory: Path, **variables: str
+) -> list[subprocess.Popen[str]]:
+    """Start `program` for each rank, with one core and the environment of torchrun.
+
+    Args:
+        program: Python source.
+        ranks: how many.
+        directory: for locks and kept code, which all of them share.
+        variables: more of the environment.
+    """
+    locks = directory / "locks"
+    locks.mkdir(mode=0o700, exist_ok=True)
+    common = {
+        "NEURON_RT_ROOT_COMM_ID": f"127.0.0.1:{free_port()}",
+        "NEURON_RT_NUM_CORES": "1",
+        "NKIPY_EMULATOR_LOCK_DIR": str(locks),
+        "NKIPY_CACHE_DIR": str(directory / "cache"),
+        "WORLD_SIZE": str(ranks),
+        "PYTHONPATH": str(ROOT),
+        **variables,
+    }
+    return [
+        subprocess.Popen(
+            [sys.executable, "-c", program],
+            env={**os.environ, **common, "RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(ranks)
+    ]
+
+
+def finish(
+    processes: Sequence[subprocess.Popen[str]], seconds: float = 120
+) -> list[tuple[int, str, str]]:
+    """Status, output and errors of each, in order of ranks. None goes on for longer."""
+    try:
+        texts = [p.communicate(timeout=seconds) for p in processes]
+        return [(p.returncode, *text) for p, text in zip(processes, texts)]
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
