@@ -94,6 +94,15 @@ inline PyObject* seat_fail(PyObject* self, PyObject* reason) {
   });
 }
 
+inline PyObject* seat_leave(PyObject* self, PyObject* reason) {
+  const char* text = PyUnicode_AsUTF8AndSize(reason, nullptr);
+  if (text == nullptr) return nullptr;
+  return guarded([&]() -> PyObject* {
+    seat_of(self)->leave(text);
+    Py_RETURN_NONE;
+  });
+}
+
 inline PyObject* seat_lose(PyObject* self, PyObject* rank) {
   const unsigned long number = PyLong_AsUnsignedLong(rank);
   if (PyErr_Occurred() != nullptr) return nullptr;
@@ -164,6 +173,7 @@ inline PyMethodDef seat_methods[] = {
     {"form", seat_form, METH_VARARGS,
      "form(descriptor, spins): the memory of the world, which is complete."},
     {"fail", seat_fail, METH_O, "fail(reason): end the world for all its ranks."},
+    {"leave", seat_leave, METH_O, "leave(reason): do nothing any more."},
     {"lose", seat_lose, METH_O, "lose(rank): another rank has left."},
     {"expect", seat_expect, METH_O, "expect(whom): whom it waits for, for people."},
     {"all_gather", seat_all_gather, METH_VARARGS,

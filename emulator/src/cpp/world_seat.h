@@ -26,7 +26,6 @@ class Seat {
   // The world is there.
   void form(std::shared_ptr<WorldMemory> memory) {
     const std::lock_guard<std::mutex> lock(mutex_);
-    if (!reason_.empty()) memory->fail(reason_);
     member_ = std::make_shared<Member>(std::move(memory), rank_);
     changed_.notify_all();
   }
@@ -36,6 +35,14 @@ class Seat {
     const std::lock_guard<std::mutex> lock(mutex_);
     if (reason_.empty()) reason_ = reason;
     if (member_) member_->memory().fail(reason);
+    changed_.notify_all();
+  }
+
+  // This rank does nothing any more. The others may still do what they can without it.
+  void leave(const std::string& reason) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (reason_.empty()) reason_ = reason;
+    if (member_) member_->memory().lose(rank_);
     changed_.notify_all();
   }
 
@@ -71,14 +78,14 @@ class Seat {
                                 const std::string& text) {
     constexpr std::chrono::milliseconds kLookEvery{20};
     std::unique_lock<std::mutex> lock(mutex_);
-    while (!member_) {
+    while (true) {
       if (!reason_.empty()) throw WorldFailure(reason_);
+      if (member_) return member_;
       if (is_over()) {
         throw WorldFailure(why() + ", in " + text + ", which waited for " + expected_);
       }
       changed_.wait_for(lock, kLookEvery);
     }
-    return member_;
   }
 
   const uint32_t rank_, ranks_;

@@ -60,7 +60,7 @@ class Membership:
                 return
             self._is_left = True
             connection = self._connection
-        self.seat.fail(f"rank {self._who.rank} has left: its runtime was closed")
+        self.seat.leave(f"rank {self._who.rank} has left: its runtime was closed")
         if connection is not None:
             try:
                 send(connection, {"leaving": True})
