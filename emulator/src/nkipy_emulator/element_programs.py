@@ -31,7 +31,7 @@ class ElementProgram(NamedTuple):
     """What ``element_program.h`` reads.
 
     Attributes:
-        count: elements of each array.
+        elements: how many each array has.
         threads: how many may work on them.
         inputs: how many arrays it gets.
         constants: numbers, the same for all elements.
@@ -40,7 +40,7 @@ class ElementProgram(NamedTuple):
         results: the numbers of the steps that compute the results.
     """
 
-    count: int
+    elements: int
     threads: int
     inputs: int
     constants: tuple[float, ...]
@@ -53,7 +53,7 @@ def element_program(module: HLOModule) -> ElementProgram | None:
 
     Whether XLA's code would be faster is for :func:`is_faster` to say.
     """
-    results = module.results
+    results = tuple(module.results)
     if not results or len(set(results)) < len(results):
         return None
     if len(module.entry.instructions) > _MOST_INSTRUCTIONS:
@@ -73,7 +73,7 @@ def element_program(module: HLOModule) -> ElementProgram | None:
 def is_faster(program: ElementProgram) -> bool:
     """Whether the table has all of its functions, for arrays as large as these."""
     found = [table().get(name, {}).get(ALONE) for name, _ in program.steps]
-    return all(least is not None and program.count >= least for least in found)
+    return all(least is not None and program.elements >= least for least in found)
 
 
 class _Steps:

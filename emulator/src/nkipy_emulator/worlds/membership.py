@@ -74,7 +74,7 @@ class Membership:
         if self._connection is not None:
             self._connection.close()
 
-    # -- the thread ---------------------------------------------------------------------
+    # -- the thread ------------------------------------------------------------------
     def _run(self) -> None:
         try:
             self._join()

@@ -88,7 +88,7 @@ class Root:
         for own in (self._listener, self._wake, self._woken):
             own.close()
 
-    # -- the thread ---------------------------------------------------------------------
+    # -- the thread ------------------------------------------------------------------
     def _serve(self) -> None:
         while True:
             for key, _ in self._selector.select():
