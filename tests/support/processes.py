@@ -34,7 +34,6 @@ def start(
     locks.mkdir(mode=0o700, exist_ok=True)
     common = {
         "NEURON_RT_ROOT_COMM_ID": f"127.0.0.1:{free_port()}",
-        "NEURON_RT_NUM_CORES": "1",
         "NKIPY_EMULATOR_LOCK_DIR": str(locks),
         "NKIPY_CACHE_DIR": str(directory / "cache"),
         "WORLD_SIZE": str(ranks),
@@ -44,13 +43,17 @@ def start(
     return [
         subprocess.Popen(
             [sys.executable, "-c", program],
-            env={**os.environ, **common, "RANK": str(rank)},
+            env={**os.environ, **common, **_rank(rank)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
         for rank in range(ranks)
     ]
+
+
+def _rank(rank: int) -> dict[str, str]:
+    return {"RANK": str(rank), "NEURON_RT_VISIBLE_CORES": str(rank)}
 
 
 def finish(

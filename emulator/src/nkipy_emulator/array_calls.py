@@ -36,6 +36,8 @@ _NEUTRAL: Mapping[str, int] = MappingProxyType({"add": 0, "multiply": 1, "xor": 
 _MULTIPLIED = (dt.float32, dt.float64, dt.int32, dt.uint32)
 #: Elements of a row; XLA moves shorter ones as fast.
 _LEAST_ROW = 32
+#: Of a product of matrices that the handler may be faster for.
+_LEAST_SIDE = 64
 _INDICES = (dt.int32, dt.uint32, dt.int64)
 #: Rows, columns and terms of a small product; so has it ``small_products.h``.
 _MOST_COLUMNS = 8
@@ -164,7 +166,9 @@ def _products(inst: Value) -> _Call | None:
     if product is None:
         return small
     target, config = "nkipy_matrix_products", _numbers(layout=product.layout)
-    work = product.multiplications
+    # Where one side is short, packing the other takes as long as multiplying.
+    is_narrow = min(product.sizes[1:]) < _LEAST_SIDE
+    work = 0 if is_narrow else product.multiplications
     return _Call("matrix products", work, target, config, product.operands)
 
 
