@@ -166,9 +166,11 @@ def _products(inst: Value) -> _Call | None:
     if product is None:
         return small
     target, config = "nkipy_matrix_products", _numbers(layout=product.layout)
-    # Where one side is short, packing the other takes as long as multiplying.
+    # Where one side is short, packing the other takes as long as multiplying. Of whole
+    # matrices, XLA's own products are as fast.
     is_narrow = min(product.sizes[1:]) < _LEAST_SIDE
-    work = 0 if is_narrow else product.multiplications
+    gains = not is_narrow and (product.is_square_of_one or product.is_of_parts)
+    work = product.multiplications if gains else 0
     return _Call("matrix products", work, target, config, product.operands)
 
 

@@ -8,6 +8,7 @@ into what it multiplies, as libraries do, whatever the steps from element to ele
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import NamedTuple
 
 from nkipy.hlo.dtypes import float32, float64
@@ -40,6 +41,19 @@ class MatrixProduct(NamedTuple):
     def layout(self) -> tuple[int, ...]:
         """As the handler takes it."""
         return (*self.sizes, *self.left, *self.right)
+
+    @property
+    def is_square_of_one(self) -> bool:
+        """Whether a matrix is multiplied by its own transpose."""
+        left, right = self.operands
+        return left is right and self.left == self.right
+
+    @property
+    def is_of_parts(self) -> bool:
+        """Whether one of the matrices is a part of a larger array."""
+        batch, rows, columns, terms = self.sizes
+        sizes = (batch * rows * terms, batch * columns * terms)
+        return any(prod(x.shape) > n for x, n in zip(self.operands, sizes))
 
     @property
     def multiplications(self) -> int:

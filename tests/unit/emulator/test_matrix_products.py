@@ -176,7 +176,11 @@ def test_what_is_left_to_xla():
 
     x = np.ones((300, 300), np.float32)
     assert count(lambda b, x: dot(b, x, x), x) == 1
-    assert count(lambda b, x: dot(b, x, x), x, mode="auto") == 1
+    own = count(lambda b, x: dot(b, x, b.transpose(x, (1, 0))), x, mode="auto")
+    assert own == 1
+    part = count(lambda b, x: dot(b, x, b.slice_dim(x, 1, 9, 200)), x, mode="auto")
+    assert part == 1
+    assert count(lambda b, x: dot(b, x, x), x, mode="auto") == 0
     assert count(lambda b, x: dot(b, x, x), x, mode="never") == 0
     assert count(lambda b, x: dot(b, x, x), x[:20, :20], mode="auto") == 0
     assert count(lambda b, x: dot(b, x, x), x[:0, :0]) == 0
