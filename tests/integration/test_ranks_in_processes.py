@@ -133,6 +133,34 @@ def test_a_closed_runtime_can_be_opened_again(tmp_path):
     assert outputs(finish(start(AGAIN, 2, tmp_path))) == ["done\ndone\n"] * 2
 
 
+ENDS_FIRST = (
+    SETTING_UP
+    + """
+def alone(b, x):
+    attributes = {"replica_groups": ((0,), (1,)), "to_apply": b.reducer("add", x.dtype)}
+    return b.emit("all-reduce", (x,), x.shape, x.dtype, attributes)
+
+nrt = Nrt()
+nrt.call("init", 1, b"", b"")
+both, own = prepare(nrt), prepare(nrt, build=alone)
+status_of(both)
+if rank == 1:
+    while sys.stdin.read():
+        pass
+    status_of(own)
+    status_of(both)
+"""
+)
+
+
+def test_who_ends_is_only_missed_where_it_is_needed(tmp_path):
+    started = start(ENDS_FIRST, 2, tmp_path)
+    started[0].wait()
+    done = finish(started)
+    assert outputs(done) == ["done\n", "done\ndone\n1200 at once\n"]
+    assert "rank 0 has left" in done[1][2]
+
+
 HOST = (
     SETTING_UP
     + """

@@ -44,6 +44,7 @@ def start(
         subprocess.Popen(
             [sys.executable, "-c", program],
             env={**os.environ, **common, **_rank(rank)},
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

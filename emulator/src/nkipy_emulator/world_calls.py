@@ -19,6 +19,7 @@ from nkipy.hlo.queries import is_collective, rank_groups
 from nkipy.hlo.rewrites.base import Place, rewrite
 from nkipy.hlo.rewrites.lending import controlled, lend
 from nkipy_emulator._xla import TYPED_FFI
+from nkipy_emulator.errors import SimulationError
 
 Value = HLOInstruction
 Groups = tuple[tuple[int, ...], ...]
@@ -50,6 +51,9 @@ def lower_collectives(module: HLOModule, vector: Value, world_size: int) -> HLOM
         module: what a rank runs.
         vector: the parameter that points to the state of the running call.
         world_size: how many ranks there are.
+
+    Raises:
+        SimulationError: one cannot be done among processes.
     """
     if not any(map(_is_replaced, module.instructions())):
         return module
@@ -147,12 +151,19 @@ class _Lowering:
             )
         # The operands of all ranks, which are reduced here.
         b = place.builder
+        groups = self._groups(inst)
+        if len({len(group) for group in groups}) > 1:
+            raise SimulationError(
+                f"{inst.opcode} of {x.dtype} over groups of different sizes, {groups}, "
+                f"cannot be done among processes{_where(inst)}: convert to float32 or "
+                "bfloat16 before"
+            )
         if is_scattered:
             placed = self._call(inst, x, x.shape, place, "place", "", outer, True)
             size = inst.shape[d]
         else:
             row = b.reshape(x, (1, *x.shape))
-            count = len(self._groups(inst)[0])
+            count = len(groups[0])
             placed = self._call(inst, row, (count, *x.shape), place, "place")
             size = 1
         parts = [

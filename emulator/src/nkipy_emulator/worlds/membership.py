@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import socket
 import threading
@@ -248,6 +249,15 @@ def _forget_after_fork() -> None:
 
 
 os.register_at_fork(after_in_child=_forget_after_fork)
+
+
+def _leave_at_the_end() -> None:
+    """Else the others would take this process's end for an accident."""
+    for worlds in _all_worlds:
+        worlds.leave()
+
+
+atexit.register(_leave_at_the_end)
 
 
 def parse_address(address: str) -> tuple[str, int]:
