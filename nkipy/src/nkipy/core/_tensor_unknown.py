@@ -136,9 +136,10 @@ class Unknown:
             f"{self!r} cannot become a NumPy array: its value is not known while the "
             "kernel is traced. To collect traced values, store them into an array that "
             "np.zeros, np.empty or np.zeros_like made inside the kernel, or use "
-            "np.stack. Call np.asarray, np.zeros and the like by these names: a trace "
-            "does not see a function that was bound to another name before "
-            "(from numpy import asarray)",
+            "np.stack; np.max([x, y], axis=0) and other functions of a list take "
+            "np.stack([x, y]) in its place. Call np.asarray, np.zeros and the like by "
+            "these names: a trace does not see a function that was bound to another "
+            "name before (from numpy import asarray)",
             location=caller_location(),
         )
 
