@@ -157,7 +157,7 @@ def test_who_ends_is_only_missed_where_it_is_needed(tmp_path):
     started = start(ENDS_FIRST, 2, tmp_path)
     started[0].wait()
     done = finish(started)
-    assert outputs(done) == ["done\n", "done\ndone\n1200 at once\n"]
+    assert outputs(done) == ["done\n", "done\ndone\n1200 at once\n"], done[1][2]
     assert "rank 0 has left" in done[1][2]
 
 

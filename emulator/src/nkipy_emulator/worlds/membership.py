@@ -123,6 +123,8 @@ class Membership:
                 message = receive(connection)
             except ConnectionError:
                 message = None
+            if self._is_left:
+                return True  # what becomes of the world is for those who are in it
             if message is None:
                 return self._end()
             if "taken" in message:
@@ -142,13 +144,12 @@ class Membership:
                 self.seat.lose(Introduction.from_message(message["gone"]).rank)
             elif "closed" in message:
                 self.seat.lose(0)
-                return bool(self._members) or self._is_left
+                return bool(self._members)
 
     def _end(self) -> bool:
-        if not self._members and not self._is_left:
+        if not self._members:
             return False  # rank 0 has ended before the world was complete
-        if self._members:
-            self.seat.fail(f"{self._members[0]} has ended")
+        self.seat.fail(f"{self._members[0]} has ended")
         return True
 
     def _form(self, members: list[Introduction]) -> None:
