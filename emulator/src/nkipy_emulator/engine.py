@@ -46,7 +46,7 @@ from nkipy_emulator.fast_calls import (
     NUMPY_CALL,
     FastCalls,
     chosen,
-    known_functions,
+    know_all_functions,
     send_to_numpy,
 )
 from nkipy_emulator.joins import join_by_handlers
@@ -360,7 +360,7 @@ class _Compilation:
         if entry is None or program is None:
             return self.compiled(partial(store.keep, name))
         if entry.calls_numpy:
-            known_functions()
+            know_all_functions()
         return program, entry.sliced
 
     def compiled(

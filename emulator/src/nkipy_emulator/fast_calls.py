@@ -120,9 +120,28 @@ def known_functions() -> frozenset[str]:
     return frozenset(found)
 
 
+#: Functions that handlers call for other dtypes than float32 too.
+_OF_DTYPES: Mapping[str, tuple[np.dtype, ...]] = MappingProxyType(
+    {
+        "gcd": dt.INTEGERS,
+        "lcm": dt.INTEGERS,
+        "maximum": (dt.float32, dt.float64),
+        "minimum": (dt.float32, dt.float64),
+    }
+)
+
+
+def know_all_functions() -> None:
+    """Let handlers know all that code made by another process may call."""
+    known_functions()
+    for name, dtypes in _OF_DTYPES.items():
+        for dtype in dtypes:
+            function_of(name, dtype)
+
+
 @cache
-def integer_function(name: str, dtype: np.dtype) -> str | None:
-    """What handlers know NumPy's function of integers as; None if it has no loop."""
+def function_of(name: str, dtype: np.dtype) -> str | None:
+    """What handlers know NumPy's function of a dtype as; None if it has no loop."""
     ufunc = getattr(np, name)
     signature = f"{dtype.char * ufunc.nin}->{dtype.char}"
     if signature not in ufunc.types:
@@ -264,7 +283,7 @@ def _divisors(inst: Value) -> tuple[_Call, set[Value]] | None:
         return None
     for is_nonzero in (False, True):
         match = _Match(_integer_template(name, inst.dtype, is_nonzero), inst)
-        if match.succeeds and integer_function(name, inst.dtype) is not None:
+        if match.succeeds and function_of(name, inst.dtype) is not None:
             return _Call(name, match.operands, _element_call), set(match.inner)
     return None
 
@@ -493,7 +512,7 @@ def _element_call(call: _Call, inst: Value, place: Place) -> Value:
     dtype, function = dt.float32, call.function
     if inst.dtype in dt.INTEGERS:
         dtype = inst.dtype
-        function = f"{integer_function(call.function, dtype)}"
+        function = f"{function_of(call.function, dtype)}"
     operands = [b.convert(x, dtype) for x in operands]
     attributes = handler(NUMPY_CALL.decode(), f'function = "{function}"')
     made = b.emit("custom-call", tuple(operands), inst.shape, dtype, attributes)

@@ -124,6 +124,7 @@ def test_other_rewrites_make_other_code(directory, compiles, monkeypatch, tmp_pa
     kept_code._digest_of_sources.cache_clear()
 
 
+FORCED = "NKIPY_EMULATOR_FAST_CALLS"
 _PROCESS = """
 import sys
 import numpy as np
@@ -140,7 +141,8 @@ from nkipy.runtime import simulate_jit
 @simulate_jit
 def kernel(x, i):
     y = np.cumsum(x * 3) @ np.tan(x)
-    return np.linalg.det(np.outer(x, x) + np.eye(5)) + y, x[i], np.argmax(x), x @ x
+    z = np.linalg.det(np.outer(x, x) + np.eye(5)) + y
+    return z, x[i], np.argmax(x), x @ x, np.gcd(i, 6), np.max(x)
 
 x = np.arange(5, dtype=np.float32)[::-1].copy()
 results = kernel(x, np.array([3, 1], np.int32))
@@ -153,7 +155,7 @@ def test_another_process_finds_it_and_no_process_is_in_it(tmp_path):
     that is that of XLA's threads, though their libraries lie at other addresses."""
     texts, files = [], []
     for place in ("a", "a", "b"):
-        env = {code_cache.VARIABLE: str(tmp_path / place)}
+        env = {code_cache.VARIABLE: str(tmp_path / place), FORCED: "always"}
         done = run_python("-c", _PROCESS, env=env)
         assert done.returncode == 0, done.stderr
         texts.append(done.stdout.split())
