@@ -38,6 +38,11 @@ def rows(count: int) -> tuple[Kernel, tuple[np.ndarray, ...]]:
     return lambda table, i: table[i], (_normal(length, 64), indices)
 
 
+def fold(count: int) -> tuple[Kernel, tuple[np.ndarray, ...]]:
+    """The largest element of each column."""
+    return lambda x: np.max(x, axis=0), (_normal(count // 64, 64),)
+
+
 def scan(count: int) -> tuple[Kernel, tuple[np.ndarray, ...]]:
     """A running sum."""
     return np.cumsum, (_normal(count),)
@@ -75,6 +80,7 @@ def matrix_products(count: int) -> tuple[Kernel, tuple[np.ndarray, ...]]:
 KINDS: Mapping[str, Callable[[int], tuple[Kernel, tuple[np.ndarray, ...]]]] = (
     MappingProxyType(
         {
+            "fold": fold,
             "joins": joins,
             "matrix products": matrix_products,
             "rings": rings,

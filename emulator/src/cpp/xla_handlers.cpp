@@ -18,6 +18,7 @@
 #include "element_calls.h"
 #include "exit_gate.h"
 #include "extreme_calls.h"
+#include "fold_calls.h"
 #include "join_calls.h"
 #include "matrix_products.h"
 #include "matvec.h"
@@ -390,6 +391,7 @@ PyObject* targets(PyObject*, PyObject*) {
       {"nkipy_rows", reinterpret_cast<void*>(kRowsCall)},
       {"nkipy_collective", reinterpret_cast<void*>(kCollective)},
       {"nkipy_rank", reinterpret_cast<void*>(kRank)},
+      {"nkipy_fold", reinterpret_cast<void*>(kFoldCall)},
       {"nkipy_scan", reinterpret_cast<void*>(kScanCall)},
       {"nkipy_small_products", reinterpret_cast<void*>(kSmallProductsCall)}};
   for (const auto& [name, function] : table) {

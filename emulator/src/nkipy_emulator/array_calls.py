@@ -1,10 +1,11 @@
 """Sends instructions that go over whole arrays to handlers where those are faster.
 
 XLA moves rows element by element, makes running sums by way of windows, calls a library
-for each of many small products, and copies operands of larger ones. The handlers
-(``row_calls.h``, ``scan_calls.h``, ``small_products.h``, ``matrix_products.h``) give
-the same elements; sums are rounded as NumPy's are, or less often, and in the same order
-however many threads there are.
+for each of many small products, copies operands of larger ones, and loses NaN among
+which it looks for extremes (:mod:`nkipy.hlo.rewrites.extremes`). The handlers
+(``row_calls.h``, ``scan_calls.h``, ``small_products.h``, ``matrix_products.h``,
+``fold_calls.h``) give the same elements; sums are rounded as NumPy's are, or less
+often, and in the same order however many threads there are.
 
 From how many elements on a call is faster stands in the table of
 :mod:`nkipy_emulator.fast_calls`, measured by ``benchmarks.bench_array_calls``.
@@ -13,7 +14,7 @@ From how many elements on a call is faster stands in the table of
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from math import prod
+from math import inf, prod
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -22,7 +23,7 @@ from nkipy.hlo.ir import HLOInstruction, HLOModule
 from nkipy.hlo.opcodes.windows import WindowDim
 from nkipy.hlo.rewrites.base import Place, combination, is_filled, rewrite
 from nkipy.hlo.rewrites.lending import controlled
-from nkipy_emulator.fast_calls import FastCalls, table
+from nkipy_emulator.fast_calls import FOLD, FastCalls, function_of, table
 from nkipy_emulator.handler_calls import handler
 from nkipy_emulator.matrix_products import matrix_product_of
 
@@ -31,6 +32,8 @@ _SCANNED = (dt.float32, dt.float64, *dt.INTEGERS, dt.int64, dt.uint64)
 _COMBINATIONS = ("add", "multiply", "maximum", "minimum")
 #: Those of bits, of integers and bool.
 _OF_BITS = ("and", "or", "xor")
+#: What an extreme is looked for from on.
+_FIRST: Mapping[str, float] = MappingProxyType({"maximum": -inf, "minimum": inf})
 #: What changes nothing; others may count what they begin with as often as they like.
 _NEUTRAL: Mapping[str, int] = MappingProxyType({"add": 0, "multiply": 1, "xor": 0})
 _MULTIPLIED = (dt.float32, dt.float64, dt.int32, dt.uint32)
@@ -127,6 +130,31 @@ def _rows(inst: Value) -> _Call | None:
     return _Call("rows", prod(inst.shape), "nkipy_rows", config)
 
 
+# -- extremes --------------------------------------------------------------------------
+def _fold(inst: Value) -> _Call | None:
+    """The largest or smallest elements along axes that are next to each other."""
+    if len(inst.operands) != 2 or inst.dtype not in (dt.float32, dt.float64):
+        return None
+    x, start = inst.operands
+    by, dimensions = combination(inst), inst.attributes["dimensions"]
+    if (
+        by is None
+        or by not in _FIRST
+        or not is_filled(start, _FIRST[by])
+        or 0 in x.shape
+    ):
+        return None
+    first, end = dimensions[0], dimensions[-1] + 1
+    if dimensions != tuple(range(first, end)):
+        return None
+    sizes = (prod(x.shape[:first]), prod(x.shape[first:end]), prod(x.shape[end:]))
+    function = function_of(by, inst.dtype)
+    if function is None:
+        return None
+    config = f'function = "{function}", {_numbers(axes=sizes)}'
+    return _Call("fold", prod(x.shape), FOLD, config, (x,))
+
+
 # -- combinations along an axis --------------------------------------------------------
 def _scan(inst: Value) -> _Call | None:
     """Running sums, products, extremes or bits."""
@@ -219,6 +247,7 @@ def _numbers(**lists: tuple[int, ...]) -> str:
 _FINDERS: Mapping[str, Callable[[Value], _Call | None]] = MappingProxyType(
     {
         "gather": _rows,
+        "reduce": _fold,
         "reduce-window": _scan,
         "dot": _products,
     }

@@ -43,7 +43,8 @@ from nkipy_emulator.element_programs import ElementProgram, element_program, is_
 from nkipy_emulator.endless_loops import make_interruptible
 from nkipy_emulator.errors import CompileTimeoutError, SimulationError
 from nkipy_emulator.fast_calls import (
-    NUMPY_CALL,
+    ELEMENTS,
+    FOLD,
     FastCalls,
     chosen,
     know_all_functions,
@@ -393,7 +394,7 @@ class _Compilation:
         self.calls_python = bool(calls.sites)
         # Numbers of handlers are those of this process alone.
         if keep is not None and not calls.sites and len(proto) <= _MOST_KEPT:
-            calls_numpy = NUMPY_CALL in proto
+            calls_numpy = any(name.encode() in proto for name in (ELEMENTS, FOLD))
             keep(lambda: KeptCode(sliced, calls_numpy, program.code()).to_bytes())
         return program, sliced
 

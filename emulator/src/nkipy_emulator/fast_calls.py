@@ -55,8 +55,8 @@ FastCalls = Literal["auto", "always", "never"]
 VARIABLE = "NKIPY_EMULATOR_FAST_CALLS"
 TABLE = Path(__file__).with_name("fast_calls.json")
 
-#: The handler that calls one of :func:`known_functions`, as it stands in a module.
-NUMPY_CALL = b"nkipy_elements"
+#: The handlers that call NumPy's functions by name, of elements and along an axis.
+ELEMENTS, FOLD = "nkipy_elements", "nkipy_fold"
 #: Under which the table says from how many elements on a function is no slower than
 #: XLA's code where it is all of a program.
 ALONE = "alone"
@@ -514,7 +514,7 @@ def _element_call(call: _Call, inst: Value, place: Place) -> Value:
         dtype = inst.dtype
         function = f"{function_of(call.function, dtype)}"
     operands = [b.convert(x, dtype) for x in operands]
-    attributes = handler(NUMPY_CALL.decode(), f'function = "{function}"')
+    attributes = handler(ELEMENTS, f'function = "{function}"')
     made = b.emit("custom-call", tuple(operands), inst.shape, dtype, attributes)
     return b.convert(made, inst.dtype)
 

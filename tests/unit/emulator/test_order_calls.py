@@ -262,9 +262,9 @@ def test_extremes_are_the_first(dtype):
 def test_xla_does_it_where_numpy_has_no_kernels(monkeypatch):
     x = awkward(dt.float32, (3, 40))
     module = extremes_module([x], [1])
-    assert targets(module)
+    assert "nkipy_extreme" in targets(module)
     monkeypatch.setattr(_xla, "orders_by_numpy", lambda: False)
-    assert not targets(module)
+    assert "nkipy_extreme" not in targets(module)
 
 
 @pytest.mark.parametrize("axis", [0, 1])
@@ -328,4 +328,4 @@ def test_what_is_almost_an_argmax_is_left(spoiled):
     places = b.iota(x.shape, int(spoiled != "iota"))
     none = b.full_like(places, 2 if spoiled == "none" else 3)
     module.set_results([b.reduce(b.select(hit, places, none), "minimum", 3, (1,))])
-    assert targets(module) == []
+    assert "nkipy_extreme" not in targets(module)

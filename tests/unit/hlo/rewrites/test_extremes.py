@@ -16,11 +16,16 @@ from nkipy_emulator.engine import XlaCpuEngine
 DTYPES = [np.float16, ml_dtypes.bfloat16, np.float32, np.float64]
 #: Below and above what is taken apart, odd and even; XLA's library gets 4096 elements.
 SHAPES = [((7,), (0,)), ((521,), (0,)), ((100_000,), (0,)), ((3, 5000), (1,))]
+SHAPES += [((300, 4100), (0,)), ((2, 500, 70), (1,)), ((3, 40, 5), (0, 2))]
 SHAPES += [((4, 3, 4096), (1, 2)), ((4, 4096), (0, 1)), ((5000, 3), (0,))]
 
 
-def run(module, arguments):
-    executable = XlaCpuEngine(fast_calls="never").compile(module)
+#: XLA's code, and NumPy's loops where there are some.
+MODES = pytest.mark.parametrize("mode", ["never", "always"])
+
+
+def run(module, arguments, mode="never"):
+    executable = XlaCpuEngine(fast_calls=mode).compile(module)
     return executable.run_new(arguments)
 
 
@@ -56,11 +61,12 @@ def expected(values, start=None):
     return results
 
 
+@MODES
 @pytest.mark.parametrize("dtype", DTYPES, ids=lambda d: np.dtype(d).name)
-def test_nan_of_any_sign_is_the_extreme(dtype):
+def test_nan_of_any_sign_is_the_extreme(dtype, mode):
     dtype = np.dtype(dtype)
     module, values = module_of(dtype), arguments(dtype)
-    executable = XlaCpuEngine(fast_calls="never").compile(module)
+    executable = XlaCpuEngine(fast_calls=mode).compile(module)
     special = (np.nan, -np.nan, np.inf, -np.inf, 0.0, -0.0)
     for result, wanted in zip(executable.run_new(values), expected(values)):
         np.testing.assert_array_equal(wide(result), wide(wanted))
@@ -71,20 +77,22 @@ def test_nan_of_any_sign_is_the_extreme(dtype):
             np.testing.assert_array_equal(wide(result), wide(wanted))
 
 
-def test_what_a_reduction_begins_with_counts():
+@MODES
+def test_what_a_reduction_begins_with_counts(mode):
     for start in (0.5, np.nan, 100.0):
         module, values = module_of(dt.float32, start), arguments(np.float32)
-        for result, wanted in zip(run(module, values), expected(values, start)):
+        for result, wanted in zip(run(module, values, mode), expected(values, start)):
             np.testing.assert_array_equal(wide(result), wide(wanted))
 
 
-def test_kernels_keep_nan():
+@MODES
+def test_kernels_keep_nan(mode):
     x = np.linspace(-1, 1, 5000, dtype=np.float32)
     x[17] = np.nan
     module = NKIPyKernel.trace(
         lambda x: (np.max(x), np.ptp(x), np.argmin(x), np.max(np.abs(x)), np.nanmax(x))
     ).specialize(x)
-    *nan, most = run(module, [x])
+    *nan, most = run(module, [x], mode)
     assert nan.pop(2) == 17
     assert np.isnan(nan).all()
     assert most == 1
