@@ -11,14 +11,14 @@ import ctypes
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from importlib import import_module, util
 from importlib.machinery import ExtensionFileLoader
 from math import prod
 from pathlib import Path
-from types import FunctionType
+from types import FunctionType, MappingProxyType
 from typing import Any, Protocol
 
 import numpy as np
@@ -117,7 +117,26 @@ _register_handlers()
 
 
 #: XLA's custom_call_api_version of handlers with typed arguments.
-TYPED_FFI = 4
+_TYPED_FFI = 4
+
+
+def handler_call(
+    target: str, config: bytes = b"{}", has_side_effect: bool = False
+) -> Mapping[str, Any]:
+    """Attributes of a custom call to a handler of the handler library.
+
+    Args:
+        target: the handler.
+        config: its own attributes, a dictionary of MLIR's.
+        has_side_effect: it is made for what it does besides its results.
+    """
+    attributes = {
+        "custom_call_target": target,
+        "backend_config": config,
+        "api_version": _TYPED_FFI,
+        "has_side_effect": has_side_effect,
+    }
+    return MappingProxyType(attributes)
 
 
 class Seat(Protocol):

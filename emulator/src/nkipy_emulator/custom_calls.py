@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any
 
 from nkipy.hlo import custom_calls
@@ -19,7 +18,7 @@ from nkipy.hlo.ir import HLOComputation, HLOInstruction, HLOModule
 from nkipy.hlo.rewrites.base import Place, rewrite
 from nkipy.hlo.rewrites.custom_calls import expand_calls
 from nkipy.hlo.rewrites.lending import controlled, lend
-from nkipy_emulator._xla import TYPED_FFI
+from nkipy_emulator._xla import handler_call
 from nkipy_emulator.call_sites import CallSite, CustomCalls, Handler
 from nkipy_emulator.errors import SimulationError, UnsupportedCustomCallError
 from nkipy_emulator.ranked_calls import gathered, own_result, ranked_site
@@ -174,13 +173,7 @@ def python_call_attributes(
 ) -> Mapping[str, Any]:
     """Of a custom call to the Python function of a site; see ``custom_calls.h``."""
     config = f"{{id = {site} : i64, state = {state} : i64}}"
-    attributes = {
-        "custom_call_target": "nkipy_call_python",
-        "backend_config": config.encode(),
-        "api_version": TYPED_FFI,
-        "has_side_effect": has_side_effect,
-    }
-    return MappingProxyType(attributes)
+    return handler_call("nkipy_call_python", config.encode(), has_side_effect)
 
 
 def _python_call(

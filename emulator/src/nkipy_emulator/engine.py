@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import re
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from math import prod
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -72,19 +71,8 @@ if TYPE_CHECKING:
 Arrays = Sequence[np.ndarray]
 
 
-def _handler(target: str) -> Mapping[str, Any]:
-    """Attributes of a call to a handler of ours, which is made for what it does."""
-    attributes = {
-        "custom_call_target": target,
-        "backend_config": b"{}",
-        "api_version": _xla.TYPED_FFI,
-        "has_side_effect": True,
-    }
-    return MappingProxyType(attributes)
-
-
-_STORE = _handler("nkipy_store")
-_TELL_OUT_OF_BOUNDS = _handler("nkipy_out_of_bounds")
+_STORE = _xla.handler_call("nkipy_store", has_side_effect=True)
+_TELL_OUT_OF_BOUNDS = _xla.handler_call("nkipy_out_of_bounds", has_side_effect=True)
 
 
 #: Bytes of a module whose code is kept: code has the constants in it.

@@ -7,7 +7,6 @@ begins where the call vector says (``operands.h``).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import Any
 
 from nkipy.hlo.builder import HLOBuilder
@@ -26,13 +25,7 @@ def handler(target: str, config: str) -> Mapping[str, Any]:
         target: the handler.
         config: its own attributes, of which it has at least one.
     """
-    attributes = {
-        "custom_call_target": target,
-        "backend_config": _AS_THEY_ARE + f", {config}}}".encode(),
-        "api_version": _xla.TYPED_FFI,
-        "has_side_effect": False,
-    }
-    return MappingProxyType(attributes)
+    return _xla.handler_call(target, _AS_THEY_ARE + f", {config}}}".encode())
 
 
 def is_handler_call(inst: Value) -> bool:

@@ -16,7 +16,6 @@ from nkipy.hlo.builder import HLOBuilder
 from nkipy.hlo.dtypes import uint8
 from nkipy.hlo.ir import HLOInstruction, HLOModule
 from nkipy_emulator import _xla
-from nkipy_emulator.custom_calls import TYPED_FFI
 from nkipy_emulator.memory import ZERO_COPY_BYTES
 
 #: Arrays from this size on NumPy asks large pages for.
@@ -68,12 +67,7 @@ def blank(nbytes: int) -> _xla.Blank:
     programs to fill it.
     """
     module = HLOModule("blank")
-    attributes = {
-        "custom_call_target": "nkipy_blank",
-        "backend_config": b"{}",
-        "api_version": TYPED_FFI,
-        "has_side_effect": False,
-    }
+    attributes = _xla.handler_call("nkipy_blank")
     memory = HLOInstruction("custom-call", (), (nbytes,), uint8, attributes)
     module.add_operation(memory)
     module.set_results(memory)

@@ -68,10 +68,7 @@ def own_result(made: Value, ranks: int, builder: HLOBuilder) -> Value:
     shapes = shapes_of(made)
     if made.tuple_shapes is None:
         return _row_of_first(made, ranks, builder)
-    parts = [
-        builder.emit("get-tuple-element", (made,), s.dims, s.dtype, {"index": i})
-        for i, s in enumerate(shapes)
-    ]
+    parts = [builder.element(made, i) for i in range(len(shapes))]
     rows = tuple(_row_of_first(part, ranks, builder) for part in parts)
     own = tuple(Shape(row.dtype, row.shape) for row in rows)
     return builder.emit("tuple", rows, (), None, tuple_shapes=own)

@@ -8,31 +8,22 @@ them in one order.
 
 from __future__ import annotations
 
-import json
 from hashlib import sha256
 from math import prod
-from types import MappingProxyType
 
 from nkipy.hlo.builder import HLOBuilder
 from nkipy.hlo.ir import HLOComputation, HLOInstruction, HLOModule, Shape
 from nkipy.hlo.queries import is_collective, rank_groups
-from nkipy.hlo.rewrites.base import Place, rewrite
+from nkipy.hlo.rewrites.base import Place, combination, rewrite
 from nkipy.hlo.rewrites.lending import controlled, lend
-from nkipy_emulator._xla import TYPED_FFI
+from nkipy_emulator._xla import handler_call
 from nkipy_emulator.errors import SimulationError
 
 Value = HLOInstruction
 Groups = tuple[tuple[int, ...], ...]
 
 _TARGET = "nkipy_collective"
-_RANK = MappingProxyType(
-    {
-        "custom_call_target": "nkipy_rank",
-        "backend_config": b"{}",
-        "api_version": TYPED_FFI,
-        "has_side_effect": False,
-    }
-)
+_RANK = handler_call("nkipy_rank")
 
 #: The reductions that the handler has, HLO's opcodes of the same names, and its dtypes.
 REDUCTIONS = ("add", "multiply", "minimum", "maximum", "and", "or", "xor")
@@ -108,9 +99,8 @@ class _Lowering:
         if loop is not None:
             made = place.values[loop]
             assert made.tuple_shapes is not None
-            self._next[place.computation] = _element(
-                made, len(made.tuple_shapes) - 1, place.builder
-            )
+            last = len(made.tuple_shapes) - 1
+            self._next[place.computation] = place.builder.element(made, last)
         lent = self._lent[place.computation]
         if place.computation not in self._next:
             self._next[place.computation] = place.values.get(lent, lent)
@@ -143,8 +133,9 @@ class _Lowering:
         d = inst.attributes["dimensions"][0] if is_scattered else 0
         outer = _outer(x, d) if is_scattered else 1
         applied = inst.attributes["to_apply"]
-        reduction = _reduction(applied)
-        if reduction is not None and x.dtype.name in _REDUCED:
+        reduction = combination(inst)
+        if reduction in REDUCTIONS and x.dtype.name in _REDUCED:
+            assert reduction is not None
             return self._call(
                 *(inst, x, inst.shape, place, "reduce", reduction, outer),
                 split=is_scattered,
@@ -202,37 +193,17 @@ class _Lowering:
             "signature": f"{_signature(signed)} : i64",
         }
         text = ", ".join(f"{name} = {value}" for name, value in config.items())
-        attributes = {
-            "custom_call_target": _TARGET,
-            "backend_config": f"{{{text}}}".encode(),
-            "api_version": TYPED_FFI,
-            "has_side_effect": True,
-        }
+        attributes = handler_call(_TARGET, f"{{{text}}}".encode(), True)
         vector = self._vector(place)
         shapes = (Shape(x.dtype, shape), Shape(vector.dtype, vector.shape))
         b = place.builder
         made = b.emit("custom-call", (x, vector), (), None, attributes, shapes)
-        self._next[place.computation] = _element(made, 1, b)
-        return _element(made, 0, b)
+        self._next[place.computation] = b.element(made, 1)
+        return b.element(made, 0)
 
 
 def _outer(x: Value, dimension: int) -> int:
     return prod(x.shape[:dimension])
-
-
-def _element(value: Value, index: int, b: HLOBuilder) -> Value:
-    assert value.tuple_shapes is not None
-    shape = value.tuple_shapes[index]
-    attributes = {"index": index}
-    return b.emit("get-tuple-element", (value,), shape.dims, shape.dtype, attributes)
-
-
-def _reduction(computation: HLOComputation) -> str | None:
-    """The opcode that a computation of two scalars is, if the handler has it."""
-    root = computation.root
-    assert root is not None
-    is_plain = set(root.operands) == set(computation.parameters)
-    return root.opcode if is_plain and root.opcode in REDUCTIONS else None
 
 
 def _applied(
@@ -254,7 +225,12 @@ def _applied(
 
 
 def _text(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
+    """A string of MLIR's, which has another escape for bytes than others have."""
+    plain = [
+        chr(b) if 32 <= b < 127 and b not in b'"\\' else f"\\{b:02X}"
+        for b in text.encode(errors="replace")
+    ]
+    return f'"{"".join(plain)}"'
 
 
 def _ints(values: object) -> str:

@@ -186,7 +186,7 @@ class _Copy:
         (p,) = self.computation.parameters
         shapes = (*_shapes(p), self.lender.shape)
         wide = self.made.add_parameter((), None, p.name, shapes)
-        self.lent = self.element(wide, len(shapes) - 1)
+        self.lent = self.b.element(wide, len(shapes) - 1)
         self._become(p, wide)
 
     def copy_instructions(self) -> None:
@@ -198,7 +198,7 @@ class _Copy:
                     self.b.append(inst)
             elif inst.opcode == "get-tuple-element" and inst.operands[0] in self.wide:
                 wide = self.wide[inst.operands[0]]
-                self.values[inst] = self.element(wide, inst.attributes["index"])
+                self.values[inst] = self.b.element(wide, inst.attributes["index"])
             elif is_control(inst) and not self.lender.takers.isdisjoint(
                 callees_of(inst.attributes)
             ):
@@ -210,7 +210,7 @@ class _Copy:
         """What has become of an instruction."""
         if inst not in self.values:
             self.values[inst] = self.packed(
-                [self.element(self.wide[inst], i) for i in range(len(_shapes(inst)))]
+                [self.b.element(self.wide[inst], i) for i in range(len(_shapes(inst)))]
             )
         return self.values[inst]
 
@@ -220,15 +220,8 @@ class _Copy:
         if value.opcode == "tuple":
             parts = list(value.operands)
         elif value.tuple_shapes is not None:
-            parts = [self.element(value, i) for i in range(len(value.tuple_shapes))]
+            parts = [self.b.element(value, i) for i in range(len(value.tuple_shapes))]
         return self.packed([*parts, self.lent])
-
-    def element(self, value: Value, index: int) -> Value:
-        shape = _shapes(value)[index]
-        attributes = {"index": index}
-        return self.b.emit(
-            "get-tuple-element", (value,), shape.dims, shape.dtype, attributes
-        )
 
     def packed(self, parts: list[Value]) -> Value:
         shapes = tuple([Shape(part.dtype, part.shape) for part in parts])
@@ -236,7 +229,7 @@ class _Copy:
 
     def _become(self, inst: Value, wide: Value) -> None:
         if inst.tuple_shapes is None:
-            self.values[inst] = self.element(wide, 0)
+            self.values[inst] = self.b.element(wide, 0)
         else:
             self.wide[inst] = wide
 

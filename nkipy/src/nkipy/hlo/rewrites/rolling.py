@@ -394,7 +394,7 @@ class _Body:
             value = self.steps.values[position]
             if self.steps.last_read.get(value, -1) >= loop.end:
                 number = numbers[loop.slot_of(position)]
-                self.values[value] = _element(b, done, number)
+                self.values[value] = b.element(done, number)
 
     def _initial(self, slot: _Slot) -> Value:
         """What stands for a value of an iteration before the first."""
@@ -413,14 +413,14 @@ class _Body:
         state = made.add_parameter((), None, "state", shapes)
         b = HLOBuilder(made)
         end = b.constant(np.int32(self.loop.count), dt.int32)
-        made.root = b.compare(_element(b, state, 0), end, "LT")
+        made.root = b.compare(b.element(state, 0), end, "LT")
         return made
 
     def _body(self, shapes: tuple[Shape, ...]) -> HLOComputation:
         made = HLOComputation("steps_body")
         state = made.add_parameter((), None, "state", shapes)
         b, loop = HLOBuilder(made), self.loop
-        counter, *rest = [_element(b, state, i) for i in range(len(shapes))]
+        counter, *rest = [b.element(state, i) for i in range(len(shapes))]
         carried = dict(zip(loop.slots, rest))
         outside = dict(zip(self.invariants, rest[len(loop.slots) :]))
         numbers = self._numbers(b, counter)
@@ -476,13 +476,6 @@ def _literal(leaf: Value) -> np.ndarray:
     constant = constant_below(leaf)
     assert constant is not None
     return constant.attributes["literal"]
-
-
-def _element(b: HLOBuilder, value: Value, index: int) -> Value:
-    assert value.tuple_shapes is not None
-    shape = value.tuple_shapes[index]
-    attributes = {"index": index}
-    return b.emit("get-tuple-element", (value,), shape.dims, shape.dtype, attributes)
 
 
 def _leaf(
