@@ -15,6 +15,7 @@ from nkipy.hlo.builder import HLOBuilder
 from nkipy.hlo.custom_calls import CustomCall, shapes_of
 from nkipy.hlo.dtypes import uint32
 from nkipy.hlo.ir import HLOInstruction, Shape
+from nkipy.hlo.rewrites.base import element
 from nkipy_emulator.call_sites import CallSite, Handler
 
 Value = HLOInstruction
@@ -68,7 +69,7 @@ def own_result(made: Value, ranks: int, builder: HLOBuilder) -> Value:
     shapes = shapes_of(made)
     if made.tuple_shapes is None:
         return _row_of_first(made, ranks, builder)
-    parts = [builder.element(made, i) for i in range(len(shapes))]
+    parts = [element(builder, made, i) for i in range(len(shapes))]
     rows = tuple(_row_of_first(part, ranks, builder) for part in parts)
     own = tuple(Shape(row.dtype, row.shape) for row in rows)
     return builder.emit("tuple", rows, (), None, tuple_shapes=own)

@@ -14,7 +14,7 @@ from math import prod
 from nkipy.hlo.builder import HLOBuilder
 from nkipy.hlo.ir import HLOComputation, HLOInstruction, HLOModule, Shape
 from nkipy.hlo.queries import is_collective, rank_groups
-from nkipy.hlo.rewrites.base import Place, combination, rewrite
+from nkipy.hlo.rewrites.base import Place, combination, element, rewrite
 from nkipy.hlo.rewrites.lending import controlled, lend
 from nkipy_emulator._xla import handler_call
 from nkipy_emulator.errors import SimulationError
@@ -100,7 +100,7 @@ class _Lowering:
             made = place.values[loop]
             assert made.tuple_shapes is not None
             last = len(made.tuple_shapes) - 1
-            self._next[place.computation] = place.builder.element(made, last)
+            self._next[place.computation] = element(place.builder, made, last)
         lent = self._lent[place.computation]
         if place.computation not in self._next:
             self._next[place.computation] = place.values.get(lent, lent)
@@ -198,8 +198,8 @@ class _Lowering:
         shapes = (Shape(x.dtype, shape), Shape(vector.dtype, vector.shape))
         b = place.builder
         made = b.emit("custom-call", (x, vector), (), None, attributes, shapes)
-        self._next[place.computation] = b.element(made, 1)
-        return b.element(made, 0)
+        self._next[place.computation] = element(b, made, 1)
+        return element(b, made, 0)
 
 
 def _outer(x: Value, dimension: int) -> int:

@@ -503,15 +503,9 @@ class HLOBuilder:
     ) -> tuple[Value, ...]:
         """An instruction with several results, and each of those."""
         inst = self.emit(opcode, operands, (), None, attributes, tuple(shapes))
-        return tuple(self.element(inst, i) for i in range(len(shapes)))
-
-    def element(self, value: Value, index: int) -> Value:
-        """One element of a tuple."""
-        assert value.tuple_shapes is not None
-        shape = value.tuple_shapes[index]
-        attributes = {"index": index}
-        return self.emit(
-            "get-tuple-element", (value,), shape.dims, shape.dtype, attributes
+        return tuple(
+            self.emit("get-tuple-element", (inst,), s.dims, s.dtype, {"index": i})
+            for i, s in enumerate(shapes)
         )
 
 

@@ -72,6 +72,14 @@ def combination(inst: HLOInstruction) -> str | None:
     return applied.root.opcode
 
 
+def element(b: HLOBuilder, value: HLOInstruction, index: int) -> HLOInstruction:
+    """One element of a tuple."""
+    assert value.tuple_shapes is not None
+    shape = value.tuple_shapes[index]
+    attributes = {"index": index}
+    return b.emit("get-tuple-element", (value,), shape.dims, shape.dtype, attributes)
+
+
 def with_operands(
     inst: HLOInstruction, operands: Sequence[HLOInstruction]
 ) -> HLOInstruction:

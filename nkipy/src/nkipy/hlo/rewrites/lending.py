@@ -19,6 +19,7 @@ from nkipy.hlo.ir import (
     with_callees,
 )
 from nkipy.hlo.opcodes import OPCODES, CostKind
+from nkipy.hlo.rewrites.base import element
 
 Value = HLOInstruction
 
@@ -186,7 +187,7 @@ class _Copy:
         (p,) = self.computation.parameters
         shapes = (*_shapes(p), self.lender.shape)
         wide = self.made.add_parameter((), None, p.name, shapes)
-        self.lent = self.b.element(wide, len(shapes) - 1)
+        self.lent = element(self.b, wide, len(shapes) - 1)
         self._become(p, wide)
 
     def copy_instructions(self) -> None:
@@ -198,7 +199,7 @@ class _Copy:
                     self.b.append(inst)
             elif inst.opcode == "get-tuple-element" and inst.operands[0] in self.wide:
                 wide = self.wide[inst.operands[0]]
-                self.values[inst] = self.b.element(wide, inst.attributes["index"])
+                self.values[inst] = element(self.b, wide, inst.attributes["index"])
             elif is_control(inst) and not self.lender.takers.isdisjoint(
                 callees_of(inst.attributes)
             ):
@@ -210,7 +211,7 @@ class _Copy:
         """What has become of an instruction."""
         if inst not in self.values:
             self.values[inst] = self.packed(
-                [self.b.element(self.wide[inst], i) for i in range(len(_shapes(inst)))]
+                [element(self.b, self.wide[inst], i) for i in range(len(_shapes(inst)))]
             )
         return self.values[inst]
 
@@ -220,7 +221,7 @@ class _Copy:
         if value.opcode == "tuple":
             parts = list(value.operands)
         elif value.tuple_shapes is not None:
-            parts = [self.b.element(value, i) for i in range(len(value.tuple_shapes))]
+            parts = [element(self.b, value, i) for i in range(len(value.tuple_shapes))]
         return self.packed([*parts, self.lent])
 
     def packed(self, parts: list[Value]) -> Value:
@@ -229,7 +230,7 @@ class _Copy:
 
     def _become(self, inst: Value, wide: Value) -> None:
         if inst.tuple_shapes is None:
-            self.values[inst] = self.b.element(wide, 0)
+            self.values[inst] = element(self.b, wide, 0)
         else:
             self.wide[inst] = wide
 

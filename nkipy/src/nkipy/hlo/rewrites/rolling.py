@@ -22,7 +22,7 @@ from nkipy.hlo import dtypes as dt
 from nkipy.hlo.builder import HLOBuilder
 from nkipy.hlo.ir import HLOComputation, HLOInstruction, HLOModule, Shape
 from nkipy.hlo.opcodes import OPCODES, CostKind
-from nkipy.hlo.rewrites.base import constant_below, with_operands
+from nkipy.hlo.rewrites.base import constant_below, element, with_operands
 from nkipy.hlo.rewrites.dead_code import eliminate_dead_code
 
 Value = HLOInstruction
@@ -394,7 +394,7 @@ class _Body:
             value = self.steps.values[position]
             if self.steps.last_read.get(value, -1) >= loop.end:
                 number = numbers[loop.slot_of(position)]
-                self.values[value] = b.element(done, number)
+                self.values[value] = element(b, done, number)
 
     def _initial(self, slot: _Slot) -> Value:
         """What stands for a value of an iteration before the first."""
@@ -413,14 +413,14 @@ class _Body:
         state = made.add_parameter((), None, "state", shapes)
         b = HLOBuilder(made)
         end = b.constant(np.int32(self.loop.count), dt.int32)
-        made.root = b.compare(b.element(state, 0), end, "LT")
+        made.root = b.compare(element(b, state, 0), end, "LT")
         return made
 
     def _body(self, shapes: tuple[Shape, ...]) -> HLOComputation:
         made = HLOComputation("steps_body")
         state = made.add_parameter((), None, "state", shapes)
         b, loop = HLOBuilder(made), self.loop
-        counter, *rest = [b.element(state, i) for i in range(len(shapes))]
+        counter, *rest = [element(b, state, i) for i in range(len(shapes))]
         carried = dict(zip(loop.slots, rest))
         outside = dict(zip(self.invariants, rest[len(loop.slots) :]))
         numbers = self._numbers(b, counter)
