@@ -153,7 +153,8 @@ class XlaCpuEngine:
         if num_replicas < 1:
             raise ValueError(f"num_replicas must be at least 1, not {num_replicas}")
         module.ensure_verified()
-        module = join_stores(roll_steps(pack_scalars(forward_stores(module))))
+        module = pack_scalars(forward_stores(module))
+        module = join_stores(roll_steps(module, check_bounds))
         check_size(module)
         check_maps(len(_executables))
         store = self._code_store()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from nkipy.core.trace import trace_function
-from nkipy.hlo.rewrites import rolling
+from nkipy.hlo.rewrites import repeated_steps
 from nkipy.hlo.rewrites.rolling import roll_steps
 from nkipy_emulator.engine import XlaCpuEngine
 
@@ -86,9 +86,9 @@ def traced(kernel, *arrays):
 @pytest.fixture
 def rolled(monkeypatch):
     """Modules with loops, of programs that are small enough to be tried."""
-    monkeypatch.setattr(rolling, "_FEWEST", 24)
-    monkeypatch.setattr(rolling, "_FEWEST_MOVING", 24)
-    monkeypatch.setattr(rolling, "_IN_BODY", 10)
+    monkeypatch.setattr(repeated_steps, "_FEWEST", 24)
+    monkeypatch.setattr(repeated_steps, "_FEWEST_MOVING", 24)
+    monkeypatch.setattr(repeated_steps, "_IN_BODY", 10)
 
     def make(kernel, *arrays):
         return roll_steps(traced(kernel, *arrays))
@@ -101,13 +101,20 @@ def arrays(dtype=np.float32):
     return [(rng.standard_normal(SHAPE) * 4).astype(dtype) for _ in range(2)]
 
 
-def check(module, kernel, given):
+def check(module, kernel, given, rtol=0.0):
     expected = kernel(*given)
     expected = expected if isinstance(expected, tuple) else (expected,)
-    results = [np.empty(SHAPE, e.dtype) for e in expected]
+    results = [np.empty(e.shape, e.dtype) for e in expected]
     XlaCpuEngine().compile(module).run([a.copy() for a in given], results)
     for result, right in zip(results, expected):
-        np.testing.assert_array_equal(result, right)
+        np.testing.assert_allclose(result, right, rtol=rtol)
+
+
+def check_loop(rolled, kernel, *given, rtol=0.0):
+    module = rolled(kernel, *given)
+    module.verify()
+    assert loops(module)
+    check(module, kernel, given, rtol)
 
 
 def loops(module):
@@ -132,19 +139,83 @@ def test_dtypes(rolled, dtype):
 
     given = arrays(dtype)
     module = rolled(kernel, *given)
-    assert bool(loops(module)) is (dtype is not np.int32)  # whose constants differ
+    assert loops(module)
     check(module, kernel, given)
 
 
-def test_what_is_read_of_every_step_is_not_rolled(rolled):
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_what_is_read_of_every_step(rolled, axis):
     def kernel(x):
-        seen = []
+        seen = [x * 2]
         for _ in range(STEPS):
             x = x * 0.5 + 0.25
             seen.append(x)
+        return np.stack(seen, axis), np.concatenate(seen[2:], axis % 2), seen[7]
+
+    check_loop(rolled, kernel, arrays()[0])
+
+
+def test_what_is_read_of_every_step_is_bounded(rolled, monkeypatch):
+    monkeypatch.setattr(repeated_steps, "_MOST_COLLECTED", 100)
+
+    def kernel(x):
+        seen = [x]
+        for _ in range(STEPS):
+            seen.append(seen[-1] * 0.5 + 0.25)
         return np.stack(seen)
 
     assert not loops(rolled(kernel, arrays()[0]))
+
+
+def test_places_may_differ(rolled):
+    """Of slices, with strides too, of stores, and of masks."""
+
+    def kernel(table, x):
+        made = np.zeros((STEPS, 4), np.float32)
+        for i in range(STEPS):
+            x = np.minimum(x * 0.5 + table[i, ::2], x[::-1] - table[2 * i % 7, 1:5])
+            x = np.where(np.arange(4) == i % 4, x, x * 0.25)
+            made[STEPS - 1 - i] = x
+        return x, made
+
+    table = np.arange(STEPS * 8, dtype=np.float32).reshape(STEPS, 8)
+    check_loop(rolled, kernel, table, arrays()[0][0])
+
+
+def test_sums_and_products(rolled):
+    def kernel(a, v):
+        norms = []
+        for _ in range(STEPS):
+            v = a @ v
+            norms.append(np.sqrt(np.sum(v * v)))
+            v = np.sort(v / norms[-1])
+        return v, np.array(norms)
+
+    check_loop(rolled, kernel, np.abs(arrays()[0]), arrays()[1][0], rtol=1e-5)
+
+
+def test_sorts_of_several_operands(rolled):
+    """Instructions with several results, which no iteration hands to the next."""
+
+    def kernel(x):
+        for _ in range(STEPS):
+            x = x[np.argsort(x)] * 0.5 - x
+        return x
+
+    check_loop(rolled, kernel, arrays()[0][0])
+
+
+def test_indices_that_are_checked_stay_where_they_are(rolled):
+    def kernel(x, i):
+        for _ in range(STEPS):
+            x = x[i] * 0.5 + x
+        return x
+
+    given = arrays()[0][0], np.array([1, 3, 0, 2], np.int32)
+    module = traced(kernel, *given)
+    assert loops(roll_steps(module))
+    assert not loops(roll_steps(module, check_bounds=True))
+    check_loop(rolled, kernel, *given)
 
 
 def test_short_programs_are_as_they_were():

@@ -1,0 +1,409 @@
+"""Finds steps that a program repeats, each of what the one before has made.
+
+``for _ in range(5000): x = x * 0.5 + 0.1`` is traced as ten thousand instructions.
+:mod:`nkipy.hlo.rewrites.rolling` makes a loop of what is found here. From step to step
+may differ: constants, and where slices and stores begin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Sequence
+from typing import NamedTuple
+
+from nkipy.hlo.ir import HLOComputation, HLOInstruction, HLOModule
+from nkipy.hlo.opcodes import OPCODES, CostKind
+from nkipy.hlo.rewrites.base import constant_below, literal_below
+
+Value = HLOInstruction
+
+#: Instructions of a body: about as many as a compiler fuses without taking long.
+_IN_BODY = 64
+#: Instructions that are worth a loop, and how often it runs at least.
+_FEWEST = 192
+_FEWEST_ITERATIONS = 3
+#: The same of steps that move elements: a loop is in memory between its iterations, and
+#: each of them goes there for what is moved, so that calls take longer.
+_FEWEST_MOVING = 2000
+#: Instructions of code of their own, such as sums and products, of a body, and those
+#: that are worth a loop whatever is moved: a compiler takes milliseconds for each.
+_HEAVY_IN_BODY = 4
+_FEWEST_HEAVY = 32
+#: Equal instructions in a row, by which steps are taken to begin anew.
+_WINDOW = 8
+#: How many iterations ago a value that a body reads may have been made.
+_MOST_AGES = 4
+#: Bytes of what all iterations of a loop make, where that is read after the loop.
+_MOST_COLLECTED = 1 << 28
+
+#: What is not fused with others.
+_HEAVY = frozenset(
+    {
+        *(CostKind.REDUCE, CostKind.WINDOW, CostKind.SORT),
+        *(CostKind.DOT, CostKind.CONVOLUTION, CostKind.FACTOR),
+    }
+)
+_INDEXED = frozenset({"dynamic-slice", "dynamic-update-slice", "gather", "scatter"})
+#: What a loop may consist of.
+_ROLLED = frozenset(
+    {
+        opcode
+        for opcode, record in OPCODES.items()
+        if record.cost.kind
+        in (
+            *(CostKind.ELEMENTWISE, CostKind.VIEW, CostKind.TRANSPOSE, CostKind.RENAME),
+            *(CostKind.MOVE, *_HEAVY),
+        )
+    }
+    | {"get-tuple-element"}
+) - {"rng", "opt-barrier", "parameter"}
+_LEAVES = frozenset({"constant", "broadcast", "parameter"})
+#: What a constant that is not known while compiling does not change the values of.
+_TAKE_VARIED = frozenset(
+    {
+        *("add", "subtract", "multiply", "maximum", "minimum", "compare", "select"),
+        *("and", "or", "xor", "concatenate"),
+    }
+)
+#: Where the operands begin that say where an instruction reads or stores.
+_FIRST_START = {"dynamic-slice": 1, "dynamic-update-slice": 2}
+
+
+def has_long_row(module: HLOModule) -> bool:
+    """Whether so many that can be in a loop come one after the other as it is worth.
+
+    That is not so of most programs, for which no more is done.
+    """
+    row = heavy = 0
+    for inst in module.entry.instructions:
+        if inst.opcode in _ROLLED:
+            row += 1
+            heavy += _is_heavy(inst)
+            if row >= _FEWEST or heavy >= _FEWEST_HEAVY:
+                return True
+        elif inst.opcode not in _LEAVES:
+            row = heavy = 0
+    return False
+
+
+def _is_heavy(inst: Value) -> bool:
+    return OPCODES[inst.opcode].cost.kind in _HEAVY
+
+
+class Run(NamedTuple):
+    """Each value from `start` to `end` is made as the one `period` before it is."""
+
+    start: int
+    end: int
+    period: int
+
+
+class Slot(NamedTuple):
+    """What an iteration reads of one before: which value of its, and how long ago."""
+
+    place: int
+    age: int
+
+
+class Loop:
+    """A run as a loop.
+
+    Attributes:
+        start: the position of the first value that is made in it.
+        size: the number of values that an iteration makes.
+        period: the number of those of a step.
+        count: how many iterations there are.
+        slots: the values that one iteration hands to the next.
+        collected: the places in a step of values that are kept of all steps, to be
+            read after the loop.
+        varied: the constants that differ, as place in the body and operand.
+        moved: the places of slices that begin elsewhere in other iterations.
+    """
+
+    def __init__(self, start: int, size: int, period: int, count: int) -> None:
+        self.start, self.size, self.period, self.count = start, size, period, count
+        self.end = start + size * count
+        self.slots: list[Slot] = []
+        self.collected: list[int] = []
+        self.varied: list[tuple[int, int]] = []
+        self.moved: list[int] = []
+
+    @property
+    def steps(self) -> int:
+        """How many an iteration makes."""
+        return self.size // self.period
+
+    def slot_of(self, position: int) -> Slot:
+        """How what comes after the loop reads the value at `position` of it."""
+        iteration, place = divmod(position - self.start, self.size)
+        return Slot(place, self.count - iteration)
+
+
+def is_leaf(inst: Value) -> bool:
+    """Whether it is made of a constant alone, and not counted as an instruction."""
+    return constant_below(inst) is not None
+
+
+class Steps:
+    """The values of an entry computation that are no leaves, by their positions.
+
+    Attributes:
+        values: these.
+        position: of each.
+        last_read: of each value, the last position that reads it; one more for results.
+    """
+
+    def __init__(self, module: HLOModule, check_bounds: bool = False) -> None:
+        self.values = [
+            i
+            for i in module.entry.instructions
+            if i.opcode != "parameter" and not is_leaf(i)
+        ]
+        self.position = {inst: i for i, inst in enumerate(self.values)}
+        self._check_bounds = check_bounds
+        self._numbers: dict[Hashable, int] = {}
+        self._of_forms: dict[int, Hashable] = {}
+        self.keys = [
+            self._numbers.setdefault(self._key(i, inst), len(self._numbers))
+            for i, inst in enumerate(self.values)
+        ]
+        self.last_read: dict[Value, int] = {}
+        for i, inst in enumerate(self.values):
+            for operand in inst.operands:
+                self.last_read[operand] = i
+        self.last_read.update(dict.fromkeys(module.results, len(self.values)))
+
+    def _key(self, position: int, inst: Value) -> Hashable:
+        """The same for instructions that differ in what may differ alone."""
+        if inst.opcode not in _ROLLED:
+            return position
+        if self._check_bounds and inst.opcode in _INDEXED and not _is_within(inst):
+            return position  # it is looked at where it is
+        form = None if inst.form is None else self._of_forms.get(id(inst.form))
+        if form is None:
+            given = [
+                (n, _attribute(v))
+                for n, v in inst.attributes.items()
+                if inst.opcode != "slice" or n == "strides"
+            ]
+            results = inst.tuple_shapes
+            form = inst.opcode, inst.dtype, inst.shape, results, tuple(sorted(given))
+            if inst.form is not None:
+                self._of_forms[id(inst.form)] = form
+        return form, tuple([(o.dtype, o.shape) for o in inst.operands])
+
+    def runs(self) -> Iterator[Run]:
+        """Repetitions, from the first on, that can be loops."""
+        last: dict[tuple[int, ...], int] = {}
+        keys, done, seen = self.keys, 0, 0
+        for i in range(_WINDOW, len(keys) + 1):
+            window = tuple(keys[i - _WINDOW : i])
+            before = last.get(window)
+            last[window] = i
+            if before is None or i <= seen or i - _WINDOW < done:
+                continue
+            period = i - before
+            start = self._begin(i - 1, period, max(seen, done + period))
+            seen = end = self._end(start, period)
+            if self._is_worth(start, period, end - start):
+                yield Run(start, end, period)
+                done = end
+
+    def _heavy(self, start: int, size: int) -> int:
+        return sum(map(_is_heavy, self.values[start : start + size]))
+
+    def _is_worth(self, start: int, period: int, length: int) -> bool:
+        """Whether so many values are worth a loop."""
+        heavy = self._heavy(start, period)
+        if heavy * (length // period) >= _FEWEST_HEAVY:
+            return True
+        step = self.values[start : start + period]
+        moves = any(
+            OPCODES[i.opcode].cost.kind is not CostKind.ELEMENTWISE for i in step
+        )
+        return length >= (_FEWEST_MOVING if moves and not heavy else _FEWEST)
+
+    def _begin(self, position: int, period: int, first: int) -> int:
+        """From where on, back to `first`, each value is as one before it."""
+        while position > first and self._repeats(position - 1, period):
+            position -= 1
+        return position
+
+    def _end(self, position: int, period: int) -> int:
+        """Up to where that is so, and what moves from step to step goes on to move."""
+        kinds: dict[int, list[bool]] = {}
+        start = position
+        while position < len(self.values) and self._repeats(position, period):
+            place = (position - start) % period
+            operands = self.values[position].operands
+            before = self.values[position - period].operands
+            moving = [x is not y for x, y in zip(operands, before)]
+            moving = [m and o in self.position for m, o in zip(moving, operands)]
+            if kinds.setdefault(place, moving) != moving:
+                break
+            position += 1
+        return position
+
+    def _repeats(self, position: int, period: int) -> bool:
+        """Whether a value is made as the one `period` before it is."""
+        if position < period or self.keys[position] != self.keys[position - period]:
+            return False
+        inst, before = self.values[position], self.values[position - period]
+        for number, (mine, other) in enumerate(zip(inst.operands, before.operands)):
+            if mine is other:
+                continue
+            made, other_made = self.position.get(mine), self.position.get(other)
+            if made is None:
+                if not _is_same_leaf(mine, other, _may_vary(inst, number)):
+                    return False
+            elif (
+                other_made is None
+                or made - other_made != period
+                or position - made >= _MOST_AGES * period
+            ):
+                return False
+        return True
+
+    def loops(self, run: Run) -> Iterator[Loop]:
+        """The run as a loop, unless what it makes is read too long afterwards."""
+        period = run.period
+        heavy = self._heavy(run.start, period)
+        steps = _IN_BODY // period
+        if heavy:
+            steps = min(steps, _HEAVY_IN_BODY // heavy)
+        size = period * max(1, steps)
+        start = self._behind_invariants(run)
+        count = (run.end - start) // size
+        if count < _FEWEST_ITERATIONS or not self._is_worth(
+            start, period, count * size
+        ):
+            return
+        # The rest is done before, where what is read of it is nothing special.
+        start += (run.end - start) % size // period * period
+        loop = Loop(start, size, period, count)
+        slots = {
+            slot
+            for place in range(size)
+            for number in range(len(self.values[start + place].operands))
+            if (slot := self.source(loop, place, number)) is not None and slot.age > 0
+        }
+        read = [
+            loop.slot_of(position)
+            for position in range(start, loop.end)
+            if self.last_read.get(self.values[position], -1) >= loop.end
+        ]
+        collected = {s.place % period for s in read if s.age > _MOST_AGES}
+        slots |= {slot for slot in read if slot.place % period not in collected}
+        slots |= {Slot(p, a) for p, age in slots for a in range(1, age)}
+        loop.slots, loop.collected = sorted(slots), sorted(collected)
+        if self._can_hold(loop):
+            loop.varied = self._varied(loop)
+            loop.moved = self._moved(loop)
+            yield loop
+
+    def _can_hold(self, loop: Loop) -> bool:
+        """Whether memory can have what is handed on and collected."""
+        places = [*loop.collected, *(slot.place for slot in loop.slots)]
+        if any(self.values[loop.start + p].tuple_shapes for p in places):
+            return False
+        if max((slot.age for slot in loop.slots), default=1) > _MOST_AGES:
+            return False
+        sizes = [self.values[loop.start + p].nbytes for p in loop.collected]
+        return loop.count * loop.steps * sum(sizes) <= _MOST_COLLECTED
+
+    def _behind_invariants(self, run: Run) -> int:
+        """Where the run begins, if what no step changes is to be there before."""
+        start = run.start
+        for position in range(run.end - run.period, run.end):
+            before = self.values[position - run.period].operands
+            for mine, other in zip(self.values[position].operands, before):
+                while mine is other and start <= self.position.get(mine, -1):
+                    start += run.period
+        return start
+
+    def source(self, loop: Loop, place: int, number: int) -> Slot | None:
+        """Where a value of an iteration has an operand from, which moves; else None.
+
+        Its age is 0 if it is of the same iteration.
+        """
+        position = loop.start + place
+        operand = self.values[position].operands[number]
+        after = self.values[position + loop.period].operands[number]
+        made = self.position.get(operand)
+        if made is None or operand is after:
+            return None
+        iteration, before = divmod(made - loop.start, loop.size)
+        return Slot(before, -iteration)
+
+    def _varied(self, loop: Loop) -> list[tuple[int, int]]:
+        found = []
+        for place in range(loop.size):
+            first = self.values[loop.start + place]
+            for number, leaf in enumerate(first.operands):
+                if not _may_vary(first, number) or leaf in self.position:
+                    continue
+                if not is_leaf(leaf):
+                    continue
+                others = self.of_place(loop, place)
+                if any(
+                    not _is_same_leaf(leaf, o.operands[number], False) for o in others
+                ):
+                    found.append((place, number))
+        return found
+
+    def _moved(self, loop: Loop) -> list[int]:
+        return [
+            place
+            for place in range(loop.size)
+            if self.values[loop.start + place].opcode == "slice"
+            and len({i.attributes["starts"] for i in self.of_place(loop, place)}) > 1
+        ]
+
+    def of_place(self, loop: Loop, place: int) -> Sequence[Value]:
+        """The values of one place, by iteration."""
+        return self.values[loop.start + place : loop.end : loop.size]
+
+
+def _attribute(value: object) -> Hashable:
+    if isinstance(value, HLOComputation):
+        return id(value)
+    return repr(value)
+
+
+def _is_within(inst: Value) -> bool:
+    """Whether it is known that all places of a slice or store are in its array."""
+    first = _FIRST_START.get(inst.opcode)
+    if first is None:
+        return False
+    array = inst.operands[0]
+    taken = inst.shape if first == 1 else inst.operands[1].shape
+    literals = [literal_below(start) for start in inst.operands[first:]]
+    return all(
+        literal is not None and 0 <= int(literal) <= size - wanted
+        for literal, size, wanted in zip(literals, array.shape, taken)
+    )
+
+
+def _may_vary(inst: Value, number: int) -> bool:
+    """Whether an operand may be another constant in another step."""
+    first = _FIRST_START.get(inst.opcode)
+    return inst.opcode in _TAKE_VARIED or (first is not None and number >= first)
+
+
+def _is_same_leaf(x: Value, y: Value, may_vary: bool) -> bool:
+    """Whether two values that are no steps are the same, but for elements."""
+    if x is y:
+        return True
+    if x.opcode != y.opcode or x.shape != y.shape or x.dtype != y.dtype:
+        return False
+    if x.opcode == "constant":
+        one, other = x.attributes["literal"], y.attributes["literal"]
+        if may_vary and one.shape == other.shape:
+            return True
+        return one.tobytes() == other.tobytes()
+    if x.opcode == "parameter" or len(x.operands) != len(y.operands):
+        return False
+    if {n: _attribute(v) for n, v in x.attributes.items()} != {
+        n: _attribute(v) for n, v in y.attributes.items()
+    }:
+        return False
+    return all(_is_same_leaf(a, b, may_vary) for a, b in zip(x.operands, y.operands))
