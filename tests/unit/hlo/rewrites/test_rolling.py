@@ -264,3 +264,18 @@ def test_random_steps(rolled, seed):
     module = rolled(kernel, *given)
     module.verify()
     check(module, kernel, given)
+
+
+def test_arrays_that_are_taken_apart_first(rolled):
+    """Slices go to their readers, each behind what it is of."""
+
+    def kernel(x, y):
+        rows = [row[::-1][1:] + row[1:][::-1] for row in x]
+        halves = [(y[i : i + 3], y[i : i + 3][::2]) for i in range(STEPS)]
+        made = rows[0]
+        for row, (half, some) in zip(rows, halves):
+            made = np.maximum(made * 0.5 + row, half - made) + some[0] * some[1]
+        return made
+
+    x = np.arange(STEPS * 4, dtype=np.float32).reshape(STEPS, 4) % 7
+    check_loop(rolled, kernel, x, np.arange(STEPS + 3, dtype=np.float32) % 5)

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Sequence
 from typing import NamedTuple
 
+from nkipy.hlo import dtypes as dt
 from nkipy.hlo.ir import HLOComputation, HLOInstruction, HLOModule
 from nkipy.hlo.opcodes import OPCODES, CostKind
-from nkipy.hlo.rewrites.base import constant_below, literal_below
+from nkipy.hlo.rewrites.base import literal_below
 
 Value = HLOInstruction
 
@@ -55,8 +56,8 @@ _ROLLED = frozenset(
         )
     }
     | {"get-tuple-element"}
-) - {"rng", "opt-barrier", "parameter"}
-_LEAVES = frozenset({"constant", "broadcast", "parameter"})
+) - {"rng", "opt-barrier", "parameter", "iota"}
+_LEAVES = frozenset({"constant", "broadcast", "parameter", "iota"})
 #: What a constant that is not known while compiling does not change the values of.
 _TAKE_VARIED = frozenset(
     {
@@ -64,6 +65,8 @@ _TAKE_VARIED = frozenset(
         *("and", "or", "xor", "concatenate"),
     }
 )
+#: What goes directly before what reads it.
+_LATE = frozenset({"slice", "reshape", "broadcast"})
 #: Where the operands begin that say where an instruction reads or stores.
 _FIRST_START = {"dynamic-slice": 1, "dynamic-update-slice": 2}
 
@@ -139,24 +142,27 @@ class Loop:
 
 
 def is_leaf(inst: Value) -> bool:
-    """Whether it is made of a constant alone, and not counted as an instruction."""
-    return constant_below(inst) is not None
+    """Whether it is made of one constant or of none, and is no step for itself."""
+    while inst.opcode in ("broadcast", "reshape"):
+        (inst,) = inst.operands
+    return inst.opcode in ("constant", "iota")
 
 
 class Steps:
     """The values of an entry computation that are no leaves, by their positions.
 
     Attributes:
-        values: these.
+        instructions: those of the computation, each slice directly before what reads it
+            first: programs that take an array apart do so before the steps.
+        values: those of them that are no leaves.
         position: of each.
         last_read: of each value, the last position that reads it; one more for results.
     """
 
     def __init__(self, module: HLOModule, check_bounds: bool = False) -> None:
+        self.instructions = _moved_to_readers(module)
         self.values = [
-            i
-            for i in module.entry.instructions
-            if i.opcode != "parameter" and not is_leaf(i)
+            i for i in self.instructions if i.opcode != "parameter" and not is_leaf(i)
         ]
         self.position = {inst: i for i, inst in enumerate(self.values)}
         self._check_bounds = check_bounds
@@ -363,6 +369,36 @@ class Steps:
         return self.values[loop.start + place : loop.end : loop.size]
 
 
+def _moved_to_readers(module: HLOModule) -> list[Value]:
+    """The instructions of the entry, those that only move elements as late as can be.
+
+    Results are where they were.
+    """
+    results = set(module.results)
+    waiting: dict[Value, None] = {}
+    ordered: list[Value] = []
+
+    def put(inst: Value) -> None:
+        pending = [inst]
+        while pending:
+            last = pending[-1]
+            before = [o for o in last.operands if o in waiting]
+            if before:
+                pending += reversed(before)
+                continue
+            pending.pop()
+            if last is inst or last in waiting:  # else it was read twice
+                waiting.pop(last, None)
+                ordered.append(last)
+
+    for inst in module.entry.instructions:
+        if inst.opcode in _LATE and inst not in results and not is_leaf(inst):
+            waiting[inst] = None
+        else:
+            put(inst)
+    return ordered
+
+
 def _attribute(value: object) -> Hashable:
     if isinstance(value, HLOComputation):
         return id(value)
@@ -385,6 +421,8 @@ def _is_within(inst: Value) -> bool:
 
 def _may_vary(inst: Value, number: int) -> bool:
     """Whether an operand may be another constant in another step."""
+    if inst.opcode == "divide":
+        return dt.is_float(inst.operands[0].dtype)
     first = _FIRST_START.get(inst.opcode)
     return inst.opcode in _TAKE_VARIED or (first is not None and number >= first)
 

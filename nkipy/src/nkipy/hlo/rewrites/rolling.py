@@ -42,7 +42,10 @@ def roll_steps(module: HLOModule, check_bounds: bool = False) -> HLOModule:
         return module
     steps = Steps(module, check_bounds)
     loops = [loop for run in steps.runs() for loop in steps.loops(run)]
-    return _rolled(module, steps, loops) if loops else module
+    if not loops:
+        return module
+    # What is read of each step is of one array now, and its readers may be steps too.
+    return roll_steps(_rolled(module, steps, loops), check_bounds)
 
 
 class _Part(NamedTuple):
@@ -64,7 +67,7 @@ def _rolled(module: HLOModule, steps: Steps, loops: list[Loop]) -> HLOModule:
     taken = {computation.name for computation in module.computations()}
     pending = iter([*loops, None])
     loop = next(pending)
-    for inst in module.entry.instructions:
+    for inst in steps.instructions:
         position = steps.position.get(inst, -1)
         if loop is not None and position >= loop.start:
             if position == loop.end - 1:
@@ -323,11 +326,8 @@ def _leaf(
         b.append(made)
         return made
     if leaf not in inside:
-        if leaf.opcode == "constant":
-            made = b.emit("constant", (), leaf.shape, leaf.dtype, leaf.attributes)
-        else:
-            operands = [_leaf(b, o, inside) for o in leaf.operands]
-            made = with_operands(leaf, operands)
-            b.append(made)
-        inside[leaf] = made
+        operands = tuple([_leaf(b, o, inside) for o in leaf.operands])
+        inside[leaf] = b.emit(
+            leaf.opcode, operands, leaf.shape, leaf.dtype, leaf.attributes
+        )
     return inside[leaf]
