@@ -160,6 +160,28 @@ def movements(ranks: int, groups: Groups) -> Iterator[Case]:
     yield Case("collective-permute", permute, operands, permuted)
 
 
+def broadcasts(ranks: int, groups: Groups) -> Iterator[Case]:
+    """What the first rank of each group has, of each dtype and shape of groups."""
+    uneven = ((ranks - 1, *range(ranks - 2)),)  # one rank is in no group
+    for dtype in DTYPES:
+        for chosen in (groups, uneven):
+            operands = operands_of(ranks, dtype, (3, 5))
+
+            def build(b, x, chosen=chosen):
+                attributes = {"replica_groups": chosen}
+                return b.emit(
+                    "collective-broadcast", (x,), x.shape, x.dtype, attributes
+                )
+
+            def expected(rank, xs=operands, chosen=chosen):
+                groups = chosen or (tuple(range(ranks)),)
+                sources = [group[0] for group in groups if rank in group]
+                return xs[sources[0]] if sources else np.zeros_like(xs[rank])
+
+            text = f"collective-broadcast {dtype} {chosen}"
+            yield Case(text, build, operands, expected)
+
+
 def large(ranks: int) -> Iterator[Case]:
     """What does not fit into a slot of the shared memory."""
     operands = [
@@ -213,6 +235,7 @@ def cases(ranks: int, every: int) -> list[Case]:
     made: list[Case] = []
     for groups in groupings(ranks):
         made += [*reductions(ranks, groups), *movements(ranks, groups)]
+        made += broadcasts(ranks, groups)
     made = made[::every]
     return made + [*large(ranks), *loops(ranks)]
 

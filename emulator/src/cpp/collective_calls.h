@@ -34,7 +34,8 @@ inline void fail_collective(CallState* state, const std::string& reason) {
 
 // What a program says of a collective. `groups` are the ranks of all groups one after
 // the other, `sizes` how many each has. `sources` is for kind "take": of each position
-// in a group the one whose operand it gets, or -1.
+// in a group the one whose operand it gets, or -1; "first" is the group's first rank's,
+// and nothing for a rank in no group.
 struct CollectiveAttributes {
   std::string_view kind, reduction, text;
   ffi::Span<const int64_t> groups, sizes, sources;
@@ -57,7 +58,11 @@ inline const char* plan(const CollectiveAttributes& a, int64_t rank,
     }
     group += size;
   }
-  if (!is_found) return "the rank is in no group";
+  const bool is_first = a.kind == "first";
+  if (!is_found) {
+    if (!is_first) return "the rank is in no group";
+    c->group.push_back(static_cast<uint32_t>(rank));
+  }
   const size_t ranks = c->group.size();
   c->element = ffi::ByteWidth(dtype);
   c->is_split = a.is_split != 0;
@@ -79,8 +84,15 @@ inline const char* plan(const CollectiveAttributes& a, int64_t rank,
     return nullptr;
   }
   c->kind = Collective::Kind::kTake;
+  if (is_first) {
+    c->source = is_found ? 0 : -1;
+    c->is_taken = c->position == 0;
+    return nullptr;
+  }
   if (a.kind != "take" || a.sources.size() != ranks) return "wrong kind";
   c->source = a.sources.begin()[c->position];
+  const auto own = static_cast<int64_t>(c->position);
+  c->is_taken = std::find(a.sources.begin(), a.sources.end(), own) != a.sources.end();
   const bool is_position = c->source >= -1 && c->source < static_cast<int64_t>(ranks);
   return is_position ? nullptr : "wrong sources";
 }

@@ -233,7 +233,7 @@ void Member::exchange(Operation* operation, const char* operand, char* result) {
   if (all == 0) return meet(operation);
   for (size_t begin = 0; begin < all; begin += step) {
     const size_t end = std::min(begin + step, all);
-    lay(c, operand, begin, end, own_slot());
+    if (c.is_taken) lay(c, operand, begin, end, own_slot());
     publish(operation);
     std::vector<const char*> rows = published_rows(operation);
     if (c.is_split) {

@@ -36,6 +36,7 @@ struct Collective {
   std::vector<uint32_t> group;  // ranks, in their order
   size_t position = 0;          // this rank's in it
   int64_t source = -1;          // kTake: a position in the group
+  bool is_taken = true;         // somebody reads this rank's operand
   size_t outer = 1, inner = 0;  // of what one rank gets from another
   bool is_split = false;        // the operand has a piece for each rank of the group
   size_t element = 1;           // bytes

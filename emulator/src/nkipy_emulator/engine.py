@@ -18,6 +18,7 @@ from nkipy.hlo.ir import HLOInstruction, HLOModule
 from nkipy.hlo.numerics import apply_auto_cast
 from nkipy.hlo.proto_writer import serialize_to_run
 from nkipy.hlo.rewrites.bounds import with_bounds_flag
+from nkipy.hlo.rewrites.broadcasts import expand_broadcasts
 from nkipy.hlo.rewrites.comparators import order_sorts
 from nkipy.hlo.rewrites.divisions import guard_divisions
 from nkipy.hlo.rewrites.dots import flatten_dots
@@ -461,8 +462,10 @@ def _with_store(
     result.entry.instructions.insert(0, result.entry.instructions.pop())
     result.set_results(module.results)
     result = lower_custom_calls(result, vector, calls, ranks)
-    if world_size > 0:  # else its ranks are replicas
+    if world_size > 0:
         result = lower_collectives(result, vector, world_size)
+    else:  # its ranks are replicas
+        result = expand_broadcasts(result, ranks)
     if check_bounds:
         result = _telling_out_of_bounds(result, vector)
     if options is None or options.auto_cast != "all":  # which rounds parts of functions

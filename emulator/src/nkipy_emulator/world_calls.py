@@ -114,6 +114,8 @@ class _Lowering:
     def _collective(self, inst: Value, x: Value, place: Place) -> Value:
         if inst.opcode == "collective-permute":
             return self._permute(inst, x, place)
+        if inst.opcode == "collective-broadcast":
+            return self._call(inst, x, x.shape, place, "first")
         if inst.opcode in ("all-gather", "all-to-all"):
             (d,) = inst.attributes["dimensions"]
             split = inst.opcode == "all-to-all"

@@ -20,7 +20,7 @@ def collective(opcode: str, groups=GROUP, dims: str = "f32[512,512]", result: st
     attributes = {"replica_groups": groups}
     if opcode == "collective-permute":
         attributes = {"source_target_pairs": ((0, 1), (1, 0))}
-    elif opcode != "all-reduce":
+    elif opcode not in ("all-reduce", "collective-broadcast"):
         attributes["dimensions"] = (0,)
     if opcode in ("all-reduce", "reduce-scatter"):
         attributes["to_apply"] = reducer()
@@ -37,6 +37,7 @@ def collective(opcode: str, groups=GROUP, dims: str = "f32[512,512]", result: st
         ("reduce-scatter", "f32[64,512]", 7 * (1500 + MIB / 8 / 160)),
         ("all-gather", "f32[4096,512]", 7 * (1500 + MIB / 160)),
         ("all-to-all", "", 7 * (1500 + MIB / 8 / 160)),
+        ("collective-broadcast", "", 2 * 7 * (1500 + MIB / 8 / 160)),
         ("collective-permute", "", 1500 + MIB / 160),
     ],
 )

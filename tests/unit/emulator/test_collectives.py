@@ -96,6 +96,26 @@ def test_ranks_that_nothing_is_sent_to_get_zeros():
     np.testing.assert_array_equal(third, xs[0])
 
 
+@pytest.mark.parametrize("groups", [(), ((2, 0), (1, 3)), ((3, 1, 0),), ((1,), (0, 2))])
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.int64, np.float16, np.float32])
+def test_broadcast(dtype, groups):
+    xs = ranks(4, dtype=dtype)
+    if dtype == np.float32:
+        xs[1][0], xs[2][1], xs[3][2] = -0.0, np.nan, np.inf
+    attributes = {"replica_groups": groups}
+    executable = compiled("collective-broadcast", 4, xs[0], attributes)
+    sources = {r: group[0] for group in groups or ((0, 1, 2, 3),) for r in group}
+    for rank, out in enumerate(run(executable, xs)):
+        expected = xs[sources[rank]] if rank in sources else np.zeros_like(xs[0])
+        assert out.dtype == dtype and out.tobytes() == expected.tobytes()
+
+
+def test_a_broadcast_of_one_rank_is_its_operand():
+    x = np.arange(3, dtype=np.float32)
+    executable = compiled("collective-broadcast", 1, x, {"replica_groups": ()})
+    np.testing.assert_array_equal(run(executable, [x])[0], x)
+
+
 @pytest.mark.parametrize("groups", [((0, 1), (2, 3)), ((0, 2), (3, 1))])
 def test_groups(groups):
     xs = ranks(4)

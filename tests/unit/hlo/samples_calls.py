@@ -363,6 +363,19 @@ _COLLECTIVES = [
         compiles=False,
     ),
     Sample(
+        "collective-broadcast",
+        (_F,),
+        _F,
+        {"replica_groups": ((1, 0), (3,))},
+        (
+            Wrong("two replica_groups", attributes={"replica_groups": ((0,), (0, 1))}),
+            Wrong("empty", attributes={"replica_groups": ((0,), ())}),
+            Wrong("-1 is not", attributes={"replica_groups": ((0, -1),)}),
+            Wrong("has to be", result="f32[3,2]"),
+        ),
+        compiles=False,
+    ),
+    Sample(
         "collective-permute",
         (_F,),
         _F,

@@ -14,6 +14,9 @@ from nkipy_emulator.cost_model.values import Value, nbytes_of
 if TYPE_CHECKING:
     from nkipy_emulator.cost_model.schedule import Schedule
 
+#: A round that scatters, reducing or not, and one that gathers.
+_TWO_ROUNDS = ("all-reduce", "collective-broadcast")
+
 
 def collective(schedule: Schedule, inst: HLOInstruction) -> None:
     """Place a collective, which goes from the HBM to the HBM."""
@@ -54,4 +57,4 @@ def ring_ns(inst: HLOInstruction, size: int, target: Target) -> float:
     nbytes = max(nbytes_of(inst), nbytes_of(inst.operands[0]))
     if inst.opcode == "collective-permute":
         return link.send_ns(nbytes)
-    return link.ring_ns(nbytes, size, 2 if inst.opcode == "all-reduce" else 1)
+    return link.ring_ns(nbytes, size, 2 if inst.opcode in _TWO_ROUNDS else 1)

@@ -12,6 +12,8 @@ from nkipy.hlo.ir import HLOInstruction, HLOModule
 
 #: The attributes that name ranks: in groups, or in pairs of source and target.
 _RANK_ATTRIBUTES = ("replica_groups", "source_target_pairs")
+#: Ranks that these do not name get zeros, or what the call says.
+_MAY_LEAVE_OUT = ("collective-broadcast", "collective-permute", "custom-call")
 
 
 def constant_bytes(module: HLOModule) -> int:
@@ -59,12 +61,11 @@ def ranks_of(inst: HLOInstruction) -> list[int]:
 def spans_ranks(inst: HLOInstruction, world_size: int) -> bool:
     """Whether a collective can be executed by `world_size` ranks.
 
-    Groups have to name each of them; a collective-permute and a custom call may leave
-    some out. XLA does not check that: it reduces over the ranks that there are.
+    Groups have to name each of them, unless ranks that are not named get something all
+    the same. XLA does not check that: it reduces over the ranks that there are.
     """
     ranks = ranks_of(inst)
-    may_leave_out = "source_target_pairs" in inst.attributes
-    if not ranks or may_leave_out or inst.opcode == "custom-call":
+    if not ranks or inst.opcode in _MAY_LEAVE_OUT:
         return all(rank < world_size for rank in ranks)
     return ranks == list(range(world_size))
 

@@ -10,7 +10,7 @@ import numpy as np
 from nkipy.hlo.errors import HLOProtoError
 from nkipy.hlo.instruction import Shape
 from nkipy.hlo.opcodes.attribute import Attribute, Fields, Kind, Wire, one_dimension
-from nkipy.hlo.opcodes.compiled import AS_IT_IS, refused
+from nkipy.hlo.opcodes.compiled import AS_IT_IS, UNSUPPORTED, refused
 from nkipy.hlo.opcodes.cost import COLLECTIVE
 from nkipy.hlo.opcodes.kinds import COMPUTATION, INTS, is_rows
 from nkipy.hlo.opcodes.record import define
@@ -102,6 +102,13 @@ def all_to_all(inst: Inst) -> Result:
     d, size = _single_dimension(inst, x), _group_size(inst)
     if size is not None and x.shape[d] % size:
         fail(f"dimension {d} of size {x.shape[d]} does not divide by {size}")
+    return x.shape, x.dtype
+
+
+def collective_broadcast(inst: Inst) -> Result:
+    """Each group has what its first replica has; a replica in no group has zeros."""
+    x = array(inst.operands[0])
+    _group_size(inst, equal=False)
     return x.shape, x.dtype
 
 
@@ -212,6 +219,16 @@ define(
     cost=COLLECTIVE,
     compiled=refused("NCC_EVRF063"),
     attributes=(_GROUPS, _dimension("reduce_scatter_dim"), _TO_APPLY),
+)
+# What is published of neuronx-cc does not name it: programs for it gather and slice.
+define(
+    "collective-broadcast",
+    operands=1,
+    is_variadic_in_xla=True,
+    rule=collective_broadcast,
+    cost=COLLECTIVE,
+    compiled=refused(UNSUPPORTED),
+    attributes=(_GROUPS,),
 )
 
 
