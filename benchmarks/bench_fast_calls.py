@@ -30,7 +30,7 @@ from nkipy.hlo.compositions import COMPOSITIONS, INTEGER_COMPOSITIONS
 from nkipy.hlo.ir import HLOModule
 from nkipy_emulator import fast_calls
 from nkipy_emulator.element_programs import element_program
-from nkipy_emulator.engine import ElementExecutable, XlaCpuEngine
+from nkipy_emulator.engine import DirectExecutable, XlaCpuEngine
 
 #: Makes a module of so many elements, and its arguments.
 Make = Callable[[int], "tuple[HLOModule, tuple[np.ndarray, ...]]"]
@@ -148,7 +148,7 @@ def both(
         yield mode, partial(executable.run, arguments, outputs)
     program = element_program(module)
     if program is not None:
-        alone = ElementExecutable(module, program)
+        alone = DirectExecutable(module, "elements", program)
         outputs = [alone.empty(r.shape, r.dtype) for r in module.results]
         yield fast_calls.ALONE, partial(alone.run, arguments, outputs)
 

@@ -9,9 +9,10 @@
 
 #include <algorithm>
 #include <memory>
+#include <string>
 #include <vector>
 
-#include "exit_gate.h"
+#include "direct_program.h"
 #include "numpy_kernels.h"
 #include "python_support.h"
 #include "work_sharing.h"
@@ -21,11 +22,9 @@ namespace nkipy {
 // What of an array is computed at a time, by all functions in turn: it stays in the
 // caches. Whole vectors, so that results do not depend on how many threads there are.
 constexpr size_t kElementsAtOnce = 4096;
-// From how many results of functions on other threads may run in Python meanwhile.
-constexpr size_t kElementsWithLock = 4096;
 constexpr size_t kMostOperands = 2;
 
-class ElementProgram {
+class ElementProgram final : public DirectProgram {
  public:
   // A function of values: of the program's inputs, or, behind these, of its constants,
   // or, behind these, of what functions before it have computed.
@@ -39,7 +38,9 @@ class ElementProgram {
   ElementProgram(size_t count, size_t threads, size_t inputs,
                  std::vector<float> constants, std::vector<Step> steps,
                  const std::vector<size_t>& results)
-      : count_(count),
+      : DirectProgram(std::vector<size_t>(inputs, kItem),
+                      std::vector<size_t>(results.size(), kItem), count * steps.size()),
+        count_(count),
         threads_(threads),
         inputs_(inputs),
         constants_(std::move(constants)),
@@ -48,58 +49,12 @@ class ElementProgram {
     for (size_t i = 0; i < results.size(); ++i) output_of_.at(results[i]) = i;
   }
 
-  // With the interpreter's lock held. False, with an exception set, without memory.
-  bool run(const std::vector<Span>& ins, const std::vector<Span>& outs) const {
-    std::vector<Memory> aside;
-    std::vector<const char*> from;
-    std::vector<char*> to;
-    for (const Span& in : ins) {
-      const auto* data = reinterpret_cast<const char*>(in.begin);
-      if (!is_aligned(in)) {
-        aside.push_back(allocate(in.size));
-        data = static_cast<char*>(memcpy(aside.back().get(), data, in.size));
-      }
-      from.push_back(data);
-    }
-    for (const Span& out : outs) {
-      auto* data = reinterpret_cast<char*>(out.begin);
-      if (!is_aligned(out) || overlaps_another(out, ins, outs)) {
-        aside.push_back(allocate(out.size));
-        data = static_cast<char*>(aside.back().get());
-      }
-      to.push_back(data);
-    }
-    const bool lets_others_in = count_ * steps_.size() >= kElementsWithLock;
-    PyThreadState* thread = lets_others_in ? PyEval_SaveThread() : nullptr;
-    const bool done = compute(from, to);
-    for (size_t i = 0; done && i < outs.size(); ++i) {
-      auto* data = reinterpret_cast<char*>(outs[i].begin);
-      if (data != to[i]) memcpy(data, to[i], outs[i].size);
-    }
-    if (thread != nullptr) restore_thread(thread);
-    if (!done) PyErr_NoMemory();
-    return done;
-  }
-
  private:
   static constexpr size_t kNone = SIZE_MAX;
   static constexpr size_t kItem = sizeof(float);
 
-  static bool is_aligned(const Span& span) { return span.begin % kItem == 0; }
-
-  static bool overlaps_another(const Span& out, const std::vector<Span>& ins,
-                               const std::vector<Span>& outs) {
-    for (const Span& in : ins) {
-      if (in.overlaps(out)) return true;
-    }
-    for (const Span& other : outs) {
-      if (&other != &out && other.overlaps(out)) return true;
-    }
-    return false;
-  }
-
-  bool compute(const std::vector<const char*>& from,
-               const std::vector<char*>& to) const {
+  bool compute(const std::vector<const char*>& from, const std::vector<char*>& to,
+               std::string*) const override {
     const size_t pieces = (count_ + kElementsAtOnce - 1) / kElementsAtOnce;
     return share_among(
         threads_, pieces,
@@ -166,13 +121,6 @@ inline std::unique_ptr<ElementProgram> read_element_program(PyObject* tuple) {
     const double number = PyFloat_AsDouble(PyTuple_GetItem(constants, i));
     numbers.push_back(static_cast<float>(number));
   }
-  const auto read = [](PyObject* list) {
-    std::vector<size_t> found;
-    for (Py_ssize_t i = 0; i < PyTuple_Size(list); ++i) {
-      found.push_back(PyLong_AsSize_t(PyTuple_GetItem(list, i)));
-    }
-    return found;
-  };
   std::vector<ElementProgram::Step> made;
   for (Py_ssize_t i = 0; i < PyTuple_Size(steps); ++i) {
     const char* name;
@@ -181,7 +129,7 @@ inline std::unique_ptr<ElementProgram> read_element_program(PyObject* tuple) {
                           &operands)) {
       return nullptr;
     }
-    made.push_back({find_function(name, strlen(name)), read(operands)});
+    made.push_back({find_function(name, strlen(name)), numbers_in(operands)});
     const size_t known = static_cast<size_t>(inputs) + numbers.size() + made.size() - 1;
     const auto is_known = [&](size_t value) { return value < known; };
     const ElementProgram::Step& step = made.back();
@@ -193,7 +141,7 @@ inline std::unique_ptr<ElementProgram> read_element_program(PyObject* tuple) {
       return nullptr;
     }
   }
-  const std::vector<size_t> outputs = read(results);
+  const std::vector<size_t> outputs = numbers_in(results);
   for (const size_t step : outputs) {
     if (step < made.size()) continue;
     PyErr_Format(PyExc_ValueError, "no step is number %zu", step);

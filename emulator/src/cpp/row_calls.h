@@ -17,42 +17,82 @@ namespace nkipy {
 // Bytes that are worth the way to another thread.
 constexpr size_t kPieceBytes = size_t{1} << 16;
 
-// As HLO's gather: an index outside is moved to the first or the last row.
+// As HLO's gather: an index outside is moved to the first or the last row. With
+// `wraps`, negative ones count from the end before that.
 template <typename Index>
-size_t row_inside(Index index, size_t rows) {
-  if (std::is_signed_v<Index> && index < 0) return 0;
+size_t row_inside(Index index, size_t rows, bool wraps) {
+  if (std::is_signed_v<Index>) {
+    auto at = static_cast<int64_t>(index);
+    at += wraps && at < 0 ? static_cast<int64_t>(rows) : 0;
+    return static_cast<size_t>(
+        std::clamp<int64_t>(at, 0, static_cast<int64_t>(rows) - 1));
+  }
   return static_cast<size_t>(
       std::min<uint64_t>(static_cast<uint64_t>(index), rows - 1));
 }
 
+// Which rows, of how many.
 template <typename Index>
-void copy_rows(const char* from, size_t rows, size_t bytes, const Index* indices,
-               size_t count, char* to) {
-  for (size_t i = 0; i < count; ++i) {
-    memcpy(to + i * bytes, from + row_inside(indices[i], rows) * bytes, bytes);
+struct RowIndices {
+  const Index* first;
+  size_t rows;
+  bool wraps;
+
+  size_t operator[](size_t i) const { return row_inside(first[i], rows, wraps); }
+};
+
+// Of as many bytes as T has.
+template <typename T, typename Index>
+void copy_elements(const char* from, const RowIndices<Index>& indices, size_t begin,
+                   size_t end, char* to) {
+  for (size_t i = begin; i < end; ++i) {
+    memcpy(to + i * sizeof(T), from + indices[i] * sizeof(T), sizeof(T));
+  }
+}
+
+template <typename Index>
+void copy_rows(const char* from, size_t bytes, const RowIndices<Index>& indices,
+               size_t begin, size_t end, char* to) {
+  switch (bytes) {
+    case 1:
+      return copy_elements<uint8_t>(from, indices, begin, end, to);
+    case 2:
+      return copy_elements<uint16_t>(from, indices, begin, end, to);
+    case 4:
+      return copy_elements<uint32_t>(from, indices, begin, end, to);
+    case 8:
+      return copy_elements<uint64_t>(from, indices, begin, end, to);
+    default:
+      for (size_t i = begin; i < end; ++i) {
+        memcpy(to + i * bytes, from + indices[i] * bytes, bytes);
+      }
   }
 }
 
 template <typename Index>
 ffi::Error share_rows(ffi::ThreadPool& pool, const Operand& table, size_t rows,
-                      const Operand& indices, const ffi::AnyBuffer& result) {
-  const size_t count = indices.count, bytes = table.count * table.itemsize() / rows;
+                      const Operand& which, bool wraps, const ffi::AnyBuffer& result) {
+  const size_t count = which.count, bytes = table.count * table.itemsize() / rows;
   if (result.size_bytes() != count * bytes) return wrong_call("shapes that differ");
   if (count == 0 || bytes == 0) return ffi::Error::Success();
   const size_t length = std::max<size_t>(kPieceBytes / bytes, 1);
   const char* from = table.data;
-  const auto* first = indices.as<Index>();
+  const RowIndices<Index> indices{which.as<Index>(), rows, wraps};
   auto* to = static_cast<char*>(result.untyped_data());
-  const bool done = share_work(pool, (count + length - 1) / length, [&](size_t piece) {
-    const size_t begin = piece * length, size = std::min(length, count - begin);
-    copy_rows(from, rows, bytes, first + begin, size, to + begin * bytes);
-  });
+  const bool done = share_work(
+      pool, (count + length - 1) / length,
+      [&](size_t piece) {
+        const size_t begin = piece * length;
+        copy_rows(from, bytes, indices, begin, std::min(count, begin + length), to);
+      },
+      true);
   return done ? ffi::Error::Success() : no_memory();
 }
 
-// Rows of a table of so many, whatever a row is.
+// Rows of a table of so many, whatever a row is. With `wraps`, negative indices count
+// from the end.
 inline ffi::Error rows_call(ffi::ThreadPool pool, ffi::Span<const int64_t> words,
-                            int64_t table_rows, ffi::RemainingArgs args,
+                            int64_t table_rows, int64_t wraps, ffi::RemainingArgs args,
                             ffi::Result<ffi::AnyBuffer> result) {
   Operand operands[2];
   if (!locate(args, words, 2, operands)) return wrong_operands();
@@ -63,11 +103,11 @@ inline ffi::Error rows_call(ffi::ThreadPool pool, ffi::Span<const int64_t> words
   }
   switch (indices.type) {
     case ffi::DataType::S32:
-      return share_rows<int32_t>(pool, table, rows, indices, *result);
+      return share_rows<int32_t>(pool, table, rows, indices, wraps != 0, *result);
     case ffi::DataType::U32:
-      return share_rows<uint32_t>(pool, table, rows, indices, *result);
+      return share_rows<uint32_t>(pool, table, rows, indices, wraps != 0, *result);
     case ffi::DataType::S64:
-      return share_rows<int64_t>(pool, table, rows, indices, *result);
+      return share_rows<int64_t>(pool, table, rows, indices, wraps != 0, *result);
     default:
       return wrong_call("indices of another type");
   }
@@ -78,6 +118,7 @@ XLA_FFI_DEFINE_HANDLER(kRowsCall, rows_call,
                            .Ctx<ffi::ThreadPool>()
                            .Attr<ffi::Span<const int64_t>>("words")
                            .Attr<int64_t>("rows")
+                           .Attr<int64_t>("wraps")
                            .RemainingArgs()
                            .Ret<ffi::AnyBuffer>());
 

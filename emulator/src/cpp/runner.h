@@ -14,7 +14,7 @@
 
 #include "apart_call.h"
 #include "custom_calls.h"
-#include "element_program.h"
+#include "direct_program.h"
 #include "exit_gate.h"
 #include "frame.h"
 #include "python_support.h"
@@ -57,8 +57,8 @@ struct Core {
   std::vector<bool> own;             // outputs that an execution has memory for itself
   Ref take;    // take(results): makes of an execution's results what the caller gets
   Ref blanks;  // for each large one of its own: blank() -> array, which it becomes
-  std::unique_ptr<ElementProgram> elements;  // what runs in the place of `execute`
-  std::shared_ptr<Seat> seat;  // in the world that its collectives are among
+  std::unique_ptr<DirectProgram> direct;  // what runs in the place of `execute`
+  std::shared_ptr<Seat> seat;             // in the world that its collectives are among
   size_t replicas = 1;
   size_t zero_copy = 0;  // inputs from this size on are read in place if aligned
   std::vector<std::unique_ptr<Frame>> frames;
@@ -356,7 +356,11 @@ inline bool Core::run_spans(const std::vector<Span>& ins, const std::vector<Span
                             Clock::time_point deadline, const nkipy_printer* printer,
                             Ref* results) {
   is_interrupted = false;
-  if (elements) return elements->run(ins, outs);
+  if (direct) {
+    if (direct->run(ins, outs)) return true;
+    translate_error();
+    return false;
+  }
   std::unique_ptr<Frame> frame = take_frame();
   if (!frame) return false;
   frame->state.begin(deadline, printer);

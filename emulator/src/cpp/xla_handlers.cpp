@@ -16,9 +16,11 @@
 #include "custom_calls.h"
 #include "device_calls.h"
 #include "element_calls.h"
+#include "element_program.h"
 #include "exit_gate.h"
 #include "extreme_calls.h"
 #include "fold_calls.h"
+#include "handler_program.h"
 #include "join_calls.h"
 #include "matrix_products.h"
 #include "matvec.h"
@@ -36,8 +38,6 @@
 
 namespace nkipy {
 namespace {
-
-constexpr char kTargetCapsule[] = "xla._CUSTOM_CALL_TARGET";
 
 // ---------------------------------------------------------------- memory for XLA
 
@@ -148,20 +148,31 @@ bool locate_constants(PyObject* sequence, Core* core) {
   return true;
 }
 
+// Of the kind that the first item names; null with an exception set.
+std::unique_ptr<DirectProgram> read_direct_program(PyObject* tuple) {
+  const char* kind;
+  PyObject* program;
+  if (!PyArg_ParseTuple(tuple, "sO!", &kind, &PyTuple_Type, &program)) return nullptr;
+  if (strcmp(kind, "elements") == 0) return read_element_program(program);
+  if (strcmp(kind, "handlers") == 0) return read_handler_program(program);
+  PyErr_Format(PyExc_ValueError, "there are no programs of %s", kind);
+  return nullptr;
+}
+
 PyObject* runner_new(PyTypeObject* type, PyObject* args, PyObject*) {
   PyObject *execute, *import_memory, *inputs, *outputs, *apart;
   PyObject *steps, *constants, *own, *take;
-  PyObject *blanks, *elements;
+  PyObject *blanks, *direct;
   Py_ssize_t replicas, zero_copy;
   if (!PyArg_ParseTuple(args, "OOOOnnOOOOOOO", &execute, &import_memory, &inputs,
                         &outputs, &replicas, &zero_copy, &apart, &steps, &constants,
-                        &own, &take, &blanks, &elements)) {
+                        &own, &take, &blanks, &direct)) {
     return nullptr;
   }
   auto core = std::make_unique<Core>();
-  if (elements != Py_None) {
-    core->elements = read_element_program(elements);
-    if (!core->elements) return nullptr;
+  if (direct != Py_None) {
+    core->direct = read_direct_program(direct);
+    if (!core->direct) return nullptr;
   }
   if (!read_sizes(inputs, &core->inputs) || !read_sizes(outputs, &core->outputs) ||
       !read_sizes(steps, &core->steps) || !read_own(own, core.get()) ||
@@ -365,7 +376,7 @@ PyType_Slot runner_slots[] = {
     {Py_tp_methods, runner_methods},
     {Py_tp_doc, const_cast<char*>("Runner(execute, import_memory, input_sizes, "
                                   "output_sizes, replicas, zero_copy, apart, steps, "
-                                  "constants, own, take, blanks, elements)")},
+                                  "constants, own, take, blanks, direct)")},
     {0, nullptr}};
 
 PyType_Spec runner_spec = {"nkipy_emulator._handlers.Runner", sizeof(RunnerObject), 0,

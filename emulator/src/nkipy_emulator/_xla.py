@@ -101,11 +101,12 @@ def cores() -> int:
 
 _jax, VERSION = _import_jaxlib()
 _handlers = _import_handlers()
+_TARGETS: Mapping[str, Any] = MappingProxyType(_handlers.targets())
 
 
 def _register_handlers() -> None:
     try:
-        for name, capsule in _handlers.targets().items():
+        for name, capsule in _TARGETS.items():
             _jax.register_custom_call_target(name, capsule, "cpu", 1)
     except RuntimeError as e:
         raise EngineUnavailableError(
@@ -381,21 +382,31 @@ os.register_at_fork(after_in_child=_note_fork)
 # ------------------------------------------------------------------------- programs
 
 
-def element_runner(
-    input_sizes: Sequence[int], output_sizes: Sequence[int], program: tuple[Any, ...]
+def direct_runner(
+    input_sizes: Sequence[int],
+    output_sizes: Sequence[int],
+    kind: str,
+    program: tuple[Any, ...],
 ) -> Any:
-    """As :meth:`Program.runner`, for what needs no XLA.
+    """As :meth:`Program.runner`, for what needs no XLA (``direct_program.h``).
 
     Args:
         input_sizes: bytes of each input.
         output_sizes: bytes of each output.
-        program: what ``read_element_program`` reads (``element_program.h``).
+        kind: ``"elements"`` or ``"handlers"``.
+        program: what ``read_element_program`` (``element_program.h``) reads, or
+            ``read_handler_program`` (``handler_program.h``).
     """
     steps = (0,) * len(input_sizes)
     return _handlers.Runner(
         *(None, None, tuple(input_sizes), tuple(output_sizes), 1, ZERO_COPY_BYTES),
-        *(None, steps, (), (), None, (), tuple(program)),
+        *(None, steps, (), (), None, (), (kind, tuple(program))),
     )
+
+
+def target(name: str) -> Any:
+    """A handler of the handler library, as a capsule."""
+    return _TARGETS[name]
 
 
 class Program:

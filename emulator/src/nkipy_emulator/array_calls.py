@@ -23,7 +23,7 @@ from nkipy.hlo.ir import HLOInstruction, HLOModule
 from nkipy.hlo.opcodes.windows import WindowDim
 from nkipy.hlo.rewrites.base import Place, combination, is_filled, rewrite
 from nkipy.hlo.rewrites.lending import controlled
-from nkipy_emulator.fast_calls import FOLD, FastCalls, function_of, table
+from nkipy_emulator.fast_calls import FOLD, Mode, function_of, is_chosen
 from nkipy_emulator.handler_calls import handler
 from nkipy_emulator.matrix_products import matrix_product_of
 
@@ -37,7 +37,7 @@ _FIRST: Mapping[str, float] = MappingProxyType({"maximum": -inf, "minimum": inf}
 #: What changes nothing; others may count what they begin with as often as they like.
 _NEUTRAL: Mapping[str, int] = MappingProxyType({"add": 0, "multiply": 1, "xor": 0})
 _MULTIPLIED = (dt.float32, dt.float64, dt.int32, dt.uint32)
-#: Elements of a row; XLA moves shorter ones as fast.
+#: Elements of a row; XLA moves shorter ones as fast, where it does nothing else.
 _LEAST_ROW = 32
 #: Of a product of matrices that the handler may be faster for.
 _LEAST_SIDE = 64
@@ -66,7 +66,7 @@ class _Call(NamedTuple):
     operands: tuple[Value, ...] | None = None
 
 
-def send_to_handlers(module: HLOModule, mode: FastCalls) -> HLOModule:
+def send_to_handlers(module: HLOModule, mode: Mode) -> HLOModule:
     """`module` with calls of handlers; itself if there are none.
 
     Args:
@@ -90,28 +90,23 @@ def send_to_handlers(module: HLOModule, mode: FastCalls) -> HLOModule:
     return rewrite(module, rule)
 
 
-def _calls(module: HLOModule, mode: FastCalls) -> dict[Value, _Call]:
+def _calls(module: HLOModule, mode: Mode) -> dict[Value, _Call]:
     calls: dict[Value, _Call] = {}
     for computation in (module.entry, *controlled(module)):
         for inst in computation.instructions:
             find = _FINDERS.get(inst.opcode)
             call = None if find is None else find(inst)
-            if call is not None and (mode == "always" or _is_faster(call)):
+            if call is not None and is_chosen(call.name, "any", call.work, mode):
                 calls[inst] = call
     return calls
 
 
-def _is_faster(call: _Call) -> bool:
-    least = table().get(call.name, {}).get("any")
-    return least is not None and call.work >= least
-
-
 # -- rows -----------------------------------------------------------------------------
 def _rows(inst: Value) -> _Call | None:
-    """A gather of whole rows of the first axis."""
-    table_, indices = inst.operands
+    """A gather of whole rows of the first axis, or of elements of an only one."""
+    rows, indices = inst.operands
     a = inst.attributes
-    rank, batch = len(table_.shape), len(indices.shape)
+    rank, batch = len(rows.shape), len(indices.shape)
     if a["index_vector_dim"] == batch - 1 and indices.shape[-1] == 1:
         batch -= 1
     elif a["index_vector_dim"] != batch:
@@ -122,12 +117,29 @@ def _rows(inst: Value) -> _Call | None:
         return None
     if a["offset_dims"] != tuple(range(batch, batch + rank - 1)):
         return None
-    if a["slice_sizes"] != (1, *table_.shape[1:]) or 0 in table_.shape:
+    if a["slice_sizes"] != (1, *rows.shape[1:]) or 0 in rows.shape:
         return None
-    if prod(table_.shape[1:]) < _LEAST_ROW:
+    given = _counted_from_the_end(indices, rows.shape[0])
+    config = f"rows = {rows.shape[0]} : i64, wraps = {int(given is not None)} : i64"
+    is_short = prod(rows.shape[1:]) < _LEAST_ROW
+    name, work = "elements gathered" if is_short else "rows", prod(inst.shape)
+    return _Call(name, work, "nkipy_rows", config, (rows, given or indices))
+
+
+def _counted_from_the_end(indices: Value, size: int) -> Value | None:
+    """What `indices` are made of by adding `size` to negative ones, if they are."""
+    while indices.opcode == "reshape":
+        (indices,) = indices.operands
+    if indices.opcode != "select":
         return None
-    config = f"rows = {table_.shape[0]} : i64"
-    return _Call("rows", prod(inst.shape), "nkipy_rows", config)
+    is_negative, moved, given = indices.operands
+    if is_negative.opcode != "compare" or moved.opcode != "add":
+        return None
+    if is_negative.attributes["direction"] != "LT" or given.dtype == dt.uint32:
+        return None
+    (x, zero), (y, added) = is_negative.operands, moved.operands
+    is_given = x is given and y is given
+    return given if is_given and is_filled(zero, 0) and is_filled(added, size) else None
 
 
 # -- extremes --------------------------------------------------------------------------

@@ -50,6 +50,7 @@ from nkipy_emulator.fast_calls import (
     know_all_functions,
     send_to_numpy,
 )
+from nkipy_emulator.handler_programs import HandlerProgram, handler_program
 from nkipy_emulator.joins import join_by_handlers
 from nkipy_emulator.kept_code import CodeStore, KeptCode, cpu_features, name_of
 from nkipy_emulator.memory import empty
@@ -162,9 +163,9 @@ class XlaCpuEngine:
         fast_calls = chosen(self._fast_calls)
         rounds_functions = options is not None and options.auto_cast == "all"
         if fast_calls == "auto" and num_replicas == 1 and not rounds_functions:
-            program = element_program(module)
-            if program is not None and is_faster(program):
-                return ElementExecutable(module, program)
+            direct = _direct_program(module, options, check_bounds)
+            if direct is not None:
+                return DirectExecutable(module, *direct)
         return XlaExecutable(
             *(module, options, num_replicas, store, check_bounds),
             *(fast_calls, makes_results, seat),
@@ -283,20 +284,43 @@ class XlaExecutable:
         return outputs
 
 
-class ElementExecutable(XlaExecutable):
-    """One that needs no XLA, and works in a forked child."""
+class DirectExecutable(XlaExecutable):
+    """One that needs no XLA, and works in a forked child.
 
-    def __init__(self, module: HLOModule, program: ElementProgram) -> None:
+    Args:
+        module: what it computes.
+        kind: of programs, as :func:`nkipy_emulator._xla.direct_runner` takes it.
+        program: one of these.
+    """
+
+    def __init__(self, module: HLOModule, kind: str, program: DirectProgram) -> None:
         self.num_replicas = 1
         self._results = [(r.shape, r.dtype) for r in module.results]
         self._own = ()
-        self.runner = _xla.element_runner(
+        self.runner = _xla.direct_runner(
             [p.nbytes for p in module.parameters],
             [r.nbytes for r in module.results],
+            kind,
             program,
         )
         self.run = self.runner.run
         self.run_replicas = self.runner.run_replicas
+
+
+DirectProgram = ElementProgram | HandlerProgram
+
+
+def _direct_program(
+    module: HLOModule, options: SimulationOptions | None, check_bounds: bool
+) -> tuple[str, DirectProgram] | None:
+    """What needs no XLA: its kind, and what that is."""
+    elements = element_program(module)
+    if elements is not None and is_faster(elements):
+        return "elements", elements
+    if check_bounds and any(i.opcode == "gather" for i in module.entry.instructions):
+        return None
+    handlers = handler_program(module, options)
+    return None if handlers is None else ("handlers", handlers)
 
 
 class _Compilation:

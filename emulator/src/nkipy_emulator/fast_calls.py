@@ -52,14 +52,16 @@ from nkipy_emulator.handler_calls import handler
 Value = HLOInstruction
 #: Where they are faster, wherever there is one, nowhere.
 FastCalls = Literal["auto", "always", "never"]
+#: The same, or where they are faster in a program of nothing but such calls.
+Mode = Literal[FastCalls, "alone"]
 VARIABLE = "NKIPY_EMULATOR_FAST_CALLS"
 TABLE = Path(__file__).with_name("fast_calls.json")
 
 #: The handlers that call NumPy's functions by name, of elements and along an axis.
 ELEMENTS, FOLD = "nkipy_elements", "nkipy_fold"
 #: Under which the table says from how many elements on a function is no slower than
-#: XLA's code where it is all of a program.
-ALONE = "alone"
+#: XLA's code where it is all of a program, or all of it are such calls.
+ALONE: Literal["alone"] = "alone"
 
 #: HLO's opcodes that are functions of NumPy's.
 OPCODES: Mapping[str, str] = MappingProxyType(
@@ -105,6 +107,22 @@ def chosen(mode: FastCalls | None) -> FastCalls:
 def table() -> Mapping[str, Mapping[str, int]]:
     """From how many elements on a call is faster, by function and dtype."""
     return MappingProxyType(json.loads(TABLE.read_text()))
+
+
+def is_chosen(name: str, key: str, work: int, mode: Mode) -> bool:
+    """Whether a call is to be made.
+
+    Args:
+        name: what the table has it under.
+        key: which of the table's numbers counts: a dtype, or ``"any"``.
+        work: how many elements it computes.
+        mode: where calls are made.
+    """
+    if mode in ("always", "never"):
+        return mode == "always"
+    row = table().get(name, {})
+    least = row.get(ALONE if mode == ALONE and ALONE in row else key)
+    return least is not None and work >= least
 
 
 @lru_cache(maxsize=1)
@@ -422,7 +440,7 @@ def _extreme_call(
 _ORDERED_BY = MappingProxyType({"sort": _sort, "reduce": _extreme})
 
 
-def _calls(module: HLOModule, mode: FastCalls) -> dict[Value, _Call]:
+def _calls(module: HLOModule, mode: Mode) -> dict[Value, _Call]:
     known = known_functions()
     calls: dict[Value, _Call] = {}
     applied = _applied(module)
@@ -438,7 +456,7 @@ def _calls(module: HLOModule, mode: FastCalls) -> dict[Value, _Call]:
             if found is None:
                 continue
             call, inner = found
-            if mode == "always" or _is_faster(call):
+            if _is_faster(call, mode):
                 calls[inst] = call
                 covered |= inner
     return calls
@@ -468,20 +486,21 @@ def _applied(module: HLOModule) -> set[HLOComputation]:
     return found
 
 
-def _is_faster(call: _Call) -> bool:
+def _is_faster(call: _Call, mode: Mode) -> bool:
     x = call.operands[0]
-    if call.function == "power" and any(
-        is_filled(call.operands[1], e) for e in _SIMPLE_EXPONENTS
+    if (
+        mode != "always"
+        and call.function == "power"
+        and any(is_filled(call.operands[1], e) for e in _SIMPLE_EXPONENTS)
     ):
         return False
     is_float = call.make is _element_call and call.function not in INTEGER_COMPOSITIONS
     dtype = dt.float32 if is_float else x.dtype
-    least = table().get(call.function, {}).get(str(dtype))
-    return least is not None and prod(x.shape) >= least
+    return is_chosen(call.function, str(dtype), prod(x.shape), mode)
 
 
 # -- what takes its place --------------------------------------------------------------
-def send_to_numpy(module: HLOModule, mode: FastCalls) -> HLOModule:
+def send_to_numpy(module: HLOModule, mode: Mode) -> HLOModule:
     """`module` with calls of NumPy's loops; itself if there are none.
 
     Args:

@@ -6,6 +6,7 @@ begins where the call vector says (``operands.h``).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,11 @@ from nkipy_emulator import _xla
 Value = HLOInstruction
 #: What the configuration of a call begins with whose operands are no larger memory.
 _AS_THEY_ARE = b"{words = array<i64>"
+#: An attribute of a handler, as it is written: a text, a list of numbers, or a number.
+_ATTRIBUTE = re.compile(
+    r'(\w+) = (?:"([^"]*)"|array<i64(?:: ([-\d, ]*))?>|(-?\d+) : i64)'
+)
+Attribute = str | int | tuple[int, ...]
 
 
 def handler(target: str, config: str) -> Mapping[str, Any]:
@@ -33,6 +39,20 @@ def is_handler_call(inst: Value) -> bool:
     return inst.opcode == "custom-call" and inst.attributes.get(
         "backend_config", b""
     ).startswith(_AS_THEY_ARE)
+
+
+def attributes_of(call: Value) -> dict[str, Attribute]:
+    """The handler's own attributes, of a call with those of :func:`handler`."""
+    found: dict[str, Attribute] = {}
+    for part in _ATTRIBUTE.finditer(call.attributes["backend_config"].decode()):
+        name, text, numbers, number = part.groups()
+        if number is not None:
+            found[name] = int(number)
+        elif text is not None:
+            found[name] = text
+        else:
+            found[name] = tuple(map(int, numbers.split(","))) if numbers else ()
+    return found
 
 
 def call_on_memory(

@@ -22,7 +22,7 @@ from nkipy.hlo.ir import HLOComputation, HLOInstruction, HLOModule, callees
 from nkipy.hlo.opcodes import OPCODES, CostKind
 from nkipy.hlo.rewrites.base import Place, rewrite
 from nkipy.hlo.rewrites.lending import controlled
-from nkipy_emulator.fast_calls import FastCalls, table
+from nkipy_emulator.fast_calls import Mode, is_chosen
 from nkipy_emulator.handler_calls import handler
 
 Value = HLOInstruction
@@ -66,7 +66,7 @@ class _Reach(NamedTuple):
     after: int
 
 
-def join_by_handlers(module: HLOModule, mode: FastCalls) -> HLOModule:
+def join_by_handlers(module: HLOModule, mode: Mode) -> HLOModule:
     """`module` with calls of handlers for concatenations; itself if there are none.
 
     Args:
@@ -117,11 +117,6 @@ def _is_fused(inst: Value) -> bool:
     return inst.opcode not in _IN_MEMORY and not callees(inst)
 
 
-def _is_faster(name: str, elements: int, mode: FastCalls) -> bool:
-    least = table().get(name, {}).get("any")
-    return mode == "always" or (least is not None and elements >= least)
-
-
 def _call(place: Place, pieces: list[_Piece], axis: int) -> Value:
     """The pieces, end to end along `axis`."""
     first = pieces[0].source
@@ -142,9 +137,7 @@ def _call(place: Place, pieces: list[_Piece], axis: int) -> Value:
 
 
 # -- concatenations -------------------------------------------------------------------
-def _joins_in(
-    computation: HLOComputation, mode: FastCalls
-) -> dict[Value, list[_Piece]]:
+def _joins_in(computation: HLOComputation, mode: Mode) -> dict[Value, list[_Piece]]:
     """Those of large pieces that lie in memory."""
     read = {o for i in computation.instructions if _is_loop(i) for o in i.operands}
     found = {}
@@ -161,7 +154,7 @@ def _joins_in(
             inst.nbytes <= _MOST_BYTES or inst not in read
         )
         if mode == "always" or is_worth_it:
-            if _is_faster("joins", prod(inst.shape), mode):
+            if is_chosen("joins", "any", prod(inst.shape), mode):
                 found[inst] = pieces
     return found
 
@@ -215,7 +208,7 @@ def _roll(inst: Value) -> _Roll | None:
     return _Roll(source, axis, step if 2 * step <= size else step - size)
 
 
-def _reaches(rolls: dict[Value, _Roll], mode: FastCalls) -> dict[Ring, _Reach]:
+def _reaches(rolls: dict[Value, _Roll], mode: Mode) -> dict[Ring, _Reach]:
     """What is worth a copy, and how much longer that is."""
     steps: dict[Ring, list[int]] = defaultdict(list)
     for roll in rolls.values():
@@ -225,7 +218,7 @@ def _reaches(rolls: dict[Value, _Roll], mode: FastCalls) -> dict[Ring, _Reach]:
         reach = _Reach(max(0, -min(own)), max(0, *own))
         if sum(reach) > _MOST_REPEATED * source.shape[axis]:
             continue
-        if _is_faster("rings", prod(source.shape), mode):
+        if is_chosen("rings", "any", prod(source.shape), mode):
             found[source, axis] = reach
     return found
 

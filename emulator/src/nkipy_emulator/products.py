@@ -53,6 +53,7 @@ def product_of(
     inst: Value,
     operands: tuple[Value, ...],
     source: Callable[[Value], Value | None] = lambda value: None,
+    least: int = ZERO_COPY_BYTES,
 ) -> Product | None:
     """What an instruction multiplies, if the handler is to do it.
 
@@ -60,6 +61,7 @@ def product_of(
         inst: any instruction.
         operands: its operands, or what stands for them in a copy.
         source: the memory that a value is a copy of, element by element, if any.
+        least: how many bytes a matrix has that the handler is to multiply.
     """
     product = None
     if inst.dtype in _DTYPES and inst.opcode == "dot":
@@ -70,7 +72,7 @@ def product_of(
         return None
     assert inst.dtype is not None
     results, terms = product.matrix.shape
-    if results * terms * inst.dtype.itemsize < ZERO_COPY_BYTES:
+    if results * terms * inst.dtype.itemsize < least:
         return None
     row, column = product.matrix.steps
     is_across = row == 1 and results >= _LEAST_ACROSS

@@ -16,7 +16,7 @@ from nkipy.hlo.ir import HLOModule
 from nkipy.hlo.options import SimulationOptions
 from nkipy_emulator import fast_calls
 from nkipy_emulator.element_programs import element_program, is_faster
-from nkipy_emulator.engine import ElementExecutable, XlaCpuEngine
+from nkipy_emulator.engine import DirectExecutable, XlaCpuEngine
 
 FUNCTIONS = sorted(fast_calls.known_functions())
 #: Which many threads share.
@@ -58,7 +58,7 @@ def test_results_are_those_of_numpy_bit_by_bit(size):
         module = module_of(function(name), *given)
         program = element_program(module)
         assert program is not None, name
-        (result,) = ElementExecutable(module, program).run_new(given)
+        (result,) = DirectExecutable(module, "elements", program).run_new(given)
         same_bits(result, getattr(np, name)(*given))
 
 
@@ -70,7 +70,7 @@ def test_functions_of_functions_and_several_results():
         return b.unary("log", inner), b.binary("power", inner, y), inner
 
     executable = compiled(body, x, y)
-    assert isinstance(executable, ElementExecutable)
+    assert isinstance(executable, DirectExecutable)
     log, power, inner = executable.run_new([x, y])
     same_bits(inner, np.tan(x))
     same_bits(log, np.log(inner))
@@ -84,7 +84,7 @@ def test_constants():
         return b.binary("atan2", x, b.full_like(x, 0.3))
 
     executable = compiled(body, x)
-    assert isinstance(executable, ElementExecutable)
+    assert isinstance(executable, DirectExecutable)
     same_bits(executable.run_new([x])[0], np.arctan2(x, np.float32(0.3)))
 
 
@@ -117,10 +117,10 @@ def test_what_xla_computes_faster_is_left_to_it():
 
 def test_modes_and_casts_that_leave_a_program_to_xla():
     x = np.ones(100, np.float32)
-    assert isinstance(compiled(tangent, x), ElementExecutable)
+    assert isinstance(compiled(tangent, x), DirectExecutable)
     casts = SimulationOptions(auto_cast="all", auto_cast_type="bf16")
     for how in ({"mode": "never"}, {"mode": "always"}, {"options": casts}):
-        assert not isinstance(compiled(tangent, x, **how), ElementExecutable)
+        assert not isinstance(compiled(tangent, x, **how), DirectExecutable)
 
 
 @pytest.mark.parametrize("offset", [0, 1, 2, 3, 4, 16])
