@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.bench_fast_calls import MARGIN, SHOWN, SIZES, measure
+from benchmarks.bench_fast_calls import MARGIN, SHOWN, SIZES, enter, measure
 from nkipy.core.trace import NKIPyKernel
 from nkipy.hlo.ir import HLOModule
 from nkipy_emulator import fast_calls
@@ -36,6 +36,12 @@ def rows(count: int) -> tuple[Kernel, tuple[np.ndarray, ...]]:
     length = count // 64
     indices = np.random.default_rng(1).integers(0, length, length).astype(np.int32)
     return lambda table, i: table[i], (_normal(length, 64), indices)
+
+
+def elements(count: int) -> tuple[Kernel, tuple[np.ndarray, ...]]:
+    """Elements of a vector, each once."""
+    order = np.random.default_rng(1).permutation(count).astype(np.int32)
+    return lambda x, i: np.take(x, i), (_normal(count), order)
 
 
 def fold(count: int) -> tuple[Kernel, tuple[np.ndarray, ...]]:
@@ -80,6 +86,7 @@ def matrix_products(count: int) -> tuple[Kernel, tuple[np.ndarray, ...]]:
 KINDS: Mapping[str, Callable[[int], tuple[Kernel, tuple[np.ndarray, ...]]]] = (
     MappingProxyType(
         {
+            "elements gathered": elements,
             "fold": fold,
             "joins": joins,
             "matrix products": matrix_products,
@@ -110,20 +117,21 @@ def main() -> None:
     parser.add_argument("kinds", nargs="*", help="all of them if none")
     options = parser.parse_args()
     table = {name: dict(row) for name, row in fast_calls.table().items()}
-    columns = ["kind", "from elements", *(f"{n:,}" for n in SHOWN)]
+    columns = ["kind", "from elements", *(f"{n:,}" for n in SHOWN), "alone"]
     print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
     for kind in options.kinds or KINDS:
         peer, _ = KINDS[kind](SHOWN[0])
         make = partial(module_of, kind)
         sizes, margin = PRODUCTS if kind == "matrix products" else (SIZES, MARGIN)
-        least, _, speeds = measure(make, peer, options.seconds, sizes, margin)
-        table.pop(kind, None)
-        if least is not None:
-            table[kind] = {"any": least}
+        least, alone, speeds = measure(make, peer, options.seconds, sizes, margin)
+        enter(table, kind, "any", least)
+        enter(table, kind, fast_calls.ALONE, alone)
         shown = " | ".join(f"{speeds[n][0]:.2f} → {speeds[n][1]:.2f}" for n in SHOWN)
-        print(f"| {kind} | {least or 'never'} | {shown} |", flush=True)
+        cells = (kind, least or "never", shown, alone or "never")
+        print(f"| {' | '.join(map(str, cells))} |", flush=True)
     if options.write:
-        text = json.dumps(dict(sorted(table.items())), indent=2)
+        kept = {name: row for name, row in sorted(table.items()) if row}
+        text = json.dumps(kept, indent=2)
         fast_calls.TABLE.write_text(text + "\n")
 
 

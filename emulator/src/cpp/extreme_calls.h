@@ -79,13 +79,13 @@ bool extremes_of_rows(ffi::ThreadPool& pool, const Operand& x, const Axis& axis,
   const NumpyType type = x.type == ffi::DataType::PRED
                              ? NumpyType::kBool
                              : numpy_type<typename E::Native>();
-  return for_rows(pool, axis.outer, axis.count,
-                  [&](ffi::ThreadPool* helpers, size_t row, Scratch*) {
-                    const Parts parts(helpers, axis.count);
-                    indices[row] = static_cast<int32_t>(
-                        arg_extreme<E>(parts, type, first + row * axis.count, least));
-                    return true;
-                  });
+  const auto find = [&](ffi::ThreadPool* helpers, size_t row, Scratch*) {
+    const Parts parts(helpers, axis.count, kLongReadRow);
+    indices[row] = static_cast<int32_t>(
+        arg_extreme<E>(parts, type, first + row * axis.count, least));
+    return true;
+  };
+  return for_rows(pool, axis.outer, axis.count, find, kLongReadRow);
 }
 
 // ---------------------------------------------------------------- columns
@@ -152,7 +152,7 @@ bool extremes_of_columns(ffi::ThreadPool& pool, const Operand& x, const Axis& ax
   const size_t strips = (axis.inner + kExtremeColumns - 1) / kExtremeColumns;
   const size_t pieces = axis.outer * strips, columns = axis.outer * axis.inner;
   size_t parts = 1;  // of each column
-  if (pieces < threads_of(pool) && x.count >= kLongRow) {
+  if (pieces < threads_of(pool) && x.count >= kLongReadRow) {
     parts = std::min({threads_of(pool), kMostParts, axis.count});
   }
   std::vector<int32_t> apart(parts == 1 ? 0 : parts * columns);

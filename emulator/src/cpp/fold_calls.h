@@ -59,19 +59,18 @@ struct Fold {
 
 inline bool fold_rows(ffi::ThreadPool& pool, const Fold& fold, const char* x,
                       const Axis& axis, char* results) {
-  return for_rows(pool, axis.outer, axis.count,
-                  [&](ffi::ThreadPool* helpers, size_t row, Scratch* scratch) {
-                    const Parts parts(helpers, axis.count);
-                    char* found = scratch->of<char>(parts.parts * fold.itemsize);
-                    const char* first = x + row * axis.count * fold.itemsize;
-                    const bool done =
-                        parts.each([&](size_t part, size_t begin, size_t end) {
-                          fold.row(first + begin * fold.itemsize, end - begin,
-                                   found + part * fold.itemsize);
-                        });
-                    fold.row(found, parts.parts, results + row * fold.itemsize);
-                    return done;
-                  });
+  const auto fold_row = [&](ffi::ThreadPool* helpers, size_t row, Scratch* scratch) {
+    const Parts parts(helpers, axis.count, kLongReadRow);
+    char* found = scratch->of<char>(parts.parts * fold.itemsize);
+    const char* first = x + row * axis.count * fold.itemsize;
+    const bool done = parts.each([&](size_t part, size_t begin, size_t end) {
+      fold.row(first + begin * fold.itemsize, end - begin,
+               found + part * fold.itemsize);
+    });
+    fold.row(found, parts.parts, results + row * fold.itemsize);
+    return done;
+  };
+  return for_rows(pool, axis.outer, axis.count, fold_row, kLongReadRow);
 }
 
 // Where there are few strips of columns, each of several parts of the rows is folded
@@ -82,7 +81,7 @@ inline bool fold_columns(ffi::ThreadPool& pool, const Fold& fold, const char* x,
   const size_t pieces = axis.outer * strips;
   const size_t columns = axis.outer * axis.inner, stride = axis.inner * fold.itemsize;
   size_t parts = 1;
-  if (pieces < threads_of(pool) && axis.count * axis.inner >= kLongRow) {
+  if (pieces < threads_of(pool) && axis.count * axis.inner >= kLongReadRow) {
     parts = std::min({threads_of(pool), kMostFoldParts, axis.count});
   }
   const Memory apart =

@@ -17,33 +17,31 @@ namespace nkipy {
 // Bytes that are worth the way to another thread.
 constexpr size_t kPieceBytes = size_t{1} << 16;
 
-// As HLO's gather: an index outside is moved to the first or the last row. With
-// `wraps`, negative ones count from the end before that.
+// Which rows, of how many. As HLO's gather, an index outside is moved to the first or
+// the last row; if they wrap, negative ones count from the end before that.
 template <typename Index>
-size_t row_inside(Index index, size_t rows, bool wraps) {
-  if (std::is_signed_v<Index>) {
-    auto at = static_cast<int64_t>(index);
-    at += wraps && at < 0 ? static_cast<int64_t>(rows) : 0;
-    return static_cast<size_t>(
-        std::clamp<int64_t>(at, 0, static_cast<int64_t>(rows) - 1));
+class RowIndices {
+ public:
+  RowIndices(const Index* first, size_t rows, bool wrap)
+      : first_(first),
+        last_(static_cast<int64_t>(rows) - 1),
+        added_(wrap && std::is_signed_v<Index> ? static_cast<int64_t>(rows) : 0) {}
+
+  size_t operator[](size_t i) const {  // without a branch
+    const auto index = static_cast<int64_t>(first_[i]);
+    const int64_t moved = index + (index < 0 ? added_ : 0);
+    const int64_t below = moved > last_ ? last_ : moved;
+    return static_cast<size_t>(below < 0 ? 0 : below);
   }
-  return static_cast<size_t>(
-      std::min<uint64_t>(static_cast<uint64_t>(index), rows - 1));
-}
 
-// Which rows, of how many.
-template <typename Index>
-struct RowIndices {
-  const Index* first;
-  size_t rows;
-  bool wraps;
-
-  size_t operator[](size_t i) const { return row_inside(first[i], rows, wraps); }
+ private:
+  const Index* const first_;
+  const int64_t last_, added_;
 };
 
 // Of as many bytes as T has.
 template <typename T, typename Index>
-void copy_elements(const char* from, const RowIndices<Index>& indices, size_t begin,
+void copy_elements(const char* from, RowIndices<Index> indices, size_t begin,
                    size_t end, char* to) {
   for (size_t i = begin; i < end; ++i) {
     memcpy(to + i * sizeof(T), from + indices[i] * sizeof(T), sizeof(T));
@@ -51,8 +49,8 @@ void copy_elements(const char* from, const RowIndices<Index>& indices, size_t be
 }
 
 template <typename Index>
-void copy_rows(const char* from, size_t bytes, const RowIndices<Index>& indices,
-               size_t begin, size_t end, char* to) {
+void copy_rows(const char* from, size_t bytes, RowIndices<Index> indices, size_t begin,
+               size_t end, char* to) {
   switch (bytes) {
     case 1:
       return copy_elements<uint8_t>(from, indices, begin, end, to);

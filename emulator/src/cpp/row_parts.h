@@ -18,8 +18,9 @@ namespace nkipy {
 
 namespace ffi = xla::ffi;
 
-// Rows of fewer elements are not divided among threads.
-constexpr size_t kLongRow = size_t{1} << 16;
+// Rows of fewer elements are not divided among threads: of those that are sorted, and
+// of those that are looked through.
+constexpr size_t kLongRow = size_t{1} << 16, kLongReadRow = size_t{1} << 18;
 constexpr size_t kMostParts = 16;
 
 // A row in parts, each of which a thread of its own may work on.
@@ -27,9 +28,9 @@ struct Parts {
   ffi::ThreadPool* pool;  // null for one part
   size_t count, parts;
 
-  Parts(ffi::ThreadPool* threads, size_t elements)
+  Parts(ffi::ThreadPool* threads, size_t elements, size_t long_row = kLongRow)
       : pool(threads), count(elements), parts(1) {
-    if (pool != nullptr && count >= kLongRow) {
+    if (pool != nullptr && count >= long_row) {
       parts = std::min(threads_of(*pool), kMostParts);
     }
   }
@@ -73,8 +74,8 @@ class Scratch {
 // all threads. It returns false without memory, or throws.
 template <typename Function>
 bool for_rows(ffi::ThreadPool& pool, size_t rows, size_t count,
-              const Function& function) {
-  if (rows < threads_of(pool) && count >= kLongRow) {
+              const Function& function, size_t long_row = kLongRow) {
+  if (rows < threads_of(pool) && count >= long_row) {
     const NumpyEnvironment environment;
     Scratch scratch;
     bool done = true;

@@ -73,9 +73,12 @@ inline size_t threads_of(const xla::ffi::ThreadPool& pool) {
   return static_cast<size_t>(std::max<int64_t>(pool.num_threads(), 1));
 }
 
+// From so many pieces for each thread on, one is a small part of the work.
+constexpr size_t kManyPieces = 4;
+
 // Calls `function(piece)` for each piece from 0 on, in up to `threads` threads. False
-// without memory. Of pieces that are `short`, one is done to see how long all will
-// take, before threads are woken for the rest.
+// without memory. Of pieces that are many, or `short`, one is done to see how long all
+// will take, before threads are woken for the rest.
 template <typename Function>
 bool share_among(size_t threads, size_t pieces, const Function& function,
                  bool are_short = false) {
@@ -86,7 +89,8 @@ bool share_among(size_t threads, size_t pieces, const Function& function,
     return !work.has_failed();
   }
   Workers::Clock::duration left = Workers::Clock::duration::max();
-  if (are_short && !workers.are_looking()) {
+  const bool tries_one = are_short || pieces >= kManyPieces * threads;
+  if (tries_one && !workers.are_looking()) {
     const auto start = Workers::Clock::now();
     work.take_first_pieces(true);
     left = (Workers::Clock::now() - start) * (pieces - 1);

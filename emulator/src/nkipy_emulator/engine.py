@@ -53,7 +53,7 @@ from nkipy_emulator.fast_calls import (
 from nkipy_emulator.handler_programs import HandlerProgram, handler_program
 from nkipy_emulator.joins import join_by_handlers
 from nkipy_emulator.kept_code import CodeStore, KeptCode, cpu_features, name_of
-from nkipy_emulator.memory import empty
+from nkipy_emulator.memory import empty, maker
 from nkipy_emulator.memory_maps import check_maps
 from nkipy_emulator.operands import in_place, lift_constants, read_through_slices
 from nkipy_emulator.own_results import (
@@ -305,6 +305,13 @@ class DirectExecutable(XlaExecutable):
         )
         self.run = self.runner.run
         self.run_replicas = self.runner.run_replicas
+        self._blanks = [maker(shape, dtype) for shape, dtype in self._results]
+
+    def run_new(self, inputs: Arrays) -> list[np.ndarray]:
+        """As `run`, but the results are new arrays."""
+        outputs = [make() for make in self._blanks]
+        self.run(inputs, outputs)
+        return outputs
 
 
 DirectProgram = ElementProgram | HandlerProgram

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -13,6 +14,13 @@ ALIGNMENT = 64
 #: Inputs from this size on are read where they lie if they are aligned. Below, copying
 #: them is cheaper than asking for an XLA array over memory not seen before.
 ZERO_COPY_BYTES = 1 << 18
+
+
+def maker(shape: Sequence[int], dtype: Any) -> Callable[[], np.ndarray]:
+    """What makes arrays as :func:`empty` does, one with each call."""
+    dtype = np.dtype(dtype)
+    is_small = dtype.itemsize * prod(shape) < ZERO_COPY_BYTES
+    return partial(np.empty if is_small else empty, tuple(shape), dtype)
 
 
 def empty(shape: Sequence[int], dtype: Any) -> np.ndarray:

@@ -228,13 +228,24 @@ def test_rows_outside_are_moved_inside(dtype, vector_dim):
         np.testing.assert_array_equal(result, table[inside])
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.float16, np.float32, np.bool_])
+def test_elements_and_short_rows(dtype):
+    i = np.array([[3, 0, -1], [4, -5, 4]], np.int32)
+    for shape in ((5,), (5, 3), (5, 1)):
+        table = np.arange(np.prod(shape)).reshape(shape).astype(dtype)
+        module = kernel(lambda t, i: t[i], table, i)
+        assert targets(module) == ["nkipy_rows"]
+        for mode in MODES:
+            result = run(module, [table, i], mode)[0]
+            np.testing.assert_array_equal(result, table[i])
+
+
 def test_other_gathers_are_left():
     table, i = numbers((40, 40, 40)), np.array([3, 0, 39], np.int32)
     functions = [
         lambda t, i: t[:, i],
         lambda t, i: t[i, i],
         lambda t, i: t[..., i],
-        lambda t, i: np.take(t, i),
     ]
     for function in functions:
         module = kernel(function, table, i)
