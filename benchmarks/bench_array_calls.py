@@ -77,6 +77,17 @@ def rings(count: int) -> tuple[Kernel, tuple[np.ndarray, ...]]:
     return steps, (_normal(count),)
 
 
+def strided_stores(count: int) -> tuple[Kernel, tuple[np.ndarray, ...]]:
+    """Of one value at every third place, every fifth, and so on."""
+
+    def stores(x: np.ndarray) -> np.ndarray:
+        for step in (3, 5, 7, 11, 13, 17, 19, 23):
+            x[step::step] = 0
+        return x
+
+    return stores, (_normal(count // 8),)
+
+
 def matrix_products(count: int) -> tuple[Kernel, tuple[np.ndarray, ...]]:
     """Of a slice by a transpose, with that many multiplications."""
     n = round(count ** (1 / 3))
@@ -94,6 +105,7 @@ KINDS: Mapping[str, Callable[[int], tuple[Kernel, tuple[np.ndarray, ...]]]] = (
             "rows": rows,
             "scan": scan,
             "small products": small_products,
+            "strided stores": strided_stores,
         }
     )
 )

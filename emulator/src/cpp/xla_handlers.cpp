@@ -34,6 +34,7 @@
 #include "scan_calls.h"
 #include "seat_type.h"
 #include "small_products.h"
+#include "store_calls.h"
 #include "workers.h"
 
 namespace nkipy {
@@ -400,6 +401,7 @@ PyObject* targets(PyObject*, PyObject*) {
       {"nkipy_extreme", reinterpret_cast<void*>(kExtremeCall)},
       {"nkipy_join", reinterpret_cast<void*>(kJoinCall)},
       {"nkipy_rows", reinterpret_cast<void*>(kRowsCall)},
+      {"nkipy_strided_store", reinterpret_cast<void*>(kStridedStoreCall)},
       {"nkipy_collective", reinterpret_cast<void*>(kCollective)},
       {"nkipy_rank", reinterpret_cast<void*>(kRank)},
       {"nkipy_fold", reinterpret_cast<void*>(kFoldCall)},

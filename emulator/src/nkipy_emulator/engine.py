@@ -64,6 +64,7 @@ from nkipy_emulator.own_results import (
     transpose_once,
 )
 from nkipy_emulator.program_size import check_size, has_seams, is_small, is_varied
+from nkipy_emulator.strided_stores import store_by_handlers
 from nkipy_emulator.world_calls import lower_collectives
 
 if TYPE_CHECKING:
@@ -507,7 +508,7 @@ def _with_store(
     # remove it is left to the algebraic simplifier, which exact results forbid
     # (_xla.EXACT): each copies a whole operand, say the weights of a layer, per call.
     result = send_to_handlers(flatten_dots(result), fast_calls)
-    result = join_by_handlers(result, fast_calls)
+    result = store_by_handlers(join_by_handlers(result, fast_calls), fast_calls)
     result = guard_divisions(keep_nan(result))
     result = flush_subnormals(order_sorts(expand_powers(result)))
     result = bound_duplication(keep_exact(result, vector))

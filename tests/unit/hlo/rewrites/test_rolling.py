@@ -88,6 +88,7 @@ def rolled(monkeypatch):
     """Modules with loops, of programs that are small enough to be tried."""
     monkeypatch.setattr(repeated_steps, "_FEWEST", 24)
     monkeypatch.setattr(repeated_steps, "_FEWEST_MOVING", 24)
+    monkeypatch.setattr(repeated_steps, "_FEWEST_MOVING_SMALL", 24)
     monkeypatch.setattr(repeated_steps, "_IN_BODY", 10)
 
     def make(kernel, *arrays):

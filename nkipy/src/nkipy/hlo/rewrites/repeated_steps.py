@@ -8,6 +8,7 @@ may differ: constants, and where slices and stores begin.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
+from math import prod
 from typing import NamedTuple
 
 from nkipy.hlo import dtypes as dt
@@ -25,6 +26,9 @@ _FEWEST_ITERATIONS = 3
 #: The same of steps that move elements: a loop is in memory between its iterations, and
 #: each of them goes there for what is moved, so that calls take longer.
 _FEWEST_MOVING = 2000
+#: If no step makes an array of more than so many elements, calls take little time.
+_FEWEST_MOVING_SMALL = 384
+_MOST_SMALL = 4096
 #: Instructions of code of their own, such as sums and products, of a body, and those
 #: that are worth a loop whatever is moved: a compiler takes milliseconds for each.
 _HEAVY_IN_BODY = 4
@@ -226,7 +230,10 @@ class Steps:
         moves = any(
             OPCODES[i.opcode].cost.kind is not CostKind.ELEMENTWISE for i in step
         )
-        return length >= (_FEWEST_MOVING if moves and not heavy else _FEWEST)
+        if heavy or not moves:
+            return length >= _FEWEST
+        is_small = all(prod(inst.shape) <= _MOST_SMALL for inst in step)
+        return length >= (_FEWEST_MOVING_SMALL if is_small else _FEWEST_MOVING)
 
     def _begin(self, position: int, period: int, first: int) -> int:
         """From where on, back to `first`, each value is as one before it."""

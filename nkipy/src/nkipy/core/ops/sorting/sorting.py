@@ -18,9 +18,13 @@ from nkipy.core.ops._dtype_sets import ALL
 from nkipy.core.ops._reduction import flat_or_axis, one_axis, operand, rounding_once
 from nkipy.core.ops._registry import Op
 from nkipy.core.ops._samples import ErrorSample, Sample, make, special
+from nkipy.core.ops.indexing._along_axis import AlongAxis
 from nkipy.core.tensor import NKIPyTensorRef
 from nkipy.hlo.builder import HLOBuilder, Value
 from nkipy.hlo.ir import HLOComputation, Shape
+
+#: Keys of one sort: what a comparator is of, a compiler writes out.
+_MOST_KEYS = 4
 
 
 # -- lowering --------------------------------------------------------------------------
@@ -82,9 +86,26 @@ def _orderable(b: HLOBuilder, x: Value) -> Value:
 
 
 def argsort_along(b: HLOBuilder, keys: Sequence[Value], axis: int) -> Value:
-    """Indices along `axis` that put `keys` in order, as int32; stable."""
-    places = b.iota(keys[0].shape, axis)
-    return sort_along(b, keys, (places,), axis)[-1]
+    """Indices along `axis` that put `keys` in order, as int32; stable.
+
+    By many keys, it sorts several times, by the last ones first.
+    """
+    shape = keys[0].shape
+    order = b.iota(shape, axis)
+    if shape[axis] <= 1 or 0 in shape:
+        return order
+    for end in range(len(keys), 0, -_MOST_KEYS):
+        some = keys[max(end - _MOST_KEYS, 0) : end]
+        if end < len(keys):
+            some = [_in_order(b, key, order, axis) for key in some]
+        order = sort_along(b, some, (order,), axis)[-1]
+    return order
+
+
+def _in_order(b: HLOBuilder, key: Value, order: Value, axis: int) -> Value:
+    """A key's elements, as `order` has them along an axis."""
+    along = AlongAxis(b, key.shape, NKIPyTensorRef._wrap(b, order), axis)
+    return along.read(b, key)
 
 
 # -- arguments -------------------------------------------------------------------------
@@ -283,6 +304,7 @@ def _lexsort_samples(dtype: np.dtype) -> Iterator[Sample]:
     yield Sample(((few, many),), label="two keys")
     yield Sample(((many,),), label="one key")
     yield Sample((make((3, 9), dtype, 0, 1),), label="rows of an array")
+    yield Sample((make((9, 2, 12), dtype, 0, 1),), label="many keys")
     yield Sample(((make((4, 3), dtype), make((4, 3), dtype, seed=1)), 0), label="axis")
     values = special(dtype)
     yield Sample(((values, values[::-1]),), label="special")
