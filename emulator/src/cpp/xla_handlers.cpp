@@ -25,6 +25,7 @@
 #include "matrix_products.h"
 #include "matvec.h"
 #include "memory_digest.h"
+#include "memory_watch.h"
 #include "numpy_kernels.h"
 #include "order_calls.h"
 #include "own_results.h"
@@ -463,6 +464,12 @@ PyMethodDef module_methods[] = {
      "add_function(name, ufunc, index): name loop `index` of a ufunc."},
     {"digest", digest, METH_VARARGS,
      "digest(array, nbytes, keys): 16 bytes for each block of 4096 bytes."},
+    {"watch", watch, METH_VARARGS,
+     "watch(address, nbytes): a number for watch_holds; 0 if nothing is watched."},
+    {"watch_holds", watch_holds, METH_VARARGS,
+     "watch_holds(address, nbytes, number): whether nobody has written since."},
+    {"end_watch", end_watch, METH_VARARGS,
+     "end_watch(address, nbytes): for each watch that gave a number."},
     {"orders_by_numpy", orders_by_numpy, METH_NOARGS,
      "Whether this NumPy has the kernels that handlers of sorts and extremes call."},
     {"targets", targets, METH_NOARGS, "The custom calls as {name: capsule}."},

@@ -11,6 +11,7 @@ import ctypes
 import os
 import re
 import sys
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -182,6 +183,33 @@ def digest(array: np.ndarray, keys: bytes) -> bytes:
     layout, or other than so many keys.
     """
     return _handlers.digest(array, array.nbytes, keys)
+
+
+class MemoryWatch:
+    """Whether the pages of memory have been written to since this was made.
+
+    The system notes it (Linux from 6.7 on), so that nothing is read. That nobody has
+    written is certain; a page that was moved, say, counts as written, too.
+
+    Args:
+        address, nbytes: whole pages. They may be freed while they are watched.
+
+    Attributes:
+        works: whether they are watched: the system can do it, and they are private
+            memory of this process, which no other process or device writes to.
+    """
+
+    def __init__(self, address: int, nbytes: int) -> None:
+        self._pages = address, nbytes
+        self._number: int = _handlers.watch(address, nbytes)
+        self.works = self._number > 0
+        if self.works:
+            end = weakref.finalize(self, _handlers.end_watch, address, nbytes)
+            end.atexit = False
+
+    def holds(self) -> bool:
+        """Whether nobody has written; False where nothing is watched."""
+        return self.works and _handlers.watch_holds(*self._pages, self._number)
 
 
 def orders_by_numpy() -> bool:

@@ -209,6 +209,8 @@ class XlaExecutable:
     #: ``digest(array, keys)``: tells what a large array holds, see :mod:`._xla`.
     digest = staticmethod(_xla.digest)
     digest_keys = _xla.DIGEST_KEYS
+    #: ``watch(address, nbytes)``: of pages that nobody may have written to.
+    watch = _xla.MemoryWatch
 
     run: Callable[[Arrays, Arrays], None]
     run_replicas: Callable[[Sequence[Arrays], Sequence[Arrays]], None]

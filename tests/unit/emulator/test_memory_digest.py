@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from nkipy.runtime import simulate_jit
-from nkipy.runtime.guards import Guards, Unwritten
+from nkipy.runtime.guards import Guards
+from nkipy.runtime.unwritten import Unwritten
 from nkipy_emulator import _xla
 
 KEYS = random.Random(5).randbytes(_xla.DIGEST_KEYS)
@@ -67,7 +68,7 @@ def test_a_captured_array_that_changes_is_noticed():
 def test_no_copy_of_a_large_array_is_kept():
     large, small = np.zeros(1 << 20, np.uint8), np.zeros(8)
     guards = Guards(lambda: (large, small, large[::2]))
-    guards.keep_digests(_xla.digest, KEYS)
+    guards.keep_digests(_xla.digest, KEYS, _xla.MemoryWatch)
     assert guards.hold()
     large[-1] = 1
     assert not guards.hold()

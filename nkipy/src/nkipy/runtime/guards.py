@@ -32,7 +32,7 @@ from collections.abc import (
     Set,
 )
 from contextvars import ContextVar
-from operator import attrgetter, is_
+from operator import is_
 from types import (
     BuiltinMethodType,
     FunctionType,
@@ -47,12 +47,12 @@ import numpy as np
 from nkipy.core.arguments import is_array_like
 from nkipy.core.tensor import NKIPyTensorRef, as_traced
 from nkipy.core.tree import children, is_container, own_state
-from nkipy.hlo.instruction import has_fixed_memory
 from nkipy.runtime import captured, places
 from nkipy.runtime.call_key import holders_of_defaults, is_same_static
 from nkipy.runtime.captured import Check, Names, Spaces
 from nkipy.runtime.captured_arrays import CapturedArray
 from nkipy.runtime.places import MISSING, Read
+from nkipy.runtime.unwritten import Digest, Unwritten, Watch, fields_of, layout_of
 
 _SCALARS = (
     *(bool, int, float, complex, str, bytes, type(None), type(...), range, slice),
@@ -66,13 +66,8 @@ _GROWING = (list, deque)  # no set takes a traced value
 #: Methods that take out of these what a kernel may have put into them.
 _REMOVING = frozenset(("clear", "pop", "popleft", "remove"))
 _MEMORY = (bytearray, memoryview, array.array)
-#: Bytes of an array that is worth a digest, and words that are compared at once.
-_LARGE, _PIECE = 1 << 20, 1 << 16
 #: Modules whose functions draw from a generator of their own.
 _DRAWING = frozenset({"random", "numpy.random"})
-
-#: ``digest(array, keys)`` of a C-contiguous array.
-Digest = Callable[[np.ndarray, bytes], bytes]
 
 
 class Guards:
@@ -167,17 +162,18 @@ class Guards:
         holder = places.holder_of_default(read)
         return any(holder is each for each in self._holders)
 
-    def keep_digests(self, digest: Digest, keys: bytes) -> None:
+    def keep_digests(self, digest: Digest, keys: bytes, watch: Watch) -> None:
         """Have digests in the place of copies of large arrays.
 
         Args:
             digest: ``digest(array, keys)``, which reads an array once, where to compare
                 it with a copy would be to read two.
             keys: what nobody knows who writes to the arrays.
+            watch: ``watch(address, nbytes)``, which needs not read it at all.
         """
         for _, check in self._memory:
             if isinstance(check, Unwritten):
-                check.keep_digest(digest, keys)
+                check.keep_digest(digest, keys, watch)
 
     @property
     def check(self) -> Callable[[], bool] | None:
@@ -283,13 +279,15 @@ class _Walk:
 
     def _scalar(self, value: Any) -> None:
         if isinstance(value, np.dtype) and value.names:
-            self.checks.append(_unchanged(functools.partial(_fields, value)))
+            self.checks.append(_unchanged(functools.partial(fields_of, value)))
 
     def _record(self, value: np.void, read: Read) -> None:
         """A scalar of a structured dtype, which may be a view of an array."""
-        dtype, fields = value.dtype, _fields(value.dtype)
+        dtype, fields = value.dtype, fields_of(value.dtype)
         self.checks.append(
-            lambda: getattr(read(), "dtype", None) == dtype and _fields(dtype) == fields
+            lambda: (
+                getattr(read(), "dtype", None) == dtype and fields_of(dtype) == fields
+            )
         )
         if not dtype.hasobject:
             kept = value.tobytes()
@@ -379,7 +377,7 @@ class _Walk:
 
     def _array(self, value: np.ndarray) -> None:
         if value.dtype.hasobject:
-            self.checks.append(_unchanged(functools.partial(_layout, value)))
+            self.checks.append(_unchanged(functools.partial(layout_of, value)))
             for i in range(value.size):
                 self.visit(functools.partial(value.flat.__getitem__, i))
         else:
@@ -593,79 +591,3 @@ def _same(value: Any) -> Any:
 def _is_equal(now: Any, value: Any) -> bool:
     """Whether `now` is as good as the scalar `value`; nothing is as good as others."""
     return _is_plain_scalar(value) and is_same_static(now, value)
-
-
-class Unwritten:
-    """Whether an array holds what it did when this was made.
-
-    A copy of it is kept, or a digest by which an engine tells large arrays apart. An
-    array of Python's bytes is not looked into: nobody can write to it.
-    """
-
-    def __init__(self, array: np.ndarray) -> None:
-        self._array, self._layout = array, _layout(array)
-        self._kept: Any = None
-        if not has_fixed_memory(array):
-            self._kept = _copy(array)
-        self._digest: Digest | None = None
-        self._keys = b""
-
-    def __call__(self) -> bool:
-        array = self._array
-        now = _layout(array) if array.dtype.names else _layout_of(array)
-        if now != self._layout:
-            return False
-        if self._digest is not None:
-            return self._digest(array, self._keys) == self._kept
-        if isinstance(self._kept, np.ndarray):
-            return _are_equal(self._kept, _bytes_of(array))
-        # An array in one piece is a buffer itself.
-        is_whole = array.flags.c_contiguous
-        return self._kept is None or self._kept == (
-            array if is_whole else _bytes_of(array)
-        )
-
-    def keep_digest(self, digest: Digest, keys: bytes) -> None:
-        """Have a digest in the place of the copy, if that is large."""
-        if isinstance(self._kept, np.ndarray) and self._array.flags.c_contiguous:
-            self._kept, self._keys = digest(self._kept, keys), keys
-            self._digest = digest
-
-
-def _copy(array: np.ndarray) -> Any:
-    """The bytes of an array, of a large one in memory of large pages."""
-    flat = _bytes_of(array)
-    if len(flat) < _LARGE:
-        return bytearray(flat)  # which compares with any buffer as C's memcmp does
-    return np.frombuffer(flat, np.uint8).copy()
-
-
-def _are_equal(kept: np.ndarray, now: memoryview) -> bool:
-    """Whether two large arrays of as many bytes are the same, piece by piece."""
-    mine, other = kept, np.frombuffer(now, np.uint8)
-    whole = len(mine) // 8 * 8
-    pieces: list[tuple[np.ndarray, np.ndarray]] = [(mine[whole:], other[whole:])]
-    words, others = mine[:whole].view(np.uint64), other[:whole].view(np.uint64)
-    for i in range(0, len(words), _PIECE):
-        pieces.append((words[i : i + _PIECE], others[i : i + _PIECE]))
-    return all(np.array_equal(x, y) for x, y in pieces)
-
-
-_layout_of = attrgetter("shape", "strides", "dtype", "flags.num")
-
-
-def _layout(array: np.ndarray) -> Any:
-    """All that can be set of an array without its elements being written."""
-    fields = array.dtype.names and _fields(array.dtype)  # can be renamed in place
-    return (_layout_of(array), fields) if fields else _layout_of(array)
-
-
-def _fields(dtype: np.dtype) -> Any:
-    """The names of a structured dtype's fields, and of those within them."""
-    fields: Any = dtype.fields or {}
-    return dtype.names, [_fields(field[0].base) for field in fields.values()]
-
-
-def _bytes_of(array: np.ndarray) -> memoryview:
-    """What the array holds, in C order; not copied if it lies so."""
-    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data

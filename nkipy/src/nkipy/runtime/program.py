@@ -37,7 +37,8 @@ class Program:
         digest: Any = getattr(executable, "digest", None)
         if digest is not None:
             made: Any = executable
-            guards.keep_digests(digest, os.urandom(made.digest_keys))
+            keys = os.urandom(made.digest_keys)
+            guards.keep_digests(digest, keys, made.watch)
         captured = guards.arrays()
         self._captured = CapturedArrays(captured)
         #: What the kernel wrote while it was traced, before the arguments are read.
