@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 import weakref
 
 import numpy as np
@@ -565,3 +566,26 @@ def test_a_program_is_known_by_what_it_computes():
     known = digest_module(_sum_of(7))
     assert digest_module(_sum_of(8, name="elsewhere")) == known
     assert digest_module(_sum_of(7, constant=3.0)) != known
+
+
+def _of_large(value: np.ndarray) -> HLOModule:
+    module = HLOModule("large")
+    builder = HLOBuilder(module.entry)
+    x = module.add_parameter(value.shape, np.dtype(np.float32), "x")
+    module.set_results(builder.binary("add", x, builder.constant(value)))
+    return module
+
+
+@pytest.mark.parametrize("at", [0, 1 << 18, 2_000_000, -1])
+def test_each_element_of_a_large_constant_counts(at, monkeypatch):
+    value = np.zeros((5 << 20) // 4 * 2 + 3, np.float32)
+    known = digest_module(_of_large(value.copy()))
+
+    def start(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", start)
+        assert digest_module(_of_large(value.copy())) == known
+    value[at] = 1
+    assert digest_module(_of_large(value)) != known

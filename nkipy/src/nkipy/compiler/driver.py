@@ -18,7 +18,8 @@ from nkipy.compiler.targets import CompilationTarget, resolve_target
 from nkipy.hlo.arguments import checked, expect
 from nkipy.hlo.errors import HLOArgumentError
 from nkipy.hlo.ir import HLOModule
-from nkipy.hlo.written import write_module
+from nkipy.hlo.proto_literals import Buffer
+from nkipy.hlo.written import written_parts
 
 logger = logging.getLogger("nkipy")
 
@@ -153,8 +154,8 @@ class Compiler:
         compiler = find_compiler()
         directory = Path(work_dir).resolve()
         hlo_file = directory / HLO_FILE
-        content = write_module(ir)
-        _make_whole(hlo_file, lambda place: place.write_bytes(content))
+        parts = written_parts(ir)
+        _make_whole(hlo_file, lambda place: _write(place, parts))
         arguments = self.arguments(hlo_file, directory / self.config.neff_name)
         result = Path(work_dir) / (output_file or self.config.neff_name)
         before = _stamp(result)
@@ -218,6 +219,11 @@ def _stamp(path: Path) -> tuple[int, int] | None:
 def _copy(file: str | Path, target: str | Path) -> Path:
     """A copy that appears whole or not at all, with the permissions of `file`."""
     return _make_whole(Path(target), lambda place: shutil.copyfile(file, place), file)
+
+
+def _write(place: Path, parts: list[Buffer]) -> None:
+    with place.open("wb") as file:
+        file.writelines(parts)
 
 
 def _make_whole(

@@ -16,7 +16,10 @@ what is compiled, or they follow from the order.
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -40,6 +43,9 @@ _COMPUTATION = schema_of("HloComputationProto")
 _PROGRAM_SHAPE = schema_of("ProgramShapeProto")
 
 
+#: Bytes of a constant that several threads hash, of a piece of it, and threads.
+_LARGE, _PIECE, _MOST_THREADS = 1 << 22, 1 << 20, 8
+
 _PARAMETER, _RESULT, _PARAMETER_NAME = (
     _PROGRAM_SHAPE.by_name[name].tag
     for name in ("parameters", "result", "parameter_names")
@@ -56,11 +62,16 @@ def serialize_module(module: HLOModule) -> bytes:
         HLOVerificationError: an operand is not in the computation, or an attribute or a
             dtype is not what the opcode needs.
     """
+    return b"".join(serialized_parts(module))
+
+
+def serialized_parts(module: HLOModule) -> list[Buffer]:
+    """What :func:`serialize_module` joins: large constants are not copied."""
     encoded = _encoded(module)
     parts = encoded.parts or _Encoder(module).encode().parts
     encoded.parts = None  # a second call is rare; do not keep every module's bytes
     assert parts is not None
-    return b"".join(parts)
+    return parts
 
 
 @checked
@@ -125,8 +136,37 @@ def _digest(parts: Iterable[Buffer]) -> bytes:
 
     sha = sha256()
     for part in parts:
-        sha.update(part)
+        large = len(part) >= _LARGE
+        sha.update(b"".join(_digests_of_pieces(part)) if large else part)
     return sha.digest()
+
+
+def _digests_of_pieces(part: Buffer) -> list[bytes]:
+    """Of a large constant, piece by piece, by all cores.
+
+    They stand in its place: its length, which comes before, says that they do.
+    """
+    from hashlib import sha256
+
+    whole = memoryview(part)
+    pieces = [whole[i : i + _PIECE] for i in range(0, len(whole), _PIECE)]
+    digests = [b""] * len(pieces)
+    count = min(os.cpu_count() or 1, _MOST_THREADS)
+
+    def hash_some(first: int) -> None:
+        for i in range(first, len(pieces), count):
+            digests[i] = sha256(pieces[i]).digest()  # which lets go of the GIL
+
+    threads = [threading.Thread(target=hash_some, args=(i,)) for i in range(1, count)]
+    started = []
+    with suppress(RuntimeError):  # no more threads, or the interpreter is at its end
+        for thread in threads:
+            thread.start()
+            started.append(thread)
+    hash_some(0)
+    for thread in started:
+        thread.join()
+    return [made or sha256(piece).digest() for made, piece in zip(digests, pieces)]
 
 
 def _calls_out(computation: HLOComputation) -> bool:

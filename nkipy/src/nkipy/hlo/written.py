@@ -13,10 +13,13 @@ import hashlib
 import threading
 import weakref
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import Any
 
 from nkipy.hlo.ir import HLOComputation, HLOInstruction, HLOModule, ModuleState
 from nkipy.hlo.names import Names
+from nkipy.hlo.proto_literals import Buffer
+from nkipy.hlo.proto_writer import serialized_parts
 
 #: How many digests are noted; the oldest go first.
 MAX_NOTED = 64
@@ -34,10 +37,18 @@ def write_module(module: HLOModule) -> bytes:
     Raises:
         HLOVerificationError: it breaks HLO's rules.
     """
+    return b"".join(written_parts(module))
+
+
+def written_parts(module: HLOModule) -> list[Buffer]:
+    """What :func:`write_module` joins: large constants are not copied.
+
+    Nobody may write into them until these have been used.
+    """
     module.ensure_verified()
-    raw = module.serialize()
-    _note(raw, module)
-    return raw
+    parts = serialized_parts(module)
+    _note(parts, module)
+    return parts
 
 
 def read_written(raw: bytes, *, to_look_at: bool = False) -> HLOModule:
@@ -65,14 +76,14 @@ def read_written(raw: bytes, *, to_look_at: bool = False) -> HLOModule:
     from nkipy.hlo.proto_reader import read_module
 
     module = read_module(raw, verify=noted is None)
-    _note(raw, module)
+    _note([raw], module)
     return module
 
 
-def _note(raw: bytes, module: HLOModule) -> None:
-    if len(raw) > MAX_BYTES:
+def _note(parts: Sequence[Buffer], module: HLOModule) -> None:
+    if sum(map(len, parts)) > MAX_BYTES:
         return
-    digest = _digest(raw)
+    digest = _digest(*parts)
     with _lock:
         _noted[digest] = weakref.ref(module), module.verified_state
         _noted.move_to_end(digest)
@@ -80,8 +91,11 @@ def _note(raw: bytes, module: HLOModule) -> None:
             _noted.popitem(last=False)
 
 
-def _digest(raw: bytes) -> bytes:
-    return hashlib.sha256(raw).digest()
+def _digest(*parts: Buffer) -> bytes:
+    sha = hashlib.sha256()
+    for part in parts:
+        sha.update(part)
+    return sha.digest()
 
 
 def _named_copy(module: HLOModule) -> HLOModule:
