@@ -214,6 +214,14 @@ NrtTensor allocate(const Spike& self, Int size, Int core_id, const Text& name) {
                               name.value_or("unnamed_tensor"));
 }
 
+RankOf rank_of(Int rank_id, Int world_size) {
+  const RankOf made{integer<uint32_t>("rank_id", rank_id),
+                    integer<uint32_t>("world_size", world_size)};
+  if (made.rank >= made.world_size)
+    throw nb::value_error("rank_id has to be less than world_size");
+  return made;
+}
+
 NrtModel load_model(const Spike& self, const std::string& neff_file, Int core_id,
                     bool cc_enabled, Int rank_id, Int world_size) {
   NrtModel model =
@@ -264,6 +272,22 @@ nb::class_<Spike> define_spike(nb::module_& m) {
       .def_prop_ro("is_closed", &Spike::is_closed)
       .def("memory_stats", &Spike::memory_stats, "core_id"_a = 0,
            "Bytes used, and bytes that there are, on a core.")
+      .def(
+          "barrier",
+          [](const Spike& self, Int rank_id, Int world_size) {
+            self.barrier(rank_of(rank_id, world_size));
+          },
+          "rank_id"_a, "world_size"_a,
+          "Return when all ranks have come, which may be other processes.")
+      .def(
+          "all_gather",
+          [](const Spike& self, nb::bytes data, Int rank_id, Int world_size) {
+            const std::string given(data.c_str(), data.size());
+            const auto made = self.all_gather(rank_of(rank_id, world_size), given);
+            return nb::bytes(made.data(), made.size());
+          },
+          "data"_a, "rank_id"_a, "world_size"_a,
+          "The bytes of all ranks, one after the other; all give as many.")
       .def("load_model", load_model, "neff_file"_a, "core_id"_a = 0,
            "cc_enabled"_a = false, "rank_id"_a = 0, "world_size"_a = 1)
       .def("unload_model", &Spike::unload_model, "model"_a)

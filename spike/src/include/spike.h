@@ -31,6 +31,13 @@ class Spike {
     return runtime_->memory_stats(core_id);
   }
 
+  /// Returns when all ranks have come.
+  void barrier(RankOf rank) const { runtime_->barrier(rank); }
+  /// The bytes of all ranks, one after the other; all give as many.
+  std::string all_gather(RankOf rank, const std::string& data) const {
+    return runtime_->all_gather(rank, data);
+  }
+
   NrtTensor allocate_tensor(size_t size, int core_id, const std::string& name) const {
     return NrtTensor::allocate(runtime_, size, core_id, name);
   }

@@ -7,7 +7,7 @@ import operator
 import os
 import threading
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from spike._spike import Spike
 from spike.debug_stream import DebugStreams
@@ -16,6 +16,17 @@ from spike.library import VISIBLE_CORES
 _lock = threading.RLock()  # a handler of a signal may run while one closes
 _singleton: Spike | None = None
 _streams = DebugStreams()
+_before_opening: list[Callable[[], object]] = []
+
+
+def before_opening(do: Callable[[], object]) -> None:
+    """Have `do` called each time before the runtime opens: it may set variables.
+
+    What it raises is what opening raises.
+    """
+    with _lock:
+        if do not in _before_opening:
+            _before_opening.append(do)
 
 
 def configure(visible_cores: Iterable[int] | None = None) -> None:
@@ -59,6 +70,8 @@ def get_spike_singleton() -> Spike:
     with _lock:
         if _singleton is None or _singleton.is_closed:
             _streams.stop()
+            for do in _before_opening:
+                do()
             _singleton, _streams = Spike(), DebugStreams()
         return _singleton
 
