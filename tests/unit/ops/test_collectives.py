@@ -72,6 +72,16 @@ def test_all_to_all_divides_one_dimension_and_joins_another(split, concat):
     check(results, expected)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.int8, np.bool_])
+def test_broadcast_leaves_every_bit_of_one_rank_of_each_group(dtype):
+    arrays = data((3, 2), dtype)
+    if dtype is np.float32:
+        arrays[1][0], arrays[2][0] = (-0.0, np.nan), (np.nan, -np.inf)
+    results = on_all_ranks(lambda x: cc.broadcast(x, PAIRS, 1), arrays)
+    check(results, [arrays[2], arrays[3], arrays[2], arrays[3]])
+    assert np.array_equal(np.signbit(results[0]), np.signbit(arrays[2]))
+
+
 def test_collective_permute_sends_zeros_to_ranks_without_a_source():
     arrays = data()
     pairs = [(0, 1), (1, 2), (3, 0)]
@@ -110,6 +120,8 @@ MISTAKES = [
     (lambda x: cc.all_reduce(x, ALL, "add"), ValueError, "np.add"),
     (lambda x: cc.reduce_scatter(x, 0, [[0, 1, 2]]), ValueError, "does not divide"),
     (lambda x: cc.all_to_all(x, 1, 0, [[0, 1, 2]]), ValueError, "does not divide"),
+    (lambda x: cc.broadcast(x, ALL, 4), ValueError, "place in a group of 4"),
+    (lambda x: cc.broadcast(x, ALL, -1), ValueError, "place in a group of 4"),
     (lambda x: cc.collective_permute(x, [(0, 1), (2, 1)]), ValueError, "target"),
     (lambda x: cc.collective_permute(x, [(0, 1, 2)]), ValueError, "pairs"),
 ]

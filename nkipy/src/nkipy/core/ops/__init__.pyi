@@ -358,6 +358,23 @@ def all_to_all(
         TypeError, ValueError: `replica_groups` are not disjoint groups of one size.
     """
 
+def broadcast(
+    data: ArrayLike,
+    replica_groups: Sequence[Sequence[int]],
+    root: int = 0,
+) -> NDArray[Any]:
+    """The data of one rank of each group, on all ranks of the group.
+
+    Args:
+        data: an array of the same shape and dtype on every rank.
+        replica_groups: lists of ranks, all of one length.
+        root: the place in each group of the rank whose data it is.
+
+    Raises:
+        TypeError, ValueError: `replica_groups` are not disjoint groups of one size, or
+            `root` is no place in one.
+    """
+
 def can_cast(from_: Any, to: Any, casting: Any = "safe") -> bool:
     """Whether `casting` allows the conversion."""
 

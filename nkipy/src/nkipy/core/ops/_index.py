@@ -38,6 +38,7 @@ FILES = {
     "bitwise_or": "binary.bitwise",
     "bitwise_xor": "binary.bitwise",
     "block": "transform.joining",
+    "broadcast": "collectives",
     "broadcast_arrays": "transform.tiling",
     "broadcast_to": "transform.tiling",
     "can_cast": "datatypes",

@@ -330,6 +330,53 @@ def _collective_permute_alone(data: Any, source_target_pairs: Any) -> np.ndarray
     return x.copy() if received else np.zeros_like(x)
 
 
+# -- broadcast -------------------------------------------------------------------------
+broadcast = Op("broadcast")
+
+
+@broadcast.impl("hlo")
+def _broadcast(
+    data: ArrayLike, replica_groups: Sequence[Sequence[int]], root: int = 0
+) -> NKIPyTensorRef:
+    """The data of one rank of each group, on all ranks of the group.
+
+    Args:
+        data: an array of the same shape and dtype on every rank.
+        replica_groups: lists of ranks, all of one length.
+        root: the place in each group of the rank whose data it is.
+
+    Raises:
+        TypeError, ValueError: `replica_groups` are not disjoint groups of one size, or
+            `root` is no place in one.
+    """
+    ctx, x = get_hlo_context(), as_tensor(data).backend_tensor
+    groups = _groups(replica_groups)
+    place = _place(root, groups)
+    # No value is computed with, so that NaN and the signs of zeros stay as they are.
+    row = ctx.reshape(x, (1, *x.shape))
+    attributes = {"replica_groups": groups, "dimensions": (0,)}
+    shape = (len(groups[0]), *x.shape)
+    rows = ctx.emit("all-gather", (row,), shape, x.dtype, attributes)
+    value = ctx.slice_dim(rows, 0, place, place + 1)
+    return _wrap(ctx, ctx.reshape(value, x.shape))
+
+
+def _place(root: Any, groups: Groups) -> int:
+    place = index(root)
+    if not 0 <= place < len(groups[0]):
+        raise ValueError(
+            f"root must be a place in a group of {len(groups[0])} ranks, from 0 up; "
+            f"received {root}"
+        )
+    return place
+
+
+@broadcast.impl("cpu")
+def _broadcast_alone(data: Any, replica_groups: Any, root: Any = 0) -> np.ndarray:
+    _place(root, _groups(replica_groups))
+    return np.array(data)
+
+
 # -- rank ------------------------------------------------------------------------------
 rank = Op("rank")
 

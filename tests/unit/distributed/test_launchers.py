@@ -1,0 +1,213 @@
+"""Who a process is, by the variables of what has started it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from nkipy import distributed
+from nkipy.core.trace import trace_function
+from nkipy.distributed import processes
+from nkipy.distributed.launchers import LAUNCHERS, find_job, first_host, root_address
+from nkipy.runtime import PerRank, simulate_jit
+
+TORCHRUN = {
+    "RANK": "3",
+    "WORLD_SIZE": "8",
+    "LOCAL_RANK": "1",
+    "LOCAL_WORLD_SIZE": "2",
+    "MASTER_ADDR": "trn1",
+    "MASTER_PORT": "29500",
+}
+OPENMPI = {
+    "OMPI_COMM_WORLD_RANK": "2",
+    "OMPI_COMM_WORLD_SIZE": "4",
+    "OMPI_COMM_WORLD_LOCAL_RANK": "2",
+    "OMPI_COMM_WORLD_LOCAL_SIZE": "4",
+    "PMIX_NAMESPACE": "prterun-host-77@1",
+}
+MPICH = {
+    "PMI_RANK": "1",
+    "PMI_SIZE": "2",
+    "MPI_LOCALRANKID": "1",
+    "MPI_LOCALNRANKS": "2",
+}
+SLURM = {
+    "SLURM_PROCID": "5",
+    "SLURM_STEP_NUM_TASKS": "6",
+    "SLURM_LOCALID": "1",
+    "SLURM_STEP_TASKS_PER_NODE": "2(x3)",
+    "SLURM_STEP_NODELIST": "trn[07-09,12]-a,head",
+    "SLURM_JOB_ID": "4711",
+    "SLURM_STEP_ID": "0",
+}
+
+
+@pytest.fixture
+def environment(monkeypatch):
+    """Sets variables, and none else that tells of a job or of cores."""
+    names = {name for known in (TORCHRUN, OPENMPI, MPICH, SLURM) for name in known}
+    own = (processes.ROOT, processes.VISIBLE_CORES, processes.NUM_CORES)
+    for name in (*names, *own, "NKIPY_LAUNCHER", "SLURM_NTASKS"):
+        monkeypatch.setenv(name, "")  # so that it is put back, whoever sets it
+        monkeypatch.delenv(name)
+
+    def choose(variables):
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+
+    return choose
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        (TORCHRUN, ("torchrun", 3, 8, 1, 2)),
+        (OPENMPI, ("openmpi", 2, 4, 2, 4)),
+        (MPICH, ("mpich", 1, 2, 1, 2)),
+        (SLURM, ("slurm", 5, 6, 1, 2)),
+        # What starts processes inside of a step of Slurm's knows better.
+        (SLURM | OPENMPI, ("openmpi", 2, 4, 2, 4)),
+        (SLURM | OPENMPI | {"NKIPY_LAUNCHER": "slurm"}, ("slurm", 5, 6, 1, 2)),
+        (SLURM | {"SLURM_STEP_TASKS_PER_NODE": "2,1(x2)"}, ("slurm", 5, 6, 1, None)),
+    ],
+)
+def test_each_launcher_tells_who_a_process_is(variables, expected):
+    job = find_job(variables)
+    assert job is not None
+    found = job.rank, job.world_size, job.local_rank, job.local_world_size
+    assert (job.launcher.name, *found) == expected
+
+
+def test_who_is_alone():
+    assert find_job({}) is None
+    assert find_job(TORCHRUN | {"NKIPY_LAUNCHER": "none"}) is None
+    script = {"SLURM_PROCID": "0", "SLURM_NTASKS": "4", "SLURM_JOB_ID": "1"}
+    assert find_job(script) is None  # the script of a job, which is no step
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"RANK": "8"}, "RANK=8 is no rank of WORLD_SIZE=8"),
+        ({"RANK": "-1"}, "RANK='-1' is no number"),
+        ({"WORLD_SIZE": "0"}, "RANK=3 is no rank of WORLD_SIZE=0"),
+        ({"LOCAL_RANK": "one"}, "LOCAL_RANK='one' is no number"),
+        ({"NKIPY_LAUNCHER": "srun"}, "'srun' is no launcher: torchrun, openmpi"),
+        ({"NKIPY_LAUNCHER": "mpich"}, "PMI_RANK and PMI_SIZE are not set"),
+    ],
+)
+def test_variables_that_cannot_be_are_named(changed, message):
+    with pytest.raises(ValueError, match=message):
+        find_job(TORCHRUN | changed)
+
+
+def test_ranks_meet_at_a_port_that_torch_does_not_use():
+    def port(variables):
+        job = find_job(variables)
+        host, _, number = root_address(job, variables).rpartition(":")
+        return host, int(number)
+
+    host, first = port(TORCHRUN)
+    assert host == "trn1" and 1024 < first < 32768
+    ports = {port(TORCHRUN | {"MASTER_PORT": str(p)})[1] for p in range(29500, 29600)}
+    assert len(ports) == 100 and not ports & set(range(29500, 29600))
+    assert port(OPENMPI)[0] == "127.0.0.1"
+    assert port(SLURM)[0] == "trn07-a"
+    assert port(SLURM) != port(SLURM | {"SLURM_STEP_ID": "1"})
+    same = {"SLURM_PROCID": "0", "SLURM_LOCALID": "0"}
+    assert port(SLURM) == port(SLURM | same)
+    with pytest.raises(ValueError, match=r"rank 1 of 2 \(mpich\).* set MASTER_PORT"):
+        port(MPICH)
+    apart = {"MPI_LOCALNRANKS": "1", "MASTER_PORT": "1"}
+    with pytest.raises(ValueError, match="on which machine rank 0 is: set MASTER_ADDR"):
+        port(MPICH | apart)
+    with pytest.raises(ValueError, match="MASTER_PORT='x' is no port"):
+        port(TORCHRUN | {"MASTER_PORT": "x"})
+
+
+@pytest.mark.parametrize(
+    ("hosts", "first"),
+    [
+        ("a", "a"),
+        ("a,b", "a"),
+        ("n[3-5]", "n3"),
+        ("n[03,7],x", "n03"),
+        ("x,n[1-2]", "x"),
+    ],
+)
+def test_the_first_machine_of_a_list(hosts, first):
+    assert first_host(hosts) == first
+
+
+def test_what_libnrt_has_to_know_is_set_unless_the_user_has(environment, monkeypatch):
+    environment(TORCHRUN)
+    processes.set_cores()
+    processes.set_root()
+    assert processes.os.environ[processes.VISIBLE_CORES] == "1"
+    assert processes.os.environ[processes.ROOT].startswith("trn1:")
+    environment({processes.VISIBLE_CORES: "5", processes.ROOT: "here:1"})
+    processes.set_cores()
+    processes.set_root()
+    assert processes.os.environ[processes.VISIBLE_CORES] == "5"
+    assert processes.os.environ[processes.ROOT] == "here:1"
+    monkeypatch.delenv(processes.VISIBLE_CORES)
+    monkeypatch.delenv("LOCAL_RANK")
+    with pytest.raises(ValueError, match=r"rank 3 of 8 .* set LOCAL_RANK .* or NEURON"):
+        processes.set_cores()
+
+
+def test_ranks_and_groups(environment):
+    assert (distributed.rank(), distributed.world_size()) == (0, 1)
+    distributed.barrier()  # of one: nobody is waited for
+    environment(TORCHRUN)
+    assert (distributed.rank(), distributed.world_size()) == (3, 8)
+    assert distributed.replica_groups() == [list(range(8))]
+    assert distributed.replica_groups(4) == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    assert distributed.replica_groups(2, stride=2) == [[0, 2], [1, 3], [4, 6], [5, 7]]
+    for wrong in ((3, 1), (4, 4), (0, 1)):
+        with pytest.raises(ValueError, match="8 ranks cannot be put into groups"):
+            distributed.replica_groups(*wrong)
+
+
+def test_in_a_kernel_the_rank_is_a_value():
+    def kernel(x):
+        groups = distributed.replica_groups()
+        return distributed.all_reduce(x * distributed.rank(), groups)
+
+    x = np.arange(3, dtype=np.uint32)
+    for result in simulate_jit(kernel, world_size=4)(x):
+        np.testing.assert_array_equal(result, x * 6)
+    with pytest.raises(ValueError, match="is for processes"):
+        trace_function(lambda x: distributed.barrier() or x, (x,), {})
+
+
+def test_shards_are_equal_parts():
+    x = np.arange(24).reshape(4, 6)
+    parts = distributed.shards(x, 1, 3)
+    np.testing.assert_array_equal(np.concatenate(parts, 1), x)
+    assert all(part.base is not None and part.shape == (4, 2) for part in parts)
+    np.testing.assert_array_equal(distributed.shard(x, -2, 1, 2), x[2:])
+    assert distributed.shard(x, 0).shape == x.shape  # of this process, which is alone
+    for wrong, message in (
+        ((x, 0, 0, 3), r"dimension 0 of shape \(4, 6\) does not divide by 3"),
+        ((x, 0, 2, 2), "rank 2 is none of 2"),
+        ((x, 2, 0, 1), "axis 2 is out of bounds"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            distributed.shard(*wrong)
+
+
+def test_shards_are_arguments_of_ranks():
+    x = np.arange(12, dtype=np.float32).reshape(3, 4)
+    kernel = simulate_jit(
+        lambda x: distributed.all_gather(x, 1, distributed.replica_groups()),
+        world_size=2,
+    )
+    for result in kernel(PerRank(distributed.shards(x, 1, 2))):
+        np.testing.assert_array_equal(result, x)
+
+
+def test_no_two_launchers_have_a_variable_in_common():
+    names = [v for launcher in LAUNCHERS for v in vars(launcher).values()]
+    assert len(set(names)) == len(names) == 5 * len(LAUNCHERS)
