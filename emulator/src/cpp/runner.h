@@ -9,6 +9,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -58,7 +59,8 @@ struct Core {
   Ref take;    // take(results): makes of an execution's results what the caller gets
   Ref blanks;  // for each large one of its own: blank() -> array, which it becomes
   std::unique_ptr<DirectProgram> direct;  // what runs in the place of `execute`
-  std::shared_ptr<Seat> seat;             // in the world that its collectives are among
+  std::shared_ptr<Seat> seat;  // in the world that its collectives are among
+  std::optional<Clock::duration> patience;  // of an execution that waits for others
   size_t replicas = 1;
   size_t zero_copy = 0;  // inputs from this size on are read in place if aligned
   std::vector<std::unique_ptr<Frame>> frames;
@@ -345,7 +347,8 @@ inline bool Core::run(const std::vector<Ref>& ins, const std::vector<Ref>& outs,
       !locate_all(ins, inputs, given(), "input", "inputs", false, nullptr, &sources)) {
     return false;
   }
-  return run_spans(sources, targets, zero_copy, keep, kNoDeadline, nullptr, results);
+  const auto deadline = patience ? Clock::now() + *patience : kNoDeadline;
+  return run_spans(sources, targets, zero_copy, keep, deadline, nullptr, results);
 }
 
 // Runs on memory, given replica by replica. Inputs of fewer than `in_place_from` bytes

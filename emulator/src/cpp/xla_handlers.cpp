@@ -348,17 +348,22 @@ PyCFunction as_c_function(Function* f) {
   return reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(f));
 }
 
-PyObject* runner_sit(PyObject* self, PyObject* seat) {
-  if (!PyObject_TypeCheck(seat, seat_type)) {
-    PyErr_SetString(PyExc_TypeError, "a Seat is needed");
-    return nullptr;
-  }
+PyObject* runner_sit(PyObject* self, PyObject* args) {
+  PyObject* seat = nullptr;
+  double seconds = 0;
+  if (!PyArg_ParseTuple(args, "O!|d", seat_type, &seat, &seconds)) return nullptr;
   core_of(self)->seat = seat_of(seat);
+  if (seconds > 0) {
+    core_of(self)->patience = std::chrono::duration_cast<Clock::duration>(
+        std::chrono::duration<double>(std::min(seconds, 1e9)));
+  }
   Py_RETURN_NONE;
 }
 
 PyMethodDef runner_methods[] = {
-    {"sit", runner_sit, METH_O, "sit(seat): whose world its collectives are among."},
+    {"sit", runner_sit, METH_VARARGS,
+     "sit(seat, seconds=0): whose world its collectives are among, and how long run() "
+     "may take, which waits for others; 0: for ever."},
     {"run", as_c_function(runner_run), METH_FASTCALL,
      "run(inputs, outputs): execute on one device, results into `outputs`."},
     {"run_for", as_c_function(runner_run_for), METH_FASTCALL,

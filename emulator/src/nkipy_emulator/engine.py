@@ -68,7 +68,7 @@ from nkipy_emulator.strided_stores import store_by_handlers
 from nkipy_emulator.world_calls import lower_collectives
 
 if TYPE_CHECKING:
-    from nkipy.hlo.options import SimulationOptions
+    from nkipy.hlo.options import Meeting, SimulationOptions
     from nkipy_emulator._xla import Seat
 
 Arrays = Sequence[np.ndarray]
@@ -182,6 +182,29 @@ class XlaCpuSimulator(XlaCpuEngine):
 
     def _code_store(self) -> CodeStore | None:
         return cache_of_simulations()
+
+    def compile(  # type: ignore[override]  # the place is found by the address
+        self,
+        module: HLOModule,
+        *,
+        options: SimulationOptions | None = None,
+        num_replicas: int = 1,
+        meeting: Meeting | None = None,
+    ) -> XlaExecutable:
+        """As of the engine; with a `meeting`, its collectives are among processes.
+
+        Raises:
+            WorldError: this rank cannot join the others. It is a SimulationError.
+        """
+        if meeting is None:
+            return super().compile(module, options=options, num_replicas=num_replicas)
+        # Imported here, as most simulations are of one rank.
+        from nkipy_emulator.simulated_ranks import take_seat
+
+        seat = take_seat(meeting)
+        made = super().compile(module, options=options, seat=seat)
+        made.runner.sit(seat, meeting.seconds)
+        return made
 
 
 class XlaExecutable:

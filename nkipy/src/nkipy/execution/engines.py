@@ -19,7 +19,7 @@ from nkipy.hlo.ir import HLOModule
 from nkipy.installed import how_to_install
 
 if TYPE_CHECKING:
-    from nkipy.hlo.options import SimulationOptions
+    from nkipy.hlo.options import Meeting, SimulationOptions
 
 GROUP = "nkipy.simulators"
 
@@ -59,8 +59,10 @@ class Engine(Protocol):
         *,
         options: SimulationOptions | None = None,
         num_replicas: int = 1,
+        meeting: Meeting | None = None,
     ) -> ReplicatedExecutable:
-        """Compile `module`, for `num_replicas` ranks that run together."""
+        """Compile `module`, for `num_replicas` ranks that run together, or for one
+        that exchanges values with ranks of other processes."""
 
 
 class SimulatorNotFoundError(ImportError):

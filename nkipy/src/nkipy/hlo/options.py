@@ -46,6 +46,23 @@ class SimulationOptions:
         _check("auto_cast_type", self.auto_cast_type, get_args(AutoCastType))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Meeting:
+    """Where a rank that is a process meets the other ranks of a simulation.
+
+    Attributes:
+        address: ``host:port``, where rank 0 listens.
+        rank: which rank this process is.
+        world_size: how many there are.
+        seconds: how long an execution may take, others being waited for in it.
+    """
+
+    address: str
+    rank: int
+    world_size: int
+    seconds: float
+
+
 def _check(name: str, value: str, known: tuple[str, ...]) -> None:
     if value not in known:
         raise ValueError(f"{name} must be one of {', '.join(known)}; got {value!r}")

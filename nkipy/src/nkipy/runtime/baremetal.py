@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, overload
 from nkipy.compiler.build import BuildOptions, build
 from nkipy.core.errors import NKIPyValueError
 from nkipy.core.trace import NKIPyKernel
+from nkipy.distributed.processes import set_root
 from nkipy.execution.device_arrays import is_device_array, spike_array
 from nkipy.execution.device_module import device_module
 from nkipy.execution.engines import Executable
@@ -18,11 +19,16 @@ from nkipy.execution.part import PartOf
 from nkipy.execution.program import load
 from nkipy.hlo.arguments import expect
 from nkipy.hlo.ir import HLOModule
+from nkipy.hlo.queries import collectives
 from nkipy.runtime.jit import JitKernel, P, R_co
 from nkipy.runtime.program import Program
+from nkipy.runtime.ranks import ranks_here, set_up_runtime
 
 if TYPE_CHECKING:
     from nkipy.execution.device_arrays import DeviceArray
+
+
+set_up_runtime()
 
 
 class BaremetalProgram(Program):
@@ -115,7 +121,11 @@ class BaremetalKernel(JitKernel[P, R_co]):
         if part.module is None:
             return PartOf(None, (), ())
         artifact = build(part.module, self.options, self.__name__)
-        host_call = load(artifact, self.core_id).host_call()
+        here = ranks_here(part.module)
+        rank = None if here.size == 1 else (here.rank, here.size)
+        if rank is not None:
+            set_root(must_meet=next(collectives(part.module), None) is not None)
+        host_call = load(artifact, self.core_id, rank).host_call()
         call = host_call if self.ntff is None else ProfiledCall(host_call, self.ntff)
         if part.module is module:
             return call

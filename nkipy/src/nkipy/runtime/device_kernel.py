@@ -13,6 +13,7 @@ from nkipy.compiler.build import BuildOptions, build
 from nkipy.core.compile import CompilationTarget
 from nkipy.core.errors import NKIPyValueError
 from nkipy.core.trace import NKIPyKernel, kernel_name
+from nkipy.distributed.processes import traced_for
 from nkipy.execution.device_arrays import DeviceArray
 from nkipy.execution.device_module import device_module
 from nkipy.execution.residency import LOADED
@@ -21,13 +22,15 @@ from nkipy.hlo.ir import MUST_ALIAS_SUFFIX
 from nkipy.runtime.call_memo import CallMemo
 from nkipy.runtime.collective import (
     CollectiveSettings,
-    TorchDistributed,
+    JobProcesses,
     collective_settings,
     compile_on_first_rank,
+    described_call,
 )
 from nkipy.runtime.contained import ContainedArrays
 from nkipy.runtime.device_tensor import DeviceTensor
 from nkipy.runtime.loaded_kernels import LoadedKernels
+from nkipy.runtime.ranks import set_up_runtime
 from spike import BenchmarkResult, NrtModel, SpikeModel
 
 if TYPE_CHECKING:
@@ -43,11 +46,14 @@ OutputT = TypeVar("OutputT", bound=DeviceArray)
 #: Kernels that compile_and_load may return again, by cache key.
 _LOADED_KERNELS = LoadedKernels()
 
-dist: Any = TorchDistributed()
+#: The other processes, where this one is of a job.
+dist: Any = JobProcesses()
+
+set_up_runtime()
 
 
 def _is_distributed() -> bool:
-    """Whether this process is one of several of a torch.distributed job."""
+    """Whether this process is one of several of a job: torch's, or a launcher's."""
     return dist.connects_processes()
 
 
@@ -110,18 +116,20 @@ class DeviceKernel(SpikeModel):
             build_dir: where NEFF and the compiler's other files go; nothing in it is
                 deleted. By default the cache of this user.
             target: the chip.
-            is_spmd: in a torch.distributed job, rank 0 compiles for all; if False,
-                each rank compiles its own program, in ``rank_<n>`` of `build_dir`, and
-                waits for no other.
+            is_spmd: in a job of several processes, rank 0 compiles for all, which
+                must all come here; if False, each rank compiles its own program, in
+                ``rank_<n>`` of `build_dir`, and waits for no other.
             cc_enabled: load for collectives; by default in a job.
             rank_id, world_size: of the collectives; by default the job's.
             core_id: the core, counted among the visible ones.
 
         Raises:
-            NKIPyError: the kernel does something that cannot be traced.
+            NKIPyError: the kernel does something that cannot be traced; or ranks that
+                are to have one program pass other shapes, dtypes or values.
             ValueError: collectives without a job, `rank_id` and `world_size`.
-            RuntimeError: the compiler is missing or failed.
-            NrtError: the device refuses the program.
+            RuntimeError: the compiler is missing or failed, here or on rank 0.
+            NrtError: the device refuses the program, or a rank has not come in
+                ``NEURON_RT_EXEC_TIMEOUT`` seconds, which it names.
         """
         if not callable(kernel) and not isinstance(kernel, NKIPyKernel):
             raise NotImplementedError(
@@ -387,6 +395,8 @@ class _Request:
 
     def load_in_job(self, is_spmd: bool) -> Any:
         """With other processes, which must all come here: nothing is skipped."""
+        if is_spmd and isinstance(dist, JobProcesses):
+            dist.agree(described_call(self.name, self.args, self.kwargs))
         neff, key = (
             compile_on_first_rank(dist, self.compile) if is_spmd else (self.compile())
         )
@@ -394,16 +404,17 @@ class _Request:
 
     def compile(self) -> tuple[str, str]:
         """Path of the NEFF, and its key."""
-        return self.cls._trace_and_compile(
-            self.kernel,
-            self.name,
-            self.args,
-            self.kwargs,
-            additional_compiler_args=self.additional_compiler_args,
-            use_cached_if_exists=self.use_cached,
-            build_dir=self.build_dir,
-            target=self.target,
-        )
+        with traced_for(self.settings.world_size if self.settings.enabled else None):
+            return self.cls._trace_and_compile(
+                self.kernel,
+                self.name,
+                self.args,
+                self.kwargs,
+                additional_compiler_args=self.additional_compiler_args,
+                use_cached_if_exists=self.use_cached,
+                build_dir=self.build_dir,
+                target=self.target,
+            )
 
     def _load(
         self, neff: str, key: str, barrier: Callable[[], Any] | None = None

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import spike
 from nkipy.core import dtypes as dt
 from nkipy.core.errors import NKIPyOverflowError, refuse_other_meaning
+from nkipy.runtime.ranks import set_up_runtime
 from spike import SpikeTensor
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 _BY_NAME = {dtype.name: dtype for dtype in dt.SUPPORTED}
 _NARROWER = {"int64": "int32", "uint64": "uint32", "float64": "float32"}
+
+set_up_runtime()
 
 
 class DeviceTensor(SpikeTensor):

@@ -10,6 +10,7 @@ import numpy as np
 from nkipy.core.backend import _active_ctx
 from nkipy.core.errors import NKIPyValueError
 from nkipy.core.trace import NKIPyKernel, Trace
+from nkipy.distributed.processes import World, traced_for
 from nkipy.execution.engines import Executable, ReplicatedExecutable, find_engine
 from nkipy.execution.part import PartOf
 from nkipy.hlo.arguments import expect
@@ -17,10 +18,12 @@ from nkipy.hlo.ir import HLOInstruction, HLOModule
 from nkipy.hlo.options import SimulationOptions
 from nkipy.hlo.queries import collectives, ranks_of, spans_ranks
 from nkipy.hlo.rewrites.orders import turn_results
+from nkipy.hlo.rewrites.ranks import as_rank
 from nkipy.runtime.guards import Guards
 from nkipy.runtime.jit import JitKernel, P, R_co
 from nkipy.runtime.per_rank import PerRank, select_rank
 from nkipy.runtime.program import Program
+from nkipy.runtime.ranks import meeting, ranks_here
 
 __all__ = ["PerRank", "SimulatedKernel"]
 
@@ -83,16 +86,31 @@ class SimulatedKernel(JitKernel[P, R_co]):
             args, kwargs = select_rank((args, kwargs), 0, self.world_size)
         return super().lower(*args, **kwargs)
 
+    def _build(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Program:
+        if self.world_size == 1:
+            return super()._build(args, kwargs)
+        with traced_for(self.world_size):
+            return super()._build(args, kwargs)
+
     def _module_of(self, trace: Trace) -> HLOModule:
         return turn_results(trace.module, trace.orders)
 
     def _executable(self, module: HLOModule) -> Executable:
-        for inst in collectives(module):
-            _check_ranks(inst, self.world_size)
+        exchanges = list(collectives(module))
+        here = World() if self.world_size > 1 else ranks_here(module)
+        for inst in exchanges:
+            _check_ranks(inst, self.world_size if here.size == 1 else here.size)
         if not module.results and self.world_size == 1:
             return PartOf(None, (), ())
+        if here.size == 1:
+            return find_engine().compile(
+                module, options=self.options, num_replicas=self.world_size
+            )
+        if not exchanges:
+            module = as_rank(module, here.rank)
+            return find_engine().compile(module, options=self.options)
         return find_engine().compile(
-            module, options=self.options, num_replicas=self.world_size
+            module, options=self.options, meeting=meeting(here)
         )
 
     # -- several ranks -----------------------------------------------------------------
@@ -146,6 +164,7 @@ def _check_ranks(inst: HLOInstruction, world_size: int) -> None:
     if not spans_ranks(inst, world_size):
         raise NKIPyValueError(
             f"{inst.opcode} is over the ranks {ranks_of(inst)}, but the simulation has "
-            f"world_size={world_size}: the groups must hold each rank once",
+            f"world_size={world_size}: the groups must hold each rank once "
+            "(nkipy.distributed.replica_groups() makes such)",
             location=inst.source_location,
         )

@@ -1,0 +1,59 @@
+"""Kernels of a job: which rank runs them, and where it meets the others."""
+
+from __future__ import annotations
+
+import os
+
+from nkipy.core.errors import NKIPyValueError
+from nkipy.distributed.processes import ROOT, World, set_cores, set_root, world
+from nkipy.hlo.ir import HLOModule
+from nkipy.hlo.options import Meeting
+from nkipy.hlo.queries import collectives
+
+TIMEOUT = "NEURON_RT_EXEC_TIMEOUT"
+_SECONDS = 600.0
+
+
+def ranks_here(module: HLOModule) -> World:
+    """The rank that runs `module`; rank 0 of 1 where that makes no difference.
+
+    Raises:
+        NKIPyValueError: a launcher's variables contradict each other.
+    """
+    if next(collectives(module), None) is None and not any(
+        inst.opcode == "replica-id" for inst in module.instructions()
+    ):
+        return World()
+    return world()
+
+
+def meeting(here: World) -> Meeting:
+    """Where a simulation of this rank meets those of the others.
+
+    Raises:
+        NKIPyValueError: it is not known where, or the timeout is no number.
+    """
+    set_root(must_meet=True)
+    text = os.environ.get(TIMEOUT) or str(_SECONDS)
+    try:
+        seconds = float(text)
+    except ValueError:
+        raise NKIPyValueError(f"{TIMEOUT}={text!r} is no number of seconds") from None
+    return Meeting(
+        address=os.environ[ROOT],
+        rank=here.rank,
+        world_size=here.size,
+        seconds=seconds,
+    )
+
+
+def set_up_runtime() -> None:
+    """Have a launcher's job known before spike opens the runtime."""
+    from spike.spike_singleton import before_opening
+
+    before_opening(_set_up)
+
+
+def _set_up() -> None:
+    set_cores()
+    set_root()
