@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.processes import finish, start
+from tests.support.processes import finish, free_port, start
 
 SETTING_UP = """
 import os, sys, time
@@ -26,7 +26,7 @@ def refused(call, *args, **kwargs):
         print("done")
     except Exception as error:
         took = time.monotonic() - began
-        print(type(error).__name__, "at once" if took < 20 else "late", error)
+        print(type(error).__name__, "at once" if took < 20 else "late", *str(error).split())
 """
 
 EVERY_COLLECTIVE = (
@@ -83,3 +83,87 @@ print("as NumPy")
 def test_every_collective_is_that_of_numpy(ranks, tmp_path):
     for status, output, errors in finish(start(EVERY_COLLECTIVE, ranks, tmp_path)):
         assert (status, output) == (0, "as NumPy\n"), errors
+
+
+MISTAKES = (
+    SETTING_UP
+    + """
+def total(x):
+    return all_reduce(x, replica_groups())
+
+def bad(x):
+    raise ValueError("cannot be traced")
+
+x = np.ones(4, np.float32)
+refused(DeviceKernel.compile_and_load, total, np.ones(4 + me, np.float32))
+refused(DeviceKernel.compile_and_load, bad, x)
+half = simulate_jit(lambda x: all_reduce(x, [[0]]))
+refused(half, x)
+refused(simulate_jit(total), np.ones(4 + me, np.float32))  # which ends this world
+good = simulate_jit(total)
+loaded = DeviceKernel.compile_and_load(total, x)
+made = loaded({"x": DeviceTensor.from_numpy(x)})
+print(good(x)[0], made["output0"].numpy()[0])
+"""
+)
+
+
+def test_who_differs_is_named_on_all_ranks(tmp_path):
+    for rank, (status, output, errors) in enumerate(
+        finish(start(MISTAKES, 2, tmp_path))
+    ):
+        assert status == 0, errors
+        shapes, failure, groups, ended, after = output.splitlines()
+        assert shapes.startswith("NKIPyValueError at once all ranks compile one prog")
+        assert "argument 0: rank 0 has float32[4], rank 1 has float32[5]" in shapes
+        text = "ValueError at once" if rank == 0 else "RuntimeError at once compilation"
+        assert failure.startswith(text)
+        assert "world_size=2: the groups must hold each rank once" in groups
+        assert ended.startswith("WorldError at once")
+        assert "float32[4]" in ended and "float32[5]" in ended
+        assert after == "2.0 2.0"
+
+
+ALONE = (
+    SETTING_UP
+    + """
+def total(x):
+    return all_reduce(x, replica_groups())
+
+if me == 0:
+    x = np.ones(4, np.float32)
+    refused(simulate_jit(total), x)
+    refused(baremetal_jit(total), x)
+    refused(distributed.barrier)
+    refused(DeviceKernel.compile_and_load, total, x)
+"""
+)
+
+
+def test_who_never_comes_is_named_after_the_timeout(tmp_path):
+    started = start(ALONE, 3, tmp_path, NEURON_RT_EXEC_TIMEOUT="1")
+    status, output, errors = finish(started)[0]
+    assert status == 0, errors
+    lines = output.splitlines()
+    assert len(lines) == 4 and all("ranks 1, 2" in line for line in lines), output
+    assert [line.split()[0] for line in lines[2:]] == ["NrtError"] * 2
+
+
+UNSET = (
+    SETTING_UP
+    + """
+import socket
+for name in ("NEURON_RT_VISIBLE_CORES", "NEURON_RT_ROOT_COMM_ID", "NEURON_RT_NUM_CORES"):
+    os.environ.pop(name, None)
+os.environ.update(MASTER_ADDR="127.0.0.1", LOCAL_RANK=str(me))
+x = np.full(2, me + 1, np.float32)
+print(baremetal_jit(lambda x: all_reduce(x, replica_groups()))(x))
+print(os.environ["NEURON_RT_VISIBLE_CORES"] == str(me))
+"""
+)
+
+
+def test_torchruns_variables_are_enough(tmp_path):
+    port = str(free_port())
+    for status, output, errors in finish(start(UNSET, 2, tmp_path, MASTER_PORT=port)):
+        assert (status, output) == (0, "[3. 3.]\nTrue\n"), errors
