@@ -195,3 +195,59 @@ def test_device_kernels_run_in_more_workers_than_one(run_tests):
         np.testing.assert_array_equal(baremetal_jit(lambda x: x * 2 + n)(x), x * 2 + n)
     """
     assert "8 passed" in run_tests(None, "-n", "4", tests=tests)
+
+
+RANKED = """
+import os, signal, time
+import pytest
+
+rank = os.environ.get("RANK")
+
+@pytest.mark.ranks(2)
+def test_met(tmp_path):
+    assert os.environ["WORLD_SIZE"] == "2"
+    assert os.environ["NEURON_RT_VISIBLE_CORES"] == str(5 + int(rank))
+    from nkipy.distributed import barrier
+    barrier()
+
+@pytest.mark.ranks(2, timeout=30)
+def test_fails():
+    print("said by", rank)
+    assert rank != "1", "of rank one"
+
+@pytest.mark.ranks(2)
+def test_dies():
+    if rank == "1":
+        os.write(1, b"last words")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+@pytest.mark.ranks(2, timeout=4)
+def test_hangs():
+    if rank == "0":
+        time.sleep(600)
+
+@pytest.mark.ranks(2)
+def test_skips():
+    pytest.skip("no reason")
+
+@pytest.mark.ranks(3)
+def test_of_too_many():
+    pass
+"""
+
+
+def test_a_rank_that_dies_is_named_with_what_it_has_said(run_tests):
+    text = run_tests("5-6", "-k", "dies", tests=RANKED)
+    assert "1 failed" in text and "rank 1 was killed by SIGKILL" in text
+    assert "last words" in text and "rank 0 ended with status 0" in text
+
+
+@pytest.mark.slow
+def test_ranks_of_a_test_are_processes(run_tests):
+    text = run_tests("5-6", "-k", "not dies", tests=RANKED)
+    assert "3 failed, 1 passed, 1 skipped" in text
+    assert "rank 1 ended with status 1" in text and "of rank one" in text
+    assert "said by 1" in text and "said by 0" not in text
+    assert "rank 0 was still running, and was killed" in text
+    assert "SKIPPED [1]" in text and "no reason" in text
+    assert "3 ranks need as many NeuronCores" in text

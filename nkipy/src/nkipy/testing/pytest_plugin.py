@@ -9,6 +9,8 @@ pytest loads it wherever nkipy is installed: it is an entry point of ``pytest11`
 * A run has an emulated machine of its own, so that two runs at once share no cores,
   unless ``NKIPY_EMULATOR_LOCK_DIR`` names one. Cores of silicon are not isolated so.
 * Without pytest-xdist, a test sees the cores that pytest was given.
+* ``@pytest.mark.ranks(4)`` runs a test in four processes, each a rank with a core of
+  its own, as torchrun would start them; ``timeout=`` is in seconds.
 
 It opens no runtime, and imports neither NumPy nor spike: only a test that uses the core
 takes it.
@@ -18,9 +20,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from itertools import count
+from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
 
@@ -39,6 +43,10 @@ LOCKS = "NKIPY_EMULATOR_LOCK_DIR"
 #: For ``-n auto``: whether each worker needs a core.
 AUTO_WORKERS = "neuron_auto_workers"
 _INPUT = "neuron_slot"  # what a worker is told
+#: In a process that is a rank of a test: a file for the reason why it skips the test.
+_RANK_FILE = "NKIPY_TESTING_RANK_FILE"
+_RANK_SECONDS = 120.0
+_MOST_OUTPUT = 20_000  # characters
 
 _environment = pytest.StashKey[dict[str, str]]()  # as it was before a core was taken
 _cores = pytest.StashKey[list[int]]()
@@ -81,6 +89,10 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "device: needs a NeuronCore, of silicon or emulated"
     )
+    config.addinivalue_line(
+        "markers",
+        "ranks(n, timeout=120): runs in n processes, each a rank with a NeuronCore",
+    )
     config.stash[_environment] = dict(os.environ)
     if hasattr(config, "workerinput"):
         _take_core(config)
@@ -106,11 +118,90 @@ def pytest_runtest_makereport(
 ) -> Iterator[None]:
     """Says of a test that could not open the runtime which cores there are for it."""
     outcome: Any = yield
+    if _RANK_FILE in os.environ and (reason := _skipped(outcome.get_result())):
+        with open(os.environ[_RANK_FILE], "a") as file:
+            file.write(reason)
     if call.excinfo is not None and _says_failed_start(call.excinfo.value):
         report = outcome.get_result()
         report.sections.append(("NeuronCores", _explain(item.config)))
 
 
+# -- tests of several ranks ------------------------------------------------------------
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Has other processes run a test that is marked ``ranks``, as its ranks."""
+    mark = pyfuncitem.get_closest_marker("ranks")
+    if mark is None or _RANK_FILE in os.environ:
+        return None
+    ranks, seconds = _marked(*mark.args, **mark.kwargs)
+    cores = _all_cores(pyfuncitem.config)
+    if len(cores) < ranks:
+        pytest.fail(
+            f"{ranks} ranks need as many NeuronCores: {_explain(pyfuncitem.config)}",
+            pytrace=False,
+        )
+    _run_as_ranks(pyfuncitem, ranks, seconds, cores)
+    return True
+
+
+def _marked(n: int, timeout: float = _RANK_SECONDS) -> tuple[int, float]:
+    return n, timeout
+
+
+def _run_as_ranks(
+    item: pytest.Function, ranks: int, seconds: float, cores: list[int]
+) -> None:
+    """Fails, or skips, as the ranks did."""
+    from nkipy.testing.ranks import run_ranks
+
+    with tempfile.TemporaryDirectory(prefix="nkipy-skips-") as directory:
+        file = Path(directory) / "skipped"
+        results = run_ranks(
+            _command(item),
+            ranks,
+            timeout=seconds,
+            cores=cores,
+            env={_RANK_FILE: str(file)},
+            cwd=item.config.invocation_params.dir,
+        )
+        skipped = file.read_text() if file.exists() else ""
+    bad = [result for result in results if result.status != 0]
+    if bad:
+        first = min(bad, key=lambda result: (result.place, result.rank))
+        said = first.output[-_MOST_OUTPUT:]
+        lines = [f"of {ranks} ranks, in {seconds:g} s at most:", *map(str, results)]
+        pytest.fail("\n".join([*lines, f"\n{first}:", said]), pytrace=False)
+    if skipped:
+        pytest.skip(skipped.splitlines()[0])
+
+
+def _command(item: pytest.Function) -> list[str]:
+    """What runs the one test, with the configuration of this run."""
+    config = item.config
+    _, _, name = item.nodeid.partition("::")
+    command = [sys.executable, "-m", "pytest", f"{item.path}::{name}", "-q", "-m", ""]
+    # What is not captured is there, too, if the process does not come to its end.
+    command.append("--capture=no")
+    command += ["--rootdir", str(config.rootpath), "--runxfail", "--color=no"]
+    if config.inipath is not None:
+        command += ["-c", str(config.inipath)]
+    for option, values in (
+        ("-p", [*config.getoption("plugins"), "no:cacheprovider"]),
+        ("-o", config.getoption("override_ini") or ()),
+    ):
+        command += [word for value in values for word in (option, value)]
+    return [*command, "-n0"] if config.pluginmanager.hasplugin("xdist") else command
+
+
+def _skipped(report: pytest.TestReport) -> str:
+    """Why, if so."""
+    if not report.skipped:
+        return ""
+    reason = report.longrepr[-1] if isinstance(report.longrepr, tuple) else ""
+    return f"{reason}".removeprefix("Skipped: ") + "\n"
+
+
+# -- cores -----------------------------------------------------------------------------
 def _says_failed_start(error: BaseException) -> bool:
     """Whether it is spike's error of a runtime that does not open."""
     return type(error).__name__ == "NrtError" and "initialize" in str(error)
