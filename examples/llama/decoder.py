@@ -109,8 +109,16 @@ def attend(q, cache, position, config):
     return np.einsum("bht,bthd->bhd", weights, v)
 
 
-def decoder_layer(x, weights, cache, angles, position, config):
+def whole(part):
+    """The sum over all ranks, where there is one."""
+    return part
+
+
+def decoder_layer(x, weights, cache, angles, position, config, total=whole):
     """One token through the layer; its key and value go into `cache`, in place.
+
+    A rank may have some of the heads and of the hidden units only, in weights and
+    cache.
 
     Args:
         x: hidden state (batch, model).
@@ -119,20 +127,23 @@ def decoder_layer(x, weights, cache, angles, position, config):
         angles: :func:`rotary_table`.
         position: index of the token, an int32 0-d array: traced, so that one program
             serves all positions.
-        config: sizes; static.
+        config: sizes of the whole layer; static.
+        total: what adds up the (batch, model) arrays of all ranks.
 
     Returns:
         The new hidden state (batch, model).
     """
-    batch = x.shape[0]
+    batch, kv_heads = x.shape[0], cache.k.shape[2]
+    heads = kv_heads * config.heads // config.kv_heads
     h = rms_norm(x, weights.attention_norm, config.eps)
     turn = angles[position]
-    q = rotate(np.reshape(h @ weights.wq, (batch, config.heads, config.head)), turn)
-    k = rotate(np.reshape(h @ weights.wk, (batch, config.kv_heads, config.head)), turn)
+    q = rotate(np.reshape(h @ weights.wq, (batch, heads, config.head)), turn)
+    k = rotate(np.reshape(h @ weights.wk, (batch, kv_heads, config.head)), turn)
     cache.k[:, position] = k
     cache.v[:, position] = np.reshape(h @ weights.wv, k.shape)
-    mixed = np.reshape(attend(q, cache, position, config), (batch, config.model))
-    x = x + mixed @ weights.wo
+    mixed = np.reshape(attend(q, cache, position, config), (batch, heads * config.head))
+    x = x + total(mixed @ weights.wo)
     h = rms_norm(x, weights.ffn_norm, config.eps)
     gate = h @ weights.gate
-    return x + (gate / (1 + np.exp(-gate)) * (h @ weights.up)) @ weights.down
+    hidden = gate / (1 + np.exp(-gate)) * (h @ weights.up)
+    return x + total(hidden @ weights.down)

@@ -25,8 +25,8 @@ def refused(call, *args, **kwargs):
         call(*args, **kwargs)
         print("done")
     except Exception as error:
-        took = time.monotonic() - began
-        print(type(error).__name__, "at once" if took < 20 else "late", *str(error).split())
+        when = "at once" if time.monotonic() - began < 20 else "late"
+        print(type(error).__name__, when, *str(error).split())
 """
 
 EVERY_COLLECTIVE = (
@@ -153,8 +153,8 @@ UNSET = (
     SETTING_UP
     + """
 import socket
-for name in ("NEURON_RT_VISIBLE_CORES", "NEURON_RT_ROOT_COMM_ID", "NEURON_RT_NUM_CORES"):
-    os.environ.pop(name, None)
+for name in ("VISIBLE_CORES", "ROOT_COMM_ID", "NUM_CORES"):
+    os.environ.pop(f"NEURON_RT_{name}", None)
 os.environ.update(MASTER_ADDR="127.0.0.1", LOCAL_RANK=str(me))
 x = np.full(2, me + 1, np.float32)
 print(baremetal_jit(lambda x: all_reduce(x, replica_groups()))(x))

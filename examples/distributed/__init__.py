@@ -1,0 +1,1 @@
+"""Kernels over ranks that are processes."""
