@@ -182,6 +182,14 @@ def test_in_a_kernel_the_rank_is_a_value():
         trace_function(lambda x: distributed.barrier() or x, (x,), {})
 
 
+def test_arrays_of_numpy_are_refused_where_there_are_other_ranks(environment):
+    x = np.ones(2, np.float32)
+    assert distributed.all_reduce(x, [[0, 1]])[0] == 2
+    environment(TORCHRUN)
+    with pytest.raises(ValueError, match="all_reduce of NumPy .* is rank 3 of 8"):
+        distributed.all_reduce(x, [[0, 1]])
+
+
 def test_shards_are_equal_parts():
     x = np.arange(24).reshape(4, 6)
     parts = distributed.shards(x, 1, 3)

@@ -11,6 +11,9 @@ from nkipy.core.ops import (
     rank,
     reduce_scatter,
 )
+from nkipy.distributed import processes as _processes
+
+assert _processes  # which refuses these in a process that has other ranks
 
 __all__ = [
     "all_gather",

@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 
 from nkipy.core.backend import _active_ctx
 from nkipy.core.errors import NKIPyValueError
+from nkipy.core.ops.collectives import before_answering_alone
+from nkipy.core.ops.collectives import rank as traced_rank
 from nkipy.distributed.launchers import find_job, root_address
 
 logger = logging.getLogger("nkipy.distributed")
@@ -72,9 +74,7 @@ def rank() -> Any:
         NKIPyValueError: a launcher's variables contradict each other.
     """
     if _active_ctx.get() is not None:
-        from nkipy.core import ops
-
-        return ops.rank()
+        return traced_rank()
     return world().rank
 
 
@@ -85,6 +85,19 @@ def world_size() -> int:
         NKIPyValueError: a launcher's variables contradict each other.
     """
     return _traced_for.get() or world().size
+
+
+def _refuse_alone(op: str) -> None:
+    here = World() if _active_ctx.get() is not None else world()
+    if here.size > 1:
+        raise NKIPyValueError(
+            f"{op} of NumPy arrays would answer as if all ranks held the same data, and "
+            f"this process is rank {here.rank} of {here.size}: call it in a kernel, of "
+            "simulate_jit or for a device"
+        )
+
+
+before_answering_alone.append(_refuse_alone)
 
 
 @contextmanager

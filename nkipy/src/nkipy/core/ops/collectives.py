@@ -1,12 +1,14 @@
 """Collectives: operations on the data of several ranks.
 
 A kernel is one program that every rank runs on its own data. Outside of a trace there
-is only one rank, and these functions answer as if every rank held the same data.
+is only one rank, and these functions answer as if every rank held the same data; where
+a launcher has started several, of which nothing would come, they are refused.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import wraps
 from operator import index
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +33,11 @@ _REDUCERS: dict[Any, tuple[str, str]] = {
     np.maximum: ("maximum", "or"),
     np.minimum: ("minimum", "and"),
 }
+
+
+#: Called before one answers for all ranks; :mod:`nkipy.distributed` has it raise in a
+#: process that is one of several ranks.
+before_answering_alone: list[Callable[[str], None]] = []
 
 
 # -- arguments -------------------------------------------------------------------------
@@ -88,6 +95,22 @@ def _resized(shape: Sequence[int], axis: int, size: int) -> tuple[int, ...]:
     return (*shape[:axis], size, *shape[axis + 1 :])
 
 
+def _answers_alone(op: Op) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Registers a function of NumPy arrays, which answers for all ranks."""
+
+    def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        @op.impl("cpu")
+        @wraps(function)
+        def checked(*args: Any, **kwargs: Any) -> Any:
+            for check in before_answering_alone:
+                check(op.name)
+            return function(*args, **kwargs)
+
+        return function
+
+    return register
+
+
 def _wrap(ctx: HLOTraceContext, value: Value) -> NKIPyTensorRef:
     return NKIPyTensorRef._wrap(ctx, value)
 
@@ -118,7 +141,7 @@ def _all_gather(
     return _wrap(ctx, ctx.emit("all-gather", (x,), shape, x.dtype, attributes))
 
 
-@all_gather.impl("cpu")
+@_answers_alone(all_gather)
 def _all_gather_alone(
     data: Any, all_gather_dim: int, replica_groups: Any
 ) -> np.ndarray:
@@ -164,7 +187,7 @@ def _reducing(
     return {"replica_groups": _groups(replica_groups), "to_apply": to_apply}
 
 
-@all_reduce.impl("cpu")
+@_answers_alone(all_reduce)
 def _all_reduce_alone(
     data: Any, replica_groups: Any, reduce_op: Any = np.add
 ) -> np.ndarray:
@@ -209,7 +232,7 @@ def _reduce_scatter(
     return _wrap(ctx, ctx.emit("reduce-scatter", (x,), shape, x.dtype, attributes))
 
 
-@reduce_scatter.impl("cpu")
+@_answers_alone(reduce_scatter)
 def _reduce_scatter_alone(
     data: Any,
     reduce_scatter_dim: int,
@@ -283,7 +306,7 @@ def _moved_axis(ctx: HLOTraceContext, x: Value, source: int, target: int) -> Val
     return ctx.transpose(x, order)
 
 
-@all_to_all.impl("cpu")
+@_answers_alone(all_to_all)
 def _all_to_all_alone(
     data: Any,
     split_dimension: int,
@@ -322,7 +345,7 @@ def _collective_permute(
     )
 
 
-@collective_permute.impl("cpu")
+@_answers_alone(collective_permute)
 def _collective_permute_alone(data: Any, source_target_pairs: Any) -> np.ndarray:
     """As on rank 0: its source has the same data, if it has a source."""
     received = any(target == 0 for _, target in _pairs(source_target_pairs))
@@ -371,7 +394,7 @@ def _place(root: Any, groups: Groups) -> int:
     return place
 
 
-@broadcast.impl("cpu")
+@_answers_alone(broadcast)
 def _broadcast_alone(data: Any, replica_groups: Any, root: Any = 0) -> np.ndarray:
     _place(root, _groups(replica_groups))
     return np.array(data)
