@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import random
+import socket
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
 import pytest
 
-from tests.support.processes import finish, start
+from tests.support.processes import finish, free_port, start, start_rank
 
 CASES = "from tests.support.collective_cases import main; main({})"
 
@@ -13,6 +20,16 @@ def outputs(done):
     for status, _, errors in done:
         assert status == 0, errors
     return [output for _, output, _ in done]
+
+
+def wait_for_listener(host: str, port: int) -> None:
+    for _ in range(600):
+        try:
+            socket.create_connection((host, port)).close()
+            return
+        except OSError:
+            time.sleep(0.05)
+    raise AssertionError(f"nobody listens at {host}:{port}")
 
 
 @pytest.mark.parametrize("engine, every", [("inprocess", 11), ("child", 29)])
@@ -106,11 +123,174 @@ if rank == 0:
 )
 
 
-def test_who_never_comes_is_named_after_the_timeout(tmp_path):
-    started = start(MISSING, 3, tmp_path, NEURON_RT_EXEC_TIMEOUT="1")
+@pytest.mark.parametrize("engine", ["inprocess", "child"])
+def test_who_never_comes_is_named_after_the_timeout(engine, tmp_path):
+    variables = {"NEURON_RT_EXEC_TIMEOUT": "1", "NKIPY_EMULATOR_ENGINE": engine}
+    started = start(MISSING, 3, tmp_path, **variables)
     status, output, errors = finish(started)[0]
     assert (status, output) == (0, "5 at once\n"), errors
     assert "ranks 1, 2" in errors
+
+
+OF_TWO_JOBS = (
+    SETTING_UP
+    + """
+with Nrt().running() as nrt:
+    try:
+        execution = prepare(nrt)
+    except NrtFailure as failure:
+        print("load", failure.status)
+    else:
+        status_of(execution)
+    sys.stdin.read()
+"""
+)
+
+
+def test_two_jobs_at_one_address_do_not_meet(tmp_path):
+    common = {"NEURON_RT_ROOT_COMM_ID": f"127.0.0.1:{free_port()}"}
+    waits = start_rank(
+        *(OF_TWO_JOBS, 0, 2, tmp_path),
+        **{**common, "TORCHELASTIC_RUN_ID": "one", "NEURON_RT_EXEC_TIMEOUT": "1"},
+    )
+    host, port = common["NEURON_RT_ROOT_COMM_ID"].split(":")
+    wait_for_listener(host, int(port))
+    (tmp_path / "other").mkdir()
+    others = [
+        start_rank(
+            *(OF_TWO_JOBS, rank, 2, tmp_path / "other"),
+            **{**common, "TORCHELASTIC_RUN_ID": "two"},
+        )
+        for rank in range(2)
+    ]
+    (first, second), (waited,) = finish(others), finish([waits])
+    assert first[:2] == (0, "load 1\n"), first[2]
+    assert second[:2] == (0, "1200 at once\n"), second[2]
+    assert waited[:2] == (0, "5 at once\n"), waited[2]
+    for _, _, errors in (first, second):
+        assert "rank 0 cannot listen" in errors and "that nobody uses" in errors
+    assert "rank 1, which has not come" in waited[2]
+
+
+def on_machines(
+    program: str, machines: Sequence[int], directory: Path, **variables: str
+) -> list[subprocess.Popen[str]]:
+    """Start a rank for each item, its machine, which has locks of its own."""
+    common = {"NEURON_RT_ROOT_COMM_ID": f"127.0.0.1:{free_port()}", **variables}
+    started = []
+    for rank, machine in enumerate(machines):
+        place = directory / f"machine{machine}"
+        place.mkdir(exist_ok=True)
+        started.append(start_rank(program, rank, len(machines), place, **common))
+    return started
+
+
+@pytest.mark.parametrize("machines, every", [((0, 1), 23), ((0, 1, 0), 61)])
+def test_collectives_of_several_machines(machines, every, tmp_path):
+    started = on_machines(CASES.format(every), machines, tmp_path)
+    expected = [f"rank {r}: 0 wrong\n" for r in range(len(machines))]
+    assert outputs(finish(started)) == expected
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("machines", [(0, 1), (0, 1, 0), (1, 0, 0, 2)])
+def test_all_collectives_of_several_machines(machines, tmp_path):
+    started = on_machines(CASES.format(1), machines, tmp_path)
+    expected = [f"rank {r}: 0 wrong\n" for r in range(len(machines))]
+    assert outputs(finish(started, seconds=600)) == expected
+
+
+def test_the_end_of_a_machine_is_named_on_the_others(tmp_path):
+    done = finish(on_machines(KILLED, (0, 1, 0), tmp_path))
+    assert [status for status, *_ in done] == [0, -9, 0], done[0][2]
+    for _, output, errors in (done[0], done[2]):
+        assert output == "done\n1200 at once\n"
+        assert "rank 1" in errors
+
+
+def test_another_shape_is_named_on_all_machines(tmp_path):
+    for status, output, errors in finish(on_machines(ANOTHER, (0, 1), tmp_path)):
+        assert (status, output) == (0, "1200 at once\n"), errors
+        assert "all-reduce of float32[8]" in errors
+        assert "all-reduce of float32[9]" in errors
+
+
+# Killed at any moment: others end, and do the same again when it has been replaced.
+KILLABLE = (
+    SETTING_UP
+    + """
+Y = np.arange(1 << 18, dtype=np.float32)
+
+def worlds_mapped():
+    with open("/proc/self/maps") as maps:
+        return sum("nkipy-world" in line for line in maps)
+
+try:
+    with Nrt().running() as nrt:
+        print("up", flush=True)
+        execution = prepare(nrt, Y)
+        while True:
+            nrt.execute(*execution)
+except NrtFailure as failure:
+    print(failure.status, flush=True)
+print(worlds_mapped(), flush=True)
+sys.stdin.readline()
+with Nrt().running() as nrt:
+    status_of(prepare(nrt))
+"""
+)
+REPLACEMENT = (
+    SETTING_UP
+    + """
+with Nrt().running() as nrt:
+    status_of(prepare(nrt))
+"""
+)
+
+
+def kill_one(seed: int, directory: Path) -> None:
+    rng = random.Random(seed)
+    ranks, engine = rng.choice([2, 3, 4]), rng.choice(["inprocess", "child"])
+    killed, seconds = rng.randrange(ranks), rng.choice([0, 0.5, 1, 2]) * rng.random()
+    told = f"seed {seed}: rank {killed} of {ranks}, {engine}, after {seconds:.3f} s"
+    variables = {
+        "NEURON_RT_ROOT_COMM_ID": f"127.0.0.1:{free_port()}",
+        "NEURON_RT_EXEC_TIMEOUT": "20",
+        "NKIPY_EMULATOR_ENGINE": engine,
+    }
+    started = start(KILLABLE, ranks, directory, **variables)
+    assert started[killed].stdout.readline() == "up\n", told
+    time.sleep(seconds)
+    began = time.monotonic()
+    started[killed].kill()
+    started[killed].wait()
+    others = [p for rank, p in enumerate(started) if rank != killed]
+    for other in others:
+        assert other.stdout.readline() == "up\n", told
+        assert other.stdout.readline() in ("1200\n", "5\n"), told
+        assert time.monotonic() - began < 60, told
+        assert other.stdout.readline() == "0\n", told
+        other.stdin.write("\n")
+        other.stdin.flush()
+    replacement = start_rank(REPLACEMENT, killed, ranks, directory, **variables)
+    for status, output, errors in finish([*others, replacement]):
+        assert (status, output) == (0, "done\n"), f"{told}\n{errors}"
+    for process in started:
+        process.kill()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(20))
+def test_a_rank_is_killed(seed, tmp_path):
+    kill_one(seed, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.exhaustive
+def test_ranks_are_killed(tmp_path):
+    for seed in range(1000, 1200):
+        (tmp_path / str(seed)).mkdir()
+        kill_one(seed, tmp_path / str(seed))
 
 
 AGAIN = (

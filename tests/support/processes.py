@@ -30,31 +30,35 @@ def start(
         directory: for locks and kept code, which all of them share.
         variables: more of the environment.
     """
+    meeting = {"NEURON_RT_ROOT_COMM_ID": f"127.0.0.1:{free_port()}", **variables}
+    return [
+        start_rank(program, rank, ranks, directory, **meeting) for rank in range(ranks)
+    ]
+
+
+def start_rank(
+    program: str, rank: int, ranks: int, directory: Path, **variables: str
+) -> subprocess.Popen[str]:
+    """One rank of :func:`start`, which meets others where `variables` say."""
     locks = directory / "locks"
     locks.mkdir(mode=0o700, exist_ok=True)
-    common = {
-        "NEURON_RT_ROOT_COMM_ID": f"127.0.0.1:{free_port()}",
+    own = {
         "NKIPY_EMULATOR_LOCK_DIR": str(locks),
         "NKIPY_CACHE_DIR": str(directory / "cache"),
         "WORLD_SIZE": str(ranks),
         "PYTHONPATH": str(ROOT),
+        "RANK": str(rank),
+        "NEURON_RT_VISIBLE_CORES": str(rank),
         **variables,
     }
-    return [
-        subprocess.Popen(
-            [sys.executable, "-c", program],
-            env={**os.environ, **common, **_rank(rank)},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(ranks)
-    ]
-
-
-def _rank(rank: int) -> dict[str, str]:
-    return {"RANK": str(rank), "NEURON_RT_VISIBLE_CORES": str(rank)}
+    return subprocess.Popen(
+        [sys.executable, "-c", program],
+        env={**os.environ, **own},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def finish(

@@ -14,12 +14,12 @@ namespace nkipy {
 
 inline PyObject* world_error = nullptr;  // an exception class
 
-// Who waits for others gives up a little before the call's deadline, when who waits for
-// the call would, without knowing whom it waits for.
+// Who waits for others gives up a little before its time is over, when who waits for
+// the call does, without knowing whom it waits for.
 constexpr std::chrono::milliseconds kEarly{50};
 
 inline bool is_late(const CallState* state) {
-  return state->deadline != kNoDeadline && Clock::now() >= state->deadline - kEarly;
+  return state->wait_until != kNoDeadline && Clock::now() >= state->wait_until - kEarly;
 }
 
 // Fails the call, not XLA's: see call_python.

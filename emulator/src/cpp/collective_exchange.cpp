@@ -9,6 +9,7 @@ struct Member::Operation {
   const Collective& collective;
   const std::function<bool()>& is_over;
   const std::function<std::string()>& why;
+  std::vector<Link*> links;       // to others that take part
   uint64_t group = 0, count = 0;  // as announced
   Announcement* own = nullptr;
   uint64_t parts = 0;           // that this rank has published
@@ -102,18 +103,63 @@ void Member::run(const Collective& collective, const char* operand, char* result
                  const std::function<bool()>& is_over,
                  const std::function<std::string()>& why) {
   const std::lock_guard<std::mutex> lock(mutex_);
-  Operation operation{collective, is_over, why, 0, 0, nullptr, 0, {}};
+  Operation operation{collective, is_over, why, {}, 0, 0, nullptr, 0, {}};
   if (memory_->has_failed()) throw WorldFailure(memory_->reason());
-  leave_group(operation);
-  announce(&operation);
+  for (const auto& link : links_) {
+    if (link->concerns(collective.group)) operation.links.push_back(link.get());
+  }
+  try {
+    perform(collective, &operation, operand, result);
+  } catch (const WorldFailure& failure) {
+    fail(failure.what());
+    throw;
+  }
+}
+
+void Member::fail(const std::string& reason) const {
+  memory_->fail(reason);
+  // Who does not read it now will hear it from others, or wait in vain.
+  for (const auto& link : links_) link->fail(reason, [] { return true; });
+}
+
+void Member::leave() const {
+  memory_->lose(rank_);
+  for (const auto& link : links_) link->close();
+}
+
+void Member::perform(const Collective& collective, Operation* operation,
+                     const char* operand, char* result) {
+  leave_group(*operation);
+  announce(operation);
   if (collective.kind == Collective::Kind::kReduce && !collective.is_split &&
       collective.group.size() > 2 && collective.shared() >= kSlotBytes / 8) {
-    reduce_in_shares(&operation, operand, result);
+    reduce_in_shares(operation, operand, result);
   } else {
-    exchange(&operation, operand, result);
+    exchange(operation, operand, result);
   }
-  operation.own->is_over.store(1, std::memory_order_release);
+  operation->own->is_over.store(1, std::memory_order_release);
   memory_->ring(rank_);
+  tell(*operation,
+       [&](Link* link) { return link->finish(operations_, operation->is_over); });
+}
+
+// Calls send(link) for the machines of others that take part; it says whether that has
+// gone well.
+template <typename Send>
+void Member::tell(const Operation& operation, const Send& send) const {
+  for (Link* link : operation.links) {
+    if (send(link)) continue;
+    if (!memory_->has_failed()) {
+      const std::string& what = operation.collective.text;
+      const std::string whom =
+          "the machine of rank " + std::to_string(link->first_rank());
+      memory_->fail(
+          operation.is_over()
+              ? operation.why() + ", in " + what + ", as " + whom + " takes nothing"
+              : "rank " + std::to_string(rank_) + " has lost " + whom + " in " + what);
+    }
+    throw WorldFailure(memory_->reason());
+  }
 }
 
 // Waits for `rank`, or fails the world.
@@ -179,16 +225,24 @@ void Member::announce(Operation* operation) {
   own.text.set(c.text);
   own.number.store(operations_, std::memory_order_release);
   operation->own = &own;
+  const Announced told = {operations_, operation->group, operation->count,
+                          c.signature, own.first.load(), c.text};
+  tell(*operation,
+       [&](Link* link) { return link->announce(told, operation->is_over); });
 }
 
 char* Member::own_slot() const {
   return memory_->slot(rank_, memory_->board(rank_).published.load());
 }
 
-void Member::publish(Operation* operation) {
+void Member::publish(Operation* operation, size_t offset, size_t size) {
+  const char* slot = own_slot();
   memory_->board(rank_).published.fetch_add(1, std::memory_order_release);
   ++operation->parts;
   memory_->ring(rank_);
+  tell(*operation, [&](Link* link) {
+    return link->publish(slot, offset, size, operation->is_over);
+  });
 }
 
 // Waits until all have announced the operation, and compares what they have announced.
@@ -233,8 +287,9 @@ void Member::exchange(Operation* operation, const char* operand, char* result) {
   if (all == 0) return meet(operation);
   for (size_t begin = 0; begin < all; begin += step) {
     const size_t end = std::min(begin + step, all);
+    const size_t pieces = c.is_split ? c.group.size() : 1;
     if (c.is_taken) lay(c, operand, begin, end, own_slot());
-    publish(operation);
+    publish(operation, 0, c.is_taken ? pieces * (end - begin) : 0);
     std::vector<const char*> rows = published_rows(operation);
     if (c.is_split) {
       for (const char*& row : rows) row += c.position * (end - begin);
@@ -252,12 +307,12 @@ void Member::reduce_in_shares(Operation* operation, const char* operand, char* r
     const size_t elements = (std::min(begin + kSlotBytes, all) - begin) / c.element;
     const auto share = [&](size_t i) { return elements * i / ranks * c.element; };
     memcpy(own_slot(), operand + begin, elements * c.element);
-    publish(operation);
+    publish(operation, 0, elements * c.element);
     const size_t own = share(c.position), size = share(c.position + 1) - own;
     std::vector<const char*> rows = published_rows(operation);
     for (const char*& row : rows) row += own;
     c.reduce(own_slot() + own, rows, size / c.element);
-    publish(operation);
+    publish(operation, own, size);
     rows = published_rows(operation);
     for (size_t i = 0; i < ranks; ++i) {
       memcpy(result + begin + share(i), rows[i] + share(i), share(i + 1) - share(i));

@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "collective_reduction.h"
+#include "world_links.h"
 #include "world_memory.h"
 
 namespace nkipy {
@@ -56,11 +57,19 @@ class WorldFailure : public std::runtime_error {
 // A rank of a world: does one operation at a time.
 class Member {
  public:
-  Member(std::shared_ptr<WorldMemory> memory, uint32_t rank)
-      : memory_(std::move(memory)), rank_(rank) {}
+  // `links` lead to the machines of all ranks that do not share the memory.
+  Member(std::shared_ptr<WorldMemory> memory, uint32_t rank,
+         std::vector<std::unique_ptr<Link>> links)
+      : memory_(std::move(memory)), rank_(rank), links_(std::move(links)) {}
 
   uint32_t rank() const { return rank_; }
   WorldMemory& memory() const { return *memory_; }
+  const std::shared_ptr<WorldMemory>& shared_memory() const { return memory_; }
+
+  // Ends the world for all its ranks, on all machines. The first reason stays.
+  void fail(const std::string& reason) const;
+  // This rank does nothing any more.
+  void leave() const;
 
   // Throws WorldFailure, also if `is_over` says that nobody waits for it any more;
   // `why` says then what the other ranks are told.
@@ -76,7 +85,12 @@ class Member {
   void leave_group(const Operation& operation);
   void announce(Operation* operation);
   char* own_slot() const;
-  void publish(Operation* operation);
+  // What lies in the slot, of which others may need some.
+  void publish(Operation* operation, size_t offset, size_t size);
+  template <typename Send>
+  void tell(const Operation& operation, const Send& send) const;
+  void perform(const Collective& collective, Operation* operation, const char* operand,
+               char* result);
   void meet(Operation* operation);
   std::vector<const char*> published_rows(Operation* operation);
   void exchange(Operation* operation, const char* operand, char* result);
@@ -86,6 +100,7 @@ class Member {
 
   const std::shared_ptr<WorldMemory> memory_;
   const uint32_t rank_;
+  const std::vector<std::unique_ptr<Link>> links_;
   std::mutex mutex_;
   uint64_t operations_ = 0;
   std::map<std::vector<uint32_t>, uint64_t> counts_;  // of operations, by group

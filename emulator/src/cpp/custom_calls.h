@@ -35,12 +35,15 @@ struct CallState {
   bool overlap = false;       // a result may overwrite an input that is read in place
   PyObject* error = nullptr;  // the first exception of a Python handler
   Clock::time_point deadline = kNoDeadline;  // handlers fail from then on
-  const nkipy_printer* printer = nullptr;    // until the call fails, or is left
-  Seat* seat = nullptr;                      // the program's, if it has one
+  // Who waits for other ranks does not wait longer. A process that is only asked to
+  // execute has no deadline: who asks it has one.
+  Clock::time_point wait_until = kNoDeadline;
+  const nkipy_printer* printer = nullptr;  // until the call fails, or is left
+  Seat* seat = nullptr;                    // the program's, if it has one
 
   void begin(Clock::time_point until, const nkipy_printer* prints) {
     failed = out_of_bounds = overlap = false;
-    deadline = until;
+    deadline = wait_until = until;
     printer = prints;
   }
   // False if nothing is to be stored; else end_store() has to follow.

@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include <algorithm>
 #include <functional>
 #include <map>
 #include <memory>
@@ -368,6 +369,9 @@ inline bool Core::run_spans(const std::vector<Span>& ins, const std::vector<Span
   if (!frame) return false;
   frame->state.begin(deadline, printer);
   frame->state.seat = seat.get();
+  if (seat && seat->limit().count() != 0) {
+    frame->state.wait_until = std::min(deadline, Clock::now() + seat->limit());
+  }
   bool overlap = false, ok = true;
   frame->copies.clear();
   for (size_t i = 0; ok && i < inputs.size(); ++i) {

@@ -11,6 +11,7 @@
 #include <string>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 #include "collective_calls.h"
 #include "exit_gate.h"
@@ -24,6 +25,7 @@ struct SeatObject {
 };
 
 inline PyTypeObject* seat_type = nullptr;
+constexpr uint64_t kMaxLimit = 1'000'000'000'000;  // ms, which no clock overflows by
 
 inline std::shared_ptr<Seat>& seat_of(PyObject* self) {
   return *reinterpret_cast<SeatObject*>(self)->seat;
@@ -71,16 +73,70 @@ inline void seat_dealloc(PyObject* self) {
   Py_DECREF(type);
 }
 
-// form(descriptor, spins)
+// Ranks of a sequence. False with an exception set.
+inline bool read_ranks(PyObject* sequence, uint32_t ranks, std::vector<uint32_t>* out) {
+  const Py_ssize_t count = PySequence_Size(sequence);
+  for (Py_ssize_t i = 0; i < count; ++i) {
+    Ref item(PySequence_GetItem(sequence, i));
+    const unsigned long rank = item ? PyLong_AsUnsignedLong(item.get()) : ranks;
+    if (PyErr_Occurred() != nullptr) return false;
+    if (rank >= ranks) {
+      PyErr_SetString(PyExc_ValueError, "no such rank");
+      return false;
+    }
+    out->push_back(static_cast<uint32_t>(rank));
+  }
+  if (count == 0) PyErr_SetString(PyExc_ValueError, "a link to no rank");
+  return count > 0;
+}
+
+// form(descriptor, spins, links=())
 inline PyObject* seat_form(PyObject* self, PyObject* args) {
   int descriptor = -1;
   unsigned int spins = 0;
-  if (!PyArg_ParseTuple(args, "iI", &descriptor, &spins)) return nullptr;
+  PyObject* given = nullptr;
+  if (!PyArg_ParseTuple(args, "iI|O", &descriptor, &spins, &given)) return nullptr;
   return guarded([&]() -> PyObject* {
     Seat& seat = *seat_of(self);
+    std::vector<std::unique_ptr<Link>> links;
+    const Py_ssize_t count = given == nullptr ? 0 : PySequence_Size(given);
+    if (count < 0) return nullptr;
+    for (Py_ssize_t i = 0; i < count; ++i) {
+      Ref link(PySequence_GetItem(given, i));
+      int socket = -1;
+      PyObject* ranks = nullptr;
+      std::vector<uint32_t> there;
+      if (!link || !PyArg_ParseTuple(link.get(), "iO", &socket, &ranks) ||
+          !read_ranks(ranks, seat.ranks(), &there)) {
+        return nullptr;
+      }
+      links.push_back(std::make_unique<Link>(socket, std::move(there)));
+    }
     auto memory = std::make_shared<WorldMemory>(descriptor, seat.ranks());
     memory->set_spins(spins);
-    seat.form(std::move(memory));
+    seat.form(std::move(memory), std::move(links));
+    Py_RETURN_NONE;
+  });
+}
+
+// follow(descriptor, rank)
+inline PyObject* seat_follow(PyObject* self, PyObject* args) {
+  int descriptor = -1;
+  unsigned int rank = 0;
+  if (!PyArg_ParseTuple(args, "iI", &descriptor, &rank)) return nullptr;
+  const std::shared_ptr<WorldMemory> memory = seat_of(self)->memory();
+  if (!memory || rank >= memory->ranks()) {
+    return PyErr_Format(PyExc_ValueError, "no rank %u to follow", rank);
+  }
+  return guarded([&]() -> PyObject* {
+    PyThreadState* thread = PyEval_SaveThread();
+    try {
+      follow(descriptor, rank, *memory);
+    } catch (...) {
+      restore_thread(thread);
+      throw;
+    }
+    restore_thread(thread);
     Py_RETURN_NONE;
   });
 }
@@ -117,6 +173,13 @@ inline PyObject* seat_expect(PyObject* self, PyObject* whom) {
     seat_of(self)->expect(text);
     Py_RETURN_NONE;
   });
+}
+
+inline PyObject* seat_limit(PyObject* self, PyObject* milliseconds) {
+  const uint64_t limit = PyLong_AsUnsignedLongLong(milliseconds);
+  if (PyErr_Occurred() != nullptr) return nullptr;
+  seat_of(self)->limit(std::chrono::milliseconds(std::min(limit, kMaxLimit)));
+  Py_RETURN_NONE;
 }
 
 inline PyObject* seat_reason(PyObject* self, void*) {
@@ -171,11 +234,17 @@ inline PyObject* seat_all_gather(PyObject* self, PyObject* args) {
 
 inline PyMethodDef seat_methods[] = {
     {"form", seat_form, METH_VARARGS,
-     "form(descriptor, spins): the memory of the world, which is complete."},
+     "form(descriptor, spins, links=()): the memory of the world, which is complete. "
+     "Links are pairs of a socket, which is duplicated, and the ranks of a machine."},
+    {"follow", seat_follow, METH_VARARGS,
+     "follow(descriptor, rank): do what the link of a rank of another machine says, "
+     "until it ends."},
     {"fail", seat_fail, METH_O, "fail(reason): end the world for all its ranks."},
     {"leave", seat_leave, METH_O, "leave(reason): do nothing any more."},
     {"lose", seat_lose, METH_O, "lose(rank): another rank has left."},
     {"expect", seat_expect, METH_O, "expect(whom): whom it waits for, for people."},
+    {"limit", seat_limit, METH_O,
+     "limit(milliseconds): how long programs wait for others; 0: until they end."},
     {"all_gather", seat_all_gather, METH_VARARGS,
      "all_gather(data, text, seconds): the bytes of all ranks, joined."},
     {nullptr, nullptr, 0, nullptr}};

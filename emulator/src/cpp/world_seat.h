@@ -3,12 +3,15 @@
 #ifndef NKIPY_EMULATOR_WORLD_SEAT_H_
 #define NKIPY_EMULATOR_WORLD_SEAT_H_
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "collective_exchange.h"
 
@@ -23,10 +26,12 @@ class Seat {
   uint32_t rank() const { return rank_; }
   uint32_t ranks() const { return ranks_; }
 
-  // The world is there.
-  void form(std::shared_ptr<WorldMemory> memory) {
+  // The world is there. See Member for the links.
+  void form(std::shared_ptr<WorldMemory> memory,
+            std::vector<std::unique_ptr<Link>> links) {
     const std::lock_guard<std::mutex> lock(mutex_);
-    member_ = std::make_shared<Member>(std::move(memory), rank_);
+    member_ = std::make_shared<Member>(std::move(memory), rank_, std::move(links));
+    if (!reason_.empty()) member_->leave();
     changed_.notify_all();
   }
 
@@ -34,7 +39,7 @@ class Seat {
   void fail(const std::string& reason) {
     const std::lock_guard<std::mutex> lock(mutex_);
     if (reason_.empty()) reason_ = reason;
-    if (member_) member_->memory().fail(reason);
+    if (member_) member_->fail(reason);
     changed_.notify_all();
   }
 
@@ -42,7 +47,7 @@ class Seat {
   void leave(const std::string& reason) {
     const std::lock_guard<std::mutex> lock(mutex_);
     if (reason_.empty()) reason_ = reason;
-    if (member_) member_->memory().lose(rank_);
+    if (member_) member_->leave();
     changed_.notify_all();
   }
 
@@ -52,10 +57,22 @@ class Seat {
     if (member_ && rank < ranks_) member_->memory().lose(rank);
   }
 
+  // Of the world, when it is there; else null.
+  std::shared_ptr<WorldMemory> memory() const {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return member_ ? member_->shared_memory() : nullptr;
+  }
+
   // Whom it still waits for, for people.
   void expect(const std::string& whom) {
     const std::lock_guard<std::mutex> lock(mutex_);
     expected_ = whom;
+  }
+
+  // How long programs wait in it for others; 0: until they end.
+  void limit(std::chrono::milliseconds limit) { limit_ = limit.count(); }
+  std::chrono::milliseconds limit() const {
+    return std::chrono::milliseconds(limit_.load());
   }
 
   std::string reason() const {
@@ -89,6 +106,7 @@ class Seat {
   }
 
   const uint32_t rank_, ranks_;
+  std::atomic<int64_t> limit_{0};
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::shared_ptr<Member> member_;

@@ -104,6 +104,7 @@ std::string LoadSettings::to_json() const {
          ", \"rank\": " + std::to_string(rank) +
          ", \"world_size\": " + std::to_string(ranks) +
          ", \"root_comm_id\": " + json::quote(root_comm_id) +
+         ", \"timeout_ms\": " + std::to_string(timeout.count()) +
          ", \"peers_reachable\": " + flag(peers_reachable) +
          ", \"validate_hash\": " + flag(validate_hash) +
          ", \"allow_legacy\": " + flag(allow_legacy_neff) +

@@ -58,8 +58,9 @@ struct LoadSettings {
   std::uint32_t logical_core_size = 1;
   std::uint32_t rank = 0;
   std::uint32_t ranks = 1;
-  std::string root_comm_id;     // where ranks of several processes meet
-  bool peers_reachable = true;  // all ranks fit into this process
+  std::string root_comm_id;             // where ranks of several processes meet
+  std::chrono::milliseconds timeout{};  // how long one waits for others
+  bool peers_reachable = true;          // all ranks fit into this process
   bool validate_hash = false;
   bool allow_legacy_neff = false;
   bool fail_out_of_bounds = false;

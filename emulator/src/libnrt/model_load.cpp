@@ -51,6 +51,7 @@ LoadSettings make_settings(const Session& session, const LoadRequest& request) {
   settings.rank = request.rank;
   settings.ranks = request.ranks;
   settings.root_comm_id = environment.root_comm_id;
+  settings.timeout = environment.execution_timeout;
   settings.peers_reachable = peers_reachable(session, request);
   settings.validate_hash = environment.validate_hash;
   settings.allow_legacy_neff = environment.allow_legacy_neff;

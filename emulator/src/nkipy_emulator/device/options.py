@@ -17,6 +17,8 @@ class LoadOptions:
         world_size: how many ranks there are; 1 outside of collectives.
         root_comm_id: ``host:port`` where ranks of several processes meet
             (``NEURON_RT_ROOT_COMM_ID``); ``""`` is nowhere.
+        timeout_ms: how long a rank waits for others (``NEURON_RT_EXEC_TIMEOUT``); 0 is
+            no limit.
         peers_reachable: this process has a core for each rank.
         validate_hash: compare the file's hash with its content
             (``NEURON_RT_VALIDATE_HASH``).
@@ -31,6 +33,7 @@ class LoadOptions:
     rank: int = 0
     world_size: int = 1
     root_comm_id: str = ""
+    timeout_ms: int = 0
     peers_reachable: bool = True
     validate_hash: bool = False
     allow_legacy: bool = False

@@ -57,6 +57,7 @@ def for_ranks(module: HLOModule, options: LoadOptions) -> RankedProgram:
     apart = [inst for inst in exchanges if inst.opcode == "custom-call"]
     if options.root_comm_id and not apart:
         seat = WORLDS.join(options.root_comm_id, options.rank, options.world_size)
+        seat.limit(options.timeout_ms)
         return RankedProgram(module, seat=seat)
     if options.peers_reachable:
         return RankedProgram(module, options.world_size)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import select
 import socket
 import threading
 import time
@@ -12,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from nkipy_emulator import _xla
 from nkipy_emulator.errors import WorldError
-from nkipy_emulator.worlds import shared_memory
-from nkipy_emulator.worlds.introduction import Introduction, machine
-from nkipy_emulator.worlds.messages import VERSION, MessageError, receive, send
+from nkipy_emulator.worlds import refusals, shared_memory
+from nkipy_emulator.worlds.introduction import Introduction, job, machine
+from nkipy_emulator.worlds.machines import Machines
+from nkipy_emulator.worlds.messages import VERSION, MessageError, receive, send, tune
 from nkipy_emulator.worlds.root import Root, share_root
 
 if TYPE_CHECKING:
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
 
 #: Between two attempts to reach rank 0, which may not have started yet.
 _RETRY_SECONDS = 0.05
+#: How often one that waits looks whether rank 0 has said that it cannot come.
+_LOOK_SECONDS = 0.2
+#: How long one that hears for its machine does so when it leaves.
+_LINGER_SECONDS = 2.0
 #: For what two processes of one machine, both there, do together.
 _HANDSHAKE_SECONDS = 60.0
 #: How often a rank looks whether another has come before it sleeps; about 50 us.
@@ -45,10 +51,12 @@ class Membership:
         self._connection: socket.socket | None = None
         self._giver = shared_memory.MemoryGiver()
         self._who = Introduction(
-            *(purpose, rank, ranks, machine()),
+            *(purpose, job(), rank, ranks, machine()),
             *(socket.gethostname(), os.getpid(), self._giver.name),
         )
         self._members: list[Introduction] = []
+        self._machines: Machines | None = None
+        self._began = time.time()
         self._thread = threading.Thread(
             target=self._run, name=f"nkipy-world-rank-{rank}", daemon=True
         )
@@ -61,7 +69,10 @@ class Membership:
                 return
             self._is_left = True
             connection = self._connection
+        has_failed = self.seat.reason is not None
         self.seat.leave(f"rank {self._who.rank} has left: its runtime was closed")
+        if self._machines is not None:
+            self._machines.close(0 if has_failed else _LINGER_SECONDS)
         if connection is not None:
             try:
                 send(connection, {"leaving": True})
@@ -72,6 +83,8 @@ class Membership:
     def forget(self) -> None:
         """In a forked child: have no part in it. Nothing is sent."""
         self._giver.close()
+        if self._machines is not None:
+            self._machines.forget()
         if self._connection is not None:
             self._connection.close()
 
@@ -83,6 +96,8 @@ class Membership:
             self.seat.fail(f"{self._who} cannot take part: {e}")
         finally:
             self._giver.close()
+            if self._machines is not None and not self._is_left:
+                self._machines.close()
             with self._lock:
                 connection, self._connection = self._connection, None
             if connection is not None:
@@ -90,6 +105,7 @@ class Membership:
 
     def _join(self) -> None:
         while not self._is_left:
+            self._ask_for_root()
             connection = self._connect()
             if connection is None:
                 continue
@@ -103,6 +119,12 @@ class Membership:
             connection.close()
             time.sleep(_RETRY_SECONDS)
 
+    def _ask_for_root(self) -> None:
+        """Raise WorldError if rank 0, of this machine, has said that it cannot come."""
+        said = refusals.find_word(_world(self.address, self._who.job), self._began)
+        if said is not None and self._who.rank != 0:
+            raise WorldError(said)
+
     def _connect(self) -> socket.socket | None:
         host, port = self.address
         try:
@@ -112,14 +134,15 @@ class Membership:
             time.sleep(_RETRY_SECONDS)
             return None
         connection.settimeout(None)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        tune(connection)
         return connection
 
     def _attend(self, connection: socket.socket) -> bool:
         """Do what is said until the end; False if it is worth trying again."""
         while True:
             try:
+                while not self._members and not _is_readable(connection):
+                    self._ask_for_root()
                 message = receive(connection)
             except ConnectionError:
                 message = None
@@ -136,12 +159,17 @@ class Membership:
             if "missing" in message:
                 self.seat.expect(_missing(message))
             elif "ranks" in message:
-                self._form([Introduction.from_message(m) for m in message["ranks"]])
+                ranks = [Introduction.from_message(m) for m in message["ranks"]]
+                self._form(ranks, str(message.get("secret", "")), connection)
+            elif "port" in message and self._machines is not None:
+                self._machines.reach(message)
             elif "ended" in message:
                 who = Introduction.from_message(message["ended"])
                 self.seat.fail(f"{who} has ended")
             elif "gone" in message:
-                self.seat.lose(Introduction.from_message(message["gone"]).rank)
+                who = Introduction.from_message(message["gone"])
+                if who.machine == self._who.machine:  # else its link tells it
+                    self.seat.lose(who.rank)
             elif "closed" in message:
                 self.seat.lose(0)
                 return bool(self._members)
@@ -152,13 +180,20 @@ class Membership:
         self.seat.fail(f"{self._members[0]} has ended")
         return True
 
-    def _form(self, members: list[Introduction]) -> None:
+    def _form(
+        self, members: list[Introduction], secret: str, connection: socket.socket
+    ) -> None:
         here = [m for m in members if m.machine == self._who.machine]
-        if len(here) < len(members):
-            raise WorldError("ranks on several machines are not there yet")
         self._members = members
+        if len(here) < len(members):
+            self._machines = Machines(
+                self.seat, members, self._who, secret, self.address[0]
+            )
         size = _xla.world_bytes(self._who.ranks)
         if here[0].rank == self._who.rank:
+            if self._machines is not None:
+                port = self._machines.listen(connection.getsockname()[0])
+                send(connection, {"port": port})
             descriptor = shared_memory.make(size)
             try:
                 self._take_seat(descriptor, len(here))
@@ -174,10 +209,27 @@ class Membership:
 
     def _take_seat(self, descriptor: int, here: int) -> None:
         processors = len(os.sched_getaffinity(0))
-        self.seat.form(descriptor, _SPINS if here <= processors else 0)
+        spins = _SPINS if here <= processors else 0
+        if self._machines is None:
+            self.seat.form(descriptor, spins, ())
+        else:
+            self._machines.keep(os.dup(descriptor), spins)
+
+
+def _is_readable(connection: socket.socket) -> bool:
+    """Whether something has come after a while, be it the end."""
+    waiting = select.poll()
+    waiting.register(connection, select.POLLIN)
+    return bool(waiting.poll(_LOOK_SECONDS * 1000))
+
+
+def _world(address: tuple[str, int], job: str) -> str:
+    return f"{address[0]}:{address[1]} {job}"
 
 
 def _missing(message: dict[str, Any]) -> str:
+    if message["missing"] and message["count"] == 1:
+        return f"rank {message['missing'][0]}, which has not come"
     ranks = ", ".join(map(str, message["missing"]))
     more = message["count"] - len(message["missing"])
     return f"ranks {ranks}{f' and {more} more' if more else ''} that have not come"
@@ -217,7 +269,7 @@ class Worlds:
             found = self._memberships.get(key)
             if found is None:
                 if rank == 0 and place not in self._roots:
-                    self._roots[place] = share_root(place)
+                    self._roots[place] = _listen(place)
                 found = Membership(place, self._purpose, rank, ranks)
                 self._memberships[key] = found
             return found.seat
@@ -239,6 +291,18 @@ class Worlds:
             membership.forget()
         self._memberships.clear()
         self._roots.clear()
+
+
+def _listen(place: tuple[str, int]) -> Root:
+    """Be where the others look for rank 0, or leave word why not."""
+    world = _world(place, job())
+    try:
+        root = share_root(place)
+    except WorldError as e:
+        refusals.leave_word(world, str(e))
+        raise
+    refusals.take_back(world)
+    return root
 
 
 _all_worlds: weakref.WeakSet[Worlds] = weakref.WeakSet()

@@ -14,11 +14,21 @@ MAX_MESSAGE = 1 << 20
 MAX_INTRODUCTION = 1 << 12
 
 #: The version of these messages: ranks with another one are refused.
-VERSION = 1
+VERSION = 2
 
 
 class MessageError(ValueError):
     """What comes is no message of a world."""
+
+
+def tune(connection: socket.socket) -> None:
+    """Send at once, and find out soon that a machine is not there any more."""
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 10)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 30_000)  # ms
 
 
 def pack(message: dict[str, Any]) -> bytes:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import secrets
 import selectors
 import socket
 import threading
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from nkipy_emulator.errors import WorldError
 from nkipy_emulator.worlds.introduction import Introduction
@@ -17,6 +18,7 @@ from nkipy_emulator.worlds.messages import (
     MessageError,
     Reader,
     pack,
+    tune,
 )
 
 #: Whoever connects and says nothing is in nobody's way, up to here.
@@ -33,9 +35,17 @@ class _Peer:
     has_left: bool = False
 
 
+_Key: TypeAlias = tuple[str, str, int]
+
+
+def _key(who: Introduction) -> _Key:
+    """Those with the same are of one world."""
+    return who.purpose, who.job, who.ranks
+
+
 @dataclass
 class _Forming:
-    """The ranks of one world size that are there."""
+    """The ranks of one world that are there."""
 
     peers: dict[int, _Peer] = field(default_factory=dict)
     is_formed: bool = False
@@ -62,7 +72,7 @@ class Root:
         self._wake, self._woken = socket.socketpair()
         self._selector.register(self._woken, selectors.EVENT_READ)
         self._peers: set[_Peer] = set()
-        self._worlds: dict[tuple[str, int], _Forming] = {}
+        self._worlds: dict[_Key, _Forming] = {}
         self._thread = threading.Thread(
             target=self._serve, name="nkipy-world-root", daemon=True
         )
@@ -120,8 +130,7 @@ class Root:
             return
         # Nobody who does not read may hold up the others.
         connection.setblocking(False)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        tune(connection)
         peer = _Peer(connection)
         self._peers.add(peer)
         self._selector.register(connection, selectors.EVENT_READ, peer)
@@ -146,11 +155,12 @@ class Root:
             peer.has_left = True
             return
         if peer.who is not None:
-            raise MessageError("introduced twice")
+            self._take_port(peer, peer.who, message)
+            return
         if message.get("version") != VERSION:
             raise MessageError("another version")
         who = Introduction.from_message(message.get("rank"))
-        world = self._worlds.setdefault((who.purpose, who.ranks), _Forming())
+        world = self._worlds.setdefault(_key(who), _Forming())
         taken = world.peers.get(who.rank)
         if world.is_formed or taken is not None:
             # It may be about to end: who asks tries again.
@@ -164,10 +174,28 @@ class Root:
             world.is_formed = True
             members = [world.peers[r].who for r in range(who.ranks)]
             ranks = [m.as_message() for m in members if m is not None]
-            self._tell_all(world, {"ranks": ranks})
+            told: dict[str, Any] = {"ranks": ranks}
+            if len({m.machine for m in members if m is not None}) > 1:
+                told["secret"] = secrets.token_hex(32)
+            self._tell_all(world, told)
         else:
             missing = [r for r in range(who.ranks) if r not in world.peers]
             self._tell_all(world, {"missing": missing[:16], "count": len(missing)})
+
+    def _take_port(
+        self, peer: _Peer, who: Introduction, message: dict[str, Any]
+    ) -> None:
+        """One rank of a machine says where it listens for those of others."""
+        world, port = self._worlds.get(_key(who)), message.get("port")
+        if world is None or not world.is_formed:
+            raise MessageError("introduced twice")
+        if type(port) is not int or not 0 < port < 1 << 16:
+            raise MessageError(f"port is {port!r}")
+        host = peer.connection.getpeername()[0]
+        first = world.peers.get(0)
+        if first is not None and first.who and first.who.machine == who.machine:
+            host = ""  # where all have found rank 0
+        self._tell_all(world, {"host": host, "port": port, "at": who.rank})
 
     def _lose(self, peer: _Peer) -> None:
         """The connection has ended."""
@@ -175,7 +203,7 @@ class Root:
         who = peer.who
         if who is None:
             return
-        world = self._worlds[who.purpose, who.ranks]
+        world = self._worlds[_key(who)]
         if world.peers.get(who.rank) is peer:
             del world.peers[who.rank]
         if world.is_formed:
@@ -186,7 +214,7 @@ class Root:
                     self._drop(other)
                 world.peers.clear()
         if not world.peers:
-            self._worlds.pop((who.purpose, who.ranks), None)
+            self._worlds.pop(_key(who), None)
 
     def _tell_all(self, world: _Forming, message: dict[str, Any]) -> None:
         for peer in list(world.peers.values()):
