@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import random
+import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from tests.support.processes import finish, free_port, start, start_rank
+from tests.support.processes import ROOT, finish, free_port, start, start_rank
 
 CASES = "from tests.support.collective_cases import main; main({})"
 
@@ -198,6 +201,38 @@ def test_all_collectives_of_several_machines(machines, tmp_path):
     started = on_machines(CASES.format(1), machines, tmp_path)
     expected = [f"rank {r}: 0 wrong\n" for r in range(len(machines))]
     assert outputs(finish(started, seconds=600)) == expected
+
+
+#: A network of one's own, without being root outside of it.
+HOSTS = ("unshare", "--user", "--map-root-user", "--net", "sh")
+
+
+@pytest.mark.slow
+def test_collectives_of_hosts_with_networks_of_their_own(tmp_path):
+    tools = all(map(shutil.which, ("unshare", "nsenter", "ip")))
+    allowed = tools and subprocess.run([*HOSTS, "-c", "ip link add v type veth"])
+    if not allowed or allowed.returncode:
+        pytest.skip("this machine allows no network namespaces")
+    locks = tmp_path / "locks"
+    locks.mkdir(mode=0o700)
+    done = subprocess.run(
+        [*HOSTS, str(ROOT / "tests" / "support" / "two_hosts.sh")],
+        env={
+            **os.environ,
+            "NKIPY_EMULATOR_LOCK_DIR": str(locks),
+            "PYTHONPATH": str(ROOT),
+            "WORLD_SIZE": "2",
+            "PYTHON": sys.executable,
+            "PROGRAM": CASES.format(11),
+        },
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    lines = sorted(done.stdout.splitlines())
+    assert (done.returncode, lines) == (0, [f"rank {r}: 0 wrong" for r in range(2)]), (
+        done.stderr
+    )
 
 
 def test_the_end_of_a_machine_is_named_on_the_others(tmp_path):
