@@ -88,10 +88,28 @@ def strided_stores(count: int) -> tuple[Kernel, tuple[np.ndarray, ...]]:
     return stores, (_normal(count // 8),)
 
 
-def matrix_products(count: int) -> tuple[Kernel, tuple[np.ndarray, ...]]:
-    """Of a slice by a transpose, with that many multiplications."""
+def products(count: int) -> tuple[Kernel, tuple[np.ndarray, ...]]:
+    """Of two matrices, with that many multiplications."""
+    n = round(count ** (1 / 3))
+    return np.matmul, (_normal(n, n), _normal(n, n))
+
+
+def narrow_products(count: int) -> tuple[Kernel, tuple[np.ndarray, ...]]:
+    """Of a matrix of eight rows."""
+    n = round((count / 8) ** 0.5)
+    return np.matmul, (_normal(8, n), _normal(n, n))
+
+
+def products_in_place(count: int) -> tuple[Kernel, tuple[np.ndarray, ...]]:
+    """Of a slice by a transpose."""
     n = round(count ** (1 / 3))
     return lambda x, y: x[:, 1:] @ y.T, (_normal(n, n + 1), _normal(n, n))
+
+
+def products_of_vectors(count: int) -> tuple[Kernel, tuple[np.ndarray, ...]]:
+    """Of a matrix and a vector."""
+    n = round(count**0.5)
+    return np.matmul, (_normal(n, n), _normal(n))
 
 
 KINDS: Mapping[str, Callable[[int], tuple[Kernel, tuple[np.ndarray, ...]]]] = (
@@ -100,7 +118,11 @@ KINDS: Mapping[str, Callable[[int], tuple[Kernel, tuple[np.ndarray, ...]]]] = (
             "elements gathered": elements,
             "fold": fold,
             "joins": joins,
-            "matrix products": matrix_products,
+            "large products": products,
+            "narrow products": narrow_products,
+            "products": products,
+            "products in place": products_in_place,
+            "products of vectors": products_of_vectors,
             "rings": rings,
             "rows": rows,
             "scan": scan,
@@ -109,8 +131,17 @@ KINDS: Mapping[str, Callable[[int], tuple[Kernel, tuple[np.ndarray, ...]]]] = (
         }
     )
 )
+_LARGE = (1 << 20, 1 << 21, 1 << 22, 1 << 24, 1 << 27)
 #: Sizes of products, in multiplications, and by how much a call has to be faster.
-PRODUCTS = (1 << 15, 1 << 18, 1 << 20, 1 << 21, 1 << 22, 1 << 24, 1 << 27), 1.05
+PRODUCTS: Mapping[str, tuple[tuple[int, ...], float]] = MappingProxyType(
+    {
+        "large products": (_LARGE, MARGIN),
+        "narrow products": (_LARGE, MARGIN),
+        "products": ((1 << 9, 1 << 12, 1 << 15, 1 << 18), 1.03),
+        "products in place": (_LARGE, 1.05),
+        "products of vectors": ((1 << 12, 1 << 14, 1 << 16, 1 << 18, 1 << 22), MARGIN),
+    }
+)
 
 
 def module_of(kind: str, count: int) -> Made:
@@ -134,7 +165,7 @@ def main() -> None:
     for kind in options.kinds or KINDS:
         peer, _ = KINDS[kind](SHOWN[0])
         make = partial(module_of, kind)
-        sizes, margin = PRODUCTS if kind == "matrix products" else (SIZES, MARGIN)
+        sizes, margin = PRODUCTS.get(kind, (SIZES, MARGIN))
         least, alone, speeds = measure(make, peer, options.seconds, sizes, margin)
         enter(table, kind, "any", least)
         enter(table, kind, fast_calls.ALONE, alone)

@@ -66,7 +66,7 @@ CHILD_TESTS = tuple(
 THREADED_TEST = ("tests/unit/spike/test_threads.py", "-m", "slow")
 HANDLER_TESTS = tuple(
     f"tests/unit/emulator/test_{name}.py"
-    for name in ("custom_calls", "fast_calls", "array_calls", "matrix_products")
+    for name in ("custom_calls", "fast_calls", "array_calls", "products", "operands")
 )
 # By the source, where a frame names it; else by the module, whose path may be missing.
 OURS = re.compile(

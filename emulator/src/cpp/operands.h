@@ -57,6 +57,34 @@ inline bool locate(const ffi::RemainingArgs& args, ffi::Span<const int64_t> word
   return true;
 }
 
+// An operand's element at `offset`; null if it, or the last one from there, is none.
+inline const char* element_of(const Operand& operand, int64_t offset, size_t last) {
+  const auto start = static_cast<size_t>(offset);
+  if (offset < 0 || start >= operand.count || last >= operand.count - start) {
+    return nullptr;
+  }
+  return operand.data + start * operand.itemsize();
+}
+
+// The last element from the first on that is read of so many `dimensions`; false if a
+// number is out of all bounds.
+inline bool last_of(const int64_t* steps, const int64_t* sizes, int dimensions,
+                    size_t* last) {
+  constexpr int64_t kMost = int64_t{1} << 56;
+  *last = 0;
+  for (int i = 0; i < dimensions; ++i) {
+    if (steps[i] < 0 || steps[i] > kMost || sizes[i] < 1 || sizes[i] > kMost) {
+      return false;
+    }
+    int64_t part;
+    if (__builtin_mul_overflow(steps[i], sizes[i] - 1, &part) || part > kMost) {
+      return false;
+    }
+    *last += static_cast<size_t>(part);
+  }
+  return true;
+}
+
 }  // namespace nkipy
 
 #endif  // NKIPY_EMULATOR_OPERANDS_H_

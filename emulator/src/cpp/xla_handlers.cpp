@@ -22,13 +22,12 @@
 #include "fold_calls.h"
 #include "handler_program.h"
 #include "join_calls.h"
-#include "matrix_products.h"
-#include "matvec.h"
 #include "memory_digest.h"
 #include "memory_watch.h"
 #include "numpy_kernels.h"
 #include "order_calls.h"
 #include "own_results.h"
+#include "products.h"
 #include "python_support.h"
 #include "row_calls.h"
 #include "runner.h"
@@ -36,6 +35,7 @@
 #include "seat_type.h"
 #include "small_products.h"
 #include "store_calls.h"
+#include "sums.h"
 #include "workers.h"
 
 namespace nkipy {
@@ -398,8 +398,8 @@ PyObject* targets(PyObject*, PyObject*) {
   const std::pair<const char*, void*> table[] = {
       {"nkipy_store", reinterpret_cast<void*>(kStore)},
       {"nkipy_blank", reinterpret_cast<void*>(kBlank)},
-      {"nkipy_matvec", reinterpret_cast<void*>(kMatvec)},
-      {"nkipy_matrix_products", reinterpret_cast<void*>(kMatrixProductsCall)},
+      {"nkipy_sums", reinterpret_cast<void*>(kSumsCall)},
+      {"nkipy_products", reinterpret_cast<void*>(kProductsCall)},
       {"nkipy_out_of_bounds", reinterpret_cast<void*>(kOutOfBounds)},
       {"nkipy_call_python", reinterpret_cast<void*>(kCallPython)},
       {"nkipy_elements", reinterpret_cast<void*>(kElementCall)},

@@ -3,9 +3,10 @@
 XLA moves rows element by element, makes running sums by way of windows, calls a library
 for each of many small products, copies operands of larger ones, and loses NaN among
 which it looks for extremes (:mod:`nkipy.hlo.rewrites.extremes`). The handlers
-(``row_calls.h``, ``scan_calls.h``, ``small_products.h``, ``matrix_products.h``,
-``fold_calls.h``) give the same elements; sums are rounded as NumPy's are, or less
-often, and in the same order however many threads there are.
+(``row_calls.h``, ``scan_calls.h``, ``small_products.h``, ``products.h``,
+``fold_calls.h``) give the same elements. Sums are rounded as NumPy's are, or less
+often, and are in the same order however many threads there are; those of products are
+NumPy's own (:mod:`nkipy_emulator.products`).
 
 From how many elements on a call is faster stands in the table of
 :mod:`nkipy_emulator.fast_calls`, measured by ``benchmarks.bench_array_calls``.
@@ -23,9 +24,9 @@ from nkipy.hlo.ir import HLOInstruction, HLOModule
 from nkipy.hlo.opcodes.windows import WindowDim
 from nkipy.hlo.rewrites.base import Place, combination, is_filled, rewrite
 from nkipy.hlo.rewrites.lending import controlled
-from nkipy_emulator.fast_calls import FOLD, Mode, function_of, is_chosen
+from nkipy_emulator.fast_calls import FOLD, PRODUCTS, Mode, function_of, is_chosen
 from nkipy_emulator.handler_calls import handler
-from nkipy_emulator.matrix_products import matrix_product_of
+from nkipy_emulator.products import has_blas, product_of
 
 Value = HLOInstruction
 _SCANNED = (dt.float32, dt.float64, *dt.INTEGERS, dt.int64, dt.uint64)
@@ -39,8 +40,6 @@ _NEUTRAL: Mapping[str, int] = MappingProxyType({"add": 0, "multiply": 1, "xor": 
 _MULTIPLIED = (dt.float32, dt.float64, dt.int32, dt.uint32)
 #: Elements of a row; XLA moves shorter ones as fast, where it does nothing else.
 _LEAST_ROW = 32
-#: Of a product of matrices that the handler may be faster for.
-_LEAST_SIDE = 64
 _INDICES = (dt.int32, dt.uint32, dt.int64)
 #: Rows, columns and terms of a small product; so has it ``small_products.h``.
 _MOST_COLUMNS = 8
@@ -200,18 +199,16 @@ def _known_combination(inst: Value) -> str | None:
 
 # -- products --------------------------------------------------------------------------
 def _products(inst: Value) -> _Call | None:
-    """Many products of small matrices, or products of larger ones."""
+    """Many products of small matrices, or products of any."""
     small = _small_products(inst)
-    product = None if small is not None else matrix_product_of(inst)
+    product = None if small is not None else product_of(inst)
     if product is None:
         return small
-    target, config = "nkipy_matrix_products", _numbers(layout=product.layout)
-    # Where one side is short, packing the other takes as long as multiplying. Of whole
-    # matrices, XLA's own products are as fast.
-    is_narrow = min(product.sizes[1:]) < _LEAST_SIDE
-    gains = not is_narrow and (product.is_square_of_one or product.is_of_parts)
-    work = product.multiplications if gains else 0
-    return _Call("matrix products", work, target, config, product.operands)
+    assert inst.dtype is not None
+    function = function_of("matmul", inst.dtype)
+    config = f'function = "{function}", {_numbers(layout=product.layout)}'
+    work = product.multiplications if has_blas() else 0
+    return _Call(product.kind, work, PRODUCTS, config, product.operands)
 
 
 def _small_products(inst: Value) -> _Call | None:

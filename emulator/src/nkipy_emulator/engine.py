@@ -43,8 +43,7 @@ from nkipy_emulator.element_programs import ElementProgram, element_program, is_
 from nkipy_emulator.endless_loops import make_interruptible
 from nkipy_emulator.errors import CompileTimeoutError, SimulationError
 from nkipy_emulator.fast_calls import (
-    ELEMENTS,
-    FOLD,
+    BY_NAME,
     FastCalls,
     chosen,
     know_all_functions,
@@ -90,7 +89,7 @@ class XlaCpuEngine:
     Every operation rounds as its dtype says, one by one, in the order of the module;
     transcendental functions are within a few units in the last place of NumPy's, or
     NumPy's (:mod:`nkipy_emulator.fast_calls`), and sums add in an order of XLA's, or
-    of :mod:`nkipy_emulator.products`. Subnormal float32 and bfloat16 numbers are
+    of NumPy's. Subnormal float32 and bfloat16 numbers are
     flushed to zero, as XLA does on CPUs, but in functions that are NumPy's, handlers in
     Python, and running sums and products of :mod:`nkipy_emulator.array_calls`. One
     replica runs in the calling thread and on
@@ -441,7 +440,7 @@ class _Compilation:
         self.calls_python = bool(calls.sites)
         # Numbers of handlers are those of this process alone.
         if keep is not None and not calls.sites and len(proto) <= _MOST_KEPT:
-            calls_numpy = any(name.encode() in proto for name in (ELEMENTS, FOLD))
+            calls_numpy = any(name.encode() in proto for name in BY_NAME)
             keep(lambda: KeptCode(sliced, calls_numpy, program.code()).to_bytes())
         return program, sliced
 

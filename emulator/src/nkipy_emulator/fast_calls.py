@@ -57,8 +57,11 @@ Mode = Literal[FastCalls, "alone"]
 VARIABLE = "NKIPY_EMULATOR_FAST_CALLS"
 TABLE = Path(__file__).with_name("fast_calls.json")
 
-#: The handlers that call NumPy's functions by name, of elements and along an axis.
-ELEMENTS, FOLD = "nkipy_elements", "nkipy_fold"
+#: The handlers that call NumPy's functions by name, of elements and along an axis, and
+#: its product of matrices.
+ELEMENTS, FOLD, PRODUCTS = "nkipy_elements", "nkipy_fold", "nkipy_products"
+#: All of these.
+BY_NAME = (ELEMENTS, FOLD, PRODUCTS)
 #: Under which the table says from how many elements on a function is no slower than
 #: XLA's code where it is all of a program, or all of it are such calls.
 ALONE: Literal["alone"] = "alone"
@@ -145,6 +148,7 @@ _OF_DTYPES: Mapping[str, tuple[np.dtype, ...]] = MappingProxyType(
         "lcm": dt.INTEGERS,
         "maximum": (dt.float32, dt.float64),
         "minimum": (dt.float32, dt.float64),
+        "matmul": (dt.float32, dt.float64),
     }
 )
 

@@ -11,7 +11,6 @@ behind at a signal or a deadline.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from math import prod
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -24,12 +23,13 @@ from nkipy.hlo.options import SimulationOptions
 from nkipy.hlo.proto_shapes import ELEMENT_TYPES
 from nkipy.hlo.rewrites.base import Place, rewrite
 from nkipy.hlo.rewrites.dots import flatten_dots
-from nkipy_emulator import _xla, products
+from nkipy_emulator import _xla
 from nkipy_emulator.array_calls import send_to_handlers
-from nkipy_emulator.fast_calls import ALONE, Mode, send_to_numpy
+from nkipy_emulator.fast_calls import ALONE, PRODUCTS, Mode, send_to_numpy
 from nkipy_emulator.handler_calls import Attribute, attributes_of, is_handler_call
 from nkipy_emulator.joins import join_by_handlers
 from nkipy_emulator.memory import ZERO_COPY_BYTES
+from nkipy_emulator.sums import call_of_sum, sum_of
 
 Value = HLOInstruction
 #: A longer program has something else in it.
@@ -42,7 +42,7 @@ _NANOSECONDS: Mapping[str, float] = MappingProxyType(
     {"nkipy_sort": 100, "nkipy_elements": 20, "nkipy_small_products": 10}
 )
 _NANOSECONDS_OF_OTHERS = 2
-#: Of a multiplication in a product of matrices, an estimate.
+#: Of a multiplication in a product, an estimate.
 _NANOSECONDS_OF_PRODUCTS = 0.2
 
 
@@ -87,7 +87,7 @@ def handler_program(
         return None  # of others, whatever they are called
     made = apply_auto_cast(send_to_numpy(module, mode), options)
     made = send_to_handlers(flatten_dots(made), mode)
-    made = _with_products(join_by_handlers(made, mode))
+    made = _with_sums(join_by_handlers(made, mode))
     found = _Program(made)
     try:
         return found.program()
@@ -95,15 +95,14 @@ def handler_program(
         return None
 
 
-def _with_products(module: HLOModule) -> HLOModule:
-    """`module` with calls for products of vectors, and sums, of any size."""
-    product_of = partial(products.product_of, least=1)
+def _with_sums(module: HLOModule) -> HLOModule:
+    """`module` with calls for sums of any size."""
 
     def rule(inst: Value, operands: tuple[Value, ...], place: Place) -> Value | None:
-        product = product_of(inst, operands) if place.is_entry else None
-        if product is None:
+        summed = sum_of(inst, operands, least=1) if place.is_entry else None
+        if summed is None:
             return None
-        call = products.call(product, inst, place.builder)
+        call = call_of_sum(summed, inst)
         return place.builder.emit(
             call.opcode, call.operands, call.shape, call.dtype, call.attributes
         )
@@ -236,7 +235,7 @@ def _bytes(value: Value) -> bytes:
 
 def _nanoseconds(call: Value) -> float:
     target = call.attributes["custom_call_target"]
-    if target == "nkipy_matrix_products":
+    if target == PRODUCTS:
         layout: Attribute = attributes_of(call)["layout"]
         assert isinstance(layout, tuple)
         return prod(layout[:4]) * _NANOSECONDS_OF_PRODUCTS

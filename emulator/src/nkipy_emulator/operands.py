@@ -22,9 +22,9 @@ from nkipy.hlo.builder import HLOBuilder
 from nkipy.hlo.ir import HLOInstruction, HLOModule
 from nkipy.hlo.opcodes import OPCODES, CostKind
 from nkipy.hlo.rewrites.base import Place, rewrite
-from nkipy_emulator import products
 from nkipy_emulator.handler_calls import call_on_memory, is_handler_call
 from nkipy_emulator.memory import ALIGNMENT, ZERO_COPY_BYTES, empty
+from nkipy_emulator.sums import call_of_sum, sum_of
 
 Value = HLOInstruction
 
@@ -112,17 +112,15 @@ def read_through_slices(
         and p.nbytes >= ZERO_COPY_BYTES
         and _is_read_through(p, users, results)
     ]
-    if not chosen and not any(map(_is_product, module.entry.instructions)):
+    if not chosen and not any(map(_is_sum, module.entry.instructions)):
         return module, frozenset()
     return _with_slices(module, vector, first, chosen)
 
 
-def _is_product(inst: Value, of: Value | None = None) -> bool:
-    """Whether the handler of products computes `inst` (from where `of` lies)."""
-    product = products.product_of(inst, inst.operands)
-    if product is None:
-        return False
-    return of is None or product.reads(of)
+def _is_sum(inst: Value, of: Value | None = None) -> bool:
+    """Whether the handler of sums computes `inst` (from where `of` lies)."""
+    summed = sum_of(inst, inst.operands)
+    return summed is not None and (of is None or summed.base is of)
 
 
 def _is_read_through(
@@ -142,7 +140,7 @@ def _is_read_through(
                     stack.append(user)
             elif not (
                 kind in _READ_THROUGH
-                or _is_product(user, parameter)
+                or _is_sum(user, parameter)
                 or (is_handler_call(user) and _reshaped(one) is parameter)
             ):
                 return False
@@ -179,10 +177,10 @@ def _with_slices(
                 slices[parameter] = _slice(b, parameter, memory, start)
                 sources[slices[parameter]] = memory
         given = tuple(slices.get(o, o) for o in operands)
-        product = products.product_of(inst, given, sources.get)
+        summed = sum_of(inst, given, sources.get)
         made = inst
-        if product is not None:
-            made = products.call(product, inst, b)
+        if summed is not None:
+            made = call_of_sum(summed, inst)
             given = made.operands
         if is_handler_call(made):
             bases = tuple(sources.get(_reshaped(o, sources), o) for o in given)

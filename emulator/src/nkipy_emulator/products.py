@@ -1,237 +1,154 @@
-"""Products of a matrix and a vector, which a handler of ours computes where they lie.
+"""Products of matrices and of vectors, by the loop that NumPy itself calls for them.
 
-XLA copies a matrix that is transposed or begins at an address of no use to it, and
-multiplies vectors on one core in steps of one element. A sum of an argument's rows or
-columns is a product with ones.
+The loop hands them to NumPy's BLAS: a small product is NumPy's own, bit by bit. A
+larger one is put together of small ones (``products.h``). Operands are read where they
+lie; XLA copies one that is transposed, a slice of another, or begins at an address of
+no use to it, and multiplies vectors by one core.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import lru_cache
 from math import prod
 from typing import NamedTuple
 
 import numpy as np
 
-from nkipy.hlo.builder import HLOBuilder
 from nkipy.hlo.dtypes import float32, float64
-from nkipy.hlo.ir import HLOComputation, HLOInstruction
-from nkipy.hlo.rewrites.base import literal_below
-from nkipy_emulator.handler_calls import handler
-from nkipy_emulator.memory import ZERO_COPY_BYTES
+from nkipy.hlo.ir import HLOInstruction
+from nkipy_emulator.views import View, merged, view_of
 
-__all__ = ["Product", "View", "call", "merged", "product_of", "view_of"]
+__all__ = ["MatrixProduct", "has_blas", "product_of"]
 
 Value = HLOInstruction
 _DTYPES = (float32, float64)
-#: Results that lie beside each other are computed together: so many at least.
-_LEAST_ACROSS = 64
+#: Multiplications of a product that is one call of a BLAS; so has it ``products.h``.
+_OF_ONE_CALL = 1 << 18
+#: Rows, columns and terms of a larger product that is not narrow.
+_LEAST_SIDE = 64
 
 
-class View(NamedTuple):
-    """Elements of a value: those at ``offset + sum(index * step)``, in elements."""
+class MatrixProduct(NamedTuple):
+    """Products of matrices: what they are of, and how these lie there.
+
+    A vector is a matrix of one row, or of one column.
+
+    Attributes:
+        operands: what the elements are taken from.
+        sizes: how many products there are, and the rows, columns and terms of each.
+        left: where the left operand begins, in elements, and its steps: to the next
+            product, to the next row and to the next term.
+        right: the same, of columns in the place of rows.
+    """
+
+    operands: tuple[Value, Value]
+    sizes: tuple[int, int, int, int]
+    left: tuple[int, int, int, int]
+    right: tuple[int, int, int, int]
+
+    @property
+    def layout(self) -> tuple[int, ...]:
+        """As the handler takes it."""
+        return (*self.sizes, *self.left, *self.right)
+
+    @property
+    def kind(self) -> str:
+        """What the table of calls has it under (:mod:`nkipy_emulator.fast_calls`)."""
+        _, rows, columns, terms = self.sizes
+        if min(rows, columns) == 1:
+            return "products of vectors"
+        if rows * columns * terms <= _OF_ONE_CALL:
+            return "products"
+        if min(rows, columns, terms) < _LEAST_SIDE:
+            return "narrow products"
+        is_in_place = self._is_square_of_one or self._is_of_parts
+        return "products in place" if is_in_place else "large products"
+
+    @property
+    def multiplications(self) -> int:
+        """Those of all products together."""
+        return prod(self.sizes)
+
+    @property
+    def _is_square_of_one(self) -> bool:
+        """Whether a matrix is multiplied by its own transpose."""
+        left, right = self.operands
+        return left is right and self.left == self.right
+
+    @property
+    def _is_of_parts(self) -> bool:
+        """Whether one of the matrices is a part of a larger array."""
+        batch, rows, columns, terms = self.sizes
+        sizes = (batch * rows * terms, batch * columns * terms)
+        return any(prod(x.shape) > n for x, n in zip(self.operands, sizes))
+
+
+@lru_cache(maxsize=1)
+def has_blas() -> bool:
+    """Whether NumPy has been built with a BLAS: its own loops are slow."""
+    built = np.show_config(mode="dicts") or {}
+    return bool(built.get("Build Dependencies", {}).get("blas", {}).get("found"))
+
+
+class _Side(NamedTuple):
+    """Sizes and steps: of products, of rows or columns, and of terms."""
 
     base: Value
-    offset: int
-    shape: tuple[int, ...]
-    steps: tuple[int, ...]
+    sizes: tuple[int, int, int]
+    place: tuple[int, int, int, int]
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether a BLAS can read it there.
+
+        It takes matrices of which rows, or columns, have their elements side by side,
+        and do not overlap.
+        """
+        _, free, terms = self.sizes
+        _, _, free_step, term_step = self.place
+        if free == 1:
+            return term_step > 0
+        if term_step == 1:
+            return free_step >= terms
+        return free_step == 1 and term_step >= free
 
 
-class Product(NamedTuple):
-    """A product of a matrix, results by terms, and a vector; None is one of ones."""
+def product_of(dot: Value) -> MatrixProduct | None:
+    """What a ``dot`` multiplies, if the handler can do it.
 
-    matrix: View
-    vector: View | None
-
-    def reads(self, value: Value) -> bool:
-        """Whether `value` is what an operand's elements are taken from."""
-        bases = (view.base for view in self if view is not None)
-        return any(base is value for base in bases)
-
-
-def product_of(
-    inst: Value,
-    operands: tuple[Value, ...],
-    source: Callable[[Value], Value | None] = lambda value: None,
-    least: int = ZERO_COPY_BYTES,
-) -> Product | None:
-    """What an instruction multiplies, if the handler is to do it.
-
-    Args:
-        inst: any instruction.
-        operands: its operands, or what stands for them in a copy.
-        source: the memory that a value is a copy of, element by element, if any.
-        least: how many bytes a matrix has that the handler is to multiply.
+    None for products of elements of another type, for such as have none, or sum
+    nothing, and where several dimensions are not one in memory.
     """
-    product = None
-    if inst.dtype in _DTYPES and inst.opcode == "dot":
-        product = _of_dot(inst, operands, source)
-    elif inst.dtype in _DTYPES and inst.opcode == "reduce":
-        product = _of_sum(inst, operands, source)
-    if product is None:
+    if dot.dtype not in _DTYPES or any(x.dtype != dot.dtype for x in dot.operands):
         return None
-    assert inst.dtype is not None
-    results, terms = product.matrix.shape
-    if results * terms * inst.dtype.itemsize < least:
+    left, right = (_side(dot, i, name) for i, name in enumerate(("lhs", "rhs")))
+    if left is None or right is None:
         return None
-    row, column = product.matrix.steps
-    is_across = row == 1 and results >= _LEAST_ACROSS
-    return product if column == 1 or is_across else None
-
-
-def _of_dot(
-    dot: Value, operands: tuple[Value, ...], source: Callable[[Value], Value | None]
-) -> Product | None:
-    attributes = dot.attributes
-    if attributes["lhs_batch_dims"] or attributes["rhs_batch_dims"]:
+    (batch, rows, terms), columns = left.sizes, right.sizes[1]
+    if min(batch, rows, columns) < 1 or terms < 2:
         return None
-    names = ("lhs_contracting_dims", "rhs_contracting_dims")
-    sides = [
-        _side(operand, attributes[name], source)
-        for operand, name in zip(operands, names)
-    ]
-    if any(operand.dtype != dot.dtype for operand in operands):
+    sizes = (batch, rows, columns, terms)
+    return MatrixProduct((left.base, right.base), sizes, left.place, right.place)
+
+
+def _side(dot: Value, index: int, name: str) -> _Side | None:
+    x = dot.operands[index]
+    batch = dot.attributes[f"{name}_batch_dims"]
+    terms = dot.attributes[f"{name}_contracting_dims"]
+    free = [i for i in range(len(x.shape)) if i not in {*batch, *terms}]
+    steps = tuple(prod(x.shape[i + 1 :]) for i in range(len(x.shape)))
+    for view in (view_of(x), View(x, 0, x.shape, steps)):  # else XLA makes it first
+        side = _as_matrices(view, (batch, free, terms))
+        if side is not None and side.is_readable:
+            return side
+    return None
+
+
+def _as_matrices(view: View, groups: Sequence[Sequence[int]]) -> _Side | None:
+    found = [merged(view, group) for group in groups]
+    if None in found:
         return None
-    sides.sort(key=lambda side: side is not None and side.shape[0] > 1)
-    vector, matrix = sides
-    if vector is None or matrix is None or vector.shape[0] > 1:
-        return None
-    return Product(matrix, vector)
-
-
-def _of_sum(
-    inst: Value, operands: tuple[Value, ...], source: Callable[[Value], Value | None]
-) -> Product | None:
-    """Of a sum of an argument, or a view of one: what is computed is summed at once."""
-    if len(operands) != 2 or not _adds(inst.attributes["to_apply"]):
-        return None
-    start = literal_below(operands[1])
-    if start is None or start.any() or np.signbit(start):
-        return None
-    view = view_of(operands[0], source)
-    if view.base.opcode != "parameter":
-        return None
-    summed = inst.attributes["dimensions"]
-    terms = merged(view, summed)
-    free = merged(view, [i for i in range(len(view.shape)) if i not in summed])
-    if terms is None or free is None:
-        return None
-    shape, steps = zip(free, terms)
-    return Product(view._replace(shape=shape, steps=steps), None)
-
-
-def _adds(computation: HLOComputation) -> bool:
-    root, parameters = computation.root, computation.parameters
-    if root is None or root.opcode != "add" or len(parameters) != 2:
-        return False
-    return set(root.operands) == set(parameters)
-
-
-def merged(view: View, axes: Sequence[int]) -> tuple[int, int] | None:
-    """Several axes as one: how many elements, and the step between them; or None."""
-    size, step = 1, 0
-    for axis in reversed(axes):
-        if view.shape[axis] == 1:
-            continue
-        if size == 1:
-            step = view.steps[axis]
-        elif view.steps[axis] != step * size:
-            return None
-        size *= view.shape[axis]
-    return size, step
-
-
-def _side(
-    operand: Value, contracting: tuple[int, ...], source: Callable[..., Value | None]
-) -> View | None:
-    """An operand as free elements by terms; None if it has not one dimension of each.
-
-    Dimensions of one element do not count.
-    """
-    view = view_of(operand, source)
-    if len(contracting) != 1:
-        return None
-    term = contracting[0]
-    free = [i for i, n in enumerate(view.shape) if i != term and n != 1]
-    if len(free) > 1:
-        return None
-    count, step = (view.shape[free[0]], view.steps[free[0]]) if free else (1, 0)
-    return view._replace(
-        shape=(count, view.shape[term]), steps=(step, view.steps[term])
-    )
-
-
-def view_of(
-    value: Value, source: Callable[[Value], Value | None] = lambda value: None
-) -> View:
-    """`value` as elements of what transposes, slices and reshapes take it from.
-
-    Args:
-        value: any array.
-        source: the memory that a value is a copy of, element by element, if any.
-    """
-    # The index along an axis of `base`: a start, and a stride times one of `value`.
-    axes: list[int | None] = list(range(len(value.shape)))
-    strides = [1] * len(value.shape)
-    starts = [0] * len(value.shape)
-    base = value
-    while source(base) is None and base.opcode in ("transpose", "slice", "reshape"):
-        below = base.operands[0]
-        if base.opcode == "slice":
-            steps = base.attributes["strides"]
-            strides = [s if a is None else s * steps[a] for a, s in zip(axes, strides)]
-            begins = zip(base.attributes["starts"], starts, steps)
-            starts = [begin + start * step for begin, start, step in begins]
-        else:
-            places = _axes_below(base)
-            if places is None:
-                break
-            axes = [None if a is None else places.get(a) for a in axes]
-            moved = [0] * len(below.shape)
-            for upper, lower in places.items():
-                moved[lower] = starts[upper]
-            starts = moved
-        base = below
-    sizes = [prod(base.shape[i + 1 :]) for i in range(len(base.shape))]
-    offset = sum(start * size for start, size in zip(starts, sizes))
-    in_elements = [
-        0 if axis is None else stride * sizes[axis]
-        for axis, stride in zip(axes, strides)
-    ]
-    while source(base) is None and base.opcode == "reshape":  # elements stay in order
-        base = base.operands[0]
-    return View(source(base) or base, offset, value.shape, tuple(in_elements))
-
-
-def _axes_below(inst: Value) -> dict[int, int] | None:
-    """Which axis of a transpose's or reshape's result is which of its operand.
-
-    None for a reshape that does more than to add or drop axes of one element.
-    """
-    upper, lower = inst.shape, inst.operands[0].shape
-    if inst.opcode == "transpose":
-        return dict(enumerate(inst.attributes["dimensions"]))
-    ours = [i for i, n in enumerate(upper) if n != 1]
-    theirs = [i for i, n in enumerate(lower) if n != 1]
-    if [upper[i] for i in ours] != [lower[i] for i in theirs]:
-        return None
-    return dict(zip(ours, theirs))
-
-
-def call(product: Product, inst: Value, b: HLOBuilder) -> Value:
-    """A call of the handler ``nkipy_matvec`` that can take the place of `inst`.
-
-    Args:
-        product: what it multiplies.
-        inst: the instruction.
-        b: where the call is to go, which is not in there yet.
-    """
-    assert inst.dtype is not None
-    matrix, x = product
-    if x is None:
-        x = View(b.reshape(b.scalar(1, inst.dtype), (1,)), 0, (1, 1), (0, 0))
-    layout = (matrix.offset, *matrix.shape, *matrix.steps, x.offset, x.steps[1])
-    text = f"layout = array<i64: {', '.join(map(str, layout))}>"
-    attributes = handler("nkipy_matvec", text)
-    operands = (matrix.base, x.base)
-    return HLOInstruction("custom-call", operands, inst.shape, inst.dtype, attributes)
+    (batch, batch_step), (free, free_step), (terms, term_step) = filter(None, found)
+    place = (view.offset, batch_step, free_step, term_step)
+    return _Side(view.base, (batch, free, terms), place)

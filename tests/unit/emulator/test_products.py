@@ -1,4 +1,4 @@
-"""Products of matrices by a handler, of operands where they lie."""
+"""Products by NumPy's loop, of operands where they lie."""
 
 from __future__ import annotations
 
@@ -7,14 +7,20 @@ import pytest
 
 from nkipy.core import dtypes as dt
 from nkipy.hlo.options import SimulationOptions
+from nkipy.testing import run_python
 from nkipy_emulator.custom_calls import CustomCalls
 from nkipy_emulator.engine import XlaCpuEngine, _with_store
 from tests.support.engine import make_module
 from tests.support.memory import at_the_end_of_memory, shifted
 
-TARGET = "nkipy_matrix_products"
-#: m, n and k: of no tile, parts of tiles, more than one run of terms, several blocks.
-SIZES = [(2, 2, 1), (8, 32, 256), (9, 33, 257), (100, 7, 700), (61, 140, 1100)]
+TARGET = "nkipy_products"
+#: m, n and k: of one block, a row, a column, and both; one block more than a whole one
+#: in each direction, and several pieces.
+SIZES = [
+    *((2, 2, 2), (1, 3, 5), (4, 1, 3), (1, 1, 7), (65, 63, 64)),
+    *((1, 1, 20_001), (3, 1, 9_000), (1, 3, 9_001), (1030, 1, 19), (1, 2100, 33)),
+    *((66, 1, 8193), (33, 31, 513), (67, 140, 257), (129, 130, 300)),
+]
 
 
 def dot(b, x, y, contracting=((1,), (0,)), batch=((), ())):
@@ -116,7 +122,7 @@ def test_batches_and_several_dimensions(batch, rng):
     np.testing.assert_allclose(got[1], wanted, 1e-4, 1e-4)
 
 
-def test_more_terms_and_results_than_are_packed_at_once(rng):
+def test_more_terms_and_results_than_one_block_has(rng):
     shapes = (3, 70_000), (70_000, 4), (9, 5), (5, 70_000)
     arguments = [rng.integers(-3, 4, s).astype(np.float32) for s in shapes]
 
@@ -170,21 +176,81 @@ def test_operands_are_rounded_as_options_say(rng):
     check(got, rounded @ rounded, abs(rounded) @ abs(rounded))
 
 
+def test_what_is_small_is_numpys_own(rng):
+    x, y = (rng.standard_normal((60, 60), np.float32) for _ in range(2))
+
+    def body(b, x, y):
+        own = dot(b, x, x, ((1,), (1,)))
+        return [dot(b, x, y), dot(b, x, y, ((0,), (1,))), own]
+
+    got = run(make_module(body, x, y), [x, y])
+    for found, wanted in zip(got, (x @ y, x.T @ y.T, x @ x.T), strict=True):
+        np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.slow
+def test_threads_change_no_bit():
+    """Other processes have other numbers of them."""
+    code = """if True:
+        import numpy as np
+        from nkipy.runtime import simulate_jit
+        rng = np.random.default_rng(0)
+        x, y = (rng.standard_normal((300, 301), np.float32) for _ in range(2))
+        v = rng.standard_normal(100_001, np.float32)
+        kernel = lambda x, y, v: (
+            x @ y.T, x.T @ x, x @ y[0], x[:, 0] @ y, np.dot(v, v)
+        )
+        for result in simulate_jit(kernel)(x, y, v):
+            print(result.tobytes().hex())
+    """
+    printed = set()
+    for threads in ("1", "2", "3"):
+        variables = {"NKIPY_EMULATOR_FAST_CALLS": "always", "NPROC": threads}
+        done = run_python("-c", code, env=variables)
+        assert done.returncode == 0, done.stderr
+        printed.add(done.stdout)
+    assert len(printed) == 1 and "" not in printed
+
+
+def test_code_that_is_kept_finds_the_loop(tmp_path):
+    code = f"""if True:
+        import numpy as np
+        from pathlib import Path
+        from nkipy.core.trace import NKIPyKernel
+        from nkipy_emulator.code_cache import CodeCache
+        from nkipy_emulator.engine import XlaCpuEngine
+        x = np.arange(90 * 90, dtype=np.float32).reshape(90, 90) % 7
+        module = NKIPyKernel.trace(lambda x: x @ x).specialize(x)
+        engine = XlaCpuEngine(CodeCache(Path({str(tmp_path)!r}) / "c"), "always")
+        (got,) = engine.compile(module).run_new([x])
+        np.testing.assert_array_equal(got, x @ x)
+    """
+    for _ in range(2):
+        done = run_python("-c", code)
+        assert done.returncode == 0, done.stderr
+    assert any((tmp_path / "c").rglob("*"))
+
+
 def test_what_is_left_to_xla():
     def count(body, *arguments, mode="always"):
         return calls(make_module(body, *arguments), mode)
 
-    x = np.ones((300, 300), np.float32)
+    x = np.ones((600, 600), np.float32)
     assert count(lambda b, x: dot(b, x, x), x) == 1
     own = count(lambda b, x: dot(b, x, b.transpose(x, (1, 0))), x, mode="auto")
     assert own == 1
-    part = count(lambda b, x: dot(b, x, b.slice_dim(x, 1, 9, 200)), x, mode="auto")
-    assert part == 1
+    by_row = count(lambda b, x: dot(b, x, b.slice_dim(x, 1, 0, 1)), x, mode="auto")
+    assert by_row == 1
     assert count(lambda b, x: dot(b, x, x), x, mode="auto") == 0
     assert count(lambda b, x: dot(b, x, x), x, mode="never") == 0
-    assert count(lambda b, x: dot(b, x, x), x[:20, :20], mode="auto") == 0
+    assert count(lambda b, x: dot(b, x, x), x[:20, :20], mode="auto") == 1
+    assert count(lambda b, x: dot(b, x, x), x[:9, :9], mode="auto") == 0
+    part = count(lambda b, x: dot(b, x, b.slice_dim(x, 1, 9, 200)), x, mode="auto")
+    assert part == 1
+    thin = count(lambda b, x: dot(b, x, b.slice_dim(x, 1, 9, 12)), x, mode="auto")
+    assert thin == 0
     assert count(lambda b, x: dot(b, x, x), x[:0, :0]) == 0
     assert count(lambda b, x, y: dot(b, x, y), x[:, :0], x[:0]) == 0
-    assert count(lambda b, x, y: dot(b, x, y), x, x[:, :1]) == 0
+    assert count(lambda b, x, y: dot(b, x, y), x[:, :1], x[:1]) == 0
     for dtype in (np.int32, np.float16, dt.bfloat16):
         assert count(lambda b, x: dot(b, x, x), x.astype(dtype)) == 0
