@@ -6,7 +6,8 @@
 Each function runs alone, both ways and in NumPy, in turns; the table says how many
 times as fast as NumPy XLA's code is, and the call. It has to win clearly: in a larger
 program XLA computes a function in one loop with what stands around it. The last column
-says from how many elements on what has no XLA in it (``element_programs``, ``handler_programs``) is as fast.
+says from how many elements on what has no XLA in it (``element_programs``,
+``handler_programs``) is as fast.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from nkipy.hlo.ir import HLOModule
 from nkipy_emulator import fast_calls
 from nkipy_emulator.element_programs import element_program
 from nkipy_emulator.engine import DirectExecutable, XlaCpuEngine
+from nkipy_emulator.fast_calls import ALONE
 from nkipy_emulator.handler_programs import handler_program
 
 #: Makes a module of so many elements, and its arguments.
@@ -156,7 +158,7 @@ def both(
             else DirectExecutable(module, "handlers", handlers)
         )
         outputs = [alone.empty(r.shape, r.dtype) for r in module.results]
-        yield fast_calls.ALONE, partial(alone.run, arguments, outputs)
+        yield ALONE, partial(alone.run, arguments, outputs)
 
 
 class Measured(NamedTuple):
@@ -191,12 +193,10 @@ def measure(
         peer = took["numpy"]
         code, call = took["never"], took["always"]
         speeds[size] = peer / code, peer / call
-        has_alone = fast_calls.ALONE in calls
+        has_alone = ALONE in calls
         is_known = is_known or has_alone
         # What may take long has XLA in it anyway.
-        alone[size] = (
-            min(code, call) / took[fast_calls.ALONE] if has_alone else MARGIN_ALONE
-        )
+        alone[size] = min(code, call) / took[ALONE] if has_alone else MARGIN_ALONE
     gains = {size: call / code for size, (code, call) in speeds.items()}
     least_alone = _least(alone, sizes, MARGIN_ALONE) if is_known else None
     return Measured(
@@ -244,12 +244,6 @@ def enter(
         row[key] = least
 
 
-def of_all(leasts: Sequence[int | None]) -> int | None:
-    """From how many elements on it holds for all dtypes."""
-    known = [least for least in leasts if least is not None]
-    return max(known) if len(known) == len(leasts) else None
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--write", action="store_true", help="keep the table")
@@ -262,7 +256,6 @@ def main() -> None:
         *ALONG,
     ]
     table = {name: dict(row) for name, row in fast_calls.table().items()}
-    leasts_alone: dict[str, list[int | None]] = {}
     columns = [
         "function",
         "dtype",
@@ -273,9 +266,9 @@ def main() -> None:
     print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
     for name, dtype, make, numpy in rows(options.names or known):
         least, alone, speeds = measure(make, numpy, options.seconds)
-        leasts_alone.setdefault(name, []).append(alone)
+        is_of_floats = name in fast_calls.known_functions()
         enter(table, name, dtype, least)
-        enter(table, name, fast_calls.ALONE, of_all(leasts_alone[name]))
+        enter(table, name, ALONE if is_of_floats else f"{dtype} {ALONE}", alone)
         shown = " | ".join(f"{speeds[n][0]:.2f} → {speeds[n][1]:.2f}" for n in SHOWN)
         cells = (name, dtype, least or "never", shown, alone or "never")
         print(f"| {' | '.join(map(str, cells))} |", flush=True)

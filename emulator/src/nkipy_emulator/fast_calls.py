@@ -124,7 +124,9 @@ def is_chosen(name: str, key: str, work: int, mode: Mode) -> bool:
     if mode in ("always", "never"):
         return mode == "always"
     row = table().get(name, {})
-    least = row.get(ALONE if mode == ALONE and ALONE in row else key)
+    least = row.get(key)
+    if mode == ALONE:
+        least = row.get(f"{key} {ALONE}", row.get(ALONE, least))
     return least is not None and work >= least
 
 

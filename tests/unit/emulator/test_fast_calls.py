@@ -291,3 +291,25 @@ def test_a_divisor_of_other_numbers_is_left():
     rest = b.select(b.compare(x, y, "EQ"), x, b.binary("remainder", x, y))
     module.set_results([b.select(b.compare(rest, x, "EQ"), once, rest)])
     assert targets(module) == []
+
+
+def test_what_the_table_has_decides_where_calls_are_made(monkeypatch):
+    monkeypatch.setattr(
+        fast_calls,
+        "table",
+        lambda: {
+            "both": {"float32": 100, "alone": 10},
+            "one": {"float32": 100},
+            "dtypes": {"float32": 100, "float32 alone": 1},
+        },
+    )
+    chosen = fast_calls.is_chosen
+    assert [chosen("both", "float32", n, "auto") for n in (99, 100)] == [False, True]
+    assert [chosen("both", "float32", n, "alone") for n in (9, 10)] == [False, True]
+    assert [chosen("one", "float32", n, "alone") for n in (99, 100)] == [False, True]
+    assert chosen("dtypes", "float32", 1, "alone")
+    assert not chosen("dtypes", "int8", 100, "alone")
+    assert not chosen("one", "int8", 100, "alone")
+    assert not chosen("none", "float32", 100, "alone")
+    assert chosen("none", "float32", 1, "always")
+    assert not chosen("both", "float32", 100, "never")

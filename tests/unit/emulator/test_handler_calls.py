@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from nkipy.core.trace import NKIPyKernel
+from nkipy.hlo.ir import HLOInstruction
 from nkipy_emulator.custom_calls import CustomCalls
 from nkipy_emulator.engine import XlaCpuEngine, _with_store
+from nkipy_emulator.handler_calls import attributes_of, handler
 from nkipy_emulator.memory import ZERO_COPY_BYTES
 from tests.support.memory import at_the_end_of_memory, numbers, shifted
 
@@ -91,3 +93,17 @@ def test_argument_that_a_handler_reads_and_a_store_overwrites(rng):
     given = shifted(x, 16)
     XlaCpuEngine(fast_calls="always").compile(module).run([given], [given])
     np.testing.assert_array_equal(given, np.sort(x))
+
+
+def test_attributes_are_read_as_they_are_written():
+    config = 'by = "add", axes = array<i64: 1, -20, 3>, none = array<i64>, n = -7 : i64'
+    call = HLOInstruction(
+        "custom-call", (), (1,), np.dtype(np.uint8), handler("nkipy_scan", config)
+    )
+    assert attributes_of(call) == {
+        "words": (),
+        "by": "add",
+        "axes": (1, -20, 3),
+        "none": (),
+        "n": -7,
+    }
