@@ -26,24 +26,56 @@ struct Operand {
   }
 };
 
+// One of the program's inputs, by its place in a table: `words` from `table` on, which
+// has the number of inputs, what type and how many elements each has, and the words of
+// the call vector that say where they lie. False if it is none of these.
+inline bool choose(const ffi::AnyBuffer& place, const ffi::AnyBuffer& vector,
+                   ffi::Span<const int64_t> words, size_t table, Operand* chosen) {
+  if (place.element_type() != ffi::DataType::S32 || place.element_count() != 1 ||
+      vector.element_type() != ffi::DataType::U64 || table + 3 > words.size()) {
+    return false;
+  }
+  const int64_t index = *static_cast<const int32_t*>(place.untyped_data());
+  const int64_t inputs = words[table],
+                left = static_cast<int64_t>(words.size() - table);
+  if (index < 0 || index >= inputs || inputs > left - 3 || words[table + 2] < 0) {
+    return false;
+  }
+  const int64_t word = words[table + 3 + static_cast<size_t>(index)];
+  if (word < 0 || static_cast<size_t>(word) >= vector.element_count()) return false;
+  const uint64_t address = static_cast<const uint64_t*>(vector.untyped_data())[word];
+  const auto type = static_cast<ffi::DataType>(words[table + 1]);
+  *chosen = {reinterpret_cast<const char*>(address),
+             static_cast<size_t>(words[table + 2]), type};
+  const size_t itemsize = chosen->itemsize();
+  return itemsize != 0 && address != 0 && address % itemsize == 0;
+}
+
 // The operands of a call, of which there are to be `count`; false if they are others.
 //
-// `words` is empty, or has a number for each. That of an operand which is memory from
-// an aligned address on, kAlignment bytes larger than what is meant, is the word of the
-// call vector that says by how many elements this begins behind the address; others
-// have -1. The call vector is the last argument then.
+// `words` is empty, or has a number for each, and the call vector is the last argument.
+// The number of an operand which is memory from an aligned address on, kAlignment bytes
+// larger than what is meant, is the word of the call vector that says by how many
+// elements this begins behind the address. Numbers from -2 down are of operands that
+// say, as S32, which one of several inputs of the program is meant: see `choose`.
+// Others have -1.
 inline bool locate(const ffi::RemainingArgs& args, ffi::Span<const int64_t> words,
                    size_t count, Operand* operands) {
   const bool has_words = words.size() != 0;
   if (args.size() != count + (has_words ? 1 : 0)) return false;
-  if (has_words && words.size() != count) return false;
+  if (has_words && words.size() < count) return false;
   for (size_t i = 0; i < count; ++i) {
     const ffi::AnyBuffer buffer = *args.get<ffi::AnyBuffer>(i);
     Operand& operand = operands[i];
     operand = {static_cast<const char*>(buffer.untyped_data()), buffer.element_count(),
                buffer.element_type()};
-    if (!has_words || words[i] < 0) continue;
+    if (!has_words || words[i] == -1) continue;
     const ffi::AnyBuffer vector = *args.get<ffi::AnyBuffer>(count);
+    if (words[i] < 0) {
+      const auto table = static_cast<size_t>(-2 - words[i]);
+      if (!choose(buffer, vector, words, table, &operand)) return false;
+      continue;
+    }
     const auto word = static_cast<size_t>(words[i]);
     const size_t itemsize = operand.itemsize();
     if (vector.element_type() != ffi::DataType::U64 || itemsize == 0) return false;

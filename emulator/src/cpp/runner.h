@@ -133,7 +133,7 @@ inline std::unique_ptr<Frame> Core::take_frame() {
   for (size_t i = 0; i < inputs.size() + 1 + blank; ++i) {  // no item may be null
     if (PyList_Append(frame->arguments.get(), Py_None) != 0) return nullptr;
   }
-  size_t nbytes = (outputs.size() + inputs.size() + 2) * sizeof(uint64_t);
+  size_t nbytes = (outputs.size() + 2 * inputs.size() + 2) * sizeof(uint64_t);
   std::vector<uint64_t> addresses;
   for (size_t r = 0; r < replicas; ++r) {
     frame->vectors.push_back(allocate(nbytes));
@@ -238,10 +238,13 @@ inline bool Core::place_input(Frame& frame, size_t parameter,
   PyObject* array =
       in_place ? imported(spans, declared(parameter)) : stage(frame, parameter, spans);
   if (array == nullptr) return false;
-  for (size_t r = 0; steps[parameter] != 0 && r < replicas; ++r) {
-    auto* words = static_cast<uint64_t*>(frame.vectors[r].get());
-    words[1 + outputs.size() + parameter] =
-        in_place ? spans[r].begin % kAlignment / steps[parameter] : 0;
+  const size_t step = steps[parameter];
+  for (size_t r = 0; r < replicas; ++r) {
+    auto* words = static_cast<uint64_t*>(frame.vectors[r].get()) + 1 + outputs.size();
+    void* staged = in_place ? nullptr : frame.staging[parameter][r].get();
+    words[inputs.size() + parameter] =
+        in_place ? spans[r].begin : reinterpret_cast<uint64_t>(staged);
+    words[parameter] = in_place && step != 0 ? spans[r].begin % kAlignment / step : 0;
   }
   *overlap = *overlap || (in_place && overlapped);
   if (PyList_GetItem(frame.arguments.get(), index) == array) return true;

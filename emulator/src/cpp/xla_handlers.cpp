@@ -12,6 +12,7 @@
 
 #include <string.h>
 
+#include "choice_calls.h"
 #include "collective_calls.h"
 #include "custom_calls.h"
 #include "device_calls.h"
@@ -406,6 +407,7 @@ PyObject* targets(PyObject*, PyObject*) {
       {"nkipy_sort", reinterpret_cast<void*>(kSortCall)},
       {"nkipy_extreme", reinterpret_cast<void*>(kExtremeCall)},
       {"nkipy_join", reinterpret_cast<void*>(kJoinCall)},
+      {"nkipy_copy", reinterpret_cast<void*>(kCopyCall)},
       {"nkipy_rows", reinterpret_cast<void*>(kRowsCall)},
       {"nkipy_strided_store", reinterpret_cast<void*>(kStridedStoreCall)},
       {"nkipy_collective", reinterpret_cast<void*>(kCollective)},

@@ -52,6 +52,7 @@ from nkipy_emulator.fast_calls import (
 from nkipy_emulator.handler_programs import HandlerProgram, handler_program
 from nkipy_emulator.joins import join_by_handlers
 from nkipy_emulator.kept_code import CodeStore, KeptCode, cpu_features, name_of
+from nkipy_emulator.layers import roll_layers
 from nkipy_emulator.memory import empty, maker
 from nkipy_emulator.memory_maps import check_maps
 from nkipy_emulator.operands import in_place, lift_constants, read_through_slices
@@ -503,7 +504,8 @@ def _with_store(
 
     It has no outputs of its own but a byte that says it is done, then the results
     `own`, and one parameter more, the call vector of the handler library: the state of
-    the running call, where each result goes, where parameters begin, and a zero.
+    the running call, where each result goes, by how many elements parameters begin
+    behind aligned addresses, where they lie, and a zero.
     Aliases are left out, since results go where the caller says.
 
     Returns:
@@ -513,7 +515,8 @@ def _with_store(
     result.entry.instructions = list(module.entry.instructions)
     result.entry.parameters = list(module.parameters)
     first = 1 + len(module.results)
-    size = first + len(module.parameters) + 1
+    count = len(module.parameters)
+    size = first + 2 * count + 1
     vector = result.add_parameter((size,), uint64, "nkipy_call_vector")
     result.entry.instructions.insert(0, result.entry.instructions.pop())
     result.set_results(module.results)
@@ -532,6 +535,7 @@ def _with_store(
     # remove it is left to the algebraic simplifier, which exact results forbid
     # (_xla.EXACT): each copies a whole operand, say the weights of a layer, per call.
     result = send_to_handlers(flatten_dots(result), fast_calls)
+    result = roll_layers(result, vector, first + count)
     result = store_by_handlers(join_by_handlers(result, fast_calls), fast_calls)
     result = guard_divisions(keep_nan(result))
     result = flush_subnormals(order_sorts(expand_powers(result)))

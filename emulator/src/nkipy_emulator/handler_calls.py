@@ -1,17 +1,20 @@
 """Calls of handlers of ours that compute, and read their operands where they lie.
 
 Such a handler takes an operand as it is, or memory that is larger, in which the operand
-begins where the call vector says (``operands.h``).
+begins where the call vector says, or the number of one of the program's inputs, which
+lies where the call vector says (``operands.h``).
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from math import prod
 from typing import Any
 
 from nkipy.hlo.builder import HLOBuilder
 from nkipy.hlo.ir import HLOInstruction
+from nkipy.hlo.proto_shapes import ELEMENT_TYPES
 from nkipy_emulator import _xla
 
 Value = HLOInstruction
@@ -75,3 +78,33 @@ def call_on_memory(
     }
     shapes = call.tuple_shapes
     return b.emit("custom-call", operands, call.shape, call.dtype, attributes, shapes)
+
+
+def call_on_inputs(
+    call: Value,
+    operands: tuple[Value, ...],
+    words: Sequence[Sequence[int]],
+    likes: Sequence[Value | None],
+    b: HLOBuilder,
+) -> Value:
+    """The call on inputs of the program, which some operands are the numbers of.
+
+    Args:
+        call: has attributes of :func:`handler`.
+        operands: those that take the place of the call's, s32[] for which of several
+            inputs is meant, and the call vector.
+        words: for each operand which words of the call vector say where these inputs
+            lie; none for those that are as they were.
+        likes: for each that is a number, a value of the inputs' type and shape.
+        b: where the new call goes.
+    """
+    places: list[int] = []
+    tables: list[int] = []
+    for inputs, like in zip(words, likes):
+        if like is None:
+            places.append(-1)
+            continue
+        places.append(-2 - len(words) - len(tables))
+        kind = (ELEMENT_TYPES[like.dtype], prod(like.shape))
+        tables += (len(inputs), *kind, *inputs)
+    return call_on_memory(call, operands, (*places, *tables), b)
