@@ -52,7 +52,7 @@ from nkipy_emulator.fast_calls import (
 from nkipy_emulator.handler_programs import HandlerProgram, handler_program
 from nkipy_emulator.joins import join_by_handlers
 from nkipy_emulator.kept_code import CodeStore, KeptCode, cpu_features, name_of
-from nkipy_emulator.layers import roll_layers
+from nkipy_emulator.layers import has_layers, roll_layers
 from nkipy_emulator.memory import empty, maker
 from nkipy_emulator.memory_maps import check_maps
 from nkipy_emulator.operands import in_place, lift_constants, read_through_slices
@@ -421,6 +421,8 @@ class _Compilation:
         proto = serialize_to_run(prepared)
         varied = is_varied(module)
         fast = (options is not None and options.fast_compile) or varied
+        # XLA has code that it makes with care once for loops that are alike.
+        fast = fast or has_layers(prepared)
         optimization = _xla.OPTIMIZATION
         if varied and is_small(module):
             optimization = _xla.NO_OPTIMIZATION

@@ -44,6 +44,8 @@ _KEPT_OUT = frozenset(
 )
 #: What is made anew in the loop, of a constant or a parameter alone.
 _OF_LEAVES = frozenset({"broadcast", "reshape"})
+#: What the loop's computations are called.
+_BODY, _CONDITION = "layers_body", "layers_condition"
 _COPY = handler("nkipy_copy", 'name = "parameter"')
 
 
@@ -65,6 +67,14 @@ def roll_layers(module: HLOModule, vector: Value, first: int) -> HLOModule:
             if loop is not None:
                 return _rolled(module, values, loop, vector, first)
     return module
+
+
+def has_layers(module: HLOModule) -> bool:
+    """Whether :func:`roll_layers` has made a loop of it.
+
+    What is left has few loops that are alike.
+    """
+    return any(c.name.startswith(_BODY) for c in module.computations())
 
 
 def _base(value: Value) -> Value:
@@ -351,8 +361,8 @@ class _Loop:
         shapes = tuple([Shape(v.dtype, v.shape) for v in initial])
         state = b.emit("tuple", tuple(initial), (), None, tuple_shapes=shapes)
         attributes = {"body": self._body(shapes), "condition": self._condition(shapes)}
-        for kind, computation in attributes.items():
-            names = (f"layers_{kind}_{number}" for number in numbers_from())
+        for computation in attributes.values():
+            names = (f"{computation.name}_{number}" for number in numbers_from())
             computation.name = next(name for name in names if name not in taken)
         done = b.emit("while", (state,), (), None, attributes, shapes)
         return {p: element(b, done, 1 + i) for i, p in enumerate(self._carried)}
@@ -365,7 +375,7 @@ class _Loop:
         return self._b.full(like.shape, 0, like.dtype)
 
     def _condition(self, shapes: tuple[Shape, ...]) -> HLOComputation:
-        made = HLOComputation("layers_condition")
+        made = HLOComputation(_CONDITION)
         state = made.add_parameter((), None, "state", shapes)
         b = HLOBuilder(made)
         end = b.constant(np.int32(self._layers.times), dt.int32)
@@ -373,7 +383,7 @@ class _Loop:
         return made
 
     def _body(self, shapes: tuple[Shape, ...]) -> HLOComputation:
-        made = HLOComputation("layers_body")
+        made = HLOComputation(_BODY)
         state = made.add_parameter((), None, "state", shapes)
         body = _Body(HLOBuilder(made), state, self._first_word, self._vector)
         b, count = body.b, len(self._carried)
