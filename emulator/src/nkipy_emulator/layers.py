@@ -24,11 +24,15 @@ from nkipy_emulator.handler_calls import call_on_inputs, handler, is_handler_cal
 
 Value = HLOInstruction
 
-#: Instructions of all layers that are worth a loop, and how many layers at least.
+#: Instructions of all layers that are worth a loop, and of each; how many layers.
 _FEWEST = 192
+_FEWEST_IN_LAYER = 16
 _FEWEST_LAYERS = 3
 #: Equal instructions in a row, by which layers are taken to begin anew.
 _WINDOW = 8
+#: How often an instruction is compared with others before it, so that a long program
+#: is not looked through for ever.
+_MOST_STEPS = 16
 #: Bytes of a parameter that may be copied in each iteration.
 _SMALL = 1 << 15
 
@@ -148,6 +152,7 @@ class _Values:
         """Where equal instructions begin anew: from where on, how many, how often."""
         last: dict[tuple[int, ...], int] = {}
         keys, seen, done = self.keys, 0, 0
+        steps = _MOST_STEPS * len(keys)
         for i in range(_WINDOW, len(keys) + 1):
             window = tuple(keys[i - _WINDOW : i])
             before = last.get(window)
@@ -157,17 +162,24 @@ class _Values:
             period, start, seen = i - before, i - _WINDOW, i
             while start > done + period and keys[start - 1] == keys[start - 1 - period]:
                 start -= 1
+                steps -= 1
+                if steps == 0:
+                    return
             while seen < len(keys) and keys[seen] == keys[seen - period]:
                 seen += 1
             start -= period
             times = (seen - start) // period
-            if start >= done and _is_worth(period, times):
+            layer = self.all[start : start + period]
+            # What is fused is faster than a loop, which is in memory after each layer.
+            ends = any(i.opcode == "dot" or is_handler_call(i) for i in layer)
+            if start >= done and ends and _is_worth(period, times):
                 yield start, period, times
                 done = seen
 
 
 def _is_worth(period: int, times: int) -> bool:
-    return times >= _FEWEST_LAYERS and period * times >= _FEWEST
+    is_long = period >= _FEWEST_IN_LAYER and period * times >= _FEWEST
+    return is_long and times >= _FEWEST_LAYERS
 
 
 class _Source(NamedTuple):

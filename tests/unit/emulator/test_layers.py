@@ -152,6 +152,14 @@ def test_what_is_no_loop(rng):
     assert not loops(traced(hidden, x, layers))
     assert not loops(traced(stacked, x, layers[:2]))
 
+    def fused(x, layers):
+        for p in layers * 6:
+            for _ in range(20):
+                x = np.abs(x - p["scale"])
+        return x
+
+    assert not loops(traced(fused, x, layers), "never")
+
     def unlike(x, layers):
         for number, p in enumerate(layers):
             x = layer(x, p) * np.float32(number)
