@@ -280,3 +280,12 @@ def test_arrays_that_are_taken_apart_first(rolled):
 
     x = np.arange(STEPS * 4, dtype=np.float32).reshape(STEPS, 4) % 7
     check_loop(rolled, kernel, x, np.arange(STEPS + 3, dtype=np.float32) % 5)
+
+
+def test_many_keys(rolled):
+    """What has several results is read in the step that it is made in."""
+    keys = np.random.default_rng(1).integers(0, 2, (80, 30)).astype(np.int32)
+    module = rolled(np.lexsort, keys)
+    module.verify()
+    assert loops(module)
+    check(module, lambda k: np.lexsort(k).astype(np.int32), [keys])

@@ -284,7 +284,7 @@ class Steps:
         if heavy:
             steps = min(steps, _HEAVY_IN_BODY // heavy)
         size = period * max(1, steps)
-        start = self._behind_invariants(run)
+        start = self._between_tuples(self._behind_invariants(run), run)
         count = (run.end - start) // size
         if count < _FEWEST_ITERATIONS or not self._is_worth(
             start, period, count * size
@@ -331,6 +331,15 @@ class Steps:
             for mine, other in zip(self.values[position].operands, before):
                 while mine is other and start <= self.position.get(mine, -1):
                     start += run.period
+        return start
+
+    def _between_tuples(self, start: int, run: Run) -> int:
+        """Where a step can begin so that nobody in it reads a tuple of one before."""
+        for position in range(start, min(start + run.period, run.end)):
+            inst = self.values[position]
+            if inst.opcode == "get-tuple-element":
+                if self.position.get(inst.operands[0], start) < start:
+                    start = position + 1
         return start
 
     def source(self, loop: Loop, place: int, number: int) -> Slot | None:

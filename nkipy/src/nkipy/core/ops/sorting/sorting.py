@@ -97,15 +97,12 @@ def argsort_along(b: HLOBuilder, keys: Sequence[Value], axis: int) -> Value:
     for end in range(len(keys), 0, -_MOST_KEYS):
         some = keys[max(end - _MOST_KEYS, 0) : end]
         if end < len(keys):
-            some = [_in_order(b, key, order, axis) for key in some]
+            along = AlongAxis(
+                b, shape, NKIPyTensorRef._wrap(get_hlo_context(), order), axis
+            )
+            some = [along.read(b, key) for key in some]
         order = sort_along(b, some, (order,), axis)[-1]
     return order
-
-
-def _in_order(b: HLOBuilder, key: Value, order: Value, axis: int) -> Value:
-    """A key's elements, as `order` has them along an axis."""
-    along = AlongAxis(b, key.shape, NKIPyTensorRef._wrap(b, order), axis)
-    return along.read(b, key)
 
 
 # -- arguments -------------------------------------------------------------------------
