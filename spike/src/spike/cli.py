@@ -17,6 +17,7 @@ from neff.summary import describe
 from spike.array_files import file_of, load_array, save_array
 from spike.command_line import run_command
 from spike.library import NUM_CORES, VISIBLE_CORES, report
+from spike.rank_processes import first_failure, free_ports, run_processes
 
 Mode = Literal["device", "host"]
 _NAME = "spike-run"
@@ -171,6 +172,41 @@ def run_multi_core(args: argparse.Namespace) -> list[str]:
     return [line for lines in said for line in lines]
 
 
+_ROOT = "NEURON_RT_ROOT_COMM_ID"
+#: What a process of :func:`run_as_ranks` executes.
+_AGAIN = "import sys; from spike.cli import console_main; sys.exit(console_main())"
+
+
+def run_as_ranks(args: argparse.Namespace, argv: Sequence[str]) -> list[str]:
+    """Run as ranks of one collective, a process with a core each; outputs go to
+    `<output-dir>/rank_<i>/<name>.npy`. Raises RuntimeError that says what the first
+    rank that failed has said."""
+    count = args.processes
+    cores = list(range(count))
+    if VISIBLE_CORES in os.environ:
+        cores = parse_visible_cores(os.environ[VISIBLE_CORES])
+    if len(cores) < count:
+        raise ValueError(
+            f"--processes={count} conflicts with "
+            f"{VISIBLE_CORES}={os.environ[VISIBLE_CORES]}, which gives {len(cores)}"
+        )
+    own = {name: os.environ[name] for name in os.environ if name != NUM_CORES}
+    own.setdefault(_ROOT, f"127.0.0.1:{free_ports(1)[0]}")
+    commands = []
+    for rank in map(str, range(count)):
+        output = os.path.join(args.output_dir, f"rank_{rank}")
+        chosen = ["--processes", "1", "--cc-enabled", "--rank-id", rank]
+        chosen += ["--world-size", str(count), "--output-dir", output]
+        commands.append([sys.executable, "-c", _AGAIN, *argv, *chosen])
+    environments = [{**own, VISIBLE_CORES: str(core)} for core in cores[:count]]
+    results = run_processes(commands, environments)
+    failed = first_failure(results)
+    if failed is not None:
+        said = failed.output.strip().replace(f"{_NAME}: error: ", "")
+        raise RuntimeError(f"{failed}: {said}")
+    return [f"Rank {r.rank}: {line}" for r in results for line in r.output.splitlines()]
+
+
 def _count(text: str) -> int:
     count = int(text)
     if count < 1:
@@ -204,6 +240,8 @@ def _parser() -> argparse.ArgumentParser:
     several = "cores to run on at once (default: 1)"
     add("--num-cores", type=_count, default=1, help=several)
     add("--collective", action="store_true", help="make those cores one collective")
+    ranks = "processes to run as ranks of one collective, a core each (default: 1)"
+    add("--processes", type=_count, default=1, help=ranks)
     add("--info", action="store_true", help="describe the NEFF without running it")
     add("--doctor", action="store_true", help="say which libnrt is used, and why")
     add("--version", action="store_true", help="print spike's version")
@@ -217,11 +255,15 @@ def _described(path: str) -> list[str]:
         raise ValueError(f"{path}: {error}") from error
 
 
-def _run(args: argparse.Namespace) -> list[str]:
+def _run(args: argparse.Namespace, argv: Sequence[str]) -> list[str]:
     if args.doctor:
         return [report()]
     if args.info:
         return _described(args.neff_path)
+    if args.processes > 1:
+        if args.num_cores > 1:
+            raise ValueError("--processes and --num-cores each give ranks: take one")
+        return run_as_ranks(args, argv)
     return run_multi_core(args) if args.num_cores > 1 else run_single_core(args)
 
 
@@ -240,7 +282,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.write(f"{parser.prog} {spike.__version__}\n")
         return 0
     try:
-        said = _run(args)
+        said = _run(args, sys.argv[1:] if argv is None else argv)
     # SpikeError, NrtError, NeffError and TensorMismatchError are among them.
     except (RuntimeError, ValueError, TypeError, OSError) as error:
         sys.stderr.write(f"{_NAME}: error: {error}\n")

@@ -121,6 +121,26 @@ def test_cores_that_are_one_collective(run, neff):
         assert np.load(f"core_{rank}/rank.npy") == rank
 
 
+def test_processes_that_are_one_collective(run, neff, tmp_path, monkeypatch):
+    path = str(neff(ranks_and_their_sum, X, names=["x"], results=["sum", "rank"]))
+    locks = tmp_path / "locks"
+    locks.mkdir(mode=0o700)
+    monkeypatch.setenv("NKIPY_EMULATOR_LOCK_DIR", str(locks))
+    monkeypatch.setenv("NEURON_RT_VISIBLE_CORES", "2-3")
+    for rank in (0, 1):
+        np.save(f"x{rank}.npy", X + rank)
+    command = path, "-ix=x{rank}.npy", "-oout", "--processes=2"
+    status, out, err = run(*command)
+    assert (status, err) == (0, "") and "Rank 1: " in out
+    for rank in (0, 1):
+        np.testing.assert_array_equal(np.load(f"out/rank_{rank}/sum.npy"), 2 * X + 1)
+        assert np.load(f"out/rank_{rank}/rank.npy") == rank
+    os.remove("x1.npy")
+    status, out, err = run(*command)
+    assert (status, out) == (1, "") and err.count("\n") == 1
+    assert "rank 1 ended with status 1: " in err and "x1.npy" in err
+
+
 # One core waits, as for a peer that never comes, when the signal does.
 INTERRUPTED = """
 import os, signal, sys, threading, time
@@ -279,6 +299,8 @@ def test_several_arrays_in_a_file(run, negate):
         (["-i", "x=x.npy", "--core-id=7"], "NRT_INVALID(2): Failed to load model"),
         ([], "Missing input(s) {'x'}"),
         (["--num-cores=3"], "--num-cores=3 conflicts with NEURON_RT_VISIBLE_CORES=0-1"),
+        (["--processes=3"], "--processes=3 conflicts with NEURON_RT_VISIBLE_CORES=0-1"),
+        (["--processes=2", "--num-cores=2"], "each give ranks: take one"),
         (["--num-cores=2"], "Core 0 failed: Missing input(s) {'x'}"),
         (["-i", "x=x.npy", "--benchmark", "--iterations=0"], "must be at least 1"),
     ],

@@ -91,9 +91,9 @@ def _refuse_alone(op: str) -> None:
     here = World() if _active_ctx.get() is not None else world()
     if here.size > 1:
         raise NKIPyValueError(
-            f"{op} of NumPy arrays would answer as if all ranks held the same data, and "
-            f"this process is rank {here.rank} of {here.size}: call it in a kernel, of "
-            "simulate_jit or for a device"
+            f"{op} of NumPy arrays would answer as if all ranks held the same data, "
+            f"and this process is rank {here.rank} of {here.size}: call it in a kernel, "
+            "of simulate_jit or for a device"
         )
 
 

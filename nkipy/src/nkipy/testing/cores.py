@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 __all__ = [
+    "LOCKS",
     "NUM_CORES",
     "VISIBLE_CORES",
     "core_of_worker",
@@ -28,6 +29,8 @@ __all__ = [
 
 VISIBLE_CORES = "NEURON_RT_VISIBLE_CORES"
 NUM_CORES = "NEURON_RT_NUM_CORES"
+#: Where processes of one emulated machine note the cores that they own.
+LOCKS = "NKIPY_EMULATOR_LOCK_DIR"
 #: A core that no machine has.
 NO_CORE = 4095
 

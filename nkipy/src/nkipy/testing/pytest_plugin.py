@@ -31,6 +31,7 @@ from typing import Any
 import pytest
 
 from nkipy.testing.cores import (
+    LOCKS,
     VISIBLE_CORES,
     core_of_worker,
     machine_cores,
@@ -39,7 +40,6 @@ from nkipy.testing.cores import (
     take_core,
 )
 
-LOCKS = "NKIPY_EMULATOR_LOCK_DIR"
 #: For ``-n auto``: whether each worker needs a core.
 AUTO_WORKERS = "neuron_auto_workers"
 _INPUT = "neuron_slot"  # what a worker is told
@@ -152,7 +152,7 @@ def _run_as_ranks(
     item: pytest.Function, ranks: int, seconds: float, cores: list[int]
 ) -> None:
     """Fails, or skips, as the ranks did."""
-    from nkipy.testing.ranks import run_ranks
+    from nkipy.testing.ranks import first_failure, run_ranks
 
     with tempfile.TemporaryDirectory(prefix="nkipy-skips-") as directory:
         file = Path(directory) / "skipped"
@@ -165,9 +165,8 @@ def _run_as_ranks(
             cwd=item.config.invocation_params.dir,
         )
         skipped = file.read_text() if file.exists() else ""
-    bad = [result for result in results if result.status != 0]
-    if bad:
-        first = min(bad, key=lambda result: (result.place, result.rank))
+    first = first_failure(results)
+    if first is not None:
         said = first.output[-_MOST_OUTPUT:]
         lines = [f"of {ranks} ranks, in {seconds:g} s at most:", *map(str, results)]
         pytest.fail("\n".join([*lines, f"\n{first}:", said]), pytrace=False)

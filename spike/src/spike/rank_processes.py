@@ -1,0 +1,159 @@
+"""Runs a command as several ranks, each a process, and says what became of them."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+#: For processes that are about to see that another one has failed.
+_GRACE_SECONDS = 15.0
+_LOOK_EVERY = 0.02
+
+
+@dataclass(frozen=True)
+class RankResult:
+    """What became of one rank.
+
+    Attributes:
+        rank: which one.
+        status: its exit status, negative for a signal; None: it had not ended in time,
+            and was killed.
+        output: what it has written, errors included.
+        place: how many had ended before it.
+    """
+
+    rank: int
+    status: int | None
+    output: str
+    place: int
+
+    def __str__(self) -> str:
+        if self.status is None:
+            return f"rank {self.rank} was still running, and was killed"
+        if self.status < 0:
+            return f"rank {self.rank} was killed by {_signal(-self.status)}"
+        return f"rank {self.rank} ended with status {self.status}"
+
+
+def _signal(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def first_failure(results: Sequence[RankResult]) -> RankResult | None:
+    """The one that others may have failed after; None: all have succeeded."""
+    failed = [result for result in results if result.status != 0]
+    return min(failed, key=lambda r: (r.place, r.rank)) if failed else None
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of this machine that nobody uses at the moment."""
+    probes = [socket.socket() for _ in range(count)]
+    try:
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]
+    finally:
+        for probe in probes:
+            probe.close()
+
+
+def run_processes(
+    commands: Sequence[Sequence[str]],
+    environments: Sequence[Mapping[str, str]],
+    *,
+    timeout: float = math.inf,
+    cwd: str | Path | None = None,
+) -> list[RankResult]:
+    """Run commands side by side, one for each rank, and wait for all.
+
+    When one has failed, the others have a little time to see it; then they are killed,
+    as they are after the timeout, with all that they have started.
+
+    Args:
+        commands: program and arguments of each rank.
+        environments: all variables of each.
+        timeout: in seconds.
+        cwd: where they run.
+
+    Returns:
+        what became of each, in the order of ranks.
+
+    Raises:
+        OSError: a program cannot be started.
+    """
+    ranks = range(len(commands))
+    with tempfile.TemporaryDirectory(prefix="spike-ranks-") as directory:
+        files = [Path(directory) / f"rank_{rank}.txt" for rank in ranks]
+        with _started(commands, files, environments, cwd) as them:
+            ended = _wait(them, timeout)
+        texts = [file.read_text(errors="replace") for file in files]
+    order = {rank: place for place, rank in enumerate(ended)}
+    return [
+        RankResult(
+            *(rank, them[rank].returncode if rank in order else None),
+            *(texts[rank], order.get(rank, len(commands))),
+        )
+        for rank in ranks
+    ]
+
+
+@contextmanager
+def _started(
+    commands: Sequence[Sequence[str]],
+    files: Sequence[Path],
+    environments: Sequence[Mapping[str, str]],
+    cwd: str | Path | None,
+) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Processes that are gone after the block, with whatever they have started."""
+    them: list[subprocess.Popen[bytes]] = []
+    try:
+        for command, file, environment in zip(commands, files, environments):
+            with file.open("wb") as output:
+                them.append(
+                    subprocess.Popen(
+                        list(command),
+                        env=dict(environment),
+                        cwd=cwd,
+                        stdin=subprocess.DEVNULL,
+                        stdout=output,
+                        stderr=subprocess.STDOUT,
+                        start_new_session=True,
+                    )
+                )
+        yield them
+    finally:
+        for process in them:
+            try:
+                os.killpg(process.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass  # all of them have ended
+            process.wait()
+
+
+def _wait(them: Sequence[subprocess.Popen[bytes]], timeout: float) -> list[int]:
+    """The ranks that have ended by themselves, in the order in which they did."""
+    ended: list[int] = []
+    deadline = time.monotonic() + timeout
+    is_failing = False
+    while len(ended) < len(them) and time.monotonic() < deadline:
+        for rank, process in enumerate(them):
+            if rank in ended or process.poll() is None:
+                continue
+            ended.append(rank)
+            if process.returncode != 0 and not is_failing:
+                is_failing = True
+                deadline = min(deadline, time.monotonic() + _GRACE_SECONDS)
+        time.sleep(_LOOK_EVERY)
+    return ended
