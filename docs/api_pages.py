@@ -66,6 +66,11 @@ API: Mapping[str, Mapping[str, Mapping[str, str]]] = {
     },
     "Writing kernels": {
         "nkipy.core.tensor_apis": {"nkipy.core.tensor_apis": ALL},
+        "nkipy.distributed": {
+            "nkipy.distributed": NOTHING,
+            "nkipy.distributed.processes": "barrier, rank, replica_groups, world_size",
+            "nkipy.distributed.sharding": "shard, shards",
+        },
         "nkipy.distributed.collectives": {"nkipy.distributed.collectives": ALL},
         "nkipy.core.language": {"nkipy.core.language": NOTHING},
         "nkipy.core.typing": {"nkipy.core.typing": ALL},

@@ -92,8 +92,8 @@ def _refuse_alone(op: str) -> None:
     if here.size > 1:
         raise NKIPyValueError(
             f"{op} of NumPy arrays would answer as if all ranks held the same data, "
-            f"and this process is rank {here.rank} of {here.size}: call it in a kernel, "
-            "of simulate_jit or for a device"
+            f"and this process is rank {here.rank} of {here.size}: call it in a "
+            "kernel, of simulate_jit or for a device"
         )
 
 
