@@ -13,70 +13,39 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nkipy.hlo.custom_calls import targets_of, versions
-from nkipy.hlo.dtypes import uint8, uint64
-from nkipy.hlo.ir import HLOInstruction, HLOModule
-from nkipy.hlo.numerics import apply_auto_cast
+from nkipy.hlo.ir import HLOModule
 from nkipy.hlo.proto_writer import serialize_to_run
-from nkipy.hlo.rewrites.bounds import with_bounds_flag
-from nkipy.hlo.rewrites.broadcasts import expand_broadcasts
-from nkipy.hlo.rewrites.comparators import order_sorts
-from nkipy.hlo.rewrites.divisions import guard_divisions
-from nkipy.hlo.rewrites.dots import flatten_dots
-from nkipy.hlo.rewrites.exact import keep_exact
-from nkipy.hlo.rewrites.extremes import keep_nan
 from nkipy.hlo.rewrites.joining import join_stores
 from nkipy.hlo.rewrites.lending import controlled
-from nkipy.hlo.rewrites.materializing import bound_duplication
 from nkipy.hlo.rewrites.packing import pack_scalars
-from nkipy.hlo.rewrites.powers import expand_powers
 from nkipy.hlo.rewrites.rolling import roll_steps
 from nkipy.hlo.rewrites.stores import forward_stores
-from nkipy.hlo.rewrites.subnormals import flush_subnormals
 from nkipy.hlo.vendor_calls import VENDOR_CALLS
 from nkipy_emulator import _xla
 from nkipy_emulator.apart import VARIABLE, NotDoneError, compile_seconds
-from nkipy_emulator.array_calls import send_to_handlers
 from nkipy_emulator.call_sites import CustomCalls
 from nkipy_emulator.code_cache import cache_of_simulations
-from nkipy_emulator.custom_calls import lower_custom_calls
 from nkipy_emulator.element_programs import ElementProgram, element_program, is_faster
-from nkipy_emulator.endless_loops import make_interruptible
 from nkipy_emulator.errors import CompileTimeoutError, SimulationError
 from nkipy_emulator.fast_calls import (
     BY_NAME,
     FastCalls,
     chosen,
     know_all_functions,
-    send_to_numpy,
 )
 from nkipy_emulator.handler_programs import HandlerProgram, handler_program
-from nkipy_emulator.joins import join_by_handlers
 from nkipy_emulator.kept_code import CodeStore, KeptCode, cpu_features, name_of
-from nkipy_emulator.layers import has_layers, roll_layers
 from nkipy_emulator.memory import empty, maker
 from nkipy_emulator.memory_maps import check_maps
-from nkipy_emulator.operands import in_place, lift_constants, read_through_slices
-from nkipy_emulator.own_results import (
-    add_blanks,
-    blank,
-    needs_blank,
-    own_results,
-    transpose_once,
-)
+from nkipy_emulator.operands import in_place, lift_constants
+from nkipy_emulator.own_results import blank, needs_blank, own_results
 from nkipy_emulator.program_size import check_size, has_seams, is_small, is_varied
-from nkipy_emulator.strided_stores import store_by_handlers
-from nkipy_emulator.world_calls import lower_collectives
 
 if TYPE_CHECKING:
     from nkipy.hlo.options import Meeting, SimulationOptions
     from nkipy_emulator._xla import Seat
 
 Arrays = Sequence[np.ndarray]
-
-
-_STORE = _xla.handler_call("nkipy_store", has_side_effect=True)
-_TELL_OUT_OF_BOUNDS = _xla.handler_call("nkipy_out_of_bounds", has_side_effect=True)
-
 
 #: Bytes of a module whose code is kept: code has the constants in it.
 _MOST_KEPT = 16 << 20
@@ -420,6 +389,8 @@ class _Compilation:
         prepared, sliced, calls = self._prepared
         proto = serialize_to_run(prepared)
         varied = is_varied(module)
+        from nkipy_emulator.layers import has_layers
+
         fast = (options is not None and options.fast_compile) or varied
         # XLA has code that it makes with care once for loops that are alike.
         fast = fast or has_layers(prepared)
@@ -492,77 +463,15 @@ def _refuse(inputs: Any, outputs: Any = None) -> Any:
 os.register_at_fork(after_in_child=_disable_after_fork)
 
 
-def _with_store(
-    module: HLOModule,
-    options: SimulationOptions | None,
-    calls: CustomCalls,
-    check_bounds: bool = False,
-    ranks: int = 1,
-    fast_calls: FastCalls = "never",
-    own: Sequence[int] = (),
-    world_size: int = 0,
-) -> tuple[HLOModule, frozenset[int]]:
-    """The module that XLA gets: `module`, ending in a store of all its results.
+def _with_store(*given: Any, **named: Any) -> tuple[HLOModule, frozenset[int]]:
+    """As :func:`nkipy_emulator.preparation.with_store`.
 
-    It has no outputs of its own but a byte that says it is done, then the results
-    `own`, and one parameter more, the call vector of the handler library: the state of
-    the running call, where each result goes, by how many elements parameters begin
-    behind aligned addresses, where they lie, and a zero.
-    Aliases are left out, since results go where the caller says.
-
-    Returns:
-        The module, and which parameters are sliced (:mod:`nkipy_emulator.operands`).
+    What rewrites programs is imported here: a process that finds its code on disk needs
+    nothing of it.
     """
-    result = HLOModule(module.name)
-    result.entry.instructions = list(module.entry.instructions)
-    result.entry.parameters = list(module.parameters)
-    first = 1 + len(module.results)
-    count = len(module.parameters)
-    size = first + 2 * count + 1
-    vector = result.add_parameter((size,), uint64, "nkipy_call_vector")
-    result.entry.instructions.insert(0, result.entry.instructions.pop())
-    result.set_results(module.results)
-    result = lower_custom_calls(result, vector, calls, ranks)
-    if world_size > 0:
-        result = lower_collectives(result, vector, world_size)
-    else:  # its ranks are replicas
-        result = expand_broadcasts(result, ranks)
-    if check_bounds:
-        result = _telling_out_of_bounds(result, vector)
-    if options is None or options.auto_cast != "all":  # which rounds parts of functions
-        result = send_to_numpy(result, fast_calls)
-    result = make_interruptible(result, vector)
-    result = apply_auto_cast(result, options)
-    # XLA transposes the operands of other products even where that changes nothing. To
-    # remove it is left to the algebraic simplifier, which exact results forbid
-    # (_xla.EXACT): each copies a whole operand, say the weights of a layer, per call.
-    result = send_to_handlers(flatten_dots(result), fast_calls)
-    result = roll_layers(result, vector, first + count)
-    result = store_by_handlers(join_by_handlers(result, fast_calls), fast_calls)
-    result = guard_divisions(keep_nan(result))
-    result = flush_subnormals(order_sorts(expand_powers(result)))
-    result = bound_duplication(keep_exact(result, vector))
-    result, sliced = read_through_slices(result, vector, first)
-    transpose_once(result, own)
-    store = HLOInstruction(
-        "custom-call", (*result.results, vector), (1,), uint8, _STORE
-    )
-    made = [result.results[i] for i in own]
-    result.add_operation(store)
-    names = ["done", *(f"made{i}" for i in own)]
-    result.set_results([store, *made], names)
-    add_blanks(result)
-    return result, sliced
+    from nkipy_emulator.preparation import with_store
 
-
-def _telling_out_of_bounds(module: HLOModule, vector: HLOInstruction) -> HLOModule:
-    """A copy of `module` that marks a call with an index out of bounds as such."""
-    result, flag = with_bounds_flag(module)
-    if flag is not None:
-        operands = (flag, vector)
-        tell = HLOInstruction("custom-call", operands, (1,), uint8, _TELL_OUT_OF_BOUNDS)
-        result.add_operation(tell)
-    return result
+    return with_store(*given, **named)
 
 
 # ------------------------------------------------------------------------- error text

@@ -9,7 +9,7 @@ from nkipy.core.trace import NKIPyKernel
 from nkipy.hlo.builder import HLOBuilder
 from nkipy.hlo.dtypes import float32, int32
 from nkipy.hlo.ir import HLOModule
-from nkipy_emulator import engine
+from nkipy_emulator import preparation
 from nkipy_emulator.custom_calls import CustomCalls
 from nkipy_emulator.engine import XlaCpuEngine, _with_store
 from nkipy_emulator.errors import SimulationError
@@ -83,7 +83,7 @@ def run(module, inputs, mode="always"):
 
 def run_without_loops(module, inputs, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(engine, "roll_layers", lambda module, *_: module)
+        patch.setattr(preparation, "roll_layers", lambda module, *_: module)
         return run(module, inputs)
 
 
@@ -183,7 +183,7 @@ def test_weights_are_not_copied(rng):
 
 def test_a_number_that_is_out_of_its_table_is_refused(monkeypatch):
     # Which would refuse this call, as no module of others' may have one.
-    monkeypatch.setattr(engine, "lower_custom_calls", lambda module, *_: module)
+    monkeypatch.setattr(preparation, "lower_custom_calls", lambda module, *_: module)
 
     def module_of(place, words):
         module = HLOModule("chosen")
