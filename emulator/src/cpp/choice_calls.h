@@ -11,15 +11,15 @@
 
 namespace nkipy {
 
-// What its operand is (`locate`): of use where that is one of several inputs. Where
-// these lie, another handler reads them itself.
-inline ffi::Error copy_call(ffi::Span<const int64_t> words, std::string_view name,
+// So many elements of what its operand says (`locate`): one of several inputs.
+inline ffi::Error copy_call(ffi::Span<const int64_t> words, int64_t elements,
                             ffi::RemainingArgs args,
                             ffi::Result<ffi::AnyBuffer> result) {
   Operand from;
   if (!locate(args, words, 1, &from)) return wrong_operands();
   const size_t nbytes = from.count * from.itemsize();
-  if (from.type != result->element_type() || nbytes != result->size_bytes()) {
+  if (from.count != static_cast<size_t>(elements) ||
+      from.type != result->element_type() || nbytes != result->size_bytes()) {
     return wrong_call("an input unlike the result");
   }
   memcpy(result->untyped_data(), from.data, nbytes);
@@ -29,7 +29,7 @@ inline ffi::Error copy_call(ffi::Span<const int64_t> words, std::string_view nam
 XLA_FFI_DEFINE_HANDLER(kCopyCall, copy_call,
                        ffi::Ffi::Bind()
                            .Attr<ffi::Span<const int64_t>>("words")
-                           .Attr<std::string_view>("name")
+                           .Attr<int64_t>("elements")
                            .RemainingArgs()
                            .Ret<ffi::AnyBuffer>());
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
 from itertools import count as numbers_from
+from math import prod
 from typing import NamedTuple
 
 import numpy as np
@@ -46,11 +47,11 @@ _KEPT_OUT = frozenset(
     }
     | {"custom-call", "opt-barrier", "rng"}
 )
-#: What is made anew in the loop, of a constant or a parameter alone.
+#: What is made anew in the loop, of a constant or a parameter alone, and of how many.
 _OF_LEAVES = frozenset({"broadcast", "reshape"})
+_DEEPEST_LEAF = 8
 #: What the loop's computations are called.
 _BODY, _CONDITION = "layers_body", "layers_condition"
-_COPY = handler("nkipy_copy", 'name = "parameter"')
 
 
 def roll_layers(module: HLOModule, vector: Value, first: int) -> HLOModule:
@@ -82,7 +83,9 @@ def has_layers(module: HLOModule) -> bool:
 
 
 def _base(value: Value) -> Value:
-    while value.opcode in _OF_LEAVES:
+    for _ in range(_DEEPEST_LEAF):
+        if value.opcode not in _OF_LEAVES:
+            break
         (value,) = value.operands
     return value
 
@@ -293,8 +296,9 @@ class _Layers:
         if bases[0].opcode == "constant":
             return _Source(value=first)
         by_number = is_handler_call(reader) and first.opcode == "parameter"
-        if not by_number and bases[0].nbytes > _SMALL:
-            return None
+        nbytes = bases[0].nbytes
+        if nbytes == 0 or (nbytes > _SMALL and not by_number):
+            return None  # which may lie nowhere, or would be copied
         return _Source(value=first, parameters=bases, by_number=by_number)
 
     def _are_alike(self, one: Value, other: Value) -> bool:
@@ -479,7 +483,8 @@ class _Body:
             return self.outside[parameters[0]]
         if parameters not in self._copied:
             like = parameters[0]
-            call = HLOInstruction("custom-call", (like,), like.shape, like.dtype, _COPY)
+            copy = handler("nkipy_copy", f"elements = {prod(like.shape)} : i64")
+            call = HLOInstruction("custom-call", (like,), like.shape, like.dtype, copy)
             made = self._on_inputs(call, [self.number], [parameters])
             self._copied[parameters] = made
         return self._copied[parameters]

@@ -192,7 +192,7 @@ def test_a_number_that_is_out_of_its_table_is_refused(monkeypatch):
         number = b.constant(np.int32(place), int32)
         call = b.emit(
             *("custom-call", (number,), (4,), float32),
-            handler("nkipy_copy", 'name = "x"'),
+            handler("nkipy_copy", "elements = 4 : i64"),
         )
         module.set_results([call_on_memory(call, (number, vector), words, b)])
         return module
