@@ -14,7 +14,7 @@ From how many elements on a call is faster stands in the table of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from math import inf, prod
 from types import MappingProxyType
 from typing import NamedTuple
@@ -73,9 +73,15 @@ def send_to_handlers(module: HLOModule, mode: Mode) -> HLOModule:
         mode: where handlers are called.
     """
     calls = {} if mode == "never" else _calls(module, mode)
-    if not calls:
-        return module
+    return _sent(module, calls) if calls else module
 
+
+def send_products(module: HLOModule, dots: Iterable[Value]) -> HLOModule:
+    """A copy of `module` in which these go to the handler, unless it cannot do them."""
+    return _sent(module, {d: call for d in dots if (call := _products(d)) is not None})
+
+
+def _sent(module: HLOModule, calls: Mapping[Value, _Call]) -> HLOModule:
     def rule(inst: Value, operands: tuple[Value, ...], place: Place) -> Value | None:
         call = calls.get(inst)
         if call is None:

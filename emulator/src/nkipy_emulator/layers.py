@@ -21,7 +21,10 @@ from nkipy.hlo.ir import HLOComputation, HLOInstruction, HLOModule, Shape
 from nkipy.hlo.opcodes import OPCODES, CostKind
 from nkipy.hlo.rewrites.base import element, with_operands
 from nkipy.hlo.rewrites.dead_code import eliminate_dead_code
+from nkipy_emulator.array_calls import send_products
+from nkipy_emulator.fast_calls import Mode
 from nkipy_emulator.handler_calls import call_on_inputs, handler, is_handler_call
+from nkipy_emulator.products import has_blas, product_of
 
 Value = HLOInstruction
 
@@ -36,6 +39,9 @@ _WINDOW = 8
 _MOST_STEPS = 16
 #: Bytes of a parameter that may be copied in each iteration.
 _SMALL = 1 << 15
+
+#: Of a product that goes to a handler even if XLA may be faster.
+_MOST_MULTIPLICATIONS = 1 << 24
 
 #: What a layer does not consist of: what has effects, or runs other computations.
 _KEPT_OUT = frozenset(
@@ -54,24 +60,48 @@ _DEEPEST_LEAF = 8
 _BODY, _CONDITION = "layers_body", "layers_condition"
 
 
-def roll_layers(module: HLOModule, vector: Value, first: int) -> HLOModule:
+def roll_layers(
+    module: HLOModule, vector: Value, first: int, mode: Mode = "auto"
+) -> HLOModule:
     """`module` with a loop for equal layers; itself if it has none.
 
     Args:
         module: the program.
         vector: its last parameter, the call vector.
         first: the word of it that says where the first parameter lies.
+        mode: where handlers are called. Products with weights go to one, too, if they
+            take little time: then it is the compilation that takes long.
     """
     values = _Values(module)
-    if len(values.all) < _FEWEST:
+    runs = list(values.repetitions()) if len(values.all) >= _FEWEST else []
+    if not runs:
         return module
+    sent = module
+    if mode != "never" and has_blas():
+        dots = filter(_is_of_weights, _of_runs(values, runs))
+        sent = send_products(module, dots)
+        eliminate_dead_code(sent)
+        values = _Values(sent)
     for start, period, times in values.repetitions():
         # Only the first layer may have had what it was given from elsewhere.
         for begin, layers in ((start, times), (start + period, times - 1)):
             loop = _Layers.of(values, begin, period, layers)
             if loop is not None:
-                return _rolled(module, values, loop, vector, first)
+                return _rolled(sent, values, loop, vector, first)
     return module
+
+
+def _of_runs(values: _Values, runs: Sequence[tuple[int, int, int]]) -> Iterator[Value]:
+    for start, period, times in runs:
+        yield from values.all[start : start + period * times]
+
+
+def _is_of_weights(inst: Value) -> bool:
+    """Whether it is a product that takes little time, with a large parameter."""
+    product = product_of(inst) if inst.opcode == "dot" else None
+    if product is None or product.multiplications > _MOST_MULTIPLICATIONS:
+        return False
+    return any(o.opcode == "parameter" and o.nbytes > _SMALL for o in product.operands)
 
 
 def has_layers(module: HLOModule) -> bool:

@@ -83,7 +83,7 @@ def with_store(
     # remove it is left to the algebraic simplifier, which exact results forbid
     # (_xla.EXACT): each copies a whole operand, say the weights of a layer, per call.
     result = send_to_handlers(flatten_dots(result), fast_calls)
-    result = roll_layers(result, vector, first + count)
+    result = roll_layers(result, vector, first + count, fast_calls)
     result = store_by_handlers(join_by_handlers(result, fast_calls), fast_calls)
     result = guard_divisions(keep_nan(result))
     result = flush_subnormals(order_sorts(expand_powers(result)))

@@ -14,6 +14,7 @@ from nkipy_emulator.custom_calls import CustomCalls
 from nkipy_emulator.engine import XlaCpuEngine, _with_store
 from nkipy_emulator.errors import SimulationError
 from nkipy_emulator.handler_calls import call_on_memory, handler
+from nkipy_emulator.products import has_blas
 from tests.support.memory import shifted
 
 WIDTH = 24
@@ -179,6 +180,16 @@ def test_weights_are_not_copied(rng):
         if i.opcode == "custom-call"
     ]
     assert calls.count("nkipy_products") == calls.count("nkipy_copy") == 1
+
+
+@pytest.mark.skipif(not has_blas(), reason="NumPy's own products are slow")
+def test_products_that_xla_would_do_as_fast_are_in_the_loop(rng):
+    x = rng.standard_normal((40, 96)).astype(np.float32)
+    layers = parameters(rng, width=96)
+    module = traced(stacked, x, layers)
+    assert len(loops(module, "auto")) == 1
+    (got,) = run(module, flat(x, layers), "auto")
+    np.testing.assert_allclose(got, stacked(x.astype(float), layers), 1e-3, 1e-3)
 
 
 def test_a_number_that_is_out_of_its_table_is_refused(monkeypatch):
