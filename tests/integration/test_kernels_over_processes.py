@@ -73,6 +73,14 @@ for dtype in (np.float32, np.int32):
     outputs = loaded({"x": DeviceTensor.from_numpy(mine)})
     order = list(expected(dtype))
     check({order[int(n[6:])]: t.numpy() for n, t in outputs.items()}, dtype)
+def own(x):  # of each rank another program
+    return all_reduce(x * np.float32(number), replica_groups())
+
+number, mine = me + 1, data(me)
+loaded = DeviceKernel.compile_and_load(own, mine, is_spmd=False)
+(sum_,) = loaded({"x": DeviceTensor.from_numpy(mine)}).values()
+wanted = sum(data(rank) * np.float32(rank + 1) for rank in range(ranks))
+np.testing.assert_array_equal(sum_.numpy(), wanted)
 distributed.barrier()
 print("as NumPy")
 """

@@ -375,7 +375,8 @@ def _broadcast(
     ctx, x = get_hlo_context(), as_tensor(data).backend_tensor
     groups = _groups(replica_groups)
     place = _place(root, groups)
-    # No value is computed with, so that NaN and the signs of zeros stay as they are.
+    # Nothing is computed, so that NaN and the signs of zeros stay as they are; and
+    # HLO's collective-broadcast is none of the opcodes that neuronx-cc lists.
     row = ctx.reshape(x, (1, *x.shape))
     attributes = {"replica_groups": groups, "dimensions": (0,)}
     shape = (len(groups[0]), *x.shape)
