@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import itertools
 import os
 import re
 import shutil
@@ -35,6 +36,14 @@ BUILD = ROOT / "build" / "sanitize"
 STRESS = ROOT / "tests" / "unit" / "libnrt" / "stress.cpp"
 #: Drives what the XLA handlers share work by, without XLA.
 SHARING = ROOT / "tests" / "unit" / "emulator" / "sharing_stress.cpp"
+#: Ranks that exchange through shared memory and sockets, and the sources of that.
+WORLDS = ROOT / "tests" / "unit" / "emulator" / "world_stress.cpp"
+WORLD_SOURCES = (
+    *("world_memory.cpp", "world_links.cpp"),
+    *("collective_exchange.cpp", "collective_reduction.cpp"),
+)
+#: Ranks and machines of the worlds.
+WORLD_SIZES = ((4, 1), (5, 2))
 THREADS, CORES = 8, 4
 MAKE_NEFF = """
 import sys, numpy
@@ -137,6 +146,7 @@ class Build:
         self.packages = self.directory / "packages"
         self.stress = self.directory / "stress"
         self.sharing = self.directory / "sharing_stress"
+        self.worlds = self.directory / "world_stress"
 
     def make(self) -> None:
         shutil.rmtree(self.packages, ignore_errors=True)
@@ -186,10 +196,15 @@ class Build:
         )
         found = find_spec("jaxlib")
         assert found is not None and found.submodule_search_locations
+        sources = ROOT / "emulator" / "src" / "cpp"
         of_xla = Path(found.submodule_search_locations[0]) / "include"
         self._compile_program(
-            *(SHARING, "-o", self.sharing, "-I", ROOT / "emulator" / "src" / "cpp"),
+            *(SHARING, "-o", self.sharing, "-I", sources),
             *("-isystem", of_xla, "-lpthread"),
+        )
+        self._compile_program(
+            *(WORLDS, *(sources / name for name in WORLD_SOURCES), "-o", self.worlds),
+            *("-I", sources, "-isystem", of_xla, "-lpthread"),
         )
 
     def _compile_program(self, *arguments: object) -> None:
@@ -239,6 +254,12 @@ class Trial:
         """The C++ programs."""
         sharing = [self.build.sharing, THREADS, min(seconds, 30)]
         run(sharing, env=self.environment({}))
+        # ThreadSanitizer does not see what other processes wait for.
+        in_processes = () if self.build.sanitizer.flags == "thread" else ("processes",)
+        kinds = dict.fromkeys(((), in_processes))
+        for size, how in itertools.product(WORLD_SIZES, kinds):
+            worlds = [self.build.worlds, *size, min(seconds, 30) // 4, *how]
+            run(worlds, env=self.environment({}))
         neff = self.build.directory / "program.neff"
         run([sys.executable, "-c", MAKE_NEFF, neff], cwd=ROOT)
         env = {

@@ -4,6 +4,7 @@
 #define NKIPY_EMULATOR_SEAT_TYPE_H_
 
 #include <errno.h>
+#include <fcntl.h>
 
 #include <algorithm>
 #include <memory>
@@ -110,7 +111,9 @@ inline PyObject* seat_form(PyObject* self, PyObject* args) {
           !read_ranks(ranks, seat.ranks(), &there)) {
         return nullptr;
       }
-      links.push_back(std::make_unique<Link>(socket, std::move(there)));
+      const int copy = fcntl(socket, F_DUPFD_CLOEXEC, 0);
+      if (copy < 0) return PyErr_SetFromErrno(PyExc_OSError);
+      links.push_back(std::make_unique<Link>(copy, std::move(there)));
     }
     auto memory = std::make_shared<WorldMemory>(descriptor, seat.ranks());
     memory->set_spins(spins);

@@ -1,7 +1,6 @@
 #include "world_links.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -30,13 +29,6 @@ struct LinkHead {
   uint64_t group, count, signature, first;
 };
 static_assert(sizeof(LinkHead) == 48);
-
-Link::Link(int descriptor, std::vector<uint32_t> ranks)
-    : descriptor_(fcntl(descriptor, F_DUPFD_CLOEXEC, 0)), ranks_(std::move(ranks)) {
-  if (descriptor_ < 0) {
-    throw std::system_error(errno, std::generic_category(), "dup");
-  }
-}
 
 Link::~Link() {
   close();

@@ -14,6 +14,7 @@
 #include <functional>
 #include <mutex>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "world_memory.h"
@@ -32,8 +33,9 @@ struct LinkHead;
 // threads.
 class Link {
  public:
-  // Has a copy of the descriptor, of a stream socket. Throws std::system_error.
-  Link(int descriptor, std::vector<uint32_t> ranks);
+  // Has the descriptor, of a stream socket, from then on.
+  Link(int descriptor, std::vector<uint32_t> ranks)
+      : descriptor_(descriptor), ranks_(std::move(ranks)) {}
   ~Link();
   Link(const Link&) = delete;
   Link& operator=(const Link&) = delete;

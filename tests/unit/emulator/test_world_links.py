@@ -6,8 +6,11 @@ import os
 import random
 import socket
 import struct
+import subprocess
 import threading
 from contextlib import suppress
+from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +20,7 @@ from nkipy_emulator.worlds import shared_memory
 from nkipy_emulator.worlds.introduction import Introduction
 from nkipy_emulator.worlds.machines import Machines
 from nkipy_emulator.worlds.messages import pack
+from tests.support.processes import ROOT
 
 ANNOUNCE, PUBLISH, FINISH, FAIL = 1, 2, 3, 4
 SLOT = 1 << 19
@@ -133,3 +137,21 @@ def test_who_does_not_know_the_secret_is_not_heard():
             seat.all_gather(b"1", "a test", 60.0)
     machines.close()
     other.close()
+
+
+@pytest.mark.slow
+def test_random_collectives_of_many_ranks(tmp_path):
+    sources = ROOT / "emulator" / "src" / "cpp"
+    spec = find_spec("jaxlib")
+    assert spec is not None and spec.submodule_search_locations
+    headers = Path(spec.submodule_search_locations[0]) / "include"
+    names = ("world_memory", "world_links", "collective_exchange")
+    compiled = [sources / f"{name}.cpp" for name in (*names, "collective_reduction")]
+    program = tmp_path / "world_stress"
+    stress = Path(__file__).with_name("world_stress.cpp")
+    options = ["-std=c++17", "-O1", "-I", sources, "-isystem", headers, "-lpthread"]
+    subprocess.run(["c++", stress, *compiled, "-o", program, *options], check=True)
+    for ranks, machines in ((2, 1), (3, 1), (8, 1), (2, 2), (8, 3)):
+        for how in ((), ("processes",)):
+            given = [program, str(ranks), str(machines), "1", *how]
+            subprocess.run(given, check=True, timeout=120)
