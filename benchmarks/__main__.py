@@ -7,6 +7,7 @@ compares sixty kernels with NumPy: their tables are long.
 from __future__ import annotations
 
 from benchmarks import (
+    bench_collectives,
     bench_compile,
     bench_cost_model,
     bench_device,
@@ -29,6 +30,7 @@ def main() -> None:
     bench_memory.main()
     bench_spike.main()
     bench_device.main()
+    bench_collectives.main()
     bench_cost_model.main()
     bench_nki.main()
 

@@ -129,6 +129,9 @@ void Member::leave() const {
 
 void Member::perform(const Collective& collective, Operation* operation,
                      const char* operand, char* result) {
+  const bool is_placed = collective.kind == Collective::Kind::kPlace;
+  prefer_large_pages(result,
+                     collective.shared() * (is_placed ? collective.group.size() : 1));
   leave_group(*operation);
   announce(operation);
   if (collective.kind == Collective::Kind::kReduce && !collective.is_split &&

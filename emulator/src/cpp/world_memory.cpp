@@ -53,6 +53,15 @@ void futex_wake(const std::atomic<uint32_t>& word) {
 
 }  // namespace
 
+void prefer_large_pages(void* memory, size_t size) {
+  constexpr uintptr_t kLargePage = uintptr_t{1} << 21;
+  const auto begin = reinterpret_cast<uintptr_t>(memory);
+  const uintptr_t first = (begin + kLargePage - 1) / kLargePage * kLargePage;
+  const uintptr_t end = (begin + size) / kLargePage * kLargePage;
+  // That it can't be done changes nothing but the time.
+  if (first < end) madvise(reinterpret_cast<void*>(first), end - first, MADV_HUGEPAGE);
+}
+
 void SharedText::set(std::string_view text) {
   char padded[kWorldTextBytes] = {};
   memcpy(padded, text.data(), std::min(text.size(), sizeof padded - 1));

@@ -51,6 +51,10 @@ struct alignas(64) Board {
   alignas(64) Announcement announced[2];   // in turn
 };
 
+// Has the system give large pages to memory that is about to be written, if it does and
+// it is large: thousands of small ones take longer to get than to fill.
+void prefer_large_pages(void* memory, size_t size);
+
 // Maps the segment of a world. What is in it is not trusted: other processes write it.
 class WorldMemory {
  public:
