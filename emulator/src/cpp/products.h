@@ -86,10 +86,15 @@ struct Division {
 };
 
 inline Division divide_matrices(const Products& p, size_t threads) {
+  // Where there are few of the others, more go together.
+  const auto block = [](size_t others) {
+    return std::min(kBlockSide * std::max<size_t>(kBlockSide / others, 1), kPieceSide);
+  };
+  const size_t rows = block(p.n), columns = block(p.m);
   size_t side = kPieceSide;
   const auto pieces = [&] { return p.batch * parts(p.m, side) * parts(p.n, side); };
-  while (side > kBlockSide && pieces() < 4 * threads) side /= 2;
-  return {kBlockSide, kBlockSide, kShortTerms, side, side, p.m > 2 * kBlockSide};
+  while (side / 2 >= std::max(rows, columns) && pieces() < 4 * threads) side /= 2;
+  return {rows, columns, kShortTerms, side, side, p.m > 2 * kBlockSide};
 }
 
 inline Division divide_vectors(const Products& p) {

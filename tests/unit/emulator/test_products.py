@@ -20,6 +20,7 @@ SIZES = [
     *((2, 2, 2), (1, 3, 5), (4, 1, 3), (1, 1, 7), (65, 63, 64)),
     *((1, 1, 20_001), (3, 1, 9_000), (1, 3, 9_001), (1030, 1, 19), (1, 2100, 33)),
     *((66, 1, 8193), (33, 31, 513), (67, 140, 257), (129, 130, 300)),
+    *((4, 300, 301), (300, 10, 301), (2, 1100, 300)),  # narrow ones
 ]
 
 
@@ -174,6 +175,26 @@ def test_operands_are_rounded_as_options_say(rng):
     (got,) = engine.compile(module, options=options).run_new([x, x])
     rounded = x.astype(dt.bfloat16).astype(np.float64)
     check(got, rounded @ rounded, abs(rounded) @ abs(rounded))
+
+
+@pytest.mark.parametrize("offset", [0, 1, 4, 16])
+def test_vectors_alone_without_xla(offset, rng):
+    a = rng.integers(-9, 9, (90, 2050)).astype(np.float32)
+    x = rng.integers(-9, 9, 2050).astype(np.float32)
+    formulas = (
+        (lambda b, a, x: dot(b, a, x, ((1,), (0,)))),
+        (lambda b, a, x: dot(b, x, a, ((0,), (1,)))),
+        (lambda b, a, x: dot(b, x, x, ((0,), (0,)))),
+        (lambda b, a, x: dot(b, a, b.slice(a, (3, 0), (4, 2050)), ((1,), (1,)))),
+        (lambda b, a, x: dot(b, b.slice_dim(x, 0, 1960, 2050), a, ((0,), (0,)))),
+    )
+    wanted = (a @ x, a @ x, x @ x, a @ a[3:4].T, x[1960:] @ a)  # sums are exact
+    given = shifted(a, offset), shifted(x, offset)
+    for formula, expected in zip(formulas, wanted, strict=True):
+        module = make_module(formula, a, x)
+        assert calls(module) == 1
+        (got,) = run(module, given, "auto")
+        np.testing.assert_array_equal(got, expected)
 
 
 def test_what_is_small_is_numpys_own(rng):
