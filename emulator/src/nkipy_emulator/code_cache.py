@@ -6,6 +6,7 @@ of all that the code depends on, so entries never become wrong, only unused.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
 import os
@@ -57,11 +58,19 @@ class CodeCache:
 
     What goes wrong with the disk is no error: then there is no entry, or none is kept.
     Nor is a directory that others can write: it is not used, with one warning. Files
-    that are not the cache's are never touched.
+    that are not the cache's are never touched, nor what is no file but has an entry's
+    name.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, is_named: bool = False) -> None:
+        """A cache.
+
+        Args:
+            directory: for the entries; it is made when the first one is kept.
+            is_named: whether the user has named it, and wants to know if none can be.
+        """
         self.directory = directory
+        self._is_named = is_named
 
     def get(self, key: str) -> bytes | None:
         """The entry, or None if there is none, or a damaged one."""
@@ -91,13 +100,21 @@ class CodeCache:
         temporary = f".new-{os.urandom(8).hex()}"
         try:
             with private_directory(self.directory, make=True) as directory:
+                _refuse_others(directory, key, self.directory / key)
                 write_private(directory, key, parts, temporary)
                 if self._is_time_to_prune():
                     _prune(directory)
         except UnsafePathError as error:
             _warn(error)
-        except OSError:
-            pass
+        except OSError as error:
+            if self._is_named:
+                self._warn_of(error)
+
+    def _warn_of(self, error: OSError) -> None:
+        _warn_once(
+            f"compiled code is not kept in {self.directory}, which {VARIABLE} names: "
+            f"{error.strerror}; name a directory that you can write, or 'off'"
+        )
 
     def _is_time_to_prune(self) -> bool:
         now, before = time.monotonic(), _pruned_at.get(self.directory)
@@ -123,11 +140,26 @@ _warned: set[str] = set()
 
 def _warn(error: UnsafePathError) -> None:
     text = f"compiled code is not kept: {error.filename} {error.strerror}"
+    if VARIABLE not in text:
+        text = f"{text}; {VARIABLE} names another directory"
+    _warn_once(text)
+
+
+def _warn_once(text: str) -> None:
     if text not in _warned:
         _warned.add(text)
-        if VARIABLE not in text:
-            text = f"{text}; {VARIABLE} names another directory"
         logger.warning("%s", text)
+
+
+def _refuse_others(directory: int, name: str, path: Path) -> None:
+    """Raise OSError if `name` is in the directory, and no entry, damaged or not."""
+    try:
+        status = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return
+    if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
+        text = f"{path} is no file of the cache's, and is left"
+        raise FileExistsError(errno.EEXIST, text, os.fspath(path))
 
 
 def _prune(directory: int) -> None:
@@ -203,7 +235,7 @@ def user_cache() -> CodeCache | None:
     if named.lower() in ("off", "0", "no", "false"):
         return None
     if named:
-        return LateCodeCache(_checked(Path(named)))
+        return LateCodeCache(_checked(Path(named)), is_named=True)
     caches = caches_of_user()
     return None if caches is None else LateCodeCache(caches / "nkipy" / "emulator-code")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import threading
@@ -261,6 +262,86 @@ print(cache.get("{key(1)}"), os.listdir(cache.directory))
 """
     done = run_python("-c", code)
     assert (done.stdout, done.returncode) == ("None []\n", 0), done.stderr
+
+
+def named_cache(directory, monkeypatch) -> CodeCache:
+    monkeypatch.setenv(code_cache.VARIABLE, str(directory))
+    monkeypatch.setattr(code_cache, "_warned", set())
+    found = user_cache()
+    assert found is not None
+    return found
+
+
+def check_warned_once(caplog, *words: str) -> None:
+    (record,) = caplog.records
+    for word in (code_cache.VARIABLE, *words):
+        assert word in record.getMessage()
+
+
+@pytest.mark.parametrize("below", [".", "new"], ids=["itself", "below"])
+def test_a_file_in_the_place_of_a_named_directory_is_told_once(
+    below, tmp_path, monkeypatch, caplog
+):
+    file = tmp_path / "file"
+    file.write_text("the user's")
+    cache = named_cache(file / below, monkeypatch)
+    for number in (1, 2):
+        cache.put(key(number), b"code")
+        assert cache.get(key(number)) is None
+    check_warned_once(caplog, str(file), "directory")
+    assert file.read_text() == "the user's"
+
+
+def test_a_named_directory_that_cannot_be_written_is_told_once(
+    tmp_path, monkeypatch, caplog
+):
+    cache = named_cache(tmp_path, monkeypatch)
+
+    def refuse(*arguments):
+        raise PermissionError(errno.EACCES, "Permission denied", ".new")
+
+    monkeypatch.setattr(code_cache, "write_private", refuse)
+    for number in (1, 2):
+        cache.put(key(number), b"code")
+    check_warned_once(caplog, str(tmp_path), "Permission denied")
+
+
+PLANTED = {
+    "pipe": os.mkfifo,
+    "directory": os.mkdir,
+    "link": lambda path: os.symlink("/dev/null", path),
+    "dangling": lambda path: os.symlink("nowhere", path),
+    "device": lambda path: os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(1, 5)),
+}
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param(k, marks=needs_root if k == "device" else ()) for k in PLANTED],
+)
+def test_what_is_no_file_is_neither_read_nor_replaced(
+    kind, tmp_path, monkeypatch, caplog
+):
+    cache = named_cache(tmp_path, monkeypatch)
+    entry = tmp_path / key(1)
+    PLANTED[kind](entry)
+    before = entry.lstat()
+    assert cache.get(key(1)) is None
+    caplog.clear()
+    cache.put(key(1), b"code")
+    check_warned_once(caplog, str(entry))
+    assert os.path.samestat(before, entry.lstat())
+    assert os.listdir(tmp_path) == [entry.name]
+
+
+def test_the_default_place_may_be_of_no_use(tmp_path, monkeypatch, caplog):
+    (tmp_path / "nkipy").write_text("in the way")
+    monkeypatch.delenv(code_cache.VARIABLE, raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    cache = user_cache()
+    assert cache is not None
+    cache.put(key(1), b"code")
+    assert cache.get(key(1)) is None and not caplog.records
 
 
 def test_large_code_is_not_kept(cache, monkeypatch):
