@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import threading
 import tracemalloc
 import warnings
@@ -40,6 +41,48 @@ class Pair(NamedTuple):
 
 
 # -- parameters ------------------------------------------------------------------------
+def of_a_later_release(function, *more: inspect.Parameter):
+    """A function of NumPy's with parameters that no op has."""
+
+    def newer(*args, **kwargs):
+        return function(*args, **kwargs)
+
+    known = inspect.signature(function)
+    parameters = (*known.parameters.values(), *more)
+    newer.__signature__ = known.replace(parameters=parameters)
+    return newer
+
+
+UNHEARD_OF = inspect.Parameter("unheard_of", inspect.Parameter.KEYWORD_ONLY, default=2)
+
+
+@pytest.mark.parametrize("function", [np.sort, np.argsort, np.quantile, np.sum])
+def test_a_function_of_numpy_s_may_have_parameters_that_no_op_has(function):
+    x = np.random.default_rng(0).random((3, 5), F32)
+    given = [x, 0.5] if function is np.quantile else [x]
+    newer = of_a_later_release(function, UNHEARD_OF)
+    got = simulate_jit(newer)(*given)
+    np.testing.assert_allclose(got, function(*given), 1e-6)
+    with pytest.raises(TypeError, match="unheard_of"):
+        trace_function(newer, tuple(given), {"unheard_of": 3})
+
+
+def test_defaults_are_passed_where_others_come_behind_them():
+    def kernel(x, scale=2, /, shift=1, *more, **options):
+        return x * scale + shift + sum(more) + options.get("last", 0)
+
+    x = ones(3)
+    for args, kwargs in [
+        ((), {}),
+        ((2,), {"last": 4}),
+        ((2, 5), {}),
+        ((2, 1, 7, 8), {"last": 1}),
+        ((), {"shift": 3}),
+    ]:
+        got = simulate_jit(kernel)(x, *args, **kwargs)
+        np.testing.assert_array_equal(got, kernel(x, *args, **kwargs))
+
+
 def test_parameters_are_named_after_the_signature_or_their_path():
     def kernel(x, tree, pair, n, *rest, **more):
         return x + tree["layers"][1]["w"] + pair.left * n + rest[0] + more["bias"]

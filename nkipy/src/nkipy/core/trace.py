@@ -129,9 +129,10 @@ def trace_function(
     for key, value in bound.arguments.items():
         bound.arguments[key] = map_tree(parameters, value, (key,))
     held = _mutable_containers(bound.arguments)
+    args, kwargs = _without_defaults(bound)
     with tracing(ctx), creation_hooks.installed():
         try:
-            returned = func(*bound.args, **bound.kwargs)
+            returned = func(*args, **kwargs)
         except (TypeError, ValueError) as error:
             # NumPy hides the refusal of a traced value: `plain_array[0] = traced`.
             cause, shown = error.__cause__, isinstance(error, NKIPyError)
@@ -152,6 +153,32 @@ def trace_function(
     paths, is_strided = parameters.paths, parameters.has_strided
     return Trace(module, result, paths, is_strided, ctx.variables, outputs.orders)
 
+
+def _without_defaults(
+    bound: inspect.BoundArguments,
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments, less defaults that the kernel has itself.
+
+    Functions of NumPy's pass on what they are given, and those of some releases have
+    parameters that no op has.
+    """
+    parameters = bound.signature.parameters
+    args = list(bound.args)
+    named = [p for p in parameters.values() if p.kind in _BY_POSITION]
+    while args and len(args) <= len(named) and args[-1] is named[len(args) - 1].default:
+        args.pop()
+    kwargs = {
+        key: value
+        for key, value in bound.kwargs.items()
+        if key not in parameters or value is not parameters[key].default
+    }
+    return tuple(args), kwargs
+
+
+_BY_POSITION = (
+    inspect.Parameter.POSITIONAL_ONLY,
+    inspect.Parameter.POSITIONAL_OR_KEYWORD,
+)
 
 #: Refusals of Python's and NumPy's that do not say what is wrong with the object.
 _WANTS_MEMORY = re.compile(
