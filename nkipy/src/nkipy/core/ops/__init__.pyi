@@ -47,6 +47,7 @@ from nkipy.core.ops.binary import mod as mod
 from nkipy.core.ops.binary import multiply as multiply
 from nkipy.core.ops.binary import nextafter as nextafter
 from nkipy.core.ops.binary import not_equal as not_equal
+from nkipy.core.ops.binary import polyval as polyval
 from nkipy.core.ops.binary import power as power
 from nkipy.core.ops.binary import remainder as remainder
 from nkipy.core.ops.binary import right_shift as right_shift
@@ -85,6 +86,7 @@ from nkipy.core.ops.indexing import place as place
 from nkipy.core.ops.indexing import put as put
 from nkipy.core.ops.indexing import put_along_axis as put_along_axis
 from nkipy.core.ops.indexing import putmask as putmask
+from nkipy.core.ops.indexing import ravel_multi_index as ravel_multi_index
 from nkipy.core.ops.indexing import scatter_along_axis as scatter_along_axis
 from nkipy.core.ops.indexing import scatter_strided as scatter_strided
 from nkipy.core.ops.indexing import select as select
@@ -94,6 +96,7 @@ from nkipy.core.ops.indexing import take as take
 from nkipy.core.ops.indexing import take_along_axis as take_along_axis
 from nkipy.core.ops.indexing import tril_indices_from as tril_indices_from
 from nkipy.core.ops.indexing import triu_indices_from as triu_indices_from
+from nkipy.core.ops.indexing import unravel_index as unravel_index
 from nkipy.core.ops.indexing import where as where
 from nkipy.core.ops.linalg import cholesky as cholesky
 from nkipy.core.ops.linalg import cross as cross
@@ -177,6 +180,7 @@ from nkipy.core.ops.sorting import partition as partition
 from nkipy.core.ops.sorting import searchsorted as searchsorted
 from nkipy.core.ops.sorting import sort as sort
 from nkipy.core.ops.statistics import average as average
+from nkipy.core.ops.statistics import bincount as bincount
 from nkipy.core.ops.statistics import corrcoef as corrcoef
 from nkipy.core.ops.statistics import cov as cov
 from nkipy.core.ops.statistics import median as median
@@ -276,6 +280,7 @@ from nkipy.core.ops.unary import logical_not as logical_not
 from nkipy.core.ops.unary import modf as modf
 from nkipy.core.ops.unary import nan_to_num as nan_to_num
 from nkipy.core.ops.unary import negative as negative
+from nkipy.core.ops.unary import packbits as packbits
 from nkipy.core.ops.unary import positive as positive
 from nkipy.core.ops.unary import rad2deg as rad2deg
 from nkipy.core.ops.unary import radians as radians
@@ -296,6 +301,7 @@ from nkipy.core.ops.unary import square as square
 from nkipy.core.ops.unary import tan as tan
 from nkipy.core.ops.unary import tanh as tanh
 from nkipy.core.ops.unary import trunc as trunc
+from nkipy.core.ops.unary import unpackbits as unpackbits
 
 def all_gather(
     data: ArrayLike,

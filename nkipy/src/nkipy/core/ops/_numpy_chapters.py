@@ -90,6 +90,12 @@ NUMPY_CHAPTERS: tuple[tuple[str, str, str], ...] = (
         square absolute abs fabs sign heaviside nan_to_num real_if_close interp""",
     ),
     (
+        "Polynomials",
+        "routines.polynomials.poly1d",
+        """poly roots polyfit polyval polyder polyint polyadd polysub polymul
+        polydiv""",
+    ),
+    (
         "Sets",
         "routines.set",
         """unique unique_all unique_counts unique_inverse unique_values isin intersect1d

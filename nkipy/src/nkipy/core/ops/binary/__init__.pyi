@@ -485,6 +485,13 @@ def not_equal(
 ) -> NDArray[Any]:
     """``numpy.not_equal``, element by element."""
 
+def polyval(p: Any, x: Any) -> Any:
+    """``p[0] * x**(n - 1) + ... + p[n - 1]``, by Horner's rule.
+
+    Raises:
+        TypeError: `x` is a polynomial, which no array holds.
+    """
+
 def power(
     x1: ArrayLike,
     x2: ArrayLike,

@@ -127,6 +127,18 @@ def putmask(a: Any, mask: Any, values: Any) -> None:
         ValueError: the mask has another size.
     """
 
+def ravel_multi_index(
+    multi_index: Any,
+    dims: Any,
+    mode: Any = "raise",
+    order: str = "C",
+) -> Any:
+    """Indices of several axes as those into the flattened array, int32.
+
+    Raises:
+        ValueError: an array of that shape has more elements than int32 counts.
+    """
+
 def scatter_along_axis(
     x: Any,
     indices: Any,
@@ -237,6 +249,13 @@ def tril_indices_from(arr: Any, k: int = 0) -> tuple[np.ndarray, ...]:
 
 def triu_indices_from(arr: Any, k: int = 0) -> tuple[np.ndarray, ...]:
     """``numpy.triu_indices_from``: static index arrays, as they depend on the shape."""
+
+def unravel_index(indices: Any, shape: Any, order: str = "C") -> tuple[Any, ...]:
+    """Indices into a flattened array as one array of int32 for each axis.
+
+    Raises:
+        ValueError: an array of that shape has more elements than int32 counts.
+    """
 
 def where(condition: Any, x: Any = ..., y: Any = ..., /) -> NDArray[Any]:
     """``x`` where the condition holds, else ``y``, in their common dtype.

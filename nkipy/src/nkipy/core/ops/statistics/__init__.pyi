@@ -21,6 +21,13 @@ def average(
         ZeroDivisionError: weights that are known while tracing sum to zero.
     """
 
+def bincount(x: Any, /, weights: Any = None, minlength: Any = 0) -> NDArray[Any]:
+    """The sums of the weights of each number; float32.
+
+    Raises:
+        NotImplementedError: the numbers are traced.
+    """
+
 def corrcoef(
     x: Any,
     y: Any = None,

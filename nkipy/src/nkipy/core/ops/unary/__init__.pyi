@@ -481,6 +481,9 @@ def negative(
 ) -> NDArray[Any]:
     """``numpy.negative``, element by element."""
 
+def packbits(a: Any, /, axis: Any = None, bitorder: str = "big") -> Any:
+    """Elements that are not zero as bits, eight to a byte; uint8."""
+
 def positive(
     x: ArrayLike,
     /,
@@ -689,3 +692,12 @@ def trunc(
     subok: bool = True,
 ) -> NDArray[Any]:
     """``numpy.trunc``, element by element."""
+
+def unpackbits(
+    a: Any,
+    /,
+    axis: Any = None,
+    count: Any = None,
+    bitorder: str = "big",
+) -> Any:
+    """The bits of bytes as elements 0 and 1; uint8."""
