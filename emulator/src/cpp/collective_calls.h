@@ -22,16 +22,6 @@ inline bool is_late(const CallState* state) {
   return state->wait_until != kNoDeadline && Clock::now() >= state->wait_until - kEarly;
 }
 
-// Fails the call, not XLA's: see call_python.
-inline void fail_collective(CallState* state, const std::string& reason) {
-  const PyGILState_STATE gil = ensure_lock();
-  PyErr_SetString(is_late(state) ? timeout_error : world_error, reason.c_str());
-  PyObject* exception = take_exception();
-  Py_XDECREF(std::exchange(state->error, exception));
-  state->failed = true;
-  PyGILState_Release(gil);
-}
-
 // What a program says of a collective. `groups` are the ranks of all groups one after
 // the other, `sizes` how many each has. `sources` is for kind "take": of each position
 // in a group the one whose operand it gets, or -1; "first" is the group's first rank's,
@@ -141,7 +131,7 @@ inline ffi::Error collective(ffi::AnyBuffer operand, ffi::AnyBuffer vector,
                 static_cast<char*>(result->untyped_data()), is_over, why);
     }
   } catch (const WorldFailure& failure) {
-    fail_collective(state, failure.what());
+    fail_call(state, is_late(state) ? timeout_error : world_error, failure.what());
   }
   return ffi::Error::Success();
 }

@@ -40,12 +40,14 @@ struct CallState {
   Clock::time_point wait_until = kNoDeadline;
   const nkipy_printer* printer = nullptr;  // until the call fails, or is left
   Seat* seat = nullptr;                    // the program's, if it has one
+  bool is_awaited = false;  // others wait for it in collectives: it must not end early
 
   void begin(Clock::time_point until, const nkipy_printer* prints) {
     failed = out_of_bounds = overlap = false;
     deadline = wait_until = until;
     printer = prints;
   }
+  bool is_late() const { return deadline != kNoDeadline && Clock::now() >= deadline; }
   // False if nothing is to be stored; else end_store() has to follow.
   bool begin_store() {
     ++storing;
@@ -73,14 +75,23 @@ inline Replica* replica_of(const uint64_t* vector) {
 
 inline PyObject* timeout_error = nullptr;  // an exception class
 
-inline void set_timeout_error() {
-  PyErr_SetString(timeout_error,
-                  "the program runs longer than NEURON_RT_EXEC_TIMEOUT says");
+constexpr char kTooLong[] = "the program runs longer than NEURON_RT_EXEC_TIMEOUT says";
+
+inline void set_timeout_error() { PyErr_SetString(timeout_error, kTooLong); }
+
+// Fails the call, not XLA's: see call_python.
+inline void fail_call(CallState* state, PyObject* error, const char* text) {
+  const PyGILState_STATE gil = ensure_lock();
+  PyErr_SetString(error, text);
+  PyObject* exception = take_exception();
+  Py_XDECREF(std::exchange(state->error, exception));
+  state->failed = true;
+  PyGILState_Release(gil);
 }
 
 // False, with an exception set, if the call has taken too long.
 inline bool has_time(const CallState* state) {
-  if (state == nullptr || Clock::now() < state->deadline) return true;
+  if (state == nullptr || !state->is_late()) return true;
   set_timeout_error();
   return false;
 }

@@ -5,9 +5,9 @@
 
 #include <string_view>
 
+#include "handled_call.h"
 #include "numpy_kernels.h"
 #include "operands.h"
-#include "work_sharing.h"
 #include "xla/ffi/api/ffi.h"
 
 namespace nkipy {
@@ -31,10 +31,6 @@ inline ffi::Error wrong_operands() {
   return wrong_call("a wrong number of operands, or operands that are not located");
 }
 
-inline ffi::Error no_memory() {
-  return ffi::Error(ffi::ErrorCode::kResourceExhausted, "no memory for a kernel");
-}
-
 // `function` of all elements. An operand of one element is that for all of the result.
 inline ffi::Error element_call(ffi::ThreadPool pool, ffi::Span<const int64_t> words,
                                std::string_view function, ffi::RemainingArgs args,
@@ -56,9 +52,10 @@ inline ffi::Error element_call(ffi::ThreadPool pool, ffi::Span<const int64_t> wo
   }
   first[operands] = static_cast<char*>(result->untyped_data());
   steps[operands] = static_cast<Py_ssize_t>(result->size_bytes() / count);
-  const size_t length = piece_length(count, threads_of(pool));
+  const Team team(pool, args, words);
+  const size_t length = piece_length(count, team.threads());
   const bool done = share_work(
-      pool, (count + length - 1) / length,
+      team, (count + length - 1) / length,
       [&](size_t piece) {
         const size_t begin = piece * length;
         const auto size = static_cast<Py_ssize_t>(std::min(length, count - begin));
@@ -69,7 +66,7 @@ inline ffi::Error element_call(ffi::ThreadPool pool, ffi::Span<const int64_t> wo
         found->loop(arrays, &size, steps, found->data);
       },
       true);
-  return done ? ffi::Error::Success() : no_memory();
+  return team.outcome(done);
 }
 
 XLA_FFI_DEFINE_HANDLER(kElementCall, element_call,

@@ -9,12 +9,12 @@
 #include <vector>
 
 #include "element_calls.h"
+#include "handled_call.h"
 #include "numpy_kernels.h"
 #include "operands.h"
 #include "order_keys.h"
 #include "row_parts.h"
 #include "scan_calls.h"
-#include "work_sharing.h"
 #include "xla/ffi/api/ffi.h"
 
 namespace nkipy {
@@ -73,19 +73,19 @@ size_t arg_extreme(const Parts& parts, NumpyType type, const typename E::Native*
 }
 
 template <typename E>
-bool extremes_of_rows(ffi::ThreadPool& pool, const Operand& x, const Axis& axis,
-                      bool least, int32_t* indices) {
+bool extremes_of_rows(const Team& team, const Operand& x, const Axis& axis, bool least,
+                      int32_t* indices) {
   const auto* first = x.as<typename E::Native>();
   const NumpyType type = x.type == ffi::DataType::PRED
                              ? NumpyType::kBool
                              : numpy_type<typename E::Native>();
-  const auto find = [&](ffi::ThreadPool* helpers, size_t row, Scratch*) {
-    const Parts parts(helpers, axis.count, kLongReadRow);
+  const auto find = [&](bool divided, size_t row, Scratch*) {
+    const Parts parts(team, divided, axis.count, kLongReadRow);
     indices[row] = static_cast<int32_t>(
         arg_extreme<E>(parts, type, first + row * axis.count, least));
     return true;
   };
-  return for_rows(pool, axis.outer, axis.count, find, kLongReadRow);
+  return for_rows(team, axis.outer, axis.count, find, kLongReadRow);
 }
 
 // ---------------------------------------------------------------- columns
@@ -145,15 +145,15 @@ void extremes_of_strip(const typename E::Native* x, const Axis& axis, size_t wid
 }
 
 template <typename E, bool kLeast>
-bool extremes_of_columns(ffi::ThreadPool& pool, const Operand& x, const Axis& axis,
+bool extremes_of_columns(const Team& team, const Operand& x, const Axis& axis,
                          int32_t* indices) {
   using T = typename E::Native;
   const T* first = x.as<T>();
   const size_t strips = (axis.inner + kExtremeColumns - 1) / kExtremeColumns;
   const size_t pieces = axis.outer * strips, columns = axis.outer * axis.inner;
   size_t parts = 1;  // of each column
-  if (pieces < threads_of(pool) && x.count >= kLongReadRow) {
-    parts = std::min({threads_of(pool), kMostParts, axis.count});
+  if (pieces < team.threads() && x.count >= kLongReadRow) {
+    parts = std::min({team.threads(), kMostParts, axis.count});
   }
   std::vector<int32_t> apart(parts == 1 ? 0 : parts * columns);
   int32_t* found = parts == 1 ? indices : apart.data();
@@ -161,7 +161,7 @@ bool extremes_of_columns(ffi::ThreadPool& pool, const Operand& x, const Axis& ax
   const size_t weight = length * std::min(axis.inner, kExtremeColumns);
   const size_t together = std::max<size_t>(kLeastPiece / weight, 1);
   const size_t all = pieces * parts;
-  const bool done = share_work(pool, (all + together - 1) / together, [&](size_t work) {
+  const bool done = share_work(team, (all + together - 1) / together, [&](size_t work) {
     const size_t stop = std::min(all, (work + 1) * together);
     for (size_t i = work * together; i < stop; ++i) {
       const size_t part = i / pieces, outer = i % pieces / strips;
@@ -210,23 +210,24 @@ inline ffi::Error extreme_call(ffi::ThreadPool pool, ffi::Span<const int64_t> wo
     return wrong_call("sizes that are not the operand's");
   }
   auto* indices = static_cast<int32_t*>(result->untyped_data());
+  const Team team(pool, args, words);
   bool done = false;
   try {
     const bool known = with_element(x.type, [&](auto element) {
       using E = decltype(element);
       if (axis.inner == 1) {
-        done = extremes_of_rows<E>(pool, x, axis, least != 0, indices);
+        done = extremes_of_rows<E>(team, x, axis, least != 0, indices);
       } else if (least != 0) {
-        done = extremes_of_columns<E, true>(pool, x, axis, indices);
+        done = extremes_of_columns<E, true>(team, x, axis, indices);
       } else {
-        done = extremes_of_columns<E, false>(pool, x, axis, indices);
+        done = extremes_of_columns<E, false>(team, x, axis, indices);
       }
     });
     if (!known) return wrong_call("elements of another type");
   } catch (const std::bad_alloc&) {
-    return no_memory();
+    done = false;
   }
-  return done ? ffi::Error::Success() : no_memory();
+  return team.outcome(done);
 }
 
 XLA_FFI_DEFINE_HANDLER(kExtremeCall, extreme_call,

@@ -10,12 +10,12 @@
 #include <string_view>
 
 #include "element_calls.h"
+#include "handled_call.h"
 #include "numpy_environment.h"
 #include "numpy_kernels.h"
 #include "operands.h"
 #include "row_parts.h"
 #include "scan_calls.h"
-#include "work_sharing.h"
 #include "xla/ffi/api/ffi.h"
 
 namespace nkipy {
@@ -57,10 +57,10 @@ struct Fold {
   }
 };
 
-inline bool fold_rows(ffi::ThreadPool& pool, const Fold& fold, const char* x,
+inline bool fold_rows(const Team& team, const Fold& fold, const char* x,
                       const Axis& axis, char* results) {
-  const auto fold_row = [&](ffi::ThreadPool* helpers, size_t row, Scratch* scratch) {
-    const Parts parts(helpers, axis.count, kLongReadRow);
+  const auto fold_row = [&](bool divided, size_t row, Scratch* scratch) {
+    const Parts parts(team, divided, axis.count, kLongReadRow);
     char* found = scratch->of<char>(parts.parts * fold.itemsize);
     const char* first = x + row * axis.count * fold.itemsize;
     const bool done = parts.each([&](size_t part, size_t begin, size_t end) {
@@ -70,19 +70,19 @@ inline bool fold_rows(ffi::ThreadPool& pool, const Fold& fold, const char* x,
     fold.row(found, parts.parts, results + row * fold.itemsize);
     return done;
   };
-  return for_rows(pool, axis.outer, axis.count, fold_row, kLongReadRow);
+  return for_rows(team, axis.outer, axis.count, fold_row, kLongReadRow);
 }
 
 // Where there are few strips of columns, each of several parts of the rows is folded
 // apart. The last parts may have a row twice, which changes no extreme.
-inline bool fold_columns(ffi::ThreadPool& pool, const Fold& fold, const char* x,
+inline bool fold_columns(const Team& team, const Fold& fold, const char* x,
                          const Axis& axis, char* results) {
   const size_t strips = (axis.inner + kFoldColumns - 1) / kFoldColumns;
   const size_t pieces = axis.outer * strips;
   const size_t columns = axis.outer * axis.inner, stride = axis.inner * fold.itemsize;
   size_t parts = 1;
-  if (pieces < threads_of(pool) && axis.count * axis.inner >= kLongReadRow) {
-    parts = std::min({threads_of(pool), kMostFoldParts, axis.count});
+  if (pieces < team.threads() && axis.count * axis.inner >= kLongReadRow) {
+    parts = std::min({team.threads(), kMostFoldParts, axis.count});
   }
   const Memory apart =
       parts == 1 ? Memory() : allocate(parts * columns * fold.itemsize);
@@ -91,7 +91,7 @@ inline bool fold_columns(ffi::ThreadPool& pool, const Fold& fold, const char* x,
   const size_t weight = length * std::min(axis.inner, kFoldColumns);
   const size_t together = std::max<size_t>(kLeastPiece / weight, 1);
   const size_t all = pieces * parts;
-  const bool done = share_work(pool, (all + together - 1) / together, [&](size_t work) {
+  const bool done = share_work(team, (all + together - 1) / together, [&](size_t work) {
     const size_t stop = std::min(all, (work + 1) * together);
     for (size_t i = work * together; i < stop; ++i) {
       const size_t part = i / pieces, outer = i % pieces / strips;
@@ -131,14 +131,15 @@ inline ffi::Error fold_call(ffi::ThreadPool pool, ffi::Span<const int64_t> words
     return wrong_call("sizes that are not the operand's");
   }
   const NumpyEnvironment environment;
+  const Team team(pool, args, words);
   const Fold fold{*found, x.itemsize()};
   auto* results = static_cast<char*>(result->untyped_data());
   try {
     const auto fold_all = axis.inner == 1 ? fold_rows : fold_columns;
-    if (fold_all(pool, fold, x.data, axis, results)) return ffi::Error::Success();
+    return team.outcome(fold_all(team, fold, x.data, axis, results));
   } catch (const std::bad_alloc&) {
+    return team.outcome(false);
   }
-  return no_memory();
 }
 
 XLA_FFI_DEFINE_HANDLER(kFoldCall, fold_call,

@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "element_calls.h"
+#include "handled_call.h"
 #include "operands.h"
-#include "work_sharing.h"
 #include "xla/ffi/api/ffi.h"
 
 namespace nkipy {
@@ -71,6 +71,7 @@ inline ffi::Error join_call(ffi::ThreadPool pool, ffi::Span<const int64_t> words
                             ffi::Result<ffi::AnyBuffer> result) {
   const size_t total = result->size_bytes();
   const size_t count = args.size() - (words.size() != 0 ? 1 : 0);
+  const Team team(pool, args, words);
   if (count == 0 || count > kMostJoined || rows <= 0) return wrong_operands();
   try {
     std::vector<Operand> operands(count);
@@ -84,13 +85,13 @@ inline ffi::Error join_call(ffi::ThreadPool pool, ffi::Span<const int64_t> words
     if (total == 0) return ffi::Error::Success();
     auto* to = static_cast<char*>(result->untyped_data());
     const size_t shares = (total + kJoinPiece - 1) / kJoinPiece;
-    const bool done = share_work(pool, shares, [&](size_t share) {
+    const bool done = share_work(team, shares, [&](size_t share) {
       const size_t begin = share * kJoinPiece;
       copy_joined(pieces, to, begin, std::min(begin + kJoinPiece, total));
     });
-    return done ? ffi::Error::Success() : no_memory();
+    return team.outcome(done);
   } catch (const std::bad_alloc&) {
-    return no_memory();
+    return team.outcome(false);
   }
 }
 

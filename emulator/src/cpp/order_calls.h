@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "element_calls.h"
+#include "handled_call.h"
 #include "numpy_kernels.h"
 #include "operands.h"
 #include "order_keys.h"
@@ -211,6 +212,7 @@ inline ffi::Error sort_call(ffi::ThreadPool pool, ffi::Span<const int64_t> words
   const size_t count = last_of(sorted), elements = sorted.element_count();
   if (elements == 0) return ffi::Error::Success();
   if (count > UINT32_MAX) return wrong_call("a row that is too long");
+  const Team team(pool, args, words);
   bool done = false;
   try {
     std::vector<Operand> operands(results.size());
@@ -227,9 +229,9 @@ inline ffi::Error sort_call(ffi::ThreadPool pool, ffi::Span<const int64_t> words
           {from.data, static_cast<char*>(to.untyped_data()), from.itemsize()});
     }
     const auto sort = [&](auto element) {
-      done = for_rows(pool, elements / count, count,
-                      [&](ffi::ThreadPool* helpers, size_t row, Scratch* scratch) {
-                        const Parts parts(helpers, count);
+      done = for_rows(team, elements / count, count,
+                      [&](bool divided, size_t row, Scratch* scratch) {
+                        const Parts parts(team, divided, count);
                         return sort_row<decltype(element)>(parts, columns, row,
                                                            descending != 0, scratch);
                       });
@@ -238,9 +240,9 @@ inline ffi::Error sort_call(ffi::ThreadPool pool, ffi::Span<const int64_t> words
       return wrong_call("keys of another type");
     }
   } catch (const std::bad_alloc&) {
-    return no_memory();
+    done = false;
   }
-  return done ? ffi::Error::Success() : no_memory();
+  return team.outcome(done);
 }
 
 XLA_FFI_DEFINE_HANDLER(kSortCall, sort_call,

@@ -16,11 +16,11 @@
 #include <string_view>
 
 #include "element_calls.h"
+#include "handled_call.h"
 #include "numpy_environment.h"
 #include "numpy_kernels.h"
 #include "operands.h"
 #include "sums.h"
-#include "work_sharing.h"
 #include "xla/ffi/api/ffi.h"
 
 namespace nkipy {
@@ -176,7 +176,7 @@ void mirror(const Products& p, const Piece& piece) {
 }
 
 template <typename T>
-bool share_pieces(ffi::ThreadPool& pool, const Products& p, const Division& by) {
+bool share_pieces(const Team& team, const Products& p, const Division& by) {
   const size_t down = parts(p.m, by.piece_rows), across = parts(p.n, by.piece_columns);
   const bool is_symmetric = p.is_square_of_one() && by.piece_rows == by.piece_columns;
   const auto multiply = [&](size_t number) {
@@ -188,12 +188,12 @@ bool share_pieces(ffi::ThreadPool& pool, const Products& p, const Division& by) 
     multiply_piece<T>(p, by, piece);
     if (is_symmetric) mirror<T>(p, piece);
   };
-  return share_work(pool, p.batch * down * across, multiply, true);
+  return share_work(team, p.batch * down * across, multiply, true);
 }
 
 // Products of two vectors each, of many terms.
 template <typename T>
-bool share_terms(ffi::ThreadPool& pool, const Products& p) {
+bool share_terms(const Team& team, const Products& p) {
   const size_t pieces = parts(p.k, kVectorTerms);
   const Memory memory = allocate(pieces * sizeof(T));
   T* const sums = static_cast<T*>(memory.get());
@@ -204,7 +204,7 @@ bool share_terms(ffi::ThreadPool& pool, const Products& p) {
                  std::min(kVectorTerms, p.k - k), reinterpret_cast<char*>(sums + piece),
                  sizeof(T));
     };
-    if (!share_work(pool, pieces, multiply, true)) return false;
+    if (!share_work(team, pieces, multiply, true)) return false;
     *reinterpret_cast<T*>(p.result(product, 0, 0)) =
         sum_in_pairs<T>(0, pieces, [sums](size_t i) { return sums[i]; });
   }
@@ -212,7 +212,7 @@ bool share_terms(ffi::ThreadPool& pool, const Products& p) {
 }
 
 template <typename T>
-bool share_products(ffi::ThreadPool& pool, const Products& p) {
+bool share_products(const Team& team, const Products& p) {
   const bool is_of_vector = std::min(p.m, p.n) == 1;
   const size_t work = p.m * p.n * p.k;
   if (work <= (is_of_vector ? kOfVectors : kOfMatrices)) {
@@ -223,11 +223,11 @@ bool share_products(ffi::ThreadPool& pool, const Products& p) {
                  p.right.at(begin, 0, 0), p.m, p.n, p.k, p.result(begin, 0, 0),
                  p.n * sizeof(T));
     };
-    return share_work(pool, parts(p.batch, length), multiply, true);
+    return share_work(team, parts(p.batch, length), multiply, true);
   }
-  if (std::max(p.m, p.n) == 1) return share_terms<T>(pool, p);
+  if (std::max(p.m, p.n) == 1) return share_terms<T>(team, p);
   return share_pieces<T>(
-      pool, p, is_of_vector ? divide_vectors(p) : divide_matrices(p, threads_of(pool)));
+      team, p, is_of_vector ? divide_vectors(p) : divide_matrices(p, team.threads()));
 }
 
 // Where an operand of these sizes lies that begins, and has steps, as `place` says.
@@ -283,10 +283,11 @@ inline ffi::Error products_call(ffi::ThreadPool pool, ffi::Span<const int64_t> w
       *matmul, x.itemsize(), size(0),
       size(1), size(2),      size(3),
       left,    right,        static_cast<char*>(result->untyped_data())};
+  const Team team(pool, args, words);
   const bool done = x.type == ffi::DataType::F32
-                        ? share_products<float>(pool, products)
-                        : share_products<double>(pool, products);
-  return done ? ffi::Error::Success() : no_memory();
+                        ? share_products<float>(team, products)
+                        : share_products<double>(team, products);
+  return team.outcome(done);
 }
 
 XLA_FFI_DEFINE_HANDLER(kProductsCall, products_call,

@@ -8,8 +8,8 @@
 #include <type_traits>
 
 #include "element_calls.h"
+#include "handled_call.h"
 #include "operands.h"
-#include "work_sharing.h"
 #include "xla/ffi/api/ffi.h"
 
 namespace nkipy {
@@ -68,7 +68,7 @@ void copy_rows(const char* from, size_t bytes, RowIndices<Index> indices, size_t
 }
 
 template <typename Index>
-ffi::Error share_rows(ffi::ThreadPool& pool, const Operand& table, size_t rows,
+ffi::Error share_rows(const Team& team, const Operand& table, size_t rows,
                       const Operand& which, bool wraps, const ffi::AnyBuffer& result) {
   const size_t count = which.count, bytes = table.count * table.itemsize() / rows;
   if (result.size_bytes() != count * bytes) return wrong_call("shapes that differ");
@@ -78,13 +78,13 @@ ffi::Error share_rows(ffi::ThreadPool& pool, const Operand& table, size_t rows,
   const RowIndices<Index> indices{which.as<Index>(), rows, wraps};
   auto* to = static_cast<char*>(result.untyped_data());
   const bool done = share_work(
-      pool, (count + length - 1) / length,
+      team, (count + length - 1) / length,
       [&](size_t piece) {
         const size_t begin = piece * length;
         copy_rows(from, bytes, indices, begin, std::min(count, begin + length), to);
       },
       true);
-  return done ? ffi::Error::Success() : no_memory();
+  return team.outcome(done);
 }
 
 // Rows of a table of so many, whatever a row is. With `wraps`, negative indices count
@@ -99,13 +99,14 @@ inline ffi::Error rows_call(ffi::ThreadPool pool, ffi::Span<const int64_t> words
   if (table_rows <= 0 || table.count % rows != 0) {
     return wrong_call("a table without rows");
   }
+  const Team team(pool, args, words);
   switch (indices.type) {
     case ffi::DataType::S32:
-      return share_rows<int32_t>(pool, table, rows, indices, wraps != 0, *result);
+      return share_rows<int32_t>(team, table, rows, indices, wraps != 0, *result);
     case ffi::DataType::U32:
-      return share_rows<uint32_t>(pool, table, rows, indices, wraps != 0, *result);
+      return share_rows<uint32_t>(team, table, rows, indices, wraps != 0, *result);
     case ffi::DataType::S64:
-      return share_rows<int64_t>(pool, table, rows, indices, wraps != 0, *result);
+      return share_rows<int64_t>(team, table, rows, indices, wraps != 0, *result);
     default:
       return wrong_call("indices of another type");
   }

@@ -10,8 +10,8 @@
 #include <memory>
 
 #include "element_calls.h"
+#include "handled_call.h"
 #include "numpy_environment.h"
-#include "work_sharing.h"
 #include "xla/ffi/api/ffi.h"
 
 namespace nkipy {
@@ -25,28 +25,29 @@ constexpr size_t kMostParts = 16;
 
 // A row in parts, each of which a thread of its own may work on.
 struct Parts {
-  ffi::ThreadPool* pool;  // null for one part
+  const Team& team;
   size_t count, parts;
 
-  Parts(ffi::ThreadPool* threads, size_t elements, size_t long_row = kLongRow)
-      : pool(threads), count(elements), parts(1) {
-    if (pool != nullptr && count >= long_row) {
-      parts = std::min(threads_of(*pool), kMostParts);
-    }
+  // One part, unless it is to be `divided`.
+  Parts(const Team& threads, bool divided, size_t elements, size_t long_row = kLongRow)
+      : team(threads), count(elements), parts(1) {
+    if (divided && count >= long_row) parts = std::min(team.threads(), kMostParts);
   }
 
   size_t begin(size_t part) const {
     return count / parts * part + std::min(part, count % parts);
   }
 
-  // Calls `function(part, begin, end)` for each part; false without memory.
+  // Calls `function(part, begin, end)` for each part; false without memory, or if the
+  // call is over.
   template <typename Function>
   bool each(const Function& function) const {
     if (parts == 1) {
+      if (team.is_over()) return false;
       function(size_t{0}, size_t{0}, count);
       return true;
     }
-    return share_work(*pool, parts, [&](size_t part) {
+    return share_work(team, parts, [&](size_t part) {
       function(part, begin(part), begin(part + 1));
     });
   }
@@ -70,27 +71,28 @@ class Scratch {
   size_t size_ = 0;
 };
 
-// Calls `function(pool or null, row, scratch)`: rows at once, or one by one and each by
-// all threads. It returns false without memory, or throws.
+// Calls `function(whether all threads share it, row, scratch)`: rows at once, or one by
+// one and each by all threads. It returns false without memory or if the call is over,
+// or throws.
 template <typename Function>
-bool for_rows(ffi::ThreadPool& pool, size_t rows, size_t count,
-              const Function& function, size_t long_row = kLongRow) {
-  if (rows < threads_of(pool) && count >= long_row) {
+bool for_rows(const Team& team, size_t rows, size_t count, const Function& function,
+              size_t long_row = kLongRow) {
+  if (rows < team.threads() && count >= long_row) {
     const NumpyEnvironment environment;
     Scratch scratch;
     bool done = true;
     for (size_t row = 0; done && row < rows; ++row) {
-      done = function(&pool, row, &scratch);
+      done = function(true, row, &scratch);
     }
     return done;
   }
-  const size_t length = piece_length(rows * count, threads_of(pool));
+  const size_t length = piece_length(rows * count, team.threads());
   const size_t together = std::max<size_t>(length / std::max<size_t>(count, 1), 1);
-  return share_work(pool, (rows + together - 1) / together, [&](size_t piece) {
+  return share_work(team, (rows + together - 1) / together, [&](size_t piece) {
     Scratch scratch;
     const size_t end = std::min(rows, (piece + 1) * together);
     for (size_t row = piece * together; row < end; ++row) {
-      if (!function(nullptr, row, &scratch)) throw std::bad_alloc();
+      if (!function(false, row, &scratch)) throw std::bad_alloc();
     }
   });
 }

@@ -60,7 +60,7 @@ struct Core {
   Ref take;    // take(results): makes of an execution's results what the caller gets
   Ref blanks;  // for each large one of its own: blank() -> array, which it becomes
   std::unique_ptr<DirectProgram> direct;  // what runs in the place of `execute`
-  std::shared_ptr<Seat> seat;  // in the world that its collectives are among
+  std::shared_ptr<Seat> seat;             // in the world that its collectives are among
   std::optional<Clock::duration> patience;  // of an execution that waits for others
   size_t replicas = 1;
   size_t zero_copy = 0;  // inputs from this size on are read in place if aligned
@@ -375,6 +375,7 @@ inline bool Core::run_spans(const std::vector<Span>& ins, const std::vector<Span
   if (seat && seat->limit().count() != 0) {
     frame->state.wait_until = std::min(deadline, Clock::now() + seat->limit());
   }
+  frame->state.is_awaited = replicas > 1 || seat;
   bool overlap = false, ok = true;
   frame->copies.clear();
   for (size_t i = 0; ok && i < inputs.size(); ++i) {

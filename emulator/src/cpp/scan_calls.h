@@ -9,8 +9,8 @@
 #include <type_traits>
 
 #include "element_calls.h"
+#include "handled_call.h"
 #include "operands.h"
-#include "work_sharing.h"
 #include "xla/ffi/api/ffi.h"
 
 namespace nkipy {
@@ -158,14 +158,14 @@ struct Scanned {
 };
 
 template <typename Op, typename T>
-bool share_scan(ffi::ThreadPool& pool, const Scanned& s) {
+bool share_scan(const Team& team, const Scanned& s) {
   const Axis& axis = s.axis;
   const T* x = s.x.as<T>();
   auto* result = static_cast<T*>(s.result.untyped_data());
   const T start = *s.start.as<T>();
   if (axis.inner == 1) {
     const size_t rows = std::max<size_t>(kScanPiece / axis.count, 1);
-    return share_work(pool, (axis.outer + rows - 1) / rows, [&](size_t piece) {
+    return share_work(team, (axis.outer + rows - 1) / rows, [&](size_t piece) {
       const size_t end = std::min((piece + 1) * rows, axis.outer);
       for (size_t row = piece * rows; row < end; ++row) {
         const size_t at = row * axis.count;
@@ -174,7 +174,7 @@ bool share_scan(ffi::ThreadPool& pool, const Scanned& s) {
     });
   }
   const size_t strips = (axis.inner + kScanWidth - 1) / kScanWidth;
-  return share_work(pool, axis.outer * strips, [&](size_t piece) {
+  return share_work(team, axis.outer * strips, [&](size_t piece) {
     const size_t begin = piece % strips * kScanWidth, outer = piece / strips;
     const size_t width = std::min(kScanWidth, axis.inner - begin);
     const size_t at = outer * axis.count * axis.inner + begin;
@@ -220,26 +220,26 @@ bool with_number(ffi::DataType type, const Visit& visit) {
 }
 
 template <typename Op>
-ffi::Error scan_by(ffi::ThreadPool& pool, const Scanned& s) {
+ffi::Error scan_by(const Team& team, const Scanned& s) {
   bool done = false;
   const bool known = with_number(s.x.type, [&](auto type) {
-    done = share_scan<Op, typename decltype(type)::Type>(pool, s);
+    done = share_scan<Op, typename decltype(type)::Type>(team, s);
   });
   if (!known) return wrong_call("elements of another type");
-  return done ? ffi::Error::Success() : no_memory();
+  return team.outcome(done);
 }
 
 template <typename Op>
-ffi::Error scan_bits_by(ffi::ThreadPool& pool, const Scanned& s) {
+ffi::Error scan_bits_by(const Team& team, const Scanned& s) {
   bool done = false;
   const auto visit = [&](auto type) {
-    done = share_scan<Op, typename decltype(type)::Type>(pool, s);
+    done = share_scan<Op, typename decltype(type)::Type>(team, s);
   };
   const bool is_bool = s.x.type == ffi::DataType::PRED;
   if (!with_integer(is_bool ? ffi::DataType::U8 : s.x.type, visit)) {
     return wrong_call("elements of another type");
   }
-  return done ? ffi::Error::Success() : no_memory();
+  return team.outcome(done);
 }
 
 // `axes`: those of an Axis.
@@ -260,13 +260,14 @@ inline ffi::Error scan_call(ffi::ThreadPool pool, ffi::Span<const int64_t> words
     return wrong_call("sizes that are not the operand's");
   }
   if (count == 0) return ffi::Error::Success();
-  if (by == "add") return scan_by<Add>(pool, s);
-  if (by == "multiply") return scan_by<Multiply>(pool, s);
-  if (by == "maximum") return scan_by<Maximum>(pool, s);
-  if (by == "minimum") return scan_by<Minimum>(pool, s);
-  if (by == "and") return scan_bits_by<And>(pool, s);
-  if (by == "or") return scan_bits_by<Or>(pool, s);
-  if (by == "xor") return scan_bits_by<Xor>(pool, s);
+  const Team team(pool, args, words);
+  if (by == "add") return scan_by<Add>(team, s);
+  if (by == "multiply") return scan_by<Multiply>(team, s);
+  if (by == "maximum") return scan_by<Maximum>(team, s);
+  if (by == "minimum") return scan_by<Minimum>(team, s);
+  if (by == "and") return scan_bits_by<And>(team, s);
+  if (by == "or") return scan_bits_by<Or>(team, s);
+  if (by == "xor") return scan_bits_by<Xor>(team, s);
   return wrong_call("an operation that is not known");
 }
 

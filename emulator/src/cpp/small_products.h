@@ -3,8 +3,8 @@
 #ifndef NKIPY_EMULATOR_SMALL_PRODUCTS_H_
 #define NKIPY_EMULATOR_SMALL_PRODUCTS_H_
 
+#include "handled_call.h"
 #include "scan_calls.h"
-#include "work_sharing.h"
 #include "xla/ffi/api/ffi.h"
 
 namespace nkipy {
@@ -68,7 +68,7 @@ auto small_kernel(const SmallProduct& p) {
 }
 
 template <typename T>
-ffi::Error share_small(ffi::ThreadPool& pool, const SmallProduct& p, size_t batch,
+ffi::Error share_small(const Team& team, const SmallProduct& p, size_t batch,
                        const Operand& x, const Operand& y, const ffi::AnyBuffer& z) {
   const auto kernel = small_kernel<T>(p);
   const T* left = x.as<T>();
@@ -76,13 +76,13 @@ ffi::Error share_small(ffi::ThreadPool& pool, const SmallProduct& p, size_t batc
   auto* result = static_cast<T*>(z.untyped_data());
   const size_t work = p.m * std::max<size_t>(p.k, 1) * p.n;
   const size_t length = std::max<size_t>(kProductPiece / work, 1);
-  const bool done = share_work(pool, (batch + length - 1) / length, [&](size_t piece) {
+  const bool done = share_work(team, (batch + length - 1) / length, [&](size_t piece) {
     const size_t end = std::min((piece + 1) * length, batch);
     for (size_t i = piece * length; i < end; ++i) {
       kernel(p, left + i * p.m * p.k, right + i * p.k * p.n, result + i * p.m * p.n);
     }
   });
-  return done ? ffi::Error::Success() : no_memory();
+  return team.outcome(done);
 }
 
 // `sizes`: batch, m, k, n. `turned`: whether an operand lies there transposed.
@@ -106,15 +106,16 @@ inline ffi::Error small_products_call(ffi::ThreadPool pool,
     return wrong_call("sizes that are not the operands'");
   }
   if (result->element_count() == 0) return ffi::Error::Success();
+  const Team team(pool, args, words);
   switch (x.type) {
     case ffi::DataType::F32:
-      return share_small<float>(pool, p, batch, x, y, *result);
+      return share_small<float>(team, p, batch, x, y, *result);
     case ffi::DataType::F64:
-      return share_small<double>(pool, p, batch, x, y, *result);
+      return share_small<double>(team, p, batch, x, y, *result);
     case ffi::DataType::S32:
-      return share_small<int32_t>(pool, p, batch, x, y, *result);
+      return share_small<int32_t>(team, p, batch, x, y, *result);
     case ffi::DataType::U32:
-      return share_small<uint32_t>(pool, p, batch, x, y, *result);
+      return share_small<uint32_t>(team, p, batch, x, y, *result);
     default:
       return wrong_call("elements of another type");
   }

@@ -13,8 +13,8 @@
 #include <vector>
 
 #include "element_calls.h"
+#include "handled_call.h"
 #include "operands.h"
-#include "work_sharing.h"
 #include "xla/ffi/api/ffi.h"
 
 namespace nkipy {
@@ -83,11 +83,11 @@ void add_rows(const Sums<T>& p, size_t begin, size_t end) {
 }
 
 template <typename T>
-bool sum_rows(ffi::ThreadPool& pool, const Sums<T>& p) {
+bool sum_rows(const Team& team, const Sums<T>& p) {
   if (p.m == 1) {
     const size_t pieces = (p.n + kSumPiece - 1) / kSumPiece;
     std::vector<T> sums(pieces);
-    const bool done = share_work(pool, pieces, [&](size_t i) {
+    const bool done = share_work(team, pieces, [&](size_t i) {
       const size_t begin = i * kSumPiece;
       sums[i] = sum_in_blocks(p.first + begin, std::min(kSumPiece, p.n - begin));
     });
@@ -96,29 +96,29 @@ bool sum_rows(ffi::ThreadPool& pool, const Sums<T>& p) {
   }
   if (p.column == 1) {
     const size_t rows = std::max<size_t>(1, kRowsPiece / p.n);
-    return share_work(pool, (p.m + rows - 1) / rows, [&](size_t piece) {
+    return share_work(team, (p.m + rows - 1) / rows, [&](size_t piece) {
       for (size_t i = piece * rows; i < std::min(p.m, (piece + 1) * rows); ++i) {
         p.results[i] = sum_in_blocks(p.first + i * p.row, p.n);
       }
     });
   }
-  return share_work(pool, (p.m + kColumns - 1) / kColumns, [&](size_t piece) {
+  return share_work(team, (p.m + kColumns - 1) / kColumns, [&](size_t piece) {
     add_rows(p, piece * kColumns, std::min(p.m, (piece + 1) * kColumns));
   });
 }
 
 template <typename T>
-ffi::Error sums_at(ffi::ThreadPool& pool, const char* first, const int64_t* sizes,
+ffi::Error sums_at(const Team& team, const char* first, const int64_t* sizes,
                    void* results) {
   const auto size = [sizes](int i) { return static_cast<size_t>(sizes[i]); };
   const Sums<T> sums{
       reinterpret_cast<const T*>(first), size(0), size(1), size(2), size(3),
       static_cast<T*>(results)};
   try {
-    if (sum_rows(pool, sums)) return ffi::Error::Success();
+    return team.outcome(sum_rows(team, sums));
   } catch (const std::bad_alloc&) {
+    return team.outcome(false);
   }
-  return no_memory();
 }
 
 // `layout` has, in elements: where what is summed begins in its operand, how many
@@ -138,8 +138,9 @@ inline ffi::Error sums_call(ffi::ThreadPool pool, ffi::Span<const int64_t> words
   const char* first = element_of(x, layout[0], last);
   if (first == nullptr) return wrong;
   void* results = result->untyped_data();
-  if (x.type == ffi::DataType::F32) return sums_at<float>(pool, first, sizes, results);
-  if (x.type == ffi::DataType::F64) return sums_at<double>(pool, first, sizes, results);
+  const Team team(pool, args, words);
+  if (x.type == ffi::DataType::F32) return sums_at<float>(team, first, sizes, results);
+  if (x.type == ffi::DataType::F64) return sums_at<double>(team, first, sizes, results);
   return wrong;
 }
 

@@ -101,13 +101,6 @@ bool share_among(size_t threads, size_t pieces, const Function& function,
   return !work.has_failed();
 }
 
-// The same, in as many threads as XLA has.
-template <typename Function>
-bool share_work(xla::ffi::ThreadPool& pool, size_t pieces, const Function& function,
-                bool are_short = false) {
-  return share_among(threads_of(pool), pieces, function, are_short);
-}
-
 }  // namespace nkipy
 
 #endif  // NKIPY_EMULATOR_WORK_SHARING_H_

@@ -2,7 +2,8 @@
 
 Such a handler takes an operand as it is, or memory that is larger, in which the operand
 begins where the call vector says, or the number of one of the program's inputs, which
-lies where the call vector says (``operands.h``).
+lies where the call vector says (``operands.h``). By that it also knows the call that it
+works for, and stops when that is over (``handled_call.h``).
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from math import prod
 from typing import Any
 
 from nkipy.hlo.builder import HLOBuilder
-from nkipy.hlo.ir import HLOInstruction
+from nkipy.hlo.ir import HLOInstruction, HLOModule
 from nkipy.hlo.proto_shapes import ELEMENT_TYPES
+from nkipy.hlo.rewrites.base import Place, rewrite
+from nkipy.hlo.rewrites.lending import controlled, lend
 from nkipy_emulator import _xla
 
 Value = HLOInstruction
@@ -108,3 +111,27 @@ def call_on_inputs(
         kind = (ELEMENT_TYPES[like.dtype], prod(like.shape))
         tables += (len(inputs), *kind, *inputs)
     return call_on_memory(call, operands, (*places, *tables), b)
+
+
+def let_stop(module: HLOModule, vector: Value) -> HLOModule:
+    """`module` whose handlers stop when nobody wants the results; itself without any.
+
+    Args:
+        module: what to copy. Its calls are in its entry, and in what that controls.
+        vector: the parameter that points to the state of the running call.
+    """
+    calls = [
+        c for c in module.computations() if any(map(is_handler_call, c.instructions))
+    ]
+    if not calls:
+        return module
+    module, lent = lend(module, vector, set(calls).intersection(controlled(module)))
+
+    def rule(inst: Value, operands: tuple[Value, ...], place: Place) -> Value | None:
+        if not is_handler_call(inst):
+            return None
+        known = lent[place.computation]
+        given = (*operands, place.values.get(known, known))
+        return call_on_memory(inst, given, (-1,) * len(operands), place.builder)
+
+    return rewrite(module, rule)

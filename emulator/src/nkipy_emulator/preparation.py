@@ -24,6 +24,7 @@ from nkipy_emulator.call_sites import CustomCalls
 from nkipy_emulator.custom_calls import lower_custom_calls
 from nkipy_emulator.endless_loops import make_interruptible
 from nkipy_emulator.fast_calls import FastCalls, send_to_numpy
+from nkipy_emulator.handler_calls import let_stop
 from nkipy_emulator.joins import join_by_handlers
 from nkipy_emulator.layers import roll_layers
 from nkipy_emulator.operands import read_through_slices
@@ -89,6 +90,7 @@ def with_store(
     result = flush_subnormals(order_sorts(expand_powers(result)))
     result = bound_duplication(keep_exact(result, vector))
     result, sliced = read_through_slices(result, vector, first)
+    result = let_stop(result, vector)
     transpose_once(result, own)
     store = HLOInstruction(
         "custom-call", (*result.results, vector), (1,), uint8, _STORE
