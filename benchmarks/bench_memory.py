@@ -82,6 +82,67 @@ def cases() -> list[tuple[str, Callable[..., Any], tuple[np.ndarray, ...], str]]
     ]
 
 
+def steps(x: Any) -> Any:
+    """A chain, of whose values NumPy has two or three at a time."""
+    for _ in range(10):
+        x = np.tanh(x) * x + 1
+    return x
+
+
+def layer(x: Any, first: Any, bias: Any, second: Any) -> Any:
+    return np.maximum(x @ first + bias, 0) @ second
+
+
+def stencil(x: Any) -> Any:
+    for _ in range(10):
+        rolled = [np.roll(x, by, axis) for axis in (0, 1) for by in (1, -1)]
+        x = x + 0.1 * (sum(rolled) - 4 * x)
+    return x
+
+
+def softmax(x: Any) -> Any:
+    grown = np.exp(x - x.max(-1, keepdims=True))
+    return grown / grown.sum(-1, keepdims=True)
+
+
+def covariance(x: Any) -> Any:
+    centred = x - x.mean(0)
+    return centred.T @ centred / len(x)
+
+
+def sort(x: Any) -> Any:
+    return np.sort(x)
+
+
+def argsort(x: Any) -> Any:
+    return np.argsort(x)
+
+
+def transposed_by_matrix(x: Any, y: Any) -> Any:
+    return x.T @ y
+
+
+def holding_cases() -> list[tuple[str, Callable[..., Any], tuple[np.ndarray, ...]]]:
+    """Name, kernel and arguments of calls that hold more than their results."""
+    rng = np.random.default_rng(0)
+
+    def normal(*shape: int) -> np.ndarray:
+        return rng.standard_normal(shape, dtype=np.float32)
+
+    x, square, rows = normal(1 << 22), normal(2048, 2048), normal(4096, 1024)
+    weights = normal(1024, 4096), normal(4096), normal(4096, 1024)
+    return [
+        ("chain of 30 steps, 16 MB", steps, (x,)),
+        ("layer of 4096, 16 MB", layer, (rows, *weights)),
+        ("stencil, ten steps, 16 MB", stencil, (square,)),
+        ("softmax of rows, 16 MB", softmax, (rows,)),
+        ("covariance, 16 MB", covariance, (normal(1 << 14, 256),)),
+        ("sort, 16 MB", sort, (x,)),
+        ("argsort, 16 MB", argsort, (x,)),
+        ("transpose x matrix, 2 x 16 MB", transposed_by_matrix, (rows, rows[::-1])),
+    ]
+
+
 def peak(function: Callable[[], Any]) -> int | None:
     """The most bytes that a call has in memory beyond what was there before.
 
@@ -114,6 +175,14 @@ def _megabytes(size: int | None) -> str:
     return "unknown" if size is None else f"{size / _MB:.0f} MB"
 
 
+def _peaks(name: str, own: Callable[[], Any], numpy: Callable[[], Any]) -> Row:
+    for function in (own, own, numpy):  # which compile, and keep what they have packed
+        function()
+    most, peer = peak(own), peak(numpy)
+    shown = f"{most / peer:.2f}" if most is not None and peer else ""
+    return Row(name, _megabytes(most), _megabytes(peer), shown, "")
+
+
 def main() -> None:
     """Print both tables."""
     times, peaks = [], []
@@ -124,9 +193,10 @@ def main() -> None:
         ours, theirs = best(own, 1.0), best(numpy, 1.0)
         row = Row(name, micros(ours), micros(theirs), f"{ours / theirs:.2f}", aim)
         times.append(row)
-        most, peer = peak(own), peak(numpy)
-        shown = f"{most / peer:.2f}" if most is not None and peer else ""
-        peaks.append(Row(name, _megabytes(most), _megabytes(peer), shown, ""))
+        peaks.append(_peaks(name, own, numpy))
+    for name, kernel, given in holding_cases():
+        own = functools.partial(simulate_jit(kernel), *given)
+        peaks.append(_peaks(name, own, functools.partial(kernel, *given)))
     print_table("Warm call, large NumPy arrays in and out (peer: NumPy)", times)
     print_table("The most memory of such a call beyond its arguments", peaks)
 

@@ -233,7 +233,7 @@ class XlaExecutable:
         else:
             program, sliced = compilation.kept(store, name)
         first_constant = len(module.parameters)
-        self._results = [(r.shape, r.dtype) for r in module.results]
+        self._makers = [maker(r.shape, r.dtype) for r in module.results]
         self._own = own
         self.runner = program.runner(
             [p.nbytes for p in lifted.parameters],
@@ -248,7 +248,9 @@ class XlaExecutable:
                 for i, literal in enumerate(constants)
             ],
             own=own,
-            own_shapes=[self._results[i] for i in own],
+            own_shapes=[
+                (module.results[i].shape, module.results[i].dtype) for i in own
+            ],
             blanks=[
                 blank(module.results[i].nbytes)
                 for i in own
@@ -267,13 +269,14 @@ class XlaExecutable:
         Large ones are XLA's own memory, which nothing is copied from: it is free again
         when nobody has an array of it any more.
         """
-        outputs: list[Any] = [
-            None if i in self._own else empty(shape, dtype)
-            for i, (shape, dtype) in enumerate(self._results)
-        ]
-        if not self._own:
+        outputs: list[Any]
+        if not self._own:  # as few steps as can be: small calls take as long as these
+            outputs = [make() for make in self._makers]
             self.run(inputs, outputs)
             return outputs
+        outputs = [
+            None if i in self._own else make() for i, make in enumerate(self._makers)
+        ]
         for i, made in zip(self._own, self.runner.run_for(inputs, outputs)):
             outputs[i] = made
         return outputs
@@ -290,7 +293,7 @@ class DirectExecutable(XlaExecutable):
 
     def __init__(self, module: HLOModule, kind: str, program: DirectProgram) -> None:
         self.num_replicas = 1
-        self._results = [(r.shape, r.dtype) for r in module.results]
+        self._makers = [maker(r.shape, r.dtype) for r in module.results]
         self._own = ()
         self.runner = _xla.direct_runner(
             [p.nbytes for p in module.parameters],

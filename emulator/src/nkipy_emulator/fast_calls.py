@@ -273,14 +273,36 @@ class _Call(NamedTuple):
     make: Callable[[_Call, Value, Place], Value]
 
 
-def _found(inst: Value, known: frozenset[str]) -> tuple[_Call, set[Value]] | None:
-    """The function that an instruction computes, and what it takes with it."""
+class ComposedFunction(NamedTuple):
+    """A function that a program computes step by step.
+
+    Attributes:
+        name: NumPy's name.
+        operands: what it is of.
+        inner: what is computed on the way, and the result.
+    """
+
+    name: str
+    operands: tuple[Value, ...]
+    inner: set[Value]
+
+
+def composed_function(inst: Value) -> ComposedFunction | None:
+    """The composition in float32 that ends in an instruction."""
     if inst.dtype == dt.float32:
         for template in _templates().get(inst.opcode, ()):
             match = _Match(template, inst)
-            if match.succeeds and template.name in known:
-                call = _Call(template.name, match.operands, _element_call)
-                return call, set(match.inner)
+            if match.succeeds:
+                return ComposedFunction(template.name, match.operands, set(match.inner))
+    return None
+
+
+def _found(inst: Value, known: frozenset[str]) -> tuple[_Call, set[Value]] | None:
+    """The function that an instruction computes, and what it takes with it."""
+    composed = composed_function(inst)
+    if composed is not None and composed.name in known:
+        call = _Call(composed.name, composed.operands, _element_call)
+        return call, composed.inner
     if inst.opcode in _ORDERED_BY:
         find = _ORDERED_BY[inst.opcode]
         return find(inst) if _xla.orders_by_numpy() else None

@@ -30,6 +30,7 @@ from nkipy_emulator.layers import roll_layers
 from nkipy_emulator.operands import read_through_slices
 from nkipy_emulator.own_results import add_blanks, transpose_once
 from nkipy_emulator.strided_stores import store_by_handlers
+from nkipy_emulator.wide_functions import widen_functions
 from nkipy_emulator.world_calls import lower_collectives
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def with_store(
     if check_bounds:
         result = _telling_out_of_bounds(result, vector)
     if options is None or options.auto_cast != "all":  # which rounds parts of functions
-        result = send_to_numpy(result, fast_calls)
+        result = widen_functions(send_to_numpy(result, fast_calls))
     result = make_interruptible(result, vector)
     result = apply_auto_cast(result, options)
     # XLA transposes the operands of other products even where that changes nothing. To

@@ -16,7 +16,10 @@ import numpy as np
 from nkipy.hlo import dtypes as dt
 from nkipy.hlo.builder import HLOBuilder, Value
 
-_SIGNED_OF_WIDTH: dict[int, np.dtype] = {1: dt.int8, 2: dt.int16, 4: dt.int32}
+_SIGNED_OF_WIDTH: dict[int, np.dtype] = {
+    **{1: dt.int8, 2: dt.int16},
+    **{4: dt.int32, 8: dt.int64},
+}
 
 
 # -- parts -----------------------------------------------------------------------------

@@ -39,6 +39,7 @@ class Program:
             made: Any = executable
             keys = os.urandom(made.digest_keys)
             guards.keep_digests(digest, keys, made.watch)
+        self._makes_results = hasattr(executable, "run_new")
         captured = guards.arrays()
         self._captured = CapturedArrays(captured)
         #: What the kernel wrote while it was traced, before the arguments are read.
@@ -54,14 +55,13 @@ class Program:
             self.executable.run(inputs, outputs)
             self.write_back(arrays, outputs)
         else:
-            outputs = self._run_new(inputs)
+            made: Any = self.executable
+            run_new = made.run_new if self._makes_results else self._run_new
+            outputs = run_new(inputs)
         return self.result(outputs)
 
     def _run_new(self, inputs: list[Any]) -> list[Any]:
         """Execute once, with new arrays for all results."""
-        run_new = getattr(self.executable, "run_new", None)
-        if run_new is not None:
-            return run_new(inputs)
         empty = self.executable.empty
         outputs = [empty(shape, dtype) for shape, dtype in self.shapes]
         self.executable.run(inputs, outputs)
