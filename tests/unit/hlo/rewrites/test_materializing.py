@@ -139,3 +139,30 @@ def test_barriers_go_into_called_computations():
     (call,) = [i for i in bounded.entry.instructions if i.opcode == "call"]
     inside = call.attributes["to_apply"].instructions
     assert sum(i.opcode == "opt-barrier" for i in inside) >= 3
+
+
+def called(b, x):
+    attributes = {"custom_call_target": "anything"}
+    return b.emit("custom-call", (x,), x.shape, x.dtype, attributes)
+
+
+@pytest.mark.parametrize("reshaped", [False, True])
+def test_what_a_call_reads_is_not_computed_again_in_loops(reshaped):
+    module = HLOModule("steps")
+    b = HLOBuilder(module.entry)
+    x = module.add_parameter((8,), dt.float32, "x")
+    for _ in range(4):
+        made = called(b, b.reshape(x, (2, 4)) if reshaped else x)
+        x = b.add(b.multiply(b.reshape(made, (8,)), x), b.full_like(x, 1))
+    module.set_results([x])
+    kept = [i.operands[0] for i in barriers(bound_duplication(module))]
+    # The last one is read by nothing, and the parameter is in memory.
+    assert [i.opcode for i in kept] == ["add"] * 3
+
+
+def test_what_only_a_call_reads_needs_no_barrier():
+    module = HLOModule("step")
+    b = HLOBuilder(module.entry)
+    x = module.add_parameter((8,), dt.float32, "x")
+    module.set_results([b.negate(called(b, b.negate(x)))])
+    assert bound_duplication(module) is module

@@ -10,6 +10,10 @@ element by element reads its operands where it is read itself; one that moves el
 reads them somewhere else, once for each place where it is read. A value that is read
 at more than a few places gets a barrier, which code is not copied across. Then the
 code of a module is at most that many times as long as the module.
+
+What a custom call reads is in memory whatever becomes of its code. It gets a barrier
+if loops read it, too: copies of the code would read what it is made of, and so have
+this stay in memory as long as the program goes on.
 """
 
 from __future__ import annotations
@@ -67,16 +71,23 @@ def _to_keep(computation: HLOComputation, results: Iterable[Value]) -> Iterator[
     is_moved = _moved_leaves(computation)
     places: dict[Value, Places] = {}
     rows: dict[Value, int] = {}
+    in_memory: set[Value] = set()
     whole = {result: frozenset((next(numbers),)) for result in results}
     for inst in reversed(computation.instructions):
-        read = places.pop(inst, frozenset()) | whole.get(inst, frozenset())
+        in_loops = places.pop(inst, frozenset())
+        read = in_loops | whole.get(inst, frozenset())
         row = rows.pop(inst, 0) + 1
         if not _is_fused(inst):
             for operand in inst.operands:
                 whole.setdefault(operand, frozenset((next(numbers),)))
+            if inst.opcode == "custom-call":
+                in_memory.update(inst.operands)
             continue
+        if inst in in_memory and inst.opcode == "reshape":
+            in_memory.update(inst.operands)
+        is_copied = inst in in_memory and in_loops
         many = len(read) > MOST_PLACES or row > MOST_IN_A_ROW or not read
-        if many and not _is_repeated(inst):
+        if (many or is_copied) and not _is_repeated(inst):
             read, row = frozenset((next(numbers),)), 1
             # What is only moved costs little to do again; reducers are not copied.
             if not is_moved[inst] and not callees(inst):
