@@ -303,13 +303,6 @@ class DirectExecutable(XlaExecutable):
         )
         self.run = self.runner.run
         self.run_replicas = self.runner.run_replicas
-        self._blanks = [maker(shape, dtype) for shape, dtype in self._results]
-
-    def run_new(self, inputs: Arrays) -> list[np.ndarray]:
-        """As `run`, but the results are new arrays."""
-        outputs = [make() for make in self._blanks]
-        self.run(inputs, outputs)
-        return outputs
 
 
 DirectProgram = ElementProgram | HandlerProgram

@@ -32,9 +32,3 @@ def empty(shape: Sequence[int], dtype: Any) -> np.ndarray:
     raw = np.empty(nbytes + ALIGNMENT, np.uint8)
     address: int = raw.__array_interface__["data"][0]
     return np.ndarray(shape, dtype, raw, -address % ALIGNMENT)
-
-
-def maker(shape: Sequence[int], dtype: np.dtype) -> Callable[[], np.ndarray]:
-    """What makes such an array as :func:`empty`, and has looked at the size before."""
-    small = dtype.itemsize * prod(shape) < ZERO_COPY_BYTES
-    return partial(np.empty if small else empty, shape, dtype)
