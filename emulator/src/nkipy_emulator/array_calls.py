@@ -15,9 +15,11 @@ From how many elements on a call is faster stands in the table of
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from math import inf, prod
+from math import prod
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from nkipy.hlo import dtypes as dt
 from nkipy.hlo.ir import HLOInstruction, HLOModule
@@ -34,7 +36,10 @@ _COMBINATIONS = ("add", "multiply", "maximum", "minimum")
 #: Those of bits, of integers and bool.
 _OF_BITS = ("and", "or", "xor")
 #: What an extreme is looked for from on.
-_FIRST: Mapping[str, float] = MappingProxyType({"maximum": -inf, "minimum": inf})
+_FIRST: Mapping[str, Callable[[np.dtype], Any]] = MappingProxyType(
+    {"maximum": dt.lowest, "minimum": dt.highest}
+)
+_FOLDED = (dt.float32, dt.float64, *dt.INTEGERS, dt.int64, dt.uint64)
 #: What changes nothing; others may count what they begin with as often as they like.
 _NEUTRAL: Mapping[str, int] = MappingProxyType({"add": 0, "multiply": 1, "xor": 0})
 _MULTIPLIED = (dt.float32, dt.float64, dt.int32, dt.uint32)
@@ -150,16 +155,14 @@ def _counted_from_the_end(indices: Value, size: int) -> Value | None:
 # -- extremes --------------------------------------------------------------------------
 def _fold(inst: Value) -> _Call | None:
     """The largest or smallest elements along axes that are next to each other."""
-    if len(inst.operands) != 2 or inst.dtype not in (dt.float32, dt.float64):
+    if len(inst.operands) != 2 or inst.dtype not in _FOLDED:
         return None
     x, start = inst.operands
     by, dimensions = combination(inst), inst.attributes["dimensions"]
-    if (
-        by is None
-        or by not in _FIRST
-        or not is_filled(start, _FIRST[by])
-        or 0 in x.shape
-    ):
+    first_of = _FIRST.get(by or "")
+    if by is None or first_of is None or 0 in x.shape:
+        return None
+    if not is_filled(start, first_of(inst.dtype)):
         return None
     first, end = dimensions[0], dimensions[-1] + 1
     if dimensions != tuple(range(first, end)):

@@ -39,7 +39,13 @@ from nkipy_emulator.memory import empty, maker
 from nkipy_emulator.memory_maps import check_maps
 from nkipy_emulator.operands import in_place, lift_constants
 from nkipy_emulator.own_results import blank, needs_blank, own_results
-from nkipy_emulator.program_size import check_size, has_seams, is_small, is_varied
+from nkipy_emulator.program_size import (
+    check_size,
+    has_odd_loops,
+    has_seams,
+    is_small,
+    is_varied,
+)
 
 if TYPE_CHECKING:
     from nkipy.hlo.options import Meeting, SimulationOptions
@@ -389,7 +395,7 @@ class _Compilation:
 
         fast = (options is not None and options.fast_compile) or varied
         # XLA has code that it makes with care once for loops that are alike.
-        fast = fast or has_layers(prepared)
+        fast = fast or has_layers(prepared) or has_odd_loops(prepared)
         optimization = _xla.OPTIMIZATION
         if varied and is_small(module):
             optimization = _xla.NO_OPTIMIZATION

@@ -14,6 +14,7 @@ from typing import Any
 
 from nkipy.hlo.instruction import callees, callees_of
 from nkipy.hlo.ir import HLOComputation, HLOInstruction, HLOModule
+from nkipy.hlo.opcodes import OPCODES, CostKind
 from nkipy_emulator.errors import ProgramSizeError
 
 #: Instructions, each computation counted as often as it is called.
@@ -26,6 +27,10 @@ MAX_DEPTH = 12_000
 MANY_KINDS = 256
 #: Elements of the largest array that is a small one.
 SMALL_ARRAY = 4096
+#: Elements of a loop that is worth being made by other code, and instructions of a
+#: module that is compiled by it in about the same time.
+LONG_LOOP = 1 << 14
+FEW_INSTRUCTIONS = 256
 #: What runs its computations more than once.
 _LOOPS = frozenset({"while"})
 #: What is no loop of its own.
@@ -78,6 +83,22 @@ def is_small(module: HLOModule) -> bool:
         and prod(i.shape) <= SMALL_ARRAY
         for i in module.instructions()
     )
+
+
+def has_odd_loops(module: HLOModule) -> bool:
+    """Whether a loop over one axis has an odd number of elements, and few others are.
+
+    XLA's fusion emitters make a vector of as many elements as divide that number, which
+    is none: such a loop takes four times as long.
+    """
+    count = 0
+    found = False
+    for inst in module.instructions():
+        count += 1
+        if OPCODES[inst.opcode].cost.kind is CostKind.ELEMENTWISE:
+            size = prod(inst.shape)
+            found |= size % 2 == 1 and size >= LONG_LOOP and size == max(inst.shape)
+    return found and count <= FEW_INSTRUCTIONS
 
 
 def has_seams(module: HLOModule) -> bool:

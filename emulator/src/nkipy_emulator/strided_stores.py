@@ -5,8 +5,9 @@ and what is there, by a mask that is padded between its elements. XLA computes a
 it, for every element. The handler (``store_calls.h``) stores what there is to store, in
 place if nobody reads what was there.
 
-From how many elements on, of all arrays that are stored into, that is faster stands in the table of
-:mod:`nkipy_emulator.fast_calls`, measured by ``benchmarks.bench_array_calls``.
+From how many elements on, of all arrays that are stored into, that is faster stands in
+the table of :mod:`nkipy_emulator.fast_calls`, measured by
+``benchmarks.bench_array_calls``.
 """
 
 from __future__ import annotations

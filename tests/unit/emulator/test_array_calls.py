@@ -186,6 +186,22 @@ def test_what_is_almost_a_scan_is_left():
     assert targets(module) == []
 
 
+@pytest.mark.parametrize("dtype", dt.INTEGERS, ids=str)
+def test_extremes_of_integers(dtype):
+    x = numbers((5, 6, 7), dtype)
+    if dtype.kind == "i":
+        x = x - dtype.type(50)
+
+    def extremes(x):
+        return np.max(x), np.min(x, axis=1), np.max(x, axis=(0, 1)), np.min(x, axis=2)
+
+    module = kernel(extremes, x)
+    assert targets(module).count("nkipy_fold") == 4
+    for mode in MODES:
+        for made, right in zip(run(module, [x], mode), extremes(x)):
+            np.testing.assert_array_equal(made, right)
+
+
 # -- rows ------------------------------------------------------------------------------
 @pytest.mark.parametrize("dtype", dt.SUPPORTED, ids=str)
 def test_rows_are_copied_whatever_they_consist_of(dtype):

@@ -12,11 +12,13 @@ from nkipy.hlo.ir import HLOComputation, HLOModule
 from nkipy_emulator.device.status import status_of
 from nkipy_emulator.errors import ProgramSizeError
 from nkipy_emulator.program_size import (
+    LONG_LOOP,
     MANY_KINDS,
     MAX_DEPTH,
     MAX_INSTRUCTIONS,
     SMALL_ARRAY,
     check_size,
+    has_odd_loops,
     is_small,
     is_varied,
 )
@@ -104,3 +106,24 @@ def test_a_module_of_small_arrays_is_small(size, expected):
     x = module.add_parameter((size,), dt.float32, "x")
     module.set_results(HLOBuilder(module.entry).unary("tanh", x))
     assert is_small(module) is expected
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        ((LONG_LOOP + 1,), True),
+        ((1, LONG_LOOP + 1, 1), True),
+        ((LONG_LOOP + 2,), False),
+        ((LONG_LOOP - 1,), False),
+        ((129, LONG_LOOP // 64 + 1), False),
+    ],
+)
+def test_loops_of_an_odd_number_of_elements(engine, shape, expected):
+    module = HLOModule("odd")
+    x = module.add_parameter(shape, dt.float32, "x")
+    b = HLOBuilder(module.entry)
+    module.set_results(b.add(b.multiply(x, x), x))
+    assert has_odd_loops(module) is expected
+    value = np.arange(np.prod(shape), dtype=np.float32).reshape(shape) % 97
+    (made,) = engine.compile(module).run_new([value])
+    np.testing.assert_array_equal(made, value * value + value)
