@@ -6,6 +6,7 @@ and on the emulated device, with the engine in this process or in a child.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -34,6 +35,7 @@ from nkipy_nki.collectives import ReplicaGroup
 from nkipy_nki.replaying import replay
 from nkipy_nki.wire import decode
 from tests.support import nrt_client
+from tests.support.processes import finish, start
 
 RANKS = 3
 ENGINES = ("inprocess", "child")
@@ -151,6 +153,35 @@ def test_ranks_exchange_tensors_on_emulated_cores(tmp_path, engine):
     with running(tmp_path, engine, 2) as nrt:
         neff = neff_bytes(module, ProgramDescription())
         assert_same(on_device(nrt, neff, inputs, list(expected[0])), expected)
+
+
+def as_process() -> None:
+    """Run as the rank that the environment tells; say whether it is as expected."""
+    rank, ranks = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    inputs = [values_of(r, (8, 6), np.float32) for r in range(ranks)]
+    module = trace_function(over_ranks, (inputs[0], ranks), {}).module
+    expected = expected_of(inputs)[rank]
+    with nrt_client.Nrt().running() as nrt:
+        neff = neff_bytes(module, ProgramDescription())
+        model = nrt.load(neff, rank=rank, world_size=ranks)
+        tensors = [nrt.empty(one.nbytes) for one in expected]
+        names = {f"output{i}": tensor for i, tensor in enumerate(tensors)}
+        x = nrt.tensor_set({"x": nrt.tensor(inputs[rank])})
+        nrt.execute(model, x, nrt.tensor_set(names))
+        made = [nrt.read(t, e.shape, e.dtype) for t, e in zip(tensors, expected)]
+    assert_same([made], [expected])
+    sys.stdout.write("the same\n")
+
+
+@pytest.mark.device
+@pytest.mark.parametrize(
+    "engine", ["inprocess", pytest.param("child", marks=pytest.mark.slow)]
+)
+def test_ranks_exchange_tensors_among_processes(tmp_path, engine):
+    program = f"from {__name__} import as_process; as_process()"
+    started = start(program, 2, tmp_path, NKIPY_EMULATOR_ENGINE=engine)
+    for status, output, errors in finish(started):
+        assert (status, output) == (0, "the same\n"), errors
 
 
 def test_more_ranks_than_there_are_are_refused():

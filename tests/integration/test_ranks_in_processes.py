@@ -364,12 +364,15 @@ if rank == 1:
         pass
     status_of(own)
     status_of(both)
+elif os.environ["NKIPY_EMULATOR_ENGINE"] == "child":  # which does not see an exit
+    nrt.lib.nrt_close()
 """
 )
 
 
-def test_who_ends_is_only_missed_where_it_is_needed(tmp_path):
-    started = start(ENDS_FIRST, 2, tmp_path)
+@pytest.mark.parametrize("engine", ["inprocess", "child"])
+def test_who_ends_is_only_missed_where_it_is_needed(engine, tmp_path):
+    started = start(ENDS_FIRST, 2, tmp_path, NKIPY_EMULATOR_ENGINE=engine)
     started[0].wait()
     done = finish(started)
     assert outputs(done) == ["done\n", "done\ndone\n1200 at once\n"], done[1][2]

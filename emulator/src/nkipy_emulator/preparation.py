@@ -70,7 +70,7 @@ def with_store(
     vector = result.add_parameter((size,), uint64, "nkipy_call_vector")
     result.entry.instructions.insert(0, result.entry.instructions.pop())
     result.set_results(module.results)
-    result = lower_custom_calls(result, vector, calls, ranks)
+    result = lower_custom_calls(result, vector, calls, world_size or ranks)
     if world_size > 0:
         result = lower_collectives(result, vector, world_size)
     else:  # its ranks are replicas

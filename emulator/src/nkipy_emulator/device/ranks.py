@@ -53,29 +53,17 @@ def for_ranks(module: HLOModule, options: LoadOptions) -> RankedProgram:
         return RankedProgram(module)
     if not exchanges:
         return RankedProgram(as_rank(module, options.rank))
-    # What a kernel in Python exchanges, it does within one process.
-    apart = [inst for inst in exchanges if inst.opcode == "custom-call"]
-    if options.root_comm_id and not apart:
+    if options.root_comm_id:
         seat = WORLDS.join(options.root_comm_id, options.rank, options.world_size)
         seat.limit(options.timeout_ms)
         return RankedProgram(module, seat=seat)
     if options.peers_reachable:
         return RankedProgram(module, options.world_size)
-    if apart:
-        target = apart[0].attributes["custom_call_target"]
-        way_out = (
-            f"ranks exchange something in {target!r}, for which each needs a core of "
-            "this process (NEURON_RT_VISIBLE_CORES)"
-        )
-    else:
-        way_out = (
-            "set NEURON_RT_ROOT_COMM_ID to host:port, the same for all processes, "
-            "where rank 0 listens, or give this process a core for each "
-            "(NEURON_RT_VISIBLE_CORES)"
-        )
     raise DeviceError(
         NrtStatus.LOAD_NOT_ENOUGH_NC,
-        f"the program has collectives over {options.world_size} ranks: {way_out}",
+        f"the program has collectives over {options.world_size} ranks: set "
+        "NEURON_RT_ROOT_COMM_ID to host:port, the same for all processes, where rank 0 "
+        "listens, or give this process a core for each (NEURON_RT_VISIBLE_CORES)",
     )
 
 

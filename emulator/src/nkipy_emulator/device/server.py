@@ -15,6 +15,7 @@ import socket
 import struct
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -28,6 +29,8 @@ _PRINTED = -1  # the status of what comes before a reply, see engine_channel.h
 _MAX_PRINTED = 1 << 28  # bytes: libnrt keeps no more
 _LOAD, _EXECUTE, _UNLOAD, _CHANNEL, _ESTIMATE, _ALL_GATHER = 1, 2, 3, 4, 5, 6
 _MAP_NORESERVE = 0x4000
+#: In which a process that was killed has ended, after its sockets.
+_END_SECONDS = 0.1
 
 
 class _Request(NamedTuple):
@@ -187,6 +190,19 @@ def _end_with(parent: int) -> None:
     os._exit(0)
 
 
+def _leave_worlds() -> None:
+    """Tell other ranks that this one has left, unless its process has been ended.
+
+    Who closes its runtime waits for this process. Of one that was killed, the socket is
+    closed first; :func:`_end_with` notices that a moment later, and others are told by
+    the end of this process.
+    """
+    ranks = sys.modules.get("nkipy_emulator.device.ranks")
+    if ranks is not None and ranks.WORLDS.has_members():
+        time.sleep(_END_SECONDS)
+        ranks.WORLDS.leave()
+
+
 def _map(descriptor: int, extent: int) -> int:
     """The address of the shared memory, which stays mapped."""
     flags = mmap.MAP_SHARED | _MAP_NORESERVE
@@ -206,6 +222,7 @@ def main(argv: Sequence[str], end: Callable[[int], None] = os._exit) -> None:
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     server = Server(_map(memory, extent), extent)
     server.serve(socket.socket(fileno=control))
+    _leave_worlds()
     end(0)  # at once: other threads may be executing
 
 

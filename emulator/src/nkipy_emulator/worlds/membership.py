@@ -27,7 +27,7 @@ _RETRY_SECONDS = 0.05
 #: How often one that waits looks whether rank 0 has said that it cannot come.
 _LOOK_SECONDS = 0.2
 #: How long one that hears for its machine does so when it leaves.
-_LINGER_SECONDS = 2.0
+_LINGER_SECONDS = 1.0
 #: For what two processes of one machine, both there, do together.
 _HANDSHAKE_SECONDS = 60.0
 #: How often a rank looks whether another has come before it sleeps; about 50 us.
@@ -273,6 +273,11 @@ class Worlds:
                 found = Membership(place, self._purpose, rank, ranks)
                 self._memberships[key] = found
             return found.seat
+
+    def has_members(self) -> bool:
+        """Whether a rank of this process is in one of them."""
+        with self._lock:
+            return bool(self._memberships)
 
     def leave(self) -> None:
         """Leave all worlds. Programs of theirs run no more; others can be joined."""
