@@ -151,7 +151,10 @@ def test_what_is_read_of_every_step(rolled, axis):
         for _ in range(STEPS):
             x = x * 0.5 + 0.25
             seen.append(x)
-        return np.stack(seen, axis), np.concatenate(seen[2:], axis % 2), seen[7]
+        back = np.concatenate(
+            [*seen[20:10:-1], *seen[12:20], seen[20], seen[3]], axis % 2
+        )
+        return np.stack(seen, axis), np.stack(seen[::-1], axis), back, seen[7]
 
     check_loop(rolled, kernel, arrays()[0])
 
@@ -165,6 +168,19 @@ def test_what_is_read_of_every_step_is_bounded(rolled, monkeypatch):
             seen.append(seen[-1] * 0.5 + 0.25)
         return np.stack(seen)
 
+    assert not loops(rolled(kernel, arrays()[0]))
+
+
+def test_constants_that_differ_are_bounded(rolled, monkeypatch):
+    tables = np.random.default_rng(2).standard_normal((STEPS, 4)).astype(np.float32)
+
+    def kernel(x):
+        for table in tables:
+            x = np.maximum(x * table, table) - 0.25
+        return x
+
+    check_loop(rolled, kernel, arrays()[0])
+    monkeypatch.setattr(repeated_steps, "_MOST_VARIED", 100)
     assert not loops(rolled(kernel, arrays()[0]))
 
 

@@ -11,6 +11,8 @@ from collections.abc import Hashable, Iterator, Sequence
 from math import prod
 from typing import NamedTuple
 
+import numpy as np
+
 from nkipy.hlo import dtypes as dt
 from nkipy.hlo.ir import HLOComputation, HLOInstruction, HLOModule
 from nkipy.hlo.opcodes import OPCODES, CostKind
@@ -39,6 +41,8 @@ _WINDOW = 8
 _MOST_AGES = 4
 #: Bytes of what all iterations of a loop make, where that is read after the loop.
 _MOST_COLLECTED = 1 << 28
+#: Bytes of constants that differ, which are in the code of a loop.
+_MOST_VARIED = 1 << 22
 
 #: What is not fused with others.
 _HEAVY = frozenset(
@@ -308,20 +312,33 @@ class Steps:
         slots |= {slot for slot in read if slot.place % period not in collected}
         slots |= {Slot(p, a) for p, age in slots for a in range(1, age)}
         loop.slots, loop.collected = sorted(slots), sorted(collected)
+        loop.varied, loop.moved = self._varied(loop), self._moved(loop)
         if self._can_hold(loop):
-            loop.varied = self._varied(loop)
-            loop.moved = self._moved(loop)
             yield loop
 
     def _can_hold(self, loop: Loop) -> bool:
-        """Whether memory can have what is handed on and collected."""
+        """Whether a state, memory and code can have what a loop is to have."""
         places = [*loop.collected, *(slot.place for slot in loop.slots)]
         if any(self.values[loop.start + p].tuple_shapes for p in places):
             return False
         if max((slot.age for slot in loop.slots), default=1) > _MOST_AGES:
             return False
+        for place in range(loop.size):
+            for number, operand in enumerate(self.values[loop.start + place].operands):
+                is_own = self.source(loop, place, number) is not None
+                if operand.tuple_shapes is not None and not is_own:
+                    return False
         sizes = [self.values[loop.start + p].nbytes for p in loop.collected]
-        return loop.count * loop.steps * sum(sizes) <= _MOST_COLLECTED
+        tables = [self._literal(loop, *varied).nbytes for varied in loop.varied]
+        return (
+            loop.count * loop.steps * sum(sizes) <= _MOST_COLLECTED
+            and loop.count * sum(tables) <= _MOST_VARIED
+        )
+
+    def _literal(self, loop: Loop, place: int, number: int) -> np.ndarray:
+        literal = literal_below(self.values[loop.start + place].operands[number])
+        assert literal is not None
+        return literal
 
     def _behind_invariants(self, run: Run) -> int:
         """Where the run begins, if what no step changes is to be there before."""

@@ -13,7 +13,7 @@ but for the terms of sums, which a compiler may add in another order in a loop.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import count
 from typing import NamedTuple
 
@@ -93,26 +93,38 @@ def _pieces(
     b: HLOBuilder, inst: Value, values: dict[Value, Value], parts: Parts
 ) -> list[Value]:
     """What a concatenation joins: parts of consecutive steps are one piece."""
-    axis, pieces, runs = inst.attributes["dimension"], [], list[list[Value]]()
-    for operand in inst.operands:
-        part = parts.get(operand)
-        last = parts.get(runs[-1][-1]) if runs else None
-        if part and last and part == _Part(last.all, last.step + 1):
-            runs[-1].append(operand)
-        else:
-            runs.append([operand])
-    for run in runs:
-        first, shape, n = run[0], run[0].shape, len(run)
+    axis, pieces = inst.attributes["dimension"], []
+    for run in _consecutive(inst.operands, parts):
+        shape, n = run[0].shape, len(run)
         if n == 1:
-            pieces.append(values[first])
+            pieces.append(values[run[0]])
             continue
-        part = parts[first]
-        rows = b.slice_dim(part.all, 0, part.step, part.step + n)
+        first, last = sorted((parts[run[0]], parts[run[-1]]), key=lambda p: p.step)
+        rows = b.slice_dim(first.all, 0, first.step, last.step + 1)
+        if parts[run[0]] is last:
+            rows = b.reverse(rows, (0,))
         rows = b.reshape(rows, (n, *shape))
         order = [*range(1, axis + 1), 0, *range(axis + 1, len(shape) + 1)]
         joined = (*shape[:axis], n * shape[axis], *shape[axis + 1 :])
         pieces.append(b.reshape(b.transpose(rows, order), joined))
     return pieces
+
+
+def _consecutive(operands: Sequence[Value], parts: Parts) -> list[list[Value]]:
+    """Operands that are of one step after the other, or the other way round."""
+    runs: list[list[Value]] = []
+    direction = 0
+    for operand in operands:
+        part, last = parts.get(operand), parts.get(runs[-1][-1]) if runs else None
+        step = 0
+        if part is not None and last is not None and part.all is last.all:
+            step = part.step - last.step
+        if step in (1, -1) and (len(runs[-1]) == 1 or step == direction):
+            runs[-1].append(operand)
+            direction = step
+        else:
+            runs.append([operand])
+    return runs
 
 
 class _Body:
