@@ -54,8 +54,8 @@ def refuse_per_rank(call: Call) -> None:
             raise NKIPyValueError(
                 f"argument {path_name(path)} is a PerRank of {len(leaf.values)} values,"
                 " but the call runs one rank; simulate_jit(world_size="
-                f"{len(leaf.values)}) runs as many, and where ranks are processes, each "
-                "passes the value of its own"
+                f"{len(leaf.values)}) runs as many, and where ranks are processes,"
+                " each passes the value of its own"
             )
         return leaf
 
