@@ -9,11 +9,13 @@ import pytest
 from nkipy.hlo.ir import HLOModule
 from nkipy.hlo.rewrites.subnormals import flush_subnormals
 from nkipy.testing import special_values, subnormals
+from nkipy_emulator.fast_calls import VARIABLE
 
 
 @pytest.mark.parametrize("opcode", ["log", "cbrt"])
 @pytest.mark.parametrize("dtype", [np.float32, ml_dtypes.bfloat16])
-def test_a_subnormal_number_is_zero_in_any_place(execute, opcode, dtype):
+def test_a_subnormal_number_is_zero_in_any_place(execute, monkeypatch, opcode, dtype):
+    monkeypatch.setenv(VARIABLE, "never")  # NumPy's loops know such numbers
     counts = (1, 3, 5, 8, 17)
     operands = [np.full(n, x, dtype) for n in counts for x in subnormals(dtype)]
     results = execute(lambda b, *ps: [b.unary(opcode, p) for p in ps], *operands)

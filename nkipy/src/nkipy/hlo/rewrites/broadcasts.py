@@ -41,9 +41,10 @@ def expand_broadcasts(module: HLOModule, ranks: int) -> HLOModule:
 def _reduced(
     x: HLOInstruction, groups: Groups, ranks: int, b: HLOBuilder
 ) -> HLOInstruction:
-    sources = np.isin(np.arange(ranks), [group[0] for group in groups])
     named = {rank for group in groups for rank in group}
-    alone = ((rank,) for rank in range(ranks) if rank not in named)
+    count = max(ranks, 1 + max(named))  # XLA wants all of them in groups
+    sources = np.isin(np.arange(count), [group[0] for group in groups])
+    alone = ((rank,) for rank in range(count) if rank not in named)
     bits, combined = x, "or"
     if x.dtype != dt.bool_:
         bits, combined = b.bitcast_convert(x, np.dtype(f"u{x.dtype.itemsize}")), "add"

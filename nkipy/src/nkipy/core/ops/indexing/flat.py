@@ -11,9 +11,10 @@ import numpy as np
 
 from nkipy.core import dtypes as dt
 from nkipy.core.ops._cases import X
+from nkipy.core.ops._memory_order import Axes, memory_order
 from nkipy.core.ops._registry import Op, supports
 from nkipy.core.ops._samples import ErrorSample, Sample, make
-from nkipy.core.tensor import as_operand
+from nkipy.core.tensor import NKIPyTensorRef, as_operand
 
 _DIMS = (3, 1, 5)
 _MOST = np.iinfo(np.int32).max
@@ -40,6 +41,7 @@ unravel_index = Op(
         ErrorSample((X.astype(int), (1 << 20, 1 << 20)), {}, ValueError, "too large"),
         ErrorSample((X.astype(int), (2, 3), "K"), {}, ValueError, "order"),
     ),
+    memory_order="made",
     note="int32; indices are not checked to be within the shape",
 )
 
@@ -52,6 +54,8 @@ def _unravel_index(indices: Any, shape: Any, order: str = "C") -> tuple[Any, ...
         ValueError: an array of that shape has more elements than int32 counts.
     """
     flat, dims = _integers(indices), _dims(shape, order)
+    given = as_operand(indices)
+    flat_order = memory_order(given) if isinstance(given, NKIPyTensorRef) else None
     if not dims:
         raise ValueError("multiple indices are not supported for 0d array")
     found: list[Any] = []
@@ -60,7 +64,19 @@ def _unravel_index(indices: Any, shape: Any, order: str = "C") -> tuple[Any, ...
         # An empty axis has no index; nothing is divided by zero for it.
         found.append((flat % max(size, 1)).astype(np.int32))
         flat = flat // max(size, 1)
-    return tuple(found if order == "F" else found[::-1])
+    return _side_by_side(flat_order, found if order == "F" else found[::-1])
+
+
+def _side_by_side(order: Axes | None, parts: list[Any]) -> tuple[Any, ...]:
+    """Views of one array, as NumPy's are, in which each index has all its parts.
+
+    Args:
+        order: the axes of each part from the slowest to the fastest, if not in C order.
+    """
+    axes = range(parts[0].ndim) if order is None else order
+    whole = np.stack([part.transpose(*axes) for part in parts], axis=-1)
+    back = np.argsort(axes).tolist()
+    return tuple(whole[..., i].transpose(*back) for i in range(len(parts)))
 
 
 def _ravel_samples(dtype: np.dtype) -> Iterator[Sample]:
@@ -88,6 +104,7 @@ ravel_multi_index = Op(
             ((X.astype(int),) * 2, (1 << 20,) * 2), {}, ValueError, "too large"
         ),
     ),
+    memory_order="own",
     note="int32; with mode='raise', indices are not checked to be within the shape",
 )
 

@@ -10,14 +10,17 @@ import numpy as np
 from nkipy.core import dtypes as dt
 from nkipy.core.ops._cases import A, X, call, cases
 from nkipy.core.ops._dtype_sets import INTEGRAL
+from nkipy.core.ops._memory_order import memory_order
 from nkipy.core.ops._registry import Op, supports
 from nkipy.core.ops._samples import ErrorSample
+from nkipy.core.tensor import NKIPyTensorRef
 
 _BITS = 8
 
 packbits = Op(
     "packbits",
     numpy=np.packbits,
+    memory_order="made",
     dtypes=INTEGRAL,
     samples=cases(
         call(A(3, 11)),
@@ -49,13 +52,18 @@ def _packbits(a: Any, /, axis: Any = None, bitorder: str = "big") -> Any:
     widths = [(0, 0)] * (rows.ndim - 1) + [(0, missing)]
     bits = np.pad((rows != 0).astype(np.uint8), widths)
     bits = bits.reshape(*rows.shape[:-1], count, _BITS)
-    packed = np.sum(bits << places, axis=-1, dtype=np.uint8)
-    return _back(packed, axis, a)
+    packed = _back(np.sum(bits << places, axis=-1, dtype=np.uint8), axis, a)
+    order = memory_order(a) if isinstance(a, NKIPyTensorRef) else None
+    if order is None or axis is None:
+        return packed
+    back = np.argsort(order).tolist()
+    return packed.transpose(*order).copy().transpose(*back)
 
 
 unpackbits = Op(
     "unpackbits",
     numpy=np.unpackbits,
+    memory_order="own",
     dtypes=supports(dt.uint8),
     samples=cases(
         call(A(3, 2)),
