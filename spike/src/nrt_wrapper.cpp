@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <cstdlib>
-#include <limits>
 #include <new>
 
 namespace spike {
@@ -155,35 +154,6 @@ std::pair<size_t, size_t> NrtRuntime::memory_stats(uint32_t core_id) {
   check(nrt->nrt_get_vnc_memory_stats(core_id, &stats, sizeof stats, &size),
         "Failed to get memory stats", [&] { return describe_core(*nrt, core_id); });
   return {stats.bytes_used, stats.bytes_limit};
-}
-
-namespace {
-
-std::string describe_rank(const NrtApi& api, RankOf rank) {
-  return describe_reason(api) + "rank " + std::to_string(rank.rank) + " of " +
-         std::to_string(rank.world_size);
-}
-
-}  // namespace
-
-void NrtRuntime::barrier(RankOf rank) {
-  Use nrt(shared_from_this(), "Unable to wait for other ranks");
-  check(nrt->nrt_barrier(-1, rank.rank, rank.world_size),
-        "Failed to wait for other ranks", [&] { return describe_rank(*nrt, rank); });
-}
-
-std::string NrtRuntime::all_gather(RankOf rank, const std::string& data) {
-  if (data.size() > std::numeric_limits<uint32_t>::max())
-    throw SpikeError("Unable to gather " + std::to_string(data.size()) +
-                     " bytes of each rank: libnrt takes 32 bits for their number");
-  Use nrt(shared_from_this(), "Unable to gather what other ranks have");
-  std::string given = data, gathered(data.size() * rank.world_size, 0);
-  check(nrt->nrt_all_gather(-1, rank.rank, rank.world_size,
-                            static_cast<uint32_t>(data.size()), given.data(),
-                            gathered.data()),
-        "Failed to gather what other ranks have",
-        [&] { return describe_rank(*nrt, rank); });
-  return gathered;
 }
 
 void NrtRuntime::track(std::shared_ptr<Pending> operation) {

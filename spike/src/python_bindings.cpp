@@ -1,18 +1,11 @@
 // The nanobind extension module: Python's view of spike's C++ classes.
 
-#include <limits>
-
 #include "bindings.h"
 
 namespace spike {
 namespace {
 
 using Text = std::optional<std::string>;
-
-template <class... Arguments>
-nb::str formatted(const char* text, const Arguments&... arguments) {
-  return nb::str(nb::str(text).format(arguments...));
-}
 
 // ---- Errors -------------------------------------------------------------------------
 
@@ -79,8 +72,7 @@ void write(NrtTensor& tensor, nb::handle data, size_t offset) {
 
 nb::bytes read(const NrtTensor& tensor, size_t offset, size_t size) {
   size = tensor.readable(offset, size);
-  auto bytes = nb::steal<nb::bytes>(PyBytes_FromStringAndSize(nullptr, size));
-  if (!bytes.is_valid()) nb::raise_python_error();
+  nb::bytes bytes = bytes_of_size(size);
   tensor.read(PyBytes_AS_STRING(bytes.ptr()), size, offset);
   return bytes;
 }
@@ -196,30 +188,10 @@ void open(Spike* self, int verbose_level) {
   new (self) Spike(library());
 }
 
-// nanobind's own refusal does not say which argument is wrong, and how.
-template <class Number>
-Number integer(const char* name, nb::handle value) {
-  Number number;
-  if (nb::try_cast(value, number)) return number;
-  using Limits = std::numeric_limits<Number>;
-  nb::str text = formatted("{}: expected an int from {} to {}, got {!r}", name,
-                           Limits::min(), Limits::max(), value);
-  if (PyIndex_Check(value.ptr())) throw nb::value_error(text.c_str());
-  throw nb::type_error(text.c_str());
-}
-
 NrtTensor allocate(const Spike& self, Int size, Int core_id, const Text& name) {
   return self.allocate_tensor(integer<size_t>("size in bytes", size),
                               integer<int>("core_id", core_id),
                               name.value_or("unnamed_tensor"));
-}
-
-RankOf rank_of(Int rank_id, Int world_size) {
-  const RankOf made{integer<uint32_t>("rank_id", rank_id),
-                    integer<uint32_t>("world_size", world_size)};
-  if (made.rank >= made.world_size)
-    throw nb::value_error("rank_id has to be less than world_size");
-  return made;
 }
 
 NrtModel load_model(const Spike& self, const std::string& neff_file, Int core_id,
@@ -272,22 +244,6 @@ nb::class_<Spike> define_spike(nb::module_& m) {
       .def_prop_ro("is_closed", &Spike::is_closed)
       .def("memory_stats", &Spike::memory_stats, "core_id"_a = 0,
            "Bytes used, and bytes that there are, on a core.")
-      .def(
-          "barrier",
-          [](const Spike& self, Int rank_id, Int world_size) {
-            self.barrier(rank_of(rank_id, world_size));
-          },
-          "rank_id"_a, "world_size"_a,
-          "Return when all ranks have come, which may be other processes.")
-      .def(
-          "all_gather",
-          [](const Spike& self, nb::bytes data, Int rank_id, Int world_size) {
-            const std::string given(data.c_str(), data.size());
-            const auto made = self.all_gather(rank_of(rank_id, world_size), given);
-            return nb::bytes(made.data(), made.size());
-          },
-          "data"_a, "rank_id"_a, "world_size"_a,
-          "The bytes of all ranks, one after the other; all give as many.")
       .def("load_model", load_model, "neff_file"_a, "core_id"_a = 0,
            "cc_enabled"_a = false, "rank_id"_a = 0, "world_size"_a = 1)
       .def("unload_model", &Spike::unload_model, "model"_a)
@@ -326,6 +282,7 @@ NB_MODULE(_spike, m) {
   auto model = spike::define_model(m);
   auto spike = spike::define_spike(m);
   spike::define_calls(m, model, spike);
+  spike::define_ranks(spike);
   spike::define_trace(m);
   spike::define_c_interface(m);
 }

@@ -22,7 +22,9 @@ SPECIFIED = """
     tensor.cpp tensor_set.cpp spike/__init__.py spike/benchmark.py spike/spike_model.py
     spike/spike_singleton.py spike/spike_tensor.py
 """.split()
-TOTAL = 3223
+# 3223 until a process could be run for each rank: `rank_processes`, `spike-run
+# --processes` and `rank_bindings`, by which such processes meet, are the rest.
+TOTAL = 3417
 _APART = ("spike/neff.py", "spike/command_line.py")
 _LAYOUT = {
     *(tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE),

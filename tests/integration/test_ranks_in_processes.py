@@ -188,7 +188,10 @@ def on_machines(
     return started
 
 
-@pytest.mark.parametrize("machines, every", [((0, 1), 23), ((0, 1, 0), 61)])
+@pytest.mark.parametrize(
+    "machines, every",
+    [((0, 1), 23), pytest.param((0, 1, 0), 61, marks=pytest.mark.slow)],
+)
 def test_collectives_of_several_machines(machines, every, tmp_path):
     started = on_machines(CASES.format(every), machines, tmp_path)
     expected = [f"rank {r}: 0 wrong\n" for r in range(len(machines))]
@@ -243,6 +246,7 @@ def test_the_end_of_a_machine_is_named_on_the_others(tmp_path):
         assert "rank 1" in errors
 
 
+@pytest.mark.slow
 def test_another_shape_is_named_on_all_machines(tmp_path):
     for status, output, errors in finish(on_machines(ANOTHER, (0, 1), tmp_path)):
         assert (status, output) == (0, "1200 at once\n"), errors

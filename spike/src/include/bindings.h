@@ -11,6 +11,8 @@
 #include <nanobind/stl/vector.h>
 #include <unistd.h>
 
+#include <limits>
+
 #include "prepared_call.h"
 #include "spike.h"
 
@@ -40,6 +42,33 @@ __attribute__((no_sanitize("null"))) auto or_stop(Action action) {
 
 /// An argument of any kind, for the callee to convert: the int that it is to be.
 using Int = nb::typed<nb::object, int>;
+
+/// Python's str.format.
+template <class... Arguments>
+nb::str formatted(const char* text, const Arguments&... arguments) {
+  return nb::str(nb::str(text).format(arguments...));
+}
+
+/// The number of an argument. Throws ValueError or TypeError that says which argument
+/// is wrong, and how, as nanobind's own refusal does not.
+template <class Number>
+Number integer(const char* name, nb::handle value) {
+  Number number;
+  if (nb::try_cast(value, number)) return number;
+  using Limits = std::numeric_limits<Number>;
+  nb::str text = formatted("{}: expected an int from {} to {}, got {!r}", name,
+                           Limits::min(), Limits::max(), value);
+  if (PyIndex_Check(value.ptr())) throw nb::value_error(text.c_str());
+  throw nb::type_error(text.c_str());
+}
+
+/// Bytes for a call of libnrt to fill.
+inline nb::bytes bytes_of_size(size_t size) {
+  auto bytes = nb::steal<nb::bytes>(PyBytes_FromStringAndSize(nullptr, size));
+  if (!bytes.is_valid()) nb::raise_python_error();
+  return bytes;
+}
+
 using Tensors = nb::typed<nb::dict, nb::str, NrtTensor>;
 /// The tensors of a dict, by name, kept. Throws SpikeError for one that is freed.
 NamedTensors pin_all(nb::dict tensors);
@@ -47,6 +76,7 @@ NamedTensors pin_all(nb::dict tensors);
 void define_library(nb::module_& m);
 void define_calls(nb::module_& m, nb::class_<NrtModel>& model,
                   nb::class_<Spike>& spike);
+void define_ranks(nb::class_<Spike>& spike);
 void define_trace(nb::module_& m);
 void define_c_interface(nb::module_& m);
 

@@ -72,12 +72,6 @@ std::string reason_at_end(const NrtApi& api);
 /// The environment's choice of cores, as a detail of errors.
 std::string describe_environment();
 
-/// Which rank of how many, in processes that meet outside of programs.
-struct RankOf {
-  uint32_t rank = 0;
-  uint32_t world_size = 1;
-};
-
 /// Something in flight that the runtime must see the end of before it closes.
 class Pending {
  public:
@@ -122,12 +116,6 @@ class NrtRuntime : public std::enable_shared_from_this<NrtRuntime> {
   /// Bytes used and bytes that there are in the device memory of a core. Throws
   /// SpikeError if it is not open, NrtError with what libnrt says.
   std::pair<size_t, size_t> memory_stats(uint32_t core_id);
-  /// Returns when all ranks have come. Throws SpikeError if it is not open, NrtError
-  /// with what libnrt says.
-  void barrier(RankOf rank);
-  /// The bytes of all ranks, one after the other; all give as many. Throws as
-  /// `barrier`.
-  std::string all_gather(RankOf rank, const std::string& data);
 
   /// Keeps an operation alive until it is done or the runtime closes.
   void track(std::shared_ptr<Pending> operation);

@@ -26,16 +26,11 @@ class Spike {
   /// After running calls. Idempotent.
   void close() { runtime_->close_or_throw(); }
   bool is_closed() const { return !runtime_->is_open(); }
+  /// For what uses libnrt in files of its own.
+  const NrtRuntime::Lease& runtime() const { return runtime_; }
   /// Bytes used and bytes that there are in the device memory of a core.
   std::pair<size_t, size_t> memory_stats(uint32_t core_id) const {
     return runtime_->memory_stats(core_id);
-  }
-
-  /// Returns when all ranks have come.
-  void barrier(RankOf rank) const { runtime_->barrier(rank); }
-  /// The bytes of all ranks, one after the other; all give as many.
-  std::string all_gather(RankOf rank, const std::string& data) const {
-    return runtime_->all_gather(rank, data);
   }
 
   NrtTensor allocate_tensor(size_t size, int core_id, const std::string& name) const {

@@ -34,8 +34,8 @@ def parse_visible_cores(text: str) -> list[int]:
     return cores
 
 
-def validate_core_config(num_cores: int) -> None:
-    """Check that the environment lets this process use so many cores.
+def validate_core_config(num_cores: int, option: str = "--num-cores") -> None:
+    """Check that the environment lets this run use as many cores as an option asks for.
 
     Raises ValueError if it does not.
     """
@@ -45,7 +45,7 @@ def validate_core_config(num_cores: int) -> None:
     allowed = len(parse_visible_cores(text)) if is_list else int(text) or num_cores
     if allowed < num_cores:
         raise ValueError(
-            f"--num-cores={num_cores} conflicts with {name}={os.environ[name]}, which "
+            f"{option}={num_cores} conflicts with {name}={os.environ[name]}, which "
             f"gives {allowed}"
         )
 
@@ -182,14 +182,10 @@ def run_as_ranks(args: argparse.Namespace, argv: Sequence[str]) -> list[str]:
     `<output-dir>/rank_<i>/<name>.npy`. Raises RuntimeError that says what the first
     rank that failed has said."""
     count = args.processes
-    cores = list(range(count))
+    cores: Sequence[int] = range(count)
     if VISIBLE_CORES in os.environ:
+        validate_core_config(count, "--processes")
         cores = parse_visible_cores(os.environ[VISIBLE_CORES])
-    if len(cores) < count:
-        raise ValueError(
-            f"--processes={count} conflicts with "
-            f"{VISIBLE_CORES}={os.environ[VISIBLE_CORES]}, which gives {len(cores)}"
-        )
     own = {name: os.environ[name] for name in os.environ if name != NUM_CORES}
     own.setdefault(_ROOT, f"127.0.0.1:{free_ports(1)[0]}")
     commands = []

@@ -10,9 +10,10 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 #: For processes that are about to see that another one has failed.
 _GRACE_SECONDS = 15.0
@@ -59,14 +60,11 @@ def first_failure(results: Sequence[RankResult]) -> RankResult | None:
 
 def free_ports(count: int) -> list[int]:
     """Ports of this machine that nobody uses at the moment."""
-    probes = [socket.socket() for _ in range(count)]
-    try:
+    with ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
         for probe in probes:
             probe.bind(("127.0.0.1", 0))
         return [probe.getsockname()[1] for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
 
 
 def run_processes(
@@ -93,26 +91,25 @@ def run_processes(
     Raises:
         OSError: a program cannot be started.
     """
-    ranks = range(len(commands))
-    with tempfile.TemporaryDirectory(prefix="spike-ranks-") as directory:
-        files = [Path(directory) / f"rank_{rank}.txt" for rank in ranks]
+    results = []
+    with ExitStack() as stack:
+        files = [stack.enter_context(tempfile.TemporaryFile()) for _ in commands]
         with _started(commands, files, environments, cwd) as them:
             ended = _wait(them, timeout)
-        texts = [file.read_text(errors="replace") for file in files]
-    order = {rank: place for place, rank in enumerate(ended)}
-    return [
-        RankResult(
-            *(rank, them[rank].returncode if rank in order else None),
-            *(texts[rank], order.get(rank, len(commands))),
-        )
-        for rank in ranks
-    ]
+        for rank, file in enumerate(files):
+            has_ended = rank in ended
+            status = them[rank].returncode if has_ended else None
+            place = ended.index(rank) if has_ended else len(commands)
+            file.seek(0)
+            output = file.read().decode(errors="replace")
+            results.append(RankResult(rank, status, output, place))
+    return results
 
 
 @contextmanager
 def _started(
     commands: Sequence[Sequence[str]],
-    files: Sequence[Path],
+    files: Sequence[IO[bytes]],
     environments: Sequence[Mapping[str, str]],
     cwd: str | Path | None,
 ) -> Iterator[list[subprocess.Popen[bytes]]]:
@@ -120,18 +117,16 @@ def _started(
     them: list[subprocess.Popen[bytes]] = []
     try:
         for command, file, environment in zip(commands, files, environments):
-            with file.open("wb") as output:
-                them.append(
-                    subprocess.Popen(
-                        list(command),
-                        env=dict(environment),
-                        cwd=cwd,
-                        stdin=subprocess.DEVNULL,
-                        stdout=output,
-                        stderr=subprocess.STDOUT,
-                        start_new_session=True,
-                    )
-                )
+            process = subprocess.Popen(
+                command,
+                env=environment,
+                cwd=cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            them.append(process)
         yield them
     finally:
         for process in them:
@@ -146,14 +141,12 @@ def _wait(them: Sequence[subprocess.Popen[bytes]], timeout: float) -> list[int]:
     """The ranks that have ended by themselves, in the order in which they did."""
     ended: list[int] = []
     deadline = time.monotonic() + timeout
-    is_failing = False
     while len(ended) < len(them) and time.monotonic() < deadline:
         for rank, process in enumerate(them):
             if rank in ended or process.poll() is None:
                 continue
             ended.append(rank)
-            if process.returncode != 0 and not is_failing:
-                is_failing = True
+            if process.returncode != 0:
                 deadline = min(deadline, time.monotonic() + _GRACE_SECONDS)
         time.sleep(_LOOK_EVERY)
     return ended
