@@ -24,7 +24,7 @@ SPECIFIED = """
 """.split()
 # 3223 until a process could be run for each rank: `rank_processes`, `spike-run
 # --processes` and `rank_bindings`, by which such processes meet, are the rest.
-TOTAL = 3417
+TOTAL = 3416
 _APART = ("spike/neff.py", "spike/command_line.py")
 _LAYOUT = {
     *(tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE),

@@ -17,7 +17,7 @@ from neff.summary import describe
 from spike.array_files import file_of, load_array, save_array
 from spike.command_line import run_command
 from spike.library import NUM_CORES, VISIBLE_CORES, report
-from spike.rank_processes import first_failure, free_ports, run_processes
+from spike.rank_processes import failures, free_ports, run_processes
 
 Mode = Literal["device", "host"]
 _NAME = "spike-run"
@@ -179,8 +179,8 @@ _AGAIN = "import sys; from spike.cli import console_main; sys.exit(console_main(
 
 def run_as_ranks(args: argparse.Namespace, argv: Sequence[str]) -> list[str]:
     """Run as ranks of one collective, a process with a core each; outputs go to
-    `<output-dir>/rank_<i>/<name>.npy`. Raises RuntimeError that says what the first
-    rank that failed has said."""
+    `<output-dir>/rank_<i>/<name>.npy`. Raises RuntimeError that says what the ranks
+    that failed have said."""
     count = args.processes
     cores: Sequence[int] = range(count)
     if VISIBLE_CORES in os.environ:
@@ -196,10 +196,9 @@ def run_as_ranks(args: argparse.Namespace, argv: Sequence[str]) -> list[str]:
         commands.append([sys.executable, "-c", _AGAIN, *argv, *chosen])
     environments = [{**own, VISIBLE_CORES: str(core)} for core in cores[:count]]
     results = run_processes(commands, environments)
-    failed = first_failure(results)
-    if failed is not None:
-        said = failed.output.strip().replace(f"{_NAME}: error: ", "")
-        raise RuntimeError(f"{failed}: {said}")
+    if failed := failures(results):
+        said = "\n".join(f"{rank}: {rank.output.strip()}" for rank in failed)
+        raise RuntimeError(said.replace(f"{_NAME}: error: ", ""))
     return [f"Rank {r.rank}: {line}" for r in results for line in r.output.splitlines()]
 
 

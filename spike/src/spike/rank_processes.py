@@ -52,10 +52,14 @@ def _signal(number: int) -> str:
         return f"signal {number}"
 
 
-def first_failure(results: Sequence[RankResult]) -> RankResult | None:
-    """The one that others may have failed after; None: all have succeeded."""
+def failures(results: Sequence[RankResult]) -> list[RankResult]:
+    """Those that have failed, in the order in which they ended.
+
+    The first need not be why the others failed: they can be told that it fails, and
+    end, before its process is over.
+    """
     failed = [result for result in results if result.status != 0]
-    return min(failed, key=lambda r: (r.place, r.rank)) if failed else None
+    return sorted(failed, key=lambda r: (r.place, r.rank))
 
 
 def free_ports(count: int) -> list[int]:

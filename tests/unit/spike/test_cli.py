@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -136,9 +137,10 @@ def test_processes_that_are_one_collective(run, neff, tmp_path, monkeypatch):
         np.testing.assert_array_equal(np.load(f"out/rank_{rank}/sum.npy"), 2 * X + 1)
         assert np.load(f"out/rank_{rank}/rank.npy") == rank
     os.remove("x1.npy")
+    monkeypatch.setenv("NEURON_RT_EXEC_TIMEOUT", "1")  # rank 0 may wait for the other
     status, out, err = run(*command)
-    assert (status, out) == (1, "") and err.count("\n") == 1
-    assert "rank 1 ended with status 1: " in err and "x1.npy" in err
+    assert (status, out) == (1, "")
+    assert re.search("rank 1 ended with status 1: .*x1.npy", err), err
 
 
 # One core waits, as for a peer that never comes, when the signal does.

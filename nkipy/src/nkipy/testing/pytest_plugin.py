@@ -152,7 +152,7 @@ def _run_as_ranks(
     item: pytest.Function, ranks: int, seconds: float, cores: list[int]
 ) -> None:
     """Fails, or skips, as the ranks did."""
-    from nkipy.testing.ranks import first_failure, run_ranks
+    from nkipy.testing.ranks import failures, run_ranks
 
     with tempfile.TemporaryDirectory(prefix="nkipy-skips-") as directory:
         file = Path(directory) / "skipped"
@@ -165,11 +165,11 @@ def _run_as_ranks(
             cwd=item.config.invocation_params.dir,
         )
         skipped = file.read_text() if file.exists() else ""
-    first = first_failure(results)
-    if first is not None:
-        said = first.output[-_MOST_OUTPUT:]
+    if failed := failures(results):
         lines = [f"of {ranks} ranks, in {seconds:g} s at most:", *map(str, results)]
-        pytest.fail("\n".join([*lines, f"\n{first}:", said]), pytrace=False)
+        for rank in failed:
+            lines += [f"\n{rank}:", rank.output[-_MOST_OUTPUT:]]
+        pytest.fail("\n".join(lines), pytrace=False)
     if skipped:
         pytest.skip(skipped.splitlines()[0])
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from nkipy.testing.cores import LOCKS, NUM_CORES, VISIBLE_CORES
 from spike.rank_processes import (
     RankResult,
-    first_failure,
+    failures,
     free_ports,
     run_processes,
 )
 
-__all__ = ["RankResult", "first_failure", "rank_environment", "run_ranks"]
+__all__ = ["RankResult", "failures", "rank_environment", "run_ranks"]
 
 
 def rank_environment(
