@@ -272,8 +272,12 @@ try:
             nrt.execute(*execution)
 except NrtFailure as failure:
     print(failure.status, flush=True)
+end = time.monotonic() + 10
+while worlds_mapped() and time.monotonic() < end:  # by a thread that was left behind
+    time.sleep(0.01)
 print(worlds_mapped(), flush=True)
 sys.stdin.readline()
+os.environ["NEURON_RT_EXEC_TIMEOUT"] = "60"  # until the one that was killed is replaced
 with Nrt().running() as nrt:
     status_of(prepare(nrt))
 """
@@ -294,7 +298,7 @@ def kill_one(seed: int, directory: Path) -> None:
     told = f"seed {seed}: rank {killed} of {ranks}, {engine}, after {seconds:.3f} s"
     variables = {
         "NEURON_RT_ROOT_COMM_ID": f"127.0.0.1:{free_port()}",
-        "NEURON_RT_EXEC_TIMEOUT": "20",
+        "NEURON_RT_EXEC_TIMEOUT": "6",
         "NKIPY_EMULATOR_ENGINE": engine,
     }
     started = start(KILLABLE, ranks, directory, **variables)

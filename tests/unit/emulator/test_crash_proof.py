@@ -39,7 +39,7 @@ FLUSHED = {dt.float32, dt.bfloat16, dt.float64}
 EXEMPT = {"custom-call": "what it computes, the record of its target says"}
 COLLECTIVES = {
     *("all-gather", "all-reduce", "all-to-all"),
-    *("collective-permute", "reduce-scatter"),
+    *("collective-broadcast", "collective-permute", "reduce-scatter"),
 }
 #: What XLA reduces over ranks with; it refuses others.
 OF_RANKS = ("add", "multiply", "maximum", "minimum")

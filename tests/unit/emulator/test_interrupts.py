@@ -351,6 +351,7 @@ ENGINES = ["inprocess", "child"]
 
 #: XLA takes many times as long as this test.
 LOADS = """
+import random
 import time
 from spike import SpikeModel
 from tests.support.nrt_client import make_neff
@@ -367,12 +368,13 @@ SpikeModel.load_from_neff(short)  # the engine is there
 
 LONG_LOAD = f"""{LOADS}
 def long_chains(b, x):
-    total = x
+    total, by_chance = x, random.Random(0)  # nothing is repeated
     for start in range(4):
         value = b.add(x, b.full_like(x, start))
         for _ in range(1800):  # a sum is a loop of its own, which is compiled by itself
             mean = b.reduce(value, "add", 0, (0,))
-            value = b.add(value, b.broadcast_to(b.negate(mean), value.shape))
+            by = by_chance.choice(["add", "subtract", "maximum", "minimum"])
+            value = b.binary(by, value, b.broadcast_to(b.negate(mean), value.shape))
         total = b.add(total, value)
     return total
 
