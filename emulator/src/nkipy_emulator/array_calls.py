@@ -216,7 +216,8 @@ def _products(inst: Value) -> _Call | None:
     assert inst.dtype is not None
     function = function_of("matmul", inst.dtype)
     config = f'function = "{function}", {_numbers(layout=product.layout)}'
-    work = product.multiplications if has_blas() else 0
+    gains = has_blas() and not product.is_for_xla
+    work = product.multiplications if gains else 0
     return _Call(product.kind, work, PRODUCTS, config, product.operands)
 
 

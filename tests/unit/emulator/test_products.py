@@ -266,7 +266,7 @@ def test_what_is_left_to_xla():
     assert count(lambda b, x: dot(b, x, x), x, mode="never") == 0
     assert count(lambda b, x: dot(b, x, x), x[:20, :20], mode="auto") == 1
     assert count(lambda b, x: dot(b, x, x), x[:7, :7], mode="auto") == 0
-    part = count(lambda b, x: dot(b, x, b.slice_dim(x, 1, 9, 200)), x, mode="auto")
+    part = count(lambda b, x: dot(b, x, b.slice_dim(x, 1, 9, 100)), x, mode="auto")
     assert part == 1
     thin = count(lambda b, x: dot(b, x, b.slice_dim(x, 1, 9, 12)), x, mode="auto")
     assert thin == 0
@@ -275,3 +275,16 @@ def test_what_is_left_to_xla():
     assert count(lambda b, x, y: dot(b, x, y), x[:, :1], x[:1]) == 0
     for dtype in (np.int32, np.float16, dt.bfloat16):
         assert count(lambda b, x: dot(b, x, x), x.astype(dtype)) == 0
+
+
+@pytest.mark.parametrize("n, sent", [(320, 3), (400, 1)])
+def test_large_ones_are_xlas_but_for_a_matrix_by_its_own_transpose(n, sent):
+    def body(b, x, y, large):
+        part = b.slice(large, (8, 8), (n + 8, n + 8))
+        products = [dot(b, x, y), dot(b, part, y), dot(b, x, x, ((1,), (1,)))]
+        return products
+
+    sizes = [n, n, n + 16]
+    module = make_module(body, *[np.zeros((s, s), np.float32) for s in sizes])
+    assert calls(module, "alone") == sent
+    assert calls(module, "always") == 3
