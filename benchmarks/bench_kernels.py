@@ -36,9 +36,11 @@ from nkipy.runtime import simulate_jit
 
 #: What takes NumPy less is as fast as a call of anything can be.
 LEAST_SECONDS = 20e-6
-#: Blocks of readings of each, in turns: threads that wait actively for a while after a
-#: call would slow what runs right after it.
+#: Blocks of readings of each, in turns.
 ROUNDS = 4
+#: After a block of NumPy's: the threads of its BLAS wait actively for about a tenth of
+#: a second after a call, and slow what runs meanwhile.
+_REST_SECONDS = 0.15
 #: One reading covers as many calls as fit into this, or one.
 _READING_SECONDS = 50e-6
 
@@ -107,6 +109,8 @@ def least_seconds(
             while taken < 2 or time.perf_counter() < end:
                 least[name] = min(least[name], _reading(call, counts[name]))
                 taken += 1
+            if name == "numpy":
+                time.sleep(_REST_SECONDS)
     return least
 
 
