@@ -11,7 +11,9 @@ from nkipy.hlo.options import Meeting
 from nkipy.hlo.queries import collectives
 
 TIMEOUT = "NEURON_RT_EXEC_TIMEOUT"
-_SECONDS = 600.0
+_SECONDS = 600
+#: As libnrt takes no larger ones.
+_MOST_SECONDS = 1_000_000
 
 
 def ranks_here(module: HLOModule) -> World:
@@ -31,14 +33,16 @@ def meeting(here: World) -> Meeting:
     """Where a simulation of this rank meets those of the others.
 
     Raises:
-        NKIPyValueError: it is not known where, or the timeout is no number.
+        NKIPyValueError: it is not known where, or the timeout is no such number.
     """
     set_root(must_meet=True)
     text = os.environ.get(TIMEOUT) or str(_SECONDS)
-    try:
-        seconds = float(text)
-    except ValueError:
-        raise NKIPyValueError(f"{TIMEOUT}={text!r} is no number of seconds") from None
+    seconds = int(text) if text.isascii() and text.isdigit() and len(text) < 8 else 0
+    if not 1 <= seconds <= _MOST_SECONDS:
+        raise NKIPyValueError(
+            f"{TIMEOUT} is {text!r}; it can be a whole number of seconds from 1 to "
+            f"{_MOST_SECONDS}"
+        )
     return Meeting(
         address=os.environ[ROOT],
         rank=here.rank,
