@@ -1,6 +1,7 @@
 #include "collective_exchange.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 
 namespace nkipy {
@@ -37,6 +38,9 @@ uint64_t hash_of(const std::vector<uint32_t>& group) {
 }
 
 constexpr size_t kLine = 64;  // bytes
+
+// How long what is being sent in a world that has failed may take to its end.
+constexpr std::chrono::milliseconds kGrace{500};
 
 // Bytes of what ranks share that fit into a slot at once: whole elements.
 size_t bytes_at_once(const Collective& c) {
@@ -103,7 +107,17 @@ void Member::run(const Collective& collective, const char* operand, char* result
                  const std::function<bool()>& is_over,
                  const std::function<std::string()>& why) {
   const std::lock_guard<std::mutex> lock(mutex_);
-  Operation operation{collective, is_over, why, {}, 0, 0, nullptr, 0, {}};
+  // Who fails the world waits until links are free, to say why: what a machine that
+  // reads nothing is being told must not go on for ever.
+  std::optional<std::chrono::steady_clock::time_point> failed_at;
+  const std::function<bool()> must_end = [&] {
+    if (is_over()) return true;
+    if (!memory_->has_failed()) return false;
+    const auto now = std::chrono::steady_clock::now();
+    if (!failed_at) failed_at = now;
+    return now - *failed_at >= kGrace;
+  };
+  Operation operation{collective, must_end, why, {}, 0, 0, nullptr, 0, {}};
   if (memory_->has_failed()) throw WorldFailure(memory_->reason());
   for (const auto& link : links_) {
     if (link->concerns(collective.group)) operation.links.push_back(link.get());

@@ -7,6 +7,7 @@ import random
 import socket
 import struct
 import subprocess
+import sys
 import threading
 from contextlib import suppress
 from importlib.util import find_spec
@@ -111,6 +112,38 @@ def test_a_failure_elsewhere_is_one_here(seat):
     followed(seat, frame(FAIL, data=b"a reason"))
     with pytest.raises(WorldError, match="a reason"):
         seat.all_gather(b"1", "a test", 60.0)
+
+
+_READS_NOTHING = """
+import fcntl, socket, struct, termios, threading, time
+from nkipy_emulator import _xla
+from nkipy_emulator.errors import WorldError
+from nkipy_emulator.worlds import shared_memory
+
+seat = _xla.seat(0, 2)
+ours, theirs = socket.socketpair()
+seat.form(shared_memory.make(_xla.world_bytes(2)), 0, ((ours.fileno(), (1,)),))
+
+def gather():
+    try:
+        seat.all_gather(bytes(1 << 20), "a test", 3600.0)
+    except WorldError as e:
+        print(e)
+
+thread = threading.Thread(target=gather)
+thread.start()
+while struct.unpack("i", fcntl.ioctl(theirs, termios.FIONREAD, bytes(4)))[0] < 1000:
+    time.sleep(0.01)
+seat.fail("a reason")
+thread.join()
+"""
+
+
+@pytest.mark.slow  # another process
+def test_a_world_fails_while_a_machine_reads_nothing():
+    command = [sys.executable, "-c", _READS_NOTHING]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "a reason", done.stderr
 
 
 def test_who_does_not_know_the_secret_is_not_heard():
