@@ -194,6 +194,7 @@ bool share_pieces(const Team& team, const Products& p, const Division& by) {
 // Products of two vectors each, of many terms.
 template <typename T>
 bool share_terms(const Team& team, const Products& p) {
+  const NumpyEnvironment environment;  // the last sums are as those of pieces
   const size_t pieces = parts(p.k, kVectorTerms);
   const Memory memory = allocate(pieces * sizeof(T));
   T* const sums = static_cast<T*>(memory.get());

@@ -14,6 +14,7 @@
 
 #include "element_calls.h"
 #include "handled_call.h"
+#include "numpy_environment.h"
 #include "operands.h"
 #include "xla/ffi/api/ffi.h"
 
@@ -114,6 +115,7 @@ ffi::Error sums_at(const Team& team, const char* first, const int64_t* sizes,
   const Sums<T> sums{
       reinterpret_cast<const T*>(first), size(0), size(1), size(2), size(3),
       static_cast<T*>(results)};
+  const NumpyEnvironment environment;  // the last sums are as those of pieces
   try {
     return team.outcome(sum_rows(team, sums));
   } catch (const std::bad_alloc&) {

@@ -148,6 +148,19 @@ def test_what_is_no_number_and_what_is_small(rng):
     np.testing.assert_allclose(got[4], np.full(33, 50 * 1e-40), 1e-3)
 
 
+@pytest.mark.parametrize("is_sum", [False, True])
+def test_parts_of_sums_that_are_subnormal_count_in_programs_of_xla(is_sum):
+    x, y = np.full((1, 100_000), 1e-42, np.float32), np.ones((100_000, 1), np.float32)
+
+    def body(b, x, y):
+        total = b.reduce(x, "add", 0, (0, 1))
+        found = b.reshape(total, (1, 1)) if is_sum else dot(b, x, y)
+        return [found, b.binary("subtract", y, y)]
+
+    got, _ = run(make_module(body, x, y), [x, y])
+    np.testing.assert_allclose(got, [[x.sum(dtype=np.float64)]], 1e-5)
+
+
 def test_result_that_overwrites_an_operand(rng):
     x = shifted(rng.integers(-9, 9, (300, 300)).astype(np.float32), 16)
     wanted = x @ x
