@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include <algorithm>
+#include <new>
 #include <string_view>
 
 #include "element_calls.h"
@@ -285,10 +286,13 @@ inline ffi::Error products_call(ffi::ThreadPool pool, ffi::Span<const int64_t> w
       size(1), size(2),      size(3),
       left,    right,        static_cast<char*>(result->untyped_data())};
   const Team team(pool, args, words);
-  const bool done = x.type == ffi::DataType::F32
-                        ? share_products<float>(team, products)
-                        : share_products<double>(team, products);
-  return team.outcome(done);
+  try {
+    return team.outcome(x.type == ffi::DataType::F32
+                            ? share_products<float>(team, products)
+                            : share_products<double>(team, products));
+  } catch (const std::bad_alloc&) {
+    return team.outcome(false);
+  }
 }
 
 XLA_FFI_DEFINE_HANDLER(kProductsCall, products_call,
