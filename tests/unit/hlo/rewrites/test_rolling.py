@@ -305,3 +305,25 @@ def test_many_keys(rolled):
     module.verify()
     assert loops(module)
     check(module, lambda k: np.lexsort(k).astype(np.int32), [keys])
+
+
+def test_a_loop_directly_behind_another(rolled):
+    """It keeps values of three iterations, of which the first three are not there:
+    what the loop before made has been read in that loop alone."""
+
+    def step(x, y, operations):
+        for number in operations:
+            x = (x + y, x * 0.5, abs(x), np.minimum(x, y), -x)[number]
+        return x
+
+    r = random.Random(0)
+    runs = [([r.randrange(5) for _ in range(50)], times) for times in (12, 8)]
+
+    def kernel(x, y):
+        made = [x]
+        for operations, times in runs:
+            for _ in range(times):
+                made.append(step(made[-1], y, operations))
+        return tuple(made[:-5:-1])
+
+    check_loop(rolled, kernel, *arrays())

@@ -199,7 +199,9 @@ class _Body:
         position = self.loop.start + slot.place - slot.age * self.loop.size
         if position >= 0:
             value = self.steps.values[position]
-            if (value.shape, value.dtype) == (like.shape, like.dtype):
+            # Of a loop before, there is what has readers behind it, and nothing else.
+            is_there = value in self.values
+            if is_there and (value.shape, value.dtype) == (like.shape, like.dtype):
                 return self.values[value]
         # Nobody reads it before it is made.
         assert like.dtype is not None
