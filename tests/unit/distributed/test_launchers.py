@@ -90,7 +90,8 @@ def test_who_is_alone():
     ("changed", "message"),
     [
         ({"RANK": "8"}, "RANK=8 is no rank of WORLD_SIZE=8"),
-        ({"RANK": "-1"}, "RANK='-1' is no number"),
+        ({"RANK": "-1"}, "RANK='-1' is no number from 0 up.*NKIPY_LAUNCHER=none"),
+        ({"WORLD_SIZE": "9" * 5000}, "is no number from 0 up"),
         ({"WORLD_SIZE": "0"}, "RANK=3 is no rank of WORLD_SIZE=0"),
         ({"LOCAL_RANK": "one"}, "LOCAL_RANK='one' is no number"),
         ({"NKIPY_LAUNCHER": "srun"}, "'srun' is no launcher: torchrun, openmpi"),

@@ -140,8 +140,11 @@ def _number(environment: Mapping[str, str], name: str) -> int | None:
     text = environment.get(name)
     if text is None:
         return None
-    if not re.fullmatch(r"\d+(\(x\d+\))?(,\d+(\(x\d+\))?)*", text, re.ASCII):
-        raise NKIPyValueError(f"{name}={text!r} is no number")
+    if not re.fullmatch(r"\d{1,9}(\(x\d+\))?(,\d{1,9}(\(x\d+\))?)*", text, re.ASCII):
+        raise NKIPyValueError(
+            f"{name}={text!r} is no number from 0 up: a launcher sets it; if none has "
+            f"started this process, unset it, or set {LAUNCHER}={NO_LAUNCHER}"
+        )
     counts = {part.partition("(")[0] for part in text.split(",")}
     return int(counts.pop()) if len(counts) == 1 else None
 
