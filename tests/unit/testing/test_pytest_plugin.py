@@ -243,6 +243,19 @@ def test_a_rank_that_dies_is_named_with_what_it_has_said(run_tests):
 
 
 @pytest.mark.slow
+def test_a_mark_that_cannot_be_is_named_and_starts_nothing(run_tests):
+    marks = ("", "0", "'2'", "2.5", "2, timeout=-1", "2, timeout='x'", "2, time=3")
+    tests = "import pytest\n" + "".join(
+        f"@pytest.mark.ranks({mark})\ndef test_{i}():\n    pass\n"
+        for i, mark in enumerate(marks)
+    )
+    text = run_tests("5-6", tests=tests)
+    assert f"{len(marks)} failed" in text
+    for mark in marks:
+        assert f"pytest.mark.ranks({mark}): expected how many ranks" in text
+
+
+@pytest.mark.slow
 def test_ranks_of_a_test_are_processes(run_tests):
     text = run_tests("5-6", "-k", "not dies", tests=RANKED)
     assert "3 failed, 1 passed, 1 skipped" in text

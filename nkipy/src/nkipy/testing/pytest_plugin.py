@@ -18,6 +18,7 @@ takes it.
 
 from __future__ import annotations
 
+import operator
 import os
 import shutil
 import sys
@@ -133,7 +134,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     mark = pyfuncitem.get_closest_marker("ranks")
     if mark is None or _RANK_FILE in os.environ:
         return None
-    ranks, seconds = _marked(*mark.args, **mark.kwargs)
+    ranks, seconds = _marked(mark)
     cores = _all_cores(pyfuncitem.config)
     if len(cores) < ranks:
         pytest.fail(
@@ -144,7 +145,24 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     return True
 
 
-def _marked(n: int, timeout: float = _RANK_SECONDS) -> tuple[int, float]:
+def _marked(mark: pytest.Mark) -> tuple[int, float]:
+    """How many ranks a test is marked with, and the seconds that they may take."""
+    try:
+        ranks, seconds = _arguments(*mark.args, **mark.kwargs)
+        if ranks >= 1 and seconds > 0 and ranks == operator.index(ranks):
+            return ranks, seconds
+    except TypeError:
+        pass  # other arguments, or no numbers
+    received = [repr(value) for value in mark.args]
+    received += [f"{name}={value!r}" for name, value in mark.kwargs.items()]
+    pytest.fail(
+        f"pytest.mark.ranks({', '.join(received)}): expected how many ranks, and "
+        "after how many seconds they are killed, as in ranks(4, timeout=60)",
+        pytrace=False,
+    )
+
+
+def _arguments(n: int, timeout: float = _RANK_SECONDS) -> tuple[int, float]:
     return n, timeout
 
 
