@@ -252,7 +252,8 @@ def share_root(address: tuple[str, int]) -> Root:
                 raise WorldError(
                     f"rank 0 cannot listen at {address[0]}:{address[1]} ({e}): "
                     "NEURON_RT_ROOT_COMM_ID has to be an address of this machine with "
-                    "a port that nobody uses"
+                    "a port that nobody uses, neither another job nor another process "
+                    "that has rank 0 (where it is not set: another MASTER_PORT)"
                 ) from None
         root.users += 1
         return root
