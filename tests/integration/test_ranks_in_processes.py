@@ -254,6 +254,47 @@ def test_another_shape_is_named_on_all_machines(tmp_path):
         assert "all-reduce of float32[9]" in errors
 
 
+# Rank 0 finds what differs, and is gone before rank 1 has heard anything from it.
+HEARS_LATE = """
+import os, signal, sys, time
+from nkipy_emulator.errors import WorldError
+from nkipy_emulator.worlds import Worlds, machines
+rank = int(os.environ["RANK"])
+hear = machines.Machines._follow
+
+def hear_late(*args):
+    sys.stdin.read()  # until rank 0 has ended
+    time.sleep(0.3)
+    hear(*args)
+
+if rank == 1:
+    machines.Machines._follow = hear_late
+worlds = Worlds("a test")
+seat = worlds.join(os.environ["NEURON_RT_ROOT_COMM_ID"], rank, 2)
+try:
+    seat.all_gather(bytes(SIZE), f"a gathering by rank {rank}", 60.0)
+except WorldError as e:
+    print(e, flush=True)
+if rank == 0 and IS_KILLED:
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+@pytest.mark.parametrize("size", [1, 3 << 20])
+@pytest.mark.parametrize("machines", [(0, 0), (0, 1)])
+def test_what_differs_is_named_though_who_says_so_has_gone(
+    machines, size, is_killed, tmp_path
+):
+    program = HEARS_LATE.replace("SIZE", str(size)).replace("IS_KILLED", str(is_killed))
+    first, second = on_machines(program, machines, tmp_path)
+    (_, output, errors), *_ = finish([first])
+    assert "gathering by rank 0" in output and "gathering by rank 1" in output, errors
+    ((status, output, errors),) = finish([second])
+    assert status == 0, errors
+    assert "gathering by rank 0" in output and "gathering by rank 1" in output
+
+
 # Killed at any moment: others end, and do the same again when it has been replaced.
 KILLABLE = (
     SETTING_UP

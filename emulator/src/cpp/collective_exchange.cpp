@@ -39,8 +39,24 @@ uint64_t hash_of(const std::vector<uint32_t>& group) {
 
 constexpr size_t kLine = 64;  // bytes
 
-// How long what is being sent in a world that has failed may take to its end.
-constexpr std::chrono::milliseconds kGrace{500};
+// How long it may take to tell another machine something in a world that has failed.
+constexpr std::chrono::milliseconds kGrace{2000};
+// How long one waits for the last words of a rank that has ended, where not even the
+// end of its link comes, as of a machine that was switched off.
+constexpr std::chrono::milliseconds kLastWords{5000};
+
+// Says when kGrace is over, from the first time that it is asked.
+class Grace {
+ public:
+  bool is_over() {
+    const auto now = std::chrono::steady_clock::now();
+    if (!began_) began_ = now;
+    return now - *began_ >= kGrace;
+  }
+
+ private:
+  std::optional<std::chrono::steady_clock::time_point> began_;
+};
 
 // Bytes of what ranks share that fit into a slot at once: whole elements.
 size_t bytes_at_once(const Collective& c) {
@@ -109,13 +125,9 @@ void Member::run(const Collective& collective, const char* operand, char* result
   const std::lock_guard<std::mutex> lock(mutex_);
   // Who fails the world waits until links are free, to say why: what a machine that
   // reads nothing is being told must not go on for ever.
-  std::optional<std::chrono::steady_clock::time_point> failed_at;
+  Grace grace;
   const std::function<bool()> must_end = [&] {
-    if (is_over()) return true;
-    if (!memory_->has_failed()) return false;
-    const auto now = std::chrono::steady_clock::now();
-    if (!failed_at) failed_at = now;
-    return now - *failed_at >= kGrace;
+    return is_over() || (memory_->has_failed() && grace.is_over());
   };
   Operation operation{collective, must_end, why, {}, 0, 0, nullptr, 0, {}};
   if (memory_->has_failed()) throw WorldFailure(memory_->reason());
@@ -132,8 +144,14 @@ void Member::run(const Collective& collective, const char* operand, char* result
 
 void Member::fail(const std::string& reason) const {
   memory_->fail(reason);
-  // Who does not read it now will hear it from others, or wait in vain.
-  for (const auto& link : links_) link->fail(reason, [] { return true; });
+  // Who does not read it soon will hear it from others, or wait in vain.
+  Grace grace;
+  for (const auto& link : links_) link->fail(reason, [&] { return grace.is_over(); });
+}
+
+void Member::end(uint32_t rank, const std::string& reason) const {
+  memory_->await_end(rank, kLastWords);
+  fail(reason);
 }
 
 void Member::leave() const {
@@ -166,6 +184,8 @@ template <typename Send>
 void Member::tell(const Operation& operation, const Send& send) const {
   for (Link* link : operation.links) {
     if (send(link)) continue;
+    // That nobody reads there may be the end of what has been said and not heard yet.
+    if (!operation.is_over()) memory_->await_end(link->first_rank(), kLastWords);
     if (!memory_->has_failed()) {
       const std::string& what = operation.collective.text;
       const std::string whom =

@@ -68,6 +68,9 @@ class Member {
 
   // Ends the world for all its ranks, on all machines. The first reason stays.
   void fail(const std::string& reason) const;
+  // The same where rank `rank`, of another machine, has ended: what it has said last,
+  // which may not have been heard yet, is the reason if it is one.
+  void end(uint32_t rank, const std::string& reason) const;
   // This rank does nothing any more.
   void leave() const;
 

@@ -122,19 +122,13 @@ inline PyObject* seat_form(PyObject* self, PyObject* args) {
   });
 }
 
-// follow(descriptor, rank)
-inline PyObject* seat_follow(PyObject* self, PyObject* args) {
-  int descriptor = -1;
-  unsigned int rank = 0;
-  if (!PyArg_ParseTuple(args, "iI", &descriptor, &rank)) return nullptr;
-  const std::shared_ptr<WorldMemory> memory = seat_of(self)->memory();
-  if (!memory || rank >= memory->ranks()) {
-    return PyErr_Format(PyExc_ValueError, "no rank %u to follow", rank);
-  }
+// Calls function() without the interpreter's lock.
+template <typename Function>
+PyObject* unlocked(const Function& function) {
   return guarded([&]() -> PyObject* {
     PyThreadState* thread = PyEval_SaveThread();
     try {
-      follow(descriptor, rank, *memory);
+      function();
     } catch (...) {
       restore_thread(thread);
       throw;
@@ -144,13 +138,32 @@ inline PyObject* seat_follow(PyObject* self, PyObject* args) {
   });
 }
 
+// follow(descriptor, rank)
+inline PyObject* seat_follow(PyObject* self, PyObject* args) {
+  int descriptor = -1;
+  unsigned int rank = 0;
+  if (!PyArg_ParseTuple(args, "iI", &descriptor, &rank)) return nullptr;
+  const std::shared_ptr<WorldMemory> memory = seat_of(self)->memory();
+  if (!memory || rank >= memory->ranks()) {
+    return PyErr_Format(PyExc_ValueError, "no rank %u to follow", rank);
+  }
+  return unlocked([&] { follow(descriptor, rank, *memory); });
+}
+
 inline PyObject* seat_fail(PyObject* self, PyObject* reason) {
   const char* text = PyUnicode_AsUTF8AndSize(reason, nullptr);
   if (text == nullptr) return nullptr;
-  return guarded([&]() -> PyObject* {
-    seat_of(self)->fail(text);
-    Py_RETURN_NONE;
-  });
+  const std::shared_ptr<Seat> seat = seat_of(self);
+  return unlocked([&] { seat->fail(text); });
+}
+
+// end(rank, reason)
+inline PyObject* seat_end(PyObject* self, PyObject* args) {
+  unsigned int rank = 0;
+  const char* text = nullptr;
+  if (!PyArg_ParseTuple(args, "Is", &rank, &text)) return nullptr;
+  const std::shared_ptr<Seat> seat = seat_of(self);
+  return unlocked([&] { seat->end(rank, text); });
 }
 
 inline PyObject* seat_leave(PyObject* self, PyObject* reason) {
@@ -243,6 +256,9 @@ inline PyMethodDef seat_methods[] = {
      "follow(descriptor, rank): do what the link of a rank of another machine says, "
      "until it ends."},
     {"fail", seat_fail, METH_O, "fail(reason): end the world for all its ranks."},
+    {"end", seat_end, METH_VARARGS,
+     "end(rank, reason): the same, where a rank of another machine has ended, whose "
+     "last words count more."},
     {"leave", seat_leave, METH_O, "leave(reason): do nothing any more."},
     {"lose", seat_lose, METH_O, "lose(rank): another rank has left."},
     {"expect", seat_expect, METH_O, "expect(whom): whom it waits for, for people."},

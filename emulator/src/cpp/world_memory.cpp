@@ -159,6 +159,13 @@ void WorldMemory::lose(uint32_t rank) {
   futex_wake(board(rank).bell);
 }
 
+void WorldMemory::await_end(uint32_t rank, std::chrono::milliseconds at_most) const {
+  const auto deadline = std::chrono::steady_clock::now() + at_most;
+  wait_for(
+      rank, [] { return false; },
+      [&] { return std::chrono::steady_clock::now() >= deadline; });
+}
+
 void WorldMemory::ring(uint32_t rank) const {
   Board& at = board(rank);
   ++at.bell;

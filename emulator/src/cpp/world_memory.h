@@ -12,6 +12,7 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -79,6 +80,10 @@ class WorldMemory {
 
   // What `rank` has not done by now it will not do.
   void lose(uint32_t rank);
+
+  // Returns when all that `rank` has told is here, because the world has failed or the
+  // rank is gone, but not later than that.
+  void await_end(uint32_t rank, std::chrono::milliseconds at_most) const;
 
   // Tells those who wait for `rank`.
   void ring(uint32_t rank) const;

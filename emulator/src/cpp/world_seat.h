@@ -32,15 +32,25 @@ class Seat {
     const std::lock_guard<std::mutex> lock(mutex_);
     member_ = std::make_shared<Member>(std::move(memory), rank_, std::move(links));
     if (!reason_.empty()) member_->leave();
+    for (const uint32_t rank : lost_) member_->memory().lose(rank);
     changed_.notify_all();
   }
 
   // Ends it, for all its ranks if it is there. The first reason stays.
   void fail(const std::string& reason) {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    if (reason_.empty()) reason_ = reason;
-    if (member_) member_->fail(reason);
-    changed_.notify_all();
+    if (const auto member = end_with(reason)) member->fail(reason);
+  }
+
+  // The same where rank `rank`, of another machine, has ended: see Member::end.
+  void end(uint32_t rank, const std::string& reason) {
+    if (rank >= ranks_) return;
+    std::shared_ptr<Member> member;
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      member = member_;
+    }
+    if (member) member->end(rank, reason);
+    end_with(reason);
   }
 
   // This rank does nothing any more. The others may still do what they can without it.
@@ -54,7 +64,12 @@ class Seat {
   // Another rank has left: the world goes on for what needs it no more.
   void lose(uint32_t rank) {
     const std::lock_guard<std::mutex> lock(mutex_);
-    if (member_ && rank < ranks_) member_->memory().lose(rank);
+    if (rank >= ranks_) return;
+    if (member_) {
+      member_->memory().lose(rank);
+    } else {
+      lost_.push_back(rank);
+    }
   }
 
   // Of the world, when it is there; else null.
@@ -77,8 +92,7 @@ class Seat {
 
   std::string reason() const {
     const std::lock_guard<std::mutex> lock(mutex_);
-    if (member_ && member_->memory().has_failed()) return member_->memory().reason();
-    return reason_;
+    return known_reason();
   }
 
   // As Member::run, in the world that has formed by then.
@@ -90,13 +104,27 @@ class Seat {
   }
 
  private:
+  // What has ended the world counts more than what this rank has seen of its end.
+  std::string known_reason() const {
+    if (member_ && member_->memory().has_failed()) return member_->memory().reason();
+    return reason_;
+  }
+
+  // Nobody waits any more. The member, if there is one.
+  std::shared_ptr<Member> end_with(const std::string& reason) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (reason_.empty()) reason_ = reason;
+    changed_.notify_all();
+    return member_;
+  }
+
   std::shared_ptr<Member> await(const std::function<bool()>& is_over,
                                 const std::function<std::string()>& why,
                                 const std::string& text) {
     constexpr std::chrono::milliseconds kLookEvery{20};
     std::unique_lock<std::mutex> lock(mutex_);
     while (true) {
-      if (!reason_.empty()) throw WorldFailure(reason_);
+      if (!reason_.empty()) throw WorldFailure(known_reason());
       if (member_) return member_;
       if (is_over()) {
         throw WorldFailure(why() + ", in " + text + ", which waited for " + expected_);
@@ -110,6 +138,7 @@ class Seat {
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::shared_ptr<Member> member_;
+  std::vector<uint32_t> lost_;  // before it was there
   std::string reason_, expected_ = "the other ranks";
 };
 

@@ -164,21 +164,30 @@ class Membership:
             elif "port" in message and self._machines is not None:
                 self._machines.reach(message)
             elif "ended" in message:
-                who = Introduction.from_message(message["ended"])
-                self.seat.fail(f"{who} has ended")
+                self._note_end(Introduction.from_message(message["ended"]))
             elif "gone" in message:
-                who = Introduction.from_message(message["gone"])
-                if who.machine == self._who.machine:  # else its link tells it
-                    self.seat.lose(who.rank)
+                self._note_leaving(Introduction.from_message(message["gone"]))
             elif "closed" in message:
-                self.seat.lose(0)
+                for root in self._members[:1]:
+                    self._note_leaving(root)
                 return bool(self._members)
 
     def _end(self) -> bool:
         if not self._members:
             return False  # rank 0 has ended before the world was complete
-        self.seat.fail(f"{self._members[0]} has ended")
+        self._note_end(self._members[0])
         return True
+
+    def _note_leaving(self, who: Introduction) -> None:
+        # Another machine's tells it by its link, behind what it has done before.
+        if who.machine == self._who.machine:
+            self.seat.lose(who.rank)
+
+    def _note_end(self, who: Introduction) -> None:
+        if who.machine == self._who.machine:
+            self.seat.fail(f"{who} has ended")
+        else:
+            self.seat.end(who.rank, f"{who} has ended")
 
     def _form(
         self, members: list[Introduction], secret: str, connection: socket.socket
