@@ -14,10 +14,11 @@ from typing import Any, Literal
 import spike
 from neff import NeffError, read_neff
 from neff.summary import describe
+from spike._spike import Spike
 from spike.array_files import file_of, load_array, save_array
 from spike.command_line import run_command
 from spike.library import NUM_CORES, VISIBLE_CORES, report
-from spike.rank_processes import failures, free_ports, run_processes
+from spike.rank_processes import failures, free_ports, run_processes, told_once
 
 Mode = Literal["device", "host"]
 _NAME = "spike-run"
@@ -186,6 +187,8 @@ def run_as_ranks(args: argparse.Namespace, argv: Sequence[str]) -> list[str]:
     if VISIBLE_CORES in os.environ:
         validate_core_config(count, "--processes")
         cores = parse_visible_cores(os.environ[VISIBLE_CORES])
+    elif NUM_CORES not in os.environ:
+        _check_there_are(count)
     own = {name: os.environ[name] for name in os.environ if name != NUM_CORES}
     own.setdefault(_ROOT, f"127.0.0.1:{free_ports(1)[0]}")
     commands = []
@@ -197,9 +200,19 @@ def run_as_ranks(args: argparse.Namespace, argv: Sequence[str]) -> list[str]:
     environments = [{**own, VISIBLE_CORES: str(core)} for core in cores[:count]]
     results = run_processes(commands, environments)
     if failed := failures(results):
-        said = "\n".join(f"{rank}: {rank.output.strip()}" for rank in failed)
+        said = "\n".join(told_once(failed))
         raise RuntimeError(said.replace(f"{_NAME}: error: ", ""))
     return [f"Rank {r.rank}: {line}" for r in results for line in r.output.splitlines()]
+
+
+def _check_there_are(count: int) -> None:
+    """Raises ValueError if this machine has fewer cores than `count` processes take."""
+    there = Spike.get_visible_neuron_core_count()
+    if there < count:
+        raise ValueError(
+            f"--processes={count} takes a core for each, and this machine has {there}: "
+            f"ask for {there} or fewer"
+        )
 
 
 def _count(text: str) -> int:

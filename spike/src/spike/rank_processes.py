@@ -38,11 +38,16 @@ class RankResult:
     place: int
 
     def __str__(self) -> str:
+        return f"rank {self.rank} {self.end}"
+
+    @property
+    def end(self) -> str:
+        """How it ended, for people."""
         if self.status is None:
-            return f"rank {self.rank} was still running, and was killed"
+            return "was still running, and was killed"
         if self.status < 0:
-            return f"rank {self.rank} was killed by {_signal(-self.status)}"
-        return f"rank {self.rank} ended with status {self.status}"
+            return f"was killed by {_signal(-self.status)}"
+        return f"ended with status {self.status}"
 
 
 def _signal(number: int) -> str:
@@ -60,6 +65,22 @@ def failures(results: Sequence[RankResult]) -> list[RankResult]:
     """
     failed = [result for result in results if result.status != 0]
     return sorted(failed, key=lambda r: (r.place, r.rank))
+
+
+def told_once(results: Sequence[RankResult]) -> list[str]:
+    """What became of each, and what it has written; equal ones are one text."""
+    alike: dict[tuple[str, str], list[int]] = {}
+    for result in results:
+        alike.setdefault((result.end, result.output.strip()), []).append(result.rank)
+    return [
+        f"{_named(ranks)} {end}" + (f": {output}" if output else "")
+        for (end, output), ranks in alike.items()
+    ]
+
+
+def _named(ranks: Sequence[int]) -> str:
+    numbers = ", ".join(map(str, sorted(ranks)))
+    return f"rank {numbers}" if len(ranks) == 1 else f"ranks {numbers}"
 
 
 def free_ports(count: int) -> list[int]:

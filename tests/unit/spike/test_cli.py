@@ -18,6 +18,7 @@ import spike
 from nkipy.hlo.builder import HLOBuilder
 from nkipy.hlo.ir import HLOComputation
 from spike import cli
+from spike.rank_processes import RankResult, told_once
 from tests.support.odd_files import files_of_at_most
 
 pytestmark = pytest.mark.usefixtures("emulator")
@@ -143,10 +144,35 @@ def test_processes_that_are_one_collective(run, neff, tmp_path, monkeypatch):
     assert re.search("rank 1 ended with status 1: .*x1.npy", err), err
 
 
+def test_more_processes_than_cores_are_not_started(run, neff, monkeypatch):
+    path = str(neff(ranks_and_their_sum, X, names=["x"], results=["sum", "rank"]))
+    monkeypatch.delenv("NEURON_RT_VISIBLE_CORES", raising=False)
+    monkeypatch.delenv("NEURON_RT_NUM_CORES", raising=False)
+    monkeypatch.setattr(cli, "run_processes", lambda *_: pytest.fail("started"))
+    status, _, err = run(path, "--processes=99")
+    assert status == 1 and err.count("\n") == 1
+    assert re.search(r"--processes=99 takes .* this machine has \d+: ask for", err)
+
+
+def test_what_ranks_say_alike_is_said_once():
+    results = [
+        RankResult(rank, status, output, rank)
+        for rank, (status, output) in enumerate(
+            [(1, "no file\n"), (-9, ""), (1, "no file"), (1, "other")]
+        )
+    ]
+    assert told_once(results) == [
+        "ranks 0, 2 ended with status 1: no file",
+        "rank 1 was killed by SIGKILL",
+        "rank 3 ended with status 1: other",
+    ]
+
+
 # One core waits, as for a peer that never comes, when the signal does.
 INTERRUPTED = """
 import os, signal, sys, threading, time
 from spike import cli
+from spike.rank_processes import RankResult, told_once
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 execute, is_waiting = cli._Run.execute, threading.Event()
