@@ -22,7 +22,7 @@ from nkipy.hlo.ir import HLOModule
 from nkipy.hlo.queries import collectives
 from nkipy.runtime.jit import JitKernel, P, R_co
 from nkipy.runtime.program import Program
-from nkipy.runtime.ranks import ranks_here, set_up_runtime
+from nkipy.runtime.ranks import check_ranks, ranks_here, set_up_runtime
 
 if TYPE_CHECKING:
     from nkipy.execution.device_arrays import DeviceArray
@@ -120,8 +120,9 @@ class BaremetalKernel(JitKernel[P, R_co]):
         part = device_module(module)
         if part.module is None:
             return PartOf(None, (), ())
-        artifact = build(part.module, self.options, self.__name__)
         here = ranks_here(part.module)
+        check_ranks(part.module, here.size)
+        artifact = build(part.module, self.options, self.__name__)
         rank = None if here.size == 1 else (here.rank, here.size)
         if rank is not None:
             set_root(must_meet=next(collectives(part.module), None) is not None)

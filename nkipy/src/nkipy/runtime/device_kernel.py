@@ -30,7 +30,7 @@ from nkipy.runtime.collective import (
 from nkipy.runtime.contained import ContainedArrays
 from nkipy.runtime.device_tensor import DeviceTensor
 from nkipy.runtime.loaded_kernels import LoadedKernels
-from nkipy.runtime.ranks import set_up_runtime
+from nkipy.runtime.ranks import check_ranks, set_up_runtime
 from spike import BenchmarkResult, NrtModel, SpikeModel
 
 if TYPE_CHECKING:
@@ -172,8 +172,12 @@ class DeviceKernel(SpikeModel):
         use_cached_if_exists: bool,
         build_dir: str | Path | None,
         target: CompilationTarget,
+        world_size: int | None = None,
     ) -> tuple[str, str]:
-        """Path of the NEFF, and the key that names what it was made of."""
+        """Path of the NEFF, and the key that names what it was made of.
+
+        Collectives have to be over `world_size` ranks, if that is known.
+        """
         if not isinstance(kernel, NKIPyKernel):
             kernel = NKIPyKernel(kernel)
         module = kernel.specialize(*args, **kwargs)
@@ -183,6 +187,8 @@ class DeviceKernel(SpikeModel):
                 f"kernel '{name}' has no result with elements: there is nothing for a "
                 "device to compute"
             )
+        if world_size is not None:
+            check_ranks(part.module, world_size)
         directory = None if build_dir is None else Path(build_dir)
         options = BuildOptions(target, additional_compiler_args or "", directory)
         made = build(part.module, options, name, again=not use_cached_if_exists)
@@ -404,7 +410,8 @@ class _Request:
 
     def compile(self) -> tuple[str, str]:
         """Path of the NEFF, and its key."""
-        with traced_for(self.settings.world_size if self.settings.enabled else None):
+        world_size = self.settings.world_size if self.settings.enabled else None
+        with traced_for(world_size):
             return self.cls._trace_and_compile(
                 self.kernel,
                 self.name,
@@ -414,6 +421,7 @@ class _Request:
                 use_cached_if_exists=self.use_cached,
                 build_dir=self.build_dir,
                 target=self.target,
+                world_size=world_size,
             )
 
     def _load(

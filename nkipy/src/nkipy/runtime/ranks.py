@@ -8,7 +8,7 @@ from nkipy.core.errors import NKIPyValueError
 from nkipy.distributed.processes import ROOT, World, set_cores, set_root, world
 from nkipy.hlo.ir import HLOModule
 from nkipy.hlo.options import Meeting
-from nkipy.hlo.queries import collectives
+from nkipy.hlo.queries import collectives, ranks_of, spans_ranks
 
 TIMEOUT = "NEURON_RT_EXEC_TIMEOUT"
 _SECONDS = 600
@@ -27,6 +27,23 @@ def ranks_here(module: HLOModule) -> World:
     ):
         return World()
     return world()
+
+
+def check_ranks(module: HLOModule, world_size: int) -> None:
+    """Refuse collectives over other ranks than the `world_size` that run `module`.
+
+    Raises:
+        NKIPyValueError: one misses a rank, or names one that there is not. It has the
+            line of the kernel.
+    """
+    for inst in collectives(module):
+        if not spans_ranks(inst, world_size):
+            raise NKIPyValueError(
+                f"{inst.opcode} is over the ranks {ranks_of(inst)}, but the kernel "
+                f"runs with world_size={world_size}: the groups must hold each rank "
+                "once (nkipy.distributed.replica_groups() makes such)",
+                location=inst.source_location,
+            )
 
 
 def meeting(here: World) -> Meeting:

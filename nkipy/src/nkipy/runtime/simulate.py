@@ -14,16 +14,16 @@ from nkipy.distributed.processes import World, traced_for
 from nkipy.execution.engines import Executable, ReplicatedExecutable, find_engine
 from nkipy.execution.part import PartOf
 from nkipy.hlo.arguments import expect
-from nkipy.hlo.ir import HLOInstruction, HLOModule
+from nkipy.hlo.ir import HLOModule
 from nkipy.hlo.options import SimulationOptions
-from nkipy.hlo.queries import collectives, ranks_of, spans_ranks
+from nkipy.hlo.queries import collectives
 from nkipy.hlo.rewrites.orders import turn_results
 from nkipy.hlo.rewrites.ranks import as_rank
 from nkipy.runtime.guards import Guards
 from nkipy.runtime.jit import JitKernel, P, R_co
 from nkipy.runtime.per_rank import PerRank, select_rank
 from nkipy.runtime.program import Program
-from nkipy.runtime.ranks import meeting, ranks_here
+from nkipy.runtime.ranks import check_ranks, meeting, ranks_here
 
 __all__ = ["PerRank", "SimulatedKernel"]
 
@@ -99,8 +99,7 @@ class SimulatedKernel(JitKernel[P, R_co]):
     def _executable(self, module: HLOModule) -> Executable:
         exchanges = list(collectives(module))
         here = World() if self.world_size > 1 else ranks_here(module)
-        for inst in exchanges:
-            _check_ranks(inst, self.world_size if here.size == 1 else here.size)
+        check_ranks(module, self.world_size if here.size == 1 else here.size)
         if not module.results and self.world_size == 1:
             return PartOf(None, (), ())
         if here.size == 1:
@@ -158,14 +157,3 @@ class SimulatedKernel(JitKernel[P, R_co]):
                     "PerRank([...]) with one array for each rank, which no other "
                     "rank reads"
                 )
-
-
-def _check_ranks(inst: HLOInstruction, world_size: int) -> None:
-    """Refuse a collective over other ranks than those that run."""
-    if not spans_ranks(inst, world_size):
-        raise NKIPyValueError(
-            f"{inst.opcode} is over the ranks {ranks_of(inst)}, but the simulation has "
-            f"world_size={world_size}: the groups must hold each rank once "
-            "(nkipy.distributed.replica_groups() makes such)",
-            location=inst.source_location,
-        )
