@@ -80,7 +80,8 @@ def test_each_launcher_tells_who_a_process_is(variables, expected):
 
 
 def test_who_is_alone():
-    assert find_job({}) is None
+    assert find_job({}) is find_job({"NKIPY_LAUNCHER": ""}) is None
+    assert str(find_job(TORCHRUN | {"NKIPY_LAUNCHER": ""})) == "rank 3 of 8 (torchrun)"
     assert find_job(TORCHRUN | {"NKIPY_LAUNCHER": "none"}) is None
     script = {"SLURM_PROCID": "0", "SLURM_NTASKS": "4", "SLURM_JOB_ID": "1"}
     assert find_job(script) is None  # the script of a job, which is no step
@@ -94,6 +95,7 @@ def test_who_is_alone():
         ({"WORLD_SIZE": "9" * 5000}, "is no number from 0 up"),
         ({"WORLD_SIZE": "0"}, "RANK=3 is no rank of WORLD_SIZE=0"),
         ({"LOCAL_RANK": "one"}, "LOCAL_RANK='one' is no number"),
+        ({"LOCAL_RANK": "2"}, "LOCAL_RANK=2 is no rank of LOCAL_WORLD_SIZE=2"),
         ({"NKIPY_LAUNCHER": "srun"}, "'srun' is no launcher: torchrun, openmpi"),
         ({"NKIPY_LAUNCHER": "mpich"}, "PMI_RANK and PMI_SIZE are not set"),
     ],
@@ -120,7 +122,7 @@ def test_ranks_meet_at_a_port_that_torch_does_not_use():
     assert port(SLURM) == port(SLURM | same)
     with pytest.raises(ValueError, match=r"rank 1 of 2 \(mpich\).* set MASTER_PORT"):
         port(MPICH)
-    apart = {"MPI_LOCALNRANKS": "1", "MASTER_PORT": "1"}
+    apart = {"MPI_LOCALRANKID": "0", "MPI_LOCALNRANKS": "1", "MASTER_PORT": "1"}
     with pytest.raises(ValueError, match="on which machine rank 0 is: set MASTER_ADDR"):
         port(MPICH | apart)
     with pytest.raises(ValueError, match="MASTER_PORT='x' is no port"):
@@ -156,6 +158,13 @@ def test_what_libnrt_has_to_know_is_set_unless_the_user_has(environment, monkeyp
     monkeypatch.delenv("LOCAL_RANK")
     with pytest.raises(ValueError, match=r"rank 3 of 8 .* set LOCAL_RANK .* or NEURON"):
         processes.set_cores()
+
+
+def test_who_has_no_core_is_told_by_which_variable(environment):
+    environment(TORCHRUN | {"LOCAL_RANK": "30", "LOCAL_WORLD_SIZE": "32"})
+    with pytest.raises(ValueError, match=r"rank 3 of 8 .*LOCAL_RANK=30, and there are"):
+        processes.set_cores()
+    assert processes.VISIBLE_CORES not in processes.os.environ
 
 
 def test_ranks_and_groups(environment):

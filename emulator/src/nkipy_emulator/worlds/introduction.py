@@ -20,8 +20,8 @@ class Introduction:
 
     Attributes:
         purpose: of the world; ranks of several do not meet.
-        job: the launcher's name for what it has started, see :func:`job`; ranks of
-            several do not meet.
+        job: the launcher's name for what it has started, ranks of several do
+            not meet.
         rank: which one it is.
         ranks: how many there are.
         machine: those with the same can share memory.
@@ -60,19 +60,6 @@ class Introduction:
         if not 0 <= made.rank < made.ranks <= MAX_RANKS:
             raise MessageError(f"rank {made.rank} of {made.ranks}")
         return made
-
-
-#: How launchers tell their jobs apart: torchrun, Slurm, and MPI by PMIx and by Hydra.
-_JOBS = (
-    *("TORCHELASTIC_RUN_ID", "MASTER_PORT", "SLURM_JOB_ID", "SLURM_STEP_ID"),
-    *("PMIX_NAMESPACE", "PMI_JOBID"),
-)
-
-
-def job() -> str:
-    """What a launcher has set in all processes of one job, and otherwise in others'."""
-    given = ((name, os.environ.get(name, "")) for name in _JOBS)
-    return " ".join(f"{name}={value[:64]}" for name, value in given if value)
 
 
 def machine() -> str:

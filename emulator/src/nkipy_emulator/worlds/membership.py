@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import select
 import socket
@@ -11,10 +12,17 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Any
 
+from nkipy.launcher_variables import (
+    ADDRESS,
+    LAUNCHER,
+    NO_LAUNCHER,
+    job_identity,
+    variables_read,
+)
 from nkipy_emulator import _xla
 from nkipy_emulator.errors import WorldError
 from nkipy_emulator.worlds import refusals, shared_memory
-from nkipy_emulator.worlds.introduction import Introduction, job, machine
+from nkipy_emulator.worlds.introduction import Introduction, machine
 from nkipy_emulator.worlds.machines import Machines
 from nkipy_emulator.worlds.messages import VERSION, MessageError, receive, send, tune
 from nkipy_emulator.worlds.root import Root, share_root
@@ -22,6 +30,10 @@ from nkipy_emulator.worlds.root import Root, share_root
 if TYPE_CHECKING:
     from nkipy_emulator._xla import Seat
 
+logger = logging.getLogger(__name__)
+
+#: Who waits no longer than this for the others to come says nothing.
+_TELL_AFTER_SECONDS = 8.0
 #: Between two attempts to reach rank 0, which may not have started yet.
 _RETRY_SECONDS = 0.05
 #: How often one that waits looks whether rank 0 has said that it cannot come.
@@ -51,12 +63,14 @@ class Membership:
         self._connection: socket.socket | None = None
         self._giver = shared_memory.MemoryGiver()
         self._who = Introduction(
-            *(purpose, job(), rank, ranks, machine()),
+            *(purpose, job_identity(os.environ), rank, ranks, machine()),
             *(socket.gethostname(), os.getpid(), self._giver.name),
         )
         self._members: list[Introduction] = []
         self._machines: Machines | None = None
         self._began = time.time()
+        self._expected = "the other ranks"
+        self._is_told = False
         self._thread = threading.Thread(
             target=self._run, name=f"nkipy-world-rank-{rank}", daemon=True
         )
@@ -106,6 +120,7 @@ class Membership:
     def _join(self) -> None:
         while not self._is_left:
             self._ask_for_root()
+            self._tell_that_it_waits()
             connection = self._connect()
             if connection is None:
                 continue
@@ -125,12 +140,39 @@ class Membership:
         if said is not None and self._who.rank != 0:
             raise WorldError(said)
 
+    def _expect(self, whom: str) -> None:
+        self._expected = whom
+        self.seat.expect(whom)
+
+    def _tell_that_it_waits(self) -> None:
+        """Say once for whom, and why this process takes itself for a rank."""
+        if self._is_told or time.time() - self._began < _TELL_AFTER_SECONDS:
+            return
+        self._is_told = True
+        host, port = self.address
+        given = variables_read(os.environ)
+        told = (
+            f" It is a rank by {given}: if they are left over from another job, unset "
+            f"them, or set {LAUNCHER}={NO_LAUNCHER}."
+        )
+        logger.warning(
+            "rank %d of %d waits at %s:%d for %s.%s",
+            *(self._who.rank, self._who.ranks, host, port, self._expected),
+            told if given else "",
+        )
+
     def _connect(self) -> socket.socket | None:
         host, port = self.address
         try:
             connection = socket.create_connection(self.address, timeout=5)
+        except socket.gaierror as e:
+            raise WorldError(
+                f"the machine of rank 0 cannot be found by its name, {host!r} ({e}): "
+                f"{ADDRESS}, or NEURON_RT_ROOT_COMM_ID where it is set, has to be a "
+                "name or an address that this machine knows"
+            ) from None
         except (ConnectionError, TimeoutError) as e:
-            self.seat.expect(f"rank 0, which does not answer at {host}:{port} ({e})")
+            self._expect(f"rank 0, which does not answer at {host}:{port} ({e})")
             time.sleep(_RETRY_SECONDS)
             return None
         connection.settimeout(None)
@@ -143,6 +185,7 @@ class Membership:
             try:
                 while not self._members and not _is_readable(connection):
                     self._ask_for_root()
+                    self._tell_that_it_waits()
                 message = receive(connection)
             except ConnectionError:
                 message = None
@@ -151,13 +194,13 @@ class Membership:
             if message is None:
                 return self._end()
             if "taken" in message:
-                self.seat.expect(
+                self._expect(
                     f"its own place, which {message['taken']} has: two jobs may have "
                     "the same NEURON_RT_ROOT_COMM_ID, or two processes the same rank"
                 )
                 return False
             if "missing" in message:
-                self.seat.expect(_missing(message))
+                self._expect(_missing(message))
             elif "ranks" in message:
                 ranks = [Introduction.from_message(m) for m in message["ranks"]]
                 self._form(ranks, str(message.get("secret", "")), connection)
@@ -309,7 +352,7 @@ class Worlds:
 
 def _listen(place: tuple[str, int]) -> Root:
     """Be where the others look for rank 0, or leave word why not."""
-    world = _world(place, job())
+    world = _world(place, job_identity(os.environ))
     try:
         root = share_root(place)
     except WorldError as e:

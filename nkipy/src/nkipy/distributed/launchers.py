@@ -1,9 +1,4 @@
-"""What starts the processes of a job, and tells each who it is: one record for each.
-
-Sources: PyTorch's documentation of ``torchrun`` ("Environment Variables"), Slurm's of
-``srun`` ("OUTPUT ENVIRONMENT VARIABLES"), Open MPI's FAQ ("what environment variables
-are set"), MPICH's wiki of Hydra.
-"""
+"""Which job a process is in, by the variables of what has started it."""
 
 from __future__ import annotations
 
@@ -13,57 +8,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from nkipy.core.errors import NKIPyValueError
-
-#: Chooses a launcher by its name where several could be meant, or none.
-LAUNCHER = "NKIPY_LAUNCHER"
-NO_LAUNCHER = "none"
-ADDRESS, PORT = "MASTER_ADDR", "MASTER_PORT"
+from nkipy.launcher_variables import (
+    ADDRESS,
+    JOB_NAMES,
+    LAUNCHER,
+    LAUNCHERS,
+    NO_LAUNCHER,
+    PORT,
+    STEP,
+    Launcher,
+)
 
 #: Where ranks meet: ports that systems give to no connection on their own.
 _FIRST_PORT, _PORTS = 10_000, 22_768
-#: What names a job where no port does, by whoever may have started it.
-_JOB_NAMES = ("PMIX_NAMESPACE", "OMPI_MCA_ess_base_jobid", "PMI_JOBID", "SLURM_JOB_ID")
 _HOST_LISTS = ("SLURM_STEP_NODELIST", "SLURM_JOB_NODELIST")
-
-
-@dataclass(frozen=True)
-class Launcher:
-    """How one launcher tells a process who it is.
-
-    Attributes:
-        name: what it is called.
-        rank, world_size: variables that only it sets, and all its processes have.
-        local_rank, local_world_size: the same among the processes of a machine.
-    """
-
-    name: str
-    rank: str
-    world_size: str
-    local_rank: str
-    local_world_size: str
-
-
-#: The first that is there counts: mpirun and torchrun may run in steps of Slurm's.
-LAUNCHERS = (
-    Launcher("torchrun", "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"),
-    Launcher(
-        "openmpi",
-        "OMPI_COMM_WORLD_RANK",
-        "OMPI_COMM_WORLD_SIZE",
-        "OMPI_COMM_WORLD_LOCAL_RANK",
-        "OMPI_COMM_WORLD_LOCAL_SIZE",
-    ),
-    Launcher("mpich", "PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", "MPI_LOCALNRANKS"),
-    # Of a step, which srun starts. The script of a job has SLURM_NTASKS, too, and is
-    # one process.
-    Launcher(
-        "slurm",
-        "SLURM_PROCID",
-        "SLURM_STEP_NUM_TASKS",
-        "SLURM_LOCALID",
-        "SLURM_STEP_TASKS_PER_NODE",
-    ),
-)
 
 
 @dataclass(frozen=True)
@@ -94,7 +52,7 @@ def find_job(environment: Mapping[str, str]) -> Job | None:
     Raises:
         NKIPyValueError: a variable is no number, or the rank none of that many.
     """
-    chosen = environment.get(LAUNCHER)
+    chosen = environment.get(LAUNCHER) or None
     if chosen == NO_LAUNCHER:
         return None
     known = {launcher.name: launcher for launcher in LAUNCHERS}
@@ -128,6 +86,18 @@ def _job(launcher: Launcher, environment: Mapping[str, str]) -> Job:
             f"{launcher.rank}={environment[launcher.rank]} is no rank of "
             f"{launcher.world_size}={environment[launcher.world_size]}: ranks go from "
             f"0 up, and each process has another ({launcher.name})"
+        )
+    local_rank, local_world_size = local
+    if (
+        local_rank is not None
+        and local_world_size is not None
+        and not local_rank < local_world_size
+    ):
+        raise NKIPyValueError(
+            f"{launcher.local_rank}={local_rank} is no rank of "
+            f"{launcher.local_world_size}={local_world_size}: processes of a machine "
+            f"are counted from 0 up; if {launcher.name} has not started this process, "
+            f"unset them, or set {LAUNCHER}={NO_LAUNCHER}"
         )
     return Job(launcher, rank, world_size, *local)
 
@@ -188,13 +158,13 @@ def _port(job: Job | None, environment: Mapping[str, str]) -> int:
             raise NKIPyValueError(f"{PORT}={text!r} is no port")
         number = int(text)
     else:
-        named = next((environment[n] for n in _JOB_NAMES if environment.get(n)), None)
+        named = next((environment[n] for n in JOB_NAMES if environment.get(n)), None)
         if named is None:
             raise NKIPyValueError(
                 f"{_who(job)} does not know where ranks meet: set {PORT} to a port, "
                 "the same for all and another one for each job"
             )
-        step = environment.get("SLURM_STEP_ID", "")
+        step = environment.get(STEP, "")
         number = zlib.crc32(f"{named} {step}".encode())
     return _FIRST_PORT + number % _PORTS
 

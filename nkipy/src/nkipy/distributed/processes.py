@@ -19,7 +19,8 @@ from nkipy.core.backend import _active_ctx
 from nkipy.core.errors import NKIPyValueError
 from nkipy.core.ops.collectives import before_answering_alone
 from nkipy.core.ops.collectives import rank as traced_rank
-from nkipy.distributed.launchers import find_job, root_address
+from nkipy.distributed.launchers import Job, find_job, root_address
+from nkipy.launcher_variables import LAUNCHER, NO_LAUNCHER
 
 logger = logging.getLogger("nkipy.distributed")
 
@@ -153,7 +154,26 @@ def set_cores() -> None:
             f"{job} has no core: set {job.launcher.local_rank} to its number on its "
             f"machine, or {VISIBLE_CORES} to its core"
         )
+    _check_core(job, job.local_rank)
     os.environ[VISIBLE_CORES] = str(job.local_rank)
+
+
+def _check_core(job: Job, core: int) -> None:
+    """Refuse a core that the machine has not, by the variable that has chosen it."""
+    from spike import NrtError, SpikeError
+    from spike._spike import Spike
+
+    try:
+        there = Spike.get_visible_neuron_core_count()
+    except (NrtError, SpikeError):
+        return  # opening the runtime says what is wrong
+    if core >= there:
+        raise NKIPyValueError(
+            f"{job} has no core: it takes that of its number on its machine, "
+            f"{job.launcher.local_rank}={core}, and there are {there} from 0 up. Start "
+            f"no more processes on a machine than that, or set {VISIBLE_CORES} for "
+            f"each; if no launcher has started this one, set {LAUNCHER}={NO_LAUNCHER}"
+        )
 
 
 def set_root(must_meet: bool = False) -> None:
