@@ -72,7 +72,8 @@ ProgramDescription ProgramDescription::parse(const std::string& json) {
 CostEstimate CostEstimate::parse(const std::string& json) {
   try {
     const json::Value value = json::parse(json);
-    return {value.at("estimated_ns").as_count(), value.at("timeline").as_string()};
+    return {value.at("estimated_ns").as_count(), value.at("switch_ns").as_count(),
+            value.at("timeline").as_string()};
   } catch (const json::Error& error) {
     throw StatusError(NRT_FAILURE,
                       std::string("the engine's estimate: ") + error.what());

@@ -46,7 +46,8 @@ struct ProgramDescription {
 /// The cost model's account of one execution.
 struct CostEstimate {
   std::uint64_t total_ns = 0;
-  std::string timeline;  // one line per event, see profile_timeline.h
+  std::uint64_t switch_ns = 0;  // before it, on a core that another program ran on
+  std::string timeline;         // one line per event, see profile_timeline.h
 
   /// Throws StatusError(NRT_FAILURE) if `json` is not what the engine writes.
   static CostEstimate parse(const std::string& json);

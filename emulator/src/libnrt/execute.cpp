@@ -122,7 +122,7 @@ void Execution::execute(int times) {
   const auto stopping = [this] { return session_.closing(); };
   for (int i = 0; i < times; ++i) {
     if (i == 1) feed_back();
-    trace::ObservedRun observed(model_->core(), model_->id(), model_->program());
+    trace::ObservedRun observed(session_.core(model_->core()), *model_);
     model_->seat().execute(
         {&input_places_, &output_places_, shared_from_this(), model_->core()},
         Clock::now() + timeout, stopping);

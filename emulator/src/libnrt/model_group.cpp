@@ -146,17 +146,21 @@ RankSeat RankGroups::join(const std::string& key, std::uint32_t rank,
   for (const std::weak_ptr<RankGroup>& weak : groups_) {
     const std::shared_ptr<RankGroup> group = weak.lock();
     if (!group) continue;
-    if (group->key() == key && group->join(rank, core)) return {group, rank};
+    if (group->key() == key && group->join(rank, core)) {
+      return {group, rank, ranks};
+    }
     alive.push_back(weak);
   }
   groups_ = alive;
   std::shared_ptr<Program> program = load();
-  if (program->description().ranks != ranks) return RankSeat(std::move(program));
+  if (program->description().ranks != ranks) {
+    return RankSeat(std::move(program), rank, ranks);
+  }
   auto group = std::make_shared<RankGroup>(key, std::move(program), ranks);
   group->join(rank, core);
   alive.push_back(group);
   groups_ = std::move(alive);
-  return {group, rank};
+  return {group, rank, ranks};
 }
 
 }  // namespace emulator

@@ -65,10 +65,12 @@ class RankGroup {
 class RankSeat {
  public:
   /// A program that runs alone.
-  explicit RankSeat(std::shared_ptr<Program> program) : program_(std::move(program)) {}
+  explicit RankSeat(std::shared_ptr<Program> program, std::uint32_t rank = 0,
+                    std::uint32_t ranks = 1)
+      : program_(std::move(program)), rank_(rank), ranks_(ranks) {}
   /// A rank that has joined `group`.
-  RankSeat(std::shared_ptr<RankGroup> group, std::uint32_t rank)
-      : group_(std::move(group)), rank_(rank) {}
+  RankSeat(std::shared_ptr<RankGroup> group, std::uint32_t rank, std::uint32_t ranks)
+      : group_(std::move(group)), rank_(rank), ranks_(ranks) {}
   RankSeat(RankSeat&&) = default;
   RankSeat& operator=(RankSeat&&) = delete;
   ~RankSeat() {
@@ -76,6 +78,9 @@ class RankSeat {
   }
 
   Program& program() const noexcept { return group_ ? group_->program() : *program_; }
+  std::uint32_t rank() const noexcept { return rank_; }
+  /// How many ranks the program was loaded for.
+  std::uint32_t ranks() const noexcept { return ranks_; }
 
   /// As RankGroup::execute, or Program::execute for a program that runs alone.
   void execute(const RankCall& call, std::chrono::steady_clock::time_point deadline,
@@ -84,7 +89,7 @@ class RankSeat {
  private:
   std::shared_ptr<Program> program_;
   std::shared_ptr<RankGroup> group_;
-  std::uint32_t rank_ = 0;
+  std::uint32_t rank_ = 0, ranks_ = 1;
 };
 
 /// The groups of a process that still have members, by program and world size.

@@ -14,18 +14,22 @@
 
 namespace emulator::profile {
 
-/// One run of a program. Times in ns of CLOCK_REALTIME.
+/// One run of a program. Times in ns of CLOCK_MONOTONIC, which the processes of a
+/// machine have in common, and which no one sets.
 struct Run {
   int core;
   std::uint64_t model_id;
   std::int64_t host_begin_ns;  // measured
   std::int64_t host_end_ns;
   std::int64_t device_begin_ns;  // modelled
+  std::int64_t switch_ns;        // before that, estimated; 0: the core ran the same
 };
 
 /// What is written of a program.
 struct ProgramRecord {
   std::string name;
+  std::uint32_t rank;
+  std::uint32_t ranks;  // that it was loaded for
   std::shared_ptr<const CostEstimate> cost;
 };
 

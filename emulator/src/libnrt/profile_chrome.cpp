@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cinttypes>
 #include <cstdio>
+#include <fstream>
 #include <map>
-#include <set>
 #include <utility>
 
 #include "engine_json.h"
@@ -31,6 +31,21 @@ constexpr char kHead[] =
     "and their engines are ESTIMATES of a cost model; only those of the host were "
     "measured.\",\"dropped_runs\":";
 
+/// What tells a boot of a machine from all others, whose clocks are other ones.
+std::string machine() {
+  std::ifstream file("/proc/sys/kernel/random/boot_id");
+  std::string id;
+  std::getline(file, id);
+  return id;
+}
+
+/// For the name of a core: which of several ranks it was.
+std::string rank_of(const ProgramRecord& program) {
+  if (program.ranks == 1) return "";
+  return ", rank " + std::to_string(program.rank) + " of " +
+         std::to_string(program.ranks);
+}
+
 int lane_of(const std::string& engine) {
   int lane = kExecutionLane + 1;
   for (const char* const name : kLanes) {
@@ -50,8 +65,11 @@ class Writer {
       : recording_(recording), origin_ns_(origin_ns) {}
 
   std::string write() {
-    text_ = kHead + std::to_string(recording_.dropped_runs) +
-            "},\"displayTimeUnit\":\"ns\",\"traceEvents\":[";
+    text_ =
+        kHead + std::to_string(recording_.dropped_runs) +
+        ",\"clock\":\"CLOCK_MONOTONIC\",\"origin_ns\":" + std::to_string(origin_ns_) +
+        ",\"machine\":" + json::quote(machine()) +
+        "},\"displayTimeUnit\":\"ns\",\"traceEvents\":[";
     name_processes();
     for (const Run& run : recording_.runs) add_run(run);
     return text_ + "\n]}\n";
@@ -96,14 +114,16 @@ class Writer {
   }
 
   void name_processes() {
-    std::set<int> cores;
-    for (const Run& run : recording_.runs) cores.insert(run.core);
+    std::map<int, std::string> cores;  // with the rank of what ran first
+    for (const Run& run : recording_.runs) {
+      cores.try_emplace(run.core, rank_of(recording_.programs.at(run.model_id)));
+    }
     add_name("process", kHostProcess, 0, "host (measured wall clock)");
-    for (const int core : cores) {
+    for (const auto& [core, rank] : cores) {
       const std::string name = "core " + std::to_string(core);
       add_name("thread", kHostProcess, 1 + core, "executions on " + name);
       const int process = kFirstCoreProcess + core;
-      add_name("process", process, 0, name + " (ESTIMATE of a cost model)");
+      add_name("process", process, 0, name + rank + " (ESTIMATE of a cost model)");
       add_name("thread", process, kExecutionLane, "execution (estimate)");
       for (const char* const lane : kLanes) {
         add_name("thread", process, lane_of(lane), std::string(lane) + " (estimate)");
@@ -113,7 +133,9 @@ class Writer {
 
   void add_run(const Run& run) {
     const ProgramRecord& program = recording_.programs.at(run.model_id);
-    const std::string model = "\"model_id\":" + std::to_string(run.model_id);
+    const std::string model = "\"model_id\":" + std::to_string(run.model_id) +
+                              ",\"rank\":" + std::to_string(program.rank) +
+                              ",\"ranks\":" + std::to_string(program.ranks);
     const int process = kFirstCoreProcess + run.core;
     const std::int64_t host_ns =
         std::max<std::int64_t>(0, run.host_end_ns - run.host_begin_ns);
@@ -121,6 +143,10 @@ class Writer {
               run.host_begin_ns, host_ns, model);
     add_slice(program.name, "estimate", process, kExecutionLane, run.device_begin_ns,
               static_cast<std::int64_t>(program.cost->total_ns), model);
+    if (run.switch_ns != 0) {
+      add_slice("switch to " + program.name, "estimate", process, kExecutionLane,
+                run.device_begin_ns - run.switch_ns, run.switch_ns, model);
+    }
     if (count_ + timeline(run.model_id).size() > kMaxEvents) return;
     for (const TimelineEvent& event : timeline(run.model_id)) {
       add_engine_event(run, process, event);
@@ -133,6 +159,9 @@ class Writer {
                        ",\"bytes\":" + std::to_string(event.bytes) +
                        ",\"flops\":" + std::to_string(event.flops);
     if (event.is_step) args += ",\"source\":" + json::quote(event.source);
+    if (!event.groups.empty()) {
+      args += ",\"replica_groups\":" + json::quote(event.groups);
+    }
     add_slice(event.name, "estimate", process, lane_for(process, event),
               run.device_begin_ns + static_cast<std::int64_t>(event.start_ns),
               static_cast<std::int64_t>(event.duration_ns), args);
@@ -172,7 +201,7 @@ class Writer {
 }  // namespace
 
 std::string chrome_trace(const Recording& recording) {
-  std::int64_t origin = INT64_MAX;
+  std::int64_t origin = recording.runs.empty() ? 0 : INT64_MAX;
   for (const Run& run : recording.runs) origin = std::min(origin, run.host_begin_ns);
   return Writer(recording, origin).write();
 }

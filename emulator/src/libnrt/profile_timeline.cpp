@@ -5,7 +5,7 @@
 namespace emulator::profile {
 namespace {
 
-constexpr std::size_t kFields = 7, kFieldsOfStep = 9;
+constexpr std::size_t kFields = 7, kFieldsOfCollective = 8, kFieldsOfStep = 9;
 
 std::vector<std::string> split(const std::string& text, char separator) {
   std::vector<std::string> parts;
@@ -30,10 +30,12 @@ std::vector<TimelineEvent> parse_timeline(const std::string& text) {
   for (const std::string& line : split(text, '\n')) {
     const std::vector<std::string> field = split(line, '\t');
     const bool is_step = field.size() == kFieldsOfStep;
-    if (field.size() != kFields && !is_step) continue;
+    const bool is_collective = field.size() == kFieldsOfCollective;
+    if (field.size() != kFields && !is_step && !is_collective) continue;
     events.push_back({field[0], field[1], field[2], number(field[3]), number(field[4]),
                       number(field[5]), number(field[6]), is_step,
-                      is_step ? field[7] : "", is_step ? field[8] : ""});
+                      is_step ? field[7] : "", is_step ? field[8] : "",
+                      is_collective ? field[7] : ""});
   }
   return events;
 }

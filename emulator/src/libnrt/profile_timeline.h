@@ -20,11 +20,12 @@ struct TimelineEvent {
   bool is_step = false;
   std::string lane;    // which of several in the engine at once; "" if there is one
   std::string source;  // the line of a kernel
+  std::string groups;  // of a collective: the ranks that meet, as JSON text
 };
 
 /// Reads lines of tab-separated fields in the order of TimelineEvent, without
-/// `is_step`; only those of steps have the last two. Lines that are not so are left
-/// out.
+/// `is_step`: those of steps without the last, those of collectives without the two
+/// before it, the others without all three. Lines that are not so are left out.
 std::vector<TimelineEvent> parse_timeline(const std::string& text);
 
 }  // namespace emulator::profile

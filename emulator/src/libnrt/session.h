@@ -38,6 +38,7 @@ struct Core {
   // One thing at a time runs on the core. What was left behind may outlive the session.
   const std::shared_ptr<ExecutionLine> execution = std::make_shared<ExecutionLine>();
   CoreQueues queues;
+  std::uint32_t last_model = 0;  // that has run; for who has the turn to execute
 };
 
 /// State between nrt_init and nrt_close. Safe to use from many threads.

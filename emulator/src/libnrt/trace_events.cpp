@@ -25,6 +25,7 @@ constexpr Name kNames[] = {
     {EventType::tensor_free, "nrt_tensor_free"},
     {EventType::model_submit, "nrt_model_submit"},
     {EventType::numerical_error, "numerical_err"},
+    {EventType::model_switch, "nrt_model_switch"},
 };
 static_assert(sizeof kNames / sizeof kNames[0] == kEventTypes, "a type has no name");
 
@@ -75,7 +76,8 @@ bool event_from_name(const std::string& name, EventType* type) noexcept {
 }
 
 bool is_hardware(EventType type) noexcept {
-  return type == EventType::nc_exec_running || type == EventType::numerical_error;
+  return type == EventType::nc_exec_running || type == EventType::numerical_error ||
+         type == EventType::model_switch;
 }
 
 TypeSet all_types() noexcept {

@@ -4,7 +4,9 @@
 
 #include <cstdint>
 
-#include "engine.h"
+#include "model.h"
+#include "session.h"
+#include "trace_sink.h"
 
 namespace emulator::trace {
 
@@ -13,10 +15,12 @@ namespace emulator::trace {
 ///
 /// The core's clock is modelled: a run begins on it when it begins on the host, or when
 /// the run before it has ended, whichever is later, and lasts as long as the cost model
-/// estimates.
+/// estimates. When another model was the last to run on the core, the switch from that
+/// comes first, on the same clock.
 class ObservedRun {
  public:
-  ObservedRun(int core, std::uint64_t model_id, Program& program) noexcept;
+  /// For who has the turn to execute on the core.
+  ObservedRun(Core& core, const Model& model) noexcept;
   ObservedRun(const ObservedRun&) = delete;
   ObservedRun& operator=(const ObservedRun&) = delete;
 
@@ -24,9 +28,11 @@ class ObservedRun {
   void done() noexcept;
 
  private:
-  const int core_;
-  const std::uint64_t model_id_;
-  Program& program_;
+  void record_event(EventType type, std::int64_t host_end_ns, std::int64_t device_ns,
+                    std::int64_t duration_ns) const;
+
+  Core& core_;
+  const Model& model_;
   std::int64_t begin_ns_;  // of the host; 0 while nobody listens
 };
 

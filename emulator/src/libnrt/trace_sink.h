@@ -21,8 +21,9 @@ enum class EventType {
   tensor_free,
   model_submit,  // an execution given to a queue
   numerical_error,
+  model_switch,  // the core goes over to another model: carries device time
 };
-constexpr int kEventTypes = static_cast<int>(EventType::numerical_error) + 1;
+constexpr int kEventTypes = static_cast<int>(EventType::model_switch) + 1;
 
 enum class Phase { start, stop };
 
@@ -52,6 +53,9 @@ std::uint64_t next_tracking_id() noexcept;
 
 /// The host's wall clock.
 std::int64_t now_ns() noexcept;
+
+/// What that has at the moment beyond CLOCK_MONOTONIC.
+std::int64_t realtime_offset_ns() noexcept;
 
 /// Gives the event to all who listen.
 void record(const Event& event) noexcept;

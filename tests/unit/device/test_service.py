@@ -122,6 +122,16 @@ def test_the_cost_of_a_launch_is_that_of_the_load(monkeypatch):
     assert json.loads(program.estimate())["estimated_ns"] < 1_000_000
 
 
+def test_the_cost_of_a_switch_is_that_of_the_load(monkeypatch):
+    monkeypatch.setenv("NKIPY_EMULATOR_SWITCH_NS", "1234")
+    program = load(make_neff(negate, X), HERE)
+    monkeypatch.delenv("NKIPY_EMULATOR_SWITCH_NS")
+    assert json.loads(program.estimate())["switch_ns"] == 1234
+    monkeypatch.setenv("NKIPY_EMULATOR_SWITCH_NS", "soon")
+    with pytest.raises(CostModelError, match="SWITCH_NS is a time in ns; .*'soon'"):
+        load(make_neff(negate, X), HERE)
+
+
 def test_what_has_no_estimate_is_not_loaded(monkeypatch):
     with pytest.raises(CostModelError, match="lnc"):
         load(make_neff(negate, X, lnc=9), LoadOptions())

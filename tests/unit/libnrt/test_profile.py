@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from ctypes import byref, c_uint32, c_void_p
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from nkipy_emulator.cost_model import estimate
+from nkipy_emulator.cost_model.constants import SWITCH_NS
 from tests.support import libnrt, nrt_client
 from tests.support.libnrt import FAILURE, INVALID, INVALID_HANDLE, load
 from tests.support.nrt_client import Nrt, NrtFailure, make_module, make_neff
@@ -115,6 +117,46 @@ def test_the_first_bytes_say_what_the_file_is(nrt, tmp_path):
     assert b"ESTIMATES of a cost model" in head
     trace = json.loads(path.read_text())
     assert slices(trace, "host") == slices(trace, "estimate") == []
+
+
+def test_the_clock_is_one_that_processes_have_in_common(nrt, tmp_path):
+    loaded = Loaded(nrt)
+    path = tmp_path / "model.ntff"
+    start(nrt, loaded.model, path)
+    begin = time.monotonic_ns()
+    loaded.run()
+    end = time.monotonic_ns()
+    stop(nrt, path)
+    trace = json.loads(path.read_text())
+    about, (call,) = trace["otherData"], slices(trace, "host")
+    assert about["clock"] == "CLOCK_MONOTONIC"
+    assert (
+        about["machine"] == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    )
+    called = about["origin_ns"] + round(call["ts"] * 1000)
+    assert begin <= called <= called + round(call["dur"] * 1000) <= end
+
+
+def test_a_switch_is_in_the_lane_of_executions(nrt, tmp_path):
+    one, other = Loaded(nrt), Loaded(nrt)
+    one.run()
+    path = tmp_path / "model.ntff"
+    start(nrt, other.model, path)
+    other.run(2)
+    stop(nrt, path)
+    trace = json.loads(path.read_text())
+    names = lane_names(trace)
+    switch, *runs = sorted(
+        (
+            event
+            for event in slices(trace, "estimate")
+            if names[event["pid"], event["tid"]] == "execution (estimate)"
+        ),
+        key=lambda event: event["ts"],
+    )
+    assert switch["name"] == f"switch to {runs[0]['name']}" and len(runs) == 2
+    assert round(switch["dur"] * 1000) == SWITCH_NS
+    assert round((switch["ts"] + switch["dur"]) * 1000) == round(runs[0]["ts"] * 1000)
 
 
 def test_only_runs_of_the_model_while_it_is_profiled_are_in_it(nrt, tmp_path):

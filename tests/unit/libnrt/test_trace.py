@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from nkipy_emulator.cost_model import estimate
+from nkipy_emulator.cost_model.constants import SWITCH_NS
 from tests.support import nrt_client
 from tests.support.libnrt import INVALID, INVALID_HANDLE, UNINITIALIZED, load
 from tests.support.nrt_client import Nrt, NrtFailure, make_module, make_neff
@@ -108,6 +109,41 @@ def test_an_execution_has_modelled_device_time(nrt):
     ids = [e["tracking_id"] for e in found]
     assert ids[::2] == ids[1::2] and len(set(ids)) == 3
     assert {e["nc_idx"] for e in found} == {0}
+
+
+def test_going_over_to_another_model_takes_time(nrt):
+    one, other, elsewhere = loaded(nrt), loaded(nrt), loaded(nrt, core=1)
+    nrt.execute(*other)  # is known before anything is traced
+    start(nrt)
+    for run in (one, elsewhere, one, other, one):
+        nrt.execute(*run)
+    switches = [e for e in events(nrt) if e["event_type"] == "nrt_model_switch"]
+    assert {e["nc_idx"] for e in switches} == {0}
+    assert [e["phase"] for e in switches] == ["start", "stop"] * 3
+    assert all(e["data"]["estimated"] is True for e in switches)
+    stamps = [e["data"]["nc_timestamp_ns"] for e in switches]
+    assert [b - a for a, b in zip(stamps[::2], stamps[1::2])] == [int(SWITCH_NS)] * 3
+    models = [e["data"]["model_id"] for e in switches[::2]]
+    assert models[0] == models[2] != models[1]
+
+
+def test_a_switch_comes_before_the_run_that_needs_it(nrt, monkeypatch):
+    monkeypatch.setenv("NKIPY_EMULATOR_SWITCH_NS", "7000000000")
+    one, other = loaded(nrt), loaded(nrt)
+    nrt.execute(*one)
+    start(nrt)
+    nrt.execute(*other)
+    nrt.execute(*other)
+    stamps = [
+        (e["event_type"], e["data"]["nc_timestamp_ns"])
+        for e in events(nrt)
+        if e["event_type"] in (HARDWARE, "nrt_model_switch")
+    ]
+    kinds, times = zip(*stamps)
+    assert kinds == ("nrt_model_switch",) * 2 + (HARDWARE,) * 4
+    assert times[1] - times[0] == 7_000_000_000
+    # One after the other without a pause, as the host is long done with both.
+    assert times[2] == times[1] and times[4] == times[3]
 
 
 def test_calls_appear_in_pairs(nrt):

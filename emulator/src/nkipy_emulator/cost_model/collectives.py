@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from nkipy.chips.links import Link
@@ -31,10 +32,32 @@ def collective(schedule: Schedule, inst: HLOInstruction) -> None:
     lanes.free[COLLECTIVES] = end
     nbytes = max(nbytes_of(inst), nbytes_of(inst.operands[0]))
     name = inst.name or inst.opcode
-    lanes.occupy(COLLECTIVES, name, inst.opcode, (start, end), nbytes)
+    groups = groups_text(inst, schedule.costs.ranks)
+    lanes.occupy(COLLECTIVES, name, inst.opcode, (start, end), nbytes, groups=groups)
     schedule.values[inst] = Value(
         nbytes_of(inst), (end, end), in_sbuf=False, in_hbm_at=end
     )
+
+
+def groups_text(inst: HLOInstruction, ranks: int) -> str:
+    """The ranks that meet in a collective, as JSON text; "" for none.
+
+    In a permutation, those that pairs connect meet.
+    """
+    groups = [set(group) for group in rank_groups(inst)]
+    if inst.opcode == "collective-permute":
+        groups = _connected(groups)
+    elif not groups:
+        groups = [set(range(ranks))]
+    return json.dumps([sorted(g) for g in groups], separators=(",", ":"))
+
+
+def _connected(pairs: list[set[int]]) -> list[set[int]]:
+    groups: list[set[int]] = []
+    for pair in pairs:
+        joined = set(pair).union(*(group for group in groups if group & pair))
+        groups = [group for group in groups if not group & pair] + [joined]
+    return groups
 
 
 def group_size(inst: HLOInstruction, ranks: int) -> int:

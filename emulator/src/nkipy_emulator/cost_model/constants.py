@@ -50,6 +50,11 @@ CONTROL_NS = 200.0
 LAUNCH_NS = 20000.0
 #: Overrides LAUNCH_NS where the caller of estimate() does not say.
 LAUNCH_VARIABLE = "NKIPY_EMULATOR_LAUNCH_NS"
+#: What a core needs to go over to another program than its last one. *Ours*, as nothing
+#: is published: that of a launch, of which nothing is, either.
+SWITCH_NS = 20000.0
+#: Overrides SWITCH_NS.
+SWITCH_VARIABLE = "NKIPY_EMULATOR_SWITCH_NS"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,7 +162,7 @@ def find_target(
             f"lnc for {target.name} is 1 to {target.max_lnc}; received {lnc}"
         )
     if launch_ns is None:
-        launch_ns = _launch_from_environment(target.launch_ns)
+        launch_ns = _from_environment(LAUNCH_VARIABLE, target.launch_ns)
     return replace(_scaled(target, lnc), launch_ns=launch_ns)
 
 
@@ -181,8 +186,17 @@ def _scaled(target: Target, cores: int) -> Target:
     )
 
 
-def _launch_from_environment(default: float) -> float:
-    text = os.environ.get(LAUNCH_VARIABLE)
+def switch_ns() -> float:
+    """What a core needs to go over to another program than its last one: an estimate.
+
+    Raises:
+        CostModelError: the environment has no time for it.
+    """
+    return _from_environment(SWITCH_VARIABLE, SWITCH_NS)
+
+
+def _from_environment(variable: str, default: float) -> float:
+    text = os.environ.get(variable)
     if not text:
         return default
     try:
@@ -190,5 +204,5 @@ def _launch_from_environment(default: float) -> float:
     except ValueError:
         value = -1.0
     if not 0 <= value < 1e12:
-        raise CostModelError(f"{LAUNCH_VARIABLE} is a time in ns; received {text!r}")
+        raise CostModelError(f"{variable} is a time in ns; received {text!r}")
     return value

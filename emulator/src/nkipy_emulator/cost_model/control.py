@@ -102,7 +102,7 @@ def _summary(
     busy: dict[str, float] = {}
     moved: dict[str, int] = {}
     computed: dict[str, int] = {}
-    for _, _, engine, begin, end, nbytes, flops in (e for part in parts for e in part):
+    for _, _, engine, begin, end, nbytes, flops, _ in (e for p in parts for e in p):
         busy[engine] = busy.get(engine, 0.0) + end - begin
         moved[engine] = moved.get(engine, 0) + nbytes
         computed[engine] = computed.get(engine, 0) + flops
@@ -115,6 +115,7 @@ def _summary(
             max(start, min(start + busy[engine] * count, MAX_NS)),
             min(moved[engine] * count, MAX_COUNT),
             min(computed[engine] * count, MAX_COUNT),
+            "",
         )
         for engine in busy
     ]

@@ -18,7 +18,10 @@ from nkipy.hlo.custom_calls import (
 )
 from nkipy.hlo.ir import HLOInstruction, HLOModule
 from nkipy.hlo.opcodes import CostClass, CostKind
+from nkipy.hlo.queries import rank_groups
 from nkipy.hlo.rewrites.custom_calls import expand_calls
+from nkipy_emulator.cost_model.collectives import groups_text
+from nkipy_emulator.cost_model.types import COLLECTIVES
 
 if TYPE_CHECKING:
     from nkipy_emulator.cost_model.schedule import Schedule
@@ -95,7 +98,11 @@ def _place_times(
         begin = start + time.start_ns
         span = (begin, begin + time.duration_ns)
         name = inst.name or inst.opcode
-        lanes.occupy(time.engine, name, inst.opcode, span, time.nbytes, time.flops)
+        is_exchange = time.engine == COLLECTIVES and bool(rank_groups(inst))
+        groups = groups_text(inst, schedule.costs.ranks) if is_exchange else ""
+        lanes.occupy(
+            time.engine, name, inst.opcode, span, time.nbytes, time.flops, groups
+        )
         _place_steps(schedule, name, time, start)
         lanes.free[time.engine] = max(lanes.free[time.engine], span[1])
         end = max(end, span[1])

@@ -12,7 +12,7 @@ from nkipy_emulator.cost_model.types import DMA, LANES, Event, Step
 _MAX_GAPS = 16
 
 Interval = tuple[float, float]
-Raw = tuple[str, str, str, float, float, int, int]
+Raw = tuple[str, str, str, float, float, int, int, str]
 RawStep = tuple[str, str, str, str, str, float, float, int, int]
 
 
@@ -67,7 +67,7 @@ class Lanes:
         end = start + duration
         self.free[engine] = end
         self.busy[engine] += duration
-        self.raw.append((name, opcode, engine, start, end, 0, flops))
+        self.raw.append((name, opcode, engine, start, end, 0, flops, ""))
         if last + tile > end:
             end = last + tile
         if end > self.end:
@@ -101,7 +101,7 @@ class Lanes:
         self.busy[DMA] += duration
         if end > self.end:
             self.end = end
-        self.raw.append((name, opcode, DMA, start, end, nbytes, 0))
+        self.raw.append((name, opcode, DMA, start, end, nbytes, 0, ""))
         return end - duration + tile, end
 
     def _slot(self, ready: float, duration: float) -> Interval:
@@ -141,9 +141,10 @@ class Lanes:
         span: Interval,
         nbytes: int = 0,
         flops: int = 0,
+        groups: str = "",
     ) -> None:
         """Add an event at a given time."""
-        self.raw.append((name, opcode, engine, *span, nbytes, flops))
+        self.raw.append((name, opcode, engine, *span, nbytes, flops, groups))
         self.busy[engine] += span[1] - span[0]
         self.end = max(self.end, span[1])
 
@@ -183,6 +184,7 @@ def _rounded_step(raw: RawStep) -> Step:
 
 
 def _rounded(raw: Raw) -> Event:
-    name, opcode, engine, start, end, nbytes, flops = raw
+    name, opcode, engine, start, end, nbytes, flops, groups = raw
     begin = round(start)
-    return Event(name, opcode, engine, begin, round(end) - begin, nbytes, flops)
+    duration = round(end) - begin
+    return Event(name, opcode, engine, begin, duration, nbytes, flops, groups)

@@ -33,7 +33,8 @@ class Event(NamedTuple):
     """An engine at work, estimated. Events of one engine do not overlap.
 
     ``bytes`` are those moved by DMA or between cores; an engine that computes moves
-    none. ``flops`` are additions and multiplications of products.
+    none. ``flops`` are additions and multiplications of products. ``groups`` are the
+    ranks that meet in a collective, as JSON text: ``"[[0,1],[2,3]]"``.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Event(NamedTuple):
     duration_ns: int
     bytes: int
     flops: int
+    groups: str = ""
 
 
 class Step(NamedTuple):
@@ -97,12 +99,13 @@ class Estimate:
     def timeline_text(self) -> str:
         """The events and steps as lines of tab-separated fields, for libnrt.
 
-        Fields: engine, name, opcode, start_ns, duration_ns, bytes, flops. Those of a
-        step: its call's name for the opcode, and two more, lane and source.
+        Fields: engine, name, opcode, start_ns, duration_ns, bytes, flops; of a
+        collective, groups. Those of a step: its call's name for the opcode, and two
+        more, lane and source.
         """
         events = [
             f"{e.engine}\t{_field(e.name)}\t{e.opcode}\t{e.start_ns}\t"
-            f"{e.duration_ns}\t{e.bytes}\t{e.flops}\n"
+            f"{e.duration_ns}\t{e.bytes}\t{e.flops}{_last(e.groups)}\n"
             for e in self.events
         ]
         steps = [
@@ -136,6 +139,11 @@ class Estimate:
         from nkipy_emulator.cost_model.report import estimate_html
 
         return estimate_html(self)
+
+
+def _last(text: str) -> str:
+    """One more field, unless it is empty."""
+    return f"\t{text}" if text else ""
 
 
 def _field(text: str) -> str:

@@ -17,7 +17,7 @@ from nkipy.hlo.queries import constant_bytes
 from nkipy.hlo.rewrites.empty_arrays import WithoutEmpty, without_empty_arrays
 from nkipy.hlo.written import read_written
 from nkipy_emulator.code_cache import user_cache
-from nkipy_emulator.cost_model.constants import find_target
+from nkipy_emulator.cost_model.constants import find_target, switch_ns
 from nkipy_emulator.device.options import LoadOptions
 from nkipy_emulator.device.program import Program, read_program
 from nkipy_emulator.device.ranks import for_ranks
@@ -46,7 +46,8 @@ class LoadedProgram:
             ``program_bytes``, what it takes of the device's memory.
         input_count: how many inputs it has, over all ranks.
         estimate: the cost model's account of one execution, as JSON text with
-            ``estimated_ns`` and ``timeline``.
+            ``estimated_ns``, ``switch_ns`` (what a core needs before it, if another
+            program was its last) and ``timeline``.
     """
 
     executable: XlaExecutable
@@ -112,6 +113,7 @@ def _estimator(program: Program, options: LoadOptions) -> Callable[[], str]:
     neff, module = program.neff, program.module
     target = neff.target or options.target
     launch_ns = find_target(target, neff.lnc).launch_ns
+    switching_ns = round(switch_ns())
 
     def of(module: HLOModule) -> str:
         # Imported here, as few programs need it.
@@ -125,8 +127,13 @@ def _estimator(program: Program, options: LoadOptions) -> Callable[[], str]:
             ranks=options.world_size,
             launch_ns=launch_ns,
         )
-        described = {"estimated_ns": cost.total_ns, "timeline": cost.timeline_text()}
-        return json.dumps(described)
+        return json.dumps(
+            {
+                "estimated_ns": cost.total_ns,
+                "switch_ns": switching_ns,
+                "timeline": cost.timeline_text(),
+            }
+        )
 
     if len(neff.hlo) > _MAX_KEPT or targets_of(module.computations()):
         text = of(module)
