@@ -23,8 +23,9 @@ SPECIFIED = """
     spike/spike_singleton.py spike/spike_tensor.py
 """.split()
 # 3223 until a process could be run for each rank: `rank_processes`, `spike-run
-# --processes` and `rank_bindings`, by which such processes meet, are the rest.
-TOTAL = 3416
+# --processes` and `rank_bindings`, by which such processes meet, came then. 3416 until
+# `switch_benchmark`, with percentiles and `spike-run --switch`.
+TOTAL = 3596
 _APART = ("spike/neff.py", "spike/command_line.py")
 _LAYOUT = {
     *(tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE),

@@ -25,6 +25,7 @@ _EXPORTS = {
     "spike.spike_model": "SpikeModel",
     "spike.spike_singleton": "configure get_spike_singleton reset",
     "spike.spike_tensor": "SpikeTensor",
+    "spike.switch_benchmark": "SwitchResult SwitchTimes",
 }
 _MODULES = {name: module for module in _EXPORTS for name in _EXPORTS[module].split()}
 __nkipy_internal__ = True  # see nkipy.core.roles

@@ -19,6 +19,8 @@ from spike.spike_singleton import configure as configure
 from spike.spike_singleton import get_spike_singleton as get_spike_singleton
 from spike.spike_singleton import reset as reset
 from spike.spike_tensor import SpikeTensor as SpikeTensor
+from spike.switch_benchmark import SwitchResult as SwitchResult
+from spike.switch_benchmark import SwitchTimes as SwitchTimes
 
 __all__: list[str]
 __version__: str

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import ceil, floor
 from statistics import fmean, pstdev
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from spike.switch_benchmark import SwitchResult
 
 
 @dataclass
 class BenchmarkResult:
     """Times of executions in milliseconds; `estimated` if a model of the device made
-    them up, and no device measured them. The standard deviation is the population's."""
+    them up, and no device measured them. The standard deviation is the population's.
+    `switch` is what alternating with another model costs, where that was asked for."""
 
     mean_ms: float
     min_ms: float
@@ -20,6 +26,7 @@ class BenchmarkResult:
     warmup_iterations: int
     durations_ms: list[float] = field(default_factory=list)
     estimated: bool = False
+    switch: SwitchResult | None = None
 
     @classmethod
     def from_durations(
@@ -32,6 +39,18 @@ class BenchmarkResult:
         times = list(durations_ms)
         spread = fmean(times), min(times), max(times), pstdev(times)
         return cls(*spread, len(times), warmup_iterations, times, estimated)
+
+    def percentile_ms(self, percent: float) -> float:
+        """What so many percent of the durations do not exceed, interpolated linearly.
+
+        Raises ValueError for what is not from 0 to 100, or without durations.
+        """
+        times = sorted(self.durations_ms)
+        if not (0 <= percent <= 100 and times):
+            raise ValueError(f"no {percent!r}th percentile of {len(times)} durations")
+        place = (len(times) - 1) * percent / 100
+        low, high = times[floor(place)], times[ceil(place)]
+        return low + (high - low) * (place % 1)
 
     def __repr__(self) -> str:
         return (

@@ -14,8 +14,8 @@ from spike.benchmark import BenchmarkResult
 # A trace keeps so many events that this many executions never overflow it.
 _FETCH_EVERY = 256
 
-# libnrt has one trace per process.
-_trace_lock = threading.Lock()
+#: libnrt has one trace per process.
+TRACE_LOCK = threading.Lock()
 
 
 def benchmark_on_device(
@@ -26,7 +26,7 @@ def benchmark_on_device(
     Raises RuntimeError if the trace lost executions.
     """
     fetched = []
-    with _trace_lock, SystemTraceSession(core_id) as trace:
+    with TRACE_LOCK, SystemTraceSession(core_id) as trace:
         for _ in range(warmup):
             call.execute()
         trace.drain_events()

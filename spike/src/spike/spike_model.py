@@ -27,6 +27,7 @@ from spike.device_array import DeviceMemory, SpikeArray, spike_array
 from spike.device_benchmark import benchmark_on_device
 from spike.spike_singleton import get_spike_singleton
 from spike.spike_tensor import SpikeTensor
+from spike.switch_benchmark import benchmark_switch
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -142,11 +143,18 @@ class SpikeModel:
         warmup_iter: int = 5,
         benchmark_iter: int = 5,
         mode: Literal["device", "host"] = "device",
+        switch_with: SpikeModel | None = None,
+        switch_inputs: Tensors | None = None,
     ) -> BenchmarkResult:
         """Time executions: on the device, by libnrt's trace, or on the host's clock.
 
+        With `switch_with`, another model on this core, the result's `switch` has what
+        alternating the two costs: on the host's clock, and in mode "device" on the
+        device, too. That model's inputs are `switch_inputs`, by default zeros.
+
         Where the trace holds estimates, the result says so. Raises ValueError for a bad
-        mode or less than one iteration, RuntimeError if the trace lost executions.
+        mode or less than one iteration, and for a model that is this one or on another
+        core, RuntimeError if the trace lost executions, or has no switch.
         """
         if mode not in ("device", "host"):
             raise ValueError(
@@ -157,13 +165,26 @@ class SpikeModel:
                 "benchmark_iter must be at least 1 and warmup_iter at least 0, got "
                 f"{benchmark_iter} and {warmup_iter}"
             )
+        if switch_with is None and switch_inputs is not None:
+            raise ValueError("switch_inputs are for a model given as switch_with")
         # A call keeps no tensors: the outputs' have to stay until it is over.
-        kept = self._allocate(inputs)[0] if outputs is None else outputs
-        call = self._prepare(inputs, kept)
+        call, _kept = self._benchmark_call(inputs, outputs)
+        if switch_with is not None:
+            counts = warmup_iter, benchmark_iter
+            return benchmark_switch(
+                self, call, switch_with, switch_inputs, *counts, mode
+            )
         if mode == "host":
             return call.benchmark(warmup_iter, benchmark_iter)
         core = self.model_ref.core_id
         return benchmark_on_device(call, core, warmup_iter, benchmark_iter)
+
+    def _benchmark_call(
+        self, inputs: Tensors, outputs: Tensors | None
+    ) -> tuple[PreparedCall, Tensors]:
+        """A call, and its outputs, which it does not keep."""
+        kept = self._allocate(inputs)[0] if outputs is None else outputs
+        return self._prepare(inputs, kept), kept
 
     def allocate_output_tensors(self, inputs: Tensors | None = None) -> list[Any]:
         """Tensors of zeros for all outputs, in order.

@@ -56,6 +56,8 @@ static char injected_name[64];
 static int injected_status, delay_us, violations, state = UNINITIALIZED, events;
 static int first_event;
 static int events_per_execution = 1;
+static const void* last_model;
+static int switches, first_switch;
 static bool tracing, recording = true;
 
 /* ---- What tests use ---- */
@@ -78,7 +80,8 @@ void fake_inject(const char* function, int status) {
 }
 void fake_reset(void) {
   calls[0] = injected_name[0] = 0;
-  violations = delay_us = events = 0;
+  violations = delay_us = events = switches = 0;
+  last_model = NULL;
   events_per_execution = 1;
   recording = true;
 }
@@ -307,6 +310,9 @@ static int run(Model* m, Set* in, Set* out) {
     for (size_t b = 0; b < out->tensors[i]->size && b < in->tensors[i]->size; ++b)
       out->tensors[i]->data[b] = in->tensors[i]->data[b] + 1;
   if (tracing) __atomic_add_fetch(&events, events_per_execution, __ATOMIC_SEQ_CST);
+  const void* last = __atomic_exchange_n(&last_model, m, __ATOMIC_SEQ_CST);
+  if (tracing && events_per_execution && last && last != m)
+    __atomic_add_fetch(&switches, 1, __ATOMIC_SEQ_CST);
   mark(m, in, out, -1);
   return OK;
 }
@@ -356,19 +362,27 @@ int nrt_sys_trace_fetch_options_allocate(void** options) {
 void nrt_sys_trace_fetch_options_free(void* options) { free(options); }
 void nrt_sys_trace_fetch_options_set_nc_idx(void* o, uint64_t nc) { (void)o, (void)nc; }
 void nrt_sys_trace_buffer_free(char* buffer) { free(buffer); }
-/* Events 1 ms long, 10 ms apart. */
+/* Executions 1 ms long, 10 ms apart; switches of 2 ms. */
 int nrt_sys_trace_fetch_events(char** buffer, size_t* size, const void* options) {
   (void)options;
   ENTER();
-  *buffer = malloc(300 * (events + 1));
+  *buffer = malloc(300 * (events + switches + 1));
   char* end = *buffer + sprintf(*buffer, "{\"events\":[");
   const char* format =
-      "%s{\"event_type\":\"nc_exec_running\",\"phase\":\"%s\",\"tracking_id\":%d,"
+      "%s{\"event_type\":\"%s\",\"phase\":\"%s\",\"tracking_id\":%d,"
       "\"data\":{\"nc_timestamp_ns\":%lld}}";
   for (int i = first_event; i < first_event + events; ++i) {
-    end += sprintf(end, format, i > first_event ? "," : "", "start", i, i * 10000000LL);
-    end += sprintf(end, format, ",", "stop", i, i * 10000000LL + 1000000);
+    const char *type = "nc_exec_running", *comma = i > first_event ? "," : "";
+    end += sprintf(end, format, comma, type, "start", i, i * 10000000LL);
+    end += sprintf(end, format, ",", type, "stop", i, i * 10000000LL + 1000000);
   }
+  for (int i = first_switch; i < first_switch + switches; ++i) {
+    const char *type = "nrt_model_switch", *comma = events || i > first_switch ? "," : "";
+    end += sprintf(end, format, comma, type, "start", i, i * 10000000LL);
+    end += sprintf(end, format, ",", type, "stop", i, i * 10000000LL + 2000000);
+  }
+  first_switch += switches;
+  switches = 0;
   *size = end + sprintf(end, "]}") - *buffer;
   first_event += events;
   events = 0;

@@ -36,7 +36,7 @@ from spike import BenchmarkResult, NrtModel, SpikeModel
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from spike._spike import AsyncExecution
+    from spike._spike import AsyncExecution, PreparedCall
 
 Tensors = dict[str, Any]
 # A dict of one kind is none of another: inputs and outputs may be of either.
@@ -248,14 +248,22 @@ class DeviceKernel(SpikeModel):
         warmup_iter: int = 5,
         benchmark_iter: int = 5,
         mode: Literal["device", "host"] = "device",
+        switch_with: SpikeModel | None = None,
+        switch_inputs: Tensors | None = None,
     ) -> BenchmarkResult:
         """Time the kernel; see :meth:`spike.SpikeModel.benchmark`.
 
-        Names are those of :meth:`__call__`. A kernel that writes into its inputs does
-        so in each iteration.
+        Names are those of :meth:`__call__`, of `switch_inputs` those of `switch_with`.
+        A kernel that writes into its inputs does so in each iteration.
         """
-        inputs, outputs = self._named(inputs, outputs)
-        return super().benchmark(inputs, outputs, warmup_iter, benchmark_iter, mode)
+        numbers = warmup_iter, benchmark_iter
+        other = switch_with, switch_inputs
+        return super().benchmark(inputs, outputs, *numbers, mode, *other)
+
+    def _benchmark_call(
+        self, inputs: Tensors, outputs: Tensors | None
+    ) -> tuple[PreparedCall, Tensors]:
+        return super()._benchmark_call(*self._named(inputs, outputs))
 
     def execute_async(self, inputs: Tensors, outputs: Tensors) -> AsyncExecution:
         """Start an execution; see :meth:`spike.SpikeModel.execute_async`.
