@@ -166,3 +166,39 @@ def test_what_only_a_call_reads_needs_no_barrier():
     x = module.add_parameter((8,), dt.float32, "x")
     module.set_results([b.negate(called(b, b.negate(x)))])
     assert bound_duplication(module) is module
+
+
+def inside(x):
+    x[1:-1] = 0.5 * (x[:-2] + x[2:])
+    return x
+
+
+def doubled(x):
+    x[1:-1] = 2 * x[1:-1]
+    return x
+
+
+def shifted(x):
+    x[1:] = x[:-1]
+    return x
+
+
+@pytest.mark.parametrize(
+    ("kernel", "shape", "count"),
+    [
+        (inside, (2000, 200), 1),
+        (inside, (2000, 20), 0),  # copies cost less than a loop more
+        (doubled, (2000, 200), 0),  # a loop in place reads what it replaces
+        (shifted, (2000, 200), 0),  # which is a copy already
+    ],
+)
+def test_what_is_stored_into_a_large_array_that_it_is_made_of(kernel, shape, count):
+    module = bound_duplication(traced(kernel, shape))
+    found = barriers(module)
+    assert len(found) == count
+    readers = [i for i in module.entry.instructions if set(found) & set(i.operands)]
+    assert all(r.opcode == "dynamic-update-slice" for r in readers)
+    x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    result = np.empty_like(x)
+    XlaCpuEngine().compile(module).run([x], [result])
+    np.testing.assert_allclose(result, kernel(x.copy()), rtol=1e-6)

@@ -14,6 +14,10 @@ code of a module is at most that many times as long as the module.
 What a custom call reads is in memory whatever becomes of its code. It gets a barrier
 if loops read it, too: copies of the code would read what it is made of, and so have
 this stay in memory as long as the program goes on.
+
+What is stored into a large array, and made of other parts of it than it replaces, gets
+one too: a loop that stores in place cannot read them, so that a compiler that makes one
+of both has a copy of each part first: five arrays for a stencil, instead of two.
 """
 
 from __future__ import annotations
@@ -24,7 +28,7 @@ from itertools import count
 from nkipy.hlo.ir import HLOComputation, HLOInstruction, HLOModule, callees
 from nkipy.hlo.opcodes import OPCODES, CostKind
 from nkipy.hlo.rewrites import lending
-from nkipy.hlo.rewrites.base import Place, rewrite
+from nkipy.hlo.rewrites.base import Place, is_filled, rewrite
 
 Value = HLOInstruction
 #: Where a value is read; only how many places there are matters, and which are equal.
@@ -35,6 +39,10 @@ MOST_PLACES = 6
 #: How many instructions may be in a row in one loop: code for it takes a compiler a
 #: time that grows with the square.
 MOST_IN_A_ROW = 256
+
+#: Bytes of an array into which parts are stored; copies of a smaller one cost little,
+#: and barriers keep small loops from being made well.
+_LARGE = 1 << 20
 
 #: What takes the place of its readers, and reads where it is read, or elsewhere.
 _SAME_PLACE = frozenset({CostKind.ELEMENTWISE})
@@ -74,6 +82,8 @@ def _to_keep(computation: HLOComputation, results: Iterable[Value]) -> Iterator[
     in_memory: set[Value] = set()
     whole = {result: frozenset((next(numbers),)) for result in results}
     for inst in reversed(computation.instructions):
+        if _replaces_what_it_reads(inst) and not is_moved[inst.operands[1]]:
+            yield inst.operands[1]
         in_loops = places.pop(inst, frozenset())
         read = in_loops | whole.get(inst, frozenset())
         row = rows.pop(inst, 0) + 1
@@ -98,6 +108,40 @@ def _to_keep(computation: HLOComputation, results: Iterable[Value]) -> Iterator[
                 where = frozenset([next(numbers) for _ in read])
             places[operand] = places.get(operand, frozenset()) | where
             rows[operand] = max(rows.get(operand, 0), row)
+
+
+def _replaces_what_it_reads(store: Value) -> bool:
+    """Whether parts of an array are stored that are made of other parts of it."""
+    if store.opcode != "dynamic-update-slice" or store.nbytes < _LARGE:
+        return False
+    array, update, *starts = store.operands
+    if not _is_fused(update):
+        return False
+    seen, stack = {update}, [update]
+    while stack:
+        inst = stack.pop()
+        for operand in inst.operands:
+            if operand is array:
+                if not _is_same_part(inst, update, starts):
+                    return True
+            elif operand not in seen and _is_fused(operand):
+                seen.add(operand)
+                stack.append(operand)
+    return False
+
+
+def _is_same_part(part: Value, update: Value, starts: Iterable[Value]) -> bool:
+    """Whether it is a slice of what an update replaces."""
+    if part.shape != update.shape:
+        return False
+    if part.opcode == "dynamic-slice":
+        return part.operands[1:] == tuple(starts)
+    if part.opcode != "slice":
+        return False
+    own = part.attributes
+    return all(step == 1 for step in own["strides"]) and all(
+        is_filled(start, low) for start, low in zip(starts, own["starts"])
+    )
 
 
 def _is_fused(inst: Value) -> bool:
