@@ -62,7 +62,7 @@ def serialize_module(module: HLOModule) -> bytes:
         HLOVerificationError: an operand is not in the computation, or an attribute or a
             dtype is not what the opcode needs.
     """
-    return b"".join(serialized_parts(module))
+    return _joined(serialized_parts(module))
 
 
 def serialized_parts(module: HLOModule) -> list[Buffer]:
@@ -86,7 +86,16 @@ def serialize_to_run(module: HLOModule) -> bytes:
     """
     encoded = _Encoder(module, with_sources=False).encode()
     assert encoded.parts is not None
-    return b"".join(encoded.parts)
+    return _joined(encoded.parts)
+
+
+def _joined(parts: list[Buffer]) -> bytes:
+    """The bytes of all parts."""
+    if max(map(len, parts), default=0) < _LARGE:
+        return b"".join(parts)
+    from nkipy.hlo.joined_bytes import join  # loads ctypes
+
+    return join(parts)
 
 
 @checked
