@@ -168,7 +168,10 @@ def _prune(directory: int) -> None:
     with os.scandir(directory) as found:
         listed = list(found)
     for entry in listed:
-        status = entry.stat(follow_symlinks=False)
+        try:
+            status = entry.stat(follow_symlinks=False)
+        except FileNotFoundError:  # others rename and remove theirs meanwhile
+            continue
         if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
             continue
         if _ENTRY.fullmatch(entry.name):
@@ -176,7 +179,8 @@ def _prune(directory: int) -> None:
         elif _TEMPORARY.fullmatch(entry.name):
             is_old = status.st_mtime < time.time() - _ABANDONED_SECONDS
             if is_old and _is_ours(directory, entry.name):
-                os.unlink(entry.name, dir_fd=directory)
+                with suppress(FileNotFoundError):
+                    os.unlink(entry.name, dir_fd=directory)
     if not _are_too_many(len(entries), sum(size for _, size, _ in entries)):
         return
     entries = sorted(entry for entry in entries if _is_ours(directory, entry[2]))

@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 import threading
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -152,6 +153,29 @@ def test_what_a_killed_process_left_goes_after_an_hour(cache):
     os.utime(users, (1, 1))
     cache.put(key(2), b"code")
     assert not old.exists() and young.exists() and users.exists()
+
+
+def test_what_others_take_away_meanwhile_is_no_failure(cache, monkeypatch, caplog):
+    """Other threads and processes rename what they have written, and remove."""
+    cache = CodeCache(cache.directory, is_named=True)
+    cache.put(key(1), b"code")
+    others = [cache.directory / f".new-{'d' * 16}", cache.directory / key(2)]
+    scandir = os.scandir
+
+    @contextmanager
+    def listed_before(directory):
+        for path in others:
+            path.write_bytes(b"another's")
+        with scandir(directory) as found:
+            entries = list(found)
+        for path in others:
+            path.unlink()
+        yield entries
+
+    monkeypatch.setattr(os, "scandir", listed_before)
+    cache.put(key(3), b"code")
+    assert cache.get(key(3)) == b"code"
+    assert not caplog.records
 
 
 def test_entries_are_private_whatever_the_umask(cache):
