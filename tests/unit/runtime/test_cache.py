@@ -18,6 +18,7 @@ import pytest
 
 from nkipy.compiler import artifacts
 from nkipy.compiler.artifacts import ArtifactError, cache_directory, get_or_make
+from nkipy.compiler.driver import CompilationError
 from nkipy.runtime import baremetal_jit
 from nkipy.testing import run_python
 from tests.support.users import OTHER, needs_root, run_as_other, shared_place
@@ -416,6 +417,42 @@ def test_a_disk_that_fills_up_at_the_last_moment(tmp_path, monkeypatch):
     with pytest.raises(ArtifactError, match="free some space"):
         get_or_make(target, write("one"))
     assert not target.exists()
+
+
+@pytest.fixture
+def failing_compiler(tmp_path, monkeypatch):
+    """The compiler's command: it finds no room in the cache, and so fails."""
+    script = tmp_path / "compiler"
+    script.write_text(
+        f"""#!{sys.executable}
+import sys
+from nkipy_emulator.compiler import console_main
+
+if any(x.startswith("--output={tmp_path}/cache/") for x in sys.argv):
+    sys.exit("the file system is too small for me")
+sys.exit(console_main())
+"""
+    )
+    script.chmod(0o700)
+    monkeypatch.setenv("NKIPY_COMPILER", str(script))
+    monkeypatch.setenv("NKIPY_CACHE_DIR", str(tmp_path / "cache"))
+
+
+def test_a_compiler_that_finds_the_disk_full_is_asked_elsewhere(
+    failing_compiler, monkeypatch, caplog
+):
+    def no_space(descriptor, offset, size):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(artifacts.os, "posix_fallocate", no_space)
+    x = np.ones(3, np.float32)
+    np.testing.assert_array_equal(baremetal_jit(lambda a: a + a)(x), x + x)
+    assert "No space left" in caplog.text
+
+
+def test_a_compiler_that_fails_on_a_disk_with_room_is_believed(failing_compiler):
+    with pytest.raises(CompilationError, match="too small for me"):
+        baremetal_jit(lambda a: a * a)(np.ones(3, np.float32))
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")

@@ -330,6 +330,20 @@ def _flush(path: Path, key: str) -> str:
         return _digest(file, key)
 
 
+#: What is there when a disk is full, of the user's share or of the limit on a file.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def refuse_full(directory: Path, nbytes: int) -> None:
+    """Raise OSError if a file of so many bytes has no room in `directory`."""
+    with tempfile.TemporaryFile(dir=directory) as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, nbytes)
+        except OSError as error:
+            if error.errno in _FULL:
+                raise OSError(error.errno, error.strerror, str(directory)) from None
+
+
 @contextmanager
 def _lock(directory: int, entry: Path) -> Iterator[None]:
     """Exclusive among processes and threads; waits."""

@@ -18,9 +18,10 @@ from nkipy.compiler.artifacts import (
     get_or_make,
     is_cache_named,
     process_directory,
+    refuse_full,
 )
 from nkipy.compiler.discovery import compiler_identity, split_words
-from nkipy.compiler.driver import CompilationConfig, Compiler
+from nkipy.compiler.driver import CompilationConfig, CompilationError, Compiler
 from nkipy.compiler.targets import (
     CompilationTarget,
     known_target,
@@ -43,6 +44,9 @@ build_directory: ContextVar[Path | None] = ContextVar("nkipy_build_dir", default
 
 #: Enters every key: artifacts of another layout are not found.
 _LAYOUT = b"nkipy-artifact-3"
+#: A compiler that fails where there is less may have failed for that: it says so in
+#: words of its own.
+_ROOM = 1 << 20
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.-]+")
 
 
@@ -199,7 +203,11 @@ def build(
             additional_args=options.compiler_args,
             neff_name=file,
         )
-        made = Compiler(config).compile(module, directory, file)
+        try:
+            made = Compiler(config).compile(module, directory, file)
+        except CompilationError:
+            refuse_full(directory, _ROOM)
+            raise
         if artifact_key(module, options) != key:
             raise RuntimeError(
                 f"program {name!r} has changed while it was compiled, or one of the "
