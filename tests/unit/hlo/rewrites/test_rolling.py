@@ -327,3 +327,23 @@ def test_a_loop_directly_behind_another(rolled):
         return tuple(made[:-5:-1])
 
     check_loop(rolled, kernel, *arrays())
+
+
+def test_what_a_step_is_like_is_asked_of_each_value_once(monkeypatch):
+    """However many places a step may begin in: random steps took seconds."""
+    asked = []
+    is_heavy = repeated_steps._is_heavy
+    monkeypatch.setattr(
+        repeated_steps, "_is_heavy", lambda x: asked.append(x) or is_heavy(x)
+    )
+    chosen = random.Random(0)
+
+    def anything(x):
+        for _ in range(200):
+            x = chosen.choice([np.sin, np.exp, abs])(np.roll(x, 1, chosen.randrange(2)))
+        return x
+
+    module = trace_function(anything, [np.ones((3, 4), np.float32)], {}).module
+    steps = repeated_steps.Steps(module)
+    list(steps.runs())
+    assert len(asked) == len(steps.values)

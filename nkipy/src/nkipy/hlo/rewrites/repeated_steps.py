@@ -7,7 +7,8 @@ may differ: constants, and where slices and stores begin.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from itertools import accumulate
 from math import prod
 from typing import NamedTuple
 
@@ -100,6 +101,20 @@ def _is_heavy(inst: Value) -> bool:
     return OPCODES[inst.opcode].cost.kind in _HEAVY
 
 
+def _is_moving(inst: Value) -> bool:
+    return OPCODES[inst.opcode].cost.kind is not CostKind.ELEMENTWISE
+
+
+def _counts(found: Iterable[bool]) -> list[int]:
+    """How many are true of those before each place, and of all."""
+    return list(accumulate(found, initial=0))
+
+
+def _between(counts: Sequence[int], start: int, end: int) -> int:
+    """How many there are from `start` to `end`, or to the end of all."""
+    return counts[min(end, len(counts) - 1)] - counts[start]
+
+
 class Run(NamedTuple):
     """Each value from `start` to `end` is made as the one `period` before it is."""
 
@@ -173,6 +188,10 @@ class Steps:
             i for i in self.instructions if i.opcode != "parameter" and not is_leaf(i)
         ]
         self.position = {inst: i for i, inst in enumerate(self.values)}
+        #: Of how many values before each position it is so: what a step is like is
+        #: asked of many that may begin in the same place.
+        self._heavy_before = _counts(map(_is_heavy, self.values))
+        self._moving_before = _counts(map(_is_moving, self.values))
         self._check_bounds = check_bounds
         self._numbers: dict[Hashable, int] = {}
         self._of_forms: dict[int, Hashable] = {}
@@ -223,19 +242,20 @@ class Steps:
                 done = end
 
     def _heavy(self, start: int, size: int) -> int:
-        return sum(map(_is_heavy, self.values[start : start + size]))
+        return _between(self._heavy_before, start, start + size)
 
     def _is_worth(self, start: int, period: int, length: int) -> bool:
         """Whether so many values are worth a loop."""
         heavy = self._heavy(start, period)
         if heavy * (length // period) >= _FEWEST_HEAVY:
             return True
-        step = self.values[start : start + period]
-        moves = any(
-            OPCODES[i.opcode].cost.kind is not CostKind.ELEMENTWISE for i in step
-        )
+        end = start + period
+        moves = _between(self._moving_before, start, end)
         if heavy or not moves:
             return length >= _FEWEST
+        if length < min(_FEWEST_MOVING, _FEWEST_MOVING_SMALL):
+            return False
+        step = self.values[start:end]
         is_small = all(prod(inst.shape) <= _MOST_SMALL for inst in step)
         return length >= (_FEWEST_MOVING_SMALL if is_small else _FEWEST_MOVING)
 
