@@ -15,7 +15,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from nkipy_emulator.errors import SettingError
 
@@ -84,6 +84,8 @@ class _Task(Generic[T]):
     """A function, and what has become of it."""
 
     def __init__(self, function: Callable[[], T]) -> None:
+        self._above = _running.task
+        self._is_abandoned = False
         self._function = function
         self._result: list[T] = []
         self._error: BaseException | None = None
@@ -97,11 +99,24 @@ class _Task(Generic[T]):
         """Call the function, unless another thread does or has done so."""
         if not self._is_unclaimed.acquire(blocking=False):
             return
+        before, _running.task = _running.task, self
         try:
             self._result.append(self._function())
         except BaseException as error:
             self._error = error
+        finally:
+            _running.task = before
         self._is_under_way.release()
+
+    def abandon(self) -> None:
+        """Note that nobody waits any more."""
+        self._is_abandoned = True
+
+    def is_awaited(self) -> bool:
+        """Whether somebody waits for it, and for what that one does."""
+        if self._is_abandoned:
+            return False
+        return self._above is None or self._above.is_awaited()
 
     def wait(
         self, seconds: float | None, tell: Callable[[float], None] | None = None
@@ -128,6 +143,24 @@ class _Task(Generic[T]):
             finally:
                 self._error = None  # whose traceback has this frame
         return self._result.pop()  # the thread may be the last to drop this object
+
+
+class _Running(threading.local):
+    """What this thread does for another one."""
+
+    task: _Task[Any] | None = None
+
+
+_running = _Running()
+
+
+def asker() -> Callable[[], bool]:
+    """What tells whether somebody still waits for what this thread does now.
+
+    In a thread of the program's own it always says so.
+    """
+    task = _running.task
+    return (lambda: True) if task is None else task.is_awaited
 
 
 def start(thread: threading.Thread) -> bool:
@@ -199,8 +232,10 @@ def run_apart(
             task.run()
         is_done = task.wait(seconds, tell)
     except BaseException as error:
+        task.abandon()
         _waiting.interrupt_id = id(error)
         raise
     if not is_done:
+        task.abandon()
         raise NotDoneError(f"not done after {seconds:.0f} seconds")
     return task.result()

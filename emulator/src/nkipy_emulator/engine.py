@@ -46,6 +46,7 @@ from nkipy_emulator.program_size import (
     is_small,
     is_varied,
 )
+from nkipy_emulator.progress import telling
 
 if TYPE_CHECKING:
     from nkipy.hlo.options import Meeting, SimulationOptions
@@ -55,6 +56,8 @@ Arrays = Sequence[np.ndarray]
 
 #: Bytes of a module whose code is kept: code has the constants in it.
 _MOST_KEPT = 16 << 20
+#: Of a module that takes long to rewrite for XLA: a terminal is told from then on.
+_MANY_INSTRUCTIONS = 1000
 #: Of a module whose loops are fused.
 _MOST_SCALARS = 256
 
@@ -130,6 +133,21 @@ class XlaCpuEngine:
         """
         if num_replicas < 1:
             raise ValueError(f"num_replicas must be at least 1, not {num_replicas}")
+        choices = (options, num_replicas, check_bounds, makes_results, seat)
+        if len(module.entry.instructions) < _MANY_INSTRUCTIONS:
+            return self._compile(module, *choices)
+        with telling(f"compiling {module.name!r}"):
+            return self._compile(module, *choices)
+
+    def _compile(
+        self,
+        module: HLOModule,
+        options: SimulationOptions | None,
+        num_replicas: int,
+        check_bounds: bool,
+        makes_results: bool,
+        seat: Seat | None,
+    ) -> XlaExecutable:
         module.ensure_verified()
         module = pack_scalars(forward_stores(module))
         module = join_stores(roll_steps(module, check_bounds))

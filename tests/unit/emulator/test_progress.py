@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import os
 import re
+import threading
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,6 +14,7 @@ import pytest
 
 from nkipy.hlo.builder import HLOBuilder
 from nkipy_emulator import apart, progress
+from nkipy_emulator import engine as engine_module
 from nkipy_emulator.progress import ProgressLine
 from tests.support.engine import make_module
 
@@ -121,6 +124,73 @@ def test_a_compile_is_told_by_the_kernels_name_and_leaves_nothing(
     engine.compile(module)
     written = terminal.getvalue()
     assert "compiling 'my_kernel': 0 s" in written and shown(written) == ""
+
+
+def test_what_nobody_waits_for_any_more_is_not_told(terminal):
+    """A thread that is left behind, as at Ctrl-C, goes on with what it does."""
+    is_left, is_over, written = threading.Event(), threading.Event(), []
+
+    def work():
+        line = ProgressLine("compiling 'k'")
+        line.tell(5)
+        written.append(shown(terminal.getvalue()))
+        assert is_left.wait(60)
+
+        def deeper():
+            line.tell(6)
+            ProgressLine("more of it").tell(7)
+            written.append(shown(terminal.getvalue()))
+
+        apart.run_apart(deeper)
+        is_over.set()
+
+    with pytest.raises(apart.NotDoneError):
+        apart.run_apart(work, 0.1)
+    is_left.set()
+    assert is_over.wait(60)
+    assert written == ["compiling 'k': 5 s; Ctrl-C ends it", ""]
+
+
+def test_what_is_done_in_python_is_told_too(engine, terminal, monkeypatch):
+    """Rewriting thousands of instructions for XLA may take longer than XLA does."""
+    monkeypatch.setattr(progress, "AFTER_SECONDS", 0.0)
+    monkeypatch.setattr(progress, "_GLANCE", 0.001)
+    monkeypatch.setattr(engine_module, "_MANY_INSTRUCTIONS", 2)
+    module = make_module(lambda b, x: b.unary("negate", x), np.ones(3, np.float32))
+    module.name = "my_kernel"
+    written = []
+
+    def roll_steps(module, check_bounds):
+        deadline = time.monotonic() + 60
+        while not terminal.getvalue() and time.monotonic() < deadline:
+            time.sleep(0.001)
+        written.append(terminal.getvalue())
+        return module
+
+    monkeypatch.setattr(engine_module, "roll_steps", roll_steps)
+    engine.compile(module)
+    assert "compiling 'my_kernel': 0 s" in written[0]
+    assert shown(terminal.getvalue()) == ""
+
+
+def test_a_terminal_that_goes_away_while_another_thread_tells(monkeypatch):
+    monkeypatch.setattr(progress, "AFTER_SECONDS", 0.0)
+    monkeypatch.setattr(progress, "_GLANCE", 0.001)
+    asked = threading.Event()
+
+    class Gone(Terminal):
+        def write(self, text):
+            asked.set()
+            raise OSError("gone")
+
+    set_stderr(monkeypatch, Gone())
+    with progress.telling("compiling 'k'"):
+        assert asked.wait(60)
+    set_stderr(monkeypatch, terminal := Terminal())
+    other = ProgressLine("another")  # nobody holds the terminal
+    other.tell(3)
+    assert shown(terminal.getvalue()).startswith("another")
+    other.erase()
 
 
 def test_what_a_handler_of_a_signal_raises_meanwhile_is_raised(monkeypatch):
