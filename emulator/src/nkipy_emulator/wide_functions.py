@@ -49,6 +49,7 @@ def _hypot(b: HLOBuilder, x: Value, y: Value) -> Value:
 #: What compositions are in float64, by their names.
 _COMPOSED: Mapping[str, Callable[..., Value]] = MappingProxyType(
     {
+        "arccos": compositions.arccos,
         "sinh": compositions.sinh,
         "arcsinh": compositions.arcsinh,
         "arccosh": compositions.arccosh,

@@ -18,7 +18,7 @@ from nkipy_emulator.fast_calls import OPCODES
 from nkipy_emulator.wide_functions import widen_functions
 
 NAMES = [
-    *("tanh", "expm1", "log1p", "sinh", "arcsinh", "arccosh", "arctanh"),
+    *("tanh", "expm1", "log1p", "arccos", "sinh", "arcsinh", "arccosh", "arctanh"),
     *("log2", "log10", "logaddexp", "logaddexp2", "hypot"),
 ]
 SPECIAL = [
