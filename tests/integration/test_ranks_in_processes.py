@@ -116,6 +116,27 @@ def test_another_shape_is_named_on_both_sides(tmp_path):
         assert "all-reduce of float32[9]" in errors
 
 
+OTHERWISE = (
+    SETTING_UP
+    + """
+def combined(b, x):
+    reducer = b.reducer(("add", "maximum")[rank], x.dtype)
+    attributes = {"replica_groups": ((0, 1),), "to_apply": reducer}
+    return b.emit("all-reduce", (x,), x.shape, x.dtype, attributes)
+
+with Nrt().running() as nrt:
+    status_of(prepare(nrt, build=combined))
+"""
+)
+
+
+def test_another_reduction_is_named_on_both_sides(tmp_path):
+    for _, output, errors in finish(start(OTHERWISE, 2, tmp_path)):
+        assert output.startswith("1200 "), errors
+        assert "all-reduce of float32[8] by add, groups [0, 1]" in errors
+        assert "all-reduce of float32[8] by maximum, groups [0, 1]" in errors
+
+
 MISSING = (
     SETTING_UP
     + """

@@ -208,12 +208,27 @@ void Member::await(const Operation& operation, uint32_t rank,
     const std::string& what = operation.collective.text;
     if (memory_->board(rank).is_gone != 0) {
       memory_->fail(whom + " has left, and rank " + std::to_string(rank_) +
-                    " waits for it in " + what);
+                    " waits for it in " + what + whereabouts(rank));
     } else {
-      memory_->fail(operation.why() + ", in " + what + ", which waited for " + whom);
+      memory_->fail(operation.why() + ", in " + what + ", which waited for " + whom +
+                    whereabouts(rank));
     }
   }
   throw WorldFailure(memory_->reason());
+}
+
+// What another rank has begun and not ended, for people: it may be why it is not here.
+std::string Member::whereabouts(uint32_t rank) const {
+  uint64_t latest = 0;
+  std::string text;
+  for (const Announcement& announced : memory_->board(rank).announced) {
+    const uint64_t number = announced.number.load(std::memory_order_acquire);
+    if (number <= latest) continue;
+    latest = number;
+    text = announced.is_over.load() != 0 ? "" : announced.text.get();
+  }
+  if (rank == rank_ || text.empty()) return "";
+  return ": rank " + std::to_string(rank) + " was in " + text;
 }
 
 // Nothing if that operation is not announced, or not any more.

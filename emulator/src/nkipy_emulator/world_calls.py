@@ -186,7 +186,7 @@ class _Lowering:
         config = {
             "kind": _text(kind),
             "reduction": _text(reduction),
-            "text": _text(f"{what}{_where(inst)}"),
+            "text": _text(f"{what}{_how(inst, reduction, groups)}{_where(inst)}"),
             "groups": _ints([rank for group in groups for rank in group]),
             "sizes": _ints(map(len, groups)),
             "sources": _ints(sources),
@@ -242,6 +242,20 @@ def _ints(values: object) -> str:
 
 def _signature(text: str) -> int:
     return int.from_bytes(sha256(text.encode()).digest()[:8], "little", signed=True)
+
+
+def _how(inst: Value, reduction: str, groups: Groups) -> str:
+    """What ranks may differ in beside shape and dtype, for people, and not too long."""
+    told = [reduction or combination(inst)] if "to_apply" in inst.attributes else []
+    told += [
+        f"{name}={inst.attributes[name]}"
+        for name in ("dimensions", "source_target_pairs")
+        if name in inst.attributes
+    ]
+    if inst.opcode != "collective-permute":
+        told.append("groups " + "".join(str(list(group)) for group in groups))
+    text = ", ".join(part for part in told if part)
+    return f" by {text if len(text) <= 200 else text[:197] + '...'}"
 
 
 def _where(inst: Value) -> str:

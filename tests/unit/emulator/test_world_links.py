@@ -96,6 +96,13 @@ def test_a_rank_is_lost_where_its_link_ends(seat, sent):
         seat.all_gather(b"1", "a test", 60.0)
 
 
+def test_it_is_said_what_a_rank_was_in_that_does_not_come(seat):
+    followed(seat, frame(ANNOUNCE, 1, b"what is over") + frame(FINISH, 1))
+    followed(seat, frame(ANNOUNCE, 2, b"another operation"))
+    with pytest.raises(WorldError, match="in a test: rank 1 was in another operation"):
+        seat.all_gather(b"1", "a test", 60.0)
+
+
 def test_random_bytes_end_nothing_but_the_link(seat):
     rng = random.Random(1)
     for _ in range(300):
