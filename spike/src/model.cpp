@@ -60,8 +60,10 @@ NrtModel NrtModel::load(const NrtRuntime::Lease& runtime, const std::string& nef
   int status = is_collective ? nrt->nrt_load_collectives(data.get(), size, core,
                                                          kOneCore, rank, world, &model)
                              : nrt->nrt_load(data.get(), size, core, kOneCore, &model);
-  check(status, "Failed to load model",
-        [&, core = core] { return describe_model(*nrt, neff_path, core) + where; });
+  check(status, "Failed to load model", [&, core = core] {
+    const std::string reason = describe_reason(*nrt);  // before another call of libnrt
+    return reason + describe_model(*nrt, neff_path, core) + where;
+  });
   // Unloaded also if finding the core throws.
   ModelPin storage(
       new ModelStorage{runtime->shared_from_this(), model, neff_path, placement});

@@ -123,6 +123,14 @@ def test_cores_that_are_one_collective(run, neff):
         assert np.load(f"core_{rank}/rank.npy") == rank
 
 
+def test_groups_that_are_not_those_of_the_world_are_named(run, neff):
+    path = str(neff(ranks_and_their_sum, X, names=["x"], results=["sum", "rank"]))
+    for how, ranks in (((), 1), (("--cc-enabled", "--world-size=4"), 4)):
+        status, _, err = run(path, "-ix=x.npy", *how)
+        assert status == 1
+        assert f"over the ranks [0, 1], but the program is loaded for {ranks}" in err
+
+
 def test_processes_that_are_one_collective(run, neff, tmp_path, monkeypatch):
     path = str(neff(ranks_and_their_sum, X, names=["x"], results=["sum", "rank"]))
     locks = tmp_path / "locks"
