@@ -70,6 +70,7 @@ API: Mapping[str, Mapping[str, Mapping[str, str]]] = {
             "nkipy.distributed": NOTHING,
             "nkipy.distributed.processes": "barrier, rank, replica_groups, world_size",
             "nkipy.distributed.sharding": "shard, shards",
+            "nkipy.distributed.timelines": "timeline",
         },
         "nkipy.distributed.collectives": {"nkipy.distributed.collectives": ALL},
         "nkipy.core.language": {"nkipy.core.language": NOTHING},

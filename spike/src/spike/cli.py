@@ -13,10 +13,12 @@ from typing import Any, Literal
 
 import spike
 from neff import NeffError, read_neff
+from neff.output_file import is_same_file
 from neff.summary import describe
 from spike._spike import Spike
 from spike.array_files import file_of, load_array, save_array
 from spike.command_line import run_command
+from spike.joined_timeline import is_timeline, join_timelines
 from spike.library import NUM_CORES, VISIBLE_CORES, report
 from spike.rank_processes import failures, free_ports, run_processes, told_once
 
@@ -86,20 +88,29 @@ class _Run:
         directory = Path(args.output_dir.replace("{rank}", str(rank)))
         if several:
             directory /= f"core_{rank}"
-        self.model = spike.SpikeModel.load_from_neff(
-            args.neff_path.replace("{rank}", str(rank)),
-            args.name,
-            core,
-            args.cc_enabled or args.collective,
-            rank if several else args.rank_id,
-            world,
-        )
+        load = spike.SpikeModel.load_from_neff
+        place = core, args.cc_enabled or args.collective
+        ranks = rank if several else args.rank_id, world
+        path = args.neff_path.replace("{rank}", str(rank))
+        self.model = load(path, args.name, *place, *ranks)
         self.inputs = load_inputs_for_core(args.inputs, rank, self.model)
+        self.other: spike.SpikeModel | None = None
+        self.switch: tuple[Any, ...] = ()
+        if args.switch is not None:
+            path = args.switch.replace("{rank}", str(rank))
+            self.other = load(path, None, *place, *ranks)
+            given = load_inputs_for_core(args.switch_inputs, rank, self.other)
+            self.switch = self.other, given or None
         self.files = {
             name: directory / file_of(name) for name in self.model.output_tensors_info
         }
-        profile = (args.ntff_name or "").replace("{rank}", str(rank))
-        self.profile = profile or str(directory / f"{self.model.neff_path.stem}.ntff")
+        # Without {rank}, a name is that of the timeline of all ranks.
+        is_own = not (several and args.collective) or _is_for_each(args.ntff_name)
+        self.names_profile = bool(args.ntff_name) and is_own
+        profile = str(directory / f"{self.model.neff_path.stem}.ntff")
+        if self.names_profile:
+            profile = args.ntff_name.replace("{rank}", str(rank))
+        self.profile = profile
 
     def execute(self) -> list[str]:
         """Run, and say what came of it."""
@@ -110,10 +121,15 @@ class _Run:
             # Ranks run together, and libnrt can trace only one core at a time.
             mode: Mode = "host" if args.num_cores > 1 else "device"
             result = self.model.benchmark(
-                self.inputs, None, args.warmup, args.iterations, mode
+                self.inputs, None, args.warmup, args.iterations, mode, *self.switch
             )
             said.append(f"Benchmark ({mode}): {result}")
-        if args.save_trace and not args.ntff_name:
+            if self.other and result.switch:
+                what = f"Switching with {self.other.name}"
+                said.append(f"{what} (host, measured): {result.switch.host}")
+                if result.switch.device:
+                    said.append(f"{what} (device): {result.switch.device}")
+        if args.save_trace and not self.names_profile:
             Path(self.profile).parent.mkdir(parents=True, exist_ok=True)
         outputs = self.model(self.inputs, None, args.save_trace, self.profile) or {}
         if args.save_trace:
@@ -132,16 +148,51 @@ def _how_to_open(profile: str) -> list[str]:
     return [f"Timeline (estimated): open {name} at https://ui.perfetto.dev"]
 
 
-def _load(args: argparse.Namespace, cores: dict[int, int]) -> list[_Run]:
-    """What is to run, by rank. Raises ValueError if two results, or a result and a
-    NEFF, would be one file: one of them would be lost."""
+def _is_for_each(name: str | None) -> bool:
+    """Whether each rank has a file of its own by this name."""
+    return name is not None and "{rank}" in name
+
+
+def _joined_name(args: argparse.Namespace) -> str:
+    """The file of all ranks' timeline: as `--ntff-name` says, if that is for all.
+    Raises ValueError if it is taken by what nobody has asked to replace."""
+    if args.ntff_name and not _is_for_each(args.ntff_name):
+        return str(args.ntff_name)
+    stem = Path(args.neff_path.replace("{rank}", "")).stem
+    directory = Path(args.output_dir.replace("{rank}", ""))
+    name = str(directory / f"{stem}.ranks.json")
+    if os.path.lexists(name) and not is_timeline(name):
+        raise ValueError(
+            f"{name} is no timeline, and would be written over: --ntff-name is for "
+            "another file"
+        )
+    return name
+
+
+def _join(profiles: Sequence[str], name: str) -> list[str]:
+    """Join what is the emulator's, and say so. The vendor's tools open the others."""
+    if not all(map(is_timeline, profiles)):
+        return []
+    join_timelines(profiles, name)
+    said = f"Timeline of all ranks (estimated): open {name}"
+    return [f"{said} at https://ui.perfetto.dev"]
+
+
+def _load(
+    args: argparse.Namespace, cores: dict[int, int], joined: Sequence[str] = ()
+) -> list[_Run]:
+    """What is to run, by rank; `joined` are files of all. Raises ValueError if two
+    results, or a result and a NEFF, would be one file: one of them would be lost."""
     runs = [_Run(args, rank, core) for rank, core in cores.items()]
-    taken = {os.path.realpath(run.model.neff_path) for run in runs}
+    models = [model for run in runs for model in (run.model, run.other) if model]
+    taken = {os.path.realpath(model.neff_path) for model in models}
+    results: list[str | Path] = []
     for run in runs:
-        for file in (*run.files.values(), *[run.profile] * args.save_trace):
-            if os.path.realpath(file) in taken:
-                raise ValueError(f"{file} would be written over what else is this file")
-            taken.add(os.path.realpath(file))
+        results += (*run.files.values(), *[run.profile] * args.save_trace)
+    for file in (*results, *joined):
+        if os.path.realpath(file) in taken:
+            raise ValueError(f"{file} would be written over what else is this file")
+        taken.add(os.path.realpath(file))
     return runs
 
 
@@ -167,9 +218,11 @@ def run_multi_core(args: argparse.Namespace) -> list[str]:
         validate_core_config(args.num_cores)
     else:
         spike.configure(range(args.num_cores))
-    runs = _load(args, {core: core for core in range(args.num_cores)})
+    joined = [_joined_name(args)] if args.save_trace and args.collective else []
+    runs = _load(args, {core: core for core in range(args.num_cores)}, joined)
     with ThreadPool(args.num_cores) as pool:  # whose end waits for no core
         said = list(pool.imap(_execute, enumerate(runs)))
+    said += [_join([run.profile for run in runs], name) for name in joined]
     return [line for lines in said for line in lines]
 
 
@@ -191,18 +244,29 @@ def run_as_ranks(args: argparse.Namespace, argv: Sequence[str]) -> list[str]:
         _check_there_are(count)
     own = {name: os.environ[name] for name in os.environ if name != NUM_CORES}
     own.setdefault(_ROOT, f"127.0.0.1:{free_ports(1)[0]}")
-    commands = []
+    name = _joined_name(args) if args.save_trace else ""
+    for rank in map(str, range(count)):
+        if is_same_file(Path(name), Path(args.neff_path.replace("{rank}", rank))):
+            raise ValueError(f"{name} would be written over the NEFF")
+    commands, profiles = [], []
     for rank in map(str, range(count)):
         output = os.path.join(args.output_dir, f"rank_{rank}")
         chosen = ["--processes", "1", "--cc-enabled", "--rank-id", rank]
         chosen += ["--world-size", str(count), "--output-dir", output]
+        own_name = args.ntff_name if _is_for_each(args.ntff_name) else ""
+        stem = Path(args.neff_path.replace("{rank}", rank)).stem
+        profile = own_name or os.path.join(output, f"{stem}.ntff")
+        profiles.append(profile.replace("{rank}", rank))
+        chosen += ["--ntff-name", own_name]
         commands.append([sys.executable, "-c", _AGAIN, *argv, *chosen])
     environments = [{**own, VISIBLE_CORES: str(core)} for core in cores[:count]]
     results = run_processes(commands, environments)
     if failed := failures(results):
         said = "\n".join(told_once(failed))
         raise RuntimeError(said.replace(f"{_NAME}: error: ", ""))
-    return [f"Rank {r.rank}: {line}" for r in results for line in r.output.splitlines()]
+    lines = [(r.rank, line) for r in results for line in r.output.splitlines()]
+    joined = _join(profiles, name) if name else []
+    return [*(f"Rank {rank}: {line}" for rank, line in lines), *joined]
 
 
 def _check_there_are(count: int) -> None:
@@ -239,6 +303,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--ntff-name", help="the profile's file; {rank} is replaced per core")
     add("--benchmark", action="store_true", help="time executions first")
     add("--warmup", type=int, default=5, help="untimed executions (default: 5)")
+    other = "also time alternating with this NEFF; {rank} is replaced per core"
+    add("--switch", metavar="NEFF", help=other)
+    inputs = {"dest": "switch_inputs", "metavar": "NAME=PATH"}
+    zeros = "a .npy file for an input of that NEFF (default: all are zeros)"
+    add("--switch-input", action="append", default=[], help=zeros, **inputs)
     add("--iterations", type=int, default=10, help="timed executions (default: 10)")
     add("--name", help="the model's name (default: the file's)")
     add("--core-id", type=int, default=0, help="the core (default: 0)")
@@ -268,6 +337,10 @@ def _run(args: argparse.Namespace, argv: Sequence[str]) -> list[str]:
         return [report()]
     if args.info:
         return _described(args.neff_path)
+    if args.switch_inputs and args.switch is None:
+        raise ValueError("--switch-input is for an input of the NEFF of --switch")
+    if args.switch is not None and not args.benchmark:
+        raise ValueError("--switch times alternating with a NEFF: add --benchmark")
     if args.processes > 1:
         if args.num_cores > 1:
             raise ValueError("--processes and --num-cores each give ranks: take one")

@@ -17,6 +17,7 @@ import pytest
 import spike
 from nkipy.hlo.builder import HLOBuilder
 from nkipy.hlo.ir import HLOComputation
+from nkipy_emulator.cost_model.constants import SWITCH_NS
 from spike import cli
 from spike.rank_processes import RankResult, told_once
 from tests.support.odd_files import files_of_at_most
@@ -73,6 +74,35 @@ def test_benchmark_and_trace(run, negate, tmp_path):
     assert json.loads((tmp_path / "k.ntff.json").read_text())["traceEvents"]
 
 
+def test_switching(run, negate, neff):
+    other = str(neff(lambda b, y: b.add(y, y), X, file="o.neff", names=["y"]))
+    command = negate, "-ix=x.npy", "--benchmark", "--iterations=4", "--warmup=1"
+    status, out, err = run(*command, "--switch", other, "--switch-input=y=x.npy")
+    assert (status, err) == (0, "")
+    alone, host, device, _ = out.splitlines()
+    assert alone.startswith("Benchmark (device): BenchmarkResult(mean=")
+    assert host.startswith("Switching with o (host, measured): SwitchTimes(first=")
+    assert host.endswith("iterations=4)")
+    switch = f"switch={SWITCH_NS / 1e6:.4f}ms, p50={SWITCH_NS / 1e6:.4f}ms, "
+    assert (
+        device.startswith("Switching with o (device): SwitchTimes(")
+        and switch in device
+    )
+    assert device.endswith("iterations=4, estimated)")
+    assert run(*command, "--switch", other)[0] == 0  # on zeros
+    for wrong, text in (
+        ([negate, "--switch", other], "--switch times alternating .*add --benchmark"),
+        ([*command, "--switch-input=y=x.npy"], "an input of the NEFF of --switch"),
+        (
+            [*command, "--switch", other, "--switch-input=z=x.npy"],
+            "'z' is not an input",
+        ),
+        ([*command, "--switch", "no.neff"], "no.neff"),
+    ):
+        status, _, err = run(*wrong)
+        assert status == 1 and re.search(text, err), err
+
+
 def test_several_cores(run, negate):
     for rank in (0, 1):
         np.save(f"x{rank}.npy", X + rank)
@@ -121,6 +151,21 @@ def test_cores_that_are_one_collective(run, neff):
     for rank in (0, 1):
         np.testing.assert_array_equal(np.load(f"core_{rank}/sum.npy"), 2 * X + 1)
         assert np.load(f"core_{rank}/rank.npy") == rank
+    command = path, "-ix=x{rank}.npy", "--num-cores=2", "--collective", "--save-trace"
+    status, out, err = run(*command)
+    assert (status, err) == (0, "") and os.path.exists("core_1/k.ntff")
+    last = "Timeline of all ranks (estimated): open k.ranks.json at https://ui.perfetto.dev"
+    assert out.splitlines()[-1] == last
+    shown = json.loads(Path("k.ranks.json").read_text())
+    assert {e["pid"] for e in shown["traceEvents"]} == {1, 2}
+    assert run(*command)[0] == 0  # a timeline may be replaced, another file not
+    Path("k.ranks.json").write_text("mine")
+    status, out, err = run(*command)
+    assert (status, out) == (
+        1,
+        "",
+    ) and "k.ranks.json is no timeline, and would be" in err
+    assert Path("k.ranks.json").read_text() == "mine"
 
 
 def test_groups_that_are_not_those_of_the_world_are_named(run, neff):
@@ -140,8 +185,15 @@ def test_processes_that_are_one_collective(run, neff, tmp_path, monkeypatch):
     for rank in (0, 1):
         np.save(f"x{rank}.npy", X + rank)
     command = path, "-ix=x{rank}.npy", "-oout", "--processes=2"
-    status, out, err = run(*command)
+    status, out, err = run(*command, "--save-trace", "--ntff-name=all.json")
     assert (status, err) == (0, "") and "Rank 1: " in out
+    assert "Timeline of all ranks (estimated): open all.json at " in out
+    shown = json.loads(Path("all.json").read_text())["traceEvents"]
+    arrows = [e for e in shown if e["ph"] in "stf"]
+    assert [e["ph"] for e in arrows] == ["s", "f"] and arrows[0]["id"] == arrows[1][
+        "id"
+    ]
+    assert {e["pid"] for e in arrows} == {e["pid"] for e in shown} == {1, 2}
     for rank in (0, 1):
         np.testing.assert_array_equal(np.load(f"out/rank_{rank}/sum.npy"), 2 * X + 1)
         assert np.load(f"out/rank_{rank}/rank.npy") == rank

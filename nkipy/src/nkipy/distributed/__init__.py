@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         world_size,
     )
     from nkipy.distributed.sharding import shard, shards
+    from nkipy.distributed.timelines import timeline
 
 __all__ = [
     "all_gather",
@@ -35,6 +36,7 @@ __all__ = [
     "replica_groups",
     "shard",
     "shards",
+    "timeline",
     "world_size",
 ]
 
@@ -50,6 +52,7 @@ _LAZY = {
     "replica_groups": "nkipy.distributed.processes",
     "shard": "nkipy.distributed.sharding",
     "shards": "nkipy.distributed.sharding",
+    "timeline": "nkipy.distributed.timelines",
     "world_size": "nkipy.distributed.processes",
 }
 __getattr__, __dir__ = lazy_names(__name__, globals(), _LAZY)
