@@ -126,7 +126,7 @@ def test_what_cannot_be_switched_with(fake, call, other):
         (ValueError, "on core 0, .* got one on core 1", {"switch_with": far}),
         (ValueError, "at least 0", {"switch_with": other, "warmup_iter": -1}),
         (ValueError, "Missing input", {"switch_with": other, "switch_inputs": wrong}),
-        (ValueError, "for a model given as switch_with", {"switch_inputs": wrong}),
+        (TypeError, "expected a model, got None", {"switch_inputs": wrong}),
     ):  # fmt: skip
         with pytest.raises(error, match=match):
             call(**options)

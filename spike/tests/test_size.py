@@ -26,7 +26,7 @@ SPECIFIED = """
 # --processes` and `rank_bindings`, by which such processes meet, came then. 3416 until
 # `switch_benchmark`, with percentiles and `spike-run --switch`. 3596 until timelines of
 # ranks: `joined_timeline`, and where `spike-run` puts it.
-TOTAL = 3883
+TOTAL = 3880
 _APART = ("spike/neff.py", "spike/command_line.py")
 _LAYOUT = {
     *(tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE),

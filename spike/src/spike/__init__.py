@@ -18,14 +18,13 @@ _EXPORTS = {
     "neff.status": "NrtStatus",
     "spike._spike": "AsyncExecution ModelTensorInfo NrtError NrtModel NrtTensor "
     "SpikeError SystemTraceSession TensorMetadata __version__",
-    "spike.benchmark": "BenchmarkResult",
+    "spike.benchmark": "BenchmarkResult SwitchResult SwitchTimes",
     "spike.c_interface": "get_include",
     "spike.device_array": "SpikeArray spike_array",
     "spike.profiler": "SpikeProfiler",
     "spike.spike_model": "SpikeModel",
     "spike.spike_singleton": "configure get_spike_singleton reset",
     "spike.spike_tensor": "SpikeTensor",
-    "spike.switch_benchmark": "SwitchResult SwitchTimes",
 }
 _MODULES = {name: module for module in _EXPORTS for name in _EXPORTS[module].split()}
 __nkipy_internal__ = True  # see nkipy.core.roles

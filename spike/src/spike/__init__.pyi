@@ -10,6 +10,8 @@ from spike._spike import SpikeError as SpikeError
 from spike._spike import SystemTraceSession as SystemTraceSession
 from spike._spike import TensorMetadata as TensorMetadata
 from spike.benchmark import BenchmarkResult as BenchmarkResult
+from spike.benchmark import SwitchResult as SwitchResult
+from spike.benchmark import SwitchTimes as SwitchTimes
 from spike.c_interface import get_include as get_include
 from spike.device_array import SpikeArray as SpikeArray
 from spike.device_array import spike_array as spike_array
@@ -19,8 +21,6 @@ from spike.spike_singleton import configure as configure
 from spike.spike_singleton import get_spike_singleton as get_spike_singleton
 from spike.spike_singleton import reset as reset
 from spike.spike_tensor import SpikeTensor as SpikeTensor
-from spike.switch_benchmark import SwitchResult as SwitchResult
-from spike.switch_benchmark import SwitchTimes as SwitchTimes
 
 __all__: list[str]
 __version__: str

@@ -6,10 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import ceil, floor
 from statistics import fmean, pstdev
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from spike.switch_benchmark import SwitchResult
 
 
 @dataclass
@@ -59,3 +55,41 @@ class BenchmarkResult:
             f"iterations={self.iterations}, warmup_iterations={self.warmup_iterations}"
             f"{', estimated' if self.estimated else ''})"
         )
+
+
+@dataclass(frozen=True)
+class SwitchTimes:
+    """Times of two models on one clock, in milliseconds.
+
+    Attributes:
+        first, second: of an execution of each after one of its own.
+        pair: of both, each after one of the other.
+        switch: what a switch costs: half of what a pair takes beyond `first` and
+            `second` of the same round. On a clock that is not quiet some are negative.
+    """
+
+    first: BenchmarkResult
+    second: BenchmarkResult
+    pair: BenchmarkResult
+    switch: BenchmarkResult
+
+    def __repr__(self) -> str:
+        means = [f"{name}={part.mean_ms:.4f}ms" for name, part in vars(self).items()]
+        shares = [f"p{p}={self.switch.percentile_ms(p):.4f}ms" for p in (50, 90, 99)]
+        end = f"iterations={self.switch.iterations}"
+        end += ", estimated" if self.switch.estimated else ""
+        return f"SwitchTimes({', '.join([*means, *shares, end])})"
+
+
+@dataclass(frozen=True)
+class SwitchResult:
+    """What alternating two models costs.
+
+    Attributes:
+        host: measured, on the host's clock.
+        device: by libnrt's trace, in the mode "device"; else None. An estimate where
+            the trace holds estimates, which its parts say.
+    """
+
+    host: SwitchTimes
+    device: SwitchTimes | None

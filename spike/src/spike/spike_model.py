@@ -165,15 +165,11 @@ class SpikeModel:
                 "benchmark_iter must be at least 1 and warmup_iter at least 0, got "
                 f"{benchmark_iter} and {warmup_iter}"
             )
-        if switch_with is None and switch_inputs is not None:
-            raise ValueError("switch_inputs are for a model given as switch_with")
         # A call keeps no tensors: the outputs' have to stay until it is over.
         call, _kept = self._benchmark_call(inputs, outputs)
-        if switch_with is not None:
-            counts = warmup_iter, benchmark_iter
-            return benchmark_switch(
-                self, call, switch_with, switch_inputs, *counts, mode
-            )
+        if switch_with is not None or switch_inputs is not None:
+            other, counts = (switch_with, switch_inputs), (warmup_iter, benchmark_iter)
+            return benchmark_switch(self, call, *other, *counts, mode)
         if mode == "host":
             return call.benchmark(warmup_iter, benchmark_iter)
         core = self.model_ref.core_id

@@ -3,69 +3,38 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from neff.tensors import UNKNOWN_DTYPE
-from spike._spike import NrtModel, PreparedCall, SystemTraceSession
-from spike.benchmark import BenchmarkResult
+from spike._spike import NrtModel, PreparedCall, SystemTraceSession, TensorMetadata
+from spike.benchmark import BenchmarkResult, SwitchResult, SwitchTimes
 from spike.device_benchmark import TRACE_LOCK, device_times
-
-if TYPE_CHECKING:
-    from spike.spike_model import SpikeModel
 
 #: Milliseconds that calls take, one after the other.
 _Clock = Callable[..., float]
-_NAMES = ("first", "second", "pair")
 
 
-@dataclass(frozen=True)
-class SwitchTimes:
-    """Times of two models on one clock, in milliseconds.
+class Model(Protocol):
+    """What a SpikeModel has that is needed here."""
 
-    Attributes:
-        first, second: of an execution of each after one of its own.
-        pair: of both, each after one of the other.
-        switch: what a switch costs: half of what a pair takes beyond `first` and
-            `second` of the same round. On a clock that is not quiet some are negative.
-    """
-
-    first: BenchmarkResult
-    second: BenchmarkResult
-    pair: BenchmarkResult
-    switch: BenchmarkResult
-
-    def __repr__(self) -> str:
-        means = [f"{name}={getattr(self, name).mean_ms:.4f}ms" for name in _NAMES]
-        shares = [f"p{p}={self.switch.percentile_ms(p):.4f}ms" for p in (50, 90, 99)]
-        return (
-            f"SwitchTimes({', '.join(means)}, switch={self.switch.mean_ms:.4f}ms, "
-            f"{', '.join(shares)}, iterations={self.switch.iterations}"
-            f"{', estimated' if self.switch.estimated else ''})"
-        )
-
-
-@dataclass(frozen=True)
-class SwitchResult:
-    """What alternating two models costs.
-
-    Attributes:
-        host: measured, on the host's clock.
-        device: by libnrt's trace, in the mode "device"; else None. An estimate where
-            the trace holds estimates, which its parts say.
-    """
-
-    host: SwitchTimes
-    device: SwitchTimes | None
+    @property
+    def model_ref(self) -> NrtModel: ...
+    @property
+    def input_tensors_info(self) -> Mapping[str, TensorMetadata]: ...
+    @property
+    def tensor_class(self) -> Callable[..., Any]: ...
+    def _benchmark_call(
+        self, inputs: Any, outputs: Any
+    ) -> tuple[PreparedCall, Any]: ...
 
 
 def benchmark_switch(
-    first: SpikeModel,
+    first: Model,
     call: PreparedCall,
-    second: SpikeModel,
+    second: Model | None,
     inputs: dict[str, Any] | None,
     warmup: int,
     iterations: int,
@@ -82,7 +51,7 @@ def benchmark_switch(
         SpikeError: it is unloaded.
         RuntimeError: libnrt's trace has no execution, or no switch.
     """
-    _check(first, second)
+    second = _checked(first, second)
     # Calls keep no tensors: they have to stay until all is over.
     given = _zeros(second) if inputs is None else inputs
     other, kept = second._benchmark_call(given, None)
@@ -103,9 +72,9 @@ def benchmark_switch(
     return alone
 
 
-def _check(first: SpikeModel, second: SpikeModel) -> None:
+def _checked(first: Model, second: Model | None) -> Model:
     ref, core = getattr(second, "model_ref", None), first.model_ref.core_id
-    if not isinstance(ref, NrtModel):
+    if second is None or not isinstance(ref, NrtModel):
         raise TypeError(f"switch_with: expected a model, got {second!r}")
     if ref is first.model_ref:
         raise ValueError(
@@ -117,9 +86,10 @@ def _check(first: SpikeModel, second: SpikeModel) -> None:
             f"switch_with: expected a model on core {core}, which switches, got one on "
             f"core {ref.core_id}"
         )
+    return second
 
 
-def _zeros(model: SpikeModel) -> dict[str, Any]:
+def _zeros(model: Model) -> dict[str, Any]:
     tensors = {}
     for name, info in model.input_tensors_info.items():
         if info.dtype == UNKNOWN_DTYPE:
