@@ -64,7 +64,7 @@ def events_of(path: Path, ranks: int) -> list[dict[str, Any]]:
     ]
     assert [pid for pid, _ in names] == list(range(1, ranks + 1))
     for rank, (_, name) in enumerate(names):
-        assert name == f"rank {rank} of {ranks}, core 0 (ESTIMATE)"
+        assert name == f"rank {rank} of {ranks} (ESTIMATES below the host)"
     return events
 
 

@@ -75,8 +75,8 @@ class _Run:
 class _Track:
     """A rank's core: its slices by begin, the host's calls apart."""
 
-    def __init__(self, rank: int, core: int, slices: list[_Slice]) -> None:
-        self.rank, self.core = rank, core
+    def __init__(self, rank: int, slices: list[_Slice]) -> None:
+        self.rank = rank
         self.host = [s for s in slices if s.tid == _HOST_LANE]
         on_core = [s for s in slices if s.tid != _HOST_LANE]
         # What contains others comes before them.
@@ -237,7 +237,7 @@ def _tracks(events: list[_Json], origin: int, about: _Json) -> Iterator[_Track]:
         for (of, lane), name in names.items():
             if of == core:
                 about["names"][rank, lane] = name
-        yield _Track(rank, core, slices)
+        yield _Track(rank, slices)
 
 
 def _align(tracks: Sequence[_Track]) -> Iterator[list[tuple[_Track, _Slice, int]]]:
@@ -312,7 +312,7 @@ def _arrows(
 
 
 def _names(track: _Track, about: _Json) -> Iterator[_Json]:
-    title = f"rank {track.rank} of {about['ranks']}, core {track.core} (ESTIMATE)"
+    title = f"rank {track.rank} of {about['ranks']} (ESTIMATES below the host)"
     yield _metadata(track, 0, "process_name", name=title)
     yield _metadata(track, 0, "process_sort_index", sort_index=track.rank)
     for lane in sorted({piece.tid for piece in (*track.host, *track.slices)}):
