@@ -25,8 +25,9 @@ SPECIFIED = """
 # 3223 until a process could be run for each rank: `rank_processes`, `spike-run
 # --processes` and `rank_bindings`, by which such processes meet, came then. 3416 until
 # `switch_benchmark`, with percentiles and `spike-run --switch`. 3596 until timelines of
-# ranks: `joined_timeline`, and where `spike-run` puts it.
-TOTAL = 3880
+# ranks: `joined_timeline`, and where `spike-run` puts it; and its telling once what all
+# ranks say, and that there are too few cores.
+TOTAL = 3905
 _APART = ("spike/neff.py", "spike/command_line.py")
 _LAYOUT = {
     *(tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE),

@@ -173,6 +173,7 @@ def _join(profiles: Sequence[str], name: str) -> list[str]:
     """Join what is the emulator's, and say so. The vendor's tools open the others."""
     if not all(map(is_timeline, profiles)):
         return []
+    Path(name).parent.mkdir(parents=True, exist_ok=True)
     join_timelines(profiles, name)
     said = f"Timeline of all ranks (estimated): open {name}"
     return [f"{said} at https://ui.perfetto.dev"]
