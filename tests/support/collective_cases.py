@@ -202,6 +202,66 @@ def large(ranks: int) -> Iterator[Case]:
     yield Case("large all-reduce", build, operands, total)
 
 
+def computed(ranks: int) -> Iterator[Case]:
+    """Of what is computed, and needed by others or not: more than a slot."""
+    shape = (ranks, 150_001)
+    operands = [
+        np.random.default_rng(r).standard_normal(shape).astype(np.float32)
+        for r in range(ranks)
+    ]
+    negated = [-x for x in operands]
+    total = negated[0]
+    for other in negated[1:]:
+        total = total + other
+
+    def reduced(b, x):
+        attributes = {"replica_groups": (), "to_apply": b.reducer("add", x.dtype)}
+        return b.emit("all-reduce", (x,), x.shape, x.dtype, attributes)
+
+    def exchanged(b, x):
+        attributes = {"replica_groups": (), "dimensions": (0,)}
+        return b.emit("all-to-all", (x,), x.shape, x.dtype, attributes)
+
+    def permuted(b, x):
+        pairs = tuple((r, (r + 1) % ranks) for r in range(ranks - 1))
+        attributes = {"source_target_pairs": pairs}
+        return b.emit("collective-permute", (x,), x.shape, x.dtype, attributes)
+
+    def moved(rank):
+        return np.stack([x[rank] for x in negated])
+
+    def shifted(rank):
+        return negated[rank - 1] if rank else np.zeros(shape, np.float32)
+
+    results: tuple[tuple[Any, Callable[[int], np.ndarray]], ...] = (
+        (reduced, lambda rank: total),
+        (exchanged, moved),
+        (permuted, shifted),
+    )
+    for collective, expected in results:
+        text = f"computed {collective.__name__}"
+
+        def once(b, x, collective=collective):
+            return collective(b, b.negate(x))
+
+        def reshaped(b, x, collective=collective):
+            return collective(
+                b, b.reshape(b.negate(b.reshape(x, (ranks * 150_001,))), x.shape)
+            )
+
+        def twice(b, x, collective=collective):
+            y = b.negate(x)
+            return b.subtract(b.multiply(collective(b, y), y), collective(b, y))
+
+        def more(rank, expected=expected):
+            result = expected(rank)
+            return result * negated[rank] - result
+
+        yield Case(text, once, operands, expected)
+        yield Case(f"{text}, reshaped", reshaped, operands, expected)
+        yield Case(f"{text}, needed again", twice, operands, more)
+
+
 def loops(ranks: int) -> Iterator[Case]:
     """A chain of collectives whose order all ranks have to keep."""
     operands = operands_of(ranks, np.dtype(np.float32), (8,))
@@ -237,7 +297,7 @@ def cases(ranks: int, every: int) -> list[Case]:
         made += [*reductions(ranks, groups), *movements(ranks, groups)]
         made += broadcasts(ranks, groups)
     made = made[::every]
-    return made + [*large(ranks), *loops(ranks)]
+    return made + [*large(ranks), *computed(ranks), *loops(ranks)]
 
 
 def run(nrt: Nrt, case: Case, rank: int, ranks: int) -> str:

@@ -8,6 +8,7 @@ them in one order.
 
 from __future__ import annotations
 
+from collections import Counter
 from hashlib import sha256
 from math import prod
 
@@ -32,6 +33,9 @@ _REDUCED = (
     *("uint64", "bfloat16", "float32", "float64"),
 )
 
+#: What has its memory from elsewhere, where it stays as it is.
+_KEPT = ("parameter", "constant", "get-tuple-element")
+
 
 def lower_collectives(module: HLOModule, vector: Value, world_size: int) -> HLOModule:
     """A copy of `module` whose collectives are calls; itself if it has none.
@@ -49,7 +53,7 @@ def lower_collectives(module: HLOModule, vector: Value, world_size: int) -> HLOM
     if not any(map(_is_replaced, module.instructions())):
         return module
     module, lent = lend(module, vector, filter(_has_replaced, controlled(module)))
-    return rewrite(module, _Lowering(lent, world_size))
+    return rewrite(module, _Lowering(lent, world_size, _uses(module)))
 
 
 def _is_replaced(inst: Value) -> bool:
@@ -65,13 +69,19 @@ def _has_replaced(computation: HLOComputation) -> bool:
 class _Lowering:
     """What takes the place of collectives, and of what hands the call vector on."""
 
-    def __init__(self, lent: dict[HLOComputation, Value], world_size: int) -> None:
+    def __init__(
+        self,
+        lent: dict[HLOComputation, Value],
+        world_size: int,
+        uses: Counter[Value],
+    ) -> None:
         self._lent = lent
         self._world_size = world_size
         #: By computation: what the next call takes; a loop gives it back, as the last
         #: element of its result.
         self._next: dict[HLOComputation, Value] = {}
         self._loop: dict[HLOComputation, Value] = {}
+        self._uses = uses
 
     def __call__(
         self, inst: Value, operands: tuple[Value, ...], place: Place
@@ -168,6 +178,17 @@ class _Lowering:
             result = _applied(applied, (result, part), b)
         return result
 
+    def _is_free(self, inst: Value) -> bool:
+        """Whether the result may take the operand's memory without a copy before.
+
+        That of another array is new in each call, and getting it from the system takes
+        longer than the exchange.
+        """
+        (x,) = inst.operands
+        while x.opcode == "reshape" and self._uses[x] == 1:
+            (x,) = x.operands
+        return x.opcode not in _KEPT and self._uses[x] == 1
+
     def _call(
         self,
         inst: Value,
@@ -195,13 +216,23 @@ class _Lowering:
             "signature": f"{_signature(signed)} : i64",
         }
         text = ", ".join(f"{name} = {value}" for name, value in config.items())
-        attributes = handler_call(_TARGET, f"{{{text}}}".encode(), True)
+        attributes = dict(handler_call(_TARGET, f"{{{text}}}".encode(), True))
+        if shape == x.shape and self._is_free(inst):
+            attributes["output_operand_aliasing"] = ((0, 0),)
         vector = self._vector(place)
         shapes = (Shape(x.dtype, shape), Shape(vector.dtype, vector.shape))
         b = place.builder
         made = b.emit("custom-call", (x, vector), (), None, attributes, shapes)
         self._next[place.computation] = element(b, made, 1)
         return element(b, made, 0)
+
+
+def _uses(module: HLOModule) -> Counter[Value]:
+    """How often each instruction is an operand, or what is returned."""
+    uses = Counter(x for inst in module.instructions() for x in inst.operands)
+    uses.update(module.results)
+    uses.update(c.root for c in module.entry.called() if c.root is not None)
+    return uses
 
 
 def _outer(x: Value, dimension: int) -> int:
