@@ -20,7 +20,7 @@
 namespace nkipy {
 
 constexpr uint32_t kMaxWorldRanks = 1024;
-constexpr size_t kSlotBytes = size_t{1} << 19;
+constexpr size_t kSlotBytes = size_t{1} << 18;
 constexpr size_t kWorldTextBytes = 1024;
 
 // A text that others may read while it is written: they get old and new mixed then.

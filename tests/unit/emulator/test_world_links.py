@@ -24,7 +24,7 @@ from nkipy_emulator.worlds.messages import pack
 from tests.support.processes import ROOT
 
 ANNOUNCE, PUBLISH, FINISH, FAIL = 1, 2, 3, 4
-SLOT = 1 << 19
+SLOT = 1 << 18
 
 
 def frame(kind, number=0, data=b"", first=0, size=None):
