@@ -2,6 +2,7 @@
 
 Each rank is a process. A time is that of a program with an all-reduce beyond that of
 the same one without. Gloo's, over loopback, is measured where torch can be imported.
+A layer that is divided between two processes is compared with the whole in one.
 """
 
 from __future__ import annotations
@@ -22,14 +23,19 @@ from typing import Any
 import numpy as np
 
 import spike
-from benchmarks.timing import Row, micros, print_table
+from benchmarks.timing import Row, best, micros, print_table
+from nkipy import distributed
 from nkipy.hlo.builder import HLOBuilder
 from nkipy.hlo.ir import HLOModule
+from nkipy.runtime import DeviceTensor, baremetal_jit
+from nkipy.testing.ranks import run_ranks
 from nkipy_emulator.neff_writer import ProgramDescription, neff_bytes
 
 _ROUNDS = 15
 #: Elements of float32, and how many calls one reading covers.
 _SMALL, _LARGE = (1 << 10, 200), (1 << 24, 1)
+#: Of the layer: rows and columns of its input, and how many calls are timed.
+_ROWS, _WIDTH, _CALLS = 256, 1024, 60
 
 
 def _program(elements: int, exchanges: bool) -> bytes:
@@ -165,11 +171,60 @@ def table(ranks: int) -> list[Row]:
     return rows
 
 
+def run_layer() -> None:
+    """Time a layer of all ranks of the job, of which each has its part of the weights.
+
+    (256, 1024) inputs, and 4096 hidden units. Rank 0 prints the seconds of a call.
+    """
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((_ROWS, _WIDTH)).astype(np.float32)
+    up, down = (
+        (rng.standard_normal(shape) / shape[0] ** 0.5).astype(np.float32)
+        for shape in ((_WIDTH, 4 * _WIDTH), (4 * _WIDTH, _WIDTH))
+    )
+    ranks = distributed.world_size()
+
+    def layer(x: Any, up: Any, down: Any) -> Any:
+        part = np.maximum(x @ up, 0) @ down
+        if ranks == 1:
+            return part
+        return distributed.all_reduce(part, distributed.replica_groups())
+
+    kernel = baremetal_jit(layer)
+    args = (x, distributed.shard(up, 1), distributed.shard(down, 0))
+    whole = np.maximum(x @ up, 0) @ down
+    np.testing.assert_allclose(kernel(*args), whole, rtol=1e-3, atol=1e-3)
+    resident = [DeviceTensor.from_numpy(np.ascontiguousarray(arg)) for arg in args]
+    # As many calls by all ranks.
+    seconds = best(functools.partial(kernel, *resident), seconds=0, least=_CALLS)
+    if distributed.rank() == 0:
+        sys.stdout.write(f"{seconds}\n")
+
+
+def layer_row() -> Row:
+    """Two processes of one XLA thread each, against one process of two."""
+    least = {1: float("inf"), 2: float("inf")}
+    command = [sys.executable, "-m", "benchmarks.bench_collectives", "layer"]
+    for ranks in (1, 2) * 3:
+        done = run_ranks(command, ranks, env={"NPROC": str(2 // ranks)})
+        if any(result.status for result in done):
+            raise RuntimeError(f"a rank of the benchmark has failed: {done}")
+        least[ranks] = min(least[ranks], float(done[0].output))
+    ratio = f"{least[1] / least[2]:.2f}"
+    what = f"layer of two ranks ({_ROWS}, {_WIDTH})"
+    return Row(what, micros(least[2]), micros(least[1]), ratio, ">= 0.9")
+
+
 def main() -> None:
-    """Print the tables for two and four ranks."""
+    """Print the tables for two and four ranks, and of the layer."""
     rows = [*table(2), *table(4)]
+    if find_spec("torch") is None:
+        sys.stdout.write("LEFT OUT: all-reduce by Gloo, as torch is not installed\n")
     print_table("All-reduce among processes, against memcpy by all ranks", rows)
+    title = "Two processes, a thread each (peer: one of two threads; ratio: speed)"
+    print_table(title, [layer_row()])
 
 
 if __name__ == "__main__":
-    run_rank() if sys.argv[1:] == ["rank"] else main()
+    run = {"rank": run_rank, "layer": run_layer}
+    run[sys.argv[1]]() if sys.argv[1:] else main()
