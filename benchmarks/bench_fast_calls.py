@@ -29,7 +29,7 @@ from nkipy.hlo import dtypes as dt
 from nkipy.hlo.builder import HLOBuilder, Value
 from nkipy.hlo.compositions import COMPOSITIONS, INTEGER_COMPOSITIONS
 from nkipy.hlo.ir import HLOModule
-from nkipy_emulator import fast_calls
+from nkipy_emulator import fast_calls, order_calls
 from nkipy_emulator.element_programs import element_program
 from nkipy_emulator.engine import DirectExecutable, XlaCpuEngine
 from nkipy_emulator.fast_calls import ALONE
@@ -222,7 +222,7 @@ def rows(names: Sequence[str]) -> Iterator[tuple[str, str, Make, Callable[..., A
     """A name, a dtype, what makes modules, and what NumPy does."""
     for name in names:
         if name in ALONG:
-            for dtype in fast_calls.ORDERED:
+            for dtype in order_calls.ORDERED:
                 if dtype not in ALONG[name].skipped:
                     make = partial(along_axis, name, dtype)
                     yield name, str(dtype), make, ALONG[name].numpy

@@ -1,19 +1,26 @@
 """Large arrays: what a warm call takes, and the most memory of it, beside NumPy's.
 
 Arguments are where NumPy puts them, 16 bytes behind a multiple of 64.
+
+    uv run --group bench python -m benchmarks.bench_memory
+    ... --kernels    # the peaks of the sixty kernels of bench_kernels, too
 """
 
 from __future__ import annotations
 
+import argparse
 import ctypes
 import functools
 import gc
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.kernel_records import Make
+from benchmarks.kernels import KERNELS
 from benchmarks.timing import Row, best, micros, print_table
 from nkipy.runtime import simulate_jit
 
@@ -118,6 +125,19 @@ def argsort(x: Any) -> Any:
     return np.argsort(x)
 
 
+def sort_columns(x: Any) -> Any:
+    return np.sort(x, axis=0)
+
+
+def argsort_columns(x: Any) -> Any:
+    return np.argsort(x, axis=0)
+
+
+def inside(x: Any) -> None:
+    """A step of a stencil, in its argument's place."""
+    x[1:-1, 1:-1] = 0.25 * (x[:-2, 1:-1] + x[2:, 1:-1] + x[1:-1, :-2] + x[1:-1, 2:])
+
+
 def transposed_by_matrix(x: Any, y: Any) -> Any:
     return x.T @ y
 
@@ -139,6 +159,9 @@ def holding_cases() -> list[tuple[str, Callable[..., Any], tuple[np.ndarray, ...
         ("covariance, 16 MB", covariance, (normal(1 << 14, 256),)),
         ("sort, 16 MB", sort, (x,)),
         ("argsort, 16 MB", argsort, (x,)),
+        ("sort of columns, 16 MB", sort_columns, (square,)),
+        ("argsort of columns, 16 MB", argsort_columns, (square,)),
+        ("stencil in place, 16 MB", inside, (square.copy(),)),
         ("transpose x matrix, 2 x 16 MB", transposed_by_matrix, (rows, rows[::-1])),
     ]
 
@@ -183,8 +206,23 @@ def _peaks(name: str, own: Callable[[], Any], numpy: Callable[[], Any]) -> Row:
     return Row(name, _megabytes(most), _megabytes(peer), shown, "")
 
 
-def main() -> None:
-    """Print both tables."""
+def peaks_of_kernels() -> list[Row]:
+    """Of each kernel that takes large arrays, in its largest size."""
+    rows = []
+    for kernel in KERNELS:
+        args = kernel.arguments(Make(), kernel.sizes[-1])
+        if sum(x.nbytes for x in args) >= _MB:
+            function = functools.partial(kernel.function, np)
+            own = functools.partial(simulate_jit(function), *args)
+            rows.append(_peaks(kernel.name, own, functools.partial(function, *args)))
+    return rows
+
+
+def main(arguments: Sequence[str] = ()) -> None:
+    """Print both tables, and with ``--kernels`` a third one."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.bench_memory")
+    parser.add_argument("--kernels", action="store_true", help="their peaks, too")
+    options = parser.parse_args(arguments)
     times, peaks = [], []
     for name, kernel, args, aim in cases():
         own = functools.partial(simulate_jit(kernel), *args)
@@ -199,7 +237,9 @@ def main() -> None:
         peaks.append(_peaks(name, own, functools.partial(kernel, *given)))
     print_table("Warm call, large NumPy arrays in and out (peer: NumPy)", times)
     print_table("The most memory of such a call beyond its arguments", peaks)
+    if options.kernels:
+        print_table("The same of sixty kernels, large", peaks_of_kernels())
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
