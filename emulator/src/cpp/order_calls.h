@@ -1,4 +1,4 @@
-// The custom call that sorts along the last axis.
+// The custom call that sorts along an axis.
 
 #ifndef NKIPY_EMULATOR_ORDER_CALLS_H_
 #define NKIPY_EMULATOR_ORDER_CALLS_H_
@@ -9,6 +9,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "bucket_sort.h"
 #include "element_calls.h"
 #include "handled_call.h"
 #include "numpy_kernels.h"
@@ -73,6 +74,29 @@ void restore_equals(const typename E::Native* source, typename E::Native* row,
   }
 }
 
+// Sorts keys that lie where the sorted elements are to be, which take their place.
+template <typename E>
+bool sort_keys(const Parts& parts, typename E::Native* row, typename E::Key flip,
+               Scratch* scratch) {
+  using Key = typename E::Key;
+  auto* keys = reinterpret_cast<Key*>(row);
+  const size_t count = parts.count;
+  if (count < least_digits<Key>(true)) {
+    sort_by_numpy(numpy_type<Key>(), keys, count);
+  } else {
+    keys = sort_by_digits(parts, keys, scratch->of<Key>(count), 0);
+  }
+  if (keys == nullptr) return false;
+  return parts.each([&](size_t, size_t begin, size_t end) {
+    for (size_t i = begin; i < end; ++i) {
+      row[i] = E::of_key(static_cast<Key>(keys[i] ^ flip));
+    }
+  });
+}
+
+// Longer rows of keys are sorted in buckets: memory for as many again would be much.
+constexpr size_t kLongKeys = size_t{1} << 20;
+
 template <typename E>
 bool sort_alone(const Parts& parts, const typename E::Native* source,
                 typename E::Native* target, bool descending, Scratch* scratch) {
@@ -89,25 +113,26 @@ bool sort_alone(const Parts& parts, const typename E::Native* source,
   }
   auto* keys = reinterpret_cast<Key*>(target);
   const auto flip = static_cast<Key>(descending ? ~Key{0} : Key{0});
-  bool done = parts.each([&](size_t, size_t begin, size_t end) {
-    for (size_t i = begin; i < end; ++i) {
-      keys[i] = static_cast<Key>(E::key(source[i]) ^ flip);
-    }
-  });
-  if (count < least_digits<Key>(true)) {
-    sort_by_numpy(numpy_type<Key>(), keys, count);
+  const auto key = [&](size_t i) { return static_cast<Key>(E::key(source[i]) ^ flip); };
+  bool done;
+  if (count < kLongKeys) {
+    done = parts.each([&](size_t, size_t begin, size_t end) {
+      for (size_t i = begin; i < end; ++i) keys[i] = key(i);
+    });
+    done = done && sort_keys<E>(parts, target, flip, scratch);
   } else {
-    keys = done ? sort_by_digits(parts, keys, scratch->of<Key>(count), 0) : nullptr;
+    std::vector<uint32_t> ends;
+    done = put_into_buckets(parts, key, [](Key k, size_t) { return k; }, keys, &ends);
+    done =
+        done &&
+        sort_buckets(parts, ends, [&](const Parts& bucket, size_t begin, Scratch* own) {
+          return sort_keys<E>(bucket, target + begin, flip, own);
+        });
   }
-  if (keys == nullptr) return false;
-  done = parts.each([&](size_t, size_t begin, size_t end) {
-    for (size_t i = begin; i < end; ++i) {
-      target[i] = E::of_key(static_cast<Key>(keys[i] ^ flip));
-    }
-  });
+  if (!done) return false;
   if constexpr (E::kIsFloat)
     restore_equals<E>(source, target, count, descending, false);
-  return done;
+  return true;
 }
 
 // ---------------------------------------------------------------- keys and others
@@ -117,26 +142,29 @@ inline uint64_t ranked(uint32_t key, uint32_t index) {
   return uint64_t{key} << 32 | index;
 }
 inline Ranked ranked(uint64_t key, uint32_t index) { return {key, index}; }
+inline uint32_t index_of(uint32_t x) { return x; }
 inline uint32_t index_of(uint64_t x) { return static_cast<uint32_t>(x); }
 inline uint32_t index_of(const Ranked& x) { return x.index; }
 
 template <typename E>
 using RankedKey = std::conditional_t<sizeof(typename E::Key) == 8, Ranked, uint64_t>;
 
-// The order of a row's elements, equal ones as they are; null without memory.
-template <typename E>
+// The elements `element(i)` of a row in order, equal ones as they are; null without
+// memory.
+template <typename E, typename ElementOf>
 const RankedKey<E>* order_of(const Parts& parts, const typename E::Native* row,
-                             bool descending, Scratch* scratch) {
+                             const ElementOf& element, typename E::Key flip,
+                             Scratch* scratch) {
   using Pair = RankedKey<E>;
   using Wide = std::conditional_t<sizeof(typename E::Key) == 8, uint64_t, uint32_t>;
   const size_t count = parts.count;
   const bool by_digits = count >= least_digits<typename E::Key>(false);
   Pair* order = scratch->of<Pair>(by_digits ? 2 * count : count);
-  const auto flip = static_cast<typename E::Key>(descending ? ~uint64_t{0} : 0);
   const bool done = parts.each([&](size_t, size_t begin, size_t end) {
     for (size_t i = begin; i < end; ++i) {
-      const auto key = static_cast<typename E::Key>(E::key(row[i]) ^ flip);
-      order[i] = ranked(static_cast<Wide>(key), static_cast<uint32_t>(i));
+      const uint32_t index = element(i);
+      const auto key = static_cast<typename E::Key>(E::key(row[index]) ^ flip);
+      order[i] = ranked(static_cast<Wide>(key), index);
     }
   });
   if (!done) return nullptr;
@@ -152,10 +180,31 @@ const RankedKey<E>* order_of(const Parts& parts, const typename E::Native* row,
   return order;
 }
 
+// The same of a long row, as indices, with little memory beside them.
+template <typename E>
+bool order_long(const Parts& parts, const typename E::Native* row, typename E::Key flip,
+                uint32_t* order) {
+  using Key = typename E::Key;
+  const auto key = [&](size_t i) { return static_cast<Key>(E::key(row[i]) ^ flip); };
+  const auto index = [](Key, size_t i) { return static_cast<uint32_t>(i); };
+  std::vector<uint32_t> ends;
+  if (!put_into_buckets(parts, key, index, order, &ends)) return false;
+  if (ends.size() == 1) return true;
+  return sort_buckets(
+      parts, ends, [&](const Parts& bucket, size_t first, Scratch* scratch) {
+        uint32_t* own = order + first;
+        const auto element = [&](size_t i) { return own[i]; };
+        const auto* sorted = order_of<E>(bucket, row, element, flip, scratch);
+        return sorted != nullptr && bucket.each([&](size_t, size_t begin, size_t end) {
+          for (size_t i = begin; i < end; ++i) own[i] = index_of(sorted[i]);
+        });
+      });
+}
+
 struct Column {
   const char* from;
   char* to;
-  size_t size;  // of an element
+  size_t size, result_size;  // of an element
 };
 
 template <typename T, typename Pair>
@@ -173,68 +222,218 @@ void gather_bytes(const Pair* order, const Column& column, size_t begin, size_t 
   return gather<uint64_t>(order, column, begin, end);
 }
 
-// ---------------------------------------------------------------- the call
+// ---------------------------------------------------------------- rows
 
-template <typename E>
-bool sort_row(const Parts& parts, const std::vector<Column>& columns, size_t row,
-              bool descending, Scratch* scratch) {
-  using T = typename E::Native;
-  const auto at = [&](const Column& column) {
-    const size_t offset = row * parts.count * column.size;
-    return Column{column.from + offset, column.to + offset, column.size};
-  };
-  const Column keys = at(columns[0]);
-  const auto* source = reinterpret_cast<const T*>(keys.from);
-  if (columns.size() == 1) {
-    return sort_alone<E>(parts, source, reinterpret_cast<T*>(keys.to), descending,
-                         scratch);
+// What a call is to do: rows are so many times `count` elements, each of which lies
+// `inner` elements behind the one before it. If it `ranks`, the result is the order, as
+// S32; else the operands in it.
+struct Sorting {
+  size_t outer, count, inner;
+  bool descending, ranks;
+  std::vector<Column> columns;
+
+  std::vector<Column> at(size_t offset) const {
+    std::vector<Column> moved = columns;
+    for (Column& column : moved) {
+      column.from += offset * column.size;
+      column.to += offset * column.result_size;
+    }
+    return moved;
   }
-  const auto* order = order_of<E>(parts, source, descending, scratch);
-  if (order == nullptr) return false;
+};
+
+// A row that lies in one piece.
+template <typename E>
+bool sort_row(const Parts& parts, const Sorting& sorting,
+              const std::vector<Column>& columns, Scratch* scratch) {
+  using T = typename E::Native;
+  using Key = typename E::Key;
+  const auto* source = reinterpret_cast<const T*>(columns[0].from);
+  if (columns.size() == 1 && !sorting.ranks) {
+    return sort_alone<E>(parts, source, reinterpret_cast<T*>(columns[0].to),
+                         sorting.descending, scratch);
+  }
+  const auto flip = static_cast<Key>(sorting.descending ? ~uint64_t{0} : 0);
+  const auto move_all = [&](const auto* order) {
+    return order != nullptr && parts.each([&](size_t, size_t begin, size_t end) {
+      if (sorting.ranks) {
+        auto* to = reinterpret_cast<uint32_t*>(columns[0].to);
+        for (size_t i = begin; i < end; ++i) to[i] = index_of(order[i]);
+        return;
+      }
+      for (const Column& column : columns) gather_bytes(order, column, begin, end);
+    });
+  };
+  if (parts.count < kLongRow) {
+    const auto element = [](size_t i) { return static_cast<uint32_t>(i); };
+    return move_all(order_of<E>(parts, source, element, flip, scratch));
+  }
+  if (sorting.ranks) {
+    return order_long<E>(parts, source, flip,
+                         reinterpret_cast<uint32_t*>(columns[0].to));
+  }
+  auto* order = scratch->of<uint32_t>(parts.count);
+  return order_long<E>(parts, source, flip, order) &&
+         move_all(static_cast<const uint32_t*>(order));
+}
+
+// `to[i * to_step + j * to_width]`, an element, of the same in `from`.
+template <typename T>
+void copy_turned(const char* from, size_t from_step, size_t from_width, char* to,
+                 size_t to_step, size_t to_width, size_t count, size_t width) {
+  const T* x = reinterpret_cast<const T*>(from);
+  T* y = reinterpret_cast<T*>(to);
+  for (size_t i = 0; i < count; ++i) {
+    for (size_t j = 0; j < width; ++j) {
+      y[i * to_step + j * to_width] = x[i * from_step + j * from_width];
+    }
+  }
+}
+
+inline auto copy_turned_by_size(size_t size) {
+  return size == 1   ? copy_turned<uint8_t>
+         : size == 2 ? copy_turned<uint16_t>
+         : size == 4 ? copy_turned<uint32_t>
+                     : copy_turned<uint64_t>;
+}
+
+// So many rows beside each other, in copies that lie in one piece each.
+template <typename E>
+bool sort_beside(const Parts& parts, const Sorting& sorting, size_t offset,
+                 size_t width, Scratch* scratch, Scratch* copies) {
+  const size_t count = parts.count, inner = sorting.inner;
+  size_t nbytes = 0;
+  for (const Column& c : sorting.columns) {
+    nbytes += (c.size + c.result_size) * count * width + 2 * sizeof(uint64_t);
+  }
+  char* next = copies->of<char>(nbytes);
+  const auto take = [&](size_t size) {  // aligned for whatever elements
+    const size_t taken = (size * count * width + 7) / 8 * 8;
+    return std::exchange(next, next + taken);
+  };
+  const std::vector<Column> given = sorting.at(offset);
+  std::vector<Column> own = given;
+  for (size_t i = 0; i < own.size(); ++i) {
+    char* copy = take(own[i].size);
+    own[i].from = copy;
+    own[i].to = take(own[i].result_size);
+    const bool done = parts.each([&](size_t, size_t begin, size_t end) {
+      const size_t size = given[i].size;
+      copy_turned_by_size(size)(given[i].from + begin * inner * size, inner, 1,
+                                copy + begin * size, 1, count, end - begin, width);
+    });
+    if (!done) return false;
+  }
+  for (size_t row = 0; row < width; ++row) {
+    std::vector<Column> columns = own;
+    for (Column& c : columns) {
+      c.from += row * count * c.size;
+      c.to += row * count * c.result_size;
+    }
+    if (!sort_row<E>(parts, sorting, columns, scratch)) return false;
+  }
   return parts.each([&](size_t, size_t begin, size_t end) {
-    for (const Column& column : columns) gather_bytes(order, at(column), begin, end);
+    for (size_t i = 0; i < own.size(); ++i) {
+      const size_t size = given[i].result_size;
+      copy_turned_by_size(size)(own[i].to + begin * size, 1, count,
+                                given[i].to + begin * inner * size, inner, 1,
+                                end - begin, width);
+    }
   });
 }
 
-inline size_t last_of(const ffi::AnyBuffer& buffer) {
-  const auto dimensions = buffer.dimensions();
-  return dimensions.size() == 0
-             ? 1
-             : static_cast<size_t>(dimensions[dimensions.size() - 1]);
+// Bytes that rows beside each other are read in, and that copies of them may take.
+constexpr size_t kLine = 64, kMostBeside = size_t{1} << 20;
+
+template <typename E>
+bool sort_rows(const Team& team, const Sorting& sorting) {
+  const size_t count = sorting.count, inner = sorting.inner;
+  const size_t rows = sorting.outer * inner;
+  if (inner == 1) {
+    return for_rows(team, rows, count, [&](bool divided, size_t row, Scratch* scratch) {
+      const Parts parts(team, divided, count);
+      return sort_row<E>(parts, sorting, sorting.at(row * count), scratch);
+    });
+  }
+  const size_t size = sizeof(typename E::Native);
+  const auto offset_of = [&](size_t row) {
+    return row / inner * inner * count + row % inner;
+  };
+  if (rows < team.threads() && count >= kLongRow) {
+    const NumpyEnvironment environment;
+    const Parts parts(team, true, count);
+    Scratch scratch, copies;
+    for (size_t row = 0; row < rows; ++row) {
+      const size_t offset = offset_of(row);
+      if (!sort_beside<E>(parts, sorting, offset, 1, &scratch, &copies)) return false;
+    }
+    return true;
+  }
+  size_t width = std::min(kLine / size, inner);
+  const auto is_wide = [&] {
+    return width * count * size > kMostBeside ||
+           rows / width < kManyPieces * team.threads();
+  };
+  while (width > 1 && is_wide()) width /= 2;
+  const size_t across = (inner + width - 1) / width;
+  return share_work(team, sorting.outer * across, [&](size_t piece) {
+    const Parts parts(team, false, count);
+    Scratch scratch, copies;
+    const size_t first = piece % across * width;
+    const size_t offset = offset_of(piece / across * inner + first);
+    if (!sort_beside<E>(parts, sorting, offset, std::min(width, inner - first),
+                        &scratch, &copies)) {
+      throw std::bad_alloc();
+    }
+  });
 }
 
-// The operands in the order of the first one along the last axis, stable.
+// ---------------------------------------------------------------- the call
+
+inline bool read_axes(ffi::Span<const int64_t> axes, size_t elements,
+                      Sorting* sorting) {
+  if (axes.size() != 3) return false;
+  size_t most = elements;
+  for (const int64_t size : axes) {
+    if (size <= 0 || static_cast<size_t>(size) > most) return false;
+    most /= static_cast<size_t>(size);
+  }
+  sorting->outer = static_cast<size_t>(axes[0]);
+  sorting->count = static_cast<size_t>(axes[1]);
+  sorting->inner = static_cast<size_t>(axes[2]);
+  return sorting->outer * sorting->count * sorting->inner == elements;
+}
+
+// The operands in the order of the first one along an axis, stable; if it `ranks`, the
+// order alone. `axes`: how many elements there are before, along and behind the axis.
 inline ffi::Error sort_call(ffi::ThreadPool pool, ffi::Span<const int64_t> words,
-                            int64_t descending, ffi::RemainingArgs args,
+                            ffi::Span<const int64_t> axes, int64_t descending,
+                            int64_t ranks, ffi::RemainingArgs args,
                             ffi::RemainingRets results) {
   if (results.size() == 0) return wrong_call("no operands");
-  const ffi::AnyBuffer sorted = **results.get<ffi::AnyBuffer>(0);
-  const size_t count = last_of(sorted), elements = sorted.element_count();
+  const size_t elements = (**results.get<ffi::AnyBuffer>(0)).element_count();
   if (elements == 0) return ffi::Error::Success();
-  if (count > UINT32_MAX) return wrong_call("a row that is too long");
   const Team team(pool, args, words);
   bool done = false;
   try {
+    Sorting sorting{0, 0, 0, descending != 0, ranks != 0, {}};
+    if (!read_axes(axes, elements, &sorting)) return wrong_call("wrong axes");
+    if (sorting.count > UINT32_MAX) return wrong_call("a row that is too long");
     std::vector<Operand> operands(results.size());
     if (!locate(args, words, operands.size(), operands.data())) return wrong_operands();
-    std::vector<Column> columns;
     for (size_t i = 0; i < operands.size(); ++i) {
       ffi::AnyBuffer to = **results.get<ffi::AnyBuffer>(i);
       const Operand& from = operands[i];
+      const auto type = sorting.ranks ? ffi::DataType::S32 : from.type;
       if (from.count != elements || to.element_count() != elements ||
-          to.element_type() != from.type) {
+          to.element_type() != type || (sorting.ranks && operands.size() != 1)) {
         return wrong_call("shapes that differ");
       }
-      columns.push_back(
-          {from.data, static_cast<char*>(to.untyped_data()), from.itemsize()});
+      sorting.columns.push_back({from.data, static_cast<char*>(to.untyped_data()),
+                                 from.itemsize(), ffi::ByteWidth(type)});
     }
     const auto sort = [&](auto element) {
-      done = for_rows(team, elements / count, count,
-                      [&](bool divided, size_t row, Scratch* scratch) {
-                        const Parts parts(team, divided, count);
-                        return sort_row<decltype(element)>(parts, columns, row,
-                                                           descending != 0, scratch);
-                      });
+      done = sort_rows<decltype(element)>(team, sorting);
     };
     if (!with_element(operands[0].type, sort)) {
       return wrong_call("keys of another type");
@@ -249,7 +448,9 @@ XLA_FFI_DEFINE_HANDLER(kSortCall, sort_call,
                        ffi::Ffi::Bind()
                            .Ctx<ffi::ThreadPool>()
                            .Attr<ffi::Span<const int64_t>>("words")
+                           .Attr<ffi::Span<const int64_t>>("axes")
                            .Attr<int64_t>("descending")
+                           .Attr<int64_t>("ranks")
                            .RemainingArgs()
                            .RemainingRets());
 

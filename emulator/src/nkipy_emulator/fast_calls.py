@@ -4,8 +4,7 @@ XLA's code for most transcendental functions is scalar, or a polynomial of its o
 its sorts call a comparator; NumPy has vector loops, which a handler calls from several
 threads without the interpreter's lock. A function's result is NumPy's own, bit by
 bit, however it is divided among threads. That goes for subnormal numbers too, which
-XLA's code flushes to zero. Sorts are stable, whatever NumPy's are; rows that are longer
-than NumPy's vectors are made for are sorted by their digits (``radix_sort.h``).
+XLA's code flushes to zero. :mod:`nkipy_emulator.order_calls` has sorts and extremes.
 
 From how many elements on a call is faster is measured (``benchmarks.bench_fast_calls``)
 and kept in ``fast_calls.json``. A cheap function stays where it is, in a loop that does
@@ -16,12 +15,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
-from functools import cache, lru_cache, partial
+from collections.abc import Iterator, Mapping
+from functools import cache, lru_cache
 from math import prod
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
@@ -32,22 +31,20 @@ from nkipy.hlo.ir import (
     HLOComputation,
     HLOInstruction,
     HLOModule,
-    Shape,
     callees_of,
 )
 from nkipy.hlo.rewrites.base import (
     Place,
-    combination,
     is_filled,
     literal_below,
     rewrite,
 )
-from nkipy.hlo.rewrites.comparators import ascending_keys, plain_order
 from nkipy.hlo.rewrites.dead_code import eliminate_dead_code
 from nkipy.hlo.rewrites.lending import controlled, is_control
 from nkipy_emulator import _xla
 from nkipy_emulator.errors import SimulationError
 from nkipy_emulator.handler_calls import handler
+from nkipy_emulator.order_calls import ORDERED_BY, Call, ranking, ranking_call
 
 Value = HLOInstruction
 #: Where they are faster, wherever there is one, nowhere.
@@ -257,22 +254,6 @@ class _Match:
         return one.dtype == other.dtype and one.tobytes() == other.tobytes()
 
 
-class _Call(NamedTuple):
-    """What takes an instruction's place.
-
-    Attributes:
-        function: what the table knows it by: a function, ``"sort"``,
-            ``"argsort"`` (of several operands), ``"argmax"`` (or argmin) or
-            ``"argmax of columns"`` (along another axis than the last).
-        operands: its operands.
-        make: makes the call.
-    """
-
-    function: str
-    operands: tuple[Value, ...]
-    make: Callable[[_Call, Value, Place], Value]
-
-
 class ComposedFunction(NamedTuple):
     """A function that a program computes step by step.
 
@@ -297,20 +278,20 @@ def composed_function(inst: Value) -> ComposedFunction | None:
     return None
 
 
-def _found(inst: Value, known: frozenset[str]) -> tuple[_Call, set[Value]] | None:
+def _found(inst: Value, known: frozenset[str]) -> tuple[Call, set[Value]] | None:
     """The function that an instruction computes, and what it takes with it."""
     composed = composed_function(inst)
     if composed is not None and composed.name in known:
-        call = _Call(composed.name, composed.operands, _element_call)
+        call = Call(composed.name, composed.operands, _element_call)
         return call, composed.inner
-    if inst.opcode in _ORDERED_BY:
-        find = _ORDERED_BY[inst.opcode]
+    if inst.opcode in ORDERED_BY:
+        find = ORDERED_BY[inst.opcode]
         return find(inst) if _xla.orders_by_numpy() else None
     if inst.dtype in dt.INTEGERS:
         return _divisors(inst)
     name = OPCODES.get(inst.opcode)
     if name in known and inst.dtype in (dt.float32, *_WIDENED):
-        return _Call(name, inst.operands, _element_call), {inst}
+        return Call(name, inst.operands, _element_call), {inst}
     return None
 
 
@@ -318,7 +299,7 @@ def _found(inst: Value, known: frozenset[str]) -> tuple[_Call, set[Value]] | Non
 _LAST: Mapping[str, str] = MappingProxyType({"gcd": "remainder", "lcm": "divide"})
 
 
-def _divisors(inst: Value) -> tuple[_Call, set[Value]] | None:
+def _divisors(inst: Value) -> tuple[Call, set[Value]] | None:
     """A greatest common divisor or a least common multiple."""
     assert inst.dtype is not None
     below = inst.operands[0] if inst.opcode == "convert" else inst
@@ -330,147 +311,13 @@ def _divisors(inst: Value) -> tuple[_Call, set[Value]] | None:
     for is_nonzero in (False, True):
         match = _Match(_integer_template(name, inst.dtype, is_nonzero), inst)
         if match.succeeds and function_of(name, inst.dtype) is not None:
-            return _Call(name, match.operands, _element_call), set(match.inner)
+            return Call(name, match.operands, _element_call), set(match.inner)
     return None
 
 
-# -- sorts and extremes ----------------------------------------------------------------
-ORDERED: tuple[np.dtype, ...] = tuple(dt.HLO_NAMES)
-_MOST_ELEMENTS = 2**31 - 1
-
-
-#: Of a sort: each makes a sort of its own.
-_MOST_KEYS = 4
-
-
-def _sort(inst: Value) -> tuple[_Call, set[Value]] | None:
-    """A sort by its first operands, in NumPy's order, or by one in the opposite one."""
-    if prod(inst.operands[0].shape) > _MOST_ELEMENTS:
-        return None
-    comparator = inst.attributes["to_apply"]
-    order, keys = plain_order(comparator), 1
-    if order is None:
-        keys = ascending_keys(comparator) or _MOST_KEYS + 1
-    if keys > _MOST_KEYS:
-        return None
-    name = "sort" if len(inst.operands) == 1 else "argsort"
-    make = partial(_sort_call, descending=order == "descending", keys=keys)
-    return _Call(name, inst.operands, make), {inst}
-
-
-def _sort_call(
-    call: _Call, inst: Value, place: Place, descending: bool, keys: int
-) -> Value:
-    b = place.builder
-    axis, last = inst.attributes["dimension"], len(call.operands[0].shape) - 1
-    swapped = list(range(last + 1))
-    swapped[axis], swapped[last] = last, axis
-    attributes = handler("nkipy_sort", f"descending = {int(descending)} : i64")
-    values = [b.transpose(place.values[x], swapped) for x in call.operands]
-    if len(values) == 1:
-        (x,) = values
-        made = b.emit("custom-call", (x,), x.shape, x.dtype, attributes)
-        return b.transpose(made, swapped)
-    # The last key first: sorts by those before it keep its order where they are equal.
-    for key in reversed(range(keys)):
-        given = (values[key], *values[:key], *values[key + 1 :])
-        shapes = [Shape(x.dtype, x.shape) for x in given if x.dtype is not None]
-        moved, *others = b.tuple_result("custom-call", given, shapes, attributes)
-        values = [*others[:key], moved, *others[key:]]
-    turned = tuple([b.transpose(x, swapped) for x in values])
-    return b.emit("tuple", turned, (), None, tuple_shapes=inst.tuple_shapes)
-
-
-def _extreme(inst: Value) -> tuple[_Call, set[Value]] | None:
-    """The least index along an axis of what equals the extreme, or is NaN."""
-    if (
-        inst.dtype != dt.int32
-        or len(inst.operands) != 2
-        or combination(inst) != "minimum"
-    ):
-        return None
-    candidates, size = inst.operands
-    if candidates.opcode != "select" or len(inst.attributes["dimensions"]) != 1:
-        return None
-    (axis,) = inst.attributes["dimensions"]
-    hit, places, none = candidates.operands
-    if places.opcode != "iota" or places.attributes["iota_dimension"] != axis:
-        return None
-    if not all(is_filled(x, places.shape[axis]) for x in (size, none)):
-        return None
-    x, extreme = _hit(hit, axis)
-    if x is None or 0 in x.shape or prod(x.shape) > _MOST_ELEMENTS:
-        return None
-    make = partial(_extreme_call, axis=axis, least=extreme in ("minimum", "and"))
-    sizes = _axes(x, axis)
-    return _Call("argmax" if sizes[2] == 1 else "argmax of columns", (x,), make), {inst}
-
-
-def _axes(x: Value, axis: int) -> tuple[int, int, int]:
-    """How many elements there are before, along and behind an axis."""
-    return prod(x.shape[:axis]), x.shape[axis], prod(x.shape[axis + 1 :])
-
-
-def _hit(hit: Value, axis: int) -> tuple[Value, str] | tuple[None, None]:
-    """The array of whose elements it is said that they are extremes, and of which."""
-    is_nan = None
-    if hit.opcode == "or":
-        hit, is_nan = hit.operands
-    if hit.opcode != "compare" or hit.attributes["direction"] != "EQ":
-        return None, None
-    x, spread = hit.operands
-    if x.dtype is None or dt.is_float(x.dtype) != (is_nan is not None):
-        return None, None
-    if is_nan is not None:
-        is_compared = is_nan.opcode == "compare" and is_nan.operands == (x, x)
-        if not is_compared or is_nan.attributes["direction"] != "NE":
-            return None, None
-    others = tuple(i for i in range(len(x.shape)) if i != axis)
-    if spread.opcode != "broadcast" or spread.attributes["dimensions"] != others:
-        return None, None
-    (best,) = spread.operands
-    if best.opcode != "reduce" or best.operands[0] is not x or len(best.operands) != 2:
-        return None, None
-    opcode = combination(best)
-    start = literal_below(best.operands[1])
-    if best.attributes["dimensions"] != (axis,) or start is None or opcode is None:
-        return None, None
-    if (x.dtype == dt.bool_) != (opcode in ("or", "and")):
-        return None, None
-    neutral = _NEUTRAL.get(opcode)
-    if neutral is None or start[()] != neutral(x.dtype):
-        return None, None
-    return x, opcode
-
-
-#: What each reduction that yields an extreme begins with.
-_NEUTRAL: Mapping[str, Callable[[np.dtype], Any]] = MappingProxyType(
-    {
-        "maximum": dt.lowest,
-        "or": dt.lowest,
-        "minimum": dt.highest,
-        "and": dt.highest,
-    }
-)
-
-
-def _extreme_call(
-    call: _Call, inst: Value, place: Place, axis: int, least: bool
-) -> Value:
-    (x,) = call.operands
-    sizes = ", ".join(map(str, _axes(x, axis)))
-    config = f"least = {int(least)} : i64, axes = array<i64: {sizes}>"
-    attributes = handler("nkipy_extreme", config)
-    given = (place.values[x],)
-    return place.builder.emit("custom-call", given, inst.shape, dt.int32, attributes)
-
-
-_ORDERED_BY = MappingProxyType({"sort": _sort, "reduce": _extreme})
-
-
-def _calls(module: HLOModule, mode: Mode) -> dict[Value, _Call]:
+def _calls(module: HLOModule, mode: Mode) -> dict[Value, Call]:
     known = known_functions()
-    calls: dict[Value, _Call] = {}
+    calls: dict[Value, Call] = {}
     applied = _applied(module)
     for computation in (module.entry, *controlled(module)):
         if computation in applied:
@@ -490,7 +337,7 @@ def _calls(module: HLOModule, mode: Mode) -> dict[Value, _Call]:
     return calls
 
 
-def element_calls(module: HLOModule) -> Mapping[Value, _Call]:
+def element_calls(module: HLOModule) -> Mapping[Value, Call]:
     """The instructions of `module` that are functions of float32, as calls of them."""
     return MappingProxyType(
         {
@@ -514,7 +361,7 @@ def _applied(module: HLOModule) -> set[HLOComputation]:
     return found
 
 
-def _is_faster(call: _Call, mode: Mode) -> bool:
+def _is_faster(call: Call, mode: Mode) -> bool:
     x = call.operands[0]
     if (
         mode != "always"
@@ -539,7 +386,13 @@ def send_to_numpy(module: HLOModule, mode: Mode) -> HLOModule:
     if not calls:
         return module
 
+    orders = ranking(module, calls)
+
     def rule(inst: Value, operands: tuple[Value, ...], place: Place) -> Value | None:
+        if inst in orders:
+            return ranking_call(inst, place)
+        if inst.opcode == "get-tuple-element" and inst.operands[0] in orders:
+            return operands[0]
         call = calls.get(inst)
         if call is None:
             return None
@@ -550,7 +403,7 @@ def send_to_numpy(module: HLOModule, mode: Mode) -> HLOModule:
     return result
 
 
-def _element_call(call: _Call, inst: Value, place: Place) -> Value:
+def _element_call(call: Call, inst: Value, place: Place) -> Value:
     b = place.builder
     operands = [place.values[x] for x in call.operands]
     if call.function != "power":  # NumPy's takes the root for a repeated exponent 0.5

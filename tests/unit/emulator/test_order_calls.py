@@ -14,8 +14,9 @@ from nkipy.core.ops.sorting.sorting import precedes
 from nkipy.hlo import dtypes as dt
 from nkipy.hlo.builder import HLOBuilder
 from nkipy.hlo.ir import HLOComputation, HLOModule, Shape
-from nkipy_emulator import _xla, fast_calls
+from nkipy_emulator import _xla, order_calls
 from nkipy_emulator.engine import XlaCpuEngine
+from nkipy_emulator.fast_calls import send_to_numpy
 from nkipy_emulator.memory import ZERO_COPY_BYTES
 from tests.support.fast_calls import kernel, run, targets
 
@@ -25,7 +26,7 @@ DTYPES = pytest.mark.parametrize(
     "dtype",
     [
         pytest.param(d, marks=() if d in FIRST else pytest.mark.slow)
-        for d in fast_calls.ORDERED
+        for d in order_calls.ORDERED
     ],
     ids=str,
 )
@@ -180,6 +181,79 @@ def test_orders_by_several_keys(axis):
     assert targets(module) == ["nkipy_sort"] * 3
     (order,) = run(module, keys, "always")
     np.testing.assert_array_equal(order, np.lexsort(keys, axis))
+
+
+LONG = 1_100_000  # of keys alone, which are sorted in buckets
+
+
+def long_row(kind, count):
+    """Numbers that go into many buckets, a few, or one that has nearly all of them."""
+    rng = np.random.default_rng(3)
+    if kind == "special":
+        x = rng.standard_normal(count).astype(np.float32)
+        for start, value in enumerate([np.nan, 0.0, -0.0, np.inf, -np.inf]):
+            x[start::11] = value
+        return x
+    if kind == "few":
+        return rng.integers(-2, 3, count).astype(np.int32)
+    if kind == "one apart":
+        return (np.arange(count) == 5).astype(np.int32) << 30
+    return rng.integers(-(2**31), 2**31 - 1, count).astype(np.int32)
+
+
+@pytest.mark.parametrize("kind", ["special", "few", "one apart", "any"])
+def test_long_rows_are_sorted_in_buckets(kind):
+    x = long_row(kind, LONG)
+    module = kernel(lambda x: (np.sort(x), np.argsort(x[:100_000])), x)
+    ordered, order = run(module, [x], "always")
+    expected = np.argsort(x, kind="stable")
+    np.testing.assert_array_equal(bits(ordered), bits(x[expected]))
+    np.testing.assert_array_equal(order, np.argsort(x[:100_000], kind="stable"))
+
+
+@pytest.mark.parametrize(
+    ("shape", "axis"), [((70_000, 1), 0), ((2, 70_001, 3), 1), ((90, 33, 17), 0)]
+)
+def test_rows_that_lie_apart_are_sorted(shape, axis):
+    x = long_row("special", int(np.prod(shape))).reshape(shape)
+    module = kernel(lambda x: (np.sort(x, axis), np.argsort(x, axis)), x)
+    ordered, order = run(module, [x], "always")
+    expected = np.argsort(x, axis, kind="stable")
+    np.testing.assert_array_equal(order, expected)
+    sought = np.take_along_axis(x, expected, axis)
+    np.testing.assert_array_equal(bits(ordered), bits(np.ascontiguousarray(sought)))
+
+
+def test_an_order_alone_needs_no_sorted_array_and_no_places():
+    x = awkward(np.dtype(np.float32), (40, 50))
+    module = kernel(lambda x: np.argsort(x, 0), x)
+    sent = send_to_numpy(module, "always")
+    opcodes = [i.opcode for i in sent.entry.instructions]
+    assert opcodes == ["parameter", "custom-call"]
+    both = send_to_numpy(order_module([x], False), "always")
+    assert "get-tuple-element" in [i.opcode for i in both.entry.instructions]
+
+
+def test_a_row_that_is_written_meanwhile_gives_places_in_it():
+    x = long_row("any", 200_000)
+    executable = XlaCpuEngine(fast_calls="always").compile(kernel(np.argsort, x))
+    result, ended = np.empty(x.shape, np.int32), threading.Event()
+
+    def write():
+        rng = np.random.default_rng(0)
+        while not ended.is_set():
+            x[:] = rng.integers(0, 9, x.shape)
+            x[::3] = 2**30
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for _ in range(50):
+            executable.run([x], [result])
+            assert result.min() >= 0 and result.max() < x.size
+    finally:
+        ended.set()
+        writer.join()
 
 
 def test_orders_that_are_not_by_one_key_after_the_other_are_left():
