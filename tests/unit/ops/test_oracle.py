@@ -5,7 +5,7 @@ each op, some of them, some with the option `fast_compile`. Each sample is run i
 the kinds of integers and booleans, if the op claims them all, and with half of those of
 float8, which are slow, in one of narrow floats. ``-m slow`` is all samples in all
 dtypes; ``and not exhaustive`` has all of them in one dtype of each kind, and every
-third one in the others of the kind.
+sixth one, another in each, in the others of the kind.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tests.support.samples import one_in
 SAMPLED = sampled_ops()
 NARROW_FLOATS = {dt.bfloat16, dt.float16, *dt.FP8}
 #: Of as many samples one is run in those dtypes of a kind that are like another one.
-OTHERS = 3
+OTHERS = 6
 
 
 def is_compiled_fast(op_number, dtype):
@@ -61,7 +61,8 @@ def in_every_dtype(op, number):
         elif dtype in chosen:
             yield case(op, dtype, 1, 0, False, slow)
         else:
-            yield case(op, dtype, OTHERS, turn, False, slow)
+            fast = is_compiled_fast(number + turn, dtype)
+            yield case(op, dtype, OTHERS, turn, fast, slow)
             yield case(op, dtype, 1, 0, False, slow, exhaustive)
 
 
