@@ -84,7 +84,10 @@ def test_the_page_has_the_files() -> None:
     assert sorted(FILES) == ["acme/pyproject.toml", f"acme/{SOURCE}", f"acme/{TEST}"]
 
 
-@pytest.mark.parametrize("folder", ["acme", "experimental/acme/acme"])
+@pytest.mark.parametrize(
+    "folder",
+    ["acme", pytest.param("experimental/acme/acme", marks=pytest.mark.slow)],
+)
 def test_the_tools_see_a_package_added_by_the_guide(
     root: Path, folder: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

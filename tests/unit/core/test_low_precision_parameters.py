@@ -197,7 +197,9 @@ def test_numpy_counts_the_same_beside_float16(name):
 @pytest.mark.parametrize(
     "name", sorted({*APART, *APART_IN_FLOAT64, *COUNTING} - {"interp period"})
 )
-@pytest.mark.parametrize("own", [BF16, E4M3FN], ids=str)
+@pytest.mark.parametrize(
+    "own", [BF16, pytest.param(E4M3FN, marks=pytest.mark.slow)], ids=str
+)
 def test_values_beside_parameters(name, own):
     """Of all but a period: what is beside a multiple of it has another remainder."""
     function = {**APART, **APART_IN_FLOAT64, **COUNTING}[name]
