@@ -24,8 +24,9 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -101,6 +102,13 @@ class Sanitizer:
     # Tests in whose process there is XLA, and how they differ.
     device_tests: tuple[str, ...]
     device_environment: Mapping[str, str]
+    # Of a project, by its folder, the one component that is built; of others, all.
+    components: Mapping[str, str] = field(default_factory=dict)
+    # Whether spike's tests, and those of the device, run in as many processes as there
+    # are cores. What looks for leaks at its end takes longer than xdist waits; and
+    # threads that ThreadSanitizer slows down need all cores.
+    spike_tests_apart: bool = False
+    device_tests_apart: bool = False
 
 
 SANITIZERS = {
@@ -116,6 +124,7 @@ SANITIZERS = {
         (*DEVICE_TESTS, *HANDLER_TESTS),
         # Those of XLA are many, and take a minute to name.
         {"ASAN_OPTIONS": "detect_leaks=0"},
+        device_tests_apart=True,
     ),
     "thread": Sanitizer(
         "thread",
@@ -125,6 +134,8 @@ SANITIZERS = {
         # child of libnrt's, without. So the handlers are not run under it.
         (*CHILD_TESTS, "-k", "not inprocess"),
         {"NKIPY_EMULATOR_ENGINE": "child"},
+        components={"emulator": "libnrt"},
+        spike_tests_apart=True,
     ),
 }
 
@@ -150,6 +161,17 @@ class Build:
 
     def make(self) -> None:
         shutil.rmtree(self.packages, ignore_errors=True)
+        self.directory.mkdir(parents=True, exist_ok=True)
+        with ThreadPoolExecutor() as beside:  # each takes one core, and so they share
+            programs = [
+                beside.submit(run, command) for command in self._free_standing()
+            ]
+            self._make_packages()
+            for program in programs:
+                program.result()
+        run(self._stress())
+
+    def _make_packages(self) -> None:
         for project in PROJECTS:
             for package in project.packages:
                 shutil.copytree(
@@ -163,7 +185,6 @@ class Build:
             "import sys\nsys.meta_path[:] = [\n    f for f in sys.meta_path"
             ' if "ScikitBuild" not in type(f).__name__\n]\n'
         )
-        self._compile_stress()
 
     def _compile(self, project: Member) -> None:
         directory = self.directory / project.folder
@@ -175,6 +196,7 @@ class Build:
             "SKBUILD_PROJECT_VERSION": version(project.name),
             "Python_EXECUTABLE": sys.executable,
             _sanitize_variable(project): self.sanitizer.flags,
+            "NKIPY_PRECOMPILED_HEADERS": "ON",
         }
         if any("nanobind" in r for r in project.project["build-system"]["requires"]):
             where = [sys.executable, "-m", "nanobind", "--cmake_dir"]
@@ -184,38 +206,39 @@ class Build:
         quiet = ["-Wno-dev", "--no-warn-unused-cli", "--log-level=ERROR"]
         command = ["cmake", "-G", "Ninja", "-S", project.path, "-B", directory]
         run([*command, *quiet, *given], stdout=subprocess.DEVNULL)
-        run(["cmake", "--build", directory, "--", "--quiet"])
-        run(["cmake", "--install", directory], stdout=subprocess.DEVNULL)
+        part = self.sanitizer.components.get(project.folder)
+        target = ["--target", part] if part else []
+        run(["cmake", "--build", directory, *target, "--", "--quiet"])
+        component = ["--component", part] if part else []
+        run(["cmake", "--install", directory, *component], stdout=subprocess.DEVNULL)
 
-    def _compile_stress(self) -> None:
+    def _stress(self) -> list[object]:
+        """The command that compiles what drives libnrt, once there is one."""
         emulator = self.packages / "nkipy_emulator"
-        self._compile_program(
+        return self._program(
             *(STRESS, "-o", self.stress, "-I", emulator / "include"),
             *("-L", emulator / "lib", "-lnrt", "-lpthread"),
             f"-Wl,-rpath,{emulator / 'lib'}",
         )
+
+    def _free_standing(self) -> Iterator[list[object]]:
+        """Those that compile the programs that need none of our libraries."""
         found = find_spec("jaxlib")
         assert found is not None and found.submodule_search_locations
         sources = ROOT / "emulator" / "src" / "cpp"
         of_xla = Path(found.submodule_search_locations[0]) / "include"
-        self._compile_program(
-            *(SHARING, "-o", self.sharing, "-I", sources),
-            *("-isystem", of_xla, "-lpthread"),
-        )
-        self._compile_program(
-            *(WORLDS, *(sources / name for name in WORLD_SOURCES), "-o", self.worlds),
-            *("-I", sources, "-isystem", of_xla, "-lpthread"),
-        )
+        headers = ("-I", sources, "-isystem", of_xla, "-lpthread")
+        yield self._program(SHARING, "-o", self.sharing, *headers)
+        of_worlds = (sources / name for name in WORLD_SOURCES)
+        yield self._program(WORLDS, *of_worlds, "-o", self.worlds, *headers)
 
-    def _compile_program(self, *arguments: object) -> None:
-        run(
-            [
-                *(os.environ.get("CXX", "c++"), "-std=c++17", "-O0", "-g1"),
-                *(f"-fsanitize={self.sanitizer.flags}", "-fno-omit-frame-pointer"),
-                "-fno-sanitize-recover=undefined",
-                *arguments,
-            ]
-        )
+    def _program(self, *arguments: object) -> list[object]:
+        return [
+            *(os.environ.get("CXX", "c++"), "-std=c++17", "-O0", "-g1"),
+            *(f"-fsanitize={self.sanitizer.flags}", "-fno-omit-frame-pointer"),
+            "-fno-sanitize-recover=undefined",
+            *arguments,
+        ]
 
 
 class Trial:
@@ -252,7 +275,7 @@ class Trial:
 
     def stress(self, seconds: int) -> None:
         """The C++ programs."""
-        sharing = [self.build.sharing, THREADS, min(seconds, 30)]
+        sharing = [self.build.sharing, THREADS, min(seconds // 2, 30)]
         run(sharing, env=self.environment({}))
         # ThreadSanitizer does not see what other processes wait for.
         in_processes = () if self.build.sanitizer.flags == "thread" else ("processes",)
@@ -269,8 +292,10 @@ class Trial:
         command = [self.build.stress, neff, THREADS, seconds]
         run(command, env=self.environment(env))
 
-    def tests(self, arguments: Sequence[str], extra: Mapping[str, str]) -> None:
-        """Tests, in a Python that loads the instrumented libraries."""
+    def tests(
+        self, arguments: Sequence[str], extra: Mapping[str, str], apart: bool = False
+    ) -> None:
+        """Tests, in a Python that loads the instrumented libraries, or in several."""
         libraries = map(library, self.build.sanitizer.preloaded)
         preloaded = {
             "LD_PRELOAD": " ".join(libraries),
@@ -284,6 +309,7 @@ class Trial:
         pytest = [sys.executable, "-m", "pytest", "-q", "--durations=5"]
         # What is undefined ends the process, with a message that must not be captured.
         options = ["-p", "no:cacheprovider", "--capture=sys"]
+        options += ["-n", "auto", "--dist", "worksteal"] if apart else []
         run([*pytest, *options, *arguments], cwd=ROOT, env=env)
 
     def judge(self) -> int:
@@ -369,13 +395,14 @@ def main() -> int:
     try:
         trial.stress(options.seconds)
         done("C++ programs")
-        trial.tests(SPIKE_TESTS, {})
+        sanitizer = build.sanitizer
+        trial.tests(SPIKE_TESTS, {}, apart=sanitizer.spike_tests_apart)
         done("spike's tests")
         extra = {"NKIPY_TEST_SECONDS": str(options.seconds)}
-        device = build.sanitizer.device_environment
+        device = sanitizer.device_environment
         trial.tests(THREADED_TEST, {**extra, **device})
         done("threads through spike")
-        trial.tests(build.sanitizer.device_tests, build.sanitizer.device_environment)
+        trial.tests(sanitizer.device_tests, device, apart=sanitizer.device_tests_apart)
         done("tests of the emulated device")
     finally:
         found = trial.judge()
