@@ -100,8 +100,9 @@ def random_work(nrt: Nrt, seconds: float) -> int:
     end = time.monotonic() + seconds
 
     def work(number: int) -> None:
-        while time.monotonic() < end:
-            workers[number].step()
+        worker = workers[number]
+        while time.monotonic() < end or worker.executions < 2:
+            worker.step()
 
     in_threads(THREADS, work)
     return sum(w.executions for w in workers)
