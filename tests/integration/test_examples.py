@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from examples.digits import model, train
 from examples.llama.__main__ import generate
 from examples.llama.decoder import Config, decoder_layer
 from examples.modes import MODES, resident
@@ -73,6 +72,8 @@ def test_all_modes_are_compared_by_the_larger_examples(tmp_path):
 
 @pytest.mark.parametrize("mode", device_modes)
 def test_digits_reach_95_percent_and_the_curves_agree(mode, tmp_path):
+    from examples.digits import model, train  # and scikit-learn, which takes seconds
+
     data = train.load()
     losses = {}
     for name in ("numpy", mode):

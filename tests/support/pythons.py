@@ -42,7 +42,7 @@ def _is(path: str, version: str) -> bool:
     environments."""
     try:
         done = subprocess.run(
-            [path, "-c", f"import ensurepip, venv; {_VERSION}"],
+            [path, "-I", "-S", "-c", f"import ensurepip, venv; {_VERSION}"],
             capture_output=True,
             text=True,
         )
