@@ -12,10 +12,12 @@ what tests start, even if pytest runs in a shell's background, where they are ig
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import signal
 import tempfile
+from collections.abc import Generator
 from importlib import import_module
 
 import pytest
@@ -51,7 +53,21 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.setdefault(variable, os.path.join(directory, variable.lower()))
     if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
         # Hundreds of child processes would compile each module that they import.
-        os.environ.update(PYTHONPYCACHEPREFIX=os.path.join(directory, "bytecode"))
+        os.environ.setdefault(
+            "PYTHONPYCACHEPREFIX", os.path.join(directory, "bytecode")
+        )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What is collected stays: no search for garbage looks at it, now or later."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.collect()
+        gc.freeze()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
