@@ -1,5 +1,5 @@
-// The custom call that finds the extremes along an axis, by NumPy's loops: of numbers
-// among which one is NaN that is the extreme.
+// The custom call that combines all elements along an axis, by NumPy's loops: to their
+// extreme, of numbers among which one is NaN that, or to a sum of integers.
 
 #ifndef NKIPY_EMULATOR_FOLD_CALLS_H_
 #define NKIPY_EMULATOR_FOLD_CALLS_H_
@@ -74,7 +74,7 @@ inline bool fold_rows(const Team& team, const Fold& fold, const char* x,
 }
 
 // Where there are few strips of columns, each of several parts of the rows is folded
-// apart. The last parts may have a row twice, which changes no extreme.
+// apart.
 inline bool fold_columns(const Team& team, const Fold& fold, const char* x,
                          const Axis& axis, char* results) {
   const size_t strips = (axis.inner + kFoldColumns - 1) / kFoldColumns;
@@ -84,10 +84,11 @@ inline bool fold_columns(const Team& team, const Fold& fold, const char* x,
   if (pieces < team.threads() && axis.count * axis.inner >= kLongReadRow) {
     parts = std::min({team.threads(), kMostFoldParts, axis.count});
   }
+  const size_t length = (axis.count + parts - 1) / parts;
+  parts = (axis.count + length - 1) / length;  // none without a row
   const Memory apart =
       parts == 1 ? Memory() : allocate(parts * columns * fold.itemsize);
   char* found = parts == 1 ? results : static_cast<char*>(apart.get());
-  const size_t length = (axis.count + parts - 1) / parts;
   const size_t weight = length * std::min(axis.inner, kFoldColumns);
   const size_t together = std::max<size_t>(kLeastPiece / weight, 1);
   const size_t all = pieces * parts;
@@ -96,7 +97,7 @@ inline bool fold_columns(const Team& team, const Fold& fold, const char* x,
     for (size_t i = work * together; i < stop; ++i) {
       const size_t part = i / pieces, outer = i % pieces / strips;
       const size_t column = i % strips * kFoldColumns;
-      const size_t begin = std::min(part * length, axis.count - 1);
+      const size_t begin = part * length;
       const size_t end = std::min(begin + length, axis.count);
       const size_t first = (outer * axis.count + begin) * axis.inner + column;
       const size_t to = part * columns + outer * axis.inner + column;

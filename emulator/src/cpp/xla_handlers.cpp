@@ -25,9 +25,11 @@
 #include "join_calls.h"
 #include "memory_digest.h"
 #include "memory_watch.h"
+#include "move_calls.h"
 #include "numpy_kernels.h"
 #include "order_calls.h"
 #include "own_results.h"
+#include "plain_calls.h"
 #include "products.h"
 #include "python_support.h"
 #include "row_calls.h"
@@ -412,6 +414,10 @@ PyObject* targets(PyObject*, PyObject*) {
       {"nkipy_strided_store", reinterpret_cast<void*>(kStridedStoreCall)},
       {"nkipy_collective", reinterpret_cast<void*>(kCollective)},
       {"nkipy_rank", reinterpret_cast<void*>(kRank)},
+      {"nkipy_move", reinterpret_cast<void*>(kMoveCall)},
+      {"nkipy_select", reinterpret_cast<void*>(kSelectCall)},
+      {"nkipy_convert", reinterpret_cast<void*>(kConvertCall)},
+      {"nkipy_count", reinterpret_cast<void*>(kCountCall)},
       {"nkipy_fold", reinterpret_cast<void*>(kFoldCall)},
       {"nkipy_scan", reinterpret_cast<void*>(kScanCall)},
       {"nkipy_small_products", reinterpret_cast<void*>(kSmallProductsCall)}};

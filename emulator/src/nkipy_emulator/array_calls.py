@@ -24,7 +24,14 @@ import numpy as np
 from nkipy.hlo import dtypes as dt
 from nkipy.hlo.ir import HLOInstruction, HLOModule
 from nkipy.hlo.opcodes.windows import WindowDim
-from nkipy.hlo.rewrites.base import Place, combination, is_filled, rewrite
+from nkipy.hlo.rewrites.base import (
+    Place,
+    combination,
+    is_filled,
+    literal_below,
+    rewrite,
+)
+from nkipy.hlo.rewrites.dead_code import eliminate_dead_code
 from nkipy.hlo.rewrites.lending import controlled
 from nkipy_emulator.fast_calls import FOLD, PRODUCTS, Mode, function_of, is_chosen
 from nkipy_emulator.handler_calls import handler
@@ -39,6 +46,9 @@ _OF_BITS = ("and", "or", "xor")
 _FIRST: Mapping[str, Callable[[np.dtype], Any]] = MappingProxyType(
     {"maximum": dt.lowest, "minimum": dt.highest}
 )
+#: NumPy's functions that are these of bool, or pass over NaN.
+_LOGICAL = MappingProxyType({"and": "logical_and", "or": "logical_or"})
+_OF_NUMBERS = MappingProxyType({"maximum": "fmax", "minimum": "fmin"})
 _FOLDED = (dt.float32, dt.float64, *dt.INTEGERS, dt.int64, dt.uint64)
 #: What changes nothing; others may count what they begin with as often as they like.
 _NEUTRAL: Mapping[str, int] = MappingProxyType({"add": 0, "multiply": 1, "xor": 0})
@@ -97,7 +107,9 @@ def _sent(module: HLOModule, calls: Mapping[Value, _Call]) -> HLOModule:
             operands = tuple([place.values[x] for x in call.operands])
         return b.emit("custom-call", operands, inst.shape, inst.dtype, attributes)
 
-    return rewrite(module, rule)
+    result = rewrite(module, rule)
+    eliminate_dead_code(result)  # what calls do otherwise
+    return result
 
 
 def _calls(module: HLOModule, mode: Mode) -> dict[Value, _Call]:
@@ -152,27 +164,111 @@ def _counted_from_the_end(indices: Value, size: int) -> Value | None:
     return given if is_given and is_filled(zero, 0) and is_filled(added, size) else None
 
 
-# -- extremes --------------------------------------------------------------------------
-def _fold(inst: Value) -> _Call | None:
-    """The largest or smallest elements along axes that are next to each other."""
-    if len(inst.operands) != 2 or inst.dtype not in _FOLDED:
+# -- folds -----------------------------------------------------------------------------
+class _Folded(NamedTuple):
+    """What a reduction does.
+
+    Attributes:
+        by: the opcode by which it combines elements.
+        x: whose elements.
+        sizes: how many there are before, along and behind the axes that go.
+    """
+
+    by: str
+    x: Value
+    sizes: tuple[int, int, int]
+
+
+def _folded(inst: Value, start: Callable[[str], Any]) -> _Folded | None:
+    """What is reduced along axes that are next to each other, from `start(by)` on."""
+    if inst.opcode != "reduce" or len(inst.operands) != 2:
         return None
-    x, start = inst.operands
+    x, first_value = inst.operands
     by, dimensions = combination(inst), inst.attributes["dimensions"]
-    first_of = _FIRST.get(by or "")
-    if by is None or first_of is None or 0 in x.shape:
+    if by is None or 0 in x.shape or not dimensions:
         return None
-    if not is_filled(start, first_of(inst.dtype)):
+    neutral = start(by)
+    if neutral is None or not is_filled(first_value, neutral):
         return None
     first, end = dimensions[0], dimensions[-1] + 1
     if dimensions != tuple(range(first, end)):
         return None
     sizes = (prod(x.shape[:first]), prod(x.shape[first:end]), prod(x.shape[end:]))
-    function = function_of(by, inst.dtype)
+    return _Folded(by, x, sizes)
+
+
+def _fold(inst: Value) -> _Call | None:
+    """The largest or smallest elements; sums and products of integers; any and all."""
+    dtype = inst.dtype
+    if dtype is None:
+        return None
+    if dtype == dt.bool_:
+        folded = _folded(inst, {"and": True, "or": False}.get)
+        return None if folded is None else _fold_call("bits", folded, _LOGICAL)
+    if dtype not in _FOLDED:
+        return None
+    folded = _folded(inst, lambda by: _FIRST[by](dtype) if by in _FIRST else None)
+    if folded is not None:
+        return _fold_call("fold", folded)
+    if dt.is_float(dtype):
+        return None
+    folded = _folded(inst, {"add": 0, "multiply": 1}.get)
+    if folded is None:
+        return None
+    return _count(inst, folded) or _fold_call("sums of integers", folded)
+
+
+def _fold_call(
+    name: str, folded: _Folded, names: Mapping[str, str] | None = None
+) -> _Call | None:
+    by, x, sizes = folded
+    assert x.dtype is not None
+    function = function_of((names or {}).get(by, by), x.dtype)
     if function is None:
         return None
     config = f'function = "{function}", {_numbers(axes=sizes)}'
-    return _Call("fold", prod(x.shape), FOLD, config, (x,))
+    return _Call(name, prod(x.shape), FOLD, config, (x,))
+
+
+def _count(inst: Value, folded: _Folded) -> _Call | None:
+    """How many elements are true."""
+    by, x, sizes = folded
+    if by != "add" or inst.dtype != dt.int32 or x.opcode != "convert":
+        return None
+    (holds,) = x.operands
+    if holds.dtype != dt.bool_:
+        return None
+    config = _numbers(axes=sizes)
+    return _Call("counts", prod(x.shape), "nkipy_count", config, (holds,))
+
+
+def _extreme_of_numbers(inst: Value) -> _Call | None:
+    """The largest or smallest elements but NaN; NaN where all are, as fmax has it."""
+    nothing, nan, extreme = inst.operands
+    dtype = inst.dtype
+    if dtype not in (dt.float32, dt.float64) or not _is_nan(nan):
+        return None
+    folded = _folded(extreme, lambda by: _FIRST[by](dtype) if by in _FIRST else None)
+    missing = _folded(nothing, {"and": True}.get)
+    if folded is None or missing is None or folded.x.opcode != "select":
+        return None
+    is_missing, lowest, x = folded.x.operands
+    if folded.sizes != missing.sizes or not is_filled(lowest, _FIRST[folded.by](dtype)):
+        return None
+    if not all(_tells_nan(mask, x) for mask in (is_missing, missing.x)):
+        return None
+    return _fold_call("fold", folded._replace(x=x), _OF_NUMBERS)
+
+
+def _is_nan(value: Value) -> bool:
+    literal = literal_below(value)
+    return literal is not None and literal.size == 1 and bool(np.isnan(literal).all())
+
+
+def _tells_nan(mask: Value, x: Value) -> bool:
+    """Whether `mask` says where `x` is NaN."""
+    is_compared = mask.opcode == "compare" and mask.operands == (x, x)
+    return is_compared and mask.attributes["direction"] == "NE"
 
 
 # -- combinations along an axis --------------------------------------------------------
@@ -267,6 +363,7 @@ _FINDERS: Mapping[str, Callable[[Value], _Call | None]] = MappingProxyType(
     {
         "gather": _rows,
         "reduce": _fold,
+        "select": _extreme_of_numbers,
         "reduce-window": _scan,
         "dot": _products,
     }

@@ -147,6 +147,12 @@ _OF_DTYPES: Mapping[str, tuple[np.dtype, ...]] = MappingProxyType(
         "lcm": dt.INTEGERS,
         "maximum": (dt.float32, dt.float64),
         "minimum": (dt.float32, dt.float64),
+        "fmax": (dt.float32, dt.float64),
+        "fmin": (dt.float32, dt.float64),
+        "add": (*dt.INTEGERS, dt.int64, dt.uint64),
+        "multiply": (*dt.INTEGERS, dt.int64, dt.uint64),
+        "logical_and": (dt.bool_,),
+        "logical_or": (dt.bool_,),
         "matmul": (dt.float32, dt.float64),
     }
 )
@@ -161,10 +167,18 @@ def know_all_functions() -> None:
 
 
 @cache
-def function_of(name: str, dtype: np.dtype) -> str | None:
-    """What handlers know NumPy's function of a dtype as; None if it has no loop."""
+def function_of(
+    name: str, dtype: np.dtype, result: np.dtype | None = None
+) -> str | None:
+    """What handlers know NumPy's function of a dtype as; None if it has no loop.
+
+    Args:
+        name: NumPy's name.
+        dtype: that of its operands.
+        result: that of its result, if that is another one.
+    """
     ufunc = getattr(np, name)
-    signature = f"{dtype.char * ufunc.nin}->{dtype.char}"
+    signature = f"{dtype.char * ufunc.nin}->{(result or dtype).char}"
     if signature not in ufunc.types:
         return None
     known = f"{name}_{dtype}"

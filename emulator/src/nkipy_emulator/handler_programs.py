@@ -25,10 +25,18 @@ from nkipy.hlo.rewrites.base import Place, rewrite
 from nkipy.hlo.rewrites.dots import flatten_dots
 from nkipy_emulator import _xla
 from nkipy_emulator.array_calls import send_to_handlers
-from nkipy_emulator.fast_calls import ALONE, PRODUCTS, Mode, send_to_numpy
+from nkipy_emulator.fast_calls import (
+    ALONE,
+    ELEMENTS,
+    PRODUCTS,
+    Mode,
+    send_to_numpy,
+)
 from nkipy_emulator.handler_calls import Attribute, attributes_of, is_handler_call
 from nkipy_emulator.joins import join_by_handlers
 from nkipy_emulator.memory import ZERO_COPY_BYTES
+from nkipy_emulator.moves import send_moves
+from nkipy_emulator.plain_calls import is_plain, send_plain
 from nkipy_emulator.sums import call_of_sum, sum_of
 
 Value = HLOInstruction
@@ -86,8 +94,8 @@ def handler_program(
     if any(inst.opcode == "custom-call" for inst in entry):
         return None  # of others, whatever they are called
     made = apply_auto_cast(send_to_numpy(module, mode), options)
-    made = send_to_handlers(flatten_dots(made), mode)
-    made = _with_sums(join_by_handlers(made, mode))
+    made = send_plain(send_to_handlers(flatten_dots(made), mode), mode)
+    made = _with_sums(join_by_handlers(send_moves(made, mode), mode))
     found = _Program(made)
     try:
         return found.program()
@@ -239,6 +247,9 @@ def _nanoseconds(call: Value) -> float:
         layout: Attribute = attributes_of(call)["layout"]
         assert isinstance(layout, tuple)
         return prod(layout[:4]) * _NANOSECONDS_OF_PRODUCTS
+    each = _NANOSECONDS.get(target, _NANOSECONDS_OF_OTHERS)
+    if target == ELEMENTS and is_plain(str(attributes_of(call)["function"])):
+        each = _NANOSECONDS_OF_OTHERS
     shapes = [x.shape for x in call.operands if x.dtype is not None]
     shapes += [s.dims for s in call.tuple_shapes or ()] or [call.shape]
-    return max(map(prod, shapes)) * _NANOSECONDS.get(target, _NANOSECONDS_OF_OTHERS)
+    return max(map(prod, shapes)) * each

@@ -1,0 +1,172 @@
+"""Every op record at three sizes: a warm simulated call, beside NumPy.
+
+    python -m benchmarks.bench_op_sizes                  # what is below half
+    python -m benchmarks.bench_op_sizes --all sum tile   # these ops, whatever they are
+
+Arguments are those of the record's samples, each dimension made longer by one factor.
+Calls that NumPy refuses then, as their other arguments are for the smaller shape, are
+left out, and so are those that take NumPy long. A ratio of 2.00 is twice as fast.
+"""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from benchmarks.bench_kernels import LEAST_SECONDS
+from benchmarks.timing import best, interleaved, micros
+from nkipy.core import dtypes as dt
+from nkipy.core import ops  # noqa: F401  (enters ops into the tables)
+from nkipy.core.ops._registry import OPS, Op
+from nkipy.runtime import simulate_jit
+
+SIZES = (1_000, 100_000, 1_000_000)
+DTYPES = (dt.float32, dt.int32)
+#: What is shown.
+_LEAST_SPEED = 0.5
+#: Of NumPy's calls.
+_MOST_SECONDS = 0.1
+#: Elements of results, for each of the arguments.
+_MOST_GROWTH = 16
+
+
+class Timed(NamedTuple):
+    """One call: what it is of, and the least seconds of NumPy's and ours."""
+
+    name: str
+    elements: int
+    dtype: np.dtype
+    numpy: float
+    ours: float
+
+    @property
+    def speed(self) -> float:
+        return self.numpy / self.ours
+
+
+def largest(value: Any) -> np.ndarray | None:
+    """The largest array among arguments."""
+    if isinstance(value, np.ndarray):
+        return value
+    inner = value.values() if isinstance(value, dict) else value
+    if not isinstance(value, (dict, list, tuple)):
+        return None
+    found = [x for x in map(largest, inner) if x is not None]
+    return max(found, key=lambda x: x.size, default=None)
+
+
+def scaled(value: Any, factor: float) -> Any:
+    """Arguments whose arrays are so many times as long, their elements repeated."""
+    if isinstance(value, dict):
+        return {key: scaled(x, factor) for key, x in value.items()}
+    if isinstance(value, (list, tuple)):
+        made = [scaled(x, factor) for x in value]
+        return made if isinstance(value, list) else tuple(made)
+    if not isinstance(value, np.ndarray):
+        return value
+    shape = [max(round(d * factor), 1) if d > 1 else d for d in value.shape]
+    return np.resize(value, shape) if value.size else value
+
+
+def calls(op: Op, dtype: np.dtype, count: int) -> Iterator[tuple[str, Any, Any]]:
+    """A few different samples' labels and arguments, for about so many elements."""
+    kinds = set()
+    for sample in () if op.samples is None else op.samples(dtype):
+        x = largest((sample.args, sample.kwargs))
+        if x is None or x.size < 2 or sample.label == "special":
+            continue
+        kind = (len(x.shape), repr(_static((sample.args, sample.kwargs))))
+        if kind in kinds:
+            continue
+        kinds.add(kind)
+        long = sum(d > 1 for d in x.shape)
+        factor = (count / x.size) ** (1 / long)
+        label = f"{op.name} {sample.label}".strip()
+        yield label, scaled(sample.args, factor), scaled(sample.kwargs, factor)
+
+
+def _static(value: Any) -> Any:
+    """Arguments without the arrays' elements."""
+    if isinstance(value, dict):
+        return {key: _static(x) for key, x in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_static(x) for x in value]
+    return value.ndim if isinstance(value, np.ndarray) else value
+
+
+def measure(
+    op: Op, dtype: np.dtype, count: int, most: int, seconds: float
+) -> Iterator[Timed]:
+    """Time up to `most` calls of an op, for `seconds` each."""
+    for label, args, kwargs in list(calls(op, dtype, count))[:most]:
+        numpy = partial(_reference(op), *args, **kwargs)
+        try:
+            once = best(numpy, 0, 1)
+        except Exception:  # whatever NumPy says to arguments that do not fit
+            continue
+        if once > _MOST_SECONDS or _elements(numpy()) > _MOST_GROWTH * count:
+            continue
+        simulated = partial(simulate_jit(_kernel(op)), args, kwargs)
+        try:
+            simulated()
+        except (TypeError, ValueError, NotImplementedError):
+            continue  # a restriction on static arguments
+        took = interleaved({"ours": simulated, "numpy": numpy}, seconds)
+        yield Timed(label, count, dtype, took.least("numpy"), took.least("ours"))
+
+
+def _elements(value: Any) -> int:
+    if isinstance(value, (list, tuple)):
+        return sum(map(_elements, value))
+    return int(np.size(value))
+
+
+def _reference(op: Op) -> Callable[..., Any]:
+    function = op.numpy[0] if op.numpy else op.reference
+    assert function is not None
+    return function
+
+
+def _kernel(op: Op) -> Callable[[Any, Any], Any]:
+    def kernel(args: Any, kwargs: Any) -> Any:
+        return op(*args, **kwargs)
+
+    return kernel
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--all", action="store_true", help="show fast calls, too")
+    parser.add_argument("--seconds", type=float, default=0.1, help="for each call")
+    parser.add_argument("--samples", type=int, default=3, help="of an op, at the most")
+    parser.add_argument("--size", type=int, action="append", help="elements")
+    parser.add_argument("names", nargs="*", help="ops; all of them if none")
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")
+    for name, op in sorted(OPS.items()):
+        if options.names and name not in options.names:
+            continue
+        if op.reference is None and not op.numpy:
+            continue
+        for dtype in DTYPES:
+            for count in options.size or SIZES:
+                given = (op, dtype, count, options.samples, options.seconds)
+                for timed in measure(*given):
+                    is_slow = timed.speed < _LEAST_SPEED
+                    if options.all or (is_slow and timed.numpy >= LEAST_SECONDS):
+                        print(
+                            f"{timed.speed:6.2f}  {micros(timed.numpy):>10}  "
+                            f"{micros(timed.ours):>10}  {count:>9,}  {dtype!s:8}  "
+                            f"{timed.name}",
+                            flush=True,
+                        )
+
+
+if __name__ == "__main__":
+    with np.errstate(all="ignore"):
+        main()
