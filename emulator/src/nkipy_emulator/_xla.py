@@ -20,7 +20,7 @@ from importlib.machinery import ExtensionFileLoader
 from math import prod
 from pathlib import Path
 from types import FunctionType, MappingProxyType
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -639,28 +639,47 @@ NO_OPTIMIZATION, MOST_OPTIMIZATION = 0, 3
 OPTIMIZATION = 2
 
 
+class Care(NamedTuple):
+    """What code is made with.
+
+    Attributes:
+        fast_compile: whether to compile in less time, to code that may be slower.
+        fuse: whether chains of instructions are in one loop.
+        optimization: how much LLVM does to make code fast, from 0 to 3.
+        hoist: whether small loops are one function each. None may have a barrier then.
+    """
+
+    fast_compile: bool = False
+    fuse: bool = True
+    optimization: int = OPTIMIZATION
+    hoist: bool = True
+
+    def overrides(self) -> list[tuple[str, bool | str | int]]:
+        """The options of XLA's that say so."""
+        *exact, (disabled, passes) = EXACT if self.fuse else UNFUSED
+        found: list[tuple[str, bool | str | int]] = list(exact)
+        found.append((disabled, passes if self.hoist else f"{passes},{_HOISTING}"))
+        found += FAST_COMPILE if self.fast_compile else ()
+        found.append(("xla_backend_optimization_level", self.optimization))
+        return found
+
+
 @_before_the_end()
 def compile_proto(
     proto: bytes,
     num_replicas: int = 1,
-    fast_compile: bool = False,
-    fuse: bool = True,
+    care: Care | None = None,
     seconds: float | None = None,
     name: str = "",
-    optimization: int = OPTIMIZATION,
-    hoist: bool = True,
 ) -> Program:
     """Compile bytes of an ``HloModuleProto``.
 
     Args:
         proto: the module.
         num_replicas: how many ranks run it at once.
-        fast_compile: compile in less time, to code that may be slower.
-        fuse: have chains of instructions in one loop.
+        care: what its code is made with.
         seconds: how long it may take; None is no limit.
         name: what a terminal calls it if that takes long.
-        optimization: how much LLVM does to make code fast, from 0 to 3.
-        hoist: have small loops be one function each. None may have a barrier then.
 
     Raises:
         SimulationError: with XLA's reason.
@@ -669,13 +688,8 @@ def compile_proto(
     client = _client(num_replicas)
     devices = client.devices()
     device_list = _jax.DeviceList(tuple(devices))
-    *exact, (disabled, passes) = EXACT if fuse else UNFUSED
-    overrides: list[tuple[str, bool | str | int]] = list(exact)
-    overrides.append((disabled, passes if hoist else f"{passes},{_HOISTING}"))
-    overrides += FAST_COMPILE if fast_compile else ()
-    overrides.append(("xla_backend_optimization_level", optimization))
     options = _jax.CompileOptions()
-    options.env_option_overrides = overrides
+    options.env_option_overrides = (care or Care()).overrides()
     if num_replicas > 1:
         options.num_replicas = num_replicas
         options.executable_build_options.num_replicas = num_replicas

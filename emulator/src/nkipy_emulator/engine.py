@@ -7,7 +7,6 @@ import re
 import weakref
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
-from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +15,6 @@ from nkipy.hlo.custom_calls import targets_of, versions
 from nkipy.hlo.ir import HLOModule
 from nkipy.hlo.proto_writer import serialize_to_run
 from nkipy.hlo.rewrites.joining import join_stores
-from nkipy.hlo.rewrites.lending import controlled
 from nkipy.hlo.rewrites.packing import pack_scalars
 from nkipy.hlo.rewrites.rolling import roll_steps
 from nkipy.hlo.rewrites.stores import forward_stores
@@ -24,6 +22,7 @@ from nkipy.hlo.vendor_calls import VENDOR_CALLS
 from nkipy_emulator import _xla
 from nkipy_emulator.apart import VARIABLE, NotDoneError, compile_seconds
 from nkipy_emulator.call_sites import CustomCalls
+from nkipy_emulator.care import care_for
 from nkipy_emulator.code_cache import cache_of_simulations
 from nkipy_emulator.element_programs import ElementProgram, element_program, is_faster
 from nkipy_emulator.errors import CompileTimeoutError, SimulationError
@@ -39,13 +38,7 @@ from nkipy_emulator.memory import empty, maker
 from nkipy_emulator.memory_maps import check_maps
 from nkipy_emulator.operands import in_place, lift_constants
 from nkipy_emulator.own_results import blank, needs_blank, own_results
-from nkipy_emulator.program_size import (
-    check_size,
-    has_odd_loops,
-    has_seams,
-    is_small,
-    is_varied,
-)
+from nkipy_emulator.program_size import check_size
 from nkipy_emulator.progress import telling
 
 if TYPE_CHECKING:
@@ -58,8 +51,6 @@ Arrays = Sequence[np.ndarray]
 _MOST_KEPT = 16 << 20
 #: Of a module that takes long to rewrite for XLA: a terminal is told from then on.
 _MANY_INSTRUCTIONS = 1000
-#: Of a module whose loops are fused.
-_MOST_SCALARS = 256
 
 
 class XlaCpuEngine:
@@ -150,7 +141,7 @@ class XlaCpuEngine:
     ) -> XlaExecutable:
         module.ensure_verified()
         module = pack_scalars(forward_stores(module))
-        module = join_stores(roll_steps(module, check_bounds))
+        traced, module = module, join_stores(roll_steps(module, check_bounds))
         check_size(module)
         check_maps(len(_executables))
         store = self._code_store()
@@ -162,7 +153,7 @@ class XlaCpuEngine:
                 return DirectExecutable(module, *direct)
         return XlaExecutable(
             *(module, options, num_replicas, store, check_bounds),
-            *(fast_calls, makes_results, seat),
+            *(fast_calls, makes_results, seat, traced),
         )
 
 
@@ -241,6 +232,7 @@ class XlaExecutable:
         fast_calls: FastCalls = "auto",
         makes_results: bool = True,
         seat: Seat | None = None,
+        traced: HLOModule | None = None,
     ) -> None:
         self.num_replicas = num_replicas
         makes_results = makes_results and num_replicas == 1
@@ -248,7 +240,16 @@ class XlaExecutable:
         own = own_results(module) if makes_results else ()
         world_size = 0 if seat is None else seat.ranks
         compilation = _Compilation(
-            *(module, lifted, options, num_replicas, check_bounds, fast_calls, own),
+            *(
+                traced or module,
+                module,
+                lifted,
+                options,
+                num_replicas,
+                check_bounds,
+                fast_calls,
+                own,
+            ),
             world_size,
         )
         name = compilation.name if store is not None and num_replicas == 1 else None
@@ -354,6 +355,7 @@ class _Compilation:
 
     def __init__(
         self,
+        traced: HLOModule,
         module: HLOModule,
         lifted: HLOModule,
         options: SimulationOptions | None,
@@ -364,6 +366,7 @@ class _Compilation:
         world_size: int,
     ) -> None:
         self.calls_python = False
+        self._traced = traced
         self._module = module
         self._lifted = lifted
         self._options = options
@@ -408,22 +411,12 @@ class _Compilation:
         _, num_replicas, *_ = self._choices
         prepared, sliced, calls = self._prepared
         proto = serialize_to_run(prepared)
-        varied = is_varied(module)
-        from nkipy_emulator.layers import has_layers
-
-        fast = (options is not None and options.fast_compile) or varied
-        # XLA has code that it makes with care once for loops that are alike.
-        fast = fast or has_layers(prepared) or has_odd_loops(prepared)
-        optimization = _xla.OPTIMIZATION
-        if varied and is_small(module):
-            optimization = _xla.NO_OPTIMIZATION
-        elif has_seams(prepared):
-            optimization = _xla.MOST_OPTIMIZATION
+        wanted = options is not None and options.fast_compile
+        care = care_for(module, self._traced, prepared, wanted)
         seconds = compile_seconds(check_size(prepared))
         try:
             program = _xla.compile_proto(
-                *(proto, num_replicas, fast, _can_fuse(module), seconds, module.name),
-                *(optimization, not _has_barriers_in_loops(prepared)),
+                *(proto, num_replicas, care, seconds, module.name)
             )
         except NotDoneError:
             raise CompileTimeoutError(_too_long(module, seconds)) from None
@@ -444,25 +437,6 @@ def _too_long(module: HLOModule, seconds: float | None) -> str:
         f"XLA has not compiled module {module.name!r} in {seconds:.0f} seconds, and "
         f"goes on in the background; {VARIABLE} sets how many it has for 1000 "
         "instructions"
-    )
-
-
-def _can_fuse(module: HLOModule) -> bool:
-    """Whether XLA can be let fuse loops: 500 scalars in one take LLVM all memory.
-
-    A constant of one element is a scalar to it, whatever its shape.
-    """
-    ones = sum(
-        i.opcode == "constant" and prod(i.shape) == 1 for i in module.instructions()
-    )
-    return ones <= _MOST_SCALARS
-
-
-def _has_barriers_in_loops(module: HLOModule) -> bool:
-    return any(
-        inst.opcode == "opt-barrier"
-        for computation in controlled(module)
-        for inst in computation.instructions
     )
 
 

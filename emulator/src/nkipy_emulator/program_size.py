@@ -25,8 +25,15 @@ MAX_DEPTH = 12_000
 #: Instructions unlike each other, above which code is made with less care. Of 2,000
 #: slices at different places, it takes 2 gigabytes otherwise.
 MANY_KINDS = 256
-#: Elements of the largest array that is a small one.
+#: What a product counts as among them: code is made for each by itself, and takes as
+#: long as that of several others.
+KINDS_OF_A_PRODUCT = 3
+#: Elements of the largest array that is a small one, and those of all arrays that a
+#: call makes in little time, whatever the code.
 SMALL_ARRAY = 4096
+FEW_ELEMENTS = 1 << 18
+#: Kinds of instructions, above which that of such a call is made with less care.
+MANY_KINDS_OF_A_QUICK_CALL = 128
 #: Elements of a loop that is worth being made by other code, and instructions of a
 #: module that is compiled by it in about the same time.
 LONG_LOOP = 1 << 14
@@ -70,6 +77,35 @@ def is_varied(module: HLOModule) -> bool:
     """Whether it has more than `MANY_KINDS` of instructions; like layers count once."""
     loops = [i for i in module.instructions() if i.opcode not in _NO_LOOPS]
     return len(loops) > MANY_KINDS and len(set(map(_kind, loops))) > MANY_KINDS
+
+
+def takes_longer_to_compile(module: HLOModule, traced: HLOModule) -> bool:
+    """Whether a call takes little time, whatever the code, beside that of compiling it.
+
+    Args:
+        module: what is compiled.
+        traced: the same program, before repeated steps of it became loops.
+    """
+    if is_varied(module) and is_small(module):
+        return True
+    if not is_small(traced):
+        return False
+    loops = [i for i in module.instructions() if i.opcode not in _NO_LOOPS]
+    products = sum(i.opcode == "dot" for i in loops)
+    kinds = len(set(map(_kind, loops))) + KINDS_OF_A_PRODUCT * products
+    return (
+        kinds > MANY_KINDS_OF_A_QUICK_CALL
+        and sum(map(_elements, traced.instructions())) <= FEW_ELEMENTS
+    )
+
+
+def _elements(inst: HLOInstruction) -> int:
+    """How many it makes, if what it stores into is not copied."""
+    kind = OPCODES[inst.opcode].cost.kind
+    if kind in (CostKind.SOURCE, CostKind.RENAME):
+        return 0
+    made = inst.operands[1] if inst.opcode == "dynamic-update-slice" else inst
+    return prod(made.shape)
 
 
 def is_small(module: HLOModule) -> bool:

@@ -30,7 +30,7 @@ _FEWEST_ITERATIONS = 3
 #: each of them goes there for what is moved, so that calls take longer.
 _FEWEST_MOVING = 2000
 #: If no step makes an array of more than so many elements, calls take little time.
-_FEWEST_MOVING_SMALL = 384
+_FEWEST_MOVING_SMALL = 192
 _MOST_SMALL = 4096
 #: Instructions of code of their own, such as sums and products, of a body, and those
 #: that are worth a loop whatever is moved: a compiler takes milliseconds for each.
@@ -71,7 +71,7 @@ _LEAVES = frozenset({"constant", "broadcast", "parameter", "iota"})
 _TAKE_VARIED = frozenset(
     {
         *("add", "subtract", "multiply", "maximum", "minimum", "compare", "select"),
-        *("and", "or", "xor", "concatenate"),
+        *("and", "or", "xor", "concatenate", "dot"),
     }
 )
 #: What goes directly before what reads it.
