@@ -1,7 +1,10 @@
 """Compiled code on disk, so that a program is compiled once per machine and user.
 
 Code is made here and read here; none ever comes from a NEFF. An entry's name is a hash
-of all that the code depends on, so entries never become wrong, only unused.
+of all that the code depends on, so entries never become wrong, only unused. A digest of
+the name and the whole entry is looked at before anything is made of it: it tells damage
+and files under another's name. Whoever can write to the directory could as well write
+what passes; that is the user alone, or nothing is read.
 """
 
 from __future__ import annotations
@@ -42,7 +45,7 @@ MAX_ENTRY_BYTES = 32 << 20
 _DELAY_SECONDS = 0.3
 
 _MAGIC = b"nkipy-code-1\n"
-_DIGEST_BYTES = hashlib.sha256().digest_size
+_HEAD_BYTES = len(_MAGIC) + hashlib.sha256().digest_size
 #: The exact forms of the cache's names: nothing else is its own to remove.
 _ENTRY = re.compile(r"[0-9a-f]{64}")
 _TEMPORARY = re.compile(r"\.new-[0-9a-f]{16}")
@@ -78,16 +81,15 @@ class CodeCache:
             with private_directory(self.directory) as directory:
                 descriptor = open_private(directory, key, self.directory / key)
                 with os.fdopen(descriptor, "rb") as file:
-                    data = file.read()
+                    data = file.read(_HEAD_BYTES + MAX_ENTRY_BYTES + 1)
                     os.utime(descriptor)
         except UnsafePathError as error:
             _warn(error)
             return None
         except OSError:
             return None
-        head, code = data[: len(_MAGIC) + _DIGEST_BYTES], data[len(_MAGIC) :]
-        code = code[_DIGEST_BYTES:]
-        if head == _MAGIC + hashlib.sha256(code).digest():
+        head, code = data[:_HEAD_BYTES], data[_HEAD_BYTES:]
+        if head == _MAGIC + _digest(key, code):
             return code
         logger.warning("%s is damaged; compiling it again", self.directory / key)
         return None
@@ -96,7 +98,7 @@ class CodeCache:
         """Keep an entry, in one step for those who read."""
         if len(code) > MAX_ENTRY_BYTES:
             return
-        parts = (_MAGIC, hashlib.sha256(code).digest(), code)
+        parts = (_MAGIC, _digest(key, code), code)
         temporary = f".new-{os.urandom(8).hex()}"
         try:
             with private_directory(self.directory, make=True) as directory:
@@ -131,6 +133,13 @@ class CodeCache:
             logger.info("no code is kept of a program: %s", error)
         else:
             self.put(key, code)
+
+
+def _digest(key: str, code: bytes) -> bytes:
+    """Of an entry and its name: one that was renamed is another program's."""
+    whole = hashlib.sha256(f"{len(key)} {key}".encode())
+    whole.update(code)
+    return whole.digest()
 
 
 #: When this process last looked through a directory; it has few.

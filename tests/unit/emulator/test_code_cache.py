@@ -56,6 +56,18 @@ def test_damaged_entries_are_none(cache, damage):
     assert cache.get("k") == b"new"
 
 
+def test_an_entry_under_the_name_of_another_is_none(cache):
+    cache.put("k", b"the code of a program")
+    (cache.directory / "k").rename(cache.directory / "l")
+    assert cache.get("l") is None
+
+
+def test_an_entry_that_is_larger_than_any_is_none(cache, monkeypatch):
+    cache.put("k", b"the code of a program")
+    monkeypatch.setattr(code_cache, "MAX_ENTRY_BYTES", 4)
+    assert cache.get("k") is None
+
+
 def test_a_directory_that_others_may_write_to_is_not_used(cache):
     cache.put("k", b"code")
     cache.directory.chmod(0o777)
