@@ -240,17 +240,8 @@ class XlaExecutable:
         own = own_results(module) if makes_results else ()
         world_size = 0 if seat is None else seat.ranks
         compilation = _Compilation(
-            *(
-                traced or module,
-                module,
-                lifted,
-                options,
-                num_replicas,
-                check_bounds,
-                fast_calls,
-                own,
-            ),
-            world_size,
+            *(traced or module, module, lifted, options, num_replicas),
+            *(check_bounds, fast_calls, own, world_size),
         )
         name = compilation.name if store is not None and num_replicas == 1 else None
         if store is None or name is None:

@@ -21,6 +21,7 @@ from nkipy_emulator.program_size import (
     has_odd_loops,
     is_small,
     is_varied,
+    takes_longer_to_compile,
 )
 
 
@@ -106,6 +107,28 @@ def test_a_module_of_small_arrays_is_small(size, expected):
     x = module.add_parameter((size,), dt.float32, "x")
     module.set_results(HLOBuilder(module.entry).unary("tanh", x))
     assert is_small(module) is expected
+
+
+@pytest.mark.parametrize(
+    ("size", "products", "expected"),
+    [
+        (4, 64, True),
+        (4, 8, False),
+        (SMALL_ARRAY, 100, False),
+        (SMALL_ARRAY + 1, 64, False),
+    ],
+)
+def test_many_products_of_small_arrays_take_longer_to_compile(
+    module_of, size, products, expected
+):
+    def body(b, x):
+        for _ in range(products):
+            product = b.dot(x, x, ((0,), (0,)), ((), ()), dt.float32)
+            x = b.multiply(x, b.broadcast_to(product, x.shape))
+        return x
+
+    module = module_of(body, np.ones(size, np.float32))
+    assert takes_longer_to_compile(module, module) is expected
 
 
 @pytest.mark.parametrize(

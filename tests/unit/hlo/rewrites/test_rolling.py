@@ -211,6 +211,19 @@ def test_sums_and_products(rolled):
     check_loop(rolled, kernel, np.abs(arrays()[0]), arrays()[1][0], rtol=1e-5)
 
 
+def test_products_with_other_constants_in_each_step(rolled):
+    """Such as the gains of a Kalman filter, which no argument is needed for."""
+    gains = np.random.default_rng(4).standard_normal((STEPS, 4, 4)) * 0.3
+    gains = gains.astype(np.float32)
+
+    def kernel(x, v):
+        for gain in gains:
+            v = gain @ v + x[0]
+        return v
+
+    check_loop(rolled, kernel, arrays()[0], arrays()[1][0], rtol=1e-5)
+
+
 def test_sorts_of_several_operands(rolled):
     """Instructions with several results, which no iteration hands to the next."""
 
