@@ -54,6 +54,32 @@ def scan(count: int) -> tuple[Kernel, tuple[np.ndarray, ...]]:
     return np.cumsum, (_normal(count),)
 
 
+def bits(count: int) -> tuple[Kernel, tuple[np.ndarray, ...]]:
+    """Whether any element of each column is true."""
+    return lambda x: np.any(x, axis=0), (_normal(count // 64, 64) > 2,)
+
+
+def counts(count: int) -> tuple[Kernel, tuple[np.ndarray, ...]]:
+    """How many elements are true."""
+    return np.count_nonzero, (_normal(count) > 0,)
+
+
+def sums_of_integers(count: int) -> tuple[Kernel, tuple[np.ndarray, ...]]:
+    """Those of columns."""
+    x = np.random.default_rng(0).integers(0, 9, (count // 64, 64)).astype(np.int32)
+    return lambda x: np.sum(x, axis=0), (x,)
+
+
+def plain(count: int) -> tuple[Kernel, tuple[np.ndarray, ...]]:
+    """One addition."""
+    return np.add, (_normal(count), _normal(count))
+
+
+def moves(count: int) -> tuple[Kernel, tuple[np.ndarray, ...]]:
+    """A frame of zeros around rows of 64."""
+    return lambda x: np.pad(x, 1), (_normal(count // 64, 64),)
+
+
 def small_products(count: int) -> tuple[Kernel, tuple[np.ndarray, ...]]:
     """Of 4 by 4."""
     shape = (count // 16, 4, 4)
@@ -115,11 +141,15 @@ def products_of_vectors(count: int) -> tuple[Kernel, tuple[np.ndarray, ...]]:
 KINDS: Mapping[str, Callable[[int], tuple[Kernel, tuple[np.ndarray, ...]]]] = (
     MappingProxyType(
         {
+            "bits": bits,
+            "counts": counts,
             "elements gathered": elements,
             "fold": fold,
             "joins": joins,
             "large products": products,
+            "moves": moves,
             "narrow products": narrow_products,
+            "plain": plain,
             "products": products,
             "products in place": products_in_place,
             "products of vectors": products_of_vectors,
@@ -128,6 +158,7 @@ KINDS: Mapping[str, Callable[[int], tuple[Kernel, tuple[np.ndarray, ...]]]] = (
             "scan": scan,
             "small products": small_products,
             "strided stores": strided_stores,
+            "sums of integers": sums_of_integers,
         }
     )
 )

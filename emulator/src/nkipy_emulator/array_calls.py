@@ -4,9 +4,9 @@ XLA moves rows element by element, makes running sums by way of windows, calls a
 for each of many small products, copies operands of larger ones, and loses NaN among
 which it looks for extremes (:mod:`nkipy.hlo.rewrites.extremes`). The handlers
 (``row_calls.h``, ``scan_calls.h``, ``small_products.h``, ``products.h``,
-``fold_calls.h``) give the same elements. Sums are rounded as NumPy's are, or less
-often, and are in the same order however many threads there are; those of products are
-NumPy's own (:mod:`nkipy_emulator.products`).
+``fold_calls.h``, and of counts ``plain_calls.h``) give the same elements. Sums are
+rounded as NumPy's are, or less often, and are in the same order however many threads
+there are; those of products are NumPy's own (:mod:`nkipy_emulator.products`).
 
 From how many elements on a call is faster stands in the table of
 :mod:`nkipy_emulator.fast_calls`, measured by ``benchmarks.bench_array_calls``.

@@ -61,9 +61,9 @@ class XlaCpuEngine:
     NumPy's (:mod:`nkipy_emulator.fast_calls`), and sums add in an order of XLA's, or
     of NumPy's. Subnormal float32 and bfloat16 numbers are
     flushed to zero, as XLA does on CPUs, but in functions that are NumPy's, handlers in
-    Python, and running sums and products of :mod:`nkipy_emulator.array_calls`. One
-    replica runs in the calling thread and on
-    XLA's.
+    Python, running sums and products of :mod:`nkipy_emulator.array_calls`, and programs
+    of a few cheap steps (:mod:`nkipy_emulator.plain_calls`). One replica runs in the
+    calling thread and on XLA's.
     """
 
     def __init__(
