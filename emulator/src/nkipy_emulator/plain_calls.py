@@ -31,7 +31,7 @@ _SIGNED = tuple(d for d in _WHOLE if d.kind == "i")
 _UNSIGNED = tuple(d for d in _WHOLE if d.kind == "u")
 _NUMBERS = (*_FLOATS, *_WHOLE)
 _OF_BITS = (*_WHOLE, dt.bool_)
-_COMPARED = (*_NUMBERS, dt.bool_)
+_COMPARED: tuple[np.dtype, ...] = (*_NUMBERS, dt.bool_)
 
 #: NumPy's functions by HLO's opcodes, and the dtypes for which they are the same.
 _FUNCTIONS: Mapping[str, tuple[str, tuple[np.dtype, ...]]] = MappingProxyType(

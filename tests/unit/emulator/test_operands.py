@@ -294,6 +294,12 @@ def test_products_of_what_is_no_number(rng):
 # ------------------------------------------------------------------------- results
 
 
+@pytest.fixture(scope="session")
+def engine():
+    """One by which all programs have XLA in them."""
+    return XlaCpuEngine(fast_calls="never")
+
+
 @pytest.fixture
 def doubling(engine):
     def made(size, dtype=np.float32):
@@ -426,7 +432,7 @@ sys.setswitchinterval(1e-6)
 size, addresses, results = ZERO_COPY_BYTES // 4, 4096 + 400, []
 x = np.repeat(np.arange(addresses + size // 16, dtype=np.float32), 16)
 kernel = NKIPyKernel.trace(lambda x: x[:4] + 1)
-executable = XlaCpuEngine().compile(kernel.specialize(x[:size]))
+executable = XlaCpuEngine(fast_calls="never").compile(kernel.specialize(x[:size]))
 def run():
     result = np.empty(4, np.float32)
     for i in range(addresses):

@@ -13,7 +13,7 @@ import nkipy.hlo
 from nkipy.hlo.options import SimulationOptions
 from nkipy.runtime import simulate_jit
 from nkipy.testing import run_python
-from nkipy_emulator import _xla, code_cache, engine, kept_code
+from nkipy_emulator import _xla, code_cache, engine, fast_calls, kept_code
 from tests.support.users import OTHER, needs_root
 
 X = np.arange(6, dtype=np.float32).reshape(2, 3)
@@ -28,6 +28,7 @@ def directory(tmp_path, monkeypatch):
     """Where code is kept, at once."""
     made = tmp_path / "code"
     monkeypatch.setenv(code_cache.VARIABLE, str(made))
+    monkeypatch.setenv(fast_calls.VARIABLE, "always")  # some would need no XLA
     monkeypatch.setattr(code_cache, "_DELAY_SECONDS", 0.0)
     monkeypatch.setattr(code_cache, "_warned", set())
     return made
