@@ -16,7 +16,7 @@ from nkipy.hlo.ir import HLOModule
 from nkipy.runtime import simulate_jit
 from nkipy.testing import run_python
 from nkipy_emulator.custom_calls import CustomCalls
-from nkipy_emulator.engine import _with_store
+from nkipy_emulator.engine import XlaCpuEngine, _with_store
 from nkipy_emulator.errors import SimulationError
 from nkipy_emulator.memory import ZERO_COPY_BYTES, empty
 from nkipy_emulator.operands import lift_constants, read_through_slices

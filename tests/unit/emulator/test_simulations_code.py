@@ -95,7 +95,7 @@ def test_what_code_depends_on_tells_it_apart(directory, compiles, monkeypatch):
     run()
     monkeypatch.setattr(kept_code, "cpu_features", lambda: "another CPU")
     run()
-    monkeypatch.setenv("NKIPY_EMULATOR_FAST_CALLS", "always")
+    monkeypatch.setenv(fast_calls.VARIABLE, "never")
     run()
     assert len(compiles) == len(entries(directory)) == 10
 
