@@ -136,6 +136,17 @@ inline ffi::Error collective(ffi::AnyBuffer operand, ffi::AnyBuffer vector,
   return ffi::Error::Success();
 }
 
+// reduces(opcode, element_type): see find_reduction.
+inline PyObject* reduces(PyObject*, PyObject* args) {
+  const char* opcode;
+  Py_ssize_t length;
+  int element_type;
+  if (!PyArg_ParseTuple(args, "s#i", &opcode, &length, &element_type)) return nullptr;
+  const std::string_view name(opcode, static_cast<size_t>(length));
+  const auto dtype = static_cast<ffi::DataType>(element_type);
+  return PyBool_FromLong(find_reduction(name, dtype) != nullptr);
+}
+
 // Which rank it is that runs the program.
 inline ffi::Error rank_of(ffi::AnyBuffer vector, ffi::Result<ffi::AnyBuffer> rank) {
   const auto* words = static_cast<const uint64_t*>(vector.untyped_data());

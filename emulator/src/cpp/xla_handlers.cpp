@@ -501,6 +501,8 @@ PyMethodDef module_methods[] = {
      "Set the exception class that a call which takes too long raises."},
     {"world_bytes", world_bytes, METH_O,
      "world_bytes(ranks): how much memory they share on one machine."},
+    {"reduces", reduces, METH_VARARGS,
+     "reduces(opcode, element_type): whether collectives do, of numbers of XLA's."},
     {"set_world_error", set_world_error, METH_O,
      "Set the exception class of collectives that cannot be completed."},
     {"set_hook", set_hook, METH_O, "Set what answers `nkipy_call_python`."},

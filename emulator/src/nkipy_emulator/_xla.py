@@ -171,6 +171,16 @@ def world_bytes(ranks: int) -> int:
     return _handlers.world_bytes(ranks)
 
 
+def reduces(opcode: str, element_type: int) -> bool:
+    """Whether the handler of collectives has a reduction: ``find_reduction`` in C++.
+
+    Args:
+        opcode: HLO's, of two operands.
+        element_type: of both, as XLA's protos number them.
+    """
+    return _handlers.reduces(opcode, element_type)
+
+
 def add_function(name: str, ufunc: np.ufunc, index: int) -> None:
     """Let handlers call the loop ``ufunc.types[index]`` by that name."""
     _handlers.add_function(name, ufunc, index)

@@ -14,10 +14,11 @@ from math import prod
 
 from nkipy.hlo.builder import HLOBuilder
 from nkipy.hlo.ir import HLOComputation, HLOInstruction, HLOModule, Shape
+from nkipy.hlo.proto_shapes import ELEMENT_TYPES
 from nkipy.hlo.queries import is_collective, rank_groups
 from nkipy.hlo.rewrites.base import Place, combination, element, rewrite
 from nkipy.hlo.rewrites.lending import controlled, lend
-from nkipy_emulator._xla import handler_call
+from nkipy_emulator._xla import handler_call, reduces
 from nkipy_emulator.errors import SimulationError
 
 Value = HLOInstruction
@@ -25,13 +26,6 @@ Groups = tuple[tuple[int, ...], ...]
 
 _TARGET = "nkipy_collective"
 _RANK = handler_call("nkipy_rank")
-
-#: The reductions that the handler has, HLO's opcodes of the same names, and its dtypes.
-REDUCTIONS = ("add", "multiply", "minimum", "maximum", "and", "or", "xor")
-_REDUCED = (
-    *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32"),
-    *("uint64", "bfloat16", "float32", "float64"),
-)
 
 #: What has its memory from elsewhere, where it stays as it is.
 _KEPT = ("parameter", "constant", "get-tuple-element")
@@ -146,8 +140,8 @@ class _Lowering:
         outer = _outer(x, d) if is_scattered else 1
         applied = inst.attributes["to_apply"]
         reduction = combination(inst)
-        if reduction in REDUCTIONS and x.dtype.name in _REDUCED:
-            assert reduction is not None
+        assert x.dtype is not None
+        if reduction is not None and reduces(reduction, ELEMENT_TYPES[x.dtype]):
             return self._call(
                 *(inst, x, inst.shape, place, "reduce", reduction, outer),
                 split=is_scattered,
