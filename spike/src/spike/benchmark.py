@@ -74,11 +74,11 @@ class SwitchTimes:
     switch: BenchmarkResult
 
     def __repr__(self) -> str:
-        means = [f"{name}={part.mean_ms:.4f}ms" for name, part in vars(self).items()]
-        shares = [f"p{p}={self.switch.percentile_ms(p):.4f}ms" for p in (50, 90, 99)]
-        end = f"iterations={self.switch.iterations}"
-        end += ", estimated" if self.switch.estimated else ""
-        return f"SwitchTimes({', '.join([*means, *shares, end])})"
+        said = [f"{name}={part.mean_ms:.4f}ms" for name, part in vars(self).items()]
+        said += [f"p{p}={self.switch.percentile_ms(p):.4f}ms" for p in (50, 90, 99)]
+        said += [f"iterations={len(self.switch.durations_ms)}"]
+        said += ["estimated"] * self.switch.estimated
+        return f"SwitchTimes({', '.join(said)})"
 
 
 @dataclass(frozen=True)

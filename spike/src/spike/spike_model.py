@@ -167,13 +167,12 @@ class SpikeModel:
             )
         # A call keeps no tensors: the outputs' have to stay until it is over.
         call, _kept = self._benchmark_call(inputs, outputs)
-        if switch_with is not None or switch_inputs is not None:
-            other, counts = (switch_with, switch_inputs), (warmup_iter, benchmark_iter)
+        other, counts = (switch_with, switch_inputs), (warmup_iter, benchmark_iter)
+        if other != (None, None):
             return benchmark_switch(self, call, *other, *counts, mode)
         if mode == "host":
-            return call.benchmark(warmup_iter, benchmark_iter)
-        core = self.model_ref.core_id
-        return benchmark_on_device(call, core, warmup_iter, benchmark_iter)
+            return call.benchmark(*counts)
+        return benchmark_on_device(call, self.model_ref.core_id, *counts)
 
     def _benchmark_call(
         self, inputs: Tensors, outputs: Tensors | None

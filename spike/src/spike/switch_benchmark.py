@@ -54,7 +54,7 @@ def benchmark_switch(
     second = _checked(first, second)
     # Calls keep no tensors: they have to stay until all is over.
     given = _zeros(second) if inputs is None else inputs
-    other, kept = second._benchmark_call(given, None)
+    other, _kept = second._benchmark_call(given, None)
     calls = call, other
     host = _rounds(_host_ms, calls, warmup, iterations)
     device = None
@@ -66,7 +66,6 @@ def benchmark_switch(
             clock.require_switches()
             for result in vars(device).values():
                 result.estimated = clock.estimated
-    del kept, given
     alone = (device or host).first
     alone.switch = SwitchResult(host, device)
     return alone
