@@ -140,7 +140,8 @@ UNWATCHED = [
         "len(pickle.dumps(layer))",
         "layer.k = 'a longer value'",
     ),
-    ("the clock", "import time", "time.perf_counter()", "pass"),
+    # A float32 tells times apart that are below a second.
+    ("the clock", "import time", "time.perf_counter() % 1", "pass"),
     (
         "files",
         """
