@@ -14,7 +14,7 @@ from nkipy.hlo.compositions import COMPOSITIONS
 from nkipy.hlo.ir import HLOModule
 from nkipy.runtime import simulate_jit
 from nkipy_emulator.engine import XlaCpuEngine
-from nkipy_emulator.fast_calls import OPCODES
+from nkipy_emulator.fast_calls import OPCODES, FastCalls
 from nkipy_emulator.wide_functions import widen_functions
 
 NAMES = [
@@ -42,10 +42,12 @@ def module_of(name: str, *shape: int) -> HLOModule:
     return module
 
 
-def run(module: HLOModule, *values: np.ndarray) -> np.ndarray:
+def run(
+    module: HLOModule, *values: np.ndarray, fast_calls: FastCalls = "never"
+) -> np.ndarray:
     (result,) = module.results
     out = np.empty(result.shape, np.float32)
-    XlaCpuEngine(fast_calls="never").compile(module).run(values, [out])
+    XlaCpuEngine(fast_calls=fast_calls).compile(module).run(values, [out])
     return out
 
 
@@ -65,11 +67,20 @@ def values(name: str) -> list[np.ndarray]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_results_are_those_of_float64_rounded(name):
-    given = values(name)
+    require_rounded(name, values(name), "never")
+
+
+@pytest.mark.parametrize("name", ["logaddexp", "logaddexp2", "hypot"])
+def test_parts_of_large_ones_are_not_left_to_loops_of_float32(name):
+    given = [np.resize(x, 20_000) for x in values(name)]
+    require_rounded(name, given, "auto")
+
+
+def require_rounded(name: str, given: list[np.ndarray], fast_calls: FastCalls) -> None:
     with np.errstate(all="ignore"):
         wide = getattr(np, name)(*(x.astype(np.float64) for x in given))
         true = wide.astype(np.float32)
-    got = run(module_of(name, given[0].size), *given)
+    got = run(module_of(name, given[0].size), *given, fast_calls=fast_calls)
     np.testing.assert_array_equal(np.isnan(got), np.isnan(true))
     finite = np.isfinite(true) & (np.abs(true) >= TINY)
     distance = np.abs(got[finite].astype(np.float64) - wide[finite])
