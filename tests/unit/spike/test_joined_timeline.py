@@ -130,10 +130,11 @@ def test_what_cannot_be_joined(tmp_path):
     (tmp_path / "three.json").write_text(json.dumps(content))
     with pytest.raises(ValueError, match="three.json .* of 3 ranks, not of 2"):
         join_timelines([good, tmp_path / "three.json"], target)
-    for text in ("{}", "[]", "nonsense", '{"otherData": 1}', "[" * 100_000):
+    endless = good.read_text().replace('"dur":', '"dur":Infinity,"was":', 1)
+    for text in ("{}", "[]", "nonsense", '{"otherData": 1}', "[" * 100_000, endless):
         bad = tmp_path / "bad.json"
         bad.write_text(text)
-        assert not is_timeline(bad)
+        assert is_timeline(bad) == (text is endless)
         with pytest.raises(ValueError, match="bad.json"):
             join_timelines([bad], target)
     with pytest.raises(FileNotFoundError):
