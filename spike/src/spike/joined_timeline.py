@@ -33,9 +33,6 @@ _HOST, _FIRST_CORE, _EXECUTION, _LANES = 1, 100, 1, 1000
 #: The host's lane, which comes before the others of its rank.
 _HOST_LANE = 0
 
-#: What reading something else than a profile raises; times may be infinite.
-_NOT_A_PROFILE = (KeyError, TypeError, AttributeError, RecursionError, OverflowError)
-
 _Json = dict[str, Any]
 
 
@@ -206,9 +203,9 @@ def _read(parts: Sequence[str | Path]) -> tuple[list[_Track], _Json]:
             ):
                 if tracks.setdefault(track.rank, track) is not track:
                     raise ValueError(f"another one is of rank {track.rank}, too")
-        except _NOT_A_PROFILE as error:
+        except (KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(f"{part} is no profile of the emulator's") from error
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:  # endless times
             raise ValueError(f"{part} cannot be joined to others: {error}") from error
     return [tracks[rank] for rank in sorted(tracks)], about
 
