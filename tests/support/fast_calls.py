@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from nkipy.core.trace import NKIPyKernel
+from nkipy.hlo.builder import HLOBuilder
+from nkipy.hlo.ir import HLOModule
 from nkipy_emulator.custom_calls import CustomCalls
-from nkipy_emulator.engine import XlaCpuEngine, _with_store
+from nkipy_emulator.engine import DirectExecutable, XlaCpuEngine, _with_store
+from nkipy_emulator.handler_programs import handler_program
 
 MODES = ("never", "always")
 
@@ -12,6 +15,28 @@ MODES = ("never", "always")
 def kernel(function, *values):
     """A module of what `function` does to arrays like `values`."""
     return NKIPyKernel.trace(function).specialize(*values)
+
+
+def traced(function, *values):
+    """The same for functions that are NumPy's own: they take a traced array where
+    they take one of its."""
+    return kernel(lambda *xs: function(*xs), *values)
+
+
+def built(body, *values):
+    """A module of what `body`, with a builder, makes of parameters like `values`."""
+    module = HLOModule("built")
+    given = [module.add_parameter(x.shape, x.dtype) for x in values]
+    results = body(HLOBuilder(module.entry), *given)
+    module.set_results(list(results) if isinstance(results, tuple) else [results])
+    return module
+
+
+def by_handlers(module):
+    """`module`, which has to be one that needs no XLA, as calls of handlers alone."""
+    program = handler_program(module, mode="always")
+    assert program is not None
+    return DirectExecutable(module, "handlers", program)
 
 
 def run(module, arguments, mode, **options):

@@ -11,33 +11,24 @@ import numpy as np
 import pytest
 
 from benchmarks.bench_fast_calls import arguments, lower
-from nkipy.hlo.builder import HLOBuilder
-from nkipy.hlo.ir import HLOModule
 from nkipy.hlo.options import SimulationOptions
 from nkipy_emulator import fast_calls
 from nkipy_emulator.element_programs import element_program, is_faster
 from nkipy_emulator.engine import DirectExecutable, XlaCpuEngine
+from tests.support.fast_calls import built
 
 FUNCTIONS = sorted(fast_calls.known_functions())
 #: Which many threads share.
 LARGE = 200_003
 
 
-def module_of(body, *arguments):
-    module = HLOModule("elements")
-    given = [module.add_parameter(a.shape, a.dtype) for a in arguments]
-    results = body(HLOBuilder(module.entry), *given)
-    module.set_results(list(results) if isinstance(results, tuple) else [results])
-    return module
-
-
 def compiled(body, *arguments, mode="auto", options=None):
-    module = module_of(body, *arguments)
+    module = built(body, *arguments)
     return XlaCpuEngine(fast_calls=mode).compile(module, options=options)
 
 
 def is_element_program(body, *arguments):
-    return element_program(module_of(body, *arguments)) is not None
+    return element_program(built(body, *arguments)) is not None
 
 
 def function(name):
@@ -55,7 +46,7 @@ def same_bits(x, y):
 def test_results_are_those_of_numpy_bit_by_bit(size):
     for name in FUNCTIONS:
         given = arguments(name, size)
-        module = module_of(function(name), *given)
+        module = built(function(name), *given)
         program = element_program(module)
         assert program is not None, name
         (result,) = DirectExecutable(module, "elements", program).run_new(given)
@@ -111,7 +102,7 @@ def test_what_may_take_long_is_left_to_xla():
 def test_what_xla_computes_faster_is_left_to_it():
     x = np.ones(100, np.float32)
     for name, is_left in (("logaddexp", True), ("arctan2", False)):
-        program = element_program(module_of(function(name), x, x))
+        program = element_program(built(function(name), x, x))
         assert is_faster(program) != is_left
 
 

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nkipy.core.trace import NKIPyKernel
 from nkipy.hlo import dtypes as dt
 from nkipy.hlo.ir import HLOInstruction, HLOModule
 from nkipy.hlo.options import SimulationOptions
 from nkipy_emulator import _xla
 from nkipy_emulator.engine import DirectExecutable, XlaCpuEngine
 from nkipy_emulator.handler_programs import handler_program
+from tests.support.fast_calls import by_handlers, traced
 
 rng = np.random.default_rng(0)
 
@@ -27,23 +27,8 @@ def normal(*shape, dtype=np.float32):
     return rng.standard_normal(shape).astype(dtype)
 
 
-def module_of(kernel, *arguments):
-    # NumPy's functions take a traced array where they take one of its own.
-    module = NKIPyKernel.trace(lambda *xs: kernel(*xs)).specialize(*arguments)
-    assert module is not None
-    return module
-
-
-def direct(kernel, *arguments):
-    """As a program of handlers, wherever there are any, however fast they are."""
-    module = module_of(kernel, *arguments)
-    program = handler_program(module, mode="always")
-    assert program is not None
-    return DirectExecutable(module, "handlers", program)
-
-
 def is_direct(kernel, *arguments):
-    return handler_program(module_of(kernel, *arguments), mode="always") is not None
+    return handler_program(traced(kernel, *arguments), mode="always") is not None
 
 
 HOLES = np.array([3, np.nan, -np.inf, -0.0, 0.0, np.nan, np.inf, -2.5], np.float32)
@@ -101,8 +86,8 @@ def as_list(made):
 @pytest.mark.parametrize("name", KERNELS)
 def test_results_are_those_of_numpy_and_of_xlas_way(name):
     kernel, arguments = KERNELS[name]
-    results = direct(kernel, *arguments).run_new(arguments)
-    by_xla = XlaCpuEngine(fast_calls="never").compile(module_of(kernel, *arguments))
+    results = by_handlers(traced(kernel, *arguments)).run_new(arguments)
+    by_xla = XlaCpuEngine(fast_calls="never").compile(traced(kernel, *arguments))
     expected = as_list(kernel(*arguments))
     for result, other, wanted in zip(
         results, by_xla.run_new(arguments), expected, strict=True
@@ -119,7 +104,7 @@ def test_results_are_those_of_numpy_and_of_xlas_way(name):
 @pytest.mark.parametrize("name", ROUNDED)
 def test_sums_and_products(name):
     kernel, arguments = ROUNDED[name]
-    (result,) = direct(kernel, *arguments).run_new(arguments)
+    (result,) = by_handlers(traced(kernel, *arguments)).run_new(arguments)
     exact = kernel(*[a.astype(np.longdouble) for a in arguments])
     size = kernel(*[abs(a.astype(np.longdouble)) for a in arguments])
     assert result.shape == exact.shape
@@ -136,7 +121,7 @@ def test_the_engine_runs_without_xla_what_is_faster_so(monkeypatch):
 
     monkeypatch.setattr(_xla, "compile_proto", refuse)
     for kernel in (lambda x: np.max(x, axis=0), np.sort, np.sum):
-        executable = XlaCpuEngine().compile(module_of(kernel, x))
+        executable = XlaCpuEngine().compile(traced(kernel, x))
         assert isinstance(executable, DirectExecutable)
         (got,) = executable.run_new([x])
         error = abs(got - kernel(x.astype(np.float64)))
@@ -162,7 +147,7 @@ def test_one_array_twice_and_arguments_are_left_to_xla():
         return y, y.reshape(5, 6)
 
     assert not is_direct(twice, x)
-    module = module_of(np.sort, x)
+    module = traced(np.sort, x)
     module.set_results([*module.results, *module.parameters])
     assert handler_program(module, mode="always") is None
 
@@ -188,7 +173,7 @@ def test_modes_casts_and_bounds_that_leave_a_program_to_xla():
 
     def is_compiled(kernel, *arguments, mode=None, **how):
         engine = XlaCpuEngine(fast_calls=mode)
-        made = engine.compile(module_of(kernel, *arguments), **how)
+        made = engine.compile(traced(kernel, *arguments), **how)
         return not isinstance(made, DirectExecutable)
 
     casts = SimulationOptions(auto_cast="all", auto_cast_type="bf16")
@@ -204,7 +189,7 @@ def test_indices_out_of_bounds_are_moved_inside():
     i = np.array([10, 99, -11, -99, 2**31 - 1, -(2**31)], np.int32)
     for mode in (None, "never"):
         executable = XlaCpuEngine(fast_calls=mode).compile(
-            module_of(lambda x, i: x[i], x, i)
+            traced(lambda x, i: x[i], x, i)
         )
         (result,) = executable.run_new([x, i])
         np.testing.assert_array_equal(result, [9, 9, 0, 0, 9, 0])
@@ -217,10 +202,10 @@ def test_arrays_may_lie_anywhere(offset):
     x = raw[offset : offset + 4 * size].view(np.float32).reshape(100, -1)
     x[:] = normal(*x.shape)
     made = out[offset : offset + 4 * size].view(np.float32).reshape(100, -1)
-    direct(np.sort, x).run([x], [made])
+    by_handlers(traced(np.sort, x)).run([x], [made])
     np.testing.assert_array_equal(made, np.sort(x))
     largest = out[offset : offset + 1200].view(np.float32)
-    direct(lambda x: np.max(x, axis=0), x).run([x], [largest])
+    by_handlers(traced(lambda x: np.max(x, axis=0), x)).run([x], [largest])
     np.testing.assert_array_equal(largest, np.max(x, axis=0))
 
 
@@ -230,21 +215,22 @@ def test_results_may_overlap_arguments(shift):
     x = memory[600:2000]
     expected = np.sort(x)
     made = memory[600 + shift : 2000 + shift]
-    direct(np.sort, x).run([x], [made])
+    by_handlers(traced(np.sort, x)).run([x], [made])
     np.testing.assert_array_equal(made, expected)
 
 
 def test_several_results_in_one_memory_are_written_one_after_another():
     x = normal(100)
     memory = np.empty(100, np.float32)
-    executable = direct(lambda x: (np.sort(x), np.maximum.accumulate(x)), x)
+    module = traced(lambda x: (np.sort(x), np.maximum.accumulate(x)), x)
+    executable = by_handlers(module)
     executable.run([x], [memory, memory])
     np.testing.assert_array_equal(memory, np.maximum.accumulate(x))
 
 
 def test_many_threads_at_once():
     x = normal(100, 1000)
-    executable = direct(lambda x: (np.sort(x), np.max(x, axis=0)), x)
+    executable = by_handlers(traced(lambda x: (np.sort(x), np.max(x, axis=0)), x))
     expected = np.sort(x), np.max(x, axis=0)
     begin = threading.Barrier(4)
 
@@ -265,7 +251,7 @@ def _call_in_child(executable, x, queue):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_forked_child_has_threads_of_its_own():
     x = normal(300, 2000)
-    executable = direct(lambda x: (np.max(x, axis=0), np.sum(x)), x)
+    executable = by_handlers(traced(lambda x: (np.max(x, axis=0), np.sum(x)), x))
     for _ in range(20):
         expected = executable.run_new([x])
     context = multiprocessing.get_context("fork")
@@ -280,7 +266,7 @@ def test_a_forked_child_has_threads_of_its_own():
 
 def test_a_handler_that_fails_raises():
     x = normal(30)
-    module = module_of(np.sort, x)
+    module = traced(np.sort, x)
     program = handler_program(module, mode="always")
     ((target, _, operands, results),) = program.steps
     step = (target, (("descending", 0),), operands, results)
@@ -292,7 +278,7 @@ def test_a_handler_that_fails_raises():
 
 def test_programs_that_do_not_fit_are_refused():
     x = normal(30)
-    module = module_of(np.sort, x)
+    module = traced(np.sort, x)
     program = handler_program(module, mode="always")
     target, attributes, _, results = program.steps[0]
     for wrong in (

@@ -7,25 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nkipy.core.trace import NKIPyKernel
 from nkipy.hlo import dtypes as dt
 from nkipy.hlo.ir import HLOModule
 from nkipy_emulator.engine import DirectExecutable, XlaCpuEngine
 from nkipy_emulator.handler_programs import handler_program
+from tests.support.fast_calls import by_handlers, traced
 
 DTYPES = (dt.bool_, dt.int8, dt.float16, dt.bfloat16, dt.float32, dt.int32)
-
-
-def module_of(kernel, *arguments):
-    module = NKIPyKernel.trace(lambda *xs: kernel(*xs)).specialize(*arguments)
-    assert module is not None
-    return module
-
-
-def direct(module):
-    program = handler_program(module, mode="always")
-    assert program is not None
-    return DirectExecutable(module, "handlers", program)
 
 
 def numbers(rng, dtype, *shape):
@@ -69,9 +57,9 @@ def test_moves_are_those_of_numpy_and_of_xlas_way(name, rng):
     kernel = MOVES[name]
     for dtype in DTYPES:
         x = numbers(rng, dtype, 6, 10)
-        module = module_of(kernel, x)
+        module = traced(kernel, x)
         expected = kernel(x)
-        (result,) = direct(module).run_new([x])
+        (result,) = by_handlers(module).run_new([x])
         assert (result.dtype, result.shape) == (expected.dtype, expected.shape)
         np.testing.assert_array_equal(result, expected)
     (other,) = XlaCpuEngine(fast_calls="never").compile(module).run_new([x])
@@ -85,7 +73,7 @@ def test_long_rows_and_short_ones(name, shape, rng):
     for x in (numbers(rng, np.int32, *shape), numbers(rng, np.int8, *shape[::-1])):
         if name in ("swapped blocks", "steps") and 70_000 not in x.shape[1:]:
             continue  # nothing is left, or no row
-        (result,) = direct(module_of(kernel, x)).run_new([x])
+        (result,) = by_handlers(traced(kernel, x)).run_new([x])
         np.testing.assert_array_equal(result, kernel(x))
 
 
@@ -103,15 +91,15 @@ def test_random_chains_of_moves(rng):
             return x
 
         x = numbers(rng, np.int16, 4, 5)
-        module = module_of(kernel, x)
-        np.testing.assert_array_equal(direct(module).run_new([x])[0], kernel(x))
+        module = traced(kernel, x)
+        np.testing.assert_array_equal(by_handlers(module).run_new([x])[0], kernel(x))
 
 
 def test_bits_are_kept(rng):
     """Of NaN with a payload, and of subnormal numbers."""
     x = rng.integers(0, 2**32, (30, 40), dtype=np.uint32).view(np.float32)
     for name in ("pad", "flip", "stack", "tile", "repeat"):
-        (got,) = direct(module_of(MOVES[name], x)).run_new([x])
+        (got,) = by_handlers(traced(MOVES[name], x)).run_new([x])
         expected = MOVES[name](x.view(np.uint32))
         np.testing.assert_array_equal(got.view(np.uint32), expected)
 
@@ -122,7 +110,7 @@ def test_arrays_may_lie_anywhere(offset, rng):
     x = raw[offset : offset + 40_000].view(np.float32).reshape(100, 100)
     x[:] = numbers(rng, np.float32, 100, 100)
     made = out[offset : offset + 80_000].view(np.float32).reshape(200, 100)
-    direct(module_of(lambda x: np.tile(x, (2, 1)), x)).run([x], [made])
+    by_handlers(traced(lambda x: np.tile(x, (2, 1)), x)).run([x], [made])
     np.testing.assert_array_equal(made, np.tile(x, (2, 1)))
 
 
@@ -131,28 +119,28 @@ def test_results_may_overlap_arguments(shift, rng):
     memory = numbers(rng, np.int32, 2000)
     x, made = memory[:1000], memory[shift : 1000 + shift]
     expected = x[::-1].copy()
-    direct(module_of(lambda x: x[::-1], x)).run([x], [made])
+    by_handlers(traced(lambda x: x[::-1], x)).run([x], [made])
     np.testing.assert_array_equal(made, expected)
 
 
 def test_what_is_large_and_computed_with_is_left_to_xla(rng):
     x = numbers(rng, np.float32, 500, 1000)
     for kernel in (lambda x: np.pad(x, 1) + 1, lambda x: np.tile(x, 2).sum(), np.sign):
-        executable = XlaCpuEngine(fast_calls="auto").compile(module_of(kernel, x))
+        executable = XlaCpuEngine(fast_calls="auto").compile(traced(kernel, x))
         assert not isinstance(executable, DirectExecutable)
-    executable = XlaCpuEngine(fast_calls="auto").compile(module_of(MOVES["pad"], x))
+    executable = XlaCpuEngine(fast_calls="auto").compile(traced(MOVES["pad"], x))
     assert isinstance(executable, DirectExecutable)
 
 
 def test_a_transpose_is_left_to_xla(rng):
     x = numbers(rng, np.float32, 50, 100)
-    assert handler_program(module_of(np.transpose, x), mode="always") is None
+    assert handler_program(traced(np.transpose, x), mode="always") is None
 
 
 def test_without_elements_it_is_no_program(rng):
     x = numbers(rng, np.float32, 0, 3)
     for kernel in (lambda x: np.pad(x, 1), lambda x: np.tile(x, 2)):
-        module = module_of(kernel, x)
+        module = traced(kernel, x)
         made = XlaCpuEngine(fast_calls="auto").compile(module).run_new([x])[0]
         np.testing.assert_array_equal(made, kernel(x))
 
@@ -176,7 +164,7 @@ def test_without_elements_it_is_no_program(rng):
 )
 def test_what_does_not_fit_is_refused(attribute, rng):
     x = numbers(rng, np.float32, 3, 4)
-    module: HLOModule = module_of(lambda x: x[::-1], x)
+    module: HLOModule = traced(lambda x: x[::-1], x)
     program = handler_program(module, mode="always")
     assert program is not None
     ((target, attributes, operands, results),) = program.steps

@@ -7,41 +7,19 @@ import warnings
 import numpy as np
 import pytest
 
-from nkipy.core.trace import NKIPyKernel
 from nkipy.hlo import dtypes as dt
-from nkipy.hlo.builder import HLOBuilder
-from nkipy.hlo.ir import HLOModule
 from nkipy_emulator.engine import DirectExecutable, XlaCpuEngine
 from nkipy_emulator.handler_programs import handler_program
 from nkipy_emulator.plain_calls import _FUNCTIONS, _OF_BITS
+from tests.support.fast_calls import built, by_handlers, traced
 
 INTEGERS = (*dt.INTEGERS, dt.int64, dt.uint64)
 FLOATS = (dt.float32, dt.float64)
 SIZES = (1, 37, 20_001)
 
 
-def module_of(body, *arguments):
-    module = HLOModule("plain")
-    given = [module.add_parameter(a.shape, a.dtype) for a in arguments]
-    results = body(HLOBuilder(module.entry), *given)
-    module.set_results(list(results) if isinstance(results, tuple) else [results])
-    return module
-
-
-def traced(kernel, *arguments):
-    module = NKIPyKernel.trace(lambda *xs: kernel(*xs)).specialize(*arguments)
-    assert module is not None
-    return module
-
-
-def direct(module):
-    program = handler_program(module, mode="always")
-    assert program is not None
-    return DirectExecutable(module, "handlers", program)
-
-
 def run(module, *arguments):
-    return direct(module).run_new(arguments)[0]
+    return by_handlers(module).run_new(arguments)[0]
 
 
 def by_xla(module, *arguments):
@@ -88,7 +66,7 @@ def test_functions_are_those_of_numpy_and_of_xla(opcode, rng):
                 result = dt.bool_ if opcode == "is-finite" else xs[0].dtype
                 return b.emit(opcode, xs, xs[0].shape, result)
 
-            module = module_of(body, *given)
+            module = built(body, *given)
             made = run(module, *given)
             with np.errstate(all="ignore"):
                 wanted = function(*given)
@@ -107,7 +85,7 @@ def test_comparisons(direction, rng):
     for dtype in (*FLOATS, *INTEGERS, dt.bool_):
         x, y = (elements(rng, dtype, 3000) for _ in range(2))
         y[::3] = x[::3]
-        module = module_of(lambda b, x, y: b.compare(x, y, direction), x, y)
+        module = built(lambda b, x, y: b.compare(x, y, direction), x, y)
         same(run(module, x, y), getattr(np, names[direction])(x, y))
 
 
@@ -120,7 +98,7 @@ def test_conversions(count, rng):
             x = elements(rng, source, count)
             if source == dt.float64:
                 x[: count // 2] *= 1e37  # infinity in float32
-            module = module_of(lambda b, x, to=target: b.convert(x, to), x)
+            module = built(lambda b, x, to=target: b.convert(x, to), x)
             with np.errstate(all="ignore"):
                 same(run(module, x), x.astype(target))
 
@@ -128,7 +106,7 @@ def test_conversions(count, rng):
 def test_conversions_that_are_left_to_xla():
     x = np.ones(10, np.float32)
     for target in (dt.int32, dt.float16, dt.bfloat16):
-        module = module_of(lambda b, x, to=target: b.convert(x, to), x)
+        module = built(lambda b, x, to=target: b.convert(x, to), x)
         assert handler_program(module, mode="always") is None
 
 
@@ -151,7 +129,7 @@ def test_choices(count, rng):
                         q = b_.broadcast_in_dim(last, m.shape, ())
                     return b_.select(m, p, q)
 
-                module = module_of(body, mask, x, y)
+                module = built(body, mask, x, y)
                 if handler_program(module, mode="always") is None:
                     continue  # an element of an array is no handler's
                 bits = f"u{np.dtype(dtype).itemsize}"
@@ -181,7 +159,8 @@ def test_scalars_and_several_steps(rng):
     module = traced(kernel, x, y, np.asarray(scalar))
     with np.errstate(all="ignore"):
         for made, wanted in zip(
-            direct(module).run_new([x, y, np.asarray(scalar)]), kernel(x, y, scalar)
+            by_handlers(module).run_new([x, y, np.asarray(scalar)]),
+            kernel(x, y, scalar),
         ):
             same(made, wanted)
 
@@ -210,7 +189,7 @@ def test_arrays_may_lie_anywhere(offset, rng):
     x = raw[offset : offset + 120_000].view(np.float32)
     x[:] = elements(rng, dt.float32, 30_000)
     made = out[offset : offset + 120_000].view(np.float32)
-    direct(traced(lambda x: x + x, x)).run([x], [made])
+    by_handlers(traced(lambda x: x + x, x)).run([x], [made])
     np.testing.assert_array_equal(made, x + x)
 
 
@@ -219,7 +198,7 @@ def test_results_may_overlap_arguments(shift, rng):
     memory = elements(rng, dt.int32, 30_000)
     x, made = memory[6000:20_000], memory[6000 + shift : 20_000 + shift]
     expected = x + x
-    direct(traced(lambda x: x + x, x)).run([x], [made])
+    by_handlers(traced(lambda x: x + x, x)).run([x], [made])
     np.testing.assert_array_equal(made, expected)
 
 
