@@ -11,14 +11,11 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import nkipy_nki as nki
 import nkipy_nki.language as nl
 import nkipy_nki.neuronxcc.nki as first_nki
 import nkipy_nki.neuronxcc.nki.language as first_nl
-from nkipy_nki.shared_elements import has_shared_elements
 
 X = np.arange(128 * 64, dtype=np.float32).reshape(128, 64)
 
@@ -191,24 +188,6 @@ def test_one_whose_elements_only_lie_between_each_other_is_written() -> None:
 def test_a_torch_tensor_whose_elements_share_memory_is_not_written() -> None:
     with pytest.raises(nki.NkiValidationError, match=r"give x.contiguous\(\)"):
         twice(FakeTorch(strided((3, 4), (0, 1))))
-
-
-@settings(max_examples=200)
-@given(
-    st.lists(st.tuples(st.integers(1, 4), st.integers(-7, 7)), min_size=1, max_size=3),
-    st.sampled_from([np.uint8, np.float32]),
-)
-def test_elements_share_memory_if_two_addresses_are_one(axes, dtype) -> None:
-    item = np.dtype(dtype).itemsize
-    shape, strides = zip(*axes)
-    room = np.zeros(400, np.uint8)[200 : 200 + item].view(dtype)
-    array = np.lib.stride_tricks.as_strided(room, shape, strides)
-    places = [
-        sum(i * s for i, s in zip(index, strides)) + byte
-        for index in np.ndindex(*shape)
-        for byte in range(item)
-    ]
-    assert has_shared_elements(array) == (len(set(places)) < len(places))
 
 
 # -- calls that cannot be --------------------------------------------------------------

@@ -18,9 +18,9 @@ import ml_dtypes
 import numpy as np
 
 from nkipy.chips import CHIPS
+from nkipy.shared_elements import has_shared_elements
 from nkipy_nki.dtypes import as_outside, narrow, tensor_dtype
 from nkipy_nki.errors import NkiValidationError
-from nkipy_nki.shared_elements import has_shared_elements
 
 __all__ = [
     "Argument",

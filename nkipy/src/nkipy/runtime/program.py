@@ -13,6 +13,7 @@ from nkipy.core.trace import OutputLeaf, Trace, result_tree
 from nkipy.execution.engines import Executable
 from nkipy.runtime.captured_arrays import CapturedArrays
 from nkipy.runtime.guards import Guards
+from nkipy.shared_elements import has_shared_elements
 
 
 class Program:
@@ -201,31 +202,6 @@ def _store(result: np.ndarray, target: np.ndarray) -> None:
         before = target.astype(result.dtype)
     changed = result.view(bits) != before.view(bits)
     np.copyto(target, result, where=changed, casting="unsafe")
-
-
-def has_shared_elements(array: np.ndarray) -> bool:
-    """Whether two elements of an array share a byte, as those of ``broadcast_to`` do.
-
-    nkipy-nki has the same for a kernel's arguments: neither imports the other.
-    """
-    if array.flags.forc or array.size < 2:
-        return False
-    axes = [(abs(s), n) for s, n in zip(array.strides, array.shape) if n > 1]
-    end = array.itemsize
-    for stride, count in sorted(axes):
-        if stride < end:
-            break
-        end += stride * (count - 1)
-    else:
-        return False  # each axis steps over all that those before it reach
-    extent = array.itemsize + sum(stride * (count - 1) for stride, count in axes)
-    if array.nbytes > extent:
-        return True
-    reached = np.zeros(extent, bool)
-    shape = [n for _, n in axes] + [array.itemsize]
-    strides = [s for s, _ in axes] + [1]
-    np.lib.stride_tricks.as_strided(reached, shape, strides)[...] = True
-    return int(np.count_nonzero(reached)) < array.nbytes
 
 
 def _share_memory(x: np.ndarray, y: np.ndarray) -> bool:

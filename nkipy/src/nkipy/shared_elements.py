@@ -1,8 +1,4 @@
-"""Whether elements of an array lie in the same memory, as an outsider may make them.
-
-nkipy has the same for what a traced function writes to; neither package imports the
-other's runtime.
-"""
+"""Whether elements of an array lie in the same memory, as an outsider may make them."""
 
 from __future__ import annotations
 
