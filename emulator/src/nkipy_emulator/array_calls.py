@@ -80,7 +80,7 @@ class _Call(NamedTuple):
     operands: tuple[Value, ...] | None = None
 
 
-def send_to_handlers(module: HLOModule, mode: Mode) -> HLOModule:
+def send_array_operations(module: HLOModule, mode: Mode) -> HLOModule:
     """`module` with calls of handlers; itself if there are none.
 
     Args:

@@ -391,7 +391,7 @@ def _is_faster(call: Call, mode: Mode) -> bool:
 
 
 # -- what takes its place --------------------------------------------------------------
-def send_to_numpy(module: HLOModule, mode: Mode) -> HLOModule:
+def send_functions(module: HLOModule, mode: Mode) -> HLOModule:
     """`module` with calls of NumPy's loops; itself if there are none.
 
     Args:

@@ -24,16 +24,16 @@ from nkipy.hlo.proto_shapes import ELEMENT_TYPES
 from nkipy.hlo.rewrites.base import Place, rewrite
 from nkipy.hlo.rewrites.dots import flatten_dots
 from nkipy_emulator import _xla
-from nkipy_emulator.array_calls import send_to_handlers
+from nkipy_emulator.array_calls import send_array_operations
 from nkipy_emulator.fast_calls import (
     ALONE,
     ELEMENTS,
     PRODUCTS,
     Mode,
-    send_to_numpy,
+    send_functions,
 )
 from nkipy_emulator.handler_calls import Attribute, attributes_of, is_handler_call
-from nkipy_emulator.joins import join_by_handlers
+from nkipy_emulator.joins import send_joins
 from nkipy_emulator.memory import ZERO_COPY_BYTES
 from nkipy_emulator.moves import send_moves
 from nkipy_emulator.plain_calls import is_plain, send_plain
@@ -93,9 +93,9 @@ def handler_program(
         return None
     if any(inst.opcode == "custom-call" for inst in entry):
         return None  # of others, whatever they are called
-    made = apply_auto_cast(send_to_numpy(module, mode), options)
-    made = send_plain(send_to_handlers(flatten_dots(made), mode), mode)
-    made = _with_sums(join_by_handlers(send_moves(made, mode), mode))
+    made = apply_auto_cast(send_functions(module, mode), options)
+    made = send_plain(send_array_operations(flatten_dots(made), mode), mode)
+    made = _with_sums(send_joins(send_moves(made, mode), mode))
     found = _Program(made)
     try:
         return found.program()

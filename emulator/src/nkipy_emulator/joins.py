@@ -66,7 +66,7 @@ class _Reach(NamedTuple):
     after: int
 
 
-def join_by_handlers(module: HLOModule, mode: Mode) -> HLOModule:
+def send_joins(module: HLOModule, mode: Mode) -> HLOModule:
     """`module` with calls of handlers for concatenations; itself if there are none.
 
     Args:

@@ -19,17 +19,17 @@ from nkipy.hlo.rewrites.materializing import bound_duplication
 from nkipy.hlo.rewrites.powers import expand_powers
 from nkipy.hlo.rewrites.subnormals import flush_subnormals
 from nkipy_emulator import _xla
-from nkipy_emulator.array_calls import send_to_handlers
+from nkipy_emulator.array_calls import send_array_operations
 from nkipy_emulator.call_sites import CustomCalls
 from nkipy_emulator.custom_calls import lower_custom_calls
 from nkipy_emulator.endless_loops import make_interruptible
-from nkipy_emulator.fast_calls import FastCalls, send_to_numpy
+from nkipy_emulator.fast_calls import FastCalls, send_functions
 from nkipy_emulator.handler_calls import let_stop
-from nkipy_emulator.joins import join_by_handlers
+from nkipy_emulator.joins import send_joins
 from nkipy_emulator.layers import roll_layers
 from nkipy_emulator.operands import read_through_slices
 from nkipy_emulator.own_results import add_blanks, transpose_once
-from nkipy_emulator.strided_stores import store_by_handlers
+from nkipy_emulator.strided_stores import send_strided_stores
 from nkipy_emulator.wide_functions import widen_functions
 from nkipy_emulator.world_calls import lower_collectives
 
@@ -78,15 +78,15 @@ def with_store(
     if check_bounds:
         result = _telling_out_of_bounds(result, vector)
     if options is None or options.auto_cast != "all":  # which rounds parts of functions
-        result = widen_functions(send_to_numpy(result, fast_calls))
+        result = widen_functions(send_functions(result, fast_calls))
     result = make_interruptible(result, vector)
     result = apply_auto_cast(result, options)
     # XLA transposes the operands of other products even where that changes nothing. To
     # remove it is left to the algebraic simplifier, which exact results forbid
     # (_xla.EXACT): each copies a whole operand, say the weights of a layer, per call.
-    result = send_to_handlers(flatten_dots(result), fast_calls)
+    result = send_array_operations(flatten_dots(result), fast_calls)
     result = roll_layers(result, vector, first + count, fast_calls)
-    result = store_by_handlers(join_by_handlers(result, fast_calls), fast_calls)
+    result = send_strided_stores(send_joins(result, fast_calls), fast_calls)
     result = guard_divisions(keep_nan(result))
     result = flush_subnormals(order_sorts(expand_powers(result)))
     result = bound_duplication(keep_exact(result, vector))

@@ -43,7 +43,7 @@ class _Store(NamedTuple):
     places: tuple[int, ...]
 
 
-def store_by_handlers(module: HLOModule, mode: FastCalls) -> HLOModule:
+def send_strided_stores(module: HLOModule, mode: FastCalls) -> HLOModule:
     """`module` with calls of handlers for such stores; itself if there are none.
 
     Args:

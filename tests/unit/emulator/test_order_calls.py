@@ -16,7 +16,7 @@ from nkipy.hlo.builder import HLOBuilder
 from nkipy.hlo.ir import HLOComputation, HLOModule, Shape
 from nkipy_emulator import _xla, order_calls
 from nkipy_emulator.engine import XlaCpuEngine
-from nkipy_emulator.fast_calls import send_to_numpy
+from nkipy_emulator.fast_calls import send_functions
 from nkipy_emulator.memory import ZERO_COPY_BYTES
 from tests.support.fast_calls import kernel, run, targets
 
@@ -227,10 +227,10 @@ def test_rows_that_lie_apart_are_sorted(shape, axis):
 def test_an_order_alone_needs_no_sorted_array_and_no_places():
     x = awkward(np.dtype(np.float32), (40, 50))
     module = kernel(lambda x: np.argsort(x, 0), x)
-    sent = send_to_numpy(module, "always")
+    sent = send_functions(module, "always")
     opcodes = [i.opcode for i in sent.entry.instructions]
     assert opcodes == ["parameter", "custom-call"]
-    both = send_to_numpy(order_module([x], False), "always")
+    both = send_functions(order_module([x], False), "always")
     assert "get-tuple-element" in [i.opcode for i in both.entry.instructions]
 
 
