@@ -17,7 +17,8 @@ from nkipy.hlo import dtypes as dt
 from nkipy.hlo.ir import HLOInstruction, HLOModule
 from nkipy.hlo.rewrites.base import literal_below
 from nkipy_emulator import _xla
-from nkipy_emulator.fast_calls import ALONE, element_calls, table
+from nkipy_emulator.fast_calls import ALONE, table
+from nkipy_emulator.function_calls import element_calls
 
 Value = HLOInstruction
 #: Elements that the functions of such a program compute: a hundredth of a second's work

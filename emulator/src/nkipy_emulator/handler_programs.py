@@ -25,13 +25,8 @@ from nkipy.hlo.rewrites.base import Place, rewrite
 from nkipy.hlo.rewrites.dots import flatten_dots
 from nkipy_emulator import _xla
 from nkipy_emulator.array_calls import send_array_operations
-from nkipy_emulator.fast_calls import (
-    ALONE,
-    ELEMENTS,
-    PRODUCTS,
-    Mode,
-    send_functions,
-)
+from nkipy_emulator.fast_calls import ALONE, ELEMENTS, PRODUCTS, Mode
+from nkipy_emulator.function_calls import send_functions
 from nkipy_emulator.handler_calls import Attribute, attributes_of, is_handler_call
 from nkipy_emulator.joins import send_joins
 from nkipy_emulator.memory import ZERO_COPY_BYTES

@@ -23,7 +23,8 @@ from nkipy_emulator.array_calls import send_array_operations
 from nkipy_emulator.call_sites import CustomCalls
 from nkipy_emulator.custom_calls import lower_custom_calls
 from nkipy_emulator.endless_loops import make_interruptible
-from nkipy_emulator.fast_calls import FastCalls, send_functions
+from nkipy_emulator.fast_calls import FastCalls
+from nkipy_emulator.function_calls import send_functions
 from nkipy_emulator.handler_calls import let_stop
 from nkipy_emulator.joins import send_joins
 from nkipy_emulator.layers import roll_layers

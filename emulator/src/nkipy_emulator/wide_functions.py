@@ -3,7 +3,8 @@
 XLA's polynomials for ``tanh`` and ``expm1``, and what is composed of its functions, are
 up to three or four units in the last place away, and further where digits cancel
 (``benchmarks.bench_accuracy``). In float64, rounded once, they are exact to half a unit
-and a little. What calls of NumPy's loops compute (:mod:`.fast_calls`) has none left.
+and a little. What calls of NumPy's loops compute has none left
+(:mod:`.function_calls`).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from nkipy.hlo.builder import HLOBuilder
 from nkipy.hlo.ir import HLOInstruction, HLOModule
 from nkipy.hlo.rewrites.base import Place, rewrite
 from nkipy.hlo.rewrites.dead_code import eliminate_dead_code
-from nkipy_emulator.fast_calls import composed_function
+from nkipy_emulator.function_calls import composed_function
 
 Value = HLOInstruction
 

@@ -16,7 +16,7 @@ from nkipy.hlo.builder import HLOBuilder
 from nkipy.hlo.ir import HLOComputation, HLOModule, Shape
 from nkipy_emulator import _xla, order_calls
 from nkipy_emulator.engine import XlaCpuEngine
-from nkipy_emulator.fast_calls import send_functions
+from nkipy_emulator.function_calls import send_functions
 from nkipy_emulator.memory import ZERO_COPY_BYTES
 from tests.support.fast_calls import kernel, run, targets
 
