@@ -31,7 +31,8 @@ from nkipy.hlo.compositions import COMPOSITIONS, INTEGER_COMPOSITIONS
 from nkipy.hlo.ir import HLOModule
 from nkipy_emulator import fast_calls, order_calls
 from nkipy_emulator.element_programs import element_program
-from nkipy_emulator.engine import DirectExecutable, XlaCpuEngine
+from nkipy_emulator.engine import XlaCpuEngine
+from nkipy_emulator.executables import DirectExecutable
 from nkipy_emulator.fast_calls import ALONE
 from nkipy_emulator.handler_programs import handler_program
 

@@ -165,7 +165,7 @@ API: Mapping[str, Mapping[str, Mapping[str, str]]] = {
     "The emulator": {
         "nkipy_emulator": {
             "nkipy_emulator": ALL,
-            "nkipy_emulator.engine": "XlaExecutable",
+            "nkipy_emulator.executables": "XlaExecutable",
             "nkipy_emulator.custom_calls": "known_targets",
             "nkipy_emulator.compiler": "main, compile_in_process, EmulatorCompiler",
             "nkipy_emulator.neff_writer": ALL,

@@ -6,8 +6,10 @@ from nkipy.core.trace import NKIPyKernel
 from nkipy.hlo.builder import HLOBuilder
 from nkipy.hlo.ir import HLOModule
 from nkipy_emulator.custom_calls import CustomCalls
-from nkipy_emulator.engine import DirectExecutable, XlaCpuEngine, _with_store
+from nkipy_emulator.engine import XlaCpuEngine
+from nkipy_emulator.executables import DirectExecutable
 from nkipy_emulator.handler_programs import handler_program
+from nkipy_emulator.preparation import with_store
 
 MODES = ("never", "always")
 
@@ -49,7 +51,7 @@ def run(module, arguments, mode, **options):
 
 def targets(module, mode="always", options=None):
     """What is called by the module that XLA gets."""
-    made, _ = _with_store(module, options, CustomCalls(), fast_calls=mode)
+    made, _ = with_store(module, options, CustomCalls(), fast_calls=mode)
     calls = [i.attributes for i in made.instructions() if i.opcode == "custom-call"]
     found = [c["custom_call_target"] for c in calls]
     return [t for t in found if t != "nkipy_store"]

@@ -16,7 +16,8 @@ from nkipy.hlo.opcodes.windows import WindowDim
 from nkipy_emulator import fast_calls
 from nkipy_emulator.array_calls import _SCANNED
 from nkipy_emulator.custom_calls import CustomCalls
-from nkipy_emulator.engine import XlaCpuEngine, _with_store
+from nkipy_emulator.engine import XlaCpuEngine
+from nkipy_emulator.preparation import with_store
 
 MODES = ("never", "always")
 INTEGERS = [d for d in _SCANNED if d.kind in "iu"]
@@ -34,7 +35,7 @@ def run(module, arguments, mode):
 
 
 def targets(module, mode="always"):
-    made, _ = _with_store(module, None, CustomCalls(), fast_calls=mode)
+    made, _ = with_store(module, None, CustomCalls(), fast_calls=mode)
     calls = [i.attributes for i in made.instructions() if i.opcode == "custom-call"]
     found = [c["custom_call_target"] for c in calls]
     return [t for t in found if t != "nkipy_store"]

@@ -8,7 +8,8 @@ import pytest
 from nkipy.hlo.builder import HLOBuilder
 from nkipy.hlo.ir import HLOModule
 from nkipy_emulator import register_custom_call, unregister_custom_call
-from nkipy_emulator.engine import XlaCpuEngine, XlaExecutable
+from nkipy_emulator.engine import XlaCpuEngine
+from nkipy_emulator.executables import XlaExecutable
 
 RANKS = [2, 3, 4]
 

@@ -14,7 +14,8 @@ from benchmarks.bench_fast_calls import arguments, lower
 from nkipy.hlo.options import SimulationOptions
 from nkipy_emulator import fast_calls
 from nkipy_emulator.element_programs import element_program, is_faster
-from nkipy_emulator.engine import DirectExecutable, XlaCpuEngine
+from nkipy_emulator.engine import XlaCpuEngine
+from nkipy_emulator.executables import DirectExecutable
 from tests.support.fast_calls import built
 
 FUNCTIONS = sorted(fast_calls.known_functions())

@@ -18,7 +18,8 @@ from nkipy.hlo.builder import HLOBuilder
 from nkipy.hlo.errors import HLOVerificationError
 from nkipy.hlo.ir import HLOInstruction, HLOModule, SourceLocation
 from nkipy_emulator import SimulationError
-from nkipy_emulator.engine import XlaCpuEngine, XlaExecutable
+from nkipy_emulator.engine import XlaCpuEngine
+from nkipy_emulator.executables import XlaExecutable
 
 LARGE = 1 << 17  # float32 elements: above the size that is read in place
 

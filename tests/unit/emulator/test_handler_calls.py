@@ -8,9 +8,10 @@ import pytest
 from nkipy.core.trace import NKIPyKernel
 from nkipy.hlo.ir import HLOInstruction
 from nkipy_emulator.custom_calls import CustomCalls
-from nkipy_emulator.engine import XlaCpuEngine, _with_store
+from nkipy_emulator.engine import XlaCpuEngine
 from nkipy_emulator.handler_calls import attributes_of, handler
 from nkipy_emulator.memory import ZERO_COPY_BYTES
+from nkipy_emulator.preparation import with_store
 from tests.support.memory import at_the_end_of_memory, numbers, shifted
 
 LARGE = ZERO_COPY_BYTES
@@ -55,7 +56,7 @@ def check_handled(executable, inputs, wanted):
 def test_handlers_read_memory(name, rng):
     inputs = handled_inputs(rng)
     module = NKIPyKernel.trace(HANDLED[name]).specialize(*inputs)
-    made, sliced = _with_store(module, None, CustomCalls(), fast_calls="always")
+    made, sliced = with_store(module, None, CustomCalls(), fast_calls="always")
     assert 0 in sliced
     readers = [i for i in made.instructions() if made.parameters[0] in i.operands]
     calls = [i.attributes.get("custom_call_target") for i in readers]

@@ -15,7 +15,8 @@ from nkipy.hlo import dtypes as dt
 from nkipy.hlo.ir import HLOInstruction, HLOModule
 from nkipy.hlo.options import SimulationOptions
 from nkipy_emulator import _xla
-from nkipy_emulator.engine import DirectExecutable, XlaCpuEngine
+from nkipy_emulator.engine import XlaCpuEngine
+from nkipy_emulator.executables import DirectExecutable
 from nkipy_emulator.handler_programs import handler_program
 from tests.support.fast_calls import by_handlers, traced
 

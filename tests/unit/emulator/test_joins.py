@@ -8,7 +8,8 @@ import pytest
 from nkipy.core.trace import NKIPyKernel
 from nkipy.hlo import dtypes as dt
 from nkipy_emulator.custom_calls import CustomCalls
-from nkipy_emulator.engine import XlaCpuEngine, _with_store
+from nkipy_emulator.engine import XlaCpuEngine
+from nkipy_emulator.preparation import with_store
 
 SHAPES = [((97,), 0), ((5, 40), 1), ((40, 7), 0), ((3, 50, 4), 1), ((2, 130_000), 1)]
 
@@ -18,7 +19,7 @@ def kernel(function, *values):
 
 
 def joins(module, mode="always"):
-    made, _ = _with_store(module, None, CustomCalls(), fast_calls=mode)
+    made, _ = with_store(module, None, CustomCalls(), fast_calls=mode)
     calls = [i for i in made.instructions() if i.opcode == "custom-call"]
     return [c for c in calls if c.attributes["custom_call_target"] == "nkipy_join"]
 

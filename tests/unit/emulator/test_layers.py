@@ -11,9 +11,10 @@ from nkipy.hlo.dtypes import float32, int32
 from nkipy.hlo.ir import HLOModule
 from nkipy_emulator import preparation
 from nkipy_emulator.custom_calls import CustomCalls
-from nkipy_emulator.engine import XlaCpuEngine, _with_store
+from nkipy_emulator.engine import XlaCpuEngine
 from nkipy_emulator.errors import SimulationError
 from nkipy_emulator.handler_calls import call_on_memory, handler
+from nkipy_emulator.preparation import with_store
 from nkipy_emulator.products import has_blas
 from tests.support.memory import shifted
 
@@ -74,7 +75,7 @@ def traced(function, *values):
 
 
 def loops(module, mode="always"):
-    made, _ = _with_store(module, None, CustomCalls(), fast_calls=mode)
+    made, _ = with_store(module, None, CustomCalls(), fast_calls=mode)
     return [i for i in made.instructions() if i.opcode == "while"]
 
 

@@ -15,7 +15,7 @@ def test_nearly_no_mapping_left_is_an_error(engine, module_of, monkeypatch):
     module = module_of(lambda b, p: b.negate(p), x)
     monkeypatch.setattr(memory_maps, "_limit", lambda: memory_maps._count())
     engine.compile(module)  # there are few programs: none is looked for
-    monkeypatch.setattr(engine_module, "_executables", range(1 << 14))
+    monkeypatch.setattr(engine_module, "EXECUTABLES", range(1 << 14))
     with pytest.raises(ProgramSizeError, match="max_map_count"):
         engine.compile(module)
 

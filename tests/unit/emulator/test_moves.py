@@ -9,7 +9,8 @@ import pytest
 
 from nkipy.hlo import dtypes as dt
 from nkipy.hlo.ir import HLOModule
-from nkipy_emulator.engine import DirectExecutable, XlaCpuEngine
+from nkipy_emulator.engine import XlaCpuEngine
+from nkipy_emulator.executables import DirectExecutable
 from nkipy_emulator.handler_programs import handler_program
 from tests.support.fast_calls import by_handlers, traced
 

@@ -16,10 +16,11 @@ from nkipy.hlo.ir import HLOModule
 from nkipy.runtime import simulate_jit
 from nkipy.testing import run_python
 from nkipy_emulator.custom_calls import CustomCalls
-from nkipy_emulator.engine import XlaCpuEngine, _with_store
+from nkipy_emulator.engine import XlaCpuEngine
 from nkipy_emulator.errors import SimulationError
 from nkipy_emulator.memory import ZERO_COPY_BYTES, empty
 from nkipy_emulator.operands import lift_constants, read_through_slices
+from nkipy_emulator.preparation import with_store
 from tests.support.engine import make_module
 from tests.support.memory import at_the_end_of_memory, numbers, shifted
 
@@ -370,7 +371,7 @@ def test_results_that_are_transposes(engine, rng):
 def test_a_transpose_is_made_once(rng):
     x = numbers(rng, (600, 500))
     module = make_module(lambda b, x: b.transpose(b.negate(x), (1, 0)), x)
-    made, _ = _with_store(module, None, CustomCalls(), own=(0,))
+    made, _ = with_store(module, None, CustomCalls(), own=(0,))
     store, result = made.results
     assert result.opcode == "opt-barrier" and result in store.operands
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from nkipy.hlo import dtypes as dt
-from nkipy_emulator.engine import DirectExecutable, XlaCpuEngine
+from nkipy_emulator.engine import XlaCpuEngine
+from nkipy_emulator.executables import DirectExecutable
 from nkipy_emulator.handler_programs import handler_program
 from nkipy_emulator.plain_calls import _FUNCTIONS, _OF_BITS
 from tests.support.fast_calls import built, by_handlers, traced

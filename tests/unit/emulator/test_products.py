@@ -9,7 +9,8 @@ from nkipy.core import dtypes as dt
 from nkipy.hlo.options import SimulationOptions
 from nkipy.testing import run_python
 from nkipy_emulator.custom_calls import CustomCalls
-from nkipy_emulator.engine import XlaCpuEngine, _with_store
+from nkipy_emulator.engine import XlaCpuEngine
+from nkipy_emulator.preparation import with_store
 from tests.support.engine import make_module
 from tests.support.memory import at_the_end_of_memory, shifted
 
@@ -33,7 +34,7 @@ def run(module, arguments, mode="always"):
 
 
 def calls(module, mode="always"):
-    made, _ = _with_store(module, None, CustomCalls(), fast_calls=mode)
+    made, _ = with_store(module, None, CustomCalls(), fast_calls=mode)
     found = [i.attributes.get("custom_call_target") for i in made.instructions()]
     return found.count(TARGET)
 

@@ -13,7 +13,7 @@ import nkipy.hlo
 from nkipy.hlo.options import SimulationOptions
 from nkipy.runtime import simulate_jit
 from nkipy.testing import run_python
-from nkipy_emulator import _xla, code_cache, engine, fast_calls, kept_code
+from nkipy_emulator import _xla, code_cache, fast_calls, kept_code, program_code
 from tests.support.users import OTHER, needs_root
 
 X = np.arange(6, dtype=np.float32).reshape(2, 3)
@@ -102,7 +102,7 @@ def test_what_code_depends_on_tells_it_apart(directory, compiles, monkeypatch):
 
 def test_what_is_found_is_not_rewritten(directory, compiles, monkeypatch):
     first = run()
-    monkeypatch.setattr(engine, "_with_store", None)
+    monkeypatch.setattr(program_code, "_with_store", None)
     assert np.array_equal(run(), first)
     assert len(compiles) == 1
 
@@ -220,7 +220,7 @@ def test_it_can_be_switched_off(monkeypatch, directory, compiles):
 
 
 def test_programs_with_large_constants_are_not_kept(monkeypatch, directory, compiles):
-    monkeypatch.setattr(engine, "_MOST_KEPT", 10_000)
+    monkeypatch.setattr(program_code, "_MOST_KEPT", 10_000)
     weights = np.arange(10_000, dtype=np.float32).reshape(100, 100)
     for _ in range(2):
         made = run(lambda x: x + weights, np.ones((1, 100), np.float32))

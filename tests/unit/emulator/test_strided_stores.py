@@ -10,8 +10,9 @@ from nkipy.core.trace import NKIPyKernel
 from nkipy.hlo.rewrites import repeated_steps
 from nkipy_emulator import strided_stores
 from nkipy_emulator.custom_calls import CustomCalls
-from nkipy_emulator.engine import XlaCpuEngine, _with_store
+from nkipy_emulator.engine import XlaCpuEngine
 from nkipy_emulator.errors import SimulationError
+from nkipy_emulator.preparation import with_store
 
 TARGET = "nkipy_strided_store"
 
@@ -21,7 +22,7 @@ def traced(function, *values):
 
 
 def stores(module):
-    made, _ = _with_store(module, None, CustomCalls(), fast_calls="always")
+    made, _ = with_store(module, None, CustomCalls(), fast_calls="always")
     found = [i for i in made.instructions() if i.opcode == "custom-call"]
     return [i for i in found if i.attributes["custom_call_target"] == TARGET]
 

@@ -25,7 +25,7 @@ from nkipy_emulator.engine import XlaCpuEngine
 
 if TYPE_CHECKING:
     from nkipy.hlo.ir import HLOModule
-    from nkipy_emulator.engine import XlaExecutable
+    from nkipy_emulator.executables import XlaExecutable
 
 Printer: TypeAlias = Callable[[int, str, str, tuple[int, ...], bytes], None]
 
