@@ -21,6 +21,7 @@ from nkipy.hlo.ir import HLOComputation, HLOInstruction, HLOModule, Shape
 from nkipy.hlo.opcodes import OPCODES, CostKind
 from nkipy.hlo.rewrites.base import element, with_operands
 from nkipy.hlo.rewrites.dead_code import eliminate_dead_code
+from nkipy.hlo.rewrites.repetition import Run, ValueRow
 from nkipy_emulator.array_calls import send_products
 from nkipy_emulator.fast_calls import Mode
 from nkipy_emulator.handler_calls import call_on_inputs, handler, is_handler_call
@@ -32,8 +33,6 @@ Value = HLOInstruction
 _FEWEST = 192
 _FEWEST_IN_LAYER = 16
 _FEWEST_LAYERS = 3
-#: Equal instructions in a row, by which layers are taken to begin anew.
-_WINDOW = 8
 #: How often an instruction is compared with others before it, so that a long program
 #: is not looked through for ever.
 _MOST_STEPS = 16
@@ -72,28 +71,28 @@ def roll_layers(
         mode: where handlers are called. Products with weights go to one, too, if they
             take little time: then it is the compilation that takes long.
     """
-    values = _Values(module)
-    runs = list(values.repetitions()) if len(values.all) >= _FEWEST else []
+    row = _Row(module)
+    runs = list(row.runs()) if len(row.values) >= _FEWEST else []
     if not runs:
         return module
     sent = module
     if mode != "never" and has_blas():
-        dots = filter(_is_of_weights, _of_runs(values, runs))
+        dots = filter(_is_of_weights, _of_runs(row, runs))
         sent = send_products(module, dots)
         eliminate_dead_code(sent)
-        values = _Values(sent)
-    for start, period, times in values.repetitions():
+        row = _Row(sent)
+    for start, end, period in row.runs():
         # Only the first layer may have had what it was given from elsewhere.
-        for begin, layers in ((start, times), (start + period, times - 1)):
-            loop = _Layers.of(values, begin, period, layers)
+        for begin in (start - period, start):
+            loop = _Layers.of(row, begin, period, (end - begin) // period)
             if loop is not None:
-                return _rolled(sent, values, loop, vector, first)
+                return _rolled(sent, row, loop, vector, first)
     return module
 
 
-def _of_runs(values: _Values, runs: Sequence[tuple[int, int, int]]) -> Iterator[Value]:
-    for start, period, times in runs:
-        yield from values.all[start : start + period * times]
+def _of_runs(row: _Row, runs: Sequence[Run]) -> Iterator[Value]:
+    for start, end, period in runs:
+        yield from row.values[start - period : end - (end - start) % period]
 
 
 def _is_of_weights(inst: Value) -> bool:
@@ -125,30 +124,16 @@ def _is_leaf(value: Value) -> bool:
     return _base(value).opcode in ("constant", "parameter")
 
 
-class _Values:
+class _Row(ValueRow):
     """The instructions of an entry computation that are no leaves.
 
-    Attributes:
-        all: these.
-        position: of each, among them.
-        keys: the same number for those that differ in their operands alone.
-        last_read: the last position that reads each; results are read behind all.
+    Those are alike that differ in their operands alone.
     """
 
     def __init__(self, module: HLOModule) -> None:
-        self.all = [i for i in module.entry.instructions if not _is_leaf(i)]
-        self.position = {inst: i for i, inst in enumerate(self.all)}
         self._computations: dict[HLOComputation, Hashable] = {}
-        numbers: dict[Hashable, int] = {}
-        self.keys = [
-            numbers.setdefault(self._key(i, inst), len(numbers))
-            for i, inst in enumerate(self.all)
-        ]
-        self.last_read: dict[Value, int] = {}
-        for i, inst in enumerate(self.all):
-            for operand in inst.operands:
-                self.last_read[operand] = i
-        self.last_read.update(dict.fromkeys(module.results, len(self.all)))
+        values = [i for i in module.entry.instructions if not _is_leaf(i)]
+        super().__init__(values, module.results, self._key)
 
     def _key(self, position: int, inst: Value) -> Hashable:
         can_be_in = inst.opcode not in _KEPT_OUT or is_handler_call(inst)
@@ -181,18 +166,14 @@ class _Values:
             )
         return self._computations[computation]
 
-    def repetitions(self) -> Iterator[tuple[int, int, int]]:
-        """Where equal instructions begin anew: from where on, how many, how often."""
-        last: dict[tuple[int, ...], int] = {}
+    def runs(self) -> Iterator[Run]:
+        """Where layers follow each other that are alike, behind the first of them."""
         keys, seen, done = self.keys, 0, 0
         steps = _MOST_STEPS * len(keys)
-        for i in range(_WINDOW, len(keys) + 1):
-            window = tuple(keys[i - _WINDOW : i])
-            before = last.get(window)
-            last[window] = i
-            if before is None or i <= seen:
+        for start, end, period in self.again():
+            if end <= seen:
                 continue
-            period, start, seen = i - before, i - _WINDOW, i
+            seen = end
             while start > done + period and keys[start - 1] == keys[start - 1 - period]:
                 start -= 1
                 steps -= 1
@@ -200,13 +181,12 @@ class _Values:
                     return
             while seen < len(keys) and keys[seen] == keys[seen - period]:
                 seen += 1
-            start -= period
-            times = (seen - start) // period
-            layer = self.all[start : start + period]
+            first = start - period
+            layer = self.values[first:start]
             # What is fused is faster than a loop, which is in memory after each layer.
             ends = any(i.opcode == "dot" or is_handler_call(i) for i in layer)
-            if start >= done and ends and _is_worth(period, times):
-                yield start, period, times
+            if first >= done and ends and _is_worth(period, (seen - first) // period):
+                yield Run(start, seen, period)
                 done = seen
 
 
@@ -250,18 +230,18 @@ class _Layers:
             are before the first, if that is read.
     """
 
-    def __init__(self, values: _Values, start: int, period: int, times: int) -> None:
-        self._values = values
+    def __init__(self, row: _Row, start: int, period: int, times: int) -> None:
+        self._row = row
         self.start, self.period, self.times = start, period, times
         self.end = start + period * times
-        self.first = values.all[start : start + period]
+        self.first = row.values[start : start + period]
         self.sources: list[list[_Source]] = []
         self.carried: dict[int, Value | None] = {}
 
     @classmethod
-    def of(cls, values: _Values, start: int, period: int, times: int) -> _Layers | None:
+    def of(cls, row: _Row, start: int, period: int, times: int) -> _Layers | None:
         """None if they do not only differ in parameters."""
-        found = cls(values, start, period, times)
+        found = cls(row, start, period, times)
         if not _is_worth(period, times) or not found._ends_are_known():
             return None
         for place in range(period):
@@ -275,14 +255,14 @@ class _Layers:
         """Whether what follows reads nothing but what the last layer has made."""
         last = self.end - self.period
         for position in range(self.start, self.end):
-            if self._values.last_read.get(self._values.all[position], -1) >= self.end:
+            if self._row.last_read.get(self._row.values[position], -1) >= self.end:
                 if position < last:
                     return False
                 self.carried[position - last] = None
         return True
 
     def _sources(self, place: int) -> list[_Source] | None:
-        layers = self._values.all[self.start + place : self.end : self.period]
+        layers = self._row.values[self.start + place : self.end : self.period]
         found = []
         for operands in zip(*(inst.operands for inst in layers)):
             source = self._source(operands, layers[0])
@@ -292,7 +272,7 @@ class _Layers:
         return found
 
     def _source(self, operands: tuple[Value, ...], reader: Value) -> _Source | None:
-        positions = [self._values.position.get(o) for o in operands]
+        positions = [self._row.position.get(o) for o in operands]
         if all(position is None for position in positions):
             return self._leaf(operands, reader)
         if all(o is operands[0] for o in operands):
@@ -337,28 +317,28 @@ class _Layers:
             return True
         if one.opcode == other.opcode == "parameter":
             return (one.dtype, one.shape) == (other.dtype, other.shape)
-        if self._values._kind(one) != self._values._kind(other):
+        if self._row._kind(one) != self._row._kind(other):
             return False
         return all(map(self._are_alike, one.operands, other.operands))
 
 
 # -- the copy --------------------------------------------------------------------------
 def _rolled(
-    module: HLOModule, values: _Values, layers: _Layers, vector: Value, first: int
+    module: HLOModule, row: _Row, layers: _Layers, vector: Value, first: int
 ) -> HLOModule:
     made = HLOModule(module.name)
     made.entry.parameters = list(module.parameters)
     b = HLOBuilder(made.entry)
     copies: dict[Value, Value] = {}
     for inst in module.entry.instructions:
-        position = values.position.get(inst, -1)
+        position = row.position.get(inst, -1)
         if layers.start <= position < layers.end:
             if position == layers.end - 1:
                 taken = {computation.name for computation in module.computations()}
                 loop = _Loop(layers, b, copies, vector, first)
                 made_by_last = loop.emit(taken)
                 for place, value in made_by_last.items():
-                    copies[values.all[layers.end - layers.period + place]] = value
+                    copies[row.values[layers.end - layers.period + place]] = value
             continue
         copies[inst] = kept = with_operands(inst, [copies[o] for o in inst.operands])
         made.entry.instructions.append(kept)

@@ -18,6 +18,7 @@ from nkipy.hlo import dtypes as dt
 from nkipy.hlo.ir import HLOComputation, HLOInstruction, HLOModule
 from nkipy.hlo.opcodes import OPCODES, CostKind
 from nkipy.hlo.rewrites.base import literal_below
+from nkipy.hlo.rewrites.repetition import Run, ValueRow
 
 Value = HLOInstruction
 
@@ -36,8 +37,6 @@ _MOST_SMALL = 4096
 #: that are worth a loop whatever is moved: a compiler takes milliseconds for each.
 _HEAVY_IN_BODY = 4
 _FEWEST_HEAVY = 32
-#: Equal instructions in a row, by which steps are taken to begin anew.
-_WINDOW = 8
 #: How many iterations ago a value that a body reads may have been made.
 _MOST_AGES = 4
 #: Bytes of what all iterations of a loop make, where that is read after the loop.
@@ -115,14 +114,6 @@ def _between(counts: Sequence[int], start: int, end: int) -> int:
     return counts[min(end, len(counts) - 1)] - counts[start]
 
 
-class Run(NamedTuple):
-    """Each value from `start` to `end` is made as the one `period` before it is."""
-
-    start: int
-    end: int
-    period: int
-
-
 class Slot(NamedTuple):
     """What an iteration reads of one before: which value of its, and how long ago."""
 
@@ -171,39 +162,27 @@ def is_leaf(inst: Value) -> bool:
     return inst.opcode in ("constant", "iota")
 
 
-class Steps:
+class Steps(ValueRow):
     """The values of an entry computation that are no leaves, by their positions.
 
     Attributes:
         instructions: those of the computation, each slice directly before what reads it
             first: programs that take an array apart do so before the steps.
         values: those of them that are no leaves.
-        position: of each.
-        last_read: of each value, the last position that reads it; one more for results.
     """
 
     def __init__(self, module: HLOModule, check_bounds: bool = False) -> None:
         self.instructions = _moved_to_readers(module)
-        self.values = [
+        self._check_bounds = check_bounds
+        self._of_forms: dict[int, Hashable] = {}
+        values = [
             i for i in self.instructions if i.opcode != "parameter" and not is_leaf(i)
         ]
-        self.position = {inst: i for i, inst in enumerate(self.values)}
+        super().__init__(values, module.results, self._key)
         #: Of how many values before each position it is so: what a step is like is
         #: asked of many that may begin in the same place.
         self._heavy_before = _counts(map(_is_heavy, self.values))
         self._moving_before = _counts(map(_is_moving, self.values))
-        self._check_bounds = check_bounds
-        self._numbers: dict[Hashable, int] = {}
-        self._of_forms: dict[int, Hashable] = {}
-        self.keys = [
-            self._numbers.setdefault(self._key(i, inst), len(self._numbers))
-            for i, inst in enumerate(self.values)
-        ]
-        self.last_read: dict[Value, int] = {}
-        for i, inst in enumerate(self.values):
-            for operand in inst.operands:
-                self.last_read[operand] = i
-        self.last_read.update(dict.fromkeys(module.results, len(self.values)))
 
     def _key(self, position: int, inst: Value) -> Hashable:
         """The same for instructions that differ in what may differ alone."""
@@ -226,16 +205,12 @@ class Steps:
 
     def runs(self) -> Iterator[Run]:
         """Repetitions, from the first on, that can be loops."""
-        last: dict[tuple[int, ...], int] = {}
-        keys, done, seen = self.keys, 0, 0
-        for i in range(_WINDOW, len(keys) + 1):
-            window = tuple(keys[i - _WINDOW : i])
-            before = last.get(window)
-            last[window] = i
-            if before is None or i <= seen or i - _WINDOW < done:
+        done = seen = 0
+        for again in self.again():
+            if again.end <= seen or again.start < done:
                 continue
-            period = i - before
-            start = self._begin(i - 1, period, max(seen, done + period))
+            period = again.period
+            start = self._begin(again.end - 1, period, max(seen, done + period))
             seen = end = self._end(start, period)
             if self._is_worth(start, period, end - start):
                 yield Run(start, end, period)
