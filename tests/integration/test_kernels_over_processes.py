@@ -183,3 +183,37 @@ def test_torchruns_variables_are_enough(tmp_path):
     port = str(free_port())
     for status, output, errors in finish(start(UNSET, 2, tmp_path, MASTER_PORT=port)):
         assert (status, output) == (0, "[3. 3.]\nTrue\n"), errors
+
+
+COMPILED_ONCE = (
+    SETTING_UP
+    + """
+from nkipy_emulator import _xla
+compiles, apart = [], _xla.apart_until_the_end
+
+def noting(function, seconds, name, *more):
+    compiles.append(name)
+    return apart(function, seconds, name, *more)
+
+_xla.apart_until_the_end = noting
+
+def kernel(x):
+    return np.tanh(all_reduce(x, replica_groups())) + 1
+
+x = np.full((2, 3), 0.25, np.float32)
+for jit in simulate_jit, baremetal_jit:
+    (result,) = {float(v) for v in jit(kernel)(x).ravel()}
+    assert abs(result - (np.tanh(0.25 * ranks) + 1)) < 1e-6, result
+    print(compiles.count("nkipy-compile"))
+    compiles.clear()
+"""
+)
+
+
+def test_one_of_the_ranks_of_a_machine_compiles(tmp_path):
+    code = {"NKIPY_EMULATOR_CODE_CACHE": str(tmp_path / "code")}
+    counts = []
+    for status, output, errors in finish(start(COMPILED_ONCE, 2, tmp_path, **code)):
+        assert status == 0, errors
+        counts.append([int(line) for line in output.split()])
+    assert [sum(of_all) for of_all in zip(*counts)] == [1, 1]

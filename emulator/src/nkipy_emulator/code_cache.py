@@ -18,7 +18,7 @@ import stat
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 from nkipy.private_files import (
@@ -125,7 +125,14 @@ class CodeCache:
         _pruned_at[self.directory] = now
         return True
 
-    def keep(self, key: str, make: Callable[[], bytes]) -> None:
+    def turn(self, key: str, seconds: float | None) -> AbstractContextManager[bool]:
+        """A turn to make an entry: :func:`nkipy_emulator.code_turns.turn`."""
+        # Imported here, as it is for ranks.
+        from nkipy_emulator.code_turns import turn
+
+        return turn(self.directory, key, seconds)
+
+    def keep(self, key: str, make: Callable[[], bytes], now: bool = True) -> None:
         """Keep the entry that `make` makes, unless XLA cannot make it."""
         try:
             code = make()
@@ -223,8 +230,14 @@ class LateCodeCache(CodeCache):
     last moment, and neither does a forked child, which has no such thread and no XLA.
     """
 
-    def keep(self, key: str, make: Callable[[], bytes]) -> None:
-        """Keep the entry that `make` makes, unless XLA cannot make it."""
+    def keep(self, key: str, make: Callable[[], bytes], now: bool = False) -> None:
+        """Keep the entry that `make` makes, unless XLA cannot make it.
+
+        If it is to be there `now`, this waits until it is.
+        """
+        if now:
+            super().keep(key, make)
+            return
         thread = threading.Thread(target=self._keep_soon, args=(key, make))
         if not start(thread):
             logger.info("no code is kept of a program: there is no thread to be had")

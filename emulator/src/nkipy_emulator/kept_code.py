@@ -11,6 +11,7 @@ import hashlib
 import os
 import platform
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -30,7 +31,8 @@ class CodeStore(Protocol):
     """Where compiled code is kept: :class:`nkipy_emulator.code_cache.CodeCache`."""
 
     def get(self, key: str) -> bytes | None: ...
-    def keep(self, key: str, make: Callable[[], bytes]) -> None: ...
+    def keep(self, key: str, make: Callable[[], bytes], now: bool = False) -> None: ...
+    def turn(self, key: str, seconds: float | None) -> AbstractContextManager[bool]: ...
 
 
 class KeptCode(NamedTuple):

@@ -51,6 +51,7 @@ class ProgramCode:
         self._module = module
         self._lifted = lifted
         self._options = options
+        self._world_size = world_size
         self._choices = (check_bounds, num_replicas, fast_calls, own, world_size)
 
     @property
@@ -75,14 +76,19 @@ class ProgramCode:
         return *made, calls
 
     def kept(self, store: CodeStore, name: str) -> tuple[_xla.Program, frozenset[int]]:
-        """The program, of code that is kept, else compiled and kept; what is sliced."""
-        entry = KeptCode.of(store.get(name))
-        program = None if entry is None else _xla.load_code(entry.code)
-        if entry is None or program is None:
-            return self.compiled(partial(store.keep, name))
-        if entry.calls_numpy:
-            know_all_functions()
-        return program, entry.sliced
+        """The program, of code that is kept, else compiled and kept; what is sliced.
+
+        Ranks of several processes come here at the same time, mostly with the same
+        program: then one compiles, and the others wait for what it keeps.
+        """
+        found = _found(store, name)
+        if found is None and self._world_size > 0:
+            seconds = compile_seconds(check_size(self._lifted))
+            with store.turn(name, seconds) as others_had_it:
+                found = _found(store, name)
+                if found is None and not others_had_it:
+                    return self.compiled(partial(store.keep, name, now=True))
+        return found or self.compiled(partial(store.keep, name))
 
     def compiled(
         self, keep: Callable[[Callable[[], bytes]], None] | None = None
@@ -111,6 +117,17 @@ class ProgramCode:
             calls_numpy = any(name.encode() in proto for name in BY_NAME)
             keep(lambda: KeptCode(sliced, calls_numpy, program.code()).to_bytes())
         return program, sliced
+
+
+def _found(store: CodeStore, name: str) -> tuple[_xla.Program, frozenset[int]] | None:
+    """The program of code that is kept, and what is sliced."""
+    entry = KeptCode.of(store.get(name))
+    program = None if entry is None else _xla.load_code(entry.code)
+    if entry is None or program is None:
+        return None
+    if entry.calls_numpy:
+        know_all_functions()
+    return program, entry.sliced
 
 
 def _too_long(module: HLOModule, seconds: float | None) -> str:
