@@ -8,53 +8,29 @@ The same operations are done in the same order, so that values are the same to t
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import count as numbers_from
 from math import prod
-from typing import NamedTuple
 
 import numpy as np
 
 from nkipy.hlo import dtypes as dt
 from nkipy.hlo.builder import HLOBuilder
 from nkipy.hlo.ir import HLOComputation, HLOInstruction, HLOModule, Shape
-from nkipy.hlo.opcodes import OPCODES, CostKind
 from nkipy.hlo.rewrites.base import element, with_operands
 from nkipy.hlo.rewrites.dead_code import eliminate_dead_code
-from nkipy.hlo.rewrites.repetition import Run, ValueRow
+from nkipy.hlo.rewrites.repetition import Run
 from nkipy_emulator.array_calls import send_products
+from nkipy_emulator.equal_layers import FEWEST, SMALL, LayerRow, Layers, Source, is_leaf
 from nkipy_emulator.fast_calls import Mode
-from nkipy_emulator.handler_calls import call_on_inputs, handler, is_handler_call
+from nkipy_emulator.handler_calls import call_on_inputs, handler
 from nkipy_emulator.products import has_blas, product_of
 
 Value = HLOInstruction
 
-#: Instructions of all layers that are worth a loop, and of each; how many layers.
-_FEWEST = 192
-_FEWEST_IN_LAYER = 16
-_FEWEST_LAYERS = 3
-#: How often an instruction is compared with others before it, so that a long program
-#: is not looked through for ever.
-_MOST_STEPS = 16
-#: Bytes of a parameter that may be copied in each iteration.
-_SMALL = 1 << 15
-
 #: Of a product that goes to a handler even if XLA may be faster.
 _MOST_MULTIPLICATIONS = 1 << 24
 
-#: What a layer does not consist of: what has effects, or runs other computations.
-_KEPT_OUT = frozenset(
-    {
-        opcode
-        for opcode, record in OPCODES.items()
-        if record.cost.kind
-        in (CostKind.CONTROL, CostKind.COLLECTIVE, CostKind.TUPLE, CostKind.SOURCE)
-    }
-    | {"custom-call", "opt-barrier", "rng"}
-)
-#: What is made anew in the loop, of a constant or a parameter alone, and of how many.
-_OF_LEAVES = frozenset({"broadcast", "reshape"})
-_DEEPEST_LEAF = 8
 #: What the loop's computations are called.
 _BODY, _CONDITION = "layers_body", "layers_condition"
 
@@ -71,8 +47,8 @@ def roll_layers(
         mode: where handlers are called. Products with weights go to one, too, if they
             take little time: then it is the compilation that takes long.
     """
-    row = _Row(module)
-    runs = list(row.runs()) if len(row.values) >= _FEWEST else []
+    row = LayerRow(module)
+    runs = list(row.runs()) if len(row.values) >= FEWEST else []
     if not runs:
         return module
     sent = module
@@ -80,17 +56,17 @@ def roll_layers(
         dots = filter(_is_of_weights, _of_runs(row, runs))
         sent = send_products(module, dots)
         eliminate_dead_code(sent)
-        row = _Row(sent)
+        row = LayerRow(sent)
     for start, end, period in row.runs():
         # Only the first layer may have had what it was given from elsewhere.
         for begin in (start - period, start):
-            loop = _Layers.of(row, begin, period, (end - begin) // period)
+            loop = Layers.of(row, begin, period, (end - begin) // period)
             if loop is not None:
                 return _rolled(sent, row, loop, vector, first)
     return module
 
 
-def _of_runs(row: _Row, runs: Sequence[Run]) -> Iterator[Value]:
+def _of_runs(row: LayerRow, runs: Sequence[Run]) -> Iterator[Value]:
     for start, end, period in runs:
         yield from row.values[start - period : end - (end - start) % period]
 
@@ -100,7 +76,7 @@ def _is_of_weights(inst: Value) -> bool:
     product = product_of(inst) if inst.opcode == "dot" else None
     if product is None or product.multiplications > _MOST_MULTIPLICATIONS:
         return False
-    return any(o.opcode == "parameter" and o.nbytes > _SMALL for o in product.operands)
+    return any(o.opcode == "parameter" and o.nbytes > SMALL for o in product.operands)
 
 
 def has_layers(module: HLOModule) -> bool:
@@ -111,220 +87,8 @@ def has_layers(module: HLOModule) -> bool:
     return any(c.name.startswith(_BODY) for c in module.computations())
 
 
-def _base(value: Value) -> Value:
-    for _ in range(_DEEPEST_LEAF):
-        if value.opcode not in _OF_LEAVES:
-            break
-        (value,) = value.operands
-    return value
-
-
-def _is_leaf(value: Value) -> bool:
-    """Whether it has the elements of a constant or a parameter, and no others."""
-    return _base(value).opcode in ("constant", "parameter")
-
-
-class _Row(ValueRow):
-    """The instructions of an entry computation that are no leaves.
-
-    Those are alike that differ in their operands alone.
-    """
-
-    def __init__(self, module: HLOModule) -> None:
-        self._computations: dict[HLOComputation, Hashable] = {}
-        values = [i for i in module.entry.instructions if not _is_leaf(i)]
-        super().__init__(values, module.results, self._key)
-
-    def _key(self, position: int, inst: Value) -> Hashable:
-        can_be_in = inst.opcode not in _KEPT_OUT or is_handler_call(inst)
-        if not can_be_in or inst.tuple_shapes is not None:
-            return position
-        return self._kind(inst), tuple([(o.dtype, o.shape) for o in inst.operands])
-
-    def _kind(self, inst: Value) -> Hashable:
-        given = [(name, self._attribute(v)) for name, v in inst.attributes.items()]
-        return inst.opcode, inst.dtype, inst.shape, tuple(sorted(given))
-
-    def _attribute(self, value: object) -> str:
-        if isinstance(value, HLOComputation):
-            return repr(self._computation(value))
-        if isinstance(value, np.ndarray):
-            return repr((value.dtype, value.shape, value.tobytes()))
-        return repr(value)
-
-    def _computation(self, computation: HLOComputation) -> Hashable:
-        if computation not in self._computations:
-            instructions = list(computation.instructions)
-            places = {inst: i for i, inst in enumerate(instructions)}
-            assert computation.root is not None
-            self._computations[computation] = (
-                places[computation.root],
-                tuple(
-                    (self._kind(i), tuple([places[o] for o in i.operands]))
-                    for i in instructions
-                ),
-            )
-        return self._computations[computation]
-
-    def runs(self) -> Iterator[Run]:
-        """Where layers follow each other that are alike, behind the first of them."""
-        keys, seen, done = self.keys, 0, 0
-        steps = _MOST_STEPS * len(keys)
-        for start, end, period in self.again():
-            if end <= seen:
-                continue
-            seen = end
-            while start > done + period and keys[start - 1] == keys[start - 1 - period]:
-                start -= 1
-                steps -= 1
-                if steps == 0:
-                    return
-            while seen < len(keys) and keys[seen] == keys[seen - period]:
-                seen += 1
-            first = start - period
-            layer = self.values[first:start]
-            # What is fused is faster than a loop, which is in memory after each layer.
-            ends = any(i.opcode == "dot" or is_handler_call(i) for i in layer)
-            if first >= done and ends and _is_worth(period, (seen - first) // period):
-                yield Run(start, seen, period)
-                done = seen
-
-
-def _is_worth(period: int, times: int) -> bool:
-    is_long = period >= _FEWEST_IN_LAYER and period * times >= _FEWEST
-    return is_long and times >= _FEWEST_LAYERS
-
-
-class _Source(NamedTuple):
-    """What a layer's instruction has for an operand.
-
-    Attributes:
-        place: of a value that a layer makes: which one; else -1.
-        is_carried: whether that is the layer's before.
-        value: of others: the first layer's; for what is carried, what it begins with.
-        parameters: those that it is of, by layer, if it is of a parameter.
-        by_number: whether a handler reads one of these where it lies.
-    """
-
-    place: int = -1
-    is_carried: bool = False
-    value: Value | None = None
-    parameters: tuple[Value, ...] = ()
-    by_number: bool = False
-
-    @property
-    def is_chosen(self) -> bool:
-        """Whether layers have different parameters."""
-        return len(set(self.parameters)) > 1
-
-
-class _Layers:
-    """Equal layers, which can be a loop.
-
-    Attributes:
-        first: the instructions of the first layer.
-        start, end: their positions, and the one behind the last layer's.
-        times: how many layers there are.
-        sources: of each instruction's operands.
-        carried: places of values that the next layer has, or what follows: what they
-            are before the first, if that is read.
-    """
-
-    def __init__(self, row: _Row, start: int, period: int, times: int) -> None:
-        self._row = row
-        self.start, self.period, self.times = start, period, times
-        self.end = start + period * times
-        self.first = row.values[start : start + period]
-        self.sources: list[list[_Source]] = []
-        self.carried: dict[int, Value | None] = {}
-
-    @classmethod
-    def of(cls, row: _Row, start: int, period: int, times: int) -> _Layers | None:
-        """None if they do not only differ in parameters."""
-        found = cls(row, start, period, times)
-        if not _is_worth(period, times) or not found._ends_are_known():
-            return None
-        for place in range(period):
-            sources = found._sources(place)
-            if sources is None:
-                return None
-            found.sources.append(sources)
-        return found
-
-    def _ends_are_known(self) -> bool:
-        """Whether what follows reads nothing but what the last layer has made."""
-        last = self.end - self.period
-        for position in range(self.start, self.end):
-            if self._row.last_read.get(self._row.values[position], -1) >= self.end:
-                if position < last:
-                    return False
-                self.carried[position - last] = None
-        return True
-
-    def _sources(self, place: int) -> list[_Source] | None:
-        layers = self._row.values[self.start + place : self.end : self.period]
-        found = []
-        for operands in zip(*(inst.operands for inst in layers)):
-            source = self._source(operands, layers[0])
-            if source is None:
-                return None
-            found.append(source)
-        return found
-
-    def _source(self, operands: tuple[Value, ...], reader: Value) -> _Source | None:
-        positions = [self._row.position.get(o) for o in operands]
-        if all(position is None for position in positions):
-            return self._leaf(operands, reader)
-        if all(o is operands[0] for o in operands):
-            is_before = positions[0] is not None and positions[0] < self.start
-            return _Source(value=operands[0]) if is_before else None
-        begins = range(self.start, self.end, self.period)
-        places = {
-            -self.period - 1 if p is None else p - begin
-            for p, begin in zip(positions[1:], begins[1:])
-        }
-        if len(places) != 1:
-            return None
-        (place,) = places
-        if 0 <= place < self.period and positions[0] == self.start + place:
-            return _Source(place)
-        first = -1 if positions[0] is None else positions[0]
-        if not -self.period <= place < 0 or first >= self.start:
-            return None
-        place += self.period
-        if self.carried.setdefault(place, operands[0]) is None:
-            self.carried[place] = operands[0]
-        if self.carried[place] is not operands[0]:
-            return None
-        return _Source(place, True, operands[0])
-
-    def _leaf(self, operands: tuple[Value, ...], reader: Value) -> _Source | None:
-        first = operands[0]
-        if not all(self._are_alike(first, o) for o in operands):
-            return None
-        bases = tuple(map(_base, operands))
-        if bases[0].opcode == "constant":
-            return _Source(value=first)
-        by_number = is_handler_call(reader) and first.opcode == "parameter"
-        nbytes = bases[0].nbytes
-        if nbytes == 0 or (nbytes > _SMALL and not by_number):
-            return None  # which may lie nowhere, or would be copied
-        return _Source(value=first, parameters=bases, by_number=by_number)
-
-    def _are_alike(self, one: Value, other: Value) -> bool:
-        """Whether two leaves are the same, but for a parameter."""
-        if one is other:
-            return True
-        if one.opcode == other.opcode == "parameter":
-            return (one.dtype, one.shape) == (other.dtype, other.shape)
-        if self._row._kind(one) != self._row._kind(other):
-            return False
-        return all(map(self._are_alike, one.operands, other.operands))
-
-
-# -- the copy --------------------------------------------------------------------------
 def _rolled(
-    module: HLOModule, row: _Row, layers: _Layers, vector: Value, first: int
+    module: HLOModule, row: LayerRow, layers: Layers, vector: Value, first: int
 ) -> HLOModule:
     made = HLOModule(module.name)
     made.entry.parameters = list(module.parameters)
@@ -353,7 +117,7 @@ class _Loop:
 
     def __init__(
         self,
-        layers: _Layers,
+        layers: Layers,
         b: HLOBuilder,
         copies: dict[Value, Value],
         vector: Value,
@@ -372,7 +136,7 @@ class _Loop:
                 yield source.parameters[0]
             elif not source.parameters and source.place < 0:
                 assert source.value is not None
-                if not _is_leaf(source.value):
+                if not is_leaf(source.value):
                     yield source.value
 
     def emit(self, taken: set[str]) -> dict[int, Value]:
@@ -444,7 +208,7 @@ class _Body:
         self._first_word, self._vector = word, vector
         self._copied: dict[tuple[Value, ...], Value] = {}
 
-    def add(self, inst: Value, sources: Sequence[_Source]) -> None:
+    def add(self, inst: Value, sources: Sequence[Source]) -> None:
         """Append an instruction whose operands are from there."""
         self.b.current_source_location = inst.source_location
         if any(source.by_number for source in sources):
@@ -475,18 +239,18 @@ class _Body:
         given = (*operands, self.outside[self._vector])
         return call_on_inputs(call, given, words, likes, self.b)
 
-    def _operand(self, source: _Source) -> Value:
+    def _operand(self, source: Source) -> Value:
         if source.place >= 0:
             values = self.carried if source.is_carried else self.own
             return values[source.place]
         assert source.value is not None
         if not source.parameters:
-            if _is_leaf(source.value):
+            if is_leaf(source.value):
                 return self._leaf(source.value, None)
             return self.outside[source.value]
         return self._leaf(source.value, self._parameter(source))
 
-    def _parameter(self, source: _Source) -> Value:
+    def _parameter(self, source: Source) -> Value:
         """The one of this iteration."""
         parameters = source.parameters
         if not source.is_chosen:
