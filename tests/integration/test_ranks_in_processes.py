@@ -144,6 +144,32 @@ def test_another_reduction_is_named_on_both_sides(tmp_path):
         assert "all-reduce of float32[8] by maximum, groups [0, 1]" in errors
 
 
+IN_A_RING = (
+    SETTING_UP
+    + """
+groups = ((0, 1), (2, 3)) if rank % 2 == 0 else ((1, 2), (3, 0))
+
+def of_a_group(b, x):
+    attributes = {"replica_groups": groups, "to_apply": b.reducer("add", x.dtype)}
+    return b.emit("all-reduce", (x,), x.shape, x.dtype, attributes)
+
+with Nrt().running() as nrt:
+    status_of(prepare(nrt, build=of_a_group))
+"""
+)
+
+
+@pytest.mark.parametrize("engine", ["inprocess", "child"])
+def test_groups_that_wait_for_each_other_are_named_at_once(engine, tmp_path):
+    started = start(IN_A_RING, 4, tmp_path, NKIPY_EMULATOR_ENGINE=engine)
+    for status, output, errors in finish(started):
+        assert (status, output) == (0, "1200 at once\n"), errors
+        assert "ranks 0, 1, 2 and 3 wait for each other" in errors
+        what = "all-reduce of float32[8] by add"
+        assert f"rank 0 in {what}, groups [0, 1][2, 3]" in errors
+        assert f"and 1 in {what}, groups [1, 2][3, 0]" in errors
+
+
 MISSING = (
     SETTING_UP
     + """
@@ -404,6 +430,7 @@ def test_a_rank_is_killed(seed, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.exhaustive
+@pytest.mark.timeout(3600)
 def test_ranks_are_killed(tmp_path):
     for seed in range(1000, 1200):
         (tmp_path / str(seed)).mkdir()

@@ -202,11 +202,19 @@ void Member::tell(const Operation& operation, const Send& send) const {
 // Waits for `rank`, or fails the world.
 void Member::await(const Operation& operation, uint32_t rank,
                    const std::function<bool()>& is_there) {
-  if (memory_->wait_for(rank, is_there, operation.is_over)) return;
+  std::vector<uint32_t> ring;
+  const std::function<bool()> is_in_vain = [&] {
+    if (operation.is_over()) return true;
+    ring = memory_->ring_of_waiting(rank_);
+    return !ring.empty();
+  };
+  if (memory_->wait_for(rank_, rank, is_there, is_in_vain)) return;
   if (!memory_->has_failed()) {
     const std::string whom = "rank " + std::to_string(rank);
     const std::string& what = operation.collective.text;
-    if (memory_->board(rank).is_gone != 0) {
+    if (!ring.empty()) {
+      memory_->fail(each_in(ring));
+    } else if (memory_->board(rank).is_gone != 0) {
       memory_->fail(whom + " has left, and rank " + std::to_string(rank_) +
                     " waits for it in " + what + whereabouts(rank));
     } else {
@@ -217,8 +225,8 @@ void Member::await(const Operation& operation, uint32_t rank,
   throw WorldFailure(memory_->reason());
 }
 
-// What another rank has begun and not ended, for people: it may be why it is not here.
-std::string Member::whereabouts(uint32_t rank) const {
+// What a rank has begun and not ended, for people; empty if nothing.
+std::string Member::current(uint32_t rank) const {
   uint64_t latest = 0;
   std::string text;
   for (const Announcement& announced : memory_->board(rank).announced) {
@@ -227,8 +235,29 @@ std::string Member::whereabouts(uint32_t rank) const {
     latest = number;
     text = announced.is_over.load() != 0 ? "" : announced.text.get();
   }
-  if (rank == rank_ || text.empty()) return "";
-  return ": rank " + std::to_string(rank) + " was in " + text;
+  return text;
+}
+
+// The same of another rank that is not here, which it may be the reason of.
+std::string Member::whereabouts(uint32_t rank) const {
+  const std::string text = rank == rank_ ? "" : current(rank);
+  return text.empty() ? "" : ": rank " + std::to_string(rank) + " was in " + text;
+}
+
+// What ranks are told of which each waits for the next.
+std::string Member::each_in(std::vector<uint32_t> ring) const {
+  constexpr size_t kTold = 3;  // a reason has no room for many
+  std::rotate(ring.begin(), std::min_element(ring.begin(), ring.end()), ring.end());
+  std::string ranks, each;
+  for (size_t i = 0; i < ring.size(); ++i) {
+    const std::string rank = std::to_string(ring[i]);
+    ranks += (i == 0 ? "" : i + 1 == ring.size() ? " and " : ", ") + rank;
+    if (i < kTold) each += (i == 0 ? "" : ", and ") + rank + " in " + current(ring[i]);
+  }
+  return "ranks " + ranks + " wait for each other: rank " + each +
+         (ring.size() > kTold ? ", and so on" : "") +
+         "; all ranks of a group have to name it alike, and go to several groups in "
+         "the same order";
 }
 
 // Nothing if that operation is not announced, or not any more.
@@ -336,7 +365,10 @@ std::vector<const char*> Member::published_rows(Operation* operation) {
 void Member::exchange(Operation* operation, const char* operand, char* result) {
   const Collective& c = operation->collective;
   const size_t step = bytes_at_once(c), all = c.shared();
-  if (all == 0) return meet(operation);
+  if (all == 0) {
+    memory_->ring(rank_);  // nothing is published, which would
+    return meet(operation);
+  }
   for (size_t begin = 0; begin < all; begin += step) {
     const size_t end = std::min(begin + step, all);
     const size_t pieces = c.is_split ? c.group.size() : 1;

@@ -85,7 +85,9 @@ class Member {
   struct Seen;
 
   std::optional<Seen> look(uint32_t rank, uint64_t group, uint64_t count) const;
+  std::string current(uint32_t rank) const;
   std::string whereabouts(uint32_t rank) const;
+  std::string each_in(std::vector<uint32_t> ring) const;
   void leave_group(const Operation& operation);
   void announce(Operation* operation);
   char* own_slot() const;

@@ -31,6 +31,27 @@ constexpr long kLookEveryNs = 20'000'000;
 // time than to sleep and be woken.
 constexpr int kYields = 50;
 
+// For what a rank sleeps. That `rank` had not done it, it has seen after the bell there
+// had this value. `turn` tells two waits of a rank apart.
+struct Wait {
+  uint32_t rank, bell, turn;
+};
+
+constexpr int kTurnBits = 20;  // two that are as far apart are not mistaken in practice
+static_assert(kMaxWorldRanks < 1 << (32 - kTurnBits));
+
+// 0 is none.
+uint64_t packed(const Wait& wait) {
+  const uint32_t turn = wait.turn % (1 << kTurnBits);
+  return uint64_t{(wait.rank + 1) << kTurnBits | turn} << 32 | wait.bell;
+}
+
+Wait unpacked(uint64_t word) {
+  const auto high = static_cast<uint32_t>(word >> 32);
+  return {(high >> kTurnBits) - 1, static_cast<uint32_t>(word),
+          high % (1 << kTurnBits)};
+}
+
 size_t up_to_page(size_t size) { return (size + kPage - 1) / kPage * kPage; }
 
 void pause() {
@@ -161,9 +182,9 @@ void WorldMemory::lose(uint32_t rank) {
 
 void WorldMemory::await_end(uint32_t rank, std::chrono::milliseconds at_most) const {
   const auto deadline = std::chrono::steady_clock::now() + at_most;
-  wait_for(
+  wait_at(
       rank, [] { return false; },
-      [&] { return std::chrono::steady_clock::now() >= deadline; });
+      [&] { return std::chrono::steady_clock::now() >= deadline; }, [](uint32_t) {});
 }
 
 void WorldMemory::ring(uint32_t rank) const {
@@ -172,7 +193,8 @@ void WorldMemory::ring(uint32_t rank) const {
   if (at.sleepers.load() != 0) futex_wake(at.bell);
 }
 
-bool WorldMemory::wait_for(uint32_t rank, const std::function<bool()>& is_there,
+bool WorldMemory::wait_for(uint32_t waiter, uint32_t rank,
+                           const std::function<bool()>& is_there,
                            const std::function<bool()>& is_over) const {
   for (uint32_t i = 0; i <= spins_; ++i) {
     if (is_there()) return true;
@@ -182,16 +204,53 @@ bool WorldMemory::wait_for(uint32_t rank, const std::function<bool()>& is_there,
     sched_yield();
     if (is_there()) return true;
   }
+  std::atomic<uint64_t>& shown = board(waiter).waits;
+  const uint32_t turn = ++board(waiter).turns;
+  const bool is_done = wait_at(rank, is_there, is_over, [&](uint32_t bell) {
+    shown.store(packed({rank, bell, turn}));
+  });
+  shown.store(0);
+  return is_done;
+}
+
+bool WorldMemory::wait_at(uint32_t rank, const std::function<bool()>& is_there,
+                          const std::function<bool()>& is_over,
+                          const std::function<void(uint32_t)>& show) const {
   Board& at = board(rank);
   while (true) {
     const uint32_t bell = at.bell.load();
     const bool is_gone = at.is_gone.load() != 0;
     if (is_there()) return true;
+    show(bell);
     if (is_gone || has_failed() || is_over()) return false;
     ++at.sleepers;
     futex_wait(at.bell, bell);
     --at.sleepers;
   }
+}
+
+// Each is looked at twice. A rank whose word is the same both times has slept all the
+// time between, so there is a moment at which all of them did, and had told all they
+// had done. If a bell is then what it was before its waiter saw that it has to wait,
+// what it waits for is not there; and who sleeps does nothing about it.
+std::vector<uint32_t> WorldMemory::ring_of_waiting(uint32_t rank) const {
+  std::vector<uint32_t> ring;
+  std::vector<uint64_t> words;
+  uint32_t at = rank;
+  do {
+    const uint64_t word = board(at).waits.load();
+    if (word == 0 || board(at).is_gone.load() != 0 || ring.size() == ranks_) return {};
+    ring.push_back(at);
+    words.push_back(word);
+    at = unpacked(word).rank;
+    if (at >= ranks_) return {};
+  } while (at != rank);
+  for (size_t i = 0; i < ring.size(); ++i) {
+    const Wait wait = unpacked(words[i]);
+    if (board(ring[i]).waits.load() != words[i]) return {};
+    if (board(wait.rank).bell.load() != wait.bell) return {};
+  }
+  return ring;
 }
 
 }  // namespace nkipy

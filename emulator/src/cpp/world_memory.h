@@ -16,6 +16,7 @@
 #include <functional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace nkipy {
 
@@ -49,6 +50,8 @@ struct alignas(64) Board {
   alignas(64) std::atomic<uint32_t> bell;  // a futex, which changes with all of this
   std::atomic<uint32_t> sleepers;          // who waits at it
   std::atomic<uint32_t> is_gone;           // the rank does nothing any more
+  std::atomic<uint64_t> waits;             // for what it sleeps: see Wait
+  std::atomic<uint32_t> turns;             // how often it has
   alignas(64) Announcement announced[2];   // in turn
 };
 
@@ -88,10 +91,17 @@ class WorldMemory {
   // Tells those who wait for `rank`.
   void ring(uint32_t rank) const;
 
-  // Returns when `is_there()`; false if that can't be any more, because the world has
-  // failed or `rank` is gone, or if `is_over()`, which is asked fifty times a second.
-  bool wait_for(uint32_t rank, const std::function<bool()>& is_there,
+  // Returns when `is_there()`, which depends on what `rank` has done; false if that
+  // can't be any more, because the world has failed or `rank` is gone, or if
+  // `is_over()`, which is asked fifty times a second. Only `waiter`, of this machine,
+  // waits by this.
+  bool wait_for(uint32_t waiter, uint32_t rank, const std::function<bool()>& is_there,
                 const std::function<bool()>& is_over) const;
+
+  // Ranks of this machine that wait each for the next one, and the last for the first,
+  // which is `rank`: none of them will ever go on. Empty if there are none, and where
+  // that is not certain yet. To be asked by `rank` while it waits.
+  std::vector<uint32_t> ring_of_waiting(uint32_t rank) const;
 
   // How long to look before sleeping; 0 where ranks have to share processors.
   void set_spins(uint32_t spins) { spins_ = spins; }
@@ -99,6 +109,10 @@ class WorldMemory {
  private:
   struct Header;
   Header* header() const;
+  // As wait_for, and `show` is called with the bell for which it is about to sleep.
+  bool wait_at(uint32_t rank, const std::function<bool()>& is_there,
+               const std::function<bool()>& is_over,
+               const std::function<void(uint32_t)>& show) const;
 
   const uint32_t ranks_;
   const size_t size_;

@@ -158,6 +158,27 @@ void run_step(Member& member, const Step& step, uint32_t number) {
   }
 }
 
+// Each rank waits for the next one, which is in another group, and is told so.
+void wait_in_a_ring(Member& member, uint32_t ranks) {
+  Collective c;
+  c.group = {member.rank(), (member.rank() + 1) % ranks};
+  c.element = sizeof(uint32_t);
+  c.inner = ranks == 3 ? 0 : c.element;  // without elements nobody publishes any
+  c.reduce = nkipy::find_reduction("add", xla::ffi::DataType::U32);
+  c.text = "group " + std::to_string(member.rank());
+  uint32_t operand = 0, result = 0;
+  try {
+    member.run(
+        c, reinterpret_cast<const char*>(&operand), reinterpret_cast<char*>(&result),
+        [] { return false; }, [] { return std::string("never"); });
+  } catch (const nkipy::WorldFailure& failure) {
+    const char* told = strstr(failure.what(), "wait for each other: rank 0 in group 0");
+    if (told != nullptr) return;
+    fprintf(stderr, "rank %u: %s\n", member.rank(), failure.what());
+  }
+  exit(1);
+}
+
 void run_rank(const World& world, std::shared_ptr<WorldMemory> memory, uint32_t rank,
               uint32_t steps) {
   std::vector<std::unique_ptr<Link>> links;
@@ -174,6 +195,7 @@ void run_rank(const World& world, std::shared_ptr<WorldMemory> memory, uint32_t 
   for (uint32_t number = 1; number <= steps; ++number) {
     run_step(member, next_step(random, world.ranks), number);
   }
+  if (world.machines == 1 && world.ranks > 1) wait_in_a_ring(member, world.ranks);
   member.leave();
 }
 
