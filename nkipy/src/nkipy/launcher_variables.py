@@ -7,8 +7,10 @@ are set"), MPICH's wiki of Hydra.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 #: Chooses a launcher by its name where several could be meant, or none.
 LAUNCHER = "NKIPY_LAUNCHER"
@@ -68,12 +70,42 @@ LAUNCHERS = (
 )
 
 
+def job_name(environment: Mapping[str, str]) -> str:
+    """What names the job of this process where no port does; empty if nothing."""
+    named = (environment[name] for name in JOB_NAMES if environment.get(name))
+    return next(named, "") or _started_by_hydra(environment)
+
+
+def _started_by_hydra(environment: Mapping[str, str]) -> str:
+    """The process that has started all ranks of a job, if it is MPICH's or Intel's.
+
+    Their launcher, Hydra, gives a job no name. On each machine it has one process that
+    starts all ranks there; so this is for jobs on one machine.
+    """
+    size = environment.get("PMI_SIZE")
+    if not size or size != environment.get("MPI_LOCALNRANKS"):
+        return ""
+    process = os.getppid()
+    while process > 1:
+        try:
+            stat = Path(f"/proc/{process}/stat").read_text(errors="replace")
+        except OSError:
+            return ""
+        name, _, rest = stat.partition("(")[2].rpartition(") ")
+        fields = rest.split()
+        if name.startswith("hydra_"):
+            return f"{name} {process} {fields[19]}"  # and when it was started
+        process = int(fields[1])
+    return ""
+
+
 def job_identity(environment: Mapping[str, str]) -> str:
     """What a launcher has set in all processes of a job, and otherwise in others'.
 
     Empty where none has set anything.
     """
-    given = ((name, environment.get(name, "")) for name in _IDENTITY)
+    given = [(name, environment.get(name, "")) for name in _IDENTITY]
+    given.append(("Hydra", _started_by_hydra(environment)))
     return " ".join(f"{name}={value[:64]}" for name, value in given if value)
 
 

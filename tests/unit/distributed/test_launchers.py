@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -70,6 +74,10 @@ def environment(monkeypatch):
         (SLURM | OPENMPI, ("openmpi", 2, 4, 2, 4)),
         (SLURM | OPENMPI | {"NKIPY_LAUNCHER": "slurm"}, ("slurm", 5, 6, 1, 2)),
         (SLURM | {"SLURM_STEP_TASKS_PER_NODE": "2,1(x2)"}, ("slurm", 5, 6, 1, None)),
+        # As srun --mpi=pmi2 has it, and a rank that is another's.
+        (SLURM | {"PMI_RANK": "5", "PMI_SIZE": "6"}, ("slurm", 5, 6, 1, 2)),
+        (SLURM | {"PMI_RANK": "4", "PMI_SIZE": "6"}, ("mpich", 4, 6, None, None)),
+        (OPENMPI | {"RANK": "", "WORLD_SIZE": ""}, ("openmpi", 2, 4, 2, 4)),
     ],
 )
 def test_each_launcher_tells_who_a_process_is(variables, expected):
@@ -127,6 +135,40 @@ def test_ranks_meet_at_a_port_that_torch_does_not_use():
         port(MPICH | apart)
     with pytest.raises(ValueError, match="MASTER_PORT='x' is no port"):
         port(TORCHRUN | {"MASTER_PORT": "x"})
+
+
+#: Started as ``hydra_pmi_proxy``, it starts ranks by way of a shell, as a script does.
+PROXY = """
+import os, subprocess, sys
+for rank in "0", "1":
+    environment = os.environ | {"PMI_RANK": rank, "MPI_LOCALRANKID": rank}
+    subprocess.run(["sh", "-c", sys.argv[1] + "; true"], env=environment, check=True)
+"""
+TELLS_WHERE = """
+import os
+from nkipy.distributed.launchers import find_job, root_address
+from nkipy.launcher_variables import job_identity
+print(root_address(find_job(os.environ), os.environ), job_identity(os.environ))
+"""
+
+
+def test_ranks_of_hydra_meet_at_a_port_made_of_the_process_that_starts_them(
+    environment, tmp_path
+):
+    environment(MPICH)
+    proxy = tmp_path / "hydra_pmi_proxy"
+    proxy.write_text(f"#!{sys.executable}\n{PROXY}")
+    proxy.chmod(0o700)
+    program = shlex.join([sys.executable, "-c", TELLS_WHERE])
+    ran = [
+        subprocess.run([proxy, program], capture_output=True, text=True, check=True)
+        for _ in range(2)
+    ]
+    first, second = (done.stdout.splitlines() for done in ran)
+    assert len(first) == len(second) == 2
+    assert first[0] == first[1] and second[0] == second[1]
+    assert first[0].startswith("127.0.0.1:") and "hydra_pmi_proxy" in first[0]
+    assert first[0] != second[0]
 
 
 @pytest.mark.parametrize(

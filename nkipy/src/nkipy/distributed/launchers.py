@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from nkipy.core.errors import NKIPyValueError
 from nkipy.launcher_variables import (
     ADDRESS,
-    JOB_NAMES,
     LAUNCHER,
     LAUNCHERS,
     NO_LAUNCHER,
     PORT,
     STEP,
     Launcher,
+    job_name,
 )
 
 #: Where ranks meet: ports that systems give to no connection on their own.
@@ -61,9 +61,11 @@ def find_job(environment: Mapping[str, str]) -> Job | None:
             f"{LAUNCHER}={chosen!r} is no launcher: {', '.join(known)} and "
             f"{NO_LAUNCHER} are"
         )
+    given = {name: value for name, value in environment.items() if value}
     for launcher in LAUNCHERS if chosen is None else (known[chosen],):
-        if launcher.rank in environment and launcher.world_size in environment:
-            return _job(launcher, environment)
+        if launcher.rank in given and launcher.world_size in given:
+            job = _job(launcher, given)
+            return job if job.local_rank is not None else _placed(job, given)
     if chosen is not None:
         record = known[chosen]
         raise NKIPyValueError(
@@ -100,6 +102,19 @@ def _job(launcher: Launcher, environment: Mapping[str, str]) -> Job:
             f"unset them, or set {LAUNCHER}={NO_LAUNCHER}"
         )
     return Job(launcher, rank, world_size, *local)
+
+
+def _placed(job: Job, environment: Mapping[str, str]) -> Job:
+    """`job` as another launcher tells it that knows the rank on the machine, too.
+
+    Tasks that ``srun --mpi=pmi2`` starts have MPICH's rank and size, and Slurm's place.
+    """
+    for other in LAUNCHERS:
+        if environment.keys() >= {other.rank, other.world_size, other.local_rank}:
+            found = _job(other, environment)
+            if (found.rank, found.world_size) == (job.rank, job.world_size):
+                return found
+    return job
 
 
 def _number(environment: Mapping[str, str], name: str) -> int | None:
@@ -158,8 +173,8 @@ def _port(job: Job | None, environment: Mapping[str, str]) -> int:
             raise NKIPyValueError(f"{PORT}={text!r} is no port")
         number = int(text)
     else:
-        named = next((environment[n] for n in JOB_NAMES if environment.get(n)), None)
-        if named is None:
+        named = job_name(environment)
+        if not named:
             raise NKIPyValueError(
                 f"{_who(job)} does not know where ranks meet: set {PORT} to a port, "
                 "the same for all and another one for each job"
