@@ -221,6 +221,12 @@ def test_dies():
         os.write(1, b"last words")
         os.kill(os.getpid(), signal.SIGKILL)
 
+@pytest.mark.ranks(2)
+def test_quits():
+    if rank == "1":
+        os.write(1, b"last words")
+        os._exit(0)
+
 @pytest.mark.ranks(2, timeout=4)
 def test_hangs():
     if rank == "0":
@@ -237,9 +243,16 @@ def test_of_too_many():
 
 
 def test_a_rank_that_dies_is_named_with_what_it_has_said(run_tests):
-    text = run_tests("5-6", "-k", "dies", tests=RANKED)
+    text = run_tests("5-6", "-k", "test_dies", tests=RANKED)
     assert "1 failed" in text and "rank 1 was killed by SIGKILL" in text
     assert "last words" in text and "rank 0 ended with status 0" in text
+
+
+def test_a_rank_that_quits_before_the_end_has_not_passed(run_tests):
+    text = run_tests("5-6", "-k", "quits", tests=RANKED)
+    assert "1 failed" in text and "last words" in text
+    assert "rank 1 has not come to the end of the test" in text
+    assert "rank 0 has not" not in text
 
 
 @pytest.mark.slow
@@ -257,7 +270,7 @@ def test_a_mark_that_cannot_be_is_named_and_starts_nothing(run_tests):
 
 @pytest.mark.slow
 def test_ranks_of_a_test_are_processes(run_tests):
-    text = run_tests("5-6", "-k", "not dies", tests=RANKED)
+    text = run_tests("5-6", "-k", "not dies and not quits", tests=RANKED)
     assert "3 failed, 1 passed, 1 skipped" in text
     assert "rank 1 ended with status 1" in text and "of rank one" in text
     assert "said by 1" in text and "said by 0" not in text

@@ -44,8 +44,11 @@ from nkipy.testing.cores import (
 #: For ``-n auto``: whether each worker needs a core.
 AUTO_WORKERS = "neuron_auto_workers"
 _INPUT = "neuron_slot"  # what a worker is told
-#: In a process that is a rank of a test: a file for the reason why it skips the test.
+#: In a process that is a rank of a test: a file for what the other
+#: process has to know: why the test is skipped, and that it has come to its end.
 _RANK_FILE = "NKIPY_TESTING_RANK_FILE"
+#: What stands there before the number of a rank whose test has come to its end.
+_ENDED = "ended: rank "
 _RANK_SECONDS = 120.0
 _MOST_OUTPUT = 20_000  # characters
 
@@ -119,15 +122,22 @@ def pytest_runtest_makereport(
 ) -> Iterator[None]:
     """Says of a test that could not open the runtime which cores there are for it."""
     outcome: Any = yield
-    if _RANK_FILE in os.environ and (reason := _skipped(outcome.get_result())):
-        with open(os.environ[_RANK_FILE], "a") as file:
-            file.write(reason)
+    if _RANK_FILE in os.environ:
+        _tell(_skipped(outcome.get_result()))
+        if call.when == "teardown":
+            _tell(f"{_ENDED}{os.environ.get('RANK')}\n")
     if call.excinfo is not None and _says_failed_start(call.excinfo.value):
         report = outcome.get_result()
         report.sections.append(("NeuronCores", _explain(item.config)))
 
 
 # -- tests of several ranks ------------------------------------------------------------
+def _tell(line: str) -> None:
+    """Writes a line for the process that has started this one as a rank."""
+    with open(os.environ[_RANK_FILE], "a") as file:
+        file.write(line)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     """Has other processes run a test that is marked ``ranks``, as its ranks."""
@@ -173,7 +183,7 @@ def _run_as_ranks(
     from nkipy.testing.ranks import failures, run_ranks
 
     with tempfile.TemporaryDirectory(prefix="nkipy-skips-") as directory:
-        file = Path(directory) / "skipped"
+        file = Path(directory) / "told"
         results = run_ranks(
             _command(item),
             ranks,
@@ -182,14 +192,17 @@ def _run_as_ranks(
             env={_RANK_FILE: str(file)},
             cwd=item.config.invocation_params.dir,
         )
-        skipped = file.read_text() if file.exists() else ""
-    if failed := failures(results):
+        told = file.read_text().splitlines() if file.exists() else []
+    # A process that ends itself in the middle of a test may say that all is well.
+    early = [r for r in results if r.status == 0 and f"{_ENDED}{r.rank}" not in told]
+    if failed := [*failures(results), *early]:
         lines = [f"of {ranks} ranks, in {seconds:g} s at most:", *map(str, results)]
+        lines += [f"rank {r.rank} has not come to the end of the test" for r in early]
         for rank in failed:
             lines += [f"\n{rank}:", rank.output[-_MOST_OUTPUT:]]
         pytest.fail("\n".join(lines), pytrace=False)
-    if skipped:
-        pytest.skip(skipped.splitlines()[0])
+    if skipped := [line for line in told if not line.startswith(_ENDED)]:
+        pytest.skip(skipped[0])
 
 
 def _command(item: pytest.Function) -> list[str]:
