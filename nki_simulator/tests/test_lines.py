@@ -115,6 +115,22 @@ def test_a_program_keeps_them() -> None:
     assert [line.function for line in read.line.calls] == ["kernel"]
 
 
+def test_one_line_is_told_with_each_line_that_leads_to_it() -> None:
+    def kernel(x: Any) -> Any:
+        for _ in range(2):
+            made = stored(x)  # one of two
+            made = stored(made)  # the other of two
+        return made
+
+    (program,) = nki.simulate(kernel).run(X).programs
+    lines = [i.line for i in program.instructions()]
+    assert {line.number for line in lines} == {_line("stored")}
+    places = [_line("one of two"), _line("the other of two")] * 2
+    assert [[call.number for call in line.calls] for line in lines] == [
+        [place] for place in places
+    ]
+
+
 def test_of_many_the_innermost_and_the_kernels_own_are_kept() -> None:
     def deep(x: Any, depth: int) -> Any:
         return deep(x, depth - 1) if depth else stored(x)

@@ -327,28 +327,28 @@ def is_ours(file: str) -> bool:
 
 
 def kernel_line() -> Line:
-    """The innermost line that is not of this package."""
+    """The innermost line that is not of this package, with the calls from the kernel
+    on if it is one of a function that the kernel called."""
     frame: FrameType | None = sys._getframe(1)
+    found: list[str | int] = []  # of each line its file, number and function
     while frame is not None:
         code = frame.f_code
+        if code is _CALL and found:
+            return _called(tuple(found))
         if not is_ours(code.co_filename):
-            line = Line(code.co_filename, frame.f_lineno, code.co_name)
-            return _called(line, frame.f_back)
+            found += (code.co_filename, frame.f_lineno, code.co_name)
         frame = frame.f_back
-    return NOWHERE
+    return _called(tuple(found[:3])) if found else NOWHERE
 
 
-def _called(line: Line, frame: FrameType | None) -> Line:
-    """A line of a function that `frame` called, with the calls from the kernel on."""
-    callers: list[Line] = []
-    while frame is not None:
-        code = frame.f_code
-        if code is _CALL:
-            return CalledLine.of(line, callers) if callers else line
-        if not is_ours(code.co_filename):
-            callers.append(Line(code.co_filename, frame.f_lineno, code.co_name))
-        frame = frame.f_back
-    return line
+@lru_cache(maxsize=4096)
+def _called(found: tuple[Any, ...]) -> Line:
+    """A line with those that lead to it, of files, numbers and functions in turn.
+
+    Instructions of a loop are issued from the same lines again and again.
+    """
+    line, *callers = [Line(*found[i : i + 3]) for i in range(0, len(found), 3)]
+    return CalledLine.of(line, callers) if callers else line
 
 
 def line_of(at: TracebackType | None) -> Line:
