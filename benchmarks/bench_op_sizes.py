@@ -1,18 +1,24 @@
-"""Every op record at three sizes: a warm simulated call, beside NumPy.
+"""Every op record with long arguments: a warm simulated call, beside NumPy.
 
     python -m benchmarks.bench_op_sizes                  # what is below half
+    python -m benchmarks.bench_op_sizes --size 1000      # with shorter arguments
     python -m benchmarks.bench_op_sizes --all sum tile   # these ops, whatever they are
 
 Arguments are those of the record's samples, each dimension made longer by one factor.
 Calls that NumPy refuses then, as their other arguments are for the smaller shape, are
 left out, and so are those that take NumPy long. A ratio of 2.00 is twice as fast.
+
+It ends after five minutes, in which two idle cores come to the last op; otherwise it
+says how to go on from there. The last line counts what was measured.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
+import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -25,12 +31,12 @@ from nkipy.core import ops  # noqa: F401  (enters ops into the tables)
 from nkipy.core.ops._registry import OPS, Op
 from nkipy.runtime import simulate_jit
 
-SIZES = (1_000, 100_000, 1_000_000)
+_SIZE = 100_000
 DTYPES = (dt.float32, dt.int32)
 #: What is shown.
 _LEAST_SPEED = 0.5
-#: Of NumPy's calls.
-_MOST_SECONDS = 0.1
+#: Of NumPy's calls, and of one of ours that is measured more than once.
+_MOST_SECONDS, _MOST_OF_OURS = 0.1, 0.5
 #: Elements of results, for each of the arguments.
 _MOST_GROWTH = 16
 
@@ -47,6 +53,16 @@ class Timed(NamedTuple):
     @property
     def speed(self) -> float:
         return self.numpy / self.ours
+
+    @property
+    def counts(self) -> bool:
+        return self.numpy >= LEAST_SECONDS
+
+    def __str__(self) -> str:
+        return (
+            f"{self.speed:6.2f}  {micros(self.numpy):>10}  {micros(self.ours):>10}  "
+            f"{self.elements:>9,}  {self.dtype!s:8}  {self.name}"
+        )
 
 
 def largest(value: Any) -> np.ndarray | None:
@@ -116,6 +132,12 @@ def measure(
             simulated()
         except (TypeError, ValueError, NotImplementedError):
             continue  # a restriction on static arguments
+        start = time.perf_counter()
+        simulated()
+        warm = time.perf_counter() - start
+        if warm > _MOST_OF_OURS:
+            yield Timed(label, count, dtype, once, warm)
+            continue
         took = interleaved({"ours": simulated, "numpy": numpy}, seconds)
         yield Timed(label, count, dtype, took.least("numpy"), took.least("ours"))
 
@@ -139,32 +161,51 @@ def _kernel(op: Op) -> Callable[[Any, Any], Any]:
     return kernel
 
 
+def summary(measured: Sequence[Timed], seconds: float) -> str:
+    """How many calls there were, and how fast those are that count."""
+    speeds = [timed.speed for timed in measured if timed.counts]
+    text = f"{len(measured)} calls in {seconds:.0f} s"
+    if not speeds:
+        return f"{text}, none of which takes NumPy {micros(LEAST_SECONDS)}"
+    mean = math.exp(sum(map(math.log, speeds)) / len(speeds))
+    return (
+        f"{text}; of {len(speeds)} that take NumPy {micros(LEAST_SECONDS)} or longer "
+        f"{sum(x >= 1 for x in speeds)} are as fast, "
+        f"{sum(x < _LEAST_SPEED for x in speeds)} slower than half; "
+        f"geometric mean {mean:.2f}"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--all", action="store_true", help="show fast calls, too")
-    parser.add_argument("--seconds", type=float, default=0.1, help="for each call")
-    parser.add_argument("--samples", type=int, default=3, help="of an op, at the most")
+    parser.add_argument("--seconds", type=float, default=0.02, help="for each call")
+    parser.add_argument("--samples", type=int, default=2, help="of an op, at the most")
     parser.add_argument("--size", type=int, action="append", help="elements")
+    parser.add_argument("--minutes", type=float, default=5, help="for all of them")
+    parser.add_argument("--start", default="", help="the first op, of those in order")
     parser.add_argument("names", nargs="*", help="ops; all of them if none")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
+    begun = time.perf_counter()
+    measured: list[Timed] = []
     for name, op in sorted(OPS.items()):
-        if options.names and name not in options.names:
+        if name < options.start or (options.names and name not in options.names):
             continue
         if op.reference is None and not op.numpy:
             continue
+        if time.perf_counter() - begun > options.minutes * 60:
+            print(f"{options.minutes:g} minutes are over: go on with --start {name}")
+            break
         for dtype in DTYPES:
-            for count in options.size or SIZES:
+            for count in options.size or (_SIZE,):
                 given = (op, dtype, count, options.samples, options.seconds)
                 for timed in measure(*given):
+                    measured.append(timed)
                     is_slow = timed.speed < _LEAST_SPEED
-                    if options.all or (is_slow and timed.numpy >= LEAST_SECONDS):
-                        print(
-                            f"{timed.speed:6.2f}  {micros(timed.numpy):>10}  "
-                            f"{micros(timed.ours):>10}  {count:>9,}  {dtype!s:8}  "
-                            f"{timed.name}",
-                            flush=True,
-                        )
+                    if options.all or (is_slow and timed.counts):
+                        print(timed, flush=True)
+    print(summary(measured, time.perf_counter() - begun))
 
 
 if __name__ == "__main__":
