@@ -131,10 +131,11 @@ inline bool find_box(const int64_t* numbers, ffi::Span<const int64_t> shape,
   *count = 1;
   box->dimensions.resize(rank);
   for (size_t i = rank; i-- > 0;) {
-    const int64_t *dimension = numbers + 2 + 3 * i, start = dimension[0];
-    const int64_t size = dimension[1], step = dimension[2];
-    if (start < 0 || size < 1 || size > shape[i] || start > shape[i] - size ||
-        size > kMost || step > kMost || step < -kMost) {
+    const int64_t *dimension = numbers + 2 + 4 * i, start = dimension[0];
+    const int64_t size = dimension[1], step = dimension[2], apart = dimension[3];
+    if (start < 0 || start >= shape[i] || size < 1 || apart < 1 ||
+        size - 1 > (shape[i] - 1 - start) / apart || size > kMost || step > kMost ||
+        step < -kMost) {
       return false;
     }
     int64_t reach;
@@ -145,7 +146,7 @@ inline bool find_box(const int64_t* numbers, ffi::Span<const int64_t> shape,
     }
     place += start * below;
     box->dimensions[i] = {static_cast<size_t>(size), static_cast<ptrdiff_t>(step),
-                          static_cast<ptrdiff_t>(below)};
+                          static_cast<ptrdiff_t>(below * apart)};
     below *= shape[i];
     *count *= static_cast<size_t>(size);
   }
@@ -183,15 +184,18 @@ inline void add_pieces(const MovedBox& box, size_t itemsize,
 
 // `shape` is the result's; `boxes` has of each its operand, the first element there,
 // and for each dimension where in the result it begins, how many elements it has, and
-// the step between them in the operand. Each element of the result is in one box.
+// the steps between them in the operand and in the result. Each element of the result
+// is in one box, but for those that are `stored` over it when all others are there: so
+// many of the last boxes.
 inline ffi::Error move_call(ffi::ThreadPool pool, ffi::Span<const int64_t> words,
                             ffi::Span<const int64_t> shape,
-                            ffi::Span<const int64_t> boxes, ffi::RemainingArgs args,
+                            ffi::Span<const int64_t> boxes, int64_t stored,
+                            ffi::RemainingArgs args,
                             ffi::Result<ffi::AnyBuffer> result) {
   const size_t given = args.size() - (words.size() != 0 ? 1 : 0);
   const Team team(pool, args, words);
   if (given == 0 || given > kMostMoved) return wrong_operands();
-  const size_t rank = shape.size(), length = 2 + 3 * rank;
+  const size_t rank = shape.size(), length = 2 + 4 * rank;
   size_t total = 1;
   for (const int64_t size : shape) {
     if (size < 1) return wrong_call("a shape without elements");
@@ -212,15 +216,20 @@ inline ffi::Error move_call(ffi::ThreadPool pool, ffi::Span<const int64_t> words
     }
     auto* to = static_cast<char*>(result->untyped_data());
     std::vector<MovedPiece> pieces;
-    size_t filled = 0;
+    size_t filled = 0, before = 0;  // elements, and pieces, of what is stored over
+    const auto last = static_cast<int64_t>(boxes.size() / length);
+    if (stored < 0 || stored > last) return wrong_call("a wrong number of boxes");
+    const auto first_stored = static_cast<size_t>(last - stored) * length;
     for (size_t i = 0; i < boxes.size(); i += length) {
       MovedBox box;
       size_t count;
       if (!find_box(boxes.begin() + i, shape, operands, to, &box, &count)) {
         return wrong_call("a box that is outside");
       }
-      filled += count;
       add_pieces(box, itemsize, &pieces);
+      if (i >= first_stored) continue;
+      filled += count;
+      before = pieces.size();
     }
     if (filled != total) return wrong_call("boxes that are not all of the result");
     const auto move = itemsize == 1   ? move_rows<uint8_t>
@@ -229,9 +238,16 @@ inline ffi::Error move_call(ffi::ThreadPool pool, ffi::Span<const int64_t> words
                       : itemsize == 8 ? move_rows<uint64_t>
                                       : nullptr;
     if (move == nullptr) return wrong_call("elements of another size");
-    const bool done = share_work(
-        team, pieces.size(),
-        [&](size_t i) { move(pieces[i].box, pieces[i].begin, pieces[i].end); }, true);
+    const auto move_all = [&](size_t begin, size_t end) {
+      return share_work(
+          team, end - begin,
+          [&](size_t i) {
+            const MovedPiece& piece = pieces[begin + i];
+            move(piece.box, piece.begin, piece.end);
+          },
+          true);
+    };
+    const bool done = move_all(0, before) && move_all(before, pieces.size());
     return team.outcome(done);
   } catch (const std::bad_alloc&) {
     return team.outcome(false);
@@ -244,6 +260,7 @@ XLA_FFI_DEFINE_HANDLER(kMoveCall, move_call,
                            .Attr<ffi::Span<const int64_t>>("words")
                            .Attr<ffi::Span<const int64_t>>("shape")
                            .Attr<ffi::Span<const int64_t>>("boxes")
+                           .Attr<int64_t>("stored")
                            .RemainingArgs()
                            .Ret<ffi::AnyBuffer>());
 

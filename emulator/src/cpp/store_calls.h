@@ -23,14 +23,23 @@ template <size_t kSize>
 void store_along(const StoredAxis* axis, const StoredAxis* end, char* to,
                  const char*& from, size_t stride, size_t size) {
   const auto [step, count] = *axis;
-  for (size_t i = 0; i < count; ++i, to += step) {
-    if (axis + 1 != end) {
+  if (axis + 1 != end) {
+    for (size_t i = 0; i < count; ++i, to += step) {
       store_along<kSize>(axis + 1, end, to, from, stride, size);
-    } else {
-      memcpy(to, from, kSize != 0 ? kSize : size);
-      from += stride;
     }
+    return;
   }
+  const char* next = from;  // nobody else knows where it is: it can stay in a register
+  if (kSize != 0 && stride == 0) {
+    char value[kSize + 1];  // what is stored cannot lie in it
+    memcpy(value, next, kSize);
+    for (size_t i = 0; i < count; ++i, to += step) memcpy(to, value, kSize);
+    return;
+  }
+  for (size_t i = 0; i < count; ++i, to += step, next += stride) {
+    memcpy(to, next, kSize != 0 ? kSize : size);
+  }
+  from = next;
 }
 
 // The axes of an array of bytes, and where the first element goes; false if there is

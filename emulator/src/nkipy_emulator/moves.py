@@ -2,7 +2,8 @@
 
 ``np.pad``, ``np.tile``, ``np.repeat``, ``np.flip``, slices, joins and what is made of
 them only say where elements go. XLA's loops find out for each element where it comes
-from; the handler (``move_calls.h``) copies and fills rows.
+from; the handler (``move_calls.h``) copies and fills rows. ``np.diagflat``, and stores
+at places with equal distances, are what is filled or copied, and then stored over.
 
 That is done in programs that are calls of handlers alone
 (:mod:`nkipy_emulator.handler_programs`): loops that compute read through such moves.
@@ -21,6 +22,7 @@ from nkipy.hlo.ir import HLOInstruction, HLOModule
 from nkipy.hlo.rewrites.base import Place, rewrite
 from nkipy_emulator.fast_calls import Mode, is_chosen
 from nkipy_emulator.handler_calls import handler
+from nkipy_emulator.strided_stores import store_of
 
 Value = HLOInstruction
 #: Arrays that one call reads, and dimensions; so has it ``move_calls.h``.
@@ -30,6 +32,8 @@ _MOST_DIMENSIONS = 16
 _MOST_BOXES = 128
 #: Bytes of an element.
 _ITEMSIZES = (1, 2, 4, 8)
+#: Elements of a transpose that is no copy of rows.
+_MOST_TURNED = 262_144
 #: How often an element is repeated side by side in more elements than these: XLA's
 #: loops do that as vectors.
 _FEW_REPEATS, _FEW_ELEMENTS = 8, 16_384
@@ -37,11 +41,13 @@ _FEW_REPEATS, _FEW_ELEMENTS = 8, 16_384
 
 class _Along(NamedTuple):
     """One dimension of a box: where in the result it begins, how many elements it has,
-    and the step between them in what they are read from, in elements."""
+    and the steps between them in what they are read from, in elements, and in the
+    dimension of the result."""
 
     start: int
     size: int
     step: int
+    apart: int = 1
 
 
 class _Box(NamedTuple):
@@ -55,6 +61,17 @@ class _Box(NamedTuple):
 _Boxes = tuple[_Box, ...]
 
 
+class _Move(NamedTuple):
+    """The boxes that a value is made of, and those that are then stored over them."""
+
+    boxes: _Boxes
+    stored: _Boxes = ()
+
+    @property
+    def sources(self) -> list[Value]:
+        return list(dict.fromkeys(box.source for box in (*self.boxes, *self.stored)))
+
+
 def send_moves(module: HLOModule, mode: Mode) -> HLOModule:
     """`module` with calls of handlers for results that are moves; itself without any.
 
@@ -64,27 +81,34 @@ def send_moves(module: HLOModule, mode: Mode) -> HLOModule:
     """
     if mode == "never":
         return module
-    found: dict[Value, _Boxes] = {}
+    found = {
+        result: move
+        for result in module.results
+        if (move := _copy(result)) is not None
+        and is_chosen("moves", "any", prod(result.shape), mode)
+    }
     wanted = list(module.results)
     while wanted:
         value = _peeled(wanted.pop())
-        if value in found or value.opcode not in _MOVES or not _is_handled(value):
+        move = None if value in found else _move(value)
+        if move is None:
             continue
-        boxes = _boxes(value)
-        sources = dict.fromkeys(box.source for box in boxes)
-        if value in sources or len(sources) > _MOST_MOVED or len(boxes) > _MOST_BOXES:
+        sources = move.sources
+        if value in sources or len(sources) > _MOST_MOVED:
             continue
-        if any(map(_repeats, boxes)) and mode != "always":
+        if len(move.boxes) + len(move.stored) > _MOST_BOXES:
+            continue
+        if not move.stored and any(map(_repeats, move.boxes)) and mode != "always":
             continue
         if is_chosen("moves", "any", prod(value.shape), mode):
-            found[value] = boxes
+            found[value] = move
             wanted += sources
     if not found:
         return module
 
     def rule(inst: Value, operands: tuple[Value, ...], place: Place) -> Value | None:
-        boxes = found.get(inst) if place.is_entry else None
-        return None if boxes is None else _call(inst, boxes, place)
+        move = found.get(inst) if place.is_entry else None
+        return None if move is None else _call(inst, move, place)
 
     return rewrite(module, rule)
 
@@ -104,18 +128,88 @@ def _is_handled(value: Value) -> bool:
     )
 
 
-def _call(inst: Value, boxes: _Boxes, place: Place) -> Value:
-    sources = list(dict.fromkeys(box.source for box in boxes))
+def _call(inst: Value, move: _Move, place: Place) -> Value:
+    sources = move.sources
     numbers: list[int] = []
-    for box in boxes:
+    for box in (*move.boxes, *move.stored):
         numbers += (sources.index(box.source), box.first)
         numbers += [n for along in box.dimensions for n in along]
     shape, listed = (", ".join(map(str, ns)) for ns in (inst.shape, numbers))
     config = f"shape = array<i64: {shape}>, boxes = array<i64: {listed}>"
+    config += f", stored = {len(move.stored)} : i64"
     operands = tuple([place.values[source] for source in sources])
     attributes = handler("nkipy_move", config)
     return place.builder.emit(
         "custom-call", operands, inst.shape, inst.dtype, attributes
+    )
+
+
+# -- copies ----------------------------------------------------------------------------
+def _copy(result: Value) -> _Move | None:
+    """A result that has the elements of a parameter, in this or another shape."""
+    given = _peeled(result)
+    if given is result or given.opcode != "parameter" or not _is_handled(result):
+        return None
+    (box,) = _whole(result)
+    return _Move((box._replace(source=given),))
+
+
+# -- what is stored over others --------------------------------------------------------
+def _move(value: Value) -> _Move | None:
+    if not _is_handled(value):
+        return None
+    if value.opcode == "select":
+        return _store(value)
+    if value.opcode == "pad" and (spread := _spread(value)) is not None:
+        return spread
+    return _Move(_boxes(value)) if value.opcode in _MOVES else None
+
+
+def _spread(pad: Value) -> _Move | None:
+    """A pad between elements: they are stored over what is filled."""
+    x, fill = pad.operands
+    padding = pad.attributes["padding"]
+    if 0 in x.shape or not any(between for _, _, between in padding):
+        return None
+    if any(low < 0 or high < 0 for low, high, _ in padding):
+        return None
+    filled = _Box(fill, 0, tuple([_Along(0, size, 0) for size in pad.shape]))
+    places = [(low, between + 1) for low, _, between in padding]
+    return _Move((filled,), _apart(_boxes(x), places))
+
+
+def _store(choice: Value) -> _Move | None:
+    """A store at places with equal distances, of one value or one for each place."""
+    store = store_of(choice)
+    if store is None:
+        return None
+    numbers = [store.places[i : i + 4] for i in range(0, len(store.places), 4)]
+    if store.value.shape:
+        values = _boxes(store.value)
+    else:
+        along = [_Along(0, count, 0) for _, _, _, count in numbers]
+        values = (_Box(store.value, 0, tuple(along)),)
+    places = [(first, distance) for _, first, distance, _ in numbers]
+    return _Move(_boxes(store.array), _apart(values, places))
+
+
+def _apart(boxes: _Boxes, places: list[tuple[int, int]]) -> _Boxes:
+    """Boxes whose elements go to places: in each dimension the first, and the distance
+    from one to the next."""
+    return tuple(
+        [
+            box._replace(
+                dimensions=tuple(
+                    [
+                        along._replace(
+                            start=first + along.start * distance, apart=distance
+                        )
+                        for along, (first, distance) in zip(box.dimensions, places)
+                    ]
+                )
+            )
+            for box in boxes
+        ]
     )
 
 
@@ -152,14 +246,15 @@ def _broadcast(value: Value) -> _Boxes:
 
 
 def _transpose(value: Value) -> _Boxes | None:
-    """None if what lies beside each other would come from rows apart: that is no copy
-    of rows."""
+    """None if what lies beside each other would come from rows apart, and there is more
+    of it than caches hold: XLA turns square by square."""
     order = value.attributes["dimensions"]
     made = tuple(
         box._replace(dimensions=tuple([box.dimensions[i] for i in order]))
         for box in _boxes(value.operands[0])
     )
-    return made if all(map(_has_rows, made)) else None
+    is_small = prod(value.shape) <= _MOST_TURNED
+    return made if is_small or all(map(_has_rows, made)) else None
 
 
 def _reshape(value: Value) -> _Boxes | None:
@@ -215,7 +310,7 @@ def _reverse(value: Value) -> _Boxes:
     for source, first, dimensions in _boxes(value.operands[0]):
         turned = list(dimensions)
         for axis in value.attributes["dimensions"]:
-            start, size, step = dimensions[axis]
+            start, size, step, _ = dimensions[axis]
             first += (size - 1) * step
             turned[axis] = _Along(value.shape[axis] - start - size, size, -step)
         made.append(_Box(source, first, tuple(turned)))

@@ -23,6 +23,7 @@ from nkipy.hlo.ir import HLOInstruction, HLOModule
 from nkipy.hlo.rewrites.base import Place, rewrite
 from nkipy_emulator.fast_calls import ELEMENTS, Mode, function_of, is_chosen
 from nkipy_emulator.handler_calls import handler
+from nkipy_emulator.strided_stores import store_of
 
 Value = HLOInstruction
 _FLOATS = (dt.float32, dt.float64)
@@ -135,8 +136,8 @@ def _config(inst: Value) -> tuple[str, str] | None:
         mask, x, _ = inst.operands
         if mask.shape != inst.shape or inst.dtype.itemsize not in _ITEMSIZES:
             return None
-        if _one_or_all(mask) is not mask:
-            return None
+        if _one_or_all(mask) is not mask or store_of(inst) is not None:
+            return None  # a store is no choice for each element
         return "nkipy_select", f"elements = {prod(inst.shape)} : i64"
     of = inst.operands[0].dtype if inst.operands else None
     if inst.opcode == "compare":

@@ -35,8 +35,13 @@ _STORED = (
 _MOST_STORED = 0.25
 
 
-class _Store(NamedTuple):
-    """A store of `value`, one or one for each place, at places of `array`."""
+class Store(NamedTuple):
+    """A store of `value`, one or one for each place, at places of `array`.
+
+    Attributes:
+        places: of each axis its size, then the first place, the distance and the number
+            of places.
+    """
 
     array: Value
     value: Value
@@ -53,12 +58,12 @@ def send_strided_stores(module: HLOModule, mode: FastCalls) -> HLOModule:
     least = table().get("strided stores", {}).get("any")
     if mode == "never" or (mode == "auto" and least is None):
         return module
-    stores: dict[Value, _Store] = {}
+    stores: dict[Value, Store] = {}
     for computation in (module.entry, *controlled(module)):
         chosen = {
             inst: store
             for inst in computation.instructions
-            if inst.opcode == "select" and (store := _store(inst)) is not None
+            if inst.opcode == "select" and (store := store_of(inst)) is not None
         }
         work = sum(prod(inst.shape) for inst in chosen)
         if mode == "always" or (least is not None and work >= least):
@@ -91,7 +96,7 @@ def _is_sparse(taken: Value, array: Value) -> bool:
     return prod(taken.shape) <= _MOST_STORED * prod(array.shape)
 
 
-def _store(choice: Value) -> _Store | None:
+def store_of(choice: Value) -> Store | None:
     """The store that a choice between old and new elements is."""
     mask, new, old = choice.operands
     if choice.dtype not in _STORED or mask.opcode != "pad" or not choice.shape:
@@ -114,4 +119,4 @@ def _store(choice: Value) -> _Store | None:
         (size, low, between + 1, count)
         for size, (low, _, between), count in zip(choice.shape, padding, taken.shape)
     ]
-    return _Store(old, value, tuple([number for axis in places for number in axis]))
+    return Store(old, value, tuple([number for axis in places for number in axis]))

@@ -116,9 +116,9 @@ def test_places_outside_are_refused(places, monkeypatch):
         return x
 
     wrong = tuple(map(int, places.split(",")))
-    find = strided_stores._store
+    find = strided_stores.store_of
     monkeypatch.setattr(
-        strided_stores, "_store", lambda inst: find(inst)._replace(places=wrong)
+        strided_stores, "store_of", lambda inst: find(inst)._replace(places=wrong)
     )
     module = traced(kernel, numbers(30))
     executable = XlaCpuEngine(fast_calls="always").compile(module)
