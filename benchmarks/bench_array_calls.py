@@ -86,6 +86,17 @@ def small_products(count: int) -> tuple[Kernel, tuple[np.ndarray, ...]]:
     return np.matmul, (_normal(*shape), _normal(*shape))
 
 
+def among(count: int) -> tuple[Kernel, tuple[np.ndarray, ...]]:
+    """Which of some integers are among 64."""
+    x = np.random.default_rng(0).integers(0, 2**31, count // 64 + 64).astype(np.int32)
+    return lambda x, y: np.isin(x, y), (x, x[:64].copy())
+
+
+def slides(count: int) -> tuple[Kernel, tuple[np.ndarray, ...]]:
+    """A vector along which another one of 64 slides."""
+    return lambda x, y: np.correlate(x, y), (_normal(count // 64 + 64), _normal(64))
+
+
 def joins(count: int) -> tuple[Kernel, tuple[np.ndarray, ...]]:
     """Two arrays, one behind the other, of which the last element comes first."""
     halves = _normal(2, count // 2)
@@ -141,6 +152,7 @@ def products_of_vectors(count: int) -> tuple[Kernel, tuple[np.ndarray, ...]]:
 KINDS: Mapping[str, Callable[[int], tuple[Kernel, tuple[np.ndarray, ...]]]] = (
     MappingProxyType(
         {
+            "among": among,
             "bits": bits,
             "counts": counts,
             "elements gathered": elements,
@@ -156,6 +168,7 @@ KINDS: Mapping[str, Callable[[int], tuple[Kernel, tuple[np.ndarray, ...]]]] = (
             "rings": rings,
             "rows": rows,
             "scan": scan,
+            "slides": slides,
             "small products": small_products,
             "strided stores": strided_stores,
             "sums of integers": sums_of_integers,

@@ -12,6 +12,7 @@
 
 #include <string.h>
 
+#include "among_calls.h"
 #include "choice_calls.h"
 #include "collective_calls.h"
 #include "custom_calls.h"
@@ -36,6 +37,7 @@
 #include "runner.h"
 #include "scan_calls.h"
 #include "seat_type.h"
+#include "slide_calls.h"
 #include "small_products.h"
 #include "store_calls.h"
 #include "sums.h"
@@ -420,6 +422,8 @@ PyObject* targets(PyObject*, PyObject*) {
       {"nkipy_count", reinterpret_cast<void*>(kCountCall)},
       {"nkipy_fold", reinterpret_cast<void*>(kFoldCall)},
       {"nkipy_scan", reinterpret_cast<void*>(kScanCall)},
+      {"nkipy_among", reinterpret_cast<void*>(kAmongCall)},
+      {"nkipy_slide", reinterpret_cast<void*>(kSlideCall)},
       {"nkipy_small_products", reinterpret_cast<void*>(kSmallProductsCall)}};
   for (const auto& [name, function] : table) {
     Ref capsule(PyCapsule_New(function, kTargetCapsule, nullptr));

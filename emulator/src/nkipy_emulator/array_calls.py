@@ -4,7 +4,8 @@ XLA moves rows element by element, makes running sums by way of windows, calls a
 for each of many small products, copies operands of larger ones, and loses NaN among
 which it looks for extremes (:mod:`nkipy.hlo.rewrites.extremes`). The handlers
 (``row_calls.h``, ``scan_calls.h``, ``small_products.h``, ``products.h``,
-``fold_calls.h``, and of counts ``plain_calls.h``) give the same elements. Sums are
+``fold_calls.h``, ``among_calls.h``, ``slide_calls.h``, and of counts ``plain_calls.h``)
+give the same elements. Sums are
 rounded as NumPy's are, or less often, and are in the same order however many threads
 there are; those of products are NumPy's own (:mod:`nkipy_emulator.products`).
 
@@ -23,7 +24,7 @@ import numpy as np
 
 from nkipy.hlo import dtypes as dt
 from nkipy.hlo.ir import HLOInstruction, HLOModule
-from nkipy.hlo.opcodes.windows import WindowDim
+from nkipy.hlo.opcodes.windows import WindowDim, split_dim_labels
 from nkipy.hlo.rewrites.base import (
     Place,
     combination,
@@ -39,6 +40,8 @@ from nkipy_emulator.products import has_blas, product_of
 
 Value = HLOInstruction
 _SCANNED = (dt.float32, dt.float64, *dt.INTEGERS, dt.int64, dt.uint64)
+#: The handler that slides a vector along another.
+SLIDES = "nkipy_slide"
 _COMBINATIONS = ("add", "multiply", "maximum", "minimum")
 #: Those of bits, of integers and bool.
 _OF_BITS = ("and", "or", "xor")
@@ -56,6 +59,10 @@ _MULTIPLIED = (dt.float32, dt.float64, dt.int32, dt.uint32)
 #: Elements of a row; XLA moves shorter ones as fast, where it does nothing else.
 _LEAST_ROW = 32
 _INDICES = (dt.int32, dt.uint32, dt.int64)
+_SLID = (dt.float32, dt.float64)
+_LOOKED_UP = (dt.float32, dt.float64, *dt.INTEGERS, dt.int64, dt.uint64, dt.bool_)
+#: How many elements are looked up, and among how many. XLA compares fewer faster.
+_LEAST_LOOKED_UP, _LEAST_TESTS = 64, 16
 #: Rows, columns and terms of a small product; so has it ``small_products.h``.
 _MOST_COLUMNS = 8
 #: Multiplications of a small product; XLA writes out what has fewer.
@@ -242,6 +249,36 @@ def _count(inst: Value, folded: _Folded) -> _Call | None:
     return _Call("counts", prod(x.shape), "nkipy_count", config, (holds,))
 
 
+def _reduction(inst: Value) -> _Call | None:
+    return _among(inst) or _fold(inst)
+
+
+# -- which elements are among others ---------------------------------------------------
+def _among(inst: Value) -> _Call | None:
+    """Whether any of some elements equals each of others."""
+    folded = _folded(inst, {"or": False}.get)
+    if folded is None or folded.x.opcode != "compare" or folded.sizes[2] != 1:
+        return None
+    compared = folded.x
+    last = len(inst.shape)
+    if compared.attributes["direction"] != "EQ" or last + 1 != len(compared.shape):
+        return None
+    x, tests = compared.operands
+    if tests.opcode != "broadcast" or tests.attributes["dimensions"] != (last,):
+        return None
+    if x.opcode != "broadcast" or x.attributes["dimensions"] != tuple(range(last)):
+        return None
+    (x,), (tests,) = x.operands, tests.operands
+    if x.dtype not in _LOOKED_UP or x.shape != inst.shape:
+        return None
+    count, others = prod(x.shape), prod(tests.shape)
+    pays = count >= _LEAST_LOOKED_UP and others >= _LEAST_TESTS
+    config = f"elements = {count} : i64"
+    work = count * others if pays else 0
+    return _Call("among", work, "nkipy_among", config, (x, tests))
+
+
+# -- numbers that may be missing -------------------------------------------------------
 def _extreme_of_numbers(inst: Value) -> _Call | None:
     """The largest or smallest elements but NaN; NaN where all are, as fmax has it."""
     nothing, nan, extreme = inst.operands
@@ -359,10 +396,38 @@ def _numbers(**lists: tuple[int, ...]) -> str:
     return f"{name} = array<i64: {', '.join(map(str, numbers))}>"
 
 
+# -- vectors that slide along others ---------------------------------------------------
+def _slide(inst: Value) -> _Call | None:
+    """A convolution of one vector by another, as np.convolve and np.correlate are."""
+    x, weights = inst.operands
+    dtypes = (inst.dtype, x.dtype, weights.dtype)
+    if inst.dtype not in _SLID or len(set(dtypes)) != 1 or 0 in inst.shape:
+        return None
+    window = inst.attributes["window"]
+    if len(window) != 1 or any(prod(v.shape) != max(v.shape) for v in inst.operands):
+        return None
+    (along,) = window
+    labels = split_dim_labels(inst.attributes["dim_labels"])
+    sizes = [v.shape[part.index("0")] for v, part in zip((x, weights, inst), labels)]
+    plain = WindowDim(
+        *(along.size, 1, along.pad_low, along.pad_high),
+        reverse=along.reverse,
+    )
+    if along != plain or sizes != [prod(v.shape) for v in (x, weights, inst)]:
+        return None
+    # Each result has a term: HLO's would be zero, and may be of more padding.
+    if not 0 <= along.pad_low < along.size or not 0 <= along.pad_high < along.size:
+        return None
+    config = f"before = {along.pad_low} : i64, turned = {int(along.reverse)} : i64"
+    work = prod(inst.shape) * along.size
+    return _Call("slides", work, SLIDES, config)
+
+
 _FINDERS: Mapping[str, Callable[[Value], _Call | None]] = MappingProxyType(
     {
+        "convolution": _slide,
         "gather": _rows,
-        "reduce": _fold,
+        "reduce": _reduction,
         "select": _extreme_of_numbers,
         "reduce-window": _scan,
         "dot": _products,

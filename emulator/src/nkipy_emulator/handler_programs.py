@@ -24,7 +24,7 @@ from nkipy.hlo.proto_shapes import ELEMENT_TYPES
 from nkipy.hlo.rewrites.base import Place, rewrite
 from nkipy.hlo.rewrites.dots import flatten_dots
 from nkipy_emulator import _xla
-from nkipy_emulator.array_calls import send_array_operations
+from nkipy_emulator.array_calls import SLIDES, send_array_operations
 from nkipy_emulator.fast_calls import ALONE, ELEMENTS, PRODUCTS, Mode
 from nkipy_emulator.function_calls import send_functions
 from nkipy_emulator.handler_calls import Attribute, attributes_of, is_handler_call
@@ -42,7 +42,12 @@ _MOST_NANOSECONDS = 20e6
 #: Of an element of the largest array that a handler reads or writes, at the most.
 #: Estimates; of most, what memory takes.
 _NANOSECONDS: Mapping[str, float] = MappingProxyType(
-    {"nkipy_sort": 100, "nkipy_elements": 20, "nkipy_small_products": 10}
+    {
+        "nkipy_sort": 100,
+        "nkipy_elements": 20,
+        "nkipy_among": 20,
+        "nkipy_small_products": 10,
+    }
 )
 _NANOSECONDS_OF_OTHERS = 2
 #: Of a multiplication in a product, an estimate.
@@ -242,6 +247,9 @@ def _nanoseconds(call: Value) -> float:
         layout: Attribute = attributes_of(call)["layout"]
         assert isinstance(layout, tuple)
         return prod(layout[:4]) * _NANOSECONDS_OF_PRODUCTS
+    if target == SLIDES:
+        terms = prod(call.operands[1].shape)
+        return prod(call.shape) * terms * _NANOSECONDS_OF_PRODUCTS
     each = _NANOSECONDS.get(target, _NANOSECONDS_OF_OTHERS)
     if target == ELEMENTS and is_plain(str(attributes_of(call)["function"])):
         each = _NANOSECONDS_OF_OTHERS
