@@ -20,6 +20,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,7 +38,7 @@ DTYPES = (dt.float32, dt.int32)
 _LEAST_SPEED = 0.5
 #: Of NumPy's calls, and of one of ours that is measured more than once.
 _MOST_SECONDS, _MOST_OF_OURS = 0.1, 0.5
-#: Elements of results, for each of the arguments.
+#: Elements of results and of arguments, for each of the largest of those.
 _MOST_GROWTH = 16
 
 
@@ -65,17 +66,6 @@ class Timed(NamedTuple):
         )
 
 
-def largest(value: Any) -> np.ndarray | None:
-    """The largest array among arguments."""
-    if isinstance(value, np.ndarray):
-        return value
-    inner = value.values() if isinstance(value, dict) else value
-    if not isinstance(value, (dict, list, tuple)):
-        return None
-    found = [x for x in map(largest, inner) if x is not None]
-    return max(found, key=lambda x: x.size, default=None)
-
-
 def scaled(value: Any, factor: float) -> Any:
     """Arguments whose arrays are so many times as long, their elements repeated."""
     if isinstance(value, dict):
@@ -85,15 +75,28 @@ def scaled(value: Any, factor: float) -> Any:
         return made if isinstance(value, list) else tuple(made)
     if not isinstance(value, np.ndarray):
         return value
-    shape = [max(round(d * factor), 1) if d > 1 else d for d in value.shape]
-    return np.resize(value, shape) if value.size else value
+    return np.resize(value, _longer(value, factor)) if value.size else value
+
+
+def _longer(x: np.ndarray, factor: float) -> list[int]:
+    return [max(round(d * factor), 1) if d > 1 else d for d in x.shape]
+
+
+def arrays(value: Any) -> Iterator[np.ndarray]:
+    """The arrays among arguments."""
+    if isinstance(value, np.ndarray):
+        yield value
+    elif isinstance(value, (dict, list, tuple)):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from arrays(inner)
 
 
 def calls(op: Op, dtype: np.dtype, count: int) -> Iterator[tuple[str, Any, Any]]:
     """A few different samples' labels and arguments, for about so many elements."""
     kinds = set()
     for sample in () if op.samples is None else op.samples(dtype):
-        x = largest((sample.args, sample.kwargs))
+        given = list(arrays((sample.args, sample.kwargs)))
+        x = max(given, key=lambda x: x.size, default=None)
         if x is None or x.size < 2 or sample.label == "special":
             continue
         kind = (len(x.shape), repr(_static((sample.args, sample.kwargs))))
@@ -102,8 +105,21 @@ def calls(op: Op, dtype: np.dtype, count: int) -> Iterator[tuple[str, Any, Any]]
         kinds.add(kind)
         long = sum(d > 1 for d in x.shape)
         factor = (count / x.size) ** (1 / long)
+        if _most_elements(given, factor) > _MOST_GROWTH * count:
+            continue  # a smaller one of more dimensions, or rows against columns
         label = f"{op.name} {sample.label}".strip()
         yield label, scaled(sample.args, factor), scaled(sample.kwargs, factor)
+
+
+def _most_elements(given: Sequence[np.ndarray], factor: float) -> int:
+    """Of the largest of arrays that are so many times as long, or of all against all
+    others if they can be broadcast."""
+    shapes = [tuple(_longer(x, factor)) for x in given]
+    try:
+        shapes.append(np.broadcast_shapes(*shapes))
+    except ValueError:
+        pass
+    return max(map(prod, shapes))
 
 
 def _static(value: Any) -> Any:
