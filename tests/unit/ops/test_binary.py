@@ -22,6 +22,7 @@ def opcodes(func, *args):
         (lambda x: x + x, X, ["add"]),
         (lambda x: x * 2.0, X, ["constant", "broadcast", "multiply"]),
         (lambda x: x**2, X, ["multiply"]),
+        (lambda x: x**0, X, ["constant", "broadcast"]),
         (lambda n: n**3, N, ["multiply", "multiply"]),
         (lambda n: n // 8, N, ["constant", "broadcast", "shift-right-arithmetic"]),
         (lambda x: np.clip(x, 0, 1), X, ["constant", "constant", "clamp"]),
@@ -184,3 +185,9 @@ def test_extremes_that_wrap_between_steps_are_refused(ufunc, of, by):
 
     with pytest.raises(NotImplementedError, match="b.astype"):
         trace_function(kernel, (np.ones(2, of), np.ones(2, by)), {})
+
+
+def test_a_power_of_zero_is_one_whatever_it_is_of():
+    x = np.array([np.nan, -np.inf, np.inf, 0.0, -0.0, 1e-45, -2.5], np.float32)
+    for exponent in (0, -0.0):
+        check_kernel(lambda x, y=exponent: np.power(x, y), x)

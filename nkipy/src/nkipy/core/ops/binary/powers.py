@@ -33,6 +33,8 @@ def _power_of_floats(b: HLOBuilder, x: Value, y: Value) -> Value:
 
 def _float_power(b: HLOBuilder, x: Value, y: Value) -> Value:
     exponent = uniform(y)
+    if exponent == 0:
+        return b.full_like(x, 1)  # of NaN too
     if exponent == 2:
         return b.multiply(x, x)
     if exponent == 1:
