@@ -8,7 +8,8 @@ import pytest
 from nkipy.hlo import dtypes as dt
 from nkipy.runtime import simulate_jit
 from nkipy.testing import check_kernel
-from nkipy_emulator.engine import DirectExecutable, XlaCpuEngine
+from nkipy_emulator.engine import XlaCpuEngine
+from nkipy_emulator.executables import DirectExecutable
 from nkipy_emulator.handler_programs import handler_program
 from tests.support.fast_calls import MODES, by_handlers, run, targets, traced
 

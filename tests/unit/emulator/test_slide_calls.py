@@ -11,7 +11,8 @@ from nkipy.hlo.builder import HLOBuilder
 from nkipy.hlo.ir import HLOModule
 from nkipy.hlo.opcodes.windows import WindowDim
 from nkipy.testing import check_kernel
-from nkipy_emulator.engine import DirectExecutable, XlaCpuEngine
+from nkipy_emulator.engine import XlaCpuEngine
+from nkipy_emulator.executables import DirectExecutable
 from nkipy_emulator.handler_programs import handler_program
 from tests.support.fast_calls import MODES, by_handlers, run, targets, traced
 
