@@ -194,7 +194,7 @@ def _prune(directory: int) -> None:
             entries.append((status.st_mtime, status.st_size, entry.name))
         elif _TEMPORARY.fullmatch(entry.name):
             is_old = status.st_mtime < time.time() - _ABANDONED_SECONDS
-            if is_old and _is_ours(directory, entry.name):
+            if is_old and _is_ours(directory, entry.name, may_be_cut=True):
                 with suppress(FileNotFoundError):
                     os.unlink(entry.name, dir_fd=directory)
     if not _are_too_many(len(entries), sum(size for _, size, _ in entries)):
@@ -213,11 +213,16 @@ def _are_too_many(entries: int, total: int) -> bool:
     return entries > MAX_ENTRIES or total > MAX_BYTES
 
 
-def _is_ours(directory: int, name: str) -> bool:
-    """Whether a file begins as those of the cache do."""
+def _is_ours(directory: int, name: str, may_be_cut: bool = False) -> bool:
+    """Whether a file begins as those of the cache do.
+
+    One that `may_be_cut` may have less than that: none of it, if its writer was killed
+    before the first write.
+    """
     with suppress(OSError):
         with os.fdopen(os.open(name, _PEEK, dir_fd=directory), "rb") as file:
-            return file.read(len(_MAGIC)) == _MAGIC
+            head = file.read(len(_MAGIC))
+            return head == _MAGIC or (may_be_cut and _MAGIC.startswith(head))
     return False
 
 

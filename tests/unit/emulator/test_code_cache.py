@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import stat
 import threading
 from contextlib import contextmanager
@@ -156,15 +157,37 @@ def test_making_room_removes_nothing_that_is_not_the_caches(
 def test_what_a_killed_process_left_goes_after_an_hour(cache):
     cache.put(key(1), b"code")
     entry = (cache.directory / key(1)).read_bytes()
-    old, young = (cache.directory / f".new-{digit * 16}" for digit in "ab")
-    users = cache.directory / f".new-{'c' * 16}"
-    for path in (old, young):
-        path.write_bytes(entry[:20])
+    paths = [cache.directory / f".new-{digit * 16}" for digit in "abcde"]
+    old, shorter, empty, young, users = paths
+    for path, size in zip(paths, (20, 5, 0, 0)):
+        path.write_bytes(entry[:size])
     users.write_bytes(b"a user's")
-    os.utime(old, (1, 1))
-    os.utime(users, (1, 1))
+    for path in (old, shorter, empty, users):
+        os.utime(path, (1, 1))
     cache.put(key(2), b"code")
-    assert not old.exists() and young.exists() and users.exists()
+    assert {path for path in paths if path.exists()} == {young, users}
+
+
+@pytest.mark.parametrize("moment", ["fdopen", "replace"])
+def test_a_process_that_is_killed_while_it_writes_does_no_harm(cache, moment):
+    """Before there is a byte in the file, or before that has its name."""
+    cache.put(key(1), b"code")
+    code = f"""
+import signal
+from nkipy_emulator.code_cache import *
+os.{moment} = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
+CodeCache(Path("{cache.directory}")).put("{key(2)}", bytes(100_000))
+"""
+    assert run_python("-c", code).returncode == -signal.SIGKILL
+    (left,) = {*os.listdir(cache.directory)} - {key(1)}
+    path = cache.directory / left
+    assert path.stat().st_size == (100_045 if moment == "replace" else 0)
+    assert cache.get(key(1)) == b"code" and cache.get(key(2)) is None
+    cache.put(key(2), b"other")
+    assert path.exists() and cache.get(key(2)) == b"other"
+    os.utime(path, (1, 1))
+    cache.put(key(3), b"code")
+    assert sorted(os.listdir(cache.directory)) == [key(1), key(2), key(3)]
 
 
 def test_what_others_take_away_meanwhile_is_no_failure(cache, monkeypatch, caplog):
