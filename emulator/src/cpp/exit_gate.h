@@ -22,8 +22,11 @@ namespace nkipy {
 using emulator::or_stop;
 using emulator::stop_for_good;
 
-// How long the end of the interpreter waits for calls that are under way.
-constexpr std::chrono::seconds kExitPatience{5};
+// How long the end of the interpreter waits for calls that are under way: nobody wants
+// what they compute any more.
+constexpr std::chrono::seconds kExitPatience{1};
+// How long a call that comes then waits for that end.
+constexpr std::chrono::seconds kEndPatience{5};
 
 // How many scopes of the gate this thread is in.
 inline thread_local int gate_depth = 0;
@@ -122,7 +125,7 @@ inline PyGILState_STATE ensure_lock() {
 inline bool enter_or_end() {
   if (exit_gate.enter()) return true;
   PyThreadState* thread = PyEval_SaveThread();
-  std::this_thread::sleep_for(kExitPatience);
+  std::this_thread::sleep_for(kEndPatience);
   restore_thread(thread);
   PyErr_SetString(PyExc_RuntimeError, "the Python interpreter is about to end");
   return false;

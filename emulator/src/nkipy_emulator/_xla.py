@@ -12,7 +12,7 @@ import os
 import re
 import sys
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from importlib import import_module, util
@@ -319,9 +319,10 @@ def apart_until_the_end(
     seconds: float | None,
     name: str,
     tell: Callable[[float], None] | None = None,
+    key: Hashable | None = None,
 ) -> Any:
     """As :func:`run_apart`; in this thread if no other gets past the gate any more."""
-    return function() if _is_ending else run_apart(function, seconds, name, tell)
+    return function() if _is_ending else run_apart(function, seconds, name, tell, key)
 
 
 @contextmanager
@@ -684,6 +685,9 @@ def compile_proto(
 ) -> Program:
     """Compile bytes of an ``HloModuleProto``.
 
+    Of what somebody has given up waiting for, and XLA still compiles, the result is
+    waited for: it is not compiled twice at once.
+
     Args:
         proto: the module.
         num_replicas: how many ranks run it at once.
@@ -705,6 +709,9 @@ def compile_proto(
         options.executable_build_options.num_replicas = num_replicas
         options.executable_build_options.device_assignment = _assignment(num_replicas)
 
+    # All that the code depends on. The bytes themselves: they are rarely hashed.
+    key = (proto, num_replicas, care or Care(), environment())
+
     @_before_the_end()
     def compile_here() -> Any:
         try:
@@ -717,7 +724,7 @@ def compile_proto(
         line = ProgressLine(f"compiling {name!r}")
         try:
             return apart_until_the_end(
-                compile_here, seconds, "nkipy-compile", line.tell
+                compile_here, seconds, "nkipy-compile", line.tell, key
             )
         finally:
             line.erase()

@@ -14,7 +14,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any, Generic, TypeVar
 
 from nkipy_emulator.errors import SettingError
@@ -81,11 +81,18 @@ _recent: deque[threading.Thread] = deque(maxlen=64)
 
 
 class _Task(Generic[T]):
-    """A function, and what has become of it."""
+    """A function, and what has become of it.
 
-    def __init__(self, function: Callable[[], T]) -> None:
+    Args:
+        function: what to call.
+        key: what it is found by while it goes on with nobody waiting; None: by nothing.
+    """
+
+    def __init__(self, function: Callable[[], T], key: Hashable | None = None) -> None:
+        self._key = key
         self._above = _running.task
         self._is_abandoned = False
+        self._is_done = False
         self._function = function
         self._result: list[T] = []
         self._error: BaseException | None = None
@@ -106,11 +113,27 @@ class _Task(Generic[T]):
             self._error = error
         finally:
             _running.task = before
+        self._is_done = True
         self._is_under_way.release()
+        if self._is_abandoned:
+            self._forget()
 
     def abandon(self) -> None:
-        """Note that nobody waits any more."""
+        """Note that nobody waits any more. Until it is done, somebody else may."""
         self._is_abandoned = True
+        if self._key is not None:
+            _abandoned[self._key] = self
+            if self._is_done:  # its thread may have looked before
+                self._forget()
+
+    def _forget(self) -> None:
+        if self._key is not None and _abandoned.get(self._key) is self:
+            _abandoned.pop(self._key, None)
+
+    def adopt(self) -> None:
+        """Wait for it in the place of whoever did before."""
+        self._above = _running.task
+        self._is_abandoned = False
 
     def is_awaited(self) -> bool:
         """Whether somebody waits for it, and for what that one does."""
@@ -127,7 +150,7 @@ class _Task(Generic[T]):
         """
         start = time.monotonic()
         end = float("inf") if seconds is None else start + seconds
-        while True:
+        while not self._is_done:  # or who waited before may have taken the lock
             left = max(0.0, end - time.monotonic())
             if self._is_under_way.acquire(timeout=min(_GLANCE, left)):
                 return True
@@ -135,6 +158,7 @@ class _Task(Generic[T]):
                 return False
             if tell is not None:
                 tell(time.monotonic() - start)
+        return True
 
     def result(self) -> T:
         if self._error is not None:
@@ -143,6 +167,12 @@ class _Task(Generic[T]):
             finally:
                 self._error = None  # whose traceback has this frame
         return self._result.pop()  # the thread may be the last to drop this object
+
+
+#: What goes on with nobody waiting, by its key. Each step that changes it is one of the
+#: interpreter's: no lock is needed, which a handler of a signal could leave closed.
+_abandoned: dict[Hashable, _Task[Any]] = {}
+os.register_at_fork(after_in_child=_abandoned.clear)  # whose threads it has not
 
 
 class _Running(threading.local):
@@ -209,26 +239,32 @@ def run_apart(
     seconds: float | None = None,
     name: str = "nkipy-compile",
     tell: Callable[[float], None] | None = None,
+    key: Hashable | None = None,
 ) -> T:
     """``function()``, on a thread of its own.
 
     KeyboardInterrupt, and whatever else a signal's handler raises, ends the waiting at
-    once; the function goes on, and its result is dropped.
+    once; the function goes on, and its result is dropped, unless somebody asks for the
+    same before it is done.
 
     Args:
         function: what to call.
         seconds: how long to wait; None: for ever.
         name: of the thread.
         tell: called while this waits, some times in a second, with the seconds so far.
+        key: tells functions apart: of one that goes on since its caller has left it,
+            the next caller with the same key gets the result. None: nobody does.
 
     Raises:
         NotDoneError: it takes longer. What the function raises is raised too.
     """
     forget_interrupt()
-    task = _Task(function)
-    thread = threading.Thread(target=task.run, name=name, daemon=True)
+    left = _abandoned.pop(key, None) if _abandoned and key is not None else None
+    task: _Task[T] = left or _Task(function, key)
     try:
-        if not start(thread):
+        if left is not None:
+            left.adopt()
+        elif not start(threading.Thread(target=task.run, name=name, daemon=True)):
             task.run()
         is_done = task.wait(seconds, tell)
     except BaseException as error:

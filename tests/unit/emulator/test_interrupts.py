@@ -110,6 +110,66 @@ def test_an_interrupted_compile_leaves_a_sound_process(way, tmp_path):
     assert answers_of(done) == ["interrupted", "True", "True", "True"]
 
 
+# Reads a module when it is told to.
+SLOW_READER = """
+import time
+from nkipy_emulator import _xla, apart
+
+jax, _xla._jax = _xla._jax, type("Jax", (), {})()
+for name in dir(jax):
+    setattr(_xla._jax, name, getattr(jax, name))
+_xla._jax.mlir = type("Mlir", (), {})()
+began = []
+
+def hlo_to_stablehlo(proto):
+    began.append(proto)
+    end = time.monotonic() + 60
+    while not is_to_go_on() and time.monotonic() < end:
+        time.sleep(0.01)
+    return jax.mlir.hlo_to_stablehlo(proto)
+
+_xla._jax.mlir.hlo_to_stablehlo = hlo_to_stablehlo
+"""
+
+AGAIN = f"""{SLOW_READER}
+is_left = []
+
+def is_to_go_on():
+    if apart._abandoned:
+        is_left.append(True)
+    return is_left and not apart._abandoned
+
+interrupt(lambda: XlaCpuEngine().compile(module()))
+executable = XlaCpuEngine().compile(module())
+print(len(began))
+out, expected = np.empty_like(x), x
+executable.run([x], [out])
+for i in range({SLOW}):
+    expected = np.tanh(expected) if i % 2 else -expected
+print(np.allclose(out, expected, 1e-5))
+"""
+
+
+def test_what_is_compiled_again_after_an_interrupt_is_compiled_once():
+    assert answers_of(run(AGAIN)) == ["interrupted", "1", "True"]
+
+
+END = f"""{SLOW_READER}
+is_to_go_on = bool
+interrupt(lambda: XlaCpuEngine().compile(module()))
+print(len(threads("nkipy-compile")))
+begin = time.monotonic()
+_xla.close_gate()
+print(time.monotonic() - begin)
+"""
+
+
+def test_a_process_ends_soon_after_an_interrupted_compile():
+    interrupted, under_way, seconds = answers_of(run(END))
+    assert (interrupted, under_way) == ("interrupted", "1")
+    assert 0.9 < float(seconds) < 4
+
+
 ENDLESS = """
 from tests.support.loops import counting_loop as loop
 
@@ -345,6 +405,51 @@ def test_results_and_errors_come_back():
     assert run_apart(lambda: 3) == 3
     with pytest.raises(ZeroDivisionError):
         run_apart(lambda: 1 // 0)
+
+
+def test_who_asks_for_what_was_left_gets_it_once_it_is_done():
+    calls, go_on = [], threading.Event()
+
+    def function(number):
+        calls.append(number)
+        go_on.wait(60)
+        return number
+
+    with pytest.raises(TimeoutError):
+        run_apart(lambda: function(1), 0.01, key="same")
+    assert run_apart(lambda: 2, key="other") == 2
+    assert run_apart(lambda: 3) == 3
+    with pytest.raises(TimeoutError):
+        run_apart(lambda: function(4), 0.01, key="same")
+    threading.Timer(0.2, go_on.set).start()
+    assert run_apart(lambda: function(5), 60, key="same") == 1
+    assert calls == [1] and "same" not in apart._abandoned
+    assert run_apart(lambda: 6, key="same") == 6
+
+
+def test_what_is_done_before_anybody_asks_is_forgotten():
+    go_on, threads = threading.Event(), []
+
+    def function():
+        threads.append(threading.current_thread())
+        go_on.wait(60)
+
+    with pytest.raises(TimeoutError):
+        run_apart(function, 0.1, key="left")
+    assert "left" in apart._abandoned
+    go_on.set()
+    threads[0].join()
+    assert "left" not in apart._abandoned
+    assert run_apart(lambda: 7, key="left") == 7
+
+
+def test_an_error_of_what_was_left_is_that_of_who_asks():
+    go_on = threading.Event()
+    with pytest.raises(TimeoutError):
+        run_apart(lambda: [go_on.wait(60), 1 // 0], 0.1, key="fails")
+    go_on.set()
+    with pytest.raises(ZeroDivisionError):
+        run_apart(lambda: 1 // 0, 60, key="fails")
 
 
 ENGINES = ["inprocess", "child"]
