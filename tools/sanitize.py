@@ -76,7 +76,10 @@ CHILD_TESTS = tuple(
 THREADED_TEST = ("tests/unit/spike/test_threads.py", "-m", "slow")
 HANDLER_TESTS = tuple(
     f"tests/unit/emulator/test_{name}.py"
-    for name in ("custom_calls", "fast_calls", "array_calls", "products", "operands")
+    for name in (
+        *("custom_calls", "fast_calls", "array_calls", "products", "operands"),
+        "wrong_handler_calls",
+    )
 )
 # By the source, where a frame names it; else by the module, whose path may be missing.
 OURS = re.compile(

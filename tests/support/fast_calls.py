@@ -5,10 +5,12 @@ from __future__ import annotations
 from nkipy.core.trace import NKIPyKernel
 from nkipy.hlo.builder import HLOBuilder
 from nkipy.hlo.ir import HLOModule
+from nkipy.hlo.proto_shapes import ELEMENT_TYPES
+from nkipy_emulator import _xla
 from nkipy_emulator.custom_calls import CustomCalls
 from nkipy_emulator.engine import XlaCpuEngine
 from nkipy_emulator.executables import DirectExecutable
-from nkipy_emulator.handler_programs import handler_program
+from nkipy_emulator.handler_programs import HandlerProgram, handler_program
 from nkipy_emulator.preparation import with_store
 
 MODES = ("never", "always")
@@ -55,3 +57,22 @@ def targets(module, mode="always", options=None):
     calls = [i.attributes for i in made.instructions() if i.opcode == "custom-call"]
     found = [c["custom_call_target"] for c in calls]
     return [t for t in found if t != "nkipy_store"]
+
+
+def call(target, attributes, arguments, results):
+    """A program that is one call of a handler, whatever its attributes say, on arrays
+    like `arguments`, for results like `results`."""
+    values = [
+        (ELEMENT_TYPES[array.dtype], array.shape, number)
+        for number, array in enumerate([*arguments, *results])
+    ]
+    given = tuple(range(len(arguments)))
+    made = tuple(range(len(given), len(values)))
+    step = (_xla.target(target), tuple(sorted(attributes.items())), given, made)
+    return HandlerProgram(2, len(given), tuple(values), (), (step,), made)
+
+
+def runner(program, arguments, results):
+    """What runs a program on arrays like these; ValueError if it is not of them."""
+    sizes = [[array.nbytes for array in arrays] for arrays in (arguments, results)]
+    return _xla.direct_runner(*sizes, "handlers", program)

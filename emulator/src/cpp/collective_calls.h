@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "custom_calls.h"
+#include "operands.h"
 #include "world_seat.h"
 
 namespace nkipy {
@@ -32,9 +33,12 @@ struct CollectiveAttributes {
   int64_t outer, is_split, signature;
 };
 
-// What rank `rank` does. A text says what is wrong with the attributes, if anything is.
-inline const char* plan(const CollectiveAttributes& a, int64_t rank,
+// What rank `rank` of so many does. A text says what is wrong with the attributes, if
+// anything is.
+inline const char* plan(const CollectiveAttributes& a, int64_t rank, int64_t ranks,
                         ffi::DataType dtype, size_t bytes, Collective* c) {
+  const auto is_rank = [&](int64_t other) { return other >= 0 && other < ranks; };
+  if (!std::all_of(a.groups.begin(), a.groups.end(), is_rank)) return "wrong ranks";
   const int64_t* group = a.groups.begin();
   bool is_found = false;
   for (const int64_t size : a.sizes) {
@@ -53,15 +57,17 @@ inline const char* plan(const CollectiveAttributes& a, int64_t rank,
     if (!is_first) return "the rank is in no group";
     c->group.push_back(static_cast<uint32_t>(rank));
   }
-  const size_t ranks = c->group.size();
-  c->element = ffi::ByteWidth(dtype);
+  const size_t members = c->group.size();
+  c->element = width_of(dtype);
   c->is_split = a.is_split != 0;
   c->outer = static_cast<size_t>(a.outer);
-  const size_t blocks = c->outer * (c->is_split ? ranks : 1);
-  if (c->element == 0 || a.outer <= 0 || bytes % (blocks * c->element) != 0) {
+  size_t blocks, elements;
+  if (c->element == 0 || a.outer <= 0 ||
+      __builtin_mul_overflow(c->outer, c->is_split ? members : 1, &blocks) ||
+      __builtin_mul_overflow(blocks, c->element, &elements) || bytes % elements != 0) {
     return "wrong shape";
   }
-  if (ranks * c->element > kSlotBytes) return "too many ranks";
+  if (members * c->element > kSlotBytes) return "too many ranks";
   c->inner = bytes / blocks;
   c->text = a.text;
   c->signature = static_cast<uint64_t>(a.signature);
@@ -79,11 +85,11 @@ inline const char* plan(const CollectiveAttributes& a, int64_t rank,
     c->is_taken = c->position == 0;
     return nullptr;
   }
-  if (a.kind != "take" || a.sources.size() != ranks) return "wrong kind";
+  if (a.kind != "take" || a.sources.size() != members) return "wrong kind";
   c->source = a.sources.begin()[c->position];
   const auto own = static_cast<int64_t>(c->position);
   c->is_taken = std::find(a.sources.begin(), a.sources.end(), own) != a.sources.end();
-  const bool is_position = c->source >= -1 && c->source < static_cast<int64_t>(ranks);
+  const bool is_position = c->source >= -1 && c->source < static_cast<int64_t>(members);
   return is_position ? nullptr : "wrong sources";
 }
 
@@ -96,8 +102,8 @@ inline ffi::Error collective(ffi::AnyBuffer operand, ffi::AnyBuffer vector,
                              ffi::Span<const int64_t> sizes,
                              ffi::Span<const int64_t> sources, int64_t outer,
                              int64_t is_split, int64_t signature) {
-  if (next->size_bytes() != vector.size_bytes()) {
-    return ffi::Error(ffi::ErrorCode::kInternal, "a call vector of wrong length");
+  if (!is_vector(vector) || next->size_bytes() != vector.size_bytes()) {
+    return wrong_vector();
   }
   memcpy(next->untyped_data(), vector.untyped_data(), vector.size_bytes());
   const auto* words = static_cast<const uint64_t*>(vector.untyped_data());
@@ -109,8 +115,8 @@ inline ffi::Error collective(ffi::AnyBuffer operand, ffi::AnyBuffer vector,
   const CollectiveAttributes attributes = {
       kind, reduction, text, groups, sizes, sources, outer, is_split, signature};
   Collective c;
-  const char* problem =
-      plan(attributes, seat->rank(), operand.element_type(), operand.size_bytes(), &c);
+  const char* problem = plan(attributes, seat->rank(), seat->ranks(),
+                             operand.element_type(), operand.size_bytes(), &c);
   const size_t ranks = c.group.size();
   const size_t needed = c.shared() * (c.kind == Collective::Kind::kPlace ? ranks : 1);
   if (problem == nullptr && result->size_bytes() != needed) problem = "wrong result";
@@ -149,6 +155,7 @@ inline PyObject* reduces(PyObject*, PyObject* args) {
 
 // Which rank it is that runs the program.
 inline ffi::Error rank_of(ffi::AnyBuffer vector, ffi::Result<ffi::AnyBuffer> rank) {
+  if (!is_vector(vector)) return wrong_vector();
   const auto* words = static_cast<const uint64_t*>(vector.untyped_data());
   const Seat* seat = replica_of(words)->call->seat;
   if (seat == nullptr || rank->size_bytes() != sizeof(uint32_t)) {

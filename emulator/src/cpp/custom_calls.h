@@ -73,6 +73,15 @@ inline Replica* replica_of(const uint64_t* vector) {
   return reinterpret_cast<Replica*>(vector[0]);
 }
 
+// Whether it can be a call vector of so many words.
+inline bool is_vector(const ffi::AnyBuffer& buffer, size_t words = 1) {
+  return buffer.element_type() == ffi::DataType::U64 && buffer.element_count() >= words;
+}
+
+inline ffi::Error wrong_vector() {
+  return ffi::Error(ffi::ErrorCode::kInternal, "a call vector of wrong length");
+}
+
 inline PyObject* timeout_error = nullptr;  // an exception class
 
 constexpr char kTooLong[] = "the program runs longer than NEURON_RT_EXEC_TIMEOUT says";
@@ -140,11 +149,10 @@ inline void store_all(ffi::RemainingArgs args, const uint64_t* words, bool overl
 }
 
 inline ffi::Error store(ffi::RemainingArgs args, ffi::Result<ffi::AnyBuffer> done) {
+  if (args.size() == 0) return wrong_vector();
   size_t n = args.size() - 1;
   auto vector = args.get<ffi::AnyBuffer>(n);
-  if (vector->element_count() < n + 2) {
-    return ffi::Error(ffi::ErrorCode::kInternal, "store: call vector of wrong length");
-  }
+  if (!is_vector(*vector, n + 2) || done->size_bytes() == 0) return wrong_vector();
   const auto* words = static_cast<const uint64_t*>(vector->untyped_data());
   CallState* state = replica_of(words)->call;
   *static_cast<uint8_t*>(done->untyped_data()) = 1;
@@ -163,6 +171,9 @@ inline ffi::Error store(ffi::RemainingArgs args, ffi::Result<ffi::AnyBuffer> don
 // Tells the call that its program has used an index out of bounds, if it has.
 inline ffi::Error out_of_bounds(ffi::AnyBuffer flag, ffi::AnyBuffer vector,
                                 ffi::Result<ffi::AnyBuffer> done) {
+  if (!is_vector(vector) || flag.size_bytes() == 0 || done->size_bytes() == 0) {
+    return wrong_vector();
+  }
   *static_cast<uint8_t*>(done->untyped_data()) = 1;
   if (*static_cast<const uint8_t*>(flag.untyped_data()) == 0) {
     return ffi::Error::Success();
@@ -299,10 +310,12 @@ inline ffi::Error as_ffi_error(PyObject* exception) {
 // through.
 inline ffi::Error call_python(int64_t id, int64_t has_state, ffi::RemainingArgs args,
                               ffi::RemainingRets rets) {
+  if (has_state != 0 && args.size() == 0) return wrong_vector();
   size_t nargs = args.size() - (has_state != 0 ? 1 : 0);
   Replica* replica = nullptr;
   if (has_state != 0) {
     auto vector = args.get<ffi::AnyBuffer>(nargs);
+    if (!is_vector(*vector)) return wrong_vector();
     replica = replica_of(static_cast<const uint64_t*>(vector->untyped_data()));
   }
   CallState* state = replica != nullptr ? replica->call : nullptr;

@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -21,7 +22,24 @@ constexpr size_t kElementsWithLock = 4096;
 
 class DirectProgram {
  public:
+  // What it takes, or makes.
+  struct Array {
+    size_t itemsize, nbytes;
+  };
+
   virtual ~DirectProgram() = default;
+
+  // Whether its inputs and outputs have so many bytes.
+  bool is_of(const std::vector<size_t>& inputs,
+             const std::vector<size_t>& outputs) const {
+    const auto has = [](const Array& array, size_t nbytes) {
+      return array.nbytes == nbytes;
+    };
+    return std::equal(inputs_.begin(), inputs_.end(), inputs.begin(), inputs.end(),
+                      has) &&
+           std::equal(outputs_.begin(), outputs_.end(), outputs.begin(), outputs.end(),
+                      has);
+  }
 
   // With the interpreter's lock held. False with an exception set. Arrays may lie
   // anywhere: what is not at a multiple of its elements' size, or is written to while
@@ -32,7 +50,7 @@ class DirectProgram {
     std::vector<char*> to;
     for (size_t i = 0; i < ins.size(); ++i) {
       const auto* data = reinterpret_cast<const char*>(ins[i].begin);
-      if (ins[i].begin % input_items_[i] != 0) {
+      if (ins[i].begin % inputs_[i].itemsize != 0) {
         aside.push_back(allocate(ins[i].size));
         data = static_cast<char*>(memcpy(aside.back().get(), data, ins[i].size));
       }
@@ -40,7 +58,7 @@ class DirectProgram {
     }
     for (size_t i = 0; i < outs.size(); ++i) {
       auto* data = reinterpret_cast<char*>(outs[i].begin);
-      if (outs[i].begin % output_items_[i] != 0 ||
+      if (outs[i].begin % outputs_[i].itemsize != 0 ||
           overlaps_another(outs[i], ins, outs)) {
         aside.push_back(allocate(outs[i].size));
         data = static_cast<char*>(aside.back().get());
@@ -65,12 +83,10 @@ class DirectProgram {
   }
 
  protected:
-  // How many bytes an element of each input and output has, and how many elements are
-  // computed.
-  DirectProgram(std::vector<size_t> input_items, std::vector<size_t> output_items,
-                size_t elements)
-      : input_items_(std::move(input_items)),
-        output_items_(std::move(output_items)),
+  // `elements`: how many are computed.
+  DirectProgram(std::vector<Array> inputs, std::vector<Array> outputs, size_t elements)
+      : inputs_(std::move(inputs)),
+        outputs_(std::move(outputs)),
         lets_others_in_(elements >= kElementsWithLock) {}
 
   // Without the interpreter's lock, or with it. False with a text, or without memory;
@@ -101,9 +117,16 @@ class DirectProgram {
     return false;
   }
 
-  const std::vector<size_t> input_items_, output_items_;
+  const std::vector<Array> inputs_, outputs_;
   const bool lets_others_in_;
 };
+
+// Of a program: how many threads, at the most, that may work for it, or 0 if it is no
+// number of threads.
+inline size_t threads_in(Py_ssize_t number) {
+  constexpr Py_ssize_t kMostThreads = 4096;
+  return number < 1 ? 0 : static_cast<size_t>(std::min(number, kMostThreads));
+}
 
 // The numbers in a tuple; with an exception set if there are others in it.
 inline std::vector<size_t> numbers_in(PyObject* tuple) {

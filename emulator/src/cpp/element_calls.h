@@ -27,6 +27,14 @@ inline ffi::Error wrong_call(const char* text) {
   return ffi::Error(ffi::ErrorCode::kInvalidArgument, text);
 }
 
+inline ffi::Error wrong_axes() {
+  return wrong_call("sizes that are not the operand's");
+}
+
+inline ffi::Error unknown_function() {
+  return wrong_call("a function that is not known for such operands");
+}
+
 inline ffi::Error wrong_operands() {
   return wrong_call("a wrong number of operands, or operands that are not located");
 }
@@ -36,10 +44,13 @@ inline ffi::Error element_call(ffi::ThreadPool pool, ffi::Span<const int64_t> wo
                                std::string_view function, ffi::RemainingArgs args,
                                ffi::Result<ffi::AnyBuffer> result) {
   const ElementFunction* found = find_function(function.data(), function.size());
-  if (found == nullptr) return wrong_call("a function that is not known");
+  if (found == nullptr) return unknown_function();
   const auto operands = static_cast<size_t>(found->operands);
   Operand given[2];
-  if (operands > 2 || !locate(args, words, operands, given)) return wrong_operands();
+  if (!locate(args, words, operands, given)) return wrong_operands();
+  const bool is_known = found->is_of(operands, {given[0].type, given[1].type},
+                                     result->element_type(), kOfElements);
+  if (!is_known) return unknown_function();
   const size_t count = result->element_count();
   if (count == 0) return ffi::Error::Success();
   char* first[3];

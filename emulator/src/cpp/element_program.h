@@ -38,8 +38,9 @@ class ElementProgram final : public DirectProgram {
   ElementProgram(size_t count, size_t threads, size_t inputs,
                  std::vector<float> constants, std::vector<Step> steps,
                  const std::vector<size_t>& results)
-      : DirectProgram(std::vector<size_t>(inputs, kItem),
-                      std::vector<size_t>(results.size(), kItem), count * steps.size()),
+      : DirectProgram(std::vector<Array>(inputs, {kItem, count * kItem}),
+                      std::vector<Array>(results.size(), {kItem, count * kItem}),
+                      count * steps.size()),
         count_(count),
         threads_(threads),
         inputs_(inputs),
@@ -69,9 +70,9 @@ class ElementProgram final : public DirectProgram {
                      size_t begin, size_t count) const {
     const size_t first_constant = inputs_, first_step = inputs_ + constants_.size();
     const size_t nbytes = count * kItem, offset = begin * kItem;
-    // What is no output; one step has nothing that is not.
+    // What is no output.
     const auto between =
-        steps_.size() == 1 ? Memory() : allocate(steps_.size() * nbytes);
+        steps_.size() == to.size() ? Memory() : allocate(steps_.size() * nbytes);
     const auto place_of = [&](size_t step) {
       return output_of_[step] == kNone
                  ? static_cast<char*>(between.get()) + step * nbytes
@@ -116,6 +117,12 @@ inline std::unique_ptr<ElementProgram> read_element_program(PyObject* tuple) {
                         &constants, &PyTuple_Type, &steps, &PyTuple_Type, &results)) {
     return nullptr;
   }
+  constexpr Py_ssize_t kMostElements = Py_ssize_t{1} << 48, kMostInputs = 1 << 16;
+  if (count < 0 || count > kMostElements || inputs < 0 || inputs > kMostInputs ||
+      threads_in(threads) == 0) {
+    PyErr_SetString(PyExc_ValueError, "a wrong number of elements, inputs or threads");
+    return nullptr;
+  }
   std::vector<float> numbers;
   for (Py_ssize_t i = 0; i < PyTuple_Size(constants); ++i) {
     const double number = PyFloat_AsDouble(PyTuple_GetItem(constants, i));
@@ -133,24 +140,27 @@ inline std::unique_ptr<ElementProgram> read_element_program(PyObject* tuple) {
     const size_t known = static_cast<size_t>(inputs) + numbers.size() + made.size() - 1;
     const auto is_known = [&](size_t value) { return value < known; };
     const ElementProgram::Step& step = made.back();
-    if (step.function == nullptr ||
-        step.operands.size() != static_cast<size_t>(step.function->operands) ||
-        step.operands.size() > kMostOperands ||
+    constexpr auto type = ffi::DataType::F32;
+    if (step.function == nullptr || step.operands.size() > kMostOperands ||
+        !step.function->is_of(step.operands.size(), {type, type}, type, kOfElements) ||
         !std::all_of(step.operands.begin(), step.operands.end(), is_known)) {
       PyErr_Format(PyExc_ValueError, "step %zd is no function of known values", i);
       return nullptr;
     }
   }
   const std::vector<size_t> outputs = numbers_in(results);
-  for (const size_t step : outputs) {
-    if (step < made.size()) continue;
-    PyErr_Format(PyExc_ValueError, "no step is number %zu", step);
-    return nullptr;
-  }
   if (PyErr_Occurred() != nullptr) return nullptr;
+  std::vector<bool> is_output(made.size());
+  for (const size_t step : outputs) {
+    if (step >= made.size() || is_output[step]) {
+      PyErr_Format(PyExc_ValueError, "step %zu is none, or another result", step);
+      return nullptr;
+    }
+    is_output[step] = true;
+  }
   return std::make_unique<ElementProgram>(
-      static_cast<size_t>(count), static_cast<size_t>(threads),
-      static_cast<size_t>(inputs), std::move(numbers), std::move(made), outputs);
+      static_cast<size_t>(count), threads_in(threads), static_cast<size_t>(inputs),
+      std::move(numbers), std::move(made), outputs);
 }
 
 }  // namespace nkipy

@@ -8,13 +8,13 @@
 #include <type_traits>
 #include <vector>
 
+#include "axes.h"
 #include "element_calls.h"
 #include "handled_call.h"
 #include "numpy_kernels.h"
 #include "operands.h"
 #include "order_keys.h"
 #include "row_parts.h"
-#include "scan_calls.h"
 #include "xla/ffi/api/ffi.h"
 
 namespace nkipy {
@@ -201,13 +201,11 @@ inline ffi::Error extreme_call(ffi::ThreadPool pool, ffi::Span<const int64_t> wo
                                ffi::Result<ffi::AnyBuffer> result) {
   Operand x;
   if (!locate(args, words, 1, &x)) return wrong_operands();
-  if (axes.size() != 3) return wrong_call("not three sizes");
-  const auto size = [&](size_t i) { return static_cast<size_t>(axes[i]); };
-  const Axis axis{size(0), size(1), size(2)};
-  if (x.count == 0 || x.count != axis.outer * axis.count * axis.inner ||
-      result->element_count() != axis.outer * axis.inner || axis.count > INT32_MAX ||
+  Axis axis;
+  if (!read_axes(axes, x.count, &axis)) return wrong_axes();
+  if (result->element_count() != axis.outer * axis.inner || axis.count > INT32_MAX ||
       result->element_type() != ffi::DataType::S32) {
-    return wrong_call("sizes that are not the operand's");
+    return wrong_call("shapes that differ");
   }
   auto* indices = static_cast<int32_t*>(result->untyped_data());
   const Team team(pool, args, words);

@@ -9,13 +9,13 @@
 #include <algorithm>
 #include <string_view>
 
+#include "axes.h"
 #include "element_calls.h"
 #include "handled_call.h"
 #include "numpy_environment.h"
 #include "numpy_kernels.h"
 #include "operands.h"
 #include "row_parts.h"
-#include "scan_calls.h"
 #include "xla/ffi/api/ffi.h"
 
 namespace nkipy {
@@ -118,19 +118,17 @@ inline ffi::Error fold_call(ffi::ThreadPool pool, ffi::Span<const int64_t> words
                             ffi::RemainingArgs args,
                             ffi::Result<ffi::AnyBuffer> result) {
   const ElementFunction* found = find_function(function.data(), function.size());
-  if (found == nullptr || found->operands != 2) {
-    return wrong_call("a function that is not known");
-  }
+  if (found == nullptr) return unknown_function();
   Operand x;
   if (!locate(args, words, 1, &x)) return wrong_operands();
-  if (axes.size() != 3) return wrong_call("not three sizes");
-  const auto size = [&](size_t i) { return static_cast<size_t>(axes[i]); };
-  const Axis axis{size(0), size(1), size(2)};
-  if (x.count == 0 || x.count != axis.outer * axis.count * axis.inner ||
-      result->element_count() != axis.outer * axis.inner ||
+  Axis axis;
+  if (!read_axes(axes, x.count, &axis)) return wrong_axes();
+  if (result->element_count() != axis.outer * axis.inner ||
       result->element_type() != x.type) {
-    return wrong_call("sizes that are not the operand's");
+    return wrong_call("shapes that differ");
   }
+  if (!found->is_of(2, {x.type, x.type}, x.type, kOfElements))
+    return unknown_function();
   const NumpyEnvironment environment;
   const Team team(pool, args, words);
   const Fold fold{*found, x.itemsize()};

@@ -27,9 +27,7 @@ class HandledCall {
   HandledCall(const ffi::RemainingArgs& args, ffi::Span<const int64_t> words) {
     if (words.size() == 0 || args.size() == 0) return;
     const ffi::AnyBuffer vector = *args.get<ffi::AnyBuffer>(args.size() - 1);
-    if (vector.element_type() != ffi::DataType::U64 || vector.element_count() == 0) {
-      return;
-    }
+    if (!is_vector(vector)) return;
     state_ = replica_of(static_cast<const uint64_t*>(vector.untyped_data()))->call;
   }
 

@@ -11,10 +11,15 @@
 #include <algorithm>
 #include <deque>
 #include <memory>
+#include <numeric>
 #include <string>
 #include <vector>
 
+#include "axes.h"
+#include "collective_calls.h"
+#include "custom_calls.h"
 #include "direct_program.h"
+#include "operands.h"
 #include "python_support.h"
 #include "xla/ffi/api/ffi.h"
 
@@ -146,13 +151,10 @@ class HandlerProgram final : public DirectProgram {
     std::vector<int64_t> shape;
     size_t place;  // the value itself, or one before it
 
-    size_t itemsize() const { return ffi::ByteWidth(static_cast<ffi::DataType>(type)); }
-    size_t elements() const {
-      size_t count = 1;
-      for (const int64_t size : shape) count *= static_cast<size_t>(size);
-      return count;
-    }
-    size_t nbytes() const { return elements() * itemsize(); }
+    size_t elements;
+
+    size_t itemsize() const { return width_of(static_cast<ffi::DataType>(type)); }
+    size_t nbytes() const { return elements * itemsize(); }
   };
   struct Step {
     XLA_FFI_Handler* handler;
@@ -161,11 +163,12 @@ class HandlerProgram final : public DirectProgram {
   };
 
   // In up to `threads` threads. `results`: which values are the outputs, of which no
-  // two lie in one place.
+  // two lie in one place. It has been checked that all fit.
   HandlerProgram(size_t threads, size_t inputs, std::vector<Value> values,
                  std::vector<std::string> constants, std::vector<Step> steps,
                  std::vector<size_t> results)
-      : DirectProgram(items(values, inputs), items(values, results), elements(values)),
+      : DirectProgram(arrays(values, first(inputs)), arrays(values, results),
+                      elements(values)),
         threads_(static_cast<int64_t>(threads)),
         inputs_(inputs),
         values_(std::move(values)),
@@ -190,20 +193,22 @@ class HandlerProgram final : public DirectProgram {
  private:
   static constexpr size_t kNone = SIZE_MAX;
 
-  static std::vector<size_t> items(const std::vector<Value>& values, size_t count) {
-    std::vector<size_t> found;
-    for (size_t i = 0; i < count; ++i) found.push_back(values[i].itemsize());
-    return found;
+  static std::vector<size_t> first(size_t count) {
+    std::vector<size_t> numbers(count);
+    std::iota(numbers.begin(), numbers.end(), size_t{0});
+    return numbers;
   }
-  static std::vector<size_t> items(const std::vector<Value>& values,
+  static std::vector<Array> arrays(const std::vector<Value>& values,
                                    const std::vector<size_t>& which) {
-    std::vector<size_t> found;
-    for (const size_t i : which) found.push_back(values[i].itemsize());
+    std::vector<Array> found;
+    for (const size_t i : which) {
+      found.push_back({values[i].itemsize(), values[i].nbytes()});
+    }
     return found;
   }
   static size_t elements(const std::vector<Value>& values) {
     size_t sum = 0;
-    for (const Value& value : values) sum += value.elements();
+    for (const Value& value : values) sum += value.elements;
     return sum;
   }
 
@@ -284,15 +289,21 @@ inline bool read_value(PyObject* tuple, std::vector<HandlerProgram::Value>* valu
   if (!PyArg_ParseTuple(tuple, "iO!n", &type, &PyTuple_Type, &shape, &place)) {
     return false;
   }
-  HandlerProgram::Value value{static_cast<XLA_FFI_DataType>(type), {}, values->size()};
+  HandlerProgram::Value value{
+      static_cast<XLA_FFI_DataType>(type), {}, values->size(), 0};
   for (Py_ssize_t i = 0; i < PyTuple_Size(shape); ++i) {
     value.shape.push_back(PyLong_AsLongLong(PyTuple_GetItem(shape, i)));
   }
   if (PyErr_Occurred() != nullptr) return false;
+  constexpr size_t kMostElements = size_t{1} << 48;
   const auto at = static_cast<size_t>(place);
+  const bool is_array = type > 0 && type <= UINT8_MAX && value.itemsize() != 0 &&
+                        count_of(value.shape, &value.elements) &&
+                        value.elements <= kMostElements;
   const bool has_place = at < values->size() && (*values)[at].place == at &&
-                         (*values)[at].nbytes() == value.nbytes();
-  if (value.itemsize() == 0 || (at != values->size() && !has_place)) {
+                         (*values)[at].type == value.type &&
+                         (*values)[at].elements == value.elements;
+  if (!is_array || (at != values->size() && !has_place)) {
     PyErr_Format(PyExc_ValueError, "value %zu is no array", values->size());
     return false;
   }
@@ -301,8 +312,20 @@ inline bool read_value(PyObject* tuple, std::vector<HandlerProgram::Value>* valu
   return true;
 }
 
-inline bool read_step(PyObject* tuple, size_t values,
-                      std::vector<HandlerProgram::Step>* steps) {
+// Those that need to know the call, which such a program does not tell them.
+inline bool needs_vector(const XLA_FFI_Handler* handler) {
+  const XLA_FFI_Handler* const all[] = {kStore, kOutOfBounds, kCallPython, kCollective,
+                                        kRank};
+  return std::find(std::begin(all), std::end(all), handler) != std::end(all);
+}
+
+// Whether an attribute says of operands that they lie where the call vector says.
+inline bool is_of_vector(PyObject* name, PyObject* value) {
+  return PyUnicode_CompareWithASCIIString(name, "words") == 0 &&
+         !(PyTuple_Check(value) && PyTuple_Size(value) == 0);
+}
+
+inline bool read_step(PyObject* tuple, std::vector<HandlerProgram::Step>* steps) {
   PyObject *target, *attributes, *operands, *results;
   if (!PyArg_ParseTuple(tuple, "OO!O!O!", &target, &PyTuple_Type, &attributes,
                         &PyTuple_Type, &operands, &PyTuple_Type, &results)) {
@@ -311,6 +334,11 @@ inline bool read_step(PyObject* tuple, size_t values,
   auto* handler =
       reinterpret_cast<XLA_FFI_Handler*>(PyCapsule_GetPointer(target, kTargetCapsule));
   if (handler == nullptr) return false;
+  if (needs_vector(handler)) {
+    PyErr_Format(PyExc_ValueError, "step %zu is of a handler that needs XLA",
+                 steps->size());
+    return false;
+  }
   steps->push_back({handler, std::make_unique<HandlerAttributes>(),
                     numbers_in(operands), numbers_in(results)});
   if (PyErr_Occurred() != nullptr) return false;
@@ -318,19 +346,47 @@ inline bool read_step(PyObject* tuple, size_t values,
   for (Py_ssize_t i = 0; i < PyTuple_Size(attributes); ++i) {
     PyObject *name, *value;
     PyObject* pair = PyTuple_GetItem(attributes, i);
-    if (!PyArg_ParseTuple(pair, "O!O", &PyUnicode_Type, &name, &value) ||
-        !step.attributes->add(name, value)) {
+    if (!PyArg_ParseTuple(pair, "O!O", &PyUnicode_Type, &name, &value)) return false;
+    if (is_of_vector(name, value)) {
+      PyErr_SetString(PyExc_ValueError, "operands that lie where a vector says");
       return false;
     }
+    if (!step.attributes->add(name, value)) return false;
   }
-  const auto is_known = [values](size_t value) { return value < values; };
-  if (std::all_of(step.operands.begin(), step.operands.end(), is_known) &&
-      std::all_of(step.results.begin(), step.results.end(), is_known)) {
-    return true;
+  return true;
+}
+
+// Whether all that is read has been given or made before, and nothing that was given is
+// written to. False with an exception set.
+inline bool check_steps(const std::vector<HandlerProgram::Value>& values, size_t given,
+                        const std::vector<HandlerProgram::Step>& steps,
+                        const std::vector<size_t>& results) {
+  std::vector<bool> is_there(values.size());
+  std::fill_n(is_there.begin(), given, true);
+  const auto is_known = [&](size_t value) {
+    return value < values.size() && is_there[values[value].place];
+  };
+  const auto is_own = [&](size_t value) {
+    return value < values.size() && values[value].place >= given;
+  };
+  for (size_t i = 0; i < steps.size(); ++i) {
+    const HandlerProgram::Step& step = steps[i];
+    if (!std::all_of(step.operands.begin(), step.operands.end(), is_known) ||
+        !std::all_of(step.results.begin(), step.results.end(), is_own)) {
+      PyErr_Format(PyExc_ValueError, "step %zu is of values that are not known", i);
+      return false;
+    }
+    for (const size_t value : step.results) is_there[values[value].place] = true;
   }
-  PyErr_Format(PyExc_ValueError, "step %zu is of values that are not known",
-               steps->size() - 1);
-  return false;
+  std::vector<bool> is_result(values.size());
+  for (const size_t value : results) {
+    if (!is_own(value) || !is_known(value) || is_result[values[value].place]) {
+      PyErr_SetString(PyExc_ValueError, "results that no step makes, or one twice");
+      return false;
+    }
+    is_result[values[value].place] = true;
+  }
+  return true;
 }
 
 // Reads (threads, inputs, values, constants, steps, results): values of (type, shape,
@@ -357,22 +413,32 @@ inline std::unique_ptr<DirectProgram> read_handler_program(PyObject* tuple) {
     }
     literals.emplace_back(bytes, static_cast<size_t>(size));
   }
-  std::vector<HandlerProgram::Step> made;
-  for (Py_ssize_t i = 0; i < PyTuple_Size(steps); ++i) {
-    if (!read_step(PyTuple_GetItem(steps, i), arrays.size(), &made)) return nullptr;
-  }
-  const std::vector<size_t> outputs = numbers_in(results);
-  const size_t given = static_cast<size_t>(inputs) + literals.size();
-  const auto is_made = [&](size_t value) {
-    return value < arrays.size() && arrays[value].place >= given;
-  };
-  if (PyErr_Occurred() != nullptr) return nullptr;
-  if (given > arrays.size() || !std::all_of(outputs.begin(), outputs.end(), is_made)) {
-    PyErr_SetString(PyExc_ValueError, "results that no step makes");
+  if (threads_in(threads) == 0 || inputs < 0 ||
+      static_cast<size_t>(inputs) > arrays.size() ||
+      literals.size() > arrays.size() - static_cast<size_t>(inputs)) {
+    PyErr_SetString(PyExc_ValueError, "a wrong number of inputs, constants or threads");
     return nullptr;
   }
+  const size_t given = static_cast<size_t>(inputs) + literals.size();
+  for (size_t i = 0; i < given; ++i) {
+    const auto constant = i - static_cast<size_t>(inputs);
+    const bool is_constant = i >= static_cast<size_t>(inputs);
+    if (arrays[i].place == i &&
+        (!is_constant || literals[constant].size() == arrays[i].nbytes())) {
+      continue;
+    }
+    PyErr_Format(PyExc_ValueError, "value %zu is not what is given", i);
+    return nullptr;
+  }
+  std::vector<HandlerProgram::Step> made;
+  for (Py_ssize_t i = 0; i < PyTuple_Size(steps); ++i) {
+    if (!read_step(PyTuple_GetItem(steps, i), &made)) return nullptr;
+  }
+  const std::vector<size_t> outputs = numbers_in(results);
+  if (PyErr_Occurred() != nullptr) return nullptr;
+  if (!check_steps(arrays, given, made, outputs)) return nullptr;
   return std::make_unique<HandlerProgram>(
-      static_cast<size_t>(threads), static_cast<size_t>(inputs), std::move(arrays),
+      threads_in(threads), static_cast<size_t>(inputs), std::move(arrays),
       std::move(literals), std::move(made), outputs);
 }
 

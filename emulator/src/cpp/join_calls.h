@@ -43,12 +43,13 @@ inline void copy_joined(const std::vector<JoinedPiece>& pieces, char* to, size_t
 }
 
 // `pieces`: of each, its operand, how many elements a row of that has, from which on it
-// is, and how many there are. False if they are not what there is.
-inline bool find_pieces(ffi::Span<const int64_t> numbers, size_t rows,
+// is, and how many there are. False if they are not what there is, or not so many bytes
+// in all rows.
+inline bool find_pieces(ffi::Span<const int64_t> numbers, size_t rows, size_t nbytes,
                         const std::vector<Operand>& operands,
                         std::vector<JoinedPiece>& pieces) {
   if (numbers.size() == 0 || numbers.size() % 4 != 0) return false;
-  size_t end = 0;
+  size_t end = 0, total;
   for (size_t i = 0; i < numbers.size(); i += 4) {
     const auto number = [&](size_t k) { return static_cast<size_t>(numbers[i + k]); };
     if (number(0) >= operands.size()) return false;
@@ -59,10 +60,10 @@ inline bool find_pieces(ffi::Span<const int64_t> numbers, size_t rows,
       return false;
     }
     const size_t bytes = x.itemsize();
-    end += length * bytes;
+    if (__builtin_add_overflow(end, length * bytes, &end)) return false;
     pieces.push_back({x.data + start * bytes, row * bytes, length * bytes, end});
   }
-  return true;
+  return !__builtin_mul_overflow(end, rows, &total) && total == nbytes;
 }
 
 inline ffi::Error join_call(ffi::ThreadPool pool, ffi::Span<const int64_t> words,
@@ -77,9 +78,8 @@ inline ffi::Error join_call(ffi::ThreadPool pool, ffi::Span<const int64_t> words
     std::vector<Operand> operands(count);
     std::vector<JoinedPiece> pieces;
     if (!locate(args, words, count, operands.data())) return wrong_operands();
-    if (!find_pieces(numbers, static_cast<size_t>(rows), operands, pieces) ||
-        result->element_type() != operands[0].type ||
-        pieces.back().end * static_cast<size_t>(rows) != total) {
+    if (result->element_type() != operands[0].type ||
+        !find_pieces(numbers, static_cast<size_t>(rows), total, operands, pieces)) {
       return wrong_call("pieces that are not the operands'");
     }
     if (total == 0) return ffi::Error::Success();

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "axes.h"
 #include "element_calls.h"
 #include "handled_call.h"
 #include "operands.h"
@@ -196,24 +197,24 @@ inline ffi::Error move_call(ffi::ThreadPool pool, ffi::Span<const int64_t> words
   const Team team(pool, args, words);
   if (given == 0 || given > kMostMoved) return wrong_operands();
   const size_t rank = shape.size(), length = 2 + 4 * rank;
-  size_t total = 1;
-  for (const int64_t size : shape) {
-    if (size < 1) return wrong_call("a shape without elements");
-    if (__builtin_mul_overflow(total, static_cast<size_t>(size), &total)) {
-      return wrong_call("a shape that is too large");
-    }
-  }
+  const size_t total = result->element_count();
   if (rank == 0 || rank > kMostMovedDimensions || boxes.size() % length != 0 ||
-      total != result->element_count()) {
+      total == 0 || !are_sizes_of(shape, total)) {
     return wrong_call("a shape that is not the result's");
   }
   try {
     std::vector<Operand> operands(given);
     if (!locate(args, words, given, operands.data())) return wrong_operands();
-    const size_t itemsize = ffi::ByteWidth(result->element_type());
+    const size_t itemsize = width_of(result->element_type());
     for (const Operand& x : operands) {
       if (x.type != result->element_type()) return wrong_call("types that differ");
     }
+    const auto move = itemsize == 1   ? move_rows<uint8_t>
+                      : itemsize == 2 ? move_rows<uint16_t>
+                      : itemsize == 4 ? move_rows<uint32_t>
+                      : itemsize == 8 ? move_rows<uint64_t>
+                                      : nullptr;
+    if (move == nullptr) return wrong_call("elements of another size");
     auto* to = static_cast<char*>(result->untyped_data());
     std::vector<MovedPiece> pieces;
     size_t filled = 0, before = 0;  // elements, and pieces, of what is stored over
@@ -232,12 +233,6 @@ inline ffi::Error move_call(ffi::ThreadPool pool, ffi::Span<const int64_t> words
       before = pieces.size();
     }
     if (filled != total) return wrong_call("boxes that are not all of the result");
-    const auto move = itemsize == 1   ? move_rows<uint8_t>
-                      : itemsize == 2 ? move_rows<uint16_t>
-                      : itemsize == 4 ? move_rows<uint32_t>
-                      : itemsize == 8 ? move_rows<uint64_t>
-                                      : nullptr;
-    if (move == nullptr) return wrong_call("elements of another size");
     const auto move_all = [&](size_t begin, size_t end) {
       return share_work(
           team, end - begin,

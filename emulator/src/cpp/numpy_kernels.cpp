@@ -22,6 +22,41 @@ constexpr int kTypeNumbers[] = {NPY_BOOL,   NPY_INT8,    NPY_UINT8,  NPY_INT16,
                                 NPY_UINT64, NPY_FLOAT32, NPY_FLOAT64};
 static_assert(std::size(kTypeNumbers) == static_cast<size_t>(NumpyType::kCount));
 
+ffi::DataType xla_type(int type_number) {
+  switch (type_number) {
+    case NPY_BOOL:
+      return ffi::DataType::PRED;
+    case NPY_INT8:
+      return ffi::DataType::S8;
+    case NPY_UINT8:
+      return ffi::DataType::U8;
+    case NPY_INT16:
+      return ffi::DataType::S16;
+    case NPY_UINT16:
+      return ffi::DataType::U16;
+    case NPY_HALF:
+      return ffi::DataType::F16;
+    case NPY_FLOAT32:
+      return ffi::DataType::F32;
+    case NPY_FLOAT64:
+      return ffi::DataType::F64;
+    case NPY_INT:
+      return ffi::DataType::S32;
+    case NPY_UINT:
+      return ffi::DataType::U32;
+    case NPY_LONG:
+      return sizeof(long) == 8 ? ffi::DataType::S64 : ffi::DataType::S32;
+    case NPY_ULONG:
+      return sizeof(long) == 8 ? ffi::DataType::U64 : ffi::DataType::U32;
+    case NPY_LONGLONG:
+      return ffi::DataType::S64;
+    case NPY_ULONGLONG:
+      return ffi::DataType::U64;
+    default:
+      return ffi::DataType::INVALID;
+  }
+}
+
 struct ArrayKernels {
   PyArray_SortFunc* sort = nullptr;
   PyArray_ArgFunc *argmax = nullptr, *argmin = nullptr;
@@ -70,12 +105,17 @@ PyObject* add_function(PyObject*, PyObject* args) {
     return nullptr;
   }
   const auto* ufunc = reinterpret_cast<PyUFuncObject*>(object);
-  if (index < 0 || index >= ufunc->ntypes || ufunc->nout != 1 || ufunc->nin > 2) {
+  if (index < 0 || index >= ufunc->ntypes || ufunc->nout != 1 || ufunc->nin < 1 ||
+      ufunc->nin > 2) {
     PyErr_Format(PyExc_ValueError, "ufunc %s has no such loop: %d", name, index);
     return nullptr;
   }
-  const ElementFunction function = {ufunc->functions[index], ufunc->data[index],
-                                    ufunc->nin};
+  ElementFunction function = {ufunc->functions[index], ufunc->data[index], ufunc->nin};
+  if (ufunc->core_enabled != 0) function.dimensions = ufunc->core_num_dim_ix;
+  for (int i = 0; i <= ufunc->nin; ++i) {
+    function.types[static_cast<size_t>(i)] =
+        xla_type(ufunc->types[index * ufunc->nargs + i]);
+  }
   if (function.loop == nullptr) {
     PyErr_Format(PyExc_ValueError, "loop %d of ufunc %s has no function", index, name);
     return nullptr;

@@ -3,18 +3,41 @@
 #ifndef NKIPY_EMULATOR_NUMPY_KERNELS_H_
 #define NKIPY_EMULATOR_NUMPY_KERNELS_H_
 
+#include <algorithm>
+#include <array>
+
 #include "python_support.h"
+#include "xla/ffi/api/ffi.h"
 
 namespace nkipy {
+
+namespace ffi = xla::ffi;
 
 // What NumPy's interface calls a PyUFuncGenericFunction.
 using ElementLoop = void (*)(char** arrays, const Py_ssize_t* count,
                              const Py_ssize_t* steps, void* data);
 
+// How many dimensions a loop goes through itself: one of all elements, or those of two
+// matrices.
+constexpr int kOfElements = 0, kOfMatrices = 3;
+
 struct ElementFunction {
   ElementLoop loop = nullptr;
   void* data = nullptr;
   int operands = 0;
+  int dimensions = kOfElements;
+  // Of the operands and, behind them, of the result. Of those that are none of XLA's,
+  // INVALID.
+  std::array<ffi::DataType, 3> types{};
+
+  // Whether it is a function of so many operands of these types: another one would read
+  // and write other memory.
+  bool is_of(size_t count, std::array<ffi::DataType, 2> of, ffi::DataType result,
+             int how) const {
+    return static_cast<size_t>(operands) == count && dimensions == how &&
+           types[count] == result &&
+           std::equal(of.begin(), of.begin() + count, types.begin());
+  }
 };
 
 enum class NumpyType {

@@ -13,13 +13,41 @@ namespace nkipy {
 
 namespace ffi = xla::ffi;
 
+// Bytes of an element; 0 of types that no handler has.
+constexpr size_t width_of(ffi::DataType type) {
+  switch (type) {
+    case ffi::DataType::PRED:
+    case ffi::DataType::U8:
+    case ffi::DataType::S8:
+    case ffi::DataType::F8E5M2:
+    case ffi::DataType::F8E4M3:
+    case ffi::DataType::F8E4M3FN:
+      return 1;
+    case ffi::DataType::U16:
+    case ffi::DataType::S16:
+    case ffi::DataType::F16:
+    case ffi::DataType::BF16:
+      return 2;
+    case ffi::DataType::U32:
+    case ffi::DataType::S32:
+    case ffi::DataType::F32:
+      return 4;
+    case ffi::DataType::U64:
+    case ffi::DataType::S64:
+    case ffi::DataType::F64:
+      return 8;
+    default:
+      return 0;
+  }
+}
+
 // Elements that lie beside each other, at a multiple of their size.
 struct Operand {
   const char* data = nullptr;
   size_t count = 0;
   ffi::DataType type = ffi::DataType::INVALID;
 
-  size_t itemsize() const { return ffi::ByteWidth(type); }
+  size_t itemsize() const { return width_of(type); }
   template <typename T>
   const T* as() const {
     return reinterpret_cast<const T*>(data);
@@ -44,6 +72,7 @@ inline bool choose(const ffi::AnyBuffer& place, const ffi::AnyBuffer& vector,
   const int64_t word = words[table + 3 + static_cast<size_t>(index)];
   if (word < 0 || static_cast<size_t>(word) >= vector.element_count()) return false;
   const uint64_t address = static_cast<const uint64_t*>(vector.untyped_data())[word];
+  if (words[table + 1] < 0 || words[table + 1] > UINT8_MAX) return false;
   const auto type = static_cast<ffi::DataType>(words[table + 1]);
   *chosen = {reinterpret_cast<const char*>(address),
              static_cast<size_t>(words[table + 2]), type};

@@ -9,6 +9,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "axes.h"
 #include "bucket_sort.h"
 #include "element_calls.h"
 #include "handled_call.h"
@@ -214,6 +215,10 @@ void gather(const Pair* order, const Column& column, size_t begin, size_t end) {
   for (size_t i = begin; i < end; ++i) to[i] = from[index_of(order[i])];
 }
 
+constexpr bool is_gathered(size_t size) {
+  return size == 1 || size == 2 || size == 4 || size == 8;
+}
+
 template <typename Pair>
 void gather_bytes(const Pair* order, const Column& column, size_t begin, size_t end) {
   if (column.size == 1) return gather<uint8_t>(order, column, begin, end);
@@ -224,11 +229,9 @@ void gather_bytes(const Pair* order, const Column& column, size_t begin, size_t 
 
 // ---------------------------------------------------------------- rows
 
-// What a call is to do: rows are so many times `count` elements, each of which lies
-// `inner` elements behind the one before it. If it `ranks`, the result is the order, as
-// S32; else the operands in it.
-struct Sorting {
-  size_t outer, count, inner;
+// What a call is to do: the elements of a row lie `inner` elements behind each other.
+// If it `ranks`, the result is the order, as S32; else the operands in it.
+struct Sorting : Axis {
   bool descending, ranks;
   std::vector<Column> columns;
 
@@ -390,20 +393,6 @@ bool sort_rows(const Team& team, const Sorting& sorting) {
 
 // ---------------------------------------------------------------- the call
 
-inline bool read_axes(ffi::Span<const int64_t> axes, size_t elements,
-                      Sorting* sorting) {
-  if (axes.size() != 3) return false;
-  size_t most = elements;
-  for (const int64_t size : axes) {
-    if (size <= 0 || static_cast<size_t>(size) > most) return false;
-    most /= static_cast<size_t>(size);
-  }
-  sorting->outer = static_cast<size_t>(axes[0]);
-  sorting->count = static_cast<size_t>(axes[1]);
-  sorting->inner = static_cast<size_t>(axes[2]);
-  return sorting->outer * sorting->count * sorting->inner == elements;
-}
-
 // The operands in the order of the first one along an axis, stable; if it `ranks`, the
 // order alone. `axes`: how many elements there are before, along and behind the axis.
 inline ffi::Error sort_call(ffi::ThreadPool pool, ffi::Span<const int64_t> words,
@@ -416,21 +405,25 @@ inline ffi::Error sort_call(ffi::ThreadPool pool, ffi::Span<const int64_t> words
   const Team team(pool, args, words);
   bool done = false;
   try {
-    Sorting sorting{0, 0, 0, descending != 0, ranks != 0, {}};
-    if (!read_axes(axes, elements, &sorting)) return wrong_call("wrong axes");
-    if (sorting.count > UINT32_MAX) return wrong_call("a row that is too long");
+    Axis axis;
+    if (!read_axes(axes, elements, &axis)) return wrong_axes();
+    if (axis.count > UINT32_MAX) return wrong_call("a row that is too long");
+    Sorting sorting{axis, descending != 0, ranks != 0, {}};
     std::vector<Operand> operands(results.size());
     if (!locate(args, words, operands.size(), operands.data())) return wrong_operands();
     for (size_t i = 0; i < operands.size(); ++i) {
       ffi::AnyBuffer to = **results.get<ffi::AnyBuffer>(i);
       const Operand& from = operands[i];
       const auto type = sorting.ranks ? ffi::DataType::S32 : from.type;
+      if (!is_gathered(from.itemsize())) {
+        return wrong_call("elements of another size");
+      }
       if (from.count != elements || to.element_count() != elements ||
           to.element_type() != type || (sorting.ranks && operands.size() != 1)) {
         return wrong_call("shapes that differ");
       }
       sorting.columns.push_back({from.data, static_cast<char*>(to.untyped_data()),
-                                 from.itemsize(), ffi::ByteWidth(type)});
+                                 from.itemsize(), width_of(type)});
     }
     const auto sort = [&](auto element) {
       done = sort_rows<decltype(element)>(team, sorting);

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <type_traits>
 
+#include "axes.h"
 #include "element_calls.h"
 #include "handled_call.h"
 #include "operands.h"
@@ -232,13 +233,12 @@ inline ffi::Error count_call(ffi::ThreadPool pool, ffi::Span<const int64_t> word
                              ffi::Result<ffi::AnyBuffer> result) {
   Operand x;
   if (!locate(args, words, 1, &x)) return wrong_operands();
-  if (axes.size() != 3) return wrong_call("not three sizes");
-  const auto size = [&](size_t i) { return static_cast<size_t>(axes[i]); };
-  const size_t outer = size(0), along = size(1), inner = size(2);
-  if (x.count == 0 || x.count != outer * along * inner ||
-      x.type != ffi::DataType::PRED || result->element_type() != ffi::DataType::S32 ||
+  Axis axis;
+  if (!read_axes(axes, x.count, &axis)) return wrong_axes();
+  const size_t outer = axis.outer, along = axis.count, inner = axis.inner;
+  if (x.type != ffi::DataType::PRED || result->element_type() != ffi::DataType::S32 ||
       result->element_count() != outer * inner) {
-    return wrong_call("sizes that are not the operand's");
+    return wrong_call("shapes that differ");
   }
   const Team team(pool, args, words);
   const auto* from = x.as<uint8_t>();

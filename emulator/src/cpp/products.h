@@ -28,7 +28,7 @@ namespace nkipy {
 
 // Multiplications that OpenBLAS leaves to one thread, of matrices, and of a matrix and
 // a vector or of two vectors.
-constexpr size_t kOfMatrices = size_t{1} << 18, kOfVectors = 9215;
+constexpr size_t kWorkOfMatrices = size_t{1} << 18, kWorkOfVectors = 9215;
 constexpr size_t kShortTerms = 256, kTerms = 1024;  // of matrices, and of vectors
 constexpr size_t kBlockSide = 32;                   // rows and columns
 constexpr size_t kBlockResults = 1024;              // that lie across the terms
@@ -95,7 +95,8 @@ inline Division divide_matrices(const Products& p, size_t threads) {
   size_t side = kPieceSide;
   const auto pieces = [&] { return p.batch * parts(p.m, side) * parts(p.n, side); };
   while (side / 2 >= std::max(rows, columns) && pieces() < 4 * threads) side /= 2;
-  return {rows, columns, kShortTerms, side, side, p.m > 2 * kBlockSide};
+  const bool can_pack = p.right.free == p.itemsize || p.right.term == p.itemsize;
+  return {rows, columns, kShortTerms, side, side, can_pack && p.m > 2 * kBlockSide};
 }
 
 inline Division divide_vectors(const Products& p) {
@@ -103,10 +104,10 @@ inline Division divide_vectors(const Products& p) {
   const size_t results = is_left ? p.m : p.n;
   const bool is_across = (is_left ? p.left : p.right).term != p.itemsize;
   size_t block = std::min(results, kBlockResults);
-  size_t terms = std::min(p.k, std::max<size_t>(kOfVectors / block, 1));
+  size_t terms = std::min(p.k, std::max<size_t>(kWorkOfVectors / block, 1));
   if (!is_across) {
     terms = std::min(p.k, kTerms);
-    block = kOfVectors / terms / 4 * 4;  // a BLAS takes several rows at once
+    block = kWorkOfVectors / terms / 4 * 4;  // a BLAS takes several rows at once
   }
   const size_t piece = std::max<size_t>(kLeastPieceWork / p.k / block, 1) * block;
   if (is_left) return {block, 1, terms, piece, 1, false};
@@ -217,7 +218,7 @@ template <typename T>
 bool share_products(const Team& team, const Products& p) {
   const bool is_of_vector = std::min(p.m, p.n) == 1;
   const size_t work = p.m * p.n * p.k;
-  if (work <= (is_of_vector ? kOfVectors : kOfMatrices)) {
+  if (work <= (is_of_vector ? kWorkOfVectors : kWorkOfMatrices)) {
     const size_t length = std::max<size_t>(kLeastPieceWork / work, 1);
     const auto multiply = [&](size_t piece) {
       const size_t begin = piece * length;
@@ -255,9 +256,7 @@ inline ffi::Error products_call(ffi::ThreadPool pool, ffi::Span<const int64_t> w
                                 ffi::RemainingArgs args,
                                 ffi::Result<ffi::AnyBuffer> result) {
   const ElementFunction* matmul = find_function(function.data(), function.size());
-  if (matmul == nullptr || matmul->operands != 2) {
-    return wrong_call("a function that is not known");
-  }
+  if (matmul == nullptr) return unknown_function();
   Operand operands[2];
   if (!locate(args, words, 2, operands)) return wrong_operands();
   const auto& [x, y] = operands;
@@ -265,6 +264,8 @@ inline ffi::Error products_call(ffi::ThreadPool pool, ffi::Span<const int64_t> w
   if (layout.size() != 12) return wrong;
   if (x.type != y.type || result->element_type() != x.type) return wrong;
   if (x.type != ffi::DataType::F32 && x.type != ffi::DataType::F64) return wrong;
+  if (!matmul->is_of(2, {x.type, y.type}, x.type, kOfMatrices))
+    return unknown_function();
   const int64_t* sizes = layout.begin();
   const int64_t left_sizes[] = {sizes[0], sizes[1], sizes[3]};
   const int64_t right_sizes[] = {sizes[0], sizes[2], sizes[3]};

@@ -71,7 +71,11 @@ template <typename Index>
 ffi::Error share_rows(const Team& team, const Operand& table, size_t rows,
                       const Operand& which, bool wraps, const ffi::AnyBuffer& result) {
   const size_t count = which.count, bytes = table.count * table.itemsize() / rows;
-  if (result.size_bytes() != count * bytes) return wrong_call("shapes that differ");
+  size_t nbytes;
+  if (__builtin_mul_overflow(count, bytes, &nbytes) || result.size_bytes() != nbytes ||
+      result.element_type() != table.type) {
+    return wrong_call("shapes that differ");
+  }
   if (count == 0 || bytes == 0) return ffi::Error::Success();
   const size_t length = std::max<size_t>(kPieceBytes / bytes, 1);
   const char* from = table.data;

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <type_traits>
 
+#include "axes.h"
 #include "element_calls.h"
 #include "handled_call.h"
 #include "operands.h"
@@ -85,11 +86,6 @@ struct Xor {
   static T of(T a, T b) {
     return static_cast<T>(a ^ b);
   }
-};
-
-// Elements as (outer, count, inner), of which `count` is gone along.
-struct Axis {
-  size_t outer, count, inner;
 };
 
 // ---------------------------------------------------------------- running results
@@ -250,16 +246,14 @@ inline ffi::Error scan_call(ffi::ThreadPool pool, ffi::Span<const int64_t> words
   Operand operands[2];
   if (!locate(args, words, 2, operands)) return wrong_operands();
   const auto& [x, start] = operands;
-  if (axes.size() != 3) return wrong_call("not three sizes");
-  const auto size = [&](size_t i) { return static_cast<size_t>(axes[i]); };
-  const Axis axis{size(0), size(1), size(2)};
-  const Scanned s{x, start, *result, axis};
-  const size_t count = x.count;
-  if (count != axis.outer * axis.count * axis.inner ||
-      result->element_count() != count || start.count != 1) {
-    return wrong_call("sizes that are not the operand's");
+  if (result->element_count() != x.count || result->element_type() != x.type ||
+      start.count != 1 || start.type != x.type) {
+    return wrong_call("shapes that differ");
   }
-  if (count == 0) return ffi::Error::Success();
+  if (x.count == 0) return ffi::Error::Success();
+  Axis axis;
+  if (!read_axes(axes, x.count, &axis)) return wrong_axes();
+  const Scanned s{x, start, *result, axis};
   const Team team(pool, args, words);
   if (by == "add") return scan_by<Add>(team, s);
   if (by == "multiply") return scan_by<Multiply>(team, s);

@@ -3,6 +3,7 @@
 #ifndef NKIPY_EMULATOR_SMALL_PRODUCTS_H_
 #define NKIPY_EMULATOR_SMALL_PRODUCTS_H_
 
+#include "axes.h"
 #include "handled_call.h"
 #include "scan_calls.h"
 #include "xla/ffi/api/ffi.h"
@@ -101,9 +102,15 @@ inline ffi::Error small_products_call(ffi::ThreadPool pool,
   if (turned[0] != 0) p.left_row = 1, p.left_term = p.m;
   if (turned[1] != 0) p.right_term = 1, p.right_column = p.k;
   const size_t batch = size(0);
-  if (p.n > kMostColumns || x.count != batch * p.m * p.k ||
-      y.count != batch * p.k * p.n || result->element_count() != batch * p.m * p.n) {
+  const int64_t left[] = {sizes[0], sizes[1], sizes[2]};
+  const int64_t right[] = {sizes[0], sizes[2], sizes[3]};
+  const int64_t made[] = {sizes[0], sizes[1], sizes[3]};
+  if (p.n > kMostColumns || !are_sizes_of(left, x.count) ||
+      !are_sizes_of(right, y.count) || !are_sizes_of(made, result->element_count())) {
     return wrong_call("sizes that are not the operands'");
+  }
+  if (y.type != x.type || result->element_type() != x.type) {
+    return wrong_call("types that differ");
   }
   if (result->element_count() == 0) return ffi::Error::Success();
   const Team team(pool, args, words);

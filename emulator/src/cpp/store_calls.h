@@ -8,9 +8,12 @@
 #include <vector>
 
 #include "element_calls.h"
+#include "operands.h"
 #include "xla/ffi/api/ffi.h"
 
 namespace nkipy {
+
+constexpr size_t kMostStoredAxes = 32;  // NumPy has no more; each one is a call
 
 // Where elements go along one axis, in bytes, and how many.
 struct StoredAxis {
@@ -48,6 +51,7 @@ void store_along(const StoredAxis* axis, const StoredAxis* end, char* to,
 inline bool find_places(ffi::Span<const int64_t> places, size_t itemsize, size_t nbytes,
                         std::vector<StoredAxis>& axes, size_t& first) {
   if (places.size() == 0 || places.size() % 4 != 0) return false;
+  if (places.size() / 4 > kMostStoredAxes) return false;
   size_t bytes = itemsize;
   axes.resize(places.size() / 4);
   first = 0;
@@ -58,7 +62,8 @@ inline bool find_places(ffi::Span<const int64_t> places, size_t itemsize, size_t
         count - 1 > (size - 1 - start) / step) {
       return false;
     }
-    axes[axis] = {static_cast<size_t>(step) * bytes, static_cast<size_t>(count)};
+    axes[axis] = {count > 1 ? static_cast<size_t>(step) * bytes : 0,
+                  static_cast<size_t>(count)};
     first += static_cast<size_t>(start) * bytes;
     if (static_cast<size_t>(size) > nbytes / bytes) return false;
     bytes *= static_cast<size_t>(size);
@@ -72,7 +77,7 @@ inline ffi::Error strided_store_call(ffi::Span<const int64_t> places,
                                      ffi::AnyBuffer array, ffi::AnyBuffer value,
                                      ffi::Result<ffi::AnyBuffer> result) {
   try {
-    const size_t itemsize = ffi::ByteWidth(array.element_type());
+    const size_t itemsize = width_of(array.element_type());
     const size_t nbytes = array.size_bytes();
     std::vector<StoredAxis> axes;
     size_t first, count = 1;

@@ -22,8 +22,10 @@ namespace nkipy {
 template <typename Function>
 class Pieces final : public SharedJob {
  public:
-  // `function(piece)` may throw bad_alloc, and nothing else.
-  Pieces(const Function& function, uint32_t count) : function_(function), end_(count) {}
+  // `function(piece)`, of so many pieces from the first one on, may throw bad_alloc,
+  // and nothing else.
+  Pieces(const Function& function, size_t first, uint32_t count)
+      : function_(function), first_(first), end_(count) {}
 
   void take_pieces() noexcept override {
     const NumpyEnvironment environment;
@@ -54,7 +56,7 @@ class Pieces final : public SharedJob {
 
   void run_piece(size_t piece) noexcept {
     try {
-      if (!failed_) function_(piece);
+      if (!failed_) function_(first_ + piece);
     } catch (const std::bad_alloc&) {
       failed_ = true;
     }
@@ -64,6 +66,7 @@ class Pieces final : public SharedJob {
   static constexpr uint64_t kFirst = uint64_t{1} << 32, kLast = 1;
 
   const Function& function_;
+  const size_t first_;
   const uint32_t end_;
   std::atomic<uint64_t> ends_{0};
   std::atomic<bool> failed_{false};
@@ -76,13 +79,14 @@ inline size_t threads_of(const xla::ffi::ThreadPool& pool) {
 // From so many pieces for each thread on, one is a small part of the work.
 constexpr size_t kManyPieces = 4;
 
-// Calls `function(piece)` for each piece from 0 on, in up to `threads` threads. False
-// without memory. Of pieces that are many, or `short`, one is done to see how long all
-// will take, before threads are woken for the rest.
+// Pieces that are counted at once.
+constexpr size_t kMostPieces = size_t{1} << 31;
+
+// As share_among, of no more pieces than kMostPieces, from the first one on.
 template <typename Function>
-bool share_among(size_t threads, size_t pieces, const Function& function,
-                 bool are_short = false) {
-  Pieces<Function> work(function, static_cast<uint32_t>(pieces));
+bool share_some(size_t threads, size_t first, size_t pieces, const Function& function,
+                bool are_short) {
+  Pieces<Function> work(function, first, static_cast<uint32_t>(pieces));
   const size_t helpers = std::min(threads, pieces) - (pieces == 0 ? 0 : 1);
   if (helpers == 0) {
     work.take_first_pieces();
@@ -99,6 +103,21 @@ bool share_among(size_t threads, size_t pieces, const Function& function,
   work.take_first_pieces();
   workers.finish(work);
   return !work.has_failed();
+}
+
+// Calls `function(piece)` for each piece from 0 on, in up to `threads` threads. False
+// without memory. Of pieces that are many, or `short`, one is done to see how long all
+// will take, before threads are woken for the rest.
+template <typename Function>
+bool share_among(size_t threads, size_t pieces, const Function& function,
+                 bool are_short = false) {
+  size_t first = 0;
+  do {
+    const size_t some = std::min(kMostPieces, pieces - first);
+    if (!share_some(threads, first, some, function, are_short)) return false;
+    first += some;
+  } while (first < pieces);
+  return true;
 }
 
 }  // namespace nkipy

@@ -134,7 +134,13 @@ bool read_own(PyObject* sequence, Core* core) {
   std::vector<size_t> indices;
   if (!read_sizes(sequence, &indices)) return false;
   core->own.resize(core->outputs.size());
-  for (const size_t index : indices) core->own.at(index) = true;
+  for (const size_t index : indices) {
+    if (index >= core->own.size()) {
+      PyErr_Format(PyExc_ValueError, "there is no output %zu", index);
+      return false;
+    }
+    core->own[index] = true;
+  }
   return true;
 }
 
@@ -143,6 +149,10 @@ bool locate_constants(PyObject* sequence, Core* core) {
   core->constants = Ref(PySequence_Tuple(sequence));
   if (!core->constants) return false;
   const Py_ssize_t count = PyTuple_Size(core->constants.get());
+  if (static_cast<size_t>(count) > core->inputs.size()) {
+    PyErr_SetString(PyExc_ValueError, "more constants than inputs");
+    return false;
+  }
   const size_t first = core->inputs.size() - static_cast<size_t>(count);
   for (Py_ssize_t i = 0; i < count; ++i) {
     PyObject* array = PyTuple_GetItem(core->constants.get(), i);
@@ -184,6 +194,11 @@ PyObject* runner_new(PyTypeObject* type, PyObject* args, PyObject*) {
   if (!read_sizes(inputs, &core->inputs) || !read_sizes(outputs, &core->outputs) ||
       !read_sizes(steps, &core->steps) || !read_own(own, core.get()) ||
       !locate_constants(constants, core.get())) {
+    return nullptr;
+  }
+  if (core->direct && (!core->direct->is_of(core->inputs, core->outputs) ||
+                       !core->constant_spans.empty())) {
+    PyErr_SetString(PyExc_ValueError, "a program of arrays of other sizes");
     return nullptr;
   }
   core->execute = share(execute);
