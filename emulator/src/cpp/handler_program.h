@@ -147,7 +147,7 @@ class HandlerProgram final : public DirectProgram {
   // An array: a program's inputs come first, then constants, then what steps make.
   // One that has the elements of another, in another shape, lies where that does.
   struct Value {
-    XLA_FFI_DataType type;
+    int type;  // of XLA_FFI_DataType
     std::vector<int64_t> shape;
     size_t place;  // the value itself, or one before it
 
@@ -222,7 +222,7 @@ class HandlerProgram final : public DirectProgram {
       const Value& value = values_[i];
       buffers[i] = {XLA_FFI_Buffer_STRUCT_SIZE,
                     nullptr,
-                    value.type,
+                    static_cast<XLA_FFI_DataType>(value.type),
                     nullptr,
                     static_cast<int64_t>(value.shape.size()),
                     const_cast<int64_t*>(value.shape.data())};
@@ -289,8 +289,7 @@ inline bool read_value(PyObject* tuple, std::vector<HandlerProgram::Value>* valu
   if (!PyArg_ParseTuple(tuple, "iO!n", &type, &PyTuple_Type, &shape, &place)) {
     return false;
   }
-  HandlerProgram::Value value{
-      static_cast<XLA_FFI_DataType>(type), {}, values->size(), 0};
+  HandlerProgram::Value value{type, {}, values->size(), 0};
   for (Py_ssize_t i = 0; i < PyTuple_Size(shape); ++i) {
     value.shape.push_back(PyLong_AsLongLong(PyTuple_GetItem(shape, i)));
   }
