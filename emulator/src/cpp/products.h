@@ -1,5 +1,7 @@
-// The custom call of products of matrices and of vectors, which are put together of
-// small ones by NumPy's loop: that calls a BLAS, which reads operands where they lie.
+// The custom call of products of matrices and of vectors. Large ones are computed by
+// the kernels of vectors that the CPU has (packed_products.h). Narrow ones, and all
+// where it has none, are put together of small ones by NumPy's loop: that calls a BLAS,
+// which reads operands where they lie.
 //
 // Each is so small that OpenBLAS leaves it to the thread that calls it. Its own threads
 // wait actively for each other: on busy cores a product takes tens of times as long.
@@ -21,7 +23,10 @@
 #include "numpy_environment.h"
 #include "numpy_kernels.h"
 #include "operands.h"
+#include "packed_products.h"
+#include "product_operands.h"
 #include "sums.h"
+#include "vector_kernels.h"
 #include "xla/ffi/api/ffi.h"
 
 namespace nkipy {
@@ -35,49 +40,6 @@ constexpr size_t kBlockResults = 1024;              // that lie across the terms
 constexpr size_t kVectorTerms = size_t{1} << 13;    // of two vectors
 // Of a piece of work: rows and columns, and multiplications where they are few.
 constexpr size_t kPieceSide = 128, kLeastPieceWork = size_t{1} << 16;
-
-inline size_t parts(size_t n, size_t size) { return (n + size - 1) / size; }
-
-// Where an operand's elements lie: steps in bytes, to the next product, to the next row
-// (of a right operand: column) and to the next term.
-struct ProductOperand {
-  char* first;
-  size_t batch, free, term;
-
-  ProductOperand at(size_t product, size_t row, size_t from) const {
-    return {first + product * batch + row * free + from * term, batch, free, term};
-  }
-};
-
-// Results m by n, of k terms each, which lie beside each other row by row.
-struct Products {
-  const ElementFunction& matmul;
-  size_t itemsize, batch, m, n, k;
-  ProductOperand left, right;
-  char* results;
-
-  // So many products, from where their first operands lie on. Rows of their results are
-  // `step` bytes apart.
-  void multiply(size_t count, const ProductOperand& x, const ProductOperand& y,
-                size_t rows, size_t columns, size_t terms, char* to,
-                size_t step) const {
-    const auto size = [](size_t n) { return static_cast<Py_ssize_t>(n); };
-    char* arrays[] = {x.first, y.first, to};
-    const Py_ssize_t sizes[] = {size(count), size(rows), size(terms), size(columns)};
-    const Py_ssize_t steps[] = {size(x.batch), size(y.batch), size(m * n * itemsize),
-                                size(x.free),  size(x.term),  size(y.term),
-                                size(y.free),  size(step),    size(itemsize)};
-    matmul.loop(arrays, sizes, steps, matmul.data);
-  }
-  // Whether a matrix is multiplied by its own transpose: results are symmetric.
-  bool is_square_of_one() const {
-    return m == n && left.first == right.first && left.batch == right.batch &&
-           left.free == right.free && left.term == right.term;
-  }
-  char* result(size_t product, size_t row, size_t column) const {
-    return results + ((product * m + row) * n + column) * itemsize;
-  }
-};
 
 // How a product is divided: into blocks, which a BLAS multiplies, and pieces of work.
 struct Division {
@@ -214,8 +176,35 @@ bool share_terms(const Team& team, const Products& p) {
   return true;
 }
 
+// Products of a matrix and a vector, of which rows have their elements side by side.
+template <typename T>
+bool share_rows(const Team& team, const Products& p, const VectorKernels<T>& kernels) {
+  const bool is_left = p.n == 1;  // which is the matrix then
+  const ProductOperand &matrix = is_left ? p.left : p.right,
+                       &vector = is_left ? p.right : p.left;
+  const size_t rows = is_left ? p.m : p.n;
+  const size_t length = parts(std::max<size_t>(kLeastPieceWork / p.k, 1), 4) * 4;
+  const size_t pieces = parts(rows, length);
+  const auto multiply = [&](size_t number) {
+    const size_t product = number / pieces, row = number % pieces * length;
+    const auto first = [product](const ProductOperand& x, size_t free) {
+      return reinterpret_cast<const T*>(x.at(product, free, 0).first);
+    };
+    kernels.multiply_rows(first(matrix, row), matrix.free / sizeof(T),
+                          std::min(length, rows - row), first(vector, 0), p.k,
+                          reinterpret_cast<T*>(p.result(product, 0, 0)) + row);
+  };
+  return share_work(team, p.batch * pieces, multiply, true);
+}
+
+// Whether both a matrix's rows and a vector have their elements side by side.
+inline bool are_of_rows(const Products& p) {
+  return p.left.term == p.itemsize && p.right.term == p.itemsize;
+}
+
 template <typename T>
 bool share_products(const Team& team, const Products& p) {
+  const VectorKernels<T>* const kernels = vector_kernels<T>();
   const bool is_of_vector = std::min(p.m, p.n) == 1;
   const size_t work = p.m * p.n * p.k;
   if (work <= (is_of_vector ? kWorkOfVectors : kWorkOfMatrices)) {
@@ -229,6 +218,10 @@ bool share_products(const Team& team, const Products& p) {
     return share_work(team, parts(p.batch, length), multiply, true);
   }
   if (std::max(p.m, p.n) == 1) return share_terms<T>(team, p);
+  if (kernels != nullptr) {
+    if (is_of_vector && are_of_rows(p)) return share_rows(team, p, *kernels);
+    if (are_for_packing(p)) return PackedProducts<T>(team, p, *kernels).share();
+  }
   return share_pieces<T>(
       team, p, is_of_vector ? divide_vectors(p) : divide_matrices(p, team.threads()));
 }

@@ -1,9 +1,10 @@
 """Products of matrices and of vectors, by the loop that NumPy itself calls for them.
 
 The loop hands them to NumPy's BLAS: a small product is NumPy's own, bit by bit. A
-larger one is put together of small ones (``products.h``). Operands are read where they
-lie; XLA copies one that is transposed, a slice of another, or begins at an address of
-no use to it, and multiplies vectors by one core.
+larger one is put together of small ones (``products.h``), or computed by kernels of
+our own, where the CPU has vectors for them (``packed_products.h``). Operands are read
+where they lie; XLA copies one that is transposed, a slice of another, or begins at an
+address of no use to it, and multiplies vectors by one core.
 """
 
 from __future__ import annotations

@@ -22,6 +22,7 @@ SIZES = [
     *((1, 1, 20_001), (3, 1, 9_000), (1, 3, 9_001), (1030, 1, 19), (1, 2100, 33)),
     *((66, 1, 8193), (33, 31, 513), (67, 140, 257), (129, 130, 300)),
     *((4, 300, 301), (300, 10, 301), (2, 1100, 300)),  # narrow ones
+    *((32, 2060, 16), (33, 2049, 17), (100, 40, 530)),  # of several packed parts
 ]
 
 
@@ -136,6 +137,65 @@ def test_more_terms_and_results_than_one_block_has(rng):
     w, x, y, z = arguments
     for got, wanted in zip(run(module, arguments), (w @ x, y @ z), strict=True):
         np.testing.assert_array_equal(got, wanted)  # sums are exact
+
+
+def test_square_of_one_of_several_packed_parts(rng):
+    x = rng.integers(-3, 4, (2070, 300)).astype(np.float32)
+    y = x[:, :90].astype(np.float64)
+
+    def body(b, x, y):
+        return [dot(b, x, x, ((1,), (1,))), dot(b, y, y, ((0,), (0,)))]
+
+    module = make_module(body, x, y)
+    assert calls(module) == 2
+    for got, wanted in zip(run(module, [x, y]), (x @ x.T, y.T @ y), strict=True):
+        np.testing.assert_array_equal(got, wanted)  # sums are exact
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("rows", [2, 3, 4, 7, 129])
+@pytest.mark.parametrize("terms", [9216, 9223, 9231])
+def test_rows_by_vector_of_every_length(rows, terms, dtype, rng):
+    x = rng.standard_normal((2, rows, terms)).astype(dtype)
+    y = rng.standard_normal((2, terms)).astype(dtype)
+    x[0, rows // 2, -1], x[1, 0, 0], y[1, 1] = np.inf, np.nan, 0
+
+    def body(b, x, y):
+        part = b.slice(x, (1, 0, 1), (2, rows, terms))
+        other = b.slice(y, (1, 1), (2, terms))
+        by_batch = dot(b, x, y, ((2,), (1,)), ((0,), (0,)))
+        return [by_batch, dot(b, part, other, ((2,), (1,)))]
+
+    module = make_module(body, x, y)
+    assert calls(module) == 2
+    results = run(module, [*map(at_the_end_of_memory, (x, y))])
+    wide, vector = x.astype(np.longdouble), y.astype(np.longdouble)
+    pairs = [(wide, vector), (wide[1:, :, 1:], vector[1:, 1:])]
+    for got, (a, v) in zip(results, pairs, strict=True):
+        exact = np.einsum("bik,bk->bi", a, v).reshape(got.shape)
+        limit = np.einsum("bik,bk->bi", abs(a), abs(v)).reshape(got.shape)
+        finite = np.isfinite(exact)
+        check(got[finite], exact[finite], limit[finite])
+        np.testing.assert_array_equal(got[~finite], exact[~finite].astype(dtype))
+
+
+def test_large_products_of_what_is_no_number_and_of_what_is_small(rng):
+    x = rng.standard_normal((90, 600), np.float32)
+    y = rng.standard_normal((600, 70), np.float32)
+    x[0, 0], x[1, 1], x[2, 599], x[89, 5] = np.inf, -np.inf, np.nan, np.inf
+    y[5] = 0  # by which infinity is no number
+    x[4], y[:, 3] = np.float32(1e-40), 1
+    module = make_module(dot, x, y)
+    assert calls(module) == 1
+    (got,) = run(module, [x, y])
+    with np.errstate(invalid="ignore"):
+        exact = x.astype(np.float64) @ y.astype(np.float64)
+        limit = abs(x).astype(np.float64) @ abs(y).astype(np.float64)
+    finite = np.isfinite(exact)
+    assert 0 < (~finite).sum() < 300
+    check(got[finite], exact[finite], limit[finite])
+    np.testing.assert_array_equal(got[~finite], exact[~finite])
+    np.testing.assert_allclose(got[4, 3], 600 * 1e-40, 1e-3)
 
 
 def test_what_is_no_number_and_what_is_small(rng):
