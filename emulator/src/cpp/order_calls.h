@@ -18,18 +18,40 @@
 #include "order_keys.h"
 #include "radix_sort.h"
 #include "row_parts.h"
+#include "split_sort.h"
 #include "xla/ffi/api/ffi.h"
 
 namespace nkipy {
 
-// Rows of fewer elements are sorted by NumPy, others by their digits, of which short
-// keys have few; NumPy takes longer for the keys with their indices.
+// Rows of fewer elements are sorted by NumPy, whatever it does that by, others by their
+// digits, of which short keys have few; NumPy takes longer for the keys with their
+// indices.
 template <typename Key>
 constexpr size_t least_digits(bool is_alone) {
   return sizeof(Key) <= 2 ? 256 : is_alone ? 2048 : 768;
 }
 
 // ---------------------------------------------------------------- keys alone
+
+// Whether NumPy sorts so many numbers at least as fast as it goes by their digits.
+template <typename T>
+bool is_for_numpy(const Team& team, size_t count) {
+  if (count < least_digits<T>(true)) return true;
+  if constexpr (sizeof(T) == 1) {
+    return false;
+  } else {
+    return count < least_digits_beside_numpy<T>(team);
+  }
+}
+
+// Whether it sorts so many elements, or else their keys.
+template <typename E>
+bool is_row_for_numpy(const Team& team, size_t count, bool descending) {
+  if constexpr (is_of_numpy<E>()) {
+    if (!descending) return is_for_numpy<typename E::Native>(team, count);
+  }
+  return is_for_numpy<typename E::Key>(team, count);
+}
 
 // Of a sorted row, whose keys are `flip`ped: where those of a key begin.
 template <typename E>
@@ -82,7 +104,8 @@ bool sort_keys(const Parts& parts, typename E::Native* row, typename E::Key flip
   using Key = typename E::Key;
   auto* keys = reinterpret_cast<Key*>(row);
   const size_t count = parts.count;
-  if (count < least_digits<Key>(true)) {
+  if (parts.parts == 1 && is_for_numpy<Key>(parts.team, count)) {
+    if (parts.team.is_over()) return false;
     sort_by_numpy(numpy_type<Key>(), keys, count);
   } else {
     keys = sort_by_digits(parts, keys, scratch->of<Key>(count), 0);
@@ -105,9 +128,9 @@ bool sort_alone(const Parts& parts, const typename E::Native* source,
   using Key = typename E::Key;
   const size_t count = parts.count;
   if constexpr (is_of_numpy<E>()) {
-    if (count < least_digits<Key>(true) && !descending) {
-      memcpy(target, source, count * sizeof(T));
-      sort_by_numpy(numpy_type<T>(), target, count);
+    if (!descending && is_for_numpy<T>(parts.team, count)) {
+      const auto element = [source](size_t i) { return source[i]; };
+      if (!sort_numbers(parts, element, target)) return false;
       if constexpr (E::kIsFloat) restore_equals<E>(source, target, count, false, true);
       return true;
     }
@@ -116,7 +139,14 @@ bool sort_alone(const Parts& parts, const typename E::Native* source,
   const auto flip = static_cast<Key>(descending ? ~Key{0} : Key{0});
   const auto key = [&](size_t i) { return static_cast<Key>(E::key(source[i]) ^ flip); };
   bool done;
-  if (count < kLongKeys) {
+  if (is_for_numpy<Key>(parts.team, count)) {
+    done = sort_numbers(parts, key, keys) &&
+           parts.each([&](size_t, size_t begin, size_t end) {
+             for (size_t i = begin; i < end; ++i) {
+               target[i] = E::of_key(static_cast<Key>(keys[i] ^ flip));
+             }
+           });
+  } else if (count < kLongKeys) {
     done = parts.each([&](size_t, size_t begin, size_t end) {
       for (size_t i = begin; i < end; ++i) keys[i] = key(i);
     });
@@ -235,6 +265,9 @@ struct Sorting : Axis {
   bool descending, ranks;
   std::vector<Column> columns;
 
+  // Whether nothing is moved with what is sorted.
+  bool is_of_numbers() const { return columns.size() == 1 && !ranks; }
+
   std::vector<Column> at(size_t offset) const {
     std::vector<Column> moved = columns;
     for (Column& column : moved) {
@@ -252,7 +285,7 @@ bool sort_row(const Parts& parts, const Sorting& sorting,
   using T = typename E::Native;
   using Key = typename E::Key;
   const auto* source = reinterpret_cast<const T*>(columns[0].from);
-  if (columns.size() == 1 && !sorting.ranks) {
+  if (sorting.is_of_numbers()) {
     return sort_alone<E>(parts, source, reinterpret_cast<T*>(columns[0].to),
                          sorting.descending, scratch);
   }
@@ -353,10 +386,16 @@ bool sort_rows(const Team& team, const Sorting& sorting) {
   const size_t count = sorting.count, inner = sorting.inner;
   const size_t rows = sorting.outer * inner;
   if (inner == 1) {
-    return for_rows(team, rows, count, [&](bool divided, size_t row, Scratch* scratch) {
-      const Parts parts(team, divided, count);
-      return sort_row<E>(parts, sorting, sorting.at(row * count), scratch);
-    });
+    constexpr size_t kLong = kLongSplitRow<typename E::Key>;
+    const bool is_split = sorting.is_of_numbers() && count >= kLong &&
+                          is_row_for_numpy<E>(team, count, sorting.descending);
+    return for_rows(
+        team, rows, count,
+        [&](bool divided, size_t row, Scratch* scratch) {
+          const Parts parts(team, divided, count);
+          return sort_row<E>(parts, sorting, sorting.at(row * count), scratch);
+        },
+        is_split ? kLong : kLongRow);
   }
   const size_t size = sizeof(typename E::Native);
   const auto offset_of = [&](size_t row) {

@@ -27,10 +27,11 @@ constexpr size_t kMostParts = 16;
 struct Parts {
   const Team& team;
   size_t count, parts;
+  bool divided;
 
-  // One part, unless it is to be `divided`.
-  Parts(const Team& threads, bool divided, size_t elements, size_t long_row = kLongRow)
-      : team(threads), count(elements), parts(1) {
+  // One part, unless it is to be divided, and long.
+  Parts(const Team& threads, bool divide, size_t elements, size_t long_row = kLongRow)
+      : team(threads), count(elements), parts(1), divided(divide) {
     if (divided && count >= long_row) parts = std::min(team.threads(), kMostParts);
   }
 

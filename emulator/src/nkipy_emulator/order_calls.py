@@ -1,9 +1,11 @@
 """Sends sorts, and searches for where extremes are, to the handlers that do them.
 
-Sorts (``order_calls.h``) are stable, whatever NumPy's are. Rows that are longer than
-NumPy's vectors are made for are sorted by their digits (``radix_sort.h``), still longer
-ones in buckets (``bucket_sort.h``), so that they take no second array. Along another
-axis than the last, some rows at a time are copied. Where nothing but the order is
+Sorts (``order_calls.h``) are stable, whatever NumPy's are. Where NumPy sorts by vector
+instructions, its sort is called, for parts of a long row by several threads
+(``split_sort.h``): whether it does, for which types, is tried out once in a process.
+Elsewhere rows are sorted by their digits (``radix_sort.h``), and very long ones always
+in buckets (``bucket_sort.h``), so that they take no second array. Along another axis
+than the last, some rows at a time are copied. Where nothing but the order is
 wanted, neither the sorted array nor places to begin with are made.
 """
 

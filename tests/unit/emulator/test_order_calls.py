@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 
 import numpy as np
@@ -14,6 +15,7 @@ from nkipy.core.ops.sorting.sorting import precedes
 from nkipy.hlo import dtypes as dt
 from nkipy.hlo.builder import HLOBuilder
 from nkipy.hlo.ir import HLOComputation, HLOModule, Shape
+from nkipy.testing import run_python
 from nkipy_emulator import _xla, order_calls
 from nkipy_emulator.engine import XlaCpuEngine
 from nkipy_emulator.function_calls import send_functions
@@ -30,8 +32,8 @@ DTYPES = pytest.mark.parametrize(
     ],
     ids=str,
 )
-#: Rows that NumPy sorts, that are sorted by short digits and by long ones, and that
-#: all threads sort.
+#: Rows that NumPy sorts, that are sorted by short digits and by long ones (or by NumPy,
+#: where it has vector instructions for that), and that all threads sort.
 SHAPES = [(7,), (3, 600), (3, 2100), (1 << 14,), ((1 << 16) + 5,)]
 
 
@@ -181,6 +183,62 @@ def test_orders_by_several_keys(axis):
     assert targets(module) == ["nkipy_sort"] * 3
     (order,) = run(module, keys, "always")
     np.testing.assert_array_equal(order, np.lexsort(keys, axis))
+
+
+SORTS_EACH = """if True:
+    import numpy as np
+    from nkipy.hlo import dtypes as dt
+    from tests.support.fast_calls import run
+    from tests.unit.emulator.test_order_calls import (
+        awkward, bits, order_module, stable_order
+    )
+    values = [
+        awkward(np.dtype(d), size, seed)
+        for seed, size in enumerate([3001, 40_000])
+        for d in (dt.float32, dt.float64, dt.bfloat16, dt.int32, dt.uint64, dt.int16)
+    ]
+    rng = np.random.default_rng(9)
+    values += [
+        rng.standard_normal(size).astype(d) for size in (20_000, 140_000)
+        for d in (np.float32, np.float64, np.float16)
+    ]
+    values += [np.sort(values[0]), np.tile(np.arange(4096.0, dtype=np.float32), 8)]
+    for every in (2, 9):  # some numbers among NaN
+        x = rng.standard_normal(40_000).astype(np.float32)
+        x[np.arange(40_000) % every != 0] = np.nan
+        values.append(x)
+    for descending in (False, True):
+        results = run(order_module(values, descending), values, "always")
+        for i, x in enumerate(values):
+            expected = x[stable_order(x, descending)]
+            np.testing.assert_array_equal(bits(results[3 * i]), bits(expected))
+    print("sorted")
+"""
+
+
+def numpys_features():
+    """What NumPy finds in this CPU and can be told not to use."""
+    found = np.show_config(mode="dicts").get("SIMD Extensions", {})
+    return found.get("found", [])
+
+
+@pytest.mark.parametrize(
+    ("threads", "are_wide"),
+    [
+        (5, True),
+        (2, False),
+        *(pytest.param(n, True, marks=pytest.mark.slow) for n in (1, 2, 16)),
+    ],
+)
+def test_numpys_sort_and_digits_agree_whatever_cpu_and_threads(threads, are_wide):
+    """By vectors in as many ways as there are threads; and by digits, where NumPy has
+    no vectors."""
+    variables = {"NPROC": str(threads), "PYTHONPATH": os.getcwd()}
+    if not are_wide:
+        variables["NPY_DISABLE_CPU_FEATURES"] = " ".join(numpys_features())
+    done = run_python("-c", SORTS_EACH, env=variables)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "sorted\n"
 
 
 LONG = 1_100_000  # of keys alone, which are sorted in buckets
