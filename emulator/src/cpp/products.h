@@ -220,7 +220,9 @@ bool share_products(const Team& team, const Products& p) {
   if (std::max(p.m, p.n) == 1) return share_terms<T>(team, p);
   if (kernels != nullptr) {
     if (is_of_vector && are_of_rows(p)) return share_rows(team, p, *kernels);
-    if (are_for_packing(p)) return PackedProducts<T>(team, p, *kernels).share();
+    if (kernels->multiply_block != nullptr && are_for_packing(p)) {
+      return PackedProducts<T>(team, p, *kernels).share();
+    }
   }
   return share_pieces<T>(
       team, p, is_of_vector ? divide_vectors(p) : divide_matrices(p, team.threads()));

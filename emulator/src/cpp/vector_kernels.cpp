@@ -94,14 +94,7 @@ template <typename T, size_t kBytes>
 }
 
 // As many rows as leave registers for the columns and an element of the rows.
-constexpr size_t kRowsOfAvx2 = 6, kRowsOfAvx512 = 12;
-
-template <typename T>
-[[gnu::target("avx2,fma")]] void block_by_avx2(const T* left, const T* right,
-                                               size_t terms, T* to, size_t step,
-                                               bool adds) {
-  block_of<T, 32, kRowsOfAvx2>(left, right, terms, to, step, adds);
-}
+constexpr size_t kRowsOfAvx512 = 12;
 
 template <typename T>
 [[gnu::target("avx512f")]] void block_by_avx512(const T* left, const T* right,
@@ -119,8 +112,7 @@ template <typename T>
 
 template <typename T>
 const VectorKernels<T>* find_kernels() {
-  static constexpr VectorKernels<T> kAvx2 = {kRowsOfAvx2, 64 / sizeof(T),
-                                             &block_by_avx2<T>, &rows_by_avx2<T>};
+  static constexpr VectorKernels<T> kAvx2 = {0, 0, nullptr, &rows_by_avx2<T>};
   static constexpr VectorKernels<T> kAvx512 = {kRowsOfAvx512, 128 / sizeof(T),
                                                &block_by_avx512<T>, &rows_by_avx2<T>};
   static_assert(kAvx512.rows * kAvx512.columns <= kMostBlockResults, "room for them");

@@ -13,7 +13,8 @@ constexpr size_t kMostBlockResults = 12 * 32;
 
 template <typename T>
 struct VectorKernels {
-  // Of the results that `multiply_block` computes at once.
+  // Of the results that `multiply_block` computes at once; 0 where it is null, as the
+  // CPU's vectors are no faster at it than its BLAS.
   size_t rows, columns;
 
   // Sums of `terms` products each. Of a term, `left` has the elements of all rows side
