@@ -162,6 +162,21 @@ void tensor_copy(const SpikeTensor* source, size_t source_offset, SpikeTensor* t
   given(target).copy_from(given(source), source_offset, offset, size);
 }
 
+constexpr char kNoAccess[] = "Unable to use a tensor's memory";
+
+void memory_is_host(int* is_host) {
+  given(is_host) = static_cast<bool>(with_gil(library)->nkipy_emulator_last_error);
+}
+
+void tensor_enter(const SpikeTensor* tensor) {
+  const TensorPin pin = given(tensor).pin(kNoAccess);
+  if (!pin->runtime->enter()) pin->runtime->require_open(kNoAccess);
+}
+
+void tensor_leave(const SpikeTensor* tensor) {
+  if (const TensorPin pin = tensor->peek()) pin->runtime->leave();
+}
+
 /// Puts a copy, with a share of its own, of the `Object` that a Python object is.
 template <class Object, class Handle>
 void from_python(PyObject* object, Handle** out) {
@@ -264,6 +279,9 @@ const SpikeApi kApi = {
     release<SpikeCall>,
     guarded<execution_wait>,
     release<SpikeExecution>,
+    guarded<memory_is_host>,
+    guarded<tensor_enter>,
+    tensor_leave,
 };
 
 }  // namespace

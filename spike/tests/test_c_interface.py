@@ -294,3 +294,9 @@ print(second.state())
     child, parent = result.stdout.splitlines()
     assert parent == "1" and child.startswith("2 -1 "), result.stderr
     assert "does not survive a fork" in child
+
+
+def test_who_is_in_a_tensors_memory_keeps_the_runtime_open(fake, second):
+    is_host, closed_early, before, after, why = second.enter_memory()
+    assert (is_host, closed_early, before, after) == (0, 0, 0, -1)
+    assert "the runtime is closed" in why

@@ -117,16 +117,18 @@ class NrtRuntime : public std::enable_shared_from_this<NrtRuntime> {
   /// SpikeError if it is not open, NrtError with what libnrt says.
   std::pair<size_t, size_t> memory_stats(uint32_t core_id);
 
+  /// Keeps it from closing until `leave`, as a `Use` does, but with the caller's lock
+  /// held on to. False if it is not open.
+  bool enter() noexcept;
+  void leave() noexcept;
+
   /// Keeps an operation alive until it is done or the runtime closes.
   void track(std::shared_ptr<Pending> operation);
 
   const std::shared_ptr<const NrtApi> api;
 
  private:
-  friend class Use;
   explicit NrtRuntime(std::shared_ptr<const NrtApi> api);
-  bool enter() noexcept;  // false if it is not open
-  void leave() noexcept;
   void close_while(const std::function<bool()>& goes_on);
   void close_in_turn(const std::function<bool()>& goes_on);
   bool takes_turn_soon();

@@ -130,6 +130,15 @@ typedef struct {
    * handlers run meanwhile: if one raises, SPIKE_INTERRUPTED. The execution goes on. */
   int (*execution_wait)(SpikeExecution* execution, int64_t milliseconds);
   void (*execution_release)(SpikeExecution* execution);
+
+  /* Whether the host can read and write the device's memory by its address, as the
+   * emulator's. Opens no runtime. */
+  int (*memory_is_host)(int* is_host);
+  /* Keeps the tensor's runtime from closing until tensor_leave, for as long as an
+   * access by address takes. Fails if the tensor is no more or its runtime closed. */
+  int (*tensor_enter)(const SpikeTensor* tensor);
+  /* Only after tensor_enter, by any thread. */
+  void (*tensor_leave)(const SpikeTensor* tensor);
 } SpikeApi;
 
 #ifdef Py_PYTHON_H

@@ -3,7 +3,9 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
+#include <time.h>
 
 #include "spike_c.h"
 
@@ -312,6 +314,40 @@ static PyObject* misuse(PyObject* self, PyObject* args) {
   return said;
 }
 
+static atomic_int is_closed;
+
+static void* close_in_thread(void* unused) {
+  spike->close();
+  is_closed = 1;
+  return unused;
+}
+
+/* Whether memory is the host's; whether closing waited for who had entered; and what
+ * entering returns before and after. */
+static PyObject* enter_memory(PyObject* self, PyObject* unused) {
+  (void)self, (void)unused;
+  SpikeTensor* tensor;
+  pthread_t closer;
+  int is_host = -1, closed_early;
+  int status = spike->tensor_allocate(SIZE, 0, "x", &tensor);
+  if (!status) status = spike->memory_is_host(&is_host);
+  if (status) return answer(status);
+  is_closed = 0;
+  const int before = spike->tensor_enter(tensor);
+  pthread_create(&closer, NULL, close_in_thread, NULL);
+  Py_BEGIN_ALLOW_THREADS;
+  nanosleep(&(struct timespec){0, 50000000}, NULL);
+  closed_early = is_closed;
+  spike->tensor_leave(tensor);
+  pthread_join(closer, NULL);
+  Py_END_ALLOW_THREADS;
+  const int after = spike->tensor_enter(tensor);
+  PyObject* said = Py_BuildValue("iiiis", is_host, closed_early, before, after,
+                                 spike->last_error());
+  spike->tensor_release(tensor);
+  return said;
+}
+
 static PyMethodDef methods[] = {
     {"about", about, METH_NOARGS, NULL},
     {"allocate", allocate, METH_VARARGS, NULL},
@@ -319,6 +355,7 @@ static PyMethodDef methods[] = {
     {"close", close_runtime, METH_NOARGS, NULL},
     {"copy", copy, METH_VARARGS, NULL},
     {"describe_slice", describe_slice, METH_VARARGS, NULL},
+    {"enter_memory", enter_memory, METH_NOARGS, NULL},
     {"load_as_rank", load_as_rank, METH_VARARGS, NULL},
     {"memory_stats", memory_stats, METH_O, NULL},
     {"misuse", misuse, METH_VARARGS, NULL},
