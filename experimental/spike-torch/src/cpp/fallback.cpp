@@ -1,0 +1,296 @@
+#include "fallback.h"
+
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/core/ivalue.h>
+#include <ATen/core/stack.h>
+#include <torch/library.h>
+
+#include <atomic>
+#include <mutex>
+
+#include "host_tensors.h"
+#include "registration.h"
+#include "runtime.h"
+
+namespace spike_torch {
+namespace {
+
+using c10::IValue;
+using torch::jit::Stack;
+
+// ---- Counting -----------------------------------------------------------------------
+
+std::atomic<FallbackPolicy> policy{FallbackPolicy::kSilent};
+
+// What is known of an operator. One that was seen stays where it is.
+struct Seen {
+  explicit Seen(const c10::OperatorHandle& op);
+  const std::string name;
+  std::atomic<uint64_t> count{0};
+  std::atomic<bool> is_told{false};
+  int generator = -1;                // which argument is one
+  bool may_mix = false;              // tensors of the CPU's beside the core's
+  c10::SmallVector<int, 2> writes;   // arguments that are written to
+  c10::SmallVector<int, 2> returns;  // for each result the argument that it is, or -1
+};
+
+std::mutex seen_mutex;
+std::map<std::string, std::unique_ptr<Seen>>& seen_by_name() {
+  static auto* all = new std::map<std::string, std::unique_ptr<Seen>>;
+  return *all;
+}
+
+// By operator, of this thread: what all threads have is asked for once.
+Seen& seen(const c10::OperatorHandle& op) {
+  thread_local ska::flat_hash_map<const void*, Seen*> known;
+  Seen*& place = known[&op.operator_name()];
+  if (place) return *place;
+  std::lock_guard lock(seen_mutex);
+  auto& made = seen_by_name()[c10::toString(op.operator_name())];
+  if (!made) made = std::make_unique<Seen>(op);
+  return *(place = made.get());
+}
+
+// Operators of which torch says that some argument is, or may be, on the CPU.
+bool takes_host_tensors(const std::string& name) {
+  for (const char* prefix :
+       {"aten::index", "aten::_index_put", "aten::_unsafe_index",
+        "aten::_unsafe_masked_index", "aten::_pack_padded_sequence",
+        "aten::_pad_packed_sequence", "aten::_fused_", "aten::_foreach_", "aten::_amp_",
+        "aten::segment_reduce", "aten::_ctc_loss"}) {
+    if (name.starts_with(prefix)) return true;
+  }
+  return !name.starts_with("aten::");
+}
+
+Seen::Seen(const c10::OperatorHandle& op)
+    : name(c10::toString(op.operator_name())), may_mix(takes_host_tensors(name)) {
+  const auto& schema = op.schema();
+  const auto& arguments = schema.arguments();
+  for (int i = 0; i < static_cast<int>(arguments.size()); ++i) {
+    const auto* alias = arguments[i].alias_info();
+    if (alias && alias->isWrite()) writes.push_back(i);
+    const auto& type = *arguments[i].type();
+    if (type.kind() == c10::TypeKind::GeneratorType ||
+        type.isSubtypeOf(*c10::OptionalType::create(c10::GeneratorType::get()))) {
+      generator = i;
+    }
+  }
+  for (const auto& result : schema.returns()) {
+    int found = -1;
+    if (const auto* alias = result.alias_info(); alias && alias->isWrite()) {
+      for (const int i : writes) {
+        if (*arguments[i].alias_info() == *alias) found = i;
+      }
+    }
+    returns.push_back(found);
+  }
+}
+
+void tell(Seen& op) {
+  op.count.fetch_add(1, std::memory_order_relaxed);
+  const FallbackPolicy now = policy.load(std::memory_order_relaxed);
+  if (now == FallbackPolicy::kSilent) return;
+  TORCH_CHECK_NOT_IMPLEMENTED(
+      now != FallbackPolicy::kError, "nkipy: the core has no program for '", op.name,
+      "', and what falls back to the CPU is an error, as "
+      "NKIPY_TORCH_FALLBACK=error or spike_torch.set_fallback(\"error\") asks for");
+  if (!op.is_told.exchange(true))
+    TORCH_WARN("nkipy: '", op.name, "' is computed by the CPU, as the core has no ",
+               "program for it. This is said once for each operator; "
+               "NKIPY_TORCH_FALLBACK=silent says nothing");
+}
+
+// ---- Arguments ----------------------------------------------------------------------
+
+template <class Do>
+void each_tensor(const IValue& value, Do act) {
+  if (value.isTensor()) {
+    act(value.toTensor());
+  } else if (value.isTensorList()) {
+    for (const at::Tensor& tensor : value.toTensorVector()) act(tensor);
+  } else if (value.isOptionalTensorList()) {
+    for (const std::optional<at::Tensor>& tensor : value.toOptionalTensorVector()) {
+      if (tensor) act(*tensor);
+    }
+  }
+}
+
+bool is_device(const at::Tensor& tensor) {
+  return tensor.defined() && tensor.device().is_privateuseone();
+}
+
+// The core of the tensors, or the one that is asked for.
+c10::DeviceIndex device_of(const Seen& op, c10::ArrayRef<IValue> arguments) {
+  std::optional<c10::Device> device, other;
+  for (const IValue& value : arguments) {
+    if (!device && value.isDevice() && value.toDevice().is_privateuseone())
+      device = with_index(value.toDevice());
+  }
+  for (const IValue& value : arguments) {
+    each_tensor(value, [&](const at::Tensor& tensor) {
+      if (!is_device(tensor)) {
+        // A number, as those of Python's, may lie anywhere.
+        if (tensor.defined() && !other && tensor.dim() > 0) other = tensor.device();
+        return;
+      }
+      if (!device) device = tensor.device();
+      TORCH_CHECK(*device == tensor.device(),
+                  "Expected all tensors to be on the same device, but found at least "
+                  "two devices, ",
+                  *device, " and ", tensor.device(), "! (when checking arguments of ",
+                  op.name, ")");
+    });
+  }
+  TORCH_CHECK(!other || !device || op.may_mix,
+              "Expected all tensors to be on the same device, but found at least two "
+              "devices, ",
+              *device, " and ", *other, "! (when checking arguments of ", op.name, ")");
+  return device ? device->index() : current_device();
+}
+
+// What is written to must be the core's, whatever its shape.
+void require_device(const Seen& op, const at::Tensor& tensor, c10::DeviceIndex device) {
+  TORCH_CHECK(!tensor.defined() || is_device(tensor) || op.may_mix,
+              "Expected all tensors to be on the same device, but found at least two "
+              "devices, nkipy:",
+              static_cast<int>(device), " and ", tensor.device(),
+              "! (when checking arguments of ", op.name, ")");
+}
+
+at::Tensor host(HostTensors& tensors, const at::Tensor& tensor) {
+  return is_device(tensor) ? tensors.host(tensor) : tensor;
+}
+
+IValue host(HostTensors& tensors, const IValue& value) {
+  if (value.isTensor()) return host(tensors, value.toTensor());
+  if (value.isTensorList()) {
+    c10::List<at::Tensor> made;
+    for (const at::Tensor& tensor : value.toTensorVector())
+      made.push_back(host(tensors, tensor));
+    return made;
+  }
+  if (value.isOptionalTensorList()) {
+    c10::List<std::optional<at::Tensor>> made;
+    for (const std::optional<at::Tensor>& tensor : value.toOptionalTensorVector()) {
+      if (tensor) {
+        made.push_back(host(tensors, *tensor));
+      } else {
+        made.push_back(std::nullopt);
+      }
+    }
+    return made;
+  }
+  if (value.isDevice() && value.toDevice().is_privateuseone())
+    return c10::Device(c10::DeviceType::CPU);
+  if (value.isGenerator() &&
+      value.toGenerator().device().type() == c10::DeviceType::PrivateUse1) {
+    return host_generator(value.toGenerator());
+  }
+  return value;
+}
+
+// ---- Results ------------------------------------------------------------------------
+
+void update(HostTensors& tensors, const IValue& device, const IValue& host) {
+  if (device.isTensor()) {
+    if (is_device(device.toTensor()))
+      tensors.update(device.toTensor(), host.toTensor());
+  } else if (device.isTensorList()) {
+    const auto of_device = device.toTensorVector(), of_host = host.toTensorVector();
+    for (size_t i = 0; i < of_device.size(); ++i) {
+      if (is_device(of_device[i])) tensors.update(of_device[i], of_host[i]);
+    }
+  }
+}
+
+at::Tensor on_device(HostTensors& tensors, const at::Tensor& host) {
+  return host.defined() && host.device().is_cpu() ? tensors.device_tensor(host) : host;
+}
+
+void to_device(HostTensors& tensors, IValue* result) {
+  if (result->isTensor()) {
+    // Moved out, so that the memory of a tensor that nobody else has can be kept.
+    const at::Tensor host = std::move(*result).toTensor();
+    *result = on_device(tensors, host);
+  } else if (result->isTensorList()) {
+    c10::List<at::Tensor> made;
+    std::vector<at::Tensor> of_host = result->toTensorVector();
+    *result = IValue();
+    for (const at::Tensor& host : of_host) made.push_back(on_device(tensors, host));
+    *result = std::move(made);
+  }
+}
+
+void fall_back(const c10::OperatorHandle& op, c10::DispatchKeySet, Stack* stack) {
+  Seen& known = seen(op);
+  const size_t count = op.schema().arguments().size();
+  const size_t begin = stack->size() - count;
+  const c10::DeviceIndex device =
+      device_of(known, c10::ArrayRef<IValue>(*stack).slice(begin));
+  require_not_forked();
+  tell(known);
+
+  HostTensors tensors(device);
+  c10::SmallVector<IValue, 2> written, of_host;
+  for (const int i : known.writes) {
+    written.push_back((*stack)[begin + i]);
+    each_tensor(written.back(), [&](const at::Tensor& tensor) {
+      require_device(known, tensor, device);
+    });
+  }
+  for (size_t i = begin; i < stack->size(); ++i) {
+    (*stack)[i] = host(tensors, (*stack)[i]);
+  }
+  if (known.generator >= 0) {
+    IValue& generator = (*stack)[begin + known.generator];
+    if (generator.isNone()) generator = host_generator(default_generator(device));
+  }
+  for (const int i : known.writes) of_host.push_back((*stack)[begin + i]);
+
+  {
+    const ResultsOn results(device);
+    op.redispatchBoxed(c10::DispatchKeySet(c10::DispatchKey::CPU), stack);
+  }
+
+  for (size_t i = 0; i < written.size(); ++i) update(tensors, written[i], of_host[i]);
+  const size_t results = stack->size() - known.returns.size();
+  for (size_t i = 0; i < known.returns.size(); ++i) {
+    IValue& result = (*stack)[results + i];
+    if (known.returns[i] < 0) {
+      to_device(tensors, &result);
+      continue;
+    }
+    for (size_t w = 0; w < written.size(); ++w) {
+      if (known.writes[w] == known.returns[i]) result = written[w];
+    }
+  }
+}
+
+}  // namespace
+
+FallbackPolicy fallback_policy() { return policy; }
+void set_fallback_policy(FallbackPolicy wanted) { policy = wanted; }
+
+std::map<std::string, uint64_t> fallback_counts() {
+  std::lock_guard lock(seen_mutex);
+  std::map<std::string, uint64_t> counts;
+  for (const auto& [name, op] : seen_by_name()) {
+    if (const uint64_t count = op->count) counts[name] = count;
+  }
+  return counts;
+}
+
+void reset_fallback_counts() {
+  std::lock_guard lock(seen_mutex);
+  for (const auto& [name, op] : seen_by_name()) {
+    op->count = 0;
+    op->is_told = false;
+  }
+}
+
+TORCH_LIBRARY_IMPL(_, PrivateUse1, m) {
+  m.fallback(torch::CppFunction::makeFromBoxedFunction<&fall_back>());
+}
+
+}  // namespace spike_torch

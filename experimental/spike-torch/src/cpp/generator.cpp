@@ -1,0 +1,68 @@
+// Random numbers: each core has generators, whose numbers are those of the CPU's.
+
+#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/core/Generator.h>
+#include <c10/util/CallOnce.h>
+
+#include <array>
+
+#include "registration.h"
+#include "runtime.h"
+
+namespace spike_torch {
+namespace {
+
+constexpr size_t kMostDevices = 128;
+
+// One of a core: has a generator of the CPU's, which draws.
+class Generator final : public c10::GeneratorImpl {
+ public:
+  Generator(c10::DeviceIndex device, at::Generator host)
+      : c10::GeneratorImpl({c10::DeviceType::PrivateUse1, device},
+                           c10::DispatchKeySet(c10::DispatchKey::PrivateUse1)),
+        host(std::move(host)) {}
+
+  void set_current_seed(uint64_t seed) override { host.set_current_seed(seed); }
+  void set_offset(uint64_t offset) override { host.set_offset(offset); }
+  uint64_t get_offset() const override { return host.get_offset(); }
+  uint64_t current_seed() const override { return host.current_seed(); }
+  uint64_t seed() override { return own().seed(); }
+  void set_state(const c10::TensorImpl& state) override {
+    host.unsafeGetGeneratorImpl()->set_state(state);
+  }
+  c10::intrusive_ptr<c10::TensorImpl> get_state() const override {
+    return host.unsafeGetGeneratorImpl()->get_state();
+  }
+
+  at::Generator host;
+
+ private:
+  c10::GeneratorImpl& own() { return *host.unsafeGetGeneratorImpl(); }
+  Generator* clone_impl() const override {
+    return new Generator(device().index(), host.clone());
+  }
+};
+
+}  // namespace
+
+at::Generator new_generator(c10::DeviceIndex device) {
+  const auto index = with_index({c10::DeviceType::PrivateUse1, device}).index();
+  return at::make_generator<Generator>(index, at::detail::createCPUGenerator());
+}
+
+const at::Generator& default_generator(c10::DeviceIndex device) {
+  static auto* made = new std::array<at::Generator, kMostDevices>;
+  static auto* once = new std::array<c10::once_flag, kMostDevices>;
+  const auto index =
+      static_cast<size_t>(with_index({c10::DeviceType::PrivateUse1, device}).index());
+  c10::call_once(once->at(index), [&] {
+    made->at(index) = new_generator(static_cast<c10::DeviceIndex>(index));
+  });
+  return made->at(index);
+}
+
+at::Generator host_generator(const at::Generator& generator) {
+  return generator.get<Generator>()->host;
+}
+
+}  // namespace spike_torch

@@ -1,0 +1,40 @@
+// Operations whose CPU kernel would do something else than a device's.
+
+#include <ATen/ATen.h>
+#include <torch/library.h>
+
+#include <tuple>
+
+namespace spike_torch {
+namespace {
+
+using at::Tensor;
+using MaybeTensor = std::optional<Tensor>;
+
+// The CPU's kernel would draw from the CPU's generator, which it is not given.
+std::tuple<Tensor, Tensor> native_dropout(const Tensor& input, double p,
+                                          std::optional<bool> train) {
+  if (input.numel() == 0 || !train.value_or(true))
+    return {input.clone(), at::ones_like(input, input.options().dtype(c10::kBool))};
+  if (p == 1) return {at::zeros_like(input), at::zeros_like(input, at::kBool)};
+  const double kept = 1 - p;
+  Tensor mask = at::empty_like(input, input.options().dtype(c10::kBool),
+                               at::MemoryFormat::Contiguous);
+  mask.bernoulli_(kept);
+  return {input * mask * (1 / kept), mask};
+}
+
+// Attention by products and softmax, which are operations of their own.
+int64_t fused_sdp_choice(const Tensor&, const Tensor&, const Tensor&,
+                         const MaybeTensor&, double, bool, std::optional<double>,
+                         bool) {
+  return 0;
+}
+
+TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
+  m.impl("native_dropout", native_dropout);
+  m.impl("_fused_sdp_choice", fused_sdp_choice);
+}
+
+}  // namespace
+}  // namespace spike_torch

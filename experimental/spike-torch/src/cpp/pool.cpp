@@ -1,0 +1,465 @@
+#include "pool.h"
+
+#include <c10/util/Exception.h>
+
+#include <array>
+#include <atomic>
+#include <limits>
+#include <sstream>
+
+namespace spike_torch {
+
+Segment::Segment(Block* whole, bool is_large)
+    : tensor(whole->tensor),
+      address(whole->address),
+      size(whole->size),
+      is_large(is_large),
+      first(whole) {}
+
+Segment::~Segment() {
+  for (Block* block = first; block;) delete std::exchange(block, block->next);
+  spike().tensor_release(tensor);
+}
+
+namespace {
+
+using c10::CachingAllocator::StatArray;
+using c10::CachingAllocator::StatType;
+
+constexpr size_t kGrain = 512;
+constexpr size_t kSmall = 1 << 20;  // at most so large
+constexpr size_t kSmallSegment = 2 << 20;
+constexpr size_t kLargeSegment = 20 << 20;
+constexpr size_t kOwnSegment = 10 << 20;  // from here on a segment each
+constexpr size_t kRoundSegment = 2 << 20;
+
+size_t round_up(size_t size, size_t grain) {
+  return (size + grain - 1) / grain * grain;
+}
+
+size_t segment_size(size_t size) {
+  if (size <= kSmall) return kSmallSegment;
+  return size < kOwnSegment ? kLargeSegment : round_up(size, kRoundSegment);
+}
+
+template <class Do>
+void each_kind(StatArray& array, bool is_large, Do act) {
+  act(array[static_cast<size_t>(StatType::AGGREGATE)]);
+  act(array[static_cast<size_t>(is_large ? StatType::LARGE_POOL
+                                         : StatType::SMALL_POOL)]);
+}
+
+void more(StatArray& array, bool is_large, size_t amount) {
+  each_kind(array, is_large, [&](auto& stat) { stat.increase(amount); });
+}
+
+void less(StatArray& array, bool is_large, size_t amount) {
+  each_kind(array, is_large, [&](auto& stat) { stat.decrease(amount); });
+}
+
+bool is_alive(const Segment& segment) {
+  if (spike().tensor_enter(segment.tensor) != SPIKE_NRT_SUCCESS) return false;
+  spike().tensor_leave(segment.tensor);
+  return true;
+}
+
+std::string in_bytes(size_t size) {
+  std::ostringstream text;
+  text.precision(2);
+  text << std::fixed;
+  if (size >= size_t{1} << 30) {
+    text << static_cast<double>(size) / (1 << 30) << " GiB";
+  } else if (size >= size_t{1} << 20) {
+    text << static_cast<double>(size) / (1 << 20) << " MiB";
+  } else {
+    text << size << " bytes";
+  }
+  return text.str();
+}
+
+}  // namespace
+
+Pool::FreeBlocks& Pool::free_of(const Segment& segment) {
+  return segment.is_large ? large_ : small_;
+}
+
+Block* Pool::allocate(size_t size) {
+  require_not_forked();
+  const size_t requested = size;
+  // No core has as much, and what follows counts beyond it.
+  constexpr size_t most = std::numeric_limits<size_t>::max() / 4;
+  std::lock_guard lock(mutex_);
+  if (size > most) raise_out_of_memory(size, SPIKE_NRT_RESOURCE);
+  size = round_up(size, kGrain);
+  const bool is_large = size > kSmall;
+  Block* block = take_aside(size);
+  if (!block) block = take_free(size, is_large);
+  if (!block) {
+    join_aside();
+    block = take_free(size, is_large);
+  }
+  if (!block) {
+    int status = SPIKE_NRT_SUCCESS;
+    block = take_new(size, is_large, &status);
+    if (!block && status == SPIKE_NRT_RESOURCE) {
+      ++stats_.num_alloc_retries;
+      give_back(0);
+      block = take_new(size, is_large, &status);
+    }
+    if (!block) raise_out_of_memory(requested, status);
+  }
+  split(block, size);
+  block->in_use = true;
+  block->requested = requested;
+  ++block->segment->used;
+  more(stats_.allocation, is_large, 1);
+  more(stats_.active, is_large, 1);
+  more(stats_.allocated_bytes, is_large, block->size);
+  more(stats_.active_bytes, is_large, block->size);
+  more(stats_.requested_bytes, is_large, requested);
+  return block;
+}
+
+// Where blocks of a size are set aside; null if such are not.
+std::vector<Block*>* Pool::aside(size_t size) {
+  const size_t place = size / kGrain - 1;
+  return place < aside_.size() ? &aside_[place] : nullptr;
+}
+
+Block* Pool::take_aside(size_t size) {
+  std::vector<Block*>* blocks = aside(size);
+  if (!blocks || blocks->empty()) return nullptr;
+  Block* block = blocks->back();
+  if (!is_alive(*block->segment)) {
+    forget_dead();
+    return nullptr;
+  }
+  blocks->pop_back();
+  block->is_set_aside = false;
+  return block;
+}
+
+void Pool::join_aside() {
+  for (auto& blocks : aside_) {
+    for (Block* block : std::exchange(blocks, {})) {
+      block->is_set_aside = false;
+      put_free(block);
+    }
+  }
+}
+
+Block* Pool::take_free(size_t size, bool is_large) {
+  FreeBlocks& blocks = is_large ? large_ : small_;
+  Block wanted;
+  wanted.size = size;
+  wanted.address = 0;
+  auto found = blocks.lower_bound(&wanted);
+  // What has a segment of its own would be wasted on what is much smaller.
+  if (found == blocks.end() ||
+      (is_large && size < kOwnSegment && (*found)->size > 2 * kLargeSegment)) {
+    return nullptr;
+  }
+  if (!is_alive(*(*found)->segment)) {
+    forget_dead();
+    return nullptr;
+  }
+  Block* block = *found;
+  blocks.erase(found);
+  return block;
+}
+
+Block* Pool::take_new(size_t size, bool is_large, int* status) {
+  const size_t whole = segment_size(size);
+  const auto reserved = static_cast<size_t>(
+      stats_.reserved_bytes[static_cast<size_t>(StatType::AGGREGATE)].current);
+  if (limit_ && (whole > *limit_ || reserved > *limit_ - whole)) {
+    *status = SPIKE_NRT_RESOURCE;
+    return nullptr;
+  }
+  SpikeTensor* tensor = nullptr;
+  *status = spike().tensor_allocate(whole, device_, "torch", &tensor);
+  if (*status != SPIKE_NRT_SUCCESS) return nullptr;
+  SpikeTensorInfo info;
+  *status = spike().tensor_info(tensor, &info);
+  if (*status != SPIKE_NRT_SUCCESS || info.is_freed) {
+    spike().tensor_release(tensor);
+    if (*status == SPIKE_NRT_SUCCESS) *status = SPIKE_ERROR;
+    return nullptr;
+  }
+  // A runtime that was closed may have had memory at this address.
+  forget_dead();
+  auto block = std::make_unique<Block>();
+  static_cast<Memory&>(*block) = {tensor, 0, whole, info.address, device_};
+  auto segment = std::make_unique<Segment>(block.get(), is_large);
+  block->segment = segment.get();
+  segments_[info.address] = std::move(segment);
+  ++stats_.num_device_alloc;
+  more(stats_.segment, is_large, 1);
+  more(stats_.reserved_bytes, is_large, whole);
+  return block.release();
+}
+
+void Pool::split(Block* block, size_t size) {
+  Segment& segment = *block->segment;
+  const size_t rest = block->size - size;
+  if (rest < kGrain || (segment.is_large && rest <= kSmall)) return;
+  auto* after = new Block;
+  static_cast<Memory&>(*after) = {block->tensor, block->offset + size, rest,
+                                  block->address + size, device_};
+  after->segment = &segment;
+  after->previous = block;
+  after->next = std::exchange(block->next, after);
+  if (after->next) after->next->previous = after;
+  block->size = size;
+  free_of(segment).insert(after);
+}
+
+void Pool::join(Block* block, Block* next) {
+  block->size += next->size;
+  block->next = next->next;
+  if (block->next) block->next->previous = block;
+  delete next;
+}
+
+void Pool::free(Block* block) {
+  if (is_forked()) return;  // another thread of the parent may have had the lock
+  std::lock_guard lock(mutex_);
+  Segment& segment = *block->segment;
+  block->in_use = false;
+  --segment.used;
+  if (segment.is_dead) {
+    if (segment.used != 0) return;
+    for (auto it = dead_.begin(); it != dead_.end(); ++it) {
+      if (it->get() != &segment) continue;
+      dead_.erase(it);
+      return;
+    }
+  }
+  less(stats_.allocation, segment.is_large, 1);
+  less(stats_.active, segment.is_large, 1);
+  less(stats_.allocated_bytes, segment.is_large, block->size);
+  less(stats_.active_bytes, segment.is_large, block->size);
+  less(stats_.requested_bytes, segment.is_large, block->requested);
+  constexpr size_t most_aside = 64;
+  std::vector<Block*>* blocks = segment.is_large ? nullptr : aside(block->size);
+  if (blocks && blocks->size() < most_aside) {
+    block->is_set_aside = true;
+    blocks->push_back(block);
+  } else {
+    put_free(block);
+  }
+}
+
+// Makes one block of it and of its neighbours that are free.
+void Pool::put_free(Block* block) {
+  FreeBlocks& blocks = free_of(*block->segment);
+  const auto is_free = [](const Block* other) {
+    return other && !other->in_use && !other->is_set_aside;
+  };
+  if (Block* next = block->next; is_free(next)) {
+    blocks.erase(next);
+    join(block, next);
+  }
+  if (Block* before = block->previous; is_free(before)) {
+    blocks.erase(before);
+    join(before, block);
+    block = before;
+  }
+  blocks.insert(block);
+}
+
+// Takes a segment out of the pool, with all that is counted of it.
+void Pool::retire(Segment* segment) {
+  for (Block* block = segment->first; block; block = block->next) {
+    if (!block->in_use) {
+      free_of(*segment).erase(block);
+      continue;
+    }
+    less(stats_.allocation, segment->is_large, 1);
+    less(stats_.active, segment->is_large, 1);
+    less(stats_.allocated_bytes, segment->is_large, block->size);
+    less(stats_.active_bytes, segment->is_large, block->size);
+    less(stats_.requested_bytes, segment->is_large, block->requested);
+  }
+  ++stats_.num_device_free;
+  less(stats_.segment, segment->is_large, 1);
+  less(stats_.reserved_bytes, segment->is_large, segment->size);
+}
+
+// Segments of a runtime that was closed.
+void Pool::forget_dead() {
+  join_aside();
+  for (auto it = segments_.begin(); it != segments_.end();) {
+    if (is_alive(*it->second)) {
+      ++it;
+      continue;
+    }
+    retire(it->second.get());
+    it->second->is_dead = true;
+    if (it->second->used != 0) dead_.push_back(std::move(it->second));
+    it = segments_.erase(it);
+  }
+}
+
+size_t Pool::give_back(size_t target) {
+  join_aside();
+  const auto& reserved =
+      stats_.reserved_bytes[static_cast<size_t>(StatType::AGGREGATE)].current;
+  size_t given = 0;
+  for (auto it = segments_.begin(); it != segments_.end();) {
+    if (it->second->used != 0 || static_cast<size_t>(reserved) <= target) {
+      ++it;
+      continue;
+    }
+    given += it->second->size;
+    retire(it->second.get());
+    it = segments_.erase(it);
+  }
+  return given;
+}
+
+size_t Pool::trim(size_t target) {
+  std::lock_guard lock(mutex_);
+  return give_back(target);
+}
+
+void Pool::set_limit(std::optional<size_t> bytes) {
+  std::lock_guard lock(mutex_);
+  limit_ = bytes;
+}
+
+std::optional<Memory> Pool::find(uintptr_t address) {
+  std::lock_guard lock(mutex_);
+  auto after = segments_.upper_bound(address);
+  if (after == segments_.begin()) return std::nullopt;
+  const Segment& segment = *std::prev(after)->second;
+  if (address - segment.address >= segment.size || !is_alive(segment))
+    return std::nullopt;
+  for (const Block* block = segment.first; block; block = block->next) {
+    if (address - block->address < block->size && block->in_use) return *block;
+  }
+  return std::nullopt;
+}
+
+Stats Pool::stats() {
+  std::lock_guard lock(mutex_);
+  Stats found = stats_;
+  // What a split left over: its segment cannot be given back.
+  for (const auto& [address, segment] : segments_) {
+    if (segment->used == 0) continue;
+    for (const Block* block = segment->first; block; block = block->next) {
+      if (block->in_use) continue;
+      more(found.inactive_split, segment->is_large, 1);
+      more(found.inactive_split_bytes, segment->is_large, block->size);
+    }
+  }
+  return found;
+}
+
+namespace {
+
+template <class Do>
+void each_array(Stats& stats, Do act) {
+  for (StatArray* array :
+       {&stats.allocation, &stats.segment, &stats.active, &stats.inactive_split,
+        &stats.allocated_bytes, &stats.reserved_bytes, &stats.active_bytes,
+        &stats.inactive_split_bytes, &stats.requested_bytes}) {
+    for (auto& stat : *array) act(stat);
+  }
+}
+
+}  // namespace
+
+void Pool::reset_accumulated() {
+  std::lock_guard lock(mutex_);
+  each_array(stats_, [](auto& stat) { stat.reset_accumulated(); });
+  stats_.num_alloc_retries = stats_.num_ooms = 0;
+  stats_.num_device_alloc = stats_.num_device_free = 0;
+}
+
+void Pool::reset_peak() {
+  std::lock_guard lock(mutex_);
+  each_array(stats_, [](auto& stat) { stat.reset_peak(); });
+}
+
+size_t Pool::free_blocks() {
+  std::lock_guard lock(mutex_);
+  size_t found = small_.size() + large_.size();
+  for (const auto& blocks : aside_) found += blocks.size();
+  return found;
+}
+
+std::vector<c10::CachingDeviceAllocator::SegmentInfo> Pool::snapshot() {
+  std::lock_guard lock(mutex_);
+  std::vector<c10::CachingDeviceAllocator::SegmentInfo> found;
+  for (const auto& [address, segment] : segments_) {
+    auto& info = found.emplace_back();
+    info.device = device_;
+    info.address = address;
+    info.total_size = segment->size;
+    info.is_large = segment->is_large;
+    for (const Block* block = segment->first; block; block = block->next) {
+      auto& part = info.blocks.emplace_back();
+      part.size = block->size;
+      part.allocated = part.active = block->in_use;
+      if (!block->in_use) continue;
+      part.requested_size = block->requested;
+      info.requested_size += block->requested;
+      info.allocated_size += block->size;
+    }
+    info.active_size = info.allocated_size;
+  }
+  return found;
+}
+
+void Pool::raise_out_of_memory(size_t size, int status) {
+  const std::string why = spike().last_error();
+  if (status != SPIKE_NRT_RESOURCE)
+    TORCH_CHECK(false, "nkipy: unable to allocate ", size,
+                " bytes on nkipy:", static_cast<int>(device_), ": ", why);
+  ++stats_.num_ooms;
+  const auto figure = [](const StatArray& array) {
+    return in_bytes(static_cast<size_t>(array[0].current));
+  };
+  size_t used = 0, total = 0;
+  std::ostringstream free;
+  if (spike().memory_stats(static_cast<uint32_t>(device_), &used, &total) ==
+          SPIKE_NRT_SUCCESS &&
+      used <= total) {
+    free << ", of whose " << in_bytes(total) << " " << in_bytes(total - used)
+         << " are free";
+  }
+  if (limit_) free << " (this process may reserve " << in_bytes(*limit_) << ")";
+  TORCH_CHECK_WITH(OutOfMemoryError, false, "nkipy out of memory. Tried to allocate ",
+                   in_bytes(size), " on nkipy:", static_cast<int>(device_), free.str(),
+                   ". Tensors of this process take ", figure(stats_.allocated_bytes),
+                   " of ", figure(stats_.reserved_bytes),
+                   " that it has reserved, after what was free of them was given back");
+}
+
+namespace {
+
+constexpr size_t kMostDevices = 128;
+std::array<std::atomic<Pool*>, kMostDevices> pools{};
+
+}  // namespace
+
+Pool& pool_of(c10::DeviceIndex device) {
+  std::atomic<Pool*>& place = pools.at(static_cast<size_t>(device));
+  if (Pool* pool = place.load(std::memory_order_acquire)) return *pool;
+  note_use();
+  auto made = std::make_unique<Pool>(device);
+  Pool* expected = nullptr;
+  if (place.compare_exchange_strong(expected, made.get())) return *made.release();
+  return *expected;
+}
+
+std::vector<Pool*> used_pools() {
+  std::vector<Pool*> found;
+  for (const auto& place : pools) {
+    if (Pool* pool = place.load()) found.push_back(pool);
+  }
+  return found;
+}
+
+}  // namespace spike_torch

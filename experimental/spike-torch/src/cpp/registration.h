@@ -1,0 +1,23 @@
+// What importing the module registers with torch, each part in a file of its own.
+#pragma once
+
+#include <ATen/core/Generator.h>
+
+namespace spike_torch {
+
+/// The device itself: its guard, streams and events.
+void register_device();
+/// The allocator, generators and pinned memory.
+void register_hooks();
+/// What torch.autocast casts.
+void register_autocast();
+/// Has results that the CPU computes for a core lie in the core's memory.
+void register_host_results();
+
+/// A core's default generator, and a new one.
+const at::Generator& default_generator(c10::DeviceIndex device);
+at::Generator new_generator(c10::DeviceIndex device);
+/// The CPU's generator that one of a core is made of.
+at::Generator host_generator(const at::Generator& generator);
+
+}  // namespace spike_torch

@@ -1,0 +1,45 @@
+// The process's runtime, which spike owns, as torch sees it: devices and errors.
+#pragma once
+
+#include <c10/core/Device.h>
+
+#include "spike_c.h"
+
+namespace spike_torch {
+
+/// spike's functions. `set_spike` comes first, when the module is imported.
+const SpikeApi& spike();
+void set_spike(const SpikeApi* api);
+
+/// How many cores this process may use; 0 where that cannot be told.
+c10::DeviceIndex device_count() noexcept;
+/// The same, but raises what keeps it from being told.
+c10::DeviceIndex require_device_count();
+
+/// The device with an index: the current one if it has none. Raises torch's error for
+/// an index that is no core's.
+c10::Device with_index(c10::Device device);
+
+/// Of this thread.
+c10::DeviceIndex current_device() noexcept;
+/// Returns the one before. Raises for an index that is no core's.
+c10::DeviceIndex exchange_device(c10::DeviceIndex index);
+void unchecked_set_device(c10::DeviceIndex index) noexcept;
+
+/// Whether the process was forked from one that had used a device.
+bool is_forked() noexcept;
+/// Raises if it was.
+void require_not_forked();
+/// To be called before a device is first used.
+void note_use() noexcept;
+
+/// Raises a RuntimeError with what spike says, unless the status is success; `doing` is
+/// what was tried, as in "copy to nkipy:0".
+void check(int status, const char* doing);
+
+/// Whether host code may read and write device memory where it lies.
+bool memory_is_host();
+/// Has `memory_is_host` say no, so that all goes by transfers, as on Trainium.
+void set_reach_by_transfers(bool reach);
+
+}  // namespace spike_torch

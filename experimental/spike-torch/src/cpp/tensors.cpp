@@ -1,0 +1,208 @@
+#include "tensors.h"
+
+#include <ATen/EmptyTensor.h>
+#include <ATen/ops/_local_scalar_dense_native.h>
+#include <ATen/ops/_reshape_alias_native.h>
+#include <ATen/ops/as_strided_native.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_native.h>
+#include <ATen/ops/set_native.h>
+#include <ATen/ops/unfold_native.h>
+#include <ATen/ops/view_native.h>
+#include <ATen/ops/zeros.h>
+#include <c10/core/DeviceGuard.h>
+#include <c10/core/TensorImpl.h>
+#include <torch/library.h>
+
+#include "memory.h"
+#include "runtime.h"
+
+namespace spike_torch {
+namespace {
+
+using at::IntArrayRef;
+using at::Tensor;
+using c10::MemoryFormat;
+template <class T>
+using Maybe = std::optional<T>;
+
+constexpr c10::DispatchKeySet kKeys(c10::DispatchKey::PrivateUse1);
+
+void require_dense(Maybe<at::Layout> layout, Maybe<bool> pin_memory) {
+  TORCH_CHECK_NOT_IMPLEMENTED(!layout || *layout == at::Layout::Strided,
+                              "nkipy: tensors of layout ", *layout,
+                              " are not supported, only strided ones");
+  TORCH_CHECK(!pin_memory || !*pin_memory,
+              "Only dense CPU tensors can be pinned: got pin_memory=True for nkipy");
+}
+
+/// Allocates on the device that was asked for, whichever is current.
+class On {
+ public:
+  explicit On(Maybe<at::Device> device)
+      : before_(exchange_device(
+            with_index(device.value_or(at::Device(c10::DeviceType::PrivateUse1)))
+                .index())) {}
+  ~On() { unchecked_set_device(before_); }
+  On(const On&) = delete;
+
+ private:
+  const c10::DeviceIndex before_;
+};
+
+Tensor empty_memory_format(IntArrayRef size, Maybe<at::ScalarType> dtype,
+                           Maybe<at::Layout> layout, Maybe<at::Device> device,
+                           Maybe<bool> pin_memory, Maybe<MemoryFormat> format) {
+  require_dense(layout, pin_memory);
+  const On on(device);
+  return at::detail::empty_generic(size, &allocator(), kKeys,
+                                   c10::dtype_or_default(dtype), format);
+}
+
+Tensor empty_strided(IntArrayRef size, IntArrayRef stride, Maybe<at::ScalarType> dtype,
+                     Maybe<at::Layout> layout, Maybe<at::Device> device,
+                     Maybe<bool> pin_memory) {
+  require_dense(layout, pin_memory);
+  const On on(device);
+  return at::detail::empty_strided_generic(size, stride, &allocator(), kKeys,
+                                           c10::dtype_or_default(dtype));
+}
+
+// torch's own has no storage, which what comes to the CPU must have.
+Tensor efficient_zero_tensor(IntArrayRef size, Maybe<at::ScalarType> dtype,
+                             Maybe<at::Layout> layout, Maybe<at::Device> device,
+                             Maybe<bool> pin_memory) {
+  return at::zeros(size, dtype, layout, device, pin_memory);
+}
+
+// ---- Sizes --------------------------------------------------------------------------
+
+size_t bytes_of(const c10::TensorImpl& tensor) {
+  return at::detail::computeStorageNbytes(tensor.sizes(), tensor.strides(),
+                                          tensor.dtype().itemsize(),
+                                          tensor.storage_offset());
+}
+
+void grow_storage(const Tensor& self) {
+  if (self.numel() == 0) return;
+  const size_t size = bytes_of(*self.unsafeGetTensorImpl());
+  c10::StorageImpl& storage = *self.storage().unsafeGetStorageImpl();
+  if (size > storage.nbytes()) resize_storage(storage, size);
+}
+
+// A tensor that has the size already keeps its strides.
+const Tensor& resize_(const Tensor& self, IntArrayRef size,
+                      Maybe<MemoryFormat> format) {
+  at::detail::check_size_nonnegative(size);
+  if (self.sizes() != size) {
+    self.unsafeGetTensorImpl()->set_sizes_contiguous(size);
+    grow_storage(self);
+  }
+  if (!format) return self;
+  TORCH_CHECK(*format != MemoryFormat::Preserve, "Unsupported memory format", *format);
+  self.unsafeGetTensorImpl()->empty_tensor_restride(*format);
+  return self;
+}
+
+Tensor& set_storage(Tensor& self, at::Storage source, int64_t offset, IntArrayRef size,
+                    IntArrayRef stride) {
+  TORCH_CHECK(source.device_type() == c10::DeviceType::PrivateUse1,
+              "Attempted to set the storage of a tensor on device \"", self.device(),
+              "\" to a storage on different device \"", source.device(),
+              "\".  This is no longer allowed; the devices must match.");
+  TORCH_CHECK(offset >= 0, "Tensor: invalid storage offset ", offset);
+  TORCH_CHECK(stride.empty() || stride.size() == size.size(), "unequal size length (",
+              size.size(), ") and stride length (", stride.size(), ")");
+  at::detail::check_size_nonnegative(size);
+  auto* impl = self.unsafeGetTensorImpl();
+  impl->set_storage_keep_dtype(std::move(source));
+  impl->set_storage_offset(offset);
+  if (stride.empty()) {
+    impl->set_sizes_contiguous(size);
+  } else {
+    impl->set_sizes_and_strides(size, stride);
+  }
+  grow_storage(self);
+  return self;
+}
+
+Tensor& set_whole_storage(Tensor& self, at::Storage source) {
+  const auto count = static_cast<int64_t>(source.nbytes() / self.itemsize());
+  return set_storage(self, std::move(source), 0, {count}, {});
+}
+
+Tensor& set_tensor(Tensor& self, const Tensor& source) {
+  if (self.unsafeGetTensorImpl() == source.unsafeGetTensorImpl()) return self;
+  return set_storage(self, source.storage(), source.storage_offset(), source.sizes(),
+                     source.strides());
+}
+
+Tensor& set_nothing(Tensor& self) {
+  const at::Device device = self.device();
+  auto data = c10::DataPtr(nullptr, device);
+  return set_storage(self, storage_of(std::move(data), 0), 0, {0}, {});
+}
+
+// Between the CPU and a core, as between it and others: a parameter that is moved stays
+// the object that it is.
+bool has_compatible_shallow_copy_type(const Tensor& self, const Tensor& from) {
+  const auto is_dense = [](const Tensor& tensor) {
+    return tensor.layout() == at::kStrided &&
+           (tensor.device().is_cpu() || tensor.device().is_privateuseone());
+  };
+  if (is_dense(self) && is_dense(from)) return true;
+  return self.unsafeGetTensorImpl()->has_compatible_shallow_copy_type(from.key_set());
+}
+
+void record_stream(Tensor&, c10::Stream) {}
+
+}  // namespace
+
+at::Tensor on_storage(c10::Storage storage, const at::Tensor& like) {
+  auto made =
+      at::detail::make_tensor<c10::TensorImpl>(std::move(storage), kKeys, like.dtype());
+  auto* impl = made.unsafeGetTensorImpl();
+  impl->set_storage_offset(like.storage_offset());
+  impl->set_sizes_and_strides(like.sizes(), like.strides());
+  if (like.is_conj()) impl->_set_conj(true);
+  if (like.is_neg()) impl->_set_neg(true);
+  return made;
+}
+
+c10::Storage storage_of(c10::DataPtr data, size_t size) {
+  return c10::make_intrusive<c10::StorageImpl>(c10::StorageImpl::use_byte_size_t(),
+                                               static_cast<int64_t>(size),
+                                               std::move(data), &allocator(), true);
+}
+
+void resize_storage(c10::StorageImpl& storage, size_t size) {
+  TORCH_CHECK(storage.resizable(), "Trying to resize storage that is not resizable");
+  c10::DataPtr data = allocate(size, storage.device().index());
+  const size_t kept = std::min(size, storage.nbytes());
+  if (kept != 0) {
+    const Memory from = memory_of(storage.data_ptr()), to = memory_of(data);
+    check(spike().tensor_copy(from.tensor, from.offset, to.tensor, to.offset, kept),
+          "move a storage that is resized");
+  }
+  storage.set_data_ptr_noswap(std::move(data));
+  storage.set_nbytes(size);
+}
+
+TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
+  m.impl("empty.memory_format", empty_memory_format);
+  m.impl("empty_strided", empty_strided);
+  m.impl("_efficientzerotensor", efficient_zero_tensor);
+  m.impl("as_strided", at::native::as_strided_tensorimpl);
+  m.impl("view", at::native::view);
+  m.impl("_reshape_alias", at::native::_reshape_alias);
+  m.impl("unfold", at::native::unfold);
+  m.impl("resize_", resize_);
+  m.impl("set_.source_Storage", set_whole_storage);
+  m.impl("set_.source_Storage_storage_offset", set_storage);
+  m.impl("set_.source_Tensor", set_tensor);
+  m.impl("set_", set_nothing);
+  m.impl("_has_compatible_shallow_copy_type", has_compatible_shallow_copy_type);
+  m.impl("record_stream", record_stream);
+}
+
+}  // namespace spike_torch

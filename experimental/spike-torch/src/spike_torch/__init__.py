@@ -1,0 +1,69 @@
+"""The torch device "nkipy": tensors in the memory of NeuronCores, over spike.
+
+Importing this registers the device and opens the runtime; ``import torch`` alone, which
+finds it by its entry point, registers the device and opens nothing before the first
+tensor or question. ``torch.nkipy`` is the device's module, as ``torch.cuda`` is CUDA's.
+
+Where the device cannot be registered, importing this raises ImportError with the cause.
+"""
+
+from __future__ import annotations
+
+import spike
+from spike_torch import _registration
+from spike_torch_autoload import is_autoloading
+
+_registration.register()
+
+from spike_torch.devices import (  # noqa: E402
+    current_device,
+    device_count,
+    is_available,
+    set_device,
+)
+from spike_torch.fallback import (  # noqa: E402
+    fallback_counts,
+    get_fallback,
+    reset_fallback_counts,
+    set_fallback,
+)
+from spike_torch.memory import (  # noqa: E402
+    empty_cache,
+    get_cached_blocks,
+    set_memory_limit,
+    trim_cache,
+)
+from spike_torch.runtime import _ensure_initialized, configure, reset  # noqa: E402
+from spike_torch.tensors import (  # noqa: E402
+    TensorInfo,
+    from_spike,
+    get_nrt_tensor,
+    get_tensor_info,
+    to_spike,
+)
+
+if not is_autoloading():
+    _ensure_initialized()
+
+__all__ = [
+    "TensorInfo",
+    "configure",
+    "current_device",
+    "device_count",
+    "empty_cache",
+    "fallback_counts",
+    "from_spike",
+    "get_cached_blocks",
+    "get_fallback",
+    "get_nrt_tensor",
+    "get_tensor_info",
+    "is_available",
+    "reset",
+    "reset_fallback_counts",
+    "set_device",
+    "set_fallback",
+    "set_memory_limit",
+    "spike",
+    "to_spike",
+    "trim_cache",
+]

@@ -1,0 +1,54 @@
+"""Operations that the CPU computes: what is said of them, and how often."""
+
+from __future__ import annotations
+
+import os
+
+import spike_torch._C as _C
+
+#: What an operation says that falls back to the CPU: "silent", "warn" or "error".
+VARIABLE = "NKIPY_TORCH_FALLBACK"
+POLICIES = ("silent", "warn", "error")
+
+
+def get_fallback() -> str:
+    """``"silent"``, ``"warn"`` or ``"error"``."""
+    return str(_C.fallback_policy())
+
+
+def set_fallback(policy: str) -> None:
+    """Choose what an operation says that falls back to the CPU, in this process.
+
+    Args:
+        policy: ``"silent"`` says nothing; ``"warn"`` warns once of each operator;
+            ``"error"`` raises NotImplementedError.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    if policy not in POLICIES:
+        raise ValueError(f"a fallback is one of {', '.join(POLICIES)}: got {policy!r}")
+    _C.set_fallback_policy(policy)
+
+
+def fallback_counts() -> dict[str, int]:
+    """How often each operator fell back, by names as ``"aten::add.out"``."""
+    return dict(_C.fallback_counts())
+
+
+def reset_fallback_counts() -> None:
+    """Count from 0, and warn of each operator again."""
+    _C.reset_fallback_counts()
+
+
+def read_variable() -> None:
+    """Set the policy that the environment names.
+
+    Raises:
+        ValueError: it names none.
+    """
+    wanted = os.environ.get(VARIABLE)
+    if wanted:
+        if wanted not in POLICIES:
+            raise ValueError(f"{VARIABLE} is one of {', '.join(POLICIES)}: {wanted!r}")
+        _C.set_fallback_policy(wanted)

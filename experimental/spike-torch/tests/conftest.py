@@ -1,0 +1,40 @@
+"""Tests of the torch device: left out, with one line that says so, where it is not."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+
+import pytest
+
+_BUILT = all(
+    importlib.util.find_spec(name) is not None for name in ("torch", "spike_torch")
+)
+collect_ignore_glob = [] if _BUILT else ["test_*.py"]
+
+if _BUILT:
+    import torch
+
+    import spike_torch
+
+    @pytest.fixture(autouse=True)
+    def _state() -> Iterator[None]:
+        """Each test begins on the first core, and leaves policies as they were."""
+        spike_torch.set_device(0)
+        policy = spike_torch.get_fallback()
+        yield
+        spike_torch.set_fallback(policy)
+        spike_torch.set_memory_limit(None)
+        spike_torch.set_device(0)
+
+    @pytest.fixture
+    def by_transfers() -> Iterator[None]:
+        """As on a device whose memory is not the host's: all is copied by libnrt."""
+        spike_torch._C.reach_by_transfers(True)
+        yield
+        spike_torch._C.reach_by_transfers(False)
+
+    @pytest.fixture
+    def two_cores() -> None:
+        if torch.nkipy.device_count() < 2:
+            pytest.skip("this worker has one core")
