@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 
@@ -10,7 +10,7 @@ import spike_torch._C as _C
 from nkipy.chips import find_chip
 from spike_torch._registration import NAME
 
-Device = torch.device | str | int | None
+Device: TypeAlias = "torch.device | str | int | None"
 
 
 class DeviceProperties(NamedTuple):
