@@ -35,6 +35,7 @@ void register_all() {
   register_device();
   register_hooks();
   register_host_results();
+  register_fallbacks();
   register_autocast();
 }
 

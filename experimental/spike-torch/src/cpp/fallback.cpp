@@ -293,4 +293,25 @@ TORCH_LIBRARY_IMPL(_, PrivateUse1, m) {
   m.fallback(torch::CppFunction::makeFromBoxedFunction<&fall_back>());
 }
 
+void register_fallbacks() {
+  static torch::Library library(torch::Library::IMPL, "aten",
+                                c10::DispatchKey::PrivateUse1, __FILE__, __LINE__);
+  auto& dispatcher = c10::Dispatcher::singleton();
+  for (const c10::OperatorName& name : dispatcher.getAllOpNames()) {
+    const auto op = dispatcher.findOp(name);
+    if (!op || name.name.rfind("aten::", 0) != 0) continue;
+    const auto has = [&](c10::DispatchKey key) {
+      return op->hasKernelForDispatchKey(key);
+    };
+    const bool is_composite = has(c10::DispatchKey::CompositeImplicitAutograd) ||
+                              has(c10::DispatchKey::CompositeExplicitAutograd);
+    if (!is_composite || !has(c10::DispatchKey::CPU) ||
+        has(c10::DispatchKey::PrivateUse1)) {
+      continue;
+    }
+    library.impl(c10::toString(name).c_str(),
+                 torch::CppFunction::makeFromBoxedFunction<&fall_back>());
+  }
+}
+
 }  // namespace spike_torch

@@ -142,6 +142,8 @@ void HostTensors::update(const at::Tensor& tensor, const at::Tensor& host) {
     write(pair->device.data_ptr(), pair->host.data(), pair->size);
   }
   auto* impl = tensor.unsafeGetTensorImpl();
+  if (tensor.is_conj() != host.is_conj()) impl->_set_conj(host.is_conj());
+  if (tensor.is_neg() != host.is_neg()) impl->_set_neg(host.is_neg());
   if (tensor.storage_offset() != host.storage_offset())
     impl->set_storage_offset(host.storage_offset());
   if (tensor.sizes() != host.sizes() || tensor.strides() != host.strides())

@@ -9,6 +9,9 @@ namespace spike_torch {
 void register_device();
 /// The allocator, generators and pinned memory.
 void register_hooks();
+/// Has operations fall back that the CPU has a kernel for, and that torch would else
+/// put together of others for a device, with other roundings.
+void register_fallbacks();
 /// What torch.autocast casts.
 void register_autocast();
 /// Has results that the CPU computes for a core lie in the core's memory.
