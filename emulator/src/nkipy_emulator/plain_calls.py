@@ -91,6 +91,7 @@ def send_plain(module: HLOModule, mode: Mode) -> HLOModule:
     """
     if mode == "never":
         return module
+    given, module = module, _converted_once(module)
     configs = {}
     for inst in module.entry.instructions:
         made = _config(inst)
@@ -99,16 +100,16 @@ def send_plain(module: HLOModule, mode: Mode) -> HLOModule:
     largest = max((prod(inst.shape) for inst in configs), default=0)
     steps = next((steps for size, steps in _MOST_STEPS if largest <= size), 1)
     if not configs or len(configs) > steps:
-        return module
+        return given
 
     def rule(inst: Value, operands: tuple[Value, ...], place: Place) -> Value | None:
         found = configs.get(inst) if place.is_entry else None
         if found is None:
             return None
         target, config = found
-        given = tuple([place.values[_one_or_all(x)] for x in inst.operands])
+        read = tuple([place.values[_one_or_all(x)] for x in inst.operands])
         return place.builder.emit(
-            "custom-call", given, inst.shape, inst.dtype, handler(target, config)
+            "custom-call", read, inst.shape, inst.dtype, handler(target, config)
         )
 
     return rewrite(module, rule)
@@ -126,6 +127,33 @@ def _one_or_all(x: Value) -> Value:
     return x
 
 
+def _is_repeated(x: Value) -> bool:
+    return _one_or_all(x) is not x
+
+
+def _converted_once(module: HLOModule) -> HLOModule:
+    """`module` with scalars converted before they are repeated."""
+    if not any(
+        inst.opcode == "convert" and _is_repeated(inst.operands[0])
+        for inst in module.entry.instructions
+    ):
+        return module
+
+    def rule(inst: Value, operands: tuple[Value, ...], place: Place) -> Value | None:
+        if inst.opcode != "convert" or not place.is_entry:
+            return None
+        (x,) = operands  # in which a conversion may have changed places already
+        if not _is_repeated(x):
+            return None
+        b = place.builder
+        one = b.reshape(_one_or_all(x), ())
+        return b.broadcast_in_dim(
+            b.emit("convert", (one,), (), inst.dtype), inst.shape, ()
+        )
+
+    return rewrite(module, rule)
+
+
 def _config(inst: Value) -> tuple[str, str] | None:
     """The handler that can compute an instruction, and its attributes."""
     if inst.dtype is None or 0 in inst.shape:
@@ -136,7 +164,7 @@ def _config(inst: Value) -> tuple[str, str] | None:
         mask, x, _ = inst.operands
         if mask.shape != inst.shape or inst.dtype.itemsize not in _ITEMSIZES:
             return None
-        if _one_or_all(mask) is not mask or store_of(inst) is not None:
+        if _is_repeated(mask) or store_of(inst) is not None:
             return None  # a store is no choice for each element
         return "nkipy_select", f"elements = {prod(inst.shape)} : i64"
     of = inst.operands[0].dtype if inst.operands else None

@@ -111,6 +111,41 @@ def test_conversions_that_are_left_to_xla():
         assert handler_program(module, mode="always") is None
 
 
+@pytest.mark.parametrize("shape", [(), (1,), (1, 1)], ids=str)
+def test_conversions_of_what_is_repeated(shape, rng):
+    one = np.full(shape, -3, np.int8)
+    x = elements(rng, dt.uint32, 21).reshape(7, 3)
+    x[0] = 2**32 - 3, 3, 0
+
+    def repeated(b, one, *dtypes):
+        made = b.broadcast_to(one, x.shape)
+        for dtype in dtypes:
+            made = b.convert(made, dtype)
+        return made
+
+    wraps = built(lambda b, one: repeated(b, one, dt.int32, dt.uint32), one)
+    same(run(wraps, one), np.full(x.shape, 2**32 - 3, np.uint32))
+
+    def compared(b, x, one):
+        return b.compare(x, repeated(b, one, dt.int32, dt.uint32), "EQ")
+
+    found = run(built(compared, x, one), x, one)
+    assert found.sum() == np.count_nonzero(x == 2**32 - 3) > 0
+    assert found[0, 0]
+
+
+@pytest.mark.parametrize(
+    "test", [np.array(3, np.int8), np.array([3], np.int32), np.array([[3]], np.int16)]
+)
+def test_unsigned_numbers_are_compared_with_one_that_is_signed(test):
+    x = np.arange(24, dtype=np.uint32).reshape(3, 8)
+    for kernel in (np.isin, np.equal, np.greater, np.minimum):
+        module = traced(kernel, x, np.asarray(test))
+        executable = XlaCpuEngine(fast_calls="auto").compile(module)
+        (made,) = executable.run_new([x, np.asarray(test)])
+        np.testing.assert_array_equal(made, kernel(x, test))
+
+
 @pytest.mark.parametrize("count", SIZES)
 def test_choices(count, rng):
     mask = rng.integers(0, 2, count).astype(bool)
