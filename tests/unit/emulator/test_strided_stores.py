@@ -86,6 +86,30 @@ def test_what_was_there_can_still_be_read():
     check(kernel, numbers(30), count=2)
 
 
+def test_what_is_stored_is_what_was_there_before():
+    """NumPy reads elements of an array with one axis that it has just stored, if the
+    steps differ."""
+    x = numbers(90)
+    for to, of in (
+        (np.s_[9:17:2], np.s_[6:28:7]),
+        (np.s_[40:80:5], np.s_[5:80:10]),
+        (np.s_[8::-4], np.s_[0:3]),
+    ):
+
+        def kernel(x, to=to, of=of):
+            x[to] = x[of]
+            return x
+
+        expected = x.copy()
+        expected[to] = x[of]  # of an array that nobody stores into
+        module = traced(kernel, x.copy())
+        assert len(stores(module)) == 1
+        for mode in ("never", "auto", "always"):
+            executable = XlaCpuEngine(fast_calls=mode).compile(module)
+            for result in executable.run_new([x.copy()]):
+                np.testing.assert_array_equal(result, expected)
+
+
 def test_in_loops(monkeypatch):
     monkeypatch.setattr(repeated_steps, "_FEWEST_MOVING_SMALL", 24)
 
