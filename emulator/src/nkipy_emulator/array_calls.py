@@ -60,6 +60,8 @@ _MULTIPLIED = (dt.float32, dt.float64, dt.int32, dt.uint32)
 _LEAST_ROW = 32
 _INDICES = (dt.int32, dt.uint32, dt.int64)
 _SLID = (dt.float32, dt.float64)
+#: Whose products are float32's.
+_WIDENED = (dt.float16, dt.bfloat16)
 _LOOKED_UP = (dt.float32, dt.float64, *dt.INTEGERS, dt.int64, dt.uint64, dt.bool_)
 #: How many elements are looked up, and among how many. XLA compares fewer faster.
 _LEAST_LOOKED_UP, _LEAST_TESTS = 64, 16
@@ -78,6 +80,7 @@ class _Call(NamedTuple):
         target: the handler.
         config: its attributes.
         operands: what it reads; None is what the instruction reads.
+        is_needed: whether XLA's code has other results, so that size does not matter.
     """
 
     name: str
@@ -85,6 +88,7 @@ class _Call(NamedTuple):
     target: str
     config: str
     operands: tuple[Value, ...] | None = None
+    is_needed: bool = False
 
 
 def send_array_operations(module: HLOModule, mode: Mode) -> HLOModule:
@@ -112,6 +116,8 @@ def _sent(module: HLOModule, calls: Mapping[Value, _Call]) -> HLOModule:
         b = place.builder
         if call.operands is not None:
             operands = tuple([place.values[x] for x in call.operands])
+        if call.target == SLIDES:  # short floats are summed in float32
+            operands = tuple([b.convert(x, inst.dtype) for x in operands])
         return b.emit("custom-call", operands, inst.shape, inst.dtype, attributes)
 
     result = rewrite(module, rule)
@@ -125,7 +131,9 @@ def _calls(module: HLOModule, mode: Mode) -> dict[Value, _Call]:
         for inst in computation.instructions:
             find = _FINDERS.get(inst.opcode)
             call = None if find is None else find(inst)
-            if call is not None and is_chosen(call.name, "any", call.work, mode):
+            if call is None:
+                continue
+            if call.is_needed or is_chosen(call.name, "any", call.work, mode):
                 calls[inst] = call
     return calls
 
@@ -400,8 +408,11 @@ def _numbers(**lists: tuple[int, ...]) -> str:
 def _slide(inst: Value) -> _Call | None:
     """A convolution of one vector by another, as np.convolve and np.correlate are."""
     x, weights = inst.operands
-    dtypes = (inst.dtype, x.dtype, weights.dtype)
-    if inst.dtype not in _SLID or len(set(dtypes)) != 1 or 0 in inst.shape:
+    dtypes = {inst.dtype, x.dtype, weights.dtype}
+    is_widened = inst.dtype == dt.float32 and dtypes <= {dt.float32, *_WIDENED}
+    if inst.dtype not in _SLID or not (is_widened or len(dtypes) == 1):
+        return None
+    if 0 in inst.shape:
         return None
     window = inst.attributes["window"]
     if len(window) != 1 or any(prod(v.shape) != max(v.shape) for v in inst.operands):
@@ -420,7 +431,9 @@ def _slide(inst: Value) -> _Call | None:
         return None
     config = f"before = {along.pad_low} : i64, turned = {int(along.reverse)} : i64"
     work = prod(inst.shape) * along.size
-    return _Call("slides", work, SLIDES, config)
+    # XLA has a library multiply what is not finite with zeros beside the vector.
+    is_needed = not along.reverse and along.pad_low + along.pad_high > 0
+    return _Call("slides", work, SLIDES, config, is_needed=is_needed)
 
 
 _FINDERS: Mapping[str, Callable[[Value], _Call | None]] = MappingProxyType(

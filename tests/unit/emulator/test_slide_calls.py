@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -88,6 +89,24 @@ def test_what_is_not_finite_does_not_leave_its_place():
             (result,) = by_handlers(traced(kernel, x, w)).run_new([x, w])
             with np.errstate(invalid="ignore"):
                 np.testing.assert_array_equal(result, kernel(x, w))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16, ml_dtypes.bfloat16])
+@pytest.mark.parametrize("sizes", [(5, 3), (300, 40)], ids=str)
+def test_nor_in_programs_of_xla_whatever_the_size(dtype, sizes):
+    x, w = (np.ones(n, dtype) for n in sizes)
+    w[0] = w[-1] = np.inf
+    for mode in PLACES:
+        for function in FUNCTIONS:
+
+            def kernel(x, w, function=function, mode=mode):
+                return np.exp(function(x, w, mode) - x[0])
+
+            module = traced(kernel, x, w)
+            (result,) = XlaCpuEngine(fast_calls="auto").compile(module).run_new([x, w])
+            expected = kernel(*(v.astype(np.float32) for v in (x, w)))
+            assert result.dtype == dtype
+            np.testing.assert_allclose(result.astype(np.float32), expected, rtol=0.01)
 
 
 def test_subnormal_numbers_are_kept():
