@@ -69,25 +69,19 @@ typename E::Native* first_of(typename E::Native* row, size_t count, typename E::
 }
 
 // Of a sorted row: has elements that are equal and differ follow each other as they did
-// before, in `source`: zeros of both signs, and NaN. `has_bits`: whether the row has
-// the zeros of the source in another order, not just as many. Who writes to `source`
-// meanwhile may have put more of them there.
+// before, in `source`: zeros of both signs, of which NumPy's sort does not keep how
+// many there are of each, and NaN. Who writes to `source` meanwhile may have put more
+// of them there.
 template <typename E>
 void restore_equals(const typename E::Native* source, typename E::Native* row,
-                    size_t count, bool descending, bool has_bits) {
+                    size_t count, bool descending) {
   using T = typename E::Native;
   using Key = typename E::Key;
   const Key flip = descending ? E::kNan : Key{0};
   const bool has_nan = E::key(row[descending ? 0 : count - 1]) == E::kNan;
   T* nan = has_nan ? first_of<E>(row, count, E::kNan, flip) : nullptr;
   T* zero = first_of<E>(row, count, E::kZero, flip);
-  bool has_zeros = zero != row + count && E::key(*zero) == E::kZero;
-  if (has_zeros && has_bits) {
-    const auto sign = E::bits(*zero);
-    has_zeros = std::any_of(zero, row + count, [&](T x) {
-      return E::key(x) == E::kZero && E::bits(x) != sign;
-    });
-  }
+  const bool has_zeros = zero != row + count && E::key(*zero) == E::kZero;
   if (!has_nan && !has_zeros) return;
   const T* const end = row + count;
   for (size_t i = 0; i < count; ++i) {
@@ -131,7 +125,7 @@ bool sort_alone(const Parts& parts, const typename E::Native* source,
     if (!descending && is_for_numpy<T>(parts.team, count)) {
       const auto element = [source](size_t i) { return source[i]; };
       if (!sort_numbers(parts, element, target)) return false;
-      if constexpr (E::kIsFloat) restore_equals<E>(source, target, count, false, true);
+      if constexpr (E::kIsFloat) restore_equals<E>(source, target, count, false);
       return true;
     }
   }
@@ -161,8 +155,7 @@ bool sort_alone(const Parts& parts, const typename E::Native* source,
         });
   }
   if (!done) return false;
-  if constexpr (E::kIsFloat)
-    restore_equals<E>(source, target, count, descending, false);
+  if constexpr (E::kIsFloat) restore_equals<E>(source, target, count, descending);
   return true;
 }
 

@@ -123,6 +123,20 @@ def test_sorts_are_stable_to_the_last_bit(dtype, descending):
         np.testing.assert_array_equal(bits(beside), bits(expected))
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("size", [9, 17, 63, 257, 768, 5000, 40_000])
+def test_few_zeros_keep_their_signs(dtype, size):
+    """NumPy's sort, by which some rows go, does not keep how many there are of each."""
+    random = np.random.default_rng(size)
+    x = random.integers(1, 5, (40, size)).astype(dtype)
+    for row in x:
+        places = random.choice(size, random.integers(1, 7), replace=False)
+        row[places] = random.choice([0.0, -0.0], len(places))
+    (alone, *_) = run(order_module([x], False), [x], "always")
+    expected = np.take_along_axis(x, stable_order(x, False), -1)
+    np.testing.assert_array_equal(bits(alone), bits(expected))
+
+
 @pytest.mark.parametrize("size", [100, 3000, 70_000])
 def test_elements_that_are_all_alike_and_zeros_of_one_sign(size):
     values = [np.full(size, v, np.float32) for v in (2.5, -0.0, 0.0, np.nan)]
