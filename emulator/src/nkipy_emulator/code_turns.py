@@ -2,8 +2,8 @@
 
 A turn is a lock on a file beside the code that is kept, and ends with the process that
 has it, however that ends. Who finds it taken waits, and looks for the code then. If
-there is none, as XLA cannot write it down or the one that compiled was killed, he
-compiles without a turn: nobody waits twice.
+there is none, as XLA cannot write it down or the one that compiled was killed, it is
+compiled without a turn: nobody waits twice.
 """
 
 from __future__ import annotations
