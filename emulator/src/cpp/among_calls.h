@@ -91,16 +91,22 @@ template <typename T>
 ffi::Error find_among_integers(const Team& team, const Operand& x, const Operand& tests,
                                uint8_t* to) {
   const T *first = tests.as<T>(), *end_of_tests = first + tests.count;
-  const auto [low, high] = std::minmax_element(first, end_of_tests);
-  const auto least = static_cast<uint64_t>(*low);
-  const uint64_t reach = static_cast<uint64_t>(*high) - least;
+  T low = *first, high = low;  // values, as others may write there meanwhile
+  for (const T* test = first; test != end_of_tests; ++test) {
+    const T value = *test;
+    low = std::min(low, value);
+    high = std::max(high, value);
+  }
+  const auto least = static_cast<uint64_t>(low);
+  const uint64_t reach = static_cast<uint64_t>(high) - least;
   const uint64_t most = kTableOfElement * (x.count + tests.count) + kLeastTable;
   if constexpr (sizeof(T) >= 4) {
     if (reach >= most) return find_among_keys<T>(team, x, tests, to);
   }
   std::vector<uint8_t> table(reach + 2, 0);  // the last one is for all that is outside
   for (const T* test = first; test != end_of_tests; ++test) {
-    table[static_cast<uint64_t>(*test) - least] = 1;
+    const uint64_t place = static_cast<uint64_t>(*test) - least;
+    if (place <= reach) table[place] = 1;
   }
   const T* from = x.as<T>();
   const uint8_t* known = table.data();

@@ -12,6 +12,7 @@ from nkipy_emulator.engine import XlaCpuEngine
 from nkipy_emulator.executables import DirectExecutable
 from nkipy_emulator.handler_programs import handler_program
 from tests.support.fast_calls import MODES, by_handlers, run, targets, traced
+from tests.support.writers import written_meanwhile
 
 TARGET = "nkipy_among"
 
@@ -134,3 +135,21 @@ def test_sizes_that_are_not_the_operands_are_refused(elements, rng):
     with pytest.raises(Exception, match="shapes") as raised:
         executable.run_new([x, x[:20]])
     assert type(raised.value).__name__ == "SimulationError"
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int32, np.float32])
+def test_tests_that_are_written_to_meanwhile_give_some_mask(dtype, rng):
+    """The table that is made of them has no place for what comes later."""
+    x = rng.integers(0, 90, 3000).astype(dtype)
+    tests = np.zeros(200_000, dtype)
+    executable = by_handlers(traced(np.isin, x, tests))
+
+    def write():
+        tests[:] = np.iinfo(np.int8).min
+        tests[::2] = 2
+        tests[:] = 80 if dtype == np.int8 else 1 << 24
+
+    with written_meanwhile(write):
+        for _ in range(60):
+            (result,) = executable.run_new([x, tests])
+            assert not result[(x != 2) & (x != 0) & (x != 80)].any()

@@ -21,6 +21,7 @@ from nkipy_emulator.engine import XlaCpuEngine
 from nkipy_emulator.function_calls import send_functions
 from nkipy_emulator.memory import ZERO_COPY_BYTES
 from tests.support.fast_calls import kernel, run, targets
+from tests.support.writers import written_meanwhile
 
 #: One of each kind and width; the others take as long again.
 FIRST = (dt.float32, dt.bfloat16, dt.float8_e4m3fn, dt.int8, dt.uint64, dt.bool_)
@@ -309,23 +310,16 @@ def test_an_order_alone_needs_no_sorted_array_and_no_places():
 def test_a_row_that_is_written_meanwhile_gives_places_in_it():
     x = long_row("any", 200_000)
     executable = XlaCpuEngine(fast_calls="always").compile(kernel(np.argsort, x))
-    result, ended = np.empty(x.shape, np.int32), threading.Event()
+    result, rng = np.empty(x.shape, np.int32), np.random.default_rng(0)
 
     def write():
-        rng = np.random.default_rng(0)
-        while not ended.is_set():
-            x[:] = rng.integers(0, 9, x.shape)
-            x[::3] = 2**30
+        x[:] = rng.integers(0, 9, x.shape)
+        x[::3] = 2**30
 
-    writer = threading.Thread(target=write)
-    writer.start()
-    try:
+    with written_meanwhile(write):
         for _ in range(50):
             executable.run([x], [result])
             assert result.min() >= 0 and result.max() < x.size
-    finally:
-        ended.set()
-        writer.join()
 
 
 def test_orders_that_are_not_by_one_key_after_the_other_are_left():
@@ -416,23 +410,16 @@ def test_extremes_that_are_written_to_meanwhile_lie_in_the_array(axis, dtype):
     x = np.zeros((ZERO_COPY_BYTES // 128, 64), dtype)  # read from where it lies
     executable = XlaCpuEngine(fast_calls="always").compile(extremes_module([x], [axis]))
     results = [np.empty(x.shape[1 - axis], np.int32) for _ in range(2)]
-    ended = threading.Event()
 
     def write():
-        while not ended.is_set():
-            for value in (np.nan, 1, 0, -1):
-                x[:] = value
+        for value in (np.nan, 1, 0, -1):
+            x[:] = value
 
-    writer = threading.Thread(target=write)
-    writer.start()
-    try:
+    with written_meanwhile(write):
         for _ in range(100):
             executable.run([x], results)
             for result in results:
                 assert 0 <= result.min() <= result.max() < x.shape[axis]
-    finally:
-        ended.set()
-        writer.join()
 
 
 def test_extremes_as_users_write_them():
