@@ -134,3 +134,24 @@ def test_threads_allocate_copy_and_free_side_by_side() -> None:
 def test_summary_is_text_with_figures() -> None:
     text = torch.nkipy.memory_summary()
     assert "taken by tensors" in text and "MiB are free" in text
+
+
+def test_emptying_beside_threads_that_free_waits_for_no_one() -> None:
+    """Python's lock and the pool's are never waited for with the other one held."""
+    ended = threading.Event()
+
+    def work() -> None:
+        while not ended.is_set():
+            held = [bytes_on_core(3 * MIB) for _ in range(3)]
+            held.clear()
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for _ in range(200):
+        spike_torch.trim_cache()
+        spike_torch.get_cached_blocks()
+    ended.set()
+    for thread in threads:
+        thread.join(timeout=60)
+    assert not any(thread.is_alive() for thread in threads)

@@ -27,7 +27,16 @@ DeviceIndex checked(int64_t index) {
       .index();
 }
 
+// Gives Python's lock up if this thread has it; null if it has not.
+void* release_gil() {
+  if (!Py_IsInitialized() || !PyGILState_Check()) return nullptr;
+  return PyEval_SaveThread();
+}
+
+void take_gil(void* state) { PyEval_RestoreThread(static_cast<PyThreadState*>(state)); }
+
 void register_all() {
+  callers_lock = {release_gil, take_gil};
   const SpikeApi* api = spike_import();
   if (!api) throw nb::python_error();
   set_spike(api);

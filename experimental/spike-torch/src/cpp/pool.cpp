@@ -88,7 +88,7 @@ Block* Pool::allocate(size_t size) {
   const size_t requested = size;
   // No core has as much, and what follows counts beyond it.
   constexpr size_t most = std::numeric_limits<size_t>::max() / 4;
-  std::lock_guard lock(mutex_);
+  const Locked lock(mutex_);
   if (size > most) raise_out_of_memory(size, SPIKE_NRT_RESOURCE);
   size = round_up(size, kGrain);
   const bool is_large = size > kSmall;
@@ -223,7 +223,7 @@ void Pool::join(Block* block, Block* next) {
 
 void Pool::free(Block* block) {
   if (is_forked()) return;  // another thread of the parent may have had the lock
-  std::lock_guard lock(mutex_);
+  const Locked lock(mutex_);
   Segment& segment = *block->segment;
   block->in_use = false;
   --segment.used;
@@ -319,17 +319,17 @@ size_t Pool::give_back(size_t target) {
 }
 
 size_t Pool::trim(size_t target) {
-  std::lock_guard lock(mutex_);
+  const Locked lock(mutex_);
   return give_back(target);
 }
 
 void Pool::set_limit(std::optional<size_t> bytes) {
-  std::lock_guard lock(mutex_);
+  const Locked lock(mutex_);
   limit_ = bytes;
 }
 
 std::optional<Memory> Pool::find(uintptr_t address) {
-  std::lock_guard lock(mutex_);
+  const Locked lock(mutex_);
   auto after = segments_.upper_bound(address);
   if (after == segments_.begin()) return std::nullopt;
   const Segment& segment = *std::prev(after)->second;
@@ -342,7 +342,7 @@ std::optional<Memory> Pool::find(uintptr_t address) {
 }
 
 Stats Pool::stats() {
-  std::lock_guard lock(mutex_);
+  const Locked lock(mutex_);
   Stats found = stats_;
   // What a split left over: its segment cannot be given back.
   for (const auto& [address, segment] : segments_) {
@@ -371,26 +371,26 @@ void each_array(Stats& stats, Do act) {
 }  // namespace
 
 void Pool::reset_accumulated() {
-  std::lock_guard lock(mutex_);
+  const Locked lock(mutex_);
   each_array(stats_, [](auto& stat) { stat.reset_accumulated(); });
   stats_.num_alloc_retries = stats_.num_ooms = 0;
   stats_.num_device_alloc = stats_.num_device_free = 0;
 }
 
 void Pool::reset_peak() {
-  std::lock_guard lock(mutex_);
+  const Locked lock(mutex_);
   each_array(stats_, [](auto& stat) { stat.reset_peak(); });
 }
 
 size_t Pool::free_blocks() {
-  std::lock_guard lock(mutex_);
+  const Locked lock(mutex_);
   size_t found = small_.size() + large_.size();
   for (const auto& blocks : aside_) found += blocks.size();
   return found;
 }
 
 std::vector<c10::CachingDeviceAllocator::SegmentInfo> Pool::snapshot() {
-  std::lock_guard lock(mutex_);
+  const Locked lock(mutex_);
   std::vector<c10::CachingDeviceAllocator::SegmentInfo> found;
   for (const auto& [address, segment] : segments_) {
     auto& info = found.emplace_back();

@@ -3,6 +3,8 @@
 
 #include <c10/core/Device.h>
 
+#include <mutex>
+
 #include "spike_c.h"
 
 namespace spike_torch {
@@ -36,6 +38,31 @@ void note_use() noexcept;
 /// Raises a RuntimeError with what spike says, unless the status is success; `doing` is
 /// what was tried, as in "copy to nkipy:0".
 void check(int status, const char* doing);
+
+/// Python's lock (GIL), of which only the bindings know more. `release` gives it up if
+/// this thread has it, and returns what `take` needs, or null.
+struct CallersLock {
+  void* (*release)() = [] { return static_cast<void*>(nullptr); };
+  void (*take)(void*) = [](void*) {};
+};
+inline CallersLock callers_lock;
+
+/// Holds a mutex. Who waits for it gives up the caller's lock: spike's functions, which
+/// are called with the mutex, may have to wait for that.
+class Locked {
+ public:
+  explicit Locked(std::mutex& mutex) : mutex_(mutex) {
+    if (mutex.try_lock()) return;
+    void* const state = callers_lock.release();
+    mutex.lock();
+    if (state) callers_lock.take(state);
+  }
+  ~Locked() { mutex_.unlock(); }
+  Locked(const Locked&) = delete;
+
+ private:
+  std::mutex& mutex_;
+};
 
 /// Whether host code may read and write device memory where it lies.
 bool memory_is_host();
