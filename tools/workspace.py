@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,20 @@ class Member:
     def has_cpp(self) -> bool:
         """Whether CMake builds part of it."""
         return (self.path / "CMakeLists.txt").exists()
+
+    @property
+    def torch(self) -> str | None:
+        """The minor version of torch that it is built against, if it is against one.
+
+        Such a member is installed by ``tools/install_torch.py``, and not by uv.
+        """
+        version = self.project.get("tool", {}).get("nkipy", {}).get("torch")
+        return None if version is None else str(version)
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether all of its packages can be imported."""
+        return all(find_spec(package) is not None for package in self.packages)
 
 
 def load(folder: Path) -> dict[str, Any]:
@@ -149,7 +164,7 @@ def _of_settings(member: Member, settings: dict[str, Any]) -> Iterator[str]:
         yield f"add {member.name} = {{ workspace = true }} to tool.uv.sources"
     groups = settings.get("dependency-groups", {}).values()
     installed = [*settings["project"]["dependencies"], *(r for g in groups for r in g)]
-    if member.name not in {distribution_of(r) for r in installed}:
+    if not member.torch and member.name not in {distribution_of(r) for r in installed}:
         yield f'add "{member.name}" to dependencies, or to a dependency group'
     tests, globs = f"{member.folder}/tests", tool["pytest"]["ini_options"]["testpaths"]
     if member.tests and not any(_matches(tests, glob) for glob in globs):

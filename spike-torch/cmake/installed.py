@@ -5,8 +5,8 @@ Says in one line what is missing, and how to install it.
 
 import sys
 
-WANTED = (2, 13)
-INSTALL = 'uv pip install --torch-backend cpu "torch=={}.{}.*"'.format(*WANTED)
+(WANTED,) = sys.argv[1:]  # a minor version, such as 2.13
+INSTALL = f'uv pip install --torch-backend cpu "torch=={WANTED}.*"'
 
 
 def fail(why: str) -> None:
@@ -19,8 +19,8 @@ except ImportError as error:
     fail(f"torch is needed to build against ({error}): install a CPU build, {INSTALL}")
 else:
     version = torch.__version__.split("+")[0]
-    if tuple(map(int, version.split(".")[:2])) != WANTED:
-        fail(f"it is built for torch {WANTED[0]}.{WANTED[1]}, got {version}: {INSTALL}")
+    if not version.startswith(f"{WANTED}."):
+        fail(f"it is built for torch {WANTED}, got {version}: {INSTALL}")
 try:
     from spike import get_include
 except ImportError as error:

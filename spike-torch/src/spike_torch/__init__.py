@@ -67,3 +67,4 @@ __all__ = [
     "to_spike",
     "trim_cache",
 ]
+__version__ = "0.1.0"

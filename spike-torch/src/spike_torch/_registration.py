@@ -6,9 +6,10 @@ import threading
 
 import torch
 
+from spike_torch._name import NAME
+
 #: What torch calls the device as long as nobody has taken it.
 _UNTAKEN = "privateuseone"
-NAME = "nkipy"
 
 _lock = threading.Lock()
 _is_registered = False

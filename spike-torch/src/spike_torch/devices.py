@@ -8,7 +8,7 @@ import torch
 
 import spike_torch._C as _C
 from nkipy.chips import find_chip
-from spike_torch._registration import NAME
+from spike_torch._name import NAME
 
 Device: TypeAlias = "torch.device | str | int | None"
 

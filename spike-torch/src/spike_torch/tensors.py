@@ -12,7 +12,7 @@ import torch
 
 import spike_torch._C as _C
 from spike import NrtTensor, SpikeTensor
-from spike_torch._registration import NAME
+from spike_torch._name import NAME
 
 _BY_NUMPY: dict[np.dtype, torch.dtype] = {
     np.dtype(name): getattr(torch, name)

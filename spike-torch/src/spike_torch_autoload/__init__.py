@@ -9,6 +9,8 @@ from __future__ import annotations
 import threading
 import warnings
 
+__version__ = "0.1.0"
+
 #: torch's variable that switches such entry points off.
 VARIABLE = "TORCH_DEVICE_BACKEND_AUTOLOAD"
 

@@ -1,0 +1,5 @@
+"""What the device is called."""
+
+from __future__ import annotations
+
+NAME = "nkipy"
