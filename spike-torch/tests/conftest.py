@@ -36,5 +36,13 @@ if _BUILT:
 
     @pytest.fixture
     def two_cores() -> None:
-        if torch.nkipy.device_count() < 2:
-            pytest.skip("this worker has one core")
+        _need(2)
+
+    @pytest.fixture
+    def four_cores() -> None:
+        _need(4)
+
+    def _need(cores: int) -> None:
+        found = torch.nkipy.device_count()
+        if found < cores:
+            pytest.skip(f"{cores} cores are needed: test_several_cores.py starts it")
