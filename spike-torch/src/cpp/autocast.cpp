@@ -1,13 +1,11 @@
 // torch.autocast("nkipy"): what torch casts for the CPU's operations it casts for a
-// core's, operation by operation.
+// core's, operation by operation; records say to what.
 
 #include <ATen/autocast_mode.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <torch/library.h>
 
-#include <string_view>
-#include <unordered_set>
-
+#include "records.h"
 #include "registration.h"
 
 namespace spike_torch {
@@ -18,9 +16,6 @@ using torch::jit::Stack;
 
 constexpr auto kDevice = c10::DeviceType::PrivateUse1;
 constexpr auto kKey = c10::DispatchKey::AutocastPrivateUse1;
-
-// What becomes of floating-point arguments, as torch's documentation of autocast tells.
-enum class Cast { kLower, kFloat32, kWidest };
 
 template <class Do>
 void each_tensor(IValue& value, Do act) {
@@ -57,44 +52,15 @@ void cast_and_call(const c10::OperatorHandle& op, Stack* stack) {
   op.callBoxed(stack);
 }
 
-// Of the CPU's operations that cast, those that compute in the lower precision, and
-// those that take the widest of what they are given ("CPU Op-Specific Behavior" in
-// torch's documentation of torch.amp). All others compute in float32.
-const std::unordered_set<std::string_view> kLower = {
-    "aten::_addmm_activation",
-    "aten::_convolution.deprecated",
-    "aten::_native_multi_head_attention",
-    "aten::addbmm",
-    "aten::addmm",
-    "aten::baddbmm",
-    "aten::bmm",
-    "aten::conv1d",
-    "aten::conv1d.padding",
-    "aten::conv2d",
-    "aten::conv2d.padding",
-    "aten::conv3d",
-    "aten::conv3d.padding",
-    "aten::conv_tbc",
-    "aten::conv_transpose1d",
-    "aten::conv_transpose2d.input",
-    "aten::conv_transpose3d.input",
-    "aten::linalg_vecdot",
-    "aten::linear",
-    "aten::matmul",
-    "aten::mkldnn_rnn_layer",
-    "aten::mm",
-    "aten::prelu",
-    "aten::scaled_dot_product_attention",
-};
-const std::unordered_set<std::string_view> kWidest = {"aten::cat", "aten::index_copy",
-                                                      "aten::stack"};
-
 torch::CppFunction kernel_of(const std::string& name) {
-  if (kLower.count(name))
-    return torch::CppFunction::makeFromBoxedFunction<cast_and_call<Cast::kLower>>();
-  if (kWidest.count(name))
-    return torch::CppFunction::makeFromBoxedFunction<cast_and_call<Cast::kWidest>>();
-  return torch::CppFunction::makeFromBoxedFunction<cast_and_call<Cast::kFloat32>>();
+  switch (record_of(name).cast) {
+    case Cast::kLower:
+      return torch::CppFunction::makeFromBoxedFunction<cast_and_call<Cast::kLower>>();
+    case Cast::kWidest:
+      return torch::CppFunction::makeFromBoxedFunction<cast_and_call<Cast::kWidest>>();
+    default:
+      return torch::CppFunction::makeFromBoxedFunction<cast_and_call<Cast::kFloat32>>();
+  }
 }
 
 TORCH_LIBRARY_IMPL(_, AutocastPrivateUse1, m) {

@@ -5,11 +5,13 @@
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/tuple.h>
+#include <nanobind/stl/vector.h>
 
 #include <stdexcept>
 
 #include "fallback.h"
 #include "memory.h"
+#include "records.h"
 #include "registration.h"
 #include "runtime.h"
 
@@ -21,12 +23,6 @@ namespace {
 
 using c10::DeviceIndex;
 
-DeviceIndex checked(int64_t index) {
-  TORCH_CHECK(-1 <= index && index <= 127, "nkipy: invalid device index ", index);
-  return with_index({c10::DeviceType::PrivateUse1, static_cast<DeviceIndex>(index)})
-      .index();
-}
-
 // Gives Python's lock up if this thread has it; null if it has not.
 void* release_gil() {
   if (!Py_IsInitialized() || !PyGILState_Check()) return nullptr;
@@ -35,7 +31,28 @@ void* release_gil() {
 
 void take_gil(void* state) { PyEval_RestoreThread(static_cast<PyThreadState*>(state)); }
 
-void register_all() {
+Cast cast_of(const std::string& name) {
+  if (name == "lower") return Cast::kLower;
+  return name == "widest" ? Cast::kWidest : Cast::kFloat32;
+}
+
+Runs runs_of(const std::string& name) {
+  if (name == "whole") return Runs::kWhole;
+  return name == "refused" ? Runs::kRefused : Runs::kAsTorchHasIt;
+}
+
+// By name: host arguments, cast, and how it runs.
+using PythonRecords =
+    std::map<std::string,
+             std::tuple<std::vector<std::string>, std::string, std::string>>;
+
+void register_all(const PythonRecords& given) {
+  Records records;
+  for (const auto& [name, record] : given) {
+    const auto& [host_arguments, cast, runs] = record;
+    records[name] = {host_arguments, cast_of(cast), runs_of(runs)};
+  }
+  set_records(std::move(records));
   callers_lock = {release_gil, take_gil};
   const SpikeApi* api = spike_import();
   if (!api) throw nb::python_error();
@@ -46,6 +63,8 @@ void register_all() {
   register_host_results();
   register_fallbacks();
   register_autocast();
+  register_profiling();
+  register_refusals();
 }
 
 // The tensor of libnrt's at an address, up to the end of what is allocated there, and
@@ -86,11 +105,11 @@ void set_policy(const std::string& name) {
 }
 
 size_t trim(int64_t device, size_t target) {
-  return pool_of(checked(device)).trim(target);
+  return pool_of(checked_index(device)).trim(target);
 }
 
 void set_limit(int64_t device, std::optional<size_t> bytes) {
-  pool_of(checked(device)).set_limit(bytes);
+  pool_of(checked_index(device)).set_limit(bytes);
 }
 
 size_t cached_blocks() {
@@ -128,7 +147,7 @@ nb::list snapshot() {
 
 template <class Do>
 auto locked(int64_t device, Do act) {
-  at::Generator generator = default_generator(checked(device));
+  at::Generator generator = default_generator(checked_index(device));
   std::lock_guard lock(generator.mutex());
   return act(generator);
 }
@@ -156,14 +175,14 @@ void translate(const std::exception_ptr& pointer, void*) {
 NB_MODULE(_C, m) {
   nb::set_leak_warnings(false);
   nb::register_exception_translator(translate);
-  m.def("register", register_all);
+  m.def("register", register_all, "records"_a);
   m.def("device_count", [] { return static_cast<int>(device_count()); });
   m.def("current_device", [] { return static_cast<int>(current_device()); });
-  m.def("checked", [](int64_t device) { return static_cast<int>(checked(device)); });
+  m.def("checked",
+        [](int64_t device) { return static_cast<int>(checked_index(device)); });
   m.def("exchange_device", [](int64_t device) {
-    TORCH_CHECK(-1 <= device && device <= 127, "nkipy: invalid device index ", device);
     if (device < 0) return static_cast<int>(current_device());
-    return static_cast<int>(exchange_device(static_cast<DeviceIndex>(device)));
+    return static_cast<int>(exchange_device(checked_index(device)));
   });
   m.def("is_forked", is_forked);
   m.def("is_open", [] { return spike().state() == SPIKE_OPEN; });

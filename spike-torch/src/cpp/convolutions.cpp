@@ -7,6 +7,7 @@
 #include <tuple>
 
 #include "host_tensors.h"
+#include "tensors.h"
 
 namespace spike_torch {
 namespace {
@@ -15,10 +16,18 @@ using at::IntArrayRef;
 using at::Tensor;
 using MaybeTensor = std::optional<Tensor>;
 
+c10::DeviceIndex device_of(std::string_view op, at::ArrayRef<Tensor> tensors) {
+  const c10::Device device = tensors[0].device();
+  for (const Tensor& tensor : tensors) require_device(tensor, device, op);
+  return device.index();
+}
+
 Tensor convolution(const Tensor& input, const Tensor& weight, const MaybeTensor& bias,
                    IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation,
                    bool transposed, IntArrayRef output_padding, int64_t groups) {
-  HostTensors tensors(input.device().index());
+  const auto device =
+      device_of("aten::convolution", {input, weight, bias.value_or(Tensor())});
+  HostTensors tensors(device);
   MaybeTensor host_bias;
   if (bias && bias->defined()) host_bias = tensors.host(*bias);
   Tensor result;
@@ -37,7 +46,8 @@ std::tuple<Tensor, Tensor, Tensor> convolution_backward(
     const Tensor& gradient, const Tensor& input, const Tensor& weight,
     IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation, bool transposed,
     IntArrayRef output_padding, int64_t groups, std::array<bool, 3> wanted) {
-  HostTensors tensors(input.device().index());
+  HostTensors tensors(
+      device_of("aten::convolution_backward", {gradient, input, weight}));
   std::vector<int64_t> bias_sizes;
   if (wanted[2]) bias_sizes = {gradient.size(1)};
   std::array<Tensor, 3> found;

@@ -10,6 +10,7 @@
 #include "host_tensors.h"
 #include "memory.h"
 #include "runtime.h"
+#include "tensors.h"
 
 namespace spike_torch {
 namespace {
@@ -78,6 +79,9 @@ Tensor copy_from(const Tensor& from, const Tensor& to, bool /*non_blocking*/) {
   require_not_forked();
   const bool is_host = memory_is_host();
   if (is_plain(from, to)) {
+    for (const Tensor* tensor : {&from, &to}) {
+      if (is_device(*tensor)) require_storage(*tensor);
+    }
     if (!is_host) {
       transfer(from, to);
       return to;

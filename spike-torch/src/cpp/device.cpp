@@ -49,6 +49,16 @@ struct Guard final : c10::impl::DeviceGuardImplInterface {
   }
   DeviceIndex deviceCount() const noexcept override { return device_count(); }
 
+  // All that the CPU computes with, but what is quantized.
+  c10::DeviceCapability getDeviceCapability(Device device) const override {
+    with_index(device);
+    c10::DeviceCapability found;
+    auto& types = found.capability_data.supported_scalar_types;
+    types.has_QInt8 = types.has_QUInt8 = types.has_QInt32 = 0;
+    types.has_QUInt4x2 = types.has_QUInt2x4 = 0;
+    return found;
+  }
+
   Stream getStream(Device device) const override {
     const DeviceIndex index = index_of(device);
     return Stream(Stream::UNSAFE, nkipy(index), current_streams.at(index));

@@ -9,8 +9,10 @@
 #include <mutex>
 
 #include "host_tensors.h"
+#include "records.h"
 #include "registration.h"
 #include "runtime.h"
+#include "tensors.h"
 
 namespace spike_torch {
 namespace {
@@ -29,7 +31,7 @@ struct Seen {
   std::atomic<uint64_t> count{0};
   std::atomic<bool> is_told{false};
   int generator = -1;                // which argument is one
-  bool may_mix = false;              // tensors of the CPU's beside the core's
+  uint64_t may_be_host = 0;          // of each argument a bit
   c10::SmallVector<int, 2> writes;   // arguments that are written to
   c10::SmallVector<int, 2> returns;  // for each result the argument that it is, or -1
 };
@@ -51,22 +53,14 @@ Seen& seen(const c10::OperatorHandle& op) {
   return *(place = made.get());
 }
 
-// Operators of which torch says that some argument is, or may be, on the CPU.
-bool takes_host_tensors(const std::string& name) {
-  for (const char* prefix :
-       {"aten::index", "aten::_index_put", "aten::_unsafe_index",
-        "aten::_unsafe_masked_index", "aten::_pack_padded_sequence",
-        "aten::_pad_packed_sequence", "aten::_fused_", "aten::_foreach_", "aten::_amp_",
-        "aten::segment_reduce", "aten::_ctc_loss"}) {
-    if (name.starts_with(prefix)) return true;
-  }
-  return !name.starts_with("aten::");
-}
-
-Seen::Seen(const c10::OperatorHandle& op)
-    : name(c10::toString(op.operator_name())), may_mix(takes_host_tensors(name)) {
+Seen::Seen(const c10::OperatorHandle& op) : name(c10::toString(op.operator_name())) {
   const auto& schema = op.schema();
   const auto& arguments = schema.arguments();
+  for (const std::string& argument : record_of(name).host_arguments) {
+    const auto index = schema.argumentIndexWithName(argument);
+    TORCH_CHECK(index && *index < 64, "nkipy: '", name, "' has no argument ", argument);
+    may_be_host |= uint64_t{1} << *index;
+  }
   for (int i = 0; i < static_cast<int>(arguments.size()); ++i) {
     const auto* alias = arguments[i].alias_info();
     if (alias && alias->isWrite()) writes.push_back(i);
@@ -127,35 +121,26 @@ c10::DeviceIndex device_of(const Seen& op, c10::ArrayRef<IValue> arguments) {
     if (!device && value.isDevice() && value.toDevice().is_privateuseone())
       device = with_index(value.toDevice());
   }
-  for (const IValue& value : arguments) {
-    each_tensor(value, [&](const at::Tensor& tensor) {
-      if (!is_device(tensor)) {
-        // A number, as those of Python's, may lie anywhere.
-        if (tensor.defined() && !other && tensor.dim() > 0) other = tensor.device();
-        return;
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    const bool may_be_host = i < 64 && (op.may_be_host >> i & 1);
+    each_tensor(arguments[i], [&](const at::Tensor& tensor) {
+      if (is_device(tensor)) {
+        if (!device) device = tensor.device();
+        require_device(tensor, *device, op.name);
+      } else if (tensor.defined() && !other && tensor.dim() > 0 && !may_be_host) {
+        other = tensor.device();
       }
-      if (!device) device = tensor.device();
-      TORCH_CHECK(*device == tensor.device(),
-                  "Expected all tensors to be on the same device, but found at least "
-                  "two devices, ",
-                  *device, " and ", tensor.device(), "! (when checking arguments of ",
-                  op.name, ")");
     });
   }
-  TORCH_CHECK(!other || !device || op.may_mix,
-              "Expected all tensors to be on the same device, but found at least two "
-              "devices, ",
-              *device, " and ", *other, "! (when checking arguments of ", op.name, ")");
+  if (op.generator >= 0 && arguments[op.generator].isGenerator()) {
+    const auto type = arguments[op.generator].toGenerator().device().type();
+    const auto wanted = device || !other ? c10::DeviceType::PrivateUse1 : other->type();
+    TORCH_CHECK(type == wanted, "Expected a '", c10::DeviceTypeName(wanted, true),
+                "' device type for generator but found '",
+                c10::DeviceTypeName(type, true), "'");
+  }
+  if (device && other) raise_two_devices(*device, *other, op.name);
   return device ? device->index() : current_device();
-}
-
-// What is written to must be the core's, whatever its shape.
-void require_device(const Seen& op, const at::Tensor& tensor, c10::DeviceIndex device) {
-  TORCH_CHECK(!tensor.defined() || is_device(tensor) || op.may_mix,
-              "Expected all tensors to be on the same device, but found at least two "
-              "devices, nkipy:",
-              static_cast<int>(device), " and ", tensor.device(),
-              "! (when checking arguments of ", op.name, ")");
 }
 
 at::Tensor host(HostTensors& tensors, const at::Tensor& tensor) {
@@ -204,20 +189,25 @@ void update(HostTensors& tensors, const IValue& device, const IValue& host) {
   }
 }
 
-at::Tensor on_device(HostTensors& tensors, const at::Tensor& host) {
-  return host.defined() && host.device().is_cpu() ? tensors.device_tensor(host) : host;
+at::Tensor on_device(HostTensors& tensors, const Seen& op, const at::Tensor& host) {
+  if (!host.defined() || !host.device().is_cpu()) return host;
+  if (host.layout() != at::kStrided)
+    refuse_kind(host.layout() == at::kMkldnn ? Kind::kOpaque : Kind::kSparse, op.name);
+  if (host.is_quantized()) refuse_kind(Kind::kQuantized, op.name);
+  if (host.unsafeGetTensorImpl()->is_nested()) refuse_kind(Kind::kNested, op.name);
+  return tensors.device_tensor(host);
 }
 
-void to_device(HostTensors& tensors, IValue* result) {
+void to_device(HostTensors& tensors, const Seen& op, IValue* result) {
   if (result->isTensor()) {
     // Moved out, so that the memory of a tensor that nobody else has can be kept.
     const at::Tensor host = std::move(*result).toTensor();
-    *result = on_device(tensors, host);
+    *result = on_device(tensors, op, host);
   } else if (result->isTensorList()) {
     c10::List<at::Tensor> made;
     std::vector<at::Tensor> of_host = result->toTensorVector();
     *result = IValue();
-    for (const at::Tensor& host : of_host) made.push_back(on_device(tensors, host));
+    for (const at::Tensor& host : of_host) made.push_back(on_device(tensors, op, host));
     *result = std::move(made);
   }
 }
@@ -235,8 +225,9 @@ void fall_back(const c10::OperatorHandle& op, c10::DispatchKeySet, Stack* stack)
   c10::SmallVector<IValue, 2> written, of_host;
   for (const int i : known.writes) {
     written.push_back((*stack)[begin + i]);
+    // Whatever its shape.
     each_tensor(written.back(), [&](const at::Tensor& tensor) {
-      require_device(known, tensor, device);
+      require_device(tensor, {c10::DeviceType::PrivateUse1, device}, known.name);
     });
   }
   for (size_t i = begin; i < stack->size(); ++i) {
@@ -258,7 +249,7 @@ void fall_back(const c10::OperatorHandle& op, c10::DispatchKeySet, Stack* stack)
   for (size_t i = 0; i < known.returns.size(); ++i) {
     IValue& result = (*stack)[results + i];
     if (known.returns[i] < 0) {
-      to_device(tensors, &result);
+      to_device(tensors, known, &result);
       continue;
     }
     for (size_t w = 0; w < written.size(); ++w) {
@@ -303,14 +294,13 @@ void register_fallbacks() {
     const auto has = [&](c10::DispatchKey key) {
       return op->hasKernelForDispatchKey(key);
     };
+    const std::string text = c10::toString(name);
     const bool is_composite = has(c10::DispatchKey::CompositeImplicitAutograd) ||
                               has(c10::DispatchKey::CompositeExplicitAutograd);
-    if (!is_composite || !has(c10::DispatchKey::CPU) ||
-        has(c10::DispatchKey::PrivateUse1)) {
-      continue;
-    }
-    library.impl(c10::toString(name).c_str(),
-                 torch::CppFunction::makeFromBoxedFunction<&fall_back>());
+    const bool is_kept = is_composite && has(c10::DispatchKey::CPU) &&
+                         !has(c10::DispatchKey::PrivateUse1);
+    if (!is_kept && record_of(text).runs != Runs::kWhole) continue;
+    library.impl(text.c_str(), torch::CppFunction::makeFromBoxedFunction<&fall_back>());
   }
 }
 

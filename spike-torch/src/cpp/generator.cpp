@@ -23,8 +23,11 @@ class Generator final : public c10::GeneratorImpl {
         host(std::move(host)) {}
 
   void set_current_seed(uint64_t seed) override { host.set_current_seed(seed); }
-  void set_offset(uint64_t offset) override { host.set_offset(offset); }
-  uint64_t get_offset() const override { return host.get_offset(); }
+  // Its state says all: the CPU's has no offset. torch pickles that of a device's.
+  void set_offset(uint64_t offset) override {
+    TORCH_CHECK(offset == 0, "nkipy's generators have no offset: got ", offset);
+  }
+  uint64_t get_offset() const override { return 0; }
   uint64_t current_seed() const override { return host.current_seed(); }
   uint64_t seed() override { return own().seed(); }
   void set_state(const c10::TensorImpl& state) override {

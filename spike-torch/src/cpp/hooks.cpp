@@ -1,5 +1,6 @@
 // What torch asks of an accelerator, beside its guard.
 
+#include <ATen/core/CachingHostAllocator.h>
 #include <ATen/detail/PrivateUse1HooksInterface.h>
 #include <c10/core/CPUAllocator.h>
 #include <sys/mman.h>
@@ -16,7 +17,7 @@ namespace {
 
 // Pinned host memory: the CPU's, locked where the process may lock as much. Transfers
 // need no more of it; that it is pinned is what users see.
-class Pinned final : public c10::Allocator {
+class Pinned final : public at::HostAllocator {
  public:
   c10::DataPtr allocate(size_t size) override {
     c10::DataPtr held = c10::GetDefaultCPUAllocator()->allocate(size);
@@ -32,6 +33,23 @@ class Pinned final : public c10::Allocator {
   void copy_data(void* to, const void* from, size_t size) const override {
     default_copy_data(to, from, size);
   }
+
+  // Nothing is cached, and nothing waits for work of a core's.
+  bool record_event(void*, void*, c10::Stream) override { return true; }
+  void empty_cache() override {}
+  at::HostStats get_stats() override {
+    at::HostStats stats;
+    std::lock_guard lock(mutex_);
+    for (const auto& [address, size] : blocks_) {
+      stats.active_requests.increase(1);
+      stats.active_bytes.increase(size);
+    }
+    stats.allocations = stats.active_requests;
+    stats.allocated_bytes = stats.active_bytes;
+    return stats;
+  }
+  void reset_accumulated_stats() override {}
+  void reset_peak_stats() override {}
 
   bool is_pinned(const void* data) {
     const auto address = reinterpret_cast<uintptr_t>(data);
@@ -109,6 +127,7 @@ void register_hooks() {
   static Hooks hooks;
   at::RegisterPrivateUse1HooksInterface(&hooks);
   c10::SetAllocator(c10::DeviceType::PrivateUse1, &allocator());
+  at::setHostAllocator(c10::DeviceType::PrivateUse1, &pinned());
 }
 
 }  // namespace spike_torch

@@ -115,6 +115,7 @@ HostTensors::Pair* HostTensors::pair_with_host(const c10::Storage& host) {
 }
 
 at::Tensor HostTensors::host(const at::Tensor& tensor) {
+  require_storage(tensor);
   auto made = at::detail::make_tensor<c10::TensorImpl>(
       c10::Storage(pair_of(tensor.storage()).host), kHostKeys, tensor.dtype());
   auto* impl = made.unsafeGetTensorImpl();

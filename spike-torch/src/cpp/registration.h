@@ -12,6 +12,10 @@ void register_hooks();
 /// Has operations fall back that the CPU has a kernel for, and that torch would else
 /// put together of others for a device, with other roundings.
 void register_fallbacks();
+/// Times for torch's profilers.
+void register_profiling();
+/// Has operators refuse that would make a sparse tensor of a core's dense ones.
+void register_refusals();
 /// What torch.autocast casts.
 void register_autocast();
 /// Has results that the CPU computes for a core lie in the core's memory.

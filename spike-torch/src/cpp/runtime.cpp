@@ -76,6 +76,15 @@ c10::Device with_index(c10::Device device) {
   return {c10::DeviceType::PrivateUse1, index};
 }
 
+c10::DeviceIndex checked_index(int64_t index) {
+  constexpr int64_t most = std::numeric_limits<c10::DeviceIndex>::max();
+  TORCH_CHECK(-1 <= index && index <= most, "nkipy: invalid device index ", index,
+              ": an index is from 0 to ", most);
+  return with_index(
+             {c10::DeviceType::PrivateUse1, static_cast<c10::DeviceIndex>(index)})
+      .index();
+}
+
 c10::DeviceIndex current_device() noexcept { return current; }
 
 c10::DeviceIndex exchange_device(c10::DeviceIndex index) {

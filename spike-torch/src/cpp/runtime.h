@@ -22,6 +22,9 @@ c10::DeviceIndex require_device_count();
 /// an index that is no core's.
 c10::Device with_index(c10::Device device);
 
+/// The same by a number, -1 for the current one.
+c10::DeviceIndex checked_index(int64_t index);
+
 /// Of this thread.
 c10::DeviceIndex current_device() noexcept;
 /// Returns the one before. Raises for an index that is no core's.

@@ -14,6 +14,8 @@
 #include <c10/core/TensorImpl.h>
 #include <torch/library.h>
 
+#include <limits>
+
 #include "memory.h"
 #include "runtime.h"
 
@@ -106,7 +108,7 @@ const Tensor& resize_(const Tensor& self, IntArrayRef size,
 
 Tensor& set_storage(Tensor& self, at::Storage source, int64_t offset, IntArrayRef size,
                     IntArrayRef stride) {
-  TORCH_CHECK(source.device_type() == c10::DeviceType::PrivateUse1,
+  TORCH_CHECK(self.device() == source.device(),
               "Attempted to set the storage of a tensor on device \"", self.device(),
               "\" to a storage on different device \"", source.device(),
               "\".  This is no longer allowed; the devices must match.");
@@ -175,8 +177,38 @@ c10::Storage storage_of(c10::DataPtr data, size_t size) {
                                                std::move(data), &allocator(), true);
 }
 
+void refuse_kind(Kind kind, const std::string& op) {
+  const char* names[] = {"sparse", "quantized", "nested", "opaque"};
+  TORCH_CHECK_NOT_IMPLEMENTED(false, "nkipy: '", op, "' is of ",
+                              names[static_cast<int>(kind)],
+                              " tensors, and a core has dense ones only: do this on "
+                              "the CPU, with .cpu(), and move what is dense");
+}
+
+void require_device(const at::Tensor& tensor, c10::Device device, std::string_view op) {
+  if (tensor.defined() && tensor.device() != device)
+    raise_two_devices(device, tensor.device(), op);
+}
+
+void raise_two_devices(c10::Device one, c10::Device other, std::string_view op) {
+  TORCH_CHECK(false,
+              "Expected all tensors to be on the same device, but found at least two "
+              "devices, ",
+              one, " and ", other, "! (when checking arguments of ", op, ")");
+}
+
+void require_storage(const at::Tensor& tensor) {
+  const size_t needed = bytes_of(*tensor.unsafeGetTensorImpl());
+  TORCH_CHECK(needed <= tensor.storage().nbytes(), "nkipy: a tensor of shape ",
+              tensor.sizes(), " and strides ", tensor.strides(), " at offset ",
+              tensor.storage_offset(), " needs a storage of ", needed,
+              " bytes, and its storage was resized to ", tensor.storage().nbytes());
+}
+
 void resize_storage(c10::StorageImpl& storage, size_t size) {
   TORCH_CHECK(storage.resizable(), "Trying to resize storage that is not resizable");
+  TORCH_CHECK(size <= static_cast<size_t>(std::numeric_limits<int64_t>::max()),
+              "nkipy: a storage has no ", static_cast<int64_t>(size), " bytes");
   c10::DataPtr data = allocate(size, storage.device().index());
   const size_t kept = std::min(size, storage.nbytes());
   if (kept != 0) {

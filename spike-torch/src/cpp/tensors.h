@@ -4,12 +4,31 @@
 #include <ATen/core/Tensor.h>
 #include <c10/core/Storage.h>
 
+#include <string>
+#include <string_view>
+
 namespace spike_torch {
 
 /// A tensor on some storage of a core, with the geometry, dtype and flags of another.
 at::Tensor on_storage(c10::Storage storage, const at::Tensor& like);
 /// A storage with this memory.
 c10::Storage storage_of(c10::DataPtr data, size_t size);
+
+/// Kinds of tensors that no core has.
+enum class Kind { kSparse, kQuantized, kNested, kOpaque };
+/// Raises NotImplementedError: an operator is given or returns such a tensor.
+[[noreturn]] void refuse_kind(Kind kind, const std::string& op);
+
+/// Raises torch's error unless a tensor of an operator's is on the device, or
+/// undefined.
+void require_device(const at::Tensor& tensor, c10::Device device, std::string_view op);
+/// The same error.
+[[noreturn]] void raise_two_devices(c10::Device one, c10::Device other,
+                                    std::string_view op);
+
+/// Raises unless a storage holds all elements of a tensor: others than its tensors can
+/// make a storage smaller.
+void require_storage(const at::Tensor& tensor);
 
 /// Makes a storage so large: what is in it stays, and who views it sees the new memory.
 void resize_storage(c10::StorageImpl& storage, size_t size);

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import threading
 
 import torch
 
+from spike import SpikeError
+from spike._spike import has_native_async
 from spike_torch._name import NAME
+from spike_torch.aten import OPERATORS
 
 #: What torch calls the device as long as nobody has taken it.
 _UNTAKEN = "privateuseone"
+
+#: What an operation says that falls back to the CPU: "silent", "warn" or "error".
+POLICY_VARIABLE = "NKIPY_TORCH_FALLBACK"
+POLICIES = ("silent", "warn", "error")
 
 _lock = threading.Lock()
 _is_registered = False
@@ -28,7 +36,8 @@ def register() -> None:
         if not _is_registered:
             _check_version()
             _check_untaken()
-            _register()
+            _check_libnrt()
+            _register(read_policy())
             _is_registered = True
 
 
@@ -47,14 +56,40 @@ def _check_version() -> None:
 
 def _check_untaken() -> None:
     name = torch._C._get_privateuse1_backend_name()
-    if name != _UNTAKEN:
+    key = torch._C.DispatchKey.PrivateUse1
+    has_kernels = torch._C._dispatch_has_backend_fallback(key) or (
+        torch._C._dispatch_has_kernel_for_dispatch_key("aten::empty.memory_format", key)
+    )
+    if name != _UNTAKEN or has_kernels:
         raise ImportError(
             f'another package has registered torch\'s private device, as "{name}": a '
             "process has one"
         )
 
 
-def _register() -> None:
+def _check_libnrt() -> None:
+    """Before the extension is loaded, which registers operators when it is."""
+    try:
+        has_native_async()
+    except SpikeError as error:
+        raise ImportError(str(error)) from error
+
+
+def read_policy() -> str:
+    """What the environment says of operations that fall back to the CPU.
+
+    Raises:
+        ValueError: it names no policy.
+    """
+    policy = os.environ.get(POLICY_VARIABLE) or POLICIES[0]
+    if policy not in POLICIES:
+        raise ValueError(
+            f"{POLICY_VARIABLE} is one of {', '.join(POLICIES)}: {policy!r}"
+        )
+    return policy
+
+
+def _register(policy: str) -> None:
     try:
         import spike_torch._C as _C
     except ImportError as error:
@@ -62,17 +97,26 @@ def _register() -> None:
             error
         )
     try:
-        _C.register()
+        _C.register(
+            {
+                name: (list(known.host_arguments), known.cast, known.runs)
+                for name, known in OPERATORS.items()
+            }
+        )
     except RuntimeError as error:
         raise ImportError(str(error)) from error
     torch.utils.rename_privateuse1_backend(NAME)
-    from spike_torch import device_module, fallback
+    from spike_torch import device_module, fallback, sharing
 
     torch._register_device_module(NAME, device_module)
-    fallback.read_variable()
+    fallback.set_fallback(policy)
+    sharing.refuse()
     torch.utils.generate_methods_for_privateuse1_backend(
         for_tensor=True,
         for_module=True,
         for_packed_sequence=True,
         for_storage=True,
     )
+    # As those of torch's other devices, it may move what has no shape yet.
+    mixin = vars(torch.nn.parameter)["UninitializedTensorMixin"]
+    mixin._allowed_methods.append(getattr(torch.Tensor, NAME))

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import os
-
 import spike_torch._C as _C
-
-#: What an operation says that falls back to the CPU: "silent", "warn" or "error".
-VARIABLE = "NKIPY_TORCH_FALLBACK"
-POLICIES = ("silent", "warn", "error")
+from spike_torch._registration import POLICIES
 
 
 def get_fallback() -> str:
@@ -39,16 +34,3 @@ def fallback_counts() -> dict[str, int]:
 def reset_fallback_counts() -> None:
     """Count from 0, and warn of each operator again."""
     _C.reset_fallback_counts()
-
-
-def read_variable() -> None:
-    """Set the policy that the environment names.
-
-    Raises:
-        ValueError: it names none.
-    """
-    wanted = os.environ.get(VARIABLE)
-    if wanted:
-        if wanted not in POLICIES:
-            raise ValueError(f"{VARIABLE} is one of {', '.join(POLICIES)}: {wanted!r}")
-        _C.set_fallback_policy(wanted)
