@@ -50,12 +50,13 @@ def test_autoload_can_be_switched_off(tmp_path: Path) -> None:
             "import torch; torch.utils.rename_privateuse1_backend('other')\n",
             'registered torch\'s private device, as "other"',
         ),
-        (
+        pytest.param(
             "import sys, types\n"
             "built = types.ModuleType('spike_torch._built')\n"
             "built.TORCH_VERSION = '1.13.0'\n"
             "sys.modules['spike_torch._built'] = built\n",
             "was built for torch 1.13.0, and this is torch 2.",
+            marks=pytest.mark.slow,
         ),
     ],
 )
@@ -94,3 +95,103 @@ def test_a_variable_that_is_none_is_named(tmp_path: Path) -> None:
         code, tmp_path, NKIPY_TORCH_FALLBACK="loud", TORCH_DEVICE_BACKEND_AUTOLOAD="0"
     )
     assert "NKIPY_TORCH_FALLBACK is one of silent, warn, error: 'loud'" in done.stderr
+
+
+ONE_AFTER_ANOTHER = """
+import importlib.util, os, pathlib, sys, types, warnings
+import torch
+from spike_torch_autoload import autoload
+
+def built(version):
+    module = types.ModuleType("spike_torch._built")
+    module.TORCH_VERSION = version
+    return module
+
+class Broken:
+    def find_spec(name, path, target=None):
+        if name == "spike_torch._C":
+            return importlib.util.spec_from_file_location(name, sys.argv[1])
+
+pathlib.Path(sys.argv[1]).write_bytes(b"no library")
+causes = {
+    "import of spike halted": {"spike": None},
+    "extension is not built": {"spike_torch._built": None},
+    "was built for torch 2.1.0, and this is torch": {
+        "spike_torch._built": built("2.1.0")
+    },
+    "no_such_libnrt.so": dict(SPIKE_LIBNRT="/no_such_libnrt.so"),
+    "extension cannot be loaded": Broken,
+    "NKIPY_TORCH_FALLBACK is one of": dict(NKIPY_TORCH_FALLBACK="loud"),
+}
+for cause, change in causes.items():
+    if change is Broken:
+        sys.meta_path.insert(0, Broken)
+    elif all(name.isupper() for name in change):
+        os.environ.update(change)
+    else:
+        sys.modules.update(change)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        autoload()
+    texts = [str(w.message) for w in said if w.category is RuntimeWarning]
+    assert len(texts) == 1, (cause, texts)
+    text = texts[0]
+    assert cause in text and "TORCH_DEVICE_BACKEND_AUTOLOAD=0" in text, text
+    assert torch._C._get_privateuse1_backend_name() == "privateuseone"
+    assert not hasattr(torch, "nkipy") and torch.ones(2).sum() == 2
+    if change is Broken:
+        sys.meta_path.remove(Broken)
+    elif all(name.isupper() for name in change):
+        [os.environ.pop(name) for name in change]
+    for name in list(sys.modules):
+        if name.startswith("spike_torch.") or name == "spike_torch":
+            del sys.modules[name]
+    if sys.modules.get("spike", torch) is None:
+        del sys.modules["spike"]
+autoload()
+assert torch.ones(3, device="nkipy").sum().item() == 3
+print("loaded")
+"""
+
+
+def test_each_cause_is_one_warning_and_the_next_attempt_may_succeed(
+    tmp_path: Path,
+) -> None:
+    code = f"import sys\nsys.argv = ['', {str(tmp_path / '_C.so')!r}]\n"
+    done = run(code + ONE_AFTER_ANOTHER, tmp_path, TORCH_DEVICE_BACKEND_AUTOLOAD="0")
+    assert (done.returncode, done.stdout) == (0, "loaded\n"), done.stderr
+
+
+@pytest.mark.slow
+def test_kernels_of_another_package_are_a_device_that_is_taken(tmp_path: Path) -> None:
+    """Registering one's own beside them would end the process."""
+    code = (
+        "import torch\n"
+        "library = torch.library.Library('_', 'IMPL', 'PrivateUse1')\n"
+        "library.fallback(lambda *args: None)\n"
+        "from spike_torch_autoload import autoload\nautoload()\n"
+    )
+    done = run(code + SAY, tmp_path, TORCH_DEVICE_BACKEND_AUTOLOAD="0")
+    assert (done.returncode, done.stdout) == (0, "privateuseone\n"), done.stderr
+    assert "has registered torch's private device" in done.stderr
+
+
+@pytest.mark.slow
+def test_where_warnings_are_errors_torch_goes_on(tmp_path: Path) -> None:
+    code = "import warnings\nwarnings.simplefilter('error', RuntimeWarning)\n" + SAY
+    done = run(code, tmp_path, SPIKE_LIBNRT="/no_such_libnrt.so")
+    assert (done.returncode, done.stdout) == (0, "privateuseone\n"), done.stderr
+    assert "no_such_libnrt.so" in done.stderr and "AUTOLOAD=0" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_rank_takes_its_core_when_the_package_is_imported(tmp_path: Path) -> None:
+    code = "import spike_torch, spike\nprint(spike_torch.device_count())"
+    variables = {"LOCAL_RANK": "1", "NEURON_RT_NUM_CORES": ""}
+    done = run(
+        "import os\nos.environ.pop('NEURON_RT_VISIBLE_CORES', None)\n"
+        "os.environ.pop('NEURON_RT_NUM_CORES', None)\n" + code,
+        tmp_path,
+        **variables,
+    )
+    assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr

@@ -6,6 +6,7 @@ first, with nobody there to catch what it raises.
 
 from __future__ import annotations
 
+import logging
 import threading
 import warnings
 
@@ -28,11 +29,17 @@ def autoload() -> None:
     try:
         import spike_torch  # noqa: F401
     except Exception as error:  # whatever it is, torch itself must go on
-        warnings.warn(
+        _warn(
             f'the torch device "nkipy" is left out: {error} ({VARIABLE}=0 keeps torch '
-            "from looking for it)",
-            RuntimeWarning,
-            stacklevel=2,
+            "from looking for it)"
         )
     finally:
         _here.is_autoloading = False
+
+
+def _warn(text: str) -> None:
+    """Warn, also where warnings are errors: torch itself must go on."""
+    try:
+        warnings.warn(text, RuntimeWarning, stacklevel=3)
+    except RuntimeWarning:
+        logging.getLogger(__name__).warning(text)
