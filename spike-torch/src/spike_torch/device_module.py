@@ -5,8 +5,10 @@ from __future__ import annotations
 import torch
 
 import spike_torch._C as _C
+from spike_torch import random_numbers
 from spike_torch.devices import (
     DeviceProperties,
+    can_device_access_peer,
     current_device,
     device,
     device_count,
@@ -26,10 +28,14 @@ from spike_torch.memory import (
     memory_reserved,
     memory_snapshot,
     memory_stats,
+    memory_stats_as_nested_dict,
     memory_summary,
     reset_accumulated_memory_stats,
     reset_peak_memory_stats,
     set_per_process_memory_fraction,
+)
+from spike_torch.random_numbers import (
+    _get_generator as _get_generator,
 )
 from spike_torch.random_numbers import (
     get_rng_state,
@@ -48,6 +54,7 @@ from spike_torch.streams import (
     StreamContext,
     current_stream,
     default_stream,
+    is_current_stream_capturing,
     set_stream,
     stream,
     synchronize,
@@ -58,6 +65,7 @@ __all__ = [
     "Event",
     "Stream",
     "StreamContext",
+    "can_device_access_peer",
     "current_device",
     "current_stream",
     "default_stream",
@@ -75,6 +83,7 @@ __all__ = [
     "initial_seed",
     "is_available",
     "is_bf16_supported",
+    "is_current_stream_capturing",
     "is_initialized",
     "manual_seed",
     "manual_seed_all",
@@ -85,6 +94,7 @@ __all__ = [
     "memory_reserved",
     "memory_snapshot",
     "memory_stats",
+    "memory_stats_as_nested_dict",
     "memory_summary",
     "reset_accumulated_memory_stats",
     "reset_peak_memory_stats",
@@ -98,6 +108,19 @@ __all__ = [
     "stream",
     "synchronize",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """What is asked for anew each time it is read.
+
+    ``_initialized`` is what torch.utils.checkpoint asks for before it keeps the states
+    of a device's generators; ``default_generators`` are those of all devices.
+    """
+    if name == "_initialized":
+        return is_initialized()
+    if name == "default_generators":
+        return random_numbers.default_generators()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def is_initialized() -> bool:

@@ -35,6 +35,7 @@ def device_index(device: Device = None, *, optional: bool = False) -> int:
     """The index of a device: the current one for None and for "nkipy".
 
     Raises:
+        TypeError: it is no device.
         ValueError: it is a device of another type.
         RuntimeError: this process has no core with the index.
     """
@@ -44,6 +45,11 @@ def device_index(device: Device = None, *, optional: bool = False) -> int:
         if device.type != NAME:
             raise ValueError(f"expected a device of type {NAME!r}, got {device}")
         device = device.index
+    if device is not None and not isinstance(device, int):
+        raise TypeError(
+            "expected a device, its name or its index, got "
+            f"{type(device).__name__} {device!r}"
+        )
     return int(_C.checked(-1 if device is None else device))
 
 
@@ -94,6 +100,11 @@ def get_device_properties(device: Device = None) -> DeviceProperties:
 def get_device_capability(device: Device = None) -> tuple[int, int]:
     """The generation of the cores, as (3, 0)."""
     return get_device_properties(device).generation, 0
+
+
+def can_device_access_peer(device: Device, peer_device: Device) -> bool:
+    """Whether memory of two devices is copied from one to the other directly."""
+    return device_index(device) != device_index(peer_device)
 
 
 class device:

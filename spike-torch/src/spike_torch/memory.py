@@ -15,6 +15,7 @@ import spike_torch._C as _C
 from spike_torch.devices import Device, device_index
 
 _MIB = 1 << 20
+_MOST = (1 << 63) - 1
 
 
 def empty_cache() -> None:
@@ -29,11 +30,10 @@ def trim_cache(target: int = 0, device: Device = None) -> int:
         How many bytes were given back.
 
     Raises:
+        TypeError: `target` is no int.
         ValueError: `target` is negative.
     """
-    if target < 0:
-        raise ValueError(f"target is a number of bytes, 0 or more: got {target}")
-    return int(_C.trim(device_index(device), target))
+    return int(_C.trim(device_index(device), _bytes("target", target)))
 
 
 def set_memory_limit(limit: int | None, device: Device = None) -> None:
@@ -42,11 +42,20 @@ def set_memory_limit(limit: int | None, device: Device = None) -> None:
     What goes beyond raises torch.OutOfMemoryError.
 
     Raises:
+        TypeError: `limit` is no int.
         ValueError: `limit` is negative.
     """
-    if limit is not None and limit < 0:
-        raise ValueError(f"limit is a number of bytes, 0 or more: got {limit}")
-    _C.set_limit(device_index(device), limit)
+    size = None if limit is None else _bytes("limit", limit)
+    _C.set_limit(device_index(device), size)
+
+
+def _bytes(name: str, size: int) -> int:
+    """A number of bytes that is an argument. More than any core has is as much."""
+    if not isinstance(size, int):
+        raise TypeError(f"{name} is a number of bytes, an int: got {size!r}")
+    if size < 0:
+        raise ValueError(f"{name} is a number of bytes, 0 or more: got {size}")
+    return min(size, _MOST)
 
 
 def get_cached_blocks() -> int:
@@ -57,6 +66,11 @@ def get_cached_blocks() -> int:
 def memory_stats(device: Device = None) -> OrderedDict[str, Any]:
     """Statistics of a device's allocator, by name."""
     return torch.accelerator.memory_stats(device_index(device))
+
+
+def memory_stats_as_nested_dict(device: Device = None) -> dict[str, Any]:
+    """The same by parts of their names."""
+    return dict(torch._C._accelerator_getDeviceStats(device_index(device)))
 
 
 def memory_allocated(device: Device = None) -> int:

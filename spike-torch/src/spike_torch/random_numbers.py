@@ -13,6 +13,16 @@ import spike_torch._C as _C
 from spike_torch.devices import Device, device_count, device_index
 
 
+def _get_generator(device: Device = None) -> torch.Generator:
+    """A device's default generator itself."""
+    return torch.ops.spike_torch.default_generator(device_index(device))
+
+
+def default_generators() -> tuple[torch.Generator, ...]:
+    """The default generators of all devices."""
+    return tuple(_get_generator(index) for index in range(device_count()))
+
+
 def get_rng_state(device: Device = "nkipy") -> torch.Tensor:
     """The state of a device's generator: a ByteTensor on the CPU."""
     return torch.ops.spike_torch.rng_state(device_index(device))

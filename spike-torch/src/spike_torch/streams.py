@@ -34,6 +34,11 @@ def set_stream(stream: torch.Stream | None) -> None:
         torch.accelerator.set_stream(stream)
 
 
+def is_current_stream_capturing() -> bool:
+    """Never: there are no graphs of a core's work."""
+    return False
+
+
 class StreamContext:
     """Has work go to a stream for the scope of a ``with``; None changes nothing."""
 

@@ -80,8 +80,13 @@ def get_tensor_info(data_ptr: int) -> TensorInfo:
     The memory is the tensor's: when torch has freed that, others may have it.
 
     Raises:
+        TypeError: `data_ptr` is no int.
         ValueError: no tensor on the device is there.
     """
+    if not isinstance(data_ptr, int):
+        raise TypeError(f"data_ptr is an address, an int: got {data_ptr!r}")
+    if not 0 <= data_ptr < 1 << 64:
+        raise ValueError(f"no tensor on {NAME} is at the address {data_ptr}")
     return TensorInfo(*_C.nrt_tensor_at(data_ptr))
 
 
