@@ -145,6 +145,16 @@ def is_bf16_supported(including_emulation: bool = True) -> bool:
     return True
 
 
+def __getattr__(name: str) -> object:
+    if name == "_initialized":  # whether torch.utils.checkpoint keeps random states
+        return is_initialized()
+    if name == "Scheduling":  # torch.compile's default backend registers devices
+        from spike_torch import inductor
+
+        inductor.refuse()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 def _is_in_bad_fork() -> bool:
     """Whether this process was forked from one that had used a device."""
     return bool(_C.is_forked())
