@@ -2,47 +2,123 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch.testing._internal.common_methods_invocations import op_db
+from torch.testing._internal.opinfo.core import OpInfo
 
-from .known_gaps import NAMES
+from .known_gaps import NAMES, is_gap
 from .op_samples import NotOfTheCpu, compare, operations, samples
+from .op_variants import variants
 
 _FLOAT = operations(torch.float32)
 _OTHERS = [
     *(torch.float64, torch.float16, torch.bfloat16, torch.complex64, torch.complex128),
     *(torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool),
 ]
+#: How many samples that are to be refused the CPU does as well; of cat's the device
+#: does one, in which an empty tensor is both given and written to.
+_NOT_REFUSED = {
+    "clamp_max": 1,
+    "clamp_min": 1,
+    "__rmod__": 1,
+    "__rpow__": 1,
+    "__rsub__": 1,
+    "cat": 1,
+}
 pytestmark = pytest.mark.filterwarnings("ignore")
+_name = pytest.mark.parametrize("op", _FLOAT, ids=lambda op: op.formatted_name)
 
 
-@pytest.mark.parametrize("op", _FLOAT, ids=lambda op: op.formatted_name)
-def test_float32(op) -> None:
-    if op.formatted_name in NAMES:
+def check(op: OpInfo, dtype: torch.dtype, most: int) -> bool:
+    """Whether the CPU does any of the samples; raise where the device differs."""
+    done = False
+    for sample in samples(op, dtype, most):
+        try:
+            compare(op, dtype, sample)
+            done = True
+        except NotOfTheCpu:
+            pass
+    return done
+
+
+def check_variants(op: OpInfo, dtype: torch.dtype, most: int) -> bool:
+    done = False
+    for sample in samples(op, dtype, most):
+        for variant in variants(op, sample):
+            try:
+                variant(op, sample)
+                done = True
+            except NotOfTheCpu:
+                pass
+    return done
+
+
+@_name
+def test_float32(op: OpInfo) -> None:
+    if is_gap(op.formatted_name, torch.float32):
+        with pytest.raises(Exception, match=""):  # one that works now is no gap
+            check(op, torch.float32, 2)
+    elif not check(op, torch.float32, 2):
+        pytest.skip("the CPU does not do it")
+
+
+@pytest.mark.parametrize(
+    "op",
+    [op for op in _FLOAT if op.supports_out or op.get_inplace()],
+    ids=lambda op: op.formatted_name,
+)
+def test_float32_in_place_and_out(op: OpInfo) -> None:
+    if is_gap(op.formatted_name, torch.float32):
         pytest.skip("known gap")
-    try:
-        for sample in samples(op, torch.float32, 2):
-            compare(op, torch.float32, sample)
-    except NotOfTheCpu:
+    if not check_variants(op, torch.float32, 1):
         pytest.skip("the CPU does not do it")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("dtype", _OTHERS, ids=str)
-def test_other_dtypes(dtype: torch.dtype) -> None:
+@pytest.mark.parametrize("kind", [check, check_variants])
+@pytest.mark.parametrize("dtype", [torch.float32, *_OTHERS], ids=str)
+def test_all_dtypes(dtype: torch.dtype, kind: Callable) -> None:
     wrong = {}
     for op in operations(dtype):
-        if op.formatted_name in NAMES:
+        if is_gap(op.formatted_name, dtype):
             continue
-        for sample in samples(op, dtype, 3):
-            try:
-                compare(op, dtype, sample)
-            except NotOfTheCpu:
-                break
-            except Exception as error:  # all are to be told
-                wrong[op.formatted_name] = f"{type(error).__name__}: {error}"
+        try:
+            kind(op, dtype, 6)
+        except Exception as error:  # all are to be told
+            wrong[op.formatted_name] = f"{type(error).__name__}: {error}"
     assert wrong == {}
+
+
+@pytest.mark.slow
+def test_gaps_are_there() -> None:
+    """One that works now is no gap: it goes out of the list."""
+    for op in op_db:
+        for dtype in (torch.float32, *_OTHERS):
+            if op.supports_dtype(dtype, "cpu") and is_gap(op.formatted_name, dtype):
+                with pytest.raises(Exception, match=""):
+                    check(op, dtype, 30)
+
+
+@pytest.mark.parametrize(
+    "op",
+    [op for op in op_db if op.error_inputs_func is not None],
+    ids=lambda op: op.formatted_name,
+)
+def test_errors_are_torchs_own(op: OpInfo) -> None:
+    """What torch's samples say is refused is refused, by the same errors."""
+    done = 0
+    for refused in op.error_inputs("nkipy"):
+        sample = refused.sample_input
+        try:
+            op(sample.input, *sample.args, **sample.kwargs)
+            done += 1
+        except refused.error_type as error:
+            assert re.search(refused.error_regex, str(error))
+    assert done == _NOT_REFUSED.get(op.name, 0)
 
 
 def test_gaps_are_few_and_are_of_operations_that_there_are() -> None:

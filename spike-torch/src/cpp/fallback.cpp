@@ -241,7 +241,7 @@ void fall_back(const c10::OperatorHandle& op, c10::DispatchKeySet, Stack* stack)
 
   {
     const ResultsOn results(device);
-    op.redispatchBoxed(c10::DispatchKeySet(c10::DispatchKey::CPU), stack);
+    op.redispatchBoxed(c10::DispatchKeySet(tensors.key()), stack);
   }
 
   for (size_t i = 0; i < written.size(); ++i) update(tensors, written[i], of_host[i]);
@@ -287,6 +287,9 @@ TORCH_LIBRARY_IMPL(_, PrivateUse1, m) {
 void register_fallbacks() {
   static torch::Library library(torch::Library::IMPL, "aten",
                                 c10::DispatchKey::PrivateUse1, __FILE__, __LINE__);
+  static torch::Library nested(torch::Library::IMPL, "aten",
+                               c10::DispatchKey::NestedTensorPrivateUse1, __FILE__,
+                               __LINE__);
   auto& dispatcher = c10::Dispatcher::singleton();
   for (const c10::OperatorName& name : dispatcher.getAllOpNames()) {
     const auto op = dispatcher.findOp(name);
@@ -294,6 +297,11 @@ void register_fallbacks() {
     const auto has = [&](c10::DispatchKey key) {
       return op->hasKernelForDispatchKey(key);
     };
+    if (has(c10::DispatchKey::NestedTensorCPU) &&
+        !has(c10::DispatchKey::NestedTensorPrivateUse1)) {
+      nested.impl(c10::toString(name).c_str(),
+                  torch::CppFunction::makeFromBoxedFunction<&fall_back>());
+    }
     const std::string text = c10::toString(name);
     const bool is_composite = has(c10::DispatchKey::CompositeImplicitAutograd) ||
                               has(c10::DispatchKey::CompositeExplicitAutograd);

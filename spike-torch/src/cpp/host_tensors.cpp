@@ -1,5 +1,6 @@
 #include "host_tensors.h"
 
+#include <ATen/NestedTensorImpl.h>
 #include <c10/core/CPUAllocator.h>
 
 #include <cstring>
@@ -59,6 +60,15 @@ c10::Storage host_storage(c10::DataPtr data, size_t size) {
       c10::GetCPUAllocator(), true);
 }
 
+// A nested tensor of the same sizes, on what becomes of its one buffer.
+template <class Do>
+at::Tensor on_buffer(const at::Tensor& nested, Do made) {
+  const auto& impl = *at::native::get_nested_tensor_impl(nested);
+  return at::detail::make_tensor<at::native::NestedTensorImpl>(
+      made(impl.get_unsafe_storage_as_tensor()), impl.get_nested_sizes(),
+      impl.get_nested_strides(), impl.get_storage_offsets());
+}
+
 void read(const c10::Storage& from, void* to) {
   const Memory memory = memory_of(from.data_ptr());
   if (memory.tensor)
@@ -115,6 +125,10 @@ HostTensors::Pair* HostTensors::pair_with_host(const c10::Storage& host) {
 }
 
 at::Tensor HostTensors::host(const at::Tensor& tensor) {
+  if (tensor.is_nested()) {
+    key_ = c10::DispatchKey::NestedTensorCPU;
+    return on_buffer(tensor, [&](const at::Tensor& buffer) { return host(buffer); });
+  }
   require_storage(tensor);
   auto made = at::detail::make_tensor<c10::TensorImpl>(
       c10::Storage(pair_of(tensor.storage()).host), kHostKeys, tensor.dtype());
@@ -142,6 +156,7 @@ void HostTensors::update(const at::Tensor& tensor, const at::Tensor& host) {
   } else if (!memory_is_host()) {
     write(pair->device.data_ptr(), pair->host.data(), pair->size);
   }
+  if (tensor.is_nested()) return;  // no operation changes the sizes of one
   auto* impl = tensor.unsafeGetTensorImpl();
   if (tensor.is_conj() != host.is_conj()) impl->_set_conj(host.is_conj());
   if (tensor.is_neg() != host.is_neg()) impl->_set_neg(host.is_neg());
@@ -152,6 +167,9 @@ void HostTensors::update(const at::Tensor& tensor, const at::Tensor& host) {
 }
 
 at::Tensor HostTensors::device_tensor(const at::Tensor& host) {
+  if (host.is_nested())
+    return on_buffer(host,
+                     [&](const at::Tensor& buffer) { return device_tensor(buffer); });
   const c10::Storage& storage = host.storage();
   if (Pair* pair = pair_with_host(storage)) return on_storage(pair->device, host);
   const size_t size = storage.nbytes();

@@ -22,6 +22,9 @@ class HostTensors {
 
   c10::DeviceIndex device() const { return device_; }
 
+  /// Which of the CPU's kernels is for the tensors.
+  c10::DispatchKey key() const { return key_; }
+
   /// The tensor as one of the CPU's. Tensors of one storage are given one storage.
   at::Tensor host(const at::Tensor& tensor);
   /// After the operation: what it wrote to the host's tensor, or made of it by resizing
@@ -40,6 +43,7 @@ class HostTensors {
   Pair* pair_with_host(const c10::Storage& host);
 
   const c10::DeviceIndex device_;
+  c10::DispatchKey key_ = c10::DispatchKey::CPU;
   std::optional<Access> access_;
   c10::SmallVector<Pair, 4> pairs_;
 };

@@ -21,6 +21,9 @@ void register_autocast();
 /// Has results that the CPU computes for a core lie in the core's memory.
 void register_host_results();
 
+/// Returns when autograd's threads hold nothing more of backward passes that are done.
+void wait_for_autograd();
+
 /// A core's default generator, and a new one.
 const at::Generator& default_generator(c10::DeviceIndex device);
 at::Generator new_generator(c10::DeviceIndex device);

@@ -3,8 +3,11 @@
 #include <ATen/EmptyTensor.h>
 #include <ATen/ops/_local_scalar_dense_native.h>
 #include <ATen/ops/_reshape_alias_native.h>
+#include <ATen/ops/_to_copy_native.h>
 #include <ATen/ops/as_strided_native.h>
+#include <ATen/ops/copy_native.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like_native.h>
 #include <ATen/ops/empty_native.h>
 #include <ATen/ops/set_native.h>
 #include <ATen/ops/unfold_native.h>
@@ -218,6 +221,13 @@ void resize_storage(c10::StorageImpl& storage, size_t size) {
   }
   storage.set_data_ptr_noswap(std::move(data));
   storage.set_nbytes(size);
+}
+
+// Of nested tensors what may have a result on another device; all else falls back.
+TORCH_LIBRARY_IMPL(aten, NestedTensorPrivateUse1, m) {
+  m.impl("_to_copy", at::native::_to_copy_nested);
+  m.impl("copy_", at::native::copy_nested_);
+  m.impl("empty_like", at::native::empty_like_nested);
 }
 
 TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {

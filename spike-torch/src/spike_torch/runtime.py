@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 
 import spike
@@ -29,6 +30,13 @@ def _ensure_initialized() -> None:
         except ValueError as error:
             raise RuntimeError(f"{_LOCAL_RANK}={rank!r} is no core: {error}") from error
     _C.open()
+
+
+@atexit.register
+def _wait_for_autograd() -> None:
+    """Python may end only when no thread of autograd's is about to take its lock."""
+    if _C.is_open() and not _C.is_forked():
+        _C.wait_for_autograd()
 
 
 def reset() -> None:
