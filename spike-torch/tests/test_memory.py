@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 
 import pytest
@@ -155,3 +156,152 @@ def test_emptying_beside_threads_that_free_waits_for_no_one() -> None:
     for thread in threads:
         thread.join(timeout=60)
     assert not any(thread.is_alive() for thread in threads)
+
+
+def test_memory_that_is_reserved_is_used_before_there_is_none() -> None:
+    """Also a part of what is too large to be taken for so little otherwise."""
+    spike_torch.empty_cache()
+    reserved = torch.nkipy.memory_reserved()
+    bytes_on_core(100 * MIB)  # is cached
+    kept = bytes_on_core(12 * MIB)
+    spike_torch.set_memory_limit(reserved + 100 * MIB)
+    found = bytes_on_core(5 * MIB)
+    assert (
+        kept.data_ptr() + kept.nbytes
+        <= found.data_ptr()
+        < kept.data_ptr() + 100 * (MIB)
+    )
+    with pytest.raises(torch.OutOfMemoryError):
+        bytes_on_core(90 * MIB)
+
+
+def test_storms_of_random_sizes_waste_little_and_overlap_nowhere() -> None:
+    spike_torch.empty_cache()
+    before = torch.nkipy.memory_allocated(), torch.nkipy.memory_reserved()
+    torch.nkipy.reset_peak_memory_stats()
+    draw = random.Random(0)
+    held: list[torch.Tensor] = []
+    for _ in range(4000):
+        if held and (len(held) > 200 or draw.random() < 0.4):
+            held.pop(draw.randrange(len(held)))
+        else:
+            held.append(bytes_on_core(int(2 ** draw.uniform(0, 23))))
+    places = sorted((tensor.data_ptr(), tensor.nbytes) for tensor in held)
+    for (begin, size), (after, _) in zip(places, places[1:]):
+        assert begin + size <= after
+    stats = torch.nkipy.memory_stats()
+    assert stats["requested_bytes.all.current"] >= sum(t.nbytes for t in held)
+    assert stats["reserved_bytes.all.peak"] < 1.7 * stats["allocated_bytes.all.peak"]
+    held.clear()
+    spike_torch.empty_cache()
+    assert torch.nkipy.memory_allocated() == before[0]
+    assert torch.nkipy.memory_reserved() == before[1]
+
+
+def test_what_splits_leave_over_is_what_a_snapshot_has_beside_tensors() -> None:
+    spike_torch.empty_cache()
+    torch.nkipy.reset_peak_memory_stats()
+    sizes = [700, 300_000, 3 * MIB, 5 * MIB, 4_000, 2 * MIB]
+    held = [bytes_on_core(size) for size in sizes * 3]
+    for place in (16, 11, 7, 3, 2, 0):
+        del held[place]
+    stats = torch.nkipy.memory_stats()
+    free = [
+        block["size"]
+        for segment in torch.nkipy.memory_snapshot()
+        for block in segment["blocks"]
+        if block["state"] == "inactive" and segment["active_size"]
+    ]
+    assert stats["inactive_split.all.current"] == len(free)
+    assert stats["inactive_split_bytes.all.current"] == sum(free)
+    assert stats["inactive_split_bytes.all.peak"] >= sum(free)
+    held.clear()
+    spike_torch.empty_cache()
+
+
+@pytest.mark.parametrize("sizes", [(1 << 62,), (1 << 32, 1 << 32), (1 << 31, 1 << 30)])
+def test_sizes_that_no_memory_has(sizes: tuple[int, ...]) -> None:
+    there = torch.arange(3.0, device="nkipy")
+    for make in (
+        lambda: torch.empty(sizes, device="nkipy"),
+        lambda: torch.empty(sizes, dtype=torch.uint8, device="nkipy"),
+        lambda: there.new_empty(3).resize_(sizes),
+        lambda: torch.empty_strided(sizes, [1 << 40] * len(sizes), device="nkipy"),
+    ):
+        with pytest.raises(RuntimeError):  # of which OutOfMemoryError is one
+            make()
+    assert there.tolist() == [0, 1, 2]
+
+
+def test_a_tensor_that_cannot_grow_stays_as_it_is() -> None:
+    there = torch.arange(6.0, device="nkipy").reshape(2, 3)
+    storage = there.untyped_storage()
+    for grow in (
+        lambda: there.resize_(1 << 40),
+        lambda: there.resize_(1 << 32, 1 << 32),
+        lambda: there.set_(storage, 0, (1 << 20, 1 << 20), (1 << 20, 1)),
+        lambda: storage.resize_(1 << 50),
+    ):
+        with pytest.raises(RuntimeError):
+            grow()
+        assert (there.shape, there.stride()) == ((2, 3), (3, 1))
+        assert there.tolist() == [[0, 1, 2], [3, 4, 5]]
+
+
+def test_statistics_have_the_names_that_torch_cuda_documents() -> None:
+    bytes_on_core(8)
+    stats = torch.nkipy.memory_stats()
+    kinds = ("allocation", "segment", "active", "inactive_split")
+    amounts = ("allocated", "reserved", "active", "inactive_split", "requested")
+    for name in (*kinds, *(f"{amount}_bytes" for amount in amounts)):
+        for pool in ("all", "large_pool", "small_pool"):
+            now, peak, allocated, freed = (
+                stats[f"{name}.{pool}.{figure}"]
+                for figure in ("current", "peak", "allocated", "freed")
+            )
+            assert 0 <= now <= peak and min(allocated, freed) >= 0
+    for name in ("num_alloc_retries", "num_ooms", "num_device_alloc"):
+        assert stats[name] >= 0
+    nested = torch.nkipy.memory_stats_as_nested_dict()
+    assert nested["reserved_bytes"]["all"]["peak"] == stats["reserved_bytes.all.peak"]
+    assert nested["num_ooms"] == stats["num_ooms"]
+
+
+def test_a_share_of_the_memory() -> None:
+    assert torch.nkipy.get_per_process_memory_fraction() == 1
+    total = torch.nkipy.mem_get_info()[1]
+    torch.nkipy.set_per_process_memory_fraction(0.25)
+    assert torch.nkipy.get_per_process_memory_fraction() == 0.25
+    with pytest.raises(torch.OutOfMemoryError, match="this process may reserve"):
+        bytes_on_core(total // 2)
+    spike_torch.set_memory_limit(None)
+    assert torch.nkipy.get_per_process_memory_fraction() == 1
+    with pytest.raises(TypeError, match="must be `float`: got 'x'"):
+        torch.nkipy.set_per_process_memory_fraction("x")
+
+
+def test_limits_that_are_no_numbers_of_bytes() -> None:
+    with pytest.raises(TypeError, match="limit is a number of bytes: got '3'"):
+        spike_torch.set_memory_limit("3")
+    with pytest.raises(TypeError, match=r"target is a number of bytes: got 1\.5"):
+        spike_torch.trim_cache(1.5)
+    spike_torch.set_memory_limit(1 << 70)  # more than there is: no limit
+    assert bytes_on_core(1).numel() == 1
+
+
+def test_a_summary_may_be_asked_to_be_short() -> None:
+    assert "taken by tensors" in torch.nkipy.memory_summary(0, abbreviated=True)
+
+
+def test_peaks_and_sums_begin_anew() -> None:
+    bytes_on_core(30 * MIB)
+    torch.nkipy.reset_peak_memory_stats()
+    torch.nkipy.reset_accumulated_memory_stats()
+    stats = torch.nkipy.memory_stats()
+    for name in ("allocated_bytes", "reserved_bytes", "inactive_split_bytes"):
+        now = stats[f"{name}.all.current"]
+        assert stats[f"{name}.all.peak"] == now
+        assert stats[f"{name}.all.allocated"] == stats[f"{name}.all.freed"] == 0
+    held = bytes_on_core(MIB)
+    assert torch.nkipy.max_memory_allocated() == torch.nkipy.memory_allocated()
+    del held

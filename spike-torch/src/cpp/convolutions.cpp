@@ -33,7 +33,7 @@ Tensor convolution(const Tensor& input, const Tensor& weight, const MaybeTensor&
   Tensor result;
   {
     const Tensor host_input = tensors.host(input), host_weight = tensors.host(weight);
-    const ResultsOn results(tensors.device());
+    const ResultsOn results(tensors);
     result = at::_convolution(host_input, host_weight, host_bias, stride, padding,
                               dilation, transposed, output_padding, groups,
                               /*benchmark=*/false, /*deterministic=*/false,
@@ -54,7 +54,7 @@ std::tuple<Tensor, Tensor, Tensor> convolution_backward(
   {
     const Tensor host_gradient = tensors.host(gradient);
     const Tensor host_input = tensors.host(input), host_weight = tensors.host(weight);
-    const ResultsOn results(tensors.device());
+    const ResultsOn results(tensors);
     std::tie(found[0], found[1], found[2]) = at::convolution_backward(
         host_gradient, host_input, host_weight,
         wanted[2] ? at::OptionalIntArrayRef(bias_sizes) : std::nullopt, stride, padding,

@@ -213,12 +213,12 @@ void to_device(HostTensors& tensors, const Seen& op, IValue* result) {
 }
 
 void fall_back(const c10::OperatorHandle& op, c10::DispatchKeySet, Stack* stack) {
+  require_not_forked();
   Seen& known = seen(op);
   const size_t count = op.schema().arguments().size();
   const size_t begin = stack->size() - count;
   const c10::DeviceIndex device =
       device_of(known, c10::ArrayRef<IValue>(*stack).slice(begin));
-  require_not_forked();
   tell(known);
 
   HostTensors tensors(device);
@@ -240,7 +240,7 @@ void fall_back(const c10::OperatorHandle& op, c10::DispatchKeySet, Stack* stack)
   for (const int i : known.writes) of_host.push_back((*stack)[begin + i]);
 
   {
-    const ResultsOn results(device);
+    const ResultsOn results(tensors);
     op.redispatchBoxed(c10::DispatchKeySet(tensors.key()), stack);
   }
 

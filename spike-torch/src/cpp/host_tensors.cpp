@@ -14,8 +14,7 @@ namespace {
 
 constexpr c10::DispatchKeySet kHostKeys(c10::DispatchKey::CPU);
 const c10::Device kHost(c10::DeviceType::CPU);
-constexpr int kNoDevice = -1;
-thread_local int results_on = kNoDevice;
+thread_local ResultsOn* results_on = nullptr;
 
 c10::DeleterFnPtr free_own = nullptr;
 
@@ -30,8 +29,8 @@ class HostAllocator final : public c10::Allocator {
     free_own = own->raw_deleter();
   }
   c10::DataPtr allocate(size_t size) override {
-    if (results_on == kNoDevice || size == 0) return own_->allocate(size);
-    return allocate_host_result(size, static_cast<c10::DeviceIndex>(results_on));
+    if (!results_on || size == 0) return own_->allocate(size);
+    return results_on->allocate(size);
   }
   // What it allocated for a core may be freed at any time, and by any thread.
   c10::DeleterFnPtr raw_deleter() const override { return free_either; }
@@ -85,9 +84,18 @@ void write(const c10::DataPtr& to, const void* from, size_t size) {
 
 }  // namespace
 
-ResultsOn::ResultsOn(c10::DeviceIndex device)
-    : before_(std::exchange(results_on, memory_is_host() ? device : kNoDevice)) {}
+ResultsOn::ResultsOn(const HostTensors& tensors)
+    : before_(std::exchange(results_on, memory_is_host() ? this : nullptr)),
+      tensors_(tensors) {}
 ResultsOn::~ResultsOn() { results_on = before_; }
+
+c10::DataPtr ResultsOn::allocate(size_t size) {
+  Memory memory;
+  c10::DataPtr made = allocate_host_result(size, tensors_.device(), &memory);
+  // What takes no tensor, such as arange, has no other access.
+  if (!access_ && !tensors_.keeps_open()) access_.emplace(memory);
+  return made;
+}
 
 void register_host_results() {
   c10::SetCPUAllocator(new HostAllocator(c10::GetCPUAllocator()));

@@ -21,6 +21,8 @@ class HostTensors {
   explicit HostTensors(c10::DeviceIndex device) : device_(device) {}
 
   c10::DeviceIndex device() const { return device_; }
+  /// Whether the runtime of a tensor that was given is kept from closing.
+  bool keeps_open() const { return access_.has_value(); }
 
   /// Which of the CPU's kernels is for the tensors.
   c10::DispatchKey key() const { return key_; }
@@ -49,15 +51,19 @@ class HostTensors {
 };
 
 /// While it lives, what this thread allocates as CPU memory is a core's, where that is
-/// possible: results need not be copied then.
+/// possible: results need not be copied then. The runtime does not close meanwhile.
 class ResultsOn {
  public:
-  explicit ResultsOn(c10::DeviceIndex device);
+  explicit ResultsOn(const HostTensors& tensors);
   ~ResultsOn();
   ResultsOn(const ResultsOn&) = delete;
 
+  c10::DataPtr allocate(size_t size);
+
  private:
-  const int before_;
+  ResultsOn* const before_;
+  const HostTensors& tensors_;
+  std::optional<Access> access_;
 };
 
 }  // namespace spike_torch

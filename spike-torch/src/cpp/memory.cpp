@@ -144,8 +144,9 @@ c10::DataPtr attach(SpikeTensor* tensor) {
           {c10::DeviceType::PrivateUse1, index}};
 }
 
-c10::DataPtr allocate_host_result(size_t size, c10::DeviceIndex device) {
+c10::DataPtr allocate_host_result(size_t size, c10::DeviceIndex device, Memory* where) {
   Block* block = pool_of(device).allocate(size);
+  *where = *block;
   auto* address = reinterpret_cast<void*>(block->address);
   host_results().add(address, block);
   return {address, address, free_or_fail, c10::Device(c10::DeviceType::CPU)};
@@ -192,6 +193,7 @@ Memory from(uintptr_t address, Memory memory) {
 }  // namespace
 
 Memory find_memory(uintptr_t address) {
+  require_not_forked();
   for (Pool* pool : used_pools()) {
     if (const auto found = pool->find(address)) return from(address, *found);
   }

@@ -15,8 +15,8 @@ c10::DeviceAllocator& allocator();
 c10::DataPtr allocate(size_t size, c10::DeviceIndex device);
 
 /// The same as memory of the CPU's, whose address is its context, as that of the CPU's
-/// own is: where that is the host's to use.
-c10::DataPtr allocate_host_result(size_t size, c10::DeviceIndex device);
+/// own is: where that is the host's to use. `where` is set to what it is.
+c10::DataPtr allocate_host_result(size_t size, c10::DeviceIndex device, Memory* where);
 /// Whether it is that.
 bool is_host_result(const c10::DataPtr& data);
 /// Makes it the core's.

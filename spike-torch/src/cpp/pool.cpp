@@ -83,12 +83,38 @@ Pool::FreeBlocks& Pool::free_of(const Segment& segment) {
   return segment.is_large ? large_ : small_;
 }
 
-Block* Pool::allocate(size_t size) {
+Locked Pool::locked() {
   require_not_forked();
+  return Locked(mutex_);
+}
+
+// What a segment's free blocks are beside those in use: it cannot be given back.
+struct Pool::LeftOver {
+  explicit LeftOver(const Segment& segment)
+      : blocks(segment.used ? segment.blocks - segment.used : 0),
+        bytes(segment.used ? segment.size - segment.used_bytes : 0) {}
+  size_t blocks, bytes;
+};
+
+// Makes a change, and counts what is left over beside what was.
+template <class Change>
+void Pool::change(Segment& segment, Change make) {
+  const LeftOver before(segment);
+  make();
+  const LeftOver now(segment);
+  const auto count = [&](StatArray& array, size_t was, size_t is) {
+    if (is > was) more(array, segment.is_large, is - was);
+    if (is < was) less(array, segment.is_large, was - is);
+  };
+  count(stats_.inactive_split, before.blocks, now.blocks);
+  count(stats_.inactive_split_bytes, before.bytes, now.bytes);
+}
+
+Block* Pool::allocate(size_t size) {
   const size_t requested = size;
   // No core has as much, and what follows counts beyond it.
   constexpr size_t most = std::numeric_limits<size_t>::max() / 4;
-  const Locked lock(mutex_);
+  const Locked lock = locked();
   if (size > most) raise_out_of_memory(size, SPIKE_NRT_RESOURCE);
   size = round_up(size, kGrain);
   const bool is_large = size > kSmall;
@@ -105,13 +131,18 @@ Block* Pool::allocate(size_t size) {
       ++stats_.num_alloc_retries;
       give_back(0);
       block = take_new(size, is_large, &status);
+      if (!block && status == SPIKE_NRT_RESOURCE)
+        block = take_free(size, is_large, /*of_any_size=*/true);
     }
     if (!block) raise_out_of_memory(requested, status);
   }
   split(block, size);
   block->in_use = true;
   block->requested = requested;
-  ++block->segment->used;
+  change(*block->segment, [&] {
+    ++block->segment->used;
+    block->segment->used_bytes += block->size;
+  });
   more(stats_.allocation, is_large, 1);
   more(stats_.active, is_large, 1);
   more(stats_.allocated_bytes, is_large, block->size);
@@ -148,15 +179,15 @@ void Pool::join_aside() {
   }
 }
 
-Block* Pool::take_free(size_t size, bool is_large) {
+Block* Pool::take_free(size_t size, bool is_large, bool of_any_size) {
   FreeBlocks& blocks = is_large ? large_ : small_;
   Block wanted;
   wanted.size = size;
   wanted.address = 0;
   auto found = blocks.lower_bound(&wanted);
   // What has a segment of its own would be wasted on what is much smaller.
-  if (found == blocks.end() ||
-      (is_large && size < kOwnSegment && (*found)->size > 2 * kLargeSegment)) {
+  if (found == blocks.end() || (is_large && !of_any_size && size < kOwnSegment &&
+                                (*found)->size > 2 * kLargeSegment)) {
     return nullptr;
   }
   if (!is_alive(*(*found)->segment)) {
@@ -211,6 +242,7 @@ void Pool::split(Block* block, size_t size) {
   after->next = std::exchange(block->next, after);
   if (after->next) after->next->previous = after;
   block->size = size;
+  change(segment, [&] { ++segment.blocks; });
   free_of(segment).insert(after);
 }
 
@@ -218,6 +250,7 @@ void Pool::join(Block* block, Block* next) {
   block->size += next->size;
   block->next = next->next;
   if (block->next) block->next->previous = block;
+  change(*block->segment, [&] { --block->segment->blocks; });
   delete next;
 }
 
@@ -225,9 +258,13 @@ void Pool::free(Block* block) {
   if (is_forked()) return;  // another thread of the parent may have had the lock
   const Locked lock(mutex_);
   Segment& segment = *block->segment;
-  block->in_use = false;
-  --segment.used;
+  const auto let_go = [&] {
+    block->in_use = false;
+    --segment.used;
+    segment.used_bytes -= block->size;
+  };
   if (segment.is_dead) {
+    let_go();
     if (segment.used != 0) return;
     for (auto it = dead_.begin(); it != dead_.end(); ++it) {
       if (it->get() != &segment) continue;
@@ -235,6 +272,7 @@ void Pool::free(Block* block) {
       return;
     }
   }
+  change(segment, let_go);
   less(stats_.allocation, segment.is_large, 1);
   less(stats_.active, segment.is_large, 1);
   less(stats_.allocated_bytes, segment.is_large, block->size);
@@ -281,6 +319,9 @@ void Pool::retire(Segment* segment) {
     less(stats_.active_bytes, segment->is_large, block->size);
     less(stats_.requested_bytes, segment->is_large, block->requested);
   }
+  const LeftOver left(*segment);
+  less(stats_.inactive_split, segment->is_large, left.blocks);
+  less(stats_.inactive_split_bytes, segment->is_large, left.bytes);
   ++stats_.num_device_free;
   less(stats_.segment, segment->is_large, 1);
   less(stats_.reserved_bytes, segment->is_large, segment->size);
@@ -319,17 +360,17 @@ size_t Pool::give_back(size_t target) {
 }
 
 size_t Pool::trim(size_t target) {
-  const Locked lock(mutex_);
+  const Locked lock = locked();
   return give_back(target);
 }
 
 void Pool::set_limit(std::optional<size_t> bytes) {
-  const Locked lock(mutex_);
+  const Locked lock = locked();
   limit_ = bytes;
 }
 
 std::optional<Memory> Pool::find(uintptr_t address) {
-  const Locked lock(mutex_);
+  const Locked lock = locked();
   auto after = segments_.upper_bound(address);
   if (after == segments_.begin()) return std::nullopt;
   const Segment& segment = *std::prev(after)->second;
@@ -342,18 +383,8 @@ std::optional<Memory> Pool::find(uintptr_t address) {
 }
 
 Stats Pool::stats() {
-  const Locked lock(mutex_);
-  Stats found = stats_;
-  // What a split left over: its segment cannot be given back.
-  for (const auto& [address, segment] : segments_) {
-    if (segment->used == 0) continue;
-    for (const Block* block = segment->first; block; block = block->next) {
-      if (block->in_use) continue;
-      more(found.inactive_split, segment->is_large, 1);
-      more(found.inactive_split_bytes, segment->is_large, block->size);
-    }
-  }
-  return found;
+  const Locked lock = locked();
+  return stats_;
 }
 
 namespace {
@@ -371,26 +402,26 @@ void each_array(Stats& stats, Do act) {
 }  // namespace
 
 void Pool::reset_accumulated() {
-  const Locked lock(mutex_);
+  const Locked lock = locked();
   each_array(stats_, [](auto& stat) { stat.reset_accumulated(); });
   stats_.num_alloc_retries = stats_.num_ooms = 0;
   stats_.num_device_alloc = stats_.num_device_free = 0;
 }
 
 void Pool::reset_peak() {
-  const Locked lock(mutex_);
+  const Locked lock = locked();
   each_array(stats_, [](auto& stat) { stat.reset_peak(); });
 }
 
 size_t Pool::free_blocks() {
-  const Locked lock(mutex_);
+  const Locked lock = locked();
   size_t found = small_.size() + large_.size();
   for (const auto& blocks : aside_) found += blocks.size();
   return found;
 }
 
 std::vector<c10::CachingDeviceAllocator::SegmentInfo> Pool::snapshot() {
-  const Locked lock(mutex_);
+  const Locked lock = locked();
   std::vector<c10::CachingDeviceAllocator::SegmentInfo> found;
   for (const auto& [address, segment] : segments_) {
     auto& info = found.emplace_back();
@@ -456,6 +487,7 @@ Pool& pool_of(c10::DeviceIndex device) {
 
 std::vector<Pool*> used_pools() {
   std::vector<Pool*> found;
+  if (is_forked()) return found;  // it has none, and the parent's may be locked
   for (const auto& place : pools) {
     if (Pool* pool = place.load()) found.push_back(pool);
   }

@@ -46,8 +46,10 @@ struct Segment {
   uintptr_t address;
   size_t size;
   bool is_large;
-  Block* first;          // by address
-  size_t used = 0;       // blocks in use
+  Block* first;  // by address
+  size_t blocks = 1;
+  size_t used = 0;  // of them, those in use
+  size_t used_bytes = 0;
   bool is_dead = false;  // its runtime was closed
 
   Segment(Block* whole, bool is_large);
@@ -60,6 +62,9 @@ struct Segment {
 /// Small blocks (to 1 MiB) are parts of segments of 2 MiB, others of 20 MiB or more, as
 /// torch's pools for other devices do. A block that is free is used again for what fits
 /// into it; of one that is much larger a part is. Freed neighbours become one.
+///
+/// In a process that was forked from one that had used it, another thread of which may
+/// have had the lock, `free` does nothing and all others raise.
 class Pool {
  public:
   explicit Pool(c10::DeviceIndex device) : device_(device) {}
@@ -93,15 +98,19 @@ class Pool {
   };
   using FreeBlocks = std::set<Block*, BySize>;
 
+  Locked locked();
   std::vector<Block*>* aside(size_t size);
   Block* take_aside(size_t size);
   void join_aside();
-  Block* take_free(size_t size, bool is_large);
+  Block* take_free(size_t size, bool is_large, bool of_any_size = false);
   Block* take_new(size_t size, bool is_large, int* status);
   void split(Block* block, size_t size);
   void join(Block* block, Block* next);
   void put_free(Block* block);
   void forget_dead();
+  struct LeftOver;
+  template <class Change>
+  void change(Segment& segment, Change make);
   void retire(Segment* segment);
   size_t give_back(size_t target);
   [[noreturn]] void raise_out_of_memory(size_t size, int status);
@@ -122,7 +131,7 @@ class Pool {
 
 /// The pool of a core, which lives as long as the process.
 Pool& pool_of(c10::DeviceIndex device);
-/// Those that were used.
+/// Those that this process has used.
 std::vector<Pool*> used_pools();
 
 }  // namespace spike_torch

@@ -17,6 +17,7 @@
 #include <c10/core/TensorImpl.h>
 #include <torch/library.h>
 
+#include <algorithm>
 #include <limits>
 
 #include "memory.h"
@@ -82,29 +83,29 @@ Tensor efficient_zero_tensor(IntArrayRef size, Maybe<at::ScalarType> dtype,
 
 // ---- Sizes --------------------------------------------------------------------------
 
-size_t bytes_of(const c10::TensorImpl& tensor) {
-  return at::detail::computeStorageNbytes(tensor.sizes(), tensor.strides(),
-                                          tensor.dtype().itemsize(),
-                                          tensor.storage_offset());
-}
-
-void grow_storage(const Tensor& self) {
-  if (self.numel() == 0) return;
-  const size_t size = bytes_of(*self.unsafeGetTensorImpl());
-  c10::StorageImpl& storage = *self.storage().unsafeGetStorageImpl();
-  if (size > storage.nbytes()) resize_storage(storage, size);
+// Makes a storage large enough for a tensor of a size; without strides, of one piece.
+// It comes first: if it fails, the tensor stays as it is.
+void grow_storage(const c10::Storage& storage, IntArrayRef size, IntArrayRef stride,
+                  size_t item_size, int64_t offset) {
+  if (std::find(size.begin(), size.end(), 0) != size.end()) return;
+  const auto begin = static_cast<size_t>(offset);
+  const size_t bytes =
+      stride.empty()
+          ? at::detail::computeStorageNbytesContiguous(size, item_size, begin)
+          : at::detail::computeStorageNbytes(size, stride, item_size, begin);
+  if (bytes > storage.nbytes()) resize_storage(*storage.unsafeGetStorageImpl(), bytes);
 }
 
 // A tensor that has the size already keeps its strides.
 const Tensor& resize_(const Tensor& self, IntArrayRef size,
                       Maybe<MemoryFormat> format) {
   at::detail::check_size_nonnegative(size);
+  TORCH_CHECK(format != MemoryFormat::Preserve, "Unsupported memory format", *format);
   if (self.sizes() != size) {
+    grow_storage(self.storage(), size, {}, self.itemsize(), self.storage_offset());
     self.unsafeGetTensorImpl()->set_sizes_contiguous(size);
-    grow_storage(self);
   }
   if (!format) return self;
-  TORCH_CHECK(*format != MemoryFormat::Preserve, "Unsupported memory format", *format);
   self.unsafeGetTensorImpl()->empty_tensor_restride(*format);
   return self;
 }
@@ -119,6 +120,7 @@ Tensor& set_storage(Tensor& self, at::Storage source, int64_t offset, IntArrayRe
   TORCH_CHECK(stride.empty() || stride.size() == size.size(), "unequal size length (",
               size.size(), ") and stride length (", stride.size(), ")");
   at::detail::check_size_nonnegative(size);
+  grow_storage(source, size, stride, self.itemsize(), offset);
   auto* impl = self.unsafeGetTensorImpl();
   impl->set_storage_keep_dtype(std::move(source));
   impl->set_storage_offset(offset);
@@ -127,7 +129,6 @@ Tensor& set_storage(Tensor& self, at::Storage source, int64_t offset, IntArrayRe
   } else {
     impl->set_sizes_and_strides(size, stride);
   }
-  grow_storage(self);
   return self;
 }
 

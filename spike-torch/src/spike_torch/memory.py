@@ -6,8 +6,9 @@ Numbers are of bytes. Statistics are those that torch keeps for any accelerator
 
 from __future__ import annotations
 
+import operator
 from collections import OrderedDict
-from typing import Any
+from typing import Any, SupportsIndex
 
 import torch
 
@@ -15,7 +16,10 @@ import spike_torch._C as _C
 from spike_torch.devices import Device, device_index
 
 _MIB = 1 << 20
-_MOST = (1 << 63) - 1
+#: What C++ counts bytes with.
+_MOST = (1 << 64) - 1
+#: What each core's share of memory was set to.
+_fractions: dict[int, float] = {}
 
 
 def empty_cache() -> None:
@@ -23,39 +27,42 @@ def empty_cache() -> None:
     torch.accelerator.empty_cache()
 
 
-def trim_cache(target: int = 0, device: Device = None) -> int:
+def trim_cache(target: SupportsIndex = 0, device: Device = None) -> int:
     """Give memory that no tensor uses back until at most `target` bytes are reserved.
 
     Returns:
         How many bytes were given back.
 
     Raises:
-        TypeError: `target` is no int.
-        ValueError: `target` is negative.
+        TypeError: `target` is no integer.
+        ValueError: it is negative.
     """
     return int(_C.trim(device_index(device), _bytes("target", target)))
 
 
-def set_memory_limit(limit: int | None, device: Device = None) -> None:
+def set_memory_limit(limit: SupportsIndex | None, device: Device = None) -> None:
     """Let this process reserve at most `limit` bytes of a core's memory; None: all.
 
     What goes beyond raises torch.OutOfMemoryError.
 
     Raises:
-        TypeError: `limit` is no int.
-        ValueError: `limit` is negative.
+        TypeError: `limit` is no integer.
+        ValueError: it is negative.
     """
-    size = None if limit is None else _bytes("limit", limit)
-    _C.set_limit(device_index(device), size)
+    index = device_index(device)
+    _C.set_limit(index, None if limit is None else _bytes("limit", limit))
+    _fractions.pop(index, None)
 
 
-def _bytes(name: str, size: int) -> int:
-    """A number of bytes that is an argument. More than any core has is as much."""
-    if not isinstance(size, int):
-        raise TypeError(f"{name} is a number of bytes, an int: got {size!r}")
-    if size < 0:
-        raise ValueError(f"{name} is a number of bytes, 0 or more: got {size}")
-    return min(size, _MOST)
+def _bytes(name: str, size: SupportsIndex) -> int:
+    """A number of bytes; more than there can be is as many as there can be."""
+    try:
+        found = operator.index(size)
+    except TypeError:
+        raise TypeError(f"{name} is a number of bytes: got {size!r}") from None
+    if found < 0:
+        raise ValueError(f"{name} is a number of bytes, 0 or more: got {found}")
+    return min(found, _MOST)
 
 
 def get_cached_blocks() -> int:
@@ -69,8 +76,15 @@ def memory_stats(device: Device = None) -> OrderedDict[str, Any]:
 
 
 def memory_stats_as_nested_dict(device: Device = None) -> dict[str, Any]:
-    """The same by parts of their names."""
-    return dict(torch._C._accelerator_getDeviceStats(device_index(device)))
+    """The same as dicts in dicts: ``["reserved_bytes"]["all"]["peak"]``."""
+    nested: dict[str, Any] = {}
+    for key, value in memory_stats(device).items():
+        *path, last = key.split(".")
+        place = nested
+        for part in path:
+            place = place.setdefault(part, {})
+        place[last] = value
+    return nested
 
 
 def memory_allocated(device: Device = None) -> int:
@@ -113,14 +127,22 @@ def memory_snapshot() -> list[dict[str, Any]]:
     return list(_C.snapshot())
 
 
-def memory_summary(device: Device = None) -> str:
-    """The statistics as a text to be read."""
+def memory_summary(device: Device = None, abbreviated: bool = False) -> str:
+    """The statistics as a text to be read.
+
+    Args:
+        device: the current one if it is None.
+        abbreviated: torch's name; the text is short in any case.
+    """
     index = device_index(device)
     stats = memory_stats(index)
     free, total = mem_get_info(index)
 
+    def number(key: str) -> int:  # there are none before the first tensor
+        return int(stats.get(key, 0))
+
     def line(text: str, key: str) -> str:
-        now, peak = (stats[f"{key}.all.{kind}"] / _MIB for kind in ("current", "peak"))
+        now, peak = (number(f"{key}.all.{kind}") / _MIB for kind in ("current", "peak"))
         return f"{text:<20}{now:>12.2f} MiB{peak:>12.2f} MiB"
 
     return "\n".join(
@@ -131,8 +153,8 @@ def memory_summary(device: Device = None) -> str:
             line("asked for", "requested_bytes"),
             line("reserved", "reserved_bytes"),
             line("left over by splits", "inactive_split_bytes"),
-            f"out of memory: {stats['num_ooms']} times, after "
-            f"{stats['num_alloc_retries']} attempts with an emptied cache",
+            f"out of memory: {number('num_ooms')} times, after "
+            f"{number('num_alloc_retries')} attempts with an emptied cache",
         )
     )
 
@@ -141,8 +163,20 @@ def set_per_process_memory_fraction(fraction: float, device: Device = None) -> N
     """Let this process reserve at most a part of a core's memory.
 
     Raises:
-        ValueError: `fraction` is not between 0 and 1.
+        TypeError: `fraction` is no number.
+        ValueError: it is not between 0 and 1.
     """
+    if not isinstance(fraction, (int, float)):
+        raise TypeError(
+            f"Invalid type for fraction argument, must be `float`: got {fraction!r}"
+        )
     if not 0 <= fraction <= 1:
         raise ValueError(f"Invalid fraction value: {fraction}. Allowed range: 0~1")
-    set_memory_limit(int(mem_get_info(device)[1] * fraction), device)
+    index = device_index(device)
+    set_memory_limit(int(mem_get_info(index)[1] * fraction), index)
+    _fractions[index] = float(fraction)
+
+
+def get_per_process_memory_fraction(device: Device = None) -> float:
+    """The part of a core's memory that this process may reserve: 1.0 until set."""
+    return _fractions.get(device_index(device), 1.0)
