@@ -27,15 +27,29 @@ def run(
 
 
 def test_torch_alone_registers_the_device_and_opens_nothing(tmp_path: Path) -> None:
-    code = "import torch\nprint(torch.nkipy.is_initialized())\n"
+    code = "import sys, torch\nprint(torch.nkipy.is_initialized())\n"
+    # What only those need who share tensors with spike, or open the runtime.
+    code += "print({'ml_dtypes', 'spike.spike_singleton'} & {*sys.modules})\n"
     code += "torch.ones(3, device='nkipy')\nprint(torch.nkipy.is_initialized())\n"
     done = run(code, tmp_path)
-    assert (done.returncode, done.stdout) == (0, "False\nTrue\n"), done.stderr
+    assert (done.returncode, done.stdout) == (0, "False\nset()\nTrue\n"), done.stderr
 
 
 def test_importing_it_opens_the_runtime(tmp_path: Path) -> None:
     done = run("import spike_torch, spike\nprint(spike_torch._C.is_open())", tmp_path)
     assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr
+
+
+def test_what_is_loaded_later_is_there() -> None:
+    import spike_torch
+
+    for name in spike_torch.__all__:
+        assert name in dir(spike_torch)
+        assert getattr(spike_torch, name) is not None
+    with pytest.raises(
+        AttributeError, match="'spike_torch' has no attribute 'nothing'"
+    ):
+        spike_torch.nothing()
 
 
 def test_autoload_can_be_switched_off(tmp_path: Path) -> None:

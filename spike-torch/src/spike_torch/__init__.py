@@ -9,6 +9,9 @@ Where the device cannot be registered, importing this raises ImportError with th
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 import spike
 from spike_torch import _registration
 from spike_torch_autoload import is_autoloading
@@ -33,17 +36,40 @@ from spike_torch.memory import (  # noqa: E402
     set_memory_limit,
     trim_cache,
 )
-from spike_torch.runtime import _ensure_initialized, configure, reset  # noqa: E402
-from spike_torch.tensors import (  # noqa: E402
-    TensorInfo,
-    from_spike,
-    get_nrt_tensor,
-    get_tensor_info,
-    to_spike,
-)
+
+if TYPE_CHECKING:
+    from spike_torch.runtime import _ensure_initialized as _ensure_initialized
+    from spike_torch.runtime import configure, reset
+    from spike_torch.tensors import (
+        TensorInfo,
+        from_spike,
+        get_nrt_tensor,
+        get_tensor_info,
+        to_spike,
+    )
+
+# Loaded with the first use: `import torch`, which registers the device, is not to wait.
+_LAZY = {
+    "_ensure_initialized": "runtime",
+    "configure": "runtime",
+    "reset": "runtime",
+    "TensorInfo": "tensors",
+    "from_spike": "tensors",
+    "get_nrt_tensor": "tensors",
+    "get_tensor_info": "tensors",
+    "to_spike": "tensors",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = import_module(f"{__name__}.{_LAZY[name]}")
+    return globals().setdefault(name, getattr(module, name))
+
 
 if not is_autoloading():
-    _ensure_initialized()
+    __getattr__("_ensure_initialized")()
 
 __all__ = [
     "TensorInfo",
@@ -68,3 +94,7 @@ __all__ = [
     "trim_cache",
 ]
 __version__ = "0.1.0"
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

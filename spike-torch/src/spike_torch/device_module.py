@@ -116,12 +116,17 @@ def __getattr__(name: str) -> object:
     """What is asked for anew each time it is read.
 
     ``_initialized`` is what torch.utils.checkpoint asks for before it keeps the states
-    of a device's generators; ``default_generators`` are those of all devices.
+    of a device's generators; ``default_generators`` are those of all devices;
+    ``Scheduling`` is what torch.compile's default backend registers devices by.
     """
     if name == "_initialized":
         return is_initialized()
     if name == "default_generators":
         return random_numbers.default_generators()
+    if name == "Scheduling":
+        from spike_torch import inductor
+
+        inductor.refuse()
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
@@ -145,16 +150,6 @@ def get_amp_supported_dtype() -> list[torch.dtype]:
 def is_bf16_supported(including_emulation: bool = True) -> bool:
     """Cores have bfloat16."""
     return True
-
-
-def __getattr__(name: str) -> object:
-    if name == "_initialized":  # whether torch.utils.checkpoint keeps random states
-        return is_initialized()
-    if name == "Scheduling":  # torch.compile's default backend registers devices
-        from spike_torch import inductor
-
-        inductor.refuse()
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def _is_in_bad_fork() -> bool:

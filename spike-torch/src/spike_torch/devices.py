@@ -7,7 +7,6 @@ from typing import Any, NamedTuple, TypeAlias
 import torch
 
 import spike_torch._C as _C
-from nkipy.chips import find_chip
 from spike_torch._name import NAME
 
 Device: TypeAlias = "torch.device | str | int | None"
@@ -84,6 +83,7 @@ def get_device_name(device: Device = None) -> str:
 
 def get_device_properties(device: Device = None) -> DeviceProperties:
     """What is known of a core; the chip is the one that kernels are compiled for."""
+    from nkipy.chips import find_chip
     from nkipy.compiler.targets import get_platform_target
 
     index = device_index(device)
