@@ -2,7 +2,15 @@
 
 An object answers ``__spike_array__()`` with a :class:`SpikeArray`. `SpikeTensor` does,
 and so may any other class: whoever takes device arrays calls :func:`spike_array` on
-what it got, and does not look at its type.
+what it got, and does not look at its type. A class of which some objects are elsewhere
+answers None for these.
+
+Memory that its class gives to others, when the object is gone, is kept by keeping the
+object. Such a class (torch's tensors are one) may have, for nkipy's kernels:
+
+- ``__spike_written__()``: a kernel has written into the object;
+- ``__spike_empty__(shape, dtype)``: an object on the same core, for a result;
+- ``__spike_keep__()``: the memory stays where it is, as another object is on it.
 """
 
 from __future__ import annotations

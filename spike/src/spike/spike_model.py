@@ -186,8 +186,7 @@ class SpikeModel:
 
         With `inputs` given, an output that is written into an input is that tensor.
         """
-        inputs = inputs or {}
-        made, _ = self._allocate(inputs)
+        made, _ = self._allocate(inputs := inputs or {})
         for name, tensor in made.items():
             if self._aliased.get(name) not in inputs:
                 tensor.tensor_ref.fill(0)
@@ -245,7 +244,8 @@ class SpikeModel:
         where, core = f"{kind} {name}: expected", self.model_ref.core_id
         array = spike_array(tensor)
         if array is None:
-            raise TypeError(f"{where} a SpikeTensor, got {type(tensor).__name__}")
+            got = f"{type(tensor).__name__} on {getattr(tensor, 'device', 'the host')}"
+            raise TypeError(f"{where} a SpikeTensor, got {got}")
         if array.core_id != core:
             raise TensorMismatchError(
                 f"{where} model and tensor on the same core, got model core_id {core} "

@@ -279,6 +279,64 @@ class Bare:
         return self.view.__spike_array__()
 
 
+class Caring(View):
+    """A view that makes results, and counts what is written into it."""
+
+    def __init__(self, memory, offset):
+        super().__init__(memory, offset)
+        self.written = 0
+
+    def __spike_written__(self):
+        self.written += 1
+
+    def __spike_empty__(self, shape, dtype):
+        assert (shape, dtype) == ((4,), np.dtype(F32))
+        return Caring(DeviceTensor.zeros(shape, dtype), 0)
+
+
+class Elsewhere(Caring):
+    """One that is on no device, as some of its class are."""
+
+    def __spike_array__(self):
+        return None
+
+    def __array__(self, *args, **kwargs):
+        raise AssertionError("nobody asked for a copy")
+
+
+def test_a_class_that_makes_results_and_is_told_of_writes():
+    @baremetal_jit
+    def step(total, x):
+        total += x
+        return total * 2
+
+    memory, x = DeviceTensor.from_numpy(np.arange(16, dtype=F32)), ones(4)
+    total = Caring(memory, 16)
+    for n in (1, 2):
+        got = step(total, x)
+        assert type(got) is Caring and (got.written, total.written) == (0, n)
+        np.testing.assert_array_equal(got.memory.numpy(), (np.arange(4, 8) + n) * 2)
+    other = Caring(memory, 0)
+    got = step(DeviceTensor.from_numpy(x), other)
+    assert type(got) is Caring and other.written == 0
+    assert type(step(DeviceTensor.from_numpy(x), x)) is np.ndarray
+
+
+def test_what_is_elsewhere_is_no_device_array():
+    @baremetal_jit
+    def twice(x):
+        return x * 2
+
+    elsewhere = Elsewhere(None, 0)
+    for _ in range(2):
+        with pytest.raises(TypeError, match="'x' is a Elsewhere on the host, and kern"):
+            twice(elsewhere)
+        with pytest.raises(TypeError, match="'x' is a Elsewhere on the host, and kern"):
+            DeviceKernel.compile_and_load(twice.func, elsewhere)
+        got = twice(Caring(DeviceTensor.from_numpy(ones(4)), 0))
+        np.testing.assert_array_equal(got.memory.numpy(), [2] * 4)
+
+
 @pytest.mark.parametrize("offset", [0, 4, 16, 48])
 @pytest.mark.parametrize("kind", [View, Bare])
 def test_a_part_of_a_tensor_is_used_where_it_is(kind, offset):

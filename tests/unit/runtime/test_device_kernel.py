@@ -7,6 +7,7 @@ import random
 import sys
 import threading
 import time
+import weakref
 from dataclasses import dataclass
 
 import numpy as np
@@ -627,3 +628,73 @@ def test_collectives_are_off_on_request_and_need_ranks(job, monkeypatch):
 
 def test_without_torch_there_is_no_job():
     assert module._is_distributed() is False
+
+
+# -- classes of device arrays ----------------------------------------------------------
+class Caring:
+    """Two floats on the device, of a class that is told what is written."""
+
+    shape, dtype = (2,), np.dtype(F32)
+
+    def __init__(self, value=0):
+        self.memory = on_device(ones(2) * value)
+        self.written = 0
+
+    def __spike_array__(self):
+        return self.memory.__spike_array__()
+
+    def __spike_written__(self):
+        self.written += 1
+
+    def __spike_empty__(self, shape, dtype):
+        assert (shape, dtype) == ((2,), np.dtype(F32))
+        return Caring(7)
+
+
+def accumulate(total, x):
+    total += x
+    return x * 3
+
+
+def test_results_beside_arrays_of_a_class_that_makes_its_own():
+    kernel = DeviceKernel.compile_and_load(accumulate, ones(2), ones(2))
+    total, x = Caring(), on_device(ones(2))
+    for n in (1, 2):
+        made = kernel({"total": total, "x": x})
+        assert made["total"] is total and total.written == n
+        assert type(made["output0"]) is Caring
+        np.testing.assert_array_equal(made["output0"].memory.numpy(), [3, 3])
+        np.testing.assert_array_equal(total.memory.numpy(), [n, n])
+    made, written = kernel.allocate_output_tensors({"total": total, "x": x})
+    assert written is total and made.memory.numpy().tolist() == [0, 0]
+    for each in kernel.allocate_output_tensors({"x": Caring(1)}):
+        assert type(each) is Caring and each.memory.numpy().tolist() == [0, 0]
+    kernel.benchmark({"total": total, "x": x}, mode="host")
+    assert total.written == 3
+
+
+def test_given_results_of_such_a_class_are_told_of_writes():
+    kernel = DeviceKernel.compile_and_load(lambda x: (x + 1, x + 2), ones(2))
+    x, made = on_device(ones(2)), [Caring(), Caring()]
+    outputs = {"output0": made[0], "output1": made[1]}
+    for n in (1, 2, 3):
+        assert kernel({"x": x}, outputs) is None
+        assert [each.written for each in made] == [2 * n - 1] * 2
+        kernel.execute_async({"x": x}, outputs).wait()
+        assert [each.written for each in made] == [2 * n] * 2
+        assert [each.memory.numpy()[0] for each in made] == [2, 3]
+
+
+def test_an_execution_keeps_arrays_whose_memory_is_their_classes():
+    kernel = DeviceKernel.compile_and_load(add, ones(2), ones(2))
+    x, y, made = Caring(1), on_device(ones(2)), on_device(ones(2))
+    gone = weakref.ref(x)
+    running = kernel.execute_async({"x": x, "y": y}, {"output0": made})
+    del x
+    gc.collect()
+    assert gone() is not None
+    running.wait()
+    other = Caring(2)
+    kernel.execute_async({"x": other, "y": y}, {"output0": made}).wait()
+    gc.collect()
+    assert gone() is None and made.numpy().tolist() == [3, 3]

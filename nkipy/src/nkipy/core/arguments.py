@@ -102,6 +102,45 @@ def is_array_like(value: Any) -> bool:
         return False
 
 
+def array_dtype(array: Any, name: str) -> np.dtype:
+    """NumPy's dtype of argument `array`.
+
+    Arrays on a device may have names of their own for dtypes, as torch's have: those
+    answer what it is (see :mod:`spike.device_array`).
+
+    Raises:
+        TypeError: it is none of NumPy's, nor of an array on a device.
+    """
+    try:
+        return np.dtype(array.dtype)
+    except TypeError as error:
+        require_array(array, name)
+        answer = _on_device(array)
+        if answer is None:
+            raise NKIPyTypeError(f"argument '{name}': {error}") from None
+        dtype: np.dtype = answer.dtype
+        return dtype
+
+
+def require_array(array: Any, name: str) -> None:
+    """Refuse what could be on a device, and is not.
+
+    Raises:
+        TypeError: it is a tensor of torch's on the host.
+    """
+    if hasattr(type(array), "__spike_array__") and _on_device(array) is None:
+        raise NKIPyTypeError(
+            f"argument '{name}' is a {type(array).__name__} on "
+            f"{getattr(array, 'device', 'the host')}, and kernels take NumPy's arrays "
+            "and tensors on a NeuronCore: pass its .numpy(), or move it there"
+        )
+
+
+def _on_device(array: Any) -> Any:
+    describe = getattr(type(array), "__spike_array__", None)
+    return None if describe is None else describe(array)
+
+
 def _sanitize_array_dtype(arr: Any, name: str = "") -> Any:
     """`arr`, or a copy narrowed to 32 bits, with one warning that names the argument.
 
@@ -117,8 +156,8 @@ def parameter_dtype(array: Any, name: str) -> np.dtype:
     if type(array) is np.ndarray and dt.is_supported(array.dtype):
         return array.dtype
     refuse_other_meaning(array, f"argument '{name}'")
+    own = array_dtype(array, name)
     try:
-        own = np.dtype(array.dtype)
         dtype = dt.narrow(own)
     except TypeError as error:
         raise NKIPyTypeError(f"argument '{name}': {error}") from None
@@ -174,7 +213,7 @@ class Parameters:
                 return leaf
         name = self.name_of(path)
         dtype = parameter_dtype(leaf, name)
-        inst = self.ctx.module.add_parameter(leaf.shape, dtype, name)
+        inst = self.ctx.module.add_parameter(tuple(leaf.shape), dtype, name)
         tensor = tensor_of(self.ctx, inst)
         tensor._name = name
         if isinstance(leaf, np.ndarray) and not leaf.flags.c_contiguous:

@@ -13,6 +13,7 @@ from nkipy.execution.device_arrays import (
     DeviceMemory,
     is_device_array,
     memory_of,
+    note_written,
     spike_array,
 )
 from nkipy.execution.errors import BindingError
@@ -70,6 +71,8 @@ class BoundCall:
         self._bound: Inputs | None = None
         self._call: PreparedCall | None = None
         self._results: list[Any] = []
+        #: Those of a class that wants to know that it was written into.
+        self._told: list[Any] = []
         self._made: list[NrtTensor] = []  # prepared calls keep no slices alive
         self._parts = DeviceMemory()
         self._watched = Watched()
@@ -136,6 +139,7 @@ class BoundCall:
             self._resident.enter(lambda _: self._bind_outputs(bound))
         assert self._call is not None
         self._call.execute()
+        note_written(self._told)
         return dict(zip(self.output_names, self._results))
 
     def _is_ready(self) -> bool:
@@ -246,6 +250,7 @@ class BoundCall:
                 own=self._own,
             )
         self._results, self._made = results, made
+        self._told = [x for x in results if hasattr(type(x), "__spike_written__")]
         self._call = memory.prepare(bound.used, made)
 
     def _tensor(

@@ -2,13 +2,16 @@
 
 :mod:`spike.device_array` has the protocol: ``__spike_array__()`` answers where an array
 lies on a device and what it is. The type of the object does not matter.
+
+A class may have more, as torch's has: it is told what kernels write, and makes results.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from math import prod
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -16,7 +19,7 @@ from nkipy.execution.errors import BindingError
 from nkipy.execution.names import array_text
 from nkipy.hlo.arguments import describe
 from nkipy.hlo.ir import TensorPlaceholder
-from spike import NrtTensor
+from spike import NrtTensor, SpikeTensor
 from spike.device_array import (
     DeviceMemory,
     SpikeArray,
@@ -24,12 +27,19 @@ from spike.device_array import (
     spike_array,
 )
 
+if TYPE_CHECKING:
+    from spike._spike import AsyncExecution
+
 __all__ = [
+    "SILENT",
     "DeviceArray",
     "DeviceMemory",
     "SpikeArray",
     "is_device_array",
+    "keep_until_done",
+    "maker_beside",
     "memory_of",
+    "note_written",
     "spike_array",
 ]
 
@@ -42,9 +52,52 @@ class DeviceArray(Protocol):
         ...
 
 
+#: Classes whose arrays want to know of nothing, and make no results: most are of these.
+SILENT: set[type] = {np.ndarray, SpikeTensor}
+
+
 def is_device_array(value: Any) -> bool:
     """Whether `value` is an array in device memory."""
-    return hasattr(type(value), "__spike_array__")
+    return isinstance(value, SpikeTensor) or spike_array(value) is not None
+
+
+def note_written(arrays: Iterable[Any]) -> None:
+    """Tell arrays that a kernel has written into them, if their class wants to know."""
+    for array in arrays:
+        if type(array) not in SILENT:
+            told = getattr(array, "__spike_written__", None)
+            if told is not None:
+                told()
+
+
+def maker_beside(arrays: Iterable[Any]) -> Callable[..., Any] | None:
+    """What makes an array for a result of a call that is given `arrays`.
+
+    It takes shape and dtype. None: they are of classes that do not care.
+    """
+    for array in arrays:
+        if type(array) not in SILENT:
+            make = getattr(array, "__spike_empty__", None)
+            if make is not None and is_device_array(array):
+                return make
+    return None
+
+
+#: Executions that were started, and the arrays that they need.
+_STARTED: dict[int, tuple[AsyncExecution, list[Any]]] = {}
+
+
+def keep_until_done(started: AsyncExecution, *tensors: Mapping[str, Any]) -> None:
+    """Keep arrays whose memory others may have when they are gone.
+
+    That of a SpikeTensor belongs to its NrtTensor, which an execution keeps by itself.
+    """
+    kept = [x for each in tensors for x in each.values() if type(x) not in SILENT]
+    if kept:
+        for key, (execution, _) in list(_STARTED.items()):
+            if execution.done():
+                _STARTED.pop(key, None)
+        _STARTED[id(started)] = started, kept
 
 
 def memory_of(

@@ -21,6 +21,7 @@ from nkipy.execution.memory import Memory
 from nkipy.execution.model import ResidentModel
 from nkipy.execution.residency import LOADED
 from nkipy.hlo.arguments import describe, expect, explained
+from nkipy.hlo.ir import TensorPlaceholder
 from spike import NrtError, NrtModel, NrtTensor, SpikeError
 from spike._spike import PreparedCall
 
@@ -66,7 +67,7 @@ class HostCall:
             inputs: C-contiguous arrays of the parameters' shapes and dtypes, or device
                 arrays, used in place.
             outputs: C-contiguous arrays, which are written when all else has succeeded,
-                or, for results that alias one, the device array of that parameter.
+                or device arrays: of results that alias a parameter, that parameter's.
             ntff: a file for a profile of this execution; None: there is none.
 
         Raises:
@@ -97,6 +98,18 @@ class HostCall:
 
     def _check(self, inputs: Sequence[Any], outputs: Sequence[Any]) -> None:
         """Refuse too few arrays, or too many, and inputs that are none."""
+        if type(inputs) is not list or type(outputs) is not list:
+            self._check_counts(inputs, outputs)
+        elif (len(inputs), len(outputs)) != self._counts:
+            self._check_counts(inputs, outputs)
+        for i, array in enumerate(inputs):
+            if type(array) is not np.ndarray and not is_device_array(array):
+                raise BindingError(
+                    f"run() takes arrays for 'inputs', of the host or of the device; "
+                    f"number {i} is {describe(array)}"
+                )
+
+    def _check_counts(self, inputs: Any, outputs: Any) -> None:
         for what, arrays, count in (
             ("inputs", inputs, self._counts[0]),
             ("outputs", outputs, self._counts[1]),
@@ -105,12 +118,6 @@ class HostCall:
                 raise BindingError(
                     f"run() takes a list of {count} arrays for '{what}', but received "
                     f"{describe(arrays)}"
-                )
-        for i, array in enumerate(inputs):
-            if type(array) is not np.ndarray and not is_device_array(array):
-                raise BindingError(
-                    f"run() takes arrays for 'inputs', of the host or of the device; "
-                    f"number {i} is {describe(array)}"
                 )
 
     def unload(self) -> None:
@@ -227,6 +234,8 @@ def _read(memory: Memory, outputs: Sequence[Any]) -> None:
     staged = []
     for i, output in enumerate(outputs):
         if type(output) is not np.ndarray:
+            if i not in memory.aliases:
+                _copy_there(memory.output(i), output, memory.output_specs[i])
             continue
         if i in memory.aliases:
             copy = np.empty_like(output)
@@ -237,3 +246,15 @@ def _read(memory: Memory, outputs: Sequence[Any]) -> None:
         tensor.read_into(copy)
     for _, output, copy in staged:
         np.copyto(output, copy)
+
+
+def _copy_there(result: NrtTensor, array: Any, spec: TensorPlaceholder) -> None:
+    """Copy a result into a device array."""
+    described = spike_array(array)
+    if described is None or not described.is_contiguous:
+        raise BindingError(
+            f"result '{spec.name}' takes an array of NumPy's, or a contiguous one on a "
+            f"device, but received {describe(array)}"
+        )
+    nbytes = described.nbytes
+    described.tensor.copy_from(result, 0, described.offset, nbytes)

@@ -10,7 +10,13 @@ from nkipy.compiler.build import BuildOptions, build
 from nkipy.core.errors import NKIPyValueError
 from nkipy.core.trace import NKIPyKernel
 from nkipy.distributed.processes import set_root
-from nkipy.execution.device_arrays import is_device_array, spike_array
+from nkipy.execution.device_arrays import (
+    SILENT,
+    is_device_array,
+    maker_beside,
+    note_written,
+    spike_array,
+)
 from nkipy.execution.device_module import device_module
 from nkipy.execution.engines import Executable
 from nkipy.execution.errors import BindingError
@@ -34,12 +40,23 @@ set_up_runtime()
 class BaremetalProgram(Program):
     """A program whose arguments may already be on the device."""
 
+    silent = SILENT
+
     def run(self, arrays: list[Any]) -> Any:
         """As of any program; what does not fit is an error of nkipy's own."""
         try:
-            return super().run(arrays)
+            returned = super().run(arrays)
         except BindingError as error:
             raise NKIPyValueError(str(error)) from None
+        if self.written:
+            for i in self.written.values():
+                if type(arrays[i]) not in SILENT:
+                    note_written((arrays[i],))
+        return returned
+
+    def maker(self, arrays: list[Any]) -> Callable[..., Any]:
+        """Of a call with arrays of a class that makes its own, that class."""
+        return maker_beside(arrays) or self.executable.empty
 
     def is_resident(self, array: Any) -> bool:
         """Whether `array` is on the device."""
@@ -60,10 +77,11 @@ class BaremetalProgram(Program):
 class BaremetalKernel(JitKernel[P, R_co]):
     """A kernel whose calls execute its NEFF on a NeuronCore.
 
-    Arguments are NumPy arrays, which are uploaded, or :class:`DeviceTensor`, which are
-    used where they are; of those, calls look at shape and dtype only. Arguments that
-    the kernel writes into are changed in place, on the device or in the caller's array.
-    Other results are NumPy arrays.
+    Arguments are NumPy arrays, which are uploaded, or :class:`DeviceTensor` and torch
+    tensors on the device, which are used where they are; of those, calls look at shape
+    and dtype only. Arguments that the kernel writes into are changed in place, on the
+    device or in the caller's array. Other results are NumPy arrays; of a call with a
+    torch tensor on the device, torch tensors on that.
 
     Args:
         kernel: a function, or an :class:`NKIPyKernel`.

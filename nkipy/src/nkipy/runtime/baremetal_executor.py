@@ -9,6 +9,7 @@ from typing import Any, Literal, cast
 import numpy as np
 
 from nkipy.core import dtypes as dt
+from nkipy.core.arguments import array_dtype
 from nkipy.core.compile import get_ir
 from nkipy.core.errors import (
     NKIPyNotImplementedError,
@@ -16,6 +17,7 @@ from nkipy.core.errors import (
     refuse_other_meaning,
 )
 from nkipy.core.trace import NKIPyKernel, Trace
+from nkipy.execution.device_arrays import is_device_array
 from nkipy.execution.engines import Executable
 from nkipy.execution.host_call import HostCall, ProfiledCall
 from nkipy.execution.program import LoadedProgram
@@ -187,9 +189,7 @@ class BaremetalExecutor:
         _check_file(compiled_kernel)
         kernel = DeviceKernel.load_from_neff(compiled_kernel.compiled_artifact)
         inputs: dict[str, SpikeTensor] = {
-            placeholder.name: DeviceTensor.from_numpy(
-                np.asarray(array).astype(placeholder.dtype, copy=False)
-            )
+            placeholder.name: _uploaded(array, placeholder.dtype)
             for placeholder, array in zip(compiled_kernel.ir.inputs, arrays)
         }
         return kernel.benchmark(
@@ -225,6 +225,15 @@ def _profile_path(directory: str | Path | None) -> Path:
     return (Path.cwd() if directory is None else Path(directory)) / "profile.ntff"
 
 
+def _uploaded(array: Any, dtype: np.dtype) -> DeviceTensor:
+    """A copy on the device, whose kernel may write into it."""
+    if not is_device_array(array):
+        return DeviceTensor.from_numpy(np.asarray(array).astype(dtype, copy=False))
+    made = DeviceTensor.empty(tuple(array.shape), dtype)
+    made.copy_from(array)
+    return made
+
+
 def _matching_arrays(
     compiled: CompiledKernel, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> list[Any]:
@@ -234,7 +243,10 @@ def _matching_arrays(
     for array, parameter in zip(arrays, compiled.ir.inputs):
         refuse_other_meaning(array, f"argument '{parameter.original_name}'")
     expected = [(p.shape, p.dtype) for p in compiled.ir.inputs]
-    received = [(tuple(a.shape), dt.narrow(a.dtype)) for a in arrays]
+    received = [
+        (tuple(array.shape), dt.narrow(array_dtype(array, parameter.original_name)))
+        for array, parameter in zip(arrays, compiled.ir.inputs)
+    ]
     if received != expected:
         raise NKIPyValueError(
             f"the kernel was compiled for {_text(expected)}, but received "

@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
+from nkipy.core.arguments import array_dtype
 from nkipy.core.errors import NKIPyValueError
 from nkipy.core.tree import map_tree, path_name
 from nkipy.distributed.processes import (
@@ -90,7 +89,8 @@ def described_call(
     def describe(path: Any, leaf: Any) -> Any:
         shape, dtype = getattr(leaf, "shape", None), getattr(leaf, "dtype", None)
         if shape is not None and dtype is not None:
-            text = f"{np.dtype(dtype).name}{list(shape)}"
+            dtype = array_dtype(leaf, path_name(path))
+            text = f"{dtype.name}{list(shape)}"
         else:
             text = repr(leaf) if isinstance(leaf, _PLAIN) else type(leaf).__name__
         made[f"argument {path_name(path)}"] = text

@@ -14,6 +14,7 @@ from nkipy.core.arguments import (
     UniqueNames,
     bind_arguments,
     is_array_like,
+    require_array,
     signature_of,
 )
 from nkipy.core.tree import Path, map_tree
@@ -66,6 +67,7 @@ class ContainedArrays:
             if not is_array_like(leaf):
                 return
             name = name_of(path)
+            require_array(leaf, name)
             if len(path) > depth and 0 not in leaf.shape:
                 self._keep(name, leaf)
 

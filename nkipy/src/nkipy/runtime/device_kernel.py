@@ -14,7 +14,13 @@ from nkipy.core.compile import CompilationTarget
 from nkipy.core.errors import NKIPyValueError
 from nkipy.core.trace import NKIPyKernel, kernel_name
 from nkipy.distributed.processes import traced_for
-from nkipy.execution.device_arrays import DeviceArray
+from nkipy.execution.device_arrays import (
+    SILENT,
+    DeviceArray,
+    keep_until_done,
+    maker_beside,
+    note_written,
+)
 from nkipy.execution.device_module import device_module
 from nkipy.execution.residency import LOADED
 from nkipy.hlo import kernel_languages
@@ -31,7 +37,8 @@ from nkipy.runtime.contained import ContainedArrays
 from nkipy.runtime.device_tensor import DeviceTensor
 from nkipy.runtime.loaded_kernels import LoadedKernels
 from nkipy.runtime.ranks import check_ranks, set_up_runtime
-from spike import BenchmarkResult, NrtModel, SpikeModel
+from spike import BenchmarkResult, NrtModel, NrtTensor, SpikeModel
+from spike._spike import recall
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -78,6 +85,7 @@ class DeviceKernel(SpikeModel):
         }
         self._output_of = _numbered(self.output_tensors_info)
         self._contained: ContainedArrays | None = None
+        self._renames = False  # calls have other names, whose tensors are not known
         LOADED.use(self)
 
     @classmethod
@@ -238,8 +246,25 @@ class DeviceKernel(SpikeModel):
         """
         if LOADED.newest != id(self) and not self.model_ref.is_unloaded:
             LOADED.use(self)
-        inputs, outputs = self._named(inputs, outputs)
-        return super().__call__(inputs, outputs, save_trace, ntff_name)
+        known = None if save_trace else self._known(inputs, outputs)
+        if known is None:
+            inputs, outputs = self._named(inputs, outputs)
+            made = super().__call__(inputs, outputs, save_trace, ntff_name)
+        elif outputs is None:
+            made, memory = self._allocate(inputs)
+            known.with_outputs(memory).execute()
+        else:
+            known.execute()
+            made = None
+        if outputs is not None:
+            note_written(outputs.values())
+        elif self._aliased and made is not None:
+            note_written(made.values())
+        return made
+
+    def _known(self, inputs: Tensors, outputs: Tensors | None) -> PreparedCall | None:
+        """The call with these tensors by the NEFF's names, if it was made ready."""
+        return None if self._renames else recall(self._calls, inputs, outputs)
 
     def benchmark(
         self,
@@ -263,15 +288,26 @@ class DeviceKernel(SpikeModel):
     def _benchmark_call(
         self, inputs: Tensors, outputs: Tensors | None
     ) -> tuple[PreparedCall, Tensors]:
-        return super()._benchmark_call(*self._named(inputs, outputs))
+        self._check_is_dict("Input", inputs)
+        call, kept = super()._benchmark_call(*self._named(inputs, outputs))
+        note_written(kept.values())
+        return call, kept
 
     def execute_async(self, inputs: Tensors, outputs: Tensors) -> AsyncExecution:
         """Start an execution; see :meth:`spike.SpikeModel.execute_async`.
 
         Names are those of :meth:`__call__`.
         """
-        inputs, named = self._named(inputs, outputs)
-        return super().execute_async(inputs, outputs if named is None else named)
+        known = self._known(inputs, outputs)
+        if known is None or outputs is None:
+            inputs, named = self._named(inputs, outputs)
+            outputs = outputs if named is None else named
+            started = super().execute_async(inputs, outputs)
+        else:
+            started = known.execute_async()
+        keep_until_done(started, inputs, outputs)
+        note_written(outputs.values())
+        return started
 
     def allocate_output_tensors(
         self, inputs: Tensors | None = None
@@ -282,7 +318,29 @@ class DeviceKernel(SpikeModel):
         """
         if inputs is not None:
             inputs, _ = self._named(inputs, None)
-        return super().allocate_output_tensors(inputs)
+        if maker_beside((inputs or {}).values()) is None:
+            return super().allocate_output_tensors(inputs)
+        inputs = inputs or {}
+        made, memory = self._allocate(inputs)
+        for name, tensor in memory.items():
+            if self._aliased.get(name) not in inputs:
+                tensor.fill(0)
+        return list(made.values())
+
+    def _allocate(self, inputs: Tensors) -> tuple[Tensors, dict[str, NrtTensor]]:
+        for tensor in inputs.values():
+            if type(tensor) not in SILENT:
+                break
+        else:
+            return super()._allocate(inputs)
+        make = maker_beside(inputs.values())
+        if make is None:
+            return super()._allocate(inputs)
+        made: Tensors = {}
+        for name, (_, shape, dtype) in self._outputs.items():
+            aliased = self._aliased.get(name)
+            made[name] = inputs[aliased] if aliased in inputs else make(shape, dtype)
+        return made, {name: self._memory.of(tensor) for name, tensor in made.items()}
 
     def unload(self) -> None:
         """Free what the kernel occupies of its core; it cannot be called any more."""
@@ -310,6 +368,7 @@ class DeviceKernel(SpikeModel):
         if not isinstance(inputs, dict):
             return inputs, outputs
         if inputs.keys() != self._input_names:
+            self._renames = True
             inputs = _renamed(inputs, self._input_of, self.input_tensors_info)
             if inputs.keys() != self._input_names:
                 inputs = {**self._bound(), **inputs}
@@ -317,6 +376,7 @@ class DeviceKernel(SpikeModel):
             isinstance(outputs, dict)
             and outputs.keys() != self.output_tensors_info.keys()
         ):
+            self._renames = True
             outputs = _renamed(outputs, self._output_of, self.output_tensors_info)
         return inputs, outputs
 

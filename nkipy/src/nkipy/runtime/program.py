@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Set
 from typing import Any
 
 import numpy as np
 
 from nkipy.core import dtypes as dt
+from nkipy.core.arguments import require_array
 from nkipy.core.errors import NKIPyOverflowError, NKIPyValueError
 from nkipy.core.trace import OutputLeaf, Trace, result_tree
 from nkipy.execution.engines import Executable
@@ -25,6 +27,9 @@ class Program:
         guards: whether what the kernel captured is still the same.
         changes_captured: it was not, right after the kernel had been traced.
     """
+
+    #: Classes of arguments that results are not made after.
+    silent: Set[type] = frozenset((np.ndarray,))
 
     def __init__(self, trace: Trace, executable: Executable, guards: Guards) -> None:
         self.trace = trace
@@ -61,9 +66,21 @@ class Program:
             outputs = run_new(inputs)
         return self.result(outputs)
 
+    def maker(self, arrays: list[Any]) -> Callable[..., Any]:
+        """What makes an array for a result, of shape and dtype, beside `arrays`, of
+        which some are of other classes than `silent`."""
+        return self.executable.empty
+
+    def _maker(self, arrays: list[Any]) -> Callable[..., Any]:
+        silent = self.silent
+        for array in arrays:
+            if type(array) not in silent:
+                return self.maker(arrays)
+        return self.executable.empty
+
     def _run_new(self, inputs: list[Any]) -> list[Any]:
         """Execute once, with new arrays for all results."""
-        empty = self.executable.empty
+        empty = self._maker(inputs)
         outputs = [empty(shape, dtype) for shape, dtype in self.shapes]
         self.executable.run(inputs, outputs)
         return outputs
@@ -80,6 +97,8 @@ class Program:
                 if self.is_resident(array):
                     made.append(array)
                     continue
+                if type(array) is not np.ndarray:
+                    require_array(array, self._name(len(made)))
                 array = self._narrowed(np.asarray(array), dtype, len(made))
             if not array.flags.c_contiguous:
                 array = np.ascontiguousarray(array)
@@ -101,10 +120,13 @@ class Program:
         self._check_writable(arrays)
         if self._captured:
             self._check_captured(arrays)
-        made = []
+        made, make = [], None
         for i, (shape, dtype) in enumerate(self.shapes):
             target = arrays[self.written[i]] if i in self.written else None
-            if target is None or not self._takes_results(target, dtype):
+            if target is None:
+                make = make or self._maker(arrays)
+                target = make(shape, dtype)
+            elif not self._takes_results(target, dtype):
                 target = self.executable.empty(shape, dtype)
             made.append(target)
         return made
