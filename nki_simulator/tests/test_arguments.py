@@ -190,6 +190,106 @@ def test_a_torch_tensor_whose_elements_share_memory_is_not_written() -> None:
         twice(FakeTorch(strided((3, 4), (0, 1))))
 
 
+# -- arrays on a device ----------------------------------------------------------------
+class Memory:
+    """A device's, as much of it as spike's tensors tell."""
+
+    va = 4096
+
+    def __init__(self, size: int) -> None:
+        self.data = np.zeros(size, np.uint8)
+
+    def read_into(self, target: np.ndarray, offset: int, size: int) -> None:
+        target.view(np.uint8).reshape(-1)[:] = self.data[offset : offset + size]
+
+    def write(self, source: np.ndarray, offset: int) -> None:
+        self.data[offset : offset + source.nbytes] = source.view(np.uint8).reshape(-1)
+
+
+class OnDevice:
+    """An array by spike's protocol; one that is `here` is on no device."""
+
+    def __init__(
+        self, memory: Memory, offset: int, shape: tuple[int, ...], step: int = 1
+    ) -> None:
+        self.memory, self.written, self.here = memory, 0, False
+        strides = (4 * step * shape[1], 4 * step)
+        self.answer = SimpleNamespace(
+            tensor=memory,
+            offset=offset,
+            shape=shape,
+            strides=strides,
+            dtype=np.dtype(np.float32),
+            core_id=0,
+        )
+
+    @property
+    def values(self) -> np.ndarray:
+        numbers = self.memory.data[self.answer.offset :].view(np.float32)
+        step = self.answer.strides[1] // 4
+        count = self.answer.shape[0] * self.answer.shape[1]
+        return numbers[: step * count : step].reshape(self.answer.shape)
+
+    def __array__(self, *args: Any, **kwargs: Any) -> np.ndarray:
+        assert self.here, "a copy by NumPy, which nothing would be written back from"
+        return np.ones((2, 3), np.float32)
+
+    def __spike_array__(self) -> Any:
+        return None if self.here else self.answer
+
+    def __spike_written__(self) -> None:
+        self.written += 1
+
+    def __spike_empty__(self, shape: tuple[int, ...], dtype: np.dtype) -> OnDevice:
+        assert dtype == np.float32
+        return OnDevice(Memory(24), 0, shape)
+
+
+@pytest.mark.parametrize("step", [1, 2])
+def test_an_array_on_a_device_is_read_and_written_there(step: int) -> None:
+    memory = Memory(160)
+    x, out = OnDevice(memory, 16, (2, 3), step), OnDevice(memory, 88, (2, 3))
+    x.values[:] = np.arange(6).reshape(2, 3)
+    before = memory.data.copy()
+    copied(x, out)
+    assert out.values.tolist() == [[0, 1, 2], [3, 4, 5]]
+    assert (x.written, out.written) == (0, 1)
+    twice(x)
+    assert x.values.tolist() == [[0, 2, 4], [6, 8, 10]] and x.written == 1
+    x.values[:] = np.arange(6).reshape(2, 3)
+    out.values[:] = 0
+    assert (memory.data == before).all()  # nothing else was written
+
+
+def test_arrays_on_a_device_that_share_memory() -> None:
+    memory = Memory(160)
+    x, out = OnDevice(memory, 0, (2, 3)), OnDevice(memory, 20, (2, 3))
+    with pytest.raises(nki.NkiValidationError, match="shares memory with the argument"):
+        copied(x, out)
+    assert not memory.data.any()
+    shared = OnDevice(memory, 0, (2, 3))
+    shared.answer.strides = (0, 4)
+    with pytest.raises(nki.NkiValidationError, match="elements that share memory"):
+        twice(shared)
+
+
+def test_results_are_where_the_arguments_are() -> None:
+    @nki.jit
+    def doubled(x: Any, y: Any) -> Any:
+        made = nl.ndarray(x.shape, x.dtype, buffer=nl.shared_hbm)
+        nl.store(made, nl.add(nl.load(x), nl.load(y)))
+        return made
+
+    x, here = OnDevice(Memory(24), 0, (2, 3)), OnDevice(Memory(24), 0, (2, 3))
+    x.values[:] = 2
+    here.here = True
+    for arguments in ((x, here), (here, x)):
+        made = doubled(*arguments)
+        assert isinstance(made, OnDevice) and made.values.tolist() == [[3] * 3] * 2
+    assert type(doubled(here, here)) is np.ndarray
+    assert twice(x) is None and x.values.tolist() == [[4] * 3] * 2
+
+
 # -- calls that cannot be --------------------------------------------------------------
 @pytest.mark.parametrize(
     "call, text",

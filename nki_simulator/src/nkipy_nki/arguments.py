@@ -21,6 +21,7 @@ from nkipy.chips import CHIPS
 from nkipy.shared_elements import has_shared_elements
 from nkipy_nki.dtypes import as_outside, narrow, tensor_dtype
 from nkipy_nki.errors import NkiValidationError
+from nkipy_nki.on_device import answer_of, made_beside, overlap, store, values_at
 
 __all__ = [
     "Argument",
@@ -29,6 +30,7 @@ __all__ = [
     "WrongCallError",
     "as_numpy",
     "is_array",
+    "share_memory",
 ]
 
 #: torch's types that NumPy has not, stored as integers of as many bytes.
@@ -105,6 +107,11 @@ class Argument:
         if self.why_unwritable:
             return
         mine = as_numpy(self.given, self.name)
+        self._store_in(mine)
+        if answer_of(self.given) is not None:
+            store(self.given, mine)
+
+    def _store_in(self, mine: np.ndarray) -> None:
         stored = tensor_dtype(mine.dtype, mine.shape)
         is_copy = not np.shares_memory(mine, self.array)
         if self.array.dtype != stored.element:
@@ -159,7 +166,7 @@ class Arguments:
             if not isinstance(one.array, ArraySpec)
         ]
         for (one, mine), (other, its) in combinations(held, 2):
-            if np.may_share_memory(mine, its) and np.shares_memory(mine, its):
+            if share_memory(one.given, mine, other.given, its):
                 one.shares.append(other.name)
                 other.shares.append(one.name)
 
@@ -186,10 +193,25 @@ class Arguments:
             argument.write_back()
 
     def as_given(self, array: np.ndarray) -> Any:
-        """A result, of the kind that the arrays are of: torch's, or NumPy's."""
+        """A result, of the kind that the arrays are of: torch's, or NumPy's.
+
+        Torch's is on the device that the first tensor which is on one is on.
+        """
+        for argument in self.arrays:
+            made = made_beside(argument.given, array)
+            if made is not None:
+                return made
         if any(_is_torch(argument.given) for argument in self.arrays):
             return _as_torch(array)
         return array
+
+
+def share_memory(one: Any, mine: np.ndarray, other: Any, its: np.ndarray) -> bool:
+    """Whether two arrays have memory in common; `mine`, `its`: NumPy's of them."""
+    there, elsewhere = answer_of(one), answer_of(other)
+    if there is None or elsewhere is None:
+        return bool(np.may_share_memory(mine, its) and np.shares_memory(mine, its))
+    return overlap(there, elsewhere)
 
 
 def is_array(value: Any) -> bool:
@@ -278,7 +300,7 @@ def _way_out(dtype: np.dtype, given: Any, name: str) -> str:
 
 
 def as_numpy(value: Any, name: str = "") -> np.ndarray:
-    """An array as NumPy's, in the same memory where that can be.
+    """An array as NumPy's, in the same memory where that can be; not on a device.
 
     Raises:
         NkiValidationError: it has a mask, or torch cannot give its elements.
@@ -290,6 +312,9 @@ def as_numpy(value: Any, name: str = "") -> np.ndarray:
         )
     if isinstance(value, np.ndarray):
         return value.view(np.ndarray)
+    answer = answer_of(value)
+    if answer is not None:
+        return values_at(answer)
     if not _is_torch(value):
         return np.asarray(value)
     value = value.detach()

@@ -8,7 +8,12 @@ from typing import Any
 import numpy as np
 
 from nkipy.chips import Chip
-from nkipy_nki.arguments import Arguments, WrongCallError, as_numpy
+from nkipy_nki.arguments import (
+    Arguments,
+    WrongCallError,
+    as_numpy,
+    share_memory,
+)
 from nkipy_nki.collectives.rendezvous import SHARED_VARIABLE
 from nkipy_nki.cores import CoreGroup
 from nkipy_nki.flags import flag
@@ -102,13 +107,15 @@ def _require_groups(groups: Sequence[Sequence[int]], count: int, most: int) -> N
 
 def _part_what_is_shared(arguments: Sequence[Arguments]) -> None:
     """Give each rank memory of its own; of several, only the first may write to it."""
-    seen: list[tuple[str, np.ndarray]] = []
+    seen: list[tuple[str, Any, np.ndarray]] = []
     for rank, given in enumerate(arguments):
         mine = [(one, as_numpy(one.given, one.name)) for one in given.arrays]
         for one, array in mine:
-            for name, other in seen:
-                if np.may_share_memory(array, other) and np.shares_memory(array, other):
+            for name, given_there, other in seen:
+                if share_memory(one.given, array, given_there, other):
                     one.shares.append(name)
                     one.array = one.array.copy()
                     break
-        seen += [(f"{one.name} of rank {rank}", array) for one, array in mine]
+        seen += [
+            (f"{one.name} of rank {rank}", one.given, array) for one, array in mine
+        ]
