@@ -156,7 +156,7 @@ def torch(monkeypatch):
     for name in TORCH_DTYPES:
         setattr(fake, name.removeprefix("torch."), name)
 
-    def empty(shape, dtype):
+    def empty(shape, dtype, device="cpu"):
         return FakeTorchTensor(np.empty(shape, TORCH_DTYPES[dtype]), dtype)
 
     fake.empty = empty

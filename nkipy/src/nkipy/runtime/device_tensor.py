@@ -15,8 +15,10 @@ import numpy.typing as npt
 import spike
 from nkipy.core import dtypes as dt
 from nkipy.core.errors import NKIPyOverflowError, refuse_other_meaning
+from nkipy.execution.device_arrays import SILENT
 from nkipy.runtime.ranks import set_up_runtime
 from spike import SpikeTensor
+from spike.device_array import SpikeArray, spike_array
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -42,6 +44,9 @@ class DeviceTensor(SpikeTensor):
     """
 
     __slots__ = ()
+
+    #: Where `torch` has its tensor by default.
+    _torch_device = "cpu"
 
     if TYPE_CHECKING:
         dtype: np.dtype[Any]
@@ -104,19 +109,57 @@ class DeviceTensor(SpikeTensor):
         return made
 
     @classmethod
-    def from_torch(cls, tensor: Any, name: str | None = None, core_id: int = 0) -> Self:
-        """A copy of a torch tensor on the device.
+    def from_torch(
+        cls, tensor: Any, name: str | None = None, core_id: int | None = None
+    ) -> Self:
+        """A torch tensor on the device: a copy of one on the host; of one that is on
+        the device the same memory, which this keeps.
+
+        Args:
+            tensor: the tensor.
+            name: for people, and for the runtime's own messages.
+            core_id: the core, counted among the visible ones: by default 0, and that of
+                a tensor on the device.
 
         Raises:
             ImportError: torch is not installed.
             TypeError: the device does not have the dtype.
             OverflowError: an integer of 64 bits is out of range for 32.
+            ValueError: a tensor on the device is on another core, or its elements do
+                not lie one after another.
+            RuntimeError: a tensor on the device requires grad, where gradients are
+                computed.
         """
+        array = spike_array(tensor)
+        if array is not None:
+            return cls._sharing(tensor, array, name, core_id)  # type: ignore[return-value]
         tensor = _narrowed_torch(tensor)
         dtype = _dtype_of_torch(tensor)
-        made = cls.empty(tuple(tensor.shape), dtype, name, core_id)
+        made = cls.empty(tuple(tensor.shape), dtype, name, core_id or 0)
         made._write(_bytes_of_torch(tensor))
         return made
+
+    @staticmethod
+    def _sharing(
+        tensor: Any, array: SpikeArray, name: str | None, core_id: int | None
+    ) -> TorchDeviceTensor:
+        if array.dtype not in dt.SUPPORTED:
+            raise TypeError(
+                f"a tensor on the device shares its memory as it is, and kernels have "
+                f"no {array.dtype.name}: convert it, or give tensor.cpu()"
+            )
+        if core_id not in (None, array.core_id):
+            raise ValueError(
+                f"the tensor is on core {array.core_id}, and cannot share its memory "
+                f"with one on core {core_id}"
+            )
+        if not array.is_contiguous:
+            raise ValueError(
+                f"a tensor of shape {array.shape} with strides of {array.strides} "
+                "bytes is no one piece of memory: call .contiguous() first"
+            )
+        made = TorchDeviceTensor(array.tensor, array.shape, array.dtype, name)
+        return made._and_keep(tensor.detach())
 
     def numpy(self, out: npt.NDArray[Any] | None = None) -> npt.NDArray[Any]:
         """A copy on the host, in `out` if given: C-contiguous, this shape and dtype."""
@@ -124,20 +167,45 @@ class DeviceTensor(SpikeTensor):
             return super().numpy(out)
         return np.empty(self.shape, self.dtype) if out is None else out
 
-    def torch(self) -> Any:
-        """A copy on the host, as a torch tensor.
+    def torch(self, device: Any = None) -> Any:
+        """The array as a torch tensor: on the host a copy, on the device the same
+        memory.
+
+        Args:
+            device: ``"cpu"`` or ``"nkipy"``. By default it is where `from_torch` had
+                the tensor that this is of, and the host if it is of none.
 
         Raises:
-            ImportError: torch is not installed.
+            ImportError: torch is not installed; on the device, spike-torch.
             TypeError: torch does not have the dtype.
+            ValueError: it is on another device.
+            RuntimeError: the memory was freed.
         """
         torch = _torch()
+        wanted = self._torch_device if device is None else str(device)
+        if wanted != "cpu":
+            return self._shared_torch(wanted)
         dtype = getattr(torch, self.dtype.name, None)
         if dtype is None:
             raise TypeError(f"torch has no dtype {self.dtype.name}")
-        made = torch.empty(self.shape, dtype=dtype)
+        made = torch.empty(self.shape, dtype=dtype, device="cpu")
         self._read(made.reshape(-1).view(torch.uint8).numpy())
         return made
+
+    def _shared_torch(self, device: str) -> Any:
+        if device not in ("nkipy", f"nkipy:{self.core_id}"):
+            raise ValueError(
+                f"the tensor is on core {self.core_id}: it can be a torch tensor on "
+                f"cpu, or on nkipy:{self.core_id}, and not on {device}"
+            )
+        try:
+            spike_torch = importlib.import_module("spike_torch")
+        except ImportError as error:
+            raise ImportError(
+                f"spike-torch is not available ({error}); install it to have torch "
+                "tensors on the device"
+            ) from error
+        return spike_torch.from_spike(self)
 
     def write_from_numpy(self, array: npt.ArrayLike) -> None:
         """Overwrite the array, with as many elements of the same dtype.
@@ -179,6 +247,43 @@ class DeviceTensor(SpikeTensor):
     def _read(self, array: np.ndarray) -> None:
         if array.size:
             self.tensor_ref.read_into(array, 0, array.nbytes)
+
+
+SILENT.add(DeviceTensor)
+
+
+class TorchDeviceTensor(DeviceTensor):
+    """One on the memory of a torch tensor on the device.
+
+    It keeps that tensor, and so does what is made of it. A kernel that writes into it
+    is an in-place operation to autograd.
+    """
+
+    __slots__ = ("_keeps",)
+    _torch_device = "nkipy"
+
+    def _and_keep(self, tensor: Any) -> Self:
+        tensor.__spike_keep__()
+        self._keeps = tensor
+        return self
+
+    def __spike_written__(self) -> None:
+        """A kernel has written into it."""
+        self._keeps.__spike_written__()
+
+    def slice(
+        self, start: int = 0, stop: int | None = None, name: str | None = None
+    ) -> Self:
+        """Rows start to stop; see :meth:`spike.SpikeTensor.slice`."""
+        return super().slice(start, stop, name)._and_keep(self._keeps)
+
+    def reshape(self, *shape: Any) -> Self:
+        """Under another shape; see :meth:`spike.SpikeTensor.reshape`."""
+        return super().reshape(*shape)._and_keep(self._keeps)
+
+    def view(self, dtype: npt.DTypeLike) -> Self:
+        """As another dtype; see :meth:`spike.SpikeTensor.view`."""
+        return super().view(dtype)._and_keep(self._keeps)
 
 
 def _as_plain(array: Any) -> np.ndarray:
