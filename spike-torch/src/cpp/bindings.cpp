@@ -9,6 +9,7 @@
 
 #include <stdexcept>
 
+#include "arrays.h"
 #include "fallback.h"
 #include "memory.h"
 #include "records.h"
@@ -194,6 +195,12 @@ NB_MODULE(_C, m) {
 
   m.def("nrt_tensor_at", nrt_tensor_at, "address"_a);
   m.def("share_of", share_of, "nrt_tensor"_a);
+  m.def(
+      "speak_protocol",
+      [](nb::handle tensor_type, nb::handle make) {
+        if (!speak_protocol(tensor_type.ptr(), make.ptr())) throw nb::python_error();
+      },
+      "tensor_type"_a, "make"_a);
 
   m.def("trim", trim, "device"_a, "target"_a);
   m.def("set_limit", set_limit, "device"_a, "bytes"_a.none());

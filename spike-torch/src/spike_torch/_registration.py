@@ -106,11 +106,12 @@ def _register(policy: str) -> None:
     except RuntimeError as error:
         raise ImportError(str(error)) from error
     torch.utils.rename_privateuse1_backend(NAME)
-    from spike_torch import device_module, fallback, processes
+    from spike_torch import arrays, device_module, fallback, processes
 
     torch._register_device_module(NAME, device_module)
     fallback.set_fallback(policy)
     processes.register()
+    arrays.speak_protocol()
     torch.utils.generate_methods_for_privateuse1_backend(
         for_tensor=True,
         for_module=True,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import ml_dtypes
 import numpy as np
@@ -14,6 +14,9 @@ import spike_torch._C as _C
 from spike import NrtTensor, SpikeTensor
 from spike_torch._name import NAME
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 _BY_NUMPY: dict[np.dtype, torch.dtype] = {
     np.dtype(name): getattr(torch, name)
     for name in (
@@ -21,21 +24,40 @@ _BY_NUMPY: dict[np.dtype, torch.dtype] = {
         *("uint8", "uint16", "uint32", "uint64", "bool", "complex64", "complex128"),
     )
 } | {
-    np.dtype(ml_dtypes.bfloat16): torch.bfloat16,
-    np.dtype(ml_dtypes.float8_e4m3fn): torch.float8_e4m3fn,
-    np.dtype(ml_dtypes.float8_e5m2): torch.float8_e5m2,
+    np.dtype(getattr(ml_dtypes, name)): getattr(torch, name)
+    for name in (
+        *("bfloat16", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2"),
+        *("float8_e5m2fnuz", "float8_e8m0fnu"),
+    )
 }
 _BY_TORCH = {ours: theirs for theirs, ours in _BY_NUMPY.items()}
 
 
 class _Shared(SpikeTensor):
-    """A tensor on memory of torch's, which goes on for as long."""
+    """A tensor on memory of torch's, which goes on for as long, and as long as what is
+    made of it."""
 
     __slots__ = ("_keeps",)
 
-    def __init__(self, part: NrtTensor, tensor: torch.Tensor, name: str) -> None:
-        super().__init__(part, tuple(tensor.shape), numpy_dtype(tensor.dtype), name)
+    def _and_keep(self, tensor: torch.Tensor) -> Self:
+        tensor.__spike_keep__()  # type: ignore[attr-defined]
         self._keeps = tensor
+        return self
+
+    def __spike_written__(self) -> None:
+        """A kernel has written into it."""
+        self._keeps.__spike_written__()  # type: ignore[attr-defined]
+
+    def slice(
+        self, start: int = 0, stop: int | None = None, name: str | None = None
+    ) -> Self:
+        return super().slice(start, stop, name)._and_keep(self._keeps)
+
+    def reshape(self, *shape: Any) -> Self:
+        return super().reshape(*shape)._and_keep(self._keeps)
+
+    def view(self, dtype: npt.DTypeLike) -> Self:
+        return super().view(dtype)._and_keep(self._keeps)
 
 
 class TensorInfo(NamedTuple):
@@ -99,7 +121,7 @@ def get_nrt_tensor(tensor: torch.Tensor) -> NrtTensor:
         TypeError: it is no tensor on the device.
         ValueError: its elements do not follow each other, or there are none.
     """
-    return to_spike(tensor).tensor_ref
+    return _memory_of(tensor, "torch")
 
 
 def to_spike(tensor: torch.Tensor, name: str = "torch") -> SpikeTensor:
@@ -108,7 +130,20 @@ def to_spike(tensor: torch.Tensor, name: str = "torch") -> SpikeTensor:
     Raises:
         TypeError: it is no tensor on the device, or NumPy has no such dtype.
         ValueError: its elements do not follow each other, or there are none.
+        RuntimeError: it requires grad, where gradients are computed.
     """
+    _require_device(tensor)
+    if torch.is_grad_enabled() and tensor.requires_grad:
+        raise RuntimeError(
+            "Can't call to_spike() on Tensor that requires grad. Use "
+            "spike_torch.to_spike(tensor.detach()) instead."
+        )
+    dtype = numpy_dtype(tensor.dtype)
+    part = _memory_of(tensor, name)
+    return _Shared(part, tuple(tensor.shape), dtype, name)._and_keep(tensor.detach())
+
+
+def _memory_of(tensor: torch.Tensor, name: str) -> NrtTensor:
     _require_device(tensor)
     if not tensor.is_contiguous() or tensor.is_conj() or tensor.is_neg():
         raise ValueError(
@@ -120,8 +155,7 @@ def to_spike(tensor: torch.Tensor, name: str = "torch") -> SpikeTensor:
             f"a tensor of shape {tuple(tensor.shape)} has no elements, and no memory"
         )
     memory = get_tensor_info(tensor.data_ptr()).tensor
-    part = memory.slice(0, tensor.numel() * tensor.itemsize, name)
-    return _Shared(part, tensor, name)
+    return memory.slice(0, tensor.numel() * tensor.itemsize, name)
 
 
 def from_spike(tensor: SpikeTensor) -> torch.Tensor:
@@ -135,11 +169,29 @@ def from_spike(tensor: SpikeTensor) -> torch.Tensor:
         raise TypeError(f"expected a SpikeTensor, got {type(tensor).__name__}")
     sizes = list(tensor.shape)
     dtype = torch_dtype(tensor.dtype)
+    core = tensor.tensor_ref.core_id
     if math.prod(sizes) == 0:
-        core = tensor.tensor_ref.core_id
         return torch.empty(sizes, dtype=dtype, device=torch.device(NAME, core))
+    kept = getattr(tensor, "_keeps", None)
+    if kept is not None:
+        return _part_of(kept, tensor, dtype)
     share = _C.share_of(tensor.tensor_ref)
     return torch.ops.spike_torch.attached(share, sizes, dtype)
+
+
+def _part_of(
+    kept: torch.Tensor, tensor: SpikeTensor, dtype: torch.dtype
+) -> torch.Tensor:
+    """What lies where `tensor` does, as a view of the torch tensor that it is of.
+
+    Raises:
+        RuntimeError: the memory was freed, or given to another tensor.
+    """
+    first = tensor.tensor_ref.va - kept.data_ptr()
+    if tensor.is_freed or not 0 <= first <= kept.nbytes - tensor.nbytes:
+        raise RuntimeError(f"{tensor!r} was freed, and has no memory to share")
+    data = kept.detach().view(-1).view(torch.uint8)
+    return data[first : first + tensor.nbytes].view(dtype).view(list(tensor.shape))
 
 
 def _require_device(tensor: torch.Tensor) -> None:

@@ -1,0 +1,36 @@
+"""spike's device-array protocol, as torch's tensors speak it.
+
+With the device, ``torch.Tensor`` gets the methods that kernels ask for: where a tensor
+lies (None for one that is on no core), that it was written into, and a tensor for a
+result. `spike.device_array` has what they mean.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+import spike_torch._C as _C
+from spike import NrtTensor
+from spike.device_array import SpikeArray
+from spike_torch.tensors import numpy_dtype, torch_dtype
+
+
+def speak_protocol() -> None:
+    """Have every tensor of torch's answer."""
+    _C.speak_protocol(torch.Tensor, _array_of)
+    torch.Tensor.__spike_empty__ = _empty_beside  # type: ignore[attr-defined]
+
+
+def _array_of(tensor: torch.Tensor, memory: NrtTensor, token: int) -> SpikeArray:
+    size = tensor.itemsize
+    strides = tuple(size * stride for stride in tensor.stride())
+    shape, dtype = tuple(tensor.shape), numpy_dtype(tensor.dtype)
+    return SpikeArray(memory, 0, shape, strides, dtype, memory.core_id, token)
+
+
+def _empty_beside(
+    tensor: torch.Tensor, shape: tuple[int, ...], dtype: np.dtype
+) -> torch.Tensor:
+    """A tensor on the same core, whatever it holds."""
+    return torch.empty(shape, dtype=torch_dtype(dtype), device=tensor.device)
