@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import spike_torch
-from nkipy.runtime import DeviceTensor
+from nkipy.runtime import DeviceTensor, baremetal_jit
 from spike import SpikeTensor
 from spike_torch.tensors import _BY_NUMPY
 
@@ -89,6 +89,20 @@ def test_memory_of_torchs_is_kept_by_all_that_share_it(way: Any) -> None:
     others = [torch.zeros(256, 4, device="nkipy") for _ in range(4)]
     torch.nkipy.empty_cache()
     assert back.tolist() == [5] * 8 and not any(other.any() for other in others)
+
+
+@pytest.mark.parametrize("way", [DeviceTensor.from_torch, spike_torch.to_spike])
+def test_closing_what_shares_memory_leaves_torchs_tensor(way: Any) -> None:
+    there = torch.ones(4, device="nkipy")
+    double = baremetal_jit(lambda x: x * 2)
+    for _ in range(2):
+        with way(there) as ours:
+            assert (double(there) == 2).all() and (np.asarray(double(ours)) == 2).all()
+        assert (double(there) == 2).all() and there.tolist() == [1] * 4
+        with pytest.raises(RuntimeError, match="freed"):
+            ours.numpy()
+        with pytest.raises(RuntimeError, match="freed"):
+            spike_torch.from_spike(ours)
 
 
 def test_a_torch_tensor_of_a_device_tensors_memory() -> None:

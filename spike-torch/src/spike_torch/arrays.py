@@ -7,6 +7,8 @@ result. `spike.device_array` has what they mean.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 
@@ -18,8 +20,9 @@ from spike_torch.tensors import numpy_dtype, torch_dtype
 
 def speak_protocol() -> None:
     """Have every tensor of torch's answer."""
-    _C.speak_protocol(torch.Tensor, _array_of)
-    torch.Tensor.__spike_empty__ = _empty_beside  # type: ignore[attr-defined]
+    tensors: Any = torch.Tensor
+    _C.speak_protocol(tensors, _array_of)
+    tensors.__spike_empty__ = _empty_beside
 
 
 def _array_of(tensor: torch.Tensor, memory: NrtTensor, token: int) -> SpikeArray:

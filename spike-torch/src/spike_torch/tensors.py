@@ -39,14 +39,16 @@ class _Shared(SpikeTensor):
 
     __slots__ = ("_keeps",)
 
-    def _and_keep(self, tensor: torch.Tensor) -> Self:
-        tensor.__spike_keep__()  # type: ignore[attr-defined]
+    _keeps: Any  # a torch.Tensor
+
+    def _and_keep(self, tensor: Any) -> Self:
+        tensor.__spike_keep__()
         self._keeps = tensor
         return self
 
     def __spike_written__(self) -> None:
         """A kernel has written into it."""
-        self._keeps.__spike_written__()  # type: ignore[attr-defined]
+        self._keeps.__spike_written__()
 
     def slice(
         self, start: int = 0, stop: int | None = None, name: str | None = None

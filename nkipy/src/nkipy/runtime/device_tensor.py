@@ -158,7 +158,10 @@ class DeviceTensor(SpikeTensor):
                 f"a tensor of shape {array.shape} with strides of {array.strides} "
                 "bytes is no one piece of memory: call .contiguous() first"
             )
-        made = TorchDeviceTensor(array.tensor, array.shape, array.dtype, name)
+        part = array.tensor.slice(
+            name=name
+        )  # which close() frees, and not the tensor's
+        made = TorchDeviceTensor(part, array.shape, array.dtype, name)
         return made._and_keep(tensor.detach())
 
     def numpy(self, out: npt.NDArray[Any] | None = None) -> npt.NDArray[Any]:
