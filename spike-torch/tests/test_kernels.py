@@ -382,7 +382,12 @@ def test_tensors_that_are_elsewhere(adder: DeviceKernel, two_cores: None) -> Non
         adder({"x": x, "y": far})
     with pytest.raises(ValueError, match="'y' is on core 1, but the kernel runs on co"):
         jitted(x, far)
-    assert (baremetal_jit(add, core_id=1)(far, far) == 2).all()
+    there = DeviceKernel.compile_and_load(add, far, far, core_id=1)
+    inputs = {"x": far, "y": far}
+    for made in (baremetal_jit(add, core_id=1)(far, far), there(inputs)["output0"]):
+        assert made.device == far.device and (made == 2).all()
+    shared = DeviceTensor.from_torch(far)
+    assert shared.core_id == 1 and shared.torch().device == far.device
     with pytest.raises(ValueError, match="is on core 1, and cannot share .* core 0"):
         DeviceTensor.from_torch(far, core_id=0)
     load_for = DeviceKernel.compile_and_load
