@@ -279,6 +279,38 @@ class Bare:
         return self.view.__spike_array__()
 
 
+def test_a_tensor_is_not_taken_for_one_that_an_execution_keeps():
+    @baremetal_jit
+    def add(x, y):
+        return x + y
+
+    def slow(x, w):
+        for _ in range(6):
+            w = w @ w
+        return w * x[0]
+
+    large = DeviceTensor.from_numpy(np.eye(768, dtype=F32))
+    made, y = DeviceTensor.zeros((768, 768)), DeviceTensor.zeros(4)
+    kernel = DeviceKernel.compile_and_load(slow, ones(4), large)
+    x, found = DeviceTensor.from_numpy(ones(4)), 0
+    for value in range(2, 40):
+        add(x, y)
+        known = id(x.tensor_ref)
+        running = kernel.execute_async({"x": x, "w": large}, {"output0": made})
+        del x
+        many = [DeviceTensor.from_numpy(ones(4) * value) for _ in range(100)]
+        same = [tensor for tensor in many if id(tensor.tensor_ref) == known]
+        x = same[0] if same else many[0]
+        del many
+        found += bool(same) and not running.done()
+        np.testing.assert_array_equal(add(x, y), [value] * 4)
+        del same
+        running.wait()
+        if found == 3:
+            break
+    assert found
+
+
 class Caring(View):
     """A view that makes results, and counts what is written into it."""
 

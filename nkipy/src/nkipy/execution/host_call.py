@@ -191,9 +191,11 @@ class HostCall:
 
     def _device_call(self, memory: Memory, used: list[NrtTensor]) -> PreparedCall:
         """The call on these tensors."""
-        key = tuple(map(id, used))
+        # An id may be another's by now, while an execution keeps the memory that the
+        # call is on, and with it the address.
+        key = (*map(id, used), *[tensor.va for tensor in used])
         call = self._device_calls.get(key)
-        if call is None or not call.is_valid:  # freed, and another has its id
+        if call is None or not call.is_valid:
             if len(self._device_calls) >= _DEVICE_CALLS:
                 self._device_calls.clear()
             call = memory.prepare(used, _results(memory, used))
