@@ -126,16 +126,22 @@ def memory_of(
             protocol's.
         SpikeError: it is freed, or has fewer bytes than it says.
     """
-    name = f"{what} '{spec.original_name}'"
     try:
-        return _memory_of(value, array, spec, core_id, memory, name)
+        return _memory_of(value, array, spec, core_id, memory)
+    except _Unfit as error:
+        raise BindingError(f"{what} '{spec.original_name}' {error}") from None
     except (AttributeError, TypeError, OverflowError) as error:
         raise BindingError(
-            f"{name} is a {type(value).__name__} whose __spike_array__() answers "
-            f"{describe(array)}, which is no SpikeArray with an offset from 0 up, "
-            "tuples of ints for shape and strides, and a NumPy dtype: "
+            f"{what} '{spec.original_name}' is a {type(value).__name__} whose "
+            f"__spike_array__() answers {describe(array)}, which is no SpikeArray with "
+            "an offset from 0 up, tuples of ints for shape and strides, and a NumPy "
+            "dtype: "
             f"{_first_line(error)}"
         ) from error
+
+
+class _Unfit(Exception):
+    """What about an array does not fit; the text follows the parameter's name."""
 
 
 def _first_line(error: Exception) -> str:
@@ -148,29 +154,28 @@ def _memory_of(
     spec: TensorPlaceholder,
     core_id: int,
     memory: DeviceMemory,
-    name: str,
 ) -> NrtTensor:
     if array.core_id != core_id:
-        raise BindingError(
-            f"{name} is on core {array.core_id}, but the kernel runs on core {core_id}"
+        raise _Unfit(
+            f"is on core {array.core_id}, but the kernel runs on core {core_id}"
         )
     if (array.shape, array.dtype) != (spec.shape, spec.dtype):
-        raise BindingError(
-            f"{name} is {array_text(array.dtype, array.shape)} on the device, but the "
-            f"kernel takes {array_text(spec.dtype, spec.shape)}"
+        raise _Unfit(
+            f"is {array_text(array.dtype, array.shape)} on the device, but the kernel "
+            f"takes {array_text(spec.dtype, spec.shape)}"
         )
     strides, nbytes = _layout(spec.shape, spec.dtype)
     if array.strides != strides and not array.is_contiguous:
-        raise BindingError(
-            f"{name} has strides {array.strides}: its elements do not lie one after "
-            "another on the device; pass a contiguous copy of it"
+        raise _Unfit(
+            f"has strides {array.strides}: its elements do not lie one after another "
+            "on the device; pass a contiguous copy of it"
         )
-    if array.offset == 0 and array.token is None and array.tensor.size != nbytes:
+    size = array.tensor.size
+    if array.offset == 0 and size == nbytes:
+        return array.tensor
+    if array.offset == 0 and array.token is None:
         # What never changes has its tensor to itself; a view has a token, or an offset.
-        raise BindingError(
-            f"{name} has {array.tensor.size} bytes on the device, but the kernel takes "
-            f"{nbytes}"
-        )
+        raise _Unfit(f"has {size} bytes on the device, but the kernel takes {nbytes}")
     if not type(value).__weakrefoffset__:  # no one could say when to drop the slice
         return array.tensor.slice(array.offset, nbytes)
     return memory.of(value, array)
