@@ -100,6 +100,20 @@ def test_generators_have_states_of_their_own() -> None:
     assert torch.nkipy.initial_seed() == 2**64 - 3
 
 
+@pytest.mark.parametrize("permuted", [(0, 1, 2), (2, 0, 1), (1, 2, 0)], ids=str)
+def test_dropout_of_any_strides_draws_what_the_cpu_draws(
+    permuted: tuple[int, ...],
+) -> None:
+    """Numbers go to elements in the order of the memory."""
+    found = []
+    for device in ("cpu", "nkipy"):
+        ones = torch.ones(3, 5, 7, device=device).permute(permuted)
+        torch.manual_seed(4)
+        found.append(torch.nn.functional.dropout(ones, 0.3).cpu())
+    assert 0 < (found[0] == 0).sum() < found[0].numel()
+    assert torch.equal(*found)
+
+
 def test_dropout_draws_from_the_devices_generator() -> None:
     ones = torch.ones(1000, device="nkipy")
     before = torch.get_rng_state()

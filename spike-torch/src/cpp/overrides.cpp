@@ -18,8 +18,9 @@ std::tuple<Tensor, Tensor> native_dropout(const Tensor& input, double p,
     return {input.clone(), at::ones_like(input, input.options().dtype(c10::kBool))};
   if (p == 1) return {at::zeros_like(input), at::zeros_like(input, at::kBool)};
   const double kept = 1 - p;
-  Tensor mask = at::empty_like(input, input.options().dtype(c10::kBool),
-                               at::MemoryFormat::Contiguous);
+  // With the input's strides, as numbers are drawn in the order of the memory: those of
+  // the CPU's dropout, whose noise is like its input.
+  Tensor mask = at::empty_like(input, input.options().dtype(c10::kBool));
   mask.bernoulli_(kept);
   return {input * mask * (1 / kept), mask};
 }
