@@ -13,6 +13,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from torch_pages import HAS_TORCH
+
 import nkipy_nki
 from nkipy.core import ops  # noqa: F401  (enters ops into the tables)
 from nkipy.core.ops._registry import OPS
@@ -162,6 +164,10 @@ API: Mapping[str, Mapping[str, Mapping[str, str]]] = {
             "neff": "Neff, TensorInfo, Alias, Limits, NeffError, read_neff",
         },
     },
+    "The torch device": {
+        "spike_torch": {"spike_torch": "-configure, spike"},
+        "torch.nkipy": {"spike_torch.device_module": "-Event, Stream"},
+    },
     "The emulator": {
         "nkipy_emulator": {
             "nkipy_emulator": ALL,
@@ -182,8 +188,11 @@ _ABOUT = {
     "Writing kernels": "Kernels are written with NumPy's functions and operators, as "
     "the [coverage table](coverage.md) lists them. `nkipy.core.tensor_apis` has what "
     "NumPy lacks, and `nkipy.core.ops` all ops.",
+    "The torch device": "[The torch device](torch/index.md) shows these at work. "
+    "`spike_torch.configure` is spike's; `Stream` and `Event` are torch's.",
     "HLO modules": "[HLO without a tracer](hlo.md) shows these at work.",
 }
+_NO_TORCH = "These pages were built where torch, or its device, is not installed."
 #: What classes have from these is no news.
 _FOREIGN = "Generic, Protocol, Enum, IntEnum, int, tuple, str, BaseException, object"
 
@@ -220,7 +229,9 @@ def _contents(names: Iterable[str]) -> str:
 
 
 def page(name: str, modules: Mapping[str, str]) -> str:
-    """A page on some modules, headed by the name of the first."""
+    """A page on some modules, headed by a name."""
+    if not HAS_TORCH and any(m.startswith("spike_torch") for m in modules):
+        return f"# {name}\n\n{_NO_TORCH}\n"
     return _eval_rst(name, [_automodule(m, members) for m, members in modules.items()])
 
 

@@ -1,7 +1,10 @@
 """Settings of the documentation: Markdown pages, API pages from the docstrings."""
 
+import atexit
 import os
+import shutil
 import sys
+import tempfile
 from importlib import metadata
 from pathlib import Path
 
@@ -16,6 +19,7 @@ import api_pages  # noqa: E402
 import docstrings  # noqa: E402
 import generate_chips  # noqa: E402
 import nki_pages  # noqa: E402
+import torch_pages  # noqa: E402
 
 project = "nkipy"
 author = "The nkipy authors"
@@ -62,10 +66,16 @@ myst_heading_anchors = 3
 # A page for each file of examples/gallery, and for each tutorial on kernels of NKI,
 # with what it prints and draws.
 os.environ["TQDM_DISABLE"] = "1"
+# Pages on the torch device take a core: of an emulated machine that is theirs alone,
+# whoever else is at work. Without torch, they show their code, and nothing is run.
+_locks = tempfile.mkdtemp(prefix="nkipy-docs-")
+atexit.register(shutil.rmtree, _locks, ignore_errors=True)
+os.environ["NKIPY_EMULATOR_LOCK_DIR"] = _locks
+_RUN = r"\.py$" if torch_pages.HAS_TORCH else r"/(?!torch_)[^/]*\.py$"
 sphinx_gallery_conf = {
     "examples_dirs": ["../examples/gallery", "../nki_simulator/src/tutorials"],
     "gallery_dirs": ["gallery", "tutorials/nki"],
-    "filename_pattern": r"\.py$",
+    "filename_pattern": _RUN,
     "first_notebook_cell": (
         "# To be run in a clone of the repository, of which it imports `examples`:\n"
         "# see Notebooks in docs/install.md.\n"
@@ -95,5 +105,6 @@ NumPy's own; what cannot take a traced array says so.
 (HERE / "api.md").write_text("# API\n\n" + api_pages.index())
 api_pages.write(HERE / "api")
 nki_pages.write(HERE / "nki")
+torch_pages.write(HERE / "torch")
 
 setup = docstrings.setup

@@ -12,7 +12,9 @@ from tools import workspace
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs/variables.md"
-PACKAGES = [f"{member.folder}/src" for member in workspace.members()]
+PACKAGES = sorted(
+    {"spike-torch/src", *(f"{m.folder}/src" for m in workspace.members())}
+)
 #: What reads the variables of the workspace.
 TOOLS = (
     "conftest.py",
@@ -21,6 +23,7 @@ TOOLS = (
     "tests/fuzz",
     "nki_simulator/tests/test_sequences.py",
     "spike/pyproject.toml",
+    "spike-torch/tests/support_record.py",
     "tests/integration/test_pages.py",
     "tests/unit/spike/test_threads.py",
     "tests/unit/libnrt/test_threads.py",

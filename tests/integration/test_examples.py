@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,10 @@ from nkipy.testing import run_python
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 device_modes = ["simulate", pytest.param("baremetal", marks=pytest.mark.device)]
+
+HAS_TORCH = find_spec("torch") is not None and find_spec("spike_torch") is not None
+needs_torch = pytest.mark.skipif(not HAS_TORCH, reason="needs torch and its device")
+TORCH_PROGRAMS = ("examples/torch_digits", "examples/playground/torch_device.py")
 
 
 def run(*command: str) -> str:
@@ -98,3 +103,86 @@ def test_decoder_layer_equals_numpy_with_one_program_for_all_steps(mode):
     np.testing.assert_allclose(our_cache.v, their_cache.v, rtol=1e-3, atol=1e-4)
     assert layer.cache_size() == 1
     assert np.any(our_cache.k[:, 7]) and not np.any(our_cache.k[:, 8:])
+
+
+# -- with torch ------------------------------------------------------------------------
+@pytest.mark.slow
+@pytest.mark.device
+@needs_torch
+def test_the_first_steps_with_torch_tell_who_computes():
+    text = run("examples/playground/torch_device.py", "--size", "64")
+    assert "(64, 64) torch.float32 on nkipy:0, which took 16384 bytes" in text
+    assert "computed by the CPU: aten::_softmax.out 1x" in text
+    assert "computed by the CPU beside the kernel: nothing" in text
+    assert "nkipy:0: " in text and "taken by tensors" in text
+
+
+@pytest.mark.slow
+@pytest.mark.device
+@needs_torch
+def test_torch_networks_are_trained_saved_and_loaded(tmp_path):
+    plot, weights = tmp_path / "new/loss.png", tmp_path / "weights.pt"
+    files = ("--plot", str(plot), "--save", str(weights))
+    text = run("-m", "examples.torch_digits", "--steps", "5", *files)
+    for name in ("convolutional", "transformer"):
+        assert f"{name}: loss " in text
+        for device in ("cpu", "nkipy"):
+            assert f"{name}, saved and loaded on {device}: the same pred" in text
+    assert plot.read_bytes().startswith(b"\x89PNG") and weights.stat().st_size > 1000
+
+
+@pytest.mark.slow
+@pytest.mark.device
+@needs_torch
+@pytest.mark.parametrize("name", ["convolutional", "transformer"])
+def test_torch_networks_reach_95_percent_and_the_curves_agree(name, request, tmp_path):
+    import torch
+
+    from examples.torch_digits import train
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    request.addfinalizer(lambda: torch.set_num_threads(threads))
+    data = {device: train.load(device) for device in ("cpu", "nkipy")}
+    trained = {device: train.train(name, data[device], 300) for device in data}
+    for device, done in trained.items():
+        assert {p.device.type for p in done.model.parameters()} == {device}
+        assert (done.losses.shape, done.losses.dtype) == ((300,), np.float32)
+        assert train.accuracy(done.model, data[device]) > 0.95
+    losses = {device: done.losses for device, done in trained.items()}
+    np.testing.assert_allclose(losses["nkipy"][:30], losses["cpu"][:30], atol=1e-4)
+    train.plot({name: losses}, tmp_path / "loss.png")
+    assert (tmp_path / "loss.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("program", TORCH_PROGRAMS)
+def test_a_program_that_needs_torch_says_what_to_install(program, tmp_path):
+    """Modules that cannot be found are in the place of torch."""
+    hidden = "import sys; sys.modules.update(torch=None, spike_torch=None); "
+    script = EXAMPLES.parent / program
+    as_script = f"import runpy, sys; sys.argv[1:] = []; runpy.run_path({str(script)!r}"
+    finder = (
+        "import importlib.util as u; found = u.find_spec; u.find_spec = lambda n, *a: "
+        "None if n in ('torch', 'spike_torch') else found(n, *a); "
+    )
+    done = run_python("-c", f"{finder}{hidden}{as_script}, run_name='__main__')")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.count("\n") == 1
+    assert "there is no torch and no spike_torch here" in done.stderr
+    assert "`python3 run.py torch` in the clone installs" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("program", "wrong", "said"),
+    [
+        (TORCH_PROGRAMS[0], ("--steps", "0"), "--steps: 0 is no number from 1 on"),
+        (TORCH_PROGRAMS[0], ("--model", "mlp"), "--model: invalid choice: 'mlp'"),
+        (TORCH_PROGRAMS[0], ("--plot", "."), "--plot: . is a folder, not a file"),
+        (TORCH_PROGRAMS[1], ("--size", "x"), "--size: x is no number from 1 on"),
+    ],
+)
+def test_wrong_arguments_of_torch_programs(program, wrong, said):
+    done = run_python(program, *wrong)
+    assert done.returncode == 2 and said in done.stderr.splitlines()[-1]
+    assert "--help" not in done.stdout

@@ -1,0 +1,1 @@
+"""Networks of torch's, trained on handwritten digits on the device "nkipy"."""

@@ -1,0 +1,35 @@
+"""What the examples with torch share: they say in one line that it is not there."""
+
+from __future__ import annotations
+
+import argparse
+from importlib import import_module
+from importlib.util import find_spec
+
+
+def need_torch(command: str) -> None:
+    """Register the torch device, and take the cores that it is over.
+
+    Args:
+        command: how the example is called, for errors.
+
+    Raises:
+        SystemExit: torch or its device is not installed, or there is no core to take.
+    """
+    missing = [name for name in ("torch", "spike_torch") if find_spec(name) is None]
+    if missing:
+        raise SystemExit(
+            f"{command}: error: there is no {' and no '.join(missing)} here; `python3 "
+            "run.py torch` in the clone installs both (docs/torch/index.md has more)"
+        )
+    try:
+        import_module("spike_torch")
+    except (ImportError, RuntimeError) as error:
+        raise SystemExit(f"{command}: error: {error}") from error
+
+
+def at_least_one(text: str) -> int:
+    """A number of things, as an argument of a command."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is no number from 1 on")
+    return int(text)
