@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
 
@@ -28,8 +29,12 @@ def need_torch(command: str) -> None:
         raise SystemExit(f"{command}: error: {error}") from error
 
 
-def at_least_one(text: str) -> int:
-    """A number of things, as an argument of a command."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is no number from 1 on")
-    return int(text)
+def at_least(least: int) -> Callable[[str], int]:
+    """What reads a whole number of a command's arguments, of up to 63 bits."""
+
+    def number(text: str) -> int:
+        if not text.isdecimal() or not least <= int(text) < 1 << 63:
+            raise argparse.ArgumentTypeError(f"{text} is no number from {least} on")
+        return int(text)
+
+    return number

@@ -18,7 +18,7 @@ import numpy as np
 if not __package__:  # started as a file
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from examples.torch_programs import at_least_one, need_torch
+from examples.torch_programs import at_least, need_torch
 from nkipy.command_line import run_command
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def by_kernel(x: torch.Tensor) -> torch.Tensor:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--size", type=at_least_one, default=512, metavar="N")
+    parser.add_argument("--size", type=at_least(1), default=512, metavar="N")
     size = parser.parse_args().size
     need_torch("torch_device")
     import torch

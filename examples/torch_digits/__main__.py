@@ -10,6 +10,7 @@ on the CPU and on the device.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING
 if not __package__:  # started as "python examples/torch_digits"
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from examples.torch_programs import at_least_one, need_torch
+from examples.torch_programs import at_least, need_torch
 from nkipy.command_line import run_command
 
 if TYPE_CHECKING:
@@ -38,6 +39,9 @@ def result_file(text: str) -> Path:
     path = Path(text)
     if path.is_dir() or text.endswith("/"):
         raise argparse.ArgumentTypeError(f"{text} is a folder, not a file")
+    parent = next(p for p in path.absolute().parents if p.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK):
+        raise argparse.ArgumentTypeError(f"{parent} is no folder to write {text} into")
     return path
 
 
@@ -46,8 +50,13 @@ def parse() -> argparse.Namespace:
         prog=f"python -m {COMMAND}", description=(__doc__ or "").partition("\n")[0]
     )
     parser.add_argument("--model", choices=NAMES, help="without it: both")
-    parser.add_argument("--steps", type=at_least_one, default=ENOUGH_STEPS, metavar="N")
-    parser.add_argument("--seed", type=int, default=0, metavar="N")
+    for option, least, usual, text in (
+        ("--steps", 1, ENOUGH_STEPS, "of the optimizer, on each device"),
+        ("--seed", 0, 0, "of weights, batches and dropout"),
+    ):
+        parser.add_argument(
+            option, type=at_least(least), default=usual, metavar="N", help=text
+        )
     parser.add_argument(
         "--plot", type=result_file, metavar="FILE", help="draw the losses, as a PNG"
     )
