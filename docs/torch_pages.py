@@ -82,9 +82,9 @@ def coverage(record: Mapping[str, Any]) -> str:
     )
     places = sorted(record["kernels"].items(), key=lambda item: item[::-1])
     kernels = [(f"`{name}`", f"`{_CPP.format(file)}`") for name, file in places]
-    gaps = [(f"`{name}`", row["gap"]) for name, row in rows.items() if "gap" in row]
+    gaps = [_gap(name, **row["gap"]) for name, row in rows.items() if "gap" in row]
     parts = [head, KERNELS, _table(("operator", "source"), kernels), "\n", GAPS]
-    parts += [_table(("operator", "cause"), gaps), *_chapters(rows)]
+    parts += [_table(("operator", "dtypes", "cause"), gaps), *_chapters(rows)]
     return "".join(parts)
 
 
@@ -97,6 +97,10 @@ def _chapters(rows: Mapping[str, Any]) -> Iterator[str]:
         yield f"\n## {chapter}\n\n{_table(titles, lines)}"
 
 
+def _gap(name: str, cause: str, dtypes: list[str]) -> tuple[str, ...]:
+    return f"`{name}`", _dtypes(dtypes), cause
+
+
 def _kind(row: Mapping[str, Any]) -> str:
     if "gap" in row:
         return "gaps"
@@ -104,11 +108,9 @@ def _kind(row: Mapping[str, Any]) -> str:
 
 
 def _line(name: str, row: Mapping[str, Any]) -> tuple[str, ...]:
+    dtypes, backward = _dtypes(row["dtypes"]) or "–", _dtypes(row["backward"])
     if "gap" in row:
-        return f"`{name}`", "[a gap](#gaps)", "", "", ""
-    if not row["dtypes"]:
-        return f"`{name}`", "–", "", "", ""
-    dtypes, backward = _dtypes(row["dtypes"]), _dtypes(row["backward"])
+        dtypes += "; [a gap](#gaps)"
     return f"`{name}`", dtypes, backward, _names(row["cpu"]), _names(row["device"])
 
 

@@ -21,7 +21,7 @@ from torch.testing._internal.opinfo.core import OpInfo
 import spike_torch
 
 from . import op_samples
-from .known_gaps import GAPS
+from .known_gaps import GAPS, is_gap
 from .op_samples import NotOfTheCpu
 
 RECORD = Path(__file__).with_name("support.json")
@@ -59,7 +59,7 @@ def begin(rows: Record, kernels: dict[str, str]) -> None:
     """Write a record that has no dtypes but those of the last one."""
     said = read()["operators"] if RECORD.exists() else {}
     for name, row in rows.items():
-        if "gap" not in row and name in said:
+        if name in said:
             row.update({key: said[name][key] for key in ("dtypes", "backward")})
     names = [name_of(dtype) for dtype in DTYPES]
     head = {"torch": torch_version(), "samples": SAMPLES, "dtypes": names}
@@ -89,9 +89,18 @@ def torch_version() -> str:
 
 
 # -- what happens ----------------------------------------------------------------------
-def gaps() -> dict[str, str]:
-    """The cause of each known gap, by the operator's name."""
-    return {name: cause for cause, names in GAPS.items() for name in names}
+def gaps() -> Record:
+    """The cause of each known gap, and those of the CPU's dtypes that it is in, by the
+    operator's name."""
+    causes = {name: cause for cause, gap in GAPS.items() for name in gap.names}
+    found: Record = {}
+    for op in op_db:
+        name = op.formatted_name
+        if name in causes:
+            there = [d for d in DTYPES if op.supports_dtype(d, "cpu")]
+            dtypes = [name_of(d) for d in there if is_gap(name, d)]
+            found[name] = {"cause": causes[name], "dtypes": dtypes}
+    return found
 
 
 def outcome(op: OpInfo, dtype: torch.dtype) -> str:
@@ -117,10 +126,11 @@ def found(dtype: torch.dtype) -> dict[str, tuple[str, bool]]:
 
     Operators of the known gaps are left out, and those that the CPU does not do.
     """
-    known = gaps()
     outcomes = {}
     for op in op_samples.operations(dtype):
-        if op.formatted_name not in known and (text := outcome(op, dtype)):
+        if is_gap(op.formatted_name, dtype):
+            continue
+        if text := outcome(op, dtype):
             has_gradient = op_samples.has_gradient(op, dtype)
             outcomes[op.formatted_name] = (text, has_gradient)
     return outcomes
@@ -148,9 +158,9 @@ def computed_by(op: OpInfo, ours: dict[str, str]) -> tuple[list[str], list[str]]
     called: set[str] = set()
     for sample in op_samples.samples(op, dtypes[0], SAMPLES) if dtypes else ():
         call = (sample.input, *sample.args), dict(sample.kwargs)
-        there = op_samples.call_on_device(op, call)
-        spike_torch.reset_fallback_counts()
         try:
+            there = op_samples.call_on_device(op, call)
+            spike_torch.reset_fallback_counts()
             with profile(use_kineto=False) as events:
                 op_samples.run(op, there)
         except Exception:  # what it does is told elsewhere
@@ -186,7 +196,6 @@ def operators() -> Record:
         row: Record = {"dtypes": [], "backward": []}
         if op.formatted_name in known:
             row["gap"] = known[op.formatted_name]
-        else:
-            row["cpu"], row["device"] = computed_by(op, ours)
+        row["cpu"], row["device"] = computed_by(op, ours)
         rows[op.formatted_name] = row
     return rows
