@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import subprocess
@@ -172,13 +173,20 @@ def test_a_reset_makes_tensors_invalid_and_nothing_else(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr.count("Error")) == (0, 0), done.stderr
 
 
-def test_the_fallback_is_counted_told_once_or_refused() -> None:
+def test_the_fallback_is_counted_told_once_or_refused(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     ones = torch.ones(3, device="nkipy")
     spike_torch.reset_fallback_counts()
-    ones + ones
-    ones + ones
+    assert spike_torch.get_fallback() == "log"
+    with caplog.at_level(logging.INFO, "spike_torch.fallback"):
+        ones + ones
+        ones + ones
+    assert caplog.messages == ["'aten::add.out' is computed by the CPU"]
+    assert caplog.records[0].filename == "test_devices.py"
     assert spike_torch.fallback_counts()["aten::add.out"] == 2
     spike_torch.set_fallback("warn")
+    spike_torch.reset_fallback_counts()
     with pytest.warns(UserWarning, match="'aten::add.out' is computed by the CPU"):
         ones + ones
     spike_torch.set_fallback("error")
@@ -186,7 +194,7 @@ def test_the_fallback_is_counted_told_once_or_refused() -> None:
         ones * ones
     spike_torch.set_fallback("silent")
     assert (ones * ones).tolist() == [1, 1, 1]
-    with pytest.raises(ValueError, match="one of silent, warn, error: got 'loud'"):
+    with pytest.raises(ValueError, match="one of log, warn, silent, error: got 'loud'"):
         spike_torch.set_fallback("loud")
 
 

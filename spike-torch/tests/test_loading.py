@@ -108,7 +108,9 @@ def test_a_variable_that_is_none_is_named(tmp_path: Path) -> None:
     done = run(
         code, tmp_path, NKIPY_TORCH_FALLBACK="loud", TORCH_DEVICE_BACKEND_AUTOLOAD="0"
     )
-    assert "NKIPY_TORCH_FALLBACK is one of silent, warn, error: 'loud'" in done.stderr
+    assert (
+        "NKIPY_TORCH_FALLBACK is one of log, warn, silent, error: 'loud'" in done.stderr
+    )
 
 
 ONE_AFTER_ANOTHER = """

@@ -42,6 +42,17 @@ Runs runs_of(const std::string& name) {
   return name == "refused" ? Runs::kRefused : Runs::kAsTorchHasIt;
 }
 
+// By Python's logging.
+void log_fallback(const std::string& name) {
+  if (!Py_IsInitialized() || _Py_IsFinalizing()) return;
+  const nb::gil_scoped_acquire locked;
+  try {
+    nb::module_::import_("spike_torch.fallback").attr("log_operator")(name);
+  } catch (nb::python_error& error) {
+    error.discard_as_unraisable("logging an operator that falls back");
+  }
+}
+
 // By name: host arguments, cast, and how it runs.
 using PythonRecords =
     std::map<std::string,
@@ -63,6 +74,7 @@ void register_all(const PythonRecords& given) {
   register_hooks();
   register_host_results();
   register_fallbacks();
+  set_fallback_log(log_fallback);
   register_autocast();
   register_profiling();
   register_refusals();
@@ -92,17 +104,16 @@ int64_t share_of(nb::handle nrt_tensor) {
 }
 
 const char* name_of(FallbackPolicy policy) {
-  const char* names[] = {"silent", "warn", "error"};
+  const char* names[] = {"log", "warn", "silent", "error"};
   return names[static_cast<int>(policy)];
 }
 
 void set_policy(const std::string& name) {
-  for (const auto policy :
-       {FallbackPolicy::kSilent, FallbackPolicy::kWarn, FallbackPolicy::kError}) {
+  for (const auto policy : {FallbackPolicy::kLog, FallbackPolicy::kWarn,
+                            FallbackPolicy::kSilent, FallbackPolicy::kError}) {
     if (name == name_of(policy)) return set_fallback_policy(policy);
   }
-  throw std::invalid_argument("a fallback is 'silent', 'warn' or 'error', not '" +
-                              name + "'");
+  throw std::invalid_argument("no way to fall back: '" + name + "'");
 }
 
 size_t trim(int64_t device, size_t target) {

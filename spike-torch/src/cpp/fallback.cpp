@@ -22,7 +22,8 @@ using torch::jit::Stack;
 
 // ---- Counting -----------------------------------------------------------------------
 
-std::atomic<FallbackPolicy> policy{FallbackPolicy::kSilent};
+std::atomic<FallbackPolicy> policy{FallbackPolicy::kLog};
+std::atomic<void (*)(const std::string&)> log_name{nullptr};
 
 // What is known of an operator. One that was seen stays where it is.
 struct Seen {
@@ -89,10 +90,14 @@ void tell(Seen& op) {
       now != FallbackPolicy::kError, "nkipy: the core has no program for '", op.name,
       "', and what falls back to the CPU is an error, as "
       "NKIPY_TORCH_FALLBACK=error or spike_torch.set_fallback(\"error\") asks for");
-  if (!op.is_told.exchange(true))
+  if (op.is_told.load(std::memory_order_relaxed) || op.is_told.exchange(true)) return;
+  if (now == FallbackPolicy::kLog) {
+    if (auto* log = log_name.load()) log(op.name);
+  } else {
     TORCH_WARN("nkipy: '", op.name, "' is computed by the CPU, as the core has no ",
                "program for it. This is said once for each operator; "
                "NKIPY_TORCH_FALLBACK=silent says nothing");
+  }
 }
 
 // ---- Arguments ----------------------------------------------------------------------
@@ -262,6 +267,7 @@ void fall_back(const c10::OperatorHandle& op, c10::DispatchKeySet, Stack* stack)
 
 FallbackPolicy fallback_policy() { return policy; }
 void set_fallback_policy(FallbackPolicy wanted) { policy = wanted; }
+void set_fallback_log(void (*log)(const std::string&)) { log_name = log; }
 
 std::map<std::string, uint64_t> fallback_counts() {
   std::lock_guard lock(seen_mutex);

@@ -10,11 +10,13 @@
 namespace spike_torch {
 
 /// What an operation says that falls back to the CPU.
-enum class FallbackPolicy { kSilent, kWarn, kError };
+enum class FallbackPolicy { kLog, kWarn, kSilent, kError };
 
 FallbackPolicy fallback_policy();
-/// Of the process. With `kWarn`, each operator is told once.
+/// Of the process. With `kLog` and `kWarn`, each operator is told once.
 void set_fallback_policy(FallbackPolicy policy);
+/// What logs an operator that falls back, once for each.
+void set_fallback_log(void (*log)(const std::string& name));
 
 /// How often each operator fell back, by its name with its overload, as
 /// "aten::add.Tensor".

@@ -83,16 +83,21 @@ Tensor efficient_zero_tensor(IntArrayRef size, Maybe<at::ScalarType> dtype,
 
 // ---- Sizes --------------------------------------------------------------------------
 
+// What a tensor needs of its storage; without strides, one of one piece.
+size_t bytes_of(IntArrayRef size, IntArrayRef stride, size_t item_size,
+                int64_t offset) {
+  const auto begin = static_cast<size_t>(offset);
+  return stride.empty()
+             ? at::detail::computeStorageNbytesContiguous(size, item_size, begin)
+             : at::detail::computeStorageNbytes(size, stride, item_size, begin);
+}
+
 // Makes a storage large enough for a tensor of a size; without strides, of one piece.
 // It comes first: if it fails, the tensor stays as it is.
 void grow_storage(const c10::Storage& storage, IntArrayRef size, IntArrayRef stride,
                   size_t item_size, int64_t offset) {
   if (std::find(size.begin(), size.end(), 0) != size.end()) return;
-  const auto begin = static_cast<size_t>(offset);
-  const size_t bytes =
-      stride.empty()
-          ? at::detail::computeStorageNbytesContiguous(size, item_size, begin)
-          : at::detail::computeStorageNbytes(size, stride, item_size, begin);
+  const size_t bytes = bytes_of(size, stride, item_size, offset);
   if (bytes > storage.nbytes()) resize_storage(*storage.unsafeGetStorageImpl(), bytes);
 }
 
@@ -202,7 +207,9 @@ void raise_two_devices(c10::Device one, c10::Device other, std::string_view op) 
 }
 
 void require_storage(const at::Tensor& tensor) {
-  const size_t needed = bytes_of(*tensor.unsafeGetTensorImpl());
+  if (tensor.numel() == 0) return;
+  const size_t needed = bytes_of(tensor.sizes(), tensor.strides(), tensor.itemsize(),
+                                 tensor.storage_offset());
   TORCH_CHECK(needed <= tensor.storage().nbytes(), "nkipy: a tensor of shape ",
               tensor.sizes(), " and strides ", tensor.strides(), " at offset ",
               tensor.storage_offset(), " needs a storage of ", needed,

@@ -9,15 +9,11 @@ import torch
 
 from spike import SpikeError
 from spike._spike import has_native_async
-from spike_torch._name import NAME
+from spike_torch._names import DEFAULT_POLICY, NAME, POLICIES, POLICY_VARIABLE
 from spike_torch.aten import OPERATORS
 
 #: What torch calls the device as long as nobody has taken it.
 _UNTAKEN = "privateuseone"
-
-#: What an operation says that falls back to the CPU: "silent", "warn" or "error".
-POLICY_VARIABLE = "NKIPY_TORCH_FALLBACK"
-POLICIES = ("silent", "warn", "error")
 
 _lock = threading.Lock()
 _is_registered = False
@@ -81,7 +77,7 @@ def read_policy() -> str:
     Raises:
         ValueError: it names no policy.
     """
-    policy = os.environ.get(POLICY_VARIABLE) or POLICIES[0]
+    policy = os.environ.get(POLICY_VARIABLE) or DEFAULT_POLICY
     if policy not in POLICIES:
         raise ValueError(
             f"{POLICY_VARIABLE} is one of {', '.join(POLICIES)}: {policy!r}"

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeAlias
 import torch
 
 import spike_torch._C as _C
-from spike_torch._name import NAME
+from spike_torch._names import NAME
 
 Device: TypeAlias = "torch.device | str | int | None"
 

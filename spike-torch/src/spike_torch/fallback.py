@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+
 import spike_torch._C as _C
-from spike_torch._registration import POLICIES
+from spike_torch._names import POLICIES
+
+_log = logging.getLogger(__name__)
 
 
 def get_fallback() -> str:
-    """``"silent"``, ``"warn"`` or ``"error"``."""
+    """``"log"``, ``"warn"``, ``"silent"`` or ``"error"``."""
     return str(_C.fallback_policy())
 
 
@@ -15,8 +19,9 @@ def set_fallback(policy: str) -> None:
     """Choose what an operation says that falls back to the CPU, in this process.
 
     Args:
-        policy: ``"silent"`` says nothing; ``"warn"`` warns once of each operator;
-            ``"error"`` raises NotImplementedError.
+        policy: ``"log"``, the default, logs each operator once, to the logger
+            ``spike_torch.fallback`` at level INFO; ``"warn"`` warns once of each;
+            ``"silent"`` does neither; ``"error"`` raises NotImplementedError.
 
     Raises:
         ValueError: it is none of these.
@@ -32,5 +37,10 @@ def fallback_counts() -> dict[str, int]:
 
 
 def reset_fallback_counts() -> None:
-    """Count from 0, and warn of each operator again."""
+    """Count from 0, and tell of each operator again."""
     _C.reset_fallback_counts()
+
+
+def log_operator(name: str) -> None:
+    """Log that an operator falls back, with the line that called it."""
+    _log.info("%r is computed by the CPU", name, stacklevel=2)

@@ -15,7 +15,7 @@ from torch._inductor.custom_graph_pass import CustomGraphModulePass
 from torch._inductor.scheduler import BaseScheduling
 from torch.utils._ordered_set import OrderedSet
 
-from spike_torch._name import NAME
+from spike_torch._names import NAME
 
 
 class _Refusal(CustomGraphModulePass):

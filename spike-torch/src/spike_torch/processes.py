@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch.multiprocessing.reductions import reduce_storage
 
-from spike_torch._name import NAME
+from spike_torch._names import NAME
 
 #: The thread of multiprocessing's queues. What raises there is lost, and whoever waits
 #: for it, such as a DataLoader for its workers, waits for ever.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import torch
 
-from spike_torch._name import NAME
+from spike_torch._names import NAME
 from spike_torch.devices import Device, device, device_index
 
 #: torch's own: without a device they are of the process's accelerator, which is this.

@@ -12,7 +12,7 @@ import torch
 
 import spike_torch._C as _C
 from spike import NrtTensor, SpikeTensor
-from spike_torch._name import NAME
+from spike_torch._names import NAME
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -1,5 +1,0 @@
-"""What the device is called."""
-
-from __future__ import annotations
-
-NAME = "nkipy"
