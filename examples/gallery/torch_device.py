@@ -14,8 +14,8 @@ import spike_torch
 from examples.playground.torch_device import by_kernel
 
 # %%
-# Importing ``spike_torch`` has opened the runtime. Each core that this process may use
-# is a device.
+# Each core that this process may use is a device. The first question, or the first
+# tensor, opens the runtime.
 
 print(torch.nkipy.device_count(), torch.nkipy.get_device_properties())
 
