@@ -201,13 +201,18 @@ def test_where_warnings_are_errors_torch_goes_on(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_rank_takes_its_core_when_the_package_is_imported(tmp_path: Path) -> None:
-    code = "import spike_torch, spike\nprint(spike_torch.device_count())"
+@pytest.mark.parametrize("imports", ["spike_torch, torch", "torch, spike_torch"])
+def test_a_rank_takes_its_core_before_the_first_tensor(
+    tmp_path: Path, imports: str
+) -> None:
+    code = f"import {imports}\nprint(torch.nkipy.device_count())\n"
+    code += "print(torch.ones(1, device='nkipy').device, os.environ[VISIBLE])\n"
     variables = {"LOCAL_RANK": "1", "NEURON_RT_NUM_CORES": ""}
     done = run(
         "import os\nos.environ.pop('NEURON_RT_VISIBLE_CORES', None)\n"
-        "os.environ.pop('NEURON_RT_NUM_CORES', None)\n" + code,
+        "os.environ.pop('NEURON_RT_NUM_CORES', None)\n"
+        "VISIBLE = 'NEURON_RT_VISIBLE_CORES'\n" + code,
         tmp_path,
         **variables,
     )
-    assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
+    assert (done.returncode, done.stdout) == (0, "1\nnkipy:0 1\n"), done.stderr

@@ -15,6 +15,11 @@ from spike_torch.aten import OPERATORS
 #: What torch calls the device as long as nobody has taken it.
 _UNTAKEN = "privateuseone"
 
+#: Which core a process is for, as torchrun counts the processes of a machine.
+LOCAL_RANK = "LOCAL_RANK"
+#: As spike.library, which takes long to import, has it.
+VISIBLE_CORES = "NEURON_RT_VISIBLE_CORES"
+
 _lock = threading.Lock()
 _is_registered = False
 
@@ -24,7 +29,7 @@ def register() -> None:
 
     Raises:
         ImportError: the extension was built for another torch, spike has no libnrt, or
-            another package has taken torch's one free device.
+            another package has taken torch's one free device; LOCAL_RANK is no core.
         ValueError: NKIPY_TORCH_FALLBACK is none of the ways to fall back.
     """
     global _is_registered
@@ -33,6 +38,7 @@ def register() -> None:
             _check_version()
             _check_untaken()
             _check_libnrt()
+            choose_core()
             _register(read_policy())
             _is_registered = True
 
@@ -69,6 +75,25 @@ def _check_libnrt() -> None:
         has_native_async()
     except SpikeError as error:
         raise ImportError(str(error)) from error
+
+
+def choose_core() -> None:
+    """Have the process see the core of its rank, where a launcher has given it one.
+
+    Raises:
+        ImportError: the rank is no core's number.
+    """
+    rank = os.environ.get(LOCAL_RANK)
+    if rank is None or VISIBLE_CORES in os.environ:
+        return
+    from spike import configure
+
+    try:
+        configure(visible_cores=[int(rank)])
+    except ValueError as error:
+        raise ImportError(f"{LOCAL_RANK}={rank!r} is no core: {error}") from error
+    except RuntimeError:
+        pass  # the runtime is open already, on cores that somebody else chose
 
 
 def read_policy() -> str:

@@ -3,33 +3,21 @@
 from __future__ import annotations
 
 import atexit
-import os
 
 import spike
 import spike_torch._C as _C
-from spike.library import VISIBLE_CORES
-
-#: Which core a process is for, as torchrun counts the processes of a machine.
-_LOCAL_RANK = "LOCAL_RANK"
 
 configure = spike.configure
 
 
 def _ensure_initialized() -> None:
-    """Open the runtime, if it is not, on this rank's core where a launcher gave one.
+    """Open the runtime, if it is not.
 
     Raises:
         RuntimeError: it cannot be opened; the text says why.
     """
-    if _C.is_open():
-        return
-    rank = os.environ.get(_LOCAL_RANK)
-    if rank is not None and VISIBLE_CORES not in os.environ:
-        try:
-            spike.configure(visible_cores=[int(rank)])
-        except ValueError as error:
-            raise RuntimeError(f"{_LOCAL_RANK}={rank!r} is no core: {error}") from error
-    _C.open()
+    if not _C.is_open():
+        _C.open()
 
 
 @atexit.register
