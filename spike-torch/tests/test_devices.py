@@ -24,6 +24,11 @@ def test_properties_are_the_targets() -> None:
     assert torch.nkipy.get_device_capability() == (chip.generation, 0)
     assert found.name == torch.nkipy.get_device_name(0) == "AWS Neuron Core 0"
     assert 0 < found.total_memory <= chip.hbm_bytes
+    assert (found["name"], found[1], found[-1]) == (
+        found.name,
+        found.device_index,
+        found.total_memory,
+    )
 
 
 @pytest.mark.parametrize("index", [99, 127])

@@ -199,7 +199,6 @@ at::Tensor on_device(HostTensors& tensors, const Seen& op, const at::Tensor& hos
   if (host.layout() != at::kStrided)
     refuse_kind(host.layout() == at::kMkldnn ? Kind::kOpaque : Kind::kSparse, op.name);
   if (host.is_quantized()) refuse_kind(Kind::kQuantized, op.name);
-  if (host.unsafeGetTensorImpl()->is_nested()) refuse_kind(Kind::kNested, op.name);
   return tensors.device_tensor(host);
 }
 

@@ -1,6 +1,9 @@
 #include "tensors.h"
 
+#include <ATen/Context.h>
 #include <ATen/EmptyTensor.h>
+#include <ATen/native/ResizeCommon.h>
+#include <ATen/native/TensorFactories.h>
 #include <ATen/ops/_local_scalar_dense_native.h>
 #include <ATen/ops/_reshape_alias_native.h>
 #include <ATen/ops/_to_copy_native.h>
@@ -56,13 +59,25 @@ class On {
   const c10::DeviceIndex before_;
 };
 
+bool fills_what_nobody_fills() {
+  const at::Context& context = at::globalContext();
+  return context.deterministicAlgorithms() &&
+         context.deterministicFillUninitializedMemory();
+}
+
+// With what torch.utils.deterministic.fill_uninitialized_memory says, if it says so.
+Tensor filled(Tensor made) {
+  if (fills_what_nobody_fills()) at::native::fill_empty_deterministic_(made);
+  return made;
+}
+
 Tensor empty_memory_format(IntArrayRef size, Maybe<at::ScalarType> dtype,
                            Maybe<at::Layout> layout, Maybe<at::Device> device,
                            Maybe<bool> pin_memory, Maybe<MemoryFormat> format) {
   require_dense(layout, pin_memory);
   const On on(device);
-  return at::detail::empty_generic(size, &allocator(), kKeys,
-                                   c10::dtype_or_default(dtype), format);
+  return filled(at::detail::empty_generic(size, &allocator(), kKeys,
+                                          c10::dtype_or_default(dtype), format));
 }
 
 Tensor empty_strided(IntArrayRef size, IntArrayRef stride, Maybe<at::ScalarType> dtype,
@@ -70,8 +85,8 @@ Tensor empty_strided(IntArrayRef size, IntArrayRef stride, Maybe<at::ScalarType>
                      Maybe<bool> pin_memory) {
   require_dense(layout, pin_memory);
   const On on(device);
-  return at::detail::empty_strided_generic(size, stride, &allocator(), kKeys,
-                                           c10::dtype_or_default(dtype));
+  return filled(at::detail::empty_strided_generic(size, stride, &allocator(), kKeys,
+                                                  c10::dtype_or_default(dtype)));
 }
 
 // torch's own has no storage, which what comes to the CPU must have.
@@ -106,10 +121,12 @@ const Tensor& resize_(const Tensor& self, IntArrayRef size,
                       Maybe<MemoryFormat> format) {
   at::detail::check_size_nonnegative(size);
   TORCH_CHECK(format != MemoryFormat::Preserve, "Unsupported memory format", *format);
+  const auto before = static_cast<int64_t>(self.storage().nbytes());
   if (self.sizes() != size) {
     grow_storage(self.storage(), size, {}, self.itemsize(), self.storage_offset());
     self.unsafeGetTensorImpl()->set_sizes_contiguous(size);
   }
+  if (fills_what_nobody_fills()) at::native::fill_resize_deterministic_(self, before);
   if (!format) return self;
   self.unsafeGetTensorImpl()->empty_tensor_restride(*format);
   return self;

@@ -29,6 +29,10 @@ class DeviceProperties(NamedTuple):
     generation: int
     total_memory: int
 
+    def __getitem__(self, key: Any) -> Any:
+        """By name too, as some devices' properties are dicts."""
+        return getattr(self, key) if isinstance(key, str) else tuple(self)[key]
+
 
 def device_index(device: Device = None, *, optional: bool = False) -> int:
     """The index of a device: the current one for None and for "nkipy".
