@@ -97,6 +97,44 @@ def test_the_accelerator() -> None:
         getattr(torch.accelerator, clear)()
 
 
+def test_the_accelerators_current_device(two_cores: None) -> None:
+    with torch.accelerator.device_index(1):
+        assert torch.nkipy.current_device() == 1
+        assert torch.ones(1, device="nkipy").device.index == 1
+    torch.accelerator.set_device_index(1)
+    assert torch.nkipy.current_device() == 1
+    torch.accelerator.set_device_index("nkipy:0")
+    with pytest.raises(RuntimeError, match="got nkipy:9"):
+        torch.accelerator.set_device_index(9)
+    with pytest.raises(ValueError, match="doesn't match the current accelerator"):
+        torch.accelerator.set_device_index("cpu")
+    assert torch.nkipy.current_device() == 0
+
+
+def test_pinned_batches() -> None:
+    data = torch.utils.data.TensorDataset(torch.arange(4.0))
+    batches = [
+        batch for (batch,) in torch.utils.data.DataLoader(data, 2, pin_memory=True)
+    ]
+    assert all(batch.is_pinned() for batch in batches)
+    assert torch.cat([batch.nkipy() for batch in batches]).tolist() == [0, 1, 2, 3]
+
+
+def test_scaled_gradients() -> None:
+    weight = nn.Parameter(torch.ones(3, device="nkipy"))
+    optimizer = torch.optim.SGD([weight], lr=0.5)
+    scaler = torch.amp.GradScaler("nkipy", init_scale=4.0)
+    scaler.scale(weight.sum()).backward()
+    assert weight.grad is not None and weight.grad.tolist() == [4, 4, 4]
+    scaler.step(optimizer)
+    assert weight.tolist() == [0.5, 0.5, 0.5]
+    weight.grad.fill_(float("inf"))
+    scaler.update()
+    scaler.step(optimizer)
+    scaler.update()
+    assert weight.tolist() == [0.5, 0.5, 0.5] and scaler.get_scale() == 2.0
+
+
 def test_peers(two_cores: None) -> None:
     assert torch.nkipy.can_device_access_peer(0, 1)
     assert not torch.nkipy.can_device_access_peer(0, "nkipy:0")

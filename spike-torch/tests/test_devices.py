@@ -160,18 +160,29 @@ def run(code: str, **variables: str) -> subprocess.CompletedProcess[str]:
 def test_a_reset_makes_tensors_invalid_and_nothing_else(tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
     done = run(
-        "import torch, spike_torch\n"
+        "import copy, io, pickle, torch, spike, spike_torch\n"
         "x = torch.ones(3, device='nkipy')\n"
+        "m, storage = torch.nn.Linear(3, 3).nkipy(), x.untyped_storage()\n"
+        "loss = (m(x) * x).sum()\n"
         "spike_torch.reset()\n"
-        "for use in (x.cpu, x.sum, lambda: x.add_(1), lambda: x + x):\n"
+        "new = torch.ones(3, device='nkipy')\n"
+        "for use in (x.cpu, x.sum, lambda: x.add_(1), lambda: x + x, x.item,\n"
+        "            x.clone, x.tolist, lambda: repr(x), lambda: x.copy_(new),\n"
+        "            lambda: new.copy_(x), storage.cpu,\n"
+        "            lambda: storage.resize_(100), lambda: storage.fill_(0),\n"
+        "            lambda: copy.deepcopy(x), lambda: pickle.dumps(x), m.cpu,\n"
+        "            lambda: torch.save(x, io.BytesIO()), lambda: m(new),\n"
+        "            loss.backward, lambda: torch.cat([new, x]),\n"
+        "            lambda: torch.add(new, 1, out=x)):\n"
         "    try:\n"
         "        use()\n"
         "    except RuntimeError as error:\n"
-        "        assert 'runtime is closed' in str(error), error\n"
+        "        assert 'runtime is closed' in str(error) or use == x.item, error\n"
         "    else:\n"
         "        raise SystemExit('used what is gone')\n"
+        "spike.reset()\n"
         "y = torch.ones(3, device='nkipy')\n"
-        "del x\n"
+        "del x, m, storage, loss, new\n"
         "assert y.sum().item() == 3\n",
         NKIPY_EMULATOR_LOCK_DIR=str(tmp_path),
     )

@@ -174,7 +174,15 @@ Memory memory_of(const c10::DataPtr& data) {
   if (data.get_deleter() == free_block) return *static_cast<Block*>(data.get_context());
   if (data.get_deleter() == detach) return *static_cast<Memory*>(data.get_context());
   if (!data.get()) return {};
-  const Memory found = find_memory(reinterpret_cast<uintptr_t>(data.get()));
+  const auto address = reinterpret_cast<uintptr_t>(data.get());
+  // Others may have what was a tensor's there: which of them is meant, nobody knows.
+  for (Pool* pool : used_pools()) {
+    TORCH_CHECK(!pool->is_of_closed_runtime(address), "nkipy: at the address ",
+                data.get(),
+                " are tensors of a runtime that was closed, and others may "
+                "have taken their place: the runtime is closed for those");
+  }
+  const Memory found = find_memory(address);
   TORCH_CHECK(found.tensor, "nkipy: a storage says that it is on ", data.device(),
               ", and at its address ", data.get(), " is no memory of a core");
   return found;

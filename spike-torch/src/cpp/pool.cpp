@@ -2,6 +2,7 @@
 
 #include <c10/util/Exception.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <limits>
@@ -380,6 +381,13 @@ std::optional<Memory> Pool::find(uintptr_t address) {
     if (address - block->address < block->size && block->in_use) return *block;
   }
   return std::nullopt;
+}
+
+bool Pool::is_of_closed_runtime(uintptr_t address) {
+  const Locked lock(mutex_);
+  return std::any_of(dead_.begin(), dead_.end(), [&](const auto& segment) {
+    return address - segment->address < segment->size;
+  });
 }
 
 Stats Pool::stats() {

@@ -82,6 +82,8 @@ class Pool {
 
   /// The block in use that has an address in it.
   std::optional<Memory> find(uintptr_t address);
+  /// Whether tensors that are still there had an address, of a runtime that was closed.
+  bool is_of_closed_runtime(uintptr_t address);
 
   Stats stats();
   void reset_accumulated();
