@@ -103,6 +103,7 @@ def test_a_missing_libnrt_leaves_torch_as_it_is(tmp_path: Path) -> None:
     assert "ImportError" in asked.stderr and nowhere in asked.stderr
 
 
+@pytest.mark.slow
 def test_a_variable_that_is_none_is_named(tmp_path: Path) -> None:
     code = "import spike_torch"
     done = run(
