@@ -19,11 +19,13 @@ using at::Tensor;
 
 bool is_device(const Tensor& tensor) { return tensor.device().is_privateuseone(); }
 
-// Whether one's bytes are the other's, in one piece each.
+// Whether one's bytes are the other's, in one piece each. Pieces of one storage may
+// overlap, which is for the CPU's own copy to refuse.
 bool is_plain(const Tensor& from, const Tensor& to) {
-  return from.dtype() == to.dtype() && from.is_conj() == to.is_conj() &&
-         from.is_neg() == to.is_neg() && from.is_non_overlapping_and_dense() &&
-         from.sizes() == to.sizes() && from.strides() == to.strides();
+  return !from.is_alias_of(to) && from.dtype() == to.dtype() &&
+         from.is_conj() == to.is_conj() && from.is_neg() == to.is_neg() &&
+         from.is_non_overlapping_and_dense() && from.sizes() == to.sizes() &&
+         from.strides() == to.strides();
 }
 
 // Where a tensor's elements begin in what libnrt knows, in bytes.

@@ -178,6 +178,8 @@ at::Tensor HostTensors::device_tensor(const at::Tensor& host) {
   if (host.is_nested())
     return on_buffer(host,
                      [&](const at::Tensor& buffer) { return device_tensor(buffer); });
+  TORCH_CHECK_NOT_IMPLEMENTED(!host.is_quantized(),
+                              "nkipy: quantized tensors are not supported");
   const c10::Storage& storage = host.storage();
   if (Pair* pair = pair_with_host(storage)) return on_storage(pair->device, host);
   const size_t size = storage.nbytes();
