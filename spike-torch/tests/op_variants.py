@@ -141,11 +141,13 @@ def compare_out_that_grows(op: OpInfo, sample: SampleInput) -> None:
             assert_close(ours.cpu(), theirs, equal_nan=True)
 
 
-def variants(op: OpInfo, sample: SampleInput) -> list[Callable]:
+def variants(op: OpInfo, sample: SampleInput, grows: bool) -> list[Callable]:
     """Those that there are of an operation, for a sample."""
     found: list[Callable] = []
     if op.get_inplace() is not None and not sample.broadcasts_input:
         found.append(compare_in_place)
     if op.supports_out and tensors(sample.input):
-        found += [compare_out, compare_out_that_grows]
+        found.append(compare_out)
+        if grows:
+            found.append(compare_out_that_grows)
     return found

@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
-#: What torch lets sums of many terms differ by, by dtype.
+#: What sums of many terms may differ by, by dtype.
 _TOLERANCES = {
     torch.float32: {"rtol": 1e-4, "atol": 1e-5},
     torch.float64: {"rtol": 1e-7, "atol": 1e-7},
@@ -116,7 +116,7 @@ def check(info: ModuleInfo, dtype: torch.dtype, most: int | None) -> None:
 
 @pytest.mark.parametrize("info", module_db, ids=lambda info: info.formatted_name)
 def test_float32(info: ModuleInfo) -> None:
-    check(info, torch.float32, 4)
+    check(info, torch.float32, 2)
 
 
 @pytest.mark.slow

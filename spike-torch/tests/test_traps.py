@@ -326,3 +326,17 @@ def test_errors_leave_the_device_usable() -> None:
         with pytest.raises(kind):
             wrong()
     assert there.sum().item() == 6
+
+
+def test_conjugating_in_place() -> None:
+    """A composite operator of torch's whose kernel is chosen by device."""
+    there = torch.tensor([1 + 2j, -3j], device="nkipy")
+    there.conj_physical_()
+    assert there.tolist() == [1 - 2j, 3j]
+
+
+def test_the_most_frequent_value_into_what_is_given() -> None:
+    """The same: it has a list of devices."""
+    outs = torch.empty(2, device="nkipy"), torch.empty(2, device="nkipy").long()
+    torch.mode(torch.tensor([[1.0, 2, 2], [3, 3, 0]], device="nkipy"), out=outs)
+    assert (outs[0].tolist(), outs[1].tolist()) == ([2, 3], [2, 1])

@@ -80,6 +80,11 @@ OPERATORS: dict[str, Operator] = {
             why="torch's own names the types of devices that it is for",
         ),
         _of(
+            "conj_physical_",
+            runs="whole",
+            why="torch's own has kernels by the type of device",
+        ),
+        _of(
             "sparse_compressed_tensor.comp_plain_value "
             "sparse_compressed_tensor.comp_plain_value_size "
             "_sparse_compressed_tensor_unsafe _sparse_csr_tensor_unsafe "
