@@ -15,10 +15,14 @@ namespace spike_torch {
 // a thread that Python does not know.
 void wait_for_autograd() {
   std::thread([] {
-    for (c10::DeviceIndex index = 0; index < device_count(); ++index) {
-      const c10::Device device(c10::DeviceType::PrivateUse1, index);
-      const at::Tensor nothing = at::empty({0}, device).requires_grad_();
-      nothing.view({0}).backward(at::empty({0}, device));
+    try {
+      for (c10::DeviceIndex index = 0; index < device_count(); ++index) {
+        const c10::Device device(c10::DeviceType::PrivateUse1, index);
+        const at::Tensor nothing = at::empty({0}, device).requires_grad_();
+        nothing.view({0}).backward(at::empty({0}, device));
+      }
+    } catch (const std::exception&) {
+      // A device that is gone has nobody to wait for.
     }
   }).join();
 }
