@@ -17,6 +17,7 @@ from benchmarks import (
     bench_nki,
     bench_simulate,
     bench_spike,
+    bench_torch_device,
     bench_trace,
 )
 
@@ -33,6 +34,7 @@ def main() -> None:
     bench_collectives.main()
     bench_cost_model.main()
     bench_nki.main()
+    bench_torch_device.main()
 
 
 if __name__ == "__main__":
