@@ -5,12 +5,13 @@
 
 First a C++ program drives the emulated libnrt from eight threads over four cores, with
 no Python in its process, for so many seconds. Then the tests that use the C++ most run
-in a Python that has the sanitizer's library preloaded. Both use copies of our packages,
-with the instrumented libraries in them, below build/sanitize/.
+in a Python that has the sanitizer's library preloaded, and where torch is installed a
+program whose threads use torch's device. All use copies of our packages, with the
+instrumented libraries in them, below build/sanitize/.
 
 What the sanitizers write goes into files, from child processes too, and whatever tests
 make of their output. A report counts if a frame that matters is of our libraries: what
-others (CPython, jaxlib) do among themselves is not for us to mend.
+others (CPython, jaxlib, torch) do among themselves is not for us to mend.
 """
 
 from __future__ import annotations
@@ -59,8 +60,22 @@ for path in (extension.__file__, str(libnrt.library_path())):
     if not path.startswith(sys.argv[1]):
         sys.exit(f"{path} is not of {sys.argv[1]}")
 """
-#: The packages with C++ of ours.
-PROJECTS = [member for member in members() if member.has_cpp]
+# The same of torch's device.
+CHECK_TORCH = """
+import sys, torch, spike_torch._C as extension
+if not extension.__file__.startswith(sys.argv[1]):
+    sys.exit(f"{extension.__file__} is not of {sys.argv[1]}")
+"""
+#: Is built against torch, which need not be installed.
+TORCH_DEVICE = "spike-torch"
+#: Threads that use torch's device in all ways at once.
+TORCH_STRESS = ROOT / TORCH_DEVICE / "tests" / "stress.py"
+#: The packages with C++ of ours that can be built.
+PROJECTS = [
+    member
+    for member in members()
+    if member.has_cpp and (member.folder != TORCH_DEVICE or find_spec("torch"))
+]
 # Against spike's own small libnrt: the GIL, threads, lifetimes, errors.
 SPIKE_TESTS = ("spike/tests",)
 # Against the emulated one: entry points, sessions, models, threads, ranks.
@@ -84,7 +99,7 @@ HANDLER_TESTS = tuple(
 # By the source, where a frame names it; else by the module, whose path may be missing.
 OURS = re.compile(
     rf"{re.escape(str(ROOT))}/({'|'.join(p.folder for p in PROJECTS)}|tests)/"
-    r"|[/(](libnrt\.so\.1|_spike\.|libnkipy_xla_handlers|stress\+)"
+    r"|[/(](libnrt\.so\.1|_spike\.|_C\.|libnkipy_xla_handlers|stress\+)"
 )
 # Frames that only carry out what the one below asks for.
 RUNTIME = re.compile(r"lib[a-z]+san\.so|libsanitizer|[/(](libstdc\+\+|libc)\.so")
@@ -105,6 +120,8 @@ class Sanitizer:
     # Tests in whose process there is XLA, and how they differ.
     device_tests: tuple[str, ...]
     device_environment: Mapping[str, str]
+    # Of processes that have torch.
+    torch_environment: Mapping[str, str]
     # Of a project, by its folder, the one component that is built; of others, all.
     components: Mapping[str, str] = field(default_factory=dict)
     # Whether spike's tests, and those of the device, run in as many processes as there
@@ -127,6 +144,7 @@ SANITIZERS = {
         (*DEVICE_TESTS, *HANDLER_TESTS),
         # Those of XLA are many, and take a minute to name.
         {"ASAN_OPTIONS": "detect_leaks=0"},
+        {},
         device_tests_apart=True,
     ),
     "thread": Sanitizer(
@@ -137,6 +155,9 @@ SANITIZERS = {
         # child of libnrt's, without. So the handlers are not run under it.
         (*CHILD_TESTS, "-k", "not inprocess"),
         {"NKIPY_EMULATOR_ENGINE": "child"},
+        # torch synchronizes by atomics, of which nothing tells the sanitizer: what its
+        # code frees and copies is not looked at. Its locks and threads are.
+        {"TSAN_OPTIONS": "ignore_noninstrumented_modules=1", "OMP_NUM_THREADS": "1"},
         components={"emulator": "libnrt"},
         spike_tests_apart=True,
     ),
@@ -288,32 +309,49 @@ class Trial:
             run(worlds, env=self.environment({}))
         neff = self.build.directory / "program.neff"
         run([sys.executable, "-c", MAKE_NEFF, neff], cwd=ROOT)
-        env = {
-            "NKIPY_EMULATOR_LOCK_DIR": str(self.build.directory / "locks"),
-            "NEURON_RT_VISIBLE_CORES": f"0-{CORES - 1}",
-        }
         command = [self.build.stress, neff, THREADS, seconds]
-        run(command, env=self.environment(env))
+        run(command, env=self.environment(self._cores()))
 
     def tests(
         self, arguments: Sequence[str], extra: Mapping[str, str], apart: bool = False
     ) -> None:
         """Tests, in a Python that loads the instrumented libraries, or in several."""
-        libraries = map(library, self.build.sanitizer.preloaded)
-        preloaded = {
-            "LD_PRELOAD": " ".join(libraries),
-            "PYTHONPATH": str(self.build.packages),
-            "PYTHONMALLOC": "malloc",
-            # Of the second extension module, which spike's tests build.
-            "SPIKE_TEST_CFLAGS": f"-fsanitize={self.build.sanitizer.flags} -g1",
-        }
-        env = self.environment({**preloaded, **extra})
+        env = self.environment({**self._preloaded(), **extra})
         run([sys.executable, "-c", CHECK, self.build.packages], env=env)
         pytest = [sys.executable, "-m", "pytest", "-q", "--durations=5"]
         # What is undefined ends the process, with a message that must not be captured.
         options = ["-p", "no:cacheprovider", "--capture=sys"]
         options += ["-n", "auto", "--dist", "worksteal"] if apart else []
         run([*pytest, *options, *arguments], cwd=ROOT, env=env)
+
+    def _preloaded(self) -> dict[str, str]:
+        """What has a Python load the instrumented libraries."""
+        libraries = map(library, self.build.sanitizer.preloaded)
+        return {
+            "LD_PRELOAD": " ".join(libraries),
+            "PYTHONPATH": str(self.build.packages),
+            "PYTHONMALLOC": "malloc",
+            # Of the second extension module, which spike's tests build.
+            "SPIKE_TEST_CFLAGS": f"-fsanitize={self.build.sanitizer.flags} -g1",
+        }
+
+    def torch_device(self, seconds: int) -> None:
+        """The program whose threads use torch's device."""
+        if not any(project.folder == TORCH_DEVICE for project in PROJECTS):
+            print(f"{TORCH_DEVICE} is left out: no torch is installed", flush=True)
+            return
+        extra = {"NEURON_RT_LOG_LEVEL": "QUIET"} | self._preloaded() | self._cores()
+        env = self.environment({**extra, **self.build.sanitizer.torch_environment})
+        run([sys.executable, "-c", CHECK_TORCH, self.build.packages], env=env)
+        command = [sys.executable, TORCH_STRESS, "--threads", THREADS]
+        run([*command, "--seconds", seconds], env=env)
+
+    def _cores(self) -> dict[str, str]:
+        """Cores of this build's own."""
+        return {
+            "NKIPY_EMULATOR_LOCK_DIR": str(self.build.directory / "locks"),
+            "NEURON_RT_VISIBLE_CORES": f"0-{CORES - 1}",
+        }
 
     def judge(self) -> int:
         """Show the reports about our libraries; how many there are."""
@@ -405,6 +443,8 @@ def main() -> int:
         device = sanitizer.device_environment
         trial.tests(THREADED_TEST, {**extra, **device})
         done("threads through spike")
+        trial.torch_device(min(options.seconds // 3, 10))
+        done("threads through torch")
         trial.tests(sanitizer.device_tests, device, apart=sanitizer.device_tests_apart)
         done("tests of the emulated device")
     finally:
