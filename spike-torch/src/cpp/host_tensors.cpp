@@ -84,7 +84,7 @@ void write(const c10::DataPtr& to, const void* from, size_t size) {
 
 }  // namespace
 
-ResultsOn::ResultsOn(const HostTensors& tensors)
+ResultsOn::ResultsOn(HostTensors& tensors)
     : before_(std::exchange(results_on, memory_is_host() ? this : nullptr)),
       tensors_(tensors) {}
 ResultsOn::~ResultsOn() { results_on = before_; }
@@ -92,8 +92,7 @@ ResultsOn::~ResultsOn() { results_on = before_; }
 c10::DataPtr ResultsOn::allocate(size_t size) {
   Memory memory;
   c10::DataPtr made = allocate_host_result(size, tensors_.device(), &memory);
-  // What takes no tensor, such as arange, has no other access.
-  if (!access_ && !tensors_.keeps_open()) access_.emplace(memory);
+  tensors_.keep_open(memory);  // what takes no tensor, such as arange, has no other
   return made;
 }
 

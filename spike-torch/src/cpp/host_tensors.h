@@ -21,8 +21,10 @@ class HostTensors {
   explicit HostTensors(c10::DeviceIndex device) : device_(device) {}
 
   c10::DeviceIndex device() const { return device_; }
-  /// Whether the runtime of a tensor that was given is kept from closing.
-  bool keeps_open() const { return access_.has_value(); }
+  /// Keeps the runtime of some memory from closing, if no tensor that was given does.
+  void keep_open(const Memory& memory) {
+    if (!access_) access_.emplace(memory);
+  }
 
   /// Which of the CPU's kernels is for the tensors.
   c10::DispatchKey key() const { return key_; }
@@ -51,10 +53,10 @@ class HostTensors {
 };
 
 /// While it lives, what this thread allocates as CPU memory is a core's, where that is
-/// possible: results need not be copied then. The runtime does not close meanwhile.
+/// possible: results need not be copied then. `tensors` keep its runtime open.
 class ResultsOn {
  public:
-  explicit ResultsOn(const HostTensors& tensors);
+  explicit ResultsOn(HostTensors& tensors);
   ~ResultsOn();
   ResultsOn(const ResultsOn&) = delete;
 
@@ -62,8 +64,7 @@ class ResultsOn {
 
  private:
   ResultsOn* const before_;
-  const HostTensors& tensors_;
-  std::optional<Access> access_;
+  HostTensors& tensors_;
 };
 
 }  // namespace spike_torch

@@ -217,6 +217,7 @@ Access::Access(const Memory& memory) {
   require_not_forked();
   check(spike().tensor_enter(memory.tensor), "use a tensor");
   tensor_ = memory.tensor;
+  note_access(+1);
 }
 
 void require_alive(const Memory& memory) { Access access(memory); }

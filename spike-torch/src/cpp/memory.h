@@ -47,7 +47,9 @@ class Access {
   Access(Access&& other) noexcept : tensor_(std::exchange(other.tensor_, nullptr)) {}
   Access& operator=(Access&&) = delete;
   ~Access() {
-    if (tensor_) spike().tensor_leave(tensor_);
+    if (!tensor_) return;
+    spike().tensor_leave(tensor_);
+    note_access(-1);
   }
 
  private:

@@ -115,8 +115,8 @@ Block* Pool::allocate(size_t size) {
   const size_t requested = size;
   // No core has as much, and what follows counts beyond it.
   constexpr size_t most = std::numeric_limits<size_t>::max() / 4;
-  const Locked lock = locked();
-  if (size > most) raise_out_of_memory(size, SPIKE_NRT_RESOURCE);
+  Locked lock = locked();
+  if (size > most) raise_out_of_memory(size, SPIKE_NRT_RESOURCE, &lock);
   size = round_up(size, kGrain);
   const bool is_large = size > kSmall;
   Block* block = take_aside(size);
@@ -127,15 +127,15 @@ Block* Pool::allocate(size_t size) {
   }
   if (!block) {
     int status = SPIKE_NRT_SUCCESS;
-    block = take_new(size, is_large, &status);
+    block = take_new(size, is_large, &status, &lock);
     if (!block && status == SPIKE_NRT_RESOURCE) {
       ++stats_.num_alloc_retries;
       give_back(0);
-      block = take_new(size, is_large, &status);
+      block = take_new(size, is_large, &status, &lock);
       if (!block && status == SPIKE_NRT_RESOURCE)
         block = take_free(size, is_large, /*of_any_size=*/true);
     }
-    if (!block) raise_out_of_memory(requested, status);
+    if (!block) raise_out_of_memory(requested, status, &lock);
   }
   split(block, size);
   block->in_use = true;
@@ -200,16 +200,25 @@ Block* Pool::take_free(size_t size, bool is_large, bool of_any_size) {
   return block;
 }
 
-Block* Pool::take_new(size_t size, bool is_large, int* status) {
+// Others use the pool meanwhile: to allocate may open a runtime, which waits until one
+// that is closing is closed, and that for operations that need the pool.
+Block* Pool::take_new(size_t size, bool is_large, int* status, Locked* lock) {
   const size_t whole = segment_size(size);
-  const auto reserved = static_cast<size_t>(
-      stats_.reserved_bytes[static_cast<size_t>(StatType::AGGREGATE)].current);
+  const auto reserved =
+      static_cast<size_t>(
+          stats_.reserved_bytes[static_cast<size_t>(StatType::AGGREGATE)].current) +
+      coming_;
   if (limit_ && (whole > *limit_ || reserved > *limit_ - whole)) {
     *status = SPIKE_NRT_RESOURCE;
     return nullptr;
   }
+  require_not_closing();
   SpikeTensor* tensor = nullptr;
+  coming_ += whole;
+  lock->unlock();
   *status = spike().tensor_allocate(whole, device_, "torch", &tensor);
+  lock->lock();
+  coming_ -= whole;
   if (*status != SPIKE_NRT_SUCCESS) return nullptr;
   SpikeTensorInfo info;
   *status = spike().tensor_info(tensor, &info);
@@ -451,7 +460,7 @@ std::vector<c10::CachingDeviceAllocator::SegmentInfo> Pool::snapshot() {
   return found;
 }
 
-void Pool::raise_out_of_memory(size_t size, int status) {
+void Pool::raise_out_of_memory(size_t size, int status, Locked* lock) {
   const std::string why = spike().last_error();
   if (status != SPIKE_NRT_RESOURCE)
     TORCH_CHECK(false, "nkipy: unable to allocate ", size,
@@ -460,6 +469,11 @@ void Pool::raise_out_of_memory(size_t size, int status) {
   const auto figure = [](const StatArray& array) {
     return in_bytes(static_cast<size_t>(array[0].current));
   };
+  const std::string allocated = figure(stats_.allocated_bytes),
+                    reserved = figure(stats_.reserved_bytes);
+  const std::optional<size_t> limit = limit_;
+  lock->unlock();  // as for allocating
+  require_not_closing();
   size_t used = 0, total = 0;
   std::ostringstream free;
   if (spike().memory_stats(static_cast<uint32_t>(device_), &used, &total) ==
@@ -468,11 +482,10 @@ void Pool::raise_out_of_memory(size_t size, int status) {
     free << ", of whose " << in_bytes(total) << " " << in_bytes(total - used)
          << " are free";
   }
-  if (limit_) free << " (this process may reserve " << in_bytes(*limit_) << ")";
+  if (limit) free << " (this process may reserve " << in_bytes(*limit) << ")";
   TORCH_CHECK_WITH(OutOfMemoryError, false, "nkipy out of memory. Tried to allocate ",
                    in_bytes(size), " on nkipy:", static_cast<int>(device_), free.str(),
-                   ". Tensors of this process take ", figure(stats_.allocated_bytes),
-                   " of ", figure(stats_.reserved_bytes),
+                   ". Tensors of this process take ", allocated, " of ", reserved,
                    " that it has reserved, after what was free of them was given back");
 }
 

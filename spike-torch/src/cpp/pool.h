@@ -105,7 +105,7 @@ class Pool {
   Block* take_aside(size_t size);
   void join_aside();
   Block* take_free(size_t size, bool is_large, bool of_any_size = false);
-  Block* take_new(size_t size, bool is_large, int* status);
+  Block* take_new(size_t size, bool is_large, int* status, Locked* lock);
   void split(Block* block, size_t size);
   void join(Block* block, Block* next);
   void put_free(Block* block);
@@ -115,7 +115,7 @@ class Pool {
   void change(Segment& segment, Change make);
   void retire(Segment* segment);
   size_t give_back(size_t target);
-  [[noreturn]] void raise_out_of_memory(size_t size, int status);
+  [[noreturn]] void raise_out_of_memory(size_t size, int status, Locked* lock);
   FreeBlocks& free_of(const Segment& segment);
 
   const c10::DeviceIndex device_;
@@ -128,6 +128,7 @@ class Pool {
   // Of a runtime that was closed, with blocks that are still in use.
   std::vector<std::unique_ptr<Segment>> dead_;
   std::optional<size_t> limit_;
+  size_t coming_ = 0;  // bytes that are being allocated
   Stats stats_{};
 };
 

@@ -14,6 +14,7 @@ namespace {
 
 const SpikeApi* api = nullptr;
 thread_local c10::DeviceIndex current = 0;
+thread_local int accesses = 0;
 constexpr char kForked[] =
     "Cannot re-initialize nkipy in a forked subprocess. To use nkipy with "
     "multiprocessing, you must use the 'spawn' start method";
@@ -96,6 +97,13 @@ void unchecked_set_device(c10::DeviceIndex index) noexcept { current = index; }
 
 void note_use() noexcept { is_used = true; }
 bool is_forked() noexcept { return is_child.load(std::memory_order_relaxed); }
+
+void note_access(int change) noexcept { accesses += change; }
+
+void require_not_closing() {
+  TORCH_CHECK(accesses == 0 || spike().state() == SPIKE_OPEN,
+              "nkipy: unable to allocate for an operation: the runtime is closed");
+}
 
 void require_not_forked() { TORCH_CHECK(!is_forked(), kForked); }
 

@@ -35,6 +35,11 @@ void unchecked_set_device(c10::DeviceIndex index) noexcept;
 bool is_forked() noexcept;
 /// Raises if it was.
 void require_not_forked();
+/// Counts what keeps a runtime from closing, of this thread.
+void note_access(int change) noexcept;
+/// Raises if this thread keeps a runtime from closing that is about to: what opens
+/// another would wait for it for ever.
+void require_not_closing();
 /// To be called before a device is first used.
 void note_use() noexcept;
 
@@ -54,17 +59,27 @@ inline CallersLock callers_lock;
 /// are called with the mutex, may have to wait for that.
 class Locked {
  public:
-  explicit Locked(std::mutex& mutex) : mutex_(mutex) {
-    if (mutex.try_lock()) return;
+  explicit Locked(std::mutex& mutex) : mutex_(mutex) { lock(); }
+  ~Locked() {
+    if (is_held_) mutex_.unlock();
+  }
+  Locked(const Locked&) = delete;
+
+  void unlock() {
+    mutex_.unlock();
+    is_held_ = false;
+  }
+  void lock() {
+    is_held_ = true;
+    if (mutex_.try_lock()) return;
     void* const state = callers_lock.release();
-    mutex.lock();
+    mutex_.lock();
     if (state) callers_lock.take(state);
   }
-  ~Locked() { mutex_.unlock(); }
-  Locked(const Locked&) = delete;
 
  private:
   std::mutex& mutex_;
+  bool is_held_ = false;
 };
 
 /// Whether host code may read and write device memory where it lies.
