@@ -443,7 +443,7 @@ def main() -> int:
         device = sanitizer.device_environment
         trial.tests(THREADED_TEST, {**extra, **device})
         done("threads through spike")
-        trial.torch_device(min(options.seconds // 3, 10))
+        trial.torch_device(max(options.seconds // 5, 3))
         done("threads through torch")
         trial.tests(sanitizer.device_tests, device, apart=sanitizer.device_tests_apart)
         done("tests of the emulated device")
