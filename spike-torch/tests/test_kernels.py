@@ -563,3 +563,24 @@ def test_an_nki_kernel_writes_its_argument(made_of: Any) -> None:
         add_to(whole[1], whole.view(-1)[32:].view(4, 8))
     with pytest.raises(RuntimeError, match="that requires grad"):
         add_to(ones(4, 8, requires_grad=True), x)
+
+
+@pytest.mark.parametrize("mode", ["auto", "baremetal", "simulation", "torchxla"])
+def test_a_first_generation_kernel(mode: str) -> None:
+    nki = pytest.importorskip("neuronxcc.nki")
+    import neuronxcc.nki.language as nl
+
+    @nki.jit(mode=mode)
+    def double(x: Any, also: Any) -> Any:
+        made = nl.ndarray(x.shape, x.dtype, buffer=nl.shared_hbm)
+        nl.store(made, nl.load(x) * 2)
+        return made
+
+    x = torch.arange(32.0, device="nkipy").reshape(4, 8)
+    for also in (x.clone(), np.ones((4, 8), F32), torch.ones(4, 8)):
+        made = double(x, also)
+        assert made.device == x.device and torch.equal(made.cpu(), x.cpu() * 2)
+    with pytest.raises(Exception, match="is on the device meta"):
+        double(x, torch.empty(4, 8, device="meta"))
+    with pytest.raises(Exception, match="int64 is a type of scalars"):
+        double(x, x.to(torch.int64))
