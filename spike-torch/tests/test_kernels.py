@@ -143,6 +143,16 @@ def test_an_argument_is_written_in_place() -> None:
     assert memory.sum(dim=(1, 2)).tolist() == [0, 24]
 
 
+def test_on_memory_that_the_host_does_not_reach(by_transfers: None) -> None:
+    memory = torch.zeros(2, 3, 4, device="nkipy")
+    kernel = loaded(accumulate, (3, 4), (3, 4))
+    made = kernel({"total": memory[1], "x": ones(3, 4)})
+    assert made["output0"].item() == baremetal_jit(np.sum)(memory).item() == 12
+    back = spike_torch.from_spike(DeviceTensor.from_torch(memory[1]).reshape(12))
+    back.add_(1)
+    assert memory.sum(dim=(1, 2)).tolist() == [0, 24]
+
+
 def test_a_tensor_that_is_changed_is_not_taken_for_the_old_one(
     adder: DeviceKernel,
 ) -> None:
