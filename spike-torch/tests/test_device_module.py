@@ -29,7 +29,6 @@ LEFT_OUT = {
         "caching_allocator_disabled caching_allocator_enable get_allocator_backend "
         "host_memory_stats host_memory_stats_as_nested_dict "
         "reset_accumulated_host_memory_stats reset_peak_host_memory_stats "
-        "get_per_process_memory_fraction memory_stats_as_nested_dict "
         "attach_out_of_memory_observer "
         "record_memory_history snapshot"
     ),

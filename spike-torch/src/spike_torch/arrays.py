@@ -3,19 +3,24 @@
 With the device, ``torch.Tensor`` gets the methods that kernels ask for: where a tensor
 lies (None for one that is on no core), that it was written into, and a tensor for a
 result. `spike.device_array` has what they mean.
+
+What this needs of spike and ml_dtypes is imported with the first use, for which
+``import torch`` is not to wait.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
 import spike_torch._C as _C
-from spike import NrtTensor
-from spike.device_array import SpikeArray
-from spike_torch.tensors import numpy_dtype, torch_dtype
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from spike import NrtTensor
+    from spike.device_array import SpikeArray
 
 
 def speak_protocol() -> None:
@@ -26,6 +31,9 @@ def speak_protocol() -> None:
 
 
 def _array_of(tensor: torch.Tensor, memory: NrtTensor, token: int) -> SpikeArray:
+    from spike.device_array import SpikeArray
+    from spike_torch.tensors import numpy_dtype
+
     size = tensor.itemsize
     strides = tuple(size * stride for stride in tensor.stride())
     shape, dtype = tuple(tensor.shape), numpy_dtype(tensor.dtype)
@@ -36,4 +44,6 @@ def _empty_beside(
     tensor: torch.Tensor, shape: tuple[int, ...], dtype: np.dtype
 ) -> torch.Tensor:
     """A tensor on the same core, whatever it holds."""
+    from spike_torch.tensors import torch_dtype
+
     return torch.empty(shape, dtype=torch_dtype(dtype), device=tensor.device)
