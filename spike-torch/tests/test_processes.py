@@ -143,6 +143,7 @@ def test_workers_that_are_forked_return_tensors_of_the_cpu(pin: bool) -> None:
     assert batches[1].to("nkipy", non_blocking=True).sum().item() == 10
 
 
+@pytest.mark.slow  # torch waits 5 s for each worker that has failed
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_workers_that_are_forked_are_told_to_spawn() -> None:
     torch.ones(1, device="nkipy")
