@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -16,6 +17,9 @@ if _BUILT:
     import torch
 
     import spike_torch
+
+    if "PYTEST_XDIST_WORKER" in os.environ:  # each worker would use all processors
+        torch.set_num_threads(1)
 
     @pytest.fixture(autouse=True)
     def _state() -> Iterator[None]:

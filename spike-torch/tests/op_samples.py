@@ -33,7 +33,8 @@ def has_gradient(op: OpInfo, dtype: torch.dtype) -> bool:
 
 def samples(op: OpInfo, dtype: torch.dtype, most: int) -> Iterator[SampleInput]:
     torch.manual_seed(0)
-    found = op.sample_inputs("cpu", dtype, requires_grad=has_gradient(op, dtype))
+    # Not op.sample_inputs: for messages it reads the source of each frame on the stack.
+    found = op.sample_inputs_func(op, "cpu", dtype, has_gradient(op, dtype))
     for _, sample in zip(range(most), found, strict=False):
         yield sample
 

@@ -1,11 +1,13 @@
-"""Tensors that are to go to other processes: refused, where somebody sees it.
+"""Other processes, and the end of this one.
 
-Each process has cores of its own, and memory that is no other's. ``torch.save`` and
+Tensors that are to go to other processes are refused, where somebody sees it. Each
+process has cores of its own, and memory that is no other's. ``torch.save`` and
 ``pickle`` copy; torch's multiprocessing shares memory, and that is what is refused.
 """
 
 from __future__ import annotations
 
+import atexit
 import threading
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
@@ -13,6 +15,7 @@ from typing import Any
 import torch
 from torch.multiprocessing.reductions import reduce_storage
 
+import spike_torch._C as _C
 from spike_torch._names import NAME
 
 #: The thread of multiprocessing's queues. What raises there is lost, and whoever waits
@@ -26,8 +29,15 @@ def refuse(why: str) -> None:
 
 
 def register() -> None:
-    """Have storages on the device be refused by torch's multiprocessing."""
+    """Have torch's multiprocessing refuse the device's storages; have the end wait."""
     ForkingPickler.register(torch.UntypedStorage, _reduce)
+    atexit.register(_wait_for_autograd)
+
+
+def _wait_for_autograd() -> None:
+    """Python may end only when no thread of autograd's is about to take its lock."""
+    if _C.is_open() and not _C.is_forked():
+        _C.wait_for_autograd()
 
 
 def _reduce(storage: torch.UntypedStorage) -> Any:

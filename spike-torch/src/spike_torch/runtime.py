@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
-
 import spike
 import spike_torch._C as _C
 
@@ -18,13 +16,6 @@ def _ensure_initialized() -> None:
     """
     if not _C.is_open():
         _C.open()
-
-
-@atexit.register
-def _wait_for_autograd() -> None:
-    """Python may end only when no thread of autograd's is about to take its lock."""
-    if _C.is_open() and not _C.is_forked():
-        _C.wait_for_autograd()
 
 
 def reset() -> None:
