@@ -193,6 +193,7 @@ def test_the_fallback_is_counted_told_once_or_refused(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     ones = torch.ones(3, device="nkipy")
+    image = torch.ones(1, 1, 3, 3, device="nkipy")
     spike_torch.reset_fallback_counts()
     assert spike_torch.get_fallback() == "log"
     with caplog.at_level(logging.INFO, "spike_torch.fallback"):
@@ -208,7 +209,11 @@ def test_the_fallback_is_counted_told_once_or_refused(
     spike_torch.set_fallback("error")
     with pytest.raises(NotImplementedError, match="no program for 'aten::mul.out'"):
         ones * ones
+    with pytest.raises(NotImplementedError, match="'aten::convolution_overrideable'"):
+        torch.conv2d(image, image)
     spike_torch.set_fallback("silent")
+    assert torch.conv2d(image, image).item() == 9
+    assert spike_torch.fallback_counts()["aten::convolution_overrideable"] == 2
     assert (ones * ones).tolist() == [1, 1, 1]
     with pytest.raises(ValueError, match="one of log, warn, silent, error: got 'loud'"):
         spike_torch.set_fallback("loud")

@@ -6,6 +6,7 @@
 #include <array>
 #include <tuple>
 
+#include "fallback.h"
 #include "host_tensors.h"
 #include "tensors.h"
 
@@ -15,6 +16,10 @@ namespace {
 using at::IntArrayRef;
 using at::Tensor;
 using MaybeTensor = std::optional<Tensor>;
+
+c10::OperatorHandle operator_of(const char* name) {
+  return c10::Dispatcher::singleton().findSchemaOrThrow(name, "");
+}
 
 c10::DeviceIndex device_of(std::string_view op, at::ArrayRef<Tensor> tensors) {
   const c10::Device device = tensors[0].device();
@@ -27,6 +32,8 @@ Tensor convolution(const Tensor& input, const Tensor& weight, const MaybeTensor&
                    bool transposed, IntArrayRef output_padding, int64_t groups) {
   const auto device =
       device_of("aten::convolution", {input, weight, bias.value_or(Tensor())});
+  static const auto op = operator_of("aten::convolution_overrideable");
+  tell_fallback(op);
   HostTensors tensors(device);
   MaybeTensor host_bias;
   if (bias && bias->defined()) host_bias = tensors.host(*bias);
@@ -46,8 +53,10 @@ std::tuple<Tensor, Tensor, Tensor> convolution_backward(
     const Tensor& gradient, const Tensor& input, const Tensor& weight,
     IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation, bool transposed,
     IntArrayRef output_padding, int64_t groups, std::array<bool, 3> wanted) {
-  HostTensors tensors(
-      device_of("aten::convolution_backward", {gradient, input, weight}));
+  const auto index = device_of("aten::convolution_backward", {gradient, input, weight});
+  static const auto op = operator_of("aten::convolution_backward_overrideable");
+  tell_fallback(op);
+  HostTensors tensors(index);
   std::vector<int64_t> bias_sizes;
   if (wanted[2]) bias_sizes = {gradient.size(1)};
   std::array<Tensor, 3> found;

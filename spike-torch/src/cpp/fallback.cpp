@@ -1,8 +1,8 @@
 #include "fallback.h"
 
-#include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/core/ivalue.h>
 #include <ATen/core/stack.h>
+#include <c10/util/flat_hash_map.h>
 #include <torch/library.h>
 
 #include <atomic>
@@ -266,6 +266,7 @@ void fall_back(const c10::OperatorHandle& op, c10::DispatchKeySet, Stack* stack)
 
 FallbackPolicy fallback_policy() { return policy; }
 void set_fallback_policy(FallbackPolicy wanted) { policy = wanted; }
+void tell_fallback(const c10::OperatorHandle& op) { tell(seen(op)); }
 void set_fallback_log(void (*log)(const std::string&)) { log_name = log; }
 
 std::map<std::string, uint64_t> fallback_counts() {

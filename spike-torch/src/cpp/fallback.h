@@ -1,7 +1,7 @@
 // Operations that the CPU computes, as no program of the core's does.
 #pragma once
 
-#include <c10/util/flat_hash_map.h>
+#include <ATen/core/dispatch/Dispatcher.h>
 
 #include <cstdint>
 #include <map>
@@ -17,6 +17,9 @@ FallbackPolicy fallback_policy();
 void set_fallback_policy(FallbackPolicy policy);
 /// What logs an operator that falls back, once for each.
 void set_fallback_log(void (*log)(const std::string& name));
+
+/// Count and tell one that a kernel of ours has the CPU compute, or refuse it.
+void tell_fallback(const c10::OperatorHandle& op);
 
 /// How often each operator fell back, by its name with its overload, as
 /// "aten::add.Tensor".
