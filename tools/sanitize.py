@@ -66,7 +66,7 @@ import sys, torch, spike_torch._C as extension
 if not extension.__file__.startswith(sys.argv[1]):
     sys.exit(f"{extension.__file__} is not of {sys.argv[1]}")
 """
-#: Is built against torch, which need not be installed.
+#: The one of them that is torch's device.
 TORCH_DEVICE = "spike-torch"
 #: Threads that use torch's device in all ways at once.
 TORCH_STRESS = ROOT / TORCH_DEVICE / "tests" / "stress.py"
@@ -74,7 +74,7 @@ TORCH_STRESS = ROOT / TORCH_DEVICE / "tests" / "stress.py"
 PROJECTS = [
     member
     for member in members()
-    if member.has_cpp and (member.folder != TORCH_DEVICE or find_spec("torch"))
+    if member.has_cpp and (not member.torch or find_spec("torch"))
 ]
 # Against spike's own small libnrt: the GIL, threads, lifetimes, errors.
 SPIKE_TESTS = ("spike/tests",)
@@ -99,7 +99,7 @@ HANDLER_TESTS = tuple(
 # By the source, where a frame names it; else by the module, whose path may be missing.
 OURS = re.compile(
     rf"{re.escape(str(ROOT))}/({'|'.join(p.folder for p in PROJECTS)}|tests)/"
-    r"|[/(](libnrt\.so\.1|_spike\.|_C\.|libnkipy_xla_handlers|stress\+)"
+    r"|[/(](libnrt\.so\.1|_spike\.|spike_torch/_C\.|libnkipy_xla_handlers|stress\+)"
 )
 # Frames that only carry out what the one below asks for.
 RUNTIME = re.compile(r"lib[a-z]+san\.so|libsanitizer|[/(](libstdc\+\+|libc)\.so")
