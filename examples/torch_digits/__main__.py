@@ -63,7 +63,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--save", type=result_file, metavar="FILE", help="keep the weights"
     )
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.plot and args.save and args.plot.resolve() == args.save.resolve():
+        parser.error(f"--plot and --save are one file: {args.plot}")
+    return args
 
 
 def main() -> None:

@@ -180,6 +180,7 @@ def test_a_program_that_needs_torch_says_what_to_install(program, tmp_path):
         (TORCH_PROGRAMS[0], ("--model", "mlp"), "--model: invalid choice: 'mlp'"),
         (TORCH_PROGRAMS[0], ("--plot", "."), "--plot: . is a folder, not a file"),
         (TORCH_PROGRAMS[0], ("--seed", "-1"), "--seed: -1 is no number from 0 on"),
+        (TORCH_PROGRAMS[0], ("--plot", "x", "--save", "./x"), "are one file: x"),
         (TORCH_PROGRAMS[0], ("--save", "/dev/null/x"), "/dev/null is no folder to wr"),
         (TORCH_PROGRAMS[1], ("--size", "x"), "--size: x is no number from 1 on"),
     ],
