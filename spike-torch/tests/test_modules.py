@@ -51,7 +51,8 @@ def test_a_layer_and_its_gradients(
         given.requires_grad_()
         out = first(module(given))
         (out * out).sum().backward()
-        results.append([out, given.grad, *(p.grad for p in module.parameters())])
+        gradients = (p.grad for p in module.parameters())
+        results.append([out, given.grad, *gradients, *module.buffers()])
     for ours, theirs in zip(*reversed(results), strict=True):
         assert ours.device.type == "nkipy"
         assert_close(ours.cpu(), theirs, rtol=1e-4, atol=1e-5)

@@ -26,6 +26,10 @@ def test_a_record_is_of_an_operator_and_says_why(name: str) -> None:
         assert "Tensor" in str(arguments[argument].type)
         alias = arguments[argument].alias_info
         assert alias is None or not alias.is_write
+    for argument in record.writes:
+        assert "Tensor" in str(arguments[argument].type)
+        assert arguments[argument].alias_info is None
+        assert has_kernel(name, "CPU")
     if record.cast != "float32":
         assert has_kernel(name, "AutocastCPU")
     if record.runs:
@@ -35,8 +39,8 @@ def test_a_record_is_of_an_operator_and_says_why(name: str) -> None:
 def test_what_a_record_says_is_used() -> None:
     """Each says something, and none is of what never comes to the CPU."""
     for record in OPERATORS.values():
-        said = record.host_arguments, record.cast, record.runs
-        assert said != ((), "float32", "")
+        said = record.host_arguments, record.cast, record.runs, record.writes
+        assert said != ((), "float32", "", ())
         if record.host_arguments:
             composite = "CompositeImplicitAutograd"
             assert not has_kernel(record.name, composite)

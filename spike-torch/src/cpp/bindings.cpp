@@ -53,16 +53,16 @@ void log_fallback(const std::string& name) {
   }
 }
 
-// By name: host arguments, cast, and how it runs.
+// By name: host arguments, cast, how it runs, and what it writes to.
 using PythonRecords =
-    std::map<std::string,
-             std::tuple<std::vector<std::string>, std::string, std::string>>;
+    std::map<std::string, std::tuple<std::vector<std::string>, std::string, std::string,
+                                     std::vector<std::string>>>;
 
 void register_all(const PythonRecords& given) {
   Records records;
   for (const auto& [name, record] : given) {
-    const auto& [host_arguments, cast, runs] = record;
-    records[name] = {host_arguments, cast_of(cast), runs_of(runs)};
+    const auto& [host_arguments, cast, runs, writes] = record;
+    records[name] = {host_arguments, cast_of(cast), runs_of(runs), writes};
   }
   set_records(std::move(records));
   callers_lock = {release_gil, take_gil};

@@ -57,11 +57,14 @@ Seen& seen(const c10::OperatorHandle& op) {
 Seen::Seen(const c10::OperatorHandle& op) : name(c10::toString(op.operator_name())) {
   const auto& schema = op.schema();
   const auto& arguments = schema.arguments();
-  for (const std::string& argument : record_of(name).host_arguments) {
+  const auto index_of = [&](const std::string& argument) {
     const auto index = schema.argumentIndexWithName(argument);
     TORCH_CHECK(index && *index < 64, "nkipy: '", name, "' has no argument ", argument);
-    may_be_host |= uint64_t{1} << *index;
-  }
+    return *index;
+  };
+  const Record& record = record_of(name);
+  for (const std::string& argument : record.host_arguments)
+    may_be_host |= uint64_t{1} << index_of(argument);
   for (int i = 0; i < static_cast<int>(arguments.size()); ++i) {
     const auto* alias = arguments[i].alias_info();
     if (alias && alias->isWrite()) writes.push_back(i);
@@ -80,6 +83,7 @@ Seen::Seen(const c10::OperatorHandle& op) : name(c10::toString(op.operator_name(
     }
     returns.push_back(found);
   }
+  for (const std::string& argument : record.writes) writes.push_back(index_of(argument));
 }
 
 void tell(Seen& op) {

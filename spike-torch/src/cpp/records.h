@@ -18,6 +18,7 @@ struct Record {
   std::vector<std::string> host_arguments;
   Cast cast = Cast::kFloat32;
   Runs runs = Runs::kAsTorchHasIt;
+  std::vector<std::string> writes;
 };
 
 /// By name with overload, as "aten::index.Tensor".

@@ -120,7 +120,12 @@ def _register(policy: str) -> None:
     try:
         _C.register(
             {
-                name: (list(known.host_arguments), known.cast, known.runs)
+                name: (
+                    list(known.host_arguments),
+                    known.cast,
+                    known.runs,
+                    list(known.writes),
+                )
                 for name, known in OPERATORS.items()
             }
         )

@@ -28,6 +28,7 @@ class Operator(NamedTuple):
             operators and what has a kernel of its own (""); the CPU as it is, where
             torch would put it together ("whole"); nobody ("refused").
         why: what is special about it.
+        writes: arguments that the CPU writes to, where the schema does not say so.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Operator(NamedTuple):
     cast: Cast = "float32"
     runs: Runs = ""
     why: str = ""
+    writes: tuple[str, ...] = ()
 
 
 def _of(
@@ -44,9 +46,10 @@ def _of(
     runs: Runs = "",
     *,
     why: str,
+    writes: tuple[str, ...] = (),
 ) -> Iterator[Operator]:
     for name in names.split():
-        yield Operator(f"aten::{name}", host_arguments, cast, runs, why)
+        yield Operator(f"aten::{name}", host_arguments, cast, runs, why, writes)
 
 
 #: By name.
@@ -68,6 +71,11 @@ OPERATORS: dict[str, Operator] = {
             "is_set_to",
             ("self", "tensor"),
             why="asks whether two tensors are one, and reads neither",
+        ),
+        _of(
+            "native_batch_norm native_batch_norm.out batch_norm_update_stats",
+            why="running statistics are updated; torch has newer ones that say so",
+            writes=("running_mean", "running_var"),
         ),
         _of(
             "_linalg_solve_ex",
