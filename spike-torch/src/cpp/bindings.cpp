@@ -199,6 +199,7 @@ NB_MODULE(_C, m) {
   m.def("is_forked", is_forked);
   m.def("is_open", [] { return spike().state() == SPIKE_OPEN; });
   m.def("open", [] { check(spike().open(), "open the runtime"); });
+  m.def("has_access", has_access);
   m.def("wait_for_autograd", wait_for_autograd,
         nb::call_guard<nb::gil_scoped_release>());
   m.def("memory_is_host", memory_is_host);

@@ -29,6 +29,7 @@ std::atomic<void (*)(const std::string&)> log_name{nullptr};
 struct Seen {
   explicit Seen(const c10::OperatorHandle& op);
   const std::string name;
+  const bool is_torchs;  // others' may keep what they are given, and what they make
   std::atomic<uint64_t> count{0};
   std::atomic<bool> is_told{false};
   int generator = -1;                // which argument is one
@@ -54,7 +55,8 @@ Seen& seen(const c10::OperatorHandle& op) {
   return *(place = made.get());
 }
 
-Seen::Seen(const c10::OperatorHandle& op) : name(c10::toString(op.operator_name())) {
+Seen::Seen(const c10::OperatorHandle& op)
+    : name(c10::toString(op.operator_name())), is_torchs(name.rfind("aten::", 0) == 0) {
   const auto& schema = op.schema();
   const auto& arguments = schema.arguments();
   const auto index_of = [&](const std::string& argument) {
@@ -83,7 +85,8 @@ Seen::Seen(const c10::OperatorHandle& op) : name(c10::toString(op.operator_name(
     }
     returns.push_back(found);
   }
-  for (const std::string& argument : record.writes) writes.push_back(index_of(argument));
+  for (const std::string& argument : record.writes)
+    writes.push_back(index_of(argument));
 }
 
 void tell(Seen& op) {
@@ -248,7 +251,8 @@ void fall_back(const c10::OperatorHandle& op, c10::DispatchKeySet, Stack* stack)
   for (const int i : known.writes) of_host.push_back((*stack)[begin + i]);
 
   {
-    const ResultsOn results(tensors);
+    std::optional<ResultsOn> results;
+    if (known.is_torchs) results.emplace(tensors);
     op.redispatchBoxed(c10::DispatchKeySet(tensors.key()), stack);
   }
 
@@ -264,6 +268,8 @@ void fall_back(const c10::OperatorHandle& op, c10::DispatchKeySet, Stack* stack)
       if (known.writes[w] == known.returns[i]) result = written[w];
     }
   }
+  of_host.clear();
+  if (!known.is_torchs) tensors.part();
 }
 
 }  // namespace

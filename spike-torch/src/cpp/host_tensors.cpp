@@ -173,6 +173,17 @@ void HostTensors::update(const at::Tensor& tensor, const at::Tensor& host) {
     impl->set_sizes_and_strides(host.sizes(), host.strides());
 }
 
+void HostTensors::part() {
+  for (const Pair& pair : pairs_) {
+    if (pair.host.use_count() == 1 ||
+        pair.host.data_ptr().get_deleter() != release_storage)
+      continue;
+    c10::DataPtr data = c10::GetCPUAllocator()->allocate(pair.size);
+    std::memcpy(data.get(), pair.host.data(), pair.size);
+    pair.host.unsafeGetStorageImpl()->set_data_ptr_noswap(std::move(data));
+  }
+}
+
 at::Tensor HostTensors::device_tensor(const at::Tensor& host) {
   if (host.is_nested())
     return on_buffer(host,

@@ -36,6 +36,9 @@ class HostTensors {
   void update(const at::Tensor& tensor, const at::Tensor& host);
   /// A result of the CPU's as one of the core's.
   at::Tensor device_tensor(const at::Tensor& host);
+  /// Who has kept a tensor of the CPU's on a core's memory, which a reset takes away,
+  /// has a copy of it from here on.
+  void part();
 
  private:
   struct Pair {

@@ -99,9 +99,10 @@ void note_use() noexcept { is_used = true; }
 bool is_forked() noexcept { return is_child.load(std::memory_order_relaxed); }
 
 void note_access(int change) noexcept { accesses += change; }
+bool has_access() noexcept { return accesses != 0; }
 
 void require_not_closing() {
-  TORCH_CHECK(accesses == 0 || spike().state() == SPIKE_OPEN,
+  TORCH_CHECK(!has_access() || spike().state() == SPIKE_OPEN,
               "nkipy: unable to allocate for an operation: the runtime is closed");
 }
 

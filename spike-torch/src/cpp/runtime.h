@@ -37,6 +37,9 @@ bool is_forked() noexcept;
 void require_not_forked();
 /// Counts what keeps a runtime from closing, of this thread.
 void note_access(int change) noexcept;
+/// Whether there is such, as in an operation: who closed the runtime then would wait
+/// for itself.
+bool has_access() noexcept;
 /// Raises if this thread keeps a runtime from closing that is about to: what opens
 /// another would wait for it for ever.
 void require_not_closing();

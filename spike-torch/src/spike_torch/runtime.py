@@ -23,7 +23,15 @@ def reset() -> None:
 
     Every tensor on the device becomes invalid: using one raises RuntimeError. The next
     tensor opens the runtime again.
+
+    Raises:
+        RuntimeError: an operator that this thread is in calls it.
     """
+    if _C.has_access():
+        raise RuntimeError(
+            "reset() waits for operations on the device to end, and one of them calls "
+            "it: call it when the operator has returned"
+        )
     from spike_torch.memory import empty_cache
 
     empty_cache()
