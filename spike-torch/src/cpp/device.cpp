@@ -20,8 +20,6 @@ using c10::DeviceIndex;
 using c10::Stream;
 using c10::StreamId;
 
-constexpr size_t kMostDevices = 128;
-
 Device nkipy(DeviceIndex index) { return {c10::DeviceType::PrivateUse1, index}; }
 
 DeviceIndex index_of(Device device) {

@@ -3,16 +3,16 @@
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/core/Generator.h>
 #include <c10/util/CallOnce.h>
+#include <torch/library.h>
 
 #include <array>
+#include <mutex>
 
 #include "registration.h"
 #include "runtime.h"
 
 namespace spike_torch {
 namespace {
-
-constexpr size_t kMostDevices = 128;
 
 // One of a core: has a generator of the CPU's, which draws.
 class Generator final : public c10::GeneratorImpl {
@@ -67,5 +67,31 @@ const at::Generator& default_generator(c10::DeviceIndex device) {
 at::Generator host_generator(const at::Generator& generator) {
   return generator.get<Generator>()->host;
 }
+
+// ---- What Python calls: operators, as they take and return tensors and generators ---
+
+namespace {
+
+at::Generator default_generator_of(int64_t device) {
+  return default_generator(checked_index(device));
+}
+
+at::Tensor rng_state(int64_t device) {
+  return default_generator_of(device).get_state();
+}
+
+void set_rng_state(int64_t device, const at::Tensor& state) {
+  at::Generator generator = default_generator_of(device);
+  std::lock_guard lock(generator.mutex());
+  generator.set_state(state);
+}
+
+TORCH_LIBRARY_FRAGMENT(spike_torch, m) {
+  m.def("default_generator(int device) -> Generator?", default_generator_of);
+  m.def("rng_state(int device) -> Tensor", rng_state);
+  m.def("set_rng_state(int device, Tensor state) -> ()", set_rng_state);
+}
+
+}  // namespace
 
 }  // namespace spike_torch

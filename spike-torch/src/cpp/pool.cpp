@@ -491,7 +491,6 @@ void Pool::raise_out_of_memory(size_t size, int status, Locked* lock) {
 
 namespace {
 
-constexpr size_t kMostDevices = 128;
 std::array<std::atomic<Pool*>, kMostDevices> pools{};
 
 }  // namespace

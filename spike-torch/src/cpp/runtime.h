@@ -13,6 +13,9 @@ namespace spike_torch {
 const SpikeApi& spike();
 void set_spike(const SpikeApi* api);
 
+/// As many as a DeviceIndex counts.
+constexpr size_t kMostDevices = 128;
+
 /// How many cores this process may use; 0 where that cannot be told.
 c10::DeviceIndex device_count() noexcept;
 /// The same, but raises what keeps it from being told.
