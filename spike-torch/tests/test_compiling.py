@@ -43,6 +43,7 @@ def test_the_default_backend_says_which_one_to_use(function: Callable) -> None:
         in (text)
     )
     assert text.count('backend="nkipy"') == 1 and "Traceback" not in text
+    assert 'backend="aot_eager"' in text  # which torch has itself, and works
     assert type(caught.value.inner_exception) is NotImplementedError
 
 

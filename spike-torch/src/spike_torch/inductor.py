@@ -24,7 +24,8 @@ class _Refusal(CustomGraphModulePass):
     def __call__(self, gm: torch.fx.GraphModule) -> NoReturn:
         raise NotImplementedError(
             f'torch.compile\'s backend "inductor" makes no code for the device "{NAME}"'
-            f': use torch.compile(..., backend="{NAME}")'
+            f': use torch.compile(..., backend="{NAME}"), with a package that has it, '
+            'or backend="aot_eager", by which operations run one by one'
         )
 
     def uuid(self) -> None:
