@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 import subprocess
 import sys
@@ -18,35 +17,26 @@ from torch.utils.data import DataLoader, Dataset
 
 import spike_torch
 
+from . import programs
+
 STRESS = Path(__file__).with_name("stress.py")
 
 
 @pytest.fixture
 def machine(tmp_path: Path) -> dict[str, str]:
     """The environment of processes with an emulated machine of their own."""
-    tmp_path.chmod(0o700)
-    return {
-        **os.environ,
-        "NKIPY_EMULATOR_LOCK_DIR": str(tmp_path),
-        "NEURON_RT_VISIBLE_CORES": "0",
-        "NEURON_RT_LOG_LEVEL": "QUIET",
-    }
-
-
-def start(code: str, machine: dict[str, str]) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", "import torch\n" + code],
-        env=machine,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+    return programs.machine(
+        tmp_path, NEURON_RT_VISIBLE_CORES="0", NEURON_RT_LOG_LEVEL="QUIET"
     )
 
 
+def start(code: str, machine: dict[str, str]) -> subprocess.Popen[str]:
+    return programs.start("import torch\n" + code, machine)
+
+
 def run(code: str, machine: dict[str, str]) -> tuple[int, str, str]:
-    process = start(code, machine)
-    out, err = process.communicate(timeout=120)
-    return process.returncode, out, err
+    done = programs.run("import torch\n" + code, machine)
+    return done.returncode, done.stdout, done.stderr
 
 
 # ---- Forked children -----------------------------------------------------------------
@@ -205,6 +195,31 @@ def test_workers_that_are_spawned(
         assert "cannot go to another process" in err or "not available" in err
 
 
+@pytest.mark.slow
+def test_workers_take_no_core_by_importing_what_their_parent_imports(
+    machine: dict[str, str], tmp_path: Path
+) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import spike_torch\n"  # before torch, so that it opens the runtime
+        "import torch\n"
+        "from torch.utils.data import DataLoader\n"
+        "if __name__ == '__main__':\n"
+        "    assert torch.nkipy.is_initialized()\n"
+        "    loaded = DataLoader(torch.ones(4, 2), num_workers=1,\n"
+        "                        multiprocessing_context='spawn')\n"
+        "    print(sum(x.to('nkipy').sum().item() for x in loaded))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, str(program)],
+        env=machine,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (done.returncode, done.stdout) == (0, "8.0\n"), done.stderr
+
+
 # ---- Interrupted, killed, ended ------------------------------------------------------
 
 INTERRUPTED = {
@@ -274,13 +289,6 @@ ENDS = {
         "def work(): own.kept = torch.ones(9, device='nkipy')\n"
         "t = threading.Thread(target=work); t.start(); t.join()\n"
     ),
-    "threads compute": (
-        "import threading, time\n"
-        "def work():\n"
-        "    while True: torch.ones(99, 99, device='nkipy').sum().item()\n"
-        "for _ in range(3): threading.Thread(target=work, daemon=True).start()\n"
-        "time.sleep(0.3)\n"
-    ),
     "a child was forked": (
         "import os\n"
         "pid = os.fork()\n"
@@ -303,6 +311,26 @@ def test_a_process_ends_in_peace_where(how: str, machine: dict[str, str]) -> Non
     assert returncode == 0 and out.startswith("done\n"), err
     if how.startswith("a handler"):
         assert out == f"done\n{float(1 << 20)}\n", err
+
+
+@pytest.mark.slow
+def test_a_process_ends_also_where_threads_compute(machine: dict[str, str]) -> None:
+    """As on the CPU: a thread in torch's code that wants Python's lock, while Python
+    ends, is ended by Python, which C++ answers with std::terminate (until Python 3.14).
+    """
+    code = (
+        "import threading, time\n"
+        "def work():\n"
+        "    while True: torch.ones(99, 99, device='nkipy').sum().item()\n"
+        "for _ in range(3): threading.Thread(target=work, daemon=True).start()\n"
+        "time.sleep(0.3)\n"
+        "print('done', flush=True)\n"
+    )
+    returncode, out, err = run(code, machine)
+    assert out == "done\n", err
+    if returncode != 0:
+        assert returncode == -signal.SIGABRT, err
+        assert "terminate called without an active exception" in err
 
 
 # ---- Threads -------------------------------------------------------------------------

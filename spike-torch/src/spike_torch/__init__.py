@@ -2,7 +2,8 @@
 
 Importing this registers the device and opens the runtime; ``import torch`` alone, which
 finds it by its entry point, registers the device and opens nothing before the first
-tensor or question. ``torch.nkipy`` is the device's module, as ``torch.cuda`` is CUDA's.
+tensor or question. Nor does importing this in a child that multiprocessing has started.
+``torch.nkipy`` is the device's module, as ``torch.cuda`` is CUDA's.
 
 Where the device cannot be registered, importing this raises ImportError with the cause.
 """
@@ -10,6 +11,7 @@ Where the device cannot be registered, importing this raises ImportError with th
 from __future__ import annotations
 
 from importlib import import_module
+from multiprocessing import current_process
 from typing import TYPE_CHECKING, Any
 
 import spike
@@ -68,7 +70,8 @@ def __getattr__(name: str) -> Any:
     return globals().setdefault(name, getattr(module, name))
 
 
-if not is_autoloading():
+# A worker that was spawned imports what its parent has imported, which has the cores.
+if not is_autoloading() and current_process().name == "MainProcess":
     __getattr__("_ensure_initialized")()
 
 __all__ = [
