@@ -11,6 +11,12 @@ from torch.testing._internal.common_methods_invocations import op_db
 from torch.testing._internal.opinfo.core import OpInfo, SampleInput
 from torch.utils._pytree import tree_leaves, tree_map
 
+#: Those that the CPU has arithmetic in.
+DTYPES = (
+    *(torch.float32, torch.float64, torch.float16, torch.bfloat16),
+    *(torch.complex64, torch.complex128),
+    *(torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool),
+)
 #: Results that nobody fills, or that nobody can know.
 UNKNOWN_VALUES = {"empty", "empty_like", "empty_strided", "empty_permuted", "new_empty"}
 UNKNOWN_VALUES |= {"new_empty_strided"}

@@ -22,16 +22,11 @@ import spike_torch
 
 from . import op_samples
 from .known_gaps import GAPS, is_gap
-from .op_samples import NotOfTheCpu
+from .op_samples import DTYPES, NotOfTheCpu
 
 RECORD = Path(__file__).with_name("support.json")
 #: Have the slow tests write the record: a flag.
 WRITE = "NKIPY_TEST_RECORD"
-DTYPES = (
-    *(torch.float32, torch.float64, torch.float16, torch.bfloat16),
-    *(torch.complex64, torch.complex128),
-    *(torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool),
-)
 #: How many samples of an operator there are to be right, of each dtype.
 SAMPLES = 3
 

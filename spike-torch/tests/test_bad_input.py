@@ -118,6 +118,7 @@ SPARSE: dict[str, Work] = {
     "made, compressed": lambda x: torch.sparse_csr_tensor(
         torch.tensor([0, 1]).nkipy(), torch.tensor([0]).nkipy(), x[0, :1]
     ),
+    "empty": lambda x: torch.empty(2, device="nkipy", layout=torch.sparse_coo),
     "product": lambda x: torch.eye(2).to_sparse() @ x,
     "sum": lambda x: x + x.cpu().to_sparse(),
     "added": lambda x: x.add_(x.cpu().to_sparse()),

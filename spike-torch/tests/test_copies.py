@@ -9,10 +9,7 @@ from copy import deepcopy
 import pytest
 import torch
 
-DTYPES = [
-    *(torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.complex64),
-    *(torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool),
-]
+from .op_samples import DTYPES
 
 
 def values(dtype: torch.dtype, *shape: int) -> torch.Tensor:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
-import os
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -15,6 +12,8 @@ import torch
 
 import spike_torch
 from nkipy.chips import find_chip
+
+from .programs import machine, run
 
 
 def test_properties_are_the_targets() -> None:
@@ -147,18 +146,7 @@ def test_a_forked_child_is_told_to_spawn() -> None:
     assert "must use the 'spawn' start method" in said
 
 
-def run(code: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, **variables},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-
-
 def test_a_reset_makes_tensors_invalid_and_nothing_else(tmp_path: Path) -> None:
-    tmp_path.chmod(0o700)
     done = run(
         "import copy, io, pickle, torch, spike, spike_torch\n"
         "x = torch.ones(3, device='nkipy')\n"
@@ -184,7 +172,7 @@ def test_a_reset_makes_tensors_invalid_and_nothing_else(tmp_path: Path) -> None:
         "y = torch.ones(3, device='nkipy')\n"
         "del x, m, storage, loss, new\n"
         "assert y.sum().item() == 3\n",
-        NKIPY_EMULATOR_LOCK_DIR=str(tmp_path),
+        machine(tmp_path),
     )
     assert (done.returncode, done.stderr.count("Error")) == (0, 0), done.stderr
 

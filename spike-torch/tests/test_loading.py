@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from . import programs
 
 SAY = "import torch, sys; print(torch._C._get_privateuse1_backend_name())\n"
 
@@ -15,15 +15,7 @@ SAY = "import torch, sys; print(torch._C._get_privateuse1_backend_name())\n"
 def run(
     code: str, tmp_path: Path, **variables: str
 ) -> subprocess.CompletedProcess[str]:
-    tmp_path.chmod(0o700)
-    environment = {**os.environ, "NKIPY_EMULATOR_LOCK_DIR": str(tmp_path), **variables}
-    return subprocess.run(
-        [sys.executable, "-c", code],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    return programs.run(code, programs.machine(tmp_path, **variables))
 
 
 def test_torch_alone_registers_the_device_and_opens_nothing(tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ from torch.testing._internal.common_modules import (
 )
 from torch.utils._pytree import tree_leaves, tree_map
 
+from .op_samples import NotOfTheCpu
+
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 #: What sums of many terms may differ by, by dtype.
@@ -28,10 +30,6 @@ _TOLERANCES = {
 
 #: Where a rounding of 8 bits decides on which side of relu's corner a sum lies.
 _AT_A_CORNER = {("nn_TransformerEncoder", torch.bfloat16)}
-
-
-class NotOfTheCpu(Exception):
-    """The CPU itself does not do what a sample asks for."""
 
 
 def leaf(value: Any, device: str) -> Any:
@@ -141,6 +139,13 @@ def test_all_samples_and_dtypes(info: ModuleInfo, dtype: torch.dtype) -> None:
     if (info.formatted_name, dtype) in _AT_A_CORNER:
         pytest.skip("its gradients are not continuous there")
     check(info, dtype, None)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("info", module_db, ids=lambda info: info.formatted_name)
+def test_by_transfers(info: ModuleInfo, by_transfers: None) -> None:
+    """As on a device with memory of its own."""
+    check(info, torch.float32, 2)
 
 
 def test_there_are_as_many_as_torch_has() -> None:

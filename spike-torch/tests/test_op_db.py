@@ -11,14 +11,10 @@ from torch.testing._internal.common_methods_invocations import op_db
 from torch.testing._internal.opinfo.core import OpInfo
 
 from .known_gaps import NAMES, is_gap
-from .op_samples import NotOfTheCpu, compare, operations, samples
+from .op_samples import DTYPES, NotOfTheCpu, compare, operations, samples
 from .op_variants import variants
 
 _FLOAT = operations(torch.float32)
-_OTHERS = [
-    *(torch.float64, torch.float16, torch.bfloat16, torch.complex64, torch.complex128),
-    *(torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool),
-]
 #: How many samples that are to be refused the CPU does as well; of cat's the device
 #: does one, in which an empty tensor is both given and written to.
 _NOT_REFUSED = {
@@ -79,7 +75,7 @@ def test_float32_in_place_and_out(op: OpInfo) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("dtype", [torch.float32, *_OTHERS], ids=str)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_in_place_and_out(dtype: torch.dtype) -> None:
     all_of_a_dtype(dtype, check_variants, 2)
 
@@ -88,7 +84,7 @@ def test_in_place_and_out(dtype: torch.dtype) -> None:
 @pytest.mark.slow
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("kind", [check, check_variants])
-@pytest.mark.parametrize("dtype", [torch.float32, *_OTHERS], ids=str)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_more_samples(dtype: torch.dtype, kind: Callable) -> None:
     all_of_a_dtype(dtype, kind, 6)
 
@@ -106,12 +102,22 @@ def all_of_a_dtype(dtype: torch.dtype, kind: Callable, most: int) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("kind", [check, check_variants])
+@_name
+def test_by_transfers(op: OpInfo, kind: Callable, by_transfers: None) -> None:
+    """As on a device with memory of its own."""
+    if is_gap(op.formatted_name, torch.float32):
+        pytest.skip("known gap")
+    kind(op, torch.float32, 2)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(NAMES))
 def test_gaps_are_there(name: str) -> None:
     """One that works now in all dtypes is no gap: it goes out of the list."""
     worked = []
     for op in (op for op in op_db if op.formatted_name == name):
-        for dtype in (torch.float32, *_OTHERS):
+        for dtype in DTYPES:
             if op.supports_dtype(dtype, "cpu") and is_gap(name, dtype):
                 try:
                     worked.append(check(op, dtype, 30))

@@ -7,7 +7,8 @@ import torch
 from torch.testing._internal.common_methods_invocations import op_db
 
 from . import support_record
-from .support_record import DTYPES, WRITE, gaps, name_of
+from .op_samples import DTYPES
+from .support_record import WRITE, gaps, name_of
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 ANEW = f"{WRITE}=1 pytest -n 0 -m slow spike-torch/tests/test_support_record.py"

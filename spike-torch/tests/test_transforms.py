@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
@@ -29,6 +26,8 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 from torch.utils._pytree import tree_leaves
 from torch.utils.checkpoint import checkpoint, checkpoint_sequential
+
+from .programs import machine, run
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 DEVICES = ("cpu", "nkipy")
@@ -210,19 +209,12 @@ def test_python_ends_after_a_backward_pass_that_has_just_ended(tmp_path: Path) -
 
     Python's lock is kept for as long as possible, so that the thread waits for it.
     """
-    tmp_path.chmod(0o700)
     code = (
         "import sys, torch\n"
         "sys.setswitchinterval(100)\n"
         "torch.ones(3, device='nkipy', requires_grad=True).sin().sum().backward()\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, "NKIPY_EMULATOR_LOCK_DIR": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    done = run(code, machine(tmp_path))
     assert (done.returncode, done.stderr) == (0, "")
 
 

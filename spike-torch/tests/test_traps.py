@@ -279,25 +279,6 @@ def test_sgd_with_a_step_as_alpha() -> None:
 # ---- Refusals ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda: torch.sparse_coo_tensor([[0]], [1.0], (2,), device="nkipy"),
-        lambda: torch.ones(2, device="nkipy").to_sparse(),
-        lambda: torch.ones(2, 2, device="nkipy").to_sparse_csr(),
-        lambda: torch.quantize_per_tensor(
-            torch.ones(2, device="nkipy"), 0.1, 0, torch.qint8
-        ),
-        lambda: torch.empty(2, device="nkipy", layout=torch.sparse_coo),
-    ],
-)
-def test_sparse_and_quantized_tensors_are_refused(make: Any) -> None:
-    with pytest.raises((NotImplementedError, RuntimeError)) as caught:
-        make()
-    assert any(word in str(caught.value).lower() for word in ("sparse", "quantized"))
-    assert torch.ones(2, device="nkipy").sum().item() == 2
-
-
 def test_numpy_and_buffers_are_of_the_cpu() -> None:
     there = torch.ones(2, device="nkipy")
     with pytest.raises(TypeError, match="can't convert nkipy:0 device type tensor"):
