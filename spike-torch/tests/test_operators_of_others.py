@@ -63,6 +63,22 @@ def test_errors_are_theirs() -> None:
     assert kept(torch.ones(3, device="nkipy"))[0].tolist() == [0, 1, 2]
 
 
+def test_what_lies_beside_is_not_written_to(ways: None) -> None:
+    """Another thread, here the operator itself, may write there meanwhile."""
+    buffer = torch.zeros(9, device="nkipy")
+    written, beside = buffer[3:6], buffer.view(3, 3)[::2]
+
+    @torch.library.custom_op(
+        "spike_torch_tests::beside", mutates_args=("out",), device_types="cpu"
+    )
+    def fill(out: torch.Tensor) -> None:
+        out.fill_(1)
+        beside.fill_(2)
+
+    fill(written)
+    assert buffer.tolist() == [2, 2, 2, 1, 1, 1, 2, 2, 2]
+
+
 @torch.library.custom_op(
     "spike_torch_tests::reset_within", mutates_args=(), device_types="cpu"
 )

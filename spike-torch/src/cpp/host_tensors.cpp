@@ -75,10 +75,12 @@ void read(const c10::Storage& from, void* to) {
           "read a tensor");
 }
 
-void write(const c10::DataPtr& to, const void* from, size_t size) {
+// From the byte `begin` on, of both.
+void write(const c10::DataPtr& to, const void* from, size_t size, size_t begin = 0) {
   const Memory memory = memory_of(to);
-  if (memory.tensor)
-    check(spike().tensor_write(memory.tensor, memory.offset, from, size),
+  if (memory.tensor && size != 0)
+    check(spike().tensor_write(memory.tensor, memory.offset + begin,
+                               static_cast<const char*>(from) + begin, size),
           "write a tensor");
 }
 
@@ -161,7 +163,10 @@ void HostTensors::update(const at::Tensor& tensor, const at::Tensor& host) {
     pair->data = const_cast<void*>(pair->host.data());
     pair->size = pair->host.nbytes();
   } else if (!memory_is_host()) {
-    write(pair->device.data_ptr(), pair->host.data(), pair->size);
+    // What is beside it in the storage, another thread may have written to meanwhile.
+    const auto [begin, size] =
+        host.is_nested() ? std::pair(size_t{0}, pair->size) : range_of(host);
+    write(pair->device.data_ptr(), pair->host.data(), size, begin);
   }
   if (tensor.is_nested()) return;  // no operation changes the sizes of one
   auto* impl = tensor.unsafeGetTensorImpl();

@@ -233,6 +233,14 @@ void require_storage(const at::Tensor& tensor) {
               " bytes, and its storage was resized to ", tensor.storage().nbytes());
 }
 
+std::pair<size_t, size_t> range_of(const at::Tensor& tensor) {
+  const size_t begin = static_cast<size_t>(tensor.storage_offset()) * tensor.itemsize();
+  if (tensor.numel() == 0) return {begin, 0};
+  const size_t end = bytes_of(tensor.sizes(), tensor.strides(), tensor.itemsize(),
+                              tensor.storage_offset());
+  return {begin, end - begin};
+}
+
 void resize_storage(c10::StorageImpl& storage, size_t size) {
   TORCH_CHECK(storage.resizable(), "Trying to resize storage that is not resizable");
   TORCH_CHECK(size <= static_cast<size_t>(std::numeric_limits<int64_t>::max()),

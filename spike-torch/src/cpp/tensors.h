@@ -6,6 +6,7 @@
 
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace spike_torch {
 
@@ -29,6 +30,10 @@ void require_device(const at::Tensor& tensor, c10::Device device, std::string_vi
 /// Raises unless a storage holds all elements of a tensor: others than its tensors can
 /// make a storage smaller.
 void require_storage(const at::Tensor& tensor);
+
+/// The bytes of its storage that a tensor's elements lie in, with what is between them:
+/// where they begin, and how many they are.
+std::pair<size_t, size_t> range_of(const at::Tensor& tensor);
 
 /// Makes a storage so large: what is in it stays, and who views it sees the new memory.
 void resize_storage(c10::StorageImpl& storage, size_t size);
