@@ -209,3 +209,11 @@ def test_a_rank_takes_its_core_before_the_first_tensor(
         **variables,
     )
     assert (done.returncode, done.stdout) == (0, "1\nnkipy:0 1\n"), done.stderr
+
+
+@pytest.mark.slow
+def test_a_rank_that_is_empty_is_none(tmp_path: Path) -> None:
+    code = "import os\nos.environ.pop('NEURON_RT_VISIBLE_CORES', None)\n"
+    code += "import torch\nprint(torch.nkipy.device_count() > 1)\n"
+    done = run(code, tmp_path, LOCAL_RANK="")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "True\n", "")

@@ -84,7 +84,7 @@ def choose_core() -> None:
         ImportError: the rank is no core's number.
     """
     rank = os.environ.get(LOCAL_RANK)
-    if rank is None or VISIBLE_CORES in os.environ:
+    if not rank or VISIBLE_CORES in os.environ:
         return
     from spike import configure
 
