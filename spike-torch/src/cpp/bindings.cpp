@@ -157,8 +157,10 @@ nb::list snapshot() {
   return segments;
 }
 
+// Who waits for numbers that are being drawn has given up Python's lock.
 template <class Do>
 auto locked(int64_t device, Do act) {
+  const nb::gil_scoped_release released;
   at::Generator generator = default_generator(checked_index(device));
   std::lock_guard lock(generator.mutex());
   return act(generator);

@@ -14,7 +14,8 @@
 namespace spike_torch {
 namespace {
 
-// One of a core: has a generator of the CPU's, which draws.
+// One of a core: has a generator of the CPU's, which draws, and whose lock the CPU's
+// kernels hold while they do.
 class Generator final : public c10::GeneratorImpl {
  public:
   Generator(c10::DeviceIndex device, at::Generator host)
@@ -22,26 +23,39 @@ class Generator final : public c10::GeneratorImpl {
                            c10::DispatchKeySet(c10::DispatchKey::PrivateUse1)),
         host(std::move(host)) {}
 
-  void set_current_seed(uint64_t seed) override { host.set_current_seed(seed); }
+  void set_current_seed(uint64_t seed) override {
+    std::lock_guard lock(mutex());
+    host.set_current_seed(seed);
+  }
   // Its state says all: the CPU's has no offset. torch pickles that of a device's.
   void set_offset(uint64_t offset) override {
     TORCH_CHECK(offset == 0, "nkipy's generators have no offset: got ", offset);
   }
   uint64_t get_offset() const override { return 0; }
-  uint64_t current_seed() const override { return host.current_seed(); }
-  uint64_t seed() override { return own().seed(); }
+  uint64_t current_seed() const override {
+    std::lock_guard lock(mutex());
+    return host.current_seed();
+  }
+  uint64_t seed() override {
+    std::lock_guard lock(mutex());
+    return own().seed();
+  }
   void set_state(const c10::TensorImpl& state) override {
-    host.unsafeGetGeneratorImpl()->set_state(state);
+    std::lock_guard lock(mutex());
+    own().set_state(state);
   }
   c10::intrusive_ptr<c10::TensorImpl> get_state() const override {
-    return host.unsafeGetGeneratorImpl()->get_state();
+    std::lock_guard lock(mutex());
+    return own().get_state();
   }
 
   at::Generator host;
 
  private:
-  c10::GeneratorImpl& own() { return *host.unsafeGetGeneratorImpl(); }
+  c10::GeneratorImpl& own() const { return *host.unsafeGetGeneratorImpl(); }
+  std::mutex& mutex() const { return own().mutex_; }
   Generator* clone_impl() const override {
+    std::lock_guard lock(mutex());
     return new Generator(device().index(), host.clone());
   }
 };
