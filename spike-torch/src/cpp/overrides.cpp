@@ -14,6 +14,9 @@ using MaybeTensor = std::optional<Tensor>;
 // The CPU's kernel would draw from the CPU's generator, which it is not given.
 std::tuple<Tensor, Tensor> native_dropout(const Tensor& input, double p,
                                           std::optional<bool> train) {
+  TORCH_CHECK(!c10::isIntegralType(input.scalar_type(), /*includeBool=*/true),
+              "result type Float can't be cast to the desired output type ",
+              input.scalar_type());
   if (input.numel() == 0 || !train.value_or(true))
     return {input.clone(), at::ones_like(input, input.options().dtype(c10::kBool))};
   if (p == 1) return {at::zeros_like(input), at::zeros_like(input, at::kBool)};
