@@ -15,15 +15,13 @@ from .op_samples import DTYPES, NotOfTheCpu, compare, operations, samples
 from .op_variants import variants
 
 _FLOAT = operations(torch.float32)
-#: How many samples that are to be refused the CPU does as well; of cat's the device
-#: does one, in which an empty tensor is both given and written to.
+#: How many samples that are to be refused the CPU does as well.
 _NOT_REFUSED = {
     "clamp_max": 1,
     "clamp_min": 1,
     "__rmod__": 1,
     "__rpow__": 1,
     "__rsub__": 1,
-    "cat": 1,
 }
 pytestmark = pytest.mark.filterwarnings("ignore")
 _name = pytest.mark.parametrize("op", _FLOAT, ids=lambda op: op.formatted_name)

@@ -55,6 +55,22 @@ def test_one_wide_storage_is_shared_by_typed_views() -> None:
     assert torch.view_as_complex(there.view(2, 2))[0].item() == 1j
 
 
+def test_views_are_of_the_mode_of_what_they_are_of() -> None:
+    made = {False: torch.ones(2, dtype=torch.complex64, device="nkipy")}
+    with torch.inference_mode():
+        made[True] = torch.ones(2, dtype=torch.complex64, device="nkipy")
+    for mode in (False, True):
+        for is_inference, base in made.items():
+            with torch.inference_mode(mode):
+                real = base.real
+                pairs = torch.view_as_complex(torch.view_as_real(base))
+            assert real.is_inference() == pairs.is_inference() == is_inference
+            assert real._is_view() != is_inference
+            assert real.data_ptr() == pairs.data_ptr() == base.data_ptr()
+    made[False].real.add_(1)
+    assert made[False]._version == 1 and made[False].tolist() == [2, 2]
+
+
 def test_a_copy_is_broadcast() -> None:
     there = torch.zeros(2, 3, device="nkipy")
     there.copy_(torch.arange(3, dtype=torch.int64))

@@ -134,6 +134,15 @@ HostTensors::Pair* HostTensors::pair_with_host(const c10::Storage& host) {
 }
 
 at::Tensor HostTensors::host(const at::Tensor& tensor) {
+  for (const Known& known : known_) {
+    if (known.device.is_same(tensor)) return known.host;
+  }
+  at::Tensor made = new_host(tensor);
+  known_.emplace_back(Known{tensor, made});
+  return made;
+}
+
+at::Tensor HostTensors::new_host(const at::Tensor& tensor) {
   if (tensor.is_nested()) {
     key_ = c10::DispatchKey::NestedTensorCPU;
     return on_buffer(tensor, [&](const at::Tensor& buffer) { return host(buffer); });
@@ -196,7 +205,14 @@ at::Tensor HostTensors::device_tensor(const at::Tensor& host) {
   TORCH_CHECK_NOT_IMPLEMENTED(!host.is_quantized(),
                               "nkipy: quantized tensors are not supported");
   const c10::Storage& storage = host.storage();
-  if (Pair* pair = pair_with_host(storage)) return on_storage(pair->device, host);
+  if (Pair* pair = pair_with_host(storage)) {
+    for (const Known& known : known_) {
+      if (!known.device.is_nested() && known.device.storage().unsafeGetStorageImpl() ==
+                                           pair->device.unsafeGetStorageImpl())
+        return view_of(known.device, host);
+    }
+    return on_storage(pair->device, host);
+  }
   const size_t size = storage.nbytes();
   c10::StorageImpl& own = *storage.unsafeGetStorageImpl();
   c10::Storage made;

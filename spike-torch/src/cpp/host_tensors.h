@@ -29,7 +29,8 @@ class HostTensors {
   /// Which of the CPU's kernels is for the tensors.
   c10::DispatchKey key() const { return key_; }
 
-  /// The tensor as one of the CPU's. Tensors of one storage are given one storage.
+  /// The tensor as one of the CPU's: one tensor as one, so that the CPU knows what is
+  /// written to for what is read. Tensors of one storage are given one storage.
   at::Tensor host(const at::Tensor& tensor);
   /// After the operation: what it wrote to the host's tensor, or made of it by resizing
   /// it, is the device tensor's.
@@ -46,13 +47,18 @@ class HostTensors {
     void* data;   // of the host's storage, at first
     size_t size;  // the same
   };
+  struct Known {
+    at::Tensor device, host;
+  };
   Pair& pair_of(const c10::Storage& storage);
   Pair* pair_with_host(const c10::Storage& host);
+  at::Tensor new_host(const at::Tensor& tensor);
 
   const c10::DeviceIndex device_;
   c10::DispatchKey key_ = c10::DispatchKey::CPU;
   std::optional<Access> access_;
   c10::SmallVector<Pair, 4> pairs_;
+  c10::SmallVector<Known, 4> known_;
 };
 
 /// While it lives, what this thread allocates as CPU memory is a core's, where that is

@@ -186,15 +186,33 @@ void record_stream(Tensor&, c10::Stream) {}
 
 }  // namespace
 
-at::Tensor on_storage(c10::Storage storage, const at::Tensor& like) {
-  auto made =
-      at::detail::make_tensor<c10::TensorImpl>(std::move(storage), kKeys, like.dtype());
+namespace {
+
+Tensor with_geometry(Tensor made, const Tensor& like) {
   auto* impl = made.unsafeGetTensorImpl();
   impl->set_storage_offset(like.storage_offset());
   impl->set_sizes_and_strides(like.sizes(), like.strides());
   if (like.is_conj()) impl->_set_conj(true);
   if (like.is_neg()) impl->_set_neg(true);
   return made;
+}
+
+}  // namespace
+
+at::Tensor on_storage(c10::Storage storage, const at::Tensor& like) {
+  return with_geometry(
+      at::detail::make_tensor<c10::TensorImpl>(std::move(storage), kKeys, like.dtype()),
+      like);
+}
+
+at::Tensor view_of(const at::Tensor& base, const at::Tensor& like) {
+  const auto keys = base.key_set()
+                        .remove(c10::DispatchKey::Conjugate)
+                        .remove(c10::DispatchKey::Negative);
+  return with_geometry(
+      at::detail::make_tensor<c10::TensorImpl>(
+          c10::TensorImpl::VIEW, c10::Storage(base.storage()), keys, like.dtype()),
+      like);
 }
 
 c10::Storage storage_of(c10::DataPtr data, size_t size) {

@@ -12,6 +12,8 @@ namespace spike_torch {
 
 /// A tensor on some storage of a core, with the geometry, dtype and flags of another.
 at::Tensor on_storage(c10::Storage storage, const at::Tensor& like);
+/// The same as a view of a tensor on that storage: of an inference tensor it is one.
+at::Tensor view_of(const at::Tensor& base, const at::Tensor& like);
 /// A storage with this memory.
 c10::Storage storage_of(c10::DataPtr data, size_t size);
 
