@@ -1,8 +1,10 @@
 #include "host_tensors.h"
 
+#include <ATen/EmptyTensor.h>
 #include <ATen/NestedTensorImpl.h>
 #include <c10/core/CPUAllocator.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "registration.h"
@@ -82,6 +84,16 @@ void write(const c10::DataPtr& to, const void* from, size_t size, size_t begin =
     check(spike().tensor_write(memory.tensor, memory.offset + begin,
                                static_cast<const char*>(from) + begin, size),
           "write a tensor");
+}
+
+// Where an operation may have written that had the first, and left the second.
+std::pair<size_t, size_t> range_of(const at::Tensor& before, const at::Tensor& after) {
+  if (after.is_nested()) return {0, after.storage().nbytes()};
+  const auto one = range_of(before), other = range_of(after);
+  if (one.second == 0) return other;
+  if (other.second == 0) return one;
+  const size_t begin = std::min(one.first, other.first);
+  return {begin, std::max(one.first + one.second, other.first + other.second) - begin};
 }
 
 }  // namespace
@@ -173,8 +185,7 @@ void HostTensors::update(const at::Tensor& tensor, const at::Tensor& host) {
     pair->size = pair->host.nbytes();
   } else if (!memory_is_host()) {
     // What is beside it in the storage, another thread may have written to meanwhile.
-    const auto [begin, size] =
-        host.is_nested() ? std::pair(size_t{0}, pair->size) : range_of(host);
+    const auto [begin, size] = range_of(tensor, host);
     write(pair->device.data_ptr(), pair->host.data(), size, begin);
   }
   if (tensor.is_nested()) return;  // no operation changes the sizes of one
