@@ -25,7 +25,8 @@ using torch::jit::Stack;
 std::atomic<FallbackPolicy> policy{FallbackPolicy::kLog};
 std::atomic<void (*)(const std::string&)> log_name{nullptr};
 
-// What is known of an operator. One that was seen stays where it is.
+// What is known of an operator. One that was seen stays where it is, also when the
+// library that defined it is gone: another thread may be about it.
 struct Seen {
   explicit Seen(const c10::OperatorHandle& op);
   const std::string name;
@@ -39,18 +40,42 @@ struct Seen {
 };
 
 std::mutex seen_mutex;
-std::map<std::string, std::unique_ptr<Seen>>& seen_by_name() {
-  static auto* all = new std::map<std::string, std::unique_ptr<Seen>>;
+// By name: what is defined, and `gone` what was, and may be defined with another
+// schema.
+struct All {
+  std::map<std::string, std::unique_ptr<Seen>> defined;
+  std::vector<std::unique_ptr<Seen>> gone;
+};
+All& all_seen() {
+  static auto* all = new All;
   return *all;
 }
+std::atomic<uint64_t> definitions_gone{0};
+
+class ForgetsOperators final : public c10::OpRegistrationListener {
+  void onOperatorRegistered(const c10::OperatorHandle&) override {}
+  void onOperatorDeregistered(const c10::OperatorHandle& op) override {
+    std::lock_guard lock(seen_mutex);
+    auto& [defined, gone] = all_seen();
+    const auto found = defined.find(c10::toString(op.operator_name()));
+    if (found == defined.end()) return;
+    gone.push_back(std::move(found->second));
+    defined.erase(found);
+    ++definitions_gone;
+  }
+};
 
 // By operator, of this thread: what all threads have is asked for once.
 Seen& seen(const c10::OperatorHandle& op) {
   thread_local ska::flat_hash_map<const void*, Seen*> known;
+  thread_local uint64_t known_gone = 0;
+  // Another operator may be where one was.
+  const uint64_t gone = definitions_gone.load(std::memory_order_acquire);
+  if (std::exchange(known_gone, gone) != gone) known.clear();
   Seen*& place = known[&op.operator_name()];
   if (place) return *place;
   std::lock_guard lock(seen_mutex);
-  auto& made = seen_by_name()[c10::toString(op.operator_name())];
+  auto& made = all_seen().defined[c10::toString(op.operator_name())];
   if (!made) made = std::make_unique<Seen>(op);
   return *(place = made.get());
 }
@@ -80,7 +105,8 @@ Seen::Seen(const c10::OperatorHandle& op)
     int found = -1;
     if (const auto* alias = result.alias_info(); alias && alias->isWrite()) {
       for (const int i : writes) {
-        if (*arguments[i].alias_info() == *alias) found = i;
+        const auto* written = arguments[i].alias_info();
+        if (written && *written == *alias) found = i;
       }
     }
     returns.push_back(found);
@@ -250,13 +276,22 @@ void fall_back(const c10::OperatorHandle& op, c10::DispatchKeySet, Stack* stack)
   }
   for (const int i : known.writes) of_host.push_back((*stack)[begin + i]);
 
-  {
+  const auto update_written = [&] {
+    for (size_t i = 0; i < written.size(); ++i) update(tensors, written[i], of_host[i]);
+  };
+  try {
     std::optional<ResultsOn> results;
     if (known.is_torchs) results.emplace(tensors);
     op.redispatchBoxed(c10::DispatchKeySet(tensors.key()), stack);
+  } catch (...) {
+    // As the CPU leaves them: some may be resized or written to.
+    try {
+      update_written();
+    } catch (const std::exception&) {
+    }
+    throw;
   }
-
-  for (size_t i = 0; i < written.size(); ++i) update(tensors, written[i], of_host[i]);
+  update_written();
   const size_t results = stack->size() - known.returns.size();
   for (size_t i = 0; i < known.returns.size(); ++i) {
     IValue& result = (*stack)[results + i];
@@ -282,18 +317,23 @@ void set_fallback_log(void (*log)(const std::string&)) { log_name = log; }
 std::map<std::string, uint64_t> fallback_counts() {
   std::lock_guard lock(seen_mutex);
   std::map<std::string, uint64_t> counts;
-  for (const auto& [name, op] : seen_by_name()) {
-    if (const uint64_t count = op->count) counts[name] = count;
+  const auto& [defined, gone] = all_seen();
+  for (const auto& [name, op] : defined) {
+    if (const uint64_t count = op->count) counts[name] += count;
+  }
+  for (const auto& op : gone) {
+    if (const uint64_t count = op->count) counts[op->name] += count;
   }
   return counts;
 }
 
 void reset_fallback_counts() {
   std::lock_guard lock(seen_mutex);
-  for (const auto& [name, op] : seen_by_name()) {
+  for (const auto& [name, op] : all_seen().defined) {
     op->count = 0;
     op->is_told = false;
   }
+  for (const auto& op : all_seen().gone) op->count = 0;
 }
 
 TORCH_LIBRARY_IMPL(_, PrivateUse1, m) {
@@ -307,6 +347,10 @@ void register_fallbacks() {
                                c10::DispatchKey::NestedTensorPrivateUse1, __FILE__,
                                __LINE__);
   auto& dispatcher = c10::Dispatcher::singleton();
+  // For as long as the process lives.
+  static auto* listening = new c10::RegistrationHandleRAII(
+      dispatcher.addRegistrationListener(std::make_unique<ForgetsOperators>()));
+  (void)listening;
   for (const c10::OperatorName& name : dispatcher.getAllOpNames()) {
     const auto op = dispatcher.findOp(name);
     if (!op || name.name.rfind("aten::", 0) != 0) continue;
