@@ -16,7 +16,10 @@ def fail(why: str) -> None:
 try:
     import torch
 except ImportError as error:
-    fail(f"torch is needed to build against ({error}): install a CPU build, {INSTALL}")
+    fail(
+        f"torch is needed to build against ({error}): install a CPU build, {INSTALL}; "
+        "if there is one, build with --no-build-isolation"
+    )
 else:
     version = torch.__version__.split("+")[0]
     if not version.startswith(f"{WANTED}."):

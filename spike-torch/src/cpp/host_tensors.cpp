@@ -87,7 +87,8 @@ void write(const c10::DataPtr& to, const void* from, size_t size, size_t begin =
 }
 
 // Where an operation may have written that had the first, and left the second.
-std::pair<size_t, size_t> range_of(const at::Tensor& before, const at::Tensor& after) {
+std::pair<size_t, size_t> written_range(const at::Tensor& before,
+                                        const at::Tensor& after) {
   if (after.is_nested()) return {0, after.storage().nbytes()};
   const auto one = range_of(before), other = range_of(after);
   if (one.second == 0) return other;
@@ -185,7 +186,7 @@ void HostTensors::update(const at::Tensor& tensor, const at::Tensor& host) {
     pair->size = pair->host.nbytes();
   } else if (!memory_is_host()) {
     // What is beside it in the storage, another thread may have written to meanwhile.
-    const auto [begin, size] = range_of(tensor, host);
+    const auto [begin, size] = written_range(tensor, host);
     write(pair->device.data_ptr(), pair->host.data(), size, begin);
   }
   if (tensor.is_nested()) return;  // no operation changes the sizes of one
