@@ -102,17 +102,24 @@ kept = []
 def twice(x: torch.Tensor) -> torch.Tensor:
     kept.extend([x, torch.arange(1000.0)])
     return x * 2
+@torch.library.custom_op("mine::fails", mutates_args=(), device_types="cpu")
+def fails(x: torch.Tensor) -> torch.Tensor:
+    kept.append(x)
+    raise KeyError("on purpose")
 there = torch.ones(3, device="nkipy")
 assert twice(there).tolist() == [2, 2, 2]
+try: fails(there * 5)
+except KeyError as error: kept.append(error)
 spike_torch.reset()
 others = torch.zeros(1 << 18, device="nkipy")
-print(kept[0].tolist(), kept[1].sum().item())
+print(kept[0].tolist(), kept[1].sum().item(), kept[2].tolist())
 """
 
 
 def test_what_is_kept_outlives_the_runtime(tmp_path: Path) -> None:
     """It was the core's memory: reading it ended the process, or read others' data."""
     done = run(RESET, machine(tmp_path))
-    assert (done.returncode, done.stdout) == (0, "[1.0, 1.0, 1.0] 499500.0\n"), (
-        done.stderr
-    )
+    assert (done.returncode, done.stdout) == (
+        0,
+        "[1.0, 1.0, 1.0] 499500.0 [5.0, 5.0, 5.0]\n",
+    ), done.stderr

@@ -249,6 +249,18 @@ void to_device(HostTensors& tensors, const Seen& op, IValue* result) {
   }
 }
 
+// At the end, which may be an exception, whose traceback keeps tensors as well.
+struct Parting {
+  HostTensors* const tensors;
+  ~Parting() {
+    if (!tensors) return;
+    try {
+      tensors->part();
+    } catch (const std::exception&) {  // no memory for a copy
+    }
+  }
+};
+
 void fall_back(const c10::OperatorHandle& op, c10::DispatchKeySet, Stack* stack) {
   require_not_forked();
   Seen& known = seen(op);
@@ -259,6 +271,7 @@ void fall_back(const c10::OperatorHandle& op, c10::DispatchKeySet, Stack* stack)
   tell(known);
 
   HostTensors tensors(device);
+  const Parting parting{known.is_torchs ? nullptr : &tensors};
   c10::SmallVector<IValue, 2> written, of_host;
   for (const int i : known.writes) {
     written.push_back((*stack)[begin + i]);
@@ -303,8 +316,6 @@ void fall_back(const c10::OperatorHandle& op, c10::DispatchKeySet, Stack* stack)
       if (known.writes[w] == known.returns[i]) result = written[w];
     }
   }
-  of_host.clear();
-  if (!known.is_torchs) tensors.part();
 }
 
 }  // namespace
