@@ -101,6 +101,22 @@ def test_what_an_operator_of_others_keeps_is_memory_of_the_cpus() -> None:
         spike_torch.get_tensor_info(kept[0].data_ptr())
 
 
+def test_an_array_that_is_kept_of_an_argument_stays_the_arguments() -> None:
+    """NumPy has its address: nobody else is to be given the memory meanwhile."""
+    kept = []
+
+    def compute(x: torch.Tensor) -> torch.Tensor:
+        kept.append(x.numpy())
+        return x + 1
+
+    with Defined("(Tensor x) -> Tensor", compute) as of:
+        of(torch.ones(1000, device="nkipy"))
+    other = torch.full((1000,), 7.0, device="nkipy")
+    assert (kept[0] == 1).all()
+    kept[0][:] = 5
+    assert (other == 7).all()
+
+
 def test_an_operator_that_fails_leaves_what_it_has_written(way: str) -> None:
     def compute(x: torch.Tensor) -> None:
         x.add_(1).resize_(7)[3:] = 5

@@ -200,13 +200,16 @@ void HostTensors::update(const at::Tensor& tensor, const at::Tensor& host) {
 }
 
 void HostTensors::part() {
+  known_.clear();
   for (const Pair& pair : pairs_) {
-    if (pair.host.use_count() == 1 ||
+    auto* host = pair.host.unsafeGetStorageImpl();
+    // One that is not resizable has given its address away, as to an array of NumPy's.
+    if (pair.host.use_count() == 1 || !host->resizable() ||
         pair.host.data_ptr().get_deleter() != release_storage)
       continue;
     c10::DataPtr data = c10::GetCPUAllocator()->allocate(pair.size);
     std::memcpy(data.get(), pair.host.data(), pair.size);
-    pair.host.unsafeGetStorageImpl()->set_data_ptr_noswap(std::move(data));
+    host->set_data_ptr_noswap(std::move(data));
   }
 }
 
