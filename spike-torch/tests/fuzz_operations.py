@@ -146,7 +146,9 @@ def _slice(begin: int, end: int, step: int) -> Step:
 
 def _set(index: Any) -> Step:
     def act(t: Tensor, value: Tensor) -> Tensor:
-        t[index] = value
+        # torch fills with a number that is on the CPU, and copies others, which may
+        # not overlap with what they are copied to.
+        t[index] = value if value.dim() else value.clone()
         return t
 
     return act
