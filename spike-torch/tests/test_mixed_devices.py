@@ -82,14 +82,20 @@ def accepted(work: Callable[[], Any]) -> Any:
         return None
 
 
-def check(op: OpInfo, most: int, device: str) -> None:
-    """Raise unless each argument in turn is refused, or makes no difference."""
+def done_by_the_cpu(op: OpInfo, most: int) -> Iterator[tuple[Call, Any]]:
+    """Calls with samples, and the CPU's results, up to the first that it refuses."""
     for sample in samples(op, torch.float32, most):
         call: Call = plain(((sample.input, *sample.args), dict(sample.kwargs)))
         try:
             wanted = of_the_cpu(op, call)
         except NotOfTheCpu:
             return
+        yield call, wanted
+
+
+def check(op: OpInfo, most: int, device: str) -> None:
+    """Raise unless each argument in turn is refused, or makes no difference."""
+    for call, wanted in done_by_the_cpu(op, most):
         for mixed in one_moved(plain(call_on_device(op, call)), device):
             found = accepted(partial(run, op, mixed))
             if found is None:
@@ -102,12 +108,7 @@ def check(op: OpInfo, most: int, device: str) -> None:
 
 def check_out(op: OpInfo, most: int, device: str) -> None:
     """Raise unless results on another device are refused: all of them, and the last."""
-    for sample in samples(op, torch.float32, most):
-        call: Call = plain(((sample.input, *sample.args), dict(sample.kwargs)))
-        try:
-            wanted = of_the_cpu(op, call)
-        except NotOfTheCpu:
-            return
+    for call, wanted in done_by_the_cpu(op, most):
         here = plain(call_on_device(op, call))
         if not tensors(here):
             return  # what makes tensors makes them where the result is
