@@ -238,6 +238,14 @@ def test_freed_and_shared_device_tensors_are_refused():
     np.testing.assert_array_equal(x.numpy(), [1, 1])
 
 
+def test_device_memory_is_not_said_to_be_converted(recwarn):
+    wide = spike.SpikeTensor.from_numpy(np.ones(3))
+    refused = r"'x' is float64\[3\] on the device, but the kernel takes float32\[3\]"
+    with pytest.raises(NKIPyValueError, match=refused):
+        baremetal_jit(lambda x: x * 2)(wide)
+    assert [str(w.message) for w in recwarn if "converted" in str(w.message)] == []
+
+
 def test_slices_of_a_device_tensor_may_touch_but_not_overlap():
     @baremetal_jit
     def add(x, y):

@@ -161,7 +161,8 @@ def parameter_dtype(array: Any, name: str) -> np.dtype:
         dtype = dt.narrow(own)
     except TypeError as error:
         raise NKIPyTypeError(f"argument '{name}': {error}") from None
-    if dtype.itemsize != own.itemsize:
+    # What lies on a device is not converted: the call says what it takes instead.
+    if dtype.itemsize != own.itemsize and _on_device(array) is None:
         warn_caller(
             f"argument '{name}' has dtype {own.name}, which the device does not have; "
             f"it is converted to {dtype.name}"
