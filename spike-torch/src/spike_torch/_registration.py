@@ -127,6 +127,7 @@ def _register(policy: str) -> None:
                     list(known.writes),
                 )
                 for name, known in OPERATORS.items()
+                if known.is_special
             }
         )
     except RuntimeError as error:

@@ -1,0 +1,23 @@
+"""torch's operators: what is known of them beside their schemas, one record for each.
+
+Of an operator that has no record holds what its schema says: all its tensors are on one
+core, but for those without dimensions, which may be the CPU's as Python's numbers are;
+what it returns and what it writes to is on that core; autocast has it compute in
+float32, if it casts it at all; and there is no HLO for it.
+
+A file has a family of operators, with their lowerings. Two clients read the records:
+the device, one operation at a time, and torch.compile's backend.
+"""
+
+from spike_torch.aten import (
+    arithmetic,
+    contractions,
+    creation,
+    kept,
+    shapes,
+)
+from spike_torch.aten.record import OPERATORS, Operator
+
+__all__ = ["OPERATORS", "Operator"]
+
+_FAMILIES = (arithmetic, contractions, creation, kept, shapes)

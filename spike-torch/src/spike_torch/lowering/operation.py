@@ -1,0 +1,84 @@
+"""A program of one operation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch.utils import _pytree as pytree
+
+from nkipy.hlo import dtypes as dt
+from nkipy.hlo.ir import HLOModule
+from spike_torch.lowering.arrays import Array
+from spike_torch.lowering.calls import lower_call, name_of, result_of, size_of
+from spike_torch.lowering.calls import tensors_of as tensors_of
+from spike_torch.lowering.dtypes import hlo_dtype
+from spike_torch.lowering.graph import Graph
+from spike_torch.lowering.sizes import Sizes
+
+#: The name of the program's input of actual sizes.
+SIZES = "sizes"
+
+
+class Program(NamedTuple):
+    """A module, and what its parameters and results are.
+
+    Attributes:
+        module: the module. After a parameter for each tensor comes the one of actual
+            sizes, s32[k], if there are symbols.
+        inputs: for each tensor among the arguments, its Array.
+        outputs: for each result, its Array.
+    """
+
+    module: HLOModule
+    inputs: tuple[Array, ...]
+    outputs: tuple[Array, ...]
+
+
+def lower_operation(
+    op: Any,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    returned: Any,
+    sizes: Sizes | None = None,
+) -> Program:
+    """The program of one call of an operator.
+
+    Args:
+        op: torch's operator, with its overload.
+        args: its arguments, with tensors that may be fake.
+        kwargs: the same.
+        returned: what torch returns for it, which may be fake.
+        sizes: the symbols among the tensors' sizes, and their buckets.
+
+    Raises:
+        Unsupported, NeedsExactSize: as :func:`~spike_torch.lowering.calls.lower_call`.
+    """
+    g = Graph(name_of(op).replace("::", ".").replace(".", "_"), sizes)
+    leaves, tree = pytree.tree_flatten((list(args), dict(kwargs)))
+    places = [i for i, leaf in enumerate(leaves) if isinstance(leaf, torch.Tensor)]
+    inputs = [_parameter(g, leaves[i], f"input{n}") for n, i in enumerate(places)]
+    add_sizes(g)
+    for place, array in zip(places, inputs):
+        leaves[place] = array
+    leaves = [size_of(x) if isinstance(x, torch.SymInt) else x for x in leaves]
+    given, named = pytree.tree_unflatten(leaves, tree)
+    made = lower_call(g, op, given, named, returned)
+    outputs = [a for a in pytree.tree_leaves(made) if isinstance(a, Array)]
+    g.module.set_results([a.value for a in outputs])
+    return Program(g.module, tuple(inputs), tuple(outputs))
+
+
+def add_sizes(g: Graph) -> None:
+    """The parameter of actual sizes, if there are symbols: after all others."""
+    if g.sizes.buckets:
+        shape = (len(g.sizes.buckets),)
+        g.size_values = g.module.add_parameter(shape, dt.int32, SIZES)
+
+
+def _parameter(g: Graph, tensor: torch.Tensor, name: str) -> Array:
+    result = result_of(tensor)
+    dims = g.dims(result.sizes)
+    shape = [d.padded for d in dims]
+    return Array(g.module.add_parameter(shape, hlo_dtype(result.dtype), name), dims)
