@@ -20,8 +20,8 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from nkipy.execution import simulate
+from spike_torch.lowered.operation import SIZES, Program, lower_operation
 from spike_torch.lowering import Array, Sizes
-from spike_torch.lowering.operation import SIZES, Program, lower_operation
 from spike_torch.tensors import numpy_dtype
 
 from .op_samples import samples, tensors

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from spike_torch.lowering.sizes import Size, symbols_of
+from typing import Any
 
 
 class Unsupported(NotImplementedError):
@@ -17,15 +17,18 @@ class NeedsExactSize(Exception):
         reason: why, in words that follow the operation's name.
     """
 
-    def __init__(self, reason: str, *sizes: Size) -> None:
+    def __init__(self, reason: str, *sizes: Any) -> None:
         super().__init__(reason)
         self.reason = reason
         self.sizes = sizes
 
     @property
-    def symbols(self) -> frozenset[object]:
+    def symbols(self) -> frozenset[Any]:
         """The symbols that have to be exact."""
-        return frozenset(s for size in self.sizes for s in symbols_of(size))
+        found: set[Any] = set()
+        return frozenset(
+            found.union(*(getattr(s, "free_symbols", ()) for s in self.sizes))
+        )
 
 
 class LoweringError(RuntimeError):

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
+from spike_torch.lowering.errors import NeedsExactSize
+
 #: An int, or an expression of sympy's.
 Size: TypeAlias = "int | Any"
 
@@ -115,8 +117,6 @@ class Sizes:
         if isinstance(size, int):
             return size
         if not grows(size):
-            from spike_torch.lowering.errors import NeedsExactSize
-
             raise NeedsExactSize(f"has a size ({size}) that a bucket may exceed", size)
         return int(size.xreplace(_integers(self.buckets)))
 

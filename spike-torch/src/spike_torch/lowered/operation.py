@@ -10,9 +10,9 @@ from torch.utils import _pytree as pytree
 
 from nkipy.hlo import dtypes as dt
 from nkipy.hlo.ir import HLOModule
+from spike_torch.lowered.calls import lower_call, name_of, result_of, size_of
+from spike_torch.lowered.calls import tensors_of as tensors_of
 from spike_torch.lowering.arrays import Array
-from spike_torch.lowering.calls import lower_call, name_of, result_of, size_of
-from spike_torch.lowering.calls import tensors_of as tensors_of
 from spike_torch.lowering.dtypes import hlo_dtype
 from spike_torch.lowering.graph import Graph
 from spike_torch.lowering.sizes import Sizes
@@ -53,7 +53,7 @@ def lower_operation(
         sizes: the symbols among the tensors' sizes, and their buckets.
 
     Raises:
-        Unsupported, NeedsExactSize: as :func:`~spike_torch.lowering.calls.lower_call`.
+        Unsupported, NeedsExactSize: as :func:`~spike_torch.lowered.calls.lower_call`.
     """
     g = Graph(name_of(op).replace("::", ".").replace(".", "_"), sizes)
     leaves, tree = pytree.tree_flatten((list(args), dict(kwargs)))
