@@ -20,8 +20,9 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from nkipy.execution import simulate
-from spike_torch.lowered.operation import SIZES, Program, lower_operation
+from spike_torch.lowered.operation import Program, lower_operation
 from spike_torch.lowering import Array, Sizes
+from spike_torch.lowering.graph import SIZES
 from spike_torch.tensors import numpy_dtype
 
 from .op_samples import samples, tensors
@@ -191,7 +192,7 @@ def _run(
     program: Program, given: Sequence[np.ndarray], sizes: np.ndarray | None = None
 ) -> list[np.ndarray]:
     inputs = {f"input{i}": x for i, x in enumerate(given)}
-    if sizes is not None and sizes.size:
+    if sizes is not None and SIZES in [p.name for p in program.module.inputs]:
         inputs[SIZES] = sizes
     made = simulate(program.module).bind({})(inputs)
     return [np.asarray(made[spec.name]) for spec in program.module.outputs]

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 import torch
 from torch.utils import _pytree as pytree
 
-from nkipy.hlo import dtypes as dt
 from nkipy.hlo.ir import HLOModule
 from spike_torch.lowered.calls import lower_call, name_of, result_of, size_of
 from spike_torch.lowered.calls import tensors_of as tensors_of
@@ -17,16 +16,13 @@ from spike_torch.lowering.dtypes import hlo_dtype
 from spike_torch.lowering.graph import Graph
 from spike_torch.lowering.sizes import Sizes
 
-#: The name of the program's input of actual sizes.
-SIZES = "sizes"
-
 
 class Program(NamedTuple):
     """A module, and what its parameters and results are.
 
     Attributes:
         module: the module. After a parameter for each tensor comes the one of actual
-            sizes, s32[k], if there are symbols.
+            sizes, if the program looks at them.
         inputs: for each tensor among the arguments, its Array.
         outputs: for each result, its Array.
     """
@@ -59,7 +55,6 @@ def lower_operation(
     leaves, tree = pytree.tree_flatten((list(args), dict(kwargs)))
     places = [i for i, leaf in enumerate(leaves) if isinstance(leaf, torch.Tensor)]
     inputs = [_parameter(g, leaves[i], f"input{n}") for n, i in enumerate(places)]
-    add_sizes(g)
     for place, array in zip(places, inputs):
         leaves[place] = array
     leaves = [size_of(x) if isinstance(x, torch.SymInt) else x for x in leaves]
@@ -68,13 +63,6 @@ def lower_operation(
     outputs = [a for a in pytree.tree_leaves(made) if isinstance(a, Array)]
     g.module.set_results([a.value for a in outputs])
     return Program(g.module, tuple(inputs), tuple(outputs))
-
-
-def add_sizes(g: Graph) -> None:
-    """The parameter of actual sizes, if there are symbols: after all others."""
-    if g.sizes.buckets:
-        shape = (len(g.sizes.buckets),)
-        g.size_values = g.module.add_parameter(shape, dt.int32, SIZES)
 
 
 def _parameter(g: Graph, tensor: torch.Tensor, name: str) -> Array:

@@ -37,6 +37,11 @@ from spike_torch.lowering.sizes import Size, Sizes, is_static, product
 Number: TypeAlias = "bool | int | float | Any"
 
 
+#: The name of the program's input of actual sizes, s32[k], if it has one: after those
+#: of tensors.
+SIZES = "sizes"
+
+
 @dataclass(frozen=True)
 class Result:
     """What torch says that an operation returns: dtype and sizes of one tensor."""
@@ -57,7 +62,6 @@ class Graph:
         b: the builder at its end.
         sizes: symbols and buckets.
         results: what the operation that is being lowered returns, tensor by tensor.
-        size_values: the actual sizes, s32[k], if the program has symbols: its input.
     """
 
     def __init__(self, name: str = "main", sizes: Sizes | None = None) -> None:
@@ -65,7 +69,7 @@ class Graph:
         self.b = HLOBuilder(self.module.entry)
         self.sizes = sizes or Sizes()
         self.results: tuple[Result, ...] = ()
-        self.size_values: Value | None = None
+        self._size_values: Value | None = None
         self._numbers: dict[Any, Value] = {}
 
     @property
@@ -146,9 +150,12 @@ class Graph:
 
     def _symbol(self, symbol: Any) -> Value:
         place = self.sizes.places.get(symbol)
-        if place is None or self.size_values is None:
+        if place is None:
             raise Unsupported(f"depends on {symbol}, which is no size of an input")
-        part = self.b.slice(self.size_values, (place,), (place + 1,))
+        if self._size_values is None:
+            shape = (len(self.sizes.places),)
+            self._size_values = self.module.add_parameter(shape, dt.int32, SIZES)
+        part = self.b.slice(self._size_values, (place,), (place + 1,))
         return self.b.reshape(part, ())
 
     def full(
