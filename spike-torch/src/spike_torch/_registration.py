@@ -22,6 +22,7 @@ VISIBLE_CORES = "NEURON_RT_VISIBLE_CORES"
 
 _lock = threading.Lock()
 _is_registered = False
+_core_of_rank: str | None = None
 
 
 def register() -> None:
@@ -88,12 +89,19 @@ def choose_core() -> None:
         return
     from spike import configure
 
+    global _core_of_rank
     try:
         configure(visible_cores=[int(rank)])
+        _core_of_rank = os.environ[VISIBLE_CORES]
     except ValueError as error:
         raise ImportError(f"{LOCAL_RANK}={rank!r} is no core: {error}") from error
     except RuntimeError:
         pass  # the runtime is open already, on cores that somebody else chose
+
+
+def core_of_rank() -> str | None:
+    """What choose_core has made visible, and not the user; None: it chose none."""
+    return _core_of_rank
 
 
 def read_policy() -> str:

@@ -1,0 +1,49 @@
+"""What compiled functions have done in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from spiky import _statistics
+
+
+@dataclass(frozen=True)
+class RuntimeStats:
+    """Of all compiled functions, since the start or since reset_stats.
+
+    Times are in milliseconds.
+
+    Attributes:
+        total_executions: programs that were run.
+        total_compile_count: programs that were compiled, or found compiled.
+        bucket_hits: executions by the size of their bucket, of programs with one.
+        total_pad_ratio_sum: the sum, over those executions, of the bucket's size
+            divided by the data's.
+        total_execution_time_ms, min_execution_time_ms, max_execution_time_ms: of calls,
+            from their inputs to their outputs; 0.0 where there was none.
+        total_h2d_time_ms: of it, bringing inputs to the core.
+        total_nrt_exec_time_ms: of it, running.
+        total_d2h_time_ms: of it, bringing outputs back.
+    """
+
+    total_executions: int = 0
+    total_compile_count: int = 0
+    bucket_hits: Mapping[int, int] = field(default_factory=dict)
+    total_pad_ratio_sum: float = 0.0
+    total_execution_time_ms: float = 0.0
+    min_execution_time_ms: float = 0.0
+    max_execution_time_ms: float = 0.0
+    total_h2d_time_ms: float = 0.0
+    total_nrt_exec_time_ms: float = 0.0
+    total_d2h_time_ms: float = 0.0
+
+
+def get_stats() -> RuntimeStats:
+    """What compiled functions have done up to now: later calls do not change it."""
+    return RuntimeStats(**_statistics.read())
+
+
+def reset_stats() -> None:
+    """Begin to count at 0."""
+    _statistics.reset()
