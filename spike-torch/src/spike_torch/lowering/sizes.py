@@ -30,7 +30,7 @@ def plain(size: Size) -> Size:
     """An int where an expression is one."""
     if isinstance(size, int) or size.free_symbols:
         return size
-    return int(size)
+    return int(size) if size.is_integer else float(size)
 
 
 def product(sizes: Iterable[Size]) -> Size:
@@ -88,19 +88,22 @@ class Sizes:
     """The symbols of a program, and the bucket that each is in.
 
     Args:
-        buckets: the size of each symbol's bucket, in the order in which the program's
-            input of sizes has them.
+        buckets: the size of each symbol's bucket.
         exact: symbols whose size is the program's own, and that.
+        order: all symbols, as the program's input of sizes has them; None: those of
+            the buckets.
     """
 
     def __init__(
         self,
         buckets: Mapping[Any, int] | None = None,
         exact: Mapping[Any, int] | None = None,
+        order: Iterable[Any] | None = None,
     ) -> None:
         self.buckets = dict(buckets or {})
         self.exact = dict(exact or {})
-        self.places = {symbol: i for i, symbol in enumerate(self.buckets)}
+        symbols = self.buckets if order is None else order
+        self.places = {symbol: i for i, symbol in enumerate(symbols)}
 
     def of(self, size: Size) -> Size:
         """The size in this program: a number where its symbols are exact."""

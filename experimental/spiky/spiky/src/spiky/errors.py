@@ -22,3 +22,7 @@ class OptionError(BackendError, ValueError):
 
 class OptionTypeError(OptionError, TypeError):
     """An option's value is of another type: a TypeError, and a ValueError."""
+
+
+class UnsupportedOperationError(BackendError, NotImplementedError):
+    """An operation has no lowering, and the option 'unsupported' is "error"."""

@@ -1,0 +1,149 @@
+"""Compiles what AOT autograd makes of a captured graph, as forward and backward."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from functorch.compile import make_boxed_func, min_cut_rematerialization_partition
+from torch import fx
+from torch._dynamo.backends.common import aot_autograd
+
+from spike_torch import current_device, programs
+from spike_torch.lowering import Sizes, Unsupported
+from spiky.compiling import symbols as sym
+from spiky.compiling.decompositions import decompositions
+from spiky.compiling.part import Part, Settings
+from spiky.compiling.partition import partitioned
+from spiky.compiling.sources import location_of
+from spiky.compiling.support import refusals
+from spiky.configuration import NKIPyBackendConfig
+from spiky.errors import UnsupportedOperationError
+from spiky.options import CompileOptions
+from spiky.report import begin_graph
+
+logger = logging.getLogger(__name__)
+
+
+def compile_graph(
+    gm: fx.GraphModule,
+    example_inputs: Sequence[Any],
+    config: NKIPyBackendConfig,
+    options: CompileOptions,
+) -> Callable[..., Any]:
+    """What runs a graph, forward and backward, with its inputs as arguments.
+
+    Args:
+        gm: as torch.compile has captured it.
+        example_inputs: fake tensors and symbolic sizes, in the order of its inputs.
+        config: how the backend is set up.
+        options: of this function.
+    """
+    compiler = _Compiler(config, options, _core_of(example_inputs))
+    return aot_autograd(
+        fw_compiler=partial(compiler.compile, "forward"),
+        bw_compiler=partial(compiler.compile, "backward"),
+        inference_compiler=partial(compiler.compile, "inference"),
+        decompositions=decompositions(),
+        partition_fn=min_cut_rematerialization_partition,
+        keep_inference_input_mutations=True,
+    )(gm, example_inputs)
+
+
+def _core_of(inputs: Sequence[Any]) -> int:
+    """The core that tensors are on; of those of the CPU, the current one."""
+    cores = {
+        t.device.index
+        for t in inputs
+        if isinstance(t, torch.Tensor) and t.device.type == "nkipy"
+    }
+    if len(cores) > 1:
+        raise RuntimeError(
+            f"torch.compile(backend='nkipy') takes tensors on one core: got cores "
+            f"{sorted(cores)}"
+        )
+    return cores.pop() if cores else current_device()
+
+
+class _Compiler:
+    """Compiles the graphs of one captured function."""
+
+    def __init__(
+        self, config: NKIPyBackendConfig, options: CompileOptions, core: int
+    ) -> None:
+        self.options = options
+        self.settings = Settings(
+            core,
+            config.build_options(),
+            _bucket_rule(options),
+            may_compile=options.jit,
+            pads_on_device=options.pad_on_device,
+            keeps_outputs_on_device=options.keep_outputs_on_device,
+            pads_results=not options.unpad_outputs,
+        )
+
+    def compile(
+        self, name: str, gm: fx.GraphModule, inputs: Sequence[Any]
+    ) -> Callable[..., Any]:
+        """One graph of AOT autograd's."""
+        self.report = begin_graph(name)
+        gm.graph.eliminate_dead_code()
+        try:
+            part = Part(gm, name, self.settings)
+        except Unsupported as error:
+            logger.debug("%s: %s", name, error)
+            return make_boxed_func(self._in_parts(name, gm))
+        return make_boxed_func(_called(part))
+
+    def _in_parts(self, name: str, gm: fx.GraphModule) -> Callable[..., Any]:
+        refused = refusals(gm, _sizes(gm))
+        self._tell(refused)
+        return partitioned(gm, set(refused), partial(self._part, name))
+
+    def _part(self, name: str, number: int, gm: fx.GraphModule) -> Callable[..., Any]:
+        return _called(Part(gm, f"{name}_{number}", self.settings))
+
+    def _tell(self, refused: Mapping[fx.Node, str]) -> None:
+        """Warn of operators that run eagerly, once for each; or raise."""
+        told: set[str] = set()
+        for node, why in refused.items():
+            name = str(node.target)
+            if name in told:
+                continue
+            told.add(name)
+            location = location_of(node)
+            where = f"{location.filename}:{location.line}: " if location else ""
+            text = f"{where}{name} {why}"
+            if self.options.unsupported == "error":
+                raise UnsupportedOperationError(text)
+            warnings.warn(
+                f"{text}; it runs eagerly, between compiled parts", stacklevel=2
+            )
+
+
+def _called(part: Part) -> Callable[..., Any]:
+    def call(*arguments: Any) -> list[Any]:
+        return part(list(arguments))
+
+    return call
+
+
+def _sizes(gm: fx.GraphModule) -> Sizes:
+    """Buckets of what torch has seen, to try lowerings with."""
+    placeholders = [n for n in gm.graph.nodes if n.op == "placeholder"]
+    symbols = sym.symbols_of(placeholders)
+    return Sizes({s: 2 * n for s, n in sym.hints(gm, symbols).items()})
+
+
+def _bucket_rule(options: CompileOptions) -> programs.Buckets:
+    if options.buckets is not None:
+        return programs.Listed(options.buckets.everywhere)
+    if options.bucket_strategy == "exact":
+        return programs.Exact()
+    if options.bucket_strategy == "linear":
+        return programs.Linear(32, 64)
+    return programs.PowersOfTwo(8)

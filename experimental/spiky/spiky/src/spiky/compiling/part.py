@@ -1,0 +1,316 @@
+"""A part of a graph that is programs of its own: one for each bucket of its sizes."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import fx
+
+from nkipy.compiler.build import BuildOptions, build
+from nkipy.execution import load
+from nkipy.hlo.ir import HLOModule
+from spike_torch import programs
+from spike_torch.lowered.calls import size_of
+from spike_torch.lowering import (
+    Array,
+    Dim,
+    LoweringError,
+    NeedsExactSize,
+    Sizes,
+    Unsupported,
+)
+from spike_torch.lowering.graph import SIZES
+from spiky.compiling import symbols as sym
+from spiky.compiling.expressions import program_expression
+from spiky.compiling.layout import inverse, memory_order
+from spiky.compiling.sources import told
+from spiky.compiling.walk import (
+    Lowered,
+    is_copy_to_input,
+    lower_graph,
+    number_of,
+    value_of,
+)
+
+logger = logging.getLogger(__name__)
+
+
+class Settings(NamedTuple):
+    """How parts are compiled, and what their calls do.
+
+    Attributes:
+        core: the core that programs are on.
+        build: how they are built.
+        buckets: the rule of sizes that may be padded.
+        may_compile: whether a call may.
+        pads_on_device: as :class:`spike_torch.programs.Function` has it.
+        keeps_outputs_on_device: the same.
+        pads_results: whether results keep their buckets' sizes.
+    """
+
+    core: int
+    build: BuildOptions
+    buckets: programs.Buckets
+    may_compile: bool = True
+    pads_on_device: bool = True
+    keeps_outputs_on_device: bool = False
+    pads_results: bool = False
+
+
+class Part:
+    """A graph as a function of torch tensors, which is compiled when it is called.
+
+    Args:
+        gm: the graph; all of its nodes have lowerings.
+        name: what people call it.
+        settings: how it is compiled.
+
+    Raises:
+        Unsupported: a node has no lowering after all.
+
+    Attributes:
+        exact: why symbols are compiled at their exact sizes, by symbol.
+    """
+
+    def __init__(self, gm: fx.GraphModule, name: str, settings: Settings) -> None:
+        self.gm = gm
+        self.name = name
+        self.settings = settings
+        self.placeholders = [n for n in gm.graph.nodes if n.op == "placeholder"]
+        self.outputs = _outputs(gm)
+        self.sources = sym.find_symbols(self.placeholders)
+        self.symbols = list(self.sources)
+        self.hints = sym.hints(gm, self.symbols)
+        self.exact: dict[Any, str] = {}
+        self._lock = threading.Lock()
+        self._first: tuple[tuple[int, ...], _Module] | None = None
+        self._function = self._make_function()
+
+    def __call__(self, arguments: list[Any]) -> list[Any]:
+        """What the graph returns."""
+        while True:
+            function = self._function
+            try:
+                return function(arguments)
+            except _NotInBucket as error:
+                with self._lock:
+                    if self._function is function:
+                        self._make_exact(error.cause)
+                        self._function = self._make_function()
+
+    # -- modules ---------------------------------------------------------------------
+    def _module(self, buckets: Sequence[int]) -> _Module:
+        """The module for buckets; of what is exact, for that size."""
+        by_symbol = dict(zip(self.symbols, buckets))
+        sizes = Sizes(
+            {s: n for s, n in by_symbol.items() if s not in self.exact},
+            {s: n for s, n in by_symbol.items() if s in self.exact},
+            self.symbols,
+        )
+        lowered = lower_graph(self.gm, self.name, sizes)
+        return _Module(self, lowered)
+
+    def _first_module(self) -> _Module:
+        """One that tells how all are: of sizes like those that torch has seen."""
+        while True:
+            buckets = tuple(
+                self.hints[s] if s in self.exact else _power_above(self.hints[s])
+                for s in self.symbols
+            )
+            try:
+                made = self._module(buckets)
+            except NeedsExactSize as error:
+                self._make_exact(error)
+                continue
+            self._first = buckets, made
+            return made
+
+    def _make_exact(self, cause: NeedsExactSize) -> None:
+        new = [s for s in self.symbols if s in cause.symbols and s not in self.exact]
+        if not new:
+            raise Unsupported(f"needs sizes that are exact already: {cause}")
+        why = told(cause)
+        logger.info("%s: %s are exact, as %s", self.name, new, why)
+        self.exact |= dict.fromkeys(new, why)
+
+    # -- the function ----------------------------------------------------------------
+    def _make_function(self) -> programs.Function:
+        first = self._first_module()
+        return programs.Function(
+            self.name,
+            [n.name for n in self.placeholders],
+            [
+                programs.Symbol(
+                    str(symbol),
+                    *self.sources[symbol],
+                    programs.Exact() if symbol in self.exact else self.settings.buckets,
+                )
+                for symbol in self.symbols
+            ],
+            first.inputs(),
+            first.results(),
+            first.returns(),
+            self._compile,
+            core=self.settings.core,
+            may_compile=self.settings.may_compile,
+            pads_on_device=self.settings.pads_on_device,
+            keeps_outputs_on_device=self.settings.keeps_outputs_on_device,
+        )
+
+    def _compile(self, buckets: tuple[int, ...]) -> programs.Variant:
+        first, self._first = self._first, None
+        try:
+            if first is not None and first[0] == tuple(buckets):
+                made = first[1]
+            else:
+                made = self._module(buckets)
+        except NeedsExactSize as error:
+            raise _NotInBucket(error) from error
+        module = made.lowered.graph.module
+        artifact = build(module, self.settings.build, self.name)
+        program = load(artifact, self.settings.core)
+        return programs.Variant.of(program, *made.padded_shapes())
+
+
+class _Module:
+    """A module with its results, and what they are."""
+
+    def __init__(self, part: Part, lowered: Lowered) -> None:
+        self.part = part
+        self.lowered = lowered
+        self._results: list[tuple[Array, fx.Node]] = []
+        self._places: dict[fx.Node, int] = {}
+        self._orders: dict[fx.Node, tuple[int, ...]] = {}
+        for node in part.outputs:
+            if isinstance(node, fx.Node) and node not in self._places:
+                self._add_result(node)
+        self._written = [n for n in part.placeholders if n.name in lowered.written]
+        arrays = [array for array, _ in self._results]
+        arrays += [lowered.written[n.name] for n in self._written]
+        self.module.set_results([array.value for array in arrays])
+        for i, node in enumerate(self._written, len(self._results)):
+            place = self._input_place(node)
+            self.module.alias(i, place, is_user_returned=False)
+
+    @property
+    def module(self) -> HLOModule:
+        return self.lowered.graph.module
+
+    def _add_result(self, node: fx.Node) -> None:
+        array = self.lowered.values[node]
+        if not isinstance(array, Array) or _argument_of(node) is not None:
+            return
+        order = memory_order(value_of(node))
+        self._places[node] = len(self._results)
+        self._orders[node] = order
+        self._results.append((self.lowered.graph.transpose(array, order), node))
+
+    def _input_place(self, node: fx.Node) -> int:
+        return list(self.lowered.inputs).index(node.name)
+
+    def _shape(self, tensor: torch.Tensor, dims: Sequence[Dim], order: Any) -> Any:
+        sizes = [size_of(tensor.shape[d]) for d in order]
+        return [self._dimension(s, d) for s, d in zip(sizes, dims, strict=True)]
+
+    def _dimension(self, size: Any, dim: Dim) -> programs.Dimension:
+        places = {s: programs.Size(i) for i, s in enumerate(self.part.symbols)}
+        if len(dim.factors) < 2:
+            return program_expression(size, places)
+        if not self.part.exact.keys().isdisjoint(size.free_symbols):
+            raise NeedsExactSize("returns a size that is partly exact", size)
+        return [program_expression(f.size, places) for f in dim.factors]
+
+    def inputs(self) -> list[programs.Input]:
+        found = []
+        for i, node in enumerate(self.part.placeholders):
+            array = self.lowered.inputs.get(node.name)
+            if array is not None:
+                tensor = value_of(node)
+                shape = self._shape(tensor, array.dims, range(array.ndim))
+                is_written = node.name in self.lowered.written
+                found.append(programs.Input(i, array.dtype, shape, is_written))
+        names = [spec.name for spec in self.module.inputs]
+        if SIZES in names:
+            found.append(programs.Input(None))
+        return found
+
+    def results(self) -> list[programs.Result]:
+        found = []
+        for array, node in self._results:
+            shape = self._shape(value_of(node), array.dims, self._orders[node])
+            found.append(programs.Result(array.dtype, shape))
+        for node in self._written:
+            array = self.lowered.written[node.name]
+            shape = self._shape(value_of(node), array.dims, range(array.ndim))
+            place = self._input_place(node)
+            found.append(programs.Result(array.dtype, shape, place))
+        return found
+
+    def returns(self) -> list[programs.Return]:
+        return [self._returned(node) for node in self.part.outputs]
+
+    def _returned(self, node: Any) -> programs.Return:
+        if not isinstance(node, fx.Node):
+            return None if node is None else programs.ReturnedNumber(node)
+        argument = _argument_of(node)
+        if argument is not None:
+            return programs.ReturnedArgument(self.part.placeholders.index(argument))
+        if node in self._places:
+            place, order = self._places[node], self._orders[node]
+            padded = self.part.settings.pads_results
+            return programs.Returned(place, inverse(order), padded)
+        places = {s: programs.Size(i) for i, s in enumerate(self.part.symbols)}
+        number = number_of(value_of(node))
+        return programs.ReturnedNumber(program_expression(number, places))
+
+    def padded_shapes(self) -> tuple[list[Any], list[Any]]:
+        """Of the program's inputs, and of its results."""
+        inputs = [_padded(a.dims) for a in self.lowered.inputs.values()]
+        for spec in self.module.inputs[len(inputs) :]:
+            inputs.append(list(spec.shape))
+        results = [_padded(array.dims) for array, _ in self._results]
+        results += [
+            _padded(self.lowered.written[node.name].dims) for node in self._written
+        ]
+        return inputs, results
+
+
+class _NotInBucket(Exception):
+    """A program for a bucket that is larger than the sizes cannot be made after all."""
+
+    def __init__(self, cause: NeedsExactSize) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+
+
+def _outputs(gm: fx.GraphModule) -> list[Any]:
+    (output,) = (n for n in gm.graph.nodes if n.op == "output")
+    found = output.args[0]
+    return list(found) if isinstance(found, (tuple, list)) else [found]
+
+
+def _argument_of(node: fx.Node) -> fx.Node | None:
+    """The placeholder that a node returned is, if it is one."""
+    if node.op == "placeholder":
+        return node
+    if is_copy_to_input(node):
+        assert isinstance(node.args[0], fx.Node)
+        return node.args[0]
+    return None
+
+
+def _padded(dims: Sequence[Dim]) -> list[programs.PaddedDimension]:
+    return [
+        d.padded if len(d.factors) < 2 else [f.padded for f in d.factors] for d in dims
+    ]
+
+
+def _power_above(size: int) -> int:
+    return 1 << max(size - 1, 0).bit_length()
+
+
+_ = LoweringError

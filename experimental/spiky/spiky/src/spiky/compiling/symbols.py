@@ -1,0 +1,75 @@
+"""The sizes of a graph that differ from call to call, and where arguments tell them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import fx
+
+from spike_torch.lowered.calls import size_of
+from spike_torch.lowering import Unsupported
+from spiky.compiling.walk import value_of
+
+#: An argument's number, and a dimension of it; None of an argument that is the number.
+Source = tuple[int, "int | None"]
+
+
+def find_symbols(placeholders: Sequence[fx.Node]) -> dict[Any, Source]:
+    """The symbols in the sizes and numbers that a graph is given, and their sources.
+
+    Raises:
+        Unsupported: no argument tells one of them.
+    """
+    found: dict[Any, Source | None] = {}
+    for size, source in _sizes(placeholders):
+        if isinstance(size, int):
+            continue
+        for symbol in sorted(size.free_symbols, key=str):
+            found.setdefault(symbol, None)
+        if size.is_Symbol and found[size] is None:
+            found[size] = source
+    sources: dict[Any, Source] = {}
+    for symbol, known in found.items():
+        if known is None:
+            raise Unsupported(f"has sizes that depend on {symbol}, which none tells")
+        sources[symbol] = known
+    return sources
+
+
+def symbols_of(placeholders: Sequence[fx.Node]) -> list[Any]:
+    """The symbols in what a graph is given, whether or not an argument tells them."""
+    found: dict[Any, None] = {}
+    for size, _ in _sizes(placeholders):
+        if not isinstance(size, int):
+            found |= dict.fromkeys(sorted(size.free_symbols, key=str))
+    return list(found)
+
+
+def _sizes(placeholders: Sequence[fx.Node]) -> Iterator[tuple[Any, Source]]:
+    """Numbers first: reading one takes less."""
+    for i, node in enumerate(placeholders):
+        value = value_of(node)
+        if isinstance(value, torch.SymInt):
+            yield size_of(value), (i, None)
+    for i, node in enumerate(placeholders):
+        value = value_of(node)
+        if isinstance(value, torch.Tensor):
+            for d, size in enumerate(value.shape):
+                yield size_of(size), (i, d)
+
+
+def hints(gm: fx.GraphModule, symbols: Sequence[Any]) -> Mapping[Any, int]:
+    """The sizes that torch has seen, by which a first program is made."""
+    values = (value_of(node) for node in gm.graph.nodes) if symbols else ()
+    for size in _sizes_of(values):
+        env = size.node.shape_env
+        return {symbol: int(env.backed_var_to_val[symbol]) for symbol in symbols}
+    return {}
+
+
+def _sizes_of(values: Iterable[Any]) -> Iterator[torch.SymInt]:
+    for value in values:
+        sizes = value.shape if isinstance(value, torch.Tensor) else (value,)
+        yield from (size for size in sizes if isinstance(size, torch.SymInt))
