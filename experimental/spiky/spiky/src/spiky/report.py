@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 
-from spiky.compiled_model import CompiledModel, compile_apart
 
 
 @dataclass(frozen=True)
@@ -215,6 +214,7 @@ def explain(f: Callable[..., Any], *extra_args: Any, **extra_kwargs: Any) -> Any
 def _explained(
     f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]
 ) -> Report:
+    from spiky.compiled_model import compile_apart
     from spiky.torch._backend import nkipy
 
     asked = _asked(f)
@@ -251,6 +251,8 @@ def _asked(f: Callable[..., Any]) -> _Asked:
     Raises:
         ValueError: another backend compiles it.
     """
+    from spiky.compiled_model import CompiledModel
+
     if isinstance(f, CompiledModel):
         return _Asked(f.model, f.options, f.dynamic)
     model = getattr(f, "_torchdynamo_orig_callable", None)
