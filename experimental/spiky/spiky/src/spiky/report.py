@@ -12,7 +12,6 @@ from typing import Any
 import torch
 
 
-
 @dataclass(frozen=True)
 class Operation:
     """One operation of a graph.

@@ -12,12 +12,13 @@ import torch
 from functorch.compile import make_boxed_func, min_cut_rematerialization_partition
 from torch import fx
 from torch._dynamo.backends.common import aot_autograd
+from torch._guards import TracingContext
 
 from spike_torch import current_device, programs
-from spike_torch.lowering import Sizes, Unsupported
+from spike_torch.lowering import NeedsExactSize, Sizes, Unsupported
 from spiky.compiling import symbols as sym
 from spiky.compiling.decompositions import decompositions
-from spiky.compiling.part import Part, Settings
+from spiky.compiling.part import Part, Settings, outputs_of
 from spiky.compiling.partition import partitioned
 from spiky.compiling.sources import location_of
 from spiky.compiling.support import refusals
@@ -76,6 +77,7 @@ class _Compiler:
         self, config: NKIPyBackendConfig, options: CompileOptions, core: int
     ) -> None:
         self.options = options
+        self._forward: Part | None = None
         self.settings = Settings(
             core,
             config.build_options(),
@@ -93,11 +95,33 @@ class _Compiler:
         self.report = begin_graph(name)
         gm.graph.eliminate_dead_code()
         try:
-            part = Part(gm, name, self.settings)
+            part = self._whole(name, gm)
         except Unsupported as error:
             logger.debug("%s: %s", name, error)
+            if name == "backward":
+                self._cut_saved()
             return make_boxed_func(self._in_parts(name, gm))
         return make_boxed_func(_called(part))
+
+    def _whole(self, name: str, gm: fx.GraphModule) -> Part:
+        """The graph as one part; what forward keeps for backward stays padded."""
+        if name == "forward":
+            self._forward = Part(gm, name, self.settings, _saved(gm))
+            return self._forward
+        forward = self._forward
+        if name == "backward" and forward is not None:
+            layouts, exact = forward.result_layouts(), forward.exact
+            try:
+                return Part(gm, name, self.settings, (), layouts, exact)
+            except (NeedsExactSize, Unsupported) as error:
+                logger.debug("what forward keeps is cut, as backward %s", error)
+                self._cut_saved()
+        return Part(gm, name, self.settings)
+
+    def _cut_saved(self) -> None:
+        if self._forward is not None:
+            self._forward.cut_results()
+            self._forward = None
 
     def _in_parts(self, name: str, gm: fx.GraphModule) -> Callable[..., Any]:
         refused = refusals(gm, _sizes(gm))
@@ -123,6 +147,17 @@ class _Compiler:
             warnings.warn(
                 f"{text}; it runs eagerly, between compiled parts", stacklevel=2
             )
+
+
+def _saved(gm: fx.GraphModule) -> set[str]:
+    """The names of what a forward graph returns for its backward graph alone."""
+    context = TracingContext.try_get()
+    metadata = context.fw_metadata if context is not None else None
+    if metadata is None:
+        return set()
+    returned = outputs_of(gm)
+    shown, saved = returned[: metadata.num_forward], returned[metadata.num_forward :]
+    return {n.name for n in saved if isinstance(n, fx.Node) and n not in shown}
 
 
 def _called(part: Part) -> Callable[..., Any]:

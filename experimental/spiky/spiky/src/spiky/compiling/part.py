@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
@@ -18,12 +19,15 @@ from spike_torch.lowered.calls import size_of
 from spike_torch.lowering import (
     Array,
     Dim,
-    LoweringError,
+    Factor,
     NeedsExactSize,
+    Size,
     Sizes,
     Unsupported,
 )
+from spike_torch.lowering.dims import dim_of
 from spike_torch.lowering.graph import SIZES
+from spike_torch.lowering.sizes import symbols_of
 from spiky.compiling import symbols as sym
 from spiky.compiling.expressions import program_expression
 from spiky.compiling.layout import inverse, memory_order
@@ -61,6 +65,10 @@ class Settings(NamedTuple):
     pads_results: bool = False
 
 
+#: The sizes of each factor of each dimension of tensors, by the name of their node.
+Layouts = Mapping[str, Sequence[Sequence[Size]]]
+
+
 class Part:
     """A graph as a function of torch tensors, which is compiled when it is called.
 
@@ -68,24 +76,39 @@ class Part:
         gm: the graph; all of its nodes have lowerings.
         name: what people call it.
         settings: how it is compiled.
+        padded: names of nodes that are returned in their bucket's sizes.
+        layouts: tensors that come in their bucket's sizes, as another part has made
+            them.
+        exact: symbols whose sizes are exact from the beginning, and why.
 
     Raises:
-        Unsupported: a node has no lowering after all.
+        Unsupported: a node has no lowering after all; or no argument tells a symbol.
+        NeedsExactSize: what comes in a bucket's sizes would have to have its own.
 
     Attributes:
         exact: why symbols are compiled at their exact sizes, by symbol.
     """
 
-    def __init__(self, gm: fx.GraphModule, name: str, settings: Settings) -> None:
+    def __init__(
+        self,
+        gm: fx.GraphModule,
+        name: str,
+        settings: Settings,
+        padded: Collection[str] = (),
+        layouts: Layouts = MappingProxyType({}),
+        exact: Mapping[Any, str] = MappingProxyType({}),
+    ) -> None:
         self.gm = gm
         self.name = name
         self.settings = settings
+        self.padded = padded
+        self.layouts = layouts
         self.placeholders = [n for n in gm.graph.nodes if n.op == "placeholder"]
-        self.outputs = _outputs(gm)
-        self.sources = sym.find_symbols(self.placeholders)
+        self.outputs = outputs_of(gm)
+        self.sources = sym.find_symbols(self.placeholders, layouts)
         self.symbols = list(self.sources)
         self.hints = sym.hints(gm, self.symbols)
-        self.exact: dict[Any, str] = {}
+        self.exact = {s: why for s, why in exact.items() if s in self.sources}
         self._lock = threading.Lock()
         self._first: tuple[tuple[int, ...], _Module] | None = None
         self._function = self._make_function()
@@ -111,8 +134,11 @@ class Part:
             {s: n for s, n in by_symbol.items() if s in self.exact},
             self.symbols,
         )
-        lowered = lower_graph(self.gm, self.name, sizes)
-        return _Module(self, lowered)
+        layouts = {
+            name: tuple(_dim(sizes, factors) for factors in dims)
+            for name, dims in self.layouts.items()
+        }
+        return _Module(self, lower_graph(self.gm, self.name, sizes, layouts))
 
     def _first_module(self) -> _Module:
         """One that tells how all are: of sizes like those that torch has seen."""
@@ -133,9 +159,22 @@ class Part:
         new = [s for s in self.symbols if s in cause.symbols and s not in self.exact]
         if not new:
             raise Unsupported(f"needs sizes that are exact already: {cause}")
+        if any(cause.symbols & _symbols_in(dims) for dims in self.layouts.values()):
+            raise cause
         why = told(cause)
         logger.info("%s: %s are exact, as %s", self.name, new, why)
         self.exact |= dict.fromkeys(new, why)
+
+    def cut_results(self) -> None:
+        """Return all results in their own sizes from here on."""
+        with self._lock:
+            self.padded = ()
+            self._function = self._make_function()
+
+    def result_layouts(self) -> Layouts:
+        """Of results that are returned in their bucket's sizes, by their names."""
+        _, first = self._first or ((), self._first_module())
+        return first.layouts()
 
     # -- the function ----------------------------------------------------------------
     def _make_function(self) -> programs.Function:
@@ -204,7 +243,9 @@ class _Module:
         array = self.lowered.values[node]
         if not isinstance(array, Array) or _argument_of(node) is not None:
             return
-        order = memory_order(value_of(node))
+        is_padded = node.name in self.part.padded
+        order = range(array.ndim) if is_padded else memory_order(value_of(node))
+        order = tuple(order)
         self._places[node] = len(self._results)
         self._orders[node] = order
         self._results.append((self.lowered.graph.transpose(array, order), node))
@@ -261,11 +302,22 @@ class _Module:
             return programs.ReturnedArgument(self.part.placeholders.index(argument))
         if node in self._places:
             place, order = self._places[node], self._orders[node]
-            padded = self.part.settings.pads_results
+            padded = self.part.settings.pads_results or node.name in self.part.padded
             return programs.Returned(place, inverse(order), padded)
         places = {s: programs.Size(i) for i, s in enumerate(self.part.symbols)}
         number = number_of(value_of(node))
         return programs.ReturnedNumber(program_expression(number, places))
+
+    def layouts(self) -> Layouts:
+        found: dict[str, list[list[Size]]] = {}
+        for array, node in self._results:
+            if node.name in self.part.padded:
+                sizes = [size_of(n) for n in value_of(node).shape]
+                found[node.name] = [
+                    [s] if len(d.factors) < 2 else [f.size for f in d.factors]
+                    for s, d in zip(sizes, array.dims)
+                ]
+        return found
 
     def padded_shapes(self) -> tuple[list[Any], list[Any]]:
         """Of the program's inputs, and of its results."""
@@ -287,7 +339,17 @@ class _NotInBucket(Exception):
         self.cause = cause
 
 
-def _outputs(gm: fx.GraphModule) -> list[Any]:
+def _dim(sizes: Sizes, factors: Sequence[Size]) -> Dim:
+    own = [sizes.of(size) for size in factors]
+    return dim_of(Factor(sizes.padded(size), size) for size in own)
+
+
+def _symbols_in(dims: Sequence[Sequence[Size]]) -> frozenset[Any]:
+    return frozenset(s for dim in dims for size in dim for s in symbols_of(size))
+
+
+def outputs_of(gm: fx.GraphModule) -> list[Any]:
+    """What a graph returns: nodes, None, numbers."""
     (output,) = (n for n in gm.graph.nodes if n.op == "output")
     found = output.args[0]
     return list(found) if isinstance(found, (tuple, list)) else [found]
@@ -311,6 +373,3 @@ def _padded(dims: Sequence[Dim]) -> list[programs.PaddedDimension]:
 
 def _power_above(size: int) -> int:
     return 1 << max(size - 1, 0).bit_length()
-
-
-_ = LoweringError

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -16,8 +16,14 @@ from spiky.compiling.walk import value_of
 Source = tuple[int, "int | None"]
 
 
-def find_symbols(placeholders: Sequence[fx.Node]) -> dict[Any, Source]:
+def find_symbols(
+    placeholders: Sequence[fx.Node], padded: Container[str] = ()
+) -> dict[Any, Source]:
     """The symbols in the sizes and numbers that a graph is given, and their sources.
+
+    Args:
+        placeholders: what the graph is given.
+        padded: names of those that come in a bucket's sizes, and tell nothing.
 
     Raises:
         Unsupported: no argument tells one of them.
@@ -28,7 +34,8 @@ def find_symbols(placeholders: Sequence[fx.Node]) -> dict[Any, Source]:
             continue
         for symbol in sorted(size.free_symbols, key=str):
             found.setdefault(symbol, None)
-        if size.is_Symbol and found[size] is None:
+        is_told = source[1] is None or placeholders[source[0]].name not in padded
+        if size.is_Symbol and found[size] is None and is_told:
             found[size] = source
     sources: dict[Any, Source] = {}
     for symbol, known in found.items():
