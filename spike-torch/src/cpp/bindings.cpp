@@ -1,11 +1,7 @@
 // What Python calls. Tensors come as addresses of their memory.
 
-#include <nanobind/nanobind.h>
-#include <nanobind/stl/map.h>
-#include <nanobind/stl/optional.h>
-#include <nanobind/stl/string.h>
-#include <nanobind/stl/tuple.h>
-#include <nanobind/stl/vector.h>
+#include "programs.h"
+// Comes first, as torch's and Python's own headers are to.
 
 #include <stdexcept>
 
@@ -16,8 +12,7 @@
 #include "registration.h"
 #include "runtime.h"
 
-namespace nb = nanobind;
-using namespace nb::literals;
+using namespace nanobind::literals;
 
 namespace spike_torch {
 namespace {
@@ -177,6 +172,8 @@ void translate(const std::exception_ptr& pointer, void*) {
     raise(nb::module_::import_("torch").attr("OutOfMemoryError"), error);
   } catch (const c10::ValueError& error) {
     raise(PyExc_ValueError, error);
+  } catch (const c10::TypeError& error) {
+    raise(PyExc_TypeError, error);
   } catch (const c10::NotImplementedError& error) {
     raise(PyExc_NotImplementedError, error);
   } catch (const c10::Error& error) {
@@ -235,6 +232,7 @@ NB_MODULE(_C, m) {
   m.def("set_fallback_policy", set_policy, "policy"_a);
   m.def("fallback_counts", fallback_counts);
   m.def("reset_fallback_counts", reset_fallback_counts);
+  define_programs(m);
 }
 
 }  // namespace spike_torch

@@ -7,6 +7,8 @@
 #include <mutex>
 #include <unordered_set>
 
+#include "prepared_calls.h"
+
 namespace spike_torch {
 namespace {
 
@@ -62,6 +64,7 @@ void detach(void* context) {
     std::lock_guard lock(attached_mutex);
     attached().erase(memory);
   }
+  forget_calls_on(memory->address, memory->size);
   spike().tensor_release(memory->tensor);
   delete memory;
 }

@@ -8,6 +8,8 @@
 #include <limits>
 #include <sstream>
 
+#include "prepared_calls.h"
+
 namespace spike_torch {
 
 Segment::Segment(Block* whole, bool is_large)
@@ -318,6 +320,7 @@ void Pool::put_free(Block* block) {
 
 // Takes a segment out of the pool, with all that is counted of it.
 void Pool::retire(Segment* segment) {
+  forget_calls_on(segment->address, segment->size);
   for (Block* block = segment->first; block; block = block->next) {
     if (!block->in_use) {
       free_of(*segment).erase(block);

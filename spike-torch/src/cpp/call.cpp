@@ -1,0 +1,477 @@
+// One call of a function: arguments are looked at and bound, or copied where they do
+// not lie as the program wants them; it runs; results are cut.
+
+#include <ATen/core/LegacyTypeDispatch.h>
+
+#include <atomic>
+
+#include "memory.h"
+#include "programs.h"
+#include "statistics.h"
+#include "tensors.h"
+
+namespace spike_torch {
+namespace {
+
+std::atomic<bool> padding_is_filled{false};
+
+// ---- Arguments ----------------------------------------------------------------------
+
+std::string name_of(const Description& of, size_t argument) {
+  std::string text = "argument " + std::to_string(argument);
+  if (argument < of.arguments.size() && !of.arguments[argument].empty())
+    text += " ('" + of.arguments[argument] + "')";
+  return "nkipy: '" + of.name + "': " + text;
+}
+
+const at::Tensor& tensor_at(const Description& of, const nb::tuple& arguments,
+                            size_t argument) {
+  PyObject* object = PyTuple_GET_ITEM(arguments.ptr(), argument);
+  TORCH_CHECK_TYPE(THPVariable_Check(object), name_of(of, argument),
+                   " is expected to be a tensor, but is of type ",
+                   Py_TYPE(object)->tp_name);
+  return THPVariable_Unpack(object);
+}
+
+nb::tuple checked(const Description& of, nb::handle given) {
+  TORCH_CHECK_TYPE(PyList_Check(given.ptr()) || PyTuple_Check(given.ptr()), "nkipy: '",
+                   of.name,
+                   "' takes a list of its arguments, but received an object of ",
+                   Py_TYPE(given.ptr())->tp_name);
+  nb::tuple arguments = nb::steal<nb::tuple>(PySequence_Tuple(given.ptr()));
+  const size_t count = nb::len(arguments);
+  TORCH_CHECK_TYPE(count == of.arguments.size(), "nkipy: '", of.name, "' takes ",
+                   of.arguments.size(), " arguments, but received ", count);
+  return arguments;
+}
+
+int64_t number_at(const Description& of, const nb::tuple& arguments, size_t argument) {
+  PyObject* object = PyTuple_GET_ITEM(arguments.ptr(), argument);
+  TORCH_CHECK_TYPE(PyLong_Check(object), name_of(of, argument),
+                   " is expected to be an int, but is of type ",
+                   Py_TYPE(object)->tp_name);
+  const long long value = PyLong_AsLongLong(object);
+  if (value == -1 && PyErr_Occurred()) throw nb::python_error();
+  return value;
+}
+
+int64_t read_symbol(const Description& of, const nb::tuple& arguments,
+                    const Symbol& symbol) {
+  if (symbol.dimension < 0) return number_at(of, arguments, symbol.argument);
+  const at::Tensor& tensor = tensor_at(of, arguments, symbol.argument);
+  TORCH_CHECK_VALUE(symbol.dimension < tensor.dim(), name_of(of, symbol.argument),
+                    " has ", tensor.dim(), " dimensions: dimension ", symbol.dimension,
+                    " is expected to be ", symbol.name);
+  return tensor.size(symbol.dimension);
+}
+
+}  // namespace
+
+Values read_symbols(const Description& of, const nb::tuple& arguments) {
+  Values values;
+  for (const Symbol& symbol : of.symbols)
+    values.push_back(read_symbol(of, arguments, symbol));
+  return values;
+}
+
+void set_padding_filled(bool is_filled) { padding_is_filled = is_filled; }
+
+namespace {
+
+// ---- A call -------------------------------------------------------------------------
+
+/// Which bytes of which device a tensor's elements lie in.
+struct Extent {
+  c10::Device device;
+  uintptr_t begin, end;
+
+  explicit Extent(const at::Tensor& tensor) : device(tensor.device()) {
+    const auto [first, size] = range_of(tensor);
+    begin = reinterpret_cast<uintptr_t>(tensor.storage().data()) + first;
+    end = begin + size;
+  }
+  bool overlaps(const Extent& other) const {
+    return device == other.device && begin < other.end && other.begin < end;
+  }
+};
+
+/// With Python's lock: `look`, `use`, `wrap`. Without: the others.
+class Call {
+ public:
+  Call(const Description& of, const Plan& plan, const nb::tuple& arguments)
+      : of_(of), plan_(plan), arguments_(arguments), inputs_(of.inputs.size()) {}
+
+  void look();
+  bool first_is_on_cpu() const { return first_is_on_cpu_; }
+  void bind();
+  void run();
+  void profile(const std::string& file);
+  void finish(bool to_cpu);
+  nb::list wrap() const;
+  Execution& times() { return times_; }
+
+ private:
+  struct Input {
+    at::Tensor tensor;    // none: the sizes
+    c10::Storage bucket;  // where it is copied to; none: it is where it lies
+  };
+
+  void require_device(size_t argument, const at::Tensor& tensor);
+  void require_sizes(size_t argument, const at::Tensor& tensor, const Geometry& as);
+  void require_dense(size_t argument, const at::Tensor& tensor) const;
+  bool lies_right(const at::Tensor& tensor, const Geometry& as) const;
+  void separate();
+  void copy_in(size_t i);
+  void write_sizes(size_t i);
+  void add_part(const c10::Storage& storage, size_t offset, size_t size);
+  int execute();
+  std::shared_ptr<const PreparedCall> prepared();
+  [[noreturn]] void fail(int status) const;
+  void update_arguments();
+
+  const Description& of_;
+  const Plan& plan_;
+  const nb::tuple& arguments_;
+  c10::SmallVector<Input, 20> inputs_;
+  c10::SmallVector<c10::Storage, 4> results_;
+  c10::SmallVector<at::Tensor, 4> returned_;
+  Parts parts_;
+  size_t input_parts_ = 0;
+  bool has_written_ = false, first_is_on_cpu_ = false, has_tensor_ = false;
+  std::string of_first_;  // on a core
+  Execution times_{};
+};
+
+void Call::require_device(size_t argument, const at::Tensor& tensor) {
+  const c10::Device device = tensor.device();
+  if (!has_tensor_) first_is_on_cpu_ = device.is_cpu();
+  has_tensor_ = true;
+  if (device.is_cpu()) return;
+  TORCH_CHECK(device.is_privateuseone(), name_of(of_, argument), " is on ", device,
+              ": tensors are expected on nkipy:", static_cast<int>(of_.core),
+              " or on the CPU");
+  TORCH_CHECK(device.index() == of_.core,
+              "Expected all tensors to be on the same device, but found at least two "
+              "devices, nkipy:",
+              static_cast<int>(of_.core), " and ", device, "! (",
+              name_of(of_, argument),
+              " of a program on nkipy:", static_cast<int>(of_.core), ")");
+}
+
+void Call::require_dense(size_t argument, const at::Tensor& tensor) const {
+  TORCH_CHECK(
+      tensor.layout() == at::kStrided && tensor.has_storage() &&
+          (tensor.numel() == 0 || tensor.storage().data()),
+      name_of(of_, argument),
+      " has no elements in memory: it is sparse, fake, or of a function that is "
+      "traced or transformed");
+  require_storage(tensor);
+}
+
+void Call::require_sizes(size_t argument, const at::Tensor& tensor,
+                         const Geometry& as) {
+  const at::IntArrayRef sizes = tensor.sizes();
+  if (sizes == at::IntArrayRef(as.exact) || sizes == at::IntArrayRef(as.padded)) return;
+  TORCH_CHECK_VALUE(sizes.size() == as.exact.size(), name_of(of_, argument),
+                    " has shape ", sizes, ": expected ", as.exact.size(),
+                    " dimensions, ", at::IntArrayRef(as.exact));
+  if (as.is_whole) {
+    TORCH_CHECK_VALUE(false, name_of(of_, argument), " has shape ", sizes,
+                      ": expected ", at::IntArrayRef(as.exact));
+  }
+  TORCH_CHECK_VALUE(false, name_of(of_, argument), " has shape ", sizes, ": expected ",
+                    at::IntArrayRef(as.exact), ", or padded ",
+                    at::IntArrayRef(as.padded));
+}
+
+// Looks at all arguments, before anything is done.
+void Call::look() {
+  for (size_t i = 0; i < of_.inputs.size(); ++i) {
+    const InputSpec& spec = of_.inputs[i];
+    if (spec.argument < 0) continue;
+    const auto argument = static_cast<size_t>(spec.argument);
+    const at::Tensor& tensor = tensor_at(of_, arguments_, argument);
+    TORCH_CHECK(tensor.defined(), name_of(of_, argument), " is undefined");
+    require_device(argument, tensor);
+    TORCH_CHECK(tensor.scalar_type() == spec.dtype, name_of(of_, argument), " is of ",
+                tensor.scalar_type(), ": expected ", spec.dtype);
+    require_dense(argument, tensor);
+    require_sizes(argument, tensor, plan_.inputs[i]);
+    inputs_[i].tensor = tensor;
+    has_written_ = has_written_ || spec.is_written;
+  }
+}
+
+// Whether the program can use it where it is.
+bool Call::lies_right(const at::Tensor& tensor, const Geometry& as) const {
+  return tensor.device().is_privateuseone() && tensor.is_contiguous() &&
+         !tensor.is_conj() && !tensor.is_neg() &&
+         (as.is_whole || tensor.sizes() == at::IntArrayRef(as.padded));
+}
+
+// What is read is what was there before: who shares memory with what is written has a
+// copy. Two that are written cannot both be.
+void Call::separate() {
+  for (size_t i = 0; i < inputs_.size(); ++i) {
+    if (!of_.inputs[i].is_written) continue;
+    const Extent written(inputs_[i].tensor);
+    for (size_t k = 0; k < inputs_.size(); ++k) {
+      if (k == i || !inputs_[k].tensor.defined() ||
+          !written.overlaps(Extent(inputs_[k].tensor)))
+        continue;
+      const auto one = static_cast<size_t>(of_.inputs[i].argument);
+      const auto other = static_cast<size_t>(of_.inputs[k].argument);
+      TORCH_CHECK_VALUE(!of_.inputs[k].is_written, name_of(of_, one), " and argument ",
+                        other, " share memory, and both are written into");
+      if (!inputs_[k].bucket) copy_in(k);
+    }
+  }
+}
+
+void Call::copy_in(size_t i) {
+  const Clock::time_point start = Clock::now();
+  const at::Tensor& tensor = inputs_[i].tensor;
+  const Geometry& as = plan_.inputs[i];
+  inputs_[i].bucket = core_storage(as.padded_bytes, of_.core);
+  if (!as.is_whole && tensor.sizes() == at::IntArrayRef(as.padded)) {
+    core_tensor(inputs_[i].bucket, tensor.scalar_type(), as.padded, as.padded_strides)
+        .copy_(tensor);
+  } else {
+    pad_into(inputs_[i].bucket, tensor, as, of_.pads_on_device,
+             padding_is_filled.load(std::memory_order_relaxed));
+  }
+  times_.h2d_ms += milliseconds(Clock::now() - start);
+}
+
+void Call::write_sizes(size_t i) {
+  c10::SmallVector<int32_t, 8> sizes;
+  for (int64_t size : plan_.symbols) {
+    TORCH_CHECK_VALUE(size <= std::numeric_limits<int32_t>::max(), "nkipy: '", of_.name,
+                      "': a size is ", size, ", which has more than 32 bits");
+    sizes.push_back(static_cast<int32_t>(size));
+  }
+  const size_t bytes = sizes.size() * sizeof(int32_t);
+  inputs_[i].bucket = core_storage(bytes, of_.core);
+  const Memory memory = memory_of(inputs_[i].bucket.data_ptr());
+  check(spike().tensor_write(memory.tensor, memory.offset, sizes.data(), bytes),
+        "write sizes");
+}
+
+void Call::add_part(const c10::Storage& storage, size_t offset, size_t size) {
+  const Memory memory = memory_of(storage.data_ptr());
+  parts_.push_back(
+      {memory.tensor, memory.offset + offset, memory.address + offset, size});
+}
+
+// Finds or makes memory for all that the program takes and gives.
+void Call::bind() {
+  for (size_t i = 0; i < inputs_.size(); ++i) {
+    const Geometry& as = plan_.inputs[i];
+    if (as.padded_bytes == 0) continue;
+    if (!inputs_[i].tensor.defined()) {
+      write_sizes(i);
+    } else if (!lies_right(inputs_[i].tensor, as)) {
+      copy_in(i);
+    }
+  }
+  if (has_written_) separate();
+  for (size_t i = 0; i < inputs_.size(); ++i) {
+    const Input& input = inputs_[i];
+    const size_t size = plan_.inputs[i].padded_bytes;
+    if (size == 0) continue;
+    if (input.bucket) {
+      add_part(input.bucket, 0, size);
+    } else {
+      const at::Tensor& tensor = input.tensor;
+      add_part(tensor.storage(),
+               static_cast<size_t>(tensor.storage_offset()) * tensor.itemsize(), size);
+    }
+  }
+  input_parts_ = parts_.size();
+  size_t part = 0;
+  c10::SmallVector<size_t, 20> part_of(inputs_.size());
+  for (size_t i = 0; i < inputs_.size(); ++i)
+    part_of[i] = plan_.inputs[i].padded_bytes == 0 ? 0 : part++;
+  for (size_t i = 0; i < of_.results.size(); ++i) {
+    const int64_t input = of_.results[i].input;
+    const size_t size = plan_.results[i].padded_bytes;
+    results_.emplace_back();
+    if (size == 0) {
+      results_.back() = core_storage(0, of_.core);
+    } else if (input >= 0) {
+      const Part taken = parts_[part_of[static_cast<size_t>(input)]];
+      parts_.push_back(taken);
+    } else {
+      results_.back() = core_storage(size, of_.core);
+      add_part(results_.back(), 0, size);
+    }
+  }
+}
+
+// ---- Executing ----------------------------------------------------------------------
+
+std::shared_ptr<const PreparedCall> Call::prepared() {
+  Variant& variant = *plan_.variant;
+  if (auto known = variant.calls.find(parts_)) return known;
+  const nb::gil_scoped_acquire locked;
+  std::shared_ptr<const PreparedCall> made;
+  for (int attempt = 0; !made; ++attempt) {
+    SpikeModel* model = nullptr;
+    int status = spike().model_from_python(variant.loaded(plan_.object).ptr(), &model);
+    if (status == SPIKE_NRT_SUCCESS)
+      status = PreparedCall::make(model, variant.names(), input_parts_, parts_, &made);
+    spike().model_release(model);
+    if (status == SPIKE_NRT_SUCCESS) break;
+    // The runtime was reset, perhaps: the model has to be loaded again.
+    if (status != SPIKE_ERROR || attempt > 0) check(status, "prepare a program's call");
+    variant.release();
+  }
+  variant.calls.add(made);
+  return made;
+}
+
+void Call::fail(int status) const {
+  const std::string why = spike().last_error();
+  const nb::gil_scoped_acquire locked;
+  nb::module_::import_("spike_torch.programs")
+      .attr("_raise_failure")(status, "nkipy: '" + of_.name + "': " + why);
+  TORCH_CHECK(false, why);
+}
+
+int Call::execute() {
+  const Clock::time_point start = Clock::now();
+  const int status = prepared()->execute();
+  times_.run_ms += milliseconds(Clock::now() - start);
+  return status;
+}
+
+void Call::run() {
+  int status = execute();
+  if (status == SPIKE_ERROR) {  // it was prepared for what is gone
+    {
+      const nb::gil_scoped_acquire locked;
+      plan_.variant->release();
+    }
+    status = execute();
+  }
+  if (status == SPIKE_NRT_RESOURCE) {
+    for (Pool* pool : used_pools()) pool->trim(0);
+    status = execute();
+  }
+  if (status != SPIKE_NRT_SUCCESS) fail(status);
+}
+
+void Call::profile(const std::string& file) {
+  const nb::gil_scoped_acquire locked;
+  plan_.variant->profiled(plan_.object, parts_, input_parts_, file);
+}
+
+// What was written into copies of arguments becomes theirs.
+void Call::update_arguments() {
+  for (size_t i = 0; i < inputs_.size(); ++i) {
+    if (!of_.inputs[i].is_written) continue;
+    const Input& input = inputs_[i];
+    const Geometry& as = plan_.inputs[i];
+    if (input.bucket && input.tensor.sizes() == at::IntArrayRef(as.padded)) {
+      input.tensor.copy_(core_tensor(input.bucket, input.tensor.scalar_type(),
+                                     as.padded, as.padded_strides));
+    } else if (input.bucket) {
+      cut_into(input.tensor, input.bucket, as);
+    }
+    if (!input.tensor.is_inference())
+      input.tensor.unsafeGetTensorImpl()->bump_version();
+  }
+}
+
+void Call::finish(bool to_cpu) {
+  const Clock::time_point start = Clock::now();
+  if (has_written_) update_arguments();
+  for (const ReturnSpec& spec : of_.returns) {
+    if (spec.kind != ReturnSpec::Kind::kResult) continue;
+    const Cut how{spec.is_padded, spec.is_copied, to_cpu};
+    at::Tensor result = cut_result(results_[spec.index], of_.results[spec.index].dtype,
+                                   plan_.results[spec.index], how);
+    if (!spec.permutation.empty()) result = result.permute(spec.permutation);
+    returned_.push_back(std::move(result));
+  }
+  if (to_cpu) times_.d2h_ms += milliseconds(Clock::now() - start);
+}
+
+nb::list Call::wrap() const {
+  nb::list all;
+  size_t result = 0;
+  for (size_t i = 0; i < of_.returns.size(); ++i) {
+    const ReturnSpec& spec = of_.returns[i];
+    switch (spec.kind) {
+      case ReturnSpec::Kind::kResult:
+        all.append(nb::steal(THPVariable_Wrap(returned_[result++])));
+        break;
+      case ReturnSpec::Kind::kArgument:
+        all.append(arguments_[spec.index]);
+        break;
+      case ReturnSpec::Kind::kNumber:
+        all.append(nb::int_(plan_.numbers[i]));
+        break;
+      default:
+        all.append(nb::none());
+    }
+  }
+  return all;
+}
+
+/// The program stays loaded.
+class Entered {
+ public:
+  explicit Entered(Variant& variant) : variant_(variant) { variant.lock.enter(); }
+  ~Entered() { variant_.lock.leave(); }
+  Entered(const Entered&) = delete;
+
+ private:
+  Variant& variant_;
+};
+
+void forget_failures() {
+  static PyObject* const module =
+      nb::module_::import_("nkipy.hlo.run_errors").release().ptr();
+  static PyObject* const has_noted = PyUnicode_InternFromString("has_noted");
+  const nb::object noted = nb::steal(PyObject_GetAttr(module, has_noted));
+  if (noted.ptr() == Py_True) nb::handle(module).attr("forget")();
+}
+
+}  // namespace
+
+nb::list call(Function& function, nb::handle given, const CallOptions& options) {
+  require_not_forked();
+  const Clock::time_point start = Clock::now();
+  const Description& of = function.description;
+  const nb::tuple arguments = checked(of, given);
+  const std::shared_ptr<const Plan> plan =
+      function.plan(options.sizes ? *options.sizes : read_symbols(of, arguments));
+  Call call(of, *plan, arguments);
+  call.look();
+  const bool to_cpu =
+      options.to_cpu.value_or(call.first_is_on_cpu() && !of.keeps_outputs_on_device);
+  const Entered entered(*plan->variant);
+  plan->variant->note_use();
+  forget_failures();
+  {
+    const nb::gil_scoped_release released;
+    const at::AutoDispatchBelowADInplaceOrView no_autograd;
+    call.bind();
+    if (options.profile) {
+      call.profile(*options.profile);
+    } else {
+      call.run();
+    }
+    call.finish(to_cpu);
+  }
+  nb::list results = call.wrap();
+  Execution& times = call.times();
+  times.buckets = &plan->buckets;
+  times.pad_ratio = plan->pad_ratio;
+  times.total_ms = milliseconds(Clock::now() - start);
+  count_execution(times);
+  return results;
+}
+
+}  // namespace spike_torch

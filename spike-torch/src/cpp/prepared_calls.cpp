@@ -1,0 +1,108 @@
+#include "prepared_calls.h"
+
+#include <algorithm>
+#include <mutex>
+#include <unordered_set>
+
+namespace spike_torch {
+namespace {
+
+constexpr size_t kMostCalls = 16;  // of one program
+
+// Of all programs. Nothing is called with it that may wait for another lock.
+std::mutex mutex;
+std::unordered_set<PreparedCalls*>& all() {
+  static auto* only = new std::unordered_set<PreparedCalls*>;
+  return *only;
+}
+
+}  // namespace
+
+int PreparedCall::make(const SpikeModel* model, const std::vector<const char*>& names,
+                       size_t inputs, const Parts& parts,
+                       std::shared_ptr<const PreparedCall>* made) {
+  std::shared_ptr<PreparedCall> call(new PreparedCall(parts));
+  int status = call->slice();
+  if (status != SPIKE_NRT_SUCCESS) return status;
+  status = spike().call_prepare(model, inputs, names.data(), call->slices_.data(),
+                                parts.size() - inputs, names.data() + inputs,
+                                call->slices_.data() + inputs, &call->call_);
+  if (status == SPIKE_NRT_SUCCESS) *made = std::move(call);
+  return status;
+}
+
+int PreparedCall::slice() {
+  for (const Part& part : parts_) {
+    SpikeTensor* slice = nullptr;
+    const int status =
+        spike().tensor_slice(part.tensor, part.offset, part.size, &slice);
+    if (status != SPIKE_NRT_SUCCESS) return status;
+    slices_.push_back(slice);
+  }
+  return SPIKE_NRT_SUCCESS;
+}
+
+PreparedCall::~PreparedCall() {
+  spike().call_release(call_);
+  for (SpikeTensor* slice : slices_) spike().tensor_release(slice);
+}
+
+PreparedCalls::PreparedCalls() {
+  std::lock_guard lock(mutex);
+  all().insert(this);
+}
+
+PreparedCalls::~PreparedCalls() {
+  std::lock_guard lock(mutex);
+  all().erase(this);
+}
+
+std::shared_ptr<const PreparedCall> PreparedCalls::find(const Parts& parts) {
+  std::lock_guard lock(mutex);
+  for (size_t i = 0; i < calls_.size(); ++i) {
+    if (calls_[i]->parts() != parts) continue;
+    if (i != 0) std::rotate(calls_.begin(), calls_.begin() + i, calls_.begin() + i + 1);
+    return calls_.front();
+  }
+  return nullptr;
+}
+
+void PreparedCalls::add(std::shared_ptr<const PreparedCall> call) {
+  std::shared_ptr<const PreparedCall> gone;  // without the lock
+  std::lock_guard lock(mutex);
+  if (calls_.size() >= kMostCalls) {
+    gone = std::move(calls_.back());
+    calls_.pop_back();
+  }
+  calls_.insert(calls_.begin(), std::move(call));
+}
+
+void PreparedCalls::clear() {
+  std::vector<std::shared_ptr<const PreparedCall>> gone;
+  std::lock_guard lock(mutex);
+  gone.swap(calls_);
+}
+
+size_t PreparedCalls::size() {
+  std::lock_guard lock(mutex);
+  return calls_.size();
+}
+
+void forget_calls_on(uintptr_t address, size_t size) {
+  std::vector<std::shared_ptr<const PreparedCall>> gone;
+  const auto is_there = [&](const Part& part) {
+    return part.address < address + size && address < part.address + part.size;
+  };
+  std::lock_guard lock(mutex);
+  for (PreparedCalls* calls : all()) {
+    auto& kept = calls->calls_;
+    for (size_t i = kept.size(); i-- > 0;) {
+      const Parts& parts = kept[i]->parts();
+      if (std::none_of(parts.begin(), parts.end(), is_there)) continue;
+      gone.push_back(std::move(kept[i]));
+      kept.erase(kept.begin() + static_cast<ptrdiff_t>(i));
+    }
+  }
+}
+
+}  // namespace spike_torch

@@ -1,0 +1,75 @@
+// Calls of a program that are ready to be executed again, by the memory that they use.
+//
+// They hold parts of memory, which goes when they go: who gives memory back to libnrt
+// has them forgotten before.
+#pragma once
+
+#include <c10/util/ArrayRef.h>
+#include <c10/util/SmallVector.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "pool.h"
+
+namespace spike_torch {
+
+/// Memory of an input or output: `tensor` tells apart what was at an address in one
+/// runtime from what is there in another.
+struct Part {
+  SpikeTensor* tensor;
+  size_t offset;  // of `tensor`, in bytes
+  uintptr_t address;
+  size_t size;
+
+  bool operator==(const Part& other) const {
+    return address == other.address && tensor == other.tensor && size == other.size;
+  }
+};
+/// Of the inputs, in their order, and then of the outputs.
+using Parts = c10::SmallVector<Part, 24>;
+
+/// A call on some parts, which it has a share of each of.
+class PreparedCall {
+ public:
+  /// Returns a status of spike's: without success, it is none.
+  static int make(const SpikeModel* model, const std::vector<const char*>& names,
+                  size_t inputs, const Parts& parts,
+                  std::shared_ptr<const PreparedCall>* made);
+  ~PreparedCall();
+  PreparedCall(const PreparedCall&) = delete;
+
+  const Parts& parts() const { return parts_; }
+  int execute() const { return spike().call_execute(call_); }
+
+ private:
+  explicit PreparedCall(const Parts& parts) : parts_(parts) {}
+  int slice();
+
+  Parts parts_;
+  std::vector<SpikeTensor*> slices_;
+  SpikeCall* call_ = nullptr;
+};
+
+/// Those of one program, the last used first: a few. Any thread may call its methods.
+class PreparedCalls {
+ public:
+  PreparedCalls();
+  ~PreparedCalls();
+  PreparedCalls(const PreparedCalls&) = delete;
+
+  std::shared_ptr<const PreparedCall> find(const Parts& parts);
+  void add(std::shared_ptr<const PreparedCall> call);
+  void clear();
+  size_t size();
+
+ private:
+  friend void forget_calls_on(uintptr_t address, size_t size);
+  std::vector<std::shared_ptr<const PreparedCall>> calls_;
+};
+
+/// Memory that is about to be given back: no prepared call may keep it.
+void forget_calls_on(uintptr_t address, size_t size);
+
+}  // namespace spike_torch

@@ -1,0 +1,536 @@
+"""Functions of torch tensors that compiled programs compute.
+
+A :class:`Function` is what was captured once: its arguments, which of them a program
+takes, what it returns. For each bucket that its sizes lie in it has a program of its
+own, a :class:`Variant`, which `compile` makes when it is first needed::
+
+    n = Size(0)  # the first of the symbols
+    function = Function(
+        "double",
+        arguments=["x"],
+        symbols=[Symbol("n", argument=0, dimension=0, buckets=PowersOfTwo())],
+        inputs=[Input(0, torch.float32, (n, 32))],
+        results=[Result(torch.float32, (n, 32))],
+        returns=[Returned(0)],
+        compile=lambda buckets: Variant.of(
+            load(build(module_for(buckets))), [(buckets[0], 32)], [(buckets[0], 32)]
+        ),
+    )
+    (y,) = function([x])
+
+Arguments are a list of tensors and ints; a call returns a list. What a call does:
+
+* A tensor on the function's core that is contiguous and has the program's sizes is used
+  where it lies. One of other strides is made contiguous, a smaller one copied into the
+  corner of a block of the program's sizes, whose rest holds anything. One on the CPU is
+  read at every call. What a program writes into becomes the argument's own, however
+  that lies; two arguments that share memory are as if each had been read before.
+* Results have memory of their own. They are cut to their exact sizes, or returned in
+  their bucket's. They are on the CPU if the first tensor is, unless the function or the
+  call says otherwise.
+* The program stays loaded as others of nkipy do, and is loaded again after a reset.
+
+Statistics are of all calls of the process.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import torch
+
+import spike_torch._C as _C
+
+if TYPE_CHECKING:
+    from nkipy.execution.model import ResidentModel
+
+# ---- Sizes ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Expression:
+    """A whole number that depends on symbols; made of :func:`Size` by arithmetic."""
+
+    tokens: tuple[int | str, ...]
+
+    def __add__(self, other: Expression | int) -> Expression:
+        return self._with("+", other)
+
+    def __sub__(self, other: Expression | int) -> Expression:
+        return self._with("-", other)
+
+    def __mul__(self, other: Expression | int) -> Expression:
+        return self._with("*", other)
+
+    def __floordiv__(self, other: Expression | int) -> Expression:
+        return self._with("//", other)
+
+    def __mod__(self, other: Expression | int) -> Expression:
+        return self._with("%", other)
+
+    def __radd__(self, other: int) -> Expression:
+        return expression(other) + self
+
+    def __rsub__(self, other: int) -> Expression:
+        return expression(other) - self
+
+    def __rmul__(self, other: int) -> Expression:
+        return expression(other) * self
+
+    def __rfloordiv__(self, other: int) -> Expression:
+        return expression(other) // self
+
+    def __rmod__(self, other: int) -> Expression:
+        return expression(other) % self
+
+    def minimum(self, other: Expression | int) -> Expression:
+        """The smaller of both."""
+        return self._with("min", other)
+
+    def maximum(self, other: Expression | int) -> Expression:
+        """The greater of both."""
+        return self._with("max", other)
+
+    def _with(self, operation: str, other: Expression | int) -> Expression:
+        return Expression((*self.tokens, *expression(other).tokens, operation))
+
+
+def Size(symbol: int) -> Expression:
+    """The exact value of a function's symbol, counted from 0."""
+    return Expression((f"${operator.index(symbol)}",))
+
+
+def expression(size: Expression | int) -> Expression:
+    """A number as an expression."""
+    if isinstance(size, Expression):
+        return size
+    return Expression((operator.index(size),))
+
+
+#: A dimension's exact size; or its factors, the last of which varies fastest, where
+#: each is padded for itself: (4, Size(0)) is 4 times as many as the symbol 0 says.
+Dimension = int | Expression | Sequence[int | Expression]
+#: The same in a program, whose sizes are fixed.
+PaddedDimension = int | Sequence[int]
+
+
+@dataclass(frozen=True)
+class PowersOfTwo:
+    """Buckets first, 2 * first and so on, where `first` is rounded up to a power."""
+
+    first: int = 1
+
+
+@dataclass(frozen=True)
+class Linear:
+    """Buckets first, first + step, first + 2 * step and so on."""
+
+    first: int
+    step: int
+
+
+@dataclass(frozen=True)
+class Listed:
+    """These buckets, and powers of two for what is larger than the largest."""
+
+    buckets: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Exact:
+    """A bucket for each size."""
+
+
+@dataclass(frozen=True)
+class OneBucket:
+    """One bucket, called 0, for all values: of a number that is no size of anything."""
+
+
+Buckets = PowersOfTwo | Linear | Listed | Exact | OneBucket
+
+
+def _rule(buckets: Buckets) -> tuple[str, list[int]]:
+    if isinstance(buckets, PowersOfTwo):
+        rule, numbers = "powers of two", [buckets.first]
+    elif isinstance(buckets, Linear):
+        rule, numbers = "linear", [buckets.first, buckets.step]
+    elif isinstance(buckets, Listed):
+        rule, numbers = "listed", sorted(set(buckets.buckets))
+    elif isinstance(buckets, (Exact, OneBucket)):
+        return ("exact" if isinstance(buckets, Exact) else "one"), []
+    else:
+        raise TypeError(f"no rule of buckets: {buckets!r}")
+    if not numbers or min(numbers) < 1:
+        raise ValueError(
+            f"buckets are numbers from 1 up, and at least one: {buckets!r}"
+        )
+    return rule, numbers
+
+
+# ---- What a function is --------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Symbol:
+    """A size that varies: the value of an int argument, or a tensor's dimension."""
+
+    name: str
+    argument: int
+    dimension: int | None = None
+    buckets: Buckets = PowersOfTwo()
+
+
+@dataclass(frozen=True)
+class Input:
+    """What a program takes: an argument; or the exact values of all symbols, in their
+    order, if `argument` is None: s32 of that many.
+
+    Attributes:
+        is_written: a result of the program takes its memory.
+    """
+
+    argument: int | None
+    dtype: torch.dtype = torch.int32
+    shape: Sequence[Dimension] = ()
+    is_written: bool = False
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a program gives, row-major.
+
+    Attributes:
+        input: which of the inputs it is written into; None: it has memory of its own.
+    """
+
+    dtype: torch.dtype
+    shape: Sequence[Dimension]
+    input: int | None = None
+
+
+@dataclass(frozen=True)
+class Returned:
+    """A result that a call returns.
+
+    Attributes:
+        result: which; one that has memory of its own.
+        permutation: the tensor's dimension i is the result's permutation[i].
+        is_padded: it is returned with its bucket's sizes.
+        is_copied: it is copied if it is cut. Else what is cut along its first dimension
+            alone is a view, which keeps memory of the bucket's size.
+    """
+
+    result: int
+    permutation: Sequence[int] = ()
+    is_padded: bool = False
+    is_copied: bool = False
+
+
+@dataclass(frozen=True)
+class ReturnedArgument:
+    """An argument, itself."""
+
+    argument: int
+
+
+@dataclass(frozen=True)
+class ReturnedNumber:
+    """A number that depends on the exact sizes."""
+
+    number: Expression | int
+
+
+#: None stands for None.
+Return = Returned | ReturnedArgument | ReturnedNumber | None
+
+
+class Variant(_C.Variant):
+    """A program for some buckets. Make it with :meth:`of`."""
+
+    @classmethod
+    def of(
+        cls,
+        program: ResidentModel,
+        inputs: Sequence[Sequence[PaddedDimension]],
+        results: Sequence[Sequence[PaddedDimension]],
+    ) -> Variant:
+        """A program of :func:`nkipy.execution.load`.
+
+        Args:
+            program: its parameters and results are the function's inputs and results,
+                in their order, but those that have no elements.
+            inputs, results: their sizes. A dimension that the function has factors of
+                has as many here.
+
+        Raises:
+            ValueError: the program has other sizes.
+        """
+        module = program.module
+        made = module.inputs, module.outputs
+        for specs, shapes in zip(made, (inputs, results)):
+            wanted = [tuple(map(_size, s)) for s in shapes]
+            found = [spec.shape for spec in specs]
+            if [shape for shape in wanted if prod(shape)] != found:
+                raise ValueError(
+                    f"a program of shapes {found} is described as {wanted}"
+                )
+        names = [spec.name for specs in made for spec in specs]
+        return cls(program, names, _padded(inputs), _padded(results))
+
+
+def _size(dimension: PaddedDimension) -> int:
+    return dimension if isinstance(dimension, int) else prod(dimension)
+
+
+def _padded(shapes: Sequence[Sequence[PaddedDimension]]) -> list[list[list[int]]]:
+    return [[[d] if isinstance(d, int) else list(d) for d in s] for s in shapes]
+
+
+Compile = Callable[[tuple[int, ...]], Variant]
+
+
+class Function(_C.Function):
+    """A function of torch tensors, as this module's text says.
+
+    Args:
+        name: for messages.
+        arguments: the names of all arguments, for messages.
+        symbols: the sizes that vary.
+        inputs, results: what each program takes and gives.
+        returns: what a call returns.
+        compile: makes the program for buckets, one for each symbol. It is called once
+            for each; other threads wait. What it raises, the call raises.
+        core: the core that its programs are on.
+        may_compile: whether a call may do that. `variant` may compile in any case.
+        pads_on_device: whether padding is done there, or before tensors go there.
+        keeps_outputs_on_device: whether results stay there where the first tensor is
+            on the CPU.
+
+    Calls::
+
+        function(arguments, sizes=None, to_cpu=None, profile=None)
+
+    Args:
+        arguments: a list.
+        sizes: the exact values of all symbols, where arguments are padded already;
+            None: they are read from the arguments.
+        to_cpu: whether results are on the CPU; None: as the function says.
+        profile: a file for a profile of this execution.
+
+    Raises:
+        TypeError: there are too few arguments or too many, or one is of a wrong kind.
+        RuntimeError: a tensor is on another device or of another dtype, or was of a
+            runtime that is closed.
+        ValueError: sizes do not fit, or there is no program and none may be compiled;
+            two arguments share memory that both are written into.
+        torch.OutOfMemoryError: the core's memory is not enough.
+        spike.NrtError: the device failed.
+
+    Other methods: ``variant(buckets)`` is the program for buckets, compiled if there is
+    none; ``compiled()`` lists the buckets that there are programs for;
+    ``sizes_of(arguments)`` are the values of the symbols, and ``buckets_of(sizes)`` the
+    buckets that those lie in.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        arguments: Sequence[str],
+        symbols: Sequence[Symbol],
+        inputs: Sequence[Input],
+        results: Sequence[Result],
+        returns: Sequence[Return],
+        compile: Compile,
+        *,
+        core: int = 0,
+        may_compile: bool = True,
+        pads_on_device: bool = True,
+        keeps_outputs_on_device: bool = False,
+    ) -> None:
+        _check_indices(name, arguments, symbols, inputs, results, returns)
+        super().__init__(
+            name,
+            list(arguments),
+            [
+                (s.name, s.argument, -1 if s.dimension is None else s.dimension)
+                + _rule(s.buckets)
+                for s in symbols
+            ],
+            [_input(given, len(symbols)) for given in inputs],
+            [
+                (r.dtype, _dimensions(r.shape), -1 if r.input is None else r.input)
+                for r in results
+            ],
+            [_returned(given) for given in returns],
+            core,
+            may_compile,
+            pads_on_device,
+            keeps_outputs_on_device,
+            compile,
+        )
+
+
+def _check_indices(
+    name: str,
+    arguments: Sequence[str],
+    symbols: Sequence[Symbol],
+    inputs: Sequence[Input],
+    results: Sequence[Result],
+    returns: Sequence[Return],
+) -> None:
+    def check(what: str, index: int | None, things: Sequence[Any]) -> None:
+        if index is not None and not 0 <= index < len(things):
+            raise ValueError(f"'{name}' has no {what} {index}, but {len(things)}")
+
+    for symbol in symbols:
+        check("argument", symbol.argument, arguments)
+    for given in inputs:
+        check("argument", given.argument, arguments)
+        if given.is_written and given.argument is None:
+            raise ValueError(f"'{name}' writes into its sizes")
+    for result in results:
+        check("input", result.input, inputs)
+    written = [result.input for result in results if result.input is not None]
+    if sorted(written) != [i for i, given in enumerate(inputs) if given.is_written]:
+        raise ValueError(
+            f"'{name}' has results that take the memory of inputs {written}; each of "
+            "these is written into once, and is to say so"
+        )
+    for returned in returns:
+        if isinstance(returned, ReturnedArgument):
+            check("argument", returned.argument, arguments)
+        elif isinstance(returned, Returned):
+            check("result", returned.result, results)
+            result = results[returned.result]
+            if result.input is not None:
+                raise ValueError(
+                    f"'{name}' returns result {returned.result}, which is written into "
+                    f"input {result.input}: return that argument"
+                )
+            order = list(returned.permutation)
+            if order and sorted(order) != list(range(len(result.shape))):
+                raise ValueError(f"'{name}': {order} permutes no {len(result.shape)}")
+
+
+def _tokens(size: Expression | int) -> list[int | str]:
+    return list(expression(size).tokens)
+
+
+def _dimensions(shape: Sequence[Dimension]) -> list[list[list[int | str]]]:
+    return [
+        [_tokens(d)] if isinstance(d, (int, Expression)) else list(map(_tokens, d))
+        for d in shape
+    ]
+
+
+def _input(given: Input, symbols: int) -> tuple[int, Any, Any, bool]:
+    if given.argument is None:
+        return -1, torch.int32, _dimensions((symbols,)), False
+    return given.argument, given.dtype, _dimensions(given.shape), given.is_written
+
+
+def _returned(given: Return) -> tuple[str, int, list[int], bool, bool, list[int | str]]:
+    if given is None:
+        return "none", 0, [], False, False, []
+    if isinstance(given, ReturnedArgument):
+        return "argument", given.argument, [], False, False, []
+    if isinstance(given, ReturnedNumber):
+        return "number", 0, [], False, False, _tokens(given.number)
+    order = list(given.permutation)
+    return "result", given.result, order, given.is_padded, given.is_copied, []
+
+
+# ---- What C++ calls ------------------------------------------------------------------
+
+
+def _load(variant: _C.Variant) -> None:
+    """Have the program loaded; where memory is short, after emptying the pool."""
+    from spike import NrtError, NrtStatus
+    from spike_torch.memory import empty_cache
+
+    try:
+        return variant.resident.enter(variant.take)
+    except NrtError as error:
+        if error.status != NrtStatus.RESOURCE:
+            raise
+    empty_cache()
+    try:
+        variant.resident.enter(variant.take)
+    except NrtError as error:
+        if error.status != NrtStatus.RESOURCE:
+            raise
+        raise torch.OutOfMemoryError(f"nkipy: unable to load a program: {error}") from (
+            error
+        )
+
+
+def _raise_failure(status: int, text: str) -> NoReturn:
+    """What a failed execution raises.
+
+    Raises:
+        NrtError: the device failed. Of a device emulated in this process, ``__cause__``
+            is what was raised there.
+        torch.OutOfMemoryError: it has no memory left.
+        RuntimeError: spike refuses.
+    """
+    from nkipy.execution.failures import explain
+    from spike import NrtError, NrtStatus
+
+    if status == NrtStatus.RESOURCE:
+        raise torch.OutOfMemoryError(text)
+    if status < 0:
+        raise RuntimeError(text)
+    error = NrtError(text)
+    error.status = error.error_code = error.code = status
+    explain(error)
+    raise error
+
+
+# ---- Statistics ----------------------------------------------------------------------
+
+
+def get_stats() -> dict[str, Any]:
+    """What was counted of all calls, by name.
+
+    ``bucket_hits`` counts by buckets: tuples of one for each symbol; functions without
+    symbols have none there. ``total_pad_ratio_sum`` sums bucket by size over calls: 1
+    for one that is not padded. Times are in milliseconds.
+    """
+    return dict(_C.statistics())
+
+
+def reset_stats() -> None:
+    """Count from 0."""
+    _C.reset_statistics()
+
+
+def get_memory_stats() -> dict[str, int]:
+    """What the cores' pools of memory have, in bytes, and how often they were asked.
+
+    A miss is an allocation for which libnrt was asked for memory; all others were
+    served with memory of the pool, which are hits and reuses.
+    """
+    from spike_torch.memory import memory_stats
+
+    totals = {"allocation.all.allocated": 0, "num_device_alloc": 0}
+    totals |= {"allocated_bytes.all.current": 0, "reserved_bytes.all.current": 0}
+    for device in range(_C.device_count()):
+        stats = memory_stats(device)
+        for key in totals:
+            totals[key] += int(stats.get(key, 0))
+    used = totals["allocated_bytes.all.current"]
+    total = totals["reserved_bytes.all.current"]
+    count, missed = totals["allocation.all.allocated"], totals["num_device_alloc"]
+    return {
+        "used_bytes": used,
+        "cached_bytes": total - used,
+        "total_bytes": total,
+        "allocation_count": count,
+        "reuse_count": count - missed,
+        "cache_hit_count": count - missed,
+        "cache_miss_count": missed,
+    }
