@@ -1,13 +1,15 @@
 """PyTorch models on NeuronCores: torch.compile's backend "nkipy".
 
 ``spiky.torch.init_nkipy_backend()`` sets the backend up, which torch finds by its name.
-Names of this package load what they need with their first use.
+Importing this registers the torch device, and opens no core.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from spiky import _device  # noqa: F401 - before anything that needs the device
 
 if TYPE_CHECKING:
     from spiky.compiled_model import CompiledModel, compile
