@@ -5,7 +5,7 @@
 
 Each member of the workspace gets a source archive and a wheel; one whose wheel is for
 one Python only gets another for each further ``--python``. One that is built against
-torch gets the archive alone: its wheel would fit no torch but the one here.
+torch, or written for one, gets the archive alone: its wheel would fit no other torch.
 
 Wheels with compiled code then get, from auditwheel, the tag of the oldest Linux that
 has what they need of the libraries of the machine that built them: an older machine

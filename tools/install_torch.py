@@ -1,4 +1,4 @@
-"""Installs torch, a build for the CPU, and the packages that are built against it.
+"""Installs torch, a build for the CPU, and the packages that are built for it.
 
     python3 run.py torch        # this, with the environment made before
 

@@ -62,7 +62,7 @@ class Member:
 
     @property
     def torch(self) -> str | None:
-        """The minor version of torch that it is built against, if it is against one.
+        """The minor version of torch that it is built or written for, if it is for one.
 
         Such a member is installed by ``tools/install_torch.py``, and not by uv.
         """
