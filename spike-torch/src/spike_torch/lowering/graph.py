@@ -61,6 +61,7 @@ class Graph:
         module: the module.
         b: the builder at its end.
         sizes: symbols and buckets.
+        masks: what was done about padding: sizes, and the number put in its place.
         results: what the operation that is being lowered returns, tensor by tensor.
     """
 
@@ -68,6 +69,7 @@ class Graph:
         self.module = HLOModule(name)
         self.b = HLOBuilder(self.module.entry)
         self.sizes = sizes or Sizes()
+        self.masks: list[tuple[Size, Number]] = []
         self.results: tuple[Result, ...] = ()
         self._size_values: Value | None = None
         self._numbers: dict[Any, Value] = {}
@@ -324,6 +326,8 @@ class Graph:
         where = self.valid(x.dims, axes)
         if where is None:
             return x
+        padded = (x.dims[a] for a in axes if x.dims[a].is_padded)
+        self.masks += ((dim.size, value) for dim in padded)
         return self.select(where, x, self.number(value, x.dtype))
 
     def count(self, x: Array, axes: Sequence[int]) -> Size:

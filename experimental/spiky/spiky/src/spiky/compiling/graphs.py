@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -18,10 +19,11 @@ from spike_torch import current_device, programs
 from spike_torch.lowering import NeedsExactSize, Sizes, Unsupported
 from spiky.compiling import symbols as sym
 from spiky.compiling.decompositions import decompositions
-from spiky.compiling.part import Part, Settings, outputs_of
+from spiky.compiling.part import Layouts, Part, Settings, outputs_of
 from spiky.compiling.partition import partitioned
 from spiky.compiling.sources import location_of
 from spiky.compiling.support import refusals
+from spiky.compiling.telling import tell_parts
 from spiky.configuration import NKIPyBackendConfig
 from spiky.errors import UnsupportedOperationError
 from spiky.options import CompileOptions
@@ -93,6 +95,8 @@ class _Compiler:
     ) -> Callable[..., Any]:
         """One graph of AOT autograd's."""
         self.report = begin_graph(name)
+        if self.options.pipelined:
+            self.report.notes.append("pipelined: calls are synchronous all the same")
         gm.graph.eliminate_dead_code()
         try:
             part = self._whole(name, gm)
@@ -101,22 +105,33 @@ class _Compiler:
             if name == "backward":
                 self._cut_saved()
             return make_boxed_func(self._in_parts(name, gm))
+        tell_parts(self.report, gm, {})
         return make_boxed_func(_called(part))
 
     def _whole(self, name: str, gm: fx.GraphModule) -> Part:
         """The graph as one part; what forward keeps for backward stays padded."""
         if name == "forward":
-            self._forward = Part(gm, name, self.settings, _saved(gm))
+            self._forward = self._made(gm, name, _saved(gm))
             return self._forward
         forward = self._forward
         if name == "backward" and forward is not None:
             layouts, exact = forward.result_layouts(), forward.exact
             try:
-                return Part(gm, name, self.settings, (), layouts, exact)
+                return self._made(gm, name, (), layouts, exact)
             except (NeedsExactSize, Unsupported) as error:
                 logger.debug("what forward keeps is cut, as backward %s", error)
                 self._cut_saved()
-        return Part(gm, name, self.settings)
+        return self._made(gm, name)
+
+    def _made(
+        self,
+        gm: fx.GraphModule,
+        name: str,
+        padded: Collection[str] = (),
+        layouts: Layouts = MappingProxyType({}),
+        exact: Mapping[Any, NeedsExactSize] = MappingProxyType({}),
+    ) -> Part:
+        return Part(gm, name, self.settings, padded, layouts, exact, self.report)
 
     def _cut_saved(self) -> None:
         if self._forward is not None:
@@ -126,10 +141,11 @@ class _Compiler:
     def _in_parts(self, name: str, gm: fx.GraphModule) -> Callable[..., Any]:
         refused = refusals(gm, _sizes(gm))
         self._tell(refused)
+        tell_parts(self.report, gm, refused)
         return partitioned(gm, set(refused), partial(self._part, name))
 
     def _part(self, name: str, number: int, gm: fx.GraphModule) -> Callable[..., Any]:
-        return _called(Part(gm, f"{name}_{number}", self.settings))
+        return _called(self._made(gm, f"{name}_{number}"))
 
     def _tell(self, refused: Mapping[fx.Node, str]) -> None:
         """Warn of operators that run eagerly, once for each; or raise."""

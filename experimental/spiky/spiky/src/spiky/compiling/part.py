@@ -32,6 +32,7 @@ from spiky.compiling import symbols as sym
 from spiky.compiling.expressions import program_expression
 from spiky.compiling.layout import inverse, memory_order
 from spiky.compiling.sources import told
+from spiky.compiling.telling import tell_buckets, tell_exact, tell_masks
 from spiky.compiling.walk import (
     Lowered,
     is_copy_to_input,
@@ -39,6 +40,7 @@ from spiky.compiling.walk import (
     number_of,
     value_of,
 )
+from spiky.report import GraphReport
 
 logger = logging.getLogger(__name__)
 
@@ -80,6 +82,7 @@ class Part:
         layouts: tensors that come in their bucket's sizes, as another part has made
             them.
         exact: symbols whose sizes are exact from the beginning, and why.
+        report: what is told of the graph.
 
     Raises:
         Unsupported: a node has no lowering after all; or no argument tells a symbol.
@@ -89,6 +92,8 @@ class Part:
         exact: why symbols are compiled at their exact sizes, by symbol.
     """
 
+    exact: dict[Any, NeedsExactSize]
+
     def __init__(
         self,
         gm: fx.GraphModule,
@@ -96,7 +101,8 @@ class Part:
         settings: Settings,
         padded: Collection[str] = (),
         layouts: Layouts = MappingProxyType({}),
-        exact: Mapping[Any, str] = MappingProxyType({}),
+        exact: Mapping[Any, NeedsExactSize] = MappingProxyType({}),
+        report: GraphReport | None = None,
     ) -> None:
         self.gm = gm
         self.name = name
@@ -109,6 +115,7 @@ class Part:
         self.symbols = list(self.sources)
         self.hints = sym.hints(gm, self.symbols)
         self.exact = {s: why for s, why in exact.items() if s in self.sources}
+        self.report = report
         self._lock = threading.Lock()
         self._first: tuple[tuple[int, ...], _Module] | None = None
         self._function = self._make_function()
@@ -153,6 +160,7 @@ class Part:
                 self._make_exact(error)
                 continue
             self._first = buckets, made
+            tell_masks(self.report, made.lowered.masks)
             return made
 
     def _make_exact(self, cause: NeedsExactSize) -> None:
@@ -161,9 +169,9 @@ class Part:
             raise Unsupported(f"needs sizes that are exact already: {cause}")
         if any(cause.symbols & _symbols_in(dims) for dims in self.layouts.values()):
             raise cause
-        why = told(cause)
-        logger.info("%s: %s are exact, as %s", self.name, new, why)
-        self.exact |= dict.fromkeys(new, why)
+        logger.info("%s: %s are exact, as %s", self.name, new, told(cause))
+        self.exact |= dict.fromkeys(new, cause)
+        tell_exact(self.report, new, cause)
 
     def cut_results(self) -> None:
         """Return all results in their own sizes from here on."""
@@ -202,6 +210,7 @@ class Part:
 
     def _compile(self, buckets: tuple[int, ...]) -> programs.Variant:
         first, self._first = self._first, None
+        tell_buckets(self.report, self.symbols, buckets)
         try:
             if first is not None and first[0] == tuple(buckets):
                 made = first[1]

@@ -11,7 +11,15 @@ import torch
 from torch import fx
 
 from spike_torch.lowered.calls import lower_call, size_of
-from spike_torch.lowering import Array, Dim, Graph, NeedsExactSize, Sizes, Unsupported
+from spike_torch.lowering import (
+    Array,
+    Dim,
+    Graph,
+    NeedsExactSize,
+    Size,
+    Sizes,
+    Unsupported,
+)
 from spike_torch.lowering.arrays import unpadded
 from spike_torch.lowering.dtypes import hlo_dtype
 from spike_torch.tensors import numpy_dtype
@@ -26,12 +34,14 @@ class Lowered(NamedTuple):
         inputs: for each placeholder that is a tensor, by its name: its Array.
         values: what each node computes: an Array, a number, or a tuple of such.
         written: for each placeholder that the graph copies to, by its name: what.
+        masks: nodes that padding would have reached; sizes, and what it is replaced by.
     """
 
     graph: Graph
     inputs: dict[str, Array]
     values: dict[fx.Node, Any]
     written: dict[str, Array]
+    masks: list[tuple[fx.Node, Size, Any]]
 
 
 #: What stands for dimensions of a placeholder that come otherwise than their sizes say.
@@ -69,6 +79,7 @@ class _Walk:
         self.layouts = layouts
         self.inputs: dict[str, Array] = {}
         self.written: dict[str, Array] = {}
+        self.masks: list[tuple[fx.Node, Size, Any]] = []
 
     def run(self) -> Lowered:
         for node in self.gm.graph.nodes:
@@ -78,7 +89,9 @@ class _Walk:
             if node.op not in ("placeholder", "output"):
                 with self.g.b.at(location_of(node)), explained(node):
                     self.values[node] = self._node(node)
-        return Lowered(self.g, self.inputs, self.values, self.written)
+                self.masks += ((node, *mask) for mask in self.g.masks)
+                self.g.masks.clear()
+        return Lowered(self.g, self.inputs, self.values, self.written, self.masks)
 
     def _placeholder(self, node: fx.Node) -> Any:
         value = value_of(node)
