@@ -96,6 +96,11 @@ def has_metadata(tensor: torch.Tensor) -> bool:
     return get_metadata(tensor) is not None
 
 
+def is_any_padded() -> bool:
+    """Whether anything has been said of any tensor that there still is."""
+    return bool(_metadata)
+
+
 def clear_metadata(tensor: torch.Tensor) -> None:
     """Forget how a tensor is padded, if that is known.
 

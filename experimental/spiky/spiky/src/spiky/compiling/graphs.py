@@ -15,9 +15,11 @@ from torch import fx
 from torch._dynamo.backends.common import aot_autograd
 from torch._guards import TracingContext
 
-from spike_torch import current_device, programs
+from spike_torch import current_device
 from spike_torch.lowering import NeedsExactSize, Sizes, Unsupported
 from spiky.compiling import symbols as sym
+from spiky.compiling.buckets import bucket_rules
+from spiky.compiling.calling import called
 from spiky.compiling.decompositions import decompositions
 from spiky.compiling.part import Layouts, Part, Settings, outputs_of
 from spiky.compiling.partition import partitioned
@@ -79,11 +81,12 @@ class _Compiler:
         self, config: NKIPyBackendConfig, options: CompileOptions, core: int
     ) -> None:
         self.options = options
+        self.rank = config.rank
         self._forward: Part | None = None
         self.settings = Settings(
             core,
             config.build_options(),
-            _bucket_rule(options),
+            partial(bucket_rules, options),
             may_compile=options.jit,
             pads_on_device=options.pad_on_device,
             keeps_outputs_on_device=options.keep_outputs_on_device,
@@ -106,7 +109,7 @@ class _Compiler:
                 self._cut_saved()
             return make_boxed_func(self._in_parts(name, gm))
         tell_parts(self.report, gm, {})
-        return make_boxed_func(_called(part))
+        return make_boxed_func(self._called(part))
 
     def _whole(self, name: str, gm: fx.GraphModule) -> Part:
         """The graph as one part; what forward keeps for backward stays padded."""
@@ -145,7 +148,10 @@ class _Compiler:
         return partitioned(gm, set(refused), partial(self._part, name))
 
     def _part(self, name: str, number: int, gm: fx.GraphModule) -> Callable[..., Any]:
-        return _called(self._made(gm, f"{name}_{number}"))
+        return self._called(self._made(gm, f"{name}_{number}"))
+
+    def _called(self, part: Part) -> Callable[..., Any]:
+        return called(part, self.options, self.rank)
 
     def _tell(self, refused: Mapping[fx.Node, str]) -> None:
         """Warn of operators that run eagerly, once for each; or raise."""
@@ -176,25 +182,8 @@ def _saved(gm: fx.GraphModule) -> set[str]:
     return {n.name for n in saved if isinstance(n, fx.Node) and n not in shown}
 
 
-def _called(part: Part) -> Callable[..., Any]:
-    def call(*arguments: Any) -> list[Any]:
-        return part(list(arguments))
-
-    return call
-
-
 def _sizes(gm: fx.GraphModule) -> Sizes:
     """Buckets of what torch has seen, to try lowerings with."""
     placeholders = [n for n in gm.graph.nodes if n.op == "placeholder"]
     symbols = sym.symbols_of(placeholders)
     return Sizes({s: 2 * n for s, n in sym.hints(gm, symbols).items()})
-
-
-def _bucket_rule(options: CompileOptions) -> programs.Buckets:
-    if options.buckets is not None:
-        return programs.Listed(options.buckets.everywhere)
-    if options.bucket_strategy == "exact":
-        return programs.Exact()
-    if options.bucket_strategy == "linear":
-        return programs.Linear(32, 64)
-    return programs.PowersOfTwo(8)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -29,6 +30,7 @@ from spike_torch.lowering.dims import dim_of
 from spike_torch.lowering.graph import SIZES
 from spike_torch.lowering.sizes import symbols_of
 from spiky.compiling import symbols as sym
+from spiky.compiling.buckets import listed
 from spiky.compiling.expressions import program_expression
 from spiky.compiling.layout import inverse, memory_order
 from spiky.compiling.sources import told
@@ -51,7 +53,7 @@ class Settings(NamedTuple):
     Attributes:
         core: the core that programs are on.
         build: how they are built.
-        buckets: the rule of sizes that may be padded.
+        buckets: the rules of symbols' buckets, by placeholders and symbols.
         may_compile: whether a call may.
         pads_on_device: as :class:`spike_torch.programs.Function` has it.
         keeps_outputs_on_device: the same.
@@ -60,7 +62,7 @@ class Settings(NamedTuple):
 
     core: int
     build: BuildOptions
-    buckets: programs.Buckets
+    buckets: Callable[..., Mapping[Any, programs.Buckets]]
     may_compile: bool = True
     pads_on_device: bool = True
     keeps_outputs_on_device: bool = False
@@ -120,17 +122,60 @@ class Part:
         self._first: tuple[tuple[int, ...], _Module] | None = None
         self._function = self._make_function()
 
-    def __call__(self, arguments: list[Any]) -> list[Any]:
-        """What the graph returns."""
+    def __call__(
+        self,
+        arguments: list[Any],
+        sizes: Sequence[int] | None = None,
+        profile: str | None = None,
+    ) -> list[Any]:
+        """What the graph returns.
+
+        Args:
+            arguments: what it is given.
+            sizes: the symbols' values, where arguments are padded already.
+            profile: a file for a profile of this execution.
+        """
         while True:
             function = self._function
             try:
-                return function(arguments)
+                return function(arguments, sizes, None, profile)
             except _NotInBucket as error:
                 with self._lock:
                     if self._function is function:
                         self._make_exact(error.cause)
                         self._function = self._make_function()
+
+    # -- what is told of calls -------------------------------------------------------
+    def values_of(self, arguments: list[Any]) -> dict[Any, int]:
+        """The symbols' values, as arguments have them."""
+        values = self._function.sizes_of(arguments)
+        return dict(zip(self.symbols, values, strict=True))
+
+    def dynamic_inputs(self) -> list[tuple[int, int, Any]]:
+        """Dimensions of arguments that are symbols: both numbers, and the symbol."""
+        return [
+            (place, dimension, size)
+            for place, node in enumerate(self.placeholders)
+            for dimension, size in dynamic_sizes(node)
+            if size.is_Symbol
+        ]
+
+    def dynamic_results(self) -> list[tuple[int, int, Any]]:
+        """For each result that may be padded: its place, its first such dimension, and
+        the size of that, an expression."""
+        return [
+            (place, *dynamic_sizes(node)[0])
+            for place, node in enumerate(self.outputs)
+            if isinstance(node, fx.Node) and dynamic_sizes(node)
+        ]
+
+    def neff_for(
+        self, arguments: list[Any], sizes: Sequence[int] | None = None
+    ) -> tuple[Path, str]:
+        """The file of the program that a call runs, and its key."""
+        values = self._function.sizes_of(arguments) if sizes is None else sizes
+        variant = self._function.variant(self._function.buckets_of(list(values)))
+        return variant.resident.neff, variant.resident.neff.parent.name
 
     # -- modules ---------------------------------------------------------------------
     def _module(self, buckets: Sequence[int]) -> _Module:
@@ -187,14 +232,16 @@ class Part:
     # -- the function ----------------------------------------------------------------
     def _make_function(self) -> programs.Function:
         first = self._first_module()
-        return programs.Function(
+        rules = dict(self.settings.buckets(self.placeholders, self.symbols))
+        rules |= dict.fromkeys(self.exact, programs.Exact())
+        function = programs.Function(
             self.name,
             [n.name for n in self.placeholders],
             [
                 programs.Symbol(
                     str(symbol),
                     *self.sources[symbol],
-                    programs.Exact() if symbol in self.exact else self.settings.buckets,
+                    rules[symbol],
                 )
                 for symbol in self.symbols
             ],
@@ -207,6 +254,10 @@ class Part:
             pads_on_device=self.settings.pads_on_device,
             keeps_outputs_on_device=self.settings.keeps_outputs_on_device,
         )
+        if not self.settings.may_compile:
+            for buckets in listed(rules):
+                function.variant(buckets)
+        return function
 
     def _compile(self, buckets: tuple[int, ...]) -> programs.Variant:
         first, self._first = self._first, None
@@ -355,6 +406,13 @@ def _dim(sizes: Sizes, factors: Sequence[Size]) -> Dim:
 
 def _symbols_in(dims: Sequence[Sequence[Size]]) -> frozenset[Any]:
     return frozenset(s for dim in dims for size in dim for s in symbols_of(size))
+
+
+def dynamic_sizes(node: fx.Node) -> list[tuple[int, Any]]:
+    """The dimensions of a tensor that differ from call to call, and their sizes."""
+    value = value_of(node)
+    sizes = map(size_of, value.shape) if isinstance(value, torch.Tensor) else ()
+    return [(d, size) for d, size in enumerate(sizes) if not isinstance(size, int)]
 
 
 def outputs_of(gm: fx.GraphModule) -> list[Any]:
