@@ -95,11 +95,15 @@ struct Extent {
   }
 };
 
-/// With Python's lock: `look`, `use`, `wrap`. Without: the others.
+/// With Python's lock: `look` and `wrap`. Without: the others.
 class Call {
  public:
   Call(const Description& of, const Plan& plan, const nb::tuple& arguments)
-      : of_(of), plan_(plan), arguments_(arguments), inputs_(of.inputs.size()) {}
+      : of_(of),
+        plan_(plan),
+        arguments_(arguments),
+        inputs_(of.inputs.size()),
+        parts_(plan.part_count) {}
 
   void look();
   bool first_is_on_cpu() const { return first_is_on_cpu_; }
@@ -112,18 +116,21 @@ class Call {
 
  private:
   struct Input {
-    at::Tensor tensor;    // none: the sizes
-    c10::Storage bucket;  // where it is copied to; none: it is where it lies
+    const at::Tensor* tensor = nullptr;  // the argument's; none: the sizes
+    bool is_in_place = false;
+    c10::Storage bucket;  // what it is copied to, if it is not
   };
 
   void require_device(size_t argument, const at::Tensor& tensor);
   void require_sizes(size_t argument, const at::Tensor& tensor, const Geometry& as);
   void require_dense(size_t argument, const at::Tensor& tensor) const;
-  bool lies_right(const at::Tensor& tensor, const Geometry& as) const;
+  bool fits(const at::Tensor& tensor, const InputSpec& spec, const Geometry& as) const;
   void separate();
   void copy_in(size_t i);
   void write_sizes(size_t i);
-  void add_part(const c10::Storage& storage, size_t offset, size_t size);
+  void bind_input(size_t i);
+  void bind_result(size_t i);
+  void set_part(size_t part, const c10::Storage& storage, size_t offset, size_t size);
   int execute();
   std::shared_ptr<const PreparedCall> prepared();
   [[noreturn]] void fail(int status) const;
@@ -136,9 +143,7 @@ class Call {
   c10::SmallVector<c10::Storage, 4> results_;
   c10::SmallVector<at::Tensor, 4> returned_;
   Parts parts_;
-  size_t input_parts_ = 0;
-  bool has_written_ = false, first_is_on_cpu_ = false, has_tensor_ = false;
-  std::string of_first_;  // on a core
+  bool first_is_on_cpu_ = false, has_tensor_ = false;
   Execution times_{};
 };
 
@@ -184,6 +189,21 @@ void Call::require_sizes(size_t argument, const at::Tensor& tensor,
                     at::IntArrayRef(as.padded));
 }
 
+// Whether the program can use it where it is: then nothing is wrong with it.
+bool Call::fits(const at::Tensor& tensor, const InputSpec& spec,
+                const Geometry& as) const {
+  const c10::TensorImpl& impl = *tensor.unsafeGetTensorImpl();
+  if (!impl.has_storage() || impl.layout() != at::kStrided) return false;
+  const c10::Device device = impl.device();
+  if (!device.is_privateuseone() || device.index() != of_.core ||
+      tensor.scalar_type() != spec.dtype || !impl.is_contiguous() || impl.is_conj() ||
+      impl.is_neg() || impl.sizes() != at::IntArrayRef(as.padded))
+    return false;
+  const c10::Storage& storage = impl.unsafe_storage();
+  const size_t offset = static_cast<size_t>(impl.storage_offset()) * impl.itemsize();
+  return storage.data() && offset + as.padded_bytes <= storage.nbytes();
+}
+
 // Looks at all arguments, before anything is done.
 void Call::look() {
   for (size_t i = 0; i < of_.inputs.size(); ++i) {
@@ -191,22 +211,19 @@ void Call::look() {
     if (spec.argument < 0) continue;
     const auto argument = static_cast<size_t>(spec.argument);
     const at::Tensor& tensor = tensor_at(of_, arguments_, argument);
+    const Geometry& as = plan_.inputs[i];
+    inputs_[i].tensor = &tensor;
+    if (as.padded_bytes != 0 && fits(tensor, spec, as)) {
+      has_tensor_ = inputs_[i].is_in_place = true;
+      continue;
+    }
     TORCH_CHECK(tensor.defined(), name_of(of_, argument), " is undefined");
     require_device(argument, tensor);
     TORCH_CHECK(tensor.scalar_type() == spec.dtype, name_of(of_, argument), " is of ",
                 tensor.scalar_type(), ": expected ", spec.dtype);
     require_dense(argument, tensor);
-    require_sizes(argument, tensor, plan_.inputs[i]);
-    inputs_[i].tensor = tensor;
-    has_written_ = has_written_ || spec.is_written;
+    require_sizes(argument, tensor, as);
   }
-}
-
-// Whether the program can use it where it is.
-bool Call::lies_right(const at::Tensor& tensor, const Geometry& as) const {
-  return tensor.device().is_privateuseone() && tensor.is_contiguous() &&
-         !tensor.is_conj() && !tensor.is_neg() &&
-         (as.is_whole || tensor.sizes() == at::IntArrayRef(as.padded));
 }
 
 // What is read is what was there before: who shares memory with what is written has a
@@ -214,23 +231,22 @@ bool Call::lies_right(const at::Tensor& tensor, const Geometry& as) const {
 void Call::separate() {
   for (size_t i = 0; i < inputs_.size(); ++i) {
     if (!of_.inputs[i].is_written) continue;
-    const Extent written(inputs_[i].tensor);
+    const Extent written(*inputs_[i].tensor);
     for (size_t k = 0; k < inputs_.size(); ++k) {
-      if (k == i || !inputs_[k].tensor.defined() ||
-          !written.overlaps(Extent(inputs_[k].tensor)))
+      if (k == i || !inputs_[k].tensor || !written.overlaps(Extent(*inputs_[k].tensor)))
         continue;
       const auto one = static_cast<size_t>(of_.inputs[i].argument);
       const auto other = static_cast<size_t>(of_.inputs[k].argument);
       TORCH_CHECK_VALUE(!of_.inputs[k].is_written, name_of(of_, one), " and argument ",
                         other, " share memory, and both are written into");
-      if (!inputs_[k].bucket) copy_in(k);
+      inputs_[k].is_in_place = false;
     }
   }
 }
 
 void Call::copy_in(size_t i) {
   const Clock::time_point start = Clock::now();
-  const at::Tensor& tensor = inputs_[i].tensor;
+  const at::Tensor& tensor = *inputs_[i].tensor;
   const Geometry& as = plan_.inputs[i];
   inputs_[i].bucket = core_storage(as.padded_bytes, of_.core);
   if (!as.is_whole && tensor.sizes() == at::IntArrayRef(as.padded)) {
@@ -257,55 +273,46 @@ void Call::write_sizes(size_t i) {
         "write sizes");
 }
 
-void Call::add_part(const c10::Storage& storage, size_t offset, size_t size) {
+void Call::set_part(size_t part, const c10::Storage& storage, size_t offset,
+                    size_t size) {
   const Memory memory = memory_of(storage.data_ptr());
-  parts_.push_back(
-      {memory.tensor, memory.offset + offset, memory.address + offset, size});
+  parts_[part] = {memory.tensor, memory.offset + offset, memory.address + offset, size};
+}
+
+void Call::bind_input(size_t i) {
+  const size_t size = plan_.inputs[i].padded_bytes, part = plan_.input_parts[i];
+  if (size == 0) return;
+  if (inputs_[i].is_in_place) {
+    const c10::TensorImpl& impl = *inputs_[i].tensor->unsafeGetTensorImpl();
+    const auto offset = static_cast<size_t>(impl.storage_offset()) * impl.itemsize();
+    set_part(part, impl.unsafe_storage(), offset, size);
+    return;
+  }
+  if (inputs_[i].tensor) {
+    copy_in(i);
+  } else {
+    write_sizes(i);
+  }
+  set_part(part, inputs_[i].bucket, 0, size);
+}
+
+void Call::bind_result(size_t i) {
+  const size_t size = plan_.results[i].padded_bytes, part = plan_.result_parts[i];
+  const int64_t input = of_.results[i].input;
+  results_.emplace_back();
+  if (input < 0) {
+    results_.back() = core_storage(size, of_.core);
+    if (size != 0) set_part(part, results_.back(), 0, size);
+  } else if (size != 0) {
+    parts_[part] = parts_[plan_.input_parts[static_cast<size_t>(input)]];
+  }
 }
 
 // Finds or makes memory for all that the program takes and gives.
 void Call::bind() {
-  for (size_t i = 0; i < inputs_.size(); ++i) {
-    const Geometry& as = plan_.inputs[i];
-    if (as.padded_bytes == 0) continue;
-    if (!inputs_[i].tensor.defined()) {
-      write_sizes(i);
-    } else if (!lies_right(inputs_[i].tensor, as)) {
-      copy_in(i);
-    }
-  }
-  if (has_written_) separate();
-  for (size_t i = 0; i < inputs_.size(); ++i) {
-    const Input& input = inputs_[i];
-    const size_t size = plan_.inputs[i].padded_bytes;
-    if (size == 0) continue;
-    if (input.bucket) {
-      add_part(input.bucket, 0, size);
-    } else {
-      const at::Tensor& tensor = input.tensor;
-      add_part(tensor.storage(),
-               static_cast<size_t>(tensor.storage_offset()) * tensor.itemsize(), size);
-    }
-  }
-  input_parts_ = parts_.size();
-  size_t part = 0;
-  c10::SmallVector<size_t, 20> part_of(inputs_.size());
-  for (size_t i = 0; i < inputs_.size(); ++i)
-    part_of[i] = plan_.inputs[i].padded_bytes == 0 ? 0 : part++;
-  for (size_t i = 0; i < of_.results.size(); ++i) {
-    const int64_t input = of_.results[i].input;
-    const size_t size = plan_.results[i].padded_bytes;
-    results_.emplace_back();
-    if (size == 0) {
-      results_.back() = core_storage(0, of_.core);
-    } else if (input >= 0) {
-      const Part taken = parts_[part_of[static_cast<size_t>(input)]];
-      parts_.push_back(taken);
-    } else {
-      results_.back() = core_storage(size, of_.core);
-      add_part(results_.back(), 0, size);
-    }
-  }
+  if (of_.writes) separate();
+  for (size_t i = 0; i < inputs_.size(); ++i) bind_input(i);
+  for (size_t i = 0; i < of_.results.size(); ++i) bind_result(i);
 }
 
 // ---- Executing ----------------------------------------------------------------------
@@ -319,7 +326,8 @@ std::shared_ptr<const PreparedCall> Call::prepared() {
     SpikeModel* model = nullptr;
     int status = spike().model_from_python(variant.loaded(plan_.object).ptr(), &model);
     if (status == SPIKE_NRT_SUCCESS)
-      status = PreparedCall::make(model, variant.names(), input_parts_, parts_, &made);
+      status = PreparedCall::make(model, variant.names(), plan_.input_part_count,
+                                  parts_, &made);
     spike().model_release(model);
     if (status == SPIKE_NRT_SUCCESS) break;
     // The runtime was reset, perhaps: the model has to be loaded again.
@@ -363,29 +371,29 @@ void Call::run() {
 
 void Call::profile(const std::string& file) {
   const nb::gil_scoped_acquire locked;
-  plan_.variant->profiled(plan_.object, parts_, input_parts_, file);
+  plan_.variant->profiled(plan_.object, parts_, plan_.input_part_count, file);
 }
 
 // What was written into copies of arguments becomes theirs.
 void Call::update_arguments() {
   for (size_t i = 0; i < inputs_.size(); ++i) {
     if (!of_.inputs[i].is_written) continue;
-    const Input& input = inputs_[i];
     const Geometry& as = plan_.inputs[i];
-    if (input.bucket && input.tensor.sizes() == at::IntArrayRef(as.padded)) {
-      input.tensor.copy_(core_tensor(input.bucket, input.tensor.scalar_type(),
-                                     as.padded, as.padded_strides));
-    } else if (input.bucket) {
-      cut_into(input.tensor, input.bucket, as);
+    const at::Tensor& tensor = *inputs_[i].tensor;
+    const c10::Storage& bucket = inputs_[i].bucket;
+    if (bucket && tensor.sizes() == at::IntArrayRef(as.padded)) {
+      tensor.copy_(
+          core_tensor(bucket, tensor.scalar_type(), as.padded, as.padded_strides));
+    } else if (bucket) {
+      cut_into(tensor, bucket, as);
     }
-    if (!input.tensor.is_inference())
-      input.tensor.unsafeGetTensorImpl()->bump_version();
+    if (!tensor.is_inference()) tensor.unsafeGetTensorImpl()->bump_version();
   }
 }
 
 void Call::finish(bool to_cpu) {
   const Clock::time_point start = Clock::now();
-  if (has_written_) update_arguments();
+  if (of_.writes) update_arguments();
   for (const ReturnSpec& spec : of_.returns) {
     if (spec.kind != ReturnSpec::Kind::kResult) continue;
     const Cut how{spec.is_padded, spec.is_copied, to_cpu};

@@ -62,6 +62,7 @@ struct Description {
   bool may_compile = true;
   bool pads_on_device = true;
   bool keeps_outputs_on_device = false;
+  bool writes = false;  // into an input
 };
 
 /// Any number of calls at once, or one who unloads. With Python's lock, which is given
@@ -126,6 +127,9 @@ struct Plan {
   nb::object object;  // the variant
   Variant* variant = nullptr;
   std::vector<Geometry> inputs, results;
+  // Which part of a call each is; what has no elements is none.
+  std::vector<size_t> input_parts, result_parts;
+  size_t input_part_count = 0, part_count = 0;
   Values numbers;  // of those that are returned
 };
 

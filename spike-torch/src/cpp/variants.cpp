@@ -199,13 +199,19 @@ std::shared_ptr<const Plan> Function::plan(const Values& symbols) {
     if (symbols[i] > 0 && made->buckets[i] > 0)
       made->pad_ratio *= double(made->buckets[i]) / double(symbols[i]);
   }
-  const auto plan_all = [&](const auto& specs, const auto& sizes, auto& geometries) {
-    for (size_t i = 0; i < specs.size(); ++i)
+  const auto plan_all = [&](const auto& specs, const auto& sizes, auto& geometries,
+                            auto& parts) {
+    for (size_t i = 0; i < specs.size(); ++i) {
       geometries.emplace_back(specs[i].dimensions, symbols, sizes[i],
                               c10::elementSize(specs[i].dtype));
+      parts.push_back(made->part_count);
+      made->part_count += geometries.back().padded_bytes != 0;
+    }
   };
-  plan_all(description.inputs, made->variant->inputs, made->inputs);
-  plan_all(description.results, made->variant->results, made->results);
+  plan_all(description.inputs, made->variant->inputs, made->inputs, made->input_parts);
+  made->input_part_count = made->part_count;
+  plan_all(description.results, made->variant->results, made->results,
+           made->result_parts);
   for (const ReturnSpec& spec : description.returns)
     made->numbers.push_back(spec.number ? spec.number->evaluate(symbols) : 0);
   if (plans_.size() >= kMostPlans) plans_.clear();
