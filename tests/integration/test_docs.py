@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import sysconfig
 from importlib.util import find_spec
 from pathlib import Path
@@ -47,8 +48,9 @@ def pieces(page: Path) -> list[re.Match[str]]:
     return sorted(found, key=re.Match.start)
 
 
-#: What pages import that are about the torch device.
-TORCH = ("torch", "spike_torch")
+#: What needs torch, and what pages import that are about it.
+TORCH = ("torch", "spike_torch", "spiky")
+IMPORTS_TORCH = re.compile(rf"^(import|from) ({'|'.join(TORCH)})\b", re.M)
 HAS_TORCH = all(find_spec(name) is not None for name in TORCH)
 PAGES = [page for page in READMES + DOCS if pieces(page)]
 
@@ -64,7 +66,7 @@ def kernel_neff(tmp_path):
 @pytest.mark.usefixtures("kernel_neff")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_what_the_page_shows_runs(page, tmp_path, monkeypatch):
-    if not HAS_TORCH and "\nimport spike_torch" in page.read_text():
+    if not HAS_TORCH and IMPORTS_TORCH.search(page.read_text()):
         pytest.skip("the page needs torch and its device")
     monkeypatch.chdir(tmp_path)
     namespace = {"__name__": "page", "np": np}
@@ -76,6 +78,8 @@ def test_what_the_page_shows_runs(page, tmp_path, monkeypatch):
         else:
             run_in_shell(piece[1])
     logging.getLogger("nkipy.simulate").setLevel(logging.NOTSET)
+    if "spiky.torch" in sys.modules:
+        sys.modules["spiky.torch"].reset_nkipy_backend()
 
 
 def run_block(code, shown, file, namespace):

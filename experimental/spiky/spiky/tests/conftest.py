@@ -23,6 +23,7 @@ if _IS_THERE:
     @pytest.fixture(autouse=True)
     def _forgotten() -> Iterator[None]:
         """No test finds what another one has compiled or set up."""
+        reset_nkipy_backend()
         yield
         reset_nkipy_backend()
         torch._dynamo.reset()

@@ -67,11 +67,12 @@ print(tuple(out.shape), out.device)
 """
 
 
-@pytest.mark.smoke
 @pytest.mark.parametrize(
     "imported",
     [
-        "from spiky.torch import init_nkipy_backend",
+        pytest.param(
+            "from spiky.torch import init_nkipy_backend", marks=pytest.mark.smoke
+        ),
         pytest.param(
             "from torch_to_nkipy import init_nkipy_backend", marks=pytest.mark.slow
         ),

@@ -13,6 +13,7 @@ from spiky import _device  # noqa: F401 - before anything that needs the device
 
 if TYPE_CHECKING:
     from spiky.compiled_model import CompiledModel, compile
+    from spiky.explaining import explain
     from spiky.kernels import NKIOpRegistry
     from spiky.markers import mark_subgraph_identity
     from spiky.memory import clear_memory_pool, get_memory_stats, trim_memory_pool
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
         pad_inputs,
         unpad_outputs,
     )
-    from spiky.report import Report, explain
+    from spiky.report import Report
     from spiky.statistics import RuntimeStats, get_stats, reset_stats
 
 _LAZY = {
@@ -43,7 +44,7 @@ _LAZY = {
     "clear_metadata": "padding",
     "compile": "compiled_model",
     "compute_pad_ratio": "padding",
-    "explain": "report",
+    "explain": "explaining",
     "get_memory_stats": "memory",
     "get_metadata": "padding",
     "get_stats": "statistics",

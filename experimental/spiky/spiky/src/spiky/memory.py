@@ -1,39 +1,42 @@
-"""The memory of the current core: one pool, which spike-torch's tensors take, too."""
+"""The memory of cores: one pool, which spike-torch's tensors take, too."""
 
 from __future__ import annotations
 
 import torch
 
 import spike_torch
+from spiky import _statistics
 
 
 def get_memory_stats() -> dict[str, int]:
-    """How much there is of the current core's memory in the pool, and how it was used.
+    """How much memory of this process's cores is in the pool, and how it was used.
 
     Returns:
-        Bytes: ``used_bytes`` of tensors and programs' memory, ``cached_bytes`` that
+        Bytes: ``used_bytes`` of tensors and of programs' memory, ``cached_bytes`` that
         wait for more, ``total_bytes``, both; and counts since the start:
-        ``allocation_count`` of blocks that libnrt was asked for, ``reuse_count`` of
-        those that the pool had, ``cache_hit_count`` and ``cache_miss_count``, of
-        requests that it could and could not serve.
+        ``allocation_count`` of all that was asked for, ``reuse_count`` and
+        ``cache_hit_count`` of that which the pool had, ``cache_miss_count`` of that
+        for which libnrt was asked for memory.
     """
-    stats = torch.accelerator.memory_stats(spike_torch.current_device())
-
-    def number(key: str) -> int:  # there are none before the first tensor
-        return int(stats.get(key, 0))
-
-    total = number("reserved_bytes.all.current")
-    used = number("allocated_bytes.all.current")
-    segments = number("segment.all.allocated")
-    hits = number("allocation.all.allocated") - segments
+    counting = _statistics.programs()
+    if counting is not None:
+        found: dict[str, int] = counting.get_memory_stats()
+        return found
+    total = {"reserved_bytes.all.current": 0, "allocated_bytes.all.current": 0}
+    total |= {"segment.all.allocated": 0, "allocation.all.allocated": 0}
+    for device in range(spike_torch.device_count()):
+        stats = torch.accelerator.memory_stats(device)
+        for key in total:  # there are none before the first tensor
+            total[key] += int(stats.get(key, 0))
+    reserved, used, missed, asked = total.values()
     return {
         "used_bytes": used,
-        "cached_bytes": total - used,
-        "total_bytes": total,
-        "allocation_count": segments,
-        "reuse_count": hits,
-        "cache_hit_count": hits,
-        "cache_miss_count": segments,
+        "cached_bytes": reserved - used,
+        "total_bytes": reserved,
+        "allocation_count": asked,
+        "reuse_count": asked - missed,
+        "cache_hit_count": asked - missed,
+        "cache_miss_count": missed,
     }
 
 
@@ -43,11 +46,11 @@ def clear_memory_pool() -> None:
 
 
 def trim_memory_pool(target_bytes: int = 0) -> int:
-    """Give memory of the current core that nothing uses back.
+    """Give memory that nothing uses back, of all cores.
 
     Args:
-        target_bytes: stop when the pool has no more than these, those in use among
-            them.
+        target_bytes: stop at a core when the pool has no more than these of it, those
+            in use among them.
 
     Returns:
         How many bytes were given back.
@@ -56,4 +59,5 @@ def trim_memory_pool(target_bytes: int = 0) -> int:
         TypeError: `target_bytes` is no integer.
         ValueError: it is negative.
     """
-    return spike_torch.trim_cache(target_bytes)
+    devices = range(spike_torch.device_count())
+    return sum(spike_torch.trim_cache(target_bytes, device) for device in devices)

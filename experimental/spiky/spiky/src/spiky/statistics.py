@@ -17,9 +17,11 @@ class RuntimeStats:
     Attributes:
         total_executions: programs that were run.
         total_compile_count: programs that were compiled, or found compiled.
-        bucket_hits: executions by the size of their bucket, of programs with one.
-        total_pad_ratio_sum: the sum, over those executions, of the bucket's size
-            divided by the data's.
+        bucket_hits: executions of programs with dynamic sizes, by the size of their
+            bucket; by a tuple where there are several sizes. What goes beyond thousands
+            of buckets is counted under ().
+        total_pad_ratio_sum: the sum, over all executions, of the bucket's size divided
+            by the data's: 1 for what is not padded.
         total_execution_time_ms, min_execution_time_ms, max_execution_time_ms: of calls,
             from their inputs to their outputs; 0.0 where there was none.
         total_h2d_time_ms: of it, bringing inputs to the core.
@@ -29,7 +31,7 @@ class RuntimeStats:
 
     total_executions: int = 0
     total_compile_count: int = 0
-    bucket_hits: Mapping[int, int] = field(default_factory=dict)
+    bucket_hits: Mapping[int | tuple[int, ...], int] = field(default_factory=dict)
     total_pad_ratio_sum: float = 0.0
     total_execution_time_ms: float = 0.0
     min_execution_time_ms: float = 0.0
