@@ -168,6 +168,16 @@ API: Mapping[str, Mapping[str, Mapping[str, str]]] = {
         "spike_torch": {"spike_torch": "-configure, spike"},
         "torch.nkipy": {"spike_torch.device_module": "-Event, Stream"},
     },
+    "torch.compile": {
+        "spiky": {"spiky": ALL},
+        "spiky.torch": {"spiky.torch": "-current_device, device_count, set_device"},
+        "spiky.report": {
+            "spiky.options": "Buckets",
+            "spiky.errors": "BackendError, OptionError, OptionTypeError",
+            "spiky.kernels": "NKIOperation",
+            "spiky.report": "GraphReport, Part, Operation, Mask, ExactSize, GraphBreak",
+        },
+    },
     "The emulator": {
         "nkipy_emulator": {
             "nkipy_emulator": ALL,
@@ -190,6 +200,8 @@ _ABOUT = {
     "NumPy lacks, and `nkipy.core.ops` all ops.",
     "The torch device": "[The torch device](torch/index.md) shows these at work. "
     "`spike_torch.configure` is spike's; `Stream` and `Event` are torch's.",
+    "torch.compile": "`spiky.torch` has the device's `current_device`, `device_count` "
+    "and `set_device`, too; `torch_to_nkipy` has the names of Spiky's predecessor.",
     "HLO modules": "[HLO without a tracer](hlo.md) shows these at work.",
 }
 _NO_TORCH = "These pages were built where torch, or its device, is not installed."
@@ -230,7 +242,7 @@ def _contents(names: Iterable[str]) -> str:
 
 def page(name: str, modules: Mapping[str, str]) -> str:
     """A page on some modules, headed by a name."""
-    if not HAS_TORCH and any(m.startswith("spike_torch") for m in modules):
+    if not HAS_TORCH and any(m.startswith(("spike_torch", "spiky")) for m in modules):
         return f"# {name}\n\n{_NO_TORCH}\n"
     return _eval_rst(name, [_automodule(m, members) for m, members in modules.items()])
 

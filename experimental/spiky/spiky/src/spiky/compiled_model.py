@@ -28,7 +28,7 @@ def compile(
 
     Args:
         model: a module, or a function of tensors.
-        options: see :class:`spiky.options.CompileOptions`.
+        options: see :class:`spiky.CompileOptions`.
         dynamic: as torch.compile's: whether sizes are dynamic; by default they are if
             `options` have buckets, and else from the second size on.
         fullgraph: as torch.compile's: what Python must do between graphs is an error.

@@ -49,9 +49,14 @@ def init_nkipy_backend(
         core_offset: added to the rank on this machine.
         additional_compiler_args: arguments of the compiler after nkipy's own, as a
             shell reads them.
-        pad_on_device, keep_outputs_on_device, pipelined, input_layout, output_layout,
-            max_bucket_size, bucket_strategy: what functions have that are compiled
-            without the option; see :class:`spiky.options.CompileOptions`.
+        pad_on_device: as the option of :class:`spiky.CompileOptions`, for functions
+            that are compiled without it, as all that follow.
+        keep_outputs_on_device: the same.
+        pipelined: the same.
+        input_layout: the same.
+        output_layout: the same.
+        max_bucket_size: the same.
+        bucket_strategy: the same.
 
     Raises:
         RuntimeError: the backend has been initialized already; or the core is not

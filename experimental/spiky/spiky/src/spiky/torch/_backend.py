@@ -26,7 +26,7 @@ def nkipy(
         gm: the graph.
         example_inputs: fake tensors, and symbolic sizes, in the order of its inputs.
         options: those of ``torch.compile(..., options=)``; see
-            :class:`spiky.options.CompileOptions`.
+            :class:`spiky.CompileOptions`.
         mode: none is taken: modes are those of torch's own compiler.
 
     Raises:
