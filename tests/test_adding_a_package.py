@@ -175,6 +175,14 @@ def test_another_version_is_told_and_written_anew(root: Path, required: str) -> 
     assert {"nkipy==0.1.1", "spike==0.1.1"} <= set(emulator["dependencies"])
 
 
+def test_what_is_built_against_torch_is_built_where_that_is(root: Path) -> None:
+    (root / "spike-torch/CMakeLists.txt").touch()
+    assert workspace.problems(root) == []
+    edit(root, {'isolation-package = ["nkipy-spike-torch"]': "isolation-package = []"})
+    (problem,) = workspace.problems(root)
+    assert 'add "nkipy-spike-torch" to tool.uv.no-build-isolation-package' in problem
+
+
 def test_a_folder_that_no_glob_reaches_is_asked_for(root: Path) -> None:
     add(root, "far/away/acme")
     tests, src = workspace.problems(root)

@@ -79,8 +79,10 @@ def build(pythons: Sequence[str], out: Path) -> list[Path]:
 def _build_member(member: Member, pythons: Sequence[str], out: Path) -> None:
     """Its archive and its wheels; but one wheel if that serves every Python."""
     if member.torch:
-        run("uv", "build", "--quiet", "--sdist", "--package", member.name,
-            "--python", pythons[0], "--out-dir", out)  # fmt: skip
+        # In isolation, whatever the settings say: an archive needs no torch.
+        run("uv", "build", "--quiet", "--build-isolation", "--sdist",
+            "--package", member.name, "--python", pythons[0],
+            "--out-dir", out)  # fmt: skip
         return
     for number, python in enumerate(pythons):
         kinds = [] if number == 0 else ["--wheel"]

@@ -166,6 +166,9 @@ def _of_settings(member: Member, settings: dict[str, Any]) -> Iterator[str]:
     installed = [*settings["project"]["dependencies"], *(r for g in groups for r in g)]
     if not member.torch and member.name not in {distribution_of(r) for r in installed}:
         yield f'add "{member.name}" to dependencies, or to a dependency group'
+    if member.torch and member.has_cpp:
+        if member.name not in tool["uv"].get("no-build-isolation-package", ()):
+            yield f'add "{member.name}" to tool.uv.no-build-isolation-package'
     tests, globs = f"{member.folder}/tests", tool["pytest"]["ini_options"]["testpaths"]
     if member.tests and not any(_matches(tests, glob) for glob in globs):
         yield f'add "{tests}" to tool.pytest.ini_options.testpaths, or a glob'

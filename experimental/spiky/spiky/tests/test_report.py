@@ -99,19 +99,23 @@ def test_its_text_has_all_of_it() -> None:
         [ExactSize(sort, "s1", "its result depends on the size")],
         ["pipelined: calls are synchronous"],
     )
-    assert str(spiky.Report([graph])) == (
-        "1 graph\n"
-        "backward: 1 part compiled, 1 eager\n"
-        "  compiled, 2 operations\n"
-        "    aten.mm    m.py:3: x @ w\n"
-        "    aten.mm    m.py:3: x @ w\n"
-        "  eager, 1 operation (it has no lowering)\n"
-        "    aten.sort\n"
-        "  buckets of s0: 8, 16\n"
-        "  masked along s0 by 0: aten.mm    m.py:3: x @ w\n"
-        "  exact size of s1: aten.sort\n"
-        "    its result depends on the size\n"
-        "  note: pipelined: calls are synchronous"
+    assert (
+        str(spiky.Report([graph]))
+        == repr(spiky.Report([graph]))
+        == (
+            "1 graph\n"
+            "backward: 1 part compiled, 1 eager\n"
+            "  compiled, 2 operations\n"
+            "    aten.mm    m.py:3: x @ w\n"
+            "    aten.mm    m.py:3: x @ w\n"
+            "  eager, 1 operation (it has no lowering)\n"
+            "    aten.sort\n"
+            "  buckets of s0: 8, 16\n"
+            "  masked along s0 by 0: aten.mm    m.py:3: x @ w\n"
+            "  exact size of s1: aten.sort\n"
+            "    its result depends on the size\n"
+            "  note: pipelined: calls are synchronous"
+        )
     )
 
 

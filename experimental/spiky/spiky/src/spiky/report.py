@@ -123,7 +123,7 @@ class GraphBreak:
     line: str
 
 
-@dataclass
+@dataclass(repr=False)
 class Report:
     """What :func:`spiky.explain` found; its text has all of it.
 
@@ -144,6 +144,10 @@ class Report:
     def eager_parts(self) -> list[Part]:
         """Those that torch runs, operation by operation."""
         return [p for graph in self.graphs for p in graph.parts if not p.is_compiled]
+
+    def __repr__(self) -> str:
+        """The text, as it is what an interactive session shows."""
+        return str(self)
 
     def __str__(self) -> str:
         breaks = (f"graph break: {b.reason}\n  {b.line}" for b in self.breaks)
