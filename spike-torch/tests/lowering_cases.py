@@ -21,7 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from nkipy.execution import simulate
 from spike_torch.lowered.operation import Program, lower_operation
-from spike_torch.lowering import Array, Sizes
+from spike_torch.lowering import Array, NeedsExactSize, Sizes
 from spike_torch.lowering.graph import SIZES
 from spike_torch.tensors import numpy_dtype
 
@@ -118,7 +118,7 @@ def check_padded(
     fakes, leaves, tree = _fake(call, shape_env, dynamic)
     args, kwargs = pytree.tree_unflatten(leaves, tree)
     with fakes:
-        returned = call.op(*args, **kwargs)
+        returned = _returned(call.op, args, kwargs)
     values = {
         symbol: int(shape_env.backed_var_to_val[symbol])
         for symbol in _symbols(leaves, shape_env)
@@ -156,6 +156,16 @@ def _fake(
             )
             number += 1
     return mode, leaves, tree
+
+
+def _returned(op: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """What torch says the operation returns."""
+    try:
+        return op(*args, **kwargs)
+    except RuntimeError as error:
+        if "concrete integers" in str(error) or "symbolic sizes" in str(error):
+            raise NeedsExactSize("has a shape rule of torch's for numbers") from error
+        raise
 
 
 def _symbols(leaves: Sequence[Any], shape_env: ShapeEnv) -> list[Any]:

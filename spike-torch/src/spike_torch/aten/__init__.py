@@ -13,11 +13,23 @@ from spike_torch.aten import (
     arithmetic,
     contractions,
     creation,
+    diagonals,
+    joining,
     kept,
     shapes,
+    slices,
 )
 from spike_torch.aten.record import OPERATORS, Operator
 
 __all__ = ["OPERATORS", "Operator"]
 
-_FAMILIES = (arithmetic, contractions, creation, kept, shapes)
+_FAMILIES = (
+    arithmetic,
+    contractions,
+    creation,
+    diagonals,
+    joining,
+    kept,
+    shapes,
+    slices,
+)

@@ -248,9 +248,10 @@ class Graph:
             NeedsExactSize: the data would not be where a program can tell.
         """
         sizes = [self.sizes.of(size) for size in sizes]
-        return self._with_dims(x, reshaped(x.dims, sizes))
+        return self.with_dims(x, reshaped(x.dims, sizes))
 
-    def _with_dims(self, x: Array, dims: tuple[Dim, ...]) -> Array:
+    def with_dims(self, x: Array, dims: tuple[Dim, ...]) -> Array:
+        """The elements in their order, with dimensions that have them all."""
         return Array(self.b.reshape(x.value, tuple(d.padded for d in dims)), dims)
 
     def insert_ones(self, x: Array, axes: Sequence[int]) -> Array:
@@ -258,12 +259,12 @@ class Graph:
         dims = list(x.dims)
         for axis in sorted(axes):
             dims.insert(axis, ONE)
-        return self._with_dims(x, tuple(dims))
+        return self.with_dims(x, tuple(dims))
 
     def drop_ones(self, x: Array, axes: Sequence[int]) -> Array:
         """Without these dimensions, which have size 1."""
         dims = [d for a, d in enumerate(x.dims) if a not in axes]
-        return self._with_dims(x, tuple(dims))
+        return self.with_dims(x, tuple(dims))
 
     def transpose(self, x: Array, permutation: Sequence[int]) -> Array:
         """Dimension `i` of the result is dimension ``permutation[i]``."""
