@@ -5,31 +5,16 @@ core, but for those without dimensions, which may be the CPU's as Python's numbe
 what it returns and what it writes to is on that core; autocast has it compute in
 float32, if it casts it at all; and there is no HLO for it.
 
-A file has a family of operators, with their lowerings. Two clients read the records:
+Each file has a family of operators, with their lowerings. Two clients read the records:
 the device, one operation at a time, and torch.compile's backend.
 """
 
-from spike_torch.aten import (
-    arithmetic,
-    contractions,
-    creation,
-    diagonals,
-    joining,
-    kept,
-    shapes,
-    slices,
-)
+from importlib import import_module
+from pkgutil import iter_modules
+
 from spike_torch.aten.record import OPERATORS, Operator
 
 __all__ = ["OPERATORS", "Operator"]
 
-_FAMILIES = (
-    arithmetic,
-    contractions,
-    creation,
-    diagonals,
-    joining,
-    kept,
-    shapes,
-    slices,
-)
+for _family in iter_modules(__path__):
+    import_module(f"{__name__}.{_family.name}")

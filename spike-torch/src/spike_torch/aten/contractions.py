@@ -1,26 +1,55 @@
-"""Products of matrices."""
+"""Products of matrices and vectors."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from math import prod
 from typing import TYPE_CHECKING
 
+import torch
+
 from spike_torch.aten.record import lowering
+from spike_torch.lowering.dtypes import accumulating
+from spike_torch.lowering.errors import Unsupported
 
 if TYPE_CHECKING:
     from spike_torch.lowering.graph import Array, Graph, Number
 
+#: Sums of products, whose order is not the CPU's.
+SUMS = 8
 
-@lowering("mm")
+Axes = tuple[Sequence[int], Sequence[int]]
+
+#: Products of single elements that a program makes room for at once.
+_MOST_PRODUCTS = 1 << 24
+
+
+@lowering("mm", rounding=SUMS)
 def mm(g: Graph, self: Array, mat2: Array) -> Array:
-    return g.dot(self, mat2, ((1,), (0,)))
+    return _rounded(g, contracted(g, self, mat2, ((1,), (0,))))
 
 
-@lowering("bmm")
+@lowering("bmm", rounding=SUMS)
 def bmm(g: Graph, self: Array, mat2: Array) -> Array:
-    return g.dot(self, mat2, ((2,), (1,)), ((0,), (0,)))
+    return _rounded(g, contracted(g, self, mat2, ((2,), (1,)), ((0,), (0,))))
 
 
-@lowering("addmm")
+@lowering("mv", rounding=SUMS)
+def mv(g: Graph, self: Array, vec: Array) -> Array:
+    return _rounded(g, contracted(g, self, vec, ((1,), (0,))))
+
+
+@lowering("dot", rounding=SUMS)
+def dot(g: Graph, self: Array, tensor: Array) -> Array:
+    return _rounded(g, contracted(g, self, tensor, ((0,), (0,))))
+
+
+@lowering("vdot", rounding=SUMS)
+def vdot(g: Graph, self: Array, other: Array) -> Array:
+    return dot(g, self, other)
+
+
+@lowering("addmm", rounding=SUMS)
 def addmm(
     g: Graph,
     self: Array,
@@ -30,10 +59,108 @@ def addmm(
     beta: Number = 1,
     alpha: Number = 1,
 ) -> Array:
-    product = scaled(g, g.dot(mat1, mat2, ((1,), (0,))), alpha)
-    if not beta:  # then what is added may be NaN, and is not read
-        return product
-    return g.binary("add", scaled(g, self, beta), product)
+    return _added(g, self, contracted(g, mat1, mat2, ((1,), (0,))), beta, alpha)
+
+
+@lowering("addmv", rounding=SUMS)
+def addmv(
+    g: Graph,
+    self: Array,
+    mat: Array,
+    vec: Array,
+    *,
+    beta: Number = 1,
+    alpha: Number = 1,
+) -> Array:
+    return _added(g, self, contracted(g, mat, vec, ((1,), (0,))), beta, alpha)
+
+
+@lowering("baddbmm", rounding=SUMS)
+def baddbmm(
+    g: Graph,
+    self: Array,
+    batch1: Array,
+    batch2: Array,
+    *,
+    beta: Number = 1,
+    alpha: Number = 1,
+) -> Array:
+    product = contracted(g, batch1, batch2, ((2,), (1,)), ((0,), (0,)))
+    return _added(g, self, product, beta, alpha)
+
+
+@lowering("addbmm", rounding=SUMS)
+def addbmm(
+    g: Graph,
+    self: Array,
+    batch1: Array,
+    batch2: Array,
+    *,
+    beta: Number = 1,
+    alpha: Number = 1,
+) -> Array:
+    product = contracted(g, batch1, batch2, ((0, 2), (0, 1)))
+    return _added(g, self, product, beta, alpha)
+
+
+@lowering("addr")
+def addr(
+    g: Graph,
+    self: Array,
+    vec1: Array,
+    vec2: Array,
+    *,
+    beta: Number = 1,
+    alpha: Number = 1,
+) -> Array:
+    dtype = g.result.dtype
+    if dtype == torch.bool:
+        raise Unsupported("has booleans, which it does not add")
+    vec1, vec2 = (g.convert(v, accumulating(dtype)) for v in (vec1, vec2))
+    product = g.binary("multiply", g.insert_ones(vec1, (1,)), vec2)
+    return _added(g, self, product, beta, alpha)
+
+
+def contracted(
+    g: Graph, x: Array, y: Array, contract: Axes, batch: Axes = ((), ())
+) -> Array:
+    """Products summed along dimensions: floats in float32, not rounded yet."""
+    if x.dtype.is_floating_point:
+        return g.dot(x, y, contract, batch, accumulating(x.dtype))
+    return _integers(g, x, y, contract, batch)
+
+
+def _integers(g: Graph, x: Array, y: Array, contract: Axes, batch: Axes) -> Array:
+    """The same of integers, whose higher bits are lost; cores' own dot is of floats."""
+    free_x, free_y = (_free(a, c, b) for a, c, b in zip((x, y), contract, batch))
+    x = g.transpose(x, [*batch[0], *free_x, *contract[0]])
+    y = g.transpose(y, [*batch[1], *free_y, *contract[1]])
+    lead, rows, columns = len(batch[0]), len(free_x), len(free_y)
+    x = g.insert_ones(x, range(lead + rows, lead + rows + columns))
+    y = g.insert_ones(y, range(lead, lead + rows))
+    product = g.binary("multiply", x, y)
+    if prod(product.value.shape) > _MOST_PRODUCTS:
+        raise Unsupported(
+            f"has {prod(product.value.shape)} products of integers to sum"
+        )
+    return g.sum(product, range(lead + rows + columns, product.ndim))
+
+
+def _free(x: Array, contract: Sequence[int], batch: Sequence[int]) -> list[int]:
+    return [a for a in range(x.ndim) if a not in contract and a not in batch]
+
+
+def _rounded(g: Graph, product: Array) -> Array:
+    return g.convert(product, g.result.dtype)
+
+
+def _added(g: Graph, to: Array, product: Array, beta: Number, alpha: Number) -> Array:
+    """``beta * to + alpha * product``, rounded once."""
+    product = scaled(g, product, alpha)
+    if beta:  # if not, what is added may be NaN, and is not read
+        to = scaled(g, g.convert(to, product.dtype), beta)
+        product = g.binary("add", to, product)
+    return g.expand(_rounded(g, product), g.dims(g.result.sizes))
 
 
 def scaled(g: Graph, x: Array, factor: Number) -> Array:

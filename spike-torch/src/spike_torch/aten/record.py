@@ -38,6 +38,8 @@ class Operator(NamedTuple):
             name. Or a function that makes arguments, where none does.
         decomposed: whether torch.compile takes torch's own decomposition into other
             operators where there is one, and leaves `lower` to the eager device.
+        rounding: by how many steps of float32 `lower` may differ from the CPU, counted
+            at the greatest number in a result, as it adds in another order.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Operator(NamedTuple):
     padding: Padding = "exact"
     samples: str | Callable[[], Iterator[Sample]] = ""
     decomposed: bool = False
+    rounding: int = 0
 
     @property
     def is_special(self) -> bool:

@@ -371,10 +371,12 @@ class Graph:
         y: Array,
         contract: tuple[Sequence[int], Sequence[int]],
         batch: tuple[Sequence[int], Sequence[int]] = ((), ()),
+        dtype: torch.dtype | None = None,
     ) -> Array:
         """General dot: batch dimensions, then free ones of `x`, then those of `y`.
 
-        Narrow floats are accumulated in float32 and rounded once.
+        Narrow floats are accumulated in float32 and rounded once, to `dtype`, which is
+        that of `x` unless given.
         """
         for own, other in (*zip(*contract), *zip(*batch)):
             self._merged(x.dims[own], y.dims[other])
@@ -386,7 +388,7 @@ class Graph:
             dims += [d for a, d in enumerate(array.dims) if a not in gone]
         wide = hlo_dtype(accumulating(x.dtype))
         value = self.b.dot(x.value, y.value, contract, batch, wide)
-        return Array(self.b.convert(value, x.hlo_dtype), tuple(dims))
+        return Array(self.b.convert(value, hlo_dtype(dtype or x.dtype)), tuple(dims))
 
 
 __all__ = [
