@@ -21,6 +21,7 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from nkipy.execution import simulate
+from spike_torch.aten import OPERATORS
 from spike_torch.lowered.operation import Program, lower_operation
 from spike_torch.lowering import Array, NeedsExactSize, Sizes
 from spike_torch.lowering.graph import SIZES
