@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
+
 @dataclass(frozen=True)
 class Operation:
     """One operation of a graph.
