@@ -222,7 +222,7 @@ std::shared_ptr<const Plan> Function::plan(const Values& symbols) {
 nb::object Function::variant(const Values& buckets, const Values* symbols) {
   auto found = slots_.find(buckets);
   if (found == slots_.end()) {
-    if (!description.may_compile) refuse_to_compile(buckets, symbols);
+    if (!description.may_compile && symbols) refuse_to_compile(buckets, symbols);
     if (slots_.size() >= kMostVariants) drop_oldest();
     found = slots_.emplace(buckets, std::make_shared<Slot>()).first;
   }

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
+
+from spike_torch.aten.record import lowering
+
+if TYPE_CHECKING:
+    from spike_torch.lowering import Array, Graph
 
 #: The operator that a marker is in a graph.
 NAME = "nkipy::mark_subgraph_identity"
@@ -26,6 +31,11 @@ def _backward(_: Any, gradient: torch.Tensor) -> torch.Tensor:
 
 
 _mark.register_autograd(_backward)
+
+
+@lowering(NAME)
+def _lower(g: Graph, x: Array) -> Array:
+    return x
 
 
 def mark_subgraph_identity(x: torch.Tensor) -> torch.Tensor:

@@ -23,10 +23,10 @@ def called(part: Part, options: CompileOptions, rank: int) -> Callable[..., Any]
     run: Callable[..., list[Any]] = part
     if options.save_ntff and rank == 0:
         run = _Profiled(part, options)
-    if part.symbols:
-        run = _FromPadded(part, run, is_required=options.input_layout == "padded")
     if part.symbols and not options.unpad_outputs:
         run = _ToPadded(part, run)
+    if part.symbols:
+        run = _FromPadded(part, run, is_required=options.input_layout == "padded")
 
     def call(*arguments: Any) -> list[Any]:
         return run(list(arguments))
@@ -83,8 +83,9 @@ class _FromPadded:
                 )
         if not found:
             return self._run(arguments)
-        sizes = self._part.values_of(arguments) | found
-        return self._run(arguments, [sizes[s] for s in self._part.symbols])
+        values = self._part.values_of(arguments)
+        sizes = [found.get(s, n) for s, n in zip(self._part.symbols, values)]
+        return self._run(arguments, sizes)
 
 
 class _ToPadded:
@@ -95,11 +96,12 @@ class _ToPadded:
         self._run = run
         self._dynamic = part.dynamic_results()
 
-    def __call__(self, arguments: list[Any]) -> list[Any]:
-        results = self._run(arguments)
-        sizes = self._part.values_of(arguments)
+    def __call__(self, arguments: list[Any], sizes: Any = None) -> list[Any]:
+        results = self._run(arguments, sizes)
+        values = self._part.values_of(arguments) if sizes is None else sizes
+        by_symbol = dict(zip(self._part.symbols, values, strict=True))
         for place, dimension, size in self._dynamic:
-            tensor, actual = results[place], int(size.xreplace(sizes))
+            tensor, actual = results[place], int(size.xreplace(by_symbol))
             padded = tensor.shape[dimension]
             attach_metadata(tensor, PaddingMetadata(actual, padded, dimension))
         return results

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import operator
 import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
@@ -21,6 +22,7 @@ from spiky.compiling import symbols as sym
 from spiky.compiling.buckets import bucket_rules
 from spiky.compiling.calling import called
 from spiky.compiling.decompositions import decompositions
+from spiky.compiling.limits import warn_of_limit
 from spiky.compiling.part import Layouts, Part, Settings, outputs_of
 from spiky.compiling.partition import partitioned
 from spiky.compiling.sources import location_of
@@ -48,6 +50,7 @@ def compile_graph(
         config: how the backend is set up.
         options: of this function.
     """
+    warn_of_limit()
     compiler = _Compiler(config, options, _core_of(example_inputs))
     return aot_autograd(
         fw_compiler=partial(compiler.compile, "forward"),
@@ -148,7 +151,11 @@ class _Compiler:
         return partitioned(gm, set(refused), partial(self._part, name))
 
     def _part(self, name: str, number: int, gm: fx.GraphModule) -> Callable[..., Any]:
-        return self._called(self._made(gm, f"{name}_{number}"))
+        try:
+            return self._called(self._made(gm, f"{name}_{number}"))
+        except Unsupported as error:
+            logger.debug("%s: part %s %s", name, number, error)
+            return gm.forward
 
     def _called(self, part: Part) -> Callable[..., Any]:
         return called(part, self.options, self.rank)
@@ -158,7 +165,7 @@ class _Compiler:
         told: set[str] = set()
         for node, why in refused.items():
             name = str(node.target)
-            if name in told:
+            if name in told or node.target is operator.getitem:
                 continue
             told.add(name)
             location = location_of(node)

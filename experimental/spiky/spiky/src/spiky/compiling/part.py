@@ -14,6 +14,7 @@ from torch import fx
 
 from nkipy.compiler.build import BuildOptions, build
 from nkipy.execution import load
+from nkipy.execution.device_module import device_module
 from nkipy.hlo.ir import HLOModule
 from spike_torch import programs
 from spike_torch.lowered.calls import size_of
@@ -146,10 +147,9 @@ class Part:
                         self._function = self._make_function()
 
     # -- what is told of calls -------------------------------------------------------
-    def values_of(self, arguments: list[Any]) -> dict[Any, int]:
+    def values_of(self, arguments: list[Any]) -> list[int]:
         """The symbols' values, as arguments have them."""
-        values = self._function.sizes_of(arguments)
-        return dict(zip(self.symbols, values, strict=True))
+        return list(self._function.sizes_of(arguments))
 
     def dynamic_inputs(self) -> list[tuple[int, int, Any]]:
         """Dimensions of arguments that are symbols: both numbers, and the symbol."""
@@ -204,6 +204,7 @@ class Part:
             except NeedsExactSize as error:
                 self._make_exact(error)
                 continue
+            made.program()
             self._first = buckets, made
             tell_masks(self.report, made.lowered.masks)
             return made
@@ -269,8 +270,7 @@ class Part:
                 made = self._module(buckets)
         except NeedsExactSize as error:
             raise _NotInBucket(error) from error
-        module = made.lowered.graph.module
-        artifact = build(module, self.settings.build, self.name)
+        artifact = build(made.program(), self.settings.build, self.name)
         program = load(artifact, self.settings.core)
         return programs.Variant.of(program, *made.padded_shapes())
 
@@ -298,6 +298,17 @@ class _Module:
     @property
     def module(self) -> HLOModule:
         return self.lowered.graph.module
+
+    def program(self) -> HLOModule:
+        """What the core computes: without arrays that have no elements.
+
+        Raises:
+            Unsupported: that is nothing.
+        """
+        found = device_module(self.module).module
+        if found is None:
+            raise Unsupported("computes nothing that has elements")
+        return found
 
     def _add_result(self, node: fx.Node) -> None:
         array = self.lowered.values[node]

@@ -62,4 +62,5 @@ class _Called(torch.nn.Module):
 
     def forward(self, *arguments: Any) -> Any:
         made = self.part(*arguments)
-        return made[0] if len(made) == 1 else made
+        is_alone = isinstance(made, (list, tuple)) and len(made) == 1
+        return made[0] if is_alone else made

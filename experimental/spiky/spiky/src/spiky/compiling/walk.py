@@ -7,8 +7,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple, cast
 
+import numpy as np
 import torch
 from torch import fx
+from torch._subclasses.fake_tensor import unset_fake_temporarily
 
 from spike_torch.lowered.calls import lower_call, size_of
 from spike_torch.lowering import (
@@ -135,11 +137,9 @@ class _Walk:
             value = getattr(value, part)
         if not isinstance(value, torch.Tensor):
             raise Unsupported(f"takes {type(value).__name__} {node.target}")
-        tensor = value.detach().cpu().contiguous()
-        hlo_dtype(tensor.dtype)
-        array = tensor.reshape(-1).view(torch.uint8).numpy()
-        own = array.view(numpy_dtype(tensor.dtype)).reshape(tensor.shape)
-        return unpadded(self.g.b.constant(own))
+        hlo_dtype(value.dtype)
+        with unset_fake_temporarily():
+            return unpadded(self.g.b.constant(array_of(value)))
 
 
 def is_copy_to_input(node: fx.Node) -> bool:
@@ -159,6 +159,14 @@ def number_of(value: Any) -> Any:
     if isinstance(value, (torch.SymInt, torch.SymFloat, torch.SymBool)):
         return size_of(value)  # type: ignore[arg-type]
     return value
+
+
+def array_of(tensor: torch.Tensor) -> np.ndarray:
+    """A tensor's elements as an array of NumPy's, or of ml_dtypes' dtype."""
+    flat = tensor.detach().cpu().contiguous().reshape(-1)
+    dtype = numpy_dtype(tensor.dtype)
+    elements = flat.view(torch.uint8).numpy().view(dtype) if len(flat) else ()
+    return np.asarray(elements, dtype).reshape(tensor.shape)
 
 
 @contextmanager
