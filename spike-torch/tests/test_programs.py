@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -469,6 +470,67 @@ def test_tensors_of_the_cpu_are_read_at_every_call(reach: None) -> None:
         assert torch.equal(function([x, y])[0], y.cpu() + number)
 
 
+def test_tensors_of_the_cpu_are_used_where_they_lie() -> None:
+    function = static()
+    x, y = torch.randn(5, 3), torch.randn(2, 3)
+    for offset in range(4):  # also where they are not aligned
+        part = x.view(-1)[offset : offset + 6].view(2, 3)
+        assert torch.equal(function([part, y])[0], part + y)
+    stats = programs.get_stats()
+    assert stats["total_executions"] == 4 and stats["total_h2d_time_ms"] == 0
+    kept = [function([x[:2], y])[0] for _ in range(3)]
+    assert len({z.data_ptr() for z in kept}) == 3
+    spike_torch.reset()
+    assert all(torch.equal(z, x[:2] + y) for z in kept)
+
+
+def test_a_lazy_copy_of_what_is_written_into_stays(reach: None) -> None:
+    total = torch.randn(2, 3)
+    copy = torch._lazy_clone(total)
+    before, x = copy.clone(), torch.randn(2, 3)
+    accumulated(2)([total, x])
+    assert torch.equal(copy, before) and torch.equal(total, before + x)
+
+
+def test_tensors_that_want_gradients_and_those_of_an_inference(reach: None) -> None:
+    function = accumulated()
+    x = random(3, 3).requires_grad_()
+    with torch.no_grad():
+        total = random(3, 3)
+    before = total.cpu()
+    (_, twice) = function([total, x])
+    assert not twice.requires_grad and x.grad is None
+    assert torch.equal(twice.cpu(), 2 * x.detach().cpu())
+    assert torch.equal(total.cpu(), before + x.detach().cpu())
+    with torch.inference_mode():
+        total = random(3, 3)
+        before = total.cpu()
+        assert function([total, x])[1].is_inference()
+        assert torch.equal(total.cpu(), before + x.cpu())
+
+
+def test_a_size_of_0(reach: None) -> None:
+    function = doubled(PowersOfTwo(2))
+    for device in ("nkipy", "cpu"):
+        (y,) = function([torch.empty(0, 3, device=device)])
+        assert y.shape == (0, 3) and y.device.type == device
+
+
+def test_what_has_no_elements_is_no_part_of_a_program() -> None:
+    made = program(lambda b, x: b.add(x, x), ((2,), np.float32))
+    function = Function(
+        "f",
+        ["x", "nothing"],
+        [],
+        [Input(0, F32, (2,)), Input(1, F32, (0, 3))],
+        [Result(F32, (4, 0)), Result(F32, (2,))],
+        [Returned(0), None, Returned(1)],
+        lambda _: Variant.of(made, [(2,), (0, 3)], [(4, 0), (2,)]),
+    )
+    empty, nothing, y = function([torch.ones(2), torch.empty(0, 3)])
+    assert empty.shape == (4, 0) and nothing is None and y.tolist() == [2, 2]
+
+
 def test_bad_arguments() -> None:
     function = static()
     x = random(2, 3)
@@ -586,6 +648,39 @@ def test_threads_call_at_once_and_compile_once() -> None:
     assert sorted(attempts) == [(1,), (2,), (4,), (8,)]
 
 
+def test_threads_while_programs_are_unloaded_and_memory_is_given_back() -> None:
+    functions = [static(), doubled(), accumulated(2)]
+    limit, wrong, done = LOADED.limit, [], threading.Event()
+
+    def disturb() -> None:
+        while not done.is_set():
+            LOADED.evict()
+            spike_torch.empty_cache()
+
+    def run(seed: int) -> None:
+        x = torch.full((2, 3), float(seed)).to("nkipy")
+        for i in range(100):
+            total = x.clone()
+            functions[2]([total, x])
+            (y,) = functions[0]([functions[1]([x])[0], total])
+            if not torch.equal(y.cpu(), torch.full((2, 3), 4.0 * seed)):
+                wrong.append((seed, i, y))
+
+    threads = [threading.Thread(target=run, args=(seed,)) for seed in range(1, 4)]
+    other = threading.Thread(target=disturb)
+    try:
+        LOADED.limit = 2
+        for thread in (other, *threads):
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        done.set()
+        other.join()
+        LOADED.limit = limit
+    assert not wrong
+
+
 def test_after_a_reset_programs_are_loaded_again() -> None:
     function = static()
     x, y = torch.randn(2, 3), torch.randn(2, 3)
@@ -669,6 +764,30 @@ def test_out_of_memory_is_torchs() -> None:
         function([x])
     spike_torch.set_memory_limit(None)
     assert function([x])[0][-1].tolist() == [2, 2, 2]
+
+
+def test_a_failed_execution_says_what_the_device_says() -> None:
+    with pytest.raises(spike.NrtError, match="it failed") as failed:
+        programs._raise_failure(int(spike.NrtStatus.EXEC_BAD_INPUT), "it failed")
+    assert failed.value.status == spike.NrtStatus.EXEC_BAD_INPUT
+    with pytest.raises(torch.OutOfMemoryError, match="no room"):
+        programs._raise_failure(int(spike.NrtStatus.RESOURCE), "no room")
+    with pytest.raises(RuntimeError, match="closed"):
+        programs._raise_failure(-1, "closed")
+
+
+def test_a_forked_child_is_refused() -> None:
+    function, x = static(), random(2, 3)
+    function([x, x])
+    child = os.fork()
+    if child == 0:
+        try:
+            function([x, x])
+        except RuntimeError as error:
+            os._exit(0 if "forked subprocess" in str(error) else 1)
+        os._exit(2)
+    assert os.waitpid(child, 0)[1] == 0
+    assert torch.equal(function([x, x])[0].cpu(), 2 * x.cpu())
 
 
 def test_a_profile_is_written(tmp_path: Path) -> None:

@@ -11,6 +11,20 @@ struct SpikeCall : spike::PreparedCall {};
 struct SpikeExecution : std::shared_ptr<spike::AsyncExecution> {};
 
 namespace spike {
+
+NrtTensor attach(const NrtRuntime::Lease& runtime, void* data, size_t size, int core) {
+  Use nrt(runtime, "Unable to attach memory");
+  nrt_tensor_t* tensor = nullptr;
+  check(nrt->nrt_tensor_allocate_empty("attached", &tensor),
+        "Failed to allocate tensor");
+  int status = nrt->nrt_tensor_attach_buffer(tensor, data, size);
+  if (status != NRT_SUCCESS) nrt->nrt_tensor_free(&tensor);
+  check(status, "Failed to attach memory");
+  // Allocations of the device's have others.
+  static std::atomic<uint64_t> attached{uint64_t{1} << 63};
+  return {runtime, {core, ++attached, 0, size}, "attached", tensor};
+}
+
 namespace {
 
 thread_local std::string last_error;
@@ -177,6 +191,11 @@ void tensor_leave(const SpikeTensor* tensor) {
   if (const TensorPin pin = tensor->peek()) pin->runtime->leave();
 }
 
+void tensor_attach(void* data, size_t size, int core_id, SpikeTensor** out) {
+  given(static_cast<char*>(data));
+  put(out, [&] { return attach(opened(), data, size, core_id); });
+}
+
 /// Puts a copy, with a share of its own, of the `Object` that a Python object is.
 template <class Object, class Handle>
 void from_python(PyObject* object, Handle** out) {
@@ -282,6 +301,7 @@ const SpikeApi kApi = {
     guarded<memory_is_host>,
     guarded<tensor_enter>,
     tensor_leave,
+    guarded<tensor_attach>,
 };
 
 }  // namespace

@@ -28,8 +28,9 @@ SPECIFIED = """
 # ranks: `joined_timeline`, and where `spike-run` puts it; and its telling once what all
 # ranks say, and that there are too few cores.
 # 3905 until other extensions reached memory by its address: `memory_is_host`,
-# `tensor_enter`, `tensor_leave`.
-TOTAL = 3921
+# `tensor_enter`, `tensor_leave`. 3921 until they could have programs use the host's own
+# memory: `tensor_attach`.
+TOTAL = 3942
 _APART = ("spike/neff.py", "spike/command_line.py")
 _LAYOUT = {
     *(tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE),

@@ -107,10 +107,10 @@ class Call {
 
   void look();
   bool first_is_on_cpu() const { return first_is_on_cpu_; }
-  void bind();
+  void bind(bool to_cpu);
   void run();
   void profile(const std::string& file);
-  void finish(bool to_cpu);
+  void finish();
   nb::list wrap() const;
   Execution& times() { return times_; }
 
@@ -143,14 +143,13 @@ class Call {
   c10::SmallVector<c10::Storage, 4> results_;
   c10::SmallVector<at::Tensor, 4> returned_;
   Parts parts_;
-  bool first_is_on_cpu_ = false, has_tensor_ = false;
+  const bool is_host_ = memory_is_host();
+  bool first_is_on_cpu_ = false, to_cpu_ = false;
   Execution times_{};
 };
 
 void Call::require_device(size_t argument, const at::Tensor& tensor) {
   const c10::Device device = tensor.device();
-  if (!has_tensor_) first_is_on_cpu_ = device.is_cpu();
-  has_tensor_ = true;
   if (device.is_cpu()) return;
   TORCH_CHECK(device.is_privateuseone(), name_of(of_, argument), " is on ", device,
               ": tensors are expected on nkipy:", static_cast<int>(of_.core),
@@ -195,9 +194,10 @@ bool Call::fits(const at::Tensor& tensor, const InputSpec& spec,
   const c10::TensorImpl& impl = *tensor.unsafeGetTensorImpl();
   if (!impl.has_storage() || impl.layout() != at::kStrided) return false;
   const c10::Device device = impl.device();
-  if (!device.is_privateuseone() || device.index() != of_.core ||
-      tensor.scalar_type() != spec.dtype || !impl.is_contiguous() || impl.is_conj() ||
-      impl.is_neg() || impl.sizes() != at::IntArrayRef(as.padded))
+  const bool is_reached = device.is_privateuseone() ? device.index() == of_.core
+                                                    : device.is_cpu() && is_host_;
+  if (!is_reached || tensor.scalar_type() != spec.dtype || !impl.is_contiguous() ||
+      impl.is_conj() || impl.is_neg() || impl.sizes() != at::IntArrayRef(as.padded))
     return false;
   const c10::Storage& storage = impl.unsafe_storage();
   const size_t offset = static_cast<size_t>(impl.storage_offset()) * impl.itemsize();
@@ -213,8 +213,12 @@ void Call::look() {
     const at::Tensor& tensor = tensor_at(of_, arguments_, argument);
     const Geometry& as = plan_.inputs[i];
     inputs_[i].tensor = &tensor;
+    if (spec.argument == of_.first_tensor) first_is_on_cpu_ = tensor.is_cpu();
+    // What others have a lazy copy of becomes the tensor's own.
+    if (spec.is_written && tensor.defined() && tensor.is_cpu() && tensor.has_storage())
+      tensor.storage().mutable_data();
     if (as.padded_bytes != 0 && fits(tensor, spec, as)) {
-      has_tensor_ = inputs_[i].is_in_place = true;
+      inputs_[i].is_in_place = true;
       continue;
     }
     TORCH_CHECK(tensor.defined(), name_of(of_, argument), " is undefined");
@@ -250,7 +254,7 @@ void Call::copy_in(size_t i) {
   const Geometry& as = plan_.inputs[i];
   inputs_[i].bucket = core_storage(as.padded_bytes, of_.core);
   if (!as.is_whole && tensor.sizes() == at::IntArrayRef(as.padded)) {
-    core_tensor(inputs_[i].bucket, tensor.scalar_type(), as.padded, as.padded_strides)
+    tensor_on(inputs_[i].bucket, tensor.scalar_type(), as.padded, as.padded_strides)
         .copy_(tensor);
   } else {
     pad_into(inputs_[i].bucket, tensor, as, of_.pads_on_device,
@@ -275,6 +279,11 @@ void Call::write_sizes(size_t i) {
 
 void Call::set_part(size_t part, const c10::Storage& storage, size_t offset,
                     size_t size) {
+  if (storage.device_type() == c10::DeviceType::CPU) {
+    const auto address = reinterpret_cast<uintptr_t>(storage.data());
+    parts_[part] = {nullptr, 0, address + offset, size};
+    return;
+  }
   const Memory memory = memory_of(storage.data_ptr());
   parts_[part] = {memory.tensor, memory.offset + offset, memory.address + offset, size};
 }
@@ -301,7 +310,8 @@ void Call::bind_result(size_t i) {
   const int64_t input = of_.results[i].input;
   results_.emplace_back();
   if (input < 0) {
-    results_.back() = core_storage(size, of_.core);
+    results_.back() =
+        to_cpu_ && is_host_ ? host_storage(size) : core_storage(size, of_.core);
     if (size != 0) set_part(part, results_.back(), 0, size);
   } else if (size != 0) {
     parts_[part] = parts_[plan_.input_parts[static_cast<size_t>(input)]];
@@ -309,7 +319,8 @@ void Call::bind_result(size_t i) {
 }
 
 // Finds or makes memory for all that the program takes and gives.
-void Call::bind() {
+void Call::bind(bool to_cpu) {
+  to_cpu_ = to_cpu;
   if (of_.writes) separate();
   for (size_t i = 0; i < inputs_.size(); ++i) bind_input(i);
   for (size_t i = 0; i < of_.results.size(); ++i) bind_result(i);
@@ -326,8 +337,8 @@ std::shared_ptr<const PreparedCall> Call::prepared() {
     SpikeModel* model = nullptr;
     int status = spike().model_from_python(variant.loaded(plan_.object).ptr(), &model);
     if (status == SPIKE_NRT_SUCCESS)
-      status = PreparedCall::make(model, variant.names(), plan_.input_part_count,
-                                  parts_, &made);
+      status = PreparedCall::make(model, of_.core, variant.names(),
+                                  plan_.input_part_count, parts_, &made);
     spike().model_release(model);
     if (status == SPIKE_NRT_SUCCESS) break;
     // The runtime was reset, perhaps: the model has to be loaded again.
@@ -371,7 +382,7 @@ void Call::run() {
 
 void Call::profile(const std::string& file) {
   const nb::gil_scoped_acquire locked;
-  plan_.variant->profiled(plan_.object, parts_, plan_.input_part_count, file);
+  plan_.variant->profiled(plan_.object, of_.core, parts_, plan_.input_part_count, file);
 }
 
 // What was written into copies of arguments becomes theirs.
@@ -383,7 +394,7 @@ void Call::update_arguments() {
     const c10::Storage& bucket = inputs_[i].bucket;
     if (bucket && tensor.sizes() == at::IntArrayRef(as.padded)) {
       tensor.copy_(
-          core_tensor(bucket, tensor.scalar_type(), as.padded, as.padded_strides));
+          tensor_on(bucket, tensor.scalar_type(), as.padded, as.padded_strides));
     } else if (bucket) {
       cut_into(tensor, bucket, as);
     }
@@ -391,18 +402,18 @@ void Call::update_arguments() {
   }
 }
 
-void Call::finish(bool to_cpu) {
+void Call::finish() {
   const Clock::time_point start = Clock::now();
   if (of_.writes) update_arguments();
   for (const ReturnSpec& spec : of_.returns) {
     if (spec.kind != ReturnSpec::Kind::kResult) continue;
-    const Cut how{spec.is_padded, spec.is_copied, to_cpu};
+    const Cut how{spec.is_padded, spec.is_copied, to_cpu_};
     at::Tensor result = cut_result(results_[spec.index], of_.results[spec.index].dtype,
                                    plan_.results[spec.index], how);
     if (!spec.permutation.empty()) result = result.permute(spec.permutation);
     returned_.push_back(std::move(result));
   }
-  if (to_cpu) times_.d2h_ms += milliseconds(Clock::now() - start);
+  if (to_cpu_) times_.d2h_ms += milliseconds(Clock::now() - start);
 }
 
 nb::list Call::wrap() const {
@@ -465,13 +476,13 @@ nb::list call(Function& function, nb::handle given, const CallOptions& options) 
   {
     const nb::gil_scoped_release released;
     const at::AutoDispatchBelowADInplaceOrView no_autograd;
-    call.bind();
+    call.bind(to_cpu);
     if (options.profile) {
       call.profile(*options.profile);
     } else {
       call.run();
     }
-    call.finish(to_cpu);
+    call.finish();
   }
   nb::list results = call.wrap();
   Execution& times = call.times();

@@ -65,10 +65,13 @@ Geometry::Geometry(const std::vector<Dimension>& dimensions, const Values& symbo
   padded_bytes = static_cast<size_t>(product(padded)) * item_size;
 }
 
-at::Tensor core_tensor(const c10::Storage& storage, at::ScalarType dtype,
-                       at::IntArrayRef sizes, at::IntArrayRef strides) {
+at::Tensor tensor_on(const c10::Storage& storage, at::ScalarType dtype,
+                     at::IntArrayRef sizes, at::IntArrayRef strides) {
   auto made = at::detail::make_tensor<c10::TensorImpl>(
-      c10::Storage(storage), c10::DispatchKeySet(c10::DispatchKey::PrivateUse1),
+      c10::Storage(storage),
+      c10::DispatchKeySet(storage.device_type() == c10::DeviceType::CPU
+                              ? c10::DispatchKey::CPU
+                              : c10::DispatchKey::PrivateUse1),
       c10::scalarTypeToTypeMeta(dtype));
   made.unsafeGetTensorImpl()->set_sizes_and_strides(sizes, strides);
   return made;
@@ -78,9 +81,13 @@ c10::Storage core_storage(size_t size, c10::DeviceIndex core) {
   return storage_of(allocate(size, core), size);
 }
 
+c10::Storage host_storage(size_t size) {
+  return host_tensor({static_cast<int64_t>(size)}, at::kByte).storage();
+}
+
 at::Tensor corner_of(const c10::Storage& bucket, at::ScalarType dtype,
                      const Geometry& geometry) {
-  return core_tensor(bucket, dtype, geometry.exact_factors, geometry.corner_strides);
+  return tensor_on(bucket, dtype, geometry.exact_factors, geometry.corner_strides);
 }
 
 void pad_into(const c10::Storage& bucket, const at::Tensor& tensor,
@@ -99,7 +106,7 @@ void pad_into(const c10::Storage& bucket, const at::Tensor& tensor,
   const at::Tensor host = host_tensor(geometry.padded_factors, dtype);
   if (is_filled) std::memset(host.mutable_data_ptr(), 0xff, host.nbytes());
   host.as_strided(geometry.exact_factors, geometry.corner_strides).copy_(exact);
-  core_tensor(bucket, dtype, geometry.padded_factors, geometry.corner_strides)
+  tensor_on(bucket, dtype, geometry.padded_factors, geometry.corner_strides)
       .copy_(host);
 }
 
@@ -111,22 +118,24 @@ void cut_into(const at::Tensor& tensor, const c10::Storage& bucket,
 
 at::Tensor cut_result(const c10::Storage& bucket, at::ScalarType dtype,
                       const Geometry& geometry, const Cut& how) {
+  const bool is_on_cpu = bucket.device_type() == c10::DeviceType::CPU;
+  const bool moves = how.to_cpu && !is_on_cpu;
   if (how.is_padded) {
     const auto whole =
-        core_tensor(bucket, dtype, geometry.padded, geometry.padded_strides);
-    return how.to_cpu ? host_tensor(geometry.padded, dtype).copy_(whole) : whole;
+        tensor_on(bucket, dtype, geometry.padded, geometry.padded_strides);
+    return moves ? host_tensor(geometry.padded, dtype).copy_(whole) : whole;
   }
-  if (how.to_cpu) {
-    const auto corner = corner_of(bucket, dtype, geometry);
+  const bool stays = geometry.is_whole || (geometry.is_prefix && !how.is_copied);
+  if (!moves && stays)
+    return tensor_on(bucket, dtype, geometry.exact, geometry.exact_strides);
+  const auto corner = corner_of(bucket, dtype, geometry);
+  if (moves || is_on_cpu)
     return host_tensor(geometry.exact_factors, dtype)
         .copy_(corner)
         .view(geometry.exact);
-  }
-  const bool stays = geometry.is_whole || (geometry.is_prefix && !how.is_copied);
-  if (stays) return core_tensor(bucket, dtype, geometry.exact, geometry.exact_strides);
   const auto own = core_storage(geometry.exact_bytes, bucket.device().index());
-  const auto made = core_tensor(own, dtype, geometry.exact, geometry.exact_strides);
-  made.view(geometry.exact_factors).copy_(corner_of(bucket, dtype, geometry));
+  const auto made = tensor_on(own, dtype, geometry.exact, geometry.exact_strides);
+  made.view(geometry.exact_factors).copy_(corner);
   return made;
 }
 

@@ -23,11 +23,12 @@ struct Geometry {
   size_t exact_bytes, padded_bytes;
 };
 
-/// A tensor on a storage of a core, from its first byte on.
-at::Tensor core_tensor(const c10::Storage& storage, at::ScalarType dtype,
-                       at::IntArrayRef sizes, at::IntArrayRef strides);
-/// A storage of its own.
+/// A tensor on a storage of a core or of the CPU, from its first byte on.
+at::Tensor tensor_on(const c10::Storage& storage, at::ScalarType dtype,
+                     at::IntArrayRef sizes, at::IntArrayRef strides);
+/// New memory.
 c10::Storage core_storage(size_t size, c10::DeviceIndex core);
+c10::Storage host_storage(size_t size);
 
 /// What is exact of a bucket, by its factors: a view.
 at::Tensor corner_of(const c10::Storage& bucket, at::ScalarType dtype,
@@ -45,6 +46,7 @@ void cut_into(const at::Tensor& tensor, const c10::Storage& bucket,
 struct Cut {
   bool is_padded = false, is_copied = false, to_cpu = false;
 };
+/// `bucket` is the core's memory, or the CPU's, where results go to the CPU.
 at::Tensor cut_result(const c10::Storage& bucket, at::ScalarType dtype,
                       const Geometry& geometry, const Cut& how);
 

@@ -18,11 +18,18 @@ std::unordered_set<PreparedCalls*>& all() {
 
 }  // namespace
 
-int PreparedCall::make(const SpikeModel* model, const std::vector<const char*>& names,
-                       size_t inputs, const Parts& parts,
-                       std::shared_ptr<const PreparedCall>* made) {
+int name_part(const Part& part, int core, SpikeTensor** named) {
+  if (part.tensor)
+    return spike().tensor_slice(part.tensor, part.offset, part.size, named);
+  auto* data = reinterpret_cast<void*>(part.address);
+  return spike().tensor_attach(data, part.size, core, named);
+}
+
+int PreparedCall::make(const SpikeModel* model, int core,
+                       const std::vector<const char*>& names, size_t inputs,
+                       const Parts& parts, std::shared_ptr<const PreparedCall>* made) {
   std::shared_ptr<PreparedCall> call(new PreparedCall(parts));
-  int status = call->slice();
+  int status = call->slice(core);
   if (status != SPIKE_NRT_SUCCESS) return status;
   status = spike().call_prepare(model, inputs, names.data(), call->slices_.data(),
                                 parts.size() - inputs, names.data() + inputs,
@@ -31,11 +38,10 @@ int PreparedCall::make(const SpikeModel* model, const std::vector<const char*>& 
   return status;
 }
 
-int PreparedCall::slice() {
+int PreparedCall::slice(int core) {
   for (const Part& part : parts_) {
     SpikeTensor* slice = nullptr;
-    const int status =
-        spike().tensor_slice(part.tensor, part.offset, part.size, &slice);
+    const int status = name_part(part, core, &slice);
     if (status != SPIKE_NRT_SUCCESS) return status;
     slices_.push_back(slice);
   }

@@ -16,7 +16,7 @@
 namespace spike_torch {
 
 /// Memory of an input or output: `tensor` tells apart what was at an address in one
-/// runtime from what is there in another.
+/// runtime from what is there in another. Without one, it is the host's own.
 struct Part {
   SpikeTensor* tensor;
   size_t offset;  // of `tensor`, in bytes
@@ -30,13 +30,16 @@ struct Part {
 /// Of the inputs, in their order, and then of the outputs.
 using Parts = c10::SmallVector<Part, 24>;
 
+/// What libnrt knows a part by on a core: a status of spike's, and a new tensor.
+int name_part(const Part& part, int core, SpikeTensor** named);
+
 /// A call on some parts, which it has a share of each of.
 class PreparedCall {
  public:
   /// Returns a status of spike's: without success, it is none.
-  static int make(const SpikeModel* model, const std::vector<const char*>& names,
-                  size_t inputs, const Parts& parts,
-                  std::shared_ptr<const PreparedCall>* made);
+  static int make(const SpikeModel* model, int core,
+                  const std::vector<const char*>& names, size_t inputs,
+                  const Parts& parts, std::shared_ptr<const PreparedCall>* made);
   ~PreparedCall();
   PreparedCall(const PreparedCall&) = delete;
 
@@ -45,7 +48,7 @@ class PreparedCall {
 
  private:
   explicit PreparedCall(const Parts& parts) : parts_(parts) {}
-  int slice();
+  int slice(int core);
 
   Parts parts_;
   std::vector<SpikeTensor*> slices_;

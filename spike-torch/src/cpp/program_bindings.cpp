@@ -94,8 +94,12 @@ void make_function(Function* place, std::string name,
   for (const auto& [argument, dtype, dimensions, is_written] : inputs)
     made.inputs.push_back(
         {argument, dtype_of(dtype), dimensions_of(dimensions, count), is_written});
-  for (const InputSpec& input : made.inputs)
+  for (const InputSpec& input : made.inputs) {
     made.writes = made.writes || input.is_written;
+    if (input.argument >= 0 &&
+        (made.first_tensor < 0 || input.argument < made.first_tensor))
+      made.first_tensor = input.argument;
+  }
   for (const auto& [dtype, dimensions, input] : results)
     made.results.push_back({dtype_of(dtype), dimensions_of(dimensions, count), input});
   for (const auto& each : returns) made.returns.push_back(return_of(each, count));

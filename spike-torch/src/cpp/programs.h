@@ -62,7 +62,8 @@ struct Description {
   bool may_compile = true;
   bool pads_on_device = true;
   bool keeps_outputs_on_device = false;
-  bool writes = false;  // into an input
+  bool writes = false;        // into an input
+  int64_t first_tensor = -1;  // of the arguments
 };
 
 /// Any number of calls at once, or one who unloads. With Python's lock, which is given
@@ -103,7 +104,7 @@ class Variant {
   /// It is used now: it is the last to be unloaded.
   void note_use();
   void require_fit(const Description& of) const;
-  nb::object profiled(nb::handle self, const Parts& parts, size_t inputs,
+  nb::object profiled(nb::handle self, int core, const Parts& parts, size_t inputs,
                       const std::string& file);
 
   const nb::object& resident() const { return resident_; }

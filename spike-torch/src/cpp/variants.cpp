@@ -131,14 +131,13 @@ void Variant::require_fit(const Description& of) const {
   require(of.results, results, "results");
 }
 
-nb::object Variant::profiled(nb::handle self, const Parts& parts, size_t inputs,
-                             const std::string& file) {
+nb::object Variant::profiled(nb::handle self, int core, const Parts& parts,
+                             size_t inputs, const std::string& file) {
   const nb::object model = nb::borrow(loaded(self));
   nb::dict taken, given;
   for (size_t i = 0; i < parts.size(); ++i) {
     SpikeTensor* slice = nullptr;
-    check(spike().tensor_slice(parts[i].tensor, parts[i].offset, parts[i].size, &slice),
-          "name a tensor's memory");
+    check(name_part(parts[i], core, &slice), "name a tensor's memory");
     PyObject* made = nullptr;
     const int status = spike().tensor_to_python(slice, &made);
     spike().tensor_release(slice);

@@ -81,6 +81,8 @@ class NrtApi {
   OPTIONAL(nrt_get_vnc_memory_stats);
   OPTIONAL(nrt_barrier);
   OPTIONAL(nrt_all_gather);
+  OPTIONAL(nrt_tensor_allocate_empty);
+  OPTIONAL(nrt_tensor_attach_buffer);
   OPTIONAL(nrt_tensor_copy);
   OPTIONAL(nrt_tensor_memset);
   OPTIONAL(nrt_profile_start);

@@ -139,6 +139,10 @@ typedef struct {
   int (*tensor_enter)(const SpikeTensor* tensor);
   /* Only after tensor_enter, by any thread. */
   void (*tensor_leave)(const SpikeTensor* tensor);
+
+  /* A tensor on memory of the host's, which the caller keeps for as long as it is used,
+   * for a core that can reach it: memory_is_host. */
+  int (*tensor_attach)(void* data, size_t size, int core_id, SpikeTensor** out);
 } SpikeApi;
 
 #ifdef Py_PYTHON_H

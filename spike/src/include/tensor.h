@@ -72,6 +72,7 @@ class NrtTensor : public Share<TensorStorage> {
   const size_t size;
 
  private:
+  friend NrtTensor attach(const NrtRuntime::Lease&, void* data, size_t size, int core);
   NrtTensor(NrtRuntime::Lease lease, const Extent& extent, const std::string& name,
             nrt_tensor_t* tensor);
 };

@@ -302,6 +302,7 @@ static PyObject* misuse(PyObject* self, PyObject* args) {
       spike->tensor_info(made.x, NULL) != SPIKE_ERROR ||
       spike->tensor_allocate(SIZE, 0, NULL, NULL) != SPIKE_ERROR ||
       spike->tensor_read(made.x, SIZE, &info, 1) != SPIKE_ERROR ||
+      spike->tensor_attach(NULL, SIZE, 0, &made.y) != SPIKE_ERROR ||
       spike->execution_wait(NULL, 0) != SPIKE_ERROR)
     return PyErr_Format(PyExc_AssertionError, "what is wrong was not refused");
   spike->close();
