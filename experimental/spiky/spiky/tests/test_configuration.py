@@ -125,6 +125,7 @@ REFUSED: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"log_level": "LOUD"}, ValueError, "'LOUD' is no level"),
     ({"log_level": 1.5}, TypeError, "log_level"),
     ({"nkipy_cache": 3}, TypeError, "nkipy_cache is the path"),
+    ({"nkipy_cache": "~nobody-here/x"}, ValueError, "names no home directory"),
     ({"nkipy_cache": ""}, ValueError, "nkipy_cache is the path"),
     ({"additional_compiler_args": "'open"}, ValueError, "additional_compiler_args"),
     ({"additional_compiler_args": ["-x"]}, TypeError, "additional_compiler_args"),

@@ -84,6 +84,12 @@ def test_a_variable_that_is_no_number_is_named(
         init_nkipy_backend()
 
 
+def test_what_is_no_list_of_cores_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEURON_RT_VISIBLE_CORES", "all")
+    with pytest.raises(ValueError, match="VISIBLE_CORES is not a list of cores: 'all'"):
+        init_nkipy_backend()
+
+
 def test_a_core_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """The runtime is open, on the cores of this worker."""
     torch.ones(1, device="nkipy")
@@ -152,3 +158,41 @@ def test_ranks_that_see_several_cores_take_one_each(tmp_path: Path) -> None:
     variables = {"LOCAL_RANK": "1", "WORLD_SIZE": "2", "NEURON_RT_VISIBLE_CORES": "4-7"}
     said = run(CORES, "0", NKIPY_EMULATOR_LOCK_DIR=str(locks), **variables)
     assert said == "5 1 nkipy:0 0 1 2"
+
+
+DISTRIBUTED = """
+import os
+import torch
+import torch.distributed as dist
+import torch.nn as nn
+from spiky.torch import get_nkipy_backend_config, init_nkipy_backend
+
+dist.init_process_group("gloo")
+init_nkipy_backend()
+
+model = nn.Linear(32, 64, bias=False)
+compiled = torch.compile(model, backend="nkipy", fullgraph=True)
+
+with torch.no_grad():
+    x = torch.randn(1, 32)
+    torch.testing.assert_close(compiled(x), model(x))
+config = get_nkipy_backend_config()
+with open(f"said-{config.rank}", "w") as file:
+    print(config.world_size, os.environ["NEURON_RT_VISIBLE_CORES"], file=file)
+dist.destroy_process_group()
+"""
+
+
+@pytest.mark.slow
+def test_the_distributed_example_runs(tmp_path: Path) -> None:
+    locks = tmp_path / "locks"
+    locks.mkdir(mode=0o700)
+    (tmp_path / "example.py").write_text(DISTRIBUTED)
+    launch = (
+        "import os, sys; from torch.distributed.run import main; "
+        "os.chdir(sys.argv[1]); sys.argv[1:] = sys.argv[2:]; main()"
+    )
+    options = ["--standalone", "--nproc-per-node=2", "example.py"]
+    run(launch, str(tmp_path), *options, NKIPY_EMULATOR_LOCK_DIR=str(locks))
+    said = [(tmp_path / f"said-{rank}").read_text() for rank in range(2)]
+    assert said == ["2 0\n", "2 1\n"]

@@ -69,7 +69,7 @@ def checked_path(name: str, value: Any) -> Path | None:
 
     Raises:
         TypeError: it is no path.
-        ValueError: it is an empty one.
+        ValueError: it is an empty one, or names a home directory that there is not.
     """
     if value is None:
         return None
@@ -77,4 +77,7 @@ def checked_path(name: str, value: Any) -> Path | None:
         raise TypeError(f"{name} is the path of a directory: got {value!r}")
     if not os.fspath(value):
         raise ValueError(f"{name} is the path of a directory: got {value!r}")
-    return Path(value).expanduser().absolute()
+    try:
+        return Path(value).expanduser().absolute()
+    except RuntimeError:
+        raise ValueError(f"{name} names no home directory: got {value!r}") from None

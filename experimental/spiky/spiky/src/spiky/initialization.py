@@ -63,7 +63,8 @@ def init_nkipy_backend(
             there, or not free, or the runtime is open on others.
         TypeError: an argument is of another type.
         ValueError: an argument cannot have that value; the rank is none of
-            `world_size`; a variable of a launcher is no number.
+            `world_size`; a variable of a launcher is no number, or
+            NEURON_RT_VISIBLE_CORES no list of cores.
         OSError: the directory cannot be made.
         ImportError: the torch device "nkipy" cannot be registered; the text says why.
     """

@@ -41,11 +41,14 @@ def find_place(rank: int | None, world_size: int | None) -> Place:
     """
     group = _group()
     here = _local_rank(os.environ)
+    if rank is None and group is not None:
+        rank = group.rank
     if rank is None:
-        rank = group.rank if group else _first(here, _number(os.environ, RANK), 0)
+        rank = _first(here, _number(os.environ, RANK), 0)
+    if world_size is None and group is not None:
+        world_size = group.world_size
     if world_size is None:
-        size = _first(_number(os.environ, WORLD_SIZE), 1)
-        world_size = group.world_size if group else size
+        world_size = _first(_number(os.environ, WORLD_SIZE), 1)
     return Place(rank, world_size, rank if here is None else here)
 
 
@@ -96,6 +99,7 @@ def take_core(place: Place, offset: int) -> None:
     Raises:
         RuntimeError: there is no such core, or it is taken, or the runtime is open on
             others.
+        ValueError: NEURON_RT_VISIBLE_CORES is no list of cores.
     """
     from spike_torch import runtime
 
@@ -112,13 +116,21 @@ def take_core(place: Place, offset: int) -> None:
 
 def _named_cores() -> list[int] | None:
     """Those that the user has named; None: nobody has, or we, or spike-torch."""
-    from spike.cli import parse_visible_cores
     from spike_torch._registration import core_of_rank
 
     text = os.environ.get(VISIBLE_CORES)
     if not text or text == core_of_rank() or text in _chosen:
         return None
-    return parse_visible_cores(text)
+    return _cores(text)
+
+
+def _cores(text: str) -> list[int]:
+    from spike.cli import parse_visible_cores
+
+    try:
+        return parse_visible_cores(text)
+    except ValueError as error:
+        raise ValueError(f"{VISIBLE_CORES} is {error}") from None
 
 
 def _choose(named: list[int], wanted: int) -> int:
@@ -134,11 +146,10 @@ def _choose(named: list[int], wanted: int) -> int:
 
 def _make_current(core: int, place: Place, offset: int) -> None:
     """Make a core that the runtime is open on this thread's device."""
-    from spike.cli import parse_visible_cores
     from spike_torch import device_count, set_device
 
     text = os.environ.get(VISIBLE_CORES)
-    cores = parse_visible_cores(text) if text else list(range(device_count()))
+    cores = _cores(text) if text else list(range(device_count()))
     if core not in cores[: device_count()]:
         raise RuntimeError(
             f"the runtime is open on cores {', '.join(map(str, cores))}, and this "
