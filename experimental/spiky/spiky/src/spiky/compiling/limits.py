@@ -11,7 +11,8 @@ from torch._guards import CompileContext
 def warn_of_limit() -> None:
     """Warn if the graph that is being compiled is the last that torch has compiled."""
     context = CompileContext.try_get()
-    number = context.compile_id.frame_compile_id if context is not None else None
+    identity = context.compile_id if context is not None else None
+    number = identity.frame_compile_id if identity is not None else None
     limit = torch._dynamo.config.recompile_limit
     if number is not None and number + 1 >= limit:
         warnings.warn(
