@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -63,10 +64,10 @@ def program(
 @pytest.fixture(autouse=True)
 def _filled() -> Iterator[None]:
     """Padding holds NaN, so that whoever reads it is found out."""
-    _C.fill_padding(True)
+    programs.fill_padding(True)
     programs.reset_stats()
     yield
-    _C.fill_padding(False)
+    programs.fill_padding(False)
 
 
 @pytest.fixture(params=["host", "transfers"])
@@ -236,6 +237,43 @@ def test_factors_of_a_dimension_are_cut_each_for_itself(reach: None) -> None:
         assert y.is_contiguous()
 
 
+def test_dimensions_of_an_input_may_be_permuted(reach: None) -> None:
+    """total is given transposed, and used where it lies if it was so before."""
+
+    def compile(buckets: tuple[int, ...]) -> Variant:
+        shape = 3, buckets[0]
+        made = program(
+            lambda b, total, x: b.add(total, x),
+            *[(shape, np.float32)] * 2,
+            aliases={0: 0},
+        )
+        return Variant.of(made, [shape] * 2, [shape])
+
+    function = Function(
+        "accumulate",
+        ["total", "x"],
+        [Symbol("n", 0, 0, PowersOfTwo(4))],
+        [
+            Input(0, F32, (3, N), is_written=True, permutation=(1, 0)),
+            Input(1, F32, (3, N)),
+        ],
+        [Result(F32, (3, N), input=0)],
+        [],
+        compile,
+    )
+    for n in (4, 3):
+        for total in (random(3, n).t(), random(n, 3)):
+            x, before, version = random(3, n), total.cpu(), total._version
+            programs.reset_stats()
+            function([total, x])
+            assert torch.equal(total.cpu(), before + x.cpu().t())
+            assert total._version > version
+            is_copied = programs.get_stats()["total_h2d_time_ms"] > 0
+            assert is_copied == (n == 3 or total.is_contiguous())
+    with pytest.raises(ValueError, match="expected 2 dimensions"):
+        function([random(4), random(3, 4)])
+
+
 def test_what_is_cut_by_rows_is_a_view_unless_a_copy_is_asked_for() -> None:
     for is_copied, size in ((False, 8 * 12), (True, 5 * 12)):
         made = doubled(PowersOfTwo(8), returned=Returned(0, is_copied=is_copied))
@@ -336,6 +374,8 @@ def test_nothing_is_compiled_where_nothing_may_be() -> None:
     with pytest.raises(ValueError, match=r"no program for sizes \(3\).*buckets \(4\)"):
         function([random(3, 3)])
     assert len(allowed([random(3, 3)])) == 1
+    function.variant([4])
+    assert len(function([random(3, 3)])) == 1
 
 
 def test_a_failed_compilation_is_tried_again() -> None:
@@ -573,6 +613,7 @@ def test_bad_descriptions() -> None:
         ({"results": [Result(F32, shape, input=0)]}, "is to say so"),
         ({"returns": [Returned(0, (1, 1))]}, "permutes no 2"),
         ({"inputs": [Input(0, F32, (N, 3))]}, "no symbol 0"),
+        ({"inputs": [Input(0, F32, shape, permutation=(0,))]}, "permutes no 2"),
     ):
         made: dict[str, Any] = {
             "symbols": [],
@@ -753,6 +794,32 @@ def test_functions_and_programs_go_with_who_has_them() -> None:
     del function, loop, holder
     gc.collect()
     assert variant() is None
+
+
+def test_a_call_that_waits_for_a_program_can_be_interrupted() -> None:
+    is_compiling, may_end = threading.Event(), threading.Event()
+
+    def compile(buckets: tuple[int, ...]) -> Variant:
+        is_compiling.set()
+        may_end.wait(20)
+        return compile_doubled(buckets)
+
+    function, x = doubled(compile=compile), random(2, 3)
+    other = threading.Thread(target=lambda: function([x]))
+    other.start()
+    is_compiling.wait(20)
+    threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        function([x])
+    may_end.set()
+    other.join()
+    assert torch.equal(function([x])[0].cpu(), 2 * x.cpu())
+
+
+def test_compiling_that_calls_itself_is_refused() -> None:
+    function = doubled(compile=lambda _: function([random(2, 3)]))
+    with pytest.raises(RuntimeError, match="calls it with the same sizes"):
+        function([random(2, 3)])
 
 
 def test_out_of_memory_is_torchs() -> None:

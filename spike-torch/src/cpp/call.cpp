@@ -3,6 +3,7 @@
 
 #include <ATen/core/LegacyTypeDispatch.h>
 
+#include <algorithm>
 #include <atomic>
 
 #include "memory.h"
@@ -78,20 +79,36 @@ void set_padding_filled(bool is_filled) { padding_is_filled = is_filled; }
 
 namespace {
 
+// Whether any program was.
+bool unload_idle() {
+  const nb::gil_scoped_acquire locked;
+  const nb::object loaded =
+      nb::module_::import_("nkipy.execution.residency").attr("LOADED");
+  return nb::cast<int>(loaded.attr("evict")()) > 0;
+}
+
 // ---- A call -------------------------------------------------------------------------
 
 /// Which bytes of which device a tensor's elements lie in.
 struct Extent {
   c10::Device device;
   uintptr_t begin, end;
+  size_t input;
 
-  explicit Extent(const at::Tensor& tensor) : device(tensor.device()) {
+  Extent(const at::Tensor& tensor, size_t input)
+      : device(tensor.device()), input(input) {
     const auto [first, size] = range_of(tensor);
     begin = reinterpret_cast<uintptr_t>(tensor.storage().data()) + first;
     end = begin + size;
   }
+  bool operator<(const Extent& other) const {
+    const bool is_on_cpu = device.is_cpu();  // there is one core beside it
+    if (is_on_cpu != other.device.is_cpu()) return is_on_cpu;
+    return std::pair(begin, input) < std::pair(other.begin, other.input);
+  }
+  /// With one that comes after it.
   bool overlaps(const Extent& other) const {
-    return device == other.device && begin < other.end && other.begin < end;
+    return device == other.device && other.begin < end;
   }
 };
 
@@ -116,18 +133,27 @@ class Call {
 
  private:
   struct Input {
-    const at::Tensor* tensor = nullptr;  // the argument's; none: the sizes
+    const at::Tensor* argument = nullptr;  // none: the sizes
+    at::Tensor permuted;                   // as the program has its dimensions
     bool is_in_place = false;
     c10::Storage bucket;  // what it is copied to, if it is not
+
+    const at::Tensor& tensor() const {
+      return permuted.defined() ? permuted : *argument;
+    }
   };
 
   void require_device(size_t argument, const at::Tensor& tensor);
   void require_sizes(size_t argument, const at::Tensor& tensor, const Geometry& as);
   void require_dense(size_t argument, const at::Tensor& tensor) const;
   bool fits(const at::Tensor& tensor, const InputSpec& spec, const Geometry& as) const;
+  void look_at(size_t i);
+  void permute(size_t i, size_t argument);
   void separate();
+  void separate(size_t one, size_t other);
   void copy_in(size_t i);
   void write_sizes(size_t i);
+  void bind_all();
   void bind_input(size_t i);
   void bind_result(size_t i);
   void set_part(size_t part, const c10::Storage& storage, size_t offset, size_t size);
@@ -188,6 +214,23 @@ void Call::require_sizes(size_t argument, const at::Tensor& tensor,
                     at::IntArrayRef(as.padded));
 }
 
+// Whether a tensor, with its dimensions permuted, is row-major and of some sizes.
+bool is_row_major(const c10::TensorImpl& impl, const Values& permutation,
+                  const Values& sizes) {
+  if (permutation.empty())
+    return impl.is_contiguous() && impl.sizes() == at::IntArrayRef(sizes);
+  if (impl.dim() != static_cast<int64_t>(sizes.size())) return false;
+  int64_t stride = 1;
+  for (size_t k = sizes.size(); k-- > 0;) {
+    const auto own = static_cast<size_t>(permutation[k]);
+    if (impl.sizes()[own] != sizes[k] ||
+        (sizes[k] != 1 && impl.strides()[own] != stride))
+      return false;
+    stride *= sizes[k];
+  }
+  return true;
+}
+
 // Whether the program can use it where it is: then nothing is wrong with it.
 bool Call::fits(const at::Tensor& tensor, const InputSpec& spec,
                 const Geometry& as) const {
@@ -196,61 +239,79 @@ bool Call::fits(const at::Tensor& tensor, const InputSpec& spec,
   const c10::Device device = impl.device();
   const bool is_reached = device.is_privateuseone() ? device.index() == of_.core
                                                     : device.is_cpu() && is_host_;
-  if (!is_reached || tensor.scalar_type() != spec.dtype || !impl.is_contiguous() ||
-      impl.is_conj() || impl.is_neg() || impl.sizes() != at::IntArrayRef(as.padded))
+  if (!is_reached || tensor.scalar_type() != spec.dtype || impl.is_conj() ||
+      impl.is_neg() || !is_row_major(impl, spec.permutation, as.padded))
     return false;
   const c10::Storage& storage = impl.unsafe_storage();
   const size_t offset = static_cast<size_t>(impl.storage_offset()) * impl.itemsize();
   return storage.data() && offset + as.padded_bytes <= storage.nbytes();
 }
 
+void Call::permute(size_t i, size_t argument) {
+  const Values& permutation = of_.inputs[i].permutation;
+  const at::Tensor& tensor = *inputs_[i].argument;
+  TORCH_CHECK_VALUE(tensor.dim() == static_cast<int64_t>(permutation.size()),
+                    name_of(of_, argument), " has shape ", tensor.sizes(),
+                    ": expected ", permutation.size(), " dimensions");
+  const at::AutoDispatchBelowADInplaceOrView no_autograd;
+  inputs_[i].permuted = tensor.permute(permutation);
+}
+
+void Call::look_at(size_t i) {
+  const InputSpec& spec = of_.inputs[i];
+  const auto argument = static_cast<size_t>(spec.argument);
+  const at::Tensor& tensor = tensor_at(of_, arguments_, argument);
+  const Geometry& as = plan_.inputs[i];
+  inputs_[i].argument = &tensor;
+  if (spec.argument == of_.first_tensor) first_is_on_cpu_ = tensor.is_cpu();
+  // What others have a lazy copy of becomes the tensor's own.
+  if (spec.is_written && tensor.defined() && tensor.is_cpu() && tensor.has_storage())
+    tensor.storage().mutable_data();
+  inputs_[i].is_in_place = as.padded_bytes != 0 && fits(tensor, spec, as);
+  if (inputs_[i].is_in_place) return;
+  TORCH_CHECK(tensor.defined(), name_of(of_, argument), " is undefined");
+  require_device(argument, tensor);
+  TORCH_CHECK(tensor.scalar_type() == spec.dtype, name_of(of_, argument), " is of ",
+              tensor.scalar_type(), ": expected ", spec.dtype);
+  require_dense(argument, tensor);
+  if (!spec.permutation.empty()) permute(i, argument);
+  require_sizes(argument, inputs_[i].tensor(), as);
+}
+
 // Looks at all arguments, before anything is done.
 void Call::look() {
   for (size_t i = 0; i < of_.inputs.size(); ++i) {
-    const InputSpec& spec = of_.inputs[i];
-    if (spec.argument < 0) continue;
-    const auto argument = static_cast<size_t>(spec.argument);
-    const at::Tensor& tensor = tensor_at(of_, arguments_, argument);
-    const Geometry& as = plan_.inputs[i];
-    inputs_[i].tensor = &tensor;
-    if (spec.argument == of_.first_tensor) first_is_on_cpu_ = tensor.is_cpu();
-    // What others have a lazy copy of becomes the tensor's own.
-    if (spec.is_written && tensor.defined() && tensor.is_cpu() && tensor.has_storage())
-      tensor.storage().mutable_data();
-    if (as.padded_bytes != 0 && fits(tensor, spec, as)) {
-      inputs_[i].is_in_place = true;
-      continue;
-    }
-    TORCH_CHECK(tensor.defined(), name_of(of_, argument), " is undefined");
-    require_device(argument, tensor);
-    TORCH_CHECK(tensor.scalar_type() == spec.dtype, name_of(of_, argument), " is of ",
-                tensor.scalar_type(), ": expected ", spec.dtype);
-    require_dense(argument, tensor);
-    require_sizes(argument, tensor, as);
+    if (of_.inputs[i].argument >= 0) look_at(i);
   }
 }
 
 // What is read is what was there before: who shares memory with what is written has a
 // copy. Two that are written cannot both be.
 void Call::separate() {
+  c10::SmallVector<Extent, 24> extents;
   for (size_t i = 0; i < inputs_.size(); ++i) {
-    if (!of_.inputs[i].is_written) continue;
-    const Extent written(*inputs_[i].tensor);
-    for (size_t k = 0; k < inputs_.size(); ++k) {
-      if (k == i || !inputs_[k].tensor || !written.overlaps(Extent(*inputs_[k].tensor)))
-        continue;
-      const auto one = static_cast<size_t>(of_.inputs[i].argument);
-      const auto other = static_cast<size_t>(of_.inputs[k].argument);
-      TORCH_CHECK_VALUE(!of_.inputs[k].is_written, name_of(of_, one), " and argument ",
-                        other, " share memory, and both are written into");
-      inputs_[k].is_in_place = false;
-    }
+    if (inputs_[i].argument && inputs_[i].argument->numel() != 0)
+      extents.emplace_back(*inputs_[i].argument, i);
   }
+  std::sort(extents.begin(), extents.end());
+  for (auto one = extents.begin(); one != extents.end(); ++one) {
+    for (auto other = one + 1; other != extents.end() && one->overlaps(*other); ++other)
+      separate(one->input, other->input);
+  }
+}
+
+void Call::separate(size_t one, size_t other) {
+  const InputSpec &first = of_.inputs[one], &second = of_.inputs[other];
+  if (!first.is_written && !second.is_written) return;
+  TORCH_CHECK_VALUE(!first.is_written || !second.is_written,
+                    name_of(of_, static_cast<size_t>(first.argument)), " and argument ",
+                    second.argument, " share memory, and both are written into");
+  inputs_[first.is_written ? other : one].is_in_place = false;
 }
 
 void Call::copy_in(size_t i) {
   const Clock::time_point start = Clock::now();
-  const at::Tensor& tensor = *inputs_[i].tensor;
+  const at::Tensor& tensor = inputs_[i].tensor();
   const Geometry& as = plan_.inputs[i];
   inputs_[i].bucket = core_storage(as.padded_bytes, of_.core);
   if (!as.is_whole && tensor.sizes() == at::IntArrayRef(as.padded)) {
@@ -292,12 +353,12 @@ void Call::bind_input(size_t i) {
   const size_t size = plan_.inputs[i].padded_bytes, part = plan_.input_parts[i];
   if (size == 0) return;
   if (inputs_[i].is_in_place) {
-    const c10::TensorImpl& impl = *inputs_[i].tensor->unsafeGetTensorImpl();
+    const c10::TensorImpl& impl = *inputs_[i].argument->unsafeGetTensorImpl();
     const auto offset = static_cast<size_t>(impl.storage_offset()) * impl.itemsize();
     set_part(part, impl.unsafe_storage(), offset, size);
     return;
   }
-  if (inputs_[i].tensor) {
+  if (inputs_[i].argument) {
     copy_in(i);
   } else {
     write_sizes(i);
@@ -318,10 +379,22 @@ void Call::bind_result(size_t i) {
   }
 }
 
-// Finds or makes memory for all that the program takes and gives.
+// Finds or makes memory for all that the program takes and gives. Where there is too
+// little, programs that are idle make room.
 void Call::bind(bool to_cpu) {
   to_cpu_ = to_cpu;
   if (of_.writes) separate();
+  try {
+    bind_all();
+  } catch (const c10::OutOfMemoryError&) {
+    results_.clear();
+    for (Input& input : inputs_) input.bucket = {};
+    if (!unload_idle()) throw;
+    bind_all();
+  }
+}
+
+void Call::bind_all() {
   for (size_t i = 0; i < inputs_.size(); ++i) bind_input(i);
   for (size_t i = 0; i < of_.results.size(); ++i) bind_result(i);
 }
@@ -390,7 +463,7 @@ void Call::update_arguments() {
   for (size_t i = 0; i < inputs_.size(); ++i) {
     if (!of_.inputs[i].is_written) continue;
     const Geometry& as = plan_.inputs[i];
-    const at::Tensor& tensor = *inputs_[i].tensor;
+    const at::Tensor& tensor = inputs_[i].tensor();
     const c10::Storage& bucket = inputs_[i].bucket;
     if (bucket && tensor.sizes() == at::IntArrayRef(as.padded)) {
       tensor.copy_(
@@ -398,7 +471,8 @@ void Call::update_arguments() {
     } else if (bucket) {
       cut_into(tensor, bucket, as);
     }
-    if (!tensor.is_inference()) tensor.unsafeGetTensorImpl()->bump_version();
+    const at::Tensor& argument = *inputs_[i].argument;
+    if (!argument.is_inference()) argument.unsafeGetTensorImpl()->bump_version();
   }
 }
 

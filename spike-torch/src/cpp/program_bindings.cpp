@@ -60,7 +60,7 @@ Buckets buckets_of(const std::string& rule, Values numbers) {
 }
 
 using PythonSymbol = std::tuple<std::string, size_t, int, std::string, Values>;
-using PythonInput = std::tuple<int64_t, nb::object, Dimensions, bool>;
+using PythonInput = std::tuple<int64_t, nb::object, Dimensions, bool, Values>;
 using PythonResult = std::tuple<nb::object, Dimensions, int64_t>;
 using PythonReturn = std::tuple<std::string, size_t, Values, bool, bool, Tokens>;
 
@@ -91,9 +91,9 @@ void make_function(Function* place, std::string name,
   for (const auto& [symbol, argument, dimension, rule, numbers] : symbols)
     made.symbols.push_back({symbol, argument, dimension, buckets_of(rule, numbers)});
   const size_t count = symbols.size();
-  for (const auto& [argument, dtype, dimensions, is_written] : inputs)
-    made.inputs.push_back(
-        {argument, dtype_of(dtype), dimensions_of(dimensions, count), is_written});
+  for (const auto& [argument, dtype, dimensions, is_written, permutation] : inputs)
+    made.inputs.push_back({argument, dtype_of(dtype), dimensions_of(dimensions, count),
+                           is_written, permutation});
   for (const InputSpec& input : made.inputs) {
     made.writes = made.writes || input.is_written;
     if (input.argument >= 0 &&

@@ -30,7 +30,8 @@ struct InputSpec {
   int64_t argument;  // -1: the exact sizes, as s32[symbols]
   at::ScalarType dtype;
   std::vector<Dimension> dimensions;
-  bool is_written;  // a result takes its memory
+  bool is_written;     // a result takes its memory
+  Values permutation;  // of the argument's dimensions; none: as they are
 };
 
 /// What a program gives, row-major.
@@ -143,6 +144,7 @@ class Function {
   /// is none.
   std::shared_ptr<const Plan> plan(const Values& symbols);
   Values buckets_of(const Values& symbols) const;
+  /// `symbols` of the call that it is for, which may have to do without compiling.
   nb::object variant(const Values& buckets, const Values* symbols = nullptr);
   std::vector<Values> compiled() const;
 
@@ -154,7 +156,7 @@ class Function {
   nb::object compiled_variant(const std::shared_ptr<Slot>& slot, const Values& buckets);
   void drop_oldest();
   [[noreturn]] void refuse_to_compile(const Values& buckets,
-                                      const Values* symbols) const;
+                                      const Values& symbols) const;
 
   std::map<Values, std::shared_ptr<Slot>> slots_;
   std::map<Values, std::shared_ptr<const Plan>> plans_;

@@ -221,7 +221,7 @@ std::shared_ptr<const Plan> Function::plan(const Values& symbols) {
 nb::object Function::variant(const Values& buckets, const Values* symbols) {
   auto found = slots_.find(buckets);
   if (found == slots_.end()) {
-    if (!description.may_compile && symbols) refuse_to_compile(buckets, symbols);
+    if (symbols && !description.may_compile) refuse_to_compile(buckets, *symbols);
     if (slots_.size() >= kMostVariants) drop_oldest();
     found = slots_.emplace(buckets, std::make_shared<Slot>()).first;
   }
@@ -275,13 +275,13 @@ void Function::drop_oldest() {
   slots_.erase(oldest);
 }
 
-void Function::refuse_to_compile(const Values& buckets, const Values* symbols) const {
+void Function::refuse_to_compile(const Values& buckets, const Values& symbols) const {
   std::string known;
   for (const Values& each : compiled())
     known += (known.empty() ? "" : ", ") + text_of(each);
   TORCH_CHECK_VALUE(false, "nkipy: '", description.name, "' has no program for ",
-                    symbols ? "sizes " + text_of(*symbols) + ", which need " : "",
-                    "buckets ", text_of(buckets),
+                    "sizes ", text_of(symbols), ", which need buckets ",
+                    text_of(buckets),
                     ", and may compile none (jit=False): it has those for ",
                     known.empty() ? "no sizes" : known);
 }

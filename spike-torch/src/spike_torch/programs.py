@@ -190,13 +190,17 @@ class Input:
     order, if `argument` is None: s32 of that many.
 
     Attributes:
+        shape: its sizes in the program, row-major.
         is_written: a result of the program takes its memory.
+        permutation: the program's dimension i is the tensor's permutation[i]. A tensor
+            that is row-major in this order is used where it lies.
     """
 
     argument: int | None
     dtype: torch.dtype = torch.int32
     shape: Sequence[Dimension] = ()
     is_written: bool = False
+    permutation: Sequence[int] = ()
 
 
 @dataclass(frozen=True)
@@ -392,6 +396,7 @@ def _check_indices(
         check("argument", given.argument, arguments)
         if given.is_written and given.argument is None:
             raise ValueError(f"'{name}' writes into its sizes")
+        _check_permutation(name, given.permutation, given.shape)
     for result in results:
         check("input", result.input, inputs)
     written = [result.input for result in results if result.input is not None]
@@ -411,9 +416,14 @@ def _check_indices(
                     f"'{name}' returns result {returned.result}, which is written into "
                     f"input {result.input}: return that argument"
                 )
-            order = list(returned.permutation)
-            if order and sorted(order) != list(range(len(result.shape))):
-                raise ValueError(f"'{name}': {order} permutes no {len(result.shape)}")
+            _check_permutation(name, returned.permutation, result.shape)
+
+
+def _check_permutation(
+    name: str, order: Sequence[int], shape: Sequence[Dimension]
+) -> None:
+    if order and sorted(order) != list(range(len(shape))):
+        raise ValueError(f"'{name}': {list(order)} permutes no {len(shape)} dimensions")
 
 
 def _tokens(size: Expression | int) -> list[int | str]:
@@ -427,10 +437,11 @@ def _dimensions(shape: Sequence[Dimension]) -> list[list[list[int | str]]]:
     ]
 
 
-def _input(given: Input, symbols: int) -> tuple[int, Any, Any, bool]:
+def _input(given: Input, symbols: int) -> tuple[int, Any, Any, bool, list[int]]:
     if given.argument is None:
-        return -1, torch.int32, _dimensions((symbols,)), False
-    return given.argument, given.dtype, _dimensions(given.shape), given.is_written
+        return -1, torch.int32, _dimensions((symbols,)), False, []
+    shape, order = _dimensions(given.shape), list(given.permutation)
+    return given.argument, given.dtype, shape, given.is_written, order
 
 
 def _returned(given: Return) -> tuple[str, int, list[int], bool, bool, list[int | str]]:
@@ -534,3 +545,8 @@ def get_memory_stats() -> dict[str, int]:
         "cache_hit_count": count - missed,
         "cache_miss_count": missed,
     }
+
+
+def fill_padding(is_filled: bool) -> None:
+    """For tests: fill padding with bytes of ones, which are NaN, or -1."""
+    _C.fill_padding(is_filled)
