@@ -60,7 +60,8 @@ def element_program(module: HLOModule) -> ElementProgram | None:
     if len(module.entry.instructions) > _MOST_INSTRUCTIONS:
         return None
     shape = results[0].shape
-    if any(r.shape != shape or r.dtype != dt.float32 for r in results):
+    arrays = (*results, *module.parameters)  # of which some may not be read
+    if any(a.shape != shape or a.dtype != dt.float32 for a in arrays):
         return None
     found = _Steps(module, shape)
     if not all(map(found.add, results)):
@@ -92,7 +93,7 @@ class _Steps:
         if value in self.steps or value in self._constants:
             return True
         if value in self._parameters:
-            return value.dtype == dt.float32 and value.shape == self._shape
+            return True
         call = self._calls.get(value)
         if call is None:
             return self._add_constant(value)

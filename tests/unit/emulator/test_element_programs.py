@@ -69,6 +69,14 @@ def test_functions_of_functions_and_several_results():
     same_bits(power, inner**y)
 
 
+@pytest.mark.parametrize("other", [np.ones(2, np.int32), np.ones(5, np.float32)])
+def test_parameters_of_other_shapes_that_are_not_read(other):
+    x = np.linspace(-1, 1, 40, dtype=np.float32)
+    executable = compiled(lambda b, x, other: b.unary("tan", x), x, other)
+    (result,) = executable.run_new([x, other])
+    np.testing.assert_allclose(result, np.tan(x), rtol=1e-6)
+
+
 def test_constants():
     x = np.linspace(-2, 2, 10_000, dtype=np.float32)
 
