@@ -511,17 +511,52 @@ def test_tensors_of_the_cpu_are_read_at_every_call(reach: None) -> None:
 
 
 def test_tensors_of_the_cpu_are_used_where_they_lie() -> None:
-    function = static()
-    x, y = torch.randn(5, 3), torch.randn(2, 3)
-    for offset in range(4):  # also where they are not aligned
-        part = x.view(-1)[offset : offset + 6].view(2, 3)
-        assert torch.equal(function([part, y])[0], part + y)
-    stats = programs.get_stats()
-    assert stats["total_executions"] == 4 and stats["total_h2d_time_ms"] == 0
-    kept = [function([x[:2], y])[0] for _ in range(3)]
-    assert len({z.data_ptr() for z in kept}) == 3
+    for rows, copied in ((2, True), (30000, False)):
+        programs.reset_stats()
+        function = static((rows, 3))
+        x, y = torch.randn(rows + 3, 3), torch.randn(rows, 3)
+        function([x[:rows], y])
+        is_copied = programs.get_stats()["total_h2d_time_ms"] > 0
+        assert is_copied == copied
+        programs.reset_stats()
+        function([x[:rows], y])  # what is small is copied where it comes and goes
+        assert programs.get_stats()["total_h2d_time_ms"] == 0
+        for offset in range(4):  # also where they are not aligned
+            part = x.view(-1)[offset : offset + rows * 3].view(rows, 3)
+            for _ in range(2):
+                assert torch.equal(function([part, y])[0], part + y)
+
+
+@pytest.mark.parametrize("device", ["cpu", "nkipy"])
+@pytest.mark.parametrize("size", [8, 300])
+def test_weights_may_change_between_calls(device: str, size: int) -> None:
+    shape = size, size
+    made = program(
+        lambda b, x, w: b.dot(x, w, ((1,), (0,))), *[(shape, np.float32)] * 2
+    )
+    function = Function(
+        "product",
+        ["x", "w"],
+        [],
+        [Input(0, F32, shape), Input(1, F32, shape)],
+        [Result(F32, shape)],
+        [Returned(0)],
+        lambda _: Variant.of(made, [shape] * 2, [shape]),
+    )
+    x, weight = torch.randn(shape), torch.randn(shape).to(device)
+    for change in (1.0, 2.0, -0.5, 0.25):
+        weight[3:] *= change
+        (y,) = function([x, weight])
+        torch.testing.assert_close(y, x @ weight.cpu(), atol=1e-4, rtol=1e-4)
+
+
+def test_large_results_for_the_cpu_are_its_own(reach: None) -> None:
+    shape = 300, 300
+    function = static(shape)
+    x, y = torch.randn(shape), torch.randn(shape)
+    kept = [function([x, y])[0] for _ in range(3)]
     spike_torch.reset()
-    assert all(torch.equal(z, x[:2] + y) for z in kept)
+    assert all(torch.equal(z, x + y) and z.is_contiguous() for z in kept)
 
 
 def test_a_lazy_copy_of_what_is_written_into_stays(reach: None) -> None:

@@ -79,6 +79,10 @@ void set_padding_filled(bool is_filled) { padding_is_filled = is_filled; }
 
 namespace {
 
+// From so many bytes on, what is on the CPU is used where it lies. Below, to copy it
+// takes less than to prepare a call for an address that is seldom the same.
+constexpr size_t kMuch = 1 << 18;
+
 // Whether any program was.
 bool unload_idle() {
   const nb::gil_scoped_acquire locked;
@@ -159,6 +163,7 @@ class Call {
   void set_part(size_t part, const c10::Storage& storage, size_t offset, size_t size);
   int execute();
   std::shared_ptr<const PreparedCall> prepared();
+  int prepare(const PreparedCall* like, std::shared_ptr<const PreparedCall>* made);
   [[noreturn]] void fail(int status) const;
   void update_arguments();
 
@@ -267,8 +272,11 @@ void Call::look_at(size_t i) {
   // What others have a lazy copy of becomes the tensor's own.
   if (spec.is_written && tensor.defined() && tensor.is_cpu() && tensor.has_storage())
     tensor.storage().mutable_data();
-  inputs_[i].is_in_place = as.padded_bytes != 0 && fits(tensor, spec, as);
-  if (inputs_[i].is_in_place) return;
+  if (as.padded_bytes != 0 && fits(tensor, spec, as)) {
+    inputs_[i].is_in_place = !tensor.is_cpu() || as.padded_bytes >= kMuch ||
+                             plan_.variant->was_last_at(i, tensor.const_data_ptr());
+    return;
+  }
   TORCH_CHECK(tensor.defined(), name_of(of_, argument), " is undefined");
   require_device(argument, tensor);
   TORCH_CHECK(tensor.scalar_type() == spec.dtype, name_of(of_, argument), " is of ",
@@ -371,8 +379,9 @@ void Call::bind_result(size_t i) {
   const int64_t input = of_.results[i].input;
   results_.emplace_back();
   if (input < 0) {
-    results_.back() =
-        to_cpu_ && is_host_ ? host_storage(size) : core_storage(size, of_.core);
+    results_.back() = to_cpu_ && is_host_ && size >= kMuch
+                          ? host_storage(size)
+                          : core_storage(size, of_.core);
     if (size != 0) set_part(part, results_.back(), 0, size);
   } else if (size != 0) {
     parts_[part] = parts_[plan_.input_parts[static_cast<size_t>(input)]];
@@ -406,20 +415,26 @@ std::shared_ptr<const PreparedCall> Call::prepared() {
   if (auto known = variant.calls.find(parts_)) return known;
   const nb::gil_scoped_acquire locked;
   std::shared_ptr<const PreparedCall> made;
-  for (int attempt = 0; !made; ++attempt) {
-    SpikeModel* model = nullptr;
-    int status = spike().model_from_python(variant.loaded(plan_.object).ptr(), &model);
-    if (status == SPIKE_NRT_SUCCESS)
-      status = PreparedCall::make(model, of_.core, variant.names(),
-                                  plan_.input_part_count, parts_, &made);
-    spike().model_release(model);
-    if (status == SPIKE_NRT_SUCCESS) break;
+  int status = prepare(variant.calls.last().get(), &made);
+  if (status == SPIKE_ERROR) {
     // The runtime was reset, perhaps: the model has to be loaded again.
-    if (status != SPIKE_ERROR || attempt > 0) check(status, "prepare a program's call");
     variant.release();
+    status = prepare(nullptr, &made);
   }
+  check(status, "prepare a program's call");
   variant.calls.add(made);
   return made;
+}
+
+int Call::prepare(const PreparedCall* like, std::shared_ptr<const PreparedCall>* made) {
+  Variant& variant = *plan_.variant;
+  SpikeModel* model = nullptr;
+  int status = spike().model_from_python(variant.loaded(plan_.object).ptr(), &model);
+  if (status == SPIKE_NRT_SUCCESS)
+    status = PreparedCall::make(model, of_.core, variant.names(),
+                                plan_.input_part_count, parts_, like, made);
+  spike().model_release(model);
+  return status;
 }
 
 void Call::fail(int status) const {

@@ -18,40 +18,41 @@ std::unordered_set<PreparedCalls*>& all() {
 
 }  // namespace
 
-int name_part(const Part& part, int core, SpikeTensor** named) {
-  if (part.tensor)
-    return spike().tensor_slice(part.tensor, part.offset, part.size, named);
+Slice slice_of(const Part& part, int core, int* status) {
+  SpikeTensor* named = nullptr;
   auto* data = reinterpret_cast<void*>(part.address);
-  return spike().tensor_attach(data, part.size, core, named);
+  *status = part.tensor
+                ? spike().tensor_slice(part.tensor, part.offset, part.size, &named)
+                : spike().tensor_attach(data, part.size, core, &named);
+  return Slice(named, [](SpikeTensor* tensor) { spike().tensor_release(tensor); });
 }
 
 int PreparedCall::make(const SpikeModel* model, int core,
                        const std::vector<const char*>& names, size_t inputs,
-                       const Parts& parts, std::shared_ptr<const PreparedCall>* made) {
+                       const Parts& parts, const PreparedCall* like,
+                       std::shared_ptr<const PreparedCall>* made) {
   std::shared_ptr<PreparedCall> call(new PreparedCall(parts));
-  int status = call->slice(core);
+  int status = call->slice(core, like);
   if (status != SPIKE_NRT_SUCCESS) return status;
-  status = spike().call_prepare(model, inputs, names.data(), call->slices_.data(),
+  std::vector<SpikeTensor*> tensors;
+  for (const Slice& slice : call->slices_) tensors.push_back(slice.get());
+  status = spike().call_prepare(model, inputs, names.data(), tensors.data(),
                                 parts.size() - inputs, names.data() + inputs,
-                                call->slices_.data() + inputs, &call->call_);
+                                tensors.data() + inputs, &call->call_);
   if (status == SPIKE_NRT_SUCCESS) *made = std::move(call);
   return status;
 }
 
-int PreparedCall::slice(int core) {
-  for (const Part& part : parts_) {
-    SpikeTensor* slice = nullptr;
-    const int status = name_part(part, core, &slice);
-    if (status != SPIKE_NRT_SUCCESS) return status;
-    slices_.push_back(slice);
+int PreparedCall::slice(int core, const PreparedCall* like) {
+  int status = SPIKE_NRT_SUCCESS;
+  for (size_t i = 0; i < parts_.size() && status == SPIKE_NRT_SUCCESS; ++i) {
+    const bool is_same = like && like->parts_[i] == parts_[i];
+    slices_.push_back(is_same ? like->slices_[i] : slice_of(parts_[i], core, &status));
   }
-  return SPIKE_NRT_SUCCESS;
+  return status;
 }
 
-PreparedCall::~PreparedCall() {
-  spike().call_release(call_);
-  for (SpikeTensor* slice : slices_) spike().tensor_release(slice);
-}
+PreparedCall::~PreparedCall() { spike().call_release(call_); }
 
 PreparedCalls::PreparedCalls() {
   std::lock_guard lock(mutex);
@@ -71,6 +72,11 @@ std::shared_ptr<const PreparedCall> PreparedCalls::find(const Parts& parts) {
     return calls_.front();
   }
   return nullptr;
+}
+
+std::shared_ptr<const PreparedCall> PreparedCalls::last() {
+  std::lock_guard lock(mutex);
+  return calls_.empty() ? nullptr : calls_.front();
 }
 
 void PreparedCalls::add(std::shared_ptr<const PreparedCall> call) {

@@ -30,16 +30,20 @@ struct Part {
 /// Of the inputs, in their order, and then of the outputs.
 using Parts = c10::SmallVector<Part, 24>;
 
-/// What libnrt knows a part by on a core: a status of spike's, and a new tensor.
-int name_part(const Part& part, int core, SpikeTensor** named);
+/// What libnrt knows a part by, or null.
+using Slice = std::shared_ptr<SpikeTensor>;
+/// On a core. Null after a failure, of which spike has the text.
+Slice slice_of(const Part& part, int core, int* status);
 
 /// A call on some parts, which it has a share of each of.
 class PreparedCall {
  public:
-  /// Returns a status of spike's: without success, it is none.
+  /// Returns a status of spike's: without success, it is none. `like`, or null, is one
+  /// of the same program, with which it shares what is the same.
   static int make(const SpikeModel* model, int core,
                   const std::vector<const char*>& names, size_t inputs,
-                  const Parts& parts, std::shared_ptr<const PreparedCall>* made);
+                  const Parts& parts, const PreparedCall* like,
+                  std::shared_ptr<const PreparedCall>* made);
   ~PreparedCall();
   PreparedCall(const PreparedCall&) = delete;
 
@@ -48,10 +52,10 @@ class PreparedCall {
 
  private:
   explicit PreparedCall(const Parts& parts) : parts_(parts) {}
-  int slice(int core);
+  int slice(int core, const PreparedCall* like);
 
   Parts parts_;
-  std::vector<SpikeTensor*> slices_;
+  std::vector<Slice> slices_;
   SpikeCall* call_ = nullptr;
 };
 
@@ -63,6 +67,8 @@ class PreparedCalls {
   PreparedCalls(const PreparedCalls&) = delete;
 
   std::shared_ptr<const PreparedCall> find(const Parts& parts);
+  /// The one that was used last, or null.
+  std::shared_ptr<const PreparedCall> last();
   void add(std::shared_ptr<const PreparedCall> call);
   void clear();
   size_t size();

@@ -11,6 +11,7 @@
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
+#include <atomic>
 #include <condition_variable>
 #include <map>
 #include <mutex>
@@ -108,6 +109,11 @@ class Variant {
   nb::object profiled(nb::handle self, int core, const Parts& parts, size_t inputs,
                       const std::string& file);
 
+  /// Whether an input was at an address when this was last asked.
+  bool was_last_at(size_t input, const void* address) {
+    return last_at_[input].exchange(address, std::memory_order_relaxed) == address;
+  }
+
   const nb::object& resident() const { return resident_; }
   const std::vector<const char*>& names() const { return pointers_; }
 
@@ -120,6 +126,7 @@ class Variant {
   const std::vector<std::string> names_;
   std::vector<const char*> pointers_;
   nb::object model_;
+  std::vector<std::atomic<const void*>> last_at_;
 };
 
 /// What some exact sizes ask for.

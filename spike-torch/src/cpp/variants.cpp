@@ -82,7 +82,8 @@ Variant::Variant(nb::object resident, std::vector<std::string> names,
     : inputs(std::move(inputs)),
       results(std::move(results)),
       resident_(std::move(resident)),
-      names_(std::move(names)) {
+      names_(std::move(names)),
+      last_at_(this->inputs.size()) {
   for (const std::string& name : names_) pointers_.push_back(name.c_str());
   size_t needed = 0;
   for (const auto* tensors : {&this->inputs, &this->results}) {
@@ -136,12 +137,11 @@ nb::object Variant::profiled(nb::handle self, int core, const Parts& parts,
   const nb::object model = nb::borrow(loaded(self));
   nb::dict taken, given;
   for (size_t i = 0; i < parts.size(); ++i) {
-    SpikeTensor* slice = nullptr;
-    check(name_part(parts[i], core, &slice), "name a tensor's memory");
-    PyObject* made = nullptr;
-    const int status = spike().tensor_to_python(slice, &made);
-    spike().tensor_release(slice);
+    int status = SPIKE_NRT_SUCCESS;
+    const Slice slice = slice_of(parts[i], core, &status);
     check(status, "name a tensor's memory");
+    PyObject* made = nullptr;
+    check(spike().tensor_to_python(slice.get(), &made), "name a tensor's memory");
     (i < inputs ? taken : given)[pointers_[i]] = nb::steal(made);
   }
   return model.attr("prepare")(taken, given).attr("profile")(file);
