@@ -421,7 +421,7 @@ std::shared_ptr<const PreparedCall> Call::prepared() {
     variant.release();
     status = prepare(nullptr, &made);
   }
-  check(status, "prepare a program's call");
+  if (status != SPIKE_NRT_SUCCESS) fail(status);
   variant.calls.add(made);
   return made;
 }
@@ -461,7 +461,8 @@ void Call::run() {
     }
     status = execute();
   }
-  if (status == SPIKE_NRT_RESOURCE) {
+  // What may have written already is not done twice.
+  if (status == SPIKE_NRT_RESOURCE && !of_.writes) {
     for (Pool* pool : used_pools()) pool->trim(0);
     status = execute();
   }
