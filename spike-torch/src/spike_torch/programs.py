@@ -22,9 +22,11 @@ Arguments are a list of tensors and ints; a call returns a list. What a call doe
 
 * A tensor on the function's core that is contiguous and has the program's sizes is used
   where it lies. One of other strides is made contiguous, a smaller one copied into the
-  corner of a block of the program's sizes, whose rest holds anything. One on the CPU is
-  read at every call. What a program writes into becomes the argument's own, however
-  that lies; two arguments that share memory are as if each had been read before.
+  corner of a block of the program's sizes, whose rest holds anything.
+* One on the CPU is read at every call. Where a core reaches the host's memory, one that
+  is large, or was there at the call before, is used where it lies too.
+* What a program writes into becomes the argument's own, however that lies. Two that
+  share memory are as if each had been read before; both cannot be written into.
 * Results have memory of their own. They are cut to their exact sizes, or returned in
   their bucket's. They are on the CPU if the first tensor is, unless the function or the
   call says otherwise.
