@@ -67,6 +67,29 @@ def test_imports_open_nothing_and_the_quickstart_runs() -> None:
     assert said == "[]\nFalse False\n(1, 64) cpu"
 
 
+THREADS = """
+import threading, torch
+from spiky.torch import init_nkipy_backend
+init_nkipy_backend()
+start, right = threading.Barrier(4), []
+
+def call():
+    start.wait()
+    compiled = torch.compile(torch.neg, backend="nkipy")
+    right.append(torch.equal(compiled(torch.ones(2)), -torch.ones(2)))
+
+threads = [threading.Thread(target=call) for _ in range(4)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+print(right)
+"""
+
+
+@pytest.mark.slow
+def test_threads_may_be_the_first_together() -> None:
+    assert run(THREADS) == "[True, True, True, True]"
+
+
 @pytest.mark.slow
 def test_neither_do_they_where_torch_does_not_look_for_devices() -> None:
     said = run(IMPORTS, TORCH_DEVICE_BACKEND_AUTOLOAD="0")

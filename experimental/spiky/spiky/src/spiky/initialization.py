@@ -6,6 +6,8 @@ import logging
 import os
 from pathlib import Path
 
+from torch._dynamo.backends.registry import lookup_backend
+
 from spiky import configuration
 from spiky.checks import checked_number
 from spiky.configuration import NKIPyBackendConfig
@@ -94,6 +96,8 @@ def init_nkipy_backend(
         )
         _make_directory(config.nkipy_cache)
         take_core(place, config.core_offset)
+        # Of threads that compile first at the same time, all but one would fail in it.
+        lookup_backend("nkipy")
         configuration.begin(config)
     logger.info("rank %d of %d is initialized", config.rank, config.world_size)
 
