@@ -1,0 +1,161 @@
+"""Powers, roots, exponentials and logarithms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import torch
+
+from nkipy.hlo import compositions
+from spike_torch.aten.examples import given
+from spike_torch.aten.pointwise import (
+    combined,
+    compare,
+    computed,
+    exact,
+    is_signed,
+    like,
+    reciprocal,
+    record_binary,
+    record_unary,
+)
+from spike_torch.aten.record import lowering
+from spike_torch.lowering.errors import Unsupported
+
+if TYPE_CHECKING:
+    from nkipy.hlo.builder import HLOBuilder, Value
+    from spike_torch.lowering.graph import Array, Graph, Number
+
+
+def _square(b: HLOBuilder, x: Value) -> Value:
+    return b.multiply(x, x)
+
+
+def _root(b: HLOBuilder, x: Value) -> Value:
+    return b.unary("sqrt", x)
+
+
+def _inverse_root(b: HLOBuilder, x: Value) -> Value:
+    return reciprocal(b, _root(b, x))
+
+
+#: Exponents for which the CPU computes something else than a power, with results of
+#: its own: the root of -inf is NaN, and of -0.0 it is -0.0.
+_SPECIAL: dict[float, Callable[[HLOBuilder, Value], Value]] = {
+    0.0: lambda b, x: like(b, x, 1),
+    0.5: _root,
+    1.0: lambda b, x: x,
+    2.0: _square,
+    3.0: lambda b, x: b.multiply(_square(b, x), x),
+    -0.5: _inverse_root,
+    -1.0: reciprocal,
+    -2.0: lambda b, x: reciprocal(b, _square(b, x)),
+}
+
+
+record_unary({"sqrt": _root, "rsqrt": _inverse_root, "square": _square})
+
+
+@lowering("pow.Tensor_Scalar", samples=given("x", 3))
+def pow_scalar(g: Graph, self: Array, exponent: Number) -> Array:
+    dtype = g.result.dtype
+    if dtype == torch.bool:
+        raise Unsupported("takes no booleans")
+    if not isinstance(exponent, (bool, int, float)):
+        return computed(g, _power, self, exponent)
+    if dtype.is_floating_point:
+        special = _SPECIAL.get(float(exponent))
+        if special is not None:
+            return computed(g, special, self)
+        return computed(g, _power, self, float(exponent))
+    exact(g, exponent, dtype)
+    if exponent < 0:
+        raise Unsupported("takes integers to a negative power")
+    whole = int(exponent)
+    return computed(g, lambda b, x: _multiplied(b, x, whole), self)
+
+
+@lowering("pow.Scalar", samples=given(2.5, "y"))
+@lowering("pow.Tensor_Tensor", samples=given("x", "y"))
+def pow_tensor(g: Graph, self: Array | Number, exponent: Array) -> Array:
+    dtype = g.result.dtype
+    if dtype == torch.bool:
+        raise Unsupported("takes no booleans")
+    make = _power if dtype.is_floating_point else _integer_power
+    return computed(g, make, self, exponent)
+
+
+_power = combined("power")
+
+
+def _multiplied(b: HLOBuilder, x: Value, exponent: int) -> Value:
+    """To a power that is known, by squares: modulo the dtype's range."""
+    made: Value | None = None
+    while exponent:
+        if exponent & 1:
+            made = x if made is None else b.multiply(made, x)
+        exponent >>= 1
+        x = b.multiply(x, x) if exponent else x
+    return like(b, x, 1) if made is None else made
+
+
+def _integer_power(b: HLOBuilder, x: Value, y: Value) -> Value:
+    """By squares. Of a negative power is left what is whole: of 1 and of -1."""
+    one = like(b, x, 1)
+    made, square, rest = one, x, y
+    bits = 8 * x.dtype.itemsize - is_signed(x)
+    for i in range(bits):
+        is_odd = compare(b, b.and_(rest, one), "NE", 0)
+        made = b.select(is_odd, b.multiply(made, square), made)
+        if i + 1 < bits:
+            square = b.multiply(square, square)
+            rest = b.binary("shift-right-logical", rest, one)
+    if not is_signed(x):
+        return made
+    is_odd = compare(b, b.and_(y, one), "NE", 0)
+    alternating = b.select(is_odd, like(b, x, -1), one)
+    small = b.select(compare(b, x, "EQ", -1), alternating, like(b, x, 0))
+    small = b.select(compare(b, x, "EQ", 1), one, small)
+    return b.select(compare(b, y, "LT", 0), small, made)
+
+
+# -- exponentials and logarithms -------------------------------------------------------
+record_unary(
+    {
+        "exp": "exponential",
+        "exp2": compositions.exp2,
+        "expm1": "exponential-minus-one",
+        "log1p": "log-plus-one",
+    }
+)
+record_unary(
+    {"log": "log", "log2": compositions.log2, "log10": compositions.log10}, "positive"
+)
+
+
+def _xlogy(b: HLOBuilder, x: Value, y: Value) -> Value:
+    """0 where `x` is, unless `y` is NaN."""
+    product = b.multiply(x, b.unary("log", y))
+    is_zero = b.and_(compare(b, x, "EQ", 0), b.compare(y, y, "EQ"))
+    return b.select(is_zero, like(b, x, 0), product)
+
+
+def _xlog1py(b: HLOBuilder, x: Value, y: Value) -> Value:
+    product = b.multiply(x, b.unary("log-plus-one", y))
+    is_zero = b.and_(compare(b, x, "EQ", 0), b.compare(y, y, "EQ"))
+    return b.select(is_zero, like(b, x, 0), product)
+
+
+record_binary(
+    {
+        "logaddexp": compositions.logaddexp,
+        "logaddexp2": compositions.logaddexp2,
+        "xlogy.Tensor": _xlogy,
+        "special_xlog1py": _xlog1py,
+        "hypot": compositions.hypot,
+        "atan2": "atan2",
+    }
+)
+record_binary({"xlogy.Scalar_Other": _xlogy}, second=2)
+record_binary({"xlogy.Scalar_Self": _xlogy}, first=2, second="y")
