@@ -9,12 +9,14 @@ import torch
 
 from spike_torch.aten.examples import given
 from spike_torch.aten.pointwise import (
+    combined,
     compare,
     computed,
     exact,
     like,
     reciprocal,
     record_unary,
+    scaled,
 )
 from spike_torch.aten.record import Sample, lowering
 from spike_torch.lowering.errors import Unsupported
@@ -65,6 +67,8 @@ def _sum(
     def make(b: HLOBuilder, x: Value, y: Value, *factor: Value) -> Value:
         return b.binary(opcode, x, b.multiply(y, *factor) if factor else y)
 
+    if dtype == torch.float16:  # to which numbers are rounded, though not to bfloat16
+        x, y = g.operand(x, dtype), g.operand(y, dtype)
     return computed(g, make, x, y, *(() if is_one else (alpha,)))
 
 
@@ -76,7 +80,7 @@ def _and(b: HLOBuilder, x: Value, y: Value) -> Value:
 @lowering("mul.Tensor")
 def mul(g: Graph, self: Array, other: Array | Number) -> Array:
     opcode = "and" if g.result.dtype == torch.bool else "multiply"
-    return computed(g, lambda b, x, y: b.binary(opcode, x, y), self, other)
+    return scaled(g, combined(opcode), self, other)
 
 
 # -- products and sums -----------------------------------------------------------------

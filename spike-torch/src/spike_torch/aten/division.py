@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from nkipy.hlo import dtypes as dt
@@ -15,11 +17,14 @@ from spike_torch.aten.pointwise import (
     compare,
     computed,
     is_signed,
+    is_single,
     like,
     plus,
+    scaled,
     truncated,
 )
 from spike_torch.aten.record import lowering
+from spike_torch.lowering.dtypes import hlo_dtype
 from spike_torch.lowering.errors import Unsupported
 
 if TYPE_CHECKING:
@@ -30,7 +35,7 @@ if TYPE_CHECKING:
 @lowering("div.Scalar true_divide.Scalar", samples=given("x", 3))
 @lowering("div.Tensor true_divide.Tensor", samples=given("x", "y"))
 def div(g: Graph, self: Array, other: Array | Number) -> Array:
-    return computed(g, combined("divide"), self, other)
+    return scaled(g, combined("divide"), self, other)
 
 
 @lowering("div.Scalar_mode", samples=given("x", 3, rounding_mode="floor"))
@@ -44,14 +49,21 @@ def div_mode(
         return floor_divide(g, self, other)
     if not g.result.dtype.is_floating_point:
         return _quotient(g, combined("divide"), self, other)
-    # Of narrow floats the quotient is rounded before it is cut.
+    if is_single(other):
+        return scaled(g, _toward_zero, self, other)
+    # The quotient of two narrow arrays is rounded before it is cut.
     return computed(g, truncated, div(g, self, other))
 
 
 @lowering("floor_divide.Scalar", samples=given("i", -4))
 @lowering("floor_divide", samples=given("x", "y"))
 def floor_divide(g: Graph, self: Array, other: Array | Number) -> Array:
-    return _quotient(g, _floor, self, other)
+    dtype = g.result.dtype
+    if not dtype.is_floating_point:
+        return _quotient(g, _floor_of_integers, self, other)
+    if is_single(other):
+        return scaled(g, _floor_of_floats, self, other)
+    return computed(g, partial(_floor_of_floats, each=hlo_dtype(dtype)), self, other)
 
 
 @lowering("remainder.Scalar_Tensor", samples=given(7.5, "y"))
@@ -70,7 +82,12 @@ def fmod(g: Graph, self: Array, other: Array | Number) -> Array:
 def _quotient(g: Graph, make: Make, x: Array | Number, y: Array | Number) -> Array:
     if g.result.dtype == torch.bool:
         raise Unsupported("takes no booleans")
-    return computed(g, make, x, y)
+    dtype = g.result.dtype
+    return computed(g, make, g.operand(x, dtype), g.operand(y, dtype))
+
+
+def _toward_zero(b: HLOBuilder, x: Value, y: Value) -> Value:
+    return truncated(b, b.divide(x, y))
 
 
 def _rest(b: HLOBuilder, x: Value, y: Value) -> Value:
@@ -91,9 +108,7 @@ def _with_sign_of_divisor(b: HLOBuilder, x: Value, y: Value) -> Value:
     return b.select(_is_opposed(b, rest, y), b.add(rest, y), rest)
 
 
-def _floor(b: HLOBuilder, x: Value, y: Value) -> Value:
-    if dt.is_float(x.dtype):
-        return _floor_of_floats(b, x, y)
+def _floor_of_integers(b: HLOBuilder, x: Value, y: Value) -> Value:
     ratio = b.divide(x, y)
     if not is_signed(x):
         return ratio
@@ -101,11 +116,21 @@ def _floor(b: HLOBuilder, x: Value, y: Value) -> Value:
     return b.subtract(ratio, b.convert(opposed, x.dtype))
 
 
-def _floor_of_floats(b: HLOBuilder, x: Value, y: Value) -> Value:
-    """As Python does it: the quotient of what the remainder leaves is nearly whole."""
+def _floor_of_floats(
+    b: HLOBuilder, x: Value, y: Value, each: np.dtype | None = None
+) -> Value:
+    """As Python does it: the quotient of what the remainder leaves is nearly whole.
+
+    `each` is the dtype to which the CPU rounds the result of each step.
+    """
+
+    def rounded(value: Value) -> Value:
+        return b.convert(b.convert(value, each or x.dtype), x.dtype)
+
     rest = _rest(b, x, y)
-    ratio = b.divide(b.subtract(x, rest), y)
-    ratio = b.select(_is_opposed(b, rest, y), plus(b, ratio, -1), ratio)
+    ratio = rounded(b.divide(rounded(b.subtract(x, rest)), y))
+    below = rounded(plus(b, ratio, -1))
+    ratio = b.select(_is_opposed(b, rest, y), below, ratio)
     whole = b.unary("floor", ratio)
     is_above = compare(b, b.subtract(ratio, whole), "GT", 0.5)
     whole = b.select(is_above, plus(b, whole, 1), whole)

@@ -15,12 +15,13 @@ import torch
 from nkipy.hlo import dtypes as dt
 from spike_torch.aten.examples import given
 from spike_torch.aten.record import lowering
+from spike_torch.lowering.arrays import Array
 from spike_torch.lowering.dtypes import accumulating, hlo_dtype
 from spike_torch.lowering.errors import Unsupported
 
 if TYPE_CHECKING:
     from nkipy.hlo.builder import HLOBuilder, Value
-    from spike_torch.lowering.graph import Array, Graph, Number
+    from spike_torch.lowering.graph import Graph, Number
 
 #: Makes the result's value of the operands', which have one dtype and one shape.
 Make = Callable[..., "Value"]
@@ -52,9 +53,25 @@ def computed(
     return g.convert(g.elementwise(make, *arrays), returns)
 
 
+def is_single(x: Any) -> bool:
+    """Whether an argument is one number."""
+    return is_number(x) or not x.dims
+
+
+def scaled(g: Graph, make: Make, x: Array, y: Array | Number) -> Array:
+    """As :func:`computed`, of an array and a factor that is not rounded if single."""
+    dtype = g.result.dtype
+    wide = accumulating(dtype)
+    is_kept = isinstance(y, Array) and not y.dims and x.dims and wide != dtype
+    if not isinstance(y, Array) or not is_kept:
+        return computed(g, make, x, y)
+    array = g.convert(g.convert(x, dtype), wide)
+    return g.convert(g.elementwise(make, array, g.convert(y, wide)), dtype)
+
+
 def is_number(x: Any) -> bool:
     """Whether an argument is no array."""
-    return not hasattr(x, "dims")
+    return not isinstance(x, Array)
 
 
 def promoted(*operands: Array | Number) -> torch.dtype:

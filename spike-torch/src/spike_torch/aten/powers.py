@@ -12,6 +12,7 @@ from spike_torch.aten.examples import given
 from spike_torch.aten.pointwise import (
     combined,
     compare,
+    composed,
     computed,
     exact,
     is_signed,
@@ -47,10 +48,13 @@ _SPECIAL: dict[float, Callable[[HLOBuilder, Value], Value]] = {
     0.5: _root,
     1.0: lambda b, x: x,
     2.0: _square,
-    3.0: lambda b, x: b.multiply(_square(b, x), x),
     -0.5: _inverse_root,
     -1.0: reciprocal,
-    -2.0: lambda b, x: reciprocal(b, _square(b, x)),
+}
+#: The same of exponents with which it computes with the square.
+_OF_SQUARES: dict[float, Callable[[HLOBuilder, Value, Value], Value]] = {
+    3.0: lambda b, square, x: b.multiply(square, x),
+    -2.0: lambda b, square, x: reciprocal(b, square),
 }
 
 
@@ -65,10 +69,15 @@ def pow_scalar(g: Graph, self: Array, exponent: Number) -> Array:
     if not isinstance(exponent, (bool, int, float)):
         return computed(g, _power, self, exponent)
     if dtype.is_floating_point:
+        square = _OF_SQUARES.get(float(exponent))
+        if square is not None and dtype == torch.bfloat16:  # to which it is rounded
+            return computed(g, square, computed(g, _square, self), self)
+        if square is not None:
+            return computed(g, lambda b, x: square(b, _square(b, x), x), self)
         special = _SPECIAL.get(float(exponent))
         if special is not None:
             return computed(g, special, self)
-        return computed(g, _power, self, float(exponent))
+        return computed(g, _power, self, g.number(exponent, dtype))
     exact(g, exponent, dtype)
     if exponent < 0:
         raise Unsupported("takes integers to a negative power")
@@ -134,28 +143,33 @@ record_unary(
 )
 
 
-def _xlogy(b: HLOBuilder, x: Value, y: Value) -> Value:
+def _times_logarithm(b: HLOBuilder, x: Value, y: Value, logarithm: Value) -> Value:
     """0 where `x` is, unless `y` is NaN."""
-    product = b.multiply(x, b.unary("log", y))
     is_zero = b.and_(compare(b, x, "EQ", 0), b.compare(y, y, "EQ"))
-    return b.select(is_zero, like(b, x, 0), product)
+    return b.select(is_zero, like(b, x, 0), b.multiply(x, logarithm))
 
 
-def _xlog1py(b: HLOBuilder, x: Value, y: Value) -> Value:
-    product = b.multiply(x, b.unary("log-plus-one", y))
-    is_zero = b.and_(compare(b, x, "EQ", 0), b.compare(y, y, "EQ"))
-    return b.select(is_zero, like(b, x, 0), product)
+def _logarithmic(opcode: str) -> Callable[..., Array]:
+    def lower(g: Graph, self: Array | Number, other: Array | Number) -> Array:
+        dtype = g.result.dtype
+        x, y = g.operand(self, dtype), g.operand(other, dtype)
+        logarithm = computed(g, composed(opcode), y)  # which is rounded to the dtype
+        return computed(g, _times_logarithm, x, y, logarithm)
+
+    return lower
+
+
+lowering("xlogy.Tensor", samples=given("x", "y"))(_logarithmic("log"))
+lowering("xlogy.Scalar_Other", samples=given("x", 2))(_logarithmic("log"))
+lowering("xlogy.Scalar_Self", samples=given(2, "y"))(_logarithmic("log"))
+lowering("special_xlog1py", samples=given("x", "y"))(_logarithmic("log-plus-one"))
 
 
 record_binary(
     {
         "logaddexp": compositions.logaddexp,
         "logaddexp2": compositions.logaddexp2,
-        "xlogy.Tensor": _xlogy,
-        "special_xlog1py": _xlog1py,
         "hypot": compositions.hypot,
         "atan2": "atan2",
     }
 )
-record_binary({"xlogy.Scalar_Other": _xlogy}, second=2)
-record_binary({"xlogy.Scalar_Self": _xlogy}, first=2, second="y")
