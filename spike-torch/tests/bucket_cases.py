@@ -62,7 +62,7 @@ def program_of(
     shapes = [t.shape for t in tensors((given, kwargs))]
     shape_env = ShapeEnv()
     fakes, leaves, tree = _fake(call, shape_env, lambda t, d: shapes[t][d] == HINT)
-    args, named = pytree.tree_unflatten(leaves, tree)
+    args, named = pytree.tree_unflatten(_with_sizes(leaves), tree)
     with fakes:
         returned = op(*args, **named)
     symbols = _symbols(leaves, shape_env)
@@ -70,6 +70,23 @@ def program_of(
     more = {op.name(): op.record} if isinstance(op, Merging) else {}
     with mock.patch.dict(OPERATORS, more):
         return lower_operation(op, args, named, returned, sizes), symbols
+
+
+def _with_sizes(leaves: list[Any]) -> list[Any]:
+    """Integers that are multiples of HINT, as sizes of the tensors that have it."""
+    found = [
+        size
+        for leaf in leaves
+        if isinstance(leaf, torch.Tensor)
+        for size in leaf.shape
+        if isinstance(size, torch.SymInt)
+    ]
+    return [
+        found[0] * (leaf // HINT)
+        if found and type(leaf) is int and leaf and leaf % HINT == 0
+        else leaf
+        for leaf in leaves
+    ]
 
 
 def check_every_size(

@@ -144,7 +144,7 @@ def norm_of(
     return g.binary("power", total, g.number(1 / order, x.dtype))
 
 
-@lowering("linalg_vector_norm", samples="linalg.vector_norm norm")
+@lowering("linalg_vector_norm", samples="vector_norm norm")
 def linalg_vector_norm(
     g: Graph,
     self: Array,
