@@ -1,0 +1,104 @@
+"""Lowerings of losses, with padding and in narrow floats, beside the CPU's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from .bucket_cases import Arguments, check_every_size, compile_program, numbers
+from .lowering_cases import calls_with, check_static
+
+aten = torch.ops.aten
+SIZES = (1, 2, 3, 7, 19, 20, 32)
+NONE, MEAN, SUM = 0, 1, 2
+
+
+def of_classes(
+    n: int, reduction: int, weighted: bool = False, rest: tuple[int, ...] = ()
+) -> Arguments:
+    """Likelihoods of five classes, of which one is ignored, and targets."""
+    x = numbers(n, 5, *rest) / 8
+    target = (numbers(n, *rest) * 4).long() % 5
+    target[-1] = 0  # there is one that counts
+    weight = torch.linspace(0.5, 2, 5) if weighted else None
+    return (x, target, weight, reduction, 3)
+
+
+def backward(args: Arguments, op: Any) -> Arguments:
+    loss, total = op(*args)
+    return (loss.sin(), *args, total)
+
+
+PLANES, ROWS = aten.nll_loss2d_forward.default, aten.nll_loss_forward.default
+LOSSES: dict[str, tuple[Any, Callable[[int], Arguments]]] = {
+    **{
+        f"rows {reduction} {weighted}": (
+            ROWS,
+            lambda n, r=reduction, w=weighted: of_classes(n, r, w),
+        )
+        for reduction in (NONE, MEAN, SUM)
+        for weighted in (False, True)
+    },
+    **{
+        f"rows backward {reduction}": (
+            aten.nll_loss_backward.default,
+            lambda n, r=reduction: backward(of_classes(n, r, True), ROWS),
+        )
+        for reduction in (NONE, MEAN, SUM)
+    },
+    "planes backward": (
+        aten.nll_loss2d_backward.default,
+        lambda n: backward(of_classes(n, MEAN, True, (2, 3)), PLANES),
+    ),
+    "squares": (
+        aten.mse_loss.default,
+        lambda n: (numbers(n, 3), numbers(n, 3).cos()),
+    ),
+    "squares backward": (
+        aten.mse_loss_backward.default,
+        lambda n: (torch.tensor(0.5), numbers(n, 3), numbers(n, 3).cos(), MEAN),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_padding_does_not_count(name: str) -> None:
+    check_every_size(*LOSSES[name], SIZES, {"rtol": 1e-5, "atol": 1e-5})
+
+
+@pytest.mark.parametrize("reduction", [NONE, MEAN, SUM])
+def test_planes(reduction: int) -> None:
+    """Of which torch does not say that both tensors have one size."""
+    args = of_classes(4, reduction, True, (2, 3))
+    check_static(calls_with(PLANES, [(args, {})])[0])
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_narrow_floats(name: str) -> None:
+    op, make = LOSSES[name]
+    args = tuple(
+        x.bfloat16() if isinstance(x, torch.Tensor) and x.is_floating_point() else x
+        for x in make(4)
+    )
+    check_static(calls_with(op, [(args, {})])[0])
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_the_compiler_takes_it(name: str, tmp_path: Path) -> None:
+    op, make = LOSSES[name]
+    compile_program(op, make(23), {}, tmp_path)
+
+
+@pytest.mark.parametrize("reduction", [NONE, MEAN, SUM])
+def test_of_one_place_and_of_nothing_that_counts(reduction: int) -> None:
+    x, nan = torch.tensor([1.0, -2.0]), float("nan")
+    for target, ignored in ((0, -100), (0, 0), (1, 0)):
+        args = (x, torch.tensor(target), torch.tensor([2.0, 3.0]), reduction, ignored)
+        check_static(calls_with(ROWS, [(args, {})])[0])
+    unknown = torch.tensor([[1.0, nan], [nan, nan]])
+    args = (unknown, torch.tensor([0, 1]), None, reduction, 1)
+    check_static(calls_with(ROWS, [(args, {})])[0])
