@@ -1,206 +1,118 @@
-"""Losses: functions of two arrays, element by element, and their mean or sum."""
+"""Losses by class, and their gradients.
+
+A target that is no class, where torch raises, counts as one that is ignored.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from spike_torch.aten.examples import given
-from spike_torch.aten.pointwise import (
-    Make,
-    compare,
-    like,
-    of_floats,
-    one_minus,
-    plus,
-    times,
-)
-from spike_torch.aten.record import lowering
-from spike_torch.lowering.dtypes import accumulating
+import torch
+
+from spike_torch.aten.record import Sample, lowering
+from spike_torch.aten.reductions import wide
+from spike_torch.aten.regression import MEAN, NONE, SUM
 
 if TYPE_CHECKING:
-    from nkipy.hlo.builder import HLOBuilder, Value
     from spike_torch.lowering.graph import Array, Graph
 
-#: torch's numbers for how a loss is reduced.
-_NONE, _MEAN = 0, 1
+
+# -- parts of lowerings ----------------------------------------------------------------
+def _class_axis(x: Array) -> int:
+    return 1 if x.ndim > 1 else 0
 
 
-def _loss(g: Graph, make: Make, reduction: int, *operands: Array) -> Array:
-    """The function of each element, and their mean or sum."""
-    dtype = g.result.dtype
-    each = of_floats(g, make, *operands)
-    if reduction == _NONE:
-        return each
-    wide = accumulating(dtype)
-    axes = range(each.ndim)
-    total = g.sum(g.convert(each, wide), axes)
-    if reduction == _MEAN:
-        total = g.binary("divide", total, g.number(g.count(each, axes), wide))
-    return g.convert(total, dtype)
+def _is_target(g: Graph, x: Array, target: Array, ignore_index: int) -> Array:
+    """Booleans: of each place, its class, unless it is ignored."""
+    axis = _class_axis(x)
+    wanted = g.insert_ones(target, [axis])
+    classes = g.iota(x.dims, axis, target.dtype)
+    ignored = g.compare(wanted, g.number(ignore_index, target.dtype), "EQ")
+    never = g.number(-1, target.dtype)
+    return g.compare(classes, g.select(ignored, never, wanted), "EQ")
 
 
-def _gradient(
-    g: Graph, make: Make, reduction: int, grad: Array, *operands: Array
-) -> Array:
-    """The gradient, of a function whose slope `make` makes."""
-    wide = accumulating(g.result.dtype)
-    arrays = (grad, *operands)
-    if reduction != _MEAN:
-        return of_floats(g, lambda b, d, *xs: b.multiply(make(b, *xs), d), *arrays)
-    count = g.number(g.count(operands[0], range(operands[0].ndim)), wide)
-
-    def mean(b: HLOBuilder, count: Value, d: Value, *xs: Value) -> Value:
-        return b.divide(b.multiply(make(b, *xs), d), count)
-
-    return of_floats(g, mean, count, *arrays)
+def _weights(g: Graph, x: Array, weight: Array | None) -> Array:
+    """What each class counts, beside `x`."""
+    if weight is None:
+        return g.number(1, x.dtype)
+    axis = _class_axis(x)
+    return g.insert_ones(g.convert(weight, x.dtype), range(1, x.ndim - axis))
 
 
-# -- squares ---------------------------------------------------------------------------
-@lowering("mse_loss", samples=given("grad", "y"))
-def mse_loss(g: Graph, self: Array, target: Array, reduction: int = _MEAN) -> Array:
-    def make(b: HLOBuilder, x: Value, y: Value) -> Value:
-        apart = b.subtract(x, y)
-        return b.multiply(apart, apart)
-
-    return _loss(g, make, reduction, self, target)
+def _picked(g: Graph, where: Array, x: Array) -> Array:
+    """Of each place what its class has; 0 if it has none."""
+    chosen = g.select(where, x, g.number(0, x.dtype))
+    return g.sum(chosen, [_class_axis(where)])
 
 
-@lowering("mse_loss_backward", samples=given("number", "grad", "y", 1))
-def mse_loss_backward(
-    g: Graph, grad_output: Array, self: Array, target: Array, reduction: int
-) -> Array:
-    def make(b: HLOBuilder, x: Value, y: Value) -> Value:
-        return times(b, b.subtract(x, y), 2)
+# -- the negative logarithm of likelihoods ---------------------------------------------
+def _planes() -> Iterator[Sample]:
+    x = torch.linspace(-30, 40, 36).cos().reshape(2, 3, 2, 3)
+    target = torch.arange(12).reshape(2, 2, 3) % 3
+    for reduction in (NONE, MEAN, SUM):
+        yield (x, target, None, reduction, -100), {}
+        yield (x, target, torch.tensor([2.0, 0.5, 3.0]), reduction, 1), {}
 
-    return _gradient(g, make, reduction, grad_output, self, target)
+
+def _planes_backward() -> Iterator[Sample]:
+    for args, _ in _planes():
+        x, target, weight, reduction, ignored = args
+        loss, total = torch.ops.aten.nll_loss2d_forward(*args)
+        yield (loss.sin(), x, target, weight, reduction, ignored, total), {}
 
 
-# -- squares near zero, distances elsewhere --------------------------------------------
-@lowering("smooth_l1_loss", samples=given("grad", "probability"))
-def smooth_l1_loss(
+@lowering("nll_loss2d_forward", samples=_planes)
+@lowering("nll_loss_forward", samples="nll_loss cross_entropy")
+def nll_loss_forward(
     g: Graph,
     self: Array,
     target: Array,
-    reduction: int = _MEAN,
-    beta: float = 1.0,
-) -> Array:
-    def make(b: HLOBuilder, x: Value, y: Value) -> Value:
-        size = b.unary("abs", b.subtract(x, y))
-        if beta == 0:
-            return size
-        square = b.divide(b.multiply(times(b, size, 0.5), size), like(b, x, beta))
-        far = plus(b, size, -0.5 * beta)
-        return b.select(compare(b, size, "LT", beta), square, far)
-
-    return _loss(g, make, reduction, self, target)
-
-
-@lowering("smooth_l1_loss_backward", samples=given("number", "grad", "y", 1, 1.5))
-def smooth_l1_loss_backward(
-    g: Graph,
-    grad_output: Array,
-    self: Array,
-    target: Array,
+    weight: Array | None,
     reduction: int,
-    beta: float,
-) -> Array:
-    def make(b: HLOBuilder, x: Value, y: Value) -> Value:
-        apart = b.subtract(x, y)
-        near = times(b, apart, 1 / beta) if beta else like(b, x, 0)
-        return _cut(b, apart, beta, near, 1.0)
-
-    return _gradient(g, make, reduction, grad_output, self, target)
-
-
-def _cut(b: HLOBuilder, x: Value, limit: float, near: Value, far: float) -> Value:
-    """``far`` with the sign of `x` from a limit on, else `near`."""
-    made = b.select(compare(b, x, "GE", limit), like(b, x, far), near)
-    return b.select(compare(b, x, "LE", -limit), like(b, x, -far), made)
-
-
-@lowering("huber_loss", samples=given("grad", "y", 1, 1.5))
-def huber_loss(
-    g: Graph,
-    self: Array,
-    target: Array,
-    reduction: int = _MEAN,
-    delta: float = 1.0,
-) -> Array:
-    def make(b: HLOBuilder, x: Value, y: Value) -> Value:
-        size = b.unary("abs", b.subtract(x, y))
-        square = b.multiply(times(b, size, 0.5), size)
-        far = times(b, plus(b, size, -0.5 * delta), delta)
-        return b.select(compare(b, size, "LE", delta), square, far)
-
-    return _loss(g, make, reduction, self, target)
+    ignore_index: int,
+) -> tuple[Array, Array]:
+    x = wide(g, self)
+    where = _is_target(g, x, target, ignore_index)
+    counts = _picked(g, where, g.expand(_weights(g, x, weight), x.dims))
+    loss = g.unary("negate", _picked(g, where, x))
+    loss = g.binary("multiply", loss, counts)
+    # Not -0, nor NaN of what counts nothing.
+    loss = g.select(_counted(g, where), loss, g.number(0, x.dtype))
+    total = g.sum(counts, range(counts.ndim))
+    if reduction == NONE and x.ndim > 1:
+        return g.convert(loss, self.dtype), g.full((), 0, g.results[1].dtype)
+    loss = g.sum(loss, range(loss.ndim))
+    if reduction == MEAN:
+        loss = g.binary("divide", loss, total)
+    return g.convert(loss, self.dtype), g.convert(total, g.results[1].dtype)
 
 
-@lowering("huber_loss_backward", samples=given("number", "grad", "y", 1, 1.5))
-def huber_loss_backward(
+def _counted(g: Graph, where: Array) -> Array:
+    """Whether a place has a class."""
+    return g.reduce(where, "or", False, [_class_axis(where)])
+
+
+@lowering("nll_loss2d_backward", samples=_planes_backward)
+@lowering("nll_loss_backward", samples="nll_loss cross_entropy")
+def nll_loss_backward(
     g: Graph,
     grad_output: Array,
     self: Array,
     target: Array,
+    weight: Array | None,
     reduction: int,
-    delta: float,
+    ignore_index: int,
+    total_weight: Array,
 ) -> Array:
-    def make(b: HLOBuilder, x: Value, y: Value) -> Value:
-        apart = b.subtract(x, y)
-        return _cut(b, apart, delta, apart, delta)
-
-    return _gradient(g, make, reduction, grad_output, self, target)
-
-
-# -- logarithms ------------------------------------------------------------------------
-@lowering("soft_margin_loss", samples=given("grad", "chance"))
-def soft_margin_loss(
-    g: Graph, self: Array, target: Array, reduction: int = _MEAN
-) -> Array:
-    def make(b: HLOBuilder, x: Value, y: Value) -> Value:
-        grown = b.unary("exponential", b.negate(b.multiply(x, y)))
-        return b.unary("log-plus-one", grown)
-
-    return _loss(g, make, reduction, self, target)
-
-
-@lowering("binary_cross_entropy", samples=given("probability", "chance"))
-def binary_cross_entropy(
-    g: Graph,
-    self: Array,
-    target: Array,
-    weight: Array | None = None,
-    reduction: int = _MEAN,
-) -> Array:
-    """Logarithms are cut at -100."""
-
-    def make(b: HLOBuilder, x: Value, y: Value, *weight: Value) -> Value:
-        low = like(b, x, -100)
-        one = b.maximum(b.unary("log-plus-one", b.negate(x)), low)
-        other = b.maximum(b.unary("log", x), low)
-        made = b.multiply(plus(b, y, -1), one)
-        made = b.subtract(made, b.multiply(y, other))
-        return b.multiply(made, *weight) if weight else made
-
-    weights = [] if weight is None else [weight]
-    return _loss(g, make, reduction, self, target, *weights)
-
-
-@lowering(
-    "binary_cross_entropy_backward", samples=given("number", "probability", "chance")
-)
-def binary_cross_entropy_backward(
-    g: Graph,
-    grad_output: Array,
-    self: Array,
-    target: Array,
-    weight: Array | None = None,
-    reduction: int = _MEAN,
-) -> Array:
-    def make(b: HLOBuilder, x: Value, y: Value, *weight: Value) -> Value:
-        product = b.multiply(x, one_minus(b, x))
-        spread = b.maximum(product, like(b, x, 1e-12))
-        made = b.divide(b.subtract(x, y), spread)
-        return b.multiply(made, *weight) if weight else made
-
-    weights = [] if weight is None else [weight]
-    return _gradient(g, make, reduction, grad_output, self, target, *weights)
+    x = wide(g, self)
+    grad = wide(g, grad_output)
+    if reduction == MEAN:
+        grad = g.binary("divide", grad, wide(g, total_weight))
+    if grad.ndim and x.ndim > 1:
+        grad = g.insert_ones(grad, [1])
+    where = _is_target(g, x, target, ignore_index)
+    own = g.binary("multiply", g.unary("negate", grad), _weights(g, x, weight))
+    made = g.select(where, own, g.number(0, x.dtype))
+    return g.convert(made, self.dtype)
