@@ -96,6 +96,8 @@ def reshaped(dims: Sequence[Dim], sizes: Sequence[Size]) -> tuple[Dim, ...]:
         NeedsExactSize: they would not be where a program can tell.
     """
     if all(not d.is_padded for d in dims):
+        if not all(map(is_static, sizes)):
+            raise _cannot([prefix(size, 0) for size in sizes])
         return tuple(static(int(size)) for size in sizes)
     left = _canonical(f for d in dims for f in d.factors)
     left.reverse()

@@ -226,6 +226,16 @@ def flattened(g: Graph, x: Array) -> Array:
     return together(g, x, 0, x.ndim) if x.ndim else g.insert_ones(x, (0,))
 
 
+def running_sum(g: Graph, x: Array) -> Array:
+    """Of one dimension: each element with all before it, what is padding as well."""
+    value, step = x.value, 1
+    zero = g.b.scalar(0, x.hlo_dtype)
+    while step < x.value.shape[0]:
+        value = g.b.add(value, g.b.pad(value, zero, ((step, -step, 0),)))
+        step *= 2
+    return Array(value, x.dims)
+
+
 def is_nothing(g: Graph, sizes: Sequence[Size]) -> bool:
     """Whether a tensor of these sizes has no elements."""
     return product(map(g.sizes.of, sizes)) == 0
