@@ -38,6 +38,7 @@ def lower_operation(
     kwargs: Mapping[str, Any],
     returned: Any,
     sizes: Sizes | None = None,
+    seeded: bool = False,
 ) -> Program:
     """The program of one call of an operator.
 
@@ -47,11 +48,12 @@ def lower_operation(
         kwargs: the same.
         returned: what torch returns for it, which may be fake.
         sizes: the symbols among the tensors' sizes, and their buckets.
+        seeded: whether the program may have the input of a seed.
 
     Raises:
         Unsupported, NeedsExactSize: as :func:`~spike_torch.lowered.calls.lower_call`.
     """
-    g = Graph(name_of(op).replace("::", ".").replace(".", "_"), sizes)
+    g = Graph(name_of(op).replace("::", ".").replace(".", "_"), sizes, seeded)
     leaves, tree = pytree.tree_flatten((list(args), dict(kwargs)))
     places = [i for i, leaf in enumerate(leaves) if isinstance(leaf, torch.Tensor)]
     inputs = [_parameter(g, leaves[i], f"input{n}") for n, i in enumerate(places)]

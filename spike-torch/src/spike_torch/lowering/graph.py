@@ -56,6 +56,7 @@ class Graph:
     Args:
         name: the module's.
         sizes: symbols and buckets; a program of static sizes has none.
+        seeded: whether who calls the program gives a seed, if it has the input of one.
 
     Attributes:
         module: the module.
@@ -65,7 +66,12 @@ class Graph:
         results: what the operation that is being lowered returns, tensor by tensor.
     """
 
-    def __init__(self, name: str = "main", sizes: Sizes | None = None) -> None:
+    def __init__(
+        self, name: str = "main", sizes: Sizes | None = None, seeded: bool = False
+    ) -> None:
+        self.seeded = seeded
+        self.seed: Value | None = None
+        self.draws = 0
         self.module = HLOModule(name)
         self.b = HLOBuilder(self.module.entry)
         self.sizes = sizes or Sizes()
