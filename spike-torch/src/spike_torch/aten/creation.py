@@ -163,6 +163,17 @@ def arange_by(
     return _range(g, start, end, step)
 
 
+def _iotas() -> Iterator[Sample]:
+    for length, start, step in ((5, 2, 3), (4, 3, -1), (1, 0, 1), (0, 0, 1)):
+        named = {"start": start, "step": step, "dtype": torch.int64}
+        yield (length,), {**named, "device": "cpu", "requires_grad": False}
+
+
+@lowering("prims::iota", samples=_iotas)
+def iota(g: Graph, length: Size, *, start: Size, step: Size, **_: Any) -> Array:
+    return _range(g, start, 0, step)
+
+
 def _range(g: Graph, start: Number, end: Number, step: Number) -> Array:
     dtype = g.result.dtype
     (dim,) = g.dims(g.result.sizes)
