@@ -73,12 +73,28 @@ def check_function(
     *given: torch.Tensor,
     static: Sequence[tuple[int, int]] = (),
     extra: int = 3,
-    seeded: bool = False,
-) -> Program:
+) -> None:
     """The function's program computes what the function does.
 
     All sizes are symbols, but for those of ``static``: number of tensor, of dimension.
     """
+    made = _made(function, given, static, extra)
+    call = cases.Call(function, tuple(given), {}, function(*given))
+    cases._compare(call, made, {"rtol": 0, "atol": 0})
+
+
+def draw_padded(function: Function, *given: torch.Tensor) -> list[np.ndarray]:
+    """What the program of a function computes that draws random numbers."""
+    return _made(function, given, (), 3)
+
+
+def _made(
+    function: Function,
+    given: Sequence[torch.Tensor],
+    static: Sequence[tuple[int, int]],
+    extra: int,
+) -> list[np.ndarray]:
+    """What counts of what the function's program computes."""
     shape_env = ShapeEnv()
     mode = FakeTensorMode(shape_env=shape_env)
     fakes = list(_fakes(mode, given, set(static)))
@@ -90,7 +106,7 @@ def check_function(
         for symbol in cases._symbols(fakes, shape_env)
     }
     buckets = {symbol: value + extra for symbol, value in values.items()}
-    g = Graph("graph", Sizes(buckets), seeded)
+    g = Graph("graph", Sizes(buckets), seeded=True)
     inputs = [_parameter(g, fake, f"input{i}") for i, fake in enumerate(fakes)]
     _add_sizes(g)
     lowering = _Lowering(g, {id(f): a for f, a in zip(fakes, inputs)})
@@ -99,9 +115,7 @@ def check_function(
     outputs = [lowering.arrays[id(t)] for t in results]
     g.module.set_results([a.value for a in outputs])
     program = Program(g.module, tuple(inputs), tuple(outputs))
-    if not seeded:
-        _compare(program, function, given, values)
-    return program
+    return _results(program, given, values)
 
 
 def _add_sizes(g: Graph) -> None:
@@ -125,12 +139,9 @@ def _fakes(
         )
 
 
-def _compare(
-    program: Program,
-    function: Function,
-    given: Sequence[torch.Tensor],
-    values: dict[Any, int],
-) -> None:
+def _results(
+    program: Program, given: Sequence[torch.Tensor], values: dict[Any, int]
+) -> list[np.ndarray]:
     inputs = {
         f"input{i}": cases._padded(t, a)
         for i, (t, a) in enumerate(zip(given, program.inputs))
@@ -142,9 +153,7 @@ def _compare(
         inputs[SEED] = np.array([1, 2], np.uint32)
     made = simulate(program.module).bind({})(inputs)
     arrays = [np.asarray(made[spec.name]) for spec in program.module.outputs]
-    cut = [
+    return [
         cases._cut(array, out, values)
         for array, out in zip(arrays, program.outputs, strict=True)
     ]
-    call = cases.Call(function, tuple(given), {}, function(*given))
-    cases._compare(call, cut, {"rtol": 0, "atol": 0})

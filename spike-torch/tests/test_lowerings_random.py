@@ -19,6 +19,8 @@ from spike_torch.lowering import Unsupported
 from spike_torch.lowering.random_bits import SEED, threefry
 from spike_torch.tensors import numpy_dtype
 
+from .lowering_graphs import draw_padded
+
 aten = torch.ops.aten
 COUNT = 20_000
 
@@ -248,3 +250,42 @@ def test_numbers_are_of_no_integer_dtype() -> None:
     x = torch.zeros(3, dtype=torch.int64)
     with pytest.raises(Unsupported, match="int64"):
         lower_operation(aten.normal_functional.default, (x,), {}, x, seeded=True)
+
+
+_X = torch.ones(4, 5)
+_N = torch.ones(4, 5, dtype=torch.int64)
+OTHERS = [
+    (aten.rand_like.default, (_X,), {}),
+    (aten.rand_like.default, (_N,), {"dtype": torch.float16}),
+    (aten.randn_like.default, (_X,), {"dtype": torch.bfloat16}),
+    (aten.randint_like.low_dtype, (_X, 3, 4), {}),
+    (aten.normal.float_float, (2.0, 0.0, [3, 2]), {}),
+    (aten.normal.Tensor_Tensor, (_X, 0 * _X[0]), {}),
+    (aten.normal.float_Tensor, (1.0, 0 * _X), {}),
+    (getattr(aten.random, "from"), (_N, 7, 8), {}),
+    (aten.random.to, (_N, 1), {}),
+    (aten.uniform.default, (_X.to(torch.bfloat16), 1.0, 1.0), {}),
+    (aten.exponential.default, (_X.to(torch.float16),), {}),
+]
+
+
+@pytest.mark.parametrize(("op", "args", "kwargs"), OTHERS, ids=lambda x: str(x)[:20])
+def test_other_overloads(op: Any, args: Any, kwargs: Any) -> None:
+    (x,) = _draw(op, *args, **kwargs)
+    wanted = op(*args, **kwargs).double().numpy()
+    if (wanted == wanted.flat[0]).all():  # then there is nothing to draw
+        assert np.array_equal(x.astype(np.float64), wanted)
+    else:
+        assert np.isfinite(x.astype(np.float64)).all() and len(np.unique(x)) > 10
+
+
+def test_padding_has_no_say_in_what_is_kept() -> None:
+    def dropped(x: torch.Tensor) -> Any:
+        return aten.native_dropout(x, 0.5, True)
+
+    x = torch.arange(1.0, 61.0).reshape(6, 10)
+    made, mask = draw_padded(dropped, x)
+    assert 10 < mask.sum() < 50
+    assert np.array_equal(made, np.where(mask, x.numpy() * 2, 0))
+    (drawn,) = draw_padded(lambda x: aten.multinomial(x, 40, True), x)
+    assert drawn.min() >= 0 and drawn.max() < 10

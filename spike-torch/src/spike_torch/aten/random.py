@@ -133,8 +133,6 @@ def cauchy(
 
 @lowering("geometric")
 def geometric(g: Graph, self: Array, p: float, **_: Any) -> Array:
-    if p == 1:
-        return g.expand(g.number(1, g.result.dtype), self.dims)
     trials = _waiting(g, self.dims)
     each = g.number(-1 / math.log1p(-p), torch.float32)
     trials = g.unary("ceil", g.binary("multiply", trials, each))
