@@ -22,7 +22,18 @@ if TYPE_CHECKING:
 
 @lowering("full")
 def full(g: Graph, size: Sequence[Size], fill_value: Number, **_: Any) -> Array:
+    _require_fit(g, fill_value)
     return g.full(size, fill_value, g.result.dtype)
+
+
+def _require_fit(g: Graph, value: Number) -> None:
+    """Leave numbers to torch that the dtype does not have: most of them it refuses."""
+    dtype = g.result.dtype
+    if dtype == torch.bool or not isinstance(value, (int, float)):
+        return
+    info = torch.finfo(dtype) if dtype.is_floating_point else torch.iinfo(dtype)
+    if math.isfinite(value) and not info.min <= value <= info.max:
+        raise Unsupported(f"has the number {value}, which {dtype} does not have")
 
 
 def like(*extra: Any) -> Callable[[], Iterator[Sample]]:
@@ -43,6 +54,7 @@ def _filled(g: Graph, self: Array, value: Number) -> Array:
 
 @lowering("full_like", samples=like(2.5))
 def full_like(g: Graph, self: Array, fill_value: Number, **_: Any) -> Array:
+    _require_fit(g, fill_value)
     return _filled(g, self, fill_value)
 
 
@@ -119,6 +131,7 @@ def new_ones(g: Graph, self: Array, size: Sequence[Size], **_: Any) -> Array:
 def new_full(
     g: Graph, self: Array, size: Sequence[Size], fill_value: Number, **_: Any
 ) -> Array:
+    _require_fit(g, fill_value)
     return g.full(size, fill_value, g.result.dtype)
 
 
@@ -131,6 +144,7 @@ def _numbers() -> Iterator[Sample]:
 
 @lowering("scalar_tensor", samples=_numbers)
 def scalar_tensor(g: Graph, s: Number, **_: Any) -> Array:
+    _require_fit(g, s)
     return g.number(s, g.result.dtype)
 
 
