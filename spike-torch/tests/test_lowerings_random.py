@@ -215,8 +215,18 @@ def test_multinomial_draws_by_weight() -> None:
     assert (x[1] == 2).all()
     (y,) = _draw(aten.multinomial.default, weights[0], 1)
     assert y[0] in (0, 2)
-    with pytest.raises(Unsupported, match="several"):
-        _draw(aten.multinomial.default, weights[0], 2)
+
+
+def test_multinomial_without_putting_back() -> None:
+    weights = torch.tensor([1.0, 0.0, 3.0, 2.0]).repeat(COUNT // 10, 1)
+    (x,) = _draw(aten.multinomial.default, weights, 3)
+    assert (np.sort(x, 1) == [0, 2, 3]).all()
+    firsts = np.bincount(x[:, 0], minlength=4) / len(x)
+    assert np.abs(firsts - [1 / 6, 0, 3 / 6, 2 / 6]).max() < 0.04
+    after = x[x[:, 0] == 2, 1]  # of what is left when the heaviest is gone
+    assert abs((after == 0).mean() - 1 / 3) < 0.05
+    (y,) = draw_padded(lambda w: aten.multinomial(w, 3), weights[:7])
+    assert (np.sort(y, 1) == [0, 2, 3]).all()
 
 
 def test_a_seed_says_the_numbers() -> None:

@@ -265,12 +265,17 @@ def multinomial(
         raise Unsupported("draws as many as sizes say")
     g.require_prefix(self, "draws from a merged dimension", (self.ndim - 1,))
     weights = g.convert(self, torch.float32)
+    last = self.ndim - 1
+    dims = (*self.dims[:-1], g.dim(num_samples), self.dims[-1])
     if num_samples == 1 or replacement:
-        count = g.dim(num_samples)
-        wide = g.insert_ones(weights, (self.ndim - 1,))
-        dims = (*self.dims[:-1], count, self.dims[-1])
-        return g.convert(_greatest(g, g.expand(wide, dims)), torch.int64)
-    raise Unsupported("draws several without putting them back")
+        wide = g.expand(g.insert_ones(weights, (last,)), dims)
+        return g.convert(_greatest(g, wide), torch.int64)
+    ratio = g.binary("divide", weights, _waiting(g, weights.dims))
+    ranks = g.insert_ones(_ranks(g, g.unary("negate", ratio)), (last,))
+    places = g.iota(dims, last + 1, torch.int32)
+    own = g.compare(ranks, g.iota(dims, last, torch.int32), "EQ")
+    drawn = g.select(own, places, g.number(0, torch.int32))
+    return g.convert(g.sum(drawn, (last + 1,)), torch.int64)
 
 
 def _greatest(g: Graph, weights: Array) -> Array:
