@@ -101,6 +101,7 @@ def check_padded(
     call: Call,
     dynamic: Callable[[int, int], bool] = lambda tensor, dim: True,
     extra: int = 3,
+    shared: bool = False,
     **tolerance: Any,
 ) -> int:
     """The same with sizes in larger buckets, whose padding is NaN.
@@ -109,6 +110,7 @@ def check_padded(
         call: what is checked.
         dynamic: which dimensions have symbols: by number of tensor and of dimension.
         extra: how much larger than a size its bucket is.
+        shared: whether dimensions of one size have one symbol.
 
     Returns:
         How many symbols there were, after torch has looked at the operation.
@@ -117,7 +119,7 @@ def check_padded(
         NeedsExactSize: the lowering says that it has no mask.
     """
     shape_env = ShapeEnv()
-    fakes, leaves, tree = _fake(call, shape_env, dynamic)
+    fakes, leaves, tree = _fake(call, shape_env, dynamic, shared)
     args, kwargs = pytree.tree_unflatten(leaves, tree)
     with fakes:
         returned = _returned(call.op, args, kwargs)
@@ -140,8 +142,12 @@ def check_padded(
 
 
 def _fake(
-    call: Call, shape_env: ShapeEnv, dynamic: Callable[[int, int], bool]
+    call: Call,
+    shape_env: ShapeEnv,
+    dynamic: Callable[[int, int], bool],
+    shared: bool,
 ) -> tuple[FakeTensorMode, list[Any], Any]:
+    symbolic = DimDynamic.DUCK if shared else DimDynamic.DYNAMIC
     mode = FakeTensorMode(shape_env=shape_env)
     leaves, tree = pytree.tree_flatten((call.args, call.kwargs))
     number = 0
@@ -149,7 +155,7 @@ def _fake(
         if isinstance(leaf, torch.Tensor):
             context = StatelessSymbolicContext(
                 dynamic_sizes=[
-                    DimDynamic.DYNAMIC if dynamic(number, d) else DimDynamic.STATIC
+                    symbolic if dynamic(number, d) else DimDynamic.STATIC
                     for d in range(leaf.dim())
                 ]
             )

@@ -137,10 +137,8 @@ def _window(
         g.require_exact(input, reason, (1,))
         g.require_exact(weight, reason, (0, 1))
     n = input.ndim - 2
-    numbers = (
-        tuple(v) * (n if len(v) == 1 else 1) for v in (stride, padding, dilation)
-    )
-    return _Window(*numbers, groups)
+    each = [tuple(v) * (n if len(v) == 1 else 1) for v in (stride, padding, dilation)]
+    return _Window(each[0], each[1], each[2], groups)
 
 
 def _require_same(one: Dim, other: Dim) -> None:
