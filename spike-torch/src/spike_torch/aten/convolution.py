@@ -16,7 +16,7 @@ from nkipy.hlo.opcodes import WindowDim
 from spike_torch.aten.record import lowering
 from spike_torch.lowering.arrays import Array
 from spike_torch.lowering.dtypes import accumulating, hlo_dtype
-from spike_torch.lowering.errors import NeedsExactSize, Unsupported
+from spike_torch.lowering.errors import Unsupported
 
 if TYPE_CHECKING:
     from spike_torch.lowering.dims import Dim
@@ -53,7 +53,7 @@ def convolution(
 ) -> Array:
     window = _window(g, input, weight, stride, padding, dilation, groups)
     if groups == 1:
-        _require_same(input.dims[1], weight.dims[0 if transposed else 1])
+        g.require_same((input.dims[1],), (weight.dims[0 if transposed else 1],))
     x = _cleared(g, input)
     w = g.masked(weight, (0, 1), 0).value
     dims = _result_dims(g, x.dims[0], weight, transposed, window)
@@ -91,11 +91,11 @@ def convolution_backward(
 ) -> tuple[Array | None, Array | None, Array | None]:
     window = _window(g, input, weight, stride, padding, dilation, groups)
     spatial = range(2, input.ndim)
-    _require_same(input.dims[0], grad_output.dims[0])
+    g.require_same((input.dims[0],), (grad_output.dims[0],))
     channels = (input, grad_output) if transposed else (grad_output, input)
     if groups == 1:
         for i, x in enumerate(channels):
-            _require_same(x.dims[1], weight.dims[i])
+            g.require_same((x.dims[1],), (weight.dims[i],))
     made: list[Array | None] = [None, None, None]
     if output_mask[0]:
         grad = _cleared(g, grad_output)
@@ -111,7 +111,7 @@ def convolution_backward(
         made[1] = g.convert(Array(value, weight.dims), weight.dtype)
     if output_mask[2]:
         if bias_sizes is not None:
-            _require_same(grad_output.dims[1], g.dim(bias_sizes[0]))
+            g.require_same((grad_output.dims[1],), (g.dim(bias_sizes[0]),))
         wide = g.convert(grad_output, accumulating(grad_output.dtype))
         made[2] = g.convert(g.sum(wide, (0, *spatial)), grad_output.dtype)
     return made[0], made[1], made[2]
@@ -139,13 +139,6 @@ def _window(
     n = input.ndim - 2
     each = [tuple(v) * (n if len(v) == 1 else 1) for v in (stride, padding, dilation)]
     return _Window(each[0], each[1], each[2], groups)
-
-
-def _require_same(one: Dim, other: Dim) -> None:
-    """Refuse dimensions of one size whose data lies differently."""
-    if one != other:
-        reason = "combines arrays that lie differently in their buckets"
-        raise NeedsExactSize(reason, one.size, other.size)
 
 
 def _cleared(g: Graph, x: Array) -> Array:

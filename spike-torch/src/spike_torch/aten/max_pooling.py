@@ -15,7 +15,7 @@ from spike_torch.aten.pooling import Slide, slides_of
 from spike_torch.aten.record import lowering
 from spike_torch.lowering.arrays import Array
 from spike_torch.lowering.dtypes import accumulating
-from spike_torch.lowering.errors import NeedsExactSize, Unsupported
+from spike_torch.lowering.errors import Unsupported
 from spike_torch.lowering.sizes import product
 
 if TYPE_CHECKING:
@@ -180,9 +180,8 @@ def to_places(
     """Elements added up at places in planes, which are the last `n` dimensions."""
     b = g.b
     lead = len(dims) - n
-    if x.dims != indices.dims or x.dims[:lead] != dims[:lead]:
-        reason = "combines arrays that lie differently in their buckets"
-        raise NeedsExactSize(reason, *x.sizes, *indices.sizes, *(d.size for d in dims))
+    g.require_same(x.dims, indices.dims)
+    g.require_same(x.dims[:lead], dims[:lead])
     shape = tuple(d.padded for d in dims)
     rows, plane = prod(shape[:lead]), shape[lead:]
     if 0 in x.value.shape or 0 in shape:

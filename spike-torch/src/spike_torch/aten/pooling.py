@@ -14,7 +14,6 @@ from nkipy.hlo.opcodes import WindowDim
 from spike_torch.aten.record import lowering
 from spike_torch.lowering.arrays import Array
 from spike_torch.lowering.dtypes import accumulating
-from spike_torch.lowering.errors import NeedsExactSize
 from spike_torch.lowering.sizes import is_static
 
 if TYPE_CHECKING:
@@ -148,9 +147,7 @@ def _avg_pool_backward(
     lead = axes[0]
     g.require_prefix(self, "pools what has padding inside", axes)
     g.require_prefix(grad, "pools what has padding inside", axes)
-    if grad.dims[:lead] != self.dims[:lead]:
-        reason = "combines arrays that lie differently in their buckets"
-        raise NeedsExactSize(reason, *grad.sizes, *self.sizes)
+    g.require_same(grad.dims[:lead], self.dims[:lead])
     wide = g.convert(g.masked(grad, axes, 0), accumulating(grad.dtype))
     args = (slides, count_include_pad, divisor_override)
     divisor = _divisor(g, self, grad.dims, *args)

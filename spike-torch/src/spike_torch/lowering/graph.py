@@ -136,6 +136,16 @@ class Graph:
         if bad:
             raise NeedsExactSize(reason, *bad)
 
+    def require_same(self, one: Sequence[Dim], other: Sequence[Dim]) -> None:
+        """Refuse dimensions of the same sizes whose data lies differently.
+
+        Raises:
+            NeedsExactSize: there are such.
+        """
+        for own, wanted in zip(one, other, strict=True):
+            if own != wanted:
+                raise _differ(own, wanted)
+
     # -- numbers ---------------------------------------------------------------------
     def number(self, value: Number, dtype: torch.dtype) -> Array:
         """A 0-d array of a Python number, or of an expression of symbols."""
@@ -231,10 +241,7 @@ class Graph:
     def _merged(self, one: Dim, other: Dim) -> Dim:
         both = merged(one, other)
         if both is None:
-            raise NeedsExactSize(
-                "combines arrays that lie differently in their buckets",
-                *(d.size for d in (one, other)),
-            )
+            raise _differ(one, other)
         return both
 
     def expand(self, x: Array, dims: tuple[Dim, ...]) -> Array:
@@ -395,6 +402,11 @@ class Graph:
         wide = hlo_dtype(accumulating(x.dtype))
         value = self.b.dot(x.value, y.value, contract, batch, wide)
         return Array(self.b.convert(value, hlo_dtype(dtype or x.dtype)), tuple(dims))
+
+
+def _differ(one: Dim, other: Dim) -> NeedsExactSize:
+    reason = "combines arrays that lie differently in their buckets"
+    return NeedsExactSize(reason, one.size, other.size)
 
 
 __all__ = [
