@@ -38,7 +38,7 @@ SPECIAL = (
 #: Units in the last place by which a float32 result differs from the CPU's, where that
 #: is more than 4. Sums of products are rounded once by the CPU, whose instructions
 #: multiply and add; where they nearly cancel, that is seen.
-ROUGHER = {"erfc": 8, "logaddexp": 16, "logaddexp2": 2**31, "gelu": 2**31}
+ROUGHER = {"erfc": 8, "erfinv": 16, "logaddexp": 16, "logaddexp2": 2**31, "gelu": 2**31}
 #: Of a difference that the CPU itself computes in another way at each place.
 IGNORED = {
     "logit": "the CPU cuts the two parts of narrow floats",

@@ -165,6 +165,11 @@ lowering("xlogy.Scalar_Self", samples=given(2, "y"))(_logarithmic("log"))
 lowering("special_xlog1py", samples=given("x", "y"))(_logarithmic("log-plus-one"))
 
 
+def _times_power_of_2(b: HLOBuilder, x: Value, y: Value) -> Value:
+    return b.multiply(x, compositions.exp2(b, y))
+
+
+record_binary({"ldexp.Tensor": _times_power_of_2})
 record_binary(
     {
         "logaddexp": compositions.logaddexp,

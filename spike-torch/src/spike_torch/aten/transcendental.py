@@ -78,6 +78,28 @@ def _is_nan(b: HLOBuilder, x: Value) -> Value:
     return b.compare(x, x, "NE")
 
 
+# Giles' approximation of the inverse, in the middle and towards the ends.
+_ERFINV_MIDDLE = (
+    *(2.81022636e-08, 3.43273939e-07, -3.5233877e-06, -4.39150654e-06, 0.00021858087),
+    *(-0.00125372503, -0.00417768164, 0.246640727, 1.50140941),
+)
+_ERFINV_ENDS = (
+    *(-0.000200214257, 0.000100950558, 0.00134934322, -0.00367342844, 0.00573950773),
+    *(-0.0076224613, 0.00943887047, 1.00167406, 2.83297682),
+)
+
+
+def erfinv(b: HLOBuilder, x: Value) -> Value:
+    w = b.negate(b.unary("log-plus-one", b.negate(b.multiply(x, x))))
+    ratio = b.select(
+        compare(b, w, "LT", 5),
+        _polynomial(b, plus(b, w, -2.5), _ERFINV_MIDDLE),
+        _polynomial(b, plus(b, b.unary("sqrt", w), -3), _ERFINV_ENDS),
+    )
+    at_end = compare(b, b.unary("abs", x), "EQ", 1)
+    return b.multiply(x, b.select(at_end, like(b, x, math.inf), ratio))
+
+
 def _sinc(b: HLOBuilder, x: Value) -> Value:
     angle = times(b, x, math.pi)
     ratio = b.divide(b.unary("sine", angle), angle)
@@ -105,6 +127,7 @@ record_unary(
         "asin": compositions.arcsin,
         "acos": compositions.arccos,
         "atanh": compositions.arctanh,
+        "erfinv": erfinv,
     },
     "unit",
 )
