@@ -17,6 +17,7 @@ from spike_torch.aten.pointwise import (
     exact,
     is_signed,
     like,
+    promoted,
     reciprocal,
     record_binary,
     record_unary,
@@ -165,11 +166,14 @@ lowering("xlogy.Scalar_Self", samples=given(2, "y"))(_logarithmic("log"))
 lowering("special_xlog1py", samples=given("x", "y"))(_logarithmic("log-plus-one"))
 
 
-def _times_power_of_2(b: HLOBuilder, x: Value, y: Value) -> Value:
-    return b.multiply(x, compositions.exp2(b, y))
+@lowering("ldexp.Tensor", samples=given("x", "y"))
+def ldexp(g: Graph, self: Array, other: Array) -> Array:
+    """The power of 2 is rounded by itself, and may be infinite."""
+    dtype = promoted(2.0, other)
+    power = computed(g, compositions.exp2, other, dtype=dtype, returns=dtype)
+    return computed(g, combined("multiply"), self, power)
 
 
-record_binary({"ldexp.Tensor": _times_power_of_2})
 record_binary(
     {
         "logaddexp": compositions.logaddexp,
