@@ -224,6 +224,8 @@ def test_what_is_read_outside_is_no_number() -> None:
         Call(aten.embedding.default, (x, at[:, 0] + 2), {}, torch.ones(2, 2)),
         Call(aten.gather.default, (x, 0, at + 2), {}, torch.ones(2, 1)),
         Call(aten.gather.default, (x, 0, at - 1), {}, torch.ones(2, 1)),
+        Call(aten.gather.default, (x, 0, at + 2**32), {}, torch.ones(2, 1)),
+        Call(aten.index.Tensor, (x, [at - 2**32]), {}, torch.ones(2, 1, 2)),
     ]
     for call in calls:
         with pytest.raises(AssertionError, match="nan|1 / "):

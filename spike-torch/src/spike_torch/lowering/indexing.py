@@ -36,6 +36,9 @@ def indices(g: Graph, index: Array, size: Size, wraps: bool = True) -> Array:
     """Indices as s32; negative ones count from the end if they may be (`wraps`)."""
     if index.dtype.is_floating_point:
         raise Unsupported(f"has indices of {index.dtype}")
+    if index.dtype == torch.int64:  # of whose bits the higher ones would be lost
+        low, high = (g.number(n, torch.int64) for n in (-(2**31), 2**31 - 1))
+        index = Array(g.b.clamp(low.value, index.value, high.value), index.dims)
     index = int32(g, index)
     if not wraps:
         return index
