@@ -212,6 +212,7 @@ def test_masks() -> None:
     x = torch.arange(12.0).reshape(4, 3)
     _check(aten.index_put.default, x, [x > 4], torch.tensor(-1.0))
     _check(aten.index_put.default, x, [x[:, 0] > 4], torch.tensor([2.0]), True)
+    _check(aten.index_put.default, x > 4, [x > 2], torch.tensor(True), True)
     for args in ((x, [x > 4]), (x, [None, torch.tensor([True, False, True])])):
         (call,) = calls_with(aten.index.Tensor, [(args, {})])
         with pytest.raises(Unsupported, match="bool"):

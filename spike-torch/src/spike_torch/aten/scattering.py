@@ -213,7 +213,8 @@ def _masked_put(
     if any(size != 1 for size in values.sizes):
         raise Unsupported("writes as many values as a mask has true elements")
     value = g.with_dims(values, ())
-    added = g.binary("add", self, value) if accumulate else value
+    opcode = "or" if self.dtype == torch.bool else "add"
+    added = g.binary(opcode, self, value) if accumulate else value
     rest = self.ndim - mask.ndim
     where = g.insert_ones(mask, range(mask.ndim, mask.ndim + rest))
     return g.select(where, added, self)

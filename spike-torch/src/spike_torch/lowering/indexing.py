@@ -20,7 +20,7 @@ from spike_torch.lowering.arrays import Array
 from spike_torch.lowering.dims import Dim, Factor, dim_of
 from spike_torch.lowering.errors import Unsupported
 from spike_torch.lowering.moves import flattened, int32
-from spike_torch.lowering.sizes import Size, product
+from spike_torch.lowering.sizes import Size
 
 if TYPE_CHECKING:
     from spike_torch.lowering.graph import Graph
@@ -322,8 +322,3 @@ def identity_of(opcode: str, dtype: np.dtype) -> Any:
     if opcode == "minimum":
         return dt.highest(dtype)
     return {"add": 0, "multiply": 1}[opcode]
-
-
-def count_of(x: Array) -> Size:
-    """How many elements count."""
-    return product(x.sizes)
