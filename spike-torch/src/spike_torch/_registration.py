@@ -10,6 +10,7 @@ import torch
 from spike import SpikeError
 from spike._spike import has_native_async
 from spike_torch._names import DEFAULT_POLICY, NAME, POLICIES, POLICY_VARIABLE
+from spike_torch.aten import kept
 
 #: What torch calls the device as long as nobody has taken it.
 _UNTAKEN = "privateuseone"
@@ -124,8 +125,6 @@ def _register(policy: str) -> None:
         raise ImportError(f"spike-torch's extension cannot be loaded: {error}") from (
             error
         )
-    from spike_torch.aten import OPERATORS  # whose lowerings need the extension
-
     try:
         _C.register(
             {
@@ -135,7 +134,7 @@ def _register(policy: str) -> None:
                     known.runs,
                     list(known.writes),
                 )
-                for name, known in OPERATORS.items()
+                for name, known in kept.OPERATORS.items()
                 if known.is_special
             }
         )

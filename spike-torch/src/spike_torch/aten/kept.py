@@ -1,8 +1,13 @@
-"""Operators without lowerings of which more is to be known than their schemas say."""
+"""Operators of which the device is to know more than their schemas say.
+
+It is all that registering the device reads of records.
+"""
 
 from __future__ import annotations
 
-from spike_torch.aten.record import operator
+from spike_torch.aten.record import OPERATORS, operator
+
+__all__ = ["OPERATORS"]
 
 operator(
     "index.Tensor index.Tensor_out _unsafe_index.Tensor index_put_ index_put "

@@ -11,7 +11,11 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
-from functorch.compile import make_boxed_func, min_cut_rematerialization_partition
+from functorch.compile import (
+    default_partition,
+    make_boxed_func,
+    min_cut_rematerialization_partition,
+)
 from torch import fx
 from torch._dynamo.backends.common import aot_autograd
 from torch._guards import TracingContext
@@ -25,6 +29,7 @@ from spiky.compiling.decompositions import decompositions
 from spiky.compiling.limits import warn_of_limit
 from spiky.compiling.part import Layouts, Part, Settings, outputs_of
 from spiky.compiling.partition import partitioned
+from spiky.compiling.seeds import is_random
 from spiky.compiling.sources import location_of
 from spiky.compiling.support import refusals
 from spiky.compiling.telling import tell_parts
@@ -57,9 +62,20 @@ def compile_graph(
         bw_compiler=partial(compiler.compile, "backward"),
         inference_compiler=partial(compiler.compile, "inference"),
         decompositions=decompositions(),
-        partition_fn=min_cut_rematerialization_partition,
+        partition_fn=_divided,
         keep_inference_input_mutations=True,
     )(gm, example_inputs)
+
+
+def _divided(joint: fx.GraphModule, inputs: Any, **more: Any) -> Any:
+    """The forward and the backward graph of a joint one.
+
+    What takes little is computed again rather than kept; but random numbers would not
+    be the same.
+    """
+    if any(map(is_random, joint.graph.nodes)):
+        return default_partition(joint, inputs, **more)
+    return min_cut_rematerialization_partition(joint, inputs, **more)
 
 
 def _core_of(inputs: Sequence[Any]) -> int:

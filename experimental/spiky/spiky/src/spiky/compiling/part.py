@@ -29,11 +29,13 @@ from spike_torch.lowering import (
 )
 from spike_torch.lowering.dims import dim_of
 from spike_torch.lowering.graph import SIZES
+from spike_torch.lowering.random_bits import SEED
 from spike_torch.lowering.sizes import symbols_of
 from spiky.compiling import symbols as sym
 from spiky.compiling.buckets import listed
 from spiky.compiling.expressions import program_expression
 from spiky.compiling.layout import inverse, memory_order
+from spiky.compiling.seeds import generator_device, new_seed
 from spiky.compiling.sources import told
 from spiky.compiling.telling import tell_buckets, tell_exact, tell_masks
 from spiky.compiling.walk import (
@@ -120,6 +122,7 @@ class Part:
         self.exact = {s: why for s, why in exact.items() if s in self.sources}
         self.report = report
         self._lock = threading.Lock()
+        self._draws_by: str | None = None
         self._first: tuple[tuple[int, ...], _Module] | None = None
         self._function = self._make_function()
 
@@ -139,17 +142,22 @@ class Part:
         while True:
             function = self._function
             try:
-                return function(arguments, sizes, None, profile)
+                return function(self._with_seed(arguments), sizes, None, profile)
             except _NotInBucket as error:
                 with self._lock:
                     if self._function is function:
                         self._make_exact(error.cause)
                         self._function = self._make_function()
 
+    def _with_seed(self, arguments: list[Any]) -> list[Any]:
+        if self._draws_by is None:
+            return arguments
+        return [*arguments, new_seed(self._draws_by)]
+
     # -- what is told of calls -------------------------------------------------------
     def values_of(self, arguments: list[Any]) -> list[int]:
         """The symbols' values, as arguments have them."""
-        return list(self._function.sizes_of(arguments))
+        return list(self._function.sizes_of(self._with_seed(arguments)))
 
     def dynamic_inputs(self) -> list[tuple[int, int, Any]]:
         """Dimensions of arguments that are symbols: both numbers, and the symbol."""
@@ -173,7 +181,7 @@ class Part:
         self, arguments: list[Any], sizes: Sequence[int] | None = None
     ) -> tuple[Path, str]:
         """The file of the program that a call runs, and its key."""
-        values = self._function.sizes_of(arguments) if sizes is None else sizes
+        values = self.values_of(arguments) if sizes is None else sizes
         variant = self._function.variant(self._function.buckets_of(list(values)))
         return variant.resident.neff, variant.resident.neff.parent.name
 
@@ -233,11 +241,13 @@ class Part:
     # -- the function ----------------------------------------------------------------
     def _make_function(self) -> programs.Function:
         first = self._first_module()
+        self._draws_by = generator_device(self.gm) if first.draws else None
+        names = [n.name for n in self.placeholders] + [SEED] * first.draws
         rules = dict(self.settings.buckets(self.placeholders, self.symbols))
         rules |= dict.fromkeys(self.exact, programs.Exact())
         function = programs.Function(
             self.name,
-            [n.name for n in self.placeholders],
+            names,
             [
                 programs.Symbol(
                     str(symbol),
@@ -345,10 +355,18 @@ class _Module:
                 shape = self._shape(tensor, array.dims, range(array.ndim))
                 is_written = node.name in self.lowered.written
                 found.append(programs.Input(i, array.dtype, shape, is_written))
-        names = [spec.name for spec in self.module.inputs]
-        if SIZES in names:
-            found.append(programs.Input(None))
+        for spec in self.module.inputs[len(found) :]:  # in the order of first use
+            if spec.name == SIZES:
+                found.append(programs.Input(None))
+            else:
+                place = len(self.part.placeholders)
+                found.append(programs.Input(place, torch.uint32, spec.shape))
         return found
+
+    @property
+    def draws(self) -> bool:
+        """Whether it has the input of a seed."""
+        return any(spec.name == SEED for spec in self.module.inputs)
 
     def results(self) -> list[programs.Result]:
         found = []

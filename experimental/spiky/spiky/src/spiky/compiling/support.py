@@ -52,7 +52,7 @@ def refusal_of(node: fx.Node, sizes: Sizes) -> str | None:
 
 
 def _lower_alone(node: fx.Node, sizes: Sizes) -> None:
-    g = Graph("one", sizes)
+    g = Graph("one", sizes, seeded=True)
     args, kwargs = fx.map_arg((node.args, node.kwargs), lambda n: _argument(g, n))
     lower_call(g, node.target, args, kwargs, value_of(node))
 

@@ -70,7 +70,7 @@ def lower_graph(
         Unsupported, NeedsExactSize: a node cannot be lowered; the text begins with the
             operator's name.
     """
-    return _Walk(gm, Graph(name, sizes), layouts or {}).run()
+    return _Walk(gm, Graph(name, sizes, seeded=True), layouts or {}).run()
 
 
 class _Walk:
