@@ -8,14 +8,17 @@ import sys
 
 import pytest
 import torch
+import torch._prims  # which defines operators
 
 from spike_torch.aten import OPERATORS
 
 
 def arguments_of(name: str) -> dict[str, torch.Argument]:
-    """By name: what an operator takes, be it of torch's or of its Python's, as prims."""
-    operator, _, overload = name.partition(".")
-    schema = torch._C._get_schema(operator, overload)
+    """What an operator takes, by name; it may be one that Python defines, as prims."""
+    space, _, packet = name.partition("::")
+    packet, _, overload = packet.partition(".")
+    found = getattr(getattr(torch.ops, space), packet)
+    schema = getattr(found, overload or "default")._schema
     return {argument.name: argument for argument in schema.arguments}
 
 
