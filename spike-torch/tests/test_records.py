@@ -8,7 +8,7 @@ import sys
 
 import pytest
 import torch
-import torch._prims  # which defines operators
+import torch._inductor.inductor_prims  # which defines operators
 
 from spike_torch.aten import OPERATORS
 
