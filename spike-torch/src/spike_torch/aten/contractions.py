@@ -160,7 +160,7 @@ def _added(g: Graph, to: Array, product: Array, beta: Number, alpha: Number) -> 
     if beta:  # if not, what is added may be NaN, and is not read
         to = scaled(g, g.convert(to, product.dtype), beta)
         product = g.binary("add", to, product)
-    return g.expand(_rounded(g, product), g.dims(g.result.sizes))
+    return _rounded(g, product)
 
 
 def scaled(g: Graph, x: Array, factor: Number) -> Array:

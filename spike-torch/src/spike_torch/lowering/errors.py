@@ -13,7 +13,7 @@ class NeedsExactSize(Exception):
     """Padding would reach a result, and no mask is right: no bucket may be larger.
 
     Attributes:
-        sizes: the sizes that have to be exact.
+        sizes: the sizes that have to be exact, or symbols.
         reason: why, in words that follow the operation's name.
     """
 

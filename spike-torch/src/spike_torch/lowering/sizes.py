@@ -120,7 +120,9 @@ class Sizes:
         if isinstance(size, int):
             return size
         if not grows(size):
-            raise NeedsExactSize(f"has a size ({size}) that a bucket may exceed", size)
+            unsure = [s for s in size.free_symbols if not s.is_nonnegative]
+            reason = f"has a size ({size}) that a bucket may exceed"
+            raise NeedsExactSize(reason, *(unsure or (size,)))
         return int(size.xreplace(_integers(self.buckets)))
 
 

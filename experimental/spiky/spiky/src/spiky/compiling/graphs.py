@@ -29,6 +29,7 @@ from spiky.compiling.decompositions import decompositions
 from spiky.compiling.limits import warn_of_limit
 from spiky.compiling.part import Layouts, Part, Settings, outputs_of
 from spiky.compiling.partition import partitioned
+from spiky.compiling.prelude import split_prelude
 from spiky.compiling.seeds import is_random
 from spiky.compiling.sources import location_of
 from spiky.compiling.support import refusals
@@ -124,11 +125,26 @@ class _Compiler:
             part = self._whole(name, gm)
         except Unsupported as error:
             logger.debug("%s: %s", name, error)
-            if name == "backward":
-                self._cut_saved()
-            return make_boxed_func(self._in_parts(name, gm))
-        tell_parts(self.report, gm, {})
+            return make_boxed_func(self._after_prelude(name, gm))
+        tell_parts(self.report, gm)
         return make_boxed_func(self._called(part))
+
+    def _after_prelude(self, name: str, gm: fx.GraphModule) -> Callable[..., Any]:
+        """The graph, of which the host computes some numbers first; else in parts."""
+        refused = refusals(gm, _sizes(gm))
+        split = split_prelude(gm, refused)
+        if split is not None:
+            prelude, rest = split
+            try:
+                run = self._called(self._whole(name, rest))
+            except Unsupported as error:
+                logger.debug("%s, without numbers: %s", name, error)
+            else:
+                tell_parts(self.report, rest)
+                return lambda *arguments: run(*arguments, *prelude(*arguments))
+        if name == "backward":
+            self._cut_saved()
+        return self._in_parts(name, gm, refused)
 
     def _whole(self, name: str, gm: fx.GraphModule) -> Part:
         """The graph as one part; what forward keeps for backward stays padded."""
@@ -160,17 +176,22 @@ class _Compiler:
             self._forward.cut_results()
             self._forward = None
 
-    def _in_parts(self, name: str, gm: fx.GraphModule) -> Callable[..., Any]:
-        refused = refusals(gm, _sizes(gm))
+    def _in_parts(
+        self, name: str, gm: fx.GraphModule, refused: Mapping[fx.Node, str]
+    ) -> Callable[..., Any]:
         self._tell(refused)
-        tell_parts(self.report, gm, refused)
-        return partitioned(gm, set(refused), partial(self._part, name))
+        divided = partitioned(gm, set(refused), partial(self._part, name))
+        tell_parts(self.report, divided, refused)
+        return divided.forward
 
     def _part(self, name: str, number: int, gm: fx.GraphModule) -> Callable[..., Any]:
         try:
             return self._called(self._made(gm, f"{name}_{number}"))
         except Unsupported as error:
-            logger.debug("%s: part %s %s", name, number, error)
+            warnings.warn(
+                f"part {number} of the {name} graph {error}; it runs eagerly",
+                stacklevel=2,
+            )
             return gm.forward
 
     def _called(self, part: Part) -> Callable[..., Any]:

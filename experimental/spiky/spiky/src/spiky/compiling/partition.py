@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import fx
 from torch.fx.passes.infra.partitioner import CapabilityBasedPartitioner
 from torch.fx.passes.operator_support import OperatorSupportBase
 
+from spiky.compiling import symbols as sym
 from spiky.compiling.walk import is_copy_to_input, is_number, value_of
 
 #: Makes the function of a part, which is the graph's n-th.
@@ -31,8 +33,8 @@ class _Support(OperatorSupportBase):
 
 def partitioned(
     gm: fx.GraphModule, refused: Collection[fx.Node], make: MakePart
-) -> Callable[..., Any]:
-    """The graph, with parts of it compiled.
+) -> fx.GraphModule:
+    """The graph, with parts of it compiled, each a submodule.
 
     Args:
         gm: the graph; it is changed.
@@ -46,19 +48,54 @@ def partitioned(
     parts = [n for n in fused.graph.nodes if n.op == "call_module"]
     for number, node in enumerate(parts):
         target = str(node.target)
-        part = make(number, getattr(fused, target))
+        _give_symbols(fused, node, getattr(fused, target))
+        graph = getattr(fused, target)
+        part = make(number, graph)
         fused.delete_submodule(target)
-        setattr(fused, target, _Called(part))
+        setattr(fused, target, CompiledPart(part, graph))
     fused.recompile()
-    return fused.forward
+    return fused
 
 
-class _Called(torch.nn.Module):
-    """A part where the graph looks for it."""
+def _give_symbols(outer: fx.GraphModule, node: fx.Node, part: fx.GraphModule) -> None:
+    """Give a part the sizes that its own arguments do not tell, as more arguments."""
+    own = [n for n in part.graph.nodes if n.op == "placeholder"]
+    missing = sym.untold(own)
+    if not missing:
+        return
+    given = [n for n in outer.graph.nodes if n.op == "placeholder"]
+    sources = sym.find_symbols(given)
+    more = []
+    for symbol in missing:
+        place, dimension = sources[symbol]
+        size = given[place]
+        if dimension is not None:
+            value = value_of(size).shape[dimension]
+            with outer.graph.inserting_before(node):
+                size = outer.graph.call_function(
+                    torch.ops.aten.sym_size.int, (size, dimension)
+                )
+            size.meta["val"] = value
+        more.append(size)
+        with part.graph.inserting_after(own[-1]) if own else nullcontext():
+            own.append(part.graph.placeholder(f"size_{symbol}"))
+        own[-1].meta["val"] = value_of(size)
+    node.args = (*node.args, *more)
+    part.recompile()
 
-    def __init__(self, part: Callable[..., Any]) -> None:
+
+class CompiledPart(torch.nn.Module):
+    """A part where the graph looks for it.
+
+    Attributes:
+        part: the function that it is.
+        nodes: what that computes.
+    """
+
+    def __init__(self, part: Callable[..., Any], gm: fx.GraphModule) -> None:
         super().__init__()
         self.part = part
+        self.nodes = list(gm.graph.nodes)
 
     def forward(self, *arguments: Any) -> Any:
         made = self.part(*arguments)

@@ -28,6 +28,23 @@ def find_symbols(
     Raises:
         Unsupported: no argument tells one of them.
     """
+    sources: dict[Any, Source] = {}
+    for symbol, known in _sources(placeholders, padded).items():
+        if known is None:
+            raise Unsupported(f"has sizes that depend on {symbol}, which none tells")
+        sources[symbol] = known
+    return sources
+
+
+def untold(placeholders: Sequence[fx.Node]) -> list[Any]:
+    """The symbols in the sizes that a graph is given that no argument tells."""
+    found = _sources(placeholders, ())
+    return [symbol for symbol, known in found.items() if known is None]
+
+
+def _sources(
+    placeholders: Sequence[fx.Node], padded: Container[str]
+) -> dict[Any, Source | None]:
     found: dict[Any, Source | None] = {}
     for size, source in _sizes(placeholders):
         if isinstance(size, int):
@@ -37,12 +54,7 @@ def find_symbols(
         is_told = source[1] is None or placeholders[source[0]].name not in padded
         if size.is_Symbol and found[size] is None and is_told:
             found[size] = source
-    sources: dict[Any, Source] = {}
-    for symbol, known in found.items():
-        if known is None:
-            raise Unsupported(f"has sizes that depend on {symbol}, which none tells")
-        sources[symbol] = known
-    return sources
+    return found
 
 
 def symbols_of(placeholders: Sequence[fx.Node]) -> list[Any]:

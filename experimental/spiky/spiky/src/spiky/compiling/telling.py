@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
+from types import MappingProxyType
 from typing import Any
 
 from torch import fx
@@ -21,13 +22,32 @@ def operation_of(node: fx.Node) -> Operation:
 
 
 def tell_parts(
-    report: GraphReport, gm: fx.GraphModule, refused: Mapping[fx.Node, str]
+    report: GraphReport,
+    gm: fx.GraphModule,
+    refused: Mapping[fx.Node, str] = MappingProxyType({}),
 ) -> None:
-    """Which operations are compiled, and which run eagerly, in the graph's order."""
-    nodes = [n for n in gm.graph.nodes if n.op == "call_function"]
-    for why, found in groupby(nodes, refused.get):
-        operations = tuple(operation_of(node) for node in found)
-        report.parts.append(Part(why is None, operations, why or ""))
+    """What is compiled and what runs eagerly, in the order in which it runs.
+
+    Args:
+        report: what it is told.
+        gm: a graph that is one part, or one that has parts as submodules.
+        refused: why nodes run eagerly.
+    """
+    reasons = {node.name: why for node, why in refused.items()}  # graphs are copied
+    all_nodes = list(gm.graph.nodes)
+    is_divided = any(n.op == "call_module" for n in all_nodes)
+    for why, group in groupby(all_nodes, lambda n: reasons.get(n.name)):
+        nodes = list(group)
+        for node in nodes:
+            if node.op == "call_module":
+                own = getattr(gm, str(node.target)).nodes
+                report.parts.append(Part(True, _operations(own)))
+        if why is not None or not is_divided:
+            report.parts.append(Part(why is None, _operations(nodes), why or ""))
+
+
+def _operations(nodes: Iterable[fx.Node]) -> tuple[Operation, ...]:
+    return tuple(operation_of(n) for n in nodes if n.op == "call_function")
 
 
 def tell_masks(

@@ -99,6 +99,8 @@ class _Walk:
         value = value_of(node)
         if not isinstance(value, torch.Tensor):
             return value if value is None else number_of(value)
+        if not node.users:  # a parameter would be read, or copied, for nothing
+            return None
         dims = self.layouts.get(node.name)
         if dims is None:
             dims = self.g.dims([size_of(n) for n in value.shape])
