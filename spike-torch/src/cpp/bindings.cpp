@@ -6,6 +6,7 @@
 #include <stdexcept>
 
 #include "arrays.h"
+#include "eager_programs.h"
 #include "fallback.h"
 #include "memory.h"
 #include "records.h"
@@ -109,6 +110,19 @@ void set_policy(const std::string& name) {
     if (name == name_of(policy)) return set_fallback_policy(policy);
   }
   throw std::invalid_argument("no way to fall back: '" + name + "'");
+}
+
+const char* name_of(ExecutionMode mode) {
+  const char* names[] = {"fallback", "device", "auto"};
+  return names[static_cast<int>(mode)];
+}
+
+void set_mode(const std::string& name) {
+  for (const auto mode :
+       {ExecutionMode::kFallback, ExecutionMode::kDevice, ExecutionMode::kAuto}) {
+    if (name == name_of(mode)) return set_execution_mode(mode);
+  }
+  throw std::invalid_argument("no way to execute: '" + name + "'");
 }
 
 size_t trim(int64_t device, size_t target) {
@@ -232,6 +246,12 @@ NB_MODULE(_C, m) {
   m.def("set_fallback_policy", set_policy, "policy"_a);
   m.def("fallback_counts", fallback_counts);
   m.def("reset_fallback_counts", reset_fallback_counts);
+  m.def("execution", [] { return name_of(execution_mode()); });
+  m.def("set_execution", set_mode, "mode"_a);
+  m.def("program_counts", program_counts);
+  m.def("reset_program_counts", reset_program_counts);
+  m.def("known_calls", known_calls);
+  m.def("forget_calls", forget_calls);
   define_programs(m);
 }
 

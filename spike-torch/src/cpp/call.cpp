@@ -119,10 +119,12 @@ struct Extent {
 /// With Python's lock: `look` and `wrap`. Without: the others.
 class Call {
  public:
-  Call(const Description& of, const Plan& plan, const nb::tuple& arguments)
+  Call(const Description& of, const Plan& plan, const nb::tuple& arguments,
+       bool bumps_versions)
       : of_(of),
         plan_(plan),
         arguments_(arguments),
+        bumps_versions_(bumps_versions),
         inputs_(of.inputs.size()),
         parts_(plan.part_count) {}
 
@@ -170,6 +172,7 @@ class Call {
   const Description& of_;
   const Plan& plan_;
   const nb::tuple& arguments_;
+  const bool bumps_versions_;
   c10::SmallVector<Input, 20> inputs_;
   c10::SmallVector<c10::Storage, 4> results_;
   c10::SmallVector<at::Tensor, 4> returned_;
@@ -488,7 +491,8 @@ void Call::update_arguments() {
       cut_into(tensor, bucket, as);
     }
     const at::Tensor& argument = *inputs_[i].argument;
-    if (!argument.is_inference()) argument.unsafeGetTensorImpl()->bump_version();
+    if (bumps_versions_ && !argument.is_inference())
+      argument.unsafeGetTensorImpl()->bump_version();
   }
 }
 
@@ -556,7 +560,7 @@ nb::list call(Function& function, nb::handle given, const CallOptions& options) 
   const nb::tuple arguments = checked(of, given);
   const std::shared_ptr<const Plan> plan =
       function.plan(options.sizes ? *options.sizes : read_symbols(of, arguments));
-  Call call(of, *plan, arguments);
+  Call call(of, *plan, arguments, options.bumps_versions);
   call.look();
   const bool to_cpu =
       options.to_cpu.value_or(call.first_is_on_cpu() && !of.keeps_outputs_on_device);
@@ -579,7 +583,7 @@ nb::list call(Function& function, nb::handle given, const CallOptions& options) 
   times.buckets = &plan->buckets;
   times.pad_ratio = plan->pad_ratio;
   times.total_ms = milliseconds(Clock::now() - start);
-  count_execution(times);
+  if (of.is_counted) count_execution(times);
   return results;
 }
 

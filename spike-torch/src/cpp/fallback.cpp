@@ -8,6 +8,7 @@
 #include <atomic>
 #include <mutex>
 
+#include "eager_programs.h"
 #include "host_tensors.h"
 #include "records.h"
 #include "registration.h"
@@ -37,6 +38,7 @@ struct Seen {
   uint64_t may_be_host = 0;          // of each argument a bit
   c10::SmallVector<int, 2> writes;   // arguments that are written to
   c10::SmallVector<int, 2> returns;  // for each result the argument that it is, or -1
+  std::optional<OperatorPrograms> programs;
 };
 
 std::mutex seen_mutex;
@@ -111,6 +113,8 @@ Seen::Seen(const c10::OperatorHandle& op)
     }
     returns.push_back(found);
   }
+  programs.emplace(op, writes, returns);
+  if (generator >= 0 || !record.writes.empty()) programs->may_be = false;
   for (const std::string& argument : record.writes)
     writes.push_back(index_of(argument));
 }
@@ -268,6 +272,7 @@ void fall_back(const c10::OperatorHandle& op, c10::DispatchKeySet, Stack* stack)
   const size_t begin = stack->size() - count;
   const c10::DeviceIndex device =
       device_of(known, c10::ArrayRef<IValue>(*stack).slice(begin));
+  if (try_program(op, *known.programs, device, stack)) return;
   tell(known);
 
   HostTensors tensors(device);
@@ -336,6 +341,20 @@ std::map<std::string, uint64_t> fallback_counts() {
     if (const uint64_t count = op->count) counts[op->name] += count;
   }
   return counts;
+}
+
+std::map<std::string, uint64_t> program_counts() {
+  std::lock_guard lock(seen_mutex);
+  std::map<std::string, uint64_t> counts;
+  for (const auto& [name, op] : all_seen().defined) {
+    if (const uint64_t count = op->programs->count) counts[name] += count;
+  }
+  return counts;
+}
+
+void reset_program_counts() {
+  std::lock_guard lock(seen_mutex);
+  for (const auto& [name, op] : all_seen().defined) op->programs->count = 0;
 }
 
 void reset_fallback_counts() {

@@ -25,5 +25,8 @@ void tell_fallback(const c10::OperatorHandle& op);
 /// "aten::add.Tensor".
 std::map<std::string, uint64_t> fallback_counts();
 void reset_fallback_counts();
+/// The same of what a program of the core's computed instead.
+std::map<std::string, uint64_t> program_counts();
+void reset_program_counts();
 
 }  // namespace spike_torch

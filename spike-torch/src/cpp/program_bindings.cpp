@@ -83,7 +83,7 @@ void make_function(Function* place, std::string name,
                    const std::vector<PythonInput>& inputs,
                    const std::vector<PythonResult>& results,
                    const std::vector<PythonReturn>& returns, int core, bool may_compile,
-                   bool pads_on_device, bool keeps_outputs_on_device,
+                   bool pads_on_device, bool keeps_outputs_on_device, bool is_counted,
                    nb::object compile) {
   Description made;
   made.name = std::move(name);
@@ -107,6 +107,7 @@ void make_function(Function* place, std::string name,
   made.may_compile = may_compile;
   made.pads_on_device = pads_on_device;
   made.keeps_outputs_on_device = keeps_outputs_on_device;
+  made.is_counted = is_counted;
   new (place) Function(std::move(made), std::move(compile));
 }
 
@@ -168,7 +169,7 @@ void define_programs(nb::module_& m) {
   nb::class_<Function>(m, "Function", nb::type_slots(kSlots))
       .def("__init__", make_function, "name"_a, "arguments"_a, "symbols"_a, "inputs"_a,
            "results"_a, "returns"_a, "core"_a, "may_compile"_a, "pads_on_device"_a,
-           "keeps_outputs_on_device"_a, "compile"_a)
+           "keeps_outputs_on_device"_a, "is_counted"_a, "compile"_a)
       .def(
           "__call__",
           [](Function& self, nb::handle arguments, std::optional<Values> sizes,

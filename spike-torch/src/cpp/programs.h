@@ -64,6 +64,7 @@ struct Description {
   bool may_compile = true;
   bool pads_on_device = true;
   bool keeps_outputs_on_device = false;
+  bool is_counted = true;     // in the statistics
   bool writes = false;        // into an input
   int64_t first_tensor = -1;  // of the arguments
 };
@@ -179,6 +180,7 @@ struct CallOptions {
   std::optional<Values> sizes;         // of the symbols, in place of the arguments'
   std::optional<bool> to_cpu;          // where results go
   std::optional<std::string> profile;  // a file
+  bool bumps_versions = true;          // of what is written into
 };
 
 /// Calls a function: the list of what it returns.

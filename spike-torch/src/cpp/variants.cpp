@@ -258,7 +258,7 @@ nb::object Function::compiled_variant(const std::shared_ptr<Slot>& slot,
                    description.name, "' is to return a Variant");
   variant->require_fit(description);
   variant->resident().attr("register")(made);
-  count_compilation();
+  if (description.is_counted) count_compilation();
   return slot->variant = made;
 }
 

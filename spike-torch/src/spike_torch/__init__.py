@@ -26,6 +26,12 @@ from spike_torch.devices import (  # noqa: E402
     is_available,
     set_device,
 )
+from spike_torch.execution import (  # noqa: E402
+    get_execution,
+    program_counts,
+    reset_program_counts,
+    set_execution,
+)
 from spike_torch.fallback import (  # noqa: E402
     fallback_counts,
     get_fallback,
@@ -83,13 +89,17 @@ __all__ = [
     "fallback_counts",
     "from_spike",
     "get_cached_blocks",
+    "get_execution",
     "get_fallback",
     "get_nrt_tensor",
     "get_tensor_info",
     "is_available",
+    "program_counts",
     "reset",
     "reset_fallback_counts",
+    "reset_program_counts",
     "set_device",
+    "set_execution",
     "set_fallback",
     "set_memory_limit",
     "spike",

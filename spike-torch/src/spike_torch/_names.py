@@ -1,4 +1,4 @@
-"""What the device is called, and what may be said of what the CPU computes for it."""
+"""What the device is called, and what may be chosen about its operations."""
 
 from __future__ import annotations
 
@@ -8,3 +8,8 @@ NAME = "nkipy"
 POLICIES = ("log", "warn", "silent", "error")
 DEFAULT_POLICY = "log"
 POLICY_VARIABLE = "NKIPY_TORCH_FALLBACK"
+
+#: Who computes operations one at a time, and the variable that chooses.
+EXECUTIONS = ("fallback", "device", "auto")
+DEFAULT_EXECUTION = "fallback"
+EXECUTION_VARIABLE = "NKIPY_TORCH_EXECUTION"

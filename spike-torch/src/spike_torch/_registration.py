@@ -9,7 +9,15 @@ import torch
 
 from spike import SpikeError
 from spike._spike import has_native_async
-from spike_torch._names import DEFAULT_POLICY, NAME, POLICIES, POLICY_VARIABLE
+from spike_torch._names import (
+    DEFAULT_EXECUTION,
+    DEFAULT_POLICY,
+    EXECUTION_VARIABLE,
+    EXECUTIONS,
+    NAME,
+    POLICIES,
+    POLICY_VARIABLE,
+)
 from spike_torch.aten import kept
 
 #: What torch calls the device as long as nobody has taken it.
@@ -31,7 +39,8 @@ def register() -> None:
     Raises:
         ImportError: the extension was built for another torch, spike has no libnrt, or
             another package has taken torch's one free device; LOCAL_RANK is no core.
-        ValueError: NKIPY_TORCH_FALLBACK is none of the ways to fall back.
+        ValueError: NKIPY_TORCH_FALLBACK is none of the ways to fall back, or
+            NKIPY_TORCH_EXECUTION none of those to execute.
     """
     global _is_registered
     with _lock:
@@ -40,7 +49,7 @@ def register() -> None:
             _check_untaken()
             _check_libnrt()
             choose_core()
-            _register(read_policy())
+            _register(read_policy(), read_execution())
             _is_registered = True
 
 
@@ -118,7 +127,21 @@ def read_policy() -> str:
     return policy
 
 
-def _register(policy: str) -> None:
+def read_execution() -> str:
+    """What the environment says of who computes operations.
+
+    Raises:
+        ValueError: it names nobody.
+    """
+    execution = os.environ.get(EXECUTION_VARIABLE) or DEFAULT_EXECUTION
+    if execution not in EXECUTIONS:
+        raise ValueError(
+            f"{EXECUTION_VARIABLE} is one of {', '.join(EXECUTIONS)}: {execution!r}"
+        )
+    return execution
+
+
+def _register(policy: str, execution: str) -> None:
     try:
         import spike_torch._C as _C
     except ImportError as error:
@@ -145,6 +168,7 @@ def _register(policy: str) -> None:
 
     torch._register_device_module(NAME, device_module)
     fallback.set_fallback(policy)
+    _C.set_execution(execution)
     processes.register()
     arrays.speak_protocol()
     torch.utils.generate_methods_for_privateuse1_backend(

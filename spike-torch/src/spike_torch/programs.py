@@ -315,6 +315,7 @@ class Function(_C.Function):
         pads_on_device: whether padding is done there, or before tensors go there.
         keeps_outputs_on_device: whether results stay there where the first tensor is
             on the CPU.
+        is_counted: whether statistics count it.
 
     Calls::
 
@@ -356,6 +357,7 @@ class Function(_C.Function):
         may_compile: bool = True,
         pads_on_device: bool = True,
         keeps_outputs_on_device: bool = False,
+        is_counted: bool = True,
     ) -> None:
         _check_indices(name, arguments, symbols, inputs, results, returns)
         super().__init__(
@@ -376,6 +378,7 @@ class Function(_C.Function):
             may_compile,
             pads_on_device,
             keeps_outputs_on_device,
+            is_counted,
             compile,
         )
 

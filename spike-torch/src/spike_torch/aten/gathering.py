@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from spike_torch.lowering.sizes import Size
 
 
-@lowering("gather")
+@lowering("gather", checks_values=True)
 def gather(
     g: Graph, self: Array, dim: int, index: Array, *, sparse_grad: bool = False
 ) -> Array:
@@ -31,7 +31,7 @@ def gather(
     return g.reshape(indexing.read_flat(g, self, place), g.result.sizes)
 
 
-@lowering("index_select")
+@lowering("index_select", checks_values=True)
 def index_select(g: Graph, self: Array, dim: int, index: Array) -> Array:
     if moves.is_nothing(g, g.result.sizes):
         return moves.nothing(g)
@@ -43,7 +43,7 @@ def index_select(g: Graph, self: Array, dim: int, index: Array) -> Array:
     return indexing.read(g, self, indexing.places(g, (axis,), (at,)), axis)
 
 
-@lowering("take")
+@lowering("take", checks_values=True)
 def take(g: Graph, self: Array, index: Array) -> Array:
     if moves.is_nothing(g, g.result.sizes):
         return moves.nothing(g)
@@ -89,8 +89,8 @@ def _indices() -> Iterator[Sample]:
     yield (x, [two, one, one]), {}
 
 
-@lowering("_unsafe_index.Tensor", samples=_indices)
-@lowering("index.Tensor", samples=_indices)
+@lowering("_unsafe_index.Tensor", checks_values=True, samples=_indices)
+@lowering("index.Tensor", checks_values=True, samples=_indices)
 def index(g: Graph, self: Array, indices: Sequence[Array | None]) -> Array:
     at, first = indexed_dimensions(g, self, indices)
     if moves.is_nothing(g, g.result.sizes):
@@ -110,7 +110,7 @@ def rows(*extra: Any) -> Callable[[], Iterator[Sample]]:
     return make
 
 
-@lowering("embedding", samples=rows(1))
+@lowering("embedding", checks_values=True, samples=rows(1))
 def embedding(
     g: Graph,
     weight: Array,
@@ -134,7 +134,7 @@ def _row_gradients() -> Iterator[Sample]:
     yield (grad[0, 0], torch.tensor(1), 5, -1, False), {}
 
 
-@lowering("embedding_dense_backward", samples=_row_gradients)
+@lowering("embedding_dense_backward", checks_values=True, samples=_row_gradients)
 def embedding_dense_backward(
     g: Graph,
     grad_output: Array,

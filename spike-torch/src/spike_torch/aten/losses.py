@@ -63,8 +63,8 @@ def _planes_backward() -> Iterator[Sample]:
         yield (loss.sin(), x, target, weight, reduction, ignored, total), {}
 
 
-@lowering("nll_loss2d_forward", samples=_planes)
-@lowering("nll_loss_forward", samples="nll_loss cross_entropy")
+@lowering("nll_loss2d_forward", checks_values=True, samples=_planes)
+@lowering("nll_loss_forward", checks_values=True, samples="nll_loss cross_entropy")
 def nll_loss_forward(
     g: Graph,
     self: Array,
@@ -94,8 +94,8 @@ def _counted(g: Graph, where: Array) -> Array:
     return g.reduce(where, "or", False, [_class_axis(where)])
 
 
-@lowering("nll_loss2d_backward", samples=_planes_backward)
-@lowering("nll_loss_backward", samples="nll_loss cross_entropy")
+@lowering("nll_loss2d_backward", checks_values=True, samples=_planes_backward)
+@lowering("nll_loss_backward", checks_values=True, samples="nll_loss cross_entropy")
 def nll_loss_backward(
     g: Graph,
     grad_output: Array,

@@ -144,7 +144,7 @@ def max_pool3d_with_indices(
     return _max_pool(g, self, 3, kernel_size, stride, padding, dilation)
 
 
-@lowering("max_pool2d_with_indices_backward", samples="max_pool2d")
+@lowering("max_pool2d_with_indices_backward", checks_values=True, samples="max_pool2d")
 def max_pool2d_with_indices_backward(
     g: Graph,
     grad_output: Array,
@@ -159,7 +159,7 @@ def max_pool2d_with_indices_backward(
     return to_places(g, grad_output, indices, self.dims, 2)
 
 
-@lowering("max_pool3d_with_indices_backward", samples="max_pool3d")
+@lowering("max_pool3d_with_indices_backward", checks_values=True, samples="max_pool3d")
 def max_pool3d_with_indices_backward(
     g: Graph,
     grad_output: Array,

@@ -38,6 +38,10 @@ class Operator(NamedTuple):
             name. Or a function that makes arguments, where none does.
         decomposed: whether torch.compile takes torch's own decomposition into other
             operators where there is one, and leaves `lower` to the eager device.
+        checks_values: whether the CPU refuses some values of tensors, as an index that
+            is out of range: then the eager device leaves it to the CPU, whose error is
+            wanted. What is refused where all numbers are 0, as dividing integers by
+            them, is found without it.
         rounding: by how many steps of float32 `lower` may differ from the CPU, counted
             at the greatest number in a result, as it adds in another order.
     """
@@ -52,6 +56,7 @@ class Operator(NamedTuple):
     padding: Padding = "exact"
     samples: str | Callable[[], Iterator[Sample]] = ""
     decomposed: bool = False
+    checks_values: bool = False
     rounding: int = 0
 
     @property

@@ -147,7 +147,7 @@ def _weighted(g: Graph, x: Array, weight: Array | None) -> Array:
     return x if weight is None else g.binary("multiply", x, wide(g, weight))
 
 
-@lowering("binary_cross_entropy")
+@lowering("binary_cross_entropy", checks_values=True)
 def binary_cross_entropy(
     g: Graph,
     self: Array,

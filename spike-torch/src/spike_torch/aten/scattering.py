@@ -61,12 +61,12 @@ def _combined(
     return indexing.write_flat(g, self, place, values, opcode)
 
 
-@lowering("scatter.src", samples="scatter")
+@lowering("scatter.src", checks_values=True, samples="scatter")
 def scatter(g: Graph, self: Array, dim: int, index: Array, src: Array) -> Array:
     return _combined(g, self, dim, index, src, "assign")
 
 
-@lowering("scatter.value", samples="scatter")
+@lowering("scatter.value", checks_values=True, samples="scatter")
 def scatter_value(
     g: Graph, self: Array, dim: int, index: Array, value: Number
 ) -> Array:
@@ -82,21 +82,27 @@ def _combinations(*, of_number: bool) -> Iterator[Sample]:
             yield (given, 1, at, src), {"reduce": reduce}
 
 
-@lowering("scatter.reduce", samples=lambda: _combinations(of_number=False))
+@lowering(
+    "scatter.reduce", checks_values=True, samples=lambda: _combinations(of_number=False)
+)
 def scatter_combined(
     g: Graph, self: Array, dim: int, index: Array, src: Array, *, reduce: str
 ) -> Array:
     return _combined(g, self, dim, index, src, _OPCODES[reduce])
 
 
-@lowering("scatter.value_reduce", samples=lambda: _combinations(of_number=True))
+@lowering(
+    "scatter.value_reduce",
+    checks_values=True,
+    samples=lambda: _combinations(of_number=True),
+)
 def scatter_value_combined(
     g: Graph, self: Array, dim: int, index: Array, value: Number, *, reduce: str
 ) -> Array:
     return _combined(g, self, dim, index, value, _OPCODES[reduce])
 
 
-@lowering("scatter_add")
+@lowering("scatter_add", checks_values=True)
 def scatter_add(g: Graph, self: Array, dim: int, index: Array, src: Array) -> Array:
     return _combined(g, self, dim, index, src, "add")
 
@@ -110,7 +116,7 @@ def _reductions() -> Iterator[Sample]:
         yield (x, 1, at[:, :2], src, reduce), {"include_self": False}
 
 
-@lowering("scatter_reduce.two", samples=_reductions)
+@lowering("scatter_reduce.two", checks_values=True, samples=_reductions)
 def scatter_reduce(
     g: Graph,
     self: Array,
@@ -181,8 +187,8 @@ def _puts() -> Iterator[Sample]:
     yield (x, [x > 5.0], torch.tensor(-1.0)), {}
 
 
-@lowering("_unsafe_index_put", samples=_puts)
-@lowering("index_put", samples=_puts)
+@lowering("_unsafe_index_put", checks_values=True, samples=_puts)
+@lowering("index_put", checks_values=True, samples=_puts)
 def index_put(
     g: Graph,
     self: Array,
@@ -267,7 +273,7 @@ def _parts_combined(
     return g.with_dims(made, self.dims)
 
 
-@lowering("index_add")
+@lowering("index_add", checks_values=True)
 def index_add(
     g: Graph,
     self: Array,
@@ -282,13 +288,13 @@ def index_add(
     return _parts_combined(g, self, dim, index, source, "add")
 
 
-@lowering("index_copy")
+@lowering("index_copy", checks_values=True)
 def index_copy(g: Graph, self: Array, dim: int, index: Array, source: Array) -> Array:
     return _parts_combined(g, self, dim, index, source, "assign")
 
 
-@lowering("index_fill.int_Scalar", samples="index_fill")
-@lowering("index_fill.int_Tensor", samples="index_fill")
+@lowering("index_fill.int_Scalar", checks_values=True, samples="index_fill")
+@lowering("index_fill.int_Tensor", checks_values=True, samples="index_fill")
 def index_fill(
     g: Graph, self: Array, dim: int, index: Array, value: Array | Number
 ) -> Array:
@@ -309,7 +315,7 @@ def _part_reductions() -> Iterator[Sample]:
         yield (x, 1, torch.tensor([2, 0]), src, reduce), {"include_self": False}
 
 
-@lowering("index_reduce", samples=_part_reductions)
+@lowering("index_reduce", checks_values=True, samples=_part_reductions)
 def index_reduce(
     g: Graph,
     self: Array,
@@ -330,7 +336,7 @@ def index_reduce(
     return g.with_dims(made, self.dims)
 
 
-@lowering("put")
+@lowering("put", checks_values=True)
 def put(
     g: Graph, self: Array, index: Array, source: Array, accumulate: bool = False
 ) -> Array:
@@ -348,7 +354,7 @@ def put(
     return g.with_dims(made, self.dims)
 
 
-@lowering("masked_scatter")
+@lowering("masked_scatter", checks_values=True)
 def masked_scatter(g: Graph, self: Array, mask: Array, source: Array) -> Array:
     if moves.is_nothing(g, self.sizes) or moves.is_nothing(g, source.sizes):
         return self

@@ -1,0 +1,362 @@
+#include "programs.h"
+// Comes first, as torch's and Python's own headers are to.
+
+#include <torch/csrc/DynamicTypes.h>
+#include <torch/csrc/Exceptions.h>
+#include <torch/csrc/utils/torch_dispatch_mode.h>
+
+#include <list>
+#include <unordered_map>
+
+#include "call_keys.h"
+#include "eager_programs.h"
+
+namespace spike_torch {
+
+using c10::IValue;
+using torch::jit::Stack;
+
+namespace {
+
+std::atomic<ExecutionMode> chosen{ExecutionMode::kFallback};
+
+// ---- Calls that are known -----------------------------------------------------------
+
+bool has_python() { return Py_IsInitialized() && !_Py_IsFinalizing(); }
+
+// A program, which is a Function of spike_torch.programs.
+struct Ready {
+  PyObject* function;
+
+  explicit Ready(nb::object made) : function(made.release().ptr()) {}
+  ~Ready() {
+    if (!has_python()) return;
+    const nb::gil_scoped_acquire locked;
+    Py_DECREF(function);
+  }
+  Ready(const Ready&) = delete;
+};
+using Program = std::shared_ptr<const Ready>;
+
+enum class State { kSeen, kBeingCompiled, kReady, kWithout };
+
+struct Known {
+  CallKey key;
+  State state;
+  Program program;
+};
+
+struct HashOf {
+  size_t operator()(const CallKey* key) const { return key->hash; }
+};
+struct AreSame {
+  bool operator()(const CallKey* one, const CallKey* other) const {
+    return *one == *other;
+  }
+};
+
+// So many calls are known; then those are forgotten that were used the longest ago.
+constexpr size_t kMostCalls = 4096;
+
+// Any thread may call its methods, which do not wait for Python's lock: what they drop
+// is the caller's to free.
+class Calls {
+ public:
+  struct Found {
+    State state;
+    Program program;
+  };
+  // What is to be done for a call: kSeen, nothing; kBeingCompiled, by the caller.
+  Found use(const CallKey& key, bool compiles_first, std::list<Known>* dropped);
+  void set(const CallKey& key, State state, Program program);
+  void clear(std::list<Known>* dropped);
+  size_t size();
+
+ private:
+  std::mutex mutex_;
+  std::list<Known> order_;  // the last used first
+  std::unordered_map<const CallKey*, std::list<Known>::iterator, HashOf, AreSame> by_;
+};
+
+Calls::Found Calls::use(const CallKey& key, bool compiles_first,
+                        std::list<Known>* dropped) {
+  std::lock_guard lock(mutex_);
+  const auto found = by_.find(&key);
+  if (found != by_.end()) {
+    order_.splice(order_.begin(), order_, found->second);
+    Known& known = order_.front();
+    if (known.state != State::kSeen)
+      return {known.state == State::kBeingCompiled ? State::kSeen : known.state,
+              known.program};
+    known.state = State::kBeingCompiled;
+    return {State::kBeingCompiled, nullptr};
+  }
+  const State state = compiles_first ? State::kBeingCompiled : State::kSeen;
+  order_.push_front({key, state, nullptr});
+  by_.emplace(&order_.front().key, order_.begin());
+  if (order_.size() > kMostCalls) {
+    by_.erase(&order_.back().key);
+    dropped->splice(dropped->end(), order_, std::prev(order_.end()));
+  }
+  return {state, nullptr};
+}
+
+void Calls::set(const CallKey& key, State state, Program program) {
+  std::lock_guard lock(mutex_);
+  const auto found = by_.find(&key);
+  if (found == by_.end()) return;
+  found->second->state = state;
+  found->second->program = std::move(program);
+}
+
+void Calls::clear(std::list<Known>* dropped) {
+  std::lock_guard lock(mutex_);
+  by_.clear();
+  dropped->splice(dropped->end(), order_);
+}
+
+size_t Calls::size() {
+  std::lock_guard lock(mutex_);
+  return order_.size();
+}
+
+Calls& calls() {
+  static auto* all = new Calls;
+  return *all;
+}
+
+// ---- Python -------------------------------------------------------------------------
+
+// With Python's lock. What it raises is raised as torch's own bindings know it.
+template <class Do>
+auto with_python(Do act) {
+  const nb::gil_scoped_acquire locked;
+  try {
+    return act();
+  } catch (nb::python_error& error) {
+    error.restore();
+    python_error raised;
+    raised.persist();
+    throw raised;
+  }
+}
+
+nb::object object_of(const at::Tensor& tensor) {
+  if (!tensor.defined()) return nb::none();
+  if (!is_number(tensor)) return nb::steal(THPVariable_Wrap(tensor));
+  if (tensor.scalar_type() == at::kDouble) return nb::float_(tensor.item<double>());
+  if (tensor.scalar_type() == at::kBool) return nb::bool_(tensor.item<bool>());
+  return nb::int_(tensor.item<int64_t>());
+}
+
+// An argument as Python's operators take it, but for layouts and memory formats, which
+// are numbers.
+nb::object object_of(const IValue& value, const c10::Argument& argument) {
+  if (value.isTensor()) return object_of(value.toTensor());
+  if (value.isNone()) return nb::none();
+  if (value.isInt()) {
+    c10::TypePtr type = argument.real_type();
+    if (const auto optional = type->cast<c10::OptionalType>())
+      type = optional->getElementType();
+    if (type->kind() == c10::TypeKind::ScalarTypeType)
+      return nb::borrow(reinterpret_cast<PyObject*>(
+          torch::getTHPDtype(static_cast<at::ScalarType>(value.toInt()))));
+    return nb::int_(value.toInt());
+  }
+  if (value.isDouble()) return nb::float_(value.toDouble());
+  if (value.isBool()) return nb::bool_(value.toBool());
+  if (value.isString()) return nb::cast(value.toStringRef());
+  if (value.isDevice()) return nb::cast(std::string("nkipy"));
+  nb::list all;
+  if (value.isIntList()) {
+    for (const int64_t one : value.toIntVector()) all.append(one);
+  } else if (value.isDoubleList()) {
+    for (const double one : value.toDoubleVector()) all.append(one);
+  } else if (value.isBoolList()) {
+    for (const bool one : value.toBoolList()) all.append(one);
+  } else if (value.isTensorList()) {
+    for (const at::Tensor& one : value.toTensorVector()) all.append(object_of(one));
+  } else {
+    for (const std::optional<at::Tensor>& one : value.toOptionalTensorVector())
+      all.append(one ? object_of(*one) : nb::none());
+  }
+  return all;
+}
+
+// Sets a call's state, also where an exception leaves it as if it had not been.
+class Compiling {
+ public:
+  explicit Compiling(const CallKey& key) : key_(key) {}
+  ~Compiling() { calls().set(key_, state_, std::move(program_)); }
+  Compiling(const Compiling&) = delete;
+
+  void found(State state, Program program = nullptr) {
+    state_ = state;
+    program_ = std::move(program);
+  }
+
+ private:
+  const CallKey& key_;
+  State state_ = State::kSeen;
+  Program program_;
+};
+
+// Operators that are called for this are torch's on the CPU, whatever is about the
+// call: without modes, transformations, autocast and gradients.
+class Plainly {
+  const c10::impl::ForceDispatchKeyGuard keys_{
+      c10::default_included_set,
+      c10::default_excluded_set | c10::autograd_dispatch_keyset_with_ADInplaceOrView};
+  const torch::torch_dispatch_mode::StashTorchDispatchStackGuard modes_;
+};
+
+Program compile(const c10::OperatorHandle& op, OperatorPrograms& programs,
+                c10::DeviceIndex device, c10::ArrayRef<IValue> arguments,
+                const CallKey& key) {
+  Compiling compiling(key);
+  return with_python([&]() -> Program {
+    const Plainly plainly;
+    nb::list given;
+    for (size_t i = 0; i < arguments.size(); ++i)
+      given.append(object_of(arguments[i], op.schema().arguments()[i]));
+    const nb::object made = nb::module_::import_("spike_torch.eager_programs")
+                                .attr("compile_call")(op.operator_name().name,
+                                                      op.operator_name().overload_name,
+                                                      given, static_cast<int>(device));
+    if (made.is_none()) {
+      compiling.found(State::kWithout);
+      programs.may_be = false;
+      return nullptr;
+    }
+    Function* function = nullptr;
+    if (!nb::try_cast(made, function)) {
+      compiling.found(State::kWithout);
+      return nullptr;
+    }
+    auto program = std::make_shared<const Ready>(made);
+    compiling.found(State::kReady, program);
+    return program;
+  });
+}
+
+// ---- A call -------------------------------------------------------------------------
+
+thread_local bool is_inside = false;
+
+// Operations that a program's call or its compiling needs are the CPU's.
+struct Inside {
+  Inside() { is_inside = true; }
+  ~Inside() { is_inside = false; }
+  Inside(const Inside&) = delete;
+};
+
+// Without Python's lock, if the caller has none.
+c10::SmallVector<at::Tensor, 3> results_of(const Program& program,
+                                           c10::ArrayRef<at::Tensor> tensors) {
+  return with_python([&] {
+    nb::object arguments =
+        nb::steal(PyTuple_New(static_cast<Py_ssize_t>(tensors.size())));
+    for (size_t i = 0; i < tensors.size(); ++i)
+      PyTuple_SET_ITEM(arguments.ptr(), static_cast<Py_ssize_t>(i),
+                       THPVariable_Wrap(tensors[i]));
+    CallOptions options;
+    options.bumps_versions = false;
+    const nb::list made = call(*nb::inst_ptr<Function>(nb::handle(program->function)),
+                               arguments, options);
+    c10::SmallVector<at::Tensor, 3> results;
+    for (const nb::handle one : made)
+      results.push_back(one.is_none() ? at::Tensor() : THPVariable_Unpack(one.ptr()));
+    return results;
+  });
+}
+
+bool is_out_of_memory(python_error& error) {
+  const nb::gil_scoped_acquire locked;
+  static PyObject* const type =
+      nb::object(nb::module_::import_("torch").attr("OutOfMemoryError"))
+          .release()
+          .ptr();
+  return error.type && PyErr_GivenExceptionMatches(error.type, type);
+}
+
+// False if memory is short, and the CPU can do it all over.
+bool execute(const Program& program, const OperatorPrograms& programs,
+             c10::ArrayRef<at::Tensor> tensors, size_t count, Stack* stack) {
+  c10::SmallVector<at::Tensor, 3> results;
+  try {
+    results = results_of(program, tensors);
+  } catch (const c10::OutOfMemoryError&) {
+    if (programs.reads_written) throw;
+    return false;
+  } catch (python_error& error) {
+    if (programs.reads_written || !is_out_of_memory(error)) throw;
+    return false;
+  }
+  const size_t begin = stack->size() - count;
+  c10::SmallVector<IValue, 3> returned;
+  size_t next = 0;
+  for (const int argument : programs.returns) {
+    if (argument < 0) {
+      returned.emplace_back(std::move(results[next++]));
+    } else {
+      returned.push_back((*stack)[begin + static_cast<size_t>(argument)]);
+    }
+  }
+  torch::jit::drop(*stack, count);
+  for (IValue& value : returned) stack->push_back(std::move(value));
+  return true;
+}
+
+}  // namespace
+
+ExecutionMode execution_mode() { return chosen.load(std::memory_order_relaxed); }
+void set_execution_mode(ExecutionMode wanted) { chosen = wanted; }
+
+OperatorPrograms::OperatorPrograms(const c10::OperatorHandle& op,
+                                   c10::ArrayRef<int> writes,
+                                   c10::ArrayRef<int> returns)
+    : writes(writes.begin(), writes.end()), returns(returns.begin(), returns.end()) {
+  const auto& schema = op.schema();
+  const bool is_torchs = op.operator_name().name.rfind("aten::", 0) == 0;
+  bool fits = is_torchs && !schema.returns().empty() && !schema.is_vararg();
+  for (const int i : writes) {
+    const c10::Argument& argument = schema.arguments()[static_cast<size_t>(i)];
+    fits = fits && argument.type()->kind() == c10::TypeKind::TensorType;
+    reads_written = reads_written || !argument.is_out();
+  }
+  for (const c10::Argument& result : schema.returns()) {
+    const auto* alias = result.alias_info();
+    fits = fits && result.type()->kind() == c10::TypeKind::TensorType &&
+           (!alias || alias->isWrite());
+  }
+  may_be = fits;
+}
+
+bool run_program(const c10::OperatorHandle& op, OperatorPrograms& programs,
+                 c10::DeviceIndex device, Stack* stack) {
+  if (is_inside || !has_python()) return false;
+  const size_t count = op.schema().arguments().size();
+  const auto arguments = c10::ArrayRef<IValue>(*stack).slice(stack->size() - count);
+  const std::optional<KeyedCall> keyed =
+      key_of(&programs, device, arguments, programs.writes);
+  if (!keyed) return false;
+  std::list<Known> dropped;
+  auto [state, program] =
+      calls().use(keyed->key, execution_mode() == ExecutionMode::kDevice, &dropped);
+  const Inside inside;
+  if (state == State::kBeingCompiled)
+    program = compile(op, programs, device, arguments, keyed->key);
+  if (!program || !execute(program, programs, keyed->tensors, count, stack))
+    return false;
+  programs.count.fetch_add(1, std::memory_order_relaxed);
+  return true;
+}
+
+size_t known_calls() { return calls().size(); }
+
+void forget_calls() {
+  std::list<Known> dropped;
+  calls().clear(&dropped);
+}
+
+}  // namespace spike_torch

@@ -1,0 +1,392 @@
+"""Programs of single operations, for calls on the device: what C++ asks for."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from typing import Any, NamedTuple
+
+import torch
+from torch.utils import _pytree as pytree
+
+from nkipy.compiler.build import build
+from nkipy.execution import load
+from spike_torch import programs
+from spike_torch.aten import OPERATORS, Operator
+from spike_torch.lowered.calls import lower_call, name_of, tensors_of
+from spike_torch.lowering.arrays import Array
+from spike_torch.lowering.dtypes import hlo_dtype
+from spike_torch.lowering.errors import NeedsExactSize, Unsupported
+from spike_torch.lowering.graph import Graph
+
+logger = logging.getLogger(__name__)
+
+#: What the schema's enumerations are, which arrive as numbers.
+_MEMORY_FORMATS = {
+    0: torch.contiguous_format,
+    1: torch.preserve_format,
+    2: torch.channels_last,
+    3: torch.channels_last_3d,
+}
+_LAYOUTS = {0: torch.strided}
+#: The CPU's results of what has these are not the arguments' alone.
+_UNTOLD = {
+    torch.Tag.nondeterministic_seeded,
+    torch.Tag.data_dependent_output,
+    torch.Tag.dynamic_output_shape,
+}
+
+
+def compile_call(
+    name: str, overload: str, given: Sequence[Any], core: int
+) -> programs.Function | bool | None:
+    """The program of a call.
+
+    Args:
+        name: torch's operator, as ``"aten::add"``.
+        overload: which of its overloads.
+        given: all arguments, in the order of its schema. Layouts and memory formats are
+            numbers.
+        core: the core that its tensors are on.
+
+    Returns:
+        A function of the tensors on the core among the arguments, in their order, which
+        writes to what the operator writes to, and returns what else it returns. False:
+        there is none of such arguments. None: there is none of any.
+    """
+    packet = getattr(torch.ops.aten, name.removeprefix("aten::"))
+    op = getattr(packet, overload or "default")
+    functional = _functional(op)
+    if functional is None or _record(functional) is None:
+        return None
+    try:
+        with torch._C.DisableTorchFunction():
+            return _function(op, functional, given, core)
+    except (Unsupported, NeedsExactSize) as error:
+        logger.debug("%s.%s runs on the CPU: it %s", name, overload, error)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception:  # the CPU can compute it in any case
+        logger.warning("no program could be made of %s", op, exc_info=True)
+    return False
+
+
+# ---- Operators -----------------------------------------------------------------------
+
+
+def _record(op: Any) -> Operator | None:
+    """The record of an operator that programs may compute."""
+    record = OPERATORS.get(name_of(op))
+    if record is None or record.lower is None:
+        return None
+    if record.checks_values or record.writes or _UNTOLD & set(op.tags):
+        return None
+    return record
+
+
+def _written(argument: Any) -> bool:
+    return argument.alias_info is not None and argument.alias_info.is_write
+
+
+def _names(argument: Any) -> Any:
+    """What a schema calls the memory of a tensor."""
+    return argument.alias_info.before_set if argument.alias_info else None
+
+
+def _signature(schema: Any) -> list[tuple[str, str]]:
+    """Arguments with their types, but those that only take results: what is the same of
+    an operator's functional overload and of those that write."""
+    return [(a.name, str(a.type)) for a in schema.arguments if not a.is_out]
+
+
+@cache
+def _functional(op: Any) -> Any:
+    """The operator that returns what another writes; itself, if it writes nothing; None
+    if there is none."""
+    schema = op._schema
+    if not any(map(_written, schema.arguments)):
+        return op
+    name = schema.name.removeprefix("aten::")
+    for base in (name, name.removesuffix("_")):
+        packet = getattr(torch.ops.aten, base, None)
+        for overload in packet.overloads() if packet is not None else ():
+            found = getattr(packet, overload)
+            if (
+                not any(map(_written, found._schema.arguments))
+                and _signature(found._schema) == _signature(schema)
+                and len(found._schema.returns) == len(schema.returns)
+            ):
+                return found
+    return None
+
+
+def _places_of_results(schema: Any) -> list[int | None]:
+    """For each result the argument that it is, which is written to."""
+    places: list[int | None] = []
+    for result in schema.returns:
+        found = None
+        for i, argument in enumerate(schema.arguments):
+            if _written(argument) and _names(result) == _names(argument):
+                found = i
+        places.append(found)
+    written = [i for i, a in enumerate(schema.arguments) if _written(a)]
+    if sorted(p for p in places if p is not None) != written:
+        raise Unsupported("writes to what it does not return")
+    return places
+
+
+# ---- Arguments -----------------------------------------------------------------------
+
+
+def _value(argument: Any, given: Any) -> Any:
+    kind = str(argument.real_type).removeprefix("Optional[").removesuffix("]")
+    if given is None or kind not in ("MemoryFormat", "Layout"):
+        return given
+    table: Mapping[int, Any] = _LAYOUTS if kind == "Layout" else _MEMORY_FORMATS
+    if given not in table:
+        raise Unsupported(f"has {argument.name}={given}")
+    return table[given]
+
+
+def _is_default(argument: Any, given: Any) -> bool:
+    if isinstance(given, torch.Tensor) or not argument.has_default_value():
+        return False
+    default = argument.default_value
+    return type(default) is type(given) and default == given
+
+
+def _arguments(
+    schema: Any, given: Sequence[Any], is_results: bool
+) -> tuple[list[Any], dict[str, Any]]:
+    """By place and by name, without defaults, as torch's graphs have them.
+
+    Args:
+        is_results: whether arguments that only take results are among them.
+    """
+    args: list[Any] = []
+    kwargs: dict[str, Any] = {}
+    count = 0
+    for argument, value in zip(schema.arguments, given, strict=True):
+        if argument.is_out and not is_results:
+            continue
+        if argument.kwarg_only:
+            if not _is_default(argument, value):
+                kwargs[argument.name] = value
+        else:
+            args.append(value)
+            if not _is_default(argument, value):
+                count = len(args)
+    return args[:count], kwargs
+
+
+def _tensors(given: Any) -> list[torch.Tensor]:
+    return [t for t in pytree.tree_leaves(given) if isinstance(t, torch.Tensor)]
+
+
+def _mapped(given: Sequence[Any], change: Callable[[torch.Tensor], Any]) -> list[Any]:
+    made = pytree.tree_map_only(torch.Tensor, change, list(given))
+    assert isinstance(made, list)
+    return made
+
+
+# ---- What the CPU says ---------------------------------------------------------------
+
+
+def _results_on_cpu(op: Any, functional: Any, given: Sequence[Any]) -> list[Any]:
+    """What the CPU returns for zeros in place of all numbers: dtypes, sizes, strides.
+
+    Raises:
+        Unsupported: it refuses the call, or returns what a program does not.
+    """
+    made: dict[int, torch.Tensor] = {}
+
+    def zeros(x: torch.Tensor) -> torch.Tensor:
+        if id(x) not in made:
+            made[id(x)] = torch.empty_strided(
+                x.shape, x.stride(), dtype=x.dtype, device="cpu"
+            ).zero_()
+        return made[id(x)]
+
+    host = [
+        torch.device("cpu")
+        if str(a.real_type).startswith(("Device", "Optional[Dev")) and v is not None
+        else v
+        for a, v in zip(op._schema.arguments, _mapped(given, zeros), strict=True)
+    ]
+    try:
+        args, kwargs = _arguments(op._schema, host, False)
+        results = tensors_of(functional(*args, **kwargs))
+        if op is not functional:
+            args, kwargs = _arguments(op._schema, host, True)
+            op(*args, **kwargs)
+    except Exception as error:  # the CPU says it again, to who has called
+        raise Unsupported(f"is refused: {error}") from error
+    taken = {x.untyped_storage().data_ptr() for x in made.values()}
+    for result in results:
+        if result is not None:
+            _require_plain(result, taken)
+    return results
+
+
+def _require_plain(result: torch.Tensor, taken: set[int]) -> None:
+    if result.layout != torch.strided or not result.device.type == "cpu":
+        raise Unsupported(f"returns a tensor of layout {result.layout}")
+    if not result.numel() or result.untyped_storage().data_ptr() in taken:
+        raise Unsupported("returns a view, or a tensor without elements")
+    if result.stride() != _row_major(result.shape) or result.storage_offset():
+        raise Unsupported(f"returns strides {result.stride()} of {result.shape}")
+
+
+def _row_major(shape: Sequence[int]) -> tuple[int, ...]:
+    strides: list[int] = []
+    step = 1
+    for size in reversed(shape):
+        strides.insert(0, step)
+        step *= size
+    return tuple(strides)
+
+
+# ---- Programs ------------------------------------------------------------------------
+
+
+class _Parameter(NamedTuple):
+    """A tensor as a program takes it: its dimensions in the order of its memory."""
+
+    tensor: torch.Tensor
+    place: int
+    order: tuple[int, ...]
+
+    @property
+    def shape(self) -> list[int]:
+        return [self.tensor.shape[d] for d in self.order]
+
+
+def _order(x: torch.Tensor) -> tuple[int, ...]:
+    """The dimensions in the order of the memory.
+
+    Raises:
+        Unsupported: there are gaps between its elements, or several at one place.
+    """
+    strides = x.stride()
+    order = tuple(sorted(range(x.ndim), key=lambda d: (-strides[d], d)))
+    wanted = _row_major([x.shape[d] for d in order])
+    for d, stride in zip(order, wanted):
+        if x.shape[d] != 1 and strides[d] != stride:
+            raise Unsupported(f"has strides {strides} of {tuple(x.shape)}")
+    return order
+
+
+def _function(
+    op: Any, functional: Any, given: Sequence[Any], core: int
+) -> programs.Function:
+    schema = op._schema
+    given = [_value(a, v) for a, v in zip(schema.arguments, given, strict=True)]
+    places = _places_of_results(schema)
+    returned = _results_on_cpu(op, functional, given)
+    written = [None if p is None else given[p] for p in places]
+    if len(written) != len(returned):
+        raise Unsupported("returns other results than its functional overload")
+    for target, result in zip(written, returned):
+        if target is not None:
+            _require_same(target, result)
+
+    g = Graph(name_of(op).replace("::", ".").replace(".", "_"))
+    tensors = _tensors(given)
+    parameters: dict[int, _Parameter] = {}
+    arrays: dict[int, Array] = {}
+    for place, x in enumerate(tensors):
+        if id(x) in parameters:
+            continue
+        parameter = _Parameter(x, place, _order(x))
+        name = f"input{len(parameters)}"
+        parameters[id(x)] = parameter
+        arrays[id(x)] = _array(g, parameter, name)
+    args, kwargs = _arguments(schema, _mapped(given, lambda x: arrays[id(x)]), False)
+    made = lower_call(g, functional, args, kwargs, _as_returned(returned))
+    results = _results(made, returned)
+    g.module.set_results([array.value for array in results if array is not None])
+    return _built(
+        g, op, core, len(tensors), list(parameters.values()), results, written
+    )
+
+
+def _require_same(target: torch.Tensor, result: torch.Tensor | None) -> None:
+    if (
+        result is None
+        or (target.dtype, target.shape) != (result.dtype, result.shape)
+        or target.stride() != result.stride()
+    ):
+        raise Unsupported(
+            "writes to a tensor of another dtype, of other sizes or strides"
+        )
+
+
+def _array(g: Graph, parameter: _Parameter, name: str) -> Array:
+    dtype = hlo_dtype(parameter.tensor.dtype)
+    value = g.module.add_parameter(parameter.shape, dtype, name)
+    array = Array(value, g.dims(parameter.shape))
+    order = parameter.order
+    if order == tuple(range(len(order))):
+        return array
+    return g.transpose(array, [order.index(d) for d in range(len(order))])
+
+
+def _as_returned(returned: Sequence[torch.Tensor | None]) -> Any:
+    return returned[0] if len(returned) == 1 else tuple(returned)
+
+
+def _results(made: Any, returned: Sequence[torch.Tensor | None]) -> list[Array | None]:
+    found = list(made) if isinstance(made, (tuple, list)) else [made]
+    return [a if r is not None else None for a, r in zip(found, returned, strict=True)]
+
+
+def _built(
+    g: Graph,
+    op: Any,
+    core: int,
+    count: int,
+    parameters: Sequence[_Parameter],
+    results: Sequence[Array | None],
+    written: Sequence[torch.Tensor | None],
+) -> programs.Function:
+    places = {id(p.tensor): i for i, p in enumerate(parameters)}
+    shapes: list[tuple[int, ...]] = []
+    specs: list[programs.Result] = []
+    returns: list[programs.Return] = []
+    for array, target in zip(results, written, strict=True):
+        if array is None:
+            returns.append(None)
+            continue
+        shape = tuple(d.padded for d in array.dims)
+        into = None if target is None else places[id(target)]
+        if into is None:
+            returns.append(programs.Returned(len(specs)))
+        else:
+            g.module.alias(len(specs), into, is_user_returned=False)
+        specs.append(programs.Result(array.dtype, shape, into))
+        shapes.append(shape)
+    targets = {spec.input for spec in specs}
+    inputs = [
+        programs.Input(p.place, p.tensor.dtype, p.shape, i in targets, _permutation(p))
+        for i, p in enumerate(parameters)
+    ]
+    loaded = load(build(g.module), core)
+    variant = programs.Variant.of(loaded, [p.shape for p in parameters], shapes)
+    return programs.Function(
+        name_of(op),
+        [""] * count,
+        [],
+        inputs,
+        specs,
+        returns,
+        lambda _: variant,
+        core=core,
+        keeps_outputs_on_device=True,
+        is_counted=False,
+    )
+
+
+def _permutation(parameter: _Parameter) -> tuple[int, ...]:
+    order = parameter.order
+    return () if order == tuple(range(len(order))) else order
