@@ -144,6 +144,21 @@ def test_in_place(device: None) -> None:
     assert_close(view.cpu(), x[1:])
 
 
+def test_the_same_tensor_twice_and_two(device: None) -> None:
+    (x, there), (y, other) = both(5), both(5)
+    for left, right, wanted in (
+        (there, there, x + x),
+        (there, other, x + y),
+        (other, other, y + y),
+    ):
+        assert_close((left + right).cpu(), wanted)
+        out = torch.empty(5, device="nkipy")
+        assert_close(torch.add(left, right, out=out).cpu(), wanted)
+    for right, wanted in ((there, x * 2), (other, x * 2 + y)):
+        assert_close(there.add_(right).cpu(), wanted)
+    assert fallbacks() == 0
+
+
 def test_out(device: None) -> None:
     (x, there), out = both(3, 4), torch.empty(3, 4, device="nkipy")
     where = out.data_ptr()

@@ -293,22 +293,37 @@ def _function(
 
     g = Graph(name_of(op).replace("::", ".").replace(".", "_"))
     tensors = _tensors(given)
-    parameters: dict[int, _Parameter] = {}
-    arrays: dict[int, Array] = {}
-    for place, x in enumerate(tensors):
-        if id(x) in parameters:
-            continue
-        parameter = _Parameter(x, place, _order(x))
-        name = f"input{len(parameters)}"
-        parameters[id(x)] = parameter
-        arrays[id(x)] = _array(g, parameter, name)
-    args, kwargs = _arguments(schema, _mapped(given, lambda x: arrays[id(x)]), False)
+    parameters, arrays = _parameters(g, tensors, written)
+    by_place = iter(arrays)
+    args, kwargs = _arguments(schema, _mapped(given, lambda _: next(by_place)), False)
     made = lower_call(g, functional, args, kwargs, _as_returned(returned))
     results = _results(made, returned)
     g.module.set_results([array.value for array in results if array is not None])
-    return _built(
-        g, op, core, len(tensors), list(parameters.values()), results, written
-    )
+    return _built(g, op, core, len(tensors), parameters, results, written)
+
+
+def _parameters(
+    g: Graph, tensors: Sequence[torch.Tensor], written: Sequence[torch.Tensor | None]
+) -> tuple[list[_Parameter], list[Array]]:
+    """What the program takes, and each tensor's array.
+
+    Two that are one tensor in this call are two in another, but for what is written to:
+    calls are told apart by what is that.
+    """
+    parameters: list[_Parameter] = []
+    arrays: list[Array] = []
+    targets: dict[int, Array] = {}
+    for place, x in enumerate(tensors):
+        is_target = any(x is target for target in written)
+        if is_target and id(x) in targets:
+            arrays.append(targets[id(x)])
+            continue
+        parameter = _Parameter(x, place, _order(x))
+        arrays.append(_array(g, parameter, f"input{len(parameters)}"))
+        parameters.append(parameter)
+        if is_target:
+            targets[id(x)] = arrays[-1]
+    return parameters, arrays
 
 
 def _require_same(target: torch.Tensor, result: torch.Tensor | None) -> None:
