@@ -305,6 +305,13 @@ def test_padded_tensors_go_in_and_out_as_they_are(reach: None) -> None:
         (PowersOfTwo(), {1: 1, 2: 2, 3: 4, 8: 8, 9: 16}),
         (PowersOfTwo(6), {1: 8, 9: 16}),
         (Linear(32, 64), {1: 32, 32: 32, 33: 96, 96: 96, 97: 160}),
+        (PowersOfTwo(8, 32), {7: 8, 17: 32, 32: 32, 33: 64, 65: 96, 96: 96}),
+        (PowersOfTwo(8, 20), {9: 16, 17: 20, 21: 40}),
+        (PowersOfTwo(8, limit=21), {9: 16, 17: 21, 21: 21, 22: 32}),
+        (PowersOfTwo(8, limit=5), {2: 5}),
+        (PowersOfTwo(8, 16, 40), {33: 40, 31: 32}),
+        (Linear(32, 64, 100, 290), {33: 96, 97: 100, 101: 200, 201: 290}),
+        (PowersOfTwo(1, 1 << 62), {(1 << 62): 1 << 62}),
         (Listed((10, 4)), {1: 4, 4: 4, 5: 10, 11: 16}),
         (Exact(), {1: 1, 7: 7}),
         (OneBucket(), {-3: 0, 7: 0}),
@@ -316,7 +323,13 @@ def test_rules_of_buckets(rule: Any, expected: dict[int, int]) -> None:
 
 
 def test_buckets_that_cannot_be() -> None:
-    for rule in (Listed(()), Linear(0, 1), PowersOfTwo(0), Listed((4, -1))):
+    for rule in (
+        Listed(()),
+        Linear(0, 1),
+        PowersOfTwo(0),
+        PowersOfTwo(1, -1),
+        Listed((4, -1)),
+    ):
         with pytest.raises(ValueError, match="buckets are numbers from 1 up"):
             doubled(rule)
     with pytest.raises(ValueError, match="a size is -1"):

@@ -53,10 +53,20 @@ std::vector<Dimension> dimensions_of(const Dimensions& given, size_t symbols) {
 
 Buckets buckets_of(const std::string& rule, Values numbers) {
   using Rule = Buckets::Rule;
-  if (rule == "powers of two") return {Rule::kPowersOfTwo, numbers.at(0), 1, {}};
-  if (rule == "linear") return {Rule::kLinear, numbers.at(0), numbers.at(1), {}};
-  if (rule == "listed") return {Rule::kListed, 1, 1, std::move(numbers)};
-  return {rule == "one" ? Rule::kOne : Rule::kExact, 1, 1, {}};
+  Buckets made;
+  if (rule == "listed") {
+    made.rule = Rule::kListed;
+    made.listed = std::move(numbers);
+  } else if (rule == "powers of two" || rule == "linear") {
+    made.rule = rule == "linear" ? Rule::kLinear : Rule::kPowersOfTwo;
+    made.first = numbers.at(0);
+    made.step = numbers.at(1);
+    made.most = numbers.at(2);
+    made.limit = numbers.at(3);
+  } else {
+    made.rule = rule == "one" ? Rule::kOne : Rule::kExact;
+  }
+  return made;
 }
 
 using PythonSymbol = std::tuple<std::string, size_t, int, std::string, Values>;

@@ -53,6 +53,11 @@ int64_t power_of_two(int64_t value, int64_t first) {
   return bucket;
 }
 
+int64_t multiple_from(int64_t value, int64_t step) {
+  const int64_t rest = value % step;
+  return rest == 0 ? value : compute(Kind::kAdd, value, step - rest);
+}
+
 }  // namespace
 
 Expression::Expression(std::vector<Token> tokens, size_t symbols)
@@ -89,6 +94,16 @@ int64_t Expression::evaluate(c10::ArrayRef<int64_t> symbols) const {
 
 int64_t Buckets::choose(int64_t value) const {
   TORCH_CHECK_VALUE(value >= 0 || rule == Rule::kOne, "nkipy: a size is ", value);
+  int64_t bucket;
+  if (most == 0)
+    bucket = unlimited(value);
+  else
+    bucket =
+        value > most ? multiple_from(value, most) : std::min(unlimited(value), most);
+  return limit != 0 && value <= limit ? std::min(bucket, limit) : bucket;
+}
+
+int64_t Buckets::unlimited(int64_t value) const {
   switch (rule) {
     case Rule::kOne:
       return 0;
@@ -97,7 +112,7 @@ int64_t Buckets::choose(int64_t value) const {
     case Rule::kPowersOfTwo:
       return power_of_two(value, first);
     case Rule::kLinear:
-      return value <= first ? first : first + (value - first + step - 1) / step * step;
+      return value <= first ? first : first + multiple_from(value - first, step);
     default: {
       const auto found = std::lower_bound(listed.begin(), listed.end(), value);
       return found == listed.end() ? power_of_two(value, 1) : *found;

@@ -52,9 +52,14 @@ struct Buckets {
   Rule rule = Rule::kExact;
   int64_t first = 1, step = 1;  // powers of two begin at the first; linear ones too
   Values listed;                // ascending; beyond them, powers of two
+  int64_t most = 0;   // beyond it, multiples of it; 0: none, as if it were infinite
+  int64_t limit = 0;  // no value is larger, so that no bucket is; 0: none
 
   /// Raises ValueError for a value that there is no bucket for.
   int64_t choose(int64_t value) const;
+
+ private:
+  int64_t unlimited(int64_t value) const;
 };
 
 /// Where the value of a symbol is read.

@@ -122,17 +122,30 @@ PaddedDimension = int | Sequence[int]
 
 @dataclass(frozen=True)
 class PowersOfTwo:
-    """Buckets first, 2 * first and so on, where `first` is rounded up to a power."""
+    """Buckets first, 2 * first and so on, where `first` is rounded up to a power.
+
+    Attributes:
+        most: the largest of them, after which come its multiples; None: none is.
+        limit: no value is larger, so that no bucket need be; None: any may come.
+    """
 
     first: int = 1
+    most: int | None = None
+    limit: int | None = None
 
 
 @dataclass(frozen=True)
 class Linear:
-    """Buckets first, first + step, first + 2 * step and so on."""
+    """Buckets first, first + step, first + 2 * step and so on.
+
+    Attributes:
+        most, limit: as of :class:`PowersOfTwo`.
+    """
 
     first: int
     step: int
+    most: int | None = None
+    limit: int | None = None
 
 
 @dataclass(frozen=True)
@@ -156,21 +169,23 @@ Buckets = PowersOfTwo | Linear | Listed | Exact | OneBucket
 
 
 def _rule(buckets: Buckets) -> tuple[str, list[int]]:
-    if isinstance(buckets, PowersOfTwo):
-        rule, numbers = "powers of two", [buckets.first]
-    elif isinstance(buckets, Linear):
-        rule, numbers = "linear", [buckets.first, buckets.step]
+    ends: list[int] = []
+    if isinstance(buckets, (PowersOfTwo, Linear)):
+        is_linear = isinstance(buckets, Linear)
+        rule = "linear" if is_linear else "powers of two"
+        numbers = [buckets.first, getattr(buckets, "step", 1)]
+        ends = [buckets.most or 0, buckets.limit or 0]
     elif isinstance(buckets, Listed):
         rule, numbers = "listed", sorted(set(buckets.buckets))
     elif isinstance(buckets, (Exact, OneBucket)):
         return ("exact" if isinstance(buckets, Exact) else "one"), []
     else:
         raise TypeError(f"no rule of buckets: {buckets!r}")
-    if not numbers or min(numbers) < 1:
+    if not numbers or min(numbers) < 1 or min(ends, default=0) < 0:
         raise ValueError(
             f"buckets are numbers from 1 up, and at least one: {buckets!r}"
         )
-    return rule, numbers
+    return rule, numbers + ends
 
 
 # ---- What a function is --------------------------------------------------------------

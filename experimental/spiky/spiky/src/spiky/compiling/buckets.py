@@ -11,6 +11,7 @@ from torch import fx
 
 from spike_torch import programs
 from spike_torch.lowered.calls import size_of
+from spiky.compiling.symbols import shape_env_of
 from spiky.compiling.walk import value_of
 from spiky.options import CompileOptions
 
@@ -18,6 +19,8 @@ from spiky.options import CompileOptions
 SMALLEST = 8
 #: Between buckets of the strategy "linear".
 STEP = 64
+#: What no size reaches: a limit from here on is none.
+LARGEST = 1 << 31
 
 
 def bucket_rules(
@@ -31,7 +34,8 @@ def bucket_rules(
         symbols: the sizes that differ.
     """
     dimensions = _dimensions(placeholders)
-    return {s: _rule(options, dimensions.get(s)) for s in symbols}
+    limits = _limits(placeholders, symbols)
+    return {s: _rule(options, dimensions.get(s), limits.get(s)) for s in symbols}
 
 
 def listed(rules: Mapping[Any, programs.Buckets]) -> Iterator[tuple[int, ...]]:
@@ -63,7 +67,22 @@ def _dimensions(placeholders: Sequence[fx.Node]) -> dict[Any, int]:
     return found
 
 
-def _rule(options: CompileOptions, dimension: int | None) -> programs.Buckets:
+def _limits(placeholders: Sequence[fx.Node], symbols: Sequence[Any]) -> dict[Any, int]:
+    """The largest value of each symbol that has one, as ``mark_dynamic(max=)`` says."""
+    env = shape_env_of(value_of(node) for node in placeholders)
+    if env is None:
+        return {}
+    ranges = {symbol: env.var_to_range.get(symbol) for symbol in symbols}
+    return {
+        symbol: int(known.upper)
+        for symbol, known in ranges.items()
+        if known is not None and known.upper < LARGEST
+    }
+
+
+def _rule(
+    options: CompileOptions, dimension: int | None, limit: int | None
+) -> programs.Buckets:
     if options.buckets is not None:
         sizes = options.buckets.of(-1 if dimension is None else dimension)
         if sizes:
@@ -71,5 +90,5 @@ def _rule(options: CompileOptions, dimension: int | None) -> programs.Buckets:
     if options.bucket_strategy == "exact":
         return programs.Exact()
     if options.bucket_strategy == "linear":
-        return programs.Linear(STEP // 2, STEP)
-    return programs.PowersOfTwo(SMALLEST)
+        return programs.Linear(STEP // 2, STEP, options.max_bucket_size, limit)
+    return programs.PowersOfTwo(SMALLEST, options.max_bucket_size, limit)

@@ -81,11 +81,17 @@ def _sizes(placeholders: Sequence[fx.Node]) -> Iterator[tuple[Any, Source]]:
 
 def hints(gm: fx.GraphModule, symbols: Sequence[Any]) -> Mapping[Any, int]:
     """The sizes that torch has seen, by which a first program is made."""
-    values = (value_of(node) for node in gm.graph.nodes) if symbols else ()
+    env = shape_env_of(map(value_of, gm.graph.nodes)) if symbols else None
+    if env is None:
+        return {}
+    return {symbol: int(env.backed_var_to_val[symbol]) for symbol in symbols}
+
+
+def shape_env_of(values: Iterable[Any]) -> Any:
+    """The shape environment of the first size that has a symbol; or None."""
     for size in _sizes_of(values):
-        env = size.node.shape_env
-        return {symbol: int(env.backed_var_to_val[symbol]) for symbol in symbols}
-    return {}
+        return size.node.shape_env
+    return None
 
 
 def _sizes_of(values: Iterable[Any]) -> Iterator[torch.SymInt]:
