@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from importlib.util import find_spec
-from types import ModuleType
 from typing import Any
 
-
-def programs() -> ModuleType | None:
-    """What runs compiled programs."""
-    name = "spike_torch.programs"
-    return import_module(name) if find_spec(name) is not None else None
+from spike_torch import programs
 
 
 def read() -> dict[str, Any]:
     """The fields of RuntimeStats."""
-    counting = programs()
-    if counting is None:
-        return {}
-    found: dict[str, Any] = counting.get_stats()
+    found = programs.get_stats()
     hits = found["bucket_hits"].items()
     return {**found, "bucket_hits": {_bucket(key): count for key, count in hits}}
 
@@ -30,6 +20,4 @@ def _bucket(key: tuple[int, ...]) -> int | tuple[int, ...]:
 
 def reset() -> None:
     """Begin to count at 0."""
-    counting = programs()
-    if counting is not None:
-        counting.reset_stats()
+    programs.reset_stats()

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import torch
-
 import spike_torch
-from spiky import _statistics
+from spike_torch import programs
 
 
 def get_memory_stats() -> dict[str, int]:
@@ -18,26 +16,7 @@ def get_memory_stats() -> dict[str, int]:
         ``cache_hit_count`` of that which the pool had, ``cache_miss_count`` of that
         for which libnrt was asked for memory.
     """
-    counting = _statistics.programs()
-    if counting is not None:
-        found: dict[str, int] = counting.get_memory_stats()
-        return found
-    total = {"reserved_bytes.all.current": 0, "allocated_bytes.all.current": 0}
-    total |= {"segment.all.allocated": 0, "allocation.all.allocated": 0}
-    for device in range(spike_torch.device_count()):
-        stats = torch.accelerator.memory_stats(device)
-        for key in total:  # there are none before the first tensor
-            total[key] += int(stats.get(key, 0))
-    reserved, used, missed, asked = total.values()
-    return {
-        "used_bytes": used,
-        "cached_bytes": reserved - used,
-        "total_bytes": reserved,
-        "allocation_count": asked,
-        "reuse_count": asked - missed,
-        "cache_hit_count": asked - missed,
-        "cache_miss_count": missed,
-    }
+    return programs.get_memory_stats()
 
 
 def clear_memory_pool() -> None:
