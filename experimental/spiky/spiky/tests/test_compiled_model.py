@@ -78,6 +78,22 @@ def test_closing_closes_the_programs(monkeypatch: pytest.MonkeyPatch) -> None:
             call()
 
 
+def test_closing_unloads_programs_forward_and_backward() -> None:
+    x = torch.randn(4, 3, requires_grad=True)
+    compiled = spiky.compile(lambda x: (x * x).sin(), {"buckets": [4, 8]})
+    compiled(x).sum().backward()
+    parts = list(compiled._programs)
+    assert sorted(part.name for part in parts) == ["backward", "forward"]
+    programs = [
+        part._function.variant(buckets).resident
+        for part in parts
+        for buckets in part._function.compiled()
+    ]
+    assert [program.is_loaded for program in programs] == [True, True]
+    compiled.close()
+    assert [program.is_loaded for program in programs] == [False, False]
+
+
 def test_arguments_by_keyword_are_refused() -> None:
     compiled = spiky.compile(torch.nn.Linear(2, 2))
     with pytest.raises(ValueError, match="by position, got input by keyword"):

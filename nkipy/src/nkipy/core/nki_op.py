@@ -23,8 +23,7 @@ from nkipy.core.backend.hlo import get_hlo_context
 from nkipy.core.dtypes import HLO_NAMES
 from nkipy.core.errors import NKIPyError, NKIPyTypeError
 from nkipy.core.tensor import NKIPyTensorRef, as_tensor
-from nkipy.hlo.instruction import Shape
-from nkipy.hlo.kernel_languages import TARGET, language
+from nkipy.hlo.kernel_languages import emit_kernel, language
 
 __all__ = [
     "BETA2_NKI_AVAILABLE",
@@ -199,23 +198,11 @@ def _emit(found: _Emitted, given: Sequence[Any]) -> Any:
             )
     tensors = [as_tensor(value) for value in given]
     _refuse_converted(given, tensors)
-    shapes = [Shape(dtype, dims) for dims, dtype in found.outputs]
-    single = len(shapes) == 1
-    aliasing = tuple(((None if single else out), i) for out, i in found.aliases.items())
-    attributes = {
-        "custom_call_target": TARGET,
-        "backend_config": found.config,
-        **({"output_operand_aliasing": aliasing} if aliasing else {}),
-        **found.attributes,
-    }
     _refuse_shared(given, found.names, set(found.aliases.values()))
-    values = tuple(tensor.backend_tensor for tensor in tensors)
-    if single:
-        (shape,) = shapes
-        made = ctx.emit("custom-call", values, shape.dims, shape.dtype, attributes)
-        parts = [made]
-    else:
-        parts = list(ctx.tuple_result("custom-call", values, tuple(shapes), attributes))
+    values = [tensor.backend_tensor for tensor in tensors]
+    parts = emit_kernel(
+        ctx, found.config, found.outputs, found.aliases, values, found.attributes
+    )
     results = [NKIPyTensorRef._wrap(ctx, part) for part in parts]
     for out, i in found.aliases.items():
         results[out] = _written(given[i], tensors[i], results[out], found.names[i])

@@ -7,9 +7,9 @@ that uses them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from nkipy.chips import find_chip
 from nkipy.hlo.custom_call import CustomCall, RankedRun, Refusal, accept, shapes_of
@@ -20,6 +20,7 @@ from nkipy.hlo.custom_call_costs import (
     EngineTimes,
 )
 from nkipy.hlo.entry_points import load_first, offers
+from nkipy.hlo.instruction import Shape
 from nkipy.hlo.printing import PRINTER
 from nkipy.hlo.time_limits import GO_ON
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from nkipy.hlo.instruction import HLOInstruction
 
-__all__ = ["GROUP", "NATIVE_KERNEL", "language"]
+__all__ = ["GROUP", "NATIVE_KERNEL", "emit_kernel", "language"]
 
 GROUP = "nkipy.kernel_languages"
 #: The target under which the vendor's frontends embed NKI kernels.
@@ -50,6 +51,61 @@ def variables() -> tuple[str, ...]:
     """The environment variables that kernels are traced by, if any may have been."""
     loaded = language.cache_info().currsize and language()
     return loaded.VARIABLES if loaded else ()
+
+
+class Emitter(Protocol):
+    """What instructions are added to: a builder, or a trace."""
+
+    def emit(
+        self,
+        opcode: str,
+        operands: tuple[HLOInstruction, ...],
+        shape: tuple[int, ...],
+        dtype: np.dtype | None,
+        attributes: Mapping[str, Any],
+    ) -> HLOInstruction: ...
+
+    def tuple_result(
+        self,
+        opcode: str,
+        operands: tuple[HLOInstruction, ...],
+        shapes: Sequence[Shape],
+        attributes: Mapping[str, Any],
+    ) -> tuple[HLOInstruction, ...]: ...
+
+
+def emit_kernel(
+    b: Emitter,
+    program: bytes,
+    outputs: Sequence[tuple[tuple[int, ...], np.dtype]],
+    aliases: Mapping[int, int],
+    operands: Sequence[HLOInstruction],
+    attributes: Mapping[str, Any],
+) -> list[HLOInstruction]:
+    """Add the call of a kernel that was traced: each of its outputs.
+
+    Args:
+        b: what it is added to.
+        program: what the kernel was traced to.
+        outputs: shape and dtype of each.
+        aliases: output to operand: such an output is the operand, updated in place.
+        operands: of the call.
+        attributes: of it, besides.
+    """
+    shapes = [Shape(dtype, dims) for dims, dtype in outputs]
+    single = len(shapes) == 1
+    aliasing = tuple(((None if single else out), i) for out, i in aliases.items())
+    attributes = {
+        "custom_call_target": TARGET,
+        "backend_config": program,
+        **({"output_operand_aliasing": aliasing} if aliasing else {}),
+        **attributes,
+    }
+    values = tuple(operands)
+    if not single:
+        return list(b.tuple_result("custom-call", values, shapes, attributes))
+    (shape,) = shapes
+    return [b.emit("custom-call", values, shape.dims, shape.dtype, attributes)]
 
 
 def _run(

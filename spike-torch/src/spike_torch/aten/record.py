@@ -69,6 +69,14 @@ class Operator(NamedTuple):
 #: By name. Families add theirs when they are imported.
 OPERATORS: dict[str, Operator] = {}
 
+#: Find records of operators that are none of torch's, by name, and may come and go.
+FINDERS: list[Callable[[str], Operator | None]] = []
+
+
+def find(name: str) -> Operator | None:
+    """The record of an operator of somebody else's."""
+    return next(filter(None, (finder(name) for finder in FINDERS)), None)
+
 
 def operator(names: str, **known: Any) -> None:
     """Record operators without lowering: `names` as in ``"index_put_ add.Tensor"``."""

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from spike_torch.aten import OPERATORS, Operator
+from spike_torch.aten.record import find
 from spike_torch.lowering.arrays import Array
 from spike_torch.lowering.errors import LoweringError, NeedsExactSize, Unsupported
 from spike_torch.lowering.graph import Graph, Result
@@ -45,7 +46,8 @@ def record_of(op: Any) -> Operator:
     Raises:
         Unsupported: it has none.
     """
-    record = OPERATORS.get(name_of(op))
+    name = name_of(op)
+    record = OPERATORS.get(name) or find(name)
     if record is None or record.lower is None:
         raise Unsupported("has no lowering")
     return record

@@ -63,6 +63,7 @@ class Graph:
         b: the builder at its end.
         sizes: symbols and buckets.
         masks: what was done about padding: sizes, and the number put in its place.
+        compiler_args: what operations want the compiler to be told.
         results: what the operation that is being lowered returns, tensor by tensor.
     """
 
@@ -76,6 +77,7 @@ class Graph:
         self.b = HLOBuilder(self.module.entry)
         self.sizes = sizes or Sizes()
         self.masks: list[tuple[Size, Number]] = []
+        self.compiler_args: list[str] = []
         self.results: tuple[Result, ...] = ()
         self._size_values: Value | None = None
         self._numbers: dict[Any, Value] = {}

@@ -24,5 +24,9 @@ class OptionTypeError(OptionError, TypeError):
     """An option's value is of another type: a TypeError, and a ValueError."""
 
 
+class KernelError(BackendError, ValueError):
+    """An NKI kernel does not take what its operator is given: a ValueError."""
+
+
 class UnsupportedOperationError(BackendError, NotImplementedError):
     """An operation has no lowering, and the option 'unsupported' is "error"."""

@@ -7,12 +7,16 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
-from spiky.checks import checked_number, checked_text
+from spiky.checks import checked_name, checked_number, checked_text
 
 #: Of an NKI kernel: numbers, or what gives them for the operator's arguments.
 Grid: TypeAlias = "tuple[int, ...] | Callable[..., tuple[int, ...]]"
+
+#: What a kernel does about padding.
+PADDINGS = ("exact", "handled")
+Padding: TypeAlias = 'Literal["exact", "handled"]'
 
 _Kernel = TypeVar("_Kernel", bound=Callable[..., Any])
 
@@ -27,6 +31,7 @@ class NKIOperation:
         grid: of its instances; empty: one. Or a function of the operator's arguments.
         compiler_args: more arguments of the compiler.
         alias_map: which argument an output is written into, by their numbers.
+        padding: as of :meth:`NKIOpRegistry.register`.
     """
 
     name: str
@@ -34,6 +39,7 @@ class NKIOperation:
     grid: Grid = ()
     compiler_args: str = ""
     alias_map: Mapping[int, int] = field(default_factory=dict)
+    padding: Padding = "exact"
 
     def grid_of(self, *args: Any, **kwargs: Any) -> tuple[int, ...]:
         """The grid for a call with these arguments.
@@ -75,8 +81,14 @@ class NKIOpRegistry:
         alias_map: Mapping[int, int] | None = None,
         *,
         grid: Grid = (),
+        padding: Padding = "exact",
     ) -> Callable[[_Kernel], _Kernel]:
         """A decorator of NKI kernels: the lowering of an operator of torch.library.
+
+        The kernel takes the operator's arguments in their order, and returns what the
+        operator does; or it takes as many arrays more as the operator has results, and
+        writes these. What it writes to beside them, the operator names in
+        ``mutates_args``.
 
         Args:
             name: ``"library::operator"``; the operator may be defined later.
@@ -85,6 +97,9 @@ class NKIOpRegistry:
                 and the argument's.
             grid: of the kernel's instances, or a function of the operator's arguments
                 that gives it.
+            padding: "exact": the kernel is compiled for each size; "handled": it may be
+                given arrays that are padded, with anything, and what it makes of the
+                data is the same, in the same places.
 
         Returns:
             What returns the kernel as it is.
@@ -101,11 +116,13 @@ class NKIOpRegistry:
         aliases = _checked_aliases({} if alias_map is None else alias_map)
         if not callable(grid):
             grid = _checked_grid(name, grid)
+        checked_name("padding", padding, PADDINGS)
 
         def put(kernel: _Kernel) -> _Kernel:
             if not callable(kernel):
                 raise TypeError(f"{name} is registered for a kernel: got {kernel!r}")
-            cls._put(NKIOperation(name, kernel, grid, compiler_args, aliases))
+            made = NKIOperation(name, kernel, grid, compiler_args, aliases, padding)
+            cls._put(made)
             return kernel
 
         return put

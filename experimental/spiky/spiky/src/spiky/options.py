@@ -62,8 +62,8 @@ class CompileOptions:
         save_ntff_exe_idx: which executions, from 0 on; empty: all of them.
         unsupported: what becomes of an operation that cannot be compiled: "eager", it
             runs between compiled parts; "error", compiling raises.
-        flash_attention: compute scaled_dot_product_attention by the flash attention
-            kernel where its shapes fit.
+        flash_attention: compute scaled_dot_product_attention by a flash attention
+            kernel where one is installed and shapes fit; `explain` says why not.
         bucket_strategy, max_bucket_size: as of the configuration.
     """
 

@@ -25,16 +25,21 @@ _owner: ContextVar[Programs | None] = ContextVar("spiky_programs", default=None)
 def hold(program: Program) -> None:
     """Have the model that is being compiled close this program when it is closed.
 
-    Called while ``compile_graph`` runs; does nothing where torch.compile itself was
-    called, whose functions are never closed.
+    Does nothing where torch.compile itself was called, whose functions are never
+    closed.
     """
     programs = _owner.get()
     if programs is not None:
         programs.add(program)
 
 
+def owner() -> Programs | None:
+    """What programs are added to now, for who compiles more of them later."""
+    return _owner.get()
+
+
 @contextmanager
-def owned_by(programs: Programs) -> Iterator[None]:
+def owned_by(programs: Programs | None) -> Iterator[None]:
     """Add what is held meanwhile to `programs`."""
     token = _owner.set(programs)
     try:

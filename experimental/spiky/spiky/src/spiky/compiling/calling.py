@@ -3,35 +3,54 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from itertools import count
 from typing import Any
 
-from spiky.compiling.part import Part
+import torch
+from torch import fx
+
+from spiky.compiling.part import Part, dynamic_sizes
+from spiky.compiling.walk import is_number, number_of, value_of
 from spiky.options import CompileOptions
 from spiky.padding import PaddingMetadata, attach_metadata, get_metadata, is_any_padded
 
 
-def called(part: Part, options: CompileOptions, rank: int) -> Callable[..., Any]:
-    """What runs a part, with the graph's inputs as arguments.
+def called(
+    part: Part, options: CompileOptions, rank: int, declared: Collection[Any]
+) -> Callable[..., Any]:
+    """What runs a part that is all of a graph, with the graph's inputs as arguments.
 
     Args:
         part: the graph.
         options: of the function.
         rank: of this process, of which the first alone writes profiles.
+        declared: the symbols that the user has said to be dynamic; without those that
+            come to backward, which nobody pads.
     """
-    run: Callable[..., list[Any]] = part
-    if options.save_ntff and rank == 0:
-        run = _Profiled(part, options)
+    run = profiled(part, options, rank)
     if part.symbols and not options.unpad_outputs:
         run = _ToPadded(part, run)
     if part.symbols:
-        run = _FromPadded(part, run, is_required=options.input_layout == "padded")
+        run = _FromPadded(part, run, required(options, declared))
 
     def call(*arguments: Any) -> list[Any]:
         return run(list(arguments))
 
     return call
+
+
+def required(options: CompileOptions, declared: Collection[Any]) -> Collection[Any]:
+    """The symbols of sizes that have to come with PaddingMetadata."""
+    return declared if options.input_layout == "padded" else ()
+
+
+def profiled(
+    part: Part, options: CompileOptions, rank: int
+) -> Callable[..., list[Any]]:
+    """What runs a part, and writes a profile if that is wanted."""
+    is_wanted = options.save_ntff and rank == 0
+    return _Profiled(part, options) if is_wanted else part
 
 
 class _Profiled:
@@ -56,36 +75,114 @@ class _Profiled:
         return self._part(arguments, sizes, str(folder / f"{number}.ntff"))
 
 
+class _Padding:
+    """Tells how much of padded arguments counts."""
+
+    def __init__(
+        self, placeholders: Sequence[fx.Node], required: Collection[Any]
+    ) -> None:
+        self._required = required
+        self._dynamic = [
+            (place, dimension, size)
+            for place, node in enumerate(placeholders)
+            for dimension, size in dynamic_sizes(node)
+            if size.is_Symbol
+        ]
+
+    def sizes_of(self, arguments: Sequence[Any]) -> dict[Any, int]:
+        """By symbol, of those that metadata tells.
+
+        Raises:
+            ValueError: a tensor that must have some has none; or two say different
+                things.
+        """
+        found: dict[Any, int] = {}
+        if not self._required and not is_any_padded():
+            return found
+        for place, dimension, symbol in self._dynamic:
+            metadata = get_metadata(arguments[place])
+            if metadata is not None and metadata.pad_dim == dimension:
+                size = metadata.original_size
+                if found.setdefault(symbol, size) != size:
+                    raise ValueError(
+                        f"argument {place} has {size} along dimension {dimension} by "
+                        f"its PaddingMetadata, and another of that size {found[symbol]}"
+                    )
+        self._check(found)
+        return found
+
+    def _check(self, found: Collection[Any]) -> None:
+        """Of an argument, metadata tells one dimension; others are not padded."""
+        told = {place for place, _, symbol in self._dynamic if symbol in found}
+        for place, dimension, symbol in self._dynamic:
+            if symbol in self._required and place not in told:
+                raise ValueError(
+                    f"option 'input_layout' is \"padded\", and argument {place}, whose "
+                    f"dimension {dimension} is dynamic, has no PaddingMetadata: make "
+                    "it by spiky.pad_inputs"
+                )
+
+
 class _FromPadded:
     """Takes inputs that are as large as a bucket already, and say how much counts."""
 
     def __init__(
-        self, part: Part, run: Callable[..., list[Any]], is_required: bool
+        self, part: Part, run: Callable[..., list[Any]], required: Collection[Any]
     ) -> None:
         self._part = part
         self._run = run
-        self._is_required = is_required
-        self._dynamic = part.dynamic_inputs()
+        self._padding = _Padding(part.placeholders, required)
+        self._several = [
+            place
+            for place, node in enumerate(part.placeholders)
+            if len(dynamic_sizes(node)) > 1
+        ]
 
     def __call__(self, arguments: list[Any]) -> list[Any]:
-        if not self._is_required and not is_any_padded():
-            return self._run(arguments)
-        found: dict[Any, int] = {}
-        for place, dimension, symbol in self._dynamic:
-            metadata = get_metadata(arguments[place])
-            if metadata is not None and metadata.pad_dim == dimension:
-                found[symbol] = metadata.original_size
-            elif self._is_required:
-                raise ValueError(
-                    f"option 'input_layout' is \"padded\", and argument {place}, whose "
-                    f"dimension {dimension} is dynamic, has no PaddingMetadata for it: "
-                    "make it by spiky.pad_inputs"
-                )
+        found = self._padding.sizes_of(arguments)
         if not found:
             return self._run(arguments)
         values = self._part.values_of(arguments)
         sizes = [found.get(s, n) for s, n in zip(self._part.symbols, values)]
+        for place in self._several:  # which are padded along one of them only
+            node = self._part.placeholders[place]
+            arguments[place] = _cut(node, arguments[place], found)
         return self._run(arguments, sizes)
+
+
+def cut_before(
+    run: Callable[..., Any],
+    placeholders: Sequence[fx.Node],
+    required: Collection[Any],
+) -> Callable[..., Any]:
+    """What runs a graph of several parts, which takes inputs cut to what counts."""
+    padding = _Padding(placeholders, required)
+
+    def call(*arguments: Any) -> Any:
+        found = padding.sizes_of(arguments)
+        if found:
+            arguments = tuple(
+                _cut(node, argument, found)
+                for node, argument in zip(placeholders, arguments, strict=True)
+            )
+        return run(*arguments)
+
+    return call
+
+
+def _cut(node: fx.Node, argument: Any, sizes: dict[Any, int]) -> Any:
+    value = value_of(node)
+    if isinstance(argument, torch.Tensor):
+        for dimension, size in dynamic_sizes(node):
+            if size.free_symbols <= sizes.keys():
+                actual = int(size.xreplace(sizes))
+                argument = argument.narrow(dimension, 0, actual)
+        return argument
+    size = number_of(value) if is_number(value) else None
+    is_told = bool(getattr(size, "free_symbols", ())) and (
+        size.free_symbols <= sizes.keys()  # type: ignore[union-attr]
+    )
+    return int(size.xreplace(sizes)) if is_told else argument  # type: ignore[union-attr]
 
 
 class _ToPadded:

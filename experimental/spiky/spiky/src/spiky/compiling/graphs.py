@@ -24,7 +24,8 @@ from spike_torch import current_device
 from spike_torch.lowering import NeedsExactSize, Sizes, Unsupported
 from spiky.compiling import symbols as sym
 from spiky.compiling.buckets import bucket_rules
-from spiky.compiling.calling import called
+from spiky.compiling.calling import called, cut_before, profiled, required
+from spiky.compiling.declared import declared_symbols
 from spiky.compiling.decompositions import decompositions
 from spiky.compiling.limits import warn_of_limit
 from spiky.compiling.part import Layouts, Part, Settings, outputs_of
@@ -32,12 +33,13 @@ from spiky.compiling.partition import partitioned
 from spiky.compiling.prelude import split_prelude
 from spiky.compiling.seeds import is_random
 from spiky.compiling.sources import location_of
-from spiky.compiling.support import refusals
+from spiky.compiling.support import is_attention, refusals
 from spiky.compiling.telling import tell_parts
 from spiky.configuration import NKIPyBackendConfig
 from spiky.errors import UnsupportedOperationError
 from spiky.options import CompileOptions
 from spiky.report import begin_graph
+from spiky.resources import hold, owned_by, owner
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +59,8 @@ def compile_graph(
         options: of this function.
     """
     warn_of_limit()
-    compiler = _Compiler(config, options, _core_of(example_inputs))
+    declared = declared_symbols(example_inputs, options)
+    compiler = _Compiler(config, options, _core_of(example_inputs), declared)
     return aot_autograd(
         fw_compiler=partial(compiler.compile, "forward"),
         bw_compiler=partial(compiler.compile, "backward"),
@@ -98,11 +101,17 @@ class _Compiler:
     """Compiles the graphs of one captured function."""
 
     def __init__(
-        self, config: NKIPyBackendConfig, options: CompileOptions, core: int
+        self,
+        config: NKIPyBackendConfig,
+        options: CompileOptions,
+        core: int,
+        declared: Collection[Any],
     ) -> None:
         self.options = options
+        self.declared = declared
         self.rank = config.rank
         self._forward: Part | None = None
+        self._owner = owner()
         self.settings = Settings(
             core,
             config.build_options(),
@@ -121,13 +130,22 @@ class _Compiler:
         if self.options.pipelined:
             self.report.notes.append("pipelined: calls are synchronous all the same")
         gm.graph.eliminate_dead_code()
+        if self.options.flash_attention and any(map(is_attention, gm.graph.nodes)):
+            self.report.notes.append(
+                "flash_attention: no package that is installed offers the kernel, so "
+                "that attention is computed by products and softmax"
+            )
         try:
             part = self._whole(name, gm)
         except Unsupported as error:
             logger.debug("%s: %s", name, error)
             return make_boxed_func(self._after_prelude(name, gm))
         tell_parts(self.report, gm)
-        return make_boxed_func(self._called(part))
+        return make_boxed_func(self._called(name, part))
+
+    def _called(self, name: str, part: Part) -> Callable[..., Any]:
+        needed = () if name == "backward" else self.declared
+        return called(part, self.options, self.rank, needed)
 
     def _after_prelude(self, name: str, gm: fx.GraphModule) -> Callable[..., Any]:
         """The graph, of which the host computes some numbers first; else in parts."""
@@ -136,7 +154,7 @@ class _Compiler:
         if split is not None:
             prelude, rest = split
             try:
-                run = self._called(self._whole(name, rest))
+                run = self._called(name, self._whole(name, rest))
             except Unsupported as error:
                 logger.debug("%s, without numbers: %s", name, error)
             else:
@@ -169,7 +187,10 @@ class _Compiler:
         layouts: Layouts = MappingProxyType({}),
         exact: Mapping[Any, NeedsExactSize] = MappingProxyType({}),
     ) -> Part:
-        return Part(gm, name, self.settings, padded, layouts, exact, self.report)
+        part = Part(gm, name, self.settings, padded, layouts, exact, self.report)
+        with owned_by(self._owner):  # torch may compile backward at its first call
+            hold(part)
+        return part
 
     def _cut_saved(self) -> None:
         if self._forward is not None:
@@ -180,22 +201,24 @@ class _Compiler:
         self, name: str, gm: fx.GraphModule, refused: Mapping[fx.Node, str]
     ) -> Callable[..., Any]:
         self._tell(refused)
+        needed = () if name == "backward" else required(self.options, self.declared)
+        original = [n for n in gm.graph.nodes if n.op == "placeholder"]
+        self.settings = self.settings._replace(pads_results=False)
         divided = partitioned(gm, set(refused), partial(self._part, name))
         tell_parts(self.report, divided, refused)
-        return divided.forward
+        return cut_before(divided.forward, original, needed)
 
     def _part(self, name: str, number: int, gm: fx.GraphModule) -> Callable[..., Any]:
         try:
-            return self._called(self._made(gm, f"{name}_{number}"))
+            part = self._made(gm, f"{name}_{number}")
         except Unsupported as error:
             warnings.warn(
                 f"part {number} of the {name} graph {error}; it runs eagerly",
                 stacklevel=2,
             )
             return gm.forward
-
-    def _called(self, part: Part) -> Callable[..., Any]:
-        return called(part, self.options, self.rank)
+        run = profiled(part, self.options, self.rank)
+        return lambda *arguments: run(list(arguments))
 
     def _tell(self, refused: Mapping[fx.Node, str]) -> None:
         """Warn of operators that run eagerly, once for each; or raise."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -154,19 +155,16 @@ class Part:
             return arguments
         return [*arguments, new_seed(self._draws_by)]
 
+    def close(self) -> None:
+        """Unload its programs; a call loads them again."""
+        function = self._function
+        for buckets in function.compiled():
+            function.variant(buckets).resident.unload()
+
     # -- what is told of calls -------------------------------------------------------
     def values_of(self, arguments: list[Any]) -> list[int]:
         """The symbols' values, as arguments have them."""
         return list(self._function.sizes_of(self._with_seed(arguments)))
-
-    def dynamic_inputs(self) -> list[tuple[int, int, Any]]:
-        """Dimensions of arguments that are symbols: both numbers, and the symbol."""
-        return [
-            (place, dimension, size)
-            for place, node in enumerate(self.placeholders)
-            for dimension, size in dynamic_sizes(node)
-            if size.is_Symbol
-        ]
 
     def dynamic_results(self) -> list[tuple[int, int, Any]]:
         """For each result that may be padded: its place, its first such dimension, and
@@ -280,9 +278,18 @@ class Part:
                 made = self._module(buckets)
         except NeedsExactSize as error:
             raise _NotInBucket(error) from error
-        artifact = build(made.program(), self.settings.build, self.name)
+        artifact = build(made.program(), self._build_options(made), self.name)
         program = load(artifact, self.settings.core)
         return programs.Variant.of(program, *made.padded_shapes())
+
+    def _build_options(self, made: _Module) -> BuildOptions:
+        """The settings', and what operations want the compiler to be told."""
+        options = self.settings.build
+        args = dict.fromkeys(made.lowered.graph.compiler_args)
+        if not args:
+            return options
+        told = " ".join([options.additional_compiler_args, *args]).strip()
+        return replace(options, additional_compiler_args=told)
 
 
 class _Module:

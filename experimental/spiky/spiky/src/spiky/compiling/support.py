@@ -12,6 +12,8 @@ from torch import fx
 from spike_torch.lowered.calls import lower_call, result_of
 from spike_torch.lowering import Array, Graph, NeedsExactSize, Sizes, Unsupported
 from spike_torch.lowering.dtypes import hlo_dtype
+from spiky.compiling.functionalized import is_functionalized, lower_functionalized
+from spiky.compiling.sources import location_of
 from spiky.compiling.walk import (
     is_copy_to_input,
     is_number,
@@ -36,12 +38,13 @@ def refusal_of(node: fx.Node, sizes: Sizes) -> str | None:
         return None
     if node.target is operator.getitem:
         return None  # with what it takes from
-    if not isinstance(node.target, torch._ops.OpOverload):
-        return "is no operator of torch's"
     if is_copy_to_input(node):
         return None
-    if node.target._schema.is_mutable:
-        return "writes to its arguments"
+    if not is_functionalized(node):
+        if not isinstance(node.target, torch._ops.OpOverload):
+            return "is no operator of torch's"
+        if node.target._schema.is_mutable:
+            return "writes to its arguments"
     try:
         _lower_alone(node, sizes)
     except NeedsExactSize:
@@ -51,10 +54,19 @@ def refusal_of(node: fx.Node, sizes: Sizes) -> str | None:
     return None
 
 
+def is_attention(node: fx.Node) -> bool:
+    """Whether it is scaled_dot_product_attention, as torch has it in graphs."""
+    return "scaled_dot_product" in str(node.target)
+
+
 def _lower_alone(node: fx.Node, sizes: Sizes) -> None:
     g = Graph("one", sizes, seeded=True)
     args, kwargs = fx.map_arg((node.args, node.kwargs), lambda n: _argument(g, n))
-    lower_call(g, node.target, args, kwargs, value_of(node))
+    with g.b.at(location_of(node)):
+        if is_functionalized(node):
+            lower_functionalized(g, args, kwargs, value_of(node))
+        else:
+            lower_call(g, node.target, args, kwargs, value_of(node))
 
 
 def _argument(g: Graph, node: fx.Node) -> Any:

@@ -25,6 +25,7 @@ from spike_torch.lowering import (
 from spike_torch.lowering.arrays import unpadded
 from spike_torch.lowering.dtypes import hlo_dtype
 from spike_torch.tensors import numpy_dtype
+from spiky.compiling.functionalized import is_functionalized, lower_functionalized
 from spiky.compiling.sources import location_of
 
 
@@ -122,6 +123,8 @@ class _Walk:
         args, kwargs = cast("tuple[list[Any], dict[str, Any]]", given)
         if is_copy_to_input(node):
             return self._write(node, args[0], args[1])
+        if is_functionalized(node):
+            return lower_functionalized(self.g, args, kwargs, value)
         return lower_call(self.g, node.target, args, kwargs, value)
 
     def _write(self, node: fx.Node, target: Array, source: Array) -> Array:

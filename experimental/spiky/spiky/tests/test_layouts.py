@@ -1,0 +1,111 @@
+"""The options of layouts: which inputs have to say how they are padded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import nn
+
+import spiky
+
+OPTIONS = {
+    "pipelined": True,
+    "pad_on_device": True,
+    "output_layout": "padded",
+    "input_layout": "padded",
+    "keep_outputs_on_device": True,
+}
+
+
+@pytest.fixture(autouse=True)
+def ready(backend: None) -> Iterator[None]:
+    yield
+
+
+@torch.no_grad()
+def test_the_readme_runs_in_its_order() -> None:
+    model = nn.Linear(32, 64, bias=False)
+    one = torch.randn(1, 32)
+    quick = torch.compile(model, backend="nkipy")
+    torch.testing.assert_close(quick(one), model(one))
+    dynamic = torch.compile(model, backend="nkipy", dynamic=True)
+    x = torch.randn(4, 32)
+    torch._dynamo.maybe_mark_dynamic(x, 0)
+    torch.testing.assert_close(dynamic(x), model(x))
+    many = torch.randn(16, 32)
+    torch.testing.assert_close(dynamic(many), model(many))
+    compiled = torch.compile(model, backend="nkipy", options=OPTIONS)
+    for given in (x, torch.randn(4, 32), torch.randn(5, 32)):
+        made = compiled(given)
+        metadata = spiky.get_metadata(made)
+        if metadata is not None:
+            assert metadata.original_size == len(given)
+        torch.testing.assert_close(made.cpu()[: len(given)], model(given))
+
+
+def marked(x: torch.Tensor) -> torch.Tensor:
+    torch._dynamo.mark_dynamic(x, 0)
+    return x
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("how", ["marked", "dynamic", "buckets"])
+def test_a_size_that_was_said_to_be_dynamic_needs_metadata(how: str) -> None:
+    options = {"input_layout": "padded"}
+    options |= {"buckets": [8, 16]} if how == "buckets" else {}
+    dynamic = None if how == "marked" else True
+    function = torch.compile(
+        lambda x: x.sum(0), backend="nkipy", dynamic=dynamic, options=options
+    )
+    x = torch.randn(8, 3)
+    with pytest.raises(ValueError, match="has no PaddingMetadata"):
+        function(marked(x) if how == "marked" else x)
+    (padded,) = spiky.pad_inputs([x[:5]], 8)
+    padded[5:] = torch.nan
+    given = marked(padded) if how == "marked" else padded
+    spiky.attach_metadata(given, spiky.PaddingMetadata(5, 8))
+    torch.testing.assert_close(function(given), x[:5].sum(0))
+
+
+@torch.no_grad()
+def test_what_runs_eagerly_sees_no_padding() -> None:
+    def function(x: torch.Tensor) -> torch.Tensor:
+        return torch.linalg.svdvals((x + 1).double()).float() * 2 + x.sum()
+
+    options = {"output_layout": "padded"}
+    compiled = torch.compile(function, backend="nkipy", dynamic=True, options=options)
+    x = torch.randn(5, 3)
+    (padded,) = spiky.pad_inputs([x], 8)
+    padded[5:] = torch.nan
+    with pytest.warns(UserWarning, match="runs eagerly"):
+        made = compiled(padded)
+    torch.testing.assert_close(made.cpu(), function(x))
+
+
+@torch.no_grad()
+def test_the_largest_bucket_and_the_largest_size() -> None:
+    def buckets(x: torch.Tensor, options: dict[str, int]) -> list[int]:
+        function = torch.compile(
+            lambda x: x * 2, backend="nkipy", dynamic=True, options=options
+        )
+        spiky.reset_stats()
+        torch.testing.assert_close(function(x), x * 2)
+        return list(spiky.get_stats().bucket_hits)
+
+    assert buckets(torch.randn(41, 1), {"max_bucket_size": 20}) == [60]
+    x = torch.randn(19, 1)
+    torch._dynamo.mark_dynamic(x, 0, min=2, max=24)
+    assert buckets(x, {}) == [24]
+
+
+@torch.no_grad()
+def test_explain_says_that_there_is_no_flash_attention() -> None:
+    attention = nn.functional.scaled_dot_product_attention
+    x = torch.randn(1, 2, 4, 8)
+    compiled = torch.compile(
+        lambda x: attention(x, x, x), backend="nkipy", options={"flash_attention": True}
+    )
+    assert "flash_attention: no package" in str(spiky.explain(compiled, x))
+    torch.testing.assert_close(compiled(x), attention(x, x, x))
