@@ -190,6 +190,43 @@ def test_a_result_that_differs_from_the_fake_one_is_an_error() -> None:
         compiled(lambda x: op_scale(x, 2.0))(torch.ones(4, 8))
 
 
+def test_a_kernel_that_was_changed_is_compiled_again() -> None:
+    @nki.jit
+    def half(x: Any, factor: Any) -> Any:
+        return scale(x, factor / 2)
+
+    x = torch.ones(4, 8)
+    assert torch.equal(compiled(lambda x: op_scale(x, 6.0))(x), 6 * x)
+    NKIOpRegistry.unregister("spiky_tests::scale")
+    NKIOpRegistry.register("spiky_tests::scale")(half)
+    torch._dynamo.reset()
+    assert torch.equal(compiled(lambda x: op_scale(x, 6.0))(x), 3 * x)
+
+
+def test_what_the_function_of_a_grid_raises_is_not_hidden() -> None:
+    NKIOpRegistry.unregister("spiky_tests::scale")
+    register = NKIOpRegistry.register(
+        "spiky_tests::scale", grid=lambda x, factor: (x.shape[5],)
+    )
+    register(scale)
+    with pytest.raises(KernelError, match="index out of range"):
+        compiled(lambda x: op_scale(x, 2.0))(torch.ones(4, 8))
+
+
+def test_an_operator_in_a_graph_of_several_parts_writes_to_its_arguments() -> None:
+    def function(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        op_increment(x, y)
+        return torch.linalg.svdvals((x * 2).double()).float() + 1
+
+    x, y = torch.randn(2, 4, 4)
+    other = x.clone()
+    made = torch.compile(function, backend="nkipy", fullgraph=True)
+    with pytest.warns(UserWarning, match="runs eagerly"):
+        result = made(other, y)
+    torch.testing.assert_close(result, function(x, y))
+    torch.testing.assert_close(other, x)
+
+
 def test_the_compiler_is_told_what_a_kernel_wants() -> None:
     from spiky.compiling import part
 
