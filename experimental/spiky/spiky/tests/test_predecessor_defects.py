@@ -245,6 +245,25 @@ def test_programs_that_differ_in_a_constant_or_option_are_two(tmp_path: Path) ->
     assert keys(tmp_path) == third
 
 
+def test_profiles_are_written_of_dynamic_sizes(tmp_path: Path) -> None:
+    options = {"save_ntff": True, "save_ntff_dir": tmp_path, "save_ntff_exe_idx": [1]}
+    made = dynamic(lambda x: x * 2, **options)
+    for size in (5, 6, 7):
+        x = torch.randn(size)
+        torch.testing.assert_close(made(x), x * 2)
+    assert [file.name for file in tmp_path.rglob("*.ntff")] == ["1.ntff"]
+
+
+def test_it_begins_again_after_it_has_ended() -> None:
+    for _ in range(2):
+        x = torch.randn(5, 3)
+        made = dynamic(lambda x: x.sum(0))
+        torch.testing.assert_close(made(x), x.sum(0))
+        reset_nkipy_backend()
+        init_nkipy_backend()
+        torch._dynamo.reset()
+
+
 def test_neither_the_directory_nor_variables_change(tmp_path: Path) -> None:
     before = os.getcwd(), dict(os.environ)
     compiled(lambda x: x + 1)(torch.ones(3))
