@@ -95,11 +95,15 @@ def _short(value: Any) -> str:
 
 
 def _host(tensor: torch.Tensor) -> np.ndarray:
+    if not tensor.numel():
+        return np.empty(tensor.shape, numpy_dtype(tensor.dtype))
     flat = tensor.contiguous().reshape(-1).view(torch.uint8).numpy()
     return flat.view(numpy_dtype(tensor.dtype)).reshape(tensor.shape)
 
 
 def _tensor(array: np.ndarray, like: torch.Tensor) -> torch.Tensor:
+    if not array.size:
+        return torch.empty(array.shape, dtype=like.dtype)
     raw = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
     return torch.frombuffer(bytearray(raw), dtype=like.dtype).reshape(like.shape)
 

@@ -145,7 +145,8 @@ def _fake(
     call: Call,
     shape_env: ShapeEnv,
     dynamic: Callable[[int, int], bool],
-    shared: bool,
+    shared: bool = False,
+    name: str = "t",
 ) -> tuple[FakeTensorMode, list[Any], Any]:
     symbolic = DimDynamic.DUCK if shared else DimDynamic.DYNAMIC
     mode = FakeTensorMode(shape_env=shape_env)
@@ -160,7 +161,7 @@ def _fake(
                 ]
             )
             leaves[i] = mode.from_tensor(
-                leaf, source=ConstantSource(f"t{number}"), symbolic_context=context
+                leaf, source=ConstantSource(f"{name}{number}"), symbolic_context=context
             )
             number += 1
     return mode, leaves, tree

@@ -6,24 +6,25 @@ That a lowering refuses to have a dimension padded is no failure: its size is ex
 from __future__ import annotations
 
 from collections import defaultdict
-from contextlib import suppress
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import torch._inductor.inductor_prims  # which defines operators
 from torch.testing._internal.common_methods_invocations import op_db
 
+from nkipy.compiler.build import BuildOptions, build
+from nkipy.hlo.ir import HLOModule
 from spike_torch.aten import OPERATORS
-from spike_torch.lowering import NeedsExactSize, Unsupported
 
-from .lowering_cases import (
-    Call,
-    calls_in,
-    calls_with,
-    check_padded,
-    check_static,
-    every_dimension,
+from .lowering_cases import Call, calls_in, calls_with
+from .lowering_together import (
+    check_together,
+    of_one_dimension,
+    with_padding,
+    without_padding,
 )
 
 
@@ -39,8 +40,8 @@ LOWERED = sorted(
     for name, known in OPERATORS.items()
     if known.lower and torch.Tag.nondeterministic_seeded not in _operator(name).tags
 )
-#: Calls of one operator that are compared.
-MOST = 6
+#: Calls of one operator that are compared, and operators of a family by default.
+MOST, FEW = 2, 3
 
 
 @cache
@@ -63,17 +64,55 @@ def _samples(name: str) -> list[Call]:
     return [call for each in names for call in _calls_in(each)[name]]
 
 
-@pytest.mark.parametrize("name", LOWERED)
-def test_lowering_is_the_cpu_s(name: str) -> None:
-    calls = _samples(name)
-    assert calls, f"no sample of torch's reaches {name}"
-    for call in calls[:: -(-len(calls) // MOST)]:
-        try:
-            check_static(call)
-        except Unsupported:
-            continue
-        for dynamic in every_dimension(call):
-            with suppress(NeedsExactSize):
-                check_padded(call, dynamic)
-        with suppress(NeedsExactSize):
-            check_padded(call, shared=True)
+def _families() -> dict[str, list[str]]:
+    """Names of operators by the file that has their lowering."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for name in LOWERED:
+        lower = OPERATORS[name].lower
+        found[lower.__module__.rpartition(".")[2]].append(name)
+    return dict(sorted(found.items()))
+
+
+def _some(values: list[Any], most: int) -> list[Any]:
+    """So many of them, from the first to the last."""
+    return values[:: -(-len(values) // most)]
+
+
+def _calls(names: list[str], most: int) -> list[Call]:
+    found = []
+    for name in names:
+        calls = _samples(name)
+        assert calls, f"no sample of torch's reaches {name}"
+        found += _some(calls, most)
+    return found
+
+
+FAMILIES = _families()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_some_lowerings_are_the_cpu_s(family: str) -> None:
+    calls = _calls(_some(FAMILIES[family], FEW), 1)
+    assert check_together([*without_padding(calls), *with_padding(calls)])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", FAMILIES)
+def test_lowerings_are_the_cpu_s(family: str, tmp_path: Path) -> None:
+    """All of them, which the compiler for the device takes too."""
+
+    def compiled(module: HLOModule) -> None:
+        build(module, BuildOptions(directory=tmp_path))
+
+    calls = _calls(FAMILIES[family], MOST)
+    cases = [*without_padding(calls), *with_padding(calls)]
+    assert check_together(cases, compiled)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", FAMILIES)
+def test_lowerings_of_some_dimensions(family: str) -> None:
+    """Each dimension alone, and all dimensions of one size as one."""
+    names = FAMILIES[family]
+    check_together(with_padding(_calls(names, MOST), shared=True))
+    check_together(of_one_dimension(_calls(names, 1)))

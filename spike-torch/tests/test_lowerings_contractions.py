@@ -14,6 +14,9 @@ from spike_torch.lowering import NeedsExactSize, Unsupported
 
 from .lowering_cases import Call, check_padded, check_static, every_dimension
 
+#: By default there is test_lowerings.py, of each family's.
+pytestmark = pytest.mark.slow
+
 _aten = torch.ops.aten
 
 

@@ -15,6 +15,9 @@ from spike_torch.lowering import NeedsExactSize
 
 from .lowering_cases import Call, check_padded, check_static, every_dimension
 
+#: By default there is test_lowerings.py, of each family's.
+pytestmark = pytest.mark.slow
+
 _aten = torch.ops.aten
 #: Sizes of the input and of the kernel, then stride, padding, dilation, padding of the
 #: output, groups; the kernel's first two sizes are those of a convolution that is not

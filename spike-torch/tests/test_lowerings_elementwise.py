@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,7 @@ def arguments(known: Any, dtype: torch.dtype, given: Any) -> Iterator[Any]:
     """The sample's arguments, with these tensors in place of its own."""
     x, y, z = given
     for args, kwargs in known.samples():
-        tensors = iter((x, y, z))
+        tensors = cycle((x, y, z))
         made = []
         for place, arg in enumerate(args):
             if not isinstance(arg, torch.Tensor):

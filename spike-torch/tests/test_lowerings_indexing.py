@@ -14,6 +14,9 @@ from spike_torch.lowering import NeedsExactSize, Unsupported
 from .lowering_cases import Call, calls_with, check_padded, check_static
 from .lowering_graphs import check_function
 
+#: By default there is test_lowerings.py, of each family's.
+pytestmark = pytest.mark.slow
+
 aten = torch.ops.aten
 SLOW = pytest.mark.slow
 FLOATS = (torch.float32, torch.bfloat16, torch.float16)

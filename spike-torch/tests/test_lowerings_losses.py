@@ -12,6 +12,9 @@ import torch
 from .bucket_cases import Arguments, check_every_size, compile_program, numbers
 from .lowering_cases import calls_with, check_static
 
+#: By default there is test_lowerings.py, of each family's.
+pytestmark = pytest.mark.slow
+
 aten = torch.ops.aten
 SIZES = (1, 2, 3, 7, 19, 20, 32)
 NONE, MEAN, SUM = 0, 1, 2

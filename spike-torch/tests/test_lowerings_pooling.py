@@ -13,6 +13,9 @@ from spike_torch.lowering import Unsupported
 
 from .lowering_cases import Call, check_padded, check_static
 
+#: By default there is test_lowerings.py, of each family's.
+pytestmark = pytest.mark.slow
+
 _aten = torch.ops.aten
 
 

@@ -14,6 +14,9 @@ from spike_torch.lowering import Unsupported
 from .bucket_cases import Merging, check_every_size, compile_program, numbers
 from .lowering_cases import calls_with, check_static
 
+#: By default there is test_lowerings.py, of each family's.
+pytestmark = pytest.mark.slow
+
 aten = torch.ops.aten
 INF, NAN = float("inf"), float("nan")
 
