@@ -10,7 +10,7 @@ import torch
 from spike_torch.aten.record import Sample, lowering
 from spike_torch.aten.shapes import calls
 from spike_torch.lowering import indexing, moves
-from spike_torch.lowering.errors import NeedsExactSize
+from spike_torch.lowering.errors import NeedsExactSize, Unsupported
 from spike_torch.lowering.sizes import is_static, plain
 
 if TYPE_CHECKING:
@@ -233,6 +233,8 @@ def unfold_backward(
 ) -> Array:
     if moves.is_nothing(g, g.result.sizes) or moves.is_nothing(g, grad_in.sizes):
         return moves.nothing(g)
+    if not g.result.sizes:
+        raise Unsupported("has a gradient of a number without dimensions")
     axis = dim % len(g.result.sizes)
     grad = g.moved(g.convert(grad_in, torch.float32), grad_in.ndim - 1, axis + 1)
     at = _windows(g, grad.dims[axis], grad.dims[axis + 1], size, step)
