@@ -19,6 +19,7 @@ from functorch.compile import (
 from torch import fx
 from torch._dynamo.backends.common import aot_autograd
 from torch._guards import TracingContext
+from torch._higher_order_ops.effects import with_effects
 
 from spike_torch import current_device
 from spike_torch.lowering import NeedsExactSize, Sizes, Unsupported
@@ -33,7 +34,7 @@ from spiky.compiling.partition import partitioned
 from spiky.compiling.prelude import split_prelude
 from spiky.compiling.seeds import is_random
 from spiky.compiling.sources import location_of
-from spiky.compiling.support import is_attention, refusals
+from spiky.compiling.support import OF_DATA, is_attention, refusals
 from spiky.compiling.telling import tell_parts
 from spiky.configuration import NKIPyBackendConfig
 from spiky.errors import UnsupportedOperationError
@@ -187,7 +188,11 @@ class _Compiler:
         layouts: Layouts = MappingProxyType({}),
         exact: Mapping[Any, NeedsExactSize] = MappingProxyType({}),
     ) -> Part:
-        part = Part(gm, name, self.settings, padded, layouts, exact, self.report)
+        settings = self.settings
+        if name not in ("forward", "inference"):
+            # torch expects gradients, and eager operators what they take, as it says.
+            settings = settings._replace(keeps_outputs_on_device=False)
+        part = Part(gm, name, settings, padded, layouts, exact, self.report)
         with owned_by(self._owner):  # torch may compile backward at its first call
             hold(part)
         return part
@@ -225,7 +230,7 @@ class _Compiler:
         told: set[str] = set()
         for node, why in refused.items():
             name = str(node.target)
-            if name in told or node.target is operator.getitem:
+            if name in told or _goes_with_another(node, why):
                 continue
             told.add(name)
             location = location_of(node)
@@ -236,6 +241,15 @@ class _Compiler:
             warnings.warn(
                 f"{text}; it runs eagerly, between compiled parts", stacklevel=2
             )
+
+
+def _goes_with_another(node: fx.Node, why: str) -> bool:
+    """Whether another node is told of, by which this one runs eagerly."""
+    if node.op != "call_function" or node.target is operator.getitem:
+        return True
+    if node.target is with_effects:
+        return "_check_errors" in str(node.args[1])  # of the operator before it
+    return why == OF_DATA
 
 
 def _saved(gm: fx.GraphModule) -> set[str]:

@@ -122,6 +122,7 @@ class Part:
         self.hints = sym.hints(gm, self.symbols)
         self.exact = {s: why for s, why in exact.items() if s in self.sources}
         self.report = report
+        self._results_go = _Devices(self.outputs, settings)
         self._lock = threading.Lock()
         self._draws_by: str | None = None
         self._first: tuple[tuple[int, ...], _Module] | None = None
@@ -143,7 +144,10 @@ class Part:
         while True:
             function = self._function
             try:
-                return function(self._with_seed(arguments), sizes, None, profile)
+                results = function(
+                    self._with_seed(arguments), sizes, self._results_go.to_cpu, profile
+                )
+                return self._results_go.moved(results)
             except _NotInBucket as error:
                 with self._lock:
                     if self._function is function:
@@ -290,6 +294,31 @@ class Part:
             return options
         told = " ".join([options.additional_compiler_args, *args]).strip()
         return replace(options, additional_compiler_args=told)
+
+
+class _Devices:
+    """Where results go: to the devices that torch says, or all stay on the core."""
+
+    def __init__(self, outputs: Sequence[Any], settings: Settings) -> None:
+        devices = [_device_of(output) for output in outputs]
+        is_on_cpu = [device == "cpu" for device in devices]
+        stay = settings.keeps_outputs_on_device
+        #: All of them go to the CPU.
+        self.to_cpu = not stay and set(devices) <= {"cpu", None}
+        self._moved = [] if stay or self.to_cpu else is_on_cpu
+
+    def moved(self, results: list[Any]) -> list[Any]:
+        """Some go there, and some do not."""
+        for place, is_moved in enumerate(self._moved):
+            if is_moved:
+                results[place] = results[place].cpu()
+        return results
+
+
+def _device_of(output: Any) -> str | None:
+    """Of a tensor that is returned, as torch has it; None of what is no tensor."""
+    value = value_of(output) if isinstance(output, fx.Node) else None
+    return value.device.type if isinstance(value, torch.Tensor) else None
 
 
 class _Module:

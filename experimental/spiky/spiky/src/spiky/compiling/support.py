@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import fx
 
 from spike_torch.lowered.calls import lower_call, result_of
-from spike_torch.lowering import Array, Graph, NeedsExactSize, Sizes, Unsupported
+from spike_torch.lowering import (
+    Array,
+    Graph,
+    NeedsExactSize,
+    Size,
+    Sizes,
+    Unsupported,
+)
 from spike_torch.lowering.dtypes import hlo_dtype
+from spike_torch.lowering.sizes import symbols_of
 from spiky.compiling.functionalized import is_functionalized, lower_functionalized
 from spiky.compiling.sources import location_of
 from spiky.compiling.walk import (
@@ -21,6 +29,8 @@ from spiky.compiling.walk import (
     value_of,
 )
 
+#: Why what takes or returns a size runs eagerly that only its data tells.
+OF_DATA = "has a size that depends on data"
 #: The devices that programs take tensors of.
 DEVICES = ("cpu", "nkipy")
 
@@ -81,9 +91,15 @@ def _as_argument(g: Graph, value: Any) -> Any:
     if not _is_plain(value):
         raise Unsupported(f"takes a tensor of {value.layout} on {value.device}")
     result = result_of(value)
+    if _depends_on_data(g, result.sizes):
+        raise Unsupported(OF_DATA)
     dims = g.dims([g.sizes.of(size) for size in result.sizes])
     shape = [d.padded for d in dims]
     return Array(g.module.add_parameter(shape, hlo_dtype(result.dtype)), dims)
+
+
+def _depends_on_data(g: Graph, sizes: Sequence[Size]) -> bool:
+    return any(not symbols_of(size) <= g.sizes.places.keys() for size in sizes)
 
 
 def _is_plain(value: Any) -> bool:

@@ -6,11 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+from torch._dynamo import trace_rules
 
 from spiky.compiling import compile_graph
 from spiky.configuration import get_nkipy_backend_config
 from spiky.errors import OptionError
 from spiky.options import read_options
+
+# What torch's own functions call of the device, such as its random numbers' state, is
+# no code of the user's, and is not captured.
+trace_rules.add("spike_torch")
 
 
 def nkipy(
