@@ -13,6 +13,7 @@ from spike_torch.lowered.operation import lower_operation
 from spike_torch.lowering import NeedsExactSize, Unsupported
 
 from .lowering_cases import Call, check_padded, check_static, every_dimension
+from .lowering_graphs import check_function
 
 #: By default there is test_lowerings.py, of each family's.
 pytestmark = pytest.mark.slow
@@ -95,3 +96,16 @@ def test_padding_of_what_is_summed_is_masked() -> None:
     call = _call(_aten.mm.default, torch.randn(4, 6), torch.randn(6, 3))
     assert check_padded(call) == 3
     assert check_padded(call, extra=26) == 3
+
+
+def test_rows_of_merged_dimensions() -> None:
+    """What lies between padding there needs no exact size."""
+    x, y = torch.arange(24.0).reshape(2, 3, 4), torch.arange(20.0).reshape(4, 5)
+
+    def layer(x: torch.Tensor, y: torch.Tensor) -> Any:
+        rows = x.reshape(-1, 4)
+        product = _aten.addmm(y[0], rows, y)
+        return product.reshape(*x.shape[:2], 5), _aten.addmm(product, rows, y)
+
+    for extra in (1, 5):
+        check_function(layer, x, y, static=((0, 2), (1, 0), (1, 1)), extra=extra)
