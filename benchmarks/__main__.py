@@ -17,6 +17,7 @@ from benchmarks import (
     bench_nki,
     bench_simulate,
     bench_spike,
+    bench_torch_compile,
     bench_torch_device,
     bench_trace,
 )
@@ -35,6 +36,7 @@ def main() -> None:
     bench_cost_model.main()
     bench_nki.main()
     bench_torch_device.main()
+    bench_torch_compile.main()
 
 
 if __name__ == "__main__":
