@@ -14,6 +14,7 @@ from torch.testing._internal.opinfo.core import OpInfo
 import spike_torch
 import spike_torch._C as _C
 from spike_torch import _registration, eager_programs
+from spike_torch.programs import get_stats
 
 from .known_gaps import is_gap
 from .op_samples import NotOfTheCpu, compare, operations, samples
@@ -224,6 +225,19 @@ def test_empty_and_mixed(device: None) -> None:
     assert programs() == 0
     with pytest.raises(RuntimeError, match="Expected all tensors to be on the same"):
         there + torch.ones(3)
+
+
+def test_a_storage_that_was_made_smaller(device: None) -> None:
+    there = both(8)[1]
+    there.untyped_storage().resize_(4)
+    with pytest.raises(RuntimeError, match="storage was resized to"):
+        there + 1
+
+
+def test_they_are_not_in_the_statistics_of_functions(device: None) -> None:
+    before = get_stats()
+    both(8)[1] + 1
+    assert programs() == 1 and get_stats() == before
 
 
 def test_errors_of_values(device: None) -> None:

@@ -41,6 +41,16 @@ bool is_row_major(const at::Tensor& tensor) {
   return true;
 }
 
+// Others than a storage's tensors can make it smaller.
+bool has_memory(const at::Tensor& tensor) {
+  int64_t end = tensor.storage_offset() + 1;
+  for (int64_t k = 0; k < tensor.dim(); ++k)
+    end += (tensor.size(k) - 1) * tensor.stride(k);
+  const c10::Storage& storage = tensor.storage();
+  return storage.data() &&
+         static_cast<size_t>(end) * tensor.itemsize() <= storage.nbytes();
+}
+
 class Keys {
  public:
   explicit Keys(c10::DeviceIndex device) : device_(device) {}
@@ -85,7 +95,7 @@ bool Keys::add(const at::Tensor& tensor) {
   if (is_number(tensor)) return add_number(tensor);
   if (!tensor.device().is_privateuseone() || tensor.device().index() != device_ ||
       tensor.layout() != at::kStrided || tensor.is_nested() || tensor.is_quantized() ||
-      tensor.is_conj() || tensor.is_neg() || tensor.numel() == 0)
+      tensor.is_conj() || tensor.is_neg() || tensor.numel() == 0 || !has_memory(tensor))
     return false;
   const bool is_plain = is_row_major(tensor);
   add(kTensor);
