@@ -63,13 +63,16 @@ def of_one_dimension(calls: Iterable[Call]) -> list[Case]:
 
 
 def check_together(
-    wanted: Sequence[Case], compiled: Callable[[HLOModule], Any] | None = None
+    wanted: Sequence[Case],
+    compiled: Callable[[HLOModule], Any] | None = None,
+    extra: int = EXTRA,
 ) -> list[Case]:
     """The programs of these compute what the CPU does.
 
     Args:
         wanted: what is checked.
         compiled: what each program is given to, which the target has to take.
+        extra: how much larger than a size its bucket is.
 
     Returns:
         Those that have lowerings; the others need exact sizes, or run eagerly.
@@ -80,7 +83,7 @@ def check_together(
     checked: list[Case] = []
     wrong: list[str] = []
     for start in range(0, len(wanted), MOST):
-        program = _Together(wanted[start : start + MOST])
+        program = _Together(wanted[start : start + MOST], extra)
         checked += [each.case for each in program.lowered]
         if program.lowered:
             wrong += program.differences()
@@ -98,7 +101,8 @@ class _Lowered(NamedTuple):
 class _Together:
     """One program of many cases."""
 
-    def __init__(self, wanted: Sequence[Case]) -> None:
+    def __init__(self, wanted: Sequence[Case], extra: int) -> None:
+        self._extra = extra
         self._shape_env = ShapeEnv()
         self._calls = 0
         self._buckets: dict[Any, int] = {}
@@ -143,7 +147,7 @@ class _Together:
         for symbol in cases._symbols(leaves, self._shape_env):
             value = int(self._shape_env.backed_var_to_val[symbol])
             self._values[symbol] = value
-            self._buckets[symbol] = value + EXTRA
+            self._buckets[symbol] = value + self._extra
         yield case, leaves, tree, returned
 
     def _lower(self, case: Case, leaves: list[Any], tree: Any, returned: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -10,10 +9,16 @@ import torch
 
 from nkipy.compiler.build import build
 from spike_torch.lowered.operation import lower_operation
-from spike_torch.lowering import NeedsExactSize, Unsupported
+from spike_torch.lowering import Unsupported
 
-from .lowering_cases import Call, check_padded, check_static, every_dimension
+from .lowering_cases import Call, check_padded, check_static
 from .lowering_graphs import check_function
+from .lowering_together import (
+    check_together,
+    of_one_dimension,
+    with_padding,
+    without_padding,
+)
 
 #: By default there is test_lowerings.py, of each family's.
 pytestmark = pytest.mark.slow
@@ -26,11 +31,9 @@ def _call(op: Any, *args: Any, **kwargs: Any) -> Call:
 
 
 def _check(call: Call) -> None:
-    check_static(call)
-    build(lower_operation(call.op, call.args, call.kwargs, call.returned).module)
-    for dynamic in every_dimension(call):
-        with suppress(NeedsExactSize):
-            check_padded(call, dynamic)
+    cases = [*without_padding([call]), *with_padding([call]), *of_one_dimension([call])]
+    checked = check_together(cases, build)
+    assert checked[0].dynamic is None
 
 
 def _integers(*shape: int, dtype: torch.dtype) -> torch.Tensor:

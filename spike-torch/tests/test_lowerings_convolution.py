@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from itertools import product
 from typing import Any
 
@@ -10,10 +9,14 @@ import pytest
 import torch
 
 from nkipy.compiler.build import build
-from spike_torch.lowered.operation import lower_operation
-from spike_torch.lowering import NeedsExactSize
 
-from .lowering_cases import Call, check_padded, check_static, every_dimension
+from .lowering_cases import Call, check_padded, check_static
+from .lowering_together import (
+    check_together,
+    of_one_dimension,
+    with_padding,
+    without_padding,
+)
 
 #: By default there is test_lowerings.py, of each family's.
 pytestmark = pytest.mark.slow
@@ -59,12 +62,9 @@ def _gradients(call: Call, mask: list[bool]) -> Call:
 
 
 def _check(call: Call) -> None:
-    check_static(call)
-    program = lower_operation(call.op, call.args, call.kwargs, call.returned)
-    build(program.module)
-    for dynamic in every_dimension(call):
-        with suppress(NeedsExactSize):
-            check_padded(call, dynamic, 5)
+    cases = [*without_padding([call]), *with_padding([call]), *of_one_dimension([call])]
+    checked = check_together(cases, build, extra=5)
+    assert checked[0].dynamic is None
 
 
 @pytest.mark.parametrize("transposed", [False, True])

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 import torch
 
-from spike_torch.lowering import NeedsExactSize, Unsupported
+from spike_torch.lowering import Unsupported
 
 from .lowering_cases import Call, calls_with, check_padded, check_static
 from .lowering_graphs import check_function
+from .lowering_together import check_together, with_padding, without_padding
 
 #: By default there is test_lowerings.py, of each family's.
 pytestmark = pytest.mark.slow
@@ -35,11 +36,9 @@ DTYPES = [
 def _check(op: Any, *args: Any, **kwargs: Any) -> None:
     """Without padding, and with all dimensions and indices padded."""
     (call,) = calls_with(op, [(args, kwargs)])
-    check_static(call)
-    try:
-        check_padded(call, extra=29)
-    except NeedsExactSize:
-        pass
+    cases = [*without_padding([call]), *with_padding([call])]
+    checked = check_together(cases, extra=29)
+    assert checked[0].dynamic is None
 
 
 def _matrix(dtype: torch.dtype) -> torch.Tensor:

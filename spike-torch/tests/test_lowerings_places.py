@@ -103,7 +103,13 @@ def _cases() -> dict[str, tuple[Callable[..., Any], tuple[torch.Tensor, ...]]]:
     }
 
 
-@pytest.mark.parametrize("name", _cases())
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if i % 3 == 0 else pytest.param(name, marks=SLOW)
+        for i, name in enumerate(_cases())
+    ],
+)
 @pytest.mark.parametrize(
     "extra", [pytest.param(0, marks=SLOW), 3, pytest.param(27, marks=SLOW)]
 )

@@ -130,6 +130,7 @@ def test_normal_numbers_are_normal() -> None:
     assert _is_of((z - mean.numpy()) / 0.5, _below_normal)
 
 
+@pytest.mark.slow
 def test_other_distributions() -> None:
     x = torch.empty(COUNT)
     (waits,) = _draw(aten.exponential.default, x, 2.0)
@@ -159,6 +160,7 @@ def test_integers_are_all_as_frequent() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.uint8, torch.bool])
+@pytest.mark.slow
 def test_random_has_all_nonnegative_integers(dtype: torch.dtype) -> None:
     (x,) = _draw(aten.random.default, torch.empty(COUNT, dtype=dtype))
     most = 1 if dtype == torch.bool else torch.iinfo(dtype).max
@@ -195,6 +197,7 @@ def test_dropout() -> None:
     assert np.isnan(made).all()  # as on the CPU: it multiplies by 0
 
 
+@pytest.mark.slow
 def test_permutations() -> None:
     (x,) = _draw(aten.randperm.default, 500)
     assert sorted(x.tolist()) == list(range(500)) and x.tolist() != sorted(x.tolist())
@@ -217,6 +220,7 @@ def test_multinomial_draws_by_weight() -> None:
     assert y[0] in (0, 2)
 
 
+@pytest.mark.slow
 def test_multinomial_without_putting_back() -> None:
     weights = torch.tensor([1.0, 0.0, 3.0, 2.0]).repeat(COUNT // 10, 1)
     (x,) = _draw(aten.multinomial.default, weights, 3)
@@ -280,6 +284,7 @@ OTHERS = [
 
 
 @pytest.mark.parametrize(("op", "args", "kwargs"), OTHERS, ids=lambda x: str(x)[:20])
+@pytest.mark.slow
 def test_other_overloads(op: Any, args: Any, kwargs: Any) -> None:
     (x,) = _draw(op, *args, **kwargs)
     wanted = op(*args, **kwargs).double().numpy()
