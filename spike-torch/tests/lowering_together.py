@@ -112,10 +112,15 @@ class _Together:
         self._inputs: dict[str, np.ndarray] = {}
         self.lowered: list[_Lowered] = []
         for case, leaves, tree, returned in known:
+            # Elsewhere first: what has been made before it is refused may be no HLO.
+            trial = Graph("trial", Sizes(self._buckets))
             try:
-                self._lower(case, leaves, tree, returned)
+                self._lower(trial, case, leaves, tree, returned)
             except (NeedsExactSize, Unsupported):
                 continue
+            outputs, inputs = self._lower(self._g, case, leaves, tree, returned)
+            self._inputs |= inputs
+            self.lowered.append(_Lowered(case, outputs))
         arrays = [array for each in self.lowered for array in each.outputs]
         self._g.module.set_results([array.value for array in arrays])
 
@@ -150,22 +155,24 @@ class _Together:
             self._buckets[symbol] = value + self._extra
         yield case, leaves, tree, returned
 
-    def _lower(self, case: Case, leaves: list[Any], tree: Any, returned: Any) -> None:
-        leaves = list(leaves)
+    def _lower(
+        self, g: Graph, case: Case, leaves: list[Any], tree: Any, returned: Any
+    ) -> tuple[list[Array], dict[str, np.ndarray]]:
+        """A case's results in a graph, and what its inputs are."""
+        leaves, inputs = list(leaves), {}
         for i, leaf in enumerate(leaves):
             if isinstance(leaf, torch.Tensor):
-                name = f"input{len(self._inputs)}"
-                array = _parameter(self._g, leaf, name)
+                name = f"input{len(self._inputs) + len(inputs)}"
+                array = _parameter(g, leaf, name)
                 given = tensors((case.call.args, case.call.kwargs))
                 place = sum(isinstance(each, Array) for each in leaves[:i])
-                self._inputs[name] = cases._padded(given[place], array)
+                inputs[name] = cases._padded(given[place], array)
                 leaves[i] = array
             elif isinstance(leaf, torch.SymInt):
                 leaves[i] = size_of(leaf)
         args, kwargs = pytree.tree_unflatten(leaves, tree)
-        made = lower_call(self._g, case.call.op, args, kwargs, returned)
-        outputs = [a for a in pytree.tree_leaves(made) if isinstance(a, Array)]
-        self.lowered.append(_Lowered(case, outputs))
+        made = lower_call(g, case.call.op, args, kwargs, returned)
+        return [a for a in pytree.tree_leaves(made) if isinstance(a, Array)], inputs
 
     def differences(self) -> list[str]:
         """What each case says whose results are not the CPU's."""
