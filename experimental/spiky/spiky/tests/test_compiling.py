@@ -487,3 +487,16 @@ def test_a_size_above_all_buckets_is_refused() -> None:
     assert_close(function(torch.ones(5)), torch.full((5,), 2.0))
     with pytest.raises(ValueError, match="9"):
         function(torch.ones(9))
+
+
+# -- numbers that sizes make -----------------------------------------------------------
+def test_numbers_of_sizes_are_not_those_of_the_first_call() -> None:
+    """The gradient of a variance is a multiple of a float that depends on a size."""
+    for strategy in ("power_of_2", "exact"):
+        options = {"bucket_strategy": strategy}
+        function = compiled(lambda x: x.var(1), dynamic=True, options=options)
+        for size in (5, 3, 9):
+            x = torch.randn(4, size, requires_grad=True)
+            (ours,) = torch.autograd.grad(function(x).sum(), x)
+            (theirs,) = torch.autograd.grad(x.var(1).sum(), x)
+            assert_close(ours, theirs)

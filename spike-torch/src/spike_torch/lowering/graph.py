@@ -162,6 +162,8 @@ class Graph:
         size = self.sizes.of(size)
         if is_static(size):
             return self.b.scalar(size, dt.int32)
+        if isinstance(size, float):  # of exact sizes
+            return self.b.scalar(size, dt.float32)
         found = self._numbers.get(size)
         if found is None:
             found = scalars.expression(self.b, size, self._symbol)

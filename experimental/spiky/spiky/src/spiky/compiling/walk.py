@@ -161,8 +161,11 @@ def is_number(value: Any) -> bool:
 
 
 def number_of(value: Any) -> Any:
-    if isinstance(value, (torch.SymInt, torch.SymFloat, torch.SymBool)):
-        return size_of(value)  # type: ignore[arg-type]
+    """A number, or torch's expression of it: never what it was for the sizes seen."""
+    if isinstance(value, torch.SymInt):
+        return size_of(value)
+    if isinstance(value, (torch.SymFloat, torch.SymBool)):
+        return value.node.shape_env.replace(value.node.expr)
     return value
 
 
