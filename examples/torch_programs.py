@@ -29,6 +29,22 @@ def need_torch(command: str) -> None:
         raise SystemExit(f"{command}: error: {error}") from error
 
 
+def need_spiky(command: str) -> None:
+    """Set up the backend of torch.compile, where transformers is there as well.
+
+    Raises:
+        SystemExit: one of them, torch or its device is missing.
+    """
+    need_torch(command)
+    missing = [name for name in ("spiky", "transformers") if find_spec(name) is None]
+    if missing:
+        raise SystemExit(
+            f"{command}: error: there is no {' and no '.join(missing)} here; `python3 "
+            "run.py torch` in the clone installs both (docs/torch/index.md has more)"
+        )
+    import_module("spiky.torch").init_nkipy_backend()
+
+
 def at_least(least: int) -> Callable[[str], int]:
     """What reads a whole number of a command's arguments, of up to 63 bits."""
 

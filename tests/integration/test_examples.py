@@ -18,6 +18,15 @@ device_modes = ["simulate", pytest.param("baremetal", marks=pytest.mark.device)]
 
 HAS_TORCH = find_spec("torch") is not None and find_spec("spike_torch") is not None
 needs_torch = pytest.mark.skipif(not HAS_TORCH, reason="needs torch and its device")
+needs_spiky = pytest.mark.skipif(
+    not HAS_TORCH or find_spec("spiky") is None, reason="needs torch and spiky"
+)
+COMPILING = EXAMPLES / "torch_compile"
+#: Runs a program in a folder, where it may write.
+IN_FOLDER = (
+    "import os, runpy, sys; os.chdir(sys.argv[1]); "
+    "runpy.run_path(sys.argv[2], run_name='__main__')"
+)
 TORCH_PROGRAMS = ("examples/torch_digits", "examples/playground/torch_device.py")
 
 
@@ -153,6 +162,61 @@ def test_torch_networks_reach_95_percent_and_the_curves_agree(name, request, tmp
     np.testing.assert_allclose(losses["nkipy"][:30], losses["cpu"][:30], atol=1e-4)
     train.plot({name: losses}, tmp_path / "loss.png")
     assert (tmp_path / "loss.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.slow
+@pytest.mark.device
+@needs_spiky
+@pytest.mark.parametrize(
+    ("program", "said"),
+    [
+        ("quickstart", "(1, 64) on cpu: as eager says"),
+        ("dynamic_shapes", "7 calls, 2 programs\ncalls by bucket: {8: 2, 16: 5}"),
+        ("options", "(5, 64) on nkipy:0\n(8, 64), of which (5, 64) count"),
+        ("memory_and_stats", "3 {8: 2, 16: 1}\nUsed: "),
+    ],
+)
+def test_first_steps_with_torch_compile(program, said, tmp_path):
+    assert said in run("-c", IN_FOLDER, str(tmp_path), f"{COMPILING}/{program}.py")
+
+
+@pytest.mark.slow
+@pytest.mark.device
+@needs_spiky
+@pytest.mark.skipif(not find_spec("transformers"), reason="needs transformers")
+@pytest.mark.parametrize(
+    ("program", "arguments", "said"),
+    [
+        ("gpt2", ("--longest", "9"), "cache that grows: 3 words as eager's"),
+        ("fine_tuning", ("--steps", "4"), "largest difference of the loss from eager"),
+        ("resnet", ("--largest", "4"), "1 programs. Times are this machine's"),
+    ],
+)
+def test_models_of_transformers_are_compiled(program, arguments, said, tmp_path):
+    more = ()
+    if program == "gpt2":
+        more = ("--words", "3", "--plot", str(tmp_path / "times.png"))
+    text = run(f"examples/torch_compile/{program}.py", *arguments, *more)
+    assert said in text
+    if more:
+        assert (tmp_path / "times.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.slow
+@pytest.mark.device
+@needs_spiky
+def test_ranks_compile_for_a_core_each(tmp_path):
+    locks = tmp_path / "locks"  # cores of this test's own
+    locks.mkdir(mode=0o700)
+    launch = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
+    done = run_python(
+        *launch,
+        f"{COMPILING}/distributed.py",
+        env={"NKIPY_EMULATOR_LOCK_DIR": str(locks)},
+    )
+    assert done.returncode == 0, done.stderr
+    said = [f"rank {rank} of 2: (1, 64)" for rank in range(2)]
+    assert sorted(done.stdout.splitlines()) == said
 
 
 @pytest.mark.parametrize("program", TORCH_PROGRAMS)

@@ -1,0 +1,1 @@
+"""torch.compile(backend="nkipy"): models of torch, compiled for a core."""
