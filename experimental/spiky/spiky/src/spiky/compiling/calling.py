@@ -18,8 +18,8 @@ from spiky.padding import PaddingMetadata, attach_metadata, get_metadata, is_any
 
 def called(
     part: Part, options: CompileOptions, rank: int, declared: Collection[Any]
-) -> Callable[..., Any]:
-    """What runs a part that is all of a graph, with the graph's inputs as arguments.
+) -> Callable[[list[Any]], list[Any]]:
+    """What runs a part that is all of a graph, with a list of the graph's inputs.
 
     Args:
         part: the graph.
@@ -34,10 +34,10 @@ def called(
     if part.symbols:
         run = _FromPadded(part, run, required(options, declared))
 
-    def call(*arguments: Any) -> list[Any]:
-        return run(list(arguments))
-
-    return call
+    if run is part:
+        run = part.runner()
+    run._boxed_call = True  # type: ignore[attr-defined]
+    return run
 
 
 def required(options: CompileOptions, declared: Collection[Any]) -> Collection[Any]:

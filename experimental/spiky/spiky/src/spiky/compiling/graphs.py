@@ -142,9 +142,9 @@ class _Compiler:
             logger.debug("%s: %s", name, error)
             return make_boxed_func(self._after_prelude(name, gm))
         tell_parts(self.report, gm)
-        return make_boxed_func(self._called(name, part))
+        return self._called(name, part)
 
-    def _called(self, name: str, part: Part) -> Callable[..., Any]:
+    def _called(self, name: str, part: Part) -> Callable[[list[Any]], list[Any]]:
         needed = () if name == "backward" else self.declared
         return called(part, self.options, self.rank, needed)
 
@@ -160,7 +160,7 @@ class _Compiler:
                 logger.debug("%s, without numbers: %s", name, error)
             else:
                 tell_parts(self.report, rest)
-                return lambda *arguments: run(*arguments, *prelude(*arguments))
+                return lambda *arguments: run([*arguments, *prelude(*arguments)])
         if name == "backward":
             self._cut_saved()
         return self._in_parts(name, gm, refused)

@@ -154,6 +154,12 @@ class Part:
                         self._make_exact(error.cause)
                         self._function = self._make_function()
 
+    def runner(self) -> Callable[[list[Any]], list[Any]]:
+        """The same with arguments alone, in the shortest way."""
+        if self.symbols or self._draws_by is not None:
+            return lambda arguments: self(arguments)
+        return lambda arguments: self._function(arguments)
+
     def _with_seed(self, arguments: list[Any]) -> list[Any]:
         if self._draws_by is None:
             return arguments
