@@ -7,7 +7,9 @@
 namespace spike_torch {
 namespace {
 
-constexpr size_t kMostCalls = 16;  // of one program
+// Of one program. In a loop that trains, memory comes back at the same addresses after
+// some tens of steps; one call fewer than that, and each step prepares its own.
+constexpr size_t kMostCalls = 64;
 
 // Of all programs. Nothing is called with it that may wait for another lock.
 std::mutex mutex;
