@@ -807,8 +807,8 @@ def test_prepared_calls_are_used_again_and_keep_no_memory() -> None:
     for _ in range(5):
         function([x, y])
     assert function.variant([]).prepared_calls == 1
-    kept = [function([x, y]) for _ in range(40)]
-    assert function.variant([]).prepared_calls <= 16
+    kept = [function([x, y]) for _ in range(100)]
+    assert 1 < function.variant([]).prepared_calls < 100
     big = torch.empty(30 << 18, device="nkipy")
     large = static((30 << 18,))
     large([big, big])

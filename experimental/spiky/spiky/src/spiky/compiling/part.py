@@ -156,9 +156,10 @@ class Part:
 
     def runner(self) -> Callable[[list[Any]], list[Any]]:
         """The same with arguments alone, in the shortest way."""
-        if self.symbols or self._draws_by is not None:
+        goes = self._results_go
+        if self.symbols or self._draws_by is not None or goes.is_mixed:
             return lambda arguments: self(arguments)
-        return lambda arguments: self._function(arguments)
+        return lambda arguments: self._function(arguments, None, goes.to_cpu)
 
     def _with_seed(self, arguments: list[Any]) -> list[Any]:
         if self._draws_by is None:
@@ -312,6 +313,11 @@ class _Devices:
         #: All of them go to the CPU.
         self.to_cpu = not stay and set(devices) <= {"cpu", None}
         self._moved = [] if stay or self.to_cpu else is_on_cpu
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether some go to the CPU, and some do not."""
+        return any(self._moved)
 
     def moved(self, results: list[Any]) -> list[Any]:
         """Some go there, and some do not."""
