@@ -59,7 +59,7 @@ class PreparedCall {
   SpikeCall* call_ = nullptr;
 };
 
-/// Those of one program, the last used first: some tens. Any thread may call its methods.
+/// Those of one program, the last used first. Any thread may call its methods.
 class PreparedCalls {
  public:
   PreparedCalls();
