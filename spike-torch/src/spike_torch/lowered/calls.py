@@ -78,13 +78,27 @@ def lower_call(
     if record.padding == "exact":
         _refuse_padding([*args, *kwargs.values()])
     tensors = tensors_of(returned)
-    results = [result_of(t) for t in tensors if t is not None]
-    results = [Result(r.dtype, tuple(map(g.sizes.of, r.sizes))) for r in results]
+    results = _results(g, tensors)
     with g.lowering(results):
         made = record.lower(g, *args, **kwargs)
     arrays = list(_arrays(made)) if isinstance(made, (tuple, list)) else [made]
+    if _has_mask(op):  # torch's fake tensors are there also for what is not asked for
+        asked = [array is not None for array in arrays]
+        tensors = [t if a else None for t, a in zip(tensors, asked, strict=True)]
+        results = _results(g, tensors)
     _check(record.name, arrays, tensors, results)
     return made
+
+
+def _results(g: Graph, tensors: Sequence[torch.Tensor | None]) -> list[Result]:
+    """Of tensors that there are, in this program's sizes."""
+    found = [result_of(t) for t in tensors if t is not None]
+    return [Result(r.dtype, tuple(map(g.sizes.of, r.sizes))) for r in found]
+
+
+def _has_mask(op: Any) -> bool:
+    """Whether an operator leaves out results that it is not asked for."""
+    return any(argument.name == "output_mask" for argument in op._schema.arguments)
 
 
 def _arrays(value: Any) -> Iterator[Array | None]:

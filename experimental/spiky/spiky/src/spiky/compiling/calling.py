@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import fx
 
-from spiky.compiling.part import Part, dynamic_sizes
+from spiky.compiling.graph_ends import dynamic_sizes
+from spiky.compiling.part import Part
 from spiky.compiling.walk import is_number, number_of, value_of
 from spiky.options import CompileOptions
 from spiky.padding import PaddingMetadata, attach_metadata, get_metadata, is_any_padded

@@ -18,6 +18,7 @@ from functorch.compile import (
 )
 from torch import fx
 from torch._dynamo.backends.common import aot_autograd
+from torch._functorch import config as aot_config
 from torch._guards import TracingContext
 from torch._higher_order_ops.effects import with_effects
 
@@ -28,8 +29,10 @@ from spiky.compiling.buckets import bucket_rules
 from spiky.compiling.calling import called, cut_before, profiled, required
 from spiky.compiling.declared import declared_symbols
 from spiky.compiling.decompositions import decompositions
+from spiky.compiling.graph_ends import outputs_of
 from spiky.compiling.limits import warn_of_limit
-from spiky.compiling.part import Layouts, Part, Settings, outputs_of
+from spiky.compiling.module import Layouts
+from spiky.compiling.part import Part, Settings
 from spiky.compiling.partition import partitioned
 from spiky.compiling.prelude import split_prelude
 from spiky.compiling.seeds import is_random
@@ -62,14 +65,17 @@ def compile_graph(
     warn_of_limit()
     declared = declared_symbols(example_inputs, options)
     compiler = _Compiler(config, options, _core_of(example_inputs), declared)
-    return aot_autograd(
+    compile_both = aot_autograd(
         fw_compiler=partial(compiler.compile, "forward"),
         bw_compiler=partial(compiler.compile, "backward"),
         inference_compiler=partial(compiler.compile, "inference"),
         decompositions=decompositions(),
         partition_fn=_divided,
         keep_inference_input_mutations=True,
-    )(gm, example_inputs)
+    )
+    # Backward says how forward is to leave what it reads, before forward runs once.
+    with aot_config.patch(force_non_lazy_backward_lowering=True):
+        return compile_both(gm, example_inputs)
 
 
 def _divided(joint: fx.GraphModule, inputs: Any, **more: Any) -> Any:

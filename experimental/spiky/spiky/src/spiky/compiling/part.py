@@ -10,17 +10,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-import torch
 from torch import fx
 
 from nkipy.compiler.build import BuildOptions, build
 from nkipy.execution import load
-from nkipy.execution.device_module import device_module
-from nkipy.hlo.ir import HLOModule
 from spike_torch import programs
-from spike_torch.lowered.calls import size_of
 from spike_torch.lowering import (
-    Array,
     Dim,
     Factor,
     NeedsExactSize,
@@ -29,22 +24,18 @@ from spike_torch.lowering import (
     Unsupported,
 )
 from spike_torch.lowering.dims import dim_of
-from spike_torch.lowering.graph import SIZES
 from spike_torch.lowering.random_bits import SEED
 from spike_torch.lowering.sizes import symbols_of
 from spiky.compiling import symbols as sym
 from spiky.compiling.buckets import listed
-from spiky.compiling.expressions import program_expression
-from spiky.compiling.layout import inverse, memory_order
+from spiky.compiling.devices import Devices
+from spiky.compiling.graph_ends import dynamic_sizes, outputs_of
+from spiky.compiling.module import Interface, Layouts, Module
 from spiky.compiling.seeds import generator_device, new_seed
 from spiky.compiling.sources import told
 from spiky.compiling.telling import tell_buckets, tell_exact, tell_masks
 from spiky.compiling.walk import (
-    Lowered,
-    is_copy_to_input,
     lower_graph,
-    number_of,
-    value_of,
 )
 from spiky.report import GraphReport
 
@@ -71,10 +62,6 @@ class Settings(NamedTuple):
     pads_on_device: bool = True
     keeps_outputs_on_device: bool = False
     pads_results: bool = False
-
-
-#: The sizes of each factor of each dimension of tensors, by the name of their node.
-Layouts = Mapping[str, Sequence[Sequence[Size]]]
 
 
 class Part:
@@ -122,10 +109,10 @@ class Part:
         self.hints = sym.hints(gm, self.symbols)
         self.exact = {s: why for s, why in exact.items() if s in self.sources}
         self.report = report
-        self._results_go = _Devices(self.outputs, settings)
+        self._results_go = Devices(self.outputs, settings.keeps_outputs_on_device)
         self._lock = threading.Lock()
         self._draws_by: str | None = None
-        self._first: tuple[tuple[int, ...], _Module] | None = None
+        self._first: tuple[tuple[int, ...], Module] | None = None
         self._function = self._make_function()
 
     def __call__(
@@ -195,7 +182,7 @@ class Part:
         return variant.resident.neff, variant.resident.neff.parent.name
 
     # -- modules ---------------------------------------------------------------------
-    def _module(self, buckets: Sequence[int]) -> _Module:
+    def _module(self, buckets: Sequence[int]) -> Module:
         """The module for buckets; of what is exact, for that size."""
         by_symbol = dict(zip(self.symbols, buckets))
         sizes = Sizes(
@@ -207,9 +194,17 @@ class Part:
             name: tuple(_dim(sizes, factors) for factors in dims)
             for name, dims in self.layouts.items()
         }
-        return _Module(self, lower_graph(self.gm, self.name, sizes, layouts))
+        interface = Interface(
+            self.placeholders,
+            self.outputs,
+            self.symbols,
+            self.exact,
+            self.padded,
+            self.settings.pads_results,
+        )
+        return Module(interface, lower_graph(self.gm, self.name, sizes, layouts))
 
-    def _first_module(self) -> _Module:
+    def _first_module(self) -> Module:
         """One that tells how all are: of sizes like those that torch has seen."""
         while True:
             buckets = tuple(
@@ -218,6 +213,7 @@ class Part:
             )
             try:
                 made = self._module(buckets)
+                made.describe()
             except NeedsExactSize as error:
                 self._make_exact(error)
                 continue
@@ -293,7 +289,7 @@ class Part:
         program = load(artifact, self.settings.core)
         return programs.Variant.of(program, *made.padded_shapes())
 
-    def _build_options(self, made: _Module) -> BuildOptions:
+    def _build_options(self, made: Module) -> BuildOptions:
         """The settings', and what operations want the compiler to be told."""
         options = self.settings.build
         args = dict.fromkeys(made.lowered.graph.compiler_args)
@@ -301,171 +297,6 @@ class Part:
             return options
         told = " ".join([options.additional_compiler_args, *args]).strip()
         return replace(options, additional_compiler_args=told)
-
-
-class _Devices:
-    """Where results go: to the devices that torch says, or all stay on the core."""
-
-    def __init__(self, outputs: Sequence[Any], settings: Settings) -> None:
-        devices = [_device_of(output) for output in outputs]
-        is_on_cpu = [device == "cpu" for device in devices]
-        stay = settings.keeps_outputs_on_device
-        #: All of them go to the CPU.
-        self.to_cpu = not stay and set(devices) <= {"cpu", None}
-        self._moved = [] if stay or self.to_cpu else is_on_cpu
-
-    @property
-    def is_mixed(self) -> bool:
-        """Whether some go to the CPU, and some do not."""
-        return any(self._moved)
-
-    def moved(self, results: list[Any]) -> list[Any]:
-        """Some go there, and some do not."""
-        for place, is_moved in enumerate(self._moved):
-            if is_moved:
-                results[place] = results[place].cpu()
-        return results
-
-
-def _device_of(output: Any) -> str | None:
-    """Of a tensor that is returned, as torch has it; None of what is no tensor."""
-    value = value_of(output) if isinstance(output, fx.Node) else None
-    return value.device.type if isinstance(value, torch.Tensor) else None
-
-
-class _Module:
-    """A module with its results, and what they are."""
-
-    def __init__(self, part: Part, lowered: Lowered) -> None:
-        self.part = part
-        self.lowered = lowered
-        self._results: list[tuple[Array, fx.Node]] = []
-        self._places: dict[fx.Node, int] = {}
-        self._orders: dict[fx.Node, tuple[int, ...]] = {}
-        for node in part.outputs:
-            if isinstance(node, fx.Node) and node not in self._places:
-                self._add_result(node)
-        self._written = [n for n in part.placeholders if n.name in lowered.written]
-        arrays = [array for array, _ in self._results]
-        arrays += [lowered.written[n.name] for n in self._written]
-        self.module.set_results([array.value for array in arrays])
-        for i, node in enumerate(self._written, len(self._results)):
-            place = self._input_place(node)
-            self.module.alias(i, place, is_user_returned=False)
-
-    @property
-    def module(self) -> HLOModule:
-        return self.lowered.graph.module
-
-    def program(self) -> HLOModule:
-        """What the core computes: without arrays that have no elements.
-
-        Raises:
-            Unsupported: that is nothing.
-        """
-        found = device_module(self.module).module
-        if found is None:
-            raise Unsupported("computes nothing that has elements")
-        return found
-
-    def _add_result(self, node: fx.Node) -> None:
-        array = self.lowered.values[node]
-        if not isinstance(array, Array) or _argument_of(node) is not None:
-            return
-        is_padded = node.name in self.part.padded
-        order = range(array.ndim) if is_padded else memory_order(value_of(node))
-        order = tuple(order)
-        self._places[node] = len(self._results)
-        self._orders[node] = order
-        self._results.append((self.lowered.graph.transpose(array, order), node))
-
-    def _input_place(self, node: fx.Node) -> int:
-        return list(self.lowered.inputs).index(node.name)
-
-    def _shape(self, tensor: torch.Tensor, dims: Sequence[Dim], order: Any) -> Any:
-        sizes = [size_of(tensor.shape[d]) for d in order]
-        return [self._dimension(s, d) for s, d in zip(sizes, dims, strict=True)]
-
-    def _dimension(self, size: Any, dim: Dim) -> programs.Dimension:
-        places = {s: programs.Size(i) for i, s in enumerate(self.part.symbols)}
-        if len(dim.factors) < 2:
-            return program_expression(size, places)
-        if not self.part.exact.keys().isdisjoint(size.free_symbols):
-            raise NeedsExactSize("returns a size that is partly exact", size)
-        return [program_expression(f.size, places) for f in dim.factors]
-
-    def inputs(self) -> list[programs.Input]:
-        found = []
-        for i, node in enumerate(self.part.placeholders):
-            array = self.lowered.inputs.get(node.name)
-            if array is not None:
-                tensor = value_of(node)
-                shape = self._shape(tensor, array.dims, range(array.ndim))
-                is_written = node.name in self.lowered.written
-                found.append(programs.Input(i, array.dtype, shape, is_written))
-        for spec in self.module.inputs[len(found) :]:  # in the order of first use
-            if spec.name == SIZES:
-                found.append(programs.Input(None))
-            else:
-                place = len(self.part.placeholders)
-                found.append(programs.Input(place, torch.uint32, spec.shape))
-        return found
-
-    @property
-    def draws(self) -> bool:
-        """Whether it has the input of a seed."""
-        return any(spec.name == SEED for spec in self.module.inputs)
-
-    def results(self) -> list[programs.Result]:
-        found = []
-        for array, node in self._results:
-            shape = self._shape(value_of(node), array.dims, self._orders[node])
-            found.append(programs.Result(array.dtype, shape))
-        for node in self._written:
-            array = self.lowered.written[node.name]
-            shape = self._shape(value_of(node), array.dims, range(array.ndim))
-            place = self._input_place(node)
-            found.append(programs.Result(array.dtype, shape, place))
-        return found
-
-    def returns(self) -> list[programs.Return]:
-        return [self._returned(node) for node in self.part.outputs]
-
-    def _returned(self, node: Any) -> programs.Return:
-        if not isinstance(node, fx.Node):
-            return None if node is None else programs.ReturnedNumber(node)
-        argument = _argument_of(node)
-        if argument is not None:
-            return programs.ReturnedArgument(self.part.placeholders.index(argument))
-        if node in self._places:
-            place, order = self._places[node], self._orders[node]
-            padded = self.part.settings.pads_results or node.name in self.part.padded
-            return programs.Returned(place, inverse(order), padded)
-        places = {s: programs.Size(i) for i, s in enumerate(self.part.symbols)}
-        number = number_of(value_of(node))
-        return programs.ReturnedNumber(program_expression(number, places))
-
-    def layouts(self) -> Layouts:
-        found: dict[str, list[list[Size]]] = {}
-        for array, node in self._results:
-            if node.name in self.part.padded:
-                sizes = [size_of(n) for n in value_of(node).shape]
-                found[node.name] = [
-                    [s] if len(d.factors) < 2 else [f.size for f in d.factors]
-                    for s, d in zip(sizes, array.dims)
-                ]
-        return found
-
-    def padded_shapes(self) -> tuple[list[Any], list[Any]]:
-        """Of the program's inputs, and of its results."""
-        inputs = [_padded(a.dims) for a in self.lowered.inputs.values()]
-        for spec in self.module.inputs[len(inputs) :]:
-            inputs.append(list(spec.shape))
-        results = [_padded(array.dims) for array, _ in self._results]
-        results += [
-            _padded(self.lowered.written[node.name].dims) for node in self._written
-        ]
-        return inputs, results
 
 
 class _NotInBucket(Exception):
@@ -483,36 +314,6 @@ def _dim(sizes: Sizes, factors: Sequence[Size]) -> Dim:
 
 def _symbols_in(dims: Sequence[Sequence[Size]]) -> frozenset[Any]:
     return frozenset(s for dim in dims for size in dim for s in symbols_of(size))
-
-
-def dynamic_sizes(node: fx.Node) -> list[tuple[int, Any]]:
-    """The dimensions of a tensor that differ from call to call, and their sizes."""
-    value = value_of(node)
-    sizes = map(size_of, value.shape) if isinstance(value, torch.Tensor) else ()
-    return [(d, size) for d, size in enumerate(sizes) if not isinstance(size, int)]
-
-
-def outputs_of(gm: fx.GraphModule) -> list[Any]:
-    """What a graph returns: nodes, None, numbers."""
-    (output,) = (n for n in gm.graph.nodes if n.op == "output")
-    found = output.args[0]
-    return list(found) if isinstance(found, (tuple, list)) else [found]
-
-
-def _argument_of(node: fx.Node) -> fx.Node | None:
-    """The placeholder that a node returned is, if it is one."""
-    if node.op == "placeholder":
-        return node
-    if is_copy_to_input(node):
-        assert isinstance(node.args[0], fx.Node)
-        return node.args[0]
-    return None
-
-
-def _padded(dims: Sequence[Dim]) -> list[programs.PaddedDimension]:
-    return [
-        d.padded if len(d.factors) < 2 else [f.padded for f in d.factors] for d in dims
-    ]
 
 
 def _power_above(size: int) -> int:

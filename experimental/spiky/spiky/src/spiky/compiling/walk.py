@@ -115,7 +115,10 @@ class _Walk:
         if node.op == "get_attr":
             return self._constant(node)
         if node.target is operator.getitem:
-            return self.values[node.args[0]][node.args[1]]  # type: ignore[index]
+            part = self.values[node.args[0]][node.args[1]]  # type: ignore[index]
+            if part is None and node.users and value_of(node) is not None:
+                raise Unsupported("uses a result that was not asked for")
+            return part
         value = value_of(node)
         if is_number(value):
             return number_of(value)
