@@ -182,6 +182,8 @@ class _Compiler:
             try:
                 return self._made(gm, name, (), layouts, exact)
             except (NeedsExactSize, Unsupported) as error:
+                if isinstance(error, Unsupported) and hasattr(error, "node"):
+                    raise  # without padding, that has no lowering either
                 logger.debug("what forward keeps is cut, as backward %s", error)
                 self._cut_saved()
         return self._made(gm, name)

@@ -87,7 +87,8 @@ class _Walk:
     def run(self) -> Lowered:
         for node in self.gm.graph.nodes:
             if node.op == "placeholder":
-                self.values[node] = self._placeholder(node)
+                with explained(node):
+                    self.values[node] = self._placeholder(node)
         for node in self.gm.graph.nodes:
             if node.op not in ("placeholder", "output"):
                 with self.g.b.at(location_of(node)), explained(node):
@@ -100,8 +101,8 @@ class _Walk:
         value = value_of(node)
         if not isinstance(value, torch.Tensor):
             return value if value is None else number_of(value)
-        if not node.users:  # a parameter would be read, or copied, for nothing
-            return None
+        if all(user.op == "output" for user in node.users):
+            return None  # it is returned itself, if at all, and never read
         dims = self.layouts.get(node.name)
         if dims is None:
             dims = self.g.dims([size_of(n) for n in value.shape])
