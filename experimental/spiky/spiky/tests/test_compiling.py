@@ -500,3 +500,22 @@ def test_numbers_of_sizes_are_not_those_of_the_first_call() -> None:
             (ours,) = torch.autograd.grad(function(x).sum(), x)
             (theirs,) = torch.autograd.grad(x.var(1).sum(), x)
             assert_close(ours, theirs)
+
+
+def test_floats_of_python_s_are_computed_on_the_host() -> None:
+    """torch has them as tensors of float64, if everything is dynamic."""
+
+    def run(x: torch.Tensor, scale: float) -> torch.Tensor:
+        y = (x @ x.t()) * scale
+        return torch.softmax(y / (y.size(-1) ** 0.5 * scale), -1)
+
+    function = compiled(run, dynamic=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for size, scale in ((3, 0.5), (5, 0.25), (9, 1.5), (5, 3.0)):
+            x = torch.randn(size, 4, requires_grad=True)
+            made, truth = function(x, scale), run(x, scale)
+            assert_close(made, truth)
+            assert_close(*(torch.autograd.grad(y[0, 0], x) for y in (made, truth)))
+    told = spiky.explain(function, torch.randn(7, 4, requires_grad=True), 0.75)
+    assert [part.is_compiled for part in told.graphs[0].parts] == [True]

@@ -28,10 +28,9 @@ def split_prelude(
         A function of the graph's arguments, and the rest, which takes what that returns
         as more arguments; None if nodes without lowering are left in it.
     """
-    prelude = [n for n in gm.graph.nodes if n in refused]
-    if not prelude or not all(_is_of_numbers(n, refused) for n in prelude):
+    if not refused or not _are_of_numbers(gm, refused):
         return None
-    used = [n for n in prelude if any(u not in refused for u in n.users)]
+    used = [n for n in gm.graph.nodes if n in refused and set(n.users) - set(refused)]
     first, rest = fx.Graph(), fx.Graph()
     own: dict[fx.Node, fx.Node] = {}
     others: dict[fx.Node, fx.Node] = {}
@@ -45,7 +44,7 @@ def split_prelude(
     for node in gm.graph.nodes:
         if node.op == "placeholder":
             continue
-        if node in refused or _is_computed_number(node):
+        if _is_for_the_host(node, own):
             own[node] = first.node_copy(node, own.__getitem__)
         if node not in refused:
             others[node] = rest.node_copy(node, others.__getitem__)
@@ -54,32 +53,41 @@ def split_prelude(
     return fx.GraphModule(gm, first).forward, fx.GraphModule(gm, rest)
 
 
-def _is_of_numbers(node: fx.Node, refused: Collection[fx.Node]) -> bool:
-    """Whether a node has no dimensions, and depends on arguments alone that have none.
+def _are_of_numbers(gm: fx.GraphModule, refused: Collection[fx.Node]) -> bool:
+    """Whether nodes compute numbers of the graph's arguments, and of nothing else."""
+    known: set[fx.Node] = set()
+    for node in gm.graph.nodes:
+        if node.op == "placeholder" or _is_for_the_host(node, known):
+            known.add(node)
+    return known.issuperset(refused)
+
+
+def _is_for_the_host(node: fx.Node, known: Collection[fx.Node]) -> bool:
+    return _is_computed_number(node, known) or _is_of_numbers(node, known)
+
+
+def _is_of_numbers(node: fx.Node, known: Collection[fx.Node]) -> bool:
+    """Whether a node has no dimensions, and is computed of what has none.
 
     A node that draws or writes is none of these.
     """
-    value = value_of(node)
-    if not isinstance(value, torch.Tensor) or value.dim() or value.device.type != "cpu":
-        return False
-    target = node.target
+    target, given = node.target, node.all_input_nodes
     if not isinstance(target, torch._ops.OpOverload) or target._schema.is_mutable:
         return False
     if torch.Tag.nondeterministic_seeded in target.tags:
         return False
-    return all(
-        given in refused
-        or _is_computed_number(given)
-        or (given.op == "placeholder" and _has_no_dimensions(given))
-        for given in node.all_input_nodes
-    )
+    return all(map(_has_no_dimensions, (node, *given))) and set(given) <= set(known)
 
 
 def _has_no_dimensions(node: fx.Node) -> bool:
     value = value_of(node)
-    return not isinstance(value, torch.Tensor) or value.dim() == 0
+    if is_number(value):
+        return True
+    is_tensor = isinstance(value, torch.Tensor)
+    return is_tensor and value.dim() == 0 and value.device.type == "cpu"
 
 
-def _is_computed_number(node: fx.Node) -> bool:
+def _is_computed_number(node: fx.Node, known: Collection[fx.Node]) -> bool:
     """Whether a node computes a number of sizes, and of other numbers."""
-    return node.op == "call_function" and is_number(value_of(node))
+    is_computed = node.op == "call_function" and is_number(value_of(node))
+    return is_computed and set(node.all_input_nodes) <= set(known)
