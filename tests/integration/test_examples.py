@@ -212,11 +212,14 @@ def test_ranks_compile_for_a_core_each(tmp_path):
     done = run_python(
         *launch,
         f"{COMPILING}/distributed.py",
-        env={"NKIPY_EMULATOR_LOCK_DIR": str(locks)},
+        env={
+            "NKIPY_EMULATOR_LOCK_DIR": str(locks),
+            "NEURON_RT_VISIBLE_CORES": "0,1",
+        },
     )
     assert done.returncode == 0, done.stderr
-    said = [f"rank {rank} of 2: (1, 64)" for rank in range(2)]
-    assert sorted(done.stdout.splitlines()) == said
+    for rank in range(2):  # whose lines may be joined
+        assert f"rank {rank} of 2: (1, 64)" in done.stdout
 
 
 @pytest.mark.parametrize("program", TORCH_PROGRAMS)

@@ -374,8 +374,18 @@ class HLOBuilder:
         return self.emit("reverse", (x,), x.shape, x.dtype, attributes)
 
     def pad(self, x: Value, value: Value, padding: Sequence[Dims]) -> Value:
-        """(low, high, interior) padding per dimension; negative low or high trims."""
+        """(low, high, interior) padding per dimension; negative low or high trims.
+
+        What is trimmed is sliced off afterwards: XLA's CPU compiler has no negative
+        padding, and leaves it in some programs.
+        """
         config = tuple((int(lo), int(hi), int(mid)) for lo, hi, mid in padding)
+        if any(lo < 0 or hi < 0 for lo, hi, _ in config):
+            wider = [(max(lo, 0), max(hi, 0), mid) for lo, hi, mid in config]
+            made = self.pad(x, value, wider)
+            starts = [max(-lo, 0) for lo, _, _ in config]
+            ends = [d + min(hi, 0) for d, (_, hi, _) in zip(made.shape, config)]
+            return self.slice(made, starts, ends)
         shape = tuple(
             lo + hi + d + max(0, d - 1) * mid
             for d, (lo, hi, mid) in zip(x.shape, config)
