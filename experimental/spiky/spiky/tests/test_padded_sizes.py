@@ -235,6 +235,7 @@ def test_all_sizes(name: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", CASES)
 def test_a_size_of_one(name: str) -> None:
     """Its graph is one of its own."""
