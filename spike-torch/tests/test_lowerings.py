@@ -68,8 +68,9 @@ def _families() -> dict[str, list[str]]:
     """Names of operators by the file that has their lowering."""
     found: dict[str, list[str]] = defaultdict(list)
     for name in LOWERED:
-        lower = OPERATORS[name].lower
-        found[lower.__module__.rpartition(".")[2]].append(name)
+        package, _, family = OPERATORS[name].lower.__module__.rpartition(".")
+        if package == "spike_torch.aten":  # other packages may have recorded their own
+            found[family].append(name)
     return dict(sorted(found.items()))
 
 
