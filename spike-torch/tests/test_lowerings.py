@@ -18,6 +18,8 @@ from torch.testing._internal.common_methods_invocations import op_db
 from nkipy.compiler.build import BuildOptions, build
 from nkipy.hlo.ir import HLOModule
 from spike_torch.aten import OPERATORS
+from spike_torch.lowered.operation import lower_operation
+from spike_torch.lowering import Unsupported
 
 from .lowering_cases import Call, calls_in, calls_with
 from .lowering_together import (
@@ -89,6 +91,22 @@ def _calls(names: list[str], most: int) -> list[Call]:
 
 
 FAMILIES = _families()
+
+
+def test_each_lowering_takes_a_sample() -> None:
+    """One that refused all would pass wherever refusing is right."""
+    names = [name for family in FAMILIES.values() for name in family]
+    assert len(names) > 500
+    calls = {name: _some(_samples(name), MOST) for name in names}
+    assert [n for n in names if not any(map(_is_lowered, calls[n]))] == []
+
+
+def _is_lowered(call: Call) -> bool:
+    try:
+        lower_operation(call.op, call.args, call.kwargs, call.returned)
+    except Unsupported:
+        return False
+    return True
 
 
 @pytest.mark.parametrize("family", FAMILIES)
