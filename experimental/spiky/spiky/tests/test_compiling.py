@@ -519,3 +519,14 @@ def test_floats_of_python_s_are_computed_on_the_host() -> None:
             assert_close(*(torch.autograd.grad(y[0, 0], x) for y in (made, truth)))
     told = spiky.explain(function, torch.randn(7, 4, requires_grad=True), 0.75)
     assert [part.is_compiled for part in told.graphs[0].parts] == [True]
+
+
+def test_a_size_that_depends_on_data_is_one_warning() -> None:
+    def run(x: torch.Tensor) -> torch.Tensor:
+        return (x + 1)[x > 0] * 2
+
+    x = torch.tensor([1.0, -1, 2])
+    with torch._dynamo.config.patch(capture_dynamic_output_shape_ops=True):
+        made, told = warned(lambda: compiled(run)(x))
+    assert_close(made, run(x))
+    assert len(told) == 1 and line_of(run) in told[0]

@@ -257,7 +257,8 @@ def _goes_with_another(node: fx.Node, why: str) -> bool:
         return True
     if node.target is with_effects:
         return "_check_errors" in str(node.args[1])  # of the operator before it
-    return why == OF_DATA
+    # torch asserts what sizes an operator before it may have.
+    return why == OF_DATA or node.target is torch.ops.aten._assert_scalar.default
 
 
 def _saved(gm: fx.GraphModule) -> set[str]:
