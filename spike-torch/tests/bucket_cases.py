@@ -36,6 +36,7 @@ class Merging:
 
     def __init__(self, op: Any, count: int = 2) -> None:
         self.op, self.count = op, count
+        self._schema = op._schema
 
     def __call__(self, x: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
         return self.op(x.flatten(0, self.count - 1), *args, **kwargs)
