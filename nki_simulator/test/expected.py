@@ -36,13 +36,19 @@ def softmax(x: np.ndarray) -> np.ndarray:
 
 def attention(q, k, v, scale=None, causal=False):
     """Of the layouts of `flash_fwd`, heads of k and v repeated."""
-    q, k, v = wide(q, k, v)
     group = q.shape[1] // k.shape[1]
-    k, v = (np.repeat(t, group, axis=1) for t in (k, v))
-    scores = q.swapaxes(-1, -2) @ k * (q.shape[2] ** -0.5 if scale is None else scale)
+    values = np.repeat(wide(v)[0], group, axis=1)
+    return softmax(scores(q, k, scale, causal)) @ values
+
+
+def scores(q, k, scale=None, causal=False):
+    """What softmax is taken of: -inf where a query does not see a key."""
+    q, k = wide(q, k)
+    k = np.repeat(k, q.shape[1] // k.shape[1], axis=1)
+    made = q.swapaxes(-1, -2) @ k * (q.shape[2] ** -0.5 if scale is None else scale)
     if causal:
-        scores = np.where(np.tri(q.shape[3], dtype=bool), scores, -np.inf)
-    return softmax(scores) @ v
+        made = np.where(np.tri(q.shape[3], dtype=bool), made, -np.inf)
+    return made
 
 
 def rmsnorm(x, weight, epsilon=1e-6):

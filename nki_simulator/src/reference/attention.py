@@ -26,39 +26,48 @@ HIDDEN = -3e38
 
 
 @nki.jit
-def flash_fwd(q, k, v, scale=None, causal=False):
+def flash_fwd(q, k, v, scale=None, causal=False, logsumexp=False):
     """``softmax(scale * q.T @ k) @ v`` for each head.
 
     Args:
         q: (batch, heads, d, queries), d at most 128.
         k: (batch, kv_heads, d, keys); as many query heads in a row share one of these.
-        v: (batch, kv_heads, keys, d). The three are of one dtype, float32 or bfloat16;
-            queries and keys are multiples of 128.
+        v: (batch, kv_heads, keys, e), e at most 128. The three are of one dtype,
+            float32 or bfloat16; queries and keys are multiples of 128.
         scale: above 0; ``1 / sqrt(d)`` if None.
         causal: whether query i sees the keys 0 to i only, of which there are then as
             many as queries.
+        logsumexp: whether to return, besides, of each query the logarithm of the sum
+            of its scores' exponentials, which gradients are computed of.
 
     Returns:
-        (batch, heads, queries, d), of the dtype of `q`.
+        (batch, heads, queries, e), of the dtype of `q`; with `logsumexp` a pair of it
+        and (batch, heads, queries, 1), float32.
 
     Raises:
         ValueError: the shapes, the dtypes or `scale` are none of these.
     """
     batch, heads, d, queries = q.shape
-    kv_heads, keys = k.shape[1], k.shape[3]
+    kv_heads, keys, e = k.shape[1], k.shape[3], v.shape[3]
     if tuple(k.shape) != (batch, kv_heads, d, keys) or heads % kv_heads:
         raise ValueError(f"k has the shape {k.shape}, and q {q.shape}")
-    if tuple(v.shape) != (batch, kv_heads, keys, d):
+    if tuple(v.shape) != (batch, kv_heads, keys, e):
         raise ValueError(f"v has the shape {v.shape}, and k {k.shape}")
     if q.dtype not in (nl.float32, nl.bfloat16) or not q.dtype == k.dtype == v.dtype:
         raise ValueError(f"q is {q.dtype}, k {k.dtype} and v {v.dtype}")
-    if d > 128 or queries % QUERIES or keys % QUERIES or (causal and queries != keys):
-        raise ValueError(f"{queries} queries and {keys} keys of {d} elements")
+    if max(d, e) > 128:
+        raise ValueError(f"keys of {d} elements and values of {e}")
+    if queries % QUERIES or keys % QUERIES or (causal and queries != keys):
+        raise ValueError(f"{queries} queries and {keys} keys")
     if scale is None:
         scale = 1 / math.sqrt(d)
-    if scale <= 0:
-        raise ValueError(f"scale is {scale}, and must be above 0")
-    result = nl.ndarray((batch, heads, queries, d), q.dtype, buffer=nl.shared_hbm)
+    if not 0 < scale < math.inf:
+        raise ValueError(f"scale is {scale}, and must be above 0, and finite")
+    result = nl.ndarray((batch, heads, queries, e), q.dtype, buffer=nl.shared_hbm)
+    logs = None
+    if logsumexp:
+        shape = (batch, heads, queries, 1)
+        logs = nl.ndarray(shape, nl.float32, buffer=nl.shared_hbm)
     above = _above_the_diagonal(q.dtype) if causal else None
     group = heads // kv_heads
     for b in range(batch):
@@ -66,8 +75,9 @@ def flash_fwd(q, k, v, scale=None, causal=False):
             if head % group == 0:
                 k_tile, v_tile = _load(k[b, head // group], v[b, head // group])
             spans = _spans(q[b, head], k_tile, v.dtype, scale, above)
-            _sum(result[b, head], _one_ahead(spans), v_tile)
-    return result
+            log = None if logs is None else logs[b, head]
+            _sum(result[b, head], log, _one_ahead(spans), v_tile, scale)
+    return result if logs is None else (result, logs)
 
 
 class Span(NamedTuple):
@@ -79,6 +89,7 @@ class Span(NamedTuple):
         is_last: whether the queries see no more keys.
         weights: (128, keys), the exponentials of the scores minus the largest so far.
         total: (128, 1), their sums.
+        largest: (128, 1), the largest score so far.
         shrunk: (128, 1), what sums over the keys before are multiplied by.
     """
 
@@ -87,16 +98,18 @@ class Span(NamedTuple):
     is_last: bool
     weights: Any
     total: Any
+    largest: Any
     shrunk: Any
 
 
 def _load(k, v):
-    """A head's keys as (d, keys), and its values as (128, keys / 128, d)."""
-    (d, keys), blocks = k.shape, k.shape[1] // 128
-    k_tile = nl.ndarray((d, keys), k.dtype)
+    """A head's keys as (d, keys), and its values as (128, keys / 128, e)."""
+    keys, e = v.shape
+    blocks = keys // 128
+    k_tile = nl.ndarray(k.shape, k.dtype)
     nisa.dma_copy(k_tile, k)
-    v_tile = nl.ndarray((128, blocks, d), v.dtype)
-    nisa.dma_copy(v_tile, v.reshape((blocks, 128, d)).permute((1, 0, 2)))
+    v_tile = nl.ndarray((128, blocks, e), v.dtype)
+    nisa.dma_copy(v_tile, v.reshape((blocks, 128, e)).permute((1, 0, 2)))
     return k_tile, v_tile
 
 
@@ -126,7 +139,8 @@ def _spans(q, k, dtype, scale, above):
             if start:
                 shrunk = nl.ndarray((QUERIES, 1), nl.float32)
                 nisa.activation(shrunk, nl.exp, before, bias=bias, scale=scale)
-            yield Span(row, start, start + width == seen, weights, total, shrunk)
+            is_last = start + width == seen
+            yield Span(row, start, is_last, weights, total, largest, shrunk)
 
 
 def _one_ahead(made):
@@ -142,14 +156,17 @@ def _one_ahead(made):
     yield before
 
 
-def _sum(result, spans, v):
-    """Weighted sums of values for all queries of a head: `result`, (queries, d)."""
-    d = v.shape[2]
+def _sum(result, logs, spans, v, scale):
+    """Weighted sums of values for all queries of a head: `result`, (queries, e).
+
+    And the logarithms of the sums of weights: `logs`, (queries, 1), or None.
+    """
+    e = v.shape[2]
     for span in spans:
         product = _weighted(span.weights, v, span.start)
         if span.start == 0:
             total = nl.ndarray((QUERIES, 1), nl.float32)
-            summed = nl.ndarray((QUERIES, d), nl.float32)
+            summed = nl.ndarray((QUERIES, e), nl.float32)
             nisa.tensor_copy(total, span.total)
             nisa.tensor_copy(summed, product)
         else:
@@ -163,10 +180,28 @@ def _sum(result, spans, v):
                     operand1=more,
                 )
         if span.is_last:
+            rows = slice(span.row, span.row + QUERIES)
+            if logs is not None:
+                _log(logs[rows, :], total, span.largest, scale)
             nisa.reciprocal(total, total)
-            out = nl.ndarray((QUERIES, d), result.dtype)
+            out = nl.ndarray((QUERIES, e), result.dtype)
             nisa.tensor_scalar(out, summed, nl.multiply, total)
-            nisa.dma_copy(result[span.row : span.row + QUERIES, :], out)
+            nisa.dma_copy(result[rows, :], out)
+
+
+def _log(log, total, largest, scale):
+    """``scale * largest + log(total)``, into `log`, (128, 1)."""
+    own = nl.ndarray((QUERIES, 1), nl.float32)
+    nisa.activation(own, nl.log, total)
+    nisa.scalar_tensor_tensor(
+        dst=own,
+        data=largest,
+        op0=nl.multiply,
+        operand0=scale,
+        op1=nl.add,
+        operand1=own,
+    )
+    nisa.dma_copy(log, own)
 
 
 def _scores(q, k, start, width):
@@ -179,7 +214,7 @@ def _scores(q, k, start, width):
 
 
 def _weighted(weights, v, start):
-    """``weights @ v``, (128, d) in the PSUM, of the keys from `start` on."""
+    """``weights @ v``, (128, e) in the PSUM, of the keys from `start` on."""
     product = nl.ndarray((QUERIES, v.shape[2]), nl.float32, buffer=nl.psum)
     for column, turned in _one_ahead(_turned(weights)):
         for block in range(0, turned.shape[1], 128):

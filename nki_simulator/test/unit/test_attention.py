@@ -41,6 +41,12 @@ def test_keys_and_queries_may_differ_in_number(queries):
     check(flash_fwd(q, k, v), expected.attention(q, k, v), np.float32)
 
 
+def test_values_may_be_of_another_size_than_keys():
+    q, k, _ = operands(1, 2, 1, 17, 128, 256)
+    v = numbers(1, 1, 256, 40, seed=3)
+    check(flash_fwd(q, k, v), expected.attention(q, k, v), np.float32)
+
+
 @pytest.mark.parametrize("largest", ["first", "last"])
 def test_maxima_of_several_spans_of_keys_are_put_together(largest):
     q, k, v = operands(1, 1, 1, 64, 128, 2 * SPAN + 128)
@@ -68,6 +74,18 @@ def test_no_scale_shows_hidden_keys(scale):
     np.testing.assert_allclose(first, v[0, 0, 0], rtol=1e-6)
 
 
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_it_returns_the_logarithms_of_sums_if_asked_to(dtype, causal):
+    q, k, v = operands(1, 2, 1, 16, SPAN + 128, SPAN + 128, dtype=dtype)
+    result, logs = flash_fwd(q, k, v, scale=0.5, causal=causal, logsumexp=True)
+    check(result, expected.attention(q, k, v, 0.5, causal=causal), dtype)
+    scores = expected.scores(q, k, 0.5, causal=causal)
+    largest = scores.max(axis=-1, keepdims=True)
+    sums = np.exp(scores - largest).sum(axis=-1, keepdims=True)
+    check(logs, largest + np.log(sums), np.float32)
+
+
 def test_large_scores_do_not_overflow():
     q, k, v = operands(1, 1, 1, 128, 128, 256)
     result = flash_fwd(q * 100, k * 100, v, scale=1.0)
@@ -77,16 +95,25 @@ def test_large_scores_do_not_overflow():
 @pytest.mark.parametrize(
     ("shape", "more", "said"),
     [
-        ((1, 1, 1, 129, 128, 128), {}, "129 elements"),
+        ((1, 1, 1, 129, 128, 128), {}, "keys of 129 elements"),
         ((1, 1, 1, 64, 100, 128), {}, "100 queries"),
         ((1, 1, 1, 64, 128, 256), {"causal": True}, "256 keys"),
         ((1, 3, 2, 64, 128, 128), {}, "k has the shape"),
         ((1, 1, 1, 64, 128, 128), {"scale": 0.0}, "above 0"),
+        ((1, 1, 1, 64, 128, 128), {"scale": float("nan")}, "above 0"),
     ],
 )
 def test_what_it_does_not_take_is_refused(shape, more, said):
     with pytest.raises(ValueError, match=said):
         flash_fwd(*operands(*shape, dtype=BFLOAT16), **more)
+
+
+def test_values_of_another_shape_are_refused():
+    q, k, v = operands(1, 1, 1, 64, 128, 128)
+    with pytest.raises(ValueError, match="values of 192"):
+        flash_fwd(q, k, np.concatenate([v, v, v], axis=3))
+    with pytest.raises(ValueError, match="v has the shape"):
+        flash_fwd(q, k, np.concatenate([v, v], axis=2))
 
 
 def test_other_dtypes_are_refused():
