@@ -98,14 +98,3 @@ def test_the_largest_bucket_and_the_largest_size() -> None:
     x = torch.randn(19, 1)
     torch._dynamo.mark_dynamic(x, 0, min=2, max=24)
     assert buckets(x, {}) == [24]
-
-
-@torch.no_grad()
-def test_explain_says_that_there_is_no_flash_attention() -> None:
-    attention = nn.functional.scaled_dot_product_attention
-    x = torch.randn(1, 2, 4, 8)
-    compiled = torch.compile(
-        lambda x: attention(x, x, x), backend="nkipy", options={"flash_attention": True}
-    )
-    assert "flash_attention: no package" in str(spiky.explain(compiled, x))
-    torch.testing.assert_close(compiled(x), attention(x, x, x))

@@ -64,6 +64,7 @@ class Graph:
         sizes: symbols and buckets.
         masks: what was done about padding: sizes, and the number put in its place.
         compiler_args: what operations want the compiler to be told.
+        notes: what lowerings say of their choices, for people.
         results: what the operation that is being lowered returns, tensor by tensor.
     """
 
@@ -78,6 +79,7 @@ class Graph:
         self.sizes = sizes or Sizes()
         self.masks: list[tuple[Size, Number]] = []
         self.compiler_args: list[str] = []
+        self.notes: list[str] = []
         self.results: tuple[Result, ...] = ()
         self._size_values: Value | None = None
         self._numbers: dict[Any, Value] = {}

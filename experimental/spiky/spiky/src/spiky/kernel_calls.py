@@ -49,6 +49,16 @@ def lower_kernel(
     return _Call(operation, g, args, kwargs).lower()
 
 
+def emitted(g: Graph, embedded: Any) -> list[Value]:
+    """Add the call of a kernel that was traced: each of its outputs."""
+    found = embedded.interface
+    attributes = {"has_side_effect": True} if found.prints else {}
+    operands = [operand.value for operand in embedded.operands]
+    return emit_kernel(
+        *(g.b, embedded.program, found.outputs, found.aliases, operands, attributes)
+    )
+
+
 class _Output:
     """Stands for an array that the kernel is given to write a result into."""
 
@@ -74,15 +84,9 @@ class _Call:
         self._check_padding()
         outputs = self._outputs()
         embedded = self._traced(outputs)
-        found = embedded.interface
-        operands = embedded.operands
-        attributes = {"has_side_effect": True} if found.prints else {}
-        values = emit_kernel(
-            self.g.b,
-            *(embedded.program, found.outputs, found.aliases),
-            *([operand.value for operand in operands], attributes),
-        )
-        written = {operands[i]: values[out] for out, i in found.aliases.items()}
+        values, operands = emitted(self.g, embedded), embedded.operands
+        aliases = embedded.interface.aliases
+        written = {operands[i]: values[out] for out, i in aliases.items()}
         self._check_written(written)
         if self.operation.compiler_args:
             self.g.compiler_args.append(self.operation.compiler_args)

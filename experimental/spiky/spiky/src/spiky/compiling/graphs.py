@@ -25,6 +25,7 @@ from torch._higher_order_ops.effects import with_effects
 from spike_torch import current_device
 from spike_torch.lowering import NeedsExactSize, Sizes, Unsupported
 from spiky.compiling import symbols as sym
+from spiky.compiling.attention import use_flash_attention
 from spiky.compiling.buckets import bucket_rules
 from spiky.compiling.calling import called, cut_before, profiled, required
 from spiky.compiling.declared import declared_symbols
@@ -37,7 +38,7 @@ from spiky.compiling.partition import partitioned
 from spiky.compiling.prelude import split_prelude
 from spiky.compiling.seeds import is_random
 from spiky.compiling.sources import location_of
-from spiky.compiling.support import OF_DATA, is_attention, refusals
+from spiky.compiling.support import OF_DATA, refusals
 from spiky.compiling.telling import tell_parts
 from spiky.configuration import NKIPyBackendConfig
 from spiky.errors import UnsupportedOperationError
@@ -65,6 +66,8 @@ def compile_graph(
     warn_of_limit()
     declared = declared_symbols(example_inputs, options)
     compiler = _Compiler(config, options, _core_of(example_inputs), declared)
+    if options.flash_attention:
+        compiler.notes += use_flash_attention(gm)
     compile_both = aot_autograd(
         fw_compiler=partial(compiler.compile, "forward"),
         bw_compiler=partial(compiler.compile, "backward"),
@@ -105,7 +108,11 @@ def _core_of(inputs: Sequence[Any]) -> int:
 
 
 class _Compiler:
-    """Compiles the graphs of one captured function."""
+    """Compiles the graphs of one captured function.
+
+    Attributes:
+        notes: of the function, for the report of its first graph.
+    """
 
     def __init__(
         self,
@@ -117,6 +124,7 @@ class _Compiler:
         self.options = options
         self.declared = declared
         self.rank = config.rank
+        self.notes: list[str] = []
         self._forward: Part | None = None
         self._owner = owner()
         self.settings = Settings(
@@ -137,11 +145,8 @@ class _Compiler:
         if self.options.pipelined:
             self.report.notes.append("pipelined: calls are synchronous all the same")
         gm.graph.eliminate_dead_code()
-        if self.options.flash_attention and any(map(is_attention, gm.graph.nodes)):
-            self.report.notes.append(
-                "flash_attention: no package that is installed offers the kernel, so "
-                "that attention is computed by products and softmax"
-            )
+        if name != "backward":
+            self.report.notes += self.notes
         try:
             part = self._whole(name, gm)
         except Unsupported as error:

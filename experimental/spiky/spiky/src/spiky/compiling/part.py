@@ -33,7 +33,7 @@ from spiky.compiling.graph_ends import dynamic_sizes, outputs_of
 from spiky.compiling.module import Interface, Layouts, Module
 from spiky.compiling.seeds import generator_device, new_seed
 from spiky.compiling.sources import told
-from spiky.compiling.telling import tell_buckets, tell_exact, tell_masks
+from spiky.compiling.telling import tell_buckets, tell_exact, tell_masks, tell_notes
 from spiky.compiling.walk import (
     lower_graph,
 )
@@ -285,6 +285,7 @@ class Part:
                 made = self._module(buckets)
         except NeedsExactSize as error:
             raise _NotInBucket(error) from error
+        tell_notes(self.report, made.lowered.graph.notes)
         artifact = build(made.program(), self._build_options(made), self.name)
         program = load(artifact, self.settings.core)
         return programs.Variant.of(program, *made.padded_shapes())

@@ -64,11 +64,6 @@ def refusal_of(node: fx.Node, sizes: Sizes) -> str | None:
     return None
 
 
-def is_attention(node: fx.Node) -> bool:
-    """Whether it is scaled_dot_product_attention, as torch has it in graphs."""
-    return "scaled_dot_product" in str(node.target)
-
-
 def _lower_alone(node: fx.Node, sizes: Sizes) -> None:
     g = Graph("one", sizes, seeded=True)
     args, kwargs = fx.map_arg((node.args, node.kwargs), lambda n: _argument(g, n))

@@ -62,6 +62,12 @@ def tell_masks(
             report.masks.append(mask)
 
 
+def tell_notes(report: GraphReport | None, notes: Iterable[str]) -> None:
+    """What lowerings have to say."""
+    if report is not None:
+        report.notes += (n for n in dict.fromkeys(notes) if n not in report.notes)
+
+
 def tell_exact(
     report: GraphReport | None, symbols: Sequence[Any], cause: NeedsExactSize
 ) -> None:
