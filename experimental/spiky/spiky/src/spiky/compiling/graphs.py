@@ -40,6 +40,7 @@ from spiky.compiling.seeds import is_random
 from spiky.compiling.sources import location_of
 from spiky.compiling.support import OF_DATA, refusals
 from spiky.compiling.telling import tell_parts
+from spiky.compiling.views import MakeViews, check_padded, split_views
 from spiky.configuration import NKIPyBackendConfig
 from spiky.errors import UnsupportedOperationError
 from spiky.options import CompileOptions
@@ -147,6 +148,14 @@ class _Compiler:
         gm.graph.eliminate_dead_code()
         if name != "backward":
             self.report.notes += self.notes
+        if not self.options.unpad_outputs:
+            check_padded(gm, _shown(name))
+            return self._compiled(name, gm)
+        views = split_views(gm, _shown(name))
+        run = self._compiled(name, gm)
+        return run if views is None else _followed(run, views)
+
+    def _compiled(self, name: str, gm: fx.GraphModule) -> Callable[..., Any]:
         try:
             part = self._whole(name, gm)
         except Unsupported as error:
@@ -266,14 +275,34 @@ def _goes_with_another(node: fx.Node, why: str) -> bool:
     return why == OF_DATA or node.target is torch.ops.aten._assert_scalar.default
 
 
-def _saved(gm: fx.GraphModule) -> set[str]:
-    """The names of what a forward graph returns for its backward graph alone."""
+def _followed(run: Callable[..., Any], views: MakeViews) -> Callable[..., Any]:
+    """What runs a graph, and makes views of what it returns."""
+    call = make_boxed_func(lambda *arguments: views(list(run(list(arguments)))))
+    made: Callable[..., Any] = call
+    return made
+
+
+def _shown(name: str) -> int | None:
+    """How many results of a graph the user gets; None: all. Gradients are copies."""
+    if name == "inference":
+        return None
+    return _forward_count() if name == "forward" else 0
+
+
+def _forward_count() -> int:
+    """How many results of the forward graph are not for its backward graph alone."""
     context = TracingContext.try_get()
     metadata = context.fw_metadata if context is not None else None
-    if metadata is None:
+    return 0 if metadata is None else int(metadata.num_forward)
+
+
+def _saved(gm: fx.GraphModule) -> set[str]:
+    """The names of what a forward graph returns for its backward graph alone."""
+    count = _forward_count()
+    if not count:
         return set()
     returned = outputs_of(gm)
-    shown, saved = returned[: metadata.num_forward], returned[metadata.num_forward :]
+    shown, saved = returned[:count], returned[count:]
     return {n.name for n in saved if isinstance(n, fx.Node) and n not in shown}
 
 
