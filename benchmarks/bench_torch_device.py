@@ -86,6 +86,10 @@ def fallback_rows() -> list[Row]:
     """Operations that the CPU computes: what they take beyond the CPU's own."""
     import torch
 
+    import spike_torch
+
+    spike_torch.set_execution("fallback")
+
     host = torch.rand(8, 8) + 0.1
     there = host.to("nkipy")
     structured: dict[str, Callable[[torch.Tensor], Any]] = {
@@ -115,6 +119,7 @@ def fallback_rows() -> list[Row]:
                 calls=100,
             )
             rows.append(_beyond(name, took.least("ours"), took.least("CPU"), aim))
+    spike_torch.set_execution("auto")
     return rows
 
 

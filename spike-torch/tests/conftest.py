@@ -25,11 +25,17 @@ if _BUILT:
     def _state() -> Iterator[None]:
         """Each test begins on the first core, and leaves policies as they were."""
         spike_torch.set_device(0)
-        policy = spike_torch.get_fallback()
+        policy, execution = spike_torch.get_fallback(), spike_torch.get_execution()
         yield
         spike_torch.set_fallback(policy)
+        spike_torch.set_execution(execution)
         spike_torch.set_memory_limit(None)
         spike_torch.set_device(0)
+
+    @pytest.fixture
+    def by_the_cpu() -> None:
+        """The CPU computes all, also what comes again: for tests that count that."""
+        spike_torch.set_execution("fallback")
 
     @pytest.fixture
     def by_transfers() -> Iterator[None]:

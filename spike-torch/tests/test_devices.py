@@ -178,7 +178,7 @@ def test_a_reset_makes_tensors_invalid_and_nothing_else(tmp_path: Path) -> None:
 
 
 def test_the_fallback_is_counted_told_once_or_refused(
-    caplog: pytest.LogCaptureFixture,
+    by_the_cpu: None, caplog: pytest.LogCaptureFixture
 ) -> None:
     ones = torch.ones(3, device="nkipy")
     image = torch.ones(1, 1, 3, 3, device="nkipy")

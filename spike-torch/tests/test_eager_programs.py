@@ -26,7 +26,6 @@ def _from_nothing() -> Iterator[None]:
     spike_torch.reset_program_counts()
     spike_torch.reset_fallback_counts()
     yield
-    spike_torch.set_execution("fallback")
     _C.forget_calls()
 
 
@@ -64,8 +63,9 @@ def check(compute: Callable[..., Any], *shapes: tuple[int, ...]) -> None:
 # ---- Modes ---------------------------------------------------------------------------
 
 
-def test_the_cpu_computes_unless_it_is_chosen() -> None:
+def test_the_cpu_computes_all_if_it_is_chosen() -> None:
     x = both(4)[1]
+    spike_torch.set_execution("fallback")
     assert spike_torch.get_execution() == "fallback"
     for _ in range(3):
         x + x
@@ -96,9 +96,9 @@ def test_names_of_executions(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match="fallback, device, auto: got 'often'"):
         spike_torch.set_execution("often")
     monkeypatch.delenv("NKIPY_TORCH_EXECUTION", raising=False)
-    assert _registration.read_execution() == "fallback"
-    monkeypatch.setenv("NKIPY_TORCH_EXECUTION", "auto")
     assert _registration.read_execution() == "auto"
+    monkeypatch.setenv("NKIPY_TORCH_EXECUTION", "device")
+    assert _registration.read_execution() == "device"
     monkeypatch.setenv("NKIPY_TORCH_EXECUTION", "often")
     with pytest.raises(ValueError, match="EXECUTION is one of fallback, device, auto"):
         _registration.read_execution()
@@ -130,7 +130,59 @@ def test_results_with_other_strides_are_the_cpus(device: None) -> None:
     there, x = there.t() + 1, x.t() + 1
     assert there.stride() == x.stride() == (1, 4)
     assert_close(there.cpu(), x)
-    assert (programs(), fallbacks()) == (0, 1)
+    assert (programs(), fallbacks()) == (1, 0)
+
+
+def test_strides_of_all_kinds(device: None) -> None:
+    check(lambda x: x.permute(2, 0, 1).exp(), (2, 3, 4))
+    check(lambda x: x[:, 1:3] * 2, (5, 4))
+    check(lambda x: x[::2].t().sum(0), (5, 4))
+    check(lambda x: x[:1].expand(4, 3) + x, (4, 3))
+    check(lambda x: x[:, :, None].contiguous().transpose(1, 2) + 1, (2, 3))
+    check(
+        lambda x: x.contiguous(memory_format=torch.channels_last).relu(), (2, 3, 4, 5)
+    )
+
+
+def test_what_is_written_lies_in_another_order(device: None) -> None:
+    x, there = both(3, 4)
+    for y in (x, there):
+        y.t().mul_(y[:, :1].t().clone())
+        torch.add(y, 1, out=y.t().clone().t())
+    assert programs() == 2
+    assert_close(there.cpu(), x)
+    found = torch.empty(4, 3, device="nkipy").t()
+    torch.add(there, there.t().clone().t(), out=found)
+    assert found.stride() == (1, 3) and programs() == 3
+    assert_close(found.cpu(), x * 2)
+    for y in (x, there):
+        y[:, ::2].add_(1)  # with gaps, which the CPU leaves as they are
+    assert programs() == 3
+    assert_close(there.cpu(), x)
+
+
+def test_convolutions(device: None) -> None:
+    def gradients(*given: torch.Tensor) -> list[torch.Tensor]:
+        given = tuple(x.detach().requires_grad_() for x in given)
+        result = torch.conv2d(*given, stride=2, padding=1)
+        return [result, *torch.autograd.grad(result.square().sum(), given)]
+
+    pairs = [both(*shape) for shape in ((2, 3, 6, 5), (4, 3, 3, 3), (4,))]
+    for layout in (torch.contiguous_format, torch.channels_last):
+        (x, there), *others = pairs
+        wanted = gradients(x.contiguous(memory_format=layout), *[p[0] for p in others])
+        found = gradients(
+            there.contiguous(memory_format=layout), *[p[1] for p in others]
+        )
+        for ours, theirs in zip(found, wanted, strict=True):
+            assert ours.stride() == theirs.stride()
+            assert_close(ours.cpu(), theirs, rtol=1e-4, atol=1e-4)
+    counts = spike_torch.program_counts()
+    assert counts["aten::convolution_overrideable"] == 2
+    assert counts["aten::convolution_backward_overrideable"] == 2
+    weight = pairs[1][1].requires_grad_()  # there is no gradient of the others
+    torch.conv2d(pairs[0][1], weight).sum().backward()
+    assert weight.grad is not None and spike_torch.fallback_counts() == {}
 
 
 def test_in_place(device: None) -> None:

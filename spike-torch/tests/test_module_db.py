@@ -18,7 +18,10 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from .op_samples import NotOfTheCpu
 
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore"),
+    pytest.mark.usefixtures("by_the_cpu"),  # programs round otherwise
+]
 
 #: What sums of many terms may differ by, by dtype.
 _TOLERANCES = {

@@ -23,7 +23,10 @@ _NOT_REFUSED = {
     "__rpow__": 1,
     "__rsub__": 1,
 }
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore"),
+    pytest.mark.usefixtures("by_the_cpu"),  # programs' are in test_eager_programs.py
+]
 _name = pytest.mark.parametrize("op", _FLOAT, ids=lambda op: op.formatted_name)
 
 

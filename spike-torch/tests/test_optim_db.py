@@ -14,7 +14,10 @@ from torch.testing import assert_close
 from torch.testing._internal.common_optimizers import OptimizerInfo, optim_db
 from torch.utils._pytree import tree_leaves
 
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore"),
+    pytest.mark.usefixtures("by_the_cpu"),  # programs round otherwise
+]
 
 _TOLERANCES = {
     torch.float32: {"rtol": 1e-5, "atol": 1e-6},

@@ -10,7 +10,10 @@ from . import support_record
 from .op_samples import DTYPES
 from .support_record import WRITE, gaps, name_of
 
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore"),
+    pytest.mark.usefixtures("by_the_cpu"),  # programs' are in test_eager_programs.py
+]
 ANEW = f"{WRITE}=1 pytest -n 0 -m slow spike-torch/tests/test_support_record.py"
 STALE = f"the record is not current; this writes it: {ANEW}"
 

@@ -15,6 +15,7 @@ namespace {
 
 using at::IntArrayRef;
 using at::Tensor;
+using torch::jit::Stack;
 using MaybeTensor = std::optional<Tensor>;
 
 c10::OperatorHandle operator_of(const char* name) {
@@ -33,7 +34,10 @@ Tensor convolution(const Tensor& input, const Tensor& weight, const MaybeTensor&
   const auto device =
       device_of("aten::convolution", {input, weight, bias.value_or(Tensor())});
   static const auto op = operator_of("aten::convolution_overrideable");
-  tell_fallback(op);
+  Stack stack;
+  torch::jit::push(stack, input, weight, bias, stride, padding, dilation, transposed,
+                   output_padding, groups);
+  if (run_or_tell(op, device, &stack)) return std::move(stack[0]).toTensor();
   HostTensors tensors(device);
   MaybeTensor host_bias;
   if (bias && bias->defined()) host_bias = tensors.host(*bias);
@@ -55,7 +59,12 @@ std::tuple<Tensor, Tensor, Tensor> convolution_backward(
     IntArrayRef output_padding, int64_t groups, std::array<bool, 3> wanted) {
   const auto index = device_of("aten::convolution_backward", {gradient, input, weight});
   static const auto op = operator_of("aten::convolution_backward_overrideable");
-  tell_fallback(op);
+  Stack stack;
+  torch::jit::push(stack, gradient, input, weight, stride, padding, dilation,
+                   transposed, output_padding, groups, wanted);
+  if (run_or_tell(op, index, &stack))
+    return {std::move(stack[0]).toTensor(), std::move(stack[1]).toTensor(),
+            std::move(stack[2]).toTensor()};
   HostTensors tensors(index);
   std::vector<int64_t> bias_sizes;
   if (wanted[2]) bias_sizes = {gradient.size(1)};

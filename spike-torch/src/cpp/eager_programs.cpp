@@ -1,15 +1,18 @@
 #include "programs.h"
 // Comes first, as torch's and Python's own headers are to.
 
+#include <ATen/Context.h>
 #include <torch/csrc/DynamicTypes.h>
 #include <torch/csrc/Exceptions.h>
 #include <torch/csrc/utils/torch_dispatch_mode.h>
 
+#include <algorithm>
 #include <list>
 #include <unordered_map>
 
 #include "call_keys.h"
 #include "eager_programs.h"
+#include "fallback.h"
 
 namespace spike_torch {
 
@@ -18,7 +21,7 @@ using torch::jit::Stack;
 
 namespace {
 
-std::atomic<ExecutionMode> chosen{ExecutionMode::kFallback};
+std::atomic<ExecutionMode> chosen{ExecutionMode::kAuto};
 
 // ---- Calls that are known -----------------------------------------------------------
 
@@ -42,9 +45,12 @@ enum class State { kSeen, kBeingCompiled, kReady, kWithout };
 
 struct Known {
   CallKey key;
+  OperatorPrograms* of;
   State state;
+  size_t uses;  // of the call; once there is a program, of that
   Program program;
 };
+using Order = std::list<Known>;
 
 struct HashOf {
   size_t operator()(const CallKey* key) const { return key->hash; }
@@ -55,8 +61,22 @@ struct AreSame {
   }
 };
 
-// So many calls are known; then those are forgotten that were used the longest ago.
+// So many calls without and with a program are known; then those are forgotten that
+// were used the longest ago.
 constexpr size_t kMostCalls = 4096;
+constexpr size_t kMostPrograms = 1024;
+
+// A program that ran so often was worth compiling. Of others an operator has few: calls
+// that differ each time, as lengths that grow, would be compiled without end.
+constexpr size_t kOften = 32;
+constexpr size_t kFew = 16;
+
+// At which use a call is compiled: the second; with each `kFew` programs that were of
+// little use so far, 16 times as late.
+size_t use_to_compile(const OperatorPrograms& programs) {
+  const size_t steps = std::min<size_t>(programs.seldom / kFew, 8);
+  return size_t{2} << 4 * steps;
+}
 
 // Any thread may call its methods, which do not wait for Python's lock: what they drop
 // is the caller's to free.
@@ -67,57 +87,84 @@ class Calls {
     Program program;
   };
   // What is to be done for a call: kSeen, nothing; kBeingCompiled, by the caller.
-  Found use(const CallKey& key, bool compiles_first, std::list<Known>* dropped);
-  void set(const CallKey& key, State state, Program program);
-  void clear(std::list<Known>* dropped);
+  Found use(const CallKey& key, OperatorPrograms& of, bool compiles_first,
+            Order* dropped);
+  void set(const CallKey& key, State state, Program* program, Order* dropped);
+  void clear(Order* dropped);
   size_t size();
 
  private:
+  using Place = Order::iterator;
+  void note_use(Known& known);
+  void forget_last(Order& order, size_t most, Order* dropped);
+
   std::mutex mutex_;
-  std::list<Known> order_;  // the last used first
-  std::unordered_map<const CallKey*, std::list<Known>::iterator, HashOf, AreSame> by_;
+  Order others_, ready_;  // the last used first
+  std::unordered_map<const CallKey*, Place, HashOf, AreSame> by_;
 };
 
-Calls::Found Calls::use(const CallKey& key, bool compiles_first,
-                        std::list<Known>* dropped) {
+void Calls::note_use(Known& known) {
+  if (++known.uses == kOften && known.state == State::kReady) --known.of->seldom;
+}
+
+void Calls::forget_last(Order& order, size_t most, Order* dropped) {
+  if (order.size() <= most) return;
+  const Known& last = order.back();
+  if (last.state == State::kReady && last.uses < kOften) --last.of->seldom;
+  by_.erase(&last.key);
+  dropped->splice(dropped->end(), order, std::prev(order.end()));
+}
+
+Calls::Found Calls::use(const CallKey& key, OperatorPrograms& of, bool compiles_first,
+                        Order* dropped) {
   std::lock_guard lock(mutex_);
   const auto found = by_.find(&key);
+  Place place;
   if (found != by_.end()) {
-    order_.splice(order_.begin(), order_, found->second);
-    Known& known = order_.front();
-    if (known.state != State::kSeen)
-      return {known.state == State::kBeingCompiled ? State::kSeen : known.state,
-              known.program};
-    known.state = State::kBeingCompiled;
-    return {State::kBeingCompiled, nullptr};
+    place = found->second;
+    Order& order = place->state == State::kReady ? ready_ : others_;
+    order.splice(order.begin(), order, place);
+  } else {
+    others_.push_front({key, &of, State::kSeen, 0, nullptr});
+    place = others_.begin();
+    by_.emplace(&place->key, place);
+    forget_last(others_, kMostCalls, dropped);
   }
-  const State state = compiles_first ? State::kBeingCompiled : State::kSeen;
-  order_.push_front({key, state, nullptr});
-  by_.emplace(&order_.front().key, order_.begin());
-  if (order_.size() > kMostCalls) {
-    by_.erase(&order_.back().key);
-    dropped->splice(dropped->end(), order_, std::prev(order_.end()));
+  note_use(*place);
+  if (place->state == State::kBeingCompiled) return {State::kSeen, nullptr};
+  if (place->state == State::kSeen &&
+      (compiles_first || place->uses >= use_to_compile(of))) {
+    place->state = State::kBeingCompiled;
   }
-  return {state, nullptr};
+  return {place->state, place->program};
 }
 
-void Calls::set(const CallKey& key, State state, Program program) {
+// `program` becomes the one that there was.
+void Calls::set(const CallKey& key, State state, Program* program, Order* dropped) {
   std::lock_guard lock(mutex_);
   const auto found = by_.find(&key);
-  if (found == by_.end()) return;
-  found->second->state = state;
-  found->second->program = std::move(program);
+  // Meanwhile it was forgotten, and perhaps another thread has compiled it.
+  if (found == by_.end() || found->second->state != State::kBeingCompiled) return;
+  const Place place = found->second;
+  place->state = state;
+  if (state != State::kReady) return;
+  place->program.swap(*program);
+  place->uses = 0;
+  ++place->of->seldom;
+  ready_.splice(ready_.begin(), others_, place);
+  forget_last(ready_, kMostPrograms, dropped);
 }
 
-void Calls::clear(std::list<Known>* dropped) {
+void Calls::clear(Order* dropped) {
   std::lock_guard lock(mutex_);
+  while (!ready_.empty()) forget_last(ready_, 0, dropped);
   by_.clear();
-  dropped->splice(dropped->end(), order_);
+  dropped->splice(dropped->end(), others_);
 }
 
 size_t Calls::size() {
   std::lock_guard lock(mutex_);
-  return order_.size();
+  return by_.size();
 }
 
 Calls& calls() {
@@ -127,11 +174,37 @@ Calls& calls() {
 
 // ---- Python -------------------------------------------------------------------------
 
+// Of functions that run now torch's compiler traces none: they are no part of what a
+// user compiles, also where that calls an operation between two graphs.
+class Untraced {
+ public:
+  Untraced() : before_(set(Py_None)) {}
+  ~Untraced() {
+    const nb::error_scope error;
+    set(before_.ptr());
+  }
+  Untraced(const Untraced&) = delete;
+
+ private:
+  static nb::object set(PyObject* callback) {
+    static PyObject* const setter =
+        nb::object(
+            nb::module_::import_("torch._C._dynamo.eval_frame").attr("set_eval_frame"))
+            .release()
+            .ptr();
+    nb::object before = nb::steal(PyObject_CallOneArg(setter, callback));
+    if (!before.is_valid()) throw nb::python_error();
+    return before;
+  }
+  const nb::object before_;
+};
+
 // With Python's lock. What it raises is raised as torch's own bindings know it.
 template <class Do>
 auto with_python(Do act) {
   const nb::gil_scoped_acquire locked;
   try {
+    const Untraced untraced;
     return act();
   } catch (nb::python_error& error) {
     error.restore();
@@ -187,7 +260,10 @@ nb::object object_of(const IValue& value, const c10::Argument& argument) {
 class Compiling {
  public:
   explicit Compiling(const CallKey& key) : key_(key) {}
-  ~Compiling() { calls().set(key_, state_, std::move(program_)); }
+  ~Compiling() {
+    Order dropped;
+    calls().set(key_, state_, &program_, &dropped);
+  }
   Compiling(const Compiling&) = delete;
 
   void found(State state, Program program = nullptr) {
@@ -285,8 +361,7 @@ bool execute(const Program& program, const OperatorPrograms& programs,
   c10::SmallVector<at::Tensor, 3> results;
   try {
     results = results_of(program, tensors);
-  } catch (const c10::OutOfMemoryError&) {
-    if (programs.reads_written) throw;
+  } catch (const c10::OutOfMemoryError&) {  // it has not begun
     return false;
   } catch (python_error& error) {
     if (programs.reads_written || !is_out_of_memory(error)) throw;
@@ -332,30 +407,36 @@ OperatorPrograms::OperatorPrograms(const c10::OperatorHandle& op,
   may_be = fits;
 }
 
-bool run_program(const c10::OperatorHandle& op, OperatorPrograms& programs,
-                 c10::DeviceIndex device, Stack* stack) {
-  if (is_inside || !has_python()) return false;
+Tried run_program(const c10::OperatorHandle& op, OperatorPrograms& programs,
+                  c10::DeviceIndex device, Stack* stack) {
+  if (is_inside || !has_python()) return Tried::kNone;
+  // Who refuses what the CPU computes wants a program the first time.
+  const bool compiles_first = execution_mode() == ExecutionMode::kDevice ||
+                              fallback_policy() == FallbackPolicy::kError;
+  // A call that is the same is to have the same result, to the last bit.
+  if (!compiles_first && at::globalContext().deterministicAlgorithms())
+    return Tried::kNone;
   const size_t count = op.schema().arguments().size();
   const auto arguments = c10::ArrayRef<IValue>(*stack).slice(stack->size() - count);
   const std::optional<KeyedCall> keyed =
       key_of(&programs, device, arguments, programs.writes);
-  if (!keyed) return false;
-  std::list<Known> dropped;
-  auto [state, program] =
-      calls().use(keyed->key, execution_mode() == ExecutionMode::kDevice, &dropped);
+  if (!keyed) return Tried::kNone;
+  Order dropped;
+  auto [state, program] = calls().use(keyed->key, programs, compiles_first, &dropped);
+  if (state == State::kSeen) return Tried::kNotYet;
   const Inside inside;
   if (state == State::kBeingCompiled)
     program = compile(op, programs, device, arguments, keyed->key);
   if (!program || !execute(program, programs, keyed->tensors, count, stack))
-    return false;
+    return Tried::kNone;
   programs.count.fetch_add(1, std::memory_order_relaxed);
-  return true;
+  return Tried::kRan;
 }
 
 size_t known_calls() { return calls().size(); }
 
 void forget_calls() {
-  std::list<Known> dropped;
+  Order dropped;
   calls().clear(&dropped);
 }
 

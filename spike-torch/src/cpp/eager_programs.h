@@ -12,7 +12,7 @@
 namespace spike_torch {
 
 /// Who computes an operation: the CPU; a program, from its first use on; or a program
-/// from its second use on.
+/// from its second use on, as long as most of the operator's are used often.
 enum class ExecutionMode { kFallback, kDevice, kAuto };
 
 ExecutionMode execution_mode();
@@ -28,22 +28,28 @@ struct OperatorPrograms {
   std::atomic<bool> may_be{true};
   /// How often one ran.
   std::atomic<uint64_t> count{0};
+  /// How many there are that ran seldom until now.
+  std::atomic<size_t> seldom{0};
   const c10::SmallVector<int, 2> writes;   // arguments
   const c10::SmallVector<int, 2> returns;  // for each result an argument, or -1
   bool reads_written = false;              // what was written to is an argument as well
 };
 
-/// Has a program compute what is on a stack, as the process's execution says. False if
-/// there is none: then nothing is changed. Takes Python's lock.
-bool run_program(const c10::OperatorHandle& op, OperatorPrograms& programs,
-                 c10::DeviceIndex device, torch::jit::Stack* stack);
+/// What became of a call: a program ran; there is none; or there may be one the next
+/// time.
+enum class Tried { kRan, kNone, kNotYet };
+
+/// Has a program compute what is on a stack, as the process's execution says. If none
+/// ran, nothing is changed. Takes Python's lock.
+Tried run_program(const c10::OperatorHandle& op, OperatorPrograms& programs,
+                  c10::DeviceIndex device, torch::jit::Stack* stack);
 
 /// The same, at the cost of a look where there is none.
-inline bool try_program(const c10::OperatorHandle& op, OperatorPrograms& programs,
-                        c10::DeviceIndex device, torch::jit::Stack* stack) {
+inline Tried try_program(const c10::OperatorHandle& op, OperatorPrograms& programs,
+                         c10::DeviceIndex device, torch::jit::Stack* stack) {
   if (execution_mode() == ExecutionMode::kFallback ||
       !programs.may_be.load(std::memory_order_relaxed))
-    return false;
+    return Tried::kNone;
   return run_program(op, programs, device, stack);
 }
 

@@ -119,10 +119,11 @@ Seen::Seen(const c10::OperatorHandle& op)
     writes.push_back(index_of(argument));
 }
 
-void tell(Seen& op) {
+// Of a call that may have a program the next time nothing is said.
+void tell(Seen& op, Tried tried) {
   op.count.fetch_add(1, std::memory_order_relaxed);
   const FallbackPolicy now = policy.load(std::memory_order_relaxed);
-  if (now == FallbackPolicy::kSilent) return;
+  if (now == FallbackPolicy::kSilent || tried == Tried::kNotYet) return;
   TORCH_CHECK_NOT_IMPLEMENTED(
       now != FallbackPolicy::kError, "nkipy: the core has no program for '", op.name,
       "', and what falls back to the CPU is an error, as "
@@ -265,6 +266,13 @@ struct Parting {
   }
 };
 
+bool run_or_tell(const c10::OperatorHandle& op, Seen& known, c10::DeviceIndex device,
+                 Stack* stack) {
+  const Tried tried = try_program(op, *known.programs, device, stack);
+  if (tried != Tried::kRan) tell(known, tried);
+  return tried == Tried::kRan;
+}
+
 void fall_back(const c10::OperatorHandle& op, c10::DispatchKeySet, Stack* stack) {
   require_not_forked();
   Seen& known = seen(op);
@@ -272,8 +280,7 @@ void fall_back(const c10::OperatorHandle& op, c10::DispatchKeySet, Stack* stack)
   const size_t begin = stack->size() - count;
   const c10::DeviceIndex device =
       device_of(known, c10::ArrayRef<IValue>(*stack).slice(begin));
-  if (try_program(op, *known.programs, device, stack)) return;
-  tell(known);
+  if (run_or_tell(op, known, device, stack)) return;
 
   HostTensors tensors(device);
   const Parting parting{known.is_torchs ? nullptr : &tensors};
@@ -327,7 +334,9 @@ void fall_back(const c10::OperatorHandle& op, c10::DispatchKeySet, Stack* stack)
 
 FallbackPolicy fallback_policy() { return policy; }
 void set_fallback_policy(FallbackPolicy wanted) { policy = wanted; }
-void tell_fallback(const c10::OperatorHandle& op) { tell(seen(op)); }
+bool run_or_tell(const c10::OperatorHandle& op, c10::DeviceIndex device, Stack* stack) {
+  return run_or_tell(op, seen(op), device, stack);
+}
 void set_fallback_log(void (*log)(const std::string&)) { log_name = log; }
 
 std::map<std::string, uint64_t> fallback_counts() {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/core/stack.h>
 
 #include <cstdint>
 #include <map>
@@ -18,8 +19,10 @@ void set_fallback_policy(FallbackPolicy policy);
 /// What logs an operator that falls back, once for each.
 void set_fallback_log(void (*log)(const std::string& name));
 
-/// Count and tell one that a kernel of ours has the CPU compute, or refuse it.
-void tell_fallback(const c10::OperatorHandle& op);
+/// Has a program compute what is on a stack. False if none does: then a kernel of ours
+/// is to have the CPU compute it, which is counted and told, or refused.
+bool run_or_tell(const c10::OperatorHandle& op, c10::DeviceIndex device,
+                 torch::jit::Stack* stack);
 
 /// How often each operator fell back, by its name with its overload, as
 /// "aten::add.Tensor".

@@ -11,5 +11,5 @@ POLICY_VARIABLE = "NKIPY_TORCH_FALLBACK"
 
 #: Who computes operations one at a time, and the variable that chooses.
 EXECUTIONS = ("fallback", "device", "auto")
-DEFAULT_EXECUTION = "fallback"
+DEFAULT_EXECUTION = "auto"
 EXECUTION_VARIABLE = "NKIPY_TORCH_EXECUTION"

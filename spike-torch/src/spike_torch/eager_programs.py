@@ -55,6 +55,8 @@ def compile_call(
         writes to what the operator writes to, and returns what else it returns. False:
         there is none of such arguments. None: there is none of any.
     """
+    if name in _ON_DEVICES:
+        name, given = _ON_DEVICES[name](*given)
     packet = getattr(torch.ops.aten, name.removeprefix("aten::"))
     op = getattr(packet, overload or "default")
     functional = _functional(op)
@@ -63,16 +65,32 @@ def compile_call(
     try:
         with torch._C.DisableTorchFunction():
             return _function(op, functional, given, core)
-    except (Unsupported, NeedsExactSize) as error:
+    except (Unsupported, NeedsExactSize, torch.OutOfMemoryError) as error:
         logger.debug("%s.%s runs on the CPU: it %s", name, overload, error)
-    except torch.OutOfMemoryError:
-        raise
     except Exception:  # the CPU can compute it in any case
         logger.warning("no program could be made of %s", op, exc_info=True)
     return False
 
 
 # ---- Operators -----------------------------------------------------------------------
+
+
+def _convolution(*given: Any) -> tuple[str, Sequence[Any]]:
+    return "aten::convolution", given
+
+
+def _convolution_backward(gradient: Any, *given: Any) -> tuple[str, Sequence[Any]]:
+    (*_, mask) = given
+    bias = [gradient.shape[1]] if mask[2] else None
+    return "aten::convolution_backward", (gradient, *given[:2], bias, *given[2:])
+
+
+#: What torch calls by another name on a device: the name that records have, and its
+#: arguments.
+_ON_DEVICES: Mapping[str, Callable[..., tuple[str, Sequence[Any]]]] = {
+    "aten::convolution_overrideable": _convolution,
+    "aten::convolution_backward_overrideable": _convolution_backward,
+}
 
 
 def _record(op: Any) -> Operator | None:
@@ -225,17 +243,18 @@ def _results_on_cpu(op: Any, functional: Any, given: Sequence[Any]) -> list[Any]
     taken = {x.untyped_storage().data_ptr() for x in made.values()}
     for result in results:
         if result is not None:
-            _require_plain(result, taken)
+            _require_own_memory(result, taken)
+            taken.add(result.untyped_storage().data_ptr())
     return results
 
 
-def _require_plain(result: torch.Tensor, taken: set[int]) -> None:
+def _require_own_memory(result: torch.Tensor, taken: set[int]) -> None:
     if result.layout != torch.strided or not result.device.type == "cpu":
         raise Unsupported(f"returns a tensor of layout {result.layout}")
     if not result.numel() or result.untyped_storage().data_ptr() in taken:
         raise Unsupported("returns a view, or a tensor without elements")
-    if result.stride() != _row_major(result.shape) or result.storage_offset():
-        raise Unsupported(f"returns strides {result.stride()} of {result.shape}")
+    if result.storage_offset():
+        raise Unsupported(f"returns a tensor at {result.storage_offset()} of another")
 
 
 def _row_major(shape: Sequence[int]) -> tuple[int, ...]:
@@ -263,18 +282,37 @@ class _Parameter(NamedTuple):
 
 
 def _order(x: torch.Tensor) -> tuple[int, ...]:
-    """The dimensions in the order of the memory.
+    """The dimensions in the order of the memory."""
+    strides = x.stride()
+    return tuple(sorted(range(x.ndim), key=lambda d: (-strides[d], d)))
 
+
+def _strides(shape: Sequence[int], order: Sequence[int]) -> tuple[int, ...]:
+    """Of a tensor without gaps whose dimensions lie in this order."""
+    by_dimension = dict(zip(order, _row_major([shape[d] for d in order])))
+    return tuple(by_dimension[d] for d in range(len(shape)))
+
+
+def _require_dense(x: torch.Tensor) -> None:
+    """
     Raises:
         Unsupported: there are gaps between its elements, or several at one place.
     """
-    strides = x.stride()
-    order = tuple(sorted(range(x.ndim), key=lambda d: (-strides[d], d)))
-    wanted = _row_major([x.shape[d] for d in order])
-    for d, stride in zip(order, wanted):
-        if x.shape[d] != 1 and strides[d] != stride:
-            raise Unsupported(f"has strides {strides} of {tuple(x.shape)}")
-    return order
+    for size, wanted, stride in zip(x.shape, _strides(x.shape, _order(x)), x.stride()):
+        if size != 1 and stride != wanted:
+            raise Unsupported(f"writes to strides {x.stride()} of {tuple(x.shape)}")
+
+
+def _transposed(g: Graph, array: Array, order: Sequence[int]) -> Array:
+    return array if _is_in_order(order) else g.transpose(array, order)
+
+
+def _is_in_order(order: Sequence[int]) -> bool:
+    return tuple(order) == tuple(range(len(order)))
+
+
+def _inverse(order: Sequence[int]) -> list[int]:
+    return [order.index(d) for d in range(len(order))]
 
 
 def _function(
@@ -297,9 +335,10 @@ def _function(
     by_place = iter(arrays)
     args, kwargs = _arguments(schema, _mapped(given, lambda _: next(by_place)), False)
     made = lower_call(g, functional, args, kwargs, _as_returned(returned))
-    results = _results(made, returned)
+    orders = _orders(returned, written)
+    results = _results(g, made, returned, orders)
     g.module.set_results([array.value for array in results if array is not None])
-    return _built(g, op, core, len(tensors), parameters, results, written)
+    return _built(g, op, core, len(tensors), parameters, results, orders, written)
 
 
 def _parameters(
@@ -327,33 +366,54 @@ def _parameters(
 
 
 def _require_same(target: torch.Tensor, result: torch.Tensor | None) -> None:
-    if (
-        result is None
-        or (target.dtype, target.shape) != (result.dtype, result.shape)
-        or target.stride() != result.stride()
-    ):
-        raise Unsupported(
-            "writes to a tensor of another dtype, of other sizes or strides"
-        )
+    if result is None or (target.dtype, target.shape) != (result.dtype, result.shape):
+        raise Unsupported("writes to a tensor of another dtype, or of other sizes")
+    _require_dense(target)
 
 
 def _array(g: Graph, parameter: _Parameter, name: str) -> Array:
     dtype = hlo_dtype(parameter.tensor.dtype)
     value = g.module.add_parameter(parameter.shape, dtype, name)
     array = Array(value, g.dims(parameter.shape))
-    order = parameter.order
-    if order == tuple(range(len(order))):
-        return array
-    return g.transpose(array, [order.index(d) for d in range(len(order))])
+    return _transposed(g, array, _inverse(parameter.order))
 
 
 def _as_returned(returned: Sequence[torch.Tensor | None]) -> Any:
     return returned[0] if len(returned) == 1 else tuple(returned)
 
 
-def _results(made: Any, returned: Sequence[torch.Tensor | None]) -> list[Array | None]:
+def _orders(
+    returned: Sequence[torch.Tensor | None], written: Sequence[torch.Tensor | None]
+) -> list[tuple[int, ...]]:
+    """In which order each result's dimensions lie in memory: as the CPU's, or as those
+    of the tensor that it is written to.
+
+    Raises:
+        Unsupported: there are gaps between elements of the CPU's.
+    """
+    orders: list[tuple[int, ...]] = []
+    for result, target in zip(returned, written, strict=True):
+        if result is None:
+            orders.append(())
+            continue
+        orders.append(_order(result if target is None else target))
+        if target is None and _strides(result.shape, orders[-1]) != result.stride():
+            shape = tuple(result.shape)
+            raise Unsupported(f"returns strides {result.stride()} of {shape}")
+    return orders
+
+
+def _results(
+    g: Graph,
+    made: Any,
+    returned: Sequence[torch.Tensor | None],
+    orders: Sequence[tuple[int, ...]],
+) -> list[Array | None]:
     found = list(made) if isinstance(made, (tuple, list)) else [made]
-    return [a if r is not None else None for a, r in zip(found, returned, strict=True)]
+    return [
+        None if result is None else _transposed(g, array, order)
+        for array, result, order in zip(found, returned, orders, strict=True)
+    ]
 
 
 def _built(
@@ -363,20 +423,22 @@ def _built(
     count: int,
     parameters: Sequence[_Parameter],
     results: Sequence[Array | None],
+    orders: Sequence[tuple[int, ...]],
     written: Sequence[torch.Tensor | None],
 ) -> programs.Function:
     places = {id(p.tensor): i for i, p in enumerate(parameters)}
     shapes: list[tuple[int, ...]] = []
     specs: list[programs.Result] = []
     returns: list[programs.Return] = []
-    for array, target in zip(results, written, strict=True):
+    for array, order, target in zip(results, orders, written, strict=True):
         if array is None:
             returns.append(None)
             continue
         shape = tuple(d.padded for d in array.dims)
         into = None if target is None else places[id(target)]
         if into is None:
-            returns.append(programs.Returned(len(specs)))
+            permutation = () if _is_in_order(order) else _inverse(order)
+            returns.append(programs.Returned(len(specs), permutation))
         else:
             g.module.alias(len(specs), into, is_user_returned=False)
         specs.append(programs.Result(array.dtype, shape, into))
@@ -403,5 +465,4 @@ def _built(
 
 
 def _permutation(parameter: _Parameter) -> tuple[int, ...]:
-    order = parameter.order
-    return () if order == tuple(range(len(order))) else order
+    return () if _is_in_order(parameter.order) else parameter.order

@@ -21,9 +21,12 @@ def set_execution(execution: str) -> None:
     while another thread compiles the same.
 
     Args:
-        execution: ``"fallback"``, the default, has the CPU compute all; ``"device"``
-            compiles a program at the first use; ``"auto"`` at the second, as compiling
-            takes tens of milliseconds, and the CPU computes the first.
+        execution: ``"auto"``, the default, has the CPU compute the first use of a call,
+            and compiles a program at the second, as compiling takes milliseconds or
+            more. An operator with many programs that ran seldom gets others later. The
+            CPU computes all where ``torch.use_deterministic_algorithms`` wants one
+            result of a call. ``"device"`` compiles at the first use; ``"fallback"``
+            has the CPU compute all.
 
     Raises:
         ValueError: it is none of these.
