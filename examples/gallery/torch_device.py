@@ -36,13 +36,17 @@ torch.manual_seed(0)
 assert torch.equal(drawn.cpu(), torch.randn(64, 64))
 
 # %%
-# torch's operations are computed by the CPU for now, on the emulated device where the
-# tensors lie. Each is counted.
+# An operation is computed by the CPU the first time, on the emulated device where the
+# tensors lie. When the same call comes again, it is compiled, and a program of the
+# core's computes it. Both are counted.
 
 spike_torch.reset_fallback_counts()
-product = drawn.t() @ drawn
-expected = torch.softmax(product, dim=-1)
-print(spike_torch.fallback_counts())
+spike_torch.reset_program_counts()
+for _ in range(3):
+    product = drawn.t() @ drawn
+    expected = torch.softmax(product, dim=-1)
+print("the CPU:", spike_torch.fallback_counts())
+print("programs:", spike_torch.program_counts())
 
 # %%
 # A kernel of NumPy's functions runs on the core, on the same memory: nothing is copied,
