@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from nkipy.chips import Chip
+from nkipy_nki.capturing import kept_out_of_graphs
 from nkipy_nki.errors import NkiValidationError
 from nkipy_nki.findings import NkiWarning
 from nkipy_nki.kernel import Kernel, jit, simulate, tracer_of
@@ -86,6 +87,7 @@ def result_of(run: Simulation) -> BenchmarkResult:
     return BenchmarkResult(latency, reports, run)
 
 
+@kept_out_of_graphs
 class Estimated(ByName):
     """A kernel whose time is told when it is called.
 

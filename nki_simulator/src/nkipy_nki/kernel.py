@@ -11,6 +11,7 @@ import numpy as np
 
 from nkipy.chips import Chip
 from nkipy_nki.arguments import WrongCallError
+from nkipy_nki.capturing import kept_out_of_graphs
 from nkipy_nki.checking import told
 from nkipy_nki.compiler import CompileConfig, SpecializationConfig
 from nkipy_nki.errors import NkiValidationError
@@ -24,6 +25,7 @@ from nkipy_nki.simulation import Simulator
 __all__ = ["Kernel", "jit", "simulate", "tracer_of"]
 
 
+@kept_out_of_graphs
 class Kernel(ByName):
     """A function in the language, to be run by one core or by the two of a logical one.
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import neuronxcc.nki.language as old_nl
 import nki
 import nki.isa as nisa
 import nki.language as nl
 import pytest
 import torch
+from neuronxcc.nki import jit as first_generation_jit
 
 from spiky import NKIOpRegistry
 from spiky.errors import KernelError
@@ -23,6 +25,13 @@ def scale(x: Any, factor: Any) -> Any:
     nisa.tensor_scalar(tile, tile, nl.multiply, factor)
     out = nl.ndarray(x.shape, x.dtype, buffer=nl.shared_hbm)
     nisa.dma_copy(out, tile)
+    return out
+
+
+@first_generation_jit
+def first_generation_scale(x: Any, factor: Any) -> Any:
+    out = old_nl.ndarray(x.shape, x.dtype, buffer=old_nl.shared_hbm)
+    old_nl.store(out, old_nl.load(x) * factor)
     return out
 
 
@@ -244,3 +253,25 @@ def test_the_compiler_is_told_what_a_kernel_wants() -> None:
         x = torch.ones(4, 8)
         assert torch.equal(compiled(lambda x: op_scale(x, 2.0))(x), 2 * x)
     assert told == ["-O1"]
+
+
+@pytest.mark.parametrize("made", [scale, first_generation_scale])
+def test_a_kernel_that_is_called_ends_a_graph(made: Any) -> None:
+    """Nothing of the simulator's Python is captured."""
+    from spiky import explain
+
+    x = torch.randn(4, 8)
+
+    def function(x: torch.Tensor) -> torch.Tensor:
+        return made(x + 1, 3.0) * 2
+
+    report = explain(function, x)
+    names = [[o.name for p in g.parts for o in p.operations] for g in report.graphs]
+    assert names == [["aten.add.Tensor"], ["aten.mul.Tensor"]]
+    assert "spiky.NKIOpRegistry.register registers it" in str(report)
+    run = torch.compile(function, backend="nkipy")
+    torch.testing.assert_close(run(x), (x + 1) * 3 * 2)
+    torch._dynamo.reset()
+    whole = torch.compile(function, backend="nkipy", fullgraph=True)
+    with pytest.raises(Exception, match="NKIOpRegistry"):
+        whole(x)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from nkipy_nki._release import __version__
 from nkipy_nki.arguments import ArraySpec
+from nkipy_nki.capturing import keep_out_of_graphs
 from nkipy_nki.embedding.interfaces import Interface, interface
 from nkipy_nki.embedding.running import run, run_ranks
 from nkipy_nki.embedding.times import StepTime, WorkTime, engine_times
@@ -31,6 +32,7 @@ __all__ = [
     "engine_times",
     "interface",
     "is_program",
+    "keep_out_of_graphs",
     "run",
     "run_ranks",
     "version",

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from pathlib import Path
 
 from torch._dynamo.backends.registry import lookup_backend
 
+from nkipy.hlo.kernel_languages import language
 from spiky import configuration
 from spiky.checks import checked_number
 from spiky.configuration import NKIPyBackendConfig
@@ -98,8 +100,15 @@ def init_nkipy_backend(
         take_core(place, config.core_offset)
         # Of threads that compile first at the same time, all but one would fail in it.
         lookup_backend("nkipy")
+        _keep_kernels_out_of_graphs()
         configuration.begin(config)
     logger.info("rank %d of %d is initialized", config.rank, config.world_size)
+
+
+def _keep_kernels_out_of_graphs() -> None:
+    """Have torch call NKI kernels; those that are loaded later see to it themselves."""
+    if "nkipy_nki" in sys.modules:
+        language().keep_out_of_graphs()
 
 
 def _check_given(rank: int | None, world_size: int | None) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from nkipy.chips import Chip
 from nkipy_nki import benchmarking
 from nkipy_nki.arguments import WrongCallError
+from nkipy_nki.capturing import kept_out_of_graphs
 from nkipy_nki.errors import NkiValidationError
 from nkipy_nki.kernel import require_no_arrays, tracer_of
 from nkipy_nki.neuronxcc.nki.faults import fault, report
@@ -37,6 +38,7 @@ __all__ = [
 _MODES = ("auto", "baremetal", "benchmark", "jax", "profile", "simulation", "torchxla")
 
 
+@kept_out_of_graphs
 class Kernel(ByName):
     """A function in the first generation's language.
 
