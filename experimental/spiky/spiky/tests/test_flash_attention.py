@@ -200,6 +200,7 @@ def test_what_does_not_fit_is_computed_otherwise(
         assert_close(run(*given), function(*given), rtol=1e-2, atol=1e-2)
 
 
+@pytest.mark.slow
 def test_explain_says_why_it_is_not_by_the_kernel(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -13,6 +13,7 @@ import pytest
 import torch
 from neuronxcc.nki import jit as first_generation_jit
 
+from spike_torch import programs
 from spiky import NKIOpRegistry
 from spiky.errors import KernelError
 from spiky.torch import init_nkipy_backend
@@ -56,6 +57,23 @@ def increment(x: Any, y: Any) -> None:
     nisa.dma_copy(x, one)
 
 
+@nki.jit
+def accumulate(x: Any, total: Any) -> tuple[Any, Any]:
+    one, other = nl.ndarray(x.shape, x.dtype), nl.ndarray(x.shape, x.dtype)
+    nisa.dma_copy(one, x)
+    nisa.dma_copy(other, total)
+    nisa.tensor_tensor(other, one, other, nl.add)
+    nisa.dma_copy(total, other)
+    return scale(x, 2.0), scale(x, 3.0)
+
+
+@nki.jit
+def incremented_and_scaled(x: Any, y: Any) -> Any:
+    result = scale(y, 2.0)
+    increment(x, y)
+    return result
+
+
 grids: list[tuple[int, ...]] = []
 
 
@@ -84,6 +102,27 @@ def op_incremented(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     return x + y
 
 
+@torch.library.custom_op("spiky_tests::repeated", mutates_args=())
+def op_repeated(x: torch.Tensor, times: int) -> torch.Tensor:
+    return x * times
+
+
+@torch.library.custom_op("spiky_tests::accumulate", mutates_args=("total",))
+def op_accumulate(
+    x: torch.Tensor, total: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    total += x
+    return 2 * x, 3 * x
+
+
+@torch.library.custom_op("spiky_tests::both", mutates_args=())
+def op_both(x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    return y * 2, x + y
+
+
+op_repeated.register_fake(lambda x, times: torch.empty_like(x))
+op_accumulate.register_fake(lambda x, total: (torch.empty_like(x), torch.empty_like(x)))
+op_both.register_fake(lambda x, y: (torch.empty_like(x), torch.empty_like(x)))
 op_scale.register_fake(lambda x, factor: torch.empty_like(x))
 op_add.register_fake(lambda x, y: torch.empty_like(x))
 op_incremented.register_fake(lambda x, y: torch.empty_like(x))
@@ -109,6 +148,11 @@ def ready(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     NKIOpRegistry.register("spiky_tests::add", grid=grid_of)(add_into)
     NKIOpRegistry.register("spiky_tests::increment")(increment)
     NKIOpRegistry.register("spiky_tests::incremented", alias_map={0: 0})(increment)
+    NKIOpRegistry.register("spiky_tests::repeated")(scale)
+    NKIOpRegistry.register("spiky_tests::accumulate")(accumulate)
+    NKIOpRegistry.register("spiky_tests::both", alias_map={1: 0})(
+        incremented_and_scaled
+    )
     grids.clear()
     yield
 
@@ -255,7 +299,9 @@ def test_the_compiler_is_told_what_a_kernel_wants() -> None:
     assert told == ["-O1"]
 
 
-@pytest.mark.parametrize("made", [scale, first_generation_scale])
+@pytest.mark.parametrize(
+    "made", [scale, pytest.param(first_generation_scale, marks=pytest.mark.slow)]
+)
 def test_a_kernel_that_is_called_ends_a_graph(made: Any) -> None:
     """Nothing of the simulator's Python is captured."""
     from spiky import explain
@@ -275,3 +321,98 @@ def test_a_kernel_that_is_called_ends_a_graph(made: Any) -> None:
     whole = torch.compile(function, backend="nkipy", fullgraph=True)
     with pytest.raises(Exception, match="NKIOpRegistry"):
         whole(x)
+
+
+@pytest.mark.parametrize(
+    ("device", "padding"),
+    [
+        ("cpu", "handled"),
+        pytest.param("nkipy", "handled", marks=pytest.mark.slow),
+        pytest.param("cpu", "exact", marks=pytest.mark.slow),
+        pytest.param("nkipy", "exact", marks=pytest.mark.slow),
+    ],
+)
+def test_results_beside_an_argument_that_is_written(device: str, padding: Any) -> None:
+    NKIOpRegistry.unregister("spiky_tests::accumulate")
+    NKIOpRegistry.register("spiky_tests::accumulate", padding=padding)(accumulate)
+
+    def function(x: torch.Tensor, total: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        double, triple = op_accumulate(x + 1, total)
+        return double.sum(0), triple * total
+
+    run = torch.compile(function, backend="nkipy", fullgraph=True, dynamic=True)
+    programs.fill_padding(True)
+    try:
+        for size in (5, 7):
+            x, total = torch.randn(2, size, 8)
+            own = total.clone().to(device)
+            made = [value.cpu() for value in run(x.to(device), own)]
+            torch.testing.assert_close(made, list(function(x, total)))
+            torch.testing.assert_close(own.cpu(), total)
+    finally:
+        programs.fill_padding(False)
+
+
+def test_an_output_of_several_takes_the_memory_of_an_argument() -> None:
+    x, y = torch.randn(2, 4, 8)
+    made = compiled(lambda x, y: op_both(x, y))(x, y)
+    torch.testing.assert_close(list(made), [y * 2, x + y])
+    NKIOpRegistry.unregister("spiky_tests::both")
+    register = NKIOpRegistry.register("spiky_tests::both", alias_map={2: 0})
+    register(incremented_and_scaled)
+    with pytest.raises(KernelError, match=r"has outputs \[2\] in alias_map"):
+        compiled(lambda x, y: op_both(x, y))(x + 0, y)
+
+
+@pytest.mark.parametrize(
+    "padding", ["exact", pytest.param("handled", marks=pytest.mark.slow)]
+)
+def test_a_size_that_a_kernel_takes_is_exact(padding: Any) -> None:
+    NKIOpRegistry.unregister("spiky_tests::repeated")
+    NKIOpRegistry.register("spiky_tests::repeated", padding=padding)(scale)
+    run = torch.compile(
+        lambda x: op_repeated(x, x.shape[0] + 1), backend="nkipy", dynamic=True
+    )
+    for size in (5, 6):
+        x = torch.randn(size, 8)
+        torch.testing.assert_close(run(x), x * (size + 1))
+
+
+def test_a_tensor_that_is_written_is_given_once() -> None:
+    x = torch.ones(4, 8)
+    with pytest.raises(KernelError, match="writes to x, and total is the same tensor"):
+        compiled(lambda x: op_accumulate(x, x))(x)
+
+
+def test_what_is_to_be_written_and_is_not_is_an_error() -> None:
+    @nki.jit
+    def unwritten(x: Any, y: Any, out: Any) -> None:
+        increment(x, y)
+
+    @nki.jit
+    def neither(x: Any, total: Any) -> tuple[Any, Any]:
+        return scale(x, 2.0), scale(x, 3.0)
+
+    NKIOpRegistry.unregister("spiky_tests::add")
+    NKIOpRegistry.register("spiky_tests::add", alias_map={0: 0})(unwritten)
+    NKIOpRegistry.unregister("spiky_tests::accumulate")
+    NKIOpRegistry.register("spiky_tests::accumulate")(neither)
+    x = torch.ones(4, 8)
+    with pytest.raises(KernelError, match="takes out besides the operator's arguments"):
+        compiled(lambda x: op_add(x, x + 1))(x)
+    with pytest.raises(KernelError, match="writes to its argument total, and the ker"):
+        compiled(lambda x, y: op_accumulate(x, y))(x, x + 1)
+
+
+def test_a_part_of_a_tensor_is_written_eagerly_and_it_is_said() -> None:
+    def function(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        op_increment(x[1:3], y)
+        return x * 2
+
+    x, y = torch.randn(4, 8), torch.randn(2, 8)
+    other = x.clone()
+    run = torch.compile(function, backend="nkipy", fullgraph=True)
+    with pytest.warns(UserWarning, match=r"increment\.default writes to x"):
+        made = run(other, y)
+    torch.testing.assert_close(made, function(x, y))
+    torch.testing.assert_close(other, x)

@@ -13,7 +13,7 @@ from torch._subclasses.fake_tensor import unset_fake_temporarily
 from nkipy.hlo.builder import Value
 from nkipy.hlo.kernel_languages import emit_kernel, language
 from spike_torch.aten import Operator
-from spike_torch.lowering import Array, Graph, NeedsExactSize, Result
+from spike_torch.lowering import Array, Graph, NeedsExactSize, Result, Unsupported
 from spike_torch.lowering.dtypes import hlo_dtype
 from spiky.errors import KernelError
 from spiky.kernels import NKIOperation, NKIOpRegistry
@@ -44,7 +44,8 @@ def lower_kernel(
     Raises:
         KernelError: the kernel does not take these arguments, or does something else
             than the operator says.
-        NeedsExactSize: a result would have padding.
+        NeedsExactSize: a result would have padding, or a number is a size.
+        Unsupported: a number is only known when it is called.
     """
     return _Call(operation, g, args, kwargs).lower()
 
@@ -91,11 +92,11 @@ class _Call:
         if self.operation.compiler_args:
             self.g.compiler_args.append(self.operation.compiler_args)
         if outputs:
-            made = [written.get(output, output.value) for output in outputs]
+            made = [self._written_to(o, i, written) for i, o in enumerate(outputs)]
         else:
             made = self._returned(embedded.returned(values), written)
         changed = [
-            written.get(value, value.value)
+            self._changed(argument.name, value, written)
             for argument, value in zip(self.schema.arguments, self.given)
             if argument.is_write and isinstance(value, Array)
         ]
@@ -108,7 +109,25 @@ class _Call:
         given = list(args)
         for argument in self.schema.arguments[len(given) :]:
             given.append(kwargs.get(argument.name, argument.default_value))
-        return given
+        return [self._with_numbers(value) for value in given]
+
+    def _with_numbers(self, value: Any) -> Any:
+        """An argument, with numbers in place of expressions of sizes.
+
+        Raises:
+            NeedsExactSize: they differ from call to call.
+            Unsupported: they depend on what is no size of an input.
+        """
+        if isinstance(value, (tuple, list)):
+            return [self._with_numbers(part) for part in value]
+        if not hasattr(value, "free_symbols"):
+            return value
+        number = self.g.sizes.of(value)
+        if isinstance(number, (int, float)):
+            return number
+        if number.free_symbols <= self.g.sizes.places.keys():
+            raise NeedsExactSize("is an NKI kernel that takes a size", number)
+        raise Unsupported(f"is an NKI kernel, and takes a number ({number}) of a call")
 
     def _check_padding(self) -> None:
         for array in _arrays_in(self.given):
@@ -157,6 +176,14 @@ class _Call:
     # -- what it gives -----------------------------------------------------------------
     def _check_written(self, written: Mapping[Any, Value]) -> None:
         """Refuse a kernel that writes to what torch takes for unchanged."""
+        names = [a.name for a in self.schema.arguments]
+        for array in written:
+            own = [n for n, v in zip(names, self.given) if array in _arrays_in([v])]
+            if len(own) > 1:
+                raise self._error(
+                    f"the kernel writes to {own[0]}, and {own[1]} is the same tensor: "
+                    "give a copy of it"
+                )
         aliased = set(self.operation.alias_map.values())
         for i, (argument, value) in enumerate(zip(self.schema.arguments, self.given)):
             is_said = argument.is_write or i in aliased
@@ -167,16 +194,38 @@ class _Call:
                     "if an output takes its memory"
                 )
 
+    def _written_to(
+        self, output: _Output, number: int, written: Mapping[Any, Value]
+    ) -> Value:
+        """A result that the kernel has an argument for."""
+        if output not in written:
+            name = _parameters(self.operation.kernel)[len(self.given) + number]
+            raise self._error(
+                f"the kernel takes {name} besides the operator's arguments, so that it "
+                f"would be result {number}, and does not write to it: let it write "
+                "there, or return all results and take no more arguments"
+            )
+        return written[output]
+
+    def _changed(self, name: str, value: Array, written: Mapping[Any, Value]) -> Value:
+        """What an argument holds after that the operator writes to."""
+        if value not in written:
+            raise self._error(
+                f"the operator writes to its argument {name}, and the kernel does not: "
+                "leave it out of mutates_args, or let the kernel write to it"
+            )
+        return written[value]
+
     def _returned(self, made: Any, written: Mapping[Any, Value]) -> list[Value]:
         """The operator's results, of what the kernel returns and has written."""
         own = list(_flat(made))
         count, aliases = len(self.results), self.operation.alias_map
         if len(own) == count:
             return own
-        if len(own) + len(aliases) != count:
+        if len(own) + len(aliases) != count or not aliases.keys() <= set(range(count)):
             raise self._error(
-                f"the kernel returns {len(own)} arrays and has {len(aliases)} outputs "
-                f"in alias_map, and the operator returns {count}"
+                f"the kernel returns {len(own)} arrays and has outputs {[*aliases]} in "
+                f"alias_map, and the operator returns {count}"
             )
         rest = iter(own)
         return [

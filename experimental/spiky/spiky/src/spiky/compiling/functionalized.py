@@ -23,6 +23,11 @@ def is_functionalized(node: fx.Node) -> bool:
     return node.target is torch.ops.higher_order.auto_functionalized_v2
 
 
+def operator_of(node: fx.Node) -> str:
+    """The operator that a node calls, as people know it."""
+    return str(node.args[0] if is_functionalized(node) else node.target)
+
+
 def lower_functionalized(
     g: Graph, args: Sequence[Any], kwargs: Mapping[str, Any], returned: Sequence[Any]
 ) -> tuple[Any, ...]:

@@ -30,6 +30,7 @@ from spiky.compiling.buckets import bucket_rules
 from spiky.compiling.calling import called, cut_before, profiled, required
 from spiky.compiling.declared import declared_symbols
 from spiky.compiling.decompositions import decompositions
+from spiky.compiling.functionalized import operator_of
 from spiky.compiling.graph_ends import outputs_of
 from spiky.compiling.limits import warn_of_limit
 from spiky.compiling.module import Layouts
@@ -251,7 +252,7 @@ class _Compiler:
         """Warn of operators that run eagerly, once for each; or raise."""
         told: set[str] = set()
         for node, why in refused.items():
-            name = str(node.target)
+            name = operator_of(node)
             if name in told or _goes_with_another(node, why):
                 continue
             told.add(name)

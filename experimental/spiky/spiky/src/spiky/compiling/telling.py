@@ -10,6 +10,7 @@ from typing import Any
 from torch import fx
 
 from spike_torch.lowering import NeedsExactSize
+from spiky.compiling.functionalized import operator_of
 from spiky.compiling.sources import location_of
 from spiky.report import ExactSize, GraphReport, Mask, Operation, Part
 
@@ -18,7 +19,7 @@ def operation_of(node: fx.Node) -> Operation:
     """A node as reports have it."""
     location = location_of(node)
     line = f"{location.filename}:{location.line}" if location else ""
-    return Operation(str(node.target), line)
+    return Operation(operator_of(node), line)
 
 
 def tell_parts(
