@@ -214,6 +214,43 @@ def test_explain_says_why_it_is_not_by_the_kernel(
     assert NOT + "no package that is installed offers" in note
 
 
+def _by_vmap(x: torch.Tensor) -> torch.Tensor:
+    return torch.func.vmap(lambda y: attention(y, y, y))(x)
+
+
+def _by_grad(x: torch.Tensor) -> torch.Tensor:
+    made: torch.Tensor = torch.func.grad(lambda y: attention(y, y, y).sin().sum())(x[0])
+    return made
+
+
+@pytest.mark.slow
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("function", [_by_vmap, _by_grad])
+def test_attention_that_torch_func_transforms_is_left_as_it_is(function: Any) -> None:
+    (x,) = arrays((1, 1, 2, 128, 16))
+    run = compiled(function)
+    (note,) = notes(run, x)
+    assert note.endswith(NOT + "it is transformed by torch.func")
+    assert_close(run(x), function(x), rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.exhaustive
+def test_explain_tells_of_attention_within_a_function_of_torchs() -> None:
+    module = nn.MultiheadAttention(16, 2, batch_first=True)
+
+    def layer(x: torch.Tensor) -> torch.Tensor:
+        made: torch.Tensor = module(x, x, x, need_weights=False)[0]
+        return made
+
+    x = torch.randn(1, 128, 16)
+    run = compiled(layer)
+    (note,) = notes(run, x)
+    assert note.endswith(NOT + "torch captures nn.MultiheadAttention as one function")
+    with torch.no_grad():
+        assert_close(run(x), layer(x), rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.slow
 @pytest.mark.exhaustive
 def test_the_operator_is_computed_where_no_kernel_is_offered(

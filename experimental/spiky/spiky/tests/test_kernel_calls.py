@@ -9,10 +9,12 @@ import neuronxcc.nki.language as old_nl
 import nki
 import nki.isa as nisa
 import nki.language as nl
+import numpy as np
 import pytest
 import torch
 from neuronxcc.nki import jit as first_generation_jit
 
+from nkipy.hlo.kernel_languages import language
 from spike_torch import programs
 from spiky import NKIOpRegistry
 from spiky.errors import KernelError
@@ -416,3 +418,19 @@ def test_a_part_of_a_tensor_is_written_eagerly_and_it_is_said() -> None:
         made = run(other, y)
     torch.testing.assert_close(made, function(x, y))
     torch.testing.assert_close(other, x)
+
+
+@pytest.mark.slow
+def test_a_kernel_is_traced_for_the_chip_that_is_compiled_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from spiky import kernel_programs
+
+    found = []
+    for chip in ("TRN1", "TRN2"):
+        target = getattr(kernel_programs.CompilationTarget, chip)
+        monkeypatch.setattr(kernel_programs, "resolve_target", lambda _, t=target: t)
+        array = language().ArraySpec((4, 8), np.dtype("float32"), None)
+        made = kernel_programs.traced(language(), scale, (array, 2.0))
+        found.append(made.interface.chip)
+    assert found == ["trn1", "trn2"]

@@ -11,7 +11,6 @@ import math
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 
 from nkipy.hlo.entry_points import load_first
@@ -20,7 +19,7 @@ from spike_torch.aten.attention import attention
 from spike_torch.aten.record import lowering
 from spike_torch.lowering import Array, Graph
 from spike_torch.lowering.dims import static
-from spiky.kernel_calls import emitted
+from spiky.kernel_programs import emitted, spec, traced
 
 #: The entry points' group, and the name in it.
 GROUP, KERNEL = "nkipy.kernels", "flash_attention"
@@ -133,7 +132,7 @@ class _Call(NamedTuple):
         query, key = (g.transpose(x, (0, 1, 3, 2)) for x in (query, key))
         if self._sees_padding():
             query, key = _hiding_padding(g, query, key)
-        made, logs = _traced(g, query, key, value, self.scale, self.is_causal)
+        made, logs = _returned(g, query, key, value, self.scale, self.is_causal)
         dims = self.query.dims[:3]
         logs = g.b.reshape(logs, tuple(d.padded for d in dims))
         return Array(made, (*dims, value.dims[3])), Array(logs, dims)
@@ -175,7 +174,7 @@ def _hiding_padding(g: Graph, query: Array, key: Array) -> tuple[Array, Array]:
     return made[0], made[1]
 
 
-def _traced(
+def _returned(
     g: Graph, query: Array, key: Array, value: Array, scale: float, is_causal: bool
 ) -> Any:
     """What the kernel returns.
@@ -188,14 +187,9 @@ def _traced(
         raise _DoesNotFit(
             f"no package that is installed offers {KERNEL!r} of {GROUP!r}"
         )
-    arrays = (
-        nki.ArraySpec(x.value.shape, np.dtype(x.value.dtype), x)
-        for x in (query, key, value)
-    )
+    arrays = (spec(nki, x.value, x) for x in (query, key, value))
     try:
-        embedded = nki.embed(
-            nki.as_kernel(kernel), (*arrays, scale, is_causal, True), {}, ""
-        )
+        embedded = traced(nki, nki.as_kernel(kernel), (*arrays, scale, is_causal, True))
     except (ValueError, AssertionError) as error:  # the latter is the language's own
         raise _DoesNotFit(f"the kernel says: {str(error).splitlines()[0]}") from error
     return embedded.returned(emitted(g, embedded))

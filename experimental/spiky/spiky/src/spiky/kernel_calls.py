@@ -6,16 +6,16 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch._subclasses.fake_tensor import unset_fake_temporarily
 
 from nkipy.hlo.builder import Value
-from nkipy.hlo.kernel_languages import emit_kernel, language
+from nkipy.hlo.kernel_languages import language
 from spike_torch.aten import Operator
 from spike_torch.lowering import Array, Graph, NeedsExactSize, Result, Unsupported
 from spike_torch.lowering.dtypes import hlo_dtype
 from spiky.errors import KernelError
+from spiky.kernel_programs import emitted, spec, traced
 from spiky.kernels import NKIOperation, NKIOpRegistry
 
 
@@ -48,16 +48,6 @@ def lower_kernel(
         Unsupported: a number is only known when it is called.
     """
     return _Call(operation, g, args, kwargs).lower()
-
-
-def emitted(g: Graph, embedded: Any) -> list[Value]:
-    """Add the call of a kernel that was traced: each of its outputs."""
-    found = embedded.interface
-    attributes = {"has_side_effect": True} if found.prints else {}
-    operands = [operand.value for operand in embedded.operands]
-    return emit_kernel(
-        *(g.b, embedded.program, found.outputs, found.aliases, operands, attributes)
-    )
 
 
 class _Output:
@@ -158,13 +148,13 @@ class _Call:
             raise self._error(
                 "the package nkipy-nki traces NKI kernels, and is not installed"
             )
-        specs = [_map(value, lambda a: _spec(nki, a)) for value in self.given]
+        specs = [_map(value, lambda a: spec(nki, a.value, a)) for value in self.given]
         try:
             kernel = nki.as_kernel(self.operation.kernel)
             grid = self._grid()
             kernel = kernel[grid] if grid else kernel
-            into = [_spec(nki, output) for output in outputs]
-            return nki.embed(kernel, (*specs, *into), {}, "")
+            into = [spec(nki, output.value, output) for output in outputs]
+            return traced(nki, kernel, (*specs, *into))
         except Exception as error:  # whatever a kernel raises of its user's arguments
             shapes = ", ".join(a.value.shape_text() for a in _arrays_in(self.given))
             raise self._error(f"the kernel does not take {shapes}: {error}") from error
@@ -278,10 +268,6 @@ def _parameters(kernel: Any) -> list[str]:
         for p in signature.parameters.values()
         if p.kind in positional and p.default is p.empty
     ]
-
-
-def _spec(nki: Any, array: Array | _Output) -> Any:
-    return nki.ArraySpec(array.value.shape, np.dtype(array.value.dtype), array)
 
 
 def _meta(array: Array) -> torch.Tensor:

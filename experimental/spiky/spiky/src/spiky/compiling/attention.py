@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import fx
+from torch._C._functorch import is_functorch_wrapped_tensor
 from torch.fx.experimental.symbolic_shapes import guard_or_false
 
 from nkipy.hlo.entry_points import EntryPointError
@@ -20,6 +21,8 @@ _ATTENTION = (
     torch.nn.functional.scaled_dot_product_attention,
     torch.ops.aten.scaled_dot_product_attention.default,
 )
+#: What has attention in it, and is one function in such a graph.
+_WITH_ATTENTION = torch.nn.functional.multi_head_attention_forward
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 
@@ -49,27 +52,39 @@ def use_flash_attention(gm: fx.GraphModule) -> list[str]:
     Returns:
         Why each other is left as it is, with the line that the user has written it in.
     """
-    found = [
-        (module, node)
-        for module in gm.modules()
-        if isinstance(module, fx.GraphModule)
-        for node in module.graph.nodes
-        if node.op == "call_function" and node.target in _ATTENTION
-    ]
     notes = []
-    missing = _missing() if found else None
-    for module, node in found:
-        arguments = _SIGNATURE.bind(*node.args, **node.kwargs)
-        arguments.apply_defaults()
-        why = missing or _refusal(node, arguments.arguments)
-        if why is None:
-            _replace(module.graph, node, arguments.arguments)
-            module.recompile()
-        else:
+    for module, node in _calls(gm):
+        why = _missing() or _replaced(module, node)
+        if why is not None:
             location = location_of(node)
             where = f"{location.filename}:{location.line}: " if location else ""
             notes.append(f"flash_attention: {where}not by the kernel: {why}")
     return list(dict.fromkeys(notes))
+
+
+def _calls(gm: fx.GraphModule) -> list[tuple[fx.GraphModule, fx.Node]]:
+    """Nodes that are attention, or have some in them, with their graphs."""
+    return [
+        (module, node)
+        for module in gm.modules()
+        if isinstance(module, fx.GraphModule)
+        for node in module.graph.nodes
+        if node.op == "call_function"
+        and (node.target in _ATTENTION or node.target is _WITH_ATTENTION)
+    ]
+
+
+def _replaced(module: fx.GraphModule, node: fx.Node) -> str | None:
+    """Put the operator in place of a node; or say why not."""
+    if node.target is _WITH_ATTENTION:
+        return "torch captures nn.MultiheadAttention as one function"
+    arguments = _SIGNATURE.bind(*node.args, **node.kwargs)
+    arguments.apply_defaults()
+    why = next(_refusals(node, arguments.arguments), None)
+    if why is None:
+        _replace(module.graph, node, arguments.arguments)
+        module.recompile()
+    return why
 
 
 def _missing() -> str | None:
@@ -82,17 +97,15 @@ def _missing() -> str | None:
     return f"no package that is installed offers {KERNEL!r} of {GROUP!r}"
 
 
-def _refusal(node: fx.Node, given: dict[str, Any]) -> str | None:
-    """Why attention is something else than the operator, if so."""
-    return next(_refusals(node, given), None)
-
-
 def _refusals(node: fx.Node, given: dict[str, Any]) -> Iterator[str]:
+    """Why attention is something else than the operator."""
     query, key, value = (_tensor(given[n]) for n in ("query", "key", "value"))
     made = _tensor(node)
     if query is None or key is None or value is None or made is None:
         yield "torch does not tell its arguments' shapes"
         return
+    if any(map(is_functorch_wrapped_tensor, (query, key, value))):
+        yield "it is transformed by torch.func"
     if given["attn_mask"] is not None:
         yield "it has a mask"
     if given["dropout_p"] != 0:
