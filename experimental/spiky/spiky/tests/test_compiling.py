@@ -315,6 +315,28 @@ def test_what_has_no_lowering_runs_eagerly(
         assert_close(again, run(x[:size]))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("run", "why"),
+    [
+        (_complex, "has complex numbers, which cores do not compute with"),
+        (_places, "returns as many elements as its data says"),
+        (lambda x: x * x.argmax().item(), "gives Python a number, for which it waits"),
+        (lambda x: x.as_strided((2,), (3,)) + 1, "takes elements by where they lie"),
+    ],
+)
+def test_the_warning_says_why_there_can_be_no_lowering(
+    run: Callable[..., Any], why: str
+) -> None:
+    x = torch.arange(6.0)
+    with torch._dynamo.config.patch(
+        capture_scalar_outputs=True, capture_dynamic_output_shape_ops=True
+    ):
+        made, told = warned(lambda: compiled(run)(x))
+    assert_close(made, run(x))
+    assert any(why in text for text in told)
+
+
 def test_what_has_no_lowering_may_be_an_error() -> None:
     function = compiled(_doubled, options={"unsupported": "error"})
     with pytest.raises(UnsupportedOperationError, match=line_of(_doubled)):

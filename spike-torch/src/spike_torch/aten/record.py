@@ -32,6 +32,8 @@ class Operator(NamedTuple):
         why: what is special about it.
         writes: arguments that the CPU writes to, where the schema does not say so.
         lower: makes HLO of it; None: there is no lowering, it always runs eagerly.
+        unlowered: why there can be no lowering, in words that follow the operator's
+            name; users are told.
         padding: whether `lower` is right where arrays have padding ("handled"); if not,
             sizes have to be exact.
         samples: names in torch's ``op_db`` of which samples reach it; ``""``: its own
@@ -58,6 +60,7 @@ class Operator(NamedTuple):
     decomposed: bool = False
     checks_values: bool = False
     rounding: int = 0
+    unlowered: str = ""
 
     @property
     def is_special(self) -> bool:

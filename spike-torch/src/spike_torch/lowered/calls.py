@@ -49,8 +49,14 @@ def record_of(op: Any) -> Operator:
     name = name_of(op)
     record = OPERATORS.get(name) or find(name)
     if record is None or record.lower is None:
-        raise Unsupported("has no lowering")
+        raise Unsupported(unlowered(op) or "has no lowering")
     return record
+
+
+def unlowered(op: Any) -> str:
+    """Why there can be no lowering of an operator; empty if nothing says so."""
+    record = OPERATORS.get(name_of(op))
+    return "" if record is None else record.unlowered
 
 
 def lower_call(

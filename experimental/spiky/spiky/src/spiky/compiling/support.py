@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import fx
 
-from spike_torch.lowered.calls import lower_call, result_of
+from spike_torch.lowered.calls import lower_call, result_of, unlowered
 from spike_torch.lowering import (
     Array,
     Graph,
@@ -44,6 +44,10 @@ def refusal_of(node: fx.Node, sizes: Sizes) -> str | None:
         return None
     if node.op == "get_attr":
         return None if _is_plain(value_of(node)) else f"takes {node.target}"
+    if isinstance(node.target, torch._ops.OpOverload):
+        why = unlowered(node.target)
+        if why:
+            return why
     if is_number(value_of(node)):
         return None
     if node.target is operator.getitem:
