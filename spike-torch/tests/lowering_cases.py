@@ -8,7 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch._dynamo.source import ConstantSource
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import (
+    FakeTensorMode,
+    UnsupportedOperatorException,
+)
 from torch.fx.experimental.symbolic_shapes import (
     DimDynamic,
     ShapeEnv,
@@ -171,6 +174,8 @@ def _returned(op: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     """What torch says the operation returns."""
     try:
         return op(*args, **kwargs)
+    except UnsupportedOperatorException as error:
+        raise NeedsExactSize("has no shape rule of torch's") from error
     except RuntimeError as error:
         if "concrete integers" in str(error) or "symbolic sizes" in str(error):
             raise NeedsExactSize("has a shape rule of torch's for numbers") from error

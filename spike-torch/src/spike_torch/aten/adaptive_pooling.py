@@ -29,7 +29,7 @@ def adaptive_avg_pool(g: Graph, self: Array, output_size: Sequence[Size]) -> Arr
     x = g.convert(self, accumulating(self.dtype))
     counts = []
     for axis in axes:
-        out = _out(g, g.result.sizes[axis])
+        out = target_size(g, g.result.sizes[axis])
         counts.append((axis, _counts(g, self.dims[axis], out)))
         x = _sums(g, x, axis, out)
     for axis, count in counts:  # one after the other, as torch rounds
@@ -53,14 +53,14 @@ def _backward(g: Graph, grad_output: Array, self: Array, n: int) -> Array:
     g.require_same(grad_output.dims[:-n], self.dims[:-n])
     x = g.convert(grad_output, accumulating(grad_output.dtype))
     for axis in axes:
-        out = _out(g, grad_output.sizes[axis])
+        out = target_size(g, grad_output.sizes[axis])
         x = _divided(g, x, axis, _counts(g, self.dims[axis], out))
     for axis in axes:
         x = _spread(g, x, axis, self.dims[axis])
     return g.convert(x, g.result.dtype)
 
 
-def _out(g: Graph, size: Size) -> int:
+def target_size(g: Graph, size: Size) -> int:
     size = g.sizes.of(size)
     if not isinstance(size, int):
         raise NeedsExactSize("pools to a size in a bucket", size)
@@ -89,7 +89,7 @@ def _counts(g: Graph, dim: Dim, out: int) -> Value:
     return g.b.convert(g.b.subtract(ends, starts), dt.float32)
 
 
-def _inside(g: Graph, dim: Dim, out: int) -> Value:
+def inside(g: Graph, dim: Dim, out: int) -> Value:
     """Booleans [out, elements]: which part has which."""
     b = g.b
     shape = (out, dim.padded)
@@ -111,7 +111,7 @@ def _sums(g: Graph, x: Array, axis: int, out: int) -> Array:
     shape.insert(axis + 1, x.dims[axis].padded)
     others = [a for a in range(len(shape)) if a != axis]
     wide = g.b.broadcast_in_dim(x.value, shape, others)
-    where = _inside(g, x.dims[axis], out)
+    where = inside(g, x.dims[axis], out)
     where = g.b.broadcast_in_dim(where, shape, (axis, axis + 1))
     kept = g.b.select(where, wide, g.b.full_like(wide, 0))
     return Array(g.b.reduce(kept, "add", 0, (axis + 1,)), dims)
@@ -132,6 +132,6 @@ def _spread(g: Graph, x: Array, axis: int, dim: Dim) -> Array:
     wide = g.b.broadcast_in_dim(x.value, shape, others)
     if out == 1:
         return Array(g.b.reshape(wide, tuple(d.padded for d in dims)), dims)
-    where = g.b.broadcast_in_dim(_inside(g, dim, out), shape, (axis, axis + 1))
+    where = g.b.broadcast_in_dim(inside(g, dim, out), shape, (axis, axis + 1))
     kept = g.b.select(where, wide, g.b.full_like(wide, 0))
     return Array(g.b.reduce(kept, "add", 0, (axis,)), dims)
