@@ -197,6 +197,18 @@ def test_dropout() -> None:
     assert np.isnan(made).all()  # as on the CPU: it multiplies by 0
 
 
+def test_slopes_that_are_drawn() -> None:
+    x = torch.randn(COUNT)
+    given = x, torch.zeros(COUNT), 0.25, 0.75
+    made, noise = _draw(aten.rrelu_with_noise_functional.default, *given, True)
+    assert np.array_equal(noise == 1, x.numpy() > 0)
+    drawn = noise[noise != 1]
+    assert _distance(drawn, lambda v: min(max(2 * v - 0.5, 0), 1)) < 0.02
+    assert np.array_equal(made, x.numpy() * noise)
+    made, noise = _draw(aten.rrelu_with_noise_functional.default, *given, False)
+    assert np.array_equal(made, np.where(x > 0, x, x * 0.5)) and not noise.any()
+
+
 @pytest.mark.slow
 def test_permutations() -> None:
     (x,) = _draw(aten.randperm.default, 500)

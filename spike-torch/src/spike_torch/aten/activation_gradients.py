@@ -104,6 +104,25 @@ def leaky_relu_backward(
     return of_floats(g, make, grad_output, self)
 
 
+@lowering(
+    "rrelu_with_noise_backward", samples=given("grad", "x", "y", 0.1, 0.3, True, False)
+)
+def rrelu_with_noise_backward(
+    g: Graph,
+    grad_output: Array,
+    self: Array,
+    noise: Array,
+    lower: Number,
+    upper: Number,
+    training: bool,
+    self_is_result: bool,
+) -> Array:
+    if training and upper - lower > 1e-6:
+        return of_floats(g, lambda b, x, y: b.multiply(x, y), grad_output, noise)
+    slope = (lower + upper) / 2
+    return leaky_relu_backward(g, grad_output, self, slope, self_is_result)
+
+
 @lowering("elu_backward", samples=given("grad", 1.5, 2, 0.5, False, "x"))
 def elu_backward(
     g: Graph,

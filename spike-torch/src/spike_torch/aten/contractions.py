@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import prod
 from typing import TYPE_CHECKING
 
 import torch
 
-from spike_torch.aten.record import lowering
+from spike_torch.aten.record import Sample, lowering
 from spike_torch.lowering.dtypes import accumulating
 from spike_torch.lowering.errors import Unsupported
 
@@ -119,6 +119,36 @@ def addr(
     vec1, vec2 = (g.convert(v, accumulating(dtype)) for v in (vec1, vec2))
     product = g.binary("multiply", g.insert_ones(vec1, (1,)), vec2)
     return _added(g, self, product, beta, alpha)
+
+
+def _three() -> Iterator[Sample]:
+    one, two = torch.linspace(-2, 3, 8).reshape(4, 2), torch.ones(4, 3).cumsum(1)
+    weight = torch.linspace(1, 4, 30).cos().reshape(5, 2, 3)
+    yield (one, weight, two, [1, 3], [0], [1, 2], [2, 3]), {}
+    yield (one, weight, two, [1, 3], [0], [1, 2], [1]), {}
+
+
+@lowering("_trilinear", rounding=SUMS, samples=_three)
+def trilinear(
+    g: Graph,
+    i1: Array,
+    i2: Array,
+    i3: Array,
+    expand1: Sequence[int],
+    expand2: Sequence[int],
+    expand3: Sequence[int],
+    sumdim: Sequence[int],
+    unroll_dim: int = 1,
+) -> Array:
+    """The sum of products of three, which get dimensions that they have not."""
+    if g.result.dtype != torch.float32:
+        raise Unsupported(f"multiplies three of {g.result.dtype}")
+    pairs = ((i1, expand1), (i2, expand2), (i3, expand3))
+    one, two, three = g.broadcast(*(g.insert_ones(x, axes) for x, axes in pairs))
+    if prod(one.value.shape) > _MOST_PRODUCTS:
+        raise Unsupported(f"has {prod(one.value.shape)} products to sum")
+    product = g.binary("multiply", g.binary("multiply", one, two), three)
+    return g.sum(product, tuple(sumdim))
 
 
 def contracted(

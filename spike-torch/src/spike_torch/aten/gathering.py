@@ -161,3 +161,27 @@ def embedding_dense_backward(
         grad = g.binary("divide", grad, each)
     made = indexing.write(g, zeros, where, grad, 0, "add")
     return g.convert(made, g.result.dtype)
+
+
+def _masks() -> Iterator[Sample]:
+    grad = torch.arange(12.0).reshape(3, 4) - 5
+    yield (grad, grad % 3 == 0, [2, 3]), {}
+    yield (grad, torch.tensor([True, False, False, True]), [7]), {}
+
+
+@lowering("masked_scatter_backward", samples=_masks)
+def masked_scatter_backward(
+    g: Graph, grad_output: Array, mask: Array, sizes: Sequence[Size]
+) -> Array:
+    """What a mask takes, one after the other, and zeros."""
+    made = g.full(g.result.sizes, 0, grad_output.dtype)
+    if moves.is_nothing(g, made.sizes) or moves.is_nothing(g, grad_output.sizes):
+        return made
+    grad, mask = g.broadcast(grad_output, mask)
+    chosen = g.masked(moves.flattened(g, mask), (0,), False)
+    count = moves.running_sum(g, g.convert(chosen, torch.int32))
+    less = g.number(-1, torch.int32)
+    at = g.select(chosen, g.binary("add", count, less), less)
+    place = indexing.all_flat_places(g, moves.flattened(g, made).dims[0], at)
+    values = moves.flattened(g, grad)
+    return indexing.write_flat(g, made, place, values, "assign")

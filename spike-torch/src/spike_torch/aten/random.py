@@ -230,6 +230,30 @@ def native_dropout(
     return g.binary("multiply", made, g.number(scale, input.dtype)), mask
 
 
+@lowering("rrelu_with_noise_functional")
+def rrelu_with_noise(
+    g: Graph,
+    self: Array,
+    noise: Array,
+    lower: float = 0.125,
+    upper: float = 1 / 3,
+    training: bool = False,
+    **_: Any,
+) -> tuple[Array, Array]:
+    """What is not positive is times a number that is drawn, which is the noise."""
+    positive = g.compare(self, g.number(0, self.dtype), "GT")
+    if not training:
+        slope = g.number((lower + upper) / 2, self.dtype)
+        made = g.binary("multiply", self, slope)
+        return g.select(positive, self, made), noise
+    if self.dtype != torch.float32:
+        raise Unsupported(f"draws what {self.dtype} is times")
+    span, least, one = (g.number(n, self.dtype) for n in (upper - lower, lower, 1))
+    drawn = g.binary("multiply", random_bits.uniform(g, self.dims), span)
+    drawn = g.select(positive, one, g.binary("add", drawn, least))
+    return g.binary("multiply", self, drawn), drawn
+
+
 @lowering("randperm")
 def randperm(g: Graph, n: Size, **_: Any) -> Array:
     """How many of as many random numbers are less than each."""
