@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nkipy.compiler.build import BuildOptions
+from spiky import warned
 from spiky.checks import (
     checked_flag,
     checked_name,
@@ -207,6 +208,7 @@ def end() -> None:
     """Have it be what it was before."""
     with _state.lock:
         _state.first = _state.now = None
+        warned.forget()
         logging.getLogger("spiky").setLevel(logging.NOTSET)
 
 

@@ -22,6 +22,7 @@ from torch._functorch import config as aot_config
 from torch._guards import TracingContext
 from torch._higher_order_ops.effects import with_effects
 
+from nkipy.compiler.driver import CompilationError
 from spike_torch import current_device
 from spike_torch.lowering import NeedsExactSize, Sizes, Unsupported
 from spiky.compiling import symbols as sym
@@ -35,10 +36,11 @@ from spiky.compiling.graph_ends import outputs_of
 from spiky.compiling.limits import warn_of_limit
 from spiky.compiling.module import Layouts
 from spiky.compiling.part import Part, Settings
-from spiky.compiling.partition import partitioned
+from spiky.compiling.partition import copied, partitioned
 from spiky.compiling.prelude import split_prelude
+from spiky.compiling.refused import refused_nodes
 from spiky.compiling.seeds import is_random
-from spiky.compiling.sources import location_of
+from spiky.compiling.sources import location_of, told
 from spiky.compiling.support import OF_DATA, refusals
 from spiky.compiling.telling import tell_parts
 from spiky.compiling.views import MakeViews, check_padded, split_views
@@ -47,8 +49,12 @@ from spiky.errors import UnsupportedOperationError
 from spiky.options import CompileOptions
 from spiky.report import begin_graph
 from spiky.resources import hold, owned_by, owner
+from spiky.warned import is_new
 
 logger = logging.getLogger(__name__)
+
+#: Nodes that run eagerly, and why.
+Refused = Mapping[fx.Node, str]
 
 
 def compile_graph(
@@ -157,21 +163,42 @@ class _Compiler:
         return run if views is None else _followed(run, views)
 
     def _compiled(self, name: str, gm: fx.GraphModule) -> Callable[..., Any]:
+        refused: dict[fx.Node, str] = {}
         try:
             part = self._whole(name, gm)
         except Unsupported as error:
             logger.debug("%s: %s", name, error)
-            return make_boxed_func(self._after_prelude(name, gm))
-        tell_parts(self.report, gm)
-        return self._called(name, part)
+        except CompilationError as error:
+            refused = self._refused_by_compiler(gm, error)
+        else:
+            tell_parts(self.report, gm)
+            return self._called(name, part)
+        return make_boxed_func(self._after_prelude(name, gm, refused))
+
+    def _refused_by_compiler(
+        self, gm: fx.GraphModule, error: CompilationError
+    ) -> dict[fx.Node, str]:
+        """Nodes of a graph that the compiler has refused.
+
+        Raises:
+            CompilationError: that is no node's fault.
+        """
+        sizes = _sizes(gm)
+        hints = sym.hints(gm, list(sizes.places))
+        found = refused_nodes(gm, sizes, hints, self.settings.build, error)
+        if not found:
+            raise error
+        return found
 
     def _called(self, name: str, part: Part) -> Callable[[list[Any]], list[Any]]:
         needed = () if name == "backward" else self.declared
         return called(part, self.options, self.rank, needed)
 
-    def _after_prelude(self, name: str, gm: fx.GraphModule) -> Callable[..., Any]:
+    def _after_prelude(
+        self, name: str, gm: fx.GraphModule, by_compiler: Refused
+    ) -> Callable[..., Any]:
         """The graph, of which the host computes some numbers first; else in parts."""
-        refused = refusals(gm, _sizes(gm))
+        refused = {**refusals(gm, _sizes(gm)), **by_compiler}
         split = split_prelude(gm, refused)
         if split is not None:
             prelude, rest = split
@@ -179,6 +206,8 @@ class _Compiler:
                 run = self._called(name, self._whole(name, rest))
             except Unsupported as error:
                 logger.debug("%s, without numbers: %s", name, error)
+            except CompilationError as error:
+                refused |= self._refused_by_compiler(gm, error)
             else:
                 tell_parts(self.report, rest)
                 return lambda *arguments: run([*arguments, *prelude(*arguments)])
@@ -189,6 +218,7 @@ class _Compiler:
     def _whole(self, name: str, gm: fx.GraphModule) -> Part:
         """The graph as one part; what forward keeps for backward stays padded."""
         if name == "forward":
+            self._forward = None
             self._forward = self._made(gm, name, _saved(gm))
             return self._forward
         forward = self._forward
@@ -216,6 +246,7 @@ class _Compiler:
             # torch expects gradients, and eager operators what they take, as it says.
             settings = settings._replace(keeps_outputs_on_device=False)
         part = Part(gm, name, settings, padded, layouts, exact, self.report)
+        part.prepare()
         with owned_by(self._owner):  # torch may compile backward at its first call
             hold(part)
         return part
@@ -226,7 +257,22 @@ class _Compiler:
             self._forward = None
 
     def _in_parts(
-        self, name: str, gm: fx.GraphModule, refused: Mapping[fx.Node, str]
+        self, name: str, gm: fx.GraphModule, refused: Refused
+    ) -> Callable[..., Any]:
+        """Parts, and between them what is refused; also what a part is refused for."""
+        by_name = {node.name: why for node, why in refused.items()}
+        while True:
+            copy = copied(gm)
+            nodes = [n for n in copy.graph.nodes if n.name in by_name]
+            try:
+                return self._divided(name, copy, {n: by_name[n.name] for n in nodes})
+            except _PartRefused as error:
+                if error.by_name.keys() <= by_name.keys():
+                    raise error.cause from None
+                by_name |= error.by_name
+
+    def _divided(
+        self, name: str, gm: fx.GraphModule, refused: Refused
     ) -> Callable[..., Any]:
         self._tell(refused)
         needed = () if name == "backward" else required(self.options, self.declared)
@@ -241,29 +287,43 @@ class _Compiler:
             part = self._made(gm, f"{name}_{number}")
         except Unsupported as error:
             warnings.warn(
-                f"part {number} of the {name} graph {error}; it runs eagerly",
+                f"part {number} of the {name} graph {told(error)}; it runs eagerly",
                 stacklevel=2,
             )
             return gm.forward
+        except CompilationError as error:
+            raise _PartRefused(error, self._refused_by_compiler(gm, error)) from error
         run = profiled(part, self.options, self.rank)
         return lambda *arguments: run(list(arguments))
 
-    def _tell(self, refused: Mapping[fx.Node, str]) -> None:
-        """Warn of operators that run eagerly, once for each; or raise."""
-        told: set[str] = set()
+    def _tell(self, refused: Refused) -> None:
+        """Warn of operators that run eagerly, once for each and each line; or raise."""
         for node, why in refused.items():
-            name = operator_of(node)
-            if name in told or _goes_with_another(node, why):
+            if _goes_with_another(node, why):
                 continue
-            told.add(name)
-            location = location_of(node)
+            name, location = operator_of(node), location_of(node)
             where = f"{location.filename}:{location.line}: " if location else ""
             text = f"{where}{name} {why}"
             if self.options.unsupported == "error":
                 raise UnsupportedOperationError(text)
-            warnings.warn(
-                f"{text}; it runs eagerly, between compiled parts", stacklevel=2
-            )
+            if is_new(where, name):
+                warnings.warn(
+                    f"{text}; it runs eagerly, between compiled parts", stacklevel=2
+                )
+
+
+class _PartRefused(Exception):
+    """The compiler has refused a part of a graph.
+
+    Attributes:
+        cause: what it said.
+        by_name: the names of nodes at fault, and why.
+    """
+
+    def __init__(self, cause: CompilationError, refused: Refused) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+        self.by_name = {node.name: why for node, why in refused.items()}
 
 
 def _goes_with_another(node: fx.Node, why: str) -> bool:

@@ -136,10 +136,29 @@ class Part:
                 )
                 return self._results_go.moved(results)
             except _NotInBucket as error:
-                with self._lock:
-                    if self._function is function:
-                        self._make_exact(error.cause)
-                        self._function = self._make_function()
+                self._leave_bucket(function, error)
+
+    def prepare(self) -> None:
+        """Compile the program for the sizes that torch has seen, which come first.
+
+        Raises:
+            CompilationError: the compiler refuses it.
+        """
+        while self.settings.may_compile:
+            function = self._function
+            sizes = [self.hints[symbol] for symbol in self.symbols]
+            try:
+                function.variant(function.buckets_of(sizes))
+                return
+            except _NotInBucket as error:
+                self._leave_bucket(function, error)
+
+    def _leave_bucket(self, function: programs.Function, error: _NotInBucket) -> None:
+        """Go on with exact sizes, unless another thread has made it so."""
+        with self._lock:
+            if self._function is function:
+                self._make_exact(error.cause)
+                self._function = self._make_function()
 
     def runner(self) -> Callable[[list[Any]], list[Any]]:
         """The same with arguments alone, in the shortest way."""

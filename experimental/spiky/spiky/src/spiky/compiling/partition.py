@@ -31,6 +31,13 @@ class _Support(OperatorSupportBase):
         return not is_number(value_of(node)) and not is_copy_to_input(node)
 
 
+def copied(gm: fx.GraphModule) -> fx.GraphModule:
+    """A graph of nodes of its own, which have the same names."""
+    graph = fx.Graph()
+    graph.output(graph.graph_copy(gm.graph, {}))
+    return fx.GraphModule(gm, graph)
+
+
 def partitioned(
     gm: fx.GraphModule, refused: Collection[fx.Node], make: MakePart
 ) -> fx.GraphModule:

@@ -8,7 +8,9 @@ from typing import Any
 
 import torch
 from torch import fx
+from torch.utils._pytree import tree_leaves
 
+from nkipy.hlo.ir import HLOModule
 from spike_torch.lowered.calls import lower_call, result_of, unlowered
 from spike_torch.lowering import (
     Array,
@@ -60,7 +62,7 @@ def refusal_of(node: fx.Node, sizes: Sizes) -> str | None:
         if node.target._schema.is_mutable:
             return "writes to its arguments"
     try:
-        _lower_alone(node, sizes)
+        lower_alone(node, sizes)
     except NeedsExactSize:
         pass
     except Unsupported as error:
@@ -68,14 +70,22 @@ def refusal_of(node: fx.Node, sizes: Sizes) -> str | None:
     return None
 
 
-def _lower_alone(node: fx.Node, sizes: Sizes) -> None:
+def lower_alone(node: fx.Node, sizes: Sizes) -> HLOModule:
+    """The module of one operation, of whose arguments each is a parameter.
+
+    Raises:
+        Unsupported, NeedsExactSize: as of lower_call.
+    """
     g = Graph("one", sizes, seeded=True)
     args, kwargs = fx.map_arg((node.args, node.kwargs), lambda n: _argument(g, n))
     with g.b.at(location_of(node)):
         if is_functionalized(node):
-            lower_functionalized(g, args, kwargs, value_of(node))
+            made = lower_functionalized(g, args, kwargs, value_of(node))
         else:
-            lower_call(g, node.target, args, kwargs, value_of(node))
+            made = lower_call(g, node.target, args, kwargs, value_of(node))
+    arrays = [leaf for leaf in tree_leaves(made) if isinstance(leaf, Array)]
+    g.module.set_results([array.value for array in arrays])
+    return g.module
 
 
 def _argument(g: Graph, node: fx.Node) -> Any:
