@@ -274,6 +274,32 @@ def test_dimensions_of_an_input_may_be_permuted(reach: None) -> None:
         function([random(4), random(3, 4)])
 
 
+def test_what_is_permuted_may_be_copied_from_the_cpu(reach: None) -> None:
+    """A small one is copied, even if it lies as the program wants it."""
+
+    def compile(buckets: tuple[int, ...]) -> Variant:
+        shape = buckets[0], 3
+        made = program(lambda b, x: b.negate(x), (shape, np.float32))
+        return Variant.of(made, [shape], [shape])
+
+    function = Function(
+        "negate",
+        ["x"],
+        [Symbol("n", 0, 1, PowersOfTwo(4))],
+        [Input(0, F32, (N, 3), permutation=(1, 0))],
+        [Result(F32, (N, 3))],
+        [Returned(0)],
+        compile,
+    )
+    for n in (4, 3):
+        for x in (torch.rand(n, 3).t(), torch.rand(3, n)):
+            (y,) = function([x])
+            assert torch.equal(y, -x.t())
+            padded = torch.cat([x.t(), torch.rand(4 - n, 3)]).t()
+            (y,) = function([padded], sizes=[n])
+            assert torch.equal(y, -x.t())
+
+
 def test_what_is_cut_by_rows_is_a_view_unless_a_copy_is_asked_for() -> None:
     for is_copied, size in ((False, 8 * 12), (True, 5 * 12)):
         made = doubled(PowersOfTwo(8), returned=Returned(0, is_copied=is_copied))

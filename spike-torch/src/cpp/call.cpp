@@ -322,6 +322,9 @@ void Call::separate(size_t one, size_t other) {
 
 void Call::copy_in(size_t i) {
   const Clock::time_point start = Clock::now();
+  const InputSpec& spec = of_.inputs[i];
+  if (!spec.permutation.empty() && !inputs_[i].permuted.defined())
+    permute(i, static_cast<size_t>(spec.argument));
   const at::Tensor& tensor = inputs_[i].tensor();
   const Geometry& as = plan_.inputs[i];
   inputs_[i].bucket = core_storage(as.padded_bytes, of_.core);
