@@ -17,7 +17,7 @@ import torch
 from nkipy.hlo import dtypes as dt
 from nkipy.hlo.builder import HLOBuilder, Value
 from nkipy.hlo.ir import HLOModule
-from spike_torch.lowering import scalars
+from spike_torch.lowering import expressions, scalars
 from spike_torch.lowering.arrays import Array, unpadded
 from spike_torch.lowering.dims import (
     ONE,
@@ -155,6 +155,8 @@ class Graph:
         """A 0-d array of a Python number, or of an expression of symbols."""
         if isinstance(value, complex):
             raise Unsupported("has a complex number, which cores do not compute with")
+        if not isinstance(value, (bool, int, float)):
+            value = self.sizes.of(value)
         if isinstance(value, (bool, int, float)):
             return Array(scalars.constant(self.b, value, hlo_dtype(dtype)), ())
         return Array(self.b.convert(self.size(value), hlo_dtype(dtype)), ())
@@ -168,7 +170,8 @@ class Graph:
             return self.b.scalar(size, dt.float32)
         found = self._numbers.get(size)
         if found is None:
-            found = scalars.expression(self.b, size, self._symbol)
+            expressions.require_fitting(size, self.sizes.buckets)
+            found = expressions.expression(self.b, size, self._symbol)
             self._numbers[size] = found
         return found
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -47,58 +45,3 @@ def convert(b: HLOBuilder, x: Value, dtype: np.dtype) -> Value:
         # take the nearest.
         return b.convert(b.convert(x, dt.int32), dtype)
     return b.convert(x, dtype)
-
-
-def expression(b: HLOBuilder, size: Any, symbol: Callable[[Any], Value]) -> Value:
-    """An expression of torch's shape environment: s32, or f32 where it is no integer.
-
-    Raises:
-        Unsupported: a function in it has no lowering.
-    """
-    if size.is_Symbol:
-        return symbol(size)
-    if size.is_Integer:
-        return b.scalar(int(size), dt.int32)
-    if size.is_Number:
-        return b.scalar(float(size), dt.float32)
-    make = _FUNCTIONS.get(type(size).__name__)
-    if make is None:
-        raise Unsupported(f"computes {size} of sizes, for which there is no lowering")
-    args = [expression(b, arg, symbol) for arg in size.args]
-    if any(arg.dtype == dt.float32 for arg in args):
-        args = [b.convert(arg, dt.float32) for arg in args]
-    return make(b, *args)
-
-
-def _folded(opcode: str) -> Callable[..., Value]:
-    def make(b: HLOBuilder, first: Value, *others: Value) -> Value:
-        for other in others:
-            first = b.binary(opcode, first, other)
-        return first
-
-    return make
-
-
-def _true_division(b: HLOBuilder, x: Value, y: Value) -> Value:
-    return b.divide(b.convert(x, dt.float32), b.convert(y, dt.float32))
-
-
-def _to_float(b: HLOBuilder, x: Value) -> Value:
-    return b.convert(x, dt.float32)
-
-
-#: By the name of a function of sympy's, or of torch.utils._sympy.functions.
-_FUNCTIONS: dict[str, Callable[..., Value]] = {
-    "Add": _folded("add"),
-    "Mul": _folded("multiply"),
-    "Max": _folded("maximum"),
-    "Min": _folded("minimum"),
-    # Sizes are not negative, of which alone the rounding differs.
-    "FloorDiv": _folded("divide"),
-    "CleanDiv": _folded("divide"),
-    "Mod": _folded("remainder"),
-    "PythonMod": _folded("remainder"),
-    "ToFloat": _to_float,
-    "FloatTrueDiv": _true_division,
-    "IntTrueDiv": _true_division,
-}
