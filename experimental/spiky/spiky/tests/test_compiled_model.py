@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -33,6 +34,17 @@ def test_a_function_trains_through_it() -> None:
     x = torch.randn(4, requires_grad=True)
     spiky.compile(lambda x: (x * x).sum(), fullgraph=True)(x).backward()
     torch.testing.assert_close(x.grad, 2 * x.detach())
+
+
+def test_a_copy_has_weights_of_its_own() -> None:
+    x = torch.ones(1, 2)
+    with torch.no_grad(), spiky.compile(torch.nn.Linear(2, 2)) as compiled:
+        before = compiled(x)
+        copy = deepcopy(compiled)
+        for weight in copy.model.parameters():
+            weight.mul_(3)
+        torch.testing.assert_close(copy(x), 3 * before)
+        torch.testing.assert_close(compiled(x), before)
 
 
 def test_two_of_one_model_have_nothing_to_do_with_each_other() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -128,6 +129,12 @@ class CompiledModel:
         self._is_closed = True
         for program in list(self._programs):
             program.close()
+
+    def __deepcopy__(self, known: dict[int, Any]) -> CompiledModel:
+        """A copy of the model, which is compiled for itself."""
+        self._check_open()
+        model = deepcopy(self.model, known)
+        return CompiledModel(model, dict(self.options), self.dynamic, self.fullgraph)
 
     def __enter__(self) -> CompiledModel:
         return self
