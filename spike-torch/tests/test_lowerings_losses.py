@@ -11,6 +11,7 @@ import torch
 
 from .bucket_cases import Arguments, check_every_size, compile_program, numbers
 from .lowering_cases import calls_with, check_static
+from .lowering_graphs import draw_padded
 
 #: By default there is test_lowerings.py, of each family's.
 pytestmark = pytest.mark.slow
@@ -156,3 +157,27 @@ def test_no_limit_at_all() -> None:
     check_static(call)
     args = (torch.ones(4), x, wanted, NONE, 0.0)
     check_static(calls_with(aten.smooth_l1_loss_backward.default, [(args, {})])[0])
+
+
+def test_what_is_no_class_gives_no_number() -> None:
+    """Where the CPU raises; what is ignored counts nothing."""
+    x, weight = numbers(5, 4) / 8, torch.ones(4)
+    target = torch.tensor([0, 4, -1, 3, -100])
+    known = torch.tensor([True, False, False, True, True])
+    right = torch.where(known, target, -100)
+    truth, total = ROWS(x, right, weight, NONE, -100)
+    (loss, _) = draw_padded(lambda x, t: ROWS(x, t, None, NONE, -100), x, target)
+    wanted = torch.where(known, truth, float("nan"))
+    torch.testing.assert_close(torch.as_tensor(loss), wanted, equal_nan=True)
+    for reduction in (MEAN, SUM):
+        (loss, _) = draw_padded(
+            lambda x, t, r=reduction: ROWS(x, t, None, r, -100), x, target
+        )
+        assert torch.as_tensor(loss).isnan()
+    op, grad = aten.nll_loss_backward.default, torch.ones(5)
+    truth = op(grad, x, right, None, NONE, -100, total)
+    truth[~known] = float("nan")
+    (made,) = draw_padded(
+        lambda x, t, g, n: op(g, x, t, None, NONE, -100, n), x, target, grad, total
+    )
+    torch.testing.assert_close(torch.as_tensor(made), truth, equal_nan=True)

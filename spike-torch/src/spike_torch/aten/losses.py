@@ -1,6 +1,7 @@
 """Losses by class, and their gradients.
 
-A target that is no class, where torch raises, counts as one that is ignored.
+Where torch raises, as a target is no class, the loss and its gradients there are NaN: a
+program cannot raise, and a number would be wrong.
 """
 
 from __future__ import annotations
@@ -79,7 +80,9 @@ def nll_loss_forward(
     loss = g.unary("negate", _picked(g, where, x))
     loss = g.binary("multiply", loss, counts)
     # Not -0, nor NaN of what counts nothing.
-    loss = g.select(_counted(g, where), loss, g.number(0, x.dtype))
+    loss = g.select(
+        _counted(g, where), loss, _without_class(g, x, target, ignore_index)
+    )
     total = g.sum(counts, range(counts.ndim))
     if reduction == NONE and x.ndim > 1:
         return g.convert(loss, self.dtype), g.full((), 0, g.results[1].dtype)
@@ -87,6 +90,12 @@ def nll_loss_forward(
     if reduction == MEAN:
         loss = g.binary("divide", loss, total)
     return g.convert(loss, self.dtype), g.convert(total, g.results[1].dtype)
+
+
+def _without_class(g: Graph, x: Array, target: Array, ignore_index: int) -> Array:
+    """What a place has that has no class: 0 if it is ignored, NaN if it should have."""
+    ignored = g.compare(target, g.number(ignore_index, target.dtype), "EQ")
+    return g.select(ignored, g.number(0, x.dtype), g.number(float("nan"), x.dtype))
 
 
 def _counted(g: Graph, where: Array) -> Array:
@@ -114,5 +123,8 @@ def nll_loss_backward(
         grad = g.insert_ones(grad, [1])
     where = _is_target(g, x, target, ignore_index)
     own = g.binary("multiply", g.unary("negate", grad), _weights(g, x, weight))
-    made = g.select(where, own, g.number(0, x.dtype))
+    zero = g.number(0, x.dtype)
+    other = _without_class(g, x, target, ignore_index)
+    other = g.select(_counted(g, where), zero, other)
+    made = g.select(where, own, g.insert_ones(other, [_class_axis(x)]))
     return g.convert(made, self.dtype)
