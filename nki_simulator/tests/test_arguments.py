@@ -38,8 +38,8 @@ class FakeTorch:
 
     dtype, device = "torch.int64", SimpleNamespace(type="cpu")
 
-    def __init__(self, holds: Any) -> None:
-        self.holds = holds
+    def __init__(self, holds: Any, requires_grad: bool = False) -> None:
+        self.holds, self.requires_grad = holds, requires_grad
 
     def detach(self) -> FakeTorch:
         return self
@@ -55,7 +55,7 @@ class FakeTorch:
 @pytest.fixture(autouse=True)
 def torch(monkeypatch: pytest.MonkeyPatch) -> None:
     """A module of torch's name, which has that tensor."""
-    made = SimpleNamespace(Tensor=FakeTorch)
+    made = SimpleNamespace(Tensor=FakeTorch, is_grad_enabled=lambda: True)
     monkeypatch.setitem(sys.modules, "torch", made)  # type: ignore[misc]
 
 
@@ -190,6 +190,13 @@ def test_a_torch_tensor_whose_elements_share_memory_is_not_written() -> None:
         twice(FakeTorch(strided((3, 4), (0, 1))))
 
 
+def test_a_torch_tensor_of_which_no_gradients_are_computed_is_taken() -> None:
+    sys.modules["torch"].is_grad_enabled = lambda: False
+    array = np.ones((2, 64), np.float32)
+    twice(FakeTorch(array, True))
+    assert (array == 2).all()
+
+
 # -- arrays on a device ----------------------------------------------------------------
 class Memory:
     """A device's, as much of it as spike's tensors tell."""
@@ -301,6 +308,7 @@ def test_results_are_where_the_arguments_are() -> None:
         (lambda: twice(np.broadcast_to(X[:1, :1], (1 << 20, 1 << 20))), "no chip has"),
         (lambda: twice(FakeTorch("negative")), "argument x is .* torch.*negative"),
         (lambda: twice(FakeTorch(X.astype(int))), r"as in x.to\(torch.int32\)"),
+        (lambda: twice(FakeTorch(X, True)), r"x requires grad, .* give x.detach\(\)"),
         (lambda: twice[3], "1 or 2 cores"),
         (lambda: twice(), "kernel twice: missing a required argument: 'x'"),
         (lambda: twice(X, X), "kernel twice: too many positional arguments"),

@@ -303,7 +303,8 @@ def as_numpy(value: Any, name: str = "") -> np.ndarray:
     """An array as NumPy's, in the same memory where that can be; not on a device.
 
     Raises:
-        NkiValidationError: it has a mask, or torch cannot give its elements.
+        NkiValidationError: it has a mask, or torch would compute gradients of it, or
+            cannot give its elements.
     """
     if isinstance(value, np.ma.MaskedArray):
         raise NkiValidationError(
@@ -317,6 +318,11 @@ def as_numpy(value: Any, name: str = "") -> np.ndarray:
         return values_at(answer)
     if not _is_torch(value):
         return np.asarray(value)
+    if value.requires_grad and sys.modules["torch"].is_grad_enabled():
+        raise NkiValidationError(
+            f"argument {name} requires grad, and what a kernel computes has no "
+            f"gradients: give {name}.detach(), or call it under torch.no_grad()"
+        )
     value = value.detach()
     if value.device.type != "cpu":
         raise NkiValidationError(

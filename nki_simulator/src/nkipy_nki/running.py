@@ -65,6 +65,10 @@ __all__ = [
 _CALL = Arguments.call.__code__
 _CURRENT: ContextVar[Run | None] = ContextVar("nkipy_nki_run", default=None)
 _OURS = str(Path(__file__).parent) + "/"
+#: Kernels that are installed with it.
+_KERNELS = _OURS + "reference/"
+#: What torch calls functions by that it is kept out of.
+_CALLING = "/torch/_dynamo/eval_frame.py"
 _NUMPY = str(Path(np.__file__).parent) + "/"
 _PYTHON = sysconfig.get_path("stdlib") + "/"
 
@@ -321,7 +325,9 @@ def running(run: Run) -> Iterator[Run]:
 @lru_cache(maxsize=1024)
 def is_ours(file: str) -> bool:
     """Whether a file is of this package, or of a library that calls it: no kernel's."""
-    if file.startswith((_OURS, "<nki.", _NUMPY)):
+    if file.startswith(_KERNELS):
+        return False
+    if file.startswith((_OURS, "<nki.", _NUMPY)) or file.endswith(_CALLING):
         return True
     return file.startswith(_PYTHON) and "-packages" not in file
 

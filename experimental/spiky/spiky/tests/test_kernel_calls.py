@@ -420,6 +420,18 @@ def test_a_part_of_a_tensor_is_written_eagerly_and_it_is_said() -> None:
     torch.testing.assert_close(other, x)
 
 
+def test_an_error_of_a_kernel_that_is_called_has_the_callers_line() -> None:
+    """And not that of torch, which is kept out of it in between."""
+    line = r"test_kernel_calls\.py:\d+"
+    with pytest.raises(nki.NkiValidationError, match=rf"no dimension.*\n  at .*{line}"):
+        scale(torch.tensor(1.0), 2.0)
+    with pytest.raises(nki.NkiValidationError, match="argument x requires grad"):
+        scale(torch.ones(4, 8, requires_grad=True), 2.0)
+    with torch.no_grad():
+        made = scale(torch.ones(4, 8, requires_grad=True), 2.0)
+    assert torch.equal(made, torch.full((4, 8), 2.0))
+
+
 @pytest.mark.slow
 def test_a_kernel_is_traced_for_the_chip_that_is_compiled_for(
     monkeypatch: pytest.MonkeyPatch,
