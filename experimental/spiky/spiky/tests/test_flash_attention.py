@@ -151,6 +151,18 @@ def test_queries_and_keys_of_several_numbers() -> None:
 
 @pytest.mark.slow
 @pytest.mark.exhaustive
+def test_a_bucket_that_the_kernel_does_not_take_has_no_masks_of_its_own() -> None:
+    function = partial(_of_two_heads, False)
+    run, given = compiled(function, dynamic=True), arrays(*[(1, 40, 32)] * 3)
+    compare(function, run, given, "cpu")
+    with torch.no_grad():
+        report = str(spiky.explain(run, *given))
+    assert "the kernel says: 64 queries and 64 keys" in report
+    assert "-3e+38" not in report
+
+
+@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_heads_may_lie_in_a_bucket() -> None:
     run = compiled(attention, dynamic=True)
     for count in (3, 5):

@@ -11,6 +11,7 @@ import math
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
 from nkipy.hlo.entry_points import load_first
@@ -19,7 +20,7 @@ from spike_torch.aten.attention import attention
 from spike_torch.aten.record import lowering
 from spike_torch.lowering import Array, Graph
 from spike_torch.lowering.dims import static
-from spiky.kernel_programs import emitted, spec, traced
+from spiky.kernel_programs import emitted, traced
 
 #: The entry points' group, and the name in it.
 GROUP, KERNEL = "nkipy.kernels", "flash_attention"
@@ -125,17 +126,52 @@ class _Call(NamedTuple):
     scale: float
 
     def lower(self, g: Graph) -> tuple[Array, Array]:
+        """The result, and the logarithms; nothing is built if it does not fit.
+
+        Raises:
+            _DoesNotFit: the kernel does not take these arrays.
+        """
         self._check()
+        embedded = self._traced()
         query, key, value = (
             g.masked(x, (2,), 0) for x in (self.query, self.key, self.value)
         )
         query, key = (g.transpose(x, (0, 1, 3, 2)) for x in (query, key))
         if self._sees_padding():
             query, key = _hiding_padding(g, query, key)
-        made, logs = _returned(g, query, key, value, self.scale, self.is_causal)
+        arrays = (query, key, value)
+        values = emitted(g, embedded, [arrays[i].value for i in embedded.operands])
+        made, logs = embedded.returned(values)
         dims = self.query.dims[:3]
         logs = g.b.reshape(logs, tuple(d.padded for d in dims))
         return Array(made, (*dims, value.dims[3])), Array(logs, dims)
+
+    def _traced(self) -> Any:
+        """The kernel for these arrays, of which each has its number for an operand."""
+        nki, kernel = language(), offered()
+        if nki is None or kernel is None:
+            raise _DoesNotFit(
+                f"no package that is installed offers {KERNEL!r} of {GROUP!r}"
+            )
+        more = int(self._sees_padding())  # what hides it
+        shapes = [
+            (batch, heads, size + more, places)
+            for batch, heads, places, size in (
+                x.value.shape for x in (self.query, self.key)
+            )
+        ]
+        arrays = [
+            nki.ArraySpec(shape, np.dtype(x.value.dtype), i)
+            for i, (shape, x) in enumerate(
+                zip((*shapes, self.value.value.shape), self[:3])
+            )
+        ]
+        numbers = self.scale, self.is_causal, True
+        try:
+            return traced(nki, nki.as_kernel(kernel), (*arrays, *numbers))
+        except (ValueError, AssertionError) as error:  # the latter is the language's
+            said = str(error).splitlines()[0]
+            raise _DoesNotFit(f"the kernel says: {said}") from error
 
     def _sees_padding(self) -> bool:
         """Whether keys that are padding come where a query that counts looks."""
@@ -156,9 +192,8 @@ class _Call(NamedTuple):
             raise _DoesNotFit("several queries share keys, and heads are in a bucket")
         if query[0] != key[0] or key != value:
             raise _DoesNotFit("its arguments lie differently in their buckets")
-        if self.is_causal:
-            if not (query[2].is_prefix and key[2].is_prefix):
-                raise _DoesNotFit("padding lies between what a query sees")
+        if self.is_causal and not (query[2].is_prefix and key[2].is_prefix):
+            raise _DoesNotFit("padding lies between what a query sees")
 
 
 def _hiding_padding(g: Graph, query: Array, key: Array) -> tuple[Array, Array]:
@@ -172,24 +207,3 @@ def _hiding_padding(g: Graph, query: Array, key: Array) -> tuple[Array, Array]:
         value = g.b.concatenate([x.value, more.value], 2)
         made.append(Array(value, (*x.dims[:2], static(value.shape[2]), x.dims[3])))
     return made[0], made[1]
-
-
-def _returned(
-    g: Graph, query: Array, key: Array, value: Array, scale: float, is_causal: bool
-) -> Any:
-    """What the kernel returns.
-
-    Raises:
-        _DoesNotFit: it does not take these arrays.
-    """
-    nki, kernel = language(), offered()
-    if nki is None or kernel is None:
-        raise _DoesNotFit(
-            f"no package that is installed offers {KERNEL!r} of {GROUP!r}"
-        )
-    arrays = (spec(nki, x.value, x) for x in (query, key, value))
-    try:
-        embedded = traced(nki, nki.as_kernel(kernel), (*arrays, scale, is_causal, True))
-    except (ValueError, AssertionError) as error:  # the latter is the language's own
-        raise _DoesNotFit(f"the kernel says: {str(error).splitlines()[0]}") from error
-    return embedded.returned(emitted(g, embedded))

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch._subclasses.fake_tensor import unset_fake_temporarily
 
@@ -15,7 +16,7 @@ from spike_torch.aten import Operator
 from spike_torch.lowering import Array, Graph, NeedsExactSize, Result, Unsupported
 from spike_torch.lowering.dtypes import hlo_dtype
 from spiky.errors import KernelError
-from spiky.kernel_programs import emitted, spec, traced
+from spiky.kernel_programs import emitted, traced
 from spiky.kernels import NKIOperation, NKIOpRegistry
 
 
@@ -75,7 +76,8 @@ class _Call:
         self._check_padding()
         outputs = self._outputs()
         embedded = self._traced(outputs)
-        values, operands = emitted(self.g, embedded), embedded.operands
+        operands = embedded.operands
+        values = emitted(self.g, embedded, [operand.value for operand in operands])
         aliases = embedded.interface.aliases
         written = {operands[i]: values[out] for out, i in aliases.items()}
         self._check_written(written)
@@ -148,12 +150,12 @@ class _Call:
             raise self._error(
                 "the package nkipy-nki traces NKI kernels, and is not installed"
             )
-        specs = [_map(value, lambda a: spec(nki, a.value, a)) for value in self.given]
+        specs = [_map(value, lambda a: _spec(nki, a)) for value in self.given]
         try:
             kernel = nki.as_kernel(self.operation.kernel)
             grid = self._grid()
             kernel = kernel[grid] if grid else kernel
-            into = [spec(nki, output.value, output) for output in outputs]
+            into = [_spec(nki, output) for output in outputs]
             return traced(nki, kernel, (*specs, *into))
         except Exception as error:  # whatever a kernel raises of its user's arguments
             shapes = ", ".join(a.value.shape_text() for a in _arrays_in(self.given))
@@ -268,6 +270,10 @@ def _parameters(kernel: Any) -> list[str]:
         for p in signature.parameters.values()
         if p.kind in positional and p.default is p.empty
     ]
+
+
+def _spec(nki: Any, array: Array | _Output) -> Any:
+    return nki.ArraySpec(array.value.shape, np.dtype(array.value.dtype), array)
 
 
 def _meta(array: Array) -> torch.Tensor:

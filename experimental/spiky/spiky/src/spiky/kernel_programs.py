@@ -6,8 +6,6 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
 from nkipy.compiler.targets import (
     OVERRIDE_VARIABLE,
     CompilationTarget,
@@ -16,11 +14,6 @@ from nkipy.compiler.targets import (
 from nkipy.hlo.builder import Value
 from nkipy.hlo.kernel_languages import emit_kernel
 from spike_torch.lowering import Graph
-
-
-def spec(nki: Any, value: Value, of: Any) -> Any:
-    """What the language is given in place of an array; `of` comes back as operand."""
-    return nki.ArraySpec(value.shape, np.dtype(value.dtype), of)
 
 
 def traced(nki: Any, kernel: Callable[..., Any], args: Sequence[Any]) -> Any:
@@ -41,11 +34,10 @@ def _target() -> str:
     return str(resolve_target(CompilationTarget.DEFAULT).value)
 
 
-def emitted(g: Graph, embedded: Any) -> list[Value]:
+def emitted(g: Graph, embedded: Any, operands: Sequence[Value]) -> list[Value]:
     """Add the call of a kernel that was traced: each of its outputs."""
     found = embedded.interface
     attributes = {"has_side_effect": True} if found.prints else {}
-    operands = [operand.value for operand in embedded.operands]
     return emit_kernel(
         *(g.b, embedded.program, found.outputs, found.aliases, operands, attributes)
     )
