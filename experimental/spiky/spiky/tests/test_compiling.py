@@ -322,7 +322,7 @@ def test_what_has_no_lowering_runs_eagerly(
         (_complex, "has complex numbers, which cores do not compute with"),
         (_places, "returns as many elements as its data says"),
         (lambda x: x * x.argmax().item(), "gives Python a number, for which it waits"),
-        (lambda x: x.as_strided((2,), (3,)) + 1, "takes elements by where they lie"),
+        (lambda x: x[1:].as_strided((2,), (3,)), "takes elements by where they lie"),
     ],
 )
 def test_the_warning_says_why_there_can_be_no_lowering(
@@ -335,6 +335,62 @@ def test_the_warning_says_why_there_can_be_no_lowering(
         made, told = warned(lambda: compiled(run)(x))
     assert_close(made, run(x))
     assert any(why in text for text in told)
+
+
+def _strided(x: torch.Tensor) -> Any:
+    y = x * 2
+    return y.as_strided((3, 4), (2, 1), 1) + 1, y.as_strided((), (), 5) + 1
+
+
+def test_elements_are_taken_by_strides_of_a_tensor_in_order() -> None:
+    x = torch.arange(20.0).reshape(4, 5)
+    made, told = warned(lambda: compiled(_strided)(x))
+    assert not told
+    assert_close(made, _strided(x))
+
+
+@pytest.mark.slow
+def test_gradients_of_elements_that_are_taken_by_strides() -> None:
+    x = torch.randn(4, 5, requires_grad=True)
+    wanted, made = (
+        torch.autograd.grad(run(x)[0].sin().sum(), x)
+        for run in (_strided, compiled(_strided))
+    )
+    assert_close(made, wanted)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "view",
+    [
+        lambda x: x[2:].as_strided((3,), (1,), 0),
+        lambda x: x[:3].as_strided((5,), (1,)),
+        lambda x: x[4:].as_strided((2,), (3,)),
+        lambda x: x.view(2, 4)[:, 1:].as_strided((3,), (2,), storage_offset=0),
+        lambda x: x.view(2, 4).split(2, 1)[1].as_strided((3,), (2,), 0),
+        lambda x: (x.view(2, 4).t() * 2)[1:].as_strided((3,), (1,), 0),
+    ],
+)
+def test_elements_around_a_view_are_taken(
+    view: Callable[[torch.Tensor], torch.Tensor],
+) -> None:
+    """Of the tensor that the view is of, whether the graph makes that or is given."""
+
+    def run(x: torch.Tensor) -> Any:
+        return view(x * 2) + 1, view(x) - 1
+
+    x = torch.arange(8.0)
+    made, _ = warned(lambda: compiled(run)(x))
+    assert_close(made, run(x))
+
+
+@pytest.mark.slow
+def test_elements_around_what_is_given_are_taken() -> None:
+    whole = torch.arange(20.0)
+    function = compiled(lambda x: x.as_strided((4,), (2,), 1))
+    made, told = warned(lambda: function(whole[:2]))
+    assert_close(made, torch.tensor([1.0, 3.0, 5.0, 7.0]))
+    assert any("where they lie in memory" in text for text in told)
 
 
 def test_what_has_no_lowering_may_be_an_error() -> None:

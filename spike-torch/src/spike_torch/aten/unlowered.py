@@ -38,6 +38,7 @@ operator(
 )
 
 # -- memory ----------------------------------------------------------------------------
+# torch.compile's backend takes the first apart where a tensor has its own order.
 operator(
     "as_strided as_strided_copy as_strided_scatter",
     unlowered="takes elements by where they lie in memory, which a program's arrays "

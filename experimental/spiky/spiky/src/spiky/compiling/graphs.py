@@ -41,6 +41,7 @@ from spiky.compiling.prelude import split_prelude
 from spiky.compiling.refused import refused_nodes
 from spiky.compiling.seeds import is_random
 from spiky.compiling.sources import location_of, told
+from spiky.compiling.strided import read_owners
 from spiky.compiling.support import OF_DATA, refusals
 from spiky.compiling.telling import tell_parts
 from spiky.compiling.views import MakeViews, check_padded, split_views
@@ -198,6 +199,7 @@ class _Compiler:
         self, name: str, gm: fx.GraphModule, by_compiler: Refused
     ) -> Callable[..., Any]:
         """The graph, of which the host computes some numbers first; else in parts."""
+        read_owners(gm)
         refused = {**refusals(gm, _sizes(gm)), **by_compiler}
         split = split_prelude(gm, refused)
         if split is not None:
