@@ -52,8 +52,9 @@ _DISTINCT = {"kthvalue", "median", "nanmedian", "mode", "topk", "sort", "argsort
 _FIXED += ("gcd", "lcm")
 #: What is around the input, times a weight that is infinite, is NaN or left out: the
 #: CPU's algorithms differ.
-_FINITE = {"convolution", "convolution_backward"}
+_FINITE = {"convolution", "convolution_backward", "_trilinear"}
 #: Besides, the CPU's vectors take NaN for 0 there, and its single numbers do not.
+_FINITE |= {"_cdist_forward"}  # of the greatest difference
 _FINITE |= {"log_sigmoid_backward"}  # whose buffer is of its input
 _FINITE |= {"logit_backward", "softshrink_backward", "hardshrink_backward"}
 #: Samples of an operation, and the most elements that a tensor is to have.

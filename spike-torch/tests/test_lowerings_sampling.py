@@ -107,10 +107,21 @@ def test_gradients_that_the_cpu_scales_are_the_cpu_s() -> None:
         _program(_call(_aten._embedding_bag_backward.default, *args))
 
 
+@pytest.mark.parametrize("padding", [0, 1, 2])
+def test_places_in_solids_that_are_no_numbers(padding: int) -> None:
+    x = torch.linspace(-2, 7, 24).sin().reshape(1, 1, 2, 3, 4)
+    along = torch.tensor([-0.3, NAN, INF, -INF, 30.25])
+    grid = torch.stack(torch.meshgrid(along, along, along, indexing="ij"), -1)
+    for mode in (0, 1):
+        args = x, grid.unsqueeze(0), mode, padding, False
+        check_static(_call(_aten.grid_sampler_3d.default, *args))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("size", [(3, 2), (1, 1), (7, 9)])
-def test_the_greatest_of_parts(size: tuple[int, int]) -> None:
+def test_the_greatest_of_parts(size: tuple[int, int], dtype: torch.dtype) -> None:
     chosen = torch.randint(0, 5, (2, 2, 7, 6))
-    x = torch.tensor([1.0, 2.0, NAN, -INF, 1.0])[chosen]
+    x = torch.tensor([1.0, 2.0, NAN, -INF, 1.0])[chosen].to(dtype)
     call = _call(_aten.adaptive_max_pool2d.default, x, size)
     check_static(call)
     assert check_padded(call, extra=4)

@@ -11,7 +11,7 @@ import torch
 from spike_torch.aten.adaptive_pooling import inside, target_size
 from spike_torch.aten.max_pooling import to_places
 from spike_torch.aten.record import lowering
-from spike_torch.aten.reductions import is_nan
+from spike_torch.aten.reductions import is_nan, wide
 from spike_torch.lowering import moves
 from spike_torch.lowering.arrays import Array
 from spike_torch.lowering.errors import Unsupported
@@ -35,12 +35,12 @@ def adaptive_max_pool(
         return values, places
     axes = range(self.ndim - len(output_size), self.ndim)
     g.require_prefix(self, "pools what has padding inside", axes)
-    x, places = self, g.full((), 0, torch.int32)
+    x, places = wide(g, self), g.full((), 0, torch.int32)
     for axis in reversed(axes):
         out = target_size(g, g.results[0].sizes[axis])
         unit = g.number(_after(self, axis), torch.int32)
         x, places = _greatest(g, x, places, axis, out, unit)
-    return x, g.convert(places, torch.int64)
+    return g.convert(x, self.dtype), g.convert(places, torch.int64)
 
 
 def _after(x: Array, axis: int) -> Size:
@@ -60,15 +60,15 @@ def _greatest(
     shape = tuple(d.padded for d in dims)
     if prod(shape) > _MOST:
         raise Unsupported(f"has parts of shape {shape}")
-    wide = g.expand(g.insert_ones(x, (axis,)), dims)
+    spread = g.expand(g.insert_ones(x, (axis,)), dims)
     along = Array(inside(g, x.dims[axis], out), (dims[axis], dims[axis + 1]))
     counts = g.expand(g.insert_ones(along, range(2, len(dims) - axis)), dims)
     lowest = g.number(float("-inf"), x.dtype)
-    kept = g.select(counts, wide, lowest)
+    kept = g.select(counts, spread, lowest)
     best = g.maximum(kept, (axis + 1,), keepdim=True)
     at = g.iota(dims, axis + 1, torch.int32)
-    first = both(g, counts, g.compare(wide, best, "EQ"))
-    last = both(g, counts, is_nan(g, wide))
+    first = both(g, counts, g.compare(spread, best, "EQ"))
+    last = both(g, counts, is_nan(g, spread))
     end, before = g.number(2**31 - 1, torch.int32), g.number(-1, torch.int32)
     chosen = g.select(
         is_nan(g, best),

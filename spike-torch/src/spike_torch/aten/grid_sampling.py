@@ -39,6 +39,11 @@ class _Image(NamedTuple):
     padding: int
     aligned: bool
 
+    @property
+    def is_solid(self) -> bool:
+        """Whether there are three dimensions, of which the CPU takes NaN otherwise."""
+        return self.x.ndim == 5
+
 
 # -- arithmetic ------------------------------------------------------------------------
 def _op(opcode: str, g: Graph, x: Array, y: Array | float | Size) -> Array:
@@ -115,14 +120,26 @@ def _reflected(g: Graph, x: Array, size: Size, aligned: bool) -> tuple[Array, Ar
     return g.select(empty, g.number(0.0, _float), made), sign
 
 
-def _placed(g: Graph, image: _Image, axis: int, x: Array) -> Array:
+def _placed(
+    g: Graph, image: _Image, axis: int, x: Array, backward: bool = False
+) -> Array:
     """Where in an image a place is, if that may be outside."""
     size = image.x.dims[axis].size
-    if image.padding == _ZEROS:
-        return x
     if image.padding == _REFLECTION:
         x, _ = _reflected(g, x, size, image.aligned)
-    return _clipped(g, x, size)
+    if image.is_solid:
+        return _in_solid(g, image, x, size, backward)
+    return x if image.padding == _ZEROS else _clipped(g, x, size)
+
+
+def _in_solid(g: Graph, image: _Image, x: Array, size: Size, backward: bool) -> Array:
+    """The same of three dimensions, where what is no number is the last, or outside."""
+    if image.padding != _ZEROS:
+        is_number = g.compare(x, x, "EQ")
+        clipped = _clipped(g, x, size)
+        x = g.select(is_number, clipped, x if backward else _last(g, size))
+    fits = g.compare(g.unary("abs", x), g.number(2.0**31, _float), "LT")
+    return g.select(fits, x, g.number(-100.0, _float))
 
 
 def _slope(g: Graph, image: _Image, axis: int, x: Array) -> Array:
@@ -381,7 +398,7 @@ def _both_gradients(
         _in_pixels(g, x, image.x.dims[2 + i].size, image.aligned)
         for i, x in enumerate(_coordinates(g, grid))
     ]
-    places = [_placed(g, image, 2 + i, x) for i, x in enumerate(given)]
+    places = [_placed(g, image, 2 + i, x, True) for i, x in enumerate(given)]
     if is_nearest:
         at = [g.unary("round-nearest-even", x) for x in places]
         return _written(g, made, image, at, grad), of_grid
