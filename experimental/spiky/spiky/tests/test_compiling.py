@@ -11,9 +11,12 @@ import pytest
 import torch
 from torch import nn
 from torch._dynamo.testing import CompileCounterWithBackend
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.autograd import forward_ad
 from torch.testing import assert_close
 
 import spiky
+from spiky.compiling import graphs
 from spiky.errors import UnsupportedOperationError
 from spiky.markers import NAME
 
@@ -547,6 +550,18 @@ def test_threads_share_a_function() -> None:
     assert not failures
 
 
+def test_forward_mode_gradients_are_not_lost() -> None:
+    def run(x: torch.Tensor) -> torch.Tensor:
+        return x.sin() * 2
+
+    function, x, tangent = compiled(run), torch.randn(3), torch.randn(3)
+    assert_close(function(x), run(x))
+    with forward_ad.dual_level(), pytest.warns(UserWarning, match="forward_ad"):
+        made = forward_ad.unpack_dual(function(forward_ad.make_dual(x, tangent)))
+    assert_close(made.primal, run(x))
+    assert_close(made.tangent, 2 * x.cos() * tangent)
+
+
 # -- mistakes --------------------------------------------------------------------------
 def test_tensors_of_another_device_are_refused() -> None:
     with pytest.raises(Exception, match="meta"):
@@ -556,6 +571,14 @@ def test_tensors_of_another_device_are_refused() -> None:
 def test_tensors_of_two_devices_are_refused_as_eagerly() -> None:
     with pytest.raises(Exception, match="(?i)device"):
         compiled(lambda x, y: x + y)(torch.ones(2), torch.ones(2, device="nkipy"))
+
+
+def test_tensors_of_two_cores_are_refused() -> None:
+    with FakeTensorMode():
+        x, y, z = (torch.empty(1, device=d) for d in ("cpu", "nkipy:1", "nkipy:2"))
+    assert graphs._core_of([x, 3, y]) == 1
+    with pytest.raises(RuntimeError, match=r"one core: got cores \[1, 2\]"):
+        graphs._core_of([x, y, z])
 
 
 def test_a_size_above_all_buckets_is_refused() -> None:
@@ -597,6 +620,7 @@ def test_floats_of_python_s_are_computed_on_the_host() -> None:
             assert_close(*(torch.autograd.grad(y[0, 0], x) for y in (made, truth)))
     told = spiky.explain(function, torch.randn(7, 4, requires_grad=True), 0.75)
     assert [part.is_compiled for part in told.graphs[0].parts] == [True]
+    assert any("the host computes numbers" in note for note in told.graphs[0].notes)
 
 
 def test_a_size_that_depends_on_data_is_one_warning() -> None:

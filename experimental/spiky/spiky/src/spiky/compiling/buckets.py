@@ -44,8 +44,11 @@ def listed(rules: Mapping[Any, programs.Buckets]) -> Iterator[tuple[int, ...]]:
     Raises:
         ValueError: a symbol has buckets without end.
     """
-    sizes = []
+    sizes: list[tuple[int, ...]] = []
     for symbol, rule in rules.items():
+        if isinstance(rule, programs.OneBucket):
+            sizes.append((0,))
+            continue
         if not isinstance(rule, programs.Listed):
             raise ValueError(
                 f"option 'jit' is False, and {symbol} has no buckets that could be "

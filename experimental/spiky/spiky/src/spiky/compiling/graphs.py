@@ -21,6 +21,7 @@ from torch._dynamo.backends.common import aot_autograd
 from torch._functorch import config as aot_config
 from torch._guards import TracingContext
 from torch._higher_order_ops.effects import with_effects
+from torch.utils._pytree import tree_leaves
 
 from nkipy.compiler.driver import CompilationError
 from spike_torch import current_device
@@ -31,6 +32,7 @@ from spiky.compiling.buckets import bucket_rules
 from spiky.compiling.calling import called, cut_before, profiled, required
 from spiky.compiling.declared import declared_symbols
 from spiky.compiling.decompositions import decompositions
+from spiky.compiling.forward_mode import forward_mode_apart
 from spiky.compiling.functionalized import operator_of
 from spiky.compiling.graph_ends import outputs_of
 from spiky.compiling.limits import warn_of_limit
@@ -46,7 +48,7 @@ from spiky.compiling.support import OF_DATA, refusals
 from spiky.compiling.telling import tell_parts
 from spiky.compiling.views import MakeViews, check_padded, split_views
 from spiky.configuration import NKIPyBackendConfig
-from spiky.errors import UnsupportedOperationError
+from spiky.errors import BackendError, UnsupportedOperationError
 from spiky.options import CompileOptions
 from spiky.report import begin_graph
 from spiky.resources import hold, owned_by, owner
@@ -74,7 +76,9 @@ def compile_graph(
     """
     warn_of_limit()
     declared = declared_symbols(example_inputs, options)
-    compiler = _Compiler(config, options, _core_of(example_inputs), declared)
+    computed = [n.meta.get("example_value") for n in gm.graph.nodes]
+    core = _core_of([*example_inputs, *tree_leaves(computed)])
+    compiler = _Compiler(config, options, core, declared)
     if options.flash_attention:
         compiler.notes += use_flash_attention(gm)
     compile_both = aot_autograd(
@@ -101,17 +105,21 @@ def _divided(joint: fx.GraphModule, inputs: Any, **more: Any) -> Any:
     return min_cut_rematerialization_partition(joint, inputs, **more)
 
 
-def _core_of(inputs: Sequence[Any]) -> int:
-    """The core that tensors are on; of those of the CPU, the current one."""
+def _core_of(values: Sequence[Any]) -> int:
+    """The core that tensors are on; of those of the CPU, the current one.
+
+    Raises:
+        BackendError: they are on several; a RuntimeError.
+    """
     cores = {
         t.device.index
-        for t in inputs
+        for t in values
         if isinstance(t, torch.Tensor) and t.device.type == "nkipy"
     }
     if len(cores) > 1:
-        raise RuntimeError(
+        raise BackendError(
             f"torch.compile(backend='nkipy') takes tensors on one core: got cores "
-            f"{sorted(cores)}"
+            f"{sorted(cores)}. Move them before, or compile what each core does apart"
         )
     return cores.pop() if cores else current_device()
 
@@ -156,6 +164,10 @@ class _Compiler:
         gm.graph.eliminate_dead_code()
         if name != "backward":
             self.report.notes += self.notes
+        run = self._with_views(name, gm)
+        return forward_mode_apart(run, gm) if name == "inference" else run
+
+    def _with_views(self, name: str, gm: fx.GraphModule) -> Callable[..., Any]:
         if not self.options.unpad_outputs:
             check_padded(gm, _shown(name))
             return self._compiled(name, gm)
@@ -212,6 +224,7 @@ class _Compiler:
                 refused |= self._refused_by_compiler(gm, error)
             else:
                 tell_parts(self.report, rest)
+                self.report.notes.append(_told_of_host(refused))
                 return lambda *arguments: run([*arguments, *prelude(*arguments)])
         if name == "backward":
             self._cut_saved()
@@ -300,9 +313,10 @@ class _Compiler:
 
     def _tell(self, refused: Refused) -> None:
         """Warn of operators that run eagerly, once for each and each line; or raise."""
-        for node, why in refused.items():
-            if _goes_with_another(node, why):
-                continue
+        calls = {n: why for n, why in refused.items() if n.op == "call_function"}
+        causes = [n for n, why in calls.items() if not _goes_with_another(n, why)]
+        for node in causes or list(calls)[:1]:
+            why = refused[node]
             name, location = operator_of(node), location_of(node)
             where = f"{location.filename}:{location.line}: " if location else ""
             text = f"{where}{name} {why}"
@@ -312,6 +326,11 @@ class _Compiler:
                 warnings.warn(
                     f"{text}; it runs eagerly, between compiled parts", stacklevel=2
                 )
+
+
+def _told_of_host(nodes: Refused) -> str:
+    names = dict.fromkeys(str(n.target) for n in nodes if n.op == "call_function")
+    return f"the host computes numbers before: {', '.join(names)}"
 
 
 class _PartRefused(Exception):

@@ -107,6 +107,8 @@ class Part:
         self.sources = sym.find_symbols(self.placeholders, layouts)
         self.symbols = list(self.sources)
         self.hints = sym.hints(gm, self.symbols)
+        self.numbers = sym.numbers_of(gm, self.symbols)
+        self._check_hints()
         self.exact = {s: why for s, why in exact.items() if s in self.sources}
         self.report = report
         self._results_go = Devices(self.outputs, settings.keeps_outputs_on_device)
@@ -114,6 +116,13 @@ class Part:
         self._draws_by: str | None = None
         self._first: tuple[tuple[int, ...], Module] | None = None
         self._function = self._make_function()
+
+    def _check_hints(self) -> None:
+        for symbol in self.symbols:
+            if symbol not in self.hints:
+                raise Unsupported(f"has a size {symbol} of a nested tensor")
+            if self.hints[symbol] < 0 and symbol not in self.numbers:
+                raise Unsupported(f"makes a size of {symbol}, which is less than 0")
 
     def __call__(
         self,
@@ -205,7 +214,11 @@ class Part:
         """The module for buckets; of what is exact, for that size."""
         by_symbol = dict(zip(self.symbols, buckets))
         sizes = Sizes(
-            {s: n for s, n in by_symbol.items() if s not in self.exact},
+            {
+                s: n
+                for s, n in by_symbol.items()
+                if s not in self.exact and s not in self.numbers
+            },
             {s: n for s, n in by_symbol.items() if s in self.exact},
             self.symbols,
         )
@@ -226,10 +239,7 @@ class Part:
     def _first_module(self) -> Module:
         """One that tells how all are: of sizes like those that torch has seen."""
         while True:
-            buckets = tuple(
-                self.hints[s] if s in self.exact else _power_above(self.hints[s])
-                for s in self.symbols
-            )
+            buckets = tuple(self._first_bucket(s) for s in self.symbols)
             try:
                 made = self._module(buckets)
                 made.describe()
@@ -240,6 +250,11 @@ class Part:
             self._first = buckets, made
             tell_masks(self.report, made.lowered.masks)
             return made
+
+    def _first_bucket(self, symbol: Any) -> int:
+        if symbol in self.exact:
+            return self.hints[symbol]
+        return 0 if symbol in self.numbers else _power_above(self.hints[symbol])
 
     def _make_exact(self, cause: NeedsExactSize) -> None:
         new = [s for s in self.symbols if s in cause.symbols and s not in self.exact]
@@ -268,6 +283,7 @@ class Part:
         self._draws_by = generator_device(self.gm) if first.draws else None
         names = [n.name for n in self.placeholders] + [SEED] * first.draws
         rules = dict(self.settings.buckets(self.placeholders, self.symbols))
+        rules |= dict.fromkeys(self.numbers, programs.OneBucket())
         rules |= dict.fromkeys(self.exact, programs.Exact())
         function = programs.Function(
             self.name,
@@ -296,7 +312,8 @@ class Part:
 
     def _compile(self, buckets: tuple[int, ...]) -> programs.Variant:
         first, self._first = self._first, None
-        tell_buckets(self.report, self.symbols, buckets)
+        sizes = [(s, n) for s, n in zip(self.symbols, buckets) if s not in self.numbers]
+        tell_buckets(self.report, sizes)
         try:
             if first is not None and first[0] == tuple(buckets):
                 made = first[1]

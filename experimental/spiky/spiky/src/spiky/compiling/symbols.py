@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import fx
+from torch.utils._pytree import tree_leaves
 
 from spike_torch.lowered.calls import size_of
 from spike_torch.lowering import Unsupported
@@ -80,11 +81,31 @@ def _sizes(placeholders: Sequence[fx.Node]) -> Iterator[tuple[Any, Source]]:
 
 
 def hints(gm: fx.GraphModule, symbols: Sequence[Any]) -> Mapping[Any, int]:
-    """The sizes that torch has seen, by which a first program is made."""
+    """The sizes that torch has seen, by which a first program is made.
+
+    Those of nested tensors are no numbers, and are not among them.
+    """
     env = shape_env_of(map(value_of, gm.graph.nodes)) if symbols else None
     if env is None:
         return {}
-    return {symbol: int(env.backed_var_to_val[symbol]) for symbol in symbols}
+    seen = {symbol: env.backed_var_to_val[symbol] for symbol in symbols}
+    return {symbol: int(n) for symbol, n in seen.items() if n.is_Integer}
+
+
+def numbers_of(gm: fx.GraphModule, symbols: Sequence[Any]) -> frozenset[Any]:
+    """The symbols that are no size of any tensor in a graph, but numbers."""
+    if not symbols:
+        return frozenset()
+    tensors = [
+        leaf
+        for node in gm.graph.nodes
+        for leaf in tree_leaves(value_of(node))
+        if isinstance(leaf, torch.Tensor)
+    ]
+    sizes = [size_of(n) for tensor in tensors for n in tensor.shape]
+    return frozenset(symbols).difference(
+        *(s.free_symbols for s in sizes if not isinstance(s, int))
+    )
 
 
 def shape_env_of(values: Iterable[Any]) -> Any:

@@ -80,12 +80,12 @@ def tell_exact(
 
 
 def tell_buckets(
-    report: GraphReport | None, symbols: Sequence[Any], buckets: Sequence[int]
+    report: GraphReport | None, buckets: Iterable[tuple[Any, int]]
 ) -> None:
     """What is compiled."""
     if report is None:
         return
-    for symbol, bucket in zip(symbols, buckets, strict=True):
+    for symbol, bucket in buckets:
         known = report.buckets.setdefault(str(symbol), [])
         if bucket not in known:
             known.append(bucket)

@@ -1,0 +1,84 @@
+"""Numbers that a function is given: by the user, by data, by nested tensors."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+import spiky
+
+pytestmark = pytest.mark.usefixtures("backend")
+
+
+def compiled(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+    return torch.compile(function, backend="nkipy", fullgraph=True, **options)
+
+
+def written(x: torch.Tensor, at: int) -> Any:
+    """As a cache of keys is, at a place that each call has another of."""
+    x[at : at + 1].add_(1)
+    return x * at, x.sum(), at - 1
+
+
+def test_numbers_that_are_no_sizes_share_a_program() -> None:
+    function = compiled(written, dynamic=True)
+    spiky.reset_stats()
+    for at in (2, 3, 5, 7):
+        x, theirs = torch.arange(9.0), torch.arange(9.0)
+        assert_close(function(x, at), written(theirs, at))
+        assert_close(x, theirs)
+    assert spiky.get_stats().total_compile_count == 1
+
+
+def test_numbers_may_be_negative() -> None:
+    function = compiled(lambda x, n: (x * n, x.long() * n, n), dynamic=True)
+    x = torch.arange(5.0)
+    spiky.reset_stats()
+    for n in (-3, 4, -1, 0):
+        if n != 0:  # of which torch captures another graph
+            assert_close(function(x, n), (x * n, x.long() * n, n))
+    assert spiky.get_stats().total_compile_count == 1
+
+
+def test_sizes_may_come_of_negative_numbers() -> None:
+    function = compiled(lambda x, n: x[:n] * 2, dynamic=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for n in (-1, -3, 2):
+            x = torch.arange(6.0)
+            assert_close(function(x, n), x[:n] * 2)
+
+
+def test_a_size_may_come_of_a_tensor() -> None:
+    def run(x: torch.Tensor, n: torch.Tensor) -> torch.Tensor:
+        size = n.item()
+        torch._check(size >= 0)
+        torch._check(size <= x.shape[0])
+        return (x * 2)[:size] + 1
+
+    function = compiled(run, dynamic=True)
+    with (
+        torch._dynamo.config.patch(capture_scalar_outputs=True),
+        warnings.catch_warnings(record=True) as found,
+    ):
+        warnings.simplefilter("always")
+        for n in (2, 4):
+            assert_close(
+                function(torch.ones(5), torch.tensor(n)), torch.full((n,), 3.0)
+            )
+    told = [str(w.message) for w in found if "runs eagerly" in str(w.message)]
+    assert len(told) == 1 and "aten.slice.Tensor" in told[0]
+
+
+@pytest.mark.slow
+def test_nested_tensors_run_eagerly() -> None:
+    parts = [torch.randn(2, 3), torch.randn(4, 3)]
+    nested = torch.nested.nested_tensor(parts, layout=torch.jagged)
+    with pytest.warns(UserWarning, match=r"aten\.sin.*runs eagerly"):
+        made = compiled(lambda x: x.sin() * 2)(nested)
+    assert_close(made.values(), torch.cat(parts).sin() * 2)
