@@ -457,10 +457,16 @@ def _dimensions(shape: Sequence[Dimension]) -> list[list[list[int | str]]]:
     ]
 
 
+def _order(permutation: Sequence[int]) -> list[int]:
+    """The permutation; none if it moves nothing."""
+    order = list(permutation)
+    return [] if order == sorted(order) else order
+
+
 def _input(given: Input, symbols: int) -> tuple[int, Any, Any, bool, list[int]]:
     if given.argument is None:
         return -1, torch.int32, _dimensions((symbols,)), False, []
-    shape, order = _dimensions(given.shape), list(given.permutation)
+    shape, order = _dimensions(given.shape), _order(given.permutation)
     return given.argument, given.dtype, shape, given.is_written, order
 
 
@@ -471,7 +477,7 @@ def _returned(given: Return) -> tuple[str, int, list[int], bool, bool, list[int 
         return "argument", given.argument, [], False, False, []
     if isinstance(given, ReturnedNumber):
         return "number", 0, [], False, False, _tokens(given.number)
-    order = list(given.permutation)
+    order = _order(given.permutation)
     return "result", given.result, order, given.is_padded, given.is_copied, []
 
 

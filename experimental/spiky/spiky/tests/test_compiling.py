@@ -63,6 +63,47 @@ def test_ten_batch_sizes_take_three_programs_and_one_graph() -> None:
     assert dict(stats.bucket_hits) == {8: 4, 16: 3, 32: 3}
 
 
+# -- how tensors lie in memory ---------------------------------------------------------
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_tensors_may_lie_in_any_order_of_their_dimensions(dynamic: bool) -> None:
+    def function(x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        z = x.transpose(1, 2) @ y
+        return z, z.permute(2, 0, 1), z.relu().sum(1)
+
+    compiled_function = compiled(function, dynamic=dynamic)
+    for n in (5, 3):
+        made, wanted = (
+            [torch.rand(n, 2, 4).permute(1, 2, 0), torch.rand(7, 4, 2).permute(2, 1, 0)]
+            for _ in range(2)
+        )
+        for one, other in zip(made, wanted):
+            other.copy_(one)
+        if dynamic or n == 5:
+            given = [x.requires_grad_() for x in made]
+            results = compiled_function(*given)
+            truth = function(*(x.requires_grad_() for x in wanted))
+            assert_close(results, truth)
+            sum(r.square().sum() for r in results).backward()  # type: ignore[union-attr]
+            sum(r.square().sum() for r in truth).backward()  # type: ignore[union-attr]
+            assert_close([x.grad for x in given], [x.grad for x in wanted])
+
+
+def test_what_forward_keeps_is_not_transposed_in_memory() -> None:
+    def function(x: torch.Tensor, v: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+        return torch.tanh(x @ v) @ w
+
+    given = [torch.rand(3, 4), torch.rand(4, 5), torch.rand(5, 6)]
+    given = [x.to("nkipy").requires_grad_() for x in given]
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(
+        lambda x: kept.append(x) or x,  # type: ignore[func-returns-value]
+        lambda x: x,
+    ):
+        compiled(function)(*given)
+    turned = [x for x in kept if not x.is_contiguous()]
+    assert turned and all(x.t().is_contiguous() for x in turned)
+
+
 def test_marking_is_an_operator_as_torch_wants_it() -> None:
     x = torch.randn(3, 2, requires_grad=True)
     operator = torch.ops.nkipy.mark_subgraph_identity.default

@@ -291,7 +291,11 @@ class Graph:
     def transpose(self, x: Array, permutation: Sequence[int]) -> Array:
         """Dimension `i` of the result is dimension ``permutation[i]``."""
         dims = tuple(x.dims[p] for p in permutation)
-        return Array(self.b.transpose(x.value, permutation), dims)
+        value = x.value
+        if value.opcode == "transpose":  # of what that one permutes
+            (value,), before = value.operands, value.attributes["dimensions"]
+            permutation = [before[p] for p in permutation]
+        return Array(self.b.transpose(value, permutation), dims)
 
     def moved(self, x: Array, axis: int, to: int) -> Array:
         """With a dimension moved to another place."""

@@ -98,9 +98,7 @@ class Module:
         array = self.lowered.values[node]
         if not isinstance(array, Array) or _argument_of(node) is not None:
             return
-        is_kept = node.name in self.interface.padded
-        order = range(array.ndim) if is_kept else memory_order(value_of(node))
-        order = tuple(order)
+        order = memory_order(value_of(node))
         self._places[node] = len(self._results)
         self._orders[node] = order
         self._results.append((self.lowered.graph.transpose(array, order), node))
@@ -126,9 +124,10 @@ class Module:
             array = self.lowered.inputs.get(node.name)
             if array is not None:
                 tensor = value_of(node)
-                shape = self._shape(tensor, array.dims, range(array.ndim))
+                order = self.lowered.orders[node.name]
+                shape = self._shape(tensor, array.dims, order)
                 is_written = node.name in self.lowered.written
-                found.append(programs.Input(i, array.dtype, shape, is_written))
+                found.append(programs.Input(i, array.dtype, shape, is_written, order))
         for spec in self.module.inputs[len(found) :]:  # in the order of first use
             if spec.name == SIZES:
                 found.append(programs.Input(None))
@@ -175,12 +174,12 @@ class Module:
 
     def layouts(self) -> Layouts:
         found: dict[str, list[list[Size]]] = {}
-        for array, node in self._results:
+        for _, node in self._results:
             if node.name in self.interface.padded:
                 sizes = [size_of(n) for n in value_of(node).shape]
                 found[node.name] = [
                     [s] if len(d.factors) < 2 else [f.size for f in d.factors]
-                    for s, d in zip(sizes, array.dims)
+                    for s, d in zip(sizes, self.lowered.values[node].dims)
                 ]
         return found
 

@@ -26,6 +26,7 @@ from spike_torch.lowering.arrays import unpadded
 from spike_torch.lowering.dtypes import hlo_dtype
 from spike_torch.tensors import numpy_dtype
 from spiky.compiling.functionalized import is_functionalized, lower_functionalized
+from spiky.compiling.layout import inverse, memory_order
 from spiky.compiling.sources import location_of
 
 
@@ -34,7 +35,9 @@ class Lowered(NamedTuple):
 
     Attributes:
         graph: the module, under ``graph.module``.
-        inputs: for each placeholder that is a tensor, by its name: its Array.
+        inputs: for each placeholder that is a tensor, by its name: its Array, whose
+            dimensions are in the order of `orders`.
+        orders: for each of these, which of the tensor's dimensions they are.
         values: what each node computes: an Array, a number, or a tuple of such.
         written: for each placeholder that the graph copies to, by its name: what.
         masks: nodes that padding would have reached; sizes, and what it is replaced by.
@@ -42,6 +45,7 @@ class Lowered(NamedTuple):
 
     graph: Graph
     inputs: dict[str, Array]
+    orders: dict[str, tuple[int, ...]]
     values: dict[fx.Node, Any]
     written: dict[str, Array]
     masks: list[tuple[fx.Node, Size, Any]]
@@ -81,6 +85,8 @@ class _Walk:
         self.values: dict[fx.Node, Any] = {}
         self.layouts = layouts
         self.inputs: dict[str, Array] = {}
+        self.orders: dict[str, tuple[int, ...]] = {}
+        self.targets = {n.args[0] for n in gm.graph.nodes if is_copy_to_input(n)}
         self.written: dict[str, Array] = {}
         self.masks: list[tuple[fx.Node, Size, Any]] = []
 
@@ -95,7 +101,9 @@ class _Walk:
                     self.values[node] = self._node(node)
                 self.masks += ((node, *mask) for mask in self.g.masks)
                 self.g.masks.clear()
-        return Lowered(self.g, self.inputs, self.values, self.written, self.masks)
+        return Lowered(
+            *(self.g, self.inputs, self.orders, self.values, self.written, self.masks)
+        )
 
     def _placeholder(self, node: fx.Node) -> Any:
         value = value_of(node)
@@ -106,11 +114,17 @@ class _Walk:
         dims = self.layouts.get(node.name)
         if dims is None:
             dims = self.g.dims([size_of(n) for n in value.shape])
+        # What lies in memory in another order is read in that order. What is written
+        # to has the tensor's own: so has what is written.
+        own = tuple(range(len(dims)))
+        order = own if node in self.targets else memory_order(value)
+        dims = tuple(dims[d] for d in order)
         shape = [d.padded for d in dims]
         name = f"input{len(self.inputs)}"  # whatever torch calls it
         made = self.g.module.add_parameter(shape, hlo_dtype(value.dtype), name)
         self.inputs[node.name] = Array(made, dims)
-        return self.inputs[node.name]
+        self.orders[node.name] = order
+        return self.g.transpose(self.inputs[node.name], inverse(order))
 
     def _node(self, node: fx.Node) -> Any:
         if node.op == "get_attr":
