@@ -244,6 +244,17 @@ def test_a_size_of_one(name: str) -> None:
         compare(dynamic(run), run, given(1))
 
 
+def test_a_size_that_torch_has_found_to_be_one() -> None:
+    """By a guard of an expression, in which no symbol has a value."""
+
+    def run(x: torch.Tensor) -> torch.Tensor:
+        return x[1::3].mul(2).softmax(0) + x[0]
+
+    function = dynamic(run)
+    for size in (8, 3, 4, 2):
+        compare(function, run, (numbers(size, 5),))
+
+
 def _several(x: torch.Tensor, y: torch.Tensor) -> Any:
     product = x @ y  # (a, b, c) and (c, d)
     merged = product.reshape(-1, y.shape[1])

@@ -17,10 +17,16 @@ from spike_torch.lowering.sizes import Size, plain, symbols_of
 
 def size_of(size: int | torch.SymInt) -> Size:
     """torch's size as ours, in the simplest form that its shape environment knows."""
-    if isinstance(size, torch.SymInt):
-        node = size.node
-        return plain(node.shape_env.simplify(node.shape_env.replace(node.expr)))
-    return int(size)
+    if not isinstance(size, torch.SymInt):
+        return int(size)
+    node = size.node
+    found = plain(node.shape_env.simplify(node.shape_env.replace(node.expr)))
+    if isinstance(found, int) or found.is_Symbol:
+        return found
+    from torch.fx.experimental.symbolic_shapes import statically_known_true
+
+    # A guard that it is 1 replaces no symbol; what torch makes of it has 1 then.
+    return 1 if statically_known_true(size == 1) else found
 
 
 def result_of(tensor: torch.Tensor) -> Result:
