@@ -673,3 +673,17 @@ def test_a_size_that_depends_on_data_is_one_warning() -> None:
         made, told = warned(lambda: compiled(run)(x))
     assert_close(made, run(x))
     assert len(told) == 1 and line_of(run) in told[0]
+
+
+def test_a_graph_is_on_one_core() -> None:
+    """Also where it moves tensors itself."""
+    if torch.nkipy.device_count() < 2:
+        pytest.skip("there is one core")
+    there = torch.ones(3, device="nkipy:1")
+    assert compiled(lambda x: x.to("nkipy:1") + 1)(torch.ones(3)).device == there.device
+    for run, x in (
+        (lambda x: x.to("nkipy:0") + 1, there),
+        (lambda x: (x.to("nkipy:0"), x.to("nkipy:1") + 1), torch.ones(3)),
+    ):
+        with pytest.raises(Exception, match=r"on one core: got cores \[0, 1\]"):
+            compiled(run)(x)
