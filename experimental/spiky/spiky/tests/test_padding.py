@@ -113,6 +113,8 @@ def test_what_cannot_be_padded_or_cut_is_refused() -> None:
         spiky.pad_inputs([x], 8, pad_dim=2)
     with pytest.raises(ValueError, match="was not padded to 8 along dimension 0"):
         spiky.unpad_outputs(x, PaddingMetadata(3, 8))
+    with pytest.raises(TypeError, match=r"give \[x\]"):
+        spiky.pad_inputs(torch.ones(5, 2), padded_size=8)
     with pytest.raises(TypeError, match="expected a tensor"):
         spiky.pad_inputs([x, 3], 8)  # type: ignore[list-item]
 

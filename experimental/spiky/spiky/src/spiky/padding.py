@@ -136,12 +136,14 @@ def pad_inputs(
         New tensors for those that were padded, of the same dtype and device.
 
     Raises:
-        TypeError: an input is no tensor, or a number no integer.
+        TypeError: inputs are no list of tensors, or a number is no integer.
         ValueError: inputs have different sizes along `pad_dim`, or are larger than
             `padded_size`; or there is no such input or dimension.
     """
     checked_number("padded_size", padded_size, least=0)
     checked_number("pad_dim", pad_dim, least=0)
+    if isinstance(inputs, torch.Tensor):
+        raise TypeError("inputs are a list of tensors, got one: give [x] for x")
     everything = range(len(inputs))
     indices = tuple(everything if arg_indices is None else arg_indices)
     for index in indices:
