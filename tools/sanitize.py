@@ -157,7 +157,11 @@ SANITIZERS = {
         {"NKIPY_EMULATOR_ENGINE": "child"},
         # torch synchronizes by atomics, of which nothing tells the sanitizer: what its
         # code frees and copies is not looked at. Its locks and threads are.
-        {"TSAN_OPTIONS": "ignore_noninstrumented_modules=1", "OMP_NUM_THREADS": "1"},
+        {
+            "TSAN_OPTIONS": "ignore_noninstrumented_modules=1",
+            "OMP_NUM_THREADS": "1",
+            "NKIPY_EMULATOR_ENGINE": "child",  # programs run, by XLA
+        },
         components={"emulator": "libnrt"},
         spike_tests_apart=True,
     ),

@@ -18,9 +18,21 @@ import traceback
 from collections.abc import Callable
 from copy import deepcopy
 
+import numpy as np
 import torch
 
 import spike_torch
+from nkipy.execution import build, load
+from nkipy.hlo import HLOBuilder, HLOModule
+from spike_torch.programs import (
+    Function,
+    Input,
+    Result,
+    Returned,
+    Size,
+    Symbol,
+    Variant,
+)
 
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.int32, torch.uint8)
 
@@ -163,9 +175,41 @@ def share_with_spike(thread: Thread) -> None:
     spike_torch.get_tensor_info(there.data_ptr())
 
 
+def compile_doubled(buckets: tuple[int, ...]) -> Variant:
+    shape = buckets[0], 3
+    module = HLOModule("double")
+    x = module.add_parameter(shape, np.dtype(np.float32), "x")
+    module.set_results([HLOBuilder(module.entry).add(x, x)])
+    return Variant.of(load(build(module), 0), [shape], [shape])
+
+
+#: A function that all threads call: one program for each power of two of rows.
+DOUBLED = Function(
+    "double",
+    ["x"],
+    [Symbol("n", 0, 0)],
+    [Input(0, torch.float32, (Size(0), 3))],
+    [Result(torch.float32, (Size(0), 3))],
+    [Returned(0)],
+    compile_doubled,
+)
+
+
+def call_a_program(thread: Thread) -> None:
+    """Of few sizes, whose programs others unload meanwhile."""
+    host = torch.rand(thread.random.randint(1, 40), 3)
+    there = host if thread.random.random() < 0.3 else host.to("nkipy:0")
+    for _ in range(3):
+        (made,) = DOUBLED([there])
+        require_equal(made, host * 2)
+    if thread.random.random() < 0.1:
+        buckets = thread.random.choice(DOUBLED.compiled())
+        DOUBLED.variant(buckets).resident.unload()
+
+
 WAYS: tuple[Callable[[Thread], None], ...] = (
     *(copy_there_and_back, compute, keep_for_a_while, exchange, empty, train),
-    *(run_out_of_memory, read_statistics, draw, share_with_spike),
+    *(run_out_of_memory, read_statistics, draw, share_with_spike, call_a_program),
 )
 
 
