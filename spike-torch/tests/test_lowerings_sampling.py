@@ -115,6 +115,10 @@ def test_places_in_solids_that_are_no_numbers(padding: int) -> None:
     for mode in (0, 1):
         args = x, grid.unsqueeze(0), mode, padding, False
         check_static(_call(_aten.grid_sampler_3d.default, *args))
+    grad = torch.full((1, 1, 2, 1, 1), INF)
+    places = torch.tensor([[-0.3, 0.2, 1.4], [-0.1, 0.3, 0.2]]).reshape(1, 2, 1, 1, 3)
+    given = grad, x, places, 0, padding, False, [True, True]
+    check_static(_call(_aten.grid_sampler_3d_backward.default, *given))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

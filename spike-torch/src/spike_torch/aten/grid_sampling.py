@@ -409,6 +409,9 @@ def _both_gradients(
         made = _written(g, made, image, corner.at, values)
         pixel = g.binary("multiply", _read(g, image, corner.at), grad)
         along = g.sum(pixel, (pixel.ndim - 1,))
+        if image.is_solid:  # where the CPU leaves out what is outside
+            valid = _valid(g, image, corner.at)
+            along = g.select(valid, along, g.number(0.0, _float))
         for i, sign in enumerate(corner.signs):
             others = [w for j, w in enumerate(corner.weights) if j != i]
             part = _mul(g, g.binary("multiply", along, _product(g, others)), sign)
