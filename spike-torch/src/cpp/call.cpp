@@ -341,7 +341,7 @@ void Call::copy_in(size_t i) {
 void Call::write_sizes(size_t i) {
   c10::SmallVector<int32_t, 8> sizes;
   for (int64_t size : plan_.symbols) {
-    TORCH_CHECK_VALUE(size <= std::numeric_limits<int32_t>::max(), "nkipy: '", of_.name,
+    TORCH_CHECK_VALUE(size == static_cast<int32_t>(size), "nkipy: '", of_.name,
                       "': a size is ", size, ", which has more than 32 bits");
     sizes.push_back(static_cast<int32_t>(size));
   }

@@ -43,6 +43,8 @@ def test_numbers_may_be_negative() -> None:
         if n != 0:  # of which torch captures another graph
             assert_close(function(x, n), (x * n, x.long() * n, n))
     assert spiky.get_stats().total_compile_count == 1
+    with pytest.raises(ValueError, match="32 bits"):
+        function(x, -(1 << 40))
 
 
 def test_sizes_may_come_of_negative_numbers() -> None:
