@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache, lru_cache
 from pathlib import Path
 from types import MappingProxyType
@@ -18,7 +18,6 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from nkipy.hlo import dtypes as dt
 from nkipy.hlo.compositions import COMPOSITIONS
 from nkipy_emulator import _xla
 from nkipy_emulator.errors import SimulationError
@@ -33,8 +32,6 @@ TABLE = Path(__file__).with_name("fast_calls.json")
 #: The handlers that call NumPy's functions by name, of elements and along an axis, and
 #: its product of matrices.
 ELEMENTS, FOLD, PRODUCTS = "nkipy_elements", "nkipy_fold", "nkipy_products"
-#: All of these.
-BY_NAME = (ELEMENTS, FOLD, PRODUCTS)
 #: Under which the table says from how many elements on a function is no slower than
 #: XLA's code where it is all of a program, or all of it are such calls.
 ALONE: Literal["alone"] = "alone"
@@ -112,30 +109,26 @@ def known_functions() -> frozenset[str]:
     return frozenset(found)
 
 
-#: Functions that handlers call for other dtypes than float32 too.
-_OF_DTYPES: Mapping[str, tuple[np.dtype, ...]] = MappingProxyType(
-    {
-        "gcd": dt.INTEGERS,
-        "lcm": dt.INTEGERS,
-        "maximum": (dt.float32, dt.float64),
-        "minimum": (dt.float32, dt.float64),
-        "fmax": (dt.float32, dt.float64),
-        "fmin": (dt.float32, dt.float64),
-        "add": (*dt.INTEGERS, dt.int64, dt.uint64),
-        "multiply": (*dt.INTEGERS, dt.int64, dt.uint64),
-        "logical_and": (dt.bool_,),
-        "logical_or": (dt.bool_,),
-        "matmul": (dt.float32, dt.float64),
-    }
-)
+def know_functions(names: Iterable[str]) -> bool:
+    """Let handlers know what code calls that another process has made.
+
+    Args:
+        names: what :func:`known_functions` and :func:`function_of` have returned there.
+
+    Returns:
+        Whether there are all of them here.
+    """
+    return all(map(_is_known, names))
 
 
-def know_all_functions() -> None:
-    """Let handlers know all that code made by another process may call."""
-    known_functions()
-    for name, dtypes in _OF_DTYPES.items():
-        for dtype in dtypes:
-            function_of(name, dtype)
+def _is_known(known: str) -> bool:
+    if known in known_functions():
+        return True
+    name, _, dtype = known.rpartition("_")
+    try:
+        return function_of(name, np.dtype(dtype)) is not None
+    except (AttributeError, TypeError):  # of no function, of no dtype of NumPy's
+        return False
 
 
 @cache
@@ -149,7 +142,7 @@ def function_of(
         dtype: that of its operands.
         result: that of its result, if that is another one.
     """
-    ufunc = getattr(np, name)
+    ufunc: np.ufunc = getattr(np, name)
     signature = f"{dtype.char * ufunc.nin}->{(result or dtype).char}"
     if signature not in ufunc.types:
         return None

@@ -8,6 +8,7 @@ the rewrites, too, by the text of the modules that they are in.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import platform
 from collections.abc import Callable, Iterator
@@ -40,28 +41,29 @@ class KeptCode(NamedTuple):
 
     Attributes:
         sliced: which parameters are sliced (:mod:`nkipy_emulator.operands`).
-        calls_numpy: whether it calls loops of NumPy's, which handlers have to know.
+        functions: NumPy's, by the names that handlers have to know them by.
         code: XLA's.
     """
 
     sliced: frozenset[int]
-    calls_numpy: bool
+    functions: tuple[str, ...]
     code: bytes
 
     def to_bytes(self) -> bytes:
         """The entry, to keep."""
-        numbers = (int(self.calls_numpy), *sorted(self.sliced))
-        return " ".join(map(str, numbers)).encode() + b"\n" + self.code
+        head = {"sliced": sorted(self.sliced), "functions": self.functions}
+        return json.dumps(head).encode() + b"\n" + self.code
 
     @classmethod
     def of(cls, data: bytes | None) -> KeptCode | None:
         """What :meth:`to_bytes` has made; None if it is none of these."""
         head, _, code = (data or b"").partition(b"\n")
         try:
-            calls_numpy, *sliced = map(int, head.split())
-        except ValueError:
+            made = json.loads(head)
+            sliced = frozenset(map(int, made["sliced"]))
+            return cls(sliced, tuple(map(str, made["functions"])), code)
+        except (ValueError, TypeError, LookupError):
             return None
-        return cls(frozenset(sliced), bool(calls_numpy), code)
 
 
 def name_of(module: HLOModule, *choices: object) -> str | None:

@@ -16,7 +16,7 @@ from nkipy_emulator.apart import VARIABLE, NotDoneError, compile_seconds
 from nkipy_emulator.call_sites import CustomCalls
 from nkipy_emulator.care import care_for
 from nkipy_emulator.errors import CompileTimeoutError, SimulationError
-from nkipy_emulator.fast_calls import BY_NAME, FastCalls, know_all_functions
+from nkipy_emulator.fast_calls import FastCalls, know_functions
 from nkipy_emulator.kept_code import CodeStore, KeptCode, name_of
 from nkipy_emulator.program_size import check_size
 
@@ -114,20 +114,28 @@ class ProgramCode:
         self.calls_python = bool(calls.sites)
         # Numbers of handlers are those of this process alone.
         if keep is not None and not calls.sites and len(proto) <= _MOST_KEPT:
-            calls_numpy = any(name.encode() in proto for name in BY_NAME)
-            keep(lambda: KeptCode(sliced, calls_numpy, program.code()).to_bytes())
+            names = _functions(prepared)
+            keep(lambda: KeptCode(sliced, names, program.code()).to_bytes())
         return program, sliced
 
 
 def _found(store: CodeStore, name: str) -> tuple[_xla.Program, frozenset[int]] | None:
     """The program of code that is kept, and what is sliced."""
     entry = KeptCode.of(store.get(name))
-    program = None if entry is None else _xla.load_code(entry.code)
-    if entry is None or program is None:
+    if entry is None or not know_functions(entry.functions):
         return None
-    if entry.calls_numpy:
-        know_all_functions()
-    return program, entry.sliced
+    program = _xla.load_code(entry.code)
+    return None if program is None else (program, entry.sliced)
+
+
+def _functions(module: HLOModule) -> tuple[str, ...]:
+    """NumPy's functions that handlers call in a program, by their names."""
+    from nkipy_emulator.handler_calls import attributes_of
+
+    made = (inst for c in module.computations() for inst in c.instructions)
+    calls = [inst for inst in made if inst.attributes.get("backend_config")]
+    found = {attributes_of(call).get("function") for call in calls}
+    return tuple(sorted(str(name) for name in found if name is not None))
 
 
 def _too_long(module: HLOModule, seconds: float | None) -> str:

@@ -14,6 +14,8 @@ from nkipy.hlo.options import SimulationOptions
 from nkipy.runtime import simulate_jit
 from nkipy.testing import run_python
 from nkipy_emulator import _xla, code_cache, fast_calls, kept_code, program_code
+from nkipy_emulator.fast_calls import know_functions
+from nkipy_emulator.kept_code import KeptCode
 from tests.support.users import OTHER, needs_root
 
 X = np.arange(6, dtype=np.float32).reshape(2, 3)
@@ -143,7 +145,8 @@ from nkipy.runtime import simulate_jit
 def kernel(x, i):
     y = np.cumsum(x * 3) @ np.tan(x)
     z = np.linalg.det(np.outer(x, x) + np.eye(5)) + y
-    return z, x[i], np.argmax(x), x @ x, np.gcd(i, 6), np.max(x)
+    least = np.min(i), np.min(i.astype(np.uint8))
+    return z, x[i], np.argmax(x), x @ x, np.gcd(i, 6), np.max(x), np.max(i), *least
 
 x = np.arange(5, dtype=np.float32)[::-1].copy()
 results = kernel(x, np.array([3, 1], np.int32))
@@ -233,3 +236,17 @@ def test_several_ranks_are_not_kept(directory, compiles):
         results = run(lambda x: x * 2, X, world_size=2)
         np.testing.assert_array_equal(results, [X * 2, X * 2])
     assert len(compiles) == 2 and entries(directory) == []
+
+
+def test_code_that_calls_what_this_numpy_has_not_is_not_taken():
+    for names in (["tan"], ["maximum_int8", "tan"], []):
+        assert know_functions(names)
+    for name in ("tan_int8", "tan_void7", "none_float32", "none", "_", "linalg_bool"):
+        assert not know_functions(["tan", name])
+
+
+@pytest.mark.parametrize("head", [b"1 2", b"[]", b'{"sliced": [0]}', b"\xff", b"null"])
+def test_entries_with_another_head_are_none(head):
+    assert KeptCode.of(head + b"\ncode") is None
+    made = KeptCode(frozenset({3, 1}), ("tan",), b"code\nof XLA")
+    assert KeptCode.of(made.to_bytes()) == made
