@@ -56,25 +56,47 @@ def test_sizes_may_come_of_negative_numbers() -> None:
             assert_close(function(x, n), x[:n] * 2)
 
 
-def test_a_size_may_come_of_a_tensor() -> None:
-    def run(x: torch.Tensor, n: torch.Tensor) -> torch.Tensor:
-        size = n.item()
-        torch._check(size >= 0)
-        torch._check(size <= x.shape[0])
-        return (x * 2)[:size] + 1
+def cut_by_data(x: torch.Tensor, n: torch.Tensor) -> torch.Tensor:
+    size = n.item()
+    torch._check(size >= 0)
+    torch._check(size <= x.shape[0])
+    return (x * 2)[:size].sin()
 
-    function = compiled(run, dynamic=True)
-    with (
-        torch._dynamo.config.patch(capture_scalar_outputs=True),
-        warnings.catch_warnings(record=True) as found,
-    ):
+
+def cut_by_mask(x: torch.Tensor, n: torch.Tensor) -> torch.Tensor:
+    places = torch.arange(x.shape[0]) < n
+    return (x * 2)[places].sin()
+
+
+@pytest.mark.parametrize(
+    ("function", "line", "cause"),
+    [
+        (cut_by_data, 1, "aten._local_scalar_dense"),
+        (cut_by_mask, 2, "aten.index.Tensor"),
+    ],
+)
+def test_a_size_may_come_of_data(
+    function: Callable[..., torch.Tensor], line: int, cause: str
+) -> None:
+    """Of forward and backward, the operator that gives it is told of, and no other."""
+    capture = torch._dynamo.config.patch(
+        capture_scalar_outputs=True, capture_dynamic_output_shape_ops=True
+    )
+    call = compiled(function, dynamic=True)
+    with capture, warnings.catch_warnings(record=True) as found:
         warnings.simplefilter("always")
         for n in (2, 4):
-            assert_close(
-                function(torch.ones(5), torch.tensor(n)), torch.full((n,), 3.0)
-            )
+            x = torch.arange(5.0, requires_grad=True)
+            theirs = x.detach().clone().requires_grad_()
+            made, wanted = call(x, torch.tensor(n)), function(theirs, torch.tensor(n))
+            assert_close(made, wanted)
+            made.sum().backward()
+            wanted.sum().backward()
+            assert_close(x.grad, theirs.grad)
     told = [str(w.message) for w in found if "runs eagerly" in str(w.message)]
-    assert len(told) == 1 and "aten.slice.Tensor" in told[0]
+    place = f"test_numbers.py:{function.__code__.co_firstlineno + line}"
+    assert len(told) == 1, told
+    assert f"{place}: {cause}" in told[0]
 
 
 @pytest.mark.slow

@@ -12,7 +12,12 @@ program computes with the bucket's size, the data comes first, and what follows 
 
 from spike_torch.lowering.arrays import Array
 from spike_torch.lowering.dims import Dim, Factor
-from spike_torch.lowering.errors import LoweringError, NeedsExactSize, Unsupported
+from spike_torch.lowering.errors import (
+    LoweringError,
+    NeedsExactSize,
+    UnknownSize,
+    Unsupported,
+)
 from spike_torch.lowering.graph import Graph, Result
 from spike_torch.lowering.sizes import Size, Sizes
 
@@ -26,5 +31,6 @@ __all__ = [
     "Result",
     "Size",
     "Sizes",
+    "UnknownSize",
     "Unsupported",
 ]

@@ -9,6 +9,10 @@ class Unsupported(NotImplementedError):
     """The operation has no lowering, or not with these arguments: it runs eagerly."""
 
 
+class UnknownSize(Unsupported):
+    """A size depends on data, or on a number, and none that is given tells it."""
+
+
 class NeedsExactSize(Exception):
     """Padding would reach a result, and no mask is right: no bucket may be larger.
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
-from spike_torch.lowering.errors import NeedsExactSize, Unsupported
+from spike_torch.lowering.errors import NeedsExactSize, UnknownSize
 
 #: An int, or an expression of sympy's.
 Size: TypeAlias = "int | Any"
@@ -116,12 +116,12 @@ class Sizes:
 
         Raises:
             NeedsExactSize: that is not known.
-            Unsupported: it depends on a number that is no size of what is given.
+            UnknownSize: it depends on a number that is no size of what is given.
         """
         if isinstance(size, int):
             return size
         if not size.free_symbols <= self.buckets.keys():
-            raise Unsupported(f"has a size ({size}) that depends on data or a number")
+            raise UnknownSize(f"has a size ({size}) that depends on data or a number")
         if not grows(size):
             unsure = [s for s in size.free_symbols if not s.is_nonnegative]
             reason = f"has a size ({size}) that a bucket may exceed"

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import fx
+from torch._guards import TracingContext
 
 from spike_torch.lowered.calls import size_of
 from spiky.compiling.walk import value_of
@@ -23,3 +24,27 @@ def dynamic_sizes(node: fx.Node) -> list[tuple[int, Any]]:
     value = value_of(node)
     sizes = map(size_of, value.shape) if isinstance(value, torch.Tensor) else ()
     return [(d, size) for d, size in enumerate(sizes) if not isinstance(size, int)]
+
+
+def count_shown(name: str) -> int | None:
+    """How many results of a graph the user gets; None: all. Gradients are copies."""
+    if name == "inference":
+        return None
+    return _forward_count() if name == "forward" else 0
+
+
+def _forward_count() -> int:
+    """How many results of the forward graph are not for its backward graph alone."""
+    context = TracingContext.try_get()
+    metadata = context.fw_metadata if context is not None else None
+    return 0 if metadata is None else int(metadata.num_forward)
+
+
+def saved_names(gm: fx.GraphModule) -> set[str]:
+    """The names of what a forward graph returns for its backward graph alone."""
+    count = _forward_count()
+    if not count:
+        return set()
+    returned = outputs_of(gm)
+    shown, saved = returned[:count], returned[count:]
+    return {n.name for n in saved if isinstance(n, fx.Node) and n not in shown}

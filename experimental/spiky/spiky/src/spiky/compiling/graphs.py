@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import operator
 import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
@@ -19,22 +18,19 @@ from functorch.compile import (
 from torch import fx
 from torch._dynamo.backends.common import aot_autograd
 from torch._functorch import config as aot_config
-from torch._guards import TracingContext
-from torch._higher_order_ops.effects import with_effects
 from torch.utils._pytree import tree_leaves
 
 from nkipy.compiler.driver import CompilationError
 from spike_torch import current_device
-from spike_torch.lowering import NeedsExactSize, Sizes, Unsupported
-from spiky.compiling import symbols as sym
+from spike_torch.lowering import NeedsExactSize, Unsupported
 from spiky.compiling.attention import use_flash_attention
 from spiky.compiling.buckets import bucket_rules
 from spiky.compiling.calling import called, cut_before, profiled, required
 from spiky.compiling.declared import declared_symbols
 from spiky.compiling.decompositions import decompositions
+from spiky.compiling.eager import EagerOperators
 from spiky.compiling.forward_mode import forward_mode_apart
-from spiky.compiling.functionalized import operator_of
-from spiky.compiling.graph_ends import outputs_of
+from spiky.compiling.graph_ends import count_shown, saved_names
 from spiky.compiling.limits import warn_of_limit
 from spiky.compiling.module import Layouts
 from spiky.compiling.part import Part, Settings
@@ -42,22 +38,18 @@ from spiky.compiling.partition import copied, partitioned
 from spiky.compiling.prelude import split_prelude
 from spiky.compiling.refused import refused_nodes
 from spiky.compiling.seeds import is_random
-from spiky.compiling.sources import location_of, told
+from spiky.compiling.sources import told
 from spiky.compiling.strided import read_owners
-from spiky.compiling.support import OF_DATA, refusals
+from spiky.compiling.support import Refused, refusals
 from spiky.compiling.telling import tell_parts
 from spiky.compiling.views import MakeViews, check_padded, split_views
 from spiky.configuration import NKIPyBackendConfig
-from spiky.errors import BackendError, UnsupportedOperationError
+from spiky.errors import BackendError
 from spiky.options import CompileOptions
 from spiky.report import begin_graph
 from spiky.resources import hold, owned_by, owner
-from spiky.warned import is_new
 
 logger = logging.getLogger(__name__)
-
-#: Nodes that run eagerly, and why.
-Refused = Mapping[fx.Node, str]
 
 
 def compile_graph(
@@ -86,7 +78,7 @@ def compile_graph(
         bw_compiler=partial(compiler.compile, "backward"),
         inference_compiler=partial(compiler.compile, "inference"),
         decompositions=decompositions(),
-        partition_fn=_divided,
+        partition_fn=_forward_and_backward,
         keep_inference_input_mutations=True,
     )
     # Backward says how forward is to leave what it reads, before forward runs once.
@@ -94,7 +86,7 @@ def compile_graph(
         return compile_both(gm, example_inputs)
 
 
-def _divided(joint: fx.GraphModule, inputs: Any, **more: Any) -> Any:
+def _forward_and_backward(joint: fx.GraphModule, inputs: Any, **more: Any) -> Any:
     """The forward and the backward graph of a joint one.
 
     What takes little is computed again rather than kept; but random numbers would not
@@ -144,6 +136,7 @@ class _Compiler:
         self.notes: list[str] = []
         self._forward: Part | None = None
         self._owner = owner()
+        self._eager = EagerOperators(is_error=options.unsupported == "error")
         self.settings = Settings(
             core,
             config.build_options(),
@@ -169,39 +162,24 @@ class _Compiler:
 
     def _with_views(self, name: str, gm: fx.GraphModule) -> Callable[..., Any]:
         if not self.options.unpad_outputs:
-            check_padded(gm, _shown(name))
+            check_padded(gm, count_shown(name))
             return self._compiled(name, gm)
-        views = split_views(gm, _shown(name))
+        views = split_views(gm, count_shown(name))
         run = self._compiled(name, gm)
         return run if views is None else _followed(run, views)
 
     def _compiled(self, name: str, gm: fx.GraphModule) -> Callable[..., Any]:
-        refused: dict[fx.Node, str] = {}
+        refused: Refused = {}
         try:
             part = self._whole(name, gm)
         except Unsupported as error:
             logger.debug("%s: %s", name, error)
         except CompilationError as error:
-            refused = self._refused_by_compiler(gm, error)
+            refused = refused_nodes(gm, self.settings.build, error)
         else:
             tell_parts(self.report, gm)
             return self._called(name, part)
         return make_boxed_func(self._after_prelude(name, gm, refused))
-
-    def _refused_by_compiler(
-        self, gm: fx.GraphModule, error: CompilationError
-    ) -> dict[fx.Node, str]:
-        """Nodes of a graph that the compiler has refused.
-
-        Raises:
-            CompilationError: that is no node's fault.
-        """
-        sizes = _sizes(gm)
-        hints = sym.hints(gm, list(sizes.places))
-        found = refused_nodes(gm, sizes, hints, self.settings.build, error)
-        if not found:
-            raise error
-        return found
 
     def _called(self, name: str, part: Part) -> Callable[[list[Any]], list[Any]]:
         needed = () if name == "backward" else self.declared
@@ -212,7 +190,7 @@ class _Compiler:
     ) -> Callable[..., Any]:
         """The graph, of which the host computes some numbers first; else in parts."""
         read_owners(gm)
-        refused = {**refusals(gm, _sizes(gm)), **by_compiler}
+        refused = {**refusals(gm), **by_compiler}
         split = split_prelude(gm, refused)
         if split is not None:
             prelude, rest = split
@@ -221,7 +199,8 @@ class _Compiler:
             except Unsupported as error:
                 logger.debug("%s, without numbers: %s", name, error)
             except CompilationError as error:
-                refused |= self._refused_by_compiler(gm, error)
+                more = refused_nodes(gm, self.settings.build, error)
+                refused = {**refused, **more}
             else:
                 tell_parts(self.report, rest)
                 self.report.notes.append(_told_of_host(refused))
@@ -234,7 +213,7 @@ class _Compiler:
         """The graph as one part; what forward keeps for backward stays padded."""
         if name == "forward":
             self._forward = None
-            self._forward = self._made(gm, name, _saved(gm))
+            self._forward = self._made(gm, name, saved_names(gm))
             return self._forward
         forward = self._forward
         if name == "backward" and forward is not None:
@@ -289,7 +268,7 @@ class _Compiler:
     def _divided(
         self, name: str, gm: fx.GraphModule, refused: Refused
     ) -> Callable[..., Any]:
-        self._tell(refused)
+        self._eager.tell(refused)
         needed = () if name == "backward" else required(self.options, self.declared)
         original = [n for n in gm.graph.nodes if n.op == "placeholder"]
         self.settings = self.settings._replace(pads_results=False)
@@ -307,25 +286,10 @@ class _Compiler:
             )
             return gm.forward
         except CompilationError as error:
-            raise _PartRefused(error, self._refused_by_compiler(gm, error)) from error
+            found = refused_nodes(gm, self.settings.build, error)
+            raise _PartRefused(error, found) from error
         run = profiled(part, self.options, self.rank)
         return lambda *arguments: run(list(arguments))
-
-    def _tell(self, refused: Refused) -> None:
-        """Warn of operators that run eagerly, once for each and each line; or raise."""
-        calls = {n: why for n, why in refused.items() if n.op == "call_function"}
-        causes = [n for n, why in calls.items() if not _goes_with_another(n, why)]
-        for node in causes or list(calls)[:1]:
-            why = refused[node]
-            name, location = operator_of(node), location_of(node)
-            where = f"{location.filename}:{location.line}: " if location else ""
-            text = f"{where}{name} {why}"
-            if self.options.unsupported == "error":
-                raise UnsupportedOperationError(text)
-            if is_new(where, name):
-                warnings.warn(
-                    f"{text}; it runs eagerly, between compiled parts", stacklevel=2
-                )
 
 
 def _told_of_host(nodes: Refused) -> str:
@@ -347,49 +311,8 @@ class _PartRefused(Exception):
         self.by_name = {node.name: why for node, why in refused.items()}
 
 
-def _goes_with_another(node: fx.Node, why: str) -> bool:
-    """Whether another node is told of, by which this one runs eagerly."""
-    if node.op != "call_function" or node.target is operator.getitem:
-        return True
-    if node.target is with_effects:
-        return "_check_errors" in str(node.args[1])  # of the operator before it
-    # torch asserts what sizes an operator before it may have.
-    return why == OF_DATA or node.target is torch.ops.aten._assert_scalar.default
-
-
 def _followed(run: Callable[..., Any], views: MakeViews) -> Callable[..., Any]:
     """What runs a graph, and makes views of what it returns."""
     call = make_boxed_func(lambda *arguments: views(list(run(list(arguments)))))
     made: Callable[..., Any] = call
     return made
-
-
-def _shown(name: str) -> int | None:
-    """How many results of a graph the user gets; None: all. Gradients are copies."""
-    if name == "inference":
-        return None
-    return _forward_count() if name == "forward" else 0
-
-
-def _forward_count() -> int:
-    """How many results of the forward graph are not for its backward graph alone."""
-    context = TracingContext.try_get()
-    metadata = context.fw_metadata if context is not None else None
-    return 0 if metadata is None else int(metadata.num_forward)
-
-
-def _saved(gm: fx.GraphModule) -> set[str]:
-    """The names of what a forward graph returns for its backward graph alone."""
-    count = _forward_count()
-    if not count:
-        return set()
-    returned = outputs_of(gm)
-    shown, saved = returned[:count], returned[count:]
-    return {n.name for n in saved if isinstance(n, fx.Node) and n not in shown}
-
-
-def _sizes(gm: fx.GraphModule) -> Sizes:
-    """Buckets of what torch has seen, to try lowerings with."""
-    placeholders = [n for n in gm.graph.nodes if n.op == "placeholder"]
-    symbols = sym.symbols_of(placeholders)
-    return Sizes({s: 2 * n for s, n in sym.hints(gm, symbols).items()})

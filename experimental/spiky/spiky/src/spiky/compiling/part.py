@@ -120,7 +120,7 @@ class Part:
     def _check_hints(self) -> None:
         for symbol in self.symbols:
             if symbol not in self.hints:
-                raise Unsupported(f"has a size {symbol} of a nested tensor")
+                raise Unsupported(f"has a size {symbol} of data or a nested tensor")
             if self.hints[symbol] < 0 and symbol not in self.numbers:
                 raise Unsupported(f"makes a size of {symbol}, which is less than 0")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from torch import fx
@@ -12,8 +12,9 @@ from nkipy.compiler.build import BuildOptions, build
 from nkipy.compiler.driver import CompilationError
 from nkipy.execution.device_module import device_module
 from spike_torch.lowering import NeedsExactSize, Sizes, Unsupported
+from spiky.compiling import symbols as sym
 from spiky.compiling.sources import location_of
-from spiky.compiling.support import lower_alone
+from spiky.compiling.support import Refused, lower_alone, trial_sizes
 from spiky.compiling.walk import is_number, value_of
 
 #: What the compiler says of programs: its codes of errors but those of arguments.
@@ -23,12 +24,10 @@ _PLACE = re.compile(r"^ *at (?P<place>.+)$", re.MULTILINE)
 
 def refused_nodes(
     gm: fx.GraphModule,
-    sizes: Sizes,
-    hints: Mapping[Any, int],
     options: BuildOptions,
     error: CompilationError,
-) -> dict[fx.Node, str]:
-    """The nodes that the compiler refuses, and why; none, if that is not what it says.
+) -> Refused:
+    """The nodes that the compiler refuses, and why.
 
     Each is compiled by itself: first those of the lines that the compiler has told, and
     the others only if it is none of these. If it is none at all, it is what stands in
@@ -36,24 +35,24 @@ def refused_nodes(
 
     Args:
         gm: a graph whose program was refused, or a part of it.
-        sizes: buckets to try with.
-        hints: sizes that torch has seen, for what takes no bucket.
         options: how programs are built.
         error: what the compiler has said of the whole.
+
+    Raises:
+        CompilationError: `error`, which is no node's fault.
     """
     finding = _FINDING.search(str(error))
     if finding is None:
-        return {}
+        raise error
     places = {match["place"] for match in _PLACE.finditer(str(error))}
     nodes = [n for n in gm.graph.nodes if n.op == "call_function" and _computes(n)]
     named = [n for n in nodes if str(location_of(n)) in places]
     others = [n for n in nodes if n not in set(named)]
-    check = _Check(sizes, Sizes({}, hints, hints), options)
-    return (
-        check.refused(named)
-        or check.refused(others)
-        or dict.fromkeys(named, _reason(finding))
-    )
+    check = _Check(gm, options)
+    found = check.refused(named) or check.refused(others)
+    if not (found or named):
+        raise error
+    return found or dict.fromkeys(named, _reason(finding))
 
 
 def _computes(node: fx.Node) -> bool:
@@ -68,8 +67,10 @@ def _reason(finding: re.Match[str]) -> str:
 class _Check:
     """Compiles operations one by one, each kind once."""
 
-    def __init__(self, sizes: Sizes, exact: Sizes, options: BuildOptions) -> None:
-        self._sizes, self._exact, self._options = sizes, exact, options
+    def __init__(self, gm: fx.GraphModule, options: BuildOptions) -> None:
+        self._sizes, self._options = trial_sizes(gm), options
+        seen = sym.hints(gm, list(self._sizes.places))
+        self._exact = Sizes({}, seen, seen)  # for what takes no bucket
         self._known: dict[str, str | None] = {}
 
     def refused(self, nodes: Iterable[fx.Node]) -> dict[fx.Node, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -16,12 +16,12 @@ from spike_torch.lowering import (
     Array,
     Graph,
     NeedsExactSize,
-    Size,
     Sizes,
+    UnknownSize,
     Unsupported,
 )
 from spike_torch.lowering.dtypes import hlo_dtype
-from spike_torch.lowering.sizes import symbols_of
+from spiky.compiling import symbols as sym
 from spiky.compiling.functionalized import is_functionalized, lower_functionalized
 from spiky.compiling.sources import location_of
 from spiky.compiling.walk import (
@@ -31,8 +31,10 @@ from spiky.compiling.walk import (
     value_of,
 )
 
-#: Why what takes or returns a size runs eagerly that only its data tells.
+#: Why what takes or returns a size runs eagerly that only data tells.
 OF_DATA = "has a size that depends on data"
+#: Nodes that run eagerly, and why.
+Refused = Mapping[fx.Node, str]
 #: The devices that programs take tensors of.
 DEVICES = ("cpu", "nkipy")
 
@@ -65,6 +67,8 @@ def refusal_of(node: fx.Node, sizes: Sizes) -> str | None:
         lower_alone(node, sizes)
     except NeedsExactSize:
         pass
+    except UnknownSize:
+        return OF_DATA
     except Unsupported as error:
         return str(error)
     return None
@@ -100,15 +104,9 @@ def _as_argument(g: Graph, value: Any) -> Any:
     if not _is_plain(value):
         raise Unsupported(f"takes a tensor of {value.layout} on {value.device}")
     result = result_of(value)
-    if _depends_on_data(g, result.sizes):
-        raise Unsupported(OF_DATA)
     dims = g.dims([g.sizes.of(size) for size in result.sizes])
     shape = [d.padded for d in dims]
     return Array(g.module.add_parameter(shape, hlo_dtype(result.dtype)), dims)
-
-
-def _depends_on_data(g: Graph, sizes: Sequence[Size]) -> bool:
-    return any(not symbols_of(size) <= g.sizes.places.keys() for size in sizes)
 
 
 def _is_plain(value: Any) -> bool:
@@ -116,8 +114,9 @@ def _is_plain(value: Any) -> bool:
     return is_tensor and value.layout == torch.strided and value.device.type in DEVICES
 
 
-def refusals(gm: fx.GraphModule, sizes: Sizes) -> Mapping[fx.Node, str]:
-    """Nodes that run eagerly, and why."""
+def refusals(gm: fx.GraphModule) -> Refused:
+    """Nodes that have no lowering, and why."""
+    sizes = trial_sizes(gm)
     found: dict[fx.Node, str] = {}
     for node in gm.graph.nodes:
         why = refusal_of(node, sizes)
@@ -127,3 +126,10 @@ def refusals(gm: fx.GraphModule, sizes: Sizes) -> Mapping[fx.Node, str]:
         if why is not None:
             found[node] = why
     return found
+
+
+def trial_sizes(gm: fx.GraphModule) -> Sizes:
+    """Buckets of the sizes that torch has seen, to try lowerings with."""
+    placeholders = [n for n in gm.graph.nodes if n.op == "placeholder"]
+    symbols = sym.symbols_of(placeholders)
+    return Sizes({s: 2 * n for s, n in sym.hints(gm, symbols).items()})

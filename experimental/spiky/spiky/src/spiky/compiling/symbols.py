@@ -83,13 +83,14 @@ def _sizes(placeholders: Sequence[fx.Node]) -> Iterator[tuple[Any, Source]]:
 def hints(gm: fx.GraphModule, symbols: Sequence[Any]) -> Mapping[Any, int]:
     """The sizes that torch has seen, by which a first program is made.
 
-    Those of nested tensors are no numbers, and are not among them.
+    Those of nested tensors are no numbers, and those that data tells an operator have
+    not been seen: neither are among them.
     """
     env = shape_env_of(map(value_of, gm.graph.nodes)) if symbols else None
     if env is None:
         return {}
-    seen = {symbol: env.backed_var_to_val[symbol] for symbol in symbols}
-    return {symbol: int(n) for symbol, n in seen.items() if n.is_Integer}
+    seen = {symbol: env.backed_var_to_val.get(symbol) for symbol in symbols}
+    return {s: int(n) for s, n in seen.items() if n is not None and n.is_Integer}
 
 
 def numbers_of(gm: fx.GraphModule, symbols: Sequence[Any]) -> frozenset[Any]:
