@@ -17,6 +17,7 @@ if _BUILT:
     import torch
 
     import spike_torch
+    from spike_torch import programs
 
     if "PYTEST_XDIST_WORKER" in os.environ:  # each worker would use all processors
         torch.set_num_threads(1)
@@ -43,6 +44,21 @@ if _BUILT:
         spike_torch._C.reach_by_transfers(True)
         yield
         spike_torch._C.reach_by_transfers(False)
+
+    @pytest.fixture(params=["host", "transfers"])
+    def reach(request: pytest.FixtureRequest) -> Iterator[None]:
+        """Once as here, and once as `by_transfers`."""
+        spike_torch._C.reach_by_transfers(request.param == "transfers")
+        yield
+        spike_torch._C.reach_by_transfers(False)
+
+    @pytest.fixture
+    def filled_padding() -> Iterator[None]:
+        """Padding holds NaN, so that whoever reads it is found out."""
+        programs.fill_padding(True)
+        programs.reset_stats()
+        yield
+        programs.fill_padding(False)
 
     @pytest.fixture
     def two_cores() -> None:
