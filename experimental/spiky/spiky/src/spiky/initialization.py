@@ -14,7 +14,7 @@ from spiky import configuration
 from spiky.checks import checked_number
 from spiky.configuration import NKIPyBackendConfig
 from spiky.errors import BackendError
-from spiky.ranks import find_place, take_core
+from spiky.ranks import Place, find_place, take_core
 
 logger = logging.getLogger("spiky")
 
@@ -73,14 +73,8 @@ def init_nkipy_backend(
         ImportError: the torch device "nkipy" cannot be registered; the text says why.
     """
     with configuration.lock():
-        if configuration.is_nkipy_backend_initialized():
-            raise BackendError(
-                "the nkipy backend has already been initialized: call "
-                "reset_nkipy_backend() first, or set_nkipy_backend_config() to change "
-                "how functions are compiled from now on"
-            )
-        _check_given(rank, world_size)
-        place = find_place(rank, world_size)
+        _check_is_first()
+        place = _place_of(rank, world_size)
         config = NKIPyBackendConfig(
             nkipy_cache=nkipy_cache,  # type: ignore[arg-type]  # made a Path there
             log_level=log_level,  # type: ignore[arg-type]  # and a number
@@ -96,26 +90,40 @@ def init_nkipy_backend(
             input_layout=input_layout,
             output_layout=output_layout,
         )
-        _make_directory(config.nkipy_cache)
-        take_core(place, config.core_offset)
-        # Of threads that compile first at the same time, all but one would fail in it.
-        lookup_backend("nkipy")
-        _keep_kernels_out_of_graphs()
-        configuration.begin(config)
+        _begin(config, place)
     logger.info("rank %d of %d is initialized", config.rank, config.world_size)
+
+
+def _check_is_first() -> None:
+    if configuration.is_nkipy_backend_initialized():
+        raise BackendError(
+            "the nkipy backend has already been initialized: call "
+            "reset_nkipy_backend() first, or set_nkipy_backend_config() to change "
+            "how functions are compiled from now on"
+        )
+
+
+def _place_of(rank: int | None, world_size: int | None) -> Place:
+    if rank is not None:
+        checked_number("rank", rank, least=0)
+    if world_size is not None:
+        checked_number("world_size", world_size, least=1)
+    return find_place(rank, world_size)
+
+
+def _begin(config: NKIPyBackendConfig, place: Place) -> None:
+    _make_directory(config.nkipy_cache)
+    take_core(place, config.core_offset)
+    # Of threads that compile first at the same time, all but one would fail in it.
+    lookup_backend("nkipy")
+    _keep_kernels_out_of_graphs()
+    configuration.begin(config)
 
 
 def _keep_kernels_out_of_graphs() -> None:
     """Have torch call NKI kernels; those that are loaded later see to it themselves."""
     if "nkipy_nki" in sys.modules:
         language().keep_out_of_graphs()
-
-
-def _check_given(rank: int | None, world_size: int | None) -> None:
-    if rank is not None:
-        checked_number("rank", rank, least=0)
-    if world_size is not None:
-        checked_number("world_size", world_size, least=1)
 
 
 def _make_directory(directory: Path | None) -> None:
