@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -13,29 +12,23 @@ from torch.utils import _pytree as pytree
 from nkipy.compiler.build import build
 from nkipy.execution import load
 from spike_torch import programs
-from spike_torch.aten import OPERATORS, Operator
-from spike_torch.lowered.calls import lower_call, name_of, tensors_of
+from spike_torch.eager_operators import (
+    ON_DEVICES,
+    arguments_of,
+    functional_of,
+    places_of_results,
+    record_of,
+    value_of,
+    with_tensors,
+)
+from spike_torch.eager_results import results_on_cpu
+from spike_torch.lowered.calls import lower_call, name_of
 from spike_torch.lowering.arrays import Array
 from spike_torch.lowering.dtypes import hlo_dtype
 from spike_torch.lowering.errors import NeedsExactSize, Unsupported
 from spike_torch.lowering.graph import Graph
 
 logger = logging.getLogger(__name__)
-
-#: What the schema's enumerations are, which arrive as numbers.
-_MEMORY_FORMATS = {
-    0: torch.contiguous_format,
-    1: torch.preserve_format,
-    2: torch.channels_last,
-    3: torch.channels_last_3d,
-}
-_LAYOUTS = {0: torch.strided}
-#: The CPU's results of what has these are not the arguments' alone.
-_UNTOLD = {
-    torch.Tag.nondeterministic_seeded,
-    torch.Tag.data_dependent_output,
-    torch.Tag.dynamic_output_shape,
-}
 
 
 def compile_call(
@@ -55,12 +48,12 @@ def compile_call(
         writes to what the operator writes to, and returns what else it returns. False:
         there is none of such arguments. None: there is none of any.
     """
-    if name in _ON_DEVICES:
-        name, given = _ON_DEVICES[name](*given)
+    if name in ON_DEVICES:
+        name, given = ON_DEVICES[name](*given)
     packet = getattr(torch.ops.aten, name.removeprefix("aten::"))
     op = getattr(packet, overload or "default")
-    functional = _functional(op)
-    if functional is None or _record(functional) is None:
+    functional = functional_of(op)
+    if functional is None or record_of(functional) is None:
         return None
     try:
         with torch._C.DisableTorchFunction():
@@ -70,203 +63,6 @@ def compile_call(
     except Exception:  # the CPU can compute it in any case
         logger.warning("no program could be made of %s", op, exc_info=True)
     return False
-
-
-# ---- Operators -----------------------------------------------------------------------
-
-
-def _convolution(*given: Any) -> tuple[str, Sequence[Any]]:
-    return "aten::convolution", given
-
-
-def _convolution_backward(gradient: Any, *given: Any) -> tuple[str, Sequence[Any]]:
-    (*_, mask) = given
-    bias = [gradient.shape[1]] if mask[2] else None
-    return "aten::convolution_backward", (gradient, *given[:2], bias, *given[2:])
-
-
-#: What torch calls by another name on a device: the name that records have, and its
-#: arguments.
-_ON_DEVICES: Mapping[str, Callable[..., tuple[str, Sequence[Any]]]] = {
-    "aten::convolution_overrideable": _convolution,
-    "aten::convolution_backward_overrideable": _convolution_backward,
-}
-
-
-def _record(op: Any) -> Operator | None:
-    """The record of an operator that programs may compute."""
-    record = OPERATORS.get(name_of(op))
-    if record is None or record.lower is None:
-        return None
-    if record.checks_values or record.writes or _UNTOLD & set(op.tags):
-        return None
-    return record
-
-
-def _written(argument: Any) -> bool:
-    return argument.alias_info is not None and argument.alias_info.is_write
-
-
-def _names(argument: Any) -> Any:
-    """What a schema calls the memory of a tensor."""
-    return argument.alias_info.before_set if argument.alias_info else None
-
-
-def _signature(schema: Any) -> list[tuple[str, str]]:
-    """Arguments with their types, but those that only take results: what is the same of
-    an operator's functional overload and of those that write."""
-    return [(a.name, str(a.type)) for a in schema.arguments if not a.is_out]
-
-
-@cache
-def _functional(op: Any) -> Any:
-    """The operator that returns what another writes; itself, if it writes nothing; None
-    if there is none."""
-    schema = op._schema
-    if not any(map(_written, schema.arguments)):
-        return op
-    name = schema.name.removeprefix("aten::")
-    for base in (name, name.removesuffix("_")):
-        packet = getattr(torch.ops.aten, base, None)
-        for overload in packet.overloads() if packet is not None else ():
-            found = getattr(packet, overload)
-            if (
-                not any(map(_written, found._schema.arguments))
-                and _signature(found._schema) == _signature(schema)
-                and len(found._schema.returns) == len(schema.returns)
-            ):
-                return found
-    return None
-
-
-def _places_of_results(schema: Any) -> list[int | None]:
-    """For each result the argument that it is, which is written to."""
-    places: list[int | None] = []
-    for result in schema.returns:
-        found = None
-        for i, argument in enumerate(schema.arguments):
-            if _written(argument) and _names(result) == _names(argument):
-                found = i
-        places.append(found)
-    written = [i for i, a in enumerate(schema.arguments) if _written(a)]
-    if sorted(p for p in places if p is not None) != written:
-        raise Unsupported("writes to what it does not return")
-    return places
-
-
-# ---- Arguments -----------------------------------------------------------------------
-
-
-def _value(argument: Any, given: Any) -> Any:
-    kind = str(argument.real_type).removeprefix("Optional[").removesuffix("]")
-    if given is None or kind not in ("MemoryFormat", "Layout"):
-        return given
-    table: Mapping[int, Any] = _LAYOUTS if kind == "Layout" else _MEMORY_FORMATS
-    if given not in table:
-        raise Unsupported(f"has {argument.name}={given}")
-    return table[given]
-
-
-def _is_default(argument: Any, given: Any) -> bool:
-    if isinstance(given, torch.Tensor) or not argument.has_default_value():
-        return False
-    default = argument.default_value
-    return type(default) is type(given) and default == given
-
-
-def _arguments(
-    schema: Any, given: Sequence[Any], is_results: bool
-) -> tuple[list[Any], dict[str, Any]]:
-    """By place and by name, without defaults, as torch's graphs have them.
-
-    Args:
-        is_results: whether arguments that only take results are among them.
-    """
-    args: list[Any] = []
-    kwargs: dict[str, Any] = {}
-    count = 0
-    for argument, value in zip(schema.arguments, given, strict=True):
-        if argument.is_out and not is_results:
-            continue
-        if argument.kwarg_only:
-            if not _is_default(argument, value):
-                kwargs[argument.name] = value
-        else:
-            args.append(value)
-            if not _is_default(argument, value):
-                count = len(args)
-    return args[:count], kwargs
-
-
-def _tensors(given: Any) -> list[torch.Tensor]:
-    return [t for t in pytree.tree_leaves(given) if isinstance(t, torch.Tensor)]
-
-
-def _mapped(given: Sequence[Any], change: Callable[[torch.Tensor], Any]) -> list[Any]:
-    made = pytree.tree_map_only(torch.Tensor, change, list(given))
-    assert isinstance(made, list)
-    return made
-
-
-# ---- What the CPU says ---------------------------------------------------------------
-
-
-def _results_on_cpu(op: Any, functional: Any, given: Sequence[Any]) -> list[Any]:
-    """What the CPU returns for zeros in place of all numbers: dtypes, sizes, strides.
-
-    Raises:
-        Unsupported: it refuses the call, or returns what a program does not.
-    """
-    made: dict[int, torch.Tensor] = {}
-
-    def zeros(x: torch.Tensor) -> torch.Tensor:
-        if id(x) not in made:
-            made[id(x)] = torch.empty_strided(
-                x.shape, x.stride(), dtype=x.dtype, device="cpu"
-            ).zero_()
-        return made[id(x)]
-
-    host = [
-        torch.device("cpu")
-        if str(a.real_type).startswith(("Device", "Optional[Dev")) and v is not None
-        else v
-        for a, v in zip(op._schema.arguments, _mapped(given, zeros), strict=True)
-    ]
-    try:
-        args, kwargs = _arguments(op._schema, host, False)
-        results = tensors_of(functional(*args, **kwargs))
-        if op is not functional:
-            args, kwargs = _arguments(op._schema, host, True)
-            op(*args, **kwargs)
-    except Exception as error:  # the CPU says it again, to who has called
-        raise Unsupported(f"is refused: {error}") from error
-    taken = {x.untyped_storage().data_ptr() for x in made.values()}
-    for result in results:
-        if result is not None:
-            _require_own_memory(result, taken)
-            taken.add(result.untyped_storage().data_ptr())
-    return results
-
-
-def _require_own_memory(result: torch.Tensor, taken: set[int]) -> None:
-    if result.layout != torch.strided or not result.device.type == "cpu":
-        raise Unsupported(f"returns a tensor of layout {result.layout}")
-    if not result.numel() or result.untyped_storage().data_ptr() in taken:
-        raise Unsupported("returns a view, or a tensor without elements")
-    if result.storage_offset():
-        raise Unsupported(f"returns a tensor at {result.storage_offset()} of another")
-
-
-def _row_major(shape: Sequence[int]) -> tuple[int, ...]:
-    strides: list[int] = []
-    step = 1
-    for size in reversed(shape):
-        strides.insert(0, step)
-        step *= size
-    return tuple(strides)
-
-
-# ---- Programs ------------------------------------------------------------------------
 
 
 class _Parameter(NamedTuple):
@@ -285,6 +81,15 @@ def _order(x: torch.Tensor) -> tuple[int, ...]:
     """The dimensions in the order of the memory."""
     strides = x.stride()
     return tuple(sorted(range(x.ndim), key=lambda d: (-strides[d], d)))
+
+
+def _row_major(shape: Sequence[int]) -> tuple[int, ...]:
+    strides: list[int] = []
+    step = 1
+    for size in reversed(shape):
+        strides.insert(0, step)
+        step *= size
+    return tuple(strides)
 
 
 def _strides(shape: Sequence[int], order: Sequence[int]) -> tuple[int, ...]:
@@ -319,9 +124,9 @@ def _function(
     op: Any, functional: Any, given: Sequence[Any], core: int
 ) -> programs.Function:
     schema = op._schema
-    given = [_value(a, v) for a, v in zip(schema.arguments, given, strict=True)]
-    places = _places_of_results(schema)
-    returned = _results_on_cpu(op, functional, given)
+    given = [value_of(a, v) for a, v in zip(schema.arguments, given, strict=True)]
+    places = places_of_results(schema)
+    returned = results_on_cpu(op, functional, given)
     written = [None if p is None else given[p] for p in places]
     if len(written) != len(returned):
         raise Unsupported("returns other results than its functional overload")
@@ -333,12 +138,18 @@ def _function(
     tensors = _tensors(given)
     parameters, arrays = _parameters(g, tensors, written)
     by_place = iter(arrays)
-    args, kwargs = _arguments(schema, _mapped(given, lambda _: next(by_place)), False)
+    args, kwargs = arguments_of(
+        schema, with_tensors(given, lambda _: next(by_place)), False
+    )
     made = lower_call(g, functional, args, kwargs, _as_returned(returned))
     orders = _orders(returned, written)
     results = _results(g, made, returned, orders)
     g.module.set_results([array.value for array in results if array is not None])
     return _built(g, op, core, len(tensors), parameters, results, orders, written)
+
+
+def _tensors(given: Any) -> list[torch.Tensor]:
+    return [t for t in pytree.tree_leaves(given) if isinstance(t, torch.Tensor)]
 
 
 def _parameters(

@@ -37,7 +37,6 @@ Statistics are of all calls of the process.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -46,147 +45,54 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import torch
 
 import spike_torch._C as _C
+from spike_torch.program_sizes import (
+    Buckets,
+    Dimension,
+    Exact,
+    Expression,
+    Linear,
+    Listed,
+    OneBucket,
+    PaddedDimension,
+    PowersOfTwo,
+    Size,
+    dimensions_of,
+    expression,
+    rule_of,
+    tokens_of,
+)
+from spike_torch.program_statistics import get_memory_stats, get_stats, reset_stats
 
 if TYPE_CHECKING:
     from nkipy.execution.model import ResidentModel
 
-# ---- Sizes ---------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Expression:
-    """A whole number that depends on symbols; made of :func:`Size` by arithmetic."""
-
-    tokens: tuple[int | str, ...]
-
-    def __add__(self, other: Expression | int) -> Expression:
-        return self._with("+", other)
-
-    def __sub__(self, other: Expression | int) -> Expression:
-        return self._with("-", other)
-
-    def __mul__(self, other: Expression | int) -> Expression:
-        return self._with("*", other)
-
-    def __floordiv__(self, other: Expression | int) -> Expression:
-        return self._with("//", other)
-
-    def __mod__(self, other: Expression | int) -> Expression:
-        return self._with("%", other)
-
-    def __radd__(self, other: int) -> Expression:
-        return expression(other) + self
-
-    def __rsub__(self, other: int) -> Expression:
-        return expression(other) - self
-
-    def __rmul__(self, other: int) -> Expression:
-        return expression(other) * self
-
-    def __rfloordiv__(self, other: int) -> Expression:
-        return expression(other) // self
-
-    def __rmod__(self, other: int) -> Expression:
-        return expression(other) % self
-
-    def minimum(self, other: Expression | int) -> Expression:
-        """The smaller of both."""
-        return self._with("min", other)
-
-    def maximum(self, other: Expression | int) -> Expression:
-        """The greater of both."""
-        return self._with("max", other)
-
-    def _with(self, operation: str, other: Expression | int) -> Expression:
-        return Expression((*self.tokens, *expression(other).tokens, operation))
-
-
-def Size(symbol: int) -> Expression:
-    """The exact value of a function's symbol, counted from 0."""
-    return Expression((f"${operator.index(symbol)}",))
-
-
-def expression(size: Expression | int) -> Expression:
-    """A number as an expression."""
-    if isinstance(size, Expression):
-        return size
-    return Expression((operator.index(size),))
-
-
-#: A dimension's exact size; or its factors, the last of which varies fastest, where
-#: each is padded for itself: (4, Size(0)) is 4 times as many as the symbol 0 says.
-Dimension = int | Expression | Sequence[int | Expression]
-#: The same in a program, whose sizes are fixed.
-PaddedDimension = int | Sequence[int]
-
-
-@dataclass(frozen=True)
-class PowersOfTwo:
-    """Buckets first, 2 * first and so on, where `first` is rounded up to a power.
-
-    Attributes:
-        most: the largest of them, after which come its multiples; None: none is.
-        limit: no value is larger, so that no bucket need be; None: any may come.
-    """
-
-    first: int = 1
-    most: int | None = None
-    limit: int | None = None
-
-
-@dataclass(frozen=True)
-class Linear:
-    """Buckets first, first + step, first + 2 * step and so on.
-
-    Attributes:
-        most, limit: as of :class:`PowersOfTwo`.
-    """
-
-    first: int
-    step: int
-    most: int | None = None
-    limit: int | None = None
-
-
-@dataclass(frozen=True)
-class Listed:
-    """These buckets, and powers of two for what is larger than the largest."""
-
-    buckets: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Exact:
-    """A bucket for each size."""
-
-
-@dataclass(frozen=True)
-class OneBucket:
-    """One bucket, called 0, for all values: of a number that is no size of anything."""
-
-
-Buckets = PowersOfTwo | Linear | Listed | Exact | OneBucket
-
-
-def _rule(buckets: Buckets) -> tuple[str, list[int]]:
-    ends: list[int] = []
-    if isinstance(buckets, (PowersOfTwo, Linear)):
-        is_linear = isinstance(buckets, Linear)
-        rule = "linear" if is_linear else "powers of two"
-        numbers = [buckets.first, getattr(buckets, "step", 1)]
-        ends = [buckets.most or 0, buckets.limit or 0]
-    elif isinstance(buckets, Listed):
-        rule, numbers = "listed", sorted(set(buckets.buckets))
-    elif isinstance(buckets, (Exact, OneBucket)):
-        return ("exact" if isinstance(buckets, Exact) else "one"), []
-    else:
-        raise TypeError(f"no rule of buckets: {buckets!r}")
-    if not numbers or min(numbers) < 1 or min(ends, default=0) < 0:
-        raise ValueError(
-            f"buckets are numbers from 1 up, and at least one: {buckets!r}"
-        )
-    return rule, numbers + ends
-
+__all__ = [
+    "Buckets",
+    "Compile",
+    "Dimension",
+    "Exact",
+    "Expression",
+    "Function",
+    "Input",
+    "Linear",
+    "Listed",
+    "OneBucket",
+    "PaddedDimension",
+    "PowersOfTwo",
+    "Result",
+    "Return",
+    "Returned",
+    "ReturnedArgument",
+    "ReturnedNumber",
+    "Size",
+    "Symbol",
+    "Variant",
+    "expression",
+    "fill_padding",
+    "get_memory_stats",
+    "get_stats",
+    "reset_stats",
+]
 
 # ---- What a function is --------------------------------------------------------------
 
@@ -380,12 +286,12 @@ class Function(_C.Function):
             list(arguments),
             [
                 (s.name, s.argument, -1 if s.dimension is None else s.dimension)
-                + _rule(s.buckets)
+                + rule_of(s.buckets)
                 for s in symbols
             ],
             [_input(given, len(symbols)) for given in inputs],
             [
-                (r.dtype, _dimensions(r.shape), -1 if r.input is None else r.input)
+                (r.dtype, dimensions_of(r.shape), -1 if r.input is None else r.input)
                 for r in results
             ],
             [_returned(given) for given in returns],
@@ -446,17 +352,6 @@ def _check_permutation(
         raise ValueError(f"'{name}': {list(order)} permutes no {len(shape)} dimensions")
 
 
-def _tokens(size: Expression | int) -> list[int | str]:
-    return list(expression(size).tokens)
-
-
-def _dimensions(shape: Sequence[Dimension]) -> list[list[list[int | str]]]:
-    return [
-        [_tokens(d)] if isinstance(d, (int, Expression)) else list(map(_tokens, d))
-        for d in shape
-    ]
-
-
 def _order(permutation: Sequence[int]) -> list[int]:
     """The permutation; none if it moves nothing."""
     order = list(permutation)
@@ -465,8 +360,8 @@ def _order(permutation: Sequence[int]) -> list[int]:
 
 def _input(given: Input, symbols: int) -> tuple[int, Any, Any, bool, list[int]]:
     if given.argument is None:
-        return -1, torch.int32, _dimensions((symbols,)), False, []
-    shape, order = _dimensions(given.shape), _order(given.permutation)
+        return -1, torch.int32, dimensions_of((symbols,)), False, []
+    shape, order = dimensions_of(given.shape), _order(given.permutation)
     return given.argument, given.dtype, shape, given.is_written, order
 
 
@@ -476,9 +371,14 @@ def _returned(given: Return) -> tuple[str, int, list[int], bool, bool, list[int 
     if isinstance(given, ReturnedArgument):
         return "argument", given.argument, [], False, False, []
     if isinstance(given, ReturnedNumber):
-        return "number", 0, [], False, False, _tokens(given.number)
+        return "number", 0, [], False, False, tokens_of(given.number)
     order = _order(given.permutation)
     return "result", given.result, order, given.is_padded, given.is_copied, []
+
+
+def fill_padding(is_filled: bool) -> None:
+    """For tests: fill padding with bytes of ones, which are NaN, or -1."""
+    _C.fill_padding(is_filled)
 
 
 # ---- What C++ calls ------------------------------------------------------------------
@@ -525,54 +425,3 @@ def _raise_failure(status: int, text: str) -> NoReturn:
     error.status = error.error_code = error.code = status
     explain(error)
     raise error
-
-
-# ---- Statistics ----------------------------------------------------------------------
-
-
-def get_stats() -> dict[str, Any]:
-    """What was counted of all calls, by name.
-
-    ``bucket_hits`` counts by buckets: tuples of one for each symbol; functions without
-    symbols have none there. ``total_pad_ratio_sum`` sums bucket by size over calls: 1
-    for one that is not padded. Times are in milliseconds.
-    """
-    return dict(_C.statistics())
-
-
-def reset_stats() -> None:
-    """Count from 0."""
-    _C.reset_statistics()
-
-
-def get_memory_stats() -> dict[str, int]:
-    """What the cores' pools of memory have, in bytes, and how often they were asked.
-
-    A miss is an allocation for which libnrt was asked for memory; all others were
-    served with memory of the pool, which are hits and reuses.
-    """
-    from spike_torch.memory import memory_stats
-
-    totals = {"allocation.all.allocated": 0, "num_device_alloc": 0}
-    totals |= {"allocated_bytes.all.current": 0, "reserved_bytes.all.current": 0}
-    for device in range(_C.device_count()):
-        stats = memory_stats(device)
-        for key in totals:
-            totals[key] += int(stats.get(key, 0))
-    used = totals["allocated_bytes.all.current"]
-    total = totals["reserved_bytes.all.current"]
-    count, missed = totals["allocation.all.allocated"], totals["num_device_alloc"]
-    return {
-        "used_bytes": used,
-        "cached_bytes": total - used,
-        "total_bytes": total,
-        "allocation_count": count,
-        "reuse_count": count - missed,
-        "cache_hit_count": count - missed,
-        "cache_miss_count": missed,
-    }
-
-
-def fill_padding(is_filled: bool) -> None:
-    """For tests: fill padding with bytes of ones, which are NaN, or -1."""
-    _C.fill_padding(is_filled)
