@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Iterator
+from math import prod
 from subprocess import CompletedProcess
 from typing import Any
 
@@ -38,8 +40,14 @@ def _(x: torch.Tensor) -> torch.Tensor:
 shifted.register_autograd(lambda _, g: shifted(2 * g))
 
 
+#: Of fewer elements, it is not refused.
+LEAST = 1
+
+
 def lower(g: Graph, x: Array) -> Array:
     """Narrow integers are not shifted arithmetically by a core."""
+    if prod(x.value.shape) < LEAST:
+        return x
     numbers = g.b.convert(x.value, np.dtype(np.int16))
     made = g.b.binary("shift-right-arithmetic", numbers, like(g.b, numbers, 1))
     return Array(g.b.convert(made, np.dtype(np.float32)), x.dims)
@@ -86,6 +94,19 @@ def test_what_the_compiler_refuses_runs_eagerly() -> None:
     for text, line in zip(told, (first + 1, first + 2)):
         assert f"test_refused.py:{line}: spiky_tests.shifted.default" in text
         assert "refused by the compiler, NCC_EVRF022" in text
+
+
+def test_what_is_refused_for_another_size_raises(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """When it is called, all has been divided already; what was compiled goes on."""
+    monkeypatch.setattr(sys.modules[__name__], "LEAST", 9)
+    function = torch.compile(shifted, backend="nkipy", dynamic=True)
+    small, large = torch.arange(7.0), torch.arange(16.0)
+    assert_close(function(small), small)
+    with pytest.raises(CompilationError, match="NCC_EVRF022"):
+        function(large)
+    assert_close(function(small), small)
 
 
 def test_it_may_stand_beside_what_has_no_lowering() -> None:
